@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# One function a kind of target, so that warnings, sanitizers and floating-point rules are the same everywhere.
+
+# Floating-point contraction is off everywhere: kernels say fma where they mean it, and results are the same bits on every compiler.
+function(nibble_settings target)
+  target_compile_options(${target} PRIVATE -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
+                                           -Wnon-virtual-dtor -Woverloaded-virtual $<$<BOOL:${NIBBLE_WERROR}>:-Werror>)
+  if(NIBBLE_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${NIBBLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(${target} PRIVATE -fsanitize=${NIBBLE_SANITIZE})
+  endif()
+endfunction()
+
+# A room of the house: static library nibble_<name> from SOURCES, seeing the rooms in BELOW and the third-party targets in LINK.
+function(nibble_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;BELOW;LINK" ${ARGN})
+  set(target nibble_${name})
+  add_library(${target} STATIC ${ROOM_SOURCES})
+  nibble_settings(${target})
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
+  list(TRANSFORM ROOM_BELOW PREPEND nibble_ OUTPUT_VARIABLE below)
+  target_link_libraries(${target} PUBLIC ${below} PRIVATE ${ROOM_LINK})
+  set_property(GLOBAL APPEND PROPERTY NIBBLE_ROOMS ${target})
+  set_property(GLOBAL APPEND PROPERTY NIBBLE_LINKS ${ROOM_LINK})
+endfunction()
+
+# The installed library: all rooms in one archive, with a package that find_package(nibble) finds.
+function(nibble_library)
+  get_property(rooms GLOBAL PROPERTY NIBBLE_ROOMS)
+  get_property(links GLOBAL PROPERTY NIBBLE_LINKS)
+  list(REMOVE_DUPLICATES links)
+  list(TRANSFORM rooms REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
+  add_library(nibble STATIC ${objects})
+  add_library(nibble::nibble ALIAS nibble)
+  set_target_properties(nibble PROPERTIES LINKER_LANGUAGE CXX)
+  target_compile_features(nibble PUBLIC cxx_std_20)
+  target_include_directories(nibble PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(nibble PRIVATE ${links})
+  install(TARGETS nibble EXPORT nibble-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(DIRECTORY include/nibble DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  install(EXPORT nibble-targets NAMESPACE nibble:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/nibble)
+  include(CMakePackageConfigHelpers)
+  configure_package_config_file(cmake/nibble-config.cmake.in ${PROJECT_BINARY_DIR}/nibble-config.cmake
+                                INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/nibble)
+  write_basic_package_version_file(${PROJECT_BINARY_DIR}/nibble-config-version.cmake COMPATIBILITY SameMinorVersion)
+  install(FILES ${PROJECT_BINARY_DIR}/nibble-config.cmake ${PROJECT_BINARY_DIR}/nibble-config-version.cmake
+          DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/nibble)
+endfunction()
+
+# Tests of one room: executable test_<name>, each case a ctest of its own.
+function(nibble_test name)
+  cmake_parse_arguments(TEST "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(test_${name} ${TEST_SOURCES})
+  nibble_settings(test_${name})
+  target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(test_${name} PRIVATE NIBBLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_link_libraries(test_${name} PRIVATE ${TEST_LINK} GTest::gtest_main)
+  gtest_discover_tests(test_${name} PROPERTIES TIMEOUT 300 DISCOVERY_TIMEOUT 60)
+endfunction()

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What this processor can do, and which kernel set that allows.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace nibble {
+
+// Kernel sets from plain to rich. Each is one folder and one namespace under kernels/.
+enum class Isa { scalar, avx2, avxvnni, avx512 };  // avx512: F, BW, DQ, VL and VNNI; VBMI and BF16 are used where present
+
+struct CpuFeatures {
+  bool avx2 = false, fma = false, f16c = false;
+  bool avx_vnni = false;
+  bool avx512f = false, avx512bw = false, avx512dq = false, avx512vl = false, avx512_vnni = false, avx512_vbmi = false, avx512_bf16 = false;
+  std::string brand;  // the processor's own name
+};
+
+// Asks cpuid, and XGETBV for what the system saves.
+CpuFeatures detect_cpu();
+
+// The richest set that the features allow.
+Isa best_isa(const CpuFeatures& features);
+
+std::string_view isa_name(Isa isa);                           // "scalar", "avx2", "avxvnni", "avx512"
+std::optional<Isa> parse_isa(std::string_view name);
+
+// best_isa, unless `override_name` (the value of NIBBLE_ISA) names another one. Error(invalid_argument) for an unknown name or a set
+// that this processor lacks. An empty name means no override.
+Isa choose_isa(const CpuFeatures& features, std::string_view override_name);
+
+}  // namespace nibble

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+[[noreturn]] void fail(const std::filesystem::path& path, int error) {
+  const ErrorKind kind = error == ENOENT ? ErrorKind::not_found : ErrorKind::io;
+  throw Error(kind, path.string() + ": cannot read: " + std::strerror(error));
+}
+
+// The whole pages inside a range; empty when there are none.
+std::span<std::byte> whole_pages(std::span<const std::byte> range) {
+  static const std::uintptr_t page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const std::uintptr_t start = reinterpret_cast<std::uintptr_t>(range.data());
+  const std::uintptr_t first = (start + page - 1) / page * page, last = (start + range.size()) / page * page;
+  if (last <= first) return {};
+  return {reinterpret_cast<std::byte*>(first), last - first};
+}
+
+}  // namespace
+
+MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
+  const int descriptor = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail(path_, errno);
+  struct stat status {};
+  if (fstat(descriptor, &status) != 0 || S_ISDIR(status.st_mode)) {
+    const int error = S_ISDIR(status.st_mode) ? EISDIR : errno;
+    close(descriptor);
+    fail(path_, error);
+  }
+  size_ = static_cast<std::size_t>(status.st_size);
+  if (size_ != 0) {
+    void* mapped = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (mapped == MAP_FAILED) {
+      const int error = errno;
+      close(descriptor);
+      fail(path_, error);
+    }
+    data_ = static_cast<const std::byte*>(mapped);
+  }
+  close(descriptor);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+void MappedFile::will_need(std::span<const std::byte> range) const noexcept {
+  const auto pages = whole_pages(range);
+  if (!pages.empty()) madvise(pages.data(), pages.size(), MADV_WILLNEED);
+}
+
+void MappedFile::release(std::span<const std::byte> range) const noexcept {
+  const auto pages = whole_pages(range);
+  if (!pages.empty()) madvise(pages.data(), pages.size(), MADV_DONTNEED);
+}
+
+}  // namespace nibble

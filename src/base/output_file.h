@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Files that appear whole or not at all: written beside their final place under a temporary name, renamed by commit().
+// Without commit() the destructor removes what was written.
+//
+//   OutputFile out("model.gguf");
+//   out.write(header); out.write_at(offset, tensor); out.commit();
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string_view>
+
+namespace nibble {
+
+class OutputFile {
+ public:
+  // Creates PATH.partial-PID-N in the same directory. Errors: io, with the path and the system's reason.
+  explicit OutputFile(std::filesystem::path path);
+  ~OutputFile();
+  OutputFile(OutputFile&& other) noexcept;
+  OutputFile& operator=(OutputFile&&) = delete;
+
+  // Appends. A full disk or a failed write is Error(resource or io) that names the final path.
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  void write_at(std::uint64_t offset, std::span<const std::byte> bytes);  // does not move the append position
+  std::uint64_t size() const noexcept { return size_; }                   // the append position
+
+  const std::filesystem::path& path() const noexcept { return path_; }
+  const std::filesystem::path& temporary_path() const noexcept { return temporary_; }
+
+  // Flushes the bytes to the file system so that they can be read back through temporary_path().
+  void flush();
+  // Renames over path(). sync asks for fsync of file and directory first.
+  void commit(bool sync = false);
+
+ private:
+  std::filesystem::path path_, temporary_;
+  int descriptor_ = -1;
+  std::uint64_t size_ = 0;
+};
+
+// A directory that appears whole or not at all. If `path` exists and is not empty, commit() refuses unless the constructor found a
+// previous nibble output there (config.json with quantization_config) or the directory was empty.
+class OutputDirectory {
+ public:
+  explicit OutputDirectory(std::filesystem::path path);
+  ~OutputDirectory();
+  OutputDirectory(const OutputDirectory&) = delete;
+  OutputDirectory& operator=(const OutputDirectory&) = delete;
+  const std::filesystem::path& path() const noexcept { return path_; }
+  const std::filesystem::path& temporary_path() const noexcept { return temporary_; }  // write files in here
+  void commit(bool sync = false);
+
+ private:
+  std::filesystem::path path_, temporary_;
+  bool committed_ = false;
+};
+
+}  // namespace nibble

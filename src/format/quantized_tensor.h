@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A tensor in some format: the one value that methods produce, files hold and kernels take.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "format/format.h"
+
+namespace nibble {
+
+// Borrowed planes of a [rows, cols] matrix. Vectors (norm weights, biases) are [1, n]. The owner of the bytes must outlive the view.
+struct QuantizedView {
+  FormatPtr format;
+  std::uint64_t rows = 0, cols = 0;
+  std::vector<PlaneSpec> specs;
+  std::vector<std::span<const std::byte>> planes;        // same order as specs
+  std::shared_ptr<const TensorGrid> tensor_grid;         // null for formats without one
+
+  std::uint64_t bytes() const;                            // of all planes
+  ConstRowPlanes row(std::uint64_t index) const;          // where this row begins in each plane
+  void decode_row(std::uint64_t index, std::span<float> out) const;
+  std::vector<float> decode() const;                      // [rows * cols], for tests and small tensors
+};
+
+// The same, owning its bytes (zeroed by the constructor).
+struct QuantizedTensor {
+  QuantizedTensor() = default;
+  QuantizedTensor(FormatPtr format, std::uint64_t rows, std::uint64_t cols);
+
+  FormatPtr format;
+  std::uint64_t rows = 0, cols = 0;
+  std::vector<PlaneSpec> specs;
+  std::vector<std::vector<std::byte>> planes;
+  std::shared_ptr<const TensorGrid> tensor_grid;
+
+  // What only some methods leave behind; empty otherwise. A container that cannot hold a part refuses.
+  std::vector<std::uint32_t> input_order;  // act-order: column i of the codes is input input_order[i]
+
+  QuantizedView view() const;
+  RowPlanes row(std::uint64_t index);
+};
+
+// Builds the view of planes that lie in a file. Sizes are judged: Error(corrupt) names `what` when a plane's size does not match.
+QuantizedView make_view(FormatPtr format, std::uint64_t rows, std::uint64_t cols, std::vector<std::span<const std::byte>> planes,
+                        const std::string& what);
+
+}  // namespace nibble

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A trained model as it lies on disk, whatever its container: a Hugging Face directory (single or sharded safetensors, plain or in
+// nibble's planar container), one safetensors file, or a GGUF file. Mapped, nothing copied until a tensor is read.
+// Safe to read from many threads after opening.
+//
+//   auto checkpoint = Checkpoint::open("models/tale");
+//   const StoredTensor& q = checkpoint.tensor("model.layers.0.self_attn.q_proj.weight");
+//   q.view.decode_row(0, row);
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/quantized_tensor.h"
+#include "io/gguf/gguf_value.h"
+#include "tensor/tensor.h"
+
+namespace nibble {
+
+enum class ContainerKind { huggingface, safetensors, gguf };
+
+struct StoredTensor {
+  std::string name;       // as the container spells it; for planar tensors the Linear's weight name ("...q_proj.weight")
+  Shape shape;            // outermost first, as in HF: [rows, cols] or [n]
+  DType dtype = DType::f32;  // of raw tensors; meaningless when view.format is block or planar
+  QuantizedView view;     // matrices and vectors of a known format; view.format is null for integer and other tensors
+  std::uint64_t bytes = 0;   // in the file, all planes
+  std::string file;       // name of the file that holds it
+  std::uint64_t offset = 0;  // of its first plane in that file
+};
+
+class Checkpoint {
+ public:
+  // Opens and judges everything that can be judged without reading weights: every rule of the safetensors and GGUF specifications,
+  // shard index, planes of planar tensors. Errors name file, tensor, offset.
+  static Checkpoint open(const std::filesystem::path& path);
+  Checkpoint(Checkpoint&&) noexcept;
+  Checkpoint& operator=(Checkpoint&&) noexcept;
+  ~Checkpoint();
+
+  ContainerKind kind() const noexcept;
+  const std::filesystem::path& path() const noexcept;       // as given
+  std::uint64_t file_bytes() const noexcept;                // of all weight files
+
+  const std::vector<StoredTensor>& tensors() const noexcept;  // in file order
+  const StoredTensor* find(std::string_view name) const noexcept;
+  const StoredTensor& tensor(std::string_view name) const;    // Error(not_found) names file and tensor
+
+  // HF: the text of config.json (empty for a bare safetensors file) and of other small files beside it.
+  const std::string& config_json() const noexcept;
+  std::optional<std::string> read_side_file(std::string_view file_name) const;  // "generation_config.json"; nullopt when absent
+
+  // GGUF metadata; empty for other kinds.
+  const GgufMetadata& gguf() const noexcept;
+
+  // Lets go of a tensor's pages / asks for them ahead of use.
+  void release(const StoredTensor& tensor) const noexcept;
+  void will_need(const StoredTensor& tensor) const noexcept;
+
+ private:
+  struct State;
+  explicit Checkpoint(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace nibble

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Writers that take tensors one at a time, so that memory is bounded by one tensor (or one band of rows), and that prove what they
+// wrote: finish() maps the temporary file again, judges it with the reader, compares a checksum of every tensor with what was given,
+// and only then renames.
+//
+//   GgufWriter writer("out.gguf", metadata, plan);
+//   for (auto& tensor : plan) { ...; writer.write_rows(i, rows); }
+//   writer.finish();
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "format/quantized_tensor.h"
+#include "io/gguf/gguf_value.h"
+
+namespace nibble {
+
+// What will be written, known before the first byte: sizes decide offsets.
+struct PlannedTensor {
+  std::string name;      // final name in the container (for planar formats: the weight's name; planes get their suffixes from it)
+  Shape shape;           // outermost first: [rows, cols] or [n]
+  FormatPtr format;      // raw, block or planar
+};
+
+class CheckpointWriter {
+ public:
+  virtual ~CheckpointWriter() = default;
+  // Appends whole rows of tensor `index` to it, in order; tensors may be written in any order and from one thread at a time.
+  // band: planes of `band.rows` rows in the planned format (tensor-wide planes are taken from the first band).
+  virtual void write_rows(std::size_t index, const QuantizedView& band) = 0;
+  // Verifies and renames. Error(internal) if the file read back differs from what was written; nothing is left behind then.
+  virtual void finish(bool sync = false) = 0;
+  virtual std::uint64_t bytes_written() const noexcept = 0;
+};
+
+// One GGUF v3 file. metadata is written as given, plus nothing. Planar formats are refused (Error(unsupported)).
+std::unique_ptr<CheckpointWriter> make_gguf_writer(const std::filesystem::path& path, const GgufMetadata& metadata, const std::vector<PlannedTensor>& plan);
+
+struct SideFile { std::string name, text; };  // config.json and other small files of a directory
+
+// A Hugging Face directory: model.safetensors, or shards of at most shard_bytes with model.safetensors.index.json, plus side files.
+std::unique_ptr<CheckpointWriter> make_directory_writer(const std::filesystem::path& path, const std::vector<SideFile>& side_files,
+                                                        const std::vector<PlannedTensor>& plan, std::uint64_t shard_bytes = 5'000'000'000);
+
+}  // namespace nibble

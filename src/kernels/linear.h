@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A Linear's weights as they are kept in memory for this processor, and the product with them.
+//
+// Weights are repacked once at load from the file's format, stay quantized (resident bytes within 1.03x of the file's for formats
+// that have a layout of their own), and are multiplied from that form. Arithmetic is defined: the same bits for any number of threads
+// and any batch.
+//
+//   PackedLinear w = PackedLinear::pack(view, choice, pool);
+//   w.multiply(x, tokens, y, pool, scratch);   // y[t, n] = sum_k x[t, k] * w[n, k]
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/cpu.h"
+#include "base/thread_pool.h"
+#include "format/quantized_tensor.h"
+
+namespace nibble {
+
+// How activations enter the products. automatic: int8 when the weights are quantized and a kernel takes them, f32 otherwise.
+enum class ActivationMode { automatic, f32, bf16, int8 };
+
+struct KernelOptions {
+  Isa isa = Isa::scalar;
+  ActivationMode activations = ActivationMode::automatic;
+};
+
+// Scratch that a caller keeps between products; grows as needed, one per concurrent caller.
+class KernelScratch {
+ public:
+  std::byte* reserve(std::size_t bytes);  // 64-byte aligned, contents undefined
+ private:
+  struct Free { void operator()(std::byte* p) const noexcept; };
+  std::unique_ptr<std::byte[], Free> data_;
+  std::size_t size_ = 0;
+};
+
+class PackedLinear {
+ public:
+  PackedLinear();
+  PackedLinear(PackedLinear&&) noexcept;
+  PackedLinear& operator=(PackedLinear&&) noexcept;
+  ~PackedLinear();
+
+  static PackedLinear pack(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
+
+  std::uint64_t rows() const noexcept;            // outputs
+  std::uint64_t cols() const noexcept;            // inputs
+  std::uint64_t resident_bytes() const noexcept;
+  std::string kernel_name() const;                // "avx512/f32 panel", for `info` and tests
+
+  // y: [tokens, rows], x: [tokens, cols], both row-major, not aliased. x finite.
+  void multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const;
+
+  // One row widened to f32: embeddings are looked up from the same resident bytes when a matrix is tied.
+  void decode_row(std::uint64_t row, float* out) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace nibble

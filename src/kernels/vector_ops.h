@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The small operations between the products of a decoder layer. All f32, defined to the bit (fixed summation trees, own exp), the same
+// on every instruction set and for every number of threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/cpu.h"
+#include "base/thread_pool.h"
+
+namespace nibble {
+
+// out[t, i] = x[t, i] / sqrt(mean_i x[t, i]^2 + epsilon) * weight[i]
+void rms_norm(const float* x, const float* weight, std::size_t tokens, std::size_t width, float epsilon, float* out, Isa isa, ThreadPool& pool);
+
+// out[i] = silu(gate[i]) * up[i]; out may alias gate.
+void silu_multiply(const float* gate, const float* up, std::size_t count, float* out, Isa isa, ThreadPool& pool);
+
+// x[i] += y[i]
+void add_in_place(float* x, const float* y, std::size_t count, Isa isa, ThreadPool& pool);
+
+// Rotary position embedding (Su et al. 2021) in place on x: [tokens, heads, head_dim]. cos/sin: [tokens, rotary_dim / 2], already scaled.
+// Pairs (i, i + rotary_dim / 2) when half_split, else (2i, 2i + 1); dimensions beyond rotary_dim pass through.
+void rope(float* x, const float* cosine, const float* sine, std::size_t tokens, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,
+          bool half_split, Isa isa, ThreadPool& pool);
+
+// log(sum(exp(x))) over count values, and the pieces that evaluation needs; deterministic.
+struct LogSumExp { float maximum; double log_sum; };  // log(sum exp(x)) = log_sum (natural), maximum is max(x)
+LogSumExp log_sum_exp(const float* x, std::size_t count, Isa isa);
+
+}  // namespace nibble
