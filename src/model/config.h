@@ -28,7 +28,12 @@ struct ModelConfig {
   std::uint64_t vocab_size = 0, hidden = 0, intermediate = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, context = 0;
   float norm_epsilon = 1e-6f;
   bool tied_embedding = false;
-  bool attention_bias = false;
+  bool attention_bias = false;  // q, k and v
+  bool output_bias = false;     // o
+  bool mlp_bias = false;        // gate, up and down
+  // Attention in a sliding window is run only where it equals full attention: context is then the smaller of the two lengths.
+  std::uint64_t sliding_window = 0;    // 0: none
+  std::uint64_t declared_context = 0;  // as the checkpoint says it
   RopeConfig rope;
 };
 

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is known of a family of models, as data: how containers spell its tensors, their shapes, which Linears read the same input,
+// what can be folded into what, and what runtimes fuse. Everything here is immutable and safe to share between threads.
+//
+//   ModelConfig config = read_model_config(checkpoint);
+//   ModelTensors tensors(config);
+//   for (const ModelTensor& t : tensors.all())
+//     copy(checkpoint.tensor(t.name(spelling_of(checkpoint))), t.gguf_name, t.permuted_heads);
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "io/checkpoint.h"
+#include "io/gguf/gguf_value.h"
+#include "model/config.h"
+#include "tensor/tensor.h"
+
+namespace nibble {
+
+// --- the data of one family ------------------------------------------------------------------------------------------------------------
+
+enum class TensorRole { embedding, head, linear, norm, bias };
+
+// A length that the configuration decides. query = heads * head_dim, key_value = kv_heads * head_dim; one: the tensor is a vector.
+enum class Extent { one, hidden, intermediate, query, key_value, vocab };
+
+// When a tensor exists. untied: the head is a matrix of its own; the biases: the configuration's field of that name.
+enum class Presence { always, untied, attention_bias, output_bias, mlp_bias };
+
+// Whose rows are in another order in GGUF files of families with interleaved rotary pairs.
+enum class RotaryRows { none, query, key };
+
+struct TensorPattern {
+  std::string_view part;       // "q", "q.bias", "attention_norm": the family-independent name that sites and folds use
+  std::string_view hf, gguf;   // {} stands for the layer's number; a pattern without it is a tensor of the whole model
+  TensorRole role = TensorRole::linear;
+  Extent rows = Extent::one, cols = Extent::one;
+  Presence presence = Presence::always;
+  RotaryRows rotary = RotaryRows::none;
+};
+
+// Linears of a layer that read the same activation: one set of statistics serves all.
+struct Site {
+  std::string_view name;  // "attention_in"
+  std::vector<std::string_view> parts;
+};
+
+// A producer whose outputs can be scaled channel by channel when all its consumers' inputs are scaled back. Where producer is a norm or a
+// Linear's rows. grouped_heads: the producer has kv_heads heads where the consumer has heads, so channels repeat head by head.
+struct FoldSite {
+  std::string_view producer;
+  std::vector<std::string_view> consumers;
+  bool grouped_heads = false;
+};
+
+// Linears that runtimes fuse into one matrix and that should therefore share a format.
+struct FusedGroup {
+  std::string_view name;  // "qkv"
+  std::vector<std::string_view> parts;
+};
+
+// What one Hugging Face model_type means when config.json leaves a key out: the defaults of its configuration class.
+struct HfVariant {
+  std::string_view model_type, class_name;  // "mistral", "MistralForCausalLM"
+  std::uint64_t default_kv_heads = 0;       // 0: as many as heads
+  std::uint64_t default_context = 2048;
+  std::uint64_t default_sliding_window = 0;
+  bool always_qkv_bias = false;             // q, k and v have a bias whatever config.json says
+};
+
+struct Architecture {
+  std::string_view name;                 // our name, ModelConfig::architecture
+  std::string_view gguf_name;            // general.architecture
+  bool gguf_interleaved_rotary = false;  // GGUF stores q and k rows so that rotary pairs are neighbours
+  bool gguf_qkv_bias = false;            // GGUF files of this family always carry q, k and v biases
+  std::vector<HfVariant> variants;       // the first one is written when a GGUF file becomes a directory
+  std::vector<TensorPattern> tensors;
+  std::vector<Site> sites;
+  std::vector<FoldSite> folds;
+  std::vector<FusedGroup> fused;
+};
+
+// Every family; the one list is arch/all.h.
+const std::vector<Architecture>& all_architectures();
+// Error(unsupported) for an unknown name lists the known ones.
+const Architecture& find_architecture(std::string_view name);
+
+// --- one model's tensors -----------------------------------------------------------------------------------------------------------------
+
+enum class Spelling { huggingface, gguf };
+Spelling spelling_of(const Checkpoint& checkpoint);
+
+struct ModelTensor {
+  std::string part;        // "q"
+  std::int64_t layer = -1;  // -1: of the whole model
+  std::string hf_name, gguf_name;
+  TensorRole role = TensorRole::linear;
+  Shape shape;                       // [rows, cols] or [n]
+  std::uint64_t permuted_heads = 0;  // heads whose rows are permuted between the spellings; 0: same rows in both
+
+  const std::string& name(Spelling spelling) const { return spelling == Spelling::gguf ? gguf_name : hf_name; }
+};
+
+// Every tensor that a model of this configuration has, in the order of the model: embedding, layers, final norm, head.
+class ModelTensors {
+ public:
+  explicit ModelTensors(const ModelConfig& config);
+  const Architecture& architecture() const noexcept { return *architecture_; }
+  const std::vector<ModelTensor>& all() const noexcept { return tensors_; }
+  // By name in either spelling; null when the model has no such tensor ("rope_freqs.weight", "rotary_emb.inv_freq", ...).
+  const ModelTensor* find(std::string_view name) const noexcept;
+  // By part and layer (-1 for the model's own); null when absent (a bias, a tied head).
+  const ModelTensor* part(std::string_view part, std::int64_t layer) const noexcept;
+
+ private:
+  const Architecture* architecture_;
+  std::vector<ModelTensor> tensors_;
+  std::unordered_map<std::string_view, std::size_t> by_name_;  // views into tensors_
+  std::unordered_map<std::string, std::size_t> by_part_;
+};
+
+// --- q and k rows --------------------------------------------------------------------------------------------------------------------------
+
+// Per head of head_dim rows: Hugging Face's row s * head_dim / 2 + i is GGUF's row 2i + s (s = 0, 1). Both take an index into the whole
+// matrix or bias. Rows keep their bytes, so quantized rows move without being decoded.
+std::uint64_t gguf_row_of(std::uint64_t huggingface_row, std::uint64_t head_dim);
+std::uint64_t huggingface_row_of(std::uint64_t gguf_row, std::uint64_t head_dim);
+
+// --- configuration in the other container -----------------------------------------------------------------------------------------------------
+
+struct GgufModelOptions {
+  std::string name;                        // general.name; empty: left out
+  std::optional<std::uint32_t> file_type;  // general.file_type
+};
+
+// general.* and {arch}.* keys with the types that llama.cpp insists on; tokenizer keys come from Tokenizer::to_gguf.
+// Error(unsupported) when a value has no key there.
+GgufMetadata to_gguf_metadata(const ModelConfig& config, const GgufModelOptions& options);
+
+// What rope_freqs.weight must hold [rotary_dim / 2], F32; empty: the file needs no such tensor.
+inline constexpr std::string_view kRopeDivisorsName = "rope_freqs.weight";
+std::vector<float> rope_frequency_divisors(const RopeConfig& rope);
+
+struct HfConfigOptions {
+  std::string dtype = "bfloat16";             // of the unquantized tensors
+  std::optional<std::int64_t> bos_token_id, eos_token_id;
+  std::string quantization_config_json;       // an object's text; empty: left out
+};
+
+// The text of config.json in keys that every version of transformers reads. Divisors from a GGUF file are recognised as llama3 scaling;
+// Error(unsupported) when they are anything else.
+std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptions& options);
+
+}  // namespace nibble
