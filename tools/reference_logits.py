@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes reference logits of small Llama models, computed by the `transformers` package in float32, as test data.
+
+    python tools/reference_logits.py tiny --out tests/data
+    python tools/reference_logits.py bundled --model models/tale-4M --out tests/data/logits/tale-4M
+
+`tiny` first makes two seeded random models: tiny_gqa_llama3rope (grouped queries, scaled rotary positions, untied head, F32) and tiny_tied (tied embeddings,
+one key head per query head, F16). Each result is a folder with index.json (ids, positions, files, digest of the weights) and one file of little-endian f32
+per position: the logits over the whole vocabulary.
+"""
+
+import argparse
+import hashlib
+import json
+import pathlib
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+COMMON = {"architectures": ["LlamaForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 0, "eos_token_id": 1, "hidden_act": "silu",
+          "initializer_range": 0.02, "mlp_bias": False, "model_type": "llama", "pretraining_tp": 1, "use_cache": True}
+TINY = {
+    "tiny_gqa_llama3rope": dict(
+        COMMON, head_dim=16, hidden_size=64, intermediate_size=96, max_position_embeddings=256, num_attention_heads=4, num_hidden_layers=2,
+        num_key_value_heads=2, rms_norm_eps=1e-5, rope_theta=10000.0, tie_word_embeddings=False, torch_dtype="float32", vocab_size=256,
+        rope_scaling={"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0, "original_max_position_embeddings": 32, "rope_type": "llama3"}),
+    "tiny_tied": dict(
+        COMMON, head_dim=24, hidden_size=72, intermediate_size=128, max_position_embeddings=128, num_attention_heads=3, num_hidden_layers=2,
+        num_key_value_heads=3, rms_norm_eps=1e-6, rope_theta=500000.0, rope_scaling=None, tie_word_embeddings=True, torch_dtype="float16", vocab_size=320),
+}
+
+
+def transformers_config(config):
+    """LlamaConfig for a config.json with rope_theta and rope_scaling; newer versions of the package want both in one dictionary."""
+    plain = {k: v for k, v in config.items() if k not in ("rope_theta", "rope_scaling", "torch_dtype", "architectures", "model_type")}
+    rope = dict(config.get("rope_scaling") or {"rope_type": "default"}, rope_theta=config["rope_theta"])
+    made = LlamaConfig(**plain, rope_parameters=rope)
+    made._attn_implementation = "eager"
+    return made
+
+
+def load_model(directory):
+    """The model of a directory with its stored weights converted to float32."""
+    config = json.loads((directory / "config.json").read_text())
+    model = LlamaForCausalLM(transformers_config(config)).float()
+    weights = {name: w.float() for name, w in load_file(str(directory / "model.safetensors")).items()}
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    expected_missing = ["lm_head.weight"] if config["tie_word_embeddings"] else []
+    assert sorted(missing) == expected_missing and not unexpected, (missing, unexpected)
+    model.tie_weights()
+    return config, model.eval()
+
+
+def make_tiny(name, directory, seed):
+    config = TINY[name]
+    model = LlamaForCausalLM(transformers_config(config))
+    generator = torch.Generator().manual_seed(seed)
+    dtype = getattr(torch, config["torch_dtype"])
+    weights = {}
+    for key, value in model.state_dict().items():
+        if key == "lm_head.weight" and config["tie_word_embeddings"]:
+            continue
+        if value.ndim == 1:
+            w = 1.0 + 0.2 * torch.randn(value.shape, generator=generator)
+        else:
+            w = torch.randn(value.shape, generator=generator) * (1.0 if "embed" in key else 1.5 / value.shape[1] ** 0.5)
+        weights[key] = w.to(dtype).contiguous()
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    save_file(weights, str(directory / "model.safetensors"), metadata={"format": "pt"})
+
+
+@torch.no_grad()
+def write_logits(directory, out, ids, positions):
+    config, model = load_model(directory)
+    logits = model(torch.tensor([ids])).logits[0].float()
+    out.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for position in positions:
+        files[str(position)] = f"position_{position}.bin"
+        (out / files[str(position)]).write_bytes(logits[position].numpy().astype("<f4").tobytes())
+    losses = torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(ids[1:]), reduction="none")
+    index = {
+        "description": "logits after each of `positions` (0-based) of `ids`; float32 arithmetic on the stored weights; files hold vocab_size little-endian f32",
+        "files": files, "ids": ids, "mean_negative_log_likelihood": losses.double().mean().item(), "positions": positions, "vocab_size": config["vocab_size"],
+        "weights_sha256": hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()}
+    (out / "index.json").write_text(json.dumps(index, sort_keys=True, indent=1) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("tiny", "bundled"))
+    parser.add_argument("--model", type=pathlib.Path)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.what == "tiny":
+        for seed, name in enumerate(TINY, start=5):
+            directory = arguments.out / name
+            make_tiny(name, directory, seed)
+            generator = torch.Generator().manual_seed(seed + 100)
+            ids = torch.randint(2, TINY[name]["vocab_size"], (100,), generator=generator).tolist()
+            write_logits(directory, arguments.out / "logits" / name, ids, [0, 1, 40, 99])
+        return
+    from tokenizers import Tokenizer
+    tokenizer = Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
+    ids = tokenizer.encode((arguments.model / "heldout.txt").read_text(encoding="utf-8")).ids[:64]
+    write_logits(arguments.model, arguments.out, ids, [0, 7, 31, 63])
+
+
+if __name__ == "__main__":
+    main()
