@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/cpu.h"
+
+#include <gtest/gtest.h>
+
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+CpuFeatures haswell() {
+  CpuFeatures f;
+  f.avx2 = f.fma = f.f16c = true;
+  return f;
+}
+
+CpuFeatures ice_lake() {
+  CpuFeatures f = haswell();
+  f.avx512f = f.avx512bw = f.avx512dq = f.avx512vl = f.avx512_vnni = true;
+  return f;
+}
+
+TEST(Cpu, BestSetFollowsFeatures) {
+  EXPECT_EQ(best_isa({}), Isa::scalar);
+  EXPECT_EQ(best_isa(haswell()), Isa::avx2);
+  EXPECT_EQ(best_isa(ice_lake()), Isa::avx512);
+  CpuFeatures alder_lake = haswell();
+  alder_lake.avx_vnni = true;
+  EXPECT_EQ(best_isa(alder_lake), Isa::avxvnni);
+  CpuFeatures skylake_x = ice_lake();
+  skylake_x.avx512_vnni = false;
+  EXPECT_EQ(best_isa(skylake_x), Isa::avx2);
+}
+
+TEST(Cpu, OverrideIsJudged) {
+  EXPECT_EQ(choose_isa(ice_lake(), ""), Isa::avx512);
+  EXPECT_EQ(choose_isa(ice_lake(), "scalar"), Isa::scalar);
+  EXPECT_EQ(choose_isa(ice_lake(), "avx2"), Isa::avx2);
+  EXPECT_THROW(choose_isa(ice_lake(), "avxvnni"), Error);  // AVX-512 VNNI does not imply the VEX form
+  EXPECT_THROW(choose_isa(haswell(), "avx512"), Error);
+  EXPECT_THROW(choose_isa(haswell(), "sse"), Error);
+}
+
+TEST(Cpu, NamesRoundTrip) {
+  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512}) EXPECT_EQ(parse_isa(isa_name(isa)), isa);
+  EXPECT_FALSE(parse_isa("AVX2"));
+}
+
+TEST(Cpu, CompilerAgreesOnThisProcessor) {
+  const CpuFeatures f = detect_cpu();
+  EXPECT_EQ(f.avx2, __builtin_cpu_supports("avx2") != 0);
+  EXPECT_EQ(f.fma, __builtin_cpu_supports("fma") != 0);
+  EXPECT_EQ(f.avx512f, __builtin_cpu_supports("avx512f") != 0);
+  EXPECT_EQ(f.avx512_vnni, __builtin_cpu_supports("avx512vnni") != 0);
+  EXPECT_EQ(f.avx512_vbmi, __builtin_cpu_supports("avx512vbmi") != 0);
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/mapped_file.h"
+
+#include <gtest/gtest.h>
+
+#include "base/scratch_directory.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+std::string text_of(const MappedFile& file) { return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}; }
+
+TEST(MappedFile, ShowsTheBytesAlsoAfterRelease) {
+  ScratchDirectory scratch;
+  const std::string text(100000, 'n');
+  const MappedFile file(scratch.write("a", text));
+  EXPECT_EQ(text_of(file), text);
+  file.release(file.bytes());
+  file.release(file.bytes().subspan(5, 10));
+  EXPECT_EQ(text_of(file), text);
+}
+
+TEST(MappedFile, MovesAndEmptyFiles) {
+  ScratchDirectory scratch;
+  MappedFile a(scratch.write("a", "abc")), b(scratch.write("b", ""));
+  EXPECT_TRUE(b.bytes().empty());
+  b = std::move(a);
+  EXPECT_EQ(text_of(b), "abc");
+  const MappedFile c(std::move(b));
+  EXPECT_EQ(text_of(c), "abc");
+}
+
+TEST(MappedFile, SaysWhyItCannotRead) {
+  ScratchDirectory scratch;
+  try {
+    MappedFile file(scratch / "nothing");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::not_found);
+    EXPECT_EQ(std::string(e.what()), (scratch / "nothing").string() + ": cannot read: No such file or directory");
+  }
+  try {
+    MappedFile file(scratch.path());
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::io);
+    EXPECT_EQ(std::string(e.what()), scratch.path().string() + ": cannot read: Is a directory");
+  }
+}
+
+}  // namespace
+}  // namespace nibble

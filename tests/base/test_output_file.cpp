@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/output_file.h"
+
+#include <gtest/gtest.h>
+
+#include "base/scratch_directory.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+TEST(OutputFile, AppearsOnlyWhenCommitted) {
+  ScratchDirectory scratch;
+  const auto path = scratch / "out.bin";
+  {
+    OutputFile out(path);
+    out.write("hello ");
+    out.write_at(8, std::as_bytes(std::span("xy", 2)));
+    out.write("w");
+    EXPECT_FALSE(std::filesystem::exists(path));
+    EXPECT_EQ(out.size(), 7u);
+    out.commit();
+  }
+  EXPECT_EQ(read_text(path), std::string("hello w\0xy", 10));
+  EXPECT_EQ(scratch.num_entries(), 1u);
+}
+
+TEST(OutputFile, WithoutCommitTheOldFileStaysAndNothingIsLeft) {
+  ScratchDirectory scratch;
+  const auto path = scratch.write("out.bin", "old");
+  { OutputFile(path).write("new"); }
+  EXPECT_EQ(read_text(path), "old");
+  EXPECT_EQ(scratch.num_entries(), 1u);
+}
+
+TEST(OutputFile, SaysWhyItCannotWrite) {
+  ScratchDirectory scratch;
+  try {
+    OutputFile out(scratch / "no/such/out.bin");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::io);
+    EXPECT_EQ(std::string(e.what()), (scratch / "no/such/out.bin").string() + ": cannot write: No such file or directory");
+  }
+  EXPECT_THROW(OutputFile(scratch.path()), Error);
+  EXPECT_EQ(scratch.num_entries(), 0u);
+}
+
+TEST(OutputDirectory, ReplacesOnlyItsOwnKind) {
+  ScratchDirectory scratch;
+  const auto path = scratch / "model";
+  const auto write_once = [&](const std::string& text) {
+    OutputDirectory out(path);
+    std::ofstream(out.temporary_path() / "nibble_manifest.json") << text;
+    out.commit();
+  };
+  write_once("one");
+  write_once("two");
+  EXPECT_EQ(read_text(path / "nibble_manifest.json"), "two");
+  EXPECT_EQ(scratch.num_entries(), 1u);
+
+  std::filesystem::create_directory(scratch / "photos");
+  std::ofstream(scratch / "photos/cat.jpg") << "cat";
+  EXPECT_THROW(OutputDirectory(scratch / "photos"), Error);
+  EXPECT_EQ(read_text(scratch / "photos/cat.jpg"), "cat");
+  EXPECT_EQ(scratch.num_entries(), 2u);
+}
+
+TEST(OutputDirectory, WithoutCommitNothingIsLeft) {
+  ScratchDirectory scratch;
+  {
+    OutputDirectory out(scratch / "model");
+    std::ofstream(out.temporary_path() / "a") << "a";
+  }
+  EXPECT_EQ(scratch.num_entries(), 0u);
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Rules of the house that a compiler does not check: arrows between rooms point downward, every source file says its licence, files
+# stay short, nothing names a machine's paths. Prints each breach; exit code 1 if there is any.
+set -uo pipefail
+cd "${1:?usage: check_house.sh SOURCE_DIR}"
+
+# What each room may include besides itself, std and third parties. An arrow includes all that lies below it.
+declare -A sees=(
+  [base]="" [tensor]="base" [format]="tensor base"
+  [kernels]="format tensor base" [io]="format tensor base"
+  [quantize]="kernels format tensor base"
+  [model]="io kernels format tensor base"
+  [calibrate]="model quantize io kernels format tensor base"
+  [train]="calibrate model quantize io kernels format tensor base"
+  [evaluate]="model io kernels format tensor base"
+  [pipeline]="train calibrate evaluate model quantize io kernels format tensor base"
+  [report]="pipeline train calibrate evaluate model quantize io kernels format tensor base"
+  [cli]="report pipeline train calibrate evaluate model quantize io kernels format tensor base"
+)
+rooms="${!sees[*]}"
+breaches=0
+breach() { echo "$*"; breaches=$((breaches + 1)); }
+
+for room in $rooms; do
+  [ -d "src/$room" ] || continue
+  for other in $rooms; do
+    [ "$other" = "$room" ] && continue
+    case " ${sees[$room]} " in *" $other "*) continue ;; esac
+    while IFS= read -r line; do breach "arrow that runs upward: $line"; done < <(grep -rn "#include \"$other/" "src/$room" || true)
+  done
+done
+
+# Installed headers see only the standard library and each other.
+while IFS= read -r line; do breach "installed header that includes the house: $line"; done < <(grep -rn '#include "' include | grep -v '#include "nibble/' || true)
+[ "$(find include/nibble -name '*.h' | wc -l)" -le 10 ] || breach "more than 10 installed headers"
+
+while IFS= read -r file; do
+  head -n 3 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0' || breach "no licence line: $file"
+  case "$file" in
+    *.h|*.cpp)
+      lines=$(wc -l <"$file")
+      case "$file" in *_table.cpp|*_tables.cpp|*_grids.cpp) ;; *) [ "$lines" -le 500 ] || breach "long file: $file ($lines lines)" ;; esac ;;
+  esac
+done < <(find include src tests bench fuzz tools cmake \( -name '*.h' -o -name '*.cpp' -o -name '*.py' -o -name '*.sh' -o -name '*.cmake' -o -name CMakeLists.txt \) | sort)
+
+while IFS= read -r line; do breach "path of one machine: $line"; done < <(grep -rnIE '"/(work|root|home)/|\.\./shared' include src tests bench fuzz tools cmake --include='*' 2>/dev/null | grep -v check_house.sh || true)
+
+[ "$breaches" -eq 0 ]
