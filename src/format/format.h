@@ -18,6 +18,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -47,6 +48,8 @@ struct FormatInfo {
   std::size_t row_multiple = 1;    // row lengths must be multiples of this
   std::optional<std::uint32_t> ggml_type;   // GGUF tensor type id
   std::optional<std::uint32_t> ggml_ftype;  // general.file_type of a file in which this is the main type
+  // Larger magnitudes do not fit (the scale's own type overflows): the scale saturates at its largest finite value and the codes clip.
+  double max_magnitude = std::numeric_limits<double>::infinity();
 };
 
 // How a grid is chosen (the "fit" stage). `automatic` is the format's own default, the one that measures best.
@@ -90,7 +93,8 @@ class Format {
 
   // --- grid ------------------------------------------------------------------------------------------------------------------------
 
-  // Size of one span's grid as held in memory (trivially copyable; may be wider than its stored form, never more precise).
+  // Size of one span's grid as held in memory (trivially copyable; may be wider than its stored form, never more precise). Grids lie
+  // at multiples of this size from an address that `new` would return.
   virtual std::size_t grid_bytes() const = 0;
 
   // Chooses what is global to the tensor. weights: [rows * cols] row-major; importance: per column, may be empty. Most formats need
@@ -155,6 +159,9 @@ FormatPtr find_format(std::string_view spelling);
 FormatPtr find_ggml_format(std::uint32_t ggml_type);
 // By the element type of a plain tensor (f32, f16, bf16), null for others.
 FormatPtr find_raw_format(DType dtype);
+
+// The index of the first NaN or infinity, if there is one. Formats take finite values only: whoever feeds them judges first.
+std::optional<std::size_t> first_not_finite(std::span<const float> values);
 
 // Every block and raw format, and the planar families' usual members, in the order in which help shows them.
 std::vector<FormatPtr> list_formats();

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The one list of formats. Names, ids, help, tests, benchmarks and the table in the docs are derived from it.
+//
+// A block format `x` lives in block_x.cpp, which defines `FormatPtr make_x()`; its line here and its line in CMakeLists.txt are all it
+// needs to appear everywhere. The order is the order in which help shows them.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+#include "format/format.h"
+
+// clang-format off
+#define NIBBLE_BLOCK_FORMATS(LINE) \
+  LINE(q8_0)
+
+// clang-format on
+
+namespace nibble {
+
+#define NIBBLE_DECLARE(name) FormatPtr make_##name();
+NIBBLE_BLOCK_FORMATS(NIBBLE_DECLARE)
+#undef NIBBLE_DECLARE
+
+// Members of the planar families that help shows and tests run over; every other spelling is accepted as well.
+inline constexpr auto kUsualPlanarFormats = std::to_array<std::string_view>({""});
+
+}  // namespace nibble

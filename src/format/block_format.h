@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Block formats are compile-time types; this header says what such a type must offer (the concept BlockType) and turns it into a Format
+// (the template BlockFormat). Stateless, safe to use from many threads.
+//
+//   struct Q8_0 {
+//     static constexpr BlockDescriptor kInfo{.name = "q8_0", .description = "...", .columns = 32, .num_codes = 256, .ggml_type = 8};
+//     struct Block { std::uint16_t d; std::int8_t qs[32]; };     // exactly the bytes of the file, little-endian
+//     struct Grid { float d; };                                   // trivially copyable, exactly storable
+//     static void fit(const float* x, const float* importance, const FitOptions& options, Grid& grid);
+//     static Code nearest(const Grid& grid, std::size_t column, const float* target, const float* metric);
+//     static void value(const Grid& grid, std::size_t column, Code code, float* out);
+//     static void pack(const Grid& grid, const Code* codes, Block& block);
+//     static void unpack(const Block& block, Grid& grid, Code* codes);
+//   };
+//   FormatPtr make_q8_0() { return std::make_shared<BlockFormat<Q8_0>>(); }
+//
+// x and importance hold `columns` values (importance may be null), codes hold columns / unit. Optional members:
+//
+//   static void encode(const float* x, const float* importance, const FitOptions& options, Block& block);
+//       where the reference's rule is not "fit, then nearest", or a direct loop is faster
+//   static void decode(const Block& block, float* out);                    a direct loop; must equal unpack + value to the bit
+//   static std::optional<std::string> find_defect(const Block& block);     what no writer should have stored, without the position
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <concepts>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <string>
+#include <type_traits>
+
+#include "format/format.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+struct BlockDescriptor {
+  const char* name = "";         // canonical, lower case
+  const char* description = "";  // one line
+  std::size_t columns = 32;      // of one block, which is also the span
+  std::size_t unit = 1;          // columns coded together
+  std::uint64_t num_codes = 0;   // codes below this are valid for every unit
+  std::uint32_t ggml_type = 0;
+  std::optional<std::uint32_t> ggml_ftype = std::nullopt;
+  double max_magnitude = std::numeric_limits<double>::infinity();  // see FormatInfo
+};
+
+template <class T>
+concept BlockType = requires(const float* x, float* out, Code* codes, const Code* const_codes, const FitOptions& options, typename T::Grid& grid,
+                             const typename T::Grid& const_grid, typename T::Block& block, const typename T::Block& const_block, std::size_t column) {
+  { T::kInfo } -> std::convertible_to<BlockDescriptor>;
+  T::fit(x, x, options, grid);
+  { T::nearest(const_grid, column, x, x) } -> std::same_as<Code>;
+  T::value(const_grid, column, Code{}, out);
+  T::pack(const_grid, const_codes, block);
+  T::unpack(const_block, grid, codes);
+} && std::is_trivially_copyable_v<typename T::Block> && std::is_trivially_copyable_v<typename T::Grid> && (alignof(typename T::Grid) <= 16);
+
+// A row whose length is not a multiple of the block: says by how much. Error(unsupported).
+[[noreturn]] void throw_row_not_multiple(const FormatInfo& info, std::uint64_t cols);
+
+template <BlockType T>
+class BlockFormat final : public Format {
+  using Block = typename T::Block;
+  using Grid = typename T::Grid;
+  static constexpr BlockDescriptor kInfo = T::kInfo;
+  static constexpr std::size_t kColumns = kInfo.columns;
+  static constexpr std::size_t kUnits = kColumns / kInfo.unit;
+  static_assert(kColumns % kInfo.unit == 0);
+
+ public:
+  BlockFormat() : Format(make_info()) {}
+
+  std::vector<PlaneSpec> planes(std::uint64_t rows, std::uint64_t cols) const override {
+    if (cols % kColumns != 0) throw_row_not_multiple(info_, cols);
+    const std::uint64_t row_bytes = cols / kColumns * sizeof(Block);
+    return {PlaneSpec{"", DType::u8, {rows, row_bytes}, row_bytes, checked_elements({rows, row_bytes}, kInfo.name)}};
+  }
+
+  std::size_t grid_bytes() const override { return sizeof(Grid); }
+
+  void fit(std::span<const float> x, std::span<const float> importance, const TensorGrid*, std::uint64_t, const FitOptions& options,
+           std::byte* grid) const override {
+    assert(x.size() == kColumns && (importance.empty() || importance.size() == kColumns));
+    Grid fitted{};
+    T::fit(x.data(), importance.empty() ? nullptr : importance.data(), options, fitted);
+    std::memcpy(grid, &fitted, sizeof(Grid));
+  }
+
+  Code nearest(const std::byte* grid, std::size_t column, const float* target, const float* metric) const override {
+    return T::nearest(as_grid(grid), column, target, metric);
+  }
+
+  void value(const std::byte* grid, std::size_t column, Code code, float* out) const override { T::value(as_grid(grid), column, code, out); }
+
+  std::uint64_t num_codes() const override { return kInfo.num_codes; }
+
+  void pack(const std::byte* grid, const Code* codes, std::size_t span_index, std::size_t columns, const RowPlanes& row) const override {
+    assert(columns == kColumns);
+    static_cast<void>(columns);
+    Block block{};
+    T::pack(as_grid(grid), codes, block);
+    std::memcpy(row[0] + span_index * sizeof(Block), &block, sizeof(Block));
+  }
+
+  void unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns, const TensorGrid*, std::uint64_t, std::byte* grid,
+              Code* codes) const override {
+    assert(columns == kColumns);
+    static_cast<void>(columns);
+    Grid unpacked{};
+    T::unpack(load(row, span_index), unpacked, codes);
+    std::memcpy(grid, &unpacked, sizeof(Grid));
+  }
+
+  void encode_row(std::span<const float> x, std::span<const float> importance, const TensorGrid*, std::uint64_t, const FitOptions& options,
+                  const RowPlanes& row) const override {
+    assert(x.size() % kColumns == 0 && (importance.empty() || importance.size() == x.size()));
+    for (std::size_t i = 0; i * kColumns < x.size(); ++i) {
+      Block block{};
+      encode_block(x.data() + i * kColumns, importance.empty() ? nullptr : importance.data() + i * kColumns, options, block);
+      std::memcpy(row[0] + i * sizeof(Block), &block, sizeof(Block));
+    }
+  }
+
+  void decode_row(const ConstRowPlanes& row, const TensorGrid*, std::uint64_t, std::span<float> out) const override {
+    assert(out.size() % kColumns == 0);
+    for (std::size_t i = 0; i * kColumns < out.size(); ++i) decode_block(load(row, i), out.data() + i * kColumns);
+  }
+
+  std::optional<std::string> find_defect(const ConstRowPlanes& row, std::uint64_t cols) const override {
+    if constexpr (requires(const Block& block) { T::find_defect(block); }) {
+      for (std::size_t i = 0; i * kColumns < cols; ++i) {
+        if (auto defect = T::find_defect(load(row, i))) return *defect + " at column " + std::to_string(i * kColumns);
+      }
+    }
+    static_cast<void>(row);
+    static_cast<void>(cols);
+    return std::nullopt;
+  }
+
+ private:
+  static FormatInfo make_info() {
+    FormatInfo info;
+    info.name = kInfo.name;
+    info.description = kInfo.description;
+    info.kind = FormatKind::block;
+    info.bits_per_weight = 8.0 * sizeof(Block) / static_cast<double>(kColumns);
+    info.unit = kInfo.unit;
+    info.span = kColumns;
+    info.row_multiple = kColumns;
+    info.ggml_type = kInfo.ggml_type;
+    info.ggml_ftype = kInfo.ggml_ftype;
+    info.max_magnitude = kInfo.max_magnitude;
+    return info;
+  }
+
+  static const Grid& as_grid(const std::byte* grid) { return *reinterpret_cast<const Grid*>(grid); }
+
+  // Blocks in mapped files need not be aligned.
+  static Block load(const ConstRowPlanes& row, std::size_t index) {
+    Block block;
+    std::memcpy(&block, row[0] + index * sizeof(Block), sizeof(Block));
+    return block;
+  }
+
+  static void encode_block(const float* x, const float* importance, const FitOptions& options, Block& block) {
+    if constexpr (requires { T::encode(x, importance, options, block); }) {
+      T::encode(x, importance, options, block);
+    } else {
+      Grid grid{};
+      Code codes[kUnits];
+      T::fit(x, importance, options, grid);
+      for (std::size_t i = 0; i < kUnits; ++i) codes[i] = T::nearest(grid, i * kInfo.unit, x + i * kInfo.unit, nullptr);
+      T::pack(grid, codes, block);
+    }
+  }
+
+  static void decode_block(const Block& block, float* out) {
+    if constexpr (requires { T::decode(block, out); }) {
+      T::decode(block, out);
+    } else {
+      Grid grid{};
+      Code codes[kUnits];
+      T::unpack(block, grid, codes);
+      for (std::size_t i = 0; i < kUnits; ++i) T::value(grid, i * kInfo.unit, codes[i], out + i * kInfo.unit);
+    }
+  }
+};
+
+}  // namespace nibble

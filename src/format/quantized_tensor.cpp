@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "format/quantized_tensor.h"
+
+#include <cassert>
+
+#include "nibble/error.h"
+
+namespace nibble {
+
+std::uint64_t QuantizedView::bytes() const {
+  std::uint64_t sum = 0;
+  for (const auto& plane : planes) sum += plane.size();
+  return sum;
+}
+
+ConstRowPlanes QuantizedView::row(std::uint64_t index) const {
+  ConstRowPlanes row{};
+  for (std::size_t i = 0; i < specs.size(); ++i) row[i] = planes[i].data() + index * specs[i].row_bytes;
+  return row;
+}
+
+void QuantizedView::decode_row(std::uint64_t index, std::span<float> out) const {
+  assert(index < rows && out.size() == cols);
+  format->decode_row(row(index), tensor_grid.get(), index, out);
+}
+
+std::vector<float> QuantizedView::decode() const {
+  std::vector<float> out(static_cast<std::size_t>(checked_elements({rows, cols}, format->name())));
+  for (std::uint64_t i = 0; i < rows; ++i) decode_row(i, std::span(out).subspan(static_cast<std::size_t>(i * cols), static_cast<std::size_t>(cols)));
+  return out;
+}
+
+QuantizedTensor::QuantizedTensor(FormatPtr format_, std::uint64_t rows_, std::uint64_t cols_)
+    : format(std::move(format_)), rows(rows_), cols(cols_), specs(format->planes(rows_, cols_)) {
+  assert(specs.size() <= kMaxPlanes);
+  planes.reserve(specs.size());
+  for (const PlaneSpec& spec : specs) planes.emplace_back(static_cast<std::size_t>(spec.bytes));
+}
+
+QuantizedView QuantizedTensor::view() const {
+  QuantizedView view{format, rows, cols, specs, {}, tensor_grid};
+  view.planes.assign(planes.begin(), planes.end());
+  return view;
+}
+
+RowPlanes QuantizedTensor::row(std::uint64_t index) {
+  RowPlanes row{};
+  for (std::size_t i = 0; i < specs.size(); ++i) row[i] = planes[i].data() + index * specs[i].row_bytes;
+  return row;
+}
+
+QuantizedView make_view(FormatPtr format, std::uint64_t rows, std::uint64_t cols, std::vector<std::span<const std::byte>> planes,
+                        const std::string& what) {
+  QuantizedView view{std::move(format), rows, cols, {}, std::move(planes), nullptr};
+  view.specs = view.format->planes(rows, cols);
+  if (view.planes.size() != view.specs.size()) {
+    throw Error(ErrorKind::corrupt, what + ": " + view.format->name() + " is stored in " + std::to_string(view.specs.size()) + " parts, found " +
+                                        std::to_string(view.planes.size()));
+  }
+  ConstRowPlanes first{};
+  for (std::size_t i = 0; i < view.specs.size(); ++i) {
+    if (view.planes[i].size() != view.specs[i].bytes) {
+      const std::string part = view.specs[i].suffix.empty() ? "" : "." + view.specs[i].suffix;
+      throw Error(ErrorKind::corrupt, what + part + ": a " + shape_text({rows, cols}) + " tensor in " + view.format->name() + " takes " +
+                                          std::to_string(view.specs[i].bytes) + " bytes, found " + std::to_string(view.planes[i].size()));
+    }
+    first[i] = view.planes[i].data();
+  }
+  view.tensor_grid = view.format->unpack_tensor(first, rows, cols);
+  return view;
+}
+
+}  // namespace nibble
