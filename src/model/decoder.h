@@ -53,6 +53,7 @@ class Decoder {
   const ModelConfig& config() const noexcept;
   std::uint64_t resident_bytes() const noexcept;             // weights
   std::uint64_t linear_parameters() const noexcept;          // of all layers' Linears, head not counted
+  // Error(unsupported) when the model has a sliding window shorter than capacity.
   KvCache new_cache(std::size_t capacity) const;
 
   // Appends tokens to the sequence and writes f32 logits: [vocab_size] for the last position or [tokens, vocab_size] for all.
@@ -60,7 +61,7 @@ class Decoder {
   void forward(KvCache& cache, std::span<const std::int32_t> tokens, LogitsFor which, std::span<float> logits);
 
   // The same, but the final hidden states (after the last norm) of a range of the tokens only are turned into logits; `first` counts
-  // within tokens. logits: [tokens.size() - first, vocab_size].
+  // within tokens and may equal tokens.size(): then nothing is written. logits: [tokens.size() - first, vocab_size].
   void forward_from(KvCache& cache, std::span<const std::int32_t> tokens, std::size_t first, std::span<float> logits);
 
  private:

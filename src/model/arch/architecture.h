@@ -71,6 +71,7 @@ struct HfVariant {
   std::uint64_t default_kv_heads = 0;       // 0: as many as heads
   std::uint64_t default_context = 2048;
   std::uint64_t default_sliding_window = 0;
+  bool window_needs_switch = false;         // the window counts only when use_sliding_window is true
   bool always_qkv_bias = false;             // q, k and v have a bias whatever config.json says
 };
 
@@ -111,6 +112,8 @@ struct ModelTensor {
 class ModelTensors {
  public:
   explicit ModelTensors(const ModelConfig& config);
+  ModelTensors(const ModelTensors&) = delete;
+  ModelTensors(ModelTensors&&) noexcept = default;
   const Architecture& architecture() const noexcept { return *architecture_; }
   const std::vector<ModelTensor>& all() const noexcept { return tensors_; }
   // By name in either spelling; null when the model has no such tensor ("rope_freqs.weight", "rotary_emb.inv_freq", ...).

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The one list of families. A new family is a file beside this one and a line here (docs: adding an architecture).
+#pragma once
+
+#include "model/arch/architecture.h"
+
+namespace nibble {
+
+Architecture llama_architecture();
+Architecture qwen2_architecture();
+
+inline constexpr Architecture (*kArchitectures[])() = {llama_architecture, qwen2_architecture};
+
+}  // namespace nibble

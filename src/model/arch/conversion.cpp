@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A configuration in the other container's words.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "model/arch/architecture.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+namespace {
+
+constexpr std::uint32_t kQuantizationVersion = 2;  // of ggml's block types, all that GGUF v3 files have had
+
+// Divisors carry no parameters. Those of every Llama 3 release come from these low and high factors; context and factor are searched for.
+RopeConfig recognise_llama3(const RopeConfig& rope) {
+  const std::vector<float>& divisors = rope.frequency_divisors;
+  RopeConfig guess = rope;
+  guess.scaling = RopeScaling::llama3;
+  guess.frequency_divisors.clear();
+  guess.low_frequency_factor = 1;
+  guess.high_frequency_factor = 4;
+  // The longest wave is stretched by the whole factor whenever any wave is.
+  guess.factor = static_cast<double>(divisors.back());
+  for (guess.original_context = 64; guess.original_context <= (1u << 20); guess.original_context *= 2) {
+    const std::vector<float> candidate = rope_frequency_divisors(guess);
+    bool equal = true;
+    for (std::size_t i = 0; i < divisors.size() && equal; ++i)
+      equal = std::abs(static_cast<double>(candidate[i]) - static_cast<double>(divisors[i])) <= 1e-4 * static_cast<double>(divisors[i]);
+    if (equal) return guess;
+  }
+  throw Error(ErrorKind::unsupported, fmt::format("{} holds divisors that are not llama3 scaling with factors 1 and 4, so config.json has no words "
+                                                  "for them; keep the model in a GGUF file", kRopeDivisorsName));
+}
+
+RopeConfig huggingface_rope(const RopeConfig& rope) {
+  if (rope.frequency_divisors.empty()) return rope;
+  bool all_one = true;
+  for (const float divisor : rope.frequency_divisors) all_one = all_one && divisor == 1;
+  if (rope.scaling == RopeScaling::linear && !all_one)
+    throw Error(ErrorKind::unsupported, "linear rotary scaling together with rope_freqs.weight has no words in config.json");
+  if (!all_one) return recognise_llama3(rope);
+  RopeConfig plain = rope;
+  plain.frequency_divisors.clear();
+  return plain;
+}
+
+}  // namespace
+
+GgufMetadata to_gguf_metadata(const ModelConfig& config, const GgufModelOptions& options) {
+  const Architecture& architecture = find_architecture(config.architecture);
+  const std::string arch(architecture.gguf_name);
+  const auto u32 = [](std::uint64_t value) { return GgufValue::of_u32(static_cast<std::uint32_t>(value)); };  // validate_config capped them
+  GgufMetadata m;
+  m.set("general.architecture", GgufValue::of_string(arch));
+  m.set("general.type", GgufValue::of_string("model"));
+  if (!options.name.empty()) m.set("general.name", GgufValue::of_string(options.name));
+  if (options.file_type) m.set("general.file_type", u32(*options.file_type));
+  m.set("general.quantization_version", u32(kQuantizationVersion));
+  m.set(arch + ".context_length", u32(config.declared_context > 0 ? config.declared_context : config.context));
+  m.set(arch + ".embedding_length", u32(config.hidden));
+  m.set(arch + ".block_count", u32(config.layers));
+  m.set(arch + ".feed_forward_length", u32(config.intermediate));
+  m.set(arch + ".attention.head_count", u32(config.heads));
+  m.set(arch + ".attention.head_count_kv", u32(config.kv_heads));
+  m.set(arch + ".attention.layer_norm_rms_epsilon", GgufValue::of_f32(config.norm_epsilon));
+  if (config.head_dim * config.heads != config.hidden) {
+    m.set(arch + ".attention.key_length", u32(config.head_dim));
+    m.set(arch + ".attention.value_length", u32(config.head_dim));
+  }
+  m.set(arch + ".rope.dimension_count", u32(config.rope.rotary_dim));
+  m.set(arch + ".rope.freq_base", GgufValue::of_f32(static_cast<float>(config.rope.base)));
+  if (config.rope.scaling == RopeScaling::linear) {
+    m.set(arch + ".rope.scaling.type", GgufValue::of_string("linear"));
+    m.set(arch + ".rope.scaling.factor", GgufValue::of_f32(static_cast<float>(config.rope.factor)));
+  }
+  m.set(arch + ".vocab_size", u32(config.vocab_size));
+  return m;
+}
+
+std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptions& options) {
+  const Architecture& architecture = find_architecture(config.architecture);
+  const HfVariant* variant = &architecture.variants.front();
+  // A window exists only where the variant that has one was read.
+  for (const HfVariant& v : architecture.variants)
+    if (config.sliding_window > 0 && v.default_sliding_window > 0) variant = &v;
+
+  nlohmann::ordered_json j;
+  j["architectures"] = {variant->class_name};
+  j["model_type"] = variant->model_type;
+  j["vocab_size"] = config.vocab_size;
+  j["hidden_size"] = config.hidden;
+  j["intermediate_size"] = config.intermediate;
+  j["num_hidden_layers"] = config.layers;
+  j["num_attention_heads"] = config.heads;
+  j["num_key_value_heads"] = config.kv_heads;
+  j["head_dim"] = config.head_dim;
+  j["hidden_act"] = "silu";
+  j["max_position_embeddings"] = config.declared_context > 0 ? config.declared_context : config.context;
+  // The shortest decimal that reads back as the same float, so that 1e-05 does not become 9.99999974e-06.
+  j["rms_norm_eps"] = std::stod(fmt::format("{}", config.norm_epsilon));
+  j["rope_theta"] = std::stod(fmt::format("{}", static_cast<float>(config.rope.base)));
+  const RopeConfig rope = huggingface_rope(config.rope);
+  if (rope.scaling == RopeScaling::none) j["rope_scaling"] = nullptr;
+  if (rope.scaling == RopeScaling::linear) j["rope_scaling"] = {{"rope_type", "linear"}, {"factor", rope.factor}};
+  if (rope.scaling == RopeScaling::llama3)
+    j["rope_scaling"] = {{"rope_type", "llama3"},
+                         {"factor", rope.factor},
+                         {"low_freq_factor", rope.low_frequency_factor},
+                         {"high_freq_factor", rope.high_frequency_factor},
+                         {"original_max_position_embeddings", rope.original_context}};
+  j["tie_word_embeddings"] = config.tied_embedding;
+  if (!variant->always_qkv_bias) {
+    j["attention_bias"] = config.attention_bias;
+    j["mlp_bias"] = config.mlp_bias;
+  }
+  if (config.sliding_window > 0) j["sliding_window"] = config.sliding_window;
+  if (variant->window_needs_switch) j["use_sliding_window"] = config.sliding_window > 0;
+  if (options.bos_token_id) j["bos_token_id"] = *options.bos_token_id;
+  if (options.eos_token_id) j["eos_token_id"] = *options.eos_token_id;
+  j["torch_dtype"] = options.dtype;
+  if (!options.quantization_config_json.empty()) j["quantization_config"] = nlohmann::ordered_json::parse(options.quantization_config_json);
+  return j.dump(2) + "\n";
+}
+
+}  // namespace nibble

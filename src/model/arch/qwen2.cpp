@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Qwen 2 and 2.5: Llama with biases on q, k and v that no configuration key announces, and rotary halves kept as they are in GGUF.
+#include "model/arch/all.h"
+#include "model/arch/dense_decoder.h"
+
+namespace nibble {
+
+Architecture qwen2_architecture() {
+  Architecture a;
+  a.name = a.gguf_name = "qwen2";
+  a.gguf_qkv_bias = true;
+  a.variants = {{.model_type = "qwen2",
+                 .class_name = "Qwen2ForCausalLM",
+                 .default_kv_heads = 32,
+                 .default_context = 32768,
+                 .default_sliding_window = 4096,
+                 .window_needs_switch = true,
+                 .always_qkv_bias = true}};
+  a.tensors = dense_decoder_tensors();
+  a.sites = dense_decoder_sites();
+  a.folds = dense_decoder_folds();
+  a.fused = dense_decoder_fused();
+  return a;
+}
+
+}  // namespace nibble

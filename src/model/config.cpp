@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/config_readers.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+namespace {
+
+// Beyond any model there is; small enough that products of two stay far from overflow.
+constexpr std::uint64_t kMaxWidth = 1u << 20;
+constexpr std::uint64_t kMaxLayers = 4096;
+constexpr std::uint64_t kMaxHeads = 1u << 14;
+constexpr std::uint64_t kMaxHeadDim = 1u << 13;
+constexpr std::uint64_t kMaxVocab = 1u << 26;
+constexpr std::uint64_t kMaxContext = 1u << 30;
+
+[[noreturn]] void refuse(const ConfigKeys& keys, const std::string& what) { throw Error(ErrorKind::corrupt, keys.source + ": " + what); }
+
+void check_range(const ConfigKeys& keys, const std::string& key, std::uint64_t value, std::uint64_t maximum) {
+  if (value < 1 || value > maximum) refuse(keys, fmt::format("{} must lie between 1 and {}: {}", key, maximum, value));
+}
+
+void check_rope(const RopeConfig& rope, const ConfigKeys& keys) {
+  const auto check = [&](const std::string& key, double value, bool fine) {
+    if (!fine) refuse(keys, fmt::format("{} makes no sense for rotary positions: {}", key, value));
+  };
+  check(keys.rope_base, rope.base, std::isfinite(rope.base) && rope.base > 1);
+  check(keys.rope_factor, rope.factor, std::isfinite(rope.factor) && rope.factor > 0);
+  if (rope.scaling == RopeScaling::llama3) {
+    check(keys.rope_low, rope.low_frequency_factor, std::isfinite(rope.low_frequency_factor) && rope.low_frequency_factor > 0);
+    check(keys.rope_high, rope.high_frequency_factor,
+          std::isfinite(rope.high_frequency_factor) && rope.high_frequency_factor > rope.low_frequency_factor);
+    check_range(keys, keys.rope_original_context, rope.original_context, kMaxContext);
+  }
+  for (std::size_t i = 0; i < rope.frequency_divisors.size(); ++i)
+    if (!std::isfinite(rope.frequency_divisors[i]) || rope.frequency_divisors[i] <= 0)
+      refuse(keys, fmt::format("tensor rope_freqs.weight, element {}: divisors must be finite and positive: {}", i, rope.frequency_divisors[i]));
+}
+
+}  // namespace
+
+void validate_config(const ModelConfig& config, const ConfigKeys& keys) {
+  check_range(keys, keys.vocab_size, config.vocab_size, kMaxVocab);
+  check_range(keys, keys.hidden, config.hidden, kMaxWidth);
+  check_range(keys, keys.intermediate, config.intermediate, kMaxWidth * 4);
+  check_range(keys, keys.layers, config.layers, kMaxLayers);
+  check_range(keys, keys.heads, config.heads, kMaxHeads);
+  check_range(keys, keys.kv_heads, config.kv_heads, kMaxHeads);
+  check_range(keys, keys.context, config.context, kMaxContext);
+  if (config.heads % config.kv_heads != 0)
+    refuse(keys, fmt::format("{} must be a multiple of {}: {}, {}", keys.heads, keys.kv_heads, config.heads, config.kv_heads));
+  if (config.head_dim == 0)
+    refuse(keys, fmt::format("{} must be a multiple of {} when {} is absent: {}, {}", keys.hidden, keys.heads, keys.head_dim, config.hidden,
+                             config.heads));
+  check_range(keys, keys.head_dim, config.head_dim, kMaxHeadDim);
+  if (config.head_dim % 2 != 0) refuse(keys, fmt::format("{} must be even for rotary positions: {}", keys.head_dim, config.head_dim));
+  if (!std::isfinite(config.norm_epsilon) || config.norm_epsilon < 0 || config.norm_epsilon >= 1)
+    refuse(keys, fmt::format("{} must be a small positive number: {}", keys.norm_epsilon, config.norm_epsilon));
+  check_rope(config.rope, keys);
+}
+
+ModelConfig read_model_config(const Checkpoint& checkpoint) {
+  ConfigKeys keys;
+  ModelConfig config =
+      checkpoint.kind() == ContainerKind::gguf ? read_gguf_config(checkpoint, keys) : read_huggingface_config(checkpoint, keys);
+  validate_config(config, keys);
+  config.declared_context = config.context;
+  if (config.sliding_window > 0) config.context = std::min(config.context, config.sliding_window);
+  return config;
+}
+
+}  // namespace nibble

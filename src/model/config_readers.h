@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The two ways in which a configuration is written, and the judgement that both pass through. Internal to model/.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "io/checkpoint.h"
+#include "model/arch/architecture.h"
+#include "model/config.h"
+
+namespace nibble {
+
+// What the container calls each value, so that messages name the key at fault.
+struct ConfigKeys {
+  std::string source;  // the file
+  std::string vocab_size, hidden, intermediate, layers, heads, kv_heads, head_dim, context, norm_epsilon, rope_base, rope_factor, rope_low, rope_high,
+      rope_original_context;
+};
+
+ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& keys);
+ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& keys);
+
+// Error(corrupt) for values that no model has: zeros, heads that do not divide, sizes whose product would overflow.
+void validate_config(const ModelConfig& config, const ConfigKeys& keys);
+
+}  // namespace nibble

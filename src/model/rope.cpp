@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+#include <numbers>
+
+#include "model/arch/architecture.h"
+#include "model/config.h"
+
+namespace nibble {
+
+namespace {
+
+double plain_frequency(const RopeConfig& rope, std::uint64_t pair) {
+  return std::pow(rope.base, -2.0 * static_cast<double>(pair) / static_cast<double>(rope.rotary_dim));
+}
+
+// Llama 3.1: long waves are stretched by the factor, short ones left alone, those between blended.
+double llama3_divisor(const RopeConfig& rope, double frequency) {
+  const double wavelength = 2 * std::numbers::pi / frequency;
+  const double context = static_cast<double>(rope.original_context);
+  if (wavelength < context / rope.high_frequency_factor) return 1;
+  if (wavelength > context / rope.low_frequency_factor) return rope.factor;
+  const double smooth =
+      (context / wavelength - rope.low_frequency_factor) / (rope.high_frequency_factor - rope.low_frequency_factor);
+  return 1 / ((1 - smooth) / rope.factor + smooth);
+}
+
+}  // namespace
+
+std::vector<double> rope_inverse_frequencies(const RopeConfig& rope) {
+  std::vector<double> frequencies(rope.rotary_dim / 2);
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    double frequency = plain_frequency(rope, i);
+    if (rope.scaling == RopeScaling::linear) frequency /= rope.factor;
+    if (rope.scaling == RopeScaling::llama3) frequency /= llama3_divisor(rope, frequency);
+    if (!rope.frequency_divisors.empty()) frequency /= static_cast<double>(rope.frequency_divisors[i]);
+    frequencies[i] = frequency;
+  }
+  return frequencies;
+}
+
+std::vector<float> rope_frequency_divisors(const RopeConfig& rope) {
+  if (rope.scaling != RopeScaling::llama3) return rope.frequency_divisors;
+  std::vector<float> divisors(rope.rotary_dim / 2);
+  for (std::size_t i = 0; i < divisors.size(); ++i) divisors[i] = static_cast<float>(llama3_divisor(rope, plain_frequency(rope, i)));
+  return divisors;
+}
+
+}  // namespace nibble

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/weights.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cmath>
+#include <optional>
+
+#include "nibble/error.h"
+
+namespace nibble {
+
+namespace {
+
+// The first column whose value is not finite.
+std::optional<std::size_t> find_not_finite(std::span<const float> values) {
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (!std::isfinite(values[i])) return i;
+  return std::nullopt;
+}
+
+[[noreturn]] void refuse_value(const Checkpoint& checkpoint, const StoredTensor& stored, std::uint64_t row, const std::string& defect) {
+  throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} (file {}, offset {}): row {}: {}", checkpoint.path().string(), stored.name, stored.file,
+                                              stored.offset, row, defect));
+}
+
+}  // namespace
+
+const StoredTensor& WeightLoader::fetch(const ModelTensor& expected) const {
+  const StoredTensor& stored = checkpoint_.tensor(expected.name(spelling_));
+  if (stored.shape != expected.shape)
+    throw Error(ErrorKind::corrupt,
+                fmt::format("{}: tensor {} has the wrong shape: the configuration asks for {}, the file has {}", checkpoint_.path().string(),
+                            stored.name, shape_text(expected.shape), shape_text(stored.shape)));
+  if (!stored.view.format)
+    throw Error(ErrorKind::unsupported, fmt::format("{}: tensor {} has an element type that weights cannot have: {}", checkpoint_.path().string(),
+                                                    stored.name, dtype_name(stored.dtype)));
+  return stored;
+}
+
+void WeightLoader::check_values(const StoredTensor& stored) const {
+  const QuantizedView& view = stored.view;
+  const bool raw = view.format->info().kind == FormatKind::raw;
+  constexpr std::uint64_t kNone = ~std::uint64_t{0};
+  std::atomic<std::uint64_t> first_bad = kNone;  // the smallest row, whatever thread finds it
+  pool_.parallel_for(view.rows, 64, [&](std::size_t begin, std::size_t end, std::size_t) {
+    std::vector<float> values(raw ? view.cols : 0);
+    for (std::size_t row = begin; row < end; ++row) {
+      if (raw) view.decode_row(row, values);
+      if (raw ? !find_not_finite(values) : !view.format->find_defect(view.row(row), view.cols)) continue;
+      for (std::uint64_t known = first_bad; row < known && !first_bad.compare_exchange_weak(known, row);) {}
+      return;
+    }
+  });
+  if (first_bad == kNone) return;
+  if (!raw) refuse_value(checkpoint_, stored, first_bad, view.format->find_defect(view.row(first_bad), view.cols).value_or("not sound"));
+  std::vector<float> values(view.cols);
+  view.decode_row(first_bad, values);
+  const std::size_t column = find_not_finite(values).value_or(0);
+  refuse_value(checkpoint_, stored, first_bad, fmt::format("column {}: value is not finite: {}", column, values[column]));
+}
+
+PackedLinear WeightLoader::matrix(std::string_view part, std::int64_t layer) const {
+  const StoredTensor& stored = fetch(*tensors_.part(part, layer));
+  checkpoint_.will_need(stored);
+  check_values(stored);
+  PackedLinear packed = PackedLinear::pack(stored.view, kernels_, pool_);
+  checkpoint_.release(stored);
+  return packed;
+}
+
+std::vector<float> WeightLoader::vector(std::string_view part, std::int64_t layer) const {
+  const ModelTensor* expected = tensors_.part(part, layer);
+  if (expected == nullptr) return {};
+  const StoredTensor& stored = fetch(*expected);
+  check_values(stored);
+  std::vector<float> values(stored.view.cols);
+  stored.view.decode_row(0, values);
+  return values;
+}
+
+}  // namespace nibble

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From stored tensors to weights ready to run: presence, shapes and values are judged here, once, with the tensor's name in every error.
+// Internal to model/.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "io/checkpoint.h"
+#include "kernels/linear.h"
+#include "model/arch/architecture.h"
+
+namespace nibble {
+
+class WeightLoader {
+ public:
+  WeightLoader(const Checkpoint& checkpoint, const ModelTensors& tensors, const KernelOptions& kernels, ThreadPool& pool)
+      : checkpoint_(checkpoint), tensors_(tensors), spelling_(spelling_of(checkpoint)), kernels_(kernels), pool_(pool) {}
+
+  // A matrix repacked for this processor. Errors: not_found, corrupt (wrong shape, a value that is not finite).
+  PackedLinear matrix(std::string_view part, std::int64_t layer) const;
+  // A vector widened to f32; empty when the configuration has no such part.
+  std::vector<float> vector(std::string_view part, std::int64_t layer) const;
+
+ private:
+  const StoredTensor& fetch(const ModelTensor& expected) const;
+  void check_values(const StoredTensor& stored) const;
+
+  const Checkpoint& checkpoint_;
+  const ModelTensors& tensors_;
+  Spelling spelling_;
+  KernelOptions kernels_;
+  ThreadPool& pool_;
+};
+
+}  // namespace nibble
