@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,9 +32,15 @@ struct StoredTensor {
   DType dtype = DType::f32;  // of raw tensors; meaningless when view.format is block or planar
   QuantizedView view;     // matrices and vectors of a known format; view.format is null for integer and other tensors
   std::uint64_t bytes = 0;   // in the file, all planes
+  std::string type_name;  // element type as the container spells it ("BF16", "Q4_K", also types unknown here); planar: the format's name
+  std::span<const std::byte> data;  // in the mapped file, whatever the type; empty for planar tensors of more than one plane
   std::string file;       // name of the file that holds it
   std::uint64_t offset = 0;  // of its first plane in that file
 };
+
+// Any tensor as a matrix: [] is 1 x 1, [n] is 1 x n, [e, r, c] (stacked experts) is e*r x c. The product must be known to fit.
+struct MatrixSize { std::uint64_t rows = 1, cols = 1; };
+MatrixSize matrix_size(const Shape& shape);
 
 class Checkpoint {
  public:
@@ -52,7 +59,7 @@ class Checkpoint {
   const StoredTensor* find(std::string_view name) const noexcept;
   const StoredTensor& tensor(std::string_view name) const;    // Error(not_found) names file and tensor
 
-  // HF: the text of config.json (empty for a bare safetensors file) and of other small files beside it.
+  // HF: the text of config.json (empty for a bare safetensors file, or when it is missing) and of other small files beside it.
   const std::string& config_json() const noexcept;
   std::optional<std::string> read_side_file(std::string_view file_name) const;  // "generation_config.json"; nullopt when absent
 

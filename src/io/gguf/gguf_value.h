@@ -15,7 +15,9 @@ namespace nibble {
 // The numbering of the GGUF specification.
 enum class GgufType : std::uint32_t { u8 = 0, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
 
-// An array of numbers keeps its element type beside the widened values.
+std::string_view gguf_type_name(GgufType type);  // "u32", "string", ...
+
+// An array of numbers keeps its element type beside the widened values; bools are 0 and 1 among the unsigned.
 struct GgufArray {
   GgufType element = GgufType::u32;
   std::variant<std::vector<std::int64_t>, std::vector<std::uint64_t>, std::vector<double>, std::vector<std::string>> values;
@@ -44,6 +46,7 @@ class GgufMetadata {
   bool empty() const noexcept { return items_.empty(); }
   const GgufValue* find(std::string_view key) const noexcept;
   void set(std::string key, GgufValue value);   // replaces or appends
+  void append(std::string key, GgufValue value);  // for a key that is known to be new: no search
   void erase(std::string_view key);
 
   // Readers that accept any width of the kind asked for. nullopt: the key is absent. Error(corrupt): it has another kind.

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/checkpoint_parts.h"
+
+#include <fmt/format.h>
+
+#include "io/message_text.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+MatrixSize matrix_size(const Shape& shape) {
+  MatrixSize size;
+  if (shape.empty()) return size;
+  size.cols = shape.back();
+  for (std::size_t i = 0; i + 1 < shape.size(); ++i) size.rows *= shape[i];
+  return size;
+}
+
+void attach_view(StoredTensor& tensor, const FormatPtr& format, const std::string& source) {
+  const MatrixSize size = matrix_size(tensor.shape);
+  if (!format || size.rows == 0 || size.cols == 0) return;
+  tensor.view = make_view(format, size.rows, size.cols, {tensor.data}, fmt::format("{}: tensor {}", source, quote_name(tensor.name)));
+}
+
+std::optional<std::string> read_small_file(const std::filesystem::path& path, std::uint64_t limit) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return std::nullopt;
+  const MappedFile file(path);
+  if (file.bytes().size() > limit)
+    throw Error(ErrorKind::resource, fmt::format("{}: larger than {} bytes: {}", path.string(), limit, file.bytes().size()));
+  return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+}
+
+bool is_plain_file_name(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
+}
+
+}  // namespace nibble

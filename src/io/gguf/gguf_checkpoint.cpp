@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <unordered_set>
+
+#include "io/checkpoint_parts.h"
+#include "io/gguf/gguf_header.h"
+#include "io/message_text.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::uint64_t kMaxSplits = 99999;  // five digits
+
+// "PREFIX-00002-of-00005.gguf" with another number; nullopt when the name has another form or another count.
+std::optional<std::filesystem::path> split_path(const std::filesystem::path& path, std::uint64_t number, std::uint64_t count) {
+  const std::string name = path.filename().string();
+  const std::string ending = fmt::format("-of-{:05}.gguf", count);
+  if (name.size() < ending.size() + 6 || !name.ends_with(ending)) return std::nullopt;
+  const std::string_view stem = std::string_view(name).substr(0, name.size() - ending.size() - 6);
+  const std::string_view digits = std::string_view(name).substr(stem.size(), 6);
+  if (digits[0] != '-' || digits.find_first_not_of("0123456789", 1) != std::string_view::npos) return std::nullopt;
+  return path.parent_path() / fmt::format("{}-{:05}{}", stem, number, ending);
+}
+
+void add_tensors(CheckpointParts& parts, const MappedFile& file, std::vector<GgufTensorInfo>&& infos) {
+  const std::string source = file.path().string();
+  for (GgufTensorInfo& info : infos) {
+    StoredTensor tensor;
+    tensor.name = std::move(info.name);
+    tensor.shape = std::move(info.shape);
+    tensor.type_name = info.type->name;
+    if (const auto dtype = parse_dtype(info.type->name)) tensor.dtype = *dtype;
+    tensor.bytes = info.bytes;
+    tensor.file = file.path().filename().string();
+    tensor.offset = info.offset;
+    tensor.data = file.bytes().subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.bytes));
+    attach_view(tensor, find_ggml_format(info.type->id), source);
+    parts.tensors.push_back(std::move(tensor));
+  }
+}
+
+std::uint64_t split_key(const GgufMetadata& metadata, std::string_view key, const std::string& source) {
+  try {
+    return metadata.unsigned_integer(key).value_or(0);
+  } catch (const Error& e) {
+    throw Error(e.kind(), source + ": " + e.what());
+  }
+}
+
+void add_splits(CheckpointParts& parts, std::uint64_t count) {
+  const std::string first = parts.path.string();
+  if (const auto number = split_key(parts.metadata, "split.no", first); number != 0)
+    throw Error(ErrorKind::invalid_argument, fmt::format("{}: part {} of {} of a split file; open the first part", first, number + 1, count));
+  if (count > kMaxSplits) throw Error(ErrorKind::corrupt, fmt::format("{}: metadata key 'split.count' is more than {}: {}", first, kMaxSplits, count));
+  for (std::uint64_t number = 1; number < count; ++number) {
+    const auto path = split_path(parts.path, number + 1, count);
+    if (!path)
+      throw Error(ErrorKind::not_found, fmt::format("{}: first of {} parts, but its name does not end in -00001-of-{:05}.gguf; rename the parts back", first,
+                                                    count, count));
+    parts.files.push_back(std::make_unique<MappedFile>(*path));
+    const std::string source = path->string();
+    GgufHeader header = parse_gguf(parts.files.back()->bytes(), source);
+    if (split_key(header.metadata, "split.no", source) != number || split_key(header.metadata, "split.count", source) != count)
+      throw Error(ErrorKind::corrupt, fmt::format("{}: should be part {} of {} of a split file but says otherwise: split.no {}, split.count {}", source,
+                                                  number + 1, count, split_key(header.metadata, "split.no", source),
+                                                  split_key(header.metadata, "split.count", source)));
+    add_tensors(parts, *parts.files.back(), std::move(header.tensors));
+  }
+  std::unordered_set<std::string_view> names;
+  for (const StoredTensor& tensor : parts.tensors)
+    if (!names.insert(tensor.name).second)
+      throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} appears in two parts, again in {}", first, quote_name(tensor.name), tensor.file));
+  if (const auto total = split_key(parts.metadata, "split.tensors.count", first); total != 0 && total != parts.tensors.size())
+    throw Error(ErrorKind::corrupt, fmt::format("{}: the parts should hold {} tensors but hold {}", first, total, parts.tensors.size()));
+}
+
+}  // namespace
+
+CheckpointParts read_gguf_checkpoint(const std::filesystem::path& path) {
+  CheckpointParts parts;
+  parts.kind = ContainerKind::gguf;
+  parts.path = path;
+  parts.files.push_back(std::make_unique<MappedFile>(path));
+  GgufHeader header = parse_gguf(parts.files.back()->bytes(), path.string());
+  parts.metadata = std::move(header.metadata);
+  add_tensors(parts, *parts.files.back(), std::move(header.tensors));
+  if (const auto count = split_key(parts.metadata, "split.count", path.string()); count > 1) add_splits(parts, count);
+  return parts;
+}
+
+}  // namespace nibble

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/safetensors/planar_container.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "io/json_text.h"
+#include "io/message_text.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+template <class... Arguments>
+[[noreturn]] void corrupt(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+  throw Error(ErrorKind::corrupt, fmt::format(format, std::forward<Arguments>(arguments)...));
+}
+
+std::string_view layer_of(std::string_view tensor) {
+  constexpr std::string_view kWeight = ".weight";
+  return tensor.ends_with(kWeight) ? tensor.substr(0, tensor.size() - kWeight.size()) : tensor;
+}
+
+Shape read_shape(const Json& entry, const std::string& where) {
+  const auto found = entry.find("shape");
+  if (found == entry.end() || !found->is_array() || found->empty() || found->size() > 8) corrupt("{}: 'shape' should be a list of 1 to 8 numbers", where);
+  Shape shape;
+  for (const Json& extent : *found) {
+    if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() == 0) corrupt("{}: 'shape' should hold positive integers", where);
+    shape.push_back(extent.get<std::uint64_t>());
+  }
+  checked_elements(shape, where);
+  return shape;
+}
+
+PlannedTensor read_entry(const std::string& name, const Json& entry, const std::string& source) {
+  const std::string where = fmt::format("{}: quantization_config: tensor {}", source, quote_name(name));
+  if (!entry.is_object()) corrupt("{}: should be an object with 'format' and 'shape'", where);
+  const auto format = entry.find("format");
+  if (format == entry.end() || !format->is_string()) corrupt("{}: 'format' should be a string", where);
+  PlannedTensor planned{name, read_shape(entry, where), nullptr};
+  try {
+    planned.format = find_format(format->get_ref<const std::string&>());
+  } catch (const Error& e) {
+    throw Error(ErrorKind::unsupported, fmt::format("{}: {}", where, e.what()));
+  }
+  return planned;
+}
+
+bool is_container(const Json& config) {
+  const auto found = config.find("quantization_config");
+  if (found == config.end() || !found->is_object()) return false;
+  const auto method = found->find("quant_method");
+  return method != found->end() && method->is_string() && method->get_ref<const std::string&>() == "nibble";
+}
+
+Json parse_config(const std::string& text, const std::string& source) {
+  Json config = parse_json(text, source);
+  if (!config.is_object()) corrupt("{}: should be a JSON object", source);
+  return config;
+}
+
+// Names that only planes bear: what is left of them after assembling belongs to nothing.
+bool has_plane_suffix(std::string_view name) {
+  constexpr std::array<std::string_view, 5> kSuffixes = {".codes", ".scales", ".zeros", ".table", ".order"};
+  return std::ranges::any_of(kSuffixes, [name](std::string_view suffix) { return name.ends_with(suffix); });
+}
+
+}  // namespace
+
+std::string plane_name(std::string_view tensor, std::string_view suffix) {
+  return suffix.empty() ? std::string(tensor) : fmt::format("{}.{}", layer_of(tensor), suffix);
+}
+
+std::optional<std::vector<PlannedTensor>> read_container_plan(const std::string& config_json, const std::string& source) {
+  if (config_json.empty()) return std::nullopt;
+  const Json config = parse_config(config_json, source);
+  if (!is_container(config)) return std::nullopt;
+  const Json& container = config["quantization_config"];
+  const auto version = container.find("version");
+  if (version == container.end() || !version->is_number_unsigned()) corrupt("{}: quantization_config: 'version' should be a number", source);
+  if (*version != kContainerVersion)
+    throw Error(ErrorKind::unsupported, fmt::format("{}: quantization_config: version is not {}; a newer nibble wrote it: {}", source, kContainerVersion,
+                                                    version->get<std::uint64_t>()));
+  const auto tensors = container.find("tensors");
+  if (tensors == container.end() || !tensors->is_object()) corrupt("{}: quantization_config: 'tensors' should be an object", source);
+  std::vector<PlannedTensor> plan;
+  for (const auto& [name, entry] : tensors->items()) plan.push_back(read_entry(name, entry, source));
+  return plan;
+}
+
+std::string write_container_plan(const std::string& config_json, const std::vector<PlannedTensor>& plan, const std::string& source) {
+  Json config = config_json.empty() ? Json::object() : parse_config(config_json, source);
+  Json tensors = Json::object();
+  for (const PlannedTensor& planned : plan)
+    if (planned.format->info().kind != FormatKind::raw) tensors[planned.name] = {{"format", planned.format->name()}, {"shape", planned.shape}};
+  if (tensors.empty()) {
+    if (!is_container(config)) return config_json;
+    config.erase("quantization_config");
+  } else {
+    if (!is_container(config)) config["quantization_config"] = Json::object();
+    Json& container = config["quantization_config"];
+    container["quant_method"] = "nibble";
+    container["version"] = kContainerVersion;
+    container["tensors"] = std::move(tensors);
+  }
+  return config.dump(2) + "\n";
+}
+
+namespace {
+
+// Builds one tensor from its planes; marks them as taken.
+class Assembler {
+ public:
+  Assembler(std::vector<StoredTensor>& tensors, const std::string& directory) : tensors_(tensors), directory_(directory), taken_(tensors.size(), false) {
+    for (std::size_t i = 0; i < tensors.size(); ++i) by_name_.emplace(tensors[i].name, i);
+  }
+
+  // The tensor goes where the first of its planes was.
+  void assemble(const PlannedTensor& planned) {
+    const std::string where = fmt::format("{}: tensor {} ({})", directory_, quote_name(planned.name), planned.format->name());
+    const MatrixSize size = matrix_size(planned.shape);
+    StoredTensor result;
+    result.name = planned.name;
+    result.shape = planned.shape;
+    result.type_name = planned.format->name();
+    std::vector<PlaneSpec> specs;
+    try {
+      specs = planned.format->planes(size.rows, size.cols);
+    } catch (const Error& e) {
+      corrupt("{}: {}", where, e.what());
+    }
+    std::vector<std::span<const std::byte>> planes;
+    std::size_t first = tensors_.size();
+    for (const PlaneSpec& spec : specs) {
+      const std::size_t index = take(plane_name(planned.name, spec.suffix), spec, where);
+      const StoredTensor& plane = tensors_[index];
+      if (planes.empty()) {
+        result.file = plane.file;
+        result.offset = plane.offset;
+        result.dtype = plane.dtype;
+      }
+      first = std::min(first, index);
+      result.bytes += plane.data.size();
+      planes.push_back(plane.data);
+    }
+    if (planes.size() == 1) result.data = planes[0];
+    result.view = make_view(planned.format, size.rows, size.cols, std::move(planes), where);
+    assembled_.emplace(first, std::move(result));
+  }
+
+  void finish() {
+    std::unordered_set<std::string> names;
+    std::vector<StoredTensor> out;
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      if (auto found = assembled_.find(i); found != assembled_.end()) out.push_back(std::move(found->second));
+      if (taken_[i]) continue;
+      if (has_plane_suffix(tensors_[i].name))
+        corrupt("{}: tensor {} looks like a plane of a quantized tensor, but config.json lists none that has it", directory_, quote_name(tensors_[i].name));
+      out.push_back(std::move(tensors_[i]));
+    }
+    for (const StoredTensor& tensor : out)
+      if (!names.insert(tensor.name).second) corrupt("{}: tensor {} is stored both as it is and in planes", directory_, quote_name(tensor.name));
+    tensors_ = std::move(out);
+  }
+
+ private:
+  std::size_t take(const std::string& name, const PlaneSpec& spec, const std::string& where) {
+    const auto found = by_name_.find(name);
+    if (found == by_name_.end()) corrupt("{}: plane {} is missing", where, quote_name(name));
+    if (taken_[found->second]) corrupt("{}: plane {} belongs to two tensors", where, quote_name(name));
+    const StoredTensor& plane = tensors_[found->second];
+    if (plane.type_name != dtype_name(spec.dtype) || plane.shape != spec.shape)
+      corrupt("{}: plane {} in {} should be {} {} but is {} {}", where, quote_name(name), plane.file, dtype_name(spec.dtype), shape_text(spec.shape),
+              plane.type_name, shape_text(plane.shape));
+    taken_[found->second] = true;
+    return found->second;
+  }
+
+  std::vector<StoredTensor>& tensors_;
+  const std::string& directory_;
+  std::vector<bool> taken_;
+  std::unordered_map<std::string, std::size_t> by_name_;
+  std::unordered_map<std::size_t, StoredTensor> assembled_;  // by the index of their first plane
+};
+
+}  // namespace
+
+void assemble_planes(std::vector<StoredTensor>& tensors, const std::vector<PlannedTensor>& plan, const std::string& directory) {
+  Assembler assembler(tensors, directory);
+  for (const PlannedTensor& planned : plan) assembler.assemble(planned);
+  assembler.finish();
+}
+
+}  // namespace nibble
