@@ -13,7 +13,11 @@
 
 // clang-format off
 #define NIBBLE_BLOCK_FORMATS(LINE) \
-  LINE(q8_0)
+  LINE(q8_0) \
+  LINE(q5_1) \
+  LINE(q5_0) \
+  LINE(q4_1) \
+  LINE(q4_0)
 
 // clang-format on
 
