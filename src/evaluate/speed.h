@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How fast a model runs, by llama-bench's conventions: ppN reads N random tokens into an empty cache in one go, tgN makes N tokens one at
+// a time from an empty cache. Each test is run once to warm up and then repeated.
+//
+//   for (const Speed& s : measure_speed(decoder, {.prompt_tokens = 512, .generated_tokens = 32})) print(s.test, s.tokens_per_second);
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/decoder.h"
+#include "nibble/progress.h"
+
+namespace nibble {
+
+struct SpeedOptions {
+  std::size_t prompt_tokens = 512;     // 0: no such test
+  std::size_t generated_tokens = 128;  // 0: no such test
+  std::size_t repetitions = 5;
+  bool warm_up = true;
+  ProgressCallback progress;           // stage "bench", in runs
+};
+
+struct Speed {
+  std::string test;               // "pp512", "tg128"
+  std::size_t tokens = 0;
+  double tokens_per_second = 0;   // median of the samples
+  double spread = 0;              // their standard deviation
+  std::vector<double> samples;    // tokens per second of each repetition
+};
+
+// Error(invalid_argument): no repetitions. Error(cancelled).
+std::vector<Speed> measure_speed(Decoder& decoder, const SpeedOptions& options);
+
+// Median and standard deviation (n - 1) of the samples, filled in.
+void summarise_samples(Speed& speed);
+
+}  // namespace nibble
