@@ -29,7 +29,11 @@ class Attention(nn.Module):
             low, high = y.chunk(2, dim=-1)
             return y * cos + torch.cat((-high, low), dim=-1) * sin
 
-        q, k, v = rotate(split(self.q_proj(x), self.heads)), rotate(split(self.k_proj(x), self.kv_heads)), split(self.v_proj(x), self.kv_heads)
+        q, k, v = (
+            rotate(split(self.q_proj(x), self.heads)),
+            rotate(split(self.k_proj(x), self.kv_heads)),
+            split(self.v_proj(x), self.kv_heads),
+        )
         copies = self.heads // self.kv_heads
         k, v = k.repeat_interleave(copies, dim=1), v.repeat_interleave(copies, dim=1)
         y = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, is_causal=True)
@@ -76,7 +80,9 @@ class Decoder(nn.Module):
         self.config = config
         self.model = Trunk(config)
         half = config["head_dim"] // 2
-        angles = torch.outer(torch.arange(config["max_position_embeddings"]).float(), config["rope_theta"] ** (-torch.arange(half).float() / half))
+        angles = torch.outer(
+            torch.arange(config["max_position_embeddings"]).float(), config["rope_theta"] ** (-torch.arange(half).float() / half)
+        )
         angles = torch.cat((angles, angles), dim=-1)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
@@ -84,7 +90,7 @@ class Decoder(nn.Module):
     def forward(self, ids):
         """[batch, length] token ids to [batch, length, vocab] logits."""
         x = self.model.embed_tokens(ids)
-        cos, sin = self.cos[:ids.shape[1]], self.sin[:ids.shape[1]]
+        cos, sin = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
         for layer in self.model.layers:
             x = layer(x, cos, sin)
         return F.linear(self.model.norm(x), self.model.embed_tokens.weight)
@@ -92,10 +98,31 @@ class Decoder(nn.Module):
 
 def tale_config(vocab_size):
     return {
-        "architectures": ["LlamaForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 0, "eos_token_id": 1, "head_dim": 32,
-        "hidden_act": "silu", "hidden_size": 256, "initializer_range": 0.02, "intermediate_size": 768, "max_position_embeddings": 512, "mlp_bias": False,
-        "model_type": "llama", "num_attention_heads": 8, "num_hidden_layers": 5, "num_key_value_heads": 4, "pretraining_tp": 1, "rms_norm_eps": 1e-5,
-        "rope_scaling": None, "rope_theta": 10000.0, "tie_word_embeddings": True, "torch_dtype": "bfloat16", "use_cache": True, "vocab_size": vocab_size}
+        "architectures": ["LlamaForCausalLM"],
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "head_dim": 32,
+        "hidden_act": "silu",
+        "hidden_size": 256,
+        "initializer_range": 0.02,
+        "intermediate_size": 768,
+        "max_position_embeddings": 512,
+        "mlp_bias": False,
+        "model_type": "llama",
+        "num_attention_heads": 8,
+        "num_hidden_layers": 5,
+        "num_key_value_heads": 4,
+        "pretraining_tp": 1,
+        "rms_norm_eps": 1e-5,
+        "rope_scaling": None,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "use_cache": True,
+        "vocab_size": vocab_size,
+    }
 
 
 def write_json(path, value):
@@ -105,6 +132,7 @@ def write_json(path, value):
 def save(model, directory):
     """Writes config.json, generation_config.json and model.safetensors (BF16)."""
     from safetensors.torch import save_file
+
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     write_json(directory / "config.json", model.config)
@@ -112,12 +140,14 @@ def save(model, directory):
     weights = {name: p.detach().to(torch.bfloat16).contiguous() for name, p in model.state_dict().items()}
     part = directory / "model.safetensors.part"
     save_file(weights, str(part), metadata={"format": "pt"})
+    part.chmod(0o644)
     part.replace(directory / "model.safetensors")
 
 
 def load(directory):
     """The model of a directory, in float32."""
     from safetensors.torch import load_file
+
     directory = pathlib.Path(directory)
     model = Decoder(json.loads((directory / "config.json").read_text()))
     model.load_state_dict({name: w.float() for name, w in load_file(str(directory / "model.safetensors")).items()})

@@ -4,9 +4,9 @@
     python tools/reference_logits.py tiny --out tests/data
     python tools/reference_logits.py bundled --model models/tale-4M --out tests/data/logits/tale-4M
 
-`tiny` first makes two seeded random models: tiny_gqa_llama3rope (grouped queries, scaled rotary positions, untied head, F32) and tiny_tied (tied embeddings,
-one key head per query head, F16). Each result is a folder with index.json (ids, positions, files, digest of the weights) and one file of little-endian f32
-per position: the logits over the whole vocabulary.
+`tiny` first makes two seeded random models: tiny_gqa_llama3rope (grouped queries, scaled rotary positions, untied head, F32) and
+tiny_tied (tied embeddings, one key head per query head, F16). Each result is a folder with index.json (ids, positions, files, digest of
+the weights) and one file of little-endian f32 per position: the logits over the whole vocabulary.
 """
 
 import argparse
@@ -18,16 +18,58 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-COMMON = {"architectures": ["LlamaForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 0, "eos_token_id": 1, "hidden_act": "silu",
-          "initializer_range": 0.02, "mlp_bias": False, "model_type": "llama", "pretraining_tp": 1, "use_cache": True}
+COMMON = {
+    "architectures": ["LlamaForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "hidden_act": "silu",
+    "initializer_range": 0.02,
+    "mlp_bias": False,
+    "model_type": "llama",
+    "pretraining_tp": 1,
+    "use_cache": True,
+}
 TINY = {
     "tiny_gqa_llama3rope": dict(
-        COMMON, head_dim=16, hidden_size=64, intermediate_size=96, max_position_embeddings=256, num_attention_heads=4, num_hidden_layers=2,
-        num_key_value_heads=2, rms_norm_eps=1e-5, rope_theta=10000.0, tie_word_embeddings=False, torch_dtype="float32", vocab_size=256,
-        rope_scaling={"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0, "original_max_position_embeddings": 32, "rope_type": "llama3"}),
+        COMMON,
+        head_dim=16,
+        hidden_size=64,
+        intermediate_size=96,
+        max_position_embeddings=256,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        num_key_value_heads=2,
+        rms_norm_eps=1e-5,
+        rope_theta=10000.0,
+        tie_word_embeddings=False,
+        torch_dtype="float32",
+        vocab_size=256,
+        rope_scaling={
+            "factor": 8.0,
+            "high_freq_factor": 4.0,
+            "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 32,
+            "rope_type": "llama3",
+        },
+    ),
     "tiny_tied": dict(
-        COMMON, head_dim=24, hidden_size=72, intermediate_size=128, max_position_embeddings=128, num_attention_heads=3, num_hidden_layers=2,
-        num_key_value_heads=3, rms_norm_eps=1e-6, rope_theta=500000.0, rope_scaling=None, tie_word_embeddings=True, torch_dtype="float16", vocab_size=320),
+        COMMON,
+        head_dim=24,
+        hidden_size=72,
+        intermediate_size=128,
+        max_position_embeddings=128,
+        num_attention_heads=3,
+        num_hidden_layers=2,
+        num_key_value_heads=3,
+        rms_norm_eps=1e-6,
+        rope_theta=500000.0,
+        rope_scaling=None,
+        tie_word_embeddings=True,
+        torch_dtype="float16",
+        vocab_size=320,
+    ),
 }
 
 
@@ -83,8 +125,13 @@ def write_logits(directory, out, ids, positions):
     losses = torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(ids[1:]), reduction="none")
     index = {
         "description": "logits after each of `positions` (0-based) of `ids`; float32 arithmetic on the stored weights; files hold vocab_size little-endian f32",
-        "files": files, "ids": ids, "mean_negative_log_likelihood": losses.double().mean().item(), "positions": positions, "vocab_size": config["vocab_size"],
-        "weights_sha256": hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()}
+        "files": files,
+        "ids": ids,
+        "mean_negative_log_likelihood": losses.double().mean().item(),
+        "positions": positions,
+        "vocab_size": config["vocab_size"],
+        "weights_sha256": hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest(),
+    }
     (out / "index.json").write_text(json.dumps(index, sort_keys=True, indent=1) + "\n")
 
 
@@ -104,6 +151,7 @@ def main():
             write_logits(directory, arguments.out / "logits" / name, ids, [0, 1, 40, 99])
         return
     from tokenizers import Tokenizer
+
     tokenizer = Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
     ids = tokenizer.encode((arguments.model / "heldout.txt").read_text(encoding="utf-8")).ids[:64]
     write_logits(arguments.model, arguments.out, ids, [0, 7, 31, 63])

@@ -8,11 +8,38 @@ import random
 WORDS_DIR = pathlib.Path(__file__).resolve().parent / "words"
 
 IRREGULAR_PLURALS = {
-    "mouse": "mice", "goose": "geese", "sheep": "sheep", "deer": "deer", "wolf": "wolves", "calf": "calves", "ox": "oxen", "fish": "fish",
-    "child": "children", "foot": "feet", "tooth": "teeth", "knife": "knives", "scarf": "scarves", "loaf": "loaves", "shelf": "shelves",
-    "dice": "dice", "salmon": "salmon", "trout": "trout", "bellows": "bellows", "moose": "moose", "chamois": "chamois", "leaf": "leaves",
-    "shrimp": "shrimp", "pike": "pike", "carp": "carp", "compass": "compasses", "reindeer": "reindeer", "toy soldier": "toy soldiers",
-    "jigsaw": "jigsaws", "potato": "potatoes", "tomato": "tomatoes", "mosquito": "mosquitoes",
+    "mouse": "mice",
+    "goose": "geese",
+    "sheep": "sheep",
+    "deer": "deer",
+    "wolf": "wolves",
+    "calf": "calves",
+    "ox": "oxen",
+    "fish": "fish",
+    "child": "children",
+    "foot": "feet",
+    "tooth": "teeth",
+    "knife": "knives",
+    "scarf": "scarves",
+    "loaf": "loaves",
+    "shelf": "shelves",
+    "dice": "dice",
+    "salmon": "salmon",
+    "trout": "trout",
+    "bellows": "bellows",
+    "moose": "moose",
+    "chamois": "chamois",
+    "leaf": "leaves",
+    "shrimp": "shrimp",
+    "pike": "pike",
+    "carp": "carp",
+    "compass": "compasses",
+    "reindeer": "reindeer",
+    "toy soldier": "toy soldiers",
+    "jigsaw": "jigsaws",
+    "potato": "potatoes",
+    "tomato": "tomatoes",
+    "mosquito": "mosquitoes",
 }
 
 NUMBER_WORDS = (
@@ -41,7 +68,7 @@ LISTS = load_lists()
 
 
 class Dice:
-    """A seeded source of choices. `pick` is heavy-tailed: the word of rank r has weight 1 / (r + 6)^0.75."""
+    """A seeded source of choices. `pick` is heavy-tailed: the word of rank r has weight 1 / (r + 8)^0.5."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
@@ -56,7 +83,7 @@ class Dice:
     def even(self, options):
         return options[int(self.random.random() * len(options))]
 
-    def rank(self, count, exponent=0.75, shift=6.0):
+    def rank(self, count, exponent=0.5, shift=8.0):
         key = (count, exponent, shift)
         sums = self.cumulative.get(key)
         if sums is None:
@@ -86,7 +113,7 @@ class Dice:
 def cap(text):
     for i, ch in enumerate(text):
         if ch.isalpha():
-            return text[:i] + ch.upper() + text[i + 1:]
+            return text[:i] + ch.upper() + text[i + 1 :]
     return text
 
 
@@ -149,8 +176,13 @@ def listing(items):
     return ", ".join(items[:-1]) + " and " + items[-1]
 
 
-MASS_FOODS = set("""bread soup cheese cake milk honey fish pie butter jam porridge ham cabbage lettuce garlic parsley rice pudding toast stew broth gravy
-mustard rhubarb gingerbread marzipan toffee fudge custard trifle herring mackerel shrimp""".split()) | {"barley soup", "goose liver", "smoked eel"}
+MASS_FOODS = (
+    set(
+        """bread soup cheese cake milk honey fish pie butter jam porridge ham cabbage lettuce garlic parsley rice pudding toast stew broth gravy
+mustard rhubarb gingerbread marzipan toffee fudge custard trifle herring mackerel shrimp""".split()
+    )
+    | {"barley soup", "goose liver", "smoked eel"}
+)
 
 
 def some_food(noun):
