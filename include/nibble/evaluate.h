@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How well a model predicts a text, and how far a quantized model is from its original.
+//
+//   nibble::Verdict verdict = nibble::evaluate_against(quantized, original, text, {});
+//   std::cout << verdict.perplexity_ratio << ' ' << verdict.kl_mean << '\n';
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "nibble/model.h"
+#include "nibble/progress.h"
+
+namespace nibble {
+
+struct EvaluateRequest {
+  std::string protocol = "llama.cpp";   // or "paper"
+  std::size_t context = 0;              // tokens in a window; 0: the protocol's own
+  std::size_t max_windows = 0;          // 0: all
+  MachineOptions machine{};
+  ProgressCallback progress{};
+};
+
+struct PerplexityResult {
+  double perplexity = 0, standard_error = 0;
+  std::uint64_t tokens_scored = 0, windows = 0, context = 0;
+  std::string protocol;
+};
+
+struct Verdict {
+  PerplexityResult candidate, original;
+  double kl_mean = 0, kl_p999 = 0;      // KL(original || candidate) in nats
+  double top1_agreement = 0;            // share of positions where both put the same token first
+  double perplexity_ratio = 1;          // candidate / original
+};
+
+// Errors: invalid_argument (text shorter than a window, tokenizers that differ), not_found (no tokenizer), corrupt, unsupported, cancelled.
+PerplexityResult evaluate(const Model& model, std::string_view text, const EvaluateRequest& request);
+Verdict evaluate_against(const Model& candidate, const Model& original, std::string_view text, const EvaluateRequest& request);
+
+}  // namespace nibble

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/container_metadata.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "model/tokenizer/tokenizer.h"
+#include "nibble/error.h"
+#include "nibble/model.h"
+#include "quantize/fit/fit_rule.h"
+
+namespace nibble {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// What may lie beside the weights of a directory and means the same for its quantized copy.
+constexpr std::array kKeptFiles = {"tokenizer.json",   "tokenizer_config.json", "tokenizer.model",     "special_tokens_map.json",
+                                   "added_tokens.json", "vocab.json",            "merges.txt",          "generation_config.json",
+                                   "chat_template.jinja", "chat_template.json",  "LICENSE"};
+
+// transformers' name of the unquantized tensors' type.
+std::string torch_dtype(const QuantizePlan& plan) {
+  for (const TensorPlan& tensor : plan.tensors)
+    if (tensor.target.format->info().kind == FormatKind::raw && tensor.rows > 1) {
+      const std::string& name = tensor.target.format->name();
+      return name == "f16" ? "float16" : name == "bf16" ? "bfloat16" : "float32";
+    }
+  return "float16";
+}
+
+std::string translated_config(const Checkpoint& source, const QuantizePlan& plan) {
+  const auto id = [&](const char* key) -> std::optional<std::int64_t> {
+    const auto value = source.gguf().unsigned_integer(key);
+    return value ? std::optional(static_cast<std::int64_t>(*value)) : std::nullopt;
+  };
+  HfConfigOptions options;
+  options.dtype = torch_dtype(plan);
+  options.bos_token_id = id("tokenizer.ggml.bos_token_id");
+  options.eos_token_id = id("tokenizer.ggml.eos_token_id");
+  return to_huggingface_config(plan.config, options);
+}
+
+std::string kept_config(const Checkpoint& source, const QuantizePlan& plan) {
+  Json config = Json::parse(source.config_json());
+  // A foreign quantization_config would describe tensors that are no longer there.
+  config.erase("quantization_config");
+  const char* const key = config.contains("dtype") && !config.contains("torch_dtype") ? "dtype" : "torch_dtype";
+  config[key] = torch_dtype(plan);
+  return config.dump(2) + "\n";
+}
+
+}  // namespace
+
+std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& source_hash) {
+  Json manifest;
+  manifest["nibble"] = version();
+  manifest["source"] = {{"tensors", plan.tensors.size()}, {"xxh3", source_hash}};
+  manifest["recipe"] = Json::parse(recipe_to_json(plan.recipe));
+  manifest["method"] = options.method;
+  if (options.fit) manifest["fit"] = fit_name(*options.fit);
+  return manifest.dump();
+}
+
+GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& plan, const std::string& manifest) {
+  GgufMetadata metadata;
+  if (plan.source_spelling == Spelling::gguf) {
+    metadata = source.gguf();
+    for (const char* key : {"split.no", "split.count", "split.tensors.count"}) metadata.erase(key);
+    if (plan.recipe.file_type) metadata.set("general.file_type", GgufValue::of_u32(*plan.recipe.file_type));
+  } else {
+    metadata = to_gguf_metadata(plan.config, {.name = {}, .file_type = plan.recipe.file_type});
+    if (Tokenizer::available(source)) {
+      for (const auto& item : Tokenizer::from_checkpoint(source).to_gguf(plan.config.vocab_size).items()) metadata.set(item.key, item.value);
+    } else {
+      metadata.set("tokenizer.ggml.model", GgufValue::of_string("none"));
+    }
+  }
+  metadata.set("general.quantization_version", GgufValue::of_u32(2));
+  metadata.set(kManifestKey, GgufValue::of_string(manifest));
+  return metadata;
+}
+
+std::vector<SideFile> make_side_files(const Checkpoint& source, const QuantizePlan& plan, const std::string& manifest) {
+  std::vector<SideFile> files;
+  if (plan.source_spelling == Spelling::huggingface) {
+    files.push_back({"config.json", kept_config(source, plan)});
+    for (const char* name : kKeptFiles)
+      if (auto text = source.read_side_file(name)) files.push_back({name, std::move(*text)});
+  } else {
+    files.push_back({"config.json", translated_config(source, plan)});
+    if (Tokenizer::available(source)) {
+      Tokenizer::HfFiles tokenizer = Tokenizer::from_checkpoint(source).to_huggingface();
+      files.push_back({"tokenizer.json", std::move(tokenizer.tokenizer_json)});
+      files.push_back({"tokenizer_config.json", std::move(tokenizer.tokenizer_config_json)});
+    }
+  }
+  files.push_back({kManifestFile, manifest + "\n"});
+  return files;
+}
+
+}  // namespace nibble

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is in a checkpoint: the model as a whole, its tensors, and statistics of their values that tell how they will take quantization.
+//
+//   for (const TensorListing& t : list_tensors(checkpoint)) print(t.name, t.format);
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "io/checkpoint.h"
+#include "nibble/model.h"
+#include "nibble/progress.h"
+
+namespace nibble {
+
+// Works for models that cannot be run, too: what is not known stays empty.
+ModelInfo describe_model(const Checkpoint& checkpoint);
+
+struct TensorListing {
+  std::string name;
+  Shape shape;
+  std::string format;        // a format's name, or the element type of tensors that are no weights
+  std::uint64_t elements = 0, bytes = 0;
+  std::string file;
+  std::uint64_t offset = 0;
+};
+
+std::vector<TensorListing> list_tensors(const Checkpoint& checkpoint);
+
+struct TensorStatistics {
+  std::uint64_t count = 0;        // of finite values
+  std::uint64_t not_finite = 0;   // NaN and infinite values, left out of everything else
+  double mean = 0, deviation = 0;
+  double minimum = 0, maximum = 0, absmax = 0;
+  double kurtosis = 0;            // fourth standardised moment: 3 for a normal distribution, larger with heavier tails
+  double beyond_6_sigma = 0;      // share of values further than 6 deviations from the mean
+  double asymmetry = 0;           // (maximum + minimum) / (maximum - minimum): 0 is symmetric range, +-1 is one-sided
+};
+
+// Decodes every row, a bounded number at a time; the same bits for any number of threads.
+TensorStatistics measure_statistics(const Checkpoint& checkpoint, const StoredTensor& tensor, ThreadPool& pool);
+
+struct Defect {
+  std::string tensor, file, what;
+  std::uint64_t row = 0;
+};
+
+// Looks through every row of every tensor for what no writer should have stored. At most max_defects are described; `total` counts all rows
+// that have one.
+struct CheckResult {
+  std::vector<Defect> defects;
+  std::uint64_t total = 0, rows = 0, tensors = 0, bytes = 0;
+};
+CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defects, ThreadPool& pool, const ProgressCallback& progress);
+
+}  // namespace nibble

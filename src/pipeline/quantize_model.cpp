@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/quantize_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "nibble/error.h"
+#include "pipeline/container_metadata.h"
+#include "pipeline/progress_meter.h"
+#include "pipeline/quantize_plan.h"
+#include "pipeline/source_hash.h"
+#include "quantize/method.h"
+#include "quantize/quantize_rows.h"
+
+namespace nibble {
+namespace {
+
+// Elements of a band: what is resident of source and output at a time.
+constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
+
+std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols) {
+  std::uint64_t total = 0;
+  for (const PlaneSpec& plane : format.planes(rows, cols)) total += plane.bytes;
+  return total;
+}
+
+void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem::path& output) {
+  std::error_code ignored;
+  const auto same = [&](const std::filesystem::path& path) { return std::filesystem::equivalent(output, path, ignored); };
+  bool overwrites = same(source.path());
+  for (const StoredTensor& tensor : source.tensors()) {
+    if (overwrites) break;
+    overwrites = same(std::filesystem::path(source.path()).parent_path() / tensor.file) || same(source.path() / tensor.file);
+  }
+  if (overwrites)
+    throw Error(ErrorKind::invalid_argument, "the output would take the place of the model that is read; choose another name: " + output.string());
+}
+
+Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options) {
+  Method method = find_method(tensor.method.empty() ? options.method : tensor.method);
+  if (options.fit) method.fit.rule = *options.fit;
+  return method;
+}
+
+RowSource row_source(const TensorPlan& tensor, Spelling target) {
+  RowSource rows{.view = &tensor.source->view, .name = tensor.source->name, .file = tensor.source->file};
+  if (tensor.permuted_head_dim != 0) {
+    rows.order = target == Spelling::gguf ? row_for_gguf : row_for_huggingface;
+    rows.order_argument = tensor.permuted_head_dim;
+  }
+  return rows;
+}
+
+// A permuted bias is one row whose elements move.
+QuantizedTensor permuted_vector(const TensorPlan& tensor, Spelling target) {
+  std::vector<float> values(tensor.cols), moved(tensor.cols);
+  tensor.source->view.decode_row(0, values);
+  for (std::uint64_t i = 0; i < tensor.cols; ++i)
+    moved[i] = values[target == Spelling::gguf ? row_for_gguf(i, tensor.permuted_head_dim) : row_for_huggingface(i, tensor.permuted_head_dim)];
+  QuantizedTensor result(tensor.target.format, 1, tensor.cols);
+  tensor.target.format->encode_row(moved, {}, nullptr, 0, {}, result.row(0));
+  return result;
+}
+
+void write_tensor(std::size_t index, const TensorPlan& tensor, const QuantizeModelOptions& options, Spelling target, const Checkpoint& source,
+                  CheckpointWriter& writer, ThreadPool& pool, ProgressMeter& meter) {
+  if (tensor.permuted_head_dim != 0 && tensor.target.shape.size() == 1) {
+    writer.write_rows(index, permuted_vector(tensor, target).view());
+    meter.advance(tensor.cols, tensor.target.name);
+    return;
+  }
+  const Method method = method_for(tensor, options);
+  const RowSource rows = row_source(tensor, target);
+  QuantizeRowsOptions row_options{.method = &method};
+  row_options.tensor_grid = prepare_tensor(rows, tensor.target.format, row_options, pool);
+  std::uint64_t band_rows = std::max<std::uint64_t>(1, kBandElements / std::max<std::uint64_t>(1, tensor.cols));
+  // Whole heads, so that a band reads the same rows of the source that it writes.
+  if (const std::uint64_t head = tensor.permuted_head_dim; head != 0) band_rows = std::max(head, band_rows / head * head);
+  for (std::uint64_t begin = 0; begin < tensor.rows; begin += band_rows) {
+    const std::uint64_t end = std::min(tensor.rows, begin + band_rows);
+    writer.write_rows(index, quantize_rows(rows, begin, end, tensor.target.format, row_options, pool).view());
+    source.release(*tensor.source);
+    meter.advance((end - begin) * tensor.cols, tensor.target.name);
+  }
+}
+
+void write_divisors(std::size_t index, const std::vector<float>& divisors, CheckpointWriter& writer) {
+  QuantizedTensor tensor(find_format("f32"), 1, divisors.size());
+  std::memcpy(tensor.planes[0].data(), divisors.data(), divisors.size() * sizeof(float));
+  writer.write_rows(index, tensor.view());
+}
+
+QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  QuantizeSummary summary;
+  summary.output = options.output;
+  summary.recipe = plan.recipe.name;
+  summary.ignored = plan.ignored;
+  summary.source_bytes = source.file_bytes();
+  std::uint64_t linear_bytes = 0, linear_elements = 0;
+  for (const TensorPlan& tensor : plan.tensors) {
+    TensorSummary item;
+    item.name = tensor.target.name;
+    item.rows = tensor.rows;
+    item.cols = tensor.cols;
+    item.source_format = tensor.source->view.format->name();
+    item.format = tensor.target.format->name();
+    item.wanted = tensor.wanted;
+    item.linear = tensor.role == TensorRole::linear;
+    item.bytes = plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
+    summary.tensor_bytes += item.bytes;
+    summary.parameters += item.elements();
+    if (item.linear) {
+      linear_bytes += item.bytes;
+      linear_elements += item.elements();
+    }
+    if (!item.wanted.empty()) {
+      ++summary.substitutions;
+      summary.substituted_parameters += item.elements();
+    }
+    summary.tensors.push_back(std::move(item));
+  }
+  summary.tensor_bytes += plan.rope_divisors.size() * sizeof(float);
+  const auto bits = [](std::uint64_t bytes, std::uint64_t count) { return count == 0 ? 0.0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(count); };
+  summary.bits_per_weight = bits(summary.tensor_bytes, summary.parameters);
+  summary.linear_bits_per_weight = bits(linear_bytes, linear_elements);
+  return summary;
+}
+
+}  // namespace
+
+QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
+  const QuantizePlan plan = plan_quantization(source, options);
+  QuantizeSummary summary = summarize(source, plan, options);
+  if (options.dry_run) return summary;
+  if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
+  refuse_to_overwrite_source(source, options.output);
+
+  std::vector<PlannedTensor> planned;
+  for (const TensorPlan& tensor : plan.tensors) planned.push_back(tensor.target);
+  if (!plan.rope_divisors.empty()) planned.push_back({std::string(kRopeDivisorsName), {plan.rope_divisors.size()}, find_format("f32")});
+
+  summary.source_hash = hash_tensors(source, pool);
+  const std::string manifest = make_manifest(plan, options, summary.source_hash);
+  const std::unique_ptr<CheckpointWriter> writer =
+      plan.target_spelling == Spelling::gguf
+          ? make_gguf_writer(options.output, make_gguf_metadata(source, plan, manifest), planned)
+          : make_directory_writer(options.output, make_side_files(source, plan, manifest), planned);
+
+  ProgressMeter meter(progress, "quantize", summary.parameters);
+  for (std::size_t i = 0; i < plan.tensors.size(); ++i)
+    write_tensor(i, plan.tensors[i], options, plan.target_spelling, source, *writer, pool, meter);
+  if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, *writer);
+  writer->finish(options.sync);
+  summary.output_bytes = writer->bytes_written();
+  summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(summary.output_bytes) / static_cast<double>(summary.parameters);
+  return summary;
+}
+
+std::string describe_substitutions(const QuantizeSummary& summary) {
+  if (summary.substitutions == 0) return {};
+  std::map<std::string, std::uint64_t> wanted;
+  for (const TensorSummary& tensor : summary.tensors)
+    if (!tensor.wanted.empty()) ++wanted[tensor.wanted];
+  std::string names;
+  for (const auto& [name, count] : wanted) names += (names.empty() ? "" : ", ") + name;
+  return fmt::format("{} of {} tensors, {:.1f} % of parameters, are not {} because their rows do not fit its blocks", summary.substitutions,
+                     summary.tensors.size(),
+                     100.0 * static_cast<double>(summary.substituted_parameters) / static_cast<double>(summary.parameters), names);
+}
+
+}  // namespace nibble

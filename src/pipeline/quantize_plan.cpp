@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/quantize_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "nibble/error.h"
+#include "quantize/method.h"
+
+namespace nibble {
+namespace {
+
+bool recipe_needs_directory(const Recipe& recipe) {
+  return std::ranges::any_of(recipe.rules, [](const RecipeRule& rule) {
+    return rule.format != kSixteenBit && rule.format != kSourceFormat && find_format(rule.format)->info().kind == FormatKind::planar;
+  });
+}
+
+Spelling decide_container(const QuantizeModelOptions& options, const Recipe& recipe) {
+  if (options.output.empty()) return recipe_needs_directory(recipe) ? Spelling::huggingface : Spelling::gguf;
+  const std::string extension = options.output.extension().string();
+  if (extension == ".safetensors")
+    throw Error(ErrorKind::invalid_argument, "a model is written to a directory or to a .gguf file, not to a single safetensors file; leave the "
+                                             "extension away: " + options.output.string());
+  return extension == ".gguf" ? Spelling::gguf : Spelling::huggingface;
+}
+
+void apply_overrides(Recipe& recipe, const QuantizeModelOptions& options, const ModelConfig& config) {
+  if (config.tied_embedding && !options.embedding.empty() && !options.head.empty() && options.embedding != options.head)
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("this model's embedding is its head, too, and can have one format only; give one of --embedding {} and --head {}",
+                            options.embedding, options.head));
+  if (!options.embedding.empty()) override_embedding(recipe, options.embedding);
+  if (!options.head.empty()) override_head(recipe, options.head);
+}
+
+void require_shape(const StoredTensor& stored, const ModelTensor& tensor) {
+  if (stored.shape == tensor.shape) return;
+  throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}", stored.file,
+                                              stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
+}
+
+TensorFacts facts_of(const ModelTensor& tensor, const ModelConfig& config) {
+  TensorFacts facts;
+  facts.name = tensor.gguf_name;
+  facts.own_name = tensor.hf_name;
+  facts.rows = tensor.shape.size() > 1 ? tensor.shape[0] : 1;
+  facts.cols = tensor.shape.back();
+  facts.layer = tensor.layer < 0 ? 0 : static_cast<std::uint64_t>(tensor.layer);
+  facts.num_layers = config.layers;
+  facts.gqa = config.kv_heads == 0 ? 1 : config.heads / config.kv_heads;
+  facts.tied = tensor.role == TensorRole::embedding && config.tied_embedding;
+  return facts;
+}
+
+void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, const QuantizeModelOptions& options) {
+  const FormatPtr& from = stored.view.format;
+  if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw || from->name() == target->name()) return;
+  throw Error(ErrorKind::invalid_argument,
+              fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from the original model, or insist "
+                          "with --allow-requantize: {} to {}",
+                          stored.file, stored.name, from->name(), target->name()));
+}
+
+void refuse_planar_in_gguf(const TensorPlan& plan, const Recipe& recipe) {
+  throw Error(ErrorKind::invalid_argument,
+              fmt::format("a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a block format "
+                          "such as q4_k: {} for '{}' by recipe '{}'",
+                          plan.target.format->name(), plan.target.name, recipe.name));
+}
+
+TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  require_shape(stored, tensor);
+  if (!stored.view.format)
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{}: tensor '{}' has elements that are no weights: {}", stored.file, stored.name, dtype_name(stored.dtype)));
+  TensorPlan result;
+  result.source = &stored;
+  result.role = tensor.role;
+  result.target.name = tensor.name(plan.target_spelling);
+  result.target.shape = tensor.shape;
+  const TensorFacts facts = facts_of(tensor, plan.config);
+  result.rows = facts.rows;
+  result.cols = facts.cols;
+  if (plan.source_spelling != plan.target_spelling && tensor.permuted_heads != 0)
+    result.permuted_head_dim = (tensor.shape.size() > 1 ? facts.rows : facts.cols) / tensor.permuted_heads;
+  if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) {
+    result.target.format = plan.target_spelling == Spelling::gguf ? find_format("f32") : stored.view.format;
+    return result;
+  }
+  const Assignment assignment = assign(plan.recipe, facts, stored.view.format);
+  result.target.format = assignment.format;
+  result.wanted = assignment.wanted;
+  result.method = assignment.method.empty() ? options.method : assignment.method;
+  if (!result.wanted.empty() && options.strict)
+    throw Error(ErrorKind::unsupported, fmt::format("{} cannot hold tensor '{}', whose rows are not multiples of {} (--strict): {} columns", result.wanted,
+                                                    result.target.name, find_format(result.wanted)->info().row_multiple, result.cols));
+  refuse_requantizing(stored, result.target.format, options);
+  if (plan.target_spelling == Spelling::gguf && result.target.format->info().kind == FormatKind::planar) refuse_planar_in_gguf(result, plan.recipe);
+  return result;
+}
+
+}  // namespace
+
+std::uint64_t row_for_gguf(std::uint64_t output_row, std::uint64_t head_dim) { return huggingface_row_of(output_row, head_dim); }
+std::uint64_t row_for_huggingface(std::uint64_t output_row, std::uint64_t head_dim) { return gguf_row_of(output_row, head_dim); }
+
+QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOptions& options) {
+  QuantizePlan plan;
+  plan.config = read_model_config(source);
+  plan.source_spelling = spelling_of(source);
+  plan.recipe = options.recipe;
+  apply_overrides(plan.recipe, options, plan.config);
+  plan.target_spelling = decide_container(options, plan.recipe);
+  find_method(options.method);
+  const ModelTensors model(plan.config);
+  std::unordered_set<std::string_view> used;
+  for (const ModelTensor& tensor : model.all()) {
+    const StoredTensor& stored = source.tensor(tensor.name(plan.source_spelling));
+    used.insert(stored.name);
+    plan.tensors.push_back(plan_tensor(stored, tensor, plan, options));
+  }
+  for (const StoredTensor& stored : source.tensors())
+    if (!used.contains(stored.name) && stored.name != kRopeDivisorsName) plan.ignored.push_back(stored.name);
+  if (plan.target_spelling == Spelling::gguf) plan.rope_divisors = rope_frequency_divisors(plan.config.rope);
+  return plan;
+}
+
+}  // namespace nibble

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What quantize_model is going to write, decided before the first byte: every tensor's name, format and row order in the output.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "io/checkpoint.h"
+#include "io/checkpoint_writer.h"
+#include "model/arch/architecture.h"
+#include "pipeline/quantize_model.h"
+
+namespace nibble {
+
+struct TensorPlan {
+  const StoredTensor* source = nullptr;
+  PlannedTensor target{};
+  TensorRole role = TensorRole::linear;
+  std::uint64_t rows = 0, cols = 0;
+  std::string wanted{};                          // the recipe's format when the shape did not allow it
+  std::string method{};
+  std::uint64_t permuted_head_dim = 0;           // 0: rows stay in order
+};
+
+struct QuantizePlan {
+  ModelConfig config;
+  Spelling source_spelling = Spelling::huggingface, target_spelling = Spelling::gguf;
+  Recipe recipe;                                 // with overrides applied
+  std::vector<TensorPlan> tensors;
+  std::vector<float> rope_divisors;              // a tensor of its own in GGUF files of some models; else empty
+  std::vector<std::string> ignored;
+};
+
+QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOptions& options);
+
+// How output rows follow source rows of q and k matrices, for RowSource::order.
+std::uint64_t row_for_gguf(std::uint64_t output_row, std::uint64_t head_dim);
+std::uint64_t row_for_huggingface(std::uint64_t output_row, std::uint64_t head_dim);
+
+}  // namespace nibble

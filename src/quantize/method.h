@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A method is a composition of stages: transform, fit, round. The list is plain: a new method is a stage file and one line here.
+//
+//   Method method = find_method("rtn");
+//   method.fit.rule = FitRule::search;   // a composition may be changed by its parts
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quantize/round/rounder.h"
+#include "quantize/transform/transform.h"
+
+namespace nibble {
+
+struct Method {
+  std::string name;
+  std::string description;
+  Transform transform = kNoTransform;
+  FitOptions fit;
+  std::shared_ptr<const Rounder> rounder;
+
+  std::string composition() const;  // "none + auto + nearest"
+};
+
+// Every method, in the order in which help shows them.
+std::vector<Method> list_methods();
+
+// Error(invalid_argument) lists the known names.
+Method find_method(std::string_view name);
+
+}  // namespace nibble

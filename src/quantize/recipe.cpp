@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quantize/recipe.h"
+
+#include <algorithm>
+
+#include "nibble/error.h"
+#include "quantize/method.h"
+#include "quantize/mixes.h"
+
+namespace nibble {
+namespace {
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return result;
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::string near_mixes(std::string_view name) {
+  std::string result;
+  for (const Mix& mix : all_mixes())
+    if (edit_distance(name, mix.name) <= 2) result += (result.empty() ? "" : ", ") + std::string(mix.name);
+  return result;
+}
+
+Recipe recipe_of_mix(const Mix& mix) {
+  Recipe recipe{std::string(mix.name), std::string(mix.description), std::string(mix.main_format), {}, mix.file_type};
+  for (const MixRule& rule : mix.rules)
+    recipe.rules.push_back({std::string(rule.pattern), Condition::parse(rule.when), std::string(rule.format), {}});
+  recipe.rules.push_back({"*", {}, std::string(mix.main_format), {}});
+  return recipe;
+}
+
+Recipe recipe_of_format(const Format& format) {
+  Recipe recipe{format.name(), format.info().description, format.name(), {}, format.info().ggml_ftype};
+  if (format.info().kind == FormatKind::planar) {
+    recipe.rules.push_back({"token_embd.weight", {}, std::string(kSixteenBit), {}});
+    recipe.rules.push_back({"output.weight", {}, std::string(kSixteenBit), {}});
+  }
+  recipe.rules.push_back({"*", {}, format.name(), {}});
+  return recipe;
+}
+
+const Mix* find_mix(std::string_view name) {
+  for (const Mix& mix : all_mixes())
+    if (mix.name == name) return &mix;
+  return nullptr;
+}
+
+void require_format(std::string_view format) {
+  if (format != kSixteenBit && format != kSourceFormat) find_format(format);
+}
+
+}  // namespace
+
+std::vector<MixInfo> list_mixes() {
+  std::vector<MixInfo> result;
+  for (const Mix& mix : all_mixes()) result.push_back({mix.name, mix.description});
+  return result;
+}
+
+Recipe find_recipe(std::string_view spelling) {
+  std::string name = lower(spelling);
+  if (name.starts_with("mix:")) {
+    name.erase(0, 4);
+    if (const Mix* mix = find_mix(name)) return recipe_of_mix(*mix);
+    const std::string near = near_mixes(name);
+    throw Error(ErrorKind::invalid_argument, "unknown mix '" + name + "'" + (near.empty() ? "; 'nibble formats' lists them" : "; near are " + near));
+  }
+  const auto formats = list_formats();
+  const bool is_format = std::any_of(formats.begin(), formats.end(), [&](const FormatPtr& format) { return format->name() == name; });
+  if (const Mix* mix = find_mix(name); mix && !is_format) return recipe_of_mix(*mix);
+  try {
+    return recipe_of_format(*find_format(spelling));
+  } catch (const Error& error) {
+    const std::string near = near_mixes(name);
+    if (near.empty()) throw;
+    throw Error(error.kind(), std::string(error.what()) + "; near mixes: " + near);
+  }
+}
+
+bool covers_linears_only(const Recipe& recipe) {
+  return !recipe.main_format.empty() && find_format(recipe.main_format)->info().kind == FormatKind::planar;
+}
+
+void override_embedding(Recipe& recipe, std::string_view format) {
+  require_format(format);
+  recipe.rules.insert(recipe.rules.begin(), {"token_embd.weight", {}, std::string(format), {}});
+}
+
+void override_head(Recipe& recipe, std::string_view format) {
+  require_format(format);
+  recipe.rules.insert(recipe.rules.begin(), {"token_embd.weight", Condition::parse("tied"), std::string(format), {}});
+  recipe.rules.insert(recipe.rules.begin(), {"output.weight", {}, std::string(format), {}});
+}
+
+Assignment assign(const Recipe& recipe, const TensorFacts& facts, const FormatPtr& source_format) {
+  for (std::size_t i = 0; i < recipe.rules.size(); ++i) {
+    const RecipeRule& rule = recipe.rules[i];
+    if (!matches_pattern(rule.pattern, facts.name) && !matches_pattern(rule.pattern, facts.own_name)) continue;
+    if (!rule.when.holds(facts)) continue;
+    Assignment result;
+    result.rule = i;
+    result.method = rule.method;
+    if (rule.format == kSourceFormat) {
+      result.format = source_format;
+    } else if (rule.format == kSixteenBit) {
+      const bool is_sixteen = source_format && (source_format->name() == "f16" || source_format->name() == "bf16");
+      result.format = is_sixteen ? source_format : find_format("f16");
+    } else {
+      const FormatPtr wanted = find_format(rule.format);
+      result.format = fallback_format(wanted, facts.cols);
+      if (result.format->name() != wanted->name()) result.wanted = wanted->name();
+    }
+    return result;
+  }
+  throw Error(ErrorKind::unsupported, "recipe '" + recipe.name + "' has no rule for tensor '" + facts.name + "'; end it with a rule for '*'");
+}
+
+}  // namespace nibble

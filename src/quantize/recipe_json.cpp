@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <nlohmann/json.hpp>
+
+#include "nibble/error.h"
+#include "quantize/method.h"
+#include "quantize/recipe.h"
+
+namespace nibble {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+[[noreturn]] void fail(const std::string& source, const std::string& what) { throw Error(ErrorKind::invalid_argument, source + ": " + what); }
+
+std::string text_member(const Json& object, const char* key, const std::string& source, const std::string& where) {
+  const auto it = object.find(key);
+  if (it == object.end()) return {};
+  if (!it->is_string()) fail(source, where + ": \"" + key + "\" must be a string");
+  return it->get<std::string>();
+}
+
+RecipeRule rule_from_json(const Json& value, std::size_t index, const std::string& source) {
+  const std::string where = "rule " + std::to_string(index + 1);
+  if (!value.is_object()) fail(source, where + " must be an object");
+  for (const auto& [key, ignored] : value.items())
+    if (key != "tensors" && key != "when" && key != "format" && key != "method")
+      fail(source, where + ": unknown key \"" + key + "\"; known are tensors, when, format, method");
+  RecipeRule rule;
+  rule.pattern = text_member(value, "tensors", source, where);
+  rule.format = text_member(value, "format", source, where);
+  rule.method = text_member(value, "method", source, where);
+  if (rule.pattern.empty()) fail(source, where + " lacks \"tensors\", a pattern such as \"*.attn_v.weight\"");
+  if (rule.format.empty()) fail(source, where + " lacks \"format\"");
+  try {
+    rule.when = Condition::parse(text_member(value, "when", source, where));
+    if (rule.format != kSixteenBit && rule.format != kSourceFormat) find_format(rule.format);
+    if (!rule.method.empty()) find_method(rule.method);
+  } catch (const Error& error) {
+    fail(source, where + ": " + error.what());
+  }
+  return rule;
+}
+
+}  // namespace
+
+std::string recipe_to_json(const Recipe& recipe) {
+  Json json;
+  json["name"] = recipe.name;
+  if (!recipe.description.empty()) json["description"] = recipe.description;
+  if (!recipe.main_format.empty()) json["format"] = recipe.main_format;
+  if (recipe.file_type) json["file_type"] = *recipe.file_type;
+  json["rules"] = Json::array();
+  for (const RecipeRule& rule : recipe.rules) {
+    Json item;
+    item["tensors"] = rule.pattern;
+    if (const std::string when = rule.when.text(); !when.empty()) item["when"] = when;
+    item["format"] = rule.format;
+    if (!rule.method.empty()) item["method"] = rule.method;
+    json["rules"].push_back(std::move(item));
+  }
+  return json.dump(2);
+}
+
+Recipe recipe_from_json(std::string_view text, const std::string& source) {
+  const Json json = Json::parse(text, nullptr, false);
+  if (json.is_discarded() || !json.is_object()) fail(source, "not a recipe: no JSON object; 'nibble recipe q4_k_m --json' prints one to start from");
+  Recipe recipe;
+  recipe.name = text_member(json, "name", source, "recipe");
+  if (recipe.name.empty()) recipe.name = "recipe";
+  recipe.description = text_member(json, "description", source, "recipe");
+  recipe.main_format = text_member(json, "format", source, "recipe");
+  if (const auto it = json.find("file_type"); it != json.end()) {
+    if (!it->is_number_unsigned()) fail(source, "\"file_type\" must be a whole number");
+    recipe.file_type = it->get<std::uint32_t>();
+  }
+  const auto rules = json.find("rules");
+  if (rules == json.end() || !rules->is_array() || rules->empty()) fail(source, "a recipe needs \"rules\", a list with at least one rule");
+  if (rules->size() > 10'000) fail(source, "too many rules, at most 10000: " + std::to_string(rules->size()));
+  for (std::size_t i = 0; i < rules->size(); ++i) recipe.rules.push_back(rule_from_json((*rules)[i], i, source));
+  if (!recipe.main_format.empty()) find_format(recipe.main_format);
+  return recipe;
+}
+
+}  // namespace nibble
