@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The files of this set fill one table together.
+#pragma once
+
+#include "kernels/kernel_table.h"
+
+namespace nibble::avx2 {
+
+void fill_f32(KernelTable& table);
+
+}  // namespace nibble::avx2

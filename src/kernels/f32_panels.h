@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The walk over panels that every f32 product shares: for each panel of 64 rows, chunk by chunk of columns, an f32 panel is made and all
+// tokens are multiplied with it.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+#include "kernels/kernel_table.h"
+#include "kernels/packed_weights.h"
+
+namespace nibble {
+
+inline constexpr std::size_t kF32Depth = 256;    // columns of a chunk: its panel of 64 KiB stays in the second-level cache
+inline constexpr std::size_t kTokenBlock = 512;  // tokens whose results are kept beside it
+
+inline std::size_t num_panels(std::uint64_t rows) { return static_cast<std::size_t>((rows + kPanelRows - 1) / kPanelRows); }
+
+// The results of one panel: straight into y when the panel is full, else into `tile` and copied at the end.
+class PanelOutput {
+ public:
+  PanelOutput(float* y, std::uint64_t rows, std::size_t panel, float* tile)
+      : target_(y + panel * kPanelRows), rows_(static_cast<std::size_t>(rows)), width_(std::min<std::size_t>(kPanelRows, rows_ - panel * kPanelRows)),
+        tile_(tile) {}
+  float* data(std::size_t token) const { return direct() ? target_ + token * rows_ : tile_; }
+  std::size_t stride() const { return direct() ? rows_ : kPanelRows; }
+  void finish(std::size_t token, std::size_t tokens) const {
+    if (direct()) return;
+    for (std::size_t t = 0; t < tokens; ++t) std::memcpy(target_ + (token + t) * rows_, tile_ + t * kPanelRows, width_ * sizeof(float));
+  }
+
+ private:
+  bool direct() const { return width_ == kPanelRows; }
+  float* target_;
+  std::size_t rows_, width_;
+  float* tile_;
+};
+
+}  // namespace nibble

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The inner loops of one instruction set, as a table of plain functions. Each set fills its table from the same algorithms (lanes/*.h)
+// over its own vector type (<set>/vectors.h), so all sets compute the same bits. Functions neither throw, allocate nor print.
+//
+//   const KernelTable& k = kernel_table(Isa::avx512);
+//   k.f32_tile(panel, depth, 64, x, x_stride, tokens, y, y_stride, 0);
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace nibble {
+
+inline constexpr std::size_t kPanelRows = 64;  // weight rows (outputs) that are interleaved and multiplied together
+
+struct KernelTable {
+  // --- f32 products ----------------------------------------------------------------------------------------------------------------
+  // y[t, j] = fma chain over k = 0 .. depth-1, ascending, of x[t, k] * panel[k, j], starting from y[t, j] when accumulate != 0 and
+  // from +0 otherwise. panel: [depth, width], width a multiple of 16, 64-byte aligned; y: [tokens, width], rows y_stride apart.
+  void (*f32_tile)(const float* panel, std::size_t depth, std::size_t width, const float* x, std::size_t x_stride, std::size_t tokens, float* y,
+                   std::size_t y_stride, int accumulate);
+  // The same for one token and panels of 64 columns that hold f16 or bf16 bits.
+  void (*f16_vector)(const std::uint16_t* panel, std::size_t depth, const float* x, float* y);
+  void (*bf16_vector)(const std::uint16_t* panel, std::size_t depth, const float* x, float* y);
+  // count: a multiple of 16.
+  void (*widen_f16)(const std::uint16_t* in, std::size_t count, float* out);
+  void (*widen_bf16)(const std::uint16_t* in, std::size_t count, float* out);
+  void (*narrow_f16)(const float* in, std::size_t count, std::uint16_t* out);
+  // out[c * 64 + r] = in[r * in_stride + c] for 64 rows and `cols` columns.
+  void (*transpose_rows)(const float* in, std::size_t in_stride, std::size_t cols, float* out);
+
+  // --- between the products (definitions in vector_ops.h) ---------------------------------------------------------------------------
+  void (*rms_norm_row)(const float* x, const float* weight, std::size_t width, float epsilon, float* out);
+  void (*silu_multiply)(const float* gate, const float* up, std::size_t count, float* out);
+  void (*add_in_place)(float* x, const float* y, std::size_t count);
+  // One head of one token.
+  void (*rope_half_split)(float* x, const float* cosine, const float* sine, std::size_t half);
+  void (*rope_pairs)(float* x, const float* cosine, const float* sine, std::size_t half);
+  float (*maximum)(const float* x, std::size_t count);
+  double (*sum_exp)(const float* x, std::size_t count, float maximum);
+
+  // --- attention -------------------------------------------------------------------------------------------------------------------
+  // One chunk of 64 scores of one query: scores[j] *= scale for j < valid; then p[j] = exp(scores[j] - max), 0 beyond valid, in place.
+  // Returns max and sum through the pointers. valid: 1 .. 64.
+  void (*softmax_chunk)(float* scores, std::size_t valid, float scale, float* maximum, float* sum);
+  // A chunk of 64 cached positions widened to f32. Keys: codes [depth, 64], scales f16 [depth / 32, 64] -> [depth, 64]. Values: codes
+  // [64, depth], scales f16 [64, depth / 32] -> [64, depth]. 4-bit codes are offset by 8 and lie in pairs: keys depth d (low nibble)
+  // and d + 1, values i (low) and i + 16 of each 32. depth: a multiple of 32.
+  void (*widen_keys_8)(const std::int8_t* codes, const std::uint16_t* scales, std::size_t depth, float* out);
+  void (*widen_values_8)(const std::int8_t* codes, const std::uint16_t* scales, std::size_t depth, float* out);
+  void (*widen_keys_4)(const std::uint8_t* codes, const std::uint16_t* scales, std::size_t depth, float* out);
+  void (*widen_values_4)(const std::uint8_t* codes, const std::uint16_t* scales, std::size_t depth, float* out);
+  // out[i] = fma(out[i], a, chunk[i] * b); width a multiple of 16.
+  void (*merge_chunk)(float* out, const float* chunk, std::size_t width, float a, float b);
+  // out[i] = x[i] / divisor
+  void (*divide)(const float* x, std::size_t count, float divisor, float* out);
+  float (*exponential)(float x);
+};
+
+}  // namespace nibble

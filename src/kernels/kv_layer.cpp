@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/half.h"
+#include "kernels/kv_layout.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+bool quantized(KvType type) { return type == KvType::q8_0 || type == KvType::q4_0; }
+
+std::size_t checked_capacity(std::size_t capacity) {
+  constexpr std::size_t kMost = std::size_t{1} << 31;
+  if (capacity > kMost) throw Error(ErrorKind::invalid_argument, "context too long for a key/value cache; positions: " + std::to_string(capacity));
+  return capacity;
+}
+
+// A group of 32 numbers as signed codes up to `limit` with one f16 scale.
+struct Group {
+  std::uint16_t scale = 0;
+  std::int8_t codes[kKvGroup] = {};
+};
+
+Group quantize_group(const float* x, std::size_t count, int lowest, int highest) {
+  Group g;
+  float extreme = 0;  // the number of largest magnitude, with its sign
+  for (std::size_t i = 0; i < count; ++i)
+    if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
+  // 8 bits: codes -127..127. 4 bits: -8..7, and the extreme is given the code -8, as in q4_0.
+  const float scale = lowest == -8 ? extreme / -8.0f : std::fabs(extreme) / static_cast<float>(highest);
+  g.scale = f32_to_f16(scale);
+  const float stored = f16_to_f32(g.scale), inverse = stored != 0 ? 1.0f / stored : 0.0f;
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, ties to even
+  for (std::size_t i = 0; i < count; ++i) {
+    const float q = std::clamp(x[i] * inverse, static_cast<float>(lowest), static_cast<float>(highest));
+    g.codes[i] = static_cast<std::int8_t>((q + kRound) - kRound);
+  }
+  return g;
+}
+
+}  // namespace
+
+void hadamard_rotate(float* x, std::size_t size) {
+  const std::size_t run = size & (~size + 1);
+  for (std::size_t start = 0; start < size; start += run) {
+    for (std::size_t half = 1; half < run; half *= 2)
+      for (std::size_t i = start; i < start + run; i += 2 * half)
+        for (std::size_t j = i; j < i + half; ++j) {
+          const float a = x[j], b = x[j + half];
+          x[j] = a + b;
+          x[j + half] = a - b;
+        }
+    const float norm = 1.0f / std::sqrt(static_cast<float>(run));
+    for (std::size_t i = start; i < start + run; ++i) x[i] *= norm;
+  }
+}
+
+KvLayer::State::State(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_)
+    : capacity(checked_capacity(capacity_)), kv_heads(kv_heads_), head_dim(head_dim_), depth(round_up(head_dim_, quantized(type_) ? kKvGroup : 16)), type(type_) {
+  const std::size_t elements = kChunk * depth;
+  code_bytes = type == KvType::f32 ? elements * 4 : type == KvType::f16 ? elements * 2 : type == KvType::q8_0 ? elements : elements / 2;
+  scale_bytes = quantized(type) ? elements / kKvGroup * 2 : 0;
+  num_chunks = round_up(capacity, kChunk) / kChunk;
+  const std::size_t chunk_bytes = 2 * (code_bytes + scale_bytes);
+  if (chunk_bytes != 0 && kv_heads != 0 && num_chunks > (std::size_t{1} << 46) / chunk_bytes / kv_heads)
+    throw Error(ErrorKind::resource, "key/value cache beyond any memory; positions: " + std::to_string(capacity));
+  bytes = ResidentBytes(num_chunks * kv_heads * chunk_bytes);
+}
+
+void KvLayer::State::store_key(std::size_t head, std::size_t position, const float* x) const {
+  const std::size_t j = position % kChunk;
+  std::byte* const chunk = keys(head, position / kChunk);
+  if (type == KvType::f32) {
+    float* const out = reinterpret_cast<float*>(chunk);
+    for (std::size_t d = 0; d < head_dim; ++d) out[d * kChunk + j] = x[d];
+  } else if (type == KvType::f16) {
+    std::uint16_t* const out = reinterpret_cast<std::uint16_t*>(chunk);
+    for (std::size_t d = 0; d < head_dim; ++d) out[d * kChunk + j] = f32_to_f16(x[d]);
+  } else {
+    std::uint16_t* const scales = reinterpret_cast<std::uint16_t*>(chunk + code_bytes);
+    for (std::size_t d = 0; d < head_dim; d += kKvGroup) {
+      const std::size_t n = std::min(kKvGroup, head_dim - d);
+      const Group g = type == KvType::q8_0 ? quantize_group(x + d, n, -127, 127) : quantize_group(x + d, n, -8, 7);
+      scales[d / kKvGroup * kChunk + j] = g.scale;
+      if (type == KvType::q8_0) {
+        for (std::size_t i = 0; i < kKvGroup; ++i) chunk[(d + i) * kChunk + j] = static_cast<std::byte>(g.codes[i]);
+      } else {
+        for (std::size_t i = 0; i < kKvGroup; i += 2)
+          chunk[(d + i) / 2 * kChunk + j] = static_cast<std::byte>((g.codes[i] + 8) | (g.codes[i + 1] + 8) << 4);
+      }
+    }
+  }
+}
+
+void KvLayer::State::store_value(std::size_t head, std::size_t position, const float* x) const {
+  const std::size_t j = position % kChunk;
+  std::byte* const chunk = values(head, position / kChunk);
+  if (type == KvType::f32) {
+    std::memcpy(chunk + j * depth * 4, x, head_dim * 4);
+  } else if (type == KvType::f16) {
+    std::uint16_t* const out = reinterpret_cast<std::uint16_t*>(chunk) + j * depth;
+    for (std::size_t d = 0; d < head_dim; ++d) out[d] = f32_to_f16(x[d]);
+  } else {
+    std::uint16_t* const scales = reinterpret_cast<std::uint16_t*>(chunk + code_bytes);
+    for (std::size_t d = 0; d < head_dim; d += kKvGroup) {
+      const std::size_t n = std::min(kKvGroup, head_dim - d);
+      const Group g = type == KvType::q8_0 ? quantize_group(x + d, n, -127, 127) : quantize_group(x + d, n, -8, 7);
+      scales[j * (depth / kKvGroup) + d / kKvGroup] = g.scale;
+      if (type == KvType::q8_0) {
+        std::memcpy(chunk + j * depth + d, g.codes, kKvGroup);
+      } else {
+        for (std::size_t i = 0; i < 16; ++i)
+          chunk[(j * depth + d) / 2 + i] = static_cast<std::byte>((g.codes[i] + 8) | (g.codes[i + 16] + 8) << 4);
+      }
+    }
+  }
+}
+
+KvLayer::KvLayer(std::size_t capacity, std::size_t kv_heads, std::size_t head_dim, KvType type)
+    : state_(std::make_unique<State>(capacity, kv_heads, head_dim, type)) {}
+KvLayer::KvLayer(KvLayer&&) noexcept = default;
+KvLayer& KvLayer::operator=(KvLayer&&) noexcept = default;
+KvLayer::~KvLayer() = default;
+
+std::uint64_t KvLayer::resident_bytes() const noexcept { return state_->bytes.size(); }
+
+void KvLayer::store(std::size_t position, std::size_t tokens, const float* keys, const float* values, Isa, ThreadPool& pool) {
+  const State& s = *state_;
+  assert(position <= s.capacity && tokens <= s.capacity - position);
+  const auto store_head = [&](std::size_t head) {
+    std::vector<float> rotated(s.type == KvType::q4_0 ? s.head_dim : 0);
+    for (std::size_t t = 0; t < tokens; ++t) {
+      const float* key = keys + (t * s.kv_heads + head) * s.head_dim;
+      if (!rotated.empty()) {
+        std::copy_n(key, s.head_dim, rotated.data());
+        hadamard_rotate(rotated.data(), s.head_dim);
+        key = rotated.data();
+      }
+      s.store_key(head, position + t, key);
+      s.store_value(head, position + t, values + (t * s.kv_heads + head) * s.head_dim);
+    }
+  };
+  if (tokens <= 4) {  // too little to wake anybody
+    for (std::size_t head = 0; head < s.kv_heads; ++head) store_head(head);
+  } else {
+    pool.parallel_for(s.kv_heads, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t head = begin; head < end; ++head) store_head(head);
+    });
+  }
+}
+
+}  // namespace nibble

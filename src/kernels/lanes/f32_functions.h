@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Fills the floating-point part of a kernel table from one vector type. MR x NV is the set's register tile.
+#pragma once
+
+#include "kernels/kernel_table.h"
+#include "kernels/lanes/cache_loops.h"
+#include "kernels/lanes/f32_product.h"
+#include "kernels/lanes/vector_loops.h"
+
+namespace nibble::lanes {
+
+template <class F32, class F64, int MR, int NV>
+static void fill_f32_functions(KernelTable& table) {
+  table.f32_tile = f32_tile<F32, MR, NV>;
+  table.f16_vector = narrow_vector<F32, HalfBits>;
+  table.bf16_vector = narrow_vector<F32, BrainBits>;
+  table.widen_f16 = widen<F32, HalfBits>;
+  table.widen_bf16 = widen<F32, BrainBits>;
+  table.narrow_f16 = narrow_f16<F32>;
+  table.transpose_rows = transpose_rows;
+  table.rms_norm_row = rms_norm_row<F32>;
+  table.silu_multiply = silu_multiply<F32>;
+  table.add_in_place = add_in_place<F32>;
+  table.rope_half_split = rope_half_split<F32>;
+  table.rope_pairs = rope_pairs<F32>;
+  table.maximum = maximum<F32>;
+  table.sum_exp = sum_exp<F32, F64>;
+  table.softmax_chunk = softmax_chunk<F32>;
+  table.widen_keys_8 = widen_keys_8<F32>;
+  table.widen_values_8 = widen_values_8<F32>;
+  table.widen_keys_4 = widen_keys_4<F32>;
+  table.widen_values_4 = widen_values_4<F32>;
+  table.merge_chunk = merge_chunk<F32>;
+  table.divide = divide<F32>;
+  table.exponential = exponential_of<F32>;
+}
+
+}  // namespace nibble::lanes

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The small operations between the products, once for all instruction sets: templates over a set's sixteen-lane vector. Sums run in
+// sixteen lanes (element i in lane i mod 16) that are folded 16-8-4-2-1 at the end, whatever the register width.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/lanes/exponential.h"
+
+namespace nibble::lanes {
+
+template <class F32>
+static void rms_norm_row(const float* x, const float* weight, std::size_t width, float epsilon, float* out) {
+  F32 squares = F32::set(0);
+  std::size_t i = 0;
+  for (; i + 16 <= width; i += 16) {
+    const F32 v = F32::load(x + i);
+    squares = fma(v, v, squares);
+  }
+  if (i < width) {
+    const F32 v = F32::load_part(x + i, width - i);
+    squares = fma(v, v, squares);
+  }
+  const float mean = sum_lanes(squares) / static_cast<float>(width);
+  const F32 factor = F32::set(1.0f / F32::square_root(mean + epsilon));
+  for (i = 0; i + 16 <= width; i += 16) mul(mul(F32::load(x + i), factor), F32::load(weight + i)).store(out + i);
+  if (i < width) mul(mul(F32::load_part(x + i, width - i), factor), F32::load_part(weight + i, width - i)).store_part(out + i, width - i);
+}
+
+template <class F32>
+[[gnu::always_inline]] static inline F32 silu_times(F32 gate, F32 up) {
+  const F32 sigmoid_inverse = add(exponential(sub(F32::set(0), gate)), F32::set(1.0f));
+  return mul(div(gate, sigmoid_inverse), up);
+}
+
+template <class F32>
+static void silu_multiply(const float* gate, const float* up, std::size_t count, float* out) {
+  std::size_t i = 0;
+  for (; i + 16 <= count; i += 16) silu_times(F32::load(gate + i), F32::load(up + i)).store(out + i);
+  if (i < count) silu_times(F32::load_part(gate + i, count - i), F32::load_part(up + i, count - i)).store_part(out + i, count - i);
+}
+
+template <class F32>
+static void add_in_place(float* x, const float* y, std::size_t count) {
+  std::size_t i = 0;
+  for (; i + 16 <= count; i += 16) add(F32::load(x + i), F32::load(y + i)).store(x + i);
+  if (i < count) add(F32::load_part(x + i, count - i), F32::load_part(y + i, count - i)).store_part(x + i, count - i);
+}
+
+// (a, b) -> (a cos - b sin, a sin + b cos), one rounding for the product, one for the sum.
+template <class F32>
+static void rope_half_split(float* x, const float* cosine, const float* sine, std::size_t half) {
+  const F32 zero = F32::set(0);
+  std::size_t i = 0;
+  for (; i + 16 <= half; i += 16) {
+    const F32 a = F32::load(x + i), b = F32::load(x + half + i), c = F32::load(cosine + i), s = F32::load(sine + i);
+    fma(a, c, sub(zero, mul(b, s))).store(x + i);
+    fma(a, s, mul(b, c)).store(x + half + i);
+  }
+  if (i < half) {
+    const std::size_t n = half - i;
+    const F32 a = F32::load_part(x + i, n), b = F32::load_part(x + half + i, n), c = F32::load_part(cosine + i, n), s = F32::load_part(sine + i, n);
+    fma(a, c, sub(zero, mul(b, s))).store_part(x + i, n);
+    fma(a, s, mul(b, c)).store_part(x + half + i, n);
+  }
+}
+
+template <class F32>
+static void rope_pairs(float* x, const float* cosine, const float* sine, std::size_t half) {
+  alignas(64) float a[16], b[16];
+  const F32 zero = F32::set(0);
+  for (std::size_t i = 0; i < half; i += 16) {
+    const std::size_t n = half - i < 16 ? half - i : 16;
+    for (std::size_t j = 0; j < n; ++j) {
+      a[j] = x[2 * (i + j)];
+      b[j] = x[2 * (i + j) + 1];
+    }
+    const F32 va = F32::load_part(a, n), vb = F32::load_part(b, n), c = F32::load_part(cosine + i, n), s = F32::load_part(sine + i, n);
+    fma(va, c, sub(zero, mul(vb, s))).store(a);
+    fma(va, s, mul(vb, c)).store(b);
+    for (std::size_t j = 0; j < n; ++j) {
+      x[2 * (i + j)] = a[j];
+      x[2 * (i + j) + 1] = b[j];
+    }
+  }
+}
+
+template <class F32>
+static float maximum(const float* x, std::size_t count) {
+  const F32 first = F32::set(x[0]);
+  F32 m = first;
+  std::size_t i = 0;
+  for (; i + 16 <= count; i += 16) m = max(m, F32::load(x + i));
+  if (i < count) m = max(m, first_lanes(F32::load_part(x + i, count - i), count - i, first));
+  return max_lanes(m);
+}
+
+template <class F32, class F64>
+static double sum_exp(const float* x, std::size_t count, float maximum) {
+  const F32 top = F32::set(maximum);
+  F64 sum = F64::zero();
+  std::size_t i = 0;
+  for (; i + 16 <= count; i += 16) sum = add_widened(sum, exponential(sub(F32::load(x + i), top)));
+  if (i < count) {
+    const std::size_t n = count - i;
+    sum = add_widened(sum, first_lanes(exponential(sub(F32::load_part(x + i, n), top)), n, F32::set(0)));
+  }
+  return sum_lanes(sum);
+}
+
+// The first n lanes of a chunk's vector number i (of 4) that lie below `valid`.
+inline constexpr std::size_t kChunkVectors = 4;
+[[gnu::always_inline]] static inline std::size_t valid_lanes(std::size_t valid, std::size_t vector) {
+  return valid <= vector * 16 ? 0 : valid - vector * 16 < 16 ? valid - vector * 16 : 16;
+}
+
+template <class F32>
+static void softmax_chunk(float* scores, std::size_t valid, float scale, float* maximum_out, float* sum_out) {
+  const F32 factor = F32::set(scale), lowest = F32::set(-__FLT_MAX__);
+  F32 s[kChunkVectors];
+  for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = first_lanes(mul(F32::load(scores + 16 * i), factor), valid_lanes(valid, i), lowest);
+  const float top = max_lanes(max(max(s[0], s[1]), max(s[2], s[3])));
+  for (std::size_t i = 0; i < kChunkVectors; ++i) {
+    s[i] = first_lanes(exponential(sub(s[i], F32::set(top))), valid_lanes(valid, i), F32::set(0));
+    s[i].store(scores + 16 * i);
+  }
+  *maximum_out = top;
+  *sum_out = sum_lanes(add(add(s[0], s[1]), add(s[2], s[3])));
+}
+
+template <class F32>
+static void merge_chunk(float* out, const float* chunk, std::size_t width, float a, float b) {
+  const F32 va = F32::set(a), vb = F32::set(b);
+  for (std::size_t i = 0; i < width; i += 16) fma(F32::load(out + i), va, mul(F32::load(chunk + i), vb)).store(out + i);
+}
+
+template <class F32>
+static void divide(const float* x, std::size_t count, float divisor, float* out) {
+  const F32 d = F32::set(divisor);
+  std::size_t i = 0;
+  for (; i + 16 <= count; i += 16) div(F32::load(x + i), d).store(out + i);
+  if (i < count) div(F32::load_part(x + i, count - i), d).store_part(out + i, count - i);
+}
+
+template <class F32>
+static float exponential_of(float x) {
+  alignas(64) float lanes[16];
+  exponential(F32::set(x)).store(lanes);
+  return lanes[0];
+}
+
+}  // namespace nibble::lanes

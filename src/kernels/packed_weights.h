@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The ways in which a Linear's weights are kept. Each is one class behind this interface; linear.cpp chooses.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "kernels/linear.h"
+
+namespace nibble {
+
+class PackedWeights {
+ public:
+  virtual ~PackedWeights() = default;
+  std::uint64_t rows() const noexcept { return rows_; }
+  std::uint64_t cols() const noexcept { return cols_; }
+  const std::string& name() const noexcept { return name_; }
+  virtual std::uint64_t resident_bytes() const noexcept = 0;
+  virtual void multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const = 0;
+  virtual void decode_row(std::uint64_t row, float* out) const = 0;
+
+ protected:
+  PackedWeights(std::uint64_t rows, std::uint64_t cols, std::string name) : rows_(rows), cols_(cols), name_(std::move(name)) {}
+  std::uint64_t rows_, cols_;
+  std::string name_;
+};
+
+// f32, f16 or bf16 elements interleaved in panels of 64 rows; multiplied in f32.
+std::unique_ptr<PackedWeights> pack_raw_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
+
+// Any format, kept as the file has it; tiles are decoded to f32 for every product.
+std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
+
+// How many panels one thread takes at a time, so that a chunk is worth handing out.
+inline std::size_t panel_grain(std::uint64_t cols, std::size_t tokens) {
+  constexpr std::uint64_t kWorthwhile = 1u << 17;  // multiply-adds
+  const std::uint64_t work = 64 * cols * tokens;
+  return work >= kWorthwhile ? 1 : static_cast<std::size_t>(kWorthwhile / (work == 0 ? 1 : work));
+}
+
+}  // namespace nibble

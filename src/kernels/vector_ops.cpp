@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/vector_ops.h"
+
+#include <cassert>
+#include <cmath>
+
+#include "kernels/select.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::size_t kGrain = 8192;  // elements worth handing to a thread; a multiple of 16, so that chunks begin at whole vectors
+
+std::size_t token_grain(std::size_t width) { return width >= kGrain ? 1 : kGrain / (width == 0 ? 1 : width); }
+
+}  // namespace
+
+void rms_norm(const float* x, const float* weight, std::size_t tokens, std::size_t width, float epsilon, float* out, Isa isa, ThreadPool& pool) {
+  const KernelTable& kernels = kernel_table(isa);
+  pool.parallel_for(tokens, token_grain(width), [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t t = begin; t < end; ++t) kernels.rms_norm_row(x + t * width, weight, width, epsilon, out + t * width);
+  });
+}
+
+void silu_multiply(const float* gate, const float* up, std::size_t count, float* out, Isa isa, ThreadPool& pool) {
+  const KernelTable& kernels = kernel_table(isa);
+  pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+    kernels.silu_multiply(gate + begin, up + begin, end - begin, out + begin);
+  });
+}
+
+void add_in_place(float* x, const float* y, std::size_t count, Isa isa, ThreadPool& pool) {
+  const KernelTable& kernels = kernel_table(isa);
+  pool.parallel_for(count, 4 * kGrain, [&](std::size_t begin, std::size_t end, std::size_t) { kernels.add_in_place(x + begin, y + begin, end - begin); });
+}
+
+void rope(float* x, const float* cosine, const float* sine, std::size_t tokens, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,
+          bool half_split, Isa isa, ThreadPool& pool) {
+  assert(rotary_dim <= head_dim && rotary_dim % 2 == 0);
+  const KernelTable& kernels = kernel_table(isa);
+  const auto rotate = half_split ? kernels.rope_half_split : kernels.rope_pairs;
+  const std::size_t half = rotary_dim / 2;
+  pool.parallel_for(tokens, token_grain(heads * head_dim), [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t t = begin; t < end; ++t)
+      for (std::size_t h = 0; h < heads; ++h) rotate(x + (t * heads + h) * head_dim, cosine + t * half, sine + t * half, half);
+  });
+}
+
+LogSumExp log_sum_exp(const float* x, std::size_t count, Isa isa) {
+  assert(count != 0);
+  const KernelTable& kernels = kernel_table(isa);
+  const float maximum = kernels.maximum(x, count);
+  return {maximum, static_cast<double>(maximum) + std::log(kernels.sum_exp(x, count, maximum))};
+}
+
+}  // namespace nibble

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
+#include "base/half.h"
+#include "kernels/guarded_buffer.h"
+#include "kernels/kernel_sets.h"
+#include "kernels/linear.h"
+
+namespace nibble {
+namespace {
+
+QuantizedTensor raw_matrix(DType dtype, std::uint64_t rows, std::uint64_t cols, const std::vector<float>& values) {
+  QuantizedTensor tensor(find_raw_format(dtype), rows, cols);
+  std::byte* out = tensor.planes[0].data();
+  for (float value : values) {
+    if (dtype == DType::f32) {
+      std::memcpy(out, &value, 4);
+    } else {
+      const std::uint16_t bits = dtype == DType::f16 ? f32_to_f16(value) : f32_to_bf16(value);
+      std::memcpy(out, &bits, 2);
+    }
+    out += dtype_size(dtype);
+  }
+  return tensor;
+}
+
+std::vector<float> product(const QuantizedView& view, Isa isa, const std::vector<float>& x, std::size_t tokens, std::size_t threads,
+                           ActivationMode mode = ActivationMode::f32) {
+  ThreadPool pool(threads);
+  KernelScratch scratch;
+  const PackedLinear packed = PackedLinear::pack(view, {isa, mode}, pool);
+  const GuardedBuffer<float> in(x), out(tokens * static_cast<std::size_t>(view.rows));
+  packed.multiply(in.data(), tokens, out.data(), pool, scratch);
+  return out.copy();
+}
+
+// A chain of K fused multiply-adds differs from the exact sum by at most gamma_K * sum |x| |w|, gamma_K = K u / (1 - K u), u = 2^-24
+// (Higham, Accuracy and Stability, section 3.1).
+void expect_near_exact(const std::vector<float>& y, const std::vector<float>& x, const std::vector<float>& w, std::size_t tokens, std::size_t rows) {
+  const std::size_t cols = w.size() / rows;
+  const double ku = static_cast<double>(cols) * 0x1p-24, gamma = ku / (1 - ku);
+  for (std::size_t t = 0; t < tokens; ++t)
+    for (std::size_t n = 0; n < rows; ++n) {
+      double sum = 0, magnitude = 0;
+      for (std::size_t k = 0; k < cols; ++k) {
+        const double term = static_cast<double>(x[t * cols + k]) * static_cast<double>(w[n * cols + k]);
+        sum += term;
+        magnitude += std::fabs(term);
+      }
+      ASSERT_NEAR(y[t * rows + n], sum, gamma * magnitude + 1e-40) << "token " << t << ", row " << n;
+    }
+}
+
+class RawProduct : public ::testing::TestWithParam<DType> {};
+
+TEST_P(RawProduct, AgreesWithExactArithmeticAndAmongSets) {
+  struct Size { std::uint64_t rows, cols; };
+  for (const Size size : {Size{1, 1}, {3, 17}, {64, 64}, {65, 255}, {130, 257}, {100, 600}}) {
+    const auto values = normal_numbers(static_cast<std::size_t>(size.rows * size.cols), size.rows + size.cols);
+    const QuantizedTensor tensor = raw_matrix(GetParam(), size.rows, size.cols, values);
+    const std::vector<float> stored = tensor.view().decode();
+    for (std::size_t tokens : {1u, 2u, 3u, 5u, 6u, 7u, 13u}) {
+      const auto x = normal_numbers(tokens * static_cast<std::size_t>(size.cols), tokens);
+      const auto reference = product(tensor.view(), Isa::scalar, x, tokens, 1);
+      expect_near_exact(reference, x, stored, tokens, static_cast<std::size_t>(size.rows));
+      for (Isa isa : runnable_sets())
+        for (std::size_t threads : {1u, 3u})
+          EXPECT_TRUE(same_bits(product(tensor.view(), isa, x, tokens, threads), reference))
+              << isa_name(isa) << ' ' << size.rows << 'x' << size.cols << ", tokens " << tokens << ", threads " << threads;
+    }
+  }
+}
+
+TEST_P(RawProduct, AnyBatchGivesEachTokenTheSameBits) {
+  constexpr std::size_t kRows = 70, kCols = 300;
+  const QuantizedTensor tensor = raw_matrix(GetParam(), kRows, kCols, normal_numbers(kRows * kCols, 5));
+  for (Isa isa : runnable_sets()) {
+    if (isa == Isa::scalar) continue;
+    const auto x = normal_numbers(40 * kCols, 6);
+    const auto whole = product(tensor.view(), isa, x, 40, 2);
+    for (std::size_t tokens = 1; tokens <= 40; ++tokens) {
+      const std::size_t first = 40 - tokens;
+      const auto part = product(tensor.view(), isa, {x.begin() + static_cast<std::ptrdiff_t>(first * kCols), x.end()}, tokens, 1);
+      EXPECT_TRUE(same_bits(part, {whole.begin() + static_cast<std::ptrdiff_t>(first * kRows), whole.end()})) << isa_name(isa) << ", tokens " << tokens;
+    }
+  }
+}
+
+TEST_P(RawProduct, DecodesRowsExactly) {
+  const QuantizedTensor tensor = raw_matrix(GetParam(), 67, 45, normal_numbers(67 * 45, 9));
+  ThreadPool pool(2);
+  const PackedLinear packed = PackedLinear::pack(tensor.view(), {runnable_sets().back(), ActivationMode::automatic}, pool);
+  EXPECT_EQ(packed.rows(), 67u);
+  EXPECT_EQ(packed.cols(), 45u);
+  std::vector<float> row(45), expected(45);
+  for (std::uint64_t r = 0; r < 67; ++r) {
+    packed.decode_row(r, row.data());
+    tensor.view().decode_row(r, expected);
+    EXPECT_TRUE(same_bits(row, expected)) << "row " << r;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, RawProduct, ::testing::Values(DType::f32, DType::f16, DType::bf16),
+                         [](const auto& param_info) { return std::string(dtype_name(param_info.param)); });
+
+TEST(RawProductLargest, HugeMagnitudesStayFiniteWhereTheExactSumIs) {
+  constexpr std::size_t kCols = 128;
+  const QuantizedTensor tensor = raw_matrix(DType::f32, 2, kCols, std::vector<float>(2 * kCols, 1e18f));
+  for (Isa isa : runnable_sets()) {
+    const auto y = product(tensor.view(), isa, std::vector<float>(kCols, 1e18f), 1, 1);
+    EXPECT_NEAR(y[1], 128e36, 128 * 0x1p-24 * 128e36) << isa_name(isa);
+  }
+}
+
+}  // namespace
+}  // namespace nibble

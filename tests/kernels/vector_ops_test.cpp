@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/vector_ops.h"
+
+#include <cfloat>
+#include <cmath>
+
+#include "kernels/guarded_buffer.h"
+#include "kernels/kernel_sets.h"
+#include "kernels/select.h"
+
+namespace nibble {
+namespace {
+
+constexpr double kUnit = 0x1p-24;  // rounding error of one f32 operation, relative
+const std::size_t kWidths[] = {1, 2, 15, 16, 17, 31, 64, 100, 255, 256, 1000};
+
+TEST(Exponential, IsAccurateToOneUnitInTheLastPlaceAndTheSameOnAllSets) {
+  const KernelTable& reference = kernel_table(Isa::scalar);
+  for (double x = -87.3; x <= 88.3; x += 0.0137) {
+    const float argument = static_cast<float>(x), value = reference.exponential(argument);
+    const double exact = std::exp(static_cast<double>(argument));
+    ASSERT_NEAR(value, exact, exact * 0x1p-22) << argument;
+    for (Isa isa : runnable_sets()) ASSERT_EQ(kernel_table(isa).exponential(argument), value) << isa_name(isa) << ' ' << argument;
+  }
+  for (Isa isa : runnable_sets()) {
+    EXPECT_EQ(kernel_table(isa).exponential(0.0f), 1.0f);
+    EXPECT_EQ(kernel_table(isa).exponential(-1e30f), 0.0f);
+    EXPECT_EQ(kernel_table(isa).exponential(-88.0f), 0.0f);
+    EXPECT_TRUE(std::isfinite(kernel_table(isa).exponential(1e30f)));
+  }
+}
+
+// Relative error: the sum of squares has at most width/16 + 5 roundings in any lane, then five operations follow; squares do not cancel.
+TEST(RmsNorm, AgreesWithExactArithmeticAndAmongSets) {
+  ThreadPool pool(3);
+  for (std::size_t width : kWidths) {
+    const std::size_t tokens = 5;
+    const GuardedBuffer<float> x(normal_numbers(tokens * width, width)), weight(normal_numbers(width, 3)), out(tokens * width);
+    rms_norm(x.data(), weight.data(), tokens, width, 1e-5f, out.data(), Isa::scalar, pool);
+    const auto reference = out.copy();
+    for (std::size_t t = 0; t < tokens; ++t) {
+      double squares = 0;
+      for (std::size_t i = 0; i < width; ++i) squares += std::pow(static_cast<double>(x.data()[t * width + i]), 2);
+      const double factor = 1 / std::sqrt(squares / static_cast<double>(width) + static_cast<double>(1e-5f));
+      for (std::size_t i = 0; i < width; ++i) {
+        const double exact = static_cast<double>(x.data()[t * width + i]) * factor * static_cast<double>(weight.data()[i]);
+        EXPECT_NEAR(reference[t * width + i], exact, std::fabs(exact) * kUnit * (static_cast<double>(width) / 16 + 12));
+      }
+    }
+    for (Isa isa : runnable_sets()) {
+      rms_norm(x.data(), weight.data(), tokens, width, 1e-5f, out.data(), isa, pool);
+      EXPECT_TRUE(same_bits(out.copy(), reference)) << isa_name(isa) << ' ' << width;
+    }
+  }
+}
+
+TEST(SiluMultiply, AgreesWithExactArithmeticAndAmongSets) {
+  ThreadPool pool(3);
+  for (std::size_t count : {std::size_t{1}, std::size_t{15}, std::size_t{33}, std::size_t{20001}}) {
+    const GuardedBuffer<float> gate(normal_numbers(count, 1, 20)), up(normal_numbers(count, 2)), out(count);
+    silu_multiply(gate.data(), up.data(), count, out.data(), Isa::scalar, pool);
+    const auto reference = out.copy();
+    for (std::size_t i = 0; i < count; ++i) {
+      const double g = gate.data()[i], exact = g / (1 + std::exp(-g)) * static_cast<double>(up.data()[i]);
+      EXPECT_NEAR(reference[i], exact, std::fabs(exact) * 8 * kUnit + 1e-36) << g;  // e^-g within 4 units; sum, quotient, product
+    }
+    for (Isa isa : runnable_sets()) {
+      silu_multiply(gate.data(), up.data(), count, out.data(), isa, pool);
+      EXPECT_TRUE(same_bits(out.copy(), reference)) << isa_name(isa) << ' ' << count;
+      const GuardedBuffer<float> aliased(gate.copy());
+      silu_multiply(aliased.data(), up.data(), count, aliased.data(), isa, pool);
+      EXPECT_TRUE(same_bits(aliased.copy(), reference)) << isa_name(isa) << ' ' << count;
+    }
+  }
+}
+
+TEST(AddInPlace, AddsEveryElement) {
+  ThreadPool pool(2);
+  for (std::size_t count : {std::size_t{1}, std::size_t{17}, std::size_t{70001}}) {
+    const auto x = normal_numbers(count, 1), y = normal_numbers(count, 2);
+    for (Isa isa : runnable_sets()) {
+      const GuardedBuffer<float> sum(x), other(y);
+      add_in_place(sum.data(), other.data(), count, isa, pool);
+      for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(sum.data()[i], x[i] + y[i]) << isa_name(isa) << ' ' << i;
+    }
+  }
+}
+
+TEST(Rope, RotatesPairsInBothOrdersAndLeavesTheRest) {
+  ThreadPool pool(2);
+  for (const bool half_split : {true, false})
+    for (std::size_t head_dim : {8u, 48u, 64u, 80u})
+      for (std::size_t rotary : {head_dim, head_dim / 2}) {
+        const std::size_t tokens = 3, heads = 2, half = rotary / 2;
+        const auto x = normal_numbers(tokens * heads * head_dim, head_dim);
+        std::vector<float> cosine(tokens * half), sine(tokens * half);
+        for (std::size_t i = 0; i < cosine.size(); ++i) {
+          cosine[i] = static_cast<float>(std::cos(static_cast<double>(i)));
+          sine[i] = static_cast<float>(std::sin(static_cast<double>(i)));
+        }
+        const GuardedBuffer<float> c(cosine), s(sine);
+        std::vector<float> reference;
+        for (Isa isa : runnable_sets()) {
+          const GuardedBuffer<float> out(x);
+          rope(out.data(), c.data(), s.data(), tokens, heads, head_dim, rotary, half_split, isa, pool);
+          if (isa == Isa::scalar) reference = out.copy();
+          EXPECT_TRUE(same_bits(out.copy(), reference)) << isa_name(isa) << ' ' << head_dim << ' ' << rotary << ' ' << half_split;
+        }
+        for (std::size_t t = 0; t < tokens; ++t)
+          for (std::size_t h = 0; h < heads; ++h) {
+            const std::size_t at = (t * heads + h) * head_dim;
+            for (std::size_t i = 0; i < half; ++i) {
+              const std::size_t first = half_split ? i : 2 * i, second = half_split ? i + half : 2 * i + 1;
+              const double a = x[at + first], b = x[at + second], co = cosine[t * half + i], si = sine[t * half + i];
+              const double bound = 2 * kUnit * (std::fabs(a) + std::fabs(b));
+              EXPECT_NEAR(reference[at + first], a * co - b * si, bound);
+              EXPECT_NEAR(reference[at + second], a * si + b * co, bound);
+            }
+            for (std::size_t i = rotary; i < head_dim; ++i) EXPECT_EQ(reference[at + i], x[at + i]);
+          }
+      }
+}
+
+TEST(LogSumExp, AgreesWithExactArithmeticAndAmongSets) {
+  for (std::size_t count : kWidths) {
+    const GuardedBuffer<float> x(normal_numbers(count, count, 10));
+    const LogSumExp reference = log_sum_exp(x.data(), count, Isa::scalar);
+    double top = -1e300, sum = 0;
+    for (std::size_t i = 0; i < count; ++i) top = std::max(top, static_cast<double>(x.data()[i]));
+    for (std::size_t i = 0; i < count; ++i) sum += std::exp(static_cast<double>(x.data()[i]) - top);
+    EXPECT_EQ(reference.maximum, static_cast<float>(top));
+    // Every term is within 4 units (the exponential) and (|x| + |top|) units (the rounded difference) of its value.
+    EXPECT_NEAR(reference.log_sum, top + std::log(sum), kUnit * (8 + 2 * 80));
+    for (Isa isa : runnable_sets()) {
+      const LogSumExp other = log_sum_exp(x.data(), count, isa);
+      EXPECT_EQ(other.log_sum, reference.log_sum) << isa_name(isa) << ' ' << count;
+      EXPECT_EQ(other.maximum, reference.maximum);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nibble
