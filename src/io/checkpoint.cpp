@@ -47,19 +47,14 @@ struct Checkpoint::State : CheckpointParts {
     for (const auto& file : files) bytes += file->bytes().size();
   }
 
-  // Calls `act` with each run of the tensor's bytes and the file that it lies in.
-  template <class Act>
-  void for_each_range(const StoredTensor& tensor, Act act) const {
-    const auto visit = [&](std::span<const std::byte> range) {
-      const std::less_equal<const std::byte*> before;
-      for (const auto& file : files) {
-        const auto all = file->bytes();
-        if (before(all.data(), range.data()) && before(range.data() + range.size(), all.data() + all.size())) return act(*file, range);
-      }
-    };
-    if (!tensor.data.empty()) return visit(tensor.data);
-    for (const auto plane : tensor.view.planes)
-      if (!plane.empty()) visit(plane);
+  // The file that these bytes lie in; null for bytes from elsewhere.
+  const MappedFile* file_of(std::span<const std::byte> range) const noexcept {
+    const std::less_equal<const std::byte*> before;
+    for (const auto& file : files) {
+      const auto all = file->bytes();
+      if (before(all.data(), range.data()) && before(range.data() + range.size(), all.data() + all.size())) return file.get();
+    }
+    return nullptr;
   }
 
   std::unordered_map<std::string_view, std::size_t> index;  // keys live in tensors
@@ -98,12 +93,22 @@ std::optional<std::string> Checkpoint::read_side_file(std::string_view file_name
 
 const GgufMetadata& Checkpoint::gguf() const noexcept { return state_->metadata; }
 
+void Checkpoint::release(std::span<const std::byte> range) const noexcept {
+  if (const MappedFile* file = state_->file_of(range)) file->release(range);
+}
+
+void Checkpoint::will_need(std::span<const std::byte> range) const noexcept {
+  if (const MappedFile* file = state_->file_of(range)) file->will_need(range);
+}
+
 void Checkpoint::release(const StoredTensor& tensor) const noexcept {
-  state_->for_each_range(tensor, [](const MappedFile& file, std::span<const std::byte> range) { file.release(range); });
+  release(tensor.data);
+  for (const auto plane : tensor.view.planes) release(plane);
 }
 
 void Checkpoint::will_need(const StoredTensor& tensor) const noexcept {
-  state_->for_each_range(tensor, [](const MappedFile& file, std::span<const std::byte> range) { file.will_need(range); });
+  will_need(tensor.data);
+  for (const auto plane : tensor.view.planes) will_need(plane);
 }
 
 }  // namespace nibble

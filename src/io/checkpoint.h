@@ -69,6 +69,9 @@ class Checkpoint {
   // Lets go of a tensor's pages / asks for them ahead of use.
   void release(const StoredTensor& tensor) const noexcept;
   void will_need(const StoredTensor& tensor) const noexcept;
+  // The same for any part of a tensor's bytes, for example the rows just read.
+  void release(std::span<const std::byte> range) const noexcept;
+  void will_need(std::span<const std::byte> range) const noexcept;
 
  private:
   struct State;

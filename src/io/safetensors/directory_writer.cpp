@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/mapped_file.h"
+#include "io/checkpoint_parts.h"
+#include "io/checkpoint_writer.h"
+#include "io/message_text.h"
+#include "io/safetensors/planar_container.h"
+#include "io/safetensors/safetensors_layout.h"
+#include "io/tensor_stream.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::string_view kIndexName = "model.safetensors.index.json";
+
+struct Shard {
+  std::string name;
+  std::vector<std::size_t> tensors;  // indices into the plan
+  std::uint64_t header_hash = 0;
+  std::size_t header_bytes = 0;
+  std::uint64_t file_bytes = 0;
+};
+
+// Fills shards in the order of the plan. A tensor larger than a shard has one to itself; all planes of a tensor share a shard.
+std::vector<Shard> cut_into_shards(const TensorStream& stream, std::uint64_t shard_bytes) {
+  std::vector<Shard> shards(1);
+  std::uint64_t filled = 0;
+  for (std::size_t i = 0; i < stream.size(); ++i) {
+    if (!shards.back().tensors.empty() && (filled > shard_bytes || stream.bytes(i) > shard_bytes - filled)) {
+      shards.emplace_back();
+      filled = 0;
+    }
+    shards.back().tensors.push_back(i);
+    filled += stream.bytes(i);
+  }
+  for (std::size_t i = 0; i < shards.size(); ++i)
+    shards[i].name = shards.size() == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+  return shards;
+}
+
+class DirectoryWriter final : public CheckpointWriter {
+ public:
+  DirectoryWriter(const std::filesystem::path& path, const std::vector<SideFile>& side_files, const std::vector<PlannedTensor>& plan,
+                  std::uint64_t shard_bytes)
+      : path_(path), stream_(plan, path.string()), shards_(cut_into_shards(stream_, shard_bytes)) {
+    std::vector<SafetensorsLayout> layouts;
+    for (const Shard& shard : shards_) layouts.push_back(lay_out(shard));
+    const std::string config = make_config(side_files);
+    directory_.emplace(path_);
+    with_final_names([&] {
+      for (std::size_t i = 0; i < shards_.size(); ++i) open_shard(shards_[i], layouts[i]);
+      write_side_files(side_files, config);
+      if (shards_.size() > 1) write_small_file(kIndexName, index_text());
+    });
+  }
+
+  void write_rows(std::size_t index, const QuantizedView& band) override {
+    require_open();
+    with_final_names([&] { stream_.write_rows(index, band); });
+  }
+
+  void finish(bool sync) override {
+    require_open();
+    try {
+      stream_.require_complete();
+      with_final_names([&] {
+        for (OutputFile& file : files_) file.commit();
+        verify();
+      });
+      directory_->commit(sync);
+    } catch (...) {
+      close();
+      throw;
+    }
+    close();
+  }
+
+  std::uint64_t bytes_written() const noexcept override { return small_bytes_ + stream_.bytes_written(); }
+
+ private:
+  template <class Work>
+  void with_final_names(Work&& work) {
+    naming_final_path(directory_->temporary_path(), path_, work);
+  }
+
+  void require_open() const {
+    if (!directory_) throw Error(ErrorKind::internal, fmt::format("{}: the writer has finished or failed", path_.string()));
+  }
+
+  void close() {
+    files_.clear();
+    directory_.reset();
+  }
+
+  SafetensorsLayout lay_out(const Shard& shard) const {
+    std::vector<LayoutEntry> entries;
+    for (const std::size_t i : shard.tensors) {
+      const PlannedTensor& planned = stream_.planned(i);
+      for (const PlaneSpec& spec : stream_.specs(i)) {
+        // A raw tensor keeps its own shape; planes have theirs.
+        const bool raw = planned.format->info().kind == FormatKind::raw;
+        entries.push_back({plane_name(planned.name, spec.suffix), spec.dtype, raw ? planned.shape : spec.shape, spec.bytes});
+      }
+    }
+    return lay_out_safetensors(entries, (path_ / shard.name).string());
+  }
+
+  void open_shard(Shard& shard, const SafetensorsLayout& layout) {
+    OutputFile& file = files_.emplace_back(directory_->temporary_path() / shard.name);
+    file.write(layout.header);
+    small_bytes_ += layout.header.size();
+    shard.header_bytes = layout.header.size();
+    shard.header_hash = XXH3_64bits(layout.header.data(), layout.header.size());
+    shard.file_bytes = layout.file_bytes;
+    std::size_t entry = 0;
+    for (const std::size_t i : shard.tensors)
+      for (std::size_t plane = 0; plane < stream_.specs(i).size(); ++plane) stream_.place(i, plane, file, layout.offsets[entry++]);
+  }
+
+  std::string make_config(const std::vector<SideFile>& side_files) const {
+    const auto given = std::ranges::find(side_files, "config.json", &SideFile::name);
+    std::vector<PlannedTensor> plan;
+    for (std::size_t i = 0; i < stream_.size(); ++i) plan.push_back(stream_.planned(i));
+    return write_container_plan(given != side_files.end() ? given->text : "", plan, (path_ / "config.json").string());
+  }
+
+  void write_side_files(const std::vector<SideFile>& side_files, const std::string& config) {
+    if (!config.empty()) write_small_file("config.json", config);
+    for (const SideFile& file : side_files) {
+      if (file.name == "config.json") continue;
+      const bool taken = file.name == kIndexName || file.name.ends_with(".safetensors") || std::filesystem::exists(directory_->temporary_path() / file.name);
+      if (!is_plain_file_name(file.name) || taken)
+        throw Error(ErrorKind::invalid_argument, fmt::format("{}: a side file cannot be named {}", path_.string(), quote_name(file.name)));
+      write_small_file(file.name, file.text);
+    }
+  }
+
+  void write_small_file(std::string_view name, std::string_view text) {
+    OutputFile file(directory_->temporary_path() / name);
+    file.write(text);
+    file.commit();
+    small_bytes_ += text.size();
+  }
+
+  std::string index_text() const {
+    nlohmann::json map = nlohmann::json::object();
+    std::uint64_t total = 0;
+    for (const Shard& shard : shards_)
+      for (const std::size_t i : shard.tensors) {
+        for (const PlaneSpec& spec : stream_.specs(i)) map[plane_name(stream_.planned(i).name, spec.suffix)] = shard.name;
+        total += stream_.bytes(i);
+      }
+    return nlohmann::json{{"metadata", {{"total_size", total}}}, {"weight_map", std::move(map)}}.dump(2) + "\n";
+  }
+
+  void verify() const {
+    for (const Shard& shard : shards_) {
+      const MappedFile mapped(directory_->temporary_path() / shard.name);
+      if (mapped.bytes().size() != shard.file_bytes || XXH3_64bits(mapped.bytes().data(), shard.header_bytes) != shard.header_hash)
+        throw Error(ErrorKind::internal,
+                    fmt::format("{}: read back differs from what was written; the disk may be failing", (path_ / shard.name).string()));
+    }
+    stream_.verify(Checkpoint::open(directory_->temporary_path()));
+  }
+
+  std::filesystem::path path_;
+  TensorStream stream_;
+  std::vector<Shard> shards_;
+  std::optional<OutputDirectory> directory_;
+  std::deque<OutputFile> files_;  // one a shard; after directory_, so that they go first
+  std::uint64_t small_bytes_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<CheckpointWriter> make_directory_writer(const std::filesystem::path& path, const std::vector<SideFile>& side_files,
+                                                        const std::vector<PlannedTensor>& plan, std::uint64_t shard_bytes) {
+  return std::make_unique<DirectoryWriter>(path, side_files, plan, shard_bytes);
+}
+
+}  // namespace nibble

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/tensor_stream.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "base/utf8.h"
+#include "io/message_text.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::size_t kVerifyChunk = std::size_t{8} << 20;  // bytes of a mapped file that stay in memory while verifying
+
+// GGUF drops dimensions of 1 on the outside.
+Shape without_outer_ones(const Shape& shape) {
+  const auto first = std::find_if(shape.begin(), shape.end(), [](std::uint64_t extent) { return extent != 1; });
+  return {first, shape.end()};
+}
+
+}  // namespace
+
+TensorStream::TensorStream(const std::vector<PlannedTensor>& plan, std::string output) : output_(std::move(output)) {
+  std::unordered_set<std::string_view> names;
+  for (const PlannedTensor& planned : plan) {
+    const std::string where = fmt::format("{}: tensor {}", output_, quote_name(planned.name));
+    const auto refuse = [&where](std::string_view why) { throw Error(ErrorKind::invalid_argument, fmt::format("{}: {}", where, why)); };
+    if (planned.name.empty()) refuse("has no name");
+    if (find_invalid_utf8(planned.name) != std::string::npos) refuse("name is not UTF-8");
+    if (!names.insert(planned.name).second) refuse("is planned twice");
+    if (!planned.format) refuse("has no format");
+    if (checked_elements(planned.shape, where) == 0) refuse("has no elements");
+    Planned tensor{planned, matrix_size(planned.shape), {}, {}, 0};
+    try {
+      tensor.specs = planned.format->planes(tensor.size.rows, tensor.size.cols);
+    } catch (const Error& e) {
+      throw Error(e.kind(), fmt::format("{}: {}", where, e.what()));
+    }
+    tensor.planes.resize(tensor.specs.size());
+    tensors_.push_back(std::move(tensor));
+  }
+}
+
+std::uint64_t TensorStream::bytes(std::size_t index) const {
+  std::uint64_t sum = 0;
+  for (const PlaneSpec& spec : tensors_[index].specs) sum += spec.bytes;
+  return sum;
+}
+
+void TensorStream::place(std::size_t index, std::size_t plane, OutputFile& file, std::uint64_t offset) {
+  tensors_[index].planes[plane].file = &file;
+  tensors_[index].planes[plane].offset = offset;
+}
+
+void TensorStream::require_band_fits(const Planned& tensor, const QuantizedView& band) const {
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorKind::internal, fmt::format("{}: tensor {}: band {}", output_, quote_name(tensor.planned.name), why));
+  };
+  if (!band.format || band.format->name() != tensor.planned.format->name())
+    refuse(fmt::format("should be in {} but is in {}", tensor.planned.format->name(), band.format ? band.format->name() : "no format"));
+  if (band.cols != tensor.size.cols) refuse(fmt::format("should have {} columns but has {}", tensor.size.cols, band.cols));
+  if (band.rows > tensor.size.rows - tensor.rows_written)
+    refuse(fmt::format("has more rows than are left, {}: {}", tensor.size.rows - tensor.rows_written, band.rows));
+  if (band.planes.size() != tensor.specs.size()) refuse(fmt::format("should have {} planes but has {}", tensor.specs.size(), band.planes.size()));
+  for (std::size_t i = 0; i < tensor.specs.size(); ++i) {
+    const PlaneSpec& spec = tensor.specs[i];
+    const std::uint64_t bytes = spec.row_bytes != 0 ? spec.row_bytes * band.rows : spec.bytes;
+    if (band.planes[i].size() != bytes) refuse(fmt::format("should have {} bytes in plane {} but has {}", bytes, i, band.planes[i].size()));
+  }
+}
+
+void TensorStream::write_rows(std::size_t index, const QuantizedView& band) {
+  if (index >= tensors_.size()) throw Error(ErrorKind::internal, fmt::format("{}: no tensor was planned with index {}", output_, index));
+  Planned& tensor = tensors_[index];
+  if (band.rows == 0) return;
+  require_band_fits(tensor, band);
+  const bool first = tensor.rows_written == 0, last = tensor.rows_written + band.rows == tensor.size.rows;
+  for (std::size_t i = 0; i < tensor.specs.size(); ++i) {
+    Plane& plane = tensor.planes[i];
+    const PlaneSpec& spec = tensor.specs[i];
+    if (first) {
+      plane.hash.reset(XXH3_createState());
+      XXH3_64bits_reset(plane.hash.get());
+    }
+    if (first || spec.row_bytes != 0) {
+      plane.file->write_at(plane.offset + tensor.rows_written * spec.row_bytes, band.planes[i]);
+      XXH3_64bits_update(plane.hash.get(), band.planes[i].data(), band.planes[i].size());
+      bytes_written_ += band.planes[i].size();
+    }
+    if (last) {
+      plane.checksum = XXH3_64bits_digest(plane.hash.get());
+      plane.hash.reset();
+    }
+  }
+  tensor.rows_written += band.rows;
+}
+
+void TensorStream::require_complete() const {
+  for (const Planned& tensor : tensors_)
+    if (tensor.rows_written != tensor.size.rows)
+      throw Error(ErrorKind::internal, fmt::format("{}: tensor {} is not complete: {} of {} rows were written", output_, quote_name(tensor.planned.name),
+                                                   tensor.rows_written, tensor.size.rows));
+}
+
+void TensorStream::verify(const Checkpoint& written) const {
+  if (written.tensors().size() != tensors_.size())
+    throw Error(ErrorKind::internal, fmt::format("{}: read back {} tensors but wrote {}", output_, written.tensors().size(), tensors_.size()));
+  for (const Planned& tensor : tensors_) verify_tensor(written, tensor);
+}
+
+void TensorStream::verify_tensor(const Checkpoint& written, const Planned& tensor) const {
+  const auto refuse = [&](std::string_view why) {
+    throw Error(ErrorKind::internal, fmt::format("{}: tensor {}: read back {}", output_, quote_name(tensor.planned.name), why));
+  };
+  const StoredTensor* stored = written.find(tensor.planned.name);
+  if (!stored) return refuse("is missing");
+  if (without_outer_ones(stored->shape) != without_outer_ones(tensor.planned.shape)) refuse("has another shape");
+  if (!stored->view.format || stored->view.format->name() != tensor.planned.format->name()) refuse("has another format");
+  if (stored->view.planes.size() != tensor.planes.size()) refuse("has another number of planes");
+  for (std::size_t i = 0; i < tensor.planes.size(); ++i) {
+    const std::span<const std::byte> bytes = stored->view.planes[i];
+    const std::unique_ptr<XXH3_state_t, FreeState> hash(XXH3_createState());
+    XXH3_64bits_reset(hash.get());
+    for (std::size_t at = 0; at < bytes.size(); at += kVerifyChunk) {
+      const auto chunk = bytes.subspan(at, std::min(kVerifyChunk, bytes.size() - at));
+      XXH3_64bits_update(hash.get(), chunk.data(), chunk.size());
+      written.release(chunk);
+    }
+    if (XXH3_64bits_digest(hash.get()) != tensor.planes[i].checksum) refuse("differs from what was written; the disk may be failing");
+  }
+}
+
+}  // namespace nibble
