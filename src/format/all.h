@@ -13,6 +13,11 @@
 
 // clang-format off
 #define NIBBLE_BLOCK_FORMATS(LINE) \
+  LINE(q6_k) \
+  LINE(q5_k) \
+  LINE(q4_k) \
+  LINE(q3_k) \
+  LINE(q2_k) \
   LINE(q8_0) \
   LINE(q5_1) \
   LINE(q5_0) \

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Q3_K of ggml: 16 sub-blocks of 16, 3-bit codes, signed 6-bit scales in units of one half.
+#pragma once
+
+#include "format/k_block.h"
+
+namespace nibble {
+
+struct Q3_KShape {
+  static constexpr std::size_t kSubs = 16;
+  static constexpr int kLow = -4, kHigh = 3, kMaxScale = 31, kRounds = 1;
+  static constexpr float kPeakCodes[] = {-4.4F, -4.F, -3.6F, -3.2F, 3.4F, 3.F, 2.6F};
+  static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {-1, 0}, {-1, 1}, {-1, -1}};
+};
+
+struct Q3_K : SymmetricKBlock<Q3_KShape> {
+  static constexpr BlockDescriptor kInfo{.name = "q3_k",
+                                         .description = "3-bit integers with two-level scales",
+                                         .columns = 256,
+                                         .num_codes = 8,
+                                         .ggml_type = 11,
+                                         .ggml_ftype = 11,
+                                         .max_magnitude = 3 * 31 * 65504.0};
+  struct Block {
+    std::uint8_t hmask[32];  // bit s of byte l: bit 2 of the code of column 32 s + l
+    std::uint8_t qs[64];     // of each 128 columns: column 32 j + l at bits 2 j of byte l
+    std::uint8_t scales[12];  // plus 32; low four bits of scale s and s + 8 in byte s, high two bits in the last four bytes
+    std::uint16_t d;
+  };
+  static_assert(sizeof(Block) == 110);
+
+  static void pack(const Grid& grid, const Code* codes, Block& block);
+  static void unpack(const Block& block, Grid& grid, Code* codes);
+  static std::optional<std::string> find_defect(const Block& block) { return find_symmetric_defect(block); }
+};
+
+}  // namespace nibble

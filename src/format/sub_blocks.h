@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One super-block of 256 values laid out for the grid searches of the two-level formats: element by element across sub-blocks, so that
+// every inner loop runs over sub-blocks side by side ("lanes") and no sum crosses lanes. Results therefore do not depend on how wide the
+// compiler makes its vectors.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "format/scale.h"
+
+namespace nibble {
+
+inline constexpr std::size_t kSuperBlock = 256;
+
+// Values are held inside this magnitude while searching: far outside what any of the formats can store, small enough to be squared.
+inline constexpr float kLargestSearched = 1e12F;
+// Largest values below this decode to zeros in every format: half of the smallest step, 2^-24.
+inline constexpr float kSmallestSearched = 0x1p-26F;
+// An unimportant column still counts this much, so that sub-blocks of nothing but unimportant columns get a sensible grid.
+inline constexpr float kLeastImportance = 1e-10F;
+
+// Adding and subtracting this rounds a float below 2^22 in magnitude to the nearest integer, ties to even, without a library call.
+inline constexpr float kRoundingBias = 12582912.F;
+inline float to_nearest_even(float value) { return (value + kRoundingBias) - kRoundingBias; }
+inline float clamp_to(float value, float low, float high) {
+  value = value > low ? value : low;
+  return value < high ? value : high;
+}
+
+// The nearest finite half, as a float, of a scale that must not vanish.
+inline float nearest_scale(float value) {
+  const float half = f16_to_f32(to_f16_saturated(value));
+  return half == 0 && value > 0 ? kMinF16 : half;
+}
+
+// Lane l holds 16 values of sub-block l % kSubs: all of them where there are 16 sub-blocks, one half where there are 8. Both lanes of a
+// sub-block carry the same parameters and, after join(), the same sums.
+inline constexpr std::size_t kLanes = 16;
+inline constexpr std::size_t kLaneLength = kSuperBlock / kLanes;
+
+template <std::size_t kSubs>
+struct SubBlocks {
+  static_assert(kSubs == 8 || kSubs == 16);
+  alignas(64) float x[kLaneLength][kLanes];
+  alignas(64) float w[kLaneLength][kLanes];  // ones when there is no importance
+  float largest = 0;                         // magnitude
+
+  // values: 256, finite; importance: null or 256 non-negative weights. Importance is scaled so that its largest value is 1.
+  SubBlocks(const float* values, const float* importance) {
+    float heaviest = 0;
+    for (std::size_t i = 0; importance != nullptr && i < kSuperBlock; ++i) heaviest = std::max(heaviest, importance[i]);
+    for (std::size_t lane = 0; lane < kLanes; ++lane)
+      for (std::size_t e = 0; e < kLaneLength; ++e) {
+        const std::size_t i = (lane % kSubs) * (kSuperBlock / kSubs) + (lane / kSubs) * kLaneLength + e;
+        const float value = clamp_to(values[i], -kLargestSearched, kLargestSearched);
+        largest = std::max(largest, std::fabs(value));
+        x[e][lane] = value;
+        w[e][lane] = heaviest > 0 ? std::max(importance[i] / heaviest, kLeastImportance) : 1.F;
+      }
+  }
+
+  static void join(float* sums) {
+    if constexpr (kSubs == 8)
+      for (std::size_t lane = 0; lane < 8; ++lane) sums[lane] = sums[lane + 8] = sums[lane] + sums[lane + 8];
+  }
+};
+
+}  // namespace nibble
