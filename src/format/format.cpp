@@ -8,6 +8,7 @@
 
 #include "format/all.h"
 #include "format/block_format.h"
+#include "format/planar_format.h"
 #include "format/raw.h"
 #include "nibble/error.h"
 
@@ -145,6 +146,7 @@ FormatPtr find_format(std::string_view spelling) {
   if (const auto plus = name.find('+'); plus != std::string::npos) {
     throw Error(ErrorKind::invalid_argument, "what follows '+' is the format of activations, which a weight's format does not have; leave it out here: " + name);
   }
+  if (FormatPtr planar = make_planar_format(name)) return planar;
   throw Error(ErrorKind::invalid_argument, "no format has this name: " + name + near_names(name));
 }
 
@@ -165,6 +167,7 @@ FormatPtr find_raw_format(DType dtype) {
 
 std::vector<FormatPtr> list_formats() {
   std::vector<FormatPtr> formats = fixed_formats();
+  for (const std::string_view spelling : kUsualPlanarFormats) formats.push_back(make_planar_format(spelling));
   return formats;
 }
 

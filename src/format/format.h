@@ -52,8 +52,12 @@ struct FormatInfo {
   double max_magnitude = std::numeric_limits<double>::infinity();
 };
 
-// How a grid is chosen (the "fit" stage). `automatic` is the format's own default, the one that measures best.
-enum class FitRule { automatic, absmax, minmax, search, percentile, entropy };
+// How a grid is chosen (the "fit" stage). `automatic` is the format's own default, the one that measures best for its time.
+//
+// For block formats that ggml's reference fills by plain rounding, absmax and minmax are that rounding, to the byte. percentile and
+// entropy clip the span (format/clip.h) and then round plainly. absmean and threshold are rules for ternary and binary points; other
+// formats take them as absmax.
+enum class FitRule { automatic, absmax, minmax, search, percentile, entropy, absmean, threshold };
 
 struct FitOptions {
   FitRule rule = FitRule::automatic;

@@ -3,11 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <ostream>
 #include <span>
 
 #include "format/quantized_tensor.h"
 
 namespace nibble {
+
+void PrintTo(const FormatPtr& format, std::ostream* out) { *out << format->name(); }
+
 namespace {
 
 using golden::kCols;

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "format/planar_fit.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "base/half.h"
+#include "format/clip.h"
+#include "format/planar_points.h"
+#include "format/scale.h"
+
+namespace nibble {
+
+namespace {
+
+// sum of term(i): float lanes within runs of 4096, doubles across them, so that whole tensors can be summed.
+template <class Term>
+double long_sum(std::size_t n, Term term) {
+  double total = 0;
+  for (std::size_t begin = 0; begin < n; begin += 4096) {
+    const std::size_t end = std::min(n, begin + 4096);
+    float lanes[16] = {};
+    std::size_t i = begin;
+    for (; i + 16 <= end; i += 16)
+      for (std::size_t j = 0; j < 16; ++j) lanes[j] += term(i + j);
+    for (; i < end; ++i) lanes[i % 16] += term(i);
+    total += std::accumulate(std::begin(lanes), std::end(lanes), 0.0);
+  }
+  return total;
+}
+
+// The values to fit, with weights that may be absent.
+struct Weighted {
+  std::span<const float> x, importance;
+  float weight(std::size_t i) const { return importance.empty() ? 1.0f : importance[i]; }
+};
+
+struct Range {
+  float min = 0, max = 0;  // always includes 0
+  float magnitude() const { return std::max(-min, max); }
+};
+
+Range find_range(std::span<const float> x) {
+  Range range;
+  for (const float value : x) {
+    range.min = std::min(range.min, value);
+    range.max = std::max(range.max, value);
+  }
+  return range;
+}
+
+float code_at(float x, float scale, const CodeRange& range, float zero) {
+  // Clamped before rounding: what the rounding trick cannot hold would be clamped anyway.
+  const float lo = static_cast<float>(range.lo) - zero, hi = static_cast<float>(range.hi) - zero;
+  return std::clamp(x / scale, lo, hi) + 12582912.0f - 12582912.0f;  // q - zero
+}
+
+template <class Point>  // Point(x, scale): the point on the unit grid that x / scale rounds to
+double error_of(const Weighted& span, float scale, Point point) {
+  return long_sum(span.x.size(), [&](std::size_t i) {
+    const float error = span.x[i] - scale * point(span.x[i], scale);
+    return span.weight(i) * error * error;
+  });
+}
+
+// The least-squares scale for the codes that `scale` gives.
+template <class Point>
+float refine(const Weighted& span, float scale, Point point) {
+  const double cross = long_sum(span.x.size(), [&](std::size_t i) { return span.weight(i) * span.x[i] * point(span.x[i], scale); });
+  const double square = long_sum(span.x.size(), [&](std::size_t i) {
+    const float p = point(span.x[i], scale);
+    return span.weight(i) * p * p;
+  });
+  return square > 0 ? static_cast<float>(cross / square) : scale;
+}
+
+// Scales from a little above `start` down to a third of it, the best one refined. Never worse than `start`.
+template <class Point, class Round>
+std::pair<float, double> search_scale(const Weighted& span, float start, Point point, Round round) {
+  float best = start;
+  double best_error = error_of(span, start, point);
+  const auto consider = [&](float scale) {
+    if (scale == best) return false;
+    const double error = error_of(span, scale, point);
+    if (!(error < best_error)) return false;
+    best = scale;
+    best_error = error;
+    return true;
+  };
+  constexpr int kSteps = 24;
+  for (int step = -1; step < kSteps; ++step) consider(round(start * std::pow(0.955f, static_cast<float>(step))));
+  for (int i = 0; i < 4 && consider(round(refine(span, best, point))); ++i) {
+  }
+  return {best, best_error};
+}
+
+PlanarGrid fit_symmetric(const PlanarSpec& spec, const Weighted& span, const Range& range, bool search, float base) {
+  const CodeRange codes = code_range(spec);
+  const float zero = static_cast<float>(codes.middle);
+  PlanarGrid grid{1, base, codes.middle, 0};
+  if (!(range.magnitude() > 0)) return grid;
+  const auto round = [&](float scale) { return storable_scale(scale, spec.scale, base); };
+  float start;
+  if (spec.is_high) {
+    start = (range.max >= -range.min ? range.max : range.min) / 2;  // the peak takes the far end, 2
+  } else {
+    start = range.magnitude() / (spec.bits == 8 ? 127.0f : static_cast<float>(codes.middle) - 0.5f);
+    // A power of two below the wanted scale would clip; take the one above.
+    if (spec.scale == ScaleType::e8m0) start = std::exp2(std::ceil(std::log2(start)));
+  }
+  grid.scale = round(start);
+  if (!search) return grid;
+  const auto point = [&](float x, float scale) { return code_at(x, scale, codes, zero); };
+  const auto [scale, error] = search_scale(span, grid.scale, point, round);
+  grid.scale = scale;
+  if (spec.is_high) {
+    const auto [opposite, opposite_error] = search_scale(span, -grid.scale, point, round);
+    if (opposite_error < error) grid.scale = opposite;
+  }
+  return grid;
+}
+
+PlanarGrid fit_asymmetric(const PlanarSpec& spec, const Weighted& span, const Range& range, bool search, float base) {
+  const CodeRange codes = code_range(spec);
+  PlanarGrid grid{1, base, 0, 0};
+  if (!(range.max > range.min)) return grid;
+  const auto round = [&](float scale) { return storable_scale(scale, spec.scale, base); };
+  const float levels = static_cast<float>(codes.hi);
+  float start = range.max / levels - range.min / levels;
+  if (spec.scale == ScaleType::e8m0) start = std::exp2(std::ceil(std::log2(start)));
+  grid.scale = round(start);
+  const auto zero_of = [&](float scale) { return static_cast<int>(std::nearbyint(std::clamp(-range.min / scale, 0.0f, levels))); };
+  grid.zero = zero_of(grid.scale);
+  if (!search) return grid;
+
+  double best = std::numeric_limits<double>::infinity();
+  const int full_zero = grid.zero;
+  for (int zero = std::max(0, full_zero - 1); zero <= std::min(codes.hi, full_zero + 1); ++zero) {
+    const auto point = [&](float x, float scale) { return code_at(x, scale, codes, static_cast<float>(zero)); };
+    const auto [scale, error] = search_scale(span, round(start), point, round);
+    if (error < best) {
+      best = error;
+      grid.scale = scale;
+      grid.zero = zero;
+    }
+  }
+  return grid;
+}
+
+PlanarGrid fit_point_table(const PlanarSpec& spec, const Weighted& span, const Range& range, bool search, float base) {
+  const PointTable& table = *point_table(spec.points);
+  PlanarGrid grid{1, base, 0, 0};
+  if (!(range.magnitude() > 0)) return grid;
+  const auto round = [&](float scale) { return storable_scale(scale, spec.scale, base); };
+  float start = range.magnitude() / table.max();
+  if (spec.scale == ScaleType::e8m0) start = std::exp2(std::floor(std::log2(range.magnitude())) - std::floor(std::log2(table.max())));
+  grid.scale = round(start);
+  if (!search) return grid;
+  const auto point = [&](float x, float scale) { return table.value(table.nearest(x / scale)); };
+  grid.scale = search_scale(span, grid.scale, point, round).first;
+  if (spec.scale == ScaleType::e8m0) grid.scale = search_scale(span, round(2 * grid.scale), point, round).first;
+  return grid;
+}
+
+// The ternary scale with the least squared error: for any scale the kept values are those above half of it, so the best kept set is a
+// prefix of the values in falling order of magnitude; it maximises (sum w|x|)^2 / sum w.
+float best_ternary_scale(const Weighted& span) {
+  std::vector<std::size_t> order(span.x.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    const float left = std::fabs(span.x[a]), right = std::fabs(span.x[b]);
+    return left != right ? left > right : a < b;
+  });
+  double sum_w = 0, sum_wx = 0, best = -1, scale = 0;
+  for (const std::size_t i : order) {
+    const double weight = static_cast<double>(span.weight(i));
+    sum_w += weight;
+    sum_wx += weight * static_cast<double>(std::fabs(span.x[i]));
+    if (sum_w > 0 && sum_wx / sum_w * sum_wx > best) {
+      best = sum_wx / sum_w * sum_wx;
+      scale = sum_wx / sum_w;
+    }
+  }
+  return static_cast<float>(scale);
+}
+
+double mean_magnitude(const Weighted& span) {
+  const double weights = span.importance.empty() ? static_cast<double>(span.x.size()) : long_sum(span.x.size(), [&](std::size_t i) { return span.weight(i); });
+  const double sum = long_sum(span.x.size(), [&](std::size_t i) { return span.weight(i) * std::fabs(span.x[i]); });
+  return weights > 0 ? sum / weights : 0;
+}
+
+PlanarGrid fit_ternary(const PlanarSpec& spec, const Weighted& span, const Range& range, FitRule rule, float base) {
+  PlanarGrid grid{1, base, 1, 0.5f};
+  if (!(range.magnitude() > 0)) return grid;
+  const Weighted unweighted{span.x, {}};
+  float scale = range.magnitude(), threshold = 0;
+  if (rule == FitRule::automatic || rule == FitRule::search) {
+    scale = best_ternary_scale(span);
+    if (!(scale > 0)) scale = best_ternary_scale(unweighted);
+  } else if (rule == FitRule::absmean) {
+    scale = static_cast<float>(mean_magnitude(unweighted));
+  } else if (rule == FitRule::threshold) {
+    threshold = static_cast<float>(0.7 * mean_magnitude(unweighted));
+    const auto kept = [&](std::size_t i) { return std::fabs(span.x[i]) > threshold; };
+    const double count = long_sum(span.x.size(), [&](std::size_t i) { return kept(i) ? 1.0f : 0.0f; });
+    scale = static_cast<float>(long_sum(span.x.size(), [&](std::size_t i) { return kept(i) ? std::fabs(span.x[i]) : 0.0f; }) / count);
+  }
+  grid.scale = storable_scale(scale, spec.scale, base);
+  grid.threshold = rule == FitRule::threshold ? threshold : 0.5f * grid.scale;
+  return grid;
+}
+
+float clipped_at(const PlanarSpec& spec, std::span<const float> x, const FitOptions& options) {
+  if (options.rule == FitRule::percentile) return percentile_clip(x, options.percentile);
+  if (options.rule == FitRule::entropy) return entropy_clip(x, std::size_t{1} << (spec.bits - 1));
+  return std::numeric_limits<float>::infinity();
+}
+
+}  // namespace
+
+float storable_scale(float scale, ScaleType type, float base) {
+  const float magnitude = std::fabs(scale);
+  switch (type) {
+    case ScaleType::f32: return std::copysign(std::clamp(magnitude, kMinNormal, std::numeric_limits<float>::max()), scale);
+    case ScaleType::f16: return f16_to_f32(f32_to_f16(std::copysign(std::clamp(magnitude, kMinF16, kMaxF16), scale)));
+    case ScaleType::bf16: return bf16_to_f32(f32_to_bf16(std::copysign(std::clamp(magnitude, kMinNormal, bf16_to_f32(0x7f7f)), scale)));
+    case ScaleType::e8m0: {
+      int exponent;
+      const float mantissa = std::frexp(magnitude, &exponent);  // [0.5, 1)
+      // The nearest power of two on the logarithmic axis: sqrt(1/2) divides.
+      return std::ldexp(1.0f, std::clamp(exponent - (mantissa < 0.70710678f ? 1 : 0), -126, 127));
+    }
+    case ScaleType::s6: case ScaleType::s8: {
+      if (base == 0) return std::max(magnitude, kMinNormal);
+      const float top = type == ScaleType::s6 ? 63.0f : 255.0f;
+      return base * std::nearbyint(std::clamp(magnitude / base, 1.0f, top));
+    }
+  }
+  return scale;
+}
+
+CodeRange code_range(const PlanarSpec& spec) {
+  if (spec.points == PlanarPoints::ternary) return {0, 2, 1};
+  if (spec.is_high) return {0, 3, 1};
+  const std::int32_t levels = 1 << spec.bits;
+  const bool is_symmetric_byte = spec.points == PlanarPoints::integer && spec.bits == 8 && !spec.is_asymmetric;
+  return {is_symmetric_byte ? 1 : 0, levels - 1, levels / 2};
+}
+
+PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options, float base) {
+  const Weighted span{x, importance};
+  Range range = find_range(x);
+  if (const float clip = clipped_at(spec, x, options); clip > 0) range = {std::max(range.min, -clip), std::min(range.max, clip)};
+  const bool search = options.rule == FitRule::search || (options.rule == FitRule::automatic && spec.bits < 7);
+  switch (spec.points) {
+    case PlanarPoints::ternary: return fit_ternary(spec, span, range, options.rule, base);
+    case PlanarPoints::binary: {
+      // The mean magnitude is the least-squares scale; every rule comes to it.
+      const double mean = mean_magnitude(span) > 0 ? mean_magnitude(span) : mean_magnitude({x, {}});
+      PlanarGrid grid{0, base, 0, 0};
+      if (mean > 0) grid.scale = storable_scale(static_cast<float>(mean), spec.scale, base);
+      return grid;
+    }
+    case PlanarPoints::integer:
+      return spec.is_asymmetric ? fit_asymmetric(spec, span, range, search, base) : fit_symmetric(spec, span, range, search, base);
+    default: return fit_point_table(spec, span, range, search, base);
+  }
+}
+
+}  // namespace nibble
