@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "evaluate/perplexity.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "model/tiny_models.h"
+
+namespace nibble {
+namespace {
+
+class PerplexityOf : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(All, PerplexityOf, testing::Values("tiny_gqa_llama3rope", "tiny_tied"), [](const auto& p) { return std::string(p.param); });
+
+// One window over all ids scores every token but the first: the mean that transformers gives.
+TEST_P(PerplexityOf, AgreesWithTransformers) {
+  const ReferenceLogits reference = ReferenceLogits::read(GetParam());
+  ThreadPool pool(2);
+  Decoder decoder(Checkpoint::open(data_directory() / GetParam()), exact_options(), pool);
+  const Windows windows = cut_windows(reference.ids, std::nullopt, 128, {.protocol = Protocol::paper, .context = reference.ids.size()});
+  const Perplexity p = measure_perplexity(decoder, windows, {}, pool);
+  EXPECT_EQ(p.tokens_scored, reference.ids.size() - 1);
+  EXPECT_NEAR(p.mean_nll, reference.mean_nll, 1e-4 * reference.mean_nll);
+  EXPECT_DOUBLE_EQ(p.perplexity, std::exp(p.mean_nll));
+}
+
+TEST_P(PerplexityOf, EveryScoredTokenIsPredictedFromThoseBeforeIt) {
+  const ReferenceLogits reference = ReferenceLogits::read(GetParam());
+  ThreadPool pool(3);
+  Decoder decoder(Checkpoint::open(data_directory() / GetParam()), exact_options(), pool);
+  const Windows windows = cut_windows(reference.ids, 7, 128, {.context = 30});
+  ASSERT_EQ(windows.count, 3u);
+  const Perplexity p = measure_perplexity(decoder, windows, {}, pool);
+  EXPECT_EQ(p.tokens_scored, 3u * 14);
+
+  const std::size_t vocab = decoder.config().vocab_size;
+  double sum = 0, squares = 0;
+  for (std::size_t w = 0; w < 3; ++w) {
+    std::vector<std::int32_t> ids(reference.ids.begin() + static_cast<std::ptrdiff_t>(w * 30),
+                                  reference.ids.begin() + static_cast<std::ptrdiff_t>(w * 30 + 30));
+    ids[0] = 7;
+    const std::vector<float> logits = all_logits(decoder, ids);
+    for (std::size_t t = 15; t + 1 < 30; ++t) {
+      double total = 0;
+      for (std::size_t i = 0; i < vocab; ++i) total += std::exp(static_cast<double>(logits[t * vocab + i]));
+      const double nll = std::log(total) - static_cast<double>(logits[t * vocab + static_cast<std::size_t>(ids[t + 1])]);
+      sum += nll;
+      squares += nll * nll;
+    }
+  }
+  const double n = 3 * 14, mean = sum / n;
+  EXPECT_NEAR(p.mean_nll, mean, 1e-9 * mean);
+  // llama-perplexity's "+/-".
+  EXPECT_NEAR(p.standard_error, std::exp(mean) * std::sqrt((squares / n - mean * mean) / (n - 1)), 1e-6 * p.standard_error);
+}
+
+TEST(Perplexity, ThreadsDoNotMatter) {
+  const ReferenceLogits reference = ReferenceLogits::read("tiny_tied");
+  std::vector<double> results;
+  for (const std::size_t threads : {1, 4}) {
+    ThreadPool pool(threads);
+    Decoder decoder(Checkpoint::open(data_directory() / "tiny_tied"), exact_options(), pool);
+    results.push_back(measure_perplexity(decoder, cut_windows(reference.ids, 7, 128, {.context = 25}), {}, pool).mean_nll);
+  }
+  EXPECT_EQ(results[0], results[1]);
+}
+
+TEST(Perplexity, ReportsAndStops) {
+  const ReferenceLogits reference = ReferenceLogits::read("tiny_tied");
+  ThreadPool pool(1);
+  Decoder decoder(Checkpoint::open(data_directory() / "tiny_tied"), exact_options(), pool);
+  const Windows windows = cut_windows(reference.ids, 7, 128, {.context = 25});
+  std::uint64_t last = 0;
+  EvaluateOptions options;
+  options.progress = [&](const Progress& p) {
+    EXPECT_EQ(p.stage, "evaluate");
+    EXPECT_EQ(p.total, windows.tokens_scored());
+    last = p.done;
+    return true;
+  };
+  measure_perplexity(decoder, windows, options, pool);
+  EXPECT_EQ(last, windows.tokens_scored());
+  options.progress = [](const Progress&) { return false; };
+  EXPECT_EQ(error_of([&] { measure_perplexity(decoder, windows, options, pool); }).first, ErrorKind::cancelled);
+}
+
+TEST(Perplexity, WeightsThatOverflow) {
+  ScratchDirectory scratch;
+  EditableModel model = EditableModel::read(data_directory() / "tiny_gqa_llama3rope");
+  std::string& norm = model.tensors.at("model.norm.weight").bytes;
+  const float huge = 3e38f;
+  for (std::size_t i = 0; i < 64; ++i) std::memcpy(norm.data() + i * sizeof huge, &huge, sizeof huge);
+  model.write(scratch.path());
+  ThreadPool pool(2);
+  Decoder decoder(Checkpoint::open(scratch.path()), exact_options(), pool);
+  const Windows windows = cut_windows(std::vector<std::int32_t>(20, 3), std::nullopt, 128, {.context = 20});
+  const auto [kind, message] = error_of([&] { measure_perplexity(decoder, windows, {}, pool); });
+  EXPECT_EQ(kind, ErrorKind::corrupt);
+  EXPECT_TRUE(message.starts_with("the logits of the model are not finite, so its weights overflow: window 0, position ")) << message;
+}
+
+}  // namespace
+}  // namespace nibble

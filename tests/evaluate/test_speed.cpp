@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "evaluate/speed.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "model/tiny_models.h"
+
+namespace nibble {
+namespace {
+
+TEST(Speed, MedianAndDeviation) {
+  Speed odd;
+  odd.samples = {30, 10, 20};
+  summarise_samples(odd);
+  EXPECT_EQ(odd.tokens_per_second, 20);
+  EXPECT_DOUBLE_EQ(odd.spread, 10);
+  Speed even;
+  even.samples = {4, 1, 2, 3};
+  summarise_samples(even);
+  EXPECT_EQ(even.tokens_per_second, 2.5);
+  Speed one;
+  one.samples = {7};
+  summarise_samples(one);
+  EXPECT_EQ(one.spread, 0);
+}
+
+TEST(Speed, RunsWhatWasAskedFor) {
+  ThreadPool pool(1);
+  Decoder decoder(Checkpoint::open(data_directory() / "tiny_tied"), exact_options(), pool);
+  const std::vector<Speed> both = measure_speed(decoder, {.prompt_tokens = 16, .generated_tokens = 4, .repetitions = 3});
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_EQ(both[0].test, "pp16");
+  EXPECT_EQ(both[1].test, "tg4");
+  EXPECT_EQ(both[1].samples.size(), 3u);
+  EXPECT_GT(both[0].tokens_per_second, 0);
+  EXPECT_EQ(measure_speed(decoder, {.prompt_tokens = 0, .generated_tokens = 4, .repetitions = 1}).size(), 1u);
+  EXPECT_EQ(error_of([&] { measure_speed(decoder, {.repetitions = 0}); }).first, ErrorKind::invalid_argument);
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "model/arch/architecture.h"
+#include "nibble/error.h"
+#include "tiny_models.h"
+
+namespace nibble {
+namespace {
+
+ModelConfig small_llama() {
+  ModelConfig config;
+  config.architecture = "llama";
+  config.vocab_size = 100;
+  config.hidden = 64;
+  config.intermediate = 96;
+  config.layers = 2;
+  config.heads = 4;
+  config.kv_heads = 2;
+  config.head_dim = 16;
+  config.context = config.declared_context = 256;
+  config.norm_epsilon = 1e-5f;
+  config.rope.rotary_dim = 16;
+  return config;
+}
+
+class EveryArchitecture : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(All, EveryArchitecture, testing::ValuesIn([] {
+                           std::vector<std::string> names;
+                           for (const Architecture& a : all_architectures()) names.emplace_back(a.name);
+                           return names;
+                         }()),
+                         [](const auto& parameter) { return parameter.param; });
+
+// Sites, folds and fused groups may only speak of parts that exist; every Linear belongs to exactly one site.
+TEST_P(EveryArchitecture, IsConsistent) {
+  const Architecture& a = find_architecture(GetParam());
+  EXPECT_FALSE(a.variants.empty());
+  std::multiset<std::string_view> parts, in_sites, linears;
+  std::set<std::string_view> hf_names, gguf_names;
+  for (const TensorPattern& t : a.tensors) {
+    parts.insert(t.part);
+    if (t.role == TensorRole::linear) linears.insert(t.part);
+    EXPECT_TRUE(hf_names.insert(t.hf).second) << t.hf;
+    EXPECT_TRUE(gguf_names.insert(t.gguf).second) << t.gguf;
+    EXPECT_EQ(t.hf.find("{}") == std::string_view::npos, t.gguf.find("{}") == std::string_view::npos) << t.hf;
+  }
+  for (const Site& site : a.sites) in_sites.insert(site.parts.begin(), site.parts.end());
+  EXPECT_EQ(in_sites, linears);
+  for (const FoldSite& fold : a.folds) {
+    EXPECT_EQ(parts.count(fold.producer), 1u) << fold.producer;
+    for (const std::string_view consumer : fold.consumers) EXPECT_EQ(parts.count(consumer), 1u) << consumer;
+  }
+  for (const FusedGroup& group : a.fused)
+    for (const std::string_view part : group.parts) EXPECT_EQ(parts.count(part), 1u) << part;
+}
+
+TEST(ModelTensors, NamesShapesAndOrder) {
+  const ModelTensors tensors(small_llama());
+  ASSERT_EQ(tensors.all().size(), 1u + 2 * 9 + 2);
+  EXPECT_EQ(tensors.all().front().hf_name, "model.embed_tokens.weight");
+  EXPECT_EQ(tensors.all().back().gguf_name, "output.weight");
+  const ModelTensor* k = tensors.find("model.layers.1.self_attn.k_proj.weight");
+  ASSERT_NE(k, nullptr);
+  EXPECT_EQ(k, tensors.find("blk.1.attn_k.weight"));
+  EXPECT_EQ(k, tensors.part("k", 1));
+  EXPECT_EQ(k->shape, (Shape{32, 64}));
+  EXPECT_EQ(k->permuted_heads, 2u);
+  EXPECT_EQ(tensors.part("q", 0)->permuted_heads, 4u);
+  EXPECT_EQ(tensors.part("v", 0)->permuted_heads, 0u);
+  EXPECT_EQ(tensors.part("mlp_norm", 0)->hf_name, "model.layers.0.post_attention_layernorm.weight");
+  EXPECT_EQ(tensors.part("mlp_norm", 0)->gguf_name, "blk.0.ffn_norm.weight");
+  EXPECT_EQ(tensors.part("mlp_norm", 0)->shape, (Shape{64}));
+  EXPECT_EQ(tensors.part("down", 1)->shape, (Shape{64, 96}));
+  EXPECT_EQ(tensors.find("blk.2.attn_k.weight"), nullptr);
+  EXPECT_EQ(tensors.find("rope_freqs.weight"), nullptr);
+}
+
+TEST(ModelTensors, TiedHeadAndBiases) {
+  ModelConfig config = small_llama();
+  config.tied_embedding = true;
+  config.attention_bias = config.mlp_bias = true;
+  const ModelTensors tensors(config);
+  EXPECT_EQ(tensors.part("head", -1), nullptr);
+  EXPECT_EQ(tensors.part("q.bias", 0)->shape, (Shape{64}));
+  EXPECT_EQ(tensors.part("q.bias", 0)->permuted_heads, 4u);
+  EXPECT_EQ(tensors.part("o.bias", 0), nullptr);
+  EXPECT_EQ(tensors.part("down.bias", 0)->shape, (Shape{64}));
+}
+
+TEST(ModelTensors, QwenRowsAreNotPermuted) {
+  ModelConfig config = small_llama();
+  config.architecture = "qwen2";
+  const ModelTensors tensors(config);
+  EXPECT_EQ(tensors.part("q", 0)->permuted_heads, 0u);
+}
+
+// llama.cpp refuses a key of another width, so types are pinned here.
+TEST(Conversion, GgufKeysAndTypes) {
+  ModelConfig config = small_llama();
+  const GgufMetadata m = to_gguf_metadata(config, {.name = "small", .file_type = 7});
+  const auto expect = [&](const std::string& key, GgufType type) {
+    ASSERT_NE(m.find(key), nullptr) << key;
+    EXPECT_EQ(m.find(key)->type, type) << key;
+  };
+  for (const char* key : {"llama.context_length", "llama.embedding_length", "llama.block_count", "llama.feed_forward_length",
+                          "llama.attention.head_count", "llama.attention.head_count_kv", "llama.rope.dimension_count", "llama.vocab_size",
+                          "general.file_type", "general.quantization_version"})
+    expect(key, GgufType::u32);
+  expect("llama.attention.layer_norm_rms_epsilon", GgufType::f32);
+  expect("llama.rope.freq_base", GgufType::f32);
+  expect("general.architecture", GgufType::string);
+  EXPECT_EQ(m.items().front().key, "general.architecture");
+  EXPECT_EQ(m.string("general.name"), "small");
+  EXPECT_EQ(m.unsigned_integer("llama.attention.head_count_kv"), 2u);
+  EXPECT_EQ(m.find("llama.attention.key_length"), nullptr);
+  EXPECT_EQ(m.find("llama.rope.scaling.type"), nullptr);
+
+  config.head_dim = config.rope.rotary_dim = 32;
+  config.rope.scaling = RopeScaling::linear;
+  config.rope.factor = 4;
+  const GgufMetadata wide = to_gguf_metadata(config, {.name = "", .file_type = std::nullopt});
+  EXPECT_EQ(wide.unsigned_integer("llama.attention.key_length"), 32u);
+  EXPECT_EQ(wide.unsigned_integer("llama.attention.value_length"), 32u);
+  EXPECT_EQ(wide.string("llama.rope.scaling.type"), "linear");
+  EXPECT_EQ(wide.number("llama.rope.scaling.factor"), 4.0);
+  EXPECT_EQ(wide.find("general.name"), nullptr);
+}
+
+TEST(Conversion, HuggingFaceKeys) {
+  ModelConfig config = small_llama();
+  const auto json = nlohmann::json::parse(
+      to_huggingface_config(config, {.bos_token_id = 1, .eos_token_id = 2, .quantization_config_json = R"({"quant_method": "nibble"})"}));
+  EXPECT_EQ(json["architectures"][0], "LlamaForCausalLM");
+  EXPECT_EQ(json["model_type"], "llama");
+  EXPECT_EQ(json["num_key_value_heads"], 2);
+  EXPECT_EQ(json["rms_norm_eps"].dump(), "1e-05");
+  EXPECT_EQ(json["rope_theta"].dump(), "10000.0");
+  EXPECT_TRUE(json["rope_scaling"].is_null());
+  EXPECT_EQ(json["tie_word_embeddings"], false);
+  EXPECT_EQ(json["bos_token_id"], 1);
+  EXPECT_EQ(json["torch_dtype"], "bfloat16");
+  EXPECT_EQ(json["quantization_config"]["quant_method"], "nibble");
+}
+
+TEST(Conversion, Llama3ScalingIsRecognisedFromItsDivisors) {
+  ModelConfig config = small_llama();
+  RopeConfig llama3;
+  llama3.base = 500000;
+  llama3.rotary_dim = 64;
+  llama3.scaling = RopeScaling::llama3;
+  llama3.factor = 32;
+  llama3.original_context = 8192;
+  config.rope = llama3;
+  config.rope.frequency_divisors = rope_frequency_divisors(llama3);
+  config.rope.scaling = RopeScaling::none;
+  config.rope.original_context = 1;
+  const auto json = nlohmann::json::parse(to_huggingface_config(config, {}));
+  EXPECT_EQ(json["rope_scaling"]["rope_type"], "llama3");
+  EXPECT_EQ(json["rope_scaling"]["factor"], 32.0);
+  EXPECT_EQ(json["rope_scaling"]["original_max_position_embeddings"], 8192);
+
+  config.rope.frequency_divisors[3] = 1.5f;
+  const auto [kind, message] = error_of([&] { to_huggingface_config(config, {}); });
+  EXPECT_EQ(kind, ErrorKind::unsupported);
+  EXPECT_NE(message.find("rope_freqs.weight"), std::string::npos);
+}
+
+TEST(Architectures, UnknownNameListsTheKnown) {
+  const auto [kind, message] = error_of([] { find_architecture("gpt2"); });
+  EXPECT_EQ(kind, ErrorKind::unsupported);
+  EXPECT_EQ(message, "unknown architecture; known are llama, qwen2: gpt2");
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The forward pass against the transformers package (float32), and against itself cut in other ways.
+#include "model/decoder.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "tiny_models.h"
+
+namespace nibble {
+namespace {
+
+// f32 arithmetic in another order: 1e-4 of the largest logit is far above rounding, far below any error of substance.
+constexpr double kAgreement = 1e-4;
+
+struct Loaded {
+  explicit Loaded(const std::string& name, std::size_t threads = 2, DecoderOptions options = exact_options())
+      : pool(threads), decoder(Checkpoint::open(data_directory() / name), options, pool) {}
+  ThreadPool pool;
+  Decoder decoder;
+};
+
+class TinyModel : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(All, TinyModel, testing::Values("tiny_gqa_llama3rope", "tiny_tied"), [](const auto& p) { return std::string(p.param); });
+
+TEST_P(TinyModel, AgreesWithTransformers) {
+  const ReferenceLogits reference = ReferenceLogits::read(GetParam());
+  Loaded model(GetParam());
+  const std::vector<float> logits = all_logits(model.decoder, reference.ids);
+  const std::size_t vocab = model.decoder.config().vocab_size;
+  ASSERT_GE(reference.at.size(), 4u);
+  for (const auto& [position, expected] : reference.at)
+    EXPECT_LT(relative_difference(std::span(logits).subspan(position * vocab, vocab), expected), kAgreement) << "position " << position;
+}
+
+TEST_P(TinyModel, EveryInstructionSetGivesTheSameBits) {
+  const ReferenceLogits reference = ReferenceLogits::read(GetParam());
+  DecoderOptions options = exact_options();
+  options.kernels.isa = Isa::scalar;
+  Loaded scalar(GetParam(), 2, options);
+  Loaded best(GetParam());
+  EXPECT_EQ(all_logits(scalar.decoder, reference.ids), all_logits(best.decoder, reference.ids));
+}
+
+TEST_P(TinyModel, AnyNumberOfThreadsGivesTheSameBits) {
+  const ReferenceLogits reference = ReferenceLogits::read(GetParam());
+  Loaded one(GetParam(), 1), five(GetParam(), 5);
+  EXPECT_EQ(all_logits(one.decoder, reference.ids), all_logits(five.decoder, reference.ids));
+}
+
+TEST_P(TinyModel, TokenByTokenEqualsOneBatch) {
+  const ReferenceLogits reference = ReferenceLogits::read(GetParam());
+  Loaded model(GetParam());
+  const std::size_t vocab = model.decoder.config().vocab_size;
+  const std::vector<float> whole = all_logits(model.decoder, reference.ids);
+  KvCache cache = model.decoder.new_cache(reference.ids.size());
+  std::vector<float> step(vocab);
+  for (std::size_t t = 0; t < reference.ids.size(); ++t) {
+    model.decoder.forward(cache, std::span(reference.ids).subspan(t, 1), LogitsFor::last, step);
+    ASSERT_TRUE(std::equal(step.begin(), step.end(), whole.begin() + static_cast<std::ptrdiff_t>(t * vocab))) << t;
+  }
+  EXPECT_EQ(cache.length(), reference.ids.size());
+}
+
+TEST_P(TinyModel, LogitsOfARangeAreThoseOfTheWhole) {
+  const ReferenceLogits reference = ReferenceLogits::read(GetParam());
+  Loaded model(GetParam());
+  const std::size_t vocab = model.decoder.config().vocab_size, n = reference.ids.size();
+  const std::vector<float> whole = all_logits(model.decoder, reference.ids);
+  for (const std::size_t first : {std::size_t{0}, std::size_t{1}, n / 2, n - 1, n}) {
+    KvCache cache = model.decoder.new_cache(n);
+    std::vector<float> part((n - first) * vocab);
+    model.decoder.forward_from(cache, reference.ids, first, part);
+    EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + static_cast<std::ptrdiff_t>(first * vocab))) << first;
+    EXPECT_EQ(cache.length(), n);
+  }
+}
+
+TEST_P(TinyModel, TruncatedCacheStartsAgainThere) {
+  const ReferenceLogits reference = ReferenceLogits::read(GetParam());
+  Loaded model(GetParam());
+  const std::size_t vocab = model.decoder.config().vocab_size;
+  KvCache cache = model.decoder.new_cache(reference.ids.size());
+  std::vector<float> first(vocab), again(vocab);
+  model.decoder.forward(cache, reference.ids, LogitsFor::last, first);
+  cache.truncate(30);
+  EXPECT_EQ(cache.length(), 30u);
+  model.decoder.forward(cache, std::span(reference.ids).subspan(30), LogitsFor::last, again);
+  EXPECT_EQ(first, again);
+  cache.truncate(0);
+  model.decoder.forward(cache, reference.ids, LogitsFor::last, again);
+  EXPECT_EQ(first, again);
+}
+
+// Longer than one internal batch: the cut must not show.
+TEST(Decoder, LongPromptsAreCutWithoutATrace) {
+  Loaded model("tiny_gqa_llama3rope");
+  const std::size_t vocab = model.decoder.config().vocab_size;
+  std::vector<std::int32_t> ids(1100);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * 37 % vocab);
+  KvCache whole = model.decoder.new_cache(ids.size()), parts = model.decoder.new_cache(ids.size());
+  std::vector<float> a(600 * vocab), b(vocab);
+  model.decoder.forward_from(whole, ids, 500, a);
+  for (std::size_t t = 0; t < ids.size(); t += 100) model.decoder.forward(parts, std::span(ids).subspan(t, 100), LogitsFor::last, b);
+  EXPECT_TRUE(std::equal(b.begin(), b.end(), a.end() - static_cast<std::ptrdiff_t>(vocab)));
+}
+
+TEST(Decoder, HalfCachesStayClose) {
+  const ReferenceLogits reference = ReferenceLogits::read("tiny_gqa_llama3rope");
+  DecoderOptions options = exact_options();
+  options.kv = KvType::f16;
+  Loaded exact("tiny_gqa_llama3rope"), half("tiny_gqa_llama3rope", 2, options);
+  const double difference = relative_difference(all_logits(half.decoder, reference.ids), all_logits(exact.decoder, reference.ids));
+  EXPECT_LT(difference, 1e-2);  // keys and values rounded to 11 bits
+  EXPECT_GT(difference, 0);     // and rounded they were
+  EXPECT_LT(half.decoder.new_cache(64).resident_bytes(), exact.decoder.new_cache(64).resident_bytes());
+}
+
+TEST(Decoder, CountsWhatItHolds) {
+  Loaded model("tiny_gqa_llama3rope");
+  EXPECT_EQ(model.decoder.linear_parameters(), 2u * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 96));
+  EXPECT_GE(model.decoder.resident_bytes(), model.decoder.linear_parameters() * 4 + 2 * 256 * 64 * 4);
+}
+
+TEST(Decoder, TokensOutsideTheVocabulary) {
+  Loaded model("tiny_gqa_llama3rope");
+  KvCache cache = model.decoder.new_cache(8);
+  std::vector<float> logits(256);
+  for (const std::int32_t id : {-1, 256}) {
+    const std::vector<std::int32_t> ids = {1, 2, id};
+    const auto [kind, message] = error_of([&] { model.decoder.forward(cache, ids, LogitsFor::last, logits); });
+    EXPECT_EQ(kind, ErrorKind::invalid_argument);
+    EXPECT_EQ(message, "token 2 is outside the vocabulary of 256: id " + std::to_string(id));
+  }
+  EXPECT_EQ(cache.length(), 0u);
+}
+
+TEST(Decoder, CacheTooShort) {
+  Loaded model("tiny_gqa_llama3rope");
+  KvCache cache = model.decoder.new_cache(8);
+  std::vector<float> logits(256);
+  model.decoder.forward(cache, std::vector<std::int32_t>(5, 1), LogitsFor::last, logits);
+  const auto [kind, message] = error_of([&] { model.decoder.forward(cache, std::vector<std::int32_t>(4, 1), LogitsFor::last, logits); });
+  EXPECT_EQ(kind, ErrorKind::invalid_argument);
+  EXPECT_EQ(message, "the cache is too short for these tokens: capacity 8, filled 5, new 4");
+  EXPECT_EQ(cache.length(), 5u);
+}
+
+TEST(Decoder, ReportsLoadingAndCanBeStopped) {
+  ThreadPool pool(1);
+  DecoderOptions options = exact_options();
+  std::uint64_t last = 0, total = 0;
+  options.progress = [&](const Progress& p) {
+    EXPECT_EQ(p.stage, "load");
+    last = p.done;
+    total = p.total;
+    return true;
+  };
+  const Checkpoint checkpoint = Checkpoint::open(data_directory() / "tiny_tied");
+  Decoder decoder(checkpoint, options, pool);
+  EXPECT_EQ(last, 4u);
+  EXPECT_EQ(total, 4u);
+  options.progress = [](const Progress&) { return false; };
+  EXPECT_EQ(error_of([&] { Decoder stopped(checkpoint, options, pool); }).first, ErrorKind::cancelled);
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/generate.h"
+
+#include <gtest/gtest.h>
+
+#include "tiny_models.h"
+
+namespace nibble {
+namespace {
+
+TEST(TextStream, HoldsBackIncompleteCharacters) {
+  TextStream stream({});
+  EXPECT_EQ(stream.push("a\xf0\x9f"), "a");
+  EXPECT_EQ(stream.push("\x98"), "");
+  EXPECT_EQ(stream.push("\x80z"), "\xf0\x9f\x98\x80z");
+  EXPECT_EQ(stream.push("\xc3"), "");
+  EXPECT_EQ(stream.finish(), "\xef\xbf\xbd");  // never completed
+}
+
+TEST(TextStream, BytesThatAreNoCharacterDoNotBlock) {
+  TextStream stream({});
+  EXPECT_EQ(stream.push("\x80"), "\xef\xbf\xbd");
+  EXPECT_EQ(stream.push("\xffz"), "\xef\xbf\xbdz");
+}
+
+TEST(TextStream, StopTextMayComeInPieces) {
+  TextStream stream({"\n\n", "END"});
+  EXPECT_EQ(stream.push("one\n"), "one");
+  EXPECT_EQ(stream.push("two E"), "\ntwo ");
+  EXPECT_EQ(stream.push("N"), "");
+  EXPECT_EQ(stream.push("T"), "ENT");
+  EXPECT_FALSE(stream.stopped());
+  EXPECT_EQ(stream.push(" EN"), " ");
+  EXPECT_EQ(stream.push("D and more"), "");
+  EXPECT_TRUE(stream.stopped());
+  EXPECT_EQ(stream.push("x"), "");
+  EXPECT_EQ(stream.finish(), "");
+}
+
+TEST(TextStream, TheFirstStopTextWins) {
+  TextStream stream({"later", "now"});
+  EXPECT_EQ(stream.push("go now, later"), "go ");
+  EXPECT_TRUE(stream.stopped());
+}
+
+TEST(TextStream, AnEmptyStopTextIsNone) {
+  TextStream stream({""});
+  EXPECT_EQ(stream.push("text"), "text");
+  EXPECT_FALSE(stream.stopped());
+}
+
+// The tiny model's ids are the first ones of the bundled tokenizer.
+class Generate : public testing::Test {
+ protected:
+  Generate()
+      : pool(2),
+        decoder(Checkpoint::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool),
+        tokenizer(Tokenizer::from_json(read_text(bundled() / "tokenizer.json"), read_text(bundled() / "tokenizer_config.json"), "tokenizer.json")) {}
+
+  static std::filesystem::path bundled() { return std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"; }
+
+  ThreadPool pool;
+  Decoder decoder;
+  Tokenizer tokenizer;
+  const std::vector<std::int32_t> prompt = {40, 50, 60};
+};
+
+// What a loop without a cache would choose.
+TEST_F(Generate, GreedyIsTheLargestLogitEveryTime) {
+  const Generated made = generate(decoder, tokenizer, prompt, {.max_tokens = 12, .ignore_end = true}, {});
+  std::vector<std::int32_t> sequence = prompt;
+  for (int i = 0; i < 12; ++i) {
+    const std::vector<float> logits = all_logits(decoder, sequence);
+    const auto last = logits.end() - 256;
+    sequence.push_back(static_cast<std::int32_t>(std::max_element(last, logits.end()) - last));
+  }
+  EXPECT_EQ(made.tokens, std::vector<std::int32_t>(sequence.begin() + 3, sequence.end()));
+  EXPECT_EQ(made.reason, StopReason::max_tokens);
+  EXPECT_EQ(made.prompt_tokens, 3u);
+  EXPECT_EQ(made.decode_tokens, 11u);
+}
+
+TEST_F(Generate, StreamsTheTextItReturns) {
+  std::string streamed;
+  const Generated made = generate(decoder, tokenizer, prompt, {.sampler = {.temperature = 1, .seed = 5}, .max_tokens = 40, .ignore_end = true},
+                                  [&](std::string_view text) { streamed += text; return true; });
+  EXPECT_EQ(streamed, made.text);
+  EXPECT_EQ(made.tokens.size(), 40u);
+  EXPECT_FALSE(made.text.empty());
+}
+
+TEST_F(Generate, TheCallerCanStop) {
+  int calls = 0;
+  const Generated made =
+      generate(decoder, tokenizer, prompt, {.sampler = {.temperature = 1, .seed = 5}, .max_tokens = 100, .ignore_end = true},
+               [&](std::string_view) { return ++calls < 3; });
+  EXPECT_EQ(calls, 3);
+  EXPECT_EQ(made.reason, StopReason::caller);
+  EXPECT_LT(made.tokens.size(), 100u);
+}
+
+TEST_F(Generate, StopsAtStopText) {
+  const GenerateOptions plain = {.sampler = {.temperature = 1, .seed = 5}, .max_tokens = 40, .ignore_end = true};
+  const Generated whole = generate(decoder, tokenizer, prompt, plain, {});
+  ASSERT_GT(whole.text.size(), 12u);
+  GenerateOptions options = plain;
+  options.stop = {whole.text.substr(8, 3)};
+  const std::size_t place = whole.text.find(options.stop.front());
+  const Generated made = generate(decoder, tokenizer, prompt, options, {});
+  EXPECT_EQ(made.reason, StopReason::stop_text);
+  EXPECT_EQ(made.text, whole.text.substr(0, place));
+}
+
+TEST_F(Generate, StopsWhenTheContextIsFull) {
+  const Generated made = generate(decoder, tokenizer, prompt, {.max_tokens = 100, .ignore_end = true, .context = 10}, {});
+  EXPECT_EQ(made.reason, StopReason::context_full);
+  EXPECT_EQ(made.tokens.size(), 8u);  // the last one needs no room of its own
+}
+
+TEST_F(Generate, PromptsThatCannotBeTaken) {
+  EXPECT_EQ(error_of([&] { generate(decoder, tokenizer, {}, {}, {}); }).second, "the prompt has no tokens; give some text");
+  const std::vector<std::int32_t> long_prompt(300, 1);
+  EXPECT_EQ(error_of([&] { generate(decoder, tokenizer, long_prompt, {}, {}); }).second,
+            "the prompt leaves no room in the context; shorten it: tokens 300, context 256");
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The same model in both containers: keys, names, rotary rows and divisors must make up for each other.
+#include <gtest/gtest.h>
+
+#include "format/format.h"
+#include "io/checkpoint_writer.h"
+#include "model/arch/architecture.h"
+#include "tiny_models.h"
+
+namespace nibble {
+namespace {
+
+// Writes a Hugging Face checkpoint as GGUF in the tensors' own types, with rows where GGUF wants them.
+void write_gguf(const Checkpoint& checkpoint, const std::filesystem::path& path, const GgufMetadata& metadata) {
+  const ModelConfig config = read_model_config(checkpoint);
+  const ModelTensors tensors(config);
+  const FormatPtr f32 = find_format("f32");
+  std::vector<PlannedTensor> plan;
+  for (const ModelTensor& t : tensors.all()) plan.push_back({t.gguf_name, t.shape, f32});
+  const std::vector<float> divisors = rope_frequency_divisors(config.rope);
+  if (!divisors.empty()) plan.push_back({std::string(kRopeDivisorsName), {divisors.size()}, f32});
+
+  const auto writer = make_gguf_writer(path, metadata, plan);
+  for (std::size_t i = 0; i < tensors.all().size(); ++i) {
+    const ModelTensor& t = tensors.all()[i];
+    const QuantizedView source = checkpoint.tensor(t.hf_name).view;
+    QuantizedTensor moved(f32, source.rows, source.cols);
+    for (std::uint64_t row = 0; row < source.rows; ++row) {
+      const std::uint64_t from = t.permuted_heads > 0 ? huggingface_row_of(row, config.head_dim) : row;
+      source.decode_row(from, std::span(reinterpret_cast<float*>(moved.row(row)[0]), source.cols));
+    }
+    writer->write_rows(i, moved.view());
+  }
+  if (!divisors.empty()) {
+    QuantizedTensor row(f32, 1, divisors.size());
+    std::memcpy(row.row(0)[0], divisors.data(), divisors.size() * sizeof(float));
+    writer->write_rows(tensors.all().size(), row.view());
+  }
+  writer->finish();
+}
+
+class GgufModel : public testing::TestWithParam<const char*> {
+ protected:
+  GgufModel() : directory(Checkpoint::open(data_directory() / GetParam())), path(scratch / "model.gguf") {
+    metadata = to_gguf_metadata(read_model_config(directory), {});
+  }
+  ScratchDirectory scratch;
+  Checkpoint directory;
+  std::filesystem::path path;
+  GgufMetadata metadata;
+};
+INSTANTIATE_TEST_SUITE_P(All, GgufModel, testing::Values("tiny_gqa_llama3rope", "tiny_tied"), [](const auto& p) { return std::string(p.param); });
+
+TEST_P(GgufModel, GivesTheLogitsOfTheDirectory) {
+  write_gguf(directory, path, metadata);
+  const Checkpoint file = Checkpoint::open(path);
+  ThreadPool pool(2);
+  Decoder from_directory(directory, exact_options(), pool), from_file(file, exact_options(), pool);
+  EXPECT_FALSE(from_file.config().rope.half_split);
+  const ReferenceLogits reference = ReferenceLogits::read(GetParam());
+  const std::vector<float> expected = all_logits(from_directory, reference.ids), actual = all_logits(from_file, reference.ids);
+  // Dot products over a head run in another order; everything else is the same.
+  EXPECT_LT(relative_difference(actual, expected), 2e-5);
+  const std::size_t vocab = from_file.config().vocab_size;
+  for (const auto& [position, logits] : reference.at)
+    EXPECT_LT(relative_difference(std::span(actual).subspan(position * vocab, vocab), logits), 1e-4) << position;
+}
+
+TEST_P(GgufModel, ConfigurationSurvivesTheWayBack) {
+  write_gguf(directory, path, metadata);
+  const ModelConfig a = read_model_config(directory), b = read_model_config(Checkpoint::open(path));
+  EXPECT_EQ(b.architecture, a.architecture);
+  EXPECT_EQ(b.vocab_size, a.vocab_size);
+  EXPECT_EQ(b.head_dim, a.head_dim);
+  EXPECT_EQ(b.kv_heads, a.kv_heads);
+  EXPECT_EQ(b.context, a.context);
+  EXPECT_EQ(b.tied_embedding, a.tied_embedding);
+  EXPECT_EQ(b.norm_epsilon, a.norm_epsilon);
+  EXPECT_EQ(to_huggingface_config(b, {}), to_huggingface_config(a, {}));
+}
+
+TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
+  const auto message = [&](const std::string& key, GgufValue value) {
+    GgufMetadata changed = metadata;
+    changed.set(key, std::move(value));
+    write_gguf(directory, path, changed);
+    const auto [kind, text] = error_of([&] { read_model_config(Checkpoint::open(path)); });
+    EXPECT_TRUE(text.starts_with(path.string() + ": ")) << text;
+    return std::pair(kind, text.substr(std::min(text.size(), path.string().size() + 2)));
+  };
+  using Found = std::pair<ErrorKind, std::string>;
+  EXPECT_EQ(message("general.architecture", GgufValue::of_string("gpt2")),
+            Found(ErrorKind::unsupported, "unknown general.architecture; known are llama, qwen2: gpt2"));
+  EXPECT_EQ(message("llama.attention.head_count", GgufValue::of_u32(0)),
+            Found(ErrorKind::corrupt, "llama.attention.head_count must lie between 1 and 16384: 0"));
+  EXPECT_EQ(message("llama.block_count", GgufValue::of_u32(99999)), Found(ErrorKind::corrupt, "llama.block_count must lie between 1 and 4096: 99999"));
+  EXPECT_EQ(message("llama.rope.scaling.type", GgufValue::of_string("yarn")),
+            Found(ErrorKind::unsupported, "rotary scaling can be none or linear; llama.rope.scaling.type: yarn"));
+  EXPECT_EQ(message("llama.expert_count", GgufValue::of_u32(8)),
+            Found(ErrorKind::unsupported, "mixtures of experts cannot be run; llama.expert_count"));
+  GgufMetadata without = metadata;
+  without.erase("llama.embedding_length");
+  write_gguf(directory, path, without);
+  EXPECT_EQ(error_of([&] { read_model_config(Checkpoint::open(path)); }).second, path.string() + ": key is missing: llama.embedding_length");
+}
+
+}  // namespace
+}  // namespace nibble

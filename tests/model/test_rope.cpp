@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Expected values: LlamaRotaryEmbedding of transformers 5.23 (float32), and the formula of the Llama 3.1 model card in Python.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "model/arch/architecture.h"
+
+namespace nibble {
+namespace {
+
+// float32 powers are good to a few units in the last place.
+void expect_close(const std::vector<double>& actual, const std::vector<double>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(actual[i] / expected[i], 1, 1e-6) << i;
+}
+
+RopeConfig llama3() {
+  RopeConfig rope;
+  rope.base = 500000;
+  rope.rotary_dim = 32;
+  rope.scaling = RopeScaling::llama3;
+  rope.factor = 8;
+  rope.original_context = 8192;
+  return rope;
+}
+
+TEST(Rope, PlainFrequencies) {
+  RopeConfig rope;
+  rope.rotary_dim = 16;
+  expect_close(rope_inverse_frequencies(rope), {1.0, 0.3162277638912201, 0.10000000149011612, 0.03162277862429619, 0.009999999776482582,
+                                                0.003162277862429619, 0.0010000000474974513, 0.0003162277862429619});
+}
+
+TEST(Rope, LinearFrequencies) {
+  RopeConfig rope;
+  rope.rotary_dim = 16;
+  rope.scaling = RopeScaling::linear;
+  rope.factor = 4;
+  expect_close(rope_inverse_frequencies(rope), {0.25, 0.07905694097280502, 0.02500000037252903, 0.007905694656074047, 0.0024999999441206455,
+                                                0.0007905694656074047, 0.0002500000118743628, 7.905694656074047e-05});
+}
+
+TEST(Rope, Llama3Frequencies) {
+  expect_close(rope_inverse_frequencies(llama3()),
+               {1.0, 0.44036662578582764, 0.193922758102417, 0.08539710193872452, 0.03760603070259094, 0.016560440883040428, 0.00729266507551074,
+                0.0032114461064338684, 0.0005248460220173001, 7.784655463183299e-05, 3.428102354519069e-05, 1.5096217794052791e-05,
+                6.647869668086059e-06, 2.927499735960737e-06, 1.289173155782919e-06, 5.677088097399974e-07});
+}
+
+TEST(Rope, Llama3Divisors) {
+  const std::vector<float> divisors = rope_frequency_divisors(llama3());
+  const std::vector<float> expected = {1, 1, 1, 1, 1, 1, 1, 1, 2.6945296878947333f, 8, 8, 8, 8, 8, 8, 8};
+  ASSERT_EQ(divisors.size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_FLOAT_EQ(divisors[i], expected[i]) << i;
+}
+
+TEST(Rope, DivisorsOfAFileGiveTheSameFrequencies) {
+  RopeConfig from_file = llama3();
+  from_file.frequency_divisors = rope_frequency_divisors(llama3());
+  from_file.scaling = RopeScaling::none;
+  expect_close(rope_inverse_frequencies(from_file), rope_inverse_frequencies(llama3()));
+  EXPECT_EQ(rope_frequency_divisors(from_file), from_file.frequency_divisors);
+}
+
+TEST(Rope, PlainRotationNeedsNoDivisors) { EXPECT_TRUE(rope_frequency_divisors(RopeConfig{.rotary_dim = 16, .frequency_divisors = {}}).empty()); }
+
+// Row r of GGUF's matrix is row expected[r] of Hugging Face's: numpy's arange(16).reshape(2, 2, 4).swapaxes(1, 2), two heads of eight.
+TEST(RotaryRows, PermutationPerHead) {
+  const std::vector<std::uint64_t> expected = {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15};
+  for (std::uint64_t row = 0; row < expected.size(); ++row) {
+    EXPECT_EQ(huggingface_row_of(row, 8), expected[row]);
+    EXPECT_EQ(gguf_row_of(expected[row], 8), row);
+  }
+}
+
+}  // namespace
+}  // namespace nibble
