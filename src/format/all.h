@@ -16,6 +16,7 @@
   LINE(q6_k) \
   LINE(q5_k) \
   LINE(q4_k) \
+  LINE(iq4_xs) \
   LINE(q3_k) \
   LINE(q2_k) \
   LINE(q8_0) \

@@ -10,7 +10,8 @@ namespace nibble {
 struct Q3_KShape {
   static constexpr std::size_t kSubs = 16;
   static constexpr int kLow = -4, kHigh = 3, kMaxScale = 31, kRounds = 1;
-  static constexpr float kPeakCodes[] = {-4.4F, -4.F, -3.6F, -3.2F, 3.4F, 3.F, 2.6F};
+  static constexpr float kPeaks[] = {-4.4F, -4.F, -3.6F, -3.2F, 3.4F, 3.F, 2.6F};
+  static float round(float value) { return to_nearest_even(clamp_to(value, kLow, kHigh)); }
   static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {-1, 0}, {-1, 1}, {-1, -1}};
 };
 

@@ -10,7 +10,8 @@ namespace nibble {
 struct Q6_KShape {
   static constexpr std::size_t kSubs = 16;
   static constexpr int kLow = -32, kHigh = 31, kMaxScale = 127, kRounds = 1;
-  static constexpr float kPeakCodes[] = {-32.F, -31.5F, -31.F, 31.F};
+  static constexpr float kPeaks[] = {-32.F, -31.5F, -31.F, 31.F};
+  static float round(float value) { return to_nearest_even(clamp_to(value, kLow, kHigh)); }
   static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {1, 3}, {1, -3}, {-1, 0}, {-1, 1}, {-1, -1}};
 };
 

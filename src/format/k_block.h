@@ -56,7 +56,7 @@ struct SymmetricKBlock {
   }
 
   static Code nearest(const Grid& grid, std::size_t column, const float* target, const float*) {
-    const float code = to_nearest_even(clamp_to(*target * grid.inverse[column / kSubLength], Shape::kLow, Shape::kHigh));
+    const float code = Shape::round(*target * grid.inverse[column / kSubLength]);
     return static_cast<Code>(static_cast<int>(code) - Shape::kLow);
   }
 

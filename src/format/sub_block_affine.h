@@ -92,12 +92,9 @@ class AffineSearch {
         weight_[l] += block_.w[e][l];
       }
     for (std::size_t l = 0; l < kLanes; ++l) {
-      low_[l] = std::min(low_[l], low_[l % kSubs + kLanes - kSubs]);
-      high_[l] = std::max(high_[l], high_[l % kSubs + kLanes - kSubs]);
-    }
-    for (std::size_t l = 0; l < kLanes; ++l) {
-      low_[l] = low_[l % kSubs];
-      high_[l] = high_[l % kSubs];
+      const std::size_t first = l % kSubs, last = first + kLanes - kSubs;
+      low_[l] = low_[first] < low_[last] ? low_[first] : low_[last];
+      high_[l] = high_[first] > high_[last] ? high_[first] : high_[last];
       scale_[l] = (high_[l] - low_[l]) / kMaxCode;
       minimum_[l] = -low_[l];
     }

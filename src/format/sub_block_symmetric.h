@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Grids of super-blocks whose sub-blocks have a signed scale only, a small integer times one half (Q3_K, Q6_K):
+// Grids of super-blocks whose sub-blocks have a signed scale only, a small integer times one half (Q3_K, Q6_K, IQ4_XS):
 //
-//   value = d * scale[s] * code,   codes kLow .. kHigh with -kLow = kHigh + 1
+//   value = d * scale[s] * point
 //
-// The sign of a scale decides at which end the extra code lies. The search is that of sub_block_affine.h with one parameter less.
+// The points reach a little further on the negative side; the sign of a scale decides which side of the values that is. The search is
+// that of sub_block_affine.h with one parameter less.
 #pragma once
 
 #include <cstdint>
@@ -33,13 +34,13 @@ struct ScaleNeighbour {
   float sign, change;
 };
 
-// Shape has kSubs (16), the codes kLow .. kHigh, kMaxScale, and what is tried: kPeakCodes, the (fractional) codes at which the first
-// guesses put the largest value of a sub-block, and kNeighbours, the scales sign * scale + change around the integer found.
+// Shape has kSubs (8 or 16), round() to the nearest point, the lowest point kLow, kMaxScale, and what is tried: kPeaks, where among the
+// points the first guesses put the largest value of a sub-block, and kNeighbours, the scales sign * scale + change around the integer
+// found; kRounds of that.
 template <class Shape>
 class SymmetricSearch {
   static constexpr std::size_t kSubs = Shape::kSubs;
-  static constexpr int kLow = Shape::kLow, kHigh = Shape::kHigh, kMaxScale = Shape::kMaxScale;
-  static_assert(kSubs == kLanes);
+  static constexpr int kLow = Shape::kLow, kMaxScale = Shape::kMaxScale;
 
  public:
   using Grid = SubScaledSymmetricGrid<kSubs>;
@@ -68,44 +69,48 @@ class SymmetricSearch {
   }
 
   SubBlocks<kSubs> block_;
-  alignas(64) float scale_[kSubs];          // the real-valued guess
-  alignas(64) float xq_[kSubs], qq_[kSubs];  // sums over one pass: w x q, w q q
+  alignas(64) float scale_[kLanes];           // the real-valued guess
+  alignas(64) float xq_[kLanes], qq_[kLanes];  // sums over one pass: w x q, w q q
 
   // Codes at the nearest points, and their sums.
   void pass(const float* inverse) {
     alignas(64) float xq[kLanes] = {}, qq[kLanes] = {};
     for (std::size_t e = 0; e < kLaneLength; ++e)
-      for (std::size_t s = 0; s < kSubs; ++s) {
-        const float code = to_nearest_even(clamp_to(block_.x[e][s] * inverse[s], kLow, kHigh));
-        const float wq = block_.w[e][s] * code;
-        xq[s] += wq * block_.x[e][s];
-        qq[s] += wq * code;
+      for (std::size_t l = 0; l < kLanes; ++l) {
+        const float code = Shape::round(block_.x[e][l] * inverse[l]);
+        const float wq = block_.w[e][l] * code;
+        xq[l] += wq * block_.x[e][l];
+        qq[l] += wq * code;
       }
     std::copy(xq, xq + kLanes, xq_);
     std::copy(qq, qq + kLanes, qq_);
+    block_.join(xq_);
+    block_.join(qq_);
   }
 
   // The real scale of each sub-block that explains most of it: the gain of the least-squares scale is (sum w x q)^2 / sum w q q.
   void search_ranges(bool try_all) {
-    alignas(64) float low[kSubs] = {}, high[kSubs] = {}, peak[kSubs], best[kSubs] = {}, inverse[kSubs];
+    alignas(64) float low[kLanes] = {}, high[kLanes] = {}, peak[kLanes], best[kLanes] = {}, inverse[kLanes];
     for (std::size_t e = 0; e < kLaneLength; ++e)
-      for (std::size_t s = 0; s < kSubs; ++s) {
-        low[s] = block_.x[e][s] < low[s] ? block_.x[e][s] : low[s];
-        high[s] = block_.x[e][s] > high[s] ? block_.x[e][s] : high[s];
+      for (std::size_t l = 0; l < kLanes; ++l) {
+        low[l] = block_.x[e][l] < low[l] ? block_.x[e][l] : low[l];
+        high[l] = block_.x[e][l] > high[l] ? block_.x[e][l] : high[l];
       }
-    for (std::size_t s = 0; s < kSubs; ++s) {
-      peak[s] = high[s] > -low[s] ? high[s] : low[s];
-      scale_[s] = peak[s] / kLow;
+    for (std::size_t l = 0; l < kLanes; ++l) {
+      const std::size_t first = l % kSubs, last = first + kLanes - kSubs;
+      const float lowest = low[first] < low[last] ? low[first] : low[last], highest = high[first] > high[last] ? high[first] : high[last];
+      peak[l] = highest > -lowest ? highest : lowest;
+      scale_[l] = peak[l] / kLow;
     }
     if (!try_all) return;
-    for (const float code : Shape::kPeakCodes) {
-      for (std::size_t s = 0; s < kSubs; ++s) inverse[s] = peak[s] != 0 ? code / peak[s] : 0.F;
+    for (const float code : Shape::kPeaks) {
+      for (std::size_t l = 0; l < kLanes; ++l) inverse[l] = peak[l] != 0 ? code / peak[l] : 0.F;
       pass(inverse);
-      for (std::size_t s = 0; s < kSubs; ++s) {
-        const float gain = qq_[s] > 0 ? xq_[s] * xq_[s] / qq_[s] : 0.F;
-        const bool better = gain > best[s];
-        best[s] = better ? gain : best[s];
-        scale_[s] = better ? xq_[s] / qq_[s] : scale_[s];
+      for (std::size_t l = 0; l < kLanes; ++l) {
+        const float gain = qq_[l] > 0 ? xq_[l] * xq_[l] / qq_[l] : 0.F;
+        const bool better = gain > best[l];
+        best[l] = better ? gain : best[l];
+        scale_[l] = better ? xq_[l] / qq_[l] : scale_[l];
       }
     }
   }
@@ -123,7 +128,9 @@ class SymmetricSearch {
 
   // Least squares for d, integers and codes unchanged.
   void refit_d(Grid& grid) {
-    pass(grid.inverse);
+    alignas(64) float inverse[kLanes];
+    for (std::size_t l = 0; l < kLanes; ++l) inverse[l] = grid.inverse[l % kSubs];
+    pass(inverse);
     double xq = 0, qq = 0;
     for (std::size_t s = 0; s < kSubs; ++s) {
       const double scale = grid.scales[s];
@@ -138,32 +145,33 @@ class SymmetricSearch {
   void measure_errors(const float* step, const float* inverse, float* error) const {
     alignas(64) float sum[kLanes] = {};
     for (std::size_t e = 0; e < kLaneLength; ++e)
-      for (std::size_t s = 0; s < kSubs; ++s) {
-        const float code = to_nearest_even(clamp_to(block_.x[e][s] * inverse[s], kLow, kHigh));
-        const float residual = block_.x[e][s] - step[s] * code;
-        sum[s] += block_.w[e][s] * residual * residual;
+      for (std::size_t l = 0; l < kLanes; ++l) {
+        const float code = Shape::round(block_.x[e][l] * inverse[l]);
+        const float residual = block_.x[e][l] - step[l] * code;
+        sum[l] += block_.w[e][l] * residual * residual;
       }
+    block_.join(sum);
     std::copy(sum, sum + kLanes, error);
   }
 
   // Moves each sub-block to the best of the neighbours of its integer and returns the error of the super-block.
   float descend(Grid& grid) const {
-    alignas(64) float scale[kSubs], candidate[kSubs], best[kSubs], best_scale[kSubs], step[kSubs], inverse[kSubs], error[kSubs];
-    for (std::size_t s = 0; s < kSubs; ++s) {
-      best_scale[s] = scale[s] = grid.scales[s];
-      best[s] = HUGE_VALF;
+    alignas(64) float scale[kLanes], candidate[kLanes], best[kLanes], best_scale[kLanes], step[kLanes], inverse[kLanes], error[kLanes];
+    for (std::size_t l = 0; l < kLanes; ++l) {
+      best_scale[l] = scale[l] = grid.scales[l % kSubs];
+      best[l] = HUGE_VALF;
     }
     for (const ScaleNeighbour& neighbour : Shape::kNeighbours) {
-      for (std::size_t s = 0; s < kSubs; ++s) {
-        candidate[s] = clamp_to(neighbour.sign * scale[s] + neighbour.change, -kMaxScale - 1, kMaxScale);
-        step[s] = grid.d * candidate[s];
-        inverse[s] = step[s] != 0 ? 1.F / step[s] : 0.F;
+      for (std::size_t l = 0; l < kLanes; ++l) {
+        candidate[l] = clamp_to(neighbour.sign * scale[l] + neighbour.change, -kMaxScale - 1, kMaxScale);
+        step[l] = grid.d * candidate[l];
+        inverse[l] = step[l] != 0 ? 1.F / step[l] : 0.F;
       }
       measure_errors(step, inverse, error);
-      for (std::size_t s = 0; s < kSubs; ++s) {
-        const bool better = error[s] < best[s];
-        best[s] = better ? error[s] : best[s];
-        best_scale[s] = better ? candidate[s] : best_scale[s];
+      for (std::size_t l = 0; l < kLanes; ++l) {
+        const bool better = error[l] < best[l];
+        best[l] = better ? error[l] : best[l];
+        best_scale[l] = better ? candidate[l] : best_scale[l];
       }
     }
     float total = 0;

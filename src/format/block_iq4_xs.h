@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// IQ4_XS of ggml: 8 sub-blocks of 32, 4-bit codes into a table of 16 unevenly spaced points, signed 6-bit scales in units of one half.
+#pragma once
+
+#include "format/k_block.h"
+
+namespace nibble {
+
+struct IQ4_XSShape {
+  static constexpr std::size_t kSubs = 8;
+  static constexpr float kPoints[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+  static constexpr int kLow = -127, kMaxScale = 31, kRounds = 1;
+  static constexpr float kPeaks[] = {-133, -127, -121, -115, -109, 117, 111, 105, 99};
+  static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {-1, 0}, {-1, 1}, {-1, -1}};
+
+  static constexpr float boundary(std::size_t code) { return (kPoints[code] + kPoints[code + 1]) / 2; }
+
+  // The nearest point, the lower one when halfway.
+  static float round(float value) {
+    float point = kPoints[0];
+    for (std::size_t code = 0; code < 15; ++code) point = value > boundary(code) ? kPoints[code + 1] : point;
+    return point;
+  }
+};
+
+struct IQ4_XS {
+  static constexpr BlockDescriptor kInfo{.name = "iq4_xs",
+                                         .description = "4-bit table of uneven points with two-level scales: q4_k's quality in less space",
+                                         .columns = 256,
+                                         .num_codes = 16,
+                                         .ggml_type = 23,
+                                         .ggml_ftype = 30,
+                                         .max_magnitude = 113 * 31 * 65504.0};
+  struct Block {
+    std::uint16_t d;
+    std::uint16_t scales_h;     // high two bits of scale s at bits 2 s; scales are stored plus 32
+    std::uint8_t scales_l[4];   // low four bits, two to a byte
+    std::uint8_t qs[128];       // of each 32 columns the first 16 in the low halves
+  };
+  static_assert(sizeof(Block) == 136);
+  using Grid = SubScaledSymmetricGrid<8>;
+
+  static void fit(const float* x, const float* importance, const FitOptions& options, Grid& grid);
+  static Code nearest(const Grid& grid, std::size_t column, const float* target, const float* metric);
+  static void value(const Grid& grid, std::size_t column, Code code, float* out) { *out = grid.step[column / 32] * IQ4_XSShape::kPoints[code]; }
+  static void pack(const Grid& grid, const Code* codes, Block& block);
+  static void unpack(const Block& block, Grid& grid, Code* codes);
+  static std::optional<std::string> find_defect(const Block& block) { return SymmetricKBlock<IQ4_XSShape>::find_symmetric_defect(block); }
+};
+
+}  // namespace nibble
