@@ -4,50 +4,49 @@
 #include <algorithm>
 #include <cmath>
 
-#include "format/scale.h"
-
 namespace nibble {
 
 namespace {
 
-float weight_at(const float* weights, std::size_t i) { return weights == nullptr ? 1.0f : weights[i]; }
-
 // Rounds to even and clamps, staying in floating point so that loops vectorise.
 float code_of(float scaled, float lo, float hi) { return std::clamp(scaled, lo, hi) + 12582912.0f - 12582912.0f; }
 
-float as_half(float value) { return f16_to_f32(to_f16_saturated(value)); }
+// Improves x ~ d * q + m by turns: codes for the grid, the least-squares grid for the codes.
+class AffineSearch {
+ public:
+  AffineSearch(const float* x, const float* weights, std::size_t n, int hi)
+      : x_(x),
+        weights_(weights),
+        n_(n),
+        high_(static_cast<float>(hi)),
+        sum_w_(lane_sum(n, [&](std::size_t i) { return weight_at(weights, i); })),
+        sum_wx_(lane_sum(n, [&](std::size_t i) { return weight_at(weights, i) * x[i]; })) {}
 
-float inverse_of(float d) { return std::fabs(d) >= kMinNormal ? 1.0f / d : 0.0f; }
+  float error_of(AffineGrid grid) const {
+    const float inverse = inverse_of(grid.d);
+    return lane_sum(n_, [&](std::size_t i) {
+      const float error = x_[i] - (code_of((x_[i] - grid.m) * inverse, 0, high_) * grid.d + grid.m);
+      return weight_at(weights_, i) * error * error;
+    });
+  }
 
-float symmetric_error(const float* x, const float* weights, std::size_t n, float d, float lo, float hi) {
-  const float inverse = inverse_of(d);
-  return lane_sum(n, [&](std::size_t i) {
-    const float error = x[i] - d * code_of(x[i] * inverse, lo, hi);
-    return weight_at(weights, i) * error * error;
-  });
-}
+  // The normal equations of scale and offset, rounded to halves; d == 0 when they have no solution.
+  AffineGrid refit(float inverse, float m) const {
+    const auto code = [&](std::size_t i) { return code_of((x_[i] - m) * inverse, 0, high_); };
+    const float sum_wq = lane_sum(n_, [&](std::size_t i) { return weight_at(weights_, i) * code(i); });
+    const float sum_wqq = lane_sum(n_, [&](std::size_t i) { return weight_at(weights_, i) * code(i) * code(i); });
+    const float sum_wxq = lane_sum(n_, [&](std::size_t i) { return weight_at(weights_, i) * x_[i] * code(i); });
+    const float determinant = sum_w_ * sum_wqq - sum_wq * sum_wq;
+    if (!(determinant > 0)) return {};
+    return {as_half((sum_w_ * sum_wxq - sum_wq * sum_wx_) / determinant), as_half((sum_wqq * sum_wx_ - sum_wq * sum_wxq) / determinant)};
+  }
 
-// Codes fixed at x * inverse, the best scale is sum(w x q) / sum(w q^2), and it removes sum(w x q)^2 / sum(w q^2) of sum(w x^2).
-struct Fitted {
-  float d = 0, removed = 0;
+ private:
+  const float* x_;
+  const float* weights_;
+  std::size_t n_;
+  float high_, sum_w_, sum_wx_;
 };
-Fitted refit_symmetric(const float* x, const float* weights, std::size_t n, float inverse, float lo, float hi) {
-  const float cross = lane_sum(n, [&](std::size_t i) { return weight_at(weights, i) * x[i] * code_of(x[i] * inverse, lo, hi); });
-  const float square = lane_sum(n, [&](std::size_t i) {
-    const float q = code_of(x[i] * inverse, lo, hi);
-    return weight_at(weights, i) * q * q;
-  });
-  if (!(square > 0)) return {};
-  return {cross / square, cross / square * cross};
-}
-
-float affine_error(const float* x, const float* weights, std::size_t n, AffineGrid grid, float hi) {
-  const float inverse = inverse_of(grid.d);
-  return lane_sum(n, [&](std::size_t i) {
-    const float error = x[i] - (code_of((x[i] - grid.m) * inverse, 0, hi) * grid.d + grid.m);
-    return weight_at(weights, i) * error * error;
-  });
-}
 
 }  // namespace
 
@@ -65,29 +64,8 @@ Peak find_peak(const float* x, std::size_t n) {
 
 float search_symmetric(const float* x, const float* weights, std::size_t n, int lo, int hi) {
   const float low = static_cast<float>(lo), high = static_cast<float>(hi);
-  const Peak peak = find_peak(x, n);
-  float best_d = as_half(peak.value / low);
-  if (!(peak.magnitude >= kMinNormal) || best_d == 0) return best_d;
-  float best_error = symmetric_error(x, weights, n, best_d, low, high);
-
-  // The peak lands between half a code inside the range's end and a code and a half beyond it, on either side of zero.
-  Fitted best;
-  for (const float end : {low, high}) {
-    for (int step = -5; step <= 15; ++step) {
-      const float magnitude = std::fabs(end) + 0.1f * static_cast<float>(step);
-      const Fitted fitted = refit_symmetric(x, weights, n, std::copysign(magnitude, end) / peak.value, low, high);
-      if (fitted.removed > best.removed) best = fitted;
-    }
-  }
-  for (int round = 0; round < 3 && best.d != 0; ++round) {
-    const float d = as_half(best.d);
-    const float error = symmetric_error(x, weights, n, d, low, high);
-    if (!(error < best_error)) break;
-    best_error = error;
-    best_d = d;
-    best = refit_symmetric(x, weights, n, inverse_of(d), low, high);
-  }
-  return best_d;
+  // From half a code inside the end to a code and a half outside it.
+  return search_points(x, weights, n, {low, high, 1 + 0.5f / low, 1 - 1.5f / low, 20}, [=](float scaled) { return code_of(scaled, low, high); });
 }
 
 AffineGrid search_affine(const float* x, const float* weights, std::size_t n, int hi) {
@@ -95,31 +73,26 @@ AffineGrid search_affine(const float* x, const float* weights, std::size_t n, in
   const auto [min, max] = std::minmax_element(x, x + n);
   AffineGrid best{as_half((*max - *min) / high), as_half(*min)};
   if (!(*max - *min >= kMinNormal) || best.d == 0) return best;
-  float best_error = affine_error(x, weights, n, best, high);
-  const float sum_w = lane_sum(n, [&](std::size_t i) { return weight_at(weights, i); });
-  const float sum_wx = lane_sum(n, [&](std::size_t i) { return weight_at(weights, i) * x[i]; });
-  if (!(sum_w > 0)) return best;
-
-  // Codes fixed, scale and offset solve the two normal equations.
-  const auto refit = [&](float inverse, float m) {
-    const auto code = [&](std::size_t i) { return code_of((x[i] - m) * inverse, 0, high); };
-    const float sum_wq = lane_sum(n, [&](std::size_t i) { return weight_at(weights, i) * code(i); });
-    const float sum_wqq = lane_sum(n, [&](std::size_t i) { return weight_at(weights, i) * code(i) * code(i); });
-    const float sum_wxq = lane_sum(n, [&](std::size_t i) { return weight_at(weights, i) * x[i] * code(i); });
-    const float determinant = sum_w * sum_wqq - sum_wq * sum_wq;
-    if (!(determinant > 0)) return best;
-    return AffineGrid{as_half((sum_w * sum_wxq - sum_wq * sum_wx) / determinant), as_half((sum_wqq * sum_wx - sum_wq * sum_wxq) / determinant)};
-  };
+  const AffineSearch search(x, weights, n, hi);
+  float best_error = search.error_of(best);
   const auto consider = [&](AffineGrid grid) {
     if (grid.d == 0) return false;
-    const float error = affine_error(x, weights, n, grid, high);
+    const float error = search.error_of(grid);
     if (!(error < best_error)) return false;
     best_error = error;
     best = grid;
     return true;
   };
-  for (int step = -5; step <= 15; ++step) consider(refit((high + 0.1f * static_cast<float>(step)) / (*max - *min), *min));
-  for (int round = 0; round < 4 && consider(refit(inverse_of(best.d), best.m)); ++round) {
+  // Each end of the range is tried from a third of a code outside the data to a code inside.
+  const float step = (*max - *min) / high;
+  for (int below = -1; below <= 3; ++below) {
+    for (int above = -1; above <= 3; ++above) {
+      const float low = *min + step * static_cast<float>(below) / 3, top = *max - step * static_cast<float>(above) / 3;
+      AffineGrid grid = search.refit(high / (top - low), low);
+      for (int round = 0; round < 2 && consider(grid); ++round) grid = search.refit(inverse_of(best.d), best.m);
+    }
+  }
+  for (int round = 0; round < 4 && consider(search.refit(inverse_of(best.d), best.m)); ++round) {
   }
   return best;
 }

@@ -6,11 +6,15 @@
 //   const float d = search_symmetric(x, weights, 32, -8, 7);      // x ~ d * q
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
+
+#include "format/scale.h"
 
 namespace nibble {
 
-// sum of weight * term(i), in the order described above.
+// The sum of term(i), in the order described above.
 template <class Term>
 float lane_sum(std::size_t n, Term term) {
   float lanes[16] = {};
@@ -21,14 +25,71 @@ float lane_sum(std::size_t n, Term term) {
   return lanes[0];
 }
 
+inline float weight_at(const float* weights, std::size_t i) { return weights == nullptr ? 1.0f : weights[i]; }
+inline float inverse_of(float d) { return std::fabs(d) >= kMinNormal ? 1.0f / d : 0.0f; }
+inline float as_half(float value) { return f16_to_f32(to_f16_saturated(value)); }
+
 // The largest magnitude, and the first value that has it with its sign.
 struct Peak {
   float magnitude = 0, value = 0;
 };
 Peak find_peak(const float* x, std::size_t n);
 
-// A scale d, exactly a half, for x ~ d * q with integer q in [lo, hi] (lo < 0 < hi). Its weighted squared error under nearest codes is
-// never above that of d = peak / lo rounded to half, the rule of ggml's reference.
+// Where the peak is tried: on either end of the points, from `inside` of that end's magnitude to `outside` of it.
+struct SearchRange {
+  float low, high;        // the end points, low < 0 < high
+  float inside, outside;  // factors, inside < 1 < outside
+  int steps;              // per end
+};
+
+// A scale d, exactly a half, for x ~ d * point(x / d), where point rounds to the points of the format and returns a float. Its weighted
+// squared error is never above that of d = peak / range.low rounded to half, the rule of ggml's reference.
+template <class Point>
+float search_points(const float* x, const float* weights, std::size_t n, const SearchRange& range, Point point) {
+  const auto error_of = [&](float d) {
+    const float inverse = inverse_of(d);
+    return lane_sum(n, [&](std::size_t i) {
+      const float error = x[i] - d * point(x[i] * inverse);
+      return weight_at(weights, i) * error * error;
+    });
+  };
+  // Points fixed at those of x * inverse, the best scale is sum(w x p) / sum(w p^2); it removes sum(w x p)^2 / sum(w p^2) of sum(w x^2).
+  struct Fitted {
+    float d = 0, removed = 0;
+  };
+  const auto refit = [&](float inverse) {
+    const float cross = lane_sum(n, [&](std::size_t i) { return weight_at(weights, i) * x[i] * point(x[i] * inverse); });
+    const float square = lane_sum(n, [&](std::size_t i) {
+      const float p = point(x[i] * inverse);
+      return weight_at(weights, i) * p * p;
+    });
+    return square > 0 ? Fitted{cross / square, cross / square * cross} : Fitted{};
+  };
+
+  const Peak peak = find_peak(x, n);
+  float best_d = as_half(peak.value / range.low);
+  if (!(peak.magnitude >= kMinNormal) || best_d == 0) return best_d;
+  float best_error = error_of(best_d);
+  Fitted best;
+  for (const float end : {range.low, range.high}) {
+    for (int step = 0; step <= range.steps; ++step) {
+      const float factor = range.inside + (range.outside - range.inside) * static_cast<float>(step) / static_cast<float>(range.steps);
+      const Fitted fitted = refit(end * factor / peak.value);
+      if (fitted.removed > best.removed) best = fitted;
+    }
+  }
+  for (int round = 0; round < 4 && best.d != 0; ++round) {
+    const float d = as_half(best.d);
+    const float error = error_of(d);
+    if (!(error < best_error)) break;
+    best_error = error;
+    best_d = d;
+    best = refit(inverse_of(d));
+  }
+  return best_d;
+}
+
+// The same for x ~ d * q with integer q in [lo, hi].
 float search_symmetric(const float* x, const float* weights, std::size_t n, int lo, int hi);
 
 struct AffineGrid {
