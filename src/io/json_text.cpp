@@ -46,6 +46,9 @@ class Judge {
 nlohmann::ordered_json parse_json(std::string_view text, const std::string& source) {
   if (const auto bad = find_invalid_utf8(text); bad != std::string_view::npos)
     throw Error(ErrorKind::corrupt, fmt::format("{}: text is not UTF-8 at offset {}", source, bad));
+  // The JSON library takes a zero byte for the end of the text.
+  if (const auto zero = text.find('\0'); zero != std::string_view::npos)
+    throw Error(ErrorKind::corrupt, fmt::format("{}: text is not JSON at offset {}", source, zero));
   Judge judge(source);
   try {
     return nlohmann::ordered_json::parse(text.begin(), text.end(), [&judge](int depth, auto event, auto& parsed) {

@@ -22,11 +22,14 @@ struct GgufArray {
   GgufType element = GgufType::u32;
   std::variant<std::vector<std::int64_t>, std::vector<std::uint64_t>, std::vector<double>, std::vector<std::string>> values;
   std::size_t size() const;
+  bool operator==(const GgufArray&) const = default;
 };
 
 struct GgufValue {
   GgufType type = GgufType::u32;
   std::variant<std::int64_t, std::uint64_t, double, bool, std::string, GgufArray> value;
+
+  bool operator==(const GgufValue&) const = default;
 
   static GgufValue of_u32(std::uint32_t v);
   static GgufValue of_i32(std::int32_t v);
@@ -41,7 +44,11 @@ struct GgufValue {
 
 class GgufMetadata {
  public:
-  struct Item { std::string key; GgufValue value; };
+  struct Item {
+    std::string key;
+    GgufValue value;
+    bool operator==(const Item&) const = default;
+  };
   const std::vector<Item>& items() const noexcept { return items_; }
   bool empty() const noexcept { return items_.empty(); }
   const GgufValue* find(std::string_view key) const noexcept;

@@ -163,7 +163,7 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool deeper() {
-    if (++depth_ > kMaxDepth) corrupt("{}: {}: JSON is nested deeper than {} levels", source_, quote_name(entry_.name), kMaxDepth);
+    if (++depth_ > kMaxDepth) corrupt("{}: tensor {}: JSON is nested deeper than {} levels", source_, quote_name(entry_.name), kMaxDepth);
     return true;
   }
 
@@ -258,6 +258,8 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> bytes, const std:
   const std::string_view text(reinterpret_cast<const char*>(header_bytes.data()), header_bytes.size());
   if (text.empty() || text[0] != '{') corrupt("{}: header does not begin with '{{' at offset 8", source);
   if (const auto bad = find_invalid_utf8(text); bad != std::string_view::npos) corrupt("{}: header is not UTF-8 at offset {}", source, 8 + bad);
+  // The JSON library takes a zero byte for the end of the text.
+  if (const auto zero = text.find('\0'); zero != std::string_view::npos) corrupt("{}: header is not JSON at offset {}", source, 8 + zero);
   HeaderHandler handler(source);
   nlohmann::json::sax_parse(text.begin(), text.end(), &handler);
   SafetensorsHeader header = place(std::move(handler.entries), 8 + length, bytes.size(), source);

@@ -8,7 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <tuple>
+#include <unordered_set>
 
+#include "io/message_text.h"
 #include "io/safetensors/safetensors_header.h"
 #include "nibble/error.h"
 
@@ -20,6 +22,11 @@ SafetensorsLayout lay_out_safetensors(const std::vector<LayoutEntry>& entries, c
   std::ranges::sort(order, [&](std::size_t a, std::size_t b) {
     return std::tie(entries[b].dtype, entries[a].name) < std::tie(entries[a].dtype, entries[b].name);
   });
+
+  std::unordered_set<std::string_view> names;
+  for (const LayoutEntry& entry : entries)
+    if (!names.insert(entry.name).second)
+      throw Error(ErrorKind::invalid_argument, fmt::format("{}: two tensors or planes would be named {}", output, quote_name(entry.name)));
 
   // "pt" is what other readers want to see here; some refuse files without it.
   std::string text = R"({"__metadata__":{"format":"pt"})";

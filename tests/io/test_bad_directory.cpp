@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Directories with one named defect each, and the exact line that a user sees.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <ostream>
+
+#include "file_builder.h"
+#include "io/checkpoint.h"
+
+namespace nibble {
+namespace {
+
+struct BadDirectory {
+  std::string defect;
+  std::vector<std::pair<std::string, std::string>> files;
+  ErrorKind kind;
+  std::string message;
+};
+
+void PrintTo(const BadDirectory& directory, std::ostream* out) { *out << directory.defect; }
+
+// One tensor of U8 [n] a name, in one file.
+std::string byte_tensors(const std::vector<std::string>& names) {
+  std::string header = "{";
+  for (std::size_t i = 0; i < names.size(); ++i)
+    header += fmt::format(R"({}"{}":{{"dtype":"U8","shape":[1],"data_offsets":[{},{}]}})", i ? "," : "", names[i], i, i + 1);
+  return safetensors_file(header + "}", names.size());
+}
+
+std::string index_of(const std::string& weight_map) { return R"({"metadata":{"total_size":2},"weight_map":)" + weight_map + "}"; }
+
+constexpr const char* kIndex = "model.safetensors.index.json";
+
+std::vector<BadDirectory> bad_shards() {
+  const auto corrupt = ErrorKind::corrupt, missing = ErrorKind::not_found;
+  const std::string one = "a.safetensors", two = "b.safetensors";
+  const std::string good = index_of(R"({"x":"a.safetensors","y":"b.safetensors"})");
+  return {
+      {"nothing_there", {{"readme.md", "hello"}}, missing, "FILE: directory holds neither model.safetensors nor model.safetensors.index.json"},
+      {"shard_missing", {{kIndex, good}, {one, byte_tensors({"x"})}}, missing, "FILE/model.safetensors.index.json: shard 'b.safetensors' is missing"},
+      {"tensor_not_in_shard", {{kIndex, good}, {one, byte_tensors({"x"})}, {two, byte_tensors({})}}, missing,
+       "FILE/model.safetensors.index.json: tensor 'y' is not in shard 'b.safetensors'"},
+      {"tensor_not_in_index", {{kIndex, good}, {one, byte_tensors({"x"})}, {two, byte_tensors({"y", "z"})}}, corrupt,
+       "FILE/model.safetensors.index.json: tensor 'z' of shard 'b.safetensors' is not in the index"},
+      {"tensor_in_other_shard", {{kIndex, good}, {one, byte_tensors({"x", "y"})}, {two, byte_tensors({})}}, corrupt,
+       "FILE/model.safetensors.index.json: tensor 'y' should be in shard 'b.safetensors' but is in 'a.safetensors'"},
+      {"shard_damaged", {{kIndex, good}, {one, byte_tensors({"x"})}, {two, "short"}}, corrupt,
+       "FILE/b.safetensors: file ends inside header length at offset 0: needs 8 bytes, has 5"},
+      {"index_not_json", {{kIndex, "{\"weight_map\":"}}, corrupt, "FILE/model.safetensors.index.json: text is not JSON at offset 14"},
+      {"index_a_list", {{kIndex, "[]"}}, corrupt, "FILE/model.safetensors.index.json: index has no object 'weight_map'"},
+      {"index_without_map", {{kIndex, "{}"}}, corrupt, "FILE/model.safetensors.index.json: index has no object 'weight_map'"},
+      {"index_empty", {{kIndex, index_of("{}")}}, corrupt, "FILE/model.safetensors.index.json: 'weight_map' is empty"},
+      {"index_of_numbers", {{kIndex, index_of(R"({"x":1})")}}, corrupt, "FILE/model.safetensors.index.json: weight_map of tensor 'x' is not a string"},
+      {"index_leaves_directory", {{kIndex, index_of(R"({"x":"../a.safetensors"})")}}, corrupt,
+       "FILE/model.safetensors.index.json: weight_map of tensor 'x' is not the name of a file beside the index: '../a.safetensors'"},
+      {"index_with_a_key_twice", {{kIndex, index_of(R"({"x":"a.safetensors","x":"b.safetensors"})")}}, corrupt,
+       "FILE/model.safetensors.index.json: JSON has the key 'x' twice"},
+      {"config_not_utf8", {{"config.json", "{\"a\":\"\xc0\"}"}, {"model.safetensors", byte_tensors({})}}, corrupt,
+       "FILE/config.json: text is not UTF-8 at offset 6"},
+      {"config_a_list", {{"config.json", "[]"}, {"model.safetensors", byte_tensors({})}}, corrupt, "FILE/config.json: should be a JSON object"},
+  };
+}
+
+std::string config_of(const std::string& tensors, const std::string& version = "1") {
+  return R"({"model_type":"llama","quantization_config":{"quant_method":"nibble","version":)" + version + R"(,"tensors":)" + tensors + "}}";
+}
+
+// Planes of an int4:g32 tensor of 2 x 64: codes U8 [2, 32], scales F16 [2, 2]. The types and shapes are damaged by the caller.
+std::string planes(const std::string& scales_type = "F16", const std::string& codes_shape = "[2,32]", std::size_t scales_bytes = 8) {
+  return safetensors_file(fmt::format(R"({{"q.scales":{{"dtype":"{}","shape":[2,2],"data_offsets":[0,{}]}},"q.codes":{{"dtype":"U8","shape":{},"data_offsets":[{},{}]}}}})",
+                                      scales_type, scales_bytes, codes_shape, scales_bytes, scales_bytes + 64),
+                          scales_bytes + 64);
+}
+
+std::vector<BadDirectory> bad_planes() {
+  const auto corrupt = ErrorKind::corrupt, unsupported = ErrorKind::unsupported;
+  const std::string entry = R"({"q.weight":{"format":"int4:g32","shape":[2,64]}})";
+  const auto with = [](std::string config, std::string model) {
+    return std::vector<std::pair<std::string, std::string>>{{"config.json", std::move(config)}, {"model.safetensors", std::move(model)}};
+  };
+  const std::string where = "FILE/config.json: quantization_config: ";
+  return {
+      {"version_missing", with(R"({"quantization_config":{"quant_method":"nibble","tensors":{}}})", byte_tensors({})), corrupt,
+       where + "'version' should be a number"},
+      {"version_newer", with(config_of("{}", "2"), byte_tensors({})), unsupported, where + "version is not 1; a newer nibble wrote it: 2"},
+      {"tensors_missing", with(R"({"quantization_config":{"quant_method":"nibble","version":1}})", byte_tensors({})), corrupt,
+       where + "'tensors' should be an object"},
+      {"entry_a_string", with(config_of(R"({"q.weight":"int4:g32"})"), planes()), corrupt,
+       where + "tensor 'q.weight': should be an object with 'format' and 'shape'"},
+      {"format_missing", with(config_of(R"({"q.weight":{"shape":[2,64]}})"), planes()), corrupt, where + "tensor 'q.weight': 'format' should be a string"},
+      {"shape_missing", with(config_of(R"({"q.weight":{"format":"int4:g32"}})"), planes()), corrupt,
+       where + "tensor 'q.weight': 'shape' should be a list of 1 to 8 numbers"},
+      {"shape_with_zero", with(config_of(R"({"q.weight":{"format":"int4:g32","shape":[0,64]}})"), planes()), corrupt,
+       where + "tensor 'q.weight': 'shape' should hold positive integers"},
+      {"shape_overflowing", with(config_of(R"({"q.weight":{"format":"int4:g32","shape":[4294967296,4294967296]}})"), planes()), corrupt,
+       where + "tensor 'q.weight': the number of elements overflows: shape [4294967296, 4294967296]"},
+      {"plane_missing", with(config_of(entry), byte_tensors({"q.codes"})), corrupt,
+       "FILE: tensor 'q.weight' (int4:g32): plane 'q.codes' in model.safetensors should be U8 [2, 32] but is U8 [1]"},
+      {"all_planes_missing", with(config_of(entry), byte_tensors({"k.bias"})), corrupt, "FILE: tensor 'q.weight' (int4:g32): plane 'q.codes' is missing"},
+      {"plane_of_wrong_type", with(config_of(entry), planes("F32", "[2,32]", 16)), corrupt,
+       "FILE: tensor 'q.weight' (int4:g32): plane 'q.scales' in model.safetensors should be F16 [2, 2] but is F32 [2, 2]"},
+      {"plane_of_wrong_shape", with(config_of(entry), planes("F16", "[4,16]")), corrupt,
+       "FILE: tensor 'q.weight' (int4:g32): plane 'q.codes' in model.safetensors should be U8 [2, 32] but is U8 [4, 16]"},
+      {"plane_left_over", with(config_of("{}"), planes()), corrupt,
+       "FILE: tensor 'q.scales' looks like a plane of a quantized tensor, but config.json lists none that has it"},
+      {"plane_shared", with(config_of(R"({"q.weight":{"format":"int4:g32","shape":[2,64]},"q":{"format":"int4:g32","shape":[2,64]}})"), planes()), corrupt,
+       "FILE: tensor 'q' (int4:g32): plane 'q.codes' belongs to two tensors"},
+  };
+}
+
+class BadDirectoryTest : public ::testing::TestWithParam<BadDirectory> {};
+
+TEST_P(BadDirectoryTest, SaysWhatIsWrong) {
+  const TemporaryDirectory directory;
+  for (const auto& [name, text] : GetParam().files) directory.write(name, text);
+  ErrorKind kind = ErrorKind::internal;
+  EXPECT_EQ(error_of([&] { Checkpoint::open(directory.path()); }, directory.path(), &kind), GetParam().message);
+  EXPECT_EQ(kind, GetParam().kind);
+}
+
+const auto kName = [](const ::testing::TestParamInfo<BadDirectory>& info) { return info.param.defect; };
+INSTANTIATE_TEST_SUITE_P(Shards, BadDirectoryTest, ::testing::ValuesIn(bad_shards()), kName);
+INSTANTIATE_TEST_SUITE_P(Planes, BadDirectoryTest, ::testing::ValuesIn(bad_planes()), kName);
+
+TEST(BadDirectory, PlanesThatAreWholeOpen) {
+  const TemporaryDirectory directory;
+  directory.write("config.json", config_of(R"({"q.weight":{"format":"int4:g32","shape":[2,64]}})"));
+  directory.write("model.safetensors", planes());
+  const auto checkpoint = Checkpoint::open(directory.path());
+  ASSERT_EQ(checkpoint.tensors().size(), 1u);
+  const StoredTensor& tensor = checkpoint.tensor("q.weight");
+  EXPECT_EQ(tensor.type_name, "int4:g32");
+  EXPECT_EQ(tensor.bytes, 72u);
+  EXPECT_EQ(tensor.view.decode(), std::vector<float>(128, 0.0f));
+}
+
+TEST(BadDirectory, UnknownFormatNamesItsTensor) {
+  const TemporaryDirectory directory;
+  directory.write("config.json", config_of(R"({"q.weight":{"format":"int99","shape":[2,64]}})"));
+  directory.write("model.safetensors", planes());
+  ErrorKind kind = ErrorKind::internal;
+  const std::string message = error_of([&] { Checkpoint::open(directory.path()); }, directory.path(), &kind);
+  EXPECT_TRUE(message.starts_with("FILE/config.json: quantization_config: tensor 'q.weight': ")) << message;
+  EXPECT_EQ(kind, ErrorKind::unsupported);
+}
+
+TEST(BadDirectory, PathsThatAreNoCheckpoint) {
+  const TemporaryDirectory directory;
+  const auto message = [&](const std::filesystem::path& path, ErrorKind expected) {
+    ErrorKind kind = ErrorKind::internal;
+    const std::string text = error_of([&] { Checkpoint::open(path); }, path, &kind);
+    EXPECT_EQ(kind, expected);
+    return text;
+  };
+  EXPECT_EQ(message(directory.path() / "nothing", ErrorKind::not_found), "FILE: no such file or directory");
+  EXPECT_EQ(message(directory.write("config.json", "{}"), ErrorKind::invalid_argument), "FILE: not weights; give the directory that it lies in");
+  EXPECT_EQ(message(directory.write("notes.txt", "hello world"), ErrorKind::unsupported), "FILE: neither GGUF nor safetensors");
+  EXPECT_EQ(message(directory.write("model.bin", "PK\x03\x04....."), ErrorKind::unsupported),
+            "FILE: neither GGUF nor safetensors; save PyTorch weights as safetensors first");
+  EXPECT_EQ(message("/dev/null", ErrorKind::io), "FILE: neither a file nor a directory");
+}
+
+}  // namespace
+}  // namespace nibble
