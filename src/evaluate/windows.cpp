@@ -25,8 +25,6 @@ Protocol parse_protocol(std::string_view name) {
   throw Error(ErrorKind::invalid_argument, fmt::format("unknown protocol; choose llama.cpp or paper: {}", name));
 }
 
-std::optional<std::int32_t> bos_of(const Tokenizer& tokenizer) { return tokenizer.adds_bos() ? tokenizer.bos() : std::nullopt; }
-
 Windows cut_windows(std::span<const std::int32_t> ids, std::optional<std::int32_t> bos, std::size_t model_context, const WindowOptions& options) {
   Windows windows;
   windows.protocol = options.protocol;
@@ -50,16 +48,6 @@ Windows cut_windows(std::span<const std::int32_t> ids, std::optional<std::int32_
       for (std::size_t i = 0; i < windows.count; ++i) windows.tokens[i * windows.context] = *bos;
   }
   return windows;
-}
-
-void require_same_tokens(const Tokenizer& original, const Tokenizer& candidate, std::string_view text) {
-  if (original.fingerprint() == candidate.fingerprint()) return;
-  const std::vector<std::int32_t> a = original.encode(text), b = candidate.encode(text);
-  if (a == b) return;
-  const auto [at_a, at_b] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
-  throw Error(ErrorKind::invalid_argument,
-              fmt::format("the two models cut this text into different tokens, so they cannot be compared token by token; lengths {} and {}, first "
-                          "difference at token {}", a.size(), b.size(), at_a - a.begin()));
 }
 
 }  // namespace nibble

@@ -4,21 +4,13 @@
 #include <fmt/format.h>
 
 #include <atomic>
-#include <cmath>
-#include <optional>
 
+#include "format/format.h"
 #include "nibble/error.h"
 
 namespace nibble {
 
 namespace {
-
-// The first column whose value is not finite.
-std::optional<std::size_t> find_not_finite(std::span<const float> values) {
-  for (std::size_t i = 0; i < values.size(); ++i)
-    if (!std::isfinite(values[i])) return i;
-  return std::nullopt;
-}
 
 [[noreturn]] void refuse_value(const Checkpoint& checkpoint, const StoredTensor& stored, std::uint64_t row, const std::string& defect) {
   throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} (file {}, offset {}): row {}: {}", checkpoint.path().string(), stored.name, stored.file,
@@ -48,7 +40,7 @@ void WeightLoader::check_values(const StoredTensor& stored) const {
     std::vector<float> values(raw ? view.cols : 0);
     for (std::size_t row = begin; row < end; ++row) {
       if (raw) view.decode_row(row, values);
-      if (raw ? !find_not_finite(values) : !view.format->find_defect(view.row(row), view.cols)) continue;
+      if (raw ? !first_not_finite(values) : !view.format->find_defect(view.row(row), view.cols)) continue;
       for (std::uint64_t known = first_bad; row < known && !first_bad.compare_exchange_weak(known, row);) {}
       return;
     }
@@ -57,7 +49,7 @@ void WeightLoader::check_values(const StoredTensor& stored) const {
   if (!raw) refuse_value(checkpoint_, stored, first_bad, view.format->find_defect(view.row(first_bad), view.cols).value_or("not sound"));
   std::vector<float> values(view.cols);
   view.decode_row(first_bad, values);
-  const std::size_t column = find_not_finite(values).value_or(0);
+  const std::size_t column = first_not_finite(values).value_or(0);
   refuse_value(checkpoint_, stored, first_bad, fmt::format("column {}: value is not finite: {}", column, values[column]));
 }
 
