@@ -18,7 +18,14 @@
   LINE(q4_k) \
   LINE(iq4_xs) \
   LINE(q3_k) \
+  LINE(iq3_s) \
+  LINE(iq3_xxs) \
   LINE(q2_k) \
+  LINE(iq2_s) \
+  LINE(iq2_xs) \
+  LINE(iq2_xxs) \
+  LINE(iq1_m) \
+  LINE(iq1_s) \
   LINE(q8_0) \
   LINE(q5_1) \
   LINE(q5_0) \

@@ -36,6 +36,13 @@ inline float nearest_scale(float value) {
   return half == 0 && value > 0 ? kMinF16 : half;
 }
 
+// Importance as the searches use it: scaled so that its largest value is 1; ones where there is none (null) or nothing but zeros.
+inline void scale_importance(const float* importance, float* w) {
+  float heaviest = 0;
+  for (std::size_t i = 0; importance != nullptr && i < kSuperBlock; ++i) heaviest = std::max(heaviest, importance[i]);
+  for (std::size_t i = 0; i < kSuperBlock; ++i) w[i] = heaviest > 0 ? std::max(importance[i] / heaviest, kLeastImportance) : 1.F;
+}
+
 // Lane l holds 16 values of sub-block l % kSubs: all of them where there are 16 sub-blocks, one half where there are 8. Both lanes of a
 // sub-block carry the same parameters and, after join(), the same sums.
 inline constexpr std::size_t kLanes = 16;
@@ -48,17 +55,17 @@ struct SubBlocks {
   alignas(64) float w[kLaneLength][kLanes];  // ones when there is no importance
   float largest = 0;                         // magnitude
 
-  // values: 256, finite; importance: null or 256 non-negative weights. Importance is scaled so that its largest value is 1.
+  // values: 256, finite; importance: null or 256 non-negative weights.
   SubBlocks(const float* values, const float* importance) {
-    float heaviest = 0;
-    for (std::size_t i = 0; importance != nullptr && i < kSuperBlock; ++i) heaviest = std::max(heaviest, importance[i]);
+    float weights[kSuperBlock];
+    scale_importance(importance, weights);
     for (std::size_t lane = 0; lane < kLanes; ++lane)
       for (std::size_t e = 0; e < kLaneLength; ++e) {
         const std::size_t i = (lane % kSubs) * (kSuperBlock / kSubs) + (lane / kSubs) * kLaneLength + e;
         const float value = clamp_to(values[i], -kLargestSearched, kLargestSearched);
         largest = std::max(largest, std::fabs(value));
         x[e][lane] = value;
-        w[e][lane] = heaviest > 0 ? std::max(importance[i] / heaviest, kLeastImportance) : 1.F;
+        w[e][lane] = weights[i];
       }
   }
 

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// IQ1_M of ggml: units of 8 columns, each one of 2048 points of {-1, 0, 1} shifted by 1/8 up or down; one 3-bit scale per 16. The half
+// that scales all is spread over the top bits of the scales.
+#pragma once
+
+#include "format/iq_block.h"
+
+namespace nibble {
+
+// code = index + (whether the shift is down << 11)
+struct IQ1_MUnit {
+  static constexpr std::size_t kUnit = 8;
+  static constexpr float kShifts[] = {0.F};
+  static Code nearest(const float* target, const float* weights, float shift);
+  static Code nearest_in_metric(const float* target, const float* metric, float shift);
+  static void point(Code code, float shift, float* out);
+};
+
+struct IQ1_MShape : IQ1_MUnit {
+  static constexpr std::size_t kSubs = 16;
+  static constexpr int kNumScales = 8, kRounds = 2;
+  static constexpr float kOutermost = 1.125F;
+  static constexpr float kPeaks[] = {0.8F, 1, 1.2F, 1.45F, 1.75F};
+  static constexpr float multiplier(int scale) { return 1.F + 2.F * static_cast<float>(scale); }
+  static constexpr float step(float d, int scale) { return d * (1.F + 2.F * static_cast<float>(scale)); }
+};
+
+struct IQ1_M : VectorBlock<IQ1_MShape> {
+  static constexpr BlockDescriptor kInfo{.name = "iq1_m",
+                                         .description = "about 1.8 bits: 8 columns at a time from 2048 ternary points",
+                                         .columns = 256,
+                                         .unit = 8,
+                                         .num_codes = 4096,
+                                         .ggml_type = 29,
+                                         .ggml_ftype = 31,
+                                         .max_magnitude = 15 * 65504.0};
+  struct Block {
+    std::uint8_t qs[32];      // low 8 bits of the indices
+    std::uint8_t qh[16];      // two to a byte: bits 8 to 10 of the index, and whether the shift is down
+    std::uint16_t scales[4];  // four 3-bit scales each, then four bits of d
+  };
+  static_assert(sizeof(Block) == 56);
+
+  static void pack(const Grid& grid, const Code* codes, Block& block);
+  static void unpack(const Block& block, Grid& grid, Code* codes);
+  static void encode(const float* x, const float* importance, const FitOptions& options, Block& block);
+  static std::optional<std::string> find_defect(const Block& block);
+};
+
+}  // namespace nibble

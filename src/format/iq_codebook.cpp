@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "format/iq_codebook.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "format/iq_grids.h"
+
+namespace nibble {
+
+namespace {
+
+constexpr std::uint16_t kNone = 0xffff;
+constexpr std::size_t kMaxLevels = 8;
+
+}  // namespace
+
+Codebook::Codebook(std::span<const std::uint16_t> grid, std::span<const float> levels, std::size_t dimensions)
+    : dimensions_(dimensions), num_levels_(levels.size()), levels_(levels.begin(), levels.end()) {
+  const unsigned bits = dimensions == 8 ? 2 : 3;
+  children_.assign(num_levels_, kNone);
+  for (std::size_t index = 0; index < grid.size(); ++index) {
+    std::size_t node = 0;
+    for (std::size_t j = 0; j < dimensions; ++j) {
+      const std::size_t level = grid[index] >> (bits * j) & ((1u << bits) - 1);
+      points_.push_back(levels_[level]);
+      const std::size_t slot = node * num_levels_ + level;
+      if (j + 1 == dimensions) {
+        children_[slot] = static_cast<std::uint16_t>(index);
+      } else {
+        if (children_[slot] == kNone) {
+          children_[slot] = static_cast<std::uint16_t>(children_.size() / num_levels_);
+          children_.resize(children_.size() + num_levels_, kNone);
+        }
+        node = children_[slot];
+      }
+    }
+  }
+}
+
+// Errors of each coordinate at each level, sorted, with the sign of the target ("natural") and with the other one ("flipped"), and the
+// least that the coordinates from `depth` on can add.
+struct Codebook::Search {
+  float natural[kMaxUnit][kMaxLevels], flipped[kMaxUnit][kMaxLevels];
+  std::uint8_t natural_level[kMaxUnit][kMaxLevels], flipped_level[kMaxUnit][kMaxLevels];
+  float bound[kMaxUnit + 1] = {}, bound_with_flip[kMaxUnit + 1] = {};
+  float best = HUGE_VALF;
+  std::uint32_t index = 0, flips = 0;
+};
+
+namespace {
+
+void sort_levels(float* errors, std::uint8_t* levels, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const float error = errors[i];
+    std::size_t at = i;
+    for (; at > 0 && errors[at - 1] > error; --at) {
+      errors[at] = errors[at - 1];
+      levels[at] = levels[at - 1];
+    }
+    errors[at] = error;
+    levels[at] = static_cast<std::uint8_t>(i);
+  }
+}
+
+}  // namespace
+
+// One flip at most: where the number of minus signs must change by an odd number, a second and third flip only add error.
+void Codebook::descend(Search& search, std::size_t depth, std::size_t node, float error, bool flip_pending, std::uint32_t flips) const {
+  if (depth == dimensions_) {
+    search.best = error;
+    search.index = static_cast<std::uint32_t>(node);
+    search.flips = flips;
+    return;
+  }
+  const std::uint16_t* children = children_.data() + node * num_levels_;
+  const auto try_natural = [&] {
+    const float rest = flip_pending ? search.bound_with_flip[depth + 1] : search.bound[depth + 1];
+    for (std::size_t i = 0; i < num_levels_; ++i) {
+      const float so_far = error + search.natural[depth][i];
+      if (!(so_far + rest < search.best)) return;
+      const std::uint16_t child = children[search.natural_level[depth][i]];
+      if (child != kNone) descend(search, depth + 1, child, so_far, flip_pending, flips);
+    }
+  };
+  const auto try_flipped = [&] {
+    for (std::size_t i = 0; i < num_levels_; ++i) {
+      const float so_far = error + search.flipped[depth][i];
+      if (!(so_far + search.bound[depth + 1] < search.best)) return;
+      const std::uint16_t child = children[search.flipped_level[depth][i]];
+      if (child != kNone) descend(search, depth + 1, child, so_far, false, flips | 1u << depth);
+    }
+  };
+  if (!flip_pending) return try_natural();
+  // The more promising half first: it lowers the limit for the other.
+  if (search.natural[depth][0] + search.bound_with_flip[depth + 1] <= search.flipped[depth][0] + search.bound[depth + 1]) {
+    try_natural();
+    try_flipped();
+  } else {
+    try_flipped();
+    try_natural();
+  }
+}
+
+Codebook::Choice Codebook::nearest(const float* target, const float* weights, Signs signs, float shift) const {
+  Search search;
+  std::uint32_t negative = 0;
+  for (std::size_t j = 0; j < dimensions_; ++j)
+    if (signs != Signs::none && std::signbit(target[j])) negative |= 1u << j;
+  const bool odd = std::popcount(negative) % 2 != 0;
+  const bool flip = (signs == Signs::even && odd) || (signs == Signs::odd && !odd);
+  for (std::size_t j = 0; j < dimensions_; ++j) {
+    const float weight = weights != nullptr ? weights[j] : 1.F;
+    const float wanted = (signs == Signs::none ? target[j] : std::fabs(target[j])) - shift;
+    for (std::size_t l = 0; l < num_levels_; ++l) {
+      const float difference = wanted - levels_[l];
+      search.natural[j][l] = weight * (difference * difference);
+    }
+    sort_levels(search.natural[j], search.natural_level[j], num_levels_);
+    if (!flip) continue;
+    for (std::size_t l = 0; l < num_levels_; ++l) {
+      const float difference = wanted + levels_[l];
+      search.flipped[j][l] = weight * (difference * difference);
+    }
+    sort_levels(search.flipped[j], search.flipped_level[j], num_levels_);
+  }
+  search.bound_with_flip[dimensions_] = HUGE_VALF;
+  for (std::size_t j = dimensions_; j-- > 0;) {
+    search.bound[j] = search.bound[j + 1] + search.natural[j][0];
+    if (flip)
+      search.bound_with_flip[j] = std::min(search.bound_with_flip[j + 1] + search.natural[j][0], search.bound[j + 1] + search.flipped[j][0]);
+  }
+  descend(search, 0, 0, 0, flip, 0);
+  return {search.best, search.index, negative ^ search.flips};
+}
+
+// Schnorr-Euchner enumeration (Agrell et al. 2002): with M = L' L, L lower triangular, coordinate k adds (sum over j <= k of
+// L[k][j] e[j])^2, which depends on the coordinates chosen so far only.
+class MetricSearch {
+ public:
+  MetricSearch(const Codebook& book, std::size_t books, const float* target, const float* metric, Signs signs, float shift)
+      : book_(book), size_(books * book.dimensions_), target_(target), signs_(signs), shift_(shift) {
+    factor(metric);
+  }
+
+  MetricChoice run() {
+    descend(0, 0, 0, 0);
+    return best_;
+  }
+
+ private:
+  static constexpr int kMaxBranches = 200000;
+  // What is added to the diagonal, relative to its largest element, so that a singular metric can be factored.
+  static constexpr double kRidge = 1e-7;
+
+  struct Branch {
+    double error;
+    float value;
+    std::uint16_t child;
+    bool negative;
+  };
+
+  // M = L' L from the last row up.
+  void factor(const float* metric) {
+    double largest = 0;
+    for (std::size_t i = 0; i < size_; ++i) largest = std::max(largest, static_cast<double>(metric[i * size_ + i]));
+    for (std::size_t i = size_; i-- > 0;) {
+      for (std::size_t j = i + 1; j-- > 0;) {
+        double sum = metric[i * size_ + j] + (i == j ? kRidge * largest : 0);
+        for (std::size_t k = i + 1; k < size_; ++k) sum -= lower_[k][i] * lower_[k][j];
+        if (i == j)
+          lower_[i][i] = sum > 0 ? std::sqrt(sum) : 0;
+        else
+          lower_[i][j] = lower_[i][i] > 0 ? sum / lower_[i][i] : 0;
+      }
+    }
+  }
+
+  void descend(std::size_t depth, std::size_t node, double error, std::uint32_t negative) {
+    if (depth == size_ || depth == kMaxUnit) {  // the second tells the compiler how deep this goes
+      const bool odd = std::popcount(negative) % 2 != 0;
+      if ((signs_ == Signs::even && odd) || (signs_ == Signs::odd && !odd)) return;
+      found_ = true;
+      limit_ = error;
+      best_.error = static_cast<float>(error);
+      std::copy(index_, index_ + 2, best_.index);
+      best_.negative = negative;
+      return;
+    }
+    double before = 0;
+    for (std::size_t j = 0; j < depth; ++j) before += lower_[depth][j] * chosen_[j];
+    Branch branches[2 * kMaxLevels];
+    const std::size_t count = list_branches(depth, node, before, branches);
+    for (std::size_t i = 0; i < count && error + branches[i].error < limit_; ++i) {
+      if (++num_branches_ > kMaxBranches && found_) return;
+      chosen_[depth] = target_[depth] - branches[i].value;
+      std::size_t next = branches[i].child;
+      if ((depth + 1) % book_.dimensions_ == 0) {
+        index_[depth / book_.dimensions_] = branches[i].child;
+        next = 0;
+      }
+      descend(depth + 1, next, error + branches[i].error, negative | (branches[i].negative ? 1u << depth : 0u));
+    }
+  }
+
+  std::size_t list_branches(std::size_t depth, std::size_t node, double before, Branch* branches) const {
+    std::size_t count = 0;
+    for (std::size_t l = 0; l < book_.num_levels_; ++l) {
+      const std::uint16_t child = book_.children_[node * book_.num_levels_ + l];
+      if (child == kNone) continue;
+      for (int sign = 0; sign < (signs_ == Signs::none ? 1 : 2); ++sign) {
+        const float value = sign != 0 ? -(book_.levels_[l] + shift_) : book_.levels_[l] + shift_;
+        const double difference = before + lower_[depth][depth] * (target_[depth] - value);
+        branches[count++] = {difference * difference, value, child, sign != 0};
+      }
+    }
+    std::sort(branches, branches + count, [](const Branch& a, const Branch& b) { return a.error < b.error; });
+    return count;
+  }
+
+  const Codebook& book_;
+  const std::size_t size_;
+  const float* const target_;
+  const Signs signs_;
+  const float shift_;
+  double lower_[kMaxUnit][kMaxUnit] = {};
+  double chosen_[kMaxUnit] = {};
+  std::uint32_t index_[2] = {0, 0};
+  double limit_ = HUGE_VAL;
+  bool found_ = false;
+  int num_branches_ = 0;
+  MetricChoice best_;
+};
+
+MetricChoice nearest_in_metric(const Codebook& book, std::size_t books, const float* target, const float* metric, Signs signs, float shift) {
+  return MetricSearch(book, books, target, metric, signs, shift).run();
+}
+
+const Codebook& iq2_xxs_codebook() {
+  static const Codebook book(kIq2XxsGrid, kIq2Levels, 8);
+  return book;
+}
+
+const Codebook& iq2_xs_codebook() {
+  static const Codebook book(kIq2XsGrid, kIq2Levels, 8);
+  return book;
+}
+
+const Codebook& iq2_s_codebook() {
+  static const Codebook book(kIq2SGrid, kIq2Levels, 8);
+  return book;
+}
+
+const Codebook& iq3_xxs_codebook() {
+  static const Codebook book(kIq3XxsGrid, kIq3XxsLevels, 4);
+  return book;
+}
+
+const Codebook& iq3_s_codebook() {
+  static const Codebook book(kIq3SGrid, kIq3SLevels, 4);
+  return book;
+}
+
+const Codebook& iq1_codebook() {
+  static const Codebook book(kIq1SGrid, kIq1Levels, 8);
+  return book;
+}
+
+}  // namespace nibble
