@@ -30,7 +30,14 @@
   LINE(q5_1) \
   LINE(q5_0) \
   LINE(q4_1) \
-  LINE(q4_0)
+  LINE(q4_0) \
+  LINE(iq4_nl) \
+  LINE(nvfp4) \
+  LINE(mxfp4) \
+  LINE(q2_0) \
+  LINE(tq2_0) \
+  LINE(tq1_0) \
+  LINE(q1_0)
 
 // clang-format on
 

@@ -14,7 +14,6 @@ namespace nibble {
 template <class T>
 void pack_bits(const T* codes, std::size_t count, unsigned bits, std::size_t first, std::byte* bytes) {
   std::size_t position = first;
-  std::size_t i = 0;
   const auto put = [&](std::uint32_t code) {
     const std::size_t at = position / 8;
     const unsigned shift = position % 8;
@@ -24,21 +23,20 @@ void pack_bits(const T* codes, std::size_t count, unsigned bits, std::size_t fir
     if (shift + bits > 8) bytes[at + 1] = static_cast<std::byte>((std::to_integer<std::uint32_t>(bytes[at + 1]) & ~(mask >> 8)) | (value >> 8));
     position += bits;
   };
-  for (; i < count && position % 8 != 0; ++i) put(static_cast<std::uint32_t>(codes[i]));
+  for (; count > 0 && position % 8 != 0; --count) put(static_cast<std::uint32_t>(*codes++));
   // Eight codes fill `bits` whole bytes.
-  for (; i + 8 <= count; i += 8, position += 8 * bits) {
+  for (; count >= 8; count -= 8, codes += 8, position += 8 * bits) {
     std::uint64_t word = 0;
-    for (unsigned j = 0; j < 8; ++j) word |= std::uint64_t{codes[i + j]} << (j * bits);
+    for (unsigned j = 0; j < 8; ++j) word |= std::uint64_t{codes[j]} << (j * bits);
     for (unsigned j = 0; j < bits; ++j) bytes[position / 8 + j] = static_cast<std::byte>(word >> (8 * j));
   }
-  for (; i < count; ++i) put(static_cast<std::uint32_t>(codes[i]));
+  for (; count > 0; --count) put(static_cast<std::uint32_t>(*codes++));
 }
 
 template <class T>
 void unpack_bits(const std::byte* bytes, std::size_t first, std::size_t count, unsigned bits, T* codes) {
   std::size_t position = first;
   const std::uint32_t mask = (1u << bits) - 1u;
-  std::size_t i = 0;
   const auto get = [&] {
     const std::size_t at = position / 8;
     const unsigned shift = position % 8;
@@ -47,13 +45,13 @@ void unpack_bits(const std::byte* bytes, std::size_t first, std::size_t count, u
     position += bits;
     return static_cast<T>((word >> shift) & mask);
   };
-  for (; i < count && position % 8 != 0; ++i) codes[i] = get();
-  for (; i + 8 <= count; i += 8, position += 8 * bits) {
+  for (; count > 0 && position % 8 != 0; --count) *codes++ = get();
+  for (; count >= 8; count -= 8, codes += 8, position += 8 * bits) {
     std::uint64_t word = 0;
     for (unsigned j = 0; j < bits; ++j) word |= std::to_integer<std::uint64_t>(bytes[position / 8 + j]) << (8 * j);
-    for (unsigned j = 0; j < 8; ++j) codes[i + j] = static_cast<T>((word >> (j * bits)) & mask);
+    for (unsigned j = 0; j < 8; ++j) codes[j] = static_cast<T>((word >> (j * bits)) & mask);
   }
-  for (; i < count; ++i) codes[i] = get();
+  for (; count > 0; --count) *codes++ = get();
 }
 
 }  // namespace nibble

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "format/block_iq4_nl.h"
+
+#include "format/block_iq4_xs.h"
+#include "format/nibble_block.h"
+#include "format/scale_search.h"
+
+namespace nibble {
+
+using Points = IQ4_XSShape;
+
+void Iq4_Nl::fit(const float* x, const float* importance, const FitOptions& options, Grid& grid) {
+  if (options.rule == FitRule::automatic || options.rule == FitRule::search) {
+    grid.d = search_points(x, importance, 32, {-127, 113, 0.9f, 1.3f, 24}, Points::round);
+  } else {
+    grid.d = as_half(find_peak(x, 32).value / -127);
+  }
+}
+
+Code Iq4_Nl::nearest(const Grid& grid, std::size_t, const float* target, const float*) {
+  if (grid.d == 0) return 8;
+  const float scaled = *target / grid.d;
+  Code code = 0;
+  while (code < 15 && scaled > Points::boundary(code)) ++code;
+  return code;
+}
+
+void Iq4_Nl::value(const Grid& grid, std::size_t, Code code, float* out) { *out = Points::kPoints[code] * grid.d; }
+
+void Iq4_Nl::pack(const Grid& grid, const Code* codes, Block& block) {
+  block.d = f32_to_f16(grid.d);
+  pack_nibbles(codes, block.qs);
+}
+
+void Iq4_Nl::unpack(const Block& block, Grid& grid, Code* codes) {
+  grid.d = f16_to_f32(block.d);
+  unpack_nibbles(block.qs, codes);
+}
+
+std::optional<std::string> Iq4_Nl::find_defect(const Block& block) {
+  if (!f16_is_finite(block.d)) return "the scale is not finite";
+  return std::nullopt;
+}
+
+FormatPtr make_iq4_nl() { return std::make_shared<BlockFormat<Iq4_Nl>>(); }
+
+}  // namespace nibble
