@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include "cli/verbs.h"
+#include "nibble/error.h"
+#include "pipeline/inspect.h"
+#include "report/number_text.h"
+
+namespace nibble::cli {
+namespace {
+
+constexpr std::size_t kShown = 20;
+
+void check(const std::string& model, Session& session) {
+  const Checkpoint checkpoint = Checkpoint::open(model);
+  const CheckResult result = check_checkpoint(checkpoint, kShown, session.pool(), session.progress());
+  if (session.json()) {
+    session.print_json(to_json(result));
+  } else {
+    std::string text;
+    for (const Defect& defect : result.defects) text += fmt::format("{}: tensor '{}', row {}: {}\n", defect.file, defect.tensor, defect.row, defect.what);
+    if (result.total == 0)
+      text += fmt::format("sound: {} tensors, {} rows, {}\n", result.tensors, grouped_text(result.rows), bytes_text(result.bytes));
+    session.print(text);
+  }
+  if (result.total > 0)
+    throw Error(ErrorKind::corrupt, fmt::format("{}: {} rows hold values that no writer should have stored; get the file anew", model, result.total));
+}
+
+}  // namespace
+
+void add_check(CLI::App& app, Session& session) {
+  const auto model = std::make_shared<std::string>();
+  CLI::App* const verb = app.add_subcommand("check", "Validate a whole file: structure, and every row of every tensor");
+  verb->footer("Examples:\n  nibble check model.gguf\n  nibble check model.gguf --json\n\nExit code 1 when there is a defect; the first 20 are shown.");
+  verb->add_option("model", *model, "Hugging Face directory, .safetensors or .gguf")->required();
+  session.add_json(*verb);
+  session.add_threads(*verb);
+  verb->callback([model, &session] { check(*model, session); });
+}
+
+}  // namespace nibble::cli

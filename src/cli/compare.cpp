@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/compare.h"
+
+#include <fmt/format.h>
+
+#include "cli/verbs.h"
+#include "nibble/error.h"
+#include "report/number_text.h"
+
+namespace nibble::cli {
+namespace {
+
+struct Options {
+  std::string model, formats, text, protocol = "llama.cpp", method = "rtn", scratch;
+  std::size_t context = 0, windows = 0, prompt = 512, generated = 32, repetitions = 3;
+  bool markdown = false;
+};
+
+std::string text_beside(const std::string& model, const std::string& given) {
+  if (!given.empty()) return given;
+  const std::filesystem::path beside = std::filesystem::path(model) / "heldout.txt";
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(beside, ignored)) return beside.string();
+  throw Error(ErrorKind::invalid_argument, "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + model);
+}
+
+Table table_of(const Comparison& comparison) {
+  Table table({{"format"},
+               {"bits/weight", Align::right},
+               {"bytes", Align::right},
+               {"share", Align::right},
+               {"perplexity", Align::right},
+               {"change", Align::right},
+               {"KL", Align::right},
+               {"same top-1", Align::right},
+               {"prefill tok/s", Align::right},
+               {"decode tok/s", Align::right}});
+  const auto& original = comparison.original;
+  table.add({"original (" + comparison.original_format + ")", "", bytes_text(comparison.original_bytes), "100 %", fixed_text(original.perplexity, 4), "", "",
+             "", speed_text(comparison.original_prefill), speed_text(comparison.original_decode)});
+  for (const ComparedFormat& format : comparison.formats) {
+    const Divergence& d = format.divergence;
+    table.add({format.format + (format.summary.substitutions > 0 ? " *" : ""), fixed_text(format.summary.bits_per_weight, 2),
+               bytes_text(format.summary.output_bytes),
+               percent_text(static_cast<double>(format.summary.output_bytes) / static_cast<double>(comparison.original_bytes)),
+               fixed_text(d.candidate.perplexity, 4), signed_percent_text(d.perplexity_ratio - 1), fmt::format("{:.5f}", d.kl_mean),
+               percent_text(d.top1_agreement), speed_text(format.prefill), speed_text(format.decode)});
+  }
+  return table;
+}
+
+std::string notes_of(const Comparison& comparison) {
+  const auto& original = comparison.original;
+  std::string text = fmt::format("\nProtocol {}: {} windows of {} tokens, {} tokens scored; the original's perplexity is {:.4f} +/- {:.4f}.\n"
+                                 "KL: mean divergence from the original in nats. Bits per weight count the whole file.\n",
+                                 protocol_name(original.protocol), original.windows, original.context, original.tokens_scored, original.perplexity,
+                                 original.standard_error);
+  for (const ComparedFormat& format : comparison.formats)
+    if (const std::string substitutions = describe_substitutions(format.summary); !substitutions.empty())
+      text += fmt::format("* {}: {}.\n", format.format, substitutions);
+  return text;
+}
+
+void compare(const Options& options, Session& session) {
+  CompareOptions request;
+  if (!options.formats.empty()) request.formats = split_list(options.formats);
+  request.kernels = session.kernels();
+  request.windows = {parse_protocol(options.protocol), options.context, options.windows};
+  request.method = options.method;
+  request.speed.prompt_tokens = options.prompt;
+  request.speed.generated_tokens = options.generated;
+  request.speed.repetitions = options.repetitions;
+  request.scratch = options.scratch;
+  request.progress = session.progress();
+  const Checkpoint checkpoint = Checkpoint::open(options.model);
+  const std::string text = read_text(text_beside(options.model, options.text));
+  const Comparison comparison = compare_formats(checkpoint, text, request, session.pool());
+  if (session.json()) return session.print_json(to_json(comparison));
+  const Table table = table_of(comparison);
+  session.print((options.markdown ? table.markdown() : table.text(session.style())) + notes_of(comparison));
+}
+
+}  // namespace
+
+void add_compare(CLI::App& app, Session& session) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* const verb = app.add_subcommand("compare", "One table: what every format costs on this model, and what it brings");
+  verb->footer("Examples:\n  nibble compare models/tale-4M\n  nibble compare models/tale-4M -f q8_0,q4_k_m,int4:g64 --text my.txt --markdown");
+  verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
+  verb->add_option("-f,--formats", options->formats,
+                   "Comma-separated formats (default: f32,f16,bf16,q8_0,int8:row,q6_k,q4_k_m,q4_0,int4:g32,int4:row,int3:g32,int2:g32)");
+  verb->add_option("--text", options->text, "Text to measure on (default: heldout.txt in the model's directory)");
+  verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
+  verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)");
+  verb->add_option("--windows", options->windows, "Use only the first N windows");
+  verb->add_option("--method", options->method, "How values are chosen: rtn, mse")->capture_default_str();
+  verb->add_option("-p,--prompt", options->prompt, "Tokens of the prefill timing")->capture_default_str();
+  verb->add_option("-n,--generate", options->generated, "Tokens of the decode timing")->capture_default_str();
+  verb->add_option("-r,--repetitions", options->repetitions, "Repetitions of each timing")->capture_default_str();
+  verb->add_option("--scratch", options->scratch, "Directory for temporary models (default: the system's)");
+  verb->add_flag("--markdown", options->markdown, "Print the table as Markdown");
+  session.add_json(*verb);
+  session.add_engine(*verb);
+  verb->callback([options, &session] { compare(*options, session); });
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include "cli/verbs.h"
+#include "nibble/formats.h"
+#include "report/number_text.h"
+
+namespace nibble::cli {
+namespace {
+
+const char* group_name(FormatGroup group) {
+  switch (group) {
+    case FormatGroup::raw: return "raw";
+    case FormatGroup::block: return "block";
+    case FormatGroup::planar: return "planar";
+    case FormatGroup::mix: return "mix";
+  }
+  return "";
+}
+
+constexpr const char* kNotes = R"(
+raw     numbers as they are; GGUF or a directory
+block   every matrix in blocks of this format, in a GGUF file (or a directory)
+planar  the layers' Linears as codes and scales, in a directory; options after ':' are gN (group), row, tensor, asym
+mix     llama.cpp's mixtures of block formats, chosen by layer and kind of matrix: 'nibble recipe show NAME'
+)";
+
+}  // namespace
+
+void add_formats(CLI::App& app, Session& session) {
+  CLI::App* const verb = app.add_subcommand("formats", "List every format with its bits per weight");
+  verb->footer("Examples:\n  nibble formats\n  nibble formats --json");
+  session.add_json(*verb);
+  verb->callback([&session] {
+    const auto formats = list_format_descriptions();
+    if (session.json()) {
+      Json list = Json::array();
+      for (const auto& format : formats) {
+        list.push_back({{"name", format.name}, {"kind", group_name(format.group)}, {"bits_per_weight", nullptr}, {"description", format.description}});
+        if (format.group != FormatGroup::mix) list.back()["bits_per_weight"] = format.bits_per_weight;
+      }
+      return session.print_json({{"formats", list}});
+    }
+    Table table({{"format"}, {"kind"}, {"bits/weight", Align::right}, {"what it is"}});
+    for (const auto& format : formats)
+      table.add({format.name, group_name(format.group), format.group == FormatGroup::mix ? "" : significant_text(format.bits_per_weight, 4),
+                 format.description});
+    session.print(table.text(session.style()) + kNotes);
+  });
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/interrupt.h"
+
+#include <signal.h>
+
+namespace nibble::cli {
+namespace {
+
+// A signal handler can reach nothing but a global.
+volatile sig_atomic_t signal_seen = 0;
+
+void on_signal(int number) {
+  signal_seen = 1;
+  signal(number, SIG_DFL);
+}
+
+}  // namespace
+
+void catch_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+bool interrupted() noexcept { return signal_seen != 0; }
+
+}  // namespace nibble::cli

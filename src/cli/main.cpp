@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// nibble on the command line. Exit codes: 0 done; 1 an input or the machine is at fault; 2 the command itself is wrong; 130 interrupted.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "cli/interrupt.h"
+#include "cli/verbs.h"
+#include "nibble/error.h"
+#include "nibble/model.h"
+
+namespace nibble::cli {
+namespace {
+
+constexpr const char* kFooter = R"(Examples:
+  nibble compare models/tale-4M                      what every format costs on this model
+  nibble quantize models/tale-4M -f q4_k_m -o tale.gguf
+  nibble eval tale.gguf --against models/tale-4M --text models/tale-4M/heldout.txt
+  nibble run tale.gguf -p "Once upon a time"
+  nibble VERB --help                                 more of each
+
+Exit codes: 0 done, 1 an input or the machine is at fault, 2 the command is wrong, 130 interrupted.
+NIBBLE_ISA=scalar|avx2|avxvnni|avx512 overrides the instruction set.)";
+
+std::string first_line(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+  return text;
+}
+
+int fail(Session& session, int code, const std::string& message) {
+  session.end_progress();
+  std::fprintf(stderr, "nibble: error: %s\n", first_line(message).c_str());
+  return code;
+}
+
+int exit_code_of(ErrorKind kind) { return kind == ErrorKind::invalid_argument ? 2 : kind == ErrorKind::cancelled ? 130 : 1; }
+
+int run(int argc, char** argv) {
+  Session session;
+  CLI::App app("nibble makes neural networks small: quantizes them, measures what that cost, runs them.", "nibble");
+  app.footer(kFooter);
+  app.set_version_flag("--version", "nibble " + std::string(version()));
+  app.require_subcommand(1);
+  for (const auto add : kVerbs) add(app, session);
+  catch_interrupts();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // Help and version are "errors" that exit with 0.
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::string verb;
+    for (const CLI::App* sub : app.get_subcommands()) verb = " " + sub->get_name();
+    return fail(session, 2, fmt::format("{}; 'nibble{} --help' tells more", error.what(), verb));
+  } catch (const Error& error) {
+    return fail(session, exit_code_of(error.kind()), error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(session, 1, "not enough memory; close other programs or choose a smaller model");
+  } catch (const std::exception& error) {
+    return fail(session, 1, error.what());
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace nibble::cli
+
+int main(int argc, char** argv) { return nibble::cli::run(argc, argv); }

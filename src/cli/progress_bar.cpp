@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/progress_bar.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "cli/interrupt.h"
+#include "report/number_text.h"
+
+namespace nibble::cli {
+namespace {
+
+std::size_t terminal_width() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+}
+
+}  // namespace
+
+ProgressBar::ProgressBar() : terminal_(isatty(STDERR_FILENO) == 1) {}
+ProgressBar::~ProgressBar() { wipe(); }
+
+void ProgressBar::wipe() {
+  if (drawn_) std::fputs("\r\033[K", stderr);
+  drawn_ = false;
+}
+
+bool ProgressBar::report(const Progress& progress) {
+  if (terminal_) {
+    if (progress.stage != stage_ || progress.done == 0) {
+      stage_ = progress.stage;
+      started_ = std::chrono::steady_clock::now();
+    }
+    const double share = progress.total == 0 ? 0 : std::min(1.0, static_cast<double>(progress.done) / static_cast<double>(progress.total));
+    const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+    std::string line = fmt::format("{:<9} [", progress.stage);
+    constexpr int kCells = 24;
+    for (int i = 0; i < kCells; ++i) line += i < share * kCells ? '#' : '.';
+    line += fmt::format("] {:3.0f} %", 100 * share);
+    if (share > 0.02 && share < 1 && elapsed > 1) line += "  " + duration_text(elapsed * (1 - share) / share) + " left";
+    if (!progress.item.empty()) line += "  " + std::string(progress.item);
+    line.resize(std::min(line.size(), terminal_width() - 1));
+    std::fprintf(stderr, "\r\033[K%s", line.c_str());
+    drawn_ = true;
+    if (progress.done >= progress.total) wipe();
+  }
+  return !interrupted();
+}
+
+}  // namespace nibble::cli

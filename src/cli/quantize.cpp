@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <chrono>
+#include <map>
+
+#include "cli/verbs.h"
+#include "nibble/error.h"
+#include "pipeline/quantize_model.h"
+#include "quantize/fit/fit_rule.h"
+#include "quantize/method.h"
+#include "report/number_text.h"
+
+namespace nibble::cli {
+namespace {
+
+struct Options {
+  std::string model, format, recipe_file, output, fit;
+  QuantizeModelOptions request;
+};
+
+std::string describe(const QuantizeSummary& summary, bool dry_run) {
+  struct Sums { std::uint64_t tensors = 0, elements = 0, bytes = 0; };
+  std::map<std::string, Sums> by_format;
+  for (const TensorSummary& tensor : summary.tensors) {
+    Sums& sums = by_format[tensor.format];
+    ++sums.tensors;
+    sums.elements += tensor.elements();
+    sums.bytes += tensor.bytes;
+  }
+  std::string text;
+  for (const auto& [format, sums] : by_format)
+    text += fmt::format("{:<14} {:>4} tensors {:>8} weights {:>9}\n", format, sums.tensors, count_text(sums.elements), bytes_text(sums.bytes));
+  const std::uint64_t bytes = dry_run ? summary.tensor_bytes : summary.output_bytes;
+  text += fmt::format("{} {} ({} bytes), {} of the source's {}; {} bits per weight, {} in the Linear layers\n", dry_run ? "tensors:" : "written:",
+                      bytes_text(bytes), grouped_text(bytes), percent_text(static_cast<double>(bytes) / static_cast<double>(summary.source_bytes)),
+                      bytes_text(summary.source_bytes), fixed_text(summary.bits_per_weight, 3), fixed_text(summary.linear_bits_per_weight, 3));
+  return text;
+}
+
+std::string tensor_table(const QuantizeSummary& summary, const TableStyle& style) {
+  Table table({{"tensor"}, {"rows", Align::right}, {"cols", Align::right}, {"from"}, {"format"}, {"bytes", Align::right}, {""}});
+  for (const TensorSummary& tensor : summary.tensors)
+    table.add({tensor.name, std::to_string(tensor.rows), std::to_string(tensor.cols), tensor.source_format, tensor.format, grouped_text(tensor.bytes),
+               tensor.wanted.empty() ? "" : "instead of " + tensor.wanted});
+  return table.text(style) + "\n";
+}
+
+void quantize(Options& options, Session& session) {
+  if (options.format.empty() == options.recipe_file.empty())
+    throw Error(ErrorKind::invalid_argument, "name either a format (-f q4_k_m) or a recipe (--recipe FILE); 'nibble formats' lists the formats");
+  QuantizeModelOptions& request = options.request;
+  request.recipe = options.format.empty() ? recipe_from_json(read_text(options.recipe_file), options.recipe_file) : find_recipe(options.format);
+  request.output = options.output;
+  if (!options.fit.empty()) request.fit = find_fit(options.fit);
+  if (request.output.empty() && !request.dry_run) throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
+  const Checkpoint source = Checkpoint::open(options.model);
+  const auto start = std::chrono::steady_clock::now();
+  const QuantizeSummary summary = quantize_model(source, request, session.pool(), session.progress());
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  session.end_progress();
+  for (const std::string& name : summary.ignored) session.note(fmt::format("note: tensor '{}' is not part of the model and is left out", name));
+  if (const std::string text = describe_substitutions(summary); !text.empty()) session.note("note: " + text);
+  if (session.json()) return session.print_json(to_json(summary));
+  std::string text = request.dry_run ? tensor_table(summary, session.style()) : "";
+  text += describe(summary, request.dry_run);
+  if (!request.dry_run) text += fmt::format("{} in {}\n", summary.output.string(), duration_text(seconds));
+  session.print(text);
+}
+
+}  // namespace
+
+void add_quantize(CLI::App& app, Session& session) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* const verb = app.add_subcommand("quantize", "Write a model in another format: to a GGUF file or a Hugging Face directory");
+  verb->footer("Examples:\n"
+               "  nibble quantize models/tale-4M -f q4_k_m -o tale.gguf      a mix, as llama.cpp makes it\n"
+               "  nibble quantize models/tale-4M -f int4:g32 -o tale-int4    planar: Linear layers only, in a directory\n"
+               "  nibble quantize models/tale-4M -f q4_k --head q6_k -o tale.gguf\n"
+               "  nibble quantize models/tale-4M -f q2_k --dry-run           which tensor gets what\n"
+               "  nibble quantize model.gguf -f f16 -o directory             GGUF to Hugging Face");
+  verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
+  verb->add_option("-f,--format", options->format, "Format or mix: 'nibble formats' lists them");
+  verb->add_option("--recipe", options->recipe_file, "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");
+  verb->add_option("-o,--output", options->output, "OUT.gguf for a GGUF file, any other name for a directory");
+  verb->add_option("--method", options->request.method, "How values are chosen: rtn, mse")->capture_default_str();
+  verb->add_option("--fit", options->fit, "How grids are chosen: auto, absmax, minmax, search, percentile, entropy");
+  verb->add_option("--embedding", options->request.embedding, "Format of the embedding");
+  verb->add_option("--head", options->request.head, "Format of the output head");
+  verb->add_flag("--strict", options->request.strict, "A format that cannot hold a tensor is an error, not a substitution");
+  verb->add_flag("--dry-run", options->request.dry_run, "Show which tensor gets what and how many bytes; write nothing");
+  verb->add_flag("--allow-requantize", options->request.allow_requantize, "Quantize a model that is quantized already");
+  verb->add_flag("--sync", options->request.sync, "Have the disk confirm the output before it appears");
+  session.add_json(*verb);
+  session.add_threads(*verb);
+  verb->callback([options, &session] { quantize(*options, session); });
+}
+
+}  // namespace nibble::cli

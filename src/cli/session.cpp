@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/session.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "nibble/error.h"
+
+namespace nibble::cli {
+namespace {
+
+bool locale_is_unicode() {
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const char* const value = std::getenv(name);
+    if (value == nullptr || *value == '\0') continue;
+    const std::string_view text(value);
+    return text.find("UTF-8") != text.npos || text.find("utf8") != text.npos || text.find("UTF8") != text.npos || text.find("utf-8") != text.npos;
+  }
+  return false;
+}
+
+std::string one_line(std::string_view text) {
+  std::string result(text);
+  for (char& c : result)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  return result;
+}
+
+void write_all(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    throw Error(ErrorKind::io, std::string("cannot write to standard output: ") + std::strerror(errno));
+}
+
+}  // namespace
+
+void Session::add_threads(CLI::App& verb) {
+  verb.add_option("-t,--threads", threads_, "Number of threads (default: the processors that this process may use)")->check(CLI::Range(1, 1024));
+}
+
+void Session::add_json(CLI::App& verb) { verb.add_flag("--json", json_, "Print JSON"); }
+
+void Session::add_engine(CLI::App& verb) {
+  add_threads(verb);
+  verb.add_option("--activations", activations_, "How activations enter the products: auto, f32, bf16, int8")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}))
+      ->capture_default_str();
+  verb.add_option("--kv", kv_, "How keys and values are kept: f32, f16, q8_0, q4_0")
+      ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}))
+      ->capture_default_str();
+}
+
+ThreadPool& Session::pool() {
+  if (!pool_) pool_ = std::make_unique<ThreadPool>(threads_);
+  return *pool_;
+}
+
+KernelOptions Session::kernels() const {
+  const char* const isa = std::getenv("NIBBLE_ISA");
+  KernelOptions options;
+  options.isa = choose_isa(detect_cpu(), isa == nullptr ? "" : isa);
+  if (activations_ == "f32") options.activations = ActivationMode::f32;
+  if (activations_ == "bf16") options.activations = ActivationMode::bf16;
+  if (activations_ == "int8") options.activations = ActivationMode::int8;
+  return options;
+}
+
+KvType Session::kv() const {
+  return kv_ == "f32" ? KvType::f32 : kv_ == "q8_0" ? KvType::q8_0 : kv_ == "q4_0" ? KvType::q4_0 : KvType::f16;
+}
+
+ProgressCallback Session::progress() {
+  return [this](const Progress& progress) { return bar_.report(progress); };
+}
+
+TableStyle Session::style() const { return {.unicode = locale_is_unicode()}; }
+
+void Session::print(std::string_view text) {
+  bar_.wipe();
+  write_all(text);
+}
+
+void Session::print_json(const Json& json) { print(json_text(json)); }
+
+void Session::note(std::string_view text) {
+  bar_.wipe();
+  std::fprintf(stderr, "nibble: %s\n", one_line(text).c_str());
+}
+
+std::string read_text(const std::string& path) {
+  const bool standard = path == "-";
+  std::FILE* const file = standard ? stdin : std::fopen(path.c_str(), "rb");
+  if (file == nullptr) {
+    const int reason = errno;
+    throw Error(reason == ENOENT ? ErrorKind::not_found : ErrorKind::io, fmt::format("cannot read the text '{}': {}", path, std::strerror(reason)));
+  }
+  std::string text;
+  char buffer[65536];
+  std::size_t count = 0;
+  while ((count = std::fread(buffer, 1, sizeof buffer, file)) > 0) text.append(buffer, count);
+  const bool failed = std::ferror(file) != 0;
+  const int reason = errno;
+  if (!standard) std::fclose(file);
+  if (failed) throw Error(ErrorKind::io, fmt::format("cannot read the text '{}': {}", path, std::strerror(reason)));
+  if (text.empty()) throw Error(ErrorKind::invalid_argument, fmt::format("the text is empty: {}", path));
+  return text;
+}
+
+std::vector<std::string> split_list(std::string_view list) {
+  std::vector<std::string> result;
+  while (true) {
+    const std::size_t comma = list.find(',');
+    if (comma != 0 && !list.empty()) result.emplace_back(list.substr(0, comma));
+    if (comma == std::string_view::npos) return result;
+    list.remove_prefix(comma + 1);
+  }
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/synth.h"
+
+#include <fmt/format.h>
+
+#include "cli/verbs.h"
+#include "nibble/error.h"
+#include "report/number_text.h"
+
+namespace nibble::cli {
+namespace {
+
+struct Options {
+  std::string shape;
+  SynthShape numbers;
+  SynthOptions request;
+  std::string output;
+};
+
+void synth(Options& options, Session& session) {
+  SynthShape shape = options.numbers;
+  if (!options.shape.empty()) {
+    shape = find_synth_shape(options.shape);
+  } else {
+    shape.name = "custom";
+    if (shape.hidden == 0 || shape.intermediate == 0 || shape.layers == 0 || shape.heads == 0)
+      throw Error(ErrorKind::invalid_argument, "name a shape (--shape llama-3.2-1b) or give at least --hidden, --ffn, --layers and --heads");
+    if (shape.kv_heads == 0) shape.kv_heads = shape.heads;
+    if (shape.head_dim == 0) shape.head_dim = shape.hidden / shape.heads;
+  }
+  options.request.output = options.output;
+  const SynthSummary summary = synthesize_model(shape, options.request, session.pool(), session.progress());
+  if (session.json()) return session.print_json(to_json(summary));
+  session.print(fmt::format("{}: {} parameters, {}\n", summary.output.string(), count_text(summary.parameters), bytes_text(summary.bytes)));
+}
+
+}  // namespace
+
+void add_synth(CLI::App& app, Session& session) {
+  const auto options = std::make_shared<Options>();
+  options->numbers.vocab = 32000;
+  options->numbers.context = 2048;
+  std::string shapes;
+  for (const SynthShape& shape : list_synth_shapes()) shapes += (shapes.empty() ? "" : ", ") + shape.name;
+  CLI::App* const verb = app.add_subcommand("synth", "Write a model of random weights in a real model's shape, to measure size and speed");
+  verb->footer("Examples:\n  nibble synth --shape llama-3.2-1b -o synth-1b\n  nibble synth --hidden 512 --ffn 1536 --layers 8 --heads 8 --kv-heads 4 -o small\n\n"
+               "Shapes: " + shapes);
+  verb->add_option("--shape", options->shape, "A named shape");
+  verb->add_option("--hidden", options->numbers.hidden, "Hidden size");
+  verb->add_option("--ffn", options->numbers.intermediate, "Feed-forward size");
+  verb->add_option("--layers", options->numbers.layers, "Number of layers");
+  verb->add_option("--heads", options->numbers.heads, "Number of attention heads");
+  verb->add_option("--kv-heads", options->numbers.kv_heads, "Number of key/value heads (default: as many as heads)");
+  verb->add_option("--head-dim", options->numbers.head_dim, "Size of a head (default: hidden / heads)");
+  verb->add_option("--vocab", options->numbers.vocab, "Vocabulary")->capture_default_str();
+  verb->add_option("--context", options->numbers.context, "Longest context")->capture_default_str();
+  verb->add_flag("--tied", options->numbers.tied, "The embedding is the head, too");
+  verb->add_option("--dtype", options->request.dtype, "bf16 or f16")->capture_default_str();
+  verb->add_option("--seed", options->request.seed, "Another seed gives other weights")->capture_default_str();
+  verb->add_option("-o,--output", options->output, "Directory to write")->required();
+  session.add_json(*verb);
+  session.add_threads(*verb);
+  verb->callback([options, &session] { synth(*options, session); });
+}
+
+}  // namespace nibble::cli

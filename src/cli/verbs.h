@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The verbs of the command line, one file each. A verb adds its options to the application and sets the callback that runs it.
+#pragma once
+
+#include "cli/session.h"
+
+namespace nibble::cli {
+
+void add_inspect(CLI::App& app, Session& session);
+void add_formats(CLI::App& app, Session& session);
+void add_info(CLI::App& app, Session& session);
+void add_quantize(CLI::App& app, Session& session);
+void add_eval(CLI::App& app, Session& session);
+void add_compare(CLI::App& app, Session& session);
+void add_run(CLI::App& app, Session& session);
+void add_bench(CLI::App& app, Session& session);
+void add_synth(CLI::App& app, Session& session);
+void add_recipe(CLI::App& app, Session& session);
+void add_check(CLI::App& app, Session& session);
+
+// In the order in which help shows them.
+inline constexpr void (*kVerbs[])(CLI::App&, Session&) = {add_compare, add_quantize, add_eval,   add_run,   add_bench, add_inspect,
+                                                          add_check,   add_formats,  add_recipe, add_synth, add_info};
+
+}  // namespace nibble::cli

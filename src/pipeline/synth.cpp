@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/synth.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "base/half.h"
+#include "base/random.h"
+#include "io/checkpoint_writer.h"
+#include "model/arch/architecture.h"
+#include "nibble/error.h"
+#include "pipeline/progress_meter.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
+constexpr std::uint64_t kGrainElements = 65536;
+constexpr std::uint64_t kNamedTokens = 260;  // <unk>, <s>, </s>, 256 bytes, a space
+constexpr double kDeviation = 0.02;          // of weights, as models are initialised
+
+// From the models' own config.json.
+const SynthShape kShapes[] = {
+    {"llama-3.2-1b", "llama", 2048, 8192, 16, 32, 8, 64, 128256, 131072, 500000, 1e-5, true, 32},
+    {"llama-3.2-3b", "llama", 3072, 8192, 28, 24, 8, 128, 128256, 131072, 500000, 1e-5, true, 32},
+    {"llama-3.1-8b", "llama", 4096, 14336, 32, 32, 8, 128, 128256, 131072, 500000, 1e-5, false, 8},
+    {"qwen2.5-0.5b", "qwen2", 896, 4864, 24, 14, 2, 64, 151936, 32768, 1000000, 1e-6, true, 0},
+    {"qwen2.5-7b", "qwen2", 3584, 18944, 28, 28, 4, 128, 152064, 131072, 1000000, 1e-6, false, 0},
+};
+
+void judge(const SynthShape& shape) {
+  const auto refuse = [](const std::string& what) { throw Error(ErrorKind::invalid_argument, what); };
+  const auto limited = [&](const char* name, std::uint64_t value, std::uint64_t least, std::uint64_t most) {
+    if (value < least || value > most) refuse(fmt::format("the shape's {} must lie between {} and {}: {}", name, least, most, value));
+  };
+  limited("hidden size", shape.hidden, 1, 1 << 17);
+  limited("feed-forward size", shape.intermediate, 1, 1 << 19);
+  limited("number of layers", shape.layers, 1, 512);
+  limited("number of heads", shape.heads, 1, 1024);
+  limited("number of key/value heads", shape.kv_heads, 1, shape.heads);
+  limited("head size", shape.head_dim, 2, 1024);
+  limited("vocabulary", shape.vocab, kNamedTokens, 1 << 20);
+  limited("context", shape.context, 8, std::uint64_t{1} << 24);
+  if (shape.heads % shape.kv_heads != 0)
+    refuse(fmt::format("the number of heads must be a multiple of the number of key/value heads: {} and {}", shape.heads, shape.kv_heads));
+  if (shape.head_dim % 2 != 0) refuse(fmt::format("the head size must be even: {}", shape.head_dim));
+}
+
+ModelConfig config_of(const SynthShape& shape) {
+  ModelConfig config;
+  config.architecture = shape.architecture;
+  config.vocab_size = shape.vocab;
+  config.hidden = shape.hidden;
+  config.intermediate = shape.intermediate;
+  config.layers = shape.layers;
+  config.heads = shape.heads;
+  config.kv_heads = shape.kv_heads;
+  config.head_dim = shape.head_dim;
+  config.context = shape.context;
+  config.norm_epsilon = static_cast<float>(shape.norm_epsilon);
+  config.tied_embedding = shape.tied;
+  config.attention_bias = find_architecture(shape.architecture).gguf_qkv_bias;
+  config.rope.base = shape.rope_theta;
+  config.rope.rotary_dim = shape.head_dim;
+  if (shape.llama3_factor > 0) {
+    config.rope.scaling = RopeScaling::llama3;
+    config.rope.factor = shape.llama3_factor;
+  }
+  return config;
+}
+
+// Nearly normal numbers, one call of the generator each: the sum of four uniform ones.
+void fill_row(Random& random, std::span<float> row) {
+  constexpr double kScale = kDeviation / (65535.0 * 0.57735026918962576);  // a sum of four has deviation 1 / sqrt(3)
+  for (float& value : row) {
+    const std::uint64_t bits = random.next();
+    const std::uint64_t sum = (bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48);
+    value = static_cast<float>((static_cast<double>(sum) - 2 * 65535.0) * kScale);
+  }
+}
+
+class BandMaker {
+ public:
+  BandMaker(FormatPtr format, std::uint64_t seed, ThreadPool& pool) : format_(std::move(format)), seed_(seed), pool_(pool) {}
+
+  QuantizedTensor make(std::uint64_t tensor_index, TensorRole role, std::uint64_t begin, std::uint64_t end, std::uint64_t cols) {
+    QuantizedTensor band(format_, end - begin, cols);
+    const std::uint64_t grain = std::max<std::uint64_t>(1, kGrainElements / cols);
+    pool_.parallel_for(end - begin, grain, [&](std::size_t first, std::size_t last, std::size_t) {
+      std::vector<float> row(cols, 1.0f);
+      for (std::size_t i = first; i < last; ++i) {
+        // Every row has a generator of its own, so that threads do not matter.
+        Random random(seed_ * 0x9e3779b97f4a7c15u + (tensor_index << 32) + begin + i);
+        if (role != TensorRole::norm) fill_row(random, row);
+        format_->encode_row(row, {}, nullptr, begin + i, {}, band.row(i));
+      }
+    });
+    return band;
+  }
+
+ private:
+  FormatPtr format_;
+  std::uint64_t seed_;
+  ThreadPool& pool_;
+};
+
+constexpr const char* kTokenizerConfig = R"({
+  "tokenizer_class": "LlamaTokenizerFast",
+  "bos_token": "<s>",
+  "eos_token": "</s>",
+  "unk_token": "<unk>",
+  "add_bos_token": true,
+  "add_eos_token": false
+}
+)";
+
+}  // namespace
+
+std::vector<SynthShape> list_synth_shapes() { return {std::begin(kShapes), std::end(kShapes)}; }
+
+SynthShape find_synth_shape(std::string_view name) {
+  std::string known;
+  for (const SynthShape& shape : kShapes) {
+    if (shape.name == name) return shape;
+    known += (known.empty() ? "" : ", ") + shape.name;
+  }
+  throw Error(ErrorKind::invalid_argument, fmt::format("unknown shape '{}'; known are {}", name, known));
+}
+
+std::string synth_tokenizer_json(std::uint64_t vocab) {
+  std::string tokens = R"("<unk>": 0, "<s>": 1, "</s>": 2)";
+  for (unsigned byte = 0; byte < 256; ++byte) tokens += fmt::format(", \"<0x{:02X}>\": {}", byte, 3 + byte);
+  tokens += ", \"\u2581\": 259";
+  for (std::uint64_t id = kNamedTokens; id < vocab; ++id) tokens += fmt::format(", \"<name{}>\": {}", id, id);
+  const auto added = [](int id, const char* text) {
+    return fmt::format(
+        R"({{"id": {}, "content": "{}", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}})", id, text);
+  };
+  return fmt::format(R"({{
+  "version": "1.0", "truncation": null, "padding": null,
+  "added_tokens": [{}, {}, {}],
+  "normalizer": {{"type": "Sequence", "normalizers": [{{"type": "Prepend", "prepend": "{}"}}, {{"type": "Replace", "pattern": {{"String": " "}}, "content": "{}"}}]}},
+  "pre_tokenizer": null,
+  "post_processor": {{"type": "TemplateProcessing",
+    "single": [{{"SpecialToken": {{"id": "<s>", "type_id": 0}}}}, {{"Sequence": {{"id": "A", "type_id": 0}}}}],
+    "pair": [{{"SpecialToken": {{"id": "<s>", "type_id": 0}}}}, {{"Sequence": {{"id": "A", "type_id": 0}}}}, {{"SpecialToken": {{"id": "<s>", "type_id": 1}}}}, {{"Sequence": {{"id": "B", "type_id": 1}}}}],
+    "special_tokens": {{"<s>": {{"id": "<s>", "ids": [1], "tokens": ["<s>"]}}}}}},
+  "decoder": {{"type": "Sequence", "decoders": [{{"type": "Replace", "pattern": {{"String": "{}"}}, "content": " "}}, {{"type": "ByteFallback"}}, {{"type": "Fuse"}}, {{"type": "Strip", "content": " ", "start": 1, "stop": 0}}]}},
+  "model": {{"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false, "vocab": {{{}}}, "merges": []}}
+}}
+)",
+                     added(0, "<unk>"), added(1, "<s>"), added(2, "</s>"), "\u2581", "\u2581", "\u2581", tokens);
+}
+
+SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
+  judge(shape);
+  if (options.dtype != "bf16" && options.dtype != "f16")
+    throw Error(ErrorKind::invalid_argument, "weights are made as bf16 or f16, not as '" + options.dtype + "'");
+  const ModelConfig config = config_of(shape);
+  const ModelTensors model(config);
+  const FormatPtr format = find_format(options.dtype);
+  std::vector<PlannedTensor> plan;
+  SynthSummary summary{options.output, shape, 0, 0};
+  for (const ModelTensor& tensor : model.all()) {
+    plan.push_back({tensor.hf_name, tensor.shape, format});
+    summary.parameters += checked_elements(tensor.shape, tensor.hf_name);
+  }
+  HfConfigOptions config_options;
+  config_options.dtype = options.dtype == "bf16" ? "bfloat16" : "float16";
+  config_options.bos_token_id = 1;
+  config_options.eos_token_id = 2;
+  const std::vector<SideFile> side_files = {{"config.json", to_huggingface_config(config, config_options)},
+                                            {"tokenizer.json", synth_tokenizer_json(shape.vocab)},
+                                            {"tokenizer_config.json", kTokenizerConfig}};
+  const auto writer = make_directory_writer(options.output, side_files, plan);
+  ProgressMeter meter(progress, "synth", summary.parameters);
+  BandMaker maker(format, options.seed, pool);
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const ModelTensor& tensor = model.all()[i];
+    const std::uint64_t rows = tensor.shape.size() > 1 ? tensor.shape[0] : 1, cols = tensor.shape.back();
+    const std::uint64_t step = std::max<std::uint64_t>(1, kBandElements / cols);
+    for (std::uint64_t begin = 0; begin < rows; begin += step) {
+      const std::uint64_t end = std::min(rows, begin + step);
+      writer->write_rows(i, maker.make(i, tensor.role, begin, end, cols).view());
+      meter.advance((end - begin) * cols, tensor.hf_name);
+    }
+  }
+  writer->finish();
+  summary.bytes = writer->bytes_written();
+  return summary;
+}
+
+}  // namespace nibble

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Models with random weights in the shape of real ones, so that size and speed can be measured without a download. The same seed gives the
+// same bytes on any number of threads.
+//
+//   SynthSummary s = synthesize_model(find_synth_shape("llama-3.2-1b"), {.output = "model"}, pool, {});
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "nibble/progress.h"
+
+namespace nibble {
+
+struct SynthShape {
+  std::string name{};
+  std::string architecture = "llama";          // or "qwen2", whose q, k and v have biases
+  std::uint64_t hidden = 0, intermediate = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, vocab = 0, context = 0;
+  double rope_theta = 10000, norm_epsilon = 1e-5;
+  bool tied = false;
+  double llama3_factor = 0;                    // of llama3 rope scaling over 8192; 0: no scaling
+};
+
+std::vector<SynthShape> list_synth_shapes();
+// Error(invalid_argument) lists the known names.
+SynthShape find_synth_shape(std::string_view name);
+
+struct SynthOptions {
+  std::filesystem::path output{};
+  std::string dtype = "bf16";                  // or "f16"
+  std::uint64_t seed = 1;
+};
+
+struct SynthSummary {
+  std::filesystem::path output;
+  SynthShape shape;
+  std::uint64_t parameters = 0, bytes = 0;
+};
+
+// Error(invalid_argument) for a shape that no model can have (head counts that do not divide, a vocabulary below the 259 tokens that the
+// tokenizer needs); io, resource, cancelled.
+SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& options, ThreadPool& pool, const ProgressCallback& progress);
+
+// tokenizer.json of a byte-fallback BPE: <unk>, <s>, </s>, 256 byte tokens, a space, then unique names up to the vocabulary's size.
+std::string synth_tokenizer_json(std::uint64_t vocab);
+
+}  // namespace nibble

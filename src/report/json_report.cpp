@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report/json_report.h"
+
+namespace nibble {
+
+Json to_json(const Perplexity& perplexity) {
+  return {{"perplexity", perplexity.perplexity},
+          {"perplexity_stderr", perplexity.standard_error},
+          {"protocol", protocol_name(perplexity.protocol)},
+          {"context", perplexity.context},
+          {"windows", perplexity.windows},
+          {"tokens", perplexity.tokens_scored}};
+}
+
+Json to_json(const Divergence& divergence) {
+  Json json = to_json(divergence.candidate);
+  json["kl_mean"] = divergence.kl_mean;
+  json["kl_stderr"] = divergence.kl_standard_error;
+  json["kl_p999"] = divergence.kl_p999;
+  json["kl_max"] = divergence.kl_maximum;
+  json["top1_agreement"] = divergence.top1_agreement;
+  json["perplexity_ratio"] = divergence.perplexity_ratio;
+  json["perplexity_ratio_stderr"] = divergence.perplexity_ratio_standard_error;
+  json["original"] = to_json(divergence.original);
+  return json;
+}
+
+Json to_json(const Speed& speed) {
+  return {{"test", speed.test}, {"tokens_per_second", speed.tokens_per_second}, {"spread", speed.spread}, {"samples", speed.samples}};
+}
+
+Json to_json(const ModelInfo& info) {
+  return {{"container", info.container},   {"architecture", info.architecture},
+          {"parameters", info.parameters}, {"num_tensors", info.tensors},
+          {"bytes", info.bytes},           {"bits_per_weight", info.bits_per_weight},
+          {"vocabulary", info.vocabulary}, {"hidden", info.hidden},
+          {"layers", info.layers},         {"context", info.context}};
+}
+
+Json to_json(const TensorListing& listing) {
+  return {{"name", listing.name},         {"shape", listing.shape}, {"format", listing.format}, {"elements", listing.elements},
+          {"bytes", listing.bytes},       {"file", listing.file},   {"offset", listing.offset}};
+}
+
+Json to_json(const TensorStatistics& statistics) {
+  return {{"mean", statistics.mean},
+          {"deviation", statistics.deviation},
+          {"minimum", statistics.minimum},
+          {"maximum", statistics.maximum},
+          {"absmax", statistics.absmax},
+          {"kurtosis", statistics.kurtosis},
+          {"beyond_6_sigma", statistics.beyond_6_sigma},
+          {"asymmetry", statistics.asymmetry},
+          {"not_finite", statistics.not_finite}};
+}
+
+Json to_json(const QuantizeSummary& summary) {
+  Json json = {{"output", summary.output.string()},
+               {"recipe", summary.recipe},
+               {"parameters", summary.parameters},
+               {"source_bytes", summary.source_bytes},
+               {"tensor_bytes", summary.tensor_bytes},
+               {"output_bytes", summary.output_bytes},
+               {"bits_per_weight", summary.bits_per_weight},
+               {"linear_bits_per_weight", summary.linear_bits_per_weight},
+               {"source_xxh3", summary.source_hash},
+               {"substitutions", summary.substitutions},
+               {"substituted_parameters", summary.substituted_parameters},
+               {"ignored", summary.ignored},
+               {"tensors", Json::array()}};
+  for (const TensorSummary& tensor : summary.tensors) {
+    Json item = {{"name", tensor.name},           {"rows", tensor.rows},     {"cols", tensor.cols},
+                 {"from", tensor.source_format}, {"format", tensor.format}, {"bytes", tensor.bytes}};
+    if (!tensor.wanted.empty()) item["wanted"] = tensor.wanted;
+    json["tensors"].push_back(std::move(item));
+  }
+  return json;
+}
+
+Json to_json(const CheckResult& result) {
+  Json json = {{"sound", result.total == 0}, {"tensors", result.tensors}, {"rows", result.rows},
+               {"bytes", result.bytes},      {"defects", result.total},   {"shown", Json::array()}};
+  for (const Defect& defect : result.defects)
+    json["shown"].push_back({{"file", defect.file}, {"tensor", defect.tensor}, {"row", defect.row}, {"what", defect.what}});
+  return json;
+}
+
+Json to_json(const Comparison& comparison) {
+  Json json = {{"original", to_json(comparison.original)}, {"formats", Json::array()}};
+  json["original"]["format"] = comparison.original_format;
+  json["original"]["bytes"] = comparison.original_bytes;
+  json["original"]["prefill_tokens_per_second"] = comparison.original_prefill;
+  json["original"]["decode_tokens_per_second"] = comparison.original_decode;
+  for (const ComparedFormat& format : comparison.formats) {
+    Json item = {{"format", format.format},
+                 {"bits_per_weight", format.summary.bits_per_weight},
+                 {"linear_bits_per_weight", format.summary.linear_bits_per_weight},
+                 {"bytes", format.summary.output_bytes},
+                 {"share", static_cast<double>(format.summary.output_bytes) / static_cast<double>(comparison.original_bytes)},
+                 {"substitutions", format.summary.substitutions}};
+    Json measured = to_json(format.divergence);
+    measured.erase("original");
+    item.update(measured);
+    item["prefill_tokens_per_second"] = format.prefill;
+    item["decode_tokens_per_second"] = format.decode;
+    json["formats"].push_back(std::move(item));
+  }
+  return json;
+}
+
+Json to_json(const SynthSummary& summary) {
+  return {{"output", summary.output.string()}, {"shape", summary.shape.name}, {"parameters", summary.parameters}, {"bytes", summary.bytes}};
+}
+
+std::string json_text(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+}  // namespace nibble

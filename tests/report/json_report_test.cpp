@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The keys that scripts rely on.
+#include "report/json_report.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <set>
+
+namespace nibble {
+namespace {
+
+std::set<std::string> keys(const Json& json) {
+  std::set<std::string> result;
+  for (const auto& [key, value] : json.items()) result.insert(key);
+  return result;
+}
+
+TEST(JsonReport, PerplexityKeys) {
+  Perplexity p;
+  p.perplexity = 16.43;
+  p.standard_error = 0.348;
+  const Json json = to_json(p);
+  EXPECT_EQ(json["perplexity"], 16.43);
+  EXPECT_EQ(json["perplexity_stderr"], 0.348);
+  EXPECT_EQ(json["protocol"], "llama.cpp");
+  EXPECT_EQ(keys(json), (std::set<std::string>{"perplexity", "perplexity_stderr", "protocol", "context", "windows", "tokens"}));
+}
+
+TEST(JsonReport, DivergenceKeys) {
+  Divergence d;
+  d.candidate.perplexity = 17;
+  d.original.perplexity = 16;
+  d.kl_mean = 0.25;
+  const Json json = to_json(d);
+  for (const char* key : {"kl_mean", "kl_p999", "top1_agreement", "perplexity_ratio", "perplexity_stderr", "protocol"}) EXPECT_TRUE(json.contains(key)) << key;
+  EXPECT_EQ(json["perplexity"], 17);
+  EXPECT_EQ(json["kl_mean"], 0.25);
+  EXPECT_EQ(json["original"]["perplexity"], 16);
+}
+
+TEST(JsonReport, SpeedKeys) {
+  const Json json = to_json(Speed{"pp512", 512, 100.5, 2.5, {98, 100.5, 103}});
+  EXPECT_EQ(keys(json), (std::set<std::string>{"test", "tokens_per_second", "spread", "samples"}));
+  EXPECT_EQ(json["test"], "pp512");
+  EXPECT_EQ(json["tokens_per_second"], 100.5);
+  EXPECT_EQ(json["spread"], 2.5);
+}
+
+TEST(JsonReport, SubstitutionsAreListed) {
+  QuantizeSummary summary;
+  summary.tensors = {{"a", 2, 32, "f32", "q8_0", "", true, 68}, {"b", 2, 172, "f32", "f16", "q4_k", true, 688}};
+  const Json json = to_json(summary);
+  EXPECT_FALSE(json["tensors"][0].contains("wanted"));
+  EXPECT_EQ(json["tensors"][1]["wanted"], "q4_k");
+}
+
+TEST(JsonReport, NumbersThatJsonLacksBecomeNull) {
+  EXPECT_EQ(json_text({{"x", std::numeric_limits<double>::infinity()}, {"y", "\xff"}}), "{\n  \"x\": null,\n  \"y\": \"\xEF\xBF\xBD\"\n}\n");
+}
+
+}  // namespace
+}  // namespace nibble
