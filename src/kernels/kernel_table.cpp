@@ -4,62 +4,37 @@
 #include "base/cpu.h"
 #include "kernels/avx2/parts.h"
 #include "kernels/avx512/parts.h"
+#include "kernels/avxvnni/parts.h"
 #include "kernels/scalar/parts.h"
 #include "kernels/select.h"
 
 namespace nibble {
 
-namespace scalar {
-const KernelTable& table() {
-  static const KernelTable filled = [] {
-    KernelTable t{};
-    fill_f32(t);
-    return t;
-  }();
-  return filled;
-}
-}  // namespace scalar
+namespace {
 
-namespace avx2 {
-const KernelTable& table() {
-  static const KernelTable filled = [] {
-    KernelTable t{};
-    fill_f32(t);
-    return t;
-  }();
-  return filled;
-}
-}  // namespace avx2
+using Fill = void (*)(KernelTable&);
 
-namespace avxvnni {
-const KernelTable& table() {
-  static const KernelTable filled = [] {
-    KernelTable t = avx2::table();
-    return t;
-  }();
-  return filled;
+KernelTable filled(Fill floats, Fill integers) {
+  KernelTable table{};
+  floats(table);
+  integers(table);
+  return table;
 }
-}  // namespace avxvnni
 
-namespace avx512 {
-const KernelTable& table() {
-  static const KernelTable filled = [] {
-    KernelTable t{};
-    fill_f32(t);
-    return t;
-  }();
-  return filled;
-}
-}  // namespace avx512
+}  // namespace
 
 const KernelTable& kernel_table(Isa isa) {
+  static const KernelTable kScalar = filled(scalar::fill_f32, scalar::fill_int8);
+  static const KernelTable kAvx2 = filled(avx2::fill_f32, avx2::fill_int8);
+  static const KernelTable kAvxVnni = filled(avx2::fill_f32, avxvnni::fill_int8);
+  static const KernelTable kAvx512 = filled(avx512::fill_f32, avx512::fill_int8);
   switch (isa) {
-    case Isa::scalar: return scalar::table();
-    case Isa::avx2: return avx2::table();
-    case Isa::avxvnni: return avxvnni::table();
-    case Isa::avx512: return avx512::table();
+    case Isa::scalar: return kScalar;
+    case Isa::avx2: return kAvx2;
+    case Isa::avxvnni: return kAvxVnni;
+    case Isa::avx512: return kAvx512;
   }
-  return scalar::table();
+  return kScalar;
 }
 
 }  // namespace nibble

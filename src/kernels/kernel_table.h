@@ -10,6 +10,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/integer_shape.h"
+
 namespace nibble {
 
 inline constexpr std::size_t kPanelRows = 64;  // weight rows (outputs) that are interleaved and multiplied together
@@ -29,6 +31,17 @@ struct KernelTable {
   void (*narrow_f16)(const float* in, std::size_t count, std::uint16_t* out);
   // out[c * 64 + r] = in[r * in_stride + c] for 64 rows and `cols` columns.
   void (*transpose_rows)(const float* in, std::size_t in_stride, std::size_t cols, float* out);
+
+  // --- integer products (integer_shape.h) -------------------------------------------------------------------------------------------
+  // Operands of a block: panel [depth / 4, 64, 4]. Not for shapes of 8-bit codes, whose low plane is that already.
+  void (*unpack_codes)(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* panel);
+  // scales, offsets: [groups of kernel_group(shape) columns, 64]; offsets are written when the shape has them. row_scales: [64] or null.
+  void (*expand_grid)(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, float* scales, float* offsets);
+  void (*integer_product)(const IntegerProduct& product);
+  // One token's `count` inputs (finite) of one block, quantized as int8 for kernel groups of `group` columns: scale = amax / 127, code =
+  // x * (127 / amax) rounded to even. Zeros up to kBlockDepth. Arrays as in QuantizedActivations.
+  void (*quantize_activations)(const float* x, std::size_t count, std::size_t group, std::int32_t middle, std::int8_t* codes, float* scales,
+                               std::int32_t* biases, float* sums);
 
   // --- between the products (definitions in vector_ops.h) ---------------------------------------------------------------------------
   void (*rms_norm_row)(const float* x, const float* weight, std::size_t width, float epsilon, float* out);

@@ -30,10 +30,21 @@ PackedLinear::PackedLinear(PackedLinear&&) noexcept = default;
 PackedLinear& PackedLinear::operator=(PackedLinear&&) noexcept = default;
 PackedLinear::~PackedLinear() = default;
 
+namespace {
+
+std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
+  if (weights.format->info().kind == FormatKind::raw) return pack_raw_panels(weights, options, pool);
+  if (options.activations == ActivationMode::automatic || options.activations == ActivationMode::int8)
+    if (auto packed = pack_integer_panels(weights, options, pool)) return packed;
+  return pack_decoded_rows(weights, options, pool);
+}
+
+}  // namespace
+
 PackedLinear PackedLinear::pack(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
   PackedLinear packed;
   packed.state_ = std::make_unique<State>();
-  packed.state_->weights = weights.format->info().kind == FormatKind::raw ? pack_raw_panels(weights, options, pool) : pack_decoded_rows(weights, options, pool);
+  packed.state_->weights = choose(weights, options, pool);
   return packed;
 }
 

@@ -34,6 +34,9 @@ std::unique_ptr<PackedWeights> pack_raw_panels(const QuantizedView& weights, con
 // Any format, kept as the file has it; tiles are decoded to f32 for every product.
 std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
 
+// Formats that are integers on a grid; null for others. Activations become int8.
+std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
+
 // How many panels one thread takes at a time, so that a chunk is worth handing out.
 inline std::size_t panel_grain(std::uint64_t cols, std::size_t tokens) {
   constexpr std::uint64_t kWorthwhile = 1u << 17;  // multiply-adds

@@ -44,6 +44,12 @@ struct F32 {
   static __m256 high_nibbles8(const std::uint8_t* p) { return _mm256_cvtepi32_ps(_mm256_srli_epi32(_mm256_cvtepu8_epi32(load8(p)), 4)); }
   static F32 load_low_nibbles(const std::uint8_t* p) { return {low_nibbles8(p), low_nibbles8(p + 8)}; }
   static F32 load_high_nibbles(const std::uint8_t* p) { return {high_nibbles8(p), high_nibbles8(p + 8)}; }
+  static __m256i widen_u8(const std::uint8_t* p) { return _mm256_cvtepu8_epi32(load8(p)); }
+  static F32 load_u8(const std::uint8_t* p) { return {_mm256_cvtepi32_ps(widen_u8(p)), _mm256_cvtepi32_ps(widen_u8(p + 8))}; }
+  template <int kShift>
+  static F32 from_bits(const std::uint8_t* p) {
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(widen_u8(p), kShift)), _mm256_castsi256_ps(_mm256_slli_epi32(widen_u8(p + 8), kShift))};
+  }
   void store(float* p) const {
     _mm256_storeu_ps(p, a);
     _mm256_storeu_ps(p + 8, b);

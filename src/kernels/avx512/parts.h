@@ -8,5 +8,6 @@
 namespace nibble::avx512 {
 
 void fill_f32(KernelTable& table);
+void fill_int8(KernelTable& table);
 
 }  // namespace nibble::avx512

@@ -34,6 +34,10 @@ struct F32 {
     const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     return {_mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4))};
   }
+  static __m512i widen_u8(const std::uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+  static F32 load_u8(const std::uint8_t* p) { return {_mm512_cvtepi32_ps(widen_u8(p))}; }
+  template <int kShift>
+  static F32 from_bits(const std::uint8_t* p) { return {_mm512_castsi512_ps(_mm512_slli_epi32(widen_u8(p), kShift))}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store_part(float* p, std::size_t n) const { _mm512_mask_storeu_ps(p, lanes_below(n), v); }
   void store_f16(std::uint16_t* p) const {

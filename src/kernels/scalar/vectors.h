@@ -61,6 +61,21 @@ struct F32 {
     for (int i = 0; i < 16; ++i) r.v[i] = static_cast<float>(p[i] >> 4);
     return r;
   }
+  static F32 load_u8(const std::uint8_t* p) {
+    F32 r;
+    for (int i = 0; i < 16; ++i) r.v[i] = p[i];
+    return r;
+  }
+  // Each byte, moved up by kShift, as the bits of a float.
+  template <int kShift>
+  static F32 from_bits(const std::uint8_t* p) {
+    F32 r;
+    for (int i = 0; i < 16; ++i) {
+      const std::uint32_t bits = static_cast<std::uint32_t>(p[i]) << kShift;
+      std::memcpy(&r.v[i], &bits, 4);
+    }
+    return r;
+  }
   void store(float* p) const { std::memcpy(p, v, sizeof v); }
   void store_part(float* p, std::size_t n) const { std::memcpy(p, v, n * sizeof(float)); }
   void store_f16(std::uint16_t* p) const {

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lines of 64 bytes in two registers. Serves AVX2 and AVX-VNNI, which differ in their dot products only.
+#pragma once
+
+#include "kernels/avx2/vectors.h"
+
+namespace nibble::avx2 {
+namespace {
+
+struct Bytes {
+  __m256i a, b;
+
+  static __m256i load32(const std::uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static Bytes load(const std::uint8_t* p) { return {load32(p), load32(p + 32)}; }
+  static Bytes set(std::uint8_t x) { return {_mm256_set1_epi8(static_cast<char>(x)), _mm256_set1_epi8(static_cast<char>(x))}; }
+  static Bytes table(const std::uint8_t* points) {
+    const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(points)));
+    return {t, t};
+  }
+  void store(std::uint8_t* p) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), b);
+  }
+};
+
+template <int kShift>
+inline Bytes shift_and(Bytes x, Bytes mask) {
+  if constexpr (kShift > 0) return {_mm256_and_si256(_mm256_srli_epi16(x.a, kShift), mask.a), _mm256_and_si256(_mm256_srli_epi16(x.b, kShift), mask.b)};
+  else if constexpr (kShift < 0)
+    return {_mm256_and_si256(_mm256_slli_epi16(x.a, -kShift), mask.a), _mm256_and_si256(_mm256_slli_epi16(x.b, -kShift), mask.b)};
+  else return {_mm256_and_si256(x.a, mask.a), _mm256_and_si256(x.b, mask.b)};
+}
+inline Bytes join(Bytes x, Bytes y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+inline Bytes look_up(Bytes table, Bytes index) { return {_mm256_shuffle_epi8(table.a, index.a), _mm256_shuffle_epi8(table.b, index.b)}; }
+
+inline F32 absolute(F32 x) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  return {_mm256_andnot_ps(sign, x.a), _mm256_andnot_ps(sign, x.b)};
+}
+inline void store_low_bytes(F32 x, std::int8_t* p) {
+  const __m256i low = _mm256_set1_epi32(255);
+  const __m256i words = _mm256_packus_epi32(_mm256_and_si256(_mm256_castps_si256(x.a), low), _mm256_and_si256(_mm256_castps_si256(x.b), low));
+  const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);  // packing works within halves
+  const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+}
+
+struct Sums {
+  __m256i a, b;
+  static Sums set(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+};
+inline F32 to_f32(Sums s) { return {_mm256_cvtepi32_ps(s.a), _mm256_cvtepi32_ps(s.b)}; }
+
+}  // namespace
+}  // namespace nibble::avx2

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/integer_form.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/integer_form_blocks.h"
+#include "kernels/integer_form_planar.h"
+
+namespace nibble {
+
+std::optional<IntegerForm> integer_form(const Format& format, std::uint64_t cols) {
+  std::optional<IntegerForm> form = format.info().kind == FormatKind::block    ? block_integer_form(format)
+                                    : format.info().kind == FormatKind::planar ? planar_integer_form(format, cols)
+                                                                               : std::nullopt;
+  if (form) form->format = &format;
+  return form;
+}
+
+}  // namespace nibble

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/integer_form_planar.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "base/half.h"
+#include "format/bit_pack.h"
+#include "format/planar_format.h"
+#include "format/planar_points.h"
+
+namespace nibble {
+namespace {
+
+// A scale as the resident block keeps it.
+std::uint32_t scale_bits_of(const PlanarGrid& grid, ScaleKind kind) {
+  switch (kind) {
+    case ScaleKind::f16: return f32_to_f16(grid.scale);
+    case ScaleKind::bf16: return f32_to_bf16(grid.scale);
+    case ScaleKind::f32: return std::bit_cast<std::uint32_t>(grid.scale);
+    case ScaleKind::e8m0: return static_cast<std::uint32_t>(std::ilogb(grid.scale) + 127);
+    case ScaleKind::unsigned8_of_row: return static_cast<std::uint32_t>(std::nearbyint(grid.scale / grid.base));
+    default: return 0;
+  }
+}
+
+void read_planar(const IntegerForm& form, const ConstRowPlanes& row, std::size_t block, std::size_t columns, BlockCodes& out) {
+  const auto& format = static_cast<const PlanarFormat&>(*form.format);
+  const PlanarSpec& spec = format.spec();
+  const std::size_t first = block * kBlockDepth, group = spec.grain == PlanarGrain::group ? spec.group : 0;
+  unpack_bits(row[0], first * spec.bits, columns, spec.bits, out.codes);
+  for (std::size_t g = 0; g * form.shape.group < columns; ++g) {
+    PlanarGrid grid;
+    format.unpack(row, group == 0 ? 0 : (first + g * form.shape.group) / group, 0, nullptr, 0, reinterpret_cast<std::byte*>(&grid), nullptr);
+    out.scales[g] = scale_bits_of(grid, form.shape.scale);
+    out.offsets[g] = static_cast<std::uint32_t>(spec.bits == 1 ? 2 * grid.zero : grid.zero);  // 1-bit operands are 0 and 2
+    out.row_scale = form.shape.scale == ScaleKind::row ? grid.scale : grid.base;
+  }
+}
+
+ScaleKind scale_kind(ScaleType type) {
+  switch (type) {
+    case ScaleType::f32: return ScaleKind::f32;
+    case ScaleType::f16: return ScaleKind::f16;
+    case ScaleType::bf16: return ScaleKind::bf16;
+    case ScaleType::e8m0: return ScaleKind::e8m0;
+    case ScaleType::s6: case ScaleType::s8: return ScaleKind::unsigned8_of_row;
+  }
+  return ScaleKind::f32;
+}
+
+// Bits of the planes that hold codes of this many bits.
+bool set_planes(IntegerShape& shape, unsigned bits) {
+  constexpr std::uint8_t kLow[] = {0, 1, 2, 2, 4, 4, 4, 8, 8}, kHigh[] = {0, 0, 0, 1, 0, 1, 2, 0, 0};
+  if (bits == 0 || bits > 8) return false;
+  shape.low_bits = kLow[bits];
+  shape.high_bits = kHigh[bits];
+  return true;
+}
+
+}  // namespace
+
+void set_points(IntegerForm& form, const std::array<float, 16>& points) {
+  IntegerShape& shape = form.shape;
+  shape.has_table = true;
+  shape.middle = 128;
+  form.table = points;
+  const bool halves = std::all_of(points.begin(), points.end(), [](float x) { return 2 * x == std::nearbyint(2 * x) && std::fabs(2 * x) <= 127; });
+  const bool whole = halves && std::all_of(points.begin(), points.end(), [](float x) { return x == std::nearbyint(x); });
+  float largest = 0;
+  for (float x : points) largest = std::max(largest, std::fabs(x));
+  shape.factor = whole ? 1.0f : halves ? 0.5f : largest / 127.0f;
+  for (std::size_t i = 0; i < 16; ++i)
+    shape.points[i] = static_cast<std::uint8_t>(128 + std::lround(halves ? points[i] / shape.factor : points[i] * (127.0f / largest)));
+}
+
+std::optional<IntegerForm> planar_integer_form(const Format& format, std::uint64_t cols) {
+  const auto* planar = dynamic_cast<const PlanarFormat*>(&format);
+  if (planar == nullptr) return std::nullopt;
+  const PlanarSpec& spec = planar->spec();
+  IntegerForm form;
+  IntegerShape& shape = form.shape;
+  form.read = read_planar;
+  if (!set_planes(shape, spec.bits)) return std::nullopt;
+  shape.scale = scale_kind(spec.scale);
+  if (spec.grain == PlanarGrain::group) {
+    if (spec.group < 16 || kBlockDepth % spec.group != 0) return std::nullopt;
+    shape.group = spec.group;
+  } else {
+    if (shape.scale == ScaleKind::unsigned8_of_row) return std::nullopt;
+    shape.group = kBlockDepth;
+    shape.scale = ScaleKind::row;
+  }
+  switch (spec.points) {
+    case PlanarPoints::integer:
+      if (spec.is_asymmetric) shape.offset = OffsetKind::zero8;
+      else shape.middle = spec.bits == 1 ? 2 * code_range(spec).middle : code_range(spec).middle;
+      if (spec.bits == 1) shape.factor = 0.5f;
+      return form;
+    case PlanarPoints::ternary: shape.middle = 1; return form;
+    case PlanarPoints::binary: shape.middle = 1; return form;
+    case PlanarPoints::nf4: case PlanarPoints::fp4: case PlanarPoints::e2m1: {
+      std::array<float, 16> points;
+      for (std::size_t i = 0; i < 16; ++i) points[i] = planar->fixed_table()->value(static_cast<Code>(i));
+      set_points(form, points);
+      return form;
+    }
+    default: break;  // 6- and 8-bit floats and learned tables are not integers
+  }
+  (void)cols;
+  return std::nullopt;
+}
+
+}  // namespace nibble

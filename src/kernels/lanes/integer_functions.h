@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Fills the integer part of a kernel table. MR x NV is the set's register tile.
+#pragma once
+
+#include "kernels/kernel_table.h"
+#include "kernels/lanes/activations.h"
+#include "kernels/lanes/integer_grid.h"
+#include "kernels/lanes/integer_product.h"
+#include "kernels/lanes/unpack.h"
+
+namespace nibble::lanes {
+
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
+static void fill_integer_functions(KernelTable& table) {
+  table.unpack_codes = unpack_codes<Bytes>;
+  table.expand_grid = expand_grid<F32>;
+  table.integer_product = integer_product<F32, Bytes, Sums, Quad, MR, NV>;
+  table.quantize_activations = quantize_activations<F32>;
+}
+
+}  // namespace nibble::lanes

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lines of 64 bytes and their dot products in plain C++.
+#pragma once
+
+#include "kernels/scalar/vectors.h"
+
+namespace nibble::scalar {
+namespace {
+
+struct Bytes {
+  std::uint8_t v[64];
+
+  static Bytes load(const std::uint8_t* p) {
+    Bytes r;
+    std::memcpy(r.v, p, 64);
+    return r;
+  }
+  static Bytes set(std::uint8_t x) {
+    Bytes r;
+    std::memset(r.v, x, 64);
+    return r;
+  }
+  static Bytes table(const std::uint8_t* points) {
+    Bytes r;
+    for (int i = 0; i < 64; ++i) r.v[i] = points[i % 16];
+    return r;
+  }
+  void store(std::uint8_t* p) const { std::memcpy(p, v, 64); }
+};
+
+// (x shifted right by n, left for negative n) & mask; the mask holds only bits that stay inside a byte.
+template <int kShift>
+inline Bytes shift_and(Bytes x, Bytes mask) {
+  for (int i = 0; i < 64; ++i) {
+    if constexpr (kShift >= 0) x.v[i] = static_cast<std::uint8_t>((x.v[i] >> kShift) & mask.v[i]);
+    else x.v[i] = static_cast<std::uint8_t>((x.v[i] << -kShift) & mask.v[i]);
+  }
+  return x;
+}
+inline Bytes join(Bytes a, Bytes b) {
+  for (int i = 0; i < 64; ++i) a.v[i] = static_cast<std::uint8_t>(a.v[i] | b.v[i]);
+  return a;
+}
+inline Bytes look_up(Bytes table, Bytes index) {
+  for (std::uint8_t& x : index.v) x = table.v[x];
+  return index;
+}
+
+// Four activations, the same for all rows.
+struct Quad {
+  std::int8_t v[4];
+  static Quad load(const std::int8_t* p) {
+    Quad q;
+    std::memcpy(q.v, p, 4);
+    return q;
+  }
+};
+
+struct Sums {
+  std::int32_t v[16];
+  static Sums set(std::int32_t x) {
+    Sums s;
+    for (std::int32_t& lane : s.v) lane = x;
+    return s;
+  }
+};
+inline Sums dot(Sums s, Bytes w, Quad q) {
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 4; ++j) s.v[i] += w.v[4 * i + j] * q.v[j];
+  return s;
+}
+inline F32 to_f32(Sums s) {
+  F32 r;
+  for (int i = 0; i < 16; ++i) r.v[i] = static_cast<float>(s.v[i]);
+  return r;
+}
+
+inline F32 absolute(F32 x) {
+  for (float& lane : x.v) lane = std::fabs(lane);
+  return x;
+}
+// The lowest byte of each lane.
+inline void store_low_bytes(F32 x, std::int8_t* p) {
+  for (int i = 0; i < 16; ++i) std::memcpy(p + i, &x.v[i], 1);
+}
+
+}  // namespace
+}  // namespace nibble::scalar

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/scalar/integers.h"
+#include "kernels/scalar/parts.h"
+#include "kernels/lanes/integer_functions.h"
+
+namespace nibble::scalar {
+
+void fill_int8(KernelTable& table) { lanes::fill_integer_functions<F32, Bytes, Sums, Quad, 2, 1>(table); }
+
+}  // namespace nibble::scalar
