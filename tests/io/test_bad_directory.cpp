@@ -105,6 +105,18 @@ std::vector<BadDirectory> bad_planes() {
        "FILE: tensor 'q.weight' (int4:g32): plane 'q.codes' in model.safetensors should be U8 [2, 32] but is U8 [4, 16]"},
       {"plane_left_over", with(config_of("{}"), planes()), corrupt,
        "FILE: tensor 'q.scales' looks like a plane of a quantized tensor, but config.json lists none that has it"},
+      {"plane_too_many",
+       with(config_of(R"({"q.weight":{"format":"int8:row","shape":[1,1]}})"),
+            safetensors_file(R"({"q.scales":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]},"q.codes":{"dtype":"U8","shape":[1,1],"data_offsets":[4,5]},)"
+                             R"("q.zeros":{"dtype":"U8","shape":[1,1],"data_offsets":[5,6]}})",
+                             6)),
+       corrupt, "FILE: tensor 'q.zeros' looks like a plane of a quantized tensor, but config.json lists none that has it"},
+      {"stored_twice",
+       with(config_of(R"({"q.weight":{"format":"int8:row","shape":[1,1]}})"),
+            safetensors_file(R"({"q.scales":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]},"q.codes":{"dtype":"U8","shape":[1,1],"data_offsets":[4,5]},)"
+                             R"("q.weight":{"dtype":"U8","shape":[1],"data_offsets":[5,6]}})",
+                             6)),
+       corrupt, "FILE: tensor 'q.weight' is stored both as it is and in planes"},
       {"plane_shared", with(config_of(R"({"q.weight":{"format":"int4:g32","shape":[2,64]},"q":{"format":"int4:g32","shape":[2,64]}})"), planes()), corrupt,
        "FILE: tensor 'q' (int4:g32): plane 'q.codes' belongs to two tensors"},
   };

@@ -67,10 +67,12 @@ Json parse_config(const std::string& text, const std::string& source) {
   return config;
 }
 
-// Names that only planes bear: what is left of them after assembling belongs to nothing.
-bool has_plane_suffix(std::string_view name) {
-  constexpr std::array<std::string_view, 5> kSuffixes = {".codes", ".scales", ".zeros", ".table", ".order"};
-  return std::ranges::any_of(kSuffixes, [name](std::string_view suffix) { return name.ends_with(suffix); });
+// "P" of a name "P.SUFFIX" that a plane could bear; nullopt for other names.
+std::optional<std::string_view> layer_of_plane(std::string_view name) {
+  constexpr std::array<std::string_view, 6> kSuffixes = {".codes", ".scales", ".zeros", ".table", ".base", ".order"};
+  for (const std::string_view suffix : kSuffixes)
+    if (name.ends_with(suffix)) return name.substr(0, name.size() - suffix.size());
+  return std::nullopt;
 }
 
 }  // namespace
@@ -126,6 +128,7 @@ class Assembler {
   // The tensor goes where the first of its planes was.
   void assemble(const PlannedTensor& planned) {
     const std::string where = fmt::format("{}: tensor {} ({})", directory_, quote_name(planned.name), planned.format->name());
+    layers_.insert(std::string(layer_of(planned.name)));
     const MatrixSize size = matrix_size(planned.shape);
     StoredTensor result;
     result.name = planned.name;
@@ -162,7 +165,7 @@ class Assembler {
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       if (auto found = assembled_.find(i); found != assembled_.end()) out.push_back(std::move(found->second));
       if (taken_[i]) continue;
-      if (has_plane_suffix(tensors_[i].name))
+      if (is_stray_plane(tensors_[i].name))
         corrupt("{}: tensor {} looks like a plane of a quantized tensor, but config.json lists none that has it", directory_, quote_name(tensors_[i].name));
       out.push_back(std::move(tensors_[i]));
     }
@@ -184,10 +187,17 @@ class Assembler {
     return found->second;
   }
 
+  // Beside the codes of a tensor, or of one that config.json lists, nothing else bears such a name.
+  bool is_stray_plane(std::string_view name) const {
+    const auto layer = layer_of_plane(name);
+    return layer && (layers_.contains(std::string(*layer)) || by_name_.contains(fmt::format("{}.codes", *layer)));
+  }
+
   std::vector<StoredTensor>& tensors_;
   const std::string& directory_;
   std::vector<bool> taken_;
   std::unordered_map<std::string, std::size_t> by_name_;
+  std::unordered_set<std::string> layers_;  // of the tensors that config.json lists
   std::unordered_map<std::size_t, StoredTensor> assembled_;  // by the index of their first plane
 };
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <tuple>
 #include <unordered_set>
 
 #include "base/byte_reader.h"
@@ -223,7 +224,8 @@ std::uint64_t expected_bytes(const RawEntry& entry, const std::string& source) {
 
 // Tensors must fill the data section without gaps, overlaps or a rest.
 SafetensorsHeader place(std::vector<RawEntry>&& raw, std::uint64_t data_offset, std::uint64_t file_bytes, const std::string& source) {
-  std::ranges::stable_sort(raw, {}, [](const RawEntry& entry) { return std::pair(entry.data_offsets[0], entry.data_offsets[1]); });
+  // By name last: the order of tensors without bytes must not depend on chance.
+  std::ranges::sort(raw, {}, [](const RawEntry& entry) { return std::tie(entry.data_offsets[0], entry.data_offsets[1], entry.name); });
   SafetensorsHeader header;
   header.entries.reserve(raw.size());
   std::uint64_t expected = 0;
