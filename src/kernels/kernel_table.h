@@ -53,6 +53,12 @@ struct KernelTable {
   float (*maximum)(const float* x, std::size_t count);
   double (*sum_exp)(const float* x, std::size_t count, float maximum);
 
+  // --- limits.h: results depend on every operation, and mean nothing ---------------------------------------------------------------
+  float (*f32_peak)(std::size_t iterations);   // 192 multiply-adds each
+  float (*int8_peak)(std::size_t iterations);  // 768 multiply-adds each
+  float (*bf16_peak)(std::size_t iterations);  // 384 multiply-adds each; null where the set has no such instruction
+  float (*read_stream)(const float* data, std::size_t count);
+
   // --- attention -------------------------------------------------------------------------------------------------------------------
   // One chunk of 64 scores of one query: scores[j] *= scale for j < valid; then p[j] = exp(scores[j] - max), 0 beyond valid, in place.
   // Returns max and sum through the pointers. valid: 1 .. 64.

@@ -6,6 +6,7 @@
 #include "kernels/kernel_table.h"
 #include "kernels/lanes/cache_loops.h"
 #include "kernels/lanes/f32_product.h"
+#include "kernels/lanes/peaks.h"
 #include "kernels/lanes/vector_loops.h"
 
 namespace nibble::lanes {
@@ -19,6 +20,8 @@ static void fill_f32_functions(KernelTable& table) {
   table.widen_bf16 = widen<F32, BrainBits>;
   table.narrow_f16 = narrow_f16<F32>;
   table.transpose_rows = transpose_rows;
+  table.f32_peak = f32_peak<F32>;
+  table.read_stream = read_stream<F32>;
   table.rms_norm_row = rms_norm_row<F32>;
   table.silu_multiply = silu_multiply<F32>;
   table.add_in_place = add_in_place<F32>;

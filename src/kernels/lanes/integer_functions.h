@@ -7,6 +7,7 @@
 #include "kernels/lanes/activations.h"
 #include "kernels/lanes/integer_grid.h"
 #include "kernels/lanes/integer_product.h"
+#include "kernels/lanes/peaks.h"
 #include "kernels/lanes/unpack.h"
 
 namespace nibble::lanes {
@@ -16,6 +17,7 @@ static void fill_integer_functions(KernelTable& table) {
   table.unpack_codes = unpack_codes<Bytes>;
   table.expand_grid = expand_grid<F32>;
   table.integer_product = integer_product<F32, Bytes, Sums, Quad, MR, NV>;
+  table.int8_peak = int8_peak<Bytes, Sums, Quad>;
   table.quantize_activations = quantize_activations<F32>;
 }
 
