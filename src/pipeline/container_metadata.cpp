@@ -71,7 +71,8 @@ GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& pl
   } else {
     metadata = to_gguf_metadata(plan.config, {.name = {}, .file_type = plan.recipe.file_type});
     if (Tokenizer::available(source)) {
-      for (const auto& item : Tokenizer::from_checkpoint(source).to_gguf(plan.config.vocab_size).items()) metadata.set(item.key, item.value);
+      const GgufMetadata tokenizer = Tokenizer::from_checkpoint(source).to_gguf(plan.config.vocab_size);
+      for (const auto& item : tokenizer.items()) metadata.set(item.key, item.value);
     } else {
       metadata.set("tokenizer.ggml.model", GgufValue::of_string("none"));
     }
