@@ -23,12 +23,16 @@ void attach_view(StoredTensor& tensor, const FormatPtr& format, const std::strin
 }
 
 std::optional<std::string> read_small_file(const std::filesystem::path& path, std::uint64_t limit) {
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) return std::nullopt;
+  if (!is_there(path)) return std::nullopt;
   const MappedFile file(path);
   if (file.bytes().size() > limit)
     throw Error(ErrorKind::resource, fmt::format("{}: larger than {} bytes: {}", path.string(), limit, file.bytes().size()));
   return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+}
+
+bool is_there(const std::filesystem::path& path) noexcept {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
 }
 
 bool is_plain_file_name(std::string_view name) {

@@ -32,6 +32,9 @@ void attach_view(StoredTensor& tensor, const FormatPtr& format, const std::strin
 // The whole of a small file, at most `limit` bytes; nullopt when it is not there.
 std::optional<std::string> read_small_file(const std::filesystem::path& path, std::uint64_t limit);
 
+// Whether something is at `path`; false, too, where the system will not say (names too long, closed directories).
+bool is_there(const std::filesystem::path& path) noexcept;
+
 // "model.safetensors", never "../x" or "/x": a name that stays in its directory.
 bool is_plain_file_name(std::string_view name);
 

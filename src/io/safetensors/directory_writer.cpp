@@ -135,7 +135,7 @@ class DirectoryWriter final : public CheckpointWriter {
     if (!config.empty()) write_small_file("config.json", config);
     for (const SideFile& file : side_files) {
       if (file.name == "config.json") continue;
-      const bool taken = file.name == kIndexName || file.name.ends_with(".safetensors") || std::filesystem::exists(directory_->temporary_path() / file.name);
+      const bool taken = file.name == kIndexName || file.name.ends_with(".safetensors") || is_there(directory_->temporary_path() / file.name);
       if (!is_plain_file_name(file.name) || taken)
         throw Error(ErrorKind::invalid_argument, fmt::format("{}: a side file cannot be named {}", path_.string(), quote_name(file.name)));
       write_small_file(file.name, file.text);

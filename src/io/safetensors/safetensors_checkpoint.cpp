@@ -50,7 +50,7 @@ void add_shards(CheckpointParts& parts, const std::filesystem::path& index_path)
   for (const auto& [name, file] : index.weight_map) shards.insert(file);
   for (const std::string& shard : shards) {
     const auto path = parts.path / shard;
-    if (!std::filesystem::exists(path)) throw Error(ErrorKind::not_found, fmt::format("{}: shard {} is missing", source, quote_name(shard)));
+    if (!is_there(path)) throw Error(ErrorKind::not_found, fmt::format("{}: shard {} is missing", source, quote_name(shard)));
     add_file(parts, path);
   }
   std::unordered_set<std::string_view> found;
@@ -85,8 +85,8 @@ CheckpointParts read_directory_checkpoint(const std::filesystem::path& path) {
   const auto config_path = path / "config.json";
   parts.config_json = read_small_file(config_path, kMaxConfig).value_or("");
   const auto plan = read_container_plan(parts.config_json, config_path.string());
-  if (std::filesystem::exists(path / "model.safetensors")) add_file(parts, path / "model.safetensors");
-  else if (std::filesystem::exists(path / "model.safetensors.index.json")) add_shards(parts, path / "model.safetensors.index.json");
+  if (is_there(path / "model.safetensors")) add_file(parts, path / "model.safetensors");
+  else if (is_there(path / "model.safetensors.index.json")) add_shards(parts, path / "model.safetensors.index.json");
   else
     throw Error(ErrorKind::not_found, fmt::format("{}: directory holds neither model.safetensors nor model.safetensors.index.json", path.string()));
   if (plan) assemble_planes(parts.tensors, *plan, path.string());
