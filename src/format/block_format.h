@@ -32,6 +32,7 @@
 #include <string>
 #include <type_traits>
 
+#include "format/clip.h"
 #include "format/format.h"
 #include "nibble/error.h"
 
@@ -86,7 +87,8 @@ class BlockFormat final : public Format {
            std::byte* grid) const override {
     assert(x.size() == kColumns && (importance.empty() || importance.size() == kColumns));
     Grid fitted{};
-    T::fit(x.data(), importance.empty() ? nullptr : importance.data(), options, fitted);
+    const Clipped clipped(x.data(), options);
+    T::fit(clipped.values(), importance.empty() ? nullptr : importance.data(), clipped.options(), fitted);
     std::memcpy(grid, &fitted, sizeof(Grid));
   }
 
@@ -120,7 +122,8 @@ class BlockFormat final : public Format {
     assert(x.size() % kColumns == 0 && (importance.empty() || importance.size() == x.size()));
     for (std::size_t i = 0; i * kColumns < x.size(); ++i) {
       Block block{};
-      encode_block(x.data() + i * kColumns, importance.empty() ? nullptr : importance.data() + i * kColumns, options, block);
+      const Clipped clipped(x.data() + i * kColumns, options);
+      encode_block(clipped.values(), importance.empty() ? nullptr : importance.data() + i * kColumns, clipped.options(), block);
       std::memcpy(row[0] + i * sizeof(Block), &block, sizeof(Block));
     }
   }
@@ -156,6 +159,30 @@ class BlockFormat final : public Format {
     info.max_magnitude = kInfo.max_magnitude;
     return info;
   }
+
+  // FitRule::percentile and entropy are "clip, then absmax" for every block format; other rules pass through.
+  class Clipped {
+   public:
+    Clipped(const float* x, const FitOptions& options) : values_(x), options_(options) {
+      if (options.rule != FitRule::percentile && options.rule != FitRule::entropy) return;
+      const std::span<const float> span(x, kColumns);
+      const float clip = options.rule == FitRule::percentile ? percentile_clip(span, options.percentile)
+                                                             : entropy_clip(span, kInfo.unit == 1 ? static_cast<std::size_t>(kInfo.num_codes) / 2 : 0);
+      options_.rule = FitRule::absmax;
+      if (!(clip > 0)) return;
+      std::transform(span.begin(), span.end(), copy_, [clip](float value) { return std::clamp(value, -clip, clip); });
+      values_ = copy_;
+    }
+    Clipped(const Clipped&) = delete;
+    Clipped& operator=(const Clipped&) = delete;
+    const float* values() const { return values_; }
+    const FitOptions& options() const { return options_; }
+
+   private:
+    const float* values_;
+    FitOptions options_;
+    float copy_[kColumns];
+  };
 
   static const Grid& as_grid(const std::byte* grid) { return *reinterpret_cast<const Grid*>(grid); }
 

@@ -71,7 +71,7 @@ float entropy_clip(std::span<const float> x, std::size_t num_levels) {
   const std::size_t step = std::max<std::size_t>(1, num_bins / 128);
   std::size_t best_end = num_bins;
   double best = divergence(histogram, num_bins, num_levels);
-  for (std::size_t end = num_bins - step; end >= std::max(step, 2 * num_levels) && end < num_bins; end -= step) {
+  for (std::size_t end = num_bins - step; end >= std::max(step, num_levels) && end < num_bins; end -= step) {
     const double candidate = divergence(histogram, end, num_levels);
     if (candidate < best) {
       best = candidate;

@@ -38,6 +38,10 @@ struct Weighted {
   float weight(std::size_t i) const { return importance.empty() ? 1.0f : importance[i]; }
 };
 
+// Above this squares and sums overflow, so only the plain rule applies; and a range is cut off where scale * point could overflow.
+constexpr float kLargestMeasured = 0x1p60f;
+constexpr float kLargestRange = std::numeric_limits<float>::max() / 4;
+
 struct Range {
   float min = 0, max = 0;  // always includes 0
   float magnitude() const { return std::max(-min, max); }
@@ -58,6 +62,8 @@ float code_at(float x, float scale, const CodeRange& range, float zero) {
   return std::clamp(x / scale, lo, hi) + 12582912.0f - 12582912.0f;  // q - zero
 }
 
+constexpr float kAbove = 1.05f;  // how far above the plain scale a search begins
+
 template <class Point>  // Point(x, scale): the point on the unit grid that x / scale rounds to
 double error_of(const Weighted& span, float scale, Point point) {
   return long_sum(span.x.size(), [&](std::size_t i) {
@@ -77,13 +83,15 @@ float refine(const Weighted& span, float scale, Point point) {
   return square > 0 ? static_cast<float>(cross / square) : scale;
 }
 
-// Scales from a little above `start` down to a third of it, the best one refined. Never worse than `start`.
+// Scales from above * start down to a third of it, the best one refined. Never worse than `start`.
 template <class Point, class Round>
-std::pair<float, double> search_scale(const Weighted& span, float start, Point point, Round round) {
+std::pair<float, double> search_scale(const Weighted& span, float start, float above, Point point, Round round) {
   float best = start;
   double best_error = error_of(span, start, point);
+  float last = start;
   const auto consider = [&](float scale) {
-    if (scale == best) return false;
+    if (scale == last || scale == best) return false;
+    last = scale;
     const double error = error_of(span, scale, point);
     if (!(error < best_error)) return false;
     best = scale;
@@ -91,7 +99,7 @@ std::pair<float, double> search_scale(const Weighted& span, float start, Point p
     return true;
   };
   constexpr int kSteps = 24;
-  for (int step = -1; step < kSteps; ++step) consider(round(start * std::pow(0.955f, static_cast<float>(step))));
+  for (int step = 0; step <= kSteps; ++step) consider(round(start * above * std::pow(3 * above, static_cast<float>(-step) / kSteps)));
   for (int i = 0; i < 4 && consider(round(refine(span, best, point))); ++i) {
   }
   return {best, best_error};
@@ -114,10 +122,12 @@ PlanarGrid fit_symmetric(const PlanarSpec& spec, const Weighted& span, const Ran
   grid.scale = round(start);
   if (!search) return grid;
   const auto point = [&](float x, float scale) { return code_at(x, scale, codes, zero); };
-  const auto [scale, error] = search_scale(span, grid.scale, point, round);
+  // Up to where the peak lies on the last code of the shorter side.
+  const float above = spec.is_high ? 1.05f : 1.02f * (static_cast<float>(codes.middle) - 0.5f) / static_cast<float>(codes.hi - codes.middle);
+  const auto [scale, error] = search_scale(span, grid.scale, above, point, round);
   grid.scale = scale;
   if (spec.is_high) {
-    const auto [opposite, opposite_error] = search_scale(span, -grid.scale, point, round);
+    const auto [opposite, opposite_error] = search_scale(span, -grid.scale, 2.05f, point, round);
     if (opposite_error < error) grid.scale = opposite;
   }
   return grid;
@@ -140,7 +150,7 @@ PlanarGrid fit_asymmetric(const PlanarSpec& spec, const Weighted& span, const Ra
   const int full_zero = grid.zero;
   for (int zero = std::max(0, full_zero - 1); zero <= std::min(codes.hi, full_zero + 1); ++zero) {
     const auto point = [&](float x, float scale) { return code_at(x, scale, codes, static_cast<float>(zero)); };
-    const auto [scale, error] = search_scale(span, round(start), point, round);
+    const auto [scale, error] = search_scale(span, round(start), kAbove, point, round);
     if (error < best) {
       best = error;
       grid.scale = scale;
@@ -159,9 +169,9 @@ PlanarGrid fit_point_table(const PlanarSpec& spec, const Weighted& span, const R
   if (spec.scale == ScaleType::e8m0) start = std::exp2(std::floor(std::log2(range.magnitude())) - std::floor(std::log2(table.max())));
   grid.scale = round(start);
   if (!search) return grid;
-  const auto point = [&](float x, float scale) { return table.value(table.nearest(x / scale)); };
-  grid.scale = search_scale(span, grid.scale, point, round).first;
-  if (spec.scale == ScaleType::e8m0) grid.scale = search_scale(span, round(2 * grid.scale), point, round).first;
+  const auto point = [&](float x, float scale) { return table.round(x / scale); };
+  grid.scale = search_scale(span, grid.scale, kAbove, point, round).first;
+  if (spec.scale == ScaleType::e8m0) grid.scale = search_scale(span, round(2 * grid.scale), kAbove, point, round).first;
   return grid;
 }
 
@@ -251,9 +261,14 @@ CodeRange code_range(const PlanarSpec& spec) {
   return {is_symmetric_byte ? 1 : 0, levels - 1, levels / 2};
 }
 
-PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options, float base) {
+PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& given, float base) {
   const Weighted span{x, importance};
+  FitOptions options = given;
   Range range = find_range(x);
+  if (range.magnitude() > kLargestMeasured) {
+    options.rule = FitRule::absmax;
+    range = {std::max(range.min, -kLargestRange), std::min(range.max, kLargestRange)};
+  }
   if (const float clip = clipped_at(spec, x, options); clip > 0) range = {std::max(range.min, -clip), std::min(range.max, clip)};
   const bool search = options.rule == FitRule::search || (options.rule == FitRule::automatic && spec.bits < 7);
   switch (spec.points) {

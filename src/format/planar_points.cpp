@@ -10,31 +10,6 @@ namespace nibble {
 
 namespace {
 
-constexpr float kReserved = std::numeric_limits<float>::quiet_NaN();
-
-// What the all-ones exponent means.
-enum class TopExponent {
-  numbers,             // E2M1, E2M3, E3M2: numbers like any other
-  numbers_and_one_nan, // E4M3: numbers, but all ones throughout is NaN
-  ieee,                // E5M2: infinities and NaN
-};
-
-std::vector<float> minifloat(int exponent_bits, int mantissa_bits, TopExponent top) {
-  const int bias = (1 << (exponent_bits - 1)) - 1;
-  const int top_exponent = (1 << exponent_bits) - 1, top_mantissa = (1 << mantissa_bits) - 1;
-  std::vector<float> values;
-  for (const float sign : {1.0f, -1.0f}) {
-    for (int exponent = 0; exponent <= top_exponent; ++exponent) {
-      for (int mantissa = 0; mantissa <= top_mantissa; ++mantissa) {
-        const bool reserved = exponent == top_exponent && (top == TopExponent::ieee || (top == TopExponent::numbers_and_one_nan && mantissa == top_mantissa));
-        const int whole = exponent == 0 ? mantissa : mantissa + top_mantissa + 1;
-        values.push_back(reserved ? kReserved : sign * std::ldexp(static_cast<float>(whole), std::max(exponent, 1) - bias - mantissa_bits));
-      }
-    }
-  }
-  return values;
-}
-
 std::vector<float> nf4() {
   return {-1.0f,
           -0.6961928009986877f,
@@ -66,29 +41,53 @@ std::vector<float> fp4() {
 PointTable::PointTable(std::vector<float> value_of) : value_of_(std::move(value_of)) {
   std::vector<Code> order(value_of_.size());
   std::iota(order.begin(), order.end(), Code{0});
-  std::erase_if(order, [&](Code code) { return is_reserved(code); });
   std::stable_sort(order.begin(), order.end(), [&](Code a, Code b) { return value_of_[a] < value_of_[b]; });
+  std::size_t count = 0;
   for (const Code code : order) {
-    if (!sorted_.empty() && sorted_.back() == value_of_[code]) continue;  // -0 after 0
-    sorted_.push_back(value_of_[code]);
-    code_of_.push_back(code);
+    if (count > 0 && sorted_[count - 1] == value_of_[code]) continue;  // -0 after 0
+    sorted_[count] = value_of_[code];
+    code_of_[count] = code;
+    ++count;
   }
-  for (std::size_t i = 1; i < sorted_.size(); ++i) middles_.push_back(0.5f * (sorted_[i - 1] + sorted_[i]));
+  max_ = sorted_[count - 1];
+  middles_.fill(std::numeric_limits<float>::infinity());
+  for (std::size_t i = 1; i < count; ++i) middles_[i - 1] = 0.5f * (sorted_[i - 1] + sorted_[i]);
 }
 
-bool PointTable::is_reserved(Code code) const { return std::isnan(value_of_[code]); }
+PointTable::PointTable(int exponent_bits, int mantissa_bits, int num_reserved) : minifloat_{exponent_bits, mantissa_bits, 0} {
+  const int codes_per_sign = 1 << (exponent_bits + mantissa_bits);
+  for (const float sign : {1.0f, -1.0f}) {
+    for (int code = 0; code < codes_per_sign; ++code) {
+      const int exponent = code >> mantissa_bits, mantissa = code & ((1 << mantissa_bits) - 1);
+      const int whole = exponent == 0 ? mantissa : mantissa + (1 << mantissa_bits);
+      const float value = sign * std::ldexp(static_cast<float>(whole), std::max(exponent, 1) - 1 + minifloat_.min_exponent() - mantissa_bits);
+      const bool is_reserved = code >= codes_per_sign - num_reserved;
+      value_of_.push_back(is_reserved ? std::numeric_limits<float>::quiet_NaN() : value);
+      if (!is_reserved) max_ = std::max(max_, value);
+    }
+  }
+  minifloat_.max = max_;
+}
 
-Code PointTable::nearest(float x) const {
-  const auto at = static_cast<std::size_t>(std::lower_bound(middles_.begin(), middles_.end(), x) - middles_.begin());
-  if (at < middles_.size() && x == middles_[at] && code_of_[at] % 2 == 1 && code_of_[at + 1] % 2 == 0) return code_of_[at + 1];
-  return code_of_[at];
+Code PointTable::minifloat_code(float x) const {
+  const float magnitude = round_magnitude(std::fabs(x));
+  const int mantissa_bits = minifloat_.mantissa_bits, min_exponent = minifloat_.min_exponent();
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(magnitude);
+  const int exponent = static_cast<int>(bits >> 23) - 127;
+  int code;
+  if (exponent < min_exponent) {
+    code = static_cast<int>(std::ldexp(magnitude, mantissa_bits - min_exponent));
+  } else {
+    code = ((exponent - min_exponent + 1) << mantissa_bits) | static_cast<int>((bits & 0x7fffffu) >> (23 - mantissa_bits));
+  }
+  const bool is_negative = x < 0 && code != 0;
+  return static_cast<Code>(is_negative ? code + static_cast<int>(value_of_.size() / 2) : code);
 }
 
 const PointTable* point_table(PlanarPoints points) {
   static const PointTable kNf4(nf4()), kFp4(fp4());
-  static const PointTable kE2M1(minifloat(2, 1, TopExponent::numbers)), kE2M3(minifloat(2, 3, TopExponent::numbers)),
-      kE3M2(minifloat(3, 2, TopExponent::numbers)), kE4M3(minifloat(4, 3, TopExponent::numbers_and_one_nan)),
-      kE5M2(minifloat(5, 2, TopExponent::ieee));
+  // Reserved: E4M3 one NaN, E5M2 infinity and three NaNs.
+  static const PointTable kE2M1(2, 1, 0), kE2M3(2, 3, 0), kE3M2(3, 2, 0), kE4M3(4, 3, 1), kE5M2(5, 2, 4);
   switch (points) {
     case PlanarPoints::nf4: return &kNf4;
     case PlanarPoints::fp4: return &kFp4;

@@ -51,17 +51,36 @@ std::vector<std::size_t> cells(const SortedSpan& span, const std::vector<double>
   return begin;
 }
 
+double cell_error(const SortedSpan& span, double point, std::size_t a, std::size_t b) {
+  return (span.wxx[b] - span.wxx[a]) - 2 * point * (span.wx[b] - span.wx[a]) + point * point * (span.w[b] - span.w[a]);
+}
+
 double error_of(const SortedSpan& span, const std::vector<double>& points) {
   const auto begin = cells(span, points);
   double error = 0;
-  for (std::size_t k = 0; k < points.size(); ++k) {
-    const std::size_t a = begin[k], b = begin[k + 1];
-    error += (span.wxx[b] - span.wxx[a]) - 2 * points[k] * (span.wx[b] - span.wx[a]) + points[k] * points[k] * (span.w[b] - span.w[a]);
-  }
+  for (std::size_t k = 0; k < points.size(); ++k) error += cell_error(span, points[k], begin[k], begin[k + 1]);
   return error;
 }
 
-// Lloyd's iterations (1957); empty cells keep their point.
+// A point whose cell is empty moves to the far end of the cell with the largest error; false when there is none to improve.
+bool revive_empty_cell(const SortedSpan& span, std::vector<double>& points, const std::vector<std::size_t>& begin) {
+  std::size_t empty = points.size(), worst = 0;
+  double worst_error = 0;
+  for (std::size_t k = 0; k < points.size(); ++k) {
+    if (!(span.w[begin[k + 1]] - span.w[begin[k]] > 0)) empty = k;
+    const double error = cell_error(span, points[k], begin[k], begin[k + 1]);
+    if (error > worst_error) {
+      worst_error = error;
+      worst = k;
+    }
+  }
+  if (empty == points.size() || !(worst_error > 1e-12 * span.wxx.back())) return false;
+  const double low = static_cast<double>(span.x[begin[worst]]), high = static_cast<double>(span.x[begin[worst + 1] - 1]);
+  points[empty] = points[worst] - low > high - points[worst] ? low : high;
+  return true;
+}
+
+// Lloyd's iterations (1957).
 void improve(const SortedSpan& span, std::vector<double>& points) {
   for (int iteration = 0; iteration < 50; ++iteration) {
     const auto begin = cells(span, points);
@@ -73,8 +92,9 @@ void improve(const SortedSpan& span, std::vector<double>& points) {
       moved = std::max(moved, std::fabs(mean - points[k]));
       points[k] = mean;
     }
+    const bool revived = revive_empty_cell(span, points, begin);
     std::sort(points.begin(), points.end());
-    if (!(moved > 1e-6 * (points.back() - points.front()))) break;
+    if (!revived && !(moved > 1e-6 * (points.back() - points.front()))) break;
   }
 }
 

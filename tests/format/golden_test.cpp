@@ -4,14 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <ostream>
 #include <span>
 
+#include "format/format_printer.h"
 #include "format/quantized_tensor.h"
 
 namespace nibble {
-
-void PrintTo(const FormatPtr& format, std::ostream* out) { *out << format->name(); }
 
 namespace {
 

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "format/planar_format.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "base/random.h"
+#include "format/planar_points.h"
+#include "format/quantized_tensor.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+std::string name_of(std::string_view spelling) { return find_format(spelling)->name(); }
+
+std::string refusal_of(std::string_view spelling) {
+  try {
+    find_format(spelling);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
+    return error.what();
+  }
+  return "accepted";
+}
+
+struct Encoded {
+  QuantizedTensor tensor;
+  std::vector<float> decoded;
+};
+
+Encoded encode(std::string_view spelling, const std::vector<float>& x, FitRule rule = FitRule::absmax, std::uint64_t rows = 1) {
+  const FormatPtr format = find_format(spelling);
+  const std::uint64_t cols = x.size() / rows;
+  QuantizedTensor tensor(format, rows, cols);
+  const FitOptions options{.rule = rule};
+  tensor.tensor_grid = format->prepare(x, rows, cols, {}, options);
+  format->pack_tensor(tensor.tensor_grid.get(), tensor.row(0));
+  for (std::uint64_t row = 0; row < rows; ++row)
+    format->encode_row(std::span(x).subspan(row * cols, cols), {}, tensor.tensor_grid.get(), row, options, tensor.row(row));
+  auto decoded = tensor.view().decode();
+  return {std::move(tensor), std::move(decoded)};
+}
+
+float as_float(std::span<const std::byte> bytes) {
+  float value;
+  std::memcpy(&value, bytes.data(), 4);
+  return value;
+}
+
+TEST(PlanarSpelling, CanonicalNames) {
+  EXPECT_EQ(name_of("int4"), "int4:g128");
+  EXPECT_EQ(name_of("INT4:G32:ASYM"), "int4:g32:asym");
+  EXPECT_EQ(name_of("int4:asym:g32"), "int4:g32:asym");
+  EXPECT_EQ(name_of("int4:g128:f16"), "int4:g128");
+  EXPECT_EQ(name_of("int4:g128:f32"), "int4:g128:f32");
+  EXPECT_EQ(name_of("int8"), "int8:row");
+  EXPECT_EQ(name_of("int8:row:f32:sym"), "int8:row");
+  EXPECT_EQ(name_of("int8:tensor:asym"), "int8:tensor:asym");
+  EXPECT_EQ(name_of("nf4"), "nf4:g64");
+  EXPECT_EQ(name_of("nf4:s8"), "nf4:g64:s8");
+  EXPECT_EQ(name_of("mxfp8"), "fp8:g32:e8m0");
+  EXPECT_EQ(name_of("mxfp6_e3m2"), "fp6_e3m2:g32:e8m0");
+  EXPECT_EQ(name_of("fp8_e4m3:row"), "fp8:row");
+  EXPECT_EQ(name_of("table4"), "table4:row");
+  EXPECT_EQ(name_of("mxfp4"), "mxfp4");  // the block format keeps its name
+}
+
+TEST(PlanarSpelling, PrintedSpecsParseToThemselves) {
+  int count = 0;
+  for (int points = 0; points <= static_cast<int>(PlanarPoints::table); ++points)
+    for (unsigned bits = 1; bits <= 8; ++bits)
+      for (const bool is_unsigned : {false, true})
+        for (const bool is_asymmetric : {false, true})
+          for (const bool is_high : {false, true})
+            for (const PlanarGrain grain : {PlanarGrain::group, PlanarGrain::row, PlanarGrain::tensor})
+              for (int scale = 0; scale <= static_cast<int>(ScaleType::s8); ++scale) {
+                const PlanarSpec spec{static_cast<PlanarPoints>(points), bits, is_unsigned, is_asymmetric, is_high, grain,
+                                      grain == PlanarGrain::group ? 48u : 0u, static_cast<ScaleType>(scale)};
+                std::optional<PlanarSpec> parsed;
+                try {
+                  parsed = parse_planar(planar_name(spec));
+                } catch (const Error&) {
+                  continue;  // a combination that makes no sense
+                }
+                if (!parsed || parsed->bits != bits || parsed->is_unsigned != is_unsigned) continue;  // bits that these points do not have
+                EXPECT_EQ(*parsed, spec) << planar_name(spec);
+                ++count;
+              }
+  EXPECT_GT(count, 500);
+}
+
+TEST(PlanarSpelling, RefusalsSayWhy) {
+  EXPECT_EQ(refusal_of("int1:g32"), "format int1:g32: one bit is an integer only with a zero point (add :asym); {-1, 1} is called binary");
+  EXPECT_EQ(refusal_of("nf4:asym"), "format nf4:asym: only integers have zero points; leave out asym");
+  EXPECT_EQ(refusal_of("int4:g0"), "format int4:g0: a group has 1 to 1048576 columns: g0");
+  EXPECT_EQ(refusal_of("int4:g99999999999"), "format int4:g99999999999: a group has 1 to 1048576 columns: g99999999999");
+  EXPECT_EQ(refusal_of("int4:g32:row"), "format int4:g32:row: the grain is given twice");
+  EXPECT_EQ(refusal_of("int4:"), "format int4:: unknown option; options are g<N>, row, tensor, asym, high, f32, f16, bf16, e8m0, s6, s8: ''");
+  EXPECT_EQ(refusal_of("int3:high"), "format int3:high: high is a form of symmetric int2");
+  EXPECT_EQ(refusal_of("int4:row:s8"), "format int4:row:s8: two-level scales need groups, for example g64");
+  EXPECT_EQ(refusal_of("table4:tensor"), "format table4:tensor: a table belongs to a row or a group");
+  EXPECT_NE(refusal_of("int9:g32").find("no format has this name"), std::string::npos);
+}
+
+TEST(PlanarInteger, SymmetricByteUsesAmaxOver127) {
+  const auto [tensor, y] = encode("int8:row", {-2.5f, 1.0f, 0.0f, 2.54f});
+  const float scale = 2.54f / 127.0f;
+  EXPECT_EQ(as_float(tensor.planes[1]), scale);
+  EXPECT_EQ(std::to_integer<int>(tensor.planes[0][0]), 128 - 125);
+  EXPECT_EQ(std::to_integer<int>(tensor.planes[0][2]), 128);
+  EXPECT_EQ(std::to_integer<int>(tensor.planes[0][3]), 255);
+  EXPECT_EQ(y[2], 0.0f);
+  EXPECT_EQ(y[3], 127 * scale);
+}
+
+TEST(PlanarInteger, NarrowSymmetricUsesTheWholeRange) {
+  // amax / (2^(b-1) - 1/2): -7.5 rounds to the even -8, 7.5 to 8 and is cut to 7.
+  const auto [tensor, y] = encode("int4:row", {-7.5f, 7.5f, 1.0f, -0.4f});
+  EXPECT_EQ(as_float(tensor.planes[1]), 1.0f);
+  EXPECT_EQ(y, (std::vector<float>{-8, 7, 1, 0}));
+  EXPECT_EQ(tensor.planes[0][0], std::byte{0xf0});  // low half first: -8 -> 0, 7 -> 15
+  EXPECT_EQ(tensor.planes[0][1], std::byte{0x89});
+}
+
+TEST(PlanarInteger, AsymmetricZeroIsExact) {
+  // The range [-2.5, 3] in 255 steps; zero point round(2.5 / scale) = 116.
+  const auto [tensor, y] = encode("uint8:tensor:asym", {3.0f, 0.0f, -2.5f});
+  EXPECT_EQ(as_float(tensor.planes[1]), 3.0f / 255 + 2.5f / 255);
+  EXPECT_EQ(std::to_integer<int>(tensor.planes[2][0]), 116);
+  EXPECT_EQ(std::to_integer<int>(tensor.planes[0][0]), 255);
+  EXPECT_EQ(std::to_integer<int>(tensor.planes[0][1]), 116);
+  EXPECT_EQ(std::to_integer<int>(tensor.planes[0][2]), 0);
+  EXPECT_EQ(y[1], 0.0f);
+  // Signed and unsigned spellings store the same bytes and number them differently.
+  EXPECT_EQ(encode("int8:tensor:asym", {3.0f, 0.0f, -2.5f}).tensor.planes, tensor.planes);
+  const auto first = [](std::string_view name) { return dynamic_cast<const PlanarFormat&>(*find_format(name)).first_integer(); };
+  EXPECT_EQ(first("int8:tensor:asym"), -128);
+  EXPECT_EQ(first("uint8:tensor:asym"), 0);
+}
+
+TEST(PlanarInteger, RangeAlwaysIncludesZero) {
+  const auto [tensor, y] = encode("int4:row:asym", {15.0f, 12.0f, 14.0f, 0.0f});
+  EXPECT_EQ(as_float(tensor.planes[1]), 1.0f);
+  EXPECT_EQ(y, (std::vector<float>{15, 12, 14, 0}));
+  const auto negative = encode("int4:row:asym", {-15.0f, -12.0f, -14.0f, -11.0f});
+  EXPECT_EQ(negative.decoded, (std::vector<float>{-15, -12, -14, -11}));
+}
+
+TEST(PlanarInteger, TwoFormsOfTwoBits) {
+  EXPECT_EQ(encode("int2:row", {-1.5f, 1.5f, 0.4f, 1.0f}).decoded, (std::vector<float>{-2, 1, 0, 1}));
+  EXPECT_EQ(encode("int2:row:high", {-1.0f, 2.0f, 0.4f, 1.0f}).decoded, (std::vector<float>{-1, 2, 0, 1}));
+  EXPECT_EQ(encode("int2:row:high", {1.0f, -2.0f, -0.4f, -1.0f}).decoded, (std::vector<float>{1, -2, 0, -1}));  // a negative scale
+}
+
+TEST(PlanarInteger, ShortLastGroupHasItsOwnGrid) {
+  std::vector<float> x(7, 0.75f);
+  x[6] = 75.0f;
+  const auto [tensor, y] = encode("int3:g3:f32", x);
+  ASSERT_EQ(tensor.specs[1].shape, (Shape{1, 3}));
+  EXPECT_EQ(tensor.planes[0].size(), 3u);  // 21 bits
+  for (std::size_t i = 0; i < 6; ++i) EXPECT_FLOAT_EQ(y[i], 0.75f / 3.5f * 3);
+  EXPECT_FLOAT_EQ(y[6], 75.0f / 3.5f * 3);
+}
+
+TEST(PlanarScales, TinyGroupsKeepAScaleAndHugeOnesAFiniteOne) {
+  const auto tiny = encode("int8:g4", {1e-6f, -2e-6f, 0.0f, 3e-6f});
+  EXPECT_NEAR(tiny.decoded[3], 3e-6f, 1e-7f);  // the scale is the smallest half, 2^-24; codes reach 50
+  const auto huge = encode("int4:g4", {1e9f, -1e9f, 0.0f, 1.0f});
+  EXPECT_EQ(huge.decoded[0], 7 * 65504.0f);
+}
+
+TEST(PlanarScales, PowersOfTwoFollowTheMicroscalingRule) {
+  // OCP: 2^(floor(log2 amax) - emax); amax = 448 with E4M3 (emax 8) gives 1.
+  const auto [tensor, y] = encode("fp8:g4:e8m0", {448.0f, 1.0f, -0.5f, 0.0f});
+  EXPECT_EQ(std::to_integer<int>(tensor.planes[1][0]), 127);
+  EXPECT_EQ(y, (std::vector<float>{448, 1, -0.5f, 0}));
+}
+
+TEST(PlanarScales, TwoLevelScalesAreMultiplesOfTheRowsBase) {
+  std::vector<float> x;
+  for (int group = 0; group < 4; ++group)
+    for (int i = 0; i < 64; ++i) x.push_back(static_cast<float>(std::sin(i * 0.7 + group)) * static_cast<float>(group + 1));
+  const auto [tensor, y] = encode("int4:g64:s8", x);
+  ASSERT_EQ(tensor.specs[2].suffix, "base");
+  EXPECT_EQ(std::to_integer<int>(tensor.planes[1][3]), 255);  // the largest scale
+  EXPECT_NEAR(std::to_integer<int>(tensor.planes[1][0]), 64, 1);
+  EXPECT_DOUBLE_EQ(find_format("int4:g64:s8")->info().bits_per_weight, 4.125);
+  EXPECT_DOUBLE_EQ(find_format("int4:g64:s6:asym")->info().bits_per_weight, 4 + 6.0 / 64 + 4.0 / 64);
+  double error = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) error = std::max(error, static_cast<double>(std::fabs(x[i] - y[i])));
+  EXPECT_LT(error, 4 / 7.5 * 0.52);
+}
+
+TEST(PlanarTernary, ThreeRules) {
+  const std::vector<float> x{1.0f, -0.6f, 0.2f, -0.2f, 0.1f, 0.9f, -0.1f, 0.3f};  // mean |x| = 0.425
+  const auto absmean = encode("ternary:row", x, FitRule::absmean);
+  EXPECT_FLOAT_EQ(as_float(absmean.tensor.planes[1]), 0.425f);
+  EXPECT_FLOAT_EQ(absmean.decoded[7], 0.425f);  // 0.3 / 0.425 rounds to 1
+  // Ternary Weight Networks: |x| > 0.7 * 0.425 = 0.2975 are kept: 1, 0.6, 0.9, 0.3; their mean is 0.7.
+  const auto threshold = encode("ternary:row", x, FitRule::threshold);
+  EXPECT_FLOAT_EQ(as_float(threshold.tensor.planes[1]), 0.7f);
+  EXPECT_FLOAT_EQ(threshold.decoded[7], 0.7f);  // kept, though nearer to 0
+  EXPECT_EQ(threshold.decoded[2], 0.0f);
+  // The exact optimum keeps three: (1 + 0.9 + 0.6)^2 / 3 = 2.083 beats 1.9^2 / 2 = 1.805 and 2.8^2 / 4 = 1.96.
+  const auto search = encode("ternary:row", x, FitRule::search);
+  EXPECT_FLOAT_EQ(as_float(search.tensor.planes[1]), 2.5f / 3);
+}
+
+TEST(PlanarTernary, ReservedCodeIsADefect) {
+  auto [tensor, y] = encode("ternary:row", {1.0f, -1.0f, 0.0f, 1.0f});
+  EXPECT_EQ(find_format("ternary:row")->find_defect(tensor.view().row(0), 4), std::nullopt);
+  tensor.planes[0][0] |= std::byte{3 << 4};
+  EXPECT_EQ(find_format("ternary:row")->find_defect(tensor.view().row(0), 4), "the code is reserved at column 2");
+}
+
+TEST(PlanarBinary, ScaleIsTheMeanMagnitude) {
+  const auto [tensor, y] = encode("binary:row", {1.0f, -3.0f, 0.5f, -0.5f});
+  EXPECT_EQ(y, (std::vector<float>{1.25f, -1.25f, 1.25f, -1.25f}));
+  EXPECT_EQ(tensor.planes[0][0], std::byte{0b0101});
+}
+
+TEST(PlanarPointTables, EveryPointIsItsOwnNearest) {
+  for (const auto points : {PlanarPoints::nf4, PlanarPoints::fp4, PlanarPoints::e2m1, PlanarPoints::fp6_e2m3, PlanarPoints::fp6_e3m2,
+                            PlanarPoints::fp8_e4m3, PlanarPoints::fp8_e5m2}) {
+    const PointTable& table = *point_table(points);
+    const Code num_codes = points <= PlanarPoints::e2m1 ? 16 : points <= PlanarPoints::fp6_e3m2 ? 64 : 256;
+    for (Code code = 0; code < num_codes; ++code) {
+      if (table.is_reserved(code)) continue;
+      EXPECT_EQ(table.value(table.nearest(table.value(code))), table.value(code)) << static_cast<int>(points) << " " << code;
+      EXPECT_EQ(table.round(table.value(code)), table.value(code));
+    }
+    // Random numbers against all codes.
+    Random random(1);
+    for (int i = 0; i < 2000; ++i) {
+      const float x = static_cast<float>(random.normal() * (i % 2 == 0 ? 1.0 : 0.4) * static_cast<double>(table.max()));
+      const float chosen = table.value(table.nearest(x));
+      EXPECT_EQ(chosen, table.round(x));
+      for (Code code = 0; code < num_codes; ++code) {
+        if (table.is_reserved(code)) continue;
+        ASSERT_LE(std::fabs(chosen - x), std::fabs(table.value(code) - x)) << x;
+      }
+    }
+  }
+}
+
+TEST(PlanarPointTables, LargestValuesAndTies) {
+  EXPECT_EQ(point_table(PlanarPoints::e2m1)->max(), 6.0f);
+  EXPECT_EQ(point_table(PlanarPoints::fp6_e2m3)->max(), 7.5f);
+  EXPECT_EQ(point_table(PlanarPoints::fp6_e3m2)->max(), 28.0f);
+  EXPECT_EQ(point_table(PlanarPoints::fp8_e4m3)->max(), 448.0f);
+  EXPECT_EQ(point_table(PlanarPoints::fp8_e5m2)->max(), 57344.0f);
+  EXPECT_EQ(point_table(PlanarPoints::e2m1)->round(5.0f), 4.0f);   // between 4 (code 6) and 6 (code 7)
+  EXPECT_EQ(point_table(PlanarPoints::e2m1)->round(-2.5f), -2.0f);
+  EXPECT_EQ(point_table(PlanarPoints::fp8_e4m3)->round(0x1p-10f), 0.0f);  // half of the smallest subnormal
+  EXPECT_EQ(point_table(PlanarPoints::fp8_e4m3)->nearest(0x1.8p-9f), 2u);  // between 1 and 2
+  EXPECT_EQ(point_table(PlanarPoints::fp8_e4m3)->nearest(-0x1p-20f), 0u);  // no negative zero
+  EXPECT_TRUE(point_table(PlanarPoints::fp8_e4m3)->is_reserved(0x7f));
+  EXPECT_TRUE(point_table(PlanarPoints::fp8_e5m2)->is_reserved(0xfc));
+}
+
+TEST(PlanarLearned, TableFindsTheClusters) {
+  std::vector<float> x;
+  Random random(3);
+  for (int i = 0; i < 400; ++i) x.push_back(static_cast<float>(std::array{-1.0, -0.25, 0.5, 2.0}[static_cast<std::size_t>(i % 4)] + 0.001 * random.normal()));
+  const auto [tensor, y] = encode("table2:row:f32", x, FitRule::automatic);
+  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], y[i], 0.006f);
+  ASSERT_EQ(tensor.specs[1].suffix, "table");
+  EXPECT_EQ(tensor.specs[1].shape, (Shape{1, 1, 4}));
+}
+
+TEST(PlanarLearned, ImportanceMovesThePoints) {
+  // Three values, two of them important, on a table of four: all exact; on the weighted mean when they must share.
+  const FormatPtr format = find_format("table2:row:f32");
+  std::vector<float> x{0, 1, 2, 3, 10, 11}, importance{0, 1, 1, 1, 100, 100};
+  float table[4];
+  const auto& spec = dynamic_cast<const PlanarFormat&>(*format).spec();
+  fit_table(spec, x, importance, {}, table);
+  EXPECT_EQ(table[2], 10.0f);
+  EXPECT_EQ(table[3], 11.0f);
+}
+
+TEST(PlanarClips, PercentileCutsTheTails) {
+  std::vector<float> x(1000, 0.01f);
+  x[3] = 1.27f;
+  QuantizedTensor tensor(find_format("int8:row"), 1, 1000);
+  tensor.format->encode_row(x, {}, nullptr, 0, {.rule = FitRule::percentile, .percentile = 99.0}, tensor.row(0));
+  EXPECT_FLOAT_EQ(as_float(tensor.planes[1]), 0.01f / 127);
+}
+
+TEST(PlanarClips, EntropyCutsALoneOutlierAndKeepsAUniformRange) {
+  std::vector<float> uniform(20000), outlier(20000);
+  Random random(5);
+  for (std::size_t i = 0; i < uniform.size(); ++i) {
+    uniform[i] = static_cast<float>(random.uniform() * 2 - 1);
+    outlier[i] = static_cast<float>(random.normal());
+  }
+  outlier[0] = 100.0f;
+  EXPECT_GT(as_float(encode("int8:row", uniform, FitRule::entropy).tensor.planes[1]), 0.95f / 127);
+  EXPECT_LT(as_float(encode("int8:row", outlier, FitRule::entropy).tensor.planes[1]), 10.0f / 127);
+}
+
+}  // namespace
+}  // namespace nibble
