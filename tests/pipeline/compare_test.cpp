@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/compare.h"
+
+#include <gtest/gtest.h>
+
+#include "pipeline/models.h"
+
+namespace nibble {
+namespace {
+
+std::string long_text() {
+  std::string text;
+  for (int i = 0; i < 60; ++i) text += "Number " + std::to_string(i * i) + " follows. ";
+  return text;
+}
+
+CompareOptions quick(std::vector<std::string> formats, const ScratchDirectory& scratch) {
+  CompareOptions options;
+  options.formats = std::move(formats);
+  options.windows = {Protocol::llama_cpp, 64, 2};
+  options.speed.prompt_tokens = 8;
+  options.speed.generated_tokens = 2;
+  options.speed.repetitions = 1;
+  options.scratch = scratch.path();
+  return options;
+}
+
+TEST(Compare, JudgesEveryFormatAgainstTheOriginal) {
+  ScratchDirectory scratch;
+  ThreadPool pool(2);
+  const Checkpoint original = Checkpoint::open(small_synth(scratch, pool));
+  const Comparison comparison = compare_formats(original, long_text(), quick({"bf16", "q8_0", "int2:g32"}, scratch), pool);
+  ASSERT_EQ(comparison.formats.size(), 3u);
+  EXPECT_EQ(comparison.original_format, "bf16");
+  EXPECT_EQ(comparison.formats[0].format, "bf16");
+  EXPECT_LT(comparison.formats[0].divergence.kl_mean, 1e-6);  // the same weights
+  EXPECT_GT(comparison.formats[2].divergence.kl_mean, comparison.formats[1].divergence.kl_mean);
+  EXPECT_LT(comparison.formats[2].summary.linear_bits_per_weight, 3);
+  EXPECT_LT(comparison.formats[1].summary.output_bytes, comparison.original_bytes);
+  for (const ComparedFormat& format : comparison.formats) {
+    EXPECT_GT(format.prefill, 0);
+    EXPECT_GT(format.decode, 0);
+  }
+  EXPECT_EQ(scratch.num_entries(), 1u);  // temporary models are gone
+}
+
+TEST(Compare, JudgesAllNamesBeforeItBegins) {
+  ScratchDirectory scratch;
+  ThreadPool pool(2);
+  const Checkpoint original = Checkpoint::open(small_synth(scratch, pool));
+  CompareOptions options = quick({"q8_0", "q9_9"}, scratch);
+  options.progress = [](const Progress&) {
+    ADD_FAILURE() << "work began";
+    return true;
+  };
+  EXPECT_NE(error_of([&] { compare_formats(original, long_text(), options, pool); }).find("q9_9"), std::string::npos);
+  EXPECT_EQ(error_of([&] { compare_formats(original, long_text(), quick({}, scratch), pool); }),
+            "no formats to compare; name some, as in -f q8_0,q4_k_m");
+  EXPECT_EQ(scratch.num_entries(), 1u);
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/inspect.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "pipeline/models.h"
+
+namespace nibble {
+namespace {
+
+TEST(Inspect, DescribesBothContainers) {
+  ScratchDirectory scratch;
+  ThreadPool pool(2);
+  quantize_to(kGroupedModel, "q8_0", scratch / "m.gguf", pool);
+  for (const auto& path : {kGroupedModel, scratch / "m.gguf"}) {
+    const ModelInfo info = describe_model(Checkpoint::open(path));
+    EXPECT_EQ(info.architecture, "llama");
+    EXPECT_EQ(info.layers, 2u);
+    EXPECT_EQ(info.hidden, 64u);
+    EXPECT_EQ(info.vocabulary, 256u);
+    EXPECT_EQ(info.bytes, std::filesystem::file_size(path == kGroupedModel ? path / "model.safetensors" : path));
+  }
+  // 2 * 256 * 64 + 2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 96 + 2 * 64) + 64, counted by hand.
+  EXPECT_EQ(describe_model(Checkpoint::open(kGroupedModel)).parameters, 94528u);
+}
+
+TEST(Inspect, StatisticsOfKnownNumbers) {
+  ScratchDirectory scratch;
+  const auto model = edited_copy(kGroupedModel, "model.layers.0.mlp.up_proj.weight", scratch / "m", [](std::span<float> values) {
+    // Half -1, half +1; then one value that stands out and one that is no number.
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = i % 2 == 0 ? -1.0f : 1.0f;
+    values[100] = 9;
+    values[102] = std::nanf("");
+  });
+  const Checkpoint checkpoint = Checkpoint::open(model);
+  const StoredTensor& tensor = checkpoint.tensor("model.layers.0.mlp.up_proj.weight");
+  ThreadPool one(1), four(4);
+  const TensorStatistics s = measure_statistics(checkpoint, tensor, one);
+  const double n = 96 * 64 - 1, mean = (1 + 9 + 1) / n;  // 3070 times -1, 3072 times 1, one 9
+  EXPECT_EQ(s.count, 96u * 64 - 1);
+  EXPECT_EQ(s.not_finite, 1u);
+  EXPECT_NEAR(s.mean, mean, 1e-12);
+  const double variance = (6142 + 81) / n - mean * mean;
+  EXPECT_NEAR(s.deviation, std::sqrt(variance), 1e-12);
+  const double fourth = (3070 * std::pow(1 + mean, 4) + 3072 * std::pow(1 - mean, 4) + std::pow(9 - mean, 4)) / n;
+  EXPECT_NEAR(s.kurtosis, fourth / (variance * variance), 1e-9);
+  EXPECT_EQ(s.absmax, 9);
+  EXPECT_EQ(s.minimum, -1);
+  EXPECT_DOUBLE_EQ(s.asymmetry, 0.8);
+  EXPECT_DOUBLE_EQ(s.beyond_6_sigma, 1 / n);
+  const TensorStatistics t = measure_statistics(checkpoint, tensor, four);
+  EXPECT_EQ(s.mean, t.mean);
+  EXPECT_EQ(s.kurtosis, t.kurtosis);
+}
+
+TEST(Check, FindsWhatNoWriterShouldHaveStored) {
+  ScratchDirectory scratch;
+  ThreadPool pool(2);
+  quantize_to(kGroupedModel, "q8_0", scratch / "m.gguf", pool);
+  CheckResult result = check_checkpoint(Checkpoint::open(scratch / "m.gguf"), 10, pool, {});
+  EXPECT_EQ(result.total, 0u);
+  EXPECT_EQ(result.tensors, 22u);  // one of them the rope divisors
+
+  std::string file = read_text(scratch / "m.gguf");
+  const StoredTensor tensor = [&] {
+    const Checkpoint checkpoint = Checkpoint::open(scratch / "m.gguf");
+    return checkpoint.tensor("blk.0.ffn_up.weight");
+  }();
+  // Row 7's first scale becomes an infinite half.
+  const std::size_t at = tensor.offset + 7 * (64 / 32) * 34;
+  file[at] = '\x00';
+  file[at + 1] = '\x7c';
+  scratch.write("bad.gguf", file);
+  result = check_checkpoint(Checkpoint::open(scratch / "bad.gguf"), 10, pool, {});
+  ASSERT_EQ(result.total, 1u);
+  EXPECT_EQ(result.defects[0].tensor, "blk.0.ffn_up.weight");
+  EXPECT_EQ(result.defects[0].row, 7u);
+  EXPECT_FALSE(result.defects[0].what.empty());
+}
+
+}  // namespace
+}  // namespace nibble

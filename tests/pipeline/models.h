@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Models that the tests of the pipeline work on.
+#pragma once
+
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "base/scratch_directory.h"
+#include "base/thread_pool.h"
+#include "io/checkpoint.h"
+#include "io/checkpoint_writer.h"
+#include "nibble/error.h"
+#include "pipeline/quantize_model.h"
+#include "pipeline/synth.h"
+
+namespace nibble {
+
+inline const std::filesystem::path kGroupedModel = NIBBLE_SOURCE_DIR "/tests/data/tiny_gqa_llama3rope";  // f32, rope scaling, grouped heads
+inline const std::filesystem::path kTiedModel = NIBBLE_SOURCE_DIR "/tests/data/tiny_tied";               // f16, the embedding is the head
+
+// A model of random weights with rows of 256 and 512 and a tokenizer, tied.
+inline std::filesystem::path small_synth(const ScratchDirectory& scratch, ThreadPool& pool) {
+  SynthShape shape{.name = "small", .hidden = 256, .intermediate = 512, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 64, .vocab = 300,
+                   .context = 128, .tied = true};
+  synthesize_model(shape, {.output = scratch / "small"}, pool, {});
+  return scratch / "small";
+}
+
+inline QuantizeSummary quantize_to(const std::filesystem::path& model, const std::string& format, const std::filesystem::path& output, ThreadPool& pool) {
+  QuantizeModelOptions options;
+  options.recipe = find_recipe(format);
+  options.output = output;
+  return quantize_model(Checkpoint::open(model), options, pool, {});
+}
+
+inline std::string error_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+// Copies a directory model, letting `edit` change the values of one tensor (as f32).
+inline std::filesystem::path edited_copy(const std::filesystem::path& model, const std::string& tensor, const std::filesystem::path& output,
+                                         const std::function<void(std::span<float>)>& edit) {
+  const Checkpoint source = Checkpoint::open(model);
+  std::vector<PlannedTensor> plan;
+  for (const StoredTensor& stored : source.tensors()) plan.push_back({stored.name, stored.shape, find_format("f32")});
+  const auto writer = make_directory_writer(output, {{"config.json", source.config_json()}}, plan);
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const StoredTensor& stored = source.tensors()[i];
+    std::vector<float> values = stored.view.decode();
+    if (stored.name == tensor) edit(values);
+    QuantizedTensor raw(find_format("f32"), stored.view.rows, stored.view.cols);
+    std::memcpy(raw.planes[0].data(), values.data(), values.size() * sizeof(float));
+    writer->write_rows(i, raw.view());
+  }
+  writer->finish();
+  return output;
+}
+
+}  // namespace nibble

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What quantize_model refuses, in which words, and that nothing is left behind.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "pipeline/models.h"
+
+namespace nibble {
+namespace {
+
+class QuantizeRefuses : public ::testing::Test {
+ protected:
+  std::string error(const std::filesystem::path& model, QuantizeModelOptions options) {
+    return error_of([&] { quantize_model(Checkpoint::open(model), options, pool_, {}); });
+  }
+  ThreadPool pool_{2};
+  ScratchDirectory scratch_;
+};
+
+TEST_F(QuantizeRefuses, WeightsThatAreNoNumbers) {
+  const auto model = edited_copy(kGroupedModel, "model.layers.1.mlp.up_proj.weight", scratch_ / "nan", [](std::span<float> values) {
+    values[64 * 5 + 9] = std::nanf("");
+  });
+  for (const char* output : {"out.gguf", "out"}) {
+    const std::string expected = "model.safetensors: tensor 'model.layers.1.mlp.up_proj.weight' holds NaN, which no format can store; repair or retrain "
+                                 "the model: row 5, column 9";
+    EXPECT_EQ(error(model, {.recipe = find_recipe("q8_0"), .output = scratch_ / output}), expected);
+    EXPECT_EQ(scratch_.num_entries(), 1u);  // the model alone
+  }
+}
+
+TEST_F(QuantizeRefuses, ARowOfQIsNamedAsTheSourceHasIt) {
+  const auto model = edited_copy(kGroupedModel, "model.layers.0.self_attn.q_proj.weight", scratch_ / "nan", [](std::span<float> values) {
+    values[64 * 9 + 2] = INFINITY;
+  });
+  EXPECT_EQ(error(model, {.recipe = find_recipe("q8_0"), .output = scratch_ / "out.gguf"}),
+            "model.safetensors: tensor 'model.layers.0.self_attn.q_proj.weight' holds an infinite value, which no format can store; repair or retrain the "
+            "model: row 9, column 2");
+}
+
+TEST_F(QuantizeRefuses, PlanarFormatsInGguf) {
+  EXPECT_EQ(error(kGroupedModel, {.recipe = find_recipe("int4:g32"), .output = scratch_ / "out.gguf"}),
+            "a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a block format such as q4_k: "
+            "int4:g32 for 'blk.0.attn_q.weight' by recipe 'int4:g32'");
+}
+
+TEST_F(QuantizeRefuses, RoundingTwice) {
+  quantize_to(kGroupedModel, "q8_0", scratch_ / "q.gguf", pool_);
+  QuantizeModelOptions options{.recipe = find_recipe("q4_0"), .output = scratch_ / "again.gguf"};
+  EXPECT_EQ(error(scratch_ / "q.gguf", options),
+            "q.gguf: tensor 'token_embd.weight' is quantized already, and rounding it again adds to its loss; start from the original model, or insist "
+            "with --allow-requantize: q8_0 to q4_0");
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "again.gguf"));
+  options.allow_requantize = true;
+  EXPECT_EQ(error(scratch_ / "q.gguf", options), "no error");
+}
+
+TEST_F(QuantizeRefuses, SubstitutionsWhenStrict) {
+  EXPECT_EQ(error(kGroupedModel, {.recipe = find_recipe("q4_k"), .output = scratch_ / "out.gguf", .strict = true}),
+            "q4_k cannot hold tensor 'token_embd.weight', whose rows are not multiples of 256 (--strict): 64 columns");
+}
+
+TEST_F(QuantizeRefuses, ToReplaceTheModelItReads) {
+  const std::filesystem::path copy = scratch_ / "copy";
+  std::filesystem::copy(kGroupedModel, copy);
+  EXPECT_EQ(error(copy, {.recipe = find_recipe("f16"), .output = copy}),
+            "the output would take the place of the model that is read; choose another name: " + copy.string());
+  quantize_to(copy, "f32", scratch_ / "m.gguf", pool_);
+  EXPECT_EQ(error(scratch_ / "m.gguf", {.recipe = find_recipe("f16"), .output = scratch_ / "m.gguf"}),
+            "the output would take the place of the model that is read; choose another name: " + (scratch_ / "m.gguf").string());
+}
+
+TEST_F(QuantizeRefuses, TwoFormatsForATiedMatrix) {
+  EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("int4:g32"), .embedding = "q8_0", .head = "f16", .output = scratch_ / "out"}),
+            "this model's embedding is its head, too, and can have one format only; give one of --embedding q8_0 and --head f16");
+}
+
+TEST_F(QuantizeRefuses, OutputsThatCannotBe) {
+  EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("f16")}), "no output is named; add -o OUT.gguf or -o DIRECTORY");
+  EXPECT_NE(error(kTiedModel, {.recipe = find_recipe("f16"), .output = scratch_ / "x.safetensors"}).find("leave the extension away"), std::string::npos);
+  EXPECT_NE(error(kTiedModel, {.recipe = find_recipe("f16"), .output = scratch_ / "missing" / "x.gguf"}), "no error");
+  EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("f16"), .method = "magic", .output = scratch_ / "x.gguf"}),
+            "unknown method 'magic'; known are rtn, mse");
+  EXPECT_EQ(scratch_.num_entries(), 0u);
+}
+
+TEST_F(QuantizeRefuses, TensorsOfTheWrongShape) {
+  std::filesystem::copy(kTiedModel, scratch_ / "m");
+  std::string config = read_text(kTiedModel / "config.json");
+  config.replace(config.find("\"intermediate_size\": 128"), 24, "\"intermediate_size\": 130");
+  scratch_.write("m/config.json", config);
+  EXPECT_EQ(error(scratch_ / "m", {.recipe = find_recipe("f16"), .output = scratch_ / "x.gguf"}),
+            "model.safetensors: tensor 'model.layers.0.mlp.gate_proj.weight' does not have the shape that the model's configuration asks for: [128, 72], "
+            "not [130, 72]");
+}
+
+TEST_F(QuantizeRefuses, ToGoOnWhenCancelled) {
+  for (const char* output : {"out.gguf", "out"}) {
+    const QuantizeModelOptions options{.recipe = find_recipe("f16"), .output = scratch_ / output};
+    EXPECT_EQ(error_of([&] { quantize_model(Checkpoint::open(kTiedModel), options, pool_, [](const Progress&) { return false; }); }),
+              "quantize was cancelled; nothing was written");
+    EXPECT_EQ(scratch_.num_entries(), 0u);
+  }
+}
+
+}  // namespace
+}  // namespace nibble
