@@ -38,7 +38,7 @@ class DecodedRows final : public PackedWeights {
       float* const f32_panel = decoded + row_stride * kPanelRows;
       for (std::size_t p = begin; p < end; ++p) {
         decode_panel(p, decoded, row_stride);
-        const PanelOutput out(y, rows_, p, f32_panel + kF32Depth * kPanelRows);
+        const PanelOutput out(y, rows_, p, tokens, f32_panel + kF32Depth * kPanelRows);
         for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
           const std::size_t n = std::min(kTokenBlock, tokens - t);
           for (std::size_t c = 0; c < cols; c += kF32Depth) {

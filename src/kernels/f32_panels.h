@@ -18,11 +18,12 @@ inline constexpr std::size_t kTokenBlock = 512;  // tokens whose results are kep
 
 inline std::size_t num_panels(std::uint64_t rows) { return static_cast<std::size_t>((rows + kPanelRows - 1) / kPanelRows); }
 
-// The results of one panel: straight into y when the panel is full, else into `tile` and copied at the end.
+// The results of one panel: into `tile` and copied to y at the end. (Rows of y are often a power of two apart, so that a tile's rows
+// would fight for the same cache lines.) A single token writes straight into y when the panel is full.
 class PanelOutput {
  public:
-  PanelOutput(float* y, std::uint64_t rows, std::size_t panel, float* tile)
-      : target_(y + panel * kPanelRows), rows_(static_cast<std::size_t>(rows)), width_(std::min<std::size_t>(kPanelRows, rows_ - panel * kPanelRows)),
+  PanelOutput(float* y, std::uint64_t rows, std::size_t panel, std::size_t tokens, float* tile)
+      : tokens_(tokens), target_(y + panel * kPanelRows), rows_(static_cast<std::size_t>(rows)), width_(std::min<std::size_t>(kPanelRows, rows_ - panel * kPanelRows)),
         tile_(tile) {}
   float* data(std::size_t token) const { return direct() ? target_ + token * rows_ : tile_; }
   std::size_t stride() const { return direct() ? rows_ : kPanelRows; }
@@ -32,7 +33,8 @@ class PanelOutput {
   }
 
  private:
-  bool direct() const { return width_ == kPanelRows; }
+  bool direct() const { return width_ == kPanelRows && tokens_ == 1; }
+  std::size_t tokens_;
   float* target_;
   std::size_t rows_, width_;
   float* tile_;

@@ -119,7 +119,7 @@ class IntegerPanels final : public PackedWeights {
     pool.parallel_for(num_panels(rows_), panel_grain(cols_, tokens), [&](std::size_t begin, std::size_t end, std::size_t worker) {
       const PanelBuffers buffers(base + activation_bytes + worker * PanelBuffers::kBytes);
       for (std::size_t p = begin; p < end; ++p) {
-        const PanelOutput out(y, rows_, p, buffers.tile);
+        const PanelOutput out(y, rows_, p, tokens, buffers.tile);
         for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
           const std::size_t n = std::min(kTokenBlock, tokens - t);
           for (std::size_t b = 0; b < num_blocks_; ++b)

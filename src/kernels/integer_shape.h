@@ -81,7 +81,7 @@ inline constexpr std::size_t kMaxGroups = kBlockDepth / 16;
 
 // One product of a decoded block with tokens: y[t, j] += for each run b of 128 columns
 //   a_scale[t, b] * sum over its groups g of (dot[t, j, g] * scale[g, j] + sum[t, g] * offset[g, j])
-// evaluated as r = dot0 * s0; r = fma(sum, offset, r); r = fma(dot, s, r) ...; y = fma(r, a_scale, y), groups and runs ascending.
+// evaluated as r = dot * scale (first group) or fma(dot, scale, r); r = fma(sum, offset, r); y = fma(r, a_scale, y); all ascending.
 struct IntegerProduct {
   const std::uint8_t* panel;  // [depth / 4, 64, 4] operands
   const float* scales;        // [groups, 64]

@@ -50,7 +50,7 @@ class RawPanels final : public PackedWeights {
     pool.parallel_for(num_panels(rows_), panel_grain(cols_, tokens), [&](std::size_t begin, std::size_t end, std::size_t worker) {
       float* const f32_panel = base + worker * kWorker;
       for (std::size_t p = begin; p < end; ++p) {
-        const PanelOutput out(y, rows_, p, f32_panel + kF32Depth * kPanelRows);
+        const PanelOutput out(y, rows_, p, tokens, f32_panel + kF32Depth * kPanelRows);
         for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
           const std::size_t n = std::min(kTokenBlock, tokens - t);
           if (n == 1) vector_product(p, x + t * cols_, out.data(t));

@@ -33,63 +33,81 @@ template <class Bytes, class Sums, class Quad, int MR, int NV>
   }
 }
 
-// MR tokens from `token` on, NV vectors of rows from `column` on.
-template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
-[[gnu::noinline]] static void integer_register_tile(const IntegerProduct& p, std::size_t token, std::size_t column) {
-  alignas(64) float running[MR][NV][16];  // results of the current 128 columns: in memory, since registers hold the dot products
-  const std::int8_t* x = p.x.codes + token * kBlockDepth;
-  const std::int32_t* biases = p.x.biases + token * kMaxGroups;
-  const float *sums = p.x.sums + token * kMaxGroups, *x_scales = p.x.scales + token * 2;
-  float* const y = p.y + token * p.y_stride + column;
-  const std::uint8_t* panel = p.panel + column * 4;
-  std::size_t group = 0;
-  for (std::size_t start = 0; start < p.depth; start += kActivationDepth) {
-    const std::size_t end = start + kActivationDepth < p.depth ? start + kActivationDepth : p.depth;
-    for (std::size_t k = start; k < end; k += p.group, ++group) {
-      const std::size_t quads = (end - k < p.group ? end - k : p.group) / 4;
-      Sums sum[MR][NV];
-      group_dots<Bytes, Sums, Quad, MR, NV>(panel, quads, x + k, biases + group, sum);
-      panel += quads * 256;
+// Where a tile stands: everything moves on by one group at a time.
+struct GroupCursor {
+  const std::uint8_t* panel;
+  const std::int8_t* x;
+  const std::int32_t* biases;
+  const float *sums, *scales, *offsets;
+};
+
+// One group: its dot products, times its scale, plus its offset, added to what the groups before it gave (kFirst: nothing). Results go
+// to `sink(m, n, result)`.
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kFirst, class Sink>
+[[gnu::always_inline]] static inline void take_group(GroupCursor& at, std::size_t columns, const float (&running)[MR][NV][16], Sink&& sink) {
+  Sums sum[MR][NV];
+  group_dots<Bytes, Sums, Quad, MR, NV>(at.panel, columns / 4, at.x, at.biases, sum);
 #pragma GCC unroll 4
-      for (int n = 0; n < NV; ++n) {
-        const F32 scale = F32::load(p.scales + group * 64 + column + 16 * n);
-#pragma GCC unroll 8
-        for (int m = 0; m < MR; ++m) {
-          const F32 value = to_f32(sum[m][n]);
-          (k == start ? mul(value, scale) : fma(value, scale, F32::load(running[m][n]))).store(running[m][n]);
-        }
-      }
-      if (p.offsets != nullptr) {
-#pragma GCC unroll 4
-        for (int n = 0; n < NV; ++n) {
-          const F32 offset = F32::load(p.offsets + group * 64 + column + 16 * n);
-#pragma GCC unroll 8
-          for (int m = 0; m < MR; ++m) fma(F32::set(sums[m * kMaxGroups + group]), offset, F32::load(running[m][n])).store(running[m][n]);
-        }
-      }
-    }
+  for (int n = 0; n < NV; ++n) {
+    const F32 scale = F32::load(at.scales + 16 * n), offset = kOffsets ? F32::load(at.offsets + 16 * n) : scale;
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m) {
-      const F32 x_scale = F32::set(x_scales[m * 2 + start / kActivationDepth]);
-#pragma GCC unroll 4
-      for (int n = 0; n < NV; ++n) {
-        float* const at = y + m * p.y_stride + 16 * n;
-        fma(F32::load(running[m][n]), x_scale, start == 0 && p.accumulate == 0 ? F32::set(0) : F32::load(at)).store(at);
-      }
+      F32 result = kFirst ? mul(to_f32(sum[m][n]), scale) : fma(to_f32(sum[m][n]), scale, F32::load(running[m][n]));
+      if constexpr (kOffsets) result = fma(F32::set(at.sums[m * kMaxGroups]), offset, result);
+      sink(m, n, result);
     }
   }
+  at.panel += columns * 64;
+  at.x += columns;
+  at.scales += 64;
+  at.offsets += kOffsets ? 64 : 0;
+  ++at.biases;
+  ++at.sums;
+}
+
+// MR tokens from `token` on, NV vectors of rows from `column` on.
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets>
+[[gnu::noinline]] static void integer_register_tile(const IntegerProduct& p, std::size_t token, std::size_t column) {
+  alignas(64) float running[MR][NV][16];  // results of the current 128 columns: in memory, since registers hold the dot products
+  GroupCursor at{p.panel + column * 4, p.x.codes + token * kBlockDepth, p.x.biases + token * kMaxGroups, p.x.sums + token * kMaxGroups,
+                 p.scales + column, p.offsets + (kOffsets ? column : 0)};
+  const float* x_scales = p.x.scales + token * 2;
+  float* const y = p.y + token * p.y_stride + column;
+  const std::size_t y_stride = p.y_stride;
+  bool is_first = p.accumulate == 0;
+  const auto keep = [&running](int m, int n, F32 result) __attribute__((always_inline)) { result.store(running[m][n]); };
+  const auto finish = [&](int m, int n, F32 result) __attribute__((always_inline)) {
+    float* const out = y + m * y_stride + 16 * n;
+    fma(result, F32::set(x_scales[m * 2]), is_first ? F32::set(0) : F32::load(out)).store(out);
+  };
+  for (std::size_t start = 0; start < p.depth; start += kActivationDepth, is_first = false, ++x_scales) {
+    std::size_t left = p.depth - start < kActivationDepth ? p.depth - start : kActivationDepth;
+    if (left <= p.group) {
+      take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, true>(at, left, running, finish);
+      continue;
+    }
+    take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, true>(at, p.group, running, keep);
+    for (left -= p.group; left > p.group; left -= p.group) take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, false>(at, p.group, running, keep);
+    take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, false>(at, left, running, finish);
+  }
+}
+
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets>
+static void integer_columns(const IntegerProduct& p, std::size_t column) {
+  std::size_t t = 0;
+  for (; t + MR <= p.tokens; t += MR) integer_register_tile<F32, Bytes, Sums, Quad, MR, NV, kOffsets>(p, t, column);
+  if constexpr (MR > 4)
+    for (; t + 4 <= p.tokens; t += 4) integer_register_tile<F32, Bytes, Sums, Quad, 4, NV, kOffsets>(p, t, column);
+  if constexpr (MR > 2)
+    for (; t + 2 <= p.tokens; t += 2) integer_register_tile<F32, Bytes, Sums, Quad, 2, NV, kOffsets>(p, t, column);
+  for (; t < p.tokens; ++t) integer_register_tile<F32, Bytes, Sums, Quad, 1, NV, kOffsets>(p, t, column);
 }
 
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
 static void integer_product(const IntegerProduct& p) {
   for (std::size_t column = 0; column < 64; column += 16 * NV) {
-    std::size_t t = 0;
-    for (; t + MR <= p.tokens; t += MR) integer_register_tile<F32, Bytes, Sums, Quad, MR, NV>(p, t, column);
-    if constexpr (MR > 4)
-      for (; t + 4 <= p.tokens; t += 4) integer_register_tile<F32, Bytes, Sums, Quad, 4, NV>(p, t, column);
-    if constexpr (MR > 2)
-      for (; t + 2 <= p.tokens; t += 2) integer_register_tile<F32, Bytes, Sums, Quad, 2, NV>(p, t, column);
-    for (; t < p.tokens; ++t) integer_register_tile<F32, Bytes, Sums, Quad, 1, NV>(p, t, column);
+    if (p.offsets != nullptr) integer_columns<F32, Bytes, Sums, Quad, MR, NV, true>(p, column);
+    else integer_columns<F32, Bytes, Sums, Quad, MR, NV, false>(p, column);
   }
 }
 
