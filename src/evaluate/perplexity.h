@@ -15,7 +15,7 @@
 namespace nibble {
 
 struct EvaluateOptions {
-  ProgressCallback progress;  // stage "evaluate", in tokens
+  ProgressCallback progress = {};  // stage "evaluate", in tokens
 };
 
 struct Perplexity {

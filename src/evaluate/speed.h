@@ -20,7 +20,7 @@ struct SpeedOptions {
   std::size_t generated_tokens = 128;  // 0: no such test
   std::size_t repetitions = 5;
   bool warm_up = true;
-  ProgressCallback progress;           // stage "bench", in runs
+  ProgressCallback progress = {};      // stage "bench", in runs
 };
 
 struct Speed {

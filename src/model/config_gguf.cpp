@@ -143,7 +143,7 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   rope.half_split = !architecture.gguf_interleaved_rotary;
   rope.base = keys.number("rope.freq_base").value_or(10000);
   rope.rotary_dim = keys.integer("rope.dimension_count").value_or(config.head_dim);
-  if (rope.rotary_dim != config.head_dim)
+  if (config.head_dim != 0 && rope.rotary_dim != config.head_dim)
     keys.unsupported(fmt::format("rotary positions on part of a head cannot be run; {}: {}", keys.full("rope.dimension_count"), rope.rotary_dim));
   read_scaling(keys, rope);
   read_divisors(checkpoint, source, rope);

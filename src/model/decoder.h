@@ -22,9 +22,9 @@
 namespace nibble {
 
 struct DecoderOptions {
-  KernelOptions kernels;
+  KernelOptions kernels = {};
   KvType kv = KvType::f16;
-  ProgressCallback progress;  // stage "load"
+  ProgressCallback progress = {};  // stage "load"
 };
 
 // Keys and values of one sequence. Move-only. length: how many positions are filled.

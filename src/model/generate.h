@@ -20,9 +20,9 @@
 namespace nibble {
 
 struct GenerateOptions {
-  SamplerOptions sampler;
+  SamplerOptions sampler = {};
   std::size_t max_tokens = 128;
-  std::vector<std::string> stop;  // text that ends generation; neither it nor what follows is given out
+  std::vector<std::string> stop = {};  // text that ends generation; neither it nor what follows is given out
   bool ignore_end = false;        // go on past end tokens
   std::size_t context = 0;        // room for prompt and answer; 0: as much as is needed, at most the model's own context
 };

@@ -138,8 +138,8 @@ std::uint64_t huggingface_row_of(std::uint64_t gguf_row, std::uint64_t head_dim)
 // --- configuration in the other container -----------------------------------------------------------------------------------------------------
 
 struct GgufModelOptions {
-  std::string name;                        // general.name; empty: left out
-  std::optional<std::uint32_t> file_type;  // general.file_type
+  std::string name = {};                        // general.name; empty: left out
+  std::optional<std::uint32_t> file_type = {};  // general.file_type
 };
 
 // general.* and {arch}.* keys with the types that llama.cpp insists on; tokenizer keys come from Tokenizer::to_gguf.
@@ -152,8 +152,8 @@ std::vector<float> rope_frequency_divisors(const RopeConfig& rope);
 
 struct HfConfigOptions {
   std::string dtype = "bfloat16";             // of the unquantized tensors
-  std::optional<std::int64_t> bos_token_id, eos_token_id;
-  std::string quantization_config_json;       // an object's text; empty: left out
+  std::optional<std::int64_t> bos_token_id = {}, eos_token_id = {};
+  std::string quantization_config_json = {};  // an object's text; empty: left out
 };
 
 // The text of config.json in keys that every version of transformers reads. Divisors from a GGUF file are recognised as llama3 scaling;

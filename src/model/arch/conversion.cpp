@@ -25,7 +25,7 @@ RopeConfig recognise_llama3(const RopeConfig& rope) {
   guess.high_frequency_factor = 4;
   // The longest wave is stretched by the whole factor whenever any wave is.
   guess.factor = static_cast<double>(divisors.back());
-  for (guess.original_context = 64; guess.original_context <= (1u << 20); guess.original_context *= 2) {
+  for (guess.original_context = 1; guess.original_context <= (1u << 20); guess.original_context *= 2) {
     const std::vector<float> candidate = rope_frequency_divisors(guess);
     bool equal = true;
     for (std::size_t i = 0; i < divisors.size() && equal; ++i)
