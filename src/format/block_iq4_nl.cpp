@@ -11,7 +11,7 @@ using Points = IQ4_XSShape;
 
 void Iq4_Nl::fit(const float* x, const float* importance, const FitOptions& options, Grid& grid) {
   if (options.rule == FitRule::automatic || options.rule == FitRule::search) {
-    grid.d = search_points(x, importance, 32, {-127, 113, 0.9f, 1.3f, 24}, Points::round);
+    grid.d = search_points(x, importance, 32, {-127, 113, 0.9f, 1.3f, 24}, [](float scaled) { return Points::round(scaled); });
   } else {
     grid.d = as_half(find_peak(x, 32).value / -127);
   }

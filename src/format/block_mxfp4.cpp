@@ -18,7 +18,7 @@ float scale_of(std::uint32_t e) { return std::ldexp(1.0f, static_cast<int>(e) - 
 float error_of(const float* x, const float* weights, float d) {
   return lane_sum(32, [&](std::size_t i) {
     const float error = x[i] - d * kDoubledE2M1[nearest_doubled_e2m1(x[i] / d)];
-    return weight_at(weights, i) * error * error;
+    return weights[i] * error * error;
   });
 }
 
@@ -30,10 +30,11 @@ void Mxfp4::fit(const float* x, const float* importance, const FitOptions& optio
   grid.e = static_cast<std::uint32_t>(e);
   grid.d = scale_of(grid.e);
   if (options.rule != FitRule::search && options.rule != FitRule::automatic) return;
-  float best = error_of(x, importance, grid.d);
+  const float* weights = weights_or_ones(importance);
+  float best = error_of(x, weights, grid.d);
   for (int candidate = std::max(0, e - 1); candidate <= e + 1; ++candidate) {
     const float d = scale_of(static_cast<std::uint32_t>(candidate));
-    const float error = error_of(x, importance, d);
+    const float error = error_of(x, weights, d);
     if (!(error < best)) continue;
     best = error;
     grid = {d, static_cast<std::uint32_t>(candidate)};

@@ -39,7 +39,7 @@ Code code_of(float x, float d) { return d > 0 ? nearest_doubled_e2m1(x / d) : 0;
 float error_of(const float* x, const float* weights, float d) {
   return lane_sum(kSub, [&](std::size_t i) {
     const float error = x[i] - d * kDoubledE2M1[code_of(x[i], d)];
-    return weight_at(weights, i) * error * error;
+    return weights[i] * error * error;
   });
 }
 
@@ -60,10 +60,11 @@ std::uint8_t search_scale(const float* x, const float* weights, std::uint8_t sta
 
 void Nvfp4::fit(const float* x, const float* importance, const FitOptions& options, Grid& grid) {
   const bool search = options.rule == FitRule::search || options.rule == FitRule::automatic;
+  const float* weights = weights_or_ones(importance);
   for (std::size_t s = 0; s < 4; ++s) {
     const float peak = find_peak(x + kSub * s, kSub).magnitude;
     grid.code[s] = plain_scale_code(peak / 6);
-    if (search && peak > 0) grid.code[s] = search_scale(x + kSub * s, importance == nullptr ? nullptr : importance + kSub * s, grid.code[s]);
+    if (search && peak > 0) grid.code[s] = search_scale(x + kSub * s, weights + kSub * s, grid.code[s]);
     grid.d[s] = half_scale_of(grid.code[s]);
   }
 }

@@ -14,7 +14,7 @@ bool wants_search(const FitOptions& options) { return options.rule == FitRule::s
 
 // Half away from zero, as the reference rounds; clamped first.
 Code code_of(float scaled) {
-  const float q = std::clamp(scaled, -1.0f, 2.0f);
+  const float q = clamp_float(scaled, -1.0f, 2.0f);
   return static_cast<Code>(static_cast<int>(q + std::copysign(0.49999997f, q)) + 1);
 }
 
@@ -24,11 +24,12 @@ void Q2_0::fit(const float* x, const float* importance, const FitOptions& option
   const float plain = as_half(find_peak(x, 64).magnitude);
   grid.d = plain;
   if (!wants_search(options) || plain == 0) return;
-  const auto point = [](float scaled) { return std::clamp(scaled, -1.0f, 2.0f) + 12582912.0f - 12582912.0f; };
+  const auto point = [](float scaled) { return clamp_float(scaled, -1.0f, 2.0f) + 12582912.0f - 12582912.0f; };
+  const float* weights = weights_or_ones(importance);
   const auto error_of = [&](float d) {
     return lane_sum(64, [&](std::size_t i) {
       const float error = x[i] - d * point(x[i] / d);
-      return weight_at(importance, i) * error * error;
+      return weights[i] * error * error;
     });
   };
   // From the peak just inside an end to three times outside: most of the values matter more than the peak.

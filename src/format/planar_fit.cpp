@@ -32,10 +32,11 @@ double long_sum(std::size_t n, Term term) {
   return total;
 }
 
-// The values to fit, with weights that may be absent.
+// The values to fit and their weights; plain pointers, because the sums over them are what takes the time.
 struct Weighted {
-  std::span<const float> x, importance;
-  float weight(std::size_t i) const { return importance.empty() ? 1.0f : importance[i]; }
+  const float* x;
+  const float* w;
+  std::size_t n;
 };
 
 // Above this squares and sums overflow, so only the plain rule applies; and a range is cut off where scale * point could overflow.
@@ -59,26 +60,26 @@ Range find_range(std::span<const float> x) {
 float code_at(float x, float scale, const CodeRange& range, float zero) {
   // Clamped before rounding: what the rounding trick cannot hold would be clamped anyway.
   const float lo = static_cast<float>(range.lo) - zero, hi = static_cast<float>(range.hi) - zero;
-  return std::clamp(x / scale, lo, hi) + 12582912.0f - 12582912.0f;  // q - zero
+  return clamp_float(x / scale, lo, hi) + 12582912.0f - 12582912.0f;  // q - zero
 }
 
 constexpr float kAbove = 1.05f;  // how far above the plain scale a search begins
 
 template <class Point>  // Point(x, scale): the point on the unit grid that x / scale rounds to
 double error_of(const Weighted& span, float scale, Point point) {
-  return long_sum(span.x.size(), [&](std::size_t i) {
+  return long_sum(span.n, [&](std::size_t i) {
     const float error = span.x[i] - scale * point(span.x[i], scale);
-    return span.weight(i) * error * error;
+    return span.w[i] * error * error;
   });
 }
 
 // The least-squares scale for the codes that `scale` gives.
 template <class Point>
 float refine(const Weighted& span, float scale, Point point) {
-  const double cross = long_sum(span.x.size(), [&](std::size_t i) { return span.weight(i) * span.x[i] * point(span.x[i], scale); });
-  const double square = long_sum(span.x.size(), [&](std::size_t i) {
+  const double cross = long_sum(span.n, [&](std::size_t i) { return span.w[i] * span.x[i] * point(span.x[i], scale); });
+  const double square = long_sum(span.n, [&](std::size_t i) {
     const float p = point(span.x[i], scale);
-    return span.weight(i) * p * p;
+    return span.w[i] * p * p;
   });
   return square > 0 ? static_cast<float>(cross / square) : scale;
 }
@@ -169,16 +170,22 @@ PlanarGrid fit_point_table(const PlanarSpec& spec, const Weighted& span, const R
   if (spec.scale == ScaleType::e8m0) start = std::exp2(std::floor(std::log2(range.magnitude())) - std::floor(std::log2(table.max())));
   grid.scale = round(start);
   if (!search) return grid;
-  const auto point = [&](float x, float scale) { return table.round(x / scale); };
-  grid.scale = search_scale(span, grid.scale, kAbove, point, round).first;
-  if (spec.scale == ScaleType::e8m0) grid.scale = search_scale(span, round(2 * grid.scale), kAbove, point, round).first;
+  const auto search_with = [&](auto point) {
+    grid.scale = search_scale(span, grid.scale, kAbove, point, round).first;
+    if (spec.scale == ScaleType::e8m0) grid.scale = search_scale(span, round(2 * grid.scale), kAbove, point, round).first;
+  };
+  if (table.is_minifloat()) {
+    search_with([&table](float x, float scale) { return table.round_minifloat(x / scale); });
+  } else {
+    search_with([&table](float x, float scale) { return table.round_listed(x / scale); });
+  }
   return grid;
 }
 
 // The ternary scale with the least squared error: for any scale the kept values are those above half of it, so the best kept set is a
 // prefix of the values in falling order of magnitude; it maximises (sum w|x|)^2 / sum w.
 float best_ternary_scale(const Weighted& span) {
-  std::vector<std::size_t> order(span.x.size());
+  std::vector<std::size_t> order(span.n);
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
     const float left = std::fabs(span.x[a]), right = std::fabs(span.x[b]);
@@ -186,7 +193,7 @@ float best_ternary_scale(const Weighted& span) {
   });
   double sum_w = 0, sum_wx = 0, best = -1, scale = 0;
   for (const std::size_t i : order) {
-    const double weight = static_cast<double>(span.weight(i));
+    const double weight = static_cast<double>(span.w[i]);
     sum_w += weight;
     sum_wx += weight * static_cast<double>(std::fabs(span.x[i]));
     if (sum_w > 0 && sum_wx / sum_w * sum_wx > best) {
@@ -198,26 +205,29 @@ float best_ternary_scale(const Weighted& span) {
 }
 
 double mean_magnitude(const Weighted& span) {
-  const double weights = span.importance.empty() ? static_cast<double>(span.x.size()) : long_sum(span.x.size(), [&](std::size_t i) { return span.weight(i); });
-  const double sum = long_sum(span.x.size(), [&](std::size_t i) { return span.weight(i) * std::fabs(span.x[i]); });
-  return weights > 0 ? sum / weights : 0;
+  const double weights = long_sum(span.n, [&](std::size_t i) { return span.w[i]; });
+  return weights > 0 ? long_sum(span.n, [&](std::size_t i) { return span.w[i] * std::fabs(span.x[i]); }) / weights : 0;
+}
+
+double mean_magnitude(std::span<const float> x) {
+  return long_sum(x.size(), [&](std::size_t i) { return std::fabs(x[i]); }) / static_cast<double>(x.size());
 }
 
 PlanarGrid fit_ternary(const PlanarSpec& spec, const Weighted& span, const Range& range, FitRule rule, float base) {
   PlanarGrid grid{1, base, 1, 0.5f};
   if (!(range.magnitude() > 0)) return grid;
-  const Weighted unweighted{span.x, {}};
+  const std::span<const float> x(span.x, span.n);
   float scale = range.magnitude(), threshold = 0;
   if (rule == FitRule::automatic || rule == FitRule::search) {
     scale = best_ternary_scale(span);
-    if (!(scale > 0)) scale = best_ternary_scale(unweighted);
+    if (!(scale > 0)) scale = static_cast<float>(mean_magnitude(x));  // nothing of importance
   } else if (rule == FitRule::absmean) {
-    scale = static_cast<float>(mean_magnitude(unweighted));
+    scale = static_cast<float>(mean_magnitude(x));
   } else if (rule == FitRule::threshold) {
-    threshold = static_cast<float>(0.7 * mean_magnitude(unweighted));
+    threshold = static_cast<float>(0.7 * mean_magnitude(x));
     const auto kept = [&](std::size_t i) { return std::fabs(span.x[i]) > threshold; };
-    const double count = long_sum(span.x.size(), [&](std::size_t i) { return kept(i) ? 1.0f : 0.0f; });
-    scale = static_cast<float>(long_sum(span.x.size(), [&](std::size_t i) { return kept(i) ? std::fabs(span.x[i]) : 0.0f; }) / count);
+    const double count = long_sum(span.n, [&](std::size_t i) { return kept(i) ? 1.0f : 0.0f; });
+    scale = static_cast<float>(long_sum(span.n, [&](std::size_t i) { return kept(i) ? std::fabs(span.x[i]) : 0.0f; }) / count);
   }
   grid.scale = storable_scale(scale, spec.scale, base);
   grid.threshold = rule == FitRule::threshold ? threshold : 0.5f * grid.scale;
@@ -262,7 +272,6 @@ CodeRange code_range(const PlanarSpec& spec) {
 }
 
 PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& given, float base) {
-  const Weighted span{x, importance};
   FitOptions options = given;
   Range range = find_range(x);
   if (range.magnitude() > kLargestMeasured) {
@@ -271,11 +280,15 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
   }
   if (const float clip = clipped_at(spec, x, options); clip > 0) range = {std::max(range.min, -clip), std::min(range.max, clip)};
   const bool search = options.rule == FitRule::search || (options.rule == FitRule::automatic && spec.bits < 7);
+  // Searches always have weights, so that their loops need not ask.
+  std::vector<float> ones;
+  if (importance.empty() && (search || spec.points == PlanarPoints::ternary || spec.points == PlanarPoints::binary)) ones.assign(x.size(), 1.0f);
+  const Weighted span{x.data(), importance.empty() ? ones.data() : importance.data(), x.size()};
   switch (spec.points) {
     case PlanarPoints::ternary: return fit_ternary(spec, span, range, options.rule, base);
     case PlanarPoints::binary: {
       // The mean magnitude is the least-squares scale; every rule comes to it.
-      const double mean = mean_magnitude(span) > 0 ? mean_magnitude(span) : mean_magnitude({x, {}});
+      const double weighted = mean_magnitude(span), mean = weighted > 0 ? weighted : mean_magnitude(x);
       PlanarGrid grid{0, base, 0, 0};
       if (mean > 0) grid.scale = storable_scale(static_cast<float>(mean), spec.scale, base);
       return grid;

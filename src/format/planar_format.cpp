@@ -245,7 +245,7 @@ void PlanarFormat::find_codes(const PlanarGrid& grid, const float* table, std::s
     case PlanarPoints::integer: {
       const float zero = static_cast<float>(grid.zero), lo = static_cast<float>(range_.lo) - zero, hi = static_cast<float>(range_.hi) - zero;
       for (std::size_t i = 0; i < x.size(); ++i)
-        codes[i] = static_cast<std::uint8_t>(static_cast<int>(std::clamp(x[i] / grid.scale, lo, hi) + 12582912.0f - 12582912.0f) + grid.zero);
+        codes[i] = static_cast<std::uint8_t>(static_cast<int>(clamp_float(x[i] / grid.scale, lo, hi) + 12582912.0f - 12582912.0f) + grid.zero);
       return;
     }
     case PlanarPoints::ternary:

@@ -12,6 +12,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "format/format.h"
@@ -36,14 +37,25 @@ class PointTable {
   float value(Code code) const { return value_of_[code]; }
   bool is_reserved(Code code) const { return std::isnan(value_of_[code]); }
   float max() const { return max_; }  // the largest value, and the largest magnitude too
-  // The value nearest to x and its code; ties go to the even code.
-  float round(float x) const { return is_minifloat() ? std::copysign(round_magnitude(std::fabs(x)), x) : sorted_[nearest_index(x)]; }
-  Code nearest(float x) const { return is_minifloat() ? minifloat_code(x) : code_of_[nearest_index(x)]; }
-
- private:
   bool is_minifloat() const { return minifloat_.exponent_bits != 0; }
 
-  // Fifteen comparisons without branches are faster than a search by halves.
+  // The value nearest to x and its code; ties go to the even code.
+  float round(float x) const { return is_minifloat() ? round_minifloat(x) : round_listed(x); }
+  Code nearest(float x) const { return is_minifloat() ? minifloat_code(x) : code_of_[nearest_index(x)]; }
+
+  // The two kinds of round() by themselves, without branches, for loops.
+  float round_listed(float x) const { return select_listed(x, std::make_index_sequence<15>()); }
+  float round_minifloat(float x) const { return std::copysign(round_magnitude(std::fabs(x)), x); }
+
+ private:
+  // Written out, because compilers vectorise loops around it only then.
+  template <std::size_t... I>
+  float select_listed(float x, std::index_sequence<I...>) const {
+    float value = sorted_[0];
+    ((value = x > middles_[I] ? sorted_[I + 1] : value), ...);
+    return value;
+  }
+
   std::size_t nearest_index(float x) const {
     std::size_t index = 0;
     for (const float middle : middles_) index += x > middle ? 1 : 0;
@@ -61,7 +73,7 @@ class PointTable {
   Minifloat minifloat_;
   float max_ = 0;
   std::vector<float> value_of_;
-  // For tables that are not minifloats: distinct values, ascending, padded with infinities between the middles.
+  // Of listed points: distinct values, ascending; middles after the last are infinite.
   std::array<float, 16> sorted_{};
   std::array<float, 15> middles_{};
   std::array<Code, 16> code_of_{};

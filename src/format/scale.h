@@ -22,6 +22,12 @@ constexpr std::uint16_t to_f16_saturated(float value) {
 
 constexpr bool f16_is_finite(std::uint16_t h) { return (h & 0x7c00u) != 0x7c00u; }
 
+// Between low and high, in the form that compilers turn into two vector instructions.
+inline float clamp_float(float value, float low, float high) {
+  value = value > low ? value : low;
+  return value < high ? value : high;
+}
+
 // Rounds to the nearest integer, ties to even, in the default rounding mode; |value| < 2^22. Faster than std::nearbyint where the
 // compiler may not assume SSE4.1.
 inline int round_to_even(float value) {

@@ -9,33 +9,33 @@ namespace nibble {
 namespace {
 
 // Rounds to even and clamps, staying in floating point so that loops vectorise.
-float code_of(float scaled, float lo, float hi) { return std::clamp(scaled, lo, hi) + 12582912.0f - 12582912.0f; }
+float code_of(float scaled, float lo, float hi) { return clamp_float(scaled, lo, hi) + 12582912.0f - 12582912.0f; }
 
 // Improves x ~ d * q + m by turns: codes for the grid, the least-squares grid for the codes.
 class AffineSearch {
  public:
   AffineSearch(const float* x, const float* weights, std::size_t n, int hi)
       : x_(x),
-        weights_(weights),
+        weights_(weights_or_ones(weights)),
         n_(n),
         high_(static_cast<float>(hi)),
-        sum_w_(lane_sum(n, [&](std::size_t i) { return weight_at(weights, i); })),
-        sum_wx_(lane_sum(n, [&](std::size_t i) { return weight_at(weights, i) * x[i]; })) {}
+        sum_w_(lane_sum(n, [this](std::size_t i) { return weights_[i]; })),
+        sum_wx_(lane_sum(n, [this](std::size_t i) { return weights_[i] * x_[i]; })) {}
 
   float error_of(AffineGrid grid) const {
     const float inverse = inverse_of(grid.d);
     return lane_sum(n_, [&](std::size_t i) {
       const float error = x_[i] - (code_of((x_[i] - grid.m) * inverse, 0, high_) * grid.d + grid.m);
-      return weight_at(weights_, i) * error * error;
+      return weights_[i] * error * error;
     });
   }
 
   // The normal equations of scale and offset, rounded to halves; d == 0 when they have no solution.
   AffineGrid refit(float inverse, float m) const {
     const auto code = [&](std::size_t i) { return code_of((x_[i] - m) * inverse, 0, high_); };
-    const float sum_wq = lane_sum(n_, [&](std::size_t i) { return weight_at(weights_, i) * code(i); });
-    const float sum_wqq = lane_sum(n_, [&](std::size_t i) { return weight_at(weights_, i) * code(i) * code(i); });
-    const float sum_wxq = lane_sum(n_, [&](std::size_t i) { return weight_at(weights_, i) * x_[i] * code(i); });
+    const float sum_wq = lane_sum(n_, [&](std::size_t i) { return weights_[i] * code(i); });
+    const float sum_wqq = lane_sum(n_, [&](std::size_t i) { return weights_[i] * code(i) * code(i); });
+    const float sum_wxq = lane_sum(n_, [&](std::size_t i) { return weights_[i] * x_[i] * code(i); });
     const float determinant = sum_w_ * sum_wqq - sum_wq * sum_wq;
     if (!(determinant > 0)) return {};
     return {as_half((sum_w_ * sum_wxq - sum_wq * sum_wx_) / determinant), as_half((sum_wqq * sum_wx_ - sum_wq * sum_wxq) / determinant)};

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Error searches for short blocks with half-precision scales. Sums run over sixteen lanes and are folded in a fixed order, so that
-// vector twins can give the same bits. x holds n values, n a multiple of 16; weights holds n non-negative values or is null (all one).
+// vector twins can give the same bits. x holds n values, n a multiple of 16 and at most 256; weights holds n non-negative values or is null (all one).
 //
 //   const float d = search_symmetric(x, weights, 32, -8, 7);      // x ~ d * q
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 
@@ -25,7 +26,17 @@ float lane_sum(std::size_t n, Term term) {
   return lanes[0];
 }
 
-inline float weight_at(const float* weights, std::size_t i) { return weights == nullptr ? 1.0f : weights[i]; }
+// Ones in the place of weights that are not given, so that loops need not ask; n <= 256.
+inline constexpr std::size_t kMaxSearched = 256;
+inline const float* weights_or_ones(const float* weights) {
+  static constexpr auto kOnes = [] {
+    std::array<float, kMaxSearched> ones{};
+    ones.fill(1.0f);
+    return ones;
+  }();
+  return weights != nullptr ? weights : kOnes.data();
+}
+
 inline float inverse_of(float d) { return std::fabs(d) >= kMinNormal ? 1.0f / d : 0.0f; }
 inline float as_half(float value) { return f16_to_f32(to_f16_saturated(value)); }
 
@@ -45,12 +56,13 @@ struct SearchRange {
 // A scale d, exactly a half, for x ~ d * point(x / d), where point rounds to the points of the format and returns a float. Its weighted
 // squared error is never above that of d = peak / range.low rounded to half, the rule of ggml's reference.
 template <class Point>
-float search_points(const float* x, const float* weights, std::size_t n, const SearchRange& range, Point point) {
+float search_points(const float* x, const float* given_weights, std::size_t n, const SearchRange& range, Point point) {
+  const float* weights = weights_or_ones(given_weights);
   const auto error_of = [&](float d) {
     const float inverse = inverse_of(d);
     return lane_sum(n, [&](std::size_t i) {
       const float error = x[i] - d * point(x[i] * inverse);
-      return weight_at(weights, i) * error * error;
+      return weights[i] * error * error;
     });
   };
   // Points fixed at those of x * inverse, the best scale is sum(w x p) / sum(w p^2); it removes sum(w x p)^2 / sum(w p^2) of sum(w x^2).
@@ -58,10 +70,10 @@ float search_points(const float* x, const float* weights, std::size_t n, const S
     float d = 0, removed = 0;
   };
   const auto refit = [&](float inverse) {
-    const float cross = lane_sum(n, [&](std::size_t i) { return weight_at(weights, i) * x[i] * point(x[i] * inverse); });
+    const float cross = lane_sum(n, [&](std::size_t i) { return weights[i] * x[i] * point(x[i] * inverse); });
     const float square = lane_sum(n, [&](std::size_t i) {
       const float p = point(x[i] * inverse);
-      return weight_at(weights, i) * p * p;
+      return weights[i] * p * p;
     });
     return square > 0 ? Fitted{cross / square, cross / square * cross} : Fitted{};
   };
