@@ -39,6 +39,10 @@ std::vector<BadDirectory> bad_shards() {
   const std::string good = index_of(R"({"x":"a.safetensors","y":"b.safetensors"})");
   return {
       {"nothing_there", {{"readme.md", "hello"}}, missing, "FILE: directory holds neither model.safetensors nor model.safetensors.index.json"},
+      {"only_gguf", {{"m.gguf", "x"}}, missing,
+       "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; give the path of the GGUF file in it"},
+      {"only_pickle", {{"pytorch_model.bin", "x"}}, missing,
+       "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; save its PyTorch weights as safetensors first"},
       {"shard_missing", {{kIndex, good}, {one, byte_tensors({"x"})}}, missing, "FILE/model.safetensors.index.json: shard 'b.safetensors' is missing"},
       {"tensor_not_in_shard", {{kIndex, good}, {one, byte_tensors({"x"})}, {two, byte_tensors({})}}, missing,
        "FILE/model.safetensors.index.json: tensor 'y' is not in shard 'b.safetensors'"},

@@ -110,6 +110,14 @@ TEST(DirectoryWriter, TheSameInputGivesTheSameBytes) {
     EXPECT_EQ(read_file(directory.path() / "a" / file), read_file(directory.path() / "b" / file)) << file;
 }
 
+// Read what another program wrote, write it again.
+TEST(DirectoryWriter, TheSameBytesAsTheReferenceWriter) {
+  const TemporaryDirectory directory;
+  const std::filesystem::path reference = NIBBLE_SOURCE_DIR "/tests/data/io/reference.safetensors";
+  copy_tensors(Checkpoint::open(reference), [&](const auto& plan) { return make_directory_writer(directory.path() / "out", {}, plan); });
+  EXPECT_EQ(read_file(directory.path() / "out" / "model.safetensors"), read_file(reference));
+}
+
 TEST(DirectoryWriter, AnEarlierContainerIsReplacedInTheConfig) {
   const TemporaryDirectory directory;
   const auto path = directory.path() / "out";

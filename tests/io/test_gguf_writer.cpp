@@ -87,6 +87,15 @@ TEST(GgufWriter, TheSameInputGivesTheSameBytes) {
   EXPECT_EQ(read_file(directory.path() / "a.gguf"), read_file(directory.path() / "b.gguf"));
 }
 
+// Read what another program wrote, write it again.
+TEST(GgufWriter, TheSameBytesAsTheReferenceWriter) {
+  const TemporaryDirectory directory;
+  const std::filesystem::path reference = NIBBLE_SOURCE_DIR "/tests/data/io/reference.gguf";
+  const auto checkpoint = Checkpoint::open(reference);
+  copy_tensors(checkpoint, [&](const auto& plan) { return make_gguf_writer(directory.path() / "out.gguf", checkpoint.gguf(), plan); });
+  EXPECT_EQ(read_file(directory.path() / "out.gguf"), read_file(reference));
+}
+
 TEST(GgufWriter, AlignmentComesFromTheMetadata) {
   const TemporaryDirectory directory;
   const auto path = directory.path() / "out.gguf";

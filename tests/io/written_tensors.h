@@ -45,6 +45,16 @@ inline void write_all(CheckpointWriter& writer, const std::vector<QuantizedTenso
   writer.finish();
 }
 
+// Writes every tensor of a checkpoint as it is. make_writer: plan -> writer.
+template <class MakeWriter>
+void copy_tensors(const Checkpoint& checkpoint, MakeWriter make_writer) {
+  std::vector<PlannedTensor> plan;
+  for (const StoredTensor& tensor : checkpoint.tensors()) plan.push_back({tensor.name, tensor.shape, tensor.view.format});
+  const auto writer = make_writer(plan);
+  for (std::size_t i = 0; i < plan.size(); ++i) writer->write_rows(i, checkpoint.tensors()[i].view);
+  writer->finish();
+}
+
 inline void expect_same_planes(const StoredTensor& stored, const QuantizedTensor& tensor) {
   ASSERT_TRUE(stored.view.format) << stored.name;
   EXPECT_EQ(stored.view.format->name(), tensor.format->name());

@@ -41,17 +41,11 @@ void add_tensors(CheckpointParts& parts, const MappedFile& file, std::vector<Ggu
   }
 }
 
-std::uint64_t split_key(const GgufMetadata& metadata, std::string_view key, const std::string& source) {
-  try {
-    return metadata.unsigned_integer(key).value_or(0);
-  } catch (const Error& e) {
-    throw Error(e.kind(), source + ": " + e.what());
-  }
-}
+std::uint64_t split_key(const GgufMetadata& metadata, std::string_view key) { return metadata.unsigned_integer(key).value_or(0); }
 
 void add_splits(CheckpointParts& parts, std::uint64_t count) {
   const std::string first = parts.path.string();
-  if (const auto number = split_key(parts.metadata, "split.no", first); number != 0)
+  if (const auto number = split_key(parts.metadata, "split.no"); number != 0)
     throw Error(ErrorKind::invalid_argument, fmt::format("{}: part {} of {} of a split file; open the first part", first, number + 1, count));
   if (count > kMaxSplits) throw Error(ErrorKind::corrupt, fmt::format("{}: metadata key 'split.count' is more than {}: {}", first, kMaxSplits, count));
   for (std::uint64_t number = 1; number < count; ++number) {
@@ -62,17 +56,17 @@ void add_splits(CheckpointParts& parts, std::uint64_t count) {
     parts.files.push_back(std::make_unique<MappedFile>(*path));
     const std::string source = path->string();
     GgufHeader header = parse_gguf(parts.files.back()->bytes(), source);
-    if (split_key(header.metadata, "split.no", source) != number || split_key(header.metadata, "split.count", source) != count)
+    if (split_key(header.metadata, "split.no") != number || split_key(header.metadata, "split.count") != count)
       throw Error(ErrorKind::corrupt, fmt::format("{}: should be part {} of {} of a split file but says otherwise: split.no {}, split.count {}", source,
-                                                  number + 1, count, split_key(header.metadata, "split.no", source),
-                                                  split_key(header.metadata, "split.count", source)));
+                                                  number + 1, count, split_key(header.metadata, "split.no"),
+                                                  split_key(header.metadata, "split.count")));
     add_tensors(parts, *parts.files.back(), std::move(header.tensors));
   }
   std::unordered_set<std::string_view> names;
   for (const StoredTensor& tensor : parts.tensors)
     if (!names.insert(tensor.name).second)
       throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} appears in two parts, again in {}", first, quote_name(tensor.name), tensor.file));
-  if (const auto total = split_key(parts.metadata, "split.tensors.count", first); total != 0 && total != parts.tensors.size())
+  if (const auto total = split_key(parts.metadata, "split.tensors.count"); total != 0 && total != parts.tensors.size())
     throw Error(ErrorKind::corrupt, fmt::format("{}: the parts should hold {} tensors but hold {}", first, total, parts.tensors.size()));
 }
 
@@ -86,7 +80,7 @@ CheckpointParts read_gguf_checkpoint(const std::filesystem::path& path) {
   GgufHeader header = parse_gguf(parts.files.back()->bytes(), path.string());
   parts.metadata = std::move(header.metadata);
   add_tensors(parts, *parts.files.back(), std::move(header.tensors));
-  if (const auto count = split_key(parts.metadata, "split.count", path.string()); count > 1) add_splits(parts, count);
+  if (const auto count = split_key(parts.metadata, "split.count"); count > 1) add_splits(parts, count);
   return parts;
 }
 

@@ -37,6 +37,7 @@ class Parser {
     const std::uint64_t num_tensors = read_count("tensor", kSmallestTensor, std::numeric_limits<std::uint64_t>::max());
     const std::uint64_t num_items = read_count("metadata key", kSmallestItem, kMaxKeys);
     for (std::uint64_t i = 0; i < num_items; ++i) read_item(i);
+    header_.metadata.set_source(source_);
     header_.alignment = gguf_alignment(header_.metadata, source_);
     header_.tensors.reserve(static_cast<std::size_t>(num_tensors));
     for (std::uint64_t i = 0; i < num_tensors; ++i) read_tensor(i);

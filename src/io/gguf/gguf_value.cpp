@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/gguf/gguf_value.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 
+#include "io/message_text.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -19,10 +22,6 @@ namespace {
 std::string kind_text(const GgufValue& value) {
   const auto* array = std::get_if<GgufArray>(&value.value);
   return array ? "array of " + std::string(gguf_type_name(array->element)) : std::string(gguf_type_name(value.type));
-}
-
-[[noreturn]] void refuse(std::string_view key, std::string_view wanted, const GgufValue& value) {
-  throw Error(ErrorKind::corrupt, "metadata key '" + std::string(key) + "' should be " + std::string(wanted) + " but is stored as " + kind_text(value));
 }
 
 }  // namespace
@@ -45,6 +44,11 @@ GgufValue GgufValue::of_f32s(const std::vector<float>& v) {
 
 GgufValue GgufValue::of_i32s(const std::vector<std::int32_t>& v) {
   return {GgufType::array, GgufArray{GgufType::i32, std::vector<std::int64_t>(v.begin(), v.end())}};
+}
+
+void GgufMetadata::refuse(std::string_view key, std::string_view wanted, const GgufValue& value) const {
+  throw Error(ErrorKind::corrupt, fmt::format("{}metadata key {} should {} stored as {}", source_.empty() ? "" : source_ + ": ", quote_name(key), wanted,
+                                              kind_text(value)));
 }
 
 const GgufValue* GgufMetadata::find(std::string_view key) const noexcept {
@@ -70,9 +74,9 @@ std::optional<std::uint64_t> GgufMetadata::unsigned_integer(std::string_view key
   if (const auto* u = std::get_if<std::uint64_t>(&value->value)) return *u;
   if (const auto* i = std::get_if<std::int64_t>(&value->value)) {
     if (*i >= 0) return static_cast<std::uint64_t>(*i);
-    throw Error(ErrorKind::corrupt, "metadata key '" + std::string(key) + "' should not be negative: " + std::to_string(*i));
+    refuse(key, fmt::format("not be negative but is {},", *i), *value);
   }
-  refuse(key, "an integer", *value);
+  refuse(key, "be an integer but is", *value);
 }
 
 std::optional<double> GgufMetadata::number(std::string_view key) const {
@@ -81,21 +85,21 @@ std::optional<double> GgufMetadata::number(std::string_view key) const {
   if (const auto* d = std::get_if<double>(&value->value)) return *d;
   if (const auto* u = std::get_if<std::uint64_t>(&value->value)) return static_cast<double>(*u);
   if (const auto* i = std::get_if<std::int64_t>(&value->value)) return static_cast<double>(*i);
-  refuse(key, "a number", *value);
+  refuse(key, "be a number but is", *value);
 }
 
 std::optional<bool> GgufMetadata::boolean(std::string_view key) const {
   const GgufValue* value = find(key);
   if (!value) return std::nullopt;
   if (const auto* b = std::get_if<bool>(&value->value)) return *b;
-  refuse(key, "a bool", *value);
+  refuse(key, "be a bool but is", *value);
 }
 
 std::optional<std::string> GgufMetadata::string(std::string_view key) const {
   const GgufValue* value = find(key);
   if (!value) return std::nullopt;
   if (const auto* s = std::get_if<std::string>(&value->value)) return *s;
-  refuse(key, "a string", *value);
+  refuse(key, "be a string but is", *value);
 }
 
 const std::vector<std::string>* GgufMetadata::strings(std::string_view key) const {
@@ -103,14 +107,14 @@ const std::vector<std::string>* GgufMetadata::strings(std::string_view key) cons
   if (!value) return nullptr;
   if (const auto* array = std::get_if<GgufArray>(&value->value))
     if (const auto* s = std::get_if<std::vector<std::string>>(&array->values)) return s;
-  refuse(key, "an array of strings", *value);
+  refuse(key, "be an array of strings but is", *value);
 }
 
 std::optional<std::vector<double>> GgufMetadata::numbers(std::string_view key) const {
   const GgufValue* value = find(key);
   if (!value) return std::nullopt;
   const auto* array = std::get_if<GgufArray>(&value->value);
-  if (!array || array->element == GgufType::string || array->element == GgufType::boolean) refuse(key, "an array of numbers", *value);
+  if (!array || array->element == GgufType::string || array->element == GgufType::boolean) refuse(key, "be an array of numbers but is", *value);
   std::vector<double> out;
   out.reserve(array->size());
   std::visit(

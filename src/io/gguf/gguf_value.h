@@ -51,6 +51,7 @@ class GgufMetadata {
   };
   const std::vector<Item>& items() const noexcept { return items_; }
   bool empty() const noexcept { return items_.empty(); }
+  void set_source(std::string source) { source_ = std::move(source); }  // the file that errors below name
   const GgufValue* find(std::string_view key) const noexcept;
   void set(std::string key, GgufValue value);   // replaces or appends
   void append(std::string key, GgufValue value);  // for a key that is known to be new: no search
@@ -65,7 +66,10 @@ class GgufMetadata {
   std::optional<std::vector<double>> numbers(std::string_view key) const;
 
  private:
+  [[noreturn]] void refuse(std::string_view key, std::string_view wanted, const GgufValue& value) const;
+
   std::vector<Item> items_;
+  std::string source_;
 };
 
 }  // namespace nibble

@@ -41,6 +41,16 @@ void attach_raw_views(CheckpointParts& parts, const std::filesystem::path& direc
       if (const auto dtype = parse_dtype(tensor.type_name)) attach_view(tensor, find_raw_format(*dtype), (directory / tensor.file).string());
 }
 
+// What to do with a directory that has no safetensors, where that is plain to see.
+std::string hint(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
+    if (entry.path().extension() == ".gguf") return "; give the path of the GGUF file in it";
+    if (entry.path().extension() == ".bin") return "; save its PyTorch weights as safetensors first";
+  }
+  return "";
+}
+
 // The index and the shards must name the same tensors, each in the same file.
 void add_shards(CheckpointParts& parts, const std::filesystem::path& index_path) {
   const std::string source = index_path.string();
@@ -88,7 +98,7 @@ CheckpointParts read_directory_checkpoint(const std::filesystem::path& path) {
   if (is_there(path / "model.safetensors")) add_file(parts, path / "model.safetensors");
   else if (is_there(path / "model.safetensors.index.json")) add_shards(parts, path / "model.safetensors.index.json");
   else
-    throw Error(ErrorKind::not_found, fmt::format("{}: directory holds neither model.safetensors nor model.safetensors.index.json", path.string()));
+    throw Error(ErrorKind::not_found, fmt::format("{}: directory holds neither model.safetensors nor model.safetensors.index.json{}", path.string(), hint(path)));
   if (plan) assemble_planes(parts.tensors, *plan, path.string());
   attach_raw_views(parts, path);
   return parts;

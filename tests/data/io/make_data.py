@@ -66,5 +66,20 @@ def write_gguf():
     writer.close()
 
 
+def write_references():
+    """Files of tensors that nibble writes, too: its writers must give the same bytes."""
+    tensors = {"b.weight": ramp(4 * 32, np.float16).reshape(4, 32), "a.weight": ramp(5, np.float32), "c \"größe\"": ramp(2 * 32, np.float32).reshape(2, 32)}
+    save_file(tensors, "reference.safetensors", metadata={"format": "pt"})
+    writer = gguf.GGUFWriter("reference.gguf", "llama")
+    add_metadata(writer)
+    for name, tensor in tensors.items():
+        writer.add_tensor(name, tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 write_safetensors()
 write_gguf()
+write_references()
