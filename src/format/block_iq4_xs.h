@@ -12,11 +12,17 @@ struct IQ4_XSShape {
   static constexpr float kPoints[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
   static constexpr int kLow = -127, kMaxScale = 31, kRounds = 1;
   static constexpr float kPeaks[] = {-133, -127, -121, -115, -109, 117, 111, 105, 99};
+  static constexpr float kStarts[] = {31};
   static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {-1, 0}, {-1, 1}, {-1, -1}};
 
   static constexpr float boundary(std::size_t code) { return (kPoints[code] + kPoints[code + 1]) / 2; }
 
   // The nearest point, the lower one when halfway.
+  static Vector nearest_points(Vector value) {
+    Vector point = splat(kPoints[0]);
+    for (std::size_t code = 0; code < 15; ++code) point = value > boundary(code) ? splat(kPoints[code + 1]) : point;
+    return point;
+  }
   static float round(float value) {
     float point = kPoints[0];
     for (std::size_t code = 0; code < 15; ++code) point = value > boundary(code) ? kPoints[code + 1] : point;

@@ -10,7 +10,9 @@ namespace nibble {
 struct Q3_KShape {
   static constexpr std::size_t kSubs = 16;
   static constexpr int kLow = -4, kHigh = 3, kMaxScale = 31, kRounds = 1;
-  static constexpr float kPeaks[] = {-4.4F, -4.F, -3.6F, -3.2F, 3.4F, 3.F, 2.6F};
+  static constexpr float kPeaks[] = {-5, -4.6F, -4.2F, -3.8F, -3.4F, -3, 4, 3.6F, 3.2F, 2.8F, 2.4F, 2};
+  static constexpr float kStarts[] = {31, 28, 40};
+  static Vector nearest_points(Vector value) { return round_lanes(clamp(value, kLow, kHigh)); }
   static float round(float value) { return to_nearest_even(clamp_to(value, kLow, kHigh)); }
   static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {-1, 0}, {-1, 1}, {-1, -1}};
 };

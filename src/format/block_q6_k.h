@@ -10,7 +10,9 @@ namespace nibble {
 struct Q6_KShape {
   static constexpr std::size_t kSubs = 16;
   static constexpr int kLow = -32, kHigh = 31, kMaxScale = 127, kRounds = 1;
-  static constexpr float kPeaks[] = {-32.F, -31.5F, -31.F, 31.F};
+  static constexpr float kPeaks[] = {-32, -31.5F, -31, 31};
+  static constexpr float kStarts[] = {127};
+  static Vector nearest_points(Vector value) { return round_lanes(clamp(value, kLow, kHigh)); }
   static float round(float value) { return to_nearest_even(clamp_to(value, kLow, kHigh)); }
   static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {1, 3}, {1, -3}, {-1, 0}, {-1, 1}, {-1, -1}};
 };

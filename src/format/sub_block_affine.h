@@ -12,7 +12,6 @@
 #pragma once
 
 #include <cstdint>
-#include <iterator>
 
 #include "format/sub_blocks.h"
 
@@ -33,6 +32,8 @@ struct SubScaledAffineGrid {
     }
   }
 };
+
+inline namespace NIBBLE_LANES {
 
 // Shape has kSubs (sub-blocks: 8 or 16), kMaxCode, kMaxScale (of scales and minima), kRounds (of refitting).
 template <class Shape>
@@ -84,76 +85,81 @@ class AffineSearch {
   }
 
   void measure_ranges() {
-    for (std::size_t l = 0; l < kLanes; ++l) low_[l] = high_[l] = weight_[l] = 0;
-    for (std::size_t e = 0; e < kLaneLength; ++e)
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        low_[l] = block_.x[e][l] < low_[l] ? block_.x[e][l] : low_[l];
-        high_[l] = block_.x[e][l] > high_[l] ? block_.x[e][l] : high_[l];
-        weight_[l] += block_.w[e][l];
+    alignas(64) float low[kLanes], high[kLanes];
+    for (std::size_t l = 0; l < kLanes; l += kWidth) {
+      Vector lowest{}, highest{}, weight{};
+      for (std::size_t e = 0; e < kLaneLength; ++e) {
+        const Vector x = load(block_.x[e] + l);
+        lowest = min(x, lowest);
+        highest = max(x, highest);
+        weight += load(block_.w[e] + l);
       }
+      store(low + l, lowest);
+      store(high + l, highest);
+      store(weight_ + l, weight);
+    }
+    block_.join(weight_);
     for (std::size_t l = 0; l < kLanes; ++l) {
       const std::size_t first = l % kSubs, last = first + kLanes - kSubs;
-      low_[l] = low_[first] < low_[last] ? low_[first] : low_[last];
-      high_[l] = high_[first] > high_[last] ? high_[first] : high_[last];
+      low_[l] = low[first] < low[last] ? low[first] : low[last];
+      high_[l] = high[first] > high[last] ? high[first] : high[last];
       scale_[l] = (high_[l] - low_[l]) / kMaxCode;
       minimum_[l] = -low_[l];
     }
-    block_.join(weight_);
   }
 
   // Codes at the nearest points of x = step * q - offset, and their sums.
-  void pass(const float* step, const float* offset, const float* inverse) {
-    alignas(64) float error[kLanes] = {}, r[kLanes] = {}, rq[kLanes] = {}, q[kLanes] = {}, qq[kLanes] = {};
-    for (std::size_t e = 0; e < kLaneLength; ++e)
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        const float shifted = block_.x[e][l] + offset[l];
-        const float code = to_nearest_even(clamp_to(shifted * inverse[l], 0, kMaxCode));
-        const float residual = shifted - step[l] * code;
-        const float wq = block_.w[e][l] * code, wr = block_.w[e][l] * residual;
-        q[l] += wq;
-        qq[l] += wq * code;
-        r[l] += wr;
-        rq[l] += wr * code;
-        error[l] += wr * residual;
+  void pass(const float* steps, const float* offsets) {
+    for (std::size_t l = 0; l < kLanes; l += kWidth) {
+      const Vector step = load(steps + l), offset = load(offsets + l), inverse = inverse_or_zero(step);
+      Vector error{}, r{}, rq{}, q{}, qq{};
+      for (std::size_t e = 0; e < kLaneLength; ++e) {
+        const Vector shifted = load(block_.x[e] + l) + offset, w = load(block_.w[e] + l);
+        const Vector code = round_lanes(clamp(shifted * inverse, 0, kMaxCode));
+        const Vector residual = shifted - step * code;
+        const Vector wq = w * code, wr = w * residual;
+        q += wq;
+        qq += wq * code;
+        r += wr;
+        rq += wr * code;
+        error += wr * residual;
       }
-    const float* const sums[] = {error, r, rq, q, qq};
-    float* const targets[] = {error_, r_, rq_, q_, qq_};
-    for (std::size_t i = 0; i < std::size(sums); ++i) {
-      std::copy(sums[i], sums[i] + kLanes, targets[i]);
-      block_.join(targets[i]);
+      store(error_ + l, error);
+      store(r_ + l, r);
+      store(rq_ + l, rq);
+      store(q_ + l, q);
+      store(qq_ + l, qq);
     }
+    for (float* sums : {error_, r_, rq_, q_, qq_}) block_.join(sums);
   }
 
   // Real scales and minima: for each range, codes by rounding, then least squares for both with the codes unchanged. The minimum stays
   // >= 0. The error after the change follows from the sums, without another pass.
   void search_ranges() {
-    alignas(64) float best[kLanes], step[kLanes], offset[kLanes], inverse[kLanes];
+    alignas(64) float best[kLanes], steps[kLanes], offsets[kLanes];
     for (std::size_t l = 0; l < kLanes; ++l) {
       best[l] = HUGE_VALF;
-      offset[l] = -low_[l];
+      offsets[l] = -low_[l];
     }
     for (const float change : kRangeChanges) {
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        step[l] = (high_[l] - low_[l]) / (kMaxCode + change);
-        inverse[l] = step[l] > 0 ? 1.F / step[l] : 0.F;
-      }
-      pass(step, offset, inverse);
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        const float determinant = qq_[l] * weight_[l] - q_[l] * q_[l];
-        const float by_determinant = determinant > 0 ? 1.F / determinant : 0.F;
-        float dm = (rq_[l] * q_[l] - r_[l] * qq_[l]) * by_determinant;
-        float ds = (rq_[l] * weight_[l] - r_[l] * q_[l]) * by_determinant;
-        const bool negative = offset[l] + dm < 0;
-        dm = negative ? -offset[l] : dm;
-        ds = negative && qq_[l] > 0 ? (rq_[l] + dm * q_[l]) / qq_[l] : ds;
-        const bool usable = step[l] + ds > 0;
-        ds = usable ? ds : 0.F;
-        dm = usable ? dm : 0.F;
-        const float error = error_[l] + ds * (ds * qq_[l] - 2 * rq_[l]) + dm * (dm * weight_[l] + 2 * r_[l] - 2 * ds * q_[l]);
-        const bool better = error < best[l];
-        best[l] = better ? error : best[l];
-        scale_[l] = better ? step[l] + ds : scale_[l];
-        minimum_[l] = better ? offset[l] + dm : minimum_[l];
+      for (std::size_t l = 0; l < kLanes; l += kWidth) store(steps + l, (load(high_ + l) - load(low_ + l)) / (kMaxCode + change));
+      pass(steps, offsets);
+      for (std::size_t l = 0; l < kLanes; l += kWidth) {
+        const Vector step = load(steps + l), offset = load(offsets + l), weight = load(weight_ + l);
+        const Vector r = load(r_ + l), rq = load(rq_ + l), q = load(q_ + l), qq = load(qq_ + l);
+        const Vector determinant = qq * weight - q * q;
+        const Vector by_determinant = determinant > 0 ? 1 / determinant : Vector{};
+        Vector dm = (rq * q - r * qq) * by_determinant;
+        Vector ds = (rq * weight - r * q) * by_determinant;
+        ds = offset + dm < 0 ? (rq - offset * q) * inverse_or_zero(qq) : ds;
+        dm = offset + dm < 0 ? -offset : dm;
+        dm = step + ds > 0 ? dm : Vector{};
+        ds = step + ds > 0 ? ds : Vector{};
+        const Vector error = load(error_ + l) + ds * (ds * qq - 2 * rq) + dm * (dm * weight + 2 * r - 2 * ds * q);
+        const Vector best_so_far = load(best + l);
+        store(scale_ + l, error < best_so_far ? step + ds : load(scale_ + l));
+        store(minimum_ + l, error < best_so_far ? offset + dm : load(minimum_ + l));
+        store(best + l, min(error, best_so_far));
       }
     }
   }
@@ -181,13 +187,12 @@ class AffineSearch {
 
   // Least squares for d and dmin, integers and codes unchanged.
   void refit_halves(Grid& grid) {
-    alignas(64) float step[kLanes], offset[kLanes], inverse[kLanes];
+    alignas(64) float steps[kLanes], offsets[kLanes];
     for (std::size_t l = 0; l < kLanes; ++l) {
-      step[l] = grid.step[l % kSubs];
-      offset[l] = grid.offset[l % kSubs];
-      inverse[l] = grid.inverse[l % kSubs];
+      steps[l] = grid.step[l % kSubs];
+      offsets[l] = grid.offset[l % kSubs];
     }
-    pass(step, offset, inverse);
+    pass(steps, offsets);
     double a11 = 0, a12 = 0, a22 = 0, b1 = 0, b2 = 0;
     for (std::size_t s = 0; s < kSubs; ++s) {
       const double scale = grid.scales[s], minimum = grid.minima[s];
@@ -209,40 +214,40 @@ class AffineSearch {
   }
 
   // Codes at the nearest points and the error they leave in each sub-block.
-  void measure_errors(const float* step, const float* offset, const float* inverse, float* error) const {
-    alignas(64) float sum[kLanes] = {};
-    for (std::size_t e = 0; e < kLaneLength; ++e)
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        const float shifted = block_.x[e][l] + offset[l];
-        const float code = to_nearest_even(clamp_to(shifted * inverse[l], 0, kMaxCode));
-        const float residual = shifted - step[l] * code;
-        sum[l] += block_.w[e][l] * residual * residual;
+  void measure_errors(const float* steps, const float* offsets, float* errors) const {
+    for (std::size_t l = 0; l < kLanes; l += kWidth) {
+      const Vector step = load(steps + l), offset = load(offsets + l), inverse = inverse_or_zero(step);
+      Vector error{};
+      for (std::size_t e = 0; e < kLaneLength; ++e) {
+        const Vector shifted = load(block_.x[e] + l) + offset;
+        const Vector residual = shifted - step * round_lanes(clamp(shifted * inverse, 0, kMaxCode));
+        error += load(block_.w[e] + l) * residual * residual;
       }
-    block_.join(sum);
-    std::copy(sum, sum + kLanes, error);
+      store(errors + l, error);
+    }
+    block_.join(errors);
   }
 
   // Moves each sub-block to the best of the neighbours of its integers and returns the error of the super-block.
   float descend(Grid& grid) const {
     alignas(64) float scale[kLanes], minimum[kLanes], best[kLanes], best_scale[kLanes], best_minimum[kLanes];
-    alignas(64) float step[kLanes], offset[kLanes], inverse[kLanes], error[kLanes];
+    alignas(64) float step[kLanes], offset[kLanes], error[kLanes];
     for (std::size_t l = 0; l < kLanes; ++l) {
       best_scale[l] = scale[l] = grid.scales[l % kSubs];
       best_minimum[l] = minimum[l] = grid.minima[l % kSubs];
       best[l] = HUGE_VALF;
     }
     for (const Neighbour& neighbour : kNeighbours) {
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        step[l] = grid.d * clamp_to(scale[l] + neighbour.scale, 0, kMaxScale);
-        offset[l] = grid.dmin * clamp_to(minimum[l] + neighbour.minimum, 0, kMaxScale);
-        inverse[l] = step[l] > 0 ? 1.F / step[l] : 0.F;
+      for (std::size_t l = 0; l < kLanes; l += kWidth) {
+        store(step + l, grid.d * clamp(load(scale + l) + neighbour.scale, 0, kMaxScale));
+        store(offset + l, grid.dmin * clamp(load(minimum + l) + neighbour.minimum, 0, kMaxScale));
       }
-      measure_errors(step, offset, inverse, error);
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        const bool better = error[l] < best[l];
-        best[l] = better ? error[l] : best[l];
-        best_scale[l] = better ? clamp_to(scale[l] + neighbour.scale, 0, kMaxScale) : best_scale[l];
-        best_minimum[l] = better ? clamp_to(minimum[l] + neighbour.minimum, 0, kMaxScale) : best_minimum[l];
+      measure_errors(step, offset, error);
+      for (std::size_t l = 0; l < kLanes; l += kWidth) {
+        const Vector so_far = load(best + l), now = load(error + l);
+        store(best_scale + l, now < so_far ? clamp(load(scale + l) + neighbour.scale, 0, kMaxScale) : load(best_scale + l));
+        store(best_minimum + l, now < so_far ? clamp(load(minimum + l) + neighbour.minimum, 0, kMaxScale) : load(best_minimum + l));
+        store(best + l, min(now, so_far));
       }
     }
     float total = 0;
@@ -255,5 +260,7 @@ class AffineSearch {
     return total;
   }
 };
+
+}  // inline namespace NIBBLE_LANES
 
 }  // namespace nibble

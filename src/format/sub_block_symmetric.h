@@ -9,7 +9,6 @@
 #pragma once
 
 #include <cstdint>
-#include <iterator>
 
 #include "format/sub_blocks.h"
 
@@ -34,9 +33,12 @@ struct ScaleNeighbour {
   float sign, change;
 };
 
-// Shape has kSubs (8 or 16), round() to the nearest point, the lowest point kLow, kMaxScale, and what is tried: kPeaks, where among the
-// points the first guesses put the largest value of a sub-block, and kNeighbours, the scales sign * scale + change around the integer
-// found; kRounds of that.
+inline namespace NIBBLE_LANES {
+
+// Shape has kSubs (8 or 16), nearest_points() of values in steps (round() for a single one), the lowest point kLow, kMaxScale, and what
+// is tried: kPeaks, where among the points the first guesses put the largest value of a sub-block; kStarts, which integers the largest
+// scale starts at (beyond kMaxScale: it is clipped, and the many small scales get a finer unit); kNeighbours, the scales
+// sign * scale + change around the integer found; kRounds of that.
 template <class Shape>
 class SymmetricSearch {
   static constexpr std::size_t kSubs = Shape::kSubs;
@@ -57,13 +59,15 @@ class SymmetricSearch {
     Grid best;
     if (block_.largest < kSmallestSearched) return best;
     search_ranges(num_rounds > 0);
-    Grid grid = first_grid();
-    best = grid;
+    if (num_rounds == 0) return first_grid(kMaxScale);
     float best_error = HUGE_VALF;
-    for (int round = 0; round < num_rounds; ++round) {
-      refit_d(grid);
-      const float error = descend(grid);
-      if (error < best_error) best_error = error, best = grid;
+    for (const float largest_scale : Shape::kStarts) {
+      Grid grid = first_grid(largest_scale);
+      for (int round = 0; round < num_rounds; ++round) {
+        refit_d(grid);
+        const float error = descend(grid);
+        if (error < best_error) best_error = error, best = grid;
+      }
     }
     return best;
   }
@@ -73,53 +77,66 @@ class SymmetricSearch {
   alignas(64) float xq_[kLanes], qq_[kLanes];  // sums over one pass: w x q, w q q
 
   // Codes at the nearest points, and their sums.
-  void pass(const float* inverse) {
-    alignas(64) float xq[kLanes] = {}, qq[kLanes] = {};
-    for (std::size_t e = 0; e < kLaneLength; ++e)
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        const float code = Shape::round(block_.x[e][l] * inverse[l]);
-        const float wq = block_.w[e][l] * code;
-        xq[l] += wq * block_.x[e][l];
-        qq[l] += wq * code;
+  void pass(const float* inverses) {
+    for (std::size_t l = 0; l < kLanes; l += kWidth) {
+      const Vector inverse = load(inverses + l);
+      Vector xq{}, qq{};
+      for (std::size_t e = 0; e < kLaneLength; ++e) {
+        const Vector x = load(block_.x[e] + l);
+        const Vector code = Shape::nearest_points(x * inverse);
+        const Vector wq = load(block_.w[e] + l) * code;
+        xq += wq * x;
+        qq += wq * code;
       }
-    std::copy(xq, xq + kLanes, xq_);
-    std::copy(qq, qq + kLanes, qq_);
+      store(xq_ + l, xq);
+      store(qq_ + l, qq);
+    }
     block_.join(xq_);
     block_.join(qq_);
   }
 
-  // The real scale of each sub-block that explains most of it: the gain of the least-squares scale is (sum w x q)^2 / sum w q q.
-  void search_ranges(bool try_all) {
-    alignas(64) float low[kLanes] = {}, high[kLanes] = {}, peak[kLanes], best[kLanes] = {}, inverse[kLanes];
-    for (std::size_t e = 0; e < kLaneLength; ++e)
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        low[l] = block_.x[e][l] < low[l] ? block_.x[e][l] : low[l];
-        high[l] = block_.x[e][l] > high[l] ? block_.x[e][l] : high[l];
+  void measure_peaks(float* peaks) const {
+    alignas(64) float low[kLanes], high[kLanes];
+    for (std::size_t l = 0; l < kLanes; l += kWidth) {
+      Vector lowest{}, highest{};
+      for (std::size_t e = 0; e < kLaneLength; ++e) {
+        const Vector x = load(block_.x[e] + l);
+        lowest = min(x, lowest);
+        highest = max(x, highest);
       }
+      store(low + l, lowest);
+      store(high + l, highest);
+    }
     for (std::size_t l = 0; l < kLanes; ++l) {
       const std::size_t first = l % kSubs, last = first + kLanes - kSubs;
       const float lowest = low[first] < low[last] ? low[first] : low[last], highest = high[first] > high[last] ? high[first] : high[last];
-      peak[l] = highest > -lowest ? highest : lowest;
-      scale_[l] = peak[l] / kLow;
+      peaks[l] = highest > -lowest ? highest : lowest;
     }
+  }
+
+  // The real scale of each sub-block that explains most of it: the gain of the least-squares scale is (sum w x q)^2 / sum w q q.
+  void search_ranges(bool try_all) {
+    alignas(64) float peaks[kLanes], best[kLanes] = {}, inverses[kLanes];
+    measure_peaks(peaks);
+    for (std::size_t l = 0; l < kLanes; ++l) scale_[l] = peaks[l] / kLow;
     if (!try_all) return;
     for (const float code : Shape::kPeaks) {
-      for (std::size_t l = 0; l < kLanes; ++l) inverse[l] = peak[l] != 0 ? code / peak[l] : 0.F;
-      pass(inverse);
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        const float gain = qq_[l] > 0 ? xq_[l] * xq_[l] / qq_[l] : 0.F;
-        const bool better = gain > best[l];
-        best[l] = better ? gain : best[l];
-        scale_[l] = better ? xq_[l] / qq_[l] : scale_[l];
+      for (std::size_t l = 0; l < kLanes; l += kWidth) store(inverses + l, code * inverse_or_zero(load(peaks + l)));
+      pass(inverses);
+      for (std::size_t l = 0; l < kLanes; l += kWidth) {
+        const Vector xq = load(xq_ + l), by_qq = inverse_or_zero(load(qq_ + l)), best_so_far = load(best + l);
+        const Vector gain = xq * xq * by_qq;
+        store(scale_ + l, gain > best_so_far ? xq * by_qq : load(scale_ + l));
+        store(best + l, max(gain, best_so_far));
       }
     }
   }
 
-  Grid first_grid() const {
+  Grid first_grid(float largest_scale) const {
     Grid grid;
     float largest = 0;
     for (std::size_t s = 0; s < kSubs; ++s) largest = std::max(largest, std::fabs(scale_[s]));
-    grid.d = nearest_scale(largest / kMaxScale);
+    grid.d = nearest_scale(largest / largest_scale);
     for (std::size_t s = 0; s < kSubs; ++s)
       grid.scales[s] = static_cast<std::int8_t>(to_nearest_even(clamp_to(scale_[s] / grid.d, -kMaxScale - 1, kMaxScale)));
     grid.derive();
@@ -142,36 +159,39 @@ class SymmetricSearch {
     grid.derive();
   }
 
-  void measure_errors(const float* step, const float* inverse, float* error) const {
-    alignas(64) float sum[kLanes] = {};
-    for (std::size_t e = 0; e < kLaneLength; ++e)
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        const float code = Shape::round(block_.x[e][l] * inverse[l]);
-        const float residual = block_.x[e][l] - step[l] * code;
-        sum[l] += block_.w[e][l] * residual * residual;
+  // Codes at the nearest points and the error they leave in each sub-block.
+  void measure_errors(const float* steps, float* errors) const {
+    for (std::size_t l = 0; l < kLanes; l += kWidth) {
+      const Vector step = load(steps + l), inverse = inverse_or_zero(step);
+      Vector error{};
+      for (std::size_t e = 0; e < kLaneLength; ++e) {
+        const Vector x = load(block_.x[e] + l);
+        const Vector residual = x - step * Shape::nearest_points(x * inverse);
+        error += load(block_.w[e] + l) * residual * residual;
       }
-    block_.join(sum);
-    std::copy(sum, sum + kLanes, error);
+      store(errors + l, error);
+    }
+    block_.join(errors);
   }
 
   // Moves each sub-block to the best of the neighbours of its integer and returns the error of the super-block.
   float descend(Grid& grid) const {
-    alignas(64) float scale[kLanes], candidate[kLanes], best[kLanes], best_scale[kLanes], step[kLanes], inverse[kLanes], error[kLanes];
+    alignas(64) float scale[kLanes], candidate[kLanes], best[kLanes], best_scale[kLanes], step[kLanes], error[kLanes];
     for (std::size_t l = 0; l < kLanes; ++l) {
       best_scale[l] = scale[l] = grid.scales[l % kSubs];
       best[l] = HUGE_VALF;
     }
     for (const ScaleNeighbour& neighbour : Shape::kNeighbours) {
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        candidate[l] = clamp_to(neighbour.sign * scale[l] + neighbour.change, -kMaxScale - 1, kMaxScale);
-        step[l] = grid.d * candidate[l];
-        inverse[l] = step[l] != 0 ? 1.F / step[l] : 0.F;
+      for (std::size_t l = 0; l < kLanes; l += kWidth) {
+        const Vector changed = clamp(neighbour.sign * load(scale + l) + neighbour.change, -kMaxScale - 1, kMaxScale);
+        store(candidate + l, changed);
+        store(step + l, grid.d * changed);
       }
-      measure_errors(step, inverse, error);
-      for (std::size_t l = 0; l < kLanes; ++l) {
-        const bool better = error[l] < best[l];
-        best[l] = better ? error[l] : best[l];
-        best_scale[l] = better ? candidate[l] : best_scale[l];
+      measure_errors(step, error);
+      for (std::size_t l = 0; l < kLanes; l += kWidth) {
+        const Vector so_far = load(best + l), now = load(error + l);
+        store(best_scale + l, now < so_far ? load(candidate + l) : load(best_scale + l));
+        store(best + l, min(now, so_far));
       }
     }
     float total = 0;
@@ -183,5 +203,7 @@ class SymmetricSearch {
     return total;
   }
 };
+
+}  // inline namespace NIBBLE_LANES
 
 }  // namespace nibble

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One super-block of 256 values laid out for the grid searches of the two-level formats: element by element across sub-blocks, so that
-// every inner loop runs over sub-blocks side by side ("lanes") and no sum crosses lanes. Results therefore do not depend on how wide the
-// compiler makes its vectors.
+// sums run over sub-blocks side by side ("lanes") and never across. Results therefore do not depend on the width of vectors (lanes.h).
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 
+#include "format/lanes.h"
 #include "format/scale.h"
 
 namespace nibble {
