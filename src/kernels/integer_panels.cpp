@@ -120,10 +120,14 @@ class IntegerPanels final : public PackedWeights {
       const PanelBuffers buffers(base + activation_bytes + worker * PanelBuffers::kBytes);
       for (std::size_t p = begin; p < end; ++p) {
         const PanelOutput out(y, rows_, p, tokens, buffers.tile);
+        if (tokens == 1 && kernels_.integer_vector != nullptr) {
+          kernels_.integer_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0), out.data(0));
+          out.finish(0, 1);
+          continue;
+        }
         for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
           const std::size_t n = std::min(kTokenBlock, tokens - t);
-          for (std::size_t b = 0; b < num_blocks_; ++b)
-            multiply_block(p, b, activations.at(b * tokens + t), n, out.data(t), out.stride(), buffers);
+          for (std::size_t b = 0; b < num_blocks_; ++b) multiply_block(p, b, activations.at(b * tokens + t), n, out.data(t), out.stride(), buffers);
           out.finish(t, n);
         }
       }
@@ -164,6 +168,7 @@ class IntegerPanels final : public PackedWeights {
     return shape.offset == OffsetKind::none ? product : product + offset;
   }
 
+  std::size_t padded_cols() const { return round_up(static_cast<std::size_t>(cols_), kDepthUnit); }
   std::size_t block_offset(std::size_t b) const { return b * block_bytes(form_.shape, kBlockDepth); }
   std::size_t depth_of(std::size_t b) const { return std::min(kBlockDepth, round_up(static_cast<std::size_t>(cols_) - b * kBlockDepth, kDepthUnit)); }
   std::uint8_t* block_at(std::size_t p, std::size_t b) const { return bytes_.as<std::uint8_t>(p * panel_bytes_ + block_offset(b)); }

@@ -38,6 +38,10 @@ struct KernelTable {
   // scales, offsets: [groups of kernel_group(shape) columns, 64]; offsets are written when the shape has them. row_scales: [64] or null.
   void (*expand_grid)(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, float* scales, float* offsets);
   void (*integer_product)(const IntegerProduct& product);
+  // One token times a whole panel: y[64]. columns: padded to kDepthUnit. x: the blocks of one token, one after the other. Null where unpacked
+  // panels serve single tokens as well.
+  void (*integer_vector)(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
+                         const QuantizedActivations& x, float* y);
   // One token's `count` inputs (finite) of one block, quantized as int8 for kernel groups of `group` columns: scale = amax / 127, code =
   // x * (127 / amax) rounded to even. Zeros up to kBlockDepth. Arrays as in QuantizedActivations.
   void (*quantize_activations)(const float* x, std::size_t count, std::size_t group, std::int32_t middle, std::int8_t* codes, float* scales,

@@ -20,6 +20,6 @@ inline avx2::Sums dot(avx2::Sums s, avx2::Bytes w, Quad q) { return {_mm256_dpbu
 
 }  // namespace
 
-void fill_int8(KernelTable& table) { lanes::fill_integer_functions<avx2::F32, avx2::Bytes, avx2::Sums, Quad, 4, 1>(table); }
+void fill_int8(KernelTable& table) { lanes::fill_integer_functions<avx2::F32, avx2::Bytes, avx2::Sums, Quad, 4, 1, false>(table); }
 
 }  // namespace nibble::avxvnni

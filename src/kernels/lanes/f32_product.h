@@ -73,8 +73,8 @@ static void narrow_vector(const std::uint16_t* panel, std::size_t depth, const f
   F32 sum[4] = {F32::set(0), F32::set(0), F32::set(0), F32::set(0)};
   for (std::size_t k = 0; k < depth; ++k) {
     const F32 value = F32::set(x[k]);
-    __builtin_prefetch(panel + 64 * 24);
-    __builtin_prefetch(panel + 64 * 24 + 32);
+    __builtin_prefetch(panel + 64 * 64, 0, 2);
+    __builtin_prefetch(panel + 64 * 64 + 32, 0, 2);
 #pragma GCC unroll 4
     for (int n = 0; n < 4; ++n) sum[n] = fma(value, Bits::template load<F32>(panel + 16 * n), sum[n]);
     panel += 64;

@@ -45,12 +45,12 @@ static float int8_peak(std::size_t iterations) {
   return sum_lanes(total);
 }
 
-// Reads every line once, 1 KiB ahead of need.
+// Reads every line once, asking the second-level cache for it 8 KiB ahead of need.
 template <class F32>
 static float read_stream(const float* data, std::size_t count) {
   F32 a = F32::set(0), b = a, c = a, d = a;
   for (std::size_t i = 0; i + 64 <= count; i += 64) {
-    for (std::size_t line = 0; line < 64; line += 16) __builtin_prefetch(data + i + 512 + line);
+    for (std::size_t line = 0; line < 64; line += 16) __builtin_prefetch(data + i + 2048 + line, 0, 2);
     a = max(a, F32::load(data + i));
     b = max(b, F32::load(data + i + 16));
     c = max(c, F32::load(data + i + 32));
