@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "cli/verbs.h"
 #include "evaluate/speed.h"
+#include "kernels/limits.h"
+#include "model/arch/architecture.h"
 #include "pipeline/inspect.h"
 #include "report/number_text.h"
 
@@ -12,7 +16,52 @@ namespace {
 struct Options {
   std::string model;
   SpeedOptions speed;
+  bool limits = false;
 };
+
+// What the machine can do, and what of it a test used.
+struct Limits {
+  double read_stream = 0, int8_peak = 0, f32_peak = 0, bf16_peak = 0;  // per second
+};
+
+struct Work {
+  std::uint64_t bytes_per_token = 0;    // tensors of the file, without an embedding that is only looked up
+  std::uint64_t linear_parameters = 0, head_parameters = 0;
+
+  double operations(std::size_t tokens) const {
+    return 2 * (static_cast<double>(linear_parameters) * static_cast<double>(tokens) + static_cast<double>(head_parameters));
+  }
+};
+
+Limits measure_limits(Isa isa, ThreadPool& pool) {
+  return {measure_read_stream(isa, pool), measure_int8_peak(isa, pool), measure_f32_peak(isa, pool), measure_bf16_peak(isa, pool)};
+}
+
+Work work_of(const Checkpoint& checkpoint, const Decoder& decoder) {
+  Work work;
+  const ModelConfig& config = decoder.config();
+  const std::string embedding = ModelTensors(config).part("embedding", -1)->name(spelling_of(checkpoint));
+  for (const StoredTensor& tensor : checkpoint.tensors())
+    if (config.tied_embedding || tensor.name != embedding) work.bytes_per_token += tensor.bytes;
+  work.linear_parameters = decoder.linear_parameters();
+  work.head_parameters = config.vocab_size * config.hidden;
+  return work;
+}
+
+bool reads_prompt(const Speed& speed) { return speed.test.starts_with("pp"); }
+
+// Prefill is judged by arithmetic, decode by what must be read.
+double share_of_limit(const Speed& speed, const Work& work, const Limits& limits) {
+  if (!reads_prompt(speed)) return speed.tokens_per_second * static_cast<double>(work.bytes_per_token) / limits.read_stream;
+  return work.operations(speed.tokens) * speed.tokens_per_second / static_cast<double>(speed.tokens) / limits.int8_peak;
+}
+
+Json limits_json(const Limits& limits) {
+  return {{"read_bytes_per_second", limits.read_stream},
+          {"int8_operations_per_second", limits.int8_peak},
+          {"f32_operations_per_second", limits.f32_peak},
+          {"bf16_operations_per_second", limits.bf16_peak}};
+}
 
 void bench(Options& options, Session& session) {
   const Checkpoint checkpoint = Checkpoint::open(options.model);
@@ -20,6 +69,9 @@ void bench(Options& options, Session& session) {
   Decoder decoder(checkpoint, {kernels, session.kv(), session.progress()}, session.pool());
   options.speed.progress = session.progress();
   const std::vector<Speed> speeds = measure_speed(decoder, options.speed);
+  std::optional<Limits> limits;
+  if (options.limits) limits = measure_limits(kernels.isa, session.pool());
+  const Work work = work_of(checkpoint, decoder);
   if (session.json()) {
     Json json = {{"model", options.model},
                  {"parameters", describe_model(checkpoint).parameters},
@@ -28,14 +80,24 @@ void bench(Options& options, Session& session) {
                  {"threads", session.pool().num_threads()},
                  {"isa", isa_name(kernels.isa)},
                  {"results", Json::array()}};
-    for (const Speed& speed : speeds) json["results"].push_back(to_json(speed));
+    for (const Speed& speed : speeds) {
+      json["results"].push_back(to_json(speed));
+      if (limits) json["results"].back()["share_of_limit"] = share_of_limit(speed, work, *limits);
+    }
+    if (limits) json["limits"] = limits_json(*limits);
     return session.print_json(json);
   }
-  Table table({{"model"}, {"size", Align::right}, {"in memory", Align::right}, {"threads", Align::right}, {"test"}, {"tok/s", Align::right}});
+  Table table({{"model"}, {"size", Align::right}, {"in memory", Align::right}, {"threads", Align::right}, {"test"}, {"tok/s", Align::right}, {limits ? "of the limit" : "", Align::right}});
   for (const Speed& speed : speeds)
     table.add({std::filesystem::path(options.model).filename().string(), bytes_text(checkpoint.file_bytes()), bytes_text(decoder.resident_bytes()),
-               std::to_string(session.pool().num_threads()), speed.test, fmt::format("{} ± {}", speed_text(speed.tokens_per_second), speed_text(speed.spread))});
-  session.print(table.text(session.style()));
+               std::to_string(session.pool().num_threads()), speed.test, fmt::format("{} ± {}", speed_text(speed.tokens_per_second), speed_text(speed.spread)),
+               limits ? percent_text(share_of_limit(speed, work, *limits)) + (reads_prompt(speed) ? " of int8" : " of reading") : ""});
+  std::string text = table.text(session.style());
+  if (limits)
+    text += fmt::format("\nmachine: reads {}/s; {:.2f} TOPS int8, {:.3f} TFLOPS f32, {:.2f} TFLOPS bf16\n",
+                        bytes_text(static_cast<std::uint64_t>(limits->read_stream)), limits->int8_peak * 1e-12, limits->f32_peak * 1e-12,
+                        limits->bf16_peak * 1e-12);
+  session.print(text);
 }
 
 }  // namespace
@@ -50,6 +112,7 @@ void add_bench(CLI::App& app, Session& session) {
   verb->add_option("-p,--prompt", options->speed.prompt_tokens, "Prompt tokens (0: no such test)")->capture_default_str();
   verb->add_option("-n,--generate", options->speed.generated_tokens, "Generated tokens (0: no such test)")->capture_default_str();
   verb->add_option("-r,--repetitions", options->speed.repetitions, "Repetitions")->capture_default_str();
+  verb->add_flag("--limits", options->limits, "Measure what the machine can do, too, and show the share of it");
   session.add_json(*verb);
   session.add_engine(*verb);
   verb->callback([options, &session] { bench(*options, session); });

@@ -39,6 +39,17 @@ int fail(Session& session, int code, const std::string& message) {
 
 int exit_code_of(ErrorKind kind) { return kind == ErrorKind::invalid_argument ? 2 : kind == ErrorKind::cancelled ? 130 : 1; }
 
+// The parser itself would only miss a verb, not say which word it did not know.
+std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return {};
+  std::string known;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (verb->get_name() == argv[1]) return {};
+    known += (known.empty() ? "" : ", ") + verb->get_name();
+  }
+  return fmt::format("unknown verb '{}'; known are {}", argv[1], known);
+}
+
 int run(int argc, char** argv) {
   Session session;
   CLI::App app("nibble makes neural networks small: quantizes them, measures what that cost, runs them.", "nibble");
@@ -47,6 +58,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   for (const auto add : kVerbs) add(app, session);
   catch_interrupts();
+  if (const std::string error = unknown_verb(app, argc, argv); !error.empty()) return fail(session, 2, error);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

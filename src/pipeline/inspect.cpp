@@ -139,7 +139,8 @@ TensorStatistics measure_statistics(const Checkpoint& checkpoint, const StoredTe
   result.maximum = all.maximum;
   result.absmax = std::max(std::fabs(result.minimum), std::fabs(result.maximum));
   if (m2 > 0) result.kurtosis = std::max(1.0, m4 / (m2 * m2));
-  if (result.maximum > result.minimum) result.asymmetry = (result.maximum + result.minimum) / (result.maximum - result.minimum);
+  const double top = std::max(0.0, result.maximum), bottom = std::min(0.0, result.minimum);
+  if (top > bottom) result.asymmetry = (top + bottom) / (top - bottom);
 
   std::vector<std::uint64_t> beyond(chunks);
   const double limit = 6 * result.deviation;

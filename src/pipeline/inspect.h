@@ -37,7 +37,7 @@ struct TensorStatistics {
   double minimum = 0, maximum = 0, absmax = 0;
   double kurtosis = 0;            // fourth standardised moment: 3 for a normal distribution, larger with heavier tails
   double beyond_6_sigma = 0;      // share of values further than 6 deviations from the mean
-  double asymmetry = 0;           // (maximum + minimum) / (maximum - minimum): 0 is symmetric range, +-1 is one-sided
+  double asymmetry = 0;           // (maximum + minimum) / (maximum - minimum) of the range with 0: 0 is symmetric, +-1 one-sided
 };
 
 // Decodes every row, a bounded number at a time; the same bits for any number of threads.

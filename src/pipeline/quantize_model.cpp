@@ -93,6 +93,14 @@ void write_divisors(std::size_t index, const std::vector<float>& divisors, Check
   writer.write_rows(index, tensor.view());
 }
 
+std::uint64_t weight_file_bytes(const std::filesystem::path& output) {
+  if (std::filesystem::is_regular_file(output)) return std::filesystem::file_size(output);
+  std::uint64_t total = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(output))
+    if (entry.path().extension() == ".safetensors") total += entry.file_size();
+  return total;
+}
+
 QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
   QuantizeSummary summary;
   summary.output = options.output;
@@ -154,7 +162,7 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
     write_tensor(i, plan.tensors[i], options, plan.target_spelling, source, *writer, pool, meter);
   if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, *writer);
   writer->finish(options.sync);
-  summary.output_bytes = writer->bytes_written();
+  summary.output_bytes = weight_file_bytes(options.output);
   summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(summary.output_bytes) / static_cast<double>(summary.parameters);
   return summary;
 }

@@ -32,10 +32,16 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+// Those at the smallest distance, if that is small.
 std::string near_mixes(std::string_view name) {
+  std::size_t nearest = 3;
   std::string result;
-  for (const Mix& mix : all_mixes())
-    if (edit_distance(name, mix.name) <= 2) result += (result.empty() ? "" : ", ") + std::string(mix.name);
+  for (const Mix& mix : all_mixes()) {
+    const std::size_t distance = edit_distance(name, mix.name);
+    if (distance < nearest) result.clear();
+    nearest = std::min(nearest, distance);
+    if (distance == nearest && distance < 3) result += (result.empty() ? "" : ", ") + std::string(mix.name);
+  }
   return result;
 }
 

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What goes wrong: exit codes, one line on standard error, nothing left behind.
+#include <algorithm>
+
+#include "cli/command.h"
+
+namespace nibble {
+namespace {
+
+class Errors : public ::testing::Test {
+ protected:
+  void expect(const std::string& arguments, int code, const std::string& message) {
+    const CommandResult result = nibble_command(scratch_, arguments);
+    EXPECT_EQ(result.code, code) << arguments << '\n' << result.error;
+    EXPECT_EQ(result.error, "nibble: error: " + message + "\n") << arguments;
+    EXPECT_EQ(result.out, "") << arguments;
+  }
+  void expect_part(const std::string& arguments, int code, const std::string& part) {
+    const CommandResult result = nibble_command(scratch_, arguments);
+    EXPECT_EQ(result.code, code) << arguments << '\n' << result.error;
+    EXPECT_TRUE(result.error.starts_with("nibble: error: ")) << result.error;
+    EXPECT_NE(result.error.find(part), std::string::npos) << result.error;
+    EXPECT_EQ(std::ranges::count(result.error, '\n'), 1) << result.error;
+  }
+  ScratchDirectory scratch_;
+};
+
+TEST_F(Errors, OfUsage) {
+  expect("", 2, "A subcommand is required; 'nibble --help' tells more");
+  expect("fly", 2, "unknown verb 'fly'; known are compare, quantize, eval, run, bench, inspect, check, formats, recipe, synth, info");
+  expect_part("inspect", 2, "model is required; 'nibble inspect --help' tells more");
+  expect_part("eval m --text t --windows many", 2, "many");
+  expect_part("bench m -t 0", 2, "'nibble bench --help' tells more");
+  expect("quantize " + kTied + " -o x.gguf", 2,
+         "name either a format (-f q4_k_m) or a recipe (--recipe FILE); 'nibble formats' lists the formats");
+  expect("quantize " + kTied + " -f q8_0", 2, "no output is named; add -o OUT.gguf or -o DIRECTORY");
+  expect_part("quantize " + kTied + " -f q4_z -o x.gguf", 2, "q4_z");
+  expect_part("quantize " + kTied + " -f q4_k_n -o x.gguf", 2, "q4_k_m");
+  expect("quantize " + kTied + " -f q8_0 --method magic -o x.gguf", 2, "unknown method 'magic'; known are rtn, mse");
+  expect("quantize " + kTied + " -f q8_0 --fit tight -o x.gguf", 2,
+         "unknown fit 'tight'; known are auto, absmax, minmax, search, percentile, entropy");
+  expect("synth --shape llama-9 -o x", 2, "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, qwen2.5-0.5b, qwen2.5-7b");
+  expect("synth -o x", 2, "name a shape (--shape llama-3.2-1b) or give at least --hidden, --ffn, --layers and --heads");
+  expect("run " + kTied, 2, "give a prompt: -p TEXT, or --prompt-file FILE ('-' for standard input)");
+  expect("compare " + kTied, 2,
+         "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + kTied);
+  EXPECT_EQ(scratch_.num_entries(), 0u);
+}
+
+TEST_F(Errors, OfInput) {
+  expect_part("inspect no/such/model", 1, "no/such/model");
+  expect_part("eval " + kTied + " --text missing.txt", 1, "cannot read the text 'missing.txt': No such file or directory");
+  scratch_.write("bad.gguf", "GGUF but not really, this is no header at all");
+  expect_part("inspect bad.gguf", 1, "bad.gguf");
+  expect_part("check bad.gguf", 1, "bad.gguf");
+  expect_part("quantize bad.gguf -f q8_0 -o x.gguf", 1, "bad.gguf");
+  expect_part("run " + kTied + " -p Tom", 1, "token");  // it has no tokenizer
+  scratch_.write("recipe.json", "{\"rules\": []}");
+  expect("quantize " + kTied + " --recipe recipe.json -o x.gguf", 2, "recipe.json: a recipe needs \"rules\", a list with at least one rule");
+  EXPECT_EQ(scratch_.num_entries(), 2u);
+}
+
+TEST_F(Errors, OfOutput) {
+  expect_part("quantize " + kTied + " -f q8_0 -o no/such/place/x.gguf", 1, "no/such/place/x.gguf");
+  scratch_.write("taken", "a file where a directory is wanted");
+  expect_part("quantize " + kTied + " -f int8:row -o taken", 1, "taken");
+  EXPECT_EQ(read_text(scratch_ / "taken"), "a file where a directory is wanted");
+  EXPECT_EQ(scratch_.num_entries(), 1u);
+  // A file size limit stands for a full disk: 64 kB where 200 kB are needed.
+  const CommandResult full = nibble_command(scratch_, "quantize " + kTied + " -f f32 -o x.gguf", "trap '' XFSZ; ulimit -f 64;");
+  EXPECT_EQ(full.code, 1) << full.error;
+  EXPECT_NE(full.error.find("x.gguf"), std::string::npos) << full.error;
+  EXPECT_EQ(scratch_.num_entries(), 1u);
+  const int status = std::system(("'" NIBBLE_BINARY "' formats >/dev/full 2>'" + (scratch_ / "error.txt").string() + "'").c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_EQ(read_text(scratch_ / "error.txt"), "nibble: error: cannot write to standard output: No space left on device\n");
+}
+
+TEST_F(Errors, OfTheInstructionSet) {
+  const CommandResult result = nibble_command(scratch_, "info", "NIBBLE_ISA=mmx");
+  EXPECT_EQ(result.code, 2);
+  EXPECT_NE(result.error.find("mmx"), std::string::npos);
+}
+
+TEST_F(Errors, DamageIsFoundByCheck) {
+  ASSERT_EQ(nibble_command(scratch_, "quantize " + kGrouped + " -f q8_0 -o m.gguf").code, 0);
+  CommandResult result = nibble_command(scratch_, "check m.gguf");
+  EXPECT_EQ(result.code, 0);
+  EXPECT_TRUE(result.out.starts_with("sound: 22 tensors")) << result.out;
+  std::string file = read_text(scratch_ / "m.gguf");
+  const auto listing = nibble_command(scratch_, "inspect m.gguf --json").json();
+  for (const auto& tensor : listing["tensors"])
+    if (tensor["name"] == "blk.1.ffn_down.weight") file.replace(tensor["offset"].get<std::size_t>() + 34 * 3 * 5, 2, std::string("\x00\x7c", 2));
+  scratch_.write("m.gguf", file);
+  result = nibble_command(scratch_, "check m.gguf --json");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_EQ(result.json()["sound"], false);
+  EXPECT_EQ(result.json()["shown"][0]["tensor"], "blk.1.ffn_down.weight");
+  EXPECT_EQ(result.json()["shown"][0]["row"], 5);
+  EXPECT_EQ(result.error, "nibble: error: m.gguf: 1 rows hold values that no writer should have stored; get the file anew\n");
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every verb once, on models of a few kilobytes: exit code, and the JSON keys that scripts rely on.
+#include <set>
+
+#include "cli/command.h"
+
+namespace nibble {
+namespace {
+
+class Verbs : public ::testing::Test {
+ protected:
+  CommandResult run(const std::string& arguments, const std::string& environment = "") {
+    CommandResult result = nibble_command(scratch_, arguments, environment);
+    EXPECT_EQ(result.code, 0) << arguments << '\n' << result.error;
+    return result;
+  }
+  nlohmann::json json(const std::string& arguments) {
+    const CommandResult result = run(arguments + " --json");
+    const nlohmann::json value = result.json();
+    EXPECT_FALSE(value.is_discarded()) << result.out;
+    return value;
+  }
+  // A tiny model with a tokenizer, in the directory "m".
+  void make_model() { run("synth --hidden 64 --ffn 128 --layers 2 --heads 4 --kv-heads 2 --vocab 300 --context 128 --tied -o m"); }
+  void make_text() {
+    std::string text;
+    for (int i = 0; i < 60; ++i) text += "Line number " + std::to_string(i) + " of the text.\n";
+    scratch_.write("text.txt", text);
+  }
+  ScratchDirectory scratch_;
+};
+
+TEST_F(Verbs, VersionAndHelp) {
+  EXPECT_EQ(run("--version").out, "nibble 0.1.0\n");
+  const std::string help = run("--help").out;
+  for (const char* verb : {"compare", "quantize", "eval", "run", "bench", "inspect", "check", "formats", "recipe", "synth", "info"}) {
+    EXPECT_NE(help.find(verb), std::string::npos) << verb;
+    const std::string own = run(std::string(verb) + " --help").out;
+    EXPECT_NE(own.find("Examples:"), std::string::npos) << verb;
+  }
+}
+
+TEST_F(Verbs, Formats) {
+  const auto list = json("formats")["formats"];
+  std::set<std::string> names;
+  for (const auto& format : list) {
+    EXPECT_TRUE(names.insert(format["name"]).second) << format;
+    EXPECT_FALSE(format["description"].get<std::string>().empty()) << format;
+    if (format["kind"] != "mix") { EXPECT_GT(format["bits_per_weight"].get<double>(), 0); }
+    if (format["name"] == "q4_k") { EXPECT_EQ(format["bits_per_weight"], 4.5); }
+  }
+  for (const char* name : {"f16", "q8_0", "q4_k", "q4_k_m"}) EXPECT_TRUE(names.contains(name)) << name;
+  EXPECT_EQ(run("formats", "LC_ALL=C").out.find('\xe2'), std::string::npos);  // plain ASCII where the terminal is
+}
+
+TEST_F(Verbs, Info) {
+  const auto info = json("info");
+  EXPECT_FALSE(info["processor"].get<std::string>().empty());
+  EXPECT_FALSE(info["kernels"].empty());
+  const CommandResult scalar = run("info --json", "NIBBLE_ISA=scalar");
+  EXPECT_EQ(scalar.json()["isa"], "scalar");
+  EXPECT_EQ(scalar.json()["isa_reason"], "asked for by NIBBLE_ISA");
+}
+
+TEST_F(Verbs, Inspect) {
+  const auto model = json("inspect " + kGrouped + " --stats");
+  EXPECT_EQ(model["architecture"], "llama");
+  EXPECT_EQ(model["num_tensors"], 21);
+  EXPECT_EQ(model["parameters"], 94528);
+  ASSERT_EQ(model["tensors"].size(), 21u);
+  const auto& tensor = model["tensors"][0];
+  for (const char* key : {"name", "shape", "format", "bytes", "file", "offset", "statistics"}) EXPECT_TRUE(tensor.contains(key)) << key;
+  for (const char* key : {"mean", "deviation", "absmax", "kurtosis", "beyond_6_sigma", "asymmetry"})
+    EXPECT_TRUE(tensor["statistics"].contains(key)) << key;
+  EXPECT_NE(run("inspect " + kGrouped + " --stats").out.find("model.layers.1.mlp.down_proj.weight"), std::string::npos);
+}
+
+TEST_F(Verbs, QuantizeAndRecipe) {
+  const auto summary = json("quantize " + kGrouped + " -f q8_0 -o m.gguf");
+  EXPECT_EQ(summary["output"], "m.gguf");
+  EXPECT_EQ(summary["output_bytes"], std::filesystem::file_size(scratch_ / "m.gguf"));
+  EXPECT_EQ(summary["substitutions"], 0);
+  EXPECT_EQ(json("inspect m.gguf")["container"], "gguf");
+
+  const CommandResult fallback = run("quantize " + kGrouped + " -f q4_k -o k.gguf");
+  EXPECT_EQ(fallback.error, "nibble: note: 16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its blocks\n");
+
+  const std::size_t before = scratch_.num_entries();
+  const CommandResult dry = run("quantize " + kGrouped + " -f q8_0 --dry-run");
+  EXPECT_NE(dry.out.find("blk.1.ffn_down.weight"), std::string::npos);
+  EXPECT_EQ(scratch_.num_entries(), before);
+
+  // A recipe that is printed, changed and used.
+  std::string recipe = run("recipe show int4:g32 --json").out;
+  recipe.insert(recipe.find("[") + 1, R"({"tensors": "*.attn_v.weight", "format": "int8:row"},)");
+  scratch_.write("mine.json", recipe);
+  run("quantize " + kGrouped + " --recipe mine.json -o planar");
+  std::set<std::string> formats;
+  const auto planar = json("inspect planar");
+  for (const auto& tensor : planar["tensors"]) formats.insert(tensor["format"]);
+  EXPECT_EQ(formats, (std::set<std::string>{"f16", "f32", "int4:g32", "int8:row"}));
+  EXPECT_NE(run("recipe show q4_k_m").out.find("layer more_bits"), std::string::npos);
+  EXPECT_GT(json("recipe list")["mixes"].size(), 20u);
+}
+
+TEST_F(Verbs, EvalKeys) {
+  make_model();
+  make_text();
+  run("quantize m -f q4_0 -o q.gguf");
+  const auto alone = json("eval m --text text.txt --context 64");
+  for (const char* key : {"perplexity", "perplexity_stderr", "protocol"}) EXPECT_TRUE(alone.contains(key)) << key;
+  EXPECT_EQ(alone["protocol"], "llama.cpp");
+  EXPECT_FALSE(alone.contains("kl_mean"));
+  const auto against = json("eval q.gguf --against m --text text.txt --context 64 --protocol paper");
+  for (const char* key : {"perplexity", "perplexity_stderr", "protocol", "kl_mean", "kl_p999", "top1_agreement", "perplexity_ratio"})
+    EXPECT_TRUE(against.contains(key)) << key;
+  EXPECT_EQ(against["protocol"], "paper");
+  EXPECT_GT(against["kl_mean"].get<double>(), 0);
+  const auto self = json("eval m --against m --text text.txt --context 64");
+  EXPECT_EQ(self["kl_mean"], 0);
+  EXPECT_EQ(self["top1_agreement"], 1);
+  EXPECT_EQ(self["perplexity_ratio"], 1);
+  EXPECT_NE(run("eval m --text text.txt --context 64").out.find("protocol     llama.cpp"), std::string::npos);
+
+  scratch_.write("short.txt", "Too short.");
+  const CommandResult too_short = nibble_command(scratch_, "eval m --text short.txt --context 64");
+  EXPECT_EQ(too_short.code, 2);
+  EXPECT_TRUE(too_short.error.starts_with("nibble: error: ")) << too_short.error;
+}
+
+TEST_F(Verbs, BenchKeys) {
+  make_model();
+  const auto bench = json("bench m -p 16 -n 4 -r 2 -t 1");
+  EXPECT_EQ(bench["threads"], 1);
+  ASSERT_EQ(bench["results"].size(), 2u);
+  EXPECT_EQ(bench["results"][0]["test"], "pp16");
+  EXPECT_EQ(bench["results"][1]["test"], "tg4");
+  for (const auto& result : bench["results"]) {
+    EXPECT_GT(result["tokens_per_second"].get<double>(), 0);
+    EXPECT_GE(result["spread"].get<double>(), 0);
+  }
+}
+
+TEST_F(Verbs, Run) {
+  make_model();
+  const auto made = json("run m -p Tom -n 4 --ignore-end");
+  EXPECT_EQ(made["prompt"], "Tom");
+  EXPECT_EQ(made["generated_tokens"], 4);
+  EXPECT_EQ(made["stop"], "length");
+  const CommandResult text = run("run m -p Tom -n 4 --ignore-end");
+  EXPECT_TRUE(text.out.starts_with("Tom")) << text.out;
+  EXPECT_EQ(text.out, "Tom" + made["text"].get<std::string>() + "\n");
+}
+
+TEST_F(Verbs, Compare) {
+  make_model();
+  make_text();
+  const std::string arguments = "compare m -f q8_0,int4:g32 --text text.txt --context 64 -p 8 -n 2 -r 1";
+  const auto comparison = json(arguments);
+  ASSERT_EQ(comparison["formats"].size(), 2u);
+  for (const char* key : {"format", "bits_per_weight", "bytes", "share", "perplexity", "perplexity_ratio", "kl_mean", "top1_agreement",
+                          "prefill_tokens_per_second", "decode_tokens_per_second"})
+    EXPECT_TRUE(comparison["formats"][1].contains(key)) << key;
+  EXPECT_EQ(comparison["formats"][1]["format"], "int4:g32");
+  EXPECT_TRUE(run(arguments + " --markdown").out.starts_with("| format | bits/weight |"));
+}
+
+}  // namespace
+}  // namespace nibble
