@@ -127,7 +127,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
 std::string near_names(std::string_view spelling) {
   std::vector<std::pair<std::size_t, std::string>> ranked;
   for (const FormatPtr& format : list_formats()) ranked.emplace_back(distance(spelling, format->name()), format->name());
-  std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(ranked.begin(), ranked.end());
   std::string names;
   for (std::size_t i = 0; i < std::min<std::size_t>(4, ranked.size()); ++i) {
     if (ranked[i].first > std::max<std::size_t>(2, spelling.size() / 2)) break;

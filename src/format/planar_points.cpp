@@ -41,7 +41,7 @@ std::vector<float> fp4() {
 PointTable::PointTable(std::vector<float> value_of) : value_of_(std::move(value_of)) {
   std::vector<Code> order(value_of_.size());
   std::iota(order.begin(), order.end(), Code{0});
-  std::stable_sort(order.begin(), order.end(), [&](Code a, Code b) { return value_of_[a] < value_of_[b]; });
+  std::sort(order.begin(), order.end(), [&](Code a, Code b) { return value_of_[a] != value_of_[b] ? value_of_[a] < value_of_[b] : a < b; });
   std::size_t count = 0;
   for (const Code code : order) {
     if (count > 0 && sorted_[count - 1] == value_of_[code]) continue;  // -0 after 0
