@@ -17,21 +17,9 @@ class Keys {
   Keys(const GgufMetadata& metadata, std::string source, std::string prefix)
       : metadata_(metadata), source_(std::move(source)), prefix_(std::move(prefix)) {}
 
-  // The metadata does not know its file; messages must.
-  template <class Read>
-  auto located(Read&& read) const {
-    try {
-      return read();
-    } catch (const Error& e) {
-      throw Error(e.kind(), source_ + ": " + e.what());
-    }
-  }
-
   std::string full(std::string_view key) const { return prefix_ + std::string(key); }
 
-  std::optional<std::uint64_t> integer(std::string_view key) const {
-    return located([&] { return metadata_.unsigned_integer(full(key)); });
-  }
+  std::optional<std::uint64_t> integer(std::string_view key) const { return metadata_.unsigned_integer(full(key)); }
   std::uint64_t required_integer(std::string_view key) const {
     const auto value = integer(key);
     if (!value) missing(key);
@@ -41,19 +29,15 @@ class Keys {
   std::optional<std::uint64_t> layer_integer(std::string_view key) const {
     const GgufValue* value = metadata_.find(full(key));
     if (value == nullptr || value->type != GgufType::array) return integer(key);
-    const auto list = located([&] { return metadata_.numbers(full(key)); });
+    const auto list = metadata_.numbers(full(key));
     if (!list || list->empty()) missing(key);
     for (const double v : *list)
       if (v != list->front()) unsupported(fmt::format("layers that differ in {} cannot be run", full(key)));
     if (!(list->front() >= 0 && list->front() < 1e9)) throw Error(ErrorKind::corrupt, fmt::format("{}: {}: {}", source_, full(key), list->front()));
     return static_cast<std::uint64_t>(list->front());
   }
-  std::optional<double> number(std::string_view key) const {
-    return located([&] { return metadata_.number(full(key)); });
-  }
-  std::optional<std::string> string(std::string_view key) const {
-    return located([&] { return metadata_.string(full(key)); });
-  }
+  std::optional<double> number(std::string_view key) const { return metadata_.number(full(key)); }
+  std::optional<std::string> string(std::string_view key) const { return metadata_.string(full(key)); }
   [[noreturn]] void missing(std::string_view key) const { throw Error(ErrorKind::corrupt, source_ + ": key is missing: " + full(key)); }
   [[noreturn]] void unsupported(const std::string& what) const { throw Error(ErrorKind::unsupported, source_ + ": " + what); }
 

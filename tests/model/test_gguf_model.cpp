@@ -99,6 +99,10 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
             Found(ErrorKind::unsupported, "rotary scaling can be none or linear; llama.rope.scaling.type: yarn"));
   EXPECT_EQ(message("llama.expert_count", GgufValue::of_u32(8)),
             Found(ErrorKind::unsupported, "mixtures of experts cannot be run; llama.expert_count"));
+  const auto [kind, text] = message("llama.block_count", GgufValue::of_string("two"));
+  EXPECT_EQ(kind, ErrorKind::corrupt);
+  EXPECT_NE(text.find("llama.block_count"), std::string::npos) << text;
+  EXPECT_EQ(text.find(path.string()), std::string::npos) << text;  // the file is named once
   GgufMetadata without = metadata;
   without.erase("llama.embedding_length");
   write_gguf(directory, path, without);
