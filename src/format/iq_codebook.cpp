@@ -39,32 +39,19 @@ Codebook::Codebook(std::span<const std::uint16_t> grid, std::span<const float> l
   }
 }
 
-// Errors of each coordinate at each level, sorted, with the sign of the target ("natural") and with the other one ("flipped"), and the
-// least that the coordinates from `depth` on can add.
+// Errors of each coordinate at each level with the sign of the target ("natural") and with the other one ("flipped"), and the least that
+// the coordinates from `depth` on can add. Level l is at l + 1 between two infinities, and errors rise away from the level where they are
+// least, so that levels can be taken in ascending order of error by walking outwards from there.
 struct Codebook::Search {
-  float natural[kMaxUnit][kMaxLevels], flipped[kMaxUnit][kMaxLevels];
-  std::uint8_t natural_level[kMaxUnit][kMaxLevels], flipped_level[kMaxUnit][kMaxLevels];
+  struct Errors {
+    float at_level[kMaxLevels + 2];
+    std::size_t least;
+  };
+  Errors natural[kMaxUnit], flipped[kMaxUnit];
   float bound[kMaxUnit + 1] = {}, bound_with_flip[kMaxUnit + 1] = {};
   float best = HUGE_VALF;
   std::uint32_t index = 0, flips = 0;
 };
-
-namespace {
-
-void sort_levels(float* errors, std::uint8_t* levels, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) {
-    const float error = errors[i];
-    std::size_t at = i;
-    for (; at > 0 && errors[at - 1] > error; --at) {
-      errors[at] = errors[at - 1];
-      levels[at] = levels[at - 1];
-    }
-    errors[at] = error;
-    levels[at] = static_cast<std::uint8_t>(i);
-  }
-}
-
-}  // namespace
 
 // One flip at most: where the number of minus signs must change by an odd number, a second and third flip only add error.
 void Codebook::descend(Search& search, std::size_t depth, std::size_t node, float error, bool flip_pending, std::uint32_t flips) const {
@@ -75,32 +62,24 @@ void Codebook::descend(Search& search, std::size_t depth, std::size_t node, floa
     return;
   }
   const std::uint16_t* children = children_.data() + node * num_levels_;
-  const auto try_natural = [&] {
-    const float rest = flip_pending ? search.bound_with_flip[depth + 1] : search.bound[depth + 1];
-    for (std::size_t i = 0; i < num_levels_; ++i) {
-      const float so_far = error + search.natural[depth][i];
+  const auto try_levels = [&](const Search::Errors& errors, float rest, bool still_pending, std::uint32_t flips_now) {
+    std::size_t below = errors.least, above = errors.least + 1;
+    for (;;) {
+      const std::size_t taken = errors.at_level[below] <= errors.at_level[above] ? below-- : above++;
+      const float so_far = error + errors.at_level[taken];
       if (!(so_far + rest < search.best)) return;
-      const std::uint16_t child = children[search.natural_level[depth][i]];
-      if (child != kNone) descend(search, depth + 1, child, so_far, flip_pending, flips);
+      const std::uint16_t child = children[taken - 1];
+      if (child != kNone) descend(search, depth + 1, child, so_far, still_pending, flips_now);
     }
   };
-  const auto try_flipped = [&] {
-    for (std::size_t i = 0; i < num_levels_; ++i) {
-      const float so_far = error + search.flipped[depth][i];
-      if (!(so_far + search.bound[depth + 1] < search.best)) return;
-      const std::uint16_t child = children[search.flipped_level[depth][i]];
-      if (child != kNone) descend(search, depth + 1, child, so_far, false, flips | 1u << depth);
-    }
-  };
-  if (!flip_pending) return try_natural();
+  const Search::Errors &natural = search.natural[depth], &flipped = search.flipped[depth];
+  if (!flip_pending) return try_levels(natural, search.bound[depth + 1], false, flips);
   // The more promising half first: it lowers the limit for the other.
-  if (search.natural[depth][0] + search.bound_with_flip[depth + 1] <= search.flipped[depth][0] + search.bound[depth + 1]) {
-    try_natural();
-    try_flipped();
-  } else {
-    try_flipped();
-    try_natural();
-  }
+  const float rest_natural = search.bound_with_flip[depth + 1], rest_flipped = search.bound[depth + 1];
+  const bool natural_first = natural.at_level[natural.least] + rest_natural <= flipped.at_level[1] + rest_flipped;
+  if (natural_first) try_levels(natural, rest_natural, true, flips);
+  try_levels(flipped, rest_flipped, false, flips | 1u << depth);
+  if (!natural_first) try_levels(natural, rest_natural, true, flips);
 }
 
 Codebook::Choice Codebook::nearest(const float* target, const float* weights, Signs signs, float shift) const {
@@ -110,26 +89,26 @@ Codebook::Choice Codebook::nearest(const float* target, const float* weights, Si
     if (signs != Signs::none && std::signbit(target[j])) negative |= 1u << j;
   const bool odd = std::popcount(negative) % 2 != 0;
   const bool flip = (signs == Signs::even && odd) || (signs == Signs::odd && !odd);
+  const auto measure = [&](Search::Errors& errors, float wanted, float weight) {
+    errors.least = 1;
+    errors.at_level[0] = errors.at_level[num_levels_ + 1] = HUGE_VALF;
+    for (std::size_t l = 0; l < num_levels_; ++l) {
+      const float difference = wanted - levels_[l];
+      errors.at_level[l + 1] = weight * (difference * difference);
+      errors.least += l + 1 < num_levels_ && 2 * wanted > levels_[l] + levels_[l + 1] ? 1 : 0;
+    }
+  };
   for (std::size_t j = 0; j < dimensions_; ++j) {
     const float weight = weights != nullptr ? weights[j] : 1.F;
     const float wanted = (signs == Signs::none ? target[j] : std::fabs(target[j])) - shift;
-    for (std::size_t l = 0; l < num_levels_; ++l) {
-      const float difference = wanted - levels_[l];
-      search.natural[j][l] = weight * (difference * difference);
-    }
-    sort_levels(search.natural[j], search.natural_level[j], num_levels_);
-    if (!flip) continue;
-    for (std::size_t l = 0; l < num_levels_; ++l) {
-      const float difference = wanted + levels_[l];
-      search.flipped[j][l] = weight * (difference * difference);
-    }
-    sort_levels(search.flipped[j], search.flipped_level[j], num_levels_);
+    measure(search.natural[j], wanted, weight);
+    if (flip) measure(search.flipped[j], -wanted, weight);
   }
   search.bound_with_flip[dimensions_] = HUGE_VALF;
   for (std::size_t j = dimensions_; j-- > 0;) {
-    search.bound[j] = search.bound[j + 1] + search.natural[j][0];
-    if (flip)
-      search.bound_with_flip[j] = std::min(search.bound_with_flip[j + 1] + search.natural[j][0], search.bound[j + 1] + search.flipped[j][0]);
+    const float least = search.natural[j].at_level[search.natural[j].least];
+    search.bound[j] = search.bound[j + 1] + least;
+    if (flip) search.bound_with_flip[j] = std::min(search.bound_with_flip[j + 1] + least, search.bound[j + 1] + search.flipped[j].at_level[1]);
   }
   descend(search, 0, 0, 0, flip, 0);
   return {search.best, search.index, negative ^ search.flips};
