@@ -41,37 +41,26 @@ template <class F32, class Sums, bool kOffsets>
   ++at.sums;
 }
 
-// 32 columns. kHalves: groups of 16 columns, two in here, finished here; else dots are added to `sum`.
-template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kOffsets, bool kHalves>
-[[gnu::always_inline]] static inline void take_octet(VectorCursor& at, Bytes table, bool is_first, Sums (&sum)[4], F32 (&running)[4]) {
-  Quad quads[8];
+// Dot products of 32 columns, added to sum[h][v]: h is 0, or with kHalves the half of 16 columns. Lines are read in the order in which they
+// lie in memory.
+template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kHalves>
+[[gnu::always_inline]] static inline void octet_dots(VectorCursor& at, Bytes table, Sums (&sum)[2][4]) {
+  constexpr int kQuads = whole_lines(kLow, kHigh);
 #pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) quads[i] = Quad::load(at.x + 4 * i);
-  prefetch_lines<kLow * 4>(at.low + at.next_block);
-  if constexpr (kHigh != 0) prefetch_lines<kHigh * 4>(at.high + at.next_block);
-  VectorCursor second = at;
-  if constexpr (kHalves) next_group(second);
-#pragma GCC unroll 4
-  for (int v = 0; v < 4; ++v) {
-    Bytes w[8];
-    operands_of_octet<kLow, kHigh, kTable>(at.low + 64 * v, at.high + 64 * v, table, w);
-    if constexpr (kHalves) {
-      Sums first_half = Sums::set(*at.biases), second_half = Sums::set(*second.biases);
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) {
-        first_half = dot(first_half, w[i], quads[i]);
-        second_half = dot(second_half, w[4 + i], quads[4 + i]);
-      }
-      running[v] = finish_group<F32, Sums, kOffsets>(first_half, at, v, is_first, running[v]);
-      running[v] = finish_group<F32, Sums, kOffsets>(second_half, second, v, false, running[v]);
-    } else {
+  for (int q = 0; q < 8; q += kQuads) {
+    Quad quads[kQuads];
 #pragma GCC unroll 8
-      for (int i = 0; i < 8; ++i) sum[v] = dot(sum[v], w[i], quads[i]);
+    for (int i = 0; i < kQuads; ++i) quads[i] = Quad::load(at.x + 4 * (q + i));
+    const std::uint8_t *low = at.low + octet_bytes(kLow) / 8 * static_cast<std::size_t>(q), *high = at.high + octet_bytes(kHigh) / 8 * static_cast<std::size_t>(q);
+    prefetch_lines<kQuads * kLow / 2>(low + at.next_block);
+    if constexpr (kHigh != 0) prefetch_lines<kQuads * kHigh / 2>(high + at.next_block);
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) {
+      Bytes w[kQuads];
+      operands_of_quads<kLow, kHigh, kTable, kQuads>(low + 64 * v, high + 64 * v, table, w);
+#pragma GCC unroll 8
+      for (int i = 0; i < kQuads; ++i) sum[kHalves ? (q + i) / 4 : 0][v] = dot(sum[kHalves ? (q + i) / 4 : 0][v], w[i], quads[i]);
     }
-  }
-  if constexpr (kHalves) {
-    next_group(second);
-    at = second;
   }
   at.x += 32;
   at.low += octet_bytes(kLow);
@@ -82,18 +71,25 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
 template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kOffsets>
 [[gnu::always_inline]] static inline void take_run(VectorCursor& at, Bytes table, std::size_t columns, std::size_t group, float x_scale, F32 (&total)[4]) {
   F32 running[4] = {total[0], total[1], total[2], total[3]};  // overwritten by the first group
-  Sums sum[4];
+  Sums sum[2][4];
+  const auto finish = [&](const Sums (&dots)[4], bool is_first) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) running[v] = finish_group<F32, Sums, kOffsets>(dots[v], at, v, is_first, running[v]);
+    next_group(at);
+  };
   if (group == 16) {
-    for (std::size_t k = 0; k < columns; k += 32)
-      take_octet<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kOffsets, true>(at, table, k == 0, sum, running);
+    for (std::size_t k = 0; k < columns; k += 32) {
+      sum[0][0] = sum[0][1] = sum[0][2] = sum[0][3] = Sums::set(at.biases[0]);
+      sum[1][0] = sum[1][1] = sum[1][2] = sum[1][3] = Sums::set(at.biases[1]);
+      octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, true>(at, table, sum);
+      finish(sum[0], k == 0);
+      finish(sum[1], false);
+    }
   } else {
     for (std::size_t k = 0; k < columns; k += group) {
-      sum[0] = sum[1] = sum[2] = sum[3] = Sums::set(*at.biases);
-      for (std::size_t j = k; j < columns && j < k + group; j += 32)
-        take_octet<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kOffsets, false>(at, table, false, sum, running);
-#pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) running[v] = finish_group<F32, Sums, kOffsets>(sum[v], at, v, k == 0, running[v]);
-      next_group(at);
+      sum[0][0] = sum[0][1] = sum[0][2] = sum[0][3] = Sums::set(*at.biases);
+      for (std::size_t j = k; j < columns && j < k + group; j += 32) octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, false>(at, table, sum);
+      finish(sum[0], k == 0);
     }
   }
 #pragma GCC unroll 4

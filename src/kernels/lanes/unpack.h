@@ -15,56 +15,52 @@ template <int kBits, int kTo, int i, class Bytes>
   return shift_and<i * kBits - kTo>(line, Bytes::set(static_cast<std::uint8_t>(((1 << kBits) - 1) << kTo)));
 }
 
+// All quads of one line.
 template <int kBits, int kTo, class Bytes>
-[[gnu::always_inline]] static inline void plane_octet(const std::uint8_t* lines, Bytes* out) {
+[[gnu::always_inline]] static inline void line_quads(Bytes line, Bytes* out) {
   if constexpr (kBits == 8) {
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) out[i] = Bytes::load(lines + i * kLineStride);
-  } else if constexpr (kBits == 4) {
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      const Bytes line = Bytes::load(lines + j * kLineStride);
-      out[2 * j] = quad_bits<4, kTo, 0>(line);
-      out[2 * j + 1] = quad_bits<4, kTo, 1>(line);
-    }
-  } else if constexpr (kBits == 2) {
-#pragma GCC unroll 2
-    for (int j = 0; j < 2; ++j) {
-      const Bytes line = Bytes::load(lines + j * kLineStride);
-      out[4 * j] = quad_bits<2, kTo, 0>(line);
-      out[4 * j + 1] = quad_bits<2, kTo, 1>(line);
-      out[4 * j + 2] = quad_bits<2, kTo, 2>(line);
-      out[4 * j + 3] = quad_bits<2, kTo, 3>(line);
-    }
+    out[0] = line;
   } else {
-    const Bytes line = Bytes::load(lines);
-    out[0] = quad_bits<1, kTo, 0>(line);
-    out[1] = quad_bits<1, kTo, 1>(line);
-    out[2] = quad_bits<1, kTo, 2>(line);
-    out[3] = quad_bits<1, kTo, 3>(line);
-    out[4] = quad_bits<1, kTo, 4>(line);
-    out[5] = quad_bits<1, kTo, 5>(line);
-    out[6] = quad_bits<1, kTo, 6>(line);
-    out[7] = quad_bits<1, kTo, 7>(line);
+    out[0] = quad_bits<kBits, kTo, 0>(line);
+    out[1] = quad_bits<kBits, kTo, 1>(line);
+    if constexpr (kBits <= 2) {
+      out[2] = quad_bits<kBits, kTo, 2>(line);
+      out[3] = quad_bits<kBits, kTo, 3>(line);
+    }
+    if constexpr (kBits == 1) {
+      out[4] = quad_bits<kBits, kTo, 4>(line);
+      out[5] = quad_bits<kBits, kTo, 5>(line);
+      out[6] = quad_bits<kBits, kTo, 6>(line);
+      out[7] = quad_bits<kBits, kTo, 7>(line);
+    }
   }
+}
+
+template <int kBits, int kTo, int kQuads, class Bytes>
+[[gnu::always_inline]] static inline void plane_quads(const std::uint8_t* lines, Bytes* out) {
+#pragma GCC unroll 8
+  for (int j = 0; j < kQuads * kBits / 8; ++j) line_quads<kBits, kTo>(Bytes::load(lines + j * kLineStride), out + j * (8 / kBits));
 }
 
 // Bytes that an octet of all 64 rows takes in a plane.
 static constexpr std::size_t octet_bytes(int bits) { return static_cast<std::size_t>(bits) * kLineStride; }
 
-// kLow, kHigh: bits of the planes. 1-bit codes become 0 or 2. Formats with a table have 4-bit codes.
-template <int kLow, int kHigh, bool kTable, class Bytes>
-[[gnu::always_inline]] static inline void operands_of_octet(const std::uint8_t* low, const std::uint8_t* high, Bytes table, Bytes* out) {
-  plane_octet<kLow, kLow == 1 ? 1 : 0>(low, out);
+// Quads whose bits fill whole lines of both planes.
+static constexpr int whole_lines(int low, int high) { return high != 0 && low > high ? 8 / high : 8 / low; }
+
+// kLow, kHigh: bits of the planes. kQuads: a multiple of whole_lines. 1-bit codes become 0 or 2. Formats with a table have 4-bit codes.
+template <int kLow, int kHigh, bool kTable, int kQuads, class Bytes>
+[[gnu::always_inline]] static inline void operands_of_quads(const std::uint8_t* low, const std::uint8_t* high, Bytes table, Bytes* out) {
+  plane_quads<kLow, kLow == 1 ? 1 : 0, kQuads>(low, out);
   if constexpr (kHigh != 0) {
-    Bytes upper[8];
-    plane_octet<kHigh, kLow>(high, upper);
+    Bytes upper[kQuads];
+    plane_quads<kHigh, kLow, kQuads>(high, upper);
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) out[i] = join(out[i], upper[i]);
+    for (int i = 0; i < kQuads; ++i) out[i] = join(out[i], upper[i]);
   }
   if constexpr (kTable) {
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) out[i] = look_up(table, out[i]);
+    for (int i = 0; i < kQuads; ++i) out[i] = look_up(table, out[i]);
   }
 }
 
@@ -75,7 +71,7 @@ static void unpack_planes(const IntegerShape& shape, const std::uint8_t* block, 
   for (std::size_t octet = 0; octet < depth / 32; ++octet) {
     for (std::size_t v = 0; v < 4; ++v) {
       Bytes out[8];
-      operands_of_octet<kLow, kHigh, kTable>(low + 64 * v, high + 64 * v, table, out);
+      operands_of_quads<kLow, kHigh, kTable, 8>(low + 64 * v, high + 64 * v, table, out);
 #pragma GCC unroll 8
       for (int i = 0; i < 8; ++i) out[i].store(panel + i * kLineStride + 64 * v);
     }
