@@ -27,6 +27,7 @@ std::string text_beside(const std::string& model, const std::string& given) {
 Table table_of(const Comparison& comparison) {
   Table table({{"format"},
                {"bits/weight", Align::right},
+               {"in Linears", Align::right},
                {"bytes", Align::right},
                {"share", Align::right},
                {"perplexity", Align::right},
@@ -36,12 +37,12 @@ Table table_of(const Comparison& comparison) {
                {"prefill tok/s", Align::right},
                {"decode tok/s", Align::right}});
   const auto& original = comparison.original;
-  table.add({"original (" + comparison.original_format + ")", "", bytes_text(comparison.original_bytes), "100 %", fixed_text(original.perplexity, 4), "", "",
+  table.add({"original (" + comparison.original_format + ")", fixed_text(comparison.original_bits_per_weight, 2), "", bytes_text(comparison.original_bytes), "100 %", fixed_text(original.perplexity, 4), "", "",
              "", speed_text(comparison.original_prefill), speed_text(comparison.original_decode)});
   for (const ComparedFormat& format : comparison.formats) {
     const Divergence& d = format.divergence;
     table.add({format.format + (format.summary.substitutions > 0 ? " *" : ""), fixed_text(format.summary.bits_per_weight, 2),
-               bytes_text(format.summary.output_bytes),
+               fixed_text(format.summary.linear_bits_per_weight, 2), bytes_text(format.summary.output_bytes),
                percent_text(static_cast<double>(format.summary.output_bytes) / static_cast<double>(comparison.original_bytes)),
                fixed_text(d.candidate.perplexity, 4), signed_percent_text(d.perplexity_ratio - 1), fmt::format("{:.5f}", d.kl_mean),
                percent_text(d.top1_agreement), speed_text(format.prefill), speed_text(format.decode)});
@@ -52,7 +53,8 @@ Table table_of(const Comparison& comparison) {
 std::string notes_of(const Comparison& comparison) {
   const auto& original = comparison.original;
   std::string text = fmt::format("\nProtocol {}: {} windows of {} tokens, {} tokens scored; the original's perplexity is {:.4f} +/- {:.4f}.\n"
-                                 "KL: mean divergence from the original in nats. Bits per weight count the whole file.\n",
+                                 "KL: mean divergence from the original in nats. Bits per weight count the whole file; in Linears: the layers' matrices alone, which is all\n"
+                                 "that planar formats (int4:g32) touch: embedding and head stay in 16 bits there.\n",
                                  protocol_name(original.protocol), original.windows, original.context, original.tokens_scored, original.perplexity,
                                  original.standard_error);
   for (const ComparedFormat& format : comparison.formats)

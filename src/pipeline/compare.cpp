@@ -6,6 +6,7 @@
 
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
+#include "pipeline/inspect.h"
 #include "pipeline/temporary_directory.h"
 
 namespace nibble {
@@ -63,6 +64,7 @@ Comparison compare_formats(const Checkpoint& original, std::string_view text, co
 
   Comparison comparison;
   comparison.original_bytes = original.file_bytes();
+  comparison.original_bits_per_weight = describe_model(original).bits_per_weight;
   comparison.original_format = main_format_of(original);
   const EvaluateOptions evaluate{.progress = options.progress};
   const Pace reference_pace = measure_pace(reference, options);

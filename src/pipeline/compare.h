@@ -44,6 +44,7 @@ struct ComparedFormat {
 
 struct Comparison {
   std::uint64_t original_bytes = 0;
+  double original_bits_per_weight = 0;
   std::string original_format;               // of most of its parameters
   Perplexity original;
   double original_prefill = 0, original_decode = 0;

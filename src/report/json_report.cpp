@@ -89,6 +89,7 @@ Json to_json(const Comparison& comparison) {
   Json json = {{"original", to_json(comparison.original)}, {"formats", Json::array()}};
   json["original"]["format"] = comparison.original_format;
   json["original"]["bytes"] = comparison.original_bytes;
+  json["original"]["bits_per_weight"] = comparison.original_bits_per_weight;
   json["original"]["prefill_tokens_per_second"] = comparison.original_prefill;
   json["original"]["decode_tokens_per_second"] = comparison.original_decode;
   for (const ComparedFormat& format : comparison.formats) {

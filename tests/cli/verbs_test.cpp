@@ -142,6 +142,16 @@ TEST_F(Verbs, BenchKeys) {
   }
 }
 
+// What is written from a model without a tokenizer can be looked at, quantized again and timed.
+TEST_F(Verbs, ModelsWithoutATokenizer) {
+  run("quantize " + kGrouped + " -f f16 -o m.gguf");
+  EXPECT_EQ(json("inspect m.gguf")["layers"], 2);
+  run("quantize m.gguf -f q8_0 -o q.gguf");
+  const auto bench = json("bench q.gguf -p 8 -n 2 -r 1 --limits");
+  for (const char* key : {"read_bytes_per_second", "int8_operations_per_second"}) EXPECT_GT(bench["limits"][key].get<double>(), 0) << key;
+  EXPECT_GT(bench["results"][0]["share_of_limit"].get<double>(), 0);
+}
+
 TEST_F(Verbs, Run) {
   make_model();
   const auto made = json("run m -p Tom -n 4 --ignore-end");
