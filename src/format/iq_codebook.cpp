@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <cmath>
 
 #include "format/iq_grids.h"
@@ -12,12 +13,14 @@ namespace nibble {
 namespace {
 
 constexpr std::uint16_t kNone = 0xffff;
-constexpr std::size_t kMaxLevels = 8;
 
 }  // namespace
 
 Codebook::Codebook(std::span<const std::uint16_t> grid, std::span<const float> levels, std::size_t dimensions)
-    : dimensions_(dimensions), num_levels_(levels.size()), levels_(levels.begin(), levels.end()) {
+    : dimensions_(dimensions), num_levels_(levels.size()) {
+  assert(num_levels_ == 3 || num_levels_ == 8);
+  std::copy(levels.begin(), levels.end(), levels_);
+  for (std::size_t l = 0; l + 1 < num_levels_; ++l) boundaries_[l] = (levels_[l] + levels_[l + 1]) / 2;
   const unsigned bits = dimensions == 8 ? 2 : 3;
   children_.assign(num_levels_, kNone);
   for (std::size_t index = 0; index < grid.size(); ++index) {
@@ -46,6 +49,25 @@ struct Codebook::Search {
   struct Errors {
     float at_level[kMaxLevels + 2];
     std::size_t least;
+
+    // The grids have 3 levels or 8: constants, so that the loop becomes vectors.
+    void measure(const Codebook& book, float wanted, float weight) {
+      if (book.num_levels_ == 8)
+        measure<8>(book, wanted, weight);
+      else
+        measure<3>(book, wanted, weight);
+    }
+    template <std::size_t kLevels>
+    void measure(const Codebook& book, float wanted, float weight) {
+      at_level[0] = at_level[kLevels + 1] = HUGE_VALF;
+      for (std::size_t l = 0; l < kLevels; ++l) {
+        const float difference = wanted - book.levels_[l];
+        at_level[l + 1] = weight * (difference * difference);
+      }
+      std::size_t passed = 0;
+      for (std::size_t l = 0; l + 1 < kLevels; ++l) passed += wanted > book.boundaries_[l] ? 1 : 0;
+      least = 1 + passed;
+    }
   };
   Errors natural[kMaxUnit], flipped[kMaxUnit];
   float bound[kMaxUnit + 1] = {}, bound_with_flip[kMaxUnit + 1] = {};
@@ -89,20 +111,11 @@ Codebook::Choice Codebook::nearest(const float* target, const float* weights, Si
     if (signs != Signs::none && std::signbit(target[j])) negative |= 1u << j;
   const bool odd = std::popcount(negative) % 2 != 0;
   const bool flip = (signs == Signs::even && odd) || (signs == Signs::odd && !odd);
-  const auto measure = [&](Search::Errors& errors, float wanted, float weight) {
-    errors.least = 1;
-    errors.at_level[0] = errors.at_level[num_levels_ + 1] = HUGE_VALF;
-    for (std::size_t l = 0; l < num_levels_; ++l) {
-      const float difference = wanted - levels_[l];
-      errors.at_level[l + 1] = weight * (difference * difference);
-      errors.least += l + 1 < num_levels_ && 2 * wanted > levels_[l] + levels_[l + 1] ? 1 : 0;
-    }
-  };
   for (std::size_t j = 0; j < dimensions_; ++j) {
     const float weight = weights != nullptr ? weights[j] : 1.F;
     const float wanted = (signs == Signs::none ? target[j] : std::fabs(target[j])) - shift;
-    measure(search.natural[j], wanted, weight);
-    if (flip) measure(search.flipped[j], -wanted, weight);
+    search.natural[j].measure(*this, wanted, weight);
+    if (flip) search.flipped[j].measure(*this, -wanted, weight);
   }
   search.bound_with_flip[dimensions_] = HUGE_VALF;
   for (std::size_t j = dimensions_; j-- > 0;) {

@@ -15,7 +15,7 @@
 
 namespace nibble {
 
-inline constexpr std::size_t kMaxUnit = 8;
+inline constexpr std::size_t kMaxUnit = 8, kMaxLevels = 8;
 
 // What signs a unit may carry beside its point: none (the grid has its own), any, or an even or odd number of minus signs.
 enum class Signs { none, any, even, odd };
@@ -46,7 +46,8 @@ class Codebook {
   void descend(Search& search, std::size_t depth, std::size_t node, float error, bool flip_pending, std::uint32_t flips) const;
 
   std::size_t dimensions_, num_levels_;
-  std::vector<float> levels_, points_;
+  float levels_[kMaxLevels] = {}, boundaries_[kMaxLevels] = {};  // boundaries_[l] lies between levels l and l + 1
+  std::vector<float> points_;
   std::vector<std::uint16_t> children_;  // [node][level]: the next node, below the last coordinate the point's index; kNone
 };
 
