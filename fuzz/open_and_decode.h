@@ -20,14 +20,22 @@
 
 namespace nibble {
 
-// A directory of this process alone, made once.
+// A directory of this process alone, in memory, made once and removed at the end.
 inline const std::filesystem::path& fuzz_directory() {
-  static const std::filesystem::path path = [] {
-    std::string name = "/dev/shm/nibble-fuzz-XXXXXX";
-    if (!mkdtemp(name.data())) std::abort();
-    return std::filesystem::path(name);
-  }();
-  return path;
+  struct Directory {
+    Directory() {
+      std::string name = "/dev/shm/nibble-fuzz-XXXXXX";
+      if (!mkdtemp(name.data())) std::abort();
+      path = name;
+    }
+    ~Directory() {
+      std::error_code ignored;
+      std::filesystem::remove_all(path, ignored);
+    }
+    std::filesystem::path path;
+  };
+  static const Directory directory;
+  return directory.path;
 }
 
 inline std::filesystem::path fuzz_file(const std::string& name, std::string_view bytes) {
