@@ -3,7 +3,12 @@
 
 #include <cstring>
 
+#include "format/block_iq4_nl.h"
 #include "format/block_iq4_xs.h"
+#include "format/block_mxfp4.h"
+#include "format/block_nvfp4.h"
+#include "format/block_q1_0.h"
+#include "format/block_q2_0.h"
 #include "format/block_q2_k.h"
 #include "format/block_q3_k.h"
 #include "format/block_q4_0.h"
@@ -14,6 +19,8 @@
 #include "format/block_q5_k.h"
 #include "format/block_q6_k.h"
 #include "format/block_q8_0.h"
+#include "format/block_tq1_0.h"
+#include "format/block_tq2_0.h"
 #include "kernels/integer_form_planar.h"
 
 namespace nibble {
@@ -52,6 +59,25 @@ void read_affine(const typename T::Block& block, std::uint8_t* codes, BlockCodes
   out.offsets[group] = block.m;
 }
 
+// Formats whose codes are the stored ones and whose grid is a half for each block.
+template <class T>
+void read_plain(const typename T::Block& block, std::uint8_t* codes, BlockCodes& out, std::size_t group) {
+  Code wide[T::kInfo.columns];
+  typename T::Grid grid;
+  T::unpack(block, grid, wide);
+  for (std::size_t i = 0; i < T::kInfo.columns; ++i) codes[i] = static_cast<std::uint8_t>(wide[i]);
+  if constexpr (requires { block.d; }) {
+    if constexpr (requires { block.d[0]; }) {
+      // Scales that decode to 0 are stored as 0; a sign or a reserved code is a defect that reading reports.
+      for (std::size_t s = 0; s < 4; ++s) out.scales[4 * group + s] = grid.d[s] == 0 ? 0 : block.d[s] & 0x7fu;
+    } else {
+      out.scales[group] = block.d;
+    }
+  } else {
+    out.scales[group] = block.e;
+  }
+}
+
 template <class T>
 typename T::Grid unpack_super_block(const typename T::Block& block, BlockCodes& out) {
   Code codes[kBlockDepth];
@@ -67,7 +93,8 @@ void read_symmetric_k(const IntegerForm& form, const ConstRowPlanes& row, std::s
   const auto block = block_at<typename T::Block>(row, index);
   const auto grid = unpack_super_block<T>(block, out);
   out.super[0] = block.d;
-  for (std::size_t s = 0; s < kBlockDepth / form.shape.group; ++s) out.scales[s] = static_cast<std::uint8_t>(grid.scales[s]);
+  const int bias = form.shape.scale == ScaleKind::six_bits ? 32 : 0;
+  for (std::size_t s = 0; s < kBlockDepth / form.shape.group; ++s) out.scales[s] = static_cast<std::uint8_t>(grid.scales[s] + bias);
 }
 
 // d * scale * code - dmin * minimum
@@ -83,6 +110,9 @@ void read_affine_k(const IntegerForm& form, const ConstRowPlanes& row, std::size
     out.offsets[s] = grid.minima[s];
   }
 }
+
+// E2M1 of the Microscaling formats; MXFP4 and NVFP4 number them by bit pattern.
+constexpr float kE2m1[16] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, 0, -0.5f, -1, -1.5f, -2, -3, -4, -6};
 
 struct Line {
   const char* name;
@@ -103,12 +133,19 @@ const Line kLines[] = {
      read_affine_k<Q5_K>,
      nullptr},
     {"q4_k", {.low_bits = 4, .scale = ScaleKind::unsigned8, .offset = OffsetKind::minus_unsigned8, .super_scales = 2}, read_affine_k<Q4_K>, nullptr},
-    {"q3_k", {.low_bits = 2, .high_bits = 1, .middle = 4, .scale = ScaleKind::signed8, .super_scales = 1, .group = 16}, read_symmetric_k<Q3_K>, nullptr},
+    {"q3_k", {.low_bits = 2, .high_bits = 1, .middle = 4, .scale = ScaleKind::six_bits, .super_scales = 1, .group = 16}, read_symmetric_k<Q3_K>, nullptr},
     {"q2_k",
      {.low_bits = 2, .scale = ScaleKind::nibble_pair, .offset = OffsetKind::minus_high_nibble, .super_scales = 2, .group = 16},
      read_affine_k<Q2_K>,
      nullptr},
     {"iq4_xs", {.low_bits = 4, .scale = ScaleKind::signed8, .super_scales = 1}, read_symmetric_k<IQ4_XS>, IQ4_XSShape::kPoints},
+    {"iq4_nl", {.low_bits = 4}, read_short_blocks<Iq4_Nl, read_plain<Iq4_Nl>>, IQ4_XSShape::kPoints},
+    {"mxfp4", {.low_bits = 4, .scale = ScaleKind::e8m0}, read_short_blocks<Mxfp4, read_plain<Mxfp4>>, kE2m1},
+    {"nvfp4", {.low_bits = 4, .scale = ScaleKind::e4m3, .group = 16}, read_short_blocks<Nvfp4, read_plain<Nvfp4>>, kE2m1},
+    {"q2_0", {.low_bits = 2, .middle = 1, .group = 64}, read_short_blocks<Q2_0, read_plain<Q2_0>>, nullptr},
+    {"q1_0", {.low_bits = 1, .middle = 1, .group = 128}, read_short_blocks<Q1_0, read_plain<Q1_0>>, nullptr},
+    {"tq2_0", {.low_bits = 2, .middle = 1, .group = 256}, read_short_blocks<Tq2_0, read_plain<Tq2_0>>, nullptr},
+    {"tq1_0", {.low_bits = 2, .middle = 1, .group = 256}, read_short_blocks<Tq1_0, read_plain<Tq1_0>>, nullptr},
 };
 
 }  // namespace

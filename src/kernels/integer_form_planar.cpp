@@ -34,7 +34,7 @@ void read_planar(const IntegerForm& form, const ConstRowPlanes& row, std::size_t
     PlanarGrid grid;
     format.unpack(row, group == 0 ? 0 : (first + g * form.shape.group) / group, 0, nullptr, 0, reinterpret_cast<std::byte*>(&grid), nullptr);
     out.scales[g] = scale_bits_of(grid, form.shape.scale);
-    out.offsets[g] = static_cast<std::uint32_t>(spec.bits == 1 ? 2 * grid.zero : grid.zero);  // 1-bit operands are 0 and 2
+    out.offsets[g] = static_cast<std::uint32_t>(grid.zero);
     out.row_scale = form.shape.scale == ScaleKind::row ? grid.scale : grid.base;
   }
 }
@@ -94,7 +94,7 @@ std::optional<IntegerForm> planar_integer_form(const Format& format, std::uint64
   }
   switch (spec.points) {
     case PlanarPoints::integer:
-      if (spec.is_asymmetric) shape.offset = OffsetKind::zero8;
+      if (spec.is_asymmetric) shape.offset = spec.bits == 1 || spec.bits == 2 || spec.bits == 4 ? OffsetKind::zero_packed : OffsetKind::zero8;
       else shape.middle = spec.bits == 1 ? 2 * code_range(spec).middle : code_range(spec).middle;
       if (spec.bits == 1) shape.factor = 0.5f;
       return form;

@@ -44,6 +44,16 @@ void write_row(const IntegerShape& s, const BlockCodes& in, std::size_t depth, s
   for (std::size_t i = 0; i < s.super_scales; ++i) write_number(block + code_bytes(s, depth), i * 64 + row, 2, in.super[i]);
   for (std::size_t g = 0; g < num_groups(s, depth); ++g) {
     if (scale_bytes(s.scale) != 0) write_number(block + scales_offset(s, depth), g * 64 + row, scale_bytes(s.scale), in.scales[g]);
+    if (s.scale == ScaleKind::six_bits) {
+      std::uint8_t* const scales = block + scales_offset(s, depth) + row;
+      scales[g / 2 * 64] = static_cast<std::uint8_t>(scales[g / 2 * 64] | (in.scales[g] & 15u) << (g % 2 * 4));
+      scales[(8 + g / 4) * 64] = static_cast<std::uint8_t>(scales[(8 + g / 4) * 64] | (in.scales[g] >> 4) << (g % 4 * 2));
+    }
+    if (s.offset == OffsetKind::zero_packed) {
+      const std::size_t bit = g * s.low_bits;
+      std::uint8_t& byte = block[offsets_offset(s, depth) + bit / 8 * 64 + row];
+      byte = static_cast<std::uint8_t>(byte | in.offsets[g] << (bit % 8));
+    }
     if (offset_bytes(s.offset) != 0) write_number(block + offsets_offset(s, depth), g * 64 + row, offset_bytes(s.offset), in.offsets[g]);
   }
 }
@@ -55,6 +65,14 @@ std::uint8_t read_code(const IntegerShape& s, const std::uint8_t* block, std::si
   };
   const unsigned high = s.high_bits != 0 ? bits_at(block + low_plane_bytes(s, depth), s.high_bits) << s.low_bits : 0u;
   return static_cast<std::uint8_t>(bits_at(block, s.low_bits) | high);
+}
+
+// The zero point in terms of operands.
+int zero_of(const IntegerShape& s, const std::uint8_t* offsets, std::size_t group, std::size_t row) {
+  if (s.offset == OffsetKind::zero8) return offsets[group * 64 + row];
+  const std::size_t bit = group * s.low_bits;
+  const int stored = (offsets[bit / 8 * 64 + row] >> (bit % 8)) & ((1 << s.low_bits) - 1);
+  return s.low_bits == 1 ? 2 * stored : stored;
 }
 
 // --- products ------------------------------------------------------------------------------------------------------------------------
@@ -162,8 +180,8 @@ class IntegerPanels final : public PackedWeights {
                  float offset) const {
     if (shape.has_table) return scale * form_.table[code];
     const int operand = shape.low_bits == 1 ? 2 * code : code;
-    if (shape.offset == OffsetKind::zero8)
-      return scale * static_cast<float>(operand - block[offsets_offset(shape, depth) + c / shape.group * 64 + r]);
+    if (shape.offset == OffsetKind::zero8 || shape.offset == OffsetKind::zero_packed)
+      return scale * static_cast<float>(operand - zero_of(shape, block + offsets_offset(shape, depth), c / shape.group, r));
     const float product = scale * static_cast<float>(operand - shape.middle);
     return shape.offset == OffsetKind::none ? product : product + offset;
   }

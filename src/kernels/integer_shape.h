@@ -26,9 +26,11 @@ inline constexpr std::size_t kBlockDepth = 256;       // columns of a resident b
 inline constexpr std::size_t kActivationDepth = 128;  // columns that share an activation scale
 inline constexpr std::size_t kDepthUnit = 32;         // columns are padded to this many
 
-enum class ScaleKind : std::uint8_t { row, f16, bf16, f32, e8m0, e4m3, signed8, unsigned8, unsigned8_of_row, nibble_pair };
-// none; f16 per group; an 8-bit multiple of dmin, subtracted; the high half of a nibble pair, the same; an 8-bit zero point
-enum class OffsetKind : std::uint8_t { none, f16, minus_unsigned8, minus_high_nibble, zero8 };
+enum class ScaleKind : std::uint8_t { row, f16, bf16, f32, e8m0, e4m3, signed8, six_bits, unsigned8, unsigned8_of_row, nibble_pair };
+// six_bits: less 32; low halves two groups to a byte, behind them the high two bits four groups to a byte.
+// none; f16 per group; an 8-bit multiple of dmin, subtracted; the high half of a nibble pair, the same; a zero point in 8 bits, or
+// in low_bits bits, several groups to a byte (doubled for 1-bit codes, whose operands are 0 and 2)
+enum class OffsetKind : std::uint8_t { none, f16, minus_unsigned8, minus_high_nibble, zero8, zero_packed };
 
 struct IntegerShape {
   std::uint8_t low_bits = 8, high_bits = 0;
@@ -47,9 +49,10 @@ static constexpr std::size_t low_plane_bytes(const IntegerShape& s, std::size_t 
 static constexpr std::size_t high_plane_bytes(const IntegerShape& s, std::size_t depth) { return depth * 64 * s.high_bits / 8; }
 static constexpr std::size_t code_bytes(const IntegerShape& s, std::size_t depth) { return low_plane_bytes(s, depth) + high_plane_bytes(s, depth); }
 static constexpr std::size_t num_groups(const IntegerShape& s, std::size_t depth) { return (depth + s.group - 1) / s.group; }
+// Bytes of one number; 0 where several share a byte or there is none.
 static constexpr std::size_t scale_bytes(ScaleKind kind) {
   switch (kind) {
-    case ScaleKind::row: return 0;
+    case ScaleKind::row: case ScaleKind::six_bits: return 0;
     case ScaleKind::f16: case ScaleKind::bf16: return 2;
     case ScaleKind::f32: return 4;
     default: return 1;
@@ -59,13 +62,15 @@ static constexpr std::size_t offset_bytes(OffsetKind kind) {
   return kind == OffsetKind::f16 ? 2 : kind == OffsetKind::minus_unsigned8 || kind == OffsetKind::zero8 ? 1 : 0;
 }
 static constexpr std::size_t super_bytes(const IntegerShape& s) { return std::size_t{s.super_scales} * 128; }
+static constexpr std::size_t all_scales_bytes(const IntegerShape& s, std::size_t depth) {
+  return s.scale == ScaleKind::six_bits ? num_groups(s, depth) * 48 : num_groups(s, depth) * 64 * scale_bytes(s.scale);
+}
+static constexpr std::size_t all_offsets_bytes(const IntegerShape& s, std::size_t depth) {
+  return s.offset == OffsetKind::zero_packed ? (num_groups(s, depth) * s.low_bits + 7) / 8 * 64 : num_groups(s, depth) * 64 * offset_bytes(s.offset);
+}
 static constexpr std::size_t scales_offset(const IntegerShape& s, std::size_t depth) { return code_bytes(s, depth) + super_bytes(s); }
-static constexpr std::size_t offsets_offset(const IntegerShape& s, std::size_t depth) {
-  return scales_offset(s, depth) + num_groups(s, depth) * 64 * scale_bytes(s.scale);
-}
-static constexpr std::size_t block_bytes(const IntegerShape& s, std::size_t depth) {
-  return offsets_offset(s, depth) + num_groups(s, depth) * 64 * offset_bytes(s.offset);
-}
+static constexpr std::size_t offsets_offset(const IntegerShape& s, std::size_t depth) { return scales_offset(s, depth) + all_scales_bytes(s, depth); }
+static constexpr std::size_t block_bytes(const IntegerShape& s, std::size_t depth) { return offsets_offset(s, depth) + all_offsets_bytes(s, depth); }
 static constexpr bool has_row_scales(const IntegerShape& s) { return s.scale == ScaleKind::row || s.scale == ScaleKind::unsigned8_of_row; }
 // Columns that a kernel multiplies before it applies scales.
 static constexpr std::size_t kernel_group(const IntegerShape& s) { return s.group < kActivationDepth ? s.group : kActivationDepth; }

@@ -36,6 +36,10 @@ struct F32 {
   }
   static __m512i widen_u8(const std::uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
   static F32 load_u8(const std::uint8_t* p) { return {_mm512_cvtepi32_ps(widen_u8(p))}; }
+  static F32 load_bits(const std::uint8_t* p, unsigned shift, unsigned mask) {
+    const __m512i moved = _mm512_srl_epi32(widen_u8(p), _mm_cvtsi32_si128(static_cast<int>(shift)));
+    return {_mm512_cvtepi32_ps(_mm512_and_si512(moved, _mm512_set1_epi32(static_cast<int>(mask))))};
+  }
   template <int kShift>
   static F32 from_bits(const std::uint8_t* p) { return {_mm512_castsi512_ps(_mm512_slli_epi32(widen_u8(p), kShift))}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }

@@ -19,6 +19,13 @@ template <class F32>
 template <class F32>
 [[gnu::always_inline]] static inline F32 load_e4m3(const std::uint8_t* p) { return mul(F32::template from_bits<20>(p), F32::set(0x1p120f)); }
 
+// A sixteen-group block's 6-bit scale, less 32.
+template <class F32>
+[[gnu::always_inline]] static inline F32 load_six_bits(const std::uint8_t* scales, std::size_t group, std::size_t row) {
+  const F32 low = F32::load_bits(scales + group / 2 * 64 + row, group % 2 * 4, 15), high = F32::load_bits(scales + (8 + group / 4) * 64 + row, group % 4 * 2, 3);
+  return fma(high, F32::set(16), sub(low, F32::set(32)));
+}
+
 template <class F32>
 [[gnu::always_inline]] static inline F32 load_scale(const IntegerShape& shape, const std::uint8_t* scales, std::size_t group, std::size_t row,
                                                     const float* row_scales) {
@@ -31,6 +38,7 @@ template <class F32>
     case ScaleKind::e8m0: return load_e8m0<F32>(scales + at);
     case ScaleKind::e4m3: return load_e4m3<F32>(scales + at);
     case ScaleKind::signed8: return F32::load_i8(reinterpret_cast<const std::int8_t*>(scales) + at);
+    case ScaleKind::six_bits: return load_six_bits<F32>(scales, group, row);
     case ScaleKind::unsigned8: return F32::load_u8(scales + at);
     case ScaleKind::unsigned8_of_row: return mul(F32::load(row_scales + row), F32::load_u8(scales + at));
     case ScaleKind::nibble_pair: return F32::load_low_nibbles(scales + at);
@@ -45,6 +53,11 @@ template <class F32>
   const F32 zero = F32::set(0);
   if (shape.offset == OffsetKind::f16) return F32::load_f16(reinterpret_cast<const std::uint16_t*>(offsets) + at);
   if (shape.offset == OffsetKind::zero8) return sub(zero, mul(scale, F32::load_u8(offsets + at)));
+  if (shape.offset == OffsetKind::zero_packed) {
+    const std::size_t bit = group * shape.low_bits;
+    const F32 stored = F32::load_bits(offsets + bit / 8 * 64 + row, static_cast<unsigned>(bit % 8), (1u << shape.low_bits) - 1u);
+    return sub(zero, mul(scale, shape.low_bits == 1 ? add(stored, stored) : stored));
+  }
   const F32 unit = F32::load_f16(reinterpret_cast<const std::uint16_t*>(block + code_bytes(shape, depth)) + 64 + row);
   const F32 multiple = shape.offset == OffsetKind::minus_unsigned8 ? F32::load_u8(offsets + at) : F32::load_high_nibbles(scales + at);
   return sub(zero, mul(unit, multiple));

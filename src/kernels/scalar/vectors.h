@@ -66,6 +66,12 @@ struct F32 {
     for (int i = 0; i < 16; ++i) r.v[i] = p[i];
     return r;
   }
+  // (byte >> shift) & mask
+  static F32 load_bits(const std::uint8_t* p, unsigned shift, unsigned mask) {
+    F32 r;
+    for (int i = 0; i < 16; ++i) r.v[i] = static_cast<float>((p[i] >> shift) & mask);
+    return r;
+  }
   // Each byte, moved up by kShift, as the bits of a float.
   template <int kShift>
   static F32 from_bits(const std::uint8_t* p) {
