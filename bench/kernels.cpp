@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Products with every format: `tokens` inputs times a matrix of rows x cols, on one thread or more. Reports operations per second and, for
+// single tokens, the bytes of weights read per second; the two limits to hold them against are measured first.
+//
+//   bench_kernels --benchmark_filter='q4_k/8192x2048/1/'
+#include <benchmark/benchmark.h>
+
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "kernels/limits.h"
+#include "kernels/linear.h"
+
+namespace nibble {
+namespace {
+
+struct Case {
+  FormatPtr format;
+  std::size_t rows, cols, tokens;
+};
+
+// One row is quantized and repeated: products take the same time for any numbers.
+QuantizedTensor repeated_row(const FormatPtr& format, std::size_t rows, std::size_t cols) {
+  QuantizedTensor tensor(format, rows, cols);
+  Random random(1);
+  std::vector<float> x(cols);
+  for (float& value : x) value = static_cast<float>(random.normal());
+  FitOptions options;
+  options.rule = FitRule::absmax;
+  std::vector<float> whole;
+  if (format->needs_prepare())
+    for (std::size_t r = 0; r < rows; ++r) whole.insert(whole.end(), x.begin(), x.end());
+  const auto grid = format->prepare(whole, whole.size() / cols, cols, {}, options);
+  if (grid) format->pack_tensor(grid.get(), tensor.row(0));
+  format->encode_row(x, {}, grid.get(), 0, options, tensor.row(0));
+  for (std::size_t p = 0; p < tensor.planes.size(); ++p)
+    for (std::size_t r = 1; r < rows && tensor.specs[p].row_bytes != 0; ++r) std::memcpy(tensor.row(r)[p], tensor.row(0)[p], tensor.specs[p].row_bytes);
+  tensor.tensor_grid = format->unpack_tensor(tensor.view().row(0), rows, cols);
+  return tensor;
+}
+
+void multiply(benchmark::State& state, const Case& c, ThreadPool& pool, Isa isa) {
+  const QuantizedTensor tensor = repeated_row(c.format, c.rows, c.cols);
+  // Single tokens read weights from memory, as a decoder does: as many copies as no cache holds.
+  const std::size_t copies = c.tokens > 1 ? 1 : (std::size_t{256} << 20) / static_cast<std::size_t>(tensor.view().bytes()) + 1;
+  std::vector<PackedLinear> weights;
+  for (std::size_t i = 0; i < copies; ++i) weights.push_back(PackedLinear::pack(tensor.view(), {isa, ActivationMode::automatic}, pool));
+  std::vector<float> x(c.tokens * c.cols, 0.5f), y(c.tokens * c.rows);
+  KernelScratch scratch;
+  std::size_t next = 0;
+  for (auto _ : state) {
+    weights[next].multiply(x.data(), c.tokens, y.data(), pool, scratch);
+    next = next + 1 == copies ? 0 : next + 1;
+    benchmark::DoNotOptimize(y.data());
+  }
+  state.SetLabel(weights[0].kernel_name());
+  const auto rate = [&](double per_call) {
+    return benchmark::Counter(per_call * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate, benchmark::Counter::kIs1000);
+  };
+  state.counters["operations"] = rate(2.0 * static_cast<double>(c.rows * c.cols * c.tokens));
+  if (c.tokens == 1) state.counters["bytes"] = rate(static_cast<double>(tensor.view().bytes()));
+}
+
+}  // namespace
+}  // namespace nibble
+
+int main(int argc, char** argv) {
+  using namespace nibble;
+  const Isa isa = best_isa(detect_cpu());
+  ThreadPool pool;
+  for (const FormatPtr& format : list_formats())
+    for (const auto& [rows, cols] : {std::pair<std::size_t, std::size_t>{2048, 2048}, {8192, 2048}, {2048, 8192}})
+      for (std::size_t tokens : {1u, 8u, 512u}) {
+        const Case c{format, rows, cols, tokens};
+        const std::string name = format->name() + "/" + std::to_string(rows) + "x" + std::to_string(cols) + "/" + std::to_string(tokens);
+        benchmark::RegisterBenchmark(name.c_str(), [c, &pool, isa](benchmark::State& state) { multiply(state, c, pool, isa); })->UseRealTime();
+      }
+  benchmark::Initialize(&argc, argv);
+  std::printf("limits with %zu threads: int8 %.0f, bf16 %.0f, f32 %.0f Gop/s, read stream %.1f GB/s\n", pool.num_threads(),
+              measure_int8_peak(isa, pool) * 1e-9, measure_bf16_peak(isa, pool) * 1e-9, measure_f32_peak(isa, pool) * 1e-9,
+              measure_read_stream(isa, pool) * 1e-9);
+  benchmark::RunSpecifiedBenchmarks();
+}
