@@ -20,7 +20,7 @@ struct IQ1_SShape : IQ1_SUnit {
   static constexpr std::size_t kSubs = 8;
   static constexpr int kNumScales = 8, kRounds = 2;
   static constexpr float kOutermost = 1.125F;
-  static constexpr float kPeaks[] = {0.8F, 1, 1.2F, 1.45F, 1.75F};
+  static constexpr float kPeaks[] = {1, 1.3F, 1.7F, 2.2F};
   static constexpr float multiplier(int scale) { return 1.F + 2.F * static_cast<float>(scale); }
   static constexpr float step(float d, int scale) { return d * (1.F + 2.F * static_cast<float>(scale)); }
 };

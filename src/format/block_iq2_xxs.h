@@ -11,7 +11,7 @@ struct IQ2_XXSShape : SignedUnit<iq2_xxs_codebook, 8, 8, Signs::even> {
   static constexpr std::size_t kSubs = 8;
   static constexpr int kNumScales = 16, kRounds = 2;
   static constexpr float kOutermost = 43;
-  static constexpr float kPeaks[] = {33, 38, 43, 49, 55};
+  static constexpr float kPeaks[] = {36, 43, 51, 61};
   static constexpr float multiplier(int scale) { return (0.5F + static_cast<float>(scale)) * 0.25F; }
   static constexpr float step(float d, int scale) { return d * (0.5F + static_cast<float>(scale)) * 0.25F; }
 };

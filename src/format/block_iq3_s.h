@@ -11,7 +11,7 @@ struct IQ3_SShape : SignedUnit<iq3_s_codebook, 4, 9, Signs::any> {
   static constexpr std::size_t kSubs = 8;
   static constexpr int kNumScales = 16, kRounds = 2;
   static constexpr float kOutermost = 15;
-  static constexpr float kPeaks[] = {11, 12.5F, 14, 15, 16, 17.5F};
+  static constexpr float kPeaks[] = {10.5F, 12.5F, 14.5F, 16.5F};
   static constexpr float multiplier(int scale) { return 1.F + 2.F * static_cast<float>(scale); }
   static constexpr float step(float d, int scale) { return d * (1.F + 2.F * static_cast<float>(scale)); }
 };

@@ -21,7 +21,7 @@ struct IQ3_XXSShape : IQ3_XXSUnit {
   static constexpr std::size_t kSubs = 8;
   static constexpr int kNumScales = 16, kRounds = 2;
   static constexpr float kOutermost = 62;
-  static constexpr float kPeaks[] = {46, 52, 58, 62, 66, 72};
+  static constexpr float kPeaks[] = {46, 54, 62, 70};
   static constexpr float multiplier(int scale) { return (0.5F + static_cast<float>(scale)) * 0.5F; }
   static constexpr float step(float d, int scale) { return d * (0.5F + static_cast<float>(scale)) * 0.5F; }
 };
