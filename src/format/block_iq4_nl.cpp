@@ -3,15 +3,25 @@
 
 #include "format/block_iq4_xs.h"
 #include "format/nibble_block.h"
+#include "format/planar_points.h"
 #include "format/scale_search.h"
 
 namespace nibble {
 
 using Points = IQ4_XSShape;
 
+namespace {
+
+const PointTable& points() {
+  static const PointTable kTable({std::begin(Points::kPoints), std::end(Points::kPoints)});
+  return kTable;
+}
+
+}  // namespace
+
 void Iq4_Nl::fit(const float* x, const float* importance, const FitOptions& options, Grid& grid) {
   if (options.rule == FitRule::automatic || options.rule == FitRule::search) {
-    grid.d = search_points(x, importance, 32, {-127, 113, 0.9f, 1.3f, 24}, [](float scaled) { return Points::round(scaled); });
+    grid.d = search_points(x, importance, 32, {-127, 113, 0.9f, 1.3f, 24}, [&table = points()](float scaled) { return table.round_listed(scaled); });
   } else {
     grid.d = as_half(find_peak(x, 32).value / -127);
   }
@@ -19,10 +29,7 @@ void Iq4_Nl::fit(const float* x, const float* importance, const FitOptions& opti
 
 Code Iq4_Nl::nearest(const Grid& grid, std::size_t, const float* target, const float*) {
   if (grid.d == 0) return 8;
-  const float scaled = *target / grid.d;
-  Code code = 0;
-  while (code < 15 && scaled > Points::boundary(code)) ++code;
-  return code;
+  return points().nearest(*target / grid.d);
 }
 
 void Iq4_Nl::value(const Grid& grid, std::size_t, Code code, float* out) { *out = Points::kPoints[code] * grid.d; }

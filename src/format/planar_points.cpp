@@ -2,6 +2,7 @@
 #include "format/planar_points.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -52,6 +53,21 @@ PointTable::PointTable(std::vector<float> value_of) : value_of_(std::move(value_
   max_ = sorted_[count - 1];
   middles_.fill(std::numeric_limits<float>::infinity());
   for (std::size_t i = 1; i < count; ++i) middles_[i - 1] = 0.5f * (sorted_[i - 1] + sorted_[i]);
+  make_bins();
+}
+
+void PointTable::make_bins() {
+  const float width = (max_ - sorted_[0]) / kBins;
+  bins_per_unit_ = 1 / width;
+  for (std::size_t bin = 0; bin < kBins; ++bin) {
+    // A hundredth of a bin is far more than rounding can misplace a value by.
+    const float low = sorted_[0] + (static_cast<float>(bin) - 0.01f) * width, high = low + 1.02f * width;
+    std::size_t first = 0;
+    while (middles_[first] < low) ++first;
+    first_middle_[bin] = static_cast<std::uint8_t>(first);
+    assert(first == middles_.size() - 1 || !(middles_[first + 1] <= high));
+    static_cast<void>(high);
+  }
 }
 
 PointTable::PointTable(int exponent_bits, int mantissa_bits, int num_reserved) : minifloat_{exponent_bits, mantissa_bits, 0} {

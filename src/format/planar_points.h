@@ -12,11 +12,11 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "format/format.h"
 #include "format/planar_spec.h"
+#include "format/scale.h"
 
 namespace nibble {
 
@@ -44,23 +44,18 @@ class PointTable {
   Code nearest(float x) const { return is_minifloat() ? minifloat_code(x) : code_of_[nearest_index(x)]; }
 
   // The two kinds of round() by themselves, without branches, for loops.
-  float round_listed(float x) const { return select_listed(x, std::make_index_sequence<15>()); }
+  float round_listed(float x) const { return sorted_[nearest_index(x)]; }
   float round_minifloat(float x) const { return std::copysign(round_magnitude(std::fabs(x)), x); }
 
  private:
-  // Written out, because compilers vectorise loops around it only then.
-  template <std::size_t... I>
-  float select_listed(float x, std::index_sequence<I...>) const {
-    float value = sorted_[0];
-    ((value = x > middles_[I] ? sorted_[I + 1] : value), ...);
-    return value;
-  }
-
+  // The range is cut into bins so narrow that each meets at most one of the middles between neighbours: one comparison decides.
+  static constexpr std::size_t kBins = 512;
   std::size_t nearest_index(float x) const {
-    std::size_t index = 0;
-    for (const float middle : middles_) index += x > middle ? 1 : 0;
-    return index;
+    const auto bin = static_cast<std::size_t>(clamp_float((x - sorted_[0]) * bins_per_unit_, 0, kBins - 1));
+    const std::size_t below = first_middle_[bin];
+    return below + (x > middles_[below] ? 1 : 0);
   }
+  void make_bins();
 
   float round_magnitude(float magnitude) const {
     magnitude = std::min(magnitude, minifloat_.max);
@@ -75,8 +70,10 @@ class PointTable {
   std::vector<float> value_of_;
   // Of listed points: distinct values, ascending; middles after the last are infinite.
   std::array<float, 16> sorted_{};
-  std::array<float, 15> middles_{};
+  std::array<float, 16> middles_{};
   std::array<Code, 16> code_of_{};
+  std::array<std::uint8_t, kBins> first_middle_{};
+  float bins_per_unit_ = 0;
 };
 
 // Null for integers, ternary, binary and learned tables.

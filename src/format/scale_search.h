@@ -10,6 +10,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <utility>
 
 #include "format/scale.h"
 
@@ -24,6 +25,25 @@ float lane_sum(std::size_t n, Term term) {
   for (std::size_t width = 8; width > 0; width /= 2)
     for (std::size_t j = 0; j < width; ++j) lanes[j] += lanes[j + width];
   return lanes[0];
+}
+
+// Two such sums at once: term(i, first, second).
+template <class Term>
+std::pair<float, float> lane_sums(std::size_t n, Term term) {
+  float first[16] = {}, second[16] = {};
+  for (std::size_t i = 0; i < n; i += 16) {
+    for (std::size_t j = 0; j < 16; ++j) {
+      float a, b;
+      term(i + j, a, b);
+      first[j] += a;
+      second[j] += b;
+    }
+  }
+  for (std::size_t width = 8; width > 0; width /= 2) {
+    for (std::size_t j = 0; j < width; ++j) first[j] += first[j + width];
+    for (std::size_t j = 0; j < width; ++j) second[j] += second[j + width];
+  }
+  return {first[0], second[0]};
 }
 
 // Ones in the place of weights that are not given, so that loops need not ask; n <= 256.
@@ -70,10 +90,10 @@ float search_points(const float* x, const float* given_weights, std::size_t n, c
     float d = 0, removed = 0;
   };
   const auto refit = [&](float inverse) {
-    const float cross = lane_sum(n, [&](std::size_t i) { return weights[i] * x[i] * point(x[i] * inverse); });
-    const float square = lane_sum(n, [&](std::size_t i) {
+    const auto [cross, square] = lane_sums(n, [&](std::size_t i, float& cross_term, float& square_term) {
       const float p = point(x[i] * inverse);
-      return weights[i] * p * p;
+      cross_term = weights[i] * x[i] * p;
+      square_term = weights[i] * p * p;
     });
     return square > 0 ? Fitted{cross / square, cross / square * cross} : Fitted{};
   };
