@@ -40,7 +40,8 @@ QuantizedTensor prepared(const FormatPtr& format, const FitOptions& options) {
 
 void encode_rows(QuantizedTensor& tensor, const FitOptions& options, ThreadPool& pool) {
   pool.parallel_for(kRows, kRowGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t row = begin; row < end; ++row) tensor.format->encode_row(row_of(row), {}, tensor.tensor_grid.get(), row, options, tensor.row(row));
+    for (std::size_t row = begin; row < end; ++row)
+      tensor.format->encode_row(row_of(row), {}, tensor.tensor_grid.get(), row, options, tensor.row(row));
   });
 }
 

@@ -50,15 +50,17 @@ struct BlockDescriptor {
 };
 
 template <class T>
-concept BlockType = requires(const float* x, float* out, Code* codes, const Code* const_codes, const FitOptions& options, typename T::Grid& grid,
-                             const typename T::Grid& const_grid, typename T::Block& block, const typename T::Block& const_block, std::size_t column) {
-  { T::kInfo } -> std::convertible_to<BlockDescriptor>;
-  T::fit(x, x, options, grid);
-  { T::nearest(const_grid, column, x, x) } -> std::same_as<Code>;
-  T::value(const_grid, column, Code{}, out);
-  T::pack(const_grid, const_codes, block);
-  T::unpack(const_block, grid, codes);
-} && std::is_trivially_copyable_v<typename T::Block> && std::is_trivially_copyable_v<typename T::Grid> && (alignof(typename T::Grid) <= 16);
+concept BlockType =
+    requires(const float* x, float* out, Code* codes, const Code* const_codes, const FitOptions& options, typename T::Grid& grid,
+             const typename T::Grid& const_grid, typename T::Block& block, const typename T::Block& const_block, std::size_t column) {
+      { T::kInfo } -> std::convertible_to<BlockDescriptor>;
+      T::fit(x, x, options, grid);
+      { T::nearest(const_grid, column, x, x) } -> std::same_as<Code>;
+      T::value(const_grid, column, Code{}, out);
+      T::pack(const_grid, const_codes, block);
+      T::unpack(const_block, grid, codes);
+    } &&
+    std::is_trivially_copyable_v<typename T::Block> && std::is_trivially_copyable_v<typename T::Grid> && (alignof(typename T::Grid) <= 16);
 
 // A row whose length is not a multiple of the block: says by how much. Error(unsupported).
 [[noreturn]] void throw_row_not_multiple(const FormatInfo& info, std::uint64_t cols);
@@ -166,8 +168,9 @@ class BlockFormat final : public Format {
     Clipped(const float* x, const FitOptions& options) : values_(x), options_(options) {
       if (options.rule != FitRule::percentile && options.rule != FitRule::entropy) return;
       const std::span<const float> span(x, kColumns);
-      const float clip = options.rule == FitRule::percentile ? percentile_clip(span, options.percentile)
-                                                             : entropy_clip(span, kInfo.unit == 1 ? static_cast<std::size_t>(kInfo.num_codes) / 2 : 0);
+      const float clip = options.rule == FitRule::percentile
+                             ? percentile_clip(span, options.percentile)
+                             : entropy_clip(span, kInfo.unit == 1 ? static_cast<std::size_t>(kInfo.num_codes) / 2 : 0);
       options_.rule = FitRule::absmax;
       if (!(clip > 0)) return;
       std::transform(span.begin(), span.end(), copy_, [clip](float value) { return std::clamp(value, -clip, clip); });

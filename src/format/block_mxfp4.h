@@ -23,7 +23,7 @@ struct Mxfp4 {
   };
   static_assert(sizeof(Block) == 17);
   struct Grid {
-    float d;          // 2^(e - 128)
+    float d;  // 2^(e - 128)
     std::uint32_t e;
   };
 

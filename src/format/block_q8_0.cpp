@@ -20,9 +20,7 @@ int round_away(float value) { return static_cast<int>(value + std::copysign(0.49
 
 }  // namespace
 
-void Q8_0::fit(const float* x, const float*, const FitOptions&, Grid& grid) {
-  grid.d = f16_to_f32(to_f16_saturated(largest_magnitude(x) / 127.0f));
-}
+void Q8_0::fit(const float* x, const float*, const FitOptions&, Grid& grid) { grid.d = f16_to_f32(to_f16_saturated(largest_magnitude(x) / 127.0f)); }
 
 Code Q8_0::nearest(const Grid& grid, std::size_t, const float* target, const float*) {
   if (grid.d == 0) return 128;

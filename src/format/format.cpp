@@ -16,8 +16,7 @@ namespace nibble {
 
 // --- defaults ------------------------------------------------------------------------------------------------------------------------
 
-std::unique_ptr<TensorGrid> Format::prepare(std::span<const float>, std::uint64_t, std::uint64_t, std::span<const float>,
-                                            const FitOptions&) const {
+std::unique_ptr<TensorGrid> Format::prepare(std::span<const float>, std::uint64_t, std::uint64_t, std::span<const float>, const FitOptions&) const {
   return nullptr;
 }
 
@@ -27,7 +26,9 @@ std::unique_ptr<TensorGrid> Format::unpack_tensor(const ConstRowPlanes&, std::ui
 
 namespace {
 
-std::size_t span_columns(const FormatInfo& info, std::size_t cols) { return std::max<std::size_t>(1, info.span == 0 ? cols : std::min(info.span, cols)); }
+std::size_t span_columns(const FormatInfo& info, std::size_t cols) {
+  return std::max<std::size_t>(1, info.span == 0 ? cols : std::min(info.span, cols));
+}
 
 // Holds one span's grid and codes, aligned as `new` aligns.
 struct SpanBuffer {
@@ -64,8 +65,8 @@ void Format::decode_row(const ConstRowPlanes& row, const TensorGrid* tensor_grid
 std::optional<std::string> Format::find_defect(const ConstRowPlanes&, std::uint64_t) const { return std::nullopt; }
 
 void throw_row_not_multiple(const FormatInfo& info, std::uint64_t cols) {
-  throw Error(ErrorKind::unsupported, info.name + " needs rows whose length is a multiple of " + std::to_string(info.row_multiple) + "; this length leaves " +
-                                          std::to_string(cols % info.row_multiple) + " over: " + std::to_string(cols));
+  throw Error(ErrorKind::unsupported, info.name + " needs rows whose length is a multiple of " + std::to_string(info.row_multiple) +
+                                          "; this length leaves " + std::to_string(cols % info.row_multiple) + " over: " + std::to_string(cols));
 }
 
 std::optional<std::size_t> first_not_finite(std::span<const float> values) {
@@ -139,12 +140,14 @@ std::string near_names(std::string_view spelling) {
 }  // namespace
 
 FormatPtr find_format(std::string_view spelling) {
-  if (spelling.size() > 64) throw Error(ErrorKind::invalid_argument, "a format's name has at most 64 letters, this one has " + std::to_string(spelling.size()));
+  if (spelling.size() > 64)
+    throw Error(ErrorKind::invalid_argument, "a format's name has at most 64 letters, this one has " + std::to_string(spelling.size()));
   const std::string name = lower_case(spelling);
   for (const FormatPtr& format : fixed_formats())
     if (format->name() == name) return format;
   if (const auto plus = name.find('+'); plus != std::string::npos) {
-    throw Error(ErrorKind::invalid_argument, "what follows '+' is the format of activations, which a weight's format does not have; leave it out here: " + name);
+    throw Error(ErrorKind::invalid_argument,
+                "what follows '+' is the format of activations, which a weight's format does not have; leave it out here: " + name);
   }
   if (FormatPtr planar = make_planar_format(name)) return planar;
   throw Error(ErrorKind::invalid_argument, "no format has this name: " + name + near_names(name));
@@ -158,10 +161,14 @@ FormatPtr find_ggml_format(std::uint32_t ggml_type) {
 
 FormatPtr find_raw_format(DType dtype) {
   switch (dtype) {
-    case DType::f32: return fixed_formats()[0];
-    case DType::f16: return fixed_formats()[1];
-    case DType::bf16: return fixed_formats()[2];
-    default: return nullptr;
+    case DType::f32:
+      return fixed_formats()[0];
+    case DType::f16:
+      return fixed_formats()[1];
+    case DType::bf16:
+      return fixed_formats()[2];
+    default:
+      return nullptr;
   }
 }
 

@@ -42,10 +42,10 @@ struct FormatInfo {
   std::string name;         // canonical spelling: "q4_k", "int4:g32:asym"
   std::string description;  // one line for help and tables
   FormatKind kind = FormatKind::raw;
-  double bits_per_weight = 0;      // grids counted, for rows long enough that padding does not matter
-  std::size_t unit = 1;            // columns coded together
-  std::size_t span = 1;            // columns sharing a grid; 0: the whole row
-  std::size_t row_multiple = 1;    // row lengths must be multiples of this
+  double bits_per_weight = 0;               // grids counted, for rows long enough that padding does not matter
+  std::size_t unit = 1;                     // columns coded together
+  std::size_t span = 1;                     // columns sharing a grid; 0: the whole row
+  std::size_t row_multiple = 1;             // row lengths must be multiples of this
   std::optional<std::uint32_t> ggml_type;   // GGUF tensor type id
   std::optional<std::uint32_t> ggml_ftype;  // general.file_type of a file in which this is the main type
   // Larger magnitudes do not fit (the scale's own type overflows): the scale saturates at its largest finite value and the codes clip.
@@ -75,13 +75,13 @@ class TensorGrid {
 struct PlaneSpec {
   std::string suffix;
   DType dtype = DType::u8;
-  Shape shape;                 // as written to files; for block formats [rows, bytes per row] of U8
+  Shape shape;                  // as written to files; for block formats [rows, bytes per row] of U8
   std::uint64_t row_bytes = 0;  // bytes that belong to one row; 0: the plane belongs to the whole tensor
   std::uint64_t bytes = 0;
 };
 
 inline constexpr std::size_t kMaxPlanes = 5;
-using RowPlanes = std::array<std::byte*, kMaxPlanes>;             // where one row begins in each plane (tensor-wide planes: their start)
+using RowPlanes = std::array<std::byte*, kMaxPlanes>;  // where one row begins in each plane (tensor-wide planes: their start)
 using ConstRowPlanes = std::array<const std::byte*, kMaxPlanes>;
 
 class Format {
@@ -134,8 +134,8 @@ class Format {
   // Writes span number `span_index` of a row (its grid and its codes, one per unit) into the row's planes. Bits of neighbouring spans
   // stay as they are; planes start zeroed. columns: how many columns this span has.
   virtual void pack(const std::byte* grid, const Code* codes, std::size_t span_index, std::size_t columns, const RowPlanes& row) const = 0;
-  virtual void unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns, const TensorGrid* tensor_grid,
-                      std::uint64_t row_index, std::byte* grid, Code* codes) const = 0;
+  virtual void unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns, const TensorGrid* tensor_grid, std::uint64_t row_index,
+                      std::byte* grid, Code* codes) const = 0;
 
   // --- whole rows (the defaults are built from the functions above; overridden where a direct loop is clearer or the reference's rule
   // is not "fit, then nearest") --------------------------------------------------------------------------------------------------

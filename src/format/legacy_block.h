@@ -11,9 +11,9 @@
 #include <cmath>
 
 #include "format/block_format.h"
-#include "format/scale_search.h"
 #include "format/nibble_block.h"
 #include "format/scale.h"
+#include "format/scale_search.h"
 
 namespace nibble {
 
@@ -74,7 +74,8 @@ struct SymmetricLegacy {
     const float inverse = std::fabs(d) >= kMinNormal ? 1.0f / d : 0.0f;
     block.d = to_f16_saturated(d);
     std::uint32_t codes[32];
-    for (int i = 0; i < 32; ++i) codes[i] = static_cast<std::uint32_t>(static_cast<int>(clamp_float(x[i] * inverse + (kMiddle + 0.5f), 0.0f, 2.0f * kMiddle - 1)));
+    for (int i = 0; i < 32; ++i)
+      codes[i] = static_cast<std::uint32_t>(static_cast<int>(clamp_float(x[i] * inverse + (kMiddle + 0.5f), 0.0f, 2.0f * kMiddle - 1)));
     pack_codes(codes, block);
   }
 
@@ -154,7 +155,8 @@ struct AffineLegacy {
     block.d = to_f16_saturated(grid.d);
     block.m = to_f16_saturated(grid.m);
     std::uint32_t codes[32];
-    for (int i = 0; i < 32; ++i) codes[i] = static_cast<std::uint32_t>(static_cast<int>(clamp_float((x[i] - grid.m) * inverse + 0.5f, 0.0f, static_cast<float>(kMaxCode))));
+    for (int i = 0; i < 32; ++i)
+      codes[i] = static_cast<std::uint32_t>(static_cast<int>(clamp_float((x[i] - grid.m) * inverse + 0.5f, 0.0f, static_cast<float>(kMaxCode))));
     pack_codes(codes, block);
   }
 

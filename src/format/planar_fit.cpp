@@ -245,16 +245,20 @@ float clipped_at(const PlanarSpec& spec, std::span<const float> x, const FitOpti
 float storable_scale(float scale, ScaleType type, float base) {
   const float magnitude = std::fabs(scale);
   switch (type) {
-    case ScaleType::f32: return std::copysign(std::clamp(magnitude, kMinNormal, std::numeric_limits<float>::max()), scale);
-    case ScaleType::f16: return f16_to_f32(f32_to_f16(std::copysign(std::clamp(magnitude, kMinF16, kMaxF16), scale)));
-    case ScaleType::bf16: return bf16_to_f32(f32_to_bf16(std::copysign(std::clamp(magnitude, kMinNormal, bf16_to_f32(0x7f7f)), scale)));
+    case ScaleType::f32:
+      return std::copysign(std::clamp(magnitude, kMinNormal, std::numeric_limits<float>::max()), scale);
+    case ScaleType::f16:
+      return f16_to_f32(f32_to_f16(std::copysign(std::clamp(magnitude, kMinF16, kMaxF16), scale)));
+    case ScaleType::bf16:
+      return bf16_to_f32(f32_to_bf16(std::copysign(std::clamp(magnitude, kMinNormal, bf16_to_f32(0x7f7f)), scale)));
     case ScaleType::e8m0: {
       int exponent;
       const float mantissa = std::frexp(magnitude, &exponent);  // [0.5, 1)
       // The nearest power of two on the logarithmic axis: sqrt(1/2) divides.
       return std::ldexp(1.0f, std::clamp(exponent - (mantissa < 0.70710678f ? 1 : 0), -126, 127));
     }
-    case ScaleType::s6: case ScaleType::s8: {
+    case ScaleType::s6:
+    case ScaleType::s8: {
       if (base == 0) return std::max(magnitude, kMinNormal);
       const float top = type == ScaleType::s6 ? 63.0f : 255.0f;
       return base * std::nearbyint(std::clamp(magnitude / base, 1.0f, top));
@@ -285,7 +289,8 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
   if (importance.empty() && (search || spec.points == PlanarPoints::ternary || spec.points == PlanarPoints::binary)) ones.assign(x.size(), 1.0f);
   const Weighted span{x.data(), importance.empty() ? ones.data() : importance.data(), x.size()};
   switch (spec.points) {
-    case PlanarPoints::ternary: return fit_ternary(spec, span, range, options.rule, base);
+    case PlanarPoints::ternary:
+      return fit_ternary(spec, span, range, options.rule, base);
     case PlanarPoints::binary: {
       // The mean magnitude is the least-squares scale; every rule comes to it.
       const double weighted = mean_magnitude(span), mean = weighted > 0 ? weighted : mean_magnitude(x);
@@ -295,7 +300,8 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
     }
     case PlanarPoints::integer:
       return spec.is_asymmetric ? fit_asymmetric(spec, span, range, search, base) : fit_symmetric(spec, span, range, search, base);
-    default: return fit_point_table(spec, span, range, search, base);
+    default:
+      return fit_point_table(spec, span, range, search, base);
   }
 }
 

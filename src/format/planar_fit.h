@@ -23,10 +23,10 @@ namespace nibble {
 
 // One span's grid in memory. A learned table's points follow it as floats.
 struct PlanarGrid {
-  float scale = 1;      // storable
-  float base = 0;       // two-level scales: the row's f32 unit; scale = base * code
+  float scale = 1;        // storable
+  float base = 0;         // two-level scales: the row's f32 unit; scale = base * code
   std::int32_t zero = 0;  // the stored code that decodes to 0, for integers and ternary
-  float threshold = 0;  // ternary: magnitudes above it are kept. Not stored; half the scale after reading
+  float threshold = 0;    // ternary: magnitudes above it are kept. Not stored; half the scale after reading
 };
 
 // A scale rounded to its type, positive (zero only for binary), finite. `base` as in PlanarGrid. Negative scales only where the format
@@ -45,6 +45,7 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
 
 // A learned table of 2^bits ascending points rounded to `type`, by k-means in one dimension; with FitRule::absmax and minmax evenly
 // spaced over the range.
-void fit_table(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options, std::span<float> table);
+void fit_table(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options,
+               std::span<float> table);
 
 }  // namespace nibble

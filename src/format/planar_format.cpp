@@ -22,24 +22,35 @@ constexpr std::size_t kScales = 1;  // or the table
 
 DType scale_dtype(ScaleType type) {
   switch (type) {
-    case ScaleType::f32: return DType::f32;
-    case ScaleType::f16: return DType::f16;
-    case ScaleType::bf16: return DType::bf16;
-    case ScaleType::e8m0: return DType::f8_e8m0;
-    case ScaleType::s6: case ScaleType::s8: return DType::u8;
+    case ScaleType::f32:
+      return DType::f32;
+    case ScaleType::f16:
+      return DType::f16;
+    case ScaleType::bf16:
+      return DType::bf16;
+    case ScaleType::e8m0:
+      return DType::f8_e8m0;
+    case ScaleType::s6:
+    case ScaleType::s8:
+      return DType::u8;
   }
   return DType::u8;
 }
 
 void write_float(float value, ScaleType type, std::byte* at) {
   switch (type) {
-    case ScaleType::f32: std::memcpy(at, &value, 4); return;
-    case ScaleType::f16: case ScaleType::bf16: {
+    case ScaleType::f32:
+      std::memcpy(at, &value, 4);
+      return;
+    case ScaleType::f16:
+    case ScaleType::bf16: {
       const std::uint16_t bits = type == ScaleType::f16 ? f32_to_f16(value) : f32_to_bf16(value);
       std::memcpy(at, &bits, 2);
       return;
     }
-    default: *at = static_cast<std::byte>(std::ilogb(value) + 127); return;
+    default:
+      *at = static_cast<std::byte>(std::ilogb(value) + 127);
+      return;
   }
 }
 
@@ -47,9 +58,15 @@ float read_float(ScaleType type, const std::byte* at) {
   float value;
   std::uint16_t bits;
   switch (type) {
-    case ScaleType::f32: std::memcpy(&value, at, 4); return value;
-    case ScaleType::f16: std::memcpy(&bits, at, 2); return f16_to_f32(bits);
-    case ScaleType::bf16: std::memcpy(&bits, at, 2); return bf16_to_f32(bits);
+    case ScaleType::f32:
+      std::memcpy(&value, at, 4);
+      return value;
+    case ScaleType::f16:
+      std::memcpy(&bits, at, 2);
+      return f16_to_f32(bits);
+    case ScaleType::bf16:
+      std::memcpy(&bits, at, 2);
+      return bf16_to_f32(bits);
     default: {
       const int exponent = std::to_integer<int>(*at);
       return exponent == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, exponent - 127);
@@ -149,7 +166,8 @@ std::unique_ptr<TensorGrid> PlanarFormat::prepare(std::span<const float> weights
       const auto x = weights.subspan(static_cast<std::size_t>(row * cols + begin), columns);
       const auto weight = importance.empty() ? importance : importance.subspan(static_cast<std::size_t>(begin), columns);
       // All-zero groups have a scale of 1, which says nothing.
-      if (std::any_of(x.begin(), x.end(), [](float value) { return value != 0; })) largest = std::max(largest, fit_planar(spec_, x, weight, options, 0).scale);
+      if (std::any_of(x.begin(), x.end(), [](float value) { return value != 0; }))
+        largest = std::max(largest, fit_planar(spec_, x, weight, options, 0).scale);
     }
     tensor_grid->bases.push_back(largest > 0 ? std::max(largest / top, kMinNormal) : 1.0f);
   }
@@ -198,7 +216,8 @@ void PlanarFormat::write_grid(const PlanarGrid& grid, const float* table, std::s
   if (spec_.grain == PlanarGrain::tensor) return;  // pack_tensor did
   if (has_table()) {
     const std::size_t size = scale_bits(spec_.scale) / 8;
-    for (std::size_t k = 0; k < num_table_points(); ++k) write_float(table[k], spec_.scale, row[kScales] + (span_index * num_table_points() + k) * size);
+    for (std::size_t k = 0; k < num_table_points(); ++k)
+      write_float(table[k], spec_.scale, row[kScales] + (span_index * num_table_points() + k) * size);
     return;
   }
   if (is_two_level()) {
@@ -217,7 +236,8 @@ PlanarGrid PlanarFormat::read_grid(const ConstRowPlanes& row, std::size_t span_i
   PlanarGrid grid;
   if (has_table()) {
     const std::size_t size = scale_bits(spec_.scale) / 8;
-    for (std::size_t k = 0; k < num_table_points(); ++k) table[k] = read_float(spec_.scale, row[kScales] + (span_index * num_table_points() + k) * size);
+    for (std::size_t k = 0; k < num_table_points(); ++k)
+      table[k] = read_float(spec_.scale, row[kScales] + (span_index * num_table_points() + k) * size);
     return grid;
   }
   if (is_two_level()) {
@@ -270,7 +290,8 @@ void PlanarFormat::find_codes(const PlanarGrid& grid, const float* table, std::s
 
 void PlanarFormat::find_values(const PlanarGrid& grid, const float* table, std::span<const std::uint8_t> codes, float* out) const {
   switch (spec_.points) {
-    case PlanarPoints::integer: case PlanarPoints::ternary:
+    case PlanarPoints::integer:
+    case PlanarPoints::ternary:
       for (std::size_t i = 0; i < codes.size(); ++i) out[i] = grid.scale * static_cast<float>(codes[i] - grid.zero);
       return;
     case PlanarPoints::binary:
@@ -359,7 +380,8 @@ std::optional<std::string> PlanarFormat::find_defect(const ConstRowPlanes& row, 
     for (std::uint64_t i = begin; i < std::min(cols, begin + span); ++i) {
       std::uint8_t code;
       unpack_bits(row[kCodes], static_cast<std::size_t>(i) * spec_.bits, 1, spec_.bits, &code);
-      if (spec_.points == PlanarPoints::ternary ? code > 2 : fixed_table_->is_reserved(code)) return "the code is reserved at column " + std::to_string(i);
+      if (spec_.points == PlanarPoints::ternary ? code > 2 : fixed_table_->is_reserved(code))
+        return "the code is reserved at column " + std::to_string(i);
     }
   }
   return std::nullopt;

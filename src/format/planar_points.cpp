@@ -105,14 +105,22 @@ const PointTable* point_table(PlanarPoints points) {
   // Reserved: E4M3 one NaN, E5M2 infinity and three NaNs.
   static const PointTable kE2M1(2, 1, 0), kE2M3(2, 3, 0), kE3M2(3, 2, 0), kE4M3(4, 3, 1), kE5M2(5, 2, 4);
   switch (points) {
-    case PlanarPoints::nf4: return &kNf4;
-    case PlanarPoints::fp4: return &kFp4;
-    case PlanarPoints::e2m1: return &kE2M1;
-    case PlanarPoints::fp6_e2m3: return &kE2M3;
-    case PlanarPoints::fp6_e3m2: return &kE3M2;
-    case PlanarPoints::fp8_e4m3: return &kE4M3;
-    case PlanarPoints::fp8_e5m2: return &kE5M2;
-    default: return nullptr;
+    case PlanarPoints::nf4:
+      return &kNf4;
+    case PlanarPoints::fp4:
+      return &kFp4;
+    case PlanarPoints::e2m1:
+      return &kE2M1;
+    case PlanarPoints::fp6_e2m3:
+      return &kE2M3;
+    case PlanarPoints::fp6_e3m2:
+      return &kE3M2;
+    case PlanarPoints::fp8_e4m3:
+      return &kE4M3;
+    case PlanarPoints::fp8_e5m2:
+      return &kE5M2;
+    default:
+      return nullptr;
   }
 }
 

@@ -115,12 +115,14 @@ void judge(const PlanarSpec& spec, std::string_view spelling) {
   const bool is_integer = spec.points == PlanarPoints::integer;
   const bool is_two_level = spec.scale == ScaleType::s6 || spec.scale == ScaleType::s8;
   if (spec.is_asymmetric && !is_integer) refuse(spelling, "only integers have zero points; leave out asym");
-  if (is_integer && spec.bits == 1 && !spec.is_asymmetric) refuse(spelling, "one bit is an integer only with a zero point (add :asym); {-1, 1} is called binary");
+  if (is_integer && spec.bits == 1 && !spec.is_asymmetric)
+    refuse(spelling, "one bit is an integer only with a zero point (add :asym); {-1, 1} is called binary");
   if (spec.is_high && !(is_integer && spec.bits == 2 && !spec.is_asymmetric)) refuse(spelling, "high is a form of symmetric int2");
   if (spec.is_high && (is_two_level || spec.scale == ScaleType::e8m0)) refuse(spelling, "high needs scales with a sign: f32, f16 or bf16");
   if (spec.points == PlanarPoints::table && (is_two_level || spec.scale == ScaleType::e8m0)) refuse(spelling, "tables hold f32, f16 or bf16");
   if (spec.points == PlanarPoints::table && spec.grain == PlanarGrain::tensor) refuse(spelling, "a table belongs to a row or a group");
-  if (spec.points == PlanarPoints::binary && spec.scale == ScaleType::e8m0) refuse(spelling, "e8m0 has no zero, which all-zero groups of binary need");
+  if (spec.points == PlanarPoints::binary && spec.scale == ScaleType::e8m0)
+    refuse(spelling, "e8m0 has no zero, which all-zero groups of binary need");
   if (is_two_level && spec.grain != PlanarGrain::group) refuse(spelling, "two-level scales need groups, for example g64");
 }
 
@@ -180,9 +182,15 @@ std::string planar_name(const PlanarSpec& spec) {
     if (name.empty() && named.points == spec.points) name = named.name;
   }
   switch (spec.grain) {
-    case PlanarGrain::group: name.append(":g").append(std::to_string(spec.group)); break;
-    case PlanarGrain::row: name += ":row"; break;
-    case PlanarGrain::tensor: name += ":tensor"; break;
+    case PlanarGrain::group:
+      name.append(":g").append(std::to_string(spec.group));
+      break;
+    case PlanarGrain::row:
+      name += ":row";
+      break;
+    case PlanarGrain::tensor:
+      name += ":tensor";
+      break;
   }
   if (spec.is_asymmetric) name += ":asym";
   if (spec.is_high) name += ":high";
@@ -213,10 +221,16 @@ std::string planar_description(const PlanarSpec& spec) {
 
 unsigned scale_bits(ScaleType type) {
   switch (type) {
-    case ScaleType::f32: return 32;
-    case ScaleType::f16: case ScaleType::bf16: return 16;
-    case ScaleType::e8m0: case ScaleType::s8: return 8;
-    case ScaleType::s6: return 6;
+    case ScaleType::f32:
+      return 32;
+    case ScaleType::f16:
+    case ScaleType::bf16:
+      return 16;
+    case ScaleType::e8m0:
+    case ScaleType::s8:
+      return 8;
+    case ScaleType::s6:
+      return 6;
   }
   return 0;
 }

@@ -28,10 +28,10 @@ enum class ScaleType : std::uint8_t { f32, f16, bf16, e8m0, s6, s8 };
 
 struct PlanarSpec {
   PlanarPoints points = PlanarPoints::integer;
-  unsigned bits = 4;          // per stored code; ternary 2, binary 1
-  bool is_unsigned = false;   // integers: codes are numbered from 0
+  unsigned bits = 4;         // per stored code; ternary 2, binary 1
+  bool is_unsigned = false;  // integers: codes are numbered from 0
   bool is_asymmetric = false;
-  bool is_high = false;       // int2 as {-1, 0, 1, 2}
+  bool is_high = false;  // int2 as {-1, 0, 1, 2}
   PlanarGrain grain = PlanarGrain::group;
   std::uint32_t group = 128;  // columns; for PlanarGrain::group
   ScaleType scale = ScaleType::f16;

@@ -107,18 +107,19 @@ float round_point(double point, ScaleType type) {
 
 }  // namespace
 
-void fit_table(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options, std::span<float> table) {
+void fit_table(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options,
+               std::span<float> table) {
   const SortedSpan span(x, importance);
   const std::size_t num_points = table.size();
   double low = static_cast<double>(span.x.front()), high = static_cast<double>(span.x.back());
   if (options.rule == FitRule::percentile || options.rule == FitRule::entropy) {
-    const double clip = static_cast<double>(options.rule == FitRule::percentile ? percentile_clip(x, options.percentile) : entropy_clip(x, num_points / 2));
+    const double clip =
+        static_cast<double>(options.rule == FitRule::percentile ? percentile_clip(x, options.percentile) : entropy_clip(x, num_points / 2));
     low = std::max(low, -clip);
     high = std::min(high, clip);
   }
   std::vector<double> even(num_points);
-  for (std::size_t k = 0; k < num_points; ++k)
-    even[k] = low + (high - low) * static_cast<double>(k) / static_cast<double>(num_points - 1);
+  for (std::size_t k = 0; k < num_points; ++k) even[k] = low + (high - low) * static_cast<double>(k) / static_cast<double>(num_points - 1);
 
   std::vector<double> best = even;
   if (options.rule == FitRule::automatic || options.rule == FitRule::search) {

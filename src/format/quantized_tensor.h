@@ -19,13 +19,13 @@ struct QuantizedView {
   FormatPtr format;
   std::uint64_t rows = 0, cols = 0;
   std::vector<PlaneSpec> specs;
-  std::vector<std::span<const std::byte>> planes;        // same order as specs
-  std::shared_ptr<const TensorGrid> tensor_grid;         // null for formats without one
+  std::vector<std::span<const std::byte>> planes;  // same order as specs
+  std::shared_ptr<const TensorGrid> tensor_grid;   // null for formats without one
 
-  std::uint64_t bytes() const;                            // of all planes
-  ConstRowPlanes row(std::uint64_t index) const;          // where this row begins in each plane
+  std::uint64_t bytes() const;                    // of all planes
+  ConstRowPlanes row(std::uint64_t index) const;  // where this row begins in each plane
   void decode_row(std::uint64_t index, std::span<float> out) const;
-  std::vector<float> decode() const;                      // [rows * cols], for tests and small tensors
+  std::vector<float> decode() const;  // [rows * cols], for tests and small tensors
 };
 
 // The same, owning its bytes (zeroed by the constructor).

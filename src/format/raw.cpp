@@ -21,9 +21,12 @@ struct RawType {
 
 RawType raw_type(DType dtype) {
   switch (dtype) {
-    case DType::f16: return {"half-precision floating point (IEEE 754 binary16)", 1, 1, kMaxF16};
-    case DType::bf16: return {"the upper half of single precision (bfloat16)", 30, 32, bf16_to_f32(0x7f7f)};
-    default: return {"single-precision floating point (IEEE 754 binary32)", 0, 0, std::numeric_limits<float>::max()};
+    case DType::f16:
+      return {"half-precision floating point (IEEE 754 binary16)", 1, 1, kMaxF16};
+    case DType::bf16:
+      return {"the upper half of single precision (bfloat16)", 30, 32, bf16_to_f32(0x7f7f)};
+    default:
+      return {"single-precision floating point (IEEE 754 binary32)", 0, 0, std::numeric_limits<float>::max()};
   }
 }
 
@@ -58,17 +61,25 @@ class RawFormat final : public Format {
     // Finite values saturate; rounding alone would make infinities of them.
     const float value = std::fabs(*target) <= max_finite_ ? *target : std::copysign(max_finite_, *target);
     switch (dtype_) {
-      case DType::f16: return f32_to_f16(value);
-      case DType::bf16: return f32_to_bf16(value);
-      default: return std::bit_cast<std::uint32_t>(value);
+      case DType::f16:
+        return f32_to_f16(value);
+      case DType::bf16:
+        return f32_to_bf16(value);
+      default:
+        return std::bit_cast<std::uint32_t>(value);
     }
   }
 
   void value(const std::byte*, std::size_t, Code code, float* out) const override {
     switch (dtype_) {
-      case DType::f16: *out = f16_to_f32(static_cast<std::uint16_t>(code)); return;
-      case DType::bf16: *out = bf16_to_f32(static_cast<std::uint16_t>(code)); return;
-      default: *out = std::bit_cast<float>(code);
+      case DType::f16:
+        *out = f16_to_f32(static_cast<std::uint16_t>(code));
+        return;
+      case DType::bf16:
+        *out = bf16_to_f32(static_cast<std::uint16_t>(code));
+        return;
+      default:
+        *out = std::bit_cast<float>(code);
     }
   }
 

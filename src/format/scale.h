@@ -16,9 +16,7 @@ inline constexpr float kMaxF16 = 65504.0f;
 inline constexpr float kMinF16 = 0x1p-24f;      // the smallest positive half, a subnormal
 inline constexpr float kMinNormal = 0x1p-126f;  // the inverse of anything smaller may overflow
 
-constexpr std::uint16_t to_f16_saturated(float value) {
-  return f32_to_f16(value > kMaxF16 ? kMaxF16 : value < -kMaxF16 ? -kMaxF16 : value);
-}
+constexpr std::uint16_t to_f16_saturated(float value) { return f32_to_f16(value > kMaxF16 ? kMaxF16 : value < -kMaxF16 ? -kMaxF16 : value); }
 
 constexpr bool f16_is_finite(std::uint16_t h) { return (h & 0x7c00u) != 0x7c00u; }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Error searches for short blocks with half-precision scales. Sums run over sixteen lanes and are folded in a fixed order, so that
-// vector twins can give the same bits. x holds n values, n a multiple of 16 and at most 256; weights holds n non-negative values or is null (all one).
+// vector twins can give the same bits. x holds n values, n a multiple of 16 and at most 256; weights holds n non-negative values or is null (all
+// one).
 //
 //   const float d = search_symmetric(x, weights, 32, -8, 7);      // x ~ d * q
 #pragma once

@@ -11,8 +11,8 @@
 #include <span>
 
 #include "base/random.h"
-#include "format/planar_format.h"
 #include "format/format_printer.h"
+#include "format/planar_format.h"
 #include "format/quantized_tensor.h"
 #include "nibble/error.h"
 
@@ -20,7 +20,7 @@ namespace nibble {
 
 namespace {
 
-constexpr FitRule kRules[] = {FitRule::automatic, FitRule::absmax,  FitRule::minmax,  FitRule::search,
+constexpr FitRule kRules[] = {FitRule::automatic,  FitRule::absmax,  FitRule::minmax,  FitRule::search,
                               FitRule::percentile, FitRule::entropy, FitRule::absmean, FitRule::threshold};
 
 std::vector<float> normal_values(std::size_t count, std::uint64_t seed, double deviation = 0.02) {
@@ -64,7 +64,8 @@ class Conformance : public testing::TestWithParam<FormatPtr> {
 
 double squared_error(std::span<const float> x, std::span<const float> y) {
   double sum = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) sum += (static_cast<double>(x[i]) - static_cast<double>(y[i])) * (static_cast<double>(x[i]) - static_cast<double>(y[i]));
+  for (std::size_t i = 0; i < x.size(); ++i)
+    sum += (static_cast<double>(x[i]) - static_cast<double>(y[i])) * (static_cast<double>(x[i]) - static_cast<double>(y[i]));
   return sum;
 }
 
@@ -100,9 +101,7 @@ TEST_P(Conformance, RefusesRowsThatAreNotMultiples) {
   }
 }
 
-TEST_P(Conformance, RefusesSizesThatOverflow) {
-  EXPECT_THROW(format_->planes(std::uint64_t{1} << 40, std::uint64_t{1} << 40), Error);
-}
+TEST_P(Conformance, RefusesSizesThatOverflow) { EXPECT_THROW(format_->planes(std::uint64_t{1} << 40, std::uint64_t{1} << 40), Error); }
 
 TEST_P(Conformance, ZerosDecodeToZeros) {
   const std::vector<float> zeros(2 * row_length(), 0.0f);
@@ -147,10 +146,12 @@ TEST_P(Conformance, SearchIsNotWorseThanPlainRounding) {
   EXPECT_LE(searched, plain * (1 + 1e-6));
   const auto weighted = [&](const std::vector<float>& y) {
     double sum = 0;
-    for (std::size_t i = 0; i < x.size(); ++i) sum += static_cast<double>(importance[i % importance.size()]) * std::pow(static_cast<double>(x[i] - y[i]), 2);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      sum += static_cast<double>(importance[i % importance.size()]) * std::pow(static_cast<double>(x[i] - y[i]), 2);
     return sum;
   };
-  EXPECT_LE(weighted(encode(x, 4, FitRule::search, importance).view().decode()), weighted(encode(x, 4, FitRule::absmax, importance).view().decode()) * (1 + 1e-6));
+  EXPECT_LE(weighted(encode(x, 4, FitRule::search, importance).view().decode()),
+            weighted(encode(x, 4, FitRule::absmax, importance).view().decode()) * (1 + 1e-6));
 }
 
 TEST_P(Conformance, HugeAndTinyValuesStayFiniteAndSound) {
@@ -159,7 +160,8 @@ TEST_P(Conformance, HugeAndTinyValuesStayFiniteAndSound) {
     x[7] = deviation > 1e36 ? std::numeric_limits<float>::max() : x[7];
     for (const FitRule rule : kRules) {
       const QuantizedTensor tensor = encode(x, 2, rule);
-      for (const float value : tensor.view().decode()) ASSERT_TRUE(std::isfinite(value)) << "deviation " << deviation << ", rule " << static_cast<int>(rule);
+      for (const float value : tensor.view().decode())
+        ASSERT_TRUE(std::isfinite(value)) << "deviation " << deviation << ", rule " << static_cast<int>(rule);
       expect_sound(tensor);
     }
   }

@@ -136,7 +136,8 @@ TEST_P(GoldenRounding, EncodesToTheReferenceBytes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, GoldenRounding, testing::Values("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "tq1_0", "tq2_0", "mxfp4", "nvfp4", "q1_0", "q2_0"),
+INSTANTIATE_TEST_SUITE_P(Formats, GoldenRounding,
+                         testing::Values("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "tq1_0", "tq2_0", "mxfp4", "nvfp4", "q1_0", "q2_0"),
                          [](const auto& param) { return std::string(param.param); });
 
 }  // namespace

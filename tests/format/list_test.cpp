@@ -54,8 +54,8 @@ TEST(FormatList, EveryFormatIsFoundByItsNameAndId) {
     }
   }
   EXPECT_EQ(find_format("Q4_0")->name(), "q4_0");
-  EXPECT_EQ(find_ggml_format(4), nullptr);    // removed from ggml
-  EXPECT_EQ(find_ggml_format(28), nullptr);   // f64: a type, but not one for weights
+  EXPECT_EQ(find_ggml_format(4), nullptr);   // removed from ggml
+  EXPECT_EQ(find_ggml_format(28), nullptr);  // f64: a type, but not one for weights
   EXPECT_EQ(find_raw_format(DType::bf16)->name(), "bf16");
   EXPECT_EQ(find_raw_format(DType::i32), nullptr);
 }

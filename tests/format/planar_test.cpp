@@ -77,8 +77,9 @@ TEST(PlanarSpelling, PrintedSpecsParseToThemselves) {
           for (const bool is_high : {false, true})
             for (const PlanarGrain grain : {PlanarGrain::group, PlanarGrain::row, PlanarGrain::tensor})
               for (int scale = 0; scale <= static_cast<int>(ScaleType::s8); ++scale) {
-                const PlanarSpec spec{static_cast<PlanarPoints>(points), bits, is_unsigned, is_asymmetric, is_high, grain,
-                                      grain == PlanarGrain::group ? 48u : 0u, static_cast<ScaleType>(scale)};
+                const PlanarSpec spec{
+                    static_cast<PlanarPoints>(points), bits, is_unsigned, is_asymmetric, is_high, grain, grain == PlanarGrain::group ? 48u : 0u,
+                    static_cast<ScaleType>(scale)};
                 std::optional<PlanarSpec> parsed;
                 try {
                   parsed = parse_planar(planar_name(spec));
@@ -252,9 +253,9 @@ TEST(PlanarPointTables, LargestValuesAndTies) {
   EXPECT_EQ(point_table(PlanarPoints::fp6_e3m2)->max(), 28.0f);
   EXPECT_EQ(point_table(PlanarPoints::fp8_e4m3)->max(), 448.0f);
   EXPECT_EQ(point_table(PlanarPoints::fp8_e5m2)->max(), 57344.0f);
-  EXPECT_EQ(point_table(PlanarPoints::e2m1)->round(5.0f), 4.0f);   // between 4 (code 6) and 6 (code 7)
+  EXPECT_EQ(point_table(PlanarPoints::e2m1)->round(5.0f), 4.0f);  // between 4 (code 6) and 6 (code 7)
   EXPECT_EQ(point_table(PlanarPoints::e2m1)->round(-2.5f), -2.0f);
-  EXPECT_EQ(point_table(PlanarPoints::fp8_e4m3)->round(0x1p-10f), 0.0f);  // half of the smallest subnormal
+  EXPECT_EQ(point_table(PlanarPoints::fp8_e4m3)->round(0x1p-10f), 0.0f);   // half of the smallest subnormal
   EXPECT_EQ(point_table(PlanarPoints::fp8_e4m3)->nearest(0x1.8p-9f), 2u);  // between 1 and 2
   EXPECT_EQ(point_table(PlanarPoints::fp8_e4m3)->nearest(-0x1p-20f), 0u);  // no negative zero
   EXPECT_TRUE(point_table(PlanarPoints::fp8_e4m3)->is_reserved(0x7f));
@@ -264,7 +265,8 @@ TEST(PlanarPointTables, LargestValuesAndTies) {
 TEST(PlanarLearned, TableFindsTheClusters) {
   std::vector<float> x;
   Random random(3);
-  for (int i = 0; i < 400; ++i) x.push_back(static_cast<float>(std::array{-1.0, -0.25, 0.5, 2.0}[static_cast<std::size_t>(i % 4)] + 0.001 * random.normal()));
+  for (int i = 0; i < 400; ++i)
+    x.push_back(static_cast<float>(std::array{-1.0, -0.25, 0.5, 2.0}[static_cast<std::size_t>(i % 4)] + 0.001 * random.normal()));
   const auto [tensor, y] = encode("table2:row:f32", x, FitRule::automatic);
   for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], y[i], 0.006f);
   ASSERT_EQ(tensor.specs[1].suffix, "table");
