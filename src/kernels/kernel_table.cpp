@@ -27,7 +27,11 @@ const KernelTable& kernel_table(Isa isa) {
   static const KernelTable kScalar = filled(scalar::fill_f32, scalar::fill_int8);
   static const KernelTable kAvx2 = filled(avx2::fill_f32, avx2::fill_int8);
   static const KernelTable kAvxVnni = filled(avx2::fill_f32, avxvnni::fill_int8);
-  static const KernelTable kAvx512 = filled(avx512::fill_f32, avx512::fill_int8);
+  static const KernelTable kAvx512 = [] {
+    KernelTable table = filled(avx512::fill_f32, avx512::fill_int8);
+    if (detect_cpu().avx512_bf16) avx512::fill_bf16(table);
+    return table;
+  }();
   switch (isa) {
     case Isa::scalar: return kScalar;
     case Isa::avx2: return kAvx2;

@@ -32,6 +32,11 @@ struct KernelTable {
   // out[c * 64 + r] = in[r * in_stride + c] for 64 rows and `cols` columns.
   void (*transpose_rows)(const float* in, std::size_t in_stride, std::size_t cols, float* out);
 
+  // --- bf16 products: null where the set or the processor has none ------------------------------------------------------------------
+  // y[t, j] (+)= sum over pairs of columns of x times w, both bf16. panel: [pairs, 64, 2]; x: [tokens, 2 * pairs], rows x_stride apart.
+  void (*bf16_tile)(const std::uint16_t* panel, std::size_t pairs, const std::uint16_t* x, std::size_t x_stride, std::size_t tokens, float* y,
+                    std::size_t y_stride, int accumulate);
+
   // --- integer products (integer_shape.h) -------------------------------------------------------------------------------------------
   // Operands of a block: panel [depth / 4, 64, 4]. Not for shapes of 8-bit codes, whose low plane is that already.
   void (*unpack_codes)(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* panel);

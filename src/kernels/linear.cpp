@@ -33,7 +33,11 @@ PackedLinear::~PackedLinear() = default;
 namespace {
 
 std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
-  if (weights.format->info().kind == FormatKind::raw) return pack_raw_panels(weights, options, pool);
+  if (weights.format->info().kind == FormatKind::raw) {
+    if (options.activations == ActivationMode::bf16)
+      if (auto packed = pack_bf16_panels(weights, options, pool)) return packed;
+    return pack_raw_panels(weights, options, pool);
+  }
   if (options.activations == ActivationMode::automatic || options.activations == ActivationMode::int8)
     if (auto packed = pack_integer_panels(weights, options, pool)) return packed;
   return pack_decoded_rows(weights, options, pool);

@@ -21,7 +21,9 @@
 
 namespace nibble {
 
-// How activations enter the products. automatic: int8 when the weights are quantized and a kernel takes them, f32 otherwise.
+// How activations enter the products. automatic: int8 when the weights are quantized and a kernel takes them, f32 otherwise. bf16: for
+// floating-point weights on processors with bf16 products, where weights are rounded to bf16 as well; f32 elsewhere. Whatever is asked
+// for, weights that no such kernel takes are multiplied in f32; kernel_name() says so.
 enum class ActivationMode { automatic, f32, bf16, int8 };
 
 struct KernelOptions {

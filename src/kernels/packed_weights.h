@@ -37,6 +37,10 @@ std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, c
 // Formats that are integers on a grid; null for others. Activations become int8.
 std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
 
+// f32, f16 or bf16 elements as pairs of bf16 (rounded where they are not), multiplied with bf16 activations; null where there is no such
+// instruction.
+std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
+
 // How many panels one thread takes at a time, so that a chunk is worth handing out.
 inline std::size_t panel_grain(std::uint64_t cols, std::size_t tokens) {
   constexpr std::uint64_t kWorthwhile = 1u << 17;  // multiply-adds

@@ -100,6 +100,34 @@ TEST_P(RawProduct, DecodesRowsExactly) {
   }
 }
 
+// Inputs and weights rounded to bf16 (8 significant bits: 2^-8 each, relative), then one rounding for each of K products: at most
+// (2 * 2^-8 + 2^-16 + gamma_K) * sum |x| |w|; what is rounded to zero as subnormal is far below that.
+TEST_P(RawProduct, Bf16StaysWithinItsBoundAndGivesTheSameBitsForAnyBatchAndThreads) {
+  constexpr std::size_t kRows = 70, kMost = 13;
+  for (std::size_t cols : {std::size_t{1}, std::size_t{45}, std::size_t{600}}) {
+    const QuantizedTensor tensor = raw_matrix(GetParam(), kRows, cols, normal_numbers(kRows * cols, 21));
+    const auto w = tensor.view().decode(), x = normal_numbers(kMost * cols, 22);
+    for (Isa isa : runnable_sets()) {
+      const auto whole = product(tensor.view(), isa, x, kMost, 1, ActivationMode::bf16);
+      const double ku = static_cast<double>(cols) * 0x1p-24, relative = 0x1p-7 + 0x1p-16 + ku / (1 - ku);
+      for (std::size_t t = 0; t < kMost; ++t)
+        for (std::size_t r = 0; r < kRows; ++r) {
+          double sum = 0, magnitude = 0;
+          for (std::size_t k = 0; k < cols; ++k) {
+            const double term = static_cast<double>(x[t * cols + k]) * static_cast<double>(w[r * cols + k]);
+            sum += term;
+            magnitude += std::fabs(term);
+          }
+          ASSERT_NEAR(whole[t * kRows + r], sum, relative * magnitude) << isa_name(isa) << ", cols " << cols;
+        }
+      for (std::size_t tokens : {1u, 2u, 6u, 8u}) {
+        const auto part = product(tensor.view(), isa, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(tokens * cols)}, tokens, 3, ActivationMode::bf16);
+        EXPECT_TRUE(same_bits(part, {whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(tokens * kRows)})) << isa_name(isa) << ", tokens " << tokens;
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, RawProduct, ::testing::Values(DType::f32, DType::f16, DType::bf16),
                          [](const auto& param_info) { return std::string(dtype_name(param_info.param)); });
 

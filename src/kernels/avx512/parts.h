@@ -9,5 +9,6 @@ namespace nibble::avx512 {
 
 void fill_f32(KernelTable& table);
 void fill_int8(KernelTable& table);
+void fill_bf16(KernelTable& table);  // only where the processor has AVX512_BF16
 
 }  // namespace nibble::avx512

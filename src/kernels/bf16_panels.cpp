@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Floating-point weights as pairs of bf16: [panel][column pair][64 rows][2].
+#include <cstring>
+#include <vector>
+
+#include "base/half.h"
+#include "kernels/f32_panels.h"
+#include "kernels/packed_weights.h"
+#include "kernels/resident_bytes.h"
+#include "kernels/select.h"
+#include "tensor/tensor.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::size_t kPairs = 128;  // of a chunk: its panel of 32 KiB stays in the nearest caches
+
+class Bf16Panels final : public PackedWeights {
+ public:
+  Bf16Panels(const QuantizedView& w, const KernelTable& kernels, Isa isa, ThreadPool& pool)
+      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/bf16 from " + w.format->name()), kernels_(kernels),
+        pairs_((static_cast<std::size_t>(w.cols) + 1) / 2), bytes_(num_panels(w.rows) * pairs_ * 2 * kPanelRows * sizeof(std::uint16_t)) {
+    pool.parallel_for(num_panels(rows_), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+      std::vector<float> row(static_cast<std::size_t>(cols_));
+      for (std::size_t p = begin; p < end; ++p)
+        for (std::size_t r = 0; r < kPanelRows && p * kPanelRows + r < rows_; ++r) {
+          w.decode_row(p * kPanelRows + r, row);
+          for (std::size_t c = 0; c < row.size(); ++c) panel(p)[element(r, c)] = f32_to_bf16(row[c]);
+        }
+    });
+  }
+
+  std::uint64_t resident_bytes() const noexcept override { return bytes_.size(); }
+
+  void multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const override {
+    const std::size_t x_stride = 2 * pairs_, x_bytes = (tokens * x_stride * sizeof(std::uint16_t) + 63) / 64 * 64, tile_floats = kTokenBlock * kPanelRows;
+    std::byte* const base = scratch.reserve(x_bytes + pool.num_threads() * tile_floats * sizeof(float));
+    std::uint16_t* const rounded = reinterpret_cast<std::uint16_t*>(base);
+    pool.parallel_for(tokens, 1 + 8192 / x_stride, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t t = begin; t < end; ++t) {
+        for (std::size_t c = 0; c < cols_; ++c) rounded[t * x_stride + c] = f32_to_bf16(x[t * cols_ + c]);
+        if (cols_ % 2 != 0) rounded[t * x_stride + x_stride - 1] = 0;
+      }
+    });
+    pool.parallel_for(num_panels(rows_), panel_grain(cols_, tokens), [&](std::size_t begin, std::size_t end, std::size_t worker) {
+      float* const tile = reinterpret_cast<float*>(base + x_bytes) + worker * tile_floats;
+      for (std::size_t p = begin; p < end; ++p) {
+        const PanelOutput out(y, rows_, p, tokens, tile);
+        for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
+          const std::size_t n = std::min(kTokenBlock, tokens - t);
+          for (std::size_t k = 0; k < pairs_; k += kPairs)
+            kernels_.bf16_tile(panel(p) + k * 2 * kPanelRows, std::min(kPairs, pairs_ - k), rounded + t * x_stride + 2 * k, x_stride, n, out.data(t),
+                               out.stride(), k != 0);
+          out.finish(t, n);
+        }
+      }
+    });
+  }
+
+  void decode_row(std::uint64_t row, float* out) const override {
+    const std::size_t p = static_cast<std::size_t>(row / kPanelRows), r = static_cast<std::size_t>(row % kPanelRows);
+    for (std::size_t c = 0; c < cols_; ++c) out[c] = bf16_to_f32(panel(p)[element(r, c)]);
+  }
+
+ private:
+  std::uint16_t* panel(std::size_t p) const { return bytes_.as<std::uint16_t>() + p * pairs_ * 2 * kPanelRows; }
+  static std::size_t element(std::size_t row, std::size_t column) { return column / 2 * 2 * kPanelRows + row * 2 + column % 2; }
+
+  const KernelTable& kernels_;
+  std::size_t pairs_;
+  ResidentBytes bytes_;
+};
+
+}  // namespace
+
+std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
+  const KernelTable& kernels = kernel_table(options.isa);
+  if (kernels.bf16_tile == nullptr || weights.cols == 0) return nullptr;
+  return std::make_unique<Bf16Panels>(weights, kernels, options.isa, pool);
+}
+
+}  // namespace nibble
