@@ -24,7 +24,7 @@ struct SubScaledAffineGrid {
   std::uint8_t scales[kSubs] = {}, minima[kSubs] = {};
   float step[kSubs] = {}, offset[kSubs] = {}, inverse[kSubs] = {};
 
-  void derive() {
+  [[gnu::always_inline]] void derive() {
     for (std::size_t s = 0; s < kSubs; ++s) {
       step[s] = d * static_cast<float>(scales[s]);
       offset[s] = dmin * static_cast<float>(minima[s]);

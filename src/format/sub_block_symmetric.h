@@ -21,7 +21,7 @@ struct SubScaledSymmetricGrid {
   std::int8_t scales[kSubs] = {};
   float step[kSubs] = {}, inverse[kSubs] = {};
 
-  void derive() {
+  [[gnu::always_inline]] void derive() {
     for (std::size_t s = 0; s < kSubs; ++s) {
       step[s] = d * static_cast<float>(scales[s]);
       inverse[s] = step[s] != 0 ? 1.F / step[s] : 0.F;

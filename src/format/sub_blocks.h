@@ -11,7 +11,7 @@
 #include "format/lanes.h"
 #include "format/scale.h"
 
-namespace nibble {
+namespace nibble::inline NIBBLE_LANES {
 
 inline constexpr std::size_t kSuperBlock = 256;
 
@@ -75,4 +75,4 @@ struct SubBlocks {
   }
 };
 
-}  // namespace nibble
+}  // namespace nibble::inline NIBBLE_LANES
