@@ -47,25 +47,30 @@ class Tokenizer {
   std::vector<std::int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
   // skip_special leaves control tokens out. Bytes that are not UTF-8 yet come out as they are.
   std::string decode(std::span<const std::int32_t> ids, bool skip_special = false) const;
+  // Error(invalid_argument) for an id that is no token, here and below.
   // One token's bytes as they would be appended to running text (streaming): no prefix space is stripped.
   std::string piece(std::int32_t id) const;
 
-  std::size_t vocab_size() const noexcept;              // number of tokens named, may be less than the embedding's rows
+  std::size_t vocab_size() const noexcept;               // number of tokens named, may be less than the embedding's rows
   const std::string& token_text(std::int32_t id) const;  // as the vocabulary spells it
   std::optional<std::int32_t> find_token(std::string_view text) const;
   std::optional<std::int32_t> bos() const noexcept;
   std::optional<std::int32_t> eos() const noexcept;
   bool adds_bos() const noexcept;
-  bool is_end(std::int32_t id) const noexcept;          // any token that ends generation
-  std::string kind() const;                             // "byte-level BPE (llama-bpe)", "SentencePiece BPE"
-  // A hash of everything that decides ids; equal for tokenizers that agree.
-  std::uint64_t fingerprint() const noexcept;
+  bool is_end(std::int32_t id) const noexcept;        // any token that ends generation
+  std::string kind() const;                           // "byte-level BPE (llama-bpe)", "SentencePiece BPE"
+  const std::string& chat_template() const noexcept;  // Jinja text of the checkpoint; empty when it has none
+  // A hash of what decides ids: every token's bytes and the ids of a probing text. Equal for tokenizers that agree, whatever file they
+  // came from (a directory and the GGUF file made of it). Costs a pass over the vocabulary.
+  std::uint64_t fingerprint() const;
 
   // The tokenizer.* keys of a GGUF file for llama.cpp. rows: embedding rows; missing ids become unique [PADn] UNUSED tokens.
   // Error(unsupported) when no llama.cpp pre-tokenizer id has this split rule.
   GgufMetadata to_gguf(std::uint64_t rows) const;
   // tokenizer.json and tokenizer_config.json for a Hugging Face directory (needed when a GGUF becomes a directory).
-  struct HfFiles { std::string tokenizer_json, tokenizer_config_json; };
+  struct HfFiles {
+    std::string tokenizer_json, tokenizer_config_json;
+  };
   HfFiles to_huggingface() const;
 
  private:

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/tokenizer/tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/utf8.h"
+#include "model/tokenizer/json_view.h"
+#include "model/tokenizer/parts.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+using namespace tokenizing;
+
+struct Tokenizer::State {
+  TokenizerParts parts;
+};
+
+namespace {
+
+// A word's symbols are counted in 32 bits.
+constexpr std::size_t kMaxText = std::size_t{1} << 30;
+
+class Encoding {
+ public:
+  Encoding(const TokenizerParts& parts, const EncodeOptions& options) : parts_(parts), options_(options) {}
+
+  void add_text(std::string_view text) {
+    for (const Section& section : parts_.added.cut(text, AddedTokens::Stage::raw, options_.parse_special)) {
+      if (section.id >= 0) {
+        ids.push_back(section.id);
+      } else {
+        add_section(section.text, section.text.data() == text.data());
+      }
+    }
+  }
+
+  std::vector<std::int32_t> ids;
+
+ private:
+  void add_section(std::string_view text, bool at_start) {
+    std::string normal = normalize(parts_.normalizer, std::string(text));
+    if (parts_.added.empty(AddedTokens::Stage::normalized)) return add_words(CutText::whole(std::move(normal), at_start));
+    for (const Section& section : parts_.added.cut(normal, AddedTokens::Stage::normalized, options_.parse_special)) {
+      if (section.id >= 0) {
+        ids.push_back(section.id);
+      } else {
+        add_words(CutText::whole(std::string(section.text), at_start && section.text.data() == normal.data()));
+      }
+    }
+  }
+
+  void add_words(CutText cut) {
+    pre_tokenize(parts_.pre_tokenizer, cut);
+    for (std::size_t i = 0; i < cut.pieces.size(); ++i) {
+      if (const BpeModel* bpe = parts_.bpe()) {
+        bpe->encode(cut[i], parts_.vocabulary, cache_, ids);
+      } else {
+        std::get<UnigramModel>(parts_.model).encode(cut[i], parts_.vocabulary, ids);
+      }
+    }
+  }
+
+  const TokenizerParts& parts_;
+  EncodeOptions options_;
+  WordCache cache_;
+};
+
+void check_id(const TokenizerParts& parts, std::int32_t id) {
+  if (!parts.vocabulary.contains(id))
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{}: there is no token with this id, the vocabulary has {}: {}", parts.source, parts.vocabulary.size(), id));
+}
+
+void append_token(const TokenizerParts& parts, std::int32_t id, bool begins_text, std::string& out) {
+  const Token& token = parts.vocabulary[id];
+  if (const auto surface = parts.surfaces.find(id); surface != parts.surfaces.end()) {
+    out += surface->second;
+  } else if (token.kind == TokenKind::control || token.kind == TokenKind::unknown ||
+             (token.kind == TokenKind::user_defined && parts.family == Family::byte_level)) {
+    out += token.text;
+  } else {
+    begins_text ? parts.decoder.append_first_piece(token.text, out) : parts.decoder.append_piece(token.text, out);
+  }
+}
+
+SideFiles side_files_of(const std::optional<std::string>& tokenizer_config, const std::optional<std::string>& generation_config,
+                        const std::string& config) {
+  return {tokenizer_config ? std::string_view(*tokenizer_config) : std::string_view(),
+          generation_config ? std::string_view(*generation_config) : std::string_view(), config};
+}
+
+// A SentencePiece model does not say whether the text is framed; tokenizer_config.json does.
+void apply_frame(std::string_view tokenizer_config, TokenizerParts& parts) {
+  if (tokenizer_config.empty()) return;
+  const JsonText config(tokenizer_config, "tokenizer_config.json");
+  parts.prefix.clear();
+  parts.suffix.clear();
+  if (parts.special.bos && config.root().boolean_or("add_bos_token", true)) parts.prefix = {*parts.special.bos};
+  if (parts.special.eos && config.root().boolean_or("add_eos_token", false)) parts.suffix = {*parts.special.eos};
+}
+
+TokenizerParts read_directory(const Checkpoint& checkpoint) {
+  const auto tokenizer_config = checkpoint.read_side_file("tokenizer_config.json");
+  const auto generation_config = checkpoint.read_side_file("generation_config.json");
+  const SideFiles sides = side_files_of(tokenizer_config, generation_config, checkpoint.config_json());
+  const auto sentencepiece = checkpoint.read_side_file("tokenizer.model");
+  TokenizerParts parts;
+  if (const auto json = checkpoint.read_side_file("tokenizer.json")) {
+    parts = read_tokenizer_json(*json, sides, (checkpoint.path() / "tokenizer.json").string());
+    if (sentencepiece && parts.family == Family::sentencepiece) adopt_scores(read_sentencepiece(*sentencepiece, "tokenizer.model"), parts);
+  } else if (sentencepiece) {
+    parts = read_sentencepiece(*sentencepiece, (checkpoint.path() / "tokenizer.model").string());
+    apply_side_files(sides, parts);
+    apply_frame(sides.tokenizer_config, parts);
+  } else {
+    throw Error(ErrorKind::not_found, fmt::format("{}: neither tokenizer.json nor tokenizer.model is here", checkpoint.path().string()));
+  }
+  // The file of its own wins over the copy in tokenizer_config.json.
+  if (auto chat_template = checkpoint.read_side_file("chat_template.jinja")) parts.chat_template = std::move(*chat_template);
+  return parts;
+}
+
+// Text that tells split rules, merges and normalizers apart: contractions, digits, signs, white space, scripts, emoji.
+constexpr std::string_view kProbe =
+    "Hello, world! I'm sure we'LL see 'em; it's 3.14159 x 10^23 = 1234567890?\r\n\t if (a[i] != b->c) { return \"x\\n\"; } // done\n\n"
+    "   three   spaces \t\n \n  Führer Größe naïve ½ кошка собака 日本語のテキスト 한국어 ไทย हिन्दी עברית العربية 🙂👩‍🚀🏳️‍🌈 ﬁ ™ "
+    "camelCaseHTTPServer "
+    "user_name@example.com   \n\n\n 00 000 0000 ...!!!??? ''\"\" --- ===== <tag/> #include 'S 'd 'Re";
+
+}  // namespace
+
+Tokenizer::Tokenizer(std::unique_ptr<const State> state) : state_(std::move(state)) {}
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+Tokenizer::~Tokenizer() = default;
+
+Tokenizer Tokenizer::from_checkpoint(const Checkpoint& checkpoint) {
+  if (checkpoint.kind() == ContainerKind::gguf) return from_gguf(checkpoint.gguf(), checkpoint.path().string());
+  return Tokenizer(std::make_unique<const State>(State{read_directory(checkpoint)}));
+}
+
+bool Tokenizer::available(const Checkpoint& checkpoint) {
+  if (checkpoint.kind() == ContainerKind::gguf) return checkpoint.gguf().string("tokenizer.ggml.model").value_or("none") != "none";
+  return checkpoint.read_side_file("tokenizer.json").has_value() || checkpoint.read_side_file("tokenizer.model").has_value();
+}
+
+Tokenizer Tokenizer::from_json(std::string_view tokenizer_json, std::string_view config_json, const std::string& source) {
+  const SideFiles sides{.tokenizer_config = config_json, .generation_config = {}, .config = {}};
+  return Tokenizer(std::make_unique<const State>(State{read_tokenizer_json(tokenizer_json, sides, source)}));
+}
+
+Tokenizer Tokenizer::from_sentencepiece(std::string_view model_proto, const std::string& source) {
+  return Tokenizer(std::make_unique<const State>(State{read_sentencepiece(model_proto, source)}));
+}
+
+Tokenizer Tokenizer::from_gguf(const GgufMetadata& metadata, const std::string& source) {
+  return Tokenizer(std::make_unique<const State>(State{read_gguf(metadata, source)}));
+}
+
+std::vector<std::int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  if (text.size() > kMaxText)
+    throw Error(ErrorKind::invalid_argument, fmt::format("text to encode is larger than 1 GiB, cut it into parts: {} bytes", text.size()));
+  const TokenizerParts& parts = state_->parts;
+  Encoding encoding(parts, options);
+  if (options.add_special) encoding.ids = parts.prefix;
+  if (find_invalid_utf8(text) == std::string::npos) {
+    encoding.add_text(text);
+  } else {
+    encoding.add_text(replace_invalid_utf8(text));
+  }
+  if (options.add_special) encoding.ids.insert(encoding.ids.end(), parts.suffix.begin(), parts.suffix.end());
+  return std::move(encoding.ids);
+}
+
+std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_special) const {
+  const TokenizerParts& parts = state_->parts;
+  const PieceDecoder& decoder = parts.decoder;
+  std::string text;
+  bool first = true;
+  bool spelt = true;  // the first piece comes from its spelling, where a space stands for the begin of a word
+  for (const std::int32_t id : ids) {
+    check_id(parts, id);
+    if (skip_special && parts.vocabulary[id].special) continue;
+    if (!first) text += decoder.separator;
+    const bool leads = text.empty();
+    append_token(parts, id, first, text);
+    if (first) spelt = !parts.surfaces.contains(id);
+    if (leads && decoder.strip_each_leading_piece && !parts.surfaces.contains(id) && text.starts_with(decoder.strip))
+      text.erase(0, decoder.strip.size());
+    first = false;
+  }
+  if (spelt) decoder.strip_begin(text);
+  decoder.strip_end(text);
+  return text;
+}
+
+std::string Tokenizer::piece(std::int32_t id) const {
+  check_id(state_->parts, id);
+  std::string text;
+  append_token(state_->parts, id, false, text);
+  return text;
+}
+
+std::size_t Tokenizer::vocab_size() const noexcept { return state_->parts.vocabulary.size(); }
+
+const std::string& Tokenizer::token_text(std::int32_t id) const {
+  check_id(state_->parts, id);
+  return state_->parts.vocabulary[id].text;
+}
+
+std::optional<std::int32_t> Tokenizer::find_token(std::string_view text) const { return state_->parts.vocabulary.find(text); }
+std::optional<std::int32_t> Tokenizer::bos() const noexcept { return state_->parts.special.bos; }
+std::optional<std::int32_t> Tokenizer::eos() const noexcept { return state_->parts.special.eos; }
+bool Tokenizer::adds_bos() const noexcept { return state_->parts.adds_bos(); }
+
+bool Tokenizer::is_end(std::int32_t id) const noexcept {
+  const std::vector<std::int32_t>& ends = state_->parts.ends;
+  return std::find(ends.begin(), ends.end(), id) != ends.end();
+}
+
+std::string Tokenizer::kind() const {
+  const TokenizerParts& parts = state_->parts;
+  switch (parts.family) {
+    case Family::byte_level:
+      return parts.pre_id.empty() ? "byte-level BPE" : fmt::format("byte-level BPE ({})", parts.pre_id);
+    case Family::sentencepiece:
+      return "SentencePiece BPE";
+    case Family::unigram:
+      return "SentencePiece Unigram";
+  }
+  return {};
+}
+
+const std::string& Tokenizer::chat_template() const noexcept { return state_->parts.chat_template; }
+
+std::uint64_t Tokenizer::fingerprint() const {
+  const Vocabulary& vocabulary = state_->parts.vocabulary;
+  std::string bytes;
+  for (std::size_t id = 0; id < vocabulary.size(); ++id) {
+    if (vocabulary[id].kind == TokenKind::unused) continue;
+    bytes += fmt::format("{}:", id);
+    append_token(state_->parts, static_cast<std::int32_t>(id), false, bytes);
+    bytes.push_back('\0');
+  }
+  for (const std::int32_t id : encode(kProbe)) bytes += fmt::format("{},", id);
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+GgufMetadata Tokenizer::to_gguf(std::uint64_t rows) const { return write_gguf(state_->parts, rows); }
+
+Tokenizer::HfFiles Tokenizer::to_huggingface() const { return {write_tokenizer_json(state_->parts), write_tokenizer_config_json(state_->parts)}; }
+
+}  // namespace nibble
