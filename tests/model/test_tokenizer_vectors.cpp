@@ -3,6 +3,11 @@
 // Ids and texts against independent implementations: llama.cpp, the packages tokenizers and sentencepiece.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+
 #include "base/utf8.h"
 #include "model/tokenizer/split_rules.h"
 #include "model/tokenizer/tokenizer.h"
@@ -12,6 +17,11 @@ namespace nibble {
 namespace {
 
 using Ids = std::vector<std::int32_t>;
+
+std::string read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
 
 constexpr EncodeOptions kPlain{.add_special = false, .parse_special = false};
 
@@ -23,12 +33,34 @@ void expect_llama_cpp_ids(const Tokenizer& tokenizer, const char* vocabulary) {
     EXPECT_EQ(tokenizer.decode(tokenizer.encode(text, kPlain)), text);
     ++num_texts;
   }
-  EXPECT_EQ(num_texts, 47u);
+  EXPECT_EQ(num_texts, 82u);
 }
 
 TEST(TokenizerVectors, LlamaCppGpt2) { expect_llama_cpp_ids(Tokenizer::from_gguf(gpt2_metadata(), "gpt-2"), "gpt-2"); }
 TEST(TokenizerVectors, LlamaCppLlamaSpm) { expect_llama_cpp_ids(Tokenizer::from_gguf(llama_spm_metadata(), "llama-spm"), "llama-spm"); }
 TEST(TokenizerVectors, LlamaCppPhi3) { expect_llama_cpp_ids(Tokenizer::from_gguf(phi3_metadata(), "phi-3"), "phi-3"); }
+
+// llama.cpp's own vectors, where its vocabulary files lie in the folder tok/gguf_vocab of NIBBLE_EXTRA_DATA.
+TEST(OptionalTokenizerVectors, LlamaCppVocabularyFiles) {
+  const char* extra = std::getenv("NIBBLE_EXTRA_DATA");
+  if (extra == nullptr) GTEST_SKIP() << "NIBBLE_EXTRA_DATA is not set";
+  for (const std::string name : {"gpt-2", "llama-spm", "phi-3", "deepseek-coder"}) {
+    const std::string file = std::string(extra) + "/tok/gguf_vocab/ggml-vocab-" + name + ".gguf";
+    const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(file));
+    const std::string texts = read_file(file + ".inp"), separator = "\n__ggml_vocab_test__\n";
+    std::istringstream expected(read_file(file + ".out"));
+    std::size_t num_texts = 0;
+    for (std::size_t begin = 0, end = texts.find(separator); end != std::string::npos; begin = end + separator.size(), end = texts.find(separator, begin)) {
+      std::string line;
+      ASSERT_TRUE(std::getline(expected, line));
+      std::istringstream numbers(line);
+      const Ids ids{std::istream_iterator<std::int32_t>(numbers), {}};
+      EXPECT_EQ(tokenizer.encode(texts.substr(begin, end - begin), kPlain), ids) << name << ": " << texts.substr(begin, end - begin);
+      ++num_texts;
+    }
+    EXPECT_GE(num_texts, 40u) << name;
+  }
+}
 
 TEST(TokenizerVectors, BundledModelOnRandomTexts) {
   const Tokenizer tokenizer = Tokenizer::from_json(read_repository_file("models/tale-4M/tokenizer.json"),

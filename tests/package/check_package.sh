@@ -12,4 +12,5 @@ flags=
 "$cmake" -S "$consumer" -B "$scratch/build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_CXX_FLAGS="$flags" \
   -DCMAKE_PREFIX_PATH="$scratch/prefix" >/dev/null
 "$cmake" --build "$scratch/build" >/dev/null
+cd "$scratch"
 "$scratch/build/consumer" "$source"
