@@ -15,6 +15,7 @@ namespace {
 bool has_leaf(std::uint32_t unit) noexcept { return ((unit >> 8) & 1) != 0; }
 std::uint32_t leaf_value(std::uint32_t unit) noexcept { return unit & 0x7FFFFFFFu; }
 std::uint32_t label(std::uint32_t unit) noexcept { return unit & 0x800000FFu; }
+bool is_continuation(char byte) noexcept { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 std::uint32_t child_offset(std::uint32_t unit) noexcept { return (unit >> 10) << ((unit & 0x200u) >> 6); }
 
 }  // namespace
@@ -44,7 +45,10 @@ std::size_t CharsMap::longest(std::string_view text, std::size_t& replacement) c
     node ^= child_offset(unit);
     if (!has_leaf(unit)) continue;
     if (node >= units_.size() || leaf_value(units_[node]) >= replacements_.size()) break;
-    replacement = leaf_value(units_[node]);
+    // A table could match half a character or begin a replacement with the second half of one; the result would not be UTF-8.
+    const std::size_t start = leaf_value(units_[node]);
+    if (is_continuation(replacements_[start]) || (i + 1 < text.size() && is_continuation(text[i + 1]))) continue;
+    replacement = start;
     length = i + 1;
   }
   return length;
