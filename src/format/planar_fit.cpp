@@ -27,7 +27,9 @@ double long_sum(std::size_t n, Term term) {
     for (; i + 16 <= end; i += 16)
       for (std::size_t j = 0; j < 16; ++j) lanes[j] += term(i + j);
     for (; i < end; ++i) lanes[i % 16] += term(i);
-    total += std::accumulate(std::begin(lanes), std::end(lanes), 0.0);
+    for (std::size_t width = 8; width > 0; width /= 2)
+      for (std::size_t j = 0; j < width; ++j) lanes[j] += lanes[j + width];
+    total += static_cast<double>(lanes[0]);
   }
   return total;
 }
@@ -99,8 +101,10 @@ std::pair<float, double> search_scale(const Weighted& span, float start, float a
     best_error = error;
     return true;
   };
-  constexpr int kSteps = 24;
-  for (int step = 0; step <= kSteps; ++step) consider(round(start * above * std::pow(3 * above, static_cast<float>(-step) / kSteps)));
+  constexpr int kSteps = 20;
+  const float ratio = std::pow(3 * above, -1.0f / kSteps);
+  float candidate = start * above;
+  for (int step = 0; step <= kSteps; ++step, candidate *= ratio) consider(round(candidate));
   for (int i = 0; i < 4 && consider(round(refine(span, best, point))); ++i) {
   }
   return {best, best_error};
