@@ -13,30 +13,30 @@
 
 // clang-format off
 #define NIBBLE_BLOCK_FORMATS(LINE) \
+  LINE(q8_0) \
   LINE(q6_k) \
+  LINE(q5_1) \
   LINE(q5_k) \
+  LINE(q5_0) \
+  LINE(q4_1) \
   LINE(q4_k) \
+  LINE(q4_0) \
+  LINE(iq4_nl) \
+  LINE(nvfp4) \
   LINE(iq4_xs) \
+  LINE(mxfp4) \
   LINE(q3_k) \
   LINE(iq3_s) \
   LINE(iq3_xxs) \
   LINE(q2_k) \
   LINE(iq2_s) \
   LINE(iq2_xs) \
-  LINE(iq2_xxs) \
-  LINE(iq1_m) \
-  LINE(iq1_s) \
-  LINE(q8_0) \
-  LINE(q5_1) \
-  LINE(q5_0) \
-  LINE(q4_1) \
-  LINE(q4_0) \
-  LINE(iq4_nl) \
-  LINE(nvfp4) \
-  LINE(mxfp4) \
   LINE(q2_0) \
+  LINE(iq2_xxs) \
   LINE(tq2_0) \
+  LINE(iq1_m) \
   LINE(tq1_0) \
+  LINE(iq1_s) \
   LINE(q1_0)
 
 // clang-format on
