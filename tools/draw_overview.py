@@ -52,9 +52,7 @@ def main(source, target):
         shape = f'<circle cx="{x(bits):.1f}" cy="{y(kl):.1f}" r="5" fill="{colour}"/>'
         if kind == "planar":
             shape = f'<rect x="{x(bits) - 4.5:.1f}" y="{y(kl) - 4.5:.1f}" width="9" height="9" fill="{colour}"/>'
-        below = name in ("int4:g32", "int8:row")
-        dx, dy = (-9, 16) if below else (9, -6)
-        anchor = "end" if below else "start"
+        dx, dy, anchor = (-9, 5, "end") if kind == "planar" else (9, 0, "start")  # each kind on its own side
         out.append(shape)
         out.append(f'<text x="{x(bits) + dx:.1f}" y="{y(kl) + dy:.1f}" text-anchor="{anchor}" fill="#222">{name}</text>')
     for i, (kind, (colour, label)) in enumerate(KINDS.items()):
