@@ -35,6 +35,17 @@ TEST_P(TinyModel, AgreesWithTransformers) {
     EXPECT_LT(relative_difference(std::span(logits).subspan(position * vocab, vocab), expected), kAgreement) << "position " << position;
 }
 
+TEST(BundledModel, AgreesWithTransformers) {
+  const ReferenceLogits reference = ReferenceLogits::read("tale-4M");
+  ThreadPool pool(2);
+  Decoder decoder(Checkpoint::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"), exact_options(), pool);
+  const std::vector<float> logits = all_logits(decoder, reference.ids);
+  const std::size_t vocab = decoder.config().vocab_size;
+  ASSERT_GE(reference.at.size(), 4u);
+  for (const auto& [position, expected] : reference.at)
+    EXPECT_LT(relative_difference(std::span(logits).subspan(position * vocab, vocab), expected), kAgreement) << "position " << position;
+}
+
 TEST_P(TinyModel, EveryInstructionSetGivesTheSameBits) {
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
   DecoderOptions options = exact_options();
