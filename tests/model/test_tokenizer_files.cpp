@@ -159,5 +159,65 @@ TEST(TokenizerFiles, NamesInTokenizerConfig) {
   EXPECT_EQ(tokenizer.chat_template(), "{{ x }}");
 }
 
+// A directory with the weights of a tiny model and the files given.
+class Directory {
+ public:
+  explicit Directory(const std::vector<std::pair<std::string, std::string>>& files) {
+    std::filesystem::create_directories(path);
+    for (const char* name : {"config.json", "model.safetensors"})
+      std::filesystem::copy_file(std::filesystem::path(NIBBLE_SOURCE_DIR "/tests/data/tiny_tied") / name, path / name);
+    for (const auto& [name, text] : files) std::ofstream(path / name, std::ios::binary) << text;
+  }
+  ~Directory() { std::filesystem::remove_all(path); }
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+
+  const std::filesystem::path path = std::filesystem::path(::testing::TempDir()) /
+                                     (std::string("nibble_") + ::testing::UnitTest::GetInstance()->current_test_info()->name());
+};
+
+TEST(TokenizerCheckpoint, BundledModel) {
+  const Checkpoint checkpoint = Checkpoint::open(NIBBLE_SOURCE_DIR "/models/tale-4M");
+  EXPECT_TRUE(Tokenizer::available(checkpoint));
+  EXPECT_EQ(Tokenizer::from_checkpoint(checkpoint).fingerprint(), bundled().fingerprint());
+}
+
+TEST(TokenizerCheckpoint, NoTokenizer) {
+  const Directory directory({});
+  const Checkpoint checkpoint = Checkpoint::open(directory.path);
+  EXPECT_FALSE(Tokenizer::available(checkpoint));
+  try {
+    Tokenizer::from_checkpoint(checkpoint);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::not_found);
+    EXPECT_EQ(std::string_view(error.what()), directory.path.string() + ": neither tokenizer.json nor tokenizer.model is here");
+  }
+}
+
+TEST(TokenizerCheckpoint, SentencePieceWithSideFiles) {
+  const Directory directory({{"tokenizer.model", read_tokenizer_file("bpe_bytes.model")},
+                             {"tokenizer_config.json", R"({"add_bos_token":false,"add_eos_token":true,"chat_template":"inline"})"},
+                             {"generation_config.json", R"({"eos_token_id":[2,7]})"},
+                             {"chat_template.jinja", "a file of its own"}});
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(directory.path));
+  EXPECT_EQ(tokenizer.encode("").size(), 1u);
+  EXPECT_EQ(tokenizer.encode("").back(), 2);
+  EXPECT_FALSE(tokenizer.adds_bos());
+  EXPECT_TRUE(tokenizer.is_end(2));
+  EXPECT_TRUE(tokenizer.is_end(7));
+  EXPECT_FALSE(tokenizer.is_end(8));
+  EXPECT_EQ(tokenizer.chat_template(), "a file of its own");
+}
+
+// tokenizer.json keeps the order of merges only; the scores beside it are better.
+TEST(TokenizerCheckpoint, ScoresComeFromTheSentencePieceModel) {
+  const Tokenizer from_model = Tokenizer::from_sentencepiece(read_tokenizer_file("bpe_bytes.model"), "bpe_bytes.model");
+  const Directory directory({{"tokenizer.json", from_model.to_huggingface().tokenizer_json}, {"tokenizer.model", read_tokenizer_file("bpe_bytes.model")}});
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(directory.path));
+  const std::uint64_t rows = tokenizer.vocab_size();
+  EXPECT_EQ(tokenizer.to_gguf(rows).numbers("tokenizer.ggml.scores"), from_model.to_gguf(rows).numbers("tokenizer.ggml.scores"));
+}
+
 }  // namespace
 }  // namespace nibble

@@ -96,6 +96,9 @@ void apply_side_files(const SideFiles& sides, TokenizerParts& parts) {
     read_special_names(config.root(), parts);
     read_chat_template(config.root(), parts);
   }
+  // What the template puts first and last are the begin and end of text, whoever forgot to say so.
+  if (!parts.special.bos && !parts.prefix.empty()) parts.special.bos = parts.prefix.front();
+  if (!parts.special.eos && !parts.suffix.empty()) parts.special.eos = parts.suffix.back();
   if (!sides.generation_config.empty()) {
     const JsonText config(sides.generation_config, "generation_config.json");
     const auto eos = read_eos_ids(config.root(), parts);
@@ -109,9 +112,6 @@ void apply_side_files(const SideFiles& sides, TokenizerParts& parts) {
     if (!parts.special.bos && bos && bos->is_integer() && parts.vocabulary.contains(bos->integer()))
       parts.special.bos = static_cast<std::int32_t>(bos->integer());
   }
-  // What the template puts first and last are the begin and end of text, whoever forgot to say so.
-  if (!parts.special.bos && !parts.prefix.empty()) parts.special.bos = parts.prefix.front();
-  if (!parts.special.eos && !parts.suffix.empty()) parts.special.eos = parts.suffix.back();
 }
 
 void find_end_tokens(TokenizerParts& parts) {
