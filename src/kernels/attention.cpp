@@ -16,9 +16,9 @@ constexpr std::size_t kRows = 48;  // query rows (tokens x heads of a group) tha
 
 // Everything a worker needs for one block of rows, cut from the caller's scratch.
 struct Workspace {
-  float *keys, *values;                         // [depth, 64], [64, depth]
-  float *queries, *scores, *partial, *result;   // [rows, head_dim], [rows, 64], [rows, depth], [rows, depth]
-  float *top, *sum, *chunk_top, *chunk_sum;     // [rows]: largest score and sum of exponentials, so far and in the chunk
+  float *keys, *values;                        // [depth, 64], [64, depth]
+  float *queries, *scores, *partial, *result;  // [rows, head_dim], [rows, 64], [rows, depth], [rows, depth]
+  float *top, *sum, *chunk_top, *chunk_sum;    // [rows]: largest score and sum of exponentials, so far and in the chunk
 
   static std::size_t round16(std::size_t n) { return (n + 15) / 16 * 16; }
   static std::size_t floats(std::size_t rows, std::size_t head_dim, std::size_t depth) {
@@ -48,7 +48,8 @@ ChunkPanels widen_chunk(const KernelTable& kernels, KvType type, std::size_t dep
                         const Workspace& w) {
   const auto scales = [code_bytes](const std::byte* p) { return reinterpret_cast<const std::uint16_t*>(p + code_bytes); };
   switch (type) {
-    case KvType::f32: return {reinterpret_cast<const float*>(k), reinterpret_cast<const float*>(v)};
+    case KvType::f32:
+      return {reinterpret_cast<const float*>(k), reinterpret_cast<const float*>(v)};
     case KvType::f16:
       kernels.widen_f16(reinterpret_cast<const std::uint16_t*>(k), kChunk * depth, w.keys);
       kernels.widen_f16(reinterpret_cast<const std::uint16_t*>(v), kChunk * depth, w.values);
@@ -105,7 +106,8 @@ void attention(const float* queries, std::size_t tokens, std::size_t heads, std:
       const std::size_t skip = start > here ? (start - here) * group : 0;  // rows of tokens that stand before this chunk
       kernels.f32_tile(panels.keys, head_dim, kChunk, w.queries + skip * head_dim, head_dim, rows - skip, w.scores, kChunk, 0);
       for (std::size_t r = skip; r < rows; ++r)
-        kernels.softmax_chunk(w.scores + (r - skip) * kChunk, std::min(kChunk, here + r / group + 1 - start), scale, &w.chunk_top[r], &w.chunk_sum[r]);
+        kernels.softmax_chunk(w.scores + (r - skip) * kChunk, std::min(kChunk, here + r / group + 1 - start), scale, &w.chunk_top[r],
+                              &w.chunk_sum[r]);
       kernels.f32_tile(panels.values, kChunk, depth, w.scores, kChunk, rows - skip, start == 0 ? w.result : w.partial, depth, 0);
       for (std::size_t r = skip; r < rows; ++r) merge(kernels, w, r, w.partial + (r - skip) * depth, depth, start == 0);
     }

@@ -19,8 +19,10 @@ constexpr std::size_t kPairs = 128;  // of a chunk: its panel of 32 KiB stays in
 class Bf16Panels final : public PackedWeights {
  public:
   Bf16Panels(const QuantizedView& w, const KernelTable& kernels, Isa isa, ThreadPool& pool)
-      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/bf16 from " + w.format->name()), kernels_(kernels),
-        pairs_((static_cast<std::size_t>(w.cols) + 1) / 2), bytes_(num_panels(w.rows) * pairs_ * 2 * kPanelRows * sizeof(std::uint16_t)) {
+      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/bf16 from " + w.format->name()),
+        kernels_(kernels),
+        pairs_((static_cast<std::size_t>(w.cols) + 1) / 2),
+        bytes_(num_panels(w.rows) * pairs_ * 2 * kPanelRows * sizeof(std::uint16_t)) {
     pool.parallel_for(num_panels(rows_), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
       std::vector<float> row(static_cast<std::size_t>(cols_));
       for (std::size_t p = begin; p < end; ++p)
@@ -34,7 +36,8 @@ class Bf16Panels final : public PackedWeights {
   std::uint64_t resident_bytes() const noexcept override { return bytes_.size(); }
 
   void multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const override {
-    const std::size_t x_stride = 2 * pairs_, x_bytes = (tokens * x_stride * sizeof(std::uint16_t) + 63) / 64 * 64, tile_floats = kTokenBlock * kPanelRows;
+    const std::size_t x_stride = 2 * pairs_, x_bytes = (tokens * x_stride * sizeof(std::uint16_t) + 63) / 64 * 64,
+                      tile_floats = kTokenBlock * kPanelRows;
     std::byte* const base = scratch.reserve(x_bytes + pool.num_threads() * tile_floats * sizeof(float));
     std::uint16_t* const rounded = reinterpret_cast<std::uint16_t*>(base);
     pool.parallel_for(tokens, 1 + 8192 / x_stride, [&](std::size_t begin, std::size_t end, std::size_t) {

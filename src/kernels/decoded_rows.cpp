@@ -13,8 +13,8 @@ namespace {
 
 class DecodedRows final : public PackedWeights {
  public:
-  DecodedRows(const QuantizedView& w, Isa isa) : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/f32 from rows of " + w.format->name()),
-                                                 kernels_(kernel_table(isa)), view_(w) {
+  DecodedRows(const QuantizedView& w, Isa isa)
+      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/f32 from rows of " + w.format->name()), kernels_(kernel_table(isa)), view_(w) {
     for (auto& plane : view_.planes) {
       ResidentBytes copy(plane.size());
       if (!plane.empty()) std::memcpy(copy.data(), plane.data(), plane.size());
@@ -59,8 +59,10 @@ class DecodedRows final : public PackedWeights {
     for (std::size_t r = 0; r < kPanelRows; ++r) {
       const std::uint64_t row = p * kPanelRows + r;
       float* const out = decoded + r * row_stride;
-      if (row < rows_) decode_row(row, out);
-      else std::fill_n(out, row_stride, 0.0f);
+      if (row < rows_)
+        decode_row(row, out);
+      else
+        std::fill_n(out, row_stride, 0.0f);
     }
   }
 

@@ -23,7 +23,10 @@ inline std::size_t num_panels(std::uint64_t rows) { return static_cast<std::size
 class PanelOutput {
  public:
   PanelOutput(float* y, std::uint64_t rows, std::size_t panel, std::size_t tokens, float* tile)
-      : tokens_(tokens), target_(y + panel * kPanelRows), rows_(static_cast<std::size_t>(rows)), width_(std::min<std::size_t>(kPanelRows, rows_ - panel * kPanelRows)),
+      : tokens_(tokens),
+        target_(y + panel * kPanelRows),
+        rows_(static_cast<std::size_t>(rows)),
+        width_(std::min<std::size_t>(kPanelRows, rows_ - panel * kPanelRows)),
         tile_(tile) {}
   float* data(std::size_t token) const { return direct() ? target_ + token * rows_ : tile_; }
   std::size_t stride() const { return direct() ? rows_ : kPanelRows; }

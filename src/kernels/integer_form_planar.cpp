@@ -16,12 +16,18 @@ namespace {
 // A scale as the resident block keeps it.
 std::uint32_t scale_bits_of(const PlanarGrid& grid, ScaleKind kind) {
   switch (kind) {
-    case ScaleKind::f16: return f32_to_f16(grid.scale);
-    case ScaleKind::bf16: return f32_to_bf16(grid.scale);
-    case ScaleKind::f32: return std::bit_cast<std::uint32_t>(grid.scale);
-    case ScaleKind::e8m0: return static_cast<std::uint32_t>(std::ilogb(grid.scale) + 127);
-    case ScaleKind::unsigned8_of_row: return static_cast<std::uint32_t>(std::nearbyint(grid.scale / grid.base));
-    default: return 0;
+    case ScaleKind::f16:
+      return f32_to_f16(grid.scale);
+    case ScaleKind::bf16:
+      return f32_to_bf16(grid.scale);
+    case ScaleKind::f32:
+      return std::bit_cast<std::uint32_t>(grid.scale);
+    case ScaleKind::e8m0:
+      return static_cast<std::uint32_t>(std::ilogb(grid.scale) + 127);
+    case ScaleKind::unsigned8_of_row:
+      return static_cast<std::uint32_t>(std::nearbyint(grid.scale / grid.base));
+    default:
+      return 0;
   }
 }
 
@@ -41,11 +47,17 @@ void read_planar(const IntegerForm& form, const ConstRowPlanes& row, std::size_t
 
 ScaleKind scale_kind(ScaleType type) {
   switch (type) {
-    case ScaleType::f32: return ScaleKind::f32;
-    case ScaleType::f16: return ScaleKind::f16;
-    case ScaleType::bf16: return ScaleKind::bf16;
-    case ScaleType::e8m0: return ScaleKind::e8m0;
-    case ScaleType::s6: case ScaleType::s8: return ScaleKind::unsigned8_of_row;
+    case ScaleType::f32:
+      return ScaleKind::f32;
+    case ScaleType::f16:
+      return ScaleKind::f16;
+    case ScaleType::bf16:
+      return ScaleKind::bf16;
+    case ScaleType::e8m0:
+      return ScaleKind::e8m0;
+    case ScaleType::s6:
+    case ScaleType::s8:
+      return ScaleKind::unsigned8_of_row;
   }
   return ScaleKind::f32;
 }
@@ -94,19 +106,28 @@ std::optional<IntegerForm> planar_integer_form(const Format& format, std::uint64
   }
   switch (spec.points) {
     case PlanarPoints::integer:
-      if (spec.is_asymmetric) shape.offset = spec.bits == 1 || spec.bits == 2 || spec.bits == 4 ? OffsetKind::zero_packed : OffsetKind::zero8;
-      else shape.middle = spec.bits == 1 ? 2 * code_range(spec).middle : code_range(spec).middle;
+      if (spec.is_asymmetric)
+        shape.offset = spec.bits == 1 || spec.bits == 2 || spec.bits == 4 ? OffsetKind::zero_packed : OffsetKind::zero8;
+      else
+        shape.middle = spec.bits == 1 ? 2 * code_range(spec).middle : code_range(spec).middle;
       if (spec.bits == 1) shape.factor = 0.5f;
       return form;
-    case PlanarPoints::ternary: shape.middle = 1; return form;
-    case PlanarPoints::binary: shape.middle = 1; return form;
-    case PlanarPoints::nf4: case PlanarPoints::fp4: case PlanarPoints::e2m1: {
+    case PlanarPoints::ternary:
+      shape.middle = 1;
+      return form;
+    case PlanarPoints::binary:
+      shape.middle = 1;
+      return form;
+    case PlanarPoints::nf4:
+    case PlanarPoints::fp4:
+    case PlanarPoints::e2m1: {
       std::array<float, 16> points;
       for (std::size_t i = 0; i < 16; ++i) points[i] = planar->fixed_table()->value(static_cast<Code>(i));
       set_points(form, points);
       return form;
     }
-    default: break;  // 6- and 8-bit floats and learned tables are not integers
+    default:
+      break;  // 6- and 8-bit floats and learned tables are not integers
   }
   (void)cols;
   return std::nullopt;

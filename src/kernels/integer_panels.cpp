@@ -36,7 +36,9 @@ void write_plane(const std::uint8_t* codes, std::size_t depth, int first_bit, in
   }
 }
 
-void write_number(std::uint8_t* array, std::size_t index, std::size_t bytes, std::uint32_t value) { std::memcpy(array + index * bytes, &value, bytes); }
+void write_number(std::uint8_t* array, std::size_t index, std::size_t bytes, std::uint32_t value) {
+  std::memcpy(array + index * bytes, &value, bytes);
+}
 
 void write_row(const IntegerShape& s, const BlockCodes& in, std::size_t depth, std::size_t row, std::uint8_t* block) {
   write_plane(in.codes, depth, 0, s.low_bits, row, block);
@@ -115,10 +117,13 @@ struct PanelBuffers {
 class IntegerPanels final : public PackedWeights {
  public:
   IntegerPanels(const QuantizedView& w, const IntegerForm& form, Isa isa, ThreadPool& pool)
-      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/int8 " + layout_name(form.shape) + " from " + w.format->name()), form_(form),
-        kernels_(kernel_table(isa)), num_blocks_((static_cast<std::size_t>(w.cols) + kBlockDepth - 1) / kBlockDepth),
+      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/int8 " + layout_name(form.shape) + " from " + w.format->name()),
+        form_(form),
+        kernels_(kernel_table(isa)),
+        num_blocks_((static_cast<std::size_t>(w.cols) + kBlockDepth - 1) / kBlockDepth),
         panel_bytes_(num_blocks_ == 0 ? 0 : block_offset(num_blocks_ - 1) + block_bytes(form.shape, depth_of(num_blocks_ - 1))),
-        bytes_(num_panels(w.rows) * panel_bytes_), row_scales_(has_row_scales(form.shape) ? num_panels(w.rows) * kPanelRows * sizeof(float) : 0) {
+        bytes_(num_panels(w.rows) * panel_bytes_),
+        row_scales_(has_row_scales(form.shape) ? num_panels(w.rows) * kPanelRows * sizeof(float) : 0) {
     pool.parallel_for(num_panels(rows_), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t p = begin; p < end; ++p) pack_panel(w, p);
     });
@@ -176,8 +181,8 @@ class IntegerPanels final : public PackedWeights {
     return name.append(s.has_table ? "-bit table" : "-bit");
   }
 
-  float value_of(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::size_t r, std::size_t c, std::uint8_t code, float scale,
-                 float offset) const {
+  float value_of(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::size_t r, std::size_t c, std::uint8_t code,
+                 float scale, float offset) const {
     if (shape.has_table) return scale * form_.table[code];
     const int operand = shape.low_bits == 1 ? 2 * code : code;
     if (shape.offset == OffsetKind::zero8 || shape.offset == OffsetKind::zero_packed)
@@ -209,8 +214,9 @@ class IntegerPanels final : public PackedWeights {
   void quantize_token(const float* x, std::size_t token, std::size_t tokens, const ActivationBuffers& activations) const {
     for (std::size_t b = 0; b < num_blocks_; ++b) {
       const std::size_t index = b * tokens + token, columns = std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
-      kernels_.quantize_activations(x + b * kBlockDepth, columns, kernel_group(form_.shape), form_.shape.middle, activations.codes + index * kBlockDepth,
-                                    activations.scales + index * 2, activations.biases + index * kMaxGroups, activations.sums + index * kMaxGroups);
+      kernels_.quantize_activations(x + b * kBlockDepth, columns, kernel_group(form_.shape), form_.shape.middle,
+                                    activations.codes + index * kBlockDepth, activations.scales + index * 2, activations.biases + index * kMaxGroups,
+                                    activations.sums + index * kMaxGroups);
     }
   }
 

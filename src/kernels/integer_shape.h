@@ -52,10 +52,16 @@ static constexpr std::size_t num_groups(const IntegerShape& s, std::size_t depth
 // Bytes of one number; 0 where several share a byte or there is none.
 static constexpr std::size_t scale_bytes(ScaleKind kind) {
   switch (kind) {
-    case ScaleKind::row: case ScaleKind::six_bits: return 0;
-    case ScaleKind::f16: case ScaleKind::bf16: return 2;
-    case ScaleKind::f32: return 4;
-    default: return 1;
+    case ScaleKind::row:
+    case ScaleKind::six_bits:
+      return 0;
+    case ScaleKind::f16:
+    case ScaleKind::bf16:
+      return 2;
+    case ScaleKind::f32:
+      return 4;
+    default:
+      return 1;
   }
 }
 static constexpr std::size_t offset_bytes(OffsetKind kind) {

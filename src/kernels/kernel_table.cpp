@@ -33,10 +33,14 @@ const KernelTable& kernel_table(Isa isa) {
     return table;
   }();
   switch (isa) {
-    case Isa::scalar: return kScalar;
-    case Isa::avx2: return kAvx2;
-    case Isa::avxvnni: return kAvxVnni;
-    case Isa::avx512: return kAvx512;
+    case Isa::scalar:
+      return kScalar;
+    case Isa::avx2:
+      return kAvx2;
+    case Isa::avxvnni:
+      return kAvxVnni;
+    case Isa::avx512:
+      return kAvx512;
   }
   return kScalar;
 }

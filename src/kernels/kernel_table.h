@@ -22,6 +22,9 @@ struct KernelTable {
   // from +0 otherwise. panel: [depth, width], width a multiple of 16, 64-byte aligned; y: [tokens, width], rows y_stride apart.
   void (*f32_tile)(const float* panel, std::size_t depth, std::size_t width, const float* x, std::size_t x_stride, std::size_t tokens, float* y,
                    std::size_t y_stride, int accumulate);
+  // The same in f64; width a multiple of 8.
+  void (*f64_tile)(const double* panel, std::size_t depth, std::size_t width, const double* x, std::size_t x_stride, std::size_t tokens, double* y,
+                   std::size_t y_stride, int accumulate);
   // The same for one token and panels of 64 columns that hold f16 or bf16 bits.
   void (*f16_vector)(const std::uint16_t* panel, std::size_t depth, const float* x, float* y);
   void (*bf16_vector)(const std::uint16_t* panel, std::size_t depth, const float* x, float* y);
@@ -41,7 +44,8 @@ struct KernelTable {
   // Operands of a block: panel [depth / 4, 64, 4]. Not for shapes of 8-bit codes, whose low plane is that already.
   void (*unpack_codes)(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* panel);
   // scales, offsets: [groups of kernel_group(shape) columns, 64]; offsets are written when the shape has them. row_scales: [64] or null.
-  void (*expand_grid)(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, float* scales, float* offsets);
+  void (*expand_grid)(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, float* scales,
+                      float* offsets);
   void (*integer_product)(const IntegerProduct& product);
   // One token times a whole panel: y[64]. columns: padded to kDepthUnit. x: the blocks of one token, one after the other. Null where unpacked
   // panels serve single tokens as well.

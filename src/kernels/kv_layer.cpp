@@ -62,7 +62,11 @@ void hadamard_rotate(float* x, std::size_t size) {
 }
 
 KvLayer::State::State(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_)
-    : capacity(checked_capacity(capacity_)), kv_heads(kv_heads_), head_dim(head_dim_), depth(round_up(head_dim_, quantized(type_) ? kKvGroup : 16)), type(type_) {
+    : capacity(checked_capacity(capacity_)),
+      kv_heads(kv_heads_),
+      head_dim(head_dim_),
+      depth(round_up(head_dim_, quantized(type_) ? kKvGroup : 16)),
+      type(type_) {
   const std::size_t elements = kChunk * depth;
   code_bytes = type == KvType::f32 ? elements * 4 : type == KvType::f16 ? elements * 2 : type == KvType::q8_0 ? elements : elements / 2;
   scale_bytes = quantized(type) ? elements / kKvGroup * 2 : 0;
@@ -115,8 +119,7 @@ void KvLayer::State::store_value(std::size_t head, std::size_t position, const f
       if (type == KvType::q8_0) {
         std::memcpy(chunk + j * depth + d, g.codes, kKvGroup);
       } else {
-        for (std::size_t i = 0; i < 16; ++i)
-          chunk[(j * depth + d) / 2 + i] = static_cast<std::byte>((g.codes[i] + 8) | (g.codes[i + 16] + 8) << 4);
+        for (std::size_t i = 0; i < 16; ++i) chunk[(j * depth + d) / 2 + i] = static_cast<std::byte>((g.codes[i] + 8) | (g.codes[i + 16] + 8) << 4);
       }
     }
   }

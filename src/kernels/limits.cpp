@@ -45,7 +45,8 @@ double measure_read_stream(Isa isa, ThreadPool& pool) {
   std::vector<float> results(pool.num_threads() * 16);
   pool.run([&](std::size_t worker) { std::memset(memory.data() + worker * kBytes, 1, kBytes); });
   const double seconds = best_seconds([&] {
-    pool.run([&](std::size_t worker) { results[worker * 16] = kernel_table(isa).read_stream(memory.as<float>(worker * kBytes), kBytes / sizeof(float)); });
+    pool.run(
+        [&](std::size_t worker) { results[worker * 16] = kernel_table(isa).read_stream(memory.as<float>(worker * kBytes), kBytes / sizeof(float)); });
   });
   return static_cast<double>(kBytes) * static_cast<double>(pool.num_threads()) / seconds;
 }

@@ -36,7 +36,9 @@ class KernelScratch {
  public:
   std::byte* reserve(std::size_t bytes);  // 64-byte aligned, contents undefined
  private:
-  struct Free { void operator()(std::byte* p) const noexcept; };
+  struct Free {
+    void operator()(std::byte* p) const noexcept;
+  };
   std::unique_ptr<std::byte[], Free> data_;
   std::size_t size_ = 0;
 };
@@ -50,10 +52,10 @@ class PackedLinear {
 
   static PackedLinear pack(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
 
-  std::uint64_t rows() const noexcept;            // outputs
-  std::uint64_t cols() const noexcept;            // inputs
+  std::uint64_t rows() const noexcept;  // outputs
+  std::uint64_t cols() const noexcept;  // inputs
   std::uint64_t resident_bytes() const noexcept;
-  std::string kernel_name() const;                // "avx512/f32 panel", for `info` and tests
+  std::string kernel_name() const;  // "avx512/f32 panel", for `info` and tests
 
   // y: [tokens, rows], x: [tokens, cols], both row-major, not aliased. x finite.
   void multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const;

@@ -32,12 +32,17 @@ void interleave(const QuantizedView& w, std::size_t panel, Element* out) {
 class RawPanels final : public PackedWeights {
  public:
   RawPanels(const QuantizedView& w, DType dtype, Isa isa, ThreadPool& pool)
-      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/f32 from " + w.format->name()), dtype_(dtype), kernels_(kernel_table(isa)),
-        panel_elements_(static_cast<std::size_t>(w.cols) * kPanelRows), bytes_(num_panels(w.rows) * panel_elements_ * dtype_size(dtype)) {
+      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/f32 from " + w.format->name()),
+        dtype_(dtype),
+        kernels_(kernel_table(isa)),
+        panel_elements_(static_cast<std::size_t>(w.cols) * kPanelRows),
+        bytes_(num_panels(w.rows) * panel_elements_ * dtype_size(dtype)) {
     pool.parallel_for(num_panels(rows_), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t p = begin; p < end; ++p) {
-        if (dtype_ == DType::f32) interleave(w, p, panel<std::uint32_t>(p));
-        else interleave(w, p, panel<std::uint16_t>(p));
+        if (dtype_ == DType::f32)
+          interleave(w, p, panel<std::uint32_t>(p));
+        else
+          interleave(w, p, panel<std::uint16_t>(p));
       }
     });
   }
@@ -53,8 +58,10 @@ class RawPanels final : public PackedWeights {
         const PanelOutput out(y, rows_, p, tokens, f32_panel + kF32Depth * kPanelRows);
         for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
           const std::size_t n = std::min(kTokenBlock, tokens - t);
-          if (n == 1) vector_product(p, x + t * cols_, out.data(t));
-          else tile_product(p, x + t * cols_, n, out.data(t), out.stride(), f32_panel);
+          if (n == 1)
+            vector_product(p, x + t * cols_, out.data(t));
+          else
+            tile_product(p, x + t * cols_, n, out.data(t), out.stride(), f32_panel);
           out.finish(t, n);
         }
       }
@@ -65,19 +72,26 @@ class RawPanels final : public PackedWeights {
     const std::size_t p = static_cast<std::size_t>(row / kPanelRows), r = static_cast<std::size_t>(row % kPanelRows);
     for (std::size_t c = 0; c < cols_; ++c) {
       const std::size_t i = c * kPanelRows + r;
-      out[c] = dtype_ == DType::f32 ? panel<float>(p)[i] : dtype_ == DType::f16 ? f16_to_f32(panel<std::uint16_t>(p)[i]) : bf16_to_f32(panel<std::uint16_t>(p)[i]);
+      out[c] = dtype_ == DType::f32   ? panel<float>(p)[i]
+               : dtype_ == DType::f16 ? f16_to_f32(panel<std::uint16_t>(p)[i])
+                                      : bf16_to_f32(panel<std::uint16_t>(p)[i]);
     }
   }
 
  private:
   template <class T>
-  T* panel(std::size_t p) const { return bytes_.as<T>(p * panel_elements_ * dtype_size(dtype_)); }
+  T* panel(std::size_t p) const {
+    return bytes_.as<T>(p * panel_elements_ * dtype_size(dtype_));
+  }
 
   void vector_product(std::size_t p, const float* x, float* y) const {
     const std::size_t depth = static_cast<std::size_t>(cols_);
-    if (dtype_ == DType::f32) kernels_.f32_tile(panel<float>(p), depth, kPanelRows, x, depth, 1, y, kPanelRows, 0);
-    else if (dtype_ == DType::f16) kernels_.f16_vector(panel<std::uint16_t>(p), depth, x, y);
-    else kernels_.bf16_vector(panel<std::uint16_t>(p), depth, x, y);
+    if (dtype_ == DType::f32)
+      kernels_.f32_tile(panel<float>(p), depth, kPanelRows, x, depth, 1, y, kPanelRows, 0);
+    else if (dtype_ == DType::f16)
+      kernels_.f16_vector(panel<std::uint16_t>(p), depth, x, y);
+    else
+      kernels_.bf16_vector(panel<std::uint16_t>(p), depth, x, y);
   }
 
   void tile_product(std::size_t p, const float* x, std::size_t tokens, float* y, std::size_t y_stride, float* f32_panel) const {
@@ -85,9 +99,12 @@ class RawPanels final : public PackedWeights {
     for (std::size_t c = 0; c < cols; c += kF32Depth) {
       const std::size_t depth = std::min(kF32Depth, cols - c), offset = c * kPanelRows;
       const float* chunk = f32_panel;
-      if (dtype_ == DType::f32) chunk = panel<float>(p) + offset;
-      else if (dtype_ == DType::f16) kernels_.widen_f16(panel<std::uint16_t>(p) + offset, depth * kPanelRows, f32_panel);
-      else kernels_.widen_bf16(panel<std::uint16_t>(p) + offset, depth * kPanelRows, f32_panel);
+      if (dtype_ == DType::f32)
+        chunk = panel<float>(p) + offset;
+      else if (dtype_ == DType::f16)
+        kernels_.widen_f16(panel<std::uint16_t>(p) + offset, depth * kPanelRows, f32_panel);
+      else
+        kernels_.widen_bf16(panel<std::uint16_t>(p) + offset, depth * kPanelRows, f32_panel);
       kernels_.f32_tile(chunk, depth, kPanelRows, x + c, cols, tokens, y, y_stride, c != 0);
     }
   }
@@ -103,7 +120,8 @@ class RawPanels final : public PackedWeights {
 std::unique_ptr<PackedWeights> pack_raw_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
   const DType dtype = weights.specs.at(0).dtype;
   if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16)
-    throw Error(ErrorKind::unsupported, "weights of this element type cannot be multiplied; convert to f32, f16 or bf16: " + std::string(dtype_name(dtype)));
+    throw Error(ErrorKind::unsupported,
+                "weights of this element type cannot be multiplied; convert to f32, f16 or bf16: " + std::string(dtype_name(dtype)));
   return std::make_unique<RawPanels>(weights, dtype, options.isa, pool);
 }
 

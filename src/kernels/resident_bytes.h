@@ -24,7 +24,9 @@ class ResidentBytes {
   std::byte* data() const noexcept { return data_; }  // 64-byte aligned
   std::size_t size() const noexcept { return size_; }
   template <class T>
-  T* as(std::size_t offset = 0) const noexcept { return reinterpret_cast<T*>(data_ + offset); }
+  T* as(std::size_t offset = 0) const noexcept {
+    return reinterpret_cast<T*>(data_ + offset);
+  }
 
  private:
   std::byte* data_ = nullptr;

@@ -31,7 +31,8 @@ void silu_multiply(const float* gate, const float* up, std::size_t count, float*
 
 void add_in_place(float* x, const float* y, std::size_t count, Isa isa, ThreadPool& pool) {
   const KernelTable& kernels = kernel_table(isa);
-  pool.parallel_for(count, 4 * kGrain, [&](std::size_t begin, std::size_t end, std::size_t) { kernels.add_in_place(x + begin, y + begin, end - begin); });
+  pool.parallel_for(count, 4 * kGrain,
+                    [&](std::size_t begin, std::size_t end, std::size_t) { kernels.add_in_place(x + begin, y + begin, end - begin); });
 }
 
 void rope(float* x, const float* cosine, const float* sine, std::size_t tokens, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,

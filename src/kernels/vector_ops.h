@@ -27,7 +27,10 @@ void rope(float* x, const float* cosine, const float* sine, std::size_t tokens, 
           bool half_split, Isa isa, ThreadPool& pool);
 
 // log(sum(exp(x))) over count values, and the pieces that evaluation needs; deterministic.
-struct LogSumExp { float maximum; double log_sum; };  // log(sum exp(x)) = log_sum (natural), maximum is max(x)
+struct LogSumExp {
+  float maximum;
+  double log_sum;
+};  // log(sum exp(x)) = log_sum (natural), maximum is max(x)
 LogSumExp log_sum_exp(const float* x, std::size_t count, Isa isa);
 
 }  // namespace nibble

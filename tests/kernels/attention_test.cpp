@@ -30,8 +30,7 @@ std::vector<double> exact_attention(const std::vector<float>& q, const std::vect
       }
       for (double& x : score) sum += x = std::exp(x - top);
       for (std::size_t j = 0; j < seen; ++j)
-        for (std::size_t d = 0; d < s.head_dim; ++d)
-          out[at + d] += score[j] / sum * static_cast<double>(v[(j * s.kv_heads + kv) * s.head_dim + d]);
+        for (std::size_t d = 0; d < s.head_dim; ++d) out[at + d] += score[j] / sum * static_cast<double>(v[(j * s.kv_heads + kv) * s.head_dim + d]);
     }
   return out;
 }
@@ -59,10 +58,14 @@ std::vector<float> run(const Case& c, const Shape& s, std::size_t cached, std::s
 // Error of the stored numbers, relative to the largest of their group of 32; f32 and f16 are relative to each number.
 double storage_error(KvType type) {
   switch (type) {
-    case KvType::f32: return 0x1p-24;
-    case KvType::f16: return 0x1p-11;
-    case KvType::q8_0: return 0.5 / 127 * 1.01;
-    case KvType::q4_0: return 0.5 / 8 * 1.01;
+    case KvType::f32:
+      return 0x1p-24;
+    case KvType::f16:
+      return 0x1p-11;
+    case KvType::q8_0:
+      return 0.5 / 127 * 1.01;
+    case KvType::q4_0:
+      return 0.5 / 8 * 1.01;
   }
   return 0;
 }
@@ -103,7 +106,8 @@ TEST_P(Attention, SameBitsForAnySetBatchThreadsAndStorePieces) {
       EXPECT_TRUE(same_bits(run(c, s, cached, cached, GetParam(), isa, 3, 7), reference)) << isa_name(isa);
       for (std::size_t tokens : {1u, 2u, 17u, 100u}) {
         const std::size_t tail = tokens * s.heads * s.head_dim;
-        EXPECT_TRUE(same_bits(run(c, s, cached, tokens, GetParam(), isa, 2, 1), {reference.end() - static_cast<std::ptrdiff_t>(tail), reference.end()}))
+        EXPECT_TRUE(
+            same_bits(run(c, s, cached, tokens, GetParam(), isa, 2, 1), {reference.end() - static_cast<std::ptrdiff_t>(tail), reference.end()}))
             << isa_name(isa) << ", tokens " << tokens;
       }
     }

@@ -54,7 +54,9 @@ void expect_near_exact(const std::vector<float>& y, const std::vector<float>& x,
 class RawProduct : public ::testing::TestWithParam<DType> {};
 
 TEST_P(RawProduct, AgreesWithExactArithmeticAndAmongSets) {
-  struct Size { std::uint64_t rows, cols; };
+  struct Size {
+    std::uint64_t rows, cols;
+  };
   for (const Size size : {Size{1, 1}, {3, 17}, {64, 64}, {65, 255}, {130, 257}, {100, 600}}) {
     const auto values = normal_numbers(static_cast<std::size_t>(size.rows * size.cols), size.rows + size.cols);
     const QuantizedTensor tensor = raw_matrix(GetParam(), size.rows, size.cols, values);
@@ -81,7 +83,8 @@ TEST_P(RawProduct, AnyBatchGivesEachTokenTheSameBits) {
     for (std::size_t tokens = 1; tokens <= 40; ++tokens) {
       const std::size_t first = 40 - tokens;
       const auto part = product(tensor.view(), isa, {x.begin() + static_cast<std::ptrdiff_t>(first * kCols), x.end()}, tokens, 1);
-      EXPECT_TRUE(same_bits(part, {whole.begin() + static_cast<std::ptrdiff_t>(first * kRows), whole.end()})) << isa_name(isa) << ", tokens " << tokens;
+      EXPECT_TRUE(same_bits(part, {whole.begin() + static_cast<std::ptrdiff_t>(first * kRows), whole.end()}))
+          << isa_name(isa) << ", tokens " << tokens;
     }
   }
 }
@@ -121,8 +124,10 @@ TEST_P(RawProduct, Bf16StaysWithinItsBoundAndGivesTheSameBitsForAnyBatchAndThrea
           ASSERT_NEAR(whole[t * kRows + r], sum, relative * magnitude) << isa_name(isa) << ", cols " << cols;
         }
       for (std::size_t tokens : {1u, 2u, 6u, 8u}) {
-        const auto part = product(tensor.view(), isa, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(tokens * cols)}, tokens, 3, ActivationMode::bf16);
-        EXPECT_TRUE(same_bits(part, {whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(tokens * kRows)})) << isa_name(isa) << ", tokens " << tokens;
+        const auto part =
+            product(tensor.view(), isa, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(tokens * cols)}, tokens, 3, ActivationMode::bf16);
+        EXPECT_TRUE(same_bits(part, {whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(tokens * kRows)}))
+            << isa_name(isa) << ", tokens " << tokens;
       }
     }
   }

@@ -19,7 +19,8 @@ QuantizedTensor quantize(const std::string& name, std::uint64_t rows, std::uint6
   const auto grid = format.prepare(values, rows, cols, {}, options);
   if (grid) format.pack_tensor(grid.get(), tensor.row(0));
   for (std::uint64_t r = 0; r < rows; ++r)
-    format.encode_row(std::span(values).subspan(static_cast<std::size_t>(r * cols), static_cast<std::size_t>(cols)), {}, grid.get(), r, options, tensor.row(r));
+    format.encode_row(std::span(values).subspan(static_cast<std::size_t>(r * cols), static_cast<std::size_t>(cols)), {}, grid.get(), r, options,
+                      tensor.row(r));
   ConstRowPlanes planes{};
   for (std::size_t i = 0; i < tensor.planes.size(); ++i) planes[i] = tensor.planes[i].data();
   tensor.tensor_grid = format.unpack_tensor(planes, rows, cols);
@@ -61,7 +62,8 @@ std::vector<double> rounded_activations(const std::vector<float>& x, std::size_t
     const std::size_t in_row = start % cols, n = std::min<std::size_t>(128, cols - in_row);
     float top = 0;
     for (std::size_t i = 0; i < n; ++i) top = std::max(top, std::fabs(x[start + i]));
-    for (std::size_t i = 0; i < n; ++i) out[start + i] = top == 0 ? 0 : std::nearbyint(x[start + i] * (127.0f / top)) * static_cast<double>(top / 127.0f);
+    for (std::size_t i = 0; i < n; ++i)
+      out[start + i] = top == 0 ? 0 : std::nearbyint(x[start + i] * (127.0f / top)) * static_cast<double>(top / 127.0f);
     start += n;
   }
   return out;

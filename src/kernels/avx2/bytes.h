@@ -26,10 +26,12 @@ struct Bytes {
 
 template <int kShift>
 inline Bytes shift_and(Bytes x, Bytes mask) {
-  if constexpr (kShift > 0) return {_mm256_and_si256(_mm256_srli_epi16(x.a, kShift), mask.a), _mm256_and_si256(_mm256_srli_epi16(x.b, kShift), mask.b)};
+  if constexpr (kShift > 0)
+    return {_mm256_and_si256(_mm256_srli_epi16(x.a, kShift), mask.a), _mm256_and_si256(_mm256_srli_epi16(x.b, kShift), mask.b)};
   else if constexpr (kShift < 0)
     return {_mm256_and_si256(_mm256_slli_epi16(x.a, -kShift), mask.a), _mm256_and_si256(_mm256_slli_epi16(x.b, -kShift), mask.b)};
-  else return {_mm256_and_si256(x.a, mask.a), _mm256_and_si256(x.b, mask.b)};
+  else
+    return {_mm256_and_si256(x.a, mask.a), _mm256_and_si256(x.b, mask.b)};
 }
 inline Bytes join(Bytes x, Bytes y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
 inline Bytes look_up(Bytes table, Bytes index) { return {_mm256_shuffle_epi8(table.a, index.a), _mm256_shuffle_epi8(table.b, index.b)}; }

@@ -108,7 +108,8 @@ struct F64 {
 };
 inline F64 add_widened(F64 x, F32 y) {
   return {{_mm256_add_pd(x.v[0], _mm256_cvtps_pd(_mm256_castps256_ps128(y.a))), _mm256_add_pd(x.v[1], _mm256_cvtps_pd(_mm256_extractf128_ps(y.a, 1))),
-           _mm256_add_pd(x.v[2], _mm256_cvtps_pd(_mm256_castps256_ps128(y.b))), _mm256_add_pd(x.v[3], _mm256_cvtps_pd(_mm256_extractf128_ps(y.b, 1)))}};
+           _mm256_add_pd(x.v[2], _mm256_cvtps_pd(_mm256_castps256_ps128(y.b))),
+           _mm256_add_pd(x.v[3], _mm256_cvtps_pd(_mm256_extractf128_ps(y.b, 1)))}};
 }
 inline double sum_lanes(F64 x) {
   const __m256d low = _mm256_add_pd(x.v[0], x.v[2]), high = _mm256_add_pd(x.v[1], x.v[3]);
@@ -116,6 +117,18 @@ inline double sum_lanes(F64 x) {
   const __m128d by2 = _mm_add_pd(_mm256_castpd256_pd128(by4), _mm256_extractf128_pd(by4, 1));
   return _mm_cvtsd_f64(_mm_add_sd(by2, _mm_unpackhi_pd(by2, by2)));
 }
+
+// Eight f64 lanes, for products.
+struct Double {
+  __m256d a, b;
+  static Double set(double x) { return {_mm256_set1_pd(x), _mm256_set1_pd(x)}; }
+  static Double load(const double* p) { return {_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
+  void store(double* p) const {
+    _mm256_storeu_pd(p, a);
+    _mm256_storeu_pd(p + 4, b);
+  }
+};
+inline Double fma(Double x, Double y, Double z) { return {_mm256_fmadd_pd(x.a, y.a, z.a), _mm256_fmadd_pd(x.b, y.b, z.b)}; }
 
 }  // namespace
 }  // namespace nibble::avx2

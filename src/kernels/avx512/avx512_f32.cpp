@@ -7,6 +7,6 @@
 
 namespace nibble::avx512 {
 
-void fill_f32(KernelTable& table) { lanes::fill_f32_functions<F32, F64, 6, 4>(table); }
+void fill_f32(KernelTable& table) { lanes::fill_f32_functions<F32, F64, Double, 6, 4>(table); }
 
 }  // namespace nibble::avx512

@@ -19,9 +19,12 @@ struct Bytes {
 
 template <int kShift>
 inline Bytes shift_and(Bytes x, Bytes mask) {
-  if constexpr (kShift > 0) return {_mm512_and_si512(_mm512_srli_epi16(x.v, kShift), mask.v)};
-  else if constexpr (kShift < 0) return {_mm512_and_si512(_mm512_slli_epi16(x.v, -kShift), mask.v)};
-  else return {_mm512_and_si512(x.v, mask.v)};
+  if constexpr (kShift > 0)
+    return {_mm512_and_si512(_mm512_srli_epi16(x.v, kShift), mask.v)};
+  else if constexpr (kShift < 0)
+    return {_mm512_and_si512(_mm512_slli_epi16(x.v, -kShift), mask.v)};
+  else
+    return {_mm512_and_si512(x.v, mask.v)};
 }
 inline Bytes join(Bytes a, Bytes b) { return {_mm512_or_si512(a.v, b.v)}; }
 inline Bytes look_up(Bytes table, Bytes index) { return {_mm512_shuffle_epi8(table.v, index.v)}; }
@@ -47,7 +50,9 @@ struct Sums {
 inline F32 to_f32(Sums s) { return {_mm512_cvtepi32_ps(s.v)}; }
 
 inline F32 absolute(F32 x) { return {_mm512_abs_ps(x.v)}; }
-inline void store_low_bytes(F32 x, std::int8_t* p) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_castps_si512(x.v))); }
+inline void store_low_bytes(F32 x, std::int8_t* p) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_castps_si512(x.v)));
+}
 
 }  // namespace
 }  // namespace nibble::avx512

@@ -41,7 +41,9 @@ struct F32 {
     return {_mm512_cvtepi32_ps(_mm512_and_si512(moved, _mm512_set1_epi32(static_cast<int>(mask))))};
   }
   template <int kShift>
-  static F32 from_bits(const std::uint8_t* p) { return {_mm512_castsi512_ps(_mm512_slli_epi32(widen_u8(p), kShift))}; }
+  static F32 from_bits(const std::uint8_t* p) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(widen_u8(p), kShift))};
+  }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store_part(float* p, std::size_t n) const { _mm512_mask_storeu_ps(p, lanes_below(n), v); }
   void store_f16(std::uint16_t* p) const {
@@ -57,9 +59,7 @@ inline F32 div(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 inline F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
-inline F32 keep_where_at_least(F32 value, F32 x, F32 limit) {
-  return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, limit.v, _CMP_GE_OQ), value.v)};
-}
+inline F32 keep_where_at_least(F32 value, F32 x, F32 limit) { return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, limit.v, _CMP_GE_OQ), value.v)}; }
 inline F32 first_lanes(F32 value, std::size_t n, F32 other) { return {_mm512_mask_mov_ps(other.v, lanes_below(n), value.v)}; }
 inline F32 power_of_two_from_shifted(F32 x) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_castps_si512(x.v), _mm512_set1_epi32(127)), 23))};
@@ -92,6 +92,15 @@ inline double sum_lanes(F64 a) {
   const __m128d by2 = _mm_add_pd(_mm256_castpd256_pd128(by4), _mm256_extractf128_pd(by4, 1));
   return _mm_cvtsd_f64(_mm_add_sd(by2, _mm_unpackhi_pd(by2, by2)));
 }
+
+// Eight f64 lanes, for products.
+struct Double {
+  __m512d v;
+  static Double set(double x) { return {_mm512_set1_pd(x)}; }
+  static Double load(const double* p) { return {_mm512_loadu_pd(p)}; }
+  void store(double* p) const { _mm512_storeu_pd(p, v); }
+};
+inline Double fma(Double a, Double b, Double c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
 
 }  // namespace
 }  // namespace nibble::avx512

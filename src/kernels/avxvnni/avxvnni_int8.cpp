@@ -16,7 +16,9 @@ struct Quad {
     return {_mm256_set1_epi32(bits)};
   }
 };
-inline avx2::Sums dot(avx2::Sums s, avx2::Bytes w, Quad q) { return {_mm256_dpbusd_avx_epi32(s.a, w.a, q.v), _mm256_dpbusd_avx_epi32(s.b, w.b, q.v)}; }
+inline avx2::Sums dot(avx2::Sums s, avx2::Bytes w, Quad q) {
+  return {_mm256_dpbusd_avx_epi32(s.a, w.a, q.v), _mm256_dpbusd_avx_epi32(s.b, w.b, q.v)};
+}
 
 }  // namespace
 

@@ -11,9 +11,11 @@
 
 namespace nibble::lanes {
 
-template <class F32, class F64, int MR, int NV>
+// F64: sixteen f64 lanes for sums; Double: eight for products.
+template <class F32, class F64, class Double, int MR, int NV>
 static void fill_f32_functions(KernelTable& table) {
-  table.f32_tile = f32_tile<F32, MR, NV>;
+  table.f32_tile = panel_product<F32, float, MR, NV>;
+  table.f64_tile = panel_product<Double, double, MR, NV>;
   table.f16_vector = narrow_vector<F32, HalfBits>;
   table.bf16_vector = narrow_vector<F32, BrainBits>;
   table.widen_f16 = widen<F32, HalfBits>;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// f32 products over interleaved panels. Each output is one chain of fused multiply-adds in ascending k, so the tile shape (MR tokens by
+// f32 and f64 products over interleaved panels. Each output is one chain of fused multiply-adds in ascending k, so the tile shape (MR tokens by
 // NV vectors), the batch and the instruction set leave no trace in the bits.
 #pragma once
 
@@ -9,22 +9,23 @@
 
 namespace nibble::lanes {
 
-// One register tile. Kept out of line and small so that the compiler keeps all accumulators in registers.
-template <class F32, int MR, int NV>
-[[gnu::noinline]] static void f32_register_tile(const float* panel, std::size_t depth, std::size_t width, const float* x, std::size_t x_stride, float* y,
-                                                std::size_t y_stride, int accumulate) {
-  F32 sum[MR][NV];
+// One register tile. Kept out of line and small so that the compiler keeps all accumulators in registers. V: sixteen f32 or eight f64 lanes.
+template <class V, int MR, int NV, class T>
+[[gnu::noinline]] static void register_tile(const T* panel, std::size_t depth, std::size_t width, const T* x, std::size_t x_stride, T* y,
+                                            std::size_t y_stride, int accumulate) {
+  constexpr std::size_t kLanes = 64 / sizeof(T);
+  V sum[MR][NV];
 #pragma GCC unroll 8
   for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 4
-    for (int n = 0; n < NV; ++n) sum[m][n] = accumulate != 0 ? F32::load(y + m * y_stride + 16 * n) : F32::set(0);
+    for (int n = 0; n < NV; ++n) sum[m][n] = accumulate != 0 ? V::load(y + m * y_stride + kLanes * n) : V::set(0);
   for (std::size_t k = 0; k < depth; ++k) {
-    F32 w[NV];
+    V w[NV];
 #pragma GCC unroll 4
-    for (int n = 0; n < NV; ++n) w[n] = F32::load(panel + 16 * n);
+    for (int n = 0; n < NV; ++n) w[n] = V::load(panel + kLanes * n);
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m) {
-      const F32 value = F32::set(x[m * x_stride + k]);
+      const V value = V::set(x[m * x_stride + k]);
 #pragma GCC unroll 4
       for (int n = 0; n < NV; ++n) sum[m][n] = fma(value, w[n], sum[m][n]);
     }
@@ -33,38 +34,42 @@ template <class F32, int MR, int NV>
 #pragma GCC unroll 8
   for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 4
-    for (int n = 0; n < NV; ++n) sum[m][n].store(y + m * y_stride + 16 * n);
+    for (int n = 0; n < NV; ++n) sum[m][n].store(y + m * y_stride + kLanes * n);
 }
 
-template <class F32, int MR, int NV>
-static void f32_columns(const float* panel, std::size_t depth, std::size_t width, const float* x, std::size_t x_stride, std::size_t tokens, float* y,
-                        std::size_t y_stride, int accumulate) {
+template <class V, int MR, int NV, class T>
+static void tile_columns(const T* panel, std::size_t depth, std::size_t width, const T* x, std::size_t x_stride, std::size_t tokens, T* y,
+                         std::size_t y_stride, int accumulate) {
   std::size_t t = 0;
-  for (; t + MR <= tokens; t += MR) f32_register_tile<F32, MR, NV>(panel, depth, width, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
+  for (; t + MR <= tokens; t += MR) register_tile<V, MR, NV>(panel, depth, width, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
   if constexpr (MR > 2)
-    for (; t + 2 <= tokens; t += 2)
-      f32_register_tile<F32, 2, NV>(panel, depth, width, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
-  for (; t < tokens; ++t) f32_register_tile<F32, 1, NV>(panel, depth, width, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
+    for (; t + 2 <= tokens; t += 2) register_tile<V, 2, NV>(panel, depth, width, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
+  for (; t < tokens; ++t) register_tile<V, 1, NV>(panel, depth, width, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
 }
 
 // MR x NV: the set's best tile for batches. A single token takes four vectors at once where it can, for enough independent chains.
-template <class F32, int MR, int NV>
-static void f32_tile(const float* panel, std::size_t depth, std::size_t width, const float* x, std::size_t x_stride, std::size_t tokens, float* y,
-                     std::size_t y_stride, int accumulate) {
+template <class V, class T, int MR, int NV>
+static void panel_product(const T* panel, std::size_t depth, std::size_t width, const T* x, std::size_t x_stride, std::size_t tokens, T* y,
+                          std::size_t y_stride, int accumulate) {
+  constexpr std::size_t kLanes = 64 / sizeof(T);
   std::size_t n = 0;
   if (tokens == 1)
-    for (; n + 64 <= width; n += 64) f32_register_tile<F32, 1, 4>(panel + n, depth, width, x, x_stride, y + n, y_stride, accumulate);
-  for (; n + 16 * NV <= width; n += 16 * NV) f32_columns<F32, MR, NV>(panel + n, depth, width, x, x_stride, tokens, y + n, y_stride, accumulate);
-  for (; n < width; n += 16) f32_columns<F32, MR, 1>(panel + n, depth, width, x, x_stride, tokens, y + n, y_stride, accumulate);
+    for (; n + 4 * kLanes <= width; n += 4 * kLanes) register_tile<V, 1, 4>(panel + n, depth, width, x, x_stride, y + n, y_stride, accumulate);
+  for (; n + kLanes * NV <= width; n += kLanes * NV) tile_columns<V, MR, NV>(panel + n, depth, width, x, x_stride, tokens, y + n, y_stride, accumulate);
+  for (; n < width; n += kLanes) tile_columns<V, MR, 1>(panel + n, depth, width, x, x_stride, tokens, y + n, y_stride, accumulate);
 }
 
 struct HalfBits {
   template <class F32>
-  static F32 load(const std::uint16_t* p) { return F32::load_f16(p); }
+  static F32 load(const std::uint16_t* p) {
+    return F32::load_f16(p);
+  }
 };
 struct BrainBits {
   template <class F32>
-  static F32 load(const std::uint16_t* p) { return F32::load_bf16(p); }
+  static F32 load(const std::uint16_t* p) {
+    return F32::load_bf16(p);
+  }
 };
 
 // One token and a panel of 64 columns of 16-bit numbers, widened on the way.

@@ -17,12 +17,15 @@ template <class F32>
 // Unsigned E4M3 without infinities; the caller has turned reserved codes into 0. The bits moved to f32's exponent and mantissa are a
 // number too small by 2^120, subnormals included.
 template <class F32>
-[[gnu::always_inline]] static inline F32 load_e4m3(const std::uint8_t* p) { return mul(F32::template from_bits<20>(p), F32::set(0x1p120f)); }
+[[gnu::always_inline]] static inline F32 load_e4m3(const std::uint8_t* p) {
+  return mul(F32::template from_bits<20>(p), F32::set(0x1p120f));
+}
 
 // A sixteen-group block's 6-bit scale, less 32.
 template <class F32>
 [[gnu::always_inline]] static inline F32 load_six_bits(const std::uint8_t* scales, std::size_t group, std::size_t row) {
-  const F32 low = F32::load_bits(scales + group / 2 * 64 + row, group % 2 * 4, 15), high = F32::load_bits(scales + (8 + group / 4) * 64 + row, group % 4 * 2, 3);
+  const F32 low = F32::load_bits(scales + group / 2 * 64 + row, group % 2 * 4, 15),
+            high = F32::load_bits(scales + (8 + group / 4) * 64 + row, group % 4 * 2, 3);
   return fma(high, F32::set(16), sub(low, F32::set(32)));
 }
 
@@ -31,17 +34,28 @@ template <class F32>
                                                     const float* row_scales) {
   const std::size_t at = group * 64 + row;
   switch (shape.scale) {
-    case ScaleKind::row: return F32::load(row_scales + row);
-    case ScaleKind::f16: return F32::load_f16(reinterpret_cast<const std::uint16_t*>(scales) + at);
-    case ScaleKind::bf16: return F32::load_bf16(reinterpret_cast<const std::uint16_t*>(scales) + at);
-    case ScaleKind::f32: return F32::load(reinterpret_cast<const float*>(scales) + at);
-    case ScaleKind::e8m0: return load_e8m0<F32>(scales + at);
-    case ScaleKind::e4m3: return load_e4m3<F32>(scales + at);
-    case ScaleKind::signed8: return F32::load_i8(reinterpret_cast<const std::int8_t*>(scales) + at);
-    case ScaleKind::six_bits: return load_six_bits<F32>(scales, group, row);
-    case ScaleKind::unsigned8: return F32::load_u8(scales + at);
-    case ScaleKind::unsigned8_of_row: return mul(F32::load(row_scales + row), F32::load_u8(scales + at));
-    case ScaleKind::nibble_pair: return F32::load_low_nibbles(scales + at);
+    case ScaleKind::row:
+      return F32::load(row_scales + row);
+    case ScaleKind::f16:
+      return F32::load_f16(reinterpret_cast<const std::uint16_t*>(scales) + at);
+    case ScaleKind::bf16:
+      return F32::load_bf16(reinterpret_cast<const std::uint16_t*>(scales) + at);
+    case ScaleKind::f32:
+      return F32::load(reinterpret_cast<const float*>(scales) + at);
+    case ScaleKind::e8m0:
+      return load_e8m0<F32>(scales + at);
+    case ScaleKind::e4m3:
+      return load_e4m3<F32>(scales + at);
+    case ScaleKind::signed8:
+      return F32::load_i8(reinterpret_cast<const std::int8_t*>(scales) + at);
+    case ScaleKind::six_bits:
+      return load_six_bits<F32>(scales, group, row);
+    case ScaleKind::unsigned8:
+      return F32::load_u8(scales + at);
+    case ScaleKind::unsigned8_of_row:
+      return mul(F32::load(row_scales + row), F32::load_u8(scales + at));
+    case ScaleKind::nibble_pair:
+      return F32::load_low_nibbles(scales + at);
   }
   return F32::set(0);
 }
@@ -69,7 +83,8 @@ static void expand_grid(const IntegerShape& shape, const std::uint8_t* block, co
   const std::uint8_t *scales = block + scales_offset(shape, depth), *offsets = block + offsets_offset(shape, depth);
   const std::size_t step = kernel_group(shape), count = (depth + step - 1) / step;
   for (std::size_t v = 0; v < 64; v += 16) {
-    const F32 unit = shape.super_scales != 0 ? F32::load_f16(reinterpret_cast<const std::uint16_t*>(block + code_bytes(shape, depth)) + v) : F32::set(1.0f);
+    const F32 unit =
+        shape.super_scales != 0 ? F32::load_f16(reinterpret_cast<const std::uint16_t*>(block + code_bytes(shape, depth)) + v) : F32::set(1.0f);
     for (std::size_t g = 0; g < count; ++g) {
       const std::size_t group = g * step / shape.group;
       F32 scale = load_scale<F32>(shape, scales, group, v, row_scales);

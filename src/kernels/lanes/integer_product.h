@@ -69,8 +69,8 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets>
 [[gnu::noinline]] static void integer_register_tile(const IntegerProduct& p, std::size_t token, std::size_t column) {
   alignas(64) float running[MR][NV][16];  // results of the current 128 columns: in memory, since registers hold the dot products
-  GroupCursor at{p.panel + column * 4, p.x.codes + token * kBlockDepth, p.x.biases + token * kMaxGroups, p.x.sums + token * kMaxGroups,
-                 p.scales + column, p.offsets + (kOffsets ? column : 0)};
+  GroupCursor at{p.panel + column * 4, p.x.codes + token * kBlockDepth,    p.x.biases + token * kMaxGroups, p.x.sums + token * kMaxGroups,
+                 p.scales + column,    p.offsets + (kOffsets ? column : 0)};
   const float* x_scales = p.x.scales + token * 2;
   float* const y = p.y + token * p.y_stride + column;
   const std::size_t y_stride = p.y_stride;
@@ -106,8 +106,10 @@ static void integer_columns(const IntegerProduct& p, std::size_t column) {
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
 static void integer_product(const IntegerProduct& p) {
   for (std::size_t column = 0; column < 64; column += 16 * NV) {
-    if (p.offsets != nullptr) integer_columns<F32, Bytes, Sums, Quad, MR, NV, true>(p, column);
-    else integer_columns<F32, Bytes, Sums, Quad, MR, NV, false>(p, column);
+    if (p.offsets != nullptr)
+      integer_columns<F32, Bytes, Sums, Quad, MR, NV, true>(p, column);
+    else
+      integer_columns<F32, Bytes, Sums, Quad, MR, NV, false>(p, column);
   }
 }
 

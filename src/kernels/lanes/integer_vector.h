@@ -51,7 +51,8 @@ template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable,
     Quad quads[kQuads];
 #pragma GCC unroll 8
     for (int i = 0; i < kQuads; ++i) quads[i] = Quad::load(at.x + 4 * (q + i));
-    const std::uint8_t *low = at.low + octet_bytes(kLow) / 8 * static_cast<std::size_t>(q), *high = at.high + octet_bytes(kHigh) / 8 * static_cast<std::size_t>(q);
+    const std::uint8_t *low = at.low + octet_bytes(kLow) / 8 * static_cast<std::size_t>(q),
+                       *high = at.high + octet_bytes(kHigh) / 8 * static_cast<std::size_t>(q);
     prefetch_lines<kQuads * kLow / 2>(low + at.next_block);
     if constexpr (kHigh != 0) prefetch_lines<kQuads * kHigh / 2>(high + at.next_block);
 #pragma GCC unroll 4
@@ -69,10 +70,11 @@ template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable,
 
 // Columns that share an activation scale: at most 128, a multiple of 32.
 template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kOffsets>
-[[gnu::always_inline]] static inline void take_run(VectorCursor& at, Bytes table, std::size_t columns, std::size_t group, float x_scale, F32 (&total)[4]) {
+[[gnu::always_inline]] static inline void take_run(VectorCursor& at, Bytes table, std::size_t columns, std::size_t group, float x_scale,
+                                                   F32 (&total)[4]) {
   F32 running[4] = {total[0], total[1], total[2], total[3]};  // overwritten by the first group
   Sums sum[2][4];
-  const auto finish = [&](const Sums (&dots)[4], bool is_first) __attribute__((always_inline)) {
+  const auto finish = [&](const Sums(&dots)[4], bool is_first) __attribute__((always_inline)) {
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) running[v] = finish_group<F32, Sums, kOffsets>(dots[v], at, v, is_first, running[v]);
     next_group(at);
@@ -107,8 +109,14 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
     const std::size_t depth = columns - start < kBlockDepth ? columns - start : kBlockDepth, bytes = block_bytes(shape, depth);
     for (std::size_t i = code_bytes(shape, depth); i < bytes; i += 64) __builtin_prefetch(panel + bytes + i, 0, 2);
     expand_grid<F32>(shape, panel, row_scales, depth, scales, offsets);
-    VectorCursor at{panel, panel + low_plane_bytes(shape, depth), x.codes + b * kBlockDepth, x.biases + b * kMaxGroups, x.sums + b * kMaxGroups,
-                    scales, kOffsets ? offsets : nullptr, bytes};
+    VectorCursor at{panel,
+                    panel + low_plane_bytes(shape, depth),
+                    x.codes + b * kBlockDepth,
+                    x.biases + b * kMaxGroups,
+                    x.sums + b * kMaxGroups,
+                    scales,
+                    kOffsets ? offsets : nullptr,
+                    bytes};
     for (std::size_t k = 0; k < depth; k += kActivationDepth)
       take_run<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kOffsets>(at, table, depth - k < kActivationDepth ? depth - k : kActivationDepth, group,
                                                                       x.scales[b * 2 + k / kActivationDepth], total);
@@ -124,22 +132,33 @@ static void vector_of_shape(const IntegerShape& shape, const std::uint8_t* panel
                             const QuantizedActivations& x, float* y) {
   const auto run = [&](auto kernel) { kernel(shape, panel, row_scales, columns, x, y); };
   switch (shape.low_bits * 10 + shape.high_bits) {
-    case 80: return run(vector_panel<F32, Bytes, Sums, Quad, 8, 0, false, kOffsets>);
-    case 40: return run(shape.has_table ? vector_panel<F32, Bytes, Sums, Quad, 4, 0, true, kOffsets> : vector_panel<F32, Bytes, Sums, Quad, 4, 0, false, kOffsets>);
-    case 42: return run(vector_panel<F32, Bytes, Sums, Quad, 4, 2, false, kOffsets>);
-    case 41: return run(vector_panel<F32, Bytes, Sums, Quad, 4, 1, false, kOffsets>);
-    case 21: return run(vector_panel<F32, Bytes, Sums, Quad, 2, 1, false, kOffsets>);
-    case 20: return run(vector_panel<F32, Bytes, Sums, Quad, 2, 0, false, kOffsets>);
-    case 10: return run(vector_panel<F32, Bytes, Sums, Quad, 1, 0, false, kOffsets>);
-    default: return;
+    case 80:
+      return run(vector_panel<F32, Bytes, Sums, Quad, 8, 0, false, kOffsets>);
+    case 40:
+      return run(shape.has_table ? vector_panel<F32, Bytes, Sums, Quad, 4, 0, true, kOffsets>
+                                 : vector_panel<F32, Bytes, Sums, Quad, 4, 0, false, kOffsets>);
+    case 42:
+      return run(vector_panel<F32, Bytes, Sums, Quad, 4, 2, false, kOffsets>);
+    case 41:
+      return run(vector_panel<F32, Bytes, Sums, Quad, 4, 1, false, kOffsets>);
+    case 21:
+      return run(vector_panel<F32, Bytes, Sums, Quad, 2, 1, false, kOffsets>);
+    case 20:
+      return run(vector_panel<F32, Bytes, Sums, Quad, 2, 0, false, kOffsets>);
+    case 10:
+      return run(vector_panel<F32, Bytes, Sums, Quad, 1, 0, false, kOffsets>);
+    default:
+      return;
   }
 }
 
 template <class F32, class Bytes, class Sums, class Quad>
 static void integer_vector(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
                            const QuantizedActivations& x, float* y) {
-  if (shape.offset == OffsetKind::none) vector_of_shape<F32, Bytes, Sums, Quad, false>(shape, panel, row_scales, columns, x, y);
-  else vector_of_shape<F32, Bytes, Sums, Quad, true>(shape, panel, row_scales, columns, x, y);
+  if (shape.offset == OffsetKind::none)
+    vector_of_shape<F32, Bytes, Sums, Quad, false>(shape, panel, row_scales, columns, x, y);
+  else
+    vector_of_shape<F32, Bytes, Sums, Quad, true>(shape, panel, row_scales, columns, x, y);
 }
 
 }  // namespace nibble::lanes

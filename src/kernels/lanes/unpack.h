@@ -86,15 +86,28 @@ template <class Bytes>
 static void unpack_codes(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* panel) {
   switch (shape.low_bits * 10 + shape.high_bits) {
     case 40:
-      if (shape.has_table) unpack_planes<Bytes, 4, 0, true>(shape, block, depth, panel);
-      else unpack_planes<Bytes, 4, 0, false>(shape, block, depth, panel);
+      if (shape.has_table)
+        unpack_planes<Bytes, 4, 0, true>(shape, block, depth, panel);
+      else
+        unpack_planes<Bytes, 4, 0, false>(shape, block, depth, panel);
       break;
-    case 42: unpack_planes<Bytes, 4, 2, false>(shape, block, depth, panel); break;
-    case 41: unpack_planes<Bytes, 4, 1, false>(shape, block, depth, panel); break;
-    case 21: unpack_planes<Bytes, 2, 1, false>(shape, block, depth, panel); break;
-    case 20: unpack_planes<Bytes, 2, 0, false>(shape, block, depth, panel); break;
-    case 10: unpack_planes<Bytes, 1, 0, false>(shape, block, depth, panel); break;
-    default: break;
+    case 42:
+      unpack_planes<Bytes, 4, 2, false>(shape, block, depth, panel);
+      break;
+    case 41:
+      unpack_planes<Bytes, 4, 1, false>(shape, block, depth, panel);
+      break;
+    case 21:
+      unpack_planes<Bytes, 2, 1, false>(shape, block, depth, panel);
+      break;
+    case 20:
+      unpack_planes<Bytes, 2, 0, false>(shape, block, depth, panel);
+      break;
+    case 10:
+      unpack_planes<Bytes, 1, 0, false>(shape, block, depth, panel);
+      break;
+    default:
+      break;
   }
 }
 

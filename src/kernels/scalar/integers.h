@@ -33,8 +33,10 @@ struct Bytes {
 template <int kShift>
 inline Bytes shift_and(Bytes x, Bytes mask) {
   for (int i = 0; i < 64; ++i) {
-    if constexpr (kShift >= 0) x.v[i] = static_cast<std::uint8_t>((x.v[i] >> kShift) & mask.v[i]);
-    else x.v[i] = static_cast<std::uint8_t>((x.v[i] << -kShift) & mask.v[i]);
+    if constexpr (kShift >= 0)
+      x.v[i] = static_cast<std::uint8_t>((x.v[i] >> kShift) & mask.v[i]);
+    else
+      x.v[i] = static_cast<std::uint8_t>((x.v[i] << -kShift) & mask.v[i]);
   }
   return x;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/lanes/integer_functions.h"
 #include "kernels/scalar/integers.h"
 #include "kernels/scalar/parts.h"
-#include "kernels/lanes/integer_functions.h"
 
 namespace nibble::scalar {
 

@@ -166,5 +166,25 @@ inline double sum_lanes(F64 a) {
   return a.v[0];
 }
 
+// Eight f64 lanes, for products.
+struct Double {
+  double v[8];
+  static Double set(double x) {
+    Double r;
+    for (double& lane : r.v) lane = x;
+    return r;
+  }
+  static Double load(const double* p) {
+    Double r;
+    std::memcpy(r.v, p, sizeof r.v);
+    return r;
+  }
+  void store(double* p) const { std::memcpy(p, v, sizeof v); }
+};
+inline Double fma(Double a, Double b, Double c) {
+  for (int i = 0; i < 8; ++i) c.v[i] = std::fma(a.v[i], b.v[i], c.v[i]);
+  return c;
+}
+
 }  // namespace
 }  // namespace nibble::scalar
