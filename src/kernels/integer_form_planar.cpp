@@ -23,9 +23,11 @@ std::uint32_t scale_bits_of(const PlanarGrid& grid, ScaleKind kind) {
     case ScaleKind::f32:
       return std::bit_cast<std::uint32_t>(grid.scale);
     case ScaleKind::e8m0:
-      return static_cast<std::uint32_t>(std::ilogb(grid.scale) + 127);
-    case ScaleKind::unsigned8_of_row:
-      return static_cast<std::uint32_t>(std::nearbyint(grid.scale / grid.base));
+      return std::isfinite(grid.scale) ? static_cast<std::uint32_t>(std::ilogb(grid.scale) + 127) : 255u;
+    case ScaleKind::unsigned8_of_row: {
+      const float multiple = std::nearbyint(grid.scale / grid.base);
+      return multiple >= 0 && multiple <= 255 ? static_cast<std::uint32_t>(multiple) : 0u;  // a base of zero: every value is zero
+    }
     default:
       return 0;
   }
