@@ -43,7 +43,11 @@ std::string grouped_text(std::uint64_t count) {
 }
 
 std::string percent_text(double share, int digits) { return fmt::format("{:.{}f} %", 100 * share, digits); }
-std::string signed_percent_text(double change, int digits) { return fmt::format("{:+.{}f} %", 100 * change, digits); }
+std::string signed_percent_text(double change, int digits) {
+  std::string text = fmt::format("{:+.{}f} %", 100 * change, digits);
+  if (text.find_first_of("123456789") == std::string::npos && text.front() == '-') text.front() = '+';  // no "-0.00 %"
+  return text;
+}
 std::string fixed_text(double value, int digits) { return fmt::format("{:.{}f}", value, digits); }
 
 std::string significant_text(double value, int digits) {

@@ -30,6 +30,7 @@ TEST(NumberText, Counts) {
 
 TEST(NumberText, Shares) {
   EXPECT_EQ(percent_text(0.321), "32.1 %");
+  EXPECT_EQ(signed_percent_text(-1e-9), "+0.00 %");
   EXPECT_EQ(signed_percent_text(0.0123), "+1.23 %");
   EXPECT_EQ(signed_percent_text(-0.5, 0), "-50 %");
 }
