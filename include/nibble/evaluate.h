@@ -16,9 +16,9 @@
 namespace nibble {
 
 struct EvaluateRequest {
-  std::string protocol = "llama.cpp";   // or "paper"
-  std::size_t context = 0;              // tokens in a window; 0: the protocol's own
-  std::size_t max_windows = 0;          // 0: all
+  std::string protocol = "llama.cpp";  // or "paper"
+  std::size_t context = 0;             // tokens in a window; 0: the protocol's own
+  std::size_t max_windows = 0;         // 0: all
   MachineOptions machine{};
   ProgressCallback progress{};
 };
@@ -31,9 +31,9 @@ struct PerplexityResult {
 
 struct Verdict {
   PerplexityResult candidate, original;
-  double kl_mean = 0, kl_p999 = 0;      // KL(original || candidate) in nats
-  double top1_agreement = 0;            // share of positions where both put the same token first
-  double perplexity_ratio = 1;          // candidate / original
+  double kl_mean = 0, kl_p999 = 0;  // KL(original || candidate) in nats
+  double top1_agreement = 0;        // share of positions where both put the same token first
+  double perplexity_ratio = 1;      // candidate / original
 };
 
 // Errors: invalid_argument (text shorter than a window, tokenizers that differ), not_found (no tokenizer), corrupt, unsupported, cancelled.

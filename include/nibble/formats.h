@@ -13,10 +13,10 @@ namespace nibble {
 enum class FormatGroup { raw, block, planar, mix };
 
 struct FormatDescription {
-  std::string name;             // what quantize() takes
-  std::string description;      // one line
+  std::string name;         // what quantize() takes
+  std::string description;  // one line
   FormatGroup group = FormatGroup::raw;
-  double bits_per_weight = 0;   // grids counted; 0 for mixes, whose bits depend on the model
+  double bits_per_weight = 0;  // grids counted; 0 for mixes, whose bits depend on the model
 };
 
 // Every format and every mix, in the order in which help shows them. Planar families have more members than are listed: any group

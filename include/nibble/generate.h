@@ -17,13 +17,13 @@ namespace nibble {
 
 struct GenerateRequest {
   std::size_t max_tokens = 128;
-  double temperature = 0;            // 0: always the most probable token
+  double temperature = 0;  // 0: always the most probable token
   std::size_t top_k = 40;
   double top_p = 0.95, min_p = 0.05;
   double repetition_penalty = 1;
   std::uint64_t seed = 0;
   MachineOptions machine{};
-  ProgressCallback progress{};       // stage "load"
+  ProgressCallback progress{};  // stage "load"
 };
 
 struct GeneratedText {

@@ -21,12 +21,12 @@ namespace nibble {
 std::string_view version() noexcept;
 
 struct ModelInfo {
-  std::string container;           // "gguf", "huggingface", "safetensors"
-  std::string architecture;        // "llama"; empty when the file holds no configuration
+  std::string container;     // "gguf", "huggingface", "safetensors"
+  std::string architecture;  // "llama"; empty when the file holds no configuration
   std::uint64_t parameters = 0;
   std::uint64_t tensors = 0;
-  std::uint64_t bytes = 0;         // of all weight files
-  double bits_per_weight = 0;      // bytes * 8 / parameters
+  std::uint64_t bytes = 0;     // of all weight files
+  double bits_per_weight = 0;  // bytes * 8 / parameters
   std::uint64_t vocabulary = 0, hidden = 0, layers = 0, context = 0;
 };
 
@@ -47,8 +47,8 @@ Model open_model(const std::filesystem::path& path);
 
 // What every operation may be told about the machine.
 struct MachineOptions {
-  std::size_t threads = 0;   // 0: as many processors as this process may use
-  std::string isa{};         // "scalar", "avx2", "avxvnni", "avx512"; empty: the best that this processor has
+  std::size_t threads = 0;  // 0: as many processors as this process may use
+  std::string isa{};        // "scalar", "avx2", "avxvnni", "avx512"; empty: the best that this processor has
 };
 
 }  // namespace nibble

@@ -15,12 +15,12 @@
 namespace nibble {
 
 struct QuantizeRequest {
-  std::string format{};                // a format, a mix, "q4_k_m", "int4:g32"
-  std::filesystem::path output{};      // *.gguf: one file; anything else: a Hugging Face directory
+  std::string format{};            // a format, a mix, "q4_k_m", "int4:g32"
+  std::filesystem::path output{};  // *.gguf: one file; anything else: a Hugging Face directory
   std::string method = "rtn";
-  std::string embedding{}, head{};     // other formats for these two; empty: what `format` says
-  bool allow_requantize = false;       // a model that is quantized already may be quantized again
-  bool strict = false;                 // a format that cannot hold a tensor is an error, not a substitution
+  std::string embedding{}, head{};  // other formats for these two; empty: what `format` says
+  bool allow_requantize = false;    // a model that is quantized already may be quantized again
+  bool strict = false;              // a format that cannot hold a tensor is an error, not a substitution
   MachineOptions machine{};
   ProgressCallback progress{};
 };
@@ -28,10 +28,10 @@ struct QuantizeRequest {
 struct Quantized {
   std::filesystem::path output;
   std::uint64_t bytes = 0, source_bytes = 0;
-  double bits_per_weight = 0;          // of the whole output
-  double linear_bits_per_weight = 0;   // of the layers' Linears
-  std::uint64_t substitutions = 0;     // tensors that got another format than asked for
-  std::string substitutions_text{};    // which, in words; empty when there are none
+  double bits_per_weight = 0;         // of the whole output
+  double linear_bits_per_weight = 0;  // of the layers' Linears
+  std::uint64_t substitutions = 0;    // tensors that got another format than asked for
+  std::string substitutions_text{};   // which, in words; empty when there are none
 };
 
 // The output appears whole or not at all, and is the same bytes for any number of threads.

@@ -25,7 +25,7 @@ struct Limits {
 };
 
 struct Work {
-  std::uint64_t bytes_per_token = 0;    // tensors of the file, without an embedding that is only looked up
+  std::uint64_t bytes_per_token = 0;  // tensors of the file, without an embedding that is only looked up
   std::uint64_t linear_parameters = 0, head_parameters = 0;
 
   double operations(std::size_t tokens) const {
@@ -87,10 +87,17 @@ void bench(Options& options, Session& session) {
     if (limits) json["limits"] = limits_json(*limits);
     return session.print_json(json);
   }
-  Table table({{"model"}, {"size", Align::right}, {"in memory", Align::right}, {"threads", Align::right}, {"test"}, {"tok/s", Align::right}, {limits ? "of the limit" : "", Align::right}});
+  Table table({{"model"},
+               {"size", Align::right},
+               {"in memory", Align::right},
+               {"threads", Align::right},
+               {"test"},
+               {"tok/s", Align::right},
+               {limits ? "of the limit" : "", Align::right}});
   for (const Speed& speed : speeds)
     table.add({std::filesystem::path(options.model).filename().string(), bytes_text(checkpoint.file_bytes()), bytes_text(decoder.resident_bytes()),
-               std::to_string(session.pool().num_threads()), speed.test, fmt::format("{} ± {}", speed_text(speed.tokens_per_second), speed_text(speed.spread)),
+               std::to_string(session.pool().num_threads()), speed.test,
+               fmt::format("{} ± {}", speed_text(speed.tokens_per_second), speed_text(speed.spread)),
                limits ? percent_text(share_of_limit(speed, work, *limits)) + (reads_prompt(speed) ? " of int8" : " of reading") : ""});
   std::string text = table.text(session.style());
   if (limits)
@@ -106,8 +113,9 @@ void add_bench(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   options->speed.generated_tokens = 32;
   CLI::App* const verb = app.add_subcommand("bench", "Measure how fast a model runs");
-  verb->footer("Examples:\n  nibble bench model.gguf\n  nibble bench model.gguf -p 512 -n 128 -t 4 -r 5 --json\n\n"
-               "ppN reads N tokens in one go, tgN makes N tokens one at a time; medians and standard deviations, as llama-bench counts them.");
+  verb->footer(
+      "Examples:\n  nibble bench model.gguf\n  nibble bench model.gguf -p 512 -n 128 -t 4 -r 5 --json\n\n"
+      "ppN reads N tokens in one go, tgN makes N tokens one at a time; medians and standard deviations, as llama-bench counts them.");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-p,--prompt", options->speed.prompt_tokens, "Prompt tokens (0: no such test)")->capture_default_str();
   verb->add_option("-n,--generate", options->speed.generated_tokens, "Generated tokens (0: no such test)")->capture_default_str();

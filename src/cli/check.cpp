@@ -18,7 +18,8 @@ void check(const std::string& model, Session& session) {
     session.print_json(to_json(result));
   } else {
     std::string text;
-    for (const Defect& defect : result.defects) text += fmt::format("{}: tensor '{}', row {}: {}\n", defect.file, defect.tensor, defect.row, defect.what);
+    for (const Defect& defect : result.defects)
+      text += fmt::format("{}: tensor '{}', row {}: {}\n", defect.file, defect.tensor, defect.row, defect.what);
     if (result.total == 0)
       text += fmt::format("sound: {} tensors, {} rows, {}\n", result.tensors, grouped_text(result.rows), bytes_text(result.bytes));
     session.print(text);
@@ -32,7 +33,8 @@ void check(const std::string& model, Session& session) {
 void add_check(CLI::App& app, Session& session) {
   const auto model = std::make_shared<std::string>();
   CLI::App* const verb = app.add_subcommand("check", "Validate a whole file: structure, and every row of every tensor");
-  verb->footer("Examples:\n  nibble check model.gguf\n  nibble check model.gguf --json\n\nExit code 1 when there is a defect; the first 20 are shown.");
+  verb->footer(
+      "Examples:\n  nibble check model.gguf\n  nibble check model.gguf --json\n\nExit code 1 when there is a defect; the first 20 are shown.");
   verb->add_option("model", *model, "Hugging Face directory, .safetensors or .gguf")->required();
   session.add_json(*verb);
   session.add_threads(*verb);

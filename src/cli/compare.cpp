@@ -21,7 +21,8 @@ std::string text_beside(const std::string& model, const std::string& given) {
   const std::filesystem::path beside = std::filesystem::path(model) / "heldout.txt";
   std::error_code ignored;
   if (std::filesystem::is_regular_file(beside, ignored)) return beside.string();
-  throw Error(ErrorKind::invalid_argument, "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + model);
+  throw Error(ErrorKind::invalid_argument,
+              "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + model);
 }
 
 Table table_of(const Comparison& comparison) {
@@ -37,8 +38,9 @@ Table table_of(const Comparison& comparison) {
                {"prefill tok/s", Align::right},
                {"decode tok/s", Align::right}});
   const auto& original = comparison.original;
-  table.add({"original (" + comparison.original_format + ")", fixed_text(comparison.original_bits_per_weight, 2), "", bytes_text(comparison.original_bytes), "100 %", fixed_text(original.perplexity, 4), "", "",
-             "", speed_text(comparison.original_prefill), speed_text(comparison.original_decode)});
+  table.add({"original (" + comparison.original_format + ")", fixed_text(comparison.original_bits_per_weight, 2), "",
+             bytes_text(comparison.original_bytes), "100 %", fixed_text(original.perplexity, 4), "", "", "", speed_text(comparison.original_prefill),
+             speed_text(comparison.original_decode)});
   for (const ComparedFormat& format : comparison.formats) {
     const Divergence& d = format.divergence;
     table.add({format.format + (format.summary.substitutions > 0 ? " *" : ""), fixed_text(format.summary.bits_per_weight, 2),
@@ -52,11 +54,11 @@ Table table_of(const Comparison& comparison) {
 
 std::string notes_of(const Comparison& comparison) {
   const auto& original = comparison.original;
-  std::string text = fmt::format("\nProtocol {}: {} windows of {} tokens, {} tokens scored; the original's perplexity is {:.4f} +/- {:.4f}.\n"
-                                 "KL: mean divergence from the original in nats. Bits per weight count the whole file; in Linears: the layers' matrices alone, which is all\n"
-                                 "that planar formats (int4:g32) touch: embedding and head stay in 16 bits there.\n",
-                                 protocol_name(original.protocol), original.windows, original.context, original.tokens_scored, original.perplexity,
-                                 original.standard_error);
+  std::string text = fmt::format(
+      "\nProtocol {}: {} windows of {} tokens, {} tokens scored; the original's perplexity is {:.4f} +/- {:.4f}.\n"
+      "KL: mean divergence from the original in nats. Bits per weight count the whole file; in Linears: the layers' matrices alone, which is all\n"
+      "that planar formats (int4:g32) touch: embedding and head stay in 16 bits there.\n",
+      protocol_name(original.protocol), original.windows, original.context, original.tokens_scored, original.perplexity, original.standard_error);
   for (const ComparedFormat& format : comparison.formats)
     if (const std::string substitutions = describe_substitutions(format.summary); !substitutions.empty())
       text += fmt::format("* {}: {}.\n", format.format, substitutions);

@@ -22,15 +22,16 @@ std::string describe(const char* label, const Perplexity& p) {
 }
 
 std::string protocol_line(const Perplexity& p) {
-  return fmt::format("protocol     {}: {} windows of {} tokens, {} tokens scored\n", protocol_name(p.protocol), p.windows, p.context, p.tokens_scored);
+  return fmt::format("protocol     {}: {} windows of {} tokens, {} tokens scored\n", protocol_name(p.protocol), p.windows, p.context,
+                     p.tokens_scored);
 }
 
 std::string describe(const Divergence& d) {
   return protocol_line(d.candidate) + describe("perplexity", d.candidate) + describe("original", d.original) +
-         fmt::format("ratio        {:.5f} +/- {:.5f} ({})\n", d.perplexity_ratio, d.perplexity_ratio_standard_error, signed_percent_text(d.perplexity_ratio - 1)) +
+         fmt::format("ratio        {:.5f} +/- {:.5f} ({})\n", d.perplexity_ratio, d.perplexity_ratio_standard_error,
+                     signed_percent_text(d.perplexity_ratio - 1)) +
          fmt::format("KL mean      {} +/- {} nats\n", significant_text(d.kl_mean, 4), significant_text(d.kl_standard_error, 2)) +
-         fmt::format("KL 99.9 %    {}\n", significant_text(d.kl_p999, 4)) +
-         fmt::format("same top-1   {}\n", percent_text(d.top1_agreement, 2));
+         fmt::format("KL 99.9 %    {}\n", significant_text(d.kl_p999, 4)) + fmt::format("same top-1   {}\n", percent_text(d.top1_agreement, 2));
 }
 
 void evaluate(const Options& options, Session& session) {
@@ -63,10 +64,11 @@ void evaluate(const Options& options, Session& session) {
 void add_eval(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand("eval", "Perplexity of a model on a text, and what quantization changed");
-  verb->footer("Examples:\n  nibble eval models/tale-4M --text models/tale-4M/heldout.txt\n"
-               "  nibble eval tale.gguf --against models/tale-4M --text models/tale-4M/heldout.txt\n"
-               "  nibble eval tale.gguf --text wiki.txt --protocol paper --context 2048 --json\n\n"
-               "Protocols: llama.cpp (windows of 512, the second half scored), paper (windows of 2048, every token but the first scored).");
+  verb->footer(
+      "Examples:\n  nibble eval models/tale-4M --text models/tale-4M/heldout.txt\n"
+      "  nibble eval tale.gguf --against models/tale-4M --text models/tale-4M/heldout.txt\n"
+      "  nibble eval tale.gguf --text wiki.txt --protocol paper --context 2048 --json\n\n"
+      "Protocols: llama.cpp (windows of 512, the second half scored), paper (windows of 2048, every token but the first scored).");
   verb->add_option("model", options->model, "Model to judge: Hugging Face directory or .gguf")->required();
   verb->add_option("--text", options->text, "Text file ('-': standard input)")->required();
   verb->add_option("--against", options->against, "The original: adds KL divergence, top-1 agreement, perplexity ratio, in one pass");

@@ -10,10 +10,14 @@ namespace {
 
 const char* group_name(FormatGroup group) {
   switch (group) {
-    case FormatGroup::raw: return "raw";
-    case FormatGroup::block: return "block";
-    case FormatGroup::planar: return "planar";
-    case FormatGroup::mix: return "mix";
+    case FormatGroup::raw:
+      return "raw";
+    case FormatGroup::block:
+      return "block";
+    case FormatGroup::planar:
+      return "planar";
+    case FormatGroup::mix:
+      return "mix";
   }
   return "";
 }
@@ -36,7 +40,8 @@ void add_formats(CLI::App& app, Session& session) {
     if (session.json()) {
       Json list = Json::array();
       for (const auto& format : formats) {
-        list.push_back({{"name", format.name}, {"kind", group_name(format.group)}, {"bits_per_weight", nullptr}, {"description", format.description}});
+        list.push_back(
+            {{"name", format.name}, {"kind", group_name(format.group)}, {"bits_per_weight", nullptr}, {"description", format.description}});
         if (format.group != FormatGroup::mix) list.back()["bits_per_weight"] = format.bits_per_weight;
       }
       return session.print_json({{"formats", list}});

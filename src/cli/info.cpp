@@ -14,9 +14,17 @@ namespace {
 
 std::vector<std::string> feature_names(const CpuFeatures& f) {
   std::vector<std::string> names;
-  for (const auto& [present, name] : {std::pair{f.avx2, "avx2"}, {f.fma, "fma"}, {f.f16c, "f16c"}, {f.avx_vnni, "avx_vnni"}, {f.avx512f, "avx512f"},
-                                      {f.avx512bw, "avx512bw"}, {f.avx512dq, "avx512dq"}, {f.avx512vl, "avx512vl"}, {f.avx512_vnni, "avx512_vnni"},
-                                      {f.avx512_vbmi, "avx512_vbmi"}, {f.avx512_bf16, "avx512_bf16"}})
+  for (const auto& [present, name] : {std::pair{f.avx2, "avx2"},
+                                      {f.fma, "fma"},
+                                      {f.f16c, "f16c"},
+                                      {f.avx_vnni, "avx_vnni"},
+                                      {f.avx512f, "avx512f"},
+                                      {f.avx512bw, "avx512bw"},
+                                      {f.avx512dq, "avx512dq"},
+                                      {f.avx512vl, "avx512vl"},
+                                      {f.avx512_vnni, "avx512_vnni"},
+                                      {f.avx512_vbmi, "avx512_vbmi"},
+                                      {f.avx512_bf16, "avx512_bf16"}})
     if (present) names.emplace_back(name);
   return names;
 }
@@ -35,8 +43,8 @@ void info(Session& session) {
   const CpuFeatures features = detect_cpu();
   const KernelOptions kernels = session.kernels();
   const char* const wanted = std::getenv("NIBBLE_ISA");
-  const std::string why = wanted != nullptr && *wanted != '\0' ? "asked for by NIBBLE_ISA"
-                                                               : fmt::format("the richest set that this processor has the features for");
+  const std::string why =
+      wanted != nullptr && *wanted != '\0' ? "asked for by NIBBLE_ISA" : fmt::format("the richest set that this processor has the features for");
   Json list = Json::array();
   Table table({{"format"}, {"kernel"}});
   for (const FormatPtr& format : list_formats()) {

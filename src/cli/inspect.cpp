@@ -48,9 +48,9 @@ void print_text(const ModelInfo& info, const std::vector<TensorListing>& tensors
     std::vector<std::string> cells = {tensor.name, shape_text(tensor.shape), tensor.format, grouped_text(tensor.bytes)};
     if (!statistics.empty() && statistics[i].count > 0) {
       const TensorStatistics& s = statistics[i];
-      for (const std::string& cell : {significant_text(s.mean), significant_text(s.deviation), significant_text(s.absmax), significant_text(s.kurtosis),
-                                      s.beyond_6_sigma == 0 ? std::string("0") : fmt::format("{:.4f} %", 100 * s.beyond_6_sigma),
-                                      fmt::format("{:+.3f}", s.asymmetry)})
+      for (const std::string& cell :
+           {significant_text(s.mean), significant_text(s.deviation), significant_text(s.absmax), significant_text(s.kurtosis),
+            s.beyond_6_sigma == 0 ? std::string("0") : fmt::format("{:.4f} %", 100 * s.beyond_6_sigma), fmt::format("{:+.3f}", s.asymmetry)})
         cells.push_back(cell);
       if (s.not_finite > 0) cells.back() += fmt::format(" ({} not finite!)", s.not_finite);
     }
@@ -86,9 +86,10 @@ void inspect(const Options& options, Session& session) {
 void add_inspect(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand("inspect", "Show what is in a model: architecture, tensors, formats, statistics");
-  verb->footer("Examples:\n  nibble inspect models/tale-4M\n  nibble inspect model.gguf --stats\n  nibble inspect model.gguf --json\n\n"
-               "Statistics: kurtosis is 3 for a normal distribution and grows with outliers; asymmetry is (max + min) / (max - min), 0 where the\n"
-               "range is symmetric.");
+  verb->footer(
+      "Examples:\n  nibble inspect models/tale-4M\n  nibble inspect model.gguf --stats\n  nibble inspect model.gguf --json\n\n"
+      "Statistics: kurtosis is 3 for a normal distribution and grows with outliers; asymmetry is (max + min) / (max - min), 0 where the\n"
+      "range is symmetric.");
   verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
   verb->add_flag("--stats", options->statistics, "Mean, deviation, largest magnitude, kurtosis, share beyond 6 sigma, asymmetry of each tensor");
   session.add_json(*verb);

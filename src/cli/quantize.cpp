@@ -20,7 +20,9 @@ struct Options {
 };
 
 std::string describe(const QuantizeSummary& summary, bool dry_run) {
-  struct Sums { std::uint64_t tensors = 0, elements = 0, bytes = 0; };
+  struct Sums {
+    std::uint64_t tensors = 0, elements = 0, bytes = 0;
+  };
   std::map<std::string, Sums> by_format;
   for (const TensorSummary& tensor : summary.tensors) {
     Sums& sums = by_format[tensor.format];
@@ -32,9 +34,10 @@ std::string describe(const QuantizeSummary& summary, bool dry_run) {
   for (const auto& [format, sums] : by_format)
     text += fmt::format("{:<14} {:>4} tensors {:>8} weights {:>9}\n", format, sums.tensors, count_text(sums.elements), bytes_text(sums.bytes));
   const std::uint64_t bytes = dry_run ? summary.tensor_bytes : summary.output_bytes;
-  text += fmt::format("{} {} ({} bytes), {} of the source's {}; {} bits per weight, {} in the Linear layers\n", dry_run ? "tensors:" : "written:",
-                      bytes_text(bytes), grouped_text(bytes), percent_text(static_cast<double>(bytes) / static_cast<double>(summary.source_bytes)),
-                      bytes_text(summary.source_bytes), fixed_text(summary.bits_per_weight, 3), fixed_text(summary.linear_bits_per_weight, 3));
+  text += fmt::format("{} {} ({} bytes), {} of the source's {}; {} bits per weight, {} in the Linear layers\n",
+                      dry_run ? "tensors:" : "written:", bytes_text(bytes), grouped_text(bytes),
+                      percent_text(static_cast<double>(bytes) / static_cast<double>(summary.source_bytes)), bytes_text(summary.source_bytes),
+                      fixed_text(summary.bits_per_weight, 3), fixed_text(summary.linear_bits_per_weight, 3));
   return text;
 }
 
@@ -73,12 +76,13 @@ void quantize(Options& options, Session& session) {
 void add_quantize(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand("quantize", "Write a model in another format: to a GGUF file or a Hugging Face directory");
-  verb->footer("Examples:\n"
-               "  nibble quantize models/tale-4M -f q4_k_m -o tale.gguf      a mix, as llama.cpp makes it\n"
-               "  nibble quantize models/tale-4M -f int4:g32 -o tale-int4    planar: Linear layers only, in a directory\n"
-               "  nibble quantize models/tale-4M -f q4_k --head q6_k -o tale.gguf\n"
-               "  nibble quantize models/tale-4M -f q2_k --dry-run           which tensor gets what\n"
-               "  nibble quantize model.gguf -f f16 -o directory             GGUF to Hugging Face");
+  verb->footer(
+      "Examples:\n"
+      "  nibble quantize models/tale-4M -f q4_k_m -o tale.gguf      a mix, as llama.cpp makes it\n"
+      "  nibble quantize models/tale-4M -f int4:g32 -o tale-int4    planar: Linear layers only, in a directory\n"
+      "  nibble quantize models/tale-4M -f q4_k --head q6_k -o tale.gguf\n"
+      "  nibble quantize models/tale-4M -f q2_k --dry-run           which tensor gets what\n"
+      "  nibble quantize model.gguf -f f16 -o directory             GGUF to Hugging Face");
   verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
   verb->add_option("-f,--format", options->format, "Format or mix: 'nibble formats' lists them");
   verb->add_option("--recipe", options->recipe_file, "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");

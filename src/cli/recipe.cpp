@@ -32,7 +32,9 @@ void list(Session& session) {
 void add_recipe(CLI::App& app, Session& session) {
   const auto name = std::make_shared<std::string>();
   CLI::App* const verb = app.add_subcommand("recipe", "Show which tensor gets which format: the rules behind a name");
-  verb->footer("Examples:\n  nibble recipe list\n  nibble recipe show q4_k_m\n  nibble recipe show q4_k_m --json > mine.json   (edit, then quantize --recipe mine.json)");
+  verb->footer(
+      "Examples:\n  nibble recipe list\n  nibble recipe show q4_k_m\n  nibble recipe show q4_k_m --json > mine.json   (edit, then quantize --recipe "
+      "mine.json)");
   verb->require_subcommand(1);
   CLI::App* const show_verb = verb->add_subcommand("show", "Print a recipe's rules");
   show_verb->add_option("name", *name, "A format, a mix, or a .json file")->required();

@@ -18,11 +18,16 @@ struct Options {
 
 const char* reason_name(StopReason reason) {
   switch (reason) {
-    case StopReason::end_token: return "end";
-    case StopReason::stop_text: return "stop";
-    case StopReason::max_tokens: return "length";
-    case StopReason::context_full: return "context";
-    case StopReason::caller: return "interrupted";
+    case StopReason::end_token:
+      return "end";
+    case StopReason::stop_text:
+      return "stop";
+    case StopReason::max_tokens:
+      return "length";
+    case StopReason::context_full:
+      return "context";
+    case StopReason::caller:
+      return "interrupted";
   }
   return "";
 }
@@ -52,8 +57,8 @@ void run(Options& options, Session& session) {
                                {"decode_tokens_per_second", decode}});
   session.print("\n");
   if (!options.quiet)
-    session.note(fmt::format("{} prompt tokens at {} tok/s, {} new ones at {} tok/s ({})", made.prompt_tokens, speed_text(prefill), made.tokens.size(),
-                             speed_text(decode), reason_name(made.reason)));
+    session.note(fmt::format("{} prompt tokens at {} tok/s, {} new ones at {} tok/s ({})", made.prompt_tokens, speed_text(prefill),
+                             made.tokens.size(), speed_text(decode), reason_name(made.reason)));
   if (made.reason == StopReason::caller) throw Error(ErrorKind::cancelled, "interrupted");
 }
 
@@ -63,8 +68,9 @@ void add_run(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   SamplerOptions& sampler = options->generate.sampler;
   CLI::App* const verb = app.add_subcommand("run", "Let a model continue a text");
-  verb->footer("Examples:\n  nibble run tale.gguf -p \"Once upon a time\"\n  nibble run tale.gguf -p \"Tom\" -n 200 --temperature 0.8 --seed 7\n"
-               "  echo \"Once\" | nibble run tale.gguf --prompt-file -");
+  verb->footer(
+      "Examples:\n  nibble run tale.gguf -p \"Once upon a time\"\n  nibble run tale.gguf -p \"Tom\" -n 200 --temperature 0.8 --seed 7\n"
+      "  echo \"Once\" | nibble run tale.gguf --prompt-file -");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-p,--prompt", options->prompt, "Text to continue");
   verb->add_option("--prompt-file", options->prompt_file, "File with the text to continue ('-': standard input)");

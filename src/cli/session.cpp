@@ -69,9 +69,7 @@ KernelOptions Session::kernels() const {
   return options;
 }
 
-KvType Session::kv() const {
-  return kv_ == "f32" ? KvType::f32 : kv_ == "q8_0" ? KvType::q8_0 : kv_ == "q4_0" ? KvType::q4_0 : KvType::f16;
-}
+KvType Session::kv() const { return kv_ == "f32" ? KvType::f32 : kv_ == "q8_0" ? KvType::q8_0 : kv_ == "q4_0" ? KvType::q4_0 : KvType::f16; }
 
 ProgressCallback Session::progress() {
   return [this](const Progress& progress) { return bar_.report(progress); };

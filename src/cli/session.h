@@ -27,15 +27,15 @@ class Session {
 
   bool json() const noexcept { return json_; }
   ThreadPool& pool();
-  KernelOptions kernels() const;    // NIBBLE_ISA is heeded here
+  KernelOptions kernels() const;  // NIBBLE_ISA is heeded here
   KvType kv() const;
   ProgressCallback progress();
   void end_progress() { bar_.wipe(); }
   TableStyle style() const;
 
-  void print(std::string_view text);         // to standard output, terminal signs replaced where it is not Unicode
+  void print(std::string_view text);  // to standard output, terminal signs replaced where it is not Unicode
   void print_json(const Json& json);
-  void note(std::string_view text);          // to standard error, one line
+  void note(std::string_view text);  // to standard error, one line
 
  private:
   std::size_t threads_ = 0;

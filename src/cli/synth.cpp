@@ -43,8 +43,11 @@ void add_synth(CLI::App& app, Session& session) {
   std::string shapes;
   for (const SynthShape& shape : list_synth_shapes()) shapes += (shapes.empty() ? "" : ", ") + shape.name;
   CLI::App* const verb = app.add_subcommand("synth", "Write a model of random weights in a real model's shape, to measure size and speed");
-  verb->footer("Examples:\n  nibble synth --shape llama-3.2-1b -o synth-1b\n  nibble synth --hidden 512 --ffn 1536 --layers 8 --heads 8 --kv-heads 4 -o small\n\n"
-               "Shapes: " + shapes);
+  verb->footer(
+      "Examples:\n  nibble synth --shape llama-3.2-1b -o synth-1b\n  nibble synth --hidden 512 --ffn 1536 --layers 8 --heads 8 --kv-heads 4 -o "
+      "small\n\n"
+      "Shapes: " +
+      shapes);
   verb->add_option("--shape", options->shape, "A named shape");
   verb->add_option("--hidden", options->numbers.hidden, "Hidden size");
   verb->add_option("--ffn", options->numbers.intermediate, "Feed-forward size");

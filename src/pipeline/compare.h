@@ -31,21 +31,21 @@ struct CompareOptions {
   WindowOptions windows{};
   std::string method = "rtn";
   SpeedOptions speed{.prompt_tokens = 512, .generated_tokens = 32, .repetitions = 3, .warm_up = true, .progress = {}};
-  std::filesystem::path scratch{};           // where temporary models go; empty: the system's temporary directory
-  ProgressCallback progress{};               // stages "quantize", "load", "evaluate", "bench"
+  std::filesystem::path scratch{};  // where temporary models go; empty: the system's temporary directory
+  ProgressCallback progress{};      // stages "quantize", "load", "evaluate", "bench"
 };
 
 struct ComparedFormat {
   std::string format;
   QuantizeSummary summary;
-  Divergence divergence;                     // against the original
-  double prefill = 0, decode = 0;            // tokens per second
+  Divergence divergence;           // against the original
+  double prefill = 0, decode = 0;  // tokens per second
 };
 
 struct Comparison {
   std::uint64_t original_bytes = 0;
   double original_bits_per_weight = 0;
-  std::string original_format;               // of most of its parameters
+  std::string original_format;  // of most of its parameters
   Perplexity original;
   double original_prefill = 0, original_decode = 0;
   std::vector<ComparedFormat> formats;

@@ -15,9 +15,17 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // What may lie beside the weights of a directory and means the same for its quantized copy.
-constexpr std::array kKeptFiles = {"tokenizer.json",   "tokenizer_config.json", "tokenizer.model",     "special_tokens_map.json",
-                                   "added_tokens.json", "vocab.json",            "merges.txt",          "generation_config.json",
-                                   "chat_template.jinja", "chat_template.json",  "LICENSE"};
+constexpr std::array kKeptFiles = {"tokenizer.json",
+                                   "tokenizer_config.json",
+                                   "tokenizer.model",
+                                   "special_tokens_map.json",
+                                   "added_tokens.json",
+                                   "vocab.json",
+                                   "merges.txt",
+                                   "generation_config.json",
+                                   "chat_template.jinja",
+                                   "chat_template.json",
+                                   "LICENSE"};
 
 // transformers' name of the unquantized tensors' type.
 std::string torch_dtype(const QuantizePlan& plan) {

@@ -20,9 +20,12 @@ std::uint64_t rows_of(std::uint64_t elements, std::uint64_t cols) { return std::
 
 const char* container_name(ContainerKind kind) {
   switch (kind) {
-    case ContainerKind::huggingface: return "huggingface";
-    case ContainerKind::safetensors: return "safetensors";
-    case ContainerKind::gguf: return "gguf";
+    case ContainerKind::huggingface:
+      return "huggingface";
+    case ContainerKind::safetensors:
+      return "safetensors";
+    case ContainerKind::gguf:
+      return "gguf";
   }
   return "";
 }
@@ -170,13 +173,14 @@ CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defec
       std::vector<Defect> found;
       const std::uint64_t band = rows_of(kBandElements, view.cols);
       for (std::uint64_t begin = 0; begin < view.rows; begin += band) {
-        pool.parallel_for(std::min(band, view.rows - begin), rows_of(kGrainElements, view.cols), [&](std::size_t first, std::size_t last, std::size_t) {
-          for (std::size_t row = first; row < last; ++row)
-            if (auto defect = view.format->find_defect(view.row(begin + row), view.cols)) {
-              const std::scoped_lock lock(mutex);
-              found.push_back({tensor.name, tensor.file, std::move(*defect), begin + row});
-            }
-        });
+        pool.parallel_for(std::min(band, view.rows - begin), rows_of(kGrainElements, view.cols),
+                          [&](std::size_t first, std::size_t last, std::size_t) {
+                            for (std::size_t row = first; row < last; ++row)
+                              if (auto defect = view.format->find_defect(view.row(begin + row), view.cols)) {
+                                const std::scoped_lock lock(mutex);
+                                found.push_back({tensor.name, tensor.file, std::move(*defect), begin + row});
+                              }
+                          });
         checkpoint.release(tensor);
       }
       std::ranges::sort(found, {}, &Defect::row);

@@ -22,7 +22,7 @@ ModelInfo describe_model(const Checkpoint& checkpoint);
 struct TensorListing {
   std::string name;
   Shape shape;
-  std::string format;        // a format's name, or the element type of tensors that are no weights
+  std::string format;  // a format's name, or the element type of tensors that are no weights
   std::uint64_t elements = 0, bytes = 0;
   std::string file;
   std::uint64_t offset = 0;
@@ -31,13 +31,13 @@ struct TensorListing {
 std::vector<TensorListing> list_tensors(const Checkpoint& checkpoint);
 
 struct TensorStatistics {
-  std::uint64_t count = 0;        // of finite values
-  std::uint64_t not_finite = 0;   // NaN and infinite values, left out of everything else
+  std::uint64_t count = 0;       // of finite values
+  std::uint64_t not_finite = 0;  // NaN and infinite values, left out of everything else
   double mean = 0, deviation = 0;
   double minimum = 0, maximum = 0, absmax = 0;
-  double kurtosis = 0;            // fourth standardised moment: 3 for a normal distribution, larger with heavier tails
-  double beyond_6_sigma = 0;      // share of values further than 6 deviations from the mean
-  double asymmetry = 0;           // (maximum + minimum) / (maximum - minimum) of the range with 0: 0 is symmetric, +-1 one-sided
+  double kurtosis = 0;        // fourth standardised moment: 3 for a normal distribution, larger with heavier tails
+  double beyond_6_sigma = 0;  // share of values further than 6 deviations from the mean
+  double asymmetry = 0;       // (maximum + minimum) / (maximum - minimum) of the range with 0: 0 is symmetric, +-1 one-sided
 };
 
 // Decodes every row, a bounded number at a time; the same bits for any number of threads.

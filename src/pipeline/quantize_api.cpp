@@ -27,7 +27,9 @@ std::vector<FormatDescription> list_format_descriptions() {
   std::vector<FormatDescription> result;
   for (const FormatPtr& format : list_formats()) {
     const FormatInfo& info = format->info();
-    const FormatGroup group = info.kind == FormatKind::raw ? FormatGroup::raw : info.kind == FormatKind::block ? FormatGroup::block : FormatGroup::planar;
+    const FormatGroup group = info.kind == FormatKind::raw     ? FormatGroup::raw
+                              : info.kind == FormatKind::block ? FormatGroup::block
+                                                               : FormatGroup::planar;
     result.push_back({info.name, info.description, group, info.bits_per_weight});
   }
   for (const MixInfo& mix : list_mixes()) {

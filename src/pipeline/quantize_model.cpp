@@ -131,7 +131,9 @@ QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, co
     summary.tensors.push_back(std::move(item));
   }
   summary.tensor_bytes += plan.rope_divisors.size() * sizeof(float);
-  const auto bits = [](std::uint64_t bytes, std::uint64_t count) { return count == 0 ? 0.0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(count); };
+  const auto bits = [](std::uint64_t bytes, std::uint64_t count) {
+    return count == 0 ? 0.0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(count);
+  };
   summary.bits_per_weight = bits(summary.tensor_bytes, summary.parameters);
   summary.linear_bits_per_weight = bits(linear_bytes, linear_elements);
   return summary;
@@ -152,14 +154,12 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
 
   summary.source_hash = hash_tensors(source, pool);
   const std::string manifest = make_manifest(plan, options, summary.source_hash);
-  const std::unique_ptr<CheckpointWriter> writer =
-      plan.target_spelling == Spelling::gguf
-          ? make_gguf_writer(options.output, make_gguf_metadata(source, plan, manifest), planned)
-          : make_directory_writer(options.output, make_side_files(source, plan, manifest), planned);
+  const std::unique_ptr<CheckpointWriter> writer = plan.target_spelling == Spelling::gguf
+                                                       ? make_gguf_writer(options.output, make_gguf_metadata(source, plan, manifest), planned)
+                                                       : make_directory_writer(options.output, make_side_files(source, plan, manifest), planned);
 
   ProgressMeter meter(progress, "quantize", summary.parameters);
-  for (std::size_t i = 0; i < plan.tensors.size(); ++i)
-    write_tensor(i, plan.tensors[i], options, plan.target_spelling, source, *writer, pool, meter);
+  for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan.tensors[i], options, plan.target_spelling, source, *writer, pool, meter);
   if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, *writer);
   writer->finish(options.sync);
   summary.output_bytes = weight_file_bytes(options.output);
@@ -175,8 +175,8 @@ std::string describe_substitutions(const QuantizeSummary& summary) {
   std::string names;
   for (const auto& [name, count] : wanted) names += (names.empty() ? "" : ", ") + name;
   return fmt::format("{} of {} tensors, {:.1f} % of parameters, are not {} because their rows do not fit its blocks", summary.substitutions,
-                     summary.tensors.size(),
-                     100.0 * static_cast<double>(summary.substituted_parameters) / static_cast<double>(summary.parameters), names);
+                     summary.tensors.size(), 100.0 * static_cast<double>(summary.substituted_parameters) / static_cast<double>(summary.parameters),
+                     names);
 }
 
 }  // namespace nibble

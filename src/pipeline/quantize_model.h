@@ -23,22 +23,22 @@ namespace nibble {
 
 struct QuantizeModelOptions {
   Recipe recipe{};
-  std::string method = "rtn";        // where the recipe names none
-  std::optional<FitRule> fit{};      // instead of the method's own
-  std::string embedding{}, head{};   // formats in place of the recipe's; empty: the recipe decides
-  std::filesystem::path output{};    // *.gguf: one file; anything else: a directory
-  bool allow_requantize = false;     // a source that is quantized already may be quantized again
-  bool strict = false;               // a format that cannot hold a tensor is an error, not a substitution
-  bool dry_run = false;              // decide everything, write nothing (output may be empty: a file is assumed where the formats allow it)
-  bool sync = false;                 // fsync before the output appears
+  std::string method = "rtn";       // where the recipe names none
+  std::optional<FitRule> fit{};     // instead of the method's own
+  std::string embedding{}, head{};  // formats in place of the recipe's; empty: the recipe decides
+  std::filesystem::path output{};   // *.gguf: one file; anything else: a directory
+  bool allow_requantize = false;    // a source that is quantized already may be quantized again
+  bool strict = false;              // a format that cannot hold a tensor is an error, not a substitution
+  bool dry_run = false;             // decide everything, write nothing (output may be empty: a file is assumed where the formats allow it)
+  bool sync = false;                // fsync before the output appears
 };
 
 struct TensorSummary {
-  std::string name;           // as the output spells it
+  std::string name;  // as the output spells it
   std::uint64_t rows = 0, cols = 0;
   std::string source_format, format;
-  std::string wanted;         // the recipe's format when it could not hold the tensor
-  bool linear = false;        // a layer's Linear (not embedding, head, norm or bias)
+  std::string wanted;   // the recipe's format when it could not hold the tensor
+  bool linear = false;  // a layer's Linear (not embedding, head, norm or bias)
   std::uint64_t bytes = 0;
 
   std::uint64_t elements() const { return rows * cols; }
@@ -48,15 +48,15 @@ struct QuantizeSummary {
   std::filesystem::path output;
   std::string recipe;
   std::vector<TensorSummary> tensors;
-  std::vector<std::string> ignored;     // tensors of the source that the model does not use
-  std::uint64_t source_bytes = 0;       // of all weight files
-  std::uint64_t tensor_bytes = 0;       // of all tensors in the output
-  std::uint64_t output_bytes = 0;       // of the weight files written; 0 for a dry run
+  std::vector<std::string> ignored;  // tensors of the source that the model does not use
+  std::uint64_t source_bytes = 0;    // of all weight files
+  std::uint64_t tensor_bytes = 0;    // of all tensors in the output
+  std::uint64_t output_bytes = 0;    // of the weight files written; 0 for a dry run
   std::uint64_t parameters = 0;
   std::uint64_t substitutions = 0, substituted_parameters = 0;
-  double bits_per_weight = 0;           // all of the output's weight bytes (a dry run: tensor bytes)
-  double linear_bits_per_weight = 0;    // of the layers' Linears alone
-  std::string source_hash;              // XXH3-64 of the source's tensors; empty for a dry run
+  double bits_per_weight = 0;         // all of the output's weight bytes (a dry run: tensor bytes)
+  double linear_bits_per_weight = 0;  // of the layers' Linears alone
+  std::string source_hash;            // XXH3-64 of the source's tensors; empty for a dry run
 };
 
 // Errors: invalid_argument (options that contradict each other or the container), unsupported, corrupt (weights that are no numbers),

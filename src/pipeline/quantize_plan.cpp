@@ -22,8 +22,10 @@ Spelling decide_container(const QuantizeModelOptions& options, const Recipe& rec
   if (options.output.empty()) return recipe_needs_directory(recipe) ? Spelling::huggingface : Spelling::gguf;
   const std::string extension = options.output.extension().string();
   if (extension == ".safetensors")
-    throw Error(ErrorKind::invalid_argument, "a model is written to a directory or to a .gguf file, not to a single safetensors file; leave the "
-                                             "extension away: " + options.output.string());
+    throw Error(ErrorKind::invalid_argument,
+                "a model is written to a directory or to a .gguf file, not to a single safetensors file; leave the "
+                "extension away: " +
+                    options.output.string());
   return extension == ".gguf" ? Spelling::gguf : Spelling::huggingface;
 }
 
@@ -38,8 +40,8 @@ void apply_overrides(Recipe& recipe, const QuantizeModelOptions& options, const 
 
 void require_shape(const StoredTensor& stored, const ModelTensor& tensor) {
   if (stored.shape == tensor.shape) return;
-  throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}", stored.file,
-                                              stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
+  throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
+                                              stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
 }
 
 TensorFacts facts_of(const ModelTensor& tensor, const ModelConfig& config) {
@@ -57,7 +59,8 @@ TensorFacts facts_of(const ModelTensor& tensor, const ModelConfig& config) {
 
 void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, const QuantizeModelOptions& options) {
   const FormatPtr& from = stored.view.format;
-  if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw || from->name() == target->name()) return;
+  if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw || from->name() == target->name())
+    return;
   throw Error(ErrorKind::invalid_argument,
               fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from the original model, or insist "
                           "with --allow-requantize: {} to {}",
@@ -95,8 +98,8 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.wanted = assignment.wanted;
   result.method = assignment.method.empty() ? options.method : assignment.method;
   if (!result.wanted.empty() && options.strict)
-    throw Error(ErrorKind::unsupported, fmt::format("{} cannot hold tensor '{}', whose rows are not multiples of {} (--strict): {} columns", result.wanted,
-                                                    result.target.name, find_format(result.wanted)->info().row_multiple, result.cols));
+    throw Error(ErrorKind::unsupported, fmt::format("{} cannot hold tensor '{}', whose rows are not multiples of {} (--strict): {} columns",
+                                                    result.wanted, result.target.name, find_format(result.wanted)->info().row_multiple, result.cols));
   refuse_requantizing(stored, result.target.format, options);
   if (plan.target_spelling == Spelling::gguf && result.target.format->info().kind == FormatKind::planar) refuse_planar_in_gguf(result, plan.recipe);
   return result;

@@ -18,17 +18,17 @@ struct TensorPlan {
   PlannedTensor target{};
   TensorRole role = TensorRole::linear;
   std::uint64_t rows = 0, cols = 0;
-  std::string wanted{};                          // the recipe's format when the shape did not allow it
+  std::string wanted{};  // the recipe's format when the shape did not allow it
   std::string method{};
-  std::uint64_t permuted_head_dim = 0;           // 0: rows stay in order
+  std::uint64_t permuted_head_dim = 0;  // 0: rows stay in order
 };
 
 struct QuantizePlan {
   ModelConfig config;
   Spelling source_spelling = Spelling::huggingface, target_spelling = Spelling::gguf;
-  Recipe recipe;                                 // with overrides applied
+  Recipe recipe;  // with overrides applied
   std::vector<TensorPlan> tensors;
-  std::vector<float> rope_divisors;              // a tensor of its own in GGUF files of some models; else empty
+  std::vector<float> rope_divisors;  // a tensor of its own in GGUF files of some models; else empty
   std::vector<std::string> ignored;
 };
 

@@ -19,11 +19,11 @@ namespace nibble {
 
 struct SynthShape {
   std::string name{};
-  std::string architecture = "llama";          // or "qwen2", whose q, k and v have biases
+  std::string architecture = "llama";  // or "qwen2", whose q, k and v have biases
   std::uint64_t hidden = 0, intermediate = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, vocab = 0, context = 0;
   double rope_theta = 10000, norm_epsilon = 1e-5;
   bool tied = false;
-  double llama3_factor = 0;                    // of llama3 rope scaling over 8192; 0: no scaling
+  double llama3_factor = 0;  // of llama3 rope scaling over 8192; 0: no scaling
 };
 
 std::vector<SynthShape> list_synth_shapes();
@@ -32,7 +32,7 @@ SynthShape find_synth_shape(std::string_view name);
 
 struct SynthOptions {
   std::filesystem::path output{};
-  std::string dtype = "bf16";                  // or "f16"
+  std::string dtype = "bf16";  // or "f16"
   std::uint64_t seed = 1;
 };
 

@@ -68,19 +68,32 @@ Condition Condition::parse(std::string_view text) {
 
 bool Condition::term_holds(const Term& term, const TensorFacts& facts) {
   switch (term.kind) {
-    case Kind::layer_below: return facts.layer < term.value;
-    case Kind::layer_below_share: return facts.layer < facts.num_layers / term.value;
-    case Kind::layer_middle: return facts.layer >= facts.num_layers / 8 && facts.layer < 7 * facts.num_layers / 8;
-    case Kind::more_bits: return wants_more_bits(facts.layer, facts.num_layers);
-    case Kind::gqa: return facts.gqa >= term.value;
-    case Kind::experts_from: return facts.num_experts >= term.value;
-    case Kind::experts_exactly: return facts.num_experts == term.value;
-    case Kind::layers_exactly: return facts.num_layers == term.value;
-    case Kind::cols_rest: return facts.cols % term.value != 0;
-    case Kind::importance: return facts.has_importance;
-    case Kind::no_importance: return !facts.has_importance;
-    case Kind::tied: return facts.tied;
-    case Kind::stacked: return facts.stacked;
+    case Kind::layer_below:
+      return facts.layer < term.value;
+    case Kind::layer_below_share:
+      return facts.layer < facts.num_layers / term.value;
+    case Kind::layer_middle:
+      return facts.layer >= facts.num_layers / 8 && facts.layer < 7 * facts.num_layers / 8;
+    case Kind::more_bits:
+      return wants_more_bits(facts.layer, facts.num_layers);
+    case Kind::gqa:
+      return facts.gqa >= term.value;
+    case Kind::experts_from:
+      return facts.num_experts >= term.value;
+    case Kind::experts_exactly:
+      return facts.num_experts == term.value;
+    case Kind::layers_exactly:
+      return facts.num_layers == term.value;
+    case Kind::cols_rest:
+      return facts.cols % term.value != 0;
+    case Kind::importance:
+      return facts.has_importance;
+    case Kind::no_importance:
+      return !facts.has_importance;
+    case Kind::tied:
+      return facts.tied;
+    case Kind::stacked:
+      return facts.stacked;
   }
   return false;
 }

@@ -19,16 +19,16 @@ namespace nibble {
 
 // What a recipe may ask about a tensor.
 struct TensorFacts {
-  std::string name{};             // in GGUF spelling, "blk.3.attn_v.weight"
-  std::string own_name{};         // as the checkpoint spells it
+  std::string name{};      // in GGUF spelling, "blk.3.attn_v.weight"
+  std::string own_name{};  // as the checkpoint spells it
   std::uint64_t rows = 0, cols = 0;
-  std::uint64_t layer = 0;        // meaningless outside layers
+  std::uint64_t layer = 0;  // meaningless outside layers
   std::uint64_t num_layers = 0;
-  std::uint64_t gqa = 1;          // query heads per key/value head
+  std::uint64_t gqa = 1;  // query heads per key/value head
   std::uint64_t num_experts = 0;
-  bool tied = false;              // an embedding that is the head, too
-  bool stacked = false;           // [experts, rows, cols]
-  bool has_importance = false;    // statistics of the inputs are at hand
+  bool tied = false;            // an embedding that is the head, too
+  bool stacked = false;         // [experts, rows, cols]
+  bool has_importance = false;  // statistics of the inputs are at hand
 };
 
 // The layers that llama.cpp's mixes spend more bits on: the first and last eighth and every third between.
@@ -46,9 +46,25 @@ class Condition {
   std::string text() const;  // what parse accepts, canonical
 
  private:
-  enum class Kind { layer_below, layer_below_share, layer_middle, more_bits, gqa, experts_from, experts_exactly, layers_exactly, cols_rest,
-                    importance, no_importance, tied, stacked };
-  struct Term { Kind kind; std::uint64_t value = 0; };
+  enum class Kind {
+    layer_below,
+    layer_below_share,
+    layer_middle,
+    more_bits,
+    gqa,
+    experts_from,
+    experts_exactly,
+    layers_exactly,
+    cols_rest,
+    importance,
+    no_importance,
+    tied,
+    stacked
+  };
+  struct Term {
+    Kind kind;
+    std::uint64_t value = 0;
+  };
   struct Spelling;
   static const Spelling* spellings(std::size_t& count);
   static bool term_holds(const Term& term, const TensorFacts& facts);

@@ -6,14 +6,15 @@
 namespace nibble {
 namespace {
 
-struct Fallback { std::string_view from, to; };
+struct Fallback {
+  std::string_view from, to;
+};
 
 // The rules by which llama.cpp replaces formats of 256-blocks (llama-quant.cpp, tensor_type_fallback).
 constexpr Fallback kFallbacks[] = {
-    {"iq1_s", "iq4_nl"},   {"iq1_m", "iq4_nl"}, {"iq2_xxs", "iq4_nl"}, {"iq2_xs", "iq4_nl"}, {"iq2_s", "iq4_nl"},
-    {"iq3_xxs", "iq4_nl"}, {"iq3_s", "iq4_nl"}, {"iq4_xs", "iq4_nl"},  {"q2_k", "q4_0"},     {"q3_k", "q4_0"},
-    {"tq1_0", "q4_0"},     {"tq2_0", "q4_0"},   {"q1_0", "q4_0"},      {"q2_0", "q4_0"},     {"nvfp4", "q4_0"},
-    {"q4_k", "q5_0"},      {"q5_k", "q5_1"},    {"q6_k", "q8_0"},
+    {"iq1_s", "iq4_nl"}, {"iq1_m", "iq4_nl"},  {"iq2_xxs", "iq4_nl"}, {"iq2_xs", "iq4_nl"}, {"iq2_s", "iq4_nl"}, {"iq3_xxs", "iq4_nl"},
+    {"iq3_s", "iq4_nl"}, {"iq4_xs", "iq4_nl"}, {"q2_k", "q4_0"},      {"q3_k", "q4_0"},     {"tq1_0", "q4_0"},   {"tq2_0", "q4_0"},
+    {"q1_0", "q4_0"},    {"q2_0", "q4_0"},     {"nvfp4", "q4_0"},     {"q4_k", "q5_0"},     {"q5_k", "q5_1"},    {"q6_k", "q8_0"},
 };
 
 }  // namespace

@@ -4,6 +4,9 @@
 namespace nibble {
 namespace {
 
+// One rule a line where the order matters.
+// clang-format off
+
 // Names of the patterns. An untied head is output.weight; a tied one is the embedding. A fused q/k/v matrix is treated as v.
 constexpr std::string_view kHead = "output.weight";
 constexpr std::string_view kEmbedding = "token_embd.weight";
@@ -151,6 +154,8 @@ constexpr Mix kMixes[] = {
     {"tq2_0", 37, "tq2_0", "ternary, 2.1 bits, for models trained that way", kTernary},
     {"mxfp4_moe", 38, "q8_0", "expert matrices in mxfp4, the rest in q8_0", kMxfp4Moe},
 };
+
+// clang-format on
 
 }  // namespace
 

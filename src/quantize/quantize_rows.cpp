@@ -51,8 +51,8 @@ class FirstDefect {
     const std::string what = (source.file.empty() ? "" : source.file + ": ") + "tensor '" + source.name + "' holds ";
     if (std::isfinite(value_))
       throw Error(ErrorKind::unsupported, what + "a value that f16 cannot; use bf16 or f32: " + where + ", value " + std::to_string(value_));
-    throw Error(ErrorKind::corrupt, what + (std::isnan(value_) ? "NaN" : "an infinite value") +
-                                        ", which no format can store; repair or retrain the model: " + where);
+    throw Error(ErrorKind::corrupt,
+                what + (std::isnan(value_) ? "NaN" : "an infinite value") + ", which no format can store; repair or retrain the model: " + where);
   }
 
  private:
@@ -142,4 +142,3 @@ QuantizedTensor quantize_rows(const RowSource& source, std::uint64_t begin, std:
 }
 
 }  // namespace nibble
-

@@ -19,16 +19,16 @@ namespace nibble {
 
 struct RowSource {
   const QuantizedView* view = nullptr;
-  std::string name{}, file{};                        // for messages
+  std::string name{}, file{};  // for messages
   // Output row r is the source's row order(r); null: the same.
   std::uint64_t (*order)(std::uint64_t row, std::uint64_t argument) = nullptr;
   std::uint64_t order_argument = 0;
 };
 
 struct QuantizeRowsOptions {
-  const Method* method = nullptr;                    // required for block and planar targets
-  std::span<const float> importance{};               // [cols] or empty
-  std::shared_ptr<const TensorGrid> tensor_grid{};   // from prepare_tensor
+  const Method* method = nullptr;                   // required for block and planar targets
+  std::span<const float> importance{};              // [cols] or empty
+  std::shared_ptr<const TensorGrid> tensor_grid{};  // from prepare_tensor
 };
 
 // What the format must know of the whole tensor before rows are encoded; null for most formats. Decodes the whole tensor when the format

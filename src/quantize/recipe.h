@@ -30,8 +30,8 @@ inline constexpr std::string_view kSourceFormat = "source";
 struct RecipeRule {
   std::string pattern = "*";  // on the GGUF spelling or the checkpoint's own, see matches_pattern
   Condition when;
-  std::string format;         // a format's spelling, "16bit" or "source"
-  std::string method;         // empty: the caller's
+  std::string format;  // a format's spelling, "16bit" or "source"
+  std::string method;  // empty: the caller's
 };
 
 struct Recipe {
@@ -63,10 +63,10 @@ std::string recipe_to_json(const Recipe& recipe);
 Recipe recipe_from_json(std::string_view json, const std::string& source);
 
 struct Assignment {
-  FormatPtr format;          // null: keep what the source has
-  std::string method;        // empty: the caller's
-  std::string wanted;        // the rule's format when the shape did not allow it, else empty
-  std::size_t rule = 0;      // index of the rule that decided
+  FormatPtr format;      // null: keep what the source has
+  std::string method;    // empty: the caller's
+  std::string wanted;    // the rule's format when the shape did not allow it, else empty
+  std::size_t rule = 0;  // index of the rule that decided
 };
 
 // source_format: what the tensor has now (decides "16bit" and "source"); null for none. Error(unsupported) when no rule matches, or a

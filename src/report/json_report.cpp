@@ -38,8 +38,8 @@ Json to_json(const ModelInfo& info) {
 }
 
 Json to_json(const TensorListing& listing) {
-  return {{"name", listing.name},         {"shape", listing.shape}, {"format", listing.format}, {"elements", listing.elements},
-          {"bytes", listing.bytes},       {"file", listing.file},   {"offset", listing.offset}};
+  return {{"name", listing.name},   {"shape", listing.shape}, {"format", listing.format}, {"elements", listing.elements},
+          {"bytes", listing.bytes}, {"file", listing.file},   {"offset", listing.offset}};
 }
 
 Json to_json(const TensorStatistics& statistics) {
@@ -69,7 +69,7 @@ Json to_json(const QuantizeSummary& summary) {
                {"ignored", summary.ignored},
                {"tensors", Json::array()}};
   for (const TensorSummary& tensor : summary.tensors) {
-    Json item = {{"name", tensor.name},           {"rows", tensor.rows},     {"cols", tensor.cols},
+    Json item = {{"name", tensor.name},          {"rows", tensor.rows},     {"cols", tensor.cols},
                  {"from", tensor.source_format}, {"format", tensor.format}, {"bytes", tensor.bytes}};
     if (!tensor.wanted.empty()) item["wanted"] = tensor.wanted;
     json["tensors"].push_back(std::move(item));

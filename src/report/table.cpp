@@ -42,15 +42,24 @@ std::string to_ascii(std::string_view text) {
   std::string result;
   for (std::size_t offset = 0; offset < text.size();) {
     const char32_t c = next_code_point(text, offset);
-    if (c < 128) result += static_cast<char>(c);
-    else if (c == U'±') result += "+/-";
-    else if (c == U'–' || c == U'—' || c == U'─' || c == U'−') result += '-';
-    else if (c == U'≥') result += ">=";
-    else if (c == U'≤') result += "<=";
-    else if (c == U'×') result += 'x';
-    else if (c == U'σ') result += "sigma";
-    else if (c == U'…') result += "...";
-    else result += '?';
+    if (c < 128)
+      result += static_cast<char>(c);
+    else if (c == U'±')
+      result += "+/-";
+    else if (c == U'–' || c == U'—' || c == U'─' || c == U'−')
+      result += '-';
+    else if (c == U'≥')
+      result += ">=";
+    else if (c == U'≤')
+      result += "<=";
+    else if (c == U'×')
+      result += 'x';
+    else if (c == U'σ')
+      result += "sigma";
+    else if (c == U'…')
+      result += "...";
+    else
+      result += '?';
   }
   return result;
 }

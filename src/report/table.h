@@ -22,7 +22,7 @@ struct Column {
 };
 
 struct TableStyle {
-  bool unicode = true;   // lines and signs beyond ASCII; false replaces them
+  bool unicode = true;  // lines and signs beyond ASCII; false replaces them
 };
 
 class Table {

@@ -32,8 +32,7 @@ TEST_F(Errors, OfUsage) {
   expect_part("inspect", 2, "model is required; 'nibble inspect --help' tells more");
   expect_part("eval m --text t --windows many", 2, "many");
   expect_part("bench m -t 0", 2, "'nibble bench --help' tells more");
-  expect("quantize " + kTied + " -o x.gguf", 2,
-         "name either a format (-f q4_k_m) or a recipe (--recipe FILE); 'nibble formats' lists the formats");
+  expect("quantize " + kTied + " -o x.gguf", 2, "name either a format (-f q4_k_m) or a recipe (--recipe FILE); 'nibble formats' lists the formats");
   expect("quantize " + kTied + " -f q8_0", 2, "no output is named; add -o OUT.gguf or -o DIRECTORY");
   expect_part("quantize " + kTied + " -f q4_z -o x.gguf", 2, "q4_z");
   expect_part("quantize " + kTied + " -f q4_k_n -o x.gguf", 2, "q4_k_m");
@@ -43,8 +42,7 @@ TEST_F(Errors, OfUsage) {
   expect("synth --shape llama-9 -o x", 2, "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, qwen2.5-0.5b, qwen2.5-7b");
   expect("synth -o x", 2, "name a shape (--shape llama-3.2-1b) or give at least --hidden, --ffn, --layers and --heads");
   expect("run " + kTied, 2, "give a prompt: -p TEXT, or --prompt-file FILE ('-' for standard input)");
-  expect("compare " + kTied, 2,
-         "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + kTied);
+  expect("compare " + kTied, 2, "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + kTied);
   EXPECT_EQ(scratch_.num_entries(), 0u);
 }
 

@@ -47,8 +47,12 @@ TEST_F(Verbs, Formats) {
   for (const auto& format : list) {
     EXPECT_TRUE(names.insert(format["name"]).second) << format;
     EXPECT_FALSE(format["description"].get<std::string>().empty()) << format;
-    if (format["kind"] != "mix") { EXPECT_GT(format["bits_per_weight"].get<double>(), 0); }
-    if (format["name"] == "q4_k") { EXPECT_EQ(format["bits_per_weight"], 4.5); }
+    if (format["kind"] != "mix") {
+      EXPECT_GT(format["bits_per_weight"].get<double>(), 0);
+    }
+    if (format["name"] == "q4_k") {
+      EXPECT_EQ(format["bits_per_weight"], 4.5);
+    }
   }
   for (const char* name : {"f16", "q8_0", "q4_k", "q4_k_m"}) EXPECT_TRUE(names.contains(name)) << name;
   EXPECT_EQ(run("formats", "LC_ALL=C").out.find('\xe2'), std::string::npos);  // plain ASCII where the terminal is
@@ -108,23 +112,23 @@ TEST_F(Verbs, EvalKeys) {
   make_model();
   make_text();
   run("quantize m -f q4_0 -o q.gguf");
-  const auto alone = json("eval m --text text.txt --context 64");
+  const auto alone = json("eval m --text text.txt --context 64 -t 1");
   for (const char* key : {"perplexity", "perplexity_stderr", "protocol"}) EXPECT_TRUE(alone.contains(key)) << key;
   EXPECT_EQ(alone["protocol"], "llama.cpp");
   EXPECT_FALSE(alone.contains("kl_mean"));
-  const auto against = json("eval q.gguf --against m --text text.txt --context 64 --protocol paper");
+  const auto against = json("eval q.gguf --against m --text text.txt --context 64 --protocol paper -t 1");
   for (const char* key : {"perplexity", "perplexity_stderr", "protocol", "kl_mean", "kl_p999", "top1_agreement", "perplexity_ratio"})
     EXPECT_TRUE(against.contains(key)) << key;
   EXPECT_EQ(against["protocol"], "paper");
   EXPECT_GT(against["kl_mean"].get<double>(), 0);
-  const auto self = json("eval m --against m --text text.txt --context 64");
+  const auto self = json("eval m --against m --text text.txt --context 64 -t 1");
   EXPECT_EQ(self["kl_mean"], 0);
   EXPECT_EQ(self["top1_agreement"], 1);
   EXPECT_EQ(self["perplexity_ratio"], 1);
-  EXPECT_NE(run("eval m --text text.txt --context 64").out.find("protocol     llama.cpp"), std::string::npos);
+  EXPECT_NE(run("eval m --text text.txt --context 64 -t 1").out.find("protocol     llama.cpp"), std::string::npos);
 
   scratch_.write("short.txt", "Too short.");
-  const CommandResult too_short = nibble_command(scratch_, "eval m --text short.txt --context 64");
+  const CommandResult too_short = nibble_command(scratch_, "eval m --text short.txt --context 64 -t 1");
   EXPECT_EQ(too_short.code, 2);
   EXPECT_TRUE(too_short.error.starts_with("nibble: error: ")) << too_short.error;
 }
@@ -147,18 +151,18 @@ TEST_F(Verbs, ModelsWithoutATokenizer) {
   run("quantize " + kGrouped + " -f f16 -o m.gguf");
   EXPECT_EQ(json("inspect m.gguf")["layers"], 2);
   run("quantize m.gguf -f q8_0 -o q.gguf");
-  const auto bench = json("bench q.gguf -p 8 -n 2 -r 1 --limits");
+  const auto bench = json("bench q.gguf -p 8 -n 2 -r 1 -t 1 --limits");
   for (const char* key : {"read_bytes_per_second", "int8_operations_per_second"}) EXPECT_GT(bench["limits"][key].get<double>(), 0) << key;
   EXPECT_GT(bench["results"][0]["share_of_limit"].get<double>(), 0);
 }
 
 TEST_F(Verbs, Run) {
   make_model();
-  const auto made = json("run m -p Tom -n 4 --ignore-end");
+  const auto made = json("run m -p Tom -n 4 --ignore-end -t 1");
   EXPECT_EQ(made["prompt"], "Tom");
   EXPECT_EQ(made["generated_tokens"], 4);
   EXPECT_EQ(made["stop"], "length");
-  const CommandResult text = run("run m -p Tom -n 4 --ignore-end");
+  const CommandResult text = run("run m -p Tom -n 4 --ignore-end -t 1");
   EXPECT_TRUE(text.out.starts_with("Tom")) << text.out;
   EXPECT_EQ(text.out, "Tom" + made["text"].get<std::string>() + "\n");
 }
@@ -166,7 +170,7 @@ TEST_F(Verbs, Run) {
 TEST_F(Verbs, Compare) {
   make_model();
   make_text();
-  const std::string arguments = "compare m -f q8_0,int4:g32 --text text.txt --context 64 -p 8 -n 2 -r 1";
+  const std::string arguments = "compare m -f q8_0,int4:g32 --text text.txt --context 64 -p 8 -n 2 -r 1 -t 1";
   const auto comparison = json(arguments);
   ASSERT_EQ(comparison["formats"].size(), 2u);
   for (const char* key : {"format", "bits_per_weight", "bytes", "share", "perplexity", "perplexity_ratio", "kl_mean", "top1_agreement",

@@ -24,13 +24,22 @@ inline const std::filesystem::path kTiedModel = NIBBLE_SOURCE_DIR "/tests/data/t
 
 // A model of random weights with rows of 256 and 512 and a tokenizer, tied.
 inline std::filesystem::path small_synth(const ScratchDirectory& scratch, ThreadPool& pool) {
-  SynthShape shape{.name = "small", .hidden = 256, .intermediate = 512, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 64, .vocab = 300,
-                   .context = 128, .tied = true};
+  SynthShape shape{.name = "small",
+                   .hidden = 256,
+                   .intermediate = 512,
+                   .layers = 2,
+                   .heads = 4,
+                   .kv_heads = 2,
+                   .head_dim = 64,
+                   .vocab = 300,
+                   .context = 128,
+                   .tied = true};
   synthesize_model(shape, {.output = scratch / "small"}, pool, {});
   return scratch / "small";
 }
 
-inline QuantizeSummary quantize_to(const std::filesystem::path& model, const std::string& format, const std::filesystem::path& output, ThreadPool& pool) {
+inline QuantizeSummary quantize_to(const std::filesystem::path& model, const std::string& format, const std::filesystem::path& output,
+                                   ThreadPool& pool) {
   QuantizeModelOptions options;
   options.recipe = find_recipe(format);
   options.output = output;

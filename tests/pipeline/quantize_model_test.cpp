@@ -64,14 +64,14 @@ TEST_F(QuantizeModel, SurvivesTheWayToGgufAndBack) {
 TEST_F(QuantizeModel, PermutesTheRowsOfQAndKInGguf) {
   quantize_to(kGroupedModel, "f32", scratch_ / "m.gguf", pool_);
   const Checkpoint hf = Checkpoint::open(kGroupedModel), gguf = Checkpoint::open(scratch_ / "m.gguf");
-  const std::vector<float> from = hf.tensor("model.layers.1.self_attn.k_proj.weight").view.decode(), to = gguf.tensor("blk.1.attn_k.weight").view.decode();
+  const std::vector<float> from = hf.tensor("model.layers.1.self_attn.k_proj.weight").view.decode(),
+                           to = gguf.tensor("blk.1.attn_k.weight").view.decode();
   // Heads of 16: row s * 8 + i of a head goes to row 2i + s.
   constexpr std::size_t kHeads = 2, kHalf = 8, kCols = 64;
   for (std::size_t head = 0; head < kHeads; ++head)
     for (std::size_t s = 0; s < 2; ++s)
       for (std::size_t i = 0; i < kHalf; ++i)
-        for (std::size_t c = 0; c < kCols; ++c)
-          ASSERT_EQ(to[(head * 16 + 2 * i + s) * kCols + c], from[(head * 16 + s * kHalf + i) * kCols + c]);
+        for (std::size_t c = 0; c < kCols; ++c) ASSERT_EQ(to[(head * 16 + 2 * i + s) * kCols + c], from[(head * 16 + s * kHalf + i) * kCols + c]);
   EXPECT_EQ(hf.tensor("model.layers.1.self_attn.v_proj.weight").view.decode(), gguf.tensor("blk.1.attn_v.weight").view.decode());
   // Llama 3's rope scaling has no key in GGUF; it lies in a tensor.
   EXPECT_EQ(gguf.tensor("rope_freqs.weight").shape, Shape{8});

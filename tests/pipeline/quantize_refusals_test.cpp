@@ -20,24 +20,24 @@ class QuantizeRefuses : public ::testing::Test {
 };
 
 TEST_F(QuantizeRefuses, WeightsThatAreNoNumbers) {
-  const auto model = edited_copy(kGroupedModel, "model.layers.1.mlp.up_proj.weight", scratch_ / "nan", [](std::span<float> values) {
-    values[64 * 5 + 9] = std::nanf("");
-  });
+  const auto model = edited_copy(kGroupedModel, "model.layers.1.mlp.up_proj.weight", scratch_ / "nan",
+                                 [](std::span<float> values) { values[64 * 5 + 9] = std::nanf(""); });
   for (const char* output : {"out.gguf", "out"}) {
-    const std::string expected = "model.safetensors: tensor 'model.layers.1.mlp.up_proj.weight' holds NaN, which no format can store; repair or retrain "
-                                 "the model: row 5, column 9";
+    const std::string expected =
+        "model.safetensors: tensor 'model.layers.1.mlp.up_proj.weight' holds NaN, which no format can store; repair or retrain "
+        "the model: row 5, column 9";
     EXPECT_EQ(error(model, {.recipe = find_recipe("q8_0"), .output = scratch_ / output}), expected);
     EXPECT_EQ(scratch_.num_entries(), 1u);  // the model alone
   }
 }
 
 TEST_F(QuantizeRefuses, ARowOfQIsNamedAsTheSourceHasIt) {
-  const auto model = edited_copy(kGroupedModel, "model.layers.0.self_attn.q_proj.weight", scratch_ / "nan", [](std::span<float> values) {
-    values[64 * 9 + 2] = INFINITY;
-  });
-  EXPECT_EQ(error(model, {.recipe = find_recipe("q8_0"), .output = scratch_ / "out.gguf"}),
-            "model.safetensors: tensor 'model.layers.0.self_attn.q_proj.weight' holds an infinite value, which no format can store; repair or retrain the "
-            "model: row 9, column 2");
+  const auto model = edited_copy(kGroupedModel, "model.layers.0.self_attn.q_proj.weight", scratch_ / "nan",
+                                 [](std::span<float> values) { values[64 * 9 + 2] = INFINITY; });
+  EXPECT_EQ(
+      error(model, {.recipe = find_recipe("q8_0"), .output = scratch_ / "out.gguf"}),
+      "model.safetensors: tensor 'model.layers.0.self_attn.q_proj.weight' holds an infinite value, which no format can store; repair or retrain the "
+      "model: row 9, column 2");
 }
 
 TEST_F(QuantizeRefuses, PlanarFormatsInGguf) {
@@ -49,9 +49,10 @@ TEST_F(QuantizeRefuses, PlanarFormatsInGguf) {
 TEST_F(QuantizeRefuses, RoundingTwice) {
   quantize_to(kGroupedModel, "q8_0", scratch_ / "q.gguf", pool_);
   QuantizeModelOptions options{.recipe = find_recipe("q4_0"), .output = scratch_ / "again.gguf"};
-  EXPECT_EQ(error(scratch_ / "q.gguf", options),
-            "q.gguf: tensor 'token_embd.weight' is quantized already, and rounding it again adds to its loss; start from the original model, or insist "
-            "with --allow-requantize: q8_0 to q4_0");
+  EXPECT_EQ(
+      error(scratch_ / "q.gguf", options),
+      "q.gguf: tensor 'token_embd.weight' is quantized already, and rounding it again adds to its loss; start from the original model, or insist "
+      "with --allow-requantize: q8_0 to q4_0");
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "again.gguf"));
   options.allow_requantize = true;
   EXPECT_EQ(error(scratch_ / "q.gguf", options), "no error");
@@ -79,7 +80,8 @@ TEST_F(QuantizeRefuses, TwoFormatsForATiedMatrix) {
 
 TEST_F(QuantizeRefuses, OutputsThatCannotBe) {
   EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("f16")}), "no output is named; add -o OUT.gguf or -o DIRECTORY");
-  EXPECT_NE(error(kTiedModel, {.recipe = find_recipe("f16"), .output = scratch_ / "x.safetensors"}).find("leave the extension away"), std::string::npos);
+  EXPECT_NE(error(kTiedModel, {.recipe = find_recipe("f16"), .output = scratch_ / "x.safetensors"}).find("leave the extension away"),
+            std::string::npos);
   EXPECT_NE(error(kTiedModel, {.recipe = find_recipe("f16"), .output = scratch_ / "missing" / "x.gguf"}), "no error");
   EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("f16"), .method = "magic", .output = scratch_ / "x.gguf"}),
             "unknown method 'magic'; known are rtn, mse");
@@ -91,9 +93,10 @@ TEST_F(QuantizeRefuses, TensorsOfTheWrongShape) {
   std::string config = read_text(kTiedModel / "config.json");
   config.replace(config.find("\"intermediate_size\": 128"), 24, "\"intermediate_size\": 130");
   scratch_.write("m/config.json", config);
-  EXPECT_EQ(error(scratch_ / "m", {.recipe = find_recipe("f16"), .output = scratch_ / "x.gguf"}),
-            "model.safetensors: tensor 'model.layers.0.mlp.gate_proj.weight' does not have the shape that the model's configuration asks for: [128, 72], "
-            "not [130, 72]");
+  EXPECT_EQ(
+      error(scratch_ / "m", {.recipe = find_recipe("f16"), .output = scratch_ / "x.gguf"}),
+      "model.safetensors: tensor 'model.layers.0.mlp.gate_proj.weight' does not have the shape that the model's configuration asks for: [128, 72], "
+      "not [130, 72]");
 }
 
 TEST_F(QuantizeRefuses, ToGoOnWhenCancelled) {

@@ -13,11 +13,13 @@
 namespace nibble {
 namespace {
 
-struct BlockSize { std::uint64_t columns, bytes; };
-const std::map<std::string_view, BlockSize> kBlocks = {
-    {"q4_0", {32, 18}},   {"q4_1", {32, 20}},   {"q5_0", {32, 22}},   {"q5_1", {32, 24}},   {"q8_0", {32, 34}},
-    {"q2_k", {256, 84}},  {"q3_k", {256, 110}}, {"q4_k", {256, 144}}, {"q5_k", {256, 176}}, {"q6_k", {256, 210}},
-    {"iq4_nl", {32, 18}}, {"iq4_xs", {256, 136}}, {"iq3_s", {256, 110}}, {"iq3_xxs", {256, 98}}, {"iq2_s", {256, 82}}};
+struct BlockSize {
+  std::uint64_t columns, bytes;
+};
+const std::map<std::string_view, BlockSize> kBlocks = {{"q4_0", {32, 18}},    {"q4_1", {32, 20}},     {"q5_0", {32, 22}},   {"q5_1", {32, 24}},
+                                                       {"q8_0", {32, 34}},    {"q2_k", {256, 84}},    {"q3_k", {256, 110}}, {"q4_k", {256, 144}},
+                                                       {"q5_k", {256, 176}},  {"q6_k", {256, 210}},   {"iq4_nl", {32, 18}}, {"iq4_xs", {256, 136}},
+                                                       {"iq3_s", {256, 110}}, {"iq3_xxs", {256, 98}}, {"iq2_s", {256, 82}}};
 
 std::string_view pick(const Mix& mix, const TensorFacts& facts) {
   for (const MixRule& rule : mix.rules)

@@ -8,8 +8,8 @@
 #include <limits>
 
 #include "base/random.h"
-#include "quantize/model_free_matrix.h"
 #include "nibble/error.h"
+#include "quantize/model_free_matrix.h"
 
 namespace nibble {
 namespace {
@@ -57,8 +57,8 @@ TEST(QuantizeRows, FollowsTheRowOrder) {
   const Method method = find_method("rtn");
   for (const char* name : {"f32", "q8_0"}) {  // copied, encoded
     const QuantizedTensor plain = quantize_rows({.view = &view, .name = "t"}, 0, kRows, find_format(name), {.method = &method}, pool);
-    const QuantizedTensor turned =
-        quantize_rows({.view = &view, .name = "t", .order = reversed, .order_argument = kRows}, 0, kRows, find_format(name), {.method = &method}, pool);
+    const QuantizedTensor turned = quantize_rows({.view = &view, .name = "t", .order = reversed, .order_argument = kRows}, 0, kRows,
+                                                 find_format(name), {.method = &method}, pool);
     const std::size_t row_bytes = plain.planes[0].size() / kRows;
     for (std::uint64_t r = 0; r < kRows; ++r)
       ASSERT_EQ(std::memcmp(turned.planes[0].data() + r * row_bytes, plain.planes[0].data() + (kRows - 1 - r) * row_bytes, row_bytes), 0);

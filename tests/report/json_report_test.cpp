@@ -34,7 +34,8 @@ TEST(JsonReport, DivergenceKeys) {
   d.original.perplexity = 16;
   d.kl_mean = 0.25;
   const Json json = to_json(d);
-  for (const char* key : {"kl_mean", "kl_p999", "top1_agreement", "perplexity_ratio", "perplexity_stderr", "protocol"}) EXPECT_TRUE(json.contains(key)) << key;
+  for (const char* key : {"kl_mean", "kl_p999", "top1_agreement", "perplexity_ratio", "perplexity_stderr", "protocol"})
+    EXPECT_TRUE(json.contains(key)) << key;
   EXPECT_EQ(json["perplexity"], 17);
   EXPECT_EQ(json["kl_mean"], 0.25);
   EXPECT_EQ(json["original"]["perplexity"], 16);

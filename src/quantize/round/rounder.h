@@ -17,7 +17,7 @@ struct RoundInput {
   std::span<const float> values;      // [cols], finite
   std::span<const float> importance;  // [cols] or empty
   const TensorGrid* tensor_grid = nullptr;
-  std::uint64_t row = 0;              // within the tensor
+  std::uint64_t row = 0;  // within the tensor
   FitOptions fit{};
 };
 
