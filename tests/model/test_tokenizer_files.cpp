@@ -88,6 +88,7 @@ TEST(TokenizerFiles, LlamaFromGgufToJsonAndBack) {
 TEST(TokenizerFiles, SentencePieceModelToGguf) {
   const Tokenizer tokenizer = Tokenizer::from_sentencepiece(read_tokenizer_file("bpe_bytes.model"), "bpe_bytes.model");
   const Tokenizer written = through_gguf(tokenizer, tokenizer.vocab_size());
+  EXPECT_EQ(tokenizer.fingerprint(), written.fingerprint());
   for (const char* text : {"Hello world", " two  spaces", "Größe 12", "日本語"}) EXPECT_EQ(tokenizer.encode(text), written.encode(text)) << text;
   EXPECT_THROW(Tokenizer::from_sentencepiece(read_tokenizer_file("unigram.model"), "unigram.model").to_gguf(300), Error);
 }

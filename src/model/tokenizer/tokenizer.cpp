@@ -245,7 +245,11 @@ std::uint64_t Tokenizer::fingerprint() const {
   for (std::size_t id = 0; id < vocabulary.size(); ++id) {
     if (vocabulary[id].kind == TokenKind::unused) continue;
     bytes += fmt::format("{}:", id);
-    append_token(state_->parts, static_cast<std::int32_t>(id), false, bytes);
+    if (vocabulary[id].kind == TokenKind::unknown) {
+      bytes += vocabulary[id].text;  // what it is shown as decides no id
+    } else {
+      append_token(state_->parts, static_cast<std::int32_t>(id), false, bytes);
+    }
     bytes.push_back('\0');
   }
   for (const std::int32_t id : encode(kProbe)) bytes += fmt::format("{},", id);
