@@ -99,9 +99,6 @@ void OutputFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes
   }
 }
 
-// The kernel's page cache already shows written bytes to every reader; nothing is buffered here.
-void OutputFile::flush() {}
-
 void OutputFile::commit(bool sync) {
   if (sync && fsync(descriptor_) != 0) fail(path_, "cannot sync", errno);
   if (close(std::exchange(descriptor_, -1)) != 0) {

@@ -30,10 +30,8 @@ class OutputFile {
   std::uint64_t size() const noexcept { return size_; }                   // the append position
 
   const std::filesystem::path& path() const noexcept { return path_; }
-  const std::filesystem::path& temporary_path() const noexcept { return temporary_; }
+  const std::filesystem::path& temporary_path() const noexcept { return temporary_; }  // shows all that was written: nothing is buffered
 
-  // Flushes the bytes to the file system so that they can be read back through temporary_path().
-  void flush();
   // Renames over path(). sync asks for fsync of file and directory first.
   void commit(bool sync = false);
 

@@ -69,6 +69,7 @@ void compare(const Options& options, Session& session) {
   CompareOptions request;
   if (!options.formats.empty()) request.formats = split_list(options.formats);
   request.kernels = session.kernels();
+  request.kv = session.kv();
   request.windows = {parse_protocol(options.protocol), options.context, options.windows};
   request.method = options.method;
   request.speed.prompt_tokens = options.prompt;

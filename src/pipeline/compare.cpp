@@ -58,7 +58,7 @@ Comparison compare_formats(const Checkpoint& original, std::string_view text, co
     quantize_model(original, trial, pool, {});
   }
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(original);
-  const DecoderOptions decoder_options{.kernels = options.kernels, .kv = KvType::f16, .progress = options.progress};
+  const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
   Decoder reference(original, decoder_options, pool);
   const Windows windows = cut_windows(tokenizer.encode(text), bos_of(tokenizer), reference.config().context, options.windows);
 

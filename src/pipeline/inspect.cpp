@@ -6,9 +6,9 @@
 #include <limits>
 #include <mutex>
 
+#include "base/progress_meter.h"
 #include "model/config.h"
 #include "nibble/error.h"
-#include "pipeline/progress_meter.h"
 
 namespace nibble {
 namespace {
@@ -162,7 +162,7 @@ CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defec
   CheckResult result;
   std::uint64_t total_bytes = 0;
   for (const StoredTensor& tensor : checkpoint.tensors()) total_bytes += tensor.bytes;
-  ProgressMeter meter(progress, "check", total_bytes);
+  ProgressMeter meter(progress, "check", total_bytes, "check was cancelled; nothing was written");
   for (const StoredTensor& tensor : checkpoint.tensors()) {
     ++result.tensors;
     result.bytes += tensor.bytes;

@@ -7,9 +7,9 @@
 #include <cstring>
 #include <map>
 
+#include "base/progress_meter.h"
 #include "nibble/error.h"
 #include "pipeline/container_metadata.h"
-#include "pipeline/progress_meter.h"
 #include "pipeline/quantize_plan.h"
 #include "pipeline/source_hash.h"
 #include "quantize/method.h"
@@ -158,7 +158,7 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
                                                        ? make_gguf_writer(options.output, make_gguf_metadata(source, plan, manifest), planned)
                                                        : make_directory_writer(options.output, make_side_files(source, plan, manifest), planned);
 
-  ProgressMeter meter(progress, "quantize", summary.parameters);
+  ProgressMeter meter(progress, "quantize", summary.parameters, "quantize was cancelled; nothing was written");
   for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan.tensors[i], options, plan.target_spelling, source, *writer, pool, meter);
   if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, *writer);
   writer->finish(options.sync);

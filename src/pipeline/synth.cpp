@@ -8,11 +8,11 @@
 #include <memory>
 
 #include "base/half.h"
+#include "base/progress_meter.h"
 #include "base/random.h"
 #include "io/checkpoint_writer.h"
 #include "model/arch/architecture.h"
 #include "nibble/error.h"
-#include "pipeline/progress_meter.h"
 
 namespace nibble {
 namespace {
@@ -176,7 +176,7 @@ SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& optio
                                             {"tokenizer.json", synth_tokenizer_json(shape.vocab)},
                                             {"tokenizer_config.json", kTokenizerConfig}};
   const auto writer = make_directory_writer(options.output, side_files, plan);
-  ProgressMeter meter(progress, "synth", summary.parameters);
+  ProgressMeter meter(progress, "synth", summary.parameters, "synth was cancelled; nothing was written");
   BandMaker maker(format, options.seed, pool);
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const ModelTensor& tensor = model.all()[i];

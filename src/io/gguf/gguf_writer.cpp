@@ -162,7 +162,6 @@ class GgufWriter final : public CheckpointWriter {
     require_open();
     try {
       stream_.require_complete();
-      file_->flush();
       naming_final_path(file_->temporary_path(), path_, [&] { verify(); });
       file_->commit(sync);
     } catch (...) {
