@@ -11,8 +11,9 @@ namespace nibble {
 namespace dense {
 namespace {
 
-constexpr std::size_t kBlockRows = 192, kBlockCols = 512;
-static_assert(kBlockRows % kWidth == 0 && kBlockCols % kWidth == 0);
+constexpr std::size_t kSquare = 16;  // transposed at a time
+template <class T>
+constexpr std::size_t kBlockCols = 2048 / sizeof(T);
 
 // result[i, j] += sum over k of left(i, k) right[k, j]. left(i, k) lies at left[i * left_row + k * left_step]; one of the two strides is 1.
 template <class S, class T>
@@ -25,37 +26,53 @@ struct Product {
   bool lower_only;  // panels beyond the diagonal are left out
 };
 
+// Results that a task computes. The wider, the less copying; `rows` by kDepth numbers should stay in the second-level cache.
+struct Cut {
+  std::size_t rows = 576, cols = 1024;
+  std::size_t strips(std::size_t m) const { return (m + rows - 1) / rows; }
+  std::size_t columns(std::size_t n) const { return (n + cols - 1) / cols; }
+};
+
+Cut cut_for(std::size_t m, std::size_t n, std::size_t threads) {
+  Cut cut;
+  while (cut.rows > 72 && cut.strips(m) * cut.columns(n) < 8 * threads) (cut.cols > cut.rows ? cut.cols : cut.rows) /= 2;
+  return cut;
+}
+
+// A thread's slices of both factors, and results narrower than a panel.
 template <class T>
 struct Copies {
-  static constexpr std::size_t kStride = kDepth + 64 / sizeof(T);  // rows at powers of two would share few lines of the nearest cache
-  static constexpr std::size_t kLeft = kBlockRows * kStride, kPanel = kDepth * kWidth, kTile = kBlockRows * kWidth;
-  static constexpr std::size_t kCount = kLeft + kPanel + kTile;
-  explicit Copies(T* base) : left(base), panel(base + kLeft), tile(base + kLeft + kPanel) {}
-  T *left, *panel, *tile;
+  static constexpr std::size_t kStride = kDepth<T> + 64 / sizeof(T);  // rows at powers of two would share few lines of the nearest cache
+  static constexpr std::size_t kPanel = kDepth<T> * kWidth;
+  static std::size_t count(const Cut& cut) { return kPanel + cut.rows * (kStride + kWidth); }
+  Copies(T* base, const Cut& cut) : panel(base), left(base + kPanel), tile(left + cut.rows * kStride) {}
+  T *panel, *left, *tile;
 };
 
 template <class S, class T>
 void copy_left(const Product<S, T>& p, std::size_t row, std::size_t rows, std::size_t start, std::size_t depth, T* out) {
-  constexpr std::size_t kStride = Copies<T>::kStride, kSquare = 16;
+  constexpr std::size_t kStride = Copies<T>::kStride;
   const S* from = p.left + row * p.left_row + start * p.left_step;
   if (p.left_step == 1) {
     for (std::size_t i = 0; i < rows; ++i)
       for (std::size_t k = 0; k < depth; ++k) out[i * kStride + k] = static_cast<T>(from[i * p.left_row + k]);
     return;
   }
-  for (std::size_t i = 0; i < rows; i += kSquare) {  // transposed in squares that the nearest cache holds
-    const std::size_t last_i = std::min(i + kSquare, rows);
-    for (std::size_t k = 0; k < depth; k += kSquare) {
-      const std::size_t last_k = std::min(k + kSquare, depth);
+  for (std::size_t k = 0; k < depth; k += kSquare) {  // transposed in squares that the nearest cache holds
+    const std::size_t last_k = std::min(k + kSquare, depth);
+    for (std::size_t i = 0; i < rows; i += kSquare) {
+      const std::size_t last_i = std::min(i + kSquare, rows);
       for (std::size_t b = i; b < last_i; ++b)
         for (std::size_t a = k; a < last_k; ++a) out[b * kStride + a] = static_cast<T>(from[a * p.left_step + b]);
     }
   }
 }
 
+// Asks for the lines of the next panel meanwhile.
 template <class S, class T>
 void copy_panel(const S* from, std::size_t stride, std::size_t depth, std::size_t cols, T* panel) {
   for (std::size_t k = 0; k < depth; ++k, from += stride, panel += kWidth) {
+    for (std::size_t line = 0; line < kWidth; line += 64 / sizeof(S)) __builtin_prefetch(from + kWidth + line, 0, 2);
     for (std::size_t j = 0; j < cols; ++j) panel[j] = static_cast<T>(from[j]);
     std::fill(panel + cols, panel + kWidth, T(0));
   }
@@ -63,26 +80,27 @@ void copy_panel(const S* from, std::size_t stride, std::size_t depth, std::size_
 
 // One panel's product into the results, by way of a tile where the results are narrower than a panel.
 template <class T>
-void add_panel(const KernelTable& kernels, const Copies<T>& copies, const T* left, std::size_t depth, std::size_t rows, std::size_t cols, T* result,
+void add_panel(const KernelTable& kernels, const T* panel, const T* left, std::size_t depth, std::size_t rows, std::size_t cols, T* tile, T* result,
                std::size_t stride) {
-  if (cols == kWidth) return add_product(kernels, copies.panel, depth, left, Copies<T>::kStride, rows, result, stride);
-  for (std::size_t i = 0; i < rows; ++i) std::copy_n(result + i * stride, cols, copies.tile + i * kWidth);
-  add_product(kernels, copies.panel, depth, left, Copies<T>::kStride, rows, copies.tile, kWidth);
-  for (std::size_t i = 0; i < rows; ++i) std::copy_n(copies.tile + i * kWidth, cols, result + i * stride);
+  if (cols == kWidth) return add_product(kernels, panel, depth, left, Copies<T>::kStride, rows, result, stride);
+  for (std::size_t i = 0; i < rows; ++i) std::copy_n(result + i * stride, cols, tile + i * kWidth);
+  add_product(kernels, panel, depth, left, Copies<T>::kStride, rows, tile, kWidth);
+  for (std::size_t i = 0; i < rows; ++i) std::copy_n(tile + i * kWidth, cols, result + i * stride);
 }
 
 template <class S, class T>
-void multiply_block(const KernelTable& kernels, const Product<S, T>& p, std::size_t row, std::size_t col, const Copies<T>& copies) {
-  const std::size_t rows = std::min(kBlockRows, p.rows - row);
-  const std::size_t end = std::min({col + kBlockCols, p.cols, p.lower_only ? row + rows : p.cols});
+void multiply_block(const KernelTable& kernels, const Product<S, T>& p, const Cut& cut, std::size_t row, std::size_t col, const Copies<T>& copies) {
+  const std::size_t rows = std::min(cut.rows, p.rows - row);
+  const std::size_t end = std::min({col + cut.cols, p.cols, p.lower_only ? row + rows : p.cols});
   if (col >= end) return;
-  for (std::size_t start = 0; start < p.depth; start += kDepth) {
-    const std::size_t depth = std::min(kDepth, p.depth - start);
+  for (std::size_t start = 0; start < p.depth; start += kDepth<T>) {
+    const std::size_t depth = std::min(kDepth<T>, p.depth - start);
     copy_left(p, row, rows, start, depth, copies.left);
     for (std::size_t j = col; j < end; j += kWidth) {
       const std::size_t cols = std::min(kWidth, p.cols - j), skip = p.lower_only && j > row ? j - row : 0;
       copy_panel(p.right + start * p.cols + j, p.cols, depth, cols, copies.panel);
-      add_panel(kernels, copies, copies.left + skip * Copies<T>::kStride, depth, rows - skip, cols, p.result + (row + skip) * p.cols + j, p.cols);
+      add_panel(kernels, copies.panel, copies.left + skip * Copies<T>::kStride, depth, rows - skip, cols, copies.tile,
+                p.result + (row + skip) * p.cols + j, p.cols);
     }
   }
 }
@@ -90,23 +108,32 @@ void multiply_block(const KernelTable& kernels, const Product<S, T>& p, std::siz
 template <class S, class T>
 void multiply(const Product<S, T>& p, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
   const KernelTable& kernels = kernel_table(isa);
-  const Workspace<T> space(scratch, pool, Copies<T>::kCount);
-  const std::size_t strips = (p.rows + kBlockRows - 1) / kBlockRows, columns = (p.cols + kBlockCols - 1) / kBlockCols;
+  const Cut cut = cut_for(p.rows, p.cols, pool.num_threads());
+  const Workspace<T> space(scratch, pool, Copies<T>::count(cut));
+  const std::size_t strips = cut.strips(p.rows), columns = cut.columns(p.cols);
   pool.parallel_for(strips * columns, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
     // From the last strip on: those of a triangle are longest there.
     for (std::size_t task = begin; task < end; ++task)
-      multiply_block(kernels, p, (strips - 1 - task / columns) * kBlockRows, task % columns * kBlockCols, Copies<T>(space.of(worker)));
+      multiply_block(kernels, p, cut, (strips - 1 - task / columns) * cut.rows, task % columns * cut.cols, Copies<T>(space.of(worker), cut));
   });
+}
+
+// h[col + j, row + i] = h[row + i, col + j] for a square of 16. Each line is written whole: rows at powers of two share few places in a cache.
+template <class T>
+void mirror_square(T* h, std::size_t n, std::size_t row, std::size_t col) {
+  T square[kSquare][kSquare];
+  const std::size_t rows = std::min(kSquare, n - row), cols = std::min(kSquare, n - col);
+  for (std::size_t i = 0; i < rows; ++i)
+    for (std::size_t j = 0; j < cols; ++j) square[j][i] = h[(row + i) * n + col + j];
+  for (std::size_t j = 0; j < cols; ++j)
+    for (std::size_t i = row == col ? j : 0; i < rows; ++i) h[(col + j) * n + row + i] = square[j][i];
 }
 
 template <class T>
 void mirror_lower(T* h, std::size_t n, ThreadPool& pool) {
-  const std::size_t blocks = (n + kWidth - 1) / kWidth;
-  pool.parallel_for(blocks, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t row = begin * kWidth; row < std::min(end * kWidth, n); row += kWidth)
-      for (std::size_t col = 0; col <= row; col += kWidth)
-        for (std::size_t i = row; i < std::min(row + kWidth, n); ++i)
-          for (std::size_t j = col; j < std::min(col + kWidth, i); ++j) h[j * n + i] = h[i * n + j];
+  pool.parallel_for((n + kSquare - 1) / kSquare, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t row = begin * kSquare; row < std::min(end * kSquare, n); row += kSquare)
+      for (std::size_t col = 0; col <= row; col += kSquare) mirror_square(h, n, row, col);
   });
 }
 

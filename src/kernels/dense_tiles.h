@@ -3,6 +3,7 @@
 // What the files of dense algebra share: panel products chosen by type, and the division of scratch among threads. A panel is [depth, 64].
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <type_traits>
 
@@ -12,8 +13,9 @@
 
 namespace nibble::dense {
 
-inline constexpr std::size_t kWidth = 64;   // columns of a panel
-inline constexpr std::size_t kDepth = 256;  // of what is multiplied at a time; chains continue from one to the next
+inline constexpr std::size_t kWidth = 64;  // columns of a panel
+template <class T>
+inline constexpr std::size_t kDepth = 1024 / sizeof(T);  // of what is multiplied at a time; chains continue from one to the next
 
 // y[t, j] += sum over k of x[t, k] panel[k, j] for `rows` rows and the first `width` columns of the panel (a multiple of 16).
 template <class T>
@@ -29,8 +31,8 @@ void add_product(const KernelTable& kernels, const T* panel, std::size_t depth, 
 template <class T>
 void add_deep_product(const KernelTable& kernels, const T* panel, std::size_t depth, const T* x, std::size_t x_stride, std::size_t rows, T* y,
                       std::size_t y_stride) {
-  for (std::size_t start = 0; start < depth; start += kDepth)
-    add_product(kernels, panel + start * kWidth, depth - start < kDepth ? depth - start : kDepth, x + start, x_stride, rows, y, y_stride);
+  for (std::size_t start = 0; start < depth; start += kDepth<T>)
+    add_product(kernels, panel + start * kWidth, std::min(kDepth<T>, depth - start), x + start, x_stride, rows, y, y_stride);
 }
 
 // `count` elements for each thread and `shared` for all; counts that are multiples of 64 keep everything aligned.

@@ -67,7 +67,8 @@ struct KernelTable {
   double (*sum_exp)(const float* x, std::size_t count, float maximum);
 
   // --- limits.h: results depend on every operation, and mean nothing ---------------------------------------------------------------
-  float (*f32_peak)(std::size_t iterations);   // 192 multiply-adds each
+  float (*f32_peak)(std::size_t iterations);   // 384 multiply-adds each
+  float (*f64_peak)(std::size_t iterations);   // 192 multiply-adds each
   float (*int8_peak)(std::size_t iterations);  // 768 multiply-adds each
   float (*bf16_peak)(std::size_t iterations);  // 384 multiply-adds each; null where the set has no such instruction
   float (*read_stream)(const float* data, std::size_t count);

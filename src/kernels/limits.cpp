@@ -37,7 +37,8 @@ double measure_peak(float (*loop)(std::size_t), double operations, Isa isa, Thre
 
 double measure_int8_peak(Isa isa, ThreadPool& pool) { return measure_peak(kernel_table(isa).int8_peak, 2 * 768, isa, pool); }
 double measure_bf16_peak(Isa isa, ThreadPool& pool) { return measure_peak(kernel_table(isa).bf16_peak, 2 * 384, isa, pool); }
-double measure_f32_peak(Isa isa, ThreadPool& pool) { return measure_peak(kernel_table(isa).f32_peak, 2 * 192, isa, pool); }
+double measure_f32_peak(Isa isa, ThreadPool& pool) { return measure_peak(kernel_table(isa).f32_peak, 2 * 384, isa, pool); }
+double measure_f64_peak(Isa isa, ThreadPool& pool) { return measure_peak(kernel_table(isa).f64_peak, 2 * 192, isa, pool); }
 
 double measure_read_stream(Isa isa, ThreadPool& pool) {
   constexpr std::size_t kBytes = std::size_t{256} << 20;  // well beyond any cache

@@ -16,6 +16,7 @@ namespace nibble {
 double measure_int8_peak(Isa isa, ThreadPool& pool);
 double measure_bf16_peak(Isa isa, ThreadPool& pool);
 double measure_f32_peak(Isa isa, ThreadPool& pool);
+double measure_f64_peak(Isa isa, ThreadPool& pool);
 
 // Bytes per second read from memory, all threads together; each reads its own 256 MiB. Error(resource) when there is no such memory.
 double measure_read_stream(Isa isa, ThreadPool& pool);

@@ -22,7 +22,8 @@ static void fill_f32_functions(KernelTable& table) {
   table.widen_bf16 = widen<F32, BrainBits>;
   table.narrow_f16 = narrow_f16<F32>;
   table.transpose_rows = transpose_rows;
-  table.f32_peak = f32_peak<F32>;
+  table.f32_peak = float_peak<F32, float, MR * NV>;
+  table.f64_peak = float_peak<Double, double, MR * NV>;
   table.read_stream = read_stream<F32>;
   table.rms_norm_row = rms_norm_row<F32>;
   table.silu_multiply = silu_multiply<F32>;

@@ -10,20 +10,30 @@ namespace nibble::lanes {
 
 inline constexpr int kChains = 12;
 
-// iterations x 12 x 16 multiply-adds.
-template <class F32>
-static float f32_peak(std::size_t iterations) {
-  F32 sum[kChains];
-  const F32 a = F32::set(0.999f), b = F32::set(1e-3f);
-#pragma GCC unroll 12
-  for (int i = 0; i < kChains; ++i) sum[i] = F32::set(static_cast<float>(i));
-  for (std::size_t n = 0; n < iterations; ++n) {
-#pragma GCC unroll 12
-    for (int i = 0; i < kChains; ++i) sum[i] = fma(sum[i], a, b);
+// iterations x 24 vectors of multiply-adds, in as many chains as the set's registers hold at once. V: sixteen f32 or eight f64 lanes.
+template <class V, class T, int kHeld>
+static float float_peak(std::size_t iterations) {
+  static_assert(24 % kHeld == 0);
+  V sum[kHeld];
+  const V a = V::set(T(0.999)), b = V::set(T(1e-3));
+  constexpr int kLanes = 64 / sizeof(T);
+  T lanes[kLanes];
+#pragma GCC unroll 24
+  for (int i = 0; i < kHeld; ++i) {
+    for (int j = 0; j < kLanes; ++j) lanes[j] = static_cast<T>(i * kLanes + j);  // all different, or equal chains would be computed once
+    sum[i] = V::load(lanes);
   }
-#pragma GCC unroll 12
-  for (int i = 1; i < kChains; ++i) sum[0] = add(sum[0], sum[i]);
-  return sum_lanes(sum[0]);
+  for (std::size_t n = 0; n < iterations * (24 / kHeld); ++n) {
+#pragma GCC unroll 24
+    for (int i = 0; i < kHeld; ++i) sum[i] = fma(sum[i], a, b);
+  }
+  T total = 0;
+#pragma GCC unroll 24
+  for (int i = 0; i < kHeld; ++i) {
+    sum[i].store(lanes);
+    for (int j = 0; j < kLanes; ++j) total += lanes[j];
+  }
+  return static_cast<float>(total);
 }
 
 // iterations x 12 x 64 multiply-adds of 8-bit numbers.
