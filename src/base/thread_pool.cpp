@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
-#include <fstream>
 #include <mutex>
-#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -17,31 +13,10 @@
 namespace nibble {
 namespace {
 
-// The cgroup v2 quota in whole processors, rounded up; 0 when there is none.
-std::size_t cgroup_processors() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
-  const double processors = std::strtod(quota.c_str(), nullptr) / period;
-  return processors > 0 ? static_cast<std::size_t>(processors + 0.999) : 0;
-}
-
-}  // namespace
-
-std::size_t available_processors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  std::size_t count = sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<std::size_t>(CPU_COUNT(&set)) : std::thread::hardware_concurrency();
-  if (const std::size_t quota = cgroup_processors(); quota != 0) count = std::min(count, quota);
-  return std::max<std::size_t>(count, 1);
-}
-
-namespace {
-
 // Between the steps of a decoder only microseconds pass: waking a sleeping thread would take longer. So threads look for work this many
-// times (about 30 microseconds) before they sleep. Where there are more threads than processors, spinning would keep others from work.
-constexpr int kSpins = 1000;
+// times (10 to 40 microseconds) before they sleep. Who looked in vain looks half as long the next time: on a processor that is shared
+// with others, spinning keeps work from being done.
+constexpr int kMostSpins = 1000, kFewestSpins = 30;
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -49,31 +24,52 @@ inline void relax() {
 #endif
 }
 
-// Returns when `value` is no longer `old`: spins, then sleeps.
-void await_change(const std::atomic<std::uint32_t>& value, std::uint32_t old, int spins) {
-  for (int i = 0; i < spins; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    relax();
+// One thread's patience.
+class Waiter {
+ public:
+  // Returns when done(value) holds: spins, then sleeps.
+  template <class Done>
+  void await(const std::atomic<std::uint32_t>& value, Done&& done) {
+    for (int i = 0; i < spins_; ++i) {
+      if (done(value.load(std::memory_order_acquire))) {
+        spins_ = kMostSpins;
+        return;
+      }
+      relax();
+    }
+    spins_ = std::max(spins_ / 2, kFewestSpins);
+    for (std::uint32_t now = value.load(std::memory_order_acquire); !done(now); now = value.load(std::memory_order_acquire))
+      value.wait(now, std::memory_order_acquire);
   }
-  while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
-}
+
+ private:
+  int spins_ = kMostSpins;
+};
 
 }  // namespace
 
+// Two kinds of calls. `run_on_some` opens a gate for its function, works, closes the gate, and waits for those inside. `run_on_all` raises
+// a number that every worker answers once. Workers that may join the first kind wait for `calls`, which counts both kinds; the others,
+// beyond the number of processors, wait for `rounds` alone and sleep through the rest.
 struct ThreadPool::State {
+  static constexpr std::uint32_t kOpen = 1u << 31;
+
   std::vector<std::thread> threads;
-  int spins = 0;
-  // Written by the caller before it raises the epoch, read by workers after they see it.
+  std::size_t num_joining = 0;  // workers that join the first kind: 1 .. num_joining
+  Waiter waiter;                // the caller's
+  // Written by the caller while the gate is closed and empty and no round is on.
   Function function = nullptr;
   void* context = nullptr;
   bool stopping = false;
   std::mutex error_mutex;
   std::exception_ptr error;
-  alignas(64) std::atomic<std::uint32_t> epoch{0};      // counts calls of run
-  alignas(64) std::atomic<std::uint32_t> remaining{0};  // workers still inside the task
+  alignas(64) std::atomic<std::uint32_t> calls{0};
+  alignas(64) std::atomic<std::uint32_t> rounds{0};
+  alignas(64) std::atomic<std::uint32_t> gate{0};       // kOpen, and how many workers are inside
+  alignas(64) std::atomic<std::uint32_t> remaining{0};  // workers that owe an answer to this round
   alignas(64) std::atomic<std::size_t> chunk{0};
 
-  void call(std::size_t worker) {
+  void call(std::size_t worker) noexcept {
     try {
       function(context, worker);
     } catch (...) {
@@ -82,52 +78,93 @@ struct ThreadPool::State {
     }
   }
 
+  bool enter() {
+    std::uint32_t now = gate.load(std::memory_order_relaxed);
+    while ((now & kOpen) != 0)
+      if (gate.compare_exchange_weak(now, now + 1, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+    return false;
+  }
+
+  void join(std::size_t worker) {
+    if (!enter()) return;
+    call(worker);
+    if (gate.fetch_sub(1, std::memory_order_release) == 1) gate.notify_one();  // the gate was closed: the caller may be asleep
+  }
+
   void work(std::size_t worker) {
-    for (std::uint32_t seen = 0;; ++seen) {
-      await_change(epoch, seen, spins);
-      if (stopping) return;
-      call(worker);
-      if (remaining.fetch_sub(1, std::memory_order_acq_rel) == 1) remaining.notify_one();
+    Waiter patience;
+    const bool joins = worker <= num_joining;
+    const std::atomic<std::uint32_t>& signal = joins ? calls : rounds;
+    for (std::uint32_t seen = 0, answered = 0;;) {
+      patience.await(signal, [&](std::uint32_t now) { return now != seen; });
+      seen = signal.load(std::memory_order_acquire);
+      if (const std::uint32_t round = rounds.load(std::memory_order_acquire); round != answered) {
+        answered = round;
+        if (stopping) return;
+        call(worker);
+        if (remaining.fetch_sub(1, std::memory_order_release) == 1) remaining.notify_one();
+      } else {
+        join(worker);
+      }
     }
   }
 
-  void start_epoch() {
-    epoch.fetch_add(1, std::memory_order_release);
-    epoch.notify_all();
+  void begin(Function f, void* c) {
+    function = f;
+    context = c;
+    error = nullptr;
+  }
+
+  void start_round() {
+    remaining.store(static_cast<std::uint32_t>(threads.size()), std::memory_order_relaxed);
+    rounds.fetch_add(1, std::memory_order_release);
+    calls.fetch_add(1, std::memory_order_release);
+    rounds.notify_all();
+    calls.notify_all();
+  }
+
+  void end() {
+    if (error) std::rethrow_exception(std::exchange(error, nullptr));
   }
 };
 
-ThreadPool::ThreadPool(std::size_t num_threads) : state_(std::make_unique<State>()) {
-  const std::size_t available = available_processors();
-  const std::size_t count = std::clamp<std::size_t>(num_threads == 0 ? available : num_threads, 1, 1024);
-  state_->spins = count <= available ? kSpins : 0;
+ThreadPool::ThreadPool(const ThreadPoolOptions& options) : state_(std::make_unique<State>()) {
+  const std::size_t processors = options.processors == 0 ? available_processors() : options.processors;
+  const std::size_t count = std::clamp<std::size_t>(options.num_threads == 0 ? processors : options.num_threads, 1, 1024);
+  state_->num_joining = std::min(count, processors) - 1;
   state_->threads.reserve(count - 1);
   for (std::size_t worker = 1; worker < count; ++worker) state_->threads.emplace_back([state = state_.get(), worker] { state->work(worker); });
 }
 
 ThreadPool::~ThreadPool() {
   state_->stopping = true;
-  state_->start_epoch();
+  state_->start_round();
   for (std::thread& thread : state_->threads) thread.join();
 }
 
 std::size_t ThreadPool::num_threads() const noexcept { return state_->threads.size() + 1; }
 
-void ThreadPool::run_erased(Function function, void* context) {
+void ThreadPool::run_on_all(Function function, void* context) {
   State& s = *state_;
-  if (s.threads.empty()) {
-    function(context, 0);
-    return;
-  }
-  s.function = function;
-  s.context = context;
-  s.error = nullptr;
-  s.remaining.store(static_cast<std::uint32_t>(s.threads.size()), std::memory_order_relaxed);
-  s.start_epoch();
+  s.begin(function, context);
+  if (!s.threads.empty()) s.start_round();
   s.call(0);
-  for (std::uint32_t left = s.remaining.load(std::memory_order_acquire); left != 0; left = s.remaining.load(std::memory_order_acquire))
-    await_change(s.remaining, left, s.spins);
-  if (s.error) std::rethrow_exception(std::exchange(s.error, nullptr));
+  s.waiter.await(s.remaining, [](std::uint32_t left) { return left == 0; });
+  s.end();
+}
+
+void ThreadPool::run_on_some(Function function, void* context) {
+  State& s = *state_;
+  s.begin(function, context);
+  if (s.num_joining != 0) {
+    s.gate.store(State::kOpen, std::memory_order_release);
+    s.calls.fetch_add(1, std::memory_order_release);
+    s.calls.notify_all();
+  }
+  s.call(0);
+  s.gate.fetch_and(~State::kOpen, std::memory_order_relaxed);
+  s.waiter.await(s.gate, [](std::uint32_t inside) { return inside == 0; });
+  s.end();
 }
 
 void ThreadPool::reset_chunks() noexcept { state_->chunk.store(0, std::memory_order_relaxed); }

@@ -7,21 +7,28 @@
 //
 //   ThreadPool pool(2);
 //   pool.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t worker) { ... });
+//
+// Workers join a parallel_for if they are there in time and are not waited for otherwise: a worker that the system keeps from running
+// costs its share of the speed and no more. There are never more at work than there are processors, however many threads were asked for.
 #pragma once
 
 #include <cstddef>
 #include <memory>
 #include <type_traits>
 
+#include "base/processors.h"
+
 namespace nibble {
 
-// The processors that this process may use: the smaller of its affinity mask and its cgroup quota, at least 1.
-std::size_t available_processors();
+struct ThreadPoolOptions {
+  std::size_t num_threads = 0;  // the calling thread being one of them; 0: available_processors(). Never more than 1024.
+  std::size_t processors = 0;   // that may be at work on chunks at the same time; 0: available_processors()
+};
 
 class ThreadPool {
  public:
-  // num_threads workers in all, the calling thread being one of them; 0 means available_processors(). Never more than 1024.
-  explicit ThreadPool(std::size_t num_threads = 0);
+  explicit ThreadPool(const ThreadPoolOptions& options);
+  explicit ThreadPool(std::size_t num_threads = 0) : ThreadPool(ThreadPoolOptions{.num_threads = num_threads}) {}
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -33,12 +40,12 @@ class ThreadPool {
   template <class Task>
   void run(Task&& task) {
     using T = std::remove_reference_t<Task>;
-    run_erased([](void* context, std::size_t worker) { (*static_cast<T*>(context))(worker); },
+    run_on_all([](void* context, std::size_t worker) { (*static_cast<T*>(context))(worker); },
                const_cast<void*>(static_cast<const void*>(std::addressof(task))));
   }
 
   // Splits [0, count) into chunks of `grain` (the last may be short) and calls body(begin, end, worker) for each. Chunks are handed
-  // out dynamically; which worker takes which chunk is not defined, the chunks themselves are.
+  // out dynamically; which worker takes which chunk is not defined, the chunks themselves are. Exceptions as in run.
   template <class Body>
   void parallel_for(std::size_t count, std::size_t grain, Body&& body) {
     if (count == 0) return;
@@ -47,15 +54,17 @@ class ThreadPool {
       return;
     }
     reset_chunks();
-    run([&](std::size_t worker) {
+    auto take_chunks = [&](std::size_t worker) {
       for (std::size_t begin = next_chunk() * grain; begin < count; begin = next_chunk() * grain)
         body(begin, begin + grain < count ? begin + grain : count, worker);
-    });
+    };
+    run_on_some([](void* context, std::size_t worker) { (*static_cast<decltype(take_chunks)*>(context))(worker); }, &take_chunks);
   }
 
  private:
   using Function = void (*)(void* context, std::size_t worker);
-  void run_erased(Function function, void* context);
+  void run_on_all(Function function, void* context);
+  void run_on_some(Function function, void* context);  // on the caller and on whoever comes before it has returned
   void reset_chunks() noexcept;
   std::size_t next_chunk() noexcept;
 

@@ -38,7 +38,10 @@ TEST(ThreadPool, ParallelForCoversEachIndexOnceInGrains) {
 TEST(ThreadPool, AnExceptionReachesTheCallerAndThePoolLivesOn) {
   for (std::size_t threads : {1u, 3u}) {
     ThreadPool pool(threads);
-    EXPECT_THROW(pool.parallel_for(100, 1, [](std::size_t begin, std::size_t, std::size_t) { if (begin == 37) throw std::runtime_error("x"); }),
+    EXPECT_THROW(pool.parallel_for(100, 1,
+                                   [](std::size_t begin, std::size_t, std::size_t) {
+                                     if (begin == 37) throw std::runtime_error("x");
+                                   }),
                  std::runtime_error);
     std::atomic<int> sum{0};
     pool.parallel_for(10, 1, [&](std::size_t begin, std::size_t, std::size_t) { sum += static_cast<int>(begin); });
@@ -46,7 +49,35 @@ TEST(ThreadPool, AnExceptionReachesTheCallerAndThePoolLivesOn) {
   }
 }
 
-TEST(ThreadPool, SomeProcessorIsAvailable) { EXPECT_GE(available_processors(), 1u); }
+// More workers at once than this machine may have processors, calls of both kinds in turn, tasks from empty to uneven.
+TEST(ThreadPool, CallsOfBothKindsFollowOneAnother) {
+  ThreadPool pool(ThreadPoolOptions{.num_threads = 6, .processors = 4});
+  std::atomic<std::size_t> rounds{0}, chunks{0}, sum{0};
+  for (std::size_t i = 0; i < 2000; ++i) {
+    pool.parallel_for(i % 40, 1, [&](std::size_t begin, std::size_t, std::size_t worker) {
+      EXPECT_LT(worker, 4u);
+      sum += begin;
+      ++chunks;
+    });
+    if (i % 7 == 0) pool.run([&](std::size_t) { ++rounds; });
+  }
+  EXPECT_EQ(rounds.load(), 286u * 6);
+  EXPECT_EQ(chunks.load(), 2000u / 40 * (39 * 40 / 2));
+  EXPECT_EQ(sum.load(), 2000u / 40 * 9880);  // of i (i - 1) / 2 for i < 40
+}
+
+TEST(ThreadPool, EveryExceptionKindLeavesRoundsInOrder) {
+  ThreadPool pool(ThreadPoolOptions{.num_threads = 4, .processors = 2});
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_THROW(pool.run([](std::size_t worker) {
+      if (worker == 3) throw std::runtime_error("x");
+    }),
+                 std::runtime_error);
+    std::atomic<int> count{0};
+    pool.run([&](std::size_t) { ++count; });
+    EXPECT_EQ(count.load(), 4);
+  }
+}
 
 }  // namespace
 }  // namespace nibble
