@@ -23,42 +23,41 @@ class Bf16Panels final : public PackedWeights {
         kernels_(kernels),
         pairs_((static_cast<std::size_t>(w.cols) + 1) / 2),
         bytes_(num_panels(w.rows) * pairs_ * 2 * kPanelRows * sizeof(std::uint16_t)) {
-    pool.parallel_for(num_panels(rows_), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t) {
       std::vector<float> row(static_cast<std::size_t>(cols_));
-      for (std::size_t p = begin; p < end; ++p)
-        for (std::size_t r = 0; r < kPanelRows && p * kPanelRows + r < rows_; ++r) {
-          w.decode_row(p * kPanelRows + r, row);
-          for (std::size_t c = 0; c < row.size(); ++c) panel(p)[element(r, c)] = f32_to_bf16(row[c]);
-        }
+      for (std::size_t r = 0; r < kPanelRows && p * kPanelRows + r < rows_; ++r) {
+        w.decode_row(p * kPanelRows + r, row);
+        for (std::size_t c = 0; c < row.size(); ++c) panel(p)[element(r, c)] = f32_to_bf16(row[c]);
+      }
     });
   }
 
   std::uint64_t resident_bytes() const noexcept override { return bytes_.size(); }
 
-  void multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const override {
-    const std::size_t x_stride = 2 * pairs_, x_bytes = (tokens * x_stride * sizeof(std::uint16_t) + 63) / 64 * 64,
-                      tile_floats = kTokenBlock * kPanelRows;
-    std::byte* const base = scratch.reserve(x_bytes + pool.num_threads() * tile_floats * sizeof(float));
-    std::uint16_t* const rounded = reinterpret_cast<std::uint16_t*>(base);
-    pool.parallel_for(tokens, 1 + 8192 / x_stride, [&](std::size_t begin, std::size_t end, std::size_t) {
+  std::uint64_t preparation() const noexcept override { return kPreparation; }
+  std::size_t shared_bytes(std::size_t tokens) const noexcept override { return tokens * x_stride() * sizeof(std::uint16_t); }
+  std::size_t worker_bytes() const noexcept override { return kTokenBlock * kPanelRows * sizeof(float); }
+
+  void prepare(const float* x, std::size_t tokens, ThreadPool& pool, std::byte* shared) const override {
+    std::uint16_t* const rounded = reinterpret_cast<std::uint16_t*>(shared);
+    pool.parallel_for(tokens, 1 + 8192 / x_stride(), [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t) {
-        for (std::size_t c = 0; c < cols_; ++c) rounded[t * x_stride + c] = f32_to_bf16(x[t * cols_ + c]);
-        if (cols_ % 2 != 0) rounded[t * x_stride + x_stride - 1] = 0;
+        for (std::size_t c = 0; c < cols_; ++c) rounded[t * x_stride() + c] = f32_to_bf16(x[t * cols_ + c]);
+        if (cols_ % 2 != 0) rounded[t * x_stride() + x_stride() - 1] = 0;
       }
     });
-    pool.parallel_for(num_panels(rows_), panel_grain(cols_, tokens), [&](std::size_t begin, std::size_t end, std::size_t worker) {
-      float* const tile = reinterpret_cast<float*>(base + x_bytes) + worker * tile_floats;
-      for (std::size_t p = begin; p < end; ++p) {
-        const PanelOutput out(y, rows_, p, tokens, tile);
-        for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
-          const std::size_t n = std::min(kTokenBlock, tokens - t);
-          for (std::size_t k = 0; k < pairs_; k += kPairs)
-            kernels_.bf16_tile(panel(p) + k * 2 * kPanelRows, std::min(kPairs, pairs_ - k), rounded + t * x_stride + 2 * k, x_stride, n, out.data(t),
-                               out.stride(), k != 0);
-          out.finish(t, n);
-        }
-      }
-    });
+  }
+
+  void multiply_panel(std::size_t p, const float*, std::size_t tokens, float* y, std::byte* shared, std::byte* worker) const override {
+    const std::uint16_t* const rounded = reinterpret_cast<const std::uint16_t*>(shared);
+    const PanelOutput out(y, rows_, p, tokens, reinterpret_cast<float*>(worker));
+    for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
+      const std::size_t n = std::min(kTokenBlock, tokens - t);
+      for (std::size_t k = 0; k < pairs_; k += kPairs)
+        kernels_.bf16_tile(panel(p) + k * 2 * kPanelRows, std::min(kPairs, pairs_ - k), rounded + t * x_stride() + 2 * k, x_stride(), n, out.data(t),
+                           out.stride(), k != 0);
+      out.finish(t, n);
+    }
   }
 
   void decode_row(std::uint64_t row, float* out) const override {
@@ -67,6 +66,9 @@ class Bf16Panels final : public PackedWeights {
   }
 
  private:
+  static constexpr std::uint64_t kPreparation = 1;
+
+  std::size_t x_stride() const noexcept { return 2 * pairs_; }
   std::uint16_t* panel(std::size_t p) const { return bytes_.as<std::uint16_t>() + p * pairs_ * 2 * kPanelRows; }
   static std::size_t element(std::size_t row, std::size_t column) { return column / 2 * 2 * kPanelRows + row * 2 + column % 2; }
 

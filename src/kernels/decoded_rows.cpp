@@ -29,40 +29,39 @@ class DecodedRows final : public PackedWeights {
     return total;
   }
 
-  void multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const override {
-    const std::size_t cols = static_cast<std::size_t>(cols_), row_stride = (cols + 15) / 16 * 16;
-    const std::size_t worker_floats = (row_stride + kF32Depth + kTokenBlock) * kPanelRows;  // rows, an f32 panel, a tile of results
-    float* const base = reinterpret_cast<float*>(scratch.reserve(pool.num_threads() * worker_floats * sizeof(float)));
-    pool.parallel_for(num_panels(rows_), 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
-      float* const decoded = base + worker * worker_floats;
-      float* const f32_panel = decoded + row_stride * kPanelRows;
-      for (std::size_t p = begin; p < end; ++p) {
-        decode_panel(p, decoded, row_stride);
-        const PanelOutput out(y, rows_, p, tokens, f32_panel + kF32Depth * kPanelRows);
-        for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
-          const std::size_t n = std::min(kTokenBlock, tokens - t);
-          for (std::size_t c = 0; c < cols; c += kF32Depth) {
-            const std::size_t depth = std::min(kF32Depth, cols - c);
-            kernels_.transpose_rows(decoded + c, row_stride, depth, f32_panel);
-            kernels_.f32_tile(f32_panel, depth, kPanelRows, x + t * cols + c, cols, n, out.data(t), out.stride(), c != 0);
-          }
-          out.finish(t, n);
-        }
+  // Decoded rows, an f32 panel, a tile of results.
+  std::size_t worker_bytes() const noexcept override { return (row_stride() + kF32Depth + kTokenBlock) * kPanelRows * sizeof(float); }
+
+  void multiply_panel(std::size_t p, const float* x, std::size_t tokens, float* y, std::byte*, std::byte* worker) const override {
+    const std::size_t cols = static_cast<std::size_t>(cols_);
+    float* const decoded = reinterpret_cast<float*>(worker);
+    float* const f32_panel = decoded + row_stride() * kPanelRows;
+    decode_panel(p, decoded);
+    const PanelOutput out(y, rows_, p, tokens, f32_panel + kF32Depth * kPanelRows);
+    for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
+      const std::size_t n = std::min(kTokenBlock, tokens - t);
+      for (std::size_t c = 0; c < cols; c += kF32Depth) {
+        const std::size_t depth = std::min(kF32Depth, cols - c);
+        kernels_.transpose_rows(decoded + c, row_stride(), depth, f32_panel);
+        kernels_.f32_tile(f32_panel, depth, kPanelRows, x + t * cols + c, cols, n, out.data(t), out.stride(), c != 0);
       }
-    });
+      out.finish(t, n);
+    }
   }
 
   void decode_row(std::uint64_t row, float* out) const override { view_.decode_row(row, {out, static_cast<std::size_t>(cols_)}); }
 
  private:
-  void decode_panel(std::size_t p, float* decoded, std::size_t row_stride) const {
+  std::size_t row_stride() const noexcept { return (static_cast<std::size_t>(cols_) + 15) / 16 * 16; }
+
+  void decode_panel(std::size_t p, float* decoded) const {
     for (std::size_t r = 0; r < kPanelRows; ++r) {
       const std::uint64_t row = p * kPanelRows + r;
-      float* const out = decoded + r * row_stride;
+      float* const out = decoded + r * row_stride();
       if (row < rows_)
         decode_row(row, out);
       else
-        std::fill_n(out, row_stride, 0.0f);
+        std::fill_n(out, row_stride(), 0.0f);
     }
   }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The walk over panels that every f32 product shares: for each panel of 64 rows, chunk by chunk of columns, an f32 panel is made and all
-// tokens are multiplied with it.
+// The walk over panels of 64 rows that all products share. Those in f32 make, chunk by chunk of columns, an f32 panel and multiply all tokens
+// with it.
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstring>
 
@@ -12,6 +14,30 @@
 #include "kernels/packed_weights.h"
 
 namespace nibble {
+
+// Calls body(panel, worker) for each panel. Threads start far apart and walk on, so that each reads one long stream; who is done helps the
+// others.
+template <class Body>
+void for_each_panel(ThreadPool& pool, std::size_t count, Body&& body) {
+  struct alignas(64) Share {
+    std::atomic<std::size_t> next;
+    std::size_t end;
+  };
+  constexpr std::size_t kMostShares = 64;
+  const std::size_t threads = pool.num_threads(), num_shares = std::clamp<std::size_t>(std::min(threads, count), 1, kMostShares);
+  std::array<Share, kMostShares> shares;
+  for (std::size_t s = 0; s < num_shares; ++s) {
+    shares[s].next.store(count * s / num_shares, std::memory_order_relaxed);
+    shares[s].end = count * (s + 1) / num_shares;
+  }
+  pool.parallel_for(threads, 1, [&](std::size_t first, std::size_t, std::size_t worker) {
+    for (std::size_t i = 0; i < num_shares; ++i) {
+      Share& share = shares[(first + i) % num_shares];
+      for (std::size_t p = share.next.fetch_add(1, std::memory_order_relaxed); p < share.end; p = share.next.fetch_add(1, std::memory_order_relaxed))
+        body(p, worker);
+    }
+  });
+}
 
 inline constexpr std::size_t kF32Depth = 256;    // columns of a chunk: its panel of 64 KiB stays in the second-level cache
 inline constexpr std::size_t kTokenBlock = 512;  // tokens whose results are kept beside it

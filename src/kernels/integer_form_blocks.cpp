@@ -93,8 +93,7 @@ void read_symmetric_k(const IntegerForm& form, const ConstRowPlanes& row, std::s
   const auto block = block_at<typename T::Block>(row, index);
   const auto grid = unpack_super_block<T>(block, out);
   out.super[0] = block.d;
-  const int bias = form.shape.scale == ScaleKind::six_bits ? 32 : 0;
-  for (std::size_t s = 0; s < kBlockDepth / form.shape.group; ++s) out.scales[s] = static_cast<std::uint8_t>(grid.scales[s] + bias);
+  for (std::size_t s = 0; s < kBlockDepth / form.shape.group; ++s) out.scales[s] = static_cast<std::uint8_t>(grid.scales[s]);
 }
 
 // d * scale * code - dmin * minimum
@@ -104,9 +103,8 @@ void read_affine_k(const IntegerForm& form, const ConstRowPlanes& row, std::size
   const auto grid = unpack_super_block<T>(block, out);
   out.super[0] = block.d;
   out.super[1] = block.dmin;
-  const bool pairs = form.shape.scale == ScaleKind::nibble_pair;
   for (std::size_t s = 0; s < kBlockDepth / form.shape.group; ++s) {
-    out.scales[s] = pairs ? static_cast<std::uint32_t>(grid.scales[s] | grid.minima[s] << 4) : grid.scales[s];
+    out.scales[s] = grid.scales[s];
     out.offsets[s] = grid.minima[s];
   }
 }
@@ -137,11 +135,11 @@ const Line kLines[] = {
      nullptr},
     {"q4_k", {.low_bits = 4, .scale = ScaleKind::unsigned8, .offset = OffsetKind::minus_unsigned8, .super_scales = 2}, read_affine_k<Q4_K>, nullptr},
     {"q3_k",
-     {.low_bits = 2, .high_bits = 1, .middle = 4, .scale = ScaleKind::six_bits, .super_scales = 1, .group = 16},
+     {.low_bits = 2, .high_bits = 1, .middle = 4, .scale = ScaleKind::signed6, .super_scales = 1, .group = 16},
      read_symmetric_k<Q3_K>,
      nullptr},
     {"q2_k",
-     {.low_bits = 2, .scale = ScaleKind::nibble_pair, .offset = OffsetKind::minus_high_nibble, .super_scales = 2, .group = 16},
+     {.low_bits = 2, .scale = ScaleKind::unsigned4, .offset = OffsetKind::minus_unsigned4, .super_scales = 2, .group = 16},
      read_affine_k<Q2_K>,
      nullptr},
     {"iq4_xs", {.low_bits = 4, .scale = ScaleKind::signed8, .super_scales = 1}, read_symmetric_k<IQ4_XS>, IQ4_XSShape::kPoints},

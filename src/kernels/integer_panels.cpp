@@ -20,9 +20,10 @@ std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple
 // --- packing -------------------------------------------------------------------------------------------------------------------------
 
 // One row's bits [first_bit, first_bit + bits) of each code into a plane. Four columns of a row are one 32-bit word; words of the
-// following quads are laid into the higher bits.
-void write_plane(const std::uint8_t* codes, std::size_t depth, int first_bit, int bits, std::size_t row, std::uint8_t* plane) {
-  const std::size_t quads_per_line = 8 / static_cast<std::size_t>(bits);
+// following quads are laid into the higher bits, quad i of a line at bit positions[i].
+void write_plane(const std::uint8_t* codes, std::size_t depth, int first_bit, std::size_t bits, const std::size_t* positions, std::size_t row,
+                 std::uint8_t* plane) {
+  const std::size_t quads_per_line = 8 / bits;
   const std::uint32_t mask = ((1u << bits) - 1u) * 0x01010101u;
   std::uint8_t* out = plane + row * 4;
   for (std::size_t quad = 0; quad < depth / 4; quad += quads_per_line, out += 256) {
@@ -30,7 +31,7 @@ void write_plane(const std::uint8_t* codes, std::size_t depth, int first_bit, in
     for (std::size_t i = 0; i < quads_per_line; ++i) {
       std::uint32_t word;
       std::memcpy(&word, codes + 4 * (quad + i), 4);
-      line |= ((word >> first_bit) & mask) << (i * static_cast<std::size_t>(bits));
+      line |= ((word >> first_bit) & mask) << positions[i];
     }
     std::memcpy(out, &line, 4);
   }
@@ -40,33 +41,61 @@ void write_number(std::uint8_t* array, std::size_t index, std::size_t bytes, std
   std::memcpy(array + index * bytes, &value, bytes);
 }
 
-void write_row(const IntegerShape& s, const BlockCodes& in, std::size_t depth, std::size_t row, std::uint8_t* block) {
-  write_plane(in.codes, depth, 0, s.low_bits, row, block);
-  if (s.high_bits != 0) write_plane(in.codes, depth, s.low_bits, s.high_bits, row, block + low_plane_bytes(s, depth));
-  for (std::size_t i = 0; i < s.super_scales; ++i) write_number(block + code_bytes(s, depth), i * 64 + row, 2, in.super[i]);
-  for (std::size_t g = 0; g < num_groups(s, depth); ++g) {
-    if (scale_bytes(s.scale) != 0) write_number(block + scales_offset(s, depth), g * 64 + row, scale_bytes(s.scale), in.scales[g]);
-    if (s.scale == ScaleKind::six_bits) {
-      std::uint8_t* const scales = block + scales_offset(s, depth) + row;
-      scales[g / 2 * 64] = static_cast<std::uint8_t>(scales[g / 2 * 64] | (in.scales[g] & 15u) << (g % 2 * 4));
-      scales[(8 + g / 4) * 64] = static_cast<std::uint8_t>(scales[(8 + g / 4) * 64] | (in.scales[g] >> 4) << (g % 4 * 2));
-    }
+void write_codes(const IntegerShape& s, const std::uint8_t* codes, std::size_t depth, std::size_t row, std::uint8_t* block) {
+  std::size_t low[8], high[8];
+  for (std::size_t i = 0; i < 8; ++i) {
+    low[i] = i * s.low_bits;
+    high[i] = high_bit(s, i);
+  }
+  write_plane(codes, depth, 0, s.low_bits, low, row, block);
+  if (s.high_bits != 0) write_plane(codes, depth, s.low_bits, s.high_bits, high, row, block + low_plane_bytes(s, depth));
+}
+
+// Multiples of one row in planes of `bits` bits, groups in place of columns.
+void write_multiples(const std::uint32_t* values, std::size_t groups, int first_bit, std::size_t bits, std::size_t row, std::uint8_t* plane) {
+  std::uint8_t codes[kBlockDepth] = {};  // whole lines
+  for (std::size_t g = 0; g < groups; ++g) codes[g] = static_cast<std::uint8_t>(values[g]);
+  const std::size_t positions[8] = {0, bits, 2 * bits, 3 * bits};
+  write_plane(codes, group_plane_bytes(bits, groups) / 256 * (8 / bits) * 4, first_bit, bits, positions, row, plane);
+}
+
+void write_scales(const IntegerShape& s, const BlockCodes& in, std::size_t groups, std::size_t row, std::uint8_t* scales) {
+  if (has_multiples(s)) {
+    const std::size_t bits = s.scale == ScaleKind::signed6 || s.scale == ScaleKind::unsigned4 ? 4 : 8;
+    write_multiples(in.scales, groups, 0, bits, row, scales);
+    if (s.scale == ScaleKind::signed6) write_multiples(in.scales, groups, 4, 2, row, scales + group_plane_bytes(4, groups));
+    return;
+  }
+  if (scale_bytes(s.scale) == 0) return;
+  for (std::size_t g = 0; g < groups; ++g) write_number(scales, g * 64 + row, scale_bytes(s.scale), in.scales[g]);
+}
+
+void write_offsets(const IntegerShape& s, const BlockCodes& in, std::size_t groups, std::size_t row, std::uint8_t* offsets) {
+  if (has_minima(s)) return write_multiples(in.offsets, groups, 0, s.offset == OffsetKind::minus_unsigned4 ? 4 : 8, row, offsets);
+  for (std::size_t g = 0; g < groups; ++g) {
     if (s.offset == OffsetKind::zero_packed) {
       const std::size_t bit = g * s.low_bits;
-      std::uint8_t& byte = block[offsets_offset(s, depth) + bit / 8 * 64 + row];
+      std::uint8_t& byte = offsets[bit / 8 * 64 + row];
       byte = static_cast<std::uint8_t>(byte | in.offsets[g] << (bit % 8));
     }
-    if (offset_bytes(s.offset) != 0) write_number(block + offsets_offset(s, depth), g * 64 + row, offset_bytes(s.offset), in.offsets[g]);
+    if (offset_bytes(s.offset) != 0) write_number(offsets, g * 64 + row, offset_bytes(s.offset), in.offsets[g]);
   }
 }
 
+void write_row(const IntegerShape& s, const BlockCodes& in, std::size_t depth, std::size_t row, std::uint8_t* block) {
+  write_codes(s, in.codes, depth, row, block);
+  for (std::size_t i = 0; i < s.super_scales; ++i) write_number(block + code_bytes(s, depth), i * 64 + row, 2, in.super[i]);
+  write_scales(s, in, num_groups(s, depth), row, block + scales_offset(s, depth));
+  write_offsets(s, in, num_groups(s, depth), row, block + offsets_offset(s, depth));
+}
+
 std::uint8_t read_code(const IntegerShape& s, const std::uint8_t* block, std::size_t depth, std::size_t row, std::size_t column) {
-  const auto bits_at = [&](const std::uint8_t* plane, std::size_t bits) {
-    const std::size_t per_line = 8 / bits, quad = column / 4;
-    return (plane[quad / per_line * 256 + row * 4 + column % 4] >> (quad % per_line * bits)) & ((1u << bits) - 1u);
-  };
-  const unsigned high = s.high_bits != 0 ? bits_at(block + low_plane_bytes(s, depth), s.high_bits) << s.low_bits : 0u;
-  return static_cast<std::uint8_t>(bits_at(block, s.low_bits) | high);
+  const std::size_t quad = column / 4;
+  const auto line_byte = [&](const std::uint8_t* plane, std::size_t bits) { return plane[quad / (8 / bits) * 256 + row * 4 + column % 4]; };
+  const unsigned low = static_cast<unsigned>(line_byte(block, s.low_bits)) >> (quad % (8u / s.low_bits) * s.low_bits) & ((1u << s.low_bits) - 1u);
+  if (s.high_bits == 0) return static_cast<std::uint8_t>(low);
+  const unsigned byte = line_byte(block + low_plane_bytes(s, depth), s.high_bits);
+  return static_cast<std::uint8_t>(low | (byte >> high_bit(s, quad % (8u / s.high_bits)) & ((1u << s.high_bits) - 1u)) << s.low_bits);
 }
 
 // The zero point in terms of operands.
@@ -84,33 +113,42 @@ struct ActivationBuffers {
   std::int8_t* codes;
   float *scales, *sums;
   std::int32_t* biases;
+  std::int8_t* sum_codes;
 
-  static std::size_t bytes(std::size_t blocks, std::size_t tokens) { return round_up(blocks * tokens * (kBlockDepth + 8 + 8 * kMaxGroups), 64); }
+  static std::size_t bytes(std::size_t blocks, std::size_t tokens) {
+    return round_up(blocks * tokens * (kBlockDepth + 8 + 8 * kMaxGroups + kSumCodes), 64);
+  }
   ActivationBuffers(std::byte* base, std::size_t blocks, std::size_t tokens) {
     const std::size_t n = blocks * tokens;
     codes = reinterpret_cast<std::int8_t*>(base);
     sums = reinterpret_cast<float*>(base + n * kBlockDepth);
     biases = reinterpret_cast<std::int32_t*>(sums + n * kMaxGroups);
     scales = reinterpret_cast<float*>(biases + n * kMaxGroups);
+    sum_codes = reinterpret_cast<std::int8_t*>(scales + n * 2);
   }
   // Token `token` of block `block`, of `tokens` in all.
   QuantizedActivations at(std::size_t index) const {
-    return {codes + index * kBlockDepth, scales + index * 2, biases + index * kMaxGroups, sums + index * kMaxGroups};
+    return {codes + index * kBlockDepth, scales + index * 2, biases + index * kMaxGroups, sums + index * kMaxGroups, sum_codes + index * kSumCodes};
   }
 };
 
 // What one thread decodes a block into.
 struct PanelBuffers {
   std::uint8_t* operands;
-  float *scales, *offsets, *tile;
+  ExpandedGrid grid;
+  float* tile;
 
   static constexpr std::size_t kOperandBytes = kBlockDepth * 64, kGridFloats = kMaxGroups * 64, kTileFloats = kTokenBlock * 64;
-  static constexpr std::size_t kBytes = kOperandBytes + (2 * kGridFloats + kTileFloats) * sizeof(float);
+  static constexpr std::size_t kMultipleBytes = 2 * kMaxGroups * 64;
+  static constexpr std::size_t kBytes = kOperandBytes + kMultipleBytes + (2 * kGridFloats + 128 + kTileFloats) * sizeof(float);
   explicit PanelBuffers(std::byte* base) {
     operands = reinterpret_cast<std::uint8_t*>(base);
-    scales = reinterpret_cast<float*>(base + kOperandBytes);
-    offsets = scales + kGridFloats;
-    tile = offsets + kGridFloats;
+    grid.bytes = operands + kOperandBytes;
+    grid.scales = reinterpret_cast<float*>(grid.bytes + kMultipleBytes);
+    grid.offsets = grid.scales + kGridFloats;
+    grid.super = grid.offsets + kGridFloats;
+    grid.minima = nullptr;
+    tile = grid.super + 128;
   }
 };
 
@@ -124,52 +162,58 @@ class IntegerPanels final : public PackedWeights {
         panel_bytes_(num_blocks_ == 0 ? 0 : block_offset(num_blocks_ - 1) + block_bytes(form.shape, depth_of(num_blocks_ - 1))),
         bytes_(num_panels(w.rows) * panel_bytes_),
         row_scales_(has_row_scales(form.shape) ? num_panels(w.rows) * kPanelRows * sizeof(float) : 0) {
-    pool.parallel_for(num_panels(rows_), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t p = begin; p < end; ++p) pack_panel(w, p);
-    });
+    for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t) { pack_panel(w, p); });
     form_.format = nullptr;  // only packing needed it
   }
 
   std::uint64_t resident_bytes() const noexcept override { return bytes_.size() + row_scales_.size(); }
 
-  void multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const override {
-    const std::size_t activation_bytes = ActivationBuffers::bytes(num_blocks_, tokens);
-    std::byte* const base = scratch.reserve(activation_bytes + pool.num_threads() * PanelBuffers::kBytes);
-    const ActivationBuffers activations(base, num_blocks_, tokens);
+  // What quantize_activations depends on, above the numbers of other preparations.
+  std::uint64_t preparation() const noexcept override {
+    return std::uint64_t{1} << 32 | kernel_group(form_.shape) << 16 | static_cast<std::uint64_t>(form_.shape.middle);
+  }
+  std::size_t shared_bytes(std::size_t tokens) const noexcept override { return ActivationBuffers::bytes(num_blocks_, tokens); }
+  std::size_t worker_bytes() const noexcept override { return PanelBuffers::kBytes; }
+
+  void prepare(const float* x, std::size_t tokens, ThreadPool& pool, std::byte* shared) const override {
+    const ActivationBuffers activations(shared, num_blocks_, tokens);
     pool.parallel_for(tokens, std::max<std::size_t>(1, 8192 / (num_blocks_ * kBlockDepth)), [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t) quantize_token(x + t * cols_, t, tokens, activations);
     });
-    pool.parallel_for(num_panels(rows_), panel_grain(cols_, tokens), [&](std::size_t begin, std::size_t end, std::size_t worker) {
-      const PanelBuffers buffers(base + activation_bytes + worker * PanelBuffers::kBytes);
-      for (std::size_t p = begin; p < end; ++p) {
-        const PanelOutput out(y, rows_, p, tokens, buffers.tile);
-        if (tokens == 1 && kernels_.integer_vector != nullptr) {
-          kernels_.integer_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0), out.data(0));
-          out.finish(0, 1);
-          continue;
-        }
-        for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
-          const std::size_t n = std::min(kTokenBlock, tokens - t);
-          for (std::size_t b = 0; b < num_blocks_; ++b) multiply_block(p, b, activations.at(b * tokens + t), n, out.data(t), out.stride(), buffers);
-          out.finish(t, n);
-        }
-      }
-    });
+  }
+
+  void multiply_panel(std::size_t p, const float*, std::size_t tokens, float* y, std::byte* shared, std::byte* worker) const override {
+    const ActivationBuffers activations(shared, num_blocks_, tokens);
+    const PanelBuffers buffers(worker);
+    const PanelOutput out(y, rows_, p, tokens, buffers.tile);
+    if (tokens == 1 && kernels_.integer_vector != nullptr) {
+      kernels_.integer_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0), out.data(0));
+      return out.finish(0, 1);
+    }
+    for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
+      const std::size_t n = std::min(kTokenBlock, tokens - t);
+      for (std::size_t b = 0; b < num_blocks_; ++b) multiply_block(p, b, activations.at(b * tokens + t), n, out.data(t), out.stride(), buffers);
+      out.finish(t, n);
+    }
   }
 
   void decode_row(std::uint64_t row, float* out) const override {
     const std::size_t p = static_cast<std::size_t>(row / kPanelRows), r = static_cast<std::size_t>(row % kPanelRows);
     IntegerShape shape = form_.shape;
     if (shape.has_table) shape.factor = 1;  // the exact points, not their integers
-    alignas(64) float scales[kMaxGroups * 64], offsets[kMaxGroups * 64];
+    alignas(64) float scales[kMaxGroups * 64], offsets[kMaxGroups * 64], super[128];
+    alignas(64) std::uint8_t bytes[PanelBuffers::kMultipleBytes];
     for (std::size_t b = 0; b < num_blocks_; ++b) {
       const std::size_t depth = depth_of(b), columns = std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
       const std::uint8_t* const block = block_at(p, b);
-      kernels_.expand_grid(shape, block, panel_row_scales(p), depth, scales, offsets);
+      ExpandedGrid grid{scales, offsets, super, bytes, nullptr};
+      kernels_.expand_grid(shape, block, panel_row_scales(p), depth, grid);
       for (std::size_t c = 0; c < columns; ++c) {
-        const std::size_t g = c / kernel_group(shape) * 64 + r;
+        const std::size_t group = c / kernel_group(shape), g = group * 64 + r;
         const std::uint8_t code = read_code(shape, block, depth, r, c);
-        out[b * kBlockDepth + c] = value_of(shape, block, depth, r, c, code, scales[g], offsets[g]);
+        const float scale = has_multiples(shape) ? scales[g] * super[r] : scales[g];
+        const float offset = grid.minima != nullptr ? super[64 + r] * static_cast<float>(grid.minima[group / 4 * 256 + r * 4 + group % 4]) : offsets[g];
+        out[b * kBlockDepth + c] = value_of(shape, block, depth, r, c, code, scale, offset);
       }
     }
   }
@@ -216,7 +260,7 @@ class IntegerPanels final : public PackedWeights {
       const std::size_t index = b * tokens + token, columns = std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
       kernels_.quantize_activations(x + b * kBlockDepth, columns, kernel_group(form_.shape), form_.shape.middle,
                                     activations.codes + index * kBlockDepth, activations.scales + index * 2, activations.biases + index * kMaxGroups,
-                                    activations.sums + index * kMaxGroups);
+                                    activations.sums + index * kMaxGroups, activations.sum_codes + index * kSumCodes);
     }
   }
 
@@ -231,9 +275,10 @@ class IntegerPanels final : public PackedWeights {
       kernels_.unpack_codes(shape, block, depth, buffers.operands);
       product.panel = buffers.operands;
     }
-    kernels_.expand_grid(shape, block, panel_row_scales(p), depth, buffers.scales, buffers.offsets);
-    product.scales = buffers.scales;
-    product.offsets = shape.offset == OffsetKind::none ? nullptr : buffers.offsets;
+    product.grid = buffers.grid;
+    kernels_.expand_grid(shape, block, panel_row_scales(p), depth, product.grid);
+    if (shape.offset == OffsetKind::none || has_minima(shape)) product.grid.offsets = nullptr;
+    if (!has_multiples(shape)) product.grid.super = nullptr;
     product.depth = depth;
     product.group = kernel_group(shape);
     product.x = x;

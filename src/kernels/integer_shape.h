@@ -8,7 +8,8 @@
 //   low plane    bits 0 .. low_bits-1 of every code      8, 4, 2 or 1 bits
 //   high plane   the next high_bits                      0, 1 or 2 bits
 //   super        f16 d (and f16 dmin) per row, for two-level grids
-//   scales       one per row and group; then offsets or zero points likewise: [group][64 rows]
+//   scales       one per row and group, [group][64 rows]; multiples of d are planes themselves, with groups in place of columns
+//   offsets      or zero points or multiples of dmin, likewise
 //
 // A plane of 64-byte lines: a line holds 16 rows x 4 columns (a "quad" of columns) in its bytes and, where codes are narrower than a
 // byte, the following quads in the higher bits. Lines of the four 16-row groups follow each other.
@@ -26,11 +27,11 @@ inline constexpr std::size_t kBlockDepth = 256;       // columns of a resident b
 inline constexpr std::size_t kActivationDepth = 128;  // columns that share an activation scale
 inline constexpr std::size_t kDepthUnit = 32;         // columns are padded to this many
 
-enum class ScaleKind : std::uint8_t { row, f16, bf16, f32, e8m0, e4m3, signed8, six_bits, unsigned8, unsigned8_of_row, nibble_pair };
-// six_bits: less 32; low halves two groups to a byte, behind them the high two bits four groups to a byte.
-// none; f16 per group; an 8-bit multiple of dmin, subtracted; the high half of a nibble pair, the same; a zero point in 8 bits, or
-// in low_bits bits, several groups to a byte (doubled for 1-bit codes, whose operands are 0 and 2)
-enum class OffsetKind : std::uint8_t { none, f16, minus_unsigned8, minus_high_nibble, zero8, zero_packed };
+// Numbers of their own; or multiples of the block's d, the last one of the row's scale: planes of 8, 4 + 2 (two's complement), 8, 4 and 8 bits.
+enum class ScaleKind : std::uint8_t { row, f16, bf16, f32, e8m0, e4m3, signed8, signed6, unsigned8, unsigned4, unsigned8_of_row };
+// none; f16 per group; a multiple of dmin, subtracted: planes of 8 or 4 bits; a zero point in 8 bits, or in low_bits bits, several groups to
+// a byte (doubled for 1-bit codes, whose operands are 0 and 2)
+enum class OffsetKind : std::uint8_t { none, f16, minus_unsigned8, minus_unsigned4, zero8, zero_packed };
 
 struct IntegerShape {
   std::uint8_t low_bits = 8, high_bits = 0;
@@ -48,31 +49,32 @@ struct IntegerShape {
 static constexpr std::size_t low_plane_bytes(const IntegerShape& s, std::size_t depth) { return depth * 64 * s.low_bits / 8; }
 static constexpr std::size_t high_plane_bytes(const IntegerShape& s, std::size_t depth) { return depth * 64 * s.high_bits / 8; }
 static constexpr std::size_t code_bytes(const IntegerShape& s, std::size_t depth) { return low_plane_bytes(s, depth) + high_plane_bytes(s, depth); }
+// Where quad `quad` of a line's 8 / bits has its bits in the high plane.
+static constexpr std::size_t high_bit(const IntegerShape& s, std::size_t quad) {
+  constexpr std::size_t kThreeBits[8] = {2, 3, 6, 7, 1, 0, 5, 4};
+  return s.low_bits == 2 ? kThreeBits[quad] : quad * s.high_bits;
+}
 static constexpr std::size_t num_groups(const IntegerShape& s, std::size_t depth) { return (depth + s.group - 1) / s.group; }
-// Bytes of one number; 0 where several share a byte or there is none.
+static constexpr bool has_multiples(const IntegerShape& s) { return s.scale >= ScaleKind::signed8; }
+static constexpr bool has_minima(const IntegerShape& s) { return s.offset == OffsetKind::minus_unsigned8 || s.offset == OffsetKind::minus_unsigned4; }
+// Bytes of one number; 0 for planes of multiples, and where several share a byte or there is none.
 static constexpr std::size_t scale_bytes(ScaleKind kind) {
-  switch (kind) {
-    case ScaleKind::row:
-    case ScaleKind::six_bits:
-      return 0;
-    case ScaleKind::f16:
-    case ScaleKind::bf16:
-      return 2;
-    case ScaleKind::f32:
-      return 4;
-    default:
-      return 1;
-  }
+  return kind == ScaleKind::f16 || kind == ScaleKind::bf16 ? 2 : kind == ScaleKind::f32 ? 4 : kind == ScaleKind::e8m0 || kind == ScaleKind::e4m3 ? 1 : 0;
 }
-static constexpr std::size_t offset_bytes(OffsetKind kind) {
-  return kind == OffsetKind::f16 ? 2 : kind == OffsetKind::minus_unsigned8 || kind == OffsetKind::zero8 ? 1 : 0;
-}
+static constexpr std::size_t offset_bytes(OffsetKind kind) { return kind == OffsetKind::f16 ? 2 : kind == OffsetKind::zero8 ? 1 : 0; }
 static constexpr std::size_t super_bytes(const IntegerShape& s) { return std::size_t{s.super_scales} * 128; }
+// A plane of `bits` bits for `groups` groups, in whole lines.
+static constexpr std::size_t group_plane_bytes(std::size_t bits, std::size_t groups) { return ((groups + 3) / 4 * bits + 7) / 8 * 256; }
 static constexpr std::size_t all_scales_bytes(const IntegerShape& s, std::size_t depth) {
-  return s.scale == ScaleKind::six_bits ? num_groups(s, depth) * 48 : num_groups(s, depth) * 64 * scale_bytes(s.scale);
+  const std::size_t groups = num_groups(s, depth);
+  if (!has_multiples(s)) return groups * 64 * scale_bytes(s.scale);
+  if (s.scale == ScaleKind::signed6) return group_plane_bytes(4, groups) + group_plane_bytes(2, groups);
+  return group_plane_bytes(s.scale == ScaleKind::unsigned4 ? 4 : 8, groups);
 }
 static constexpr std::size_t all_offsets_bytes(const IntegerShape& s, std::size_t depth) {
-  return s.offset == OffsetKind::zero_packed ? (num_groups(s, depth) * s.low_bits + 7) / 8 * 64 : num_groups(s, depth) * 64 * offset_bytes(s.offset);
+  const std::size_t groups = num_groups(s, depth);
+  if (has_minima(s)) return group_plane_bytes(s.offset == OffsetKind::minus_unsigned4 ? 4 : 8, groups);
+  return s.offset == OffsetKind::zero_packed ? (groups * s.low_bits + 7) / 8 * 64 : groups * 64 * offset_bytes(s.offset);
 }
 static constexpr std::size_t scales_offset(const IntegerShape& s, std::size_t depth) { return code_bytes(s, depth) + super_bytes(s); }
 static constexpr std::size_t offsets_offset(const IntegerShape& s, std::size_t depth) { return scales_offset(s, depth) + all_scales_bytes(s, depth); }
@@ -81,22 +83,35 @@ static constexpr bool has_row_scales(const IntegerShape& s) { return s.scale == 
 // Columns that a kernel multiplies before it applies scales.
 static constexpr std::size_t kernel_group(const IntegerShape& s) { return s.group < kActivationDepth ? s.group : kActivationDepth; }
 
+inline constexpr std::size_t kMaxGroups = kBlockDepth / 16;
+inline constexpr std::size_t kSumCodes = 32;  // bytes of sum_codes for a token and block
+
 // Activations of a run of tokens for one block of columns.
 struct QuantizedActivations {
-  const std::int8_t* codes;    // [tokens, kBlockDepth]
-  const float* scales;         // [tokens, 2]: one for every 128 columns
-  const std::int32_t* biases;  // [tokens, kMaxGroups]: -middle * the group's sum of codes
-  const float* sums;           // [tokens, kMaxGroups]: the group's sum of codes
+  const std::int8_t* codes;      // [tokens, kBlockDepth]
+  const float* scales;           // [tokens, 2]: one for every 128 columns
+  const std::int32_t* biases;    // [tokens, kMaxGroups]: -middle * the group's sum of codes
+  const float* sums;             // [tokens, kMaxGroups]: the group's sum of codes
+  const std::int8_t* sum_codes;  // [tokens, 2, 2, 8]: for every 128 columns, the low 6 bits of its groups' sums, then the high bits (groups of 16 or 32)
 };
-inline constexpr std::size_t kMaxGroups = kBlockDepth / 16;
+
+// A block's grid as products read it. Filled by expand_grid, which writes to the four arrays.
+struct ExpandedGrid {
+  float* scales;             // [groups, 64]: a multiple where the shape has them, else the scale itself
+  float* offsets;            // [groups, 64], or null
+  float* super;              // [2, 64]: what multiples are multiplied with, and minus dmin; null where there are no multiples
+  std::uint8_t* bytes;       // 2 * kMaxGroups * 64, for unpacked multiples
+  const std::uint8_t* minima;  // [groups / 4, 64, 4] multiples of dmin, or null
+};
 
 // One product of a decoded block with tokens: y[t, j] += for each run b of 128 columns
 //   a_scale[t, b] * sum over its groups g of (dot[t, j, g] * scale[g, j] + sum[t, g] * offset[g, j])
-// evaluated as r = dot * scale (first group) or fma(dot, scale, r); r = fma(sum, offset, r); y = fma(r, a_scale, y); all ascending.
+// evaluated as r = dot * scale (first group) or fma(dot, scale, r); r = fma(sum, offset, r); y = fma(r, a_scale, y); all ascending. Between the
+// last two, shapes with multiples have r = r * super and, with minima, r = fma(sum over g of sum[t, g] * minimum[g, j], -dmin, r), whose first
+// operand is exact in 32 bits.
 struct IntegerProduct {
   const std::uint8_t* panel;  // [depth / 4, 64, 4] operands
-  const float* scales;        // [groups, 64]
-  const float* offsets;       // the same, or null
+  ExpandedGrid grid;
   std::size_t depth, group;
   QuantizedActivations x;
   std::size_t tokens;

@@ -43,9 +43,8 @@ struct KernelTable {
   // --- integer products (integer_shape.h) -------------------------------------------------------------------------------------------
   // Operands of a block: panel [depth / 4, 64, 4]. Not for shapes of 8-bit codes, whose low plane is that already.
   void (*unpack_codes)(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* panel);
-  // scales, offsets: [groups of kernel_group(shape) columns, 64]; offsets are written when the shape has them. row_scales: [64] or null.
-  void (*expand_grid)(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, float* scales,
-                      float* offsets);
+  // row_scales: [64] or null. Groups are those of kernel_group(shape) columns.
+  void (*expand_grid)(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, ExpandedGrid& out);
   void (*integer_product)(const IntegerProduct& product);
   // One token times a whole panel: y[64]. columns: padded to kDepthUnit. x: the blocks of one token, one after the other. Null where unpacked
   // panels serve single tokens as well.
@@ -54,7 +53,7 @@ struct KernelTable {
   // One token's `count` inputs (finite) of one block, quantized as int8 for kernel groups of `group` columns: scale = amax / 127, code =
   // x * (127 / amax) rounded to even. Zeros up to kBlockDepth. Arrays as in QuantizedActivations.
   void (*quantize_activations)(const float* x, std::size_t count, std::size_t group, std::int32_t middle, std::int8_t* codes, float* scales,
-                               std::int32_t* biases, float* sums);
+                               std::int32_t* biases, float* sums, std::int8_t* sum_codes);
 
   // --- between the products (definitions in vector_ops.h) ---------------------------------------------------------------------------
   void (*rms_norm_row)(const float* x, const float* weight, std::size_t width, float epsilon, float* out);

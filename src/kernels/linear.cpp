@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/linear.h"
 
+#include <algorithm>
+#include <array>
 #include <cassert>
 #include <new>
 
+#include "kernels/f32_panels.h"
 #include "kernels/packed_weights.h"
 #include "nibble/error.h"
 
@@ -23,6 +26,10 @@ std::byte* KernelScratch::reserve(std::size_t bytes) {
 
 struct PackedLinear::State {
   std::unique_ptr<PackedWeights> weights;
+};
+
+struct PackedLinear::Access {
+  static const PackedWeights& weights(const PackedLinear& linear) { return *linear.state_->weights; }
 };
 
 PackedLinear::PackedLinear() = default;
@@ -57,9 +64,58 @@ std::uint64_t PackedLinear::cols() const noexcept { return state_ ? state_->weig
 std::uint64_t PackedLinear::resident_bytes() const noexcept { return state_ ? state_->weights->resident_bytes() : 0; }
 std::string PackedLinear::kernel_name() const { return state_ ? state_->weights->name() : std::string(); }
 
+namespace {
+
+std::size_t whole_lines(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+constexpr std::uint64_t kWorthwhile = 1u << 17;  // multiply-adds for which other threads are called
+
+// One of several products: its weights, its result, and where its prepared inputs lie.
+struct Part {
+  const PackedWeights* weights;
+  float* y;
+  std::size_t shared_at, first_panel;
+  bool prepares;
+};
+
+}  // namespace
+
+void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, ThreadPool& pool, KernelScratch& scratch) {
+  if (tokens == 0) return;
+  assert(products.size() <= kMostProducts);
+  std::array<Part, kMostProducts> parts;
+  std::size_t shared = 0, worker = 0, panels = 0;
+  std::uint64_t work = 0;
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const PackedWeights& w = PackedLinear::Access::weights(*products[i].weights);
+    parts[i] = {&w, products[i].y, shared, panels, true};
+    for (std::size_t j = 0; j < i && parts[i].prepares; ++j)
+      if (w.preparation() != 0 && w.preparation() == parts[j].weights->preparation() && w.cols() == parts[j].weights->cols()) {
+        parts[i].shared_at = parts[j].shared_at;
+        parts[i].prepares = false;
+      }
+    if (parts[i].prepares) shared += whole_lines(w.shared_bytes(tokens));
+    worker = std::max(worker, whole_lines(w.worker_bytes()));
+    panels += num_panels(w.rows());
+    work += w.rows() * w.cols() * tokens;
+  }
+  std::byte* const base = scratch.reserve(shared + pool.num_threads() * worker);
+  for (std::size_t i = 0; i < products.size(); ++i)
+    if (parts[i].prepares) parts[i].weights->prepare(x, tokens, pool, base + parts[i].shared_at);
+  const auto multiply_panel = [&](std::size_t panel, std::size_t thread) {
+    std::size_t i = products.size() - 1;
+    while (panel < parts[i].first_panel) --i;
+    const Part& part = parts[i];
+    part.weights->multiply_panel(panel - part.first_panel, x, tokens, part.y, base + part.shared_at, base + shared + thread * worker);
+  };
+  if (work >= kWorthwhile) return for_each_panel(pool, panels, multiply_panel);
+  for (std::size_t p = 0; p < panels; ++p) multiply_panel(p, 0);
+}
+
 void PackedLinear::multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const {
   assert(state_);
-  if (tokens != 0) state_->weights->multiply(x, tokens, y, pool, scratch);
+  const LinearProduct product{this, y};
+  multiply_all({&product, 1}, x, tokens, pool, scratch);
 }
 
 void PackedLinear::decode_row(std::uint64_t row, float* out) const {

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/cpu.h"
@@ -63,9 +64,19 @@ class PackedLinear {
   // One row widened to f32: embeddings are looked up from the same resident bytes when a matrix is tied.
   void decode_row(std::uint64_t row, float* out) const;
 
+  struct Access;  // for multiply_all
+
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// Several products with the same inputs, in one go: inputs are quantized once, and threads meet once at the end.
+struct LinearProduct {
+  const PackedLinear* weights;
+  float* y;  // [tokens, rows of the weights]
+};
+inline constexpr std::size_t kMostProducts = 8;
+void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, ThreadPool& pool, KernelScratch& scratch);
 
 }  // namespace nibble

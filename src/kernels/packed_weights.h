@@ -19,8 +19,15 @@ class PackedWeights {
   std::uint64_t cols() const noexcept { return cols_; }
   const std::string& name() const noexcept { return name_; }
   virtual std::uint64_t resident_bytes() const noexcept = 0;
-  virtual void multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const = 0;
   virtual void decode_row(std::uint64_t row, float* out) const = 0;
+
+  // A product takes two steps: inputs are prepared once, in `shared`; then any thread multiplies any panel of 64 rows with a scratch of
+  // its own. preparation(): weights of as many columns that return the same number, not 0, prepare the same bytes.
+  virtual std::uint64_t preparation() const noexcept { return 0; }
+  virtual std::size_t shared_bytes(std::size_t /*tokens*/) const noexcept { return 0; }
+  virtual std::size_t worker_bytes() const noexcept = 0;
+  virtual void prepare(const float* /*x*/, std::size_t /*tokens*/, ThreadPool& /*pool*/, std::byte* /*shared*/) const {}
+  virtual void multiply_panel(std::size_t panel, const float* x, std::size_t tokens, float* y, std::byte* shared, std::byte* worker) const = 0;
 
  protected:
   PackedWeights(std::uint64_t rows, std::uint64_t cols, std::string name) : rows_(rows), cols_(cols), name_(std::move(name)) {}
@@ -40,12 +47,5 @@ std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights,
 // f32, f16 or bf16 elements as pairs of bf16 (rounded where they are not), multiplied with bf16 activations; null where there is no such
 // instruction.
 std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
-
-// How many panels one thread takes at a time, so that a chunk is worth handing out.
-inline std::size_t panel_grain(std::uint64_t cols, std::size_t tokens) {
-  constexpr std::uint64_t kWorthwhile = 1u << 17;  // multiply-adds
-  const std::uint64_t work = 64 * cols * tokens;
-  return work >= kWorthwhile ? 1 : static_cast<std::size_t>(kWorthwhile / (work == 0 ? 1 : work));
-}
 
 }  // namespace nibble

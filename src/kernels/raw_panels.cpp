@@ -37,35 +37,29 @@ class RawPanels final : public PackedWeights {
         kernels_(kernel_table(isa)),
         panel_elements_(static_cast<std::size_t>(w.cols) * kPanelRows),
         bytes_(num_panels(w.rows) * panel_elements_ * dtype_size(dtype)) {
-    pool.parallel_for(num_panels(rows_), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t p = begin; p < end; ++p) {
-        if (dtype_ == DType::f32)
-          interleave(w, p, panel<std::uint32_t>(p));
-        else
-          interleave(w, p, panel<std::uint16_t>(p));
-      }
+    for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t) {
+      if (dtype_ == DType::f32)
+        interleave(w, p, panel<std::uint32_t>(p));
+      else
+        interleave(w, p, panel<std::uint16_t>(p));
     });
   }
 
   std::uint64_t resident_bytes() const noexcept override { return bytes_.size(); }
 
-  void multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const override {
-    constexpr std::size_t kWorker = (kF32Depth + kTokenBlock) * kPanelRows;  // an f32 panel and a tile of results
-    float* const base = reinterpret_cast<float*>(scratch.reserve(pool.num_threads() * kWorker * sizeof(float)));
-    pool.parallel_for(num_panels(rows_), panel_grain(cols_, tokens), [&](std::size_t begin, std::size_t end, std::size_t worker) {
-      float* const f32_panel = base + worker * kWorker;
-      for (std::size_t p = begin; p < end; ++p) {
-        const PanelOutput out(y, rows_, p, tokens, f32_panel + kF32Depth * kPanelRows);
-        for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
-          const std::size_t n = std::min(kTokenBlock, tokens - t);
-          if (n == 1)
-            vector_product(p, x + t * cols_, out.data(t));
-          else
-            tile_product(p, x + t * cols_, n, out.data(t), out.stride(), f32_panel);
-          out.finish(t, n);
-        }
-      }
-    });
+  std::size_t worker_bytes() const noexcept override { return (kF32Depth + kTokenBlock) * kPanelRows * sizeof(float); }
+
+  void multiply_panel(std::size_t p, const float* x, std::size_t tokens, float* y, std::byte*, std::byte* worker) const override {
+    float* const f32_panel = reinterpret_cast<float*>(worker);
+    const PanelOutput out(y, rows_, p, tokens, f32_panel + kF32Depth * kPanelRows);
+    for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
+      const std::size_t n = std::min(kTokenBlock, tokens - t);
+      if (n == 1)
+        vector_product(p, x + t * cols_, out.data(t));
+      else
+        tile_product(p, x + t * cols_, n, out.data(t), out.stride(), f32_panel);
+      out.finish(t, n);
+    }
   }
 
   void decode_row(std::uint64_t row, float* out) const override {

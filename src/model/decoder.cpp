@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cmath>
+#include <initializer_list>
 
 #include "base/progress_meter.h"
 #include "kernels/vector_ops.h"
@@ -86,7 +88,11 @@ struct Decoder::State {
   void load(const Checkpoint& checkpoint);
   void embed(std::span<const std::int32_t> tokens);
   void rotary_table(std::size_t position, std::size_t tokens);
-  void multiply(const Linear& linear, const float* x, std::size_t tokens, float* y);
+  struct Product {
+    const Linear* linear;
+    float* y;
+  };
+  void multiply(std::initializer_list<Product> products, const float* x, std::size_t tokens);
   void attention_block(const Layer& layer, KvLayer& cache, std::size_t position, std::size_t tokens);
   void mlp_block(const Layer& layer, std::size_t tokens);
   void logits_of(std::size_t first, std::size_t tokens, float* logits);
@@ -165,34 +171,35 @@ void Decoder::State::rotary_table(std::size_t position, std::size_t tokens) {
     }
 }
 
-void Decoder::State::multiply(const Linear& linear, const float* x, std::size_t tokens, float* y) {
-  linear.weight.multiply(x, tokens, y, pool, scratch);
-  add_bias(linear.bias, tokens, y);
+// Products with the same inputs.
+void Decoder::State::multiply(std::initializer_list<Product> products, const float* x, std::size_t tokens) {
+  std::array<LinearProduct, kMostProducts> weights;
+  std::size_t count = 0;
+  for (const Product& product : products) weights[count++] = {&product.linear->weight, product.y};
+  multiply_all({weights.data(), count}, x, tokens, pool, scratch);
+  for (const Product& product : products) add_bias(product.linear->bias, tokens, product.y);
 }
 
 // x += o(attention(rope(q(norm(x))), rope(k(norm(x))), v(norm(x))))
 void Decoder::State::attention_block(const Layer& layer, KvLayer& cache, std::size_t position, std::size_t tokens) {
   const RopeConfig& r = config.rope;
   rms_norm(a.x.data(), layer.attention_norm.data(), tokens, config.hidden, config.norm_epsilon, a.normed.data(), isa(), pool);
-  multiply(layer.q, a.normed.data(), tokens, a.q.data());
-  multiply(layer.k, a.normed.data(), tokens, a.k.data());
-  multiply(layer.v, a.normed.data(), tokens, a.v.data());
+  multiply({{&layer.q, a.q.data()}, {&layer.k, a.k.data()}, {&layer.v, a.v.data()}}, a.normed.data(), tokens);
   rope(a.q.data(), a.cosine.data(), a.sine.data(), tokens, config.heads, config.head_dim, r.rotary_dim, r.half_split, isa(), pool);
   rope(a.k.data(), a.cosine.data(), a.sine.data(), tokens, config.kv_heads, config.head_dim, r.rotary_dim, r.half_split, isa(), pool);
   cache.store(position, tokens, a.k.data(), a.v.data(), isa(), pool);
   const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(config.head_dim)));
   attention(a.q.data(), tokens, config.heads, position, scale, cache, a.mixed.data(), isa(), pool, scratch);
-  multiply(layer.o, a.mixed.data(), tokens, a.normed.data());
+  multiply({{&layer.o, a.normed.data()}}, a.mixed.data(), tokens);
   add_in_place(a.x.data(), a.normed.data(), tokens * config.hidden, isa(), pool);
 }
 
 // x += down(silu(gate(norm(x))) * up(norm(x)))
 void Decoder::State::mlp_block(const Layer& layer, std::size_t tokens) {
   rms_norm(a.x.data(), layer.mlp_norm.data(), tokens, config.hidden, config.norm_epsilon, a.normed.data(), isa(), pool);
-  multiply(layer.gate, a.normed.data(), tokens, a.gate.data());
-  multiply(layer.up, a.normed.data(), tokens, a.up.data());
+  multiply({{&layer.gate, a.gate.data()}, {&layer.up, a.up.data()}}, a.normed.data(), tokens);
   silu_multiply(a.gate.data(), a.up.data(), tokens * config.intermediate, a.gate.data(), isa(), pool);
-  multiply(layer.down, a.gate.data(), tokens, a.normed.data());
+  multiply({{&layer.down, a.normed.data()}}, a.gate.data(), tokens);
   add_in_place(a.x.data(), a.normed.data(), tokens * config.hidden, isa(), pool);
 }
 

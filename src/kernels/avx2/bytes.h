@@ -24,17 +24,34 @@ struct Bytes {
   }
 };
 
+// Right, or left for negative numbers; bits cross into the neighbouring byte.
+template <int kShift>
+inline Bytes shift(Bytes x) {
+  if constexpr (kShift > 0)
+    return {_mm256_srli_epi16(x.a, kShift), _mm256_srli_epi16(x.b, kShift)};
+  else if constexpr (kShift < 0)
+    return {_mm256_slli_epi16(x.a, -kShift), _mm256_slli_epi16(x.b, -kShift)};
+  else
+    return x;
+}
 template <int kShift>
 inline Bytes shift_and(Bytes x, Bytes mask) {
-  if constexpr (kShift > 0)
-    return {_mm256_and_si256(_mm256_srli_epi16(x.a, kShift), mask.a), _mm256_and_si256(_mm256_srli_epi16(x.b, kShift), mask.b)};
-  else if constexpr (kShift < 0)
-    return {_mm256_and_si256(_mm256_slli_epi16(x.a, -kShift), mask.a), _mm256_and_si256(_mm256_slli_epi16(x.b, -kShift), mask.b)};
-  else
-    return {_mm256_and_si256(x.a, mask.a), _mm256_and_si256(x.b, mask.b)};
+  const Bytes moved = shift<kShift>(x);
+  return {_mm256_and_si256(moved.a, mask.a), _mm256_and_si256(moved.b, mask.b)};
 }
+inline __m256i select_half(__m256i mask, __m256i a, __m256i b) { return _mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b)); }
+inline Bytes select(Bytes mask, Bytes x, Bytes y) { return {select_half(mask.a, x.a, y.a), select_half(mask.b, x.b, y.b)}; }
 inline Bytes join(Bytes x, Bytes y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
 inline Bytes look_up(Bytes table, Bytes index) { return {_mm256_shuffle_epi8(table.a, index.a), _mm256_shuffle_epi8(table.b, index.b)}; }
+
+// Byte kByte of each lane; signed ones 2^24 times too large.
+template <int kByte, bool kSigned>
+inline F32 byte_to_f32(Bytes x) {
+  constexpr int kLane = kSigned ? 0x00808080 | kByte << 24 : static_cast<int>(0x80808000u) | kByte;
+  const __m128i order = _mm_add_epi8(_mm_set1_epi32(kLane), kSigned ? _mm_setr_epi32(0, 4 << 24, 8 << 24, 12 << 24) : _mm_setr_epi32(0, 4, 8, 12));
+  const __m256i both = _mm256_broadcastsi128_si256(order);
+  return {_mm256_cvtepi32_ps(_mm256_shuffle_epi8(x.a, both)), _mm256_cvtepi32_ps(_mm256_shuffle_epi8(x.b, both))};
+}
 
 inline F32 absolute(F32 x) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
@@ -52,6 +69,10 @@ struct Sums {
   __m256i a, b;
   static Sums set(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 };
+template <int kShift>
+inline Sums shift_left(Sums s) {
+  return {_mm256_slli_epi32(s.a, kShift), _mm256_slli_epi32(s.b, kShift)};
+}
 inline F32 to_f32(Sums s) { return {_mm256_cvtepi32_ps(s.a), _mm256_cvtepi32_ps(s.b)}; }
 
 }  // namespace

@@ -11,21 +11,32 @@ namespace {
 struct Bytes {
   __m512i v;
 
-  static Bytes load(const std::uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+  // Once, and kept: the compiler would rather load a line again for each use of it, and this set loads one line a cycle.
+  static Bytes load(const std::uint8_t* p) {
+    Bytes x{_mm512_loadu_si512(p)};
+    __asm__("" : "+v"(x.v));
+    return x;
+  }
   static Bytes set(std::uint8_t x) { return {_mm512_set1_epi8(static_cast<char>(x))}; }
   static Bytes table(const std::uint8_t* points) { return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(points)))}; }
   void store(std::uint8_t* p) const { _mm512_storeu_si512(p, v); }
 };
 
+// Right, or left for negative numbers; bits cross into the neighbouring byte.
+template <int kShift>
+inline Bytes shift(Bytes x) {
+  if constexpr (kShift > 0)
+    return {_mm512_srli_epi16(x.v, kShift)};
+  else if constexpr (kShift < 0)
+    return {_mm512_slli_epi16(x.v, -kShift)};
+  else
+    return x;
+}
 template <int kShift>
 inline Bytes shift_and(Bytes x, Bytes mask) {
-  if constexpr (kShift > 0)
-    return {_mm512_and_si512(_mm512_srli_epi16(x.v, kShift), mask.v)};
-  else if constexpr (kShift < 0)
-    return {_mm512_and_si512(_mm512_slli_epi16(x.v, -kShift), mask.v)};
-  else
-    return {_mm512_and_si512(x.v, mask.v)};
+  return {_mm512_and_si512(shift<kShift>(x).v, mask.v)};
 }
+inline Bytes select(Bytes mask, Bytes a, Bytes b) { return {_mm512_ternarylogic_epi32(mask.v, a.v, b.v, 0xca)}; }
 inline Bytes join(Bytes a, Bytes b) { return {_mm512_or_si512(a.v, b.v)}; }
 inline Bytes look_up(Bytes table, Bytes index) { return {_mm512_shuffle_epi8(table.v, index.v)}; }
 
@@ -47,7 +58,19 @@ struct Sums {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(s.v) : "v"(w.v), "v"(q.v));
   return s;
 }
+template <int kShift>
+inline Sums shift_left(Sums s) {
+  return {_mm512_slli_epi32(s.v, kShift)};
+}
 inline F32 to_f32(Sums s) { return {_mm512_cvtepi32_ps(s.v)}; }
+
+// Byte kByte of each lane; signed ones 2^24 times too large.
+template <int kByte, bool kSigned>
+inline F32 byte_to_f32(Bytes x) {
+  constexpr int kLane = kSigned ? 0x00808080 | kByte << 24 : static_cast<int>(0x80808000u) | kByte;
+  const __m128i order = _mm_add_epi8(_mm_set1_epi32(kLane), kSigned ? _mm_setr_epi32(0, 4 << 24, 8 << 24, 12 << 24) : _mm_setr_epi32(0, 4, 8, 12));
+  return {_mm512_cvtepi32_ps(_mm512_shuffle_epi8(x.v, _mm512_broadcast_i32x4(order)))};
+}
 
 inline F32 absolute(F32 x) { return {_mm512_abs_ps(x.v)}; }
 inline void store_low_bytes(F32 x, std::int8_t* p) {

@@ -22,6 +22,6 @@ inline avx2::Sums dot(avx2::Sums s, avx2::Bytes w, Quad q) {
 
 }  // namespace
 
-void fill_int8(KernelTable& table) { lanes::fill_integer_functions<avx2::F32, avx2::Bytes, avx2::Sums, Quad, 4, 1, false>(table); }
+void fill_int8(KernelTable& table) { lanes::fill_integer_functions<avx2::F32, avx2::Bytes, avx2::Sums, Quad, 4, 1, 2, 1, false>(table); }
 
 }  // namespace nibble::avxvnni

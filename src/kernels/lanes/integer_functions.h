@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fills the integer part of a kernel table. MR x NV is the set's register tile.
+// Fills the integer part of a kernel table. MR x NV and GR x GV are the set's register tiles (integer_product.h).
 #pragma once
 
 #include "kernels/kernel_table.h"
@@ -14,11 +14,11 @@
 namespace nibble::lanes {
 
 // kVector: with kernels of their own for a single token. They repeat much code; sets that do not need the speed take the panel path.
-template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kVector>
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, int GR, int GV, bool kVector>
 static void fill_integer_functions(KernelTable& table) {
   table.unpack_codes = unpack_codes<Bytes>;
-  table.expand_grid = expand_grid<F32>;
-  table.integer_product = integer_product<F32, Bytes, Sums, Quad, MR, NV>;
+  table.expand_grid = expand_grid<F32, Bytes>;
+  table.integer_product = integer_product<F32, Bytes, Sums, Quad, MR, NV, GR, GV>;
   if constexpr (kVector) table.integer_vector = integer_vector<F32, Bytes, Sums, Quad>;
   table.int8_peak = int8_peak<Bytes, Sums, Quad>;
   table.quantize_activations = quantize_activations<F32>;

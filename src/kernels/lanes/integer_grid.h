@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From a block's stored grid to f32 scales and offsets. Products of two-level grids are exact (11-bit d times at most 8-bit multiples);
-// others round once.
+// From a block's stored grid to what products read.
 #pragma once
 
 #include "kernels/integer_shape.h"
+#include "kernels/lanes/unpack.h"
 
 namespace nibble::lanes {
 
@@ -21,12 +21,50 @@ template <class F32>
   return mul(F32::template from_bits<20>(p), F32::set(0x1p120f));
 }
 
-// A sixteen-group block's 6-bit scale, less 32.
+// Multiples of a block as bytes, [quads of groups][64 rows][4]: where they lie, or, when they take fewer bits, unpacked into `out`. Those of 6 bits
+// are moved to the top of the byte, which keeps their sign and makes them 4 times too large.
+template <class Bytes>
+static const std::uint8_t* scale_multiples(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* out) {
+  const std::uint8_t* const low = block + scales_offset(shape, depth);
+  if (shape.scale == ScaleKind::signed6) {
+    const std::uint8_t* const high = low + group_plane_bytes(4, kMaxGroups);
+    for (std::size_t v = 0; v < 256; v += 64) {
+      Bytes a[4], b[4];
+      plane_quads<4, 2, 4>(low + v, a);
+      plane_quads<2, 6, 4>(high + v, b);
+      for (std::size_t i = 0; i < 4; ++i) join(a[i], b[i]).store(out + i * kLineStride + v);
+    }
+    return out;
+  }
+  if (shape.scale != ScaleKind::unsigned4) return low;
+  unpack_nibbles<Bytes>(low, group_plane_bytes(4, num_groups(shape, depth)), out);
+  return out;
+}
+
+template <class Bytes>
+static const std::uint8_t* minimum_multiples(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* out) {
+  const std::uint8_t* const minima = block + offsets_offset(shape, depth);
+  if (shape.offset == OffsetKind::minus_unsigned8) return minima;
+  unpack_nibbles<Bytes>(minima, group_plane_bytes(4, num_groups(shape, depth)), out);
+  return out;
+}
+
+// What multiples, as byte_to_f32 gives them, are to be multiplied with beside d or the row's scale. Powers of two but for the shape's factor.
+static constexpr float multiple_factor(const IntegerShape& shape) {
+  return shape.factor * (shape.scale == ScaleKind::signed8 ? 0x1p-24f : shape.scale == ScaleKind::signed6 ? 0x1p-26f : 1.0f);
+}
+
 template <class F32>
-[[gnu::always_inline]] static inline F32 load_six_bits(const std::uint8_t* scales, std::size_t group, std::size_t row) {
-  const F32 low = F32::load_bits(scales + group / 2 * 64 + row, group % 2 * 4, 15),
-            high = F32::load_bits(scales + (8 + group / 4) * 64 + row, group % 4 * 2, 3);
-  return fma(high, F32::set(16), sub(low, F32::set(32)));
+[[gnu::always_inline]] static inline F32 super_scale(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, const float* row_scales,
+                                                     std::size_t row) {
+  const F32 unit = shape.scale == ScaleKind::unsigned8_of_row
+                       ? F32::load(row_scales + row)
+                       : F32::load_f16(reinterpret_cast<const std::uint16_t*>(block + code_bytes(shape, depth)) + row);
+  return mul(unit, F32::set(multiple_factor(shape)));
+}
+template <class F32>
+[[gnu::always_inline]] static inline F32 minus_super_minimum(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::size_t row) {
+  return sub(F32::set(0), F32::load_f16(reinterpret_cast<const std::uint16_t*>(block + code_bytes(shape, depth)) + 64 + row));
 }
 
 template <class F32>
@@ -34,8 +72,6 @@ template <class F32>
                                                     const float* row_scales) {
   const std::size_t at = group * 64 + row;
   switch (shape.scale) {
-    case ScaleKind::row:
-      return F32::load(row_scales + row);
     case ScaleKind::f16:
       return F32::load_f16(reinterpret_cast<const std::uint16_t*>(scales) + at);
     case ScaleKind::bf16:
@@ -46,52 +82,61 @@ template <class F32>
       return load_e8m0<F32>(scales + at);
     case ScaleKind::e4m3:
       return load_e4m3<F32>(scales + at);
-    case ScaleKind::signed8:
-      return F32::load_i8(reinterpret_cast<const std::int8_t*>(scales) + at);
-    case ScaleKind::six_bits:
-      return load_six_bits<F32>(scales, group, row);
-    case ScaleKind::unsigned8:
-      return F32::load_u8(scales + at);
-    case ScaleKind::unsigned8_of_row:
-      return mul(F32::load(row_scales + row), F32::load_u8(scales + at));
-    case ScaleKind::nibble_pair:
-      return F32::load_low_nibbles(scales + at);
+    default:
+      return F32::load(row_scales + row);
   }
-  return F32::set(0);
+}
+
+// Byte `group` % 4 of each row.
+template <class F32, class Bytes, bool kSigned>
+[[gnu::always_inline]] static inline F32 multiple_of(Bytes bytes, std::size_t group) {
+  switch (group % 4) {
+    case 0:
+      return byte_to_f32<0, kSigned>(bytes);
+    case 1:
+      return byte_to_f32<1, kSigned>(bytes);
+    case 2:
+      return byte_to_f32<2, kSigned>(bytes);
+    default:
+      return byte_to_f32<3, kSigned>(bytes);
+  }
 }
 
 template <class F32>
-[[gnu::always_inline]] static inline F32 load_offset(const IntegerShape& shape, const std::uint8_t* block, const std::uint8_t* scales,
-                                                     const std::uint8_t* offsets, std::size_t depth, std::size_t group, std::size_t row, F32 scale) {
+[[gnu::always_inline]] static inline F32 load_offset(const IntegerShape& shape, const std::uint8_t* offsets, std::size_t group, std::size_t row,
+                                                     F32 scale) {
   const std::size_t at = group * 64 + row;
-  const F32 zero = F32::set(0);
   if (shape.offset == OffsetKind::f16) return F32::load_f16(reinterpret_cast<const std::uint16_t*>(offsets) + at);
+  const F32 zero = F32::set(0);
   if (shape.offset == OffsetKind::zero8) return sub(zero, mul(scale, F32::load_u8(offsets + at)));
-  if (shape.offset == OffsetKind::zero_packed) {
-    const std::size_t bit = group * shape.low_bits;
-    const F32 stored = F32::load_bits(offsets + bit / 8 * 64 + row, static_cast<unsigned>(bit % 8), (1u << shape.low_bits) - 1u);
-    return sub(zero, mul(scale, shape.low_bits == 1 ? add(stored, stored) : stored));
-  }
-  const F32 unit = F32::load_f16(reinterpret_cast<const std::uint16_t*>(block + code_bytes(shape, depth)) + 64 + row);
-  const F32 multiple = shape.offset == OffsetKind::minus_unsigned8 ? F32::load_u8(offsets + at) : F32::load_high_nibbles(scales + at);
-  return sub(zero, mul(unit, multiple));
+  const std::size_t bit = group * shape.low_bits;
+  const F32 stored = F32::load_bits(offsets + bit / 8 * 64 + row, static_cast<unsigned>(bit % 8), (1u << shape.low_bits) - 1u);
+  return sub(zero, mul(scale, shape.low_bits == 1 ? add(stored, stored) : stored));
 }
 
-template <class F32>
-static void expand_grid(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, float* scales_out,
-                        float* offsets_out) {
+template <class F32, class Bytes>
+static void expand_grid(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, ExpandedGrid& out) {
   const std::uint8_t *scales = block + scales_offset(shape, depth), *offsets = block + offsets_offset(shape, depth);
   const std::size_t step = kernel_group(shape), count = (depth + step - 1) / step;
+  const bool multiples = has_multiples(shape), is_signed = shape.scale == ScaleKind::signed8 || shape.scale == ScaleKind::signed6;
+  const bool plain_offsets = shape.offset != OffsetKind::none && !has_minima(shape);
+  const std::uint8_t* const bytes = multiples ? scale_multiples<Bytes>(shape, block, depth, out.bytes) : nullptr;
+  out.minima = has_minima(shape) ? minimum_multiples<Bytes>(shape, block, depth, out.bytes + kMaxGroups * 64) : nullptr;
   for (std::size_t v = 0; v < 64; v += 16) {
-    const F32 unit =
-        shape.super_scales != 0 ? F32::load_f16(reinterpret_cast<const std::uint16_t*>(block + code_bytes(shape, depth)) + v) : F32::set(1.0f);
+    if (multiples) super_scale<F32>(shape, block, depth, row_scales, v).store(out.super + v);
+    if (has_minima(shape)) minus_super_minimum<F32>(shape, block, depth, v).store(out.super + 64 + v);
     for (std::size_t g = 0; g < count; ++g) {
       const std::size_t group = g * step / shape.group;
-      F32 scale = load_scale<F32>(shape, scales, group, v, row_scales);
-      if (shape.super_scales != 0) scale = mul(unit, scale);
-      if (shape.factor != 1.0f) scale = mul(scale, F32::set(shape.factor));
-      scale.store(scales_out + g * 64 + v);
-      if (shape.offset != OffsetKind::none) load_offset<F32>(shape, block, scales, offsets, depth, group, v, scale).store(offsets_out + g * 64 + v);
+      F32 scale;
+      if (multiples) {
+        const Bytes quad = Bytes::load(bytes + group / 4 * kLineStride + 4 * v);
+        scale = is_signed ? multiple_of<F32, Bytes, true>(quad, group) : multiple_of<F32, Bytes, false>(quad, group);
+      } else {
+        scale = load_scale<F32>(shape, scales, group, v, row_scales);
+        if (shape.factor != 1.0f) scale = mul(scale, F32::set(shape.factor));
+      }
+      scale.store(out.scales + g * 64 + v);
+      if (plain_offsets) load_offset<F32>(shape, offsets, group, v, scale).store(out.offsets + g * 64 + v);
     }
   }
 }

@@ -33,6 +33,15 @@ template <class Bytes, class Sums, class Quad, int MR, int NV>
   }
 }
 
+// Groups' sums of activations times their minima, for a run. quads: of groups.
+template <class Bytes, class Sums, class Quad>
+[[gnu::always_inline]] static inline Sums sum_of_minima(const std::uint8_t* minima, std::size_t quads, const std::int8_t* sum_codes) {
+  Sums sum = dot(Sums::set(0), Bytes::load(minima), Quad::load(sum_codes + 8));
+  if (quads == 2) sum = dot(sum, Bytes::load(minima + 256), Quad::load(sum_codes + 12));
+  sum = dot(shift_left<6>(sum), Bytes::load(minima), Quad::load(sum_codes));
+  return quads == 2 ? dot(sum, Bytes::load(minima + 256), Quad::load(sum_codes + 4)) : sum;
+}
+
 // Where a tile stands: everything moves on by one group at a time.
 struct GroupCursor {
   const std::uint8_t* panel;
@@ -41,10 +50,9 @@ struct GroupCursor {
   const float *sums, *scales, *offsets;
 };
 
-// One group: its dot products, times its scale, plus its offset, added to what the groups before it gave (kFirst: nothing). Results go
-// to `sink(m, n, result)`.
-template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kFirst, class Sink>
-[[gnu::always_inline]] static inline void take_group(GroupCursor& at, std::size_t columns, const float (&running)[MR][NV][16], Sink&& sink) {
+// One group: its dot products, times its scale, plus its offset, added to what the groups before it gave (kFirst: nothing).
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kFirst>
+[[gnu::always_inline]] static inline void take_group(GroupCursor& at, std::size_t columns, F32 (&running)[MR][NV]) {
   Sums sum[MR][NV];
   group_dots<Bytes, Sums, Quad, MR, NV>(at.panel, columns / 4, at.x, at.biases, sum);
 #pragma GCC unroll 4
@@ -52,9 +60,8 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
     const F32 scale = F32::load(at.scales + 16 * n), offset = kOffsets ? F32::load(at.offsets + 16 * n) : scale;
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m) {
-      F32 result = kFirst ? mul(to_f32(sum[m][n]), scale) : fma(to_f32(sum[m][n]), scale, F32::load(running[m][n]));
-      if constexpr (kOffsets) result = fma(F32::set(at.sums[m * kMaxGroups]), offset, result);
-      sink(m, n, result);
+      running[m][n] = kFirst ? mul(to_f32(sum[m][n]), scale) : fma(to_f32(sum[m][n]), scale, running[m][n]);
+      if constexpr (kOffsets) running[m][n] = fma(F32::set(at.sums[m * kMaxGroups]), offset, running[m][n]);
     }
   }
   at.panel += columns * 64;
@@ -65,51 +72,83 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
   ++at.sums;
 }
 
-// MR tokens from `token` on, NV vectors of rows from `column` on.
-template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets>
-[[gnu::noinline]] static void integer_register_tile(const IntegerProduct& p, std::size_t token, std::size_t column) {
-  alignas(64) float running[MR][NV][16];  // results of the current 128 columns: in memory, since registers hold the dot products
-  GroupCursor at{p.panel + column * 4, p.x.codes + token * kBlockDepth,    p.x.biases + token * kMaxGroups, p.x.sums + token * kMaxGroups,
-                 p.scales + column,    p.offsets + (kOffsets ? column : 0)};
-  const float* x_scales = p.x.scales + token * 2;
-  float* const y = p.y + token * p.y_stride + column;
-  const std::size_t y_stride = p.y_stride;
-  bool is_first = p.accumulate == 0;
-  const auto keep = [&running](int m, int n, F32 result) __attribute__((always_inline)) { result.store(running[m][n]); };
-  const auto finish = [&](int m, int n, F32 result) __attribute__((always_inline)) {
-    float* const out = y + m * y_stride + 16 * n;
-    fma(result, F32::set(x_scales[m * 2]), is_first ? F32::set(0) : F32::load(out)).store(out);
-  };
-  for (std::size_t start = 0; start < p.depth; start += kActivationDepth, is_first = false, ++x_scales) {
-    std::size_t left = p.depth - start < kActivationDepth ? p.depth - start : kActivationDepth;
-    if (left <= p.group) {
-      take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, true>(at, left, running, finish);
-      continue;
-    }
-    take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, true>(at, p.group, running, keep);
-    for (left -= p.group; left > p.group; left -= p.group) take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, false>(at, p.group, running, keep);
-    take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, false>(at, left, running, finish);
+// What a run's sum of multiples stands for: times d, less the minima.
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
+[[gnu::always_inline]] static inline void scale_multiples_sum(const IntegerProduct& p, std::size_t run, std::size_t token, std::size_t column,
+                                                              F32 (&running)[MR][NV]) {
+  const std::size_t quads = p.group == 16 ? 2 : 1;
+  const std::int8_t* const sum_codes = p.x.sum_codes + token * kSumCodes + run * (kSumCodes / 2);
+#pragma GCC unroll 4
+  for (int n = 0; n < NV; ++n) {
+    const F32 super = F32::load(p.grid.super + column + 16 * n);
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m) running[m][n] = mul(running[m][n], super);
+    if (p.grid.minima == nullptr) continue;
+    const F32 minus_super = F32::load(p.grid.super + 64 + column + 16 * n);
+    const std::uint8_t* const minima = p.grid.minima + run * quads * 256 + column * 4 + 64 * n;
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m)
+      running[m][n] = fma(to_f32(sum_of_minima<Bytes, Sums, Quad>(minima, quads, sum_codes + m * kSumCodes)), minus_super, running[m][n]);
   }
 }
 
-template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets>
-static void integer_columns(const IntegerProduct& p, std::size_t column) {
-  std::size_t t = 0;
-  for (; t + MR <= p.tokens; t += MR) integer_register_tile<F32, Bytes, Sums, Quad, MR, NV, kOffsets>(p, t, column);
-  if constexpr (MR > 4)
-    for (; t + 4 <= p.tokens; t += 4) integer_register_tile<F32, Bytes, Sums, Quad, 4, NV, kOffsets>(p, t, column);
-  if constexpr (MR > 2)
-    for (; t + 2 <= p.tokens; t += 2) integer_register_tile<F32, Bytes, Sums, Quad, 2, NV, kOffsets>(p, t, column);
-  for (; t < p.tokens; ++t) integer_register_tile<F32, Bytes, Sums, Quad, 1, NV, kOffsets>(p, t, column);
+// MR tokens from `token` on, NV vectors of rows from `column` on. kGroups: several groups to a run of 128 columns.
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kGroups>
+[[gnu::noinline]] static void integer_register_tile(const IntegerProduct& p, std::size_t token, std::size_t column) {
+  F32 running[MR][NV];  // results of the current 128 columns
+  GroupCursor at{p.panel + column * 4, p.x.codes + token * kBlockDepth,    p.x.biases + token * kMaxGroups, p.x.sums + token * kMaxGroups,
+                 p.grid.scales + column, p.grid.offsets + (kOffsets ? column : 0)};
+  const float* x_scales = p.x.scales + token * 2;
+  bool is_first = p.accumulate == 0;
+  for (std::size_t start = 0; start < p.depth; start += kActivationDepth, is_first = false, ++x_scales) {
+    std::size_t left = p.depth - start < kActivationDepth ? p.depth - start : kActivationDepth;
+    const std::size_t first = left < p.group ? left : p.group;
+    take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, true>(at, first, running);
+    if constexpr (kGroups)
+      for (left -= first; left > 0;) {
+        const std::size_t columns = left < p.group ? left : p.group;
+        take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, false>(at, columns, running);
+        left -= columns;
+      }
+    if (p.grid.super != nullptr) scale_multiples_sum<F32, Bytes, Sums, Quad, MR, NV>(p, start / kActivationDepth, token, column, running);
+    float* out = p.y + token * p.y_stride + column;
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m, out += p.y_stride) {
+      const F32 x_scale = F32::set(x_scales[m * 2]);
+#pragma GCC unroll 4
+      for (int n = 0; n < NV; ++n) fma(running[m][n], x_scale, is_first ? F32::set(0) : F32::load(out + 16 * n)).store(out + 16 * n);
+    }
+  }
 }
 
-template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kGroups>
+static void integer_columns(const IntegerProduct& p, std::size_t column) {
+  std::size_t t = 0;
+  for (; t + MR <= p.tokens; t += MR) integer_register_tile<F32, Bytes, Sums, Quad, MR, NV, kOffsets, kGroups>(p, t, column);
+  if constexpr (MR > 4)
+    for (; t + 4 <= p.tokens; t += 4) integer_register_tile<F32, Bytes, Sums, Quad, 4, NV, kOffsets, kGroups>(p, t, column);
+  if constexpr (MR > 2)
+    for (; t + 2 <= p.tokens; t += 2) integer_register_tile<F32, Bytes, Sums, Quad, 2, NV, kOffsets, kGroups>(p, t, column);
+  for (; t < p.tokens; ++t) integer_register_tile<F32, Bytes, Sums, Quad, 1, NV, kOffsets, kGroups>(p, t, column);
+}
+
+// MR x NV: the set's register tile. With several groups to a run their results are held in registers, too, and the tile is GR x GV.
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, int GR, int GV>
 static void integer_product(const IntegerProduct& p) {
+  if (p.group < kActivationDepth) {
+    for (std::size_t column = 0; column < 64; column += 16 * GV) {
+      if (p.grid.offsets != nullptr)
+        integer_columns<F32, Bytes, Sums, Quad, GR, GV, true, true>(p, column);
+      else
+        integer_columns<F32, Bytes, Sums, Quad, GR, GV, false, true>(p, column);
+    }
+    return;
+  }
   for (std::size_t column = 0; column < 64; column += 16 * NV) {
-    if (p.offsets != nullptr)
-      integer_columns<F32, Bytes, Sums, Quad, MR, NV, true>(p, column);
+    if (p.grid.offsets != nullptr)
+      integer_columns<F32, Bytes, Sums, Quad, MR, NV, true, false>(p, column);
     else
-      integer_columns<F32, Bytes, Sums, Quad, MR, NV, false>(p, column);
+      integer_columns<F32, Bytes, Sums, Quad, MR, NV, false, false>(p, column);
   }
 }
 

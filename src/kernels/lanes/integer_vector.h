@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/lanes/integer_grid.h"
+#include "kernels/lanes/integer_product.h"
 #include "kernels/lanes/unpack.h"
 
 namespace nibble::lanes {
@@ -16,27 +17,43 @@ template <std::size_t kLines>
   for (std::size_t i = 0; i < kLines; ++i) __builtin_prefetch(p + 64 * i, 0, 2);
 }
 
+// Where a kernel takes its scales from, without a detour over memory for the usual kinds.
+enum class GridSource {
+  expanded,          // expand_grid
+  expanded_offsets,  // the same, with offsets
+  halves,            // f16 for every group
+  multiples,         // signed multiples of d
+  minima             // unsigned multiples of d and of dmin
+};
+
 // The stream of one panel and one token, as a block is walked through.
 struct VectorCursor {
   const std::uint8_t *low, *high;
   const std::int8_t* x;
   const std::int32_t* biases;
-  const float *sums, *scales, *offsets;
+  const float* sums;
+  const std::uint8_t* scales;  // of the group: [64] f32 or f16; of the run: [quads of groups][64 rows][4]
+  const float* offsets;
   std::size_t next_block;  // bytes from here to the same place in the following block
 };
 
-// A group's dot products of one vector of rows, scaled and added to what the groups before it in this run gave.
-template <class F32, class Sums, bool kOffsets>
-[[gnu::always_inline]] static inline F32 finish_group(Sums dots, const VectorCursor& at, int v, bool is_first, F32 running) {
-  const F32 scale = F32::load(at.scales + 16 * v), value = to_f32(dots);
-  F32 result = is_first ? mul(value, scale) : fma(value, scale, running);
-  if constexpr (kOffsets) result = fma(F32::set(*at.sums), F32::load(at.offsets + 16 * v), result);
-  return result;
+template <class F32, GridSource kGrid>
+[[gnu::always_inline]] static inline F32 group_scale(const VectorCursor& at, int v) {
+  if constexpr (kGrid == GridSource::halves) return F32::load_f16(reinterpret_cast<const std::uint16_t*>(at.scales) + 16 * v);
+  return F32::load(reinterpret_cast<const float*>(at.scales) + 16 * v);
 }
 
-[[gnu::always_inline]] static inline void next_group(VectorCursor& at) {
-  at.scales += 64;
-  at.offsets += at.offsets != nullptr ? 64 : 0;
+// A group's dot products of four vectors of rows, scaled and added to what the groups before it in this run gave.
+template <class F32, class Sums, GridSource kGrid>
+[[gnu::always_inline]] static inline void finish_group(const Sums (&dots)[4], VectorCursor& at, bool is_first, F32 (&running)[4]) {
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) {
+    const F32 scale = group_scale<F32, kGrid>(at, v), value = to_f32(dots[v]);
+    running[v] = is_first ? mul(value, scale) : fma(value, scale, running[v]);
+    if constexpr (kGrid == GridSource::expanded_offsets) running[v] = fma(F32::set(*at.sums), F32::load(at.offsets + 16 * v), running[v]);
+  }
+  if constexpr (kGrid != GridSource::halves) at.scales += 256;
+  if constexpr (kGrid == GridSource::expanded_offsets) at.offsets += 64;
   ++at.biases;
   ++at.sums;
 }
@@ -68,85 +85,166 @@ template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable,
   at.high += octet_bytes(kHigh);
 }
 
-// Columns that share an activation scale: at most 128, a multiple of 32.
-template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kOffsets>
-[[gnu::always_inline]] static inline void take_run(VectorCursor& at, Bytes table, std::size_t columns, std::size_t group, float x_scale,
-                                                   F32 (&total)[4]) {
-  F32 running[4] = {total[0], total[1], total[2], total[3]};  // overwritten by the first group
+// Columns that share an activation scale: at most 128, a multiple of 32. column: of the block, where the run begins.
+template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, GridSource kGrid>
+[[gnu::always_inline]] static inline void take_run(VectorCursor& at, Bytes table, const IntegerShape& shape, const std::uint8_t* halves,
+                                                   std::size_t column, std::size_t columns, F32 (&running)[4]) {
   Sums sum[2][4];
-  const auto finish = [&](const Sums(&dots)[4], bool is_first) __attribute__((always_inline)) {
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) running[v] = finish_group<F32, Sums, kOffsets>(dots[v], at, v, is_first, running[v]);
-    next_group(at);
+  const std::size_t group = kernel_group(shape);
+  const auto locate = [&](std::size_t k) __attribute__((always_inline)) {
+    if constexpr (kGrid == GridSource::halves) at.scales = halves + (column + k) / shape.group * 128;
   };
   if (group == 16) {
     for (std::size_t k = 0; k < columns; k += 32) {
       sum[0][0] = sum[0][1] = sum[0][2] = sum[0][3] = Sums::set(at.biases[0]);
       sum[1][0] = sum[1][1] = sum[1][2] = sum[1][3] = Sums::set(at.biases[1]);
       octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, true>(at, table, sum);
-      finish(sum[0], k == 0);
-      finish(sum[1], false);
+      locate(k);
+      finish_group<F32, Sums, kGrid>(sum[0], at, k == 0, running);
+      locate(k + 16);
+      finish_group<F32, Sums, kGrid>(sum[1], at, false, running);
     }
   } else {
     for (std::size_t k = 0; k < columns; k += group) {
       sum[0][0] = sum[0][1] = sum[0][2] = sum[0][3] = Sums::set(*at.biases);
       for (std::size_t j = k; j < columns && j < k + group; j += 32) octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, false>(at, table, sum);
-      finish(sum[0], k == 0);
+      locate(k);
+      finish_group<F32, Sums, kGrid>(sum[0], at, k == 0, running);
     }
   }
-#pragma GCC unroll 4
-  for (int v = 0; v < 4; ++v) total[v] = fma(running[v], F32::set(x_scale), total[v]);
 }
 
-template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kOffsets>
+// Group kIndex of a run: its multiples are byte kIndex % 4 of the rows' dwords in one line.
+template <int kIndex, class F32, class Bytes, class Sums, bool kSigned>
+[[gnu::always_inline]] static inline void finish_multiples(const Sums (&dots)[4], const VectorCursor& at, F32 (&running)[4]) {
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) {
+    const F32 scale = byte_to_f32<kIndex % 4, kSigned>(Bytes::load(at.scales + kIndex / 4 * 256 + 64 * v)), value = to_f32(dots[v]);
+    running[v] = kIndex == 0 ? mul(value, scale) : fma(value, scale, running[v]);
+  }
+}
+
+// 32 columns: one group, or two.
+template <int kOctet, class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, int kGroup, bool kSigned>
+[[gnu::always_inline]] static inline void take_octet(VectorCursor& at, Bytes table, F32 (&running)[4]) {
+  Sums sum[2][4];
+  sum[0][0] = sum[0][1] = sum[0][2] = sum[0][3] = Sums::set(at.biases[0]);
+  if constexpr (kGroup == 16) sum[1][0] = sum[1][1] = sum[1][2] = sum[1][3] = Sums::set(at.biases[1]);
+  octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup == 16>(at, table, sum);
+  finish_multiples<kOctet * 32 / kGroup, F32, Bytes, Sums, kSigned>(sum[0], at, running);
+  if constexpr (kGroup == 16) finish_multiples<kOctet * 2 + 1, F32, Bytes, Sums, kSigned>(sum[1], at, running);
+  at.biases += 32 / kGroup;
+}
+
+template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, int kGroup, bool kSigned>
+[[gnu::always_inline]] static inline void take_run_of_multiples(VectorCursor& at, Bytes table, F32 (&running)[4]) {
+  take_octet<0, F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kSigned>(at, table, running);
+  take_octet<1, F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kSigned>(at, table, running);
+  take_octet<2, F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kSigned>(at, table, running);
+  take_octet<3, F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kSigned>(at, table, running);
+  at.scales += 32 / kGroup * 256;
+}
+
+// One panel. kGroup: 16 or 32 where multiples are read in place, which is done for whole blocks only; else 0.
+template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, GridSource kGrid, int kGroup = 0>
 [[gnu::noinline]] static void vector_panel(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
                                            const QuantizedActivations& x, float* y) {
-  alignas(64) float scales[kMaxGroups * 64], offsets[kMaxGroups * 64];
+  constexpr bool kMultiples = kGrid == GridSource::multiples || kGrid == GridSource::minima;
+  constexpr bool kExpanded = kGrid == GridSource::expanded || kGrid == GridSource::expanded_offsets;
+  alignas(64) float scales[kExpanded ? kMaxGroups * 64 : 1], offsets[kGrid == GridSource::expanded_offsets ? kMaxGroups * 64 : 1], super[128];
+  alignas(64) std::uint8_t bytes[2 * kMaxGroups * 64];
   const Bytes table = Bytes::table(shape.points);
-  const std::size_t group = kernel_group(shape);
+  const bool has_super = has_multiples(shape);
   F32 total[4] = {F32::set(0), F32::set(0), F32::set(0), F32::set(0)};
   for (std::size_t start = 0, b = 0; start < columns; start += kBlockDepth, ++b) {
-    const std::size_t depth = columns - start < kBlockDepth ? columns - start : kBlockDepth, bytes = block_bytes(shape, depth);
-    for (std::size_t i = code_bytes(shape, depth); i < bytes; i += 64) __builtin_prefetch(panel + bytes + i, 0, 2);
-    expand_grid<F32>(shape, panel, row_scales, depth, scales, offsets);
+    const std::size_t depth = columns - start < kBlockDepth ? columns - start : kBlockDepth, size = block_bytes(shape, depth);
+    for (std::size_t i = code_bytes(shape, depth); i < size; i += 64) __builtin_prefetch(panel + size + i, 0, 2);
     VectorCursor at{panel,
                     panel + low_plane_bytes(shape, depth),
                     x.codes + b * kBlockDepth,
                     x.biases + b * kMaxGroups,
                     x.sums + b * kMaxGroups,
-                    scales,
-                    kOffsets ? offsets : nullptr,
-                    bytes};
-    for (std::size_t k = 0; k < depth; k += kActivationDepth)
-      take_run<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kOffsets>(at, table, depth - k < kActivationDepth ? depth - k : kActivationDepth, group,
-                                                                      x.scales[b * 2 + k / kActivationDepth], total);
-    panel += bytes;
+                    reinterpret_cast<const std::uint8_t*>(scales),
+                    offsets,
+                    size};
+    const std::uint8_t* minima = nullptr;
+    if constexpr (kExpanded) {
+      ExpandedGrid grid{scales, offsets, super, bytes, nullptr};
+      expand_grid<F32, Bytes>(shape, panel, row_scales, depth, grid);
+    } else if constexpr (kMultiples) {
+      at.scales = scale_multiples<Bytes>(shape, panel, depth, bytes);
+      if constexpr (kGrid == GridSource::minima) minima = minimum_multiples<Bytes>(shape, panel, depth, bytes + kMaxGroups * 64);
+    }
+    for (std::size_t k = 0; k < depth; k += kActivationDepth) {
+      F32 running[4] = {total[0], total[1], total[2], total[3]};  // overwritten by the first group
+      if constexpr (kMultiples)
+        take_run_of_multiples<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kGrid == GridSource::multiples>(at, table, running);
+      else
+        take_run<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGrid>(at, table, shape, panel + scales_offset(shape, depth), k,
+                                                                      depth - k < kActivationDepth ? depth - k : kActivationDepth, running);
+      const std::size_t run = k / kActivationDepth, quads = kGroup == 16 ? 2 : 1;
+      const std::int8_t* const sum_codes = x.sum_codes + b * kSumCodes + run * (kSumCodes / 2);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) {
+        if constexpr (kMultiples) {
+          running[v] = mul(running[v], super_scale<F32>(shape, panel, depth, row_scales, 16 * v));
+          if constexpr (kGrid == GridSource::minima)
+            running[v] = fma(to_f32(sum_of_minima<Bytes, Sums, Quad>(minima + run * quads * 256 + 64 * v, quads, sum_codes)),
+                             minus_super_minimum<F32>(shape, panel, depth, 16 * v), running[v]);
+        } else if constexpr (kExpanded) {
+          if (has_super) running[v] = mul(running[v], F32::load(super + 16 * v));
+        }
+        total[v] = fma(running[v], F32::set(x.scales[b * 2 + run]), total[v]);
+      }
+    }
+    panel += size;
   }
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) total[v].store(y + 16 * v);
 }
 
 // The shapes of integer_form.cpp.
-template <class F32, class Bytes, class Sums, class Quad, bool kOffsets>
-static void vector_of_shape(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
+template <class F32, class Bytes, class Sums, class Quad, GridSource kGrid>
+static void vector_of_codes(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
                             const QuantizedActivations& x, float* y) {
   const auto run = [&](auto kernel) { kernel(shape, panel, row_scales, columns, x, y); };
   switch (shape.low_bits * 10 + shape.high_bits) {
     case 80:
-      return run(vector_panel<F32, Bytes, Sums, Quad, 8, 0, false, kOffsets>);
+      return run(vector_panel<F32, Bytes, Sums, Quad, 8, 0, false, kGrid>);
     case 40:
-      return run(shape.has_table ? vector_panel<F32, Bytes, Sums, Quad, 4, 0, true, kOffsets>
-                                 : vector_panel<F32, Bytes, Sums, Quad, 4, 0, false, kOffsets>);
+      return run(shape.has_table ? vector_panel<F32, Bytes, Sums, Quad, 4, 0, true, kGrid> : vector_panel<F32, Bytes, Sums, Quad, 4, 0, false, kGrid>);
     case 42:
-      return run(vector_panel<F32, Bytes, Sums, Quad, 4, 2, false, kOffsets>);
+      return run(vector_panel<F32, Bytes, Sums, Quad, 4, 2, false, kGrid>);
     case 41:
-      return run(vector_panel<F32, Bytes, Sums, Quad, 4, 1, false, kOffsets>);
+      return run(vector_panel<F32, Bytes, Sums, Quad, 4, 1, false, kGrid>);
     case 21:
-      return run(vector_panel<F32, Bytes, Sums, Quad, 2, 1, false, kOffsets>);
+      return run(vector_panel<F32, Bytes, Sums, Quad, 2, 1, false, kGrid>);
     case 20:
-      return run(vector_panel<F32, Bytes, Sums, Quad, 2, 0, false, kOffsets>);
+      return run(vector_panel<F32, Bytes, Sums, Quad, 2, 0, false, kGrid>);
     case 10:
-      return run(vector_panel<F32, Bytes, Sums, Quad, 1, 0, false, kOffsets>);
+      return run(vector_panel<F32, Bytes, Sums, Quad, 1, 0, false, kGrid>);
+    default:
+      return;
+  }
+}
+
+// The two-level formats, all of whose blocks are whole.
+template <class F32, class Bytes, class Sums, class Quad>
+static void vector_of_multiples(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
+                                const QuantizedActivations& x, float* y) {
+  const auto run = [&](auto kernel) { kernel(shape, panel, row_scales, columns, x, y); };
+  switch (shape.low_bits * 10 + shape.high_bits) {
+    case 40:
+      return run(shape.has_table ? vector_panel<F32, Bytes, Sums, Quad, 4, 0, true, GridSource::multiples, 32>
+                                 : vector_panel<F32, Bytes, Sums, Quad, 4, 0, false, GridSource::minima, 32>);
+    case 41:
+      return run(vector_panel<F32, Bytes, Sums, Quad, 4, 1, false, GridSource::minima, 32>);
+    case 42:
+      return run(vector_panel<F32, Bytes, Sums, Quad, 4, 2, false, GridSource::multiples, 16>);
+    case 21:
+      return run(vector_panel<F32, Bytes, Sums, Quad, 2, 1, false, GridSource::multiples, 16>);
+    case 20:
+      return run(vector_panel<F32, Bytes, Sums, Quad, 2, 0, false, GridSource::minima, 16>);
     default:
       return;
   }
@@ -155,10 +253,14 @@ static void vector_of_shape(const IntegerShape& shape, const std::uint8_t* panel
 template <class F32, class Bytes, class Sums, class Quad>
 static void integer_vector(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
                            const QuantizedActivations& x, float* y) {
-  if (shape.offset == OffsetKind::none)
-    vector_of_shape<F32, Bytes, Sums, Quad, false>(shape, panel, row_scales, columns, x, y);
+  if (shape.super_scales != 0)
+    vector_of_multiples<F32, Bytes, Sums, Quad>(shape, panel, row_scales, columns, x, y);
+  else if (shape.offset != OffsetKind::none)
+    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::expanded_offsets>(shape, panel, row_scales, columns, x, y);
+  else if (shape.scale == ScaleKind::f16 && shape.factor == 1.0f)
+    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::halves>(shape, panel, row_scales, columns, x, y);
   else
-    vector_of_shape<F32, Bytes, Sums, Quad, true>(shape, panel, row_scales, columns, x, y);
+    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::expanded>(shape, panel, row_scales, columns, x, y);
 }
 
 }  // namespace nibble::lanes

@@ -48,20 +48,65 @@ static constexpr std::size_t octet_bytes(int bits) { return static_cast<std::siz
 // Quads whose bits fill whole lines of both planes.
 static constexpr int whole_lines(int low, int high) { return high != 0 && low > high ? 8 / high : 8 / low; }
 
+// Quads of 3-bit codes: first two of them are put together in each byte. The order of the bits in the high plane (high_bit in integer_shape.h)
+// is such that this takes few shifts.
+template <class Bytes>
+[[gnu::always_inline]] static inline void quads_of_3_bits(const std::uint8_t* low, const std::uint8_t* high, Bytes* out) {
+  const Bytes top = Bytes::set(0x44), code = Bytes::set(7);
+  const Bytes a = Bytes::load(low), b = Bytes::load(low + kLineStride), h = Bytes::load(high);
+  const Bytes pairs[4] = {select(top, h, a), select(top, shift<1>(h), shift<2>(a)), select(top, shift<-1>(h), b),
+                          select(top, shift<-2>(h), shift<2>(b))};
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    out[i / 2 * 4 + i % 2] = shift_and<0>(pairs[i], code);
+    out[i / 2 * 4 + i % 2 + 2] = shift_and<4>(pairs[i], code);
+  }
+}
+
+// Four quads of 6-bit codes.
+template <class Bytes>
+[[gnu::always_inline]] static inline void quads_of_6_bits(const std::uint8_t* low, const std::uint8_t* high, Bytes* out) {
+  const Bytes top = Bytes::set(0x30), code = Bytes::set(63);
+  const Bytes a = Bytes::load(low), b = Bytes::load(low + kLineStride), h = Bytes::load(high);
+  out[0] = shift_and<0>(select(top, shift<-4>(h), a), code);
+  out[1] = shift_and<0>(select(top, shift<-2>(h), shift<4>(a)), code);
+  out[2] = shift_and<0>(select(top, h, b), code);
+  out[3] = shift_and<0>(select(top, shift<2>(h), shift<4>(b)), code);
+}
+
 // kLow, kHigh: bits of the planes. kQuads: a multiple of whole_lines. 1-bit codes become 0 or 2. Formats with a table have 4-bit codes.
 template <int kLow, int kHigh, bool kTable, int kQuads, class Bytes>
 [[gnu::always_inline]] static inline void operands_of_quads(const std::uint8_t* low, const std::uint8_t* high, Bytes table, Bytes* out) {
-  plane_quads<kLow, kLow == 1 ? 1 : 0, kQuads>(low, out);
-  if constexpr (kHigh != 0) {
-    Bytes upper[kQuads];
-    plane_quads<kHigh, kLow, kQuads>(high, upper);
+  if constexpr (kLow == 2 && kHigh == 1) {
+    quads_of_3_bits(low, high, out);
+  } else if constexpr (kLow == 4 && kHigh == 2) {
+#pragma GCC unroll 2
+    for (int i = 0; i < kQuads; i += 4) quads_of_6_bits(low + i / 2 * kLineStride, high + i / 4 * kLineStride, out + i);
+  } else {
+    plane_quads<kLow, kLow == 1 ? 1 : 0, kQuads>(low, out);
+    if constexpr (kHigh != 0) {
+      Bytes upper[kQuads];
+      plane_quads<kHigh, kLow, kQuads>(high, upper);
 #pragma GCC unroll 8
-    for (int i = 0; i < kQuads; ++i) out[i] = join(out[i], upper[i]);
-  }
-  if constexpr (kTable) {
+      for (int i = 0; i < kQuads; ++i) out[i] = join(out[i], upper[i]);
+    }
+    if constexpr (kTable) {
 #pragma GCC unroll 8
-    for (int i = 0; i < kQuads; ++i) out[i] = look_up(table, out[i]);
+      for (int i = 0; i < kQuads; ++i) out[i] = look_up(table, out[i]);
+    }
   }
+}
+
+// A plane of nibbles as bytes.
+template <class Bytes>
+static void unpack_nibbles(const std::uint8_t* plane, std::size_t plane_bytes, std::uint8_t* out) {
+  for (std::size_t line = 0; line < plane_bytes; line += kLineStride, out += 2 * kLineStride)
+    for (std::size_t v = 0; v < kLineStride; v += 64) {
+      Bytes quads[2];
+      plane_quads<4, 0, 2>(plane + line + v, quads);
+      quads[0].store(out + v);
+      quads[1].store(out + kLineStride + v);
+    }
 }
 
 template <class Bytes, int kLow, int kHigh, bool kTable>

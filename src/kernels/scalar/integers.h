@@ -29,16 +29,22 @@ struct Bytes {
   void store(std::uint8_t* p) const { std::memcpy(p, v, 64); }
 };
 
-// (x shifted right by n, left for negative n) & mask; the mask holds only bits that stay inside a byte.
+// Each byte by itself, right, or left for negative numbers. (Vector units shift 16 bits at a time; nobody uses what crosses over.)
+template <int kShift>
+inline Bytes shift(Bytes x) {
+  for (std::uint8_t& byte : x.v) byte = static_cast<std::uint8_t>(kShift >= 0 ? byte >> (kShift >= 0 ? kShift : 0) : byte << (kShift < 0 ? -kShift : 0));
+  return x;
+}
 template <int kShift>
 inline Bytes shift_and(Bytes x, Bytes mask) {
-  for (int i = 0; i < 64; ++i) {
-    if constexpr (kShift >= 0)
-      x.v[i] = static_cast<std::uint8_t>((x.v[i] >> kShift) & mask.v[i]);
-    else
-      x.v[i] = static_cast<std::uint8_t>((x.v[i] << -kShift) & mask.v[i]);
-  }
+  x = shift<kShift>(x);
+  for (int i = 0; i < 64; ++i) x.v[i] = static_cast<std::uint8_t>(x.v[i] & mask.v[i]);
   return x;
+}
+// Bits of a where the mask has ones, of b elsewhere.
+inline Bytes select(Bytes mask, Bytes a, Bytes b) {
+  for (int i = 0; i < 64; ++i) b.v[i] = static_cast<std::uint8_t>((mask.v[i] & a.v[i]) | (~mask.v[i] & b.v[i]));
+  return b;
 }
 inline Bytes join(Bytes a, Bytes b) {
   for (int i = 0; i < 64; ++i) a.v[i] = static_cast<std::uint8_t>(a.v[i] | b.v[i]);
@@ -72,9 +78,25 @@ inline Sums dot(Sums s, Bytes w, Quad q) {
     for (int j = 0; j < 4; ++j) s.v[i] += w.v[4 * i + j] * q.v[j];
   return s;
 }
+template <int kShift>
+inline Sums shift_left(Sums s) {
+  for (std::int32_t& lane : s.v) lane = static_cast<std::int32_t>(static_cast<std::uint32_t>(lane) << kShift);
+  return s;
+}
 inline F32 to_f32(Sums s) {
   F32 r;
   for (int i = 0; i < 16; ++i) r.v[i] = static_cast<float>(s.v[i]);
+  return r;
+}
+
+// Byte kByte of each lane; signed ones 2^24 times too large.
+template <int kByte, bool kSigned>
+inline F32 byte_to_f32(Bytes x) {
+  F32 r;
+  for (int i = 0; i < 16; ++i) {
+    const std::uint8_t byte = x.v[4 * i + kByte];
+    r.v[i] = kSigned ? static_cast<float>(static_cast<std::int8_t>(byte)) * 0x1p24f : static_cast<float>(byte);
+  }
   return r;
 }
 
