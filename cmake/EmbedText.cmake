@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# cmake -DOUTPUT=page_assets.cpp -DFILES=a.html;b.css -P EmbedText.cmake
+# Writes a source file that holds text files: nibble::page_assets(), pairs of a file's name and its text in pieces short enough for any compiler.
+set(source "// Made from text files by EmbedText.cmake.\n#include \"report/page_assets.h\"\n\nnamespace nibble {\nnamespace {\n\n")
+set(list "")
+set(number 0)
+foreach(file IN LISTS FILES)
+  get_filename_component(name "${file}" NAME)
+  file(READ "${file}" hex HEX)
+  string(LENGTH "${hex}" length)
+  set(pieces "")
+  set(at 0)
+  while(at LESS length)
+    string(SUBSTRING "${hex}" ${at} 16000 piece)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "\\\\x\\1" piece "${piece}")
+    string(APPEND pieces "    \"${piece}\",\n")
+    math(EXPR at "${at} + 16000")
+  endwhile()
+  string(APPEND source "constexpr std::string_view kFile${number}[] = {\n${pieces}};\n\n")
+  string(APPEND list "      {\"${name}\", kFile${number}},\n")
+  math(EXPR number "${number} + 1")
+endforeach()
+string(APPEND source "}  // namespace\n\nstd::vector<PageAsset> page_assets() {\n  return {\n${list}  };\n}\n\n}  // namespace nibble\n")
+file(WRITE "${OUTPUT}" "${source}")

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fills the page from the report's figures (the JSON in #data). Sections without figures stay hidden.
+"use strict";
+
+const report = JSON.parse(byId("data").textContent);
+const candidates = report.candidates || [];
+const metricBy = Object.fromEntries((report.metrics || []).map((metric) => [metric.key, metric]));
+const show = (id) => { byId(id).hidden = false; };
+
+function figureNodes(metric, figure) {
+  if (!figure) return ["–"];
+  const nodes = [valueText(metric, figure.value)];
+  const interval = hasInterval(figure) ? `${valueText(metric, figure.low)} … ${valueText(metric, figure.high)}` : figure.no_interval;
+  if (interval) nodes.push(element("span", interval, { class: "interval" }));
+  return nodes;
+}
+
+// Candidates that no other one beats in size and in the metric.
+function paretoFront(metric) {
+  const cost = (c) => (metric.better === "higher" ? -1 : 1) * c.figures[metric.key].value;
+  const measured = candidates.filter((c) => isNumber(c.bytes) && c.figures && isNumber(c.figures[metric.key]?.value));
+  return measured
+    .filter((c) => !measured.some((o) => o !== c && o.bytes <= c.bytes && cost(o) <= cost(c) && (o.bytes < c.bytes || cost(o) < cost(c))))
+    .sort((a, b) => a.bytes - b.bytes);
+}
+
+// What is drawn of a metric: smaller is better, and close values can be told apart on a logarithmic axis.
+function loss(metric, value) {
+  if (metric.better === "higher") return 1 - value;
+  return metric.unit === "ratio" ? value - 1 : value;
+}
+
+function drawQuality() {
+  const metric = metricBy[byId("quality-metric").value];
+  const placed = candidates.filter((c) => isNumber(c.bytes) && isNumber(c.figures?.[metric.key]?.value));
+  const front = paretoFront(metric);
+  const logarithmic = placed.every((c) => loss(metric, c.figures[metric.key].value) > 0);
+  const floor = Math.min(...placed.map((c) => loss(metric, c.figures[metric.key].value))) / 2;
+  const at = (c) => ({ x: c.bytes / 1e6, y: loss(metric, c.figures[metric.key].value) });
+  const range = (c) => {
+    const figure = c.figures[metric.key];
+    if (!hasInterval(figure)) return null;
+    return [figure.low, figure.high].map((v) => (logarithmic ? Math.max(loss(metric, v), floor) : loss(metric, v)));
+  };
+  const title = metric.better === "higher" ? `1 - ${metric.title}` : metric.unit === "ratio" ? `${metric.title} - 1` : metric.title;
+  draw("quality-chart", `${title} against size: ${placed.map((c) => `${c.name} ${bytesText(c.bytes)} ${valueText(metric, c.figures[metric.key].value)}`).join("; ")}`, () => ({
+    type: "scatter",
+    data: {
+      datasets: [
+        ...placed.map((c) => ({
+          label: c.name, data: [at(c)], names: [c.name], whiskers: [range(c)], borderColor: colourOf(candidates.indexOf(c)),
+          backgroundColor: colourOf(candidates.indexOf(c)), pointStyle: shapeOf(candidates.indexOf(c)), pointRadius: 6, pointHoverRadius: 8,
+        })),
+        { label: "not beaten", type: "line", data: front.map(at), borderColor: styleOf("--soft"), borderDash: [4, 4], borderWidth: 1.5, pointRadius: 0, fill: false },
+      ],
+    },
+    options: {
+      scales: {
+        x: { title: { display: true, text: "size of the weights, MB" } },
+        y: { type: logarithmic ? "logarithmic" : "linear", title: { display: true, text: title + (metric.unit === "nats" ? ", nats" : "") } },
+      },
+      plugins: {
+        legend: { display: false }, whiskers: { axis: "y" }, labels: { show: true },
+        tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${item.parsed.x.toFixed(2)} MB, ${valueText(metric, placed[item.datasetIndex]?.figures[metric.key].value)}` } },
+      },
+    },
+  }));
+}
+
+function quality() {
+  const usable = ["kl_mean", "perplexity_ratio", "top1_agreement", "kl_p99"].filter((key) => metricBy[key]);
+  if (!usable.length || candidates.filter((c) => isNumber(c.bytes) && c.figures).length < 1) return;
+  show("quality");
+  options(byId("quality-metric"), usable.map((key) => [key, metricBy[key].title]));
+  byId("quality-metric").addEventListener("change", drawQuality);
+  drawQuality();
+}
+
+function verdictTable() {
+  const keys = ["perplexity", "perplexity_ratio", "kl_mean", "kl_p99", "kl_p999", "top1_agreement", "flips_to_wrong", "flips_to_right", "probability_rms"]
+    .filter((key) => metricBy[key] && candidates.some((c) => c.figures?.[key]));
+  const sized = candidates.some((c) => isNumber(c.bytes));
+  const front = metricBy.kl_mean ? paretoFront(metricBy.kl_mean) : [];
+  const original = report.original || {};
+  const size = (c) => (sized ? [isNumber(c.bytes) ? bytesText(c.bytes) : "–", isNumber(c.bits_per_weight) ? c.bits_per_weight.toFixed(2) : "–"] : []);
+  const head = ["model", ...(sized ? ["size", "bits/weight"] : []), ...keys.map((key) => element("abbr", metricBy[key].title, { title: metricBy[key].meaning || "" }))];
+  const first = [original.name ? `${original.name} (original)` : "original", ...size(original),
+    ...keys.map((key) => (key === "perplexity" && original.perplexity ? figureNodes(metricBy.perplexity, original.perplexity) : ""))];
+  const body = candidates.map((c) => [element("span", c.name, front.includes(c) && front.length > 1 ? { class: "pareto", title: "not beaten in size and divergence" } : {}),
+    ...size(c), ...keys.map((key) => figureNodes(metricBy[key], c.figures?.[key]))]);
+  fill(byId("verdict-table"), head, [first, ...body]);
+  byId("coverage").textContent = report.coverage || "";
+}
+
+function contests() {
+  const names = { first: (c) => `${c.first} is better`, second: (c) => `${c.second} is better`, equal: () => "no difference at all", undecided: () => "undecided on this much text" };
+  if (!(report.contests || []).length) return;
+  const list = element("ul");
+  for (const contest of report.contests) {
+    const d = contest.kl_difference;
+    const range = hasInterval(d) ? `, difference in mean KL ${d.value.toPrecision(3)} [${d.low.toPrecision(3)}, ${d.high.toPrecision(3)}]` : "";
+    list.append(element("li", `${contest.first} and ${contest.second}: ${(names[contest.better] || names.undecided)(contest)}${range}`));
+  }
+  byId("contests").append(element("h3", "Against each other"), list);
+}
+
+function bars(id, description, names, series, axis) {
+  draw(id, description, () => ({
+    type: "bar",
+    data: { labels: names, datasets: series.map((s, i) => ({ label: s.label, data: s.data, backgroundColor: colourOf(i), borderColor: colourOf(i) })) },
+    options: {
+      indexAxis: "y",
+      scales: { x: { title: { display: true, text: axis } }, y: { grid: { display: false } } },
+      plugins: { legend: { display: series.length > 1 } },
+    },
+  }));
+}
+
+function cost() {
+  const sized = [report.original, ...candidates].filter((c) => c && isNumber(c.bytes));
+  if (sized.length < 2) return;
+  show("cost");
+  const name = (c) => (c === report.original ? "original" : c.name);
+  bars("size-chart", "Sizes: " + sized.map((c) => `${name(c)} ${bytesText(c.bytes)}`).join("; "), sized.map(name), [{ label: "MB", data: sized.map((c) => c.bytes / 1e6) }], "MB");
+  const timed = sized.filter((c) => isNumber(c.decode_tokens_per_second));
+  if (!timed.length) {
+    byId("speed-chart").closest("figure").hidden = true;
+    return;
+  }
+  bars("speed-chart", "Tokens per second: " + timed.map((c) => `${name(c)} ${speedText(c.prefill_tokens_per_second)} prompt, ${speedText(c.decode_tokens_per_second)} answer`).join("; "),
+    timed.map(name), [{ label: "prompt", data: timed.map((c) => c.prefill_tokens_per_second) }, { label: "answer", data: timed.map((c) => c.decode_tokens_per_second) }], "tokens per second");
+}
+
+function texts() {
+  const read = (report.texts || []).filter((t) => t.original_perplexity);
+  if (!read.length || !metricBy.perplexity) return;
+  show("texts");
+  const models = [{ name: "original", of: (t) => read[t].original_perplexity }, ...candidates.map((c) => ({ name: c.name, of: (t) => c.texts?.[t]?.perplexity }))];
+  draw("texts-chart", "Perplexity by text; the table below has the figures.", () => ({
+    type: "bar",
+    data: {
+      labels: read.map((t) => t.name),
+      datasets: models.map((m, i) => ({
+        label: m.name, data: read.map((_, t) => m.of(t)?.value), backgroundColor: i === 0 ? styleOf("--soft") : colourOf(i - 1),
+        whiskers: read.map((_, t) => (hasInterval(m.of(t)) ? [m.of(t).low, m.of(t).high] : null)), whiskerColour: styleOf("--ink"),
+      })),
+    },
+    options: { scales: { y: { type: "logarithmic", title: { display: true, text: "perplexity" } } }, plugins: { whiskers: { axis: "y" } } },
+  }));
+  fill(byId("texts-table"), ["model", ...read.map((t) => t.name)], models.map((m) => [m.name, ...read.map((_, t) => figureNodes(metricBy.perplexity, m.of(t)))]));
+}
+
+const kLayerMeasures = { residual: "error of the residual stream", output: "error of the layer's own output" };
+
+function drawLayers() {
+  const measure = byId("layers-measure").value;
+  const with_layers = candidates.filter((c) => c.layers?.length);
+  draw("layers-chart", `${kLayerMeasures[measure]} by layer: ${with_layers.map((c) => `${c.name} ends at ${c.layers.at(-1)[measure]?.toPrecision(3)}`).join("; ")}`, () => ({
+    type: "line",
+    data: {
+      labels: with_layers[0].layers.map((l) => l.layer),
+      datasets: with_layers.map((c) => ({
+        label: c.name, data: c.layers.map((l) => l[measure]), borderColor: colourOf(candidates.indexOf(c)), backgroundColor: colourOf(candidates.indexOf(c)),
+        pointStyle: shapeOf(candidates.indexOf(c)), pointRadius: 4, borderWidth: 2,
+      })),
+    },
+    options: { scales: { x: { title: { display: true, text: "layer" } }, y: { type: "logarithmic", title: { display: true, text: "relative error" } } }, plugins: { legend: { labels: { usePointStyle: true } } } },
+  }));
+}
+
+function layers() {
+  const with_layers = candidates.filter((c) => c.layers?.length);
+  if (!with_layers.length) return;
+  show("layers");
+  options(byId("layers-measure"), Object.entries(kLayerMeasures).filter(([key]) => with_layers.some((c) => isNumber(c.layers[0][key]))));
+  byId("layers-measure").addEventListener("change", drawLayers);
+  drawLayers();
+}
+
+// Dark for few bits, light for many: the same order for readers of any colour vision.
+function bitsColour(bits) {
+  const stops = [[1, [0, 32, 77]], [3, [61, 78, 108]], [4.5, [124, 123, 120]], [6.5, [188, 175, 111]], [9, [255, 234, 70]]];
+  const b = Math.min(Math.max(bits, 1), 9);
+  const i = Math.max(1, stops.findIndex(([at]) => b <= at));
+  const [[low, from], [high, to]] = [stops[i - 1], stops[i]];
+  const mixed = from.map((v, k) => Math.round(v + ((to[k] - v) * (b - low)) / (high - low)));
+  const light = 0.299 * mixed[0] + 0.587 * mixed[1] + 0.114 * mixed[2] > 140;
+  return { background: bits > 9 ? "transparent" : `rgb(${mixed.join(",")})`, ink: bits > 9 ? "inherit" : light ? "#000" : "#fff" };
+}
+
+function fillMap() {
+  const candidate = candidates[Number(byId("map-candidate").value)];
+  const parts = [...new Set(candidate.tensors.filter((t) => t.layer >= 0).map((t) => t.part))];
+  const rows = new Map();  // a row for each layer, and one for each matrix outside the layers
+  for (const tensor of candidate.tensors) {
+    const label = tensor.layer >= 0 ? `layer ${tensor.layer}` : tensor.part;
+    if (!rows.has(label)) rows.set(label, new Map());
+    rows.get(label).set(tensor.layer >= 0 ? tensor.part : parts[0], tensor);
+  }
+  const cell = (tensor) => {
+    if (!tensor) return "";
+    const { background, ink } = bitsColour(tensor.bits_per_weight);
+    return element("span", tensor.format, { "data-ground": background, "data-ink": ink, title: `${tensor.name}: ${tensor.format}, ${tensor.bits_per_weight.toFixed(2)} bits per weight` });
+  };
+  fill(byId("map-table"), ["", ...parts], [...rows].map(([label, cells]) => [label, ...parts.map((part) => cell(cells.get(part)))]));
+  for (const span of byId("map-table").querySelectorAll("[data-ground]")) {
+    span.parentElement.style.background = span.dataset.ground;
+    span.parentElement.style.color = span.dataset.ink;
+  }
+}
+
+function map() {
+  const with_tensors = candidates.map((c, i) => [i, c]).filter(([, c]) => c.tensors?.length);
+  if (!with_tensors.length) return;
+  show("map");
+  options(byId("map-candidate"), with_tensors.map(([i, c]) => [i, c.name]));
+  byId("map-candidate").addEventListener("change", fillMap);
+  fillMap();
+}
+
+function drawWeights() {
+  const candidate = candidates[Number(byId("weights-candidate").value)];
+  const histogram = candidate.histograms[Number(byId("weights-tensor").value)];
+  const { low, high, before, after } = histogram, step = (high - low) / before.length;
+  const at = (counts) => counts.map((count, i) => ({ x: low + (i + 0.5) * step, y: count }));
+  draw("weights-chart", `Histogram of ${histogram.tensor} before and after ${candidate.name}, values from ${low.toPrecision(3)} to ${high.toPrecision(3)}; a group can take ${histogram.points.length} values.`, () => ({
+    type: "line",
+    data: {
+      datasets: [
+        { label: "before", data: at(before), borderWidth: 0, backgroundColor: colourOf(5) + "99", fill: "origin", pointRadius: 0, stepped: "middle" },
+        { label: "after", data: at(after), borderColor: colourOf(1), borderWidth: 1.5, pointRadius: 0, stepped: "middle" },
+      ],
+    },
+    options: {
+      parsing: false,
+      scales: { x: { type: "linear", min: low, max: high, title: { display: true, text: "weight" } }, y: { title: { display: true, text: "weights" } } },
+      plugins: { rug: { values: histogram.points } },
+    },
+  }));
+}
+
+function weights() {
+  const with_histograms = candidates.map((c, i) => [i, c]).filter(([, c]) => c.histograms?.length);
+  if (!with_histograms.length) return;
+  show("weights");
+  options(byId("weights-candidate"), with_histograms.map(([i, c]) => [i, c.name]));
+  const tensors = () => options(byId("weights-tensor"), candidates[Number(byId("weights-candidate").value)].histograms.map((h, i) => [i, h.tensor]));
+  tensors();
+  byId("weights-candidate").addEventListener("change", () => {
+    const chosen = byId("weights-tensor").selectedIndex;
+    tensors();
+    byId("weights-tensor").selectedIndex = Math.max(0, Math.min(chosen, byId("weights-tensor").length - 1));
+    drawWeights();
+  });
+  byId("weights-tensor").addEventListener("change", drawWeights);
+  drawWeights();
+}
+
+function theme() {
+  const dark = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  byId("theme").addEventListener("click", () => {
+    document.documentElement.dataset.theme = dark() ? "light" : "dark";
+    drawAgain();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
+}
+
+byId("title").textContent = document.title = report.title;
+byId("summary").textContent = report.summary || "";
+byId("version").textContent = report.nibble;
+for (const section of [theme, quality, verdictTable, contests, cost, texts, layers, map, weights]) section();
+fill(byId("settings-table"), null, report.settings || []);
+document.documentElement.dataset.ready = "yes";
