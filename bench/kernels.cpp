@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "kernels/binary_matrix.h"
 #include "kernels/limits.h"
 #include "kernels/linear.h"
 
@@ -67,6 +68,24 @@ void multiply(benchmark::State& state, const Case& c, ThreadPool& pool, Isa isa)
   if (c.tokens == 1) state.counters["bytes"] = rate(static_cast<double>(tensor.view().bytes()));
 }
 
+// Signs times signs, with the signs of the activations taken on the way: to be held against int8:row of the same size.
+void multiply_signs(benchmark::State& state, std::size_t rows, std::size_t cols, std::size_t tokens, ThreadPool& pool, Isa isa) {
+  const std::vector<float> numbers(rows * cols, 0.5f), x(tokens * cols, 0.5f);
+  const std::size_t copies = tokens > 1 ? 1 : (std::size_t{256} << 20) / (rows * cols / 8) + 1;
+  std::vector<BinaryMatrix> weights;
+  for (std::size_t i = 0; i < copies; ++i) weights.push_back(BinaryMatrix::pack(numbers.data(), rows, cols, pool));
+  std::vector<std::int32_t> y(tokens * rows);
+  KernelScratch scratch;
+  std::size_t next = 0;
+  for (auto _ : state) {
+    weights[next].multiply(x.data(), tokens, y.data(), isa, pool, scratch);
+    next = next + 1 == copies ? 0 : next + 1;
+    benchmark::DoNotOptimize(y.data());
+  }
+  state.counters["operations"] = benchmark::Counter(2.0 * static_cast<double>(rows * cols * tokens) * static_cast<double>(state.iterations()),
+                                                    benchmark::Counter::kIsRate, benchmark::Counter::kIs1000);
+}
+
 }  // namespace
 }  // namespace nibble
 
@@ -75,12 +94,20 @@ int main(int argc, char** argv) {
   const Isa isa = best_isa(detect_cpu());
   ThreadPool pool;
   for (const FormatPtr& format : list_formats())
-    for (const auto& [rows, cols] : {std::pair<std::size_t, std::size_t>{2048, 2048}, {8192, 2048}, {2048, 8192}})
+    for (const auto& [rows, cols] :
+         {std::pair<std::size_t, std::size_t>{64, 64}, {256, 256}, {1024, 1024}, {2048, 2048}, {4096, 4096}, {8192, 2048}, {2048, 8192}})
       for (std::size_t tokens : {1u, 8u, 512u}) {
         const Case c{format, rows, cols, tokens};
         const std::string name = format->name() + "/" + std::to_string(rows) + "x" + std::to_string(cols) + "/" + std::to_string(tokens);
         benchmark::RegisterBenchmark(name.c_str(), [c, &pool, isa](benchmark::State& state) { multiply(state, c, pool, isa); })->UseRealTime();
       }
+  for (std::size_t size : {64u, 256u, 1024u, 2048u, 4096u})
+    for (std::size_t tokens : {1u, 8u, 512u}) {
+      const std::string name = "signs/" + std::to_string(size) + "x" + std::to_string(size) + "/" + std::to_string(tokens);
+      benchmark::RegisterBenchmark(name.c_str(), [=, &pool](benchmark::State& state) {
+        multiply_signs(state, size, size, tokens, pool, isa);
+      })->UseRealTime();
+    }
   benchmark::Initialize(&argc, argv);
   std::printf("limits with %zu threads: int8 %.0f, bf16 %.0f, f32 %.0f Gop/s, read stream %.1f GB/s\n", pool.num_threads(),
               measure_int8_peak(isa, pool) * 1e-9, measure_bf16_peak(isa, pool) * 1e-9, measure_f32_peak(isa, pool) * 1e-9,

@@ -24,7 +24,8 @@ std::vector<std::string> feature_names(const CpuFeatures& f) {
                                       {f.avx512vl, "avx512vl"},
                                       {f.avx512_vnni, "avx512_vnni"},
                                       {f.avx512_vbmi, "avx512_vbmi"},
-                                      {f.avx512_bf16, "avx512_bf16"}})
+                                      {f.avx512_bf16, "avx512_bf16"},
+                                      {f.avx512_vpopcntdq, "avx512_vpopcntdq"}})
     if (present) names.emplace_back(name);
   return names;
 }

@@ -14,22 +14,25 @@ namespace {
 
 using Fill = void (*)(KernelTable&);
 
-KernelTable filled(Fill floats, Fill integers) {
+KernelTable filled(Fill floats, Fill integers, Fill binary) {
   KernelTable table{};
   floats(table);
   integers(table);
+  binary(table);
   return table;
 }
 
 }  // namespace
 
 const KernelTable& kernel_table(Isa isa) {
-  static const KernelTable kScalar = filled(scalar::fill_f32, scalar::fill_int8);
-  static const KernelTable kAvx2 = filled(avx2::fill_f32, avx2::fill_int8);
-  static const KernelTable kAvxVnni = filled(avx2::fill_f32, avxvnni::fill_int8);
+  static const KernelTable kScalar = filled(scalar::fill_f32, scalar::fill_int8, scalar::fill_binary);
+  static const KernelTable kAvx2 = filled(avx2::fill_f32, avx2::fill_int8, avx2::fill_binary);
+  static const KernelTable kAvxVnni = filled(avx2::fill_f32, avxvnni::fill_int8, avx2::fill_binary);
   static const KernelTable kAvx512 = [] {
-    KernelTable table = filled(avx512::fill_f32, avx512::fill_int8);
-    if (detect_cpu().avx512_bf16) avx512::fill_bf16(table);
+    KernelTable table = filled(avx512::fill_f32, avx512::fill_int8, avx2::fill_binary);
+    const CpuFeatures features = detect_cpu();
+    if (features.avx512_bf16) avx512::fill_bf16(table);
+    if (features.avx512_vpopcntdq) avx512::fill_binary(table);
     return table;
   }();
   switch (isa) {

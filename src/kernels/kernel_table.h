@@ -15,6 +15,7 @@
 namespace nibble {
 
 inline constexpr std::size_t kPanelRows = 64;  // weight rows (outputs) that are interleaved and multiplied together
+inline constexpr std::size_t kBinaryRows = 32;  // the same for weights of one bit
 
 struct KernelTable {
   // --- f32 products ----------------------------------------------------------------------------------------------------------------
@@ -54,6 +55,11 @@ struct KernelTable {
   // x * (127 / amax) rounded to even. Zeros up to kBlockDepth. Arrays as in QuantizedActivations.
   void (*quantize_activations)(const float* x, std::size_t count, std::size_t group, std::int32_t middle, std::int8_t* codes, float* scales,
                                std::int32_t* biases, float* sums, std::int8_t* sum_codes);
+
+  // --- products of signs (binary_matrix.h) ------------------------------------------------------------------------------------------
+  // y[t, n] = ones in x[t] xor panel column n. panel: [words, kBinaryRows]; x: rows x_stride words apart; y: [tokens, kBinaryRows], rows y_stride apart.
+  void (*binary_product)(const std::uint64_t* panel, std::size_t words, const std::uint64_t* x, std::size_t x_stride, std::size_t tokens,
+                         std::uint32_t* y, std::size_t y_stride);
 
   // --- between the products (definitions in vector_ops.h) ---------------------------------------------------------------------------
   void (*rms_norm_row)(const float* x, const float* weight, std::size_t width, float epsilon, float* out);

@@ -9,5 +9,6 @@ namespace nibble::scalar {
 
 void fill_f32(KernelTable& table);
 void fill_int8(KernelTable& table);
+void fill_binary(KernelTable& table);
 
 }  // namespace nibble::scalar
