@@ -52,7 +52,8 @@ bool reads_prompt(const Speed& speed) { return speed.test.starts_with("pp"); }
 
 // Prefill is judged by arithmetic, decode by what must be read.
 double share_of_limit(const Speed& speed, const Work& work, const Limits& limits) {
-  if (!reads_prompt(speed)) return speed.tokens_per_second * static_cast<double>(work.bytes_per_token) / limits.read_stream;
+  const double steps = speed.tokens_per_second / static_cast<double>(speed.sequences);  // weights are read once for all sequences
+  if (!reads_prompt(speed)) return steps * static_cast<double>(work.bytes_per_token) / limits.read_stream;
   return work.operations(speed.tokens) * speed.tokens_per_second / static_cast<double>(speed.tokens) / limits.int8_peak;
 }
 
@@ -79,6 +80,7 @@ void bench(Options& options, Session& session) {
                  {"resident_bytes", decoder.resident_bytes()},
                  {"threads", session.pool().num_threads()},
                  {"isa", isa_name(kernels.isa)},
+                 {"kv", kv_type_name(decoder.kv_type())},
                  {"results", Json::array()}};
     for (const Speed& speed : speeds) {
       json["results"].push_back(to_json(speed));
@@ -115,10 +117,11 @@ void add_bench(CLI::App& app, Session& session) {
   CLI::App* const verb = app.add_subcommand("bench", "Measure how fast a model runs");
   verb->footer(
       "Examples:\n  nibble bench model.gguf\n  nibble bench model.gguf -p 512 -n 128 -t 4 -r 5 --json\n\n"
-      "ppN reads N tokens in one go, tgN makes N tokens one at a time; medians and standard deviations, as llama-bench counts them.");
+      "ppN reads N tokens in one go, tgN makes N tokens one at a time, tgNxB makes N for each of B sequences at once; medians and standard deviations, as llama-bench counts them.");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-p,--prompt", options->speed.prompt_tokens, "Prompt tokens (0: no such test)")->capture_default_str();
   verb->add_option("-n,--generate", options->speed.generated_tokens, "Generated tokens (0: no such test)")->capture_default_str();
+  verb->add_option("-b,--batch", options->speed.sequences, "Sequences that generate side by side, tested after one alone")->capture_default_str();
   verb->add_option("-r,--repetitions", options->speed.repetitions, "Repetitions")->capture_default_str();
   verb->add_flag("--limits", options->limits, "Measure what the machine can do, too, and show the share of it");
   session.add_json(*verb);

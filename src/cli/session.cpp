@@ -49,8 +49,8 @@ void Session::add_engine(CLI::App& verb) {
   verb.add_option("--activations", activations_, "How activations enter the products: auto, f32, bf16, int8")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}))
       ->capture_default_str();
-  verb.add_option("--kv", kv_, "How keys and values are kept: f32, f16, q8_0, q4_0")
-      ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}))
+  verb.add_option("--kv", kv_, "How keys and values are kept: auto (q8_0 when the model is quantized, else f16), f32, f16, q8_0, q4_0")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "q8_0", "q4_0"}))
       ->capture_default_str();
 }
 
@@ -69,7 +69,7 @@ KernelOptions Session::kernels() const {
   return options;
 }
 
-KvType Session::kv() const { return kv_ == "f32" ? KvType::f32 : kv_ == "q8_0" ? KvType::q8_0 : kv_ == "q4_0" ? KvType::q4_0 : KvType::f16; }
+std::optional<KvType> Session::kv() const { return parse_kv_type(kv_); }
 
 ProgressCallback Session::progress() {
   return [this](const Progress& progress) { return bar_.report(progress); };

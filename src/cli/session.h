@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -28,7 +29,7 @@ class Session {
   bool json() const noexcept { return json_; }
   ThreadPool& pool();
   KernelOptions kernels() const;  // NIBBLE_ISA is heeded here
-  KvType kv() const;
+  std::optional<KvType> kv() const;  // none: the model's own default
   ProgressCallback progress();
   void end_progress() { bar_.wipe(); }
   TableStyle style() const;
@@ -40,7 +41,7 @@ class Session {
  private:
   std::size_t threads_ = 0;
   bool json_ = false;
-  std::string activations_ = "auto", kv_ = "f16";
+  std::string activations_ = "auto", kv_ = "auto";
   std::unique_ptr<ThreadPool> pool_;
   ProgressBar bar_;
 };

@@ -39,43 +39,58 @@ void summarise_samples(Speed& speed) {
 
 std::vector<Speed> measure_speed(Decoder& decoder, const SpeedOptions& options) {
   if (options.repetitions == 0) throw Error(ErrorKind::invalid_argument, "a speed needs at least one repetition: 0");
+  if (options.sequences == 0 || options.sequences > 1024)
+    throw Error(ErrorKind::invalid_argument, "sequences at once must be 1 to 1024: " + std::to_string(options.sequences));
   const std::size_t longest = std::max(options.prompt_tokens, options.generated_tokens);
   if (longest == 0) return {};
   const std::vector<std::int32_t> tokens = random_tokens(longest, decoder.config().vocab_size);
-  std::vector<float> logits(decoder.config().vocab_size);
-  KvCache cache = decoder.new_cache(longest);
+  std::vector<float> logits(decoder.config().vocab_size * options.sequences);
+  std::vector<KvCache> caches;
+  for (std::size_t i = 0; i < options.sequences; ++i) caches.push_back(decoder.new_cache(i == 0 ? longest : options.generated_tokens));
 
-  const auto read_prompt = [&](std::size_t count) { decoder.forward(cache, std::span(tokens).first(count), LogitsFor::last, logits); };
-  const auto make_tokens = [&](std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) decoder.forward(cache, std::span(tokens).subspan(i, 1), LogitsFor::last, logits);
+  const auto read_prompt = [&](std::size_t count, std::size_t) {
+    decoder.forward(caches[0], std::span(tokens).first(count), LogitsFor::last, std::span(logits).first(decoder.config().vocab_size));
+  };
+  std::vector<SequenceStep> steps;
+  const auto make_tokens = [&](std::size_t count, std::size_t sequences) {
+    for (std::size_t i = 0; i < count; ++i) {
+      steps.clear();
+      for (std::size_t s = 0; s < sequences; ++s) steps.push_back({&caches[s], std::span(tokens).subspan((i + s) % longest, 1)});
+      decoder.step(steps, std::span(logits).first(sequences * decoder.config().vocab_size));
+    }
   };
 
-  const std::size_t num_tests = (options.prompt_tokens > 0 ? 1 : 0) + (options.generated_tokens > 0 ? 1 : 0);
+  const std::size_t num_tests = (options.prompt_tokens > 0 ? 1 : 0) + (options.generated_tokens > 0 ? options.sequences > 1 ? 2 : 1 : 0);
   ProgressMeter meter(options.progress, "bench", num_tests * options.repetitions);
   std::uint64_t done = 0;
   std::vector<Speed> speeds;
-  const auto run = [&](const std::string& test, std::size_t count, const auto& pass) {
+  const auto start_afresh = [&] {
+    for (KvCache& cache : caches) cache.truncate(0);
+  };
+  const auto run = [&](const std::string& test, std::size_t count, std::size_t sequences, const auto& pass) {
     if (count == 0) return;
     Speed speed;
-    speed.test = test + std::to_string(count);
-    speed.tokens = count;
+    speed.test = test + std::to_string(count) + (sequences > 1 ? "x" + std::to_string(sequences) : "");
+    speed.tokens = count * sequences;
+    speed.sequences = sequences;
     if (options.warm_up) {
       // llama-bench warms prompts up with the whole prompt and generation with one token.
-      cache.truncate(0);
-      pass(test == "pp" ? count : std::size_t{1});
+      start_afresh();
+      pass(test == "pp" ? count : std::size_t{1}, sequences);
     }
     for (std::size_t i = 0; i < options.repetitions; ++i) {
       meter.report(done++, speed.test);
-      cache.truncate(0);
+      start_afresh();
       const auto start = std::chrono::steady_clock::now();
-      pass(count);
-      speed.samples.push_back(static_cast<double>(count) / seconds(start));
+      pass(count, sequences);
+      speed.samples.push_back(static_cast<double>(speed.tokens) / seconds(start));
     }
     summarise_samples(speed);
     speeds.push_back(std::move(speed));
   };
-  run("pp", options.prompt_tokens, read_prompt);
-  run("tg", options.generated_tokens, make_tokens);
+  run("pp", options.prompt_tokens, 1, read_prompt);
+  run("tg", options.generated_tokens, 1, make_tokens);
+  if (options.sequences > 1) run("tg", options.generated_tokens, options.sequences, make_tokens);
   meter.report(done);
   return speeds;
 }

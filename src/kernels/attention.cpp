@@ -80,46 +80,61 @@ void merge(const KernelTable& kernels, const Workspace& w, std::size_t row, cons
   kernels.merge_chunk(w.result + row * depth, partial, depth, old_part, new_part);
 }
 
+// What is the same for all pieces of a call.
+struct Setting {
+  const KernelTable& kernels;
+  std::size_t heads, kv_heads, head_dim, depth;
+  float scale;
+  std::size_t group() const { return heads / kv_heads; }
+  std::size_t block_tokens() const { return std::max<std::size_t>(1, kRows / group()); }
+  std::size_t blocks(const AttentionPiece& piece) const { return (piece.tokens + block_tokens() - 1) / block_tokens(); }
+};
+
+// Tokens first .. first + count of a piece, the heads that share one kv head. Row r: token first + r / group.
+void attend(const Setting& a, const AttentionPiece& piece, const KvLayer::State& s, std::size_t kv_head, std::size_t first, std::size_t count,
+            const Workspace& w) {
+  const std::size_t group = a.group(), rows = count * group, here = piece.position + first;
+  const auto offset = [&](std::size_t r) { return ((first + r / group) * a.heads + kv_head * group + r % group) * a.head_dim; };
+  for (std::size_t r = 0; r < rows; ++r) {
+    std::copy_n(piece.queries + offset(r), a.head_dim, w.queries + r * a.head_dim);
+    if (s.type == KvType::q4_0) hadamard_rotate(w.queries + r * a.head_dim, a.head_dim);
+  }
+  for (std::size_t start = 0; start < here + count; start += kChunk) {
+    const std::size_t chunk = start / kChunk;
+    const ChunkPanels panels = widen_chunk(a.kernels, s.type, a.depth, s.code_bytes, s.keys(kv_head, chunk), s.values(kv_head, chunk), w);
+    const std::size_t skip = start > here ? (start - here) * group : 0;  // rows of tokens that stand before this chunk
+    a.kernels.f32_tile(panels.keys, a.head_dim, kChunk, w.queries + skip * a.head_dim, a.head_dim, rows - skip, w.scores, kChunk, 0);
+    for (std::size_t r = skip; r < rows; ++r)
+      a.kernels.softmax_chunk(w.scores + (r - skip) * kChunk, std::min(kChunk, here + r / group + 1 - start), a.scale, &w.chunk_top[r],
+                              &w.chunk_sum[r]);
+    a.kernels.f32_tile(panels.values, kChunk, a.depth, w.scores, kChunk, rows - skip, start == 0 ? w.result : w.partial, a.depth, 0);
+    for (std::size_t r = skip; r < rows; ++r) merge(a.kernels, w, r, w.partial + (r - skip) * a.depth, a.depth, start == 0);
+  }
+  for (std::size_t r = 0; r < rows; ++r) a.kernels.divide(w.result + r * a.depth, a.head_dim, w.sum[r], piece.out + offset(r));
+}
+
 }  // namespace
 
-void attention(const float* queries, std::size_t tokens, std::size_t heads, std::size_t position, float scale, const KvLayer& cache, float* out,
-               Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  const KvLayer::State& s = *cache.state_;
-  assert(s.kv_heads != 0 && heads % s.kv_heads == 0 && position <= s.capacity && tokens <= s.capacity - position);
-  const KernelTable& kernels = kernel_table(isa);
-  const std::size_t head_dim = s.head_dim, depth = s.depth, group = heads / s.kv_heads;
-  const std::size_t block_tokens = std::max<std::size_t>(1, kRows / group), block_rows = block_tokens * group;
-  const std::size_t blocks = (tokens + block_tokens - 1) / block_tokens;
-  const std::size_t worker_floats = (Workspace::floats(block_rows, head_dim, depth) + 15) / 16 * 16;
+void attention(std::span<const AttentionPiece> pieces, std::size_t heads, float scale, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+  if (pieces.empty()) return;
+  const KvLayer::State& shape = pieces[0].cache->state();
+  assert(shape.kv_heads != 0 && heads % shape.kv_heads == 0);
+  const Setting a{kernel_table(isa), heads, shape.kv_heads, shape.head_dim, shape.depth, scale};
+  const std::size_t block_rows = a.block_tokens() * a.group();
+  const std::size_t worker_floats = (Workspace::floats(block_rows, a.head_dim, a.depth) + 15) / 16 * 16;
   float* const base = reinterpret_cast<float*>(scratch.reserve(pool.num_threads() * worker_floats * sizeof(float)));
 
-  const auto attend = [&](std::size_t kv_head, std::size_t first_token, std::size_t count, const Workspace& w) {
-    const std::size_t rows = count * group, here = position + first_token;  // row r: token first_token + r / group
-    const auto offset = [&](std::size_t r) { return ((first_token + r / group) * heads + kv_head * group + r % group) * head_dim; };
-    for (std::size_t r = 0; r < rows; ++r) {
-      std::copy_n(queries + offset(r), head_dim, w.queries + r * head_dim);
-      if (s.type == KvType::q4_0) hadamard_rotate(w.queries + r * head_dim, head_dim);
-    }
-    for (std::size_t start = 0; start < here + count; start += kChunk) {
-      const std::size_t chunk = start / kChunk;
-      const ChunkPanels panels = widen_chunk(kernels, s.type, depth, s.code_bytes, s.keys(kv_head, chunk), s.values(kv_head, chunk), w);
-      const std::size_t skip = start > here ? (start - here) * group : 0;  // rows of tokens that stand before this chunk
-      kernels.f32_tile(panels.keys, head_dim, kChunk, w.queries + skip * head_dim, head_dim, rows - skip, w.scores, kChunk, 0);
-      for (std::size_t r = skip; r < rows; ++r)
-        kernels.softmax_chunk(w.scores + (r - skip) * kChunk, std::min(kChunk, here + r / group + 1 - start), scale, &w.chunk_top[r],
-                              &w.chunk_sum[r]);
-      kernels.f32_tile(panels.values, kChunk, depth, w.scores, kChunk, rows - skip, start == 0 ? w.result : w.partial, depth, 0);
-      for (std::size_t r = skip; r < rows; ++r) merge(kernels, w, r, w.partial + (r - skip) * depth, depth, start == 0);
-    }
-    for (std::size_t r = 0; r < rows; ++r) kernels.divide(w.result + r * depth, head_dim, w.sum[r], out + offset(r));
-  };
-
-  pool.parallel_for(s.kv_heads * blocks, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
-    const Workspace w(base + worker * worker_floats, block_rows, head_dim, depth);
+  std::size_t blocks = 0;
+  for (const AttentionPiece& piece : pieces) blocks += a.blocks(piece);
+  pool.parallel_for(a.kv_heads * blocks, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+    const Workspace w(base + worker * worker_floats, block_rows, a.head_dim, a.depth);
     for (std::size_t task = begin; task < end; ++task) {
+      std::size_t block = task / a.kv_heads;
+      const AttentionPiece* piece = pieces.data();
+      for (; block >= a.blocks(*piece); ++piece) block -= a.blocks(*piece);
       // Late tokens see the most keys: their blocks are handed out first.
-      const std::size_t first = (blocks - 1 - task / s.kv_heads) * block_tokens;
-      attend(task % s.kv_heads, first, std::min(block_tokens, tokens - first), w);
+      const std::size_t first = (a.blocks(*piece) - 1 - block) * a.block_tokens();
+      attend(a, *piece, piece->cache->state(), task % a.kv_heads, first, std::min(a.block_tokens(), piece->tokens - first), w);
     }
   });
 }

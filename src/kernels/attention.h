@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Causal grouped-query attention over a key/value cache. Online softmax over fixed chunks of keys, merged in order, so that results are
+// Causal grouped-query attention over key/value caches. Online softmax over fixed chunks of keys, merged in order, so that results are
 // the same bits for any number of threads and any cut of the query batch.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
 
 #include "base/cpu.h"
 #include "base/thread_pool.h"
@@ -15,6 +18,18 @@
 namespace nibble {
 
 enum class KvType { f32, f16, q8_0, q4_0 };
+std::string_view kv_type_name(KvType type);  // "f32", "f16", "q8_0", "q4_0"
+std::optional<KvType> parse_kv_type(std::string_view name);
+
+class KvLayer;
+
+// Tokens of one sequence that go through one layer: positions position .. position + tokens - 1, which must fit the cache.
+struct AttentionPiece {
+  KvLayer* cache;
+  std::size_t position, tokens;
+  const float *queries, *keys, *values;  // [tokens, heads, head_dim] and twice [tokens, kv_heads, head_dim]
+  float* out;                            // [tokens, heads, head_dim]
+};
 
 // Keys and values of one layer and one sequence. Positions 0 .. capacity-1.
 class KvLayer {
@@ -24,18 +39,20 @@ class KvLayer {
   KvLayer& operator=(KvLayer&&) noexcept;
   ~KvLayer();
   std::uint64_t resident_bytes() const noexcept;
-  // keys, values: [tokens, kv_heads, head_dim], for positions position .. position + tokens - 1 (must fit the capacity).
-  void store(std::size_t position, std::size_t tokens, const float* keys, const float* values, Isa isa, ThreadPool& pool);
+
+  struct State;  // kv_layout.h: of this room's files only
+  const State& state() const noexcept { return *state_; }
 
  private:
-  friend void attention(const float*, std::size_t, std::size_t, std::size_t, float, const KvLayer&, float*, Isa, ThreadPool&, KernelScratch&);
-  struct State;
   std::unique_ptr<State> state_;
 };
 
-// out, queries: [tokens, heads, head_dim]; query t stands at position + t and sees keys 0 .. position + t. heads is a multiple of the
-// cache's kv_heads; head h reads kv head h / (heads / kv_heads). scale: usually 1 / sqrt(head_dim).
-void attention(const float* queries, std::size_t tokens, std::size_t heads, std::size_t position, float scale, const KvLayer& cache, float* out,
-               Isa isa, ThreadPool& pool, KernelScratch& scratch);
+// Puts each piece's keys and values into its cache. Pieces are of different sequences; their caches have one shape and type.
+void store_keys_values(std::span<const AttentionPiece> pieces, ThreadPool& pool);
+
+// Fills each piece's out: query t stands at position + t and sees keys 0 .. position + t of its cache, its own stored before. heads is a
+// multiple of the cache's kv_heads; head h reads kv head h / (heads / kv_heads). scale: usually 1 / sqrt(head_dim). What a piece gets does
+// not depend on the others.
+void attention(std::span<const AttentionPiece> pieces, std::size_t heads, float scale, Isa isa, ThreadPool& pool, KernelScratch& scratch);
 
 }  // namespace nibble

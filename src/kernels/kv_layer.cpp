@@ -15,6 +15,8 @@ namespace {
 std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 bool quantized(KvType type) { return type == KvType::q8_0 || type == KvType::q4_0; }
 
+constexpr std::string_view kTypeNames[] = {"f32", "f16", "q8_0", "q4_0"};
+
 std::size_t checked_capacity(std::size_t capacity) {
   constexpr std::size_t kMost = std::size_t{1} << 31;
   if (capacity > kMost) throw Error(ErrorKind::invalid_argument, "context too long for a key/value cache; positions: " + std::to_string(capacity));
@@ -45,6 +47,13 @@ Group quantize_group(const float* x, std::size_t count, int lowest, int highest)
 }
 
 }  // namespace
+
+std::string_view kv_type_name(KvType type) { return kTypeNames[static_cast<std::size_t>(type)]; }
+std::optional<KvType> parse_kv_type(std::string_view name) {
+  const auto* const found = std::ranges::find(kTypeNames, name);
+  if (found == std::end(kTypeNames)) return std::nullopt;
+  return static_cast<KvType>(found - std::begin(kTypeNames));
+}
 
 void hadamard_rotate(float* x, std::size_t size) {
   const std::size_t run = size & (~size + 1);
@@ -133,29 +142,31 @@ KvLayer::~KvLayer() = default;
 
 std::uint64_t KvLayer::resident_bytes() const noexcept { return state_->bytes.size(); }
 
-void KvLayer::store(std::size_t position, std::size_t tokens, const float* keys, const float* values, Isa, ThreadPool& pool) {
-  const State& s = *state_;
-  assert(position <= s.capacity && tokens <= s.capacity - position);
-  const auto store_head = [&](std::size_t head) {
+void store_keys_values(std::span<const AttentionPiece> pieces, ThreadPool& pool) {
+  if (pieces.empty()) return;
+  const std::size_t kv_heads = pieces[0].cache->state().kv_heads;
+  const auto store_head = [](const AttentionPiece& piece, std::size_t head) {
+    const KvLayer::State& s = piece.cache->state();
+    assert(piece.position <= s.capacity && piece.tokens <= s.capacity - piece.position);
     std::vector<float> rotated(s.type == KvType::q4_0 ? s.head_dim : 0);
-    for (std::size_t t = 0; t < tokens; ++t) {
-      const float* key = keys + (t * s.kv_heads + head) * s.head_dim;
+    for (std::size_t t = 0; t < piece.tokens; ++t) {
+      const std::size_t at = (t * s.kv_heads + head) * s.head_dim;
+      const float* key = piece.keys + at;
       if (!rotated.empty()) {
         std::copy_n(key, s.head_dim, rotated.data());
         hadamard_rotate(rotated.data(), s.head_dim);
         key = rotated.data();
       }
-      s.store_key(head, position + t, key);
-      s.store_value(head, position + t, values + (t * s.kv_heads + head) * s.head_dim);
+      s.store_key(head, piece.position + t, key);
+      s.store_value(head, piece.position + t, piece.values + at);
     }
   };
-  if (tokens <= 4) {  // too little to wake anybody
-    for (std::size_t head = 0; head < s.kv_heads; ++head) store_head(head);
-  } else {
-    pool.parallel_for(s.kv_heads, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t head = begin; head < end; ++head) store_head(head);
-    });
-  }
+  std::size_t tokens = 0;
+  for (const AttentionPiece& piece : pieces) tokens += piece.tokens;
+  const std::size_t tasks = pieces.size() * kv_heads;
+  pool.parallel_for(tasks, tokens <= 4 ? tasks : 1, [&](std::size_t begin, std::size_t end, std::size_t) {  // 4: too little to wake anybody
+    for (std::size_t task = begin; task < end; ++task) store_head(pieces[task / kv_heads], task % kv_heads);
+  });
 }
 
 }  // namespace nibble

@@ -37,6 +37,15 @@ void add_bias(std::span<const float> bias, std::size_t tokens, float* y) {
     for (std::size_t i = 0; i < bias.size(); ++i) y[t * bias.size() + i] += bias[i];
 }
 
+// Consecutive tokens of one sequence that are part of a batch, in its rows row .. row + count.
+struct Piece {
+  KvCache* cache;
+  std::span<const std::int32_t> tokens;
+  std::size_t row, skip;  // logits are made for the tokens from skip on
+
+  std::size_t count() const { return tokens.size(); }
+};
+
 // Activations of one batch, kept between calls.
 struct Activations {
   std::vector<float> x, normed, q, k, v, mixed, gate, up, cosine, sine;
@@ -66,15 +75,27 @@ std::uint64_t KvCache::resident_bytes() const noexcept {
   return bytes;
 }
 
+namespace {
+
+bool has_quantized_weights(const Checkpoint& checkpoint) {
+  return std::ranges::any_of(checkpoint.tensors(), [](const StoredTensor& tensor) {
+    return tensor.view.format != nullptr && tensor.view.format->info().kind != FormatKind::raw;
+  });
+}
+
+}  // namespace
+
 struct Decoder::State {
   State(const Checkpoint& checkpoint, const DecoderOptions& given, ThreadPool& threads)
-      : config(read_model_config(checkpoint)), options(given), pool(threads), frequencies(rope_inverse_frequencies(config.rope)) {
+      : config(read_model_config(checkpoint)), options(given), kv(given.kv.value_or(has_quantized_weights(checkpoint) ? KvType::q8_0 : KvType::f16)),
+        pool(threads), frequencies(rope_inverse_frequencies(config.rope)) {
     load(checkpoint);
     options.progress = nullptr;
   }
 
   ModelConfig config;
   DecoderOptions options;
+  KvType kv = KvType::f16;
   ThreadPool& pool;
   std::vector<double> frequencies;
   PackedLinear embedding;
@@ -82,20 +103,22 @@ struct Decoder::State {
   std::vector<float> final_norm;
   PackedLinear head;  // unused when tied
   Activations a;
+  std::vector<AttentionPiece> attended;
   KernelScratch scratch;
 
   Isa isa() const { return options.kernels.isa; }
   void load(const Checkpoint& checkpoint);
-  void embed(std::span<const std::int32_t> tokens);
-  void rotary_table(std::size_t position, std::size_t tokens);
+  void embed(const Piece& piece);
+  void rotary_table(const Piece& piece);
   struct Product {
     const Linear* linear;
     float* y;
   };
   void multiply(std::initializer_list<Product> products, const float* x, std::size_t tokens);
-  void attention_block(const Layer& layer, KvLayer& cache, std::size_t position, std::size_t tokens);
+  void attention_block(const Layer& layer, std::size_t index, std::span<const Piece> pieces, std::size_t tokens);
   void mlp_block(const Layer& layer, std::size_t tokens);
-  void logits_of(std::size_t first, std::size_t tokens, float* logits);
+  std::size_t logits_of(std::span<const Piece> pieces, float* logits);
+  std::size_t run_batch(std::span<const Piece> pieces, std::size_t tokens, float* logits);
 };
 
 // --- loading ---------------------------------------------------------------------------------------------------------------------------
@@ -126,6 +149,8 @@ Decoder::~Decoder() = default;
 
 const ModelConfig& Decoder::config() const noexcept { return state_->config; }
 
+KvType Decoder::kv_type() const noexcept { return state_->kv; }
+
 std::uint64_t Decoder::resident_bytes() const noexcept {
   std::uint64_t bytes = state_->embedding.resident_bytes() + state_->final_norm.size() * sizeof(float);
   if (!state_->config.tied_embedding) bytes += state_->head.resident_bytes();
@@ -150,24 +175,24 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
                                                     "use a shorter context: window {}, asked for {}", c.sliding_window, capacity));
   KvCache cache;
   cache.capacity_ = capacity;
-  for (std::uint64_t i = 0; i < c.layers; ++i) cache.layers_.emplace_back(capacity, c.kv_heads, c.head_dim, state_->options.kv);
+  for (std::uint64_t i = 0; i < c.layers; ++i) cache.layers_.emplace_back(capacity, c.kv_heads, c.head_dim, state_->kv);
   return cache;
 }
 
 // --- the forward pass ------------------------------------------------------------------------------------------------------------------
 
-void Decoder::State::embed(std::span<const std::int32_t> tokens) {
-  pool.parallel_for(tokens.size(), 8, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t t = begin; t < end; ++t) embedding.decode_row(static_cast<std::uint64_t>(tokens[t]), &a.x[t * config.hidden]);
+void Decoder::State::embed(const Piece& piece) {
+  pool.parallel_for(piece.count(), 8, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t t = begin; t < end; ++t) embedding.decode_row(static_cast<std::uint64_t>(piece.tokens[t]), &a.x[(piece.row + t) * config.hidden]);
   });
 }
 
-void Decoder::State::rotary_table(std::size_t position, std::size_t tokens) {
-  for (std::size_t t = 0; t < tokens; ++t)
+void Decoder::State::rotary_table(const Piece& piece) {
+  for (std::size_t t = 0; t < piece.count(); ++t)
     for (std::size_t i = 0; i < frequencies.size(); ++i) {
-      const double angle = static_cast<double>(position + t) * frequencies[i];
-      a.cosine[t * frequencies.size() + i] = static_cast<float>(std::cos(angle));
-      a.sine[t * frequencies.size() + i] = static_cast<float>(std::sin(angle));
+      const double angle = static_cast<double>(piece.cache->length() + t) * frequencies[i];
+      a.cosine[(piece.row + t) * frequencies.size() + i] = static_cast<float>(std::cos(angle));
+      a.sine[(piece.row + t) * frequencies.size() + i] = static_cast<float>(std::sin(angle));
     }
 }
 
@@ -181,15 +206,20 @@ void Decoder::State::multiply(std::initializer_list<Product> products, const flo
 }
 
 // x += o(attention(rope(q(norm(x))), rope(k(norm(x))), v(norm(x))))
-void Decoder::State::attention_block(const Layer& layer, KvLayer& cache, std::size_t position, std::size_t tokens) {
+void Decoder::State::attention_block(const Layer& layer, std::size_t index, std::span<const Piece> pieces, std::size_t tokens) {
   const RopeConfig& r = config.rope;
   rms_norm(a.x.data(), layer.attention_norm.data(), tokens, config.hidden, config.norm_epsilon, a.normed.data(), isa(), pool);
   multiply({{&layer.q, a.q.data()}, {&layer.k, a.k.data()}, {&layer.v, a.v.data()}}, a.normed.data(), tokens);
   rope(a.q.data(), a.cosine.data(), a.sine.data(), tokens, config.heads, config.head_dim, r.rotary_dim, r.half_split, isa(), pool);
   rope(a.k.data(), a.cosine.data(), a.sine.data(), tokens, config.kv_heads, config.head_dim, r.rotary_dim, r.half_split, isa(), pool);
-  cache.store(position, tokens, a.k.data(), a.v.data(), isa(), pool);
+  attended.clear();
+  const std::size_t width = config.heads * config.head_dim, kv_width = config.kv_heads * config.head_dim;
+  for (const Piece& p : pieces)
+    attended.push_back({&p.cache->layers_[index], p.cache->length(), p.count(), &a.q[p.row * width], &a.k[p.row * kv_width], &a.v[p.row * kv_width],
+                        &a.mixed[p.row * width]});
+  store_keys_values(attended, pool);
   const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(config.head_dim)));
-  attention(a.q.data(), tokens, config.heads, position, scale, cache, a.mixed.data(), isa(), pool, scratch);
+  attention(attended, config.heads, scale, isa(), pool, scratch);
   multiply({{&layer.o, a.normed.data()}}, a.mixed.data(), tokens);
   add_in_place(a.x.data(), a.normed.data(), tokens * config.hidden, isa(), pool);
 }
@@ -203,39 +233,83 @@ void Decoder::State::mlp_block(const Layer& layer, std::size_t tokens) {
   add_in_place(a.x.data(), a.normed.data(), tokens * config.hidden, isa(), pool);
 }
 
-// logits = head(norm(x)) for the tokens from `first` on.
-void Decoder::State::logits_of(std::size_t first, std::size_t tokens, float* logits) {
-  const std::size_t count = tokens - first;
-  rms_norm(&a.x[first * config.hidden], final_norm.data(), count, config.hidden, config.norm_epsilon, a.normed.data(), isa(), pool);
+// logits = head(norm(x)) for the tokens that want them; returns how many rows that made.
+std::size_t Decoder::State::logits_of(std::span<const Piece> pieces, float* logits) {
+  std::size_t count = 0;
+  for (const Piece& p : pieces) {
+    const std::size_t wanted = p.count() - p.skip;
+    rms_norm(a.x.data() + (p.row + p.skip) * config.hidden, final_norm.data(), wanted, config.hidden, config.norm_epsilon,
+             a.normed.data() + count * config.hidden, isa(), pool);
+    count += wanted;
+  }
   const PackedLinear& output = config.tied_embedding ? embedding : head;
-  output.multiply(a.normed.data(), count, logits, pool, scratch);
+  if (count != 0) output.multiply(a.normed.data(), count, logits, pool, scratch);
+  return count;
+}
+
+std::size_t Decoder::State::run_batch(std::span<const Piece> pieces, std::size_t tokens, float* logits) {
+  for (const Piece& piece : pieces) {
+    embed(piece);
+    rotary_table(piece);
+  }
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    attention_block(layers[i], i, pieces, tokens);
+    mlp_block(layers[i], tokens);
+  }
+  for (const Piece& piece : pieces) piece.cache->length_ += piece.count();
+  return logits_of(pieces, logits);
+}
+
+namespace {
+
+void check_step(const SequenceStep& step, std::uint64_t vocab) {
+  const KvCache& cache = *step.cache;
+  if (step.tokens.size() > cache.capacity() - cache.length())
+    throw Error(ErrorKind::invalid_argument, fmt::format("the cache is too short for these tokens: capacity {}, filled {}, new {}", cache.capacity(),
+                                                         cache.length(), step.tokens.size()));
+  for (std::size_t t = 0; t < step.tokens.size(); ++t)
+    if (step.tokens[t] < 0 || static_cast<std::uint64_t>(step.tokens[t]) >= vocab)
+      throw Error(ErrorKind::invalid_argument, fmt::format("token {} is outside the vocabulary of {}: id {}", t, vocab, step.tokens[t]));
+}
+
+}  // namespace
+
+void Decoder::step(std::span<const SequenceStep> steps, std::span<float> logits) {
+  State& s = *state_;
+  const std::uint64_t vocab = s.config.vocab_size;
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    check_step(steps[i], vocab);
+    assert(steps[i].first <= steps[i].tokens.size());
+    for (std::size_t j = 0; j < i; ++j)
+      if (steps[j].cache == steps[i].cache)
+        throw Error(ErrorKind::invalid_argument, fmt::format("a step takes each sequence once, but two share a cache: {} and {}", j, i));
+    total += steps[i].tokens.size();
+  }
+  s.a.reserve(s.config, std::min(total, kMaxBatch));
+
+  std::vector<Piece> pieces;
+  std::size_t rows = 0, written = 0;
+  const auto flush = [&] {
+    if (rows != 0) written += s.run_batch(pieces, rows, logits.data() + written * vocab);
+    pieces.clear();
+    rows = 0;
+  };
+  for (const SequenceStep& step : steps)
+    for (std::size_t begin = 0; begin < step.tokens.size();) {
+      const std::size_t count = std::min(kMaxBatch - rows, step.tokens.size() - begin);
+      pieces.push_back({step.cache, step.tokens.subspan(begin, count), rows, std::clamp(step.first, begin, begin + count) - begin});
+      rows += count;
+      begin += count;
+      if (rows == kMaxBatch) flush();
+    }
+  flush();
+  assert(logits.size() == written * vocab);
 }
 
 void Decoder::forward_from(KvCache& cache, std::span<const std::int32_t> tokens, std::size_t first, std::span<float> logits) {
-  State& s = *state_;
-  const std::uint64_t vocab = s.config.vocab_size;
-  assert(first <= tokens.size() && logits.size() == (tokens.size() - first) * vocab);
-  if (tokens.size() > cache.capacity() - cache.length())
-    throw Error(ErrorKind::invalid_argument, fmt::format("the cache is too short for these tokens: capacity {}, filled {}, new {}", cache.capacity(),
-                                                         cache.length(), tokens.size()));
-  for (std::size_t t = 0; t < tokens.size(); ++t)
-    if (tokens[t] < 0 || static_cast<std::uint64_t>(tokens[t]) >= vocab)
-      throw Error(ErrorKind::invalid_argument, fmt::format("token {} is outside the vocabulary of {}: id {}", t, vocab, tokens[t]));
-
-  s.a.reserve(s.config, std::min(tokens.size(), kMaxBatch));
-  for (std::size_t begin = 0; begin < tokens.size(); begin += kMaxBatch) {
-    const std::size_t count = std::min(kMaxBatch, tokens.size() - begin);
-    s.embed(tokens.subspan(begin, count));
-    s.rotary_table(cache.length_, count);
-    for (std::size_t i = 0; i < s.layers.size(); ++i) {
-      s.attention_block(s.layers[i], cache.layers_[i], cache.length_, count);
-      s.mlp_block(s.layers[i], count);
-    }
-    cache.length_ += count;
-    if (begin + count <= first) continue;
-    const std::size_t skip = first > begin ? first - begin : 0;
-    s.logits_of(skip, count, &logits[(begin + skip - first) * vocab]);
-  }
+  const SequenceStep alone{&cache, tokens, first};
+  step(std::span(&alone, 1), logits);
 }
 
 void Decoder::forward(KvCache& cache, std::span<const std::int32_t> tokens, LogitsFor which, std::span<float> logits) {

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -23,7 +24,7 @@ namespace nibble {
 
 struct DecoderOptions {
   KernelOptions kernels = {};
-  KvType kv = KvType::f16;
+  std::optional<KvType> kv = {};  // none: q8_0 when any weight is quantized, f16 otherwise
   ProgressCallback progress = {};  // stage "load"
 };
 
@@ -43,6 +44,13 @@ class KvCache {
 
 enum class LogitsFor { last, all };
 
+// Tokens to append to one sequence. Logits are made for those from `first` on, which counts within tokens; tokens.size() makes none.
+struct SequenceStep {
+  KvCache* cache;
+  std::span<const std::int32_t> tokens;
+  std::size_t first = 0;
+};
+
 class Decoder {
  public:
   // Reads every weight once. The checkpoint may be destroyed afterwards. Errors: unsupported, corrupt, not_found (names the tensor).
@@ -51,17 +59,22 @@ class Decoder {
   ~Decoder();
 
   const ModelConfig& config() const noexcept;
+  KvType kv_type() const noexcept;                           // of the caches that new_cache makes
   std::uint64_t resident_bytes() const noexcept;             // weights
   std::uint64_t linear_parameters() const noexcept;          // of all layers' Linears, head not counted
   // Error(unsupported) when the model has a sliding window shorter than capacity.
   KvCache new_cache(std::size_t capacity) const;
 
-  // Appends tokens to the sequence and writes f32 logits: [vocab_size] for the last position or [tokens, vocab_size] for all.
-  // Error(invalid_argument) when an id is outside the vocabulary or the cache is too short (says both lengths).
+  // One step of several sequences at once, each at a position of its own: weights are read once for all of them. Sequences may come, go
+  // and differ in length from step to step; what each gets is the same bits as alone. logits: [sum of tokens.size() - first, vocab_size],
+  // in the order of steps. Error(invalid_argument), before anything is appended, when an id is outside the vocabulary, a cache is too
+  // short (says both lengths) or given twice.
+  void step(std::span<const SequenceStep> steps, std::span<float> logits);
+
+  // One sequence alone. Appends tokens to it and writes f32 logits: [vocab_size] for the last position or [tokens, vocab_size] for all.
   void forward(KvCache& cache, std::span<const std::int32_t> tokens, LogitsFor which, std::span<float> logits);
 
-  // The same, but the final hidden states (after the last norm) of a range of the tokens only are turned into logits; `first` counts
-  // within tokens and may equal tokens.size(): then nothing is written. logits: [tokens.size() - first, vocab_size].
+  // The same, but the final hidden states (after the last norm) of the tokens from `first` on only are turned into logits.
   void forward_from(KvCache& cache, std::span<const std::int32_t> tokens, std::size_t first, std::span<float> logits);
 
  private:

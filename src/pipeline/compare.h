@@ -28,7 +28,7 @@ std::vector<std::string> default_compare_formats();
 struct CompareOptions {
   std::vector<std::string> formats = default_compare_formats();
   KernelOptions kernels{};
-  KvType kv = KvType::f16;
+  std::optional<KvType> kv = {};  // none: each model's own default
   WindowOptions windows{};
   std::string method = "rtn";
   SpeedOptions speed{.prompt_tokens = 512, .generated_tokens = 32, .repetitions = 3, .warm_up = true, .progress = {}};

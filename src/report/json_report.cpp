@@ -26,7 +26,7 @@ Json to_json(const Divergence& divergence) {
 }
 
 Json to_json(const Speed& speed) {
-  return {{"test", speed.test}, {"tokens_per_second", speed.tokens_per_second}, {"spread", speed.spread}, {"samples", speed.samples}};
+  return {{"test", speed.test}, {"sequences", speed.sequences}, {"tokens_per_second", speed.tokens_per_second}, {"spread", speed.spread}, {"samples", speed.samples}};
 }
 
 Json to_json(const ModelInfo& info) {

@@ -36,6 +36,12 @@ TEST(Speed, RunsWhatWasAskedFor) {
   EXPECT_EQ(both[1].samples.size(), 3u);
   EXPECT_GT(both[0].tokens_per_second, 0);
   EXPECT_EQ(measure_speed(decoder, {.prompt_tokens = 0, .generated_tokens = 4, .repetitions = 1}).size(), 1u);
+  const std::vector<Speed> batched = measure_speed(decoder, {.prompt_tokens = 0, .generated_tokens = 4, .sequences = 3, .repetitions = 2});
+  ASSERT_EQ(batched.size(), 2u);
+  EXPECT_EQ(batched[1].test, "tg4x3");
+  EXPECT_EQ(batched[1].tokens, 12u);
+  EXPECT_EQ(batched[1].sequences, 3u);
+  EXPECT_EQ(error_of([&] { measure_speed(decoder, {.sequences = 0}); }).first, ErrorKind::invalid_argument);
   EXPECT_EQ(error_of([&] { measure_speed(decoder, {.repetitions = 0}); }).first, ErrorKind::invalid_argument);
 }
 

@@ -118,6 +118,55 @@ TEST(Decoder, LongPromptsAreCutWithoutATrace) {
   EXPECT_TRUE(std::equal(b.begin(), b.end(), a.end() - static_cast<std::ptrdiff_t>(vocab)));
 }
 
+// Sequences of different lengths that come, go on and end at different steps, in steps longer and shorter than one internal batch.
+TEST(Decoder, SequencesSideBySideGetTheBitsOfEachAlone) {
+  for (const KvType kv : {KvType::f32, KvType::q8_0, KvType::q4_0}) {
+    DecoderOptions options = exact_options();
+    options.kv = kv;
+    Loaded model("tiny_gqa_llama3rope", 2, options);
+    const std::size_t vocab = model.decoder.config().vocab_size;
+    const std::vector<std::vector<std::size_t>> plan = {{300, 1, 1, 0}, {0, 450, 1, 3}, {7, 1, 1, 1}, {1, 0, 20, 1}};  // tokens [sequence][step]
+    std::vector<std::vector<std::int32_t>> ids(plan.size());
+    std::vector<std::vector<float>> alone(plan.size());
+    std::vector<KvCache> caches;
+    for (std::size_t s = 0; s < plan.size(); ++s) {
+      std::size_t total = 0;
+      for (const std::size_t count : plan[s]) total += count;
+      for (std::size_t i = 0; i < total; ++i) ids[s].push_back(static_cast<std::int32_t>((i * 37 + s * 11) % vocab));
+      alone[s].resize(total * vocab);
+      KvCache cache = model.decoder.new_cache(total);
+      model.decoder.forward(cache, ids[s], LogitsFor::all, alone[s]);
+      caches.push_back(model.decoder.new_cache(total));
+    }
+    for (std::size_t step = 0; step < 4; ++step) {
+      std::vector<SequenceStep> steps;
+      std::vector<float> expected;
+      for (std::size_t s = 0; s < plan.size(); ++s) {
+        const std::size_t at = caches[s].length(), count = plan[s][step], first = count / 3;
+        steps.push_back({&caches[s], std::span(ids[s]).subspan(at, count), first});
+        expected.insert(expected.end(), alone[s].begin() + static_cast<std::ptrdiff_t>((at + first) * vocab),
+                        alone[s].begin() + static_cast<std::ptrdiff_t>((at + count) * vocab));
+      }
+      std::vector<float> logits(expected.size());
+      model.decoder.step(steps, logits);
+      EXPECT_EQ(std::memcmp(logits.data(), expected.data(), expected.size() * sizeof(float)), 0) << "step " << step;
+    }
+    for (std::size_t s = 0; s < plan.size(); ++s) EXPECT_EQ(caches[s].length(), ids[s].size());
+  }
+}
+
+TEST(Decoder, AStepThatIsRefusedLeavesAllSequencesAsTheyWere) {
+  Loaded model("tiny_gqa_llama3rope");
+  KvCache one = model.decoder.new_cache(8), two = model.decoder.new_cache(2);
+  std::vector<float> logits(2 * model.decoder.config().vocab_size);
+  const std::vector<std::int32_t> ids = {1, 2, 3};
+  const std::vector<SequenceStep> too_long = {{&one, ids, 2}, {&two, ids, 2}}, twice = {{&one, ids, 2}, {&one, ids, 2}};
+  EXPECT_EQ(error_of([&] { model.decoder.step(too_long, logits); }).second,
+            "the cache is too short for these tokens: capacity 2, filled 0, new 3");
+  EXPECT_EQ(error_of([&] { model.decoder.step(twice, logits); }).second, "a step takes each sequence once, but two share a cache: 0 and 1");
+  EXPECT_EQ(one.length(), 0u);
+}
+
 TEST(Decoder, HalfCachesStayClose) {
   const ReferenceLogits reference = ReferenceLogits::read("tiny_gqa_llama3rope");
   DecoderOptions options = exact_options();
