@@ -133,7 +133,15 @@ ThreadPool::ThreadPool(const ThreadPoolOptions& options) : state_(std::make_uniq
   const std::size_t count = std::clamp<std::size_t>(options.num_threads == 0 ? processors : options.num_threads, 1, 1024);
   state_->num_joining = std::min(count, processors) - 1;
   state_->threads.reserve(count - 1);
-  for (std::size_t worker = 1; worker < count; ++worker) state_->threads.emplace_back([state = state_.get(), worker] { state->work(worker); });
+  // A pool that fills the machine gives each worker a processor: memory that it wrote first stays near, and none waits behind another while a
+  // processor idles. A smaller one leaves the choice to the system, which knows what else is running. The caller's thread is not ours to tie.
+  const std::vector<int> mask = affinity_mask();
+  const bool pinned = count == mask.size() && processors >= count;
+  for (std::size_t worker = 1; worker < count; ++worker)
+    state_->threads.emplace_back([state = state_.get(), worker, processor = pinned ? mask[worker] : -1] {
+      if (processor >= 0) pin_this_thread(processor);
+      state->work(worker);
+    });
 }
 
 ThreadPool::~ThreadPool() {

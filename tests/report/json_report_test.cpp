@@ -43,7 +43,7 @@ TEST(JsonReport, DivergenceKeys) {
 
 TEST(JsonReport, SpeedKeys) {
   const Json json = to_json(Speed{"pp512", 512, 1, 100.5, 2.5, {98, 100.5, 103}});
-  EXPECT_EQ(keys(json), (std::set<std::string>{"test", "tokens_per_second", "spread", "samples"}));
+  EXPECT_EQ(keys(json), (std::set<std::string>{"test", "sequences", "tokens_per_second", "spread", "samples"}));
   EXPECT_EQ(json["test"], "pp512");
   EXPECT_EQ(json["tokens_per_second"], 100.5);
   EXPECT_EQ(json["spread"], 2.5);
