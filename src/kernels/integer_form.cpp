@@ -8,6 +8,7 @@
 
 #include "kernels/integer_form_blocks.h"
 #include "kernels/integer_form_planar.h"
+#include "kernels/unit_form.h"
 
 namespace nibble {
 
@@ -15,6 +16,7 @@ std::optional<IntegerForm> integer_form(const Format& format, std::uint64_t cols
   std::optional<IntegerForm> form = format.info().kind == FormatKind::block    ? block_integer_form(format)
                                     : format.info().kind == FormatKind::planar ? planar_integer_form(format, cols)
                                                                                : std::nullopt;
+  if (!form) form = unit_form(format);
   if (form) form->format = &format;
   return form;
 }

@@ -12,7 +12,7 @@
 #include <optional>
 
 #include "format/quantized_tensor.h"
-#include "kernels/integer_shape.h"
+#include "kernels/unit_shape.h"
 
 namespace nibble {
 
@@ -22,13 +22,16 @@ struct BlockCodes {
   std::uint16_t super[2];
   std::uint32_t scales[kMaxGroups], offsets[kMaxGroups];
   float row_scale;
+  std::uint16_t unit_indices[64];    // of formats of units, in place of codes
+  std::uint8_t unit_signs[kOctets];  // bit j: column j of eight is negative; or 255 where the shift is down
 };
 
 struct IntegerForm {
   // Reads `columns` columns of block `block` of a row. What the shape does not have is left alone.
   using Read = void (*)(const IntegerForm& form, const ConstRowPlanes& row, std::size_t block, std::size_t columns, BlockCodes& out);
 
-  IntegerShape shape;
+  IntegerShape shape;  // of the block, or of what a block of units is decoded to
+  UnitShape units;
   std::array<float, 16> table = {};  // exact points by code, for formats with a table
   Read read = nullptr;
   const Format* format = nullptr;

@@ -59,7 +59,10 @@ static constexpr bool has_multiples(const IntegerShape& s) { return s.scale >= S
 static constexpr bool has_minima(const IntegerShape& s) { return s.offset == OffsetKind::minus_unsigned8 || s.offset == OffsetKind::minus_unsigned4; }
 // Bytes of one number; 0 for planes of multiples, and where several share a byte or there is none.
 static constexpr std::size_t scale_bytes(ScaleKind kind) {
-  return kind == ScaleKind::f16 || kind == ScaleKind::bf16 ? 2 : kind == ScaleKind::f32 ? 4 : kind == ScaleKind::e8m0 || kind == ScaleKind::e4m3 ? 1 : 0;
+  return kind == ScaleKind::f16 || kind == ScaleKind::bf16    ? 2
+         : kind == ScaleKind::f32                             ? 4
+         : kind == ScaleKind::e8m0 || kind == ScaleKind::e4m3 ? 1
+                                                              : 0;
 }
 static constexpr std::size_t offset_bytes(OffsetKind kind) { return kind == OffsetKind::f16 ? 2 : kind == OffsetKind::zero8 ? 1 : 0; }
 static constexpr std::size_t super_bytes(const IntegerShape& s) { return std::size_t{s.super_scales} * 128; }
@@ -88,19 +91,20 @@ inline constexpr std::size_t kSumCodes = 32;  // bytes of sum_codes for a token 
 
 // Activations of a run of tokens for one block of columns.
 struct QuantizedActivations {
-  const std::int8_t* codes;      // [tokens, kBlockDepth]
-  const float* scales;           // [tokens, 2]: one for every 128 columns
-  const std::int32_t* biases;    // [tokens, kMaxGroups]: -middle * the group's sum of codes
-  const float* sums;             // [tokens, kMaxGroups]: the group's sum of codes
-  const std::int8_t* sum_codes;  // [tokens, 2, 2, 8]: for every 128 columns, the low 6 bits of its groups' sums, then the high bits (groups of 16 or 32)
+  const std::int8_t* codes;    // [tokens, kBlockDepth]
+  const float* scales;         // [tokens, 2]: one for every 128 columns
+  const std::int32_t* biases;  // [tokens, kMaxGroups]: -middle * the group's sum of codes
+  const float* sums;           // [tokens, kMaxGroups]: the group's sum of codes
+  const std::int8_t*
+      sum_codes;  // [tokens, 2, 2, 8]: for every 128 columns, the low 6 bits of its groups' sums, then the high bits (groups of 16 or 32)
 };
 
 // A block's grid as products read it. Filled by expand_grid, which writes to the four arrays.
 struct ExpandedGrid {
-  float* scales;             // [groups, 64]: a multiple where the shape has them, else the scale itself
-  float* offsets;            // [groups, 64], or null
-  float* super;              // [2, 64]: what multiples are multiplied with, and minus dmin; null where there are no multiples
-  std::uint8_t* bytes;       // 2 * kMaxGroups * 64, for unpacked multiples
+  float* scales;               // [groups, 64]: a multiple where the shape has them, else the scale itself
+  float* offsets;              // [groups, 64], or null
+  float* super;                // [2, 64]: what multiples are multiplied with, and minus dmin; null where there are no multiples
+  std::uint8_t* bytes;         // 2 * kMaxGroups * 64, for unpacked multiples
   const std::uint8_t* minima;  // [groups / 4, 64, 4] multiples of dmin, or null
 };
 

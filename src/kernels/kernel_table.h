@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/integer_shape.h"
+#include "kernels/unit_shape.h"
 
 namespace nibble {
 
@@ -47,10 +47,12 @@ struct KernelTable {
   // row_scales: [64] or null. Groups are those of kernel_group(shape) columns.
   void (*expand_grid)(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, ExpandedGrid& out);
   void (*integer_product)(const IntegerProduct& product);
-  // One token times a whole panel: y[64]. columns: padded to kDepthUnit. x: the blocks of one token, one after the other. Null where unpacked
-  // panels serve single tokens as well.
+  // A block of units, decoded: 4-bit codes with a table, then the f16 super scale, then signed 8-bit multiples for groups of `group` columns.
+  void (*expand_units)(const UnitShape& units, std::size_t group, const std::uint8_t* block, std::uint8_t* out);
+  // One token times a whole panel: y[64], added to what is there when accumulate != 0. columns: padded to kDepthUnit. x: the blocks of one
+  // token, one after the other. Null where unpacked panels serve single tokens as well.
   void (*integer_vector)(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
-                         const QuantizedActivations& x, float* y);
+                         const QuantizedActivations& x, float* y, int accumulate);
   // One token's `count` inputs (finite) of one block, quantized as int8 for kernel groups of `group` columns: scale = amax / 127, code =
   // x * (127 / amax) rounded to even. Zeros up to kBlockDepth. Arrays as in QuantizedActivations.
   void (*quantize_activations)(const float* x, std::size_t count, std::size_t group, std::int32_t middle, std::int8_t* codes, float* scales,

@@ -63,7 +63,8 @@ template <class F32>
   return mul(unit, F32::set(multiple_factor(shape)));
 }
 template <class F32>
-[[gnu::always_inline]] static inline F32 minus_super_minimum(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::size_t row) {
+[[gnu::always_inline]] static inline F32 minus_super_minimum(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth,
+                                                             std::size_t row) {
   return sub(F32::set(0), F32::load_f16(reinterpret_cast<const std::uint16_t*>(block + code_bytes(shape, depth)) + 64 + row));
 }
 

@@ -96,8 +96,8 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kGroups>
 [[gnu::noinline]] static void integer_register_tile(const IntegerProduct& p, std::size_t token, std::size_t column) {
   F32 running[MR][NV];  // results of the current 128 columns
-  GroupCursor at{p.panel + column * 4, p.x.codes + token * kBlockDepth,    p.x.biases + token * kMaxGroups, p.x.sums + token * kMaxGroups,
-                 p.grid.scales + column, p.grid.offsets + (kOffsets ? column : 0)};
+  GroupCursor at{p.panel + column * 4,          p.x.codes + token * kBlockDepth, p.x.biases + token * kMaxGroups,
+                 p.x.sums + token * kMaxGroups, p.grid.scales + column,          p.grid.offsets + (kOffsets ? column : 0)};
   const float* x_scales = p.x.scales + token * 2;
   bool is_first = p.accumulate == 0;
   for (std::size_t start = 0; start < p.depth; start += kActivationDepth, is_first = false, ++x_scales) {

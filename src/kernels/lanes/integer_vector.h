@@ -148,14 +148,16 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
 // One panel. kGroup: 16 or 32 where multiples are read in place, which is done for whole blocks only; else 0.
 template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, GridSource kGrid, int kGroup = 0>
 [[gnu::noinline]] static void vector_panel(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
-                                           const QuantizedActivations& x, float* y) {
+                                           const QuantizedActivations& x, float* y, int accumulate) {
   constexpr bool kMultiples = kGrid == GridSource::multiples || kGrid == GridSource::minima;
   constexpr bool kExpanded = kGrid == GridSource::expanded || kGrid == GridSource::expanded_offsets;
   alignas(64) float scales[kExpanded ? kMaxGroups * 64 : 1], offsets[kGrid == GridSource::expanded_offsets ? kMaxGroups * 64 : 1], super[128];
   alignas(64) std::uint8_t bytes[2 * kMaxGroups * 64];
   const Bytes table = Bytes::table(shape.points);
   const bool has_super = has_multiples(shape);
-  F32 total[4] = {F32::set(0), F32::set(0), F32::set(0), F32::set(0)};
+  F32 total[4];
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) total[v] = accumulate != 0 ? F32::load(y + 16 * v) : F32::set(0);
   for (std::size_t start = 0, b = 0; start < columns; start += kBlockDepth, ++b) {
     const std::size_t depth = columns - start < kBlockDepth ? columns - start : kBlockDepth, size = block_bytes(shape, depth);
     for (std::size_t i = code_bytes(shape, depth); i < size; i += 64) __builtin_prefetch(panel + size + i, 0, 2);
@@ -181,7 +183,7 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
         take_run_of_multiples<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kGrid == GridSource::multiples>(at, table, running);
       else
         take_run<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGrid>(at, table, shape, panel + scales_offset(shape, depth), k,
-                                                                      depth - k < kActivationDepth ? depth - k : kActivationDepth, running);
+                                                                     depth - k < kActivationDepth ? depth - k : kActivationDepth, running);
       const std::size_t run = k / kActivationDepth, quads = kGroup == 16 ? 2 : 1;
       const std::int8_t* const sum_codes = x.sum_codes + b * kSumCodes + run * (kSumCodes / 2);
 #pragma GCC unroll 4
@@ -206,13 +208,14 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
 // The shapes of integer_form.cpp.
 template <class F32, class Bytes, class Sums, class Quad, GridSource kGrid>
 static void vector_of_codes(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
-                            const QuantizedActivations& x, float* y) {
-  const auto run = [&](auto kernel) { kernel(shape, panel, row_scales, columns, x, y); };
+                            const QuantizedActivations& x, float* y, int accumulate) {
+  const auto run = [&](auto kernel) { kernel(shape, panel, row_scales, columns, x, y, accumulate); };
   switch (shape.low_bits * 10 + shape.high_bits) {
     case 80:
       return run(vector_panel<F32, Bytes, Sums, Quad, 8, 0, false, kGrid>);
     case 40:
-      return run(shape.has_table ? vector_panel<F32, Bytes, Sums, Quad, 4, 0, true, kGrid> : vector_panel<F32, Bytes, Sums, Quad, 4, 0, false, kGrid>);
+      return run(shape.has_table ? vector_panel<F32, Bytes, Sums, Quad, 4, 0, true, kGrid>
+                                 : vector_panel<F32, Bytes, Sums, Quad, 4, 0, false, kGrid>);
     case 42:
       return run(vector_panel<F32, Bytes, Sums, Quad, 4, 2, false, kGrid>);
     case 41:
@@ -231,10 +234,11 @@ static void vector_of_codes(const IntegerShape& shape, const std::uint8_t* panel
 // The two-level formats, all of whose blocks are whole.
 template <class F32, class Bytes, class Sums, class Quad>
 static void vector_of_multiples(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
-                                const QuantizedActivations& x, float* y) {
-  const auto run = [&](auto kernel) { kernel(shape, panel, row_scales, columns, x, y); };
+                                const QuantizedActivations& x, float* y, int accumulate) {
+  const auto run = [&](auto kernel) { kernel(shape, panel, row_scales, columns, x, y, accumulate); };
   switch (shape.low_bits * 10 + shape.high_bits) {
     case 40:
+      if (shape.has_table && shape.group == 16) return run(vector_panel<F32, Bytes, Sums, Quad, 4, 0, true, GridSource::multiples, 16>);
       return run(shape.has_table ? vector_panel<F32, Bytes, Sums, Quad, 4, 0, true, GridSource::multiples, 32>
                                  : vector_panel<F32, Bytes, Sums, Quad, 4, 0, false, GridSource::minima, 32>);
     case 41:
@@ -252,15 +256,15 @@ static void vector_of_multiples(const IntegerShape& shape, const std::uint8_t* p
 
 template <class F32, class Bytes, class Sums, class Quad>
 static void integer_vector(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
-                           const QuantizedActivations& x, float* y) {
+                           const QuantizedActivations& x, float* y, int accumulate) {
   if (shape.super_scales != 0)
-    vector_of_multiples<F32, Bytes, Sums, Quad>(shape, panel, row_scales, columns, x, y);
+    vector_of_multiples<F32, Bytes, Sums, Quad>(shape, panel, row_scales, columns, x, y, accumulate);
   else if (shape.offset != OffsetKind::none)
-    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::expanded_offsets>(shape, panel, row_scales, columns, x, y);
+    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::expanded_offsets>(shape, panel, row_scales, columns, x, y, accumulate);
   else if (shape.scale == ScaleKind::f16 && shape.factor == 1.0f)
-    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::halves>(shape, panel, row_scales, columns, x, y);
+    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::halves>(shape, panel, row_scales, columns, x, y, accumulate);
   else
-    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::expanded>(shape, panel, row_scales, columns, x, y);
+    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::expanded>(shape, panel, row_scales, columns, x, y, accumulate);
 }
 
 }  // namespace nibble::lanes

@@ -32,7 +32,8 @@ struct Bytes {
 // Each byte by itself, right, or left for negative numbers. (Vector units shift 16 bits at a time; nobody uses what crosses over.)
 template <int kShift>
 inline Bytes shift(Bytes x) {
-  for (std::uint8_t& byte : x.v) byte = static_cast<std::uint8_t>(kShift >= 0 ? byte >> (kShift >= 0 ? kShift : 0) : byte << (kShift < 0 ? -kShift : 0));
+  for (std::uint8_t& byte : x.v)
+    byte = static_cast<std::uint8_t>(kShift >= 0 ? byte >> (kShift >= 0 ? kShift : 0) : byte << (kShift < 0 ? -kShift : 0));
   return x;
 }
 template <int kShift>
