@@ -23,8 +23,15 @@ struct EvaluateRequest {
   ProgressCallback progress{};
 };
 
+// 95 %, by a bootstrap over windows; unknown where the text has too few of them.
+struct Interval {
+  bool known = false;
+  double low = 0, high = 0;
+};
+
 struct PerplexityResult {
-  double perplexity = 0, standard_error = 0;
+  double perplexity = 0, standard_error = 0;  // the error as if tokens were independent
+  Interval interval{};
   std::uint64_t tokens_scored = 0, windows = 0, context = 0;
   std::string protocol;
 };
@@ -34,6 +41,7 @@ struct Verdict {
   double kl_mean = 0, kl_p999 = 0;  // KL(original || candidate) in nats
   double top1_agreement = 0;        // share of positions where both put the same token first
   double perplexity_ratio = 1;      // candidate / original
+  Interval kl_mean_interval{}, kl_p999_interval{}, top1_agreement_interval{}, perplexity_ratio_interval{};
 };
 
 // Errors: invalid_argument (text shorter than a window, tokenizers that differ), not_found (no tokenizer), corrupt, unsupported, cancelled.

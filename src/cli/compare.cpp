@@ -6,21 +6,23 @@
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "report/number_text.h"
+#include "report/verdict_tables.h"
 
 namespace nibble::cli {
 namespace {
 
 struct Options {
-  std::string model, formats, text, protocol = "llama.cpp", method = "rtn", scratch;
+  std::vector<std::string> texts;
+  std::string model, formats, protocol = "llama.cpp", method = "rtn", scratch;
   std::size_t context = 0, windows = 0, prompt = 512, generated = 32, repetitions = 3;
   bool markdown = false;
 };
 
-std::string text_beside(const std::string& model, const std::string& given) {
+std::vector<std::string> texts_beside(const std::string& model, const std::vector<std::string>& given) {
   if (!given.empty()) return given;
   const std::filesystem::path beside = std::filesystem::path(model) / "heldout.txt";
   std::error_code ignored;
-  if (std::filesystem::is_regular_file(beside, ignored)) return beside.string();
+  if (std::filesystem::is_regular_file(beside, ignored)) return {beside.string()};
   throw Error(ErrorKind::invalid_argument,
               "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + model);
 }
@@ -37,28 +39,30 @@ Table table_of(const Comparison& comparison) {
                {"same top-1", Align::right},
                {"prefill tok/s", Align::right},
                {"decode tok/s", Align::right}});
-  const auto& original = comparison.original;
+  const PairedVerdict& verdict = comparison.verdict;
   table.add({"original (" + comparison.original_format + ")", fixed_text(comparison.original_bits_per_weight, 2), "",
-             bytes_text(comparison.original_bytes), "100 %", fixed_text(original.perplexity, 4), "", "", "", speed_text(comparison.original_prefill),
+             bytes_text(comparison.original_bytes), "100 %", fixed_text(verdict.original_perplexity.value, 4), "", "", "", speed_text(comparison.original_prefill),
              speed_text(comparison.original_decode)});
-  for (const ComparedFormat& format : comparison.formats) {
-    const Divergence& d = format.divergence;
+  for (std::size_t i = 0; i < comparison.formats.size(); ++i) {
+    const ComparedFormat& format = comparison.formats[i];
+    const MetricFigures& figures = verdict.candidates[i].overall;
+    const auto figure = [&](Metric metric) { return figure_text(describe(metric), figures[metric]); };
     table.add({format.format + (format.summary.substitutions > 0 ? " *" : ""), fixed_text(format.summary.bits_per_weight, 2),
                fixed_text(format.summary.linear_bits_per_weight, 2), bytes_text(format.summary.output_bytes),
                percent_text(static_cast<double>(format.summary.output_bytes) / static_cast<double>(comparison.original_bytes)),
-               fixed_text(d.candidate.perplexity, 4), signed_percent_text(d.perplexity_ratio - 1), fmt::format("{:.5f}", d.kl_mean),
-               percent_text(d.top1_agreement), speed_text(format.prefill), speed_text(format.decode)});
+               fixed_text(figures[Metric::perplexity].value, 4), signed_percent_text(figures[Metric::perplexity_ratio].value - 1), figure(Metric::kl_mean),
+               percent_text(figures[Metric::top1_agreement].value), speed_text(format.prefill), speed_text(format.decode)});
   }
   return table;
 }
 
 std::string notes_of(const Comparison& comparison) {
-  const auto& original = comparison.original;
-  std::string text = fmt::format(
-      "\nProtocol {}: {} windows of {} tokens, {} tokens scored; the original's perplexity is {:.4f} +/- {:.4f}.\n"
-      "KL: mean divergence from the original in nats. Bits per weight count the whole file; in Linears: the layers' matrices alone, which is all\n"
-      "that planar formats (int4:g32) touch: embedding and head stay in 16 bits there.\n",
-      protocol_name(original.protocol), original.windows, original.context, original.tokens_scored, original.perplexity, original.standard_error);
+  const PairedVerdict& verdict = comparison.verdict;
+  std::string text = "\n" + coverage_text(verdict);
+  text += fmt::format("The original's perplexity is {:.4f} ± {:.4f}. KL: mean divergence from the original in nats, with its 95 % interval where the\n"
+                      "texts are long enough. Bits per weight count the whole file; in Linears: the layers' matrices alone, which is all that planar\n"
+                      "formats (int4:g32) touch: embedding and head stay in 16 bits there.\n",
+                      verdict.original_perplexity.value, verdict.original_perplexity.gaussian_error);
   for (const ComparedFormat& format : comparison.formats)
     if (const std::string substitutions = describe_substitutions(format.summary); !substitutions.empty())
       text += fmt::format("* {}: {}.\n", format.format, substitutions);
@@ -78,11 +82,12 @@ void compare(const Options& options, Session& session) {
   request.scratch = options.scratch;
   request.progress = session.progress();
   const Checkpoint checkpoint = Checkpoint::open(options.model);
-  const std::string text = read_text(text_beside(options.model, options.text));
-  const Comparison comparison = compare_formats(checkpoint, text, request, session.pool());
+  const std::vector<NamedText> texts = read_named_texts(texts_beside(options.model, options.texts));
+  const Comparison comparison = compare_formats(checkpoint, texts, request, session.pool());
   if (session.json()) return session.print_json(to_json(comparison));
   const Table table = table_of(comparison);
-  session.print((options.markdown ? table.markdown() : table.text(session.style())) + notes_of(comparison));
+  const std::string notes = notes_of(comparison);
+  session.print(options.markdown ? table.markdown() + notes : table.text(session.style()) + (session.style().unicode ? notes : to_ascii(notes)));
 }
 
 }  // namespace
@@ -94,7 +99,7 @@ void add_compare(CLI::App& app, Session& session) {
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-f,--formats", options->formats,
                    "Comma-separated formats (default: f32,f16,bf16,q8_0,int8:row,q6_k,q4_k_m,q4_0,int4:g32,int4:row,int3:g32,int2:g32)");
-  verb->add_option("--text", options->text, "Text to measure on (default: heldout.txt in the model's directory)");
+  verb->add_option("--text", options->texts, "Texts to measure on (default: heldout.txt in the model's directory)");
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
   verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)");
   verb->add_option("--windows", options->windows, "Use only the first N windows");

@@ -1,62 +1,62 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <optional>
 
 #include "cli/verbs.h"
-#include "evaluate/divergence.h"
-#include "model/tokenizer/tokenizer.h"
-#include "report/number_text.h"
+#include "nibble/error.h"
+#include "pipeline/judge_models.h"
+#include "report/verdict_json.h"
+#include "report/verdict_tables.h"
 
 namespace nibble::cli {
 namespace {
 
 struct Options {
-  std::string model, against, text, protocol = "llama.cpp";
+  std::vector<std::string> models, texts;
+  std::string against, accept, protocol = "llama.cpp";
   std::size_t context = 0, windows = 0;
+  bool markdown = false;
 };
 
-std::string describe(const char* label, const Perplexity& p) {
-  return fmt::format("{:<12} {:.4f} +/- {:.4f}\n", label, p.perplexity, p.standard_error);
-}
-
-std::string protocol_line(const Perplexity& p) {
-  return fmt::format("protocol     {}: {} windows of {} tokens, {} tokens scored\n", protocol_name(p.protocol), p.windows, p.context,
-                     p.tokens_scored);
-}
-
-std::string describe(const Divergence& d) {
-  return protocol_line(d.candidate) + describe("perplexity", d.candidate) + describe("original", d.original) +
-         fmt::format("ratio        {:.5f} +/- {:.5f} ({})\n", d.perplexity_ratio, d.perplexity_ratio_standard_error,
-                     signed_percent_text(d.perplexity_ratio - 1)) +
-         fmt::format("KL mean      {} +/- {} nats\n", significant_text(d.kl_mean, 4), significant_text(d.kl_standard_error, 2)) +
-         fmt::format("KL 99.9 %    {}\n", significant_text(d.kl_p999, 4)) + fmt::format("same top-1   {}\n", percent_text(d.top1_agreement, 2));
+void print(const PairedVerdict& verdict, const std::vector<Acceptance>& acceptances, const Options& options, Session& session) {
+  const VerdictTextOptions style{options.markdown, session.style(), options.against};
+  if (!session.json()) {
+    std::string text = verdict_text(verdict, style);
+    for (std::size_t i = 0; i < acceptances.size(); ++i) text += acceptance_text(acceptances[i], verdict, verdict.candidates[i].name, style);
+    return session.print(text);
+  }
+  Json json = to_json(verdict);
+  for (std::size_t i = 0; i < acceptances.size(); ++i) json["candidates"][i]["acceptance"] = to_json(acceptances[i]);
+  session.print_json(json);
 }
 
 void evaluate(const Options& options, Session& session) {
-  const WindowOptions window_options{parse_protocol(options.protocol), options.context, options.windows};
-  const std::string text = read_text(options.text);
-  const Checkpoint checkpoint = Checkpoint::open(options.model);
+  if (options.models.size() > 1 && options.against.empty())
+    throw Error(ErrorKind::invalid_argument, "several models are judged against their original; add --against ORIGINAL");
+  if (!options.accept.empty() && options.against.empty())
+    throw Error(ErrorKind::invalid_argument, "what is accepted is judged against an original; add --against ORIGINAL");
+  const std::vector<Requirement> requirements = options.accept.empty() ? std::vector<Requirement>{} : parse_requirements(options.accept);
+  JudgeOptions request;
+  request.kernels = session.kernels();
+  request.kv = session.kv();
+  request.windows = {parse_protocol(options.protocol), options.context, options.windows};
+  request.progress = session.progress();
+  request.keep_partial = true;
+  const std::vector<NamedText> texts = read_named_texts(options.texts);
+  std::vector<Checkpoint> checkpoints;
+  for (const std::string& model : options.models) checkpoints.push_back(Checkpoint::open(model));
   std::optional<Checkpoint> original;
-  if (!options.against.empty()) original = Checkpoint::open(options.against);
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
-  if (original) require_same_tokens(Tokenizer::from_checkpoint(*original), tokenizer, text);
-  const std::vector<std::int32_t> ids = tokenizer.encode(text);
-
-  const DecoderOptions decoder_options{session.kernels(), session.kv(), session.progress()};
-  const EvaluateOptions evaluate_options{session.progress()};
-  Decoder decoder(checkpoint, decoder_options, session.pool());
-  if (!original) {
-    const Windows windows = cut_windows(ids, bos_of(tokenizer), decoder.config().context, window_options);
-    const Perplexity p = measure_perplexity(decoder, windows, evaluate_options, session.pool());
-    return session.json() ? session.print_json(to_json(p)) : session.print(protocol_line(p) + describe("perplexity", p));
+  std::vector<NamedCheckpoint> candidates;
+  if (!options.against.empty()) {
+    original = Checkpoint::open(options.against);
+    for (std::size_t i = 0; i < checkpoints.size(); ++i) candidates.push_back({options.models[i], &checkpoints[i]});
   }
-  Decoder reference(*original, decoder_options, session.pool());
-  const std::size_t context = std::min(decoder.config().context, reference.config().context);
-  const Windows windows = cut_windows(ids, bos_of(tokenizer), context, window_options);
-  const Divergence d = measure_divergence(reference, decoder, windows, evaluate_options, session.pool());
-  session.json() ? session.print_json(to_json(d)) : session.print(describe(d));
+  const PairedVerdict verdict = judge_models(original ? *original : checkpoints.front(), candidates, texts, request, session.pool());
+  std::vector<Acceptance> acceptances;
+  if (!requirements.empty())
+    for (std::size_t i = 0; i < verdict.candidates.size(); ++i) acceptances.push_back(accept(verdict, i, requirements));
+  print(verdict, acceptances, options, session);
+  session.set_exit_code(exit_code_of(acceptances));
+  if (verdict.partial()) throw Error(ErrorKind::cancelled, "stopped early; the figures cover what was read until then");
 }
 
 }  // namespace
@@ -67,14 +67,17 @@ void add_eval(CLI::App& app, Session& session) {
   verb->footer(
       "Examples:\n  nibble eval models/tale-4M --text models/tale-4M/heldout.txt\n"
       "  nibble eval tale.gguf --against models/tale-4M --text models/tale-4M/heldout.txt\n"
+      "  nibble eval q4.gguf q3.gguf --against model --text stories.txt wiki.txt --markdown\n"
       "  nibble eval tale.gguf --text wiki.txt --protocol paper --context 2048 --json\n\n"
       "Protocols: llama.cpp (windows of 512, the second half scored), paper (windows of 2048, every token but the first scored).");
-  verb->add_option("model", options->model, "Model to judge: Hugging Face directory or .gguf")->required();
-  verb->add_option("--text", options->text, "Text file ('-': standard input)")->required();
-  verb->add_option("--against", options->against, "The original: adds KL divergence, top-1 agreement, perplexity ratio, in one pass");
+  verb->add_option("models", options->models, "Models to judge: Hugging Face directories or .gguf files")->required();
+  verb->add_option("--text", options->texts, "Text files ('-': standard input)")->required();
+  verb->add_option("--against", options->against, "The original: what each model changed, with 95 % intervals, all models in one pass");
+  verb->add_option("--accept", options->accept, "What is required, as in \"kl<=0.02, top1>=0.97, ppl_ratio<=1.02\": exits 0 accepted, 3 rejected, 4 undecided");
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
   verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)");
   verb->add_option("--windows", options->windows, "Use only the first N windows");
+  verb->add_flag("--markdown", options->markdown, "Print a section for a model card");
   session.add_json(*verb);
   session.add_engine(*verb);
   verb->callback([options, &session] { evaluate(*options, session); });

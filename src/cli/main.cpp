@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// nibble on the command line. Exit codes: 0 done; 1 an input or the machine is at fault; 2 the command itself is wrong; 130 interrupted.
+// nibble on the command line. Exit codes: 0 done (and accepted, where --accept asks); 1 an input or the machine is at fault; 2 the command itself is wrong;
+// 3 rejected by --accept; 4 undecided by --accept; 130 interrupted.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -22,7 +23,7 @@ constexpr const char* kFooter = R"(Examples:
   nibble run tale.gguf -p "Once upon a time"
   nibble VERB --help                                 more of each
 
-Exit codes: 0 done, 1 an input or the machine is at fault, 2 the command is wrong, 130 interrupted.
+Exit codes: 0 done, 1 an input or the machine is at fault, 2 the command is wrong, 3 rejected and 4 undecided by --accept, 130 interrupted.
 NIBBLE_ISA=scalar|avx2|avxvnni|avx512 overrides the instruction set.)";
 
 std::string first_line(std::string text) {
@@ -74,7 +75,7 @@ int run(int argc, char** argv) {
   } catch (const std::exception& error) {
     return fail(session, 1, error.what());
   }
-  return 0;
+  return session.exit_code();
 }
 
 }  // namespace

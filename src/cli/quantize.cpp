@@ -3,13 +3,17 @@
 
 #include <chrono>
 #include <map>
+#include <optional>
 
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/quantize_model.h"
+#include "pipeline/verified_quantization.h"
 #include "quantize/fit/fit_rule.h"
 #include "quantize/method.h"
 #include "report/number_text.h"
+#include "report/verdict_json.h"
+#include "report/verdict_tables.h"
 
 namespace nibble::cli {
 namespace {
@@ -17,6 +21,8 @@ namespace {
 struct Options {
   std::string model, format, recipe_file, output, fit;
   QuantizeModelOptions request;
+  std::vector<std::string> verify;
+  std::string accept;
 };
 
 std::string describe(const QuantizeSummary& summary, bool dry_run) {
@@ -49,6 +55,21 @@ std::string tensor_table(const QuantizeSummary& summary, const TableStyle& style
   return table.text(style) + "\n";
 }
 
+VerifiedQuantization verify(const Checkpoint& source, const Options& options, Session& session) {
+  VerifyOptions request;
+  if (!options.accept.empty()) request.requirements = parse_requirements(options.accept);
+  request.texts = read_named_texts(options.verify);
+  request.judge.kernels = session.kernels();
+  return quantize_verified(source, options.request, request, session.pool(), session.progress());
+}
+
+std::string describe(const VerifiedQuantization& verified, Session& session) {
+  const VerdictTextOptions style{.style = session.style()};
+  std::string text = verdict_text(verified.verdict, style);
+  if (verified.acceptance) text += acceptance_text(*verified.acceptance, verified.verdict, "the output", style);
+  return text;
+}
+
 void quantize(Options& options, Session& session) {
   if (options.format.empty() == options.recipe_file.empty())
     throw Error(ErrorKind::invalid_argument, "name either a format (-f q4_k_m) or a recipe (--recipe FILE); 'nibble formats' lists the formats");
@@ -57,17 +78,25 @@ void quantize(Options& options, Session& session) {
   request.output = options.output;
   if (!options.fit.empty()) request.fit = find_fit(options.fit);
   if (request.output.empty() && !request.dry_run) throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
+  if (options.verify.empty() && !options.accept.empty())
+    throw Error(ErrorKind::invalid_argument, "what is accepted is judged on a text; add --verify TEXT");
   const Checkpoint source = Checkpoint::open(options.model);
   const auto start = std::chrono::steady_clock::now();
-  const QuantizeSummary summary = quantize_model(source, request, session.pool(), session.progress());
+  std::optional<VerifiedQuantization> verified;
+  if (!options.verify.empty()) verified = verify(source, options, session);
+  const QuantizeSummary summary = verified ? verified->summary : quantize_model(source, request, session.pool(), session.progress());
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   session.end_progress();
   for (const std::string& name : summary.ignored) session.note(fmt::format("note: tensor '{}' is not part of the model and is left out", name));
   if (const std::string text = describe_substitutions(summary); !text.empty()) session.note("note: " + text);
-  if (session.json()) return session.print_json(to_json(summary));
+  if (verified && verified->acceptance) session.set_exit_code(exit_code_of({*verified->acceptance}));
+  if (session.json()) return session.print_json(verified ? to_json(*verified) : to_json(summary));
+  if (verified && !verified->released)
+    return session.print(describe(*verified, session) + fmt::format("{} was not written.\n", request.output.string()));
   std::string text = request.dry_run ? tensor_table(summary, session.style()) : "";
   text += describe(summary, request.dry_run);
   if (!request.dry_run) text += fmt::format("{} in {}\n", summary.output.string(), duration_text(seconds));
+  if (verified) text += "\n" + describe(*verified, session);
   session.print(text);
 }
 
@@ -95,6 +124,8 @@ void add_quantize(CLI::App& app, Session& session) {
   verb->add_flag("--dry-run", options->request.dry_run, "Show which tensor gets what and how many bytes; write nothing");
   verb->add_flag("--allow-requantize", options->request.allow_requantize, "Quantize a model that is quantized already");
   verb->add_flag("--sync", options->request.sync, "Have the disk confirm the output before it appears");
+  verb->add_option("--verify", options->verify, "Texts on which the output is judged against the model before it takes its place");
+  verb->add_option("--accept", options->accept, "With --verify: what is required, as in \"kl<=0.02, top1>=0.97\"; otherwise nothing is written (exit 3, undecided 4)");
   session.add_json(*verb);
   session.add_threads(*verb);
   verb->callback([options, &session] { quantize(*options, session); });

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -106,6 +107,17 @@ std::string read_text(const std::string& path) {
   if (failed) throw Error(ErrorKind::io, fmt::format("cannot read the text '{}': {}", path, std::strerror(reason)));
   if (text.empty()) throw Error(ErrorKind::invalid_argument, fmt::format("the text is empty: {}", path));
   return text;
+}
+
+std::vector<NamedText> read_named_texts(const std::vector<std::string>& paths) {
+  std::vector<NamedText> texts;
+  for (const std::string& path : paths) texts.push_back({path == "-" ? "standard input" : path, read_text(path)});
+  return texts;
+}
+
+int exit_code_of(const std::vector<Acceptance>& acceptances) {
+  const auto any = [&](Judgement judgement) { return std::ranges::any_of(acceptances, [&](const Acceptance& a) { return a.judgement == judgement; }); };
+  return any(Judgement::rejected) ? 3 : any(Judgement::undecided) ? 4 : 0;
 }
 
 std::vector<std::string> split_list(std::string_view list) {

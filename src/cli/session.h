@@ -12,8 +12,10 @@
 
 #include "base/thread_pool.h"
 #include "cli/progress_bar.h"
+#include "evaluate/acceptance.h"
 #include "kernels/attention.h"
 #include "kernels/linear.h"
+#include "pipeline/judge_models.h"
 #include "report/json_report.h"
 #include "report/table.h"
 
@@ -27,6 +29,9 @@ class Session {
   void add_engine(CLI::App& verb);  // threads, --activations, --kv
 
   bool json() const noexcept { return json_; }
+  // What the program exits with when nothing goes wrong; 0 unless a verb says otherwise.
+  void set_exit_code(int code) noexcept { exit_code_ = code; }
+  int exit_code() const noexcept { return exit_code_; }
   ThreadPool& pool();
   KernelOptions kernels() const;  // NIBBLE_ISA is heeded here
   std::optional<KvType> kv() const;  // none: the model's own default
@@ -41,6 +46,7 @@ class Session {
  private:
   std::size_t threads_ = 0;
   bool json_ = false;
+  int exit_code_ = 0;
   std::string activations_ = "auto", kv_ = "auto";
   std::unique_ptr<ThreadPool> pool_;
   ProgressBar bar_;
@@ -48,6 +54,11 @@ class Session {
 
 // The whole of a text file ("-": standard input). Error(not_found or io) names it; Error(invalid_argument) when it is empty.
 std::string read_text(const std::string& path);
+
+std::vector<NamedText> read_named_texts(const std::vector<std::string>& paths);
+
+// 0 when all are accepted (or nothing was required), 3 when one is rejected, 4 when one is undecided.
+int exit_code_of(const std::vector<Acceptance>& acceptances);
 
 std::vector<std::string> split_list(std::string_view list);  // "a,b" -> {"a", "b"}
 

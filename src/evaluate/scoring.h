@@ -12,27 +12,23 @@
 
 namespace nibble {
 
-// log(sum(exp(x))) in double. Not finite when a value is NaN or infinite.
-double log_sum_exp_of(std::span<const float> x);
-
 // Error(corrupt): the logits of `which` are not finite at a token.
 [[noreturn]] void refuse_logits(const char* which, std::size_t window, std::size_t position);
 
 // One model's place in a window.
 class WindowScorer {
  public:
-  WindowScorer(Decoder& decoder, const Windows& windows);
+  WindowScorer(Decoder& decoder, std::size_t context) : decoder_(decoder), cache_(decoder.new_cache(context)) {}
 
-  // Starts a window: everything before the first prediction goes through the model, no logits are made.
-  void begin(std::size_t window);
-  // Logits [count, vocab_size] of the next `count` predictions of this window.
-  std::span<const float> next(std::size_t count);
+  // Starts a window: everything before the first prediction goes through the model, no logits are made. `windows` must outlive the window.
+  void begin(const Windows& windows, std::size_t window);
+  // The next `count` predictions of this window into logits: [count, vocab_size].
+  void next(std::size_t count, std::span<float> logits);
 
  private:
   Decoder& decoder_;
-  const Windows& windows_;
   KvCache cache_;
-  std::vector<float> logits_;
+  const Windows* windows_ = nullptr;
   std::size_t window_ = 0, position_ = 0;
 };
 

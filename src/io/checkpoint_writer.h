@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,14 +29,18 @@ struct PlannedTensor {
   FormatPtr format;      // raw, block or planar
 };
 
+// Looks at a finished output under its temporary name; what it throws keeps the output from its place.
+using OutputJudge = std::function<void(const std::filesystem::path& unreleased)>;
+
 class CheckpointWriter {
  public:
   virtual ~CheckpointWriter() = default;
   // Appends whole rows of tensor `index` to it, in order; tensors may be written in any order and from one thread at a time.
   // band: planes of `band.rows` rows in the planned format (tensor-wide planes are taken from the first band).
   virtual void write_rows(std::size_t index, const QuantizedView& band) = 0;
-  // Verifies and renames. Error(internal) if the file read back differs from what was written; nothing is left behind then.
-  virtual void finish(bool sync = false) = 0;
+  // Verifies, asks the judge if there is one, and renames. Error(internal) if the file read back differs from what was written. Nothing is left
+  // behind after an error, of the judge or otherwise.
+  virtual void finish(bool sync = false, const OutputJudge& judge = {}) = 0;
   virtual std::uint64_t bytes_written() const noexcept = 0;
 };
 

@@ -70,8 +70,13 @@ struct KernelTable {
   // One head of one token.
   void (*rope_half_split)(float* x, const float* cosine, const float* sine, std::size_t half);
   void (*rope_pairs)(float* x, const float* cosine, const float* sine, std::size_t half);
+
+  // --- distributions over a vocabulary (log_probabilities.h) ------------------------------------------------------------------------
   float (*maximum)(const float* x, std::size_t count);
+  // sum of exp(x[i] - maximum), in f64; NaN when a value is.
   double (*sum_exp)(const float* x, std::size_t count, float maximum);
+  // With e = exp(p[i] - maximum_p): out[0] = sum of e, out[1] = sum of exp(q[i] - maximum_q), out[2] = sum of e * (p[i] - q[i]), in f64.
+  void (*divergence_sums)(const float* p, const float* q, std::size_t count, float maximum_p, float maximum_q, double* out);
 
   // --- limits.h: results depend on every operation, and mean nothing ---------------------------------------------------------------
   float (*f32_peak)(std::size_t iterations);   // 384 multiply-adds each

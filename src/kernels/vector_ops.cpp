@@ -2,7 +2,6 @@
 #include "kernels/vector_ops.h"
 
 #include <cassert>
-#include <cmath>
 
 #include "kernels/select.h"
 
@@ -45,13 +44,6 @@ void rope(float* x, const float* cosine, const float* sine, std::size_t tokens, 
     for (std::size_t t = begin; t < end; ++t)
       for (std::size_t h = 0; h < heads; ++h) rotate(x + (t * heads + h) * head_dim, cosine + t * half, sine + t * half, half);
   });
-}
-
-LogSumExp log_sum_exp(const float* x, std::size_t count, Isa isa) {
-  assert(count != 0);
-  const KernelTable& kernels = kernel_table(isa);
-  const float maximum = kernels.maximum(x, count);
-  return {maximum, static_cast<double>(maximum) + std::log(kernels.sum_exp(x, count, maximum))};
 }
 
 }  // namespace nibble

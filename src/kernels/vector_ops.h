@@ -26,11 +26,4 @@ void add_in_place(float* x, const float* y, std::size_t count, Isa isa, ThreadPo
 void rope(float* x, const float* cosine, const float* sine, std::size_t tokens, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,
           bool half_split, Isa isa, ThreadPool& pool);
 
-// log(sum(exp(x))) over count values, and the pieces that evaluation needs; deterministic.
-struct LogSumExp {
-  float maximum;
-  double log_sum;
-};  // log(sum exp(x)) = log_sum (natural), maximum is max(x)
-LogSumExp log_sum_exp(const float* x, std::size_t count, Isa isa);
-
 }  // namespace nibble

@@ -148,6 +148,7 @@ Decoder::Decoder(Decoder&&) noexcept = default;
 Decoder::~Decoder() = default;
 
 const ModelConfig& Decoder::config() const noexcept { return state_->config; }
+Isa Decoder::isa() const noexcept { return state_->isa(); }
 
 KvType Decoder::kv_type() const noexcept { return state_->kv; }
 

@@ -60,6 +60,7 @@ class Decoder {
 
   const ModelConfig& config() const noexcept;
   KvType kv_type() const noexcept;                           // of the caches that new_cache makes
+  Isa isa() const noexcept;                                  // whose kernels run
   std::uint64_t resident_bytes() const noexcept;             // weights
   std::uint64_t linear_parameters() const noexcept;          // of all layers' Linears, head not counted
   // Error(unsupported) when the model has a sliding window shorter than capacity.

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What each format costs and brings on one model: quantizes it to every format in turn (in a temporary directory), reads the text with
-// the original and the quantized model side by side, and times both ways of running it.
+// What each format costs and brings on one model: quantizes it to every format in turn (in a temporary directory, from which it goes straight
+// into memory), times both ways of running each, and reads the texts with the original and all candidates side by side.
 //
-//   Comparison c = compare_formats(checkpoint, text, {.formats = {"q8_0", "q4_k_m"}}, pool);
+//   Comparison c = compare_formats(checkpoint, {{"heldout.txt", text}}, {.formats = {"q8_0", "q4_k_m"}}, pool);
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "evaluate/divergence.h"
 #include "evaluate/speed.h"
+#include "evaluate/verdict.h"
 #include "io/checkpoint.h"
 #include "kernels/linear.h"
 #include "nibble/progress.h"
+#include "pipeline/judge_models.h"
 #include "pipeline/quantize_model.h"
 
 namespace nibble {
@@ -33,13 +33,13 @@ struct CompareOptions {
   std::string method = "rtn";
   SpeedOptions speed{.prompt_tokens = 512, .generated_tokens = 32, .repetitions = 3, .warm_up = true, .progress = {}};
   std::filesystem::path scratch{};  // where temporary models go; empty: the system's temporary directory
+  std::uint64_t memory_bytes = 0;   // for candidates that are held together; 0: what the machine has free
   ProgressCallback progress{};      // stages "quantize", "load", "evaluate", "bench"
 };
 
 struct ComparedFormat {
   std::string format;
   QuantizeSummary summary;
-  Divergence divergence;           // against the original
   double prefill = 0, decode = 0;  // tokens per second
 };
 
@@ -47,12 +47,12 @@ struct Comparison {
   std::uint64_t original_bytes = 0;
   double original_bits_per_weight = 0;
   std::string original_format;  // of most of its parameters
-  Perplexity original;
   double original_prefill = 0, original_decode = 0;
+  PairedVerdict verdict;  // candidates: as formats
   std::vector<ComparedFormat> formats;
 };
 
-// Errors of quantize_model and measure_divergence. All formats are judged before the first is made.
-Comparison compare_formats(const Checkpoint& original, std::string_view text, const CompareOptions& options, ThreadPool& pool);
+// Errors of quantize_model and judge_models. All formats are judged before the first is made.
+Comparison compare_formats(const Checkpoint& original, const std::vector<NamedText>& texts, const CompareOptions& options, ThreadPool& pool);
 
 }  // namespace nibble

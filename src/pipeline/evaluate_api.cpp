@@ -1,47 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nibble/evaluate.h"
 
-#include <algorithm>
-
-#include "evaluate/divergence.h"
-#include "model/tokenizer/tokenizer.h"
+#include "pipeline/judge_models.h"
 #include "pipeline/model_state.h"
 
 namespace nibble {
 namespace {
 
-PerplexityResult result_of(const Perplexity& p) {
-  return {p.perplexity, p.standard_error, p.tokens_scored, p.windows, p.context, std::string(protocol_name(p.protocol))};
+Interval interval_of(const Figure& figure) {
+  if (figure.certainty != Certainty::interval) return {};
+  return {true, figure.low, figure.high};
 }
 
-WindowOptions window_options(const EvaluateRequest& request) { return {parse_protocol(request.protocol), request.context, request.max_windows}; }
+PerplexityResult result_of(const PairedVerdict& verdict, const Figure& perplexity) {
+  return {perplexity.value, perplexity.gaussian_error, interval_of(perplexity), verdict.tokens_scored, verdict.windows, verdict.context,
+          std::string(protocol_name(verdict.protocol))};
+}
+
+JudgeOptions judge_options(const EvaluateRequest& request) {
+  JudgeOptions options;
+  options.kernels = kernel_options(request.machine);
+  options.windows = {parse_protocol(request.protocol), request.context, request.max_windows};
+  options.progress = request.progress;
+  return options;
+}
 
 }  // namespace
 
 PerplexityResult evaluate(const Model& model, std::string_view text, const EvaluateRequest& request) {
-  const Checkpoint& checkpoint = model.state().checkpoint;
   ThreadPool pool(request.machine.threads);
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
-  DecoderOptions options;
-  options.kernels = kernel_options(request.machine);
-  options.progress = request.progress;
-  Decoder decoder(checkpoint, options, pool);
-  const Windows windows = cut_windows(tokenizer.encode(text), bos_of(tokenizer), decoder.config().context, window_options(request));
-  return result_of(measure_perplexity(decoder, windows, {.progress = request.progress}, pool));
+  const PairedVerdict verdict = judge_models(model.state().checkpoint, {}, {{"the text", std::string(text)}}, judge_options(request), pool);
+  return result_of(verdict, verdict.original_perplexity);
 }
 
 Verdict evaluate_against(const Model& candidate, const Model& original, std::string_view text, const EvaluateRequest& request) {
   ThreadPool pool(request.machine.threads);
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(original.state().checkpoint);
-  require_same_tokens(tokenizer, Tokenizer::from_checkpoint(candidate.state().checkpoint), text);
-  DecoderOptions options;
-  options.kernels = kernel_options(request.machine);
-  options.progress = request.progress;
-  Decoder reference(original.state().checkpoint, options, pool), judged(candidate.state().checkpoint, options, pool);
-  const std::size_t context = std::min(reference.config().context, judged.config().context);
-  const Windows windows = cut_windows(tokenizer.encode(text), bos_of(tokenizer), context, window_options(request));
-  const Divergence d = measure_divergence(reference, judged, windows, {.progress = request.progress}, pool);
-  return {result_of(d.candidate), result_of(d.original), d.kl_mean, d.kl_p999, d.top1_agreement, d.perplexity_ratio};
+  const PairedVerdict paired = judge_models(original.state().checkpoint, {{"the candidate", &candidate.state().checkpoint}},
+                                            {{"the text", std::string(text)}}, judge_options(request), pool);
+  const MetricFigures& figures = paired.candidates.front().overall;
+  const auto value = [&](Metric metric) { return figures[metric].value; };
+  const auto interval = [&](Metric metric) { return interval_of(figures[metric]); };
+  return {result_of(paired, figures[Metric::perplexity]),
+          result_of(paired, paired.original_perplexity),
+          value(Metric::kl_mean),
+          value(Metric::kl_p999),
+          value(Metric::top1_agreement),
+          value(Metric::perplexity_ratio),
+          interval(Metric::kl_mean),
+          interval(Metric::kl_p999),
+          interval(Metric::top1_agreement),
+          interval(Metric::perplexity_ratio)};
 }
 
 }  // namespace nibble

@@ -161,7 +161,7 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
   ProgressMeter meter(progress, "quantize", summary.parameters, "quantize was cancelled; nothing was written");
   for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan.tensors[i], options, plan.target_spelling, source, *writer, pool, meter);
   if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, *writer);
-  writer->finish(options.sync);
+  writer->finish(options.sync, options.judge);
   summary.output_bytes = weight_file_bytes(options.output);
   summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(summary.output_bytes) / static_cast<double>(summary.parameters);
   return summary;

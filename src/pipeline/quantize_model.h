@@ -16,6 +16,7 @@
 
 #include "base/thread_pool.h"
 #include "io/checkpoint.h"
+#include "io/checkpoint_writer.h"
 #include "nibble/progress.h"
 #include "quantize/recipe.h"
 
@@ -31,6 +32,7 @@ struct QuantizeModelOptions {
   bool strict = false;              // a format that cannot hold a tensor is an error, not a substitution
   bool dry_run = false;             // decide everything, write nothing (output may be empty: a file is assumed where the formats allow it)
   bool sync = false;                // fsync before the output appears
+  OutputJudge judge{};              // sees the finished output before it takes its place
 };
 
 struct TensorSummary {

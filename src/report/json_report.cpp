@@ -1,29 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report/json_report.h"
 
+#include "report/verdict_json.h"
+
 namespace nibble {
-
-Json to_json(const Perplexity& perplexity) {
-  return {{"perplexity", perplexity.perplexity},
-          {"perplexity_stderr", perplexity.standard_error},
-          {"protocol", protocol_name(perplexity.protocol)},
-          {"context", perplexity.context},
-          {"windows", perplexity.windows},
-          {"tokens", perplexity.tokens_scored}};
-}
-
-Json to_json(const Divergence& divergence) {
-  Json json = to_json(divergence.candidate);
-  json["kl_mean"] = divergence.kl_mean;
-  json["kl_stderr"] = divergence.kl_standard_error;
-  json["kl_p999"] = divergence.kl_p999;
-  json["kl_max"] = divergence.kl_maximum;
-  json["top1_agreement"] = divergence.top1_agreement;
-  json["perplexity_ratio"] = divergence.perplexity_ratio;
-  json["perplexity_ratio_stderr"] = divergence.perplexity_ratio_standard_error;
-  json["original"] = to_json(divergence.original);
-  return json;
-}
 
 Json to_json(const Speed& speed) {
   return {{"test", speed.test}, {"sequences", speed.sequences}, {"tokens_per_second", speed.tokens_per_second}, {"spread", speed.spread}, {"samples", speed.samples}};
@@ -86,22 +66,25 @@ Json to_json(const CheckResult& result) {
 }
 
 Json to_json(const Comparison& comparison) {
-  Json json = {{"original", to_json(comparison.original)}, {"formats", Json::array()}};
+  const PairedVerdict& verdict = comparison.verdict;
+  Json json = {{"original", original_json(verdict)}, {"texts", texts_json(verdict)}, {"formats", Json::array()}};
   json["original"]["format"] = comparison.original_format;
   json["original"]["bytes"] = comparison.original_bytes;
   json["original"]["bits_per_weight"] = comparison.original_bits_per_weight;
   json["original"]["prefill_tokens_per_second"] = comparison.original_prefill;
   json["original"]["decode_tokens_per_second"] = comparison.original_decode;
-  for (const ComparedFormat& format : comparison.formats) {
+  for (std::size_t i = 0; i < comparison.formats.size(); ++i) {
+    const ComparedFormat& format = comparison.formats[i];
     Json item = {{"format", format.format},
                  {"bits_per_weight", format.summary.bits_per_weight},
                  {"linear_bits_per_weight", format.summary.linear_bits_per_weight},
                  {"bytes", format.summary.output_bytes},
                  {"share", static_cast<double>(format.summary.output_bytes) / static_cast<double>(comparison.original_bytes)},
                  {"substitutions", format.summary.substitutions}};
-    Json measured = to_json(format.divergence);
-    measured.erase("original");
-    item.update(measured);
+    item.update(summary_json(verdict, verdict.candidates[i]));
+    item["figures"] = to_json(verdict.candidates[i].overall);
+    item["texts"] = Json::array();
+    for (const MetricFigures& text : verdict.candidates[i].texts) item["texts"].push_back(to_json(text));
     item["prefill_tokens_per_second"] = format.prefill;
     item["decode_tokens_per_second"] = format.decode;
     json["formats"].push_back(std::move(item));

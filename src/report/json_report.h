@@ -7,7 +7,6 @@
 #include <span>
 #include <vector>
 
-#include "evaluate/divergence.h"
 #include "evaluate/speed.h"
 #include "pipeline/compare.h"
 #include "pipeline/inspect.h"
@@ -18,11 +17,6 @@ namespace nibble {
 
 using Json = nlohmann::ordered_json;
 
-// perplexity, perplexity_stderr, protocol, context, windows, tokens
-Json to_json(const Perplexity& perplexity);
-// The candidate's perplexity as above, and kl_mean, kl_stderr, kl_p999, kl_max, top1_agreement, perplexity_ratio, perplexity_ratio_stderr,
-// original (an object)
-Json to_json(const Divergence& divergence);
 // test, tokens_per_second (median), spread, samples
 Json to_json(const Speed& speed);
 Json to_json(const ModelInfo& info);

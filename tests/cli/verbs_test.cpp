@@ -125,12 +125,68 @@ TEST_F(Verbs, EvalKeys) {
   EXPECT_EQ(self["kl_mean"], 0);
   EXPECT_EQ(self["top1_agreement"], 1);
   EXPECT_EQ(self["perplexity_ratio"], 1);
-  EXPECT_NE(run("eval m --text text.txt --context 64 -t 1").out.find("protocol     llama.cpp"), std::string::npos);
+  EXPECT_NE(run("eval m --text text.txt --context 64 -t 1").out.find("Protocol llama.cpp: "), std::string::npos);
 
   scratch_.write("short.txt", "Too short.");
   const CommandResult too_short = nibble_command(scratch_, "eval m --text short.txt --context 64 -t 1");
   EXPECT_EQ(too_short.code, 2);
   EXPECT_TRUE(too_short.error.starts_with("nibble: error: ")) << too_short.error;
+}
+
+TEST_F(Verbs, EvalOfSeveralModelsAndTexts) {
+  make_model();
+  make_text();
+  run("quantize m -f q8_0 -o q8.gguf");
+  run("quantize m -f q4_0 -o q4.gguf");
+  const auto verdict = json("eval q8.gguf q4.gguf --against m --text text.txt text.txt --context 16 -t 1");
+  ASSERT_EQ(verdict["candidates"].size(), 2u);
+  EXPECT_EQ(verdict["candidates"][1]["model"], "q4.gguf");
+  ASSERT_EQ(verdict["texts"].size(), 2u);
+  EXPECT_EQ(verdict["contests"][0]["better"], "first");
+  EXPECT_LT(verdict["contests"][0]["kl_difference"]["high"].get<double>(), 0);
+  EXPECT_EQ(json("eval m --text text.txt text.txt --context 16 -t 1")["texts"].size(), 2u);
+  const std::string card = run("eval q8.gguf q4.gguf --against m --text text.txt --context 16 -t 1 --markdown").out;
+  EXPECT_TRUE(card.starts_with("## Quality against `m`")) << card;
+  EXPECT_EQ(nibble_command(scratch_, "eval q8.gguf q4.gguf --text text.txt").code, 2);
+}
+
+TEST_F(Verbs, Acceptance) {
+  make_model();
+  make_text();
+  run("quantize m -f q4_0 -o q.gguf");
+  const std::string eval = "eval q.gguf --against m --text text.txt --context 16 -t 1 ";
+  EXPECT_EQ(nibble_command(scratch_, eval + "--accept 'kl<=10'").code, 0);
+  EXPECT_EQ(nibble_command(scratch_, eval + "--accept 'kl<=1e-9'").code, 3);
+  const CommandResult undecided = nibble_command(scratch_, eval + "--windows 20 --accept 'kl<=10' --json");
+  EXPECT_EQ(undecided.code, 4);
+  EXPECT_EQ(undecided.json()["candidates"][0]["acceptance"]["windows_needed"], 30);
+  EXPECT_EQ(nibble_command(scratch_, eval + "--accept 'kl<10'").code, 2);
+  EXPECT_EQ(nibble_command(scratch_, "eval q.gguf --text text.txt --accept 'kl<=1'").code, 2);
+}
+
+// A model that is not good enough never takes another's place.
+TEST_F(Verbs, QuantizeVerifiesBeforeItReplaces) {
+  make_model();
+  std::string text;
+  for (int i = 0; i < 1500; ++i) text += "Line number " + std::to_string(i) + " of the text.\n";
+  scratch_.write("text.txt", text);
+  run("quantize m -f q8_0 -o q.gguf");
+  const std::string good = read_text(scratch_ / "q.gguf");
+  const std::size_t entries = scratch_.num_entries();
+  const CommandResult refused = nibble_command(scratch_, "quantize m -f q4_0 -o q.gguf --verify text.txt --accept 'kl<=1e-9' -t 1");
+  EXPECT_EQ(refused.code, 3) << refused.error;
+  EXPECT_NE(refused.out.find("q.gguf was not written"), std::string::npos) << refused.out;
+  EXPECT_EQ(read_text(scratch_ / "q.gguf"), good);
+  EXPECT_EQ(scratch_.num_entries(), entries);
+  EXPECT_EQ(nibble_command(scratch_, "quantize m -f int4:g32 -o dir --verify text.txt --accept 'kl<=1e-9' -t 1").code, 3);
+  EXPECT_EQ(scratch_.num_entries(), entries);
+
+  const auto accepted = json("quantize m -f q4_0 -o q.gguf --verify text.txt --accept 'kl<=10' -t 1");
+  EXPECT_EQ(accepted["released"], true);
+  EXPECT_EQ(accepted["acceptance"]["judgement"], "accepted");
+  EXPECT_GT(accepted["verdict"]["kl_mean"].get<double>(), 0);
+  EXPECT_NE(read_text(scratch_ / "q.gguf"), good);
+  EXPECT_EQ(nibble_command(scratch_, "quantize m -f q4_0 -o q.gguf --accept 'kl<=10'").code, 2);
 }
 
 TEST_F(Verbs, BenchKeys) {

@@ -121,23 +121,5 @@ TEST(Rope, RotatesPairsInBothOrdersAndLeavesTheRest) {
       }
 }
 
-TEST(LogSumExp, AgreesWithExactArithmeticAndAmongSets) {
-  for (std::size_t count : kWidths) {
-    const GuardedBuffer<float> x(normal_numbers(count, count, 10));
-    const LogSumExp reference = log_sum_exp(x.data(), count, Isa::scalar);
-    double top = -1e300, sum = 0;
-    for (std::size_t i = 0; i < count; ++i) top = std::max(top, static_cast<double>(x.data()[i]));
-    for (std::size_t i = 0; i < count; ++i) sum += std::exp(static_cast<double>(x.data()[i]) - top);
-    EXPECT_EQ(reference.maximum, static_cast<float>(top));
-    // Every term is within 4 units (the exponential) and (|x| + |top|) units (the rounded difference) of its value.
-    EXPECT_NEAR(reference.log_sum, top + std::log(sum), kUnit * (8 + 2 * 80));
-    for (Isa isa : runnable_sets()) {
-      const LogSumExp other = log_sum_exp(x.data(), count, isa);
-      EXPECT_EQ(other.log_sum, reference.log_sum) << isa_name(isa) << ' ' << count;
-      EXPECT_EQ(other.maximum, reference.maximum);
-    }
-  }
-}
-
 }  // namespace
 }  // namespace nibble

@@ -29,12 +29,14 @@ TEST(Compare, JudgesEveryFormatAgainstTheOriginal) {
   ScratchDirectory scratch;
   ThreadPool pool(2);
   const Checkpoint original = Checkpoint::open(small_synth(scratch, pool));
-  const Comparison comparison = compare_formats(original, long_text(), quick({"bf16", "q8_0", "int2:g32"}, scratch), pool);
+  const Comparison comparison = compare_formats(original, {{"text", long_text()}}, quick({"bf16", "q8_0", "int2:g32"}, scratch), pool);
   ASSERT_EQ(comparison.formats.size(), 3u);
+  ASSERT_EQ(comparison.verdict.candidates.size(), 3u);
+  const auto kl = [&](std::size_t i) { return comparison.verdict.candidates[i].overall[Metric::kl_mean].value; };
   EXPECT_EQ(comparison.original_format, "bf16");
   EXPECT_EQ(comparison.formats[0].format, "bf16");
-  EXPECT_LT(comparison.formats[0].divergence.kl_mean, 1e-6);  // the same weights
-  EXPECT_GT(comparison.formats[2].divergence.kl_mean, comparison.formats[1].divergence.kl_mean);
+  EXPECT_LT(kl(0), 1e-6);  // the same weights
+  EXPECT_GT(kl(2), kl(1));
   EXPECT_LT(comparison.formats[2].summary.linear_bits_per_weight, 3);
   EXPECT_LT(comparison.formats[1].summary.output_bytes, comparison.original_bytes);
   for (const ComparedFormat& format : comparison.formats) {
@@ -42,6 +44,19 @@ TEST(Compare, JudgesEveryFormatAgainstTheOriginal) {
     EXPECT_GT(format.decode, 0);
   }
   EXPECT_EQ(scratch.num_entries(), 1u);  // temporary models are gone
+}
+
+// Candidates that do not fit into memory together are read in several passes, with the same figures.
+TEST(Compare, LittleMemoryChangesNothing) {
+  ScratchDirectory scratch;
+  ThreadPool pool(2);
+  const Checkpoint original = Checkpoint::open(small_synth(scratch, pool));
+  CompareOptions options = quick({"q8_0", "int4:g32", "int2:g32"}, scratch);
+  const Comparison roomy = compare_formats(original, {{"text", long_text()}}, options, pool);
+  options.memory_bytes = 1;
+  const Comparison tight = compare_formats(original, {{"text", long_text()}}, options, pool);
+  for (std::size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(tight.verdict.candidates[i].overall[Metric::kl_mean].value, roomy.verdict.candidates[i].overall[Metric::kl_mean].value);
 }
 
 TEST(Compare, JudgesAllNamesBeforeItBegins) {
@@ -53,8 +68,8 @@ TEST(Compare, JudgesAllNamesBeforeItBegins) {
     ADD_FAILURE() << "work began";
     return true;
   };
-  EXPECT_NE(error_of([&] { compare_formats(original, long_text(), options, pool); }).find("q9_9"), std::string::npos);
-  EXPECT_EQ(error_of([&] { compare_formats(original, long_text(), quick({}, scratch), pool); }),
+  EXPECT_NE(error_of([&] { compare_formats(original, {{"text", long_text()}}, options, pool); }).find("q9_9"), std::string::npos);
+  EXPECT_EQ(error_of([&] { compare_formats(original, {{"text", long_text()}}, quick({}, scratch), pool); }),
             "no formats to compare; name some, as in -f q8_0,q4_k_m");
   EXPECT_EQ(scratch.num_entries(), 1u);
 }

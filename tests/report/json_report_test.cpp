@@ -17,30 +17,6 @@ std::set<std::string> keys(const Json& json) {
   return result;
 }
 
-TEST(JsonReport, PerplexityKeys) {
-  Perplexity p;
-  p.perplexity = 16.43;
-  p.standard_error = 0.348;
-  const Json json = to_json(p);
-  EXPECT_EQ(json["perplexity"], 16.43);
-  EXPECT_EQ(json["perplexity_stderr"], 0.348);
-  EXPECT_EQ(json["protocol"], "llama.cpp");
-  EXPECT_EQ(keys(json), (std::set<std::string>{"perplexity", "perplexity_stderr", "protocol", "context", "windows", "tokens"}));
-}
-
-TEST(JsonReport, DivergenceKeys) {
-  Divergence d;
-  d.candidate.perplexity = 17;
-  d.original.perplexity = 16;
-  d.kl_mean = 0.25;
-  const Json json = to_json(d);
-  for (const char* key : {"kl_mean", "kl_p999", "top1_agreement", "perplexity_ratio", "perplexity_stderr", "protocol"})
-    EXPECT_TRUE(json.contains(key)) << key;
-  EXPECT_EQ(json["perplexity"], 17);
-  EXPECT_EQ(json["kl_mean"], 0.25);
-  EXPECT_EQ(json["original"]["perplexity"], 16);
-}
-
 TEST(JsonReport, SpeedKeys) {
   const Json json = to_json(Speed{"pp512", 512, 1, 100.5, 2.5, {98, 100.5, 103}});
   EXPECT_EQ(keys(json), (std::set<std::string>{"test", "sequences", "tokens_per_second", "spread", "samples"}));

@@ -158,11 +158,12 @@ class GgufWriter final : public CheckpointWriter {
     stream_.write_rows(index, band);
   }
 
-  void finish(bool sync) override {
+  void finish(bool sync, const OutputJudge& judge) override {
     require_open();
     try {
       stream_.require_complete();
       naming_final_path(file_->temporary_path(), path_, [&] { verify(); });
+      if (judge) judge(file_->temporary_path());
       file_->commit(sync);
     } catch (...) {
       file_.reset();

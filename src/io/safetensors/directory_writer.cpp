@@ -66,7 +66,7 @@ class DirectoryWriter final : public CheckpointWriter {
     with_final_names([&] { stream_.write_rows(index, band); });
   }
 
-  void finish(bool sync) override {
+  void finish(bool sync, const OutputJudge& judge) override {
     require_open();
     try {
       stream_.require_complete();
@@ -74,6 +74,7 @@ class DirectoryWriter final : public CheckpointWriter {
         for (OutputFile& file : files_) file.commit();
         verify();
       });
+      if (judge) judge(directory_->temporary_path());
       directory_->commit(sync);
     } catch (...) {
       close();

@@ -104,12 +104,36 @@ inline float max_lanes(F32 x) {
 
 struct F64 {
   __m256d v[4];
-  static F64 zero() { return {{_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()}}; }
+  static F64 set(double x) { return {{_mm256_set1_pd(x), _mm256_set1_pd(x), _mm256_set1_pd(x), _mm256_set1_pd(x)}}; }
+  static F64 widen(F32 x) {
+    return {{_mm256_cvtps_pd(_mm256_castps256_ps128(x.a)), _mm256_cvtps_pd(_mm256_extractf128_ps(x.a, 1)),
+             _mm256_cvtps_pd(_mm256_castps256_ps128(x.b)), _mm256_cvtps_pd(_mm256_extractf128_ps(x.b, 1))}};
+  }
 };
-inline F64 add_widened(F64 x, F32 y) {
-  return {{_mm256_add_pd(x.v[0], _mm256_cvtps_pd(_mm256_castps256_ps128(y.a))), _mm256_add_pd(x.v[1], _mm256_cvtps_pd(_mm256_extractf128_ps(y.a, 1))),
-           _mm256_add_pd(x.v[2], _mm256_cvtps_pd(_mm256_castps256_ps128(y.b))),
-           _mm256_add_pd(x.v[3], _mm256_cvtps_pd(_mm256_extractf128_ps(y.b, 1)))}};
+inline F64 add(F64 x, F64 y) {
+  for (int i = 0; i < 4; ++i) x.v[i] = _mm256_add_pd(x.v[i], y.v[i]);
+  return x;
+}
+inline F64 sub(F64 x, F64 y) {
+  for (int i = 0; i < 4; ++i) x.v[i] = _mm256_sub_pd(x.v[i], y.v[i]);
+  return x;
+}
+inline F64 mul(F64 x, F64 y) {
+  for (int i = 0; i < 4; ++i) x.v[i] = _mm256_mul_pd(x.v[i], y.v[i]);
+  return x;
+}
+inline F64 fma(F64 x, F64 y, F64 z) {
+  for (int i = 0; i < 4; ++i) z.v[i] = _mm256_fmadd_pd(x.v[i], y.v[i], z.v[i]);
+  return z;
+}
+inline F64 max(F64 x, F64 y) {
+  for (int i = 0; i < 4; ++i) x.v[i] = _mm256_max_pd(x.v[i], y.v[i]);
+  return x;
+}
+inline F64 power_of_two_from_shifted(F64 x) {
+  for (__m256d& part : x.v)
+    part = _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_add_epi64(_mm256_castpd_si256(part), _mm256_set1_epi64x(1023)), 52));
+  return x;
 }
 inline double sum_lanes(F64 x) {
   const __m256d low = _mm256_add_pd(x.v[0], x.v[2]), high = _mm256_add_pd(x.v[1], x.v[3]);

@@ -81,11 +81,18 @@ inline float max_lanes(F32 a) {
 
 struct F64 {
   __m512d low, high;
-  static F64 zero() { return {_mm512_setzero_pd(), _mm512_setzero_pd()}; }
+  static F64 set(double x) { return {_mm512_set1_pd(x), _mm512_set1_pd(x)}; }
+  static F64 widen(F32 x) { return {_mm512_cvtps_pd(_mm512_castps512_ps256(x.v)), _mm512_cvtps_pd(upper_half(x.v))}; }
 };
-inline F64 add_widened(F64 a, F32 b) {
-  return {_mm512_add_pd(a.low, _mm512_cvtps_pd(_mm512_castps512_ps256(b.v))), _mm512_add_pd(a.high, _mm512_cvtps_pd(upper_half(b.v)))};
+inline F64 add(F64 a, F64 b) { return {_mm512_add_pd(a.low, b.low), _mm512_add_pd(a.high, b.high)}; }
+inline F64 sub(F64 a, F64 b) { return {_mm512_sub_pd(a.low, b.low), _mm512_sub_pd(a.high, b.high)}; }
+inline F64 mul(F64 a, F64 b) { return {_mm512_mul_pd(a.low, b.low), _mm512_mul_pd(a.high, b.high)}; }
+inline F64 fma(F64 a, F64 b, F64 c) { return {_mm512_fmadd_pd(a.low, b.low, c.low), _mm512_fmadd_pd(a.high, b.high, c.high)}; }
+inline F64 max(F64 a, F64 b) { return {_mm512_max_pd(a.low, b.low), _mm512_max_pd(a.high, b.high)}; }
+inline __m512d power_of_two_half(__m512d x) {
+  return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_add_epi64(_mm512_castpd_si512(x), _mm512_set1_epi64(1023)), 52));
 }
+inline F64 power_of_two_from_shifted(F64 x) { return {power_of_two_half(x.low), power_of_two_half(x.high)}; }
 inline double sum_lanes(F64 a) {
   const __m512d by8 = _mm512_add_pd(a.low, a.high);
   const __m256d by4 = _mm256_add_pd(_mm512_castpd512_pd256(by8), _mm512_extractf64x4_pd(by8, 1));

@@ -32,6 +32,7 @@ static void fill_f32_functions(KernelTable& table) {
   table.rope_pairs = rope_pairs<F32>;
   table.maximum = maximum<F32>;
   table.sum_exp = sum_exp<F32, F64>;
+  table.divergence_sums = divergence_sums<F32, F64>;
   table.softmax_chunk = softmax_chunk<F32>;
   table.widen_keys_8 = widen_keys_8<F32>;
   table.widen_values_8 = widen_values_8<F32>;

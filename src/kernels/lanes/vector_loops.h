@@ -97,17 +97,39 @@ static float maximum(const float* x, std::size_t count) {
   return max_lanes(m);
 }
 
+// e^(x - top) of the n values at x; lanes beyond them add less than any double's last digit.
+template <class F32, class F64>
+[[gnu::always_inline]] static inline F64 exponentials(F32 x, F64 top) {
+  return exponential_f64(sub(F64::widen(x), top));
+}
+
+template <class F32>
+[[gnu::always_inline]] static inline F32 load_or_lowest(const float* x, std::size_t n) {
+  return n >= 16 ? F32::load(x) : first_lanes(F32::load_part(x, n), n, F32::set(-__FLT_MAX__));
+}
+
 template <class F32, class F64>
 static double sum_exp(const float* x, std::size_t count, float maximum) {
-  const F32 top = F32::set(maximum);
-  F64 sum = F64::zero();
-  std::size_t i = 0;
-  for (; i + 16 <= count; i += 16) sum = add_widened(sum, exponential(sub(F32::load(x + i), top)));
-  if (i < count) {
-    const std::size_t n = count - i;
-    sum = add_widened(sum, first_lanes(exponential(sub(F32::load_part(x + i, n), top)), n, F32::set(0)));
-  }
+  const F64 top = F64::set(static_cast<double>(maximum));
+  F64 sum = F64::set(0);
+  for (std::size_t i = 0; i < count; i += 16) sum = add(sum, exponentials<F32, F64>(load_or_lowest<F32>(x + i, count - i), top));
   return sum_lanes(sum);
+}
+
+template <class F32, class F64>
+static void divergence_sums(const float* p, const float* q, std::size_t count, float maximum_p, float maximum_q, double* out) {
+  const F64 top_p = F64::set(static_cast<double>(maximum_p)), top_q = F64::set(static_cast<double>(maximum_q));
+  F64 sum_p = F64::set(0), sum_q = F64::set(0), weighted = F64::set(0);
+  for (std::size_t i = 0; i < count; i += 16) {
+    const F32 x = load_or_lowest<F32>(p + i, count - i), y = load_or_lowest<F32>(q + i, count - i);
+    const F64 e = exponentials<F32, F64>(x, top_p);
+    sum_p = add(sum_p, e);
+    sum_q = add(sum_q, exponentials<F32, F64>(y, top_q));
+    weighted = fma(e, sub(F64::widen(x), F64::widen(y)), weighted);
+  }
+  out[0] = sum_lanes(sum_p);
+  out[1] = sum_lanes(sum_q);
+  out[2] = sum_lanes(weighted);
 }
 
 // The first n lanes of a chunk's vector number i (of 4) that lie below `valid`.

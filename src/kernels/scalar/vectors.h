@@ -154,11 +154,46 @@ inline float max_lanes(F32 a) {
 // Sixteen f64 lanes, for sums that must not lose small terms.
 struct F64 {
   double v[16];
-  static F64 zero() { return {}; }
+  static F64 set(double x) {
+    F64 r;
+    for (double& lane : r.v) lane = x;
+    return r;
+  }
+  static F64 widen(F32 x) {
+    F64 r;
+    for (int i = 0; i < 16; ++i) r.v[i] = static_cast<double>(x.v[i]);
+    return r;
+  }
 };
-inline F64 add_widened(F64 a, F32 b) {
-  for (int i = 0; i < 16; ++i) a.v[i] += static_cast<double>(b.v[i]);
+inline F64 add(F64 a, F64 b) {
+  for (int i = 0; i < 16; ++i) a.v[i] += b.v[i];
   return a;
+}
+inline F64 sub(F64 a, F64 b) {
+  for (int i = 0; i < 16; ++i) a.v[i] -= b.v[i];
+  return a;
+}
+inline F64 mul(F64 a, F64 b) {
+  for (int i = 0; i < 16; ++i) a.v[i] *= b.v[i];
+  return a;
+}
+inline F64 fma(F64 a, F64 b, F64 c) {
+  for (int i = 0; i < 16; ++i) c.v[i] = std::fma(a.v[i], b.v[i], c.v[i]);
+  return c;
+}
+inline F64 max(F64 a, F64 b) {
+  for (int i = 0; i < 16; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
+// 2^(bits(x) - bits(1.5 * 2^52)), as above.
+inline F64 power_of_two_from_shifted(F64 x) {
+  for (double& lane : x.v) {
+    std::uint64_t bits;
+    std::memcpy(&bits, &lane, 8);
+    bits = (bits + 1023u) << 52;
+    std::memcpy(&lane, &bits, 8);
+  }
+  return x;
 }
 inline double sum_lanes(F64 a) {
   for (int half = 8; half != 0; half /= 2)

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "evaluate/side_by_side.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/progress_meter.h"
+#include "evaluate/scoring.h"
+#include "kernels/log_probabilities.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+namespace {
+
+constexpr std::size_t kTop = 5;
+using Top = std::array<std::uint32_t, kTop>;
+
+std::span<const std::uint32_t> leading(const float* logits, std::size_t vocab, Isa isa, Top& top) {
+  const std::span<std::uint32_t> best = std::span(top).first(std::min(kTop, vocab));
+  greatest(logits, vocab, best, isa);
+  return best;
+}
+
+void require_same_vocabulary(const Decoder& original, const Decoder& candidate) {
+  const std::uint64_t a = original.config().vocab_size, b = candidate.config().vocab_size;
+  if (a != b)
+    throw Error(ErrorKind::invalid_argument, fmt::format("models whose vocabularies differ in size (one may be padded) cannot be compared; make the "
+                                                         "candidate from this very original: original {}, candidate {}", a, b));
+}
+
+}  // namespace
+
+// Where a run is.
+struct SideBySide::Place {
+  const Windows* windows = nullptr;
+  std::size_t window = 0;            // within its text
+  std::size_t sample = 0;            // of the window's first scored token, through all texts
+  std::size_t begin = 0, count = 0;  // predictions at work, within the window
+  std::uint64_t vocab = 0;
+  Isa isa = Isa::scalar;
+  ThreadPool* pool = nullptr;
+  WindowScorer* original = nullptr;
+  std::span<WindowScorer> scorers;
+  std::size_t first = 0;  // candidate
+  std::size_t at_once = 0;
+  std::vector<float> original_logits, candidate_logits;
+};
+
+SideBySide::SideBySide(std::vector<ReadText> texts, std::size_t num_candidates) : texts_(std::move(texts)), candidates_done_(num_candidates), candidates_(num_candidates) {
+  std::size_t tokens = 0;
+  for (const ReadText& text : texts_) {
+    windows_planned_ += text.windows.count;
+    tokens += text.windows.tokens_scored();
+  }
+  original_nll_.resize(tokens);
+  original_right_.resize(tokens);
+  for (CandidateSamples& samples : candidates_) {
+    samples.kl.resize(tokens);
+    samples.nll.resize(tokens);
+    samples.same_top1.resize(tokens);
+    samples.same_top5.resize(tokens);
+    samples.right.resize(tokens);
+  }
+}
+
+void SideBySide::run(Decoder& original, std::span<Decoder* const> candidates, std::size_t first, const EvaluateOptions& options, ThreadPool& pool) {
+  for (const Decoder* candidate : candidates) require_same_vocabulary(original, *candidate);
+  const std::size_t context = texts_.front().windows.context;
+  WindowScorer original_scorer(original, context);
+  std::vector<WindowScorer> scorers;
+  for (Decoder* const candidate : candidates) scorers.emplace_back(*candidate, context);
+  Place place;
+  place.vocab = original.config().vocab_size;
+  place.isa = original.isa();
+  place.pool = &pool;
+  place.original = &original_scorer;
+  place.scorers = scorers;
+  place.first = first;
+  place.at_once = predictions_at_once(place.vocab, texts_.front().windows);
+  place.original_logits.resize(place.at_once * place.vocab);
+  if (!scorers.empty()) place.candidate_logits.resize(place.at_once * place.vocab);
+
+  std::size_t done = 0;
+  ProgressMeter meter(options.progress, "evaluate", original_nll_.size());
+  meter.report(0);
+  for (const ReadText& text : texts_) {
+    place.windows = &text.windows;
+    for (place.window = 0; place.window < text.windows.count; ++place.window) {
+      read_window(place);
+      ++done;
+      original_done_ = std::max(original_done_, done);
+      for (std::size_t c = 0; c < candidates.size(); ++c) candidates_done_[first + c] = done;
+      place.sample += scored_per_window();
+      meter.report(place.sample, text.name);
+    }
+  }
+}
+
+std::size_t SideBySide::windows_done(std::size_t num_candidates) const {
+  std::size_t done = original_done_;
+  for (std::size_t c = 0; c < num_candidates; ++c) done = std::min(done, candidates_done_[c]);
+  return done;
+}
+
+void SideBySide::read_window(Place& place) {
+  place.original->begin(*place.windows, place.window);
+  for (WindowScorer& scorer : place.scorers) scorer.begin(*place.windows, place.window);
+  for (place.begin = 0; place.begin < scored_per_window(); place.begin += place.at_once) {
+    place.count = std::min(place.at_once, scored_per_window() - place.begin);
+    const std::span<float> p = std::span(place.original_logits).first(place.count * place.vocab);
+    place.original->next(place.count, p);
+    if (place.scorers.empty()) score_alone(place, p);
+    for (std::size_t c = 0; c < place.scorers.size(); ++c) {
+      const std::span<float> q = std::span(place.candidate_logits).first(place.count * place.vocab);
+      place.scorers[c].next(place.count, q);
+      score(place, p, q, candidates_[place.first + c]);
+    }
+  }
+}
+
+void SideBySide::score_alone(const Place& place, std::span<const float> p) {
+  const auto targets = place.windows->window(place.window).subspan(place.windows->first_scored + place.begin, place.count);
+  place.pool->parallel_for(place.count, 4, [&](std::size_t from, std::size_t to, std::size_t) {
+    for (std::size_t i = from; i < to; ++i) {
+      const float* const row = &p[i * place.vocab];
+      const double nll = log_sum_exp(row, place.vocab, place.isa).log_sum - static_cast<double>(row[static_cast<std::size_t>(targets[i])]);
+      if (!std::isfinite(nll)) refuse_logits("model", place.window, place.windows->first_scored + place.begin + i);
+      original_nll_[place.sample + place.begin + i] = nll;
+    }
+  });
+}
+
+void SideBySide::score(const Place& place, std::span<const float> p, std::span<const float> q, CandidateSamples& samples) {
+  const auto targets = place.windows->window(place.window).subspan(place.windows->first_scored + place.begin, place.count);
+  place.pool->parallel_for(place.count, 4, [&](std::size_t from, std::size_t to, std::size_t) {
+    for (std::size_t i = from; i < to; ++i) {
+      const float* const row_p = &p[i * place.vocab];
+      const float* const row_q = &q[i * place.vocab];
+      const auto target = static_cast<std::uint32_t>(targets[i]);
+      const LogitDivergence here = divergence_of_logits(row_p, row_q, place.vocab, place.isa);
+      if (!std::isfinite(here.log_sum_p)) refuse_logits("original", place.window, place.windows->first_scored + place.begin + i);
+      if (!std::isfinite(here.kl) || !std::isfinite(here.log_sum_q))
+        refuse_logits("candidate", place.window, place.windows->first_scored + place.begin + i);
+      Top storage_p, storage_q;
+      const auto top_p = leading(row_p, place.vocab, place.isa, storage_p), top_q = leading(row_q, place.vocab, place.isa, storage_q);
+      std::size_t shared = kTop - top_p.size();  // a vocabulary smaller than five agrees on the rest
+      for (const std::uint32_t token : top_p) shared += std::find(top_q.begin(), top_q.end(), token) != top_q.end() ? 1u : 0u;
+      const std::size_t at = place.sample + place.begin + i;
+      original_nll_[at] = here.log_sum_p - static_cast<double>(row_p[target]);
+      samples.kl[at] = here.kl;
+      samples.nll[at] = here.log_sum_q - static_cast<double>(row_q[target]);
+      samples.same_top1[at] = top_p[0] == top_q[0] ? 1 : 0;
+      samples.same_top5[at] = static_cast<std::uint8_t>(shared);
+      samples.right[at] = top_q[0] == target ? 1 : 0;
+      original_right_[at] = top_p[0] == target ? 1 : 0;
+    }
+  });
+}
+
+}  // namespace nibble

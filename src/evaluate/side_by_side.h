@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An original and any number of candidates over the same windows, in one pass: the original runs once, and nothing is kept but a few numbers
+// a token. verdict.h turns them into figures.
+//
+//   SideBySide pass({{"stories.txt", windows}}, 2);
+//   pass.run(original, both, 0, {}, pool);          // may be stopped: what was read so far is kept
+//   PairedVerdict verdict = judge(pass, {"first", "second"}, pool);
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "evaluate/perplexity.h"
+#include "evaluate/windows.h"
+#include "model/decoder.h"
+
+namespace nibble {
+
+struct ReadText {
+  std::string name;
+  Windows windows;
+};
+
+// What one scored position contributes.
+struct CandidateSamples {
+  std::vector<double> kl, nll;          // KL(original || candidate) and the negative log likelihood of the right token, in nats
+  std::vector<std::uint8_t> same_top1;  // 1: both put the same token first
+  std::vector<std::uint8_t> same_top5;  // how many of the original's five most probable tokens are among the candidate's, 0 to 5
+  std::vector<std::uint8_t> right;      // 1: the right token comes first
+};
+
+class SideBySide {
+ public:
+  // All texts must be cut by one protocol and context.
+  SideBySide(std::vector<ReadText> texts, std::size_t num_candidates);
+
+  // Reads every window with the original and with each of `candidates`, which become candidates first, first + 1, ... The original's
+  // numbers are the same every time, so candidates that do not fit in memory together may come in several runs.
+  // The same bits for any number of threads. Errors: invalid_argument when vocabularies differ in size (says both); corrupt when logits are
+  // not finite; cancelled: windows_done() then says how much was read.
+  void run(Decoder& original, std::span<Decoder* const> candidates, std::size_t first, const EvaluateOptions& options, ThreadPool& pool);
+
+  const std::vector<ReadText>& texts() const { return texts_; }
+  // Windows, counted through all texts, that the original and each of the first `num_candidates` candidates have read whole.
+  std::size_t windows_done(std::size_t num_candidates) const;
+  std::size_t windows_planned() const { return windows_planned_; }
+  std::size_t scored_per_window() const { return texts_.front().windows.scored_per_window(); }
+  const std::vector<double>& original_nll() const { return original_nll_; }
+  const std::vector<std::uint8_t>& original_right() const { return original_right_; }
+  const std::vector<CandidateSamples>& candidates() const { return candidates_; }
+
+ private:
+  struct Place;
+  void read_window(Place& place);
+  void score_alone(const Place& place, std::span<const float> p);
+  void score(const Place& place, std::span<const float> p, std::span<const float> q, CandidateSamples& samples);
+
+  std::vector<ReadText> texts_;
+  std::size_t windows_planned_ = 0, original_done_ = 0;
+  std::vector<std::size_t> candidates_done_;
+  std::vector<double> original_nll_;
+  std::vector<std::uint8_t> original_right_;
+  std::vector<CandidateSamples> candidates_;
+};
+
+}  // namespace nibble

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/judge_models.h"
+
+#include <algorithm>
+
+#include "base/memory.h"
+#include "model/config.h"
+#include "model/tokenizer/tokenizer.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+namespace {
+
+void require_same_reading(const Tokenizer& original, const NamedCheckpoint& candidate, const std::vector<NamedText>& texts) {
+  const Tokenizer own = Tokenizer::from_checkpoint(*candidate.checkpoint);
+  for (const NamedText& text : texts) try {
+      require_same_tokens(original, own, text.text);
+    } catch (const Error& error) {
+      throw Error(error.kind(), candidate.name + ", " + text.name + ": " + error.what());
+    }
+}
+
+// Weights as they lie in memory, and a little for caches.
+std::uint64_t resident_estimate(const Checkpoint& checkpoint) { return checkpoint.file_bytes() + checkpoint.file_bytes() / 8 + (64u << 20); }
+
+// How many candidates from `first` on fit into the memory that is left; at least one.
+std::size_t group_size(const std::vector<NamedCheckpoint>& candidates, std::size_t first, std::uint64_t memory) {
+  std::uint64_t needed = 0;
+  std::size_t count = 0;
+  for (; first + count < candidates.size(); ++count) {
+    const std::uint64_t bytes = resident_estimate(*candidates[first + count].checkpoint);
+    if (count > 0 && bytes > memory - std::min(memory, needed)) break;
+    needed += bytes;
+  }
+  return count;
+}
+
+}  // namespace
+
+std::vector<ReadText> read_texts(const std::vector<NamedText>& texts, const Tokenizer& tokenizer, std::size_t context, const WindowOptions& options) {
+  if (texts.empty()) throw Error(ErrorKind::invalid_argument, "no text to measure on; name one with --text FILE");
+  std::vector<ReadText> result;
+  for (const NamedText& text : texts) try {
+      result.push_back({text.name, cut_windows(tokenizer.encode(text.text), bos_of(tokenizer), context, options)});
+    } catch (const Error& error) {
+      throw Error(error.kind(), text.name + ": " + error.what());
+    }
+  return result;
+}
+
+PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCheckpoint>& candidates, const std::vector<NamedText>& texts,
+                           const JudgeOptions& options, ThreadPool& pool) {
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(original);
+  std::size_t context = read_model_config(original).context;
+  for (const NamedCheckpoint& candidate : candidates) {
+    require_same_reading(tokenizer, candidate, texts);
+    context = std::min<std::size_t>(context, read_model_config(*candidate.checkpoint).context);
+  }
+  SideBySide pass(read_texts(texts, tokenizer, context, options.windows), candidates.size());
+  const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
+  const EvaluateOptions evaluate{.progress = options.progress};
+  Decoder reference(original, decoder_options, pool);
+
+  std::vector<std::string> names;
+  try {
+    if (candidates.empty()) pass.run(reference, {}, 0, evaluate, pool);
+    for (std::size_t first = 0; first < candidates.size();) {
+      const std::size_t count = group_size(candidates, first, options.memory_bytes > 0 ? options.memory_bytes : available_memory() / 10 * 8);
+      std::vector<Decoder> decoders;
+      std::vector<Decoder*> group;
+      for (std::size_t i = first; i < first + count; ++i) decoders.emplace_back(*candidates[i].checkpoint, decoder_options, pool);
+      for (Decoder& decoder : decoders) group.push_back(&decoder);
+      const std::size_t judged = names.size();
+      for (std::size_t i = first; i < first + count; ++i) names.push_back(candidates[i].name);
+      try {
+        pass.run(reference, group, first, evaluate, pool);
+      } catch (const Error& error) {
+        // Of this group not one window: what is known is about the groups before.
+        if (error.kind() == ErrorKind::cancelled && judged > 0 && pass.windows_done(names.size()) == 0) names.resize(judged);
+        throw;
+      }
+      first += count;
+    }
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::cancelled || !options.keep_partial || pass.windows_done(names.size()) == 0) throw;
+  }
+  return judge(pass, names, pool);
+}
+
+}  // namespace nibble

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Models against their original on texts: opens what there is to open, checks that all read the texts alike, runs them side by side.
+//
+//   PairedVerdict verdict = judge_models(original, {{"q4", &candidate}}, {{"stories.txt", text}}, {}, pool);
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "evaluate/verdict.h"
+#include "io/checkpoint.h"
+#include "kernels/linear.h"
+
+namespace nibble {
+
+struct NamedText {
+  std::string name, text;
+};
+
+struct NamedCheckpoint {
+  std::string name;
+  const Checkpoint* checkpoint = nullptr;
+};
+
+struct JudgeOptions {
+  KernelOptions kernels{};
+  std::optional<KvType> kv{};      // none: each model's own default
+  WindowOptions windows{};
+  ProgressCallback progress{};     // stages "load", "evaluate"
+  bool keep_partial = false;       // a stop (progress returning false) gives the figures so far; otherwise it is Error(cancelled)
+  std::uint64_t memory_bytes = 0;  // for candidates that are held together; 0: what the machine has free
+};
+
+// The original's perplexity alone when there are no candidates. The original runs once; where the candidates do not fit into memory
+// together, once for each group that does. Errors: invalid_argument (a text shorter than a window, tokenizers or vocabularies that differ:
+// names text and model), not_found (no tokenizer), corrupt, unsupported, cancelled.
+PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCheckpoint>& candidates, const std::vector<NamedText>& texts,
+                           const JudgeOptions& options, ThreadPool& pool);
+
+// The texts' windows by one tokenizer. context: the shortest of the models'. Errors name the text.
+std::vector<ReadText> read_texts(const std::vector<NamedText>& texts, const Tokenizer& tokenizer, std::size_t context, const WindowOptions& options);
+
+}  // namespace nibble

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report/verdict_tables.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "report/number_text.h"
+
+namespace nibble {
+
+namespace {
+
+constexpr Metric kShortList[] = {Metric::perplexity_ratio, Metric::kl_mean, Metric::kl_p999, Metric::top1_agreement};
+
+std::string rendered(const Table& table, const VerdictTextOptions& options) { return options.markdown ? table.markdown() : table.text(options.style); }
+
+std::string error_text(const MetricInfo& metric, const Figure& figure) {
+  if (std::isnan(figure.gaussian_error)) return "";
+  if (metric.unit == MetricUnit::share || metric.unit == MetricUnit::change) return "± " + percent_text(figure.gaussian_error, 2);
+  return "± " + significant_text(figure.gaussian_error, 2);
+}
+
+Table metric_table(const PairedVerdict& verdict, const MetricFigures& figures) {
+  Table table({{""}, {"value", Align::right}, {"95 % interval", Align::right}, {"if tokens were independent", Align::right}});
+  for (const MetricInfo& metric : list_metrics()) {
+    const Figure& figure = figures[metric.id];
+    table.add({std::string(metric.title), figure_value_text(metric, figure.value), interval_text(metric, figure), error_text(metric, figure)});
+    if (metric.id != Metric::perplexity) continue;
+    const Figure& original = verdict.original_perplexity;
+    table.add({"original's", figure_value_text(metric, original.value), interval_text(metric, original), error_text(metric, original)});
+  }
+  return table;
+}
+
+Table candidate_table(const PairedVerdict& verdict) {
+  std::vector<Column> columns = {{"model"}, {"perplexity", Align::right}};
+  for (const Metric metric : kShortList) columns.push_back({std::string(describe(metric).title), Align::right});
+  Table table(columns);
+  for (const CandidateVerdict& candidate : verdict.candidates) {
+    std::vector<std::string> row = {candidate.name, figure_value_text(describe(Metric::perplexity), candidate.overall[Metric::perplexity].value)};
+    for (const Metric metric : kShortList) row.push_back(figure_text(describe(metric), candidate.overall[metric]));
+    table.add(row);
+  }
+  return table;
+}
+
+Table text_table(const PairedVerdict& verdict) {
+  std::vector<Column> columns = {{"text"}, {"windows", Align::right}, {"original's perplexity", Align::right}};
+  const bool several = verdict.candidates.size() > 1;
+  if (several)
+    for (const CandidateVerdict& candidate : verdict.candidates) columns.push_back({"KL mean, " + candidate.name, Align::right});
+  else if (!verdict.candidates.empty())
+    for (const Metric metric : kShortList) columns.push_back({std::string(describe(metric).title), Align::right});
+  Table table(columns);
+  for (std::size_t i = 0; i < verdict.texts.size(); ++i) {
+    const MeasuredText& text = verdict.texts[i];
+    std::vector<std::string> row = {text.name, grouped_text(text.windows)};
+    if (text.windows > 0) row.push_back(figure_text(describe(Metric::perplexity), text.original_perplexity));
+    for (const CandidateVerdict& candidate : verdict.candidates) {
+      if (i >= candidate.texts.size()) continue;
+      if (several)
+        row.push_back(figure_text(describe(Metric::kl_mean), candidate.texts[i][Metric::kl_mean]));
+      else
+        for (const Metric metric : kShortList) row.push_back(figure_text(describe(metric), candidate.texts[i][metric]));
+    }
+    table.add(row);
+  }
+  return table;
+}
+
+std::string contest_line(const CandidateContest& contest) {
+  const MetricInfo& kl = describe(Metric::kl_mean);
+  const std::string difference = "mean KL differs by " + figure_text(kl, contest.kl_difference);
+  const std::string ratio = "perplexity ratio " + figure_text(describe(Metric::perplexity_ratio), contest.perplexity_ratio);
+  switch (contest.result) {
+    case Contest::first_better: return fmt::format("{} is better than {}: {}, {}\n", contest.first, contest.second, difference, ratio);
+    case Contest::second_better: return fmt::format("{} is better than {}: {}, {}\n", contest.second, contest.first, difference, ratio);
+    case Contest::equal: return fmt::format("{} and {} predict the same everywhere\n", contest.first, contest.second);
+    case Contest::undecided: break;
+  }
+  return fmt::format("neither {} nor {} is shown to be better: {}, {}\n", contest.first, contest.second, difference, ratio);
+}
+
+std::string block_line(const MetricFigures& figures) {
+  if (figures.blocks < kFewestBlocks)
+    return fmt::format("No intervals: {} windows are too few to know how windows differ; at least {} are needed.\n", figures.blocks, kFewestBlocks);
+  return fmt::format("Intervals: 95 %, by a bootstrap over {} blocks of {}.\n", figures.blocks,
+                     figures.windows_per_block == 1 ? "one window" : fmt::format("{} windows, whose neighbours are correlated", figures.windows_per_block));
+}
+
+}  // namespace
+
+std::string figure_value_text(const MetricInfo& metric, double value) {
+  switch (metric.unit) {
+    case MetricUnit::plain: return fixed_text(value, 4);
+    case MetricUnit::ratio: return fixed_text(value, 5);
+    case MetricUnit::nats: return significant_text(value, 4);
+    case MetricUnit::share: return percent_text(value, 2);
+    case MetricUnit::change: return metric.id == Metric::probability_rms ? percent_text(value, 3) : signed_percent_text(value, 3);
+  }
+  return {};
+}
+
+std::string interval_text(const MetricInfo& metric, const Figure& figure) {
+  switch (figure.certainty) {
+    case Certainty::interval: return figure_value_text(metric, figure.low) + " – " + figure_value_text(metric, figure.high);
+    case Certainty::too_few_blocks: return "too few";
+    case Certainty::too_few_exceedances: return "too few beyond it";
+    case Certainty::none: break;
+  }
+  return "";
+}
+
+std::string figure_text(const MetricInfo& metric, const Figure& figure) {
+  const std::string value = figure_value_text(metric, figure.value);
+  if (figure.certainty != Certainty::interval) return value;
+  return fmt::format("{} [{}, {}]", value, figure_value_text(metric, figure.low), figure_value_text(metric, figure.high));
+}
+
+std::string coverage_text(const PairedVerdict& verdict) {
+  std::string text = fmt::format("Protocol {}: {} windows of {} tokens, {} tokens scored.\n", protocol_name(verdict.protocol),
+                                 grouped_text(verdict.windows), verdict.context, grouped_text(verdict.tokens_scored));
+  if (verdict.partial()) {
+    text += fmt::format("Stopped early: these figures cover {} of {} windows", grouped_text(verdict.windows), grouped_text(verdict.windows_planned));
+    for (const MeasuredText& missing : verdict.texts)
+      if (missing.windows < missing.windows_planned) text += fmt::format("; {}: {} of {}", missing.name, missing.windows, missing.windows_planned);
+    text += ".\n";
+  }
+  return text;
+}
+
+std::string acceptance_text(const Acceptance& acceptance, const PairedVerdict& verdict, const std::string& name, const VerdictTextOptions& options) {
+  std::string text = fmt::format("\n{} is {} (each bound holds with 95 %).\n", name, judgement_name(acceptance.judgement)) + (options.markdown ? "\n" : "");
+  for (const RequirementResult& result : acceptance.results) {
+    const MetricInfo& metric = describe(result.requirement.metric);
+    const bool at_most = result.requirement.limit == Limit::at_most;
+    text += fmt::format("{}{}: {}", options.markdown ? "* " : "  ", result.requirement.text, judgement_name(result.judgement));
+    if (result.figure.certainty == Certainty::interval && result.judgement != Judgement::undecided) {
+      const bool shows_upper = at_most == (result.judgement == Judgement::accepted);
+      text += fmt::format(", it is {} {}", shows_upper ? "at most" : "at least",
+                          figure_value_text(metric, shows_upper ? result.figure.upper_bound : result.figure.lower_bound));
+    } else if (result.figure.certainty == Certainty::interval) {
+      text += fmt::format(", it may be {} to {}", figure_value_text(metric, result.figure.lower_bound), figure_value_text(metric, result.figure.upper_bound));
+    } else {
+      text += fmt::format(", its bounds are unknown: {}", interval_text(metric, result.figure));
+    }
+    if (result.judgement == Judgement::undecided)
+      text += result.windows_needed > 0 ? fmt::format("; about {} windows ({} tokens of text) would decide, {} were read", grouped_text(result.windows_needed),
+                                                      grouped_text(result.windows_needed * verdict.context), grouped_text(verdict.windows))
+                                        : "; it is too close to the limit for any reasonable amount of text";
+    text += "\n";
+  }
+  return options.style.unicode || options.markdown ? text : to_ascii(text);
+}
+
+std::string verdict_text(const PairedVerdict& verdict, const VerdictTextOptions& options) {
+  std::string text = coverage_text(verdict);
+  const std::string gap = "\n";
+  if (verdict.candidates.empty()) {
+    const MetricInfo& metric = describe(Metric::perplexity);
+    const Figure& p = verdict.original_perplexity;
+    text += fmt::format("perplexity   {:.4f} ± {:.4f}", p.value, p.gaussian_error);
+    text += p.certainty == Certainty::interval ? fmt::format(", 95 % interval {}\n", interval_text(metric, p)) : "\n";
+    if (verdict.texts.size() > 1) text += gap + rendered(text_table(verdict), options);
+  } else {
+    const bool several = verdict.candidates.size() > 1;
+    if (options.markdown) {
+      const std::string against = options.original.empty() ? "the original" : "`" + options.original + "`";
+      text = fmt::format("## Quality against {}\n\n", against) + text;
+    }
+    if (several)
+      text += fmt::format("Original's perplexity {}.\n", figure_text(describe(Metric::perplexity), verdict.original_perplexity));
+    text += block_line(verdict.candidates.front().overall) + gap;
+    text += rendered(several ? candidate_table(verdict) : metric_table(verdict, verdict.candidates.front().overall), options);
+    if (verdict.texts.size() > 1) text += gap + rendered(text_table(verdict), options);
+    if (!verdict.contests.empty()) text += gap;
+    for (const CandidateContest& contest : verdict.contests) text += (options.markdown ? "* " : "") + contest_line(contest);
+  }
+  return options.style.unicode || options.markdown ? text : to_ascii(text);
+}
+
+}  // namespace nibble

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Verdicts made by hand, as JSON and as text.
+#include <gtest/gtest.h>
+
+#include "report/verdict_json.h"
+#include "report/verdict_tables.h"
+
+namespace nibble {
+namespace {
+
+Figure figure(double value, double low, double high) {
+  Figure result;
+  result.value = value;
+  result.gaussian_error = (high - low) / 8;
+  result.certainty = Certainty::interval;
+  result.low = low;
+  result.high = high;
+  result.lower_bound = low + (value - low) / 6;
+  result.upper_bound = high - (high - value) / 6;
+  return result;
+}
+
+PairedVerdict verdict_of(const std::vector<std::string>& names, const std::vector<std::string>& texts) {
+  PairedVerdict verdict;
+  verdict.context = 512;
+  verdict.windows = verdict.windows_planned = 40 * texts.size();
+  verdict.tokens_scored = verdict.windows * 255;
+  verdict.original_perplexity = figure(16, 15, 17);
+  for (const std::string& text : texts) verdict.texts.push_back({text, 40, 40, 40 * 255, figure(16, 15, 17)});
+  for (const std::string& name : names) {
+    MetricFigures figures;
+    figures.blocks = verdict.windows;
+    for (const MetricInfo& metric : list_metrics()) figures[metric.id] = figure(0.25, 0.2, 0.3);
+    figures[Metric::perplexity] = figure(17, 16, 18);
+    figures[Metric::kl_p999] = Figure{.value = 0.5, .certainty = Certainty::too_few_exceedances};
+    figures[Metric::kl_maximum] = Figure{.value = 2.5};
+    verdict.candidates.push_back({name, std::vector<MetricFigures>(texts.size(), figures), figures});
+  }
+  for (std::size_t i = 1; i < names.size(); ++i)
+    verdict.contests.push_back({names[0], names[i], figure(-0.2, -0.3, -0.1), figure(0.9, 0.8, 0.95), figure(0.1, 0.05, 0.2), Contest::first_better});
+  return verdict;
+}
+
+TEST(VerdictJson, OneCandidateHasTheKeysOfASummaryToo) {
+  const Json json = to_json(verdict_of({"q4"}, {"a.txt"}));
+  for (const char* key : {"perplexity", "perplexity_stderr", "protocol", "context", "windows", "tokens", "kl_mean", "kl_stderr", "kl_p999", "kl_max",
+                          "top1_agreement", "perplexity_ratio", "perplexity_ratio_stderr", "original", "texts", "candidates", "contests", "partial"})
+    EXPECT_TRUE(json.contains(key)) << key;
+  EXPECT_EQ(json["perplexity"], 17);
+  EXPECT_EQ(json["original"]["perplexity"], 16);
+  EXPECT_EQ(json["partial"], false);
+  const Json& figures = json["candidates"][0]["figures"];
+  for (const MetricInfo& metric : list_metrics()) EXPECT_TRUE(figures.contains(std::string(metric.key))) << metric.key;
+  EXPECT_EQ(figures["kl_mean"]["low"], 0.2);
+  EXPECT_EQ(figures["kl_p999"]["no_interval"], "too few exceedances");
+  EXPECT_FALSE(figures["kl_max"].contains("stderr"));
+}
+
+TEST(VerdictJson, SeveralCandidatesAreAListWithContests) {
+  const Json json = to_json(verdict_of({"q4", "q3"}, {"a.txt", "b.txt"}));
+  EXPECT_FALSE(json.contains("kl_mean"));
+  ASSERT_EQ(json["candidates"].size(), 2u);
+  EXPECT_EQ(json["candidates"][1]["model"], "q3");
+  EXPECT_EQ(json["candidates"][1]["texts"].size(), 2u);
+  EXPECT_EQ(json["texts"][1]["name"], "b.txt");
+  EXPECT_EQ(json["contests"][0]["better"], "first");
+}
+
+TEST(VerdictText, ShowsEveryMetricOfOneCandidate) {
+  const std::string text = verdict_text(verdict_of({"q4"}, {"a.txt"}), {});
+  for (const MetricInfo& metric : list_metrics()) EXPECT_NE(text.find(metric.title), std::string::npos) << metric.title;
+  EXPECT_NE(text.find("KL mean                  0.2500  0.2000 – 0.3000"), std::string::npos) << text;
+  EXPECT_NE(text.find("too few beyond it"), std::string::npos);
+  EXPECT_NE(text.find("40 windows of 512 tokens, 10,200 tokens scored"), std::string::npos) << text;
+  EXPECT_EQ(verdict_text(verdict_of({"q4"}, {"a.txt"}), {.style = {.unicode = false}}).find('\xe2'), std::string::npos);
+}
+
+TEST(VerdictText, OfSeveralCandidatesSaysWhichIsBetter) {
+  const std::string text = verdict_text(verdict_of({"q4", "q3"}, {"a.txt", "b.txt"}), {.markdown = true, .original = "orig"});
+  EXPECT_TRUE(text.starts_with("## Quality against `orig`\n")) << text;
+  EXPECT_NE(text.find("| q3 | 17.0000 |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| b.txt | 40 |"), std::string::npos) << text;
+  EXPECT_NE(text.find("* q4 is better than q3: mean KL differs by -0.2000 [-0.3000, -0.1000]"), std::string::npos) << text;
+}
+
+TEST(VerdictText, SaysWhatAStopLeftOut) {
+  PairedVerdict verdict = verdict_of({"q4"}, {"a.txt"});
+  verdict.windows = verdict.texts[0].windows = 31;
+  EXPECT_NE(verdict_text(verdict, {}).find("Stopped early: these figures cover 31 of 40 windows; a.txt: 31 of 40."), std::string::npos);
+  EXPECT_EQ(to_json(verdict)["partial"], true);
+}
+
+TEST(AcceptanceText, SaysHowMuchTextWouldDecide) {
+  const PairedVerdict verdict = verdict_of({"q4"}, {"a.txt"});
+  const Acceptance acceptance = accept(verdict, 0, parse_requirements("kl<=0.4, top1>=0.26, kl_p999<=1"));
+  const std::string text = acceptance_text(acceptance, verdict, "q4", {});
+  EXPECT_NE(text.find("q4 is undecided"), std::string::npos) << text;
+  EXPECT_NE(text.find("kl<=0.4: accepted, it is at most 0.2917"), std::string::npos) << text;
+  EXPECT_NE(text.find("top1>=0.26: undecided, it may be 20.83 % to 29.17 %; about"), std::string::npos) << text;
+  EXPECT_EQ(to_json(acceptance)["requirements"][1]["judgement"], "undecided");
+  EXPECT_EQ(to_json(acceptance)["windows_needed"], acceptance.windows_needed);
+}
+
+}  // namespace
+}  // namespace nibble
