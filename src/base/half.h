@@ -2,6 +2,7 @@
 //
 // Scalar conversions between f32 and the 16-bit floating types. Exact; narrowing rounds to nearest, ties to even, as IEEE 754 asks.
 // NaN stays NaN (quiet), values beyond the range become infinities. The bulk loops live in kernels/.
+// Always inlined: loops compiled for different instruction sets must not share one copy of these.
 #pragma once
 
 #include <bit>
@@ -9,7 +10,7 @@
 
 namespace nibble {
 
-constexpr float f16_to_f32(std::uint16_t h) {
+[[gnu::always_inline]] constexpr float f16_to_f32(std::uint16_t h) {
   const std::uint32_t sign = std::uint32_t(h & 0x8000u) << 16;
   const std::uint32_t exponent = (h >> 10) & 31u;
   const std::uint32_t mantissa = h & 1023u;
@@ -20,7 +21,7 @@ constexpr float f16_to_f32(std::uint16_t h) {
   return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
 }
 
-constexpr std::uint16_t f32_to_f16(float value) {
+[[gnu::always_inline]] constexpr std::uint16_t f32_to_f16(float value) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
   const std::uint16_t sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000u);
   const std::uint32_t magnitude = bits & 0x7fffffffu;
@@ -41,9 +42,9 @@ constexpr std::uint16_t f32_to_f16(float value) {
   return static_cast<std::uint16_t>(sign | (quotient + up));
 }
 
-constexpr float bf16_to_f32(std::uint16_t b) { return std::bit_cast<float>(std::uint32_t(b) << 16); }
+[[gnu::always_inline]] constexpr float bf16_to_f32(std::uint16_t b) { return std::bit_cast<float>(std::uint32_t(b) << 16); }
 
-constexpr std::uint16_t f32_to_bf16(float value) {
+[[gnu::always_inline]] constexpr std::uint16_t f32_to_bf16(float value) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>((bits >> 16) | 0x40u);
   return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);

@@ -80,6 +80,7 @@ void quantize(Options& options, Session& session) {
   if (request.output.empty() && !request.dry_run) throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
   if (options.verify.empty() && !options.accept.empty())
     throw Error(ErrorKind::invalid_argument, "what is accepted is judged on a text; add --verify TEXT");
+  request.isa = session.kernels().isa;
   const Checkpoint source = Checkpoint::open(options.model);
   const auto start = std::chrono::steady_clock::now();
   std::optional<VerifiedQuantization> verified;

@@ -16,17 +16,6 @@ Code IQ4_XS::nearest(const Grid& grid, std::size_t column, const float* target, 
   return code;
 }
 
-void IQ4_XS::pack(const Grid& grid, const Code* codes, Block& block) {
-  block = {};
-  block.d = f32_to_f16(grid.d);
-  for (std::size_t s = 0; s < 8; ++s) {
-    const int stored = grid.scales[s] + 32;
-    block.scales_l[s / 2] = static_cast<std::uint8_t>(block.scales_l[s / 2] | (stored & 15) << (s % 2 * 4));
-    block.scales_h = static_cast<std::uint16_t>(block.scales_h | (stored >> 4) << (2 * s));
-    pack_nibbles(codes + 32 * s, block.qs + 16 * s);
-  }
-}
-
 void IQ4_XS::unpack(const Block& block, Grid& grid, Code* codes) {
   grid.d = f16_to_f32(block.d);
   for (std::size_t s = 0; s < 8; ++s) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "format/k_block.h"
+#include "format/nibble_block.h"
 
 namespace nibble {
 
@@ -15,15 +16,15 @@ struct IQ4_XSShape {
   static constexpr float kStarts[] = {31};
   static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {-1, 0}, {-1, 1}, {-1, -1}};
 
-  static constexpr float boundary(std::size_t code) { return (kPoints[code] + kPoints[code + 1]) / 2; }
+  [[gnu::always_inline]] static constexpr float boundary(std::size_t code) { return (kPoints[code] + kPoints[code + 1]) / 2; }
 
   // The nearest point, the lower one when halfway.
-  static Vector nearest_points(Vector value) {
+  [[gnu::always_inline]] static Vector nearest_points(Vector value) {
     Vector point = splat(kPoints[0]);
     for (std::size_t code = 0; code < 15; ++code) point = value > boundary(code) ? splat(kPoints[code + 1]) : point;
     return point;
   }
-  static float round(float value) {
+  [[gnu::always_inline]] static float round(float value) {
     float point = kPoints[0];
     for (std::size_t code = 0; code < 15; ++code) point = value > boundary(code) ? kPoints[code + 1] : point;
     return point;
@@ -50,7 +51,18 @@ struct IQ4_XS {
   static void fit(const float* x, const float* importance, const FitOptions& options, Grid& grid);
   static Code nearest(const Grid& grid, std::size_t column, const float* target, const float* metric);
   static void value(const Grid& grid, std::size_t column, Code code, float* out) { *out = grid.step[column / 32] * IQ4_XSShape::kPoints[code]; }
-  static void pack(const Grid& grid, const Code* codes, Block& block);
+  // Codes are integers of any type.
+  template <class T>
+  [[gnu::always_inline]] static void pack(const Grid& grid, const T* codes, Block& block) {
+    block = {};
+    block.d = f32_to_f16(grid.d);
+    for (std::size_t s = 0; s < 8; ++s) {
+      const int stored = grid.scales[s] + 32;
+      block.scales_l[s / 2] = static_cast<std::uint8_t>(block.scales_l[s / 2] | (stored & 15) << (s % 2 * 4));
+      block.scales_h = static_cast<std::uint16_t>(block.scales_h | (stored >> 4) << (2 * s));
+      pack_nibbles(codes + 32 * s, block.qs + 16 * s);
+    }
+  }
   static void unpack(const Block& block, Grid& grid, Code* codes);
   static std::optional<std::string> find_defect(const Block& block) { return SymmetricKBlock<IQ4_XSShape>::find_symmetric_defect(block); }
 };

@@ -3,13 +3,6 @@
 
 namespace nibble {
 
-void Q2_K::pack(const Grid& grid, const Code* codes, Block& block) {
-  for (std::size_t s = 0; s < 16; ++s) block.scales[s] = static_cast<std::uint8_t>(grid.scales[s] | grid.minima[s] << 4);
-  pack_two_bits(codes, block.qs);
-  block.d = f32_to_f16(grid.d);
-  block.dmin = f32_to_f16(grid.dmin);
-}
-
 void Q2_K::unpack(const Block& block, Grid& grid, Code* codes) {
   grid.d = f16_to_f32(block.d);
   grid.dmin = f16_to_f32(block.dmin);

@@ -27,7 +27,14 @@ struct Q2_K : AffineKBlock<Q2_KShape> {
   };
   static_assert(sizeof(Block) == 84);
 
-  static void pack(const Grid& grid, const Code* codes, Block& block);
+  // Codes are integers of any type.
+  template <class T>
+  [[gnu::always_inline]] static void pack(const Grid& grid, const T* codes, Block& block) {
+    for (std::size_t s = 0; s < 16; ++s) block.scales[s] = static_cast<std::uint8_t>(grid.scales[s] | grid.minima[s] << 4);
+    pack_two_bits(codes, block.qs);
+    block.d = f32_to_f16(grid.d);
+    block.dmin = f32_to_f16(grid.dmin);
+  }
   static void unpack(const Block& block, Grid& grid, Code* codes);
   static std::optional<std::string> find_defect(const Block& block) { return find_affine_defect(block); }
 };

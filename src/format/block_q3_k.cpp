@@ -3,22 +3,6 @@
 
 namespace nibble {
 
-void Q3_K::pack(const Grid& grid, const Code* codes, Block& block) {
-  pack_two_bits(codes, block.qs);
-  for (std::size_t l = 0; l < 32; ++l) {
-    unsigned high = 0;
-    for (std::size_t s = 0; s < 8; ++s) high |= (codes[32 * s + l] >> 2) << s;
-    block.hmask[l] = static_cast<std::uint8_t>(high);
-  }
-  for (std::uint8_t& byte : block.scales) byte = 0;
-  for (std::size_t s = 0; s < 16; ++s) {
-    const int stored = grid.scales[s] + 32;
-    block.scales[s % 8] = static_cast<std::uint8_t>(block.scales[s % 8] | (stored & 15) << (s / 8 * 4));
-    block.scales[8 + s % 4] = static_cast<std::uint8_t>(block.scales[8 + s % 4] | (stored >> 4) << (s / 4 * 2));
-  }
-  block.d = f32_to_f16(grid.d);
-}
-
 void Q3_K::unpack(const Block& block, Grid& grid, Code* codes) {
   grid.d = f16_to_f32(block.d);
   for (std::size_t s = 0; s < 16; ++s) {

@@ -12,8 +12,8 @@ struct Q3_KShape {
   static constexpr int kLow = -4, kHigh = 3, kMaxScale = 31, kRounds = 1;
   static constexpr float kPeaks[] = {-5, -4.6F, -4.2F, -3.8F, -3.4F, -3, 4, 3.6F, 3.2F, 2.8F, 2.4F, 2};
   static constexpr float kStarts[] = {31, 28, 40};
-  static Vector nearest_points(Vector value) { return round_lanes(clamp(value, kLow, kHigh)); }
-  static float round(float value) { return to_nearest_even(clamp_to(value, kLow, kHigh)); }
+  [[gnu::always_inline]] static Vector nearest_points(Vector value) { return round_lanes(clamp(value, kLow, kHigh)); }
+  [[gnu::always_inline]] static float round(float value) { return to_nearest_even(clamp_to(value, kLow, kHigh)); }
   static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {-1, 0}, {-1, 1}, {-1, -1}};
 };
 
@@ -33,7 +33,23 @@ struct Q3_K : SymmetricKBlock<Q3_KShape> {
   };
   static_assert(sizeof(Block) == 110);
 
-  static void pack(const Grid& grid, const Code* codes, Block& block);
+  // Codes are integers of any type.
+  template <class T>
+  [[gnu::always_inline]] static void pack(const Grid& grid, const T* codes, Block& block) {
+    pack_two_bits(codes, block.qs);
+    for (std::size_t l = 0; l < 32; ++l) {
+      unsigned high = 0;
+      for (std::size_t s = 0; s < 8; ++s) high |= static_cast<unsigned>(codes[32 * s + l] >> 2) << s;
+      block.hmask[l] = static_cast<std::uint8_t>(high);
+    }
+    for (std::uint8_t& byte : block.scales) byte = 0;
+    for (std::size_t s = 0; s < 16; ++s) {
+      const int stored = grid.scales[s] + 32;
+      block.scales[s % 8] = static_cast<std::uint8_t>(block.scales[s % 8] | (stored & 15) << (s / 8 * 4));
+      block.scales[8 + s % 4] = static_cast<std::uint8_t>(block.scales[8 + s % 4] | (stored >> 4) << (s / 4 * 2));
+    }
+    block.d = f32_to_f16(grid.d);
+  }
   static void unpack(const Block& block, Grid& grid, Code* codes);
   static std::optional<std::string> find_defect(const Block& block) { return find_symmetric_defect(block); }
 };

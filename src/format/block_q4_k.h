@@ -27,7 +27,15 @@ struct Q4_K : AffineKBlock<Q4_KShape> {
   };
   static_assert(sizeof(Block) == 144);
 
-  static void pack(const Grid& grid, const Code* codes, Block& block);
+  // Codes are integers of any type.
+  template <class T>
+  [[gnu::always_inline]] static void pack(const Grid& grid, const T* codes, Block& block) {
+    block.d = f32_to_f16(grid.d);
+    block.dmin = f32_to_f16(grid.dmin);
+    pack_six_bit_pairs(grid.scales, grid.minima, block.scales);
+    for (std::size_t c = 0; c < 4; ++c)
+      for (std::size_t l = 0; l < 32; ++l) block.qs[32 * c + l] = static_cast<std::uint8_t>(codes[64 * c + l] | codes[64 * c + 32 + l] << 4);
+  }
   static void unpack(const Block& block, Grid& grid, Code* codes);
   static std::optional<std::string> find_defect(const Block& block) { return find_affine_defect(block); }
 };

@@ -3,19 +3,6 @@
 
 namespace nibble {
 
-void Q5_K::pack(const Grid& grid, const Code* codes, Block& block) {
-  block.d = f32_to_f16(grid.d);
-  block.dmin = f32_to_f16(grid.dmin);
-  pack_six_bit_pairs(grid.scales, grid.minima, block.scales);
-  for (std::size_t l = 0; l < 32; ++l) {
-    unsigned high = 0;
-    for (std::size_t s = 0; s < 8; ++s) high |= (codes[32 * s + l] >> 4) << s;
-    block.qh[l] = static_cast<std::uint8_t>(high);
-    for (std::size_t c = 0; c < 4; ++c)
-      block.qs[32 * c + l] = static_cast<std::uint8_t>((codes[64 * c + l] & 15) | (codes[64 * c + 32 + l] & 15) << 4);
-  }
-}
-
 void Q5_K::unpack(const Block& block, Grid& grid, Code* codes) {
   grid.d = f16_to_f32(block.d);
   grid.dmin = f16_to_f32(block.dmin);

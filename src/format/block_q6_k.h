@@ -12,8 +12,8 @@ struct Q6_KShape {
   static constexpr int kLow = -32, kHigh = 31, kMaxScale = 127, kRounds = 1;
   static constexpr float kPeaks[] = {-32, -31.5F, -31, 31};
   static constexpr float kStarts[] = {127};
-  static Vector nearest_points(Vector value) { return round_lanes(clamp(value, kLow, kHigh)); }
-  static float round(float value) { return to_nearest_even(clamp_to(value, kLow, kHigh)); }
+  [[gnu::always_inline]] static Vector nearest_points(Vector value) { return round_lanes(clamp(value, kLow, kHigh)); }
+  [[gnu::always_inline]] static float round(float value) { return to_nearest_even(clamp_to(value, kLow, kHigh)); }
   static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {1, 3}, {1, -3}, {-1, 0}, {-1, 1}, {-1, -1}};
 };
 
@@ -33,7 +33,18 @@ struct Q6_K : SymmetricKBlock<Q6_KShape> {
   };
   static_assert(sizeof(Block) == 210);
 
-  static void pack(const Grid& grid, const Code* codes, Block& block);
+  // Codes are integers of any type.
+  template <class T>
+  [[gnu::always_inline]] static void pack(const Grid& grid, const T* codes, Block& block) {
+    T high[256];
+    for (std::size_t i = 0; i < 256; ++i) high[i] = static_cast<T>(codes[i] >> 4);
+    pack_two_bits(high, block.qh);
+    for (std::size_t h = 0; h < 2; ++h)
+      for (std::size_t l = 0; l < 64; ++l)
+        block.ql[64 * h + l] = static_cast<std::uint8_t>((codes[128 * h + l] & 15) | (codes[128 * h + 64 + l] & 15) << 4);
+    std::copy(std::begin(grid.scales), std::end(grid.scales), block.scales);
+    block.d = f32_to_f16(grid.d);
+  }
   static void unpack(const Block& block, Grid& grid, Code* codes);
   static std::optional<std::string> find_defect(const Block& block) { return find_symmetric_defect(block); }
 };

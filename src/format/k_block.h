@@ -73,7 +73,7 @@ struct SymmetricKBlock {
 
 // Q4_K and Q5_K keep eight 6-bit scales and minima in twelve bytes: the first four of each in the low six bits of a byte; of the last
 // four the low four bits share a byte, the high two lie above the first four.
-inline void pack_six_bit_pairs(const std::uint8_t* scales, const std::uint8_t* minima, std::uint8_t* bytes) {
+[[gnu::always_inline]] inline void pack_six_bit_pairs(const std::uint8_t* scales, const std::uint8_t* minima, std::uint8_t* bytes) {
   for (std::size_t s = 0; s < 4; ++s) {
     bytes[s] = static_cast<std::uint8_t>(scales[s] | (scales[s + 4] >> 4) << 6);
     bytes[s + 4] = static_cast<std::uint8_t>(minima[s] | (minima[s + 4] >> 4) << 6);
@@ -91,10 +91,11 @@ inline void unpack_six_bit_pairs(const std::uint8_t* bytes, std::uint8_t* scales
 }
 
 // The low two bits of 256 codes in 64 bytes: of each 128 columns, column 32 j + l at bits 2 j of byte l.
-inline void pack_two_bits(const Code* codes, std::uint8_t* bytes) {
+template <class T>
+[[gnu::always_inline]] inline void pack_two_bits(const T* codes, std::uint8_t* bytes) {
   for (std::size_t h = 0; h < 2; ++h)
     for (std::size_t l = 0; l < 32; ++l) {
-      const Code* code = codes + 128 * h + l;
+      const T* code = codes + 128 * h + l;
       bytes[32 * h + l] = static_cast<std::uint8_t>((code[0] & 3) | (code[32] & 3) << 2 | (code[64] & 3) << 4 | (code[96] & 3) << 6);
     }
 }

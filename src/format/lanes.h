@@ -8,7 +8,12 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 #define NIBBLE_LANES lanes_16
@@ -38,11 +43,80 @@ using Vector __attribute__((vector_size(kWidth * sizeof(float)))) = float;
 [[gnu::always_inline]] inline void store(float* to, Vector vector) { std::memcpy(to, &vector, sizeof(vector)); }
 [[gnu::always_inline]] inline Vector splat(float value) { return value - Vector{}; }
 // The second operand where either is NaN, as the instructions do.
+#if defined(__AVX512F__)
+[[gnu::always_inline]] inline Vector max(Vector a, Vector b) { return _mm512_max_ps(a, b); }
+[[gnu::always_inline]] inline Vector min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
+#elif defined(__AVX__)
+[[gnu::always_inline]] inline Vector max(Vector a, Vector b) { return _mm256_max_ps(a, b); }
+[[gnu::always_inline]] inline Vector min(Vector a, Vector b) { return _mm256_min_ps(a, b); }
+#else
 [[gnu::always_inline]] inline Vector max(Vector a, Vector b) { return a > b ? a : b; }
 [[gnu::always_inline]] inline Vector min(Vector a, Vector b) { return a < b ? a : b; }
+#endif
 [[gnu::always_inline]] inline Vector clamp(Vector value, float low, float high) { return min(max(value, splat(low)), splat(high)); }
 // To the nearest integer, ties to even, for magnitudes below 2^22.
+// (The sign of a zero may differ between sets: no sum or comparison may show it.)
+#if defined(__AVX512F__)
+[[gnu::always_inline]] inline Vector round_lanes(Vector value) { return _mm512_roundscale_ps(value, _MM_FROUND_TO_NEAREST_INT); }
+#elif defined(__AVX__)
+[[gnu::always_inline]] inline Vector round_lanes(Vector value) { return _mm256_round_ps(value, _MM_FROUND_TO_NEAREST_INT); }
+#else
 [[gnu::always_inline]] inline Vector round_lanes(Vector value) { return (value + 12582912.F) - 12582912.F; }
+#endif
+// Sixteen lanes in as few vectors as that takes, held in registers: what a loop over sixteen lanes carries along.
+inline constexpr std::size_t kLanes = 16;
+inline constexpr std::size_t kVectors = kLanes / kWidth;
+struct Lanes {
+  Vector part[kVectors];
+
+  [[gnu::always_inline]] Vector& operator[](std::size_t i) { return part[i]; }
+  [[gnu::always_inline]] const Vector& operator[](std::size_t i) const { return part[i]; }
+};
+[[gnu::always_inline]] inline Lanes load_lanes(const float* from) {
+  Lanes lanes;
+  for (std::size_t i = 0; i < kVectors; ++i) lanes[i] = load(from + i * kWidth);
+  return lanes;
+}
+[[gnu::always_inline]] inline void store(float* to, const Lanes& lanes) {
+  for (std::size_t i = 0; i < kVectors; ++i) store(to + i * kWidth, lanes[i]);
+}
+// Lanes l and l + 8 change places.
+[[gnu::always_inline]] inline Lanes swap_halves(const Lanes& lanes) {
+  Lanes swapped;
+#if defined(__AVX512F__)
+  swapped[0] = __builtin_shufflevector(lanes[0], lanes[0], 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+  for (std::size_t i = 0; i < kVectors; ++i) swapped[i] = lanes[(i + kVectors / 2) % kVectors];
+#endif
+  return swapped;
+}
+// Sixteen whole numbers 0 .. 255 as bytes.
+[[gnu::always_inline]] inline void store_bytes(std::uint8_t* to, const Lanes& lanes) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(lanes[0])));
+#elif defined(__AVX2__)
+  const __m256i words = _mm256_packs_epi32(_mm256_cvttps_epi32(lanes[0]), _mm256_cvttps_epi32(lanes[1]));
+  const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
+#elif defined(__x86_64__)
+  const __m128i low = _mm_packs_epi32(_mm_cvttps_epi32(lanes[0]), _mm_cvttps_epi32(lanes[1]));
+  const __m128i high = _mm_packs_epi32(_mm_cvttps_epi32(lanes[2]), _mm_cvttps_epi32(lanes[3]));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(low, high));
+#else
+  for (std::size_t l = 0; l < kLanes; ++l) to[l] = static_cast<std::uint8_t>(lanes[l / kWidth][l % kWidth]);
+#endif
+}
+// The 4 x 4 matrix at `from` (rows `stride` apart) turned over, to rows `out_stride` apart.
+[[gnu::always_inline]] inline void transpose_4x4(const float* from, std::size_t stride, float* to, std::size_t out_stride) {
+  using Four __attribute__((vector_size(16))) = float;
+  Four row[4];
+  for (std::size_t r = 0; r < 4; ++r) std::memcpy(&row[r], from + r * stride, sizeof(Four));
+  const Four a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5), b = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+  const Four c = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5), d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+  const Four turned[4] = {__builtin_shufflevector(a, c, 0, 1, 4, 5), __builtin_shufflevector(a, c, 2, 3, 6, 7),
+                          __builtin_shufflevector(b, d, 0, 1, 4, 5), __builtin_shufflevector(b, d, 2, 3, 6, 7)};
+  for (std::size_t r = 0; r < 4; ++r) std::memcpy(to + r * out_stride, &turned[r], sizeof(Four));
+}
 // 1 / value, 0 where the value is 0.
 [[gnu::always_inline]] inline Vector inverse_or_zero(Vector value) { return value != 0 ? 1 / value : Vector{}; }
 

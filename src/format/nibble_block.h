@@ -10,12 +10,12 @@
 namespace nibble {
 
 template <class T>
-void pack_nibbles(const T* codes, std::uint8_t* qs) {
+[[gnu::always_inline]] inline void pack_nibbles(const T* codes, std::uint8_t* qs) {
   for (int j = 0; j < 16; ++j) qs[j] = static_cast<std::uint8_t>((codes[j] & 15u) | ((codes[j + 16] & 15u) << 4));
 }
 
 template <class T>
-void unpack_nibbles(const std::uint8_t* qs, T* codes) {
+[[gnu::always_inline]] inline void unpack_nibbles(const std::uint8_t* qs, T* codes) {
   for (int j = 0; j < 16; ++j) {
     codes[j] = qs[j] & 15u;
     codes[j + 16] = static_cast<T>(qs[j] >> 4);
@@ -23,14 +23,14 @@ void unpack_nibbles(const std::uint8_t* qs, T* codes) {
 }
 
 template <class T>
-void pack_fifth_bits(const T* codes, std::uint8_t* qh) {
+[[gnu::always_inline]] inline void pack_fifth_bits(const T* codes, std::uint8_t* qh) {
   std::uint32_t bits = 0;
   for (int j = 0; j < 32; ++j) bits |= std::uint32_t{(codes[j] >> 4) & 1u} << j;
   std::memcpy(qh, &bits, 4);
 }
 
 template <class T>
-void unpack_fifth_bits(const std::uint8_t* qh, T* codes) {
+[[gnu::always_inline]] inline void unpack_fifth_bits(const std::uint8_t* qh, T* codes) {
   std::uint32_t bits;
   std::memcpy(&bits, qh, 4);
   for (int j = 0; j < 32; ++j) codes[j] = static_cast<T>(codes[j] | (((bits >> j) & 1u) << 4));

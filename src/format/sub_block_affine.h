@@ -62,11 +62,14 @@ class AffineSearch {
   // minimum move the whole range, hence the skewed pattern: (1, 2) widens the range on both sides.
   static constexpr Neighbour kNeighbours[] = {{0, 0}, {1, 0}, {-1, 0}, {0, 1}, {0, -1}, {1, 1}, {-1, -1}, {1, 2}, {-1, -2}};
 
-  SubBlocks<kSubs> block_;
-  alignas(64) float low_[kLanes], high_[kLanes], weight_[kLanes];  // range (low <= 0 <= high), sum of w
-  alignas(64) float scale_[kLanes], minimum_[kLanes];              // the real-valued guess: x = scale * code - minimum
   // Sums of one pass: w r r, w r, w r q, w q, w q q with r the residual and q the code.
-  alignas(64) float error_[kLanes], r_[kLanes], rq_[kLanes], q_[kLanes], qq_[kLanes];
+  struct Sums {
+    Lanes error, r, rq, q, qq;
+  };
+
+  SubBlocks<kSubs> block_;
+  Lanes low_, high_, weight_;  // range (low <= 0 <= high), sum of w
+  Lanes scale_, minimum_;      // the real-valued guess: x = scale * code - minimum
 
   Grid refine(int num_rounds) {
     Grid best;
@@ -85,36 +88,40 @@ class AffineSearch {
   }
 
   void measure_ranges() {
-    alignas(64) float low[kLanes], high[kLanes];
-    for (std::size_t l = 0; l < kLanes; l += kWidth) {
+    for (std::size_t v = 0; v < kVectors; ++v) {
       Vector lowest{}, highest{}, weight{};
       for (std::size_t e = 0; e < kLaneLength; ++e) {
-        const Vector x = load(block_.x[e] + l);
+        const Vector x = load(block_.x[e] + v * kWidth);
         lowest = min(x, lowest);
         highest = max(x, highest);
-        weight += load(block_.w[e] + l);
+        weight += load(block_.w[e] + v * kWidth);
       }
-      store(low + l, lowest);
-      store(high + l, highest);
-      store(weight_ + l, weight);
+      low_[v] = lowest;
+      high_[v] = highest;
+      weight_[v] = weight;
     }
     block_.join(weight_);
-    for (std::size_t l = 0; l < kLanes; ++l) {
-      const std::size_t first = l % kSubs, last = first + kLanes - kSubs;
-      low_[l] = low[first] < low[last] ? low[first] : low[last];
-      high_[l] = high[first] > high[last] ? high[first] : high[last];
-      scale_[l] = (high_[l] - low_[l]) / kMaxCode;
-      minimum_[l] = -low_[l];
+    if constexpr (kSubs == 8) {
+      const Lanes low = swap_halves(low_), high = swap_halves(high_);
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        low_[v] = min(low_[v], low[v]);
+        high_[v] = max(high_[v], high[v]);
+      }
+    }
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      scale_[v] = (high_[v] - low_[v]) / static_cast<float>(kMaxCode);
+      minimum_[v] = -low_[v];
     }
   }
 
   // Codes at the nearest points of x = step * q - offset, and their sums.
-  void pass(const float* steps, const float* offsets) {
-    for (std::size_t l = 0; l < kLanes; l += kWidth) {
-      const Vector step = load(steps + l), offset = load(offsets + l), inverse = inverse_or_zero(step);
+  [[gnu::always_inline]] Sums pass(const Lanes& steps, const Lanes& offsets) const {
+    Sums sums;
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const Vector step = steps[v], offset = offsets[v], inverse = inverse_or_zero(step);
       Vector error{}, r{}, rq{}, q{}, qq{};
       for (std::size_t e = 0; e < kLaneLength; ++e) {
-        const Vector shifted = load(block_.x[e] + l) + offset, w = load(block_.w[e] + l);
+        const Vector shifted = load(block_.x[e] + v * kWidth) + offset, w = load(block_.w[e] + v * kWidth);
         const Vector code = round_lanes(clamp(shifted * inverse, 0, kMaxCode));
         const Vector residual = shifted - step * code;
         const Vector wq = w * code, wr = w * residual;
@@ -124,29 +131,30 @@ class AffineSearch {
         rq += wr * code;
         error += wr * residual;
       }
-      store(error_ + l, error);
-      store(r_ + l, r);
-      store(rq_ + l, rq);
-      store(q_ + l, q);
-      store(qq_ + l, qq);
+      sums.error[v] = error;
+      sums.r[v] = r;
+      sums.rq[v] = rq;
+      sums.q[v] = q;
+      sums.qq[v] = qq;
     }
-    for (float* sums : {error_, r_, rq_, q_, qq_}) block_.join(sums);
+    for (Lanes* lanes : {&sums.error, &sums.r, &sums.rq, &sums.q, &sums.qq}) block_.join(*lanes);
+    return sums;
   }
 
   // Real scales and minima: for each range, codes by rounding, then least squares for both with the codes unchanged. The minimum stays
   // >= 0. The error after the change follows from the sums, without another pass.
   void search_ranges() {
-    alignas(64) float best[kLanes], steps[kLanes], offsets[kLanes];
-    for (std::size_t l = 0; l < kLanes; ++l) {
-      best[l] = HUGE_VALF;
-      offsets[l] = -low_[l];
+    Lanes best, steps, offsets;
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      best[v] = splat(HUGE_VALF);
+      offsets[v] = -low_[v];
     }
     for (const float change : kRangeChanges) {
-      for (std::size_t l = 0; l < kLanes; l += kWidth) store(steps + l, (load(high_ + l) - load(low_ + l)) / (kMaxCode + change));
-      pass(steps, offsets);
-      for (std::size_t l = 0; l < kLanes; l += kWidth) {
-        const Vector step = load(steps + l), offset = load(offsets + l), weight = load(weight_ + l);
-        const Vector r = load(r_ + l), rq = load(rq_ + l), q = load(q_ + l), qq = load(qq_ + l);
+      for (std::size_t v = 0; v < kVectors; ++v) steps[v] = (high_[v] - low_[v]) / (kMaxCode + change);
+      const Sums sums = pass(steps, offsets);
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        const Vector step = steps[v], offset = offsets[v], weight = weight_[v];
+        const Vector r = sums.r[v], rq = sums.rq[v], q = sums.q[v], qq = sums.qq[v];
         const Vector determinant = qq * weight - q * q;
         const Vector by_determinant = determinant > 0 ? 1 / determinant : Vector{};
         Vector dm = (rq * q - r * qq) * by_determinant;
@@ -155,27 +163,29 @@ class AffineSearch {
         dm = offset + dm < 0 ? -offset : dm;
         dm = step + ds > 0 ? dm : Vector{};
         ds = step + ds > 0 ? ds : Vector{};
-        const Vector error = load(error_ + l) + ds * (ds * qq - 2 * rq) + dm * (dm * weight + 2 * r - 2 * ds * q);
-        const Vector best_so_far = load(best + l);
-        store(scale_ + l, error < best_so_far ? step + ds : load(scale_ + l));
-        store(minimum_ + l, error < best_so_far ? offset + dm : load(minimum_ + l));
-        store(best + l, min(error, best_so_far));
+        const Vector error = sums.error[v] + ds * (ds * qq - 2 * rq) + dm * (dm * weight + 2 * r - 2 * ds * q);
+        scale_[v] = error < best[v] ? step + ds : scale_[v];
+        minimum_[v] = error < best[v] ? offset + dm : minimum_[v];
+        best[v] = min(error, best[v]);
       }
     }
   }
 
   Grid first_grid() const {
     Grid grid;
+    alignas(64) float scale[kLanes], minimum[kLanes];
+    store(scale, scale_);
+    store(minimum, minimum_);
     float largest_scale = 0, largest_minimum = 0;
     for (std::size_t s = 0; s < kSubs; ++s) {
-      largest_scale = std::max(largest_scale, scale_[s]);
-      largest_minimum = std::max(largest_minimum, minimum_[s]);
+      largest_scale = std::max(largest_scale, scale[s]);
+      largest_minimum = std::max(largest_minimum, minimum[s]);
     }
     grid.d = nearest_scale(largest_scale / kMaxScale);
     grid.dmin = nearest_scale(largest_minimum / kMaxScale);
     for (std::size_t s = 0; s < kSubs; ++s) {
-      grid.scales[s] = to_integer(scale_[s], grid.d);
-      grid.minima[s] = to_integer(minimum_[s], grid.dmin);
+      grid.scales[s] = to_integer(scale[s], grid.d);
+      grid.minima[s] = to_integer(minimum[s], grid.dmin);
     }
     grid.derive();
     return grid;
@@ -185,19 +195,32 @@ class AffineSearch {
     return unit > 0 ? static_cast<std::uint8_t>(to_nearest_even(clamp_to(value / unit, 0, kMaxScale))) : std::uint8_t{0};
   }
 
+  // Per sub-block, in every lane of it.
+  static Lanes spread(const float* values) {
+    alignas(64) float lanes[kLanes];
+    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] = values[l % kSubs];
+    return load_lanes(lanes);
+  }
+  static Lanes spread(const std::uint8_t* integers) {
+    alignas(64) float lanes[kLanes];
+    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] = integers[l % kSubs];
+    return load_lanes(lanes);
+  }
+
   // Least squares for d and dmin, integers and codes unchanged.
   void refit_halves(Grid& grid) {
-    alignas(64) float steps[kLanes], offsets[kLanes];
-    for (std::size_t l = 0; l < kLanes; ++l) {
-      steps[l] = grid.step[l % kSubs];
-      offsets[l] = grid.offset[l % kSubs];
-    }
-    pass(steps, offsets);
+    const Sums sums = pass(spread(grid.step), spread(grid.offset));
+    alignas(64) float r[kLanes], rq[kLanes], q[kLanes], qq[kLanes], weight[kLanes];
+    store(r, sums.r);
+    store(rq, sums.rq);
+    store(q, sums.q);
+    store(qq, sums.qq);
+    store(weight, weight_);
     double a11 = 0, a12 = 0, a22 = 0, b1 = 0, b2 = 0;
     for (std::size_t s = 0; s < kSubs; ++s) {
       const double scale = grid.scales[s], minimum = grid.minima[s];
-      a11 += scale * scale * qq_[s], a12 -= scale * minimum * q_[s], a22 += minimum * minimum * weight_[s];
-      b1 += scale * rq_[s], b2 -= minimum * r_[s];
+      a11 += scale * scale * qq[s], a12 -= scale * minimum * q[s], a22 += minimum * minimum * weight[s];
+      b1 += scale * rq[s], b2 -= minimum * r[s];
     }
     const double determinant = a11 * a22 - a12 * a12;
     double d = grid.d, dmin = grid.dmin;
@@ -214,47 +237,48 @@ class AffineSearch {
   }
 
   // Codes at the nearest points and the error they leave in each sub-block.
-  void measure_errors(const float* steps, const float* offsets, float* errors) const {
-    for (std::size_t l = 0; l < kLanes; l += kWidth) {
-      const Vector step = load(steps + l), offset = load(offsets + l), inverse = inverse_or_zero(step);
+  [[gnu::always_inline]] Lanes measure_errors(const Lanes& steps, const Lanes& offsets) const {
+    Lanes errors;
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const Vector step = steps[v], offset = offsets[v], inverse = inverse_or_zero(step);
       Vector error{};
       for (std::size_t e = 0; e < kLaneLength; ++e) {
-        const Vector shifted = load(block_.x[e] + l) + offset;
+        const Vector shifted = load(block_.x[e] + v * kWidth) + offset;
         const Vector residual = shifted - step * round_lanes(clamp(shifted * inverse, 0, kMaxCode));
-        error += load(block_.w[e] + l) * residual * residual;
+        error += load(block_.w[e] + v * kWidth) * residual * residual;
       }
-      store(errors + l, error);
+      errors[v] = error;
     }
     block_.join(errors);
+    return errors;
   }
 
   // Moves each sub-block to the best of the neighbours of its integers and returns the error of the super-block.
   float descend(Grid& grid) const {
-    alignas(64) float scale[kLanes], minimum[kLanes], best[kLanes], best_scale[kLanes], best_minimum[kLanes];
-    alignas(64) float step[kLanes], offset[kLanes], error[kLanes];
-    for (std::size_t l = 0; l < kLanes; ++l) {
-      best_scale[l] = scale[l] = grid.scales[l % kSubs];
-      best_minimum[l] = minimum[l] = grid.minima[l % kSubs];
-      best[l] = HUGE_VALF;
-    }
+    const Lanes scale = spread(grid.scales), minimum = spread(grid.minima);
+    Lanes best, best_scale = scale, best_minimum = minimum, steps, offsets;
+    for (std::size_t v = 0; v < kVectors; ++v) best[v] = splat(HUGE_VALF);
     for (const Neighbour& neighbour : kNeighbours) {
-      for (std::size_t l = 0; l < kLanes; l += kWidth) {
-        store(step + l, grid.d * clamp(load(scale + l) + neighbour.scale, 0, kMaxScale));
-        store(offset + l, grid.dmin * clamp(load(minimum + l) + neighbour.minimum, 0, kMaxScale));
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        steps[v] = grid.d * clamp(scale[v] + neighbour.scale, 0, kMaxScale);
+        offsets[v] = grid.dmin * clamp(minimum[v] + neighbour.minimum, 0, kMaxScale);
       }
-      measure_errors(step, offset, error);
-      for (std::size_t l = 0; l < kLanes; l += kWidth) {
-        const Vector so_far = load(best + l), now = load(error + l);
-        store(best_scale + l, now < so_far ? clamp(load(scale + l) + neighbour.scale, 0, kMaxScale) : load(best_scale + l));
-        store(best_minimum + l, now < so_far ? clamp(load(minimum + l) + neighbour.minimum, 0, kMaxScale) : load(best_minimum + l));
-        store(best + l, min(now, so_far));
+      const Lanes errors = measure_errors(steps, offsets);
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        best_scale[v] = errors[v] < best[v] ? clamp(scale[v] + neighbour.scale, 0, kMaxScale) : best_scale[v];
+        best_minimum[v] = errors[v] < best[v] ? clamp(minimum[v] + neighbour.minimum, 0, kMaxScale) : best_minimum[v];
+        best[v] = min(errors[v], best[v]);
       }
     }
+    alignas(64) float errors[kLanes], scales[kLanes], minima[kLanes];
+    store(errors, best);
+    store(scales, best_scale);
+    store(minima, best_minimum);
     float total = 0;
     for (std::size_t s = 0; s < kSubs; ++s) {
-      grid.scales[s] = static_cast<std::uint8_t>(best_scale[s]);
-      grid.minima[s] = static_cast<std::uint8_t>(best_minimum[s]);
-      total += best[s];
+      grid.scales[s] = static_cast<std::uint8_t>(scales[s]);
+      grid.minima[s] = static_cast<std::uint8_t>(minima[s]);
+      total += errors[s];
     }
     grid.derive();
     return total;

@@ -72,87 +72,99 @@ class SymmetricSearch {
     return best;
   }
 
+  struct Sums {
+    Lanes xq, qq;  // w x q, w q q
+  };
+
   SubBlocks<kSubs> block_;
-  alignas(64) float scale_[kLanes];           // the real-valued guess
-  alignas(64) float xq_[kLanes], qq_[kLanes];  // sums over one pass: w x q, w q q
+  Lanes scale_;  // the real-valued guess
 
   // Codes at the nearest points, and their sums.
-  void pass(const float* inverses) {
-    for (std::size_t l = 0; l < kLanes; l += kWidth) {
-      const Vector inverse = load(inverses + l);
+  [[gnu::always_inline]] Sums pass(const Lanes& inverses) const {
+    Sums sums;
+    for (std::size_t v = 0; v < kVectors; ++v) {
       Vector xq{}, qq{};
       for (std::size_t e = 0; e < kLaneLength; ++e) {
-        const Vector x = load(block_.x[e] + l);
-        const Vector code = Shape::nearest_points(x * inverse);
-        const Vector wq = load(block_.w[e] + l) * code;
+        const Vector x = load(block_.x[e] + v * kWidth);
+        const Vector code = Shape::nearest_points(x * inverses[v]);
+        const Vector wq = load(block_.w[e] + v * kWidth) * code;
         xq += wq * x;
         qq += wq * code;
       }
-      store(xq_ + l, xq);
-      store(qq_ + l, qq);
+      sums.xq[v] = xq;
+      sums.qq[v] = qq;
     }
-    block_.join(xq_);
-    block_.join(qq_);
+    block_.join(sums.xq);
+    block_.join(sums.qq);
+    return sums;
   }
 
-  void measure_peaks(float* peaks) const {
-    alignas(64) float low[kLanes], high[kLanes];
-    for (std::size_t l = 0; l < kLanes; l += kWidth) {
+  Lanes measure_peaks() const {
+    Lanes low, high, peaks;
+    for (std::size_t v = 0; v < kVectors; ++v) {
       Vector lowest{}, highest{};
       for (std::size_t e = 0; e < kLaneLength; ++e) {
-        const Vector x = load(block_.x[e] + l);
+        const Vector x = load(block_.x[e] + v * kWidth);
         lowest = min(x, lowest);
         highest = max(x, highest);
       }
-      store(low + l, lowest);
-      store(high + l, highest);
+      low[v] = lowest;
+      high[v] = highest;
     }
-    for (std::size_t l = 0; l < kLanes; ++l) {
-      const std::size_t first = l % kSubs, last = first + kLanes - kSubs;
-      const float lowest = low[first] < low[last] ? low[first] : low[last], highest = high[first] > high[last] ? high[first] : high[last];
-      peaks[l] = highest > -lowest ? highest : lowest;
+    if constexpr (kSubs == 8) {
+      const Lanes other_low = swap_halves(low), other_high = swap_halves(high);
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        low[v] = min(low[v], other_low[v]);
+        high[v] = max(high[v], other_high[v]);
+      }
     }
+    for (std::size_t v = 0; v < kVectors; ++v) peaks[v] = high[v] > -low[v] ? high[v] : low[v];
+    return peaks;
   }
 
   // The real scale of each sub-block that explains most of it: the gain of the least-squares scale is (sum w x q)^2 / sum w q q.
   void search_ranges(bool try_all) {
-    alignas(64) float peaks[kLanes], best[kLanes] = {}, inverses[kLanes];
-    measure_peaks(peaks);
-    for (std::size_t l = 0; l < kLanes; ++l) scale_[l] = peaks[l] / kLow;
+    const Lanes peaks = measure_peaks();
+    for (std::size_t v = 0; v < kVectors; ++v) scale_[v] = peaks[v] / static_cast<float>(kLow);
     if (!try_all) return;
+    Lanes best{}, inverses;
     for (const float code : Shape::kPeaks) {
-      for (std::size_t l = 0; l < kLanes; l += kWidth) store(inverses + l, code * inverse_or_zero(load(peaks + l)));
-      pass(inverses);
-      for (std::size_t l = 0; l < kLanes; l += kWidth) {
-        const Vector xq = load(xq_ + l), by_qq = inverse_or_zero(load(qq_ + l)), best_so_far = load(best + l);
+      for (std::size_t v = 0; v < kVectors; ++v) inverses[v] = code * inverse_or_zero(peaks[v]);
+      const Sums sums = pass(inverses);
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        const Vector xq = sums.xq[v], by_qq = inverse_or_zero(sums.qq[v]);
         const Vector gain = xq * xq * by_qq;
-        store(scale_ + l, gain > best_so_far ? xq * by_qq : load(scale_ + l));
-        store(best + l, max(gain, best_so_far));
+        scale_[v] = gain > best[v] ? xq * by_qq : scale_[v];
+        best[v] = max(gain, best[v]);
       }
     }
   }
 
   Grid first_grid(float largest_scale) const {
     Grid grid;
+    alignas(64) float scale[kLanes];
+    store(scale, scale_);
     float largest = 0;
-    for (std::size_t s = 0; s < kSubs; ++s) largest = std::max(largest, std::fabs(scale_[s]));
+    for (std::size_t s = 0; s < kSubs; ++s) largest = std::max(largest, std::fabs(scale[s]));
     grid.d = nearest_scale(largest / largest_scale);
     for (std::size_t s = 0; s < kSubs; ++s)
-      grid.scales[s] = static_cast<std::int8_t>(to_nearest_even(clamp_to(scale_[s] / grid.d, -kMaxScale - 1, kMaxScale)));
+      grid.scales[s] = static_cast<std::int8_t>(to_nearest_even(clamp_to(scale[s] / grid.d, -kMaxScale - 1, kMaxScale)));
     grid.derive();
     return grid;
   }
 
   // Least squares for d, integers and codes unchanged.
   void refit_d(Grid& grid) {
-    alignas(64) float inverse[kLanes];
-    for (std::size_t l = 0; l < kLanes; ++l) inverse[l] = grid.inverse[l % kSubs];
-    pass(inverse);
+    alignas(64) float lanes[kLanes], lane_xq[kLanes], lane_qq[kLanes];
+    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] = grid.inverse[l % kSubs];
+    const Sums sums = pass(load_lanes(lanes));
+    store(lane_xq, sums.xq);
+    store(lane_qq, sums.qq);
     double xq = 0, qq = 0;
     for (std::size_t s = 0; s < kSubs; ++s) {
       const double scale = grid.scales[s];
-      xq += scale * xq_[s];
-      qq += scale * scale * qq_[s];
+      xq += scale * lane_xq[s];
+      qq += scale * scale * lane_qq[s];
     }
     if (!(xq > 0 && qq > 0)) return;
     grid.d = nearest_scale(static_cast<float>(xq / qq));
@@ -160,44 +172,46 @@ class SymmetricSearch {
   }
 
   // Codes at the nearest points and the error they leave in each sub-block.
-  void measure_errors(const float* steps, float* errors) const {
-    for (std::size_t l = 0; l < kLanes; l += kWidth) {
-      const Vector step = load(steps + l), inverse = inverse_or_zero(step);
+  [[gnu::always_inline]] Lanes measure_errors(const Lanes& steps) const {
+    Lanes errors;
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const Vector step = steps[v], inverse = inverse_or_zero(step);
       Vector error{};
       for (std::size_t e = 0; e < kLaneLength; ++e) {
-        const Vector x = load(block_.x[e] + l);
+        const Vector x = load(block_.x[e] + v * kWidth);
         const Vector residual = x - step * Shape::nearest_points(x * inverse);
-        error += load(block_.w[e] + l) * residual * residual;
+        error += load(block_.w[e] + v * kWidth) * residual * residual;
       }
-      store(errors + l, error);
+      errors[v] = error;
     }
     block_.join(errors);
+    return errors;
   }
 
   // Moves each sub-block to the best of the neighbours of its integer and returns the error of the super-block.
   float descend(Grid& grid) const {
-    alignas(64) float scale[kLanes], candidate[kLanes], best[kLanes], best_scale[kLanes], step[kLanes], error[kLanes];
-    for (std::size_t l = 0; l < kLanes; ++l) {
-      best_scale[l] = scale[l] = grid.scales[l % kSubs];
-      best[l] = HUGE_VALF;
-    }
+    alignas(64) float lanes[kLanes], scales[kLanes];
+    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] = grid.scales[l % kSubs];
+    const Lanes scale = load_lanes(lanes);
+    Lanes best, best_scale = scale, candidate, steps;
+    for (std::size_t v = 0; v < kVectors; ++v) best[v] = splat(HUGE_VALF);
     for (const ScaleNeighbour& neighbour : Shape::kNeighbours) {
-      for (std::size_t l = 0; l < kLanes; l += kWidth) {
-        const Vector changed = clamp(neighbour.sign * load(scale + l) + neighbour.change, -kMaxScale - 1, kMaxScale);
-        store(candidate + l, changed);
-        store(step + l, grid.d * changed);
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        candidate[v] = clamp(neighbour.sign * scale[v] + neighbour.change, -kMaxScale - 1, kMaxScale);
+        steps[v] = grid.d * candidate[v];
       }
-      measure_errors(step, error);
-      for (std::size_t l = 0; l < kLanes; l += kWidth) {
-        const Vector so_far = load(best + l), now = load(error + l);
-        store(best_scale + l, now < so_far ? load(candidate + l) : load(best_scale + l));
-        store(best + l, min(now, so_far));
+      const Lanes errors = measure_errors(steps);
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        best_scale[v] = errors[v] < best[v] ? candidate[v] : best_scale[v];
+        best[v] = min(errors[v], best[v]);
       }
     }
+    store(lanes, best);
+    store(scales, best_scale);
     float total = 0;
     for (std::size_t s = 0; s < kSubs; ++s) {
-      grid.scales[s] = static_cast<std::int8_t>(best_scale[s]);
-      total += best[s];
+      grid.scales[s] = static_cast<std::int8_t>(scales[s]);
+      total += lanes[s];
     }
     grid.derive();
     return total;

@@ -24,20 +24,20 @@ inline constexpr float kLeastImportance = 1e-10F;
 
 // Adding and subtracting this rounds a float below 2^22 in magnitude to the nearest integer, ties to even, without a library call.
 inline constexpr float kRoundingBias = 12582912.F;
-inline float to_nearest_even(float value) { return (value + kRoundingBias) - kRoundingBias; }
-inline float clamp_to(float value, float low, float high) {
+[[gnu::always_inline]] inline float to_nearest_even(float value) { return (value + kRoundingBias) - kRoundingBias; }
+[[gnu::always_inline]] inline float clamp_to(float value, float low, float high) {
   value = value > low ? value : low;
   return value < high ? value : high;
 }
 
 // The nearest finite half, as a float, of a scale that must not vanish.
-inline float nearest_scale(float value) {
+[[gnu::always_inline]] inline float nearest_scale(float value) {
   const float half = f16_to_f32(to_f16_saturated(value));
   return half == 0 && value > 0 ? kMinF16 : half;
 }
 
 // Importance as the searches use it: scaled so that its largest value is 1; ones where there is none (null) or nothing but zeros.
-inline void scale_importance(const float* importance, float* w) {
+[[gnu::always_inline]] inline void scale_importance(const float* importance, float* w) {
   float heaviest = 0;
   for (std::size_t i = 0; importance != nullptr && i < kSuperBlock; ++i) heaviest = std::max(heaviest, importance[i]);
   for (std::size_t i = 0; i < kSuperBlock; ++i) w[i] = heaviest > 0 ? std::max(importance[i] / heaviest, kLeastImportance) : 1.F;
@@ -45,7 +45,6 @@ inline void scale_importance(const float* importance, float* w) {
 
 // Lane l holds 16 values of sub-block l % kSubs: all of them where there are 16 sub-blocks, one half where there are 8. Both lanes of a
 // sub-block carry the same parameters and, after join(), the same sums.
-inline constexpr std::size_t kLanes = 16;
 inline constexpr std::size_t kLaneLength = kSuperBlock / kLanes;
 
 template <std::size_t kSubs>
@@ -56,22 +55,42 @@ struct SubBlocks {
   float largest = 0;                         // magnitude
 
   // values: 256, finite; importance: null or 256 non-negative weights.
-  SubBlocks(const float* values, const float* importance) {
-    float weights[kSuperBlock];
-    scale_importance(importance, weights);
-    for (std::size_t lane = 0; lane < kLanes; ++lane)
-      for (std::size_t e = 0; e < kLaneLength; ++e) {
-        const std::size_t i = (lane % kSubs) * (kSuperBlock / kSubs) + (lane / kSubs) * kLaneLength + e;
-        const float value = clamp_to(values[i], -kLargestSearched, kLargestSearched);
-        largest = std::max(largest, std::fabs(value));
-        x[e][lane] = value;
-        w[e][lane] = weights[i];
+  [[gnu::always_inline]] SubBlocks(const float* values, const float* importance) {
+    lay_out(values, x);
+    Vector magnitude{};
+    for (std::size_t e = 0; e < kLaneLength; ++e)
+      for (std::size_t l = 0; l < kLanes; l += kWidth) {
+        const Vector value = clamp(load(x[e] + l), -kLargestSearched, kLargestSearched);
+        store(x[e] + l, value);
+        magnitude = max(max(value, -value), magnitude);
+      }
+    alignas(64) float magnitudes[kWidth];
+    store(magnitudes, magnitude);
+    for (const float lane : magnitudes) largest = largest < lane ? lane : largest;
+    if (importance == nullptr) {
+      for (std::size_t e = 0; e < kLaneLength; ++e)
+        for (std::size_t l = 0; l < kLanes; l += kWidth) store(w[e] + l, splat(1));
+    } else {
+      float weights[kSuperBlock];
+      scale_importance(importance, weights);
+      lay_out(weights, w);
+    }
+  }
+
+  // 16 runs of 16 values turned over, four by four.
+  [[gnu::always_inline]] static void lay_out(const float* values, float (*out)[kLanes]) {
+    for (std::size_t lane = 0; lane < kLanes; lane += 4)
+      for (std::size_t e = 0; e < kLaneLength; e += 4) {
+        const float* from = values + (lane % kSubs) * (kSuperBlock / kSubs) + (lane / kSubs) * kLaneLength + e;
+        transpose_4x4(from, kSuperBlock / kSubs, out[e] + lane, kLanes);
       }
   }
 
-  static void join(float* sums) {
-    if constexpr (kSubs == 8)
-      for (std::size_t lane = 0; lane < 8; ++lane) sums[lane] = sums[lane + 8] = sums[lane] + sums[lane + 8];
+  [[gnu::always_inline]] static void join(Lanes& sums) {
+    if constexpr (kSubs == 8) {
+      const Lanes others = swap_halves(sums);
+      for (std::size_t v = 0; v < kVectors; ++v) sums[v] += others[v];
+    }
   }
 };
 

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "format/quantized_tensor.h"
+#include "base/thread_pool.h"
 #include "io/gguf/gguf_value.h"
 
 namespace nibble {
@@ -38,9 +39,9 @@ class CheckpointWriter {
   // Appends whole rows of tensor `index` to it, in order; tensors may be written in any order and from one thread at a time.
   // band: planes of `band.rows` rows in the planned format (tensor-wide planes are taken from the first band).
   virtual void write_rows(std::size_t index, const QuantizedView& band) = 0;
-  // Verifies, asks the judge if there is one, and renames. Error(internal) if the file read back differs from what was written. Nothing is left
-  // behind after an error, of the judge or otherwise.
-  virtual void finish(bool sync = false, const OutputJudge& judge = {}) = 0;
+  // Verifies, on the threads of the pool if there is one, asks the judge if there is one, and renames. Error(internal) if the file read back
+  // differs from what was written. Nothing is left behind after an error, of the judge or otherwise.
+  virtual void finish(bool sync = false, const OutputJudge& judge = {}, ThreadPool* pool = nullptr) = 0;
   virtual std::uint64_t bytes_written() const noexcept = 0;
 };
 

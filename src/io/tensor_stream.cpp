@@ -104,10 +104,16 @@ void TensorStream::require_complete() const {
                                                    tensor.rows_written, tensor.size.rows));
 }
 
-void TensorStream::verify(const Checkpoint& written) const {
+void TensorStream::verify(const Checkpoint& written, ThreadPool* pool) const {
   if (written.tensors().size() != tensors_.size())
     throw Error(ErrorKind::internal, fmt::format("{}: read back {} tensors but wrote {}", output_, written.tensors().size(), tensors_.size()));
-  for (const Planned& tensor : tensors_) verify_tensor(written, tensor);
+  const auto verify_some = [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) verify_tensor(written, tensors_[i]);
+  };
+  if (pool != nullptr)
+    pool->parallel_for(tensors_.size(), 1, verify_some);
+  else
+    verify_some(0, tensors_.size(), 0);
 }
 
 void TensorStream::verify_tensor(const Checkpoint& written, const Planned& tensor) const {

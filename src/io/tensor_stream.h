@@ -7,7 +7,7 @@
 //   stream.place(0, 0, file, offset);  ...
 //   stream.write_rows(0, band);  ...
 //   stream.require_complete();
-//   stream.verify(Checkpoint::open(file.temporary_path()));
+//   stream.verify(Checkpoint::open(file.temporary_path()), &pool);
 #pragma once
 
 #include <xxhash.h>
@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/output_file.h"
+#include "base/thread_pool.h"
 #include "io/checkpoint.h"
 #include "io/checkpoint_writer.h"
 #include "nibble/error.h"
@@ -45,7 +46,8 @@ class TensorStream {
   // Error(internal) names the first tensor that lacks rows.
   void require_complete() const;
   // Error(internal) unless `written` holds exactly the planned tensors with the bytes that were given. Pages are let go of on the way.
-  void verify(const Checkpoint& written) const;
+  // pool: whose threads to use, or null.
+  void verify(const Checkpoint& written, ThreadPool* pool) const;
 
  private:
   struct FreeState {

@@ -17,6 +17,7 @@ Quantized quantize(const Model& model, const QuantizeRequest& request) {
   options.output = request.output;
   options.allow_requantize = request.allow_requantize;
   options.strict = request.strict;
+  options.isa = choose_isa(detect_cpu(), request.machine.isa);
   ThreadPool pool(request.machine.threads);
   const QuantizeSummary summary = quantize_model(model.state().checkpoint, options, pool, request.progress);
   return {summary.output,        summary.output_bytes,           summary.source_bytes, summary.bits_per_weight, summary.linear_bits_per_weight,

@@ -9,6 +9,7 @@
 
 #include "base/progress_meter.h"
 #include "nibble/error.h"
+#include "pipeline/band_writer.h"
 #include "pipeline/container_metadata.h"
 #include "pipeline/quantize_plan.h"
 #include "pipeline/source_hash.h"
@@ -19,7 +20,7 @@ namespace nibble {
 namespace {
 
 // Elements of a band: what is resident of source and output at a time.
-constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
+constexpr std::uint64_t kBandElements = std::uint64_t{2} << 20;
 
 std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols) {
   std::uint64_t total = 0;
@@ -66,31 +67,31 @@ QuantizedTensor permuted_vector(const TensorPlan& tensor, Spelling target) {
 }
 
 void write_tensor(std::size_t index, const TensorPlan& tensor, const QuantizeModelOptions& options, Spelling target, const Checkpoint& source,
-                  CheckpointWriter& writer, ThreadPool& pool, ProgressMeter& meter) {
+                  BandWriter& writer, ThreadPool& pool, ProgressMeter& meter) {
   if (tensor.permuted_head_dim != 0 && tensor.target.shape.size() == 1) {
-    writer.write_rows(index, permuted_vector(tensor, target).view());
+    writer.write(index, permuted_vector(tensor, target));
     meter.advance(tensor.cols, tensor.target.name);
     return;
   }
   const Method method = method_for(tensor, options);
   const RowSource rows = row_source(tensor, target);
-  QuantizeRowsOptions row_options{.method = &method};
+  QuantizeRowsOptions row_options{.method = &method, .isa = options.isa};
   row_options.tensor_grid = prepare_tensor(rows, tensor.target.format, row_options, pool);
   std::uint64_t band_rows = std::max<std::uint64_t>(1, kBandElements / std::max<std::uint64_t>(1, tensor.cols));
   // Whole heads, so that a band reads the same rows of the source that it writes.
   if (const std::uint64_t head = tensor.permuted_head_dim; head != 0) band_rows = std::max(head, band_rows / head * head);
   for (std::uint64_t begin = 0; begin < tensor.rows; begin += band_rows) {
     const std::uint64_t end = std::min(tensor.rows, begin + band_rows);
-    writer.write_rows(index, quantize_rows(rows, begin, end, tensor.target.format, row_options, pool).view());
+    writer.write(index, quantize_rows(rows, begin, end, tensor.target.format, row_options, pool));
     source.release(*tensor.source);
     meter.advance((end - begin) * tensor.cols, tensor.target.name);
   }
 }
 
-void write_divisors(std::size_t index, const std::vector<float>& divisors, CheckpointWriter& writer) {
+void write_divisors(std::size_t index, const std::vector<float>& divisors, BandWriter& writer) {
   QuantizedTensor tensor(find_format("f32"), 1, divisors.size());
   std::memcpy(tensor.planes[0].data(), divisors.data(), divisors.size() * sizeof(float));
-  writer.write_rows(index, tensor.view());
+  writer.write(index, std::move(tensor));
 }
 
 std::uint64_t weight_file_bytes(const std::filesystem::path& output) {
@@ -159,9 +160,13 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
                                                        : make_directory_writer(options.output, make_side_files(source, plan, manifest), planned);
 
   ProgressMeter meter(progress, "quantize", summary.parameters, "quantize was cancelled; nothing was written");
-  for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan.tensors[i], options, plan.target_spelling, source, *writer, pool, meter);
-  if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, *writer);
-  writer->finish(options.sync, options.judge);
+  {
+    BandWriter bands(*writer, pool.num_threads() > 1);
+    for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan.tensors[i], options, plan.target_spelling, source, bands, pool, meter);
+    if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, bands);
+    bands.finish();
+  }
+  writer->finish(options.sync, options.judge, &pool);
   summary.output_bytes = weight_file_bytes(options.output);
   summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(summary.output_bytes) / static_cast<double>(summary.parameters);
   return summary;

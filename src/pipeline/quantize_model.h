@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/thread_pool.h"
 #include "io/checkpoint.h"
 #include "io/checkpoint_writer.h"
@@ -33,6 +34,7 @@ struct QuantizeModelOptions {
   bool dry_run = false;             // decide everything, write nothing (output may be empty: a file is assumed where the formats allow it)
   bool sync = false;                // fsync before the output appears
   OutputJudge judge{};              // sees the finished output before it takes its place
+  Isa isa = best_isa(detect_cpu());  // whose encoders to use; the same bytes with any
 };
 
 struct TensorSummary {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "kernels/encoders.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -24,6 +25,28 @@ std::size_t find_unfinite(std::span<const float> x) {
   std::size_t i = 0;
   while ((std::bit_cast<std::uint32_t>(x[i]) & kExponent) != kExponent) ++i;
   return i;
+}
+
+// The same in the bytes of a raw format's row, without widening them. f16, bf16, f32: not finite is where the exponent is all ones.
+template <class Bits>
+std::size_t find_unfinite(const std::byte* row, std::size_t count, Bits exponent) {
+  const auto is_unfinite = [=](std::size_t i) {
+    Bits bits;
+    std::memcpy(&bits, row + i * sizeof(Bits), sizeof(Bits));
+    return (bits & exponent) == exponent;
+  };
+  bool any = false;
+  for (std::size_t i = 0; i < count; ++i) any |= is_unfinite(i);
+  if (!any) return count;
+  std::size_t i = 0;
+  while (!is_unfinite(i)) ++i;
+  return i;
+}
+
+std::size_t find_unfinite(const std::string& raw_format, const std::byte* row, std::size_t count) {
+  if (raw_format == "f16") return find_unfinite<std::uint16_t>(row, count, 0x7c00u);
+  if (raw_format == "bf16") return find_unfinite<std::uint16_t>(row, count, 0x7f80u);
+  return find_unfinite<std::uint32_t>(row, count, 0x7f800000u);
 }
 
 std::uint64_t source_row(const RowSource& source, std::uint64_t row) { return source.order ? source.order(row, source.order_argument) : row; }
@@ -98,6 +121,7 @@ QuantizedTensor quantize_rows(const RowSource& source, std::uint64_t begin, std:
   const bool same_format = view.format->name() == format->name();
   const bool is_raw = format->info().kind == FormatKind::raw;
   const bool is_f16 = format->name() == "f16";
+  const FormatPtr reading = with_kernels(view.format, options.isa), writing = with_kernels(format, options.isa);
   // Tensor-wide planes lie at the same place for every row.
   if (band.rows > 0 && (options.tensor_grid || same_format))
     for (std::size_t p = 0; p < band.specs.size(); ++p)
@@ -115,14 +139,17 @@ QuantizedTensor quantize_rows(const RowSource& source, std::uint64_t begin, std:
     values.resize(view.cols);
     for (std::size_t i = first; i < last; ++i) {
       const std::uint64_t row_index = begin + i;
-      if (same_format) copy_row(view, source_row(source, row_index), band, i);
-      if (same_format && !is_raw) continue;  // judged by the format's own rules, not as numbers
-      view.decode_row(source_row(source, row_index), values);
+      const std::uint64_t from = source_row(source, row_index);
+      if (same_format) {
+        copy_row(view, from, band, i);
+        if (!is_raw) continue;  // judged by the format's own rules, not as numbers
+        if (find_unfinite(format->name(), view.row(from)[0], view.cols) == view.cols) continue;
+      }
+      reading->decode_row(view.row(from), view.tensor_grid.get(), from, values);
       if (const std::size_t at = find_unfinite(values); at != values.size()) {
         defect.report(row_index, at, values[at]);
         return;
       }
-      if (same_format) continue;
       if (is_f16)
         if (const std::size_t at = find_beyond_f16(values); at != values.size()) {
           defect.report(row_index, at, values[at]);
@@ -130,10 +157,10 @@ QuantizedTensor quantize_rows(const RowSource& source, std::uint64_t begin, std:
         }
       const RowPlanes out = band.row(i);
       if (is_raw || !options.method) {
-        format->encode_row(values, {}, options.tensor_grid.get(), row_index, {}, out);
+        writing->encode_row(values, {}, options.tensor_grid.get(), row_index, {}, out);
       } else {
         const RoundInput input{values, options.importance, options.tensor_grid.get(), row_index, options.method->fit};
-        options.method->rounder->encode(*format, input, out);
+        options.method->rounder->encode(*writing, input, out);
       }
     }
   });

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 
+#include "base/cpu.h"
 #include "base/thread_pool.h"
 #include "format/quantized_tensor.h"
 #include "quantize/method.h"
@@ -29,6 +30,7 @@ struct QuantizeRowsOptions {
   const Method* method = nullptr;                   // required for block and planar targets
   std::span<const float> importance{};              // [cols] or empty
   std::shared_ptr<const TensorGrid> tensor_grid{};  // from prepare_tensor
+  Isa isa = Isa::scalar;                            // whose row loops to use; the same bytes with any
 };
 
 // What the format must know of the whole tensor before rows are encoded; null for most formats. Decodes the whole tensor when the format

@@ -158,11 +158,11 @@ class GgufWriter final : public CheckpointWriter {
     stream_.write_rows(index, band);
   }
 
-  void finish(bool sync, const OutputJudge& judge) override {
+  void finish(bool sync, const OutputJudge& judge, ThreadPool* pool) override {
     require_open();
     try {
       stream_.require_complete();
-      naming_final_path(file_->temporary_path(), path_, [&] { verify(); });
+      naming_final_path(file_->temporary_path(), path_, [&] { verify(pool); });
       if (judge) judge(file_->temporary_path());
       file_->commit(sync);
     } catch (...) {
@@ -228,14 +228,14 @@ class GgufWriter final : public CheckpointWriter {
     if (file_bytes_ > header_bytes_) file_->write_at(file_bytes_ - 1, std::span(&kZero, 1));
   }
 
-  void verify() const {
+  void verify(ThreadPool* pool) const {
     const auto temporary = file_->temporary_path();
     const MappedFile mapped(temporary);
     if (mapped.bytes().size() != file_bytes_)
       refuse(ErrorKind::internal, "{}: read back {} bytes but wrote {}", path_.string(), mapped.bytes().size(), file_bytes_);
     if (XXH3_64bits(mapped.bytes().data(), header_bytes_) != header_hash_)
       refuse(ErrorKind::internal, "{}: the header read back differs from what was written; the disk may be failing", path_.string());
-    stream_.verify(Checkpoint::open(temporary));
+    stream_.verify(Checkpoint::open(temporary), pool);
   }
 
   std::filesystem::path path_;

@@ -66,13 +66,13 @@ class DirectoryWriter final : public CheckpointWriter {
     with_final_names([&] { stream_.write_rows(index, band); });
   }
 
-  void finish(bool sync, const OutputJudge& judge) override {
+  void finish(bool sync, const OutputJudge& judge, ThreadPool* pool) override {
     require_open();
     try {
       stream_.require_complete();
       with_final_names([&] {
         for (OutputFile& file : files_) file.commit();
-        verify();
+        verify(pool);
       });
       if (judge) judge(directory_->temporary_path());
       directory_->commit(sync);
@@ -161,14 +161,14 @@ class DirectoryWriter final : public CheckpointWriter {
     return nlohmann::json{{"metadata", {{"total_size", total}}}, {"weight_map", std::move(map)}}.dump(2) + "\n";
   }
 
-  void verify() const {
+  void verify(ThreadPool* pool) const {
     for (const Shard& shard : shards_) {
       const MappedFile mapped(directory_->temporary_path() / shard.name);
       if (mapped.bytes().size() != shard.file_bytes || XXH3_64bits(mapped.bytes().data(), shard.header_bytes) != shard.header_hash)
         throw Error(ErrorKind::internal,
                     fmt::format("{}: read back differs from what was written; the disk may be failing", (path_ / shard.name).string()));
     }
-    stream_.verify(Checkpoint::open(directory_->temporary_path()));
+    stream_.verify(Checkpoint::open(directory_->temporary_path()), pool);
   }
 
   std::filesystem::path path_;

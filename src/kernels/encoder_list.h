@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What each instruction set has in place of the formats' own row loops: plain functions, compiled from the same templates as the reference
+// (format/lanes.h), so that they give the same bits. Functions neither throw, allocate nor print.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+#include "format/format.h"
+
+namespace nibble {
+
+// One block format. Any rule but percentile and entropy, which clip first. importance: null or one non-negative weight per value.
+struct BlockTwin {
+  std::string_view name;
+  std::size_t columns;  // of a block
+  // count blocks, one after the other. Null: as the format does it.
+  void (*encode)(const float* x, const float* importance, const FitOptions& options, std::size_t count, std::byte* blocks);
+  // The grid of one block, in the format's own form.
+  void (*fit)(const float* x, const float* importance, const FitOptions& options, std::byte* grid);
+  void (*decode)(const std::byte* blocks, std::size_t count, float* out);
+};
+
+namespace avx2 {
+std::span<const BlockTwin> block_twins();
+}
+namespace avx512 {
+std::span<const BlockTwin> block_twins();
+}
+
+}  // namespace nibble

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The block formats' row loops for whichever instruction set this is compiled for. Every type that a template of format/ is instantiated with
+// is local to the including file, and whatever else is called is always inlined: nothing compiled here can be picked for another set.
+#pragma once
+
+#include <cstring>
+
+#include "format/block_iq4_xs.h"
+#include "format/block_q2_k.h"
+#include "format/block_q3_k.h"
+#include "format/block_q4_k.h"
+#include "format/block_q5_k.h"
+#include "format/block_q6_k.h"
+#include "kernels/encoder_list.h"
+
+namespace nibble {
+namespace {
+
+// --- K types: the grid by the reference's search, then codes as bytes ------------------------------------------------------------------
+
+template <class Local>
+struct AffineTwin {
+  using Rules = AffineKBlock<typename Local::Shape>;
+  using Grid = typename Rules::Grid;
+
+  static void find_codes(const Grid& grid, const float* x, std::uint8_t* codes) {
+    constexpr float kMaxCode = Local::Shape::kMaxCode;
+    for (std::size_t s = 0; s < Local::Shape::kSubs; ++s) {
+      const Vector offset = splat(grid.offset[s]), inverse = splat(grid.inverse[s]);
+      for (std::size_t i = s * Rules::kSubLength; i < (s + 1) * Rules::kSubLength; i += kLanes) {
+        Lanes lanes;
+        for (std::size_t v = 0; v < kVectors; ++v) lanes[v] = round_lanes(clamp((load(x + i + v * kWidth) + offset) * inverse, 0, kMaxCode));
+        store_bytes(codes + i, lanes);
+      }
+    }
+  }
+};
+
+template <class Local>
+struct SymmetricTwin {
+  using Rules = SymmetricKBlock<typename Local::Shape>;
+  using Grid = typename Rules::Grid;
+
+  static void find_codes(const Grid& grid, const float* x, std::uint8_t* codes) {
+    for (std::size_t s = 0; s < Local::Shape::kSubs; ++s) {
+      const Vector inverse = splat(grid.inverse[s]);
+      for (std::size_t i = s * Rules::kSubLength; i < (s + 1) * Rules::kSubLength; i += kLanes) {
+        Lanes lanes;
+        for (std::size_t v = 0; v < kVectors; ++v)
+          lanes[v] = Local::Shape::nearest_points(load(x + i + v * kWidth) * inverse) - static_cast<float>(Local::Shape::kLow);
+        store_bytes(codes + i, lanes);
+      }
+    }
+  }
+};
+
+// Codes of a table count the boundaries below them.
+template <class Local>
+struct TableTwin {
+  using Rules = SymmetricKBlock<typename Local::Shape>;
+  using Grid = typename Rules::Grid;
+
+  static void find_codes(const Grid& grid, const float* x, std::uint8_t* codes) {
+    for (std::size_t s = 0; s < Local::Shape::kSubs; ++s) {
+      const Vector inverse = splat(grid.inverse[s]);
+      for (std::size_t i = s * Rules::kSubLength; i < (s + 1) * Rules::kSubLength; i += kLanes) {
+        Lanes lanes;
+        for (std::size_t v = 0; v < kVectors; ++v) {
+          const Vector value = load(x + i + v * kWidth) * inverse;
+          lanes[v] = Vector{};
+          for (std::size_t k = 0; k < 15; ++k) lanes[v] = value > Local::Shape::boundary(k) ? splat(static_cast<float>(k + 1)) : lanes[v];
+        }
+        store_bytes(codes + i, lanes);
+      }
+    }
+  }
+};
+
+template <template <class> class Twin, class Local>
+struct SuperBlockTwin {
+  using Codes = Twin<Local>;
+  using Block = typename Local::Type::Block;
+
+  static void encode(const float* x, const float* importance, const FitOptions& options, std::size_t count, std::byte* blocks) {
+    for (std::size_t b = 0; b < count; ++b, x += kSuperBlock, blocks += sizeof(Block)) {
+      typename Codes::Grid grid;
+      Codes::Rules::fit(x, importance != nullptr ? importance + b * kSuperBlock : nullptr, options, grid);
+      alignas(64) std::uint8_t codes[kSuperBlock];
+      Codes::find_codes(grid, x, codes);
+      Block block;
+      Local::Type::pack(grid, codes, block);
+      std::memcpy(blocks, &block, sizeof(Block));
+    }
+  }
+
+  static void fit(const float* x, const float* importance, const FitOptions& options, std::byte* grid) {
+    typename Codes::Grid fitted;
+    Codes::Rules::fit(x, importance, options, fitted);
+    std::memcpy(grid, &fitted, sizeof(fitted));
+  }
+
+  static constexpr BlockTwin kEntry{Local::Type::kInfo.name, kSuperBlock, encode, fit, nullptr};
+};
+
+struct LocalQ2_K {
+  using Type = Q2_K;
+  struct Shape : Q2_KShape {};
+};
+struct LocalQ3_K {
+  using Type = Q3_K;
+  struct Shape : Q3_KShape {};
+};
+struct LocalQ4_K {
+  using Type = Q4_K;
+  struct Shape : Q4_KShape {};
+};
+struct LocalQ5_K {
+  using Type = Q5_K;
+  struct Shape : Q5_KShape {};
+};
+struct LocalQ6_K {
+  using Type = Q6_K;
+  struct Shape : Q6_KShape {};
+};
+struct LocalIQ4_XS {
+  using Type = IQ4_XS;
+  struct Shape : IQ4_XSShape {};
+};
+
+constexpr BlockTwin kBlockTwins[] = {
+    SuperBlockTwin<SymmetricTwin, LocalQ6_K>::kEntry, SuperBlockTwin<AffineTwin, LocalQ5_K>::kEntry,    SuperBlockTwin<AffineTwin, LocalQ4_K>::kEntry,
+    SuperBlockTwin<TableTwin, LocalIQ4_XS>::kEntry,   SuperBlockTwin<SymmetricTwin, LocalQ3_K>::kEntry, SuperBlockTwin<AffineTwin, LocalQ2_K>::kEntry,
+};
+
+}  // namespace
+}  // namespace nibble
