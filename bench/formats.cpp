@@ -1,110 +1,108 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How fast the scalar code of each format encodes and decodes, on 1 and 2 threads, beside memcpy of the same f32 bytes in the same run.
-// GB/s counts the f32 side of either direction.
+// How fast each format encodes (with its default fit) and decodes, on 1 and 2 threads, beside memcpy of the same f32 bytes in the same
+// run. Prints a table; GB/s counts the f32 side of either direction. NIBBLE_ISA chooses the instruction set.
 //
-//   bench_formats --benchmark_filter='decode/q4_0'
-#include <benchmark/benchmark.h>
-
+//   bench_formats              every format of `nibble formats`
+//   bench_formats q4_k q6_k    these
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <exception>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "base/random.h"
 #include "base/thread_pool.h"
 #include "format/quantized_tensor.h"
+#include "kernels/encoders.h"
 
 namespace nibble {
 namespace {
 
 constexpr std::uint64_t kRows = 256, kCols = 4096;
 constexpr std::size_t kRowGrain = 4;
+constexpr double kBytes = static_cast<double>(kRows * kCols * sizeof(float));
+constexpr int kRepeats = 5;
 
-const std::vector<float>& weights() {
-  static const std::vector<float> kWeights = [] {
-    Random random(1);
-    std::vector<float> values(kRows * kCols);
-    for (float& value : values) value = static_cast<float>(0.02 * random.normal());
-    return values;
-  }();
-  return kWeights;
+std::vector<float> make_weights() {
+  Random random(1);
+  std::vector<float> values(kRows * kCols);
+  for (float& value : values) value = static_cast<float>(0.02 * random.normal());
+  return values;
 }
 
-std::span<const float> row_of(std::uint64_t row) { return std::span(weights()).subspan(row * kCols, kCols); }
-
-QuantizedTensor prepared(const FormatPtr& format, const FitOptions& options) {
-  QuantizedTensor tensor(format, kRows, kCols);
-  tensor.tensor_grid = format->prepare(weights(), kRows, kCols, {}, options);
-  format->pack_tensor(tensor.tensor_grid.get(), tensor.row(0));
-  return tensor;
-}
-
-void encode_rows(QuantizedTensor& tensor, const FitOptions& options, ThreadPool& pool) {
-  pool.parallel_for(kRows, kRowGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t row = begin; row < end; ++row)
-      tensor.format->encode_row(row_of(row), {}, tensor.tensor_grid.get(), row, options, tensor.row(row));
-  });
-}
-
-void count_bytes(benchmark::State& state) {
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(kRows * kCols * sizeof(float)));
-}
-
-void encode(benchmark::State& state, const FormatPtr& format, FitRule rule) {
-  ThreadPool pool(static_cast<std::size_t>(state.range(0)));
-  const FitOptions options{.rule = rule};
-  QuantizedTensor tensor = prepared(format, options);
-  for (auto _ : state) {
-    encode_rows(tensor, options, pool);
-    benchmark::DoNotOptimize(tensor.planes[0].data());
+// GB/s of the median of a few calls of work(first row, one past the last), spread over the pool.
+template <class Work>
+double measure(ThreadPool& pool, Work work) {
+  std::vector<double> seconds;
+  for (int i = 0; i <= kRepeats; ++i) {  // the first fills caches and tables
+    const auto start = std::chrono::steady_clock::now();
+    pool.parallel_for(kRows, kRowGrain, [&](std::size_t begin, std::size_t end, std::size_t) { work(begin, end); });
+    if (i > 0) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
-  count_bytes(state);
+  std::nth_element(seconds.begin(), seconds.begin() + kRepeats / 2, seconds.end());
+  return kBytes / seconds[kRepeats / 2] / 1e9;
 }
 
-void decode(benchmark::State& state, const FormatPtr& format) {
-  ThreadPool pool(static_cast<std::size_t>(state.range(0)));
-  const FitOptions options{.rule = FitRule::absmax};
-  QuantizedTensor tensor = prepared(format, options);
-  encode_rows(tensor, options, pool);
-  const QuantizedView view = tensor.view();
-  std::vector<float> out(kRows * kCols);
-  for (auto _ : state) {
-    pool.parallel_for(kRows, kRowGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t row = begin; row < end; ++row) view.decode_row(row, std::span(out).subspan(row * kCols, kCols));
-    });
-    benchmark::DoNotOptimize(out.data());
+class Bench {
+ public:
+  explicit Bench(Isa isa) : isa_(isa), weights_(make_weights()), out_(weights_.size()), pools_{1, 2} {
+    for (std::size_t t = 0; t < 2; ++t)
+      memcpy_[t] = measure(pools_[t], [&](std::size_t begin, std::size_t end) {
+        std::memcpy(&out_[begin * kCols], &weights_[begin * kCols], (end - begin) * kCols * sizeof(float));
+      });
+    std::printf("memcpy: %.2f GB/s on 1 thread, %.2f on 2. Encoders and decoders for %s.\n\n", memcpy_[0], memcpy_[1], std::string(isa_name(isa)).c_str());
+    std::printf("%-20s %28s %28s\n%-20s %9s %9s %8s %9s %9s %8s\n", "", "encode, GB/s", "decode, GB/s", "format", "1 thread", "2", "/memcpy", "1 thread", "2",
+                "/memcpy");
   }
-  count_bytes(state);
-}
 
-void copy(benchmark::State& state) {
-  ThreadPool pool(static_cast<std::size_t>(state.range(0)));
-  std::vector<float> out(kRows * kCols);
-  for (auto _ : state) {
-    pool.parallel_for(kRows, kRowGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
-      std::memcpy(&out[begin * kCols], &weights()[begin * kCols], (end - begin) * kCols * sizeof(float));
-    });
-    benchmark::DoNotOptimize(out.data());
+  void run(const FormatPtr& plain) {
+    const FormatPtr format = with_kernels(plain, isa_);
+    QuantizedTensor tensor(format, kRows, kCols);
+    tensor.tensor_grid = format->prepare(weights_, kRows, kCols, {}, {});
+    format->pack_tensor(tensor.tensor_grid.get(), tensor.row(0));
+    double encode[2], decode[2];
+    for (std::size_t t = 0; t < 2; ++t)
+      encode[t] = measure(pools_[t], [&](std::size_t begin, std::size_t end) {
+        for (std::size_t row = begin; row < end; ++row)
+          format->encode_row(std::span(weights_).subspan(row * kCols, kCols), {}, tensor.tensor_grid.get(), row, {}, tensor.row(row));
+      });
+    const QuantizedView view = tensor.view();
+    for (std::size_t t = 0; t < 2; ++t)
+      decode[t] = measure(pools_[t], [&](std::size_t begin, std::size_t end) {
+        for (std::size_t row = begin; row < end; ++row) view.decode_row(row, std::span(out_).subspan(row * kCols, kCols));
+      });
+    std::printf("%-20s %9.3f %9.3f %7.1f%% %9.3f %9.3f %7.1f%%\n", format->name().c_str(), encode[0], encode[1], 100 * encode[0] / memcpy_[0], decode[0],
+                decode[1], 100 * decode[0] / memcpy_[0]);
+    std::fflush(stdout);
   }
-  count_bytes(state);
-}
+
+ private:
+  Isa isa_;
+  std::vector<float> weights_, out_;
+  ThreadPool pools_[2];
+  double memcpy_[2] = {};
+};
 
 }  // namespace
 }  // namespace nibble
 
 int main(int argc, char** argv) {
   using namespace nibble;
-  const auto add = [](const std::string& name, auto function) {
-    benchmark::RegisterBenchmark(name.c_str(), function)->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime()->Unit(benchmark::kMillisecond);
-  };
-  add("memcpy", [](benchmark::State& state) { copy(state); });
-  for (const FormatPtr& format : list_formats()) {
-    add("decode/" + format->name(), [format](benchmark::State& state) { decode(state, format); });
-    add("encode/" + format->name() + "/absmax", [format](benchmark::State& state) { encode(state, format, FitRule::absmax); });
-    add("encode/" + format->name() + "/automatic", [format](benchmark::State& state) { encode(state, format, FitRule::automatic); });
+  try {
+    const char* const isa = std::getenv("NIBBLE_ISA");
+    std::vector<FormatPtr> formats;
+    for (int i = 1; i < argc; ++i) formats.push_back(find_format(argv[i]));
+    if (formats.empty()) formats = list_formats();
+    Bench bench(choose_isa(detect_cpu(), isa == nullptr ? "" : isa));
+    for (const FormatPtr& format : formats) bench.run(format);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "bench_formats: %s\n", error.what());
+    return 1;
   }
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
   return 0;
 }

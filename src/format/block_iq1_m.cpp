@@ -7,8 +7,6 @@ namespace nibble {
 
 namespace {
 
-constexpr float kShift = 0.125F;
-
 std::uint16_t gather_d(const IQ1_M::Block& block) {
   unsigned d = 0;
   for (unsigned i = 0; i < 4; ++i) d |= (block.scales[i] >> 12u) << (4 * i);
@@ -17,21 +15,10 @@ std::uint16_t gather_d(const IQ1_M::Block& block) {
 
 }  // namespace
 
-Code IQ1_MUnit::nearest(const float* target, const float* weights, float) {
-  const Codebook::Choice up = iq1_codebook().nearest(target, weights, Signs::none, kShift);
-  const Codebook::Choice down = iq1_codebook().nearest(target, weights, Signs::none, -kShift);
-  return up.error <= down.error ? up.index : down.index | 2048u;
-}
-
 Code IQ1_MUnit::nearest_in_metric(const float* target, const float* metric, float) {
   const MetricChoice up = nibble::nearest_in_metric(iq1_codebook(), 1, target, metric, Signs::none, kShift);
   const MetricChoice down = nibble::nearest_in_metric(iq1_codebook(), 1, target, metric, Signs::none, -kShift);
   return up.error <= down.error ? up.index[0] : down.index[0] | 2048u;
-}
-
-void IQ1_MUnit::point(Code code, float, float* out) {
-  const float* levels = iq1_codebook().point(code & 2047u);
-  for (std::size_t j = 0; j < 8; ++j) out[j] = levels[j] + ((code & 2048u) != 0 ? -kShift : kShift);
 }
 
 void IQ1_M::pack(const Grid& grid, const Code* codes, Block& block) {

@@ -12,9 +12,17 @@ namespace nibble {
 struct IQ1_MUnit {
   static constexpr std::size_t kUnit = 8;
   static constexpr float kShifts[] = {0.F};
-  static Code nearest(const float* target, const float* weights, float shift);
+  static constexpr float kShift = 0.125F;  // of all coordinates, up or down
+  [[gnu::always_inline]] static Code nearest(const float* target, const float* weights, float) {
+    const Codebook::Choice up = nearest_point(iq1_codebook(), target, weights, Signs::none, kShift);
+    const Codebook::Choice down = nearest_point(iq1_codebook(), target, weights, Signs::none, -kShift);
+    return up.error <= down.error ? up.index : down.index | 2048u;
+  }
   static Code nearest_in_metric(const float* target, const float* metric, float shift);
-  static void point(Code code, float shift, float* out);
+  [[gnu::always_inline]] static void point(Code code, float, float* out) {
+    const float* levels = iq1_codebook().point(code & 2047u);
+    for (std::size_t j = 0; j < 8; ++j) out[j] = levels[j] + ((code & 2048u) != 0 ? -kShift : kShift);
+  }
 };
 
 struct IQ1_MShape : IQ1_MUnit {

@@ -5,17 +5,8 @@
 
 namespace nibble {
 
-Code IQ1_SUnit::nearest(const float* target, const float* weights, float shift) {
-  return iq1_codebook().nearest(target, weights, Signs::none, shift).index;
-}
-
 Code IQ1_SUnit::nearest_in_metric(const float* target, const float* metric, float shift) {
   return nibble::nearest_in_metric(iq1_codebook(), 1, target, metric, Signs::none, shift).index[0];
-}
-
-void IQ1_SUnit::point(Code code, float shift, float* out) {
-  const float* levels = iq1_codebook().point(code);
-  for (std::size_t j = 0; j < 8; ++j) out[j] = levels[j] + shift;
 }
 
 void IQ1_S::pack(const Grid& grid, const Code* codes, Block& block) {

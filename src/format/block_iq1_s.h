@@ -11,9 +11,14 @@ namespace nibble {
 struct IQ1_SUnit {
   static constexpr std::size_t kUnit = 8;
   static constexpr float kShifts[] = {0.125F, -0.125F};
-  static Code nearest(const float* target, const float* weights, float shift);
+  [[gnu::always_inline]] static Code nearest(const float* target, const float* weights, float shift) {
+    return nearest_point(iq1_codebook(), target, weights, Signs::none, shift).index;
+  }
   static Code nearest_in_metric(const float* target, const float* metric, float shift);
-  static void point(Code code, float shift, float* out);
+  [[gnu::always_inline]] static void point(Code code, float shift, float* out) {
+    const float* levels = iq1_codebook().point(code);
+    for (std::size_t j = 0; j < 8; ++j) out[j] = levels[j] + shift;
+  }
 };
 
 struct IQ1_SShape : IQ1_SUnit {

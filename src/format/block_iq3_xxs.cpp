@@ -5,36 +5,9 @@
 
 namespace nibble {
 
-// Of the two halves each has its best point; where the number of minus signs is odd, the half that loses least takes a flipped sign.
-Code IQ3_XXSUnit::nearest(const float* target, const float* weights, float) {
-  const Codebook& book = iq3_xxs_codebook();
-  const float* second_weights = weights != nullptr ? weights + 4 : nullptr;
-  Codebook::Choice first = book.nearest(target, weights, Signs::any);
-  Codebook::Choice second = book.nearest(target + 4, second_weights, Signs::any);
-  const bool first_odd = std::popcount(first.negative) % 2 != 0, second_odd = std::popcount(second.negative) % 2 != 0;
-  if (first_odd != second_odd) {
-    const Codebook::Choice other_first = book.nearest(target, weights, first_odd ? Signs::even : Signs::odd);
-    const Codebook::Choice other_second = book.nearest(target + 4, second_weights, second_odd ? Signs::even : Signs::odd);
-    if (other_first.error - first.error <= other_second.error - second.error)
-      first = other_first;
-    else
-      second = other_second;
-  }
-  return first.index | second.index << 8 | (first.negative | (second.negative & 7u) << 4) << 16;
-}
-
 Code IQ3_XXSUnit::nearest_in_metric(const float* target, const float* metric, float) {
   const MetricChoice choice = nibble::nearest_in_metric(iq3_xxs_codebook(), 2, target, metric, Signs::even);
   return choice.index[0] | choice.index[1] << 8 | (choice.negative & 127u) << 16;
-}
-
-void IQ3_XXSUnit::point(Code code, float, float* out) {
-  std::uint32_t negative = code >> 16 & 127u;
-  negative |= (static_cast<std::uint32_t>(std::popcount(negative)) & 1u) << 7;
-  for (std::size_t j = 0; j < 8; ++j) {
-    const float magnitude = iq3_xxs_codebook().point(code >> (j / 4 * 8) & 255u)[j % 4];
-    out[j] = (negative >> j & 1u) != 0 ? -magnitude : magnitude;
-  }
 }
 
 void IQ3_XXS::pack(const Grid& grid, const Code* codes, Block& block) {

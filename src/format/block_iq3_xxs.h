@@ -12,9 +12,32 @@ namespace nibble {
 struct IQ3_XXSUnit {
   static constexpr std::size_t kUnit = 8;
   static constexpr float kShifts[] = {0.F};
-  static Code nearest(const float* target, const float* weights, float shift);
+  // Of the two halves each has its best point; where the number of minus signs is odd, the half that loses least takes a flipped sign.
+  [[gnu::always_inline]] static Code nearest(const float* target, const float* weights, float) {
+    const Codebook& book = iq3_xxs_codebook();
+    const float* second_weights = weights != nullptr ? weights + 4 : nullptr;
+    Codebook::Choice first = nearest_point(book, target, weights, Signs::any, 0);
+    Codebook::Choice second = nearest_point(book, target + 4, second_weights, Signs::any, 0);
+    const bool first_odd = std::popcount(first.negative) % 2 != 0, second_odd = std::popcount(second.negative) % 2 != 0;
+    if (first_odd != second_odd) {
+      const Codebook::Choice other_first = nearest_point(book, target, weights, first_odd ? Signs::even : Signs::odd, 0);
+      const Codebook::Choice other_second = nearest_point(book, target + 4, second_weights, second_odd ? Signs::even : Signs::odd, 0);
+      if (other_first.error - first.error <= other_second.error - second.error)
+        first = other_first;
+      else
+        second = other_second;
+    }
+    return first.index | second.index << 8 | (first.negative | (second.negative & 7u) << 4) << 16;
+  }
   static Code nearest_in_metric(const float* target, const float* metric, float shift);
-  static void point(Code code, float shift, float* out);
+  [[gnu::always_inline]] static void point(Code code, float, float* out) {
+    std::uint32_t negative = code >> 16 & 127u;
+    negative |= (static_cast<std::uint32_t>(std::popcount(negative)) & 1u) << 7;
+    for (std::size_t j = 0; j < 8; ++j) {
+      const float magnitude = iq3_xxs_codebook().point(code >> (j / 4 * 8) & 255u)[j % 4];
+      out[j] = (negative >> j & 1u) != 0 ? -magnitude : magnitude;
+    }
+  }
 };
 
 struct IQ3_XXSShape : IQ3_XXSUnit {

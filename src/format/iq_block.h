@@ -16,6 +16,7 @@
 
 #include "format/block_format.h"
 #include "format/iq_codebook.h"
+#include "format/iq_search.h"
 #include "format/k_block.h"
 
 namespace nibble {
@@ -189,15 +190,15 @@ struct SignedUnit {
   static constexpr std::uint32_t kIndexMask = (1u << kIndexBits) - 1, kSignMask = (1u << (kSigns == Signs::even ? kDimensions - 1 : kDimensions)) - 1;
   static constexpr float kShifts[] = {0.F};
 
-  static Code nearest(const float* target, const float* weights, float) {
-    const Codebook::Choice choice = kBook().nearest(target, weights, kSigns);
+  [[gnu::always_inline]] static Code nearest(const float* target, const float* weights, float) {
+    const Codebook::Choice choice = nearest_point(kBook(), target, weights, kSigns, 0);
     return choice.index | (choice.negative & kSignMask) << kIndexBits;
   }
   static Code nearest_in_metric(const float* target, const float* metric, float) {
     const MetricChoice choice = nibble::nearest_in_metric(kBook(), 1, target, metric, kSigns);
     return choice.index[0] | (choice.negative & kSignMask) << kIndexBits;
   }
-  static void point(Code code, float, float* out) {
+  [[gnu::always_inline]] static void point(Code code, float, float* out) {
     const float* magnitudes = kBook().point(code & kIndexMask);
     std::uint32_t negative = code >> kIndexBits & kSignMask;
     if (kSigns == Signs::even) negative |= (static_cast<std::uint32_t>(std::popcount(negative)) & 1u) << (kDimensions - 1);

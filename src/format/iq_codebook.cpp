@@ -7,14 +7,11 @@
 #include <cmath>
 
 #include "format/iq_grids.h"
+#include "format/iq_search.h"
 
 namespace nibble {
 
-namespace {
-
-constexpr std::uint16_t kNone = 0xffff;
-
-}  // namespace
+constexpr std::uint16_t kNone = Codebook::kNone;
 
 Codebook::Codebook(std::span<const std::uint16_t> grid, std::span<const float> levels, std::size_t dimensions)
     : dimensions_(dimensions), num_levels_(levels.size()) {
@@ -40,91 +37,32 @@ Codebook::Codebook(std::span<const std::uint16_t> grid, std::span<const float> l
       }
     }
   }
+  halve(grid, bits);
 }
 
-// Errors of each coordinate at each level with the sign of the target ("natural") and with the other one ("flipped"), and the least that
-// the coordinates from `depth` on can add. Level l is at l + 1 between two infinities, and errors rise away from the level where they are
-// least, so that levels can be taken in ascending order of error by walking outwards from there.
-struct Codebook::Search {
-  struct Errors {
-    float at_level[kMaxLevels + 2];
-    std::size_t least;
-
-    // The grids have 3 levels or 8: constants, so that the loop becomes vectors.
-    void measure(const Codebook& book, float wanted, float weight) {
-      if (book.num_levels_ == 8)
-        measure<8>(book, wanted, weight);
-      else
-        measure<3>(book, wanted, weight);
+void Codebook::halve(std::span<const std::uint16_t> grid, unsigned bits) {
+  const std::size_t half = dimensions_ / 2, mask = (1u << bits) - 1;
+  halves_.slots = num_levels_ == 3 ? 9 * kLanes : 4 * kLanes;
+  const std::size_t rows = halves_.slots / kLanes;
+  for (auto& missing : halves_.missing) missing.assign(halves_.slots, HUGE_VALF);
+  halves_.partners.assign(halves_.slots * rows, 0);
+  halves_.index.assign(halves_.slots * halves_.slots, kNone);
+  for (std::size_t point = 0; point < grid.size(); ++point) {
+    std::size_t slot[2] = {};
+    for (std::size_t j = 0; j < dimensions_; ++j) {
+      const std::size_t level = grid[point] >> (bits * j) & mask;
+      static constexpr std::size_t kPlaces3[] = {1, 3, 16, 48}, kPlaces8[] = {1, 8};
+      slot[j / half] += level * (num_levels_ == 3 ? kPlaces3[j % half] : kPlaces8[j % half]);
     }
-    template <std::size_t kLevels>
-    void measure(const Codebook& book, float wanted, float weight) {
-      at_level[0] = at_level[kLevels + 1] = HUGE_VALF;
-      for (std::size_t l = 0; l < kLevels; ++l) {
-        const float difference = wanted - book.levels_[l];
-        at_level[l + 1] = weight * (difference * difference);
-      }
-      std::size_t passed = 0;
-      for (std::size_t l = 0; l + 1 < kLevels; ++l) passed += wanted > book.boundaries_[l] ? 1 : 0;
-      least = 1 + passed;
-    }
-  };
-  Errors natural[kMaxUnit], flipped[kMaxUnit];
-  float bound[kMaxUnit + 1] = {}, bound_with_flip[kMaxUnit + 1] = {};
-  float best = HUGE_VALF;
-  std::uint32_t index = 0, flips = 0;
-};
-
-// One flip at most: where the number of minus signs must change by an odd number, a second and third flip only add error.
-void Codebook::descend(Search& search, std::size_t depth, std::size_t node, float error, bool flip_pending, std::uint32_t flips) const {
-  if (depth == dimensions_) {
-    search.best = error;
-    search.index = static_cast<std::uint32_t>(node);
-    search.flips = flips;
-    return;
+    halves_.missing[0][slot[0]] = halves_.missing[1][slot[1]] = 0;
+    std::uint16_t& partners = halves_.partners[slot[0] * rows + slot[1] / kLanes];
+    partners = static_cast<std::uint16_t>(partners | 1u << (slot[1] % kLanes));
+    halves_.index[slot[0] * halves_.slots + slot[1]] = static_cast<std::uint16_t>(point);
   }
-  const std::uint16_t* children = children_.data() + node * num_levels_;
-  const auto try_levels = [&](const Search::Errors& errors, float rest, bool still_pending, std::uint32_t flips_now) {
-    std::size_t below = errors.least, above = errors.least + 1;
-    for (;;) {
-      const std::size_t taken = errors.at_level[below] <= errors.at_level[above] ? below-- : above++;
-      const float so_far = error + errors.at_level[taken];
-      if (!(so_far + rest < search.best)) return;
-      const std::uint16_t child = children[taken - 1];
-      if (child != kNone) descend(search, depth + 1, child, so_far, still_pending, flips_now);
-    }
-  };
-  const Search::Errors &natural = search.natural[depth], &flipped = search.flipped[depth];
-  if (!flip_pending) return try_levels(natural, search.bound[depth + 1], false, flips);
-  // The more promising half first: it lowers the limit for the other.
-  const float rest_natural = search.bound_with_flip[depth + 1], rest_flipped = search.bound[depth + 1];
-  const bool natural_first = natural.at_level[natural.least] + rest_natural <= flipped.at_level[1] + rest_flipped;
-  if (natural_first) try_levels(natural, rest_natural, true, flips);
-  try_levels(flipped, rest_flipped, false, flips | 1u << depth);
-  if (!natural_first) try_levels(natural, rest_natural, true, flips);
 }
 
 Codebook::Choice Codebook::nearest(const float* target, const float* weights, Signs signs, float shift) const {
-  Search search;
-  std::uint32_t negative = 0;
-  for (std::size_t j = 0; j < dimensions_; ++j)
-    if (signs != Signs::none && std::signbit(target[j])) negative |= 1u << j;
-  const bool odd = std::popcount(negative) % 2 != 0;
-  const bool flip = (signs == Signs::even && odd) || (signs == Signs::odd && !odd);
-  for (std::size_t j = 0; j < dimensions_; ++j) {
-    const float weight = weights != nullptr ? weights[j] : 1.F;
-    const float wanted = (signs == Signs::none ? target[j] : std::fabs(target[j])) - shift;
-    search.natural[j].measure(*this, wanted, weight);
-    if (flip) search.flipped[j].measure(*this, -wanted, weight);
-  }
-  search.bound_with_flip[dimensions_] = HUGE_VALF;
-  for (std::size_t j = dimensions_; j-- > 0;) {
-    const float least = search.natural[j].at_level[search.natural[j].least];
-    search.bound[j] = search.bound[j + 1] + least;
-    if (flip) search.bound_with_flip[j] = std::min(search.bound_with_flip[j + 1] + least, search.bound[j + 1] + search.flipped[j].at_level[1]);
-  }
-  descend(search, 0, 0, 0, flip, 0);
-  return {search.best, search.index, negative ^ search.flips};
+  return nearest_point(*this, target, weights, signs, shift);
 }
 
 // Schnorr-Euchner enumeration (Agrell et al. 2002): with M = L' L, L lower triangular, coordinate k adds (sum over j <= k of

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A grid of an IQ type, made searchable: a tree with one level of branches per coordinate, so that the nearest point is found by branch
-// and bound instead of by trying all points. Exact: the point found has the smallest error there is. Immutable, safe for many threads.
+// A grid of an IQ type, made searchable: as pairs of half points for the nearest point (iq_search.h), as a tree with one level of branches
+// per coordinate for the nearest point in a full metric. Exact: the point found has the smallest error there is. Immutable, safe for many
+// threads.
 //
 //   const Codebook& book = iq2_xxs_codebook();
 //   Choice choice = book.nearest(target, weights, Signs::even);       // min over points and signs of sum w (target - sign * point)^2
@@ -40,15 +41,29 @@ class Codebook {
   // ones. shift is added to every coordinate of the points (IQ1).
   Choice nearest(const float* target, const float* weights, Signs signs, float shift = 0) const;
 
+  // The grid as pairs of half points (iq_search.h). A half point's slot counts its levels, the first coordinate's fastest: three levels
+  // in rows of sixteen slots of which the first two coordinates fill nine; eight levels without gaps.
+  struct Halves {
+    std::size_t slots = 0;
+    std::vector<float> missing[2];        // [slots]: 0 for halves that some point has, else infinity
+    std::vector<std::uint16_t> partners;  // [slots][slots / 16]: bit s of entry r: the grid has the pair with second half 16 r + s
+    std::vector<std::uint16_t> index;     // [slots][slots]: the point; kNone
+  };
+  static constexpr std::uint16_t kNone = 0xffff;
+  const Halves& halves() const noexcept { return halves_; }
+  std::size_t num_levels() const noexcept { return num_levels_; }
+  const float* levels() const noexcept { return levels_; }
+  const float* boundaries() const noexcept { return boundaries_; }  // [num_levels - 1], between neighbours
+
  private:
   friend class MetricSearch;
-  struct Search;
-  void descend(Search& search, std::size_t depth, std::size_t node, float error, bool flip_pending, std::uint32_t flips) const;
+  void halve(std::span<const std::uint16_t> grid, unsigned bits);
 
   std::size_t dimensions_, num_levels_;
   float levels_[kMaxLevels] = {}, boundaries_[kMaxLevels] = {};  // boundaries_[l] lies between levels l and l + 1
   std::vector<float> points_;
   std::vector<std::uint16_t> children_;  // [node][level]: the next node, below the last coordinate the point's index; kNone
+  Halves halves_;
 };
 
 // The nearest unit of `books` points side by side (1, or 2 for IQ3_XXS) under a full metric [n x n], n = books * dimensions, positive

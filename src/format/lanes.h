@@ -106,6 +106,79 @@ struct Lanes {
   for (std::size_t l = 0; l < kLanes; ++l) to[l] = static_cast<std::uint8_t>(lanes[l / kWidth][l % kWidth]);
 #endif
 }
+// Sixteen whole numbers -128 .. 127 as signed bytes.
+[[gnu::always_inline]] inline void store_bytes(std::int8_t* to, const Lanes& lanes) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(lanes[0])));
+#elif defined(__AVX2__)
+  const __m256i words = _mm256_packs_epi32(_mm256_cvttps_epi32(lanes[0]), _mm256_cvttps_epi32(lanes[1]));
+  const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
+#else
+  for (std::size_t l = 0; l < kLanes; ++l) to[l] = static_cast<std::int8_t>(lanes[l / kWidth][l % kWidth]);
+#endif
+}
+// The largest lane. Of zeros of both signs either.
+[[gnu::always_inline]] inline float largest_lane(const Lanes& lanes) {
+  using Four __attribute__((vector_size(16))) = float;
+  Four part[4];
+  std::memcpy(part, &lanes, sizeof(part));
+  const Four low = part[0] > part[1] ? part[0] : part[1], high = part[2] > part[3] ? part[2] : part[3];
+  Four most = low > high ? low : high;
+  Four turned = __builtin_shufflevector(most, most, 2, 3, 0, 1);
+  most = most > turned ? most : turned;
+  turned = __builtin_shufflevector(most, most, 1, 0, 3, 2);
+  most = most > turned ? most : turned;
+  return most[0];
+}
+// Bit l: a[l] < b.
+[[gnu::always_inline]] inline std::uint32_t lanes_below(const Lanes& a, float b) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(a[0], splat(b), _CMP_LT_OQ);
+#elif defined(__AVX__)
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a[0], splat(b), _CMP_LT_OQ)) |
+                                    _mm256_movemask_ps(_mm256_cmp_ps(a[1], splat(b), _CMP_LT_OQ)) << 8);
+#else
+  std::uint32_t bits = 0;
+  for (std::size_t l = 0; l < kLanes; ++l) bits |= (a[l / kWidth][l % kWidth] < b ? 1u : 0u) << l;
+  return bits;
+#endif
+}
+// Bit l: a[l] == b.
+[[gnu::always_inline]] inline std::uint32_t lanes_equal(const Lanes& a, float b) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(a[0], splat(b), _CMP_EQ_OQ);
+#elif defined(__AVX__)
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a[0], splat(b), _CMP_EQ_OQ)) |
+                                    _mm256_movemask_ps(_mm256_cmp_ps(a[1], splat(b), _CMP_EQ_OQ)) << 8);
+#else
+  std::uint32_t bits = 0;
+  for (std::size_t l = 0; l < kLanes; ++l) bits |= (a[l / kWidth][l % kWidth] == b ? 1u : 0u) << l;
+  return bits;
+#endif
+}
+// The smaller of a and b where the lane's bit is set, a elsewhere.
+[[gnu::always_inline]] inline Lanes min_where(std::uint32_t bits, const Lanes& a, const Lanes& b) {
+  Lanes least;
+#if defined(__AVX512F__)
+  least[0] = _mm512_mask_min_ps(a[0], static_cast<__mmask16>(bits), b[0], a[0]);
+#else
+  using Integers __attribute__((vector_size(sizeof(Vector)))) = std::int32_t;
+  for (std::size_t v = 0; v < kVectors; ++v) {
+    Integers bit;
+    for (std::size_t l = 0; l < kWidth; ++l) bit[l] = 1 << (v * kWidth + l);
+    const Integers chosen = (bit & static_cast<std::int32_t>(bits)) != 0;
+    least[v] = chosen ? min(b[v], a[v]) : a[v];
+  }
+#endif
+  return least;
+}
+// The smallest lane. Of zeros of both signs either.
+[[gnu::always_inline]] inline float smallest_lane(const Lanes& lanes) {
+  Lanes negated;
+  for (std::size_t v = 0; v < kVectors; ++v) negated[v] = -lanes[v];
+  return -largest_lane(negated);
+}
 // The 4 x 4 matrix at `from` (rows `stride` apart) turned over, to rows `out_stride` apart.
 [[gnu::always_inline]] inline void transpose_4x4(const float* from, std::size_t stride, float* to, std::size_t out_stride) {
   using Four __attribute__((vector_size(16))) = float;

@@ -12,15 +12,18 @@
 
 namespace nibble {
 
-// One block format. Any rule but percentile and entropy, which clip first. importance: null or one non-negative weight per value.
+// One block format. Null: as the format does it. Any rule but percentile and entropy, which clip first; importance: null or one
+// non-negative weight per value.
 struct BlockTwin {
   std::string_view name;
   std::size_t columns;  // of a block
-  // count blocks, one after the other. Null: as the format does it.
-  void (*encode)(const float* x, const float* importance, const FitOptions& options, std::size_t count, std::byte* blocks);
+  // count blocks, one after the other.
+  void (*encode)(const float* x, const float* importance, const FitOptions& options, std::size_t count, std::byte* blocks) = nullptr;
   // The grid of one block, in the format's own form.
-  void (*fit)(const float* x, const float* importance, const FitOptions& options, std::byte* grid);
-  void (*decode)(const std::byte* blocks, std::size_t count, float* out);
+  void (*fit)(const float* x, const float* importance, const FitOptions& options, std::byte* grid) = nullptr;
+  void (*decode)(const std::byte* blocks, std::size_t count, float* out) = nullptr;
+  // encode rounds as the reference does; where wants_search() (format/legacy_block.h) the format itself is asked.
+  bool is_plain = false;
 };
 
 namespace avx2 {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "format/legacy_block.h"
 #include "kernels/encoder_list.h"
 #include "kernels/select.h"
 
@@ -67,8 +68,10 @@ class FastBlocks final : public Delegate {
 
   void encode_row(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid, std::uint64_t row_index,
                   const FitOptions& options, const RowPlanes& row) const override {
-    if (twin_.encode == nullptr || clips(options)) return base_->encode_row(x, importance, tensor_grid, row_index, options, row);
-    twin_.encode(x.data(), importance.empty() ? nullptr : importance.data(), options, x.size() / twin_.columns, row[0]);
+    const float* const weights = importance.empty() ? nullptr : importance.data();
+    const bool declined = twin_.encode == nullptr || clips(options) || (twin_.is_plain && wants_search(options, weights));
+    if (declined) return base_->encode_row(x, importance, tensor_grid, row_index, options, row);
+    twin_.encode(x.data(), weights, options, x.size() / twin_.columns, row[0]);
   }
 
   void decode_row(const ConstRowPlanes& row, const TensorGrid* tensor_grid, std::uint64_t row_index, std::span<float> out) const override {

@@ -126,8 +126,8 @@ std::vector<std::string> all_names() {
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, Encoders, testing::ValuesIn(all_names()), [](const auto& info) {
-  std::string name = info.param;
+INSTANTIATE_TEST_SUITE_P(Formats, Encoders, testing::ValuesIn(all_names()), [](const auto& instance) {
+  std::string name = instance.param;
   for (char& c : name)
     if (c == ':') c = '_';
   return name;

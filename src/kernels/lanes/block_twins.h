@@ -6,6 +6,13 @@
 
 #include <cstring>
 
+#include "format/block_iq1_m.h"
+#include "format/block_iq1_s.h"
+#include "format/block_iq2_s.h"
+#include "format/block_iq2_xs.h"
+#include "format/block_iq2_xxs.h"
+#include "format/block_iq3_s.h"
+#include "format/block_iq3_xxs.h"
 #include "format/block_iq4_xs.h"
 #include "format/block_q2_k.h"
 #include "format/block_q3_k.h"
@@ -13,6 +20,7 @@
 #include "format/block_q5_k.h"
 #include "format/block_q6_k.h"
 #include "kernels/encoder_list.h"
+#include "kernels/lanes/legacy_twins.h"
 
 namespace nibble {
 namespace {
@@ -100,7 +108,7 @@ struct SuperBlockTwin {
     std::memcpy(grid, &fitted, sizeof(fitted));
   }
 
-  static constexpr BlockTwin kEntry{Local::Type::kInfo.name, kSuperBlock, encode, fit, nullptr};
+  static constexpr BlockTwin kEntry{.name = Local::Type::kInfo.name, .columns = kSuperBlock, .encode = encode, .fit = fit};
 };
 
 struct LocalQ2_K {
@@ -128,9 +136,70 @@ struct LocalIQ4_XS {
   struct Shape : IQ4_XSShape {};
 };
 
+// --- IQ types: the reference's search over vectors of this width --------------------------------------------------------------------
+
+template <class Local>
+struct VectorTwin {
+  using Rules = VectorBlock<typename Local::Shape>;
+  using Grid = typename Rules::Grid;
+  using Block = typename Local::Type::Block;
+
+  static void encode(const float* x, const float* importance, const FitOptions& options, std::size_t count, std::byte* blocks) {
+    for (std::size_t b = 0; b < count; ++b, x += kSuperBlock, blocks += sizeof(Block)) {
+      Grid grid;
+      Code codes[kSuperBlock / Local::Shape::kUnit];
+      Rules::encode_units(x, importance != nullptr ? importance + b * kSuperBlock : nullptr, options, grid, codes);
+      Block block;
+      Local::Type::pack(grid, codes, block);
+      std::memcpy(blocks, &block, sizeof(Block));
+    }
+  }
+
+  static void fit(const float* x, const float* importance, const FitOptions& options, std::byte* grid) {
+    Grid fitted;
+    Rules::fit(x, importance, options, fitted);
+    std::memcpy(grid, &fitted, sizeof(fitted));
+  }
+
+  static constexpr BlockTwin kEntry{.name = Local::Type::kInfo.name, .columns = kSuperBlock, .encode = encode, .fit = fit};
+};
+
+struct LocalIQ3_S {
+  using Type = IQ3_S;
+  struct Shape : IQ3_SShape {};
+};
+struct LocalIQ3_XXS {
+  using Type = IQ3_XXS;
+  struct Shape : IQ3_XXSShape {};
+};
+struct LocalIQ2_S {
+  using Type = IQ2_S;
+  struct Shape : IQ2_SShape {};
+};
+struct LocalIQ2_XS {
+  using Type = IQ2_XS;
+  struct Shape : IQ2_XSShape {};
+};
+struct LocalIQ2_XXS {
+  using Type = IQ2_XXS;
+  struct Shape : IQ2_XXSShape {};
+};
+struct LocalIQ1_M {
+  using Type = IQ1_M;
+  struct Shape : IQ1_MShape {};
+};
+struct LocalIQ1_S {
+  using Type = IQ1_S;
+  struct Shape : IQ1_SShape {};
+};
+
 constexpr BlockTwin kBlockTwins[] = {
+    Q8_0Twin::kEntry, SymmetricLegacyTwin<Q5_0, 5>::kEntry, AffineLegacyTwin<Q5_1, 5>::kEntry, SymmetricLegacyTwin<Q4_0, 4>::kEntry,
+    AffineLegacyTwin<Q4_1, 4>::kEntry,
     SuperBlockTwin<SymmetricTwin, LocalQ6_K>::kEntry, SuperBlockTwin<AffineTwin, LocalQ5_K>::kEntry,    SuperBlockTwin<AffineTwin, LocalQ4_K>::kEntry,
     SuperBlockTwin<TableTwin, LocalIQ4_XS>::kEntry,   SuperBlockTwin<SymmetricTwin, LocalQ3_K>::kEntry, SuperBlockTwin<AffineTwin, LocalQ2_K>::kEntry,
+    VectorTwin<LocalIQ3_S>::kEntry, VectorTwin<LocalIQ3_XXS>::kEntry, VectorTwin<LocalIQ2_S>::kEntry, VectorTwin<LocalIQ2_XS>::kEntry,
+    VectorTwin<LocalIQ2_XXS>::kEntry, VectorTwin<LocalIQ1_M>::kEntry, VectorTwin<LocalIQ1_S>::kEntry,
 };
 
 }  // namespace
