@@ -224,7 +224,7 @@ class IntegerPanels final : public PackedWeights {
     const std::uint8_t* const block = regular_block(p, b, buffers.decoded);
     const std::size_t depth = depth_of(b);
     IntegerProduct product{};
-    product.panel = block;
+    product.panel = block + low_plane_offset(shape, depth);
     if (shape.low_bits != 8) {
       kernels_.unpack_codes(shape, block, depth, buffers.operands);
       product.panel = buffers.operands;

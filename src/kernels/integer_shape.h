@@ -2,14 +2,15 @@
 //
 // How integer weights lie in memory, and what the integer kernels need to know about them.
 //
-// Weights are kept in panels of 64 rows, a panel in blocks of 256 columns (the last one shorter, a multiple of 32). A block holds its
-// code planes and behind them its grid, so that one panel is one stream:
+// Weights are kept in panels of 64 rows, a panel in blocks of 256 columns (the last one shorter, a multiple of 32). A block holds its grid and
+// behind it its code planes, so that one panel is one stream. The order matters: processors fetch ahead what is read strictly in order, and a
+// kernel that reads the grid first, then the codes, gets twice the bytes per second of one that comes back to the grid group by group.
 //
-//   low plane    bits 0 .. low_bits-1 of every code      8, 4, 2 or 1 bits
-//   high plane   the next high_bits                      0, 1 or 2 bits
 //   super        f16 d (and f16 dmin) per row, for two-level grids
 //   scales       one per row and group, [group][64 rows]; multiples of d are planes themselves, with groups in place of columns
 //   offsets      or zero points or multiples of dmin, likewise
+//   high plane   bits low_bits .. of every code          0, 1 or 2 bits
+//   low plane    bits 0 .. low_bits-1                    8, 4, 2 or 1 bits
 //
 // A plane of 64-byte lines: a line holds 16 rows x 4 columns (a "quad" of columns) in its bytes and, where codes are narrower than a
 // byte, the following quads in the higher bits. Lines of the four 16-row groups follow each other.
@@ -79,9 +80,13 @@ static constexpr std::size_t all_offsets_bytes(const IntegerShape& s, std::size_
   if (has_minima(s)) return group_plane_bytes(s.offset == OffsetKind::minus_unsigned4 ? 4 : 8, groups);
   return s.offset == OffsetKind::zero_packed ? (groups * s.low_bits + 7) / 8 * 64 : groups * 64 * offset_bytes(s.offset);
 }
-static constexpr std::size_t scales_offset(const IntegerShape& s, std::size_t depth) { return code_bytes(s, depth) + super_bytes(s); }
-static constexpr std::size_t offsets_offset(const IntegerShape& s, std::size_t depth) { return scales_offset(s, depth) + all_scales_bytes(s, depth); }
-static constexpr std::size_t block_bytes(const IntegerShape& s, std::size_t depth) { return offsets_offset(s, depth) + all_offsets_bytes(s, depth); }
+static constexpr std::size_t scales_offset(const IntegerShape& s) { return super_bytes(s); }
+static constexpr std::size_t offsets_offset(const IntegerShape& s, std::size_t depth) { return scales_offset(s) + all_scales_bytes(s, depth); }
+static constexpr std::size_t codes_offset(const IntegerShape& s, std::size_t depth) { return offsets_offset(s, depth) + all_offsets_bytes(s, depth); }
+static constexpr std::size_t low_plane_offset(const IntegerShape& s, std::size_t depth) {
+  return codes_offset(s, depth) + high_plane_bytes(s, depth);
+}
+static constexpr std::size_t block_bytes(const IntegerShape& s, std::size_t depth) { return codes_offset(s, depth) + code_bytes(s, depth); }
 static constexpr bool has_row_scales(const IntegerShape& s) { return s.scale == ScaleKind::row || s.scale == ScaleKind::unsigned8_of_row; }
 // Columns that a kernel multiplies before it applies scales.
 static constexpr std::size_t kernel_group(const IntegerShape& s) { return s.group < kActivationDepth ? s.group : kActivationDepth; }
@@ -95,8 +100,8 @@ struct QuantizedActivations {
   const float* scales;         // [tokens, 2]: one for every 128 columns
   const std::int32_t* biases;  // [tokens, kMaxGroups]: -middle * the group's sum of codes
   const float* sums;           // [tokens, kMaxGroups]: the group's sum of codes
-  const std::int8_t*
-      sum_codes;  // [tokens, 2, 2, 8]: for every 128 columns, the low 6 bits of its groups' sums, then the high bits (groups of 16 or 32)
+  // [tokens, 2, 2, 8]: for every 128 columns, the low 6 bits of its groups' sums, then the high bits (groups of 16 or 32).
+  const std::int8_t* sum_codes;
 };
 
 // A block's grid as products read it. Filled by expand_grid, which writes to the four arrays.

@@ -47,7 +47,7 @@ struct KernelTable {
   // row_scales: [64] or null. Groups are those of kernel_group(shape) columns.
   void (*expand_grid)(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, ExpandedGrid& out);
   void (*integer_product)(const IntegerProduct& product);
-  // A block of units, decoded: 4-bit codes with a table, then the f16 super scale, then signed 8-bit multiples for groups of `group` columns.
+  // A block of units, decoded: the f16 super scale, signed 8-bit multiples for groups of `group` columns, 4-bit codes with a table.
   void (*expand_units)(const UnitShape& units, std::size_t group, const std::uint8_t* block, std::uint8_t* out);
   // One token times a whole panel: y[64], added to what is there when accumulate != 0. columns: padded to kDepthUnit. x: the blocks of one
   // token, one after the other. Null where unpacked panels serve single tokens as well.

@@ -33,8 +33,8 @@ void write_codes(const IntegerShape& s, const std::uint8_t* codes, std::size_t d
     low[i] = i * s.low_bits;
     high[i] = high_bit(s, i);
   }
-  write_plane(codes, depth, 0, s.low_bits, low, row, block);
-  if (s.high_bits != 0) write_plane(codes, depth, s.low_bits, s.high_bits, high, row, block + low_plane_bytes(s, depth));
+  write_plane(codes, depth, 0, s.low_bits, low, row, block + low_plane_offset(s, depth));
+  if (s.high_bits != 0) write_plane(codes, depth, s.low_bits, s.high_bits, high, row, block + codes_offset(s, depth));
 }
 
 // Multiples of one row in planes of `bits` bits, groups in place of columns.
@@ -72,17 +72,18 @@ void write_offsets(const IntegerShape& s, const BlockCodes& in, std::size_t grou
 
 void write_block_row(const IntegerShape& s, const BlockCodes& in, std::size_t depth, std::size_t row, std::uint8_t* block) {
   write_codes(s, in.codes, depth, row, block);
-  for (std::size_t i = 0; i < s.super_scales; ++i) write_number(block + code_bytes(s, depth), i * 64 + row, 2, in.super[i]);
-  write_scales(s, in, num_groups(s, depth), row, block + scales_offset(s, depth));
+  for (std::size_t i = 0; i < s.super_scales; ++i) write_number(block, i * 64 + row, 2, in.super[i]);
+  write_scales(s, in, num_groups(s, depth), row, block + scales_offset(s));
   write_offsets(s, in, num_groups(s, depth), row, block + offsets_offset(s, depth));
 }
 
 std::uint8_t read_code(const IntegerShape& s, const std::uint8_t* block, std::size_t depth, std::size_t row, std::size_t column) {
   const std::size_t quad = column / 4;
   const auto line_byte = [&](const std::uint8_t* plane, std::size_t bits) { return plane[quad / (8 / bits) * 256 + row * 4 + column % 4]; };
-  const unsigned low = static_cast<unsigned>(line_byte(block, s.low_bits)) >> (quad % (8u / s.low_bits) * s.low_bits) & ((1u << s.low_bits) - 1u);
+  const unsigned low = static_cast<unsigned>(line_byte(block + low_plane_offset(s, depth), s.low_bits)) >> (quad % (8u / s.low_bits) * s.low_bits) &
+                       ((1u << s.low_bits) - 1u);
   if (s.high_bits == 0) return static_cast<std::uint8_t>(low);
-  const unsigned byte = line_byte(block + low_plane_bytes(s, depth), s.high_bits);
+  const unsigned byte = line_byte(block + codes_offset(s, depth), s.high_bits);
   return static_cast<std::uint8_t>(low | (byte >> high_bit(s, quad % (8u / s.high_bits)) & ((1u << s.high_bits) - 1u)) << s.low_bits);
 }
 

@@ -173,21 +173,21 @@ struct Decoder {
   void run(std::uint8_t* out) const {
     const std::size_t bytes_ahead = unit_block_bytes(u, group);
     for (std::size_t i = 0; i < bytes_ahead; i += 64) __builtin_prefetch(block + bytes_ahead + i, 0, 2);
-    std::uint8_t* const scales = out + kBlockDepth * 32 + 128;
+    std::uint8_t *const scales = out + 128, *const codes = scales + kBlockDepth / group * 64;
     Vectors scale{};
     for (std::size_t four = 0; four < kOctets / 4; ++four) {
       __m512i lines[4][4];
       const Vectors spare = decode(four, lines);
 #pragma GCC unroll 4
       for (std::size_t v = 0; v < 4; ++v) {
-        store_lines(lines[v], out + four * 1024 + 64 * v);
+        store_lines(lines[v], codes + four * 1024 + 64 * v);
         if constexpr (kSpare == SpareBit::scale || kSigns == UnitSigns::of_group) {
           scale.v[v] = _mm512_or_si512(_mm512_srli_epi32(scale.v[v], 8), _mm512_slli_epi32(scale_of(spare.v[v]), 24));
           if (four % 4 == 3) store(scales + four / 4 * 256 + 64 * v, scale.v[v]);
         }
       }
     }
-    __builtin_memcpy(out + kBlockDepth * 32, block + unit_super_offset(u), 128);
+    __builtin_memcpy(out, block + unit_super_offset(u), 128);
     if constexpr (kSpare != SpareBit::scale && kSigns != UnitSigns::of_group) spread_scales(scales);
   }
 

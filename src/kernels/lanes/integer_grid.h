@@ -25,7 +25,7 @@ template <class F32>
 // are moved to the top of the byte, which keeps their sign and makes them 4 times too large.
 template <class Bytes>
 static const std::uint8_t* scale_multiples(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* out) {
-  const std::uint8_t* const low = block + scales_offset(shape, depth);
+  const std::uint8_t* const low = block + scales_offset(shape);
   if (shape.scale == ScaleKind::signed6) {
     const std::uint8_t* const high = low + group_plane_bytes(4, kMaxGroups);
     for (std::size_t v = 0; v < 256; v += 64) {
@@ -55,17 +55,14 @@ static constexpr float multiple_factor(const IntegerShape& shape) {
 }
 
 template <class F32>
-[[gnu::always_inline]] static inline F32 super_scale(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, const float* row_scales,
-                                                     std::size_t row) {
-  const F32 unit = shape.scale == ScaleKind::unsigned8_of_row
-                       ? F32::load(row_scales + row)
-                       : F32::load_f16(reinterpret_cast<const std::uint16_t*>(block + code_bytes(shape, depth)) + row);
+[[gnu::always_inline]] static inline F32 super_scale(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t row) {
+  const F32 unit =
+      shape.scale == ScaleKind::unsigned8_of_row ? F32::load(row_scales + row) : F32::load_f16(reinterpret_cast<const std::uint16_t*>(block) + row);
   return mul(unit, F32::set(multiple_factor(shape)));
 }
 template <class F32>
-[[gnu::always_inline]] static inline F32 minus_super_minimum(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth,
-                                                             std::size_t row) {
-  return sub(F32::set(0), F32::load_f16(reinterpret_cast<const std::uint16_t*>(block + code_bytes(shape, depth)) + 64 + row));
+[[gnu::always_inline]] static inline F32 minus_super_minimum(const std::uint8_t* block, std::size_t row) {
+  return sub(F32::set(0), F32::load_f16(reinterpret_cast<const std::uint16_t*>(block) + 64 + row));
 }
 
 template <class F32>
@@ -117,15 +114,15 @@ template <class F32>
 
 template <class F32, class Bytes>
 static void expand_grid(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, ExpandedGrid& out) {
-  const std::uint8_t *scales = block + scales_offset(shape, depth), *offsets = block + offsets_offset(shape, depth);
+  const std::uint8_t *scales = block + scales_offset(shape), *offsets = block + offsets_offset(shape, depth);
   const std::size_t step = kernel_group(shape), count = (depth + step - 1) / step;
   const bool multiples = has_multiples(shape), is_signed = shape.scale == ScaleKind::signed8 || shape.scale == ScaleKind::signed6;
   const bool plain_offsets = shape.offset != OffsetKind::none && !has_minima(shape);
   const std::uint8_t* const bytes = multiples ? scale_multiples<Bytes>(shape, block, depth, out.bytes) : nullptr;
   out.minima = has_minima(shape) ? minimum_multiples<Bytes>(shape, block, depth, out.bytes + kMaxGroups * 64) : nullptr;
   for (std::size_t v = 0; v < 64; v += 16) {
-    if (multiples) super_scale<F32>(shape, block, depth, row_scales, v).store(out.super + v);
-    if (has_minima(shape)) minus_super_minimum<F32>(shape, block, depth, v).store(out.super + 64 + v);
+    if (multiples) super_scale<F32>(shape, block, row_scales, v).store(out.super + v);
+    if (has_minima(shape)) minus_super_minimum<F32>(block, v).store(out.super + 64 + v);
     for (std::size_t g = 0; g < count; ++g) {
       const std::size_t group = g * step / shape.group;
       F32 scale;

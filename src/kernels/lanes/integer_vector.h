@@ -10,11 +10,11 @@
 
 namespace nibble::lanes {
 
-// Into the second-level cache, which has more requests in flight than the first and room for a block.
-template <std::size_t kLines>
-[[gnu::always_inline]] static inline void prefetch_lines(const std::uint8_t* p) {
-#pragma GCC unroll 32
-  for (std::size_t i = 0; i < kLines; ++i) __builtin_prefetch(p + 64 * i, 0, 2);
+// Reads every line once, in order, into the nearest cache: what comes before the low plane, and is then read here and there. Software prefetches
+// would do harm: they take the places of misses that the processor's own, which see one ascending stream, make better use of.
+template <class Bytes>
+[[gnu::always_inline]] static inline void read_in_order(const std::uint8_t* p, std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; i += 64) touch(Bytes::load(p + i));
 }
 
 // Where a kernel takes its scales from, without a detour over memory for the usual kinds.
@@ -34,7 +34,6 @@ struct VectorCursor {
   const float* sums;
   const std::uint8_t* scales;  // of the group: [64] f32 or f16; of the run: [quads of groups][64 rows][4]
   const float* offsets;
-  std::size_t next_block;  // bytes from here to the same place in the following block
 };
 
 template <class F32, GridSource kGrid>
@@ -70,8 +69,6 @@ template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable,
     for (int i = 0; i < kQuads; ++i) quads[i] = Quad::load(at.x + 4 * (q + i));
     const std::uint8_t *low = at.low + octet_bytes(kLow) / 8 * static_cast<std::size_t>(q),
                        *high = at.high + octet_bytes(kHigh) / 8 * static_cast<std::size_t>(q);
-    prefetch_lines<kQuads * kLow / 2>(low + at.next_block);
-    if constexpr (kHigh != 0) prefetch_lines<kQuads * kHigh / 2>(high + at.next_block);
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) {
       Bytes w[kQuads];
@@ -160,15 +157,14 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
   for (int v = 0; v < 4; ++v) total[v] = accumulate != 0 ? F32::load(y + 16 * v) : F32::set(0);
   for (std::size_t start = 0, b = 0; start < columns; start += kBlockDepth, ++b) {
     const std::size_t depth = columns - start < kBlockDepth ? columns - start : kBlockDepth, size = block_bytes(shape, depth);
-    for (std::size_t i = code_bytes(shape, depth); i < size; i += 64) __builtin_prefetch(panel + size + i, 0, 2);
-    VectorCursor at{panel,
-                    panel + low_plane_bytes(shape, depth),
+    read_in_order<Bytes>(panel, low_plane_offset(shape, depth));
+    VectorCursor at{panel + low_plane_offset(shape, depth),
+                    panel + codes_offset(shape, depth),
                     x.codes + b * kBlockDepth,
                     x.biases + b * kMaxGroups,
                     x.sums + b * kMaxGroups,
                     reinterpret_cast<const std::uint8_t*>(scales),
-                    offsets,
-                    size};
+                    offsets};
     const std::uint8_t* minima = nullptr;
     if constexpr (kExpanded) {
       ExpandedGrid grid{scales, offsets, super, bytes, nullptr};
@@ -182,17 +178,17 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
       if constexpr (kMultiples)
         take_run_of_multiples<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kGrid == GridSource::multiples>(at, table, running);
       else
-        take_run<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGrid>(at, table, shape, panel + scales_offset(shape, depth), k,
+        take_run<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGrid>(at, table, shape, panel + scales_offset(shape), k,
                                                                      depth - k < kActivationDepth ? depth - k : kActivationDepth, running);
       const std::size_t run = k / kActivationDepth, quads = kGroup == 16 ? 2 : 1;
       const std::int8_t* const sum_codes = x.sum_codes + b * kSumCodes + run * (kSumCodes / 2);
 #pragma GCC unroll 4
       for (int v = 0; v < 4; ++v) {
         if constexpr (kMultiples) {
-          running[v] = mul(running[v], super_scale<F32>(shape, panel, depth, row_scales, 16 * v));
+          running[v] = mul(running[v], super_scale<F32>(shape, panel, row_scales, 16 * v));
           if constexpr (kGrid == GridSource::minima)
             running[v] = fma(to_f32(sum_of_minima<Bytes, Sums, Quad>(minima + run * quads * 256 + 64 * v, quads, sum_codes)),
-                             minus_super_minimum<F32>(shape, panel, depth, 16 * v), running[v]);
+                             minus_super_minimum<F32>(panel, 16 * v), running[v]);
         } else if constexpr (kExpanded) {
           if (has_super) running[v] = mul(running[v], F32::load(super + 16 * v));
         }

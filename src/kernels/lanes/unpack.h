@@ -111,7 +111,7 @@ static void unpack_nibbles(const std::uint8_t* plane, std::size_t plane_bytes, s
 
 template <class Bytes, int kLow, int kHigh, bool kTable>
 static void unpack_planes(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* panel) {
-  const std::uint8_t *low = block, *high = block + low_plane_bytes(shape, depth);
+  const std::uint8_t *low = block + low_plane_offset(shape, depth), *high = block + codes_offset(shape, depth);
   const Bytes table = Bytes::table(shape.points);
   for (std::size_t octet = 0; octet < depth / 32; ++octet) {
     for (std::size_t v = 0; v < 4; ++v) {

@@ -69,8 +69,8 @@ unsigned decode_row_of_four(const UnitShape& u, const std::uint8_t* block, std::
 }
 
 void expand_units(const UnitShape& u, std::size_t group, const std::uint8_t* block, std::uint8_t* out) {
-  std::uint8_t* const scales = out + kBlockDepth * 32 + 128;
-  __builtin_memcpy(out + kBlockDepth * 32, block + unit_super_offset(u), 128);
+  std::uint8_t *const scales = out + 128, *const codes = scales + kBlockDepth / group * 64;
+  __builtin_memcpy(out, block + unit_super_offset(u), 128);
   for (std::size_t four = 0; four < kOctets / 4; ++four)
     for (std::size_t row = 0; row < 64; ++row) {
       std::uint8_t lines[4][4];
@@ -78,7 +78,7 @@ void expand_units(const UnitShape& u, std::size_t group, const std::uint8_t* blo
       for (std::size_t k = 0; k < 4; ++k)
         for (std::size_t i = 0; i < 4; ++i) {
           const std::size_t line = group == 32 ? k : i / 2 * 2 + k / 2, byte = group == 32 ? i : k % 2 * 2 + i % 2;
-          out[(four * 4 + line) * 256 + 4 * row + byte] = lines[k][i];
+          codes[(four * 4 + line) * 256 + 4 * row + byte] = lines[k][i];
         }
       if (!has_scale_plane(u))
         scales[four / 4 * 256 + 4 * row + four % 4] = static_cast<std::uint8_t>((u.signs == UnitSigns::of_group ? spares & 7u : spares) << 1 | 1u);
