@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cstring>
+#include <limits>
 #include <utility>
 
 #include "kernels/kv_layout.h"
@@ -16,13 +16,13 @@ constexpr std::size_t kRows = 48;  // query rows (tokens x heads of a group) tha
 
 // Everything a worker needs for one block of rows, cut from the caller's scratch.
 struct Workspace {
-  float *keys, *values;                        // [depth, 64], [64, depth]
-  float *queries, *scores, *partial, *result;  // [rows, head_dim], [rows, 64], [rows, depth], [rows, depth]
-  float *top, *sum, *chunk_top, *chunk_sum;    // [rows]: largest score and sum of exponentials, so far and in the chunk
+  float *keys, *values;              // [depth, 64], [64, depth]
+  float *queries, *scores, *result;  // [rows, head_dim], [rows, 64], [rows, depth]
+  float *top, *sum;                  // [rows]: largest score and sum of exponentials so far
 
   static std::size_t round16(std::size_t n) { return (n + 15) / 16 * 16; }
   static std::size_t floats(std::size_t rows, std::size_t head_dim, std::size_t depth) {
-    return 2 * kChunk * depth + round16(rows * head_dim) + rows * (kChunk + 2 * depth) + 4 * round16(rows);
+    return 2 * kChunk * depth + round16(rows * head_dim) + rows * (kChunk + depth) + 2 * round16(rows);
   }
   Workspace(float* base, std::size_t rows, std::size_t head_dim, std::size_t depth) {
     const auto take = [&base](std::size_t n) { return std::exchange(base, base + n); };
@@ -30,12 +30,9 @@ struct Workspace {
     values = take(kChunk * depth);
     queries = take(round16(rows * head_dim));
     scores = take(rows * kChunk);
-    partial = take(rows * depth);
     result = take(rows * depth);
     top = take(round16(rows));
     sum = take(round16(rows));
-    chunk_top = take(round16(rows));
-    chunk_sum = take(round16(rows));
   }
 };
 
@@ -66,20 +63,6 @@ ChunkPanels widen_chunk(const KernelTable& kernels, KvType type, std::size_t dep
   return {w.keys, w.values};
 }
 
-// Takes a chunk's result into the running one: both are relative to the largest score that they have seen.
-void merge(const KernelTable& kernels, const Workspace& w, std::size_t row, const float* partial, std::size_t depth, bool first) {
-  if (first) {
-    w.top[row] = w.chunk_top[row];
-    w.sum[row] = w.chunk_sum[row];
-    return;
-  }
-  const float top = std::max(w.top[row], w.chunk_top[row]);
-  const float old_part = kernels.exponential(w.top[row] - top), new_part = kernels.exponential(w.chunk_top[row] - top);
-  w.sum[row] = w.sum[row] * old_part + w.chunk_sum[row] * new_part;
-  w.top[row] = top;
-  kernels.merge_chunk(w.result + row * depth, partial, depth, old_part, new_part);
-}
-
 // What is the same for all pieces of a call.
 struct Setting {
   const KernelTable& kernels;
@@ -99,16 +82,21 @@ void attend(const Setting& a, const AttentionPiece& piece, const KvLayer::State&
     std::copy_n(piece.queries + offset(r), a.head_dim, w.queries + r * a.head_dim);
     if (s.type == KvType::q4_0) hadamard_rotate(w.queries + r * a.head_dim, a.head_dim);
   }
+  std::fill_n(w.result, rows * a.depth, 0.0f);
+  std::fill_n(w.top, rows, std::numeric_limits<float>::lowest());
+  std::fill_n(w.sum, rows, 0.0f);
   for (std::size_t start = 0; start < here + count; start += kChunk) {
     const std::size_t chunk = start / kChunk;
     const ChunkPanels panels = widen_chunk(a.kernels, s.type, a.depth, s.code_bytes, s.keys(kv_head, chunk), s.values(kv_head, chunk), w);
     const std::size_t skip = start > here ? (start - here) * group : 0;  // rows of tokens that stand before this chunk
     a.kernels.f32_tile(panels.keys, a.head_dim, kChunk, w.queries + skip * a.head_dim, a.head_dim, rows - skip, w.scores, kChunk, 0);
-    for (std::size_t r = skip; r < rows; ++r)
-      a.kernels.softmax_chunk(w.scores + (r - skip) * kChunk, std::min(kChunk, here + r / group + 1 - start), a.scale, &w.chunk_top[r],
-                              &w.chunk_sum[r]);
-    a.kernels.f32_tile(panels.values, kChunk, a.depth, w.scores, kChunk, rows - skip, start == 0 ? w.result : w.partial, a.depth, 0);
-    for (std::size_t r = skip; r < rows; ++r) merge(a.kernels, w, r, w.partial + (r - skip) * a.depth, a.depth, start == 0);
+    for (std::size_t r = skip; r < rows; ++r) {
+      const float kept =
+          a.kernels.softmax_chunk(w.scores + (r - skip) * kChunk, std::min(kChunk, here + r / group + 1 - start), a.scale, &w.top[r], &w.sum[r]);
+      if (kept != 1)
+        for (float* x = w.result + r * a.depth; x != w.result + (r + 1) * a.depth; ++x) *x *= kept;
+    }
+    a.kernels.f32_tile(panels.values, kChunk, a.depth, w.scores, kChunk, rows - skip, w.result + skip * a.depth, a.depth, 1);
   }
   for (std::size_t r = 0; r < rows; ++r) a.kernels.divide(w.result + r * a.depth, a.head_dim, w.sum[r], piece.out + offset(r));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Causal grouped-query attention over key/value caches. Online softmax over fixed chunks of keys, merged in order, so that results are
+// Causal grouped-query attention over key/value caches. Online softmax over fixed chunks of keys in order, so that results are
 // the same bits for any number of threads and any cut of the query batch.
 #pragma once
 

@@ -86,9 +86,10 @@ struct KernelTable {
   float (*read_stream)(const float* data, std::size_t count);
 
   // --- attention -------------------------------------------------------------------------------------------------------------------
-  // One chunk of 64 scores of one query: scores[j] *= scale for j < valid; then p[j] = exp(scores[j] - max), 0 beyond valid, in place.
-  // Returns max and sum through the pointers. valid: 1 .. 64.
-  void (*softmax_chunk)(float* scores, std::size_t valid, float scale, float* maximum, float* sum);
+  // One chunk of 64 scores of one query: scores[j] *= scale for j < valid; then p[j] = exp(scores[j] - maximum), 0 beyond valid, in place,
+  // maximum being the largest score so far, this chunk's included. Takes both running values along and returns the factor, exp(old - new
+  // maximum), by which what was summed before must be multiplied; the sum is already. valid: 1 .. 64. At first: -FLT_MAX and 0.
+  float (*softmax_chunk)(float* scores, std::size_t valid, float scale, float* running_maximum, float* running_sum);
   // A chunk of 64 cached positions widened to f32. Keys: codes [depth, 64], scales f16 [depth / 32, 64] -> [depth, 64]. Values: codes
   // [64, depth], scales f16 [64, depth / 32] -> [64, depth]. 4-bit codes are offset by 8 and lie in pairs: keys depth d (low nibble)
   // and d + 1, values i (low) and i + 16 of each 32. depth: a multiple of 32.
@@ -96,8 +97,6 @@ struct KernelTable {
   void (*widen_values_8)(const std::int8_t* codes, const std::uint16_t* scales, std::size_t depth, float* out);
   void (*widen_keys_4)(const std::uint8_t* codes, const std::uint16_t* scales, std::size_t depth, float* out);
   void (*widen_values_4)(const std::uint8_t* codes, const std::uint16_t* scales, std::size_t depth, float* out);
-  // out[i] = fma(out[i], a, chunk[i] * b); width a multiple of 16.
-  void (*merge_chunk)(float* out, const float* chunk, std::size_t width, float a, float b);
   // out[i] = x[i] / divisor
   void (*divide)(const float* x, std::size_t count, float divisor, float* out);
   float (*exponential)(float x);

@@ -38,7 +38,6 @@ static void fill_f32_functions(KernelTable& table) {
   table.widen_values_8 = widen_values_8<F32>;
   table.widen_keys_4 = widen_keys_4<F32>;
   table.widen_values_4 = widen_values_4<F32>;
-  table.merge_chunk = merge_chunk<F32>;
   table.divide = divide<F32>;
   table.exponential = exponential_of<F32>;
 }

@@ -139,23 +139,26 @@ inline constexpr std::size_t kChunkVectors = 4;
 }
 
 template <class F32>
-static void softmax_chunk(float* scores, std::size_t valid, float scale, float* maximum_out, float* sum_out) {
+static float exponential_of(float x) {
+  alignas(64) float lanes[16];
+  exponential(F32::set(x)).store(lanes);
+  return lanes[0];
+}
+
+template <class F32>
+static float softmax_chunk(float* scores, std::size_t valid, float scale, float* running_maximum, float* running_sum) {
   const F32 factor = F32::set(scale), lowest = F32::set(-__FLT_MAX__);
   F32 s[kChunkVectors];
   for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = first_lanes(mul(F32::load(scores + 16 * i), factor), valid_lanes(valid, i), lowest);
-  const float top = max_lanes(max(max(s[0], s[1]), max(s[2], s[3])));
+  const float here = max_lanes(max(max(s[0], s[1]), max(s[2], s[3]))), before = *running_maximum, top = here > before ? here : before;
   for (std::size_t i = 0; i < kChunkVectors; ++i) {
     s[i] = first_lanes(exponential(sub(s[i], F32::set(top))), valid_lanes(valid, i), F32::set(0));
     s[i].store(scores + 16 * i);
   }
-  *maximum_out = top;
-  *sum_out = sum_lanes(add(add(s[0], s[1]), add(s[2], s[3])));
-}
-
-template <class F32>
-static void merge_chunk(float* out, const float* chunk, std::size_t width, float a, float b) {
-  const F32 va = F32::set(a), vb = F32::set(b);
-  for (std::size_t i = 0; i < width; i += 16) fma(F32::load(out + i), va, mul(F32::load(chunk + i), vb)).store(out + i);
+  const float kept = before == top ? 1.0f : exponential_of<F32>(before - top);
+  *running_maximum = top;
+  *running_sum = *running_sum * kept + sum_lanes(add(add(s[0], s[1]), add(s[2], s[3])));
+  return kept;
 }
 
 template <class F32>
@@ -164,13 +167,6 @@ static void divide(const float* x, std::size_t count, float divisor, float* out)
   std::size_t i = 0;
   for (; i + 16 <= count; i += 16) div(F32::load(x + i), d).store(out + i);
   if (i < count) div(F32::load_part(x + i, count - i), d).store_part(out + i, count - i);
-}
-
-template <class F32>
-static float exponential_of(float x) {
-  alignas(64) float lanes[16];
-  exponential(F32::set(x)).store(lanes);
-  return lanes[0];
 }
 
 }  // namespace nibble::lanes
