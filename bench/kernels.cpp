@@ -6,6 +6,7 @@
 //   bench_kernels --benchmark_filter='q4_k/8192x2048/1/'
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -19,6 +20,8 @@
 
 namespace nibble {
 namespace {
+
+constexpr std::size_t kMostCopies = 1024;  // each is mapped on its own
 
 struct Case {
   FormatPtr format;
@@ -49,7 +52,7 @@ QuantizedTensor repeated_row(const FormatPtr& format, std::size_t rows, std::siz
 void multiply(benchmark::State& state, const Case& c, ThreadPool& pool, Isa isa) {
   const QuantizedTensor tensor = repeated_row(c.format, c.rows, c.cols);
   // Single tokens read weights from memory, as a decoder does: as many copies as no cache holds.
-  const std::size_t copies = c.tokens > 1 ? 1 : (std::size_t{256} << 20) / static_cast<std::size_t>(tensor.view().bytes()) + 1;
+  const std::size_t copies = c.tokens > 1 ? 1 : std::min(kMostCopies, (std::size_t{256} << 20) / static_cast<std::size_t>(tensor.view().bytes()) + 1);
   std::vector<PackedLinear> weights;
   for (std::size_t i = 0; i < copies; ++i) weights.push_back(PackedLinear::pack(tensor.view(), {isa, ActivationMode::automatic}, pool));
   std::vector<float> x(c.tokens * c.cols, 0.5f), y(c.tokens * c.rows);
@@ -71,7 +74,7 @@ void multiply(benchmark::State& state, const Case& c, ThreadPool& pool, Isa isa)
 // Signs times signs, with the signs of the activations taken on the way: to be held against int8:row of the same size.
 void multiply_signs(benchmark::State& state, std::size_t rows, std::size_t cols, std::size_t tokens, ThreadPool& pool, Isa isa) {
   const std::vector<float> numbers(rows * cols, 0.5f), x(tokens * cols, 0.5f);
-  const std::size_t copies = tokens > 1 ? 1 : (std::size_t{256} << 20) / (rows * cols / 8) + 1;
+  const std::size_t copies = tokens > 1 ? 1 : std::min(kMostCopies, (std::size_t{256} << 20) / (rows * cols / 8) + 1);
   std::vector<BinaryMatrix> weights;
   for (std::size_t i = 0; i < copies; ++i) weights.push_back(BinaryMatrix::pack(numbers.data(), rows, cols, pool));
   std::vector<std::int32_t> y(tokens * rows);
