@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/verbs.h"
+#include "format/planar_spec.h"
 #include "nibble/formats.h"
 #include "report/number_text.h"
 
@@ -25,8 +26,10 @@ const char* group_name(FormatGroup group) {
 constexpr const char* kNotes = R"(
 raw     numbers as they are; GGUF or a directory
 block   every matrix in blocks of this format, in a GGUF file (or a directory)
-planar  the layers' Linears as codes and scales, in a directory; options after ':' are gN (group), row, tensor, asym
+planar  the layers' Linears as codes and scales, in a directory
 mix     llama.cpp's mixtures of block formats, chosen by layer and kind of matrix: 'nibble recipe show NAME'
+
+Planar formats are spelled POINTS[:OPTION]..., in any order, as in int4:g128:asym; any such spelling is taken, not only those above:
 )";
 
 }  // namespace
@@ -50,7 +53,7 @@ void add_formats(CLI::App& app, Session& session) {
     for (const auto& format : formats)
       table.add({format.name, group_name(format.group), format.group == FormatGroup::mix ? "" : significant_text(format.bits_per_weight, 4),
                  format.description});
-    session.print(table.text(session.style()) + kNotes);
+    session.print(table.text(session.style()) + kNotes + planar_spelling_help());
   });
 }
 

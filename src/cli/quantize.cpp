@@ -101,6 +101,12 @@ void quantize(Options& options, Session& session) {
   session.print(text);
 }
 
+std::string fit_help() {
+  std::string text = "How grids are chosen:";
+  for (const NamedFit& fit : list_fits()) text += fmt::format("\n{}: {}", fit.name, fit.description);
+  return text;
+}
+
 }  // namespace
 
 void add_quantize(CLI::App& app, Session& session) {
@@ -118,7 +124,7 @@ void add_quantize(CLI::App& app, Session& session) {
   verb->add_option("--recipe", options->recipe_file, "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");
   verb->add_option("-o,--output", options->output, "OUT.gguf for a GGUF file, any other name for a directory");
   verb->add_option("--method", options->request.method, "How values are chosen: rtn, mse")->capture_default_str();
-  verb->add_option("--fit", options->fit, "How grids are chosen: auto, absmax, minmax, search, percentile, entropy");
+  verb->add_option("--fit", options->fit, fit_help());
   verb->add_option("--embedding", options->request.embedding, "Format of the embedding");
   verb->add_option("--head", options->request.head, "Format of the output head");
   verb->add_flag("--strict", options->request.strict, "A format that cannot hold a tensor is an error, not a substitution");

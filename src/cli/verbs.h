@@ -18,9 +18,11 @@ void add_bench(CLI::App& app, Session& session);
 void add_synth(CLI::App& app, Session& session);
 void add_recipe(CLI::App& app, Session& session);
 void add_check(CLI::App& app, Session& session);
+void add_explain(CLI::App& app, Session& session);
+void add_plan(CLI::App& app, Session& session);
 
 // In the order in which help shows them.
-inline constexpr void (*kVerbs[])(CLI::App&, Session&) = {add_compare, add_quantize, add_eval,   add_run,   add_bench, add_inspect,
-                                                          add_check,   add_formats,  add_recipe, add_synth, add_info};
+inline constexpr void (*kVerbs[])(CLI::App&, Session&) = {add_compare, add_quantize, add_eval, add_run,    add_bench, add_inspect, add_check,
+                                                          add_formats, add_explain,  add_plan, add_recipe, add_synth, add_info};
 
 }  // namespace nibble::cli

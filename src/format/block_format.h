@@ -21,6 +21,8 @@
 //       where the reference's rule is not "fit, then nearest", or a direct loop is faster
 //   static void decode(const Block& block, float* out);                    a direct loop; must equal unpack + value to the bit
 //   static std::optional<std::string> find_defect(const Block& block);     what no writer should have stored, without the position
+//   static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t column);
+//       the grid in words; grids with nothing but a scale d (and a minimum m) need none
 #pragma once
 
 #include <algorithm>
@@ -47,6 +49,8 @@ struct BlockDescriptor {
   std::uint32_t ggml_type = 0;
   std::optional<std::uint32_t> ggml_ftype = std::nullopt;
   double max_magnitude = std::numeric_limits<double>::infinity();  // see FormatInfo
+  std::int32_t first_code = 0;                                     // see FormatInfo
+  std::size_t inner = 0;                                           // columns that share the innermost scale; 0: all
 };
 
 template <class T>
@@ -85,8 +89,8 @@ class BlockFormat final : public Format {
 
   std::size_t grid_bytes() const override { return sizeof(Grid); }
 
-  void fit(std::span<const float> x, std::span<const float> importance, const TensorGrid*, std::uint64_t, const FitOptions& options,
-           std::byte* grid) const override {
+  void fit(std::span<const float> x, std::span<const float> importance, const TensorGrid*, std::uint64_t, const FitOptions& options, std::byte* grid,
+           std::size_t) const override {
     assert(x.size() == kColumns && (importance.empty() || importance.size() == kColumns));
     Grid fitted{};
     const Clipped clipped(x.data(), options);
@@ -101,6 +105,17 @@ class BlockFormat final : public Format {
   void value(const std::byte* grid, std::size_t column, Code code, float* out) const override { T::value(as_grid(grid), column, code, out); }
 
   std::uint64_t num_codes() const override { return kInfo.num_codes; }
+
+  std::vector<GridPart> grid_parts(const std::byte* grid, std::size_t column) const override {
+    if constexpr (requires(const Grid& typed) { T::grid_parts(typed, column); }) {
+      return T::grid_parts(as_grid(grid), column);
+    } else {
+      std::vector<GridPart> parts;
+      if constexpr (requires(const Grid& typed) { float{typed.d}; }) parts.push_back({"scale d", static_cast<double>(as_grid(grid).d)});
+      if constexpr (requires(const Grid& typed) { float{typed.m}; }) parts.push_back({"minimum m", static_cast<double>(as_grid(grid).m)});
+      return parts;
+    }
+  }
 
   void pack(const std::byte* grid, const Code* codes, std::size_t span_index, std::size_t columns, const RowPlanes& row) const override {
     assert(columns == kColumns);
@@ -119,9 +134,10 @@ class BlockFormat final : public Format {
     std::memcpy(grid, &unpacked, sizeof(Grid));
   }
 
-  void encode_row(std::span<const float> x, std::span<const float> importance, const TensorGrid*, std::uint64_t, const FitOptions& options,
+  void encode_row(std::span<const float> x, std::span<const float> importance, const TensorGrid*, std::uint64_t, const FitOptions& given,
                   const RowPlanes& row) const override {
     assert(x.size() % kColumns == 0 && (importance.empty() || importance.size() == x.size()));
+    const FitOptions options = clip_for_row(x, kLevels, given);
     for (std::size_t i = 0; i * kColumns < x.size(); ++i) {
       Block block{};
       const Clipped clipped(x.data() + i * kColumns, options);
@@ -159,21 +175,27 @@ class BlockFormat final : public Format {
     info.ggml_type = kInfo.ggml_type;
     info.ggml_ftype = kInfo.ggml_ftype;
     info.max_magnitude = kInfo.max_magnitude;
+    info.first_code = kInfo.first_code;
     return info;
   }
 
-  // FitRule::percentile and entropy are "clip, then absmax" for every block format; other rules pass through.
+  // Levels of magnitude, for FitRule::entropy; points that are vectors have none.
+  static constexpr std::size_t kLevels = kInfo.unit == 1 ? static_cast<std::size_t>(kInfo.num_codes) / 2 : 0;
+  static constexpr std::size_t kInner = kInfo.inner == 0 ? kColumns : kInfo.inner;
+  static_assert(kColumns % kInner == 0);
+
+  // FitRule::percentile and entropy are "cut off the range of each inner group, then absmax" for every block format; other rules pass
+  // through.
   class Clipped {
    public:
     Clipped(const float* x, const FitOptions& options) : values_(x), options_(options) {
-      if (options.rule != FitRule::percentile && options.rule != FitRule::entropy) return;
-      const std::span<const float> span(x, kColumns);
-      const float clip = options.rule == FitRule::percentile
-                             ? percentile_clip(span, options.percentile)
-                             : entropy_clip(span, kInfo.unit == 1 ? static_cast<std::size_t>(kInfo.num_codes) / 2 : 0);
+      if (!is_clipping(options.rule)) return;
       options_.rule = FitRule::absmax;
-      if (!(clip > 0)) return;
-      std::transform(span.begin(), span.end(), copy_, [clip](float value) { return std::clamp(value, -clip, clip); });
+      for (std::size_t begin = 0; begin < kColumns; begin += kInner) {
+        const std::span<const float> group(x + begin, kInner);
+        const float clip = clip_of(group, kLevels, options);
+        std::transform(group.begin(), group.end(), copy_ + begin, [clip](float value) { return clip > 0 ? std::clamp(value, -clip, clip) : value; });
+      }
       values_ = copy_;
     }
     Clipped(const Clipped&) = delete;

@@ -38,12 +38,13 @@ struct IQ4_XS {
                                          .num_codes = 16,
                                          .ggml_type = 23,
                                          .ggml_ftype = 30,
-                                         .max_magnitude = 113 * 31 * 65504.0};
+                                         .max_magnitude = 113 * 31 * 65504.0,
+                                         .inner = 32};
   struct Block {
     std::uint16_t d;
-    std::uint16_t scales_h;     // high two bits of scale s at bits 2 s; scales are stored plus 32
-    std::uint8_t scales_l[4];   // low four bits, two to a byte
-    std::uint8_t qs[128];       // of each 32 columns the first 16 in the low halves
+    std::uint16_t scales_h;    // high two bits of scale s at bits 2 s; scales are stored plus 32
+    std::uint8_t scales_l[4];  // low four bits, two to a byte
+    std::uint8_t qs[128];      // of each 32 columns the first 16 in the low halves
   };
   static_assert(sizeof(Block) == 136);
   using Grid = SubScaledSymmetricGrid<8>;
@@ -51,6 +52,7 @@ struct IQ4_XS {
   static void fit(const float* x, const float* importance, const FitOptions& options, Grid& grid);
   static Code nearest(const Grid& grid, std::size_t column, const float* target, const float* metric);
   static void value(const Grid& grid, std::size_t column, Code code, float* out) { *out = grid.step[column / 32] * IQ4_XSShape::kPoints[code]; }
+  static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t column) { return SymmetricKBlock<IQ4_XSShape>::grid_parts(grid, column); }
   // Codes are integers of any type.
   template <class T>
   [[gnu::always_inline]] static void pack(const Grid& grid, const T* codes, Block& block) {

@@ -30,6 +30,9 @@ struct Mxfp4 {
   static void fit(const float* x, const float* importance, const FitOptions& options, Grid& grid);
   static Code nearest(const Grid& grid, std::size_t column, const float* target, const float* metric);
   static void value(const Grid& grid, std::size_t column, Code code, float* out);
+  static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t) {
+    return {{"exponent e of the scale", static_cast<double>(grid.e)}, {"scale 2^(e - 127)", 2.0 * static_cast<double>(grid.d)}};
+  }
   static void pack(const Grid& grid, const Code* codes, Block& block);
   static void unpack(const Block& block, Grid& grid, Code* codes);
   static std::optional<std::string> find_defect(const Block& block);

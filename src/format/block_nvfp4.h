@@ -16,7 +16,8 @@ struct Nvfp4 {
                                          .num_codes = 16,
                                          .ggml_type = 40,
                                          .ggml_ftype = 39,
-                                         .max_magnitude = 6 * 448.0};
+                                         .max_magnitude = 6 * 448.0,
+                                         .inner = 16};
   struct Block {
     std::uint8_t d[4];
     std::uint8_t qs[32];
@@ -30,6 +31,9 @@ struct Nvfp4 {
   static void fit(const float* x, const float* importance, const FitOptions& options, Grid& grid);
   static Code nearest(const Grid& grid, std::size_t column, const float* target, const float* metric);
   static void value(const Grid& grid, std::size_t column, Code code, float* out);
+  static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t column) {
+    return {{"scale of the 16 (an 8-bit float)", 2.0 * static_cast<double>(grid.d[column / 16])}};
+  }
   static void pack(const Grid& grid, const Code* codes, Block& block);
   static void unpack(const Block& block, Grid& grid, Code* codes);
   static std::optional<std::string> find_defect(const Block& block);

@@ -19,7 +19,8 @@ struct Q2_K : AffineKBlock<Q2_KShape> {
                                          .num_codes = 4,
                                          .ggml_type = 10,
                                          .ggml_ftype = 10,
-                                         .max_magnitude = 15 * 65504.0};
+                                         .max_magnitude = 15 * 65504.0,
+                                         .inner = 16};
   struct Block {
     std::uint8_t scales[16];  // low half: scale; high half: minimum
     std::uint8_t qs[64];      // of each 128 columns: column 32 j + l at bits 2 j of byte l

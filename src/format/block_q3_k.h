@@ -24,10 +24,11 @@ struct Q3_K : SymmetricKBlock<Q3_KShape> {
                                          .num_codes = 8,
                                          .ggml_type = 11,
                                          .ggml_ftype = 11,
-                                         .max_magnitude = 3 * 31 * 65504.0};
+                                         .max_magnitude = 3 * 31 * 65504.0,
+                                         .inner = 16};
   struct Block {
-    std::uint8_t hmask[32];  // bit s of byte l: bit 2 of the code of column 32 s + l
-    std::uint8_t qs[64];     // of each 128 columns: column 32 j + l at bits 2 j of byte l
+    std::uint8_t hmask[32];   // bit s of byte l: bit 2 of the code of column 32 s + l
+    std::uint8_t qs[64];      // of each 128 columns: column 32 j + l at bits 2 j of byte l
     std::uint8_t scales[12];  // plus 32; low four bits of scale s and s + 8 in byte s, high two bits in the last four bytes
     std::uint16_t d;
   };

@@ -19,7 +19,8 @@ struct Q4_K : AffineKBlock<Q4_KShape> {
                                          .num_codes = 16,
                                          .ggml_type = 12,
                                          .ggml_ftype = 14,
-                                         .max_magnitude = 63 * 65504.0};
+                                         .max_magnitude = 63 * 65504.0,
+                                         .inner = 32};
   struct Block {
     std::uint16_t d, dmin;
     std::uint8_t scales[12];

@@ -19,7 +19,8 @@ struct Q5_K : AffineKBlock<Q5_KShape> {
                                          .num_codes = 32,
                                          .ggml_type = 13,
                                          .ggml_ftype = 16,
-                                         .max_magnitude = 63 * 65504.0};
+                                         .max_magnitude = 63 * 65504.0,
+                                         .inner = 32};
   struct Block {
     std::uint16_t d, dmin;
     std::uint8_t scales[12];

@@ -24,7 +24,8 @@ struct Q6_K : SymmetricKBlock<Q6_KShape> {
                                          .num_codes = 64,
                                          .ggml_type = 14,
                                          .ggml_ftype = 18,
-                                         .max_magnitude = 31 * 127 * 65504.0};
+                                         .max_magnitude = 31 * 127 * 65504.0,
+                                         .inner = 16};
   struct Block {
     std::uint8_t ql[128];  // low four bits: of each 128 columns, columns 0 .. 63 in the low halves of 64 bytes
     std::uint8_t qh[64];   // high two bits: of each 128 columns, column 32 t + l at bits 2 t of byte l

@@ -14,7 +14,8 @@ struct Q8_0 {
                                          .num_codes = 256,
                                          .ggml_type = 8,
                                          .ggml_ftype = 7,
-                                         .max_magnitude = 127 * 65504.0};
+                                         .max_magnitude = 127 * 65504.0,
+                                         .first_code = -128};
   struct Block {
     std::uint16_t d;
     std::int8_t qs[32];

@@ -52,10 +52,13 @@ float percentile_clip(std::span<const float> x, double percentile) {
   if (!(percentile < 100)) return largest_magnitude(x);
   std::vector<float> magnitudes(x.size());
   std::transform(x.begin(), x.end(), magnitudes.begin(), [](float value) { return std::fabs(value); });
-  const double rank = std::ceil(std::max(percentile, 0.0) / 100 * static_cast<double>(x.size()));
-  const auto index = static_cast<std::ptrdiff_t>(std::clamp(rank - 1, 0.0, static_cast<double>(x.size() - 1)));
-  std::nth_element(magnitudes.begin(), magnitudes.begin() + index, magnitudes.end());
-  return magnitudes[static_cast<std::size_t>(index)];
+  const double rank = std::max(percentile, 0.0) / 100 * static_cast<double>(x.size() - 1);
+  const auto below = static_cast<std::ptrdiff_t>(rank);
+  std::nth_element(magnitudes.begin(), magnitudes.begin() + below, magnitudes.end());
+  const double low = static_cast<double>(magnitudes[static_cast<std::size_t>(below)]);
+  if (static_cast<std::size_t>(below) + 1 == x.size()) return static_cast<float>(low);
+  const double high = static_cast<double>(*std::min_element(magnitudes.begin() + below + 1, magnitudes.end()));
+  return static_cast<float>(low + (rank - static_cast<double>(below)) * (high - low));
 }
 
 float entropy_clip(std::span<const float> x, std::size_t num_levels) {
@@ -79,6 +82,18 @@ float entropy_clip(std::span<const float> x, std::size_t num_levels) {
     }
   }
   return static_cast<float>(static_cast<double>(amax) * static_cast<double>(best_end) / static_cast<double>(num_bins));
+}
+
+float clip_of(std::span<const float> group, std::size_t num_levels, const FitOptions& options) {
+  if (options.rule == FitRule::percentile) return percentile_clip(group, options.percentile);
+  const float largest = largest_magnitude(group);
+  return options.row_clip > 0 ? std::min(options.row_clip, largest) : entropy_clip(group, num_levels);
+}
+
+FitOptions clip_for_row(std::span<const float> row, std::size_t num_levels, const FitOptions& options) {
+  FitOptions result = options;
+  if (options.rule == FitRule::entropy && options.row_clip == 0) result.row_clip = entropy_clip(row, num_levels);
+  return result;
 }
 
 }  // namespace nibble

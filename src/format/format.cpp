@@ -24,6 +24,8 @@ void Format::pack_tensor(const TensorGrid*, const RowPlanes&) const {}
 
 std::unique_ptr<TensorGrid> Format::unpack_tensor(const ConstRowPlanes&, std::uint64_t, std::uint64_t) const { return nullptr; }
 
+std::vector<GridPart> Format::grid_parts(const std::byte*, std::size_t) const { return {}; }
+
 namespace {
 
 std::size_t span_columns(const FormatInfo& info, std::size_t cols) {
@@ -46,7 +48,8 @@ void Format::encode_row(std::span<const float> x, std::span<const float> importa
   for (std::size_t begin = 0; begin < x.size(); begin += span) {
     const std::size_t columns = std::min(span, x.size() - begin);
     const auto piece = x.subspan(begin, columns);
-    fit(piece, importance.empty() ? importance : importance.subspan(begin, columns), tensor_grid, row_index, options, buffer.grid.data());
+    fit(piece, importance.empty() ? importance : importance.subspan(begin, columns), tensor_grid, row_index, options, buffer.grid.data(),
+        begin / span);
     for (std::size_t i = 0; i < columns; i += info_.unit) buffer.codes[i / info_.unit] = nearest(buffer.grid.data(), i, &piece[i], nullptr);
     pack(buffer.grid.data(), buffer.codes.data(), begin / span, columns, row);
   }
@@ -63,6 +66,8 @@ void Format::decode_row(const ConstRowPlanes& row, const TensorGrid* tensor_grid
 }
 
 std::optional<std::string> Format::find_defect(const ConstRowPlanes&, std::uint64_t) const { return std::nullopt; }
+
+std::optional<std::string> Format::find_tensor_defect(const TensorGrid*) const { return std::nullopt; }
 
 void throw_row_not_multiple(const FormatInfo& info, std::uint64_t cols) {
   throw Error(ErrorKind::unsupported, info.name + " needs rows whose length is a multiple of " + std::to_string(info.row_multiple) +

@@ -50,18 +50,27 @@ struct FormatInfo {
   std::optional<std::uint32_t> ggml_ftype;  // general.file_type of a file in which this is the main type
   // Larger magnitudes do not fit (the scale's own type overflows): the scale saturates at its largest finite value and the codes clip.
   double max_magnitude = std::numeric_limits<double>::infinity();
+  std::int32_t first_code = 0;  // the integer that code 0 is known by: -128 where codes are signed bytes
+};
+
+// One number of a grid under the name by which people know it ("scale", "zero point").
+struct GridPart {
+  std::string name;
+  double value = 0;
 };
 
 // How a grid is chosen (the "fit" stage). `automatic` is the format's own default, the one that measures best for its time.
 //
 // For block formats that ggml's reference fills by plain rounding, absmax and minmax are that rounding, to the byte. percentile and
-// entropy clip the span (format/clip.h) and then round plainly. absmean and threshold are rules for ternary and binary points; other
-// formats take them as absmax.
+// entropy cut off the range of each group (format/clip.h) and then round plainly. absmean and threshold are rules for ternary and binary
+// points; other formats take them as absmax.
 enum class FitRule { automatic, absmax, minmax, search, percentile, entropy, absmean, threshold };
 
 struct FitOptions {
   FitRule rule = FitRule::automatic;
   double percentile = 99.9;  // for FitRule::percentile: the share of magnitudes kept inside the range, in percent
+  // For FitRule::entropy: the magnitude at which all groups are cut off. encode_row and prepare find it for a whole row; 0: not found yet.
+  float row_clip = 0;
 };
 
 // What is global to a tensor or a row beyond span grids: NVFP4's tensor scale, doubly quantized scales, learned tables.
@@ -112,10 +121,10 @@ class Format {
   virtual std::unique_ptr<TensorGrid> unpack_tensor(const ConstRowPlanes& planes, std::uint64_t rows, std::uint64_t cols) const;
 
   // Chooses the grid of one span, exactly storable. x: the span's values (finite; the last span of a row may be short where the format
-  // allows it). importance: empty or one non-negative weight per value. grid: grid_bytes() bytes, written. `row` is the row's index
-  // (for tensor grids that differ by row).
+  // allows it). importance: empty or one non-negative weight per value. grid: grid_bytes() bytes, written. `row` is the row's index and
+  // span_index the span's within it (for tensor grids that differ by them).
   virtual void fit(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid, std::uint64_t row,
-                   const FitOptions& options, std::byte* grid) const = 0;
+                   const FitOptions& options, std::byte* grid, std::size_t span_index = 0) const = 0;
 
   // --- codes -----------------------------------------------------------------------------------------------------------------------
 
@@ -125,6 +134,9 @@ class Format {
 
   // The value of a code: out[unit].
   virtual void value(const std::byte* grid, std::size_t column, Code code, float* out) const = 0;
+
+  // The grid in words, for showing: the numbers that decide the points at this column, outermost first. May be empty.
+  virtual std::vector<GridPart> grid_parts(const std::byte* grid, std::size_t column) const;
 
   // The number of codes is info-dependent; codes below this are valid for every unit.
   virtual std::uint64_t num_codes() const = 0;
@@ -148,6 +160,8 @@ class Format {
   // Looks for what no writer should have stored (NaN or infinite scales, reserved codes). Returns a description with the column, or
   // nothing when the row is sound.
   virtual std::optional<std::string> find_defect(const ConstRowPlanes& row, std::uint64_t cols) const;
+  // The same for what is global to the tensor, as unpack_tensor returned it.
+  virtual std::optional<std::string> find_tensor_defect(const TensorGrid* tensor_grid) const;
 
  protected:
   explicit Format(FormatInfo info) : info_(std::move(info)) {}

@@ -235,6 +235,15 @@ struct VectorBlock {
     for (std::size_t j = 0; j < Shape::kUnit; ++j) out[j] = grid.step[s] * point[j];
   }
 
+  static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t column) {
+    const std::size_t s = column / kSubLength;
+    std::vector<GridPart> parts = {{"scale d of the block", static_cast<double>(grid.d)},
+                                   {"integer of the sub-block", static_cast<double>(grid.scales[s])},
+                                   {"step of the sub-block", static_cast<double>(grid.step[s])}};
+    if (std::size(Shape::kShifts) > 1) parts.push_back({"shift of the points", static_cast<double>(grid.shifts[s])});
+    return parts;
+  }
+
   // fit, then the nearest points with the importance as weights of the coordinates.
   static void encode_units(const float* x, const float* importance, const FitOptions& options, Grid& grid, Code* codes) {
     fit(x, importance, options, grid);

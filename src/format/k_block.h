@@ -36,6 +36,16 @@ struct AffineKBlock {
     *out = grid.step[s] * static_cast<float>(code) - grid.offset[s];
   }
 
+  static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t column) {
+    const std::size_t s = column / kSubLength;
+    return {{"scale d of the block", static_cast<double>(grid.d)},
+            {"scale of the minima dmin", static_cast<double>(grid.dmin)},
+            {"integer of the sub-block", static_cast<double>(grid.scales[s])},
+            {"integer of its minimum", static_cast<double>(grid.minima[s])},
+            {"step = d * integer", static_cast<double>(grid.step[s])},
+            {"minimum = -dmin * integer", -static_cast<double>(grid.offset[s])}};
+  }
+
   template <class Block>
   static std::optional<std::string> find_affine_defect(const Block& block) {
     if (!f16_is_finite(block.d)) return "the scale is not finite";
@@ -62,6 +72,13 @@ struct SymmetricKBlock {
 
   static void value(const Grid& grid, std::size_t column, Code code, float* out) {
     *out = grid.step[column / kSubLength] * static_cast<float>(static_cast<int>(code) + Shape::kLow);
+  }
+
+  static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t column) {
+    const std::size_t s = column / kSubLength;
+    return {{"scale d of the block", static_cast<double>(grid.d)},
+            {"integer of the sub-block", static_cast<double>(grid.scales[s])},
+            {"step = d * integer", static_cast<double>(grid.step[s])}};
   }
 
   template <class Block>

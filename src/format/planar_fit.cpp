@@ -9,6 +9,7 @@
 
 #include "base/half.h"
 #include "format/clip.h"
+#include "format/dynamic_map.h"
 #include "format/planar_points.h"
 #include "format/scale.h"
 
@@ -110,12 +111,12 @@ std::pair<float, double> search_scale(const Weighted& span, float start, float a
   return {best, best_error};
 }
 
-PlanarGrid fit_symmetric(const PlanarSpec& spec, const Weighted& span, const Range& range, bool search, float base) {
+PlanarGrid fit_symmetric(const PlanarSpec& spec, const Weighted& span, const Range& range, bool search, ScaleUnit unit) {
   const CodeRange codes = code_range(spec);
   const float zero = static_cast<float>(codes.middle);
-  PlanarGrid grid{1, base, codes.middle, 0};
+  PlanarGrid grid{1, unit.base, codes.middle, 0, unit.offset};
   if (!(range.magnitude() > 0)) return grid;
-  const auto round = [&](float scale) { return storable_scale(scale, spec.scale, base); };
+  const auto round = [&](float scale) { return storable_scale(scale, spec.scale, unit); };
   float start;
   if (spec.is_high) {
     start = (range.max >= -range.min ? range.max : range.min) / 2;  // the peak takes the far end, 2
@@ -138,11 +139,11 @@ PlanarGrid fit_symmetric(const PlanarSpec& spec, const Weighted& span, const Ran
   return grid;
 }
 
-PlanarGrid fit_asymmetric(const PlanarSpec& spec, const Weighted& span, const Range& range, bool search, float base) {
+PlanarGrid fit_asymmetric(const PlanarSpec& spec, const Weighted& span, const Range& range, bool search, ScaleUnit unit) {
   const CodeRange codes = code_range(spec);
-  PlanarGrid grid{1, base, 0, 0};
+  PlanarGrid grid{1, unit.base, 0, 0, unit.offset};
   if (!(range.max > range.min)) return grid;
-  const auto round = [&](float scale) { return storable_scale(scale, spec.scale, base); };
+  const auto round = [&](float scale) { return storable_scale(scale, spec.scale, unit); };
   const float levels = static_cast<float>(codes.hi);
   float start = range.max / levels - range.min / levels;
   if (spec.scale == ScaleType::e8m0) start = std::exp2(std::ceil(std::log2(start)));
@@ -165,11 +166,11 @@ PlanarGrid fit_asymmetric(const PlanarSpec& spec, const Weighted& span, const Ra
   return grid;
 }
 
-PlanarGrid fit_point_table(const PlanarSpec& spec, const Weighted& span, const Range& range, bool search, float base) {
+PlanarGrid fit_point_table(const PlanarSpec& spec, const Weighted& span, const Range& range, bool search, ScaleUnit unit) {
   const PointTable& table = *point_table(spec.points);
-  PlanarGrid grid{1, base, 0, 0};
+  PlanarGrid grid{1, unit.base, 0, 0, unit.offset};
   if (!(range.magnitude() > 0)) return grid;
-  const auto round = [&](float scale) { return storable_scale(scale, spec.scale, base); };
+  const auto round = [&](float scale) { return storable_scale(scale, spec.scale, unit); };
   float start = range.magnitude() / table.max();
   if (spec.scale == ScaleType::e8m0) start = std::exp2(std::floor(std::log2(range.magnitude())) - std::floor(std::log2(table.max())));
   grid.scale = round(start);
@@ -217,8 +218,8 @@ double mean_magnitude(std::span<const float> x) {
   return long_sum(x.size(), [&](std::size_t i) { return std::fabs(x[i]); }) / static_cast<double>(x.size());
 }
 
-PlanarGrid fit_ternary(const PlanarSpec& spec, const Weighted& span, const Range& range, FitRule rule, float base) {
-  PlanarGrid grid{1, base, 1, 0.5f};
+PlanarGrid fit_ternary(const PlanarSpec& spec, const Weighted& span, const Range& range, FitRule rule, ScaleUnit unit) {
+  PlanarGrid grid{1, unit.base, 1, 0.5f, unit.offset};
   if (!(range.magnitude() > 0)) return grid;
   const std::span<const float> x(span.x, span.n);
   float scale = range.magnitude(), threshold = 0;
@@ -233,20 +234,18 @@ PlanarGrid fit_ternary(const PlanarSpec& spec, const Weighted& span, const Range
     const double count = long_sum(span.n, [&](std::size_t i) { return kept(i) ? 1.0f : 0.0f; });
     scale = static_cast<float>(long_sum(span.n, [&](std::size_t i) { return kept(i) ? std::fabs(span.x[i]) : 0.0f; }) / count);
   }
-  grid.scale = storable_scale(scale, spec.scale, base);
+  grid.scale = storable_scale(scale, spec.scale, unit);
   grid.threshold = rule == FitRule::threshold ? threshold : 0.5f * grid.scale;
   return grid;
 }
 
 float clipped_at(const PlanarSpec& spec, std::span<const float> x, const FitOptions& options) {
-  if (options.rule == FitRule::percentile) return percentile_clip(x, options.percentile);
-  if (options.rule == FitRule::entropy) return entropy_clip(x, std::size_t{1} << (spec.bits - 1));
-  return std::numeric_limits<float>::infinity();
+  return is_clipping(options.rule) ? clip_of(x, std::size_t{1} << (spec.bits - 1), options) : std::numeric_limits<float>::infinity();
 }
 
 }  // namespace
 
-float storable_scale(float scale, ScaleType type, float base) {
+float storable_scale(float scale, ScaleType type, ScaleUnit unit) {
   const float magnitude = std::fabs(scale);
   switch (type) {
     case ScaleType::f32:
@@ -263,10 +262,13 @@ float storable_scale(float scale, ScaleType type, float base) {
     }
     case ScaleType::s6:
     case ScaleType::s8: {
-      if (base == 0) return std::max(magnitude, kMinNormal);
+      if (unit.base == 0) return std::max(magnitude, kMinNormal);
       const float top = type == ScaleType::s6 ? 63.0f : 255.0f;
-      return base * std::nearbyint(std::clamp(magnitude / base, 1.0f, top));
+      return unit.base * std::nearbyint(std::clamp(magnitude / unit.base, 1.0f, top));
     }
+    case ScaleType::dq:
+      if (unit.base == 0) return std::max(magnitude, kMinNormal);
+      return dynamic_value(nearest_dynamic((magnitude - unit.offset) / unit.base)) * unit.base + unit.offset;
   }
   return scale;
 }
@@ -279,7 +281,7 @@ CodeRange code_range(const PlanarSpec& spec) {
   return {is_symmetric_byte ? 1 : 0, levels - 1, levels / 2};
 }
 
-PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& given, float base) {
+PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& given, ScaleUnit unit) {
   FitOptions options = given;
   Range range = find_range(x);
   if (range.magnitude() > kLargestMeasured) {
@@ -294,18 +296,18 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
   const Weighted span{x.data(), importance.empty() ? ones.data() : importance.data(), x.size()};
   switch (spec.points) {
     case PlanarPoints::ternary:
-      return fit_ternary(spec, span, range, options.rule, base);
+      return fit_ternary(spec, span, range, options.rule, unit);
     case PlanarPoints::binary: {
       // The mean magnitude is the least-squares scale; every rule comes to it.
       const double weighted = mean_magnitude(span), mean = weighted > 0 ? weighted : mean_magnitude(x);
-      PlanarGrid grid{0, base, 0, 0};
-      if (mean > 0) grid.scale = storable_scale(static_cast<float>(mean), spec.scale, base);
+      PlanarGrid grid{0, unit.base, 0, 0, unit.offset};
+      if (mean > 0) grid.scale = storable_scale(static_cast<float>(mean), spec.scale, unit);
       return grid;
     }
     case PlanarPoints::integer:
-      return spec.is_asymmetric ? fit_asymmetric(spec, span, range, search, base) : fit_symmetric(spec, span, range, search, base);
+      return spec.is_asymmetric ? fit_asymmetric(spec, span, range, search, unit) : fit_symmetric(spec, span, range, search, unit);
     default:
-      return fit_point_table(spec, span, range, search, base);
+      return fit_point_table(spec, span, range, search, unit);
   }
 }
 

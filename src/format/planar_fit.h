@@ -7,7 +7,7 @@
 //                        2^(floor(log2 amax) - floor(log2 largest value)) as OCP Microscaling says; ternary amax
 //   search               the (importance-weighted) squared error over a range of scales, each refined by least squares; never worse
 //                        than absmax; exact for ternary and binary. Learned tables: k-means.
-//   percentile, entropy  clip.h, then absmax
+//   percentile, entropy  the range is cut off (clip.h), then absmax
 //   absmean              ternary, binary: scale = mean |x| (BitNet b1.58, XNOR-Net); elsewhere as absmax
 //   threshold            ternary: |x| > 0.7 mean |x| are kept, scale = their mean (Ternary Weight Networks); elsewhere as absmax
 //   automatic            search below 7 bits, absmax from there on
@@ -21,17 +21,25 @@
 
 namespace nibble {
 
-// One span's grid in memory. A learned table's points follow it as floats.
-struct PlanarGrid {
-  float scale = 1;        // storable
-  float base = 0;         // two-level scales: the row's f32 unit; scale = base * code
-  std::int32_t zero = 0;  // the stored code that decodes to 0, for integers and ternary
-  float threshold = 0;    // ternary: magnitudes above it are kept. Not stored; half the scale after reading
+// What scales of several levels are counted in: s6, s8: scale = base * code; dq: scale = base * dynamic_map[code] + offset. A base of 0
+// leaves such scales unrounded (when the units are about to be chosen).
+struct ScaleUnit {
+  float base = 0, offset = 0;
 };
 
-// A scale rounded to its type, positive (zero only for binary), finite. `base` as in PlanarGrid. Negative scales only where the format
-// is high.
-float storable_scale(float scale, ScaleType type, float base);
+// One span's grid in memory. A learned table's points follow it as floats.
+struct PlanarGrid {
+  float scale = 1;              // storable
+  float base = 0;               // scales of several levels: see ScaleUnit
+  std::int32_t zero = 0;        // the stored code that decodes to 0, for integers and ternary
+  float threshold = 0;          // ternary: magnitudes above it are kept. Not stored; half the scale after reading
+  float offset = 0;             // dq: see ScaleUnit
+  std::uint8_t scale_code = 0;  // dq: the stored code of the scale
+};
+
+// A scale rounded to its type, positive (zero only for binary), finite. Negative scales only where the format is high; what is
+// nearest to a tiny scale in dq may be zero or less, as in its reference.
+float storable_scale(float scale, ScaleType type, ScaleUnit unit);
 
 // Integers as they are stored: codes 0 .. 2^bits - 1.
 struct CodeRange {
@@ -39,9 +47,8 @@ struct CodeRange {
 };
 CodeRange code_range(const PlanarSpec& spec);
 
-// The grid for x. base: the row's unit for two-level scales, 0 to leave scales unrounded there (when bases are about to be chosen).
-// Not for learned tables.
-PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options, float base);
+// The grid for x. Not for learned tables.
+PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options, ScaleUnit unit);
 
 // A learned table of 2^bits ascending points rounded to `type`, by k-means in one dimension; with FitRule::absmax and minmax evenly
 // spaced over the range.

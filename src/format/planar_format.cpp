@@ -8,7 +8,10 @@
 
 #include "base/half.h"
 #include "format/bit_pack.h"
+#include "format/clip.h"
+#include "format/dynamic_map.h"
 #include "format/planar_points.h"
+#include "format/planar_tensor_grid.h"
 #include "format/scale.h"
 #include "nibble/error.h"
 
@@ -19,6 +22,8 @@ namespace {
 // The order of planes; a format has those it needs, in this order.
 constexpr std::size_t kCodes = 0;
 constexpr std::size_t kScales = 1;  // or the table
+constexpr std::size_t kNested = 2;
+constexpr std::size_t kOffset = 3;
 
 DType scale_dtype(ScaleType type) {
   switch (type) {
@@ -32,6 +37,7 @@ DType scale_dtype(ScaleType type) {
       return DType::f8_e8m0;
     case ScaleType::s6:
     case ScaleType::s8:
+    case ScaleType::dq:
       return DType::u8;
   }
   return DType::u8;
@@ -74,12 +80,11 @@ float read_float(ScaleType type, const std::byte* at) {
   }
 }
 
-// The one grid of a whole tensor, or the unit of each row's two-level scales.
-class PlanarTensorGrid final : public TensorGrid {
- public:
-  PlanarGrid grid;
-  std::vector<float> bases;
-};
+bool is_plain(FitRule rule) { return rule == FitRule::absmax || rule == FitRule::minmax; }
+
+bool all_zero(std::span<const float> x) {
+  return std::all_of(x.begin(), x.end(), [](float value) { return value == 0; });
+}
 
 FormatInfo make_info(const PlanarSpec& spec) {
   FormatInfo info;
@@ -92,6 +97,7 @@ FormatInfo make_info(const PlanarSpec& spec) {
   if (spec.grain == PlanarGrain::group) {
     const unsigned per_group = is_table ? scale_bits(spec.scale) << spec.bits : scale_bits(spec.scale) + (spec.is_asymmetric ? spec.bits : 0);
     info.bits_per_weight += static_cast<double>(per_group) / spec.group;
+    if (spec.scale == ScaleType::dq) info.bits_per_weight += 32.0 / static_cast<double>(kNestedGroups * spec.group);
   }
   if (!is_table && (spec.scale == ScaleType::f16)) {
     const CodeRange range = code_range(spec);
@@ -105,7 +111,9 @@ FormatInfo make_info(const PlanarSpec& spec) {
 }  // namespace
 
 PlanarFormat::PlanarFormat(const PlanarSpec& spec)
-    : Format(make_info(spec)), spec_(spec), range_(code_range(spec)), fixed_table_(point_table(spec.points)) {}
+    : Format(make_info(spec)), spec_(spec), range_(code_range(spec)), fixed_table_(point_table(spec.points)) {
+  info_.first_code = first_integer();
+}
 
 std::int32_t PlanarFormat::first_integer() const noexcept {
   if (spec_.points == PlanarPoints::ternary) return -1;
@@ -142,6 +150,11 @@ std::vector<PlaneSpec> PlanarFormat::planes(std::uint64_t rows, std::uint64_t co
     add("scales", scale_dtype(spec_.scale), {spec_.scale == ScaleType::s6 ? packed(num_groups, 6) : num_groups});
     if (spec_.is_asymmetric) add("zeros", DType::u8, {packed(num_groups, spec_.bits)});
     if (is_two_level()) add("base", DType::f32, {});
+    if (is_double()) {
+      const std::uint64_t num_nested = (rows * num_groups + kNestedGroups - 1) / kNestedGroups;
+      specs.push_back({"nested", DType::f32, {num_nested}, 0, 4 * num_nested});
+      specs.push_back({"offset", DType::f32, {1}, 0, 4});
+    }
   }
   return specs;
 }
@@ -149,43 +162,63 @@ std::vector<PlaneSpec> PlanarFormat::planes(std::uint64_t rows, std::uint64_t co
 // --- grids ---------------------------------------------------------------------------------------------------------------------------
 
 std::unique_ptr<TensorGrid> PlanarFormat::prepare(std::span<const float> weights, std::uint64_t rows, std::uint64_t cols,
-                                                  std::span<const float> importance, const FitOptions& options) const {
+                                                  std::span<const float> importance, const FitOptions& given) const {
   if (!needs_prepare()) return nullptr;
   auto tensor_grid = std::make_unique<PlanarTensorGrid>();
   if (spec_.grain == PlanarGrain::tensor) {
     std::vector<float> repeated;
     for (std::uint64_t row = 0; row < rows && !importance.empty(); ++row) repeated.insert(repeated.end(), importance.begin(), importance.end());
-    tensor_grid->grid = fit_planar(spec_, weights, repeated, options, 0);
+    tensor_grid->grid = fit_planar(spec_, weights, repeated, given, {});
+    return tensor_grid;
+  }
+  // The scales that every group would like to have.
+  std::vector<float> wanted;
+  for (std::uint64_t row = 0; row < rows; ++row) {
+    const auto whole_row = weights.subspan(static_cast<std::size_t>(row * cols), static_cast<std::size_t>(cols));
+    const FitOptions options = clip_for_row(whole_row, entropy_levels(), given);
+    for (std::uint64_t begin = 0; begin < cols; begin += spec_.group) {
+      const auto columns = static_cast<std::size_t>(std::min<std::uint64_t>(spec_.group, cols - begin));
+      const auto x = whole_row.subspan(static_cast<std::size_t>(begin), columns);
+      const auto weight = importance.empty() ? importance : importance.subspan(static_cast<std::size_t>(begin), columns);
+      wanted.push_back(all_zero(x) ? 0.0f : fit_planar(spec_, x, weight, options, {}).scale);
+    }
+  }
+  tensor_grid->groups = groups(cols);
+  if (is_double()) {
+    choose_nested(wanted, *tensor_grid);
     return tensor_grid;
   }
   const float top = spec_.scale == ScaleType::s6 ? 63.0f : 255.0f;
   for (std::uint64_t row = 0; row < rows; ++row) {
-    float largest = 0;
-    for (std::uint64_t begin = 0; begin < cols; begin += spec_.group) {
-      const auto columns = static_cast<std::size_t>(std::min<std::uint64_t>(spec_.group, cols - begin));
-      const auto x = weights.subspan(static_cast<std::size_t>(row * cols + begin), columns);
-      const auto weight = importance.empty() ? importance : importance.subspan(static_cast<std::size_t>(begin), columns);
-      // All-zero groups have a scale of 1, which says nothing.
-      if (std::any_of(x.begin(), x.end(), [](float value) { return value != 0; }))
-        largest = std::max(largest, fit_planar(spec_, x, weight, options, 0).scale);
-    }
+    const auto of_row = std::span(wanted).subspan(static_cast<std::size_t>(row * tensor_grid->groups), static_cast<std::size_t>(tensor_grid->groups));
+    const float largest = *std::max_element(of_row.begin(), of_row.end());
     tensor_grid->bases.push_back(largest > 0 ? std::max(largest / top, kMinNormal) : 1.0f);
   }
   return tensor_grid;
 }
 
 void PlanarFormat::pack_tensor(const TensorGrid* tensor_grid, const RowPlanes& planes) const {
+  if (is_double()) {
+    const auto& units = static_cast<const PlanarTensorGrid&>(*tensor_grid);
+    std::memcpy(planes[kNested], units.nested.data(), units.nested.size() * sizeof(float));
+    write_float(units.offset, ScaleType::f32, planes[kOffset]);
+  }
   if (spec_.grain != PlanarGrain::tensor) return;
   const auto& grid = static_cast<const PlanarTensorGrid&>(*tensor_grid).grid;
   write_float(grid.scale, spec_.scale, planes[kScales]);
   if (spec_.is_asymmetric) *planes[kScales + 1] = static_cast<std::byte>(grid.zero);
 }
 
-std::unique_ptr<TensorGrid> PlanarFormat::unpack_tensor(const ConstRowPlanes& planes, std::uint64_t rows, std::uint64_t) const {
+std::unique_ptr<TensorGrid> PlanarFormat::unpack_tensor(const ConstRowPlanes& planes, std::uint64_t rows, std::uint64_t cols) const {
   if (!needs_prepare()) return nullptr;
   auto tensor_grid = std::make_unique<PlanarTensorGrid>();
+  tensor_grid->groups = groups(cols);
   if (spec_.grain == PlanarGrain::tensor) {
-    tensor_grid->grid = read_grid(planes, 0, nullptr);
+    tensor_grid->grid = read_grid(planes, 0, 0, nullptr);
+  } else if (is_double()) {
+    tensor_grid->nested.resize(static_cast<std::size_t>((rows * tensor_grid->groups + kNestedGroups - 1) / kNestedGroups));
+    std::memcpy(tensor_grid->nested.data(), planes[kNested], tensor_grid->nested.size() * sizeof(float));
+    tensor_grid->offset = read_float(ScaleType::f32, planes[kOffset]);
   } else {
     const std::byte* bases = planes[kScales + (spec_.is_asymmetric ? 2 : 1)];
     for (std::uint64_t row = 0; row < rows; ++row) tensor_grid->bases.push_back(read_float(ScaleType::f32, bases + 4 * row));
@@ -194,7 +227,7 @@ std::unique_ptr<TensorGrid> PlanarFormat::unpack_tensor(const ConstRowPlanes& pl
 }
 
 void PlanarFormat::fit(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid, std::uint64_t row,
-                       const FitOptions& options, std::byte* grid) const {
+                       const FitOptions& options, std::byte* grid, std::size_t span_index) const {
   PlanarGrid fitted;
   if (has_table()) {
     float table[16];
@@ -205,9 +238,11 @@ void PlanarFormat::fit(std::span<const float> x, std::span<const float> importan
   } else if (spec_.grain == PlanarGrain::tensor) {
     fitted = static_cast<const PlanarTensorGrid&>(*tensor_grid).grid;
   } else {
-    const float base = is_two_level() ? static_cast<const PlanarTensorGrid&>(*tensor_grid).bases.at(static_cast<std::size_t>(row)) : 0;
-    fitted = fit_planar(spec_, x, importance, options, base);
-    if (is_two_level() && fitted.scale == 1 && fitted.base != 1) fitted.scale = storable_scale(1, spec_.scale, base);  // an all-zero group
+    const ScaleUnit unit = needs_prepare() ? static_cast<const PlanarTensorGrid&>(*tensor_grid).unit_of(row, span_index) : ScaleUnit{};
+    fitted = fit_planar(spec_, x, importance, options, unit);
+    if (needs_prepare() && all_zero(x)) fitted.scale = storable_scale(is_double() ? 0.0f : 1.0f, spec_.scale, unit);
+    if (is_double()) fitted.scale_code = nearest_dynamic((fitted.scale - unit.offset) / unit.base);
+    if (is_double()) fitted.scale = dynamic_value(fitted.scale_code) * unit.base + unit.offset;
   }
   std::memcpy(grid, &fitted, sizeof(fitted));
 }
@@ -225,6 +260,8 @@ void PlanarFormat::write_grid(const PlanarGrid& grid, const float* table, std::s
     const unsigned bits = scale_bits(spec_.scale);
     pack_bits(&code, 1, bits, span_index * bits, row[kScales]);
     write_float(grid.base, ScaleType::f32, row[kScales + (spec_.is_asymmetric ? 2 : 1)]);
+  } else if (is_double()) {
+    row[kScales][span_index] = static_cast<std::byte>(grid.scale_code);
   } else {
     write_float(grid.scale, spec_.scale, row[kScales] + span_index * scale_bits(spec_.scale) / 8);
   }
@@ -232,7 +269,7 @@ void PlanarFormat::write_grid(const PlanarGrid& grid, const float* table, std::s
   if (spec_.is_asymmetric) pack_bits(&zero, 1, spec_.bits, span_index * spec_.bits, row[kScales + 1]);
 }
 
-PlanarGrid PlanarFormat::read_grid(const ConstRowPlanes& row, std::size_t span_index, float* table) const {
+PlanarGrid PlanarFormat::read_grid(const ConstRowPlanes& row, std::size_t span_index, std::uint64_t first_group, float* table) const {
   PlanarGrid grid;
   if (has_table()) {
     const std::size_t size = scale_bits(spec_.scale) / 8;
@@ -246,6 +283,11 @@ PlanarGrid PlanarFormat::read_grid(const ConstRowPlanes& row, std::size_t span_i
     unpack_bits(row[kScales], span_index * bits, 1, bits, &code);
     grid.base = read_float(ScaleType::f32, row[kScales + (spec_.is_asymmetric ? 2 : 1)]);
     grid.scale = grid.base * static_cast<float>(code);
+  } else if (is_double()) {
+    grid.base = read_float(ScaleType::f32, row[kNested] + (first_group + span_index) / kNestedGroups * sizeof(float));
+    grid.offset = read_float(ScaleType::f32, row[kOffset]);
+    grid.scale_code = std::to_integer<std::uint8_t>(row[kScales][span_index]);
+    grid.scale = dynamic_value(grid.scale_code) * grid.base + grid.offset;
   } else {
     grid.scale = read_float(spec_.scale, row[kScales] + span_index * scale_bits(spec_.scale) / 8);
   }
@@ -316,6 +358,23 @@ void PlanarFormat::value(const std::byte* grid, std::size_t, Code code, float* o
   find_values(*reinterpret_cast<const PlanarGrid*>(grid), reinterpret_cast<const float*>(grid + sizeof(PlanarGrid)), {&byte, 1}, out);
 }
 
+std::vector<GridPart> PlanarFormat::grid_parts(const std::byte* bytes, std::size_t) const {
+  const auto& grid = *reinterpret_cast<const PlanarGrid*>(bytes);
+  std::vector<GridPart> parts;
+  if (has_table()) return parts;
+  if (is_two_level()) {
+    parts.push_back({"base of the row", static_cast<double>(grid.base)});
+    parts.push_back({"integer of the group", std::nearbyint(static_cast<double>(grid.scale / grid.base))});
+  }
+  if (is_double()) {
+    parts.push_back({"scale of 256 scales", static_cast<double>(grid.base)});
+    parts.push_back({"offset of all scales", static_cast<double>(grid.offset)});
+  }
+  parts.push_back({"scale", static_cast<double>(grid.scale)});
+  if (spec_.is_asymmetric) parts.push_back({"zero point", static_cast<double>(grid.zero + first_integer())});
+  return parts;
+}
+
 // --- bytes ---------------------------------------------------------------------------------------------------------------------------
 
 void PlanarFormat::pack(const std::byte* grid, const Code* codes, std::size_t span_index, std::size_t columns, const RowPlanes& row) const {
@@ -323,40 +382,45 @@ void PlanarFormat::pack(const std::byte* grid, const Code* codes, std::size_t sp
   pack_bits(codes, columns, spec_.bits, span_index * spec_.group * spec_.bits, row[kCodes]);
 }
 
-void PlanarFormat::unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns, const TensorGrid*, std::uint64_t, std::byte* grid,
-                          Code* codes) const {
+void PlanarFormat::unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns, const TensorGrid* tensor_grid,
+                          std::uint64_t row_index, std::byte* grid, Code* codes) const {
   float table[16];
-  const PlanarGrid unpacked = read_grid(row, span_index, table);
+  const std::uint64_t first_group = is_double() ? row_index * static_cast<const PlanarTensorGrid&>(*tensor_grid).groups : 0;
+  const PlanarGrid unpacked = read_grid(row, span_index, first_group, table);
   std::memcpy(grid, &unpacked, sizeof(unpacked));
   std::memcpy(grid + sizeof(PlanarGrid), table, sizeof(float) * num_table_points());
   unpack_bits(row[kCodes], span_index * spec_.group * spec_.bits, columns, spec_.bits, codes);
 }
 
 void PlanarFormat::encode_row(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid, std::uint64_t row_index,
-                              const FitOptions& options, const RowPlanes& row) const {
+                              const FitOptions& given, const RowPlanes& row) const {
   struct {
     PlanarGrid grid;
     float table[16];
   } fitted;
   const std::size_t span = span_columns(x.size());
+  const FitOptions options = spec_.grain == PlanarGrain::tensor ? given : clip_for_row(x, entropy_levels(), given);
   std::vector<std::uint8_t> codes(std::min(span, x.size()));
   for (std::size_t begin = 0, index = 0; begin < x.size(); begin += span, ++index) {
     const auto piece = x.subspan(begin, std::min(span, x.size() - begin));
-    fit(piece, importance.empty() ? importance : importance.subspan(begin, piece.size()), tensor_grid, row_index, options,
-        reinterpret_cast<std::byte*>(&fitted));
-    find_codes(fitted.grid, fitted.table, piece, codes.data());
+    const auto weights = importance.empty() ? importance : importance.subspan(begin, piece.size());
+    fit(piece, weights, tensor_grid, row_index, options, reinterpret_cast<std::byte*>(&fitted), index);
+    PlanarGrid coding = fitted.grid;
+    // bitsandbytes chooses codes with scales that are not yet doubly quantized; the plain rule gives its bytes.
+    if (is_double() && is_plain(options.rule)) coding.scale = fit_planar(spec_, piece, weights, options, {}).scale;
+    find_codes(coding, fitted.table, piece, codes.data());
     write_grid(fitted.grid, fitted.table, index, row);
     pack_bits(codes.data(), piece.size(), spec_.bits, begin * spec_.bits, row[kCodes]);
   }
 }
 
-void PlanarFormat::decode_row(const ConstRowPlanes& row, const TensorGrid*, std::uint64_t, std::span<float> out) const {
+void PlanarFormat::decode_row(const ConstRowPlanes& row, const TensorGrid*, std::uint64_t row_index, std::span<float> out) const {
   constexpr std::size_t kChunk = 256;  // columns unpacked at a time
   const std::size_t span = span_columns(out.size());
   std::uint8_t codes[kChunk];
   float table[16];
   for (std::size_t begin = 0, index = 0; begin < out.size(); begin += span, ++index) {
-    const PlanarGrid grid = read_grid(row, index, table);
+    const PlanarGrid grid = read_grid(row, index, row_index * groups(out.size()), table);
     const std::size_t end = std::min(out.size(), begin + span);
     for (std::size_t at = begin; at < end; at += kChunk) {
       const std::size_t count = std::min(kChunk, end - at);
@@ -371,7 +435,8 @@ std::optional<std::string> PlanarFormat::find_defect(const ConstRowPlanes& row, 
   float table[16];
   for (std::uint64_t begin = 0, index = 0; begin < cols; begin += span, ++index) {
     const auto where = [&] { return " at column " + std::to_string(begin); };
-    const PlanarGrid grid = read_grid(row, static_cast<std::size_t>(index), table);
+    // What dq scales are counted in is judged with the tensor.
+    const PlanarGrid grid = is_double() ? PlanarGrid{} : read_grid(row, static_cast<std::size_t>(index), 0, table);
     for (std::size_t k = 0; k < num_table_points(); ++k)
       if (!std::isfinite(table[k])) return "a point of the table is not finite" + where();
     if (!std::isfinite(grid.scale)) return "the scale is not finite" + where();
@@ -384,6 +449,15 @@ std::optional<std::string> PlanarFormat::find_defect(const ConstRowPlanes& row, 
         return "the code is reserved at column " + std::to_string(i);
     }
   }
+  return std::nullopt;
+}
+
+std::optional<std::string> PlanarFormat::find_tensor_defect(const TensorGrid* tensor_grid) const {
+  if (!is_double() || tensor_grid == nullptr) return std::nullopt;
+  const auto& units = static_cast<const PlanarTensorGrid&>(*tensor_grid);
+  if (!std::isfinite(units.offset)) return "the offset of the scales is not finite";
+  for (std::size_t i = 0; i < units.nested.size(); ++i)
+    if (!std::isfinite(units.nested[i])) return "the scale of scales " + std::to_string(i) + " is not finite";
   return std::nullopt;
 }
 

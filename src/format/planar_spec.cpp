@@ -43,7 +43,8 @@ constexpr auto kNamedScales = std::to_array<NamedScale>({{"f32", ScaleType::f32}
                                                          {"bf16", ScaleType::bf16},
                                                          {"e8m0", ScaleType::e8m0},
                                                          {"s6", ScaleType::s6},
-                                                         {"s8", ScaleType::s8}});
+                                                         {"s8", ScaleType::s8},
+                                                         {"dq", ScaleType::dq}});
 
 // The OCP microscaling formats are planar ones with a group of 32 and power-of-two scales. (mxfp4 is the block format of that name.)
 constexpr auto kAliases = std::to_array<std::array<std::string_view, 2>>({{"mxfp6", "fp6:g32:e8m0"},
@@ -114,6 +115,9 @@ ScaleType default_scale(const PlanarSpec& spec) {
 void judge(const PlanarSpec& spec, std::string_view spelling) {
   const bool is_integer = spec.points == PlanarPoints::integer;
   const bool is_two_level = spec.scale == ScaleType::s6 || spec.scale == ScaleType::s8;
+  const bool is_double = spec.scale == ScaleType::dq;
+  if (is_double && spec.points != PlanarPoints::nf4 && spec.points != PlanarPoints::fp4)
+    refuse(spelling, "double quantization (dq) belongs to nf4 and fp4; integers have s6 and s8");
   if (spec.is_asymmetric && !is_integer) refuse(spelling, "only integers have zero points; leave out asym");
   if (is_integer && spec.bits == 1 && !spec.is_asymmetric)
     refuse(spelling, "one bit is an integer only with a zero point (add :asym); {-1, 1} is called binary");
@@ -123,7 +127,7 @@ void judge(const PlanarSpec& spec, std::string_view spelling) {
   if (spec.points == PlanarPoints::table && spec.grain == PlanarGrain::tensor) refuse(spelling, "a table belongs to a row or a group");
   if (spec.points == PlanarPoints::binary && spec.scale == ScaleType::e8m0)
     refuse(spelling, "e8m0 has no zero, which all-zero groups of binary need");
-  if (is_two_level && spec.grain != PlanarGrain::group) refuse(spelling, "two-level scales need groups, for example g64");
+  if ((is_two_level || is_double) && spec.grain != PlanarGrain::group) refuse(spelling, "two-level scales need groups, for example g64");
 }
 
 }  // namespace
@@ -166,7 +170,7 @@ std::optional<PlanarSpec> parse_planar(std::string_view spelling) {
         refuse(spelling, "a group has 1 to " + std::to_string(kMaxGroup) + " columns: " + std::string(option));
       spec->grain = PlanarGrain::group;
     } else {
-      refuse(spelling, "unknown option; options are g<N>, row, tensor, asym, high, f32, f16, bf16, e8m0, s6, s8: '" + std::string(option) + "'");
+      refuse(spelling, "unknown option; options are g<N>, row, tensor, asym, high, f32, f16, bf16, e8m0, s6, s8, dq: '" + std::string(option) + "'");
     }
   }
   if (!has_scale) spec->scale = default_scale(*spec);
@@ -216,7 +220,27 @@ std::string planar_description(const PlanarSpec& spec) {
   text += per;
   if (spec.scale == ScaleType::e8m0) text += ", a power of two";
   if (spec.scale == ScaleType::s6 || spec.scale == ScaleType::s8) text += ", itself stored in " + std::to_string(scale_bits(spec.scale)) + " bits";
+  if (spec.scale == ScaleType::dq) text += ", doubly quantized as bitsandbytes does";
   return text;
+}
+
+std::string planar_spelling_help() {
+  std::string points = "int1..int8, uint1..uint8";
+  for (const NamedPoints& named : kNamedPoints)
+    if (!named.description.empty()) points.append(", ").append(named.name);
+  std::string scales;
+  for (const NamedScale& named : kNamedScales) scales.append(scales.empty() ? "" : ", ").append(named.name);
+  std::string aliases;
+  for (const auto& [alias, meaning] : kAliases) aliases.append(aliases.empty() ? "" : ", ").append(alias).append(" = ").append(meaning);
+  return "points   " + points + ", table2..table4\n" +
+         "grain    gN (N columns share a scale), row, tensor\n"
+         "zero     asym: a zero point beside each scale (integers)\n"
+         "range    high: int2 as {-1, 0, 1, 2} instead of {-2, -1, 0, 1}\n"
+         "scales   " +
+         scales +
+         "\n         e8m0: powers of two; s6, s8: 6- and 8-bit multiples of the row's; dq: bitsandbytes' double quantization (nf4, fp4)\n"
+         "also     " +
+         aliases + "\n";
 }
 
 unsigned scale_bits(ScaleType type) {
@@ -228,6 +252,7 @@ unsigned scale_bits(ScaleType type) {
       return 16;
     case ScaleType::e8m0:
     case ScaleType::s8:
+    case ScaleType::dq:
       return 8;
     case ScaleType::s6:
       return 6;

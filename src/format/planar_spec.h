@@ -7,7 +7,8 @@
 //   grain    g<N> columns, row, tensor
 //   zero     asym (an integer zero point per scale); without it the format is symmetric
 //   range    high: int2 as {-1, 0, 1, 2} instead of {-2, -1, 0, 1}
-//   scales   f32, f16, bf16, e8m0, or s6 / s8: 6- or 8-bit multiples of one f32 per row. Default: f16 for groups and tables, else f32.
+//   scales   f32, f16, bf16, e8m0, or s6 / s8: 6- or 8-bit multiples of one f32 per row, or dq (nf4 and fp4): bitsandbytes' double
+//            quantization. Default: f16 for groups and tables, else f32.
 //
 // uintN stores and decodes as intN does; only the numbering of its codes (and zero points) differs: 0 .. 2^N - 1 instead of
 // -2^(N-1) .. 2^(N-1) - 1.
@@ -24,7 +25,7 @@ namespace nibble {
 
 enum class PlanarPoints : std::uint8_t { integer, ternary, binary, nf4, fp4, e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, table };
 enum class PlanarGrain : std::uint8_t { group, row, tensor };
-enum class ScaleType : std::uint8_t { f32, f16, bf16, e8m0, s6, s8 };
+enum class ScaleType : std::uint8_t { f32, f16, bf16, e8m0, s6, s8, dq };
 
 struct PlanarSpec {
   PlanarPoints points = PlanarPoints::integer;
@@ -44,6 +45,9 @@ std::optional<PlanarSpec> parse_planar(std::string_view lower_case_spelling);
 // The canonical spelling. parse_planar(planar_name(spec)) == spec for every spec that parse_planar returns.
 std::string planar_name(const PlanarSpec& spec);
 std::string planar_description(const PlanarSpec& spec);
+
+// What a spelling is made of, a line for each kind of word: for help.
+std::string planar_spelling_help();
 
 unsigned scale_bits(ScaleType type);  // stored per scale
 

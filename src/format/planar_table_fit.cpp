@@ -112,9 +112,8 @@ void fit_table(const PlanarSpec& spec, std::span<const float> x, std::span<const
   const SortedSpan span(x, importance);
   const std::size_t num_points = table.size();
   double low = static_cast<double>(span.x.front()), high = static_cast<double>(span.x.back());
-  if (options.rule == FitRule::percentile || options.rule == FitRule::entropy) {
-    const double clip =
-        static_cast<double>(options.rule == FitRule::percentile ? percentile_clip(x, options.percentile) : entropy_clip(x, num_points / 2));
+  if (is_clipping(options.rule)) {
+    const double clip = static_cast<double>(clip_of(x, num_points / 2, options));
     low = std::max(low, -clip);
     high = std::min(high, clip);
   }

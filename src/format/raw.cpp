@@ -55,7 +55,8 @@ class RawFormat final : public Format {
   std::size_t grid_bytes() const override { return 1; }  // nothing to hold, but a span's grid has an address
   std::uint64_t num_codes() const override { return std::uint64_t{1} << (8 * size_); }
 
-  void fit(std::span<const float>, std::span<const float>, const TensorGrid*, std::uint64_t, const FitOptions&, std::byte*) const override {}
+  void fit(std::span<const float>, std::span<const float>, const TensorGrid*, std::uint64_t, const FitOptions&, std::byte*,
+           std::size_t) const override {}
 
   Code nearest(const std::byte*, std::size_t, const float* target, const float*) const override {
     // Finite values saturate; rounding alone would make infinities of them.

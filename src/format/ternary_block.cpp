@@ -22,7 +22,7 @@ void fit_ternary_block(const float* x, const float* importance, const FitOptions
     return;
   }
   constexpr PlanarSpec kTernary{.points = PlanarPoints::ternary, .bits = 2, .grain = PlanarGrain::row, .group = 0, .scale = ScaleType::f16};
-  const PlanarGrid fitted = fit_planar(kTernary, {x, 256}, {importance, importance == nullptr ? 0u : 256u}, options, 0);
+  const PlanarGrid fitted = fit_planar(kTernary, {x, 256}, {importance, importance == nullptr ? 0u : 256u}, options, {});
   grid = {fitted.scale, fitted.threshold};
 }
 

@@ -60,6 +60,8 @@ ScaleKind scale_kind(ScaleType type) {
     case ScaleType::s6:
     case ScaleType::s8:
       return ScaleKind::unsigned8_of_row;
+    case ScaleType::dq:
+      break;
   }
   return ScaleKind::f32;
 }
@@ -96,6 +98,7 @@ std::optional<IntegerForm> planar_integer_form(const Format& format, std::uint64
   IntegerForm form;
   IntegerShape& shape = form.shape;
   form.read = read_planar;
+  if (spec.scale == ScaleType::dq) return std::nullopt;  // scales that are not the row's own
   if (!set_planes(shape, spec.bits)) return std::nullopt;
   shape.scale = scale_kind(spec.scale);
   if (spec.grain == PlanarGrain::group) {

@@ -66,7 +66,7 @@ std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& 
   manifest["source"] = {{"tensors", plan.tensors.size()}, {"xxh3", source_hash}};
   manifest["recipe"] = Json::parse(recipe_to_json(plan.recipe));
   manifest["method"] = options.method;
-  if (options.fit) manifest["fit"] = fit_name(*options.fit);
+  if (options.fit) manifest["fit"] = fit_spelling(*options.fit);
   return manifest.dump();
 }
 

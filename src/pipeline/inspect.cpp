@@ -171,6 +171,7 @@ CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defec
       result.rows += view.rows;
       std::mutex mutex;
       std::vector<Defect> found;
+      if (auto defect = view.format->find_tensor_defect(view.tensor_grid.get())) found.push_back({tensor.name, tensor.file, std::move(*defect), 0});
       const std::uint64_t band = rows_of(kBandElements, view.cols);
       for (std::uint64_t begin = 0; begin < view.rows; begin += band) {
         pool.parallel_for(std::min(band, view.rows - begin), rows_of(kGrainElements, view.cols),

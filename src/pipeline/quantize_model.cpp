@@ -42,7 +42,7 @@ void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem:
 
 Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options) {
   Method method = find_method(tensor.method.empty() ? options.method : tensor.method);
-  if (options.fit) method.fit.rule = *options.fit;
+  if (options.fit) method.fit = *options.fit;
   return method;
 }
 

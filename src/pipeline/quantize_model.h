@@ -26,7 +26,7 @@ namespace nibble {
 struct QuantizeModelOptions {
   Recipe recipe{};
   std::string method = "rtn";       // where the recipe names none
-  std::optional<FitRule> fit{};     // instead of the method's own
+  std::optional<FitOptions> fit{};  // instead of the method's own
   std::string embedding{}, head{};  // formats in place of the recipe's; empty: the recipe decides
   std::filesystem::path output{};   // *.gguf: one file; anything else: a directory
   bool allow_requantize = false;    // a source that is quantized already may be quantized again

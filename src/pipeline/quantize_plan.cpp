@@ -44,19 +44,6 @@ void require_shape(const StoredTensor& stored, const ModelTensor& tensor) {
                                               stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
 }
 
-TensorFacts facts_of(const ModelTensor& tensor, const ModelConfig& config) {
-  TensorFacts facts;
-  facts.name = tensor.gguf_name;
-  facts.own_name = tensor.hf_name;
-  facts.rows = tensor.shape.size() > 1 ? tensor.shape[0] : 1;
-  facts.cols = tensor.shape.back();
-  facts.layer = tensor.layer < 0 ? 0 : static_cast<std::uint64_t>(tensor.layer);
-  facts.num_layers = config.layers;
-  facts.gqa = config.kv_heads == 0 ? 1 : config.heads / config.kv_heads;
-  facts.tied = tensor.role == TensorRole::embedding && config.tied_embedding;
-  return facts;
-}
-
 void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, const QuantizeModelOptions& options) {
   const FormatPtr& from = stored.view.format;
   if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw || from->name() == target->name())
@@ -84,7 +71,7 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.role = tensor.role;
   result.target.name = tensor.name(plan.target_spelling);
   result.target.shape = tensor.shape;
-  const TensorFacts facts = facts_of(tensor, plan.config);
+  const TensorFacts facts = tensor_facts(tensor, plan.config);
   result.rows = facts.rows;
   result.cols = facts.cols;
   if (plan.source_spelling != plan.target_spelling && tensor.permuted_heads != 0)
@@ -106,6 +93,19 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
 }
 
 }  // namespace
+
+TensorFacts tensor_facts(const ModelTensor& tensor, const ModelConfig& config) {
+  TensorFacts facts;
+  facts.name = tensor.gguf_name;
+  facts.own_name = tensor.hf_name;
+  facts.rows = tensor.shape.size() > 1 ? tensor.shape[0] : 1;
+  facts.cols = tensor.shape.back();
+  facts.layer = tensor.layer < 0 ? 0 : static_cast<std::uint64_t>(tensor.layer);
+  facts.num_layers = config.layers;
+  facts.gqa = config.kv_heads == 0 ? 1 : config.heads / config.kv_heads;
+  facts.tied = tensor.role == TensorRole::embedding && config.tied_embedding;
+  return facts;
+}
 
 std::uint64_t row_for_gguf(std::uint64_t output_row, std::uint64_t head_dim) { return huggingface_row_of(output_row, head_dim); }
 std::uint64_t row_for_huggingface(std::uint64_t output_row, std::uint64_t head_dim) { return gguf_row_of(output_row, head_dim); }

@@ -34,6 +34,9 @@ struct QuantizePlan {
 
 QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOptions& options);
 
+// What a recipe may ask about a tensor of this model.
+TensorFacts tensor_facts(const ModelTensor& tensor, const ModelConfig& config);
+
 // How output rows follow source rows of q and k matrices, for RowSource::order.
 std::uint64_t row_for_gguf(std::uint64_t output_row, std::uint64_t head_dim);
 std::uint64_t row_for_huggingface(std::uint64_t output_row, std::uint64_t head_dim);

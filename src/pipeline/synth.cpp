@@ -27,8 +27,12 @@ const SynthShape kShapes[] = {
     {"llama-3.2-1b", "llama", 2048, 8192, 16, 32, 8, 64, 128256, 131072, 500000, 1e-5, true, 32},
     {"llama-3.2-3b", "llama", 3072, 8192, 28, 24, 8, 128, 128256, 131072, 500000, 1e-5, true, 32},
     {"llama-3.1-8b", "llama", 4096, 14336, 32, 32, 8, 128, 128256, 131072, 500000, 1e-5, false, 8},
+    {"llama-3.1-70b", "llama", 8192, 28672, 80, 64, 8, 128, 128256, 131072, 500000, 1e-5, false, 8},
+    {"llama-3.1-405b", "llama", 16384, 53248, 126, 128, 8, 128, 128256, 131072, 500000, 1e-5, false, 8},
     {"qwen2.5-0.5b", "qwen2", 896, 4864, 24, 14, 2, 64, 151936, 32768, 1000000, 1e-6, true, 0},
     {"qwen2.5-7b", "qwen2", 3584, 18944, 28, 28, 4, 128, 152064, 131072, 1000000, 1e-6, false, 0},
+    {"qwen2.5-14b", "qwen2", 5120, 13824, 48, 40, 8, 128, 152064, 131072, 1000000, 1e-6, false, 0},
+    {"qwen2.5-32b", "qwen2", 5120, 27648, 64, 40, 8, 128, 152064, 131072, 1000000, 1e-6, false, 0},
 };
 
 void judge(const SynthShape& shape) {
@@ -47,29 +51,6 @@ void judge(const SynthShape& shape) {
   if (shape.heads % shape.kv_heads != 0)
     refuse(fmt::format("the number of heads must be a multiple of the number of key/value heads: {} and {}", shape.heads, shape.kv_heads));
   if (shape.head_dim % 2 != 0) refuse(fmt::format("the head size must be even: {}", shape.head_dim));
-}
-
-ModelConfig config_of(const SynthShape& shape) {
-  ModelConfig config;
-  config.architecture = shape.architecture;
-  config.vocab_size = shape.vocab;
-  config.hidden = shape.hidden;
-  config.intermediate = shape.intermediate;
-  config.layers = shape.layers;
-  config.heads = shape.heads;
-  config.kv_heads = shape.kv_heads;
-  config.head_dim = shape.head_dim;
-  config.context = shape.context;
-  config.norm_epsilon = static_cast<float>(shape.norm_epsilon);
-  config.tied_embedding = shape.tied;
-  config.attention_bias = find_architecture(shape.architecture).gguf_qkv_bias;
-  config.rope.base = shape.rope_theta;
-  config.rope.rotary_dim = shape.head_dim;
-  if (shape.llama3_factor > 0) {
-    config.rope.scaling = RopeScaling::llama3;
-    config.rope.factor = shape.llama3_factor;
-  }
-  return config;
 }
 
 // Nearly normal numbers, one call of the generator each: the sum of four uniform ones.
@@ -119,6 +100,29 @@ constexpr const char* kTokenizerConfig = R"({
 
 }  // namespace
 
+ModelConfig synth_config(const SynthShape& shape) {
+  ModelConfig config;
+  config.architecture = shape.architecture;
+  config.vocab_size = shape.vocab;
+  config.hidden = shape.hidden;
+  config.intermediate = shape.intermediate;
+  config.layers = shape.layers;
+  config.heads = shape.heads;
+  config.kv_heads = shape.kv_heads;
+  config.head_dim = shape.head_dim;
+  config.context = shape.context;
+  config.norm_epsilon = static_cast<float>(shape.norm_epsilon);
+  config.tied_embedding = shape.tied;
+  config.attention_bias = find_architecture(shape.architecture).gguf_qkv_bias;
+  config.rope.base = shape.rope_theta;
+  config.rope.rotary_dim = shape.head_dim;
+  if (shape.llama3_factor > 0) {
+    config.rope.scaling = RopeScaling::llama3;
+    config.rope.factor = shape.llama3_factor;
+  }
+  return config;
+}
+
 std::vector<SynthShape> list_synth_shapes() { return {std::begin(kShapes), std::end(kShapes)}; }
 
 SynthShape find_synth_shape(std::string_view name) {
@@ -159,7 +163,7 @@ SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& optio
   judge(shape);
   if (options.dtype != "bf16" && options.dtype != "f16")
     throw Error(ErrorKind::invalid_argument, "weights are made as bf16 or f16, not as '" + options.dtype + "'");
-  const ModelConfig config = config_of(shape);
+  const ModelConfig config = synth_config(shape);
   const ModelTensors model(config);
   const FormatPtr format = find_format(options.dtype);
   std::vector<PlannedTensor> plan;

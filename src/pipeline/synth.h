@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "model/config.h"
 #include "nibble/progress.h"
 
 namespace nibble {
@@ -29,6 +30,9 @@ struct SynthShape {
 std::vector<SynthShape> list_synth_shapes();
 // Error(invalid_argument) lists the known names.
 SynthShape find_synth_shape(std::string_view name);
+
+// The configuration that a model of this shape has.
+ModelConfig synth_config(const SynthShape& shape);
 
 struct SynthOptions {
   std::filesystem::path output{};

@@ -7,9 +7,7 @@
 
 namespace nibble {
 
-std::string Method::composition() const {
-  return std::string(transform.name) + " + " + std::string(fit_name(fit.rule)) + " + " + std::string(rounder->name());
-}
+std::string Method::composition() const { return std::string(transform.name) + " + " + fit_spelling(fit) + " + " + std::string(rounder->name()); }
 
 std::vector<Method> list_methods() {
   const auto nearest = make_nearest_rounder();

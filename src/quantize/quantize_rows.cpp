@@ -118,6 +118,13 @@ QuantizedTensor quantize_rows(const RowSource& source, std::uint64_t begin, std:
   const QuantizedView& view = *source.view;
   QuantizedTensor band(format, end - begin, view.cols);
   band.tensor_grid = options.tensor_grid;
+  // Planes that belong to the whole tensor are as long as the tensor makes them, not the band.
+  const std::vector<PlaneSpec> of_tensor = format->planes(view.rows, view.cols);
+  for (std::size_t p = 0; p < band.specs.size(); ++p)
+    if (band.specs[p].row_bytes == 0) {
+      band.specs[p] = of_tensor[p];
+      band.planes[p].resize(of_tensor[p].bytes);
+    }
   const bool same_format = view.format->name() == format->name();
   const bool is_raw = format->info().kind == FormatKind::raw;
   const bool is_f16 = format->name() == "f16";

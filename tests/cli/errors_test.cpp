@@ -28,7 +28,7 @@ class Errors : public ::testing::Test {
 
 TEST_F(Errors, OfUsage) {
   expect("", 2, "A subcommand is required; 'nibble --help' tells more");
-  expect("fly", 2, "unknown verb 'fly'; known are compare, quantize, eval, run, bench, inspect, check, formats, recipe, synth, info");
+  expect("fly", 2, "unknown verb 'fly'; known are compare, quantize, eval, run, bench, inspect, check, formats, explain, plan, recipe, synth, info");
   expect_part("inspect", 2, "model is required; 'nibble inspect --help' tells more");
   expect_part("eval m --text t --windows many", 2, "many");
   expect_part("bench m -t 0", 2, "'nibble bench --help' tells more");
@@ -38,8 +38,10 @@ TEST_F(Errors, OfUsage) {
   expect_part("quantize " + kTied + " -f q4_k_n -o x.gguf", 2, "q4_k_m");
   expect("quantize " + kTied + " -f q8_0 --method magic -o x.gguf", 2, "unknown method 'magic'; known are rtn, mse");
   expect("quantize " + kTied + " -f q8_0 --fit tight -o x.gguf", 2,
-         "unknown fit 'tight'; known are auto, absmax, minmax, search, percentile, entropy");
-  expect("synth --shape llama-9 -o x", 2, "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, qwen2.5-0.5b, qwen2.5-7b");
+         "unknown fit 'tight'; known are auto, absmax, minmax, search, percentile, entropy, absmean, threshold");
+  expect("synth --shape llama-9 -o x", 2,
+         "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, "
+         "qwen2.5-0.5b, qwen2.5-7b, qwen2.5-14b, qwen2.5-32b");
   expect("synth -o x", 2, "name a shape (--shape llama-3.2-1b) or give at least --hidden, --ffn, --layers and --heads");
   expect("run " + kTied, 2, "give a prompt: -p TEXT, or --prompt-file FILE ('-' for standard input)");
   expect("compare " + kTied, 2, "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + kTied);

@@ -34,7 +34,8 @@ class Verbs : public ::testing::Test {
 TEST_F(Verbs, VersionAndHelp) {
   EXPECT_EQ(run("--version").out, "nibble 0.1.0\n");
   const std::string help = run("--help").out;
-  for (const char* verb : {"compare", "quantize", "eval", "run", "bench", "inspect", "check", "formats", "recipe", "synth", "info"}) {
+  for (const char* verb :
+       {"compare", "quantize", "eval", "run", "bench", "inspect", "check", "formats", "explain", "plan", "recipe", "synth", "info"}) {
     EXPECT_NE(help.find(verb), std::string::npos) << verb;
     const std::string own = run(std::string(verb) + " --help").out;
     EXPECT_NE(own.find("Examples:"), std::string::npos) << verb;

@@ -76,7 +76,7 @@ TEST(PlanarSpelling, PrintedSpecsParseToThemselves) {
         for (const bool is_asymmetric : {false, true})
           for (const bool is_high : {false, true})
             for (const PlanarGrain grain : {PlanarGrain::group, PlanarGrain::row, PlanarGrain::tensor})
-              for (int scale = 0; scale <= static_cast<int>(ScaleType::s8); ++scale) {
+              for (int scale = 0; scale <= static_cast<int>(ScaleType::dq); ++scale) {
                 const PlanarSpec spec{
                     static_cast<PlanarPoints>(points), bits, is_unsigned, is_asymmetric, is_high, grain, grain == PlanarGrain::group ? 48u : 0u,
                     static_cast<ScaleType>(scale)};
@@ -99,7 +99,7 @@ TEST(PlanarSpelling, RefusalsSayWhy) {
   EXPECT_EQ(refusal_of("int4:g0"), "format int4:g0: a group has 1 to 1048576 columns: g0");
   EXPECT_EQ(refusal_of("int4:g99999999999"), "format int4:g99999999999: a group has 1 to 1048576 columns: g99999999999");
   EXPECT_EQ(refusal_of("int4:g32:row"), "format int4:g32:row: the grain is given twice");
-  EXPECT_EQ(refusal_of("int4:"), "format int4:: unknown option; options are g<N>, row, tensor, asym, high, f32, f16, bf16, e8m0, s6, s8: ''");
+  EXPECT_EQ(refusal_of("int4:"), "format int4:: unknown option; options are g<N>, row, tensor, asym, high, f32, f16, bf16, e8m0, s6, s8, dq: ''");
   EXPECT_EQ(refusal_of("int3:high"), "format int3:high: high is a form of symmetric int2");
   EXPECT_EQ(refusal_of("int4:row:s8"), "format int4:row:s8: two-level scales need groups, for example g64");
   EXPECT_EQ(refusal_of("table4:tensor"), "format table4:tensor: a table belongs to a row or a group");

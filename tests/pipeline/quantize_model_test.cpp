@@ -96,7 +96,7 @@ TEST_F(QuantizeModel, GivesTheSameBytesForAnyNumberOfThreads) {
 }
 
 TEST_F(QuantizeModel, PlanarFormatsCoverTheLinearsOnly) {
-  const QuantizeModelOptions options{.recipe = find_recipe("int4:g32"), .fit = FitRule::absmax, .output = scratch_ / "out"};
+  const QuantizeModelOptions options{.recipe = find_recipe("int4:g32"), .fit = FitOptions{.rule = FitRule::absmax}, .output = scratch_ / "out"};
   const QuantizeSummary summary = quantize_model(Checkpoint::open(kTiedModel), options, pool_, {});
   const Checkpoint out = Checkpoint::open(scratch_ / "out");
   EXPECT_EQ(out.tensor("model.embed_tokens.weight").view.format->name(), "f16");

@@ -105,7 +105,8 @@ TEST(Synth, RefusesShapesThatNoModelHas) {
   EXPECT_EQ(error([](SynthShape& s) { s.hidden = std::uint64_t{1} << 60; }),
             "the shape's hidden size must lie between 1 and 131072: 1152921504606846976");
   EXPECT_EQ(error_of([] { find_synth_shape("llama-9"); }),
-            "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, qwen2.5-0.5b, qwen2.5-7b");
+            "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, qwen2.5-0.5b, qwen2.5-7b, "
+            "qwen2.5-14b, qwen2.5-32b");
   EXPECT_EQ(scratch.num_entries(), 0u);
 }
 

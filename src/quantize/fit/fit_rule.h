@@ -5,6 +5,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "format/format.h"
@@ -22,7 +23,10 @@ std::span<const NamedFit> list_fits();
 
 std::string_view fit_name(FitRule rule);
 
-// Error(invalid_argument) lists the known names.
-FitRule find_fit(std::string_view name);
+// "search", "percentile:99.9".
+std::string fit_spelling(const FitOptions& fit);
+
+// What a user wrote: a name, for percentile with a share after a colon. Error(invalid_argument) lists the known names.
+FitOptions find_fit(std::string_view spelling);
 
 }  // namespace nibble
