@@ -28,9 +28,10 @@ class Delegate : public Format {
     return base_->unpack_tensor(planes, rows, cols);
   }
   void fit(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid, std::uint64_t row, const FitOptions& options,
-           std::byte* grid) const override {
-    base_->fit(x, importance, tensor_grid, row, options, grid);
+           std::byte* grid, std::size_t span_index) const override {
+    base_->fit(x, importance, tensor_grid, row, options, grid, span_index);
   }
+  std::vector<GridPart> grid_parts(const std::byte* grid, std::size_t column) const override { return base_->grid_parts(grid, column); }
   Code nearest(const std::byte* grid, std::size_t column, const float* target, const float* metric) const override {
     return base_->nearest(grid, column, target, metric);
   }
@@ -51,6 +52,7 @@ class Delegate : public Format {
     base_->decode_row(row, tensor_grid, row_index, out);
   }
   std::optional<std::string> find_defect(const ConstRowPlanes& row, std::uint64_t cols) const override { return base_->find_defect(row, cols); }
+  std::optional<std::string> find_tensor_defect(const TensorGrid* tensor_grid) const override { return base_->find_tensor_defect(tensor_grid); }
 
  protected:
   FormatPtr base_;
@@ -61,8 +63,8 @@ class FastBlocks final : public Delegate {
   FastBlocks(const FormatPtr& base, const BlockTwin& twin) : Delegate(base), twin_(twin) {}
 
   void fit(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid, std::uint64_t row, const FitOptions& options,
-           std::byte* grid) const override {
-    if (twin_.fit == nullptr || clips(options)) return base_->fit(x, importance, tensor_grid, row, options, grid);
+           std::byte* grid, std::size_t span_index) const override {
+    if (twin_.fit == nullptr || clips(options)) return base_->fit(x, importance, tensor_grid, row, options, grid, span_index);
     twin_.fit(x.data(), importance.empty() ? nullptr : importance.data(), options, grid);
   }
 
