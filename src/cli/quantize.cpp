@@ -5,9 +5,12 @@
 #include <map>
 #include <optional>
 
+#include "base/output_file.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
+#include "pipeline/calibrate_model.h"
 #include "pipeline/quantize_model.h"
+#include "pipeline/sensitivity.h"
 #include "pipeline/verified_quantization.h"
 #include "quantize/fit/fit_rule.h"
 #include "quantize/method.h"
@@ -20,6 +23,10 @@ namespace {
 
 struct Options {
   std::string model, format, recipe_file, output, fit;
+  std::vector<std::string> texts;
+  std::string statistics, size, recipe_output;
+  std::optional<double> bits, max_kl;
+  bool pareto = false;
   QuantizeModelOptions request;
   std::vector<std::string> verify;
   std::string accept;
@@ -70,18 +77,84 @@ std::string describe(const VerifiedQuantization& verified, Session& session) {
   return text;
 }
 
+// "3.5GB", "800MB", "123456".
+std::uint64_t parse_size(const std::string& text) {
+  std::size_t end = 0;
+  double number = 0;
+  try {
+    number = std::stod(text, &end);
+  } catch (const std::exception&) {
+    end = 0;
+  }
+  static const std::map<std::string, double> kUnits = {{"", 1}, {"B", 1}, {"KB", 1e3}, {"K", 1e3}, {"MB", 1e6}, {"M", 1e6}, {"GB", 1e9}, {"G", 1e9}};
+  const auto unit = kUnits.find(text.substr(end));
+  const double factor = unit == kUnits.end() ? 0 : unit->second;
+  if (end == 0 || factor == 0 || !(number > 0 && number * factor < 1e18))
+    throw Error(ErrorKind::invalid_argument, fmt::format("a size is a number with B, KB, MB or GB after it, as in 3.5GB: {}", text));
+  return static_cast<std::uint64_t>(number * factor);
+}
+
+bool has_budget(const Options& options) { return options.bits || options.max_kl || !options.size.empty() || options.pareto; }
+
+Sensitivities sensitivities_of(const Checkpoint& source, const Options& options, Session& session) {
+  SensitivityOptions request;
+  request.kernels = session.kernels();
+  request.progress = session.progress();
+  return measure_sensitivities(source, options.request.calibration.texts, request, session.pool());
+}
+
+void print_pareto(const Sensitivities& sensitivities, Session& session) {
+  Table table({{"bits/weight", Align::right}, {"tensor bytes", Align::right}, {"expected KL", Align::right}, {"mostly"}});
+  Json json = Json::array();
+  for (double bits = 2.75; bits <= 8.5; bits += 0.25) {
+    try {
+      const SolvedRecipe solved = solve_recipe(sensitivities, {.bits_per_weight = bits});
+      table.add(
+          {fixed_text(solved.bits_per_weight, 3), grouped_text(solved.bytes), fmt::format("{:.5f}", solved.expected_kl), solved.recipe.main_format});
+      json.push_back({{"bits_per_weight", solved.bits_per_weight}, {"bytes", solved.bytes}, {"expected_kl", solved.expected_kl}});
+    } catch (const Error&) {
+      continue;  // below what the smallest formats take
+    }
+  }
+  session.json() ? session.print_json({{"pareto", json}}) : session.print(table.text(session.style()));
+}
+
 void quantize(Options& options, Session& session) {
-  if (options.format.empty() == options.recipe_file.empty())
-    throw Error(ErrorKind::invalid_argument, "name either a format (-f q4_k_m) or a recipe (--recipe FILE); 'nibble formats' lists the formats");
+  const int ways = (options.format.empty() ? 0 : 1) + (options.recipe_file.empty() ? 0 : 1) + (has_budget(options) ? 1 : 0);
+  if (ways != 1)
+    throw Error(ErrorKind::invalid_argument,
+                "name one of a format (-f q4_k_m), a recipe (--recipe FILE) and a budget (--bpw, --size, --max-kl, --pareto); "
+                "'nibble formats' lists the formats");
   QuantizeModelOptions& request = options.request;
-  request.recipe = options.format.empty() ? recipe_from_json(read_text(options.recipe_file), options.recipe_file) : find_recipe(options.format);
+  if (!options.recipe_file.empty()) request.recipe = recipe_from_json(read_text(options.recipe_file), options.recipe_file);
+  if (!options.format.empty()) request.recipe = find_recipe(options.format);
   request.output = options.output;
   if (!options.fit.empty()) request.fit = find_fit(options.fit);
-  if (request.output.empty() && !request.dry_run) throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
+  if (request.output.empty() && !request.dry_run && !options.pareto)
+    throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
   if (options.verify.empty() && !options.accept.empty())
     throw Error(ErrorKind::invalid_argument, "what is accepted is judged on a text; add --verify TEXT");
   request.isa = session.kernels().isa;
   const Checkpoint source = Checkpoint::open(options.model);
+  std::optional<Statistics> statistics;
+  if (!options.statistics.empty()) request.calibration.statistics = &statistics.emplace(load_statistics(options.statistics, source));
+  for (const std::string& path : options.texts)
+    request.calibration.texts.push_back({std::filesystem::path(path).filename().string(), read_text(path)});
+  request.calibration.kernels = session.kernels();
+  if (has_budget(options)) {
+    const Sensitivities sensitivities = sensitivities_of(source, options, session);
+    if (options.pareto) return print_pareto(sensitivities, session);
+    Budget budget{.bits_per_weight = options.bits, .max_kl = options.max_kl};
+    if (!options.size.empty()) budget.bytes = parse_size(options.size);
+    SolvedRecipe solved = solve_recipe(sensitivities, budget);
+    session.note(solved.recipe.description);
+    request.recipe = std::move(solved.recipe);
+  }
+  if (!options.recipe_output.empty()) {
+    OutputFile file(options.recipe_output);
+    file.write(recipe_to_json(request.recipe) + "\n");
+    file.commit();
+  }
   const auto start = std::chrono::steady_clock::now();
   std::optional<VerifiedQuantization> verified;
   if (!options.verify.empty()) verified = verify(source, options, session);
@@ -118,12 +191,29 @@ void add_quantize(CLI::App& app, Session& session) {
       "  nibble quantize models/tale-4M -f int4:g32 -o tale-int4    planar: Linear layers only, in a directory\n"
       "  nibble quantize models/tale-4M -f q4_k --head q6_k -o tale.gguf\n"
       "  nibble quantize models/tale-4M -f q2_k --dry-run           which tensor gets what\n"
+      "  nibble quantize models/tale-4M -f q4_k --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
+      "  nibble quantize models/tale-4M --bpw 4.5 --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
       "  nibble quantize model.gguf -f f16 -o directory             GGUF to Hugging Face");
   verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
   verb->add_option("-f,--format", options->format, "Format or mix: 'nibble formats' lists them");
   verb->add_option("--recipe", options->recipe_file, "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");
+  verb->add_option("--bpw", options->bits, "Instead of a format: the mix that loses least at so many bits per weight; needs --text");
+  verb->add_option("--size", options->size, "The same at so many bytes: 3.5GB");
+  verb->add_option("--max-kl", options->max_kl, "The smallest mix whose expected divergence stays within this");
+  verb->add_flag("--pareto", options->pareto, "Print size against expected divergence of the best mixes; write nothing");
+  verb->add_option("--save-recipe", options->recipe_output, "Write the recipe that was used as JSON");
   verb->add_option("-o,--output", options->output, "OUT.gguf for a GGUF file, any other name for a directory");
-  verb->add_option("--method", options->request.method, "How values are chosen: rtn, mse")->capture_default_str();
+  verb->add_option("--method", options->request.method, "How values are chosen: rtn, mse, imatrix, table, awq, smoothquant, gptq, descent")
+      ->capture_default_str();
+  verb->add_option("--transform", options->request.transform, "First stage in place of the method's: none, awq, smoothquant");
+  verb->add_option("--round", options->request.round, "Last stage in place of the method's: nearest, gptq, descent");
+  verb->add_option("--alpha", options->request.smoothquant_alpha, "Of smoothquant: how much range moves into the weights (default 0.5)");
+  verb->add_option("--text", options->texts, "Calibration text for methods that need it; may be given more than once");
+  verb->add_option("--stats,--imatrix", options->statistics,
+                   "Statistics of 'nibble calibrate', or llama.cpp's importance matrix, in place of a text");
+  verb->add_option("--samples", options->request.calibration.sampling.samples, "Windows of calibration text; 0: all")->capture_default_str();
+  verb->add_option("--length", options->request.calibration.sampling.length, "Tokens in a calibration window")->capture_default_str();
+  verb->add_option("--seed", options->request.calibration.sampling.seed, "Which windows are drawn")->capture_default_str();
   verb->add_option("--fit", options->fit, fit_help());
   verb->add_option("--embedding", options->request.embedding, "Format of the embedding");
   verb->add_option("--head", options->request.head, "Format of the output head");
@@ -132,7 +222,8 @@ void add_quantize(CLI::App& app, Session& session) {
   verb->add_flag("--allow-requantize", options->request.allow_requantize, "Quantize a model that is quantized already");
   verb->add_flag("--sync", options->request.sync, "Have the disk confirm the output before it appears");
   verb->add_option("--verify", options->verify, "Texts on which the output is judged against the model before it takes its place");
-  verb->add_option("--accept", options->accept, "With --verify: what is required, as in \"kl<=0.02, top1>=0.97\"; otherwise nothing is written (exit 3, undecided 4)");
+  verb->add_option("--accept", options->accept,
+                   "With --verify: what is required, as in \"kl<=0.02, top1>=0.97\"; otherwise nothing is written (exit 3, undecided 4)");
   session.add_json(*verb);
   session.add_threads(*verb);
   verb->callback([options, &session] { quantize(*options, session); });

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/container_metadata.h"
 
+#include <fmt/format.h>
+#include <xxhash.h>
+
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -58,6 +61,28 @@ std::string kept_config(const Checkpoint& source, const QuantizePlan& plan) {
   return config.dump(2) + "\n";
 }
 
+std::string hash_text(std::uint64_t hash) { return fmt::format("{:016x}", hash); }
+
+// What the statistics came from, by content: nothing when no text and no statistics were given.
+Json calibration_record(const Calibration& calibration) {
+  Json record;
+  if (calibration.statistics != nullptr) {
+    std::uint64_t hash = 0;
+    for (const SiteStatistics& site : calibration.statistics->sites)
+      for (const std::vector<float>* const values : {&site.mean_square, &site.absmax, &site.second_moment})
+        hash = XXH3_64bits_withSeed(values->data(), values->size() * sizeof(float), hash);
+    record["statistics"] = hash_text(hash);
+    return record;
+  }
+  if (calibration.texts.empty()) return record;
+  for (const CalibrationText& text : calibration.texts)
+    record["texts"].push_back({{"name", text.name}, {"xxh3", hash_text(XXH3_64bits(text.text.data(), text.text.size()))}});
+  record["samples"] = calibration.sampling.samples;
+  record["length"] = calibration.sampling.length;
+  record["seed"] = calibration.sampling.seed;
+  return record;
+}
+
 }  // namespace
 
 std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& source_hash) {
@@ -67,6 +92,10 @@ std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& 
   manifest["recipe"] = Json::parse(recipe_to_json(plan.recipe));
   manifest["method"] = options.method;
   if (options.fit) manifest["fit"] = fit_spelling(*options.fit);
+  if (!options.transform.empty()) manifest["transform"] = options.transform;
+  if (!options.round.empty()) manifest["round"] = options.round;
+  if (options.smoothquant_alpha) manifest["alpha"] = *options.smoothquant_alpha;
+  if (Json calibration = calibration_record(options.calibration); !calibration.empty()) manifest["calibration"] = std::move(calibration);
   return manifest.dump();
 }
 

@@ -11,8 +11,10 @@
 #include "nibble/error.h"
 #include "pipeline/band_writer.h"
 #include "pipeline/container_metadata.h"
+#include "pipeline/quantize_layers.h"
 #include "pipeline/quantize_plan.h"
 #include "pipeline/source_hash.h"
+#include "pipeline/work_directory.h"
 #include "quantize/method.h"
 #include "quantize/quantize_rows.h"
 
@@ -38,12 +40,6 @@ void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem:
   }
   if (overwrites)
     throw Error(ErrorKind::invalid_argument, "the output would take the place of the model that is read; choose another name: " + output.string());
-}
-
-Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options) {
-  Method method = find_method(tensor.method.empty() ? options.method : tensor.method);
-  if (options.fit) method.fit = *options.fit;
-  return method;
 }
 
 RowSource row_source(const TensorPlan& tensor, Spelling target) {
@@ -148,6 +144,11 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
   if (options.dry_run) return summary;
   if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
   refuse_to_overwrite_source(source, options.output);
+  const bool calibrated = needs_calibration(plan, options);
+  if (calibrated && !options.calibration.statistics && options.calibration.texts.empty())
+    throw Error(ErrorKind::invalid_argument,
+                "this method needs to know what the model's layers see; give it text (--text FILE) or statistics "
+                "(--stats FILE, --imatrix FILE)");
 
   std::vector<PlannedTensor> planned;
   for (const TensorPlan& tensor : plan.tensors) planned.push_back(tensor.target);
@@ -159,14 +160,23 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
                                                        ? make_gguf_writer(options.output, make_gguf_metadata(source, plan, manifest), planned)
                                                        : make_directory_writer(options.output, make_side_files(source, plan, manifest), planned);
 
-  ProgressMeter meter(progress, "quantize", summary.parameters, "quantize was cancelled; nothing was written");
+  ProgressMeter meter(
+      progress, "quantize", summary.parameters,
+      calibrated ? "quantize was cancelled; the same command goes on where it stopped" : "quantize was cancelled; nothing was written");
+  std::optional<WorkDirectory> work;
+  if (calibrated) {
+    work.emplace(options.output.string() + ".work", manifest);
+    LayerQuantizer(source, plan, options, *writer, pool, meter, *work).run();
+  }
   {
     BandWriter bands(*writer, pool.num_threads() > 1);
-    for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan.tensors[i], options, plan.target_spelling, source, bands, pool, meter);
+    for (std::size_t i = 0; i < plan.tensors.size() && !calibrated; ++i)
+      write_tensor(i, plan.tensors[i], options, plan.target_spelling, source, bands, pool, meter);
     if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, bands);
     bands.finish();
   }
   writer->finish(options.sync, options.judge, &pool);
+  if (work) work->remove();
   summary.output_bytes = weight_file_bytes(options.output);
   summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(summary.output_bytes) / static_cast<double>(summary.parameters);
   return summary;

@@ -16,17 +16,33 @@
 
 #include "base/cpu.h"
 #include "base/thread_pool.h"
+#include "calibrate/calibration_text.h"
 #include "io/checkpoint.h"
 #include "io/checkpoint_writer.h"
+#include "kernels/linear.h"
 #include "nibble/progress.h"
 #include "quantize/recipe.h"
+#include "quantize/statistics.h"
 
 namespace nibble {
 
+// What methods that need statistics are given: a file's, or texts that are walked through the model while it is quantized.
+struct Calibration {
+  const Statistics* statistics = nullptr;
+  std::vector<CalibrationText> texts{};  // used when there are no statistics
+  SamplingOptions sampling{};
+  KernelOptions kernels{};
+  // With texts: weights aim at the original's outputs although their inputs come from quantized layers (quantize/round/target.h).
+  bool follow_original = true;
+  double target_damping = 0.01;  // of the mean diagonal, holds them near the original weights
+};
+
 struct QuantizeModelOptions {
   Recipe recipe{};
-  std::string method = "rtn";       // where the recipe names none
-  std::optional<FitOptions> fit{};  // instead of the method's own
+  std::string method = "rtn";        // where the recipe names none
+  std::optional<FitOptions> fit{};   // instead of the method's own
+  std::string transform{}, round{};  // stages instead of the method's own, by name; empty: the method's
+  std::optional<double> smoothquant_alpha{};
   std::string embedding{}, head{};  // formats in place of the recipe's; empty: the recipe decides
   std::filesystem::path output{};   // *.gguf: one file; anything else: a directory
   bool allow_requantize = false;    // a source that is quantized already may be quantized again
@@ -35,6 +51,7 @@ struct QuantizeModelOptions {
   bool sync = false;                // fsync before the output appears
   OutputJudge judge{};              // sees the finished output before it takes its place
   Isa isa = best_isa(detect_cpu());  // whose encoders to use; the same bytes with any
+  Calibration calibration{};        // for methods that need statistics
 };
 
 struct TensorSummary {

@@ -77,7 +77,9 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   if (plan.source_spelling != plan.target_spelling && tensor.permuted_heads != 0)
     result.permuted_head_dim = (tensor.shape.size() > 1 ? facts.rows : facts.cols) / tensor.permuted_heads;
   if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) {
-    result.target.format = plan.target_spelling == Spelling::gguf ? find_format("f32") : stored.view.format;
+    // What scales are folded into must hold them exactly enough.
+    const bool folded = find_method(options.method).transform.rule != Transform::Rule::none || !options.transform.empty();
+    result.target.format = plan.target_spelling == Spelling::gguf || folded ? find_format("f32") : stored.view.format;
     return result;
   }
   const Assignment assignment = assign(plan.recipe, facts, stored.view.format);
@@ -88,6 +90,11 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
     throw Error(ErrorKind::unsupported, fmt::format("{} cannot hold tensor '{}', whose rows are not multiples of {} (--strict): {} columns",
                                                     result.wanted, result.target.name, find_format(result.wanted)->info().row_multiple, result.cols));
   refuse_requantizing(stored, result.target.format, options);
+  if (result.method == "table" && result.target.format->info().kind != FormatKind::raw && !result.target.format->name().starts_with("table"))
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("the method table learns a format's points, which {} does not let it; choose a table format such "
+                            "as table4:row, or the method imatrix",
+                            result.target.format->name()));
   if (plan.target_spelling == Spelling::gguf && result.target.format->info().kind == FormatKind::planar) refuse_planar_in_gguf(result, plan.recipe);
   return result;
 }
@@ -105,6 +112,15 @@ TensorFacts tensor_facts(const ModelTensor& tensor, const ModelConfig& config) {
   facts.gqa = config.kv_heads == 0 ? 1 : config.heads / config.kv_heads;
   facts.tied = tensor.role == TensorRole::embedding && config.tied_embedding;
   return facts;
+}
+
+Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options) {
+  Method method = find_method(tensor.method.empty() ? options.method : tensor.method);
+  if (options.fit) method.fit = *options.fit;
+  if (!options.transform.empty()) method.transform = find_transform(options.transform);
+  if (!options.round.empty()) method.rounder = find_rounder(options.round);
+  if (options.smoothquant_alpha) method.transform.alpha = *options.smoothquant_alpha;
+  return method;
 }
 
 std::uint64_t row_for_gguf(std::uint64_t output_row, std::uint64_t head_dim) { return huggingface_row_of(output_row, head_dim); }

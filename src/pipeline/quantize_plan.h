@@ -10,6 +10,7 @@
 #include "io/checkpoint_writer.h"
 #include "model/arch/architecture.h"
 #include "pipeline/quantize_model.h"
+#include "quantize/method.h"
 
 namespace nibble {
 
@@ -36,6 +37,9 @@ QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOpti
 
 // What a recipe may ask about a tensor of this model.
 TensorFacts tensor_facts(const ModelTensor& tensor, const ModelConfig& config);
+
+// The tensor's method with the caller's changes.
+Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options);
 
 // How output rows follow source rows of q and k matrices, for RowSource::order.
 std::uint64_t row_for_gguf(std::uint64_t output_row, std::uint64_t head_dim);

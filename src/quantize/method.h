@@ -6,6 +6,7 @@
 //   method.fit.rule = FitRule::search;   // a composition may be changed by its parts
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,6 +24,9 @@ struct Method {
   FitOptions fit;
   std::shared_ptr<const Rounder> rounder;
 
+  // What must be known of a Linear's inputs.
+  Needs needs() const { return std::max({fit_needs, transform.needs, rounder->needs()}); }
+  Needs fit_needs = Needs::nothing;
   std::string composition() const;  // "none + auto + nearest"
 };
 
@@ -31,5 +35,8 @@ std::vector<Method> list_methods();
 
 // Error(invalid_argument) lists the known names.
 Method find_method(std::string_view name);
+
+// The rounders by name, for compositions. Error(invalid_argument) lists the known names.
+std::shared_ptr<const Rounder> find_rounder(std::string_view name);
 
 }  // namespace nibble

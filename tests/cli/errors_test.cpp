@@ -32,11 +32,12 @@ TEST_F(Errors, OfUsage) {
   expect_part("inspect", 2, "model is required; 'nibble inspect --help' tells more");
   expect_part("eval m --text t --windows many", 2, "many");
   expect_part("bench m -t 0", 2, "'nibble bench --help' tells more");
-  expect("quantize " + kTied + " -o x.gguf", 2, "name either a format (-f q4_k_m) or a recipe (--recipe FILE); 'nibble formats' lists the formats");
+  expect("quantize " + kTied + " -o x.gguf", 2,
+         "name one of a format (-f q4_k_m), a recipe (--recipe FILE) and a budget (--bpw, --size, --max-kl, --pareto)");
   expect("quantize " + kTied + " -f q8_0", 2, "no output is named; add -o OUT.gguf or -o DIRECTORY");
   expect_part("quantize " + kTied + " -f q4_z -o x.gguf", 2, "q4_z");
   expect_part("quantize " + kTied + " -f q4_k_n -o x.gguf", 2, "q4_k_m");
-  expect("quantize " + kTied + " -f q8_0 --method magic -o x.gguf", 2, "unknown method 'magic'; known are rtn, mse");
+  expect("quantize " + kTied + " -f q8_0 --method magic -o x.gguf", 2, "unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
   expect("quantize " + kTied + " -f q8_0 --fit tight -o x.gguf", 2,
          "unknown fit 'tight'; known are auto, absmax, minmax, search, percentile, entropy, absmean, threshold");
   expect("synth --shape llama-9 -o x", 2,

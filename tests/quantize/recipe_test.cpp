@@ -99,7 +99,7 @@ TEST(Recipe, JsonErrorsNameSourceAndRule) {
   EXPECT_EQ(error(R"({"rules": [{"tensors": "*", "format": "q8_0", "if": ""}]})"),
             "r.json: rule 1: unknown key \"if\"; known are tensors, when, format, method");
   EXPECT_EQ(error(R"({"rules": [{"tensors": "*", "format": "q8_0", "method": "magic"}]})"),
-            "r.json: rule 1: unknown method 'magic'; known are rtn, mse");
+            "r.json: rule 1: unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
   EXPECT_EQ(error(R"({"rules": [{"tensors": 3, "format": "q8_0"}]})"), "r.json: rule 1: \"tensors\" must be a string");
 }
 
@@ -111,7 +111,7 @@ TEST(Recipe, NeedsARuleForEveryTensor) {
 
 TEST(Method, IsAComposition) {
   EXPECT_EQ(find_method("rtn").composition(), "none + auto + nearest");
-  EXPECT_EQ(message([] { find_method("gtpq"); }), "unknown method 'gtpq'; known are rtn, mse");
+  EXPECT_EQ(message([] { find_method("gtpq"); }), "unknown method 'gtpq'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,12 +24,16 @@ struct LayoutEntry {
 };
 
 struct SafetensorsLayout {
-  std::string header;                 // length, JSON and padding
+  std::string header;                  // length, JSON and padding
   std::vector<std::uint64_t> offsets;  // in the file, of each entry as given
   std::uint64_t file_bytes = 0;
 };
 
+// "pt" is what other readers of model files want to see; some refuse files without it.
+inline const std::map<std::string, std::string> kModelFileMetadata = {{"format", "pt"}};
+
 // Names must be unique UTF-8. Error(unsupported): a header over 100 MB, or a tensor named like the metadata.
-SafetensorsLayout lay_out_safetensors(const std::vector<LayoutEntry>& entries, const std::string& output);
+SafetensorsLayout lay_out_safetensors(const std::vector<LayoutEntry>& entries, const std::string& output,
+                                      const std::map<std::string, std::string>& metadata = kModelFileMetadata);
 
 }  // namespace nibble

@@ -2,15 +2,26 @@
 //
 // The third stage of a method: which of the storable values stand for the weights. One file for each choice. A rounder works through
 // the Format interface only, so that any rounder works in any format.
+//
+// Rows are independent of each other in all of them. Those that look at weights one by one implement encode(); those that weigh a
+// column's error against the others' see a band of rows and what calibration knows: plan() once for a site, encode_band() for its Linears.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 
+#include "base/cpu.h"
+#include "base/thread_pool.h"
 #include "format/format.h"
+#include "format/quantized_tensor.h"
+#include "quantize/statistics.h"
 
 namespace nibble {
+
+// What a stage must know of a Linear's inputs.
+enum class Needs { nothing, mean_square, second_moment };
 
 // What a rounder knows of one row.
 struct RoundInput {
@@ -21,13 +32,35 @@ struct RoundInput {
   FitOptions fit{};
 };
 
-// Immutable, safe from many threads. Rows are independent of each other.
+// What a rounder works out once for all Linears that share inputs and a format. Immutable.
+class RoundPlan {
+ public:
+  virtual ~RoundPlan() = default;
+};
+
+// Rows of one Linear.
+struct RoundBand {
+  std::span<const float> values;      // [rows, cols], finite
+  std::span<const float> importance;  // [cols] or empty
+  std::uint64_t rows = 0, cols = 0;
+  std::uint64_t first_row = 0;  // within the tensor
+  const TensorGrid* tensor_grid = nullptr;
+  FitOptions fit{};
+  const RoundPlan* plan = nullptr;
+};
+
+// Immutable, safe from many threads.
 class Rounder {
  public:
   virtual ~Rounder() = default;
   virtual std::string_view name() const noexcept = 0;
-  // Writes the row's codes and grids into zeroed planes.
+  virtual Needs needs() const noexcept { return Needs::nothing; }
+  // Writes the row's codes and grids into zeroed planes, each weight by itself.
   virtual void encode(const Format& format, const RoundInput& input, const RowPlanes& out) const = 0;
+
+  virtual std::shared_ptr<const RoundPlan> plan(const SiteStatistics& site, const Format& format, ThreadPool& pool, Isa isa) const;
+  // Writes rows 0 .. band.rows - 1 of `out`. The same bytes for any number of threads. Without a plan: row by row.
+  virtual void encode_band(const Format& format, const RoundBand& band, QuantizedTensor& out, ThreadPool& pool, Isa isa) const;
 };
 
 }  // namespace nibble

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "calibrate/adequacy.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/dense.h"
+
+namespace nibble {
+namespace {
+
+// Fewer vectors than this for each column leave the small eigenvalues to chance.
+constexpr double kEnoughVectors = 4;
+
+double effective_rank(const SiteStatistics& site) {
+  double trace = 0, squares = 0;
+  for (const float value : site.mean_square) trace += static_cast<double>(value);
+  for (const float value : site.second_moment) squares += static_cast<double>(value) * static_cast<double>(value);
+  return squares > 0 ? trace * trace / squares : 0;
+}
+
+double condition(const SiteStatistics& site, Isa isa, ThreadPool& pool) {
+  const std::size_t n = site.width();
+  std::vector<double> factor(site.second_moment.begin(), site.second_moment.end());
+  KernelScratch scratch;
+  if (cholesky(factor.data(), n, isa, pool, scratch) != n) return std::numeric_limits<double>::infinity();
+  double smallest = std::numeric_limits<double>::infinity(), largest = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    smallest = std::min(smallest, factor[i * n + i]);
+    largest = std::max(largest, factor[i * n + i]);
+  }
+  return largest * largest / (smallest * smallest);
+}
+
+SiteAdequacy judge_site(const SiteStatistics& site, Isa isa, ThreadPool& pool) {
+  SiteAdequacy result;
+  result.site = site.name();
+  result.count = site.count;
+  result.width = site.width();
+  result.vectors_per_column = static_cast<double>(site.count) / static_cast<double>(std::max<std::size_t>(1, site.width()));
+  std::vector<float> sorted = site.mean_square;
+  std::ranges::sort(sorted);
+  for (const float value : sorted) result.dead_columns += value == 0 ? 1 : 0;
+  const float median = sorted[sorted.size() / 2];
+  result.peak_ratio = median > 0 ? std::sqrt(static_cast<double>(sorted.back()) / static_cast<double>(median)) : 0;
+  if (site.has_second_moment()) {
+    result.effective_rank = effective_rank(site);
+    result.condition = condition(site, isa, pool);
+  }
+  if (result.vectors_per_column < 1)
+    result.warning = fmt::format("fewer vectors than columns ({} for {}): use more or longer samples", site.count, site.width());
+  else if (result.vectors_per_column < kEnoughVectors)
+    result.warning = fmt::format("only {:.1f} vectors a column: use more samples", result.vectors_per_column);
+  else if (result.dead_columns > 0)
+    result.warning = fmt::format("{} of {} columns were never used by this text", result.dead_columns, site.width());
+  return result;
+}
+
+}  // namespace
+
+std::vector<SiteAdequacy> judge_statistics(const Statistics& statistics, Isa isa, ThreadPool& pool) {
+  std::vector<SiteAdequacy> result;
+  for (const SiteStatistics& site : statistics.sites)
+    if (site.width() > 0) result.push_back(judge_site(site, isa, pool));
+  return result;
+}
+
+}  // namespace nibble

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Whether a calibration text was enough, judged site by site.
+//
+//   for (const SiteAdequacy& site : judge_statistics(statistics, isa, pool)) if (!site.warning.empty()) ...
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/thread_pool.h"
+#include "quantize/statistics.h"
+
+namespace nibble {
+
+struct SiteAdequacy {
+  std::string site;
+  std::uint64_t count = 0, width = 0;
+  double vectors_per_column = 0;  // count / width: below 1 the second moment is singular
+  // With whole second moments only, else 0: (trace)^2 / (sum of squares), the number of directions that carry the inputs; and the largest
+  // over the smallest squared pivot of the Cholesky factor, a lower bound of the condition number, infinite when singular.
+  double effective_rank = 0, condition = 0;
+  std::uint64_t dead_columns = 0;  // never anything but zero
+  double peak_ratio = 0;           // the largest column's root mean square over the median one's
+  std::string warning;             // empty: enough
+};
+
+std::vector<SiteAdequacy> judge_statistics(const Statistics& statistics, Isa isa, ThreadPool& pool);
+
+}  // namespace nibble

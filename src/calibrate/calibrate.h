@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Walks text through a model, one layer's weights in memory at a time, and collects what every site of it sees. The same statistics for
+// any number of threads.
+//
+//   Statistics s = collect_statistics(checkpoint, tokens, {.second_moments = true}, pool);
+#pragma once
+
+#include "base/thread_pool.h"
+#include "calibrate/calibration_text.h"
+#include "io/checkpoint.h"
+#include "kernels/linear.h"
+#include "nibble/progress.h"
+#include "quantize/statistics.h"
+
+namespace nibble {
+
+struct CollectOptions {
+  KernelOptions kernels{};
+  bool second_moments = false;  // whole matrices, for feedback rounding; 4 * width^2 bytes a site
+  bool layers = true;           // what the layers' sites see
+  bool head = true;             // what the head reads
+  ProgressCallback progress{};  // stage "calibrate", in layers
+};
+
+// Errors: those of reading the model; corrupt when an activation is not finite (names the site); cancelled.
+Statistics collect_statistics(const Checkpoint& checkpoint, const CalibrationTokens& tokens, const CollectOptions& options, ThreadPool& pool);
+
+}  // namespace nibble

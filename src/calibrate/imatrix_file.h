@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// llama.cpp's importance matrices: mean squares of the inputs by weight name. Both its forms are read, GGUF ("general.type" = "imatrix")
+// and the older .dat; the extension decides which one is written (.dat, else GGUF).
+//
+//   Statistics s = read_imatrix("imatrix.gguf", ModelTensors(config));
+#pragma once
+
+#include <filesystem>
+
+#include "model/arch/architecture.h"
+#include "quantize/statistics.h"
+
+namespace nibble {
+
+// True for a file that read_imatrix would try: a GGUF file, or one ending in .dat.
+bool looks_like_imatrix(const std::filesystem::path& path);
+
+// Each site takes the numbers of the first of its Linears that the file names. Errors: corrupt, unsupported (a GGUF file that is no
+// imatrix), invalid_argument (made for another model: says which weight and both widths; or names none of its weights).
+Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& tensors);
+
+void write_imatrix(const Statistics& statistics, const ModelTensors& tensors, const std::filesystem::path& path);
+
+// The GGUF names of the weights that read a site: all that share its numbers.
+std::vector<const ModelTensor*> tensors_of_site(const ModelTensors& tensors, const SiteStatistics& site);
+
+}  // namespace nibble

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "calibrate/layer_walk.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include "kernels/attention.h"
+#include "kernels/vector_ops.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+std::string_view site_of(Step step) {
+  constexpr std::array<std::string_view, 4> kNames = {"attention_in", "attention_out", "mlp_in", "mlp_out"};
+  return kNames[static_cast<std::size_t>(step)];
+}
+
+std::span<const std::string_view> parts_of(Step step) {
+  static constexpr std::string_view kAttentionIn[] = {"q", "k", "v"}, kAttentionOut[] = {"o"}, kMlpIn[] = {"gate", "up"}, kMlpOut[] = {"down"};
+  switch (step) {
+    case Step::attention_in:
+      return kAttentionIn;
+    case Step::attention_out:
+      return kAttentionOut;
+    case Step::mlp_in:
+      return kMlpIn;
+    case Step::mlp_out:
+      return kMlpOut;
+  }
+  return {};
+}
+
+Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool) {
+  const QuantizedView& view = tensor.view;
+  Matrix matrix{view.rows, view.cols, std::vector<float>(view.rows * view.cols)};
+  std::atomic<std::uint64_t> bad_row = view.rows;
+  pool.parallel_for(view.rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t row = begin; row < end; ++row) {
+      const std::span<float> out(matrix.values.data() + row * view.cols, view.cols);
+      view.decode_row(row, out);
+      if (!first_not_finite(out)) continue;
+      for (std::uint64_t known = bad_row; row < known && !bad_row.compare_exchange_weak(known, row);) {
+      }
+    }
+  });
+  if (bad_row != view.rows)
+    throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' holds a value that is not finite; repair or retrain the model: row {}", tensor.file,
+                                                tensor.name, bad_row.load()));
+  return matrix;
+}
+
+LayerWeights::LayerWeights(const Checkpoint& checkpoint, const ModelTensors& tensors, std::int64_t layer, ThreadPool& pool) {
+  const Spelling spelling = spelling_of(checkpoint);
+  for (const ModelTensor& tensor : tensors.all()) {
+    if (tensor.layer != layer) continue;
+    const StoredTensor& stored = checkpoint.tensor(tensor.name(spelling));
+    if (stored.shape != tensor.shape || !stored.view.format)
+      throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
+                                                  stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
+    parts_.emplace(tensor.part, decode_matrix(stored, pool));
+    checkpoint.release(stored);
+  }
+}
+
+LayerWalk::LayerWalk(const ModelConfig& config, const CalibrationTokens& tokens, const KernelOptions& kernels, ThreadPool& pool)
+    : config_(config), tokens_(tokens), kernels_(kernels), pool_(pool) {
+  kernels_.activations = ActivationMode::f32;
+  const std::size_t length = tokens.length, all = tokens.ids.size();
+  hidden_.resize(all * config.hidden);
+  mixed_.resize(all * config.heads * config.head_dim);
+  normed_.resize(length * config.hidden);
+  const std::vector<double> frequencies = rope_inverse_frequencies(config.rope);
+  for (std::size_t t = 0; t < length; ++t)
+    for (const double frequency : frequencies) {
+      cosine_.push_back(static_cast<float>(std::cos(static_cast<double>(t) * frequency)));
+      sine_.push_back(static_cast<float>(std::sin(static_cast<double>(t) * frequency)));
+    }
+}
+
+std::size_t LayerWalk::width_of(Step step) const {
+  if (step == Step::attention_out) return config_.heads * config_.head_dim;
+  return step == Step::mlp_out ? config_.intermediate : config_.hidden;
+}
+
+void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
+  const auto vocab = static_cast<std::int64_t>(config_.vocab_size);
+  for (const std::int32_t id : tokens_.ids)
+    if (id < 0 || id >= vocab)
+      throw Error(ErrorKind::invalid_argument, fmt::format("the tokenizer gives an id outside the vocabulary of {}: {}", vocab, id));
+  pool_.parallel_for(tokens_.ids.size(), 64, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t t = begin; t < end; ++t) row_of(tokens_.ids[t], &hidden_[t * config_.hidden]);
+  });
+}
+
+void LayerWalk::pack(Step step, const LayerWeights& layer) {
+  for (const std::string_view part : parts_of(step)) {
+    const Matrix& matrix = layer.at(part);
+    const FormatPtr f32 = find_raw_format(DType::f32);
+    const QuantizedView view = make_view(f32, matrix.rows, matrix.cols, {std::as_bytes(std::span(matrix.values))}, std::string(part));
+    packed_.insert_or_assign(std::string(part), PackedLinear::pack(view, kernels_, pool_));
+  }
+}
+
+void LayerWalk::multiply(const LayerWeights& layer, std::string_view part, const float* x, std::vector<float>& y) {
+  const PackedLinear& weight = packed_.find(part)->second;
+  const std::size_t rows = weight.rows(), length = tokens_.length;
+  y.resize(length * rows);
+  weight.multiply(x, length, y.data(), pool_, scratch_);
+  const std::string bias = std::string(part) + ".bias";
+  if (!layer.has(bias)) return;
+  const Matrix& values = layer.at(bias);
+  for (std::size_t t = 0; t < length; ++t)
+    for (std::size_t i = 0; i < rows; ++i) y[t * rows + i] += values.values[i];
+}
+
+std::span<const float> LayerWalk::hidden(std::size_t window) const {
+  const std::size_t size = tokens_.length * config_.hidden;
+  return std::span(hidden_).subspan(window * size, size);
+}
+
+void LayerWalk::norm(const Matrix& weight, std::size_t window) {
+  rms_norm(hidden(window).data(), weight.values.data(), tokens_.length, config_.hidden, config_.norm_epsilon, normed_.data(), kernels_.isa, pool_);
+}
+
+std::span<const float> LayerWalk::head_inputs(std::span<const float> final_norm, std::size_t window) {
+  rms_norm(hidden(window).data(), final_norm.data(), tokens_.length, config_.hidden, config_.norm_epsilon, normed_.data(), kernels_.isa, pool_);
+  return normed_;
+}
+
+std::span<const float> LayerWalk::inputs(Step step, const LayerWeights& layer, std::size_t window) {
+  const std::size_t mixed = tokens_.length * width_of(Step::attention_out);
+  switch (step) {
+    case Step::attention_in:
+      norm(layer.at("attention_norm"), window);
+      return normed_;
+    case Step::attention_out:
+      return std::span(mixed_).subspan(window * mixed, mixed);
+    case Step::mlp_in:
+      norm(layer.at("mlp_norm"), window);
+      return normed_;
+    case Step::mlp_out:
+      norm(layer.at("mlp_norm"), window);
+      multiply(layer, "gate", normed_.data(), gate_);
+      multiply(layer, "up", normed_.data(), up_);
+      silu_multiply(gate_.data(), up_.data(), gate_.size(), gate_.data(), kernels_.isa, pool_);
+      return gate_;
+  }
+  return {};
+}
+
+// attention(rope(q(normed)), rope(k(normed)), v(normed)) of one window.
+void LayerWalk::mix(const LayerWeights& layer, std::size_t window) {
+  const std::size_t length = tokens_.length;
+  const RopeConfig& r = config_.rope;
+  const float* const x = inputs(Step::attention_in, layer, window).data();
+  multiply(layer, "q", x, q_);
+  multiply(layer, "k", x, k_);
+  multiply(layer, "v", x, v_);
+  rope(q_.data(), cosine_.data(), sine_.data(), length, config_.heads, config_.head_dim, r.rotary_dim, r.half_split, kernels_.isa, pool_);
+  rope(k_.data(), cosine_.data(), sine_.data(), length, config_.kv_heads, config_.head_dim, r.rotary_dim, r.half_split, kernels_.isa, pool_);
+  KvLayer cache(length, config_.kv_heads, config_.head_dim, KvType::f32);
+  const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(config_.head_dim)));
+  const AttentionPiece piece{&cache, 0, length, q_.data(), k_.data(), v_.data(), &mixed_[window * length * width_of(Step::attention_out)]};
+  store_keys_values({&piece, 1}, pool_);
+  attention({&piece, 1}, config_.heads, scale, kernels_.isa, pool_, scratch_);
+}
+
+void LayerWalk::leave(Step step, const LayerWeights& layer) {
+  for (std::size_t window = 0; window < windows(); ++window) {
+    switch (step) {
+      case Step::attention_in:
+        mix(layer, window);
+        break;
+      case Step::mlp_in:
+        break;  // its products are made when mlp_out asks for them: keeping them would take the most memory of all
+      case Step::attention_out:
+      case Step::mlp_out: {
+        const float* const x = inputs(step, layer, window).data();
+        multiply(layer, parts_of(step)[0], x, out_);
+        add_in_place(&hidden_[window * tokens_.length * config_.hidden], out_.data(), out_.size(), kernels_.isa, pool_);
+      }
+    }
+  }
+}
+
+}  // namespace nibble

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/calibrate_model.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "cli/verbs.h"
+#include "nibble/error.h"
+#include "report/number_text.h"
+
+namespace nibble::cli {
+namespace {
+
+struct Options {
+  std::string model, output;
+  std::vector<std::string> texts;
+  CalibrateOptions request;
+};
+
+std::string condition_text(const SiteAdequacy& site) {
+  return site.condition == 0 ? "" : std::isinf(site.condition) ? "singular" : fmt::format("{:.1e}", site.condition);
+}
+
+Table table_of(const CalibrationResult& result) {
+  Table table({{"site"},
+               {"columns", Align::right},
+               {"vectors", Align::right},
+               {"a column", Align::right},
+               {"effective rank", Align::right},
+               {"condition", Align::right},
+               {"peak", Align::right},
+               {"never used", Align::right}});
+  for (const SiteAdequacy& site : result.adequacy)
+    table.add({site.site, std::to_string(site.width), std::to_string(site.count), fixed_text(site.vectors_per_column, 1),
+               site.effective_rank == 0 ? "" : fixed_text(site.effective_rank, 1), condition_text(site), fixed_text(site.peak_ratio, 1),
+               std::to_string(site.dead_columns)});
+  return table;
+}
+
+Json json_of(const CalibrationResult& result, const std::string& output) {
+  Json sites = Json::array();
+  for (const SiteAdequacy& site : result.adequacy)
+    sites.push_back({{"site", site.site},
+                     {"width", site.width},
+                     {"count", site.count},
+                     {"effective_rank", site.effective_rank},
+                     {"condition", site.condition},
+                     {"peak_ratio", site.peak_ratio},
+                     {"dead_columns", site.dead_columns},
+                     {"warning", site.warning}});
+  return {{"output", output},
+          {"samples", result.statistics.samples},
+          {"length", result.statistics.length},
+          {"sites", sites},
+          {"warnings", result.warnings}};
+}
+
+void calibrate(Options& options, Session& session) {
+  const Checkpoint checkpoint = Checkpoint::open(options.model);
+  std::vector<CalibrationText> texts;
+  for (const std::string& path : options.texts) texts.push_back({std::filesystem::path(path).filename().string(), read_text(path)});
+  options.request.collect.kernels = session.kernels();
+  options.request.collect.progress = session.progress();
+  const auto start = std::chrono::steady_clock::now();
+  const CalibrationResult result = calibrate_model(checkpoint, texts, options.request, session.pool());
+  save_statistics(result.statistics, checkpoint, options.output);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  session.end_progress();
+  for (const std::string& warning : result.warnings) session.note("warning: " + warning);
+  if (session.json()) return session.print_json(json_of(result, options.output));
+  session.print(table_of(result).text(session.style()) +
+                fmt::format("\n{} windows of {} tokens; peak: the strongest column over the median one\n{} in {}{}\n", result.statistics.samples,
+                            result.statistics.length, options.output, duration_text(seconds),
+                            result.warnings.empty() ? "; the text was enough" : ""));
+}
+
+}  // namespace
+
+void add_calibrate(CLI::App& app, Session& session) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* const verb = app.add_subcommand("calibrate", "Walk text through a model and write down what its layers see");
+  verb->footer(
+      "Examples:\n"
+      "  nibble calibrate models/tale-4M --text models/tale-4M/calibration.txt -o tale.stats.safetensors --full\n"
+      "  nibble calibrate models/tale-4M --text a.txt --text b.txt -o imatrix.gguf --samples 0   llama.cpp's importance matrix, whole text\n"
+      "  nibble quantize models/tale-4M -f q4_k --method gptq --stats tale.stats.safetensors -o tale.gguf");
+  SamplingOptions& sampling = options->request.sampling;
+  verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
+  verb->add_option("--text", options->texts, "Text file; may be given more than once")->required();
+  verb->add_option("-o,--output", options->output, "OUT.gguf or OUT.dat: llama.cpp's importance matrix; any other name: statistics")->required();
+  verb->add_option("--samples", sampling.samples, "Windows of text, drawn without overlap; 0: all of the text")->capture_default_str();
+  verb->add_option("--length", sampling.length, "Tokens in a window")->capture_default_str();
+  verb->add_option("--seed", sampling.seed, "Which windows are drawn")->capture_default_str();
+  verb->add_flag("--full", options->request.collect.second_moments, "Whole second moments, which gptq and awq need: 4 x columns^2 bytes a site");
+  session.add_json(*verb);
+  session.add_threads(*verb);
+  verb->callback([options, &session] { calibrate(*options, session); });
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/calibrate_model.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "calibrate/imatrix_file.h"
+#include "calibrate/statistics_file.h"
+#include "model/arch/architecture.h"
+#include "model/config.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+// Sites with the same complaint share a line.
+std::vector<std::string> warnings_of(const CalibrationTokens& tokens, const std::vector<SiteAdequacy>& adequacy) {
+  std::vector<std::string> warnings;
+  if (tokens.wanted > tokens.available)
+    warnings.push_back(
+        fmt::format("the text has {} windows of {} tokens, fewer than the {} samples asked for", tokens.available, tokens.length, tokens.wanted));
+  std::map<std::string, std::vector<std::string>> sites;
+  for (const SiteAdequacy& site : adequacy)
+    if (!site.warning.empty()) sites[site.warning].push_back(site.site);
+  for (const auto& [warning, names] : sites)
+    warnings.push_back(names.size() == 1 ? names.front() + ": " + warning
+                                         : fmt::format("{} and {} more sites: {}", names.front(), names.size() - 1, warning));
+  return warnings;
+}
+
+}  // namespace
+
+CalibrationResult calibrate_model(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const CalibrateOptions& options,
+                                  ThreadPool& pool) {
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
+  const CalibrationTokens tokens = choose_windows(texts, tokenizer, options.sampling, read_model_config(checkpoint).context);
+  CalibrationResult result;
+  result.statistics = collect_statistics(checkpoint, tokens, options.collect, pool);
+  result.adequacy = judge_statistics(result.statistics, options.collect.kernels.isa, pool);
+  result.warnings = warnings_of(tokens, result.adequacy);
+  return result;
+}
+
+void save_statistics(const Statistics& statistics, const Checkpoint& checkpoint, const std::filesystem::path& path) {
+  if (!looks_like_imatrix(path)) return write_statistics(statistics, path);
+  write_imatrix(statistics, ModelTensors(read_model_config(checkpoint)), path);
+}
+
+Statistics load_statistics(const std::filesystem::path& path, const Checkpoint& checkpoint) {
+  const ModelTensors tensors(read_model_config(checkpoint));
+  if (looks_like_imatrix(path)) return read_imatrix(path, tensors);
+  Statistics statistics = read_statistics(path);
+  for (const SiteStatistics& site : statistics.sites)
+    for (const ModelTensor* const tensor : tensors_of_site(tensors, site))
+      if (tensor->shape.back() != site.width())
+        throw Error(ErrorKind::invalid_argument, fmt::format("{}: made for another model: site '{}' feeds '{}', which has {} columns, not {}",
+                                                             path.string(), site.name(), tensor->hf_name, tensor->shape.back(), site.width()));
+  return statistics;
+}
+
+}  // namespace nibble

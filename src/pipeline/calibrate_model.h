@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Calibration as one act: text through a model, statistics out, and whether the text was enough. And statistics from whatever file has them.
+//
+//   CalibrationResult r = calibrate_model(checkpoint, texts, {.sampling = {.samples = 128}}, pool);
+//   save_statistics(r.statistics, checkpoint, "model.stats.safetensors");
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "calibrate/adequacy.h"
+#include "calibrate/calibrate.h"
+#include "calibrate/calibration_text.h"
+#include "io/checkpoint.h"
+
+namespace nibble {
+
+struct CalibrateOptions {
+  SamplingOptions sampling{};
+  CollectOptions collect{};
+};
+
+struct CalibrationResult {
+  Statistics statistics;
+  std::vector<SiteAdequacy> adequacy;
+  std::vector<std::string> warnings;  // one line each; empty: the text was enough
+};
+
+CalibrationResult calibrate_model(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const CalibrateOptions& options,
+                                  ThreadPool& pool);
+
+// By extension: .gguf and .dat are llama.cpp's importance matrices, anything else is a file of statistics (calibrate/statistics_file.h).
+void save_statistics(const Statistics& statistics, const Checkpoint& checkpoint, const std::filesystem::path& path);
+// Error(invalid_argument) when they were made for a model of other widths (names the site).
+Statistics load_statistics(const std::filesystem::path& path, const Checkpoint& checkpoint);
+
+}  // namespace nibble

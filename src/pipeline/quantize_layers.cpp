@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/quantize_layers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "calibrate/calibrate.h"
+#include "calibrate/fold.h"
+#include "calibrate/site_accumulator.h"
+#include "kernels/dense.h"
+#include "model/tokenizer/tokenizer.h"
+#include "nibble/error.h"
+#include "quantize/round/target.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
+
+std::uint64_t rows_of_band(std::uint64_t cols) { return std::max<std::uint64_t>(1, kBandElements / cols); }
+
+std::string piece_name(std::size_t tensor, std::uint64_t row) { return fmt::format("{}-{}", tensor, row); }
+
+std::uint64_t source_row(const TensorPlan& tensor, Spelling target, std::uint64_t row) {
+  if (tensor.permuted_head_dim == 0) return row;
+  return target == Spelling::gguf ? row_for_gguf(row, tensor.permuted_head_dim) : row_for_huggingface(row, tensor.permuted_head_dim);
+}
+
+}  // namespace
+
+bool needs_calibration(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  return std::ranges::any_of(plan.tensors, [&](const TensorPlan& tensor) {
+    return tensor.target.format->info().kind != FormatKind::raw && method_for(tensor, options).needs() != Needs::nothing;
+  });
+}
+
+struct LayerQuantizer::Live {
+  CalibrationTokens tokens;
+  std::optional<LayerWalk> original, stored;  // the text through the original's layers, and through those quantized so far
+};
+
+// What the Linears of a site share while they are rounded.
+struct LayerQuantizer::SiteContext {
+  const SiteStatistics* site = nullptr;  // null: nothing is known
+  SiteStatistics own;
+  std::vector<float> cross;     // E[x x'^T]: original inputs with those of the quantized layers; empty without a walk
+  std::vector<float> residual;  // E[r x'^T]: what the residual stream has lost, where the outputs are added to it
+  std::optional<TargetSolver> solver;
+  std::map<std::string, std::shared_ptr<const RoundPlan>> plans;  // by format and method
+};
+
+LayerQuantizer::LayerQuantizer(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, CheckpointWriter& writer,
+                               ThreadPool& pool, ProgressMeter& meter, WorkDirectory& work)
+    : source_(source), plan_(plan), options_(options), writer_(writer), pool_(pool), meter_(meter), work_(work), tensors_(plan.config) {
+  for (std::size_t i = 0; i < plan.tensors.size(); ++i) index_.emplace(plan.tensors[i].target.name, i);
+}
+
+LayerQuantizer::~LayerQuantizer() = default;
+
+const ModelTensor& LayerQuantizer::part(std::string_view name, std::int64_t layer) const { return *tensors_.part(name, layer); }
+
+std::size_t LayerQuantizer::index_of(const ModelTensor& tensor) const { return index_.find(tensor.name(plan_.target_spelling))->second; }
+
+bool LayerQuantizer::asks_for(const ModelTensor& tensor, Needs needs) const {
+  const TensorPlan& planned = plan_.tensors[index_of(tensor)];
+  return planned.target.format->info().kind != FormatKind::raw && method_for(planned, options_).needs() >= needs;
+}
+
+void LayerQuantizer::begin_walk() {
+  const Calibration& calibration = options_.calibration;
+  live_ = std::make_unique<Live>();
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(source_);
+  live_->tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan_.config.context);
+  live_->stored.emplace(plan_.config, live_->tokens, calibration.kernels, pool_);
+  if (calibration.follow_original) live_->original.emplace(plan_.config, live_->tokens, calibration.kernels, pool_);
+}
+
+void LayerQuantizer::run() {
+  if (!options_.calibration.statistics) begin_walk();
+  embedding();
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(plan_.config.layers); ++i) layer(i);
+  head();
+}
+
+void LayerQuantizer::embedding() {
+  const ModelTensor& tensor = part("embedding", -1);
+  const StoredTensor& stored = source_.tensor(tensor.name(plan_.source_spelling));
+  const SiteStatistics* site = nullptr;
+  if (plan_.config.tied_embedding && asks_for(tensor, Needs::mean_square)) {
+    if (live_) {
+      const CollectOptions collect{
+          .kernels = options_.calibration.kernels, .second_moments = asks_for(tensor, Needs::second_moment), .layers = false};
+      head_statistics_ = collect_statistics(source_, live_->tokens, collect, pool_);
+    }
+    const Statistics* const statistics = live_ ? &*head_statistics_ : options_.calibration.statistics;
+    site = statistics->find(-1, kHeadSite);
+  }
+  const Matrix weights = decode_matrix(stored, pool_);
+  const Matrix rounded = quantize(tensor, weights, site, nullptr);
+  if (!live_) return;
+  const std::size_t width = plan_.config.hidden;
+  const auto rows_of = [width](const Matrix& matrix) {
+    return [&matrix, width](std::int32_t id, float* out) { std::copy_n(&matrix.values[static_cast<std::size_t>(id) * width], width, out); };
+  };
+  live_->stored->embed(rows_of(rounded));
+  if (live_->original) live_->original->embed(rows_of(weights));
+}
+
+LayerQuantizer::SiteContext LayerQuantizer::context_of(Step step, std::int64_t layer, const LayerWeights& original, const LayerWeights& current) {
+  SiteContext context;
+  if (!live_) {
+    context.site = options_.calibration.statistics->find(layer, site_of(step));
+    if (context.site == nullptr || !column_scales_.contains(step)) return context;
+    context.own = rescaled(*context.site, column_scales_[step]);
+    context.site = &context.own;
+    return context;
+  }
+  LayerWalk& walk = *live_->stored;
+  const Isa isa = options_.calibration.kernels.isa;
+  const std::size_t width = walk.width_of(step), hidden = plan_.config.hidden;
+  bool full = false;
+  for (const std::string_view name : parts_of(step)) full = full || asks_for(part(name, layer), Needs::second_moment);
+  const bool follow = full && live_->original.has_value();
+  const bool adds = follow && (step == Step::attention_out || step == Step::mlp_out);
+  SiteAccumulator sums(width, {.second_moment = full}, pool_, isa);
+  std::optional<CrossAccumulator> cross, residual;
+  if (follow) cross.emplace(width, width, pool_, isa);
+  if (adds) residual.emplace(hidden, width, pool_, isa);
+  std::vector<float> lost;
+  for (std::size_t window = 0; window < walk.windows(); ++window) {
+    const auto x = walk.inputs(step, current, window);
+    if (first_not_finite(x))
+      throw Error(ErrorKind::corrupt,
+                  fmt::format("an activation is not finite, so the model's weights overflow: layer {}, {}", layer, site_of(step)));
+    sums.add(x.data(), walk.length());
+    if (follow) cross->add(live_->original->inputs(step, original, window).data(), x.data(), walk.length());
+    if (!adds) continue;
+    const auto before = live_->original->hidden(window), now = walk.hidden(window);
+    lost.resize(before.size());
+    for (std::size_t i = 0; i < lost.size(); ++i) lost[i] = before[i] - now[i];
+    residual->add(lost.data(), x.data(), walk.length());
+  }
+  context.own = sums.finish(layer, site_of(step));
+  context.site = &context.own;
+  if (follow) {
+    context.cross = cross->finish();
+    context.solver.emplace(context.own.second_moment, width, options_.calibration.target_damping, pool_, isa);
+  }
+  if (adds) context.residual = residual->finish();
+  return context;
+}
+
+Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer) {
+  LayerWalk& walk = *live_->stored;
+  const std::vector<float> hidden = walk.all_hidden();
+  Statistics statistics;
+  for (const Step step : kSteps) {
+    bool full = false;
+    for (const std::string_view name : parts_of(step))
+      full = full || method_for(plan_.tensors[index_of(part(name, index))], options_).transform.needs == Needs::second_moment;
+    walk.pack(step, layer);
+    SiteAccumulator sums(walk.width_of(step), {.second_moment = full}, pool_, options_.calibration.kernels.isa);
+    for (std::size_t window = 0; window < walk.windows(); ++window) sums.add(walk.inputs(step, layer, window).data(), walk.length());
+    statistics.sites.push_back(sums.finish(index, site_of(step)));
+    walk.leave(step, layer);
+  }
+  walk.restore(hidden);
+  return statistics;
+}
+
+void LayerQuantizer::transform(std::int64_t index, LayerWeights& layer) {
+  row_scales_.clear();
+  column_scales_.clear();
+  bool any = false;
+  for (const Step step : kSteps)
+    for (const std::string_view name : parts_of(step))
+      any = any || method_for(plan_.tensors[index_of(part(name, index))], options_).transform.rule != Transform::Rule::none;
+  if (!any) return;
+  Statistics own;
+  if (live_) own = preview(index, layer);
+  const Statistics& statistics = live_ ? own : *options_.calibration.statistics;
+  for (const Step step : kSteps) {
+    const FoldSite* const fold = find_fold(tensors_.architecture(), step);
+    const SiteStatistics* const site = statistics.find(index, site_of(step));
+    if (fold == nullptr || site == nullptr) continue;
+    ScaleRequest request{site, {}, fold_channels(*fold, plan_.config, site->width())};
+    const Transform* rule = nullptr;
+    std::vector<Method> methods;
+    for (const std::string_view name : parts_of(step)) methods.push_back(method_for(plan_.tensors[index_of(part(name, index))], options_));
+    for (std::size_t i = 0; i < methods.size(); ++i) {
+      const TensorPlan& planned = plan_.tensors[index_of(part(parts_of(step)[i], index))];
+      if (planned.target.format->info().kind == FormatKind::raw || methods[i].transform.rule == Transform::Rule::none) continue;
+      rule = &methods[i].transform;
+      const Matrix& weights = layer.at(parts_of(step)[i]);
+      request.linears.push_back({weights.values, weights.rows, planned.target.format, methods[i].fit});
+    }
+    // Smoothing moves what norms put out only: the ranges of other activations are the weights' own doing.
+    const bool norm_only = rule != nullptr && rule->rule == Transform::Rule::smoothquant;
+    if (rule == nullptr || (norm_only && layer.at(fold->producer).rows != 1)) continue;
+    std::vector<float> scales = choose_scales(*rule, request, pool_);
+    fold_scales(*fold, request.group_of, scales, layer);
+    std::vector<float>& rows = row_scales_[std::string(fold->producer)];
+    for (std::size_t i = 0; i < scales.size(); ++i) {
+      rows.resize(std::max<std::size_t>(rows.size(), request.group_of[i] + 1u), 1.0F);
+      rows[request.group_of[i]] = 1 / scales[i];
+    }
+    column_scales_[step] = std::move(scales);
+  }
+}
+
+void LayerQuantizer::layer(std::int64_t index) {
+  const LayerWeights original(source_, tensors_, index, pool_);
+  LayerWeights current = original;
+  transform(index, current);
+  for (const Step step : kSteps) {
+    if (live_) {
+      live_->stored->pack(step, current);
+      if (live_->original) live_->original->pack(step, original);
+    }
+    SiteContext context;
+    if (!is_done(step, index)) context = context_of(step, index, original, current);
+    for (const std::string_view name : parts_of(step)) {
+      const ModelTensor& tensor = part(name, index);
+      Matrix& weights = current.at(name);
+      if (context.solver && asks_for(tensor, Needs::second_moment)) {
+        std::vector<float> outputs(weights.values.size());
+        if (!context.residual.empty()) outputs = context.residual;
+        KernelScratch scratch;
+        gemm(original.at(name).values.data(), context.cross.data(), weights.rows, weights.cols, weights.cols, outputs.data(),
+             options_.calibration.kernels.isa, pool_, scratch);
+        if (const auto scale = row_scales_.find(name); scale != row_scales_.end())
+          for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] *= scale->second[i / weights.cols];
+        weights.values = context.solver->solve(weights.values, outputs, weights.rows, pool_, options_.calibration.kernels.isa);
+      }
+      weights = quantize(tensor, weights, context.site, &context);
+    }
+    if (!live_) continue;
+    live_->stored->pack(step, current);
+    live_->stored->leave(step, current);
+    if (live_->original) live_->original->leave(step, original);
+  }
+  for (auto& [name, values] : current.all())
+    if (const ModelTensor& tensor = part(name, index); tensor.role == TensorRole::norm || tensor.role == TensorRole::bias)
+      write_vector(tensor, values);
+}
+
+bool LayerQuantizer::is_done(Step step, std::int64_t layer) const {
+  return std::ranges::all_of(parts_of(step), [&](std::string_view name) {
+    const std::size_t index = index_of(part(name, layer));
+    const TensorPlan& tensor = plan_.tensors[index];
+    if (tensor.target.format->info().kind == FormatKind::raw) return true;
+    for (std::uint64_t begin = 0; begin < tensor.rows; begin += rows_of_band(tensor.cols))
+      if (!work_.has(piece_name(index, begin))) return false;
+    return true;
+  });
+}
+
+void LayerQuantizer::head() {
+  const ModelTensor& norm = part("final_norm", -1);
+  const Matrix norm_weights = decode_matrix(source_.tensor(norm.name(plan_.source_spelling)), pool_);
+  write_vector(norm, norm_weights);
+  if (plan_.config.tied_embedding) return;
+  const ModelTensor& tensor = part("head", -1);
+  const SiteStatistics* site = nullptr;
+  SiteStatistics own;
+  if (live_ && asks_for(tensor, Needs::mean_square)) {
+    SiteAccumulator sums(plan_.config.hidden, {.second_moment = asks_for(tensor, Needs::second_moment)}, pool_, options_.calibration.kernels.isa);
+    for (std::size_t window = 0; window < live_->stored->windows(); ++window)
+      sums.add(live_->stored->head_inputs(norm_weights.values, window).data(), live_->stored->length());
+    own = sums.finish(-1, kHeadSite);
+    site = &own;
+  }
+  if (!live_) site = options_.calibration.statistics->find(-1, kHeadSite);
+  quantize(tensor, decode_matrix(source_.tensor(tensor.name(plan_.source_spelling)), pool_), site, nullptr);
+}
+
+void LayerQuantizer::write_vector(const ModelTensor& tensor, const Matrix& values) {
+  const std::size_t index = index_of(tensor);
+  const TensorPlan& planned = plan_.tensors[index];
+  std::vector<float> moved(values.values.size());
+  for (std::size_t i = 0; i < moved.size(); ++i) moved[i] = values.values[source_row(planned, plan_.target_spelling, i)];
+  QuantizedTensor result(planned.target.format, 1, moved.size());
+  planned.target.format->encode_row(moved, {}, nullptr, 0, {}, result.row(0));
+  writer_.write_rows(index, result.view());
+  meter_.advance(moved.size(), planned.target.name);
+}
+
+Matrix LayerQuantizer::quantize(const ModelTensor& tensor, const Matrix& weights, const SiteStatistics* site, SiteContext* context) {
+  const std::size_t index = index_of(tensor);
+  const TensorPlan& planned = plan_.tensors[index];
+  const FormatPtr& format = planned.target.format;
+  const Method method = method_for(planned, options_);
+  const Isa isa = options_.calibration.kernels.isa;
+  const bool raw = format->info().kind == FormatKind::raw;
+  const std::uint64_t rows = weights.rows, cols = weights.cols;
+  std::vector<float> ordered(rows * cols);
+  for (std::uint64_t row = 0; row < rows; ++row)
+    std::copy_n(&weights.values[source_row(planned, plan_.target_spelling, row) * cols], cols, &ordered[row * cols]);
+
+  std::span<const float> importance;
+  if (!raw && site != nullptr && method.needs() >= Needs::mean_square) importance = site->mean_square;
+  std::shared_ptr<const TensorGrid> tensor_grid;
+  if (!raw && format->needs_prepare()) tensor_grid = format->prepare(ordered, rows, cols, importance, method.fit);
+  std::shared_ptr<const RoundPlan> plan;
+  if (!raw && site != nullptr && site->has_second_moment() && method.rounder->needs() == Needs::second_moment) {
+    const std::string key = method.name + " " + format->name();
+    if (context != nullptr && context->plans.contains(key))
+      plan = context->plans[key];
+    else
+      plan = method.rounder->plan(*site, *format, pool_, isa);
+    if (context != nullptr) context->plans[key] = plan;
+  }
+  Matrix stored{rows, cols, std::vector<float>(rows * cols)};
+  const std::uint64_t band_rows = rows_of_band(cols);
+  for (std::uint64_t begin = 0; begin < rows; begin += band_rows) {
+    const std::uint64_t count = std::min(rows - begin, band_rows);
+    const std::span<const float> values(&ordered[begin * cols], count * cols);
+    QuantizedTensor band(format, count, cols);
+    band.tensor_grid = tensor_grid;
+    for (std::size_t p = 0; p < band.specs.size(); ++p)
+      if (band.specs[p].row_bytes == 0) {
+        format->pack_tensor(tensor_grid.get(), band.row(0));
+        break;
+      }
+    const std::string piece = piece_name(index, begin);
+    if (raw) {
+      for (std::uint64_t row = 0; row < count; ++row)
+        format->encode_row(values.subspan(row * cols, cols), {}, nullptr, begin + row, {}, band.row(row));
+    } else if (!work_.load(piece, band)) {
+      method.rounder->encode_band(*format, {values, importance, count, cols, begin, tensor_grid.get(), method.fit, plan.get()}, band, pool_, isa);
+      work_.store(piece, band);
+    }
+    // Through the bytes, tensor-wide parts included: what a reader will see.
+    const QuantizedView bytes = band.view();
+    const QuantizedView view = make_view(format, count, cols, bytes.planes, planned.target.name);
+    pool_.parallel_for(count, 16, [&](std::size_t first, std::size_t last, std::size_t) {
+      for (std::size_t row = first; row < last; ++row)
+        view.decode_row(row, {&stored.values[source_row(planned, plan_.target_spelling, begin + row) * cols], cols});
+    });
+    writer_.write_rows(index, view);
+    meter_.advance(count * cols, planned.target.name);
+  }
+  return stored;
+}
+
+}  // namespace nibble

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Quantizes a model whose method needs statistics: layer by layer, in the order in which text meets the sites, so that every Linear is
+// rounded for the inputs that the layers before it, already quantized, will give it (true-sequential). Internal to pipeline/.
+//
+//   LayerQuantizer(source, plan, options, *writer, pool, meter, work).run();
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/progress_meter.h"
+#include "calibrate/layer_walk.h"
+#include "io/checkpoint_writer.h"
+#include "pipeline/quantize_model.h"
+#include "pipeline/quantize_plan.h"
+#include "pipeline/work_directory.h"
+#include "quantize/method.h"
+#include "quantize/statistics.h"
+
+namespace nibble {
+
+// True when a tensor of the plan has a method that needs to know of inputs.
+bool needs_calibration(const QuantizePlan& plan, const QuantizeModelOptions& options);
+
+class LayerQuantizer {
+ public:
+  LayerQuantizer(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, CheckpointWriter& writer, ThreadPool& pool,
+                 ProgressMeter& meter, WorkDirectory& work);
+  ~LayerQuantizer();
+  void run();
+
+ private:
+  struct Live;  // text on its way through the model
+  struct SiteContext;
+
+  const ModelTensor& part(std::string_view name, std::int64_t layer) const;
+  std::size_t index_of(const ModelTensor& tensor) const;
+  bool asks_for(const ModelTensor& tensor, Needs needs) const;
+  void begin_walk();
+  void embedding();
+  void layer(std::int64_t index);
+  // Statistics of the layer's sites as its text meets them now, for transforms.
+  Statistics preview(std::int64_t index, const LayerWeights& layer);
+  // Chooses and folds the layer's scales; fills row_scales_ and column_scales_.
+  void transform(std::int64_t index, LayerWeights& layer);
+  void head();
+  SiteContext context_of(Step step, std::int64_t layer, const LayerWeights& original, const LayerWeights& current);
+  // Rounds and writes a matrix (in the source's row order); returns what was stored, in the same order.
+  Matrix quantize(const ModelTensor& tensor, const Matrix& weights, const SiteStatistics* site, SiteContext* context);
+  // True when nothing of the site's Linears is left to be rounded.
+  bool is_done(Step step, std::int64_t layer) const;
+  void write_vector(const ModelTensor& tensor, const Matrix& values);
+
+  const Checkpoint& source_;
+  const QuantizePlan& plan_;
+  const QuantizeModelOptions& options_;
+  CheckpointWriter& writer_;
+  ThreadPool& pool_;
+  ProgressMeter& meter_;
+  WorkDirectory& work_;
+  ModelTensors tensors_;
+  std::map<std::string, std::size_t> index_;  // by the target's name
+  std::unique_ptr<Live> live_;
+  std::optional<Statistics> head_statistics_;
+  // Of the layer at work: what a producer's outputs were divided by, and a site's columns multiplied by.
+  std::map<std::string, std::vector<float>, std::less<>> row_scales_;
+  std::map<Step, std::vector<float>> column_scales_;
+};
+
+}  // namespace nibble

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quantize/round/feedback_factor.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/dense.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::size_t kMaxUnit = 8;
+
+// The inverse of an upper triangular [unit, unit] block.
+void invert_upper(const std::array<double, kMaxUnit * kMaxUnit>& r, std::size_t unit, std::array<double, kMaxUnit * kMaxUnit>& inverse) {
+  inverse.fill(0);
+  for (std::size_t j = 0; j < unit; ++j) {
+    inverse[j * unit + j] = 1 / r[j * unit + j];
+    for (std::size_t i = j; i-- > 0;) {
+      double sum = 0;
+      for (std::size_t k = i + 1; k <= j; ++k) sum += r[i * unit + k] * inverse[k * unit + j];
+      inverse[i * unit + j] = -sum / r[i * unit + i];
+    }
+  }
+}
+
+}  // namespace
+
+FeedbackFactor::FeedbackFactor(std::span<const float> second_moment, std::size_t cols, const FactorOptions& options, ThreadPool& pool, Isa isa)
+    : cols_(cols), unit_(options.unit), block_(options.block), diagonal_(cols) {
+  assert(second_moment.size() == cols * cols && cols % unit_ == 0 && block_ % unit_ == 0 && unit_ <= kMaxUnit);
+  for (std::size_t i = 0; i < cols; ++i) {
+    diagonal_[i] = second_moment[i * cols + i];
+    dead_ += diagonal_[i] > 0 ? 0 : 1;
+  }
+  choose_order(options.act_order);
+  factor(second_moment, options.damp_percent, pool, isa);
+}
+
+void FeedbackFactor::choose_order(bool act_order) {
+  std::vector<std::uint32_t> units(cols_ / unit_);
+  std::iota(units.begin(), units.end(), 0u);
+  if (act_order) {
+    std::vector<float> weight(units.size());
+    for (std::size_t i = 0; i < cols_; ++i) weight[i / unit_] += diagonal_[i];
+    std::ranges::stable_sort(units, [&](std::uint32_t a, std::uint32_t b) { return weight[a] > weight[b]; });
+  }
+  for (const std::uint32_t unit : units)
+    for (std::size_t j = 0; j < unit_; ++j) order_.push_back(static_cast<std::uint32_t>(unit * unit_ + j));
+}
+
+void FeedbackFactor::factor(std::span<const float> second_moment, double damp_percent, ThreadPool& pool, Isa isa) {
+  const std::size_t n = cols_;
+  double mean = 0;
+  for (const float value : diagonal_) mean += static_cast<double>(value) / static_cast<double>(n);
+  if (!(mean > 0)) mean = 1;  // nothing was seen: every error weighs the same
+  std::vector<double> reversed(n * n);
+  KernelScratch scratch;
+  for (damping_ = std::max(damp_percent, 1e-8);; damping_ *= 2, ++repairs_) {
+    // Rows and columns backwards: the lower factor of this is the upper factor of the other.
+    pool.parallel_for(n, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t i = begin; i < end; ++i) {
+        const float* const row = &second_moment[order_[n - 1 - i] * n];
+        for (std::size_t j = 0; j < n; ++j) reversed[i * n + j] = static_cast<double>(row[order_[n - 1 - j]]);
+        double& pivot = reversed[i * n + i];
+        pivot = (pivot > 0 ? pivot : mean) + damping_ * mean;
+      }
+    });
+    if (cholesky(reversed.data(), n, isa, pool, scratch) == n) break;
+  }
+  store_panels(reversed, pool);
+}
+
+void FeedbackFactor::store_panels(const std::vector<double>& reversed, ThreadPool& pool) {
+  const std::size_t n = cols_;
+  const auto r = [&](std::size_t i, std::size_t j) { return reversed[(n - 1 - i) * n + (n - 1 - j)]; };
+  std::size_t size = 0;
+  for (std::size_t b = 0; b < num_blocks(); ++b) {
+    panel_start_.push_back(size);
+    size += (b * block_ + block_cols(b)) * block_cols(b);
+  }
+  panels_.resize(size);
+  metrics_.resize(n * unit_);
+  pool.parallel_for(num_blocks(), 1, [&](std::size_t first, std::size_t last, std::size_t) {
+    std::array<double, kMaxUnit * kMaxUnit> own{}, inverse{};
+    for (std::size_t b = first; b < last; ++b) {
+      const std::size_t width = block_cols(b);
+      for (std::size_t p = b * block_; p < b * block_ + width; p += unit_) {
+        for (std::size_t i = 0; i < unit_; ++i)
+          for (std::size_t j = 0; j < unit_; ++j) own[i * unit_ + j] = j >= i ? r(p + i, p + j) : 0;
+        invert_upper(own, unit_, inverse);
+        for (std::size_t i = 0; i < unit_; ++i)
+          for (std::size_t j = 0; j < unit_; ++j) {
+            double sum = 0;
+            for (std::size_t k = 0; k < unit_; ++k) sum += own[i * unit_ + k] * own[j * unit_ + k];
+            metrics_[p * unit_ + i * unit_ + j] = static_cast<float>(sum);
+          }
+        for (std::size_t k = 0; k < p; ++k)
+          for (std::size_t j = 0; j < unit_; ++j) {
+            double sum = 0;
+            for (std::size_t i = 0; i <= j; ++i) sum += r(k, p + i) * inverse[i * unit_ + j];
+            panels_[panel_start_[b] + k * width + (p - b * block_) + j] = static_cast<float>(sum);
+          }
+      }
+    }
+  });
+}
+
+const float* FeedbackFactor::feedback(std::size_t from, std::size_t to) const { return &panels_[panel_start_[to] + from * block_ * block_cols(to)]; }
+
+}  // namespace nibble

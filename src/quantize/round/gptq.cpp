@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quantize/round/gptq.h"
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "kernels/dense.h"
+#include "kernels/linear.h"
+#include "quantize/round/feedback_factor.h"
+#include "quantize/round/span_codes.h"
+#include "quantize/round/span_descent.h"
+
+namespace nibble {
+namespace {
+
+class GptqPlan final : public RoundPlan {
+ public:
+  GptqPlan(const SiteStatistics& site, const Format& format, const GptqOptions& options, ThreadPool& pool, Isa isa)
+      : factor(site.second_moment, site.width(), {.damp_percent = options.damp_percent, .act_order = options.desc_act, .unit = format.info().unit},
+               pool, isa) {
+    if (options.sweeps > 0) descent.emplace(site.second_moment, site.width(), format, factor.damping(), pool, isa);
+  }
+  FeedbackFactor factor;
+  std::optional<SpanDescent> descent;
+};
+
+// One band on its way: weights and errors lie block after block in the order of rounding, each block [rows, columns of the block].
+class BandRounder {
+ public:
+  BandRounder(const FeedbackFactor& factor, const RoundBand& band, SpanCodes& codes, ThreadPool& pool, Isa isa)
+      : factor_(factor), band_(band), codes_(codes), pool_(pool), isa_(isa), errors_(band.rows * band.cols) {}
+
+  void run() {
+    fit_grids();
+    std::vector<float> targets;
+    for (std::size_t b = 0; b < factor_.num_blocks(); ++b) {
+      gather(b, targets);
+      for (std::size_t from = 0; from < b; ++from)
+        gemm(block(from), factor_.feedback(from, b), band_.rows, factor_.block_cols(b), factor_.block_cols(from), targets.data(), isa_, pool_,
+             scratch_);
+      round_block(b, targets.data());
+    }
+  }
+
+ private:
+  float* block(std::size_t b) { return &errors_[b * factor_.block() * band_.rows]; }
+
+  void fit_grids() {
+    pool_.parallel_for(band_.rows, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
+      const std::span<const float> importance(factor_.diagonal());
+      for (std::size_t row = begin; row < end; ++row)
+        for (std::size_t s = 0; s < codes_.spans(); ++s) {
+          const std::size_t first = row * band_.cols + s * codes_.span();
+          codes_.fit(band_, row, s, band_.values.subspan(first, codes_.span_cols(s)), importance.subspan(s * codes_.span(), codes_.span_cols(s)),
+                     codes_.grid(row, s));
+        }
+    });
+  }
+
+  void gather(std::size_t b, std::vector<float>& targets) {
+    const std::size_t width = factor_.block_cols(b);
+    const std::uint32_t* const order = &factor_.order()[b * factor_.block()];
+    targets.resize(band_.rows * width);
+    pool_.parallel_for(band_.rows, 64, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t row = begin; row < end; ++row)
+        for (std::size_t p = 0; p < width; ++p) targets[row * width + p] = band_.values[row * band_.cols + order[p]];
+    });
+  }
+
+  void round_block(std::size_t b, float* targets) {
+    const std::size_t width = factor_.block_cols(b), unit = factor_.unit(), first = b * factor_.block();
+    const std::uint32_t* const order = &factor_.order()[first];
+    const float* const feedback = factor_.feedback(b, b);
+    pool_.parallel_for(band_.rows, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
+      float stored[8];
+      for (std::size_t row = begin; row < end; ++row) {
+        float* const t = targets + row * width;
+        float* const e = block(b) + row * width;
+        for (std::size_t p = 0; p < width; p += unit) {
+          codes_.round(row, order[p], t + p, unit > 1 ? factor_.metric(first + p) : nullptr, stored);
+          for (std::size_t i = 0; i < unit; ++i) {
+            const float error = band_.values[row * band_.cols + order[p + i]] - stored[i];
+            e[p + i] = error;
+            const float* const share = feedback + (p + i) * width;
+            for (std::size_t k = p + unit; k < width; ++k) t[k] += error * share[k];
+          }
+        }
+      }
+    });
+  }
+
+  const FeedbackFactor& factor_;
+  const RoundBand& band_;
+  SpanCodes& codes_;
+  ThreadPool& pool_;
+  Isa isa_;
+  KernelScratch scratch_;
+  std::vector<float> errors_;
+};
+
+class GptqRounder final : public Rounder {
+ public:
+  explicit GptqRounder(const GptqOptions& options) : options_(options) {}
+  std::string_view name() const noexcept override { return options_.sweeps > 0 ? "descent" : "gptq"; }
+  Needs needs() const noexcept override { return Needs::second_moment; }
+  // Without statistics every column is as active as the other and none knows of the others: nearest values.
+  void encode(const Format& format, const RoundInput& input, const RowPlanes& out) const override {
+    format.encode_row(input.values, input.importance, input.tensor_grid, input.row, input.fit, out);
+  }
+  std::shared_ptr<const RoundPlan> plan(const SiteStatistics& site, const Format& format, ThreadPool& pool, Isa isa) const override {
+    return std::make_shared<GptqPlan>(site, format, options_, pool, isa);
+  }
+  void encode_band(const Format& format, const RoundBand& band, QuantizedTensor& out, ThreadPool& pool, Isa isa) const override {
+    if (band.plan == nullptr) return Rounder::encode_band(format, band, out, pool, isa);
+    const auto& plan = static_cast<const GptqPlan&>(*band.plan);
+    SpanCodes codes(format, band.rows, band.cols);
+    BandRounder(plan.factor, band, codes, pool, isa).run();
+    if (plan.descent) plan.descent->run(band, codes, options_.sweeps, pool, isa);
+    codes.pack(band.rows, out, pool);
+  }
+
+ private:
+  GptqOptions options_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Rounder> make_gptq_rounder(const GptqOptions& options) { return std::make_shared<GptqRounder>(options); }
+
+}  // namespace nibble

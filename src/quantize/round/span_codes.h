@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Grids and codes of a band of rows while they are being chosen, before they become bytes. Internal to round/.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "quantize/round/rounder.h"
+
+namespace nibble {
+
+class SpanCodes {
+ public:
+  SpanCodes(const Format& format, std::size_t rows, std::size_t cols)
+      : format_(format),
+        cols_(cols),
+        span_(std::max<std::size_t>(1, format.info().span == 0 ? cols : std::min(format.info().span, cols))),
+        spans_((cols + span_ - 1) / span_),
+        units_(cols / format.info().unit),
+        grid_bytes_(format.grid_bytes()),
+        grids_(rows * spans_ * grid_bytes_),
+        codes_(rows * units_) {}
+
+  std::size_t span() const { return span_; }
+  std::size_t spans() const { return spans_; }
+  std::size_t span_cols(std::size_t s) const { return std::min(span_, cols_ - s * span_); }
+
+  std::byte* grid(std::size_t row, std::size_t s) { return &grids_[(row * spans_ + s) * grid_bytes_]; }
+  Code& code(std::size_t row, std::size_t col) { return codes_[row * units_ + col / format_.info().unit]; }
+
+  // Chooses the grid of one span for `x`, in `band`'s terms.
+  void fit(const RoundBand& band, std::size_t row, std::size_t s, std::span<const float> x, std::span<const float> importance,
+           std::byte* grid) const {
+    (void)s;
+    format_.fit(x, importance, band.tensor_grid, band.first_row + row, band.fit, grid);
+  }
+
+  // Codes the unit at `col` nearest to target[unit] and writes what is stored to out[unit].
+  void round(std::size_t row, std::size_t col, const float* target, const float* metric, float* out) {
+    const std::byte* const g = grid(row, col / span_);
+    Code& c = code(row, col);
+    c = format_.nearest(g, col % span_, target, metric);
+    format_.value(g, col % span_, c, out);
+  }
+
+  void pack(std::size_t rows, QuantizedTensor& out, ThreadPool& pool) {
+    pool.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t row = begin; row < end; ++row) {
+        const RowPlanes planes = out.row(row);
+        for (std::size_t s = 0; s < spans_; ++s) format_.pack(grid(row, s), &code(row, s * span_), s, span_cols(s), planes);
+      }
+    });
+  }
+
+ private:
+  const Format& format_;
+  std::size_t cols_, span_, spans_, units_, grid_bytes_;
+  std::vector<std::byte> grids_;
+  std::vector<Code> codes_;
+};
+
+}  // namespace nibble

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What calibration saw of the inputs of a model's Linears. One set of numbers serves all Linears that read the same activation (a site).
+// Plain data: safe to read from many threads.
+//
+//   const SiteStatistics* site = statistics.find(3, "attention_in");
+//   if (site != nullptr && site->has_second_moment()) ...
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nibble {
+
+// Magnitudes on a logarithmic scale, eight bins an octave: bin 0 holds all below 2^-20 (zeros, too), the last all from 2^12 on.
+inline constexpr std::size_t kHistogramBins = 256;
+inline std::size_t histogram_bin(float x) {
+  const std::uint32_t octave_eighth = (std::bit_cast<std::uint32_t>(x) & 0x7fffffffu) >> 20;
+  constexpr std::uint32_t kFirst = (127 - 20) * 8;
+  return octave_eighth < kFirst ? 0 : octave_eighth - kFirst < kHistogramBins ? octave_eighth - kFirst : kHistogramBins - 1;
+}
+// The smallest magnitude that falls into the bin (0 for bin 0); kHistogramBins is allowed and ends the last one.
+float histogram_edge(std::size_t bin);
+
+struct SiteStatistics {
+  std::int64_t layer = -1;               // -1: of the whole model
+  std::string site;                      // "attention_in", "head_in"
+  std::uint64_t count = 0;               // vectors seen
+  std::vector<float> mean_square;        // [width]: mean of x^2
+  std::vector<float> absmax;             // [width]; empty when imported
+  std::vector<float> second_moment;      // [width * width]: mean of x x^T; empty unless it was asked for
+  std::vector<std::uint64_t> histogram;  // [kHistogramBins] of all elements' magnitudes; empty when imported
+
+  std::size_t width() const { return mean_square.size(); }
+  bool has_second_moment() const { return !second_moment.empty(); }
+  std::string name() const;  // "layers.3.attention_in", "head_in"
+};
+
+struct Statistics {
+  std::vector<std::string> texts;         // names of the files, without directories
+  std::uint64_t samples = 0, length = 0;  // windows and their tokens
+  std::vector<SiteStatistics> sites;
+
+  const SiteStatistics* find(std::int64_t layer, std::string_view site) const;
+};
+
+}  // namespace nibble

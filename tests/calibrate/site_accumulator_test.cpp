@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "base/random.h"
+#include "calibrate/adequacy.h"
+#include "calibrate/site_accumulator.h"
+
+namespace nibble {
+namespace {
+
+std::vector<float> inputs(std::size_t tokens, std::size_t width) {
+  Random random(1);
+  std::vector<float> x(tokens * width);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = i % width == 2 ? 0.0F : static_cast<float>(random.normal() * (i % width == 5 ? 20 : 1));
+  return x;
+}
+
+SiteStatistics accumulate(std::size_t threads, std::size_t tokens, std::size_t width) {
+  ThreadPool pool(threads);
+  SiteAccumulator sums(width, {.second_moment = true}, pool, Isa::scalar);
+  const std::vector<float> x = inputs(tokens, width);
+  sums.add(x.data(), tokens / 2);
+  sums.add(x.data() + tokens / 2 * width, tokens - tokens / 2);
+  return sums.finish(3, "attention_in");
+}
+
+TEST(SiteAccumulator, AgreesWithPlainSums) {
+  constexpr std::size_t kTokens = 101, kWidth = 37;
+  const std::vector<float> x = inputs(kTokens, kWidth);
+  const SiteStatistics site = accumulate(1, kTokens, kWidth);
+  EXPECT_EQ(site.name(), "layers.3.attention_in");
+  EXPECT_EQ(site.count, kTokens);
+  for (std::size_t i = 0; i < kWidth; ++i) {
+    float peak = 0;
+    for (std::size_t t = 0; t < kTokens; ++t) peak = std::max(peak, std::fabs(x[t * kWidth + i]));
+    EXPECT_EQ(site.absmax[i], peak);
+    for (std::size_t j = 0; j < kWidth; ++j) {
+      double sum = 0, magnitude = 0;
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        const double term = static_cast<double>(x[t * kWidth + i]) * static_cast<double>(x[t * kWidth + j]);
+        sum += term, magnitude += std::fabs(term);
+      }
+      // A chain of kTokens fused additions: each rounds to 2^-24 of a partial sum of at most `magnitude`.
+      EXPECT_NEAR(site.second_moment[i * kWidth + j], sum / kTokens, magnitude * 0x1p-24 + 1e-30);
+      if (i == j) {
+        EXPECT_NEAR(site.mean_square[i], sum / kTokens, sum / kTokens * 0x1p-23);
+      }
+    }
+  }
+  EXPECT_EQ(std::accumulate(site.histogram.begin(), site.histogram.end(), std::uint64_t{0}), kTokens * kWidth);
+  EXPECT_EQ(site.histogram[0], kTokens);  // the column of zeros
+}
+
+TEST(SiteAccumulator, IsIndifferentToThreads) {
+  const SiteStatistics one = accumulate(1, 64, 300), four = accumulate(4, 64, 300);
+  EXPECT_EQ(one.mean_square, four.mean_square);
+  EXPECT_EQ(one.second_moment, four.second_moment);
+  EXPECT_EQ(one.histogram, four.histogram);
+}
+
+TEST(SiteAccumulator, CrossMomentsPairWhatBelongsTogether) {
+  ThreadPool pool(1);
+  CrossAccumulator cross(2, 3, pool, Isa::scalar);
+  const float y[] = {1, 2, 3, 4}, x[] = {1, 0, 2, 0, 1, 1};
+  cross.add(y, x, 2);
+  EXPECT_EQ(cross.finish(), (std::vector<float>{0.5F, 1.5F, 2.5F, 1, 2, 4}));
+}
+
+TEST(Histogram, BinsAndEdgesAgree) {
+  for (const float x : {0.0F, 1e-9F, 0x1p-20F, 0.3F, -1.0F, 1.06F, 1.13F, 700.0F, 4095.0F}) {
+    const std::size_t bin = histogram_bin(x);
+    EXPECT_LE(histogram_edge(bin), std::fabs(x)) << x;
+    EXPECT_GT(histogram_edge(bin + 1), std::fabs(x)) << x;
+  }
+  EXPECT_EQ(histogram_bin(1e30F), kHistogramBins - 1);
+}
+
+TEST(Adequacy, WarnsOfTooFewVectorsAndUnusedColumns) {
+  Statistics statistics;
+  statistics.sites.push_back(accumulate(1, 10, 37));
+  statistics.sites.push_back(accumulate(1, 1000, 37));
+  ThreadPool pool(1);
+  const auto judged = judge_statistics(statistics, Isa::scalar, pool);
+  EXPECT_NE(judged[0].warning.find("fewer vectors than columns"), std::string::npos);
+  EXPECT_NE(judged[1].warning.find("1 of 37 columns"), std::string::npos);
+  EXPECT_TRUE(std::isinf(judged[1].condition));
+  EXPECT_NEAR(judged[1].peak_ratio, 20, 3);
+}
+
+}  // namespace
+}  // namespace nibble

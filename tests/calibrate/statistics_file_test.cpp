@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "calibrate/imatrix_file.h"
+#include "calibrate/statistics_file.h"
+#include "model/tiny_models.h"
+
+namespace nibble {
+namespace {
+
+Statistics example(const ModelTensors& tensors) {
+  Statistics statistics;
+  statistics.texts = {"a \"quoted\" name.txt"};
+  statistics.samples = 4;
+  statistics.length = 16;
+  std::uint64_t number = 1;
+  const auto add = [&](std::int64_t layer, std::string_view name, std::uint64_t width) {
+    SiteStatistics site;
+    site.layer = layer;
+    site.site = name;
+    site.count = 64;
+    for (std::uint64_t i = 0; i < width; ++i) site.mean_square.push_back(static_cast<float>(number++) / 16);
+    site.absmax = site.mean_square;
+    site.histogram.assign(kHistogramBins, number);
+    site.second_moment.assign(width * width, 0.25F);
+    statistics.sites.push_back(site);
+  };
+  for (const Site& site : tensors.architecture().sites) add(0, site.name, tensors.part(site.parts[0], 0)->shape.back());
+  add(-1, "head_in", tensors.part("embedding", -1)->shape.back());
+  return statistics;
+}
+
+const SiteStatistics& same_site(const Statistics& statistics, const SiteStatistics& site) {
+  const SiteStatistics* const found = statistics.find(site.layer, site.site);
+  EXPECT_NE(found, nullptr) << site.name();
+  return *found;
+}
+
+class StatisticsFile : public testing::Test {
+ protected:
+  ScratchDirectory scratch_;
+  Checkpoint checkpoint_ = Checkpoint::open(data_directory() / "tiny_tied");
+  ModelTensors tensors_{read_model_config(checkpoint_)};
+};
+
+TEST_F(StatisticsFile, ReadsBackWhatWasWritten) {
+  const Statistics written = example(tensors_);
+  const auto path = scratch_.path() / "s.safetensors";
+  write_statistics(written, path);
+  const Statistics read = read_statistics(path);
+  EXPECT_EQ(read.texts, written.texts);
+  EXPECT_EQ(read.samples, 4u);
+  EXPECT_EQ(read.length, 16u);
+  ASSERT_EQ(read.sites.size(), written.sites.size());
+  for (const SiteStatistics& site : written.sites) {
+    const SiteStatistics& back = same_site(read, site);
+    EXPECT_EQ(back.count, site.count);
+    EXPECT_EQ(back.mean_square, site.mean_square);
+    EXPECT_EQ(back.absmax, site.absmax);
+    EXPECT_EQ(back.second_moment, site.second_moment);
+    EXPECT_EQ(back.histogram, site.histogram);
+  }
+}
+
+TEST_F(StatisticsFile, ImportanceMatricesReadBackInBothForms) {
+  const Statistics written = example(tensors_);
+  for (const char* name : {"i.gguf", "i.dat"}) {
+    write_imatrix(written, tensors_, scratch_.path() / name);
+    const Statistics read = read_imatrix(scratch_.path() / name, tensors_);
+    EXPECT_EQ(read.texts, written.texts) << name;
+    ASSERT_EQ(read.sites.size(), written.sites.size()) << name;
+    for (const SiteStatistics& site : written.sites) {
+      const SiteStatistics& back = same_site(read, site);
+      for (std::size_t i = 0; i < site.width(); ++i) EXPECT_NEAR(back.mean_square[i], site.mean_square[i], site.mean_square[i] * 0x1p-22) << name;
+    }
+  }
+}
+
+// 30 bytes of a .dat file by hand: one entry "x", 2 calls, values 2 and 4; chunk count and dataset follow.
+TEST_F(StatisticsFile, NamesWhatIsWrongWithAFile) {
+  const auto refuses = [&](const std::string& name, const std::string& bytes, const char* expected) {
+    const auto path = scratch_.path() / name;
+    std::ofstream(path, std::ios::binary) << bytes;
+    const auto [kind, message] = error_of([&] { name.ends_with(".safetensors") ? read_statistics(path) : read_imatrix(path, tensors_); });
+    EXPECT_NE(message.find(expected), std::string::npos) << name << ": " << message;
+  };
+  const auto number = [](std::int32_t value) { return std::string(reinterpret_cast<const char*>(&value), sizeof value); };
+  const float values[] = {2, 4};
+  const std::string floats(reinterpret_cast<const char*>(values), sizeof values);
+  refuses("cut.dat", number(1) + number(1) + "x" + number(2) + number(2) + floats.substr(0, 6), "file ends inside an entry's values");
+  refuses("count.dat", number(-5), "the number of entries is not between 0 and");
+  refuses("other.dat", number(1) + number(1) + "x" + number(2) + number(2) + floats, "names none of this model's weights");
+  const std::string name = tensors_.part("q", 0)->gguf_name;
+  refuses("width.dat", number(1) + number(static_cast<std::int32_t>(name.size())) + name + number(2) + number(2) + floats, "made for another model");
+  const float bad[] = {-1, 4};
+  refuses("negative.dat", number(1) + number(1) + "x" + number(2) + number(2) + std::string(reinterpret_cast<const char*>(bad), sizeof bad),
+          "negative or not finite");
+  write_imatrix(example(tensors_), tensors_, scratch_.path() / "im.gguf");
+  std::filesystem::copy_file(data_directory() / "tiny_tied/model.safetensors", scratch_.path() / "model.safetensors");
+  EXPECT_NE(error_of([&] { read_statistics(scratch_.path() / "model.safetensors"); }).second.find("not a file of statistics"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace nibble
