@@ -47,9 +47,9 @@ class AffineSearch {
   // values: 256, finite; importance: null or 256 non-negative weights.
   AffineSearch(const float* values, const float* importance) : block_(values, importance) {}
 
-  Grid run() { return refine(Shape::kRounds); }
+  Grid run() { return block_.weighted ? refine<true>(Shape::kRounds) : refine<false>(Shape::kRounds); }
   // The range of each sub-block as it is, no search.
-  Grid whole_ranges() { return refine(0); }
+  Grid whole_ranges() { return refine<false>(0); }
 
  private:
   // How much of its range each first guess keeps: codes per range relative to kMaxCode.
@@ -71,17 +71,18 @@ class AffineSearch {
   Lanes low_, high_, weight_;  // range (low <= 0 <= high), sum of w
   Lanes scale_, minimum_;      // the real-valued guess: x = scale * code - minimum
 
+  template <bool kWeighted>
   Grid refine(int num_rounds) {
     Grid best;
     if (block_.largest < kSmallestSearched) return best;
     measure_ranges();
-    if (num_rounds > 0) search_ranges();
+    if (num_rounds > 0) search_ranges<kWeighted>();
     Grid grid = first_grid();
     best = grid;
     float best_error = HUGE_VALF;
     for (int round = 0; round < num_rounds; ++round) {
-      refit_halves(grid);
-      const float error = descend(grid);
+      refit_halves<kWeighted>(grid);
+      const float error = descend<kWeighted>(grid);
       if (error < best_error) best_error = error, best = grid;
     }
     return best;
@@ -115,16 +116,17 @@ class AffineSearch {
   }
 
   // Codes at the nearest points of x = step * q - offset, and their sums.
+  template <bool kWeighted>
   [[gnu::always_inline]] Sums pass(const Lanes& steps, const Lanes& offsets) const {
     Sums sums;
     for (std::size_t v = 0; v < kVectors; ++v) {
       const Vector step = steps[v], offset = offsets[v], inverse = inverse_or_zero(step);
       Vector error{}, r{}, rq{}, q{}, qq{};
       for (std::size_t e = 0; e < kLaneLength; ++e) {
-        const Vector shifted = load(block_.x[e] + v * kWidth) + offset, w = load(block_.w[e] + v * kWidth);
+        const Vector shifted = load(block_.x[e] + v * kWidth) + offset;
         const Vector code = round_lanes(clamp(shifted * inverse, 0, kMaxCode));
         const Vector residual = shifted - step * code;
-        const Vector wq = w * code, wr = w * residual;
+        const Vector wq = block_.template weigh<kWeighted>(e, v, code), wr = block_.template weigh<kWeighted>(e, v, residual);
         q += wq;
         qq += wq * code;
         r += wr;
@@ -143,6 +145,7 @@ class AffineSearch {
 
   // Real scales and minima: for each range, codes by rounding, then least squares for both with the codes unchanged. The minimum stays
   // >= 0. The error after the change follows from the sums, without another pass.
+  template <bool kWeighted>
   void search_ranges() {
     Lanes best, steps, offsets;
     for (std::size_t v = 0; v < kVectors; ++v) {
@@ -151,7 +154,7 @@ class AffineSearch {
     }
     for (const float change : kRangeChanges) {
       for (std::size_t v = 0; v < kVectors; ++v) steps[v] = (high_[v] - low_[v]) / (kMaxCode + change);
-      const Sums sums = pass(steps, offsets);
+      const Sums sums = pass<kWeighted>(steps, offsets);
       for (std::size_t v = 0; v < kVectors; ++v) {
         const Vector step = steps[v], offset = offsets[v], weight = weight_[v];
         const Vector r = sums.r[v], rq = sums.rq[v], q = sums.q[v], qq = sums.qq[v];
@@ -208,8 +211,9 @@ class AffineSearch {
   }
 
   // Least squares for d and dmin, integers and codes unchanged.
+  template <bool kWeighted>
   void refit_halves(Grid& grid) {
-    const Sums sums = pass(spread(grid.step), spread(grid.offset));
+    const Sums sums = pass<kWeighted>(spread(grid.step), spread(grid.offset));
     alignas(64) float r[kLanes], rq[kLanes], q[kLanes], qq[kLanes], weight[kLanes];
     store(r, sums.r);
     store(rq, sums.rq);
@@ -237,6 +241,7 @@ class AffineSearch {
   }
 
   // Codes at the nearest points and the error they leave in each sub-block.
+  template <bool kWeighted>
   [[gnu::always_inline]] Lanes measure_errors(const Lanes& steps, const Lanes& offsets) const {
     Lanes errors;
     for (std::size_t v = 0; v < kVectors; ++v) {
@@ -245,7 +250,7 @@ class AffineSearch {
       for (std::size_t e = 0; e < kLaneLength; ++e) {
         const Vector shifted = load(block_.x[e] + v * kWidth) + offset;
         const Vector residual = shifted - step * round_lanes(clamp(shifted * inverse, 0, kMaxCode));
-        error += load(block_.w[e] + v * kWidth) * residual * residual;
+        error += block_.template weigh<kWeighted>(e, v, residual) * residual;
       }
       errors[v] = error;
     }
@@ -254,6 +259,7 @@ class AffineSearch {
   }
 
   // Moves each sub-block to the best of the neighbours of its integers and returns the error of the super-block.
+  template <bool kWeighted>
   float descend(Grid& grid) const {
     const Lanes scale = spread(grid.scales), minimum = spread(grid.minima);
     Lanes best, best_scale = scale, best_minimum = minimum, steps, offsets;
@@ -263,7 +269,7 @@ class AffineSearch {
         steps[v] = grid.d * clamp(scale[v] + neighbour.scale, 0, kMaxScale);
         offsets[v] = grid.dmin * clamp(minimum[v] + neighbour.minimum, 0, kMaxScale);
       }
-      const Lanes errors = measure_errors(steps, offsets);
+      const Lanes errors = measure_errors<kWeighted>(steps, offsets);
       for (std::size_t v = 0; v < kVectors; ++v) {
         best_scale[v] = errors[v] < best[v] ? clamp(scale[v] + neighbour.scale, 0, kMaxScale) : best_scale[v];
         best_minimum[v] = errors[v] < best[v] ? clamp(minimum[v] + neighbour.minimum, 0, kMaxScale) : best_minimum[v];

@@ -50,22 +50,23 @@ class SymmetricSearch {
   // values: 256, finite; importance: null or 256 non-negative weights.
   SymmetricSearch(const float* values, const float* importance) : block_(values, importance) {}
 
-  Grid run() { return refine(Shape::kRounds); }
+  Grid run() { return block_.weighted ? refine<true>(Shape::kRounds) : refine<false>(Shape::kRounds); }
   // The range of each sub-block as it is, no search.
-  Grid whole_ranges() { return refine(0); }
+  Grid whole_ranges() { return refine<false>(0); }
 
  private:
+  template <bool kWeighted>
   Grid refine(int num_rounds) {
     Grid best;
     if (block_.largest < kSmallestSearched) return best;
-    search_ranges(num_rounds > 0);
+    search_ranges<kWeighted>(num_rounds > 0);
     if (num_rounds == 0) return first_grid(kMaxScale);
     float best_error = HUGE_VALF;
     for (const float largest_scale : Shape::kStarts) {
       Grid grid = first_grid(largest_scale);
       for (int round = 0; round < num_rounds; ++round) {
-        refit_d(grid);
-        const float error = descend(grid);
+        refit_d<kWeighted>(grid);
+        const float error = descend<kWeighted>(grid);
         if (error < best_error) best_error = error, best = grid;
       }
     }
@@ -80,6 +81,7 @@ class SymmetricSearch {
   Lanes scale_;  // the real-valued guess
 
   // Codes at the nearest points, and their sums.
+  template <bool kWeighted>
   [[gnu::always_inline]] Sums pass(const Lanes& inverses) const {
     Sums sums;
     for (std::size_t v = 0; v < kVectors; ++v) {
@@ -87,7 +89,7 @@ class SymmetricSearch {
       for (std::size_t e = 0; e < kLaneLength; ++e) {
         const Vector x = load(block_.x[e] + v * kWidth);
         const Vector code = Shape::nearest_points(x * inverses[v]);
-        const Vector wq = load(block_.w[e] + v * kWidth) * code;
+        const Vector wq = block_.template weigh<kWeighted>(e, v, code);
         xq += wq * x;
         qq += wq * code;
       }
@@ -123,6 +125,7 @@ class SymmetricSearch {
   }
 
   // The real scale of each sub-block that explains most of it: the gain of the least-squares scale is (sum w x q)^2 / sum w q q.
+  template <bool kWeighted>
   void search_ranges(bool try_all) {
     const Lanes peaks = measure_peaks();
     for (std::size_t v = 0; v < kVectors; ++v) scale_[v] = peaks[v] / static_cast<float>(kLow);
@@ -130,7 +133,7 @@ class SymmetricSearch {
     Lanes best{}, inverses;
     for (const float code : Shape::kPeaks) {
       for (std::size_t v = 0; v < kVectors; ++v) inverses[v] = code * inverse_or_zero(peaks[v]);
-      const Sums sums = pass(inverses);
+      const Sums sums = pass<kWeighted>(inverses);
       for (std::size_t v = 0; v < kVectors; ++v) {
         const Vector xq = sums.xq[v], by_qq = inverse_or_zero(sums.qq[v]);
         const Vector gain = xq * xq * by_qq;
@@ -154,10 +157,11 @@ class SymmetricSearch {
   }
 
   // Least squares for d, integers and codes unchanged.
+  template <bool kWeighted>
   void refit_d(Grid& grid) {
     alignas(64) float lanes[kLanes], lane_xq[kLanes], lane_qq[kLanes];
     for (std::size_t l = 0; l < kLanes; ++l) lanes[l] = grid.inverse[l % kSubs];
-    const Sums sums = pass(load_lanes(lanes));
+    const Sums sums = pass<kWeighted>(load_lanes(lanes));
     store(lane_xq, sums.xq);
     store(lane_qq, sums.qq);
     double xq = 0, qq = 0;
@@ -172,6 +176,7 @@ class SymmetricSearch {
   }
 
   // Codes at the nearest points and the error they leave in each sub-block.
+  template <bool kWeighted>
   [[gnu::always_inline]] Lanes measure_errors(const Lanes& steps) const {
     Lanes errors;
     for (std::size_t v = 0; v < kVectors; ++v) {
@@ -180,7 +185,7 @@ class SymmetricSearch {
       for (std::size_t e = 0; e < kLaneLength; ++e) {
         const Vector x = load(block_.x[e] + v * kWidth);
         const Vector residual = x - step * Shape::nearest_points(x * inverse);
-        error += load(block_.w[e] + v * kWidth) * residual * residual;
+        error += block_.template weigh<kWeighted>(e, v, residual) * residual;
       }
       errors[v] = error;
     }
@@ -189,6 +194,7 @@ class SymmetricSearch {
   }
 
   // Moves each sub-block to the best of the neighbours of its integer and returns the error of the super-block.
+  template <bool kWeighted>
   float descend(Grid& grid) const {
     alignas(64) float lanes[kLanes], scales[kLanes];
     for (std::size_t l = 0; l < kLanes; ++l) lanes[l] = grid.scales[l % kSubs];
@@ -200,7 +206,7 @@ class SymmetricSearch {
         candidate[v] = clamp(neighbour.sign * scale[v] + neighbour.change, -kMaxScale - 1, kMaxScale);
         steps[v] = grid.d * candidate[v];
       }
-      const Lanes errors = measure_errors(steps);
+      const Lanes errors = measure_errors<kWeighted>(steps);
       for (std::size_t v = 0; v < kVectors; ++v) {
         best_scale[v] = errors[v] < best[v] ? candidate[v] : best_scale[v];
         best[v] = min(errors[v], best[v]);

@@ -53,9 +53,10 @@ struct SubBlocks {
   alignas(64) float x[kLaneLength][kLanes];
   alignas(64) float w[kLaneLength][kLanes];  // ones when there is no importance
   float largest = 0;                         // magnitude
+  bool weighted = false;                     // whether there is an importance
 
   // values: 256, finite; importance: null or 256 non-negative weights.
-  [[gnu::always_inline]] SubBlocks(const float* values, const float* importance) {
+  [[gnu::always_inline]] SubBlocks(const float* values, const float* importance) : weighted(importance != nullptr) {
     lay_out(values, x);
     Vector magnitude{};
     for (std::size_t e = 0; e < kLaneLength; ++e)
@@ -75,6 +76,13 @@ struct SubBlocks {
       scale_importance(importance, weights);
       lay_out(weights, w);
     }
+  }
+
+  // value times the weights of row e, part v, unless all weights are known to be ones: the same bits.
+  template <bool kWeighted>
+  [[gnu::always_inline]] Vector weigh(std::size_t e, std::size_t v, Vector value) const {
+    if constexpr (kWeighted) return load(w[e] + v * kWidth) * value;
+    return value;
   }
 
   // 16 runs of 16 values turned over, four by four.

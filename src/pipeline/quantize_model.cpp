@@ -22,7 +22,7 @@ namespace nibble {
 namespace {
 
 // Elements of a band: what is resident of source and output at a time.
-constexpr std::uint64_t kBandElements = std::uint64_t{2} << 20;
+constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
 
 std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols) {
   std::uint64_t total = 0;
