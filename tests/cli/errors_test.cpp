@@ -28,7 +28,8 @@ class Errors : public ::testing::Test {
 
 TEST_F(Errors, OfUsage) {
   expect("", 2, "A subcommand is required; 'nibble --help' tells more");
-  expect("fly", 2, "unknown verb 'fly'; known are compare, quantize, eval, run, bench, inspect, check, formats, explain, plan, recipe, synth, info");
+  expect("fly", 2,
+         "unknown verb 'fly'; known are compare, quantize, calibrate, eval, run, bench, inspect, check, formats, explain, plan, recipe, synth, info");
   expect_part("inspect", 2, "model is required; 'nibble inspect --help' tells more");
   expect_part("eval m --text t --windows many", 2, "many");
   expect_part("bench m -t 0", 2, "'nibble bench --help' tells more");
@@ -37,7 +38,8 @@ TEST_F(Errors, OfUsage) {
   expect("quantize " + kTied + " -f q8_0", 2, "no output is named; add -o OUT.gguf or -o DIRECTORY");
   expect_part("quantize " + kTied + " -f q4_z -o x.gguf", 2, "q4_z");
   expect_part("quantize " + kTied + " -f q4_k_n -o x.gguf", 2, "q4_k_m");
-  expect("quantize " + kTied + " -f q8_0 --method magic -o x.gguf", 2, "unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
+  expect("quantize " + kTied + " -f q8_0 --method magic -o x.gguf", 2,
+         "unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
   expect("quantize " + kTied + " -f q8_0 --fit tight -o x.gguf", 2,
          "unknown fit 'tight'; known are auto, absmax, minmax, search, percentile, entropy, absmean, threshold");
   expect("synth --shape llama-9 -o x", 2,

@@ -34,7 +34,7 @@ class SpanCodes {
   void fit(const RoundBand& band, std::size_t row, std::size_t s, std::span<const float> x, std::span<const float> importance,
            std::byte* grid) const {
     (void)s;
-    format_.fit(x, importance, band.tensor_grid, band.first_row + row, band.fit, grid);
+    format_.fit(x, importance, band.tensor_grid, band.first_row + row, band.fit, grid, s);
   }
 
   // Codes the unit at `col` nearest to target[unit] and writes what is stored to out[unit].
