@@ -50,7 +50,7 @@ double measure(ThreadPool& pool, Work work) {
 
 class Bench {
  public:
-  explicit Bench(Isa isa) : isa_(isa), weights_(make_weights()), out_(weights_.size()), pools_{1, 2} {
+  explicit Bench(Isa isa) : isa_(isa), weights_(make_weights()), out_(weights_.size()), pools_{ThreadPool(1), ThreadPool(2)} {
     for (std::size_t t = 0; t < 2; ++t)
       memcpy_[t] = measure(pools_[t], [&](std::size_t begin, std::size_t end) {
         std::memcpy(&out_[begin * kCols], &weights_[begin * kCols], (end - begin) * kCols * sizeof(float));
