@@ -3,9 +3,12 @@
 
 #include <fmt/format.h>
 
+#include "base/output_file.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
+#include "report/html_page.h"
 #include "report/number_text.h"
+#include "report/page_figures.h"
 #include "report/verdict_tables.h"
 
 namespace nibble::cli {
@@ -13,7 +16,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> texts;
-  std::string model, formats, protocol = "llama.cpp", method = "rtn", scratch;
+  std::string model, formats, protocol = "llama.cpp", method = "rtn", scratch, html;
   std::size_t context = 0, windows = 0, prompt = 512, generated = 32, repetitions = 3;
   bool markdown = false;
 };
@@ -83,7 +86,16 @@ void compare(const Options& options, Session& session) {
   request.progress = session.progress();
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   const std::vector<NamedText> texts = read_named_texts(texts_beside(options.model, options.texts));
+  std::optional<OutputFile> page;  // a place that cannot be written to shows before the work
+  if (!options.html.empty()) {
+    page.emplace(options.html);
+    request.portraits.emplace();
+  }
   const Comparison comparison = compare_formats(checkpoint, texts, request, session.pool());
+  if (page) {
+    page->write(html_page(page_figures(comparison, {options.model, session.settings()})));
+    page->commit();
+  }
   if (session.json()) return session.print_json(to_json(comparison));
   const Table table = table_of(comparison);
   const std::string notes = notes_of(comparison);
@@ -95,7 +107,7 @@ void compare(const Options& options, Session& session) {
 void add_compare(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand("compare", "One table: what every format costs on this model, and what it brings");
-  verb->footer("Examples:\n  nibble compare models/tale-4M\n  nibble compare models/tale-4M -f q8_0,q4_k_m,int4:g64 --text my.txt --markdown");
+  verb->footer("Examples:\n  nibble compare models/tale-4M\n  nibble compare models/tale-4M -f q8_0,q4_k_m,int4:g64 --text my.txt --markdown\n  nibble compare models/tale-4M --html report.html");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-f,--formats", options->formats,
                    "Comma-separated formats (default: f32,f16,bf16,q8_0,int8:row,q6_k,q4_k_m,q4_0,int4:g32,int4:row,int3:g32,int2:g32)");
@@ -108,6 +120,7 @@ void add_compare(CLI::App& app, Session& session) {
   verb->add_option("-n,--generate", options->generated, "Tokens of the decode timing")->capture_default_str();
   verb->add_option("-r,--repetitions", options->repetitions, "Repetitions of each timing")->capture_default_str();
   verb->add_option("--scratch", options->scratch, "Directory for temporary models (default: the system's)");
+  verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
   verb->add_flag("--markdown", options->markdown, "Print the table as Markdown");
   session.add_json(*verb);
   session.add_engine(*verb);

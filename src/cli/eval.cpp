@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <optional>
 
+#include "base/output_file.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/judge_models.h"
+#include "report/html_page.h"
+#include "report/page_figures.h"
 #include "report/verdict_json.h"
 #include "report/verdict_tables.h"
 
@@ -12,7 +15,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> models, texts;
-  std::string against, accept, protocol = "llama.cpp";
+  std::string against, accept, html, protocol = "llama.cpp";
   std::size_t context = 0, windows = 0;
   bool markdown = false;
 };
@@ -29,11 +32,22 @@ void print(const PairedVerdict& verdict, const std::vector<Acceptance>& acceptan
   session.print_json(json);
 }
 
+void write_page(OutputFile& page, const PairedVerdict& verdict, const Checkpoint& original, const std::vector<NamedCheckpoint>& candidates,
+                const Options& options, Session& session) {
+  std::vector<ModelPortrait> portraits;
+  for (const NamedCheckpoint& candidate : candidates) portraits.push_back(portray(original, *candidate.checkpoint, {}, session.pool()));
+  const ModelPortrait itself = portray(original, original, {.parts = {}}, session.pool());
+  page.write(html_page(page_figures(verdict, itself, portraits, {options.against, session.settings()})));
+  page.commit();
+}
+
 void evaluate(const Options& options, Session& session) {
   if (options.models.size() > 1 && options.against.empty())
     throw Error(ErrorKind::invalid_argument, "several models are judged against their original; add --against ORIGINAL");
   if (!options.accept.empty() && options.against.empty())
     throw Error(ErrorKind::invalid_argument, "what is accepted is judged against an original; add --against ORIGINAL");
+  if (!options.html.empty() && options.against.empty())
+    throw Error(ErrorKind::invalid_argument, "the page shows what changed against an original; add --against ORIGINAL");
   const std::vector<Requirement> requirements = options.accept.empty() ? std::vector<Requirement>{} : parse_requirements(options.accept);
   JudgeOptions request;
   request.kernels = session.kernels();
@@ -50,10 +64,13 @@ void evaluate(const Options& options, Session& session) {
     original = Checkpoint::open(options.against);
     for (std::size_t i = 0; i < checkpoints.size(); ++i) candidates.push_back({options.models[i], &checkpoints[i]});
   }
+  std::optional<OutputFile> page;  // a place that cannot be written to shows before the work
+  if (!options.html.empty()) page.emplace(options.html);
   const PairedVerdict verdict = judge_models(original ? *original : checkpoints.front(), candidates, texts, request, session.pool());
   std::vector<Acceptance> acceptances;
   if (!requirements.empty())
     for (std::size_t i = 0; i < verdict.candidates.size(); ++i) acceptances.push_back(accept(verdict, i, requirements));
+  if (page) write_page(*page, verdict, *original, candidates, options, session);
   print(verdict, acceptances, options, session);
   session.set_exit_code(exit_code_of(acceptances));
   if (verdict.partial()) throw Error(ErrorKind::cancelled, "stopped early; the figures cover what was read until then");
@@ -77,6 +94,7 @@ void add_eval(CLI::App& app, Session& session) {
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
   verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)");
   verb->add_option("--windows", options->windows, "Use only the first N windows");
+  verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
   verb->add_flag("--markdown", options->markdown, "Print a section for a model card");
   session.add_json(*verb);
   session.add_engine(*verb);

@@ -76,6 +76,14 @@ ProgressCallback Session::progress() {
   return [this](const Progress& progress) { return bar_.report(progress); };
 }
 
+std::vector<std::pair<std::string, std::string>> Session::settings() {
+  return {{"processor", detect_cpu().brand},
+          {"instruction set", std::string(isa_name(kernels().isa))},
+          {"threads", std::to_string(pool().num_threads())},
+          {"activations", activations_},
+          {"KV cache", kv_}};
+}
+
 TableStyle Session::style() const { return {.unicode = locale_is_unicode()}; }
 
 void Session::print(std::string_view text) {

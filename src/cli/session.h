@@ -38,6 +38,7 @@ class Session {
   ProgressCallback progress();
   void end_progress() { bar_.wipe(); }
   TableStyle style() const;
+  std::vector<std::pair<std::string, std::string>> settings();  // how it was measured: instruction set, threads, activations, KV cache
 
   void print(std::string_view text);  // to standard output, terminal signs replaced where it is not Unicode
   void print_json(const Json& json);

@@ -89,7 +89,9 @@ Comparison compare_formats(const Checkpoint& original, const std::vector<NamedTe
     result.format = format;
     const QuantizeModelOptions quantize = quantize_options(format, options, scratch.path());
     result.summary = quantize_model(original, quantize, pool, options.progress);
-    held.emplace_back(Checkpoint::open(quantize.output), decoder_options, pool);
+    const Checkpoint candidate = Checkpoint::open(quantize.output);
+    if (options.portraits) result.portrait = portray(original, candidate, *options.portraits, pool);
+    held.emplace_back(candidate, decoder_options, pool);
     const std::uint64_t bytes = held.back().resident_bytes() + held.back().new_cache(pass.texts().front().windows.context).resident_bytes();
     held_bytes += bytes;
     largest = std::max(largest, bytes);

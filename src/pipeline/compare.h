@@ -18,6 +18,7 @@
 #include "kernels/linear.h"
 #include "nibble/progress.h"
 #include "pipeline/judge_models.h"
+#include "pipeline/model_portrait.h"
 #include "pipeline/quantize_model.h"
 
 namespace nibble {
@@ -34,6 +35,7 @@ struct CompareOptions {
   SpeedOptions speed{.prompt_tokens = 512, .generated_tokens = 32, .repetitions = 3, .warm_up = true, .progress = {}};
   std::filesystem::path scratch{};  // where temporary models go; empty: the system's temporary directory
   std::uint64_t memory_bytes = 0;   // for candidates that are held together; 0: what the machine has free
+  std::optional<PortraitOptions> portraits{};  // what pictures show of each candidate; none: nothing
   ProgressCallback progress{};      // stages "quantize", "load", "evaluate", "bench"
 };
 
@@ -41,6 +43,7 @@ struct ComparedFormat {
   std::string format;
   QuantizeSummary summary;
   double prefill = 0, decode = 0;  // tokens per second
+  std::optional<ModelPortrait> portrait{};
 };
 
 struct Comparison {

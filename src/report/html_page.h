@@ -2,7 +2,7 @@
 //
 // A report as one HTML page that needs nothing but itself: text, style, scripts, Chart.js and the figures are all inside.
 //
-//   write_text_file(path, html_page(page_json(comparison, facts)));
+//   file.write(html_page(page_figures(comparison, options)));
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace nibble {
 
-// figures: what the page's script reads (src/report/page/page.js): title, summary, nibble, coverage, original, metrics, texts, candidates,
+// figures: from page_figures; what the page's script reads (src/report/page/page.js): title, summary, nibble, coverage, original, metrics, texts, candidates,
 // contests, settings. What is missing is not shown.
 std::string html_page(const Json& figures);
 

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a report page shows of a comparison or a verdict, as the JSON that html_page takes.
+//
+//   Json figures = page_figures(comparison, {.original = "tale-4M", .settings = {{"threads", "2"}}});
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pipeline/compare.h"
+#include "pipeline/model_portrait.h"
+#include "report/json_report.h"
+
+namespace nibble {
+
+struct PageOptions {
+  std::string original;                                        // its name
+  std::vector<std::pair<std::string, std::string>> settings{};  // of the run: label, value
+};
+
+Json page_figures(const Comparison& comparison, const PageOptions& options);
+
+// original, portraits: of the original beside itself and of each candidate.
+Json page_figures(const PairedVerdict& verdict, const ModelPortrait& original, const std::vector<ModelPortrait>& portraits, const PageOptions& options);
+
+}  // namespace nibble
