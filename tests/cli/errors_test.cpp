@@ -34,7 +34,7 @@ TEST_F(Errors, OfUsage) {
   expect_part("eval m --text t --windows many", 2, "many");
   expect_part("bench m -t 0", 2, "'nibble bench --help' tells more");
   expect("quantize " + kTied + " -o x.gguf", 2,
-         "name one of a format (-f q4_k_m), a recipe (--recipe FILE) and a budget (--bpw, --size, --max-kl, --pareto)");
+         "name one of a format (-f q4_k_m), a recipe (--recipe FILE) and a budget (--bpw, --size, --max-kl, --pareto); 'nibble formats' lists the formats");
   expect("quantize " + kTied + " -f q8_0", 2, "no output is named; add -o OUT.gguf or -o DIRECTORY");
   expect_part("quantize " + kTied + " -f q4_z -o x.gguf", 2, "q4_z");
   expect_part("quantize " + kTied + " -f q4_k_n -o x.gguf", 2, "q4_k_m");

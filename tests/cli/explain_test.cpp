@@ -57,8 +57,10 @@ TEST_F(Explain, SubjectsInTwoLanguages) {
 // Every command in every text is understood: run where the model is not, it fails over that and nothing else.
 TEST_F(Explain, EveryCommandOfTheTextsParses) {
   std::set<std::string> commands;
-  for (const char* topic : {"int8", "int6", "int5", "int4", "int3", "int2", "mixed", "ternary", "binary", "fp8", "nf4"})
-    for (const auto& command : json(std::string("explain ") + topic)["commands"]) commands.insert(command["command"]);
+  for (const char* topic : {"int8", "int6", "int5", "int4", "int3", "int2", "mixed", "ternary", "binary", "fp8", "nf4"}) {
+    const auto text = json(std::string("explain ") + topic);
+    for (const auto& command : text["commands"]) commands.insert(command["command"]);
+  }
   EXPECT_GT(commands.size(), 25u);
   for (const std::string& command : commands) {
     ASSERT_TRUE(command.starts_with("nibble ")) << command;

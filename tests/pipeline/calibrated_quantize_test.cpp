@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/cpu.h"
 #include "base/random.h"
 #include "model/decoder.h"
 #include "pipeline/calibrate_model.h"
@@ -38,6 +39,7 @@ class CalibratedQuantize : public testing::Test {
     result.output = scratch_ / output;
     if (method != "rtn") result.calibration.texts = {{"text", some_text(1)}};
     result.calibration.sampling = {.samples = 16, .length = 64, .seed = 0};
+    result.calibration.kernels.isa = isa_;
     return result;
   }
   void quantize(const QuantizeModelOptions& request, std::size_t threads) {
@@ -45,7 +47,7 @@ class CalibratedQuantize : public testing::Test {
     quantize_model(Checkpoint::open(model_), request, pool, {});
   }
   std::vector<float> logits(const std::filesystem::path& path) {
-    DecoderOptions decoder_options{.kernels = {.isa = Isa::scalar, .activations = ActivationMode::f32}, .kv = KvType::f32, .progress = {}};
+    DecoderOptions decoder_options{.kernels = {.isa = isa_, .activations = ActivationMode::f32}, .kv = KvType::f32, .progress = {}};
     const Checkpoint checkpoint = Checkpoint::open(path);
     const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
     Decoder decoder(checkpoint, decoder_options, pool_);
@@ -67,6 +69,7 @@ class CalibratedQuantize : public testing::Test {
     return std::sqrt(difference / norm);
   }
 
+  Isa isa_ = best_isa(detect_cpu());
   ScratchDirectory scratch_;
   ThreadPool pool_{2};
   std::filesystem::path model_ = small_synth(scratch_, pool_);
@@ -106,6 +109,7 @@ TEST_F(CalibratedQuantize, StatisticsServeInPlaceOfText) {
   const std::vector<CalibrationText> texts = {{"text", some_text(1)}};
   CalibrateOptions calibrate;
   calibrate.sampling = {.samples = 16, .length = 64, .seed = 0};
+  calibrate.collect.kernels.isa = isa_;
   calibrate.collect.second_moments = true;
   const CalibrationResult result = calibrate_model(checkpoint, texts, calibrate, pool_);
   for (const char* name : {"s.safetensors", "s.gguf", "s.dat"}) {

@@ -70,7 +70,7 @@ TEST(VerdictJson, SeveralCandidatesAreAListWithContests) {
 TEST(VerdictText, ShowsEveryMetricOfOneCandidate) {
   const std::string text = verdict_text(verdict_of({"q4"}, {"a.txt"}), {});
   for (const MetricInfo& metric : list_metrics()) EXPECT_NE(text.find(metric.title), std::string::npos) << metric.title;
-  EXPECT_NE(text.find("KL mean                  0.2500  0.2000 – 0.3000"), std::string::npos) << text;
+  EXPECT_NE(text.find("KL mean                 0.2500        0.2000 – 0.3000                     ± 0.012"), std::string::npos) << text;
   EXPECT_NE(text.find("too few beyond it"), std::string::npos);
   EXPECT_NE(text.find("40 windows of 512 tokens, 10,200 tokens scored"), std::string::npos) << text;
   EXPECT_EQ(verdict_text(verdict_of({"q4"}, {"a.txt"}), {.style = {.unicode = false}}).find('\xe2'), std::string::npos);
