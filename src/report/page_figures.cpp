@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <string_view>
+
 #include "nibble/model.h"
 #include "report/verdict_json.h"
 #include "report/verdict_tables.h"
@@ -69,9 +71,12 @@ Json verdict_figures(const PairedVerdict& verdict, const PageOptions& options) {
     page["candidates"].push_back({{"name", verdict.candidates[i].name}, {"figures", item["figures"]}, {"texts", item["texts"]}});
   }
   if (judged.contains("contests")) page["contests"] = judged["contests"];
-  page["settings"] = {{"protocol", protocol_name(verdict.protocol)}, {"window", fmt::format("{} tokens", verdict.context)}};
-  for (const auto& [label, value] : options.settings) page["settings"].push_back({label, value});
-  page["settings"].push_back({"nibble", version()});
+  page["settings"] = Json::array();
+  const auto setting = [&](std::string_view label, std::string_view value) { page["settings"].push_back(Json::array({label, value})); };
+  setting("protocol", protocol_name(verdict.protocol));
+  setting("window", fmt::format("{} tokens", verdict.context));
+  for (const auto& [label, value] : options.settings) setting(label, value);
+  setting("nibble", version());
   return page;
 }
 

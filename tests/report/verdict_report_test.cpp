@@ -3,6 +3,7 @@
 // Verdicts made by hand, as JSON and as text.
 #include <gtest/gtest.h>
 
+#include "report/page_figures.h"
 #include "report/verdict_json.h"
 #include "report/verdict_tables.h"
 
@@ -65,6 +66,28 @@ TEST(VerdictJson, SeveralCandidatesAreAListWithContests) {
   EXPECT_EQ(json["candidates"][1]["texts"].size(), 2u);
   EXPECT_EQ(json["texts"][1]["name"], "b.txt");
   EXPECT_EQ(json["contests"][0]["better"], "first");
+}
+
+// What src/report/page/page.js reads.
+TEST(PageFigures, HoldTheShapesThatThePageReads) {
+  ModelPortrait portrait{.bytes = 1000, .bits_per_weight = 4.5, .tensors = {{"w", "v", 0, "q4_0", 4.5}}, .histograms = {}};
+  portrait.histograms.push_back({.tensor = "w", .low = -1, .high = 1, .before = {1, 2}, .after = {2, 1}, .points = {-1, 1}});
+  const Json page = page_figures(verdict_of({"q4", "q3"}, {"a.txt", "b.txt"}), {.bytes = 4000, .bits_per_weight = 16, .tensors = {}, .histograms = {}},
+                                 {portrait, portrait}, {.original = "orig", .settings = {{"threads", "2"}}});
+  EXPECT_EQ(page["title"], "orig: 2 candidates against the original");
+  EXPECT_EQ(page["metrics"].size(), kNumMetrics);
+  EXPECT_EQ(page["original"]["bytes"], 4000);
+  ASSERT_EQ(page["candidates"].size(), 2u);
+  const Json& candidate = page["candidates"][1];
+  EXPECT_EQ(candidate["name"], "q3");
+  EXPECT_EQ(candidate["bytes"], 1000);
+  EXPECT_EQ(candidate["figures"]["kl_mean"]["high"], 0.3);
+  EXPECT_EQ(candidate["texts"].size(), 2u);
+  EXPECT_EQ(candidate["tensors"][0]["part"], "v");
+  EXPECT_EQ(candidate["histograms"][0]["after"], (Json{2, 1}));
+  ASSERT_TRUE(page["settings"].is_array());
+  for (const Json& setting : page["settings"]) EXPECT_TRUE(setting.is_array() && setting.size() == 2) << setting;
+  EXPECT_EQ(page["settings"][2], (Json::array({"threads", "2"})));
 }
 
 TEST(VerdictText, ShowsEveryMetricOfOneCandidate) {
