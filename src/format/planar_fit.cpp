@@ -2,9 +2,10 @@
 #include "format/planar_fit.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 #include "base/half.h"
@@ -12,6 +13,7 @@
 #include "format/dynamic_map.h"
 #include "format/planar_points.h"
 #include "format/scale.h"
+#include "format/scale_search.h"
 
 namespace nibble {
 
@@ -35,111 +37,86 @@ double long_sum(std::size_t n, Term term) {
   return total;
 }
 
-// The values to fit and their weights; plain pointers, because the sums over them are what takes the time.
-struct Weighted {
-  const float* x;
-  const float* w;
-  std::size_t n;
-};
-
 // Above this squares and sums overflow, so only the plain rule applies; and a range is cut off where scale * point could overflow.
 constexpr float kLargestMeasured = 0x1p60f;
 constexpr float kLargestRange = std::numeric_limits<float>::max() / 4;
 
-struct Range {
-  float min = 0, max = 0;  // always includes 0
-  float magnitude() const { return std::max(-min, max); }
-};
-
-Range find_range(std::span<const float> x) {
-  Range range;
-  for (const float value : x) {
-    range.min = std::min(range.min, value);
-    range.max = std::max(range.max, value);
-  }
-  return range;
-}
-
-float code_at(float x, float scale, const CodeRange& range, float zero) {
-  // Clamped before rounding: what the rounding trick cannot hold would be clamped anyway.
-  const float lo = static_cast<float>(range.lo) - zero, hi = static_cast<float>(range.hi) - zero;
-  return clamp_float(x / scale, lo, hi) + 12582912.0f - 12582912.0f;  // q - zero
-}
+float magnitude_of(const Extremes& range) { return std::max(-range.min, range.max); }
 
 constexpr float kAbove = 1.05f;  // how far above the plain scale a search begins
 
-template <class Point>  // Point(x, scale): the point on the unit grid that x / scale rounds to
-double error_of(const Weighted& span, float scale, Point point) {
-  return long_sum(span.n, [&](std::size_t i) {
-    const float error = span.x[i] - scale * point(span.x[i], scale);
-    return span.w[i] * error * error;
-  });
-}
+// One span and what searches of its scale need.
+struct ScaleSearch {
+  const SpanValues& span;
+  const PlanarLoops& loops;
 
-// The least-squares scale for the codes that `scale` gives.
-template <class Point>
-float refine(const Weighted& span, float scale, Point point) {
-  const double cross = long_sum(span.n, [&](std::size_t i) { return span.w[i] * span.x[i] * point(span.x[i], scale); });
-  const double square = long_sum(span.n, [&](std::size_t i) {
-    const float p = point(span.x[i], scale);
-    return span.w[i] * p * p;
-  });
-  return square > 0 ? static_cast<float>(cross / square) : scale;
-}
-
-// Scales from above * start down to a third of it, the best one refined. Never worse than `start`.
-template <class Point, class Round>
-std::pair<float, double> search_scale(const Weighted& span, float start, float above, Point point, Round round) {
-  float best = start;
-  double best_error = error_of(span, start, point);
-  float last = start;
-  const auto consider = [&](float scale) {
-    if (scale == last || scale == best) return false;
-    last = scale;
-    const double error = error_of(span, scale, point);
-    if (!(error < best_error)) return false;
-    best = scale;
-    best_error = error;
-    return true;
-  };
-  constexpr int kSteps = 20;
-  const float ratio = std::pow(3 * above, -1.0f / kSteps);
-  float candidate = start * above;
-  for (int step = 0; step <= kSteps; ++step, candidate *= ratio) consider(round(candidate));
-  for (int i = 0; i < 4 && consider(round(refine(span, best, point))); ++i) {
+  double error_of(const UnitPoints& points, float scale) const {
+    double error;
+    loops.errors(span, points, &scale, 1, &error);
+    return error;
   }
-  return {best, best_error};
-}
 
-PlanarGrid fit_symmetric(const PlanarSpec& spec, const Weighted& span, const Range& range, bool search, ScaleUnit unit) {
+  // The least-squares scale for the codes that `scale` gives.
+  float refine(const UnitPoints& points, float scale) const {
+    const LeastSquares sums = loops.least_squares(span, points, scale);
+    return sums.square > 0 ? static_cast<float>(sums.cross / sums.square) : scale;
+  }
+
+  // Scales from above * start down to a third of it, the best one refined. Never worse than `start`.
+  template <class Round>
+  std::pair<float, double> best_scale(const UnitPoints& points, float start, float above, Round round) const {
+    constexpr int kSteps = 20;
+    const float ratio = std::pow(3 * above, -1.0f / kSteps);
+    float scales[kSteps + 2] = {start};
+    double errors[kSteps + 2];
+    std::size_t count = 1;
+    float candidate = start * above;
+    for (int step = 0; step <= kSteps; ++step, candidate *= ratio) {
+      const float scale = round(candidate);
+      if (scale != scales[count - 1]) scales[count++] = scale;
+    }
+    loops.errors(span, points, scales, count, errors);
+    const auto least = static_cast<std::size_t>(std::min_element(errors, errors + count) - errors);
+    std::pair<float, double> best{scales[least], errors[least]};
+    for (int i = 0; i < 4; ++i) {
+      const float scale = round(refine(points, best.first));
+      if (scale == best.first) break;
+      const double error = error_of(points, scale);
+      if (!(error < best.second)) break;
+      best = {scale, error};
+    }
+    return best;
+  }
+};
+
+PlanarGrid fit_symmetric(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search, ScaleUnit unit) {
   const CodeRange codes = code_range(spec);
-  const float zero = static_cast<float>(codes.middle);
   PlanarGrid grid{1, unit.base, codes.middle, 0, unit.offset};
-  if (!(range.magnitude() > 0)) return grid;
+  if (!(magnitude_of(range) > 0)) return grid;
   const auto round = [&](float scale) { return storable_scale(scale, spec.scale, unit); };
   float start;
   if (spec.is_high) {
     start = (range.max >= -range.min ? range.max : range.min) / 2;  // the peak takes the far end, 2
   } else {
-    start = range.magnitude() / (spec.bits == 8 ? 127.0f : static_cast<float>(codes.middle) - 0.5f);
+    start = magnitude_of(range) / (spec.bits == 8 ? 127.0f : static_cast<float>(codes.middle) - 0.5f);
     // A power of two below the wanted scale would clip; take the one above.
     if (spec.scale == ScaleType::e8m0) start = std::exp2(std::ceil(std::log2(start)));
   }
   grid.scale = round(start);
   if (!search) return grid;
-  const auto point = [&](float x, float scale) { return code_at(x, scale, codes, zero); };
+  const UnitPoints points = unit_points(spec, codes.middle);
   // Up to where the peak lies on the last code of the shorter side.
   const float above = spec.is_high ? 1.05f : 1.02f * (static_cast<float>(codes.middle) - 0.5f) / static_cast<float>(codes.hi - codes.middle);
-  const auto [scale, error] = search_scale(span, grid.scale, above, point, round);
+  const auto [scale, error] = searching.best_scale(points, grid.scale, above, round);
   grid.scale = scale;
   if (spec.is_high) {
-    const auto [opposite, opposite_error] = search_scale(span, -grid.scale, 2.05f, point, round);
+    const auto [opposite, opposite_error] = searching.best_scale(points, -grid.scale, 2.05f, round);
     if (opposite_error < error) grid.scale = opposite;
   }
   return grid;
 }
 
-PlanarGrid fit_asymmetric(const PlanarSpec& spec, const Weighted& span, const Range& range, bool search, ScaleUnit unit) {
+PlanarGrid fit_asymmetric(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search, ScaleUnit unit) {
   const CodeRange codes = code_range(spec);
   PlanarGrid grid{1, unit.base, 0, 0, unit.offset};
   if (!(range.max > range.min)) return grid;
@@ -155,8 +132,7 @@ PlanarGrid fit_asymmetric(const PlanarSpec& spec, const Weighted& span, const Ra
   double best = std::numeric_limits<double>::infinity();
   const int full_zero = grid.zero;
   for (int zero = std::max(0, full_zero - 1); zero <= std::min(codes.hi, full_zero + 1); ++zero) {
-    const auto point = [&](float x, float scale) { return code_at(x, scale, codes, static_cast<float>(zero)); };
-    const auto [scale, error] = search_scale(span, round(start), kAbove, point, round);
+    const auto [scale, error] = searching.best_scale(unit_points(spec, zero), round(start), kAbove, round);
     if (error < best) {
       best = error;
       grid.scale = scale;
@@ -166,63 +142,57 @@ PlanarGrid fit_asymmetric(const PlanarSpec& spec, const Weighted& span, const Ra
   return grid;
 }
 
-PlanarGrid fit_point_table(const PlanarSpec& spec, const Weighted& span, const Range& range, bool search, ScaleUnit unit) {
+PlanarGrid fit_point_table(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search, ScaleUnit unit) {
   const PointTable& table = *point_table(spec.points);
   PlanarGrid grid{1, unit.base, 0, 0, unit.offset};
-  if (!(range.magnitude() > 0)) return grid;
+  if (!(magnitude_of(range) > 0)) return grid;
   const auto round = [&](float scale) { return storable_scale(scale, spec.scale, unit); };
-  float start = range.magnitude() / table.max();
-  if (spec.scale == ScaleType::e8m0) start = std::exp2(std::floor(std::log2(range.magnitude())) - std::floor(std::log2(table.max())));
+  float start = magnitude_of(range) / table.max();
+  if (spec.scale == ScaleType::e8m0) start = std::exp2(std::floor(std::log2(magnitude_of(range))) - std::floor(std::log2(table.max())));
   grid.scale = round(start);
   if (!search) return grid;
-  const auto search_with = [&](auto point) {
-    grid.scale = search_scale(span, grid.scale, kAbove, point, round).first;
-    if (spec.scale == ScaleType::e8m0) grid.scale = search_scale(span, round(2 * grid.scale), kAbove, point, round).first;
-  };
-  if (table.is_minifloat()) {
-    search_with([&table](float x, float scale) { return table.round_minifloat(x / scale); });
-  } else {
-    search_with([&table](float x, float scale) { return table.round_listed(x / scale); });
-  }
+  const UnitPoints points = table.unit_points();
+  grid.scale = searching.best_scale(points, grid.scale, kAbove, round).first;
+  if (spec.scale == ScaleType::e8m0) grid.scale = searching.best_scale(points, round(2 * grid.scale), kAbove, round).first;
   return grid;
 }
 
 // The ternary scale with the least squared error: for any scale the kept values are those above half of it, so the best kept set is a
 // prefix of the values in falling order of magnitude; it maximises (sum w|x|)^2 / sum w.
-float best_ternary_scale(const Weighted& span) {
-  std::vector<std::size_t> order(span.n);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    const float left = std::fabs(span.x[a]), right = std::fabs(span.x[b]);
-    return left != right ? left > right : a < b;
-  });
+float best_ternary_scale(const SpanValues& span) {
+  // Magnitude and position in one number: sorted by falling magnitude, then rising position.
+  std::vector<std::uint64_t> order(span.n);
+  for (std::size_t i = 0; i < span.n; ++i) order[i] = (std::uint64_t{std::bit_cast<std::uint32_t>(std::fabs(span.x[i]))} << 32) | (0xffffffffu - i);
+  std::sort(order.begin(), order.end(), std::greater<>());
   double sum_w = 0, sum_wx = 0, best = -1, scale = 0;
-  for (const std::size_t i : order) {
-    const double weight = static_cast<double>(span.w[i]);
+  for (const std::uint64_t key : order) {
+    const double weight = static_cast<double>(span.weights[0xffffffffu - (key & 0xffffffffu)]);
     sum_w += weight;
-    sum_wx += weight * static_cast<double>(std::fabs(span.x[i]));
-    if (sum_w > 0 && sum_wx / sum_w * sum_wx > best) {
-      best = sum_wx / sum_w * sum_wx;
-      scale = sum_wx / sum_w;
+    sum_wx += weight * static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(key >> 32)));
+    if (!(sum_w > 0)) continue;
+    const double mean = sum_wx / sum_w;
+    if (mean * sum_wx > best) {
+      best = mean * sum_wx;
+      scale = mean;
     }
   }
   return static_cast<float>(scale);
 }
 
-double mean_magnitude(const Weighted& span) {
-  const double weights = long_sum(span.n, [&](std::size_t i) { return span.w[i]; });
-  return weights > 0 ? long_sum(span.n, [&](std::size_t i) { return span.w[i] * std::fabs(span.x[i]); }) / weights : 0;
+double mean_magnitude(const SpanValues& span) {
+  const double weights = long_sum(span.n, [&](std::size_t i) { return span.weights[i]; });
+  return weights > 0 ? long_sum(span.n, [&](std::size_t i) { return span.weights[i] * std::fabs(span.x[i]); }) / weights : 0;
 }
 
 double mean_magnitude(std::span<const float> x) {
   return long_sum(x.size(), [&](std::size_t i) { return std::fabs(x[i]); }) / static_cast<double>(x.size());
 }
 
-PlanarGrid fit_ternary(const PlanarSpec& spec, const Weighted& span, const Range& range, FitRule rule, ScaleUnit unit) {
+PlanarGrid fit_ternary(const PlanarSpec& spec, const SpanValues& span, const Extremes& range, FitRule rule, ScaleUnit unit) {
   PlanarGrid grid{1, unit.base, 1, 0.5f, unit.offset};
-  if (!(range.magnitude() > 0)) return grid;
+  if (!(magnitude_of(range) > 0)) return grid;
   const std::span<const float> x(span.x, span.n);
-  float scale = range.magnitude(), threshold = 0;
+  float scale = magnitude_of(range), threshold = 0;
   if (rule == FitRule::automatic || rule == FitRule::search) {
     scale = best_ternary_scale(span);
     if (!(scale > 0)) scale = static_cast<float>(mean_magnitude(x));  // nothing of importance
@@ -281,19 +251,37 @@ CodeRange code_range(const PlanarSpec& spec) {
   return {is_symmetric_byte ? 1 : 0, levels - 1, levels / 2};
 }
 
-PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& given, ScaleUnit unit) {
+UnitPoints unit_points(const PlanarSpec& spec, std::int32_t zero) {
+  if (const PointTable* const table = point_table(spec.points)) return table->unit_points();
+  const CodeRange codes = code_range(spec);
+  UnitPoints points;
+  points.low = static_cast<float>(codes.lo - zero);
+  points.high = static_cast<float>(codes.hi - zero);
+  points.zero = static_cast<float>(zero);
+  return points;
+}
+
+PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& given, ScaleUnit unit,
+                      const PlanarLoops& loops) {
   FitOptions options = given;
-  Range range = find_range(x);
-  if (range.magnitude() > kLargestMeasured) {
+  Extremes range = loops.extremes(x.data(), x.size());
+  if (magnitude_of(range) > kLargestMeasured) {
     options.rule = FitRule::absmax;
     range = {std::max(range.min, -kLargestRange), std::min(range.max, kLargestRange)};
   }
   if (const float clip = clipped_at(spec, x, options); clip > 0) range = {std::max(range.min, -clip), std::min(range.max, clip)};
   const bool search = options.rule == FitRule::search || (options.rule == FitRule::automatic && spec.bits < 7);
   // Searches always have weights, so that their loops need not ask.
+  const float* weights = importance.data();
   std::vector<float> ones;
-  if (importance.empty() && (search || spec.points == PlanarPoints::ternary || spec.points == PlanarPoints::binary)) ones.assign(x.size(), 1.0f);
-  const Weighted span{x.data(), importance.empty() ? ones.data() : importance.data(), x.size()};
+  if (importance.empty() && x.size() <= kMaxSearched) {
+    weights = weights_or_ones(nullptr);
+  } else if (importance.empty() && (search || spec.points == PlanarPoints::ternary || spec.points == PlanarPoints::binary)) {
+    ones.assign(x.size(), 1.0f);
+    weights = ones.data();
+  }
+  const SpanValues span{x.data(), weights, x.size()};
+  const ScaleSearch searching{span, loops};
   switch (spec.points) {
     case PlanarPoints::ternary:
       return fit_ternary(spec, span, range, options.rule, unit);
@@ -305,9 +293,9 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
       return grid;
     }
     case PlanarPoints::integer:
-      return spec.is_asymmetric ? fit_asymmetric(spec, span, range, search, unit) : fit_symmetric(spec, span, range, search, unit);
+      return spec.is_asymmetric ? fit_asymmetric(spec, searching, range, search, unit) : fit_symmetric(spec, searching, range, search, unit);
     default:
-      return fit_point_table(spec, span, range, search, unit);
+      return fit_point_table(spec, searching, range, search, unit);
   }
 }
 

@@ -110,8 +110,8 @@ FormatInfo make_info(const PlanarSpec& spec) {
 
 }  // namespace
 
-PlanarFormat::PlanarFormat(const PlanarSpec& spec)
-    : Format(make_info(spec)), spec_(spec), range_(code_range(spec)), fixed_table_(point_table(spec.points)) {
+PlanarFormat::PlanarFormat(const PlanarSpec& spec, const PlanarLoops& loops)
+    : Format(make_info(spec)), spec_(spec), range_(code_range(spec)), fixed_table_(point_table(spec.points)), loops_(loops) {
   info_.first_code = first_integer();
 }
 
@@ -168,7 +168,7 @@ std::unique_ptr<TensorGrid> PlanarFormat::prepare(std::span<const float> weights
   if (spec_.grain == PlanarGrain::tensor) {
     std::vector<float> repeated;
     for (std::uint64_t row = 0; row < rows && !importance.empty(); ++row) repeated.insert(repeated.end(), importance.begin(), importance.end());
-    tensor_grid->grid = fit_planar(spec_, weights, repeated, given, {});
+    tensor_grid->grid = fit_planar(spec_, weights, repeated, given, {}, loops_);
     return tensor_grid;
   }
   // The scales that every group would like to have.
@@ -180,7 +180,7 @@ std::unique_ptr<TensorGrid> PlanarFormat::prepare(std::span<const float> weights
       const auto columns = static_cast<std::size_t>(std::min<std::uint64_t>(spec_.group, cols - begin));
       const auto x = whole_row.subspan(static_cast<std::size_t>(begin), columns);
       const auto weight = importance.empty() ? importance : importance.subspan(static_cast<std::size_t>(begin), columns);
-      wanted.push_back(all_zero(x) ? 0.0f : fit_planar(spec_, x, weight, options, {}).scale);
+      wanted.push_back(all_zero(x) ? 0.0f : fit_planar(spec_, x, weight, options, {}, loops_).scale);
     }
   }
   tensor_grid->groups = groups(cols);
@@ -239,7 +239,7 @@ void PlanarFormat::fit(std::span<const float> x, std::span<const float> importan
     fitted = static_cast<const PlanarTensorGrid&>(*tensor_grid).grid;
   } else {
     const ScaleUnit unit = needs_prepare() ? static_cast<const PlanarTensorGrid&>(*tensor_grid).unit_of(row, span_index) : ScaleUnit{};
-    fitted = fit_planar(spec_, x, importance, options, unit);
+    fitted = fit_planar(spec_, x, importance, options, unit, loops_);
     if (needs_prepare() && all_zero(x)) fitted.scale = storable_scale(is_double() ? 0.0f : 1.0f, spec_.scale, unit);
     if (is_double()) fitted.scale_code = nearest_dynamic((fitted.scale - unit.offset) / unit.base);
     if (is_double()) fitted.scale = dynamic_value(fitted.scale_code) * unit.base + unit.offset;
@@ -304,12 +304,6 @@ PlanarGrid PlanarFormat::read_grid(const ConstRowPlanes& row, std::size_t span_i
 
 void PlanarFormat::find_codes(const PlanarGrid& grid, const float* table, std::span<const float> x, std::uint8_t* codes) const {
   switch (spec_.points) {
-    case PlanarPoints::integer: {
-      const float zero = static_cast<float>(grid.zero), lo = static_cast<float>(range_.lo) - zero, hi = static_cast<float>(range_.hi) - zero;
-      for (std::size_t i = 0; i < x.size(); ++i)
-        codes[i] = static_cast<std::uint8_t>(static_cast<int>(clamp_float(x[i] / grid.scale, lo, hi) + 12582912.0f - 12582912.0f) + grid.zero);
-      return;
-    }
     case PlanarPoints::ternary:
       for (std::size_t i = 0; i < x.size(); ++i)
         codes[i] = static_cast<std::uint8_t>(1 + (x[i] > grid.threshold ? 1 : 0) - (x[i] < -grid.threshold ? 1 : 0));
@@ -326,7 +320,7 @@ void PlanarFormat::find_codes(const PlanarGrid& grid, const float* table, std::s
       }
       return;
     default:
-      for (std::size_t i = 0; i < x.size(); ++i) codes[i] = static_cast<std::uint8_t>(fixed_table_->nearest(x[i] / grid.scale));
+      loops_.codes(x.data(), x.size(), unit_points(spec_, grid.zero), grid.scale, codes);
   }
 }
 
@@ -407,7 +401,7 @@ void PlanarFormat::encode_row(std::span<const float> x, std::span<const float> i
     fit(piece, weights, tensor_grid, row_index, options, reinterpret_cast<std::byte*>(&fitted), index);
     PlanarGrid coding = fitted.grid;
     // bitsandbytes chooses codes with scales that are not yet doubly quantized; the plain rule gives its bytes.
-    if (is_double() && is_plain(options.rule)) coding.scale = fit_planar(spec_, piece, weights, options, {}).scale;
+    if (is_double() && is_plain(options.rule)) coding.scale = fit_planar(spec_, piece, weights, options, {}, loops_).scale;
     find_codes(coding, fitted.table, piece, codes.data());
     write_grid(fitted.grid, fitted.table, index, row);
     pack_bits(codes.data(), piece.size(), spec_.bits, begin * spec_.bits, row[kCodes]);

@@ -25,7 +25,7 @@ class PointTable;
 
 class PlanarFormat final : public Format {
  public:
-  explicit PlanarFormat(const PlanarSpec& spec);
+  explicit PlanarFormat(const PlanarSpec& spec, const PlanarLoops& loops = plain_planar_loops());
 
   const PlanarSpec& spec() const noexcept { return spec_; }
   // Null unless the points are a fixed table (NF4, FP4, the floats).
@@ -73,6 +73,7 @@ class PlanarFormat final : public Format {
   PlanarSpec spec_;
   CodeRange range_;
   const PointTable* fixed_table_;
+  const PlanarLoops& loops_;
 };
 
 // Null when the spelling (lower case) is not that of a planar format; Error(invalid_argument) as parse_planar.

@@ -47,7 +47,7 @@ PointTable::PointTable(std::vector<float> value_of) : value_of_(std::move(value_
   for (const Code code : order) {
     if (count > 0 && sorted_[count - 1] == value_of_[code]) continue;  // -0 after 0
     sorted_[count] = value_of_[code];
-    code_of_[count] = code;
+    code_of_[count] = static_cast<std::uint8_t>(code);
     ++count;
   }
   max_ = sorted_[count - 1];
@@ -83,6 +83,23 @@ PointTable::PointTable(int exponent_bits, int mantissa_bits, int num_reserved) :
     }
   }
   minifloat_.max = max_;
+}
+
+UnitPoints PointTable::unit_points() const {
+  UnitPoints points;
+  if (is_minifloat()) {
+    points.kind = UnitPoints::Kind::minifloat;
+    points.mantissa_bits = minifloat_.mantissa_bits;
+    points.min_exponent = minifloat_.min_exponent();
+    points.sign_code = static_cast<int>(value_of_.size() / 2);
+    points.max = max_;
+  } else {
+    points.kind = UnitPoints::Kind::listed;
+    points.values = sorted_.data();
+    points.middles = middles_.data();
+    points.codes = code_of_.data();
+  }
+  return points;
 }
 
 Code PointTable::minifloat_code(float x) const {

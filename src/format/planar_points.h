@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "format/format.h"
+#include "format/planar_loops.h"
 #include "format/planar_spec.h"
 #include "format/scale.h"
 
@@ -43,9 +44,10 @@ class PointTable {
   float round(float x) const { return is_minifloat() ? round_minifloat(x) : round_listed(x); }
   Code nearest(float x) const { return is_minifloat() ? minifloat_code(x) : code_of_[nearest_index(x)]; }
 
-  // The two kinds of round() by themselves, without branches, for loops.
+  // For loops over many values. Valid as long as the table.
+  UnitPoints unit_points() const;
+
   float round_listed(float x) const { return sorted_[nearest_index(x)]; }
-  float round_minifloat(float x) const { return std::copysign(round_magnitude(std::fabs(x)), x); }
 
  private:
   // The range is cut into bins so narrow that each meets at most one of the middles between neighbours: one comparison decides.
@@ -57,6 +59,7 @@ class PointTable {
   }
   void make_bins();
 
+  float round_minifloat(float x) const { return std::copysign(round_magnitude(std::fabs(x)), x); }
   float round_magnitude(float magnitude) const {
     magnitude = std::min(magnitude, minifloat_.max);
     const int exponent = std::max(static_cast<int>(std::bit_cast<std::uint32_t>(magnitude) >> 23) - 127, minifloat_.min_exponent());
@@ -71,7 +74,7 @@ class PointTable {
   // Of listed points: distinct values, ascending; middles after the last are infinite.
   std::array<float, 16> sorted_{};
   std::array<float, 16> middles_{};
-  std::array<Code, 16> code_of_{};
+  std::array<std::uint8_t, 16> code_of_{};
   std::array<std::uint8_t, kBins> first_middle_{};
   float bins_per_unit_ = 0;
 };

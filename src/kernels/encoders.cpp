@@ -5,6 +5,7 @@
 
 #include "base/half.h"
 #include "format/legacy_block.h"
+#include "format/planar_format.h"
 #include "kernels/encoder_list.h"
 #include "kernels/select.h"
 
@@ -119,10 +120,14 @@ std::span<const BlockTwin> block_twins(Isa isa) {
   return {};
 }
 
+const PlanarLoops& planar_loops(Isa isa) { return isa == Isa::avx512 ? avx512::planar_loops() : avx2::planar_loops(); }
+
 }  // namespace
 
 FormatPtr with_kernels(const FormatPtr& format, Isa isa) {
   if (isa == Isa::scalar) return format;
+  if (const auto* planar = dynamic_cast<const PlanarFormat*>(format.get()))
+    return std::make_shared<PlanarFormat>(planar->spec(), planar_loops(isa));
   if (format->name() == "f16") return std::make_shared<FastHalves>(format, kernel_table(isa).widen_f16);
   if (format->name() == "bf16") return std::make_shared<FastHalves>(format, kernel_table(isa).widen_bf16);
   for (const BlockTwin& twin : block_twins(isa))

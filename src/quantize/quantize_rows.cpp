@@ -110,7 +110,8 @@ std::shared_ptr<const TensorGrid> prepare_tensor(const RowSource& source, const 
     }
   });
   defect.raise_if_any(source);
-  return format->prepare(weights, view.rows, view.cols, options.importance, options.method ? options.method->fit : FitOptions{});
+  const FitOptions fit = options.method != nullptr ? options.method->fit : FitOptions{};
+  return with_kernels(format, options.isa)->prepare(weights, view.rows, view.cols, options.importance, fit);
 }
 
 QuantizedTensor quantize_rows(const RowSource& source, std::uint64_t begin, std::uint64_t end, const FormatPtr& format,
