@@ -23,6 +23,9 @@
 //   static std::optional<std::string> find_defect(const Block& block);     what no writer should have stored, without the position
 //   static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t column);
 //       the grid in words; grids with nothing but a scale d (and a minimum m) need none
+//
+// Types whose searches are made of loops over spans (span_loops.h) take a const SpanLoops& after the options, in fit and in encode, and
+// are LoopedBlockFormats.
 #pragma once
 
 #include <algorithm>
@@ -36,6 +39,7 @@
 
 #include "format/clip.h"
 #include "format/format.h"
+#include "format/span_loops.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -54,23 +58,28 @@ struct BlockDescriptor {
 };
 
 template <class T>
+concept UsesSpanLoops = requires(const float* x, const FitOptions& options, const SpanLoops& loops, typename T::Grid& grid) {
+  T::fit(x, x, options, loops, grid);
+};
+
+template <class T>
 concept BlockType =
     requires(const float* x, float* out, Code* codes, const Code* const_codes, const FitOptions& options, typename T::Grid& grid,
              const typename T::Grid& const_grid, typename T::Block& block, const typename T::Block& const_block, std::size_t column) {
       { T::kInfo } -> std::convertible_to<BlockDescriptor>;
-      T::fit(x, x, options, grid);
       { T::nearest(const_grid, column, x, x) } -> std::same_as<Code>;
       T::value(const_grid, column, Code{}, out);
       T::pack(const_grid, const_codes, block);
       T::unpack(const_block, grid, codes);
     } &&
+    (UsesSpanLoops<T> || requires(const float* x, const FitOptions& options, typename T::Grid& grid) { T::fit(x, x, options, grid); }) &&
     std::is_trivially_copyable_v<typename T::Block> && std::is_trivially_copyable_v<typename T::Grid> && (alignof(typename T::Grid) <= 16);
 
 // A row whose length is not a multiple of the block: says by how much. Error(unsupported).
 [[noreturn]] void throw_row_not_multiple(const FormatInfo& info, std::uint64_t cols);
 
 template <BlockType T>
-class BlockFormat final : public Format {
+class BlockFormat : public Format {
   using Block = typename T::Block;
   using Grid = typename T::Grid;
   static constexpr BlockDescriptor kInfo = T::kInfo;
@@ -79,7 +88,7 @@ class BlockFormat final : public Format {
   static_assert(kColumns % kInfo.unit == 0);
 
  public:
-  BlockFormat() : Format(make_info()) {}
+  explicit BlockFormat(const SpanLoops& loops = plain_span_loops()) : Format(make_info()), loops_(loops) {}
 
   std::vector<PlaneSpec> planes(std::uint64_t rows, std::uint64_t cols) const override {
     if (cols % kColumns != 0) throw_row_not_multiple(info_, cols);
@@ -94,7 +103,7 @@ class BlockFormat final : public Format {
     assert(x.size() == kColumns && (importance.empty() || importance.size() == kColumns));
     Grid fitted{};
     const Clipped clipped(x.data(), options);
-    T::fit(clipped.values(), importance.empty() ? nullptr : importance.data(), clipped.options(), fitted);
+    fit_block(clipped.values(), importance.empty() ? nullptr : importance.data(), clipped.options(), fitted);
     std::memcpy(grid, &fitted, sizeof(Grid));
   }
 
@@ -218,13 +227,23 @@ class BlockFormat final : public Format {
     return block;
   }
 
-  static void encode_block(const float* x, const float* importance, const FitOptions& options, Block& block) {
-    if constexpr (requires { T::encode(x, importance, options, block); }) {
+  void fit_block(const float* x, const float* importance, const FitOptions& options, Grid& grid) const {
+    if constexpr (UsesSpanLoops<T>) {
+      T::fit(x, importance, options, loops_, grid);
+    } else {
+      T::fit(x, importance, options, grid);
+    }
+  }
+
+  void encode_block(const float* x, const float* importance, const FitOptions& options, Block& block) const {
+    if constexpr (requires { T::encode(x, importance, options, loops_, block); }) {
+      T::encode(x, importance, options, loops_, block);
+    } else if constexpr (requires { T::encode(x, importance, options, block); }) {
       T::encode(x, importance, options, block);
     } else {
       Grid grid{};
       Code codes[kUnits];
-      T::fit(x, importance, options, grid);
+      fit_block(x, importance, options, grid);
       for (std::size_t i = 0; i < kUnits; ++i) codes[i] = T::nearest(grid, i * kInfo.unit, x + i * kInfo.unit, nullptr);
       T::pack(grid, codes, block);
     }
@@ -240,6 +259,17 @@ class BlockFormat final : public Format {
       for (std::size_t i = 0; i < kUnits; ++i) T::value(grid, i * kInfo.unit, codes[i], out + i * kInfo.unit);
     }
   }
+
+  const SpanLoops& loops_;
+};
+
+// One whose type uses loops.
+template <BlockType T>
+  requires UsesSpanLoops<T>
+class LoopedBlockFormat final : public BlockFormat<T>, public LoopedFormat {
+ public:
+  using BlockFormat<T>::BlockFormat;
+  FormatPtr with_loops(const SpanLoops& loops) const override { return std::make_shared<LoopedBlockFormat>(loops); }
 };
 
 }  // namespace nibble

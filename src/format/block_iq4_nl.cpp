@@ -19,12 +19,22 @@ const PointTable& points() {
 
 }  // namespace
 
-void Iq4_Nl::fit(const float* x, const float* importance, const FitOptions& options, Grid& grid) {
+void Iq4_Nl::fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Grid& grid) {
   if (options.rule == FitRule::automatic || options.rule == FitRule::search) {
-    grid.d = search_points(x, importance, 32, {-127, 113, 0.9f, 1.3f, 24}, [&table = points()](float scaled) { return table.round_listed(scaled); });
+    grid.d = search_points(x, importance, 32, points().unit_points(), {-127, 113, 0.9f, 1.3f, 24}, loops);
   } else {
     grid.d = as_half(find_peak(x, 32).value / -127);
   }
+}
+
+void Iq4_Nl::encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Block& block) {
+  Grid grid;
+  fit(x, importance, options, loops, grid);
+  std::uint8_t codes[32];
+  std::fill_n(codes, 32, std::uint8_t{8});  // of zero
+  if (grid.d != 0) loops.codes(x, 32, points().unit_points(), grid.d, codes);
+  block.d = f32_to_f16(grid.d);
+  pack_nibbles(codes, block.qs);
 }
 
 Code Iq4_Nl::nearest(const Grid& grid, std::size_t, const float* target, const float*) {
@@ -49,6 +59,6 @@ std::optional<std::string> Iq4_Nl::find_defect(const Block& block) {
   return std::nullopt;
 }
 
-FormatPtr make_iq4_nl() { return std::make_shared<BlockFormat<Iq4_Nl>>(); }
+FormatPtr make_iq4_nl() { return std::make_shared<LoopedBlockFormat<Iq4_Nl>>(); }
 
 }  // namespace nibble

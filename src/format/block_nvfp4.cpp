@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "format/block_nvfp4.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "format/e2m1_block.h"
@@ -36,48 +37,60 @@ std::uint8_t plain_scale_code(float scale) {
 
 Code code_of(float x, float d) { return d > 0 ? nearest_doubled_e2m1(x / d) : 0; }
 
-float error_of(const float* x, const float* weights, float d) {
-  return lane_sum(kSub, [&](std::size_t i) {
-    const float error = x[i] - d * kDoubledE2M1[code_of(x[i], d)];
-    return weights[i] * error * error;
-  });
+std::uint8_t search_scale(const SpanValues& span, const SpanLoops& loops, std::uint8_t start) {
+  // An octave has eight codes: from two thirds to one and a half of the plain scale.
+  std::uint8_t codes[11];
+  float scales[11];
+  double errors[11];
+  std::size_t count = 0;
+  for (int code = std::max(1, start - 5); code <= std::min<int>(kMaxScaleCode, start + 5); ++code) {
+    codes[count] = static_cast<std::uint8_t>(code);
+    scales[count] = half_scale_of(codes[count]);
+    ++count;
+  }
+  loops.errors(span, kDoubledE2M1Points, scales, count, errors);
+  const auto best = static_cast<std::size_t>(std::min_element(errors, errors + count) - errors);
+  // The plain scale where no other is better; code 0 makes all values 0.
+  double plain;
+  const float scale = start == 0 ? 1.0f : half_scale_of(start);
+  loops.errors(span, start == 0 ? UnitPoints{} : kDoubledE2M1Points, &scale, 1, &plain);
+  return errors[best] < plain ? codes[best] : start;
 }
 
-std::uint8_t search_scale(const float* x, const float* weights, std::uint8_t start) {
-  std::uint8_t best = start;
-  float best_error = error_of(x, weights, half_scale_of(start));
-  // An octave has eight codes: from two thirds to one and a half of the plain scale.
-  for (int code = std::max(1, start - 5); code <= std::min<int>(kMaxScaleCode, start + 5); ++code) {
-    const float error = error_of(x, weights, half_scale_of(static_cast<std::uint8_t>(code)));
-    if (!(error < best_error)) continue;
-    best_error = error;
-    best = static_cast<std::uint8_t>(code);
-  }
-  return best;
+template <class T>
+void pack_grid_and_codes(const Nvfp4::Grid& grid, const T* codes, Nvfp4::Block& block) {
+  std::memcpy(block.d, grid.code, 4);
+  for (std::size_t s = 0; s < 4; ++s)
+    for (std::size_t j = 0; j < 8; ++j) block.qs[8 * s + j] = static_cast<std::uint8_t>(codes[kSub * s + j] | (codes[kSub * s + j + 8] << 4));
 }
 
 }  // namespace
 
-void Nvfp4::fit(const float* x, const float* importance, const FitOptions& options, Grid& grid) {
+void Nvfp4::fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Grid& grid) {
   const bool search = options.rule == FitRule::search || options.rule == FitRule::automatic;
   const float* weights = weights_or_ones(importance);
   for (std::size_t s = 0; s < 4; ++s) {
     const float peak = find_peak(x + kSub * s, kSub).magnitude;
     grid.code[s] = plain_scale_code(peak / 6);
-    if (search && peak > 0) grid.code[s] = search_scale(x + kSub * s, weights + kSub * s, grid.code[s]);
+    if (search && peak > 0) grid.code[s] = search_scale({x + kSub * s, weights + kSub * s, kSub}, loops, grid.code[s]);
     grid.d[s] = half_scale_of(grid.code[s]);
   }
+}
+
+void Nvfp4::encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Block& block) {
+  Grid grid;
+  fit(x, importance, options, loops, grid);
+  std::uint8_t codes[64] = {};
+  for (std::size_t s = 0; s < 4; ++s)
+    if (grid.d[s] > 0) loops.codes(x + kSub * s, kSub, kDoubledE2M1Points, grid.d[s], codes + kSub * s);
+  pack_grid_and_codes(grid, codes, block);
 }
 
 Code Nvfp4::nearest(const Grid& grid, std::size_t column, const float* target, const float*) { return code_of(*target, grid.d[column / kSub]); }
 
 void Nvfp4::value(const Grid& grid, std::size_t column, Code code, float* out) { *out = kDoubledE2M1[code] * grid.d[column / kSub]; }
 
-void Nvfp4::pack(const Grid& grid, const Code* codes, Block& block) {
-  std::memcpy(block.d, grid.code, 4);
-  for (std::size_t s = 0; s < 4; ++s)
-    for (std::size_t j = 0; j < 8; ++j) block.qs[8 * s + j] = static_cast<std::uint8_t>(codes[kSub * s + j] | (codes[kSub * s + j + 8] << 4));
-}
+void Nvfp4::pack(const Grid& grid, const Code* codes, Block& block) { pack_grid_and_codes(grid, codes, block); }
 
 void Nvfp4::unpack(const Block& block, Grid& grid, Code* codes) {
   for (std::size_t s = 0; s < 4; ++s) {
@@ -98,6 +111,6 @@ std::optional<std::string> Nvfp4::find_defect(const Block& block) {
   return std::nullopt;
 }
 
-FormatPtr make_nvfp4() { return std::make_shared<BlockFormat<Nvfp4>>(); }
+FormatPtr make_nvfp4() { return std::make_shared<LoopedBlockFormat<Nvfp4>>(); }
 
 }  // namespace nibble

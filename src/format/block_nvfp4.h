@@ -28,7 +28,8 @@ struct Nvfp4 {
     std::uint8_t code[4];
   };
 
-  static void fit(const float* x, const float* importance, const FitOptions& options, Grid& grid);
+  static void fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Grid& grid);
+  static void encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Block& block);
   static Code nearest(const Grid& grid, std::size_t column, const float* target, const float* metric);
   static void value(const Grid& grid, std::size_t column, Code code, float* out);
   static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t column) {

@@ -20,21 +20,17 @@ Code code_of(float scaled) {
 
 }  // namespace
 
-void Q2_0::fit(const float* x, const float* importance, const FitOptions& options, Grid& grid) {
+void Q2_0::fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Grid& grid) {
   const float plain = as_half(find_peak(x, 64).magnitude);
   grid.d = plain;
   if (!wants_search(options) || plain == 0) return;
-  const auto point = [](float scaled) { return clamp_float(scaled, -1.0f, 2.0f) + 12582912.0f - 12582912.0f; };
-  const float* weights = weights_or_ones(importance);
-  const auto error_of = [&](float d) {
-    return lane_sum(64, [&](std::size_t i) {
-      const float error = x[i] - d * point(x[i] / d);
-      return weights[i] * error * error;
-    });
-  };
+  constexpr UnitPoints kPoints{.low = -1, .high = 2, .zero = 1};
   // From the peak just inside an end to three times outside: most of the values matter more than the peak.
-  const float found = search_points(x, importance, 64, {-1, 2, 0.8f, 3.0f, 24}, point);
-  if (found != 0 && error_of(found) < error_of(plain)) grid.d = found;
+  const float scales[2] = {plain, search_points(x, importance, 64, kPoints, {kPoints.low, kPoints.high, 0.8f, 3.0f, 24}, loops)};
+  if (scales[1] == 0) return;
+  double errors[2];
+  loops.errors({x, weights_or_ones(importance), 64}, kPoints, scales, 2, errors);
+  if (errors[1] < errors[0]) grid.d = scales[1];
 }
 
 Code Q2_0::nearest(const Grid& grid, std::size_t, const float* target, const float*) { return grid.d == 0 ? 1 : code_of(*target / grid.d); }
@@ -51,9 +47,9 @@ void Q2_0::unpack(const Block& block, Grid& grid, Code* codes) {
   unpack_bits(reinterpret_cast<const std::byte*>(block.qs), 0, 64, 2, codes);
 }
 
-void Q2_0::encode(const float* x, const float* importance, const FitOptions& options, Block& block) {
+void Q2_0::encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Block& block) {
   Grid grid;
-  fit(x, importance, options, grid);
+  fit(x, importance, options, loops, grid);
   // The reference divides by the scale before it is rounded to half precision.
   const float d = wants_search(options) ? grid.d : find_peak(x, 64).magnitude;
   const float inverse = inverse_of(d);
@@ -67,6 +63,6 @@ std::optional<std::string> Q2_0::find_defect(const Block& block) {
   return std::nullopt;
 }
 
-FormatPtr make_q2_0() { return std::make_shared<BlockFormat<Q2_0>>(); }
+FormatPtr make_q2_0() { return std::make_shared<LoopedBlockFormat<Q2_0>>(); }
 
 }  // namespace nibble

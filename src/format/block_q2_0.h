@@ -25,12 +25,12 @@ struct Q2_0 {
     float d;
   };
 
-  static void fit(const float* x, const float* importance, const FitOptions& options, Grid& grid);
+  static void fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Grid& grid);
   static Code nearest(const Grid& grid, std::size_t column, const float* target, const float* metric);
   static void value(const Grid& grid, std::size_t column, Code code, float* out);
   static void pack(const Grid& grid, const Code* codes, Block& block);
   static void unpack(const Block& block, Grid& grid, Code* codes);
-  static void encode(const float* x, const float* importance, const FitOptions& options, Block& block);
+  static void encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Block& block);
   static std::optional<std::string> find_defect(const Block& block);
 };
 

@@ -3,6 +3,6 @@
 
 namespace nibble {
 
-FormatPtr make_q4_0() { return std::make_shared<BlockFormat<Q4_0>>(); }
+FormatPtr make_q4_0() { return std::make_shared<LoopedBlockFormat<Q4_0>>(); }
 
 }  // namespace nibble

@@ -3,6 +3,6 @@
 
 namespace nibble {
 
-FormatPtr make_q5_0() { return std::make_shared<BlockFormat<Q5_0>>(); }
+FormatPtr make_q5_0() { return std::make_shared<LoopedBlockFormat<Q5_0>>(); }
 
 }  // namespace nibble

@@ -30,9 +30,14 @@ struct SymmetricLegacy {
     float d;
   };
 
-  static void fit(const float* x, const float* importance, const FitOptions& options, Grid& grid) {
-    grid.d = wants_search(options, importance) ? search_symmetric(x, importance, 32, -kMiddle, kMiddle - 1)
-                                               : f16_to_f32(to_f16_saturated(find_peak(x, 32).value / -kMiddle));
+  static void fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Grid& grid) {
+    if (wants_search(options, importance)) {
+      constexpr float kLow = -kMiddle, kHigh = kMiddle - 1;
+      // From half a code inside the end to a code and a half outside it.
+      grid.d = search_points(x, importance, 32, {.low = kLow, .high = kHigh, .zero = kMiddle}, {kLow, kHigh, 1 + 0.5f / kLow, 1 - 1.5f / kLow, 20}, loops);
+    } else {
+      grid.d = f16_to_f32(to_f16_saturated(find_peak(x, 32).value / -kMiddle));
+    }
   }
 
   static Code nearest(const Grid& grid, std::size_t, const float* target, const float*) {
@@ -62,11 +67,11 @@ struct SymmetricLegacy {
     unpack_codes(block, codes);
   }
 
-  static void encode(const float* x, const float* importance, const FitOptions& options, Block& block) {
+  static void encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Block& block) {
     float d;
     if (wants_search(options, importance)) {
       Grid grid;
-      fit(x, importance, options, grid);
+      fit(x, importance, options, loops, grid);
       d = grid.d;
     } else {
       d = find_peak(x, 32).value / -kMiddle;

@@ -48,7 +48,7 @@ constexpr float kAbove = 1.05f;  // how far above the plain scale a search begin
 // One span and what searches of its scale need.
 struct ScaleSearch {
   const SpanValues& span;
-  const PlanarLoops& loops;
+  const SpanLoops& loops;
 
   double error_of(const UnitPoints& points, float scale) const {
     double error;
@@ -58,7 +58,8 @@ struct ScaleSearch {
 
   // The least-squares scale for the codes that `scale` gives.
   float refine(const UnitPoints& points, float scale) const {
-    const LeastSquares sums = loops.least_squares(span, points, scale);
+    LeastSquares sums;
+    loops.least_squares(span, points, &scale, 1, &sums);
     return sums.square > 0 ? static_cast<float>(sums.cross / sums.square) : scale;
   }
 
@@ -262,7 +263,7 @@ UnitPoints unit_points(const PlanarSpec& spec, std::int32_t zero) {
 }
 
 PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& given, ScaleUnit unit,
-                      const PlanarLoops& loops) {
+                      const SpanLoops& loops) {
   FitOptions options = given;
   Extremes range = loops.extremes(x.data(), x.size());
   if (magnitude_of(range) > kLargestMeasured) {

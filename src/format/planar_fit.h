@@ -17,7 +17,7 @@
 #include <span>
 
 #include "format/format.h"
-#include "format/planar_loops.h"
+#include "format/span_loops.h"
 #include "format/planar_spec.h"
 
 namespace nibble {
@@ -53,7 +53,7 @@ UnitPoints unit_points(const PlanarSpec& spec, std::int32_t zero);
 
 // The grid for x. Not for learned tables.
 PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options, ScaleUnit unit,
-                      const PlanarLoops& loops = plain_planar_loops());
+                      const SpanLoops& loops = plain_span_loops());
 
 // A learned table of 2^bits ascending points rounded to `type`, by k-means in one dimension; with FitRule::absmax and minmax evenly
 // spaced over the range.

@@ -110,7 +110,7 @@ FormatInfo make_info(const PlanarSpec& spec) {
 
 }  // namespace
 
-PlanarFormat::PlanarFormat(const PlanarSpec& spec, const PlanarLoops& loops)
+PlanarFormat::PlanarFormat(const PlanarSpec& spec, const SpanLoops& loops)
     : Format(make_info(spec)), spec_(spec), range_(code_range(spec)), fixed_table_(point_table(spec.points)), loops_(loops) {
   info_.first_code = first_integer();
 }

@@ -23,9 +23,11 @@ namespace nibble {
 
 class PointTable;
 
-class PlanarFormat final : public Format {
+class PlanarFormat final : public Format, public LoopedFormat {
  public:
-  explicit PlanarFormat(const PlanarSpec& spec, const PlanarLoops& loops = plain_planar_loops());
+  explicit PlanarFormat(const PlanarSpec& spec, const SpanLoops& loops = plain_span_loops());
+
+  FormatPtr with_loops(const SpanLoops& loops) const override { return std::make_shared<PlanarFormat>(spec_, loops); }
 
   const PlanarSpec& spec() const noexcept { return spec_; }
   // Null unless the points are a fixed table (NF4, FP4, the floats).
@@ -73,7 +75,7 @@ class PlanarFormat final : public Format {
   PlanarSpec spec_;
   CodeRange range_;
   const PointTable* fixed_table_;
-  const PlanarLoops& loops_;
+  const SpanLoops& loops_;
 };
 
 // Null when the spelling (lower case) is not that of a planar format; Error(invalid_argument) as parse_planar.

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "format/format.h"
-#include "format/planar_loops.h"
+#include "format/span_loops.h"
 #include "format/planar_spec.h"
 #include "format/scale.h"
 

@@ -62,10 +62,46 @@ Peak find_peak(const float* x, std::size_t n) {
   return peak;
 }
 
-float search_symmetric(const float* x, const float* weights, std::size_t n, int lo, int hi) {
-  const float low = static_cast<float>(lo), high = static_cast<float>(hi);
-  // From half a code inside the end to a code and a half outside it.
-  return search_points(x, weights, n, {low, high, 1 + 0.5f / low, 1 - 1.5f / low, 20}, [=](float scaled) { return code_of(scaled, low, high); });
+float search_points(const float* x, const float* given_weights, std::size_t n, const UnitPoints& points, const SearchRange& range,
+                    const SpanLoops& loops) {
+  constexpr int kMaxSteps = 24;
+  const SpanValues span{x, weights_or_ones(given_weights), n};
+  const auto error_of = [&](float d) {
+    double error;
+    loops.errors(span, points, &d, 1, &error);
+    return error;
+  };
+  const Peak peak = find_peak(x, n);
+  float best_d = as_half(peak.value / range.low);
+  if (!(peak.magnitude >= kMinNormal) || best_d == 0) return best_d;
+  double best_error = error_of(best_d);
+
+  float scales[2 * (kMaxSteps + 1)];
+  LeastSquares sums[2 * (kMaxSteps + 1)];
+  std::size_t count = 0;
+  for (const float end : {range.low, range.high})
+    for (int step = 0; step <= range.steps; ++step)
+      scales[count++] = peak.value / (end * (range.inside + (range.outside - range.inside) * static_cast<float>(step) / static_cast<float>(range.steps)));
+  loops.least_squares(span, points, scales, count, sums);
+  // Points fixed at those of a scale, the best scale is cross / square; it removes cross^2 / square of sum(w x^2).
+  double removed = 0, wanted = 0;
+  for (std::size_t k = 0; k < count; ++k) {
+    if (!(sums[k].square > 0) || !(sums[k].cross / sums[k].square * sums[k].cross > removed)) continue;
+    wanted = sums[k].cross / sums[k].square;
+    removed = wanted * sums[k].cross;
+  }
+  for (int round = 0; round < 4; ++round) {
+    const float d = as_half(static_cast<float>(wanted));
+    if (d == 0) break;
+    const double error = error_of(d);
+    if (!(error < best_error)) break;
+    best_error = error;
+    best_d = d;
+    loops.least_squares(span, points, &d, 1, sums);
+    if (!(sums[0].square > 0)) break;
+    wanted = sums[0].cross / sums[0].square;
+  }
+  return best_d;
 }
 
 AffineGrid search_affine(const float* x, const float* weights, std::size_t n, int hi) {

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "format/format.h"
-#include "format/planar_loops.h"
+#include "format/span_loops.h"
 
 namespace nibble {
 
@@ -29,11 +29,11 @@ struct BlockTwin {
 
 namespace avx2 {
 std::span<const BlockTwin> block_twins();
-const PlanarLoops& planar_loops();
+const SpanLoops& span_loops();
 }  // namespace avx2
 namespace avx512 {
 std::span<const BlockTwin> block_twins();
-const PlanarLoops& planar_loops();
+const SpanLoops& span_loops();
 }  // namespace avx512
 
 }  // namespace nibble

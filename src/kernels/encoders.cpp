@@ -5,7 +5,7 @@
 
 #include "base/half.h"
 #include "format/legacy_block.h"
-#include "format/planar_format.h"
+#include "format/span_loops.h"
 #include "kernels/encoder_list.h"
 #include "kernels/select.h"
 
@@ -120,19 +120,19 @@ std::span<const BlockTwin> block_twins(Isa isa) {
   return {};
 }
 
-const PlanarLoops& planar_loops(Isa isa) { return isa == Isa::avx512 ? avx512::planar_loops() : avx2::planar_loops(); }
+const SpanLoops& span_loops(Isa isa) { return isa == Isa::avx512 ? avx512::span_loops() : avx2::span_loops(); }
 
 }  // namespace
 
 FormatPtr with_kernels(const FormatPtr& format, Isa isa) {
   if (isa == Isa::scalar) return format;
-  if (const auto* planar = dynamic_cast<const PlanarFormat*>(format.get()))
-    return std::make_shared<PlanarFormat>(planar->spec(), planar_loops(isa));
   if (format->name() == "f16") return std::make_shared<FastHalves>(format, kernel_table(isa).widen_f16);
   if (format->name() == "bf16") return std::make_shared<FastHalves>(format, kernel_table(isa).widen_bf16);
+  const auto* const looped = dynamic_cast<const LoopedFormat*>(format.get());
+  const FormatPtr fast = looped != nullptr ? looped->with_loops(span_loops(isa)) : format;
   for (const BlockTwin& twin : block_twins(isa))
-    if (twin.name == format->name()) return std::make_shared<FastBlocks>(format, twin);
-  return format;
+    if (twin.name == format->name()) return std::make_shared<FastBlocks>(fast, twin);
+  return fast;
 }
 
 }  // namespace nibble

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "format/planar_lanes.h"
+#include "format/span_lanes.h"
 #include "kernels/lanes/block_twins.h"
 
 namespace nibble::avx2 {
 
 std::span<const BlockTwin> block_twins() { return kBlockTwins; }
-const PlanarLoops& planar_loops() { return kPlanarLoops; }
+const SpanLoops& span_loops() { return kSpanLoops; }
 
 }  // namespace nibble::avx2

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// format/planar_loops.h for whichever instruction set this is compiled for, as kPlanarLoops. Everything is local to the including file:
+// format/span_loops.h for whichever instruction set this is compiled for, as kSpanLoops. Everything is local to the including file:
 // nothing compiled here can be picked for another set.
 #pragma once
 
@@ -8,12 +8,12 @@
 #include <cstring>
 
 #include "format/lanes.h"
-#include "format/planar_loops.h"
+#include "format/span_loops.h"
 
 namespace nibble {
 namespace {
 
-using PlanarIntegers __attribute__((vector_size(sizeof(Vector)))) = std::int32_t;
+using LaneIntegers __attribute__((vector_size(sizeof(Vector)))) = std::int32_t;
 
 // What x rounds to at scale 1, and the code of that as a whole number.
 struct IntegerRounding {
@@ -42,30 +42,30 @@ struct MinifloatRounding {
   const UnitPoints& points;
 
   [[gnu::always_inline]] Vector magnitude(Vector x) const {
-    const Vector limited = min(reinterpret_cast<Vector>(reinterpret_cast<PlanarIntegers>(x) & 0x7fffffff), splat(points.max));
-    const PlanarIntegers exponent = exponent_of(limited), low = PlanarIntegers{} + points.min_exponent;
-    const PlanarIntegers kept = exponent > low ? exponent : low;
+    const Vector limited = min(reinterpret_cast<Vector>(reinterpret_cast<LaneIntegers>(x) & 0x7fffffff), splat(points.max));
+    const LaneIntegers exponent = exponent_of(limited), low = LaneIntegers{} + points.min_exponent;
+    const LaneIntegers kept = exponent > low ? exponent : low;
     const Vector step = reinterpret_cast<Vector>((kept - points.mantissa_bits + 127) << 23);
     return round_lanes(limited / step) * step;
   }
   [[gnu::always_inline]] Vector point(Vector x) const {
-    const PlanarIntegers sign = reinterpret_cast<PlanarIntegers>(x) & static_cast<std::int32_t>(0x80000000u);
-    return reinterpret_cast<Vector>(reinterpret_cast<PlanarIntegers>(magnitude(x)) | sign);
+    const LaneIntegers sign = reinterpret_cast<LaneIntegers>(x) & static_cast<std::int32_t>(0x80000000u);
+    return reinterpret_cast<Vector>(reinterpret_cast<LaneIntegers>(magnitude(x)) | sign);
   }
   [[gnu::always_inline]] Vector code(Vector x) const {
     const Vector rounded = magnitude(x);
-    const PlanarIntegers exponent = exponent_of(rounded);
-    const PlanarIntegers mantissa = (reinterpret_cast<PlanarIntegers>(rounded) & 0x7fffff) >> (23 - points.mantissa_bits);
-    const PlanarIntegers normal = ((exponent - points.min_exponent + 1) << points.mantissa_bits) | mantissa;
+    const LaneIntegers exponent = exponent_of(rounded);
+    const LaneIntegers mantissa = (reinterpret_cast<LaneIntegers>(rounded) & 0x7fffff) >> (23 - points.mantissa_bits);
+    const LaneIntegers normal = ((exponent - points.min_exponent + 1) << points.mantissa_bits) | mantissa;
     const float steps_per_unit = static_cast<float>(1 << (points.mantissa_bits - points.min_exponent));
-    const PlanarIntegers tiny = __builtin_convertvector(rounded * steps_per_unit, PlanarIntegers);
-    const PlanarIntegers number = exponent < points.min_exponent ? tiny : normal;
-    const PlanarIntegers is_negative = (x < 0) & (number != 0);
+    const LaneIntegers tiny = __builtin_convertvector(rounded * steps_per_unit, LaneIntegers);
+    const LaneIntegers number = exponent < points.min_exponent ? tiny : normal;
+    const LaneIntegers is_negative = (x < 0) & (number != 0);
     return __builtin_convertvector(number + (is_negative & points.sign_code), Vector);
   }
 
  private:
-  [[gnu::always_inline]] static PlanarIntegers exponent_of(Vector magnitude) { return (reinterpret_cast<PlanarIntegers>(magnitude) >> 23) - 127; }
+  [[gnu::always_inline]] static LaneIntegers exponent_of(Vector magnitude) { return (reinterpret_cast<LaneIntegers>(magnitude) >> 23) - 127; }
 };
 
 template <class Use>
@@ -140,32 +140,37 @@ template <class Rounding>
   return total;
 }
 
-void planar_errors(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count, double* errors) {
+void span_errors(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count, double* errors) {
   with_rounding(points, [&](const auto& rounding) {
     for (std::size_t k = 0; k < count; ++k) errors[k] = error_of_scale(span, scales[k], rounding);
   });
 }
 
-LeastSquares planar_least_squares(const SpanValues& span, const UnitPoints& points, float scale) {
-  return with_rounding(points, [&](const auto& rounding) {
-    LeastSquares total;
-    Lanes cross{}, square{};
-    for_runs(
-        span,
-        [&](const float* x, const float* weights) __attribute__((always_inline)) {
-          for (std::size_t v = 0; v < kVectors; ++v) {
-            const Vector value = load(x + v * kWidth), weight = load(weights + v * kWidth);
-            const Vector point = rounding.point(value / scale);
-            cross[v] += weight * value * point;
-            square[v] += weight * point * point;
-          }
-        },
-        [&]() __attribute__((always_inline)) {
-          total.cross += static_cast<double>(fold_lanes(cross));
-          total.square += static_cast<double>(fold_lanes(square));
-          cross = square = Lanes{};
-        });
-    return total;
+template <class Rounding>
+[[gnu::always_inline]] inline LeastSquares least_squares_of(const SpanValues& span, float scale, const Rounding& rounding) {
+  LeastSquares total;
+  Lanes cross{}, square{};
+  for_runs(
+      span,
+      [&](const float* x, const float* weights) __attribute__((always_inline)) {
+        for (std::size_t v = 0; v < kVectors; ++v) {
+          const Vector value = load(x + v * kWidth), weight = load(weights + v * kWidth);
+          const Vector point = rounding.point(value / scale);
+          cross[v] += weight * value * point;
+          square[v] += weight * point * point;
+        }
+      },
+      [&]() __attribute__((always_inline)) {
+        total.cross += static_cast<double>(fold_lanes(cross));
+        total.square += static_cast<double>(fold_lanes(square));
+        cross = square = Lanes{};
+      });
+  return total;
+}
+
+void span_least_squares(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count, LeastSquares* sums) {
+  with_rounding(points, [&](const auto& rounding) {
+    for (std::size_t k = 0; k < count; ++k) sums[k] = least_squares_of(span, scales[k], rounding);
   });
 }
 
@@ -176,7 +181,7 @@ template <class Rounding>
   store_bytes(codes, lanes);
 }
 
-void planar_codes(const float* x, std::size_t n, const UnitPoints& points, float scale, std::uint8_t* codes) {
+void span_codes(const float* x, std::size_t n, const UnitPoints& points, float scale, std::uint8_t* codes) {
   with_rounding(points, [&](const auto& rounding) {
     std::size_t i = 0;
     for (; i + kLanes <= n; i += kLanes) sixteen_codes(x + i, scale, rounding, codes + i);
@@ -189,7 +194,7 @@ void planar_codes(const float* x, std::size_t n, const UnitPoints& points, float
   });
 }
 
-Extremes planar_extremes(const float* x, std::size_t n) {
+Extremes span_extremes(const float* x, std::size_t n) {
   Lanes low{}, high{};
   std::size_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
@@ -207,7 +212,7 @@ Extremes planar_extremes(const float* x, std::size_t n) {
   return extremes;
 }
 
-constexpr PlanarLoops kPlanarLoops{planar_extremes, planar_errors, planar_least_squares, planar_codes};
+constexpr SpanLoops kSpanLoops{span_extremes, span_errors, span_least_squares, span_codes};
 
 }  // namespace
 }  // namespace nibble

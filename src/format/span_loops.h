@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The loops of the planar formats that take the time: how well a scale fits a span, and the codes for a scale. format/ has them for any
+// The loops that take the time when a scale is sought: how well scales fit a span, and the codes for one. format/ has them for any
 // processor, kernels/ once more for each instruction set, with the same bits. Functions neither throw nor allocate.
 //
-//   const PlanarLoops& loops = plain_planar_loops();
+//   const SpanLoops& loops = plain_span_loops();
 //   loops.errors({x, weights, n}, points, scales, 3, errors);       // three scales compared
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 namespace nibble {
+
+class Format;
 
 // The points of a format at scale 1, as loops need them.
 struct UnitPoints {
@@ -45,15 +48,23 @@ struct Extremes {
   float min = 0, max = 0;  // always include 0
 };
 
-struct PlanarLoops {
+struct SpanLoops {
   Extremes (*extremes)(const float* x, std::size_t n);
   // errors[k] = sum w (x - s p(x / s))^2 for s = scales[k]. Sums run over sixteen lanes of f32 within 4096 values, and in f64 across.
   void (*errors)(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count, double* errors);
-  LeastSquares (*least_squares)(const SpanValues& span, const UnitPoints& points, float scale);
+  void (*least_squares)(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count, LeastSquares* sums);
   // The codes of the points nearest to x / scale.
   void (*codes)(const float* x, std::size_t n, const UnitPoints& points, float scale, std::uint8_t* codes);
 };
 
-const PlanarLoops& plain_planar_loops();
+const SpanLoops& plain_span_loops();
+
+// A format whose searches are made of these loops.
+class LoopedFormat {
+ public:
+  virtual ~LoopedFormat() = default;
+  // The same format with other loops of the same bits.
+  virtual std::shared_ptr<const Format> with_loops(const SpanLoops& loops) const = 0;
+};
 
 }  // namespace nibble
