@@ -27,21 +27,30 @@ namespace {
 
 // --- K types: the grid by the reference's search, then codes as bytes ------------------------------------------------------------------
 
+// round_of(s) gives what turns values of sub-block s into codes.
+template <std::size_t kSubLength, class RoundOf>
+[[gnu::always_inline]] inline void find_sub_block_codes(const float* x, std::uint8_t* codes, RoundOf round_of) {
+  for (std::size_t s = 0; s < kSuperBlock / kSubLength; ++s) {
+    const auto round = round_of(s);
+    for (std::size_t i = s * kSubLength; i < (s + 1) * kSubLength; i += kLanes) {
+      Lanes lanes;
+      for (std::size_t v = 0; v < kVectors; ++v) lanes[v] = round(load(x + i + v * kWidth));
+      store_bytes(codes + i, lanes);
+    }
+  }
+}
+
 template <class Local>
 struct AffineTwin {
   using Rules = AffineKBlock<typename Local::Shape>;
   using Grid = typename Rules::Grid;
 
   static void find_codes(const Grid& grid, const float* x, std::uint8_t* codes) {
-    constexpr float kMaxCode = Local::Shape::kMaxCode;
-    for (std::size_t s = 0; s < Local::Shape::kSubs; ++s) {
-      const Vector offset = splat(grid.offset[s]), inverse = splat(grid.inverse[s]);
-      for (std::size_t i = s * Rules::kSubLength; i < (s + 1) * Rules::kSubLength; i += kLanes) {
-        Lanes lanes;
-        for (std::size_t v = 0; v < kVectors; ++v) lanes[v] = round_lanes(clamp((load(x + i + v * kWidth) + offset) * inverse, 0, kMaxCode));
-        store_bytes(codes + i, lanes);
-      }
-    }
+    find_sub_block_codes<Rules::kSubLength>(x, codes, [&](std::size_t s) __attribute__((always_inline)) {
+      return [offset = splat(grid.offset[s]), inverse = splat(grid.inverse[s])](Vector value) __attribute__((always_inline)) {
+        return round_lanes(clamp((value + offset) * inverse, 0, Local::Shape::kMaxCode));
+      };
+    });
   }
 };
 
@@ -51,15 +60,11 @@ struct SymmetricTwin {
   using Grid = typename Rules::Grid;
 
   static void find_codes(const Grid& grid, const float* x, std::uint8_t* codes) {
-    for (std::size_t s = 0; s < Local::Shape::kSubs; ++s) {
-      const Vector inverse = splat(grid.inverse[s]);
-      for (std::size_t i = s * Rules::kSubLength; i < (s + 1) * Rules::kSubLength; i += kLanes) {
-        Lanes lanes;
-        for (std::size_t v = 0; v < kVectors; ++v)
-          lanes[v] = Local::Shape::nearest_points(load(x + i + v * kWidth) * inverse) - static_cast<float>(Local::Shape::kLow);
-        store_bytes(codes + i, lanes);
-      }
-    }
+    find_sub_block_codes<Rules::kSubLength>(x, codes, [&](std::size_t s) __attribute__((always_inline)) {
+      return [inverse = splat(grid.inverse[s])](Vector value) __attribute__((always_inline)) {
+        return Local::Shape::nearest_points(value * inverse) - static_cast<float>(Local::Shape::kLow);
+      };
+    });
   }
 };
 
@@ -70,18 +75,13 @@ struct TableTwin {
   using Grid = typename Rules::Grid;
 
   static void find_codes(const Grid& grid, const float* x, std::uint8_t* codes) {
-    for (std::size_t s = 0; s < Local::Shape::kSubs; ++s) {
-      const Vector inverse = splat(grid.inverse[s]);
-      for (std::size_t i = s * Rules::kSubLength; i < (s + 1) * Rules::kSubLength; i += kLanes) {
-        Lanes lanes;
-        for (std::size_t v = 0; v < kVectors; ++v) {
-          const Vector value = load(x + i + v * kWidth) * inverse;
-          lanes[v] = Vector{};
-          for (std::size_t k = 0; k < 15; ++k) lanes[v] = value > Local::Shape::boundary(k) ? splat(static_cast<float>(k + 1)) : lanes[v];
-        }
-        store_bytes(codes + i, lanes);
-      }
-    }
+    find_sub_block_codes<Rules::kSubLength>(x, codes, [&](std::size_t s) __attribute__((always_inline)) {
+      return [inverse = splat(grid.inverse[s])](Vector value) __attribute__((always_inline)) {
+        Vector code{};
+        for (std::size_t k = 0; k < 15; ++k) code = value * inverse > Local::Shape::boundary(k) ? splat(static_cast<float>(k + 1)) : code;
+        return code;
+      };
+    });
   }
 };
 
