@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One model answers the questions of a task, scored as lm-evaluation-harness scores them (docs/verdict.md).
+//
+//   Answerer answerer(decoder, tokenizer, find_task("hellaswag"));
+//   Answer answer = answerer.answer(question);
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "evaluate/tasks/bleu.h"
+#include "evaluate/tasks/task.h"
+#include "model/decoder.h"
+#include "model/tokenizer/tokenizer.h"
+
+namespace nibble {
+
+struct OptionScore {
+  double log_likelihood = 0;  // of the continuation's tokens, natural
+  bool greedy = false;        // each of them is the most probable one
+};
+
+struct Answer {
+  std::vector<OptionScore> scores;        // of the options
+  std::size_t chosen = 0, chosen_norm = 0;  // the best option by log likelihood, and by log likelihood per character
+  bool right = false, right_norm = false;   // exact_match: strict, and the last number in the text
+  std::string text;                         // what was generated
+  BleuCounts bleu;
+};
+
+struct AnswerOptions {
+  std::size_t max_tokens = 256;  // of generated text
+};
+
+class Answerer {
+ public:
+  Answerer(Decoder& decoder, const Tokenizer& tokenizer, const Task& task, const AnswerOptions& options = {});
+
+  // The same for any number of threads. Error(invalid_argument): a continuation without tokens or longer than the model's context.
+  Answer answer(const Question& question);
+  // Options that begin alike are read once as far as they do.
+  std::vector<OptionScore> score(const std::vector<Option>& options);
+
+ private:
+  struct Sequence;
+  Sequence encode(const Option& option) const;
+  OptionScore score_rest(const Sequence& sequence, std::size_t shared);
+  Answer generate_answer(const Question& question);
+
+  Decoder& decoder_;
+  const Tokenizer& tokenizer_;
+  const Task& task_;
+  AnswerOptions options_;
+  KvCache cache_;
+  std::vector<float> logits_;
+};
+
+// The number that a GSM8K answer ends in: after "#### " (strict), or the last one in the text. Without "$" and ","; empty when there is none.
+std::string strict_number(std::string_view text);
+std::string last_number(std::string_view text);
+
+}  // namespace nibble
