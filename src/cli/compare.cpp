@@ -72,6 +72,13 @@ std::string notes_of(const Comparison& comparison) {
   return text;
 }
 
+void print(const Comparison& comparison, const Options& options, Session& session) {
+  if (session.json()) return session.print_json(to_json(comparison));
+  const Table table = table_of(comparison);
+  const std::string notes = notes_of(comparison);
+  session.print(options.markdown ? table.markdown() + notes : table.text(session.style()) + (session.style().unicode ? notes : to_ascii(notes)));
+}
+
 void compare(const Options& options, Session& session) {
   CompareOptions request;
   if (!options.formats.empty()) request.formats = split_list(options.formats);
@@ -84,6 +91,7 @@ void compare(const Options& options, Session& session) {
   request.speed.repetitions = options.repetitions;
   request.scratch = options.scratch;
   request.progress = session.progress();
+  request.keep_partial = true;
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   const std::vector<NamedText> texts = read_named_texts(texts_beside(options.model, options.texts));
   std::optional<OutputFile> page;  // a place that cannot be written to shows before the work
@@ -96,10 +104,8 @@ void compare(const Options& options, Session& session) {
     page->write(html_page(page_figures(comparison, {options.model, session.settings()})));
     page->commit();
   }
-  if (session.json()) return session.print_json(to_json(comparison));
-  const Table table = table_of(comparison);
-  const std::string notes = notes_of(comparison);
-  session.print(options.markdown ? table.markdown() + notes : table.text(session.style()) + (session.style().unicode ? notes : to_ascii(notes)));
+  print(comparison, options, session);
+  if (comparison.verdict.partial()) throw Error(ErrorKind::cancelled, "stopped early; the figures cover what was read until then");
 }
 
 }  // namespace

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <filesystem>
 #include <optional>
-#include <span>
 
 #include "base/output_file.h"
+#include "cli/eval_task.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/judge_models.h"
-#include "pipeline/judge_tasks.h"
 #include "report/html_page.h"
 #include "report/page_figures.h"
-#include "report/task_report.h"
 #include "report/verdict_json.h"
 #include "report/verdict_tables.h"
 
@@ -21,16 +18,9 @@ struct Options {
   std::vector<std::string> models, texts;
   std::string against, accept, html, protocol = "llama.cpp";
   std::size_t context = 0, windows = 0;
-  std::vector<std::string> task, shots;  // the task's name, then its files
-  std::size_t num_shots = 0, limit = 0, max_tokens = 256;
   bool markdown = false;
+  TaskArguments task;
 };
-
-std::string names_of(const std::vector<std::string>& list) {
-  std::string names;
-  for (const std::string& name : list) names += (names.empty() ? "" : ", ") + name;
-  return names;
-}
 
 void print(const PairedVerdict& verdict, const std::vector<Acceptance>& acceptances, const Options& options, Session& session) {
   const VerdictTextOptions style{options.markdown, session.style(), options.against};
@@ -53,51 +43,12 @@ void write_page(OutputFile& page, const PairedVerdict& verdict, const Checkpoint
   page.commit();
 }
 
-std::vector<TaskFile> read_task_files(const Task& task, std::span<const std::string> paths) {
-  std::vector<TaskFile> files;
-  for (const std::string& path : paths) {
-    TaskFile& file = files.emplace_back(TaskFile{path, read_text(path)});
-    const std::filesystem::path labels = std::filesystem::path(path).replace_extension().string() + std::string(task.labels_suffix);
-    std::error_code ignored;
-    if (!task.labels_suffix.empty() && std::filesystem::is_regular_file(labels, ignored)) file.labels = read_text(labels.string());
-  }
-  return files;
-}
-
-void evaluate_task(const Options& options, Session& session) {
-  JudgeTaskOptions request;
-  request.task = options.task.front();
-  const Task& task = find_task(request.task);
-  request.files = read_task_files(task, std::span(options.task).subspan(1));
-  request.shots = read_task_files(task, options.shots);
-  request.num_shots = options.num_shots;
-  request.limit = options.limit;
-  request.paired = !options.against.empty();
-  request.answers.max_tokens = options.max_tokens;
-  request.engine.kernels = session.kernels();
-  request.engine.kv = session.kv();
-  request.engine.progress = session.progress();
-  request.engine.keep_partial = true;
-  std::vector<std::string> names = options.models;
-  if (request.paired) names.insert(names.begin(), options.against);
-  std::vector<Checkpoint> checkpoints;
-  for (const std::string& name : names) checkpoints.push_back(Checkpoint::open(name));
-  std::vector<NamedCheckpoint> models;
-  for (std::size_t i = 0; i < names.size(); ++i) models.push_back({names[i], &checkpoints[i]});
-  const TaskVerdict verdict = judge_tasks(models, request, session.pool());
-  if (session.json())
-    session.print_json(to_json(verdict));
-  else
-    session.print(task_text(verdict, {options.markdown, session.style(), options.against}));
-  if (verdict.partial()) throw Error(ErrorKind::cancelled, "stopped early; the figures cover what was answered until then");
-}
-
 void evaluate(const Options& options, Session& session) {
-  if (options.texts.empty() == options.task.empty())
+  const bool of_task = !options.task.name_and_files.empty();
+  if (options.texts.empty() != of_task)
     throw Error(ErrorKind::invalid_argument, "name what to read: --text FILE..., or --task NAME FILE... (one of the two)");
-  if (!options.task.empty() && !options.accept.empty())
-    throw Error(ErrorKind::invalid_argument, "--accept judges texts, not tasks; leave out one of the two");
-  if (!options.task.empty()) return evaluate_task(options, session);
+  if (of_task && !options.accept.empty()) throw Error(ErrorKind::invalid_argument, "--accept judges texts, not tasks; leave out one of the two");
+  if (of_task) return evaluate_task({options.models, options.against, options.html, options.markdown}, options.task, session);
   if (options.models.size() > 1 && options.against.empty())
     throw Error(ErrorKind::invalid_argument, "several models are judged against their original; add --against ORIGINAL");
   if (!options.accept.empty() && options.against.empty())
@@ -141,8 +92,9 @@ void add_eval(CLI::App& app, Session& session) {
       "Examples:\n  nibble eval models/tale-4M --text models/tale-4M/heldout.txt\n"
       "  nibble eval tale.gguf --against models/tale-4M --text models/tale-4M/heldout.txt\n"
       "  nibble eval q4.gguf q3.gguf --against model --text stories.txt wiki.txt --markdown\n"
-      "  nibble eval q4.gguf --task hellaswag hellaswag_val.jsonl --against model\n"
-      "  nibble eval tale.gguf --text wiki.txt --protocol paper --context 2048 --json\n\n"
+      "  nibble eval tale.gguf --text wiki.txt --protocol paper --context 2048 --json\n"
+      "  nibble eval q4.gguf --against model --task hellaswag hellaswag_val.jsonl --limit 1000\n"
+      "  nibble eval model --task mmlu abstract_algebra_test.csv --shots abstract_algebra_dev.csv --num-shots 5\n\n"
       "Protocols: llama.cpp (windows of 512, the second half scored), paper (windows of 2048, every token but the first scored).");
   verb->add_option("models", options->models, "Models to judge: Hugging Face directories or .gguf files")->required();
   verb->add_option("--text", options->texts, "Text files ('-': standard input)");
@@ -151,12 +103,7 @@ void add_eval(CLI::App& app, Session& session) {
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
   verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)");
   verb->add_option("--windows", options->windows, "Use only the first N windows");
-  verb->add_option("--task", options->task, "A task and its files instead of a text: --task hellaswag FILE...; tasks: " + names_of(list_task_names()))
-      ->expected(2, CLI::detail::expected_max_vector_size);
-  verb->add_option("--shots", options->shots, "With --task: files of solved examples in the task's own format");
-  verb->add_option("--num-shots", options->num_shots, "How many of them stand before each question")->capture_default_str();
-  verb->add_option("--limit", options->limit, "With --task: only the first N questions of each file");
-  verb->add_option("--max-tokens", options->max_tokens, "With --task: how much text an answer may be")->capture_default_str();
+  add_task_options(*verb, options->task);
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
   verb->add_flag("--markdown", options->markdown, "Print a section for a model card");
   session.add_json(*verb);

@@ -113,7 +113,7 @@ std::string read_text(const std::string& path) {
   const int reason = errno;
   if (!standard) std::fclose(file);
   if (failed) throw Error(ErrorKind::io, fmt::format("cannot read the text '{}': {}", path, std::strerror(reason)));
-  if (text.empty()) throw Error(ErrorKind::invalid_argument, fmt::format("the text is empty: {}", path));
+  if (text.empty()) throw Error(ErrorKind::unsupported, fmt::format("the text is empty: {}", path));
   return text;
 }
 

@@ -53,7 +53,7 @@ class Session {
   ProgressBar bar_;
 };
 
-// The whole of a text file ("-": standard input). Error(not_found or io) names it; Error(invalid_argument) when it is empty.
+// The whole of a text file ("-": standard input). Error(not_found or io) names it; Error(unsupported) when it is empty.
 std::string read_text(const std::string& path);
 
 std::vector<NamedText> read_named_texts(const std::vector<std::string>& paths);

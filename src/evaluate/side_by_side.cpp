@@ -25,14 +25,13 @@ std::span<const std::uint32_t> leading(const float* logits, std::size_t vocab, I
   return best;
 }
 
-void require_same_vocabulary(const Decoder& original, const Decoder& candidate) {
-  const std::uint64_t a = original.config().vocab_size, b = candidate.config().vocab_size;
-  if (a != b)
-    throw Error(ErrorKind::invalid_argument, fmt::format("models whose vocabularies differ in size (one may be padded) cannot be compared; make the "
-                                                         "candidate from this very original: original {}, candidate {}", a, b));
-}
-
 }  // namespace
+
+void require_same_vocabulary(std::uint64_t original, std::uint64_t candidate) {
+  if (original != candidate)
+    throw Error(ErrorKind::unsupported, fmt::format("models whose vocabularies differ in size (one may be padded) cannot be compared; make the "
+                                                    "candidate from this very original: original {}, candidate {}", original, candidate));
+}
 
 // Where a run is.
 struct SideBySide::Place {
@@ -68,7 +67,7 @@ SideBySide::SideBySide(std::vector<ReadText> texts, std::size_t num_candidates) 
 }
 
 void SideBySide::run(Decoder& original, std::span<Decoder* const> candidates, std::size_t first, const EvaluateOptions& options, ThreadPool& pool) {
-  for (const Decoder* candidate : candidates) require_same_vocabulary(original, *candidate);
+  for (const Decoder* candidate : candidates) require_same_vocabulary(original.config().vocab_size, candidate->config().vocab_size);
   const std::size_t context = texts_.front().windows.context;
   WindowScorer original_scorer(original, context);
   std::vector<WindowScorer> scorers;

@@ -32,6 +32,9 @@ struct CandidateSamples {
   std::vector<std::uint8_t> right;      // 1: the right token comes first
 };
 
+// Logits of two models are compared position by position. Error(unsupported) says both sizes.
+void require_same_vocabulary(std::uint64_t original, std::uint64_t candidate);
+
 class SideBySide {
  public:
   // All texts must be cut by one protocol and context.
@@ -39,7 +42,7 @@ class SideBySide {
 
   // Reads every window with the original and with each of `candidates`, which become candidates first, first + 1, ... The original's
   // numbers are the same every time, so candidates that do not fit in memory together may come in several runs.
-  // The same bits for any number of threads. Errors: invalid_argument when vocabularies differ in size (says both); corrupt when logits are
+  // The same bits for any number of threads. Errors: unsupported when vocabularies differ in size (says both); corrupt when logits are
   // not finite; cancelled: windows_done() then says how much was read.
   void run(Decoder& original, std::span<Decoder* const> candidates, std::size_t first, const EvaluateOptions& options, ThreadPool& pool);
 

@@ -17,7 +17,7 @@ void require_same_tokens(const Tokenizer& original, const Tokenizer& candidate, 
   const std::vector<std::int32_t> a = original.encode(text), b = candidate.encode(text);
   if (a == b) return;
   const auto [at_a, at_b] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
-  throw Error(ErrorKind::invalid_argument,
+  throw Error(ErrorKind::unsupported,
               fmt::format("the two models cut this text into different tokens, so they cannot be compared token by token; lengths {} and {}, first "
                           "difference at token {}", a.size(), b.size(), at_a - a.begin()));
 }

@@ -60,8 +60,9 @@ struct PairedVerdict {
   std::uint64_t windows = 0, windows_planned = 0, tokens_scored = 0;
   std::vector<CandidateVerdict> candidates;
   std::vector<CandidateContest> contests;  // each later candidate against the first
+  std::vector<std::string> left_out{};     // candidates that a stop kept from being read with at all
 
-  bool partial() const { return windows < windows_planned; }
+  bool partial() const { return windows < windows_planned || !left_out.empty(); }
 };
 
 // From what the pass has read so far: only whole windows, at least one. names: of all candidates or of the first few that are wanted; none:

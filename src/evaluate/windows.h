@@ -45,11 +45,11 @@ struct Windows {
 std::optional<std::int32_t> bos_of(const Tokenizer& tokenizer);
 
 // ids: the whole text's, with special tokens as the tokenizer adds them. Tokens after the last whole window are left out.
-// Error(invalid_argument): fewer tokens than one window (says both), a context below 4 or beyond model_context.
+// Error(unsupported): fewer tokens than one window (says both). Error(invalid_argument): a context below 4 or beyond model_context.
 Windows cut_windows(std::span<const std::int32_t> ids, std::optional<std::int32_t> bos, std::size_t model_context, const WindowOptions& options);
 
 // Judges that two models read a text alike: their tokenizers are equal, or at least give the same ids for this text.
-// Error(invalid_argument) says where they part.
+// Error(unsupported) says where they part.
 void require_same_tokens(const Tokenizer& original, const Tokenizer& candidate, std::string_view text);
 
 }  // namespace nibble

@@ -45,6 +45,67 @@ QuantizeModelOptions quantize_options(const std::string& format, const CompareOp
   return result;
 }
 
+// Candidates, held in memory until they are read together.
+class Candidates {
+ public:
+  Candidates(const Checkpoint& original, Decoder& reference, SideBySide& pass, const CompareOptions& options, ThreadPool& pool)
+      : original_(original),
+        reference_(reference),
+        pass_(pass),
+        options_(options),
+        pool_(pool),
+        memory_(options.memory_bytes > 0 ? options.memory_bytes : available_memory() / 10 * 8) {}
+
+  // Those held are read first when there may be no room for another one.
+  ComparedFormat make(const std::string& format) {
+    // The next candidate may be as large as any before it, and no larger than the original.
+    if (!held_.empty() && held_bytes_ + std::max(largest_, original_.file_bytes()) > memory_) read();
+    const TemporaryDirectory scratch(options_.scratch);
+    ComparedFormat result;
+    result.format = format;
+    const QuantizeModelOptions quantize = quantize_options(format, options_, scratch.path());
+    result.summary = quantize_model(original_, quantize, pool_, options_.progress);
+    const Checkpoint candidate = Checkpoint::open(quantize.output);
+    if (options_.portraits) result.portrait = portray(original_, candidate, *options_.portraits, pool_);
+    held_.emplace_back(candidate, DecoderOptions{.kernels = options_.kernels, .kv = options_.kv, .progress = options_.progress}, pool_);
+    const std::uint64_t bytes = held_.back().resident_bytes() + held_.back().new_cache(pass_.texts().front().windows.context).resident_bytes();
+    held_bytes_ += bytes;
+    largest_ = std::max(largest_, bytes);
+    const Pace pace = measure_pace(held_.back(), options_);
+    result.prefill = pace.prefill;
+    result.decode = pace.decode;
+    return result;
+  }
+
+  void read() {
+    std::vector<Decoder*> group;
+    for (Decoder& decoder : held_) group.push_back(&decoder);
+    const std::size_t first = judged_, all = first + group.size();
+    try {
+      pass_.run(reference_, group, first, {.progress = options_.progress}, pool_);
+    } catch (const Error&) {
+      if (pass_.windows_done(all) > 0) judged_ = all;
+      throw;
+    }
+    judged_ = all;
+    held_.clear();
+    held_bytes_ = 0;
+  }
+
+  // How many have been read, at least in part.
+  std::size_t judged() const { return judged_; }
+
+ private:
+  const Checkpoint& original_;
+  Decoder& reference_;
+  SideBySide& pass_;
+  const CompareOptions& options_;
+  ThreadPool& pool_;
+  std::vector<Decoder> held_;
+  std::uint64_t memory_, held_bytes_ = 0, largest_ = 0;
+  std::size_t judged_ = 0;
+};
+
 }  // namespace
 
 std::vector<std::string> default_compare_formats() {
@@ -71,37 +132,17 @@ Comparison compare_formats(const Checkpoint& original, const std::vector<NamedTe
   comparison.original_prefill = reference_pace.prefill;
   comparison.original_decode = reference_pace.decode;
 
-  const std::uint64_t memory = options.memory_bytes > 0 ? options.memory_bytes : available_memory() / 10 * 8;
-  std::vector<Decoder> held;
-  std::uint64_t held_bytes = 0, largest = 0;
-  const auto read_with_held = [&] {
-    std::vector<Decoder*> group;
-    for (Decoder& decoder : held) group.push_back(&decoder);
-    pass.run(reference, group, comparison.formats.size() - held.size(), {.progress = options.progress}, pool);
-    held.clear();
-    held_bytes = 0;
-  };
-  for (const std::string& format : options.formats) {
-    // The next candidate may be as large as any before it, and no larger than the original.
-    if (!held.empty() && held_bytes + std::max(largest, comparison.original_bytes) > memory) read_with_held();
-    const TemporaryDirectory scratch(options.scratch);
-    ComparedFormat result;
-    result.format = format;
-    const QuantizeModelOptions quantize = quantize_options(format, options, scratch.path());
-    result.summary = quantize_model(original, quantize, pool, options.progress);
-    const Checkpoint candidate = Checkpoint::open(quantize.output);
-    if (options.portraits) result.portrait = portray(original, candidate, *options.portraits, pool);
-    held.emplace_back(candidate, decoder_options, pool);
-    const std::uint64_t bytes = held.back().resident_bytes() + held.back().new_cache(pass.texts().front().windows.context).resident_bytes();
-    held_bytes += bytes;
-    largest = std::max(largest, bytes);
-    const Pace pace = measure_pace(held.back(), options);
-    result.prefill = pace.prefill;
-    result.decode = pace.decode;
-    comparison.formats.push_back(std::move(result));
+  Candidates candidates(original, reference, pass, options, pool);
+  try {
+    for (const std::string& format : options.formats) comparison.formats.push_back(candidates.make(format));
+    candidates.read();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::cancelled || !options.keep_partial || candidates.judged() == 0) throw;
   }
-  read_with_held();
-  comparison.verdict = judge(pass, options.formats, pool);
+  comparison.formats.resize(candidates.judged());
+  const auto first_left_out = options.formats.begin() + static_cast<std::ptrdiff_t>(candidates.judged());
+  comparison.verdict = judge(pass, {options.formats.begin(), first_left_out}, pool);
+  comparison.verdict.left_out.assign(first_left_out, options.formats.end());
   return comparison;
 }
 

@@ -24,19 +24,19 @@ void require_same_reading(const Tokenizer& original, const NamedCheckpoint& cand
 // Weights as they lie in memory, and a little for caches.
 std::uint64_t resident_estimate(const Checkpoint& checkpoint) { return checkpoint.file_bytes() + checkpoint.file_bytes() / 8 + (64u << 20); }
 
-// How many candidates from `first` on fit into the memory that is left; at least one.
-std::size_t group_size(const std::vector<NamedCheckpoint>& candidates, std::size_t first, std::uint64_t memory) {
+}  // namespace
+
+std::size_t count_that_fit(const std::vector<NamedCheckpoint>& models, std::size_t first, std::uint64_t memory_bytes) {
+  const std::uint64_t memory = memory_bytes > 0 ? memory_bytes : available_memory() / 10 * 8;
   std::uint64_t needed = 0;
   std::size_t count = 0;
-  for (; first + count < candidates.size(); ++count) {
-    const std::uint64_t bytes = resident_estimate(*candidates[first + count].checkpoint);
+  for (; first + count < models.size(); ++count) {
+    const std::uint64_t bytes = resident_estimate(*models[first + count].checkpoint);
     if (count > 0 && bytes > memory - std::min(memory, needed)) break;
     needed += bytes;
   }
   return count;
 }
-
-}  // namespace
 
 std::vector<ReadText> read_texts(const std::vector<NamedText>& texts, const Tokenizer& tokenizer, std::size_t context, const WindowOptions& options) {
   if (texts.empty()) throw Error(ErrorKind::invalid_argument, "no text to measure on; name one with --text FILE");
@@ -52,10 +52,17 @@ std::vector<ReadText> read_texts(const std::vector<NamedText>& texts, const Toke
 PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCheckpoint>& candidates, const std::vector<NamedText>& texts,
                            const JudgeOptions& options, ThreadPool& pool) {
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(original);
-  std::size_t context = read_model_config(original).context;
+  const ModelConfig config = read_model_config(original);
+  std::size_t context = config.context;
   for (const NamedCheckpoint& candidate : candidates) {
     require_same_reading(tokenizer, candidate, texts);
-    context = std::min<std::size_t>(context, read_model_config(*candidate.checkpoint).context);
+    const ModelConfig own = read_model_config(*candidate.checkpoint);
+    try {
+      require_same_vocabulary(config.vocab_size, own.vocab_size);
+    } catch (const Error& error) {
+      throw Error(error.kind(), candidate.name + ": " + error.what());
+    }
+    context = std::min<std::size_t>(context, own.context);
   }
   SideBySide pass(read_texts(texts, tokenizer, context, options.windows), candidates.size());
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
@@ -66,7 +73,7 @@ PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCh
   try {
     if (candidates.empty()) pass.run(reference, {}, 0, evaluate, pool);
     for (std::size_t first = 0; first < candidates.size();) {
-      const std::size_t count = group_size(candidates, first, options.memory_bytes > 0 ? options.memory_bytes : available_memory() / 10 * 8);
+      const std::size_t count = count_that_fit(candidates, first, options.memory_bytes);
       std::vector<Decoder> decoders;
       std::vector<Decoder*> group;
       for (std::size_t i = first; i < first + count; ++i) decoders.emplace_back(*candidates[i].checkpoint, decoder_options, pool);
@@ -85,7 +92,9 @@ PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCh
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::cancelled || !options.keep_partial || pass.windows_done(names.size()) == 0) throw;
   }
-  return judge(pass, names, pool);
+  PairedVerdict verdict = judge(pass, names, pool);
+  for (std::size_t i = names.size(); i < candidates.size(); ++i) verdict.left_out.push_back(candidates[i].name);
+  return verdict;
 }
 
 }  // namespace nibble

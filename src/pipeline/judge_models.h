@@ -34,10 +34,13 @@ struct JudgeOptions {
 };
 
 // The original's perplexity alone when there are no candidates. The original runs once; where the candidates do not fit into memory
-// together, once for each group that does. Errors: invalid_argument (a text shorter than a window, tokenizers or vocabularies that differ:
-// names text and model), not_found (no tokenizer), corrupt, unsupported, cancelled.
+// together, once for each group that does. Errors: unsupported (a text shorter than a window, tokenizers or vocabularies that differ: names text
+// and model), invalid_argument (options that make no sense), not_found (no tokenizer), corrupt, cancelled.
 PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCheckpoint>& candidates, const std::vector<NamedText>& texts,
                            const JudgeOptions& options, ThreadPool& pool);
+
+// How many of `models` from `first` on fit into this memory (0: what the machine has free) together; at least one.
+std::size_t count_that_fit(const std::vector<NamedCheckpoint>& models, std::size_t first, std::uint64_t memory_bytes);
 
 // The texts' windows by one tokenizer. context: the shortest of the models'. Errors name the text.
 std::vector<ReadText> read_texts(const std::vector<NamedText>& texts, const Tokenizer& tokenizer, std::size_t context, const WindowOptions& options);

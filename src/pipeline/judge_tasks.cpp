@@ -22,23 +22,38 @@ TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeT
     if (options.limit > 0 && file.questions.size() > options.limit) file.questions.resize(options.limit);
 
   const DecoderOptions decoder_options{.kernels = options.engine.kernels, .kv = options.engine.kv, .progress = options.engine.progress};
-  std::vector<Tokenizer> tokenizers;
-  std::vector<Decoder> decoders;
-  std::vector<std::string> names;
-  for (const NamedCheckpoint& model : models) {
-    tokenizers.push_back(Tokenizer::from_checkpoint(*model.checkpoint));
-    decoders.emplace_back(*model.checkpoint, decoder_options, pool);
-    names.push_back(model.name);
-  }
-  std::vector<Answerer> answerers;
-  for (std::size_t i = 0; i < models.size(); ++i) answerers.emplace_back(decoders[i], tokenizers[i], task, options.answers);
   TaskRun run(task, std::move(files), models.size());
+  std::vector<std::string> names;
   try {
-    run.ask(answerers, options.engine.progress);
+    // Answers are kept, so that each model is asked once, in groups that fit into memory together.
+    for (std::size_t first = 0; first < models.size();) {
+      const std::size_t count = count_that_fit(models, first, options.engine.memory_bytes), judged = names.size();
+      std::vector<Tokenizer> tokenizers;
+      std::vector<Decoder> decoders;
+      for (std::size_t i = first; i < first + count; ++i) {
+        tokenizers.push_back(Tokenizer::from_checkpoint(*models[i].checkpoint));
+        decoders.emplace_back(*models[i].checkpoint, decoder_options, pool);
+      }
+      std::vector<Answerer> answerers;
+      for (std::size_t i = 0; i < count; ++i) {
+        answerers.emplace_back(decoders[i], tokenizers[i], task, options.answers);
+        names.push_back(models[first + i].name);
+      }
+      try {
+        run.ask(answerers, first, options.engine.progress);
+      } catch (const Error& error) {
+        // Of this group not one answer: what is known is about the groups before.
+        if (error.kind() == ErrorKind::cancelled && judged > 0 && run.answered(names.size()) == 0) names.resize(judged);
+        throw;
+      }
+      first += count;
+    }
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::cancelled || !options.engine.keep_partial || run.asked() == 0) throw;
+    if (error.kind() != ErrorKind::cancelled || !options.engine.keep_partial || names.empty() || run.answered(names.size()) == 0) throw;
   }
-  return judge_task(run, names, options.paired, pool);
+  TaskVerdict verdict = judge_task(run, names, options.paired, pool);
+  for (std::size_t i = names.size(); i < models.size(); ++i) verdict.left_out.push_back(models[i].name);
+  return verdict;
 }
 
 }  // namespace nibble

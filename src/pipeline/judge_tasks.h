@@ -21,11 +21,11 @@ struct JudgeTaskOptions {
   std::size_t limit = 0;          // questions of each file; 0: all
   bool paired = false;            // the first model is the original of the others
   AnswerOptions answers{};
-  JudgeOptions engine{};          // windows and memory are not looked at
+  JudgeOptions engine{};          // windows are not looked at
 };
 
-// Errors: invalid_argument (unknown task, a malformed file: names file and line), not_found (no tokenizer), corrupt, unsupported, cancelled
-// (unless engine.keep_partial and at least one question was answered).
+// Errors: invalid_argument (unknown task), corrupt (a malformed file: names file and line), not_found (no tokenizer), unsupported, cancelled (unless
+// engine.keep_partial and at least one question was answered).
 TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeTaskOptions& options, ThreadPool& pool);
 
 std::vector<std::string> list_task_names();

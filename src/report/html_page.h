@@ -12,7 +12,7 @@
 namespace nibble {
 
 // figures: from page_figures; what the page's script reads (src/report/page/page.js): title, summary, nibble, coverage, original, metrics, texts, candidates,
-// contests, settings. What is missing is not shown.
+// contests, tasks, settings. What is missing is not shown.
 std::string html_page(const Json& figures);
 
 }  // namespace nibble

@@ -68,6 +68,10 @@ Json to_json(const CheckResult& result) {
 Json to_json(const Comparison& comparison) {
   const PairedVerdict& verdict = comparison.verdict;
   Json json = {{"original", original_json(verdict)}, {"texts", texts_json(verdict)}, {"formats", Json::array()}};
+  json["windows"] = verdict.windows;
+  json["windows_planned"] = verdict.windows_planned;
+  json["partial"] = verdict.partial();
+  json["left_out"] = verdict.left_out;
   json["original"]["format"] = comparison.original_format;
   json["original"]["bytes"] = comparison.original_bytes;
   json["original"]["bits_per_weight"] = comparison.original_bits_per_weight;

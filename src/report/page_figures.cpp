@@ -113,4 +113,19 @@ Json page_figures(const PairedVerdict& verdict, const ModelPortrait& original, c
   return page;
 }
 
+Json page_figures(const TaskVerdict& verdict, const PageOptions& options) {
+  Json page;
+  page["title"] = options.original.empty() ? verdict.task : fmt::format("{}: {} against the original", options.original, verdict.task);
+  page["summary"] = fmt::format("{} of {} questions answered{}", verdict.questions, verdict.planned, verdict.partial() ? " (stopped early)" : "");
+  page["nibble"] = version();
+  page["tasks"] = Json::array({to_json(verdict)});
+  page["settings"] = Json::array();
+  const auto setting = [&](std::string_view label, std::string_view value) { page["settings"].push_back(Json::array({label, value})); };
+  setting("task", verdict.task);
+  for (const std::string& file : verdict.files) setting("file", file);
+  for (const auto& [label, value] : options.settings) setting(label, value);
+  setting("nibble", version());
+  return page;
+}
+
 }  // namespace nibble

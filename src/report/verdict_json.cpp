@@ -120,6 +120,7 @@ Json to_json(const PairedVerdict& verdict) {
   Json json = verdict.candidates.size() == 1 ? summary_json(verdict, verdict.candidates.front()) : original_json(verdict);
   json["windows_planned"] = verdict.windows_planned;
   json["partial"] = verdict.partial();
+  json["left_out"] = verdict.left_out;
   if (!verdict.candidates.empty()) json["original"] = original_json(verdict);
   json["texts"] = texts_json(verdict);
   if (verdict.candidates.empty()) return json;

@@ -121,13 +121,20 @@ std::string figure_text(const MetricInfo& metric, const Figure& figure) {
 std::string coverage_text(const PairedVerdict& verdict) {
   std::string text = fmt::format("Protocol {}: {} windows of {} tokens, {} tokens scored.\n", protocol_name(verdict.protocol),
                                  grouped_text(verdict.windows), verdict.context, grouped_text(verdict.tokens_scored));
-  if (verdict.partial()) {
+  if (verdict.windows < verdict.windows_planned) {
     text += fmt::format("Stopped early: these figures cover {} of {} windows", grouped_text(verdict.windows), grouped_text(verdict.windows_planned));
     for (const MeasuredText& missing : verdict.texts)
       if (missing.windows < missing.windows_planned) text += fmt::format("; {}: {} of {}", missing.name, missing.windows, missing.windows_planned);
     text += ".\n";
   }
+  if (!verdict.left_out.empty()) text += left_out_text(verdict.left_out);
   return text;
+}
+
+std::string left_out_text(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+  return "Stopped before these were measured: " + list + ".\n";
 }
 
 std::string acceptance_text(const Acceptance& acceptance, const PairedVerdict& verdict, const std::string& name, const VerdictTextOptions& options) {

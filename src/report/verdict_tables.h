@@ -31,6 +31,8 @@ std::string interval_text(const MetricInfo& metric, const Figure& figure);
 std::string figure_text(const MetricInfo& metric, const Figure& figure);
 // Protocol, windows and tokens, and what is missing when the reading was stopped.
 std::string coverage_text(const PairedVerdict& verdict);
+// A line that names what a stop left out. names: not empty.
+std::string left_out_text(const std::vector<std::string>& names);
 
 // One line for the judgement and one for each requirement, with how much text an undecided one needs. name: the candidate's.
 std::string acceptance_text(const Acceptance& acceptance, const PairedVerdict& verdict, const std::string& name, const VerdictTextOptions& options);

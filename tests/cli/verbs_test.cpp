@@ -130,7 +130,7 @@ TEST_F(Verbs, EvalKeys) {
 
   scratch_.write("short.txt", "Too short.");
   const CommandResult too_short = nibble_command(scratch_, "eval m --text short.txt --context 64 -t 1");
-  EXPECT_EQ(too_short.code, 2);
+  EXPECT_EQ(too_short.code, 1);
   EXPECT_TRUE(too_short.error.starts_with("nibble: error: ")) << too_short.error;
 }
 

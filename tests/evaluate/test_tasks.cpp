@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "evaluate/tasks/all.h"
+#include "evaluate/tasks/numbers.h"
 #include "evaluate/tasks/task_file.h"
 #include "evaluate/tasks/task_verdict.h"
 #include "model/tiny_models.h"
@@ -37,7 +38,7 @@ TEST_P(Harness, GivesTheSameLogLikelihoodsAndScores) {
   TaskRun run(task, read_questions(task, {file}, {}), 1);
   std::vector<Answerer> answerers;
   answerers.emplace_back(decoder, tokenizer, task);
-  run.ask(answerers, {});
+  run.ask(answerers, 0, {});
   const auto& answers = run.answers()[0];
   ASSERT_EQ(answers.size(), reference["log_likelihoods"].size());
   for (std::size_t q = 0; q < answers.size(); ++q)
@@ -49,6 +50,24 @@ TEST_P(Harness, GivesTheSameLogLikelihoodsAndScores) {
   const TaskVerdict verdict = judge_task(run, {"model"}, false, pool);
   for (const TaskMeasure& measure : verdict.models[0].measures)
     EXPECT_NEAR(measure.figure.value, reference["metrics"][measure.name].get<double>(), 1e-3 * (1 + measure.figure.value)) << measure.name;
+}
+
+// One of three answers is right: Wilson's interval and the harness's standard error.
+TEST(TaskScores, HaveIntervals) {
+  const Checkpoint checkpoint = Checkpoint::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M");
+  ThreadPool pool(2);
+  Decoder decoder(checkpoint, exact_options(), pool);
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
+  TaskRun run(kPiqa, read_questions(kPiqa, {file_of("piqa.jsonl")}, {}), 1);
+  std::vector<Answerer> answerers;
+  answerers.emplace_back(decoder, tokenizer, kPiqa);
+  EXPECT_EQ(error_of([&] { judge_task(run, {"model"}, false, pool); }).second, "not one question was answered, so there is nothing to judge: 0 of 3");
+  run.ask(answerers, 0, {});
+  const Figure acc = judge_task(run, {"model"}, false, pool).models[0].measures[0].figure;
+  EXPECT_NEAR(acc.value, 1.0 / 3, 1e-12);
+  EXPECT_NEAR(acc.low, 0.0614919, 1e-6);
+  EXPECT_NEAR(acc.high, 0.7923404, 1e-6);
+  EXPECT_NEAR(acc.gaussian_error, 1.0 / 3, 1e-12);
 }
 
 TEST(TaskFiles, SeveralShapesOfOneTaskAreTheSameQuestions) {
@@ -79,15 +98,49 @@ TEST(TaskFiles, ThatAreMalformedSayWhere) {
   EXPECT_EQ(message(kPiqa, R"({"goal": "g", "sol1": "a", "label": 1})"), "q.jsonl, line 1: \"sol2\" is missing");
   EXPECT_EQ(message(kArc, R"({"question": "q", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "C"})"),
             "q.jsonl, line 1: no choice is labelled 'C'");
-  EXPECT_EQ(message(kArc, R"({"question": "q", "choices": {"text": [], "label": []}, "answerKey": "A"})"), "q.jsonl, line 1: no choice is labelled 'A'");
+  EXPECT_EQ(message(kArc, R"({"question": "q", "choices": {"text": [], "label": []}, "answerKey": "A"})"), "q.jsonl, line 1: a question needs at least two choices");
   EXPECT_EQ(message(kMmlu, "a,b,c\n"), "q.jsonl, line 1: six cells are needed, question, four choices and answer: 3");
   EXPECT_EQ(message(kWinogrande, R"({"sentence": "no blank", "option1": "a", "option2": "b", "answer": "1"})"),
             "q.jsonl, line 1: the sentence has no blank '_'");
   EXPECT_EQ(message(kHellaswag, "context\n0\na\nb\n"),
             "q.jsonl, line 1: a question has six lines: context, number of the right ending, four endings");
+  EXPECT_EQ(message(kPiqa, "[\n  {\"goal\": \"g\", \"sol1\": \"a\", \"sol2\": \"b\", \"label\": 0},\n  {\"goal\":\n\"g\"}\n]"), "q.jsonl, line 3: \"label\" is missing, and there is no file of labels beside this one");
+  EXPECT_EQ(message(kPiqa, "[\n{\"goal\": \"a, [b]\"},\n7]"), "q.jsonl, line 3: an object is expected here");
+  EXPECT_EQ(message(kPiqa, "[\n{\"goal\": \"g\"},\n{\"goal\": }\n]"), "q.jsonl, line 3: this is not JSON");
+  EXPECT_EQ(message(kPiqa, "{\"goal\": \"g\"}\n{\"goal\": \"\xff\"}"), "q.jsonl, line 2: this is not text in UTF-8");
+  EXPECT_EQ(message(kPiqa, std::string(100, '[')), "q.jsonl, line 1: JSON nested deeper than 64 levels");
+  EXPECT_EQ(message(kHellaswag, R"({"activity_label": "a", "ctx_a": "b", "ctx_b": "c", "endings": [], "label": 0})"),
+            "q.jsonl, line 1: \"endings\" must be a list of texts");
+  EXPECT_EQ(message(kHellaswag, R"({"activity_label": "a", "ctx_a": "b", "ctx_b": "c", "endings": ["x", "[step]"], "label": 0})"),
+            "q.jsonl, line 1: choice 2 is empty");
+  EXPECT_EQ(message(kHellaswag, "c\n0\na\n\nc\nd\n"), "q.jsonl, line 4: choice 2 is empty");
+  EXPECT_EQ(message(kHellaswag, "\n\n"), "q.jsonl: there are no questions in it");
+  EXPECT_EQ(message(kGsm8k, R"({"question": "q", "answer": "4"})"), "q.jsonl, line 1: \"answer\" must end in \"#### \" and the number");
+  EXPECT_EQ(message(kLambada, R"({"text": "word"})"), "q.jsonl, line 1: the text must end in a word after a space");
+  EXPECT_EQ(message(kMmlu, "q,a,b,c,d,A\nq,a,,c,d,A\n"), "q.jsonl, line 2: choice 2 is empty");
+  EXPECT_EQ(message(kMmlu, "\"q\nr\",a,b,c,d,A\nq,a,b,c,d,E\n"), "q.jsonl, line 3: the answer must be A to D, or 0 to 3: 'E'");
+  EXPECT_EQ(message(kMmlu, "q,a,b,c,d,A\n\"q"), "q.jsonl, line 2: a quote is not closed");
   EXPECT_EQ(message(kBlimp, ""), "q.jsonl: there are no questions in it");
   EXPECT_EQ(message(kLambada, "BZh91AY"), "q.jsonl: compressed; unpack it with bunzip2 first");
   EXPECT_TRUE(error_of([] { find_task("chess"); }).second.starts_with("unknown task 'chess'; known are hellaswag, "));
+}
+
+// Python's str.strip() and str.capitalize().
+TEST(TaskFiles, TextIsPreparedAsPythonDoes) {
+  EXPECT_EQ(trimmed_text(" \t\x1c\u00a0\u3000a\u2003b\u2003\x1f\xc2\x85\u2028"), "a\u2003b");
+  EXPECT_EQ(trimmed_text("\u200b"), "\u200b");  // of no width, and no white space
+  EXPECT_EQ(trimmed_text(" \n"), "");
+  const auto context = [](const std::string& ctx_b) {
+    return kHellaswag.read(text_of(R"({"activity_label": "L", "ctx_a": "A", "ctx_b": ")" + ctx_b + R"(", "endings": ["x", "y"], "label": 0})"))[0].options[0].context;
+  };
+  EXPECT_EQ(context("\u00e9COLE \u00c9T\u00c9"), "L: A \u00c9cole \u00e9t\u00e9");
+  EXPECT_EQ(context("[step] He  ran   [a\\nb] off[x]"), "L: A he ran  [a\nb] off");
+  EXPECT_EQ(context(""), "L: A");
+}
+
+TEST(TaskFiles, AByteOrderMarkIsSkipped) {
+  EXPECT_EQ(kBlimp.read(text_of("\xef\xbb\xbf{\"sentence_good\": \"a\", \"sentence_bad\": \"b\"}")).size(), 1u);
+  EXPECT_EQ(kMmlu.read(text_of("\xef\xbb\xbfq,a,b,c,d,B\r\n"))[0].options[0].context, "q\nA. a\nB. b\nC. c\nD. d\nAnswer:");
 }
 
 TEST(Numbers, AreFoundAsTheHarnessFindsThem) {

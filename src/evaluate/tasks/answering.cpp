@@ -7,9 +7,9 @@
 #include <cmath>
 
 #include "evaluate/scoring.h"
+#include "evaluate/tasks/numbers.h"
 #include "evaluate/tasks/task_file.h"
 #include "kernels/log_probabilities.h"
-#include "model/generate.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -21,17 +21,6 @@ std::size_t best_of(const std::vector<double>& values) {
   return static_cast<std::size_t>(std::max_element(values.begin(), values.end()) - values.begin());
 }
 
-bool in_number(char c) { return (c >= '0' && c <= '9') || c == '.' || c == ','; }
-
-// What the harness strips before it compares: "," and "$", and a point at the end.
-std::string bare_number(std::string_view text) {
-  std::string number;
-  for (const char c : text)
-    if (c != ',' && c != '$') number += c;
-  if (number.ends_with('.')) number.pop_back();
-  return number;
-}
-
 }  // namespace
 
 // A context and its continuation as tokens, cut from the left to what the model can read.
@@ -41,33 +30,33 @@ struct Answerer::Sequence {
 };
 
 Answerer::Answerer(Decoder& decoder, const Tokenizer& tokenizer, const Task& task, const AnswerOptions& options)
-    : decoder_(decoder), tokenizer_(tokenizer), task_(task), options_(options), cache_(decoder.new_cache(decoder.config().context)) {}
+    : decoder_(decoder), tokenizer_(tokenizer), task_(task), options_(options) {}
 
 Answerer::Sequence Answerer::encode(const Option& option) const {
   Sequence sequence;
   std::string context = option.context, continuation = option.continuation;
   if (context.empty()) {
     const std::optional<std::int32_t> start = tokenizer_.bos() ? tokenizer_.bos() : tokenizer_.eos();
-    if (!start) throw Error(ErrorKind::invalid_argument, "this tokenizer has neither a begin nor an end token to stand before a text without context");
+    if (!start) throw Error(ErrorKind::unsupported, "this tokenizer has neither a begin nor an end token to stand before a text without context");
     sequence.tokens = tokenizer_.encode(continuation, {.add_special = false});
     if (sequence.tokens.empty() || sequence.tokens.front() != *start) sequence.tokens.insert(sequence.tokens.begin(), *start);
     sequence.first_scored = 1;
   } else {
     // Spaces at the end of a context belong to the word that follows.
-    const std::size_t end = context.find_last_not_of(" \t\r\n\v\f") + 1;
+    const std::size_t end = trimmed_size(context);
     continuation = context.substr(end) + continuation;
     context.resize(end);
     sequence.tokens = tokenizer_.encode(context + continuation);
     sequence.first_scored = tokenizer_.encode(context).size();
   }
   if (sequence.first_scored == 0 || sequence.first_scored >= sequence.tokens.size())
-    throw Error(ErrorKind::invalid_argument, fmt::format("a continuation has no tokens of its own, so it has no probability: '{}'", option.continuation));
+    throw Error(ErrorKind::unsupported, fmt::format("a continuation has no tokens of its own, so it has no probability: '{}'", option.continuation));
   const std::size_t longest = decoder_.config().context + 1;
   if (sequence.tokens.size() > longest) {
     const std::size_t cut = sequence.tokens.size() - longest;
     if (cut >= sequence.first_scored)
-      throw Error(ErrorKind::invalid_argument, fmt::format("a continuation is longer than the model's context of {} tokens: {}", longest - 1,
-                                                           sequence.tokens.size() - sequence.first_scored));
+      throw Error(ErrorKind::unsupported, fmt::format("a continuation is longer than the model's context of {} tokens: {}", longest - 1,
+                                                      sequence.tokens.size() - sequence.first_scored));
     sequence.tokens.erase(sequence.tokens.begin(), sequence.tokens.begin() + static_cast<std::ptrdiff_t>(cut));
     sequence.first_scored -= cut;
   }
@@ -110,6 +99,9 @@ std::vector<OptionScore> Answerer::score(const std::vector<Option>& options) {
     const auto [a, b] = std::mismatch(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(shared), sequence.tokens.begin());
     shared = static_cast<std::size_t>(a - head.begin());
   }
+  std::size_t longest = 0;
+  for (const Sequence& sequence : sequences) longest = std::max(longest, sequence.tokens.size() - 1);
+  if (cache_.capacity() < longest) cache_ = decoder_.new_cache(std::min<std::size_t>(decoder_.config().context, (longest + 63) / 64 * 64));
   cache_.truncate(0);
   if (shared > 0) decoder_.forward_from(cache_, std::span(sequences.front().tokens).first(shared), shared, {});
   std::vector<OptionScore> scores;
@@ -117,8 +109,8 @@ std::vector<OptionScore> Answerer::score(const std::vector<Option>& options) {
   return scores;
 }
 
-Answer Answerer::answer(const Question& question) {
-  if (task_.kind == TaskKind::exact_match || task_.kind == TaskKind::bleu) return generate_answer(question);
+Answer Answerer::answer(const Question& question, const TextCallback& on_text) {
+  if (task_.kind == TaskKind::exact_match || task_.kind == TaskKind::bleu) return generate_answer(question, on_text);
   Answer answer;
   answer.scores = score(question.options);
   if (task_.kind == TaskKind::last_word) {
@@ -137,7 +129,7 @@ Answer Answerer::answer(const Question& question) {
   return answer;
 }
 
-Answer Answerer::generate_answer(const Question& question) {
+Answer Answerer::generate_answer(const Question& question, const TextCallback& on_text) {
   std::vector<std::int32_t> prompt = tokenizer_.encode(question.prompt);
   // Room for the answer: the prompt loses its beginning where it is too long, as in the harness.
   const std::size_t context = decoder_.config().context, room = std::min(options_.max_tokens, context / 2);
@@ -146,45 +138,15 @@ Answer Answerer::generate_answer(const Question& question) {
   options.max_tokens = room;
   for (const std::string_view stop : task_.stop) options.stop.emplace_back(stop);
   Answer answer;
-  answer.text = generate(decoder_, tokenizer_, prompt, options, {}).text;
+  answer.text = generate(decoder_, tokenizer_, prompt, options, on_text).text;
   if (task_.kind == TaskKind::bleu) {
     answer.bleu = count_bleu(trimmed_text(answer.text), question.reference);
   } else {
-    const std::string wanted = strict_number(question.reference);
+    const std::string wanted = wanted_number(question.reference);
     answer.right = strict_number(answer.text) == wanted;
     answer.right_norm = last_number(answer.text) == wanted;
   }
   return answer;
-}
-
-std::string strict_number(std::string_view text) {
-  for (std::size_t mark = text.find("#### "); mark != text.npos; mark = text.find("#### ", mark + 1)) {
-    const std::size_t begin = mark + 5;
-    std::size_t end = begin < text.size() && text[begin] == '-' ? begin + 1 : begin;
-    const std::size_t digits = end;
-    while (end < text.size() && in_number(text[end])) ++end;
-    if (end > digits) return bare_number(text.substr(begin, end - begin));
-  }
-  return {};
-}
-
-// The harness's "(-?[$0-9.,]{2,})|(-?[0-9]+)", the last match.
-std::string last_number(std::string_view text) {
-  const auto part = [&](std::size_t i) { return i < text.size() && (in_number(text[i]) || text[i] == '$'); };
-  std::string last;
-  for (std::size_t i = 0; i < text.size();) {
-    const std::size_t start = text[i] == '-' ? i + 1 : i;
-    std::size_t end = start;
-    while (part(end)) ++end;
-    const bool single_digit = end == start + 1 && text[start] >= '0' && text[start] <= '9';
-    if (end - start >= 2 || single_digit) {
-      last = text.substr(i, end - i);
-      i = end;
-    } else {
-      ++i;
-    }
-  }
-  return bare_number(last);
 }
 
 }  // namespace nibble

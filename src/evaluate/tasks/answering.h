@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One model answers the questions of a task, scored as lm-evaluation-harness scores them (docs/verdict.md).
+// One model answers the questions of a task, scored as lm-evaluation-harness scores them (docs/tasks.md).
 //
 //   Answerer answerer(decoder, tokenizer, find_task("hellaswag"));
 //   Answer answer = answerer.answer(question);
@@ -13,6 +13,7 @@
 #include "evaluate/tasks/bleu.h"
 #include "evaluate/tasks/task.h"
 #include "model/decoder.h"
+#include "model/generate.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace nibble {
@@ -38,8 +39,9 @@ class Answerer {
  public:
   Answerer(Decoder& decoder, const Tokenizer& tokenizer, const Task& task, const AnswerOptions& options = {});
 
-  // The same for any number of threads. Error(invalid_argument): a continuation without tokens or longer than the model's context.
-  Answer answer(const Question& question);
+  // The same for any number of threads. on_text: of generated answers, as in generate(). Error(unsupported): a continuation without tokens or
+  // longer than the model's context, a tokenizer without a token to begin with.
+  Answer answer(const Question& question, const TextCallback& on_text = {});
   // Options that begin alike are read once as far as they do.
   std::vector<OptionScore> score(const std::vector<Option>& options);
 
@@ -47,18 +49,14 @@ class Answerer {
   struct Sequence;
   Sequence encode(const Option& option) const;
   OptionScore score_rest(const Sequence& sequence, std::size_t shared);
-  Answer generate_answer(const Question& question);
+  Answer generate_answer(const Question& question, const TextCallback& on_text);
 
   Decoder& decoder_;
   const Tokenizer& tokenizer_;
   const Task& task_;
   AnswerOptions options_;
-  KvCache cache_;
+  KvCache cache_;  // grows to the longest option so far
   std::vector<float> logits_;
 };
-
-// The number that a GSM8K answer ends in: after "#### " (strict), or the last one in the text. Without "$" and ","; empty when there is none.
-std::string strict_number(std::string_view text);
-std::string last_number(std::string_view text);
 
 }  // namespace nibble

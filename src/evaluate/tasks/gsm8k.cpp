@@ -3,6 +3,7 @@
 // GSM8K (Cobbe et al. 2021): school arithmetic in words; the answer is what follows "####". Shown solved examples (--shots), models learn to
 // write it so.
 #include "evaluate/tasks/all.h"
+#include "evaluate/tasks/numbers.h"
 #include "evaluate/tasks/task_file.h"
 
 namespace nibble {
@@ -16,7 +17,7 @@ std::vector<Question> read(const TaskFile& file) {
     Question question{.line = record.line()};
     question.prompt = "Question: " + record.text("question") + "\nAnswer:";
     question.reference = record.text("answer");
-    if (question.reference.find("#### ") == std::string::npos) record.refuse("\"answer\" must hold the number after \"#### \"");
+    if (wanted_number(question.reference).empty()) record.refuse("\"answer\" must end in \"#### \" and the number");
     questions.push_back(std::move(question));
   }
   return questions;

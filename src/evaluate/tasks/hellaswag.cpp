@@ -3,6 +3,7 @@
 // HellaSwag (Zellers et al. 2019): which ending follows? Reads the published JSON lines, or the text of llama.cpp's examples: six lines a question
 // (context, number of the right ending, four endings), prepared by the same rules.
 #include <fmt/format.h>
+#include <utf8proc.h>
 
 #include "base/utf8.h"
 #include "evaluate/tasks/all.h"
@@ -36,20 +37,19 @@ std::string prepared(const std::string& raw) {
   return single;
 }
 
-// Python's capitalize(): the first letter large, the others small. ASCII only; other letters stay.
-std::string capitalised(std::string text) {
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    char& c = text[i];
-    if (i == 0 && c >= 'a' && c <= 'z')
-      c = static_cast<char>(c - 'a' + 'A');
-    else if (i > 0 && c >= 'A' && c <= 'Z')
-      c = static_cast<char>(c - 'A' + 'a');
+// Python's capitalize(): the first letter large, the others small.
+std::string capitalised(std::string_view text) {
+  std::string result;
+  for (std::size_t at = 0; at < text.size();) {
+    const bool first = at == 0;
+    const auto letter = static_cast<utf8proc_int32_t>(next_code_point(text, at));
+    append_utf8(result, static_cast<char32_t>(first ? utf8proc_totitle(letter) : utf8proc_tolower(letter)));
   }
-  return text;
+  return result;
 }
 
 std::vector<Question> read_six_lines(const TaskFile& file) {
-  const std::vector<std::string> lines = lines_of(file.text);
+  const std::vector<std::string> lines = text_lines(file);
   std::vector<Question> questions;
   for (std::size_t i = 0; i < lines.size(); i += 6) {
     if (lines.size() - i < 6) refuse_line(file, i + 1, "a question has six lines: context, number of the right ending, four endings");
@@ -58,7 +58,7 @@ std::vector<Question> read_six_lines(const TaskFile& file) {
       refuse_line(file, i + 2, fmt::format("the number of the right ending must be 0 to 3: '{}'", lines[i + 1]));
     question.answer = static_cast<std::size_t>(lines[i + 1][0] - '0');
     for (std::size_t e = 0; e < 4; ++e) {
-      if (lines[i + 2 + e].empty()) refuse_line(file, i + 3 + e, fmt::format("choice {} is empty", e + 1));
+      if (trimmed_text(lines[i + 2 + e]).empty()) refuse_line(file, i + 3 + e, fmt::format("choice {} is empty", e + 1));
       question.options.push_back(make_option(lines[i], lines[i + 2 + e]));
     }
     questions.push_back(std::move(question));
@@ -67,7 +67,7 @@ std::vector<Question> read_six_lines(const TaskFile& file) {
 }
 
 std::vector<Question> read(const TaskFile& file) {
-  if (!is_json(file) && file.text.find('\0') == std::string::npos && find_invalid_utf8(file.text) == std::string_view::npos) return read_six_lines(file);
+  if (!is_json(file)) return read_six_lines(file);
   std::vector<Question> questions;
   for (const TaskRecord& record : json_records(file)) {
     const std::string context = record.text("activity_label") + ": " + record.text("ctx_a") + " " + capitalised(record.text("ctx_b"));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a task is: questions read from a file, and how an answer is scored. One file per task in this folder, one line per task in all.h.
-// Prompts and scoring follow lm-evaluation-harness; docs/verdict.md writes them down.
+// Prompts and scoring follow lm-evaluation-harness; docs/tasks.md writes them down.
 //
 //   const Task& task = find_task("hellaswag");
 //   std::vector<Question> questions = task.read({"hellaswag_val.jsonl", text, ""});

@@ -15,32 +15,61 @@ namespace nibble {
 namespace {
 
 constexpr std::string_view kSpace = " \t\r\n\v\f";
+constexpr const char* kTooFewChoices = "a question needs at least two choices";
 
-nlohmann::ordered_json parse_value(const TaskFile& file, std::size_t line, std::string_view text) {
+std::size_t count_lines(std::string_view text) { return static_cast<std::size_t>(std::ranges::count(text, '\n')); }
+
+// What str.isspace() of Python takes for white space.
+bool is_white(char32_t c) {
+  return c == ' ' || (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x1f) || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+         c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+// JSON at `first_line` of the file. entries, where asked for: the line at which each entry of the outermost list begins.
+nlohmann::ordered_json parse_value(const TaskFile& file, std::size_t first_line, std::string_view text, std::vector<std::size_t>* entries = nullptr) {
   // Depth is bounded by hand: the parser recurses for each level.
-  std::size_t depth = 0;
-  bool quoted = false;
+  std::size_t depth = 0, line = first_line;
+  bool quoted = false, entry_follows = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (quoted && text[i] == '\\') {
+    const char c = text[i];
+    if (c == '\n') ++line;
+    if (entry_follows && kSpace.find(c) == kSpace.npos) {
+      if (entries != nullptr && c != ']') entries->push_back(line);
+      entry_follows = false;
+    }
+    if (quoted && c == '\\') {
       ++i;
-    } else if (text[i] == '"') {
+    } else if (c == '"') {
       quoted = !quoted;
-    } else if (!quoted && (text[i] == '[' || text[i] == '{')) {
+    } else if (!quoted && (c == '[' || c == '{')) {
       if (++depth > 64) refuse_line(file, line, "JSON nested deeper than 64 levels");
-    } else if (!quoted && (text[i] == ']' || text[i] == '}') && depth > 0) {
+      entry_follows = depth == 1;
+    } else if (!quoted && (c == ']' || c == '}') && depth > 0) {
       --depth;
+    } else if (!quoted && c == ',' && depth == 1) {
+      entry_follows = true;
     }
   }
-  nlohmann::ordered_json value = nlohmann::ordered_json::parse(text, nullptr, false);
-  if (value.is_discarded()) refuse_line(file, line, "this is not JSON");
-  return value;
+  try {
+    return nlohmann::ordered_json::parse(text);
+  } catch (const nlohmann::json::parse_error& error) {
+    const std::size_t read = std::min(text.size(), error.byte > 0 ? error.byte - 1 : 0);
+    refuse_line(file, first_line + count_lines(text.substr(0, read)), "this is not JSON");
+  }
 }
 
-void refuse_compressed(const TaskFile& file) {
-  const std::string_view text = file.text;
+// The file's text without a byte order mark. Error when it is no text at all.
+std::string_view readable_text(const TaskFile& file) {
+  std::string_view text = file.text;
   const char* tool = text.starts_with("BZh") ? "bunzip2" : text.starts_with("\x1f\x8b") ? "gunzip" : text.starts_with("PK") ? "unzip" : nullptr;
-  if (tool != nullptr) throw Error(ErrorKind::invalid_argument, fmt::format("{}: compressed; unpack it with {} first", file.name, tool));
+  if (tool != nullptr) throw Error(ErrorKind::corrupt, fmt::format("{}: compressed; unpack it with {} first", file.name, tool));
+  if (const std::size_t invalid = find_invalid_utf8(text); invalid != text.npos)
+    refuse_line(file, 1 + count_lines(text.substr(0, invalid)), "this is not text in UTF-8");
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  return text;
 }
+
+[[noreturn]] void refuse_empty(const TaskFile& file) { throw Error(ErrorKind::corrupt, file.name + ": there are no questions in it"); }
 
 }  // namespace
 
@@ -54,11 +83,11 @@ const Task& find_task(std::string_view name) {
 }
 
 void refuse_line(const TaskFile& file, std::size_t line, const std::string& what) {
-  throw Error(ErrorKind::invalid_argument, fmt::format("{}, line {}: {}", file.name, line, what));
+  throw Error(ErrorKind::corrupt, fmt::format("{}, line {}: {}", file.name, line, what));
 }
 
 void TaskRecord::refuse(const std::string& what) const {
-  throw Error(ErrorKind::invalid_argument, fmt::format("{}, line {}: {}", *file_, line_, what));
+  throw Error(ErrorKind::corrupt, fmt::format("{}, line {}: {}", *file_, line_, what));
 }
 
 const nlohmann::ordered_json& TaskRecord::operator[](std::string_view key) const {
@@ -96,8 +125,9 @@ std::size_t TaskRecord::index(std::string_view key, std::size_t count) const {
 }
 
 bool is_json(const TaskFile& file) {
-  const std::size_t first = file.text.find_first_not_of(kSpace);
-  return first != std::string::npos && (file.text[first] == '{' || file.text[first] == '[');
+  const std::string_view text = readable_text(file);
+  const std::size_t first = text.find_first_not_of(kSpace);
+  return first != text.npos && (text[first] == '{' || text[first] == '[');
 }
 
 std::vector<std::string> lines_of(std::string_view text) {
@@ -112,34 +142,41 @@ std::vector<std::string> lines_of(std::string_view text) {
   return lines;
 }
 
+std::vector<std::string> text_lines(const TaskFile& file) {
+  std::vector<std::string> lines = lines_of(readable_text(file));
+  while (!lines.empty() && trimmed_text(lines.back()).empty()) lines.pop_back();
+  if (lines.empty()) refuse_empty(file);
+  return lines;
+}
+
 std::vector<TaskRecord> json_records(const TaskFile& file) {
-  refuse_compressed(file);
   std::vector<TaskRecord> records;
   const auto add = [&](std::size_t line, nlohmann::ordered_json value) {
     if (!value.is_object()) refuse_line(file, line, "an object is expected here");
     records.emplace_back(file.name, line, std::move(value));
   };
-  const std::size_t first = file.text.find_first_not_of(kSpace);
-  if (first != std::string::npos && file.text[first] == '[') {
-    const nlohmann::ordered_json list = parse_value(file, 1, file.text);
-    for (std::size_t i = 0; i < list.size(); ++i) add(i + 1, list[i]);
+  const std::string_view text = readable_text(file);
+  const std::size_t first = text.find_first_not_of(kSpace);
+  if (first != text.npos && text[first] == '[') {
+    std::vector<std::size_t> lines;
+    nlohmann::ordered_json list = parse_value(file, 1, text, &lines);
+    for (std::size_t i = 0; i < list.size(); ++i) add(lines.at(i), std::move(list[i]));
   } else {
-    const std::vector<std::string> lines = lines_of(file.text);
+    const std::vector<std::string> lines = lines_of(text);
     for (std::size_t i = 0; i < lines.size(); ++i)
       if (lines[i].find_first_not_of(kSpace) != std::string::npos) add(i + 1, parse_value(file, i + 1, lines[i]));
   }
-  if (records.empty()) throw Error(ErrorKind::invalid_argument, file.name + ": there are no questions in it");
+  if (records.empty()) refuse_empty(file);
   return records;
 }
 
 std::vector<CsvRow> csv_rows(const TaskFile& file) {
-  refuse_compressed(file);
   std::vector<CsvRow> rows;
   CsvRow row{1, {}};
   std::string cell;
   bool quoted = false;
   std::size_t line = 1;
-  const std::string& text = file.text;
+  const std::string_view text = readable_text(file);
   const auto end_cell = [&] {
     row.cells.push_back(cell);
     cell.clear();
@@ -171,7 +208,7 @@ std::vector<CsvRow> csv_rows(const TaskFile& file) {
   }
   if (quoted) refuse_line(file, row.line, "a quote is not closed");
   if (!cell.empty() || !row.cells.empty()) end_row();
-  if (rows.empty()) throw Error(ErrorKind::invalid_argument, file.name + ": there are no questions in it");
+  if (rows.empty()) refuse_empty(file);
   return rows;
 }
 
@@ -182,7 +219,7 @@ std::size_t character_count(std::string_view text) {
 Option make_option(std::string context, const std::string& choice) { return {std::move(context), " " + choice, character_count(choice)}; }
 
 std::vector<Option> make_options(const TaskRecord& record, const std::string& context, const std::vector<std::string>& choices) {
-  if (choices.size() < 2) record.refuse("a question needs at least two choices");
+  if (choices.size() < 2) record.refuse(kTooFewChoices);
   std::vector<Option> options;
   for (std::size_t i = 0; i < choices.size(); ++i) {
     if (choices[i].empty()) record.refuse(fmt::format("choice {} is empty", i + 1));
@@ -210,6 +247,7 @@ LabelledChoices labelled_choices(const TaskRecord& record, const nlohmann::order
   } else {
     record.refuse("\"choices\" must be lists of texts and labels");
   }
+  if (result.texts.size() < 2) record.refuse(kTooFewChoices);
   return result;
 }
 
@@ -220,9 +258,23 @@ std::size_t find_label(const TaskRecord& record, const LabelledChoices& choices,
   return static_cast<std::size_t>(found - choices.labels.begin());
 }
 
+std::size_t trimmed_size(std::string_view text) {
+  while (!text.empty()) {
+    std::size_t last = text.size() - 1;
+    while (last > 0 && (static_cast<unsigned char>(text[last]) & 0xc0) == 0x80) --last;
+    std::size_t offset = last;
+    if (!is_white(next_code_point(text, offset))) break;
+    text = text.substr(0, last);
+  }
+  return text.size();
+}
+
 std::string trimmed_text(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(kSpace), last = text.find_last_not_of(kSpace);
-  return first == text.npos ? std::string() : std::string(text.substr(first, last - first + 1));
+  text = text.substr(0, trimmed_size(text));
+  std::size_t first = 0;
+  for (std::size_t next = 0; first < text.size() && is_white(next_code_point(text, next)); first = next) {
+  }
+  return std::string(text.substr(first));
 }
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {

@@ -27,7 +27,7 @@ class TaskRecord {
   // A number, or a number written as text. Error when it is not below `count`.
   std::size_t index(std::string_view key, std::size_t count) const;
 
-  // Error(invalid_argument): "FILE, line N: what".
+  // Error(corrupt): "FILE, line N: what".
   [[noreturn]] void refuse(const std::string& what) const;
 
  private:
@@ -36,10 +36,15 @@ class TaskRecord {
   nlohmann::ordered_json value_;
 };
 
-// Of JSON lines, or of one JSON list. Blank lines are skipped. Error(invalid_argument) names the line; a compressed file is told apart.
+// Every reader below throws Error(corrupt), with the line: what cannot be read; a file without a single entry; bytes that are no UTF-8. A
+// compressed file is told apart. A byte order mark is skipped.
+
+// Of JSON lines, or of one JSON list. Blank lines are skipped.
 std::vector<TaskRecord> json_records(const TaskFile& file);
 // True when the file is JSON of either kind.
 bool is_json(const TaskFile& file);
+// Without empty ones at the end.
+std::vector<std::string> text_lines(const TaskFile& file);
 
 struct CsvRow {
   std::size_t line = 0;
@@ -64,7 +69,9 @@ LabelledChoices labelled_choices(const TaskRecord& record, const nlohmann::order
 // Where `label` stands. Error when nowhere.
 std::size_t find_label(const TaskRecord& record, const LabelledChoices& choices, std::string label);
 
+// White space is what Python's str.strip() takes for it; text must be UTF-8.
 std::string trimmed_text(std::string_view text);  // without white space at both ends
+std::size_t trimmed_size(std::string_view text);  // without white space at its end
 std::size_t character_count(std::string_view text);
 std::string replaced(std::string text, std::string_view from, std::string_view to);
 

@@ -185,29 +185,43 @@ std::size_t TaskRun::planned() const {
   return count;
 }
 
-void TaskRun::ask(std::vector<Answerer>& models, const ProgressCallback& progress) {
+std::size_t TaskRun::answered(std::size_t num_models) const {
+  std::size_t count = planned();
+  for (std::size_t m = 0; m < num_models; ++m) count = std::min(count, answers_[m].size());
+  return count;
+}
+
+void TaskRun::ask(std::span<Answerer> models, std::size_t first, const ProgressCallback& progress) {
   ProgressMeter meter(progress, "evaluate", planned());
   meter.report(0);
+  std::size_t done = 0;
   for (const QuestionFile& file : files_)
     for (const Question& question : file.questions) {
+      const TextCallback still_wanted = [&](std::string_view) {
+        meter.report(done, file.name);
+        return true;
+      };
       std::vector<Answer> given;
       for (Answerer& model : models) try {
-          given.push_back(model.answer(question));
+          given.push_back(model.answer(question, still_wanted));
         } catch (const Error& error) {
+          if (error.kind() == ErrorKind::cancelled) throw;
           throw Error(error.kind(), fmt::format("{}, line {}: {}", file.name, question.line, error.what()));
         }
-      for (std::size_t m = 0; m < models.size(); ++m) answers_[m].push_back(std::move(given[m]));
-      meter.advance(1, file.name);
+      for (std::size_t m = 0; m < models.size(); ++m) answers_[first + m].push_back(std::move(given[m]));
+      meter.report(++done, file.name);
     }
 }
 
 TaskVerdict judge_task(const TaskRun& run, const std::vector<std::string>& names, bool paired, ThreadPool& pool) {
-  if (run.asked() == 0)
+  const std::size_t answered = run.answered(names.size());
+  if (answered == 0)
     throw Error(ErrorKind::invalid_argument, fmt::format("not one question was answered, so there is nothing to judge: 0 of {}", run.planned()));
-  TaskVerdict verdict{.task = std::string(run.task().name), .files = {}, .questions = run.asked(), .planned = run.planned(), .models = {}};
+  TaskVerdict verdict{.task = std::string(run.task().name), .files = {}, .questions = answered, .planned = run.planned(), .models = {}, .answered = {}};
   for (const QuestionFile& file : run.files()) verdict.files.push_back(file.name);
+  const auto answers_of = [&](std::size_t m) { return Answers(run.answers()[m]).first(answered); };
   for (std::size_t m = 0; m < names.size(); ++m) {
-    const Answers answers = run.answers()[m];
+    const Answers answers = answers_of(m);
     TaskScores scores{names[m], measures_of(run.task(), answers, pool), {}, {}};
     std::size_t begin = 0;
     for (const QuestionFile& file : run.files()) {
@@ -215,9 +229,16 @@ TaskVerdict judge_task(const TaskRun& run, const std::vector<std::string>& names
       if (run.files().size() > 1 && count > 0) scores.files.push_back(measures_of(run.task(), answers.subspan(begin, count), pool));
       begin += count;
     }
-    if (paired && m > 0) scores.changes = changes_of(run.task(), answers, run.answers()[0], pool);
+    if (paired && m > 0) scores.changes = changes_of(run.task(), answers, answers_of(0), pool);
     verdict.models.push_back(std::move(scores));
   }
+  for (const QuestionFile& file : run.files())
+    for (const Question& question : file.questions) {
+      const std::size_t q = verdict.answered.size();
+      if (q == answered) return verdict;
+      AnsweredQuestion& item = verdict.answered.emplace_back(AnsweredQuestion{file.name, question.line, question.answer, {}});
+      for (std::size_t m = 0; m < names.size(); ++m) item.answers.push_back(run.answers()[m][q]);
+    }
   return verdict;
 }
 

@@ -3,7 +3,7 @@
 // What models score on a task, and what a candidate answers differently from its original.
 //
 //   TaskRun run(task, read_questions(task, files, {}), 2);
-//   run.ask(answerers, progress);            // may be stopped: what was answered until then is kept
+//   run.ask(answerers, 0, progress);            // may be stopped: what was answered until then is kept
 //   TaskVerdict verdict = judge_task(run, {"original", "q4"}, true, pool);
 #pragma once
 
@@ -23,7 +23,8 @@ struct QuestionFile {
   std::vector<Question> questions;
 };
 
-// The files' questions, read, with solved examples (shots) and the task's preamble put before them. Error(invalid_argument) names file and line.
+// The files' questions, read, with solved examples (shots) and the task's preamble put before them. Errors name file and line: corrupt
+// (what is read); invalid_argument (too few shots).
 struct ShotOptions {
   std::vector<Question> questions{};  // solved ones, in order
   std::size_t count = 0;              // how many of them stand before each question
@@ -34,12 +35,14 @@ std::vector<QuestionFile> read_questions(const Task& task, const std::vector<Tas
 class TaskRun {
  public:
   TaskRun(const Task& task, std::vector<QuestionFile> files, std::size_t num_models);
-  // Every question is put to every model before the next one. Errors: those of Answerer (names file and line); cancelled.
-  void ask(std::vector<Answerer>& models, const ProgressCallback& progress);
+  // Puts all questions to models first, first + 1, ...; every question to each of them before the next one. Errors: those of Answerer (names file and
+  // line); cancelled.
+  void ask(std::span<Answerer> models, std::size_t first, const ProgressCallback& progress);
 
   const Task& task() const { return task_; }
   const std::vector<QuestionFile>& files() const { return files_; }
-  std::size_t asked() const { return answers_.front().size(); }
+  // Questions that each of the first `num_models` has answered.
+  std::size_t answered(std::size_t num_models) const;
   std::size_t planned() const;
   const std::vector<std::vector<Answer>>& answers() const { return answers_; }  // [model][question]
 
@@ -71,15 +74,24 @@ struct TaskScores {
   std::vector<TaskChange> changes;              // against the first model; empty for it and for a run of one
 };
 
+struct AnsweredQuestion {
+  std::string file;
+  std::size_t line = 0, right = 0;  // right: the option, of choices
+  std::vector<Answer> answers;      // of each model
+};
+
 struct TaskVerdict {
   std::string task;
   std::vector<std::string> files;
   std::uint64_t questions = 0, planned = 0;
   std::vector<TaskScores> models;
-  bool partial() const { return questions < planned; }
+  std::vector<AnsweredQuestion> answered;
+  std::vector<std::string> left_out{};  // models that a stop kept from being asked at all
+  bool partial() const { return questions < planned || !left_out.empty(); }
 };
 
-// names: one per model, the original first when there is one (`paired`). Error(invalid_argument) when not one question was asked.
+// names: of the models to judge, which may be fewer than the run's; the original comes first when there is one (`paired`). Error(invalid_argument) when
+// not one question was answered by all of them.
 TaskVerdict judge_task(const TaskRun& run, const std::vector<std::string>& names, bool paired, ThreadPool& pool);
 
 }  // namespace nibble

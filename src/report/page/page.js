@@ -77,6 +77,8 @@ function quality() {
 }
 
 function verdictTable() {
+  if (!candidates.length) return;
+  show("verdict");
   const keys = ["perplexity", "perplexity_ratio", "kl_mean", "kl_p99", "kl_p999", "top1_agreement", "flips_to_wrong", "flips_to_right", "probability_rms"]
     .filter((key) => metricBy[key] && candidates.some((c) => c.figures?.[key]));
   const sized = candidates.some((c) => isNumber(c.bytes));
@@ -256,6 +258,42 @@ function weights() {
   drawWeights();
 }
 
+// "acc" and its like are shares; perplexity and BLEU are not.
+const taskUnit = (measure) => ({ unit: ["perplexity", "bleu"].includes(measure) ? "plain" : "share" });
+
+function tasks() {
+  const all = report.tasks || [];
+  if (!all.length) return;
+  show("tasks");
+  const scores = all.flatMap((task) => task.models.flatMap((model) => Object.entries(model.measures).map(([measure, figure]) => ({ task, model, measure, figure }))));
+  const shares = scores.filter((s) => taskUnit(s.measure).unit === "share");
+  const names = [...new Set(scores.map((s) => s.model.model))], measures = [...new Set(shares.map((s) => `${s.task.task}, ${s.measure}`))];
+  const of = (name, measure) => shares.find((s) => s.model.model === name && `${s.task.task}, ${s.measure}` === measure)?.figure;
+  byId("tasks-chart").closest("figure").hidden = !shares.length;
+  if (shares.length)
+    draw("tasks-chart", "Share of right answers: " + shares.map((s) => `${s.model.model}, ${s.measure} ${valueText(taskUnit(s.measure), s.figure.value)}`).join("; "), () => ({
+      type: "bar",
+      data: {
+        labels: measures,
+        datasets: names.map((name, i) => ({
+          label: name, data: measures.map((m) => 100 * of(name, m)?.value), backgroundColor: i === 0 && names.length > 1 ? styleOf("--soft") : colourOf(i - 1 + (names.length === 1)),
+          whiskers: measures.map((m) => (hasInterval(of(name, m)) ? [100 * of(name, m).low, 100 * of(name, m).high] : null)), whiskerColour: styleOf("--ink"),
+        })),
+      },
+      options: { scales: { y: { min: 0, max: 100, title: { display: true, text: "% right" } } }, plugins: { whiskers: { axis: "y" } } },
+    }));
+  fill(byId("scores-table"), ["model", "task", "measure", "score"], scores.map((s) => [s.model.model, s.task.task, s.measure, figureNodes(taskUnit(s.measure), s.figure)]));
+  const changes = all.flatMap((task) => task.models.flatMap((model) => Object.entries(model.changes || {}).map(([measure, change]) => ({ task, model, measure, change }))));
+  byId("changes-table").parentElement.hidden = !changes.length;
+  fill(byId("changes-table"), ["against the original", "task", "measure", "difference", "answers changed", "to wrong", "to right", "McNemar’s p"],
+    changes.map(({ task, model, measure, change }) => {
+      const counted = taskUnit(measure).unit === "share";
+      const difference = figureNodes({ unit: counted ? "change" : "plain" }, change.difference);
+      return [model.model, task.task, measure, difference, String(change.changed), ...(counted ? [String(change.to_wrong), String(change.to_right), change.mcnemar_p.toPrecision(3)] : ["", "", ""])];
+    }));
+  byId("tasks-coverage").textContent = all.map((task) => `${task.task}: ${task.questions} of ${task.planned} questions${task.partial ? " (stopped early)" : ""}`).join("; ");
+}
+
 function theme() {
   const dark = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
   byId("theme").addEventListener("click", () => {
@@ -268,6 +306,6 @@ function theme() {
 byId("title").textContent = document.title = report.title;
 byId("summary").textContent = report.summary || "";
 byId("version").textContent = report.nibble;
-for (const section of [theme, quality, verdictTable, contests, cost, texts, layers, map, weights]) section();
+for (const section of [theme, quality, tasks, verdictTable, contests, cost, texts, layers, map, weights]) section();
 fill(byId("settings-table"), null, report.settings || []);
 document.documentElement.dataset.ready = "yes";
