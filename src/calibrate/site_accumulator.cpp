@@ -15,20 +15,23 @@ SiteAccumulator::SiteAccumulator(std::size_t width, const AccumulateOptions& opt
       sum_squares_(width),
       absmax_(width),
       products_(options.second_moment ? width * width : 0),
-      histogram_(kHistogramBins),
-      partial_histograms_(pool.num_threads(), std::vector<std::uint64_t>(kHistogramBins)) {}
+      partial_(pool.num_threads(), {std::vector<std::uint64_t>(kHistogramBins), std::vector<std::uint64_t>(kHistogramBins)}) {}
 
 void SiteAccumulator::add(const float* x, std::size_t tokens) {
   count_ += tokens;
   // A column belongs to one chunk, so its sum runs over the tokens in order whatever the number of threads.
   pool_.parallel_for(width_, 128, [&](std::size_t begin, std::size_t end, std::size_t worker) {
-    std::vector<std::uint64_t>& histogram = partial_histograms_[worker];
+    Distribution& seen = partial_[worker];
     for (std::size_t t = 0; t < tokens; ++t)
       for (std::size_t i = begin; i < end; ++i) {
         const float value = x[t * width_ + i];
         sum_squares_[i] += static_cast<double>(value) * static_cast<double>(value);
         absmax_[i] = std::max(absmax_[i], std::fabs(value));
-        ++histogram[histogram_bin(value)];
+        const std::size_t bin = histogram_bin(value);
+        ++seen.all[bin];
+        seen.negatives[bin] += value < 0 ? 1 : 0;
+        seen.lowest = std::min(seen.lowest, value);
+        seen.highest = std::max(seen.highest, value);
       }
   });
   if (!products_.empty()) syrk(x, tokens, width_, products_.data(), isa_, pool_, scratch_);
@@ -44,9 +47,17 @@ SiteStatistics SiteAccumulator::finish(std::int64_t layer, std::string_view site
   result.absmax = std::move(absmax_);
   result.second_moment = std::move(products_);
   for (float& value : result.second_moment) value *= static_cast<float>(scale);
-  for (const auto& partial : partial_histograms_)
-    for (std::size_t bin = 0; bin < kHistogramBins; ++bin) histogram_[bin] += partial[bin];
-  result.histogram = std::move(histogram_);
+  result.histogram.resize(kHistogramBins);
+  result.negatives.resize(kHistogramBins);
+  for (const Distribution& seen : partial_) {
+    for (std::size_t bin = 0; bin < kHistogramBins; ++bin) {
+      result.histogram[bin] += seen.all[bin];
+      result.negatives[bin] += seen.negatives[bin];
+    }
+    result.lowest = std::min(result.lowest, seen.lowest);
+    result.highest = std::max(result.highest, seen.highest);
+  }
+  partial_.clear();
   return result;
 }
 

@@ -41,8 +41,12 @@ class SiteAccumulator {
   std::uint64_t count_ = 0;
   std::vector<double> sum_squares_;
   std::vector<float> absmax_, products_;
-  std::vector<std::uint64_t> histogram_;
-  std::vector<std::vector<std::uint64_t>> partial_histograms_;  // one a worker
+  // What one worker has seen, or all: magnitudes of all numbers, of those below 0, and the ends.
+  struct Distribution {
+    std::vector<std::uint64_t> all, negatives;
+    float lowest = 0, highest = 0;
+  };
+  std::vector<Distribution> partial_;
 };
 
 // The mean of y x^T over pairs of vectors that belong together, [height, width].

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -80,6 +81,13 @@ SiteStatistics read_site(const Reader& reader, const std::string& name) {
   site.second_moment = reader.floats(name + ".second_moment", width * width, false);
   for (const std::int64_t bin : reader.values<std::int64_t>(name + ".histogram", "I64", kHistogramBins, false))
     site.histogram.push_back(static_cast<std::uint64_t>(bin));
+  for (const std::int64_t bin : reader.values<std::int64_t>(name + ".negatives", "I64", kHistogramBins, false))
+    site.negatives.push_back(static_cast<std::uint64_t>(bin));
+  if (const std::vector<float> range = reader.floats(name + ".range", 2, site.has_signs()); !range.empty()) {
+    if (range[0] > 0 || range[1] < 0) reader.refuse(name + ".range", "does not hold 0");
+    site.lowest = range[0];
+    site.highest = range[1];
+  }
   return site;
 }
 
@@ -87,6 +95,8 @@ SiteStatistics read_site(const Reader& reader, const std::string& name) {
 
 void write_statistics(const Statistics& statistics, const std::filesystem::path& path) {
   std::vector<std::int64_t> counts;
+  std::vector<std::array<float, 2>> ranges;
+  for (const SiteStatistics& site : statistics.sites) ranges.push_back({site.lowest, site.highest});
   for (const SiteStatistics& site : statistics.sites) counts.push_back(static_cast<std::int64_t>(site.count));
   std::vector<Part> parts;
   const auto add = [&](const std::string& name, DType dtype, Shape shape, std::span<const std::byte> bytes) {
@@ -100,6 +110,10 @@ void write_statistics(const Statistics& statistics, const std::filesystem::path&
     add(name + ".mean_square", DType::f32, {n}, std::as_bytes(std::span(site.mean_square)));
     add(name + ".absmax", DType::f32, {n}, std::as_bytes(std::span(site.absmax)));
     add(name + ".histogram", DType::i64, {kHistogramBins}, std::as_bytes(std::span(site.histogram)));
+    if (site.has_signs()) {
+      add(name + ".negatives", DType::i64, {kHistogramBins}, std::as_bytes(std::span(site.negatives)));
+      add(name + ".range", DType::f32, {2}, std::as_bytes(std::span(ranges[i])));
+    }
     add(name + ".second_moment", DType::f32, {n, n}, std::as_bytes(std::span(site.second_moment)));
   }
   std::vector<LayoutEntry> entries;

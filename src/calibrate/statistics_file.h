@@ -7,6 +7,8 @@
 //   S.mean_square    F32 [n]       mean of x^2
 //   S.absmax         F32 [n]       largest |x|; left out when not known
 //   S.histogram      I64 [256]     magnitudes, eight bins an octave from 2^-20; left out when not known
+//   S.negatives      I64 [256]     the part of the histogram below 0, and
+//   S.range          F32 [2]       the smallest and the largest of all elements and 0; both left out when not known
 //   S.second_moment  F32 [n, n]    mean of x x^T; only where it was collected
 #pragma once
 

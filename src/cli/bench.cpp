@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <chrono>
 #include <optional>
 
 #include "cli/verbs.h"
@@ -12,6 +13,10 @@
 
 namespace nibble::cli {
 namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 struct Options {
   std::string model;
@@ -64,10 +69,24 @@ Json limits_json(const Limits& limits) {
           {"bf16_operations_per_second", limits.bf16_peak}};
 }
 
+// Seconds for one token, the first.
+double first_token(Decoder& decoder) {
+  KvCache cache = decoder.new_cache(1);
+  std::vector<float> logits(decoder.config().vocab_size);
+  const std::int32_t token = 0;
+  const auto start = std::chrono::steady_clock::now();
+  decoder.forward(cache, {&token, 1}, LogitsFor::last, logits);
+  return seconds_since(start);
+}
+
 void bench(Options& options, Session& session) {
-  const Checkpoint checkpoint = Checkpoint::open(options.model);
   const KernelOptions kernels = session.kernels();
+  session.pool();
+  const auto start = std::chrono::steady_clock::now();
+  const Checkpoint checkpoint = Checkpoint::open(options.model);
   Decoder decoder(checkpoint, {kernels, session.kv(), session.progress()}, session.pool());
+  const double load_seconds = seconds_since(start);
+  const double first_token_seconds = load_seconds + first_token(decoder);
   options.speed.progress = session.progress();
   const std::vector<Speed> speeds = measure_speed(decoder, options.speed);
   std::optional<Limits> limits;
@@ -81,6 +100,8 @@ void bench(Options& options, Session& session) {
                  {"threads", session.pool().num_threads()},
                  {"isa", isa_name(kernels.isa)},
                  {"kv", kv_type_name(decoder.kv_type())},
+                 {"load_seconds", load_seconds},
+                 {"first_token_seconds", first_token_seconds},
                  {"results", Json::array()}};
     for (const Speed& speed : speeds) {
       json["results"].push_back(to_json(speed));
@@ -102,8 +123,9 @@ void bench(Options& options, Session& session) {
                fmt::format("{} ± {}", speed_text(speed.tokens_per_second), speed_text(speed.spread)),
                limits ? percent_text(share_of_limit(speed, work, *limits)) + (reads_prompt(speed) ? " of int8" : " of reading") : ""});
   std::string text = table.text(session.style());
+  text += fmt::format("\nloaded in {:.2f} s, first token after {:.2f} s\n", load_seconds, first_token_seconds);
   if (limits)
-    text += fmt::format("\nmachine: reads {}/s; {:.2f} TOPS int8, {:.3f} TFLOPS f32, {:.2f} TFLOPS bf16\n",
+    text += fmt::format("machine: reads {}/s; {:.2f} TOPS int8, {:.3f} TFLOPS f32, {:.2f} TFLOPS bf16\n",
                         bytes_text(static_cast<std::uint64_t>(limits->read_stream)), limits->int8_peak * 1e-12, limits->f32_peak * 1e-12,
                         limits->bf16_peak * 1e-12);
   session.print(text);
@@ -116,12 +138,14 @@ void add_bench(CLI::App& app, Session& session) {
   options->speed.generated_tokens = 32;
   CLI::App* const verb = app.add_subcommand("bench", "Measure how fast a model runs");
   verb->footer(
-      "Examples:\n  nibble bench model.gguf\n  nibble bench model.gguf -p 512 -n 128 -t 4 -r 5 --json\n\n"
-      "ppN reads N tokens in one go, tgN makes N tokens one at a time, tgNxB makes N for each of B sequences at once; medians and standard deviations, as llama-bench counts them.");
+      "Examples:\n  nibble bench model.gguf\n  nibble bench model.gguf -p 512 -n 128 -t 4 -r 5 --json\n  nibble bench model.gguf -d 8192\n\n"
+      "ppN reads N tokens in one go, tgN makes N tokens one at a time, tgNxB makes N for each of B sequences at once; medians and standard "
+      "deviations, as llama-bench counts them.");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-p,--prompt", options->speed.prompt_tokens, "Prompt tokens (0: no such test)")->capture_default_str();
   verb->add_option("-n,--generate", options->speed.generated_tokens, "Generated tokens (0: no such test)")->capture_default_str();
   verb->add_option("-b,--batch", options->speed.sequences, "Sequences that generate side by side, tested after one alone")->capture_default_str();
+  verb->add_option("-d,--depth", options->speed.depth, "Tokens in the cache before each test")->capture_default_str();
   verb->add_option("-r,--repetitions", options->speed.repetitions, "Repetitions")->capture_default_str();
   verb->add_flag("--limits", options->limits, "Measure what the machine can do, too, and show the share of it");
   session.add_json(*verb);

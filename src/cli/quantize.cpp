@@ -22,7 +22,7 @@ namespace nibble::cli {
 namespace {
 
 struct Options {
-  std::string model, format, recipe_file, output, fit;
+  std::string model, format, recipe_file, output, fit, activation_fit;
   std::vector<std::string> texts;
   std::string statistics, size, recipe_output;
   std::optional<double> bits, max_kl;
@@ -46,6 +46,7 @@ std::string describe(const QuantizeSummary& summary, bool dry_run) {
   std::string text;
   for (const auto& [format, sums] : by_format)
     text += fmt::format("{:<14} {:>4} tensors {:>8} weights {:>9}\n", format, sums.tensors, count_text(sums.elements), bytes_text(sums.bytes));
+  if (!summary.activations.empty()) text += fmt::format("{:<14} inputs of quantized Linears\n", summary.activations);
   const std::uint64_t bytes = dry_run ? summary.tensor_bytes : summary.output_bytes;
   text += fmt::format("{} {} ({} bytes), {} of the source's {}; {} bits per weight, {} in the Linear layers\n",
                       dry_run ? "tensors:" : "written:", bytes_text(bytes), grouped_text(bytes),
@@ -127,9 +128,14 @@ void quantize(Options& options, Session& session) {
                 "'nibble formats' lists the formats");
   QuantizeModelOptions& request = options.request;
   if (!options.recipe_file.empty()) request.recipe = recipe_from_json(read_text(options.recipe_file), options.recipe_file);
-  if (!options.format.empty()) request.recipe = find_recipe(options.format);
+  if (!options.format.empty()) choose_format(request, options.format);
   request.output = options.output;
   if (!options.fit.empty()) request.fit = find_fit(options.fit);
+  if (!options.activation_fit.empty()) {
+    if (!request.activations || !request.activations->format.is_static())
+      throw Error(ErrorKind::invalid_argument, "only static grids of activations are fitted; name a format such as int8:row+a8:static");
+    request.activations->fit = find_fit(options.activation_fit);
+  }
   if (request.output.empty() && !request.dry_run && !options.pareto)
     throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
   if (options.verify.empty() && !options.accept.empty())
@@ -190,12 +196,15 @@ void add_quantize(CLI::App& app, Session& session) {
       "  nibble quantize models/tale-4M -f q4_k_m -o tale.gguf      a mix, as llama.cpp makes it\n"
       "  nibble quantize models/tale-4M -f int4:g32 -o tale-int4    planar: Linear layers only, in a directory\n"
       "  nibble quantize models/tale-4M -f q4_k --head q6_k -o tale.gguf\n"
+      "  nibble quantize models/tale-4M -f int8:row+a8:static --text models/tale-4M/calibration.txt -o tale-w8a8\n"
       "  nibble quantize models/tale-4M -f q2_k --dry-run           which tensor gets what\n"
       "  nibble quantize models/tale-4M -f q4_k --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
       "  nibble quantize models/tale-4M --bpw 4.5 --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
       "  nibble quantize model.gguf -f f16 -o directory             GGUF to Hugging Face");
   verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
-  verb->add_option("-f,--format", options->format, "Format or mix: 'nibble formats' lists them");
+  verb->add_option(
+      "-f,--format", options->format,
+      "Format or mix: 'nibble formats' lists them; behind a plus the inputs' format: a8, a8:token, a8:static, the latter two also with :asym");
   verb->add_option("--recipe", options->recipe_file, "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");
   verb->add_option("--bpw", options->bits, "Instead of a format: the mix that loses least at so many bits per weight; needs --text");
   verb->add_option("--size", options->size, "The same at so many bytes: 3.5GB");
@@ -215,6 +224,9 @@ void add_quantize(CLI::App& app, Session& session) {
   verb->add_option("--length", options->request.calibration.sampling.length, "Tokens in a calibration window")->capture_default_str();
   verb->add_option("--seed", options->request.calibration.sampling.seed, "Which windows are drawn")->capture_default_str();
   verb->add_option("--fit", options->fit, fit_help());
+  verb->add_option(
+      "--activation-fit", options->activation_fit,
+      "How static grids of activations (-f int8:row+a8:static) are chosen from --text or --stats: absmax, percentile:99.99, mse (default), entropy");
   verb->add_option("--embedding", options->request.embedding, "Format of the embedding");
   verb->add_option("--head", options->request.head, "Format of the output head");
   verb->add_flag("--strict", options->request.strict, "A format that cannot hold a tensor is an error, not a substitution");

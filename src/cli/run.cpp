@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <chrono>
+
 #include "cli/interrupt.h"
 #include "cli/verbs.h"
 #include "model/generate.h"
@@ -38,9 +40,12 @@ void run(Options& options, Session& session) {
   if (options.prompt.empty() == options.prompt_file.empty())
     throw Error(ErrorKind::invalid_argument, "give a prompt: -p TEXT, or --prompt-file FILE ('-' for standard input)");
   const std::string prompt = options.prompt.empty() ? read_text(options.prompt_file) : options.prompt;
+  session.pool();
+  const auto start = std::chrono::steady_clock::now();
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
   Decoder decoder(checkpoint, {session.kernels(), session.kv(), session.progress()}, session.pool());
+  const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!session.json() && !options.quiet) session.print(prompt);
   const Generated made = generate(decoder, tokenizer, tokenizer.encode(prompt), options.generate, [&](std::string_view piece) {
     if (!session.json()) session.print(piece);
@@ -53,12 +58,14 @@ void run(Options& options, Session& session) {
                                {"stop", reason_name(made.reason)},
                                {"prompt_tokens", made.prompt_tokens},
                                {"generated_tokens", made.tokens.size()},
+                               {"load_seconds", load_seconds},
+                               {"first_token_seconds", load_seconds + made.prompt_seconds},
                                {"prefill_tokens_per_second", prefill},
                                {"decode_tokens_per_second", decode}});
   session.print("\n");
   if (!options.quiet)
-    session.note(fmt::format("{} prompt tokens at {} tok/s, {} new ones at {} tok/s ({})", made.prompt_tokens, speed_text(prefill),
-                             made.tokens.size(), speed_text(decode), reason_name(made.reason)));
+    session.note(fmt::format("loaded in {:.2f} s; {} prompt tokens at {} tok/s, {} new ones at {} tok/s ({})", load_seconds, made.prompt_tokens,
+                             speed_text(prefill), made.tokens.size(), speed_text(decode), reason_name(made.reason)));
   if (made.reason == StopReason::caller) throw Error(ErrorKind::cancelled, "interrupted");
 }
 

@@ -47,8 +47,10 @@ void Session::add_json(CLI::App& verb) { verb.add_flag("--json", json_, "Print J
 
 void Session::add_engine(CLI::App& verb) {
   add_threads(verb);
-  verb.add_option("--activations", activations_, "How activations enter the products: auto, f32, bf16, int8")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}))
+  verb.add_option("--activations", activations_,
+                  "How activations enter the products: auto (as the model's file says, else int8 where weights are quantized), f32, bf16, int8, and "
+                  "with one scale a token int8:token, int8:token:asym")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int8:token", "int8:token:asym"}))
       ->capture_default_str();
   verb.add_option("--kv", kv_, "How keys and values are kept: auto (q8_0 when the model is quantized, else f16), f32, f16, q8_0, q4_0")
       ->check(CLI::IsMember({"auto", "f32", "f16", "q8_0", "q4_0"}))
@@ -66,7 +68,10 @@ KernelOptions Session::kernels() const {
   options.isa = choose_isa(detect_cpu(), isa == nullptr ? "" : isa);
   if (activations_ == "f32") options.activations = ActivationMode::f32;
   if (activations_ == "bf16") options.activations = ActivationMode::bf16;
-  if (activations_ == "int8") options.activations = ActivationMode::int8;
+  if (activations_.starts_with("int8")) {
+    options.activations = ActivationMode::int8;
+    options.activation_format = parse_activation_format("a8" + activations_.substr(4));
+  }
   return options;
 }
 

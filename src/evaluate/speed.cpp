@@ -46,7 +46,9 @@ std::vector<Speed> measure_speed(Decoder& decoder, const SpeedOptions& options) 
   const std::vector<std::int32_t> tokens = random_tokens(longest, decoder.config().vocab_size);
   std::vector<float> logits(decoder.config().vocab_size * options.sequences);
   std::vector<KvCache> caches;
-  for (std::size_t i = 0; i < options.sequences; ++i) caches.push_back(decoder.new_cache(i == 0 ? longest : options.generated_tokens));
+  for (std::size_t i = 0; i < options.sequences; ++i)
+    caches.push_back(decoder.new_cache(options.depth + (i == 0 ? longest : options.generated_tokens)));
+  for (KvCache& cache : caches) decoder.fill(cache, options.depth);
 
   const auto read_prompt = [&](std::size_t count, std::size_t) {
     decoder.forward(caches[0], std::span(tokens).first(count), LogitsFor::last, std::span(logits).first(decoder.config().vocab_size));
@@ -65,12 +67,13 @@ std::vector<Speed> measure_speed(Decoder& decoder, const SpeedOptions& options) 
   std::uint64_t done = 0;
   std::vector<Speed> speeds;
   const auto start_afresh = [&] {
-    for (KvCache& cache : caches) cache.truncate(0);
+    for (KvCache& cache : caches) cache.truncate(options.depth);
   };
   const auto run = [&](const std::string& test, std::size_t count, std::size_t sequences, const auto& pass) {
     if (count == 0) return;
     Speed speed;
-    speed.test = test + std::to_string(count) + (sequences > 1 ? "x" + std::to_string(sequences) : "");
+    speed.test = test + std::to_string(count) + (sequences > 1 ? "x" + std::to_string(sequences) : "") +
+                 (options.depth > 0 ? " @ d" + std::to_string(options.depth) : "");
     speed.tokens = count * sequences;
     speed.sequences = sequences;
     if (options.warm_up) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How fast a model runs, by llama-bench's conventions: ppN reads N random tokens into an empty cache in one go, tgN makes N tokens one at
-// a time from an empty cache, tgNxB makes N for each of B sequences side by side, all of them counted. Each test is run once to warm up and then repeated.
+// a time from an empty cache, tgNxB makes N for each of B sequences side by side, all of them counted. "@ dD" behind it: behind D tokens that
+// are in the cache already. Each test is run once to warm up and then repeated.
 //
 //   for (const Speed& s : measure_speed(decoder, {.prompt_tokens = 512, .generated_tokens = 32})) print(s.test, s.tokens_per_second);
 #pragma once
@@ -19,13 +20,14 @@ struct SpeedOptions {
   std::size_t prompt_tokens = 512;     // 0: no such test
   std::size_t generated_tokens = 128;  // 0: no such test
   std::size_t sequences = 1;           // above 1: generation of that many at once is tested, too
+  std::size_t depth = 0;               // positions filled before each test, with random keys and values
   std::size_t repetitions = 5;
   bool warm_up = true;
   ProgressCallback progress = {};      // stage "bench", in runs
 };
 
 struct Speed {
-  std::string test;               // "pp512", "tg128", "tg128x8"
+  std::string test;               // "pp512", "tg128", "tg128x8", "tg32 @ d8192"
   std::size_t tokens = 0;         // of all sequences
   std::size_t sequences = 1;
   double tokens_per_second = 0;   // median of the samples

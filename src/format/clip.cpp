@@ -61,15 +61,9 @@ float percentile_clip(std::span<const float> x, double percentile) {
   return static_cast<float>(low + (rank - static_cast<double>(below)) * (high - low));
 }
 
-float entropy_clip(std::span<const float> x, std::size_t num_levels) {
-  const float amax = largest_magnitude(x);
-  const std::size_t num_bins = std::min<std::size_t>(2048, x.size());
-  if (num_levels == 0 || num_bins < 4 * num_levels || !(amax > 0)) return amax;
-  std::vector<double> histogram(num_bins, 0.0);
-  for (const float value : x) {
-    const auto bin = static_cast<std::size_t>(std::fabs(static_cast<double>(value)) / static_cast<double>(amax) * static_cast<double>(num_bins));
-    histogram[std::min(bin, num_bins - 1)] += 1;
-  }
+std::size_t entropy_cut(const std::vector<double>& histogram, std::size_t num_levels) {
+  const std::size_t num_bins = histogram.size();
+  if (num_levels == 0 || num_bins < num_levels) return num_bins;
   // 128 cuts resolve the threshold to 0.8 % of the range.
   const std::size_t step = std::max<std::size_t>(1, num_bins / 128);
   std::size_t best_end = num_bins;
@@ -81,7 +75,20 @@ float entropy_clip(std::span<const float> x, std::size_t num_levels) {
       best_end = end;
     }
   }
-  return static_cast<float>(static_cast<double>(amax) * static_cast<double>(best_end) / static_cast<double>(num_bins));
+  return best_end;
+}
+
+float entropy_clip(std::span<const float> x, std::size_t num_levels) {
+  const float amax = largest_magnitude(x);
+  const std::size_t num_bins = std::min<std::size_t>(2048, x.size());
+  if (num_levels == 0 || num_bins < 4 * num_levels || !(amax > 0)) return amax;
+  std::vector<double> histogram(num_bins, 0.0);
+  for (const float value : x) {
+    const auto bin = static_cast<std::size_t>(std::fabs(static_cast<double>(value)) / static_cast<double>(amax) * static_cast<double>(num_bins));
+    histogram[std::min(bin, num_bins - 1)] += 1;
+  }
+  const std::size_t end = entropy_cut(histogram, num_levels);
+  return static_cast<float>(static_cast<double>(amax) * static_cast<double>(end) / static_cast<double>(num_bins));
 }
 
 float clip_of(std::span<const float> group, std::size_t num_levels, const FitOptions& options) {

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <span>
+#include <vector>
 
 #include "format/format.h"
 
@@ -25,6 +26,9 @@ float percentile_clip(std::span<const float> x, double percentile);
 // The cut described above, for points with `num_levels` levels of magnitude. The largest magnitude where there are no levels, or too few
 // values to tell: fewer than four a level.
 float entropy_clip(std::span<const float> x, std::size_t num_levels);
+
+// The same for a histogram of magnitudes in bins of equal width from 0 on: how many bins stay inside.
+std::size_t entropy_cut(const std::vector<double>& histogram, std::size_t num_levels);
 
 // Where a clipping rule cuts this group off; 0 where all its values are 0.
 float clip_of(std::span<const float> group, std::size_t num_levels, const FitOptions& options);

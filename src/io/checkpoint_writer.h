@@ -48,10 +48,18 @@ class CheckpointWriter {
 // One GGUF v3 file. metadata is written as given, plus nothing. Planar formats are refused (Error(unsupported)).
 std::unique_ptr<CheckpointWriter> make_gguf_writer(const std::filesystem::path& path, const GgufMetadata& metadata, const std::vector<PlannedTensor>& plan);
 
+// A small tensor that is no weight, given whole.
+struct SideTensor {
+  std::string name;
+  Tensor tensor;
+};
+
 struct SideFile { std::string name, text; };  // config.json and other small files of a directory
 
-// A Hugging Face directory: model.safetensors, or shards of at most shard_bytes with model.safetensors.index.json, plus side files.
+// A Hugging Face directory: model.safetensors, or shards of at most shard_bytes with model.safetensors.index.json, plus side files. Side
+// tensors lie in the first shard.
 std::unique_ptr<CheckpointWriter> make_directory_writer(const std::filesystem::path& path, const std::vector<SideFile>& side_files,
-                                                        const std::vector<PlannedTensor>& plan, std::uint64_t shard_bytes = 5'000'000'000);
+                                                        const std::vector<PlannedTensor>& plan, std::uint64_t shard_bytes = 5'000'000'000,
+                                                        const std::vector<SideTensor>& side_tensors = {});
 
 }  // namespace nibble

@@ -104,9 +104,10 @@ void TensorStream::require_complete() const {
                                                    tensor.rows_written, tensor.size.rows));
 }
 
-void TensorStream::verify(const Checkpoint& written, ThreadPool* pool) const {
-  if (written.tensors().size() != tensors_.size())
-    throw Error(ErrorKind::internal, fmt::format("{}: read back {} tensors but wrote {}", output_, written.tensors().size(), tensors_.size()));
+void TensorStream::verify(const Checkpoint& written, ThreadPool* pool, std::size_t others) const {
+  if (written.tensors().size() != tensors_.size() + others)
+    throw Error(ErrorKind::internal,
+                fmt::format("{}: read back {} tensors but wrote {}", output_, written.tensors().size(), tensors_.size() + others));
   const auto verify_some = [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t i = begin; i < end; ++i) verify_tensor(written, tensors_[i]);
   };

@@ -46,8 +46,8 @@ class TensorStream {
   // Error(internal) names the first tensor that lacks rows.
   void require_complete() const;
   // Error(internal) unless `written` holds exactly the planned tensors with the bytes that were given. Pages are let go of on the way.
-  // pool: whose threads to use, or null.
-  void verify(const Checkpoint& written, ThreadPool* pool) const;
+  // pool: whose threads to use, or null. others: tensors that were written by someone else.
+  void verify(const Checkpoint& written, ThreadPool* pool, std::size_t others = 0) const;
 
  private:
   struct FreeState {

@@ -5,7 +5,9 @@
 #include <array>
 #include <bit>
 #include <cassert>
+#include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "base/half.h"
 #include "kernels/f32_panels.h"
@@ -28,9 +30,10 @@ struct ActivationBuffers {
   float *scales, *sums;
   std::int32_t* biases;
   std::int8_t* sum_codes;
+  float* shifts;  // [tokens]: minus scale times zero point
 
   static std::size_t bytes(std::size_t blocks, std::size_t tokens) {
-    return round_up(blocks * tokens * (kBlockDepth + 8 + 8 * kMaxGroups + kSumCodes), 64);
+    return round_up(blocks * tokens * (kBlockDepth + 8 + 8 * kMaxGroups + kSumCodes) + tokens * sizeof(float), 64);
   }
   ActivationBuffers(std::byte* base, std::size_t blocks, std::size_t tokens) {
     const std::size_t n = blocks * tokens;
@@ -39,6 +42,7 @@ struct ActivationBuffers {
     biases = reinterpret_cast<std::int32_t*>(sums + n * kMaxGroups);
     scales = reinterpret_cast<float*>(biases + n * kMaxGroups);
     sum_codes = reinterpret_cast<std::int8_t*>(scales + n * 2);
+    shifts = reinterpret_cast<float*>(sum_codes + n * kSumCodes);
   }
   // Token `token` of block `block`, of `tokens` in all.
   QuantizedActivations at(std::size_t index) const {
@@ -68,12 +72,24 @@ struct PanelBuffers {
   }
 };
 
+ActivationScale scale_of(const ActivationGrid& grid) { return {grid.scale, 1.0f / grid.scale, static_cast<float>(grid.zero)}; }
+
+// The grid that just holds a token.
+ActivationScale scale_of_range(float low, float high, bool is_asymmetric) {
+  const float width = is_asymmetric ? high - low : std::max(-low, high), steps = is_asymmetric ? 255.0f : 127.0f;
+  if (!(width > 1e-35f)) return {0, 0, 0};  // smaller would overflow the inverse
+  const float inverse = steps / width;
+  return {width / steps, inverse, is_asymmetric ? std::nearbyint(-128.0f - low * inverse) : 0.0f};
+}
+
 class IntegerPanels final : public PackedWeights {
  public:
-  IntegerPanels(const QuantizedView& w, const IntegerForm& form, Isa isa, ThreadPool& pool)
-      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/int8 " + layout_name(form) + " from " + w.format->name()),
+  IntegerPanels(const QuantizedView& w, const IntegerForm& form, const KernelOptions& options, ThreadPool& pool)
+      : PackedWeights(w.rows, w.cols, std::string(isa_name(options.isa)) + "/int8 " + layout_name(form) + " from " + w.format->name()),
         form_(form),
-        kernels_(kernel_table(isa)),
+        activations_(options.activation_format),
+        grid_{options.activation_grid.scale, options.activation_format.is_asymmetric ? options.activation_grid.zero : 0},
+        kernels_(kernel_table(options.isa)),
         num_blocks_((static_cast<std::size_t>(w.cols) + kBlockDepth - 1) / kBlockDepth),
         panel_bytes_(num_blocks_ == 0 ? 0 : block_offset(num_blocks_ - 1) + stored_bytes(depth_of(num_blocks_ - 1))),
         bytes_(num_panels(w.rows) * panel_bytes_),
@@ -82,14 +98,20 @@ class IntegerPanels final : public PackedWeights {
       for (std::size_t place = 0; place < 32; ++place) places_[unit_column(form.units, form.shape.group, place)] = static_cast<std::uint8_t>(place);
     for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t) { pack_panel(w, p); });
     form_.format = nullptr;  // only packing needed it
+    if (activations_.is_asymmetric) sum_rows(pool);
   }
 
-  std::uint64_t resident_bytes() const noexcept override { return bytes_.size() + row_scales_.size(); }
+  std::uint64_t resident_bytes() const noexcept override { return bytes_.size() + row_scales_.size() + row_sums_.size() * sizeof(float); }
 
   // What quantize_activations depends on, above the numbers of other preparations.
   std::uint64_t preparation() const noexcept override {
     return std::uint64_t{form_.units.columns} << 40 | std::uint64_t{1} << 32 | kernel_group(form_.shape) << 16 |
            static_cast<std::uint64_t>(form_.shape.middle);
+  }
+  std::uint64_t input_grid() const noexcept override {
+    const std::uint64_t kind = static_cast<std::uint64_t>(activations_.grain) << 8 | std::uint64_t{activations_.is_asymmetric} << 10;
+    if (!activations_.is_static()) return kind;
+    return kind | std::uint64_t{std::bit_cast<std::uint32_t>(grid_.scale)} << 32 | static_cast<std::uint8_t>(grid_.zero);
   }
   std::size_t shared_bytes(std::size_t tokens) const noexcept override { return ActivationBuffers::bytes(num_blocks_, tokens); }
   std::size_t worker_bytes() const noexcept override { return PanelBuffers::kBytes; }
@@ -104,16 +126,7 @@ class IntegerPanels final : public PackedWeights {
   void multiply_panel(std::size_t p, const float*, std::size_t tokens, float* y, std::byte* shared, std::byte* worker) const override {
     const ActivationBuffers activations(shared, num_blocks_, tokens);
     const PanelBuffers buffers(worker);
-    const PanelOutput out(y, rows_, p, tokens, buffers.tile);
-    if (tokens == 1 && kernels_.integer_vector != nullptr) {
-      multiply_vector(p, activations, out.data(0), buffers);
-      return out.finish(0, 1);
-    }
-    for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
-      const std::size_t n = std::min(kTokenBlock, tokens - t);
-      for (std::size_t b = 0; b < num_blocks_; ++b) multiply_block(p, b, activations.at(b * tokens + t), n, out.data(t), out.stride(), buffers);
-      out.finish(t, n);
-    }
+    multiply_tokens(p, activations, tokens, PanelOutput(y, rows_, p, tokens, buffers.tile), buffers);
   }
 
   void decode_row(std::uint64_t row, float* out) const override {
@@ -170,6 +183,7 @@ class IntegerPanels final : public PackedWeights {
     kernels_.expand_units(form_.units, form_.shape.group, block_at(p, b), decoded);
     return decoded;
   }
+  std::size_t columns_of(std::size_t b) const { return std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth); }
   std::size_t depth_of(std::size_t b) const { return std::min(kBlockDepth, round_up(static_cast<std::size_t>(cols_) - b * kBlockDepth, kDepthUnit)); }
   std::uint8_t* block_at(std::size_t p, std::size_t b) const { return bytes_.as<std::uint8_t>(p * panel_bytes_ + block_offset(b)); }
   float* panel_row_scales(std::size_t p) const { return row_scales_.size() == 0 ? nullptr : row_scales_.as<float>() + p * kPanelRows; }
@@ -195,12 +209,70 @@ class IntegerPanels final : public PackedWeights {
   std::size_t place_of(std::size_t c) const { return has_units() ? c / 32 * 32 + places_[c % 32] : c; }
 
   void quantize_token(const float* x, std::size_t token, std::size_t tokens, const ActivationBuffers& activations) const {
+    if (activations_.is_static()) return put_on_grid(scale_of(grid_), x, token, tokens, activations);
+    if (activations_.grain == ActivationGrain::token) {
+      float range[2];
+      kernels_.find_range(x, static_cast<std::size_t>(cols_), range);
+      return put_on_grid(scale_of_range(range[0], range[1], activations_.is_asymmetric), x, token, tokens, activations);
+    }
     for (std::size_t b = 0; b < num_blocks_; ++b) {
-      const std::size_t index = b * tokens + token, columns = std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
-      kernels_.quantize_activations(x + b * kBlockDepth, columns, kernel_group(form_.shape), form_.shape.middle,
+      const std::size_t index = b * tokens + token;
+      kernels_.quantize_activations(x + b * kBlockDepth, columns_of(b), kernel_group(form_.shape), form_.shape.middle,
                                     activations.codes + index * kBlockDepth, activations.scales + index * 2, activations.biases + index * kMaxGroups,
                                     activations.sums + index * kMaxGroups, activations.sum_codes + index * kSumCodes);
       if (has_units()) reorder(activations.codes + index * kBlockDepth);
+    }
+  }
+
+  void put_on_grid(const ActivationScale& grid, const float* x, std::size_t token, std::size_t tokens, const ActivationBuffers& activations) const {
+    for (std::size_t b = 0; b < num_blocks_; ++b) {
+      const std::size_t index = b * tokens + token;
+      kernels_.quantize_on_grid(grid, x + b * kBlockDepth, columns_of(b), kernel_group(form_.shape), form_.shape.middle,
+                                activations.codes + index * kBlockDepth, activations.scales + index * 2, activations.biases + index * kMaxGroups,
+                                activations.sums + index * kMaxGroups, activations.sum_codes + index * kSumCodes);
+      if (has_units()) reorder(activations.codes + index * kBlockDepth);
+    }
+    activations.shifts[token] = -(grid.scale * grid.zero);
+  }
+
+  // Each row's sum of weights, which is its product with ones.
+  void sum_rows(ThreadPool& pool) {
+    row_sums_.resize(num_panels(rows_) * kPanelRows);
+    KernelScratch scratch;
+    const std::size_t shared = shared_bytes(1);
+    std::byte* const base = scratch.reserve(shared + pool.num_threads() * worker_bytes());
+    const ActivationBuffers ones(base, num_blocks_, 1);
+    const std::vector<float> x(static_cast<std::size_t>(cols_), 1.0f);
+    put_on_grid({1, 1, 0}, x.data(), 0, 1, ones);
+    std::vector<float> sums(row_sums_.size());
+    for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t thread) {
+      const PanelBuffers buffers(base + shared + thread * worker_bytes());
+      multiply_tokens(p, ones, 1, PanelOutput(sums.data(), sums.size(), p, 1, buffers.tile), buffers);  // row_sums_ are still zeros
+    });
+    row_sums_ = std::move(sums);
+  }
+
+  // Results begin with the zero points' part, which is the same for all columns: minus scale * zero * the row's sum.
+  void begin(std::size_t p, const float* shifts, std::size_t tokens, float* y, std::size_t stride) const {
+    const float* const sums = row_sums_.data() + p * kPanelRows;
+    for (std::size_t t = 0; t < tokens; ++t)
+      for (std::size_t r = 0; r < kPanelRows; ++r) y[t * stride + r] = shifts[t] * sums[r];
+  }
+
+  void multiply_tokens(std::size_t p, const ActivationBuffers& activations, std::size_t tokens, const PanelOutput& out,
+                       const PanelBuffers& buffers) const {
+    const bool shifted = activations_.is_asymmetric;
+    if (tokens == 1 && kernels_.integer_vector != nullptr) {
+      if (shifted) begin(p, activations.shifts, 1, out.data(0), kPanelRows);
+      multiply_vector(p, activations, out.data(0), buffers, shifted);
+      return out.finish(0, 1);
+    }
+    for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
+      const std::size_t n = std::min(kTokenBlock, tokens - t);
+      if (shifted) begin(p, activations.shifts + t, n, out.data(t), out.stride());
+      for (std::size_t b = 0; b < num_blocks_; ++b)
+        multiply_block(p, b, activations.at(b * tokens + t), n, out.data(t), out.stride(), buffers, shifted || b != 0);
+      out.finish(t, n);
     }
   }
 
@@ -212,14 +284,15 @@ class IntegerPanels final : public PackedWeights {
     }
   }
 
-  void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers) const {
-    if (!has_units()) return kernels_.integer_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0), y, 0);
+  void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers, bool accumulate) const {
+    if (!has_units())
+      return kernels_.integer_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0), y, accumulate);
     for (std::size_t b = 0; b < num_blocks_; ++b)
-      kernels_.integer_vector(form_.shape, regular_block(p, b, buffers.decoded), nullptr, kBlockDepth, activations.at(b), y, b != 0);
+      kernels_.integer_vector(form_.shape, regular_block(p, b, buffers.decoded), nullptr, kBlockDepth, activations.at(b), y, accumulate || b != 0);
   }
 
   void multiply_block(std::size_t p, std::size_t b, const QuantizedActivations& x, std::size_t tokens, float* y, std::size_t y_stride,
-                      const PanelBuffers& buffers) const {
+                      const PanelBuffers& buffers, bool accumulate) const {
     const IntegerShape& shape = form_.shape;
     const std::uint8_t* const block = regular_block(p, b, buffers.decoded);
     const std::size_t depth = depth_of(b);
@@ -239,22 +312,25 @@ class IntegerPanels final : public PackedWeights {
     product.tokens = tokens;
     product.y = y;
     product.y_stride = y_stride;
-    product.accumulate = b != 0;
+    product.accumulate = accumulate;
     kernels_.integer_product(product);
   }
 
   IntegerForm form_;
+  ActivationFormat activations_;
+  ActivationGrid grid_;  // where they are static
   const KernelTable& kernels_;
   std::size_t num_blocks_, panel_bytes_;
   std::array<std::uint8_t, 32> places_ = {};
   ResidentBytes bytes_, row_scales_;
+  std::vector<float> row_sums_;  // [panels, 64], where activations have zero points
 };
 
 }  // namespace
 
 std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
   const auto form = integer_form(*weights.format, weights.cols);
-  return form && weights.cols != 0 ? std::make_unique<IntegerPanels>(weights, *form, options.isa, pool) : nullptr;
+  return form && weights.cols != 0 ? std::make_unique<IntegerPanels>(weights, *form, options, pool) : nullptr;
 }
 
 }  // namespace nibble

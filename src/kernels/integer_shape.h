@@ -94,6 +94,11 @@ static constexpr std::size_t kernel_group(const IntegerShape& s) { return s.grou
 inline constexpr std::size_t kMaxGroups = kBlockDepth / 16;
 inline constexpr std::size_t kSumCodes = 32;  // bytes of sum_codes for a token and block
 
+// A grid on which activations are put: code = clamp(round(x * inverse) + zero, -128, 127), worth scale * (code - zero).
+struct ActivationScale {
+  float scale, inverse, zero;
+};
+
 // Activations of a run of tokens for one block of columns.
 struct QuantizedActivations {
   const std::int8_t* codes;    // [tokens, kBlockDepth]

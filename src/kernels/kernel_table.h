@@ -57,6 +57,11 @@ struct KernelTable {
   // x * (127 / amax) rounded to even. Zeros up to kBlockDepth. Arrays as in QuantizedActivations.
   void (*quantize_activations)(const float* x, std::size_t count, std::size_t group, std::int32_t middle, std::int8_t* codes, float* scales,
                                std::int32_t* biases, float* sums, std::int8_t* sum_codes);
+  // The same on a grid that is given. Columns beyond count get code 0.
+  void (*quantize_on_grid)(const ActivationScale& grid, const float* x, std::size_t count, std::size_t group, std::int32_t middle, std::int8_t* codes,
+                           float* scales, std::int32_t* biases, float* sums, std::int8_t* sum_codes);
+  // out[0], out[1]: the smallest and the largest of the numbers and 0.
+  void (*find_range)(const float* x, std::size_t count, float* out);
 
   // --- products of signs (binary_matrix.h) ------------------------------------------------------------------------------------------
   // y[t, n] = ones in x[t] xor panel column n. panel: [words, kBinaryRows]; x: rows x_stride words apart; y: [tokens, kBinaryRows], rows y_stride apart.

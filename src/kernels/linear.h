@@ -18,6 +18,7 @@
 
 #include "base/cpu.h"
 #include "base/thread_pool.h"
+#include "format/activation_format.h"
 #include "format/quantized_tensor.h"
 
 namespace nibble {
@@ -30,6 +31,10 @@ enum class ActivationMode { automatic, f32, bf16, int8 };
 struct KernelOptions {
   Isa isa = Isa::scalar;
   ActivationMode activations = ActivationMode::automatic;
+  // Of int8 products. y is the product of the stored weights with scale * (code - zero): both cross terms of the zero points are integers'
+  // sums, of a row's weights times the activations' zero and of a token's activations times the weights' zero.
+  ActivationFormat activation_format = {};
+  ActivationGrid activation_grid = {};  // where the format is static
 };
 
 // Scratch that a caller keeps between products; grows as needed, one per concurrent caller.

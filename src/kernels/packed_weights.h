@@ -24,6 +24,7 @@ class PackedWeights {
   // A product takes two steps: inputs are prepared once, in `shared`; then any thread multiplies any panel of 64 rows with a scratch of
   // its own. preparation(): weights of as many columns that return the same number, not 0, prepare the same bytes.
   virtual std::uint64_t preparation() const noexcept { return 0; }
+  virtual std::uint64_t input_grid() const noexcept { return 0; }  // must be equal, too
   virtual std::size_t shared_bytes(std::size_t /*tokens*/) const noexcept { return 0; }
   virtual std::size_t worker_bytes() const noexcept = 0;
   virtual void prepare(const float* /*x*/, std::size_t /*tokens*/, ThreadPool& /*pool*/, std::byte* /*shared*/) const {}

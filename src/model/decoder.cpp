@@ -10,6 +10,7 @@
 #include <initializer_list>
 
 #include "base/progress_meter.h"
+#include "base/random.h"
 #include "kernels/vector_ops.h"
 #include "model/arch/architecture.h"
 #include "model/weights.h"
@@ -178,6 +179,21 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   cache.capacity_ = capacity;
   for (std::uint64_t i = 0; i < c.layers; ++i) cache.layers_.emplace_back(capacity, c.kv_heads, c.head_dim, state_->kv);
   return cache;
+}
+
+void Decoder::fill(KvCache& cache, std::size_t length) const {
+  const ModelConfig& c = state_->config;
+  assert(cache.length_ == 0 && length <= cache.capacity_);
+  constexpr std::size_t kPiece = 64;
+  Random random(1);
+  std::vector<float> values(kPiece * c.kv_heads * c.head_dim);
+  for (float& value : values) value = static_cast<float>(random.normal());
+  for (KvLayer& layer : cache.layers_)
+    for (std::size_t at = 0; at < length; at += kPiece) {
+      const AttentionPiece piece{&layer, at, std::min(kPiece, length - at), nullptr, values.data(), values.data(), nullptr};
+      store_keys_values({&piece, 1}, state_->pool);
+    }
+  cache.length_ = length;
 }
 
 // --- the forward pass ------------------------------------------------------------------------------------------------------------------

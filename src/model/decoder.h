@@ -65,6 +65,8 @@ class Decoder {
   std::uint64_t linear_parameters() const noexcept;          // of all layers' Linears, head not counted
   // Error(unsupported) when the model has a sliding window shorter than capacity.
   KvCache new_cache(std::size_t capacity) const;
+  // Fills an empty cache with random keys and values, as if so many tokens had been read: for measurements of speed.
+  void fill(KvCache& cache, std::size_t length) const;
 
   // One step of several sequences at once, each at a position of its own: weights are read once for all of them. Sequences may come, go
   // and differ in length from step to step; what each gets is the same bits as alone. logits: [sum of tokens.size() - first, vocab_size],

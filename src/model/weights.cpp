@@ -53,11 +53,22 @@ void WeightLoader::check_values(const StoredTensor& stored) const {
   refuse_value(checkpoint_, stored, first_bad, fmt::format("column {}: value is not finite: {}", column, values[column]));
 }
 
+// Weights without a grid in a file of static ones have their inputs rounded as they come.
+KernelOptions WeightLoader::kernels_for(const StoredTensor& stored) const {
+  KernelOptions options = kernels_;
+  if (!activations_.format) return options;
+  const ActivationGrid* const grid = activations_.find(stored.name);
+  if (activations_.format->is_static() && grid == nullptr) return options;
+  options.activation_format = *activations_.format;
+  if (grid != nullptr) options.activation_grid = *grid;
+  return options;
+}
+
 PackedLinear WeightLoader::matrix(std::string_view part, std::int64_t layer) const {
   const StoredTensor& stored = fetch(*tensors_.part(part, layer));
   checkpoint_.will_need(stored);
   check_values(stored);
-  PackedLinear packed = PackedLinear::pack(stored.view, kernels_, pool_);
+  PackedLinear packed = PackedLinear::pack(stored.view, kernels_for(stored), pool_);
   checkpoint_.release(stored);
   return packed;
 }

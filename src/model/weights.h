@@ -11,13 +11,19 @@
 #include "io/checkpoint.h"
 #include "kernels/linear.h"
 #include "model/arch/architecture.h"
+#include "model/stored_activations.h"
 
 namespace nibble {
 
 class WeightLoader {
  public:
   WeightLoader(const Checkpoint& checkpoint, const ModelTensors& tensors, const KernelOptions& kernels, ThreadPool& pool)
-      : checkpoint_(checkpoint), tensors_(tensors), spelling_(spelling_of(checkpoint)), kernels_(kernels), pool_(pool) {}
+      : checkpoint_(checkpoint),
+        tensors_(tensors),
+        spelling_(spelling_of(checkpoint)),
+        kernels_(kernels),
+        activations_(kernels.activations == ActivationMode::automatic ? read_activations(checkpoint) : StoredActivations{}),
+        pool_(pool) {}
 
   // A matrix repacked for this processor. Errors: not_found, corrupt (wrong shape, a value that is not finite).
   PackedLinear matrix(std::string_view part, std::int64_t layer) const;
@@ -27,11 +33,13 @@ class WeightLoader {
  private:
   const StoredTensor& fetch(const ModelTensor& expected) const;
   void check_values(const StoredTensor& stored) const;
+  KernelOptions kernels_for(const StoredTensor& stored) const;
 
   const Checkpoint& checkpoint_;
   const ModelTensors& tensors_;
   Spelling spelling_;
   KernelOptions kernels_;
+  StoredActivations activations_;  // what the checkpoint wants, where the caller leaves it to that
   ThreadPool& pool_;
 };
 

@@ -92,6 +92,10 @@ std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& 
   manifest["recipe"] = Json::parse(recipe_to_json(plan.recipe));
   manifest["method"] = options.method;
   if (options.fit) manifest["fit"] = fit_spelling(*options.fit);
+  if (options.activations) {
+    manifest["activations"]["format"] = activation_format_name(options.activations->format);
+    if (options.activations->format.is_static()) manifest["activations"]["fit"] = fit_spelling(options.activations->fit);
+  }
   if (!options.transform.empty()) manifest["transform"] = options.transform;
   if (!options.round.empty()) manifest["round"] = options.round;
   if (options.smoothquant_alpha) manifest["alpha"] = *options.smoothquant_alpha;
@@ -99,7 +103,8 @@ std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& 
   return manifest.dump();
 }
 
-GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& plan, const std::string& manifest) {
+GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& plan, const StoredActivations& activations,
+                                const std::string& manifest) {
   GgufMetadata metadata;
   if (plan.source_spelling == Spelling::gguf) {
     metadata = source.gguf();
@@ -114,19 +119,21 @@ GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& pl
       metadata.set("tokenizer.ggml.model", GgufValue::of_string("none"));
     }
   }
+  put_activations(activations, metadata);
   metadata.set("general.quantization_version", GgufValue::of_u32(2));
   metadata.set(kManifestKey, GgufValue::of_string(manifest));
   return metadata;
 }
 
-std::vector<SideFile> make_side_files(const Checkpoint& source, const QuantizePlan& plan, const std::string& manifest) {
+std::vector<SideFile> make_side_files(const Checkpoint& source, const QuantizePlan& plan, const StoredActivations& activations,
+                                      const std::string& manifest) {
   std::vector<SideFile> files;
   if (plan.source_spelling == Spelling::huggingface) {
-    files.push_back({"config.json", kept_config(source, plan)});
+    files.push_back({"config.json", with_activations(activations, kept_config(source, plan))});
     for (const char* name : kKeptFiles)
       if (auto text = source.read_side_file(name)) files.push_back({name, std::move(*text)});
   } else {
-    files.push_back({"config.json", translated_config(source, plan)});
+    files.push_back({"config.json", with_activations(activations, translated_config(source, plan))});
     if (Tokenizer::available(source)) {
       Tokenizer::HfFiles tokenizer = Tokenizer::from_checkpoint(source).to_huggingface();
       files.push_back({"tokenizer.json", std::move(tokenizer.tokenizer_json)});

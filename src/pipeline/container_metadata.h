@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "io/checkpoint_writer.h"
+#include "model/stored_activations.h"
 #include "pipeline/quantize_plan.h"
 
 namespace nibble {
@@ -19,9 +20,11 @@ std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& 
 
 // A GGUF source keeps its keys; a directory's configuration and tokenizer are translated. A model without a tokenizer gets
 // tokenizer.ggml.model = "none".
-GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& plan, const std::string& manifest);
+GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& plan, const StoredActivations& activations,
+                                const std::string& manifest);
 
 // A directory keeps its small files; a GGUF source's keys become config.json and tokenizer files.
-std::vector<SideFile> make_side_files(const Checkpoint& source, const QuantizePlan& plan, const std::string& manifest);
+std::vector<SideFile> make_side_files(const Checkpoint& source, const QuantizePlan& plan, const StoredActivations& activations,
+                                      const std::string& manifest);
 
 }  // namespace nibble

@@ -10,7 +10,7 @@ namespace nibble {
 
 Quantized quantize(const Model& model, const QuantizeRequest& request) {
   QuantizeModelOptions options;
-  options.recipe = find_recipe(request.format);
+  choose_format(options, request.format);
   options.method = request.method;
   options.embedding = request.embedding;
   options.head = request.head;

@@ -9,6 +9,7 @@
 
 #include "base/progress_meter.h"
 #include "nibble/error.h"
+#include "pipeline/activation_plan.h"
 #include "pipeline/band_writer.h"
 #include "pipeline/container_metadata.h"
 #include "pipeline/quantize_layers.h"
@@ -23,6 +24,7 @@ namespace {
 
 // Elements of a band: what is resident of source and output at a time.
 constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
+constexpr std::uint64_t kShardBytes = 5'000'000'000;
 
 std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols) {
   std::uint64_t total = 0;
@@ -102,6 +104,7 @@ QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, co
   QuantizeSummary summary;
   summary.output = options.output;
   summary.recipe = plan.recipe.name;
+  if (options.activations) summary.activations = activation_format_name(options.activations->format);
   summary.ignored = plan.ignored;
   summary.source_bytes = source.file_bytes();
   std::uint64_t linear_bytes = 0, linear_elements = 0;
@@ -136,32 +139,36 @@ QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, co
   return summary;
 }
 
-}  // namespace
-
-QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
-  const QuantizePlan plan = plan_quantization(source, options);
-  QuantizeSummary summary = summarize(source, plan, options);
-  if (options.dry_run) return summary;
-  if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
-  refuse_to_overwrite_source(source, options.output);
-  const bool calibrated = needs_calibration(plan, options);
-  if (calibrated && !options.calibration.statistics && options.calibration.texts.empty())
+void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  if (options.calibration.statistics != nullptr || !options.calibration.texts.empty()) return;
+  if (needs_calibration(plan, options))
     throw Error(ErrorKind::invalid_argument,
                 "this method needs to know what the model's layers see; give it text (--text FILE) or statistics "
                 "(--stats FILE, --imatrix FILE)");
+  if (options.activations && options.activations->format.is_static())
+    throw Error(ErrorKind::invalid_argument,
+                "static grids of activations come from what the model's layers see; give it text (--text FILE) or statistics (--stats FILE)");
+}
 
+void write_model(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
+                 ThreadPool& pool, const ProgressCallback& progress) {
+  const bool calibrated = needs_calibration(plan, options);
   std::vector<PlannedTensor> planned;
-  for (const TensorPlan& tensor : plan.tensors) planned.push_back(tensor.target);
+  std::uint64_t parameters = 0;
+  for (const TensorPlan& tensor : plan.tensors) {
+    planned.push_back(tensor.target);
+    parameters += tensor.rows * tensor.cols;
+  }
   if (!plan.rope_divisors.empty()) planned.push_back({std::string(kRopeDivisorsName), {plan.rope_divisors.size()}, find_format("f32")});
 
-  summary.source_hash = hash_tensors(source, pool);
-  const std::string manifest = make_manifest(plan, options, summary.source_hash);
-  const std::unique_ptr<CheckpointWriter> writer = plan.target_spelling == Spelling::gguf
-                                                       ? make_gguf_writer(options.output, make_gguf_metadata(source, plan, manifest), planned)
-                                                       : make_directory_writer(options.output, make_side_files(source, plan, manifest), planned);
+  const StoredActivations activations = plan_activations(source, plan, options, pool, progress);
+  const std::unique_ptr<CheckpointWriter> writer =
+      plan.target_spelling == Spelling::gguf ? make_gguf_writer(options.output, make_gguf_metadata(source, plan, activations, manifest), planned)
+                                             : make_directory_writer(options.output, make_side_files(source, plan, activations, manifest), planned,
+                                                                     kShardBytes, activation_tensors(activations));
 
   ProgressMeter meter(
-      progress, "quantize", summary.parameters,
+      progress, "quantize", parameters,
       calibrated ? "quantize was cancelled; the same command goes on where it stopped" : "quantize was cancelled; nothing was written");
   std::optional<WorkDirectory> work;
   if (calibrated) {
@@ -177,6 +184,65 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
   }
   writer->finish(options.sync, options.judge, &pool);
   if (work) work->remove();
+}
+
+// Scales that are folded away change what the Linears read: weights come first, then what their Linears read is looked at and the tensors
+// are copied. The weights lie beside the output meanwhile.
+void write_in_two_steps(const Checkpoint& source, const QuantizeModelOptions& options, const std::string& manifest, ThreadPool& pool,
+                        const ProgressCallback& progress) {
+  if (options.calibration.texts.empty())
+    throw Error(ErrorKind::invalid_argument,
+                "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text (--text FILE)");
+  struct Weights {
+    std::filesystem::path path;
+    ~Weights() {
+      std::error_code ignored;
+      std::filesystem::remove_all(path, ignored);
+    }
+  };
+  const Weights weights{options.output.string() + ".weights" + options.output.extension().string()};
+  QuantizeModelOptions first = options;
+  first.activations.reset();
+  first.output = weights.path;
+  first.judge = {};
+  first.sync = false;
+  write_model(source, plan_quantization(source, first), first, manifest, pool, progress);
+  QuantizeModelOptions second;
+  second.recipe = find_recipe(kSourceFormat);
+  second.activations = options.activations;
+  second.output = options.output;
+  second.judge = options.judge;
+  second.sync = options.sync;
+  second.isa = options.isa;
+  second.calibration = options.calibration;
+  second.calibration.statistics = nullptr;
+  const Checkpoint made = Checkpoint::open(weights.path);
+  write_model(made, plan_quantization(made, second), second, manifest, pool, progress);
+}
+
+}  // namespace
+
+void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
+  const FormatPair pair = split_format_pair(spelling);
+  options.recipe = find_recipe(pair.weights);
+  if (pair.weights.size() == spelling.size()) return;
+  if (!options.activations) options.activations.emplace();
+  options.activations->format = parse_activation_format(pair.activations);
+}
+
+QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
+  const QuantizePlan plan = plan_quantization(source, options);
+  QuantizeSummary summary = summarize(source, plan, options);
+  if (options.dry_run) return summary;
+  if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
+  refuse_to_overwrite_source(source, options.output);
+  require_calibration(plan, options);
+  summary.source_hash = hash_tensors(source, pool);
+  const std::string manifest = make_manifest(plan, options, summary.source_hash);
+  if (options.activations && options.activations->format.is_static() && moves_activations(plan, options))
+    write_in_two_steps(source, options, manifest, pool, progress);
+  else
+    write_model(source, plan, options, manifest, pool, progress);
   summary.output_bytes = weight_file_bytes(options.output);
   summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(summary.output_bytes) / static_cast<double>(summary.parameters);
   return summary;

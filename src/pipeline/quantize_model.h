@@ -12,11 +12,13 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/cpu.h"
 #include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
+#include "format/activation_format.h"
 #include "io/checkpoint.h"
 #include "io/checkpoint_writer.h"
 #include "kernels/linear.h"
@@ -37,8 +39,15 @@ struct Calibration {
   double target_damping = 0.01;  // of the mean diagonal, holds them near the original weights
 };
 
+// How the inputs of quantized Linears are rounded: stored with the model, for every engine that reads it.
+struct ActivationChoice {
+  ActivationFormat format{};
+  FitOptions fit{};  // of static grids (quantize/fit/activation_fit.h)
+};
+
 struct QuantizeModelOptions {
   Recipe recipe{};
+  std::optional<ActivationChoice> activations{};  // none: whoever runs the model decides
   std::string method = "rtn";        // where the recipe names none
   std::optional<FitOptions> fit{};   // instead of the method's own
   std::string transform{}, round{};  // stages instead of the method's own, by name; empty: the method's
@@ -68,6 +77,7 @@ struct TensorSummary {
 struct QuantizeSummary {
   std::filesystem::path output;
   std::string recipe;
+  std::string activations;  // the format that is stored with the model; empty: none
   std::vector<TensorSummary> tensors;
   std::vector<std::string> ignored;  // tensors of the source that the model does not use
   std::uint64_t source_bytes = 0;    // of all weight files
@@ -79,6 +89,9 @@ struct QuantizeSummary {
   double linear_bits_per_weight = 0;  // of the layers' Linears alone
   std::string source_hash;            // XXH3-64 of the source's tensors; empty for a dry run
 };
+
+// "int8:row+a8:static": recipe and, behind a plus, activations. Error(invalid_argument) lists near names.
+void choose_format(QuantizeModelOptions& options, std::string_view spelling);
 
 // Errors: invalid_argument (options that contradict each other or the container), unsupported, corrupt (weights that are no numbers),
 // io, resource, cancelled.

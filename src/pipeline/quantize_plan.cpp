@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "model/stored_activations.h"
 #include "nibble/error.h"
 #include "quantize/method.h"
 
@@ -142,7 +143,7 @@ QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOpti
     plan.tensors.push_back(plan_tensor(stored, tensor, plan, options));
   }
   for (const StoredTensor& stored : source.tensors())
-    if (!used.contains(stored.name) && stored.name != kRopeDivisorsName) plan.ignored.push_back(stored.name);
+    if (!used.contains(stored.name) && stored.name != kRopeDivisorsName && !is_activation_tensor(stored.name)) plan.ignored.push_back(stored.name);
   if (plan.target_spelling == Spelling::gguf) plan.rope_divisors = rope_frequency_divisors(plan.config.rope);
   return plan;
 }

@@ -89,6 +89,7 @@ Recipe find_recipe(std::string_view spelling) {
     const std::string near = near_mixes(name);
     throw Error(ErrorKind::invalid_argument, "unknown mix '" + name + "'" + (near.empty() ? "; 'nibble formats' lists them" : "; near are " + near));
   }
+  if (name == kSourceFormat) return {name, "every tensor as it is", {}, {{"*", {}, name, {}}}, std::nullopt};
   const auto formats = list_formats();
   const bool is_format = std::any_of(formats.begin(), formats.end(), [&](const FormatPtr& format) { return format->name() == name; });
   if (const Mix* mix = find_mix(name); mix && !is_format) return recipe_of_mix(*mix);

@@ -7,8 +7,8 @@
 //   Assignment a = assign(recipe, {.name = "blk.0.attn_v.weight", .rows = 512, .cols = 2048, .layer = 0, .num_layers = 16, .gqa = 4});
 //   a.format->name();   // "q6_k"
 //
-// Spellings that find_recipe takes: any format ("q4_k", "int4:g32"), any mix ("q4_k_m"), "mix:NAME" where a mix and a block format share
-// a name ("mix:q6_k").
+// Spellings that find_recipe takes: "source" (every tensor as it is), any format ("q4_k", "int4:g32"), any mix ("q4_k_m"), "mix:NAME" where a mix and
+// a block format share a name ("mix:q6_k").
 #pragma once
 
 #include <cstdint>

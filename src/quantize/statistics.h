@@ -34,9 +34,12 @@ struct SiteStatistics {
   std::vector<float> absmax;             // [width]; empty when imported
   std::vector<float> second_moment;      // [width * width]: mean of x x^T; empty unless it was asked for
   std::vector<std::uint64_t> histogram;  // [kHistogramBins] of all elements' magnitudes; empty when imported
+  std::vector<std::uint64_t> negatives;  // the part of it whose elements are below 0; empty where that is not known
+  float lowest = 0, highest = 0;         // of all elements and 0, where it is
 
   std::size_t width() const { return mean_square.size(); }
   bool has_second_moment() const { return !second_moment.empty(); }
+  bool has_signs() const { return !negatives.empty(); }
   std::string name() const;  // "layers.3.attention_in", "head_in"
 };
 

@@ -37,6 +37,7 @@ Json to_json(const TensorStatistics& statistics) {
 Json to_json(const QuantizeSummary& summary) {
   Json json = {{"output", summary.output.string()},
                {"recipe", summary.recipe},
+               {"activations", summary.activations},
                {"parameters", summary.parameters},
                {"source_bytes", summary.source_bytes},
                {"tensor_bytes", summary.tensor_bytes},

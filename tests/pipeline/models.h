@@ -41,7 +41,7 @@ inline std::filesystem::path small_synth(const ScratchDirectory& scratch, Thread
 inline QuantizeSummary quantize_to(const std::filesystem::path& model, const std::string& format, const std::filesystem::path& output,
                                    ThreadPool& pool) {
   QuantizeModelOptions options;
-  options.recipe = find_recipe(format);
+  choose_format(options, format);
   options.output = output;
   return quantize_model(Checkpoint::open(model), options, pool, {});
 }

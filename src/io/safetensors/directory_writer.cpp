@@ -48,8 +48,8 @@ std::vector<Shard> cut_into_shards(const TensorStream& stream, std::uint64_t sha
 class DirectoryWriter final : public CheckpointWriter {
  public:
   DirectoryWriter(const std::filesystem::path& path, const std::vector<SideFile>& side_files, const std::vector<PlannedTensor>& plan,
-                  std::uint64_t shard_bytes)
-      : path_(path), stream_(plan, path.string()), shards_(cut_into_shards(stream_, shard_bytes)) {
+                  std::uint64_t shard_bytes, const std::vector<SideTensor>& side_tensors)
+      : path_(path), stream_(plan, path.string()), shards_(cut_into_shards(stream_, shard_bytes)), side_tensors_(side_tensors) {
     std::vector<SafetensorsLayout> layouts;
     for (const Shard& shard : shards_) layouts.push_back(lay_out(shard));
     const std::string config = make_config(side_files);
@@ -110,6 +110,8 @@ class DirectoryWriter final : public CheckpointWriter {
         entries.push_back({plane_name(planned.name, spec.suffix), spec.dtype, raw ? planned.shape : spec.shape, spec.bytes});
       }
     }
+    if (&shard == &shards_.front())
+      for (const SideTensor& side : side_tensors_) entries.push_back({side.name, side.tensor.dtype, side.tensor.shape, side.tensor.bytes.size()});
     return lay_out_safetensors(entries, (path_ / shard.name).string());
   }
 
@@ -123,6 +125,11 @@ class DirectoryWriter final : public CheckpointWriter {
     std::size_t entry = 0;
     for (const std::size_t i : shard.tensors)
       for (std::size_t plane = 0; plane < stream_.specs(i).size(); ++plane) stream_.place(i, plane, file, layout.offsets[entry++]);
+    if (&shard != &shards_.front()) return;
+    for (const SideTensor& side : side_tensors_) {
+      file.write_at(layout.offsets[entry++], side.tensor.bytes);
+      small_bytes_ += side.tensor.bytes.size();
+    }
   }
 
   std::string make_config(const std::vector<SideFile>& side_files) const {
@@ -158,6 +165,10 @@ class DirectoryWriter final : public CheckpointWriter {
         for (const PlaneSpec& spec : stream_.specs(i)) map[plane_name(stream_.planned(i).name, spec.suffix)] = shard.name;
         total += stream_.bytes(i);
       }
+    for (const SideTensor& side : side_tensors_) {
+      map[side.name] = shards_.front().name;
+      total += side.tensor.bytes.size();
+    }
     return nlohmann::json{{"metadata", {{"total_size", total}}}, {"weight_map", std::move(map)}}.dump(2) + "\n";
   }
 
@@ -168,12 +179,20 @@ class DirectoryWriter final : public CheckpointWriter {
         throw Error(ErrorKind::internal,
                     fmt::format("{}: read back differs from what was written; the disk may be failing", (path_ / shard.name).string()));
     }
-    stream_.verify(Checkpoint::open(directory_->temporary_path()), pool);
+    const Checkpoint written = Checkpoint::open(directory_->temporary_path());
+    stream_.verify(written, pool, side_tensors_.size());
+    for (const SideTensor& side : side_tensors_) {
+      const StoredTensor* const stored = written.find(side.name);
+      if (stored == nullptr || !std::ranges::equal(stored->data, side.tensor.bytes))
+        throw Error(ErrorKind::internal, fmt::format("{}: tensor {}: read back differs from what was written; the disk may be failing",
+                                                     path_.string(), quote_name(side.name)));
+    }
   }
 
   std::filesystem::path path_;
   TensorStream stream_;
   std::vector<Shard> shards_;
+  std::vector<SideTensor> side_tensors_;
   std::optional<OutputDirectory> directory_;
   std::deque<OutputFile> files_;  // one a shard; after directory_, so that they go first
   std::uint64_t small_bytes_ = 0;
@@ -182,8 +201,9 @@ class DirectoryWriter final : public CheckpointWriter {
 }  // namespace
 
 std::unique_ptr<CheckpointWriter> make_directory_writer(const std::filesystem::path& path, const std::vector<SideFile>& side_files,
-                                                        const std::vector<PlannedTensor>& plan, std::uint64_t shard_bytes) {
-  return std::make_unique<DirectoryWriter>(path, side_files, plan, shard_bytes);
+                                                        const std::vector<PlannedTensor>& plan, std::uint64_t shard_bytes,
+                                                        const std::vector<SideTensor>& side_tensors) {
+  return std::make_unique<DirectoryWriter>(path, side_files, plan, shard_bytes, side_tensors);
 }
 
 }  // namespace nibble

@@ -22,6 +22,8 @@ static void fill_integer_functions(KernelTable& table) {
   if constexpr (kVector) table.integer_vector = integer_vector<F32, Bytes, Sums, Quad>;
   table.int8_peak = int8_peak<Bytes, Sums, Quad>;
   table.quantize_activations = quantize_activations<F32>;
+  table.quantize_on_grid = quantize_on_grid<F32>;
+  table.find_range = find_range<F32>;
 }
 
 }  // namespace nibble::lanes

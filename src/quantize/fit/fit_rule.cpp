@@ -40,7 +40,8 @@ std::string fit_spelling(const FitOptions& fit) {
 
 FitOptions find_fit(std::string_view spelling) {
   const std::size_t colon = spelling.find(':');
-  const std::string_view name = spelling.substr(0, colon);
+  std::string_view name = spelling.substr(0, colon);
+  if (name == "mse") name = fit_name(FitRule::search);  // the method of that name is this fit
   std::string known;
   for (const NamedFit& fit : kFits) {
     known += (known.empty() ? "" : ", ") + std::string(fit.name);

@@ -57,6 +57,7 @@ SiteStatistics rescaled(SiteStatistics site, std::span<const float> scales) {
       for (std::size_t j = 0; j < n; ++j) site.second_moment[i * n + j] *= inverse / scales[j];
   }
   site.histogram.clear();
+  site.negatives.clear();
   return site;
 }
 

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "format/activation_format.h"
+
+#include <array>
+#include <cmath>
+
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+struct Named {
+  std::string_view name;
+  ActivationFormat format;
+};
+
+constexpr std::array kFormats = {
+    Named{"a8", {ActivationGrain::block, false}},
+    Named{"a8:token", {ActivationGrain::token, false}},
+    Named{"a8:token:asym", {ActivationGrain::token, true}},
+    Named{"a8:static", {ActivationGrain::tensor, false}},
+    Named{"a8:static:asym", {ActivationGrain::tensor, true}},
+};
+
+}  // namespace
+
+ActivationFormat parse_activation_format(std::string_view spelling) {
+  std::string known;
+  for (const Named& named : kFormats) {
+    if (named.name == spelling) return named.format;
+    known += (known.empty() ? "" : ", ") + std::string(named.name);
+  }
+  throw Error(ErrorKind::invalid_argument, "unknown format of activations; known are " + known + ": '" + std::string(spelling) + "'");
+}
+
+std::string activation_format_name(ActivationFormat format) {
+  for (const Named& named : kFormats)
+    if (named.format == format) return std::string(named.name);
+  return "?";
+}
+
+std::optional<std::string> find_activation_grid_defect(const ActivationGrid& grid) {
+  if (!std::isfinite(grid.scale) || grid.scale < kSmallestActivationScale) return "scale should be a positive number: " + std::to_string(grid.scale);
+  if (grid.zero < kLowestActivation || grid.zero > kHighestActivation)
+    return "zero point should lie within -128 .. 127: " + std::to_string(grid.zero);
+  return std::nullopt;
+}
+
+FormatPair split_format_pair(std::string_view spelling) {
+  const std::size_t plus = spelling.find('+');
+  if (plus == std::string_view::npos) return {spelling, {}};
+  return {spelling.substr(0, plus), spelling.substr(plus + 1)};
+}
+
+}  // namespace nibble

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "format/activation_format.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+TEST(ActivationFormat, NamesReadBackAsTheyAre) {
+  for (const char* name : {"a8", "a8:token", "a8:token:asym", "a8:static", "a8:static:asym"})
+    EXPECT_EQ(activation_format_name(parse_activation_format(name)), name);
+  const ActivationFormat format = parse_activation_format("a8:static:asym");
+  EXPECT_TRUE(format.is_static());
+  EXPECT_TRUE(format.is_asymmetric);
+}
+
+TEST(ActivationFormat, RefusesWhatItDoesNotKnow) {
+  for (const char* name : {"", "a4", "a8:asym", "a8:static:", "A8"}) {
+    try {
+      parse_activation_format(name);
+      ADD_FAILURE() << name;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
+      EXPECT_NE(std::string(error.what()).find("a8:static"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST(ActivationFormat, StandsBehindAPlus) {
+  EXPECT_EQ(split_format_pair("int8:row+a8:static").weights, "int8:row");
+  EXPECT_EQ(split_format_pair("int8:row+a8:static").activations, "a8:static");
+  EXPECT_EQ(split_format_pair("q4_k").weights, "q4_k");
+  EXPECT_EQ(split_format_pair("q4_k").activations, "");
+}
+
+TEST(ActivationGrid, DefectsAreNamed) {
+  EXPECT_FALSE(find_activation_grid_defect({0.02f, -128}));
+  for (const float scale : {0.0f, -1.0f, 1e-38f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
+    EXPECT_TRUE(find_activation_grid_defect({scale, 0})) << scale;
+  EXPECT_TRUE(find_activation_grid_defect({1, 128}));
+  EXPECT_TRUE(find_activation_grid_defect({1, -129}));
+}
+
+}  // namespace
+}  // namespace nibble
