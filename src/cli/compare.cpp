@@ -18,7 +18,7 @@ struct Options {
   std::vector<std::string> texts;
   std::string model, formats, protocol = "llama.cpp", method = "rtn", scratch, html;
   std::size_t context = 0, windows = 0, prompt = 512, generated = 32, repetitions = 3;
-  bool markdown = false;
+  bool layers = false, markdown = false;
 };
 
 std::vector<std::string> texts_beside(const std::string& model, const std::vector<std::string>& given) {
@@ -75,7 +75,7 @@ std::string notes_of(const Comparison& comparison) {
 void print(const Comparison& comparison, const Options& options, Session& session) {
   if (session.json()) return session.print_json(to_json(comparison));
   const Table table = table_of(comparison);
-  const std::string notes = notes_of(comparison);
+  const std::string notes = notes_of(comparison) + layers_text(comparison.verdict, {.markdown = options.markdown, .style = session.style()});
   session.print(options.markdown ? table.markdown() + notes : table.text(session.style()) + (session.style().unicode ? notes : to_ascii(notes)));
 }
 
@@ -90,6 +90,7 @@ void compare(const Options& options, Session& session) {
   request.speed.generated_tokens = options.generated;
   request.speed.repetitions = options.repetitions;
   request.scratch = options.scratch;
+  request.layers = options.layers;
   request.progress = session.progress();
   request.keep_partial = true;
   const Checkpoint checkpoint = Checkpoint::open(options.model);
@@ -127,6 +128,7 @@ void add_compare(CLI::App& app, Session& session) {
   verb->add_option("-r,--repetitions", options->repetitions, "Repetitions of each timing")->capture_default_str();
   verb->add_option("--scratch", options->scratch, "Directory for temporary models (default: the system's)");
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
+  verb->add_flag("--layers", options->layers, "Also show where in the model the damage is, layer by layer");
   verb->add_flag("--markdown", options->markdown, "Print the table as Markdown");
   session.add_json(*verb);
   session.add_engine(*verb);

@@ -18,7 +18,7 @@ struct Options {
   std::vector<std::string> models, texts;
   std::string against, accept, html, protocol = "llama.cpp";
   std::size_t context = 0, windows = 0;
-  bool markdown = false;
+  bool layers = false, markdown = false;
   TaskArguments task;
 };
 
@@ -55,6 +55,8 @@ void evaluate(const Options& options, Session& session) {
     throw Error(ErrorKind::invalid_argument, "what is accepted is judged against an original; add --against ORIGINAL");
   if (!options.html.empty() && options.against.empty())
     throw Error(ErrorKind::invalid_argument, "the page shows what changed against an original; add --against ORIGINAL");
+  if (options.layers && options.against.empty())
+    throw Error(ErrorKind::invalid_argument, "layers are compared with an original's; add --against ORIGINAL");
   const std::vector<Requirement> requirements = options.accept.empty() ? std::vector<Requirement>{} : parse_requirements(options.accept);
   JudgeOptions request;
   request.kernels = session.kernels();
@@ -62,6 +64,7 @@ void evaluate(const Options& options, Session& session) {
   request.windows = {parse_protocol(options.protocol), options.context, options.windows};
   request.progress = session.progress();
   request.keep_partial = true;
+  request.layers = options.layers;
   const std::vector<NamedText> texts = read_named_texts(options.texts);
   std::vector<Checkpoint> checkpoints;
   for (const std::string& model : options.models) checkpoints.push_back(Checkpoint::open(model));
@@ -105,6 +108,7 @@ void add_eval(CLI::App& app, Session& session) {
   verb->add_option("--windows", options->windows, "Use only the first N windows");
   add_task_options(*verb, options->task);
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
+  verb->add_flag("--layers", options->layers, "Also show where in the model the damage is, layer by layer (each candidate runs twice)");
   verb->add_flag("--markdown", options->markdown, "Print a section for a model card");
   session.add_json(*verb);
   session.add_engine(*verb);

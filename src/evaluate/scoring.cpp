@@ -17,13 +17,17 @@ void refuse_logits(const char* which, std::size_t window, std::size_t position) 
 void WindowScorer::begin(const Windows& windows, std::size_t window) {
   windows_ = &windows;
   window_ = window;
-  position_ = windows.first_scored - 1;
+  position_ = 0;
   cache_.truncate(0);
-  decoder_.forward_from(cache_, windows.window(window).first(position_), position_, {});
 }
 
-void WindowScorer::next(std::size_t count, std::span<float> logits) {
-  decoder_.forward(cache_, windows_->window(window_).subspan(position_, count), LogitsFor::all, logits);
+void WindowScorer::skip(std::size_t count, const StreamVisitor& visitor) {
+  decoder_.forward_from(cache_, windows_->window(window_).subspan(position_, count), count, {}, visitor);
+  position_ += count;
+}
+
+void WindowScorer::next(std::size_t count, std::span<float> logits, const StreamVisitor& visitor) {
+  decoder_.forward_from(cache_, windows_->window(window_).subspan(position_, count), 0, logits, visitor);
   position_ += count;
 }
 

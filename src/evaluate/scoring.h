@@ -20,10 +20,12 @@ class WindowScorer {
  public:
   WindowScorer(Decoder& decoder, std::size_t context) : decoder_(decoder), cache_(decoder.new_cache(context)) {}
 
-  // Starts a window: everything before the first prediction goes through the model, no logits are made. `windows` must outlive the window.
+  // Starts a window at its first token. `windows` must outlive the window.
   void begin(const Windows& windows, std::size_t window);
-  // The next `count` predictions of this window into logits: [count, vocab_size].
-  void next(std::size_t count, std::span<float> logits);
+  // The next `count` tokens go through the model. No logits are made.
+  void skip(std::size_t count, const StreamVisitor& visitor = {});
+  // The next `count` tokens go through the model, and what follows each is predicted: logits [count, vocab_size].
+  void next(std::size_t count, std::span<float> logits, const StreamVisitor& visitor = {});
 
  private:
   Decoder& decoder_;

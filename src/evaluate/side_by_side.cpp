@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <memory>
 
 #include "base/progress_meter.h"
 #include "evaluate/scoring.h"
@@ -25,6 +26,13 @@ std::span<const std::uint32_t> leading(const float* logits, std::size_t vocab, I
   return best;
 }
 
+void require_same_shape(const ModelConfig& original, const ModelConfig& candidate) {
+  if (original.layers == candidate.layers && original.hidden == candidate.hidden) return;
+  throw Error(ErrorKind::unsupported,
+              fmt::format("models of different shape have no layers that could be compared; leave out the layers: original {} of width {}, candidate {} "
+                          "of width {}", original.layers, original.hidden, candidate.layers, candidate.hidden));
+}
+
 }  // namespace
 
 void require_same_vocabulary(std::uint64_t original, std::uint64_t candidate) {
@@ -32,6 +40,14 @@ void require_same_vocabulary(std::uint64_t original, std::uint64_t candidate) {
     throw Error(ErrorKind::unsupported, fmt::format("models whose vocabularies differ in size (one may be padded) cannot be compared; make the "
                                                     "candidate from this very original: original {}, candidate {}", original, candidate));
 }
+
+// What compares layers: the original's stream, and the candidates once more, held to it.
+struct SideBySide::Watch {
+  LayerWatch stream;
+  std::vector<WindowScorer> held;
+  std::vector<LayerSums> sums;  // of the window at work, for each candidate
+  std::size_t at_once = 0;      // tokens
+};
 
 // Where a run is.
 struct SideBySide::Place {
@@ -45,8 +61,12 @@ struct SideBySide::Place {
   WindowScorer* original = nullptr;
   std::span<WindowScorer> scorers;
   std::size_t first = 0;  // candidate
-  std::size_t at_once = 0;
+  std::size_t at_once = 0, layers = 0;
   std::vector<float> original_logits, candidate_logits;
+  std::unique_ptr<Watch> watch;  // none: layers are not compared
+
+  StreamVisitor record() const { return watch ? watch->stream.record() : StreamVisitor{}; }
+  StreamVisitor compare(std::size_t candidate) const { return watch ? watch->stream.compare(watch->sums[candidate]) : StreamVisitor{}; }
 };
 
 SideBySide::SideBySide(std::vector<ReadText> texts, std::size_t num_candidates) : texts_(std::move(texts)), candidates_done_(num_candidates), candidates_(num_candidates) {
@@ -79,9 +99,20 @@ void SideBySide::run(Decoder& original, std::span<Decoder* const> candidates, st
   place.original = &original_scorer;
   place.scorers = scorers;
   place.first = first;
+  place.layers = original.config().layers;
   place.at_once = predictions_at_once(place.vocab, texts_.front().windows);
   place.original_logits.resize(place.at_once * place.vocab);
   if (!scorers.empty()) place.candidate_logits.resize(place.at_once * place.vocab);
+  if (options.layers && !candidates.empty()) {
+    const std::size_t tokens = LayerWatch::tokens_at_once(original.config(), context);
+    place.watch = std::make_unique<Watch>(Watch{LayerWatch(original.config(), tokens, pool), {}, {}, tokens});
+    place.at_once = std::min(place.at_once, tokens);
+    for (Decoder* const candidate : candidates) {
+      require_same_shape(original.config(), candidate->config());
+      place.watch->held.emplace_back(*candidate, context);
+    }
+  }
+  for (std::size_t c = 0; c < candidates.size(); ++c) candidates_[first + c].layers.clear();
 
   std::size_t done = 0;
   ProgressMeter meter(options.progress, "evaluate", original_nll_.size());
@@ -90,6 +121,8 @@ void SideBySide::run(Decoder& original, std::span<Decoder* const> candidates, st
     place.windows = &text.windows;
     for (place.window = 0; place.window < text.windows.count; ++place.window) {
       read_window(place);
+      if (place.watch)
+        for (std::size_t c = 0; c < candidates.size(); ++c) candidates_[first + c].layers.push_back(std::move(place.watch->sums[c]));
       ++done;
       original_done_ = std::max(original_done_, done);
       for (std::size_t c = 0; c < candidates.size(); ++c) candidates_done_[first + c] = done;
@@ -108,16 +141,36 @@ std::size_t SideBySide::windows_done(std::size_t num_candidates) const {
 void SideBySide::read_window(Place& place) {
   place.original->begin(*place.windows, place.window);
   for (WindowScorer& scorer : place.scorers) scorer.begin(*place.windows, place.window);
+  const std::size_t unscored = place.windows->first_scored - 1;
+  std::size_t piece = unscored;
+  if (place.watch) {
+    for (WindowScorer& held : place.watch->held) held.begin(*place.windows, place.window);
+    place.watch->sums.assign(place.scorers.size(), LayerSums(place.layers));
+    piece = place.watch->at_once;
+  }
+  for (std::size_t begin = 0; begin < unscored; begin += piece) read_unscored(place, std::min(piece, unscored - begin));
   for (place.begin = 0; place.begin < scored_per_window(); place.begin += place.at_once) {
     place.count = std::min(place.at_once, scored_per_window() - place.begin);
-    const std::span<float> p = std::span(place.original_logits).first(place.count * place.vocab);
-    place.original->next(place.count, p);
-    if (place.scorers.empty()) score_alone(place, p);
-    for (std::size_t c = 0; c < place.scorers.size(); ++c) {
-      const std::span<float> q = std::span(place.candidate_logits).first(place.count * place.vocab);
-      place.scorers[c].next(place.count, q);
-      score(place, p, q, candidates_[place.first + c]);
-    }
+    read_scored(place);
+  }
+}
+
+void SideBySide::read_unscored(Place& place, std::size_t tokens) {
+  place.original->skip(tokens, place.record());
+  for (WindowScorer& scorer : place.scorers) scorer.skip(tokens);
+  if (!place.watch) return;
+  for (WindowScorer& held : place.watch->held) held.skip(tokens, place.watch->stream.hold());
+}
+
+void SideBySide::read_scored(Place& place) {
+  const std::span<float> p = std::span(place.original_logits).first(place.count * place.vocab);
+  place.original->next(place.count, p, place.record());
+  if (place.scorers.empty()) score_alone(place, p);
+  for (std::size_t c = 0; c < place.scorers.size(); ++c) {
+    const std::span<float> q = std::span(place.candidate_logits).first(place.count * place.vocab);
+    place.scorers[c].next(place.count, q, place.compare(c));
+    score(place, p, q, candidates_[place.first + c]);
+    if (place.watch) place.watch->held[c].skip(place.count, place.watch->stream.hold(place.watch->sums[c]));
   }
 }
 

@@ -13,9 +13,11 @@
 #include <string>
 #include <vector>
 
-#include "evaluate/perplexity.h"
+#include "base/thread_pool.h"
+#include "evaluate/layer_errors.h"
 #include "evaluate/windows.h"
 #include "model/decoder.h"
+#include "nibble/progress.h"
 
 namespace nibble {
 
@@ -24,12 +26,18 @@ struct ReadText {
   Windows windows;
 };
 
+struct EvaluateOptions {
+  ProgressCallback progress = {};  // stage "evaluate", in tokens
+  bool layers = false;             // also compare hidden states, layer by layer: each candidate runs twice
+};
+
 // What one scored position contributes.
 struct CandidateSamples {
   std::vector<double> kl, nll;          // KL(original || candidate) and the negative log likelihood of the right token, in nats
   std::vector<std::uint8_t> same_top1;  // 1: both put the same token first
   std::vector<std::uint8_t> same_top5;  // how many of the original's five most probable tokens are among the candidate's, 0 to 5
   std::vector<std::uint8_t> right;      // 1: the right token comes first
+  std::vector<LayerSums> layers;        // of the scored positions of each window that was read with EvaluateOptions::layers
 };
 
 // Logits of two models are compared position by position. Error(unsupported) says both sizes.
@@ -42,8 +50,8 @@ class SideBySide {
 
   // Reads every window with the original and with each of `candidates`, which become candidates first, first + 1, ... The original's
   // numbers are the same every time, so candidates that do not fit in memory together may come in several runs.
-  // The same bits for any number of threads. Errors: unsupported when vocabularies differ in size (says both); corrupt when logits are
-  // not finite; cancelled: windows_done() then says how much was read.
+  // The same bits for any number of threads. Errors: unsupported when vocabularies differ in size (says both) or layers are compared
+  // and the models are of different shape; corrupt when logits are not finite; cancelled: windows_done() then says how much was read.
   void run(Decoder& original, std::span<Decoder* const> candidates, std::size_t first, const EvaluateOptions& options, ThreadPool& pool);
 
   const std::vector<ReadText>& texts() const { return texts_; }
@@ -57,7 +65,10 @@ class SideBySide {
 
  private:
   struct Place;
+  struct Watch;
   void read_window(Place& place);
+  void read_unscored(Place& place, std::size_t tokens);
+  void read_scored(Place& place);
   void score_alone(const Place& place, std::span<const float> p);
   void score(const Place& place, std::span<const float> p, std::span<const float> q, CandidateSamples& samples);
 

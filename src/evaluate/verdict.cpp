@@ -185,6 +185,7 @@ PairedVerdict judge(const SideBySide& pass, const std::vector<std::string>& name
   for (std::size_t c = 0; c < names.size(); ++c) {
     const CandidateSamples& samples = pass.candidates()[c];
     CandidateVerdict candidate{names[c], {}, judge.figures(all, samples)};
+    if (samples.layers.size() >= done) candidate.layers = layer_errors(std::span(samples.layers).first(done));
     for (std::size_t i = 0; i < read; ++i) candidate.texts.push_back(read == 1 ? candidate.overall : judge.figures(ranges[i], samples));
     verdict.candidates.push_back(std::move(candidate));
     if (c == 0) continue;

@@ -9,10 +9,12 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "evaluate/intervals.h"
+#include "evaluate/layer_errors.h"
 #include "evaluate/metrics.h"
 #include "evaluate/side_by_side.h"
 
@@ -32,6 +34,7 @@ struct CandidateVerdict {
   std::string name;
   std::vector<MetricFigures> texts;  // as PairedVerdict::texts
   MetricFigures overall;
+  std::optional<LayerErrors> layers{};  // over all texts, where the pass compared them
 };
 
 // What was read of a text.

@@ -119,7 +119,7 @@ struct Decoder::State {
   void attention_block(const Layer& layer, std::size_t index, std::span<const Piece> pieces, std::size_t tokens);
   void mlp_block(const Layer& layer, std::size_t tokens);
   std::size_t logits_of(std::span<const Piece> pieces, float* logits);
-  std::size_t run_batch(std::span<const Piece> pieces, std::size_t tokens, float* logits);
+  std::size_t run_batch(std::span<const Piece> pieces, std::size_t tokens, std::size_t first_token, float* logits, const StreamVisitor& visitor);
 };
 
 // --- loading ---------------------------------------------------------------------------------------------------------------------------
@@ -264,14 +264,20 @@ std::size_t Decoder::State::logits_of(std::span<const Piece> pieces, float* logi
   return count;
 }
 
-std::size_t Decoder::State::run_batch(std::span<const Piece> pieces, std::size_t tokens, float* logits) {
+std::size_t Decoder::State::run_batch(std::span<const Piece> pieces, std::size_t tokens, std::size_t first_token, float* logits,
+                                      const StreamVisitor& visitor) {
+  const auto show = [&](std::size_t passed) {
+    if (visitor) visitor({passed, first_token, std::span(a.x).first(tokens * config.hidden)});
+  };
   for (const Piece& piece : pieces) {
     embed(piece);
     rotary_table(piece);
   }
+  show(0);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     attention_block(layers[i], i, pieces, tokens);
     mlp_block(layers[i], tokens);
+    show(i + 1);
   }
   for (const Piece& piece : pieces) piece.cache->length_ += piece.count();
   return logits_of(pieces, logits);
@@ -291,7 +297,9 @@ void check_step(const SequenceStep& step, std::uint64_t vocab) {
 
 }  // namespace
 
-void Decoder::step(std::span<const SequenceStep> steps, std::span<float> logits) {
+void Decoder::step(std::span<const SequenceStep> steps, std::span<float> logits) { run(steps, logits, {}); }
+
+void Decoder::run(std::span<const SequenceStep> steps, std::span<float> logits, const StreamVisitor& visitor) {
   State& s = *state_;
   const std::uint64_t vocab = s.config.vocab_size;
   std::size_t total = 0;
@@ -306,10 +314,11 @@ void Decoder::step(std::span<const SequenceStep> steps, std::span<float> logits)
   s.a.reserve(s.config, std::min(total, kMaxBatch));
 
   std::vector<Piece> pieces;
-  std::size_t rows = 0, written = 0;
+  std::size_t rows = 0, done = 0, written = 0;
   const auto flush = [&] {
-    if (rows != 0) written += s.run_batch(pieces, rows, logits.data() + written * vocab);
+    if (rows != 0) written += s.run_batch(pieces, rows, done, logits.data() + written * vocab, visitor);
     pieces.clear();
+    done += rows;
     rows = 0;
   };
   for (const SequenceStep& step : steps)
@@ -324,9 +333,10 @@ void Decoder::step(std::span<const SequenceStep> steps, std::span<float> logits)
   assert(logits.size() == written * vocab);
 }
 
-void Decoder::forward_from(KvCache& cache, std::span<const std::int32_t> tokens, std::size_t first, std::span<float> logits) {
+void Decoder::forward_from(KvCache& cache, std::span<const std::int32_t> tokens, std::size_t first, std::span<float> logits,
+                           const StreamVisitor& visitor) {
   const SequenceStep alone{&cache, tokens, first};
-  step(std::span(&alone, 1), logits);
+  run(std::span(&alone, 1), logits, visitor);
 }
 
 void Decoder::forward(KvCache& cache, std::span<const std::int32_t> tokens, LogitsFor which, std::span<float> logits) {

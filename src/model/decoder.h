@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -51,6 +52,14 @@ struct SequenceStep {
   std::size_t first = 0;
 };
 
+// The residual stream of tokens on their way through the layers: what enters the first layer (layers = 0), what has left `layers` of them.
+struct StreamPoint {
+  std::size_t layers = 0;
+  std::size_t first_token = 0;  // of those that the call appends
+  std::span<float> x;           // [tokens, hidden]; what is written here is what goes on
+};
+using StreamVisitor = std::function<void(const StreamPoint& point)>;
+
 class Decoder {
  public:
   // Reads every weight once. The checkpoint may be destroyed afterwards. Errors: unsupported, corrupt, not_found (names the tensor).
@@ -77,10 +86,14 @@ class Decoder {
   // One sequence alone. Appends tokens to it and writes f32 logits: [vocab_size] for the last position or [tokens, vocab_size] for all.
   void forward(KvCache& cache, std::span<const std::int32_t> tokens, LogitsFor which, std::span<float> logits);
 
-  // The same, but the final hidden states (after the last norm) of the tokens from `first` on only are turned into logits.
-  void forward_from(KvCache& cache, std::span<const std::int32_t> tokens, std::size_t first, std::span<float> logits);
+  // The same, but the final hidden states (after the last norm) of the tokens from `first` on only are turned into logits. visitor: sees
+  // every point of the residual stream from 0 to config().layers in order, of all tokens at once or, where they are many, of one batch of
+  // them after another.
+  void forward_from(KvCache& cache, std::span<const std::int32_t> tokens, std::size_t first, std::span<float> logits,
+                    const StreamVisitor& visitor = {});
 
  private:
+  void run(std::span<const SequenceStep> steps, std::span<float> logits, const StreamVisitor& visitor);
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -82,7 +82,7 @@ class Candidates {
     for (Decoder& decoder : held_) group.push_back(&decoder);
     const std::size_t first = judged_, all = first + group.size();
     try {
-      pass_.run(reference_, group, first, {.progress = options_.progress}, pool_);
+      pass_.run(reference_, group, first, {.progress = options_.progress, .layers = options_.layers}, pool_);
     } catch (const Error&) {
       if (pass_.windows_done(all) > 0) judged_ = all;
       throw;

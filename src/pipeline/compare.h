@@ -35,6 +35,7 @@ struct CompareOptions {
   SpeedOptions speed{.prompt_tokens = 512, .generated_tokens = 32, .repetitions = 3, .warm_up = true, .progress = {}};
   std::filesystem::path scratch{};  // where temporary models go; empty: the system's temporary directory
   std::uint64_t memory_bytes = 0;   // for candidates that are held together; 0: what the machine has free
+  bool layers = false;              // also how far each layer's output is from the original's
   std::optional<PortraitOptions> portraits{};  // what pictures show of each candidate; none: nothing
   bool keep_partial = false;        // a stop gives the figures so far; otherwise it is Error(cancelled)
   ProgressCallback progress{};      // stages "quantize", "load", "evaluate", "bench"

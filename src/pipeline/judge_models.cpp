@@ -66,7 +66,7 @@ PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCh
   }
   SideBySide pass(read_texts(texts, tokenizer, context, options.windows), candidates.size());
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
-  const EvaluateOptions evaluate{.progress = options.progress};
+  const EvaluateOptions evaluate{.progress = options.progress, .layers = options.layers};
   Decoder reference(original, decoder_options, pool);
 
   std::vector<std::string> names;

@@ -30,6 +30,7 @@ struct JudgeOptions {
   WindowOptions windows{};
   ProgressCallback progress{};     // stages "load", "evaluate"
   bool keep_partial = false;       // a stop (progress returning false) gives the figures so far; otherwise it is Error(cancelled)
+  bool layers = false;             // also how far each layer's output is from the original's
   std::uint64_t memory_bytes = 0;  // for candidates that are held together; 0: what the machine has free
 };
 

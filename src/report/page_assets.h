@@ -5,7 +5,6 @@
 
 #include <span>
 #include <string_view>
-#include <vector>
 
 namespace nibble {
 
@@ -14,6 +13,6 @@ struct PageAsset {
   std::span<const std::string_view> pieces;  // the text, cut
 };
 
-std::vector<PageAsset> page_assets();
+std::span<const PageAsset> page_assets();
 
 }  // namespace nibble

@@ -116,6 +116,16 @@ Json texts_json(const PairedVerdict& verdict) {
   return list;
 }
 
+void add_layers(Json& json, const CandidateVerdict& candidate) {
+  if (!candidate.layers) return;
+  json["embedding_error"] = candidate.layers->embedding;
+  json["layers"] = Json::array();
+  for (std::size_t i = 0; i < candidate.layers->layers.size(); ++i) {
+    const LayerError& error = candidate.layers->layers[i];
+    json["layers"].push_back({{"layer", i}, {"residual", error.residual}, {"output", error.output}, {"local", error.local}});
+  }
+}
+
 Json to_json(const PairedVerdict& verdict) {
   Json json = verdict.candidates.size() == 1 ? summary_json(verdict, verdict.candidates.front()) : original_json(verdict);
   json["windows_planned"] = verdict.windows_planned;
@@ -128,6 +138,7 @@ Json to_json(const PairedVerdict& verdict) {
   for (const CandidateVerdict& candidate : verdict.candidates) {
     Json item = {{"model", candidate.name}, {"figures", to_json(candidate.overall)}, {"texts", Json::array()}};
     for (const MetricFigures& text : candidate.texts) item["texts"].push_back(to_json(text));
+    add_layers(item, candidate);
     json["candidates"].push_back(std::move(item));
   }
   json["contests"] = Json::array();

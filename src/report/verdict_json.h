@@ -14,6 +14,8 @@ namespace nibble {
 Json to_json(const Figure& figure);
 // Every metric by its key, blocks, windows_per_block
 Json to_json(const MetricFigures& figures);
+// Where layers were compared: embedding_error and layers, a list of layer, residual, output, local (LayerError says what they are)
+void add_layers(Json& json, const CandidateVerdict& candidate);
 // All of it: protocol, context, windows, windows_planned, tokens, partial, original, texts, candidates, contests; and of a single candidate the
 // keys of summary_json beside them.
 Json to_json(const PairedVerdict& verdict);

@@ -3,7 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
+#include <optional>
 
 #include "report/number_text.h"
 
@@ -67,6 +70,38 @@ Table text_table(const PairedVerdict& verdict) {
     table.add(row);
   }
   return table;
+}
+
+struct LayerMeasure {
+  double LayerError::* error;
+  const char* title;
+  bool has_embedding;
+};
+constexpr LayerMeasure kLayerMeasures[] = {{&LayerError::residual, "residual stream", true},
+                                           {&LayerError::output, "what the layer adds", false},
+                                           {&LayerError::local, "the layer alone", false}};
+
+std::string error_value(double error) { return error == 0 ? "0" : significant_text(error, 3); }
+
+// A row for the embedding, if there is something to say about it, and one for each layer.
+Table layer_table(std::size_t layers, bool embedding, const std::vector<std::string>& columns,
+                  const std::function<std::string(std::size_t column, std::optional<std::size_t> layer)>& cell) {
+  std::vector<Column> heads = {{"layer"}};
+  for (const std::string& column : columns) heads.push_back({column, Align::right});
+  Table table(heads);
+  const auto add = [&](std::string name, std::optional<std::size_t> layer) {
+    std::vector<std::string> row = {std::move(name)};
+    for (std::size_t column = 0; column < columns.size(); ++column) row.push_back(cell(column, layer));
+    table.add(row);
+  };
+  if (embedding) add("embedding", std::nullopt);
+  for (std::size_t layer = 0; layer < layers; ++layer) add(std::to_string(layer), layer);
+  return table;
+}
+
+std::string error_of(const LayerErrors& errors, const LayerMeasure& measure, std::optional<std::size_t> layer) {
+  if (layer) return error_value(errors.layers[*layer].*measure.error);
+  return measure.has_embedding ? error_value(errors.embedding) : "";
 }
 
 std::string contest_line(const CandidateContest& contest) {
@@ -161,6 +196,30 @@ std::string acceptance_text(const Acceptance& acceptance, const PairedVerdict& v
   return options.style.unicode || options.markdown ? text : to_ascii(text);
 }
 
+std::string layers_text(const PairedVerdict& verdict, const VerdictTextOptions& options) {
+  const auto& candidates = verdict.candidates;
+  if (candidates.empty() || !std::ranges::all_of(candidates, [](const CandidateVerdict& c) { return c.layers.has_value(); })) return "";
+  const std::size_t layers = candidates.front().layers->layers.size();
+  std::string text = options.markdown ? "\n### Layer by layer\n\n" : "\nLayer by layer. ";
+  text += "Errors are relative to the original's size (Frobenius norms, scored positions). The layer alone: given the original's input.\n";
+  std::vector<std::string> names;
+  if (candidates.size() == 1) {
+    for (const LayerMeasure& measure : kLayerMeasures) names.emplace_back(measure.title);
+    const LayerErrors& errors = *candidates.front().layers;
+    return text + "\n" + rendered(layer_table(layers, true, names, [&](std::size_t column, std::optional<std::size_t> layer) {
+             return error_of(errors, kLayerMeasures[column], layer);
+           }), options);
+  }
+  for (const CandidateVerdict& candidate : candidates) names.push_back(candidate.name);
+  for (const LayerMeasure& measure : kLayerMeasures) {
+    text += fmt::format("\nError of {}{}\n", measure.title, options.markdown ? ":\n" : "");
+    text += rendered(layer_table(layers, measure.has_embedding, names, [&](std::size_t column, std::optional<std::size_t> layer) {
+              return error_of(*candidates[column].layers, measure, layer);
+            }), options);
+  }
+  return text;
+}
+
 std::string verdict_text(const PairedVerdict& verdict, const VerdictTextOptions& options) {
   std::string text = coverage_text(verdict);
   const std::string gap = "\n";
@@ -183,6 +242,7 @@ std::string verdict_text(const PairedVerdict& verdict, const VerdictTextOptions&
     if (verdict.texts.size() > 1) text += gap + rendered(text_table(verdict), options);
     if (!verdict.contests.empty()) text += gap;
     for (const CandidateContest& contest : verdict.contests) text += (options.markdown ? "* " : "") + contest_line(contest);
+    text += layers_text(verdict, options);
   }
   return options.style.unicode || options.markdown ? text : to_ascii(text);
 }

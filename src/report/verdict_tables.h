@@ -20,8 +20,11 @@ struct VerdictTextOptions {
 };
 
 // One candidate: every metric with its interval and llama.cpp's error. Several: a row each, and who beats the first. Then by text, if there
-// is more than one.
+// is more than one, and by layer, if those were compared.
 std::string verdict_text(const PairedVerdict& verdict, const VerdictTextOptions& options);
+
+// Where layers were compared: their errors, of one candidate side by side, of several a table for each kind of error. Otherwise empty.
+std::string layers_text(const PairedVerdict& verdict, const VerdictTextOptions& options);
 
 // "0.00907", "94.2 %", "+0.31 %" by the metric's unit.
 std::string figure_value_text(const MetricInfo& metric, double value);

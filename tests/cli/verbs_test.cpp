@@ -128,6 +128,14 @@ TEST_F(Verbs, EvalKeys) {
   EXPECT_EQ(self["perplexity_ratio"], 1);
   EXPECT_NE(run("eval m --text text.txt --context 64 -t 1").out.find("Protocol llama.cpp: "), std::string::npos);
 
+  const auto layers = json("eval q.gguf m --against m --text text.txt --context 64 --layers -t 1")["candidates"];
+  ASSERT_EQ(layers[0]["layers"].size(), 2u);
+  EXPECT_GT(layers[0]["embedding_error"].get<double>(), 0);
+  EXPECT_GT(layers[0]["layers"][1]["local"].get<double>(), 0);
+  EXPECT_EQ(layers[1]["embedding_error"], 0);
+  for (const char* key : {"residual", "output", "local"}) EXPECT_EQ(layers[1]["layers"][1][key], 0) << key;
+  EXPECT_EQ(nibble_command(scratch_, "eval m --text text.txt --context 64 --layers").code, 2);
+
   scratch_.write("short.txt", "Too short.");
   const CommandResult too_short = nibble_command(scratch_, "eval m --text short.txt --context 64 -t 1");
   EXPECT_EQ(too_short.code, 1);
@@ -234,7 +242,9 @@ TEST_F(Verbs, Compare) {
                           "prefill_tokens_per_second", "decode_tokens_per_second"})
     EXPECT_TRUE(comparison["formats"][1].contains(key)) << key;
   EXPECT_EQ(comparison["formats"][1]["format"], "int4:g32");
-  EXPECT_TRUE(run(arguments + " --markdown").out.starts_with("| format | bits/weight |"));
+  const std::string card = run(arguments + " --layers --markdown").out;
+  EXPECT_TRUE(card.starts_with("| format | bits/weight |")) << card;
+  EXPECT_NE(card.find("\n| layer | q8_0 | int4:g32 |\n"), std::string::npos) << card;
 }
 
 }  // namespace

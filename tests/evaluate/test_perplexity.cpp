@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "evaluate/perplexity.h"
-
+//
+// The perplexity of a model alone: a pass without candidates.
 #include <gtest/gtest.h>
 
 #include <cmath>
 
+#include "evaluate/side_by_side.h"
+#include "evaluate/verdict.h"
 #include "model/tiny_models.h"
 
 namespace nibble {
 namespace {
+
+PairedVerdict read_alone(Decoder& decoder, const Windows& windows, const EvaluateOptions& options, ThreadPool& pool) {
+  SideBySide pass({{"text", windows}}, 0);
+  pass.run(decoder, {}, 0, options, pool);
+  return judge(pass, {}, pool);
+}
 
 class PerplexityOf : public testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(All, PerplexityOf, testing::Values("tiny_gqa_llama3rope", "tiny_tied"), [](const auto& p) { return std::string(p.param); });
@@ -19,10 +27,9 @@ TEST_P(PerplexityOf, AgreesWithTransformers) {
   ThreadPool pool(2);
   Decoder decoder(Checkpoint::open(data_directory() / GetParam()), exact_options(), pool);
   const Windows windows = cut_windows(reference.ids, std::nullopt, 128, {.protocol = Protocol::paper, .context = reference.ids.size()});
-  const Perplexity p = measure_perplexity(decoder, windows, {}, pool);
+  const PairedVerdict p = read_alone(decoder, windows, {}, pool);
   EXPECT_EQ(p.tokens_scored, reference.ids.size() - 1);
-  EXPECT_NEAR(p.mean_nll, reference.mean_nll, 1e-4 * reference.mean_nll);
-  EXPECT_DOUBLE_EQ(p.perplexity, std::exp(p.mean_nll));
+  EXPECT_NEAR(std::log(p.original_perplexity.value), reference.mean_nll, 1e-4 * reference.mean_nll);
 }
 
 TEST_P(PerplexityOf, EveryScoredTokenIsPredictedFromThoseBeforeIt) {
@@ -31,7 +38,7 @@ TEST_P(PerplexityOf, EveryScoredTokenIsPredictedFromThoseBeforeIt) {
   Decoder decoder(Checkpoint::open(data_directory() / GetParam()), exact_options(), pool);
   const Windows windows = cut_windows(reference.ids, 7, 128, {.context = 30});
   ASSERT_EQ(windows.count, 3u);
-  const Perplexity p = measure_perplexity(decoder, windows, {}, pool);
+  const PairedVerdict p = read_alone(decoder, windows, {}, pool);
   EXPECT_EQ(p.tokens_scored, 3u * 14);
 
   const std::size_t vocab = decoder.config().vocab_size;
@@ -50,9 +57,10 @@ TEST_P(PerplexityOf, EveryScoredTokenIsPredictedFromThoseBeforeIt) {
     }
   }
   const double n = 3 * 14, mean = sum / n;
-  EXPECT_NEAR(p.mean_nll, mean, 1e-9 * mean);
+  EXPECT_NEAR(p.original_perplexity.value, std::exp(mean), 1e-9 * std::exp(mean));
   // llama-perplexity's "+/-".
-  EXPECT_NEAR(p.standard_error, std::exp(mean) * std::sqrt((squares / n - mean * mean) / (n - 1)), 1e-6 * p.standard_error);
+  const double error = std::exp(mean) * std::sqrt((squares / n - mean * mean) / (n - 1));
+  EXPECT_NEAR(p.original_perplexity.gaussian_error, error, 1e-6 * error);
 }
 
 TEST(Perplexity, ThreadsDoNotMatter) {
@@ -61,7 +69,7 @@ TEST(Perplexity, ThreadsDoNotMatter) {
   for (const std::size_t threads : {1, 4}) {
     ThreadPool pool(threads);
     Decoder decoder(Checkpoint::open(data_directory() / "tiny_tied"), exact_options(), pool);
-    results.push_back(measure_perplexity(decoder, cut_windows(reference.ids, 7, 128, {.context = 25}), {}, pool).mean_nll);
+    results.push_back(read_alone(decoder, cut_windows(reference.ids, 7, 128, {.context = 25}), {}, pool).original_perplexity.value);
   }
   EXPECT_EQ(results[0], results[1]);
 }
@@ -79,10 +87,10 @@ TEST(Perplexity, ReportsAndStops) {
     last = p.done;
     return true;
   };
-  measure_perplexity(decoder, windows, options, pool);
+  read_alone(decoder, windows, options, pool);
   EXPECT_EQ(last, windows.tokens_scored());
   options.progress = [](const Progress&) { return false; };
-  EXPECT_EQ(error_of([&] { measure_perplexity(decoder, windows, options, pool); }).first, ErrorKind::cancelled);
+  EXPECT_EQ(error_of([&] { read_alone(decoder, windows, options, pool); }).first, ErrorKind::cancelled);
 }
 
 TEST(Perplexity, WeightsThatOverflow) {
@@ -95,7 +103,7 @@ TEST(Perplexity, WeightsThatOverflow) {
   ThreadPool pool(2);
   Decoder decoder(Checkpoint::open(scratch.path()), exact_options(), pool);
   const Windows windows = cut_windows(std::vector<std::int32_t>(20, 3), std::nullopt, 128, {.context = 20});
-  const auto [kind, message] = error_of([&] { measure_perplexity(decoder, windows, {}, pool); });
+  const auto [kind, message] = error_of([&] { read_alone(decoder, windows, {}, pool); });
   EXPECT_EQ(kind, ErrorKind::corrupt);
   EXPECT_TRUE(message.starts_with("the logits of the model are not finite, so its weights overflow: window 0, position ")) << message;
 }

@@ -228,12 +228,5 @@ TEST_F(SideBySideOf, WhatWasReadBeforeAStopIsKept) {
   EXPECT_EQ(error_of([&] { judge(untouched, {"candidate"}, pool); }).second, "not one window was read, so there is nothing to judge: 0 of 5");
 }
 
-TEST_F(SideBySideOf, WithoutCandidatesThePerplexityIsThere) {
-  const PairedVerdict verdict = judge(read({}, {{"text", windows}}), {}, pool);
-  const Perplexity alone = measure_perplexity(original, windows, {}, pool);
-  EXPECT_EQ(verdict.original_perplexity.value, alone.perplexity);
-  EXPECT_NEAR(verdict.original_perplexity.gaussian_error, alone.standard_error, 1e-12);
-}
-
 }  // namespace
 }  // namespace nibble

@@ -5,6 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <map>
 #include <memory>
 
 #include "tiny_models.h"
@@ -116,6 +119,36 @@ TEST(Decoder, LongPromptsAreCutWithoutATrace) {
   model.decoder.forward_from(whole, ids, 500, a);
   for (std::size_t t = 0; t < ids.size(); t += 100) model.decoder.forward(parts, std::span(ids).subspan(t, 100), LogitsFor::last, b);
   EXPECT_TRUE(std::equal(b.begin(), b.end(), a.end() - static_cast<std::ptrdiff_t>(vocab)));
+}
+
+// Whoever looks at the residual stream sees every point of every batch in order.
+TEST(Decoder, ShowsItsStreamAtEveryPoint) {
+  Loaded model("tiny_gqa_llama3rope");
+  const std::size_t vocab = model.decoder.config().vocab_size;
+  std::vector<std::int32_t> ids(700);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * 37 % vocab);
+  std::vector<std::array<std::size_t, 3>> seen;
+  KvCache cache = model.decoder.new_cache(ids.size()), plain = model.decoder.new_cache(ids.size());
+  std::vector<float> watched(vocab), unwatched(vocab);
+  model.decoder.forward_from(cache, ids, ids.size() - 1, watched,
+                             [&](const StreamPoint& p) { seen.push_back({p.first_token, p.layers, p.x.size() / model.decoder.config().hidden}); });
+  EXPECT_EQ(seen, (std::vector<std::array<std::size_t, 3>>{{0, 0, 512}, {0, 1, 512}, {0, 2, 512}, {512, 0, 188}, {512, 1, 188}, {512, 2, 188}}));
+  model.decoder.forward(plain, ids, LogitsFor::last, unwatched);
+  EXPECT_EQ(watched, unwatched);
+}
+
+// Tokens whose stream is replaced by others' everywhere are predicted like those.
+TEST(Decoder, WhatIsWrittenIntoTheStreamGoesOn) {
+  Loaded model("tiny_gqa_llama3rope");
+  const std::size_t vocab = model.decoder.config().vocab_size;
+  const std::vector<std::int32_t> ids = {3, 1, 4, 1, 5, 9, 2, 6}, others = {2, 7, 1, 8, 2, 8, 1, 8};
+  std::map<std::size_t, std::vector<float>> stream;
+  std::vector<float> expected(vocab), found(vocab);
+  KvCache a = model.decoder.new_cache(ids.size()), b = model.decoder.new_cache(ids.size());
+  model.decoder.forward_from(a, ids, ids.size() - 1, expected, [&](const StreamPoint& p) { stream[p.layers].assign(p.x.begin(), p.x.end()); });
+  model.decoder.forward_from(b, others, ids.size() - 1, found,
+                             [&](const StreamPoint& p) { std::ranges::copy(stream.at(p.layers), p.x.begin()); });
+  EXPECT_EQ(found, expected);
 }
 
 // Sequences of different lengths that come, go on and end at different steps, in steps longer and shorter than one internal batch.

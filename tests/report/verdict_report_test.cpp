@@ -43,6 +43,12 @@ PairedVerdict verdict_of(const std::vector<std::string>& names, const std::vecto
   return verdict;
 }
 
+PairedVerdict with_layers(PairedVerdict verdict) {
+  for (CandidateVerdict& candidate : verdict.candidates)
+    candidate.layers = LayerErrors{.embedding = 0.0625, .layers = {{.residual = 0.01, .output = 0.02, .local = 0.0123456}, {.residual = 0.5, .output = 2, .local = 0}}};
+  return verdict;
+}
+
 TEST(VerdictJson, OneCandidateHasTheKeysOfASummaryToo) {
   const Json json = to_json(verdict_of({"q4"}, {"a.txt"}));
   for (const char* key : {"perplexity", "perplexity_stderr", "protocol", "context", "windows", "tokens", "kl_mean", "kl_stderr", "kl_p999", "kl_max",
@@ -68,11 +74,18 @@ TEST(VerdictJson, SeveralCandidatesAreAListWithContests) {
   EXPECT_EQ(json["contests"][0]["better"], "first");
 }
 
+TEST(VerdictJson, LayersAreThereWhenTheyWereCompared) {
+  EXPECT_FALSE(to_json(verdict_of({"q4"}, {"a.txt"}))["candidates"][0].contains("layers"));
+  const Json json = to_json(with_layers(verdict_of({"q4", "q3"}, {"a.txt"})))["candidates"][1];
+  EXPECT_EQ(json["embedding_error"], 0.0625);
+  EXPECT_EQ(json["layers"][1], (Json{{"layer", 1}, {"residual", 0.5}, {"output", 2.0}, {"local", 0.0}}));
+}
+
 // What src/report/page/page.js reads.
 TEST(PageFigures, HoldTheShapesThatThePageReads) {
   ModelPortrait portrait{.bytes = 1000, .bits_per_weight = 4.5, .tensors = {{"w", "v", 0, "q4_0", 4.5}}, .histograms = {}};
   portrait.histograms.push_back({.tensor = "w", .low = -1, .high = 1, .before = {1, 2}, .after = {2, 1}, .points = {-1, 1}});
-  const Json page = page_figures(verdict_of({"q4", "q3"}, {"a.txt", "b.txt"}), {.bytes = 4000, .bits_per_weight = 16, .tensors = {}, .histograms = {}},
+  const Json page = page_figures(with_layers(verdict_of({"q4", "q3"}, {"a.txt", "b.txt"})), {.bytes = 4000, .bits_per_weight = 16, .tensors = {}, .histograms = {}},
                                  {portrait, portrait}, {.original = "orig", .settings = {{"threads", "2"}}});
   EXPECT_EQ(page["title"], "orig: 2 candidates against the original");
   EXPECT_EQ(page["metrics"].size(), kNumMetrics);
@@ -85,6 +98,9 @@ TEST(PageFigures, HoldTheShapesThatThePageReads) {
   EXPECT_EQ(candidate["texts"].size(), 2u);
   EXPECT_EQ(candidate["tensors"][0]["part"], "v");
   EXPECT_EQ(candidate["histograms"][0]["after"], (Json{2, 1}));
+  EXPECT_EQ(candidate["embedding_error"], 0.0625);
+  EXPECT_EQ(candidate["layers"][0]["layer"], 0);
+  EXPECT_EQ(candidate["layers"][0]["residual"], 0.01);
   ASSERT_TRUE(page["settings"].is_array());
   for (const Json& setting : page["settings"]) EXPECT_TRUE(setting.is_array() && setting.size() == 2) << setting;
   EXPECT_EQ(page["settings"][2], (Json::array({"threads", "2"})));
@@ -105,6 +121,18 @@ TEST(VerdictText, OfSeveralCandidatesSaysWhichIsBetter) {
   EXPECT_NE(text.find("| q3 | 17.0000 |"), std::string::npos) << text;
   EXPECT_NE(text.find("| b.txt | 40 |"), std::string::npos) << text;
   EXPECT_NE(text.find("* q4 is better than q3: mean KL differs by -0.2000 [-0.3000, -0.1000]"), std::string::npos) << text;
+}
+
+TEST(VerdictText, ShowsLayers) {
+  const PairedVerdict one = with_layers(verdict_of({"q4"}, {"a.txt"})), two = with_layers(verdict_of({"q4", "q3"}, {"a.txt"}));
+  const std::string text = verdict_text(one, {}), card = verdict_text(one, {.markdown = true}), both = verdict_text(two, {.markdown = true});
+  EXPECT_NE(text.find("\nembedding           0.0625\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("\nlayer      residual stream  what the layer adds  the layer alone\n"), std::string::npos) << text;
+  EXPECT_NE(card.find("### Layer by layer"), std::string::npos) << card;
+  EXPECT_NE(card.find("| 1 | 0.500 | 2.00 | 0 |"), std::string::npos) << card;
+  EXPECT_NE(both.find("Error of the layer alone:\n\n| layer | q4 | q3 |"), std::string::npos) << both;
+  EXPECT_NE(both.find("| 0 | 0.0123 | 0.0123 |"), std::string::npos) << both;
+  EXPECT_EQ(verdict_text(verdict_of({"q4"}, {"a.txt"}), {}).find("Layer by layer"), std::string::npos);
 }
 
 TEST(VerdictText, SaysWhatAStopLeftOut) {

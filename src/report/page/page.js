@@ -152,29 +152,39 @@ function texts() {
   fill(byId("texts-table"), ["model", ...read.map((t) => t.name)], models.map((m) => [m.name, ...read.map((_, t) => figureNodes(metricBy.perplexity, m.of(t)))]));
 }
 
-const kLayerMeasures = { residual: "error of the residual stream", output: "error of the layer's own output" };
+const kLayerMeasures = { residual: "the residual stream", output: "what the layer adds", local: "the layer alone" };
 
+// The embedding is what the residual stream begins with; on a logarithmic axis there is no place for an exact zero.
 function drawLayers() {
   const measure = byId("layers-measure").value;
-  const with_layers = candidates.filter((c) => c.layers?.length);
-  draw("layers-chart", `${kLayerMeasures[measure]} by layer: ${with_layers.map((c) => `${c.name} ends at ${c.layers.at(-1)[measure]?.toPrecision(3)}`).join("; ")}`, () => ({
+  const compared = candidates.filter((c) => c.layers?.length);
+  const begins = measure === "residual" && compared.some((c) => isNumber(c.embedding_error));
+  const names = [...(begins ? ["embedding"] : []), ...compared[0].layers.map((l) => String(l.layer))];
+  const values = (c) => [...(begins ? [c.embedding_error] : []), ...c.layers.map((l) => l[measure])];
+  const logarithmic = compared.some((c) => values(c).some((v) => v > 0));
+  const text = (v) => (!isNumber(v) ? "–" : v === 0 ? "0" : v.toPrecision(3));
+  draw("layers-chart", `Error of ${kLayerMeasures[measure]} by layer: ${compared.map((c) => `${c.name} ends at ${text(values(c).at(-1))}`).join("; ")}`, () => ({
     type: "line",
     data: {
-      labels: with_layers[0].layers.map((l) => l.layer),
-      datasets: with_layers.map((c) => ({
-        label: c.name, data: c.layers.map((l) => l[measure]), borderColor: colourOf(candidates.indexOf(c)), backgroundColor: colourOf(candidates.indexOf(c)),
-        pointStyle: shapeOf(candidates.indexOf(c)), pointRadius: 4, borderWidth: 2,
+      labels: names,
+      datasets: compared.map((c) => ({
+        label: c.name, data: values(c).map((v) => (logarithmic && !(v > 0) ? null : v)), borderColor: colourOf(candidates.indexOf(c)),
+        backgroundColor: colourOf(candidates.indexOf(c)), pointStyle: shapeOf(candidates.indexOf(c)), pointRadius: 4, borderWidth: 2,
       })),
     },
-    options: { scales: { x: { title: { display: true, text: "layer" } }, y: { type: "logarithmic", title: { display: true, text: "relative error" } } }, plugins: { legend: { labels: { usePointStyle: true } } } },
+    options: {
+      scales: { x: { title: { display: true, text: "layer" } }, y: { type: logarithmic ? "logarithmic" : "linear", title: { display: true, text: "relative error" } } },
+      plugins: { legend: { labels: { usePointStyle: true } }, tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${text(item.parsed.y)}` } } },
+    },
   }));
+  fill(byId("layers-table"), ["layer", ...compared.map((c) => c.name)], names.map((name, i) => [name, ...compared.map((c) => text(values(c)[i]))]));
 }
 
 function layers() {
-  const with_layers = candidates.filter((c) => c.layers?.length);
-  if (!with_layers.length) return;
+  const compared = candidates.filter((c) => c.layers?.length);
+  if (!compared.length) return;
   show("layers");
-  options(byId("layers-measure"), Object.entries(kLayerMeasures).filter(([key]) => with_layers.some((c) => isNumber(c.layers[0][key]))));
+  options(byId("layers-measure"), Object.entries(kLayerMeasures).filter(([key]) => compared.some((c) => isNumber(c.layers[0][key]))));
   byId("layers-measure").addEventListener("change", drawLayers);
   drawLayers();
 }
