@@ -16,7 +16,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> models, texts;
-  std::string against, accept, html, protocol = "llama.cpp";
+  std::string against, original_kv, accept, html, protocol = "llama.cpp";
   std::size_t context = 0, windows = 0;
   bool layers = false, markdown = false;
   TaskArguments task;
@@ -61,6 +61,7 @@ void evaluate(const Options& options, Session& session) {
   JudgeOptions request;
   request.kernels = session.kernels();
   request.kv = session.kv();
+  if (!options.original_kv.empty()) request.original_kv = parse_kv_type(options.original_kv);
   request.windows = {parse_protocol(options.protocol), options.context, options.windows};
   request.progress = session.progress();
   request.keep_partial = true;
@@ -102,6 +103,10 @@ void add_eval(CLI::App& app, Session& session) {
   verb->add_option("models", options->models, "Models to judge: Hugging Face directories or .gguf files")->required();
   verb->add_option("--text", options->texts, "Text files ('-': standard input)");
   verb->add_option("--against", options->against, "The original: what each model changed, with 95 % intervals, all models in one pass");
+  verb->add_option(
+          "--against-kv", options->original_kv,
+          "How the original keeps keys and values, where that is not what --kv says: with --kv q8_0 --against-kv f16 the cache's loss counts, too")
+      ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}));
   verb->add_option("--accept", options->accept, "What is required, as in \"kl<=0.02, top1>=0.97, ppl_ratio<=1.02\": exits 0 accepted, 3 rejected, 4 undecided");
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
   verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)");

@@ -67,7 +67,9 @@ PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCh
   SideBySide pass(read_texts(texts, tokenizer, context, options.windows), candidates.size());
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
   const EvaluateOptions evaluate{.progress = options.progress, .layers = options.layers};
-  Decoder reference(original, decoder_options, pool);
+  DecoderOptions reference_options = decoder_options;
+  if (options.original_kv && !candidates.empty()) reference_options.kv = options.original_kv;
+  Decoder reference(original, reference_options, pool);
 
   std::vector<std::string> names;
   try {

@@ -27,6 +27,7 @@ struct NamedCheckpoint {
 struct JudgeOptions {
   KernelOptions kernels{};
   std::optional<KvType> kv{};      // none: each model's own default
+  std::optional<KvType> original_kv{};  // of the original where there are candidates; none: as `kv` says
   WindowOptions windows{};
   ProgressCallback progress{};     // stages "load", "evaluate"
   bool keep_partial = false;       // a stop (progress returning false) gives the figures so far; otherwise it is Error(cancelled)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -52,6 +53,10 @@ TEST(SiteAccumulator, AgreesWithPlainSums) {
   }
   EXPECT_EQ(std::accumulate(site.histogram.begin(), site.histogram.end(), std::uint64_t{0}), kTokens * kWidth);
   EXPECT_EQ(site.histogram[0], kTokens);  // the column of zeros
+  EXPECT_EQ(std::accumulate(site.negatives.begin(), site.negatives.end(), std::uint64_t{0}),
+            static_cast<std::uint64_t>(std::ranges::count_if(x, [](float v) { return v < 0; })));
+  EXPECT_EQ(site.lowest, *std::ranges::min_element(x));
+  EXPECT_EQ(site.highest, *std::ranges::max_element(x));
 }
 
 TEST(SiteAccumulator, IsIndifferentToThreads) {
@@ -59,6 +64,9 @@ TEST(SiteAccumulator, IsIndifferentToThreads) {
   EXPECT_EQ(one.mean_square, four.mean_square);
   EXPECT_EQ(one.second_moment, four.second_moment);
   EXPECT_EQ(one.histogram, four.histogram);
+  EXPECT_EQ(one.negatives, four.negatives);
+  EXPECT_EQ(one.lowest, four.lowest);
+  EXPECT_EQ(one.highest, four.highest);
 }
 
 TEST(SiteAccumulator, CrossMomentsPairWhatBelongsTogether) {

@@ -24,6 +24,9 @@ Statistics example(const ModelTensors& tensors) {
     for (std::uint64_t i = 0; i < width; ++i) site.mean_square.push_back(static_cast<float>(number++) / 16);
     site.absmax = site.mean_square;
     site.histogram.assign(kHistogramBins, number);
+    site.negatives.assign(kHistogramBins, number / 2);
+    site.lowest = -static_cast<float>(number);
+    site.highest = 0.5F;
     site.second_moment.assign(width * width, 0.25F);
     statistics.sites.push_back(site);
   };
@@ -58,6 +61,9 @@ TEST_F(StatisticsFile, ReadsBackWhatWasWritten) {
     const SiteStatistics& back = same_site(read, site);
     EXPECT_EQ(back.count, site.count);
     EXPECT_EQ(back.mean_square, site.mean_square);
+    EXPECT_EQ(back.negatives, site.negatives);
+    EXPECT_EQ(back.lowest, site.lowest);
+    EXPECT_EQ(back.highest, site.highest);
     EXPECT_EQ(back.absmax, site.absmax);
     EXPECT_EQ(back.second_moment, site.second_moment);
     EXPECT_EQ(back.histogram, site.histogram);

@@ -41,6 +41,10 @@ TEST(Speed, RunsWhatWasAskedFor) {
   EXPECT_EQ(batched[1].test, "tg4x3");
   EXPECT_EQ(batched[1].tokens, 12u);
   EXPECT_EQ(batched[1].sequences, 3u);
+  const std::vector<Speed> deep = measure_speed(decoder, {.prompt_tokens = 8, .generated_tokens = 4, .depth = 70, .repetitions = 2});
+  ASSERT_EQ(deep.size(), 2u);
+  EXPECT_EQ(deep[0].test, "pp8 @ d70");
+  EXPECT_EQ(deep[1].test, "tg4 @ d70");
   EXPECT_EQ(error_of([&] { measure_speed(decoder, {.sequences = 0}); }).first, ErrorKind::invalid_argument);
   EXPECT_EQ(error_of([&] { measure_speed(decoder, {.repetitions = 0}); }).first, ErrorKind::invalid_argument);
 }
