@@ -18,7 +18,7 @@ Json measures_json(const std::vector<TaskMeasure>& measures) {
 bool is_share(const std::string& measure) { return measure != "perplexity" && measure != "bleu"; }
 
 std::string value_text(const std::string& measure, double value, bool is_difference = false) {
-  if (is_share(measure)) return is_difference ? signed_percent_text(value) : percent_text(value, 2);
+  if (is_share(measure)) return is_difference ? fmt::format("{:+.2f} pp", 100 * value) : percent_text(value, 2);
   return is_difference ? fmt::format("{:+.2f}", value) : fixed_text(value, 2);
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cctype>
+#include <cstdlib>
 
 #include "tiny_models.h"
 
@@ -80,6 +81,32 @@ TEST_F(Generate, GreedyIsTheLargestLogitEveryTime) {
   EXPECT_EQ(made.reason, StopReason::max_tokens);
   EXPECT_EQ(made.prompt_tokens, 3u);
   EXPECT_EQ(made.decode_tokens, 11u);
+}
+
+// tests/data/logits/greedy.json, made by tools/reference_generation.py.
+void expect_greedy_tokens_of(const std::filesystem::path& directory) {
+  ThreadPool pool(2);
+  const Checkpoint checkpoint = Checkpoint::open(directory);
+  Decoder decoder(checkpoint, exact_options(), pool);
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
+  std::size_t prompts = 0;
+  for (const auto& entry : nlohmann::json::parse(read_text(data_directory() / "logits/greedy.json"))) {
+    if (entry["model"] != directory.filename().string()) continue;
+    ++prompts;
+    const std::vector<std::int32_t> ids = tokenizer.encode(entry["prompt"].get<std::string>());
+    EXPECT_EQ(ids, entry["ids"].get<std::vector<std::int32_t>>());
+    EXPECT_EQ(generate(decoder, tokenizer, ids, {.max_tokens = 48}, {}).tokens, entry["made"].get<std::vector<std::int32_t>>()) << entry["prompt"];
+  }
+  EXPECT_EQ(prompts, 4u);
+}
+
+TEST(GreedyTokens, AreThoseOfTransformers) { expect_greedy_tokens_of(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"); }
+
+// The same of a model that is not part of the project, where it lies in the folder models of NIBBLE_EXTRA_DATA.
+TEST(GreedyTokens, AreThoseOfTransformersForAnotherModel) {
+  const char* extra = std::getenv("NIBBLE_EXTRA_DATA");
+  if (extra == nullptr) GTEST_SKIP() << "NIBBLE_EXTRA_DATA is not set";
+  expect_greedy_tokens_of(std::filesystem::path(extra) / "models/tinywiki-6M");
 }
 
 TEST_F(Generate, StreamsTheTextItReturns) {
