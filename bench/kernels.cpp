@@ -4,10 +4,12 @@
 // single tokens, the bytes of weights read per second; the two limits to hold them against are measured first.
 //
 //   bench_kernels --benchmark_filter='q4_k/8192x2048/1/'
+//   NIBBLE_ISA=avx2 taskset -c 0 bench_kernels --benchmark_filter='q4_k/8192x2048'      # on one thread, by processor time
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -54,7 +56,7 @@ void multiply(benchmark::State& state, const Case& c, ThreadPool& pool, Isa isa)
   // Single tokens read weights from memory, as a decoder does: as many copies as no cache holds.
   const std::size_t copies = c.tokens > 1 ? 1 : std::min(kMostCopies, (std::size_t{256} << 20) / static_cast<std::size_t>(tensor.view().bytes()) + 1);
   std::vector<PackedLinear> weights;
-  for (std::size_t i = 0; i < copies; ++i) weights.push_back(PackedLinear::pack(tensor.view(), {isa, ActivationMode::automatic}, pool));
+  for (std::size_t i = 0; i < copies; ++i) weights.push_back(PackedLinear::pack(tensor.view(), {isa, ActivationMode::native}, pool));
   std::vector<float> x(c.tokens * c.cols, 0.5f), y(c.tokens * c.rows);
   KernelScratch scratch;
   std::size_t next = 0;
@@ -94,22 +96,27 @@ void multiply_signs(benchmark::State& state, std::size_t rows, std::size_t cols,
 
 int main(int argc, char** argv) {
   using namespace nibble;
-  const Isa isa = best_isa(detect_cpu());
+  const char* const wanted = std::getenv("NIBBLE_ISA");
+  const Isa isa = choose_isa(detect_cpu(), wanted == nullptr ? "" : wanted);
   ThreadPool pool;
+  // One thread alone is measured by processor time, so that neighbours count little.
+  const auto timed = [&](benchmark::internal::Benchmark* benchmark) {
+    if (pool.num_threads() > 1) benchmark->UseRealTime();
+  };
   for (const FormatPtr& format : list_formats())
     for (const auto& [rows, cols] :
          {std::pair<std::size_t, std::size_t>{64, 64}, {256, 256}, {1024, 1024}, {2048, 2048}, {4096, 4096}, {8192, 2048}, {2048, 8192}})
       for (std::size_t tokens : {1u, 8u, 512u}) {
         const Case c{format, rows, cols, tokens};
         const std::string name = format->name() + "/" + std::to_string(rows) + "x" + std::to_string(cols) + "/" + std::to_string(tokens);
-        benchmark::RegisterBenchmark(name.c_str(), [c, &pool, isa](benchmark::State& state) { multiply(state, c, pool, isa); })->UseRealTime();
+        timed(benchmark::RegisterBenchmark(name.c_str(), [c, &pool, isa](benchmark::State& state) { multiply(state, c, pool, isa); }));
       }
   for (std::size_t size : {64u, 256u, 1024u, 2048u, 4096u})
     for (std::size_t tokens : {1u, 8u, 512u}) {
       const std::string name = "signs/" + std::to_string(size) + "x" + std::to_string(size) + "/" + std::to_string(tokens);
-      benchmark::RegisterBenchmark(name.c_str(), [=, &pool](benchmark::State& state) {
+      timed(benchmark::RegisterBenchmark(name.c_str(), [=, &pool](benchmark::State& state) {
         multiply_signs(state, size, size, tokens, pool, isa);
-      })->UseRealTime();
+      }));
     }
   benchmark::Initialize(&argc, argv);
   std::printf("limits with %zu threads: int8 %.0f, bf16 %.0f, f32 %.0f Gop/s, read stream %.1f GB/s\n", pool.num_threads(),

@@ -71,6 +71,7 @@ CpuFeatures detect_cpu() {
   f.avx512bw = zmm && bit(extended.b, 30);
   f.avx512vl = zmm && bit(extended.b, 31);
   f.avx512_vbmi = zmm && bit(extended.c, 1);
+  f.gfni = zmm && bit(extended.c, 8);
   f.avx512_vnni = zmm && bit(extended.c, 11);
   f.avx512_vpopcntdq = zmm && bit(extended.c, 14);
   f.avx512_bf16 = zmm && bit(extended1.a, 5);

@@ -10,12 +10,13 @@
 namespace nibble {
 
 // Kernel sets from plain to rich. Each is one folder and one namespace under kernels/.
-enum class Isa { scalar, avx2, avxvnni, avx512 };  // avx512: F, BW, DQ, VL and VNNI; VBMI, BF16 and VPOPCNTDQ are used where present
+enum class Isa { scalar, avx2, avxvnni, avx512 };  // avx512: F, BW, DQ, VL and VNNI; VBMI with GFNI, BF16 and VPOPCNTDQ are used where present
 
 struct CpuFeatures {
   bool avx2 = false, fma = false, f16c = false;
   bool avx_vnni = false;
   bool avx512f = false, avx512bw = false, avx512dq = false, avx512vl = false, avx512_vnni = false, avx512_vbmi = false, avx512_bf16 = false, avx512_vpopcntdq = false;
+  bool gfni = false;  // with 512-bit registers
   std::string brand;  // the processor's own name
 };
 

@@ -55,11 +55,19 @@ Work work_of(const Checkpoint& checkpoint, const Decoder& decoder) {
 
 bool reads_prompt(const Speed& speed) { return speed.test.starts_with("pp"); }
 
-// Prefill is judged by arithmetic, decode by what must be read.
-double share_of_limit(const Speed& speed, const Work& work, const Limits& limits) {
+std::string_view name_of(Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::int8 ? "int8" : arithmetic == Arithmetic::bf16 ? "bf16" : "f32";
+}
+
+double peak_of(const Limits& limits, Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::int8 ? limits.int8_peak : arithmetic == Arithmetic::bf16 ? limits.bf16_peak : limits.f32_peak;
+}
+
+// Prefill is judged by arithmetic, of the kind that most weights are multiplied in; decode by what must be read.
+double share_of_limit(const Speed& speed, const Work& work, const Limits& limits, Arithmetic arithmetic) {
   const double steps = speed.tokens_per_second / static_cast<double>(speed.sequences);  // weights are read once for all sequences
   if (!reads_prompt(speed)) return steps * static_cast<double>(work.bytes_per_token) / limits.read_stream;
-  return work.operations(speed.tokens) * speed.tokens_per_second / static_cast<double>(speed.tokens) / limits.int8_peak;
+  return work.operations(speed.tokens) * speed.tokens_per_second / static_cast<double>(speed.tokens) / peak_of(limits, arithmetic);
 }
 
 Json limits_json(const Limits& limits) {
@@ -80,7 +88,7 @@ double first_token(Decoder& decoder) {
 }
 
 void bench(Options& options, Session& session) {
-  const KernelOptions kernels = session.kernels();
+  const KernelOptions kernels = session.running_kernels();
   session.pool();
   const auto start = std::chrono::steady_clock::now();
   const Checkpoint checkpoint = Checkpoint::open(options.model);
@@ -92,6 +100,7 @@ void bench(Options& options, Session& session) {
   std::optional<Limits> limits;
   if (options.limits) limits = measure_limits(kernels.isa, session.pool());
   const Work work = work_of(checkpoint, decoder);
+  const Arithmetic arithmetic = decoder.arithmetic();
   if (session.json()) {
     Json json = {{"model", options.model},
                  {"parameters", describe_model(checkpoint).parameters},
@@ -102,10 +111,11 @@ void bench(Options& options, Session& session) {
                  {"kv", kv_type_name(decoder.kv_type())},
                  {"load_seconds", load_seconds},
                  {"first_token_seconds", first_token_seconds},
+                 {"arithmetic", name_of(arithmetic)},
                  {"results", Json::array()}};
     for (const Speed& speed : speeds) {
       json["results"].push_back(to_json(speed));
-      if (limits) json["results"].back()["share_of_limit"] = share_of_limit(speed, work, *limits);
+      if (limits) json["results"].back()["share_of_limit"] = share_of_limit(speed, work, *limits, arithmetic);
     }
     if (limits) json["limits"] = limits_json(*limits);
     return session.print_json(json);
@@ -121,7 +131,8 @@ void bench(Options& options, Session& session) {
     table.add({std::filesystem::path(options.model).filename().string(), bytes_text(checkpoint.file_bytes()), bytes_text(decoder.resident_bytes()),
                std::to_string(session.pool().num_threads()), speed.test,
                fmt::format("{} ± {}", speed_text(speed.tokens_per_second), speed_text(speed.spread)),
-               limits ? percent_text(share_of_limit(speed, work, *limits)) + (reads_prompt(speed) ? " of int8" : " of reading") : ""});
+               limits ? fmt::format("{} of {}", percent_text(share_of_limit(speed, work, *limits, arithmetic)), reads_prompt(speed) ? name_of(arithmetic) : "reading")
+                      : ""});
   std::string text = table.text(session.style());
   text += fmt::format("\nloaded in {:.2f} s, first token after {:.2f} s\n", load_seconds, first_token_seconds);
   if (limits)

@@ -25,7 +25,8 @@ std::vector<std::string> feature_names(const CpuFeatures& f) {
                                       {f.avx512_vnni, "avx512_vnni"},
                                       {f.avx512_vbmi, "avx512_vbmi"},
                                       {f.avx512_bf16, "avx512_bf16"},
-                                      {f.avx512_vpopcntdq, "avx512_vpopcntdq"}})
+                                      {f.avx512_vpopcntdq, "avx512_vpopcntdq"},
+                                      {f.gfni, "gfni"}})
     if (present) names.emplace_back(name);
   return names;
 }
@@ -33,7 +34,8 @@ std::vector<std::string> feature_names(const CpuFeatures& f) {
 // Which kernel a format's products run on, found out by packing a small matrix.
 std::string kernel_of(const FormatPtr& format, const KernelOptions& options, ThreadPool& pool) {
   try {
-    const QuantizedTensor zeros(format, 64, 256);
+    QuantizedTensor zeros(format, 64, 256);
+    zeros.tensor_grid = format->unpack_tensor(zeros.view().row(0), 64, 256);
     return PackedLinear::pack(zeros.view(), options, pool).kernel_name();
   } catch (const Error& error) {
     return std::string("none: ") + error.what();
@@ -42,7 +44,7 @@ std::string kernel_of(const FormatPtr& format, const KernelOptions& options, Thr
 
 void info(Session& session) {
   const CpuFeatures features = detect_cpu();
-  const KernelOptions kernels = session.kernels();
+  const KernelOptions kernels = session.running_kernels();
   const char* const wanted = std::getenv("NIBBLE_ISA");
   const std::string why =
       wanted != nullptr && *wanted != '\0' ? "asked for by NIBBLE_ISA" : fmt::format("the richest set that this processor has the features for");

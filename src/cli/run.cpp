@@ -44,7 +44,7 @@ void run(Options& options, Session& session) {
   const auto start = std::chrono::steady_clock::now();
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
-  Decoder decoder(checkpoint, {session.kernels(), session.kv(), session.progress()}, session.pool());
+  Decoder decoder(checkpoint, {session.running_kernels(), session.kv(), session.progress()}, session.pool());
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!session.json() && !options.quiet) session.print(prompt);
   const Generated made = generate(decoder, tokenizer, tokenizer.encode(prompt), options.generate, [&](std::string_view piece) {

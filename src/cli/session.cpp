@@ -48,8 +48,8 @@ void Session::add_json(CLI::App& verb) { verb.add_flag("--json", json_, "Print J
 void Session::add_engine(CLI::App& verb) {
   add_threads(verb);
   verb.add_option("--activations", activations_,
-                  "How activations enter the products: auto (as the model's file says, else int8 where weights are quantized), f32, bf16, int8, and "
-                  "with one scale a token int8:token, int8:token:asym")
+                  "How activations enter the products: auto (as the model's file says, else int8 where weights are quantized and, to run and to "
+                  "measure speed, bf16 where they are bf16), f32, bf16, int8, and with one scale a token int8:token, int8:token:asym")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int8:token", "int8:token:asym"}))
       ->capture_default_str();
   verb.add_option("--kv", kv_, "How keys and values are kept: auto (q8_0 when the model is quantized, else f16), f32, f16, q8_0, q4_0")
@@ -72,6 +72,12 @@ KernelOptions Session::kernels() const {
     options.activations = ActivationMode::int8;
     options.activation_format = parse_activation_format("a8" + activations_.substr(4));
   }
+  return options;
+}
+
+KernelOptions Session::running_kernels() const {
+  KernelOptions options = kernels();
+  if (options.activations == ActivationMode::automatic) options.activations = ActivationMode::native;
   return options;
 }
 

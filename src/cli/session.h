@@ -33,7 +33,9 @@ class Session {
   void set_exit_code(int code) noexcept { exit_code_ = code; }
   int exit_code() const noexcept { return exit_code_; }
   ThreadPool& pool();
-  KernelOptions kernels() const;  // NIBBLE_ISA is heeded here
+  // NIBBLE_ISA is heeded here. The first is for judging models: `auto` measures originals in f32. The second is for running them.
+  KernelOptions kernels() const;
+  KernelOptions running_kernels() const;
   std::optional<KvType> kv() const;  // none: the model's own default
   ProgressCallback progress();
   void end_progress() { bar_.wipe(); }

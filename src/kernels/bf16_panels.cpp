@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "base/half.h"
+#include "kernels/bf16_activations.h"
 #include "kernels/f32_panels.h"
+#include "kernels/interleave.h"
 #include "kernels/packed_weights.h"
 #include "kernels/resident_bytes.h"
 #include "kernels/select.h"
@@ -23,29 +25,24 @@ class Bf16Panels final : public PackedWeights {
         kernels_(kernels),
         pairs_((static_cast<std::size_t>(w.cols) + 1) / 2),
         bytes_(num_panels(w.rows) * pairs_ * 2 * kPanelRows * sizeof(std::uint16_t)) {
+    const bool is_exact = w.specs[0].dtype == DType::bf16 && cols_ % 2 == 0;
     for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t) {
-      std::vector<float> row(static_cast<std::size_t>(cols_));
-      for (std::size_t r = 0; r < kPanelRows && p * kPanelRows + r < rows_; ++r) {
-        w.decode_row(p * kPanelRows + r, row);
-        for (std::size_t c = 0; c < row.size(); ++c) panel(p)[element(r, c)] = f32_to_bf16(row[c]);
-      }
+      if (is_exact)
+        interleave(w, p, bytes_.as<std::uint32_t>() + p * pairs_ * kPanelRows);
+      else
+        round_panel(w, p);
     });
   }
 
+  Arithmetic arithmetic() const noexcept override { return Arithmetic::bf16; }
   std::uint64_t resident_bytes() const noexcept override { return bytes_.size(); }
 
-  std::uint64_t preparation() const noexcept override { return kPreparation; }
+  std::uint64_t preparation() const noexcept override { return kBf16Preparation; }
   std::size_t shared_bytes(std::size_t tokens) const noexcept override { return tokens * x_stride() * sizeof(std::uint16_t); }
   std::size_t worker_bytes() const noexcept override { return kTokenBlock * kPanelRows * sizeof(float); }
 
   void prepare(const float* x, std::size_t tokens, ThreadPool& pool, std::byte* shared) const override {
-    std::uint16_t* const rounded = reinterpret_cast<std::uint16_t*>(shared);
-    pool.parallel_for(tokens, 1 + 8192 / x_stride(), [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t t = begin; t < end; ++t) {
-        for (std::size_t c = 0; c < cols_; ++c) rounded[t * x_stride() + c] = f32_to_bf16(x[t * cols_ + c]);
-        if (cols_ % 2 != 0) rounded[t * x_stride() + x_stride() - 1] = 0;
-      }
-    });
+    round_to_bf16(kernels_, x, tokens, cols_, pool, reinterpret_cast<std::uint16_t*>(shared));
   }
 
   void multiply_panel(std::size_t p, const float*, std::size_t tokens, float* y, std::byte* shared, std::byte* worker) const override {
@@ -66,7 +63,13 @@ class Bf16Panels final : public PackedWeights {
   }
 
  private:
-  static constexpr std::uint64_t kPreparation = 1;
+  void round_panel(const QuantizedView& w, std::size_t p) const {
+    std::vector<float> row(static_cast<std::size_t>(cols_));
+    for (std::size_t r = 0; r < kPanelRows && p * kPanelRows + r < rows_; ++r) {
+      w.decode_row(p * kPanelRows + r, row);
+      for (std::size_t c = 0; c < row.size(); ++c) panel(p)[element(r, c)] = f32_to_bf16(row[c]);
+    }
+  }
 
   std::size_t x_stride() const noexcept { return 2 * pairs_; }
   std::uint16_t* panel(std::size_t p) const { return bytes_.as<std::uint16_t>() + p * pairs_ * 2 * kPanelRows; }

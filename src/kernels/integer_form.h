@@ -18,6 +18,7 @@ namespace nibble {
 
 // One row of a block: codes, and the parts of its grid as the resident block stores them (bits of f16, bytes, ...).
 struct BlockCodes {
+  std::uint64_t row;  // its number in the matrix, for formats whose scales are not the row's own
   std::uint8_t codes[kBlockDepth];
   std::uint16_t super[2];
   std::uint32_t scales[kMaxGroups], offsets[kMaxGroups];
@@ -34,6 +35,8 @@ struct IntegerForm {
   UnitShape units;
   std::array<float, 16> table = {};  // exact points by code, for formats with a table
   Read read = nullptr;
+  bool needs_tensor_grid = false;
+  const TensorGrid* tensor_grid = nullptr;  // while packing
   const Format* format = nullptr;
 };
 

@@ -40,7 +40,8 @@ void read_planar(const IntegerForm& form, const ConstRowPlanes& row, std::size_t
   unpack_bits(row[0], first * spec.bits, columns, spec.bits, out.codes);
   for (std::size_t g = 0; g * form.shape.group < columns; ++g) {
     PlanarGrid grid;
-    format.unpack(row, group == 0 ? 0 : (first + g * form.shape.group) / group, 0, nullptr, 0, reinterpret_cast<std::byte*>(&grid), nullptr);
+    const std::size_t span = group == 0 ? 0 : (first + g * form.shape.group) / group;
+    format.unpack(row, span, 0, form.tensor_grid, out.row, reinterpret_cast<std::byte*>(&grid), nullptr);
     out.scales[g] = scale_bits_of(grid, form.shape.scale);
     out.offsets[g] = static_cast<std::uint32_t>(grid.zero);
     out.row_scale = form.shape.scale == ScaleKind::row ? grid.scale : grid.base;
@@ -75,6 +76,19 @@ bool set_planes(IntegerShape& shape, unsigned bits) {
   return true;
 }
 
+// Whether blocks can hold the groups.
+bool set_scales(IntegerShape& shape, const PlanarSpec& spec) {
+  shape.scale = scale_kind(spec.scale);
+  if (spec.grain == PlanarGrain::group) {
+    shape.group = spec.group;
+    return spec.group >= 16 && kBlockDepth % spec.group == 0;
+  }
+  if (shape.scale == ScaleKind::unsigned8_of_row) return false;
+  shape.group = kBlockDepth;
+  shape.scale = ScaleKind::row;
+  return true;
+}
+
 }  // namespace
 
 void set_points(IntegerForm& form, const std::array<float, 16>& points) {
@@ -98,17 +112,9 @@ std::optional<IntegerForm> planar_integer_form(const Format& format, std::uint64
   IntegerForm form;
   IntegerShape& shape = form.shape;
   form.read = read_planar;
-  if (spec.scale == ScaleType::dq) return std::nullopt;  // scales that are not the row's own
+  form.needs_tensor_grid = spec.scale == ScaleType::dq;
   if (!set_planes(shape, spec.bits)) return std::nullopt;
-  shape.scale = scale_kind(spec.scale);
-  if (spec.grain == PlanarGrain::group) {
-    if (spec.group < 16 || kBlockDepth % spec.group != 0) return std::nullopt;
-    shape.group = spec.group;
-  } else {
-    if (shape.scale == ScaleKind::unsigned8_of_row) return std::nullopt;
-    shape.group = kBlockDepth;
-    shape.scale = ScaleKind::row;
-  }
+  if (!set_scales(shape, spec)) return std::nullopt;
   switch (spec.points) {
     case PlanarPoints::integer:
       if (spec.is_asymmetric)
@@ -136,6 +142,34 @@ std::optional<IntegerForm> planar_integer_form(const Format& format, std::uint64
   }
   (void)cols;
   return std::nullopt;
+}
+
+std::optional<FloatForm> float_form(const Format& format) {
+  const auto* planar = dynamic_cast<const PlanarFormat*>(&format);
+  if (planar == nullptr) return std::nullopt;
+  const PlanarSpec& spec = planar->spec();
+  FloatForm result{};
+  switch (spec.points) {
+    case PlanarPoints::fp8_e4m3:
+      result.codes = FloatCodes::e4m3;
+      break;
+    case PlanarPoints::fp8_e5m2:
+      result.codes = FloatCodes::e5m2;
+      break;
+    case PlanarPoints::fp6_e3m2:
+      result.codes = FloatCodes::e3m2;
+      break;
+    case PlanarPoints::fp6_e2m3:
+      result.codes = FloatCodes::e2m3;
+      break;
+    default:
+      return std::nullopt;
+  }
+  result.form.format = &format;
+  result.form.read = read_planar;
+  if (!set_planes(result.form.shape, spec.bits) || !set_scales(result.form.shape, spec)) return std::nullopt;
+  for (std::size_t i = 0; i < std::size_t{1} << spec.bits; ++i) result.values[i] = planar->fixed_table()->value(static_cast<Code>(i));
+  return result;
 }
 
 }  // namespace nibble

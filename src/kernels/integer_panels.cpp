@@ -96,11 +96,14 @@ class IntegerPanels final : public PackedWeights {
         row_scales_(has_row_scales(form.shape) ? num_panels(w.rows) * kPanelRows * sizeof(float) : 0) {
     if (has_units())
       for (std::size_t place = 0; place < 32; ++place) places_[unit_column(form.units, form.shape.group, place)] = static_cast<std::uint8_t>(place);
+    form_.tensor_grid = w.tensor_grid.get();
     for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t) { pack_panel(w, p); });
-    form_.format = nullptr;  // only packing needed it
+    form_.format = nullptr;  // only packing needed them
+    form_.tensor_grid = nullptr;
     if (activations_.is_asymmetric) sum_rows(pool);
   }
 
+  Arithmetic arithmetic() const noexcept override { return Arithmetic::int8; }
   std::uint64_t resident_bytes() const noexcept override { return bytes_.size() + row_scales_.size() + row_sums_.size() * sizeof(float); }
 
   // What quantize_activations depends on, above the numbers of other preparations.
@@ -193,6 +196,7 @@ class IntegerPanels final : public PackedWeights {
     for (std::size_t r = 0; r < count; ++r) {
       const ConstRowPlanes row = w.row(p * kPanelRows + r);
       BlockCodes codes = {};
+      codes.row = p * kPanelRows + r;
       for (std::size_t b = 0; b < num_blocks_; ++b) {
         const std::size_t columns = std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
         form_.read(form_, row, b, columns, codes);
@@ -287,6 +291,8 @@ class IntegerPanels final : public PackedWeights {
   void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers, bool accumulate) const {
     if (!has_units())
       return kernels_.integer_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0), y, accumulate);
+    if (kernels_.unit_vector != nullptr)
+      return kernels_.unit_vector(form_.units, form_.shape, block_at(p, 0), num_blocks_, activations.at(0), y, accumulate);
     for (std::size_t b = 0; b < num_blocks_; ++b)
       kernels_.integer_vector(form_.shape, regular_block(p, b, buffers.decoded), nullptr, kBlockDepth, activations.at(b), y, accumulate || b != 0);
   }
@@ -330,6 +336,7 @@ class IntegerPanels final : public PackedWeights {
 
 std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
   const auto form = integer_form(*weights.format, weights.cols);
+  if (form && form->needs_tensor_grid && weights.tensor_grid == nullptr) return nullptr;
   return form && weights.cols != 0 ? std::make_unique<IntegerPanels>(weights, *form, options, pool) : nullptr;
 }
 

@@ -91,6 +91,9 @@ static constexpr bool has_row_scales(const IntegerShape& s) { return s.scale == 
 // Columns that a kernel multiplies before it applies scales.
 static constexpr std::size_t kernel_group(const IntegerShape& s) { return s.group < kActivationDepth ? s.group : kActivationDepth; }
 
+// Codes that are small binary floats, by their bits of exponent and mantissa.
+enum class FloatCodes : std::uint8_t { e4m3, e5m2, e3m2, e2m3 };
+
 inline constexpr std::size_t kMaxGroups = kBlockDepth / 16;
 inline constexpr std::size_t kSumCodes = 32;  // bytes of sum_codes for a token and block
 

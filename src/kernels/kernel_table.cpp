@@ -32,7 +32,7 @@ const KernelTable& kernel_table(Isa isa) {
   static const KernelTable kAvx512 = [] {
     KernelTable table = filled(avx512::fill_f32, avx512::fill_int8, avx2::fill_binary);
     const CpuFeatures features = detect_cpu();
-    if (features.avx512_vbmi) avx512::fill_units(table);
+    if (features.avx512_vbmi && features.gfni) avx512::fill_units(table);
     if (features.avx512_bf16) avx512::fill_bf16(table);
     if (features.avx512_vpopcntdq) avx512::fill_binary(table);
     return table;

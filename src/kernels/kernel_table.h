@@ -40,6 +40,10 @@ struct KernelTable {
   // y[t, j] (+)= sum over pairs of columns of x times w, both bf16. panel: [pairs, 64, 2]; x: [tokens, 2 * pairs], rows x_stride apart.
   void (*bf16_tile)(const std::uint16_t* panel, std::size_t pairs, const std::uint16_t* x, std::size_t x_stride, std::size_t tokens, float* y,
                     std::size_t y_stride, int accumulate);
+  // Two columns each, [columns, 64] to [columns / 2, 64, 2], of numbers that bf16 holds. columns: even.
+  void (*pair_bf16)(const float* in, std::size_t columns, std::uint16_t* out);
+  // Rounded to nearest, ties to even; subnormals become zero.
+  void (*narrow_bf16)(const float* in, std::size_t count, std::uint16_t* out);
 
   // --- integer products (integer_shape.h) -------------------------------------------------------------------------------------------
   // Operands of a block: panel [depth / 4, 64, 4]. Not for shapes of 8-bit codes, whose low plane is that already.
@@ -47,8 +51,14 @@ struct KernelTable {
   // row_scales: [64] or null. Groups are those of kernel_group(shape) columns.
   void (*expand_grid)(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, ExpandedGrid& out);
   void (*integer_product)(const IntegerProduct& product);
+  // out[column, row] = scale * value, rounded once. codes: [columns / 4, 64, 4]; scales: [columns / group, 64]; out: [columns, 64]. columns: a
+  // multiple of 4, as is group.
+  void (*widen_float_codes)(FloatCodes kind, const std::uint8_t* codes, std::size_t columns, const float* scales, std::size_t group, float* out);
   // A block of units, decoded: the f16 super scale, signed 8-bit multiples for groups of `group` columns, 4-bit codes with a table.
   void (*expand_units)(const UnitShape& units, std::size_t group, const std::uint8_t* block, std::uint8_t* out);
+  // One token times a whole panel of units: y[64], added to what is there when accumulate != 0. Null where blocks are decoded and then multiplied. x: the blocks of one token.
+  void (*unit_vector)(const UnitShape& units, const IntegerShape& shape, const std::uint8_t* panel, std::size_t num_blocks,
+                      const QuantizedActivations& x, float* y, int accumulate);
   // One token times a whole panel: y[64], added to what is there when accumulate != 0. columns: padded to kDepthUnit. x: the blocks of one
   // token, one after the other. Null where unpacked panels serve single tokens as well.
   void (*integer_vector)(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,

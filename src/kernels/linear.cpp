@@ -41,12 +41,15 @@ namespace {
 
 std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
   if (weights.format->info().kind == FormatKind::raw) {
-    if (options.activations == ActivationMode::bf16)
+    const bool is_bf16 = weights.specs.at(0).dtype == DType::bf16;
+    if (options.activations == ActivationMode::bf16 || (options.activations == ActivationMode::native && is_bf16))
       if (auto packed = pack_bf16_panels(weights, options, pool)) return packed;
     return pack_raw_panels(weights, options, pool);
   }
-  if (options.activations == ActivationMode::automatic || options.activations == ActivationMode::int8)
+  if (options.activations != ActivationMode::f32 && options.activations != ActivationMode::bf16) {
     if (auto packed = pack_integer_panels(weights, options, pool)) return packed;
+    if (auto packed = pack_float_panels(weights, options, pool)) return packed;
+  }
   return pack_decoded_rows(weights, options, pool);
 }
 
@@ -62,6 +65,7 @@ PackedLinear PackedLinear::pack(const QuantizedView& weights, const KernelOption
 std::uint64_t PackedLinear::rows() const noexcept { return state_ ? state_->weights->rows() : 0; }
 std::uint64_t PackedLinear::cols() const noexcept { return state_ ? state_->weights->cols() : 0; }
 std::uint64_t PackedLinear::resident_bytes() const noexcept { return state_ ? state_->weights->resident_bytes() : 0; }
+Arithmetic PackedLinear::arithmetic() const noexcept { return state_ ? state_->weights->arithmetic() : Arithmetic::f32; }
 std::string PackedLinear::kernel_name() const { return state_ ? state_->weights->name() : std::string(); }
 
 namespace {

@@ -23,10 +23,14 @@
 
 namespace nibble {
 
-// How activations enter the products. automatic: int8 when the weights are quantized and a kernel takes them, f32 otherwise. bf16: for
-// floating-point weights on processors with bf16 products, where weights are rounded to bf16 as well; f32 elsewhere. Whatever is asked
-// for, weights that no such kernel takes are multiplied in f32; kernel_name() says so.
-enum class ActivationMode { automatic, f32, bf16, int8 };
+// How activations enter the products. automatic: int8 when the weights are quantized and a kernel takes them, f32 otherwise, for the same
+// bits on every processor: what originals are measured in. native: the same, but bf16 for weights that are bf16, on processors with such
+// products: weights stay exact, and activations are rounded as the weights once were. bf16: for all floating-point weights, which are rounded,
+// too. Whatever is asked for, weights that no such kernel takes are multiplied in f32; kernel_name() says so.
+enum class ActivationMode { automatic, native, f32, bf16, int8 };
+
+// What a product's operands are: its speed is held against that peak of the processor.
+enum class Arithmetic { f32, bf16, int8 };
 
 struct KernelOptions {
   Isa isa = Isa::scalar;
@@ -62,6 +66,7 @@ class PackedLinear {
   std::uint64_t cols() const noexcept;  // inputs
   std::uint64_t resident_bytes() const noexcept;
   std::string kernel_name() const;  // "avx512/f32 panel", for `info` and tests
+  Arithmetic arithmetic() const noexcept;
 
   // y: [tokens, rows], x: [tokens, cols], both row-major, not aliased. x finite.
   void multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const;

@@ -18,6 +18,7 @@ class PackedWeights {
   std::uint64_t rows() const noexcept { return rows_; }
   std::uint64_t cols() const noexcept { return cols_; }
   const std::string& name() const noexcept { return name_; }
+  virtual Arithmetic arithmetic() const noexcept { return Arithmetic::f32; }
   virtual std::uint64_t resident_bytes() const noexcept = 0;
   virtual void decode_row(std::uint64_t row, float* out) const = 0;
 
@@ -44,6 +45,10 @@ std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, c
 
 // Formats that are integers on a grid; null for others. Activations become int8.
 std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
+
+// Small binary floats on scales, kept as they are; null for others. Multiplied in f32, with the bits of pack_decoded_rows; or, where native
+// activations are asked for and each weight is a bf16 number but for the row's scale, as pairs of bf16.
+std::unique_ptr<PackedWeights> pack_float_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
 
 // f32, f16 or bf16 elements as pairs of bf16 (rounded where they are not), multiplied with bf16 activations; null where there is no such
 // instruction.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Plain floating-point weights: [panel][column][64 rows], elements as the file has them.
-#include <array>
 #include <bit>
 
 #include "base/half.h"
 #include "kernels/f32_panels.h"
+#include "kernels/interleave.h"
 #include "kernels/packed_weights.h"
 #include "kernels/resident_bytes.h"
 #include "kernels/select.h"
@@ -13,21 +13,6 @@
 
 namespace nibble {
 namespace {
-
-template <class Element>
-void interleave(const QuantizedView& w, std::size_t panel, Element* out) {
-  const std::size_t first = panel * kPanelRows, count = std::min<std::size_t>(kPanelRows, static_cast<std::size_t>(w.rows) - first);
-  const std::size_t cols = static_cast<std::size_t>(w.cols);
-  constexpr std::size_t kBlock = 64 / sizeof(Element);
-  std::array<Element, kBlock> line;
-  for (std::size_t c = 0; c < cols; c += kBlock) {
-    const std::size_t n = std::min(kBlock, cols - c);
-    for (std::size_t r = 0; r < count; ++r) {
-      std::memcpy(line.data(), w.row(first + r)[0] + c * sizeof(Element), n * sizeof(Element));
-      for (std::size_t i = 0; i < n; ++i) out[(c + i) * kPanelRows + r] = line[i];
-    }
-  }
-}
 
 class RawPanels final : public PackedWeights {
  public:

@@ -57,7 +57,8 @@ static constexpr std::size_t unit_block_bytes(const UnitShape& u, std::size_t gr
 static constexpr std::size_t unit_column(const UnitShape& u, std::size_t group, std::size_t place) {
   const std::size_t quad = place / 4, byte = place % 4, half = quad % 2;
   if (group == 32) return octet_column(u, quad / 2, half) + 8 * byte;
-  return octet_column(u, quad % 4 / 2 * 2 + byte / 2, half) + 8 * (byte % 2) + 16 * (quad / 4);
+  const std::size_t second_half = quad / 4;  // octets 2 and 3: the columns of the second line come first
+  return octet_column(u, quad % 4 / 2 * 2 + (byte / 2 ^ second_half), half) + 8 * (byte % 2) + 16 * second_half;
 }
 
 }  // namespace nibble

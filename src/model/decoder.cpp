@@ -164,6 +164,14 @@ std::uint64_t Decoder::resident_bytes() const noexcept {
   return bytes;
 }
 
+Arithmetic Decoder::arithmetic() const noexcept {
+  std::array<std::uint64_t, 3> parameters = {};
+  for (const Layer& layer : state_->layers)
+    for (const Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down})
+      parameters[static_cast<std::size_t>(linear->weight.arithmetic())] += linear->weight.rows() * linear->weight.cols();
+  return static_cast<Arithmetic>(std::ranges::max_element(parameters) - parameters.begin());
+}
+
 std::uint64_t Decoder::linear_parameters() const noexcept {
   const ModelConfig& c = state_->config;
   const std::uint64_t query = c.heads * c.head_dim, key_value = c.kv_heads * c.head_dim;

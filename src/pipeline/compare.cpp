@@ -36,6 +36,16 @@ Pace measure_pace(Decoder& decoder, const CompareOptions& options) {
   return pace;
 }
 
+// Models are judged in f32 where they are not quantized, but run by whoever uses them with native activations.
+Pace pace_in_use(const Checkpoint& checkpoint, Decoder& judged, const CompareOptions& options, ThreadPool& pool) {
+  if (options.kernels.activations != ActivationMode::automatic || judged.arithmetic() != Arithmetic::f32 || main_format_of(checkpoint) != "bf16")
+    return measure_pace(judged, options);
+  DecoderOptions in_use{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
+  in_use.kernels.activations = ActivationMode::native;
+  Decoder decoder(checkpoint, in_use, pool);
+  return measure_pace(decoder, options);
+}
+
 QuantizeModelOptions quantize_options(const std::string& format, const CompareOptions& options, const std::filesystem::path& directory) {
   QuantizeModelOptions result;
   result.recipe = find_recipe(format);
@@ -71,7 +81,7 @@ class Candidates {
     const std::uint64_t bytes = held_.back().resident_bytes() + held_.back().new_cache(pass_.texts().front().windows.context).resident_bytes();
     held_bytes_ += bytes;
     largest_ = std::max(largest_, bytes);
-    const Pace pace = measure_pace(held_.back(), options_);
+    const Pace pace = pace_in_use(candidate, held_.back(), options_, pool_);
     result.prefill = pace.prefill;
     result.decode = pace.decode;
     return result;
@@ -128,7 +138,7 @@ Comparison compare_formats(const Checkpoint& original, const std::vector<NamedTe
   comparison.original_bytes = original.file_bytes();
   comparison.original_bits_per_weight = describe_model(original).bits_per_weight;
   comparison.original_format = main_format_of(original);
-  const Pace reference_pace = measure_pace(reference, options);
+  const Pace reference_pace = pace_in_use(original, reference, options, pool);
   comparison.original_prefill = reference_pace.prefill;
   comparison.original_decode = reference_pace.decode;
 

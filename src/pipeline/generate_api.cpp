@@ -11,6 +11,7 @@ GeneratedText generate_text(const Model& model, std::string_view prompt, const G
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(model.state().checkpoint);
   DecoderOptions decoder_options;
   decoder_options.kernels = kernel_options(request.machine);
+  decoder_options.kernels.activations = ActivationMode::native;
   decoder_options.progress = request.progress;
   Decoder decoder(model.state().checkpoint, decoder_options, pool);
   GenerateOptions options;

@@ -54,6 +54,7 @@ TEST(Cpu, CompilerAgreesOnThisProcessor) {
   EXPECT_EQ(f.avx512_vnni, __builtin_cpu_supports("avx512vnni") != 0);
   EXPECT_EQ(f.avx512_vbmi, __builtin_cpu_supports("avx512vbmi") != 0);
   EXPECT_EQ(f.avx512_vpopcntdq, __builtin_cpu_supports("avx512vpopcntdq") != 0);
+  EXPECT_EQ(f.gfni, f.avx512f && __builtin_cpu_supports("gfni") != 0);
 }
 
 }  // namespace

@@ -218,6 +218,7 @@ TEST_F(Verbs, ModelsWithoutATokenizer) {
   run("quantize m.gguf -f q8_0 -o q.gguf");
   const auto bench = json("bench q.gguf -p 8 -n 2 -r 1 -t 1 --limits");
   for (const char* key : {"read_bytes_per_second", "int8_operations_per_second"}) EXPECT_GT(bench["limits"][key].get<double>(), 0) << key;
+  EXPECT_EQ(bench["arithmetic"], "int8");
   EXPECT_GT(bench["results"][0]["share_of_limit"].get<double>(), 0);
 }
 

@@ -53,6 +53,20 @@ inline F32 byte_to_f32(Bytes x) {
   return {_mm256_cvtepi32_ps(_mm256_shuffle_epi8(x.a, both)), _mm256_cvtepi32_ps(_mm256_shuffle_epi8(x.b, both))};
 }
 
+// Byte kByte of each lane: its lowest kMagnitude bits at the end of f32's exponent field and in the mantissa, the bit above them as the sign.
+template <int kByte, int kMagnitude, int kMantissa>
+inline __m256 float_of_half(__m256i x) {
+  constexpr int kMove = 23 - kMantissa - 8 * kByte, kMoveSign = 31 - kMagnitude - 8 * kByte;
+  const auto moved = [](__m256i v, int by) { return by >= 0 ? _mm256_slli_epi32(v, by) : _mm256_srli_epi32(v, -by); };
+  const __m256i magnitude = _mm256_and_si256(moved(x, kMove), _mm256_set1_epi32(((1 << kMagnitude) - 1) << (23 - kMantissa)));
+  const __m256i sign = _mm256_and_si256(moved(x, kMoveSign), _mm256_set1_epi32(static_cast<int>(0x80000000u)));
+  return _mm256_castsi256_ps(_mm256_or_si256(magnitude, sign));
+}
+template <int kByte, int kMagnitude, int kMantissa>
+inline F32 float_of_byte(Bytes x) {
+  return {float_of_half<kByte, kMagnitude, kMantissa>(x.a), float_of_half<kByte, kMagnitude, kMantissa>(x.b)};
+}
+
 inline F32 absolute(F32 x) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
   return {_mm256_andnot_ps(sign, x.a), _mm256_andnot_ps(sign, x.b)};

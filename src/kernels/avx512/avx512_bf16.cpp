@@ -55,6 +55,23 @@ void bf16_tile(const std::uint16_t* panel, std::size_t pairs, const std::uint16_
   for (; t < tokens; ++t) register_tile<1>(panel, pairs, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
 }
 
+void narrow_bf16(const float* in, std::size_t count, std::uint16_t* out) {
+  for (std::size_t i = 0; i < count; i += 16) {
+    const __mmask16 lanes = count - i < 16 ? static_cast<__mmask16>((1u << (count - i)) - 1u) : static_cast<__mmask16>(0xffff);
+    const __m256bh narrow = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(lanes, in + i));
+    _mm256_mask_storeu_epi16(out + i, lanes, reinterpret_cast<__m256i>(narrow));
+  }
+}
+
+void pair_bf16(const float* in, std::size_t columns, std::uint16_t* out) {
+  const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  for (std::size_t c = 0; c < columns; c += 2, in += 128, out += 128)
+    for (std::size_t v = 0; v < 64; v += 16) {
+      const __m512i even = _mm512_srli_epi32(_mm512_loadu_si512(in + v), 16), odd = _mm512_loadu_si512(in + 64 + v);
+      _mm512_storeu_si512(out + 2 * v, _mm512_ternarylogic_epi32(even, odd, upper, 0xf8));  // even | (odd & upper)
+    }
+}
+
 float bf16_peak(std::size_t iterations) {
   __m512 sum[12];
   const __m512i w = _mm512_set1_epi32(0x3f803f80), x = _mm512_set1_epi32(0x3c003c00);
@@ -74,6 +91,8 @@ float bf16_peak(std::size_t iterations) {
 void fill_bf16(KernelTable& table) {
   table.bf16_tile = bf16_tile;
   table.bf16_peak = bf16_peak;
+  table.narrow_bf16 = narrow_bf16;
+  table.pair_bf16 = pair_bf16;
 }
 
 }  // namespace nibble::avx512

@@ -73,6 +73,18 @@ inline F32 byte_to_f32(Bytes x) {
   return {_mm512_cvtepi32_ps(_mm512_shuffle_epi8(x.v, _mm512_broadcast_i32x4(order)))};
 }
 
+// Byte kByte of each lane: its lowest kMagnitude bits at the end of f32's exponent field and in the mantissa, the bit above them as the sign.
+template <int kByte, int kMagnitude, int kMantissa>
+inline F32 float_of_byte(Bytes x) {
+  constexpr int kMove = 23 - kMantissa - 8 * kByte, kMoveSign = 31 - kMagnitude - 8 * kByte;
+  const auto moved = [](__m512i v, int by) {
+    return by >= 0 ? _mm512_slli_epi32(v, static_cast<unsigned>(by)) : _mm512_srli_epi32(v, static_cast<unsigned>(-by));
+  };
+  const __m512i magnitude = _mm512_and_si512(moved(x.v, kMove), _mm512_set1_epi32(((1 << kMagnitude) - 1) << (23 - kMantissa)));
+  return {_mm512_castsi512_ps(
+      _mm512_ternarylogic_epi32(magnitude, moved(x.v, kMoveSign), _mm512_set1_epi32(static_cast<int>(0x80000000u)), 0xf8))};
+}
+
 inline F32 absolute(F32 x) { return {_mm512_abs_ps(x.v)}; }
 inline void store_low_bytes(F32 x, std::int8_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_castps_si512(x.v)));

@@ -11,6 +11,6 @@ void fill_f32(KernelTable& table);
 void fill_int8(KernelTable& table);
 void fill_bf16(KernelTable& table);    // only where the processor has AVX512_BF16
 void fill_binary(KernelTable& table);  // only where it has AVX512_VPOPCNTDQ
-void fill_units(KernelTable& table);   // only where it has AVX512_VBMI
+void fill_units(KernelTable& table);   // only where it has AVX512_VBMI and GFNI
 
 }  // namespace nibble::avx512

@@ -5,6 +5,7 @@
 
 #include "kernels/kernel_table.h"
 #include "kernels/lanes/activations.h"
+#include "kernels/lanes/float_codes.h"
 #include "kernels/lanes/integer_grid.h"
 #include "kernels/lanes/integer_product.h"
 #include "kernels/lanes/integer_vector.h"
@@ -18,6 +19,7 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, int GR
 static void fill_integer_functions(KernelTable& table) {
   table.unpack_codes = unpack_codes<Bytes>;
   table.expand_grid = expand_grid<F32, Bytes>;
+  table.widen_float_codes = widen_float_codes<F32, Bytes>;
   table.integer_product = integer_product<F32, Bytes, Sums, Quad, MR, NV, GR, GV>;
   if constexpr (kVector) table.integer_vector = integer_vector<F32, Bytes, Sums, Quad>;
   table.int8_peak = int8_peak<Bytes, Sums, Quad>;

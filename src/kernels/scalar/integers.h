@@ -101,6 +101,18 @@ inline F32 byte_to_f32(Bytes x) {
   return r;
 }
 
+// Byte kByte of each lane: its lowest kMagnitude bits at the end of f32's exponent field and in the mantissa, the bit above them as the sign.
+template <int kByte, int kMagnitude, int kMantissa>
+inline F32 float_of_byte(Bytes x) {
+  F32 r;
+  for (int i = 0; i < 16; ++i) {
+    const std::uint32_t byte = x.v[4 * i + kByte];
+    const std::uint32_t bits = (byte & ((1u << kMagnitude) - 1u)) << (23 - kMantissa) | (byte >> kMagnitude & 1u) << 31;
+    std::memcpy(&r.v[i], &bits, 4);
+  }
+  return r;
+}
+
 inline F32 absolute(F32 x) {
   for (float& lane : x.v) lane = std::fabs(lane);
   return x;

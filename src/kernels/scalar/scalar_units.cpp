@@ -77,7 +77,7 @@ void expand_units(const UnitShape& u, std::size_t group, const std::uint8_t* blo
       const unsigned spares = decode_row_of_four(u, block, four, row, lines);
       for (std::size_t k = 0; k < 4; ++k)
         for (std::size_t i = 0; i < 4; ++i) {
-          const std::size_t line = group == 32 ? k : i / 2 * 2 + k / 2, byte = group == 32 ? i : k % 2 * 2 + i % 2;
+          const std::size_t line = group == 32 ? k : i / 2 * 2 + k / 2, byte = group == 32 ? i : (k % 2 ^ i / 2) * 2 + i % 2;
           codes[(four * 4 + line) * 256 + 4 * row + byte] = lines[k][i];
         }
       if (!has_scale_plane(u))

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Small binary floats to f32, and their scales applied.
+#pragma once
+
+#include "kernels/integer_shape.h"
+
+namespace nibble::lanes {
+
+// kMagnitude: bits below the sign; kMantissa: of them, behind the exponent. Moved to the exponent and mantissa of f32 they are a number too
+// small by a power of two, subnormals included.
+template <class F32, class Bytes, int kMagnitude, int kMantissa>
+static void widen_floats(const std::uint8_t* codes, std::size_t columns, const float* scales, std::size_t group, float* out) {
+  constexpr int kBias = (1 << (kMagnitude - kMantissa - 1)) - 1;
+  float power = 1;
+  for (int i = kBias; i < 127; ++i) power *= 2;
+  const F32 factor = F32::set(power);
+  for (std::size_t c = 0; c < columns; c += 4, codes += 256, out += 256)
+    for (std::size_t v = 0; v < 64; v += 16) {
+      const Bytes quad = Bytes::load(codes + 4 * v);
+      const F32 scale = F32::load(scales + c / group * 64 + v);
+      mul(mul(float_of_byte<0, kMagnitude, kMantissa>(quad), factor), scale).store(out + v);
+      mul(mul(float_of_byte<1, kMagnitude, kMantissa>(quad), factor), scale).store(out + 64 + v);
+      mul(mul(float_of_byte<2, kMagnitude, kMantissa>(quad), factor), scale).store(out + 128 + v);
+      mul(mul(float_of_byte<3, kMagnitude, kMantissa>(quad), factor), scale).store(out + 192 + v);
+    }
+}
+
+// The kinds of float_form.cpp.
+template <class F32, class Bytes>
+static void widen_float_codes(FloatCodes kind, const std::uint8_t* codes, std::size_t columns, const float* scales, std::size_t group, float* out) {
+  switch (kind) {
+    case FloatCodes::e4m3:
+      return widen_floats<F32, Bytes, 7, 3>(codes, columns, scales, group, out);
+    case FloatCodes::e5m2:
+      return widen_floats<F32, Bytes, 7, 2>(codes, columns, scales, group, out);
+    case FloatCodes::e3m2:
+      return widen_floats<F32, Bytes, 5, 2>(codes, columns, scales, group, out);
+    case FloatCodes::e2m3:
+      return widen_floats<F32, Bytes, 5, 3>(codes, columns, scales, group, out);
+  }
+}
+
+}  // namespace nibble::lanes
