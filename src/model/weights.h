@@ -22,7 +22,8 @@ class WeightLoader {
         tensors_(tensors),
         spelling_(spelling_of(checkpoint)),
         kernels_(kernels),
-        activations_(kernels.activations == ActivationMode::automatic ? read_activations(checkpoint) : StoredActivations{}),
+        activations_(kernels.activations == ActivationMode::automatic || kernels.activations == ActivationMode::native ? read_activations(checkpoint)
+                                                                                                                       : StoredActivations{}),
         pool_(pool) {}
 
   // A matrix repacked for this processor. Errors: not_found, corrupt (wrong shape, a value that is not finite).
