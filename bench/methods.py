@@ -1,69 +1,195 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The table of methods: what each costs in each format on one model, and how long it takes.
+"""What each method costs in each format on one model, how long it takes, and how llama.cpp judges it.
 
     bench/methods.py build/src/cli/nibble models/tale-4M --text models/tale-4M/calibration.txt --heldout models/tale-4M/heldout.txt
+    bench/methods.py ... --llama llama.cpp/build/bin --parts llama --formats q4_k,q2_k     beside llama-quantize and llama-imatrix
 
-Loss is the mean KL divergence from the original on the held-out text (windows of 512, second half scored), in f32 arithmetic. Prints
-Markdown as kept in docs/methods.md. Needs nothing but Python.
+Loss is the mean KL divergence from the original on the held-out text (windows of 512, second half scored), in f32 arithmetic unless a part
+is about arithmetic. Prints Markdown as kept in docs/methods.md. Parts: table (methods x formats), twin (the outlier twin; needs numpy and
+safetensors), engine (8-bit activations, small KV caches), budget (a solved mix against uniform formats and mixes at equal bytes), llama.
 """
 import argparse
 import json
+import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
 FORMATS = "int4:g128,int3:g128,int2:g64,nf4:g64,ternary:row,q4_0,q4_k,q3_k,q2_k,iq4_xs,iq3_xxs,iq2_xs"
-METHODS = "rtn,mse,imatrix,awq,gptq,descent"
+METHODS = "absmax,mse,imatrix,awq,gptq,descent"
+LLAMA_FORMATS = "q4_k,q4_0,q3_k,q2_k,iq4_xs"
+WITHOUT_TEXT = ("absmax", "rtn", "mse")
 BLOCK_PREFIXES = ("q", "iq", "tq", "mxfp", "nvfp")
+F32 = ["--activations", "f32", "--kv", "f32"]
 
 
-def run(nibble, *arguments):
-    done = subprocess.run([nibble, *map(str, arguments)], capture_output=True, text=True)
+def run(*command):
+    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
     if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    return done.stdout
+        raise RuntimeError((done.stderr.strip().splitlines() or ["exit code %d" % done.returncode])[-1])
+    return done.stdout + done.stderr if "llama" in pathlib.Path(str(command[0])).name else done.stdout
 
 
-def measure(options, format_name, method, directory):
-    output = pathlib.Path(directory) / ("m.gguf" if format_name.startswith(BLOCK_PREFIXES) else "m")
-    arguments = ["quantize", options.model, "-f", format_name, "--method", method, "-o", output, "--json"]
-    if method not in ("rtn", "mse"):
-        arguments += sum((["--text", text] for text in options.text), ["--samples", options.samples])
-    start = time.time()
-    run(options.nibble, *arguments)
-    seconds = time.time() - start
-    engine = ["--activations", "f32", "--kv", "f32", "--json"]
-    loss = json.loads(run(options.nibble, "eval", output, "--against", options.model, "--text", options.heldout, *engine))["kl_mean"]
-    return loss, seconds
+class Bench:
+    def __init__(self, options, directory):
+        self.options, self.directory, self.count = options, pathlib.Path(directory), 0
+
+    def quantize(self, format_name, method, model=None, extra=(), suffix=None):
+        """The output's path and the seconds it took. absmax: rtn on grids that reach the largest magnitude."""
+        self.count += 1
+        is_file = suffix == ".gguf" or (suffix is None and format_name.startswith(BLOCK_PREFIXES))
+        output = self.directory / f"m{self.count}{'.gguf' if is_file else ''}"
+        arguments = ["quantize", model or self.options.model, "-o", output, "--json", *extra]
+        if format_name:
+            arguments += ["-f", format_name]
+        arguments += ["--method", "rtn", "--fit", "absmax"] if method == "absmax" else ["--method", method]
+        if method not in WITHOUT_TEXT or not format_name:
+            arguments += sum((["--text", text] for text in self.options.text), ["--samples", self.options.samples])
+        start = time.time()
+        run(self.options.nibble, *arguments)
+        return output, time.time() - start
+
+    def judge(self, models, original=None, engine=F32):
+        return json.loads(run(self.options.nibble, "eval", *models, "--against", original or self.options.model, "--text", self.options.heldout,
+                              "--json", *engine))
+
+    def loss(self, format_name, method, model=None, original=None, engine=F32):
+        output, seconds = self.quantize(format_name, method, model)
+        result = self.judge([output], original or model, engine)["kl_mean"], seconds
+        shutil.rmtree(output) if output.is_dir() else output.unlink()
+        return result
+
+    def perplexity(self, model, engine):
+        return json.loads(run(self.options.nibble, "eval", model, "--text", self.options.heldout, "--json", *engine))["perplexity"]
+
+
+def table(bench):
+    methods = bench.options.methods.split(",")
+    print("| format | " + " | ".join(methods) + " |\n|---|" + "---|" * len(methods), flush=True)
+    for format_name in bench.options.formats.split(","):
+        cells, first = [], None
+        for method in methods:
+            try:
+                loss, seconds = bench.loss(format_name, method)
+            except RuntimeError as error:
+                print(f"{format_name} {method}: {error}", file=sys.stderr)
+                cells.append("-")
+                continue
+            first = loss if first is None else first
+            change = "" if len(cells) == 0 else f", {100 * (loss / first - 1):+.0f} %"
+            cells.append(f"{loss:.5f} ({seconds:.1f} s{change})")
+        print(f"| {format_name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def twin(bench):
+    """How much of what the twin adds to the loss a method removes again."""
+    path = bench.directory / "twin"
+    tool = pathlib.Path(__file__).parent.parent / "tools" / "make_outlier_twin.py"
+    run(sys.executable, tool, bench.options.model, path)
+    print("| format | method | original | twin | twin with the method | of the added loss removed |\n|---|---|---|---|---|---|", flush=True)
+    int8 = ["--activations", "int8", "--kv", "f32"]
+    for format_name, plain, method, engine in (("int4:g128", "absmax", "awq", F32), ("int4:g128", "imatrix", "awq", F32),
+                                               ("int3:g128", "imatrix", "awq", F32), ("int8:row", "absmax", "smoothquant", int8)):
+        original, _ = bench.loss(format_name, plain, engine=engine)
+        added, _ = bench.loss(format_name, plain, model=path, engine=engine)
+        mended, _ = bench.loss(format_name, method, model=path, engine=engine)
+        removed = 100 * (added - mended) / (added - original)
+        print(f"| {format_name} | {plain}; {method} | {original:.5f} | {added:.5f} | {mended:.5f} | {removed:.0f} % |", flush=True)
+
+
+def engine(bench):
+    model = bench.options.model
+    exact = bench.perplexity(model, F32)
+    output, _ = bench.quantize("int8:row", "rtn")
+    w8a8 = bench.perplexity(output, ["--activations", "int8", "--kv", "f32"])
+    print(f"int8:row with int8 activations: perplexity {w8a8:.4f}, {100 * (w8a8 / exact - 1):+.2f} % of {exact:.4f}")
+    # A quantized model keeps q8_0 by itself, its original f16: the pair shows what the cache adds.
+    output, _ = bench.quantize("q8_0", "rtn")
+    with_f16, with_q8 = (bench.judge([output], engine=["--activations", "f32", *kv])["kl_mean"] for kv in (["--kv", "f16"], []))
+    print(f"q8_0 weights: KL {with_f16:.5f} with an f16 cache, {with_q8:.5f} with q8_0: {with_q8 - with_f16:+.5f}")
+    q4 = bench.perplexity(model, ["--activations", "f32", "--kv", "q4_0"])
+    print(f"q4_0 cache, rotated: perplexity {q4:.4f}, {100 * (q4 / exact - 1):+.2f} %", flush=True)
+
+
+def tensor_bytes(bench, path):
+    return sum(tensor["bytes"] for tensor in json.loads(run(bench.options.nibble, "inspect", path, "--json"))["tensors"])
+
+
+def budget(bench):
+    """The mix solved for the bytes of a uniform format or of a mix of llama.cpp's, all by one method."""
+    print("| against | bytes | KL | solved mix, bytes | KL | difference, 95 % |\n|---|---|---|---|---|---|", flush=True)
+    for format_name in ("q4_k", "q4_k_m", "q3_k_m"):
+        for method in ("rtn", "gptq"):
+            other, _ = bench.quantize(format_name, method)
+            size = tensor_bytes(bench, other)
+            bits = 8 * size / json.loads(run(bench.options.nibble, "inspect", other, "--json"))["parameters"]
+            # Never more bytes: a thousandth of a bit below.
+            mix, _ = bench.quantize("", method, extra=["--bpw", f"{bits - 0.0005:.5f}"], suffix=".gguf")
+            verdict = bench.judge([mix, other])
+            kl = [candidate["figures"]["kl_mean"]["value"] for candidate in verdict["candidates"]]
+            difference = verdict["contests"][0]["kl_difference"]
+            print(f"| {format_name}, {method} | {size} | {kl[1]:.5f} | {tensor_bytes(bench, mix)} | {kl[0]:.5f} | "
+                  f"{difference['value']:+.5f} [{difference['low']:+.5f}, {difference['high']:+.5f}] |", flush=True)
+
+
+def llama(bench):
+    """llama-quantize with llama-imatrix beside us, both judged by llama-perplexity."""
+    options = bench.options
+    tools = pathlib.Path(options.llama)
+    base, _ = bench.quantize("f32", "rtn", suffix=".gguf")
+    text = bench.directory / "calibration.txt"
+    text.write_text("".join(pathlib.Path(t).read_text() for t in options.text))
+    imatrix, logits = bench.directory / "imatrix.gguf", bench.directory / "logits.bin"
+    threads = ["-t", str(os.cpu_count())]
+    run(tools / "llama-imatrix", "-m", base, "-f", text, "-o", imatrix, "-c", "512", *threads)
+    run(tools / "llama-perplexity", "-m", base, "-f", options.heldout, "-c", "512", "--kl-divergence-base", logits, *threads)
+
+    def divergence(model):
+        output = run(tools / "llama-perplexity", "-m", model, "-f", options.heldout, "-c", "512", "--kl-divergence-base", logits, "--kl-divergence",
+                     *threads)
+        return float(re.search(r"Mean\s+KLD:\s*([-0-9.]+)", output).group(1))
+
+    print(f"| type | tensor bytes | llama-quantize, imatrix | nibble, {options.best} | ratio | nibble eval's ratio |\n|---|---|---|---|---|---|", flush=True)
+    formats = LLAMA_FORMATS if options.formats == FORMATS else options.formats
+    for format_name in formats.split(","):
+        theirs = bench.directory / "theirs.gguf"
+        run(tools / "llama-quantize", "--pure", "--imatrix", imatrix, base, theirs, format_name.upper(), str(os.cpu_count()))
+        ours, _ = bench.quantize(format_name, options.best, model=base)
+        sizes = tensor_bytes(bench, theirs), tensor_bytes(bench, ours)
+        if sizes[0] != sizes[1]:
+            raise RuntimeError(f"{format_name}: different sizes, {sizes[0]} and {sizes[1]} bytes")
+        a, b = divergence(theirs), divergence(ours)
+        own = [candidate["figures"]["kl_mean"]["value"] for candidate in bench.judge([theirs, ours], original=base)["candidates"]]
+        print(f"| {format_name} | {sizes[0]} | {a:.5f} | {b:.5f} | {b / a:.2f} | {own[1] / own[0]:.2f} |", flush=True)
+
+
+PARTS = {"table": table, "twin": twin, "engine": engine, "budget": budget, "llama": llama}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("nibble")
     parser.add_argument("model")
     parser.add_argument("--text", action="append", required=True, help="calibration text")
     parser.add_argument("--heldout", required=True, help="text to judge by")
+    parser.add_argument("--parts", default="table", help="of " + ",".join(PARTS))
     parser.add_argument("--formats", default=FORMATS)
-    parser.add_argument("--methods", default=METHODS)
+    parser.add_argument("--methods", default=METHODS, help="shares are of the first one's loss")
+    parser.add_argument("--best", default="descent", help="the method that stands beside llama-quantize")
     parser.add_argument("--samples", default=128)
+    parser.add_argument("--llama", help="directory of llama-quantize, llama-imatrix and llama-perplexity")
     options = parser.parse_args()
-    methods = options.methods.split(",")
-    print("| format | " + " | ".join(methods) + " |")
-    print("|---|" + "---|" * len(methods), flush=True)
-    for format_name in options.formats.split(","):
-        cells = []
-        for method in methods:
-            with tempfile.TemporaryDirectory() as directory:
-                try:
-                    loss, seconds = measure(options, format_name, method, directory)
-                    cells.append(f"{loss:.5f} ({seconds:.1f} s)")
-                except RuntimeError as error:
-                    print(f"{format_name} {method}: {error}", file=sys.stderr)
-                    cells.append("-")
-        print(f"| {format_name} | " + " | ".join(cells) + " |", flush=True)
+    if "llama" in options.parts.split(",") and not options.llama:
+        parser.error("the part llama needs --llama DIRECTORY")
+    with tempfile.TemporaryDirectory() as directory:
+        for part in options.parts.split(","):
+            PARTS[part](Bench(options, directory))
+            print()
 
 
 if __name__ == "__main__":

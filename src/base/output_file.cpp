@@ -2,18 +2,21 @@
 #include "base/output_file.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "nibble/error.h"
 
@@ -61,6 +64,26 @@ bool replaceable(const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+void remove_abandoned_partials(const std::filesystem::path& path) noexcept {
+  try {
+    const std::string prefix = path.filename().string() + ".partial-";
+    std::vector<std::filesystem::path> abandoned;
+    for (const auto& entry : std::filesystem::directory_iterator(parent_of(path))) {
+      const std::string name = entry.path().filename().string();
+      if (!name.starts_with(prefix)) continue;
+      pid_t process = 0;
+      const char* const first = name.data() + prefix.size();
+      const auto [end, code] = std::from_chars(first, name.data() + name.size(), process);
+      if (code != std::errc{} || end == first || end == name.data() + name.size() || *end != '-' || process <= 0) continue;
+      if (kill(process, 0) != 0 && errno == ESRCH) abandoned.push_back(entry.path());
+    }
+    std::error_code ignored;
+    for (const auto& entry : abandoned) std::filesystem::remove_all(entry, ignored);
+  } catch (const std::exception&) {
+    return;  // tidying up is no reason to stop
+  }
+}
 
 OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)), temporary_(partial_name(path_)) {
   if (std::error_code ignored; std::filesystem::is_directory(path_, ignored)) fail(path_, "cannot write", EISDIR);

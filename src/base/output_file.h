@@ -41,6 +41,10 @@ class OutputFile {
   std::uint64_t size_ = 0;
 };
 
+// Removes what a process that is no more (killed, or the machine went down) left of an output of this name: PATH.partial-PID-N. Only this
+// machine's processes are known. Never fails.
+void remove_abandoned_partials(const std::filesystem::path& path) noexcept;
+
 // A directory that appears whole or not at all. If `path` exists and is not empty, commit() refuses unless the constructor found a
 // previous nibble output there (config.json with quantization_config) or the directory was empty.
 class OutputDirectory {

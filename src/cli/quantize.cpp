@@ -8,6 +8,7 @@
 #include "base/output_file.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
+#include "pipeline/budgeted_quantization.h"
 #include "pipeline/calibrate_model.h"
 #include "pipeline/quantize_model.h"
 #include "pipeline/sensitivity.h"
@@ -15,6 +16,7 @@
 #include "quantize/fit/fit_rule.h"
 #include "quantize/method.h"
 #include "report/number_text.h"
+#include "report/quantize_report.h"
 #include "report/verdict_json.h"
 #include "report/verdict_tables.h"
 
@@ -32,27 +34,13 @@ struct Options {
   std::string accept;
 };
 
-std::string describe(const QuantizeSummary& summary, bool dry_run) {
-  struct Sums {
-    std::uint64_t tensors = 0, elements = 0, bytes = 0;
-  };
-  std::map<std::string, Sums> by_format;
-  for (const TensorSummary& tensor : summary.tensors) {
-    Sums& sums = by_format[tensor.format];
-    ++sums.tensors;
-    sums.elements += tensor.elements();
-    sums.bytes += tensor.bytes;
-  }
-  std::string text;
-  for (const auto& [format, sums] : by_format)
-    text += fmt::format("{:<14} {:>4} tensors {:>8} weights {:>9}\n", format, sums.tensors, count_text(sums.elements), bytes_text(sums.bytes));
-  if (!summary.activations.empty()) text += fmt::format("{:<14} inputs of quantized Linears\n", summary.activations);
+std::string describe(const QuantizeSummary& summary, bool dry_run, const TableStyle& style) {
   const std::uint64_t bytes = dry_run ? summary.tensor_bytes : summary.output_bytes;
-  text += fmt::format("{} {} ({} bytes), {} of the source's {}; {} bits per weight, {} in the Linear layers\n",
-                      dry_run ? "tensors:" : "written:", bytes_text(bytes), grouped_text(bytes),
-                      percent_text(static_cast<double>(bytes) / static_cast<double>(summary.source_bytes)), bytes_text(summary.source_bytes),
-                      fixed_text(summary.bits_per_weight, 3), fixed_text(summary.linear_bits_per_weight, 3));
-  return text;
+  const std::string activations = summary.activations.empty() ? "" : fmt::format("{}: inputs of quantized Linears\n", summary.activations);
+  return kinds_table(summary).text(style) + activations +
+         fmt::format("\n{} {} ({} bytes), {} of the source's {}; {} bits per weight, {} in the Linear layers\n", dry_run ? "tensors:" : "written:",
+                     bytes_text(bytes), grouped_text(bytes), percent_text(static_cast<double>(bytes) / static_cast<double>(summary.source_bytes)),
+                     bytes_text(summary.source_bytes), fixed_text(summary.bits_per_weight, 3), fixed_text(summary.linear_bits_per_weight, 3));
 }
 
 std::string tensor_table(const QuantizeSummary& summary, const TableStyle& style) {
@@ -63,12 +51,12 @@ std::string tensor_table(const QuantizeSummary& summary, const TableStyle& style
   return table.text(style) + "\n";
 }
 
-VerifiedQuantization verify(const Checkpoint& source, const Options& options, Session& session) {
+VerifyOptions verify_options(const Options& options, const Session& session) {
   VerifyOptions request;
   if (!options.accept.empty()) request.requirements = parse_requirements(options.accept);
   request.texts = read_named_texts(options.verify);
   request.judge.kernels = session.kernels();
-  return quantize_verified(source, options.request, request, session.pool(), session.progress());
+  return request;
 }
 
 std::string describe(const VerifiedQuantization& verified, Session& session) {
@@ -97,11 +85,17 @@ std::uint64_t parse_size(const std::string& text) {
 
 bool has_budget(const Options& options) { return options.bits || options.max_kl || !options.size.empty() || options.pareto; }
 
-Sensitivities sensitivities_of(const Checkpoint& source, const Options& options, Session& session) {
+Budget budget_of(const Options& options) {
+  Budget budget{.bits_per_weight = options.bits, .max_kl = options.max_kl};
+  if (!options.size.empty()) budget.bytes = parse_size(options.size);
+  return budget;
+}
+
+SensitivityOptions sensitivity_options(Session& session) {
   SensitivityOptions request;
   request.kernels = session.kernels();
   request.progress = session.progress();
-  return measure_sensitivities(source, options.request.calibration.texts, request, session.pool());
+  return request;
 }
 
 void print_pareto(const Sensitivities& sensitivities, Session& session) {
@@ -120,12 +114,84 @@ void print_pareto(const Sensitivities& sensitivities, Session& session) {
   session.json() ? session.print_json({{"pareto", json}}) : session.print(table.text(session.style()));
 }
 
-void quantize(Options& options, Session& session) {
-  const int ways = (options.format.empty() ? 0 : 1) + (options.recipe_file.empty() ? 0 : 1) + (has_budget(options) ? 1 : 0);
+void judge_options(const Options& options) {
+  const int budgets = (options.bits ? 1 : 0) + (options.size.empty() ? 0 : 1) + (options.max_kl ? 1 : 0) + (options.pareto ? 1 : 0);
+  const int ways = (options.format.empty() ? 0 : 1) + (options.recipe_file.empty() ? 0 : 1) + budgets;
   if (ways != 1)
     throw Error(ErrorKind::invalid_argument,
                 "name one of a format (-f q4_k_m), a recipe (--recipe FILE) and a budget (--bpw, --size, --max-kl, --pareto); "
                 "'nibble formats' lists the formats");
+  if (options.max_kl && !(*options.max_kl > 0))
+    throw Error(ErrorKind::invalid_argument, fmt::format("a divergence to stay within is a number above 0, as in --max-kl 0.02: {}", *options.max_kl));
+  if (budgets > 0 && options.texts.empty())
+    throw Error(ErrorKind::invalid_argument,
+                "a budget is met by measuring on text what each tensor costs, and the result is judged on a part of it that is held out "
+                "(or on --verify FILE); add --text FILE");
+  if (options.output.empty() && !options.request.dry_run && !options.pareto)
+    throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
+  if (options.verify.empty() && !options.accept.empty() && (budgets == 0 || options.pareto))
+    throw Error(ErrorKind::invalid_argument, "what is accepted is judged on a text; add --verify TEXT");
+}
+
+// What came of it, in whichever way it was asked for.
+struct Outcome {
+  QuantizeSummary summary;
+  std::optional<VerifiedQuantization> verified;
+  std::optional<BudgetedQuantization> budgeted;
+  double seconds = 0;
+};
+
+void print_outcome(const Outcome& outcome, const Options& options, Session& session) {
+  const QuantizeSummary& summary = outcome.summary;
+  for (const std::string& name : summary.ignored) session.note(fmt::format("note: tensor '{}' is not part of the model and is left out", name));
+  if (const std::string text = describe_substitutions(summary); !text.empty()) session.note("note: " + text);
+  const VerifiedQuantization* const verified = outcome.budgeted ? &outcome.budgeted->outcome : outcome.verified ? &*outcome.verified : nullptr;
+  if (verified != nullptr && verified->acceptance) session.set_exit_code(exit_code_of({*verified->acceptance}));
+  if (session.json())
+    return session.print_json(outcome.budgeted ? to_json(*outcome.budgeted) : verified != nullptr ? to_json(*verified) : to_json(summary));
+  std::string text;
+  if (outcome.budgeted)
+    text += rounds_table(outcome.budgeted->rounds).text(session.style()) +
+            (outcome.budgeted->held_out ? "\njudged on the end of the text, which was held out of calibration\n\n" : "\n");
+  if (verified != nullptr && !verified->released)
+    return session.print(text + describe(*verified, session) + fmt::format("{} was not written.\n", summary.output.string()));
+  if (options.request.dry_run) text += tensor_table(summary, session.style());
+  text += describe(summary, options.request.dry_run, session.style());
+  if (!options.request.dry_run) text += fmt::format("{} in {}\n", summary.output.string(), duration_text(outcome.seconds));
+  if (verified != nullptr) text += "\n" + describe(*verified, session);
+  session.print(text);
+}
+
+void save_recipe(const Options& options, const Recipe& recipe) {
+  if (options.recipe_output.empty()) return;
+  OutputFile file(options.recipe_output);
+  file.write(recipe_to_json(recipe) + "\n");
+  file.commit();
+}
+
+Outcome quantize_as_asked(const Checkpoint& source, const Options& options, Session& session) {
+  Outcome outcome;
+  const QuantizeModelOptions& request = options.request;
+  if (has_budget(options) && !request.dry_run) {
+    BudgetRequest budget{.budget = budget_of(options), .verify = verify_options(options, session), .sensitivity = sensitivity_options(session)};
+    budget.on_round = [&session](const BudgetRound& round) { session.note(round_text(round)); };
+    outcome.budgeted = quantize_to_budget(source, request, budget, session.pool(), session.progress());
+    outcome.summary = outcome.budgeted->outcome.summary;
+    save_recipe(options, outcome.budgeted->recipe);
+    return outcome;
+  }
+  save_recipe(options, request.recipe);
+  if (options.verify.empty()) {
+    outcome.summary = quantize_model(source, request, session.pool(), session.progress());
+  } else {
+    outcome.verified = quantize_verified(source, request, verify_options(options, session), session.pool(), session.progress());
+    outcome.summary = outcome.verified->summary;
+  }
+  return outcome;
+}
+
+void quantize(Options& options, Session& session) {
+  judge_options(options);
   QuantizeModelOptions& request = options.request;
   if (!options.recipe_file.empty()) request.recipe = recipe_from_json(read_text(options.recipe_file), options.recipe_file);
   if (!options.format.empty()) choose_format(request, options.format);
@@ -136,48 +202,26 @@ void quantize(Options& options, Session& session) {
       throw Error(ErrorKind::invalid_argument, "only static grids of activations are fitted; name a format such as int8:row+a8:static");
     request.activations->fit = find_fit(options.activation_fit);
   }
-  if (request.output.empty() && !request.dry_run && !options.pareto)
-    throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
-  if (options.verify.empty() && !options.accept.empty())
-    throw Error(ErrorKind::invalid_argument, "what is accepted is judged on a text; add --verify TEXT");
   request.isa = session.kernels().isa;
+  request.on_layer = [&session](const LayerReport& report) { session.note(layer_text(report)); };
   const Checkpoint source = Checkpoint::open(options.model);
   std::optional<Statistics> statistics;
   if (!options.statistics.empty()) request.calibration.statistics = &statistics.emplace(load_statistics(options.statistics, source));
   for (const std::string& path : options.texts)
     request.calibration.texts.push_back({std::filesystem::path(path).filename().string(), read_text(path)});
   request.calibration.kernels = session.kernels();
-  if (has_budget(options)) {
-    const Sensitivities sensitivities = sensitivities_of(source, options, session);
+  if (options.pareto || (request.dry_run && has_budget(options))) {
+    const Sensitivities sensitivities =
+        measure_sensitivities(source, request.calibration.texts, sensitivity_options(session), session.pool());
     if (options.pareto) return print_pareto(sensitivities, session);
-    Budget budget{.bits_per_weight = options.bits, .max_kl = options.max_kl};
-    if (!options.size.empty()) budget.bytes = parse_size(options.size);
-    SolvedRecipe solved = solve_recipe(sensitivities, budget);
-    session.note(solved.recipe.description);
-    request.recipe = std::move(solved.recipe);
-  }
-  if (!options.recipe_output.empty()) {
-    OutputFile file(options.recipe_output);
-    file.write(recipe_to_json(request.recipe) + "\n");
-    file.commit();
+    request.recipe = solve_recipe(sensitivities, budget_of(options)).recipe;
+    session.note(request.recipe.description);
   }
   const auto start = std::chrono::steady_clock::now();
-  std::optional<VerifiedQuantization> verified;
-  if (!options.verify.empty()) verified = verify(source, options, session);
-  const QuantizeSummary summary = verified ? verified->summary : quantize_model(source, request, session.pool(), session.progress());
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  Outcome outcome = quantize_as_asked(source, options, session);
+  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   session.end_progress();
-  for (const std::string& name : summary.ignored) session.note(fmt::format("note: tensor '{}' is not part of the model and is left out", name));
-  if (const std::string text = describe_substitutions(summary); !text.empty()) session.note("note: " + text);
-  if (verified && verified->acceptance) session.set_exit_code(exit_code_of({*verified->acceptance}));
-  if (session.json()) return session.print_json(verified ? to_json(*verified) : to_json(summary));
-  if (verified && !verified->released)
-    return session.print(describe(*verified, session) + fmt::format("{} was not written.\n", request.output.string()));
-  std::string text = request.dry_run ? tensor_table(summary, session.style()) : "";
-  text += describe(summary, request.dry_run);
-  if (!request.dry_run) text += fmt::format("{} in {}\n", summary.output.string(), duration_text(seconds));
-  if (verified) text += "\n" + describe(*verified, session);
-  session.print(text);
+  print_outcome(outcome, options, session);
 }
 
 std::string fit_help() {
@@ -206,9 +250,9 @@ void add_quantize(CLI::App& app, Session& session) {
       "-f,--format", options->format,
       "Format or mix: 'nibble formats' lists them; behind a plus the inputs' format: a8, a8:token, a8:static, the latter two also with :asym");
   verb->add_option("--recipe", options->recipe_file, "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");
-  verb->add_option("--bpw", options->bits, "Instead of a format: the mix that loses least at so many bits per weight; needs --text");
-  verb->add_option("--size", options->size, "The same at so many bytes: 3.5GB");
-  verb->add_option("--max-kl", options->max_kl, "The smallest mix whose expected divergence stays within this");
+  verb->add_option("--bpw", options->bits, "Instead of a format: the mix that loses least at so many bits per weight; needs --text, a part of which judges the result");
+  verb->add_option("--size", options->size, "The same for a file of so many bytes: 3.5GB");
+  verb->add_option("--max-kl", options->max_kl, "The smallest mix whose divergence, judged on text that calibration does not see, stays within this");
   verb->add_flag("--pareto", options->pareto, "Print size against expected divergence of the best mixes; write nothing");
   verb->add_option("--save-recipe", options->recipe_output, "Write the recipe that was used as JSON");
   verb->add_option("-o,--output", options->output, "OUT.gguf for a GGUF file, any other name for a directory");

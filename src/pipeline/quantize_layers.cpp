@@ -4,12 +4,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cmath>
+#include <cstring>
 
 #include "calibrate/calibrate.h"
 #include "calibrate/fold.h"
 #include "calibrate/site_accumulator.h"
 #include "kernels/dense.h"
+#include "kernels/encoders.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
 #include "quantize/round/target.h"
@@ -22,6 +26,7 @@ constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
 std::uint64_t rows_of_band(std::uint64_t cols) { return std::max<std::uint64_t>(1, kBandElements / cols); }
 
 std::string piece_name(std::size_t tensor, std::uint64_t row) { return fmt::format("{}-{}", tensor, row); }
+std::string error_piece_name(std::size_t tensor) { return fmt::format("{}-error", tensor); }
 
 std::uint64_t source_row(const TensorPlan& tensor, Spelling target, std::uint64_t row) {
   if (tensor.permuted_head_dim == 0) return row;
@@ -29,6 +34,8 @@ std::uint64_t source_row(const TensorPlan& tensor, Spelling target, std::uint64_
 }
 
 }  // namespace
+
+std::uint64_t progress_weight(TensorRole role) { return role == TensorRole::linear ? 16 : 1; }
 
 bool needs_calibration(const QuantizePlan& plan, const QuantizeModelOptions& options) {
   return std::ranges::any_of(plan.tensors, [&](const TensorPlan& tensor) {
@@ -43,12 +50,15 @@ struct LayerQuantizer::Live {
 
 // What the Linears of a site share while they are rounded.
 struct LayerQuantizer::SiteContext {
-  const SiteStatistics* site = nullptr;  // null: nothing is known
-  SiteStatistics own;
+  const SiteStatistics* given = nullptr;  // of statistics that were read
+  std::optional<SiteStatistics> own;      // in place of them: of the walk, or rescaled
   std::vector<float> cross;     // E[x x'^T]: original inputs with those of the quantized layers; empty without a walk
   std::vector<float> residual;  // E[r x'^T]: what the residual stream has lost, where the outputs are added to it
   std::optional<TargetSolver> solver;
   std::map<std::string, std::shared_ptr<const RoundPlan>> plans;  // by format and method
+  std::span<const float> column_scales;                           // of the transform; empty: none
+
+  const SiteStatistics* site() const { return own ? &*own : given; }  // null: nothing is known
 };
 
 LayerQuantizer::LayerQuantizer(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, CheckpointWriter& writer,
@@ -98,7 +108,7 @@ void LayerQuantizer::embedding() {
     site = statistics->find(-1, kHeadSite);
   }
   const Matrix weights = decode_matrix(stored, pool_);
-  const Matrix rounded = quantize(tensor, weights, site, nullptr);
+  const Matrix rounded = quantize(tensor, weights, weights, site, nullptr);
   if (!live_) return;
   const std::size_t width = plan_.config.hidden;
   const auto rows_of = [width](const Matrix& matrix) {
@@ -110,11 +120,10 @@ void LayerQuantizer::embedding() {
 
 LayerQuantizer::SiteContext LayerQuantizer::context_of(Step step, std::int64_t layer, const LayerWeights& original, const LayerWeights& current) {
   SiteContext context;
+  if (const auto scales = column_scales_.find(step); scales != column_scales_.end()) context.column_scales = scales->second;
   if (!live_) {
-    context.site = options_.calibration.statistics->find(layer, site_of(step));
-    if (context.site == nullptr || !column_scales_.contains(step)) return context;
-    context.own = rescaled(*context.site, column_scales_[step]);
-    context.site = &context.own;
+    context.given = options_.calibration.statistics->find(layer, site_of(step));
+    if (context.given != nullptr && column_scales_.contains(step)) context.own = rescaled(*context.given, column_scales_[step]);
     return context;
   }
   LayerWalk& walk = *live_->stored;
@@ -143,10 +152,9 @@ LayerQuantizer::SiteContext LayerQuantizer::context_of(Step step, std::int64_t l
     residual->add(lost.data(), x.data(), walk.length());
   }
   context.own = sums.finish(layer, site_of(step));
-  context.site = &context.own;
   if (follow) {
     context.cross = cross->finish();
-    context.solver.emplace(context.own.second_moment, width, options_.calibration.target_damping, pool_, isa);
+    context.solver.emplace(context.own->second_moment, width, options_.calibration.target_damping, pool_, isa);
   }
   if (adds) context.residual = residual->finish();
   return context;
@@ -185,7 +193,7 @@ void LayerQuantizer::transform(std::int64_t index, LayerWeights& layer) {
     const FoldSite* const fold = find_fold(tensors_.architecture(), step);
     const SiteStatistics* const site = statistics.find(index, site_of(step));
     if (fold == nullptr || site == nullptr) continue;
-    ScaleRequest request{site, {}, fold_channels(*fold, plan_.config, site->width())};
+    ScaleRequest request{site, {}, fold_channels(*fold, plan_.config, site->width()), options_.calibration.kernels.isa};
     const Transform* rule = nullptr;
     std::vector<Method> methods;
     for (const std::string_view name : parts_of(step)) methods.push_back(method_for(plan_.tensors[index_of(part(name, index))], options_));
@@ -194,7 +202,7 @@ void LayerQuantizer::transform(std::int64_t index, LayerWeights& layer) {
       if (planned.target.format->info().kind == FormatKind::raw || methods[i].transform.rule == Transform::Rule::none) continue;
       rule = &methods[i].transform;
       const Matrix& weights = layer.at(parts_of(step)[i]);
-      request.linears.push_back({weights.values, weights.rows, planned.target.format, methods[i].fit});
+      request.linears.push_back({weights.values, weights.rows, fast(planned.target.format), methods[i].fit});
     }
     // Smoothing moves what norms put out only: the ranges of other activations are the weights' own doing.
     const bool norm_only = rule != nullptr && rule->rule == Transform::Rule::smoothquant;
@@ -211,8 +219,10 @@ void LayerQuantizer::transform(std::int64_t index, LayerWeights& layer) {
 }
 
 void LayerQuantizer::layer(std::int64_t index) {
+  const auto start = std::chrono::steady_clock::now();
   const LayerWeights original(source_, tensors_, index, pool_);
   LayerWeights current = original;
+  restored_.clear();
   transform(index, current);
   for (const Step step : kSteps) {
     if (live_) {
@@ -220,7 +230,10 @@ void LayerQuantizer::layer(std::int64_t index) {
       if (live_->original) live_->original->pack(step, original);
     }
     SiteContext context;
-    if (!is_done(step, index)) context = context_of(step, index, original, current);
+    if (is_done(step, index))
+      restored_.insert(step);
+    else
+      context = context_of(step, index, original, current);
     for (const std::string_view name : parts_of(step)) {
       const ModelTensor& tensor = part(name, index);
       Matrix& weights = current.at(name);
@@ -234,7 +247,7 @@ void LayerQuantizer::layer(std::int64_t index) {
           for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] *= scale->second[i / weights.cols];
         weights.values = context.solver->solve(weights.values, outputs, weights.rows, pool_, options_.calibration.kernels.isa);
       }
-      weights = quantize(tensor, weights, context.site, &context);
+      weights = quantize(tensor, weights, original.at(name), context.site(), &context);
     }
     if (!live_) continue;
     live_->stored->pack(step, current);
@@ -244,6 +257,30 @@ void LayerQuantizer::layer(std::int64_t index) {
   for (auto& [name, values] : current.all())
     if (const ModelTensor& tensor = part(name, index); tensor.role == TensorRole::norm || tensor.role == TensorRole::bias)
       write_vector(tensor, values);
+  report_layer(index, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+}
+
+void LayerQuantizer::report_layer(std::int64_t index, double seconds) {
+  if (!options_.on_layer) return;
+  LayerReport report{.layer = static_cast<std::uint64_t>(index), .layers = plan_.config.layers, .seconds = seconds, .restored = true};
+  double count = 0;
+  for (const Step step : kSteps) {
+    report.restored = report.restored && restored_.contains(step);
+    for (const std::string_view name : parts_of(step)) {
+      const auto error = errors_.find(index_of(part(name, index)));
+      if (error == errors_.end()) continue;
+      ++count;
+      report.error.nearest += error->second.nearest;
+      report.error.stored += error->second.stored;
+      if (error->second.stored < report.worst_error.stored) continue;
+      report.worst = name;
+      report.worst_error = error->second;
+    }
+  }
+  if (count == 0) return;
+  report.error.nearest /= count;
+  report.error.stored /= count;
+  options_.on_layer(report);
 }
 
 bool LayerQuantizer::is_done(Step step, std::int64_t layer) const {
@@ -253,7 +290,7 @@ bool LayerQuantizer::is_done(Step step, std::int64_t layer) const {
     if (tensor.target.format->info().kind == FormatKind::raw) return true;
     for (std::uint64_t begin = 0; begin < tensor.rows; begin += rows_of_band(tensor.cols))
       if (!work_.has(piece_name(index, begin))) return false;
-    return true;
+    return work_.has(error_piece_name(index));
   });
 }
 
@@ -273,7 +310,8 @@ void LayerQuantizer::head() {
     site = &own;
   }
   if (!live_) site = options_.calibration.statistics->find(-1, kHeadSite);
-  quantize(tensor, decode_matrix(source_.tensor(tensor.name(plan_.source_spelling)), pool_), site, nullptr);
+  const Matrix weights = decode_matrix(source_.tensor(tensor.name(plan_.source_spelling)), pool_);
+  quantize(tensor, weights, weights, site, nullptr);
 }
 
 void LayerQuantizer::write_vector(const ModelTensor& tensor, const Matrix& values) {
@@ -284,65 +322,106 @@ void LayerQuantizer::write_vector(const ModelTensor& tensor, const Matrix& value
   QuantizedTensor result(planned.target.format, 1, moved.size());
   planned.target.format->encode_row(moved, {}, nullptr, 0, {}, result.row(0));
   writer_.write_rows(index, result.view());
-  meter_.advance(moved.size(), planned.target.name);
+  meter_.advance(moved.size() * progress_weight(planned.role), planned.target.name);
 }
 
-Matrix LayerQuantizer::quantize(const ModelTensor& tensor, const Matrix& weights, const SiteStatistics* site, SiteContext* context) {
+FormatPtr LayerQuantizer::fast(const FormatPtr& format) {
+  const auto [known, is_new] = fast_.try_emplace(format->name());
+  if (is_new) known->second = with_kernels(format, options_.calibration.kernels.isa);
+  return known->second;
+}
+
+Matrix LayerQuantizer::quantize(const ModelTensor& tensor, const Matrix& weights, const Matrix& original, const SiteStatistics* site,
+                                SiteContext* context) {
   const std::size_t index = index_of(tensor);
   const TensorPlan& planned = plan_.tensors[index];
-  const FormatPtr& format = planned.target.format;
+  const FormatPtr format = fast(planned.target.format);
   const Method method = method_for(planned, options_);
-  const Isa isa = options_.calibration.kernels.isa;
   const bool raw = format->info().kind == FormatKind::raw;
   const std::uint64_t rows = weights.rows, cols = weights.cols;
-  std::vector<float> ordered(rows * cols);
-  for (std::uint64_t row = 0; row < rows; ++row)
-    std::copy_n(&weights.values[source_row(planned, plan_.target_spelling, row) * cols], cols, &ordered[row * cols]);
 
+  std::span<const float> ordered = weights.values;
+  std::vector<float> moved;
+  if (planned.permuted_head_dim != 0) {
+    moved.resize(rows * cols);
+    for (std::uint64_t row = 0; row < rows; ++row)
+      std::copy_n(&weights.values[source_row(planned, plan_.target_spelling, row) * cols], cols, &moved[row * cols]);
+    ordered = moved;
+  }
   std::span<const float> importance;
   if (!raw && site != nullptr && method.needs() >= Needs::mean_square) importance = site->mean_square;
-  std::shared_ptr<const TensorGrid> tensor_grid;
-  if (!raw && format->needs_prepare()) tensor_grid = format->prepare(ordered, rows, cols, importance, method.fit);
+  std::shared_ptr<const TensorGrid> grid;
+  if (!raw && format->needs_prepare()) grid = format->prepare(ordered, rows, cols, importance, method.fit);
   std::shared_ptr<const RoundPlan> plan;
   if (!raw && site != nullptr && site->has_second_moment() && method.rounder->needs() == Needs::second_moment) {
     const std::string key = method.name + " " + format->name();
     if (context != nullptr && context->plans.contains(key))
       plan = context->plans[key];
     else
-      plan = method.rounder->plan(*site, *format, pool_, isa);
+      plan = method.rounder->plan(*site, *format, pool_, options_.calibration.kernels.isa);
     if (context != nullptr) context->plans[key] = plan;
   }
+
   Matrix stored{rows, cols, std::vector<float>(rows * cols)};
   const std::uint64_t band_rows = rows_of_band(cols);
   for (std::uint64_t begin = 0; begin < rows; begin += band_rows) {
     const std::uint64_t count = std::min(rows - begin, band_rows);
-    const std::span<const float> values(&ordered[begin * cols], count * cols);
-    QuantizedTensor band(format, count, cols);
-    band.tensor_grid = tensor_grid;
-    for (std::size_t p = 0; p < band.specs.size(); ++p)
-      if (band.specs[p].row_bytes == 0) {
-        format->pack_tensor(tensor_grid.get(), band.row(0));
-        break;
-      }
-    const std::string piece = piece_name(index, begin);
-    if (raw) {
-      for (std::uint64_t row = 0; row < count; ++row)
-        format->encode_row(values.subspan(row * cols, cols), {}, nullptr, begin + row, {}, band.row(row));
-    } else if (!work_.load(piece, band)) {
-      method.rounder->encode_band(*format, {values, importance, count, cols, begin, tensor_grid.get(), method.fit, plan.get()}, band, pool_, isa);
-      work_.store(piece, band);
-    }
-    // Through the bytes, tensor-wide parts included: what a reader will see.
-    const QuantizedView bytes = band.view();
-    const QuantizedView view = make_view(format, count, cols, bytes.planes, planned.target.name);
-    pool_.parallel_for(count, 16, [&](std::size_t first, std::size_t last, std::size_t) {
-      for (std::size_t row = first; row < last; ++row)
-        view.decode_row(row, {&stored.values[source_row(planned, plan_.target_spelling, begin + row) * cols], cols});
-    });
-    writer_.write_rows(index, view);
-    meter_.advance(count * cols, planned.target.name);
+    quantize_band(index, method, {ordered.subspan(begin * cols, count * cols), importance, count, cols, begin, grid.get(), method.fit, plan.get()},
+                  grid, stored);
   }
+  if (raw) return stored;
+  RoundedLinear linear{.site = site, .weights = weights.values, .stored = stored.values, .original = original.values, .rows = rows};
+  linear.tensor_grid = grid.get();
+  if (context != nullptr) linear.column_scales = context->column_scales;
+  record_error(index, linear);
   return stored;
+}
+
+void LayerQuantizer::quantize_band(std::size_t index, const Method& method, const RoundBand& band, const std::shared_ptr<const TensorGrid>& grid,
+                                   Matrix& stored) {
+  const TensorPlan& planned = plan_.tensors[index];
+  const FormatPtr format = fast(planned.target.format);
+  QuantizedTensor bytes(format, band.rows, band.cols);
+  bytes.tensor_grid = grid;
+  for (std::size_t p = 0; p < bytes.specs.size(); ++p)
+    if (bytes.specs[p].row_bytes == 0) {
+      format->pack_tensor(grid.get(), bytes.row(0));
+      break;
+    }
+  const std::string piece = piece_name(index, band.first_row);
+  if (format->info().kind == FormatKind::raw) {
+    pool_.parallel_for(band.rows, 16, [&](std::size_t first, std::size_t last, std::size_t) {
+      for (std::size_t row = first; row < last; ++row)
+        format->encode_row(band.values.subspan(row * band.cols, band.cols), {}, nullptr, band.first_row + row, {}, bytes.row(row));
+    });
+  } else if (!work_.load(piece, bytes)) {
+    method.rounder->encode_band(*format, band, bytes, pool_, options_.calibration.kernels.isa);
+    work_.store(piece, bytes);
+  }
+  // Through the bytes, tensor-wide parts included: what a reader will see.
+  const QuantizedView packed = bytes.view();
+  const QuantizedView view = make_view(format, band.rows, band.cols, packed.planes, planned.target.name);
+  pool_.parallel_for(band.rows, 16, [&](std::size_t first, std::size_t last, std::size_t) {
+    for (std::size_t row = first; row < last; ++row)
+      view.decode_row(row, {&stored.values[source_row(planned, plan_.target_spelling, band.first_row + row) * band.cols], band.cols});
+  });
+  writer_.write_rows(index, view);
+  meter_.advance(band.rows * band.cols * progress_weight(planned.role), planned.target.name);
+}
+
+// Kept with the pieces: a run that goes on from them does not know the inputs any more.
+void LayerQuantizer::record_error(std::size_t index, const RoundedLinear& linear) {
+  QuantizedTensor piece(find_raw_format(DType::f32), 1, 2);
+  std::array<float, 2> values{};
+  if (work_.load(error_piece_name(index), piece)) {
+    std::memcpy(values.data(), piece.planes[0].data(), sizeof values);
+  } else {
+    const OutputError error = measure_output_error(linear, fast(plan_.tensors[index].target.format), pool_, options_.calibration.kernels.isa);
+    values = {static_cast<float>(error.nearest), static_cast<float>(error.stored)};
+    std::memcpy(piece.planes[0].data(), values.data(), sizeof values);
+    work_.store(error_piece_name(index), piece);
+  }
+  errors_[index] = {static_cast<double>(values[0]), static_cast<double>(values[1])};
 }
 
 }  // namespace nibble

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "pipeline/quantize_model.h"
 #include "pipeline/quantize_plan.h"
 #include "pipeline/work_directory.h"
+#include "quantize/output_error.h"
 #include "quantize/method.h"
 #include "quantize/statistics.h"
 
@@ -26,12 +28,17 @@ namespace nibble {
 // True when a tensor of the plan has a method that needs to know of inputs.
 bool needs_calibration(const QuantizePlan& plan, const QuantizeModelOptions& options);
 
+// How much longer a tensor's weights take than an embedding's: what progress is counted in.
+std::uint64_t progress_weight(TensorRole role);
+
 class LayerQuantizer {
  public:
   LayerQuantizer(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, CheckpointWriter& writer, ThreadPool& pool,
                  ProgressMeter& meter, WorkDirectory& work);
   ~LayerQuantizer();
   void run();
+  // What rounding took of the outputs, by the tensor's index in the plan.
+  const std::map<std::size_t, OutputError>& errors() const { return errors_; }
 
  private:
   struct Live;  // text on its way through the model
@@ -50,7 +57,13 @@ class LayerQuantizer {
   void head();
   SiteContext context_of(Step step, std::int64_t layer, const LayerWeights& original, const LayerWeights& current);
   // Rounds and writes a matrix (in the source's row order); returns what was stored, in the same order.
-  Matrix quantize(const ModelTensor& tensor, const Matrix& weights, const SiteStatistics* site, SiteContext* context);
+  // original: the source's weights; the same where no transform and no target has changed them.
+  Matrix quantize(const ModelTensor& tensor, const Matrix& weights, const Matrix& original, const SiteStatistics* site, SiteContext* context);
+  // One band of rows from the work directory, or rounded and left there; then written and decoded into `stored`, in the source's row order.
+  void quantize_band(std::size_t index, const Method& method, const RoundBand& band, const std::shared_ptr<const TensorGrid>& grid, Matrix& stored);
+  void record_error(std::size_t index, const RoundedLinear& linear);
+  void report_layer(std::int64_t index, double seconds);
+  FormatPtr fast(const FormatPtr& format);
   // True when nothing of the site's Linears is left to be rounded.
   bool is_done(Step step, std::int64_t layer) const;
   void write_vector(const ModelTensor& tensor, const Matrix& values);
@@ -69,6 +82,9 @@ class LayerQuantizer {
   // Of the layer at work: what a producer's outputs were divided by, and a site's columns multiplied by.
   std::map<std::string, std::vector<float>, std::less<>> row_scales_;
   std::map<Step, std::vector<float>> column_scales_;
+  std::map<std::size_t, OutputError> errors_;
+  std::set<Step> restored_;  // of the layer at work: sites whose pieces were all there
+  std::map<std::string, FormatPtr> fast_;  // with the loops of the processor's instruction set, by name
 };
 
 }  // namespace nibble

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 
+#include "base/output_file.h"
 #include "base/progress_meter.h"
 #include "nibble/error.h"
 #include "pipeline/activation_plan.h"
@@ -21,6 +22,8 @@
 
 namespace nibble {
 namespace {
+
+constexpr const char* kWorkEnding = ".work";  // beside the output: where a calibrated quantization keeps finished pieces
 
 // Elements of a band: what is resident of source and output at a time.
 constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
@@ -100,6 +103,13 @@ std::uint64_t weight_file_bytes(const std::filesystem::path& output) {
   return total;
 }
 
+std::vector<PlannedTensor> planned_tensors(const QuantizePlan& plan) {
+  std::vector<PlannedTensor> planned;
+  for (const TensorPlan& tensor : plan.tensors) planned.push_back(tensor.target);
+  if (!plan.rope_divisors.empty()) planned.push_back({std::string(kRopeDivisorsName), {plan.rope_divisors.size()}, find_format("f32")});
+  return planned;
+}
+
 QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
   QuantizeSummary summary;
   summary.output = options.output;
@@ -117,6 +127,7 @@ QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, co
     item.format = tensor.target.format->name();
     item.wanted = tensor.wanted;
     item.linear = tensor.role == TensorRole::linear;
+    item.kind = tensor.kind;
     item.bytes = plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
     summary.tensor_bytes += item.bytes;
     summary.parameters += item.elements();
@@ -150,30 +161,30 @@ void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& o
                 "static grids of activations come from what the model's layers see; give it text (--text FILE) or statistics (--stats FILE)");
 }
 
-void write_model(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
-                 ThreadPool& pool, const ProgressCallback& progress) {
+// What rounding took, by the tensor's place in the plan, where statistics told.
+std::map<std::size_t, OutputError> write_model(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
+                                               const std::string& manifest, ThreadPool& pool, const ProgressCallback& progress) {
+  std::map<std::size_t, OutputError> errors;
   const bool calibrated = needs_calibration(plan, options);
-  std::vector<PlannedTensor> planned;
-  std::uint64_t parameters = 0;
-  for (const TensorPlan& tensor : plan.tensors) {
-    planned.push_back(tensor.target);
-    parameters += tensor.rows * tensor.cols;
-  }
-  if (!plan.rope_divisors.empty()) planned.push_back({std::string(kRopeDivisorsName), {plan.rope_divisors.size()}, find_format("f32")});
-
+  const std::vector<PlannedTensor> planned = planned_tensors(plan);
   const StoredActivations activations = plan_activations(source, plan, options, pool, progress);
   const std::unique_ptr<CheckpointWriter> writer =
       plan.target_spelling == Spelling::gguf ? make_gguf_writer(options.output, make_gguf_metadata(source, plan, activations, manifest), planned)
                                              : make_directory_writer(options.output, make_side_files(source, plan, activations, manifest), planned,
                                                                      kShardBytes, activation_tensors(activations));
 
+  std::uint64_t work_units = 0;
+  for (const TensorPlan& tensor : plan.tensors) work_units += tensor.rows * tensor.cols * (calibrated ? progress_weight(tensor.role) : 1);
   ProgressMeter meter(
-      progress, "quantize", parameters,
+      progress, "quantize", work_units,
       calibrated ? "quantize was cancelled; the same command goes on where it stopped" : "quantize was cancelled; nothing was written");
   std::optional<WorkDirectory> work;
   if (calibrated) {
-    work.emplace(options.output.string() + ".work", manifest);
-    LayerQuantizer(source, plan, options, *writer, pool, meter, *work).run();
+    remove_abandoned_partials(options.output);
+    work.emplace(options.output.string() + kWorkEnding, manifest);
+    LayerQuantizer quantizer(source, plan, options, *writer, pool, meter, *work);
+    quantizer.run();
+    errors = quantizer.errors();
   }
   {
     BandWriter bands(*writer, pool.num_threads() > 1);
@@ -182,14 +193,22 @@ void write_model(const Checkpoint& source, const QuantizePlan& plan, const Quant
     if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, bands);
     bands.finish();
   }
-  writer->finish(options.sync, options.judge, &pool);
+  try {
+    writer->finish(options.sync, options.judge, &pool);
+  } catch (const Error&) {
+    throw;
+  } catch (...) {
+    if (work) work->remove();  // the judge's verdict, which the same command would come to again
+    throw;
+  }
   if (work) work->remove();
+  return errors;
 }
 
 // Scales that are folded away change what the Linears read: weights come first, then what their Linears read is looked at and the tensors
 // are copied. The weights lie beside the output meanwhile.
-void write_in_two_steps(const Checkpoint& source, const QuantizeModelOptions& options, const std::string& manifest, ThreadPool& pool,
-                        const ProgressCallback& progress) {
+std::map<std::size_t, OutputError> write_in_two_steps(const Checkpoint& source, const QuantizeModelOptions& options, const std::string& manifest,
+                                                      ThreadPool& pool, const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
     throw Error(ErrorKind::invalid_argument,
                 "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text (--text FILE)");
@@ -206,7 +225,7 @@ void write_in_two_steps(const Checkpoint& source, const QuantizeModelOptions& op
   first.output = weights.path;
   first.judge = {};
   first.sync = false;
-  write_model(source, plan_quantization(source, first), first, manifest, pool, progress);
+  std::map<std::size_t, OutputError> errors = write_model(source, plan_quantization(source, first), first, manifest, pool, progress);
   QuantizeModelOptions second;
   second.recipe = find_recipe(kSourceFormat);
   second.activations = options.activations;
@@ -218,6 +237,7 @@ void write_in_two_steps(const Checkpoint& source, const QuantizeModelOptions& op
   second.calibration.statistics = nullptr;
   const Checkpoint made = Checkpoint::open(weights.path);
   write_model(made, plan_quantization(made, second), second, manifest, pool, progress);
+  return errors;
 }
 
 }  // namespace
@@ -239,13 +259,23 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
   require_calibration(plan, options);
   summary.source_hash = hash_tensors(source, pool);
   const std::string manifest = make_manifest(plan, options, summary.source_hash);
-  if (options.activations && options.activations->format.is_static() && moves_activations(plan, options))
-    write_in_two_steps(source, options, manifest, pool, progress);
-  else
-    write_model(source, plan, options, manifest, pool, progress);
+  const bool two_steps = options.activations && options.activations->format.is_static() && moves_activations(plan, options);
+  const auto errors =
+      two_steps ? write_in_two_steps(source, options, manifest, pool, progress) : write_model(source, plan, options, manifest, pool, progress);
+  for (const auto& [index, error] : errors) summary.tensors[index].error = error;
   summary.output_bytes = weight_file_bytes(options.output);
   summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(summary.output_bytes) / static_cast<double>(summary.parameters);
   return summary;
+}
+
+std::uint64_t container_bytes(const Checkpoint& source, const QuantizeModelOptions& options) {
+  const QuantizePlan plan = plan_quantization(source, options);
+  constexpr std::uint64_t kSafetensorsEntry = 256, kGgufAlignment = 32, kActivations = 128;
+  if (plan.target_spelling != Spelling::gguf) return 4096 + plan.tensors.size() * kSafetensorsEntry * kMaxPlanes;
+  std::vector<PlannedTensor> planned = planned_tensors(plan);
+  const std::uint64_t padding = planned.size() * (kGgufAlignment + (options.activations ? kActivations : 0));
+  const std::string manifest = make_manifest(plan, options, std::string(16, '0'));
+  return make_gguf_writer(options.output, make_gguf_metadata(source, plan, {}, manifest), planned)->bytes_written() + padding;
 }
 
 std::string describe_substitutions(const QuantizeSummary& summary) {

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,6 +24,7 @@
 #include "io/checkpoint_writer.h"
 #include "kernels/linear.h"
 #include "nibble/progress.h"
+#include "quantize/output_error.h"
 #include "quantize/recipe.h"
 #include "quantize/statistics.h"
 
@@ -45,6 +47,16 @@ struct ActivationChoice {
   FitOptions fit{};  // of static grids (quantize/fit/activation_fit.h)
 };
 
+// A layer that a calibrated quantization has just finished.
+struct LayerReport {
+  std::uint64_t layer = 0, layers = 0;  // counted from 0; of how many
+  OutputError error{};                  // mean of its Linears
+  std::string worst{};                  // the Linear whose stored error is largest: "down"
+  OutputError worst_error{};
+  double seconds = 0;
+  bool restored = false;  // it was there already: the run before was interrupted
+};
+
 struct QuantizeModelOptions {
   Recipe recipe{};
   std::optional<ActivationChoice> activations{};  // none: whoever runs the model decides
@@ -61,6 +73,7 @@ struct QuantizeModelOptions {
   OutputJudge judge{};              // sees the finished output before it takes its place
   Isa isa = best_isa(detect_cpu());  // whose encoders to use; the same bytes with any
   Calibration calibration{};        // for methods that need statistics
+  std::function<void(const LayerReport&)> on_layer{};  // with statistics: after each layer
 };
 
 struct TensorSummary {
@@ -69,7 +82,9 @@ struct TensorSummary {
   std::string source_format, format;
   std::string wanted;   // the recipe's format when it could not hold the tensor
   bool linear = false;  // a layer's Linear (not embedding, head, norm or bias)
+  std::string kind;     // what it is in any family: "q", "down", "embedding", "attention_norm"
   std::uint64_t bytes = 0;
+  std::optional<OutputError> error;  // of calibrated quantizations
 
   std::uint64_t elements() const { return rows * cols; }
 };
@@ -96,6 +111,9 @@ void choose_format(QuantizeModelOptions& options, std::string_view spelling);
 // Errors: invalid_argument (options that contradict each other or the container), unsupported, corrupt (weights that are no numbers),
 // io, resource, cancelled.
 QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress);
+
+// What the output's weight files would hold beside tensors: headers and padding, at most. Writes nothing.
+std::uint64_t container_bytes(const Checkpoint& source, const QuantizeModelOptions& options);
 
 // "12 of 146 tensors, 31.0 % of parameters, are not q4_k because their rows do not fit its blocks"; empty when there are none.
 std::string describe_substitutions(const QuantizeSummary& summary);

@@ -70,6 +70,7 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   TensorPlan result;
   result.source = &stored;
   result.role = tensor.role;
+  result.kind = tensor.part;
   result.target.name = tensor.name(plan.target_spelling);
   result.target.shape = tensor.shape;
   const TensorFacts facts = tensor_facts(tensor, plan.config);

@@ -21,6 +21,7 @@ struct TensorPlan {
   std::uint64_t rows = 0, cols = 0;
   std::string wanted{};  // the recipe's format when the shape did not allow it
   std::string method{};
+  std::string kind{};  // ModelTensor::part
   std::uint64_t permuted_head_dim = 0;  // 0: rows stay in order
 };
 

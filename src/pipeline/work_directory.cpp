@@ -33,12 +33,19 @@ bool is_sound(const std::filesystem::path& path) {
   return XXH3_64bits(bytes.data() + sizeof expected, bytes.size() - sizeof expected) == expected;
 }
 
+// True of a directory in which a run that was killed had not got as far as its key, or was about to tidy up.
+bool holds_nothing(const std::filesystem::path& path) {
+  for (const auto& entry : std::filesystem::directory_iterator(path))
+    if (!entry.path().filename().string().starts_with(std::string(kKeyFile) + ".partial-")) return false;
+  return true;
+}
+
 }  // namespace
 
 WorkDirectory::WorkDirectory(std::filesystem::path path, const std::string& key) : path_(std::move(path)) {
   std::error_code error;
   if (std::filesystem::exists(path_, error)) {
-    if (!std::filesystem::exists(path_ / kKeyFile, error))
+    if (!std::filesystem::is_directory(path_, error) || (!std::filesystem::exists(path_ / kKeyFile, error) && !holds_nothing(path_)))
       throw Error(ErrorKind::invalid_argument,
                   "this is where unfinished work would be kept, but something else is there; move it away: " + path_.string());
     if (read_key(path_ / kKeyFile) == key) {
@@ -92,7 +99,12 @@ void WorkDirectory::store(const std::string& piece, const QuantizedTensor& tenso
 }
 
 void WorkDirectory::remove() noexcept {
+  // The key goes last, so that at any moment the directory is one that a run knows for its own.
   std::error_code ignored;
+  std::vector<std::filesystem::path> pieces;
+  for (auto entry = std::filesystem::directory_iterator(path_, ignored); entry != std::filesystem::directory_iterator(); entry.increment(ignored))
+    if (entry->path().filename() != kKeyFile) pieces.push_back(entry->path());
+  for (const auto& piece : pieces) std::filesystem::remove(piece, ignored);
   std::filesystem::remove_all(path_, ignored);
 }
 

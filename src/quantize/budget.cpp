@@ -63,8 +63,10 @@ std::vector<std::size_t> solve_loss(const std::vector<BudgetItem>& items, double
     low += std::ranges::min_element(item.candidates, {}, &BudgetCandidate::bytes)->bytes;
     high += std::ranges::max_element(item.candidates, {}, &BudgetCandidate::bytes)->bytes;
   }
-  std::vector<std::size_t> best = solve_budget(items, high);
-  if (best.empty() || loss_of(items, best) > max_loss) return {};
+  std::vector<std::size_t> best;
+  for (const BudgetItem& item : items)
+    best.push_back(static_cast<std::size_t>(std::ranges::min_element(item.candidates, {}, &BudgetCandidate::loss) - item.candidates.begin()));
+  if (items.empty() || loss_of(items, best) > max_loss) return {};
   while (high - low > high / 4096 + 1) {
     const std::uint64_t middle = low + (high - low) / 2;
     std::vector<std::size_t> choice = solve_budget(items, middle);

@@ -53,6 +53,8 @@ Json to_json(const QuantizeSummary& summary) {
     Json item = {{"name", tensor.name},          {"rows", tensor.rows},     {"cols", tensor.cols},
                  {"from", tensor.source_format}, {"format", tensor.format}, {"bytes", tensor.bytes}};
     if (!tensor.wanted.empty()) item["wanted"] = tensor.wanted;
+    item["kind"] = tensor.kind;
+    if (tensor.error) item["error"] = {{"nearest", tensor.error->nearest}, {"stored", tensor.error->stored}};
     json["tensors"].push_back(std::move(item));
   }
   return json;

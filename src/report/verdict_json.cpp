@@ -79,6 +79,21 @@ Json to_json(const VerifiedQuantization& verified) {
   return json;
 }
 
+Json to_json(const BudgetedQuantization& budgeted) {
+  Json json = to_json(budgeted.outcome);
+  json["held_out"] = budgeted.held_out;
+  json["rounds"] = Json::array();
+  for (const BudgetRound& round : budgeted.rounds)
+    json["rounds"].push_back({{"mostly", round.mostly},
+                              {"bits_per_weight", round.bits_per_weight},
+                              {"tensor_bytes", round.tensor_bytes},
+                              {"output_bytes", round.output_bytes},
+                              {"expected_kl", round.expected_kl},
+                              {"kl", to_json(round.kl)},
+                              {"accepted", round.accepted}});
+  return json;
+}
+
 Json original_json(const PairedVerdict& verdict) {
   const Figure& p = verdict.original_perplexity;
   Json json = {{"perplexity", p.value}, {"perplexity_stderr", p.gaussian_error}};

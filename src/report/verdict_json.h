@@ -5,6 +5,7 @@
 
 #include "evaluate/acceptance.h"
 #include "evaluate/verdict.h"
+#include "pipeline/budgeted_quantization.h"
 #include "pipeline/verified_quantization.h"
 #include "report/json_report.h"
 
@@ -30,6 +31,8 @@ Json texts_json(const PairedVerdict& verdict);
 
 // Of quantize --verify: the keys of the summary, released, verdict, acceptance (where something was required)
 Json to_json(const VerifiedQuantization& verified);
+// Of a budget: the same keys and rounds (a list of mostly, bits_per_weight, tensor_bytes, output_bytes, expected_kl, kl, accepted), held_out
+Json to_json(const BudgetedQuantization& budgeted);
 // judgement, windows_needed (where undecided; null: more than can be told), requirements: a list of rule, metric, judgement, figure, windows_needed
 Json to_json(const Acceptance& acceptance);
 

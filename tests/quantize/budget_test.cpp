@@ -51,6 +51,17 @@ TEST(Budget, FindsWhatTryingAllFinds) {
   }
 }
 
+TEST(Budget, FindsTheBestMixWhenNothingElseIsGoodEnough) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const std::vector<BudgetItem> items = random_items(5, seed);
+    const double least = best_loss(items, 1u << 20);
+    const std::vector<std::size_t> choice = solve_loss(items, least * (1 + 1e-9));
+    ASSERT_FALSE(choice.empty());
+    EXPECT_NEAR(loss_of(items, choice), least, 1e-9 * least);
+    EXPECT_TRUE(solve_loss(items, least * 0.999).empty());
+  }
+}
+
 TEST(Budget, SpendsNoMoreThanALossNeeds) {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     const std::vector<BudgetItem> items = random_items(5, seed);

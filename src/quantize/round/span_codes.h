@@ -33,7 +33,6 @@ class SpanCodes {
   // Chooses the grid of one span for `x`, in `band`'s terms.
   void fit(const RoundBand& band, std::size_t row, std::size_t s, std::span<const float> x, std::span<const float> importance,
            std::byte* grid) const {
-    (void)s;
     format_.fit(x, importance, band.tensor_grid, band.first_row + row, band.fit, grid, s);
   }
 

@@ -63,8 +63,7 @@ SpanDescent::SpanDescent(std::span<const float> second_moment, std::size_t cols,
 }
 
 // Rounds work.target on `grid` by feedback within the span into work.codes and work.candidate; returns a H_ss a^T.
-double SpanDescent::round_span(const Span& span, const RoundBand& band, std::size_t row, const std::byte* grid, Work& work) const {
-  (void)band, (void)row;
+double SpanDescent::round_span(const Span& span, const std::byte* grid, Work& work) const {
   const std::size_t n = span.cols;
   double loss = 0;
   std::copy_n(work.target.begin(), n, work.rounded.begin());
@@ -103,7 +102,7 @@ void SpanDescent::descend_row(const Span& span, std::size_t s, const RoundBand& 
   for (std::size_t j = 0; j < n; ++j) work.target[j] += weights[j] - errors[j];
   bool changed = false;
   const auto consider = [&](const std::byte* grid) {
-    const double loss = round_span(span, band, row, grid, work);
+    const double loss = round_span(span, grid, work);
     if (!(loss < best * (1 - 1e-6))) return;
     best = loss;
     changed = true;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "format/quantized_tensor.h"
+#include "quantize/output_error.h"
 
 namespace nibble {
 namespace {
@@ -51,44 +52,36 @@ std::vector<float> relative_magnitudes(const ScaleRequest& request) {
   return result;
 }
 
-// What rounding a row of W s leaves in the output after dividing by s.
-double row_loss(const SiteStatistics& site, const ScaledLinear& linear, std::uint64_t row, std::span<const float> scales,
-                std::span<const float> importance, const TensorGrid* tensor_grid) {
-  const std::size_t n = site.width();
-  std::vector<float> scaled(n), error(n);
-  for (std::size_t i = 0; i < n; ++i) scaled[i] = linear.weights[row * n + i] * scales[i];
-  QuantizedTensor stored(linear.format, 1, n);
-  linear.format->encode_row(scaled, importance, tensor_grid, 0, linear.fit, stored.row(0));
-  linear.format->decode_row(stored.view().row(0), tensor_grid, 0, error);
-  for (std::size_t i = 0; i < n; ++i) error[i] = linear.weights[row * n + i] - error[i] / scales[i];
-  double loss = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    if (!site.has_second_moment()) {
-      loss += static_cast<double>(error[i] * error[i] * site.mean_square[i]);
-      continue;
+// Rows of W minus what is stored of W s divided by s: [count, cols].
+std::vector<float> sampled_errors(const ScaledLinear& linear, std::size_t cols, std::span<const float> scales, std::span<const float> importance,
+                                  std::uint64_t step, std::uint64_t count, ThreadPool& pool) {
+  std::vector<float> errors(count * cols);
+  pool.parallel_for(count, 2, [&](std::size_t begin, std::size_t end, std::size_t) {
+    std::vector<float> scaled(cols);
+    for (std::size_t i = begin; i < end; ++i) {
+      const float* const weights = &linear.weights[i * step * cols];
+      const std::span<float> error = std::span(errors).subspan(i * cols, cols);
+      for (std::size_t j = 0; j < cols; ++j) scaled[j] = weights[j] * scales[j];
+      QuantizedTensor stored(linear.format, 1, cols);
+      linear.format->encode_row(scaled, importance, nullptr, 0, linear.fit, stored.row(0));
+      linear.format->decode_row(stored.view().row(0), nullptr, 0, error);
+      for (std::size_t j = 0; j < cols; ++j) error[j] = weights[j] - error[j] / scales[j];
     }
-    const float* const moment = &site.second_moment[i * n];
-    float sum = 0;
-    for (std::size_t j = 0; j < n; ++j) sum += moment[j] * error[j];
-    loss += static_cast<double>(sum * error[i]);
-  }
-  return loss;
+  });
+  return errors;
 }
 
 double loss_of(const ScaleRequest& request, const std::vector<float>& scales, ThreadPool& pool) {
   const SiteStatistics& site = *request.site;
-  std::vector<float> importance(site.width());
-  for (std::size_t i = 0; i < importance.size(); ++i) importance[i] = site.mean_square[i] / (scales[i] * scales[i]);
+  const std::size_t cols = site.width();
+  std::vector<float> importance(cols);
+  for (std::size_t i = 0; i < cols; ++i) importance[i] = site.mean_square[i] / (scales[i] * scales[i]);
   double total = 0;
   for (const ScaledLinear& linear : request.linears) {
     if (linear.format->needs_prepare()) continue;  // its grids are known for whole tensors only
     const std::uint64_t step = std::max<std::uint64_t>(1, linear.rows / kMaxRows), count = linear.rows / step;
-    std::vector<double> losses(count);
-    pool.parallel_for(count, 2, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t i = begin; i < end; ++i) losses[i] = row_loss(site, linear, i * step, scales, importance, nullptr);
-    });
-    // In order, so that the sum does not depend on threads.
-    for (const double loss : losses) total += loss * static_cast<double>(step);
+    const std::vector<float> errors = sampled_errors(linear, cols, scales, importance, step, count, pool);
+    total += output_power(site, errors, count, request.isa, pool) * static_cast<double>(step);
   }
   return total;
 }

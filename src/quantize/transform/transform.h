@@ -47,6 +47,7 @@ struct ScaleRequest {
   std::vector<ScaledLinear> linears;
   // Columns i and j must have the same scale when group_of[i] == group_of[j] (values of attention that several heads read). Empty: none.
   std::vector<std::uint32_t> group_of;
+  Isa isa = Isa::scalar;  // whose products to use; the same scales with any
 };
 
 // The scales [cols] that multiply the columns; all ones where nothing helps. Groups are honoured.

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/budgeted_quantization.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "model/config.h"
+#include "model/tokenizer/tokenizer.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+constexpr double kCloseEnough = 0.92;      // of the limit: a smaller output would gain little
+constexpr double kResolution = 1.03;       // between what was met and what was missed, beyond which no round is spent
+constexpr std::size_t kWindowsToJudge = 64;
+constexpr double kLeastShare = 0.125, kLargestShare = 0.5;
+
+// The texts of `request`, or the ends of the calibration texts, which `options` then lacks.
+std::vector<NamedText> judging_texts(const Checkpoint& source, QuantizeModelOptions& options, const BudgetRequest& request) {
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(source);
+  const std::uint64_t model_context = read_model_config(source).context;
+  std::vector<NamedText> texts = request.verify.texts;
+  if (texts.empty()) {
+    std::size_t tokens = 0;
+    for (const CalibrationText& text : options.calibration.texts) tokens += tokenizer.encode(text.text).size();
+    const std::size_t context = request.verify.judge.windows.context != 0 ? request.verify.judge.windows.context
+                                : model_context != 0                      ? std::min<std::uint64_t>(512, model_context)
+                                                                          : 512;
+    const double wanted = tokens == 0 ? 0 : static_cast<double>(kWindowsToJudge * context) / static_cast<double>(tokens);
+    auto [rest, held] = hold_out(options.calibration.texts, std::clamp(wanted, kLeastShare, kLargestShare));
+    options.calibration.texts = std::move(rest);
+    texts = std::move(held);
+  }
+  std::size_t windows = 0;
+  for (const ReadText& text : read_texts(texts, tokenizer, model_context, request.verify.judge.windows)) windows += text.windows.count;
+  if (request.budget.max_kl && windows < kFewestBlocks)
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("whether a divergence is kept cannot be judged on so little text; give a longer --text, or one to judge by "
+                            "(--verify FILE): {} windows, at least {}",
+                            windows, kFewestBlocks));
+  return texts;
+}
+
+class Search {
+ public:
+  Search(const Checkpoint& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
+         const ProgressCallback& progress)
+      : source_(source), options_(options), request_(request), verify_(request.verify), pool_(pool), progress_(progress) {
+    result_.held_out = verify_.texts.empty();
+    verify_.texts = judging_texts(source, options_, request);
+    if (request.budget.max_kl) {
+      const std::string limit = fmt::format("kl<={}", *request.budget.max_kl);
+      verify_.requirements.push_back(parse_requirements(limit).front());
+    }
+  }
+
+  BudgetedQuantization run() {
+    SensitivityOptions measuring = request_.sensitivity;
+    measuring.progress = progress_;
+    sensitivities_ = measure_sensitivities(source_, options_.calibration.texts, measuring, pool_);
+    request_.budget.max_kl ? meet_divergence(*request_.budget.max_kl) : meet_size();
+    return std::move(result_);
+  }
+
+ private:
+  void meet_size() {
+    Budget budget = request_.budget;
+    SolvedRecipe solved = solve_recipe(sensitivities_, budget);
+    if (budget.bytes) {
+      // The file is what must not be larger, and its header depends on the recipe a little.
+      const std::uint64_t limit = *budget.bytes;
+      options_.recipe = solved.recipe;
+      const std::uint64_t other = container_bytes(source_, options_);
+      budget.bytes = limit - std::min(limit, other);
+      solved = solve_recipe(sensitivities_, budget);
+    }
+    round(solved);
+  }
+
+  void meet_divergence(double limit) {
+    double least = 0;
+    for (const BudgetItem& item : sensitivities_.items) least += std::ranges::min_element(item.candidates, {}, &BudgetCandidate::loss)->loss;
+    least *= 1 + 1e-9;  // sums in another order
+    double expected = std::max(limit, least), met = 0, missed = std::numeric_limits<double>::infinity();
+    std::uint64_t smallest = std::numeric_limits<std::uint64_t>::max(), last = 0;
+    for (int i = 0; i < request_.max_rounds; ++i) {
+      const SolvedRecipe solved = solve_recipe(sensitivities_, {.max_kl = expected});
+      if (solved.bytes == last || solved.bytes >= smallest) return;
+      last = solved.bytes;
+      const BudgetRound& judged = round(solved);
+      expected = solved.expected_kl;
+      if (judged.accepted) {
+        met = std::max(met, expected);
+        smallest = solved.bytes;
+      } else {
+        missed = std::min(missed, expected);
+        if (expected <= least) return;
+      }
+      const double measured = judged.kl.certainty == Certainty::interval ? judged.kl.upper_bound : judged.kl.value;
+      const std::optional<double> next = next_expectation(expected, measured, limit, met, missed);
+      if (!next) return;
+      expected = std::max(*next, least);
+    }
+  }
+
+  const BudgetRound& round(const SolvedRecipe& solved) {
+    options_.recipe = solved.recipe;
+    VerifiedQuantization outcome = quantize_verified(source_, options_, verify_, pool_, progress_);
+    BudgetRound judged{.mostly = solved.recipe.main_format,
+                       .bits_per_weight = solved.bits_per_weight,
+                       .tensor_bytes = solved.bytes,
+                       .output_bytes = outcome.summary.output_bytes,
+                       .expected_kl = solved.expected_kl,
+                       .kl = outcome.verdict.candidates[0].overall[Metric::kl_mean],
+                       .accepted = outcome.released};
+    if (judged.accepted || !result_.outcome.released) {
+      result_.outcome = std::move(outcome);
+      result_.recipe = solved.recipe;
+    }
+    result_.rounds.push_back(std::move(judged));
+    if (request_.on_round) request_.on_round(result_.rounds.back());
+    return result_.rounds.back();
+  }
+
+  const Checkpoint& source_;
+  QuantizeModelOptions options_;
+  const BudgetRequest& request_;
+  VerifyOptions verify_;
+  ThreadPool& pool_;
+  const ProgressCallback& progress_;
+  Sensitivities sensitivities_;
+  BudgetedQuantization result_;
+};
+
+}  // namespace
+
+std::pair<std::vector<CalibrationText>, std::vector<NamedText>> hold_out(const std::vector<CalibrationText>& texts, double share) {
+  std::pair<std::vector<CalibrationText>, std::vector<NamedText>> result;
+  for (const CalibrationText& text : texts) {
+    std::size_t cut = static_cast<std::size_t>(static_cast<double>(text.text.size()) * (1 - share));
+    const std::size_t line = text.text.rfind('\n', cut);
+    if (line != std::string::npos && line > 0) {
+      cut = line + 1;
+    } else {
+      while (cut < text.text.size() && (static_cast<unsigned char>(text.text[cut]) & 0xC0u) == 0x80u) ++cut;  // not within a character
+    }
+    result.first.push_back({text.name, text.text.substr(0, cut)});
+    result.second.push_back({text.name + " (held out)", text.text.substr(cut)});
+  }
+  return result;
+}
+
+std::optional<double> next_expectation(double expected, double measured, double limit, double met, double missed) {
+  const bool is_met = measured <= limit;
+  if (is_met && measured >= kCloseEnough * limit) return std::nullopt;
+  if (met > 0 && missed < kResolution * met) return std::nullopt;
+  // Divergences grow in proportion; a little on the safe side.
+  double next = measured > 0 ? expected * limit / measured * (is_met ? 0.98 : 0.95) : 2 * expected;
+  if (met > 0 && std::isfinite(missed) && !(next > met && next < missed)) next = std::sqrt(met * missed);
+  return next;
+}
+
+BudgetedQuantization quantize_to_budget(const Checkpoint& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
+                                        const ProgressCallback& progress) {
+  if (options.calibration.texts.empty())
+    throw Error(ErrorKind::invalid_argument,
+                "a budget is met by measuring on text what each tensor costs, and the result is judged on a part of it that is held out "
+                "(or on --verify FILE); add --text FILE");
+  return Search(source, options, request, pool, progress).run();
+}
+
+}  // namespace nibble

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Quantizing to a budget and proving that it was met: sensitivities are measured, a mix is solved for, the model is quantized and judged
+// against its source on text that took no part in it. Where a divergence was asked for and the judgement differs from what was expected,
+// the mix is solved for again with the expectation corrected, a bounded number of times; the smallest output that was accepted stays.
+//
+//   BudgetedQuantization result = quantize_to_budget(source, options, {.budget = {.max_kl = 0.02}}, pool, progress);
+//   for (const BudgetRound& round : result.rounds) show(round.expected_kl, round.kl.value);
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pipeline/sensitivity.h"
+#include "pipeline/verified_quantization.h"
+
+namespace nibble {
+
+// One mix, quantized and judged.
+struct BudgetRound {
+  std::string mostly;              // the format of most bytes
+  double bits_per_weight = 0;      // of all tensors
+  std::uint64_t tensor_bytes = 0;  // as solved for
+  std::uint64_t output_bytes = 0;  // of the file; 0 when it was not accepted
+  double expected_kl = 0;
+  Figure kl{};  // as judged
+  bool accepted = false;
+};
+
+struct BudgetRequest {
+  Budget budget{};
+  // Texts empty: the end of each calibration text is held out for the judgement and not calibrated on.
+  VerifyOptions verify{};
+  SensitivityOptions sensitivity{};
+  int max_rounds = 6;
+  std::function<void(const BudgetRound&)> on_round{};
+};
+
+struct BudgetedQuantization {
+  VerifiedQuantization outcome;  // of the output that stays; of the last round when none was accepted
+  Recipe recipe;                 // of the same
+  std::vector<BudgetRound> rounds;
+  bool held_out = false;  // judged on the end of the calibration texts
+};
+
+// options.recipe is not looked at. A divergence counts as met when its one-sided 95 % bound is. Errors: those of measure_sensitivities,
+// solve_recipe and quantize_verified; invalid_argument when there is no text, or too little of it to judge by.
+BudgetedQuantization quantize_to_budget(const Checkpoint& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
+                                        const ProgressCallback& progress);
+
+// The last share of each text, cut at a line where there is one: first what is left, then what was cut off.
+std::pair<std::vector<CalibrationText>, std::vector<NamedText>> hold_out(const std::vector<CalibrationText>& texts, double share);
+
+// The expected divergence to solve for next, when the mixes solved for `expected` measured `measured` and `limit` is to be met. `met` and
+// `missed` are the largest expectation whose mix was accepted and the smallest whose was not (0 and infinity: none); none: stop.
+std::optional<double> next_expectation(double expected, double measured, double limit, double met, double missed);
+
+}  // namespace nibble

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quantize/output_error.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "format/quantized_tensor.h"
+#include "kernels/dense.h"
+#include "kernels/linear.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::uint64_t kSampledRows = 128;
+
+// Every step-th row.
+std::vector<float> sampled(std::span<const float> values, std::size_t cols, std::uint64_t step, std::uint64_t count) {
+  std::vector<float> rows;
+  rows.reserve(count * cols);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto row = values.subspan(i * step * cols, cols);
+    rows.insert(rows.end(), row.begin(), row.end());
+  }
+  return rows;
+}
+
+std::vector<float> difference(std::vector<float> a, std::span<const float> b) {
+  for (std::size_t i = 0; i < a.size(); ++i) a[i] -= b[i];
+  return a;
+}
+
+}  // namespace
+
+double output_power(const SiteStatistics& site, std::span<const float> x, std::uint64_t rows, Isa isa, ThreadPool& pool) {
+  const std::size_t cols = site.width();
+  std::vector<float> products(x.size());
+  if (site.has_second_moment()) {
+    KernelScratch scratch;
+    gemm(x.data(), site.second_moment.data(), rows, cols, cols, products.data(), isa, pool, scratch);
+  } else {
+    for (std::size_t i = 0; i < x.size(); ++i) products[i] = x[i] * site.mean_square[i % cols];
+  }
+  double total = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) total += static_cast<double>(products[i]) * static_cast<double>(x[i]);
+  return total;
+}
+
+OutputError measure_output_error(const RoundedLinear& linear, const FormatPtr& format, ThreadPool& pool, Isa isa) {
+  const std::size_t cols = linear.weights.size() / linear.rows;
+  const std::uint64_t step = std::max<std::uint64_t>(1, linear.rows / kSampledRows), count = linear.rows / step;
+  SiteStatistics unknown;
+  if (linear.site == nullptr) unknown.mean_square.assign(cols, 1.0F);
+  const SiteStatistics& site = linear.site != nullptr ? *linear.site : unknown;
+  const auto share = [&](const std::vector<float>& errors, const std::vector<float>& weights) {
+    const double whole = output_power(site, weights, count, isa, pool);
+    return whole > 0 ? std::max(0.0, output_power(site, errors, count, isa, pool)) / whole : 0;
+  };
+
+  std::vector<float> original = sampled(linear.original, cols, step, count), errors(original.size());
+  pool.parallel_for(count, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::span<const float> row = std::span(original).subspan(i * cols, cols);
+      const std::span<float> error = std::span(errors).subspan(i * cols, cols);
+      QuantizedTensor nearest(format, 1, cols);
+      format->encode_row(row, {}, linear.tensor_grid, i * step, {}, nearest.row(0));
+      format->decode_row(nearest.view().row(0), linear.tensor_grid, i * step, error);
+      for (std::size_t j = 0; j < cols; ++j) error[j] = row[j] - error[j];
+    }
+  });
+  // The site sees inputs divided by the scales.
+  if (!linear.column_scales.empty())
+    for (std::size_t i = 0; i < original.size(); ++i) {
+      original[i] *= linear.column_scales[i % cols];
+      errors[i] *= linear.column_scales[i % cols];
+    }
+  OutputError result;
+  result.nearest = share(errors, original);
+  const std::vector<float> weights = sampled(linear.weights, cols, step, count);
+  result.stored = share(difference(weights, sampled(linear.stored, cols, step, count)), weights);
+  return result;
+}
+
+}  // namespace nibble

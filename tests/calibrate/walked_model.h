@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A tiny model with text on its way through it, layer by layer.
+//
+//   WalkedModel model("tiny_tied", 16);
+//   model.walk_through([&](LayerWeights& layer) { ... });   // every layer, before the text meets it
+//   use(model.outputs(0));
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "calibrate/layer_walk.h"
+#include "model/tiny_models.h"
+
+namespace nibble {
+
+// Whole windows of the reference's tokens.
+inline CalibrationTokens tokens_of(const ReferenceLogits& reference, std::size_t length) {
+  CalibrationTokens tokens;
+  tokens.length = length;
+  tokens.ids.assign(reference.ids.begin(), reference.ids.begin() + static_cast<std::ptrdiff_t>(reference.ids.size() / length * length));
+  return tokens;
+}
+
+struct WalkedModel {
+  Checkpoint checkpoint;
+  ModelConfig config;
+  ModelTensors tensors;
+  CalibrationTokens tokens;
+  ThreadPool pool{2};
+  LayerWalk walk;
+
+  WalkedModel(const std::string& name, std::size_t length)
+      : checkpoint(Checkpoint::open(data_directory() / name)),
+        config(read_model_config(checkpoint)),
+        tensors(config),
+        tokens(tokens_of(ReferenceLogits::read(name), length)),
+        walk(config, tokens, exact_options().kernels, pool) {}
+
+  Matrix matrix(std::string_view part) { return decode_matrix(checkpoint.tensor(tensors.part(part, -1)->hf_name), pool); }
+
+  // change: sees each layer before the text does. seen: after each step's weights are packed, before they are applied.
+  void walk_through(const std::function<void(LayerWeights&)>& change, const std::function<void(Step, const LayerWeights&)>& seen = {}) {
+    const StoredTensor& embedding = checkpoint.tensor(tensors.part("embedding", -1)->hf_name);
+    walk.embed([&](std::int32_t id, float* out) { embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden}); });
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
+      LayerWeights layer(checkpoint, tensors, i, pool);
+      if (change) change(layer);
+      for (const Step step : kSteps) {
+        walk.pack(step, layer);
+        if (seen) seen(step, layer);
+        walk.leave(step, layer);
+      }
+    }
+  }
+
+  // The final norm's outputs of a window.
+  std::vector<float> outputs(std::size_t window) {
+    const auto x = walk.head_inputs(matrix("final_norm").values, window);
+    return {x.begin(), x.end()};
+  }
+};
+
+}  // namespace nibble

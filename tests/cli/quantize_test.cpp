@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Budgets that are met and proved, layers that are reported: quantize with statistics, as a user sees it.
+#include "cli/command.h"
+
+namespace nibble {
+namespace {
+
+class Quantize : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    run("synth --hidden 256 --ffn 512 --layers 2 --heads 4 --kv-heads 2 --vocab 300 --context 64 --tied -o m");
+    std::string text;
+    for (int i = 0; i < 1200; ++i) text += "Line number " + std::to_string(i * 7919 % 1200) + " of the text.\n";
+    scratch_.write("text.txt", text);
+  }
+  CommandResult run(const std::string& arguments, int code = 0) {
+    CommandResult result = nibble_command(scratch_, arguments);
+    EXPECT_EQ(result.code, code) << arguments << '\n' << result.error << result.out;
+    return result;
+  }
+  ScratchDirectory scratch_;
+};
+
+TEST_F(Quantize, MeetsADivergenceOnTextThatWasHeldOut) {
+  const auto tight = run("quantize m --max-kl 0.0005 --text text.txt -o tight.gguf --json").json();
+  const auto loose = run("quantize m --max-kl 0.02 --text text.txt -o loose.gguf --json --save-recipe recipe.json").json();
+  for (const auto& [result, limit] : {std::pair(tight, 0.0005), std::pair(loose, 0.02)}) {
+    EXPECT_EQ(result["released"], true);
+    EXPECT_EQ(result["held_out"], true);
+    EXPECT_LE(result["verdict"]["candidates"][0]["figures"]["kl_mean"]["upper_bound"].get<double>(), limit);
+    ASSERT_FALSE(result["rounds"].empty());
+    EXPECT_LE(result["rounds"].size(), 6u);
+    for (const char* key : {"mostly", "bits_per_weight", "tensor_bytes", "output_bytes", "expected_kl", "kl", "accepted"})
+      EXPECT_TRUE(result["rounds"][0].contains(key)) << key;
+  }
+  EXPECT_LT(loose["output_bytes"].get<double>(), tight["output_bytes"].get<double>());
+  EXPECT_EQ(std::filesystem::file_size(scratch_ / "loose.gguf"), loose["output_bytes"].get<std::uint64_t>());
+  // The recipe that is saved is the one of the output that stayed.
+  const auto again = run("quantize m --recipe recipe.json -o again.gguf --json").json();
+  EXPECT_EQ(again["tensor_bytes"], loose["tensor_bytes"]);
+}
+
+TEST_F(Quantize, WritesNothingWhereNoMixKeepsADivergence) {
+  const std::size_t before = scratch_.num_entries();
+  const CommandResult refused = run("quantize m --max-kl 1e-7 --text text.txt -o out.gguf", 3);
+  EXPECT_NE(refused.out.find("out.gguf was not written"), std::string::npos) << refused.out;
+  EXPECT_EQ(scratch_.num_entries(), before);
+}
+
+TEST_F(Quantize, KeepsWithinASizeAndSaysWhatItCost) {
+  const auto sized = run("quantize m --size 750KB --text text.txt -o sized.gguf --json").json();
+  EXPECT_LE(std::filesystem::file_size(scratch_ / "sized.gguf"), 750'000u);
+  EXPECT_GT(std::filesystem::file_size(scratch_ / "sized.gguf"), 675'000u);
+  EXPECT_EQ(sized["rounds"].size(), 1u);
+  EXPECT_GT(sized["verdict"]["kl_mean"].get<double>(), 0);
+  const CommandResult shown = run("quantize m --bpw 4.5 --text text.txt -o bits.gguf");
+  EXPECT_NE(shown.out.find("held out of calibration"), std::string::npos) << shown.out;
+  EXPECT_NE(shown.error.find("measured"), std::string::npos) << shown.error;
+}
+
+TEST_F(Quantize, SaysWhatABudgetNeeds) {
+  EXPECT_NE(run("quantize m --max-kl 0.02 -o out.gguf", 2).error.find("add --text FILE"), std::string::npos);
+  EXPECT_NE(run("quantize m --max-kl 0 --text text.txt -o out.gguf", 2).error.find("above 0"), std::string::npos);
+  EXPECT_NE(run("quantize m --max-kl 0.02 --bpw 4 --text text.txt -o out.gguf", 2).error.find("name one of"), std::string::npos);
+  scratch_.write("short.txt", std::string(1500, 'a') + "\n");
+  EXPECT_NE(run("quantize m --max-kl 0.02 --text short.txt -o out.gguf", 2).error.find("give a longer --text"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "out.gguf"));
+}
+
+TEST_F(Quantize, ReportsLayersAndErrors) {
+  const std::string arguments = "quantize m -f q3_k --method gptq --text text.txt --samples 16 -o out.gguf";
+  const CommandResult shown = run(arguments);
+  EXPECT_NE(shown.error.find("layer 2 of 2: error of outputs"), std::string::npos) << shown.error;
+  EXPECT_NE(shown.error.find("left"), std::string::npos) << shown.error;
+  EXPECT_NE(shown.out.find("error, nearest"), std::string::npos) << shown.out;
+  for (const char* kind : {"down", "embedding", "norms, biases"}) EXPECT_NE(shown.out.find(kind), std::string::npos) << kind;
+  std::size_t judged = 0;
+  const auto summary = run(arguments + " --json").json();
+  for (const auto& tensor : summary["tensors"]) {
+    if (!tensor.contains("error") || tensor["kind"] == "embedding") continue;
+    ++judged;
+    EXPECT_LT(tensor["error"]["stored"].get<double>(), tensor["error"]["nearest"].get<double>()) << tensor;
+  }
+  EXPECT_EQ(judged, 14u);
+}
+
+}  // namespace
+}  // namespace nibble
