@@ -15,6 +15,7 @@ namespace nibble {
 namespace {
 
 constexpr double kCloseEnough = 0.92;      // of the limit: a smaller output would gain little
+constexpr double kAim = 0.97;                // of the limit: what the next round is to measure
 constexpr double kResolution = 1.03;       // between what was met and what was missed, beyond which no round is spent
 constexpr std::size_t kWindowsToJudge = 64;
 constexpr double kLeastShare = 0.125, kLargestShare = 0.5;
@@ -85,23 +86,18 @@ class Search {
     double least = 0;
     for (const BudgetItem& item : sensitivities_.items) least += std::ranges::min_element(item.candidates, {}, &BudgetCandidate::loss)->loss;
     least *= 1 + 1e-9;  // sums in another order
-    double expected = std::max(limit, least), met = 0, missed = std::numeric_limits<double>::infinity();
+    double expected = std::max(limit, least);
+    std::vector<JudgedExpectation> tried;
     std::uint64_t smallest = std::numeric_limits<std::uint64_t>::max(), last = 0;
     for (int i = 0; i < request_.max_rounds; ++i) {
       const SolvedRecipe solved = solve_recipe(sensitivities_, {.max_kl = expected});
       if (solved.bytes == last || solved.bytes >= smallest) return;
       last = solved.bytes;
       const BudgetRound& judged = round(solved);
-      expected = solved.expected_kl;
-      if (judged.accepted) {
-        met = std::max(met, expected);
-        smallest = solved.bytes;
-      } else {
-        missed = std::min(missed, expected);
-        if (expected <= least) return;
-      }
-      const double measured = judged.kl.certainty == Certainty::interval ? judged.kl.upper_bound : judged.kl.value;
-      const std::optional<double> next = next_expectation(expected, measured, limit, met, missed);
+      if (judged.accepted) smallest = solved.bytes;
+      if (!judged.accepted && expected <= least) return;
+      tried.push_back({solved.expected_kl, judged.kl.certainty == Certainty::interval ? judged.kl.upper_bound : judged.kl.value});
+      const std::optional<double> next = next_expectation(tried, limit);
       if (!next) return;
       expected = std::max(*next, least);
     }
@@ -154,14 +150,26 @@ std::pair<std::vector<CalibrationText>, std::vector<NamedText>> hold_out(const s
   return result;
 }
 
-std::optional<double> next_expectation(double expected, double measured, double limit, double met, double missed) {
-  const bool is_met = measured <= limit;
-  if (is_met && measured >= kCloseEnough * limit) return std::nullopt;
-  if (met > 0 && missed < kResolution * met) return std::nullopt;
-  // Divergences grow in proportion; a little on the safe side.
-  double next = measured > 0 ? expected * limit / measured * (is_met ? 0.98 : 0.95) : 2 * expected;
-  if (met > 0 && std::isfinite(missed) && !(next > met && next < missed)) next = std::sqrt(met * missed);
-  return next;
+std::optional<double> next_expectation(std::span<const JudgedExpectation> tried, double limit) {
+  const JudgedExpectation *met = nullptr, *missed = nullptr;
+  for (const JudgedExpectation& round : tried) {
+    if (round.measured <= limit && (met == nullptr || round.expected > met->expected)) met = &round;
+    if (round.measured > limit && (missed == nullptr || round.expected < missed->expected)) missed = &round;
+  }
+  if (met != nullptr && met->measured >= kCloseEnough * limit) return std::nullopt;
+  if (met != nullptr && missed != nullptr && missed->expected < kResolution * met->expected) return std::nullopt;
+  const JudgedExpectation& from = met != nullptr ? *met : *missed;
+  if (!(from.measured > 0)) return 2 * from.expected;
+  // Divergences grow in proportion as long as two rounds have not shown otherwise.
+  const JudgedExpectation* other = met != nullptr ? missed : nullptr;
+  if (other == nullptr && tried.size() > 1) other = &tried[tried.size() - 1] == &from ? &tried[tried.size() - 2] : &tried.back();
+  double slope = 1;
+  if (other != nullptr && other->measured > 0 && other->expected != from.expected)
+    slope = std::clamp(std::log(other->measured / from.measured) / std::log(other->expected / from.expected), 0.4, 3.0);
+  const double next = from.expected * std::pow(kAim * limit / from.measured, 1 / slope);
+  if (met == nullptr || missed == nullptr) return next;
+  const double apart = missed->expected / met->expected;
+  return std::clamp(next, met->expected * std::pow(apart, 0.1), met->expected * std::pow(apart, 0.9));
 }
 
 BudgetedQuantization quantize_to_budget(const Checkpoint& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,

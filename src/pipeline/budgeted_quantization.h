@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pipeline/sensitivity.h"
@@ -54,8 +56,13 @@ BudgetedQuantization quantize_to_budget(const Checkpoint& source, const Quantize
 // The last share of each text, cut at a line where there is one: first what is left, then what was cut off.
 std::pair<std::vector<CalibrationText>, std::vector<NamedText>> hold_out(const std::vector<CalibrationText>& texts, double share);
 
-// The expected divergence to solve for next, when the mixes solved for `expected` measured `measured` and `limit` is to be met. `met` and
-// `missed` are the largest expectation whose mix was accepted and the smallest whose was not (0 and infinity: none); none: stop.
-std::optional<double> next_expectation(double expected, double measured, double limit, double met, double missed);
+// What a mix was expected to lose, and what it lost.
+struct JudgedExpectation {
+  double expected = 0, measured = 0;
+};
+
+// The expected divergence to solve for next so that `limit` is just met, from what was tried so far (at least one): between the largest that
+// met it and the smallest that missed it, by interpolation in logarithms. None: close enough, or too close together to be worth a round.
+std::optional<double> next_expectation(std::span<const JudgedExpectation> tried, double limit);
 
 }  // namespace nibble

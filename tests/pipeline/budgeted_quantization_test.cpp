@@ -4,12 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
+#include <vector>
 
 namespace nibble {
 namespace {
-
-constexpr double kNever = std::numeric_limits<double>::infinity();
 
 TEST(HoldOut, CutsTheEndsOfTextsAtLines) {
   const auto [rest, held] = hold_out({{"a", "one\ntwo\nthree\nfour\n"}, {"b", "no line here"}}, 0.4);
@@ -26,34 +24,37 @@ TEST(HoldOut, DoesNotCutWithinACharacter) {
   EXPECT_EQ(rest[0].text.size() + held[0].text.size(), 8u);
 }
 
+std::optional<double> next_of(std::vector<JudgedExpectation> tried) { return next_expectation(tried, 0.02); }
+
 TEST(NextExpectation, StopsWhereTheLimitIsMetClosely) {
-  EXPECT_FALSE(next_expectation(0.02, 0.0195, 0.02, 0.02, kNever));
-  EXPECT_FALSE(next_expectation(0.02, 0.01, 0.02, 0.02, 0.0204));  // nothing left between what was met and missed
+  EXPECT_FALSE(next_of({{0.02, 0.0195}}));
+  EXPECT_FALSE(next_of({{0.02, 0.01}, {0.0204, 0.03}}));  // nothing left between what was met and missed
 }
 
 TEST(NextExpectation, CorrectsInProportion) {
-  EXPECT_NEAR(*next_expectation(0.02, 0.01, 0.02, 0.02, kNever), 0.04, 0.002);  // lost half as much as expected
-  EXPECT_NEAR(*next_expectation(0.02, 0.04, 0.02, 0, 0.02), 0.01, 0.001);
-  EXPECT_LT(*next_expectation(0.02, 0.04, 0.02, 0, 0.02), 0.01);
+  EXPECT_NEAR(*next_of({{0.02, 0.01}}), 0.04, 0.002);  // lost half as much as expected
+  EXPECT_NEAR(*next_of({{0.02, 0.04}}), 0.01, 0.001);
+  EXPECT_LT(*next_of({{0.02, 0.04}}), 0.01);
+  const double between = *next_of({{0.01, 0.01}, {0.04, 0.04}});
+  EXPECT_GT(between, 0.015);
+  EXPECT_LT(between, 0.02);
 }
 
 // Whatever the loss does between what was met and what was missed, rounds close in on the limit.
 TEST(NextExpectation, ClosesInOnTheLimitOfAnyGrowingLoss) {
   for (const double power : {0.5, 1.0, 1.7, 2.5})
     for (const double factor : {0.2, 1.0, 4.0}) {
-      const auto loss = [&](double expected) { return factor * std::pow(expected / 0.02, power) * 0.02; };
-      double expected = 0.02, met = 0, missed = kNever;
-      int rounds = 0;
-      for (; rounds < 30; ++rounds) {
-        const double measured = loss(expected);
-        (measured <= 0.02 ? met : missed) = expected;
-        const auto next = next_expectation(expected, measured, 0.02, met, missed);
+      std::vector<JudgedExpectation> tried;
+      double expected = 0.02, met = 0;
+      for (; tried.size() < 30;) {
+        tried.push_back({expected, factor * std::pow(expected / 0.02, power) * 0.02});
+        if (tried.back().measured <= 0.02) met = std::max(met, tried.back().measured);
+        const auto next = next_of(tried);
         if (!next) break;
         expected = *next;
       }
-      EXPECT_LE(rounds, 8) << power << " " << factor;
-      EXPECT_GT(met, 0) << power << " " << factor;
-      EXPECT_GT(loss(met), 0.85 * 0.02) << power << " " << factor;
+      EXPECT_LE(tried.size(), 6u) << power << " " << factor;
+      EXPECT_GT(met, 0.9 * 0.02) << power << " " << factor;
     }
 }
 
