@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/verbs.h"
-#include "format/planar_spec.h"
+#include "format/planar/spec.h"
 #include "nibble/formats.h"
 #include "report/number_text.h"
 

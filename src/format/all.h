@@ -2,7 +2,7 @@
 //
 // The one list of formats. Names, ids, help, tests, benchmarks and the table in the docs are derived from it.
 //
-// A block format `x` lives in block_x.cpp, which defines `FormatPtr make_x()`; its line here and its line in CMakeLists.txt are all it
+// A block format `x` lives in block/x.cpp, which defines `FormatPtr make_x()`; its line here and its line in CMakeLists.txt are all it
 // needs to appear everywhere. The order is the order in which help shows them.
 #pragma once
 

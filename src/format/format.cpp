@@ -8,7 +8,7 @@
 
 #include "format/all.h"
 #include "format/block_format.h"
-#include "format/planar_format.h"
+#include "format/planar/format.h"
 #include "format/raw.h"
 #include "nibble/error.h"
 

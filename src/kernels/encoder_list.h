@@ -23,7 +23,7 @@ struct BlockTwin {
   // The grid of one block, in the format's own form.
   void (*fit)(const float* x, const float* importance, const FitOptions& options, std::byte* grid) = nullptr;
   void (*decode)(const std::byte* blocks, std::size_t count, float* out) = nullptr;
-  // encode rounds as the reference does; where wants_search() (format/legacy_block.h) the format itself is asked.
+  // encode rounds as the reference does; where wants_search() (format/family/legacy_block.h) the format itself is asked.
   bool is_plain = false;
 };
 

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "base/half.h"
-#include "format/legacy_block.h"
+#include "format/family/legacy_block.h"
 #include "format/span_loops.h"
 #include "kernels/encoder_list.h"
 #include "kernels/select.h"

@@ -7,8 +7,8 @@
 
 #include "base/half.h"
 #include "format/bit_pack.h"
-#include "format/planar_format.h"
-#include "format/planar_points.h"
+#include "format/planar/format.h"
+#include "format/planar/points.h"
 
 namespace nibble {
 namespace {

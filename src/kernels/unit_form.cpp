@@ -7,14 +7,14 @@
 #include <vector>
 
 #include "base/half.h"
-#include "format/block_iq1_m.h"
-#include "format/block_iq1_s.h"
-#include "format/block_iq2_s.h"
-#include "format/block_iq2_xs.h"
-#include "format/block_iq2_xxs.h"
-#include "format/block_iq3_s.h"
-#include "format/block_iq3_xxs.h"
-#include "format/iq_grids.h"
+#include "format/block/iq1_m.h"
+#include "format/block/iq1_s.h"
+#include "format/block/iq2_s.h"
+#include "format/block/iq2_xs.h"
+#include "format/block/iq2_xxs.h"
+#include "format/block/iq3_s.h"
+#include "format/block/iq3_xxs.h"
+#include "format/family/iq_grids.h"
 
 namespace nibble {
 namespace {

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "format/planar_format.h"
-#include "format/planar_points.h"
+#include "format/planar/format.h"
+#include "format/planar/points.h"
 
 namespace nibble {
 namespace {

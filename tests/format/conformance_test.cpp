@@ -12,7 +12,7 @@
 
 #include "base/random.h"
 #include "format/format_printer.h"
-#include "format/planar_format.h"
+#include "format/planar/format.h"
 #include "format/quantized_tensor.h"
 #include "nibble/error.h"
 

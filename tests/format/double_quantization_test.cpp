@@ -9,7 +9,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "format/dynamic_map.h"
+#include "format/planar/dynamic_map.h"
 #include "format/quantized_tensor.h"
 
 namespace nibble {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The grids of the IQ types against the arrays of ggml, and the tree search against trying every point with every sign.
-#include "format/iq_codebook.h"
+#include "format/family/iq_codebook.h"
 
 #include <gtest/gtest.h>
 

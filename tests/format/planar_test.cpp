@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "format/planar_format.h"
+#include "format/planar/format.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "base/random.h"
-#include "format/planar_points.h"
+#include "format/planar/points.h"
 #include "format/quantized_tensor.h"
 #include "nibble/error.h"
 

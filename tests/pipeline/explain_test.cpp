@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "format/planar_format.h"
+#include "format/planar/format.h"
 #include "nibble/error.h"
 
 namespace nibble {

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The row loops of the blocks of 32 whose reference rounds plainly (format/legacy_block.h, format/block_q8_0.h), for whichever
+// The row loops of the blocks of 32 whose reference rounds plainly (format/family/legacy_block.h, format/block/q8_0.h), for whichever
 // instruction set this is compiled for.
 #pragma once
 
 #include <cstring>
 
-#include "format/block_q4_0.h"
-#include "format/block_q4_1.h"
-#include "format/block_q5_0.h"
-#include "format/block_q5_1.h"
-#include "format/block_q8_0.h"
+#include "format/block/q4_0.h"
+#include "format/block/q4_1.h"
+#include "format/block/q5_0.h"
+#include "format/block/q5_1.h"
+#include "format/block/q8_0.h"
 #include "format/lanes.h"
 #include "kernels/encoder_list.h"
 

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// IQ2_XXS of ggml: units of 8 columns, each one of 256 points with an even number of minus signs; one 4-bit scale per 32.
+#pragma once
+
+#include "format/family/iq_block.h"
+
+namespace nibble {
+
+struct IQ2_XXSShape : SignedUnit<iq2_xxs_codebook, 8, 8, Signs::even> {
+  static constexpr std::size_t kSubs = 8;
+  static constexpr int kNumScales = 16, kRounds = 2;
+  static constexpr float kOutermost = 43;
+  static constexpr float kPeaks[] = {36, 43, 51, 61};
+  static constexpr float multiplier(int scale) { return (0.5F + static_cast<float>(scale)) * 0.25F; }
+  static constexpr float step(float d, int scale) { return d * (0.5F + static_cast<float>(scale)) * 0.25F; }
+};
+
+struct IQ2_XXS : VectorBlock<IQ2_XXSShape> {
+  static constexpr BlockDescriptor kInfo{.name = "iq2_xxs",
+                                         .description = "about 2 bits: 8 columns at a time from 256 points",
+                                         .columns = 256,
+                                         .unit = 8,
+                                         .num_codes = 1u << 15,
+                                         .ggml_type = 16,
+                                         .ggml_ftype = 19,
+                                         .max_magnitude = 43 * 3.875 * 65504};
+  struct Block {
+    std::uint16_t d;
+    std::uint16_t qs[32];  // of each 32 columns two 32-bit words: four indices; four times 7 signs, then the scale
+  };
+  static_assert(sizeof(Block) == 66);
+
+  static void pack(const Grid& grid, const Code* codes, Block& block);
+  static void unpack(const Block& block, Grid& grid, Code* codes);
+  static void encode(const float* x, const float* importance, const FitOptions& options, Block& block);
+  static std::optional<std::string> find_defect(const Block& block);
+};
+
+}  // namespace nibble

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "format/planar/fit.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "base/half.h"
+#include "format/clip.h"
+#include "format/planar/dynamic_map.h"
+#include "format/planar/points.h"
+#include "format/scale.h"
+#include "format/scale_search.h"
+
+namespace nibble {
+
+namespace {
+
+// sum of term(i): float lanes within runs of 4096, doubles across them, so that whole tensors can be summed.
+template <class Term>
+double long_sum(std::size_t n, Term term) {
+  double total = 0;
+  for (std::size_t begin = 0; begin < n; begin += 4096) {
+    const std::size_t end = std::min(n, begin + 4096);
+    float lanes[16] = {};
+    std::size_t i = begin;
+    for (; i + 16 <= end; i += 16)
+      for (std::size_t j = 0; j < 16; ++j) lanes[j] += term(i + j);
+    for (; i < end; ++i) lanes[i % 16] += term(i);
+    for (std::size_t width = 8; width > 0; width /= 2)
+      for (std::size_t j = 0; j < width; ++j) lanes[j] += lanes[j + width];
+    total += static_cast<double>(lanes[0]);
+  }
+  return total;
+}
+
+// Above this squares and sums overflow, so only the plain rule applies; and a range is cut off where scale * point could overflow.
+constexpr float kLargestMeasured = 0x1p60f;
+constexpr float kLargestRange = std::numeric_limits<float>::max() / 4;
+
+float magnitude_of(const Extremes& range) { return std::max(-range.min, range.max); }
+
+constexpr float kAbove = 1.05f;  // how far above the plain scale a search begins
+
+// One span and what searches of its scale need.
+struct ScaleSearch {
+  const SpanValues& span;
+  const SpanLoops& loops;
+
+  double error_of(const UnitPoints& points, float scale) const {
+    double error;
+    loops.errors(span, points, &scale, 1, &error);
+    return error;
+  }
+
+  // The least-squares scale for the codes that `scale` gives.
+  float refine(const UnitPoints& points, float scale) const {
+    LeastSquares sums;
+    loops.least_squares(span, points, &scale, 1, &sums);
+    return sums.square > 0 ? static_cast<float>(sums.cross / sums.square) : scale;
+  }
+
+  // Scales from above * start down to a third of it, the best one refined. Never worse than `start`.
+  template <class Round>
+  std::pair<float, double> best_scale(const UnitPoints& points, float start, float above, Round round) const {
+    constexpr int kSteps = 20;
+    const float ratio = std::pow(3 * above, -1.0f / kSteps);
+    float scales[kSteps + 2] = {start};
+    double errors[kSteps + 2];
+    std::size_t count = 1;
+    float candidate = start * above;
+    for (int step = 0; step <= kSteps; ++step, candidate *= ratio) {
+      const float scale = round(candidate);
+      if (scale != scales[count - 1]) scales[count++] = scale;
+    }
+    loops.errors(span, points, scales, count, errors);
+    const auto least = static_cast<std::size_t>(std::min_element(errors, errors + count) - errors);
+    std::pair<float, double> best{scales[least], errors[least]};
+    for (int i = 0; i < 4; ++i) {
+      const float scale = round(refine(points, best.first));
+      if (scale == best.first) break;
+      const double error = error_of(points, scale);
+      if (!(error < best.second)) break;
+      best = {scale, error};
+    }
+    return best;
+  }
+};
+
+PlanarGrid fit_symmetric(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search, ScaleUnit unit) {
+  const CodeRange codes = code_range(spec);
+  PlanarGrid grid{1, unit.base, codes.middle, 0, unit.offset};
+  if (!(magnitude_of(range) > 0)) return grid;
+  const auto round = [&](float scale) { return storable_scale(scale, spec.scale, unit); };
+  float start;
+  if (spec.is_high) {
+    start = (range.max >= -range.min ? range.max : range.min) / 2;  // the peak takes the far end, 2
+  } else {
+    start = magnitude_of(range) / (spec.bits == 8 ? 127.0f : static_cast<float>(codes.middle) - 0.5f);
+    // A power of two below the wanted scale would clip; take the one above.
+    if (spec.scale == ScaleType::e8m0) start = std::exp2(std::ceil(std::log2(start)));
+  }
+  grid.scale = round(start);
+  if (!search) return grid;
+  const UnitPoints points = unit_points(spec, codes.middle);
+  // Up to where the peak lies on the last code of the shorter side.
+  const float above = spec.is_high ? 1.05f : 1.02f * (static_cast<float>(codes.middle) - 0.5f) / static_cast<float>(codes.hi - codes.middle);
+  const auto [scale, error] = searching.best_scale(points, grid.scale, above, round);
+  grid.scale = scale;
+  if (spec.is_high) {
+    const auto [opposite, opposite_error] = searching.best_scale(points, -grid.scale, 2.05f, round);
+    if (opposite_error < error) grid.scale = opposite;
+  }
+  return grid;
+}
+
+PlanarGrid fit_asymmetric(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search, ScaleUnit unit) {
+  const CodeRange codes = code_range(spec);
+  PlanarGrid grid{1, unit.base, 0, 0, unit.offset};
+  if (!(range.max > range.min)) return grid;
+  const auto round = [&](float scale) { return storable_scale(scale, spec.scale, unit); };
+  const float levels = static_cast<float>(codes.hi);
+  float start = range.max / levels - range.min / levels;
+  if (spec.scale == ScaleType::e8m0) start = std::exp2(std::ceil(std::log2(start)));
+  grid.scale = round(start);
+  const auto zero_of = [&](float scale) { return static_cast<int>(std::nearbyint(std::clamp(-range.min / scale, 0.0f, levels))); };
+  grid.zero = zero_of(grid.scale);
+  if (!search) return grid;
+
+  double best = std::numeric_limits<double>::infinity();
+  const int full_zero = grid.zero;
+  for (int zero = std::max(0, full_zero - 1); zero <= std::min(codes.hi, full_zero + 1); ++zero) {
+    const auto [scale, error] = searching.best_scale(unit_points(spec, zero), round(start), kAbove, round);
+    if (error < best) {
+      best = error;
+      grid.scale = scale;
+      grid.zero = zero;
+    }
+  }
+  return grid;
+}
+
+PlanarGrid fit_point_table(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search, ScaleUnit unit) {
+  const PointTable& table = *point_table(spec.points);
+  PlanarGrid grid{1, unit.base, 0, 0, unit.offset};
+  if (!(magnitude_of(range) > 0)) return grid;
+  const auto round = [&](float scale) { return storable_scale(scale, spec.scale, unit); };
+  float start = magnitude_of(range) / table.max();
+  if (spec.scale == ScaleType::e8m0) start = std::exp2(std::floor(std::log2(magnitude_of(range))) - std::floor(std::log2(table.max())));
+  grid.scale = round(start);
+  if (!search) return grid;
+  const UnitPoints points = table.unit_points();
+  grid.scale = searching.best_scale(points, grid.scale, kAbove, round).first;
+  if (spec.scale == ScaleType::e8m0) grid.scale = searching.best_scale(points, round(2 * grid.scale), kAbove, round).first;
+  return grid;
+}
+
+// The ternary scale with the least squared error: for any scale the kept values are those above half of it, so the best kept set is a
+// prefix of the values in falling order of magnitude; it maximises (sum w|x|)^2 / sum w.
+float best_ternary_scale(const SpanValues& span) {
+  // Magnitude and position in one number: sorted by falling magnitude, then rising position.
+  std::vector<std::uint64_t> order(span.n);
+  for (std::size_t i = 0; i < span.n; ++i) order[i] = (std::uint64_t{std::bit_cast<std::uint32_t>(std::fabs(span.x[i]))} << 32) | (0xffffffffu - i);
+  std::sort(order.begin(), order.end(), std::greater<>());
+  double sum_w = 0, sum_wx = 0, best = -1, scale = 0;
+  for (const std::uint64_t key : order) {
+    const double weight = static_cast<double>(span.weights[0xffffffffu - (key & 0xffffffffu)]);
+    sum_w += weight;
+    sum_wx += weight * static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(key >> 32)));
+    if (!(sum_w > 0)) continue;
+    const double mean = sum_wx / sum_w;
+    if (mean * sum_wx > best) {
+      best = mean * sum_wx;
+      scale = mean;
+    }
+  }
+  return static_cast<float>(scale);
+}
+
+double mean_magnitude(const SpanValues& span) {
+  const double weights = long_sum(span.n, [&](std::size_t i) { return span.weights[i]; });
+  return weights > 0 ? long_sum(span.n, [&](std::size_t i) { return span.weights[i] * std::fabs(span.x[i]); }) / weights : 0;
+}
+
+double mean_magnitude(std::span<const float> x) {
+  return long_sum(x.size(), [&](std::size_t i) { return std::fabs(x[i]); }) / static_cast<double>(x.size());
+}
+
+PlanarGrid fit_ternary(const PlanarSpec& spec, const SpanValues& span, const Extremes& range, FitRule rule, ScaleUnit unit) {
+  PlanarGrid grid{1, unit.base, 1, 0.5f, unit.offset};
+  if (!(magnitude_of(range) > 0)) return grid;
+  const std::span<const float> x(span.x, span.n);
+  float scale = magnitude_of(range), threshold = 0;
+  if (rule == FitRule::automatic || rule == FitRule::search) {
+    scale = best_ternary_scale(span);
+    if (!(scale > 0)) scale = static_cast<float>(mean_magnitude(x));  // nothing of importance
+  } else if (rule == FitRule::absmean) {
+    scale = static_cast<float>(mean_magnitude(x));
+  } else if (rule == FitRule::threshold) {
+    threshold = static_cast<float>(0.7 * mean_magnitude(x));
+    const auto kept = [&](std::size_t i) { return std::fabs(span.x[i]) > threshold; };
+    const double count = long_sum(span.n, [&](std::size_t i) { return kept(i) ? 1.0f : 0.0f; });
+    scale = static_cast<float>(long_sum(span.n, [&](std::size_t i) { return kept(i) ? std::fabs(span.x[i]) : 0.0f; }) / count);
+  }
+  grid.scale = storable_scale(scale, spec.scale, unit);
+  grid.threshold = rule == FitRule::threshold ? threshold : 0.5f * grid.scale;
+  return grid;
+}
+
+float clipped_at(const PlanarSpec& spec, std::span<const float> x, const FitOptions& options) {
+  return is_clipping(options.rule) ? clip_of(x, std::size_t{1} << (spec.bits - 1), options) : std::numeric_limits<float>::infinity();
+}
+
+}  // namespace
+
+float storable_scale(float scale, ScaleType type, ScaleUnit unit) {
+  const float magnitude = std::fabs(scale);
+  switch (type) {
+    case ScaleType::f32:
+      return std::copysign(std::clamp(magnitude, kMinNormal, std::numeric_limits<float>::max()), scale);
+    case ScaleType::f16:
+      return f16_to_f32(f32_to_f16(std::copysign(std::clamp(magnitude, kMinF16, kMaxF16), scale)));
+    case ScaleType::bf16:
+      return bf16_to_f32(f32_to_bf16(std::copysign(std::clamp(magnitude, kMinNormal, bf16_to_f32(0x7f7f)), scale)));
+    case ScaleType::e8m0: {
+      int exponent;
+      const float mantissa = std::frexp(magnitude, &exponent);  // [0.5, 1)
+      // The nearest power of two on the logarithmic axis: sqrt(1/2) divides.
+      return std::ldexp(1.0f, std::clamp(exponent - (mantissa < 0.70710678f ? 1 : 0), -126, 127));
+    }
+    case ScaleType::s6:
+    case ScaleType::s8: {
+      if (unit.base == 0) return std::max(magnitude, kMinNormal);
+      const float top = type == ScaleType::s6 ? 63.0f : 255.0f;
+      return unit.base * std::nearbyint(std::clamp(magnitude / unit.base, 1.0f, top));
+    }
+    case ScaleType::dq:
+      if (unit.base == 0) return std::max(magnitude, kMinNormal);
+      return dynamic_value(nearest_dynamic((magnitude - unit.offset) / unit.base)) * unit.base + unit.offset;
+  }
+  return scale;
+}
+
+CodeRange code_range(const PlanarSpec& spec) {
+  if (spec.points == PlanarPoints::ternary) return {0, 2, 1};
+  if (spec.is_high) return {0, 3, 1};
+  const std::int32_t levels = 1 << spec.bits;
+  const bool is_symmetric_byte = spec.points == PlanarPoints::integer && spec.bits == 8 && !spec.is_asymmetric;
+  return {is_symmetric_byte ? 1 : 0, levels - 1, levels / 2};
+}
+
+UnitPoints unit_points(const PlanarSpec& spec, std::int32_t zero) {
+  if (const PointTable* const table = point_table(spec.points)) return table->unit_points();
+  const CodeRange codes = code_range(spec);
+  UnitPoints points;
+  points.low = static_cast<float>(codes.lo - zero);
+  points.high = static_cast<float>(codes.hi - zero);
+  points.zero = static_cast<float>(zero);
+  return points;
+}
+
+PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& given, ScaleUnit unit,
+                      const SpanLoops& loops) {
+  FitOptions options = given;
+  Extremes range = loops.extremes(x.data(), x.size());
+  if (magnitude_of(range) > kLargestMeasured) {
+    options.rule = FitRule::absmax;
+    range = {std::max(range.min, -kLargestRange), std::min(range.max, kLargestRange)};
+  }
+  if (const float clip = clipped_at(spec, x, options); clip > 0) range = {std::max(range.min, -clip), std::min(range.max, clip)};
+  const bool search = options.rule == FitRule::search || (options.rule == FitRule::automatic && spec.bits < 7);
+  // Searches always have weights, so that their loops need not ask.
+  const float* weights = importance.data();
+  std::vector<float> ones;
+  if (importance.empty() && x.size() <= kMaxSearched) {
+    weights = weights_or_ones(nullptr);
+  } else if (importance.empty() && (search || spec.points == PlanarPoints::ternary || spec.points == PlanarPoints::binary)) {
+    ones.assign(x.size(), 1.0f);
+    weights = ones.data();
+  }
+  const SpanValues span{x.data(), weights, x.size()};
+  const ScaleSearch searching{span, loops};
+  switch (spec.points) {
+    case PlanarPoints::ternary:
+      return fit_ternary(spec, span, range, options.rule, unit);
+    case PlanarPoints::binary: {
+      // The mean magnitude is the least-squares scale; every rule comes to it.
+      const double weighted = mean_magnitude(span), mean = weighted > 0 ? weighted : mean_magnitude(x);
+      PlanarGrid grid{0, unit.base, 0, 0, unit.offset};
+      if (mean > 0) grid.scale = storable_scale(static_cast<float>(mean), spec.scale, unit);
+      return grid;
+    }
+    case PlanarPoints::integer:
+      return spec.is_asymmetric ? fit_asymmetric(spec, searching, range, search, unit) : fit_symmetric(spec, searching, range, search, unit);
+    default:
+      return fit_point_table(spec, searching, range, search, unit);
+  }
+}
+
+}  // namespace nibble
