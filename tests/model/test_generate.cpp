@@ -103,7 +103,7 @@ void expect_greedy_tokens_of(const std::filesystem::path& directory) {
 TEST(GreedyTokens, AreThoseOfTransformers) { expect_greedy_tokens_of(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"); }
 
 // The same of a model that is not part of the project, where it lies in the folder models of NIBBLE_EXTRA_DATA.
-TEST(GreedyTokens, AreThoseOfTransformersForAnotherModel) {
+TEST(OptionalGreedyTokens, AreThoseOfTransformersForAnotherModel) {
   const char* extra = std::getenv("NIBBLE_EXTRA_DATA");
   if (extra == nullptr) GTEST_SKIP() << "NIBBLE_EXTRA_DATA is not set";
   expect_greedy_tokens_of(std::filesystem::path(extra) / "models/tinywiki-6M");

@@ -7,6 +7,7 @@
 
 #include <limits>
 #include <set>
+#include <tuple>
 
 namespace nibble {
 namespace {
@@ -27,7 +28,12 @@ TEST(JsonReport, SpeedKeys) {
 
 TEST(JsonReport, SubstitutionsAreListed) {
   QuantizeSummary summary;
-  summary.tensors = {{"a", 2, 32, "f32", "q8_0", "", true, 68}, {"b", 2, 172, "f32", "f16", "q4_k", true, 688}};
+  for (const auto& [name, format, wanted] : {std::tuple{"a", "q8_0", ""}, std::tuple{"b", "f16", "q4_k"}}) {
+    TensorSummary& tensor = summary.tensors.emplace_back();
+    tensor.name = name;
+    tensor.format = format;
+    tensor.wanted = wanted;
+  }
   const Json json = to_json(summary);
   EXPECT_FALSE(json["tensors"][0].contains("wanted"));
   EXPECT_EQ(json["tensors"][1]["wanted"], "q4_k");
