@@ -8,7 +8,12 @@
 
 namespace nibble::lanes {
 
-inline constexpr int kChains = 12;
+// As many as registers hold beside operands: sixteen lanes take two of the sixteen registers that sets before AVX-512 have.
+#if defined(__AVX512F__)
+static constexpr int kChains = 12;
+#else
+static constexpr int kChains = 4;
+#endif
 
 // iterations x 24 vectors of multiply-adds, in as many chains as the set's registers hold at once. V: sixteen f32 or eight f64 lanes.
 template <class V, class T, int kHeld>
@@ -41,13 +46,19 @@ template <class Bytes, class Sums, class Quad>
 static float int8_peak(std::size_t iterations) {
   Sums sum[kChains];
   const std::int8_t activations[4] = {1, -1, 2, -2};
-  const Bytes w = Bytes::set(3);
+  Bytes w = Bytes::set(3);
   const Quad x = Quad::load(activations);
 #pragma GCC unroll 12
   for (int i = 0; i < kChains; ++i) sum[i] = Sums::set(i);
-  for (std::size_t n = 0; n < iterations; ++n) {
+  for (std::size_t n = 0; n < iterations * (12 / kChains); ++n) {
 #pragma GCC unroll 12
-    for (int i = 0; i < kChains; ++i) sum[i] = dot(sum[i], w, x);
+    for (int i = 0; i < kChains; ++i) {
+#if !defined(__AVX512VNNI__) && !defined(__AVXVNNI__)
+      // Where products and sums are instructions of their own, products of what never changes would be formed once.
+      __asm__ volatile("" : "+m"(w));
+#endif
+      sum[i] = dot(sum[i], w, x);
+    }
   }
   auto total = to_f32(sum[0]);
 #pragma GCC unroll 12
