@@ -174,7 +174,7 @@ function drawLayers() {
     },
     options: {
       scales: { x: { title: { display: true, text: "layer" } }, y: { type: logarithmic ? "logarithmic" : "linear", title: { display: true, text: "relative error" } } },
-      plugins: { legend: { labels: { usePointStyle: true } }, tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${text(item.parsed.y)}` } } },
+      plugins: { legend: { labels: { usePointStyle: true, boxHeight: 7 } }, tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${text(item.parsed.y)}` } } },
     },
   }));
   fill(byId("layers-table"), ["layer", ...compared.map((c) => c.name)], names.map((name, i) => [name, ...compared.map((c) => text(values(c)[i]))]));
