@@ -152,7 +152,10 @@ def llama(bench):
     def divergence(model):
         output = run(tools / "llama-perplexity", "-m", model, "-f", options.heldout, "-c", "512", "--kl-divergence-base", logits, "--kl-divergence",
                      *threads)
-        return float(re.search(r"Mean\s+KLD:\s*([-0-9.]+)", output).group(1))
+        found = re.search(r"Mean\s+KLD:\s*([-0-9.]+)", output)
+        if not found:
+            raise RuntimeError("llama-perplexity tells no mean KLD: " + output[-500:])
+        return float(found.group(1))
 
     print(f"| type | tensor bytes | llama-quantize, imatrix | nibble, {options.best} | ratio | nibble eval's ratio |\n|---|---|---|---|---|---|", flush=True)
     formats = LLAMA_FORMATS if options.formats == FORMATS else options.formats
