@@ -32,6 +32,15 @@ unsigned long long enabled_states() {
 
 bool bit(unsigned value, int position) { return ((value >> position) & 1u) != 0; }
 
+std::string vendor_name() {
+  const Registers r = cpuid(0, 0);
+  char text[12];
+  std::memcpy(text, &r.b, 4);
+  std::memcpy(text + 4, &r.d, 4);
+  std::memcpy(text + 8, &r.c, 4);
+  return std::string(text, sizeof text);
+}
+
 std::string brand_name() {
   std::string name;
   for (unsigned leaf = 0x80000002u; leaf <= 0x80000004u; ++leaf) {
@@ -58,6 +67,7 @@ CpuFeatures detect_cpu() {
   const unsigned max_leaf = cpuid(0, 0).a;
   if (max_leaf < 7) return f;
   const Registers basic = cpuid(1, 0), extended = cpuid(7, 0), extended1 = cpuid(7, 1);
+  f.vendor = vendor_name();
   f.brand = brand_name();
   if (!bit(basic.c, 27)) return f;  // OSXSAVE: without it no wide registers
   const unsigned long long states = enabled_states();
@@ -85,6 +95,12 @@ Isa best_isa(const CpuFeatures& f) {
   if (avx2 && f.avx_vnni) return Isa::avxvnni;
   if (avx2) return Isa::avx2;
   return Isa::scalar;
+}
+
+Bf16Products bf16_products(const CpuFeatures& f, Isa isa) {
+  if (isa != Isa::avx512 || !f.avx512_bf16) return {false, "no dot products of bf16 in this instruction set"};
+  if (f.vendor != "AuthenticAMD") return {false, "dot products of bf16 are slower than f32 multiply-adds on this processor"};
+  return {true, "dot products of bf16 do twice the work of f32 multiply-adds in the same time"};
 }
 
 std::string_view isa_name(Isa isa) {

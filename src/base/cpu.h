@@ -17,7 +17,7 @@ struct CpuFeatures {
   bool avx_vnni = false;
   bool avx512f = false, avx512bw = false, avx512dq = false, avx512vl = false, avx512_vnni = false, avx512_vbmi = false, avx512_bf16 = false, avx512_vpopcntdq = false;
   bool gfni = false;  // with 512-bit registers
-  std::string brand;  // the processor's own name
+  std::string vendor, brand;  // the processor's own names
 };
 
 // Asks cpuid, and XGETBV for what the system saves.
@@ -25,6 +25,14 @@ CpuFeatures detect_cpu();
 
 // The richest set that the features allow.
 Isa best_isa(const CpuFeatures& features);
+
+// Whether dot products of bf16 pairs outrun f32 multiply-adds, and why or why not. The instruction does twice the work, but only AMD's
+// processors issue it as often as an f32 one; Intel's issue it a quarter as often and leave such products to AMX, which is not used here.
+struct Bf16Products {
+  bool are_fast = false;
+  std::string_view reason;
+};
+Bf16Products bf16_products(const CpuFeatures& features, Isa isa);
 
 std::string_view isa_name(Isa isa);                           // "scalar", "avx2", "avxvnni", "avx512"
 std::optional<Isa> parse_isa(std::string_view name);

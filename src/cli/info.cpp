@@ -48,6 +48,7 @@ void info(Session& session) {
   const char* const wanted = std::getenv("NIBBLE_ISA");
   const std::string why =
       wanted != nullptr && *wanted != '\0' ? "asked for by NIBBLE_ISA" : fmt::format("the richest set that this processor has the features for");
+  const Bf16Products bf16 = bf16_products(features, kernels.isa);
   Json list = Json::array();
   Table table({{"format"}, {"kernel"}});
   for (const FormatPtr& format : list_formats()) {
@@ -62,11 +63,14 @@ void info(Session& session) {
                                {"features", names},
                                {"isa", isa_name(kernels.isa)},
                                {"isa_reason", why},
+                               {"bf16_products", bf16.are_fast},
+                               {"bf16_reason", bf16.reason},
                                {"threads", session.pool().num_threads()},
                                {"kernels", list}});
   std::string text = fmt::format("nibble {}\nprocessor        {}\nfeatures        ", version(), features.brand);
   for (const std::string& name : names) text += " " + name;
-  text += fmt::format("\ninstruction set  {}: {}\nthreads          {}\n\n", isa_name(kernels.isa), why, session.pool().num_threads());
+  text += fmt::format("\ninstruction set  {}: {}\nbf16 weights     times {}: {}\nthreads          {}\n\n", isa_name(kernels.isa), why,
+                      bf16.are_fast ? "bf16" : "f32", bf16.reason, session.pool().num_threads());
   session.print(text + table.text(session.style()));
 }
 

@@ -49,7 +49,7 @@ void Session::add_engine(CLI::App& verb) {
   add_threads(verb);
   verb.add_option("--activations", activations_,
                   "How activations enter the products: auto (as the model's file says, else int8 where weights are quantized and, to run and to "
-                  "measure speed, bf16 where they are bf16), f32, bf16, int8, and with one scale a token int8:token, int8:token:asym")
+                  "measure speed, bf16 where they are bf16 and the processor is fast at that), f32, bf16, int8, and with one scale a token int8:token, int8:token:asym")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int8:token", "int8:token:asym"}))
       ->capture_default_str();
   verb.add_option("--kv", kv_, "How keys and values are kept: auto (q8_0 when the model is quantized, else f16), f32, f16, q8_0, q4_0")

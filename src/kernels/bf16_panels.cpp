@@ -83,9 +83,8 @@ class Bf16Panels final : public PackedWeights {
 }  // namespace
 
 std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
-  const KernelTable& kernels = kernel_table(options.isa);
-  if (kernels.bf16_tile == nullptr || weights.cols == 0) return nullptr;
-  return std::make_unique<Bf16Panels>(weights, kernels, options.isa, pool);
+  if (weights.cols == 0) return nullptr;
+  return std::make_unique<Bf16Panels>(weights, kernel_table(options.isa), options.isa, pool);
 }
 
 }  // namespace nibble

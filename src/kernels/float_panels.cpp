@@ -161,8 +161,7 @@ std::unique_ptr<PackedWeights> pack_float_panels(const QuantizedView& weights, c
   const auto form = float_form(*weights.format);
   if (!form || weights.cols == 0 || has_multiples(form->form.shape)) return nullptr;
   const ScaleKind scale = form->form.shape.scale;
-  const bool bf16 = options.activations == ActivationMode::native && kernel_table(options.isa).bf16_tile != nullptr &&
-                    (scale == ScaleKind::row || scale == ScaleKind::e8m0);
+  const bool is_exact = scale == ScaleKind::row || scale == ScaleKind::e8m0, bf16 = is_exact && takes_bf16(options, is_exact);
   return std::make_unique<FloatPanels>(weights, *form, bf16 ? Arithmetic::bf16 : Arithmetic::f32, options.isa, pool);
 }
 

@@ -34,6 +34,7 @@ const KernelTable& kernel_table(Isa isa) {
     const CpuFeatures features = detect_cpu();
     if (features.avx512_vbmi && features.gfni) avx512::fill_units(table);
     if (features.avx512_bf16) avx512::fill_bf16(table);
+    table.bf16_is_fast = bf16_products(features, Isa::avx512).are_fast;
     if (features.avx512_vpopcntdq) avx512::fill_binary(table);
     return table;
   }();

@@ -37,6 +37,7 @@ struct KernelTable {
   void (*transpose_rows)(const float* in, std::size_t in_stride, std::size_t cols, float* out);
 
   // --- bf16 products: null where the set or the processor has none ------------------------------------------------------------------
+  bool bf16_is_fast;  // faster than f32 products
   // y[t, j] (+)= sum over pairs of columns of x times w, both bf16. panel: [pairs, 64, 2]; x: [tokens, 2 * pairs], rows x_stride apart.
   void (*bf16_tile)(const std::uint16_t* panel, std::size_t pairs, const std::uint16_t* x, std::size_t x_stride, std::size_t tokens, float* y,
                     std::size_t y_stride, int accumulate);

@@ -8,6 +8,7 @@
 
 #include "kernels/f32_panels.h"
 #include "kernels/packed_weights.h"
+#include "kernels/select.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -41,19 +42,24 @@ namespace {
 
 std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
   if (weights.format->info().kind == FormatKind::raw) {
-    const bool is_bf16 = weights.specs.at(0).dtype == DType::bf16;
-    if (options.activations == ActivationMode::bf16 || (options.activations == ActivationMode::native && is_bf16))
+    if (takes_bf16(options, weights.specs.at(0).dtype == DType::bf16))
       if (auto packed = pack_bf16_panels(weights, options, pool)) return packed;
     return pack_raw_panels(weights, options, pool);
   }
-  if (options.activations != ActivationMode::f32 && options.activations != ActivationMode::bf16) {
+  if (options.activations != ActivationMode::f32 && options.activations != ActivationMode::bf16)
     if (auto packed = pack_integer_panels(weights, options, pool)) return packed;
+  if (options.activations != ActivationMode::f32)
     if (auto packed = pack_float_panels(weights, options, pool)) return packed;
-  }
   return pack_decoded_rows(weights, options, pool);
 }
 
 }  // namespace
+
+bool takes_bf16(const KernelOptions& options, bool is_exact) {
+  if (kernel_table(options.isa).bf16_tile == nullptr) return false;
+  return options.activations == ActivationMode::bf16 ||
+         (options.activations == ActivationMode::native && is_exact && kernel_table(options.isa).bf16_is_fast);
+}
 
 PackedLinear PackedLinear::pack(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
   PackedLinear packed;

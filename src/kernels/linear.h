@@ -24,9 +24,9 @@
 namespace nibble {
 
 // How activations enter the products. automatic: int8 when the weights are quantized and a kernel takes them, f32 otherwise, for the same
-// bits on every processor: what originals are measured in. native: the same, but bf16 for weights that are bf16, on processors with such
-// products: weights stay exact, and activations are rounded as the weights once were. bf16: for all floating-point weights, which are rounded,
-// too. Whatever is asked for, weights that no such kernel takes are multiplied in f32; kernel_name() says so.
+// bits on every processor: what originals are measured in. native: the same, but bf16 for weights that are bf16, on processors that are faster
+// at such products: weights stay exact, and activations are rounded as the weights once were. bf16: for all floating-point weights, which are
+// rounded, too, however fast that is. Whatever is asked for, weights that no such kernel takes are multiplied in f32; kernel_name() says so.
 enum class ActivationMode { automatic, native, f32, bf16, int8 };
 
 // What a product's operands are: its speed is held against that peak of the processor.

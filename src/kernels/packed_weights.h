@@ -37,6 +37,9 @@ class PackedWeights {
   std::string name_;
 };
 
+// Whether floating-point weights are multiplied with bf16 activations. is_exact: each is a bf16 number but for the row's scale.
+bool takes_bf16(const KernelOptions& options, bool is_exact);
+
 // f32, f16 or bf16 elements interleaved in panels of 64 rows; multiplied in f32.
 std::unique_ptr<PackedWeights> pack_raw_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
 
@@ -46,12 +49,12 @@ std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, c
 // Formats that are integers on a grid; null for others. Activations become int8.
 std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
 
-// Small binary floats on scales, kept as they are; null for others. Multiplied in f32, with the bits of pack_decoded_rows; or, where native
-// activations are asked for and each weight is a bf16 number but for the row's scale, as pairs of bf16.
+// Small binary floats on scales, kept as they are; null for others. Multiplied in f32, with the bits of pack_decoded_rows; or, where bf16
+// takes them and each is such a number but for the row's scale, as pairs of bf16.
 std::unique_ptr<PackedWeights> pack_float_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
 
-// f32, f16 or bf16 elements as pairs of bf16 (rounded where they are not), multiplied with bf16 activations; null where there is no such
-// instruction.
+// f32, f16 or bf16 elements as pairs of bf16 (rounded where they are not), multiplied with bf16 activations; null where there are no columns.
+// The set must have the instruction.
 std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
 
 }  // namespace nibble

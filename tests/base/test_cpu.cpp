@@ -32,6 +32,19 @@ TEST(Cpu, BestSetFollowsFeatures) {
   EXPECT_EQ(best_isa(skylake_x), Isa::avx2);
 }
 
+TEST(Cpu, Bf16ProductsAreFastWhereTheyAreIssuedAsOftenAsOthers) {
+  CpuFeatures zen4 = ice_lake();
+  zen4.avx512_bf16 = true;
+  zen4.vendor = "AuthenticAMD";
+  EXPECT_TRUE(bf16_products(zen4, Isa::avx512).are_fast);
+  EXPECT_FALSE(bf16_products(zen4, Isa::avx2).are_fast);
+  CpuFeatures sapphire_rapids = zen4;
+  sapphire_rapids.vendor = "GenuineIntel";
+  EXPECT_FALSE(bf16_products(sapphire_rapids, Isa::avx512).are_fast);
+  EXPECT_NE(bf16_products(sapphire_rapids, Isa::avx512).reason, bf16_products(ice_lake(), Isa::avx512).reason);
+  EXPECT_FALSE(bf16_products(ice_lake(), Isa::avx512).are_fast);
+}
+
 TEST(Cpu, OverrideIsJudged) {
   EXPECT_EQ(choose_isa(ice_lake(), ""), Isa::avx512);
   EXPECT_EQ(choose_isa(ice_lake(), "scalar"), Isa::scalar);
@@ -48,6 +61,8 @@ TEST(Cpu, NamesRoundTrip) {
 
 TEST(Cpu, CompilerAgreesOnThisProcessor) {
   const CpuFeatures f = detect_cpu();
+  EXPECT_EQ(f.vendor == "AuthenticAMD", __builtin_cpu_is("amd") != 0);
+  EXPECT_EQ(f.vendor == "GenuineIntel", __builtin_cpu_is("intel") != 0);
   EXPECT_EQ(f.avx2, __builtin_cpu_supports("avx2") != 0);
   EXPECT_EQ(f.fma, __builtin_cpu_supports("fma") != 0);
   EXPECT_EQ(f.avx512f, __builtin_cpu_supports("avx512f") != 0);

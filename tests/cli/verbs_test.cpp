@@ -66,6 +66,7 @@ TEST_F(Verbs, Info) {
   const CommandResult scalar = run("info --json", "NIBBLE_ISA=scalar");
   EXPECT_EQ(scalar.json()["isa"], "scalar");
   EXPECT_EQ(scalar.json()["isa_reason"], "asked for by NIBBLE_ISA");
+  EXPECT_EQ(scalar.json()["bf16_products"], false);
 }
 
 TEST_F(Verbs, Inspect) {

@@ -133,35 +133,39 @@ TEST_P(RawProduct, Bf16StaysWithinItsBoundAndGivesTheSameBitsForAnyBatchAndThrea
   }
 }
 
-// Weights that are bf16 stay exact, so that only activations are rounded: by 2^-8, relative. f16 and f32 would lose bits and are multiplied in
-// f32, bit for bit.
-TEST_P(RawProduct, NativeRoundsActivationsOnlyAndNothingWhereWeightsAreNotBf16) {
+// Weights that are bf16 stay exact, so that only activations are rounded: by 2^-8, relative. Natively f16 and f32 would lose bits and are
+// multiplied in f32, bit for bit.
+TEST_P(RawProduct, OnlyActivationsAreRoundedAndNothingWhereWeightsAreNotBf16) {
   constexpr std::size_t kRows = 67, kTokens = 7;
-  for (std::size_t cols : {std::size_t{2}, std::size_t{45}, std::size_t{600}}) {
-    const QuantizedTensor tensor = raw_matrix(GetParam(), kRows, cols, normal_numbers(kRows * cols, 31));
-    const auto w = tensor.view().decode(), x = normal_numbers(kTokens * cols, 32);
-    for (Isa isa : runnable_sets()) {
-      const auto y = product(tensor.view(), isa, x, kTokens, 2, ActivationMode::native);
-      ThreadPool pool(1);
-      const Arithmetic arithmetic = PackedLinear::pack(tensor.view(), {isa, ActivationMode::native}, pool).arithmetic();
-      if (arithmetic == Arithmetic::f32) {
-        EXPECT_TRUE(same_bits(y, product(tensor.view(), isa, x, kTokens, 1))) << isa_name(isa);
-        continue;
-      }
-      EXPECT_EQ(GetParam(), DType::bf16);
-      const double ku = static_cast<double>(cols) * 0x1p-24, relative = 0x1p-8 + (1 + 0x1p-8) * ku / (1 - ku);
-      for (std::size_t t = 0; t < kTokens; ++t)
-        for (std::size_t r = 0; r < kRows; ++r) {
-          double sum = 0, magnitude = 0;
-          for (std::size_t k = 0; k < cols; ++k) {
-            const double term = static_cast<double>(x[t * cols + k]) * static_cast<double>(w[r * cols + k]);
-            sum += term;
-            magnitude += std::fabs(term);
-          }
-          ASSERT_NEAR(y[t * kRows + r], sum, relative * magnitude) << isa_name(isa) << ", cols " << cols;
+  for (const ActivationMode mode : {ActivationMode::native, ActivationMode::bf16})
+    for (std::size_t cols : {std::size_t{2}, std::size_t{45}, std::size_t{600}}) {
+      const QuantizedTensor tensor = raw_matrix(GetParam(), kRows, cols, normal_numbers(kRows * cols, 31));
+      const auto w = tensor.view().decode(), x = normal_numbers(kTokens * cols, 32);
+      for (Isa isa : runnable_sets()) {
+        const auto y = product(tensor.view(), isa, x, kTokens, 2, mode);
+        ThreadPool pool(1);
+        const Arithmetic arithmetic = PackedLinear::pack(tensor.view(), {isa, mode}, pool).arithmetic();
+        if (arithmetic == Arithmetic::f32) {
+          EXPECT_TRUE(same_bits(y, product(tensor.view(), isa, x, kTokens, 1))) << isa_name(isa);
+          continue;
         }
+        if (GetParam() != DType::bf16) {
+          EXPECT_EQ(mode, ActivationMode::bf16);
+          continue;
+        }
+        const double ku = static_cast<double>(cols) * 0x1p-24, relative = 0x1p-8 + (1 + 0x1p-8) * ku / (1 - ku);
+        for (std::size_t t = 0; t < kTokens; ++t)
+          for (std::size_t r = 0; r < kRows; ++r) {
+            double sum = 0, magnitude = 0;
+            for (std::size_t k = 0; k < cols; ++k) {
+              const double term = static_cast<double>(x[t * cols + k]) * static_cast<double>(w[r * cols + k]);
+              sum += term;
+              magnitude += std::fabs(term);
+            }
+            ASSERT_NEAR(y[t * kRows + r], sum, relative * magnitude) << isa_name(isa) << ", cols " << cols;
+          }
+      }
     }
-  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, RawProduct, ::testing::Values(DType::f32, DType::f16, DType::bf16),
@@ -178,8 +182,8 @@ TEST(RawProductLargest, Bf16ProductsOfLargestMagnitudes) {
   }
   const QuantizedTensor tensor = raw_matrix(DType::bf16, kRows, kCols, w);
   for (Isa isa : runnable_sets()) {
-    const auto y = product(tensor.view(), isa, x, 2, 1, ActivationMode::native);
-    EXPECT_EQ(y, (std::vector<float>{0x1.fep126f, -0x1.fep126f, 0, 0, 0, 0})) << isa_name(isa);
+    for (const ActivationMode mode : {ActivationMode::native, ActivationMode::bf16})
+      EXPECT_EQ(product(tensor.view(), isa, x, 2, 1, mode), (std::vector<float>{0x1.fep126f, -0x1.fep126f, 0, 0, 0, 0})) << isa_name(isa);
   }
 }
 

@@ -14,8 +14,7 @@ QuantizedTensor quantize(const std::string& name, std::size_t rows, std::size_t 
   QuantizedTensor tensor(find_format(name), rows, cols);
   FitOptions options;
   options.rule = FitRule::absmax;
-  for (std::size_t r = 0; r < rows; ++r)
-    tensor.format->encode_row(std::span(values).subspan(r * cols, cols), {}, nullptr, r, options, tensor.row(r));
+  for (std::size_t r = 0; r < rows; ++r) tensor.format->encode_row(std::span(values).subspan(r * cols, cols), {}, nullptr, r, options, tensor.row(r));
   return tensor;
 }
 
@@ -50,47 +49,51 @@ TEST_P(FloatFormats, GivesTheBitsOfDecodedRowsOnAllSetsForAnyBatch) {
   }
 }
 
+constexpr ActivationMode kModes[] = {ActivationMode::native, ActivationMode::bf16};
+
 // Weights stay exact but for the rounding of their scale's product, activations are rounded to bf16: 2^-8 and 2^-24, and gamma_K of the sum.
-TEST_P(FloatFormats, NativeStaysWithinItsBoundAndGivesTheSameBitsForAnyBatchAndThreads) {
-  for (const std::size_t cols : {std::size_t{45}, std::size_t{600}}) {
-    const std::size_t rows = 67, most = 13;
-    const QuantizedTensor tensor = quantize(GetParam(), rows, cols, normal_numbers(rows * cols, cols));
-    const auto w = tensor.view().decode(), x = normal_numbers(most * cols, 3);
-    for (Isa isa : runnable_sets()) {
-      const auto whole = product(tensor.view(), isa, ActivationMode::native, x, most, 1);
-      const double ku = (static_cast<double>(cols) + 2) * 0x1p-24, relative = 0x1p-8 + (1 + 0x1p-8) * ku / (1 - ku);
-      for (std::size_t t = 0; t < most; ++t)
-        for (std::size_t r = 0; r < rows; ++r) {
-          double sum = 0, magnitude = 0;
-          for (std::size_t k = 0; k < cols; ++k) {
-            const double term = static_cast<double>(x[t * cols + k]) * static_cast<double>(w[r * cols + k]);
-            sum += term;
-            magnitude += std::fabs(term);
+TEST_P(FloatFormats, NativeAndBf16StayWithinTheirBoundAndGiveTheSameBitsForAnyBatchAndThreads) {
+  for (const ActivationMode mode : kModes)
+    for (const std::size_t cols : {std::size_t{45}, std::size_t{600}}) {
+      const std::size_t rows = 67, most = 13;
+      const QuantizedTensor tensor = quantize(GetParam(), rows, cols, normal_numbers(rows * cols, cols));
+      const auto w = tensor.view().decode(), x = normal_numbers(most * cols, 3);
+      for (Isa isa : runnable_sets()) {
+        const auto whole = product(tensor.view(), isa, mode, x, most, 1);
+        const double ku = (static_cast<double>(cols) + 2) * 0x1p-24, relative = 0x1p-8 + (1 + 0x1p-8) * ku / (1 - ku);
+        for (std::size_t t = 0; t < most; ++t)
+          for (std::size_t r = 0; r < rows; ++r) {
+            double sum = 0, magnitude = 0;
+            for (std::size_t k = 0; k < cols; ++k) {
+              const double term = static_cast<double>(x[t * cols + k]) * static_cast<double>(w[r * cols + k]);
+              sum += term;
+              magnitude += std::fabs(term);
+            }
+            ASSERT_NEAR(whole[t * rows + r], sum, relative * magnitude) << isa_name(isa) << ", cols " << cols;
           }
-          ASSERT_NEAR(whole[t * rows + r], sum, relative * magnitude) << isa_name(isa) << ", cols " << cols;
+        for (std::size_t tokens : {1u, 2u, 6u}) {
+          const auto part = product(tensor.view(), isa, mode, first_tokens(x, tokens * cols), tokens, 3);
+          EXPECT_TRUE(same_bits(part, first_tokens(whole, tokens * rows))) << isa_name(isa) << ", tokens " << tokens;
         }
-      for (std::size_t tokens : {1u, 2u, 6u}) {
-        const auto part = product(tensor.view(), isa, ActivationMode::native, first_tokens(x, tokens * cols), tokens, 3);
-        EXPECT_TRUE(same_bits(part, first_tokens(whole, tokens * rows))) << isa_name(isa) << ", tokens " << tokens;
       }
     }
-  }
 }
 
 TEST_P(FloatFormats, DecodesRowsAndTakesTheMemoryOfItsFile) {
   const std::size_t rows = 64, cols = 2048;
   const QuantizedTensor tensor = quantize(GetParam(), rows, cols, normal_numbers(rows * cols, 5));
   ThreadPool pool(1);
-  for (Isa isa : runnable_sets()) {
-    const PackedLinear packed = PackedLinear::pack(tensor.view(), {isa, ActivationMode::native}, pool);
-    EXPECT_LE(packed.resident_bytes(), tensor.view().bytes() * 103 / 100);
-    std::vector<float> row(cols), expected(cols);
-    for (std::size_t r = 0; r < rows; ++r) {
-      packed.decode_row(r, row.data());
-      tensor.view().decode_row(r, expected);
-      ASSERT_TRUE(same_bits(row, expected)) << isa_name(isa) << ", row " << r;
+  for (Isa isa : runnable_sets())
+    for (const ActivationMode mode : kModes) {
+      const PackedLinear packed = PackedLinear::pack(tensor.view(), {isa, mode}, pool);
+      EXPECT_LE(packed.resident_bytes(), tensor.view().bytes() * 103 / 100);
+      std::vector<float> row(cols), expected(cols);
+      for (std::size_t r = 0; r < rows; ++r) {
+        packed.decode_row(r, row.data());
+        tensor.view().decode_row(r, expected);
+        ASSERT_TRUE(same_bits(row, expected)) << isa_name(isa) << ", row " << r;
+      }
     }
-  }
 }
 
 // Every code but the reserved ones, the largest and the subnormal ones among them, in the first row.
@@ -112,7 +115,7 @@ TEST_P(FloatFormats, TakesEveryCode) {
     if (!std::isfinite(values[0])) continue;
     x[code % 64] = 1;
     for (Isa isa : runnable_sets())
-      EXPECT_EQ(product(tensor.view(), isa, ActivationMode::native, x, 1, 1)[0], values[0]) << isa_name(isa) << ' ' << code;
+      for (const ActivationMode mode : kModes) EXPECT_EQ(product(tensor.view(), isa, mode, x, 1, 1)[0], values[0]) << isa_name(isa) << ' ' << code;
     x[code % 64] = 0;
   }
 }
