@@ -69,7 +69,7 @@ ScaleKind scale_kind(ScaleType type) {
 
 // Bits of the planes that hold codes of this many bits.
 bool set_planes(IntegerShape& shape, unsigned bits) {
-  constexpr std::uint8_t kLow[] = {0, 1, 2, 2, 4, 4, 4, 8, 8}, kHigh[] = {0, 0, 0, 1, 0, 1, 2, 0, 0};
+  constexpr std::uint8_t kLow[] = {0, 1, 2, 2, 4, 4, 4, 7, 8}, kHigh[] = {0, 0, 0, 1, 0, 1, 2, 0, 0};
   if (bits == 0 || bits > 8) return false;
   shape.low_bits = kLow[bits];
   shape.high_bits = kHigh[bits];

@@ -10,10 +10,11 @@
 //   scales       one per row and group, [group][64 rows]; multiples of d are planes themselves, with groups in place of columns
 //   offsets      or zero points or multiples of dmin, likewise
 //   high plane   bits low_bits .. of every code          0, 1 or 2 bits
-//   low plane    bits 0 .. low_bits-1                    8, 4, 2 or 1 bits
+//   low plane    bits 0 .. low_bits-1                    8, 7, 4, 2 or 1 bits
 //
 // A plane of 64-byte lines: a line holds 16 rows x 4 columns (a "quad" of columns) in its bytes and, where codes are narrower than a
-// byte, the following quads in the higher bits. Lines of the four 16-row groups follow each other.
+// byte, the following quads in the higher bits. Lines of the four 16-row groups follow each other. Of eight quads of 7-bit codes seven have a line
+// each, and the bits 7 of those are bits 0 to 6 of the eighth.
 //
 // The operand u of the products is the code itself, or points[code] for formats with a table, or 2 * bit for 1-bit codes; what it stands
 // for is u - middle. A weight is scale * (u - middle) + offset.
@@ -50,6 +51,7 @@ struct IntegerShape {
 static constexpr std::size_t low_plane_bytes(const IntegerShape& s, std::size_t depth) { return depth * 64 * s.low_bits / 8; }
 static constexpr std::size_t high_plane_bytes(const IntegerShape& s, std::size_t depth) { return depth * 64 * s.high_bits / 8; }
 static constexpr std::size_t code_bytes(const IntegerShape& s, std::size_t depth) { return low_plane_bytes(s, depth) + high_plane_bytes(s, depth); }
+inline constexpr std::size_t kSevenBitLines = 7;  // for eight quads
 // Where quad `quad` of a line's 8 / bits has its bits in the high plane.
 static constexpr std::size_t high_bit(const IntegerShape& s, std::size_t quad) {
   constexpr std::size_t kThreeBits[8] = {2, 3, 6, 7, 1, 0, 5, 4};

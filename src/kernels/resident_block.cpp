@@ -27,7 +27,23 @@ void write_number(std::uint8_t* array, std::size_t index, std::size_t bytes, std
   std::memcpy(array + index * bytes, &value, bytes);
 }
 
+void write_seven_bits(const std::uint8_t* codes, std::size_t depth, std::size_t row, std::uint8_t* plane) {
+  for (std::size_t quad = 0; quad < depth / 4; quad += 8, codes += 32)
+    for (std::size_t line = 0; line < kSevenBitLines; ++line, plane += 256)
+      for (std::size_t i = 0; i < 4; ++i)
+        plane[row * 4 + i] = static_cast<std::uint8_t>(codes[4 * line + i] | (codes[4 * kSevenBitLines + i] >> line & 1u) << 7);
+}
+
+// bytes: of the row and column, in the lines of eight quads.
+unsigned read_seven_bits(const std::uint8_t* bytes, std::size_t quad) {
+  if (quad < kSevenBitLines) return bytes[quad * 256] & 127u;
+  unsigned code = 0;
+  for (std::size_t line = 0; line < kSevenBitLines; ++line) code |= static_cast<unsigned>(bytes[line * 256] >> 7) << line;
+  return code;
+}
+
 void write_codes(const IntegerShape& s, const std::uint8_t* codes, std::size_t depth, std::size_t row, std::uint8_t* block) {
+  if (s.low_bits == 7) return write_seven_bits(codes, depth, row, block + low_plane_offset(s, depth));
   std::size_t low[8], high[8];
   for (std::size_t i = 0; i < 8; ++i) {
     low[i] = i * s.low_bits;
@@ -79,6 +95,9 @@ void write_block_row(const IntegerShape& s, const BlockCodes& in, std::size_t de
 
 std::uint8_t read_code(const IntegerShape& s, const std::uint8_t* block, std::size_t depth, std::size_t row, std::size_t column) {
   const std::size_t quad = column / 4;
+  if (s.low_bits == 7)
+    return static_cast<std::uint8_t>(
+        read_seven_bits(block + low_plane_offset(s, depth) + quad / 8 * kSevenBitLines * 256 + row * 4 + column % 4, quad % 8));
   const auto line_byte = [&](const std::uint8_t* plane, std::size_t bits) { return plane[quad / (8 / bits) * 256 + row * 4 + column % 4]; };
   const unsigned low = static_cast<unsigned>(line_byte(block + low_plane_offset(s, depth), s.low_bits)) >> (quad % (8u / s.low_bits) * s.low_bits) &
                        ((1u << s.low_bits) - 1u);

@@ -209,6 +209,8 @@ static void vector_of_codes(const IntegerShape& shape, const std::uint8_t* panel
   switch (shape.low_bits * 10 + shape.high_bits) {
     case 80:
       return run(vector_panel<F32, Bytes, Sums, Quad, 8, 0, false, kGrid>);
+    case 70:
+      return run(vector_panel<F32, Bytes, Sums, Quad, 7, 0, false, kGrid>);
     case 40:
       return run(shape.has_table ? vector_panel<F32, Bytes, Sums, Quad, 4, 0, true, kGrid>
                                  : vector_panel<F32, Bytes, Sums, Quad, 4, 0, false, kGrid>);

@@ -46,7 +46,7 @@ template <int kBits, int kTo, int kQuads, class Bytes>
 static constexpr std::size_t octet_bytes(int bits) { return static_cast<std::size_t>(bits) * kLineStride; }
 
 // Quads whose bits fill whole lines of both planes.
-static constexpr int whole_lines(int low, int high) { return high != 0 && low > high ? 8 / high : 8 / low; }
+static constexpr int whole_lines(int low, int high) { return low == 7 ? 8 : high != 0 && low > high ? 8 / high : 8 / low; }
 
 // Quads of 3-bit codes: first two of them are put together in each byte. The order of the bits in the high plane (high_bit in integer_shape.h)
 // is such that this takes few shifts.
@@ -74,10 +74,24 @@ template <class Bytes>
   out[3] = shift_and<0>(select(top, shift<2>(h), shift<4>(b)), code);
 }
 
+// Quad kLine of 7-bit codes, and the bit that its line has of the last one.
+template <int kLine, class Bytes>
+[[gnu::always_inline]] static inline void quad_of_7_bits(const std::uint8_t* lines, Bytes* out) {
+  const Bytes line = Bytes::load(lines + kLine * kLineStride);
+  out[kLine] = shift_and<0>(line, Bytes::set(127));
+  if constexpr (kLine == 0)
+    out[7] = shift_and<7>(line, Bytes::set(1));
+  else
+    out[7] = select(Bytes::set(1 << kLine), shift<7 - kLine>(line), out[7]);
+  if constexpr (kLine + 1 < static_cast<int>(kSevenBitLines)) quad_of_7_bits<kLine + 1>(lines, out);
+}
+
 // kLow, kHigh: bits of the planes. kQuads: a multiple of whole_lines. 1-bit codes become 0 or 2. Formats with a table have 4-bit codes.
 template <int kLow, int kHigh, bool kTable, int kQuads, class Bytes>
 [[gnu::always_inline]] static inline void operands_of_quads(const std::uint8_t* low, const std::uint8_t* high, Bytes table, Bytes* out) {
-  if constexpr (kLow == 2 && kHigh == 1) {
+  if constexpr (kLow == 7) {
+    quad_of_7_bits<0>(low, out);
+  } else if constexpr (kLow == 2 && kHigh == 1) {
     quads_of_3_bits(low, high, out);
   } else if constexpr (kLow == 4 && kHigh == 2) {
 #pragma GCC unroll 2
@@ -130,6 +144,9 @@ static void unpack_planes(const IntegerShape& shape, const std::uint8_t* block, 
 template <class Bytes>
 static void unpack_codes(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* panel) {
   switch (shape.low_bits * 10 + shape.high_bits) {
+    case 70:
+      unpack_planes<Bytes, 7, 0, false>(shape, block, depth, panel);
+      break;
     case 40:
       if (shape.has_table)
         unpack_planes<Bytes, 4, 0, true>(shape, block, depth, panel);
