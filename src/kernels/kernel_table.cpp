@@ -14,23 +14,23 @@ namespace {
 
 using Fill = void (*)(KernelTable&);
 
-KernelTable filled(Fill floats, Fill integers, Fill binary) {
+KernelTable filled(Fill floats, Fill integers, Fill binary, Fill units) {
   KernelTable table{};
   floats(table);
   integers(table);
   binary(table);
-  scalar::fill_units(table);
+  units(table);
   return table;
 }
 
 }  // namespace
 
 const KernelTable& kernel_table(Isa isa) {
-  static const KernelTable kScalar = filled(scalar::fill_f32, scalar::fill_int8, scalar::fill_binary);
-  static const KernelTable kAvx2 = filled(avx2::fill_f32, avx2::fill_int8, avx2::fill_binary);
-  static const KernelTable kAvxVnni = filled(avx2::fill_f32, avxvnni::fill_int8, avx2::fill_binary);
+  static const KernelTable kScalar = filled(scalar::fill_f32, scalar::fill_int8, scalar::fill_binary, scalar::fill_units);
+  static const KernelTable kAvx2 = filled(avx2::fill_f32, avx2::fill_int8, avx2::fill_binary, avx2::fill_units);
+  static const KernelTable kAvxVnni = filled(avx2::fill_f32, avxvnni::fill_int8, avx2::fill_binary, avx2::fill_units);
   static const KernelTable kAvx512 = [] {
-    KernelTable table = filled(avx512::fill_f32, avx512::fill_int8, avx2::fill_binary);
+    KernelTable table = filled(avx512::fill_f32, avx512::fill_int8, avx2::fill_binary, avx2::fill_units);
     const CpuFeatures features = detect_cpu();
     if (features.avx512_vbmi && features.gfni) avx512::fill_units(table);
     if (features.avx512_bf16) avx512::fill_bf16(table);

@@ -122,6 +122,16 @@ std::size_t unit_at(const UnitShape& u, std::size_t place) {
   return four * 8 + place % 4 * 2 + odd;
 }
 
+// 3-bit scales (unit_shape.h).
+void write_three_bits(const std::uint32_t* scales, std::size_t row, std::uint8_t* plane) {
+  for (std::size_t i = 0; i < 4; ++i) {
+    const std::uint32_t q2 = scales[8 + i], rest = scales[12 + i] | q2 >> 2 << 3;
+    plane[row * 4 + i] = static_cast<std::uint8_t>(scales[i] | scales[4 + i] << 3 | (q2 & 3u) << 6);
+    std::uint8_t& half = plane[256 + row % 32 * 4 + i];
+    half = static_cast<std::uint8_t>(half | rest << (row / 32 * 4));
+  }
+}
+
 }  // namespace
 
 void write_unit_row(const UnitShape& u, std::size_t group, const BlockCodes& in, std::size_t row, std::uint8_t* block) {
@@ -156,7 +166,10 @@ void write_unit_row(const UnitShape& u, std::size_t group, const BlockCodes& in,
     write_plane(high, num_units, 0, u.high_bits, positions, row, block + high_offset(u));
   }
   write_number(block + unit_super_offset(u), row, 2, in.super[0]);
-  if (has_scale_plane(u)) write_multiples(in.scales, kBlockDepth / group, 0, 4, row, block + unit_scales_offset(u));
+  if (!has_scale_plane(u)) return;
+  std::uint8_t* const scales = block + unit_scales_offset(u);
+  if (scale_bits(u) == 3) return write_three_bits(in.scales, row, scales);
+  write_multiples(in.scales, kBlockDepth / group, 0, 4, row, scales);
 }
 
 }  // namespace nibble

@@ -33,10 +33,26 @@ std::vector<std::uint8_t> tables_of(std::span<const std::uint16_t> grid, std::si
   return tables;
 }
 
+// From a unit's bytes in the two tables to the bytes of its lines.
+std::uint32_t lines_of(std::uint32_t a, std::uint32_t b, std::size_t columns) {
+  if (columns == 4) return a | b << 8;
+  const auto line = [](std::uint32_t levels) { return (levels & 3u) | (levels << 2 & 0x30u); };
+  return line(a) | line(a >> 4) << 8 | line(b) << 16 | line(b >> 4) << 24;
+}
+
+struct Tables {
+  std::vector<std::uint8_t> tables;
+  std::vector<std::uint32_t> lines;
+
+  Tables(std::span<const std::uint16_t> grid, std::size_t columns) : tables(tables_of(grid, columns)) {
+    for (std::size_t i = 0; i < grid.size(); ++i) lines.push_back(lines_of(tables[i], tables[grid.size() + i], columns));
+  }
+};
+
 template <auto& kGrid, std::size_t kColumns>
-const std::uint8_t* tables() {
-  static const std::vector<std::uint8_t> kTables = tables_of(kGrid, kColumns);
-  return kTables.data();
+const Tables& tables() {
+  static const Tables kTables(kGrid, kColumns);
+  return kTables;
 }
 
 // --- reading -------------------------------------------------------------------------------------------------------------------------
@@ -129,7 +145,7 @@ struct Line {
   const char* name;
   UnitShape units;
   std::uint32_t group;
-  const std::uint8_t* (*tables)();
+  const Tables& (*tables)();
   IntegerForm::Read read;
 };
 
@@ -154,7 +170,8 @@ std::optional<IntegerForm> unit_form(const Format& format) {
     if (format.name() != line.name) continue;
     IntegerForm form;
     form.units = line.units;
-    form.units.tables = line.tables();
+    form.units.tables = line.tables().tables.data();
+    form.units.lines = line.tables().lines.data();
     form.read = line.read;
     form.shape = {.low_bits = 4, .has_table = true, .middle = 128, .scale = ScaleKind::signed8, .super_scales = 1, .group = line.group};
     if (!has_signs(line.units))

@@ -11,7 +11,9 @@
 //   signs     a byte for every 8 columns
 //   high      the bits of the indices from 8 up, and a spare bit
 //   super     f16 d per row
-//   scales    4 bits per group, where no spare bits hold them
+//   scales    4 bits per group, where no spare bits hold them; or 3, of 16 groups: for each row, and groups 4 q + i, a byte i of those of q = 0
+//             (bits 0-2) and 1 (bits 3-5) and the lower bits of that of q = 2 (bits 6-7); and behind those bytes half a byte of that of q = 3
+//             (bits 0-2) and the highest bit of that of q = 2 (bit 3), the second 32 rows in the upper halves
 //
 // Four octets of columns are decoded together, to four lines of two columns of each octet: those in the low halves of line k and in the
 // high halves. Signs lie in their byte in the same order: bit k, bit k + 4.
@@ -34,6 +36,8 @@ struct UnitShape {
   SpareBit spare = SpareBit::none;
   // [2][1 << index_bits]. Units of 8 columns: four 2-bit levels each, of columns 0 4 1 5 and 2 6 3 7. Of 4: two nibbles each, of columns 0 2 and 1 3.
   const std::uint8_t* tables = nullptr;
+  // [1 << index_bits]: the same as bytes of the four lines of an octet, from the lowest on; of the two of a unit of 4 columns.
+  const std::uint32_t* lines = nullptr;
 };
 
 inline constexpr std::size_t kOctets = kBlockDepth / 8;
@@ -44,13 +48,14 @@ static constexpr std::size_t octet_column(const UnitShape& u, std::size_t k, std
 }
 static constexpr bool has_signs(const UnitShape& u) { return u.signs == UnitSigns::eight || u.signs == UnitSigns::seven; }
 static constexpr bool has_scale_plane(const UnitShape& u) { return u.spare != SpareBit::scale && u.signs != UnitSigns::of_group; }
+static constexpr std::size_t scale_bits(const UnitShape& u) { return u.signs == UnitSigns::of_unit ? 3 : 4; }
 static constexpr std::size_t units_of_block(const UnitShape& u) { return kBlockDepth / u.columns; }
 static constexpr std::size_t signs_offset(const UnitShape& u) { return units_of_block(u) * 64; }
 static constexpr std::size_t high_offset(const UnitShape& u) { return signs_offset(u) + (has_signs(u) ? kOctets * 64 : 0); }
 static constexpr std::size_t unit_super_offset(const UnitShape& u) { return high_offset(u) + units_of_block(u) * 64 * u.high_bits / 8; }
 static constexpr std::size_t unit_scales_offset(const UnitShape& u) { return unit_super_offset(u) + 128; }
 static constexpr std::size_t unit_block_bytes(const UnitShape& u, std::size_t group) {
-  return unit_scales_offset(u) + (has_scale_plane(u) ? group_plane_bytes(4, kBlockDepth / group) : 0);
+  return unit_scales_offset(u) + (has_scale_plane(u) ? kBlockDepth / group * 64 * scale_bits(u) / 8 : 0);
 }
 
 // The column, of 32, that stands at `place` of the decoded block.

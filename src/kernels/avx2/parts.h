@@ -10,5 +10,6 @@ namespace nibble::avx2 {
 void fill_f32(KernelTable& table);
 void fill_int8(KernelTable& table);
 void fill_binary(KernelTable& table);
+void fill_units(KernelTable& table);
 
 }  // namespace nibble::avx2

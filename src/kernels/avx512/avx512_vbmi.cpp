@@ -196,7 +196,22 @@ struct Decoder {
     if constexpr (!kScaleInSpare) spread_scales(scales);
   }
 
+  // Those of 3 bits. 0xf8: a | (b & c).
+  void spread_short_scales(std::uint8_t* scales) const {
+    const std::uint8_t* const plane = block + unit_scales_offset(u);
+    const __m512i mask = bytes(0x0e), one = bytes(1);
+    for (std::size_t i = 0; i < 256; i += 64) {
+      const __m512i line = load(plane + i), pairs = load(plane + 256 + i % 128), rest = i < 128 ? pairs : _mm512_srli_epi16(pairs, 4);
+      const __m512i lower = _mm512_ternarylogic_epi32(one, _mm512_srli_epi16(line, 5), bytes(6), 0xf8);
+      store(scales + i, _mm512_ternarylogic_epi32(one, _mm512_slli_epi16(line, 1), mask, 0xf8));
+      store(scales + 256 + i, _mm512_ternarylogic_epi32(one, _mm512_srli_epi16(line, 2), mask, 0xf8));
+      store(scales + 512 + i, _mm512_ternarylogic_epi32(lower, rest, bytes(8), 0xf8));
+      store(scales + 768 + i, _mm512_ternarylogic_epi32(one, _mm512_slli_epi16(rest, 1), mask, 0xf8));
+    }
+  }
+
   void spread_scales(std::uint8_t* scales) const {
+    if constexpr (kSigns == UnitSigns::of_unit) return spread_short_scales(scales);
     const std::uint8_t* const plane = block + unit_scales_offset(u);
     const __m512i mask = bytes(0x1e), one = bytes(1);
     for (std::size_t i = 0; i < kBlockDepth / kGroup * 32; i += 64) {

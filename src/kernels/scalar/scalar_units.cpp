@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Blocks of units decoded one octet at a time: the reference, and what sets without a table look-up of their own use.
+// Blocks of units decoded one octet at a time: the reference.
 #include "kernels/scalar/parts.h"
 
 namespace nibble::scalar {
 namespace {
 
 struct Octet {
-  std::uint8_t lines[4];
-  unsigned spare;  // the spare bit of the high plane
+  std::uint32_t lines;  // a byte each
+  unsigned spare;       // the spare bit of the high plane
 };
 
 unsigned high_of(const UnitShape& u, const std::uint8_t* block, std::size_t run, std::size_t at) {
@@ -30,16 +30,7 @@ Octet decode_octet(const UnitShape& u, const std::uint8_t* block, std::size_t fo
     }
     if (u.spare == SpareBit::index) high = stored_signs >> 7;
     const std::size_t index = block[run * 256 + at] | high << 8;
-    const unsigned a = u.tables[index], b = u.tables[(std::size_t{1} << u.index_bits) + index];
-    if (u.columns == 8) {
-      out.lines[0] = static_cast<std::uint8_t>((a & 3u) | (a << 2 & 0x30u));
-      out.lines[1] = static_cast<std::uint8_t>((a >> 4 & 3u) | (a >> 2 & 0x30u));
-      out.lines[2] = static_cast<std::uint8_t>((b & 3u) | (b << 2 & 0x30u));
-      out.lines[3] = static_cast<std::uint8_t>((b >> 4 & 3u) | (b >> 2 & 0x30u));
-    } else {
-      out.lines[2 * r] = static_cast<std::uint8_t>(a);
-      out.lines[2 * r + 1] = static_cast<std::uint8_t>(b);
-    }
+    out.lines |= u.lines[index] << (16 * r);
   }
   return out;
 }
@@ -59,13 +50,20 @@ unsigned decode_row_of_four(const UnitShape& u, const std::uint8_t* block, std::
     const unsigned spare = has_signs(u) ? static_cast<unsigned>(stored) >> 7 : octet.spare;
     spares |= spare << i;
     all_signs[i] = u.signs == UnitSigns::eight ? stored : u.signs == UnitSigns::seven ? with_parity(stored) : spare != 0 ? 255u : 0u;
-    for (std::size_t k = 0; k < 4; ++k) lines[k][i] = octet.lines[k];
+    for (std::size_t k = 0; k < 4; ++k) lines[k][i] = static_cast<std::uint8_t>(octet.lines >> (8 * k));
   }
   for (std::size_t i = 0; i < 4; ++i) {
     const unsigned signs = u.signs == UnitSigns::of_group && (spares & 8u) != 0 ? 255u : u.signs == UnitSigns::of_group ? 0u : all_signs[i];
     for (std::size_t k = 0; k < 4; ++k) lines[k][i] = static_cast<std::uint8_t>(lines[k][i] | (signs << (3 - k) & 0x88u));
   }
   return spares;
+}
+
+// at: 4 * row + group of four; quad: of groups.
+unsigned stored_scale(const UnitShape& u, const std::uint8_t* plane, std::size_t quad, std::size_t at) {
+  if (scale_bits(u) == 4) return plane[quad / 2 * 256 + at] >> (quad % 2 * 4) & 15u;
+  const unsigned byte = plane[at], rest = static_cast<unsigned>(plane[256 + at % 128]) >> (at / 128 * 4);
+  return quad < 2 ? byte >> (3 * quad) & 7u : quad == 2 ? byte >> 6 | (rest & 8u) >> 1 : rest & 7u;
 }
 
 void expand_units(const UnitShape& u, std::size_t group, const std::uint8_t* block, std::uint8_t* out) {
@@ -86,7 +84,7 @@ void expand_units(const UnitShape& u, std::size_t group, const std::uint8_t* blo
   if (!has_scale_plane(u)) return;
   const std::uint8_t* const plane = block + unit_scales_offset(u);
   for (std::size_t i = 0; i < kBlockDepth / group * 64; ++i)
-    scales[i] = static_cast<std::uint8_t>((plane[i / 512 * 256 + i % 256] >> (i / 256 % 2 * 4) & 15u) << 1 | 1u);
+    scales[i] = static_cast<std::uint8_t>(stored_scale(u, plane, i / 256, i % 256) << 1 | 1u);
 }
 
 }  // namespace
