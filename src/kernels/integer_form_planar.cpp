@@ -7,6 +7,7 @@
 
 #include "base/half.h"
 #include "format/bit_pack.h"
+#include "format/planar/dynamic_map.h"
 #include "format/planar/format.h"
 #include "format/planar/points.h"
 
@@ -24,6 +25,8 @@ std::uint32_t scale_bits_of(const PlanarGrid& grid, ScaleKind kind) {
       return std::bit_cast<std::uint32_t>(grid.scale);
     case ScaleKind::e8m0:
       return std::isfinite(grid.scale) ? static_cast<std::uint32_t>(std::ilogb(grid.scale) + 127) : 255u;
+    case ScaleKind::nested8:
+      return grid.scale_code;
     case ScaleKind::unsigned8_of_row: {
       const float multiple = std::nearbyint(grid.scale / grid.base);
       return multiple >= 0 && multiple <= 255 ? static_cast<std::uint32_t>(multiple) : 0u;  // a base of zero: every value is zero
@@ -74,6 +77,13 @@ bool set_planes(IntegerShape& shape, unsigned bits) {
   shape.low_bits = kLow[bits];
   shape.high_bits = kHigh[bits];
   return true;
+}
+
+// Doubly quantized scales stay codes where what they are counted in changes between blocks only.
+void keep_nested(IntegerShape& shape, const PlanarSpec& spec, std::uint64_t cols) {
+  if (spec.scale != ScaleType::dq || (cols + shape.group - 1) / shape.group % (kBlockDepth / shape.group) != 0) return;
+  shape.scale = ScaleKind::nested8;
+  shape.scale_map = kDynamicMap.data();
 }
 
 // Whether blocks can hold the groups.
@@ -135,13 +145,18 @@ std::optional<IntegerForm> planar_integer_form(const Format& format, std::uint64
       std::array<float, 16> points;
       for (std::size_t i = 0; i < 16; ++i) points[i] = planar->fixed_table()->value(static_cast<Code>(i));
       set_points(form, points);
+      keep_nested(shape, spec, cols);
       return form;
     }
     default:
       break;  // 6- and 8-bit floats and learned tables are not integers
   }
-  (void)cols;
   return std::nullopt;
+}
+
+NestedScales nested_scales(const TensorGrid& grid) {
+  const auto& units = static_cast<const PlanarTensorGrid&>(grid);
+  return {units.nested, units.offset, units.groups};
 }
 
 std::optional<FloatForm> float_form(const Format& format) {

@@ -3,11 +3,24 @@
 // Planar formats as integers on a grid.
 #pragma once
 
+#include <vector>
+
+#include "format/planar/tensor_grid.h"
 #include "kernels/integer_form.h"
 
 namespace nibble {
 
 std::optional<IntegerForm> planar_integer_form(const Format& format, std::uint64_t cols);
+
+// What doubly quantized scales are counted in: the groups of a tensor, `groups` a row, in runs of kNestedGroups.
+struct NestedScales {
+  std::vector<float> bases;
+  float offset = 0;
+  std::uint64_t groups = 0;
+
+  float base_of(std::uint64_t row, std::uint64_t group) const { return bases[static_cast<std::size_t>((row * groups + group) / kNestedGroups)]; }
+};
+NestedScales nested_scales(const TensorGrid& grid);
 
 // Formats whose codes are small binary floats on scales. The form's shape says how codes and scales lie in memory; its products are not integers.
 struct FloatForm {

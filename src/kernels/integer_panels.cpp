@@ -12,6 +12,7 @@
 #include "base/half.h"
 #include "kernels/f32_panels.h"
 #include "kernels/integer_form.h"
+#include "kernels/integer_form_planar.h"
 #include "kernels/packed_weights.h"
 #include "kernels/resident_block.h"
 #include "kernels/resident_bytes.h"
@@ -82,6 +83,10 @@ ActivationScale scale_of_range(float low, float high, bool is_asymmetric) {
   return {width / steps, inverse, is_asymmetric ? std::nearbyint(-128.0f - low * inverse) : 0.0f};
 }
 
+struct RowScales {
+  alignas(64) float of_row[kPanelRows];
+};
+
 class IntegerPanels final : public PackedWeights {
  public:
   IntegerPanels(const QuantizedView& w, const IntegerForm& form, const KernelOptions& options, ThreadPool& pool)
@@ -97,6 +102,8 @@ class IntegerPanels final : public PackedWeights {
     if (has_units())
       for (std::size_t place = 0; place < 32; ++place) places_[unit_column(form.units, form.shape.group, place)] = static_cast<std::uint8_t>(place);
     form_.tensor_grid = w.tensor_grid.get();
+    if (has_nested_scales()) nested_ = nested_scales(*form_.tensor_grid);
+    form_.shape.scale_offset = nested_.offset;
     for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t) { pack_panel(w, p); });
     form_.format = nullptr;  // only packing needed them
     form_.tensor_grid = nullptr;
@@ -104,7 +111,9 @@ class IntegerPanels final : public PackedWeights {
   }
 
   Arithmetic arithmetic() const noexcept override { return Arithmetic::int8; }
-  std::uint64_t resident_bytes() const noexcept override { return bytes_.size() + row_scales_.size() + row_sums_.size() * sizeof(float); }
+  std::uint64_t resident_bytes() const noexcept override {
+    return bytes_.size() + row_scales_.size() + (row_sums_.size() + nested_.bases.size()) * sizeof(float);
+  }
 
   // What quantize_activations depends on, above the numbers of other preparations.
   std::uint64_t preparation() const noexcept override {
@@ -142,7 +151,8 @@ class IntegerPanels final : public PackedWeights {
       const std::size_t depth = depth_of(b), columns = std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
       const std::uint8_t* const block = regular_block(p, b, decoded);
       ExpandedGrid grid{scales, offsets, super, bytes, nullptr};
-      kernels_.expand_grid(shape, block, panel_row_scales(p), depth, grid);
+      RowScales row_scales;
+      kernels_.expand_grid(shape, block, block_row_scales(p, b, row_scales), depth, grid);
       for (std::size_t c = 0; c < columns; ++c) {
         const std::size_t group = c / kernel_group(shape), g = group * 64 + r;
         const std::uint8_t code = read_code(shape, block, depth, r, place_of(c));
@@ -190,6 +200,15 @@ class IntegerPanels final : public PackedWeights {
   std::size_t depth_of(std::size_t b) const { return std::min(kBlockDepth, round_up(static_cast<std::size_t>(cols_) - b * kBlockDepth, kDepthUnit)); }
   std::uint8_t* block_at(std::size_t p, std::size_t b) const { return bytes_.as<std::uint8_t>(p * panel_bytes_ + block_offset(b)); }
   float* panel_row_scales(std::size_t p) const { return row_scales_.size() == 0 ? nullptr : row_scales_.as<float>() + p * kPanelRows; }
+
+  bool has_nested_scales() const { return form_.shape.scale == ScaleKind::nested8; }
+  // What the scales of one block are made of beside its own bytes.
+  const float* block_row_scales(std::size_t p, std::size_t b, RowScales& scales) const {
+    if (!has_nested_scales()) return panel_row_scales(p);
+    for (std::size_t r = 0; r < kPanelRows; ++r)
+      scales.of_row[r] = p * kPanelRows + r < rows_ ? nested_.base_of(p * kPanelRows + r, b * (kBlockDepth / form_.shape.group)) : 0.0f;
+    return scales.of_row;
+  }
 
   void pack_panel(const QuantizedView& w, std::size_t p) const {
     const std::size_t count = std::min<std::size_t>(kPanelRows, static_cast<std::size_t>(rows_) - p * kPanelRows);
@@ -289,6 +308,14 @@ class IntegerPanels final : public PackedWeights {
   }
 
   void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers, bool accumulate) const {
+    if (has_nested_scales()) {
+      for (std::size_t b = 0; b < num_blocks_; ++b) {
+        RowScales row_scales;
+        kernels_.integer_vector(form_.shape, block_at(p, b), block_row_scales(p, b, row_scales), depth_of(b), activations.at(b), y,
+                                accumulate || b != 0);
+      }
+      return;
+    }
     if (!has_units())
       return kernels_.integer_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0), y, accumulate);
     if (kernels_.unit_vector != nullptr)
@@ -309,7 +336,8 @@ class IntegerPanels final : public PackedWeights {
       product.panel = buffers.operands;
     }
     product.grid = buffers.grid;
-    kernels_.expand_grid(shape, block, panel_row_scales(p), depth, product.grid);
+    RowScales row_scales;
+    kernels_.expand_grid(shape, block, block_row_scales(p, b, row_scales), depth, product.grid);
     if (shape.offset == OffsetKind::none || has_minima(shape)) product.grid.offsets = nullptr;
     if (!has_multiples(shape)) product.grid.super = nullptr;
     product.depth = depth;
@@ -329,6 +357,7 @@ class IntegerPanels final : public PackedWeights {
   std::size_t num_blocks_, panel_bytes_;
   std::array<std::uint8_t, 32> places_ = {};
   ResidentBytes bytes_, row_scales_;
+  NestedScales nested_;          // of doubly quantized scales
   std::vector<float> row_sums_;  // [panels, 64], where activations have zero points
 };
 

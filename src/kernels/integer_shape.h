@@ -29,8 +29,9 @@ inline constexpr std::size_t kBlockDepth = 256;       // columns of a resident b
 inline constexpr std::size_t kActivationDepth = 128;  // columns that share an activation scale
 inline constexpr std::size_t kDepthUnit = 32;         // columns are padded to this many
 
-// Numbers of their own; or multiples of the block's d, the last one of the row's scale: planes of 8, 4 + 2 (two's complement), 8, 4 and 8 bits.
-enum class ScaleKind : std::uint8_t { row, f16, bf16, f32, e8m0, e4m3, signed8, signed6, unsigned8, unsigned4, unsigned8_of_row };
+// Numbers of their own; or nested: a code in a map, times what the row's scales in this block are counted in, plus an offset; or multiples of the
+// block's d, the last one of the row's scale: planes of 8, 4 + 2 (two's complement), 8, 4 and 8 bits.
+enum class ScaleKind : std::uint8_t { row, f16, bf16, f32, e8m0, e4m3, nested8, signed8, signed6, unsigned8, unsigned4, unsigned8_of_row };
 // none; f16 per group; a multiple of dmin, subtracted: planes of 8 or 4 bits; a zero point in 8 bits, or in low_bits bits, several groups to
 // a byte (doubled for 1-bit codes, whose operands are 0 and 2)
 enum class OffsetKind : std::uint8_t { none, f16, minus_unsigned8, minus_unsigned4, zero8, zero_packed };
@@ -42,9 +43,11 @@ struct IntegerShape {
   std::int32_t middle = 0;
   ScaleKind scale = ScaleKind::f16;
   OffsetKind offset = OffsetKind::none;
-  std::uint8_t super_scales = 0;  // f16 per row and block: 0, 1 (d) or 2 (d, dmin)
-  std::uint32_t group = 32;       // columns that share a scale; multiples of 16 that divide 256, or 256 and the scale of the row
-  float factor = 1;               // what every scale is multiplied with, for tables whose points were scaled to integers
+  std::uint8_t super_scales = 0;     // f16 per row and block: 0, 1 (d) or 2 (d, dmin)
+  std::uint32_t group = 32;          // columns that share a scale; multiples of 16 that divide 256, or 256 and the scale of the row
+  const float* scale_map = nullptr;  // [256], for nested scales
+  float scale_offset = 0;
+  float factor = 1;  // what every scale is multiplied with, for tables whose points were scaled to integers
 };
 
 // Bytes of the parts of a block of `depth` columns.
@@ -62,10 +65,10 @@ static constexpr bool has_multiples(const IntegerShape& s) { return s.scale >= S
 static constexpr bool has_minima(const IntegerShape& s) { return s.offset == OffsetKind::minus_unsigned8 || s.offset == OffsetKind::minus_unsigned4; }
 // Bytes of one number; 0 for planes of multiples, and where several share a byte or there is none.
 static constexpr std::size_t scale_bytes(ScaleKind kind) {
-  return kind == ScaleKind::f16 || kind == ScaleKind::bf16    ? 2
-         : kind == ScaleKind::f32                             ? 4
-         : kind == ScaleKind::e8m0 || kind == ScaleKind::e4m3 ? 1
-                                                              : 0;
+  return kind == ScaleKind::f16 || kind == ScaleKind::bf16                                  ? 2
+         : kind == ScaleKind::f32                                                           ? 4
+         : kind == ScaleKind::e8m0 || kind == ScaleKind::e4m3 || kind == ScaleKind::nested8 ? 1
+                                                                                            : 0;
 }
 static constexpr std::size_t offset_bytes(OffsetKind kind) { return kind == OffsetKind::f16 ? 2 : kind == OffsetKind::zero8 ? 1 : 0; }
 static constexpr std::size_t super_bytes(const IntegerShape& s) { return std::size_t{s.super_scales} * 128; }

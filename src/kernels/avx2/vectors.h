@@ -46,6 +46,9 @@ struct F32 {
   static F32 load_high_nibbles(const std::uint8_t* p) { return {high_nibbles8(p), high_nibbles8(p + 8)}; }
   static __m256i widen_u8(const std::uint8_t* p) { return _mm256_cvtepu8_epi32(load8(p)); }
   static F32 load_u8(const std::uint8_t* p) { return {_mm256_cvtepi32_ps(widen_u8(p)), _mm256_cvtepi32_ps(widen_u8(p + 8))}; }
+  static F32 look_up(const float* table, const std::uint8_t* p) {
+    return {_mm256_i32gather_ps(table, widen_u8(p), 4), _mm256_i32gather_ps(table, widen_u8(p + 8), 4)};
+  }
   static __m256 load_bits8(const std::uint8_t* p, unsigned shift, unsigned mask) {
     const __m256i moved = _mm256_srl_epi32(widen_u8(p), _mm_cvtsi32_si128(static_cast<int>(shift)));
     return _mm256_cvtepi32_ps(_mm256_and_si256(moved, _mm256_set1_epi32(static_cast<int>(mask))));

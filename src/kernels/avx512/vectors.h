@@ -36,6 +36,7 @@ struct F32 {
   }
   static __m512i widen_u8(const std::uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
   static F32 load_u8(const std::uint8_t* p) { return {_mm512_cvtepi32_ps(widen_u8(p))}; }
+  static F32 look_up(const float* table, const std::uint8_t* p) { return {_mm512_i32gather_ps(widen_u8(p), table, 4)}; }
   static F32 load_bits(const std::uint8_t* p, unsigned shift, unsigned mask) {
     const __m512i moved = _mm512_srl_epi32(widen_u8(p), _mm_cvtsi32_si128(static_cast<int>(shift)));
     return {_mm512_cvtepi32_ps(_mm512_and_si512(moved, _mm512_set1_epi32(static_cast<int>(mask))))};

@@ -80,6 +80,8 @@ template <class F32>
       return load_e8m0<F32>(scales + at);
     case ScaleKind::e4m3:
       return load_e4m3<F32>(scales + at);
+    case ScaleKind::nested8:
+      return add(mul(F32::look_up(shape.scale_map, scales + at), F32::load(row_scales + row)), F32::set(shape.scale_offset));
     default:
       return F32::load(row_scales + row);
   }

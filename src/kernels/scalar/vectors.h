@@ -67,6 +67,11 @@ struct F32 {
     return r;
   }
   // (byte >> shift) & mask
+  static F32 look_up(const float* table, const std::uint8_t* p) {
+    F32 r;
+    for (int i = 0; i < 16; ++i) r.v[i] = table[p[i]];
+    return r;
+  }
   static F32 load_bits(const std::uint8_t* p, unsigned shift, unsigned mask) {
     F32 r;
     for (int i = 0; i < 16; ++i) r.v[i] = static_cast<float>((p[i] >> shift) & mask);
