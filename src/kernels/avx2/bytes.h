@@ -34,6 +34,7 @@ inline Bytes shift(Bytes x) {
   else
     return x;
 }
+inline void touch(Bytes x) { __asm__ volatile("" : : "x"(x.a), "x"(x.b)); }  // a load that nobody uses is still made
 template <int kShift>
 inline Bytes shift_and(Bytes x, Bytes mask) {
   const Bytes moved = shift<kShift>(x);
@@ -53,18 +54,30 @@ inline F32 byte_to_f32(Bytes x) {
   return {_mm256_cvtepi32_ps(_mm256_shuffle_epi8(x.a, both)), _mm256_cvtepi32_ps(_mm256_shuffle_epi8(x.b, both))};
 }
 
-// Byte kByte of each lane: its lowest kMagnitude bits at the end of f32's exponent field and in the mantissa, the bit above them as the sign.
-template <int kByte, int kMagnitude, int kMantissa>
-inline __m256 float_of_half(__m256i x) {
-  constexpr int kMove = 23 - kMantissa - 8 * kByte, kMoveSign = 31 - kMagnitude - 8 * kByte;
-  const auto moved = [](__m256i v, int by) { return by >= 0 ? _mm256_slli_epi32(v, by) : _mm256_srli_epi32(v, -by); };
-  const __m256i magnitude = _mm256_and_si256(moved(x, kMove), _mm256_set1_epi32(((1 << kMagnitude) - 1) << (23 - kMantissa)));
-  const __m256i sign = _mm256_and_si256(moved(x, kMoveSign), _mm256_set1_epi32(static_cast<int>(0x80000000u)));
-  return _mm256_castsi256_ps(_mm256_or_si256(magnitude, sign));
+template <int kLeft>
+inline __m256i moved(__m256i x) {
+  if constexpr (kLeft >= 0)
+    return _mm256_slli_epi32(x, kLeft);
+  else
+    return _mm256_srli_epi32(x, -kLeft);
 }
+inline __m256 bits_of_half(__m256i bits, __m256i mask, __m256i others) {
+  return _mm256_castsi256_ps(_mm256_or_si256(_mm256_and_si256(bits, mask), others));
+}
+// Byte kByte of each lane as a small float: its lowest kMagnitude bits at the end of f32's exponent field and in the mantissa, with 64 added to the
+// exponent.
 template <int kByte, int kMagnitude, int kMantissa>
-inline F32 float_of_byte(Bytes x) {
-  return {float_of_half<kByte, kMagnitude, kMantissa>(x.a), float_of_half<kByte, kMagnitude, kMantissa>(x.b)};
+inline F32 magnitude_of_byte(Bytes x) {
+  constexpr int kLeft = 23 - kMantissa - 8 * kByte;
+  const __m256i mask = _mm256_set1_epi32(((1 << kMagnitude) - 1) << (23 - kMantissa)), exponent = _mm256_set1_epi32(64 << 23);
+  return {bits_of_half(moved<kLeft>(x.a), mask, exponent), bits_of_half(moved<kLeft>(x.b), mask, exponent)};
+}
+// `power`, with bit kMagnitude of the same byte as its sign.
+template <int kByte, int kMagnitude>
+inline F32 with_sign_of_byte(F32 power, Bytes x) {
+  constexpr int kLeft = 31 - kMagnitude - 8 * kByte;
+  const __m256i sign = _mm256_set1_epi32(static_cast<int>(0x80000000u));
+  return {bits_of_half(moved<kLeft>(x.a), sign, _mm256_castps_si256(power.a)), bits_of_half(moved<kLeft>(x.b), sign, _mm256_castps_si256(power.b))};
 }
 
 inline F32 absolute(F32 x) {

@@ -73,16 +73,25 @@ inline F32 byte_to_f32(Bytes x) {
   return {_mm512_cvtepi32_ps(_mm512_shuffle_epi8(x.v, _mm512_broadcast_i32x4(order)))};
 }
 
-// Byte kByte of each lane: its lowest kMagnitude bits at the end of f32's exponent field and in the mantissa, the bit above them as the sign.
+template <int kLeft>
+inline __m512i moved(__m512i x) {
+  if constexpr (kLeft >= 0)
+    return _mm512_slli_epi32(x, kLeft);
+  else
+    return _mm512_srli_epi32(x, -kLeft);
+}
+// Byte kByte of each lane as a small float: its lowest kMagnitude bits at the end of f32's exponent field and in the mantissa, with 64 added to the
+// exponent.
 template <int kByte, int kMagnitude, int kMantissa>
-inline F32 float_of_byte(Bytes x) {
-  constexpr int kMove = 23 - kMantissa - 8 * kByte, kMoveSign = 31 - kMagnitude - 8 * kByte;
-  const auto moved = [](__m512i v, int by) {
-    return by >= 0 ? _mm512_slli_epi32(v, static_cast<unsigned>(by)) : _mm512_srli_epi32(v, static_cast<unsigned>(-by));
-  };
-  const __m512i magnitude = _mm512_and_si512(moved(x.v, kMove), _mm512_set1_epi32(((1 << kMagnitude) - 1) << (23 - kMantissa)));
-  return {_mm512_castsi512_ps(
-      _mm512_ternarylogic_epi32(magnitude, moved(x.v, kMoveSign), _mm512_set1_epi32(static_cast<int>(0x80000000u)), 0xf8))};
+inline F32 magnitude_of_byte(Bytes x) {
+  const __m512i bits = moved<23 - kMantissa - 8 * kByte>(x.v), mask = _mm512_set1_epi32(((1 << kMagnitude) - 1) << (23 - kMantissa));
+  return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_set1_epi32(64 << 23), bits, mask, 0xf8))};  // a | (b & c)
+}
+// `power`, with bit kMagnitude of the same byte as its sign.
+template <int kByte, int kMagnitude>
+inline F32 with_sign_of_byte(F32 power, Bytes x) {
+  const __m512i bits = moved<31 - kMagnitude - 8 * kByte>(x.v), sign = _mm512_set1_epi32(static_cast<int>(0x80000000u));
+  return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(power.v), bits, sign, 0xf8))};
 }
 
 inline F32 absolute(F32 x) { return {_mm512_abs_ps(x.v)}; }

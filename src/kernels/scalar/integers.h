@@ -101,16 +101,23 @@ inline F32 byte_to_f32(Bytes x) {
   return r;
 }
 
-// Byte kByte of each lane: its lowest kMagnitude bits at the end of f32's exponent field and in the mantissa, the bit above them as the sign.
+// Byte kByte of each lane as a small float: its lowest kMagnitude bits at the end of f32's exponent field and in the mantissa, with 64 added to the
+// exponent.
 template <int kByte, int kMagnitude, int kMantissa>
-inline F32 float_of_byte(Bytes x) {
+inline F32 magnitude_of_byte(Bytes x) {
   F32 r;
   for (int i = 0; i < 16; ++i) {
-    const std::uint32_t byte = x.v[4 * i + kByte];
-    const std::uint32_t bits = (byte & ((1u << kMagnitude) - 1u)) << (23 - kMantissa) | (byte >> kMagnitude & 1u) << 31;
+    const std::uint32_t byte = x.v[4 * i + kByte], bits = (byte & ((1u << kMagnitude) - 1u)) << (23 - kMantissa) | 64u << 23;
     std::memcpy(&r.v[i], &bits, 4);
   }
   return r;
+}
+// `power`, with bit kMagnitude of the same byte as its sign.
+template <int kByte, int kMagnitude>
+inline F32 with_sign_of_byte(F32 power, Bytes x) {
+  for (int i = 0; i < 16; ++i)
+    if ((x.v[4 * i + kByte] >> kMagnitude & 1u) != 0) power.v[i] = -power.v[i];
+  return power;
 }
 
 inline F32 absolute(F32 x) {
