@@ -28,6 +28,6 @@ inline Sums dot(Sums s, Bytes w, Quad q) { return {dot_half(s.a, w.a, q), dot_ha
 
 }  // namespace
 
-void fill_int8(KernelTable& table) { lanes::fill_integer_functions<F32, Bytes, Sums, Quad, 2, 1, 2, 1, false>(table); }
+void fill_int8(KernelTable& table) { lanes::fill_integer_functions<F32, Bytes, Sums, Quad, 2, 1, 2, 1, true>(table); }
 
 }  // namespace nibble::avx2

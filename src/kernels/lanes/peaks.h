@@ -11,6 +11,8 @@ namespace nibble::lanes {
 // As many as registers hold beside operands: sixteen lanes take two of the sixteen registers that sets before AVX-512 have.
 #if defined(__AVX512F__)
 static constexpr int kChains = 12;
+#elif defined(__AVXVNNI__)
+static constexpr int kChains = 6;
 #else
 static constexpr int kChains = 4;
 #endif
@@ -46,7 +48,9 @@ template <class Bytes, class Sums, class Quad>
 static float int8_peak(std::size_t iterations) {
   Sums sum[kChains];
   const std::int8_t activations[4] = {1, -1, 2, -2};
-  Bytes w = Bytes::set(3);
+  std::uint8_t weights[64];
+  for (int i = 0; i < 64; ++i) weights[i] = static_cast<std::uint8_t>(i);  // all different, or equal halves would be computed once
+  Bytes w = Bytes::load(weights);
   const Quad x = Quad::load(activations);
 #pragma GCC unroll 12
   for (int i = 0; i < kChains; ++i) sum[i] = Sums::set(i);
