@@ -18,6 +18,7 @@ struct NestedScales {
   float offset = 0;
   std::uint64_t groups = 0;
 
+  bool has_one_base_a_row() const { return kNestedGroups % groups == 0; }
   float base_of(std::uint64_t row, std::uint64_t group) const { return bases[static_cast<std::size_t>((row * groups + group) / kNestedGroups)]; }
 };
 NestedScales nested_scales(const TensorGrid& grid);

@@ -308,16 +308,16 @@ class IntegerPanels final : public PackedWeights {
   }
 
   void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers, bool accumulate) const {
-    if (has_nested_scales()) {
-      for (std::size_t b = 0; b < num_blocks_; ++b) {
-        RowScales row_scales;
+    RowScales row_scales;
+    if (has_nested_scales() && !nested_.has_one_base_a_row()) {
+      for (std::size_t b = 0; b < num_blocks_; ++b)
         kernels_.integer_vector(form_.shape, block_at(p, b), block_row_scales(p, b, row_scales), depth_of(b), activations.at(b), y,
                                 accumulate || b != 0);
-      }
       return;
     }
     if (!has_units())
-      return kernels_.integer_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0), y, accumulate);
+      return kernels_.integer_vector(form_.shape, block_at(p, 0), block_row_scales(p, 0, row_scales), padded_cols(), activations.at(0), y,
+                                     accumulate);
     if (kernels_.unit_vector != nullptr)
       return kernels_.unit_vector(form_.units, form_.shape, block_at(p, 0), num_blocks_, activations.at(0), y, accumulate);
     for (std::size_t b = 0; b < num_blocks_; ++b)

@@ -37,7 +37,7 @@ std::vector<std::string> integer_formats() {
 // Row lengths: whole blocks, short last blocks, short last groups where the format allows them.
 std::vector<std::uint64_t> row_lengths(const std::string& name) {
   const std::size_t multiple = find_format(name)->info().row_multiple;
-  if (multiple == 1) return {1, 31, 64, 100, 172, 256, 300, 517};
+  if (multiple == 1) return {1, 31, 64, 100, 172, 256, 300, 517, 768};
   return multiple == 256 ? std::vector<std::uint64_t>{256, 768} : std::vector<std::uint64_t>{multiple, 128, 256, 896 / multiple * multiple};
 }
 
