@@ -19,7 +19,11 @@ struct NestedScales {
   std::uint64_t groups = 0;
 
   bool has_one_base_a_row() const { return kNestedGroups % groups == 0; }
-  float base_of(std::uint64_t row, std::uint64_t group) const { return bases[static_cast<std::size_t>((row * groups + group) / kNestedGroups)]; }
+  // Those of one group of `count` rows.
+  void copy_bases(std::uint64_t row, std::size_t count, std::uint64_t group, float* out) const {
+    std::uint64_t at = row * groups + group;
+    for (std::size_t i = 0; i < count; ++i, at += groups) out[i] = bases[static_cast<std::size_t>(at / kNestedGroups)];
+  }
 };
 NestedScales nested_scales(const TensorGrid& grid);
 

@@ -205,8 +205,9 @@ class IntegerPanels final : public PackedWeights {
   // What the scales of one block are made of beside its own bytes.
   const float* block_row_scales(std::size_t p, std::size_t b, RowScales& scales) const {
     if (!has_nested_scales()) return panel_row_scales(p);
-    for (std::size_t r = 0; r < kPanelRows; ++r)
-      scales.of_row[r] = p * kPanelRows + r < rows_ ? nested_.base_of(p * kPanelRows + r, b * (kBlockDepth / form_.shape.group)) : 0.0f;
+    const std::size_t count = std::min<std::size_t>(kPanelRows, static_cast<std::size_t>(rows_) - p * kPanelRows);
+    nested_.copy_bases(p * kPanelRows, count, b * (kBlockDepth / form_.shape.group), scales.of_row);
+    std::fill(scales.of_row + count, scales.of_row + kPanelRows, 0.0f);
     return scales.of_row;
   }
 
