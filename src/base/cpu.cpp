@@ -103,6 +103,8 @@ Bf16Products bf16_products(const CpuFeatures& f, Isa isa) {
   return {true, "dot products of bf16 do twice the work of f32 multiply-adds in the same time"};
 }
 
+std::size_t read_ahead(const CpuFeatures& f) { return f.vendor == "GenuineIntel" ? 8192 : 0; }
+
 std::string_view isa_name(Isa isa) {
   switch (isa) {
     case Isa::scalar: return "scalar";

@@ -34,6 +34,11 @@ struct Bf16Products {
 };
 Bf16Products bf16_products(const CpuFeatures& features, Isa isa);
 
+// By how many bytes a loop that walks through memory should ask for lines before it reads them; 0: not at all. Intel's prefetchers stop at the ends
+// of pages, and a core of theirs waits for few lines at a time unless the second-level cache was asked for them. On AMD's such requests take the
+// places of the processor's own, which do better.
+std::size_t read_ahead(const CpuFeatures& features);
+
 std::string_view isa_name(Isa isa);                           // "scalar", "avx2", "avxvnni", "avx512"
 std::optional<Isa> parse_isa(std::string_view name);
 

@@ -310,19 +310,20 @@ class IntegerPanels final : public PackedWeights {
 
   void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers, bool accumulate) const {
     RowScales row_scales;
+    const std::size_t ahead = kernels_.read_ahead;
     if (has_nested_scales() && !nested_.has_one_base_a_row()) {
       for (std::size_t b = 0; b < num_blocks_; ++b)
-        kernels_.integer_vector(form_.shape, block_at(p, b), block_row_scales(p, b, row_scales), depth_of(b), activations.at(b), y,
+        kernels_.integer_vector(form_.shape, block_at(p, b), block_row_scales(p, b, row_scales), depth_of(b), activations.at(b), ahead, y,
                                 accumulate || b != 0);
       return;
     }
     if (!has_units())
-      return kernels_.integer_vector(form_.shape, block_at(p, 0), block_row_scales(p, 0, row_scales), padded_cols(), activations.at(0), y,
+      return kernels_.integer_vector(form_.shape, block_at(p, 0), block_row_scales(p, 0, row_scales), padded_cols(), activations.at(0), ahead, y,
                                      accumulate);
     if (kernels_.unit_vector != nullptr)
       return kernels_.unit_vector(form_.units, form_.shape, block_at(p, 0), num_blocks_, activations.at(0), y, accumulate);
     for (std::size_t b = 0; b < num_blocks_; ++b)
-      kernels_.integer_vector(form_.shape, regular_block(p, b, buffers.decoded), nullptr, kBlockDepth, activations.at(b), y, accumulate || b != 0);
+      kernels_.integer_vector(form_.shape, regular_block(p, b, buffers.decoded), nullptr, kBlockDepth, activations.at(b), 0, y, accumulate || b != 0);
   }
 
   void multiply_block(std::size_t p, std::size_t b, const QuantizedActivations& x, std::size_t tokens, float* y, std::size_t y_stride,

@@ -20,6 +20,7 @@ KernelTable filled(Fill floats, Fill integers, Fill binary, Fill units) {
   integers(table);
   binary(table);
   units(table);
+  table.read_ahead = read_ahead(detect_cpu());
   return table;
 }
 

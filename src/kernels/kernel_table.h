@@ -52,6 +52,7 @@ struct KernelTable {
   // row_scales: [64] or null. Groups are those of kernel_group(shape) columns.
   void (*expand_grid)(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, ExpandedGrid& out);
   void (*integer_product)(const IntegerProduct& product);
+  std::size_t read_ahead;  // base/cpu.h
   // out[column, row] = scale * value, rounded once. codes: [columns / 4, 64, 4]; scales: [columns / group, 64]; out: [columns, 64]. columns: a
   // multiple of 4, as is group.
   void (*widen_float_codes)(FloatCodes kind, const std::uint8_t* codes, std::size_t columns, const float* scales, std::size_t group, float* out);
@@ -61,9 +62,10 @@ struct KernelTable {
   void (*unit_vector)(const UnitShape& units, const IntegerShape& shape, const std::uint8_t* panel, std::size_t num_blocks,
                       const QuantizedActivations& x, float* y, int accumulate);
   // One token times a whole panel: y[64], added to what is there when accumulate != 0. columns: padded to kDepthUnit. x: the blocks of one
-  // token, one after the other. Null where unpacked panels serve single tokens as well.
+  // token, one after the other. read_ahead: the bytes by which lines are asked for before they are read, or 0. Null where unpacked panels serve
+  // single tokens as well.
   void (*integer_vector)(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
-                         const QuantizedActivations& x, float* y, int accumulate);
+                         const QuantizedActivations& x, std::size_t read_ahead, float* y, int accumulate);
   // One token's `count` inputs (finite) of one block, quantized as int8 for kernel groups of `group` columns: scale = amax / 127, code =
   // x * (127 / amax) rounded to even. Zeros up to kBlockDepth. Arrays as in QuantizedActivations.
   void (*quantize_activations)(const float* x, std::size_t count, std::size_t group, std::int32_t middle, std::int8_t* codes, float* scales,

@@ -65,40 +65,26 @@ template <class F32>
   return sub(F32::set(0), F32::load_f16(reinterpret_cast<const std::uint16_t*>(block) + 64 + row));
 }
 
-template <class F32>
-[[gnu::always_inline]] static inline F32 load_scale(const IntegerShape& shape, const std::uint8_t* scales, std::size_t group, std::size_t row,
-                                                    const float* row_scales) {
-  const std::size_t at = group * 64 + row;
+// Calls body with the function that loads a row's 16 scales of a group, so that loops over groups need not ask which one it is.
+template <class F32, class Body>
+[[gnu::always_inline]] static inline void with_scales(const IntegerShape& shape, const std::uint8_t* scales, const float* row_scales, Body&& body) {
   switch (shape.scale) {
     case ScaleKind::f16:
-      return F32::load_f16(reinterpret_cast<const std::uint16_t*>(scales) + at);
+      return body([=](std::size_t group, std::size_t row) { return F32::load_f16(reinterpret_cast<const std::uint16_t*>(scales) + group * 64 + row); });
     case ScaleKind::bf16:
-      return F32::load_bf16(reinterpret_cast<const std::uint16_t*>(scales) + at);
+      return body([=](std::size_t group, std::size_t row) { return F32::load_bf16(reinterpret_cast<const std::uint16_t*>(scales) + group * 64 + row); });
     case ScaleKind::f32:
-      return F32::load(reinterpret_cast<const float*>(scales) + at);
+      return body([=](std::size_t group, std::size_t row) { return F32::load(reinterpret_cast<const float*>(scales) + group * 64 + row); });
     case ScaleKind::e8m0:
-      return load_e8m0<F32>(scales + at);
+      return body([=](std::size_t group, std::size_t row) { return load_e8m0<F32>(scales + group * 64 + row); });
     case ScaleKind::e4m3:
-      return load_e4m3<F32>(scales + at);
+      return body([=](std::size_t group, std::size_t row) { return load_e4m3<F32>(scales + group * 64 + row); });
     case ScaleKind::nested8:
-      return add(mul(F32::look_up(shape.scale_map, scales + at), F32::load(row_scales + row)), F32::set(shape.scale_offset));
+      return body([=, &shape](std::size_t group, std::size_t row) {
+        return add(mul(F32::look_up(shape.scale_map, scales + group * 64 + row), F32::load(row_scales + row)), F32::set(shape.scale_offset));
+      });
     default:
-      return F32::load(row_scales + row);
-  }
-}
-
-// Byte `group` % 4 of each row.
-template <class F32, class Bytes, bool kSigned>
-[[gnu::always_inline]] static inline F32 multiple_of(Bytes bytes, std::size_t group) {
-  switch (group % 4) {
-    case 0:
-      return byte_to_f32<0, kSigned>(bytes);
-    case 1:
-      return byte_to_f32<1, kSigned>(bytes);
-    case 2:
-      return byte_to_f32<2, kSigned>(bytes);
-    default:
-      return byte_to_f32<3, kSigned>(bytes);
+      return body([=](std::size_t, std::size_t row) { return F32::load(row_scales + row); });
   }
 }
 
@@ -114,30 +100,50 @@ template <class F32>
   return sub(zero, mul(scale, shape.low_bits == 1 ? add(stored, stored) : stored));
 }
 
+// Scales that are numbers of their own, and the offsets beside them.
+template <class F32>
+static void expand_numbers(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, ExpandedGrid& out) {
+  const std::uint8_t* const offsets = block + offsets_offset(shape, depth);
+  const std::size_t step = kernel_group(shape), count = (depth + step - 1) / step, steps = shape.group / step;
+  with_scales<F32>(shape, block + scales_offset(shape), row_scales, [&](auto&& load) {
+    const F32 factor = F32::set(shape.factor);
+    for (std::size_t g = 0; g < count; ++g) {
+      const std::size_t group = steps == 1 ? g : g / steps;
+      for (std::size_t v = 0; v < 64; v += 16) {
+        const F32 scale = mul(load(group, v), factor);
+        scale.store(out.scales + g * 64 + v);
+        if (shape.offset != OffsetKind::none) load_offset<F32>(shape, offsets, group, v, scale).store(out.offsets + g * 64 + v);
+      }
+    }
+  });
+}
+
+template <class F32, class Bytes, bool kSigned>
+static void expand_multiples(const std::uint8_t* bytes, std::size_t count, float* scales) {
+  for (std::size_t quad = 0; quad < count; quad += 4)
+    for (std::size_t v = 0; v < 64; v += 16) {
+      const Bytes four = Bytes::load(bytes + quad / 4 * kLineStride + 4 * v);
+      byte_to_f32<0, kSigned>(four).store(scales + quad * 64 + v);
+      byte_to_f32<1, kSigned>(four).store(scales + quad * 64 + 64 + v);
+      byte_to_f32<2, kSigned>(four).store(scales + quad * 64 + 128 + v);
+      byte_to_f32<3, kSigned>(four).store(scales + quad * 64 + 192 + v);
+    }
+}
+
 template <class F32, class Bytes>
 static void expand_grid(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, ExpandedGrid& out) {
-  const std::uint8_t *scales = block + scales_offset(shape), *offsets = block + offsets_offset(shape, depth);
-  const std::size_t step = kernel_group(shape), count = (depth + step - 1) / step;
-  const bool multiples = has_multiples(shape), is_signed = shape.scale == ScaleKind::signed8 || shape.scale == ScaleKind::signed6;
-  const bool plain_offsets = shape.offset != OffsetKind::none && !has_minima(shape);
-  const std::uint8_t* const bytes = multiples ? scale_multiples<Bytes>(shape, block, depth, out.bytes) : nullptr;
   out.minima = has_minima(shape) ? minimum_multiples<Bytes>(shape, block, depth, out.bytes + kMaxGroups * 64) : nullptr;
+  if (!has_multiples(shape)) return expand_numbers<F32>(shape, block, row_scales, depth, out);
+  const std::uint8_t* const bytes = scale_multiples<Bytes>(shape, block, depth, out.bytes);
+  if (shape.scale == ScaleKind::signed8 || shape.scale == ScaleKind::signed6)
+    expand_multiples<F32, Bytes, true>(bytes, num_groups(shape, depth), out.scales);
+  else
+    expand_multiples<F32, Bytes, false>(bytes, num_groups(shape, depth), out.scales);
+  if (shape.group > kActivationDepth)
+    for (std::size_t r = 0; r < 64; ++r) out.scales[64 + r] = out.scales[r];
   for (std::size_t v = 0; v < 64; v += 16) {
-    if (multiples) super_scale<F32>(shape, block, row_scales, v).store(out.super + v);
+    super_scale<F32>(shape, block, row_scales, v).store(out.super + v);
     if (has_minima(shape)) minus_super_minimum<F32>(block, v).store(out.super + 64 + v);
-    for (std::size_t g = 0; g < count; ++g) {
-      const std::size_t group = g * step / shape.group;
-      F32 scale;
-      if (multiples) {
-        const Bytes quad = Bytes::load(bytes + group / 4 * kLineStride + 4 * v);
-        scale = is_signed ? multiple_of<F32, Bytes, true>(quad, group) : multiple_of<F32, Bytes, false>(quad, group);
-      } else {
-        scale = load_scale<F32>(shape, scales, group, v, row_scales);
-        if (shape.factor != 1.0f) scale = mul(scale, F32::set(shape.factor));
-      }
-      scale.store(out.scales + g * 64 + v);
-      if (plain_offsets) load_offset<F32>(shape, offsets, group, v, scale).store(out.offsets + g * 64 + v);
-    }
   }
 }
 

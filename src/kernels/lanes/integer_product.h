@@ -122,34 +122,49 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
 }
 
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kGroups>
-static void integer_columns(const IntegerProduct& p, std::size_t column) {
-  std::size_t t = 0;
-  for (; t + MR <= p.tokens; t += MR) integer_register_tile<F32, Bytes, Sums, Quad, MR, NV, kOffsets, kGroups>(p, t, column);
-  if constexpr (MR > 4)
-    for (; t + 4 <= p.tokens; t += 4) integer_register_tile<F32, Bytes, Sums, Quad, 4, NV, kOffsets, kGroups>(p, t, column);
-  if constexpr (MR > 2)
-    for (; t + 2 <= p.tokens; t += 2) integer_register_tile<F32, Bytes, Sums, Quad, 2, NV, kOffsets, kGroups>(p, t, column);
-  for (; t < p.tokens; ++t) integer_register_tile<F32, Bytes, Sums, Quad, 1, NV, kOffsets, kGroups>(p, t, column);
+static void integer_rows(const IntegerProduct& p, std::size_t token) {
+  for (std::size_t column = 0; column < 64; column += 16 * NV)
+    integer_register_tile<F32, Bytes, Sums, Quad, MR, NV, kOffsets, kGroups>(p, token, column);
+}
+
+// The last tokens, fewer than a tile's: with fewer of them a tile is wider, or too few sums would wait for each other.
+template <class F32, class Bytes, class Sums, class Quad, int NV, bool kOffsets, bool kGroups>
+static void last_tokens(const IntegerProduct& p, std::size_t token) {
+  constexpr int kWide = NV == 1 ? 1 : 4;
+  switch (p.tokens - token) {
+    case 5:
+      return integer_rows<F32, Bytes, Sums, Quad, 5, NV, kOffsets, kGroups>(p, token);
+    case 4:
+      return integer_rows<F32, Bytes, Sums, Quad, 4, NV, kOffsets, kGroups>(p, token);
+    case 3:
+      return integer_rows<F32, Bytes, Sums, Quad, 3, kWide, kOffsets, kGroups>(p, token);
+    case 2:
+      return integer_rows<F32, Bytes, Sums, Quad, 2, kWide, kOffsets, kGroups>(p, token);
+    case 1:
+      return integer_rows<F32, Bytes, Sums, Quad, 1, kWide, kOffsets, kGroups>(p, token);
+    default:
+      return;
+  }
+}
+
+// Strips of NV vectors of rows, each with all tokens, MR at a time.
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kGroups>
+static void integer_tiles(const IntegerProduct& p) {
+  const std::size_t whole = p.tokens / MR * MR;
+  for (std::size_t column = 0; column < 64; column += 16 * NV)
+    for (std::size_t t = 0; t < whole; t += MR) integer_register_tile<F32, Bytes, Sums, Quad, MR, NV, kOffsets, kGroups>(p, t, column);
+  last_tokens<F32, Bytes, Sums, Quad, NV, kOffsets, kGroups>(p, whole);
 }
 
 // MR x NV: the set's register tile. With several groups to a run their results are held in registers, too, and the tile is GR x GV.
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, int GR, int GV>
 static void integer_product(const IntegerProduct& p) {
   if (p.group < kActivationDepth) {
-    for (std::size_t column = 0; column < 64; column += 16 * GV) {
-      if (p.grid.offsets != nullptr)
-        integer_columns<F32, Bytes, Sums, Quad, GR, GV, true, true>(p, column);
-      else
-        integer_columns<F32, Bytes, Sums, Quad, GR, GV, false, true>(p, column);
-    }
-    return;
+    if (p.grid.offsets != nullptr) return integer_tiles<F32, Bytes, Sums, Quad, GR, GV, true, true>(p);
+    return integer_tiles<F32, Bytes, Sums, Quad, GR, GV, false, true>(p);
   }
-  for (std::size_t column = 0; column < 64; column += 16 * NV) {
-    if (p.grid.offsets != nullptr)
-      integer_columns<F32, Bytes, Sums, Quad, MR, NV, true, false>(p, column);
-    else
-      integer_columns<F32, Bytes, Sums, Quad, MR, NV, false, false>(p, column);
-  }
+  if (p.grid.offsets != nullptr) return integer_tiles<F32, Bytes, Sums, Quad, MR, NV, true, false>(p);
+  return integer_tiles<F32, Bytes, Sums, Quad, MR, NV, false, false>(p);
 }
 
 }  // namespace nibble::lanes

@@ -10,12 +10,20 @@
 
 namespace nibble::lanes {
 
-// Reads every line once, in order, into the nearest cache: what comes before the low plane, and is then read here and there. Software prefetches
-// would do harm: they take the places of misses that the processor's own, which see one ascending stream, make better use of.
-template <class Bytes>
-[[gnu::always_inline]] static inline void read_in_order(const std::uint8_t* p, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; i += 64) touch(Bytes::load(p + i));
-}
+// Asks the second-level cache for lines that will be read `distance` bytes later, a few with each octet of columns: for processors that fetch
+// ahead too little by themselves. Nothing where distance is 0.
+class ReadAhead {
+ public:
+  ReadAhead(const std::uint8_t* block, std::size_t bytes, std::size_t octets, std::size_t distance)
+      : at_(block + distance), step_(distance == 0 ? 0 : (bytes / octets + 63) / 64 * 64) {}
+  void advance() {
+    for (const std::uint8_t* const end = at_ + step_; at_ != end; at_ += 64) __builtin_prefetch(at_, 0, 2);
+  }
+
+ private:
+  const std::uint8_t* at_;
+  std::size_t step_;
+};
 
 // Where a kernel takes its scales from, without a detour over memory for the usual kinds.
 enum class GridSource {
@@ -34,6 +42,7 @@ struct VectorCursor {
   const float* sums;
   const std::uint8_t* scales;  // of the group: [64] f32 or f16; of the run: [quads of groups][64 rows][4]
   const float* offsets;
+  ReadAhead ahead;
 };
 
 template <class F32, GridSource kGrid>
@@ -62,6 +71,7 @@ template <class F32, class Sums, GridSource kGrid>
 template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kHalves>
 [[gnu::always_inline]] static inline void octet_dots(VectorCursor& at, Bytes table, Sums (&sum)[2][4]) {
   constexpr int kQuads = whole_lines(kLow, kHigh);
+  at.ahead.advance();
 #pragma GCC unroll 8
   for (int q = 0; q < 8; q += kQuads) {
     Quad quads[kQuads];
@@ -145,7 +155,7 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
 // One panel. kGroup: 16 or 32 where multiples are read in place, which is done for whole blocks only; else 0.
 template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, GridSource kGrid, int kGroup = 0>
 [[gnu::noinline]] static void vector_panel(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
-                                           const QuantizedActivations& x, float* y, int accumulate) {
+                                           const QuantizedActivations& x, std::size_t read_ahead, float* y, int accumulate) {
   constexpr bool kMultiples = kGrid == GridSource::multiples || kGrid == GridSource::minima;
   constexpr bool kExpanded = kGrid == GridSource::expanded || kGrid == GridSource::expanded_offsets;
   alignas(64) float scales[kExpanded ? kMaxGroups * 64 : 1], offsets[kGrid == GridSource::expanded_offsets ? kMaxGroups * 64 : 1], super[128];
@@ -164,7 +174,8 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
                     x.biases + b * kMaxGroups,
                     x.sums + b * kMaxGroups,
                     reinterpret_cast<const std::uint8_t*>(scales),
-                    offsets};
+                    offsets,
+                    ReadAhead(panel, size, depth / 32, read_ahead)};
     const std::uint8_t* minima = nullptr;
     if constexpr (kExpanded) {
       ExpandedGrid grid{scales, offsets, super, bytes, nullptr};
@@ -204,8 +215,8 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
 // The shapes of integer_form.cpp.
 template <class F32, class Bytes, class Sums, class Quad, GridSource kGrid>
 static void vector_of_codes(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
-                            const QuantizedActivations& x, float* y, int accumulate) {
-  const auto run = [&](auto kernel) { kernel(shape, panel, row_scales, columns, x, y, accumulate); };
+                            const QuantizedActivations& x, std::size_t read_ahead, float* y, int accumulate) {
+  const auto run = [&](auto kernel) { kernel(shape, panel, row_scales, columns, x, read_ahead, y, accumulate); };
   switch (shape.low_bits * 10 + shape.high_bits) {
     case 80:
       return run(vector_panel<F32, Bytes, Sums, Quad, 8, 0, false, kGrid>);
@@ -232,8 +243,8 @@ static void vector_of_codes(const IntegerShape& shape, const std::uint8_t* panel
 // The two-level formats, all of whose blocks are whole.
 template <class F32, class Bytes, class Sums, class Quad>
 static void vector_of_multiples(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
-                                const QuantizedActivations& x, float* y, int accumulate) {
-  const auto run = [&](auto kernel) { kernel(shape, panel, row_scales, columns, x, y, accumulate); };
+                                const QuantizedActivations& x, std::size_t read_ahead, float* y, int accumulate) {
+  const auto run = [&](auto kernel) { kernel(shape, panel, row_scales, columns, x, read_ahead, y, accumulate); };
   switch (shape.low_bits * 10 + shape.high_bits) {
     case 40:
       if (shape.has_table && shape.group == 16) return run(vector_panel<F32, Bytes, Sums, Quad, 4, 0, true, GridSource::multiples, 16>);
@@ -254,15 +265,15 @@ static void vector_of_multiples(const IntegerShape& shape, const std::uint8_t* p
 
 template <class F32, class Bytes, class Sums, class Quad>
 static void integer_vector(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
-                           const QuantizedActivations& x, float* y, int accumulate) {
+                           const QuantizedActivations& x, std::size_t read_ahead, float* y, int accumulate) {
   if (shape.super_scales != 0)
-    vector_of_multiples<F32, Bytes, Sums, Quad>(shape, panel, row_scales, columns, x, y, accumulate);
+    vector_of_multiples<F32, Bytes, Sums, Quad>(shape, panel, row_scales, columns, x, read_ahead, y, accumulate);
   else if (shape.offset != OffsetKind::none)
-    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::expanded_offsets>(shape, panel, row_scales, columns, x, y, accumulate);
+    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::expanded_offsets>(shape, panel, row_scales, columns, x, read_ahead, y, accumulate);
   else if (shape.scale == ScaleKind::f16 && shape.factor == 1.0f)
-    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::halves>(shape, panel, row_scales, columns, x, y, accumulate);
+    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::halves>(shape, panel, row_scales, columns, x, read_ahead, y, accumulate);
   else
-    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::expanded>(shape, panel, row_scales, columns, x, y, accumulate);
+    vector_of_codes<F32, Bytes, Sums, Quad, GridSource::expanded>(shape, panel, row_scales, columns, x, read_ahead, y, accumulate);
 }
 
 }  // namespace nibble::lanes
