@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cassert>
 #include <limits>
-#include <utility>
+#include <numbers>
 
 #include "kernels/kv_layout.h"
 #include "kernels/select.h"
@@ -12,93 +12,189 @@
 namespace nibble {
 namespace {
 
-constexpr std::size_t kRows = 48;  // query rows (tokens x heads of a group) that share the work of widening a chunk; 8 tiles of 6
+constexpr std::size_t kRows = 48;           // query rows (tokens x heads of a group) that share the work on a chunk; 8 tiles of 6
+constexpr std::size_t kSpan = 16 * kKvChunk;  // positions whose softmax runs by itself; spans are merged in order, whoever computed them
+constexpr std::size_t kVector = 16;         // arrays of one number a row are read in whole vectors
 
-// Everything a worker needs for one block of rows, cut from the caller's scratch.
-struct Workspace {
-  float *keys, *values;              // [depth, 64], [64, depth]
-  float *queries, *scores, *result;  // [rows, head_dim], [rows, 64], [rows, depth]
-  float *top, *sum;                  // [rows]: largest score and sum of exponentials so far
-
-  static std::size_t round16(std::size_t n) { return (n + 15) / 16 * 16; }
-  static std::size_t floats(std::size_t rows, std::size_t head_dim, std::size_t depth) {
-    return 2 * kChunk * depth + round16(rows * head_dim) + rows * (kChunk + depth) + 2 * round16(rows);
-  }
-  Workspace(float* base, std::size_t rows, std::size_t head_dim, std::size_t depth) {
-    const auto take = [&base](std::size_t n) { return std::exchange(base, base + n); };
-    keys = take(kChunk * depth);
-    values = take(kChunk * depth);
-    queries = take(round16(rows * head_dim));
-    scores = take(rows * kChunk);
-    result = take(rows * depth);
-    top = take(round16(rows));
-    sum = take(round16(rows));
-  }
-};
-
-// A chunk as f32 panels: the cache's own memory for f32, else widened into the workspace.
-struct ChunkPanels {
-  const float *keys, *values;
-};
-
-ChunkPanels widen_chunk(const KernelTable& kernels, KvType type, std::size_t depth, std::size_t code_bytes, const std::byte* k, const std::byte* v,
-                        const Workspace& w) {
-  const auto scales = [code_bytes](const std::byte* p) { return reinterpret_cast<const std::uint16_t*>(p + code_bytes); };
-  switch (type) {
-    case KvType::f32:
-      return {reinterpret_cast<const float*>(k), reinterpret_cast<const float*>(v)};
-    case KvType::f16:
-      kernels.widen_f16(reinterpret_cast<const std::uint16_t*>(k), kChunk * depth, w.keys);
-      kernels.widen_f16(reinterpret_cast<const std::uint16_t*>(v), kChunk * depth, w.values);
-      break;
-    case KvType::q8_0:
-      kernels.widen_keys_8(reinterpret_cast<const std::int8_t*>(k), scales(k), depth, w.keys);
-      kernels.widen_values_8(reinterpret_cast<const std::int8_t*>(v), scales(v), depth, w.values);
-      break;
-    case KvType::q4_0:
-      kernels.widen_keys_4(reinterpret_cast<const std::uint8_t*>(k), scales(k), depth, w.keys);
-      kernels.widen_values_4(reinterpret_cast<const std::uint8_t*>(v), scales(v), depth, w.values);
-      break;
-  }
-  return {w.keys, w.values};
-}
+std::size_t num_spans(std::size_t positions) { return (positions + kSpan - 1) / kSpan; }
 
 // What is the same for all pieces of a call.
 struct Setting {
   const KernelTable& kernels;
   std::size_t heads, kv_heads, head_dim, depth;
-  float scale;
+  KvType type;
+  float scale;  // of scores that are exponents of 2
   std::size_t group() const { return heads / kv_heads; }
   std::size_t block_tokens() const { return std::max<std::size_t>(1, kRows / group()); }
-  std::size_t blocks(const AttentionPiece& piece) const { return (piece.tokens + block_tokens() - 1) / block_tokens(); }
+  std::size_t block_rows() const { return block_tokens() * group(); }
+  // A piece is cut into blocks of tokens, or, where it is a single block, into spans: there may be fewer heads than there are threads.
+  std::size_t parts(const AttentionPiece& piece) const {
+    return piece.tokens > block_tokens() ? (piece.tokens + block_tokens() - 1) / block_tokens() : num_spans(piece.position + piece.tokens);
+  }
+  bool is_cut_into_spans(const AttentionPiece& piece) const { return piece.tokens <= block_tokens() && num_spans(piece.position + piece.tokens) > 1; }
+  bool coded() const { return type == KvType::q8_0 || type == KvType::q4_0; }
+  std::int32_t offset() const { return type == KvType::q8_0 ? 128 : 8; }
 };
 
-// Tokens first .. first + count of a piece, the heads that share one kv head. Row r: token first + r / group.
-void attend(const Setting& a, const AttentionPiece& piece, const KvLayer::State& s, std::size_t kv_head, std::size_t first, std::size_t count,
-            const Workspace& w) {
-  const std::size_t group = a.group(), rows = count * group, here = piece.position + first;
-  const auto offset = [&](std::size_t r) { return ((first + r / group) * a.heads + kv_head * group + r % group) * a.head_dim; };
-  for (std::size_t r = 0; r < rows; ++r) {
-    std::copy_n(piece.queries + offset(r), a.head_dim, w.queries + r * a.head_dim);
-    if (s.type == KvType::q4_0) hadamard_rotate(w.queries + r * a.head_dim, a.head_dim);
+// Cuts arrays from memory that the caller has; with none it only counts.
+class Cutter {
+ public:
+  explicit Cutter(std::byte* base) : base_(base) {}
+  template <class T>
+  T* take(std::size_t count) {
+    const std::size_t at = used_;
+    used_ += (count * sizeof(T) + 63) / 64 * 64;
+    return base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + at);
   }
-  std::fill_n(w.result, rows * a.depth, 0.0f);
-  std::fill_n(w.top, rows, std::numeric_limits<float>::lowest());
-  std::fill_n(w.sum, rows, 0.0f);
-  for (std::size_t start = 0; start < here + count; start += kChunk) {
-    const std::size_t chunk = start / kChunk;
-    const ChunkPanels panels = widen_chunk(a.kernels, s.type, a.depth, s.code_bytes, s.keys(kv_head, chunk), s.values(kv_head, chunk), w);
-    const std::size_t skip = start > here ? (start - here) * group : 0;  // rows of tokens that stand before this chunk
-    a.kernels.f32_tile(panels.keys, a.head_dim, kChunk, w.queries + skip * a.head_dim, a.head_dim, rows - skip, w.scores, kChunk, 0);
-    for (std::size_t r = skip; r < rows; ++r) {
-      const float kept =
-          a.kernels.softmax_chunk(w.scores + (r - skip) * kChunk, std::min(kChunk, here + r / group + 1 - start), a.scale, &w.top[r], &w.sum[r]);
-      if (kept != 1)
-        for (float* x = w.result + r * a.depth; x != w.result + (r + 1) * a.depth; ++x) *x *= kept;
-    }
-    a.kernels.f32_tile(panels.values, kChunk, a.depth, w.scores, kChunk, rows - skip, w.result + skip * a.depth, a.depth, 1);
+  std::size_t used() const { return used_; }
+
+ private:
+  std::byte* base_;
+  std::size_t used_ = 0;
+};
+
+// What rows have gathered over a run of positions.
+struct Gathered {
+  float *result, *top, *sum;  // [rows, depth], [rows], [rows]: weighted values, largest score, sum of weights
+  Gathered(Cutter& cut, std::size_t rows, std::size_t depth)
+      : result(cut.take<float>(rows * depth)), top(cut.take<float>(rows + kVector)), sum(cut.take<float>(rows + kVector)) {}
+  void clear(std::size_t rows, std::size_t depth) const {
+    std::fill_n(result, rows * depth, 0.0f);
+    std::fill_n(top, rows, std::numeric_limits<float>::lowest());
+    std::fill_n(sum, rows, 0.0f);
   }
-  for (std::size_t r = 0; r < rows; ++r) a.kernels.divide(w.result + r * a.depth, a.head_dim, w.sum[r], piece.out + offset(r));
+};
+
+// Everything a worker needs for one block of rows.
+struct Workspace {
+  float *queries, *scores;        // [rows, head_dim], [rows, 64]
+  float *keys, *values;           // [depth, 64], [64, depth]: of an f16 cache
+  CodedRows coded = {};           // of quantized ones
+  std::int8_t* codes = nullptr;   // what `coded` reads
+  float* scales = nullptr;
+  std::int32_t* biases = nullptr;
+  Gathered total, span;
+
+  Workspace(Cutter& cut, const Setting& a)
+      : queries(cut.take<float>(a.block_rows() * a.head_dim)),
+        scores(cut.take<float>(a.block_rows() * kKvChunk)),
+        keys(cut.take<float>(a.type == KvType::f16 ? a.depth * kKvChunk : 0)),
+        values(cut.take<float>(a.type == KvType::f16 ? a.depth * kKvChunk : 0)),
+        total(cut, a.block_rows(), a.depth),
+        span(cut, a.block_rows(), a.depth) {
+    if (!a.coded()) return;
+    const std::size_t rows = a.block_rows(), groups = a.depth / kKvGroup;
+    codes = cut.take<std::int8_t>(rows * a.depth);
+    scales = cut.take<float>(rows * groups);
+    biases = cut.take<std::int32_t>(rows * groups);
+    coded.scores = scores;
+    coded.here = cut.take<float>(rows + kVector);
+    coded.kept = cut.take<float>(rows + kVector);
+    coded.factor = cut.take<float>(rows + kVector);
+    coded.added = cut.take<float>(rows + kVector);
+    coded.bound = cut.take<float>(rows + kVector);
+    coded.weights = cut.take<std::uint8_t>(rows * groups * 2 * kKvChunk);
+    coded.panels = cut.take<std::uint8_t>(a.type == KvType::q4_0 ? 2 * a.depth * kKvChunk : 0);
+    coded.grids = cut.take<float>((2 * groups + 1) * kKvChunk);
+  }
+};
+
+// Some tokens of a piece and the heads that share a kv head. Row r: token first + r / group.
+struct Block {
+  const AttentionPiece* piece;
+  std::size_t kv_head, first, tokens;
+  const KvLayer::State& cache() const { return piece->cache->state(); }
+  std::size_t here() const { return piece->position + first; }  // where the first token stands
+  std::size_t rows(const Setting& a) const { return tokens * a.group(); }
+  std::size_t offset(const Setting& a, std::size_t row) const {
+    return ((first + row / a.group()) * a.heads + kv_head * a.group() + row % a.group()) * a.head_dim;
+  }
+};
+
+void take_queries(const Setting& a, const Block& block, const Workspace& w) {
+  const std::size_t groups = a.depth / kKvGroup;
+  for (std::size_t r = 0; r < block.rows(a); ++r) {
+    float* const query = w.queries + r * a.head_dim;
+    std::copy_n(block.piece->queries + block.offset(a, r), a.head_dim, query);
+    if (a.type == KvType::q4_0) hadamard_rotate(query, a.head_dim);
+    if (a.coded())
+      a.kernels.quantize_query(query, a.head_dim, a.scale, a.offset(), w.codes + r * a.depth, w.scales + r * groups, w.biases + r * groups);
+  }
+}
+
+// One chunk, whose first position is `start`, and the rows from `skip` on.
+void attend_to_codes(const Setting& a, const Block& block, std::size_t start, std::size_t skip, const Workspace& w, const Gathered& out) {
+  const KvLayer::State& s = block.cache();
+  const std::byte *keys = s.keys(block.kv_head, start / kKvChunk), *values = s.values(block.kv_head, start / kKvChunk);
+  const auto codes = [](const std::byte* p) { return reinterpret_cast<const std::uint8_t*>(p); };
+  const auto scales = [&s](const std::byte* p) { return reinterpret_cast<const std::uint16_t*>(p + s.code_bytes); };
+  CodedRows rows = w.coded;
+  rows.codes = w.codes;
+  rows.scales = w.scales;
+  rows.biases = w.biases;
+  rows.result = out.result;
+  rows.top = out.top;
+  rows.sum = out.sum;
+  const bool is_last = start + kKvChunk >= block.here() + block.tokens;
+  const std::size_t next_bytes = is_last ? 0 : 2 * (s.code_bytes + s.scale_bytes);
+  a.kernels.attend_to_codes({a.type == KvType::q8_0 ? 8 : 4, a.depth, codes(keys), codes(values), scales(keys), scales(values), keys + next_bytes, next_bytes},
+                            rows.from(skip, a.depth), block.rows(a) - skip, block.here() + skip / a.group() + 1 - start, a.group());
+}
+
+void attend_to_floats(const Setting& a, const Block& block, std::size_t start, std::size_t skip, const Workspace& w, const Gathered& out) {
+  const KvLayer::State& s = block.cache();
+  const std::byte *k = s.keys(block.kv_head, start / kKvChunk), *v = s.values(block.kv_head, start / kKvChunk);
+  const float *keys = reinterpret_cast<const float*>(k), *values = reinterpret_cast<const float*>(v);
+  if (a.type == KvType::f16) {
+    a.kernels.widen_f16(reinterpret_cast<const std::uint16_t*>(k), kKvChunk * a.depth, w.keys);
+    a.kernels.widen_f16(reinterpret_cast<const std::uint16_t*>(v), kKvChunk * a.depth, w.values);
+    keys = w.keys;
+    values = w.values;
+  }
+  const std::size_t rows = block.rows(a) - skip;
+  a.kernels.f32_tile(keys, a.head_dim, kKvChunk, w.queries + skip * a.head_dim, a.head_dim, rows, w.scores, kKvChunk, 0);
+  for (std::size_t i = 0; i < rows; ++i) {
+    const std::size_t r = skip + i, seen = std::min(kKvChunk, block.here() + r / a.group() + 1 - start);
+    const float kept = a.kernels.softmax_chunk(w.scores + i * kKvChunk, seen, a.scale, &out.top[r], &out.sum[r]);
+    if (kept != 1)
+      for (float* x = out.result + r * a.depth; x != out.result + (r + 1) * a.depth; ++x) *x *= kept;
+  }
+  a.kernels.f32_tile(values, kKvChunk, a.depth, w.scores, kKvChunk, rows, out.result + skip * a.depth, a.depth, 1);
+}
+
+// One span of positions, for rows whose queries were taken.
+void attend(const Setting& a, const Block& block, std::size_t span, const Workspace& w, const Gathered& out) {
+  out.clear(block.rows(a), a.depth);
+  const std::size_t here = block.here(), end = std::min(here + block.tokens, (span + 1) * kSpan);
+  for (std::size_t start = span * kSpan; start < end; start += kKvChunk) {
+    const std::size_t skip = start > here ? (start - here) * a.group() : 0;  // rows of tokens that stand before this chunk
+    if (a.coded())
+      attend_to_codes(a, block, start, skip, w, out);
+    else
+      attend_to_floats(a, block, start, skip, w, out);
+  }
+}
+
+// Rows that have seen nothing of the span have nothing to add.
+void merge(const Setting& a, const Block& block, std::size_t span, const Gathered& from, const Gathered& into) {
+  const std::size_t skip = span * kSpan > block.here() ? (span * kSpan - block.here()) * a.group() : 0;
+  for (std::size_t r = skip; r < block.rows(a); ++r)
+    a.kernels.merge_softmax(from.result + r * a.depth, from.top[r], from.sum[r], a.depth, into.result + r * a.depth, &into.top[r], &into.sum[r]);
+}
+
+void finish(const Setting& a, const Block& block, const Gathered& total) {
+  for (std::size_t r = 0; r < block.rows(a); ++r)
+    a.kernels.divide(total.result + r * a.depth, a.head_dim, total.sum[r], block.piece->out + block.offset(a, r));
+}
+
+void attend_to_all(const Setting& a, const Block& block, const Workspace& w) {
+  take_queries(a, block, w);
+  attend(a, block, 0, w, w.total);
+  for (std::size_t span = 1; span < num_spans(block.here() + block.tokens); ++span) {
+    attend(a, block, span, w, w.span);
+    merge(a, block, span, w.span, w.total);
+  }
+  finish(a, block, w.total);
 }
 
 }  // namespace
@@ -107,24 +203,56 @@ void attention(std::span<const AttentionPiece> pieces, std::size_t heads, float 
   if (pieces.empty()) return;
   const KvLayer::State& shape = pieces[0].cache->state();
   assert(shape.kv_heads != 0 && heads % shape.kv_heads == 0);
-  const Setting a{kernel_table(isa), heads, shape.kv_heads, shape.head_dim, shape.depth, scale};
-  const std::size_t block_rows = a.block_tokens() * a.group();
-  const std::size_t worker_floats = (Workspace::floats(block_rows, a.head_dim, a.depth) + 15) / 16 * 16;
-  float* const base = reinterpret_cast<float*>(scratch.reserve(pool.num_threads() * worker_floats * sizeof(float)));
+  const Setting a{kernel_table(isa), heads, shape.kv_heads, shape.head_dim, shape.depth, shape.type, scale * std::numbers::log2e_v<float>};
 
-  std::size_t blocks = 0;
-  for (const AttentionPiece& piece : pieces) blocks += a.blocks(piece);
-  pool.parallel_for(a.kv_heads * blocks, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
-    const Workspace w(base + worker * worker_floats, block_rows, a.head_dim, a.depth);
+  // Partial results of pieces that are cut into spans.
+  std::size_t tasks = 0, slots = 0, slot_rows = 0;
+  for (const AttentionPiece& piece : pieces) {
+    tasks += a.kv_heads * a.parts(piece);
+    if (!a.is_cut_into_spans(piece)) continue;
+    slots += a.kv_heads * a.parts(piece);
+    slot_rows = std::max(slot_rows, piece.tokens * a.group());
+  }
+  Cutter sizes(nullptr);
+  Workspace(sizes, a);
+  Cutter slot_sizes(nullptr);
+  Gathered(slot_sizes, slot_rows, a.depth);
+  std::byte* const base = scratch.reserve(pool.num_threads() * sizes.used() + slots * slot_sizes.used());
+  const auto slot = [&](std::size_t i) {
+    Cutter cut(base + pool.num_threads() * sizes.used() + i * slot_sizes.used());
+    return Gathered(cut, slot_rows, a.depth);
+  };
+
+  pool.parallel_for(tasks, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+    Cutter cut(base + worker * sizes.used());
+    const Workspace w(cut, a);
     for (std::size_t task = begin; task < end; ++task) {
-      std::size_t block = task / a.kv_heads;
+      std::size_t part = task, first_slot = 0;
       const AttentionPiece* piece = pieces.data();
-      for (; block >= a.blocks(*piece); ++piece) block -= a.blocks(*piece);
-      // Late tokens see the most keys: their blocks are handed out first.
-      const std::size_t first = (a.blocks(*piece) - 1 - block) * a.block_tokens();
-      attend(a, *piece, piece->cache->state(), task % a.kv_heads, first, std::min(a.block_tokens(), piece->tokens - first), w);
+      for (; part >= a.kv_heads * a.parts(*piece); ++piece) {
+        part -= a.kv_heads * a.parts(*piece);
+        if (a.is_cut_into_spans(*piece)) first_slot += a.kv_heads * a.parts(*piece);
+      }
+      if (a.is_cut_into_spans(*piece)) {
+        const Block block{piece, part / a.parts(*piece), 0, piece->tokens};
+        take_queries(a, block, w);
+        attend(a, block, part % a.parts(*piece), w, slot(first_slot + part));
+      } else {
+        // Late tokens see the most keys: their blocks are handed out first.
+        const std::size_t first = (a.parts(*piece) - 1 - part / a.kv_heads) * a.block_tokens();
+        attend_to_all(a, {piece, part % a.kv_heads, first, std::min(a.block_tokens(), piece->tokens - first)}, w);
+      }
     }
   });
+
+  std::size_t next_slot = 0;
+  for (const AttentionPiece& piece : pieces)
+    for (std::size_t head = 0; a.is_cut_into_spans(piece) && head < a.kv_heads; ++head, next_slot += a.parts(piece)) {
+      const Block block{&piece, head, 0, piece.tokens};
+      const Gathered total = slot(next_slot);
+      for (std::size_t span = 1; span < a.parts(piece); ++span) merge(a, block, span, slot(next_slot + span), total);
+      finish(a, block, total);
+    }
 }
 
 }  // namespace nibble

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/coded_chunk.h"
 #include "kernels/unit_shape.h"
 
 namespace nibble {
@@ -104,17 +105,17 @@ struct KernelTable {
   float (*read_stream)(const float* data, std::size_t count);
 
   // --- attention -------------------------------------------------------------------------------------------------------------------
-  // One chunk of 64 scores of one query: scores[j] *= scale for j < valid; then p[j] = exp(scores[j] - maximum), 0 beyond valid, in place,
-  // maximum being the largest score so far, this chunk's included. Takes both running values along and returns the factor, exp(old - new
+  // One chunk of 64 scores of one query: scores[j] *= scale for j < valid; then p[j] = 2^(scores[j] - maximum), 0 beyond valid, in place,
+  // maximum being the largest score so far, this chunk's included. Takes both running values along and returns the factor, 2^(old - new
   // maximum), by which what was summed before must be multiplied; the sum is already. valid: 1 .. 64. At first: -FLT_MAX and 0.
   float (*softmax_chunk)(float* scores, std::size_t valid, float scale, float* running_maximum, float* running_sum);
-  // A chunk of 64 cached positions widened to f32. Keys: codes [depth, 64], scales f16 [depth / 32, 64] -> [depth, 64]. Values: codes
-  // [64, depth], scales f16 [64, depth / 32] -> [64, depth]. 4-bit codes are offset by 8 and lie in pairs: keys depth d (low nibble)
-  // and d + 1, values i (low) and i + 16 of each 32. depth: a multiple of 32.
-  void (*widen_keys_8)(const std::int8_t* codes, const std::uint16_t* scales, std::size_t depth, float* out);
-  void (*widen_values_8)(const std::int8_t* codes, const std::uint16_t* scales, std::size_t depth, float* out);
-  void (*widen_keys_4)(const std::uint8_t* codes, const std::uint16_t* scales, std::size_t depth, float* out);
-  void (*widen_values_4)(const std::uint8_t* codes, const std::uint16_t* scales, std::size_t depth, float* out);
+  // What two runs of positions gave one query becomes what they give together: result[count] of the first, and of the second, each relative to
+  // its maximum. count: a multiple of 16.
+  void (*merge_softmax)(const float* other, float other_maximum, float other_sum, std::size_t count, float* result, float* maximum, float* sum);
+  // A query of `count` numbers as int8 for groups of 32: scale = amax / 127, times `factor`; biases: -offset * sum of codes. Codes: whole groups.
+  void (*quantize_query)(const float* x, std::size_t count, float factor, std::int32_t offset, std::int8_t* codes, float* scales, std::int32_t* biases);
+  // `count` rows of which row r sees the first seen + r / rows_per_token positions of the chunk (or all 64); seen >= 1.
+  void (*attend_to_codes)(const CodedChunk& chunk, const CodedRows& rows, std::size_t count, std::size_t seen, std::size_t rows_per_token);
   // out[i] = x[i] / divisor
   void (*divide)(const float* x, std::size_t count, float divisor, float* out);
   float (*exponential)(float x);

@@ -76,61 +76,67 @@ KvLayer::State::State(std::size_t capacity_, std::size_t kv_heads_, std::size_t 
       head_dim(head_dim_),
       depth(round_up(head_dim_, quantized(type_) ? kKvGroup : 16)),
       type(type_) {
-  const std::size_t elements = kChunk * depth;
+  const std::size_t elements = kKvChunk * depth;
   code_bytes = type == KvType::f32 ? elements * 4 : type == KvType::f16 ? elements * 2 : type == KvType::q8_0 ? elements : elements / 2;
   scale_bytes = quantized(type) ? elements / kKvGroup * 2 : 0;
-  num_chunks = round_up(capacity, kChunk) / kChunk;
+  num_chunks = round_up(capacity, kKvChunk) / kKvChunk;
   const std::size_t chunk_bytes = 2 * (code_bytes + scale_bytes);
   if (chunk_bytes != 0 && kv_heads != 0 && num_chunks > (std::size_t{1} << 46) / chunk_bytes / kv_heads)
     throw Error(ErrorKind::resource, "key/value cache beyond any memory; positions: " + std::to_string(capacity));
   bytes = ResidentBytes(num_chunks * kv_heads * chunk_bytes);
 }
 
-void KvLayer::State::store_key(std::size_t head, std::size_t position, const float* x) const {
-  const std::size_t j = position % kChunk;
-  std::byte* const chunk = keys(head, position / kChunk);
-  if (type == KvType::f32) {
-    float* const out = reinterpret_cast<float*>(chunk);
-    for (std::size_t d = 0; d < head_dim; ++d) out[d * kChunk + j] = x[d];
-  } else if (type == KvType::f16) {
-    std::uint16_t* const out = reinterpret_cast<std::uint16_t*>(chunk);
-    for (std::size_t d = 0; d < head_dim; ++d) out[d * kChunk + j] = f32_to_f16(x[d]);
-  } else {
-    std::uint16_t* const scales = reinterpret_cast<std::uint16_t*>(chunk + code_bytes);
-    for (std::size_t d = 0; d < head_dim; d += kKvGroup) {
-      const std::size_t n = std::min(kKvGroup, head_dim - d);
-      const Group g = type == KvType::q8_0 ? quantize_group(x + d, n, -127, 127) : quantize_group(x + d, n, -8, 7);
-      scales[d / kKvGroup * kChunk + j] = g.scale;
-      if (type == KvType::q8_0) {
-        for (std::size_t i = 0; i < kKvGroup; ++i) chunk[(d + i) * kChunk + j] = static_cast<std::byte>(g.codes[i]);
-      } else {
-        for (std::size_t i = 0; i < kKvGroup; i += 2)
-          chunk[(d + i) / 2 * kChunk + j] = static_cast<std::byte>((g.codes[i] + 8) | (g.codes[i + 1] + 8) << 4);
-      }
+// Where dimension d of position j has its byte; with 4 bits it shares it with dimension d + 4 of keys, d + 16 of values.
+static std::size_t key_byte(std::size_t d, std::size_t j, int bits) {
+  const std::size_t quad = d / 4;
+  return (bits == 4 ? quad / 2 : quad) * 4 * kKvChunk + j * 4 + d % 4;
+}
+static std::size_t value_byte(std::size_t d, std::size_t j, std::size_t depth, int bits) {
+  const std::size_t line = d / 16, at = bits == 4 ? line / 2 : line;
+  return j / 4 * (depth * (bits == 4 ? 2 : 4)) + at * 64 + d % 16 * 4 + j % 4;
+}
+
+void KvLayer::State::store_codes(const float* x, std::size_t position, bool of_keys, std::byte* chunk) const {
+  const std::size_t j = position % kKvChunk;
+  std::uint16_t* const scales = reinterpret_cast<std::uint16_t*>(chunk + code_bytes);
+  for (std::size_t d = 0; d < head_dim; d += kKvGroup) {
+    const std::size_t n = std::min(kKvGroup, head_dim - d);
+    const Group g = type == KvType::q8_0 ? quantize_group(x + d, n, -127, 127) : quantize_group(x + d, n, -8, 7);
+    scales[d / kKvGroup * kKvChunk + j] = g.scale;
+    const int bits = type == KvType::q8_0 ? 8 : 4;
+    const std::size_t apart = of_keys ? 4 : 16;
+    for (std::size_t i = 0; i < kKvGroup; ++i) {
+      if (bits == 4 && i / apart % 2 == 1) continue;
+      const int code = bits == 8 ? g.codes[i] + (of_keys ? 128 : 0) : (g.codes[i] + 8) | (g.codes[i + apart] + 8) << 4;
+      chunk[of_keys ? key_byte(d + i, j, bits) : value_byte(d + i, j, depth, bits)] = static_cast<std::byte>(code);
     }
   }
 }
 
+void KvLayer::State::store_key(std::size_t head, std::size_t position, const float* x) const {
+  const std::size_t j = position % kKvChunk;
+  std::byte* const chunk = keys(head, position / kKvChunk);
+  if (type == KvType::f32) {
+    float* const out = reinterpret_cast<float*>(chunk);
+    for (std::size_t d = 0; d < head_dim; ++d) out[d * kKvChunk + j] = x[d];
+  } else if (type == KvType::f16) {
+    std::uint16_t* const out = reinterpret_cast<std::uint16_t*>(chunk);
+    for (std::size_t d = 0; d < head_dim; ++d) out[d * kKvChunk + j] = f32_to_f16(x[d]);
+  } else {
+    store_codes(x, position, true, chunk);
+  }
+}
+
 void KvLayer::State::store_value(std::size_t head, std::size_t position, const float* x) const {
-  const std::size_t j = position % kChunk;
-  std::byte* const chunk = values(head, position / kChunk);
+  const std::size_t j = position % kKvChunk;
+  std::byte* const chunk = values(head, position / kKvChunk);
   if (type == KvType::f32) {
     std::memcpy(chunk + j * depth * 4, x, head_dim * 4);
   } else if (type == KvType::f16) {
     std::uint16_t* const out = reinterpret_cast<std::uint16_t*>(chunk) + j * depth;
     for (std::size_t d = 0; d < head_dim; ++d) out[d] = f32_to_f16(x[d]);
   } else {
-    std::uint16_t* const scales = reinterpret_cast<std::uint16_t*>(chunk + code_bytes);
-    for (std::size_t d = 0; d < head_dim; d += kKvGroup) {
-      const std::size_t n = std::min(kKvGroup, head_dim - d);
-      const Group g = type == KvType::q8_0 ? quantize_group(x + d, n, -127, 127) : quantize_group(x + d, n, -8, 7);
-      scales[j * (depth / kKvGroup) + d / kKvGroup] = g.scale;
-      if (type == KvType::q8_0) {
-        std::memcpy(chunk + j * depth + d, g.codes, kKvGroup);
-      } else {
-        for (std::size_t i = 0; i < 16; ++i) chunk[(j * depth + d) / 2 + i] = static_cast<std::byte>((g.codes[i] + 8) | (g.codes[i + 16] + 8) << 4);
-      }
-    }
+    store_codes(x, position, false, chunk);
   }
 }
 

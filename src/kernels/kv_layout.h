@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How keys and values of one layer lie in memory: per kv head, in chunks of 64 positions. Keys are stored [depth, 64] (a panel whose
-// columns are positions), values [64, depth] (a panel whose columns are dimensions), so that both attention products are panel products.
-// depth is head_dim rounded up to whole vectors or quantization groups; what lies beyond head_dim is zero.
+// How keys and values of one layer lie in memory: per kv head, in chunks of 64 positions. f32 and f16 keys are stored [depth, 64] (a panel whose
+// columns are positions), values [64, depth] (a panel whose columns are dimensions), so that both attention products are panel products;
+// those of the quantized types in lines of 64 bytes (coded_chunk.h) for the same reason. depth is head_dim rounded up to whole vectors or
+// quantization groups; what lies beyond head_dim is zero.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "kernels/attention.h"
+#include "kernels/coded_chunk.h"
 #include "kernels/resident_bytes.h"
 
 namespace nibble {
-
-inline constexpr std::size_t kChunk = 64;    // positions
-inline constexpr std::size_t kKvGroup = 32;  // dimensions that share a scale in the quantized types
 
 struct KvLayer::State {
   State(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_);
@@ -31,6 +30,9 @@ struct KvLayer::State {
 
   void store_key(std::size_t head, std::size_t position, const float* x) const;
   void store_value(std::size_t head, std::size_t position, const float* x) const;
+
+ private:
+  void store_codes(const float* x, std::size_t position, bool of_keys, std::byte* chunk) const;
 };
 
 // The orthonormal Hadamard transform of each run of 2^n elements of x, where 2^n is the largest power of two that divides size. Spreads

@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <span>
 
 #include "base/half.h"
 #include "kernels/guarded_buffer.h"
@@ -17,27 +18,6 @@ namespace {
 struct Shape {
   std::size_t heads, kv_heads, head_dim;
 };
-
-// Softmax attention in double precision over the f32 keys and values themselves.
-std::vector<double> exact_attention(const std::vector<float>& q, const std::vector<float>& k, const std::vector<float>& v, std::size_t tokens,
-                                    std::size_t position, double scale, const Shape& s) {
-  std::vector<double> out(q.size());
-  for (std::size_t t = 0; t < tokens; ++t)
-    for (std::size_t h = 0; h < s.heads; ++h) {
-      const std::size_t kv = h / (s.heads / s.kv_heads), seen = position + t + 1, at = (t * s.heads + h) * s.head_dim;
-      std::vector<double> score(seen);
-      double top = -1e300, sum = 0;
-      for (std::size_t j = 0; j < seen; ++j) {
-        for (std::size_t d = 0; d < s.head_dim; ++d)
-          score[j] += static_cast<double>(q[at + d]) * static_cast<double>(k[(j * s.kv_heads + kv) * s.head_dim + d]);
-        top = std::max(top, score[j] *= scale);
-      }
-      for (double& x : score) sum += x = std::exp(x - top);
-      for (std::size_t j = 0; j < seen; ++j)
-        for (std::size_t d = 0; d < s.head_dim; ++d) out[at + d] += score[j] / sum * static_cast<double>(v[(j * s.kv_heads + kv) * s.head_dim + d]);
-    }
-  return out;
-}
 
 struct Case {
   std::vector<float> q, k, v;
@@ -92,50 +72,126 @@ std::vector<float> rotated(std::vector<float> x, std::size_t head_dim) {
   return x;
 }
 
+// Queries as they meet the keys of a quantized cache: 8-bit codes times amax / 127 of each group, in f32.
+std::vector<float> coded_queries(std::vector<float> x, std::size_t head_dim) {
+  for (std::size_t head = 0; head < x.size(); head += head_dim)
+    for (std::size_t d = 0; d < head_dim; d += 32) {
+      const std::span<float> group(&x[head + d], std::min<std::size_t>(32, head_dim - d));
+      float top = 0;
+      for (float value : group) top = std::max(top, std::fabs(value));
+      for (float& value : group) value = top == 0 ? 0 : std::nearbyint(value * (127.0f / top)) * (top / 127.0f);
+    }
+  return x;
+}
+
 class Attention : public ::testing::TestWithParam<KvType> {};
 
-// Against softmax in double over exactly what the cache keeps, so that only f32 arithmetic is left: u = 2^-24, gamma_k = k u / (1 - k u).
-// Scores: chains of head_dim terms, a product by the scale and the largest one subtracted move each by at most d = scale gamma_{head_dim + 4} sum |q
-// k|. Exponentials are within 4 u relative, and so their ratios by e^{2 d} (1 + 8 u); merging chunks scales every term again, at most once for each
-// chunk, by factors within 6 u. Sums of n terms and the division add gamma_{n + 1} twice. All is relative to sum of w |v|.
+// What rounding the weights of a quantized cache can add to each output of one query, relative to nothing: they are multiples of a / 65280 where a is
+// the largest weight times scale of the chunk, rounded to nearest (and by a few units in the last place of 65280 more: 0.52 in all), and meet
+// codes of at most 127 or 8. scores: of the positions seen; scales: [kv_heads, positions], the largest of a position's groups.
+double rounded_weights_bound(const std::vector<double>& weights, const double* scales, KvType type) {
+  double bound = 0;
+  for (std::size_t start = 0; start < weights.size(); start += 64) {
+    const std::size_t n = std::min<std::size_t>(64, weights.size() - start);
+    double largest = 0;
+    for (std::size_t j = start; j < start + n; ++j) largest = std::max(largest, weights[j] * scales[j]);
+    bound += largest / 65280 * 0.52 * static_cast<double>(n) * (type == KvType::q8_0 ? 127 : 8);
+  }
+  return bound;
+}
+
+// The exact weights of one query and what its scores can be off by.
+struct Scores {
+  std::vector<double> weights;
+  double most = 0;  // of sum |q k|
+  Scores(const float* q, const std::vector<float>& k, std::size_t seen, std::size_t kv, double scale, const Shape& s) : weights(seen) {
+    double top = -1e300, sum = 0;
+    for (std::size_t j = 0; j < seen; ++j) {
+      double magnitude = 0;
+      for (std::size_t d = 0; d < s.head_dim; ++d) {
+        const double term = static_cast<double>(q[d]) * static_cast<double>(k[(j * s.kv_heads + kv) * s.head_dim + d]);
+        weights[j] += term;
+        magnitude += std::fabs(term);
+      }
+      most = std::max(most, magnitude);
+      top = std::max(top, weights[j] *= scale);
+    }
+    for (double& x : weights) sum += x = std::exp(x - top);
+    for (double& x : weights) x /= sum;
+  }
+};
+
+// Against softmax in double over exactly what the cache keeps (and, where it is quantized, over the coded queries), so that only f32 arithmetic
+// is left: u = 2^-24, gamma_k = k u / (1 - k u). Scores: chains of head_dim terms, products by the scale and by log2 e and the largest one
+// subtracted move each by at most d = scale gamma_{head_dim + 6} sum |q k|. Powers of two are within 6 u relative, and so their ratios by
+// e^{2 d} (1 + 12 u); merging chunks and spans scales every term again, at most twice for each chunk, by factors within 8 u. Sums of n terms and
+// the division add gamma_{n + 1} twice. All is relative to sum of w |v|. Quantized caches round the weights besides.
+void expect_exact(const Shape& s, std::size_t cached, std::size_t tokens, const Case& c, KvType type, Isa isa) {
+  const bool quantized = type == KvType::q8_0 || type == KvType::q4_0, rotates = type == KvType::q4_0;
+  const auto given = rotates ? rotated(c.q, s.head_dim) : c.q, q = quantized ? coded_queries(given, s.head_dim) : given;
+  const auto k = kept_numbers(rotates ? rotated(c.k, s.head_dim) : c.k, s.head_dim, type), v = kept_numbers(c.v, s.head_dim, type);
+  const double scale = static_cast<double>(1 / std::sqrt(static_cast<float>(s.head_dim)));
+  const auto got = run(c, s, cached, tokens, type, isa, 2, 1000);
+  const auto value = [&](std::size_t j, std::size_t kv, std::size_t d) { return static_cast<double>(v[(j * s.kv_heads + kv) * s.head_dim + d]); };
+  std::vector<double> scales(s.kv_heads * cached);
+  for (std::size_t kv = 0; kv < s.kv_heads; ++kv)
+    for (std::size_t j = 0; j < cached; ++j)  // of the group's largest value, to within a code's rounding
+      for (std::size_t d = 0; d < s.head_dim; ++d)
+        scales[kv * cached + j] = std::max(scales[kv * cached + j], 1.01 * std::fabs(value(j, kv, d)) / (type == KvType::q8_0 ? 127 : 8));
+  constexpr double kUnit = 0x1p-24;
+  for (std::size_t t = 0; t < tokens; ++t)
+    for (std::size_t h = 0; h < s.heads; ++h) {
+      const std::size_t kv = h / (s.heads / s.kv_heads), seen = cached - tokens + t + 1;
+      const std::size_t at = ((cached - tokens + t) * s.heads + h) * s.head_dim;
+      const Scores scores(&q[at], k, seen, kv, scale, s);
+      const double moved = scale * static_cast<double>(s.head_dim + 6) * kUnit * 1.01 * scores.most, n = static_cast<double>(seen);
+      const double relative = std::expm1(2 * moved + (12 + 16 * std::ceil(n / 64) + 2 * (n + 1)) * kUnit * 1.01);
+      const double rounded = quantized ? rounded_weights_bound(scores.weights, &scales[kv * cached], type) * (1 + relative) : 0;
+      for (std::size_t d = 0; d < s.head_dim; ++d) {
+        double exact = 0, weighted = 0;
+        for (std::size_t j = 0; j < seen; ++j) {
+          exact += scores.weights[j] * value(j, kv, d);
+          weighted += scores.weights[j] * std::fabs(value(j, kv, d));
+        }
+        ASSERT_NEAR(got[(t * s.heads + h) * s.head_dim + d], exact, relative * weighted + rounded + 1e-30)
+            << "cached " << cached << ", dim " << s.head_dim << ", heads " << s.heads << ", token " << t << ", head " << h << ", element " << d;
+      }
+    }
+}
+
+Case normal_case(const Shape& s, std::size_t cached, std::uint64_t seed) {
+  return {normal_numbers(cached * s.heads * s.head_dim, seed), normal_numbers(cached * s.kv_heads * s.head_dim, seed + 1),
+          normal_numbers(cached * s.kv_heads * s.head_dim, seed + 2)};
+}
+
 TEST_P(Attention, AgreesWithExactArithmetic) {
-  for (const Shape s : {Shape{4, 2, 16}, Shape{3, 3, 8}, Shape{6, 1, 48}, Shape{2, 1, 64}})
-    for (std::size_t cached : {1u, 5u, 64u, 65u, 200u}) {
-      const Case c{normal_numbers(cached * s.heads * s.head_dim, 1), normal_numbers(cached * s.kv_heads * s.head_dim, 2),
-                   normal_numbers(cached * s.kv_heads * s.head_dim, 3)};
-      const bool rotates = GetParam() == KvType::q4_0;
-      const auto q = rotates ? rotated(c.q, s.head_dim) : c.q, k = kept_numbers(rotates ? rotated(c.k, s.head_dim) : c.k, s.head_dim, GetParam()),
-                 v = kept_numbers(c.v, s.head_dim, GetParam());
-      const double scale = static_cast<double>(1 / std::sqrt(static_cast<float>(s.head_dim)));
-      const auto exact = exact_attention(q, k, v, cached, 0, scale, s);
-      const auto got = run(c, s, cached, cached, GetParam(), runnable_sets().back(), 2, 1000);
-      const auto magnitudes = [](std::vector<float> x) {
-        for (float& value : x) value = std::fabs(value);
-        return x;
-      };
-      const auto weighted = exact_attention(q, k, magnitudes(v), cached, 0, scale, s);  // sum of w |v|
-      const auto largest_score = [&](std::size_t t, std::size_t h) {                    // sum of |q k|
-        double most = 0;
-        for (std::size_t j = 0; j <= t; ++j) {
-          double sum = 0;
-          for (std::size_t d = 0; d < s.head_dim; ++d)
-            sum += std::fabs(static_cast<double>(q[(t * s.heads + h) * s.head_dim + d]) *
-                             static_cast<double>(k[(j * s.kv_heads + h / (s.heads / s.kv_heads)) * s.head_dim + d]));
-          most = std::max(most, sum);
-        }
-        return most;
-      };
-      constexpr double kUnit = 0x1p-24;
-      const double n = static_cast<double>(cached), chunks = std::ceil(n / 64);
-      for (std::size_t t = 0; t < cached; ++t)
-        for (std::size_t h = 0; h < s.heads; ++h) {
-          const double moved = scale * static_cast<double>(s.head_dim + 4) * kUnit * 1.01 * largest_score(t, h);
-          const double relative = std::expm1(2 * moved + (8 + 6 * chunks + 2 * (n + 1)) * kUnit * 1.01);
-          for (std::size_t d = 0; d < s.head_dim; ++d) {
-            const std::size_t i = (t * s.heads + h) * s.head_dim + d;
-            ASSERT_NEAR(got[i], exact[i], relative * weighted[i] + 1e-30) << "cached " << cached << ", dim " << s.head_dim << ", element " << i;
-          }
-        }
+  for (const Shape s : {Shape{4, 2, 16}, Shape{3, 3, 8}, Shape{6, 1, 48}, Shape{2, 1, 64}, Shape{5, 1, 32}, Shape{7, 1, 80}, Shape{8, 1, 128}, Shape{2, 2, 256}})
+    for (std::size_t cached : {1u, 5u, 64u, 65u, 200u}) expect_exact(s, cached, cached, normal_case(s, cached, 1), GetParam(), runnable_sets().back());
+}
+
+// Positions beyond the first span, in blocks of many tokens and of one.
+TEST_P(Attention, AgreesWithExactArithmeticInLongContexts) {
+  const Shape s{4, 1, 32};
+  for (std::size_t cached : {1024u, 1025u, 2100u})
+    for (std::size_t tokens : {1u, 12u, 40u}) expect_exact(s, cached, tokens, normal_case(s, cached, 11), GetParam(), runnable_sets().back());
+}
+
+// Keys, values and queries that are all of one large magnitude make the largest integers there can be, and weights that are all the same or one.
+TEST_P(Attention, HoldsTheLargestNumbers) {
+  const Shape s{2, 1, 64};
+  const std::size_t cached = 130;
+  for (const float magnitude : {0.5f, 100.0f, 3000.0f})
+    for (const std::size_t period : {1u, 2u, 3u}) {
+      Case c = normal_case(s, cached, 21);
+      for (auto* numbers : {&c.q, &c.k, &c.v})
+        for (std::size_t i = 0; i < numbers->size(); ++i) (*numbers)[i] = (i / s.head_dim + i) % period == 0 ? magnitude : -magnitude;
+      for (Isa isa : runnable_sets()) {
+        const auto got = run(c, s, cached, cached, GetParam(), isa, 2, 1000);
+        EXPECT_TRUE(same_bits(got, run(c, s, cached, cached, GetParam(), Isa::scalar, 1, 1000))) << isa_name(isa);
+        for (float x : got) ASSERT_LE(std::fabs(x), magnitude * 1.002f) << isa_name(isa);
+      }
+      if (period != 1) continue;
+      for (float x : run(c, s, cached, 1, GetParam(), Isa::scalar, 1, 1000)) ASSERT_NEAR(x, magnitude, magnitude * 0.001f);
     }
 }
 
@@ -159,22 +215,49 @@ TEST(Hadamard, IsTheTransformOfEachRunAndKeepsProducts) {
   }
 }
 
-TEST_P(Attention, SameBitsForAnySetBatchThreadsAndStorePieces) {
-  for (const Shape s : {Shape{4, 2, 16}, Shape{5, 1, 40}, Shape{8, 2, 64}}) {
-    const std::size_t cached = 150;
-    const Case c{normal_numbers(cached * s.heads * s.head_dim, 4), normal_numbers(cached * s.kv_heads * s.head_dim, 5),
-                 normal_numbers(cached * s.kv_heads * s.head_dim, 6)};
-    const auto reference = run(c, s, cached, cached, GetParam(), Isa::scalar, 1, 1000);
-    for (Isa isa : runnable_sets()) {
-      EXPECT_TRUE(same_bits(run(c, s, cached, cached, GetParam(), isa, 3, 7), reference)) << isa_name(isa);
-      for (std::size_t tokens : {1u, 2u, 17u, 100u}) {
-        const std::size_t tail = tokens * s.heads * s.head_dim;
-        EXPECT_TRUE(
-            same_bits(run(c, s, cached, tokens, GetParam(), isa, 2, 1), {reference.end() - static_cast<std::ptrdiff_t>(tail), reference.end()}))
-            << isa_name(isa) << ", tokens " << tokens;
-      }
+void expect_same_bits(const Shape& s, std::size_t cached, KvType type, std::initializer_list<std::size_t> token_counts) {
+  const Case c = normal_case(s, cached, 4);
+  const std::size_t most = *std::max_element(token_counts.begin(), token_counts.end());
+  const auto reference = run(c, s, cached, most, type, Isa::scalar, 1, 1000);
+  for (Isa isa : runnable_sets())
+    for (std::size_t tokens : token_counts) {
+      const std::size_t tail = tokens * s.heads * s.head_dim;
+      EXPECT_TRUE(same_bits(run(c, s, cached, tokens, type, isa, tokens % 3 + 1, tokens), {reference.end() - static_cast<std::ptrdiff_t>(tail), reference.end()}))
+          << isa_name(isa) << ", tokens " << tokens << ", dim " << s.head_dim;
     }
+}
+
+TEST_P(Attention, SameBitsForAnySetBatchThreadsAndStorePieces) {
+  for (const Shape s : {Shape{4, 2, 16}, Shape{5, 1, 40}, Shape{8, 2, 64}, Shape{3, 1, 128}, Shape{14, 2, 64}})
+    expect_same_bits(s, 150, GetParam(), {1, 2, 7, 17, 100, 150});
+}
+
+// Blocks of many tokens go through all spans, single ones are cut at them.
+TEST_P(Attention, SameBitsInLongContexts) { expect_same_bits({4, 2, 32}, 2100, GetParam(), {1, 2, 12, 13, 40}); }
+
+// Pieces of several sequences, long and short, in one call.
+TEST_P(Attention, SequencesDoNotSeeEachOther) {
+  const Shape s{4, 2, 32};
+  const std::size_t lengths[] = {1500, 70, 2100, 1}, tokens[] = {1, 20, 2, 1}, width = s.heads * s.head_dim;
+  ThreadPool pool(3);
+  KernelScratch scratch;
+  std::vector<KvLayer> layers;
+  std::vector<AttentionPiece> pieces;
+  std::vector<std::vector<float>> outs;
+  std::vector<Case> cases;
+  for (std::size_t i = 0; i < 4; ++i) {
+    cases.push_back(normal_case(s, lengths[i], 30 + i));
+    layers.emplace_back(lengths[i], s.kv_heads, s.head_dim, GetParam());
+    outs.emplace_back(tokens[i] * width);
   }
+  for (std::size_t i = 0; i < 4; ++i) {
+    const AttentionPiece stored{&layers[i], 0, lengths[i], nullptr, cases[i].k.data(), cases[i].v.data(), nullptr};
+    store_keys_values(std::span(&stored, 1), pool);
+    pieces.push_back({&layers[i], lengths[i] - tokens[i], tokens[i], &cases[i].q[(lengths[i] - tokens[i]) * width], nullptr, nullptr, outs[i].data()});
+  }
+  const Isa isa = runnable_sets().back();
+  attention(pieces, s.heads, 1 / std::sqrt(static_cast<float>(s.head_dim)), isa, pool, scratch);
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_TRUE(same_bits(outs[i], run(cases[i], s, lengths[i], tokens[i], GetParam(), isa, 1, 1000))) << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, Attention, ::testing::Values(KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0), [](const auto& param_info) {

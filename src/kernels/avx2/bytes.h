@@ -92,6 +92,11 @@ inline void store_low_bytes(F32 x, std::int8_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }
 
+inline void store_second_bytes(F32 x, std::uint8_t* p) {
+  const auto moved = [](__m256 half) { return _mm256_castsi256_ps(_mm256_srli_epi32(_mm256_castps_si256(half), 8)); };
+  store_low_bytes({moved(x.a), moved(x.b)}, reinterpret_cast<std::int8_t*>(p));
+}
+
 struct Sums {
   __m256i a, b;
   static Sums set(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }

@@ -50,6 +50,16 @@ struct Quad {
   }
 };
 
+// The same where they are unsigned, and the line's bytes signed.
+struct UnsignedQuad {
+  __m512i v;
+  static UnsignedQuad load(const std::uint8_t* p) {
+    std::int32_t bits;
+    __builtin_memcpy(&bits, p, 4);
+    return {_mm512_set1_epi32(bits)};
+  }
+};
+
 struct Sums {
   __m512i v;
   static Sums set(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
@@ -57,6 +67,10 @@ struct Sums {
 // The intrinsic would do, but g++ 12 gives its in-out operand two homes and spills every accumulator of a large tile in every step.
 [[gnu::always_inline]] inline Sums dot(Sums s, Bytes w, Quad q) {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(s.v) : "v"(w.v), "v"(q.v));
+  return s;
+}
+[[gnu::always_inline]] inline Sums dot(Sums s, Bytes w, UnsignedQuad q) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(s.v) : "v"(q.v), "v"(w.v));
   return s;
 }
 template <int kShift>
@@ -97,6 +111,9 @@ inline F32 with_sign_of_byte(F32 power, Bytes x) {
 inline F32 absolute(F32 x) { return {_mm512_abs_ps(x.v)}; }
 inline void store_low_bytes(F32 x, std::int8_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_castps_si512(x.v)));
+}
+inline void store_second_bytes(F32 x, std::uint8_t* p) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_srli_epi32(_mm512_castps_si512(x.v), 8)));
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "kernels/kernel_table.h"
-#include "kernels/lanes/cache_loops.h"
 #include "kernels/lanes/f32_product.h"
 #include "kernels/lanes/peaks.h"
 #include "kernels/lanes/vector_loops.h"
@@ -34,10 +33,7 @@ static void fill_f32_functions(KernelTable& table) {
   table.sum_exp = sum_exp<F32, F64>;
   table.divergence_sums = divergence_sums<F32, F64>;
   table.softmax_chunk = softmax_chunk<F32>;
-  table.widen_keys_8 = widen_keys_8<F32>;
-  table.widen_values_8 = widen_values_8<F32>;
-  table.widen_keys_4 = widen_keys_4<F32>;
-  table.widen_values_4 = widen_values_4<F32>;
+  table.merge_softmax = merge_softmax<F32>;
   table.divide = divide<F32>;
   table.exponential = exponential_of<F32>;
 }

@@ -5,6 +5,7 @@
 
 #include "kernels/kernel_table.h"
 #include "kernels/lanes/activations.h"
+#include "kernels/lanes/coded_attention.h"
 #include "kernels/lanes/float_codes.h"
 #include "kernels/lanes/integer_grid.h"
 #include "kernels/lanes/integer_product.h"
@@ -15,7 +16,7 @@
 namespace nibble::lanes {
 
 // kVector: with kernels of their own for a single token. They repeat much code; sets that do not need the speed take the panel path.
-template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, int GR, int GV, bool kVector>
+template <class F32, class Bytes, class Sums, class Quad, class UnsignedQuad, int MR, int NV, int GR, int GV, bool kVector>
 static void fill_integer_functions(KernelTable& table) {
   table.unpack_codes = unpack_codes<Bytes>;
   table.expand_grid = expand_grid<F32, Bytes>;
@@ -26,6 +27,8 @@ static void fill_integer_functions(KernelTable& table) {
   table.quantize_activations = quantize_activations<F32>;
   table.quantize_on_grid = quantize_on_grid<F32>;
   table.find_range = find_range<F32>;
+  table.quantize_query = quantize_query<F32>;
+  table.attend_to_codes = attend_to_codes<F32, Bytes, Sums, Quad, UnsignedQuad, GR, GV>;
 }
 
 }  // namespace nibble::lanes

@@ -37,7 +37,7 @@ static const std::uint8_t* scale_multiples(const IntegerShape& shape, const std:
     return out;
   }
   if (shape.scale != ScaleKind::unsigned4) return low;
-  unpack_nibbles<Bytes>(low, group_plane_bytes(4, num_groups(shape, depth)), out);
+  unpack_nibbles<Bytes>(low, group_plane_bytes(4, num_groups(shape, depth)), kLineStride, out);
   return out;
 }
 
@@ -45,7 +45,7 @@ template <class Bytes>
 static const std::uint8_t* minimum_multiples(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* out) {
   const std::uint8_t* const minima = block + offsets_offset(shape, depth);
   if (shape.offset == OffsetKind::minus_unsigned8) return minima;
-  unpack_nibbles<Bytes>(minima, group_plane_bytes(4, num_groups(shape, depth)), out);
+  unpack_nibbles<Bytes>(minima, group_plane_bytes(4, num_groups(shape, depth)), kLineStride, out);
   return out;
 }
 

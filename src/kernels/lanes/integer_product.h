@@ -8,29 +8,36 @@
 
 namespace nibble::lanes {
 
-// One group of columns for MR tokens x NV vectors of rows: sum[m][n] = bias + dot products.
-template <class Bytes, class Sums, class Quad, int MR, int NV>
-[[gnu::always_inline]] static inline void group_dots(const std::uint8_t* panel, std::size_t quads, const std::int8_t* x, const std::int32_t* biases,
-                                                     Sums (&sum)[MR][NV]) {
-#pragma GCC unroll 8
-  for (int m = 0; m < MR; ++m) {
-    const Sums bias = Sums::set(biases[m * kMaxGroups]);
-#pragma GCC unroll 4
-    for (int n = 0; n < NV; ++n) sum[m][n] = bias;
-  }
+// sum[m][n] += dot products of MR tokens, x_stride apart, and NV lines of each quad of columns, panel_stride apart.
+template <class Bytes, class Sums, class Quad, int MR, int NV, class Code>
+[[gnu::always_inline]] static inline void add_dots(const std::uint8_t* panel, std::size_t panel_stride, std::size_t quads, const Code* x,
+                                                   std::size_t x_stride, Sums (&sum)[MR][NV]) {
   for (std::size_t q = 0; q < quads; ++q) {
     Bytes w[NV];
 #pragma GCC unroll 4
     for (int n = 0; n < NV; ++n) w[n] = Bytes::load(panel + 64 * n);
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m) {
-      const Quad value = Quad::load(x + m * kBlockDepth);
+      const Quad value = Quad::load(x + m * x_stride);
 #pragma GCC unroll 4
       for (int n = 0; n < NV; ++n) sum[m][n] = dot(sum[m][n], w[n], value);
     }
-    panel += 256;
+    panel += panel_stride;
     x += 4;
   }
+}
+
+// One group of columns for MR tokens x NV vectors of rows: sum[m][n] = bias + dot products.
+template <class Bytes, class Sums, class Quad, int MR, int NV>
+[[gnu::always_inline]] static inline void group_dots(const std::uint8_t* panel, std::size_t quads, const std::int8_t* x, std::size_t x_stride,
+                                                     const std::int32_t* biases, std::size_t bias_stride, Sums (&sum)[MR][NV]) {
+#pragma GCC unroll 8
+  for (int m = 0; m < MR; ++m) {
+    const Sums bias = Sums::set(biases[m * bias_stride]);
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; ++n) sum[m][n] = bias;
+  }
+  add_dots<Bytes, Sums, Quad, MR, NV>(panel, 256, quads, x, x_stride, sum);
 }
 
 // Groups' sums of activations times their minima, for a run. quads: of groups.
@@ -54,7 +61,7 @@ struct GroupCursor {
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kFirst>
 [[gnu::always_inline]] static inline void take_group(GroupCursor& at, std::size_t columns, F32 (&running)[MR][NV]) {
   Sums sum[MR][NV];
-  group_dots<Bytes, Sums, Quad, MR, NV>(at.panel, columns / 4, at.x, at.biases, sum);
+  group_dots<Bytes, Sums, Quad, MR, NV>(at.panel, columns / 4, at.x, kBlockDepth, at.biases, kMaxGroups, sum);
 #pragma GCC unroll 4
   for (int n = 0; n < NV; ++n) {
     const F32 scale = F32::load(at.scales + 16 * n), offset = kOffsets ? F32::load(at.offsets + 16 * n) : scale;

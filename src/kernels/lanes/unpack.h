@@ -118,15 +118,15 @@ template <int kLow, int kHigh, bool kTable, int kQuads, class Bytes>
   }
 }
 
-// A plane of nibbles as bytes.
+// A plane of nibbles as bytes: the low ones of each `stride` bytes, then the high ones.
 template <class Bytes>
-static void unpack_nibbles(const std::uint8_t* plane, std::size_t plane_bytes, std::uint8_t* out) {
-  for (std::size_t line = 0; line < plane_bytes; line += kLineStride, out += 2 * kLineStride)
-    for (std::size_t v = 0; v < kLineStride; v += 64) {
+static void unpack_nibbles(const std::uint8_t* plane, std::size_t plane_bytes, std::size_t stride, std::uint8_t* out) {
+  for (std::size_t line = 0; line < plane_bytes; line += stride, out += 2 * stride)
+    for (std::size_t v = 0; v < stride; v += 64) {
       Bytes quads[2];
       plane_quads<4, 0, 2>(plane + line + v, quads);
       quads[0].store(out + v);
-      quads[1].store(out + kLineStride + v);
+      quads[1].store(out + stride + v);
     }
 }
 

@@ -139,10 +139,15 @@ inline constexpr std::size_t kChunkVectors = 4;
 }
 
 template <class F32>
-static float exponential_of(float x) {
+[[gnu::always_inline]] static inline float first_lane(F32 x) {
   alignas(64) float lanes[16];
-  exponential(F32::set(x)).store(lanes);
+  x.store(lanes);
   return lanes[0];
+}
+
+template <class F32>
+static float exponential_of(float x) {
+  return first_lane(exponential(F32::set(x)));
 }
 
 template <class F32>
@@ -152,13 +157,22 @@ static float softmax_chunk(float* scores, std::size_t valid, float scale, float*
   for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = first_lanes(mul(F32::load(scores + 16 * i), factor), valid_lanes(valid, i), lowest);
   const float here = max_lanes(max(max(s[0], s[1]), max(s[2], s[3]))), before = *running_maximum, top = here > before ? here : before;
   for (std::size_t i = 0; i < kChunkVectors; ++i) {
-    s[i] = first_lanes(exponential(sub(s[i], F32::set(top))), valid_lanes(valid, i), F32::set(0));
+    s[i] = first_lanes(power_of_two(sub(s[i], F32::set(top))), valid_lanes(valid, i), F32::set(0));
     s[i].store(scores + 16 * i);
   }
-  const float kept = before == top ? 1.0f : exponential_of<F32>(before - top);
+  const float kept = before == top ? 1.0f : first_lane(power_of_two(F32::set(before - top)));
   *running_maximum = top;
   *running_sum = *running_sum * kept + sum_lanes(add(add(s[0], s[1]), add(s[2], s[3])));
   return kept;
+}
+
+template <class F32>
+static void merge_softmax(const float* other, float other_maximum, float other_sum, std::size_t count, float* result, float* maximum, float* sum) {
+  const float top = other_maximum > *maximum ? other_maximum : *maximum;
+  const F32 kept = power_of_two(F32::set(*maximum - top)), taken = power_of_two(F32::set(other_maximum - top));
+  for (std::size_t i = 0; i < count; i += 16) fma(F32::load(other + i), taken, mul(F32::load(result + i), kept)).store(result + i);
+  *sum = *sum * first_lane(kept) + other_sum * first_lane(taken);
+  *maximum = top;
 }
 
 template <class F32>

@@ -66,6 +66,16 @@ struct Quad {
   }
 };
 
+// The same where they are unsigned, and the line's bytes signed.
+struct UnsignedQuad {
+  std::uint8_t v[4];
+  static UnsignedQuad load(const std::uint8_t* p) {
+    UnsignedQuad q;
+    std::memcpy(q.v, p, 4);
+    return q;
+  }
+};
+
 struct Sums {
   std::int32_t v[16];
   static Sums set(std::int32_t x) {
@@ -77,6 +87,11 @@ struct Sums {
 inline Sums dot(Sums s, Bytes w, Quad q) {
   for (int i = 0; i < 16; ++i)
     for (int j = 0; j < 4; ++j) s.v[i] += w.v[4 * i + j] * q.v[j];
+  return s;
+}
+inline Sums dot(Sums s, Bytes w, UnsignedQuad q) {
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 4; ++j) s.v[i] += static_cast<std::int8_t>(w.v[4 * i + j]) * q.v[j];
   return s;
 }
 template <int kShift>
@@ -127,6 +142,13 @@ inline F32 absolute(F32 x) {
 // The lowest byte of each lane.
 inline void store_low_bytes(F32 x, std::int8_t* p) {
   for (int i = 0; i < 16; ++i) std::memcpy(p + i, &x.v[i], 1);
+}
+inline void store_second_bytes(F32 x, std::uint8_t* p) {
+  for (int i = 0; i < 16; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x.v[i], 4);
+    p[i] = static_cast<std::uint8_t>(bits >> 8);
+  }
 }
 
 }  // namespace
