@@ -137,8 +137,9 @@ void attend_to_codes(const Setting& a, const Block& block, std::size_t start, st
   rows.sum = out.sum;
   const bool is_last = start + kKvChunk >= block.here() + block.tokens;
   const std::size_t next_bytes = is_last ? 0 : 2 * (s.code_bytes + s.scale_bytes);
-  a.kernels.attend_to_codes({a.type == KvType::q8_0 ? 8 : 4, a.depth, codes(keys), codes(values), scales(keys), scales(values), keys + next_bytes, next_bytes},
-                            rows.from(skip, a.depth), block.rows(a) - skip, block.here() + skip / a.group() + 1 - start, a.group());
+  const CodedChunk chunk{a.type == KvType::q8_0 ? 8 : 4, a.depth,      codes(keys),       codes(values),
+                         scales(keys),                   scales(values), keys + next_bytes, next_bytes};
+  a.kernels.attend_to_codes(chunk, rows.from(skip, a.depth), block.rows(a) - skip, block.here() + skip / a.group() + 1 - start, a.group());
 }
 
 void attend_to_floats(const Setting& a, const Block& block, std::size_t start, std::size_t skip, const Workspace& w, const Gathered& out) {

@@ -18,12 +18,12 @@
 
 namespace nibble {
 
-inline constexpr std::size_t kKvChunk = 64;    // positions that are stored and attended to together
+inline constexpr std::size_t kKvChunk = 64;  // positions that are stored and attended to together
 inline constexpr std::size_t kKvGroup = 32;  // dimensions that share a scale in the quantized types
 
-// Stored codes of keys are offset by 128, of 4 bits by 8, and unsigned; those of values signed, of 4 bits offset by 8. Lines of 64 bytes: of keys 16 positions x 4 dimensions, [depth / 4, 4 lines]; of
-// values 16 dimensions x 4 positions, [16, depth / 16 lines]. 4-bit lines hold two: of keys those of the next four dimensions, of values those of
-// the next 16 in their high bits. Scales: f16 [depth / 32, 64 positions].
+// Codes: of keys offset by 128, of values in two's complement; those of 4 bits offset by 8. Lines of 64 bytes: of keys 16 positions x 4
+// dimensions, [depth / 4, 4 lines]; of values 16 dimensions x 4 positions, [16, depth / 16 lines]. 4-bit lines hold two: in their high bits those
+// of the next four dimensions of keys, of the next 16 of values. Scales: f16 [depth / 32, 64 positions].
 struct CodedChunk {
   int bits;           // 8 or 4
   std::size_t depth;  // a multiple of kKvGroup
@@ -38,7 +38,7 @@ struct CodedRows {
   const std::int8_t* codes;     // [rows, depth]
   const float* scales;          // [rows, groups]
   const std::int32_t* biases;   // [rows, groups]: minus the codes' sum times the offset of keys
-  float *result, *top, *sum;    // [rows, depth], [rows + 15], [rows + 15]
+  float *result, *top, *sum;    // [rows, depth], [rows + 15], [rows + 15]: arrays of one number a row are read in whole vectors
   float* scores;                // [rows, 64]
   // [rows + 15] each: a chunk's m, 2^(old top - top), what the integers are multiplied with, the sum of p, a
   float *here, *kept, *factor, *added, *bound;

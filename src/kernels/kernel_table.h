@@ -113,7 +113,8 @@ struct KernelTable {
   // its maximum. count: a multiple of 16.
   void (*merge_softmax)(const float* other, float other_maximum, float other_sum, std::size_t count, float* result, float* maximum, float* sum);
   // A query of `count` numbers as int8 for groups of 32: scale = amax / 127, times `factor`; biases: -offset * sum of codes. Codes: whole groups.
-  void (*quantize_query)(const float* x, std::size_t count, float factor, std::int32_t offset, std::int8_t* codes, float* scales, std::int32_t* biases);
+  void (*quantize_query)(const float* x, std::size_t count, float factor, std::int32_t offset, std::int8_t* codes, float* scales,
+                         std::int32_t* biases);
   // `count` rows of which row r sees the first seen + r / rows_per_token positions of the chunk (or all 64); seen >= 1.
   void (*attend_to_codes)(const CodedChunk& chunk, const CodedRows& rows, std::size_t count, std::size_t seen, std::size_t rows_per_token);
   // out[i] = x[i] / divisor

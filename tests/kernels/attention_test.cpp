@@ -165,8 +165,10 @@ Case normal_case(const Shape& s, std::size_t cached, std::uint64_t seed) {
 }
 
 TEST_P(Attention, AgreesWithExactArithmetic) {
-  for (const Shape s : {Shape{4, 2, 16}, Shape{3, 3, 8}, Shape{6, 1, 48}, Shape{2, 1, 64}, Shape{5, 1, 32}, Shape{7, 1, 80}, Shape{8, 1, 128}, Shape{2, 2, 256}})
-    for (std::size_t cached : {1u, 5u, 64u, 65u, 200u}) expect_exact(s, cached, cached, normal_case(s, cached, 1), GetParam(), runnable_sets().back());
+  constexpr Shape kShapes[] = {{4, 2, 16}, {3, 3, 8}, {6, 1, 48}, {2, 1, 64}, {5, 1, 32}, {7, 1, 80}, {8, 1, 128}, {2, 2, 256}};
+  for (const Shape& s : kShapes)
+    for (std::size_t cached : {1u, 5u, 64u, 65u, 200u})
+      expect_exact(s, cached, cached, normal_case(s, cached, 1), GetParam(), runnable_sets().back());
 }
 
 // Positions beyond the first span, in blocks of many tokens and of one.
@@ -222,7 +224,8 @@ void expect_same_bits(const Shape& s, std::size_t cached, KvType type, std::init
   for (Isa isa : runnable_sets())
     for (std::size_t tokens : token_counts) {
       const std::size_t tail = tokens * s.heads * s.head_dim;
-      EXPECT_TRUE(same_bits(run(c, s, cached, tokens, type, isa, tokens % 3 + 1, tokens), {reference.end() - static_cast<std::ptrdiff_t>(tail), reference.end()}))
+      const std::vector<float> expected(reference.end() - static_cast<std::ptrdiff_t>(tail), reference.end());
+      EXPECT_TRUE(same_bits(run(c, s, cached, tokens, type, isa, tokens % 3 + 1, tokens), expected))
           << isa_name(isa) << ", tokens " << tokens << ", dim " << s.head_dim;
     }
 }
@@ -253,7 +256,8 @@ TEST_P(Attention, SequencesDoNotSeeEachOther) {
   for (std::size_t i = 0; i < 4; ++i) {
     const AttentionPiece stored{&layers[i], 0, lengths[i], nullptr, cases[i].k.data(), cases[i].v.data(), nullptr};
     store_keys_values(std::span(&stored, 1), pool);
-    pieces.push_back({&layers[i], lengths[i] - tokens[i], tokens[i], &cases[i].q[(lengths[i] - tokens[i]) * width], nullptr, nullptr, outs[i].data()});
+    const std::size_t position = lengths[i] - tokens[i];
+    pieces.push_back({&layers[i], position, tokens[i], &cases[i].q[position * width], nullptr, nullptr, outs[i].data()});
   }
   const Isa isa = runnable_sets().back();
   attention(pieces, s.heads, 1 / std::sqrt(static_cast<float>(s.head_dim)), isa, pool, scratch);

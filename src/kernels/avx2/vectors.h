@@ -35,15 +35,6 @@ struct F32 {
   }
   static F32 load_bf16(const std::uint16_t* p) { return {bf16_half(p), bf16_half(p + 8)}; }
   static __m128i load8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
-  static F32 load_i8(const std::int8_t* p) {
-    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load8(p))), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load8(p + 8)))};
-  }
-  static __m256 low_nibbles8(const std::uint8_t* p) {
-    return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_cvtepu8_epi32(load8(p)), _mm256_set1_epi32(15)));
-  }
-  static __m256 high_nibbles8(const std::uint8_t* p) { return _mm256_cvtepi32_ps(_mm256_srli_epi32(_mm256_cvtepu8_epi32(load8(p)), 4)); }
-  static F32 load_low_nibbles(const std::uint8_t* p) { return {low_nibbles8(p), low_nibbles8(p + 8)}; }
-  static F32 load_high_nibbles(const std::uint8_t* p) { return {high_nibbles8(p), high_nibbles8(p + 8)}; }
   static __m256i widen_u8(const std::uint8_t* p) { return _mm256_cvtepu8_epi32(load8(p)); }
   static F32 load_u8(const std::uint8_t* p) { return {_mm256_cvtepi32_ps(widen_u8(p)), _mm256_cvtepi32_ps(widen_u8(p + 8))}; }
   static F32 look_up(const float* table, const std::uint8_t* p) {

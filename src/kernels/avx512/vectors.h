@@ -23,17 +23,6 @@ struct F32 {
   static F32 load_bf16(const std::uint16_t* p) {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16))};
   }
-  static F32 load_i8(const std::int8_t* p) {
-    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
-  }
-  static F32 load_low_nibbles(const std::uint8_t* p) {
-    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    return {_mm512_cvtepi32_ps(_mm512_and_si512(bytes, _mm512_set1_epi32(15)))};
-  }
-  static F32 load_high_nibbles(const std::uint8_t* p) {
-    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    return {_mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4))};
-  }
   static __m512i widen_u8(const std::uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
   static F32 load_u8(const std::uint8_t* p) { return {_mm512_cvtepi32_ps(widen_u8(p))}; }
   static F32 look_up(const float* table, const std::uint8_t* p) { return {_mm512_i32gather_ps(widen_u8(p), table, 4)}; }

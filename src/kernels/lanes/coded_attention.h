@@ -88,7 +88,8 @@ template <class F32, class Bytes, class Sums, class UnsignedQuad, int MR>
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
 static void score_rows(const std::uint8_t* keys, std::size_t depth, const CodedRows& rows, std::size_t& row, std::size_t end) {
   for (; row + MR <= end; row += MR)
-    for (std::size_t position = 0; position < kKvChunk; position += 16 * NV) score_tile<F32, Bytes, Sums, Quad, MR, NV>(keys, depth, rows, row, position);
+    for (std::size_t position = 0; position < kKvChunk; position += 16 * NV)
+      score_tile<F32, Bytes, Sums, Quad, MR, NV>(keys, depth, rows, row, position);
 }
 
 template <class F32, class Bytes, class Sums, class UnsignedQuad, int MR>
@@ -117,7 +118,8 @@ static void widen_scales(const CodedChunk& chunk, float* grids) {
 template <class Bytes>
 static void unpack_values(const CodedChunk& chunk, std::uint8_t* out) {
   const std::size_t groups = chunk.depth / kKvGroup;
-  std::uint8_t codes[32], negative[64];
+  std::uint8_t codes[32];
+  alignas(64) std::uint32_t negative[16];  // bytes of ones for positions whose scale is negative, the same for 16 dimensions
   for (std::size_t i = 0; i < 16; ++i) {
     codes[i] = static_cast<std::uint8_t>(i - 8);
     codes[16 + i] = static_cast<std::uint8_t>(8 - i);
@@ -126,10 +128,12 @@ static void unpack_values(const CodedChunk& chunk, std::uint8_t* out) {
   const std::uint8_t* line = chunk.values;
   for (std::size_t j = 0; j < kKvChunk; j += 4)
     for (std::size_t g = 0; g < groups; ++g, line += 64, out += 128) {
-      for (std::size_t i = 0; i < 64; ++i) negative[i] = chunk.value_scales[g * kKvChunk + j + i % 4] >> 15 != 0 ? 0xff : 0;
+      std::uint32_t signs = 0;
+      for (std::size_t i = 0; i < 4; ++i) signs |= (chunk.value_scales[g * kKvChunk + j + i] >> 15) * 0xffu << 8 * i;
+      for (std::uint32_t& lane : negative) lane = signs;
       Bytes halves[2];
       plane_quads<4, 0, 2>(line, halves);
-      const Bytes mask = Bytes::load(negative);
+      const Bytes mask = Bytes::load(reinterpret_cast<const std::uint8_t*>(negative));
       select(mask, look_up(minus, halves[0]), look_up(plus, halves[0])).store(out);
       select(mask, look_up(minus, halves[1]), look_up(plus, halves[1])).store(out + 64);
     }
@@ -241,7 +245,10 @@ static void attend_to_codes(const CodedChunk& chunk, const CodedRows& rows, std:
   if constexpr (MR > 2) score_rows<F32, Bytes, Sums, Quad, 2, NV>(keys, depth, rows, r, count);
   score_rows<F32, Bytes, Sums, Quad, 1, NV>(keys, depth, rows, r, count);
 
-  const auto valid = [&](std::size_t row) { return seen >= kKvChunk || seen + row / rows_per_token >= kKvChunk ? kKvChunk : seen + row / rows_per_token; };
+  const auto valid = [&](std::size_t row) {
+    const std::size_t n = seen >= kKvChunk ? kKvChunk : seen + row / rows_per_token;
+    return n < kKvChunk ? n : kKvChunk;
+  };
   find_tops<F32>(rows, count, valid);
   raise_tops<F32>(rows, count);
   exponentiate<F32>(rows, count, rows.grids + 2 * groups * kKvChunk, valid);

@@ -46,21 +46,6 @@ struct F32 {
     for (int i = 0; i < 16; ++i) r.v[i] = bf16_to_f32(p[i]);
     return r;
   }
-  static F32 load_i8(const std::int8_t* p) {
-    F32 r;
-    for (int i = 0; i < 16; ++i) r.v[i] = p[i];
-    return r;
-  }
-  static F32 load_low_nibbles(const std::uint8_t* p) {
-    F32 r;
-    for (int i = 0; i < 16; ++i) r.v[i] = static_cast<float>(p[i] & 15);
-    return r;
-  }
-  static F32 load_high_nibbles(const std::uint8_t* p) {
-    F32 r;
-    for (int i = 0; i < 16; ++i) r.v[i] = static_cast<float>(p[i] >> 4);
-    return r;
-  }
   static F32 load_u8(const std::uint8_t* p) {
     F32 r;
     for (int i = 0; i < 16; ++i) r.v[i] = p[i];
