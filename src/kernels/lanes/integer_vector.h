@@ -10,19 +10,27 @@
 
 namespace nibble::lanes {
 
-// Asks the second-level cache for lines that will be read `distance` bytes later, a few with each octet of columns: for processors that fetch
-// ahead too little by themselves. Nothing where distance is 0.
+// Asks the second-level cache for lines that will be read `distance` bytes later: for processors that fetch ahead too little by themselves. Each
+// octet of columns has its share of a block's lines, which are asked for one by one between the loads: all at once they would hold up those.
+// Nothing where distance is 0.
 class ReadAhead {
  public:
   ReadAhead(const std::uint8_t* block, std::size_t bytes, std::size_t octets, std::size_t distance)
-      : at_(block + distance), step_(distance == 0 ? 0 : (bytes / octets + 63) / 64 * 64) {}
-  void advance() {
-    for (const std::uint8_t* const end = at_ + step_; at_ != end; at_ += 64) __builtin_prefetch(at_, 0, 2);
+      : at_(block + distance), end_(at_), share_(distance == 0 ? 0 : (bytes / octets + 63) / 64 * 64) {}
+  void next_octet() { end_ += share_; }
+  template <int kLines>
+  void ask() {
+#pragma GCC unroll 4
+    for (int i = 0; i < kLines; ++i) {
+      if (at_ == end_) return;
+      __builtin_prefetch(at_, 0, 2);
+      at_ += 64;
+    }
   }
 
  private:
-  const std::uint8_t* at_;
-  std::size_t step_;
+  const std::uint8_t *at_, *end_;
+  std::size_t share_;
 };
 
 // Where a kernel takes its scales from, without a detour over memory for the usual kinds.
@@ -71,7 +79,8 @@ template <class F32, class Sums, GridSource kGrid>
 template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kHalves>
 [[gnu::always_inline]] static inline void octet_dots(VectorCursor& at, Bytes table, Sums (&sum)[2][4]) {
   constexpr int kQuads = whole_lines(kLow, kHigh);
-  at.ahead.advance();
+  constexpr int kLines = (kQuads * (kLow + kHigh) + 7) / 8 + 1;  // of one vector of rows, and its part of the grid
+  at.ahead.next_octet();
 #pragma GCC unroll 8
   for (int q = 0; q < 8; q += kQuads) {
     Quad quads[kQuads];
@@ -81,6 +90,7 @@ template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable,
                        *high = at.high + octet_bytes(kHigh) / 8 * static_cast<std::size_t>(q);
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) {
+      at.ahead.template ask<kLines>();
       Bytes w[kQuads];
       operands_of_quads<kLow, kHigh, kTable, kQuads>(low + 64 * v, high + 64 * v, table, w);
 #pragma GCC unroll 8
