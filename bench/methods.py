@@ -49,7 +49,7 @@ class Bench:
             arguments += ["-f", format_name]
         arguments += ["--method", "rtn", "--fit", "absmax"] if method == "absmax" else ["--method", method]
         if method not in WITHOUT_TEXT or not format_name:
-            arguments += sum((["--text", text] for text in self.options.text), ["--samples", self.options.samples])
+            arguments += sum((["--text", text] for text in self.options.text), ["--samples", self.options.samples, "--walk", self.options.walk])
         start = time.time()
         run(self.options.nibble, *arguments)
         return output, time.time() - start
@@ -184,6 +184,7 @@ def main():
     parser.add_argument("--formats", default=FORMATS)
     parser.add_argument("--methods", default=METHODS, help="shares are of the first one's loss")
     parser.add_argument("--best", default="descent", help="the method that stands beside llama-quantize")
+    parser.add_argument("--walk", default="auto", help="arithmetic of the calibration: f32, int8, auto")
     parser.add_argument("--samples", default=128)
     parser.add_argument("--llama", help="directory of llama-quantize, llama-imatrix and llama-perplexity")
     options = parser.parse_args()

@@ -8,6 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
+#include "calibrate/layer_walk.h"
 #include "io/checkpoint.h"
 #include "kernels/linear.h"
 #include "nibble/progress.h"
@@ -17,6 +18,7 @@ namespace nibble {
 
 struct CollectOptions {
   KernelOptions kernels{};
+  WalkArithmetic arithmetic = WalkArithmetic::automatic;
   bool second_moments = false;  // whole matrices, for feedback rounding; 4 * width^2 bytes a site
   bool layers = true;           // what the layers' sites see
   bool head = true;             // what the head reads

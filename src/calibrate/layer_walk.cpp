@@ -8,10 +8,16 @@
 #include <cmath>
 
 #include "kernels/attention.h"
+#include "kernels/encoders.h"
 #include "kernels/vector_ops.h"
 #include "nibble/error.h"
 
 namespace nibble {
+namespace {
+
+constexpr std::uint64_t kMostExactWeights = 200'000'000;  // of all layers' Linears, for an automatic walk in f32
+
+}  // namespace
 
 std::string_view site_of(Step step) {
   constexpr std::array<std::string_view, 4> kNames = {"attention_in", "attention_out", "mlp_in", "mlp_out"};
@@ -65,13 +71,34 @@ LayerWeights::LayerWeights(const Checkpoint& checkpoint, const ModelTensors& ten
   }
 }
 
-LayerWalk::LayerWalk(const ModelConfig& config, const CalibrationTokens& tokens, const KernelOptions& kernels, ThreadPool& pool)
-    : config_(config), tokens_(tokens), kernels_(kernels), pool_(pool) {
-  kernels_.activations = ActivationMode::f32;
+WalkArithmetic parse_walk_arithmetic(std::string_view spelling) {
+  for (const WalkArithmetic known : {WalkArithmetic::automatic, WalkArithmetic::f32, WalkArithmetic::int8})
+    if (walk_arithmetic_name(known) == spelling) return known;
+  throw Error(ErrorKind::invalid_argument, fmt::format("what text is walked through the model in is auto, f32 or int8: '{}'", spelling));
+}
+
+std::string_view walk_arithmetic_name(WalkArithmetic arithmetic) {
+  if (arithmetic == WalkArithmetic::automatic) return "auto";
+  return arithmetic == WalkArithmetic::f32 ? "f32" : "int8";
+}
+
+WalkArithmetic resolve_walk_arithmetic(WalkArithmetic arithmetic, const ModelConfig& config) {
+  if (arithmetic != WalkArithmetic::automatic) return arithmetic;
+  const std::uint64_t attention = config.hidden * config.head_dim * 2 * (config.heads + config.kv_heads);
+  const std::uint64_t weights = config.layers * (attention + 3 * config.hidden * config.intermediate);
+  return weights > kMostExactWeights ? WalkArithmetic::int8 : WalkArithmetic::f32;
+}
+
+LayerWalk::LayerWalk(const ModelConfig& config, const CalibrationTokens& tokens, const WalkOptions& options, ThreadPool& pool)
+    : config_(config), tokens_(tokens), kernels_(options.kernels), pool_(pool) {
+  const bool is_int8 = resolve_walk_arithmetic(options.arithmetic, config) == WalkArithmetic::int8;
+  kernels_.activations = is_int8 ? ActivationMode::int8 : ActivationMode::f32;
+  format_ = is_int8 ? with_kernels(find_format("int8:g128"), kernels_.isa) : find_raw_format(DType::f32);
   const std::size_t length = tokens.length, all = tokens.ids.size();
   hidden_.resize(all * config.hidden);
   mixed_.resize(all * config.heads * config.head_dim);
   normed_.resize(length * config.hidden);
+  if (is_int8 && options.keeps_inputs) kept_.emplace(tokens.windows(), length, config.intermediate);
   const std::vector<double> frequencies = rope_inverse_frequencies(config.rope);
   for (std::size_t t = 0; t < length; ++t)
     for (const double frequency : frequencies) {
@@ -86,6 +113,7 @@ std::size_t LayerWalk::width_of(Step step) const {
 }
 
 void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
+  forget();
   const auto vocab = static_cast<std::int64_t>(config_.vocab_size);
   for (const std::int32_t id : tokens_.ids)
     if (id < 0 || id >= vocab)
@@ -96,29 +124,51 @@ void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
 }
 
 void LayerWalk::pack(Step step, const LayerWeights& layer) {
-  for (const std::string_view part : parts_of(step)) {
-    const Matrix& matrix = layer.at(part);
-    const FormatPtr f32 = find_raw_format(DType::f32);
-    const QuantizedView view = make_view(f32, matrix.rows, matrix.cols, {std::as_bytes(std::span(matrix.values))}, std::string(part));
-    packed_.insert_or_assign(std::string(part), PackedLinear::pack(view, kernels_, pool_));
-  }
+  for (const std::string_view part : parts_of(step)) pack(part, layer.at(part));
 }
 
-void LayerWalk::multiply(const LayerWeights& layer, std::string_view part, const float* x, std::vector<float>& y) {
-  const PackedLinear& weight = packed_.find(part)->second;
-  const std::size_t rows = weight.rows(), length = tokens_.length;
-  y.resize(length * rows);
-  weight.multiply(x, length, y.data(), pool_, scratch_);
-  const std::string bias = std::string(part) + ".bias";
-  if (!layer.has(bias)) return;
-  const Matrix& values = layer.at(bias);
-  for (std::size_t t = 0; t < length; ++t)
-    for (std::size_t i = 0; i < rows; ++i) y[t * rows + i] += values.values[i];
+void LayerWalk::pack(std::string_view part, const Matrix& weights) {
+  const std::uint64_t rows = weights.rows, cols = weights.cols;
+  if (!multiplies_codes()) return pack(part, make_view(format_, rows, cols, {std::as_bytes(std::span(weights.values))}, std::string(part)));
+  QuantizedTensor rounded(format_, rows, cols);
+  pool_.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t row = begin; row < end; ++row)
+      format_->encode_row(std::span(weights.values).subspan(row * cols, cols), {}, nullptr, row, {}, rounded.row(row));
+  });
+  pack(part, rounded.view());
+}
+
+void LayerWalk::pack(std::string_view part, const QuantizedView& weights) {
+  if (part == "gate" || part == "up") forget();
+  packed_.insert_or_assign(std::string(part), PackedLinear::pack(weights, kernels_, pool_));
+}
+
+void LayerWalk::multiply(Step step, const LayerWeights& layer, const float* x, std::initializer_list<std::vector<float>*> outputs) {
+  const std::size_t length = tokens_.length;
+  std::vector<LinearProduct> products;
+  for (std::vector<float>* const y : outputs) {
+    const PackedLinear& weight = packed_.find(parts_of(step)[products.size()])->second;
+    y->resize(length * weight.rows());
+    products.push_back({&weight, y->data()});
+  }
+  multiply_all(products, x, length, pool_, scratch_);
+  for (std::size_t p = 0; p < products.size(); ++p) {
+    const std::string bias = std::string(parts_of(step)[p]) + ".bias";
+    if (!layer.has(bias)) continue;
+    const std::vector<float>& values = layer.at(bias).values;
+    for (std::size_t t = 0; t < length; ++t)
+      for (std::size_t i = 0; i < values.size(); ++i) products[p].y[t * values.size() + i] += values[i];
+  }
 }
 
 std::span<const float> LayerWalk::hidden(std::size_t window) const {
   const std::size_t size = tokens_.length * config_.hidden;
   return std::span(hidden_).subspan(window * size, size);
+}
+
+void LayerWalk::restore(std::vector<float> hidden) {
+  forget();
+  hidden_ = std::move(hidden);
 }
 
 void LayerWalk::norm(const Matrix& weight, std::size_t window) {
@@ -142,13 +192,26 @@ std::span<const float> LayerWalk::inputs(Step step, const LayerWeights& layer, s
       norm(layer.at("mlp_norm"), window);
       return normed_;
     case Step::mlp_out:
-      norm(layer.at("mlp_norm"), window);
-      multiply(layer, "gate", normed_.data(), gate_);
-      multiply(layer, "up", normed_.data(), up_);
-      silu_multiply(gate_.data(), up_.data(), gate_.size(), gate_.data(), kernels_.isa, pool_);
+      gate(layer, window);
       return gate_;
   }
   return {};
+}
+
+// silu(gate(normed)) * up(normed) of one window into gate_.
+void LayerWalk::gate(const LayerWeights& layer, std::size_t window) {
+  if (gated_ == window) return;
+  gated_ = window;
+  if (kept_ && kept_->has(window)) return kept_->get(window, gate_.data(), pool_);
+  norm(layer.at("mlp_norm"), window);
+  multiply(Step::mlp_in, layer, normed_.data(), {&gate_, &up_});
+  silu_multiply(gate_.data(), up_.data(), gate_.size(), gate_.data(), kernels_.isa, pool_);
+  if (kept_) kept_->put(window, gate_.data(), pool_);
+}
+
+void LayerWalk::forget() {
+  gated_.reset();
+  if (kept_) kept_->forget();
 }
 
 // attention(rope(q(normed)), rope(k(normed)), v(normed)) of one window.
@@ -156,9 +219,7 @@ void LayerWalk::mix(const LayerWeights& layer, std::size_t window) {
   const std::size_t length = tokens_.length;
   const RopeConfig& r = config_.rope;
   const float* const x = inputs(Step::attention_in, layer, window).data();
-  multiply(layer, "q", x, q_);
-  multiply(layer, "k", x, k_);
-  multiply(layer, "v", x, v_);
+  multiply(Step::attention_in, layer, x, {&q_, &k_, &v_});
   rope(q_.data(), cosine_.data(), sine_.data(), length, config_.heads, config_.head_dim, r.rotary_dim, r.half_split, kernels_.isa, pool_);
   rope(k_.data(), cosine_.data(), sine_.data(), length, config_.kv_heads, config_.head_dim, r.rotary_dim, r.half_split, kernels_.isa, pool_);
   KvLayer cache(length, config_.kv_heads, config_.head_dim, KvType::f32);
@@ -168,22 +229,25 @@ void LayerWalk::mix(const LayerWeights& layer, std::size_t window) {
   attention({&piece, 1}, config_.heads, scale, kernels_.isa, pool_, scratch_);
 }
 
-void LayerWalk::leave(Step step, const LayerWeights& layer) {
-  for (std::size_t window = 0; window < windows(); ++window) {
-    switch (step) {
-      case Step::attention_in:
-        mix(layer, window);
-        break;
-      case Step::mlp_in:
-        break;  // its products are made when mlp_out asks for them: keeping them would take the most memory of all
-      case Step::attention_out:
-      case Step::mlp_out: {
-        const float* const x = inputs(step, layer, window).data();
-        multiply(layer, parts_of(step)[0], x, out_);
-        add_in_place(&hidden_[window * tokens_.length * config_.hidden], out_.data(), out_.size(), kernels_.isa, pool_);
-      }
+void LayerWalk::leave(Step step, const LayerWeights& layer, std::size_t window) {
+  switch (step) {
+    case Step::attention_in:
+      mix(layer, window);
+      break;
+    case Step::mlp_in:
+      break;  // its products are made when mlp_out asks for them: keeping them would take the most memory of all
+    case Step::attention_out:
+    case Step::mlp_out: {
+      const float* const x = inputs(step, layer, window).data();
+      multiply(step, layer, x, {&out_});
+      add_in_place(&hidden_[window * tokens_.length * config_.hidden], out_.data(), out_.size(), kernels_.isa, pool_);
+      gated_.reset();
     }
   }
+}
+
+void LayerWalk::leave(Step step, const LayerWeights& layer) {
+  for (std::size_t window = 0; window < windows(); ++window) leave(step, layer, window);
 }
 
 }  // namespace nibble

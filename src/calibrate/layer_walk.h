@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Carries windows of text through a decoder one layer at a time, in f32: hidden states of all windows are kept, weights of one layer only.
+// Carries windows of text through a decoder one layer at a time: hidden states of all windows are kept in f32, weights of one layer only.
 // Every step shows the activations that its Linears read, window by window, so that a layer can be changed piece by piece while the text
 // walks through it. The same bits for any number of threads. One thread at a time; the pool does the work.
 //
-//   LayerWalk walk(config, tokens, kernels, pool);
+//   LayerWalk walk(config, tokens, {.kernels = kernels}, pool);
 //   walk.embed(embedding_rows);
 //   for each layer: for (Step step : kSteps) {
 //     for (window ...) use(walk.inputs(step, layer, window));       // [length, width_of(step)]
@@ -15,7 +15,9 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +25,7 @@
 
 #include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
+#include "calibrate/kept_inputs.h"
 #include "io/checkpoint.h"
 #include "kernels/linear.h"
 #include "model/arch/architecture.h"
@@ -61,9 +64,25 @@ class LayerWeights {
 
 Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool);
 
+// What Linears are multiplied in on the way. f32: weights and activations as they are. int8: activations rounded to 8 bits for every 128
+// columns of a token, as an engine rounds them; weights in their own codes where they are quantized, else rounded to int8:g128. The latter
+// is several times faster. automatic: int8 for models that would take long otherwise.
+enum class WalkArithmetic { automatic, f32, int8 };
+WalkArithmetic parse_walk_arithmetic(std::string_view spelling);  // Error(invalid_argument) lists what is known
+std::string_view walk_arithmetic_name(WalkArithmetic arithmetic);
+// f32 or int8.
+WalkArithmetic resolve_walk_arithmetic(WalkArithmetic arithmetic, const ModelConfig& config);
+
+struct WalkOptions {
+  KernelOptions kernels{};  // the instruction set; activations are as the arithmetic has them
+  WalkArithmetic arithmetic = WalkArithmetic::f32;
+  // In int8: what mlp_out reads is kept, rounded as its product rounds it, for windows to be looked at before they are left. A byte a number.
+  bool keeps_inputs = false;
+};
+
 class LayerWalk {
  public:
-  LayerWalk(const ModelConfig& config, const CalibrationTokens& tokens, const KernelOptions& kernels, ThreadPool& pool);
+  LayerWalk(const ModelConfig& config, const CalibrationTokens& tokens, const WalkOptions& options, ThreadPool& pool);
 
   std::size_t windows() const { return tokens_.windows(); }
   std::size_t length() const { return tokens_.length; }
@@ -74,30 +93,41 @@ class LayerWalk {
 
   // Packs the weights that the step multiplies with (q, k, v; o; gate, up; down). Call it whenever they have changed.
   void pack(Step step, const LayerWeights& layer);
-  // What the step's Linears read in this window; valid until the next call. mlp_out needs gate and up packed.
+  // One of them alone; from the codes that an engine will read where the walk multiplies_codes(). Rows in the source's order.
+  void pack(std::string_view part, const Matrix& weights);
+  void pack(std::string_view part, const QuantizedView& weights);
+  bool multiplies_codes() const { return kernels_.activations == ActivationMode::int8; }
+  // What the step's Linears read in this window; valid until the next call. mlp_out needs gate and up packed, not down.
   std::span<const float> inputs(Step step, const LayerWeights& layer, std::size_t window);
-  // Applies the step's packed Linears to all windows: afterwards the next step's inputs are ready.
+  // Applies the step's packed Linears to a window, or to all: afterwards the next step's inputs are ready.
+  void leave(Step step, const LayerWeights& layer, std::size_t window);
   void leave(Step step, const LayerWeights& layer);
 
   // The residual stream of a window, [length, hidden].
   std::span<const float> hidden(std::size_t window) const;
   // Of all windows, to come back to.
   const std::vector<float>& all_hidden() const { return hidden_; }
-  void restore(std::vector<float> hidden) { hidden_ = std::move(hidden); }
+  void restore(std::vector<float> hidden);
   // The final norm of a window's hidden states, what the head reads.
   std::span<const float> head_inputs(std::span<const float> final_norm, std::size_t window);
 
  private:
-  void multiply(const LayerWeights& layer, std::string_view part, const float* x, std::vector<float>& y);
+  // outputs: of each of the step's parts.
+  void multiply(Step step, const LayerWeights& layer, const float* x, std::initializer_list<std::vector<float>*> outputs);
+  void gate(const LayerWeights& layer, std::size_t window);
+  void forget();
   void norm(const Matrix& weight, std::size_t window);
   void mix(const LayerWeights& layer, std::size_t window);
 
   const ModelConfig& config_;
   const CalibrationTokens& tokens_;
   KernelOptions kernels_;
+  FormatPtr format_;  // what weights are packed in
   ThreadPool& pool_;
   KernelScratch scratch_;
   std::map<std::string, PackedLinear, std::less<>> packed_;
+  std::optional<std::size_t> gated_;                                         // the window whose inputs of mlp_out gate_ holds
+  std::optional<KeptInputs> kept_;                                           // of mlp_out
   std::vector<float> hidden_, mixed_;                                        // of all windows
   std::vector<float> normed_, q_, k_, v_, gate_, up_, out_, cosine_, sine_;  // of one
 };

@@ -1,79 +1,103 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "calibrate/site_accumulator.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/dense.h"
+#include "nibble/error.h"
 
 namespace nibble {
+namespace {
 
-SiteAccumulator::SiteAccumulator(std::size_t width, const AccumulateOptions& options, ThreadPool& pool, Isa isa)
-    : width_(width),
+void scale_all(std::vector<float>& values, double scale, ThreadPool& pool) {
+  pool.parallel_for(values.size(), std::size_t{1} << 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) values[i] *= static_cast<float>(scale);
+  });
+}
+
+}  // namespace
+
+SiteAccumulator::SiteAccumulator(std::int64_t layer, std::string_view site, std::size_t width, const AccumulateOptions& options, ThreadPool& pool,
+                                 Isa isa)
+    : layer_(layer),
+      site_(site),
+      width_(width),
       pool_(pool),
       isa_(isa),
       sum_squares_(width),
-      absmax_(width),
+      lowest_(width),
+      highest_(width),
+      is_rounded_(options.rounded),
       products_(options.second_moment ? width * width : 0),
-      partial_(pool.num_threads(), {std::vector<std::uint64_t>(kHistogramBins), std::vector<std::uint64_t>(kHistogramBins)}) {}
+      partial_(options.distribution ? pool.num_threads() : 0) {}
 
 void SiteAccumulator::add(const float* x, std::size_t tokens) {
   count_ += tokens;
   // A column belongs to one chunk, so its sum runs over the tokens in order whatever the number of threads.
   pool_.parallel_for(width_, 128, [&](std::size_t begin, std::size_t end, std::size_t worker) {
-    Distribution& seen = partial_[worker];
-    for (std::size_t t = 0; t < tokens; ++t)
+    for (std::size_t t = 0; t < tokens; ++t) {
+      const float* const row = x + t * width_;
       for (std::size_t i = begin; i < end; ++i) {
-        const float value = x[t * width_ + i];
+        const float value = row[i];
         sum_squares_[i] += static_cast<double>(value) * static_cast<double>(value);
-        absmax_[i] = std::max(absmax_[i], std::fabs(value));
-        const std::size_t bin = histogram_bin(value);
-        ++seen.all[bin];
-        seen.negatives[bin] += value < 0 ? 1 : 0;
-        seen.lowest = std::min(seen.lowest, value);
-        seen.highest = std::max(seen.highest, value);
+        lowest_[i] = std::min(lowest_[i], value);
+        highest_[i] = std::max(highest_[i], value);
       }
+      if (partial_.empty()) continue;
+      Magnitudes& seen = partial_[worker];
+      for (std::size_t i = begin; i < end; ++i) ++seen[i % kPlaces][row[i] < 0][histogram_bin(row[i])];
+    }
   });
-  if (!products_.empty()) syrk(x, tokens, width_, products_.data(), isa_, pool_, scratch_);
+  for (const double sum : sum_squares_)
+    if (!std::isfinite(sum))  // squares of finite f32 numbers never overflow f64
+      throw Error(ErrorKind::corrupt, fmt::format("an activation is not finite, so the model's weights overflow: layer {}, {}", layer_, site_));
+  if (products_.empty()) return;
+  if (!is_rounded_) return syrk(x, tokens, width_, products_.data(), isa_, pool_, scratch_);
+  rounded_.assign(x, tokens, width_, pool_);
+  syrk(rounded_, products_.data(), isa_, pool_, scratch_);
 }
 
-SiteStatistics SiteAccumulator::finish(std::int64_t layer, std::string_view site) {
+SiteStatistics SiteAccumulator::finish() {
   SiteStatistics result;
-  result.layer = layer;
-  result.site = site;
+  result.layer = layer_;
+  result.site = site_;
   result.count = count_;
   const double scale = count_ == 0 ? 0.0 : 1.0 / static_cast<double>(count_);
   for (const double sum : sum_squares_) result.mean_square.push_back(static_cast<float>(sum * scale));
-  result.absmax = std::move(absmax_);
+  for (std::size_t i = 0; i < width_; ++i) {
+    result.absmax.push_back(std::max(highest_[i], -lowest_[i]));
+    result.lowest = std::min(result.lowest, lowest_[i]);
+    result.highest = std::max(result.highest, highest_[i]);
+  }
+  if (!products_.empty()) mirror_lower(products_.data(), width_, pool_);
   result.second_moment = std::move(products_);
-  for (float& value : result.second_moment) value *= static_cast<float>(scale);
+  scale_all(result.second_moment, scale, pool_);
+  if (partial_.empty()) return result;
   result.histogram.resize(kHistogramBins);
   result.negatives.resize(kHistogramBins);
-  for (const Distribution& seen : partial_) {
-    for (std::size_t bin = 0; bin < kHistogramBins; ++bin) {
-      result.histogram[bin] += seen.all[bin];
-      result.negatives[bin] += seen.negatives[bin];
-    }
-    result.lowest = std::min(result.lowest, seen.lowest);
-    result.highest = std::max(result.highest, seen.highest);
-  }
+  for (const Magnitudes& seen : partial_)
+    for (const auto& place : seen)
+      for (std::size_t bin = 0; bin < kHistogramBins; ++bin) {
+        result.histogram[bin] += place[0][bin] + place[1][bin];
+        result.negatives[bin] += place[1][bin];
+      }
   partial_.clear();
   return result;
 }
 
 void CrossAccumulator::add(const float* y, const float* x, std::size_t tokens) {
   count_ += tokens;
-  transposed_.resize(height_ * tokens);
-  pool_.parallel_for(height_, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t i = begin; i < end; ++i)
-      for (std::size_t t = 0; t < tokens; ++t) transposed_[i * tokens + t] = y[t * height_ + i];
-  });
-  gemm(transposed_.data(), x, height_, width_, tokens, sums_.data(), isa_, pool_, scratch_);
+  if (!is_rounded_) return add_outer_products(y, x, tokens, height_, width_, sums_.data(), isa_, pool_, scratch_);
+  rounded_y_.assign(y, tokens, height_, pool_);
+  rounded_x_.assign(x, tokens, width_, pool_);
+  add_outer_products(rounded_y_, rounded_x_, sums_.data(), isa_, pool_, scratch_);
 }
 
 std::vector<float> CrossAccumulator::finish() {
-  const float scale = count_ == 0 ? 0.0F : static_cast<float>(1.0 / static_cast<double>(count_));
-  for (float& value : sums_) value *= scale;
+  scale_all(sums_, count_ == 0 ? 0.0 : 1.0 / static_cast<double>(count_), pool_);
   return std::move(sums_);
 }
 

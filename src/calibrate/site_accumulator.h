@@ -3,57 +3,67 @@
 // Sums up what a site sees. The same bits for any number of threads, as long as inputs come in the same order and pieces. One thread at a
 // time; the pool does the work.
 //
-//   SiteAccumulator sums(width, {.second_moment = true}, pool, isa);
+//   SiteAccumulator sums(layer, "attention_in", width, {.second_moment = true}, pool, isa);
 //   sums.add(x, tokens);
-//   SiteStatistics statistics = sums.finish(layer, "attention_in");
+//   SiteStatistics statistics = sums.finish();
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/cpu.h"
 #include "base/thread_pool.h"
 #include "kernels/linear.h"
+#include "kernels/rounded_rows.h"
 #include "quantize/statistics.h"
 
 namespace nibble {
 
 struct AccumulateOptions {
   bool second_moment = false;  // the full matrix, not only its diagonal
+  bool distribution = true;    // histograms of magnitudes
+  bool rounded = false;        // its numbers to 12 bits, in half the time (kernels/rounded_rows.h)
 };
 
 class SiteAccumulator {
  public:
-  SiteAccumulator(std::size_t width, const AccumulateOptions& options, ThreadPool& pool, Isa isa);
+  SiteAccumulator(std::int64_t layer, std::string_view site, std::size_t width, const AccumulateOptions& options, ThreadPool& pool, Isa isa);
 
-  // x: [tokens, width], finite.
+  // x: [tokens, width]. Error(corrupt) names the site when a number is not finite.
   void add(const float* x, std::size_t tokens);
   // Leaves the accumulator empty.
-  SiteStatistics finish(std::int64_t layer, std::string_view site);
+  SiteStatistics finish();
 
  private:
+  // Counted in tables of their own for numbers that stand side by side, since they often fall into the same bin: [place][below 0][bin].
+  static constexpr std::size_t kPlaces = 2;
+  using Magnitudes = std::array<std::array<std::array<std::uint64_t, kHistogramBins>, 2>, kPlaces>;
+
+  std::int64_t layer_;
+  std::string site_;
   std::size_t width_;
   ThreadPool& pool_;
   Isa isa_;
   KernelScratch scratch_;
   std::uint64_t count_ = 0;
   std::vector<double> sum_squares_;
-  std::vector<float> absmax_, products_;
-  // What one worker has seen, or all: magnitudes of all numbers, of those below 0, and the ends.
-  struct Distribution {
-    std::vector<std::uint64_t> all, negatives;
-    float lowest = 0, highest = 0;
-  };
-  std::vector<Distribution> partial_;
+  std::vector<float> lowest_, highest_;  // of each column and 0
+  bool is_rounded_;
+  RoundedRows rounded_;
+  std::vector<float> products_;  // the lower triangle
+  std::vector<Magnitudes> partial_;      // what each worker has seen; empty where nobody asked
 };
 
 // The mean of y x^T over pairs of vectors that belong together, [height, width].
 class CrossAccumulator {
  public:
-  CrossAccumulator(std::size_t height, std::size_t width, ThreadPool& pool, Isa isa)
-      : height_(height), width_(width), pool_(pool), isa_(isa), sums_(height * width) {}
+  // is_rounded: as AccumulateOptions::rounded.
+  CrossAccumulator(std::size_t height, std::size_t width, bool is_rounded, ThreadPool& pool, Isa isa)
+      : height_(height), width_(width), is_rounded_(is_rounded), pool_(pool), isa_(isa), sums_(height * width) {}
 
   // y: [tokens, height], x: [tokens, width].
   void add(const float* y, const float* x, std::size_t tokens);
@@ -61,11 +71,13 @@ class CrossAccumulator {
 
  private:
   std::size_t height_, width_;
+  bool is_rounded_;
+  RoundedRows rounded_y_, rounded_x_;
   ThreadPool& pool_;
   Isa isa_;
   KernelScratch scratch_;
   std::uint64_t count_ = 0;
-  std::vector<float> sums_, transposed_;
+  std::vector<float> sums_;
 };
 
 }  // namespace nibble

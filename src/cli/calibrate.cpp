@@ -78,6 +78,13 @@ void calibrate(Options& options, Session& session) {
 
 }  // namespace
 
+void add_walk(CLI::App& verb, WalkArithmetic& arithmetic) {
+  verb.add_option_function<std::string>(
+          "--walk", [&arithmetic](const std::string& spelling) { arithmetic = parse_walk_arithmetic(spelling); },
+          "What calibration text is multiplied in on its way through the model: f32; int8, several times faster; auto: int8 for large models")
+      ->default_str(std::string(walk_arithmetic_name(arithmetic)));
+}
+
 void add_calibrate(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand("calibrate", "Walk text through a model and write down what its layers see");
@@ -94,6 +101,7 @@ void add_calibrate(CLI::App& app, Session& session) {
   verb->add_option("--length", sampling.length, "Tokens in a window")->capture_default_str();
   verb->add_option("--seed", sampling.seed, "Which windows are drawn")->capture_default_str();
   verb->add_flag("--full", options->request.collect.second_moments, "Whole second moments, which gptq and awq need: 4 x columns^2 bytes a site");
+  add_walk(*verb, options->request.collect.arithmetic);
   session.add_json(*verb);
   session.add_threads(*verb);
   verb->callback([options, &session] { calibrate(*options, session); });

@@ -267,6 +267,7 @@ void add_quantize(CLI::App& app, Session& session) {
   verb->add_option("--samples", options->request.calibration.sampling.samples, "Windows of calibration text; 0: all")->capture_default_str();
   verb->add_option("--length", options->request.calibration.sampling.length, "Tokens in a calibration window")->capture_default_str();
   verb->add_option("--seed", options->request.calibration.sampling.seed, "Which windows are drawn")->capture_default_str();
+  add_walk(*verb, options->request.calibration.walk);
   verb->add_option("--fit", options->fit, fit_help());
   verb->add_option(
       "--activation-fit", options->activation_fit,

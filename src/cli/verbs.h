@@ -3,6 +3,7 @@
 // The verbs of the command line, one file each. A verb adds its options to the application and sets the callback that runs it.
 #pragma once
 
+#include "calibrate/layer_walk.h"
 #include "cli/session.h"
 
 namespace nibble::cli {
@@ -21,6 +22,9 @@ void add_recipe(CLI::App& app, Session& session);
 void add_check(CLI::App& app, Session& session);
 void add_explain(CLI::App& app, Session& session);
 void add_plan(CLI::App& app, Session& session);
+
+// --walk, of verbs that calibrate.
+void add_walk(CLI::App& verb, WalkArithmetic& arithmetic);
 
 // In the order in which help shows them.
 inline constexpr void (*kVerbs[])(CLI::App&, Session&) = {add_compare, add_quantize, add_calibrate, add_eval, add_run,    add_bench, add_inspect,

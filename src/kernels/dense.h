@@ -4,7 +4,8 @@
 // fused multiply-adds in ascending order of the summed index (and then a division or root), which depends neither on the number of threads
 // nor on the instruction set: the same bits everywhere. Sums run in the type of the result.
 //
-//   syrk(x, tokens, n, h, isa, pool, scratch);              // h += x^T x
+//   syrk(x, tokens, n, h, isa, pool, scratch);              // h += x^T x, its lower triangle
+//   mirror_lower(h, n, pool);                               // once, when all is summed
 //   if (cholesky(h, n, isa, pool, scratch) != n) ...        // h = L L^T; L in the lower triangle, zeros above
 //   invert_lower(h, n, isa, pool, scratch);                 // L^-1
 //
@@ -24,10 +25,20 @@ void gemm(const float* a, const float* b, std::size_t m, std::size_t n, std::siz
 void gemm(const double* a, const double* b, std::size_t m, std::size_t n, std::size_t k, double* c, Isa isa, ThreadPool& pool,
           KernelScratch& scratch);
 
-// h[n, n] += x^T x for x: [tokens, n]. Only the lower triangle of h is read; both are written, symmetric.
+// c[m, n] += y^T x for y: [tokens, m] and x: [tokens, n].
+void add_outer_products(const float* y, const float* x, std::size_t tokens, std::size_t m, std::size_t n, float* c, Isa isa, ThreadPool& pool,
+                        KernelScratch& scratch);
+void add_outer_products(const double* y, const double* x, std::size_t tokens, std::size_t m, std::size_t n, double* c, Isa isa, ThreadPool& pool,
+                        KernelScratch& scratch);
+
+// h[n, n] += x^T x for x: [tokens, n], the lower triangle; what lies above is overwritten with nothing of use.
 void syrk(const float* x, std::size_t tokens, std::size_t n, float* h, Isa isa, ThreadPool& pool, KernelScratch& scratch);
 void syrk(const float* x, std::size_t tokens, std::size_t n, double* h, Isa isa, ThreadPool& pool, KernelScratch& scratch);
 void syrk(const double* x, std::size_t tokens, std::size_t n, double* h, Isa isa, ThreadPool& pool, KernelScratch& scratch);
+
+// h[i, j] = h[j, i] for i < j.
+void mirror_lower(float* h, std::size_t n, ThreadPool& pool);
+void mirror_lower(double* h, std::size_t n, ThreadPool& pool);
 
 // a = L L^T in place: L replaces the lower triangle, zeros the upper one. Only the lower triangle of a is read. Returns n, or the index of
 // the first pivot that is not a positive finite number (a is then partly overwritten).

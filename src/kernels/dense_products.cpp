@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Both products go the same way: a task takes a block of results, copies the rows of its left factor and panels of its right one, a slice
+// All products go the same way: a task takes a block of results, copies the rows of its left factor and panels of its right one, a slice
 // of depth at a time, and leaves the rest to the panel product. Cuts leave no trace in the bits, since chains continue from slice to slice.
 #include <algorithm>
+#include <cstdint>
+#include <type_traits>
 
 #include "kernels/dense.h"
 #include "kernels/dense_tiles.h"
+#include "kernels/rounded_rows.h"
 
 namespace nibble {
 namespace dense {
@@ -15,15 +18,21 @@ constexpr std::size_t kSquare = 16;  // transposed at a time
 template <class T>
 constexpr std::size_t kBlockCols = 2048 / sizeof(T);
 
+// What sums run in: f32 for pairs of integers, else the type that is multiplied.
+template <class T>
+using Sum = std::conditional_t<std::is_same_v<T, std::int32_t>, float, T>;
+
 // result[i, j] += sum over k of left(i, k) right[k, j]. left(i, k) lies at left[i * left_row + k * left_step]; one of the two strides is 1.
+// Elements are multiplied as T.
 template <class S, class T>
 struct Product {
   const S* left;
   std::size_t left_row, left_step;
   const S* right;
-  T* result;
+  Sum<T>* result;
   std::size_t rows, cols, depth;
   bool lower_only;  // panels beyond the diagonal are left out
+  const float *left_scales = nullptr, *right_scales = nullptr;  // of pairs of integers, by row and by column
 };
 
 // Results that a task computes. The wider, the less copying; `rows` by kDepth numbers should stay in the second-level cache.
@@ -45,8 +54,9 @@ struct Copies {
   static constexpr std::size_t kStride = kDepth<T> + 64 / sizeof(T);  // rows at powers of two would share few lines of the nearest cache
   static constexpr std::size_t kPanel = kDepth<T> * kWidth;
   static std::size_t count(const Cut& cut) { return kPanel + cut.rows * (kStride + kWidth); }
-  Copies(T* base, const Cut& cut) : panel(base), left(base + kPanel), tile(left + cut.rows * kStride) {}
-  T *panel, *left, *tile;
+  Copies(T* base, const Cut& cut) : panel(base), left(base + kPanel), tile(reinterpret_cast<Sum<T>*>(left + cut.rows * kStride)) {}
+  T *panel, *left;
+  Sum<T>* tile;
 };
 
 template <class S, class T>
@@ -78,14 +88,26 @@ void copy_panel(const S* from, std::size_t stride, std::size_t depth, std::size_
   }
 }
 
-// One panel's product into the results, by way of a tile where the results are narrower than a panel.
-template <class T>
-void add_panel(const KernelTable& kernels, const T* panel, const T* left, std::size_t depth, std::size_t rows, std::size_t cols, T* tile, T* result,
-               std::size_t stride) {
-  if (cols == kWidth) return add_product(kernels, panel, depth, left, Copies<T>::kStride, rows, result, stride);
-  for (std::size_t i = 0; i < rows; ++i) std::copy_n(result + i * stride, cols, tile + i * kWidth);
-  add_product(kernels, panel, depth, left, Copies<T>::kStride, rows, tile, kWidth);
-  for (std::size_t i = 0; i < rows; ++i) std::copy_n(tile + i * kWidth, cols, result + i * stride);
+// A panel's product with rows of the left factor, from row `row` and column `col` of the results on.
+template <class S, class T>
+void add_rows(const KernelTable& kernels, const Product<S, T>& p, const Copies<T>& copies, const T* left, std::size_t depth, std::size_t row,
+              std::size_t rows, std::size_t col, Sum<T>* result, std::size_t stride) {
+  if constexpr (std::is_same_v<T, std::int32_t>)
+    kernels.pair_product({copies.panel, depth, left, Copies<T>::kStride, rows, p.left_scales + row, p.right_scales + col, result, stride});
+  else
+    add_product(kernels, copies.panel, depth, left, Copies<T>::kStride, rows, result, stride);
+}
+
+// The same by way of a tile where the results are narrower than a panel.
+template <class S, class T>
+void add_panel(const KernelTable& kernels, const Product<S, T>& p, const Copies<T>& copies, const T* left, std::size_t depth, std::size_t row,
+               std::size_t rows, std::size_t col) {
+  Sum<T>* const result = p.result + row * p.cols + col;
+  const std::size_t cols = std::min(kWidth, p.cols - col);
+  if (cols == kWidth) return add_rows(kernels, p, copies, left, depth, row, rows, col, result, p.cols);
+  for (std::size_t i = 0; i < rows; ++i) std::copy_n(result + i * p.cols, cols, copies.tile + i * kWidth);
+  add_rows(kernels, p, copies, left, depth, row, rows, col, copies.tile, kWidth);
+  for (std::size_t i = 0; i < rows; ++i) std::copy_n(copies.tile + i * kWidth, cols, result + i * p.cols);
 }
 
 template <class S, class T>
@@ -99,8 +121,7 @@ void multiply_block(const KernelTable& kernels, const Product<S, T>& p, const Cu
     for (std::size_t j = col; j < end; j += kWidth) {
       const std::size_t cols = std::min(kWidth, p.cols - j), skip = p.lower_only && j > row ? j - row : 0;
       copy_panel(p.right + start * p.cols + j, p.cols, depth, cols, copies.panel);
-      add_panel(kernels, copies.panel, copies.left + skip * Copies<T>::kStride, depth, rows - skip, cols, copies.tile,
-                p.result + (row + skip) * p.cols + j, p.cols);
+      add_panel(kernels, p, copies, copies.left + skip * Copies<T>::kStride, depth, row + skip, rows - skip, j);
     }
   }
 }
@@ -130,7 +151,7 @@ void mirror_square(T* h, std::size_t n, std::size_t row, std::size_t col) {
 }
 
 template <class T>
-void mirror_lower(T* h, std::size_t n, ThreadPool& pool) {
+void mirror(T* h, std::size_t n, ThreadPool& pool) {
   pool.parallel_for((n + kSquare - 1) / kSquare, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t row = begin * kSquare; row < std::min(end * kSquare, n); row += kSquare)
       for (std::size_t col = 0; col <= row; col += kSquare) mirror_square(h, n, row, col);
@@ -140,7 +161,6 @@ void mirror_lower(T* h, std::size_t n, ThreadPool& pool) {
 template <class S, class T>
 void add_square(const S* x, std::size_t tokens, std::size_t n, T* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
   multiply(Product<S, T>{x, 1, n, x, h, n, n, tokens, true}, isa, pool, scratch);
-  mirror_lower(h, n, pool);
 }
 
 }  // namespace
@@ -154,6 +174,15 @@ void gemm(const double* a, const double* b, std::size_t m, std::size_t n, std::s
   dense::multiply(dense::Product<double, double>{a, k, 1, b, c, m, n, k, false}, isa, pool, scratch);
 }
 
+void add_outer_products(const float* y, const float* x, std::size_t tokens, std::size_t m, std::size_t n, float* c, Isa isa, ThreadPool& pool,
+                        KernelScratch& scratch) {
+  dense::multiply(dense::Product<float, float>{y, 1, m, x, c, m, n, tokens, false}, isa, pool, scratch);
+}
+void add_outer_products(const double* y, const double* x, std::size_t tokens, std::size_t m, std::size_t n, double* c, Isa isa, ThreadPool& pool,
+                        KernelScratch& scratch) {
+  dense::multiply(dense::Product<double, double>{y, 1, m, x, c, m, n, tokens, false}, isa, pool, scratch);
+}
+
 void syrk(const float* x, std::size_t tokens, std::size_t n, float* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
   dense::add_square(x, tokens, n, h, isa, pool, scratch);
 }
@@ -163,5 +192,19 @@ void syrk(const float* x, std::size_t tokens, std::size_t n, double* h, Isa isa,
 void syrk(const double* x, std::size_t tokens, std::size_t n, double* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
   dense::add_square(x, tokens, n, h, isa, pool, scratch);
 }
+
+void syrk(const RoundedRows& x, float* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+  const std::size_t n = x.cols();
+  dense::multiply(dense::Product<std::int32_t, std::int32_t>{x.data(), 1, n, x.data(), h, n, n, x.pairs(), true, x.scales(), x.scales()}, isa, pool,
+                  scratch);
+}
+void add_outer_products(const RoundedRows& y, const RoundedRows& x, float* c, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+  dense::multiply(dense::Product<std::int32_t, std::int32_t>{y.data(), 1, y.cols(), x.data(), c, y.cols(), x.cols(), x.pairs(), false, y.scales(),
+                                                             x.scales()},
+                  isa, pool, scratch);
+}
+
+void mirror_lower(float* h, std::size_t n, ThreadPool& pool) { dense::mirror(h, n, pool); }
+void mirror_lower(double* h, std::size_t n, ThreadPool& pool) { dense::mirror(h, n, pool); }
 
 }  // namespace nibble

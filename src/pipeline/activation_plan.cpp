@@ -18,7 +18,7 @@ Statistics walk_text(const Checkpoint& source, const QuantizePlan& plan, const C
                      const ProgressCallback& progress) {
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(source);
   const CalibrationTokens tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan.config.context);
-  return collect_statistics(source, tokens, {.kernels = calibration.kernels, .progress = progress}, pool);
+  return collect_statistics(source, tokens, {.kernels = calibration.kernels, .arithmetic = calibration.walk, .progress = progress}, pool);
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ std::string kept_config(const Checkpoint& source, const QuantizePlan& plan) {
 std::string hash_text(std::uint64_t hash) { return fmt::format("{:016x}", hash); }
 
 // What the statistics came from, by content: nothing when no text and no statistics were given.
-Json calibration_record(const Calibration& calibration) {
+Json calibration_record(const Calibration& calibration, const ModelConfig& config) {
   Json record;
   if (calibration.statistics != nullptr) {
     std::uint64_t hash = 0;
@@ -80,6 +80,7 @@ Json calibration_record(const Calibration& calibration) {
   record["samples"] = calibration.sampling.samples;
   record["length"] = calibration.sampling.length;
   record["seed"] = calibration.sampling.seed;
+  record["arithmetic"] = walk_arithmetic_name(resolve_walk_arithmetic(calibration.walk, config));
   return record;
 }
 
@@ -99,7 +100,7 @@ std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& 
   if (!options.transform.empty()) manifest["transform"] = options.transform;
   if (!options.round.empty()) manifest["round"] = options.round;
   if (options.smoothquant_alpha) manifest["alpha"] = *options.smoothquant_alpha;
-  if (Json calibration = calibration_record(options.calibration); !calibration.empty()) manifest["calibration"] = std::move(calibration);
+  if (Json calibration = calibration_record(options.calibration, plan.config); !calibration.empty()) manifest["calibration"] = std::move(calibration);
   return manifest.dump();
 }
 

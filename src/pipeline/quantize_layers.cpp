@@ -33,6 +33,22 @@ std::uint64_t source_row(const TensorPlan& tensor, Spelling target, std::uint64_
   return target == Spelling::gguf ? row_for_gguf(row, tensor.permuted_head_dim) : row_for_huggingface(row, tensor.permuted_head_dim);
 }
 
+// The bias of a step whose one Linear is added to the residual stream; empty: none.
+std::span<const float> bias_of(Step step, const LayerWeights& layer) {
+  const std::string name = std::string(parts_of(step).front()) + ".bias";
+  return layer.has(name) ? std::span<const float>(layer.at(name).values) : std::span<const float>{};
+}
+
+// What a Linear should add to a stream so that it becomes the original's. All but the bias [n]: [tokens, n].
+void wanted_outputs(std::span<const float> original, std::span<const float> now, std::span<const float> bias, std::vector<float>& wanted,
+                    ThreadPool& pool) {
+  wanted.resize(now.size());
+  pool.parallel_for(now.size(), std::size_t{1} << 15, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) wanted[i] = original[i] - now[i];
+    for (std::size_t i = begin; i < end && !bias.empty(); ++i) wanted[i] -= bias[i % bias.size()];
+  });
+}
+
 }  // namespace
 
 std::uint64_t progress_weight(TensorRole role) { return role == TensorRole::linear ? 16 : 1; }
@@ -52,8 +68,10 @@ struct LayerQuantizer::Live {
 struct LayerQuantizer::SiteContext {
   const SiteStatistics* given = nullptr;  // of statistics that were read
   std::optional<SiteStatistics> own;      // in place of them: of the walk, or rescaled
-  std::vector<float> cross;     // E[x x'^T]: original inputs with those of the quantized layers; empty without a walk
-  std::vector<float> residual;  // E[r x'^T]: what the residual stream has lost, where the outputs are added to it
+  // What the original's layer has with the inputs x' of the quantized layers; empty without a walk. Its inputs, E[x x'^T]; or where outputs are
+  // added to the residual stream, what they should be, E[y x'^T]: the original's stream behind them less the stream that they are added to.
+  std::vector<float> cross;
+  bool is_original_left = false;  // the original's text has gone on
   std::optional<TargetSolver> solver;
   std::map<std::string, std::shared_ptr<const RoundPlan>> plans;  // by format and method
   std::span<const float> column_scales;                           // of the transform; empty: none
@@ -80,11 +98,17 @@ bool LayerQuantizer::asks_for(const ModelTensor& tensor, Needs needs) const {
 
 void LayerQuantizer::begin_walk() {
   const Calibration& calibration = options_.calibration;
+  const WalkOptions walk{.kernels = calibration.kernels, .arithmetic = calibration.walk};
   live_ = std::make_unique<Live>();
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(source_);
   live_->tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan_.config.context);
-  live_->stored.emplace(plan_.config, live_->tokens, calibration.kernels, pool_);
-  if (calibration.follow_original) live_->original.emplace(plan_.config, live_->tokens, calibration.kernels, pool_);
+  WalkOptions stored = walk;
+  stored.keeps_inputs = true;
+  live_->stored.emplace(plan_.config, live_->tokens, stored, pool_);
+  bool has_targets = false;  // only they need the original beside the quantized layers
+  for (const ModelTensor& tensor : tensors_.all())
+    has_targets = has_targets || (tensor.role == TensorRole::linear && asks_for(tensor, Needs::second_moment));
+  if (calibration.follow_original && has_targets) live_->original.emplace(plan_.config, live_->tokens, walk, pool_);
 }
 
 void LayerQuantizer::run() {
@@ -100,15 +124,17 @@ void LayerQuantizer::embedding() {
   const SiteStatistics* site = nullptr;
   if (plan_.config.tied_embedding && asks_for(tensor, Needs::mean_square)) {
     if (live_) {
-      const CollectOptions collect{
-          .kernels = options_.calibration.kernels, .second_moments = asks_for(tensor, Needs::second_moment), .layers = false};
+      const CollectOptions collect{.kernels = options_.calibration.kernels,
+                                   .arithmetic = options_.calibration.walk,
+                                   .second_moments = asks_for(tensor, Needs::second_moment),
+                                   .layers = false};
       head_statistics_ = collect_statistics(source_, live_->tokens, collect, pool_);
     }
     const Statistics* const statistics = live_ ? &*head_statistics_ : options_.calibration.statistics;
     site = statistics->find(-1, kHeadSite);
   }
   const Matrix weights = decode_matrix(stored, pool_);
-  const Matrix rounded = quantize(tensor, weights, weights, site, nullptr);
+  const Matrix rounded = quantize(tensor, weights, weights, site, nullptr).values;
   if (!live_) return;
   const std::size_t width = plan_.config.hidden;
   const auto rows_of = [width](const Matrix& matrix) {
@@ -128,36 +154,44 @@ LayerQuantizer::SiteContext LayerQuantizer::context_of(Step step, std::int64_t l
   }
   LayerWalk& walk = *live_->stored;
   const Isa isa = options_.calibration.kernels.isa;
-  const std::size_t width = walk.width_of(step), hidden = plan_.config.hidden;
+  const std::size_t width = walk.width_of(step);
   bool full = false;
   for (const std::string_view name : parts_of(step)) full = full || asks_for(part(name, layer), Needs::second_moment);
   const bool follow = full && live_->original.has_value();
   const bool adds = follow && (step == Step::attention_out || step == Step::mlp_out);
-  SiteAccumulator sums(width, {.second_moment = full}, pool_, isa);
-  std::optional<CrossAccumulator> cross, residual;
-  if (follow) cross.emplace(width, width, pool_, isa);
-  if (adds) residual.emplace(hidden, width, pool_, isa);
-  std::vector<float> lost;
+  SiteAccumulator sums(layer, site_of(step), width, {.second_moment = full, .distribution = false, .rounded = walk.multiplies_codes()}, pool_, isa);
+  std::optional<CrossAccumulator> cross;
+  if (follow) cross.emplace(adds ? plan_.config.hidden : width, width, walk.multiplies_codes(), pool_, isa);
+  std::vector<float> wanted;
   for (std::size_t window = 0; window < walk.windows(); ++window) {
     const auto x = walk.inputs(step, current, window);
-    if (first_not_finite(x))
-      throw Error(ErrorKind::corrupt,
-                  fmt::format("an activation is not finite, so the model's weights overflow: layer {}, {}", layer, site_of(step)));
     sums.add(x.data(), walk.length());
-    if (follow) cross->add(live_->original->inputs(step, original, window).data(), x.data(), walk.length());
-    if (!adds) continue;
-    const auto before = live_->original->hidden(window), now = walk.hidden(window);
-    lost.resize(before.size());
-    for (std::size_t i = 0; i < lost.size(); ++i) lost[i] = before[i] - now[i];
-    residual->add(lost.data(), x.data(), walk.length());
+    if (!follow) continue;
+    if (adds) {
+      live_->original->leave(step, original, window);
+      wanted_outputs(live_->original->hidden(window), walk.hidden(window), bias_of(step, original), wanted, pool_);
+    }
+    cross->add(adds ? wanted.data() : live_->original->inputs(step, original, window).data(), x.data(), walk.length());
   }
-  context.own = sums.finish(layer, site_of(step));
+  context.is_original_left = adds;
+  context.own = sums.finish();
   if (follow) {
     context.cross = cross->finish();
     context.solver.emplace(context.own->second_moment, width, options_.calibration.target_damping, pool_, isa);
   }
-  if (adds) context.residual = residual->finish();
   return context;
+}
+
+std::vector<float> LayerQuantizer::target_of(const std::string& name, const SiteContext& context, const LayerWeights& original,
+                                             const Matrix& weights) {
+  const Isa isa = options_.calibration.kernels.isa;
+  if (context.is_original_left) return context.solver->solve(weights.values, context.cross, weights.rows, pool_, isa);
+  std::vector<float> outputs(weights.values.size());
+  KernelScratch scratch;
+  gemm(original.at(name).values.data(), context.cross.data(), weights.rows, weights.cols, weights.cols, outputs.data(), isa, pool_, scratch);
+  if (const auto scale = row_scales_.find(name); scale != row_scales_.end())
+    for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] *= scale->second[i / weights.cols];
+  return context.solver->solve(weights.values, outputs, weights.rows, pool_, isa);
 }
 
 Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer) {
@@ -169,10 +203,13 @@ Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer
     for (const std::string_view name : parts_of(step))
       full = full || method_for(plan_.tensors[index_of(part(name, index))], options_).transform.needs == Needs::second_moment;
     walk.pack(step, layer);
-    SiteAccumulator sums(walk.width_of(step), {.second_moment = full}, pool_, options_.calibration.kernels.isa);
-    for (std::size_t window = 0; window < walk.windows(); ++window) sums.add(walk.inputs(step, layer, window).data(), walk.length());
-    statistics.sites.push_back(sums.finish(index, site_of(step)));
-    walk.leave(step, layer);
+    const AccumulateOptions accumulate{.second_moment = full, .distribution = false, .rounded = walk.multiplies_codes()};
+    SiteAccumulator sums(index, site_of(step), walk.width_of(step), accumulate, pool_, options_.calibration.kernels.isa);
+    for (std::size_t window = 0; window < walk.windows(); ++window) {
+      sums.add(walk.inputs(step, layer, window).data(), walk.length());
+      walk.leave(step, layer, window);
+    }
+    statistics.sites.push_back(sums.finish());
   }
   walk.restore(hidden);
   return statistics;
@@ -225,39 +262,40 @@ void LayerQuantizer::layer(std::int64_t index) {
   restored_.clear();
   transform(index, current);
   for (const Step step : kSteps) {
-    if (live_) {
-      live_->stored->pack(step, current);
-      if (live_->original) live_->original->pack(step, original);
-    }
+    if (live_ && live_->original) live_->original->pack(step, original);
     SiteContext context;
     if (is_done(step, index))
       restored_.insert(step);
     else
       context = context_of(step, index, original, current);
+    std::map<std::string_view, QuantizedTensor> codes;
     for (const std::string_view name : parts_of(step)) {
       const ModelTensor& tensor = part(name, index);
       Matrix& weights = current.at(name);
-      if (context.solver && asks_for(tensor, Needs::second_moment)) {
-        std::vector<float> outputs(weights.values.size());
-        if (!context.residual.empty()) outputs = context.residual;
-        KernelScratch scratch;
-        gemm(original.at(name).values.data(), context.cross.data(), weights.rows, weights.cols, weights.cols, outputs.data(),
-             options_.calibration.kernels.isa, pool_, scratch);
-        if (const auto scale = row_scales_.find(name); scale != row_scales_.end())
-          for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] *= scale->second[i / weights.cols];
-        weights.values = context.solver->solve(weights.values, outputs, weights.rows, pool_, options_.calibration.kernels.isa);
-      }
-      weights = quantize(tensor, weights, original.at(name), context.site(), &context);
+      if (context.solver && asks_for(tensor, Needs::second_moment)) weights.values = target_of(std::string(name), context, original, weights);
+      Stored stored = quantize(tensor, weights, original.at(name), context.site(), &context);
+      weights = std::move(stored.values);
+      if (stored.codes) codes.emplace(name, std::move(*stored.codes));
     }
-    if (!live_) continue;
-    live_->stored->pack(step, current);
-    live_->stored->leave(step, current);
-    if (live_->original) live_->original->leave(step, original);
+    if (live_) leave(step, context, original, current, codes);
   }
   for (auto& [name, values] : current.all())
     if (const ModelTensor& tensor = part(name, index); tensor.role == TensorRole::norm || tensor.role == TensorRole::bias)
       write_vector(tensor, values);
   report_layer(index, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+}
+
+void LayerQuantizer::leave(Step step, const SiteContext& context, const LayerWeights& original, const LayerWeights& current,
+                           const std::map<std::string_view, QuantizedTensor>& codes) {
+  for (const std::string_view name : parts_of(step)) {
+    const auto own = codes.find(name);
+    if (own == codes.end())
+      live_->stored->pack(name, current.at(name));
+    else
+      live_->stored->pack(name, own->second.view());
+  }
+  live_->stored->leave(step, current);
+  if (live_->original && !context.is_original_left) live_->original->leave(step, original);
 }
 
 void LayerQuantizer::report_layer(std::int64_t index, double seconds) {
@@ -303,10 +341,12 @@ void LayerQuantizer::head() {
   const SiteStatistics* site = nullptr;
   SiteStatistics own;
   if (live_ && asks_for(tensor, Needs::mean_square)) {
-    SiteAccumulator sums(plan_.config.hidden, {.second_moment = asks_for(tensor, Needs::second_moment)}, pool_, options_.calibration.kernels.isa);
-    for (std::size_t window = 0; window < live_->stored->windows(); ++window)
-      sums.add(live_->stored->head_inputs(norm_weights.values, window).data(), live_->stored->length());
-    own = sums.finish(-1, kHeadSite);
+    LayerWalk& walk = *live_->stored;
+    SiteAccumulator sums(-1, kHeadSite, plan_.config.hidden,
+                         {.second_moment = asks_for(tensor, Needs::second_moment), .distribution = false, .rounded = walk.multiplies_codes()},
+                         pool_, options_.calibration.kernels.isa);
+    for (std::size_t window = 0; window < walk.windows(); ++window) sums.add(walk.head_inputs(norm_weights.values, window).data(), walk.length());
+    own = sums.finish();
     site = &own;
   }
   if (!live_) site = options_.calibration.statistics->find(-1, kHeadSite);
@@ -331,8 +371,8 @@ FormatPtr LayerQuantizer::fast(const FormatPtr& format) {
   return known->second;
 }
 
-Matrix LayerQuantizer::quantize(const ModelTensor& tensor, const Matrix& weights, const Matrix& original, const SiteStatistics* site,
-                                SiteContext* context) {
+LayerQuantizer::Stored LayerQuantizer::quantize(const ModelTensor& tensor, const Matrix& weights, const Matrix& original,
+                                                const SiteStatistics* site, SiteContext* context) {
   const std::size_t index = index_of(tensor);
   const TensorPlan& planned = plan_.tensors[index];
   const FormatPtr format = fast(planned.target.format);
@@ -362,7 +402,10 @@ Matrix LayerQuantizer::quantize(const ModelTensor& tensor, const Matrix& weights
     if (context != nullptr) context->plans[key] = plan;
   }
 
-  Matrix stored{rows, cols, std::vector<float>(rows * cols)};
+  Stored stored{{rows, cols, std::vector<float>(rows * cols)}, {}};
+  // Rows that know their place in a tensor cannot be put into another order.
+  if (!raw && grid == nullptr && tensor.role == TensorRole::linear && live_ && live_->stored->multiplies_codes())
+    stored.codes.emplace(format, rows, cols);
   const std::uint64_t band_rows = rows_of_band(cols);
   for (std::uint64_t begin = 0; begin < rows; begin += band_rows) {
     const std::uint64_t count = std::min(rows - begin, band_rows);
@@ -370,7 +413,7 @@ Matrix LayerQuantizer::quantize(const ModelTensor& tensor, const Matrix& weights
                   grid, stored);
   }
   if (raw) return stored;
-  RoundedLinear linear{.site = site, .weights = weights.values, .stored = stored.values, .original = original.values, .rows = rows};
+  RoundedLinear linear{.site = site, .weights = weights.values, .stored = stored.values.values, .original = original.values, .rows = rows};
   linear.tensor_grid = grid.get();
   if (context != nullptr) linear.column_scales = context->column_scales;
   record_error(index, linear);
@@ -378,7 +421,7 @@ Matrix LayerQuantizer::quantize(const ModelTensor& tensor, const Matrix& weights
 }
 
 void LayerQuantizer::quantize_band(std::size_t index, const Method& method, const RoundBand& band, const std::shared_ptr<const TensorGrid>& grid,
-                                   Matrix& stored) {
+                                   Stored& stored) {
   const TensorPlan& planned = plan_.tensors[index];
   const FormatPtr format = fast(planned.target.format);
   QuantizedTensor bytes(format, band.rows, band.cols);
@@ -402,8 +445,13 @@ void LayerQuantizer::quantize_band(std::size_t index, const Method& method, cons
   const QuantizedView packed = bytes.view();
   const QuantizedView view = make_view(format, band.rows, band.cols, packed.planes, planned.target.name);
   pool_.parallel_for(band.rows, 16, [&](std::size_t first, std::size_t last, std::size_t) {
-    for (std::size_t row = first; row < last; ++row)
-      view.decode_row(row, {&stored.values[source_row(planned, plan_.target_spelling, band.first_row + row) * band.cols], band.cols});
+    for (std::size_t row = first; row < last; ++row) {
+      const std::uint64_t to = source_row(planned, plan_.target_spelling, band.first_row + row);
+      view.decode_row(row, {&stored.values.values[to * band.cols], band.cols});
+      if (!stored.codes) continue;
+      const RowPlanes planes = stored.codes->row(to);
+      for (std::size_t p = 0; p < bytes.specs.size(); ++p) std::copy_n(bytes.row(row)[p], bytes.specs[p].row_bytes, planes[p]);
+    }
   });
   writer_.write_rows(index, view);
   meter_.advance(band.rows * band.cols * progress_weight(planned.role), planned.target.name);

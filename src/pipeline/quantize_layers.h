@@ -43,6 +43,11 @@ class LayerQuantizer {
  private:
   struct Live;  // text on its way through the model
   struct SiteContext;
+  // What an output holds in place of a matrix.
+  struct Stored {
+    Matrix values;
+    std::optional<QuantizedTensor> codes;  // where the walk goes on with them
+  };
 
   const ModelTensor& part(std::string_view name, std::int64_t layer) const;
   std::size_t index_of(const ModelTensor& tensor) const;
@@ -55,12 +60,17 @@ class LayerQuantizer {
   // Chooses and folds the layer's scales; fills row_scales_ and column_scales_.
   void transform(std::int64_t index, LayerWeights& layer);
   void head();
+  // The weights that give a Linear's outputs best for the inputs that it gets now.
+  std::vector<float> target_of(const std::string& name, const SiteContext& context, const LayerWeights& original, const Matrix& weights);
+  // The text goes on through what the step's Linears have become.
+  void leave(Step step, const SiteContext& context, const LayerWeights& original, const LayerWeights& current,
+             const std::map<std::string_view, QuantizedTensor>& codes);
   SiteContext context_of(Step step, std::int64_t layer, const LayerWeights& original, const LayerWeights& current);
   // Rounds and writes a matrix (in the source's row order); returns what was stored, in the same order.
   // original: the source's weights; the same where no transform and no target has changed them.
-  Matrix quantize(const ModelTensor& tensor, const Matrix& weights, const Matrix& original, const SiteStatistics* site, SiteContext* context);
+  Stored quantize(const ModelTensor& tensor, const Matrix& weights, const Matrix& original, const SiteStatistics* site, SiteContext* context);
   // One band of rows from the work directory, or rounded and left there; then written and decoded into `stored`, in the source's row order.
-  void quantize_band(std::size_t index, const Method& method, const RoundBand& band, const std::shared_ptr<const TensorGrid>& grid, Matrix& stored);
+  void quantize_band(std::size_t index, const Method& method, const RoundBand& band, const std::shared_ptr<const TensorGrid>& grid, Stored& stored);
   void record_error(std::size_t index, const RoundedLinear& linear);
   void report_layer(std::int64_t index, double seconds);
   FormatPtr fast(const FormatPtr& format);

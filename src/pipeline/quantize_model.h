@@ -19,6 +19,7 @@
 #include "base/cpu.h"
 #include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
+#include "calibrate/layer_walk.h"
 #include "format/activation_format.h"
 #include "io/checkpoint.h"
 #include "io/checkpoint_writer.h"
@@ -36,6 +37,7 @@ struct Calibration {
   std::vector<CalibrationText> texts{};  // used when there are no statistics
   SamplingOptions sampling{};
   KernelOptions kernels{};
+  WalkArithmetic walk = WalkArithmetic::automatic;
   // With texts: weights aim at the original's outputs although their inputs come from quantized layers (quantize/round/target.h).
   bool follow_original = true;
   double target_damping = 0.01;  // of the mean diagonal, holds them near the original weights

@@ -56,7 +56,7 @@ class Prober {
         config_(read_model_config(checkpoint)),
         tensors_(config_),
         spelling_(spelling_of(checkpoint)),
-        walk_(config_, tokens, options.kernels, pool) {}
+        walk_(config_, tokens, {.kernels = options.kernels}, pool) {}
 
   Sensitivities run();
 
@@ -141,21 +141,21 @@ void Prober::walk_original() {
   const Matrix embedding = matrix("embedding", -1);
   final_norm_ = matrix("final_norm", -1);
   embed(embedding);
-  const auto squares = [&](std::size_t width, const auto& inputs) {
-    SiteAccumulator sums(width, {}, pool_, options_.kernels.isa);
+  const auto squares = [&](std::int64_t layer, std::string_view site, std::size_t width, const auto& inputs) {
+    SiteAccumulator sums(layer, site, width, {.distribution = false}, pool_, options_.kernels.isa);
     for (std::size_t window = 0; window < walk_.windows(); ++window) sums.add(inputs(window).data(), walk_.length());
-    return sums.finish(-1, "").mean_square;
+    return sums.finish().mean_square;
   };
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config_.layers); ++i) {
     before_.push_back(walk_.all_hidden());
     const LayerWeights layer(checkpoint_, tensors_, i, pool_);
     for (const Step step : kSteps) {
       walk_.pack(step, layer);
-      mean_squares_[{i, step}] = squares(walk_.width_of(step), [&](std::size_t window) { return walk_.inputs(step, layer, window); });
+      mean_squares_[{i, step}] = squares(i, site_of(step), walk_.width_of(step), [&](std::size_t window) { return walk_.inputs(step, layer, window); });
       walk_.leave(step, layer);
     }
   }
-  head_squares_ = squares(config_.hidden, [&](std::size_t window) { return walk_.head_inputs(final_norm_.values, window); });
+  head_squares_ = squares(-1, kHeadSite, config_.hidden, [&](std::size_t window) { return walk_.head_inputs(final_norm_.values, window); });
   embedding_ones_.assign(config_.hidden, 1.0F);
   divergence(config_.tied_embedding ? embedding : matrix("head", -1));
 }

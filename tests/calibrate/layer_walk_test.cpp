@@ -30,6 +30,71 @@ TEST_P(Walk, EndsWhereTheDecoderEnds) {
   }
 }
 
+// A walk in 8 bits ends near one in f32, with the same bits for any number of threads and on any instruction set.
+TEST_P(Walk, InEightBitsIsNearTheExactOne) {
+  WalkedModel exact(GetParam(), 16), rounded(GetParam(), 16, WalkArithmetic::int8);
+  exact.walk_through({});
+  rounded.walk_through({});
+  EXPECT_LT(relative_difference(rounded.outputs(0), exact.outputs(0)), 0.05);
+  EXPECT_NE(rounded.outputs(0), exact.outputs(0));
+}
+
+TEST(LayerWalk, GoesThroughWindowsOneByOneOrAllAtOnce) {
+  WalkedModel all("tiny_tied", 16), single("tiny_tied", 16);
+  all.walk_through({});
+  const Matrix embedding = single.matrix("embedding");
+  single.walk.embed([&](std::int32_t id, float* out) {
+    std::copy_n(&embedding.values[static_cast<std::size_t>(id) * embedding.cols], embedding.cols, out);
+  });
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(single.config.layers); ++i) {
+    const LayerWeights layer(single.checkpoint, single.tensors, i, single.pool);
+    for (const Step step : kSteps) {
+      single.walk.pack(step, layer);
+      for (std::size_t window = 0; window < single.walk.windows(); ++window) {
+        single.walk.inputs(step, layer, window);
+        single.walk.leave(step, layer, window);
+      }
+    }
+  }
+  for (std::size_t window = 0; window < all.walk.windows(); ++window) EXPECT_EQ(all.outputs(window), single.outputs(window));
+}
+
+TEST(LayerWalk, TakesCodesInPlaceOfMatrices) {
+  WalkedModel model("tiny_tied", 16, WalkArithmetic::int8);
+  const Matrix embedding = model.matrix("embedding");
+  const LayerWeights layer(model.checkpoint, model.tensors, 0, model.pool);
+  const FormatPtr format = find_format("int8:g128");
+  const auto walk_step = [&](bool as_codes) {
+    model.walk.embed([&](std::int32_t id, float* out) {
+      std::copy_n(&embedding.values[static_cast<std::size_t>(id) * embedding.cols], embedding.cols, out);
+    });
+    for (const std::string_view part : parts_of(Step::mlp_in)) {
+      const Matrix& weights = layer.at(part);
+      QuantizedTensor codes(format, weights.rows, weights.cols);
+      for (std::size_t row = 0; row < weights.rows; ++row)
+        format->encode_row(std::span(weights.values).subspan(row * weights.cols, weights.cols), {}, nullptr, row, {}, codes.row(row));
+      if (as_codes)
+        model.walk.pack(part, codes.view());
+      else
+        model.walk.pack(part, weights);
+    }
+    const auto x = model.walk.inputs(Step::mlp_out, layer, 0);
+    return std::vector<float>(x.begin(), x.end());
+  };
+  EXPECT_EQ(walk_step(true), walk_step(false));
+}
+
+TEST(WalkArithmetic, IsExactForSmallModelsUnlessToldOtherwise) {
+  ModelConfig config = read_model_config(Checkpoint::open(data_directory() / "tiny_tied"));
+  EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::automatic, config), WalkArithmetic::f32);
+  EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::int8, config), WalkArithmetic::int8);
+  config.layers = 16, config.hidden = 2048, config.intermediate = 8192, config.heads = 32, config.kv_heads = 8, config.head_dim = 64;
+  EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::automatic, config), WalkArithmetic::int8);
+  EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::f32, config), WalkArithmetic::f32);
+  for (const char* const name : {"auto", "f32", "int8"}) EXPECT_EQ(walk_arithmetic_name(parse_walk_arithmetic(name)), name);
+  EXPECT_THROW(parse_walk_arithmetic("f64"), Error);
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, Walk, testing::Values("tiny_tied", "tiny_gqa_llama3rope"));
 
 TEST(CollectStatistics, IsIndifferentToThreadsAndSeesEverySite) {

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/random.h"
 #include "calibrate/adequacy.h"
 #include "calibrate/site_accumulator.h"
+#include "nibble/error.h"
 
 namespace nibble {
 namespace {
@@ -19,13 +21,13 @@ std::vector<float> inputs(std::size_t tokens, std::size_t width) {
   return x;
 }
 
-SiteStatistics accumulate(std::size_t threads, std::size_t tokens, std::size_t width) {
+SiteStatistics accumulate(std::size_t threads, std::size_t tokens, std::size_t width, bool is_rounded = false) {
   ThreadPool pool(threads);
-  SiteAccumulator sums(width, {.second_moment = true}, pool, Isa::scalar);
+  SiteAccumulator sums(3, "attention_in", width, {.second_moment = true, .rounded = is_rounded}, pool, Isa::scalar);
   const std::vector<float> x = inputs(tokens, width);
   sums.add(x.data(), tokens / 2);
   sums.add(x.data() + tokens / 2 * width, tokens - tokens / 2);
-  return sums.finish(3, "attention_in");
+  return sums.finish();
 }
 
 TEST(SiteAccumulator, AgreesWithPlainSums) {
@@ -69,12 +71,47 @@ TEST(SiteAccumulator, IsIndifferentToThreads) {
   EXPECT_EQ(one.highest, four.highest);
 }
 
+TEST(SiteAccumulator, RoundsToTwelveBitsWhereAsked) {
+  constexpr std::size_t kTokens = 600, kWidth = 70;
+  const SiteStatistics exact = accumulate(1, kTokens, kWidth), rounded = accumulate(1, kTokens, kWidth, true);
+  EXPECT_EQ(rounded.second_moment, accumulate(3, kTokens, kWidth, true).second_moment);
+  EXPECT_EQ(rounded.mean_square, exact.mean_square);
+  for (std::size_t i = 0; i < kWidth; ++i)
+    for (std::size_t j = 0; j < kWidth; ++j) {
+      // Both factors off by at most half a step of their columns; Cauchy and Schwarz.
+      const double a = std::sqrt(static_cast<double>(exact.mean_square[i])), b = std::sqrt(static_cast<double>(exact.mean_square[j]));
+      const double step_a = static_cast<double>(exact.absmax[i]) / 4094 * 1.001, step_b = static_cast<double>(exact.absmax[j]) / 4094 * 1.001;
+      EXPECT_NEAR(rounded.second_moment[i * kWidth + j], exact.second_moment[i * kWidth + j],
+                  a * step_b + b * step_a + step_a * step_b + 1e-4 * a * b);
+    }
+}
+
+TEST(SiteAccumulator, NamesTheSiteOfNumbersThatAreNone) {
+  for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    ThreadPool pool(1);
+    SiteAccumulator sums(3, "mlp_in", 2, {}, pool, Isa::scalar);
+    const float x[] = {1, 2, 3, bad};
+    try {
+      sums.add(x, 2);
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::corrupt);
+      EXPECT_NE(std::string_view(error.what()).find("layer 3, mlp_in"), std::string_view::npos) << error.what();
+    }
+  }
+}
+
 TEST(SiteAccumulator, CrossMomentsPairWhatBelongsTogether) {
   ThreadPool pool(1);
-  CrossAccumulator cross(2, 3, pool, Isa::scalar);
   const float y[] = {1, 2, 3, 4}, x[] = {1, 0, 2, 0, 1, 1};
-  cross.add(y, x, 2);
-  EXPECT_EQ(cross.finish(), (std::vector<float>{0.5F, 1.5F, 2.5F, 1, 2, 4}));
+  const std::vector<float> expected = {0.5F, 1.5F, 2.5F, 1, 2, 4};
+  CrossAccumulator exact(2, 3, false, pool, Isa::scalar), rounded(2, 3, true, pool, Isa::scalar);
+  exact.add(y, x, 2);
+  rounded.add(y, x, 2);
+  EXPECT_EQ(exact.finish(), expected);
+  const std::vector<float> near = rounded.finish();
+  // Each number is off by at most half a step, 1 / 4094 of its column's largest one.
+  for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(near[i], expected[i], 4.0 * 2 * 2.001 / 4094);
 }
 
 TEST(Histogram, BinsAndEdgesAgree) {

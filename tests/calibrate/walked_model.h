@@ -32,12 +32,12 @@ struct WalkedModel {
   ThreadPool pool{2};
   LayerWalk walk;
 
-  WalkedModel(const std::string& name, std::size_t length)
+  WalkedModel(const std::string& name, std::size_t length, WalkArithmetic arithmetic = WalkArithmetic::f32)
       : checkpoint(Checkpoint::open(data_directory() / name)),
         config(read_model_config(checkpoint)),
         tensors(config),
         tokens(tokens_of(ReferenceLogits::read(name), length)),
-        walk(config, tokens, exact_options().kernels, pool) {}
+        walk(config, tokens, {.kernels = exact_options().kernels, .arithmetic = arithmetic}, pool) {}
 
   Matrix matrix(std::string_view part) { return decode_matrix(checkpoint.tensor(tensors.part(part, -1)->hf_name), pool); }
 

@@ -11,6 +11,7 @@
 
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernel_sets.h"
+#include "kernels/rounded_rows.h"
 
 namespace nibble {
 namespace {
@@ -121,6 +122,21 @@ TYPED_TEST(Dense, GemmIsAChainPerElementAndNearTheExactProduct) {
   }
 }
 
+TYPED_TEST(Dense, OuterProductsAreChainsOverTheTokens) {
+  using T = TypeParam;
+  for (const Shape s : {Shape{1, 1, 1}, {3, 5, 7}, {130, 64, 1}, {65, 63, 257}, {577, 70, 300}}) {
+    const auto y = numbers<T>(s.k * s.m, 1), x = numbers<T>(s.k * s.n, 2), c = numbers<T>(s.m * s.n, 3);
+    std::vector<T> expected = c;
+    for (std::size_t i = 0; i < s.m; ++i)
+      for (std::size_t j = 0; j < s.n; ++j)
+        for (std::size_t t = 0; t < s.k; ++t) expected[i * s.n + j] = std::fma(y[t * s.m + i], x[t * s.n + j], expected[i * s.n + j]);
+    const GuardedBuffer<T> left(y), right(x);
+    expect_everywhere(c, expected, [&](T* out, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+      add_outer_products(left.data(), right.data(), s.k, s.m, s.n, out, isa, pool, scratch);
+    });
+  }
+}
+
 template <class S, class T>
 void check_syrk(std::size_t tokens, std::size_t n) {
   const auto x = numbers<S>(tokens * n, tokens);
@@ -136,12 +152,72 @@ void check_syrk(std::size_t tokens, std::size_t n) {
     for (std::size_t j = i + 1; j < n; ++j) lower[i * n + j] = std::numeric_limits<T>::quiet_NaN();
   const GuardedBuffer<S> in(x);
   expect_everywhere(lower, expected,
-                    [&](T* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) { syrk(in.data(), tokens, n, h, isa, pool, scratch); });
+                    [&](T* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+                      syrk(in.data(), tokens, n, h, isa, pool, scratch);
+                      mirror_lower(h, n, pool);
+                    });
 }
 
 TYPED_TEST(Dense, SyrkIsAChainPerElementAndSymmetric) {
   for (const auto& [tokens, n] : {std::pair<std::size_t, std::size_t>{1, 1}, {5, 3}, {64, 64}, {300, 65}, {17, 200}, {257, 391}, {3, 577}})
     check_syrk<TypeParam, TypeParam>(tokens, n);
+}
+
+// What RoundedRows::assign is defined as.
+struct DefinedRounding {
+  std::vector<int> codes;  // [rows, cols]
+  std::vector<float> scales;
+  DefinedRounding(const std::vector<float>& x, std::size_t rows, std::size_t cols) : codes(x.size()), scales(cols) {
+    for (std::size_t j = 0; j < cols; ++j) {
+      float peak = 0;
+      for (std::size_t t = 0; t < rows; ++t) peak = std::max(peak, std::fabs(x[t * cols + j]));
+      scales[j] = peak / 2047;
+      for (std::size_t t = 0; t < rows && peak > 0; ++t) codes[t * cols + j] = static_cast<int>(std::nearbyint(x[t * cols + j] * (2047 / peak)));
+    }
+  }
+};
+
+TEST(DenseRounded, ProductsAreExactSumsOfIntegersForEvery512Rows) {
+  for (const Shape s : {Shape{1, 1, 1}, {3, 7, 5}, {64, 64, 64}, {65, 130, 513}, {600, 66, 512}}) {
+    const std::size_t m = s.m, n = s.n, tokens = s.k;
+    auto y = numbers<float>(tokens * m, 1), x = numbers<float>(tokens * n, 2);
+    for (std::size_t t = 0; t < tokens; ++t) x[t * n] = 0;                       // a column of zeros
+    for (std::size_t t = 0; t < tokens; ++t) x[t * n + n - 1] = t % 2 ? -3 : 3;  // and one of largest numbers
+    const DefinedRounding left(y, tokens, m), right(x, tokens, n);
+    const auto start = numbers<float>(m * n, 3);
+    std::vector<float> expected = start;
+    for (std::size_t i = 0; i < m; ++i)
+      for (std::size_t j = 0; j < n; ++j)
+        for (std::size_t first = 0; first < tokens; first += 512) {
+          std::int64_t sum = 0;
+          for (std::size_t t = first; t < std::min(tokens, first + 512); ++t) sum += left.codes[t * m + i] * right.codes[t * n + j];
+          ASSERT_LT(std::abs(sum), std::int64_t{1} << 31);
+          expected[i * n + j] = std::fma(left.scales[i] * right.scales[j], static_cast<float>(sum), expected[i * n + j]);
+        }
+    expect_everywhere(start, expected, [&](float* out, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+      RoundedRows rounded_y, rounded_x;
+      rounded_y.assign(y.data(), tokens, m, pool);
+      rounded_x.assign(x.data(), tokens, n, pool);
+      add_outer_products(rounded_y, rounded_x, out, isa, pool, scratch);
+    });
+  }
+}
+
+TEST(DenseRounded, SyrkIsTheLowerTriangleOfTheOuterProducts) {
+  for (const auto& [tokens, n] : {std::pair<std::size_t, std::size_t>{3, 5}, {512, 200}, {700, 577}}) {
+    const auto x = numbers<float>(tokens * n, 7);
+    for (const Isa isa : runnable_sets()) {
+      ThreadPool pool(3);
+      KernelScratch scratch;
+      RoundedRows rounded;
+      rounded.assign(x.data(), tokens, n, pool);
+      std::vector<float> whole(n * n), lower(n * n);
+      add_outer_products(rounded, rounded, whole.data(), isa, pool, scratch);
+      syrk(rounded, lower.data(), isa, pool, scratch);
+      mirror_lower(lower.data(), n, pool);
+      EXPECT_TRUE(equal_bits(lower, whole)) << isa_name(isa) << ", n " << n;
+    }
+  }
 }
 
 TEST(DenseMixed, SyrkOfF32SumsInF64) { check_syrk<float, double>(300, 200); }

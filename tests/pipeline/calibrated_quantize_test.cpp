@@ -95,6 +95,21 @@ TEST_F(CalibratedQuantize, GivesTheSameBytesForAnyNumberOfThreads) {
   }
 }
 
+TEST_F(CalibratedQuantize, WalksInEightBitsWithNearlyTheSameResult) {
+  quantize(options("int3:g64", "gptq", "exact"), 2);
+  quantize(options("int3:g64", "rtn", "rtn"), 2);
+  QuantizeModelOptions request = options("int3:g64", "gptq", "rounded");
+  request.calibration.walk = WalkArithmetic::int8;
+  quantize(request, 2);
+  request.output = scratch_ / "one-thread";
+  quantize(request, 1);
+  EXPECT_EQ(bytes_of(scratch_ / "rounded/model.safetensors"), bytes_of(scratch_ / "one-thread/model.safetensors"));
+  EXPECT_NE(bytes_of(scratch_ / "rounded/model.safetensors"), bytes_of(scratch_ / "exact/model.safetensors"));
+  // Random weights and few tokens: noise of 8-bit activations, about a hundredth of the outputs, finds its way into the targets.
+  EXPECT_LT(distance(scratch_ / "rounded"), 1.3 * distance(scratch_ / "exact"));
+  EXPECT_LT(distance(scratch_ / "rounded"), 0.8 * distance(scratch_ / "rtn"));
+}
+
 TEST_F(CalibratedQuantize, ScalingTransformsLeaveAlmostNothingBehind) {
   // Eight bits for every row: what remains is their rounding, whatever was folded.
   quantize(options("int8:row", "rtn", "plain"), 2);

@@ -200,5 +200,34 @@ TEST(TargetSolver, GivesTheWeightsThemselvesWhenInputsHaveNotChanged) {
   for (std::size_t i = 0; i < weights.size(); ++i) EXPECT_NEAR(target[i], weights[i], 1e-3) << i;
 }
 
+// (H + lambda I) W*^T = (E[y x'^T] + lambda W)^T, with more columns than are solved for at once.
+TEST(TargetSolver, SolvesForOutputsOfOtherInputs) {
+  constexpr std::size_t kCols = 300, kRows = 3;
+  const SiteStatistics site = correlated_site(kCols, 4);
+  const std::vector<float> weights = random_weights(kRows, kCols), outputs = random_weights(kRows, kCols);
+  double mean = 0;
+  for (std::size_t i = 0; i < kCols; ++i) mean += static_cast<double>(site.second_moment[i * kCols + i]) / kCols;
+  const double lambda = 0.01 * mean;
+  std::vector<float> first;
+  for (const std::size_t threads : {1u, 3u}) {
+    ThreadPool pool(threads);
+    const std::vector<float> target =
+        TargetSolver(site.second_moment, kCols, 0.01, pool, Isa::scalar).solve(weights, outputs, kRows, pool, Isa::scalar);
+    if (first.empty()) first = target;
+    EXPECT_EQ(target, first);
+    for (std::size_t row = 0; row < kRows; ++row)
+      for (std::size_t j = 0; j < kCols; ++j) {
+        double sum = lambda * static_cast<double>(target[row * kCols + j]), magnitude = std::fabs(sum);
+        for (std::size_t i = 0; i < kCols; ++i) {
+          const double term = static_cast<double>(target[row * kCols + i]) * static_cast<double>(site.second_moment[i * kCols + j]);
+          sum += term, magnitude += std::fabs(term);
+        }
+        const double wanted = static_cast<double>(outputs[row * kCols + j]) + lambda * static_cast<double>(weights[row * kCols + j]);
+        // Substitution is backward stable: two systems in f32, each a perturbation of L by at most kCols roundings.
+        EXPECT_NEAR(sum, wanted, 2 * kCols * 0x1p-24 * std::sqrt(double{kCols}) * magnitude + 1e-6) << row << ", " << j;
+      }
+  }
+}
+
 }  // namespace
 }  // namespace nibble

@@ -57,7 +57,8 @@ void FeedbackFactor::factor(std::span<const float> second_moment, double damp_pe
   double mean = 0;
   for (const float value : diagonal_) mean += static_cast<double>(value) / static_cast<double>(n);
   if (!(mean > 0)) mean = 1;  // nothing was seen: every error weighs the same
-  std::vector<double> reversed(n * n);
+  const ResidentBytes memory(n * n * sizeof(double));
+  double* const reversed = memory.as<double>();
   KernelScratch scratch;
   for (damping_ = std::max(damp_percent, 1e-8);; damping_ *= 2, ++repairs_) {
     // Rows and columns backwards: the lower factor of this is the upper factor of the other.
@@ -69,12 +70,12 @@ void FeedbackFactor::factor(std::span<const float> second_moment, double damp_pe
         pivot = (pivot > 0 ? pivot : mean) + damping_ * mean;
       }
     });
-    if (cholesky(reversed.data(), n, isa, pool, scratch) == n) break;
+    if (cholesky(reversed, n, isa, pool, scratch) == n) break;
   }
   store_panels(reversed, pool);
 }
 
-void FeedbackFactor::store_panels(const std::vector<double>& reversed, ThreadPool& pool) {
+void FeedbackFactor::store_panels(const double* reversed, ThreadPool& pool) {
   const std::size_t n = cols_;
   const auto r = [&](std::size_t i, std::size_t j) { return reversed[(n - 1 - i) * n + (n - 1 - j)]; };
   std::size_t size = 0;
@@ -82,33 +83,43 @@ void FeedbackFactor::store_panels(const std::vector<double>& reversed, ThreadPoo
     panel_start_.push_back(size);
     size += (b * block_ + block_cols(b)) * block_cols(b);
   }
-  panels_.resize(size);
+  panels_ = ResidentBytes(size * sizeof(float));
+  float* const panels = panels_.as<float>();
   metrics_.resize(n * unit_);
   pool.parallel_for(num_blocks(), 1, [&](std::size_t first, std::size_t last, std::size_t) {
     std::array<double, kMaxUnit * kMaxUnit> own{}, inverse{};
+    std::vector<double> inverses;  // of the block's units
     for (std::size_t b = first; b < last; ++b) {
-      const std::size_t width = block_cols(b);
-      for (std::size_t p = b * block_; p < b * block_ + width; p += unit_) {
+      const std::size_t width = block_cols(b), begin = b * block_;
+      inverses.clear();
+      for (std::size_t p = begin; p < begin + width; p += unit_) {
         for (std::size_t i = 0; i < unit_; ++i)
           for (std::size_t j = 0; j < unit_; ++j) own[i * unit_ + j] = j >= i ? r(p + i, p + j) : 0;
         invert_upper(own, unit_, inverse);
+        inverses.insert(inverses.end(), inverse.begin(), inverse.begin() + static_cast<std::ptrdiff_t>(unit_ * unit_));
         for (std::size_t i = 0; i < unit_; ++i)
           for (std::size_t j = 0; j < unit_; ++j) {
             double sum = 0;
             for (std::size_t k = 0; k < unit_; ++k) sum += own[i * unit_ + k] * own[j * unit_ + k];
             metrics_[p * unit_ + i * unit_ + j] = static_cast<float>(sum);
           }
-        for (std::size_t k = 0; k < p; ++k)
+      }
+      // Row by row, as they lie in memory; a row meets the units that begin behind it.
+      for (std::size_t k = 0; k < begin + width; ++k)
+        for (std::size_t at = k < begin ? 0 : (k - begin) / unit_ * unit_ + unit_; at < width; at += unit_) {
+          const double* const of_unit = &inverses[at * unit_];
           for (std::size_t j = 0; j < unit_; ++j) {
             double sum = 0;
-            for (std::size_t i = 0; i <= j; ++i) sum += r(k, p + i) * inverse[i * unit_ + j];
-            panels_[panel_start_[b] + k * width + (p - b * block_) + j] = static_cast<float>(sum);
+            for (std::size_t i = 0; i <= j; ++i) sum += r(k, begin + at + i) * of_unit[i * unit_ + j];
+            panels[panel_start_[b] + k * width + at + j] = static_cast<float>(sum);
           }
-      }
+        }
     }
   });
 }
 
-const float* FeedbackFactor::feedback(std::size_t from, std::size_t to) const { return &panels_[panel_start_[to] + from * block_ * block_cols(to)]; }
+const float* FeedbackFactor::feedback(std::size_t from, std::size_t to) const {
+  return panels_.as<float>() + panel_start_[to] + from * block_ * block_cols(to);
+}
 
 }  // namespace nibble

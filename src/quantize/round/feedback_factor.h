@@ -16,6 +16,7 @@
 
 #include "base/cpu.h"
 #include "base/thread_pool.h"
+#include "kernels/resident_bytes.h"
 
 namespace nibble {
 
@@ -53,12 +54,13 @@ class FeedbackFactor {
  private:
   void choose_order(bool act_order);
   void factor(std::span<const float> second_moment, double damp_percent, ThreadPool& pool, Isa isa);
-  void store_panels(const std::vector<double>& reversed, ThreadPool& pool);
+  void store_panels(const double* reversed, ThreadPool& pool);
 
   std::size_t cols_, unit_, block_;
   std::vector<std::uint32_t> order_;
   std::vector<std::size_t> panel_start_;  // of block `to`'s panels
-  std::vector<float> panels_, metrics_, diagonal_;
+  ResidentBytes panels_;
+  std::vector<float> metrics_, diagonal_;
   double damping_ = 0;
   std::uint64_t repairs_ = 0, dead_ = 0;
 };

@@ -14,10 +14,12 @@
 
 #include "base/cpu.h"
 #include "base/thread_pool.h"
+#include "kernels/resident_bytes.h"
 
 namespace nibble {
 
-// Shared by all Linears of a site. Immutable after construction.
+// The matrix is factored once in f64, L L^T; each Linear is then two triangular systems, in f32 and in blocks of columns. Shared by all
+// Linears of a site. Immutable after construction.
 class TargetSolver {
  public:
   // second_moment: E[x' x'^T], [cols, cols]; lambda = damping * its mean diagonal.
@@ -26,9 +28,17 @@ class TargetSolver {
   std::vector<float> solve(std::span<const float> weights, std::span<const float> outputs, std::size_t rows, ThreadPool& pool, Isa isa) const;
 
  private:
+  std::size_t num_blocks() const;
+  std::size_t block_cols(std::size_t b) const;
+  void store_panels(const double* lower, ThreadPool& pool, Isa isa);
+  const float* forward(std::size_t b) const { return forward_.as<float>(forward_start_[b] * sizeof(float)); }
+  const float* backward(std::size_t b) const { return backward_.as<float>(backward_start_[b] * sizeof(float)); }
+
   std::size_t cols_;
   float lambda_ = 0;
-  std::vector<float> inverse_;
+  // Panels of L by block of columns j. forward(j): -L_jk^T for k < j, then L_jj^-T. backward(j): L_jj^-1, then -L_kj for k > j.
+  ResidentBytes forward_, backward_;
+  std::vector<std::size_t> forward_start_, backward_start_;
 };
 
 }  // namespace nibble
