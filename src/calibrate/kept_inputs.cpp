@@ -18,7 +18,8 @@ KeptInputs::KeptInputs(std::size_t windows, std::size_t length, std::size_t widt
     : length_(length),
       width_(width),
       groups_((width + kGroup - 1) / kGroup),
-      codes_(windows * length * width),
+      memory_(windows * length * width),
+      codes_(memory_.as<std::int8_t>()),
       scales_(windows * length * groups_),
       has_(windows) {}
 

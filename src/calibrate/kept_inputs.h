@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "kernels/resident_bytes.h"
 
 namespace nibble {
 
@@ -28,7 +29,8 @@ class KeptInputs {
 
  private:
   std::size_t length_, width_, groups_;
-  std::vector<std::int8_t> codes_;
+  ResidentBytes memory_;
+  std::int8_t* codes_;
   std::vector<float> scales_;
   std::vector<bool> has_;
 };

@@ -90,13 +90,17 @@ WalkArithmetic resolve_walk_arithmetic(WalkArithmetic arithmetic, const ModelCon
 }
 
 LayerWalk::LayerWalk(const ModelConfig& config, const CalibrationTokens& tokens, const WalkOptions& options, ThreadPool& pool)
-    : config_(config), tokens_(tokens), kernels_(options.kernels), pool_(pool) {
+    : config_(config),
+      tokens_(tokens),
+      kernels_(options.kernels),
+      pool_(pool),
+      cache_(tokens.length, config.kv_heads, config.head_dim, KvType::f32) {
   const bool is_int8 = resolve_walk_arithmetic(options.arithmetic, config) == WalkArithmetic::int8;
   kernels_.activations = is_int8 ? ActivationMode::int8 : ActivationMode::f32;
   format_ = is_int8 ? with_kernels(find_format("int8:g128"), kernels_.isa) : find_raw_format(DType::f32);
   const std::size_t length = tokens.length, all = tokens.ids.size();
   hidden_.resize(all * config.hidden);
-  mixed_.resize(all * config.heads * config.head_dim);
+  mixed_ = ResidentBytes(all * config.heads * config.head_dim * sizeof(float));
   normed_.resize(length * config.hidden);
   if (is_int8 && options.keeps_inputs) kept_.emplace(tokens.windows(), length, config.intermediate);
   const std::vector<double> frequencies = rope_inverse_frequencies(config.rope);
@@ -187,7 +191,7 @@ std::span<const float> LayerWalk::inputs(Step step, const LayerWeights& layer, s
       norm(layer.at("attention_norm"), window);
       return normed_;
     case Step::attention_out:
-      return std::span(mixed_).subspan(window * mixed, mixed);
+      return {mixed_.as<float>() + window * mixed, mixed};
     case Step::mlp_in:
       norm(layer.at("mlp_norm"), window);
       return normed_;
@@ -222,9 +226,9 @@ void LayerWalk::mix(const LayerWeights& layer, std::size_t window) {
   multiply(Step::attention_in, layer, x, {&q_, &k_, &v_});
   rope(q_.data(), cosine_.data(), sine_.data(), length, config_.heads, config_.head_dim, r.rotary_dim, r.half_split, kernels_.isa, pool_);
   rope(k_.data(), cosine_.data(), sine_.data(), length, config_.kv_heads, config_.head_dim, r.rotary_dim, r.half_split, kernels_.isa, pool_);
-  KvLayer cache(length, config_.kv_heads, config_.head_dim, KvType::f32);
   const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(config_.head_dim)));
-  const AttentionPiece piece{&cache, 0, length, q_.data(), k_.data(), v_.data(), &mixed_[window * length * width_of(Step::attention_out)]};
+  float* const mixed = mixed_.as<float>() + window * length * width_of(Step::attention_out);
+  const AttentionPiece piece{&cache_, 0, length, q_.data(), k_.data(), v_.data(), mixed};
   store_keys_values({&piece, 1}, pool_);
   attention({&piece, 1}, config_.heads, scale, kernels_.isa, pool_, scratch_);
 }

@@ -27,7 +27,9 @@
 #include "calibrate/calibration_text.h"
 #include "calibrate/kept_inputs.h"
 #include "io/checkpoint.h"
+#include "kernels/attention.h"
 #include "kernels/linear.h"
+#include "kernels/resident_bytes.h"
 #include "model/arch/architecture.h"
 #include "model/config.h"
 
@@ -126,9 +128,11 @@ class LayerWalk {
   ThreadPool& pool_;
   KernelScratch scratch_;
   std::map<std::string, PackedLinear, std::less<>> packed_;
+  KvLayer cache_;                                                            // of one window's attention
   std::optional<std::size_t> gated_;                                         // the window whose inputs of mlp_out gate_ holds
   std::optional<KeptInputs> kept_;                                           // of mlp_out
-  std::vector<float> hidden_, mixed_;                                        // of all windows
+  std::vector<float> hidden_;                                                // of all windows
+  ResidentBytes mixed_;                                                      // of all windows, f32
   std::vector<float> normed_, q_, k_, v_, gate_, up_, out_, cosine_, sine_;  // of one
 };
 

@@ -18,6 +18,31 @@ void scale_all(std::vector<float>& values, double scale, ThreadPool& pool) {
   });
 }
 
+// Of some columns.
+struct ColumnSums {
+  double* squares;
+  float *lowest, *highest;
+  std::size_t columns;
+};
+
+// One after the other, but with sums kept in registers between them.
+template <std::size_t kTokens>
+void add_tokens(const float* x, std::size_t stride, const ColumnSums& sums) {
+  for (std::size_t i = 0; i < sums.columns; ++i) {
+    double squares = sums.squares[i];
+    float lowest = sums.lowest[i], highest = sums.highest[i];
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      const float value = x[t * stride + i];
+      squares += static_cast<double>(value) * static_cast<double>(value);
+      lowest = std::min(lowest, value);
+      highest = std::max(highest, value);
+    }
+    sums.squares[i] = squares;
+    sums.lowest[i] = lowest;
+    sums.highest[i] = highest;
+  }
+}
+
 }  // namespace
 
 SiteAccumulator::SiteAccumulator(std::int64_t layer, std::string_view site, std::size_t width, const AccumulateOptions& options, ThreadPool& pool,
@@ -38,16 +63,14 @@ void SiteAccumulator::add(const float* x, std::size_t tokens) {
   count_ += tokens;
   // A column belongs to one chunk, so its sum runs over the tokens in order whatever the number of threads.
   pool_.parallel_for(width_, 128, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+    const ColumnSums sums{&sum_squares_[begin], &lowest_[begin], &highest_[begin], end - begin};
+    std::size_t done = 0;
+    for (; done + 4 <= tokens; done += 4) add_tokens<4>(x + done * width_ + begin, width_, sums);
+    for (; done < tokens; ++done) add_tokens<1>(x + done * width_ + begin, width_, sums);
+    if (partial_.empty()) return;
+    Magnitudes& seen = partial_[worker];
     for (std::size_t t = 0; t < tokens; ++t) {
       const float* const row = x + t * width_;
-      for (std::size_t i = begin; i < end; ++i) {
-        const float value = row[i];
-        sum_squares_[i] += static_cast<double>(value) * static_cast<double>(value);
-        lowest_[i] = std::min(lowest_[i], value);
-        highest_[i] = std::max(highest_[i], value);
-      }
-      if (partial_.empty()) continue;
-      Magnitudes& seen = partial_[worker];
       for (std::size_t i = begin; i < end; ++i) ++seen[i % kPlaces][row[i] < 0][histogram_bin(row[i])];
     }
   });

@@ -15,6 +15,11 @@ template <class F32, class Bytes, class Sums, class Pair, int MR, int NV>
   for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 4
     for (int n = 0; n < NV; ++n) sum[m][n] = Sums::set(0);
+  // The results are wanted when all is summed: by then they are here, and no step waits for memory.
+#pragma GCC unroll 8
+  for (int m = 0; m < MR; ++m)
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; ++n) __builtin_prefetch(p.y + (row + static_cast<std::size_t>(m)) * p.y_stride + column + 16 * n, 1, 2);
   const std::int32_t *panel = p.panel + column, *x = p.x + row * p.x_stride;
   for (std::size_t k = 0; k < p.depth; ++k, panel += 64) {
     Bytes w[NV];
