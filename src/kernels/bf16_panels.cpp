@@ -53,7 +53,7 @@ class Bf16Panels final : public PackedWeights {
       for (std::size_t k = 0; k < pairs_; k += kPairs)
         kernels_.bf16_tile(panel(p) + k * 2 * kPanelRows, std::min(kPairs, pairs_ - k), rounded + t * x_stride() + 2 * k, x_stride(), n, out.data(t),
                            out.stride(), k != 0);
-      out.finish(t, n);
+      out.finish(kernels_, t, n);
     }
   }
 

@@ -45,7 +45,7 @@ class DecodedRows final : public PackedWeights {
         kernels_.transpose_rows(decoded + c, row_stride(), depth, f32_panel);
         kernels_.f32_tile(f32_panel, depth, kPanelRows, x + t * cols + c, cols, n, out.data(t), out.stride(), c != 0);
       }
-      out.finish(t, n);
+      out.finish(kernels_, t, n);
     }
   }
 

@@ -56,8 +56,9 @@ class PanelOutput {
         tile_(tile) {}
   float* data(std::size_t token) const { return direct() ? target_ + token * rows_ : tile_; }
   std::size_t stride() const { return direct() ? rows_ : kPanelRows; }
-  void finish(std::size_t token, std::size_t tokens) const {
+  void finish(const KernelTable& kernels, std::size_t token, std::size_t tokens) const {
     if (direct()) return;
+    if (width_ == kPanelRows) return kernels.store_tile(tile_, tokens, target_ + token * rows_, rows_);
     for (std::size_t t = 0; t < tokens; ++t) std::memcpy(target_ + (token + t) * rows_, tile_ + t * kPanelRows, width_ * sizeof(float));
   }
 

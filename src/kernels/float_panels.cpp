@@ -87,7 +87,7 @@ class FloatPanels final : public PackedWeights {
         }
       }
       if (scales_come_last()) scale_rows(p, n, out.data(t), out.stride());
-      out.finish(t, n);
+      out.finish(kernels_, t, n);
     }
   }
 

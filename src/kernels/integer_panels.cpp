@@ -289,14 +289,14 @@ class IntegerPanels final : public PackedWeights {
     if (tokens == 1 && kernels_.integer_vector != nullptr) {
       if (shifted) begin(p, activations.shifts, 1, out.data(0), kPanelRows);
       multiply_vector(p, activations, out.data(0), buffers, shifted);
-      return out.finish(0, 1);
+      return out.finish(kernels_, 0, 1);
     }
     for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
       const std::size_t n = std::min(kTokenBlock, tokens - t);
       if (shifted) begin(p, activations.shifts + t, n, out.data(t), out.stride());
       for (std::size_t b = 0; b < num_blocks_; ++b)
         multiply_block(p, b, activations.at(b * tokens + t), n, out.data(t), out.stride(), buffers, shifted || b != 0);
-      out.finish(t, n);
+      out.finish(kernels_, t, n);
     }
   }
 

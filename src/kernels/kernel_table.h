@@ -46,6 +46,8 @@ struct KernelTable {
   void (*widen_f16)(const std::uint16_t* in, std::size_t count, float* out);
   void (*widen_bf16)(const std::uint16_t* in, std::size_t count, float* out);
   void (*narrow_f16)(const float* in, std::size_t count, std::uint16_t* out);
+  // out[t * stride + j] = tile[t * 64 + j] for j < 64.
+  void (*store_tile)(const float* tile, std::size_t tokens, float* out, std::size_t stride);
   // out[c * 64 + r] = in[r * in_stride + c] for 64 rows and `cols` columns.
   void (*transpose_rows)(const float* in, std::size_t in_stride, std::size_t cols, float* out);
 

@@ -43,7 +43,7 @@ class RawPanels final : public PackedWeights {
         vector_product(p, x + t * cols_, out.data(t));
       else
         tile_product(p, x + t * cols_, n, out.data(t), out.stride(), f32_panel);
-      out.finish(t, n);
+      out.finish(kernels_, t, n);
     }
   }
 

@@ -20,6 +20,7 @@ static void fill_f32_functions(KernelTable& table) {
   table.widen_f16 = widen<F32, HalfBits>;
   table.widen_bf16 = widen<F32, BrainBits>;
   table.narrow_f16 = narrow_f16<F32>;
+  table.store_tile = store_tile<F32>;
   table.transpose_rows = transpose_rows;
   table.f32_peak = float_peak<F32, float, MR * NV>;
   table.f64_peak = float_peak<Double, double, MR * NV>;
