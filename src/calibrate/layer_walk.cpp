@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cmath>
 
+#include "base/huge_pages.h"
 #include "kernels/attention.h"
 #include "kernels/encoders.h"
 #include "kernels/vector_ops.h"
@@ -41,7 +42,7 @@ std::span<const std::string_view> parts_of(Step step) {
 
 Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool) {
   const QuantizedView& view = tensor.view;
-  Matrix matrix{view.rows, view.cols, std::vector<float>(view.rows * view.cols)};
+  Matrix matrix{view.rows, view.cols, large_vector(view.rows * view.cols)};
   std::atomic<std::uint64_t> bad_row = view.rows;
   pool.parallel_for(view.rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t row = begin; row < end; ++row) {
@@ -69,6 +70,17 @@ LayerWeights::LayerWeights(const Checkpoint& checkpoint, const ModelTensors& ten
     parts_.emplace(tensor.part, decode_matrix(stored, pool));
     checkpoint.release(stored);
   }
+}
+
+LayerWeights LayerWeights::copy(ThreadPool& pool) const {
+  LayerWeights result;
+  for (const auto& [part, matrix] : parts_) {
+    Matrix& copied = result.parts_.emplace(part, Matrix{matrix.rows, matrix.cols, large_vector(matrix.values.size())}).first->second;
+    pool.parallel_for(matrix.values.size(), std::size_t{1} << 16, [&, &from = matrix.values](std::size_t begin, std::size_t end, std::size_t) {
+      std::copy_n(&from[begin], end - begin, &copied.values[begin]);
+    });
+  }
+  return result;
 }
 
 WalkArithmetic parse_walk_arithmetic(std::string_view spelling) {

@@ -59,6 +59,7 @@ class LayerWeights {
   const Matrix& at(std::string_view part) const { return parts_.find(part)->second; }
   Matrix& at(std::string_view part) { return parts_.find(part)->second; }
   std::map<std::string, Matrix, std::less<>>& all() { return parts_; }
+  LayerWeights copy(ThreadPool& pool) const;
 
  private:
   std::map<std::string, Matrix, std::less<>> parts_;

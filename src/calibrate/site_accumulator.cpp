@@ -56,7 +56,7 @@ SiteAccumulator::SiteAccumulator(std::int64_t layer, std::string_view site, std:
       lowest_(width),
       highest_(width),
       is_rounded_(options.rounded),
-      products_(options.second_moment ? width * width : 0),
+      products_(large_vector(options.second_moment ? width * width : 0)),
       partial_(options.distribution ? pool.num_threads() : 0) {}
 
 void SiteAccumulator::add(const float* x, std::size_t tokens) {
@@ -111,12 +111,11 @@ SiteStatistics SiteAccumulator::finish() {
   return result;
 }
 
-void CrossAccumulator::add(const float* y, const float* x, std::size_t tokens) {
+void CrossAccumulator::add(const float* y, const float* x, std::size_t tokens, const RoundedRows& rounded) {
   count_ += tokens;
   if (!is_rounded_) return add_outer_products(y, x, tokens, height_, width_, sums_.data(), isa_, pool_, scratch_);
   rounded_y_.assign(y, tokens, height_, pool_);
-  rounded_x_.assign(x, tokens, width_, pool_);
-  add_outer_products(rounded_y_, rounded_x_, sums_.data(), isa_, pool_, scratch_);
+  add_outer_products(rounded_y_, rounded, sums_.data(), isa_, pool_, scratch_);
 }
 
 std::vector<float> CrossAccumulator::finish() {

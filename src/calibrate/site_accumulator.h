@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/cpu.h"
+#include "base/huge_pages.h"
 #include "base/thread_pool.h"
 #include "kernels/linear.h"
 #include "kernels/rounded_rows.h"
@@ -35,6 +36,8 @@ class SiteAccumulator {
 
   // x: [tokens, width]. Error(corrupt) names the site when a number is not finite.
   void add(const float* x, std::size_t tokens);
+  // What was added last, where it is rounded for a second moment.
+  const RoundedRows& last_rounded() const { return rounded_; }
   // Leaves the accumulator empty.
   SiteStatistics finish();
 
@@ -63,16 +66,16 @@ class CrossAccumulator {
  public:
   // is_rounded: as AccumulateOptions::rounded.
   CrossAccumulator(std::size_t height, std::size_t width, bool is_rounded, ThreadPool& pool, Isa isa)
-      : height_(height), width_(width), is_rounded_(is_rounded), pool_(pool), isa_(isa), sums_(height * width) {}
+      : height_(height), width_(width), is_rounded_(is_rounded), pool_(pool), isa_(isa), sums_(large_vector(height * width)) {}
 
-  // y: [tokens, height], x: [tokens, width].
-  void add(const float* y, const float* x, std::size_t tokens);
+  // y: [tokens, height], x: [tokens, width]. rounded: the same x, read in its place where is_rounded.
+  void add(const float* y, const float* x, std::size_t tokens, const RoundedRows& rounded);
   std::vector<float> finish();
 
  private:
   std::size_t height_, width_;
   bool is_rounded_;
-  RoundedRows rounded_y_, rounded_x_;
+  RoundedRows rounded_y_;
   ThreadPool& pool_;
   Isa isa_;
   KernelScratch scratch_;

@@ -6,6 +6,7 @@
 #include <cassert>
 #include <new>
 
+#include "base/huge_pages.h"
 #include "kernels/f32_panels.h"
 #include "kernels/packed_weights.h"
 #include "kernels/select.h"
@@ -21,6 +22,7 @@ std::byte* KernelScratch::reserve(std::size_t bytes) {
     size_ = 0;
     data_.reset(static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{64})));
     size_ = bytes;
+    ask_for_huge_pages(data_.get(), size_);
   }
   return data_.get();
 }

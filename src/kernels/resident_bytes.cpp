@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "base/huge_pages.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -14,8 +15,7 @@ ResidentBytes::ResidentBytes(std::size_t size) : size_(size) {
   void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
     throw Error(ErrorKind::resource, "no memory for weights; close other programs or choose a smaller format; bytes: " + std::to_string(size));
-  constexpr std::size_t kHugePage = std::size_t{2} << 20;
-  if (size >= 4 * kHugePage) madvise(memory, size, MADV_HUGEPAGE);  // a wish; refusal costs nothing
+  ask_for_huge_pages(memory, size);
   data_ = static_cast<std::byte*>(memory);
 }
 

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/huge_pages.h"
 #include "calibrate/calibrate.h"
 #include "calibrate/fold.h"
 #include "calibrate/site_accumulator.h"
@@ -171,7 +172,8 @@ LayerQuantizer::SiteContext LayerQuantizer::context_of(Step step, std::int64_t l
       live_->original->leave(step, original, window);
       wanted_outputs(live_->original->hidden(window), walk.hidden(window), bias_of(step, original), wanted, pool_);
     }
-    cross->add(adds ? wanted.data() : live_->original->inputs(step, original, window).data(), x.data(), walk.length());
+    cross->add(adds ? wanted.data() : live_->original->inputs(step, original, window).data(), x.data(), walk.length(),
+               sums.last_rounded());
   }
   context.is_original_left = adds;
   context.own = sums.finish();
@@ -186,7 +188,7 @@ std::vector<float> LayerQuantizer::target_of(const std::string& name, const Site
                                              const Matrix& weights) {
   const Isa isa = options_.calibration.kernels.isa;
   if (context.is_original_left) return context.solver->solve(weights.values, context.cross, weights.rows, pool_, isa);
-  std::vector<float> outputs(weights.values.size());
+  std::vector<float> outputs = large_vector(weights.values.size());
   KernelScratch scratch;
   gemm(original.at(name).values.data(), context.cross.data(), weights.rows, weights.cols, weights.cols, outputs.data(), isa, pool_, scratch);
   if (const auto scale = row_scales_.find(name); scale != row_scales_.end())
@@ -258,7 +260,7 @@ void LayerQuantizer::transform(std::int64_t index, LayerWeights& layer) {
 void LayerQuantizer::layer(std::int64_t index) {
   const auto start = std::chrono::steady_clock::now();
   const LayerWeights original(source_, tensors_, index, pool_);
-  LayerWeights current = original;
+  LayerWeights current = original.copy(pool_);
   restored_.clear();
   transform(index, current);
   for (const Step step : kSteps) {
@@ -383,7 +385,7 @@ LayerQuantizer::Stored LayerQuantizer::quantize(const ModelTensor& tensor, const
   std::span<const float> ordered = weights.values;
   std::vector<float> moved;
   if (planned.permuted_head_dim != 0) {
-    moved.resize(rows * cols);
+    moved = large_vector(rows * cols);
     for (std::uint64_t row = 0; row < rows; ++row)
       std::copy_n(&weights.values[source_row(planned, plan_.target_spelling, row) * cols], cols, &moved[row * cols]);
     ordered = moved;
@@ -402,7 +404,7 @@ LayerQuantizer::Stored LayerQuantizer::quantize(const ModelTensor& tensor, const
     if (context != nullptr) context->plans[key] = plan;
   }
 
-  Stored stored{{rows, cols, std::vector<float>(rows * cols)}, {}};
+  Stored stored{{rows, cols, large_vector(rows * cols)}, {}};
   // Rows that know their place in a tensor cannot be put into another order.
   if (!raw && grid == nullptr && tensor.role == TensorRole::linear && live_ && live_->stored->multiplies_codes())
     stored.codes.emplace(format, rows, cols);

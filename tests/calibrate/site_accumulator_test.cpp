@@ -106,8 +106,10 @@ TEST(SiteAccumulator, CrossMomentsPairWhatBelongsTogether) {
   const float y[] = {1, 2, 3, 4}, x[] = {1, 0, 2, 0, 1, 1};
   const std::vector<float> expected = {0.5F, 1.5F, 2.5F, 1, 2, 4};
   CrossAccumulator exact(2, 3, false, pool, Isa::scalar), rounded(2, 3, true, pool, Isa::scalar);
-  exact.add(y, x, 2);
-  rounded.add(y, x, 2);
+  RoundedRows integers;
+  exact.add(y, x, 2, integers);
+  integers.assign(x, 2, 3, pool);
+  rounded.add(y, x, 2, integers);
   EXPECT_EQ(exact.finish(), expected);
   const std::vector<float> near = rounded.finish();
   // Each number is off by at most half a step, 1 / 4094 of its column's largest one.

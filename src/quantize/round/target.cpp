@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "base/huge_pages.h"
 #include "kernels/dense.h"
 #include "kernels/linear.h"
 
@@ -74,7 +75,7 @@ std::vector<float> TargetSolver::solve(std::span<const float> weights, std::span
                                        Isa isa) const {
   assert(weights.size() == rows * cols_ && outputs.size() == rows * cols_);
   // Block after block, each [rows, columns of the block].
-  std::vector<float> blocks(rows * cols_), right;
+  std::vector<float> blocks = large_vector(rows * cols_), right;
   const auto block = [&](std::size_t b) { return &blocks[b * kBlock * rows]; };
   const auto for_rows = [&](auto&& act) {
     pool.parallel_for(rows, 64, [&](std::size_t begin, std::size_t end, std::size_t) {
@@ -96,7 +97,7 @@ std::vector<float> TargetSolver::solve(std::span<const float> weights, std::span
   };
   for (std::size_t b = 0; b < num_blocks(); ++b) substitute(b, 0, b + 1, forward(b));
   for (std::size_t b = num_blocks(); b-- > 0;) substitute(b, b, num_blocks(), backward(b));
-  std::vector<float> result(rows * cols_);
+  std::vector<float> result = large_vector(rows * cols_);
   for_rows([&](std::size_t at, const float* own, std::size_t width) { std::copy_n(own, width, &result[at]); });
   return result;
 }
