@@ -9,7 +9,13 @@
 namespace nibble {
 namespace {
 
-class Kill : public ::testing::TestWithParam<const char*> {
+struct KillCase {
+  const char *name, *method, *walk;
+};
+
+void PrintTo(const KillCase& which, std::ostream* out) { *out << which.name; }
+
+class Kill : public ::testing::TestWithParam<KillCase> {
  protected:
   void SetUp() override {
     ASSERT_EQ(nibble_command(scratch_, "synth --hidden 64 --ffn 128 --layers 2 --heads 4 --kv-heads 2 --vocab 300 --context 128 --tied -o m").code, 0);
@@ -19,8 +25,8 @@ class Kill : public ::testing::TestWithParam<const char*> {
   }
   TracedRun run(const std::string& output, std::uint64_t kill_before) {
     return run_traced(scratch_.path(), NIBBLE_BINARY,
-                      {"quantize", "m", "-f", "q4_0", "--method", GetParam(), "--text", "text.txt", "--samples", "8", "--length", "32", "-t", "1", "-o",
-                       output},
+                      {"quantize", "m", "-f", "q4_0", "--method", GetParam().method, "--walk", GetParam().walk, "--text", "text.txt", "--samples", "8",
+                       "--length", "32", "-t", "1", "-o", output},
                       {.kill_before = kill_before});
   }
   ScratchDirectory scratch_;
@@ -68,7 +74,9 @@ TEST_P(Kill, WhatWasFinishedIsNotDoneAgain) {
   EXPECT_LT(rest.changes, whole.changes * 3 / 4);
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, Kill, testing::Values("gptq", "awq"));
+INSTANTIATE_TEST_SUITE_P(Methods, Kill,
+                         testing::Values(KillCase{"gptq", "gptq", "f32"}, KillCase{"awq", "awq", "f32"}, KillCase{"gptq_int8", "gptq", "int8"}),
+                         [](const auto& which) { return std::string(which.param.name); });
 
 }  // namespace
 }  // namespace nibble
