@@ -32,6 +32,7 @@ std::string bytes_of(const std::filesystem::path& path) {
 
 class CalibratedQuantize : public testing::Test {
  protected:
+  explicit CalibratedQuantize(std::uint64_t hidden = 256) : model_(small_synth(scratch_, pool_, hidden)) {}
   QuantizeModelOptions options(const std::string& format, const std::string& method, const std::string& output) const {
     QuantizeModelOptions result;
     result.recipe = find_recipe(format);
@@ -72,7 +73,13 @@ class CalibratedQuantize : public testing::Test {
   Isa isa_ = best_isa(detect_cpu());
   ScratchDirectory scratch_;
   ThreadPool pool_{2};
-  std::filesystem::path model_ = small_synth(scratch_, pool_);
+  std::filesystem::path model_;
+};
+
+// Where only the bytes matter.
+class CalibratedQuantizeNarrow : public CalibratedQuantize {
+ protected:
+  CalibratedQuantizeNarrow() : CalibratedQuantize(128) {}
 };
 
 TEST_F(CalibratedQuantize, FeedbackRoundingKeepsMoreOfTheModelThanRounding) {
@@ -81,13 +88,14 @@ TEST_F(CalibratedQuantize, FeedbackRoundingKeepsMoreOfTheModelThanRounding) {
     quantize(options(format, "rtn", "rtn" + ending), 2);
     const double rtn = distance(scratch_ / ("rtn" + ending));
     for (const char* method : {"gptq", "descent"}) {
+      if (method == std::string_view("descent") && ending.empty()) continue;  // it takes by far the longest
       quantize(options(format, method, method + ending), 2);
       EXPECT_LT(distance(scratch_ / (method + ending)), 0.8 * rtn) << format << " " << method;
     }
   }
 }
 
-TEST_F(CalibratedQuantize, GivesTheSameBytesForAnyNumberOfThreads) {
+TEST_F(CalibratedQuantizeNarrow, GivesTheSameBytesForAnyNumberOfThreads) {
   for (const char* method : {"gptq", "awq"}) {
     quantize(options("q4_0", method, "one.gguf"), 1);
     quantize(options("q4_0", method, "three.gguf"), 3);
@@ -138,7 +146,7 @@ TEST_F(CalibratedQuantize, StatisticsServeInPlaceOfText) {
   }
 }
 
-TEST_F(CalibratedQuantize, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes) {
+TEST_F(CalibratedQuantizeNarrow, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes) {
   quantize(options("q4_0", "gptq", "whole.gguf"), 2);
   const QuantizeModelOptions request = options("q4_0", "gptq", "stopped.gguf");
   // Stopped at the first report, then at the last one, when every piece is there but not the output.
@@ -154,7 +162,7 @@ TEST_F(CalibratedQuantize, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes) {
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "stopped.gguf.work"));
 }
 
-TEST_F(CalibratedQuantize, ThrowsAwayDamagedAndForeignPieces) {
+TEST_F(CalibratedQuantizeNarrow, ThrowsAwayDamagedAndForeignPieces) {
   quantize(options("q4_0", "gptq", "whole.gguf"), 2);
   const QuantizeModelOptions request = options("q4_0", "gptq", "again.gguf");
   const Checkpoint checkpoint = Checkpoint::open(model_);

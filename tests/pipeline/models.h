@@ -22,15 +22,15 @@ namespace nibble {
 inline const std::filesystem::path kGroupedModel = NIBBLE_SOURCE_DIR "/tests/data/tiny_gqa_llama3rope";  // f32, rope scaling, grouped heads
 inline const std::filesystem::path kTiedModel = NIBBLE_SOURCE_DIR "/tests/data/tiny_tied";               // f16, the embedding is the head
 
-// A model of random weights with rows of 256 and 512 and a tokenizer, tied.
-inline std::filesystem::path small_synth(const ScratchDirectory& scratch, ThreadPool& pool) {
+// A model of random weights with rows of `hidden` and twice as many columns and a tokenizer, tied.
+inline std::filesystem::path small_synth(const ScratchDirectory& scratch, ThreadPool& pool, std::uint64_t hidden = 256) {
   SynthShape shape{.name = "small",
-                   .hidden = 256,
-                   .intermediate = 512,
+                   .hidden = hidden,
+                   .intermediate = 2 * hidden,
                    .layers = 2,
                    .heads = 4,
                    .kv_heads = 2,
-                   .head_dim = 64,
+                   .head_dim = hidden / 4,
                    .vocab = 300,
                    .context = 128,
                    .tied = true};
