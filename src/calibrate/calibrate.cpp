@@ -40,7 +40,7 @@ Statistics collect_statistics(const Checkpoint& checkpoint, const CalibrationTok
   statistics.samples = tokens.windows();
   statistics.length = tokens.length;
 
-  LayerWalk walk(config, tokens, {.kernels = options.kernels, .arithmetic = options.arithmetic}, pool);
+  LayerWalk walk(config, tokens, {.kernels = options.kernels, .arithmetic = options.arithmetic, .spill_directory = options.spill_directory}, pool);
   const StoredTensor& embedding = checkpoint.tensor(tensors.part("embedding", -1)->name(spelling));
   walk.embed([&](std::int32_t id, float* out) { embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden}); });
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {

@@ -6,6 +6,8 @@
 //   Statistics s = collect_statistics(checkpoint, tokens, {.second_moments = true}, pool);
 #pragma once
 
+#include <filesystem>
+
 #include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
@@ -22,6 +24,7 @@ struct CollectOptions {
   bool second_moments = false;  // whole matrices, for feedback rounding; 4 * width^2 bytes a site
   bool layers = true;           // what the layers' sites see
   bool head = true;             // what the head reads
+  std::filesystem::path spill_directory{};  // as WalkOptions::spill_directory
   ProgressCallback progress{};  // stage "calibrate", in layers
 };
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 
 #include "base/huge_pages.h"
 #include "kernels/attention.h"
@@ -106,15 +107,16 @@ LayerWalk::LayerWalk(const ModelConfig& config, const CalibrationTokens& tokens,
       tokens_(tokens),
       kernels_(options.kernels),
       pool_(pool),
-      cache_(tokens.length, config.kv_heads, config.head_dim, KvType::f32) {
+      cache_(tokens.length, config.kv_heads, config.head_dim, KvType::f32),
+      spill_directory_(options.spill_directory) {
   const bool is_int8 = resolve_walk_arithmetic(options.arithmetic, config) == WalkArithmetic::int8;
   kernels_.activations = is_int8 ? ActivationMode::int8 : ActivationMode::f32;
   format_ = is_int8 ? with_kernels(find_format("int8:g128"), kernels_.isa) : find_raw_format(DType::f32);
   const std::size_t length = tokens.length, all = tokens.ids.size();
-  hidden_.resize(all * config.hidden);
-  mixed_ = ResidentBytes(all * config.heads * config.head_dim * sizeof(float));
+  hidden_ = SpillableBytes(all * config.hidden * sizeof(float), spill_directory_);
+  mixed_ = SpillableBytes(all * config.heads * config.head_dim * sizeof(float), spill_directory_);
   normed_.resize(length * config.hidden);
-  if (is_int8 && options.keeps_inputs) kept_.emplace(tokens.windows(), length, config.intermediate);
+  if (is_int8 && options.keeps_inputs) kept_.emplace(tokens.windows(), length, config.intermediate, spill_directory_);
   const std::vector<double> frequencies = rope_inverse_frequencies(config.rope);
   for (std::size_t t = 0; t < length; ++t)
     for (const double frequency : frequencies) {
@@ -134,9 +136,13 @@ void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
   for (const std::int32_t id : tokens_.ids)
     if (id < 0 || id >= vocab)
       throw Error(ErrorKind::invalid_argument, fmt::format("the tokenizer gives an id outside the vocabulary of {}: {}", vocab, id));
-  pool_.parallel_for(tokens_.ids.size(), 64, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t t = begin; t < end; ++t) row_of(tokens_.ids[t], &hidden_[t * config_.hidden]);
-  });
+  for (std::size_t window = 0; window < windows(); ++window) {
+    visit(window);
+    const std::span<const std::int32_t> ids = tokens_.window(window);
+    pool_.parallel_for(ids.size(), 64, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t t = begin; t < end; ++t) row_of(ids[t], hidden_of(window) + t * config_.hidden);
+    });
+  }
 }
 
 void LayerWalk::pack(Step step, const LayerWeights& layer) {
@@ -178,13 +184,34 @@ void LayerWalk::multiply(Step step, const LayerWeights& layer, const float* x, s
 }
 
 std::span<const float> LayerWalk::hidden(std::size_t window) const {
-  const std::size_t size = tokens_.length * config_.hidden;
-  return std::span(hidden_).subspan(window * size, size);
+  return {hidden_of(window), tokens_.length * config_.hidden};
 }
 
-void LayerWalk::restore(std::vector<float> hidden) {
+SpillableBytes LayerWalk::save() const {
+  SpillableBytes saved(hidden_.size(), spill_directory_);
+  copy_by_window(hidden_, saved);
+  return saved;
+}
+
+void LayerWalk::restore(const SpillableBytes& saved) {
   forget();
-  hidden_ = std::move(hidden);
+  copy_by_window(saved, hidden_);
+}
+
+void LayerWalk::copy_by_window(const SpillableBytes& from, const SpillableBytes& to) const {
+  const std::size_t size = tokens_.length * config_.hidden * sizeof(float);
+  for (std::size_t window = 0; window < windows(); ++window) {
+    std::memcpy(to.as<std::byte>(window * size), from.as<std::byte>(window * size), size);
+    for (const SpillableBytes* const done : {&from, &to}) done->release(window * size, size);
+  }
+}
+
+void LayerWalk::visit(std::size_t window) {
+  if (window == visited_) return;
+  const std::size_t hidden = tokens_.length * config_.hidden * sizeof(float), mixed = tokens_.length * width_of(Step::attention_out) * sizeof(float);
+  hidden_.release(visited_ * hidden, hidden);
+  mixed_.release(visited_ * mixed, mixed);
+  visited_ = window;
 }
 
 void LayerWalk::norm(const Matrix& weight, std::size_t window) {
@@ -192,18 +219,19 @@ void LayerWalk::norm(const Matrix& weight, std::size_t window) {
 }
 
 std::span<const float> LayerWalk::head_inputs(std::span<const float> final_norm, std::size_t window) {
+  visit(window);
   rms_norm(hidden(window).data(), final_norm.data(), tokens_.length, config_.hidden, config_.norm_epsilon, normed_.data(), kernels_.isa, pool_);
   return normed_;
 }
 
 std::span<const float> LayerWalk::inputs(Step step, const LayerWeights& layer, std::size_t window) {
-  const std::size_t mixed = tokens_.length * width_of(Step::attention_out);
+  visit(window);
   switch (step) {
     case Step::attention_in:
       norm(layer.at("attention_norm"), window);
       return normed_;
     case Step::attention_out:
-      return {mixed_.as<float>() + window * mixed, mixed};
+      return {mixed_of(window), tokens_.length * width_of(step)};
     case Step::mlp_in:
       norm(layer.at("mlp_norm"), window);
       return normed_;
@@ -239,8 +267,7 @@ void LayerWalk::mix(const LayerWeights& layer, std::size_t window) {
   rope(q_.data(), cosine_.data(), sine_.data(), length, config_.heads, config_.head_dim, r.rotary_dim, r.half_split, kernels_.isa, pool_);
   rope(k_.data(), cosine_.data(), sine_.data(), length, config_.kv_heads, config_.head_dim, r.rotary_dim, r.half_split, kernels_.isa, pool_);
   const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(config_.head_dim)));
-  float* const mixed = mixed_.as<float>() + window * length * width_of(Step::attention_out);
-  const AttentionPiece piece{&cache_, 0, length, q_.data(), k_.data(), v_.data(), mixed};
+  const AttentionPiece piece{&cache_, 0, length, q_.data(), k_.data(), v_.data(), mixed_of(window)};
   store_keys_values({&piece, 1}, pool_);
   attention({&piece, 1}, config_.heads, scale, kernels_.isa, pool_, scratch_);
 }
@@ -256,7 +283,7 @@ void LayerWalk::leave(Step step, const LayerWeights& layer, std::size_t window) 
     case Step::mlp_out: {
       const float* const x = inputs(step, layer, window).data();
       multiply(step, layer, x, {&out_});
-      add_in_place(&hidden_[window * tokens_.length * config_.hidden], out_.data(), out_.size(), kernels_.isa, pool_);
+      add_in_place(hidden_of(window), out_.data(), out_.size(), kernels_.isa, pool_);
       gated_.reset();
     }
   }

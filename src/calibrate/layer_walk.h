@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <initializer_list>
 #include <map>
@@ -26,10 +27,10 @@
 #include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
 #include "calibrate/kept_inputs.h"
+#include "calibrate/spillable_bytes.h"
 #include "io/checkpoint.h"
 #include "kernels/attention.h"
 #include "kernels/linear.h"
-#include "kernels/resident_bytes.h"
 #include "model/arch/architecture.h"
 #include "model/config.h"
 
@@ -81,6 +82,8 @@ struct WalkOptions {
   WalkArithmetic arithmetic = WalkArithmetic::f32;
   // In int8: what mlp_out reads is kept, rounded as its product rounds it, for windows to be looked at before they are left. A byte a number.
   bool keeps_inputs = false;
+  // What is kept of all windows lies in a file without a name there; empty: in memory. The results are the same.
+  std::filesystem::path spill_directory{};
 };
 
 class LayerWalk {
@@ -109,8 +112,8 @@ class LayerWalk {
   // The residual stream of a window, [length, hidden].
   std::span<const float> hidden(std::size_t window) const;
   // Of all windows, to come back to.
-  const std::vector<float>& all_hidden() const { return hidden_; }
-  void restore(std::vector<float> hidden);
+  SpillableBytes save() const;
+  void restore(const SpillableBytes& saved);
   // The final norm of a window's hidden states, what the head reads.
   std::span<const float> head_inputs(std::span<const float> final_norm, std::size_t window);
 
@@ -119,6 +122,11 @@ class LayerWalk {
   void multiply(Step step, const LayerWeights& layer, const float* x, std::initializer_list<std::vector<float>*> outputs);
   void gate(const LayerWeights& layer, std::size_t window);
   void forget();
+  // The windows are met one after the other: what is kept of the last one may leave memory.
+  void visit(std::size_t window);
+  void copy_by_window(const SpillableBytes& from, const SpillableBytes& to) const;
+  float* hidden_of(std::size_t window) const { return hidden_.as<float>() + window * tokens_.length * config_.hidden; }
+  float* mixed_of(std::size_t window) const { return mixed_.as<float>() + window * tokens_.length * width_of(Step::attention_out); }
   void norm(const Matrix& weight, std::size_t window);
   void mix(const LayerWeights& layer, std::size_t window);
 
@@ -132,8 +140,9 @@ class LayerWalk {
   KvLayer cache_;                                                            // of one window's attention
   std::optional<std::size_t> gated_;                                         // the window whose inputs of mlp_out gate_ holds
   std::optional<KeptInputs> kept_;                                           // of mlp_out
-  std::vector<float> hidden_;                                                // of all windows
-  ResidentBytes mixed_;                                                      // of all windows, f32
+  std::filesystem::path spill_directory_;
+  SpillableBytes hidden_, mixed_;                                            // of all windows, f32
+  std::size_t visited_ = 0;                                                  // the window that was met last
   std::vector<float> normed_, q_, k_, v_, gate_, up_, out_, cosine_, sine_;  // of one
 };
 

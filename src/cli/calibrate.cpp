@@ -14,7 +14,7 @@ namespace nibble::cli {
 namespace {
 
 struct Options {
-  std::string model, output;
+  std::string model, output, hidden_states = "memory";
   std::vector<std::string> texts;
   CalibrateOptions request;
 };
@@ -61,6 +61,7 @@ void calibrate(Options& options, Session& session) {
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   std::vector<CalibrationText> texts;
   for (const std::string& path : options.texts) texts.push_back({std::filesystem::path(path).filename().string(), read_text(path)});
+  options.request.collect.spill_directory = spill_directory(options.hidden_states, options.output);
   options.request.collect.kernels = session.kernels();
   options.request.collect.progress = session.progress();
   const auto start = std::chrono::steady_clock::now();
@@ -85,6 +86,20 @@ void add_walk(CLI::App& verb, WalkArithmetic& arithmetic) {
       ->default_str(std::string(walk_arithmetic_name(arithmetic)));
 }
 
+void add_hidden_states(CLI::App& verb, std::string& where) {
+  verb.add_option("--hidden-states", where,
+                  "Where those of the calibration text lie: memory; disk, in a file in the output's directory, where the text is long for the "
+                  "memory there is; the results are the same")
+      ->capture_default_str();
+}
+
+std::filesystem::path spill_directory(const std::string& where, const std::filesystem::path& output) {
+  if (where == "memory") return {};
+  if (where != "disk") throw Error(ErrorKind::invalid_argument, fmt::format("hidden states lie in memory or on disk: '{}'", where));
+  const std::filesystem::path parent = (output.has_filename() ? output : output.parent_path()).parent_path();
+  return parent.empty() ? "." : parent;
+}
+
 void add_calibrate(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand("calibrate", "Walk text through a model and write down what its layers see");
@@ -102,6 +117,7 @@ void add_calibrate(CLI::App& app, Session& session) {
   verb->add_option("--seed", sampling.seed, "Which windows are drawn")->capture_default_str();
   verb->add_flag("--full", options->request.collect.second_moments, "Whole second moments, which gptq and awq need: 4 x columns^2 bytes a site");
   add_walk(*verb, options->request.collect.arithmetic);
+  add_hidden_states(*verb, options->hidden_states);
   session.add_json(*verb);
   session.add_threads(*verb);
   verb->callback([options, &session] { calibrate(*options, session); });

@@ -26,7 +26,7 @@ namespace {
 struct Options {
   std::string model, format, recipe_file, output, fit, activation_fit;
   std::vector<std::string> texts;
-  std::string statistics, size, recipe_output;
+  std::string statistics, size, recipe_output, hidden_states = "memory";
   std::optional<double> bits, max_kl;
   bool pareto = false;
   QuantizeModelOptions request;
@@ -91,8 +91,9 @@ Budget budget_of(const Options& options) {
   return budget;
 }
 
-SensitivityOptions sensitivity_options(Session& session) {
+SensitivityOptions sensitivity_options(const Options& options, Session& session) {
   SensitivityOptions request;
+  request.spill_directory = options.request.calibration.spill_directory;
   request.kernels = session.kernels();
   request.progress = session.progress();
   return request;
@@ -173,7 +174,7 @@ Outcome quantize_as_asked(const Checkpoint& source, const Options& options, Sess
   Outcome outcome;
   const QuantizeModelOptions& request = options.request;
   if (has_budget(options) && !request.dry_run) {
-    BudgetRequest budget{.budget = budget_of(options), .verify = verify_options(options, session), .sensitivity = sensitivity_options(session)};
+    BudgetRequest budget{.budget = budget_of(options), .verify = verify_options(options, session), .sensitivity = sensitivity_options(options, session)};
     budget.on_round = [&session](const BudgetRound& round) { session.note(round_text(round)); };
     outcome.budgeted = quantize_to_budget(source, request, budget, session.pool(), session.progress());
     outcome.summary = outcome.budgeted->outcome.summary;
@@ -210,9 +211,10 @@ void quantize(Options& options, Session& session) {
   for (const std::string& path : options.texts)
     request.calibration.texts.push_back({std::filesystem::path(path).filename().string(), read_text(path)});
   request.calibration.kernels = session.kernels();
+  request.calibration.spill_directory = spill_directory(options.hidden_states, options.output);
   if (options.pareto || (request.dry_run && has_budget(options))) {
     const Sensitivities sensitivities =
-        measure_sensitivities(source, request.calibration.texts, sensitivity_options(session), session.pool());
+        measure_sensitivities(source, request.calibration.texts, sensitivity_options(options, session), session.pool());
     if (options.pareto) return print_pareto(sensitivities, session);
     request.recipe = solve_recipe(sensitivities, budget_of(options)).recipe;
     session.note(request.recipe.description);
@@ -268,6 +270,7 @@ void add_quantize(CLI::App& app, Session& session) {
   verb->add_option("--length", options->request.calibration.sampling.length, "Tokens in a calibration window")->capture_default_str();
   verb->add_option("--seed", options->request.calibration.sampling.seed, "Which windows are drawn")->capture_default_str();
   add_walk(*verb, options->request.calibration.walk);
+  add_hidden_states(*verb, options->hidden_states);
   verb->add_option("--fit", options->fit, fit_help());
   verb->add_option(
       "--activation-fit", options->activation_fit,

@@ -3,6 +3,9 @@
 // The verbs of the command line, one file each. A verb adds its options to the application and sets the callback that runs it.
 #pragma once
 
+#include <filesystem>
+#include <string>
+
 #include "calibrate/layer_walk.h"
 #include "cli/session.h"
 
@@ -25,6 +28,10 @@ void add_plan(CLI::App& app, Session& session);
 
 // --walk, of verbs that calibrate.
 void add_walk(CLI::App& verb, WalkArithmetic& arithmetic);
+// --hidden-states, of the same: "memory" or "disk".
+void add_hidden_states(CLI::App& verb, std::string& where);
+// Where they are spilled beside an output; empty: nowhere. Error(invalid_argument) for any other word.
+std::filesystem::path spill_directory(const std::string& where, const std::filesystem::path& output);
 
 // In the order in which help shows them.
 inline constexpr void (*kVerbs[])(CLI::App&, Session&) = {add_compare, add_quantize, add_calibrate, add_eval, add_run,    add_bench, add_inspect,

@@ -18,7 +18,11 @@ Statistics walk_text(const Checkpoint& source, const QuantizePlan& plan, const C
                      const ProgressCallback& progress) {
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(source);
   const CalibrationTokens tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan.config.context);
-  return collect_statistics(source, tokens, {.kernels = calibration.kernels, .arithmetic = calibration.walk, .progress = progress}, pool);
+  const CollectOptions collect{.kernels = calibration.kernels,
+                               .arithmetic = calibration.walk,
+                               .spill_directory = calibration.spill_directory,
+                               .progress = progress};
+  return collect_statistics(source, tokens, collect, pool);
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ bool LayerQuantizer::asks_for(const ModelTensor& tensor, Needs needs) const {
 
 void LayerQuantizer::begin_walk() {
   const Calibration& calibration = options_.calibration;
-  const WalkOptions walk{.kernels = calibration.kernels, .arithmetic = calibration.walk};
+  const WalkOptions walk{.kernels = calibration.kernels, .arithmetic = calibration.walk, .spill_directory = calibration.spill_directory};
   live_ = std::make_unique<Live>();
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(source_);
   live_->tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan_.config.context);
@@ -128,7 +128,8 @@ void LayerQuantizer::embedding() {
       const CollectOptions collect{.kernels = options_.calibration.kernels,
                                    .arithmetic = options_.calibration.walk,
                                    .second_moments = asks_for(tensor, Needs::second_moment),
-                                   .layers = false};
+                                   .layers = false,
+                                   .spill_directory = options_.calibration.spill_directory};
       head_statistics_ = collect_statistics(source_, live_->tokens, collect, pool_);
     }
     const Statistics* const statistics = live_ ? &*head_statistics_ : options_.calibration.statistics;
@@ -198,7 +199,7 @@ std::vector<float> LayerQuantizer::target_of(const std::string& name, const Site
 
 Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer) {
   LayerWalk& walk = *live_->stored;
-  const std::vector<float> hidden = walk.all_hidden();
+  const SpillableBytes before = walk.save();
   Statistics statistics;
   for (const Step step : kSteps) {
     bool full = false;
@@ -213,7 +214,7 @@ Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer
     }
     statistics.sites.push_back(sums.finish());
   }
-  walk.restore(hidden);
+  walk.restore(before);
   return statistics;
 }
 

@@ -38,6 +38,7 @@ struct Calibration {
   SamplingOptions sampling{};
   KernelOptions kernels{};
   WalkArithmetic walk = WalkArithmetic::automatic;
+  std::filesystem::path spill_directory{};  // as WalkOptions::spill_directory
   // With texts: weights aim at the original's outputs although their inputs come from quantized layers (quantize/round/target.h).
   bool follow_original = true;
   double target_damping = 0.01;  // of the mean diagonal, holds them near the original weights

@@ -56,7 +56,7 @@ class Prober {
         config_(read_model_config(checkpoint)),
         tensors_(config_),
         spelling_(spelling_of(checkpoint)),
-        walk_(config_, tokens, {.kernels = options.kernels}, pool) {}
+        walk_(config_, tokens, {.kernels = options.kernels, .spill_directory = options.spill_directory}, pool) {}
 
   Sensitivities run();
 
@@ -93,7 +93,7 @@ class Prober {
   Spelling spelling_;
   LayerWalk walk_;
   KernelScratch scratch_;
-  std::vector<std::vector<float>> before_;  // hidden states before each layer
+  std::vector<SpillableBytes> before_;  // hidden states before each layer
   std::map<std::pair<std::int64_t, Step>, std::vector<float>> mean_squares_;
   std::vector<float> head_squares_, embedding_ones_;
   std::vector<float> reference_;  // log probabilities of the scored positions
@@ -147,7 +147,7 @@ void Prober::walk_original() {
     return sums.finish().mean_square;
   };
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config_.layers); ++i) {
-    before_.push_back(walk_.all_hidden());
+    before_.push_back(walk_.save());
     const LayerWeights layer(checkpoint_, tensors_, i, pool_);
     for (const Step step : kSteps) {
       walk_.pack(step, layer);

@@ -10,6 +10,7 @@
 //   Recipe recipe = solve_recipe(s, {.bits_per_weight = 4.5});
 #pragma once
 
+#include <filesystem>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -31,6 +32,7 @@ struct SensitivityOptions {
   std::string probe = "q3_k";
   KernelOptions kernels{};
   SamplingOptions sampling{.samples = 16, .length = 256, .seed = 0};  // of texts
+  std::filesystem::path spill_directory{};                            // as WalkOptions::spill_directory
   ProgressCallback progress{};                                        // stage "sensitivity", in layers
 };
 

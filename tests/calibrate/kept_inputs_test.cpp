@@ -21,9 +21,11 @@ std::vector<float> numbers(std::uint64_t seed) {
   return x;
 }
 
-TEST(KeptInputs, GivesBackWhatWasRoundedToHalfAStep) {
+class KeptInputsIn : public testing::TestWithParam<const char*> {};  // a directory; empty: memory
+
+TEST_P(KeptInputsIn, GivesBackWhatWasRoundedToHalfAStep) {
   ThreadPool one(1), three(3);
-  KeptInputs kept(3, kLength, kWidth);
+  KeptInputs kept(3, kLength, kWidth, GetParam());
   const std::vector<float> original = numbers(1);
   std::vector<float> x = original, y = numbers(2);
   EXPECT_FALSE(kept.has(1));
@@ -47,6 +49,8 @@ TEST(KeptInputs, GivesBackWhatWasRoundedToHalfAStep) {
   kept.forget();
   EXPECT_FALSE(kept.has(1));
 }
+
+INSTANTIATE_TEST_SUITE_P(Places, KeptInputsIn, testing::Values("", "."));
 
 }  // namespace
 }  // namespace nibble

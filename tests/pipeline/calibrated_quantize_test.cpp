@@ -103,6 +103,23 @@ TEST_F(CalibratedQuantizeNarrow, GivesTheSameBytesForAnyNumberOfThreads) {
   }
 }
 
+TEST_F(CalibratedQuantizeNarrow, KeepsHiddenStatesOnDiskWithTheSameBytes) {
+  for (const WalkArithmetic walk : {WalkArithmetic::f32, WalkArithmetic::int8}) {
+    // Scales are chosen on a walk that is taken back; feedback has the original's text beside the other.
+    QuantizeModelOptions request = options("q4_0", "gptq", "memory.gguf");
+    request.transform = "smoothquant";
+    request.calibration.walk = walk;
+    quantize(request, 2);
+    request.output = scratch_ / "disk.gguf";
+    request.calibration.spill_directory = scratch_.path();
+    const auto stop = [](const Progress& p) { return p.stage != "quantize" || p.done < p.total / 2; };
+    EXPECT_THROW(quantize_model(Checkpoint::open(model_), request, pool_, stop), Error);
+    EXPECT_TRUE(std::filesystem::exists(scratch_ / "disk.gguf.work/key"));
+    quantize(request, 2);
+    EXPECT_EQ(bytes_of(scratch_ / "disk.gguf"), bytes_of(scratch_ / "memory.gguf")) << walk_arithmetic_name(walk);
+  }
+}
+
 TEST_F(CalibratedQuantize, WalksInEightBitsWithNearlyTheSameResult) {
   quantize(options("int3:g64", "gptq", "exact"), 2);
   quantize(options("int3:g64", "rtn", "rtn"), 2);
