@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <memory>
 
 #include "base/huge_pages.h"
 #include "kernels/dense.h"
@@ -19,8 +20,9 @@ TargetSolver::TargetSolver(std::span<const float> second_moment, std::size_t col
   double mean = 0;
   for (std::size_t i = 0; i < cols; ++i) mean += static_cast<double>(second_moment[i * cols + i]) / static_cast<double>(cols);
   if (!(mean > 0)) mean = 1;
-  const ResidentBytes memory(cols * cols * sizeof(double));
-  double* const lower = memory.as<double>();
+  const auto memory = std::make_unique_for_overwrite<double[]>(cols * cols);
+  ask_for_huge_pages(memory.get(), cols * cols * sizeof(double));
+  double* const lower = memory.get();
   KernelScratch scratch;
   for (double lambda = damping * mean;; lambda *= 2) {
     pool.parallel_for(cols, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
