@@ -194,8 +194,8 @@ Outcome quantize_as_asked(const Checkpoint& source, const Options& options, Sess
   return outcome;
 }
 
-// Calibrated methods take and give back matrices of hundreds of megabytes with every layer. The system would clear each anew, which takes as
-// long as a tenth of the arithmetic: what was given back is kept instead.
+// Calibrated methods take and give back matrices of hundreds of megabytes with every layer. The system would clear each anew: what was
+// given back is kept instead.
 void keep_memory() {
 #if defined(__GLIBC__)
   mallopt(M_MMAP_MAX, 0);

@@ -157,6 +157,7 @@ static void last_tokens(const IntegerProduct& p, std::size_t token) {
 // Strips of NV vectors of rows, each with all tokens, MR at a time.
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kGroups>
 static void integer_tiles(const IntegerProduct& p) {
+  static_assert(MR <= 6, "last_tokens knows up to five");
   const std::size_t whole = p.tokens / MR * MR;
   for (std::size_t column = 0; column < 64; column += 16 * NV)
     for (std::size_t t = 0; t < whole; t += MR) integer_register_tile<F32, Bytes, Sums, Quad, MR, NV, kOffsets, kGroups>(p, t, column);

@@ -10,6 +10,13 @@
 
 namespace nibble::lanes {
 
+// Reads every line once, in order, into the nearest cache: what comes before the low plane, and is then read here and there. These are loads, for
+// the processor's own prefetches, which see one ascending stream; where those do too little, ReadAhead has asked for the lines before.
+template <class Bytes>
+[[gnu::always_inline]] static inline void read_in_order(const std::uint8_t* p, std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; i += 64) touch(Bytes::load(p + i));
+}
+
 // Asks the second-level cache for lines that will be read `distance` bytes later: for processors that fetch ahead too little by themselves. Each
 // octet of columns has its share of a block's lines, which are asked for one by one between the loads: all at once they would hold up those.
 // Nothing where distance is 0.

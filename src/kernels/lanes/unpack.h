@@ -9,13 +9,6 @@ namespace nibble::lanes {
 
 inline constexpr std::size_t kLineStride = 256;  // the lines of four 16-row groups lie side by side
 
-// Reads every line once, in order, into the nearest cache: what comes before the low plane, and is then read here and there. Software prefetches
-// would do harm: they take the places of misses that the processor's own, which see one ascending stream, make better use of.
-template <class Bytes>
-[[gnu::always_inline]] static inline void read_in_order(const std::uint8_t* p, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; i += 64) touch(Bytes::load(p + i));
-}
-
 // Bits [0, kBits) of quad i of a line that holds 8 / kBits quads, moved to bit kTo.
 template <int kBits, int kTo, int i, class Bytes>
 [[gnu::always_inline]] static inline Bytes quad_bits(Bytes line) {
