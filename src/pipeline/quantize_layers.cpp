@@ -17,6 +17,7 @@
 #include "kernels/encoders.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
+#include "quantize/round/feedback_factor.h"
 #include "quantize/round/target.h"
 
 namespace nibble {
@@ -73,8 +74,8 @@ struct LayerQuantizer::SiteContext {
   // added to the residual stream, what they should be, E[y x'^T]: the original's stream behind them less the stream that they are added to.
   std::vector<float> cross;
   bool is_original_left = false;  // the original's text has gone on
-  std::optional<TargetSolver> solver;
   std::map<std::string, std::shared_ptr<const RoundPlan>> plans;  // by format and method
+  std::optional<FeedbackFactor> factor;                           // of the moment, for targets where the rounder has made none
   std::span<const float> column_scales;                           // of the transform; empty: none
 
   const SiteStatistics* site() const { return own ? &*own : given; }  // null: nothing is known
@@ -178,23 +179,38 @@ LayerQuantizer::SiteContext LayerQuantizer::context_of(Step step, std::int64_t l
   }
   context.is_original_left = adds;
   context.own = sums.finish();
-  if (follow) {
-    context.cross = cross->finish();
-    context.solver.emplace(context.own->second_moment, width, options_.calibration.target_damping, pool_, isa);
-  }
+  if (follow) context.cross = cross->finish();
   return context;
 }
 
-std::vector<float> LayerQuantizer::target_of(const std::string& name, const SiteContext& context, const LayerWeights& original,
+std::shared_ptr<const RoundPlan> LayerQuantizer::plan_of(const TensorPlan& tensor, const SiteStatistics* site, SiteContext* context) {
+  const Method method = method_for(tensor, options_);
+  if (tensor.target.format->info().kind == FormatKind::raw || site == nullptr || !site->has_second_moment() ||
+      method.rounder->needs() != Needs::second_moment)
+    return nullptr;
+  const auto make = [&] { return method.rounder->plan(*site, *fast(tensor.target.format), pool_, options_.calibration.kernels.isa); };
+  if (context == nullptr) return make();
+  const auto [plan, is_new] = context->plans.try_emplace(method.name + " " + tensor.target.format->name());
+  if (is_new) plan->second = make();
+  return plan->second;
+}
+
+std::vector<float> LayerQuantizer::target_of(std::string_view name, std::int64_t layer, SiteContext& context, const LayerWeights& original,
                                              const Matrix& weights) {
   const Isa isa = options_.calibration.kernels.isa;
-  if (context.is_original_left) return context.solver->solve(weights.values, context.cross, weights.rows, pool_, isa);
+  const std::shared_ptr<const RoundPlan> plan = plan_of(plan_.tensors[index_of(part(name, layer))], context.site(), &context);
+  const FeedbackFactor* factor = plan ? plan->factor() : nullptr;
+  if (factor == nullptr) {
+    if (!context.factor) context.factor.emplace(context.site()->second_moment, context.site()->width(), FactorOptions{.act_order = false}, pool_, isa);
+    factor = &*context.factor;
+  }
+  if (context.is_original_left) return solve_target(*factor, weights.values, context.cross, weights.rows, pool_, isa);
   std::vector<float> outputs = large_vector(weights.values.size());
   KernelScratch scratch;
   gemm(original.at(name).values.data(), context.cross.data(), weights.rows, weights.cols, weights.cols, outputs.data(), isa, pool_, scratch);
   if (const auto scale = row_scales_.find(name); scale != row_scales_.end())
     for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i] *= scale->second[i / weights.cols];
-  return context.solver->solve(weights.values, outputs, weights.rows, pool_, isa);
+  return solve_target(*factor, weights.values, outputs, weights.rows, pool_, isa);
 }
 
 Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer) {
@@ -275,7 +291,7 @@ void LayerQuantizer::layer(std::int64_t index) {
     for (const std::string_view name : parts_of(step)) {
       const ModelTensor& tensor = part(name, index);
       Matrix& weights = current.at(name);
-      if (context.solver && asks_for(tensor, Needs::second_moment)) weights.values = target_of(std::string(name), context, original, weights);
+      if (!context.cross.empty() && asks_for(tensor, Needs::second_moment)) weights.values = target_of(name, index, context, original, weights);
       Stored stored = quantize(tensor, weights, original.at(name), context.site(), &context);
       weights = std::move(stored.values);
       if (stored.codes) codes.emplace(name, std::move(*stored.codes));
@@ -395,15 +411,7 @@ LayerQuantizer::Stored LayerQuantizer::quantize(const ModelTensor& tensor, const
   if (!raw && site != nullptr && method.needs() >= Needs::mean_square) importance = site->mean_square;
   std::shared_ptr<const TensorGrid> grid;
   if (!raw && format->needs_prepare()) grid = format->prepare(ordered, rows, cols, importance, method.fit);
-  std::shared_ptr<const RoundPlan> plan;
-  if (!raw && site != nullptr && site->has_second_moment() && method.rounder->needs() == Needs::second_moment) {
-    const std::string key = method.name + " " + format->name();
-    if (context != nullptr && context->plans.contains(key))
-      plan = context->plans[key];
-    else
-      plan = method.rounder->plan(*site, *format, pool_, options_.calibration.kernels.isa);
-    if (context != nullptr) context->plans[key] = plan;
-  }
+  const std::shared_ptr<const RoundPlan> plan = plan_of(planned, site, context);
 
   Stored stored{{rows, cols, large_vector(rows * cols)}, {}};
   // Rows that know their place in a tensor cannot be put into another order.

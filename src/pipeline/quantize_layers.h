@@ -60,8 +60,11 @@ class LayerQuantizer {
   // Chooses and folds the layer's scales; fills row_scales_ and column_scales_.
   void transform(std::int64_t index, LayerWeights& layer);
   void head();
+  // What the tensor's rounder works out for its site, once for each format and method; null: nothing. context: null beside the layers.
+  std::shared_ptr<const RoundPlan> plan_of(const TensorPlan& tensor, const SiteStatistics* site, SiteContext* context);
   // The weights that give a Linear's outputs best for the inputs that it gets now.
-  std::vector<float> target_of(const std::string& name, const SiteContext& context, const LayerWeights& original, const Matrix& weights);
+  std::vector<float> target_of(std::string_view name, std::int64_t layer, SiteContext& context, const LayerWeights& original,
+                               const Matrix& weights);
   // The text goes on through what the step's Linears have become.
   void leave(Step step, const SiteContext& context, const LayerWeights& original, const LayerWeights& current,
              const std::map<std::string_view, QuantizedTensor>& codes);

@@ -41,7 +41,6 @@ struct Calibration {
   std::filesystem::path spill_directory{};  // as WalkOptions::spill_directory
   // With texts: weights aim at the original's outputs although their inputs come from quantized layers (quantize/round/target.h).
   bool follow_original = true;
-  double target_damping = 0.01;  // of the mean diagonal, holds them near the original weights
 };
 
 // How the inputs of quantized Linears are rounded: stored with the model, for every engine that reads it.

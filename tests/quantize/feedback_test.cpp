@@ -184,7 +184,7 @@ TEST(FeedbackFactor, TakesAMomentOfNothingButZeros) {
   EXPECT_EQ(factor.repairs(), 0u);
 }
 
-TEST(TargetSolver, GivesTheWeightsThemselvesWhenInputsHaveNotChanged) {
+TEST(SolveTarget, GivesTheWeightsThemselvesWhenInputsHaveNotChanged) {
   const SiteStatistics site = correlated_site(64, 9);
   const std::vector<float> weights = random_weights(5, 64);
   std::vector<float> outputs(weights.size());
@@ -195,37 +195,43 @@ TEST(TargetSolver, GivesTheWeightsThemselvesWhenInputsHaveNotChanged) {
       outputs[row * 64 + j] = static_cast<float>(sum);
     }
   ThreadPool pool(1);
-  const std::vector<float> target = TargetSolver(site.second_moment, 64, 0.01, pool, Isa::scalar).solve(weights, outputs, 5, pool, Isa::scalar);
+  const FeedbackFactor factor(site.second_moment, 64, {}, pool, Isa::scalar);
+  const std::vector<float> target = solve_target(factor, weights, outputs, 5, pool, Isa::scalar);
   // Condition number at most 1 / damping times the spread of the diagonal; f32 products of 64 terms.
   for (std::size_t i = 0; i < weights.size(); ++i) EXPECT_NEAR(target[i], weights[i], 1e-3) << i;
 }
 
-// (H + lambda I) W*^T = (E[y x'^T] + lambda W)^T, with more columns than are solved for at once.
-TEST(TargetSolver, SolvesForOutputsOfOtherInputs) {
-  constexpr std::size_t kCols = 300, kRows = 3;
-  const SiteStatistics site = correlated_site(kCols, 4);
-  const std::vector<float> weights = random_weights(kRows, kCols), outputs = random_weights(kRows, kCols);
-  double mean = 0;
-  for (std::size_t i = 0; i < kCols; ++i) mean += static_cast<double>(site.second_moment[i * kCols + i]) / kCols;
-  const double lambda = 0.01 * mean;
-  std::vector<float> first;
-  for (const std::size_t threads : {1u, 3u}) {
-    ThreadPool pool(threads);
-    const std::vector<float> target =
-        TargetSolver(site.second_moment, kCols, 0.01, pool, Isa::scalar).solve(weights, outputs, kRows, pool, Isa::scalar);
-    if (first.empty()) first = target;
-    EXPECT_EQ(target, first);
-    for (std::size_t row = 0; row < kRows; ++row)
-      for (std::size_t j = 0; j < kCols; ++j) {
-        double sum = lambda * static_cast<double>(target[row * kCols + j]), magnitude = std::fabs(sum);
-        for (std::size_t i = 0; i < kCols; ++i) {
-          const double term = static_cast<double>(target[row * kCols + i]) * static_cast<double>(site.second_moment[i * kCols + j]);
-          sum += term, magnitude += std::fabs(term);
+// (H + D) W*^T = (E[y x'^T] + W D)^T, with more columns than are solved for at once, in any order and for units of several columns.
+TEST(SolveTarget, SolvesForOutputsOfOtherInputs) {
+  constexpr std::size_t kCols = 296, kRows = 3, kDead = 7;
+  SiteStatistics site = correlated_site(kCols, 4);
+  for (std::size_t i = 0; i < kCols; ++i) site.second_moment[i * kCols + kDead] = site.second_moment[kDead * kCols + i] = 0;
+  std::vector<float> weights = random_weights(kRows, kCols), outputs = random_weights(kRows, kCols);
+  for (std::size_t row = 0; row < kRows; ++row) outputs[row * kCols + kDead] = 0;
+  for (const FactorOptions& options : {FactorOptions{.act_order = false}, FactorOptions{.act_order = true}, FactorOptions{.unit = 4},
+                                       FactorOptions{.act_order = false, .unit = 8, .block = 64}}) {
+    std::vector<float> first;
+    for (const std::size_t threads : {1u, 3u}) {
+      ThreadPool pool(threads);
+      const FeedbackFactor factor(site.second_moment, kCols, options, pool, Isa::scalar);
+      const std::vector<float> target = solve_target(factor, weights, outputs, kRows, pool, Isa::scalar);
+      if (first.empty()) first = target;
+      EXPECT_EQ(target, first);
+      for (std::size_t row = 0; row < kRows; ++row)
+        for (std::size_t j = 0; j < kCols; ++j) {
+          const double added = static_cast<double>(factor.added()[j]);
+          double sum = added * static_cast<double>(target[row * kCols + j]), magnitude = std::fabs(sum);
+          for (std::size_t i = 0; i < kCols; ++i) {
+            const double term = static_cast<double>(target[row * kCols + i]) * static_cast<double>(site.second_moment[i * kCols + j]);
+            sum += term, magnitude += std::fabs(term);
+          }
+          const double wanted = static_cast<double>(outputs[row * kCols + j]) + added * static_cast<double>(weights[row * kCols + j]);
+          // Substitution is backward stable: two systems in f32, each a perturbation of its triangle by at most kCols roundings.
+          EXPECT_NEAR(sum, wanted, 2 * kCols * 0x1p-24 * std::sqrt(double{kCols}) * magnitude + 1e-6) << row << ", " << j;
         }
-        const double wanted = static_cast<double>(outputs[row * kCols + j]) + lambda * static_cast<double>(weights[row * kCols + j]);
-        // Substitution is backward stable: two systems in f32, each a perturbation of L by at most kCols roundings.
-        EXPECT_NEAR(sum, wanted, 2 * kCols * 0x1p-24 * std::sqrt(double{kCols}) * magnitude + 1e-6) << row << ", " << j;
-      }
+      for (std::size_t row = 0; row < kRows; ++row)  // an input that is never there asks for nothing
+        EXPECT_NEAR(target[row * kCols + kDead], weights[row * kCols + kDead], 1e-5);
+    }
   }
 }
 

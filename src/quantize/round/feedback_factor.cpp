@@ -30,7 +30,7 @@ void invert_upper(const std::array<double, kMaxUnit * kMaxUnit>& r, std::size_t 
 }  // namespace
 
 FeedbackFactor::FeedbackFactor(std::span<const float> second_moment, std::size_t cols, const FactorOptions& options, ThreadPool& pool, Isa isa)
-    : cols_(cols), unit_(options.unit), block_(options.block), diagonal_(cols) {
+    : cols_(cols), unit_(options.unit), block_(options.block), diagonal_(cols), added_(cols) {
   assert(second_moment.size() == cols * cols && cols % unit_ == 0 && block_ % unit_ == 0 && unit_ <= kMaxUnit);
   for (std::size_t i = 0; i < cols; ++i) {
     diagonal_[i] = second_moment[i * cols + i];
@@ -66,8 +66,9 @@ void FeedbackFactor::factor(std::span<const float> second_moment, double damp_pe
       for (std::size_t i = begin; i < end; ++i) {
         const float* const row = &second_moment[order_[n - 1 - i] * n];
         for (std::size_t j = 0; j < n; ++j) reversed[i * n + j] = static_cast<double>(row[order_[n - 1 - j]]);
-        double& pivot = reversed[i * n + i];
-        pivot = (pivot > 0 ? pivot : mean) + damping_ * mean;
+        const double added = (row[order_[n - 1 - i]] > 0 ? 0 : mean) + damping_ * mean;
+        reversed[i * n + i] += added;
+        added_[order_[n - 1 - i]] = static_cast<float>(added);
       }
     });
     if (cholesky(reversed, n, isa, pool, scratch) == n) break;

@@ -46,6 +46,8 @@ class FeedbackFactor {
   const float* metric(std::size_t p) const { return &metrics_[p / unit_ * unit_ * unit_]; }
   // The diagonal of the moment by column, as it was given: how much a column's error weighs by itself.
   const std::vector<float>& diagonal() const { return diagonal_; }
+  // What the diagonal was raised by before it was factored, by column: the damping, and more where a column is dead.
+  const std::vector<float>& added() const { return added_; }
 
   double damping() const { return damping_; }           // share of the mean diagonal that was added in the end
   std::uint64_t repairs() const { return repairs_; }    // how often it had to be doubled
@@ -60,7 +62,7 @@ class FeedbackFactor {
   std::vector<std::uint32_t> order_;
   std::vector<std::size_t> panel_start_;  // of block `to`'s panels
   ResidentBytes panels_;
-  std::vector<float> metrics_, diagonal_;
+  std::vector<float> metrics_, diagonal_, added_;
   double damping_ = 0;
   std::uint64_t repairs_ = 0, dead_ = 0;
 };

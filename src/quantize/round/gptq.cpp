@@ -17,12 +17,16 @@ namespace {
 class GptqPlan final : public RoundPlan {
  public:
   GptqPlan(const SiteStatistics& site, const Format& format, const GptqOptions& options, ThreadPool& pool, Isa isa)
-      : factor(site.second_moment, site.width(), {.damp_percent = options.damp_percent, .act_order = options.desc_act, .unit = format.info().unit},
+      : factor_(site.second_moment, site.width(), {.damp_percent = options.damp_percent, .act_order = options.desc_act, .unit = format.info().unit},
                pool, isa) {
-    if (options.sweeps > 0) descent.emplace(site.second_moment, site.width(), format, factor.damping(), pool, isa);
+    if (options.sweeps > 0) descent_.emplace(site.second_moment, site.width(), format, factor_.damping(), pool, isa);
   }
-  FeedbackFactor factor;
-  std::optional<SpanDescent> descent;
+  const FeedbackFactor* factor() const override { return &factor_; }
+  const SpanDescent* descent() const { return descent_ ? &*descent_ : nullptr; }
+
+ private:
+  FeedbackFactor factor_;
+  std::optional<SpanDescent> descent_;
 };
 
 // One band on its way: weights and errors lie block after block in the order of rounding, each block [rows, columns of the block].
@@ -115,8 +119,8 @@ class GptqRounder final : public Rounder {
     if (band.plan == nullptr) return Rounder::encode_band(format, band, out, pool, isa);
     const auto& plan = static_cast<const GptqPlan&>(*band.plan);
     SpanCodes codes(format, band.rows, band.cols);
-    BandRounder(plan.factor, band, codes, pool, isa).run();
-    if (plan.descent) plan.descent->run(band, codes, options_.sweeps, pool, isa);
+    BandRounder(*plan.factor(), band, codes, pool, isa).run();
+    if (plan.descent() != nullptr) plan.descent()->run(band, codes, options_.sweeps, pool, isa);
     codes.pack(band.rows, out, pool);
   }
 

@@ -20,6 +20,8 @@
 
 namespace nibble {
 
+class FeedbackFactor;
+
 // What a stage must know of a Linear's inputs.
 enum class Needs { nothing, mean_square, second_moment };
 
@@ -36,6 +38,8 @@ struct RoundInput {
 class RoundPlan {
  public:
   virtual ~RoundPlan() = default;
+  // Of the site's second moment, for whoever else needs it factored; null: none was needed.
+  virtual const FeedbackFactor* factor() const { return nullptr; }
 };
 
 // Rows of one Linear.

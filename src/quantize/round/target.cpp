@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// With the moment N M N^T, N upper triangular with blocks of identity for its units and M its units' metrics, X = B (N M N^T)^-1 comes from
+// Z N^T = B, last block first, and X N = Z M^-1, first block first. What is solved for is kept with its sign turned: sums then only add.
 #include "quantize/round/target.h"
 
 #include <algorithm>
 #include <cassert>
-#include <memory>
 
 #include "base/huge_pages.h"
 #include "kernels/dense.h"
@@ -12,95 +14,118 @@
 namespace nibble {
 namespace {
 
-constexpr std::size_t kBlock = 256;  // columns solved for between two products
+// result[j, i] = from[i, j] for from: [rows, cols].
+void transpose(const float* from, std::size_t rows, std::size_t cols, std::vector<float>& result) {
+  result.resize(rows * cols);
+  for (std::size_t i = 0; i < rows; ++i)
+    for (std::size_t j = 0; j < cols; ++j) result[j * rows + i] = from[i * cols + j];
+}
+
+class TargetSystem {
+ public:
+  TargetSystem(const FeedbackFactor& factor, std::size_t rows, ThreadPool& pool, Isa isa)
+      : factor_(factor), rows_(rows), pool_(pool), isa_(isa), blocks_(large_vector(rows * factor.cols())) {}
+
+  // act(place of (row, column) in a matrix [rows, cols], its number here).
+  template <class F>
+  void for_numbers(F act) {
+    pool_.parallel_for(rows_, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t b = 0; b < factor_.num_blocks(); ++b)
+        for (std::size_t row = begin; row < end; ++row)
+          for (std::size_t p = 0; p < factor_.block_cols(b); ++p) {
+            const std::uint32_t column = factor_.order()[b * factor_.block() + p];
+            act(row * factor_.cols() + column, column, block(b)[row * factor_.block_cols(b) + p]);
+          }
+    });
+  }
+
+  void solve() {
+    for (std::size_t b = factor_.num_blocks(); b-- > 0;) {
+      for (std::size_t k = b + 1; k < factor_.num_blocks(); ++k) {
+        transpose(factor_.feedback(b, k), factor_.block_cols(b), factor_.block_cols(k), right_);
+        add(k, right_.data(), b);
+      }
+      apply(negative_inverse_transposed(b), b);
+    }
+    for (std::size_t b = 0; b < factor_.num_blocks(); ++b) apply(negative_inverse_metrics(b), b);
+    for (std::size_t b = 0; b < factor_.num_blocks(); ++b) {
+      for (std::size_t k = 0; k < b; ++k) add(k, factor_.feedback(k, b), b);
+      transpose(negative_inverse_transposed(b).data(), factor_.block_cols(b), factor_.block_cols(b), right_);
+      apply(right_, b);
+    }
+  }
+
+ private:
+  // [rows, columns of the block]
+  float* block(std::size_t b) { return &blocks_[b * factor_.block() * rows_]; }
+
+  // Block b += block k times right.
+  void add(std::size_t k, const float* right, std::size_t b) {
+    gemm(block(k), right, rows_, factor_.block_cols(b), factor_.block_cols(k), block(b), isa_, pool_, scratch_);
+  }
+
+  // Block b is replaced by its product.
+  void apply(const std::vector<float>& right, std::size_t b) {
+    const std::size_t width = factor_.block_cols(b);
+    left_.assign(block(b), block(b) + rows_ * width);
+    std::fill_n(block(b), rows_ * width, 0.0F);
+    gemm(left_.data(), right.data(), rows_, width, width, block(b), isa_, pool_, scratch_);
+  }
+
+  // - N_bb^-T
+  const std::vector<float>& negative_inverse_transposed(std::size_t b) {
+    const std::size_t width = factor_.block_cols(b);
+    const float* const own = factor_.feedback(b, b);
+    lower_.assign(width * width, 0);
+    for (std::size_t i = 0; i < width; ++i) {
+      lower_[i * width + i] = 1;
+      for (std::size_t j = 0; j < i; ++j) lower_[i * width + j] = static_cast<double>(own[j * width + i]);
+    }
+    invert_lower(lower_.data(), width, isa_, pool_, scratch_);
+    return negative();
+  }
+
+  // - M_bb^-1
+  const std::vector<float>& negative_inverse_metrics(std::size_t b) {
+    const std::size_t width = factor_.block_cols(b), unit = factor_.unit();
+    lower_.assign(width * width, 0);
+    std::vector<double> own(unit * unit);
+    for (std::size_t p = 0; p < width; p += unit) {
+      std::copy_n(factor_.metric(b * factor_.block() + p), unit * unit, own.begin());
+      if (cholesky(own.data(), unit, isa_, pool_, scratch_) != unit) assert(false);  // a product R R^T of what has an inverse
+      invert_lower(own.data(), unit, isa_, pool_, scratch_);
+      for (std::size_t i = 0; i < unit; ++i)
+        for (std::size_t j = 0; j < unit; ++j)
+          for (std::size_t k = std::max(i, j); k < unit; ++k) lower_[(p + i) * width + p + j] += own[k * unit + i] * own[k * unit + j];
+    }
+    return negative();
+  }
+
+  const std::vector<float>& negative() {
+    negative_.resize(lower_.size());
+    for (std::size_t i = 0; i < lower_.size(); ++i) negative_[i] = static_cast<float>(-lower_[i]);
+    return negative_;
+  }
+
+  const FeedbackFactor& factor_;
+  std::size_t rows_;
+  ThreadPool& pool_;
+  Isa isa_;
+  KernelScratch scratch_;
+  std::vector<float> blocks_, left_, right_, negative_;
+  std::vector<double> lower_;
+};
 
 }  // namespace
 
-TargetSolver::TargetSolver(std::span<const float> second_moment, std::size_t cols, double damping, ThreadPool& pool, Isa isa) : cols_(cols) {
-  double mean = 0;
-  for (std::size_t i = 0; i < cols; ++i) mean += static_cast<double>(second_moment[i * cols + i]) / static_cast<double>(cols);
-  if (!(mean > 0)) mean = 1;
-  const auto memory = std::make_unique_for_overwrite<double[]>(cols * cols);
-  ask_for_huge_pages(memory.get(), cols * cols * sizeof(double));
-  double* const lower = memory.get();
-  KernelScratch scratch;
-  for (double lambda = damping * mean;; lambda *= 2) {
-    pool.parallel_for(cols, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t i = begin; i < end; ++i) {
-        for (std::size_t j = 0; j <= i; ++j) lower[i * cols + j] = static_cast<double>(second_moment[i * cols + j]);
-        lower[i * cols + i] += lambda;
-      }
-    });
-    lambda_ = static_cast<float>(lambda);
-    if (cholesky(lower, cols, isa, pool, scratch) == cols) break;
-  }
-  store_panels(lower, pool, isa);
-}
-
-std::size_t TargetSolver::num_blocks() const { return (cols_ + kBlock - 1) / kBlock; }
-std::size_t TargetSolver::block_cols(std::size_t b) const { return std::min(kBlock, cols_ - b * kBlock); }
-
-void TargetSolver::store_panels(const double* lower, ThreadPool& pool, Isa isa) {
-  const std::size_t n = cols_;
-  std::size_t forward_size = 0, backward_size = 0;
-  for (std::size_t b = 0; b < num_blocks(); ++b) {
-    forward_start_.push_back(forward_size);
-    backward_start_.push_back(backward_size);
-    forward_size += (b * kBlock + block_cols(b)) * block_cols(b);
-    backward_size += (n - b * kBlock) * block_cols(b);
-  }
-  forward_ = ResidentBytes(forward_size * sizeof(float));
-  backward_ = ResidentBytes(backward_size * sizeof(float));
-  KernelScratch scratch;
-  for (std::size_t b = 0; b < num_blocks(); ++b) {
-    const std::size_t first = b * kBlock, width = block_cols(b), after = first + width;
-    std::vector<double> own(width * width);
-    for (std::size_t i = 0; i < width; ++i) std::copy_n(&lower[(first + i) * n + first], width, &own[i * width]);
-    invert_lower(own.data(), width, isa, pool, scratch);
-    float* const forward = forward_.as<float>(forward_start_[b] * sizeof(float));
-    float* const backward = backward_.as<float>(backward_start_[b] * sizeof(float));
-    pool.parallel_for(width, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t i = begin; i < end; ++i) {
-        for (std::size_t k = 0; k < first; ++k) forward[k * width + i] = static_cast<float>(-lower[(first + i) * n + k]);
-        for (std::size_t k = 0; k < width; ++k) forward[(first + k) * width + i] = static_cast<float>(own[i * width + k]);
-        for (std::size_t k = 0; k < width; ++k) backward[i * width + k] = static_cast<float>(own[i * width + k]);
-      }
-    });
-    pool.parallel_for(n - after, 64, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t k = after + begin; k < after + end; ++k)
-        for (std::size_t i = 0; i < width; ++i) backward[(k - first) * width + i] = static_cast<float>(-lower[k * n + first + i]);
-    });
-  }
-}
-
-std::vector<float> TargetSolver::solve(std::span<const float> weights, std::span<const float> outputs, std::size_t rows, ThreadPool& pool,
-                                       Isa isa) const {
-  assert(weights.size() == rows * cols_ && outputs.size() == rows * cols_);
-  // Block after block, each [rows, columns of the block].
-  std::vector<float> blocks = large_vector(rows * cols_), right;
-  const auto block = [&](std::size_t b) { return &blocks[b * kBlock * rows]; };
-  const auto for_rows = [&](auto&& act) {
-    pool.parallel_for(rows, 64, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t row = begin; row < end; ++row)
-        for (std::size_t b = 0; b < num_blocks(); ++b) act(row * cols_ + b * kBlock, block(b) + row * block_cols(b), block_cols(b));
-    });
-  };
-  for_rows([&](std::size_t at, float* own, std::size_t width) {
-    for (std::size_t i = 0; i < width; ++i) own[i] = outputs[at + i] + lambda_ * weights[at + i];
-  });
-  KernelScratch scratch;
-  const auto substitute = [&](std::size_t b, std::size_t from, std::size_t to, const float* panels) {
-    const std::size_t width = block_cols(b), base = from * kBlock;
-    for (std::size_t k = from; k < to; ++k)
-      if (k != b) gemm(block(k), &panels[(k * kBlock - base) * width], rows, width, block_cols(k), block(b), isa, pool, scratch);
-    right.assign(block(b), block(b) + rows * width);
-    std::fill_n(block(b), rows * width, 0.0F);
-    gemm(right.data(), &panels[(b * kBlock - base) * width], rows, width, width, block(b), isa, pool, scratch);
-  };
-  for (std::size_t b = 0; b < num_blocks(); ++b) substitute(b, 0, b + 1, forward(b));
-  for (std::size_t b = num_blocks(); b-- > 0;) substitute(b, b, num_blocks(), backward(b));
-  std::vector<float> result = large_vector(rows * cols_);
-  for_rows([&](std::size_t at, const float* own, std::size_t width) { std::copy_n(own, width, &result[at]); });
+std::vector<float> solve_target(const FeedbackFactor& factor, std::span<const float> weights, std::span<const float> outputs, std::size_t rows,
+                                ThreadPool& pool, Isa isa) {
+  assert(weights.size() == rows * factor.cols() && outputs.size() == weights.size());
+  TargetSystem system(factor, rows, pool, isa);
+  system.for_numbers([&](std::size_t at, std::uint32_t column, float& value) { value = outputs[at] + factor.added()[column] * weights[at]; });
+  system.solve();
+  std::vector<float> result = large_vector(weights.size());
+  system.for_numbers([&](std::size_t at, std::uint32_t, float& value) { result[at] = -value; });
   return result;
 }
 
