@@ -27,7 +27,7 @@ namespace nibble {
 struct AccumulateOptions {
   bool second_moment = false;  // the full matrix, not only its diagonal
   bool distribution = true;    // histograms of magnitudes
-  bool rounded = false;        // its numbers to 12 bits, in half the time (kernels/rounded_rows.h)
+  bool rounded = false;        // its numbers to 8 bits, in a quarter of the time (kernels/rounded_rows.h)
 };
 
 class SiteAccumulator {

@@ -18,7 +18,7 @@ constexpr std::size_t kSquare = 16;  // transposed at a time
 template <class T>
 constexpr std::size_t kBlockCols = 2048 / sizeof(T);
 
-// What sums run in: f32 for pairs of integers, else the type that is multiplied.
+// What sums run in: f32 for quads of bytes (rounded_rows.h), else the type that is multiplied.
 template <class T>
 using Sum = std::conditional_t<std::is_same_v<T, std::int32_t>, float, T>;
 
@@ -32,7 +32,7 @@ struct Product {
   Sum<T>* result;
   std::size_t rows, cols, depth;
   bool lower_only;  // panels beyond the diagonal are left out
-  const float *left_scales = nullptr, *right_scales = nullptr;  // of pairs of integers, by row and by column
+  const float *left_scales = nullptr, *right_scales = nullptr;  // of quads, by row and by column
 };
 
 // Results that a task computes. The wider, the less copying; `rows` by kDepth numbers should stay in the second-level cache.
@@ -53,11 +53,31 @@ template <class T>
 struct Copies {
   static constexpr std::size_t kStride = kDepth<T> + 64 / sizeof(T);  // rows at powers of two would share few lines of the nearest cache
   static constexpr std::size_t kPanel = kDepth<T> * kWidth;
-  static std::size_t count(const Cut& cut) { return kPanel + cut.rows * (kStride + kWidth); }
-  Copies(T* base, const Cut& cut) : panel(base), left(base + kPanel), tile(reinterpret_cast<Sum<T>*>(left + cut.rows * kStride)) {}
+  static std::size_t count(const Cut& cut) { return kPanel + kWidth + cut.rows * (kStride + kWidth); }
+  Copies(T* base, const Cut& cut)
+      : panel(base), left(base + kPanel), tile(reinterpret_cast<Sum<T>*>(left + cut.rows * kStride)), offsets(tile + cut.rows * kWidth) {}
   T *panel, *left;
-  Sum<T>* tile;
+  Sum<T>*tile, *offsets;
 };
+
+// Quads are multiplied as signed bytes by unsigned ones: those of the left factor are raised by 128 ...
+template <class T, class S>
+T left_number(S x) {
+  if constexpr (std::is_same_v<T, std::int32_t>)
+    return static_cast<T>(static_cast<std::uint32_t>(x) ^ 0x80808080u);
+  else
+    return static_cast<T>(x);
+}
+// ... and what that adds to a column's sums is taken away again: 128 times the sum of its bytes.
+void find_offsets(const std::int32_t* panel, std::size_t depth, float* offsets) {
+  std::int32_t sums[kWidth] = {};
+  for (std::size_t k = 0; k < depth; ++k, panel += kWidth)
+    for (std::size_t j = 0; j < kWidth; ++j) {
+      const std::int32_t quad = panel[j];
+      sums[j] += static_cast<std::int8_t>(quad) + static_cast<std::int8_t>(quad >> 8) + static_cast<std::int8_t>(quad >> 16) + (quad >> 24);
+    }
+  for (std::size_t j = 0; j < kWidth; ++j) offsets[j] = static_cast<float>(-128 * sums[j]);
+}
 
 template <class S, class T>
 void copy_left(const Product<S, T>& p, std::size_t row, std::size_t rows, std::size_t start, std::size_t depth, T* out) {
@@ -65,7 +85,7 @@ void copy_left(const Product<S, T>& p, std::size_t row, std::size_t rows, std::s
   const S* from = p.left + row * p.left_row + start * p.left_step;
   if (p.left_step == 1) {
     for (std::size_t i = 0; i < rows; ++i)
-      for (std::size_t k = 0; k < depth; ++k) out[i * kStride + k] = static_cast<T>(from[i * p.left_row + k]);
+      for (std::size_t k = 0; k < depth; ++k) out[i * kStride + k] = left_number<T>(from[i * p.left_row + k]);
     return;
   }
   for (std::size_t k = 0; k < depth; k += kSquare) {  // transposed in squares that the nearest cache holds
@@ -73,7 +93,7 @@ void copy_left(const Product<S, T>& p, std::size_t row, std::size_t rows, std::s
     for (std::size_t i = 0; i < rows; i += kSquare) {
       const std::size_t last_i = std::min(i + kSquare, rows);
       for (std::size_t b = i; b < last_i; ++b)
-        for (std::size_t a = k; a < last_k; ++a) out[b * kStride + a] = static_cast<T>(from[a * p.left_step + b]);
+        for (std::size_t a = k; a < last_k; ++a) out[b * kStride + a] = left_number<T>(from[a * p.left_step + b]);
     }
   }
 }
@@ -93,7 +113,8 @@ template <class S, class T>
 void add_rows(const KernelTable& kernels, const Product<S, T>& p, const Copies<T>& copies, const T* left, std::size_t depth, std::size_t row,
               std::size_t rows, std::size_t col, Sum<T>* result, std::size_t stride) {
   if constexpr (std::is_same_v<T, std::int32_t>)
-    kernels.pair_product({copies.panel, depth, left, Copies<T>::kStride, rows, p.left_scales + row, p.right_scales + col, result, stride});
+    kernels.quad_product(
+        {copies.panel, depth, left, Copies<T>::kStride, rows, p.left_scales + row, p.right_scales + col, copies.offsets, result, stride});
   else
     add_product(kernels, copies.panel, depth, left, Copies<T>::kStride, rows, result, stride);
 }
@@ -121,6 +142,7 @@ void multiply_block(const KernelTable& kernels, const Product<S, T>& p, const Cu
     for (std::size_t j = col; j < end; j += kWidth) {
       const std::size_t cols = std::min(kWidth, p.cols - j), skip = p.lower_only && j > row ? j - row : 0;
       copy_panel(p.right + start * p.cols + j, p.cols, depth, cols, copies.panel);
+      if constexpr (std::is_same_v<T, std::int32_t>) find_offsets(copies.panel, depth, copies.offsets);
       add_panel(kernels, p, copies, copies.left + skip * Copies<T>::kStride, depth, row + skip, rows - skip, j);
     }
   }
@@ -195,11 +217,11 @@ void syrk(const double* x, std::size_t tokens, std::size_t n, double* h, Isa isa
 
 void syrk(const RoundedRows& x, float* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
   const std::size_t n = x.cols();
-  dense::multiply(dense::Product<std::int32_t, std::int32_t>{x.data(), 1, n, x.data(), h, n, n, x.pairs(), true, x.scales(), x.scales()}, isa, pool,
+  dense::multiply(dense::Product<std::int32_t, std::int32_t>{x.data(), 1, n, x.data(), h, n, n, x.quads(), true, x.scales(), x.scales()}, isa, pool,
                   scratch);
 }
 void add_outer_products(const RoundedRows& y, const RoundedRows& x, float* c, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  dense::multiply(dense::Product<std::int32_t, std::int32_t>{y.data(), 1, y.cols(), x.data(), c, y.cols(), x.cols(), x.pairs(), false, y.scales(),
+  dense::multiply(dense::Product<std::int32_t, std::int32_t>{y.data(), 1, y.cols(), x.data(), c, y.cols(), x.cols(), x.quads(), false, y.scales(),
                                                              x.scales()},
                   isa, pool, scratch);
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
 
 #include "base/thread_pool.h"
@@ -16,6 +17,8 @@ namespace nibble::dense {
 inline constexpr std::size_t kWidth = 64;  // columns of a panel
 template <class T>
 inline constexpr std::size_t kDepth = 1024 / sizeof(T);  // of what is multiplied at a time; chains continue from one to the next
+template <>
+inline constexpr std::size_t kDepth<std::int32_t> = 128;  // of quads of bytes: 512 rows, whose sums f32 still holds exactly
 
 // y[t, j] += sum over k of x[t, k] panel[k, j] for `rows` rows and the first `width` columns of the panel (a multiple of 16).
 template <class T>

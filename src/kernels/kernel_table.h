@@ -18,14 +18,15 @@ namespace nibble {
 inline constexpr std::size_t kPanelRows = 64;  // weight rows (outputs) that are interleaved and multiplied together
 inline constexpr std::size_t kBinaryRows = 32;  // the same for weights of one bit
 
-// y[i, j] = fma(row_scales[i] * column_scales[j], sum over k < depth of the product of x[i, k] and panel[k, j], y[i, j]) for `rows` rows and 64
-// columns. An element of x and of the panel holds two 16-bit integers, and their product is the sum of both products; sums fit 32 bits.
-struct PairProduct {
+// y[i, j] = fma(row_scales[i] * column_scales[j], offsets[j] + sum over k < depth of the product of x[i, k] and panel[k, j], y[i, j]) for `rows`
+// rows and 64 columns. An element of x holds four bytes and one of the panel four signed ones; their product is the sum of the four products.
+// Sums and offsets are whole numbers below 2^24: exact.
+struct QuadProduct {
   const std::int32_t* panel;  // [depth, 64]
   std::size_t depth;
   const std::int32_t* x;  // [rows, depth], rows x_stride apart
   std::size_t x_stride, rows;
-  const float *row_scales, *column_scales;
+  const float *row_scales, *column_scales, *offsets;
   float* y;  // [rows, 64], rows y_stride apart
   std::size_t y_stride;
 };
@@ -81,7 +82,7 @@ struct KernelTable {
   // single tokens as well.
   void (*integer_vector)(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
                          const QuantizedActivations& x, std::size_t read_ahead, float* y, int accumulate);
-  void (*pair_product)(const PairProduct& product);
+  void (*quad_product)(const QuadProduct& product);
   // One token's `count` inputs (finite) of one block, quantized as int8 for kernel groups of `group` columns: scale = amax / 127, code =
   // x * (127 / amax) rounded to even. Zeros up to kBlockDepth. Arrays as in QuantizedActivations.
   void (*quantize_activations)(const float* x, std::size_t count, std::size_t group, std::int32_t middle, std::int8_t* codes, float* scales,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rows of numbers as 12-bit integers with a scale for each column, for moments: products of integers take half the time of f32's, and sums over up
-// to 512 rows are exact. With n rows, what rounding adds to a column's mean square is at most n / (12 * 2047^2) of it, 1e-5 for 512. The same bits
-// for any number of threads and on any instruction set.
+// Rows of numbers as 8-bit integers with a scale for each column, for moments: products of bytes take a quarter of f32's time, and sums over
+// 512 rows are exact. What rounding adds to a column's mean square is (peak / root mean square)^2 / (12 * 127^2) of it: 1e-4 for a peak of five,
+// 0.3 % at most, where one of 512 rows holds all there is. Between columns it adds nothing on average. The same bits for any number of threads
+// and on any instruction set.
 //
 //   RoundedRows x;
 //   x.assign(numbers, tokens, width, pool);
@@ -26,13 +27,13 @@ class RoundedRows {
   void assign(const float* x, std::size_t rows, std::size_t cols, ThreadPool& pool);
 
   std::size_t cols() const { return cols_; }
-  // Two rows in each element, the first in its lower half; a last one without a partner is paired with zeros.
-  std::size_t pairs() const { return pairs_; }
-  const std::int32_t* data() const { return data_.data(); }  // [pairs, cols]
+  // Four rows in each element, the first in its lowest byte; zeros beyond the last one.
+  std::size_t quads() const { return quads_; }
+  const std::int32_t* data() const { return data_.data(); }  // [quads, cols]
   const float* scales() const { return scales_.data(); }     // [cols], and zeros up to a multiple of 64
 
  private:
-  std::size_t pairs_ = 0, cols_ = 0;
+  std::size_t quads_ = 0, cols_ = 0;
   std::vector<std::int32_t> data_;
   std::vector<float> scales_;
 };

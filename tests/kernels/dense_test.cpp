@@ -171,8 +171,8 @@ struct DefinedRounding {
     for (std::size_t j = 0; j < cols; ++j) {
       float peak = 0;
       for (std::size_t t = 0; t < rows; ++t) peak = std::max(peak, std::fabs(x[t * cols + j]));
-      scales[j] = peak / 2047;
-      for (std::size_t t = 0; t < rows && peak > 0; ++t) codes[t * cols + j] = static_cast<int>(std::nearbyint(x[t * cols + j] * (2047 / peak)));
+      scales[j] = peak / 127;
+      for (std::size_t t = 0; t < rows && peak > 0; ++t) codes[t * cols + j] = static_cast<int>(std::nearbyint(x[t * cols + j] * (127 / peak)));
     }
   }
 };
@@ -191,7 +191,7 @@ TEST(DenseRounded, ProductsAreExactSumsOfIntegersForEvery512Rows) {
         for (std::size_t first = 0; first < tokens; first += 512) {
           std::int64_t sum = 0;
           for (std::size_t t = first; t < std::min(tokens, first + 512); ++t) sum += left.codes[t * m + i] * right.codes[t * n + j];
-          ASSERT_LT(std::abs(sum), std::int64_t{1} << 31);
+          ASSERT_LT(std::abs(sum), std::int64_t{1} << 24);
           expected[i * n + j] = std::fma(left.scales[i] * right.scales[j], static_cast<float>(sum), expected[i * n + j]);
         }
     expect_everywhere(start, expected, [&](float* out, Isa isa, ThreadPool& pool, KernelScratch& scratch) {

@@ -43,16 +43,8 @@ inline __m256i dot_half(__m256i sum, __m256i w, UnsignedQuad q) {
 inline Sums dot(Sums s, Bytes w, UnsignedQuad q) { return {dot_half(s.a, w.a, q), dot_half(s.b, w.b, q)}; }
 inline Sums dot(Sums s, Bytes w, Quad q) { return {dot_half(s.a, w.a, q), dot_half(s.b, w.b, q)}; }
 
-struct Pair {
-  __m256i v;
-  static Pair load(const std::int32_t* p) { return {_mm256_set1_epi32(*p)}; }
-};
-inline Sums dot(Sums s, Bytes w, Pair p) {
-  return {_mm256_add_epi32(s.a, _mm256_madd_epi16(w.a, p.v)), _mm256_add_epi32(s.b, _mm256_madd_epi16(w.b, p.v))};
-}
-
 }  // namespace
 
-void fill_int8(KernelTable& table) { lanes::fill_integer_functions<F32, Bytes, Sums, Quad, UnsignedQuad, Pair, 2, 1, 2, 1, true>(table); }
+void fill_int8(KernelTable& table) { lanes::fill_integer_functions<F32, Bytes, Sums, Quad, UnsignedQuad, 2, 1, 2, 1, true>(table); }
 
 }  // namespace nibble::avx2

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lines of 64 bytes in one register, VPDPBUSD and VPDPWSSD.
+// Lines of 64 bytes in one register, VPDPBUSD.
 #pragma once
 
 #include "kernels/avx512/vectors.h"
@@ -71,15 +71,6 @@ struct Sums {
 }
 [[gnu::always_inline]] inline Sums dot(Sums s, Bytes w, UnsignedQuad q) {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(s.v) : "v"(q.v), "v"(w.v));
-  return s;
-}
-
-struct Pair {
-  __m512i v;
-  static Pair load(const std::int32_t* p) { return {_mm512_set1_epi32(*p)}; }
-};
-[[gnu::always_inline]] inline Sums dot(Sums s, Bytes w, Pair p) {
-  __asm__("vpdpwssd %2, %1, %0" : "+v"(s.v) : "v"(w.v), "v"(p.v));
   return s;
 }
 template <int kShift>

@@ -40,18 +40,10 @@ struct UnsignedQuad {
   return s;
 }
 
-struct Pair {
-  __m256i v;
-  static Pair load(const std::int32_t* p) { return {_mm256_set1_epi32(*p)}; }
-};
-inline avx2::Sums dot(avx2::Sums s, avx2::Bytes w, Pair p) {
-  return {_mm256_dpwssd_avx_epi32(s.a, w.a, p.v), _mm256_dpwssd_avx_epi32(s.b, w.b, p.v)};
-}
-
 }  // namespace
 
 void fill_int8(KernelTable& table) {
-  lanes::fill_integer_functions<avx2::F32, avx2::Bytes, avx2::Sums, Quad, UnsignedQuad, Pair, 6, 1, 4, 1, true>(table);
+  lanes::fill_integer_functions<avx2::F32, avx2::Bytes, avx2::Sums, Quad, UnsignedQuad, 6, 1, 4, 1, true>(table);
 }
 
 }  // namespace nibble::avxvnni

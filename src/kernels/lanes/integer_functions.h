@@ -10,20 +10,20 @@
 #include "kernels/lanes/integer_grid.h"
 #include "kernels/lanes/integer_product.h"
 #include "kernels/lanes/integer_vector.h"
-#include "kernels/lanes/pair_product.h"
 #include "kernels/lanes/peaks.h"
+#include "kernels/lanes/quad_product.h"
 #include "kernels/lanes/unpack.h"
 
 namespace nibble::lanes {
 
 // kVector: with kernels of their own for a single token. They repeat much code; sets that do not need the speed take the panel path.
-template <class F32, class Bytes, class Sums, class Quad, class UnsignedQuad, class Pair, int MR, int NV, int GR, int GV, bool kVector>
+template <class F32, class Bytes, class Sums, class Quad, class UnsignedQuad, int MR, int NV, int GR, int GV, bool kVector>
 static void fill_integer_functions(KernelTable& table) {
   table.unpack_codes = unpack_codes<Bytes>;
   table.expand_grid = expand_grid<F32, Bytes>;
   table.widen_float_codes = widen_float_codes<F32, Bytes>;
   table.integer_product = integer_product<F32, Bytes, Sums, Quad, MR, NV, GR, GV>;
-  table.pair_product = pair_product<F32, Bytes, Sums, Pair, MR, NV>;
+  table.quad_product = quad_product<F32, Bytes, Sums, UnsignedQuad, MR, NV>;
   if constexpr (kVector) table.integer_vector = integer_vector<F32, Bytes, Sums, Quad>;
   table.int8_peak = int8_peak<Bytes, Sums, Quad>;
   table.quantize_activations = quantize_activations<F32>;

@@ -94,25 +94,6 @@ inline Sums dot(Sums s, Bytes w, UnsignedQuad q) {
     for (int j = 0; j < 4; ++j) s.v[i] += static_cast<std::int8_t>(w.v[4 * i + j]) * q.v[j];
   return s;
 }
-
-// Two 16-bit numbers, the same for all columns.
-struct Pair {
-  std::int16_t v[2];
-  static Pair load(const std::int32_t* p) {
-    Pair pair;
-    std::memcpy(pair.v, p, 4);
-    return pair;
-  }
-};
-inline Sums dot(Sums s, Bytes w, Pair p) {
-  for (int i = 0; i < 16; ++i)
-    for (int j = 0; j < 2; ++j) {
-      std::int16_t number;
-      std::memcpy(&number, w.v + 4 * i + 2 * j, 2);
-      s.v[i] += number * p.v[j];
-    }
-  return s;
-}
 template <int kShift>
 inline Sums shift_left(Sums s) {
   for (std::int32_t& lane : s.v) lane = static_cast<std::int32_t>(static_cast<std::uint32_t>(lane) << kShift);

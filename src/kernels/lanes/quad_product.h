@@ -8,8 +8,8 @@
 namespace nibble::lanes {
 
 // Results of MR rows and NV vectors of 16 columns. Out of line and small so that the compiler keeps all sums in registers.
-template <class F32, class Bytes, class Sums, class Pair, int MR, int NV>
-[[gnu::noinline]] static void pair_tile(const PairProduct& p, std::size_t row, std::size_t column) {
+template <class F32, class Bytes, class Sums, class UnsignedQuad, int MR, int NV>
+[[gnu::noinline]] static void quad_tile(const QuadProduct& p, std::size_t row, std::size_t column) {
   Sums sum[MR][NV];
 #pragma GCC unroll 8
   for (int m = 0; m < MR; ++m)
@@ -27,9 +27,9 @@ template <class F32, class Bytes, class Sums, class Pair, int MR, int NV>
     for (int n = 0; n < NV; ++n) w[n] = Bytes::load(reinterpret_cast<const std::uint8_t*>(panel + 16 * n));
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m) {
-      const Pair pair = Pair::load(x + static_cast<std::size_t>(m) * p.x_stride + k);
+      const UnsignedQuad quad = UnsignedQuad::load(reinterpret_cast<const std::uint8_t*>(x + static_cast<std::size_t>(m) * p.x_stride + k));
 #pragma GCC unroll 4
-      for (int n = 0; n < NV; ++n) sum[m][n] = dot(sum[m][n], w[n], pair);
+      for (int n = 0; n < NV; ++n) sum[m][n] = dot(sum[m][n], w[n], quad);
     }
   }
 #pragma GCC unroll 8
@@ -38,16 +38,18 @@ template <class F32, class Bytes, class Sums, class Pair, int MR, int NV>
     float* const y = p.y + (row + static_cast<std::size_t>(m)) * p.y_stride + column;
 #pragma GCC unroll 4
     for (int n = 0; n < NV; ++n)
-      fma(mul(row_scale, F32::load(p.column_scales + column + 16 * n)), to_f32(sum[m][n]), F32::load(y + 16 * n)).store(y + 16 * n);
+      fma(mul(row_scale, F32::load(p.column_scales + column + 16 * n)), add(to_f32(sum[m][n]), F32::load(p.offsets + column + 16 * n)),
+          F32::load(y + 16 * n))
+          .store(y + 16 * n);
   }
 }
 
-template <class F32, class Bytes, class Sums, class Pair, int MR, int NV>
-static void pair_product(const PairProduct& p) {
+template <class F32, class Bytes, class Sums, class UnsignedQuad, int MR, int NV>
+static void quad_product(const QuadProduct& p) {
   for (std::size_t column = 0; column < 64; column += 16 * NV) {
     std::size_t row = 0;
-    for (; row + MR <= p.rows; row += MR) pair_tile<F32, Bytes, Sums, Pair, MR, NV>(p, row, column);
-    for (; row < p.rows; ++row) pair_tile<F32, Bytes, Sums, Pair, 1, NV>(p, row, column);
+    for (; row + MR <= p.rows; row += MR) quad_tile<F32, Bytes, Sums, UnsignedQuad, MR, NV>(p, row, column);
+    for (; row < p.rows; ++row) quad_tile<F32, Bytes, Sums, UnsignedQuad, 1, NV>(p, row, column);
   }
 }
 
