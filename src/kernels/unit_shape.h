@@ -46,8 +46,10 @@ inline constexpr std::size_t kOctets = kBlockDepth / 8;
 static constexpr std::size_t octet_column(const UnitShape& u, std::size_t k, std::size_t half) {
   return u.columns == 8 ? k + 4 * half : k / 2 * 4 + k % 2 + 2 * half;
 }
-static constexpr bool has_signs(const UnitShape& u) { return u.signs == UnitSigns::eight || u.signs == UnitSigns::seven; }
-static constexpr bool has_scale_plane(const UnitShape& u) { return u.spare != SpareBit::scale && u.signs != UnitSigns::of_group; }
+static constexpr bool has_signs(UnitSigns signs) { return signs == UnitSigns::eight || signs == UnitSigns::seven; }
+static constexpr bool has_signs(const UnitShape& u) { return has_signs(u.signs); }
+static constexpr bool has_scale_plane(UnitSigns signs, SpareBit spare) { return spare != SpareBit::scale && signs != UnitSigns::of_group; }
+static constexpr bool has_scale_plane(const UnitShape& u) { return has_scale_plane(u.signs, u.spare); }
 static constexpr std::size_t scale_bits(const UnitShape& u) { return u.signs == UnitSigns::of_unit ? 3 : 4; }
 static constexpr std::size_t units_of_block(const UnitShape& u) { return kBlockDepth / u.columns; }
 static constexpr std::size_t signs_offset(const UnitShape& u) { return units_of_block(u) * 64; }

@@ -45,8 +45,8 @@ struct Decoder {
   const std::uint8_t* block;
 
   static constexpr std::size_t kRuns = 8 / kColumns;
-  static constexpr bool kHasSigns = kSigns == UnitSigns::eight || kSigns == UnitSigns::seven;
-  static constexpr bool kScaleInSpare = kSpare == SpareBit::scale || kSigns == UnitSigns::of_group;
+  static constexpr bool kHasSigns = has_signs(kSigns);
+  static constexpr bool kScaleInSpare = !has_scale_plane(kSigns, kSpare);
 
   // Bits of the high plane for one run of units, lowest in each byte. at: the first of eight rows, in bytes of a line.
   [[gnu::always_inline]] __m256i high_of(std::size_t run, std::size_t at) const {

@@ -62,8 +62,8 @@ struct Decoder {
   const std::uint8_t* block;
 
   static constexpr std::size_t kRuns = 8 / kColumns;
-  static constexpr bool kHasSigns = kSigns == UnitSigns::eight || kSigns == UnitSigns::seven;
-  static constexpr bool kScaleInSpare = kSpare == SpareBit::scale || kSigns == UnitSigns::of_group;
+  static constexpr bool kHasSigns = has_signs(kSigns);
+  static constexpr bool kScaleInSpare = !has_scale_plane(kSigns, kSpare);
 
   // What four octets of all rows are named by, looked up.
   struct Four {
