@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
 
 #include <chrono>
 #include <map>
@@ -194,17 +191,7 @@ Outcome quantize_as_asked(const Checkpoint& source, const Options& options, Sess
   return outcome;
 }
 
-// Calibrated methods take and give back matrices of hundreds of megabytes with every layer. The system would clear each anew: what was
-// given back is kept instead.
-void keep_memory() {
-#if defined(__GLIBC__)
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, -1);  // never
-#endif
-}
-
 void quantize(Options& options, Session& session) {
-  keep_memory();
   judge_options(options);
   QuantizeModelOptions& request = options.request;
   if (!options.recipe_file.empty()) request.recipe = recipe_from_json(read_text(options.recipe_file), options.recipe_file);

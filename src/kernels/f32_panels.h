@@ -54,6 +54,9 @@ class PanelOutput {
         rows_(static_cast<std::size_t>(rows)),
         width_(std::min<std::size_t>(kPanelRows, rows_ - panel * kPanelRows)),
         tile_(tile) {}
+  // Results of these tokens may be written where they belong instead: rows() apart, `finish` is not called for them. Null: they may not.
+  float* target(std::size_t token) const { return width_ == kPanelRows ? target_ + token * rows_ : nullptr; }
+  std::size_t rows() const { return rows_; }
   float* data(std::size_t token) const { return direct() ? target_ + token * rows_ : tile_; }
   std::size_t stride() const { return direct() ? rows_ : kPanelRows; }
   void finish(const KernelTable& kernels, std::size_t token, std::size_t tokens) const {

@@ -294,9 +294,10 @@ class IntegerPanels final : public PackedWeights {
     for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
       const std::size_t n = std::min(kTokenBlock, tokens - t);
       if (shifted) begin(p, activations.shifts + t, n, out.data(t), out.stride());
+      const Results sums{out.data(t), out.stride()}, wanted = out.target(t) == nullptr ? sums : Results{out.target(t), out.rows()};
       for (std::size_t b = 0; b < num_blocks_; ++b)
-        multiply_block(p, b, activations.at(b * tokens + t), n, out.data(t), out.stride(), buffers, shifted || b != 0);
-      out.finish(kernels_, t, n);
+        multiply_block(p, b, activations.at(b * tokens + t), n, sums, b + 1 == num_blocks_ ? wanted : sums, buffers, shifted || b != 0);
+      if (out.target(t) == nullptr) out.finish(kernels_, t, n);
     }
   }
 
@@ -326,7 +327,13 @@ class IntegerPanels final : public PackedWeights {
       kernels_.integer_vector(form_.shape, regular_block(p, b, buffers.decoded), nullptr, kBlockDepth, activations.at(b), 0, y, accumulate || b != 0);
   }
 
-  void multiply_block(std::size_t p, std::size_t b, const QuantizedActivations& x, std::size_t tokens, float* y, std::size_t y_stride,
+  // [tokens, 64]
+  struct Results {
+    float* first;
+    std::size_t stride;
+  };
+  // sums: of the blocks before it; wanted: where they are with this one.
+  void multiply_block(std::size_t p, std::size_t b, const QuantizedActivations& x, std::size_t tokens, const Results& sums, const Results& wanted,
                       const PanelBuffers& buffers, bool accumulate) const {
     const IntegerShape& shape = form_.shape;
     const std::uint8_t* const block = regular_block(p, b, buffers.decoded);
@@ -346,8 +353,10 @@ class IntegerPanels final : public PackedWeights {
     product.group = kernel_group(shape);
     product.x = x;
     product.tokens = tokens;
-    product.y = y;
-    product.y_stride = y_stride;
+    product.y = sums.first;
+    product.y_stride = sums.stride;
+    product.target = wanted.first;
+    product.target_stride = wanted.stride;
     product.accumulate = accumulate;
     kernels_.integer_product(product);
   }

@@ -137,8 +137,10 @@ struct IntegerProduct {
   std::size_t depth, group;
   QuantizedActivations x;
   std::size_t tokens;
-  float* y;
+  float* y;  // sums so far, where accumulate != 0, and meanwhile
   std::size_t y_stride;
+  float* target;  // the results, y or anything apart from it: their lines are asked for while they are worked out
+  std::size_t target_stride;
   int accumulate;
 };
 

@@ -107,6 +107,13 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
                  p.x.sums + token * kMaxGroups, p.grid.scales + column,          p.grid.offsets + (kOffsets ? column : 0)};
   const float* x_scales = p.x.scales + token * 2;
   bool is_first = p.accumulate == 0;
+  float* const target = p.target + token * p.target_stride + column;
+  if (p.target != p.y) {
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m)
+#pragma GCC unroll 4
+      for (int n = 0; n < NV; ++n) __builtin_prefetch(target + m * p.target_stride + 16 * n, 1, 3);
+  }
   for (std::size_t start = 0; start < p.depth; start += kActivationDepth, is_first = false, ++x_scales) {
     std::size_t left = p.depth - start < kActivationDepth ? p.depth - start : kActivationDepth;
     const std::size_t first = left < p.group ? left : p.group;
@@ -118,12 +125,15 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
         left -= columns;
       }
     if (p.grid.super != nullptr) scale_multiples_sum<F32, Bytes, Sums, Quad, MR, NV>(p, start / kActivationDepth, token, column, running);
-    float* out = p.y + token * p.y_stride + column;
+    const bool is_last = start + kActivationDepth >= p.depth;
+    const float* before = p.y + token * p.y_stride + column;
+    float* out = is_last ? target : p.y + token * p.y_stride + column;
+    const std::size_t out_stride = is_last ? p.target_stride : p.y_stride;
 #pragma GCC unroll 8
-    for (int m = 0; m < MR; ++m, out += p.y_stride) {
+    for (int m = 0; m < MR; ++m, before += p.y_stride, out += out_stride) {
       const F32 x_scale = F32::set(x_scales[m * 2]);
 #pragma GCC unroll 4
-      for (int n = 0; n < NV; ++n) fma(running[m][n], x_scale, is_first ? F32::set(0) : F32::load(out + 16 * n)).store(out + 16 * n);
+      for (int n = 0; n < NV; ++n) fma(running[m][n], x_scale, is_first ? F32::set(0) : F32::load(before + 16 * n)).store(out + 16 * n);
     }
   }
 }
