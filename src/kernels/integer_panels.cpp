@@ -358,7 +358,20 @@ class IntegerPanels final : public PackedWeights {
     product.target = wanted.first;
     product.target_stride = wanted.stride;
     product.accumulate = accumulate;
+    ComingLines coming = coming_lines(p, b, tokens);
+    product.coming = &coming;
     kernels_.integer_product(product);
+  }
+
+  // The block that this thread will read next. With few tokens a block is worked on for no longer than the next one takes to come, and processors
+  // that read ahead only a page at a time (base/cpu.h) would first wait for one and then work on it.
+  ComingLines coming_lines(std::size_t p, std::size_t b, std::size_t tokens) const {
+    constexpr std::size_t kFew = 32, kTokensOfTile = 6, kStrips = 2;
+    if (kernels_.read_ahead == 0 || tokens > kFew) return {};
+    const std::size_t offset = p * panel_bytes_ + block_offset(b) + stored_bytes(depth_of(b));
+    const std::size_t count = std::min(stored_bytes(kBlockDepth), bytes_.size() - offset) / 64;
+    const std::size_t steps = round_up(tokens, kTokensOfTile) / kTokensOfTile * kStrips * std::max<std::size_t>(1, depth_of(b) / kernel_group(form_.shape));
+    return {bytes_.as<std::uint8_t>(offset), count, (count + steps - 1) / steps};
   }
 
   IntegerForm form_;

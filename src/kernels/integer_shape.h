@@ -131,6 +131,12 @@ struct ExpandedGrid {
 // evaluated as r = dot * scale (first group) or fma(dot, scale, r); r = fma(sum, offset, r); y = fma(r, a_scale, y); all ascending. Between the
 // last two, shapes with multiples have r = r * super and, with minima, r = fma(sum over g of sum[t, g] * minimum[g, j], -dmin, r), whose first
 // operand is exact in 32 bits.
+// Lines of memory that will be read next, asked for little by little while something else is worked out.
+struct ComingLines {
+  const std::uint8_t* next = nullptr;
+  std::size_t count = 0, a_step = 0;
+};
+
 struct IntegerProduct {
   const std::uint8_t* panel;  // [depth / 4, 64, 4] operands
   ExpandedGrid grid;
@@ -142,6 +148,7 @@ struct IntegerProduct {
   float* target;  // the results, y or anything apart from it: their lines are asked for while they are worked out
   std::size_t target_stride;
   int accumulate;
+  ComingLines* coming;  // a step: a group of columns in a tile
 };
 
 }  // namespace nibble

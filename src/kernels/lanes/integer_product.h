@@ -49,6 +49,13 @@ template <class Bytes, class Sums, class Quad>
   return quads == 2 ? dot(sum, Bytes::load(minima + 256), Quad::load(sum_codes + 4)) : sum;
 }
 
+[[gnu::always_inline]] static inline void ask_for_some(ComingLines& coming) {
+  const std::size_t count = coming.count < coming.a_step ? coming.count : coming.a_step;
+  for (std::size_t i = 0; i < count; ++i) __builtin_prefetch(coming.next + 64 * i, 0, 2);
+  coming.next += 64 * count;
+  coming.count -= count;
+}
+
 // Where a tile stands: everything moves on by one group at a time.
 struct GroupCursor {
   const std::uint8_t* panel;
@@ -117,10 +124,12 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
   for (std::size_t start = 0; start < p.depth; start += kActivationDepth, is_first = false, ++x_scales) {
     std::size_t left = p.depth - start < kActivationDepth ? p.depth - start : kActivationDepth;
     const std::size_t first = left < p.group ? left : p.group;
+    ask_for_some(*p.coming);
     take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, true>(at, first, running);
     if constexpr (kGroups)
       for (left -= first; left > 0;) {
         const std::size_t columns = left < p.group ? left : p.group;
+        ask_for_some(*p.coming);
         take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, false>(at, columns, running);
         left -= columns;
       }
