@@ -98,8 +98,8 @@ SiteStatistics SiteAccumulator::finish() {
   if (!products_.empty()) mirror_lower(products_.data(), width_, pool_);
   result.second_moment = std::move(products_);
   scale_all(result.second_moment, scale, pool_);
-  // The diagonal is known as it is.
-  for (std::size_t i = 0; is_rounded_ && !result.second_moment.empty() && i < width_; ++i) result.second_moment[i * width_ + i] = result.mean_square[i];
+  if (is_rounded_ && !result.second_moment.empty())  // the diagonal is known as it is
+    for (std::size_t i = 0; i < width_; ++i) result.second_moment[i * width_ + i] = result.mean_square[i];
   if (partial_.empty()) return result;
   result.histogram.resize(kHistogramBins);
   result.negatives.resize(kHistogramBins);

@@ -60,7 +60,7 @@ inline ::testing::AssertionResult near_exact(const std::vector<float>& y, const 
         magnitude += std::fabs(term);
       }
       const double found = static_cast<double>(y[t * rows + r]);
-      if (!(std::fabs(found - sum) <= relative * magnitude + 1e-40))
+      if (!(std::fabs(found - sum) <= relative * magnitude))
         return ::testing::AssertionFailure() << "token " << t << ", row " << r << ": " << found << " and " << sum;
     }
   return ::testing::AssertionSuccess();

@@ -87,6 +87,7 @@ void FeedbackFactor::store_panels(const double* reversed, ThreadPool& pool) {
   panels_ = ResidentBytes(size * sizeof(float));
   float* const panels = panels_.as<float>();
   metrics_.resize(n * unit_);
+  inverse_metrics_.resize(n * unit_);
   pool.parallel_for(num_blocks(), 1, [&](std::size_t first, std::size_t last, std::size_t) {
     std::array<double, kMaxUnit * kMaxUnit> own{}, inverse{};
     std::vector<double> inverses;  // of the block's units
@@ -100,9 +101,13 @@ void FeedbackFactor::store_panels(const double* reversed, ThreadPool& pool) {
         inverses.insert(inverses.end(), inverse.begin(), inverse.begin() + static_cast<std::ptrdiff_t>(unit_ * unit_));
         for (std::size_t i = 0; i < unit_; ++i)
           for (std::size_t j = 0; j < unit_; ++j) {
-            double sum = 0;
-            for (std::size_t k = 0; k < unit_; ++k) sum += own[i * unit_ + k] * own[j * unit_ + k];
+            double sum = 0, inverse_sum = 0;
+            for (std::size_t k = 0; k < unit_; ++k) {
+              sum += own[i * unit_ + k] * own[j * unit_ + k];
+              inverse_sum += inverse[k * unit_ + i] * inverse[k * unit_ + j];
+            }
             metrics_[p * unit_ + i * unit_ + j] = static_cast<float>(sum);
+            inverse_metrics_[p * unit_ + i * unit_ + j] = static_cast<float>(inverse_sum);
           }
       }
       // Row by row, as they lie in memory; a row meets the units that begin behind it.

@@ -44,6 +44,8 @@ class FeedbackFactor {
   const float* feedback(std::size_t from, std::size_t to) const;
   // R_JJ R_JJ^T of the unit that begins at position p, [unit, unit]: the metric of its error.
   const float* metric(std::size_t p) const { return &metrics_[p / unit_ * unit_ * unit_]; }
+  // Its inverse.
+  const float* inverse_metric(std::size_t p) const { return &inverse_metrics_[p / unit_ * unit_ * unit_]; }
   // The diagonal of the moment by column, as it was given: how much a column's error weighs by itself.
   const std::vector<float>& diagonal() const { return diagonal_; }
   // What the diagonal was raised by before it was factored, by column: the damping, and more where a column is dead.
@@ -62,7 +64,7 @@ class FeedbackFactor {
   std::vector<std::uint32_t> order_;
   std::vector<std::size_t> panel_start_;  // of block `to`'s panels
   ResidentBytes panels_;
-  std::vector<float> metrics_, diagonal_, added_;
+  std::vector<float> metrics_, inverse_metrics_, diagonal_, added_;
   double damping_ = 0;
   std::uint64_t repairs_ = 0, dead_ = 0;
 };

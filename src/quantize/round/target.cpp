@@ -82,28 +82,20 @@ class TargetSystem {
       for (std::size_t j = 0; j < i; ++j) lower_[i * width + j] = static_cast<double>(own[j * width + i]);
     }
     invert_lower(lower_.data(), width, isa_, pool_, scratch_);
-    return negative();
+    negative_.resize(lower_.size());
+    for (std::size_t i = 0; i < lower_.size(); ++i) negative_[i] = static_cast<float>(-lower_[i]);
+    return negative_;
   }
 
   // - M_bb^-1
   const std::vector<float>& negative_inverse_metrics(std::size_t b) {
     const std::size_t width = factor_.block_cols(b), unit = factor_.unit();
-    lower_.assign(width * width, 0);
-    std::vector<double> own(unit * unit);
+    negative_.assign(width * width, 0);
     for (std::size_t p = 0; p < width; p += unit) {
-      std::copy_n(factor_.metric(b * factor_.block() + p), unit * unit, own.begin());
-      if (cholesky(own.data(), unit, isa_, pool_, scratch_) != unit) assert(false);  // a product R R^T of what has an inverse
-      invert_lower(own.data(), unit, isa_, pool_, scratch_);
+      const float* const own = factor_.inverse_metric(b * factor_.block() + p);
       for (std::size_t i = 0; i < unit; ++i)
-        for (std::size_t j = 0; j < unit; ++j)
-          for (std::size_t k = std::max(i, j); k < unit; ++k) lower_[(p + i) * width + p + j] += own[k * unit + i] * own[k * unit + j];
+        for (std::size_t j = 0; j < unit; ++j) negative_[(p + i) * width + p + j] = -own[i * unit + j];
     }
-    return negative();
-  }
-
-  const std::vector<float>& negative() {
-    negative_.resize(lower_.size());
-    for (std::size_t i = 0; i < lower_.size(); ++i) negative_[i] = static_cast<float>(-lower_[i]);
     return negative_;
   }
 
