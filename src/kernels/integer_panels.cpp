@@ -117,7 +117,7 @@ class IntegerPanels final : public PackedWeights {
 
   // What quantize_activations depends on, above the numbers of other preparations.
   std::uint64_t preparation() const noexcept override {
-    return std::uint64_t{form_.units.columns} << 40 | std::uint64_t{1} << 32 | kernel_group(form_.shape) << 16 |
+    return std::uint64_t{form_.units.columns} << 40 | std::uint64_t{sums_whole_rows()} << 33 | std::uint64_t{1} << 32 | kernel_group(form_.shape) << 16 |
            static_cast<std::uint64_t>(form_.shape.middle);
   }
   std::uint64_t input_grid() const noexcept override {
@@ -186,6 +186,11 @@ class IntegerPanels final : public PackedWeights {
   std::size_t padded_cols() const { return round_up(static_cast<std::size_t>(cols_), kDepthUnit); }
   std::size_t block_offset(std::size_t b) const { return b * stored_bytes(kBlockDepth); }
   bool has_units() const { return form_.units.columns != 0; }
+  // Whether no scale changes along a row of weights or of activations.
+  bool sums_whole_rows() const {
+    return form_.shape.scale == ScaleKind::row && form_.shape.offset == OffsetKind::none && activations_.grain != ActivationGrain::block &&
+           cols_ <= kMostSummedColumns;
+  }
   // Of a resident block. Units come in whole blocks only.
   std::size_t stored_bytes(std::size_t depth) const {
     return has_units() ? unit_block_bytes(form_.units, form_.shape.group) : block_bytes(form_.shape, depth);
@@ -257,6 +262,15 @@ class IntegerPanels final : public PackedWeights {
       if (has_units()) reorder(activations.codes + index * kBlockDepth);
     }
     activations.shifts[token] = -(grid.scale * grid.zero);
+    if (sums_whole_rows()) gather_biases(token, tokens, activations);
+  }
+
+  // All of a token's biases, to the first one's place.
+  void gather_biases(std::size_t token, std::size_t tokens, const ActivationBuffers& activations) const {
+    std::int32_t sum = 0;
+    for (std::size_t b = 0; b < num_blocks_; ++b)
+      for (std::size_t run = 0; run * kActivationDepth < depth_of(b); ++run) sum += activations.biases[(b * tokens + token) * kMaxGroups + run];
+    activations.biases[token * kMaxGroups] = sum;
   }
 
   // Each row's sum of weights, which is its product with ones.
@@ -293,10 +307,10 @@ class IntegerPanels final : public PackedWeights {
     }
     for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
       const std::size_t n = std::min(kTokenBlock, tokens - t);
-      if (shifted) begin(p, activations.shifts + t, n, out.data(t), out.stride());
+      if (shifted && !sums_whole_rows()) begin(p, activations.shifts + t, n, out.data(t), out.stride());
       const Results sums{out.data(t), out.stride()}, wanted = out.target(t) == nullptr ? sums : Results{out.target(t), out.rows()};
       for (std::size_t b = 0; b < num_blocks_; ++b)
-        multiply_block(p, b, activations.at(b * tokens + t), n, sums, b + 1 == num_blocks_ ? wanted : sums, buffers, shifted || b != 0);
+        multiply_block(p, b, activations.at(b * tokens + t), n, sums, b + 1 == num_blocks_ ? wanted : sums, activations.shifts + t, buffers);
       if (out.target(t) == nullptr) out.finish(kernels_, t, n);
     }
   }
@@ -318,6 +332,8 @@ class IntegerPanels final : public PackedWeights {
                                 accumulate || b != 0);
       return;
     }
+    if (sums_whole_rows())
+      return kernels_.row_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0), ahead, y, accumulate);
     if (!has_units())
       return kernels_.integer_vector(form_.shape, block_at(p, 0), block_row_scales(p, 0, row_scales), padded_cols(), activations.at(0), ahead, y,
                                      accumulate);
@@ -332,9 +348,9 @@ class IntegerPanels final : public PackedWeights {
     float* first;
     std::size_t stride;
   };
-  // sums: of the blocks before it; wanted: where they are with this one.
+  // sums: of the blocks before it; wanted: where they are with this one. shifts: of the tokens.
   void multiply_block(std::size_t p, std::size_t b, const QuantizedActivations& x, std::size_t tokens, const Results& sums, const Results& wanted,
-                      const PanelBuffers& buffers, bool accumulate) const {
+                      const float* shifts, const PanelBuffers& buffers) const {
     const IntegerShape& shape = form_.shape;
     const std::uint8_t* const block = regular_block(p, b, buffers.decoded);
     const std::size_t depth = depth_of(b);
@@ -357,17 +373,21 @@ class IntegerPanels final : public PackedWeights {
     product.y_stride = sums.stride;
     product.target = wanted.first;
     product.target_stride = wanted.stride;
-    product.accumulate = accumulate;
+    product.sums_whole_rows = sums_whole_rows();
+    product.is_last = b + 1 == num_blocks_;
+    product.accumulate = b != 0 || (activations_.is_asymmetric && !product.sums_whole_rows);
+    product.shifts = activations_.is_asymmetric ? shifts : nullptr;
+    product.row_sums = activations_.is_asymmetric ? row_sums_.data() + p * kPanelRows : nullptr;
     ComingLines coming = coming_lines(p, b, tokens);
     product.coming = &coming;
     kernels_.integer_product(product);
   }
 
-  // The block that this thread will read next. With few tokens a block is worked on for no longer than the next one takes to come, and processors
-  // that read ahead only a page at a time (base/cpu.h) would first wait for one and then work on it.
+  // The block that this thread will read next, asked for meanwhile: processors that read ahead only a page at a time (base/cpu.h) would first wait
+  // for one and then work on it. With few tokens the next block takes as long to come as this one takes to be multiplied.
   ComingLines coming_lines(std::size_t p, std::size_t b, std::size_t tokens) const {
-    constexpr std::size_t kFew = 32, kTokensOfTile = 6, kStrips = 2;
-    if (kernels_.read_ahead == 0 || tokens > kFew) return {};
+    constexpr std::size_t kTokensOfTile = 6, kStrips = 2;
+    if (kernels_.read_ahead == 0) return {};
     const std::size_t offset = p * panel_bytes_ + block_offset(b) + stored_bytes(depth_of(b));
     const std::size_t count = std::min(stored_bytes(kBlockDepth), bytes_.size() - offset) / 64;
     const std::size_t steps = round_up(tokens, kTokensOfTile) / kTokensOfTile * kStrips * std::max<std::size_t>(1, depth_of(b) / kernel_group(form_.shape));

@@ -137,6 +137,10 @@ struct ComingLines {
   std::size_t count = 0, a_step = 0;
 };
 
+// Rows with one scale times tokens with one scale stay integers to the end (sums_whole_rows): sum = all of the token's biases, which stand first in
+// biases of its first block, + all dot products, exact in 32 bits; y = fma(sum * scale, a_scale, shift * row_sum). Columns for which that is so:
+inline constexpr std::size_t kMostSummedColumns = 65536;
+
 struct IntegerProduct {
   const std::uint8_t* panel;  // [depth / 4, 64, 4] operands
   ExpandedGrid grid;
@@ -149,6 +153,8 @@ struct IntegerProduct {
   std::size_t target_stride;
   int accumulate;
   ComingLines* coming;  // a step: a group of columns in a tile
+  bool sums_whole_rows, is_last;  // y has integers, in the bits of its floats; is_last: all are summed with this block
+  const float *shifts, *row_sums;  // [tokens], [64], or null: what results begin with where whole rows are summed
 };
 
 }  // namespace nibble

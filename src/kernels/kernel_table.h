@@ -82,6 +82,9 @@ struct KernelTable {
   // single tokens as well.
   void (*integer_vector)(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
                          const QuantizedActivations& x, std::size_t read_ahead, float* y, int accumulate);
+  // The same where whole rows are summed as integers (sums_whole_rows in integer_shape.h).
+  void (*row_vector)(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
+                     const QuantizedActivations& x, std::size_t read_ahead, float* y, int accumulate);
   void (*quad_product)(const QuadProduct& product);
   // One token's `count` inputs (finite) of one block, quantized as int8 for kernel groups of `group` columns: scale = amax / 127, code =
   // x * (127 / amax) rounded to even. Zeros up to kBlockDepth. Arrays as in QuantizedActivations.

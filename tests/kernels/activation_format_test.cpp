@@ -108,6 +108,35 @@ TEST(ActivationFormats, EqualIntegerProductsExactly) {
       }
 }
 
+// Whole rows are summed as integers, however large: one rounding, to f32. Longer ones are summed in f32.
+TEST(ActivationFormats, SumsOfWholeRowsAreRoundedOnce) {
+  for (const std::size_t cols : {kMostSummedColumns, kMostSummedColumns + 1}) {
+    const std::size_t rows = 3, tokens = 8;
+    std::vector<float> w(rows * cols), x(tokens * cols);
+    for (std::size_t i = 0; i < w.size(); ++i) w[i] = i % 5 == 4 ? -126 : 127;
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = i % 7 == 6 ? -125 : 127;
+    const QuantizedTensor tensor = quantize("int8:row", rows, cols, w);
+    std::vector<float> expected(tokens * rows);
+    for (std::size_t t = 0; t < tokens; ++t)
+      for (std::size_t r = 0; r < rows; ++r) {
+        std::int64_t sum = 0;
+        for (std::size_t k = 0; k < cols; ++k) sum += static_cast<std::int64_t>(x[t * cols + k]) * static_cast<std::int64_t>(w[r * cols + k]);
+        ASSERT_GT(sum, std::int64_t{1} << 24);
+        expected[t * rows + r] = static_cast<float>(sum);
+      }
+    for (const Isa isa : runnable_sets())
+      for (const std::size_t count : {std::size_t{1}, tokens}) {
+        const auto y = product(tensor.view(), isa, {ActivationGrain::tensor, false}, {1, 0},
+                               {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(count * cols)}, count, 1);
+        for (std::size_t i = 0; i < y.size(); ++i)
+          if (cols == kMostSummedColumns)
+            EXPECT_EQ(y[i], expected[i]) << isa_name(isa) << ", element " << i;
+          else
+            EXPECT_NEAR(y[i], expected[i], expected[i] * static_cast<double>(cols) / 128 * 0x1p-24) << isa_name(isa) << ", element " << i;
+      }
+  }
+}
+
 std::vector<std::string> formats() {
   return {"int8:row", "int8:row:asym", "int8:g128", "int4:g32", "int4:g128:asym", "int3:g64", "ternary:row",
           "nf4:g64",  "q8_0",          "q4_0",      "q4_k",     "q6_k",           "iq2_xs",   "iq4_xs"};

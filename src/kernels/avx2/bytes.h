@@ -100,6 +100,13 @@ inline void store_second_bytes(F32 x, std::uint8_t* p) {
 struct Sums {
   __m256i a, b;
   static Sums set(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+  static Sums load_bits(const float* p) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};
+  }
+  void store_bits(float* p) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), b);
+  }
 };
 template <int kShift>
 inline Sums shift_left(Sums s) {

@@ -63,6 +63,8 @@ struct UnsignedQuad {
 struct Sums {
   __m512i v;
   static Sums set(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
+  static Sums load_bits(const float* p) { return {_mm512_loadu_si512(p)}; }
+  void store_bits(float* p) const { _mm512_storeu_si512(p, v); }
 };
 // The intrinsic would do, but g++ 12 gives its in-out operand two homes and spills every accumulator of a large tile in every step.
 [[gnu::always_inline]] inline Sums dot(Sums s, Bytes w, Quad q) {

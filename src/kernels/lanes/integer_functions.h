@@ -24,7 +24,10 @@ static void fill_integer_functions(KernelTable& table) {
   table.widen_float_codes = widen_float_codes<F32, Bytes>;
   table.integer_product = integer_product<F32, Bytes, Sums, Quad, MR, NV, GR, GV>;
   table.quad_product = quad_product<F32, Bytes, Sums, UnsignedQuad, MR, NV>;
-  if constexpr (kVector) table.integer_vector = integer_vector<F32, Bytes, Sums, Quad>;
+  if constexpr (kVector) {
+    table.integer_vector = integer_vector<F32, Bytes, Sums, Quad>;
+    table.row_vector = vector_of_codes<F32, Bytes, Sums, Quad, GridSource::row>;
+  }
   table.int8_peak = int8_peak<Bytes, Sums, Quad>;
   table.quantize_activations = quantize_activations<F32>;
   table.quantize_on_grid = quantize_on_grid<F32>;

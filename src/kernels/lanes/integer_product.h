@@ -56,6 +56,18 @@ template <class Bytes, class Sums, class Quad>
   coming.count -= count;
 }
 
+// The lines that a tile's results will go to, half of them with the first run of columns and half with the next: all at once they would take every
+// place there is for lines on their way.
+template <int MR, int NV>
+[[gnu::always_inline]] static inline void ask_for_target(const IntegerProduct& p, const float* target, bool is_first_run) {
+  if (p.target == p.y) return;
+#pragma GCC unroll 8
+  for (int m = 0; m < MR; ++m)
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; ++n)
+      if ((2 * n < NV) == is_first_run) __builtin_prefetch(target + m * p.target_stride + 16 * n, 1, 3);
+}
+
 // Where a tile stands: everything moves on by one group at a time.
 struct GroupCursor {
   const std::uint8_t* panel;
@@ -115,16 +127,11 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
   const float* x_scales = p.x.scales + token * 2;
   bool is_first = p.accumulate == 0;
   float* const target = p.target + token * p.target_stride + column;
-  if (p.target != p.y) {
-#pragma GCC unroll 8
-    for (int m = 0; m < MR; ++m)
-#pragma GCC unroll 4
-      for (int n = 0; n < NV; ++n) __builtin_prefetch(target + m * p.target_stride + 16 * n, 1, 3);
-  }
   for (std::size_t start = 0; start < p.depth; start += kActivationDepth, is_first = false, ++x_scales) {
     std::size_t left = p.depth - start < kActivationDepth ? p.depth - start : kActivationDepth;
     const std::size_t first = left < p.group ? left : p.group;
     ask_for_some(*p.coming);
+    ask_for_target<MR, NV>(p, target, start == 0);
     take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, true>(at, first, running);
     if constexpr (kGroups)
       for (left -= first; left > 0;) {
@@ -144,6 +151,48 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
 #pragma GCC unroll 4
       for (int n = 0; n < NV; ++n) fma(running[m][n], x_scale, is_first ? F32::set(0) : F32::load(before + 16 * n)).store(out + 16 * n);
     }
+  }
+}
+
+// The same where rows and tokens have one scale each: whole rows are summed before anything is scaled.
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
+[[gnu::noinline]] static void whole_row_tile(const IntegerProduct& p, std::size_t token, std::size_t column) {
+  Sums sum[MR][NV];
+  float* const y = p.y + token * p.y_stride + column;
+  float* const target = p.target + token * p.target_stride + column;
+#pragma GCC unroll 8
+  for (int m = 0; m < MR; ++m) {
+    const Sums bias = Sums::set(p.x.biases[(token + m) * kMaxGroups]);
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; ++n) sum[m][n] = p.accumulate != 0 ? Sums::load_bits(y + m * p.y_stride + 16 * n) : bias;
+  }
+  for (std::size_t start = 0; start < p.depth; start += kActivationDepth) {
+    const std::size_t columns = p.depth - start < kActivationDepth ? p.depth - start : kActivationDepth;
+    ask_for_some(*p.coming);
+    ask_for_target<MR, NV>(p, target, start == 0);
+    add_dots<Bytes, Sums, Quad, MR, NV>(p.panel + start * 64 + column * 4, 256, columns / 4, p.x.codes + token * kBlockDepth + start, kBlockDepth, sum);
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < MR; ++m) {
+    const F32 shift = F32::set(p.shifts == nullptr ? 0.0f : p.shifts[token + m]), x_scale = F32::set(p.x.scales[(token + m) * 2]);
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; ++n) {
+      if (!p.is_last) {
+        sum[m][n].store_bits(y + m * p.y_stride + 16 * n);
+        continue;
+      }
+      const F32 start = p.shifts == nullptr ? F32::set(0) : mul(shift, F32::load(p.row_sums + column + 16 * n));
+      fma(mul(to_f32(sum[m][n]), F32::load(p.grid.scales + column + 16 * n)), x_scale, start).store(target + m * p.target_stride + 16 * n);
+    }
+  }
+}
+
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
+static void whole_row_tiles(const IntegerProduct& p) {
+  const std::size_t whole = p.tokens / MR * MR;
+  for (std::size_t column = 0; column < 64; column += 16 * NV) {
+    for (std::size_t t = 0; t < whole; t += MR) whole_row_tile<F32, Bytes, Sums, Quad, MR, NV>(p, t, column);
+    for (std::size_t t = whole; t < p.tokens; ++t) whole_row_tile<F32, Bytes, Sums, Quad, 1, NV>(p, t, column);
   }
 }
 
@@ -186,6 +235,7 @@ static void integer_tiles(const IntegerProduct& p) {
 // MR x NV: the set's register tile. With several groups to a run their results are held in registers, too, and the tile is GR x GV.
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, int GR, int GV>
 static void integer_product(const IntegerProduct& p) {
+  if (p.sums_whole_rows) return whole_row_tiles<F32, Bytes, Sums, Quad, MR, NV>(p);
   if (p.group < kActivationDepth) {
     if (p.grid.offsets != nullptr) return integer_tiles<F32, Bytes, Sums, Quad, GR, GV, true, true>(p);
     return integer_tiles<F32, Bytes, Sums, Quad, GR, GV, false, true>(p);

@@ -45,6 +45,7 @@ enum class GridSource {
   expanded,          // expand_grid
   expanded_offsets,  // the same, with offsets
   halves,            // f16 for every group
+  row,               // one for the whole row, and tokens with one scale: everything is summed before
   multiples,         // signed multiples of d
   minima             // unsigned multiples of d and of dmin
 };
@@ -169,10 +170,36 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
   at.scales += 32 / kGroup * 256;
 }
 
+// One panel whose rows, and whose token, have one scale each.
+template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable>
+[[gnu::always_inline]] static inline void sum_whole_rows(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales,
+                                                         std::size_t columns, const QuantizedActivations& x, std::size_t read_ahead, float* y,
+                                                         int accumulate) {
+  const Bytes table = Bytes::table(shape.points);
+  Sums sum[2][4];
+  sum[0][0] = sum[0][1] = sum[0][2] = sum[0][3] = Sums::set(*x.biases);
+  for (std::size_t start = 0, b = 0; start < columns; start += kBlockDepth, ++b) {
+    const std::size_t depth = columns - start < kBlockDepth ? columns - start : kBlockDepth, size = block_bytes(shape, depth);
+    read_in_order<Bytes>(panel, low_plane_offset(shape, depth));
+    VectorCursor at{panel + low_plane_offset(shape, depth), panel + codes_offset(shape, depth), x.codes + b * kBlockDepth, nullptr, nullptr, nullptr,
+                    nullptr, ReadAhead(panel, size, depth / 32, read_ahead)};
+    for (std::size_t k = 0; k < depth; k += 32) octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, false>(at, table, sum);
+    panel += size;
+  }
+  const F32 x_scale = F32::set(*x.scales), factor = F32::set(shape.factor);
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) {
+    const F32 start = accumulate != 0 ? F32::load(y + 16 * v) : F32::set(0);
+    fma(mul(to_f32(sum[0][v]), mul(F32::load(row_scales + 16 * v), factor)), x_scale, start).store(y + 16 * v);
+  }
+}
+
 // One panel. kGroup: 16 or 32 where multiples are read in place, which is done for whole blocks only; else 0.
 template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, GridSource kGrid, int kGroup = 0>
 [[gnu::noinline]] static void vector_panel(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
                                            const QuantizedActivations& x, std::size_t read_ahead, float* y, int accumulate) {
+  if constexpr (kGrid == GridSource::row)
+    return sum_whole_rows<F32, Bytes, Sums, Quad, kLow, kHigh, kTable>(shape, panel, row_scales, columns, x, read_ahead, y, accumulate);
   constexpr bool kMultiples = kGrid == GridSource::multiples || kGrid == GridSource::minima;
   constexpr bool kExpanded = kGrid == GridSource::expanded || kGrid == GridSource::expanded_offsets;
   alignas(64) float scales[kExpanded ? kMaxGroups * 64 : 1], offsets[kGrid == GridSource::expanded_offsets ? kMaxGroups * 64 : 1], super[128];

@@ -83,6 +83,12 @@ struct Sums {
     for (std::int32_t& lane : s.v) lane = x;
     return s;
   }
+  static Sums load_bits(const float* p) {
+    Sums s;
+    std::memcpy(s.v, p, sizeof(s.v));
+    return s;
+  }
+  void store_bits(float* p) const { std::memcpy(p, v, sizeof(v)); }
 };
 inline Sums dot(Sums s, Bytes w, Quad q) {
   for (int i = 0; i < 16; ++i)
