@@ -83,6 +83,8 @@ ActivationScale scale_of_range(float low, float high, bool is_asymmetric) {
   return {width / steps, inverse, is_asymmetric ? std::nearbyint(-128.0f - low * inverse) : 0.0f};
 }
 
+constexpr std::size_t kFewTokens = 32;  // for which operands are not worth another pass: they give the same bits without it
+
 struct RowScales {
   alignas(64) float of_row[kPanelRows];
 };
@@ -367,6 +369,12 @@ class IntegerPanels final : public PackedWeights {
     if (!has_multiples(shape)) product.grid.super = nullptr;
     product.depth = depth;
     product.group = kernel_group(shape);
+    product.minima_quads = product.group == 16 ? 2 : 1;
+    if (has_small_multiples(shape) && tokens > kFewTokens) {
+      kernels_.multiply_operands(product.grid.bytes, depth, buffers.operands);
+      product.group = kActivationDepth;
+      std::fill_n(product.grid.scales, 2 * kPanelRows, 1.0f);
+    }
     product.x = x;
     product.tokens = tokens;
     product.y = sums.first;

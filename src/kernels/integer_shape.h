@@ -62,6 +62,10 @@ static constexpr std::size_t high_bit(const IntegerShape& s, std::size_t quad) {
 }
 static constexpr std::size_t num_groups(const IntegerShape& s, std::size_t depth) { return (depth + s.group - 1) / s.group; }
 static constexpr bool has_multiples(const IntegerShape& s) { return s.scale >= ScaleKind::signed8; }
+// Whether a code times its multiple fits a byte: panels then hold such products, and runs are summed without a look at their groups.
+static constexpr bool has_small_multiples(const IntegerShape& s) {
+  return s.scale == ScaleKind::unsigned4 && s.low_bits == 2 && s.high_bits == 0 && s.middle == 0 && !s.has_table && s.group == 16;
+}
 static constexpr bool has_minima(const IntegerShape& s) { return s.offset == OffsetKind::minus_unsigned8 || s.offset == OffsetKind::minus_unsigned4; }
 // Bytes of one number; 0 for planes of multiples, and where several share a byte or there is none.
 static constexpr std::size_t scale_bytes(ScaleKind kind) {
@@ -145,6 +149,7 @@ struct IntegerProduct {
   const std::uint8_t* panel;  // [depth / 4, 64, 4] operands
   ExpandedGrid grid;
   std::size_t depth, group;
+  std::size_t minima_quads;  // of groups, for each 128 columns
   QuantizedActivations x;
   std::size_t tokens;
   float* y;  // sums so far, where accumulate != 0, and meanwhile

@@ -67,6 +67,9 @@ struct KernelTable {
   void (*unpack_codes)(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* panel);
   // row_scales: [64] or null. Groups are those of kernel_group(shape) columns.
   void (*expand_grid)(const IntegerShape& shape, const std::uint8_t* block, const float* row_scales, std::size_t depth, ExpandedGrid& out);
+  // Operands of a panel times the multiples of their groups of 16 columns, for shapes whose products fit a byte (has_small_multiples). multiples:
+  // [groups / 4, 64, 4], as expand_grid leaves them in bytes.
+  void (*multiply_operands)(const std::uint8_t* multiples, std::size_t depth, std::uint8_t* panel);
   void (*integer_product)(const IntegerProduct& product);
   std::size_t read_ahead;  // base/cpu.h
   // out[column, row] = scale * value, rounded once. codes: [columns / 4, 64, 4]; scales: [columns / group, 64]; out: [columns, 64]. columns: a

@@ -43,6 +43,21 @@ inline Bytes shift_and(Bytes x, Bytes mask) {
 inline __m256i select_half(__m256i mask, __m256i a, __m256i b) { return _mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b)); }
 inline Bytes select(Bytes mask, Bytes x, Bytes y) { return {select_half(mask.a, x.a, y.a), select_half(mask.b, x.b, y.b)}; }
 inline Bytes join(Bytes x, Bytes y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+// Products below 256.
+inline __m256i multiply_half(__m256i a, __m256i b) {
+  const __m256i low = _mm256_set1_epi16(255);
+  const __m256i even = _mm256_mullo_epi16(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
+  const __m256i odd = _mm256_mullo_epi16(_mm256_srli_epi16(a, 8), _mm256_srli_epi16(b, 8));
+  return _mm256_or_si256(even, _mm256_slli_epi16(odd, 8));
+}
+inline Bytes multiply(Bytes x, Bytes y) { return {multiply_half(x.a, y.a), multiply_half(x.b, y.b)}; }
+// Byte kByte of each dword in all four.
+template <int kByte>
+inline Bytes spread(Bytes x) {
+  const __m128i order = _mm_add_epi8(_mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c), _mm_set1_epi8(kByte));
+  const __m256i both = _mm256_broadcastsi128_si256(order);
+  return {_mm256_shuffle_epi8(x.a, both), _mm256_shuffle_epi8(x.b, both)};
+}
 inline Bytes look_up(Bytes table, Bytes index) { return {_mm256_shuffle_epi8(table.a, index.a), _mm256_shuffle_epi8(table.b, index.b)}; }
 
 // Byte kByte of each lane; signed ones 2^24 times too large.

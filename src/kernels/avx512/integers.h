@@ -39,6 +39,19 @@ inline Bytes shift_and(Bytes x, Bytes mask) {
 }
 inline Bytes select(Bytes mask, Bytes a, Bytes b) { return {_mm512_ternarylogic_epi32(mask.v, a.v, b.v, 0xca)}; }
 inline Bytes join(Bytes a, Bytes b) { return {_mm512_or_si512(a.v, b.v)}; }
+// Products below 256.
+inline Bytes multiply(Bytes a, Bytes b) {
+  const __m512i low = _mm512_set1_epi16(255);
+  const __m512i even = _mm512_mullo_epi16(_mm512_and_si512(a.v, low), _mm512_and_si512(b.v, low));
+  const __m512i odd = _mm512_mullo_epi16(_mm512_srli_epi16(a.v, 8), _mm512_srli_epi16(b.v, 8));
+  return {_mm512_or_si512(even, _mm512_slli_epi16(odd, 8))};
+}
+// Byte kByte of each dword in all four.
+template <int kByte>
+inline Bytes spread(Bytes x) {
+  const __m128i order = _mm_add_epi8(_mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c), _mm_set1_epi8(kByte));
+  return {_mm512_shuffle_epi8(x.v, _mm512_broadcast_i32x4(order))};
+}
 inline Bytes look_up(Bytes table, Bytes index) { return {_mm512_shuffle_epi8(table.v, index.v)}; }
 
 struct Quad {

@@ -20,6 +20,7 @@ namespace nibble::lanes {
 template <class F32, class Bytes, class Sums, class Quad, class UnsignedQuad, int MR, int NV, int GR, int GV, bool kVector>
 static void fill_integer_functions(KernelTable& table) {
   table.unpack_codes = unpack_codes<Bytes>;
+  table.multiply_operands = multiply_operands<Bytes>;
   table.expand_grid = expand_grid<F32, Bytes>;
   table.widen_float_codes = widen_float_codes<F32, Bytes>;
   table.integer_product = integer_product<F32, Bytes, Sums, Quad, MR, NV, GR, GV>;

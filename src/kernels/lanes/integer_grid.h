@@ -49,6 +49,27 @@ static const std::uint8_t* minimum_multiples(const IntegerShape& shape, const st
   return out;
 }
 
+// Operands times the multiples of their groups of 16 columns. depth: whole quads of groups. panel: [depth / 4, 64, 4]; multiples: [groups / 4, 64, 4].
+template <class Bytes>
+static void multiply_operands(const std::uint8_t* multiples, std::size_t depth, std::uint8_t* panel) {
+  const auto take_group = [&](auto spread_one, const std::uint8_t* quad_of_groups) {
+    for (std::size_t v = 0; v < kLineStride; v += 64) {
+      const Bytes multiple = spread_one(Bytes::load(quad_of_groups + v));
+      for (std::size_t line = 0; line < 4; ++line) {
+        std::uint8_t* const at = panel + line * kLineStride + v;
+        multiply(Bytes::load(at), multiple).store(at);
+      }
+    }
+    panel += 4 * kLineStride;
+  };
+  for (std::size_t k = 0; k < depth; k += 64, multiples += kLineStride) {
+    take_group([](Bytes x) { return spread<0>(x); }, multiples);
+    take_group([](Bytes x) { return spread<1>(x); }, multiples);
+    take_group([](Bytes x) { return spread<2>(x); }, multiples);
+    take_group([](Bytes x) { return spread<3>(x); }, multiples);
+  }
+}
+
 // What multiples, as byte_to_f32 gives them, are to be multiplied with beside d or the row's scale. Powers of two but for the shape's factor.
 static constexpr float multiple_factor(const IntegerShape& shape) {
   return shape.factor * (shape.scale == ScaleKind::signed8 ? 0x1p-24f : shape.scale == ScaleKind::signed6 ? 0x1p-26f : 1.0f);

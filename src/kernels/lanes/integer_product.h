@@ -102,7 +102,7 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
 [[gnu::always_inline]] static inline void scale_multiples_sum(const IntegerProduct& p, std::size_t run, std::size_t token, std::size_t column,
                                                               F32 (&running)[MR][NV]) {
-  const std::size_t quads = p.group == 16 ? 2 : 1;
+  const std::size_t quads = p.minima_quads;
   const std::int8_t* const sum_codes = p.x.sum_codes + token * kSumCodes + run * (kSumCodes / 2);
 #pragma GCC unroll 4
   for (int n = 0; n < NV; ++n) {

@@ -51,6 +51,17 @@ inline Bytes join(Bytes a, Bytes b) {
   for (int i = 0; i < 64; ++i) a.v[i] = static_cast<std::uint8_t>(a.v[i] | b.v[i]);
   return a;
 }
+inline Bytes multiply(Bytes a, Bytes b) {  // products below 256
+  for (int i = 0; i < 64; ++i) a.v[i] = static_cast<std::uint8_t>(a.v[i] * b.v[i]);
+  return a;
+}
+// Byte kByte of each dword in all four.
+template <int kByte>
+inline Bytes spread(Bytes x) {
+  Bytes out;
+  for (int i = 0; i < 64; ++i) out.v[i] = x.v[i / 4 * 4 + kByte];
+  return out;
+}
 inline Bytes look_up(Bytes table, Bytes index) {
   for (std::uint8_t& x : index.v) x = table.v[x];
   return index;
