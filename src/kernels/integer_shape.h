@@ -130,17 +130,17 @@ struct ExpandedGrid {
   const std::uint8_t* minima;  // [groups / 4, 64, 4] multiples of dmin, or null
 };
 
-// One product of a decoded block with tokens: y[t, j] += for each run b of 128 columns
-//   a_scale[t, b] * sum over its groups g of (dot[t, j, g] * scale[g, j] + sum[t, g] * offset[g, j])
-// evaluated as r = dot * scale (first group) or fma(dot, scale, r); r = fma(sum, offset, r); y = fma(r, a_scale, y); all ascending. Between the
-// last two, shapes with multiples have r = r * super and, with minima, r = fma(sum over g of sum[t, g] * minimum[g, j], -dmin, r), whose first
-// operand is exact in 32 bits.
 // Lines of memory that will be read next, asked for little by little while something else is worked out.
 struct ComingLines {
   const std::uint8_t* next = nullptr;
   std::size_t count = 0, a_step = 0;
 };
 
+// One product of a decoded block with tokens: y[t, j] += for each run b of 128 columns
+//   a_scale[t, b] * sum over its groups g of (dot[t, j, g] * scale[g, j] + sum[t, g] * offset[g, j])
+// evaluated as r = dot * scale (first group) or fma(dot, scale, r); r = fma(sum, offset, r); y = fma(r, a_scale, y); all ascending. Between the
+// last two, shapes with multiples have r = r * super and, with minima, r = fma(sum over g of sum[t, g] * minimum[g, j], -dmin, r), whose first
+// operand is exact in 32 bits.
 // Rows with one scale times tokens with one scale stay integers to the end (sums_whole_rows): sum = all of the token's biases, which stand first in
 // biases of its first block, + all dot products, exact in 32 bits; y = fma(sum * scale, a_scale, shift * row_sum). Columns for which that is so:
 inline constexpr std::size_t kMostSummedColumns = 65536;
