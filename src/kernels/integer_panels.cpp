@@ -119,8 +119,8 @@ class IntegerPanels final : public PackedWeights {
 
   // What quantize_activations depends on, above the numbers of other preparations.
   std::uint64_t preparation() const noexcept override {
-    return std::uint64_t{form_.units.columns} << 40 | std::uint64_t{sums_whole_rows()} << 33 | std::uint64_t{1} << 32 | kernel_group(form_.shape) << 16 |
-           static_cast<std::uint64_t>(form_.shape.middle);
+    return std::uint64_t{form_.units.columns} << 40 | std::uint64_t{sums_whole_rows()} << 33 | std::uint64_t{1} << 32 |
+           kernel_group(form_.shape) << 16 | static_cast<std::uint64_t>(form_.shape.middle);
   }
   std::uint64_t input_grid() const noexcept override {
     const std::uint64_t kind = static_cast<std::uint64_t>(activations_.grain) << 8 | std::uint64_t{activations_.is_asymmetric} << 10;
@@ -193,6 +193,8 @@ class IntegerPanels final : public PackedWeights {
     return form_.shape.scale == ScaleKind::row && form_.shape.offset == OffsetKind::none && activations_.grain != ActivationGrain::block &&
            cols_ <= kMostSummedColumns;
   }
+  // Whether results of several tokens begin with the zero points' part; whole rows are given it with their scales.
+  bool begins_with_shifts() const { return activations_.is_asymmetric && !sums_whole_rows(); }
   // Of a resident block. Units come in whole blocks only.
   std::size_t stored_bytes(std::size_t depth) const {
     return has_units() ? unit_block_bytes(form_.units, form_.shape.group) : block_bytes(form_.shape, depth);
@@ -309,7 +311,7 @@ class IntegerPanels final : public PackedWeights {
     }
     for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
       const std::size_t n = std::min(kTokenBlock, tokens - t);
-      if (shifted && !sums_whole_rows()) begin(p, activations.shifts + t, n, out.data(t), out.stride());
+      if (begins_with_shifts()) begin(p, activations.shifts + t, n, out.data(t), out.stride());
       const Results sums{out.data(t), out.stride()}, wanted = out.target(t) == nullptr ? sums : Results{out.target(t), out.rows()};
       for (std::size_t b = 0; b < num_blocks_; ++b)
         multiply_block(p, b, activations.at(b * tokens + t), n, sums, b + 1 == num_blocks_ ? wanted : sums, activations.shifts + t, buffers);
@@ -383,7 +385,7 @@ class IntegerPanels final : public PackedWeights {
     product.target_stride = wanted.stride;
     product.sums_whole_rows = sums_whole_rows();
     product.is_last = b + 1 == num_blocks_;
-    product.accumulate = b != 0 || (activations_.is_asymmetric && !product.sums_whole_rows);
+    product.accumulate = b != 0 || begins_with_shifts();
     product.shifts = activations_.is_asymmetric ? shifts : nullptr;
     product.row_sums = activations_.is_asymmetric ? row_sums_.data() + p * kPanelRows : nullptr;
     ComingLines coming = coming_lines(p, b, tokens);

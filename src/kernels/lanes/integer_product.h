@@ -187,55 +187,54 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
   }
 }
 
-template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
-static void whole_row_tiles(const IntegerProduct& p) {
-  const std::size_t whole = p.tokens / MR * MR;
-  for (std::size_t column = 0; column < 64; column += 16 * NV) {
-    for (std::size_t t = 0; t < whole; t += MR) whole_row_tile<F32, Bytes, Sums, Quad, MR, NV>(p, t, column);
-    for (std::size_t t = whole; t < p.tokens; ++t) whole_row_tile<F32, Bytes, Sums, Quad, 1, NV>(p, t, column);
-  }
-}
-
-template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kGroups>
-static void integer_rows(const IntegerProduct& p, std::size_t token) {
-  for (std::size_t column = 0; column < 64; column += 16 * NV)
-    integer_register_tile<F32, Bytes, Sums, Quad, MR, NV, kOffsets, kGroups>(p, token, column);
-}
-
-// The last tokens, fewer than a tile's: with fewer of them a tile is wider, or too few sums would wait for each other.
-template <class F32, class Bytes, class Sums, class Quad, int NV, bool kOffsets, bool kGroups>
-static void last_tokens(const IntegerProduct& p, std::size_t token) {
+// The last tokens, fewer than a tile's: with fewer of them a tile is wider, or too few sums would wait for each other. take.operator()<MR, NV>(token,
+// column) is one tile.
+template <int NV, class Take>
+static void last_tokens(const IntegerProduct& p, std::size_t token, Take&& take) {
   constexpr int kWide = NV == 1 ? 1 : 4;
+  const auto rows = [&]<int kTokens, int kVectors>() {
+    for (std::size_t column = 0; column < 64; column += 16 * kVectors) take.template operator()<kTokens, kVectors>(token, column);
+  };
   switch (p.tokens - token) {
     case 5:
-      return integer_rows<F32, Bytes, Sums, Quad, 5, NV, kOffsets, kGroups>(p, token);
+      return rows.template operator()<5, NV>();
     case 4:
-      return integer_rows<F32, Bytes, Sums, Quad, 4, NV, kOffsets, kGroups>(p, token);
+      return rows.template operator()<4, NV>();
     case 3:
-      return integer_rows<F32, Bytes, Sums, Quad, 3, kWide, kOffsets, kGroups>(p, token);
+      return rows.template operator()<3, kWide>();
     case 2:
-      return integer_rows<F32, Bytes, Sums, Quad, 2, kWide, kOffsets, kGroups>(p, token);
+      return rows.template operator()<2, kWide>();
     case 1:
-      return integer_rows<F32, Bytes, Sums, Quad, 1, kWide, kOffsets, kGroups>(p, token);
+      return rows.template operator()<1, kWide>();
     default:
       return;
   }
 }
 
 // Strips of NV vectors of rows, each with all tokens, MR at a time.
-template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kGroups>
-static void integer_tiles(const IntegerProduct& p) {
+template <int MR, int NV, class Take>
+static void take_tiles(const IntegerProduct& p, Take&& take) {
   static_assert(MR <= 6, "last_tokens knows up to five");
   const std::size_t whole = p.tokens / MR * MR;
   for (std::size_t column = 0; column < 64; column += 16 * NV)
-    for (std::size_t t = 0; t < whole; t += MR) integer_register_tile<F32, Bytes, Sums, Quad, MR, NV, kOffsets, kGroups>(p, t, column);
-  last_tokens<F32, Bytes, Sums, Quad, NV, kOffsets, kGroups>(p, whole);
+    for (std::size_t t = 0; t < whole; t += MR) take.template operator()<MR, NV>(t, column);
+  last_tokens<NV>(p, whole, take);
+}
+
+template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kGroups>
+static void integer_tiles(const IntegerProduct& p) {
+  take_tiles<MR, NV>(p, [&]<int kTokens, int kVectors>(std::size_t token, std::size_t column) {
+    integer_register_tile<F32, Bytes, Sums, Quad, kTokens, kVectors, kOffsets, kGroups>(p, token, column);
+  });
 }
 
 // MR x NV: the set's register tile. With several groups to a run their results are held in registers, too, and the tile is GR x GV.
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, int GR, int GV>
 static void integer_product(const IntegerProduct& p) {
-  if (p.sums_whole_rows) return whole_row_tiles<F32, Bytes, Sums, Quad, MR, NV>(p);
+  if (p.sums_whole_rows)
+    return take_tiles<MR, NV>(p, [&]<int kTokens, int kVectors>(std::size_t token, std::size_t column) {
+      whole_row_tile<F32, Bytes, Sums, Quad, kTokens, kVectors>(p, token, column);
+    });
   if (p.group < kActivationDepth) {
     if (p.grid.offsets != nullptr) return integer_tiles<F32, Bytes, Sums, Quad, GR, GV, true, true>(p);
     return integer_tiles<F32, Bytes, Sums, Quad, GR, GV, false, true>(p);
