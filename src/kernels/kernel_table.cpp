@@ -24,32 +24,39 @@ KernelTable filled(Fill floats, Fill integers, Fill binary, Fill units) {
   return table;
 }
 
+KernelTable avx512_table() {
+  KernelTable table = filled(avx512::fill_f32, avx512::fill_int8, avx2::fill_binary, avx2::fill_units);
+  const CpuFeatures features = detect_cpu();
+  if (features.avx512_vbmi && features.gfni) avx512::fill_units(table);
+  if (features.avx512_bf16) avx512::fill_bf16(table);
+  table.bf16_is_fast = bf16_products(features, Isa::avx512).are_fast;
+  if (features.avx512_vpopcntdq) avx512::fill_binary(table);
+  return table;
+}
+
 }  // namespace
 
+// A set's own functions fill its table, with its instructions: a table is made when it is first asked for, not before, or processors without the set
+// would stop at the first one.
 const KernelTable& kernel_table(Isa isa) {
-  static const KernelTable kScalar = filled(scalar::fill_f32, scalar::fill_int8, scalar::fill_binary, scalar::fill_units);
-  static const KernelTable kAvx2 = filled(avx2::fill_f32, avx2::fill_int8, avx2::fill_binary, avx2::fill_units);
-  static const KernelTable kAvxVnni = filled(avx2::fill_f32, avxvnni::fill_int8, avx2::fill_binary, avx2::fill_units);
-  static const KernelTable kAvx512 = [] {
-    KernelTable table = filled(avx512::fill_f32, avx512::fill_int8, avx2::fill_binary, avx2::fill_units);
-    const CpuFeatures features = detect_cpu();
-    if (features.avx512_vbmi && features.gfni) avx512::fill_units(table);
-    if (features.avx512_bf16) avx512::fill_bf16(table);
-    table.bf16_is_fast = bf16_products(features, Isa::avx512).are_fast;
-    if (features.avx512_vpopcntdq) avx512::fill_binary(table);
-    return table;
-  }();
   switch (isa) {
     case Isa::scalar:
-      return kScalar;
-    case Isa::avx2:
-      return kAvx2;
-    case Isa::avxvnni:
-      return kAvxVnni;
-    case Isa::avx512:
-      return kAvx512;
+      break;
+    case Isa::avx2: {
+      static const KernelTable table = filled(avx2::fill_f32, avx2::fill_int8, avx2::fill_binary, avx2::fill_units);
+      return table;
+    }
+    case Isa::avxvnni: {
+      static const KernelTable table = filled(avx2::fill_f32, avxvnni::fill_int8, avx2::fill_binary, avx2::fill_units);
+      return table;
+    }
+    case Isa::avx512: {
+      static const KernelTable table = avx512_table();
+      return table;
+    }
   }
-  return kScalar;
+  static const KernelTable table = filled(scalar::fill_f32, scalar::fill_int8, scalar::fill_binary, scalar::fill_units);
+  return table;
 }
 
 }  // namespace nibble
