@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Activations of many windows in 8 bits, with a scale for every 128 columns of a token: what products with int8 activations round them to. Kept so
-// that they need not be computed again. The same bits for any number of threads and on any instruction set.
+// Activations of many windows, rounded as products round them: in 8 bits, with a scale for every 128 columns of a token, and wide columns
+// (kernels/integer_shape.h) beside. Kept so that they need not be computed again. The same bits for any number of threads and on any instruction
+// set.
 //
-//   KeptInputs kept(windows, length, width, "");
+//   KeptInputs kept(windows, length, width, format, isa, "");
 //   kept.put(3, x, pool);                        // x becomes what was kept
 //   if (kept.has(3)) kept.get(3, x, pool);
 #pragma once
@@ -13,15 +14,18 @@
 #include <filesystem>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/thread_pool.h"
 #include "calibrate/spillable_bytes.h"
+#include "format/activation_format.h"
 
 namespace nibble {
 
 class KeptInputs {
  public:
-  // directory: of the file that they lie in; empty: in memory.
-  KeptInputs(std::size_t windows, std::size_t length, std::size_t width, const std::filesystem::path& directory);
+  // format: of runs of 128 columns. directory: of the file that they lie in; empty: in memory.
+  KeptInputs(std::size_t windows, std::size_t length, std::size_t width, const ActivationFormat& format, Isa isa,
+             const std::filesystem::path& directory);
 
   bool has(std::size_t window) const { return has_[window]; }
   // x: [length, width], finite.
@@ -35,8 +39,18 @@ class KeptInputs {
     return memory_.as<std::int8_t>(window * window_bytes_ + length_ * groups_ * sizeof(float));
   }
 
+  struct WideCode {
+    std::uint32_t column;
+    std::int8_t code;
+  };
+  void put_token(std::size_t window, std::size_t token, float* x);
+  void get_token(std::size_t window, std::size_t token, float* x) const;
+
+  Isa isa_;
+  ActivationFormat format_;
   std::size_t length_, width_, groups_, window_bytes_;
   SpillableBytes memory_;  // scales and codes by window
+  std::vector<std::vector<WideCode>> wide_;  // by window and token: few, and so in memory always
   std::vector<bool> has_;
 };
 

@@ -12,6 +12,7 @@
 #include "kernels/attention.h"
 #include "kernels/encoders.h"
 #include "kernels/vector_ops.h"
+#include "model/stored_activations.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -116,7 +117,8 @@ LayerWalk::LayerWalk(const ModelConfig& config, const CalibrationTokens& tokens,
   hidden_ = SpillableBytes(all * config.hidden * sizeof(float), spill_directory_);
   mixed_ = SpillableBytes(all * config.heads * config.head_dim * sizeof(float), spill_directory_);
   normed_.resize(length * config.hidden);
-  if (is_int8 && options.keeps_inputs) kept_.emplace(tokens.windows(), length, config.intermediate, spill_directory_);
+  if (is_int8 && options.keeps_inputs) 
+    kept_.emplace(tokens.windows(), length, config.intermediate, activations_of_site(kernels_.activation_format, "down"), kernels_.isa, spill_directory_);
   const std::vector<double> frequencies = rope_inverse_frequencies(config.rope);
   for (std::size_t t = 0; t < length; ++t)
     for (const double frequency : frequencies) {
@@ -162,7 +164,9 @@ void LayerWalk::pack(std::string_view part, const Matrix& weights) {
 
 void LayerWalk::pack(std::string_view part, const QuantizedView& weights) {
   if (part == "gate" || part == "up") forget();
-  packed_.insert_or_assign(std::string(part), PackedLinear::pack(weights, kernels_, pool_));
+  KernelOptions kernels = kernels_;
+  kernels.activation_format = activations_of_site(kernels.activation_format, part);
+  packed_.insert_or_assign(std::string(part), PackedLinear::pack(weights, kernels, pool_));
 }
 
 void LayerWalk::multiply(Step step, const LayerWeights& layer, const float* x, std::initializer_list<std::vector<float>*> outputs) {

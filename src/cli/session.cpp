@@ -32,6 +32,24 @@ std::string one_line(std::string_view text) {
   return result;
 }
 
+// "int8" is another word for "a8". Nothing where a name is no format.
+std::optional<ActivationFormat> spelled_activations(const std::string& name) {
+  if (!name.starts_with("a") && !name.starts_with("int8")) return std::nullopt;
+  if (name == "auto") return std::nullopt;
+  return parse_activation_format(name.starts_with("int8") ? "a8" + name.substr(4) : name);
+}
+
+std::string defect_of_activations(const std::string& name) {
+  if (name == "auto" || name == "f32" || name == "bf16") return {};
+  try {
+    const auto format = spelled_activations(name);
+    if (!format) return "known are auto, f32, bf16, int8 and the formats of activations: '" + name + "'";
+    return format->is_static() ? "static grids come with a model's file; choose auto: '" + name + "'" : std::string();
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
 void write_all(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
     throw Error(ErrorKind::io, std::string("cannot write to standard output: ") + std::strerror(errno));
@@ -49,8 +67,9 @@ void Session::add_engine(CLI::App& verb) {
   add_threads(verb);
   verb.add_option("--activations", activations_,
                   "How activations enter the products: auto (as the model's file says, else int8 where weights are quantized and, to run and to "
-                  "measure speed, bf16 where they are bf16 and the processor is fast at that), f32, bf16, int8, and with one scale a token int8:token, int8:token:asym")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int8:token", "int8:token:asym"}))
+                  "measure speed, bf16 where they are bf16 and the processor is fast at that), f32, bf16, int8, and any of a8's spellings: a8:g128, a8:g64, "
+                  "a8:g32, with :wide; a16:g128; a8:token")
+      ->check(CLI::Validator([](const std::string& name) { return defect_of_activations(name); }, "auto|f32|bf16|int8|a8..."))
       ->capture_default_str();
   verb.add_option("--kv", kv_, "How keys and values are kept: auto (q8_0 when the model is quantized, else f16), f32, f16, q8_0, q4_0")
       ->check(CLI::IsMember({"auto", "f32", "f16", "q8_0", "q4_0"}))
@@ -68,9 +87,9 @@ KernelOptions Session::kernels() const {
   options.isa = choose_isa(detect_cpu(), isa == nullptr ? "" : isa);
   if (activations_ == "f32") options.activations = ActivationMode::f32;
   if (activations_ == "bf16") options.activations = ActivationMode::bf16;
-  if (activations_.starts_with("int8")) {
+  if (const auto format = spelled_activations(activations_)) {
     options.activations = ActivationMode::int8;
-    options.activation_format = parse_activation_format("a8" + activations_.substr(4));
+    options.activation_format = *format;
   }
   return options;
 }

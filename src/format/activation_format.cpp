@@ -14,8 +14,16 @@ struct Named {
   ActivationFormat format;
 };
 
+constexpr ActivationFormat of_runs(std::uint16_t run, WideColumns wide) { return {ActivationGrain::run, false, wide, run}; }
+
 constexpr std::array kFormats = {
-    Named{"a8", {ActivationGrain::block, false}},
+    Named{"a8:g128:wide", kDefaultActivations},
+    Named{"a8:g128", of_runs(128, WideColumns::none)},
+    Named{"a8:g64", of_runs(64, WideColumns::none)},
+    Named{"a8:g64:wide", of_runs(64, WideColumns::some)},
+    Named{"a8:g32", of_runs(32, WideColumns::none)},
+    Named{"a8:g32:wide", of_runs(32, WideColumns::some)},
+    Named{"a16:g128", of_runs(128, WideColumns::all)},
     Named{"a8:token", {ActivationGrain::token, false}},
     Named{"a8:token:asym", {ActivationGrain::token, true}},
     Named{"a8:static", {ActivationGrain::tensor, false}},
@@ -25,10 +33,11 @@ constexpr std::array kFormats = {
 }  // namespace
 
 ActivationFormat parse_activation_format(std::string_view spelling) {
-  std::string known;
+  if (spelling == "a8") return kDefaultActivations;
+  std::string known = "a8";
   for (const Named& named : kFormats) {
     if (named.name == spelling) return named.format;
-    known += (known.empty() ? "" : ", ") + std::string(named.name);
+    known.append(", ").append(named.name);
   }
   throw Error(ErrorKind::invalid_argument, "unknown format of activations; known are " + known + ": '" + std::string(spelling) + "'");
 }
@@ -37,6 +46,12 @@ std::string activation_format_name(ActivationFormat format) {
   for (const Named& named : kFormats)
     if (named.format == format) return std::string(named.name);
   return "?";
+}
+
+std::vector<ActivationFormat> activation_formats() {
+  std::vector<ActivationFormat> formats;
+  for (const Named& named : kFormats) formats.push_back(named.format);
+  return formats;
 }
 
 std::optional<std::string> find_activation_grid_defect(const ActivationGrid& grid) {

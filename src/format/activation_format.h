@@ -2,10 +2,13 @@
 //
 // How the inputs of Linears become 8-bit integers: x ≈ scale * (code - zero), codes -128 .. 127. Spelled behind a weight format's "+":
 //
-//   a8             a scale for every 128 columns of a token, found while running
-//   a8:token       one scale a token, found while running
-//   a8:static      one scale for all that a Linear ever reads, from calibration and stored with the model
-//   :asym          each of the last two with a zero point
+//   a8:g128            a scale for every 128 columns of a token (32, 64 or 128), found while running
+//   a8:g128:wide       the same, but columns far larger than the rest of their 128 have 15 bits and a sign, and do not decide the scale
+//   a8                 what loses least at its speed: a8:g128:wide
+//   a16:g128           15 bits and a sign for every column
+//   a8:token           one scale a token, found while running
+//   a8:static          one scale for all that a Linear ever reads, from calibration and stored with the model
+//   :asym              each of the last two with a zero point
 //
 // Plain values; safe from any thread.
 //
@@ -17,18 +20,28 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace nibble {
 
-enum class ActivationGrain : std::uint8_t { block, token, tensor };
+enum class ActivationGrain : std::uint8_t { run, token, tensor };
+
+// Which columns of a token have wide codes: 15 bits and a sign in place of 7. few, some and many: those that are eight, four or three times as
+// large as the mean of their run (WideRule in kernels/integer_shape.h).
+enum class WideColumns : std::uint8_t { none, few, some, many, all };
 
 struct ActivationFormat {
-  ActivationGrain grain = ActivationGrain::block;
+  ActivationGrain grain = ActivationGrain::run;
   bool is_asymmetric = false;
+  WideColumns wide = WideColumns::none;  // of runs only
+  std::uint16_t run = 128;               // columns that share a scale, where the grain is a run
 
   bool is_static() const { return grain == ActivationGrain::tensor; }
   bool operator==(const ActivationFormat&) const = default;
 };
+
+// What "a8" means, and what weights are multiplied with whose file says nothing.
+inline constexpr ActivationFormat kDefaultActivations{ActivationGrain::run, false, WideColumns::some, 128};
 
 inline constexpr int kLowestActivation = -128, kHighestActivation = 127;
 // Smaller scales would overflow their inverse; no activation that matters has one.
@@ -44,7 +57,10 @@ struct ActivationGrid {
 
 // Error(invalid_argument) lists what is known.
 ActivationFormat parse_activation_format(std::string_view spelling);
+// Never the short form: what is stored says what it means.
 std::string activation_format_name(ActivationFormat format);
+// All that have a name.
+std::vector<ActivationFormat> activation_formats();
 
 // What is wrong with a grid that a file holds, or nothing.
 std::optional<std::string> find_activation_grid_defect(const ActivationGrid& grid);

@@ -27,27 +27,35 @@ std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple
 
 // Activations of a call, in the caller's scratch: for each block of columns, all tokens.
 struct ActivationBuffers {
-  std::int8_t* codes;
+  std::size_t runs;
+  std::int8_t *codes, *wide, *sum_codes;
+  std::uint64_t* wide_quads;
   float *scales, *sums;
   std::int32_t* biases;
-  std::int8_t* sum_codes;
   float* shifts;  // [tokens]: minus scale times zero point
 
-  static std::size_t bytes(std::size_t blocks, std::size_t tokens) {
-    return round_up(blocks * tokens * (kBlockDepth + 8 + 8 * kMaxGroups + kSumCodes) + tokens * sizeof(float), 64);
+  static std::size_t bytes(std::size_t blocks, std::size_t tokens, std::size_t runs) {
+    return round_up(blocks * tokens * (2 * kBlockDepth + 8 + 8 * kMaxGroups + runs * (4 + kSumCodes)) + tokens * sizeof(float), 64);
   }
-  ActivationBuffers(std::byte* base, std::size_t blocks, std::size_t tokens) {
+  ActivationBuffers(std::byte* base, std::size_t blocks, std::size_t tokens, std::size_t num_runs) : runs(num_runs) {
     const std::size_t n = blocks * tokens;
     codes = reinterpret_cast<std::int8_t*>(base);
-    sums = reinterpret_cast<float*>(base + n * kBlockDepth);
+    wide = codes + n * kBlockDepth;
+    wide_quads = reinterpret_cast<std::uint64_t*>(wide + n * kBlockDepth);
+    sums = reinterpret_cast<float*>(wide_quads + n);
     biases = reinterpret_cast<std::int32_t*>(sums + n * kMaxGroups);
     scales = reinterpret_cast<float*>(biases + n * kMaxGroups);
-    sum_codes = reinterpret_cast<std::int8_t*>(scales + n * 2);
-    shifts = reinterpret_cast<float*>(sum_codes + n * kSumCodes);
+    shifts = scales + n * runs;
+    sum_codes = reinterpret_cast<std::int8_t*>(shifts + tokens);
   }
-  // Token `token` of block `block`, of `tokens` in all.
+  // Token `token` of block `block`, of `tokens` in all, has index block * tokens + token.
   QuantizedActivations at(std::size_t index) const {
-    return {codes + index * kBlockDepth, scales + index * 2, biases + index * kMaxGroups, sums + index * kMaxGroups, sum_codes + index * kSumCodes};
+    const ActivationTarget t = target(index);
+    return {runs, t.codes, t.scales, t.biases, t.sums, t.sum_codes, t.wide, t.wide_quads};
+  }
+  ActivationTarget target(std::size_t index) const {
+    return {codes + index * kBlockDepth, scales + index * runs,       biases + index * kMaxGroups, sums + index * kMaxGroups,
+            sum_codes + index * runs * kSumCodes, wide + index * kBlockDepth, wide_quads + index};
   }
 };
 
@@ -83,6 +91,11 @@ ActivationScale scale_of_range(float low, float high, bool is_asymmetric) {
   return {width / steps, inverse, is_asymmetric ? std::nearbyint(-128.0f - low * inverse) : 0.0f};
 }
 
+ActivationRounding rounding_of(const IntegerShape& shape, const ActivationFormat& format) {
+  const std::size_t run = format.grain == ActivationGrain::run ? format.run : kActivationDepth;
+  return {run, std::min(kernel_group(shape), run), shape.middle, wide_rule(format.wide)};
+}
+
 constexpr std::size_t kFewTokens = 32;  // for which operands are not worth another pass: they give the same bits without it
 
 struct RowScales {
@@ -95,6 +108,7 @@ class IntegerPanels final : public PackedWeights {
       : PackedWeights(w.rows, w.cols, std::string(isa_name(options.isa)) + "/int8 " + layout_name(form) + " from " + w.format->name()),
         form_(form),
         activations_(options.activation_format),
+        rounding_(rounding_of(form.shape, options.activation_format)),
         grid_{options.activation_grid.scale, options.activation_format.is_asymmetric ? options.activation_grid.zero : 0},
         kernels_(kernel_table(options.isa)),
         num_blocks_((static_cast<std::size_t>(w.cols) + kBlockDepth - 1) / kBlockDepth),
@@ -120,25 +134,26 @@ class IntegerPanels final : public PackedWeights {
   // What quantize_activations depends on, above the numbers of other preparations.
   std::uint64_t preparation() const noexcept override {
     return std::uint64_t{form_.units.columns} << 40 | std::uint64_t{sums_whole_rows()} << 33 | std::uint64_t{1} << 32 |
-           kernel_group(form_.shape) << 16 | static_cast<std::uint64_t>(form_.shape.middle);
+           rounding_.group << 16 | static_cast<std::uint64_t>(form_.shape.middle);
   }
   std::uint64_t input_grid() const noexcept override {
-    const std::uint64_t kind = static_cast<std::uint64_t>(activations_.grain) << 8 | std::uint64_t{activations_.is_asymmetric} << 10;
+    const std::uint64_t kind = static_cast<std::uint64_t>(activations_.grain) << 8 | std::uint64_t{activations_.is_asymmetric} << 10 |
+                               static_cast<std::uint64_t>(activations_.wide) << 11 | std::uint64_t{activations_.run} << 16;
     if (!activations_.is_static()) return kind;
     return kind | std::uint64_t{std::bit_cast<std::uint32_t>(grid_.scale)} << 32 | static_cast<std::uint8_t>(grid_.zero);
   }
-  std::size_t shared_bytes(std::size_t tokens) const noexcept override { return ActivationBuffers::bytes(num_blocks_, tokens); }
+  std::size_t shared_bytes(std::size_t tokens) const noexcept override { return ActivationBuffers::bytes(num_blocks_, tokens, num_runs()); }
   std::size_t worker_bytes() const noexcept override { return PanelBuffers::kBytes; }
 
   void prepare(const float* x, std::size_t tokens, ThreadPool& pool, std::byte* shared) const override {
-    const ActivationBuffers activations(shared, num_blocks_, tokens);
+    const ActivationBuffers activations(shared, num_blocks_, tokens, num_runs());
     pool.parallel_for(tokens, std::max<std::size_t>(1, 8192 / (num_blocks_ * kBlockDepth)), [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t) quantize_token(x + t * cols_, t, tokens, activations);
     });
   }
 
   void multiply_panel(std::size_t p, const float*, std::size_t tokens, float* y, std::byte* shared, std::byte* worker) const override {
-    const ActivationBuffers activations(shared, num_blocks_, tokens);
+    const ActivationBuffers activations(shared, num_blocks_, tokens, num_runs());
     const PanelBuffers buffers(worker);
     multiply_tokens(p, activations, tokens, PanelOutput(y, rows_, p, tokens, buffers.tile), buffers);
   }
@@ -185,12 +200,13 @@ class IntegerPanels final : public PackedWeights {
     return shape.offset == OffsetKind::none ? product : product + offset;
   }
 
+  std::size_t num_runs() const { return kBlockDepth / rounding_.run; }
   std::size_t padded_cols() const { return round_up(static_cast<std::size_t>(cols_), kDepthUnit); }
   std::size_t block_offset(std::size_t b) const { return b * stored_bytes(kBlockDepth); }
   bool has_units() const { return form_.units.columns != 0; }
   // Whether no scale changes along a row of weights or of activations.
   bool sums_whole_rows() const {
-    return form_.shape.scale == ScaleKind::row && form_.shape.offset == OffsetKind::none && activations_.grain != ActivationGrain::block &&
+    return form_.shape.scale == ScaleKind::row && form_.shape.offset == OffsetKind::none && activations_.grain != ActivationGrain::run &&
            cols_ <= kMostSummedColumns;
   }
   // Whether results of several tokens begin with the zero points' part; whole rows are given it with their scales.
@@ -249,21 +265,17 @@ class IntegerPanels final : public PackedWeights {
       return put_on_grid(scale_of_range(range[0], range[1], activations_.is_asymmetric), x, token, tokens, activations);
     }
     for (std::size_t b = 0; b < num_blocks_; ++b) {
-      const std::size_t index = b * tokens + token;
-      kernels_.quantize_activations(x + b * kBlockDepth, columns_of(b), kernel_group(form_.shape), form_.shape.middle,
-                                    activations.codes + index * kBlockDepth, activations.scales + index * 2, activations.biases + index * kMaxGroups,
-                                    activations.sums + index * kMaxGroups, activations.sum_codes + index * kSumCodes);
-      if (has_units()) reorder(activations.codes + index * kBlockDepth);
+      const ActivationTarget target = activations.target(b * tokens + token);
+      kernels_.quantize_activations(x + b * kBlockDepth, columns_of(b), rounding_, target);
+      if (has_units()) reorder(target);
     }
   }
 
   void put_on_grid(const ActivationScale& grid, const float* x, std::size_t token, std::size_t tokens, const ActivationBuffers& activations) const {
     for (std::size_t b = 0; b < num_blocks_; ++b) {
-      const std::size_t index = b * tokens + token;
-      kernels_.quantize_on_grid(grid, x + b * kBlockDepth, columns_of(b), kernel_group(form_.shape), form_.shape.middle,
-                                activations.codes + index * kBlockDepth, activations.scales + index * 2, activations.biases + index * kMaxGroups,
-                                activations.sums + index * kMaxGroups, activations.sum_codes + index * kSumCodes);
-      if (has_units()) reorder(activations.codes + index * kBlockDepth);
+      const ActivationTarget target = activations.target(b * tokens + token);
+      kernels_.quantize_on_grid(grid, x + b * kBlockDepth, columns_of(b), rounding_, target);
+      if (has_units()) reorder(target);
     }
     activations.shifts[token] = -(grid.scale * grid.zero);
     if (sums_whole_rows()) gather_biases(token, tokens, activations);
@@ -283,7 +295,7 @@ class IntegerPanels final : public PackedWeights {
     KernelScratch scratch;
     const std::size_t shared = shared_bytes(1);
     std::byte* const base = scratch.reserve(shared + pool.num_threads() * worker_bytes());
-    const ActivationBuffers ones(base, num_blocks_, 1);
+    const ActivationBuffers ones(base, num_blocks_, 1, num_runs());
     const std::vector<float> x(static_cast<std::size_t>(cols_), 1.0f);
     put_on_grid({1, 1, 0}, x.data(), 0, 1, ones);
     std::vector<float> sums(row_sums_.size());
@@ -319,12 +331,21 @@ class IntegerPanels final : public PackedWeights {
     }
   }
 
+  // Columns to where they stand in what units are decoded to: within 32, so that all quads of 32 count as wide where one is.
+  void reorder(const ActivationTarget& target) const {
+    std::uint64_t quads = 0;
+    for (std::size_t start = 0; start < kBlockDepth; start += 32) {
+      reorder(target.codes + start);
+      if ((*target.wide_quads >> (start / 4) & 255) == 0) continue;
+      reorder(target.wide + start);
+      quads |= std::uint64_t{255} << (start / 4);
+    }
+    *target.wide_quads = quads;
+  }
   void reorder(std::int8_t* codes) const {
     std::int8_t ordered[32];
-    for (std::size_t start = 0; start < kBlockDepth; start += 32) {
-      for (std::size_t c = 0; c < 32; ++c) ordered[places_[c]] = codes[start + c];
-      std::memcpy(codes + start, ordered, 32);
-    }
+    for (std::size_t c = 0; c < 32; ++c) ordered[places_[c]] = codes[c];
+    std::memcpy(codes, ordered, 32);
   }
 
   void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers, bool accumulate) const {
@@ -371,6 +392,7 @@ class IntegerPanels final : public PackedWeights {
     if (!has_multiples(shape)) product.grid.super = nullptr;
     product.depth = depth;
     product.group = kernel_group(shape);
+    product.run = rounding_.run;
     product.minima_quads = product.group == 16 ? 2 : 1;
     if (has_small_multiples(shape) && tokens > kFewTokens) {
       kernels_.multiply_operands(product.grid.bytes, depth, buffers.operands);
@@ -400,12 +422,13 @@ class IntegerPanels final : public PackedWeights {
     if (kernels_.read_ahead == 0) return {};
     const std::size_t offset = p * panel_bytes_ + block_offset(b) + stored_bytes(depth_of(b));
     const std::size_t count = std::min(stored_bytes(kBlockDepth), bytes_.size() - offset) / 64;
-    const std::size_t steps = round_up(tokens, kTokensOfTile) / kTokensOfTile * kStrips * std::max<std::size_t>(1, depth_of(b) / kernel_group(form_.shape));
+    const std::size_t steps = round_up(tokens, kTokensOfTile) / kTokensOfTile * kStrips * std::max<std::size_t>(1, depth_of(b) / rounding_.group);
     return {bytes_.as<std::uint8_t>(offset), count, (count + steps - 1) / steps};
   }
 
   IntegerForm form_;
   ActivationFormat activations_;
+  ActivationRounding rounding_;
   ActivationGrid grid_;  // where they are static
   const KernelTable& kernels_;
   std::size_t num_blocks_, panel_bytes_;

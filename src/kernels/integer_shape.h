@@ -23,10 +23,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "format/activation_format.h"
+
 namespace nibble {
 
 inline constexpr std::size_t kBlockDepth = 256;       // columns of a resident block
-inline constexpr std::size_t kActivationDepth = 128;  // columns that share an activation scale
+inline constexpr std::size_t kActivationDepth = 128;  // columns that share an activation scale at most (a run), and a grid of sums
+inline constexpr std::size_t kShortestRun = 32;
 inline constexpr std::size_t kDepthUnit = 32;         // columns are padded to this many
 
 // Numbers of their own; or nested: a code in a map, times what the row's scales in this block are counted in, plus an offset; or multiples of the
@@ -104,21 +107,65 @@ static constexpr std::size_t kernel_group(const IntegerShape& s) { return s.grou
 enum class FloatCodes : std::uint8_t { e4m3, e5m2, e3m2, e2m3 };
 
 inline constexpr std::size_t kMaxGroups = kBlockDepth / 16;
-inline constexpr std::size_t kSumCodes = 32;  // bytes of sum_codes for a token and block
+inline constexpr std::size_t kMaxRuns = kBlockDepth / kShortestRun;
+inline constexpr std::size_t kSumCodes = 24;  // bytes of sum_codes for a token and run
+inline constexpr int kWideShift = 7;          // a wide code is worth so many bits more than a code
 
 // A grid on which activations are put: code = clamp(round(x * inverse) + zero, -128, 127), worth scale * (code - zero).
 struct ActivationScale {
   float scale, inverse, zero;
 };
 
-// Activations of a run of tokens for one block of columns.
+// Activations of several tokens for one block of columns. A number is scale * (code + 128 * wide): columns that are far larger than the rest of
+// their run have wide codes, all others none. Dot products of both are exact in 32 bits: 255 * (127 + 128 * 127) * 128 columns at most.
 struct QuantizedActivations {
+  std::size_t runs;            // of columns with a scale each: 256 / the columns of one
   const std::int8_t* codes;    // [tokens, kBlockDepth]
-  const float* scales;         // [tokens, 2]: one for every 128 columns
+  const float* scales;         // [tokens, runs]
   const std::int32_t* biases;  // [tokens, kMaxGroups]: -middle * the group's sum of codes
   const float* sums;           // [tokens, kMaxGroups]: the group's sum of codes
-  // [tokens, 2, 2, 8]: for every 128 columns, the low 6 bits of its groups' sums, then the high bits (groups of 16 or 32).
+  // [tokens, runs, 3, 8]: the groups' sums in three parts, worth 1, 2^6 and 2^13 (groups of 16 or 32), each at its place within 128 columns.
   const std::int8_t* sum_codes;
+  const std::int8_t* wide;          // [tokens, kBlockDepth]
+  const std::uint64_t* wide_quads;  // [tokens]: bit q: a column of quad q is wide; where no bit is set nobody need look at wide
+};
+
+// One token's part of the arrays above, to be filled.
+struct ActivationTarget {
+  std::int8_t* codes;
+  float* scales;
+  std::int32_t* biases;
+  float* sums;
+  std::int8_t* sum_codes;
+  std::int8_t* wide;
+  std::uint64_t* wide_quads;
+};
+
+// Columns beyond `limit` times the mean magnitude of their run are wide, in runs whose largest is `least` times that or more. Of normally
+// distributed numbers 5.5 is 4.4 deviations, which one of 700 runs reaches: where there are no outliers nothing is wide.
+struct WideRule {
+  float limit, least;
+};
+static constexpr WideRule wide_rule(WideColumns wide) {
+  switch (wide) {
+    case WideColumns::few:
+      return {8, 8};
+    case WideColumns::some:
+      return {4, 5.5f};
+    case WideColumns::many:
+      return {3, 3};
+    case WideColumns::all:
+      return {0, 0};
+    default:
+      return {__builtin_inff(), 0};
+  }
+}
+
+// How a token's inputs of one block become codes. group: columns that products sum before they apply scales.
+struct ActivationRounding {
+  std::size_t run, group;
+  std::int32_t middle;  // of the weights' operands
+  WideRule wide;
 };
 
 // A block's grid as products read it. Filled by expand_grid, which writes to the four arrays.
@@ -136,9 +183,10 @@ struct ComingLines {
   std::size_t count = 0, a_step = 0;
 };
 
-// One product of a decoded block with tokens: y[t, j] += for each run b of 128 columns
+// One product of a decoded block with tokens: y[t, j] += for each run b of columns
 //   a_scale[t, b] * sum over its groups g of (dot[t, j, g] * scale[g, j] + sum[t, g] * offset[g, j])
-// evaluated as r = dot * scale (first group) or fma(dot, scale, r); r = fma(sum, offset, r); y = fma(r, a_scale, y); all ascending. Between the
+// evaluated as r = dot * scale (first group) or fma(dot, scale, r); r = fma(sum, offset, r); y = fma(r, a_scale, y); all ascending; dot, exact in 32
+// bits, is rounded to f32 once. Where a run is shorter than a group of the weights, the group is what of it lies in the run. Between the
 // last two, shapes with multiples have r = r * super and, with minima, r = fma(sum over g of sum[t, g] * minimum[g, j], -dmin, r), whose first
 // operand is exact in 32 bits.
 // Rows with one scale times tokens with one scale stay integers to the end (sums_whole_rows): sum = all of the token's biases, which stand first in
@@ -148,7 +196,8 @@ inline constexpr std::size_t kMostSummedColumns = 65536;
 struct IntegerProduct {
   const std::uint8_t* panel;  // [depth / 4, 64, 4] operands
   ExpandedGrid grid;
-  std::size_t depth, group;
+  std::size_t depth, group;  // group: columns that share a scale of the weights, 128 at most
+  std::size_t run;           // columns that share a scale of the activations
   std::size_t minima_quads;  // of groups, for each 128 columns
   QuantizedActivations x;
   std::size_t tokens;

@@ -89,13 +89,13 @@ struct KernelTable {
   void (*row_vector)(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales, std::size_t columns,
                      const QuantizedActivations& x, std::size_t read_ahead, float* y, int accumulate);
   void (*quad_product)(const QuadProduct& product);
-  // One token's `count` inputs (finite) of one block, quantized as int8 for kernel groups of `group` columns: scale = amax / 127, code =
-  // x * (127 / amax) rounded to even. Zeros up to kBlockDepth. Arrays as in QuantizedActivations.
-  void (*quantize_activations)(const float* x, std::size_t count, std::size_t group, std::int32_t middle, std::int8_t* codes, float* scales,
-                               std::int32_t* biases, float* sums, std::int8_t* sum_codes);
-  // The same on a grid that is given. Columns beyond count get code 0.
-  void (*quantize_on_grid)(const ActivationScale& grid, const float* x, std::size_t count, std::size_t group, std::int32_t middle, std::int8_t* codes,
-                           float* scales, std::int32_t* biases, float* sums, std::int8_t* sum_codes);
+  // One token's `count` inputs (finite) of one block as int8: scale = limit / 127 for each run, code = x * (127 / limit) rounded to even, of which
+  // wide columns have a multiple of 128 in their wide code. limit: the largest magnitude of the run, or what ActivationRounding::wide says. Zeros
+  // up to kBlockDepth.
+  void (*quantize_activations)(const float* x, std::size_t count, const ActivationRounding& rounding, const ActivationTarget& out);
+  // The same on a grid that is given, without wide codes. Columns beyond count get code 0.
+  void (*quantize_on_grid)(const ActivationScale& grid, const float* x, std::size_t count, const ActivationRounding& rounding,
+                           const ActivationTarget& out);
   // out[0], out[1]: the smallest and the largest of the numbers and 0.
   void (*find_range)(const float* x, std::size_t count, float* out);
 

@@ -37,7 +37,7 @@ struct KernelOptions {
   ActivationMode activations = ActivationMode::automatic;
   // Of int8 products. y is the product of the stored weights with scale * (code - zero): both cross terms of the zero points are integers'
   // sums, of a row's weights times the activations' zero and of a token's activations times the weights' zero.
-  ActivationFormat activation_format = {};
+  ActivationFormat activation_format = kDefaultActivations;
   ActivationGrid activation_grid = {};  // where the format is static
 };
 

@@ -16,7 +16,8 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view kFormatKey = "nibble.activations.format", kTensorsKey = "nibble.activations.tensors",
                            kScalesKey = "nibble.activations.scales", kZerosKey = "nibble.activations.zero_points";
 constexpr std::string_view kWeight = ".weight", kScale = ".input_scale", kZero = ".input_zero_point";
-constexpr int kBlockColumns = 128;  // of ActivationGrain::block
+constexpr std::string_view kWideColumns = "wide_columns";  // in a scheme of groups: true
+constexpr ActivationFormat kUnsized{};                     // what "a8" meant before formats said their grain
 
 template <class... Arguments>
 [[noreturn]] void corrupt(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
@@ -35,7 +36,7 @@ StoredActivations read_gguf(const Checkpoint& checkpoint) {
   const auto name = metadata.string(kFormatKey);
   if (!name) return result;
   try {
-    result.format = parse_activation_format(*name);
+    result.format = *name == "a8" ? kUnsized : parse_activation_format(*name);
   } catch (const Error& error) {
     throw Error(ErrorKind::unsupported, fmt::format("{}: metadata key '{}': {}", source, kFormatKey, error.what()));
   }
@@ -56,21 +57,21 @@ StoredActivations read_gguf(const Checkpoint& checkpoint) {
 }
 
 Json scheme_json(ActivationFormat format) {
-  Json json = {{"num_bits", 8}, {"type", "int"}, {"symmetric", !format.is_asymmetric}};
-  json["strategy"] = format.is_static() ? "tensor" : format.grain == ActivationGrain::token ? "token" : "group";
-  if (format.grain == ActivationGrain::block) json["group_size"] = kBlockColumns;
+  const bool is_run = format.grain == ActivationGrain::run;
+  Json json = {{"num_bits", format.wide == WideColumns::all ? 16 : 8}, {"type", "int"}, {"symmetric", !format.is_asymmetric}};
+  json["strategy"] = format.is_static() ? "tensor" : is_run ? "group" : "token";
+  if (is_run) json["group_size"] = format.run;
   json["dynamic"] = !format.is_static();
+  if (format.wide == WideColumns::some) json[kWideColumns] = true;
   return json;
 }
 
 ActivationFormat scheme_of(const Json& json, const std::string& source) {
-  for (const ActivationFormat format :
-       {ActivationFormat{}, ActivationFormat{ActivationGrain::token, false}, ActivationFormat{ActivationGrain::token, true},
-        ActivationFormat{ActivationGrain::tensor, false}, ActivationFormat{ActivationGrain::tensor, true}}) {
+  for (const ActivationFormat format : activation_formats()) {
     bool same = json.is_object();
     const Json scheme = scheme_json(format);
     for (const auto& [key, value] : scheme.items()) same = same && json.contains(key) && json[key] == value;
-    if (same) return format;
+    if (same && json.contains(kWideColumns) == scheme.contains(kWideColumns)) return format;
   }
   throw Error(
       ErrorKind::unsupported,
@@ -166,6 +167,12 @@ std::vector<SideTensor> activation_tensors(const StoredActivations& activations)
     if (activations.format->is_asymmetric) put(layer_of(weight) + std::string(kZero), DType::i8, static_cast<std::int8_t>(grid.zero));
   }
   return tensors;
+}
+
+ActivationFormat activations_of_site(ActivationFormat format, std::string_view part) {
+  if (format.wide == WideColumns::some && part == "down") format.wide = WideColumns::few;
+  if (format.wide == WideColumns::some && (part == "head" || part == "embedding")) format.wide = WideColumns::many;
+  return format;
 }
 
 bool is_activation_tensor(std::string_view name) { return name.ends_with(kScale) || name.ends_with(kZero); }

@@ -54,13 +54,14 @@ void WeightLoader::check_values(const StoredTensor& stored) const {
 }
 
 // Weights without a grid in a file of static ones have their inputs rounded as they come.
-KernelOptions WeightLoader::kernels_for(const StoredTensor& stored) const {
+KernelOptions WeightLoader::kernels_for(std::string_view part, const StoredTensor& stored) const {
   KernelOptions options = kernels_;
-  if (!activations_.format) return options;
-  const ActivationGrid* const grid = activations_.find(stored.name);
-  if (activations_.format->is_static() && grid == nullptr) return options;
-  options.activation_format = *activations_.format;
-  if (grid != nullptr) options.activation_grid = *grid;
+  if (activations_.format) {
+    const ActivationGrid* const grid = activations_.find(stored.name);
+    if (!activations_.format->is_static() || grid != nullptr) options.activation_format = *activations_.format;
+    if (grid != nullptr) options.activation_grid = *grid;
+  }
+  options.activation_format = activations_of_site(options.activation_format, part);
   return options;
 }
 
@@ -68,7 +69,7 @@ PackedLinear WeightLoader::matrix(std::string_view part, std::int64_t layer) con
   const StoredTensor& stored = fetch(*tensors_.part(part, layer));
   checkpoint_.will_need(stored);
   check_values(stored);
-  PackedLinear packed = PackedLinear::pack(stored.view, kernels_for(stored), pool_);
+  PackedLinear packed = PackedLinear::pack(stored.view, kernels_for(part, stored), pool_);
   checkpoint_.release(stored);
   return packed;
 }

@@ -34,7 +34,7 @@ class WeightLoader {
  private:
   const StoredTensor& fetch(const ModelTensor& expected) const;
   void check_values(const StoredTensor& stored) const;
-  KernelOptions kernels_for(const StoredTensor& stored) const;
+  KernelOptions kernels_for(std::string_view part, const StoredTensor& stored) const;
 
   const Checkpoint& checkpoint_;
   const ModelTensors& tensors_;

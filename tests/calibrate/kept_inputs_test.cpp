@@ -25,7 +25,7 @@ class KeptInputsIn : public testing::TestWithParam<const char*> {};  // a direct
 
 TEST_P(KeptInputsIn, GivesBackWhatWasRoundedToHalfAStep) {
   ThreadPool one(1), three(3);
-  KeptInputs kept(3, kLength, kWidth, GetParam());
+  KeptInputs kept(3, kLength, kWidth, {ActivationGrain::run}, Isa::scalar, GetParam());
   const std::vector<float> original = numbers(1);
   std::vector<float> x = original, y = numbers(2);
   EXPECT_FALSE(kept.has(1));
@@ -48,6 +48,20 @@ TEST_P(KeptInputsIn, GivesBackWhatWasRoundedToHalfAStep) {
   EXPECT_EQ(back, y);
   kept.forget();
   EXPECT_FALSE(kept.has(1));
+}
+
+TEST_P(KeptInputsIn, KeepsWideColumnsBesideTheRest) {
+  ThreadPool pool(2);
+  KeptInputs kept(1, kLength, kWidth, {.wide = WideColumns::few}, Isa::scalar, GetParam());
+  std::vector<float> original = numbers(1);
+  for (std::size_t t = 0; t < kLength; ++t) original[t * kWidth + 17 + 30 * t] = -90;
+  std::vector<float> x = original;
+  kept.put(0, x.data(), pool);
+  // The mean magnitude of normal numbers is 0.8; eight times that is the largest code's worth, but for a hundred and twenty-eighth of -90.
+  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], original[i], 8 * 1.1F / 254) << i;
+  std::vector<float> back(x.size());
+  kept.get(0, back.data(), pool);
+  EXPECT_EQ(back, x);
 }
 
 INSTANTIATE_TEST_SUITE_P(Places, KeptInputsIn, testing::Values("", "."));

@@ -11,15 +11,21 @@ namespace nibble {
 namespace {
 
 TEST(ActivationFormat, NamesReadBackAsTheyAre) {
-  for (const char* name : {"a8", "a8:token", "a8:token:asym", "a8:static", "a8:static:asym"})
+  for (const char* name : {"a8:g128", "a8:g64", "a8:g32", "a8:g128:wide", "a16:g128", "a8:token", "a8:token:asym", "a8:static", "a8:static:asym"})
     EXPECT_EQ(activation_format_name(parse_activation_format(name)), name);
+  for (const ActivationFormat format : activation_formats()) EXPECT_EQ(parse_activation_format(activation_format_name(format)), format);
   const ActivationFormat format = parse_activation_format("a8:static:asym");
   EXPECT_TRUE(format.is_static());
   EXPECT_TRUE(format.is_asymmetric);
 }
 
+TEST(ActivationFormat, TheShortNameIsStoredWithItsSize) {
+  EXPECT_EQ(parse_activation_format("a8"), kDefaultActivations);
+  EXPECT_EQ(activation_format_name(parse_activation_format("a8")), "a8:g128:wide");
+}
+
 TEST(ActivationFormat, RefusesWhatItDoesNotKnow) {
-  for (const char* name : {"", "a4", "a8:asym", "a8:static:", "A8"}) {
+  for (const char* name : {"", "a4", "a8:asym", "a8:g16", "a8:g256", "a8:g128:asym", "a8:token:wide", "a8:static:", "A8"}) {
     try {
       parse_activation_format(name);
       ADD_FAILURE() << name;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Products with 8-bit activations on grids of a token or of a whole Linear, symmetric and not: against integers exactly, against their
-// definition in double precision, and among sets.
+// Products with 8-bit activations on grids of runs, with wide columns and without, of a token, or of a whole Linear, symmetric and not: against
+// integers exactly, against their definition in double precision, and among sets.
 #include "format/activation_format.h"
 
 #include <cmath>
@@ -141,11 +141,11 @@ std::vector<std::string> formats() {
   return {"int8:row", "int8:row:asym", "int8:g128", "int4:g32", "int4:g128:asym", "int3:g64", "ternary:row",
           "nf4:g64",  "q8_0",          "q4_0",      "q4_k",     "q6_k",           "iq2_xs",   "iq4_xs"};
 }
-constexpr ActivationFormat kFormats[] = {{ActivationGrain::block, false},
-                                         {ActivationGrain::token, false},
-                                         {ActivationGrain::token, true},
-                                         {ActivationGrain::tensor, false},
-                                         {ActivationGrain::tensor, true}};
+std::vector<ActivationFormat> all_formats() {
+  std::vector<ActivationFormat> formats = activation_formats();
+  for (const WideColumns wide : {WideColumns::few, WideColumns::many}) formats.push_back({ActivationGrain::run, false, wide, 128});  // not spelled
+  return formats;
+}
 constexpr ActivationGrid kGrid{0.0173f, -37};
 
 class ActivationFormatsOf : public ::testing::TestWithParam<std::string> {};
@@ -155,8 +155,33 @@ struct Rounded {
   std::vector<double> x;
   double largest = 0;
 };
+// A run: columns beyond `limit` have codes of 15 bits, whose largest decides the scale only where it must.
+void round_run(std::span<const float> x, WideColumns wide, Rounded& result) {
+  double top = 0;
+  for (const float value : x) top = std::max(top, std::fabs(static_cast<double>(value)));
+  double limit = top, mean = top;
+  const double times = wide == WideColumns::few ? 8 : wide == WideColumns::some ? 4 : 3;
+  for (int round = 0; round < 3 && wide != WideColumns::none && wide != WideColumns::all; ++round) {
+    double sum = 0;
+    for (const float value : x) sum += std::min(std::fabs(static_cast<double>(value)), limit);
+    mean = sum / static_cast<double>(x.size());
+    if (times * mean >= limit) break;
+    limit = times * mean;
+  }
+  if (wide == WideColumns::some && top < 5.5 * mean) limit = top;
+  if (wide == WideColumns::all) limit = 0;
+  limit = std::max(limit, top / 128);
+  for (const float value : x) result.x.push_back(std::nearbyint(static_cast<double>(value) * 127 / limit) * limit / 127);
+  result.largest = std::max(result.largest, wide == WideColumns::none ? top : 128 * limit);
+}
+
 Rounded rounded(std::span<const float> x, ActivationFormat format) {
   Rounded result;
+  if (format.grain == ActivationGrain::run) {
+    for (std::size_t start = 0; start < x.size(); start += format.run)
+      round_run(x.subspan(start, std::min<std::size_t>(format.run, x.size() - start)), format.wide, result);
+    return result;
+  }
   double low = 0, high = 0;
   for (const float value : x) {
     low = std::min(low, static_cast<double>(value));
@@ -173,6 +198,17 @@ Rounded rounded(std::span<const float> x, ActivationFormat format) {
   return result;
 }
 
+// Numbers of which some are far larger than the rest: a few columns of every token, and a few of each alone.
+std::vector<float> numbers_with_outliers(std::size_t tokens, std::size_t cols, std::uint64_t seed) {
+  std::vector<float> x = normal_numbers(tokens * cols, seed, 0.7);
+  Random random(seed + 1);
+  for (std::size_t t = 0; t < tokens; ++t) {
+    for (std::size_t c = 3; c < cols; c += 97) x[t * cols + c] *= 40;
+    if (t % 3 != 0) x[t * cols + random.below(cols)] *= t % 3 == 1 ? 9.0f : -700.0f;  // beyond what wide codes reach
+  }
+  return x;
+}
+
 // The bound of integer_product_test.cpp, plus a step of an activation where f32 and double round a number to different sides: a quarter of the
 // columns would be far too many.
 TEST_P(ActivationFormatsOf, AgreeWithTheirDefinition) {
@@ -181,12 +217,11 @@ TEST_P(ActivationFormatsOf, AgreeWithTheirDefinition) {
     const QuantizedTensor tensor = quantize(GetParam(), rows, cols, normal_numbers(rows * cols, cols));
     const auto w = tensor.view().decode();
     const auto form = integer_form(*tensor.format, cols);
-    const auto x = normal_numbers(tokens * cols, 5, 0.7);
+    const auto x = numbers_with_outliers(tokens, cols, 5);
     float largest = 0;
     for (const float value : w) largest = std::max(largest, std::fabs(value));
     const bool exact_points = !form->shape.has_table || form->shape.factor == 1.0f || form->shape.factor == 0.5f;
-    for (const ActivationFormat format : kFormats) {
-      if (format.grain == ActivationGrain::block) continue;  // integer_product_test.cpp
+    for (const ActivationFormat format : all_formats()) {
       const auto y = product(tensor.view(), Isa::scalar, format, kGrid, x, tokens, 1);
       for (std::size_t t = 0; t < tokens; ++t) {
         const Rounded exact = rounded(std::span(x).subspan(t * cols, cols), format);
@@ -207,11 +242,12 @@ TEST_P(ActivationFormatsOf, AgreeWithTheirDefinition) {
 }
 
 TEST_P(ActivationFormatsOf, SameBitsOnAllSetsForAnyBatchAndThreads) {
-  for (const std::size_t cols : {256u, 768u}) {
+  const std::size_t multiple = find_format(GetParam())->info().row_multiple;  // short last blocks and runs where the format allows them
+  for (const std::size_t cols : {std::size_t{768}, multiple == 1 ? std::size_t{300} : multiple == 256 ? multiple : 3 * multiple}) {
     const std::size_t rows = 130, most = 9;
     const QuantizedTensor tensor = quantize(GetParam(), rows, cols, normal_numbers(rows * cols, cols));
-    const auto x = normal_numbers(most * cols, 3);
-    for (const ActivationFormat format : kFormats) {
+    const auto x = numbers_with_outliers(most, cols, 3);
+    for (const ActivationFormat format : all_formats()) {
       const auto reference = product(tensor.view(), Isa::scalar, format, kGrid, x, most, 1);
       for (const Isa isa : runnable_sets())
         for (const std::size_t tokens : {1u, 2u, 5u, 9u}) {
@@ -252,6 +288,45 @@ TEST(ActivationFormats, LinearsWithOtherGridsGetCodesOfTheirOwn) {
   }
   multiply_all(products, x.data(), 1, pool, scratch);
   EXPECT_TRUE(same_bits(together, alone));
+}
+
+// One column a thousand times the rest: with wide columns the rest keeps its 7 bits.
+TEST(ActivationFormats, WideColumnsDoNotCoarsenTheRest) {
+  const std::size_t rows = 64, cols = 256;
+  const QuantizedTensor tensor = quantize("int8:row", rows, cols, normal_numbers(rows * cols, 1));
+  const auto w = tensor.view().decode();
+  auto x = normal_numbers(cols, 2);
+  x[77] = 100;
+  const auto error = [&](ActivationFormat format) {
+    const auto y = product(tensor.view(), runnable_sets().back(), format, {}, x, 1, 1);
+    double sum = 0;
+    for (std::size_t r = 0; r < rows; ++r) {
+      double exact = 0;
+      for (std::size_t k = 0; k < cols; ++k) exact += static_cast<double>(x[k]) * static_cast<double>(w[r * cols + k]);
+      sum += (y[r] - exact) * (y[r] - exact);
+    }
+    return sum;
+  };
+  // The scale falls from 100 / 127 to about 4 * 0.8 / 127 in one of two runs, and what rounding adds with its square: the other run is left.
+  EXPECT_LT(error(kDefaultActivations), error({ActivationGrain::run}) / 100);
+  // Then 100 / 16256 in that one.
+  EXPECT_LT(error({ActivationGrain::run, false, WideColumns::all, 128}), error(kDefaultActivations) / 4);
+}
+
+// A token's result does not depend on the tokens that share its step, though they be wide where it is not.
+TEST(ActivationFormats, WideNeighboursChangeNothing) {
+  const std::size_t rows = 64, cols = 512;
+  for (const char* name : {"q8_0", "q4_k", "q2_k", "iq2_xs", "int4:g128"}) {
+    const QuantizedTensor tensor = quantize(name, rows, cols, normal_numbers(rows * cols, 1));
+    auto x = normal_numbers(2 * cols, 2);
+    for (std::size_t c = 5; c < cols; c += 50) x[cols + c] *= 100;
+    for (const Isa isa : runnable_sets()) {
+      const auto alone = product(tensor.view(), isa, kDefaultActivations, {}, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(cols)}, 1, 1);
+      auto together = product(tensor.view(), isa, kDefaultActivations, {}, x, 2, 1);
+      together.resize(rows);
+      EXPECT_TRUE(same_bits(together, alone)) << name << ", " << isa_name(isa);
+    }
+  }
 }
 
 TEST(ActivationFormats, ZeroActivationsGiveZeros) {

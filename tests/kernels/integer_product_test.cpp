@@ -49,13 +49,15 @@ struct Outcome {
 Outcome product(const QuantizedView& view, Isa isa, const std::vector<float>& x, std::size_t tokens, std::size_t threads) {
   ThreadPool pool(threads);
   KernelScratch scratch;
-  const PackedLinear packed = PackedLinear::pack(view, {isa, ActivationMode::automatic}, pool);
+  const PackedLinear packed =
+      PackedLinear::pack(view, {.isa = isa, .activation_format = {.grain = ActivationGrain::run, .wide = WideColumns::none}}, pool);
   const GuardedBuffer<float> in(x), out(tokens * static_cast<std::size_t>(view.rows));
   packed.multiply(in.data(), tokens, out.data(), pool, scratch);
   return {out.copy(), packed.kernel_name()};
 }
 
-// Activations as the definition has them: int8 with a scale of amax / 127 for every 128 columns of a token.
+// Activations as the definition has them: int8 with a scale of amax / 127 for every 128 columns of a token. (None of these is wide:
+// activation_format_test.cpp.)
 std::vector<double> rounded_activations(const std::vector<float>& x, std::size_t cols) {
   std::vector<double> out(x.size());
   for (std::size_t start = 0; start < x.size();) {

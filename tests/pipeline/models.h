@@ -55,9 +55,9 @@ inline std::string error_of(const std::function<void()>& act) {
   return "no error";
 }
 
-// Copies a directory model, letting `edit` change the values of one tensor (as f32).
-inline std::filesystem::path edited_copy(const std::filesystem::path& model, const std::string& tensor, const std::filesystem::path& output,
-                                         const std::function<void(std::span<float>)>& edit) {
+// Copies a directory model, letting `edit` change the values of its tensors (as f32).
+inline std::filesystem::path edited_copy(const std::filesystem::path& model, const std::filesystem::path& output,
+                                         const std::function<void(const std::string& tensor, std::span<float> values)>& edit) {
   const Checkpoint source = Checkpoint::open(model);
   std::vector<PlannedTensor> plan;
   for (const StoredTensor& stored : source.tensors()) plan.push_back({stored.name, stored.shape, find_format("f32")});
@@ -65,13 +65,21 @@ inline std::filesystem::path edited_copy(const std::filesystem::path& model, con
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const StoredTensor& stored = source.tensors()[i];
     std::vector<float> values = stored.view.decode();
-    if (stored.name == tensor) edit(values);
+    edit(stored.name, values);
     QuantizedTensor raw(find_format("f32"), stored.view.rows, stored.view.cols);
     std::memcpy(raw.planes[0].data(), values.data(), values.size() * sizeof(float));
     writer->write_rows(i, raw.view());
   }
   writer->finish();
   return output;
+}
+
+// The same where one tensor is changed.
+inline std::filesystem::path edited_copy(const std::filesystem::path& model, const std::string& tensor, const std::filesystem::path& output,
+                                         const std::function<void(std::span<float>)>& edit) {
+  return edited_copy(model, output, [&](const std::string& name, std::span<float> values) {
+    if (name == tensor) edit(values);
+  });
 }
 
 }  // namespace nibble

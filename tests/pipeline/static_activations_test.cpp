@@ -121,7 +121,7 @@ TEST(StaticActivations, DecideHowTheModelRuns) {
       token = logits_of(output, {.isa = isa, .activations = ActivationMode::int8, .activation_format = {ActivationGrain::token, false}}, pool);
     }
     EXPECT_EQ(dynamic, plain) << format;
-    if (std::string(format) == "int8:row+a8") {
+    if (std::string(format) == "int8:row+a8") {  // what a file that says nothing is run with
       EXPECT_EQ(own, plain);
     } else if (std::string(format) == "int8:row+a8:token") {
       EXPECT_EQ(own, token);

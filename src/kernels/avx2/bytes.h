@@ -123,6 +123,7 @@ struct Sums {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), b);
   }
 };
+inline Sums add(Sums x, Sums y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
 template <int kShift>
 inline Sums shift_left(Sums s) {
   return {_mm256_slli_epi32(s.a, kShift), _mm256_slli_epi32(s.b, kShift)};

@@ -251,6 +251,17 @@ struct Operands {
   __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(operands), "m"(*reinterpret_cast<const std::int32_t*>(x)));
 }
 
+// Adds the products of one group of 16 rows' lines, or of two, with the codes of 32 columns.
+template <class D, int kPitch, std::size_t kGroup>
+[[gnu::always_inline]] inline void add_line_dots(const Operands& operands, const __m512i (&lines)[4], const std::int8_t* codes, __m512i (&sums)[2]) {
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) {
+    __m512i& sum = sums[kGroup == 16 ? k / 2 : k % 2];
+    add_dots(sum, operands.of_low(lines[k]), codes + 8 * k);
+    add_dots(sum, operands.template of_high<kPitch>(lines[k]), codes + 8 * k + 4);
+  }
+}
+
 // The arithmetic of integer_product.h.
 template <class D, int kPitch, std::size_t kGroup>
 [[gnu::noinline]] void vector_of_units(const UnitShape& u, const IntegerShape& shape, const std::uint8_t* panel, std::size_t num_blocks,
@@ -258,16 +269,18 @@ template <class D, int kPitch, std::size_t kGroup>
   const Operands operands = Operands::template of<kPitch>(shape);
   const __m512 factor = _mm512_set1_ps(shape.factor * 0x1p-24f);  // scales are taken 2^24 times too large
   const std::size_t block_size = unit_block_bytes(u, kGroup), ahead = (block_size / 64 + 7) / 8;
+  const std::size_t fours = kOctets / 4 / x.runs;  // of a run
   __m512 total[4], running[4] = {};
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) total[v] = accumulate != 0 ? _mm512_loadu_ps(y + 16 * v) : _mm512_setzero_ps();
   alignas(64) std::uint8_t scales[kMaxGroups * 64];
   for (std::size_t b = 0; b < num_blocks; ++b, panel += block_size) {
     const D decoder{u, panel};
-    const std::int8_t* codes = x.codes + b * kBlockDepth;
+    const std::int8_t *codes = x.codes + b * kBlockDepth, *wide_codes = x.wide + b * kBlockDepth;
     const std::int32_t* biases = x.biases + b * kMaxGroups;
+    std::uint64_t wide = x.wide_quads[b];
     if constexpr (!D::kScaleInSpare) decoder.spread_scales(scales);
-    for (std::size_t four = 0; four < kOctets / 4; ++four, codes += 32, biases += 32 / kGroup) {
+    for (std::size_t four = 0; four < kOctets / 4; ++four, codes += 32, wide_codes += 32, wide >>= 8, biases += 32 / kGroup) {
       // A block's planes are read side by side, which no processor foresees: the next block is asked for in order while this one is worked on.
       for (std::size_t line = 0; line < ahead; ++line) __builtin_prefetch(panel + block_size + (four * ahead + line) * 64);
       typename D::Four found;
@@ -276,12 +289,13 @@ template <class D, int kPitch, std::size_t kGroup>
       for (std::size_t v = 0; v < 4; ++v) {
         __m512i lines[4], sums[2] = {_mm512_set1_epi32(biases[0]), kGroup == 16 ? _mm512_set1_epi32(biases[1]) : _mm512_setzero_si512()};
         D::template make_lines<kPitch>(found, v, lines);
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; ++k) {
-          __m512i& sum = sums[kGroup == 16 ? k / 2 : k % 2];
-          add_dots(sum, operands.of_low(lines[k]), codes + 8 * k);
-          add_dots(sum, operands.template of_high<kPitch>(lines[k]), codes + 8 * k + 4);
+        if ((wide & 255) != 0) [[unlikely]] {
+          __m512i high[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+          add_line_dots<D, kPitch, kGroup>(operands, lines, wide_codes, high);
+#pragma GCC unroll 2
+          for (int i = 0; i < 2; ++i) sums[i] = _mm512_add_epi32(sums[i], _mm512_slli_epi32(high[i], kWideShift));
         }
+        add_line_dots<D, kPitch, kGroup>(operands, lines, codes, sums);
         if constexpr (kGroup == 32) sums[0] = _mm512_add_epi32(sums[0], sums[1]);
 #pragma GCC unroll 2
         for (std::size_t g = 0; g < 32 / kGroup; ++g) {
@@ -294,11 +308,11 @@ template <class D, int kPitch, std::size_t kGroup>
             scale = _mm512_shuffle_epi8(load(scales + group / 4 * 256 + 64 * v), order);
           }
           const __m512 value = _mm512_cvtepi32_ps(sums[g]), multiple = _mm512_cvtepi32_ps(scale);
-          running[v] = g == 0 && four % 4 == 0 ? _mm512_mul_ps(value, multiple) : _mm512_fmadd_ps(value, multiple, running[v]);
+          running[v] = g == 0 && four % fours == 0 ? _mm512_mul_ps(value, multiple) : _mm512_fmadd_ps(value, multiple, running[v]);
         }
       }
-      if (four % 4 != 3) continue;
-      const __m512 x_scale = _mm512_set1_ps(x.scales[b * 2 + four / 4]);
+      if ((four + 1) % fours != 0) continue;
+      const __m512 x_scale = _mm512_set1_ps(x.scales[b * x.runs + four / fours]);
 #pragma GCC unroll 4
       for (std::size_t v = 0; v < 4; ++v) {
         const __m512 super = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(panel + unit_super_offset(u) + 32 * v)));

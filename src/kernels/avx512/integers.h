@@ -88,6 +88,7 @@ struct Sums {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(s.v) : "v"(q.v), "v"(w.v));
   return s;
 }
+inline Sums add(Sums a, Sums b) { return {_mm512_add_epi32(a.v, b.v)}; }
 template <int kShift>
 inline Sums shift_left(Sums s) {
   return {_mm512_slli_epi32(s.v, kShift)};

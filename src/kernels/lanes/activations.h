@@ -7,6 +7,12 @@
 
 namespace nibble::lanes {
 
+// Adding it rounds to an integer, whose two's complement is then the lowest byte.
+static constexpr float kRoundingShift = 12582912.0f;  // 1.5 * 2^23
+static constexpr std::size_t kRunVectors = kActivationDepth / 16;
+static constexpr float kLargestCode = 127.0f, kLargestWide = 127.0f * 128.0f;
+static constexpr float kSmallestTop = 1e-35f;  // less would overflow the inverse
+
 // Stores the codes of 16 columns, which stand in the lowest bytes of `shifted`, and returns their sum: exact, as they are small integers.
 template <class F32>
 [[gnu::always_inline]] static inline float store_codes(F32 shifted, F32 shift, std::int8_t* codes) {
@@ -18,87 +24,139 @@ template <class F32>
 template <class F32>
 class GroupSums {
  public:
-  GroupSums(std::int32_t middle, std::int32_t* biases, float* sums, std::int8_t* sum_codes)
-      : middle_(middle), biases_(biases), sums_(sums), sum_codes_(sum_codes) {
-    for (std::size_t i = 0; i < kSumCodes; ++i) sum_codes[i] = 0;
+  GroupSums(const ActivationRounding& rounding, const ActivationTarget& out) : rounding_(rounding), out_(out) {
+    const std::size_t bytes = kBlockDepth / rounding.run * kSumCodes;
+    for (std::size_t i = 0; i < bytes; ++i) out.sum_codes[i] = 0;
   }
-  void start_run(std::size_t run) {
-    run_ = sum_codes_ + run * (kSumCodes / 2);
-    in_run_ = 0;
-  }
+  // The sum of 16 more columns: exact, as codes are small integers.
   void put(float sum) {
-    sums_[group_] = sum;
-    const std::int32_t whole = static_cast<std::int32_t>(sum);
-    biases_[group_++] = -middle_ * whole;
-    std::int8_t* const parts = run_ + in_run_++;
-    parts[0] = static_cast<std::int8_t>(whole & 63);
-    parts[8] = static_cast<std::int8_t>(whole >> 6);  // |whole| <= 128 * 32 where anybody asks
+    sum_ += sum;
+    column_ += 16;
+    if (column_ % rounding_.group == 0 || column_ % rounding_.run == 0) finish();
   }
 
  private:
-  std::int32_t middle_;
-  std::int32_t* biases_;
-  float* sums_;
-  std::int8_t *sum_codes_, *run_ = nullptr;
-  std::size_t group_ = 0, in_run_ = 0;
+  void finish() {
+    out_.sums[group_] = sum_;
+    const std::int32_t whole = static_cast<std::int32_t>(sum_), high = whole >> 6, highest = (high + 64) >> 7;
+    out_.biases[group_++] = -rounding_.middle * whole;
+    // Whoever asks has groups of 16 or 32 columns and no short ones.
+    const std::size_t place = (column_ - 1) % kActivationDepth / rounding_.group;
+    std::int8_t* const parts = out_.sum_codes + (column_ - 1) / rounding_.run * kSumCodes + place;
+    parts[0] = static_cast<std::int8_t>(whole & 63);
+    parts[8] = static_cast<std::int8_t>(high - highest * 128);
+    parts[16] = static_cast<std::int8_t>(highest);
+    sum_ = 0;
+  }
+
+  const ActivationRounding& rounding_;
+  const ActivationTarget& out_;
+  std::size_t column_ = 0, group_ = 0;
+  float sum_ = 0;
 };
 
-// Adding it rounds to an integer, whose two's complement is then the lowest byte.
-static constexpr float kRoundingShift = 12582912.0f;  // 1.5 * 2^23
-
+// The magnitude from which on columns are wide: the rule's times the mean magnitude, of which outliers are not allowed to be a part: they are cut
+// off there, twice over. Never less than wide codes need; the largest magnitude where nothing is wide.
 template <class F32>
-static void quantize_activations(const float* x, std::size_t count, std::size_t group, std::int32_t middle, std::int8_t* codes, float* scales,
-                                 std::int32_t* biases, float* sums, std::int8_t* sum_codes) {
-  const F32 shift = F32::set(kRoundingShift);
-  GroupSums<F32> group_sums(middle, biases, sums, sum_codes);
-  for (std::size_t start = 0; start < kBlockDepth; start += kActivationDepth) {
-    const std::size_t n = count <= start ? 0 : count - start < kActivationDepth ? count - start : kActivationDepth;
-    F32 values[kActivationDepth / 16], largest = F32::set(0);
-    for (std::size_t i = 0; i < kActivationDepth / 16; ++i) {
-      const std::size_t at = 16 * i;
-      values[i] = at + 16 <= n ? F32::load(x + start + at) : at < n ? F32::load_part(x + start + at, n - at) : F32::set(0);
-      largest = max(largest, absolute(values[i]));
-    }
-    const float top = max_lanes(largest);
-    const bool nothing = !(top > 1e-35f);  // smaller would overflow the inverse
-    scales[start / kActivationDepth] = nothing ? 0.0f : top / 127.0f;
-    const F32 inverse = F32::set(nothing ? 0.0f : 127.0f / top);
-    group_sums.start_run(start / kActivationDepth);
-    float sum = 0;
-    for (std::size_t i = 0; i < kActivationDepth / 16; ++i) {
-      sum += store_codes(add(mul(values[i], inverse), shift), shift, codes + start + 16 * i);
-      if ((16 * i + 16) % group != 0 && i + 1 != kActivationDepth / 16) continue;
-      group_sums.put(sum);
-      sum = 0;
-    }
+[[gnu::always_inline]] static inline float limit_of(const F32* values, std::size_t vectors, std::size_t count, float top, const WideRule& rule) {
+  float limit = top, mean = top;
+  for (int round = 0; round < 3; ++round) {
+    F32 sum = F32::set(0);
+    const F32 cut = F32::set(limit);
+    for (std::size_t i = 0; i < vectors; ++i) sum = add(sum, min(absolute(values[i]), cut));
+    mean = sum_lanes(sum) / static_cast<float>(count);
+    const float next = rule.limit * mean;
+    if (!(next < limit)) break;
+    limit = next;
   }
+  if (top < rule.least * mean) return top;
+  const float least = top / (kLargestWide / kLargestCode);
+  return limit < least ? least : limit;
 }
 
-// Columns beyond count have code 0, not the zero point: they are not there, and their weights are anything.
+// Whole numbers of a run as codes and wide codes. Returns the bits of the quads that have a wide one.
 template <class F32>
-static void quantize_on_grid(const ActivationScale& grid, const float* x, std::size_t count, std::size_t group, std::int32_t middle,
-                             std::int8_t* codes, float* scales, std::int32_t* biases, float* sums, std::int8_t* sum_codes) {
+[[gnu::always_inline]] static inline std::uint32_t split_wide(const F32* whole, std::size_t vectors, std::int8_t* codes, std::int8_t* wide) {
+  const F32 shift = F32::set(kRoundingShift), one = F32::set(1), zero = F32::set(0), most = F32::set(kLargestCode), part = F32::set(1.0f / 128.0f),
+            parts = F32::set(-128.0f);
+  std::uint32_t quads = 0;
+  for (std::size_t i = 0; i < vectors; ++i) {
+    const F32 is_wide = min(max(sub(absolute(whole[i]), most), zero), one);
+    const F32 high = sub(add(mul(mul(whole[i], part), is_wide), shift), shift);
+    store_low_bytes(add(high, shift), wide + 16 * i);
+    store_low_bytes(add(fma(high, parts, whole[i]), shift), codes + 16 * i);
+    for (std::size_t q = 0; q < 4; ++q) {
+      std::uint32_t bits;
+      __builtin_memcpy(&bits, wide + 16 * i + 4 * q, 4);
+      quads |= (bits != 0 ? 1u : 0u) << (4 * i + q);
+    }
+  }
+  return quads;
+}
+
+// One run: `count` numbers of it are there.
+template <class F32>
+[[gnu::always_inline]] static inline float quantize_run(const float* x, std::size_t count, const ActivationRounding& rounding, std::int8_t* codes,
+                                                        std::int8_t* wide, std::uint32_t& quads, GroupSums<F32>& sums) {
+  const std::size_t vectors = rounding.run / 16;
+  const F32 shift = F32::set(kRoundingShift), zero = F32::set(0);
+  F32 values[kRunVectors], largest = zero;
+  for (std::size_t i = 0; i < vectors; ++i) {
+    const std::size_t at = 16 * i;
+    values[i] = at + 16 <= count ? F32::load(x + at) : at < count ? F32::load_part(x + at, count - at) : zero;
+    largest = max(largest, absolute(values[i]));
+  }
+  const float top = max_lanes(largest);
+  const bool nothing = !(top > kSmallestTop);
+  const float limit = nothing ? 1.0f : limit_of(values, vectors, count, top, rounding.wide);
+  const F32 inverse = F32::set(nothing ? 0.0f : kLargestCode / limit);
+  for (std::size_t i = 0; i < vectors; ++i) {
+    values[i] = sub(add(mul(values[i], inverse), shift), shift);
+    sums.put(sum_lanes(values[i]));
+  }
+  if (limit < top) {
+    quads = split_wide(values, vectors, codes, wide);
+  } else {
+    quads = 0;
+    for (std::size_t i = 0; i < vectors; ++i) {
+      store_low_bytes(add(values[i], shift), codes + 16 * i);
+      store_low_bytes(shift, wide + 16 * i);
+    }
+  }
+  return nothing ? 0.0f : limit / kLargestCode;
+}
+
+template <class F32>
+static void quantize_activations(const float* x, std::size_t count, const ActivationRounding& rounding, const ActivationTarget& out) {
+  GroupSums<F32> sums(rounding, out);
+  std::uint64_t wide_quads = 0;
+  for (std::size_t start = 0, run = 0; start < kBlockDepth; start += rounding.run, ++run) {
+    const std::size_t n = count <= start ? 0 : count - start < rounding.run ? count - start : rounding.run;
+    std::uint32_t quads;
+    out.scales[run] = quantize_run<F32>(x + start, n, rounding, out.codes + start, out.wide + start, quads, sums);
+    wide_quads |= static_cast<std::uint64_t>(quads) << (start / 4);
+  }
+  *out.wide_quads = wide_quads;
+}
+
+// Columns beyond count have code 0, not the zero point: they are not there, and their weights are anything. None is wide.
+template <class F32>
+static void quantize_on_grid(const ActivationScale& grid, const float* x, std::size_t count, const ActivationRounding& rounding,
+                             const ActivationTarget& out) {
   const F32 shift = F32::set(kRoundingShift), inverse = F32::set(grid.inverse), zero = F32::set(grid.zero);
   const F32 lowest = F32::set(-128.0f - grid.zero), highest = F32::set(127.0f - grid.zero);
   float zeros[16];
   for (float& z : zeros) z = grid.zero;
-  GroupSums<F32> group_sums(middle, biases, sums, sum_codes);
-  for (std::size_t start = 0; start < kBlockDepth; start += kActivationDepth) {
-    const std::size_t n = count <= start ? 0 : count - start < kActivationDepth ? count - start : kActivationDepth;
-    scales[start / kActivationDepth] = n == 0 ? 0.0f : grid.scale;
-    group_sums.start_run(start / kActivationDepth);
-    float sum = 0;
-    for (std::size_t i = 0; i < kActivationDepth / 16; ++i) {
-      const std::size_t at = 16 * i;
-      const F32 value = at + 16 <= n ? F32::load(x + start + at) : at < n ? F32::load_part(x + start + at, n - at) : F32::set(0);
-      const F32 offset = at + 16 <= n ? zero : at < n ? F32::load_part(zeros, n - at) : F32::set(0);
-      const F32 rounded = add(min(max(mul(value, inverse), lowest), highest), shift);
-      sum += store_codes(add(rounded, offset), shift, codes + start + at);
-      if ((at + 16) % group != 0 && i + 1 != kActivationDepth / 16) continue;
-      group_sums.put(sum);
-      sum = 0;
-    }
+  GroupSums<F32> sums(rounding, out);
+  for (std::size_t start = 0; start < kBlockDepth; start += rounding.run) out.scales[start / rounding.run] = count <= start ? 0.0f : grid.scale;
+  for (std::size_t at = 0; at < kBlockDepth; at += 16) {
+    const F32 value = at + 16 <= count ? F32::load(x + at) : at < count ? F32::load_part(x + at, count - at) : F32::set(0);
+    const F32 offset = at + 16 <= count ? zero : at < count ? F32::load_part(zeros, count - at) : F32::set(0);
+    const F32 rounded = add(add(min(max(mul(value, inverse), lowest), highest), shift), offset);
+    sums.put(store_codes(rounded, shift, out.codes + at));
+    store_low_bytes(shift, out.wide + at);
   }
+  *out.wide_quads = 0;
 }
 
 // The smallest and the largest of the numbers and 0.

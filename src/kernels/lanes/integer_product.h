@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Products of unsigned weight operands with signed 8-bit activations. Dot products are exact in 32 bits (at most 255 * 127 * 128 + bias
-// per group); scales are applied group by group in ascending order, so every tile shape and instruction set gives the same bits.
+// Products of unsigned weight operands with signed 8-bit activations. Dot products are exact in 32 bits (integer_shape.h); scales are applied
+// group by group in ascending order, so every tile shape and instruction set gives the same bits. Wide codes are looked at where a token of the
+// tile has some; other tokens' are zeros there, so that who shares a tile changes nothing.
 #pragma once
 
 #include "kernels/integer_shape.h"
@@ -27,23 +28,53 @@ template <class Bytes, class Sums, class Quad, int MR, int NV, class Code>
   }
 }
 
+// sum[m][n] = bias[m]
+template <class Sums, int MR, int NV>
+[[gnu::always_inline]] static inline void begin_with_biases(const std::int32_t* biases, std::size_t bias_stride, Sums (&sum)[MR][NV]) {
+#pragma GCC unroll 8
+  for (int m = 0; m < MR; ++m) {
+    const Sums bias = Sums::set(biases[static_cast<std::size_t>(m) * bias_stride]);
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; ++n) sum[m][n] = bias;
+  }
+}
+
 // One group of columns for MR tokens x NV vectors of rows: sum[m][n] = bias + dot products.
 template <class Bytes, class Sums, class Quad, int MR, int NV>
 [[gnu::always_inline]] static inline void group_dots(const std::uint8_t* panel, std::size_t quads, const std::int8_t* x, std::size_t x_stride,
                                                      const std::int32_t* biases, std::size_t bias_stride, Sums (&sum)[MR][NV]) {
-#pragma GCC unroll 8
-  for (int m = 0; m < MR; ++m) {
-    const Sums bias = Sums::set(biases[m * bias_stride]);
-#pragma GCC unroll 4
-    for (int n = 0; n < NV; ++n) sum[m][n] = bias;
-  }
+  begin_with_biases(biases, bias_stride, sum);
   add_dots<Bytes, Sums, Quad, MR, NV>(panel, 256, quads, x, x_stride, sum);
 }
 
-// Groups' sums of activations times their minima, for a run. quads: of groups.
+// 128 times the products of wide codes, added, for the quads of a group of which `wide` has the bits.
+template <class Bytes, class Sums, class Quad, int MR, int NV>
+[[gnu::always_inline]] static inline void add_wide_dots(const std::uint8_t* panel, std::uint64_t wide, const std::int8_t* x, std::size_t x_stride,
+                                                        Sums (&sum)[MR][NV]) {
+  for (; wide != 0; wide &= wide - 1) {
+    const std::size_t q = static_cast<std::size_t>(__builtin_ctzll(wide));
+    Bytes w[NV];
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; ++n) w[n] = Bytes::load(panel + 256 * q + 64 * n);
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m) {
+      const Quad value = Quad::load(x + m * x_stride + 4 * q);
+#pragma GCC unroll 4
+      for (int n = 0; n < NV; ++n) sum[m][n] = add(sum[m][n], shift_left<kWideShift>(dot(Sums::set(0), w[n], value)));
+    }
+  }
+}
+
+// Groups' sums of activations times their minima, for a run. quads: of groups. has_wide: sums may have a third part.
 template <class Bytes, class Sums, class Quad>
-[[gnu::always_inline]] static inline Sums sum_of_minima(const std::uint8_t* minima, std::size_t quads, const std::int8_t* sum_codes) {
-  Sums sum = dot(Sums::set(0), Bytes::load(minima), Quad::load(sum_codes + 8));
+[[gnu::always_inline]] static inline Sums sum_of_minima(const std::uint8_t* minima, std::size_t quads, const std::int8_t* sum_codes, bool has_wide) {
+  Sums sum = Sums::set(0);
+  if (has_wide) {
+    sum = dot(sum, Bytes::load(minima), Quad::load(sum_codes + 16));
+    if (quads == 2) sum = dot(sum, Bytes::load(minima + 256), Quad::load(sum_codes + 20));
+    sum = shift_left<7>(sum);
+  }
+  sum = dot(sum, Bytes::load(minima), Quad::load(sum_codes + 8));
   if (quads == 2) sum = dot(sum, Bytes::load(minima + 256), Quad::load(sum_codes + 12));
   sum = dot(shift_left<6>(sum), Bytes::load(minima), Quad::load(sum_codes));
   return quads == 2 ? dot(sum, Bytes::load(minima + 256), Quad::load(sum_codes + 4)) : sum;
@@ -71,16 +102,31 @@ template <int MR, int NV>
 // Where a tile stands: everything moves on by one group at a time.
 struct GroupCursor {
   const std::uint8_t* panel;
-  const std::int8_t* x;
+  const std::int8_t *x, *wide_x;
+  std::uint64_t wide;  // the quads that are wide for one of the tokens, from this group on
   const std::int32_t* biases;
   const float *sums, *scales, *offsets;
 };
+
+template <bool kOffsets>
+[[gnu::always_inline]] static inline void next_group(GroupCursor& at) {
+  at.scales += 64;
+  at.offsets += kOffsets ? 64 : 0;
+}
+
+// A group's dot products with codes and wide codes, and its bias.
+template <class Bytes, class Sums, class Quad, int MR, int NV>
+[[gnu::always_inline]] static inline void all_dots(const GroupCursor& at, std::size_t quads, Sums (&sum)[MR][NV]) {
+  group_dots<Bytes, Sums, Quad, MR, NV>(at.panel, quads, at.x, kBlockDepth, at.biases, kMaxGroups, sum);
+  const std::uint64_t wide = at.wide & ((std::uint64_t{1} << quads) - 1);  // quads: 32 at most
+  if (wide != 0) [[unlikely]] add_wide_dots<Bytes, Sums, Quad, MR, NV>(at.panel, wide, at.wide_x, kBlockDepth, sum);
+}
 
 // One group: its dot products, times its scale, plus its offset, added to what the groups before it gave (kFirst: nothing).
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kFirst>
 [[gnu::always_inline]] static inline void take_group(GroupCursor& at, std::size_t columns, F32 (&running)[MR][NV]) {
   Sums sum[MR][NV];
-  group_dots<Bytes, Sums, Quad, MR, NV>(at.panel, columns / 4, at.x, kBlockDepth, at.biases, kMaxGroups, sum);
+  all_dots<Bytes, Sums, Quad, MR, NV>(at, columns / 4, sum);
 #pragma GCC unroll 4
   for (int n = 0; n < NV; ++n) {
     const F32 scale = F32::load(at.scales + 16 * n), offset = kOffsets ? F32::load(at.offsets + 16 * n) : scale;
@@ -92,18 +138,18 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
   }
   at.panel += columns * 64;
   at.x += columns;
-  at.scales += 64;
-  at.offsets += kOffsets ? 64 : 0;
+  at.wide_x += columns;
+  at.wide >>= columns / 4;
   ++at.biases;
   ++at.sums;
 }
 
 // What a run's sum of multiples stands for: times d, less the minima.
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
-[[gnu::always_inline]] static inline void scale_multiples_sum(const IntegerProduct& p, std::size_t run, std::size_t token, std::size_t column,
-                                                              F32 (&running)[MR][NV]) {
-  const std::size_t quads = p.minima_quads;
-  const std::int8_t* const sum_codes = p.x.sum_codes + token * kSumCodes + run * (kSumCodes / 2);
+[[gnu::always_inline]] static inline void scale_multiples_sum(const IntegerProduct& p, std::size_t start, std::size_t token, std::size_t column,
+                                                              bool has_wide, F32 (&running)[MR][NV]) {
+  const std::size_t quads = p.minima_quads, stride = p.x.runs * kSumCodes;
+  const std::int8_t* const sum_codes = p.x.sum_codes + token * stride + start / p.run * kSumCodes;
 #pragma GCC unroll 4
   for (int n = 0; n < NV; ++n) {
     const F32 super = F32::load(p.grid.super + column + 16 * n);
@@ -111,43 +157,58 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
     for (int m = 0; m < MR; ++m) running[m][n] = mul(running[m][n], super);
     if (p.grid.minima == nullptr) continue;
     const F32 minus_super = F32::load(p.grid.super + 64 + column + 16 * n);
-    const std::uint8_t* const minima = p.grid.minima + run * quads * 256 + column * 4 + 64 * n;
+    const std::uint8_t* const minima = p.grid.minima + start / kActivationDepth * quads * 256 + column * 4 + 64 * n;
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m)
-      running[m][n] = fma(to_f32(sum_of_minima<Bytes, Sums, Quad>(minima, quads, sum_codes + m * kSumCodes)), minus_super, running[m][n]);
+      running[m][n] = fma(to_f32(sum_of_minima<Bytes, Sums, Quad>(minima, quads, sum_codes + m * stride, has_wide)), minus_super, running[m][n]);
   }
 }
 
-// MR tokens from `token` on, NV vectors of rows from `column` on. kGroups: several groups to a run of 128 columns.
+// MR tokens from `token` on, NV vectors of rows from `column` on. kGroups: several groups to a run.
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kGroups>
 [[gnu::noinline]] static void integer_register_tile(const IntegerProduct& p, std::size_t token, std::size_t column) {
-  F32 running[MR][NV];  // results of the current 128 columns
-  GroupCursor at{p.panel + column * 4,          p.x.codes + token * kBlockDepth, p.x.biases + token * kMaxGroups,
-                 p.x.sums + token * kMaxGroups, p.grid.scales + column,          p.grid.offsets + (kOffsets ? column : 0)};
-  const float* x_scales = p.x.scales + token * 2;
+  F32 running[MR][NV];  // results of the current run
+  GroupCursor at{p.panel + column * 4,
+                 p.x.codes + token * kBlockDepth,
+                 p.x.wide + token * kBlockDepth,
+                 0,
+                 p.x.biases + token * kMaxGroups,
+                 p.x.sums + token * kMaxGroups,
+                 p.grid.scales + column,
+                 p.grid.offsets + (kOffsets ? column : 0)};
+  for (int m = 0; m < MR; ++m) at.wide |= p.x.wide_quads[token + static_cast<std::size_t>(m)];
+  const bool has_wide = at.wide != 0;
+  const float* x_scales = p.x.scales + token * p.x.runs;
   bool is_first = p.accumulate == 0;
   float* const target = p.target + token * p.target_stride + column;
-  for (std::size_t start = 0; start < p.depth; start += kActivationDepth, is_first = false, ++x_scales) {
-    std::size_t left = p.depth - start < kActivationDepth ? p.depth - start : kActivationDepth;
+  for (std::size_t start = 0; start < p.depth; start += p.run, is_first = false, ++x_scales) {
+    std::size_t left = p.depth - start < p.run ? p.depth - start : p.run;
     const std::size_t first = left < p.group ? left : p.group;
+    if constexpr (!kGroups) {  // a group of the weights may span several runs
+      at.scales = p.grid.scales + column + start / p.group * 64;
+      if constexpr (kOffsets) at.offsets = p.grid.offsets + column + start / p.group * 64;
+    }
     ask_for_some(*p.coming);
     ask_for_target<MR, NV>(p, target, start == 0);
     take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, true>(at, first, running);
-    if constexpr (kGroups)
+    if constexpr (kGroups) {
+      next_group<kOffsets>(at);
       for (left -= first; left > 0;) {
         const std::size_t columns = left < p.group ? left : p.group;
         ask_for_some(*p.coming);
         take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, false>(at, columns, running);
+        next_group<kOffsets>(at);
         left -= columns;
       }
-    if (p.grid.super != nullptr) scale_multiples_sum<F32, Bytes, Sums, Quad, MR, NV>(p, start / kActivationDepth, token, column, running);
-    const bool is_last = start + kActivationDepth >= p.depth;
+    }
+    if (p.grid.super != nullptr) scale_multiples_sum<F32, Bytes, Sums, Quad, MR, NV>(p, start, token, column, has_wide, running);
+    const bool is_last = start + p.run >= p.depth;
     const float* before = p.y + token * p.y_stride + column;
     float* out = is_last ? target : p.y + token * p.y_stride + column;
     const std::size_t out_stride = is_last ? p.target_stride : p.y_stride;
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m, before += p.y_stride, out += out_stride) {
-      const F32 x_scale = F32::set(x_scales[m * 2]);
+      const F32 x_scale = F32::set(x_scales[m * p.x.runs]);
 #pragma GCC unroll 4
       for (int n = 0; n < NV; ++n) fma(running[m][n], x_scale, is_first ? F32::set(0) : F32::load(before + 16 * n)).store(out + 16 * n);
     }
@@ -174,7 +235,7 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
   }
 #pragma GCC unroll 8
   for (int m = 0; m < MR; ++m) {
-    const F32 shift = F32::set(p.shifts == nullptr ? 0.0f : p.shifts[token + m]), x_scale = F32::set(p.x.scales[(token + m) * 2]);
+    const F32 shift = F32::set(p.shifts == nullptr ? 0.0f : p.shifts[token + m]), x_scale = F32::set(p.x.scales[(token + m) * p.x.runs]);
 #pragma GCC unroll 4
     for (int n = 0; n < NV; ++n) {
       if (!p.is_last) {
@@ -235,7 +296,7 @@ static void integer_product(const IntegerProduct& p) {
     return take_tiles<MR, NV>(p, [&]<int kTokens, int kVectors>(std::size_t token, std::size_t column) {
       whole_row_tile<F32, Bytes, Sums, Quad, kTokens, kVectors>(p, token, column);
     });
-  if (p.group < kActivationDepth) {
+  if (p.group < p.run) {
     if (p.grid.offsets != nullptr) return integer_tiles<F32, Bytes, Sums, Quad, GR, GV, true, true>(p);
     return integer_tiles<F32, Bytes, Sums, Quad, GR, GV, false, true>(p);
   }

@@ -53,7 +53,8 @@ enum class GridSource {
 // The stream of one panel and one token, as a block is walked through.
 struct VectorCursor {
   const std::uint8_t *low, *high;
-  const std::int8_t* x;
+  const std::int8_t *x, *wide_x;
+  std::uint64_t wide;  // the quads that have a wide column, from here on
   const std::int32_t* biases;
   const float* sums;
   const std::uint8_t* scales;  // of the group: [64] f32 or f16; of the run: [quads of groups][64 rows][4]
@@ -76,8 +77,6 @@ template <class F32, class Sums, GridSource kGrid>
     running[v] = is_first ? mul(value, scale) : fma(value, scale, running[v]);
     if constexpr (kGrid == GridSource::expanded_offsets) running[v] = fma(F32::set(*at.sums), F32::load(at.offsets + 16 * v), running[v]);
   }
-  if constexpr (kGrid != GridSource::halves) at.scales += 256;
-  if constexpr (kGrid == GridSource::expanded_offsets) at.offsets += 64;
   ++at.biases;
   ++at.sums;
 }
@@ -110,20 +109,52 @@ template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable,
   at.high += octet_bytes(kHigh);
 }
 
-// Columns that share an activation scale: at most 128, a multiple of 32. column: of the block, where the run begins.
+// The products of 32 columns' wide codes, [half][vector][16]: another look at the same codes, where there are some.
+template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kHalves>
+[[gnu::noinline]] static void find_wide_dots(const std::uint8_t* low, const std::uint8_t* high, const std::int8_t* x, const std::uint8_t* points,
+                                             float* bits) {
+  VectorCursor at{low, high, x, nullptr, 0, nullptr, nullptr, nullptr, nullptr, ReadAhead(low, 0, 1, 0)};
+  Sums sum[2][4];
+#pragma GCC unroll 2
+  for (int h = 0; h < 2; ++h) sum[h][0] = sum[h][1] = sum[h][2] = sum[h][3] = Sums::set(0);
+  octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kHalves>(at, Bytes::table(points), sum);
+#pragma GCC unroll 2
+  for (int h = 0; h < (kHalves ? 2 : 1); ++h)
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) shift_left<kWideShift>(sum[h][v]).store_bits(bits + 64 * h + 16 * v);
+}
+
+// octet_dots with codes and wide codes.
+template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kHalves>
+[[gnu::always_inline]] static inline void all_octet_dots(VectorCursor& at, Bytes table, const IntegerShape& shape, Sums (&sum)[2][4]) {
+  if ((at.wide & 255) != 0) [[unlikely]] {
+    alignas(64) float bits[128];
+    find_wide_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kHalves>(at.low, at.high, at.wide_x, shape.points, bits);
+#pragma GCC unroll 2
+    for (int h = 0; h < (kHalves ? 2 : 1); ++h)
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) sum[h][v] = add(sum[h][v], Sums::load_bits(bits + 64 * h + 16 * v));
+  }
+  at.wide >>= 8;
+  at.wide_x += 32;
+  octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kHalves>(at, table, sum);
+}
+
+// A run: columns that share an activation scale, a multiple of 32 of them. column: of the block, where it begins. scales, offsets: of the block.
 template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, GridSource kGrid>
-[[gnu::always_inline]] static inline void take_run(VectorCursor& at, Bytes table, const IntegerShape& shape, const std::uint8_t* halves,
-                                                   std::size_t column, std::size_t columns, F32 (&running)[4]) {
+[[gnu::always_inline]] static inline void take_run(VectorCursor& at, Bytes table, const IntegerShape& shape, const std::uint8_t* scales,
+                                                   const float* offsets, std::size_t column, std::size_t columns, F32 (&running)[4]) {
   Sums sum[2][4];
   const std::size_t group = kernel_group(shape);
   const auto locate = [&](std::size_t k) __attribute__((always_inline)) {
-    if constexpr (kGrid == GridSource::halves) at.scales = halves + (column + k) / shape.group * 128;
+    at.scales = kGrid == GridSource::halves ? scales + (column + k) / shape.group * 128 : scales + (column + k) / group * 256;
+    if constexpr (kGrid == GridSource::expanded_offsets) at.offsets = offsets + (column + k) / group * 64;
   };
   if (group == 16) {
     for (std::size_t k = 0; k < columns; k += 32) {
       sum[0][0] = sum[0][1] = sum[0][2] = sum[0][3] = Sums::set(at.biases[0]);
       sum[1][0] = sum[1][1] = sum[1][2] = sum[1][3] = Sums::set(at.biases[1]);
-      octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, true>(at, table, sum);
+      all_octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, true>(at, table, shape, sum);
       locate(k);
       finish_group<F32, Sums, kGrid>(sum[0], at, k == 0, running);
       locate(k + 16);
@@ -132,42 +163,34 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
   } else {
     for (std::size_t k = 0; k < columns; k += group) {
       sum[0][0] = sum[0][1] = sum[0][2] = sum[0][3] = Sums::set(*at.biases);
-      for (std::size_t j = k; j < columns && j < k + group; j += 32) octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, false>(at, table, sum);
+      for (std::size_t j = k; j < columns && j < k + group; j += 32)
+        all_octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, false>(at, table, shape, sum);
       locate(k);
       finish_group<F32, Sums, kGrid>(sum[0], at, k == 0, running);
     }
   }
 }
 
-// Group kIndex of a run: its multiples are byte kIndex % 4 of the rows' dwords in one line.
+// Group kIndex of 128 columns: its multiples are byte kIndex % 4 of the rows' dwords in one line. is_first: of its run.
 template <int kIndex, class F32, class Bytes, class Sums, bool kSigned>
-[[gnu::always_inline]] static inline void finish_multiples(const Sums (&dots)[4], const VectorCursor& at, F32 (&running)[4]) {
+[[gnu::always_inline]] static inline void finish_multiples(const Sums (&dots)[4], const VectorCursor& at, bool is_first, F32 (&running)[4]) {
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) {
     const F32 scale = byte_to_f32<kIndex % 4, kSigned>(Bytes::load(at.scales + kIndex / 4 * 256 + 64 * v)), value = to_f32(dots[v]);
-    running[v] = kIndex == 0 ? mul(value, scale) : fma(value, scale, running[v]);
+    running[v] = is_first ? mul(value, scale) : fma(value, scale, running[v]);
   }
 }
 
 // 32 columns: one group, or two.
 template <int kOctet, class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, int kGroup, bool kSigned>
-[[gnu::always_inline]] static inline void take_octet(VectorCursor& at, Bytes table, F32 (&running)[4]) {
+[[gnu::always_inline]] static inline void take_octet(VectorCursor& at, Bytes table, const IntegerShape& shape, bool is_first, F32 (&running)[4]) {
   Sums sum[2][4];
   sum[0][0] = sum[0][1] = sum[0][2] = sum[0][3] = Sums::set(at.biases[0]);
   if constexpr (kGroup == 16) sum[1][0] = sum[1][1] = sum[1][2] = sum[1][3] = Sums::set(at.biases[1]);
-  octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup == 16>(at, table, sum);
-  finish_multiples<kOctet * 32 / kGroup, F32, Bytes, Sums, kSigned>(sum[0], at, running);
-  if constexpr (kGroup == 16) finish_multiples<kOctet * 2 + 1, F32, Bytes, Sums, kSigned>(sum[1], at, running);
+  all_octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup == 16>(at, table, shape, sum);
+  finish_multiples<kOctet * 32 / kGroup, F32, Bytes, Sums, kSigned>(sum[0], at, is_first, running);
+  if constexpr (kGroup == 16) finish_multiples<kOctet * 2 + 1, F32, Bytes, Sums, kSigned>(sum[1], at, false, running);
   at.biases += 32 / kGroup;
-}
-
-template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, int kGroup, bool kSigned>
-[[gnu::always_inline]] static inline void take_run_of_multiples(VectorCursor& at, Bytes table, F32 (&running)[4]) {
-  take_octet<0, F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kSigned>(at, table, running);
-  take_octet<1, F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kSigned>(at, table, running);
-  take_octet<2, F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kSigned>(at, table, running);
-  take_octet<3, F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kSigned>(at, table, running);
-  at.scales += 32 / kGroup * 256;
 }
 
 // One panel whose rows, and whose token, have one scale each.
@@ -181,8 +204,8 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
   for (std::size_t start = 0, b = 0; start < columns; start += kBlockDepth, ++b) {
     const std::size_t depth = columns - start < kBlockDepth ? columns - start : kBlockDepth, size = block_bytes(shape, depth);
     read_in_order<Bytes>(panel, low_plane_offset(shape, depth));
-    VectorCursor at{panel + low_plane_offset(shape, depth), panel + codes_offset(shape, depth), x.codes + b * kBlockDepth, nullptr, nullptr, nullptr,
-                    nullptr, ReadAhead(panel, size, depth / 32, read_ahead)};
+    VectorCursor at{panel + low_plane_offset(shape, depth), panel + codes_offset(shape, depth), x.codes + b * kBlockDepth, nullptr, 0, nullptr, nullptr,
+                    nullptr, nullptr, ReadAhead(panel, size, depth / 32, read_ahead)};
     for (std::size_t k = 0; k < depth; k += 32) octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, false>(at, table, sum);
     panel += size;
   }
@@ -191,6 +214,20 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
   for (int v = 0; v < 4; ++v) {
     const F32 start = accumulate != 0 ? F32::load(y + 16 * v) : F32::set(0);
     fma(mul(to_f32(sum[0][v]), mul(F32::load(row_scales + 16 * v), factor)), x_scale, start).store(y + 16 * v);
+  }
+}
+
+// A run's sum, times what multiples are counted in and less the minima.
+template <class F32, class Bytes, class Sums, class Quad, GridSource kGrid>
+[[gnu::always_inline]] static inline void scale_run_of_multiples(const IntegerShape& shape, const std::uint8_t* panel, const float* row_scales,
+                                                                 const std::uint8_t* minima, std::size_t quads, const std::int8_t* sum_codes,
+                                                                 bool has_wide, F32 (&running)[4]) {
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) {
+    running[v] = mul(running[v], super_scale<F32>(shape, panel, row_scales, 16 * v));
+    if constexpr (kGrid == GridSource::minima)
+      running[v] = fma(to_f32(sum_of_minima<Bytes, Sums, Quad>(minima + 64 * v, quads, sum_codes, has_wide)), minus_super_minimum<F32>(panel, 16 * v),
+                       running[v]);
   }
 }
 
@@ -206,7 +243,8 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
   alignas(64) std::uint8_t bytes[2 * kMaxGroups * 64];
   const Bytes table = Bytes::table(shape.points);
   const bool has_super = has_multiples(shape);
-  F32 total[4];
+  const std::size_t run_columns = kBlockDepth / x.runs;
+  F32 total[4], running[4];
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) total[v] = accumulate != 0 ? F32::load(y + 16 * v) : F32::set(0);
   for (std::size_t start = 0, b = 0; start < columns; start += kBlockDepth, ++b) {
@@ -215,39 +253,56 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
     VectorCursor at{panel + low_plane_offset(shape, depth),
                     panel + codes_offset(shape, depth),
                     x.codes + b * kBlockDepth,
+                    x.wide + b * kBlockDepth,
+                    x.wide_quads[b],
                     x.biases + b * kMaxGroups,
                     x.sums + b * kMaxGroups,
-                    reinterpret_cast<const std::uint8_t*>(scales),
-                    offsets,
+                    nullptr,
+                    nullptr,
                     ReadAhead(panel, size, depth / 32, read_ahead)};
-    const std::uint8_t* minima = nullptr;
-    if constexpr (kExpanded) {
-      ExpandedGrid grid{scales, offsets, super, bytes, nullptr};
-      expand_grid<F32, Bytes>(shape, panel, row_scales, depth, grid);
-    } else if constexpr (kMultiples) {
-      at.scales = scale_multiples<Bytes>(shape, panel, depth, bytes);
-      if constexpr (kGrid == GridSource::minima) minima = minimum_multiples<Bytes>(shape, panel, depth, bytes + kMaxGroups * 64);
-    }
-    for (std::size_t k = 0; k < depth; k += kActivationDepth) {
-      F32 running[4] = {total[0], total[1], total[2], total[3]};  // overwritten by the first group
-      if constexpr (kMultiples)
-        take_run_of_multiples<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kGrid == GridSource::multiples>(at, table, running);
-      else
-        take_run<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGrid>(at, table, shape, panel + scales_offset(shape), k,
-                                                                     depth - k < kActivationDepth ? depth - k : kActivationDepth, running);
-      const std::size_t run = k / kActivationDepth, quads = kGroup == 16 ? 2 : 1;
-      const std::int8_t* const sum_codes = x.sum_codes + b * kSumCodes + run * (kSumCodes / 2);
+    const bool has_wide = at.wide != 0;
+    const float* const x_scales = x.scales + b * x.runs;
+    const auto add_run = [&](std::size_t run) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) {
-        if constexpr (kMultiples) {
-          running[v] = mul(running[v], super_scale<F32>(shape, panel, row_scales, 16 * v));
-          if constexpr (kGrid == GridSource::minima)
-            running[v] = fma(to_f32(sum_of_minima<Bytes, Sums, Quad>(minima + run * quads * 256 + 64 * v, quads, sum_codes)),
-                             minus_super_minimum<F32>(panel, 16 * v), running[v]);
-        } else if constexpr (kExpanded) {
-          if (has_super) running[v] = mul(running[v], F32::load(super + 16 * v));
-        }
-        total[v] = fma(running[v], F32::set(x.scales[b * 2 + run]), total[v]);
+      for (int v = 0; v < 4; ++v) total[v] = fma(running[v], F32::set(x_scales[run]), total[v]);
+    };
+    if constexpr (kMultiples) {
+      at.scales = scale_multiples<Bytes>(shape, panel, depth, bytes);
+      const std::uint8_t* minima = nullptr;
+      constexpr std::size_t kQuads = kGroup == 16 ? 2 : 1;
+      if constexpr (kGrid == GridSource::minima) minima = minimum_multiples<Bytes>(shape, panel, depth, bytes + kMaxGroups * 64);
+      const auto take = [&]<int kOctet>(std::size_t column) __attribute__((always_inline)) {
+        take_octet<kOctet, F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGroup, kGrid == GridSource::multiples>(
+            at, table, shape, column % run_columns == 0, running);
+        if ((column + 32) % run_columns != 0) return;
+        const std::size_t run = column / run_columns;
+        scale_run_of_multiples<F32, Bytes, Sums, Quad, kGrid>(shape, panel, row_scales, minima, kQuads, x.sum_codes + (b * x.runs + run) * kSumCodes,
+                                                              has_wide, running);
+        add_run(run);
+      };
+      for (std::size_t k = 0; k < depth; k += kActivationDepth) {
+        take.template operator()<0>(k);
+        take.template operator()<1>(k + 32);
+        take.template operator()<2>(k + 64);
+        take.template operator()<3>(k + 96);
+        at.scales += 32 / kGroup * 256;
+        if constexpr (kGrid == GridSource::minima) minima += kQuads * 256;
+      }
+    } else {
+      if constexpr (kExpanded) {
+        ExpandedGrid grid{scales, offsets, super, bytes, nullptr};
+        expand_grid<F32, Bytes>(shape, panel, row_scales, depth, grid);
+      }
+      const std::uint8_t* const first = kExpanded ? reinterpret_cast<const std::uint8_t*>(scales) : panel + scales_offset(shape);
+      for (std::size_t k = 0, run = 0; k < depth; k += run_columns, ++run) {
+        take_run<F32, Bytes, Sums, Quad, kLow, kHigh, kTable, kGrid>(at, table, shape, first, offsets, k,
+                                                                     depth - k < run_columns ? depth - k : run_columns, running);
+        if constexpr (kExpanded)
+          if (has_super) {
+#pragma GCC unroll 4
+            for (int v = 0; v < 4; ++v) running[v] = mul(running[v], F32::load(super + 16 * v));
+          }
+        add_run(run);
       }
     }
     panel += size;

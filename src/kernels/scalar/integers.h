@@ -111,6 +111,10 @@ inline Sums dot(Sums s, Bytes w, UnsignedQuad q) {
     for (int j = 0; j < 4; ++j) s.v[i] += static_cast<std::int8_t>(w.v[4 * i + j]) * q.v[j];
   return s;
 }
+inline Sums add(Sums a, Sums b) {
+  for (int i = 0; i < 16; ++i) a.v[i] += b.v[i];
+  return a;
+}
 template <int kShift>
 inline Sums shift_left(Sums s) {
   for (std::int32_t& lane : s.v) lane = static_cast<std::int32_t>(static_cast<std::uint32_t>(lane) << kShift);

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How finely inputs are rounded: stored with the model by its full name, and what it saves where a few columns are far larger than the rest.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "model/decoder.h"
+#include "model/stored_activations.h"
+#include "pipeline/models.h"
+
+namespace nibble {
+namespace {
+
+const std::filesystem::path kTale = NIBBLE_SOURCE_DIR "/models/tale-4M";
+
+void quantize(const std::filesystem::path& source, const std::string& format, const std::filesystem::path& output, ThreadPool& pool) {
+  QuantizeModelOptions options;
+  choose_format(options, format);
+  options.output = output;
+  quantize_model(Checkpoint::open(source), options, pool, {});
+}
+
+TEST(ActivationGrains, AreStoredByTheirFullNames) {
+  const ScratchDirectory scratch;
+  ThreadPool pool(2);
+  for (const ActivationFormat format : activation_formats()) {
+    if (format.is_static()) continue;  // static_activations_test.cpp
+    const std::string name = activation_format_name(format);
+    for (const std::string weights : {"int8:row", "q8_0"}) {
+      const auto output = scratch / (weights + "-" + name + (weights == "q8_0" ? ".gguf" : ""));
+      quantize(kTale, weights + "+" + name, output, pool);
+      const StoredActivations stored = read_activations(Checkpoint::open(output));
+      ASSERT_TRUE(stored.format) << name;
+      EXPECT_EQ(activation_format_name(*stored.format), name) << weights;
+    }
+  }
+  quantize(kTale, "int8:row+a8", scratch / "short", pool);
+  const auto config = nlohmann::json::parse(Checkpoint::open(scratch / "short").config_json());
+  EXPECT_EQ(config["quantization_config"]["input_activations"], nlohmann::json::parse(R"({"num_bits": 8, "type": "int", "symmetric": true,
+      "strategy": "group", "group_size": 128, "dynamic": true, "wide_columns": true})"));
+}
+
+// Files from before formats had sizes: what they meant stays what they mean.
+TEST(ActivationGrains, AFileThatSaysNoSizeMeansRunsOf128) {
+  const ScratchDirectory scratch;
+  ThreadPool pool(1);
+  quantize(kTale, "q8_0", scratch / "good.gguf", pool);
+  GgufMetadata metadata = Checkpoint::open(scratch / "good.gguf").gguf();
+  metadata.set("nibble.activations.format", GgufValue::of_string("a8"));
+  const auto writer = make_gguf_writer(scratch / "old.gguf", metadata, {{"x", {1}, find_format("f32")}});
+  writer->write_rows(0, QuantizedTensor(find_format("f32"), 1, 1).view());
+  writer->finish();
+  const StoredActivations stored = read_activations(Checkpoint::open(scratch / "old.gguf"));
+  ASSERT_TRUE(stored.format);
+  EXPECT_EQ(activation_format_name(*stored.format), "a8:g128");
+}
+
+// Mean Kullback-Leibler divergence of the predictions from those in f32 arithmetic, over some tokens.
+double divergence(const std::filesystem::path& model, const KernelOptions& kernels, ThreadPool& pool) {
+  const Checkpoint checkpoint = Checkpoint::open(model);
+  std::vector<std::int32_t> tokens;
+  for (std::int32_t i = 0; i < 96; ++i) tokens.push_back(1 + (i * 37 + i * i) % 1000);
+  std::vector<float> logits[2];
+  for (const bool is_exact : {true, false}) {
+    KernelOptions own = kernels;
+    if (is_exact) own.activations = ActivationMode::f32;
+    Decoder decoder(checkpoint, {.kernels = own, .kv = KvType::f32}, pool);
+    KvCache cache = decoder.new_cache(tokens.size());
+    logits[is_exact ? 0 : 1].resize(tokens.size() * decoder.config().vocab_size);
+    decoder.forward(cache, tokens, LogitsFor::all, logits[is_exact ? 0 : 1]);
+  }
+  const std::size_t vocabulary = logits[0].size() / tokens.size();
+  double sum = 0;
+  for (std::size_t t = 0; t < tokens.size(); ++t) {
+    double exact = 0, own = 0;
+    for (std::size_t i = 0; i < vocabulary; ++i) {
+      exact += std::exp(static_cast<double>(logits[0][t * vocabulary + i]));
+      own += std::exp(static_cast<double>(logits[1][t * vocabulary + i]));
+    }
+    for (std::size_t i = 0; i < vocabulary; ++i) {
+      const double p = static_cast<double>(logits[0][t * vocabulary + i]) - std::log(exact);
+      sum += std::exp(p) * (p - static_cast<double>(logits[1][t * vocabulary + i]) + std::log(own));
+    }
+  }
+  return sum / static_cast<double>(tokens.size());
+}
+
+// A twin of the model that computes the same, with channels of the norms and of the gated products a hundred times larger, as trained models of
+// some size have them: with one scale for 128 columns the loss is many times the original's, with wide columns it hardly grows.
+TEST(ActivationGrains, WideColumnsKeepAModelThatHasOutliers) {
+  const ScratchDirectory scratch;
+  ThreadPool pool(2);
+  constexpr std::size_t kFactor = 100, kStride = 150;  // one column of so many
+  const auto is_large = [](std::size_t channel) { return channel % kStride == 7; };
+  const std::size_t hidden = read_model_config(Checkpoint::open(kTale)).hidden, intermediate = read_model_config(Checkpoint::open(kTale)).intermediate;
+  const auto twin = edited_copy(kTale, scratch / "twin", [&](const std::string& name, std::span<float> values) {
+    const auto ends_with = [&](const char* end) { return name.ends_with(end); };
+    const auto scale_columns = [&](std::size_t cols) {
+      for (std::size_t i = 0; i < values.size(); ++i)
+        if (is_large(i % cols)) values[i] /= kFactor;
+    };
+    if (ends_with("input_layernorm.weight") || ends_with("post_attention_layernorm.weight")) {
+      for (std::size_t i = 0; i < values.size(); ++i)
+        if (is_large(i)) values[i] *= kFactor;
+    } else if (ends_with("q_proj.weight") || ends_with("k_proj.weight") || ends_with("v_proj.weight") || ends_with("gate_proj.weight")) {
+      scale_columns(hidden);
+    } else if (ends_with("up_proj.weight")) {
+      scale_columns(hidden);
+      for (std::size_t i = 0; i < values.size(); ++i)
+        if (is_large(i / hidden)) values[i] *= kFactor;
+    } else if (ends_with("down_proj.weight")) {
+      scale_columns(intermediate);
+    }
+  });
+  const KernelOptions plain{.isa = best_isa(detect_cpu()), .activations = ActivationMode::int8, .activation_format = {ActivationGrain::run}};
+  KernelOptions wide = plain;
+  wide.activation_format = kDefaultActivations;
+  quantize(kTale, "int8:row", scratch / "original-8", pool);
+  quantize(twin, "int8:row", scratch / "twin-8", pool);
+  const double original = divergence(scratch / "original-8", wide, pool);
+  EXPECT_GT(divergence(scratch / "twin-8", plain, pool), 20 * original);
+  EXPECT_LT(divergence(scratch / "twin-8", wide, pool), 3 * original);
+}
+
+}  // namespace
+}  // namespace nibble
