@@ -18,9 +18,9 @@ namespace {
 constexpr double kCloseEnough = 0.92;      // of the limit: a smaller output would gain little
 constexpr double kAim = 0.97;                // of the limit: what the next round is to measure
 constexpr double kResolution = 1.03;       // between what was met and what was missed, beyond which no round is spent
-constexpr std::size_t kWindowsToJudge = 64;      // where a divergence must be kept
-constexpr std::size_t kWindowsToMeasure = 24;    // where it is only told
-constexpr std::size_t kWindowsToExplain = 8;     // in f32 arithmetic, where it is not what was expected
+constexpr std::size_t kWindowsToJudge = 64;               // where a divergence must be kept
+constexpr std::size_t kWindowsToMeasure = kFewestBlocks;  // where it is only told: as many as an interval takes
+constexpr std::size_t kWindowsToExplain = 8;              // in f32 arithmetic, where it is not what was expected
 constexpr double kLeastShare = 0.125, kLargestShare = 0.5;
 
 // The texts of `request`, or the ends of the calibration texts, which `options` then lacks.
