@@ -14,6 +14,8 @@
 namespace nibble::cli {
 namespace {
 
+constexpr std::chrono::seconds kQuiet{20};  // between two lines about one stage
+
 std::size_t terminal_width() {
   winsize size{};
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
@@ -29,26 +31,51 @@ void ProgressBar::wipe() {
   drawn_ = false;
 }
 
-bool ProgressBar::report(const Progress& progress) {
-  if (terminal_) {
-    if (progress.stage != stage_ || progress.done == 0) {
-      stage_ = progress.stage;
-      started_ = std::chrono::steady_clock::now();
-    }
-    const double share = progress.total == 0 ? 0 : std::min(1.0, static_cast<double>(progress.done) / static_cast<double>(progress.total));
-    const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-    std::string line = fmt::format("{:<9} [", progress.stage);
-    constexpr int kCells = 24;
-    for (int i = 0; i < kCells; ++i) line += i < share * kCells ? '#' : '.';
-    line += fmt::format("] {:3.0f} %", 100 * share);
-    if (share > 0.02 && share < 1 && elapsed > 1) line += "  " + duration_text(elapsed * (1 - share) / share) + " left";
-    if (!progress.item.empty()) line += "  " + std::string(progress.item);
-    line.resize(std::min(line.size(), terminal_width() - 1));
-    std::fprintf(stderr, "\r\033[K%s", line.c_str());
-    drawn_ = true;
-    if (progress.done >= progress.total) wipe();
+// A stage whose count has fallen starts anew.
+void ProgressBar::begin_stage(const Progress& progress) {
+  if (progress.stage == stage_ && progress.done >= done_) {
+    done_ = progress.done;
+    return;
   }
+  stage_ = progress.stage;
+  done_ = progress.done;
+  started_ = announced_ = std::chrono::steady_clock::now();
+  if (announces_ && !terminal_) std::fprintf(stderr, "nibble: %s\n", stage_.c_str());
+}
+
+void ProgressBar::announce(const Progress& progress) {
+  const auto now = std::chrono::steady_clock::now();
+  if (progress.total == 0 || progress.done >= progress.total || now - announced_ < kQuiet) return;
+  announced_ = now;
+  const double share = static_cast<double>(progress.done) / static_cast<double>(progress.total);
+  std::string line = fmt::format("nibble: {}: {:.0f} %", progress.stage, 100 * share);
+  const double elapsed = std::chrono::duration<double>(now - started_).count();
+  if (share > 0.02) line += fmt::format(", about {} left", duration_text(elapsed * (1 - share) / share));
+  std::fprintf(stderr, "%s\n", line.c_str());
+}
+
+bool ProgressBar::report(const Progress& progress) {
+  begin_stage(progress);
+  if (terminal_)
+    draw(progress);
+  else if (announces_)
+    announce(progress);
   return !interrupted();
+}
+
+void ProgressBar::draw(const Progress& progress) {
+  const double share = progress.total == 0 ? 0 : std::min(1.0, static_cast<double>(progress.done) / static_cast<double>(progress.total));
+  const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+  std::string line = fmt::format("{:<9} [", progress.stage);
+  constexpr int kCells = 24;
+  for (int i = 0; i < kCells; ++i) line += i < share * kCells ? '#' : '.';
+  line += fmt::format("] {:3.0f} %", 100 * share);
+  if (share > 0.02 && share < 1 && elapsed > 1) line += "  " + duration_text(elapsed * (1 - share) / share) + " left";
+  if (!progress.item.empty()) line += "  " + std::string(progress.item);
+  line.resize(std::min(line.size(), terminal_width() - 1));
+  std::fprintf(stderr, "\r\033[K%s", line.c_str());
+  drawn_ = true;
+  if (progress.done >= progress.total) wipe();
 }
 
 }  // namespace nibble::cli

@@ -92,8 +92,7 @@ Budget budget_of(const Options& options) {
 }
 
 SensitivityOptions sensitivity_options(const Options& options, Session& session) {
-  SensitivityOptions request;
-  request.spill_directory = options.request.calibration.spill_directory;
+  SensitivityOptions request = for_output({}, options.request);
   request.kernels = session.kernels();
   request.progress = session.progress();
   return request;
@@ -147,6 +146,8 @@ void print_outcome(const Outcome& outcome, const Options& options, Session& sess
   for (const std::string& name : summary.ignored) session.note(fmt::format("note: tensor '{}' is not part of the model and is left out", name));
   if (const std::string text = describe_substitutions(summary); !text.empty()) session.note("note: " + text);
   const VerifiedQuantization* const verified = outcome.budgeted ? &outcome.budgeted->outcome : outcome.verified ? &*outcome.verified : nullptr;
+  if (outcome.budgeted)
+    if (const std::string text = disagreement_text(outcome.budgeted->rounds[outcome.budgeted->kept]); !text.empty()) session.note("warning: " + text);
   if (verified != nullptr && verified->acceptance) session.set_exit_code(exit_code_of({*verified->acceptance}));
   if (session.json())
     return session.print_json(outcome.budgeted ? to_json(*outcome.budgeted) : verified != nullptr ? to_json(*verified) : to_json(summary));
@@ -175,6 +176,9 @@ Outcome quantize_as_asked(const Checkpoint& source, const Options& options, Sess
   const QuantizeModelOptions& request = options.request;
   if (has_budget(options) && !request.dry_run) {
     BudgetRequest budget{.budget = budget_of(options), .verify = verify_options(options, session), .sensitivity = sensitivity_options(options, session)};
+    budget.on_plan = [&session](const PlannedMix& plan) {
+      for (const MeasuredMix& mix : plan.measured) session.note(mix_text(mix));
+    };
     budget.on_round = [&session](const BudgetRound& round) { session.note(round_text(round)); };
     outcome.budgeted = quantize_to_budget(source, request, budget, session.pool(), session.progress());
     outcome.summary = outcome.budgeted->outcome.summary;
@@ -193,6 +197,7 @@ Outcome quantize_as_asked(const Checkpoint& source, const Options& options, Sess
 
 void quantize(Options& options, Session& session) {
   judge_options(options);
+  if (has_budget(options)) session.announce_stages();
   QuantizeModelOptions& request = options.request;
   if (!options.recipe_file.empty()) request.recipe = recipe_from_json(read_text(options.recipe_file), options.recipe_file);
   if (!options.format.empty()) choose_format(request, options.format);

@@ -10,6 +10,7 @@
 #include "model/config.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
+#include "pipeline/quantize_plan.h"
 
 namespace nibble {
 namespace {
@@ -17,7 +18,9 @@ namespace {
 constexpr double kCloseEnough = 0.92;      // of the limit: a smaller output would gain little
 constexpr double kAim = 0.97;                // of the limit: what the next round is to measure
 constexpr double kResolution = 1.03;       // between what was met and what was missed, beyond which no round is spent
-constexpr std::size_t kWindowsToJudge = 64;
+constexpr std::size_t kWindowsToJudge = 64;               // where a divergence must be kept
+constexpr std::size_t kWindowsToMeasure = kFewestBlocks;  // where it is only told: as many as an interval takes
+constexpr std::size_t kWindowsToExplain = 8;              // in f32 arithmetic, where it is not what was expected
 constexpr double kLeastShare = 0.125, kLargestShare = 0.5;
 
 // The texts of `request`, or the ends of the calibration texts, which `options` then lacks.
@@ -53,6 +56,7 @@ class Search {
       : source_(source), options_(options), request_(request), verify_(request.verify), pool_(pool), progress_(progress) {
     result_.held_out = verify_.texts.empty();
     verify_.texts = judging_texts(source, options_, request);
+    if (result_.held_out && !request.budget.max_kl && verify_.judge.windows.max_windows == 0) verify_.judge.windows.max_windows = kWindowsToMeasure;
     if (request.budget.max_kl) {
       const std::string limit = fmt::format("kl<={}", *request.budget.max_kl);
       verify_.requirements.push_back(parse_requirements(limit).front());
@@ -60,37 +64,47 @@ class Search {
   }
 
   BudgetedQuantization run() {
-    SensitivityOptions measuring = request_.sensitivity;
+    SensitivityOptions measuring = for_output(request_.sensitivity, options_);
     measuring.progress = progress_;
-    sensitivities_ = measure_sensitivities(source_, options_.calibration.texts, measuring, pool_);
+    probe_.emplace(source_, options_.calibration.texts, measuring, pool_);
+    sensitivities_ = probe_->measure();
     request_.budget.max_kl ? meet_divergence(*request_.budget.max_kl) : meet_size();
     return std::move(result_);
   }
 
  private:
+  SolvedRecipe plan(const Budget& budget) {
+    const PlannedMix planned = plan_mix(*probe_, sensitivities_, budget);
+    probe_.reset();  // its memory is what quantizing needs now
+    result_.mixes = planned.measured;
+    if (request_.on_plan) request_.on_plan(planned);
+    return planned.solved;
+  }
+
   void meet_size() {
     Budget budget = request_.budget;
-    SolvedRecipe solved = solve_recipe(sensitivities_, budget);
     if (budget.bytes) {
       // The file is what must not be larger, and its header depends on the recipe a little.
-      const std::uint64_t limit = *budget.bytes;
-      options_.recipe = solved.recipe;
+      options_.recipe = solve_recipe(sensitivities_, budget).recipe;
       const std::uint64_t other = container_bytes(source_, options_);
-      budget.bytes = limit - std::min(limit, other);
-      solved = solve_recipe(sensitivities_, budget);
+      budget.bytes = *budget.bytes - std::min(*budget.bytes, other);
     }
-    round(solved);
+    round(plan(budget));
   }
 
   void meet_divergence(double limit) {
-    double least = 0;
-    for (const BudgetItem& item : sensitivities_.items) least += std::ranges::min_element(item.candidates, {}, &BudgetCandidate::loss)->loss;
-    least *= 1 + 1e-9;  // sums in another order
-    double expected = std::max(limit, least);
+    const auto least_of = [this] {
+      double least = 0;
+      for (const BudgetItem& item : sensitivities_.items) least += std::ranges::min_element(item.candidates, {}, &BudgetCandidate::loss)->loss;
+      return least * (1 + 1e-9);  // sums in another order
+    };
+    double expected = std::max(limit, least_of());
+    SolvedRecipe solved = plan({.max_kl = expected});
+    const double least = least_of();  // planning corrects losses
     std::vector<JudgedExpectation> tried;
     std::uint64_t smallest = std::numeric_limits<std::uint64_t>::max(), last = 0;
     for (int i = 0; i < request_.max_rounds; ++i) {
-      const SolvedRecipe solved = solve_recipe(sensitivities_, {.max_kl = expected});
+      if (i > 0) solved = solve_recipe(sensitivities_, {.max_kl = expected});
       if (solved.bytes == last || solved.bytes >= smallest) return;
       last = solved.bytes;
       const BudgetRound& judged = round(solved);
@@ -103,6 +117,17 @@ class Search {
     }
   }
 
+  // What the weights lose without the engine's rounding of inputs, keys and values.
+  double weights_divergence() {
+    JudgeOptions judge = verify_.judge;
+    judge.kernels.activations = ActivationMode::f32;
+    judge.kv = KvType::f16;
+    judge.windows.max_windows = judge.windows.max_windows == 0 ? kWindowsToExplain : std::min(judge.windows.max_windows, kWindowsToExplain);
+    judge.progress = progress_;
+    const Checkpoint output = Checkpoint::open(options_.output);
+    return judge_models(source_, {{options_.output.string(), &output}}, verify_.texts, judge, pool_).candidates[0].overall[Metric::kl_mean].value;
+  }
+
   const BudgetRound& round(const SolvedRecipe& solved) {
     options_.recipe = solved.recipe;
     VerifiedQuantization outcome = quantize_verified(source_, options_, verify_, pool_, progress_);
@@ -112,10 +137,13 @@ class Search {
                        .output_bytes = outcome.summary.output_bytes,
                        .expected_kl = solved.expected_kl,
                        .kl = outcome.verdict.candidates[0].overall[Metric::kl_mean],
+                       .weights_kl = {},
                        .accepted = outcome.released};
+    if (judged.accepted && !judged.agrees()) judged.weights_kl = weights_divergence();
     if (judged.accepted || !result_.outcome.released) {
       result_.outcome = std::move(outcome);
       result_.recipe = solved.recipe;
+      result_.kept = result_.rounds.size();
     }
     result_.rounds.push_back(std::move(judged));
     if (request_.on_round) request_.on_round(result_.rounds.back());
@@ -128,6 +156,7 @@ class Search {
   VerifyOptions verify_;
   ThreadPool& pool_;
   const ProgressCallback& progress_;
+  std::optional<SensitivityProbe> probe_;
   Sensitivities sensitivities_;
   BudgetedQuantization result_;
 };
@@ -148,6 +177,14 @@ std::pair<std::vector<CalibrationText>, std::vector<NamedText>> hold_out(const s
     result.second.push_back({text.name + " (held out)", text.text.substr(cut)});
   }
   return result;
+}
+
+SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelOptions& options) {
+  measuring.method = method_for(TensorPlan{}, options);
+  measuring.calibration.length = options.calibration.sampling.length;
+  measuring.walk = options.calibration.walk;
+  measuring.spill_directory = options.calibration.spill_directory;
+  return measuring;
 }
 
 std::optional<double> next_expectation(std::span<const JudgedExpectation> tried, double limit) {

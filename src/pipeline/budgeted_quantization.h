@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Quantizing to a budget and proving that it was met: sensitivities are measured, a mix is solved for, the model is quantized and judged
-// against its source on text that took no part in it. Where a divergence was asked for and the judgement differs from what was expected,
-// the mix is solved for again with the expectation corrected, a bounded number of times; the smallest output that was accepted stays.
+// Quantizing to a budget and proving that it was met: sensitivities are measured, a mix is planned and held against its rivals
+// (pipeline/budget_plan.h), the model is quantized and judged against its source on text that took no part in it. Where a divergence was
+// asked for and the judgement differs from what was expected, the mix is solved for again with the expectation corrected, a bounded number of
+// times; the smallest output that was accepted stays.
 //
 //   BudgetedQuantization result = quantize_to_budget(source, options, {.budget = {.max_kl = 0.02}}, pool, progress);
 //   for (const BudgetRound& round : result.rounds) show(round.expected_kl, round.kl.value);
@@ -16,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "pipeline/budget_plan.h"
 #include "pipeline/sensitivity.h"
 #include "pipeline/verified_quantization.h"
 
@@ -27,17 +29,22 @@ struct BudgetRound {
   double bits_per_weight = 0;      // of all tensors
   std::uint64_t tensor_bytes = 0;  // as solved for
   std::uint64_t output_bytes = 0;  // of the file; 0 when it was not accepted
-  double expected_kl = 0;
-  Figure kl{};  // as judged
+  double expected_kl = 0;            // of the weights, in f32 arithmetic
+  Figure kl{};                       // as judged: of the weights and of the engine's arithmetic
+  std::optional<double> weights_kl;  // judged in f32 arithmetic on a part of the text, where kl and expected_kl disagree
   bool accepted = false;
+
+  // Whether what was expected and what was measured are one, as far as the weights go.
+  bool agrees() const { return !disagree(expected_kl, weights_kl.value_or(kl.value)); }
 };
 
 struct BudgetRequest {
   Budget budget{};
   // Texts empty: the end of each calibration text is held out for the judgement and not calibrated on.
   VerifyOptions verify{};
-  SensitivityOptions sensitivity{};
+  SensitivityOptions sensitivity{};  // method, calibration length and walk are those of the quantization
   int max_rounds = 6;
+  std::function<void(const PlannedMix&)> on_plan{};
   std::function<void(const BudgetRound&)> on_round{};
 };
 
@@ -45,8 +52,13 @@ struct BudgetedQuantization {
   VerifiedQuantization outcome;  // of the output that stays; of the last round when none was accepted
   Recipe recipe;                 // of the same
   std::vector<BudgetRound> rounds;
+  std::vector<MeasuredMix> mixes;  // what was measured whole before the first
+  std::size_t kept = 0;            // the round whose output stays
   bool held_out = false;  // judged on the end of the calibration texts
 };
+
+// What measuring sensitivities needs to know of how the output will be made.
+SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelOptions& options);
 
 // options.recipe is not looked at. A divergence counts as met when its one-sided 95 % bound is. Errors: those of measure_sensitivities,
 // solve_recipe and quantize_verified; invalid_argument when there is no text, or too little of it to judge by.

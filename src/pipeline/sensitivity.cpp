@@ -8,255 +8,233 @@
 #include <map>
 
 #include "base/progress_meter.h"
-#include "calibrate/layer_walk.h"
-#include "calibrate/site_accumulator.h"
 #include "nibble/error.h"
+#include "pipeline/quantize_plan.h"
+#include "pipeline/trial_walk.h"
 
 namespace nibble {
 namespace {
 
-constexpr std::uint64_t kSampledRows = 256;  // of a matrix, for the ratio of errors
+// A divergence beyond which the second order no longer tells what a finer format loses, in nats: the next one is measured, too, whose squared
+// error is at least so many times smaller.
+constexpr double kStrong = 0.005, kNextError = 3;
+constexpr int kMostRounds = 5;
 
-Matrix rounded(const Matrix& matrix, const FormatPtr& format, std::span<const float> importance, ThreadPool& pool) {
-  Matrix result{matrix.rows, matrix.cols, std::vector<float>(matrix.values.size())};
-  pool.parallel_for(matrix.rows, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
-    QuantizedTensor row(format, 1, matrix.cols);
-    for (std::size_t i = begin; i < end; ++i) {
-      for (auto& plane : row.planes) std::ranges::fill(plane, std::byte{0});
-      format->encode_row(std::span(matrix.values).subspan(i * matrix.cols, matrix.cols), importance, nullptr, i, {}, row.row(0));
-      format->decode_row(row.view().row(0), nullptr, i, std::span(result.values).subspan(i * matrix.cols, matrix.cols));
-    }
-  });
-  return result;
+CalibrationTokens windows_of(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const SamplingOptions& sampling) {
+  if (texts.empty()) throw Error(ErrorKind::invalid_argument, "what each tensor costs is measured on text; add --text FILE");
+  return choose_windows(texts, Tokenizer::from_checkpoint(checkpoint), sampling, read_model_config(checkpoint).context);
 }
 
-// Squared error of rows spread evenly, each column weighted.
-double weighted_error(const Matrix& matrix, const FormatPtr& format, std::span<const float> weights, ThreadPool& pool) {
-  const std::uint64_t step = std::max<std::uint64_t>(1, matrix.rows / kSampledRows), count = matrix.rows / step;
-  Matrix sample{count, matrix.cols, {}};
-  for (std::uint64_t i = 0; i < count; ++i)
-    sample.values.insert(sample.values.end(), matrix.values.begin() + static_cast<std::ptrdiff_t>(i * step * matrix.cols),
-                         matrix.values.begin() + static_cast<std::ptrdiff_t>((i * step + 1) * matrix.cols));
-  const Matrix stored = rounded(sample, format, weights, pool);
-  double total = 0;
-  for (std::size_t i = 0; i < sample.values.size(); ++i) {
-    const double error = static_cast<double>(sample.values[i]) - static_cast<double>(stored.values[i]);
-    total += error * error * static_cast<double>(weights[i % matrix.cols]);
-  }
-  return total * static_cast<double>(step);
+std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols) {
+  std::uint64_t bytes = 0;
+  for (const PlaneSpec& plane : format.planes(rows, cols)) bytes += plane.bytes;
+  return bytes;
 }
 
-class Prober {
- public:
-  Prober(const Checkpoint& checkpoint, const CalibrationTokens& tokens, const SensitivityOptions& options, ThreadPool& pool)
-      : checkpoint_(checkpoint),
-        tokens_(tokens),
-        options_(options),
-        pool_(pool),
-        config_(read_model_config(checkpoint)),
-        tensors_(config_),
-        spelling_(spelling_of(checkpoint)),
-        walk_(config_, tokens, {.kernels = options.kernels, .spill_directory = options.spill_directory}, pool) {}
+// Tensors that share a format, and what is known of each candidate.
+struct Group {
+  BudgetItem item;
+  std::vector<FormatPtr> formats;
+  std::vector<double> errors;           // of candidates
+  std::vector<MeasuredLoss> measured;   // of these
 
-  Sensitivities run();
-
- private:
-  Matrix matrix(std::string_view part, std::int64_t layer) const {
-    return decode_matrix(checkpoint_.tensor(tensors_.part(part, layer)->name(spelling_)), pool_);
+  // The next candidate to be measured; none: what was measured tells enough.
+  std::optional<std::size_t> next() const {
+    if (measured.empty()) return 0;
+    if (measured.back().loss <= kStrong) return std::nullopt;
+    std::optional<std::size_t> best;
+    for (std::size_t f = 0; f < formats.size(); ++f)
+      if (errors[f] * kNextError <= measured.back().error && (!best || errors[f] > errors[*best])) best = f;
+    return best;
   }
-  void embed(const Matrix& rows) {
-    walk_.embed([&](std::int32_t id, float* out) { std::copy_n(&rows.values[static_cast<std::size_t>(id) * rows.cols], rows.cols, out); });
-  }
-  void pass(const LayerWeights& layer) {
-    for (const Step step : kSteps) {
-      walk_.pack(step, layer);
-      walk_.leave(step, layer);
-    }
-  }
-  // From the hidden states before layer `first` to the logits of all windows.
-  void finish(std::int64_t first) {
-    for (std::int64_t i = first; i < static_cast<std::int64_t>(config_.layers); ++i) pass(LayerWeights(checkpoint_, tensors_, i, pool_));
-  }
-  double divergence(const Matrix& head);
-  void walk_original();
-  void add(const std::string& name, const std::vector<const ModelTensor*>& tensors, const std::vector<std::span<const float>>& weights,
-           double probe_loss);
-  void probe_layer(std::int64_t index);
-  void probe_ends();
-
-  const Checkpoint& checkpoint_;
-  const CalibrationTokens& tokens_;
-  const SensitivityOptions& options_;
-  ThreadPool& pool_;
-  ModelConfig config_;
-  ModelTensors tensors_;
-  Spelling spelling_;
-  LayerWalk walk_;
-  KernelScratch scratch_;
-  std::vector<SpillableBytes> before_;  // hidden states before each layer
-  std::map<std::pair<std::int64_t, Step>, std::vector<float>> mean_squares_;
-  std::vector<float> head_squares_, embedding_ones_;
-  std::vector<float> reference_;  // log probabilities of the scored positions
-  Matrix final_norm_;
-  Sensitivities result_;
 };
 
-// KL(original || now), mean over the second half of every window; the first call takes the original's own.
-double Prober::divergence(const Matrix& head) {
-  const std::size_t length = tokens_.length, vocab = config_.vocab_size, first = length / 2, scored = length - first;
-  const QuantizedView view = make_view(find_raw_format(DType::f32), head.rows, head.cols, {std::as_bytes(std::span(head.values))}, "head");
-  KernelOptions kernels = options_.kernels;
-  kernels.activations = ActivationMode::f32;
-  const PackedLinear packed = PackedLinear::pack(view, kernels, pool_);
-  const bool is_reference = reference_.empty();
-  if (is_reference) reference_.resize(walk_.windows() * scored * vocab);
-  std::vector<float> logits(scored * vocab);
-  double total = 0;
-  for (std::size_t window = 0; window < walk_.windows(); ++window) {
-    packed.multiply(walk_.head_inputs(final_norm_.values, window).data() + first * config_.hidden, scored, logits.data(), pool_, scratch_);
-    std::vector<double> kl(scored);
-    pool_.parallel_for(scored, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t t = begin; t < end; ++t) {
-        float* const q = &logits[t * vocab];
-        float* const p = &reference_[(window * scored + t) * vocab];
-        const double maximum = static_cast<double>(*std::max_element(q, q + vocab));
-        double sum = 0;
-        for (std::size_t v = 0; v < vocab; ++v) sum += std::exp(static_cast<double>(q[v]) - maximum);
-        const double log_sum = maximum + std::log(sum);
-        for (std::size_t v = 0; v < vocab; ++v) {
-          const double log_q = static_cast<double>(q[v]) - log_sum;
-          if (is_reference)
-            p[v] = static_cast<float>(log_q);
-          else
-            kl[t] += std::exp(static_cast<double>(p[v])) * (static_cast<double>(p[v]) - log_q);
-        }
-      }
-    });
-    for (const double value : kl) total += value;
-  }
-  return total / static_cast<double>(walk_.windows() * scored);
+std::string group_name(const std::vector<const ModelTensor*>& tensors, bool tied) {
+  if (tensors.front()->layer < 0) return tied ? "embedding and head" : tensors.front()->part;
+  std::string name = fmt::format("layer {},", tensors.front()->layer);
+  for (const ModelTensor* const tensor : tensors) name += " " + tensor->part;
+  return name;
 }
 
-void Prober::walk_original() {
-  const Matrix embedding = matrix("embedding", -1);
-  final_norm_ = matrix("final_norm", -1);
-  embed(embedding);
-  const auto squares = [&](std::int64_t layer, std::string_view site, std::size_t width, const auto& inputs) {
-    SiteAccumulator sums(layer, site, width, {.distribution = false}, pool_, options_.kernels.isa);
-    for (std::size_t window = 0; window < walk_.windows(); ++window) sums.add(inputs(window).data(), walk_.length());
-    return sums.finish().mean_square;
-  };
-  for (std::int64_t i = 0; i < static_cast<std::int64_t>(config_.layers); ++i) {
-    before_.push_back(walk_.save());
-    const LayerWeights layer(checkpoint_, tensors_, i, pool_);
-    for (const Step step : kSteps) {
-      walk_.pack(step, layer);
-      mean_squares_[{i, step}] = squares(i, site_of(step), walk_.width_of(step), [&](std::size_t window) { return walk_.inputs(step, layer, window); });
-      walk_.leave(step, layer);
-    }
+Group make_group(const std::vector<const ModelTensor*>& tensors, const SensitivityOptions& options, bool tied) {
+  Group group;
+  group.item.name = group_name(tensors, tied);
+  group.formats = candidate_formats(options, tensors.front()->shape.back());
+  group.errors.resize(group.formats.size());
+  for (const FormatPtr& format : group.formats) group.item.candidates.push_back({format->name(), 0, 0});
+  for (const ModelTensor* const tensor : tensors) {
+    group.item.tensors.push_back(tensor->gguf_name);
+    for (std::size_t f = 0; f < group.formats.size(); ++f)
+      group.item.candidates[f].bytes += plane_bytes(*group.formats[f], tensor->shape.front(), tensor->shape.back());
   }
-  head_squares_ = squares(-1, kHeadSite, config_.hidden, [&](std::size_t window) { return walk_.head_inputs(final_norm_.values, window); });
-  embedding_ones_.assign(config_.hidden, 1.0F);
-  divergence(config_.tied_embedding ? embedding : matrix("head", -1));
-}
-
-void Prober::add(const std::string& name, const std::vector<const ModelTensor*>& tensors, const std::vector<std::span<const float>>& weights,
-                 double probe_loss) {
-  BudgetItem item{name, {}, {}};
-  const auto usable = [&](const std::string& format, const ModelTensor& tensor) { return fallback_format(find_format(format), tensor.shape.back()); };
-  double probe_error = 0;
-  std::vector<Matrix> matrices;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    item.tensors.push_back(tensors[i]->gguf_name);
-    matrices.push_back(decode_matrix(checkpoint_.tensor(tensors[i]->name(spelling_)), pool_));
-    probe_error += weighted_error(matrices[i], usable(options_.probe, *tensors[i]), weights[i], pool_);
-  }
-  for (const std::string& format : options_.formats) {
-    BudgetCandidate candidate{format, 0, 0};
-    double error = 0;
-    for (std::size_t i = 0; i < tensors.size(); ++i) {
-      const FormatPtr stored = usable(format, *tensors[i]);
-      for (const PlaneSpec& plane : stored->planes(matrices[i].rows, matrices[i].cols)) candidate.bytes += plane.bytes;
-      error += weighted_error(matrices[i], stored, weights[i], pool_);
-    }
-    candidate.loss = probe_error > 0 ? probe_loss * error / probe_error : 0;
-    item.candidates.push_back(candidate);
-  }
-  result_.items.push_back(std::move(item));
-}
-
-void Prober::probe_layer(std::int64_t index) {
-  const LayerWeights original(checkpoint_, tensors_, index, pool_);
-  const Matrix head = matrix(config_.tied_embedding ? "embedding" : "head", -1);
-  for (const Step step : kSteps) {
-    LayerWeights changed = original;
-    const std::vector<float>& weights = mean_squares_[{index, step}];
-    std::string name = "layer " + std::to_string(index) + ",";
-    std::vector<const ModelTensor*> tensors;
-    for (const std::string_view part : parts_of(step)) {
-      Matrix& m = changed.at(part);
-      m = rounded(m, fallback_format(find_format(options_.probe), m.cols), weights, pool_);
-      tensors.push_back(tensors_.part(part, index));
-      name += " " + std::string(part);
-    }
-    walk_.restore(before_[static_cast<std::size_t>(index)]);
-    pass(changed);
-    finish(index + 1);
-    add(name, tensors, std::vector<std::span<const float>>(tensors.size(), weights), divergence(head));
-  }
-}
-
-void Prober::probe_ends() {
-  const ModelTensor* const embedding = tensors_.part("embedding", -1);
-  const ModelTensor* const head = tensors_.part("head", -1);
-  const Matrix rows = matrix("embedding", -1);
-  const Matrix changed =
-      rounded(rows, fallback_format(find_format(options_.probe), rows.cols), config_.tied_embedding ? head_squares_ : embedding_ones_, pool_);
-  embed(changed);
-  finish(0);
-  if (head == nullptr) {
-    add("embedding and head", {embedding}, {head_squares_}, divergence(changed));
-    return;
-  }
-  const Matrix head_rows = matrix("head", -1);
-  add("embedding", {embedding}, {embedding_ones_}, divergence(head_rows));
-  embed(rows);
-  finish(0);
-  const FormatPtr probe = fallback_format(find_format(options_.probe), head_rows.cols);
-  add("head", {head}, {head_squares_}, divergence(rounded(head_rows, probe, head_squares_, pool_)));
-}
-
-Sensitivities Prober::run() {
-  ProgressMeter meter(options_.progress, "sensitivity", config_.layers + 2);
-  walk_original();
-  meter.advance(1, "original");
-  for (std::int64_t i = 0; i < static_cast<std::int64_t>(config_.layers); ++i) {
-    probe_layer(i);
-    meter.advance(1, "layers");
-  }
-  probe_ends();
-  meter.advance(1, "embedding");
-  for (const ModelTensor& tensor : tensors_.all()) {
-    std::uint64_t elements = 1;
-    for (const std::uint64_t extent : tensor.shape) elements *= extent;
-    result_.parameters += elements;
-    if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) result_.fixed_bytes += elements * sizeof(float);
-  }
-  return std::move(result_);
+  return group;
 }
 
 }  // namespace
 
-Sensitivities measure_sensitivities(const Checkpoint& checkpoint, const CalibrationTokens& tokens, const SensitivityOptions& options,
-                                    ThreadPool& pool) {
-  return Prober(checkpoint, tokens, options, pool).run();
+std::vector<FormatPtr> candidate_formats(const SensitivityOptions& options, std::uint64_t cols) {
+  std::vector<FormatPtr> formats;
+  bool all_fit = true;
+  const auto add = [&](const std::string& name) {
+    FormatPtr format = find_format(name);
+    const bool fits = cols % format->info().row_multiple == 0;
+    if (fits) formats.push_back(std::move(format));
+    return fits;
+  };
+  for (const std::string& name : options.formats) all_fit = add(name) && all_fit;
+  for (const std::string& name : options.other_formats)
+    if (!all_fit) add(name);
+  if (formats.empty()) formats.push_back(fallback_format(find_format(options.formats.front()), cols));
+  std::ranges::stable_sort(formats, {}, [](const FormatPtr& format) { return format->info().bits_per_weight; });
+  return formats;
+}
+
+double interpolated_loss(std::span<const MeasuredLoss> measured, double error) {
+  const auto in_proportion = [error](const MeasuredLoss& from) { return from.error > 0 ? from.loss * error / from.error : from.loss; };
+  if (error >= measured.front().error) return in_proportion(measured.front());
+  for (std::size_t i = 1; i < measured.size(); ++i) {
+    const MeasuredLoss &coarse = measured[i - 1], &fine = measured[i];
+    if (error < fine.error) continue;
+    if (!(coarse.loss > 0 && fine.loss > 0 && fine.error > 0 && coarse.error > fine.error)) return std::max(coarse.loss, fine.loss);
+    const double share = std::log(error / fine.error) / std::log(coarse.error / fine.error);
+    return fine.loss * std::pow(coarse.loss / fine.loss, share);
+  }
+  return in_proportion(measured.back());
+}
+
+struct SensitivityProbe::State {
+  State(const Checkpoint& checkpoint, CalibrationTokens scored_windows, CalibrationTokens calibration_windows, const SensitivityOptions& chosen,
+        ThreadPool& pool)
+      : options(chosen),
+        scored(std::move(scored_windows)),
+        calibration(std::move(calibration_windows)),
+        walk(checkpoint, scored, calibration,
+             {.method = chosen.method, .walk = chosen.walk, .kernels = chosen.kernels, .spill_directory = chosen.spill_directory}, pool) {}
+
+  Trial trial_of(const Recipe& recipe) const {
+    Trial trial;
+    for (const ModelTensor& tensor : walk.tensors().all()) {
+      if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) continue;
+      // What stays in floating point counts as unchanged.
+      const FormatPtr format = format_of(recipe, tensor);
+      if (format->info().kind != FormatKind::raw && format->name() != source_format(tensor)->name()) trial.formats[tensor.gguf_name] = format;
+    }
+    return trial;
+  }
+  FormatPtr format_of(const Recipe& recipe, const ModelTensor& tensor) const {
+    const Assignment assignment = assign(recipe, tensor_facts(tensor, walk.config()), source_format(tensor));
+    return assignment.format ? assignment.format : source_format(tensor);
+  }
+  FormatPtr source_format(const ModelTensor& tensor) const {
+    return walk.checkpoint().tensor(tensor.name(spelling_of(walk.checkpoint()))).view.format;
+  }
+  void measure(std::vector<Group>& groups, bool is_first, ProgressMeter& meter);
+
+  SensitivityOptions options;
+  CalibrationTokens scored, calibration;
+  TrialWalk walk;
+};
+
+// Measures the next candidate of each group that wants one.
+void SensitivityProbe::State::measure(std::vector<Group>& groups, bool is_first, ProgressMeter& meter) {
+  std::vector<Trial> trials;
+  std::vector<std::pair<std::size_t, std::size_t>> probes;  // group, candidate
+  std::map<std::string, std::size_t, std::less<>> group_of;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    group_of[groups[g].item.tensors.front()] = g;
+    const std::optional<std::size_t> next = groups[g].next();
+    if (!next) continue;
+    Trial& trial = trials.emplace_back();
+    for (const std::string& tensor : groups[g].item.tensors) trial.formats[tensor] = groups[g].formats[*next];
+    probes.emplace_back(g, *next);
+  }
+  const SiteVisitor errors = [&](const std::vector<const ModelTensor*>& tensors, SiteRounding& rounding) {
+    Group& group = groups[group_of.find(tensors.front()->gguf_name)->second];
+    for (std::size_t f = 0; f < group.formats.size(); ++f)
+      for (std::size_t i = 0; i < rounding.count(); ++i) group.errors[f] += rounding.error(i, group.formats[f]);
+  };
+  if (trials.empty()) return;
+  const std::vector<double> losses = walk.run(trials, is_first ? errors : SiteVisitor{}, &meter);
+  for (std::size_t p = 0; p < probes.size(); ++p) {
+    const auto [g, f] = probes[p];
+    groups[g].measured.push_back({groups[g].errors[f], losses[p]});
+  }
+}
+
+SensitivityProbe::SensitivityProbe(const Checkpoint& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration,
+                                   const SensitivityOptions& options, ThreadPool& pool)
+    : state_(std::make_unique<State>(checkpoint, scored, calibration, options, pool)) {}
+
+SensitivityProbe::SensitivityProbe(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
+                                   ThreadPool& pool)
+    : SensitivityProbe(checkpoint, windows_of(checkpoint, texts, options.sampling),
+                       options.method.needs() == Needs::nothing ? CalibrationTokens{} : windows_of(checkpoint, texts, options.calibration), options,
+                       pool) {}
+
+SensitivityProbe::~SensitivityProbe() = default;
+
+Sensitivities SensitivityProbe::measure() {
+  State& state = *state_;
+  const ModelTensors& tensors = state.walk.tensors();
+  std::vector<Group> groups;
+  const bool tied = state.walk.config().tied_embedding;
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(state.walk.config().layers); ++i)
+    for (const Step step : kSteps) {
+      std::vector<const ModelTensor*> parts;
+      for (const std::string_view part : parts_of(step)) parts.push_back(tensors.part(part, i));
+      groups.push_back(make_group(parts, state.options, tied));
+    }
+  for (const std::string_view part : {"embedding", "head"})
+    if (const ModelTensor* const tensor = tensors.part(part, -1)) groups.push_back(make_group({tensor}, state.options, tied));
+
+  Sensitivities result;
+  for (int round = 0; round < kMostRounds; ++round) {
+    if (std::ranges::none_of(groups, [](const Group& group) { return group.next().has_value(); })) break;
+    ProgressMeter meter(state.options.progress, "sensitivity", state.walk.layers_of_run());
+    state.measure(groups, round == 0, meter);
+  }
+  for (Group& group : groups) {
+    result.probes += group.measured.size();
+    for (std::size_t f = 0; f < group.formats.size(); ++f)
+      group.item.candidates[f].loss = group.errors[f] > 0 ? interpolated_loss(group.measured, group.errors[f]) : 0;
+    result.items.push_back(std::move(group.item));
+  }
+  for (const ModelTensor& tensor : tensors.all()) {
+    std::uint64_t elements = 1;
+    for (const std::uint64_t extent : tensor.shape) elements *= extent;
+    result.parameters += elements;
+    if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) result.fixed_bytes += elements * sizeof(float);
+  }
+  return result;
+}
+
+std::vector<double> SensitivityProbe::divergences(const std::vector<Recipe>& recipes) {
+  std::vector<Trial> trials;
+  for (const Recipe& recipe : recipes) trials.push_back(state_->trial_of(recipe));
+  ProgressMeter meter(state_->options.progress, "mixes", state_->walk.layers_of_run());
+  return state_->walk.run(trials, {}, &meter);
+}
+
+std::uint64_t SensitivityProbe::bytes_of(const Recipe& recipe) const {
+  std::uint64_t bytes = 0;
+  for (const ModelTensor& tensor : state_->walk.tensors().all()) {
+    const std::uint64_t rows = tensor.shape.size() > 1 ? tensor.shape.front() : 1, cols = tensor.shape.back();
+    const bool is_vector = tensor.role == TensorRole::norm || tensor.role == TensorRole::bias;
+    bytes += is_vector ? cols * sizeof(float) : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
+  }
+  return bytes;
+}
+
+bool SensitivityProbe::are_alike(const Recipe& a, const Recipe& b) const {
+  return std::ranges::all_of(state_->walk.tensors().all(), [&](const ModelTensor& tensor) {
+    const bool is_vector = tensor.role == TensorRole::norm || tensor.role == TensorRole::bias;
+    return is_vector || state_->format_of(a, tensor)->name() == state_->format_of(b, tensor)->name();
+  });
 }
 
 Sensitivities measure_sensitivities(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
                                     ThreadPool& pool) {
-  if (texts.empty()) throw Error(ErrorKind::invalid_argument, "what each tensor costs is measured on text; add --text FILE");
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
-  return measure_sensitivities(checkpoint, choose_windows(texts, tokenizer, options.sampling, read_model_config(checkpoint).context), options, pool);
+  return SensitivityProbe(checkpoint, texts, options, pool).measure();
 }
 
 SolvedRecipe solve_recipe(const Sensitivities& sensitivities, const Budget& budget) {

@@ -98,4 +98,18 @@ std::string round_text(const BudgetRound& round) {
                      round.mostly, round.expected_kl, round.kl.value, measured_bound(round.kl), round.accepted ? "" : ": not accepted");
 }
 
+std::string mix_text(const MeasuredMix& mix) {
+  return fmt::format("{}: {} bytes, expected divergence {:.5f}{}", mix.name, grouped_text(mix.bytes), mix.kl,
+                     mix.is_solved ? fmt::format(" ({:.5f} by its parts)", mix.added_kl) : "");
+}
+
+std::string disagreement_text(const BudgetRound& round) {
+  if (round.agrees()) return {};
+  const double measured = round.weights_kl.value_or(round.kl.value);
+  std::string text = fmt::format("expected a divergence of {:.5f} and measured {:.5f}", round.expected_kl, measured);
+  if (round.weights_kl) text += fmt::format(" in f32 arithmetic, {:.5f} as an engine runs it", round.kl.value);
+  return text + (measured > round.expected_kl ? "; judge it by what was measured, and look for a tensor that it is due to (nibble eval --layers)"
+                                              : "; it lost less than expected, and a smaller size may do");
+}
+
 }  // namespace nibble

@@ -25,5 +25,9 @@ std::string layer_text(const LayerReport& report);
 Table rounds_table(const std::vector<BudgetRound>& rounds);
 // "4.512 bits per weight, mostly q4_k: expected divergence 0.01234, measured 0.01071 (at most 0.01120): accepted".
 std::string round_text(const BudgetRound& round);
+// "solved-5.02: 89,123,456 bytes, expected divergence 0.03120 (0.02950 by its parts)".
+std::string mix_text(const MeasuredMix& mix);
+// What a reader should know where expectation and judgement are far apart; empty where they are not.
+std::string disagreement_text(const BudgetRound& round);
 
 }  // namespace nibble

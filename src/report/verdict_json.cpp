@@ -82,15 +82,25 @@ Json to_json(const VerifiedQuantization& verified) {
 Json to_json(const BudgetedQuantization& budgeted) {
   Json json = to_json(budgeted.outcome);
   json["held_out"] = budgeted.held_out;
+  const BudgetRound& kept = budgeted.rounds.at(budgeted.kept);
+  json["expected"] = kept.expected_kl;
+  json["measured"] = kept.kl.value;
+  json["agrees"] = kept.agrees();
+  json["mixes"] = Json::array();
+  for (const MeasuredMix& mix : budgeted.mixes)
+    json["mixes"].push_back({{"name", mix.name}, {"solved", mix.is_solved}, {"tensor_bytes", mix.bytes}, {"expected_kl", mix.kl}});
   json["rounds"] = Json::array();
-  for (const BudgetRound& round : budgeted.rounds)
+  for (const BudgetRound& round : budgeted.rounds) {
     json["rounds"].push_back({{"mostly", round.mostly},
                               {"bits_per_weight", round.bits_per_weight},
                               {"tensor_bytes", round.tensor_bytes},
                               {"output_bytes", round.output_bytes},
                               {"expected_kl", round.expected_kl},
                               {"kl", to_json(round.kl)},
+                              {"agrees", round.agrees()},
                               {"accepted", round.accepted}});
+    if (round.weights_kl) json["rounds"].back()["weights_kl"] = *round.weights_kl;
+  }
   return json;
 }
 

@@ -53,10 +53,17 @@ TEST_F(Quantize, KeepsWithinASizeAndSaysWhatItCost) {
   EXPECT_LE(std::filesystem::file_size(scratch_ / "sized.gguf"), 750'000u);
   EXPECT_GT(std::filesystem::file_size(scratch_ / "sized.gguf"), 675'000u);
   EXPECT_EQ(sized["rounds"].size(), 1u);
+  EXPECT_EQ(sized["expected"], sized["rounds"][0]["expected_kl"]);
+  EXPECT_EQ(sized["measured"], sized["rounds"][0]["kl"]["value"]);
+  EXPECT_EQ(sized["agrees"], sized["rounds"][0]["agrees"]);
+  // What was made is the best of what was measured whole.
+  ASSERT_FALSE(sized["mixes"].empty());
+  EXPECT_EQ(sized["mixes"][0]["solved"], true);
+  for (const auto& mix : sized["mixes"]) EXPECT_LE(sized["expected"].get<double>(), mix["expected_kl"].get<double>()) << mix["name"];
   EXPECT_GT(sized["verdict"]["kl_mean"].get<double>(), 0);
   const CommandResult shown = run("quantize m --bpw 4.5 --text text.txt -o bits.gguf");
   EXPECT_NE(shown.out.find("held out of calibration"), std::string::npos) << shown.out;
-  EXPECT_NE(shown.error.find("measured"), std::string::npos) << shown.error;
+  for (const char* line : {"nibble: sensitivity\n", "by its parts", "measured"}) EXPECT_NE(shown.error.find(line), std::string::npos) << shown.error;
 }
 
 TEST_F(Quantize, SaysWhatABudgetNeeds) {

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The Linears of one site rounded as an output's will be, in one format after another, and what that does to their outputs on the inputs that
+// the site saw. Nothing is written. Internal to pipeline/; one thread at a time, the pool does the work.
+//
+//   SiteRounding rounding(method, &site, {&gate, &up}, pool, isa);
+//   const Matrix& stored = rounding.keep(0, find_format("q4_k"));      // made once, kept for whoever asks again
+//   double lost = rounding.error(1, find_format("q3_k"));              // kept only where somebody keeps it
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/thread_pool.h"
+#include "calibrate/layer_walk.h"
+#include "format/format.h"
+#include "quantize/method.h"
+#include "quantize/statistics.h"
+
+namespace nibble {
+
+class SiteRounding {
+ public:
+  // site: of the matrices' inputs; null where the method is told nothing, as of an embedding's. All must outlive the rounding.
+  SiteRounding(const Method& method, const SiteStatistics* site, std::vector<const Matrix*> matrices, ThreadPool& pool, Isa isa);
+
+  std::size_t count() const { return matrices_.size(); }
+  const Matrix& original(std::size_t index) const { return *matrices_[index]; }
+  const Matrix& keep(std::size_t index, const FormatPtr& format);
+  // The sum over the rows e of original less stored of e H e^T: all rows, since one of them may hold nearly all of it.
+  double error(std::size_t index, const FormatPtr& format);
+
+ private:
+  Matrix round(const Matrix& matrix, const FormatPtr& format);
+
+  const Method& method_;
+  const SiteStatistics* site_;
+  std::vector<const Matrix*> matrices_;
+  ThreadPool& pool_;
+  Isa isa_;
+  std::map<std::string, std::shared_ptr<const RoundPlan>> plans_;        // by format
+  std::map<std::pair<std::size_t, std::string>, Matrix> kept_;           // by matrix and format
+  std::map<std::pair<std::size_t, std::string>, double> errors_;
+};
+
+}  // namespace nibble
