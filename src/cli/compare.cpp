@@ -39,7 +39,7 @@ Table table_of(const Comparison& comparison) {
                {"perplexity", Align::right},
                {"change", Align::right},
                {"KL", Align::right},
-               {"weights'", Align::right},
+               {"weights' KL", Align::right},
                {"same top-1", Align::right},
                {"prefill tok/s", Align::right},
                {"decode tok/s", Align::right}});

@@ -168,14 +168,17 @@ std::string figure_text(const MetricInfo& metric, const Figure& figure) {
 }
 
 std::string weights_loss_text(const CandidateVerdict& candidate) {
-  return candidate.split ? figure_text(describe(Metric::kl_mean), candidate.split->weights[Metric::kl_mean]) : "";
+  if (!candidate.split) return "";
+  if (candidate.split->same) return "all of it";
+  const MetricInfo& kl = describe(Metric::kl_mean);
+  return fmt::format("{} of {}", figure_value_text(kl, candidate.split->weights[kl.id].value), figure_value_text(kl, candidate.split->as_run[kl.id].value));
 }
 
 std::string split_note(const PairedVerdict& verdict) {
   const auto read_twice = [](const CandidateVerdict& candidate) { return candidate.split && !candidate.split->same; };
   const auto candidate = std::ranges::find_if(verdict.candidates, read_twice);
   if (candidate == verdict.candidates.end()) return "";
-  return fmt::format("The weights' share: the same weights in products of f32, keys and values kept as the original's, on {} of the {} windows.\n",
+  return fmt::format("The weights' KL: of the same weights in products of f32, keys and values kept as the original's, on {} of the {} windows.\n",
                      grouped_text(candidate->split->windows), grouped_text(verdict.windows));
 }
 

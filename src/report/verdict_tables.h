@@ -32,7 +32,7 @@ std::string figure_value_text(const MetricInfo& metric, double value);
 std::string interval_text(const MetricInfo& metric, const Figure& figure);
 // "0.00907 [0.00858, 0.00961]", or the value alone.
 std::string figure_text(const MetricInfo& metric, const Figure& figure);
-// The mean divergence that is the weights' alone, as figure_text; "" where the loss is not split.
+// Of the mean divergence in the windows of the split what is the weights' alone: "0.00101 of 0.00977", "all of it"; "" where the loss is not split.
 std::string weights_loss_text(const CandidateVerdict& candidate);
 // What that figure is, and of how many windows; "" where no candidate's loss is split.
 std::string split_note(const PairedVerdict& verdict);
