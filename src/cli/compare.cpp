@@ -17,7 +17,7 @@ namespace {
 struct Options {
   std::vector<std::string> texts;
   std::string model, formats, protocol = "llama.cpp", method = "rtn", scratch, html;
-  std::size_t context = 0, windows = 0, prompt = 512, generated = 32, repetitions = 3;
+  std::size_t context = 0, windows = 0, split = kUsualSplitWindows, prompt = 512, generated = 32, repetitions = 3;
   bool layers = false, markdown = false;
 };
 
@@ -39,12 +39,13 @@ Table table_of(const Comparison& comparison) {
                {"perplexity", Align::right},
                {"change", Align::right},
                {"KL", Align::right},
+               {"weights' KL", Align::right},
                {"same top-1", Align::right},
                {"prefill tok/s", Align::right},
                {"decode tok/s", Align::right}});
   const PairedVerdict& verdict = comparison.verdict;
   table.add({"original (" + comparison.original_format + ")", fixed_text(comparison.original_bits_per_weight, 2), "",
-             bytes_text(comparison.original_bytes), "100 %", fixed_text(verdict.original_perplexity.value, 4), "", "", "", speed_text(comparison.original_prefill),
+             bytes_text(comparison.original_bytes), "100 %", fixed_text(verdict.original_perplexity.value, 4), "", "", "", "", speed_text(comparison.original_prefill),
              speed_text(comparison.original_decode)});
   for (std::size_t i = 0; i < comparison.formats.size(); ++i) {
     const ComparedFormat& format = comparison.formats[i];
@@ -54,7 +55,7 @@ Table table_of(const Comparison& comparison) {
                fixed_text(format.summary.linear_bits_per_weight, 2), bytes_text(format.summary.output_bytes),
                percent_text(static_cast<double>(format.summary.output_bytes) / static_cast<double>(comparison.original_bytes)),
                fixed_text(figures[Metric::perplexity].value, 4), signed_percent_text(figures[Metric::perplexity_ratio].value - 1), figure(Metric::kl_mean),
-               percent_text(figures[Metric::top1_agreement].value), speed_text(format.prefill), speed_text(format.decode)});
+               weights_loss_text(verdict.candidates[i]), percent_text(figures[Metric::top1_agreement].value), speed_text(format.prefill), speed_text(format.decode)});
   }
   return table;
 }
@@ -65,7 +66,8 @@ std::string notes_of(const Comparison& comparison) {
   text += fmt::format("The original's perplexity is {:.4f} ± {:.4f}. KL: mean divergence from the original in nats, with its 95 % interval where the\n"
                       "texts are long enough. Bits per weight count the whole file; in Linears: the layers' matrices alone, which is all that planar\n"
                       "formats (int4:g32) touch: embedding and head stay in 16 bits there.\n",
-                      verdict.original_perplexity.value, verdict.original_perplexity.gaussian_error);
+                      verdict.original_perplexity.value, verdict.original_perplexity.gaussian_error) +
+          split_note(verdict);
   for (const ComparedFormat& format : comparison.formats)
     if (const std::string substitutions = describe_substitutions(format.summary); !substitutions.empty())
       text += fmt::format("* {}: {}.\n", format.format, substitutions);
@@ -91,6 +93,7 @@ void compare(const Options& options, Session& session) {
   request.speed.repetitions = options.repetitions;
   request.scratch = options.scratch;
   request.layers = options.layers;
+  request.split_windows = options.split;
   request.progress = session.progress();
   request.keep_partial = true;
   const Checkpoint checkpoint = Checkpoint::open(options.model);
@@ -122,6 +125,7 @@ void add_compare(CLI::App& app, Session& session) {
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
   verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)");
   verb->add_option("--windows", options->windows, "Use only the first N windows");
+  add_split(*verb, options->split);
   verb->add_option("--method", options->method, "How values are chosen: rtn, mse")->capture_default_str();
   verb->add_option("-p,--prompt", options->prompt, "Tokens of the prefill timing")->capture_default_str();
   verb->add_option("-n,--generate", options->generated, "Tokens of the decode timing")->capture_default_str();

@@ -17,7 +17,7 @@ namespace {
 struct Options {
   std::vector<std::string> models, texts;
   std::string against, original_kv, accept, html, protocol = "llama.cpp";
-  std::size_t context = 0, windows = 0;
+  std::size_t context = 0, windows = 0, split = kUsualSplitWindows;
   bool layers = false, markdown = false;
   TaskArguments task;
 };
@@ -66,6 +66,8 @@ void evaluate(const Options& options, Session& session) {
   request.progress = session.progress();
   request.keep_partial = true;
   request.layers = options.layers;
+  request.split_windows = options.split;
+  request.split_required = judge_weights(requirements);
   const std::vector<NamedText> texts = read_named_texts(options.texts);
   std::vector<Checkpoint> checkpoints;
   for (const std::string& model : options.models) checkpoints.push_back(Checkpoint::open(model));
@@ -89,6 +91,13 @@ void evaluate(const Options& options, Session& session) {
 
 }  // namespace
 
+void add_split(CLI::App& verb, std::size_t& windows) {
+  verb.add_option("--split", windows,
+                  "So many windows are read once more with nothing but the weights rounded, which splits the loss into the weights' and the "
+                  "arithmetic's; 0: none")
+      ->capture_default_str();
+}
+
 void add_eval(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand("eval", "Perplexity of a model on a text, and what quantization changed");
@@ -107,10 +116,13 @@ void add_eval(CLI::App& app, Session& session) {
           "--against-kv", options->original_kv,
           "How the original keeps keys and values, where that is not what --kv says: with --kv q8_0 --against-kv f16 the cache's loss counts, too")
       ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}));
-  verb->add_option("--accept", options->accept, "What is required, as in \"kl<=0.02, top1>=0.97, ppl_ratio<=1.02\": exits 0 accepted, 3 rejected, 4 undecided");
+  verb->add_option("--accept", options->accept,
+                   "What is required, as in \"kl<=0.02, kl_weights<=0.01, top1>=0.97, ppl_ratio<=1.02\" (_weights: of the weights alone): exits 0 accepted, "
+                   "3 rejected, 4 undecided");
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
   verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)");
   verb->add_option("--windows", options->windows, "Use only the first N windows");
+  add_split(*verb, options->split);
   add_task_options(*verb, options->task);
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
   verb->add_flag("--layers", options->layers, "Also show where in the model the damage is, layer by layer (each candidate runs twice)");

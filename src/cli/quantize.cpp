@@ -32,6 +32,7 @@ struct Options {
   QuantizeModelOptions request;
   std::vector<std::string> verify;
   std::string accept;
+  std::size_t split = kUsualSplitWindows;
 };
 
 std::string describe(const QuantizeSummary& summary, bool dry_run, const TableStyle& style) {
@@ -56,6 +57,7 @@ VerifyOptions verify_options(const Options& options, const Session& session) {
   if (!options.accept.empty()) request.requirements = parse_requirements(options.accept);
   request.texts = read_named_texts(options.verify);
   request.judge.kernels = session.kernels();
+  request.judge.split_windows = options.split;
   return request;
 }
 
@@ -290,6 +292,7 @@ void add_quantize(CLI::App& app, Session& session) {
   verb->add_option("--verify", options->verify, "Texts on which the output is judged against the model before it takes its place");
   verb->add_option("--accept", options->accept,
                    "With --verify: what is required, as in \"kl<=0.02, top1>=0.97\"; otherwise nothing is written (exit 3, undecided 4)");
+  add_split(*verb, options->split);
   session.add_json(*verb);
   session.add_threads(*verb);
   verb->callback([options, &session] { quantize(*options, session); });

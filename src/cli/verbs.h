@@ -32,6 +32,8 @@ void add_walk(CLI::App& verb, WalkArithmetic& arithmetic);
 void add_hidden_states(CLI::App& verb, std::string& where);
 // Where they are spilled beside an output; empty: nowhere. Error(invalid_argument) for any other word.
 std::filesystem::path spill_directory(const std::string& where, const std::filesystem::path& output);
+// --split, of verbs that judge against an original.
+void add_split(CLI::App& verb, std::size_t& windows);
 
 // In the order in which help shows them.
 inline constexpr void (*kVerbs[])(CLI::App&, Session&) = {add_compare, add_quantize, add_calibrate, add_eval, add_run,    add_bench, add_inspect,

@@ -23,7 +23,7 @@ std::string known_names() {
   std::string names;
   for (const MetricInfo& metric : list_metrics())
     if (!metric.accept.empty()) names += (names.empty() ? "" : ", ") + std::string(metric.accept);
-  return names;
+  return names + "; with _weights behind it (kl_weights) the same of the weights alone";
 }
 
 Requirement parse_requirement(std::string_view text) {
@@ -33,11 +33,15 @@ Requirement parse_requirement(std::string_view text) {
   if (sign == text.npos || sign + 1 >= text.size() || text[sign + 1] != '=')
     throw Error(ErrorKind::invalid_argument, fmt::format("a requirement is written NAME<=NUMBER or NAME>=NUMBER, as in kl<=0.02: '{}'", text));
   requirement.limit = text[sign] == '<' ? Limit::at_most : Limit::at_least;
-  const std::string_view name = trimmed(text.substr(0, sign)), number = trimmed(text.substr(sign + 2));
+  std::string_view name = trimmed(text.substr(0, sign));
+  const std::string_view asked = name, number = trimmed(text.substr(sign + 2));
+  constexpr std::string_view kOfWeights = "_weights";
+  requirement.of_weights = name.ends_with(kOfWeights);
+  if (requirement.of_weights) name.remove_suffix(kOfWeights.size());
   const auto metrics = list_metrics();
   const auto metric = std::ranges::find_if(metrics, [&](const MetricInfo& m) { return !m.accept.empty() && m.accept == name; });
   if (metric == metrics.end())
-    throw Error(ErrorKind::invalid_argument, fmt::format("nothing called '{}' can be required; known are {}", name, known_names()));
+    throw Error(ErrorKind::invalid_argument, fmt::format("nothing called '{}' can be required; known are {}", asked, known_names()));
   requirement.metric = metric->id;
   const auto [end, failure] = std::from_chars(number.data(), number.data() + number.size(), requirement.value);
   if (failure != std::errc() || end != number.data() + number.size() || !std::isfinite(requirement.value))
@@ -47,19 +51,18 @@ Requirement parse_requirement(std::string_view text) {
 
 // Blocks that would bring the bound on the limit's side to the limit: its distance shrinks with the root of their number. A tenth more, because the
 // value moves as well.
-std::uint64_t windows_needed(const RequirementResult& result, const PairedVerdict& verdict, const MetricFigures& figures) {
+std::uint64_t windows_needed(const RequirementResult& result, std::uint64_t per_window, const MetricFigures& figures) {
   const Figure& figure = result.figure;
   const MetricInfo& metric = describe(result.requirement.metric);
-  const std::uint64_t per_window = verdict.tokens_scored / verdict.windows;
   std::uint64_t least = kFewestBlocks * figures.windows_per_block;
   if (metric.kind == MetricKind::quantile)
     least = std::max(least, static_cast<std::uint64_t>(std::ceil(kFewestExceedances / std::min(metric.share, 1 - metric.share))) / per_window + 1);
-  if (figure.certainty != Certainty::interval) return std::max(least, verdict.windows + 1);
+  if (figure.certainty != Certainty::interval) return std::max(least, result.windows_read + 1);
   const double distance = std::fabs(result.requirement.value - figure.value);
   const double reach = result.requirement.value > figure.value ? figure.upper_bound - figure.value : figure.value - figure.lower_bound;
   const double times = 1.1 * (reach / distance) * (reach / distance);
   if (!(times < 1e4)) return 0;
-  return std::max(verdict.windows + 1, static_cast<std::uint64_t>(std::ceil(times * static_cast<double>(verdict.windows))));
+  return std::max(result.windows_read + 1, static_cast<std::uint64_t>(std::ceil(times * static_cast<double>(result.windows_read))));
 }
 
 Judgement judge_figure(const Requirement& requirement, const Figure& figure) {
@@ -89,16 +92,24 @@ std::vector<Requirement> parse_requirements(std::string_view text) {
   return requirements;
 }
 
+bool judge_weights(const std::vector<Requirement>& requirements) { return std::ranges::any_of(requirements, &Requirement::of_weights); }
+
 Acceptance accept(const PairedVerdict& verdict, std::size_t candidate, const std::vector<Requirement>& requirements) {
-  const MetricFigures& figures = verdict.candidates[candidate].overall;
+  const CandidateVerdict& judged = verdict.candidates[candidate];
+  if (judge_weights(requirements) && !judged.split)
+    throw Error(ErrorKind::invalid_argument,
+                "the weights alone can be judged only where the loss is split into theirs and the arithmetic's, for which windows are read with products "
+                "in f32, too; have some read so: " + judged.name);
   Acceptance acceptance;
   acceptance.judgement = Judgement::accepted;
   bool told = true;
   for (const Requirement& requirement : requirements) {
-    RequirementResult result{requirement, Judgement::undecided, figures[requirement.metric], 0};
+    const MetricFigures& figures = requirement.of_weights ? judged.split->weights : judged.overall;
+    const std::uint64_t windows = requirement.of_weights ? judged.split->windows : verdict.windows;
+    RequirementResult result{requirement, Judgement::undecided, figures[requirement.metric], windows, 0};
     result.judgement = judge_figure(requirement, result.figure);
     if (result.judgement == Judgement::undecided) {
-      result.windows_needed = windows_needed(result, verdict, figures);
+      result.windows_needed = windows_needed(result, verdict.tokens_scored / verdict.windows, figures);
       told = told && result.windows_needed > 0;
       acceptance.windows_needed = std::max(acceptance.windows_needed, result.windows_needed);
       if (acceptance.judgement == Judgement::accepted) acceptance.judgement = Judgement::undecided;

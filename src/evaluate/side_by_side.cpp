@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <memory>
+#include <optional>
 
 #include "base/progress_meter.h"
 #include "evaluate/scoring.h"
@@ -31,6 +32,14 @@ void require_same_shape(const ModelConfig& original, const ModelConfig& candidat
   throw Error(ErrorKind::unsupported,
               fmt::format("models of different shape have no layers that could be compared; leave out the layers: original {} of width {}, candidate {} "
                           "of width {}", original.layers, original.hidden, candidate.layers, candidate.hidden));
+}
+
+void resize(CandidateSamples& samples, std::size_t tokens) {
+  samples.kl.resize(tokens);
+  samples.nll.resize(tokens);
+  samples.same_top1.resize(tokens);
+  samples.same_top5.resize(tokens);
+  samples.right.resize(tokens);
 }
 
 }  // namespace
@@ -64,12 +73,25 @@ struct SideBySide::Place {
   std::size_t at_once = 0, layers = 0;
   std::vector<float> original_logits, candidate_logits;
   std::unique_ptr<Watch> watch;  // none: layers are not compared
+  std::size_t windows_before = 0;  // through all texts
+  bool splits = false;             // the window is one that splits the loss
+  std::vector<std::optional<WindowScorer>> weights_alone;  // of each candidate; empty: nothing is split
+
+  // Its place in this window, if the loss is split here.
+  WindowScorer* alone(std::size_t candidate) {
+    return splits && candidate < weights_alone.size() && weights_alone[candidate] ? &*weights_alone[candidate] : nullptr;
+  }
 
   StreamVisitor record() const { return watch ? watch->stream.record() : StreamVisitor{}; }
   StreamVisitor compare(std::size_t candidate) const { return watch ? watch->stream.compare(watch->sums[candidate]) : StreamVisitor{}; }
 };
 
-SideBySide::SideBySide(std::vector<ReadText> texts, std::size_t num_candidates) : texts_(std::move(texts)), candidates_done_(num_candidates), candidates_(num_candidates) {
+SideBySide::SideBySide(std::vector<ReadText> texts, std::size_t num_candidates, std::size_t split_windows)
+    : texts_(std::move(texts)),
+      candidates_done_(num_candidates),
+      candidates_(num_candidates),
+      splits_(num_candidates, Split::none),
+      weights_alone_(num_candidates) {
   std::size_t tokens = 0;
   for (const ReadText& text : texts_) {
     windows_planned_ += text.windows.count;
@@ -77,13 +99,8 @@ SideBySide::SideBySide(std::vector<ReadText> texts, std::size_t num_candidates) 
   }
   original_nll_.resize(tokens);
   original_right_.resize(tokens);
-  for (CandidateSamples& samples : candidates_) {
-    samples.kl.resize(tokens);
-    samples.nll.resize(tokens);
-    samples.same_top1.resize(tokens);
-    samples.same_top5.resize(tokens);
-    samples.right.resize(tokens);
-  }
+  for (CandidateSamples& samples : candidates_) resize(samples, tokens);
+  split_windows_ = {std::min(split_windows, windows_planned_), windows_planned_};
 }
 
 void SideBySide::run(Decoder& original, std::span<Decoder* const> candidates, std::size_t first, const EvaluateOptions& options, ThreadPool& pool) {
@@ -113,6 +130,7 @@ void SideBySide::run(Decoder& original, std::span<Decoder* const> candidates, st
     }
   }
   for (std::size_t c = 0; c < candidates.size(); ++c) candidates_[first + c].layers.clear();
+  prepare_split(place, options.weights_alone);
 
   std::size_t done = 0;
   ProgressMeter meter(options.progress, "evaluate", original_nll_.size());
@@ -123,12 +141,23 @@ void SideBySide::run(Decoder& original, std::span<Decoder* const> candidates, st
       read_window(place);
       if (place.watch)
         for (std::size_t c = 0; c < candidates.size(); ++c) candidates_[first + c].layers.push_back(std::move(place.watch->sums[c]));
-      ++done;
+      place.windows_before = ++done;
       original_done_ = std::max(original_done_, done);
       for (std::size_t c = 0; c < candidates.size(); ++c) candidates_done_[first + c] = done;
       place.sample += scored_per_window();
       meter.report(place.sample, text.name);
     }
+  }
+}
+
+void SideBySide::prepare_split(Place& place, std::span<Decoder* const> weights_alone) {
+  if (split_windows_.count == 0) return;
+  for (std::size_t c = 0; c < weights_alone.size(); ++c) {
+    place.weights_alone.emplace_back();
+    splits_[place.first + c] = weights_alone[c] == nullptr ? Split::same : Split::read;
+    if (weights_alone[c] == nullptr) continue;
+    place.weights_alone.back().emplace(*weights_alone[c], texts_.front().windows.context);
+    resize(weights_alone_[place.first + c], split_windows_.count * scored_per_window());
   }
 }
 
@@ -141,6 +170,9 @@ std::size_t SideBySide::windows_done(std::size_t num_candidates) const {
 void SideBySide::read_window(Place& place) {
   place.original->begin(*place.windows, place.window);
   for (WindowScorer& scorer : place.scorers) scorer.begin(*place.windows, place.window);
+  place.splits = split_windows_.holds(place.windows_before);
+  for (std::size_t c = 0; c < place.scorers.size(); ++c)
+    if (WindowScorer* const alone = place.alone(c)) alone->begin(*place.windows, place.window);
   const std::size_t unscored = place.windows->first_scored - 1;
   std::size_t piece = unscored;
   if (place.watch) {
@@ -158,6 +190,8 @@ void SideBySide::read_window(Place& place) {
 void SideBySide::read_unscored(Place& place, std::size_t tokens) {
   place.original->skip(tokens, place.record());
   for (WindowScorer& scorer : place.scorers) scorer.skip(tokens);
+  for (std::size_t c = 0; c < place.scorers.size(); ++c)
+    if (WindowScorer* const alone = place.alone(c)) alone->skip(tokens);
   if (!place.watch) return;
   for (WindowScorer& held : place.watch->held) held.skip(tokens, place.watch->stream.hold());
 }
@@ -169,9 +203,18 @@ void SideBySide::read_scored(Place& place) {
   for (std::size_t c = 0; c < place.scorers.size(); ++c) {
     const std::span<float> q = std::span(place.candidate_logits).first(place.count * place.vocab);
     place.scorers[c].next(place.count, q, place.compare(c));
-    score(place, p, q, candidates_[place.first + c]);
+    score(place, p, q, place.sample, candidates_[place.first + c]);
+    read_weights_alone(place, p, c);
     if (place.watch) place.watch->held[c].skip(place.count, place.watch->stream.hold(place.watch->sums[c]));
   }
+}
+
+void SideBySide::read_weights_alone(Place& place, std::span<const float> p, std::size_t candidate) {
+  WindowScorer* const alone = place.alone(candidate);
+  if (alone == nullptr) return;
+  const std::span<float> q = std::span(place.candidate_logits).first(p.size());
+  alone->next(place.count, q);
+  score(place, p, q, split_windows_.before(place.windows_before) * scored_per_window(), weights_alone_[place.first + candidate]);
 }
 
 void SideBySide::score_alone(const Place& place, std::span<const float> p) {
@@ -186,7 +229,7 @@ void SideBySide::score_alone(const Place& place, std::span<const float> p) {
   });
 }
 
-void SideBySide::score(const Place& place, std::span<const float> p, std::span<const float> q, CandidateSamples& samples) {
+void SideBySide::score(const Place& place, std::span<const float> p, std::span<const float> q, std::size_t sample, CandidateSamples& samples) {
   const auto targets = place.windows->window(place.window).subspan(place.windows->first_scored + place.begin, place.count);
   place.pool->parallel_for(place.count, 4, [&](std::size_t from, std::size_t to, std::size_t) {
     for (std::size_t i = from; i < to; ++i) {
@@ -201,14 +244,14 @@ void SideBySide::score(const Place& place, std::span<const float> p, std::span<c
       const auto top_p = leading(row_p, place.vocab, place.isa, storage_p), top_q = leading(row_q, place.vocab, place.isa, storage_q);
       std::size_t shared = kTop - top_p.size();  // a vocabulary smaller than five agrees on the rest
       for (const std::uint32_t token : top_p) shared += std::find(top_q.begin(), top_q.end(), token) != top_q.end() ? 1u : 0u;
-      const std::size_t at = place.sample + place.begin + i;
-      original_nll_[at] = here.log_sum_p - static_cast<double>(row_p[target]);
+      const std::size_t at = sample + place.begin + i, original_at = place.sample + place.begin + i;
+      original_nll_[original_at] = here.log_sum_p - static_cast<double>(row_p[target]);
       samples.kl[at] = here.kl;
       samples.nll[at] = here.log_sum_q - static_cast<double>(row_q[target]);
       samples.same_top1[at] = top_p[0] == top_q[0] ? 1 : 0;
       samples.same_top5[at] = static_cast<std::uint8_t>(shared);
       samples.right[at] = top_q[0] == target ? 1 : 0;
-      original_right_[at] = top_p[0] == target ? 1 : 0;
+      original_right_[original_at] = top_p[0] == target ? 1 : 0;
     }
   });
 }

@@ -29,6 +29,9 @@ struct ReadText {
 struct EvaluateOptions {
   ProgressCallback progress = {};  // stage "evaluate", in tokens
   bool layers = false;             // also compare hidden states, layer by layer: each candidate runs twice
+  // What splits the loss: for each candidate the same weights with nothing else rounded (Decoder::multiplies_in_f32, keys and values kept as the
+  // original's), read in the windows of the split; null: that is what the candidate is already. Empty: nothing is split.
+  std::span<Decoder* const> weights_alone{};
 };
 
 // What one scored position contributes.
@@ -40,13 +43,21 @@ struct CandidateSamples {
   std::vector<LayerSums> layers;        // of the scored positions of each window that was read with EvaluateOptions::layers
 };
 
+// Windows spread evenly over all that are read.
+struct SpreadWindows {
+  std::size_t count = 0, planned = 0;
+
+  std::size_t before(std::size_t window) const { return planned == 0 ? 0 : window * count / planned; }  // how many lie before this one
+  bool holds(std::size_t window) const { return before(window + 1) > before(window); }
+};
+
 // Logits of two models are compared position by position. Error(unsupported) says both sizes.
 void require_same_vocabulary(std::uint64_t original, std::uint64_t candidate);
 
 class SideBySide {
  public:
-  // All texts must be cut by one protocol and context.
-  SideBySide(std::vector<ReadText> texts, std::size_t num_candidates);
+  // All texts must be cut by one protocol and context. split_windows: how many windows, at most, split the loss.
+  SideBySide(std::vector<ReadText> texts, std::size_t num_candidates, std::size_t split_windows = 0);
 
   // Reads every window with the original and with each of `candidates`, which become candidates first, first + 1, ... The original's
   // numbers are the same every time, so candidates that do not fit in memory together may come in several runs.
@@ -63,14 +74,22 @@ class SideBySide {
   const std::vector<std::uint8_t>& original_right() const { return original_right_; }
   const std::vector<CandidateSamples>& candidates() const { return candidates_; }
 
+  enum class Split { none, same, read };  // same: nothing but the weights is rounded in the candidate
+  Split split_of(std::size_t candidate) const { return splits_[candidate]; }
+  const SpreadWindows& split_windows() const { return split_windows_; }
+  // Of each candidate's weights alone, where they were read: the positions of the split's windows one after another.
+  const std::vector<CandidateSamples>& weights_alone() const { return weights_alone_; }
+
  private:
   struct Place;
   struct Watch;
+  void prepare_split(Place& place, std::span<Decoder* const> weights_alone);
   void read_window(Place& place);
   void read_unscored(Place& place, std::size_t tokens);
   void read_scored(Place& place);
   void score_alone(const Place& place, std::span<const float> p);
-  void score(const Place& place, std::span<const float> p, std::span<const float> q, CandidateSamples& samples);
+  void score(const Place& place, std::span<const float> p, std::span<const float> q, std::size_t sample, CandidateSamples& samples);
+  void read_weights_alone(Place& place, std::span<const float> p, std::size_t candidate);
 
   std::vector<ReadText> texts_;
   std::size_t windows_planned_ = 0, original_done_ = 0;
@@ -78,6 +97,9 @@ class SideBySide {
   std::vector<double> original_nll_;
   std::vector<std::uint8_t> original_right_;
   std::vector<CandidateSamples> candidates_;
+  SpreadWindows split_windows_;
+  std::vector<Split> splits_;
+  std::vector<CandidateSamples> weights_alone_;
 };
 
 }  // namespace nibble

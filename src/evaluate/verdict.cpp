@@ -58,12 +58,18 @@ Figure clamped(Figure figure, double highest) {
   return figure;
 }
 
+// Of the original, at every position that is judged.
+struct OriginalSamples {
+  const std::vector<double>& nll;
+  const std::vector<std::uint8_t>& right;
+};
+
 class Judge {
  public:
-  Judge(const SideBySide& pass, ThreadPool& pool) : pass_(pass), pool_(pool) {}
+  Judge(OriginalSamples original, ThreadPool& pool) : original_(original), pool_(pool) {}
 
   Figure original_perplexity(const Range& range) const {
-    const auto nll = range.of(pass_.original_nll());
+    const auto nll = range.of(original_.nll);
     const Blocks blocks = joined_blocks(range.blocks, independent_length(nll, range.blocks));
     return as_perplexity(bootstrap_mean(nll, blocks, options_, pool_));
   }
@@ -71,8 +77,8 @@ class Judge {
   MetricFigures figures(const Range& range, const CandidateSamples& samples) const {
     MetricFigures result;
     const std::size_t count = range.end - range.begin;
-    const auto kl = range.of(samples.kl), nll = range.of(samples.nll), original = range.of(pass_.original_nll());
-    const auto right = range.of(samples.right), original_right = range.of(pass_.original_right()), top1 = range.of(samples.same_top1),
+    const auto kl = range.of(samples.kl), nll = range.of(samples.nll), original = range.of(original_.nll);
+    const auto right = range.of(samples.right), original_right = range.of(original_.right), top1 = range.of(samples.same_top1),
                top5 = range.of(samples.same_top5);
     const Blocks nll_blocks = joined_blocks(range.blocks, independent_length(nll, range.blocks));
     result[Metric::perplexity] = as_perplexity(bootstrap_mean(nll, nll_blocks, options_, pool_));
@@ -147,9 +153,58 @@ class Judge {
     }
   }
 
-  const SideBySide& pass_;
+  OriginalSamples original_;
   ThreadPool& pool_;
   BootstrapOptions options_{};
+};
+
+// The windows that split the loss, apart from the others: the original's samples and the candidates' as run, as if nothing else had been read.
+class SplitReading {
+ public:
+  // texts: with what was read of each.
+  SplitReading(const SideBySide& pass, const std::vector<MeasuredText>& texts) : pass_(pass) {
+    std::size_t window = 0;
+    std::vector<std::size_t> counts;
+    for (const MeasuredText& text : texts) {
+      const std::size_t end = window + text.windows;
+      if (const std::size_t here = pass.split_windows().before(end) - pass.split_windows().before(window); here > 0) counts.push_back(here);
+      for (; window < end; ++window)
+        if (pass.split_windows().holds(window)) windows_.push_back(window);
+      if (text.windows < text.windows_planned) break;
+    }
+    range_.end = windows_.size() * pass.scored_per_window();
+    range_.blocks = equal_blocks(counts, pass.scored_per_window());
+    nll_ = chosen(pass.original_nll());
+    right_ = chosen(pass.original_right());
+  }
+
+  bool empty() const { return windows_.empty(); }
+
+  LossSplit split(std::size_t candidate, ThreadPool& pool) const {
+    const CandidateSamples& all = pass_.candidates()[candidate];
+    const CandidateSamples& weights = pass_.weights_alone()[candidate];
+    const CandidateSamples as_run{chosen(all.kl), chosen(all.nll), chosen(all.same_top1), chosen(all.same_top5), chosen(all.right), {}};
+    const Judge judge({nll_, right_}, pool);
+    return {windows_.size(), false, judge.figures(range_, weights), judge.figures(range_, as_run), judge.contest(range_, as_run, weights)};
+  }
+
+ private:
+  template <class T>
+  std::vector<T> chosen(const std::vector<T>& values) const {
+    std::vector<T> result;
+    const auto scored = static_cast<std::ptrdiff_t>(pass_.scored_per_window());
+    for (const std::size_t window : windows_) {
+      const auto first = values.begin() + static_cast<std::ptrdiff_t>(window) * scored;
+      result.insert(result.end(), first, first + scored);
+    }
+    return result;
+  }
+
+  const SideBySide& pass_;
+  std::vector<std::size_t> windows_;
+  Range range_;
+  std::vector<double> nll_;
+  std::vector<std::uint8_t> right_;
 };
 
 }  // namespace
@@ -174,7 +229,8 @@ PairedVerdict judge(const SideBySide& pass, const std::vector<std::string>& name
   std::size_t read = 0;
   while (read < verdict.texts.size() && verdict.texts[read].windows > 0) ++read;
 
-  const Judge judge(pass, pool);
+  const Judge judge({pass.original_nll(), pass.original_right()}, pool);
+  const SplitReading split(pass, verdict.texts);
   const std::size_t scored = pass.scored_per_window();
   const Range all = range_of(verdict.texts, 0, read, scored);
   std::vector<Range> ranges;
@@ -185,6 +241,10 @@ PairedVerdict judge(const SideBySide& pass, const std::vector<std::string>& name
   for (std::size_t c = 0; c < names.size(); ++c) {
     const CandidateSamples& samples = pass.candidates()[c];
     CandidateVerdict candidate{names[c], {}, judge.figures(all, samples)};
+    if (pass.split_of(c) == SideBySide::Split::same)
+      candidate.split = {done, true, candidate.overall, candidate.overall, judge.contest(all, samples, samples)};
+    else if (pass.split_of(c) == SideBySide::Split::read && !split.empty())
+      candidate.split = split.split(c, pool);
     if (samples.layers.size() >= done) candidate.layers = layer_errors(std::span(samples.layers).first(done));
     for (std::size_t i = 0; i < read; ++i) candidate.texts.push_back(read == 1 ? candidate.overall : judge.figures(ranges[i], samples));
     verdict.candidates.push_back(std::move(candidate));

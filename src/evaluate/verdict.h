@@ -30,20 +30,6 @@ struct MetricFigures {
   Figure& operator[](Metric metric) { return figures[static_cast<std::size_t>(metric)]; }
 };
 
-struct CandidateVerdict {
-  std::string name;
-  std::vector<MetricFigures> texts;  // as PairedVerdict::texts
-  MetricFigures overall;
-  std::optional<LayerErrors> layers{};  // over all texts, where the pass compared them
-};
-
-// What was read of a text.
-struct MeasuredText {
-  std::string name;
-  std::uint64_t windows = 0, windows_planned = 0, tokens_scored = 0;
-  Figure original_perplexity;
-};
-
 enum class Contest { first_better, second_better, undecided, equal };
 
 // Two candidates on the same windows; figures are of the paired differences, over all texts.
@@ -53,6 +39,31 @@ struct CandidateContest {
   Figure perplexity_ratio;  // first / second
   Figure top1_difference;   // same-top-1 share of the first - of the second
   Contest result = Contest::undecided;  // by the interval of kl_difference; equal: no position differs
+};
+
+// What of a candidate's loss is the stored weights', and what is the arithmetic's: the inputs of products rounded to 8 bits, keys and values
+// kept in fewer bits than the original's. Both halves are of the same windows, which are some of all.
+struct LossSplit {
+  std::uint64_t windows = 0;
+  bool same = false;            // nothing but the weights is rounded: the loss as run is theirs, and nothing was read twice
+  MetricFigures weights;        // the stored weights in products of f32, keys and values kept as the original's
+  MetricFigures as_run;
+  CandidateContest arithmetic;  // as run against the weights alone, paired: what arithmetic adds
+};
+
+struct CandidateVerdict {
+  std::string name;
+  std::vector<MetricFigures> texts;  // as PairedVerdict::texts
+  MetricFigures overall;
+  std::optional<LayerErrors> layers{};  // over all texts, where the pass compared them
+  std::optional<LossSplit> split{};     // over all texts, where the pass split the loss
+};
+
+// What was read of a text.
+struct MeasuredText {
+  std::string name;
+  std::uint64_t windows = 0, windows_planned = 0, tokens_scored = 0;
+  Figure original_perplexity;
 };
 
 struct PairedVerdict {

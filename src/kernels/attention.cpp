@@ -116,7 +116,7 @@ void take_queries(const Setting& a, const Block& block, const Workspace& w) {
   for (std::size_t r = 0; r < block.rows(a); ++r) {
     float* const query = w.queries + r * a.head_dim;
     std::copy_n(block.piece->queries + block.offset(a, r), a.head_dim, query);
-    if (a.type == KvType::q4_0) hadamard_rotate(query, a.head_dim);
+    if (block.cache().rotates()) hadamard_rotate(query, a.head_dim);
     if (a.coded())
       a.kernels.quantize_query(query, a.head_dim, a.scale, a.offset(), w.codes + r * a.depth, w.scales + r * groups, w.biases + r * groups);
   }

@@ -55,18 +55,34 @@ std::optional<KvType> parse_kv_type(std::string_view name) {
   return static_cast<KvType>(found - std::begin(kTypeNames));
 }
 
+// Of two runs that lie apart: the sums in place of the first, the differences in place of the second.
+static void add_and_subtract(float* __restrict low, float* __restrict high, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const float a = low[i], b = high[i];
+    low[i] = a + b;
+    high[i] = a - b;
+  }
+}
+
+// The first two steps in one, for runs that are too short to be taken in vectors.
+static void add_and_subtract_within_quads(float* x, std::size_t count) {
+  for (float* quad = x; quad != x + count; quad += 4) {
+    const float a = quad[0] + quad[1], b = quad[0] - quad[1], c = quad[2] + quad[3], d = quad[2] - quad[3];
+    quad[0] = a + c;
+    quad[1] = b + d;
+    quad[2] = a - c;
+    quad[3] = b - d;
+  }
+}
+
 void hadamard_rotate(float* x, std::size_t size) {
   const std::size_t run = size & (~size + 1);
-  for (std::size_t start = 0; start < size; start += run) {
-    for (std::size_t half = 1; half < run; half *= 2)
-      for (std::size_t i = start; i < start + run; i += 2 * half)
-        for (std::size_t j = i; j < i + half; ++j) {
-          const float a = x[j], b = x[j + half];
-          x[j] = a + b;
-          x[j + half] = a - b;
-        }
-    const float norm = 1.0f / std::sqrt(static_cast<float>(run));
-    for (std::size_t i = start; i < start + run; ++i) x[i] *= norm;
+  const float norm = 1.0f / std::sqrt(static_cast<float>(run));
+  for (float* first = x; first != x + size; first += run) {
+    if (run >= 4) add_and_subtract_within_quads(first, run);
+    for (std::size_t half = run >= 4 ? 4 : 1; half < run; half *= 2)
+      for (float* low = first; low != first + run; low += 2 * half) add_and_subtract(low, low + half, half);
+    for (std::size_t i = 0; i < run; ++i) first[i] *= norm;
   }
 }
 
@@ -154,11 +170,11 @@ void store_keys_values(std::span<const AttentionPiece> pieces, ThreadPool& pool)
   const auto store_head = [](const AttentionPiece& piece, std::size_t head) {
     const KvLayer::State& s = piece.cache->state();
     assert(piece.position <= s.capacity && piece.tokens <= s.capacity - piece.position);
-    std::vector<float> rotated(s.type == KvType::q4_0 ? s.head_dim : 0);
+    std::vector<float> rotated(s.rotates() ? s.head_dim : 0);
     for (std::size_t t = 0; t < piece.tokens; ++t) {
       const std::size_t at = (t * s.kv_heads + head) * s.head_dim;
       const float* key = piece.keys + at;
-      if (!rotated.empty()) {
+      if (s.rotates()) {
         std::copy_n(key, s.head_dim, rotated.data());
         hadamard_rotate(rotated.data(), s.head_dim);
         key = rotated.data();

@@ -24,6 +24,9 @@ struct KvLayer::State {
   std::size_t num_chunks;
   ResidentBytes bytes;
 
+  // Keys, and the queries that meet them, are rotated where they are rounded: a few dimensions of keys are far larger than the others of their group.
+  bool rotates() const { return type == KvType::q8_0 || type == KvType::q4_0; }
+
   // One chunk of a head: codes, then (quantized types) scales.
   std::byte* keys(std::size_t head, std::size_t chunk) const { return bytes.data() + (head * num_chunks + chunk) * 2 * (code_bytes + scale_bytes); }
   std::byte* values(std::size_t head, std::size_t chunk) const { return keys(head, chunk) + code_bytes + scale_bytes; }

@@ -172,6 +172,15 @@ Arithmetic Decoder::arithmetic() const noexcept {
   return static_cast<Arithmetic>(std::ranges::max_element(parameters) - parameters.begin());
 }
 
+bool Decoder::multiplies_in_f32() const noexcept {
+  const auto exact = [](const PackedLinear& weight) { return weight.arithmetic() == Arithmetic::f32; };
+  const auto all_exact = [&](const Layer& layer) {
+    return std::ranges::all_of(std::array{&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down},
+                               [&](const Linear* linear) { return exact(linear->weight); });
+  };
+  return exact(state_->config.tied_embedding ? state_->embedding : state_->head) && std::ranges::all_of(state_->layers, all_exact);
+}
+
 std::uint64_t Decoder::linear_parameters() const noexcept {
   const ModelConfig& c = state_->config;
   const std::uint64_t query = c.heads * c.head_dim, key_value = c.kv_heads * c.head_dim;

@@ -72,6 +72,7 @@ class Decoder {
   Isa isa() const noexcept;                                  // whose kernels run
   std::uint64_t resident_bytes() const noexcept;             // weights
   Arithmetic arithmetic() const noexcept;                    // of most of the layers' Linears, by parameters
+  bool multiplies_in_f32() const noexcept;                   // every product, the head's too: no input is rounded
   std::uint64_t linear_parameters() const noexcept;          // of all layers' Linears, head not counted
   // Error(unsupported) when the model has a sliding window shorter than capacity.
   KvCache new_cache(std::size_t capacity) const;

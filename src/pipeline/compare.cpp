@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
+#include "pipeline/candidate_group.h"
 #include "pipeline/inspect.h"
 #include "pipeline/temporary_directory.h"
 
@@ -58,9 +59,10 @@ QuantizeModelOptions quantize_options(const std::string& format, const CompareOp
 // Candidates, held in memory until they are read together.
 class Candidates {
  public:
-  Candidates(const Checkpoint& original, Decoder& reference, SideBySide& pass, const CompareOptions& options, ThreadPool& pool)
+  // held: empty.
+  Candidates(const Checkpoint& original, CandidateGroup held, SideBySide& pass, const CompareOptions& options, ThreadPool& pool)
       : original_(original),
-        reference_(reference),
+        held_(std::move(held)),
         pass_(pass),
         options_(options),
         pool_(pool),
@@ -69,7 +71,7 @@ class Candidates {
   // Those held are read first when there may be no room for another one.
   ComparedFormat make(const std::string& format) {
     // The next candidate may be as large as any before it, and no larger than the original.
-    if (!held_.empty() && held_bytes_ + std::max(largest_, original_.file_bytes()) > memory_) read();
+    if (held_.size() > 0 && held_bytes_ + std::max(largest_, original_.file_bytes()) > memory_) read();
     const TemporaryDirectory scratch(options_.scratch);
     ComparedFormat result;
     result.format = format;
@@ -77,22 +79,20 @@ class Candidates {
     result.summary = quantize_model(original_, quantize, pool_, options_.progress);
     const Checkpoint candidate = Checkpoint::open(quantize.output);
     if (options_.portraits) result.portrait = portray(original_, candidate, *options_.portraits, pool_);
-    held_.emplace_back(candidate, DecoderOptions{.kernels = options_.kernels, .kv = options_.kv, .progress = options_.progress}, pool_);
-    const std::uint64_t bytes = held_.back().resident_bytes() + held_.back().new_cache(pass_.texts().front().windows.context).resident_bytes();
-    held_bytes_ += bytes;
-    largest_ = std::max(largest_, bytes);
-    const Pace pace = pace_in_use(candidate, held_.back(), options_, pool_);
+    Decoder& decoder = held_.add(candidate, DecoderOptions{.kernels = options_.kernels, .kv = options_.kv, .progress = options_.progress}, pool_);
+    const std::uint64_t bytes = held_.resident_bytes(pass_.texts().front().windows.context);
+    largest_ = std::max(largest_, bytes - held_bytes_);
+    held_bytes_ = bytes;
+    const Pace pace = pace_in_use(candidate, decoder, options_, pool_);
     result.prefill = pace.prefill;
     result.decode = pace.decode;
     return result;
   }
 
   void read() {
-    std::vector<Decoder*> group;
-    for (Decoder& decoder : held_) group.push_back(&decoder);
-    const std::size_t first = judged_, all = first + group.size();
+    const std::size_t first = judged_, all = first + held_.size();
     try {
-      pass_.run(reference_, group, first, {.progress = options_.progress, .layers = options_.layers}, pool_);
+      held_.read(pass_, first, {.progress = options_.progress, .layers = options_.layers}, pool_);
     } catch (const Error&) {
       if (pass_.windows_done(all) > 0) judged_ = all;
       throw;
@@ -107,11 +107,10 @@ class Candidates {
 
  private:
   const Checkpoint& original_;
-  Decoder& reference_;
+  CandidateGroup held_;
   SideBySide& pass_;
   const CompareOptions& options_;
   ThreadPool& pool_;
-  std::vector<Decoder> held_;
   std::uint64_t memory_, held_bytes_ = 0, largest_ = 0;
   std::size_t judged_ = 0;
 };
@@ -132,7 +131,7 @@ Comparison compare_formats(const Checkpoint& original, const std::vector<NamedTe
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
   Decoder reference(original, decoder_options, pool);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(original);
-  SideBySide pass(read_texts(texts, tokenizer, reference.config().context, options.windows), options.formats.size());
+  SideBySide pass(read_texts(texts, tokenizer, reference.config().context, options.windows), options.formats.size(), options.split_windows);
 
   Comparison comparison;
   comparison.original_bytes = original.file_bytes();
@@ -142,7 +141,7 @@ Comparison compare_formats(const Checkpoint& original, const std::vector<NamedTe
   comparison.original_prefill = reference_pace.prefill;
   comparison.original_decode = reference_pace.decode;
 
-  Candidates candidates(original, reference, pass, options, pool);
+  Candidates candidates(original, CandidateGroup(reference, splits_loss(reference, options.split_windows, false)), pass, options, pool);
   try {
     for (const std::string& format : options.formats) comparison.formats.push_back(candidates.make(format));
     candidates.read();

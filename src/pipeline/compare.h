@@ -36,6 +36,7 @@ struct CompareOptions {
   std::filesystem::path scratch{};  // where temporary models go; empty: the system's temporary directory
   std::uint64_t memory_bytes = 0;   // for candidates that are held together; 0: what the machine has free
   bool layers = false;              // also how far each layer's output is from the original's
+  std::size_t split_windows = 0;    // as JudgeOptions says
   std::optional<PortraitOptions> portraits{};  // what pictures show of each candidate; none: nothing
   bool keep_partial = false;        // a stop gives the figures so far; otherwise it is Error(cancelled)
   ProgressCallback progress{};      // stages "quantize", "load", "evaluate", "bench"

@@ -7,6 +7,7 @@
 #include "model/config.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
+#include "pipeline/candidate_group.h"
 
 namespace nibble {
 
@@ -26,12 +27,12 @@ std::uint64_t resident_estimate(const Checkpoint& checkpoint) { return checkpoin
 
 }  // namespace
 
-std::size_t count_that_fit(const std::vector<NamedCheckpoint>& models, std::size_t first, std::uint64_t memory_bytes) {
+std::size_t count_that_fit(const std::vector<NamedCheckpoint>& models, std::size_t first, std::uint64_t memory_bytes, std::uint64_t copies) {
   const std::uint64_t memory = memory_bytes > 0 ? memory_bytes : available_memory() / 10 * 8;
   std::uint64_t needed = 0;
   std::size_t count = 0;
   for (; first + count < models.size(); ++count) {
-    const std::uint64_t bytes = resident_estimate(*models[first + count].checkpoint);
+    const std::uint64_t bytes = copies * resident_estimate(*models[first + count].checkpoint);
     if (count > 0 && bytes > memory - std::min(memory, needed)) break;
     needed += bytes;
   }
@@ -64,26 +65,24 @@ PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCh
     }
     context = std::min<std::size_t>(context, own.context);
   }
-  SideBySide pass(read_texts(texts, tokenizer, context, options.windows), candidates.size());
+  SideBySide pass(read_texts(texts, tokenizer, context, options.windows), candidates.size(), options.split_windows);
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
-  const EvaluateOptions evaluate{.progress = options.progress, .layers = options.layers};
   DecoderOptions reference_options = decoder_options;
   if (options.original_kv && !candidates.empty()) reference_options.kv = options.original_kv;
   Decoder reference(original, reference_options, pool);
+  const bool split = splits_loss(reference, options.split_windows, options.split_required) && !candidates.empty();
 
   std::vector<std::string> names;
   try {
-    if (candidates.empty()) pass.run(reference, {}, 0, evaluate, pool);
+    if (candidates.empty()) pass.run(reference, {}, 0, {.progress = options.progress}, pool);
     for (std::size_t first = 0; first < candidates.size();) {
-      const std::size_t count = count_that_fit(candidates, first, options.memory_bytes);
-      std::vector<Decoder> decoders;
-      std::vector<Decoder*> group;
-      for (std::size_t i = first; i < first + count; ++i) decoders.emplace_back(*candidates[i].checkpoint, decoder_options, pool);
-      for (Decoder& decoder : decoders) group.push_back(&decoder);
+      const std::size_t count = count_that_fit(candidates, first, options.memory_bytes, split ? 2 : 1);
+      CandidateGroup group(reference, split);
+      for (std::size_t i = first; i < first + count; ++i) group.add(*candidates[i].checkpoint, decoder_options, pool);
       const std::size_t judged = names.size();
       for (std::size_t i = first; i < first + count; ++i) names.push_back(candidates[i].name);
       try {
-        pass.run(reference, group, first, evaluate, pool);
+        group.read(pass, first, {.progress = options.progress, .layers = options.layers}, pool);
       } catch (const Error& error) {
         // Of this group not one window: what is known is about the groups before.
         if (error.kind() == ErrorKind::cancelled && judged > 0 && pass.windows_done(names.size()) == 0) names.resize(judged);

@@ -25,6 +25,7 @@ VerifiedQuantization quantize_verified(const Checkpoint& source, const QuantizeM
     JudgeOptions judge_options = verify.judge;
     judge_options.progress = progress;
     judge_options.keep_partial = false;
+    judge_options.split_required = judge_weights(verify.requirements);
     result.verdict = judge_models(source, {{options.output.string(), &candidate}}, verify.texts, judge_options, pool);
     if (verify.requirements.empty()) return;
     result.acceptance = accept(result.verdict, 0, verify.requirements);

@@ -19,7 +19,7 @@ namespace nibble {
 struct VerifyOptions {
   std::vector<NamedText> texts{};
   std::vector<Requirement> requirements{};  // none: the output is measured and released
-  JudgeOptions judge{};                     // keep_partial and progress are not looked at
+  JudgeOptions judge{};                     // keep_partial, progress and split_required are not looked at
 };
 
 struct VerifiedQuantization {

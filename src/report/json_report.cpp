@@ -92,6 +92,7 @@ Json to_json(const Comparison& comparison) {
     item["figures"] = to_json(verdict.candidates[i].overall);
     item["texts"] = Json::array();
     for (const MetricFigures& text : verdict.candidates[i].texts) item["texts"].push_back(to_json(text));
+    add_split(item, verdict.candidates[i]);
     add_layers(item, verdict.candidates[i]);
     item["prefill_tokens_per_second"] = format.prefill;
     item["decode_tokens_per_second"] = format.decode;

@@ -69,6 +69,7 @@ Json verdict_figures(const PairedVerdict& verdict, const PageOptions& options) {
   for (std::size_t i = 0; i < verdict.candidates.size(); ++i) {
     const Json& item = judged["candidates"][i];
     page["candidates"].push_back({{"name", verdict.candidates[i].name}, {"figures", item["figures"]}, {"texts", item["texts"]}});
+    add_split(page["candidates"].back(), verdict.candidates[i]);
     add_layers(page["candidates"].back(), verdict.candidates[i]);
   }
   if (judged.contains("contests")) page["contests"] = judged["contests"];

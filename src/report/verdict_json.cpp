@@ -24,6 +24,12 @@ const char* contest_text(Contest result) {
   }
 }
 
+Json differences(const CandidateContest& contest) {
+  return {{"kl_difference", to_json(contest.kl_difference)},
+          {"perplexity_ratio", to_json(contest.perplexity_ratio)},
+          {"top1_difference", to_json(contest.top1_difference)}};
+}
+
 void add_reading(Json& json, const PairedVerdict& verdict) {
   json["protocol"] = protocol_name(verdict.protocol);
   json["context"] = verdict.context;
@@ -63,6 +69,7 @@ Json to_json(const Acceptance& acceptance) {
   for (const RequirementResult& result : acceptance.results) {
     Json item = {{"rule", result.requirement.text},
                  {"metric", describe(result.requirement.metric).key},
+                 {"of", result.requirement.of_weights ? "weights" : "as_run"},
                  {"judgement", judgement_name(result.judgement)},
                  {"figure", to_json(result.figure)}};
     if (result.judgement == Judgement::undecided) item["windows_needed"] = needed(result.windows_needed);
@@ -151,6 +158,16 @@ void add_layers(Json& json, const CandidateVerdict& candidate) {
   }
 }
 
+void add_split(Json& json, const CandidateVerdict& candidate) {
+  if (!candidate.split) return;
+  const LossSplit& split = *candidate.split;
+  json["split"] = {{"windows", split.windows},
+                   {"same", split.same},
+                   {"weights", to_json(split.weights)},
+                   {"as_run", to_json(split.as_run)},
+                   {"arithmetic", differences(split.arithmetic)}};
+}
+
 Json to_json(const PairedVerdict& verdict) {
   Json json = verdict.candidates.size() == 1 ? summary_json(verdict, verdict.candidates.front()) : original_json(verdict);
   json["windows_planned"] = verdict.windows_planned;
@@ -163,17 +180,15 @@ Json to_json(const PairedVerdict& verdict) {
   for (const CandidateVerdict& candidate : verdict.candidates) {
     Json item = {{"model", candidate.name}, {"figures", to_json(candidate.overall)}, {"texts", Json::array()}};
     for (const MetricFigures& text : candidate.texts) item["texts"].push_back(to_json(text));
+    add_split(item, candidate);
     add_layers(item, candidate);
     json["candidates"].push_back(std::move(item));
   }
   json["contests"] = Json::array();
-  for (const CandidateContest& contest : verdict.contests)
-    json["contests"].push_back({{"first", contest.first},
-                                {"second", contest.second},
-                                {"better", contest_text(contest.result)},
-                                {"kl_difference", to_json(contest.kl_difference)},
-                                {"perplexity_ratio", to_json(contest.perplexity_ratio)},
-                                {"top1_difference", to_json(contest.top1_difference)}});
+  for (const CandidateContest& contest : verdict.contests) {
+    json["contests"].push_back({{"first", contest.first}, {"second", contest.second}, {"better", contest_text(contest.result)}});
+    json["contests"].back().update(differences(contest));
+  }
   return json;
 }
 

@@ -17,6 +17,9 @@ Json to_json(const Figure& figure);
 Json to_json(const MetricFigures& figures);
 // Where layers were compared: embedding_error and layers, a list of layer, residual, output, local (LayerError says what they are)
 void add_layers(Json& json, const CandidateVerdict& candidate);
+// Where the loss was split: split, an object of windows, same, weights and as_run (figures), arithmetic (kl_difference, perplexity_ratio,
+// top1_difference)
+void add_split(Json& json, const CandidateVerdict& candidate);
 // All of it: protocol, context, windows, windows_planned, tokens, partial, original, texts, candidates, contests; and of a single candidate the
 // keys of summary_json beside them.
 Json to_json(const PairedVerdict& verdict);

@@ -39,10 +39,13 @@ Table metric_table(const PairedVerdict& verdict, const MetricFigures& figures) {
 Table candidate_table(const PairedVerdict& verdict) {
   std::vector<Column> columns = {{"model"}, {"perplexity", Align::right}};
   for (const Metric metric : kShortList) columns.push_back({std::string(describe(metric).title), Align::right});
+  const bool split = std::ranges::any_of(verdict.candidates, [](const CandidateVerdict& c) { return c.split.has_value(); });
+  if (split) columns.push_back({"weights' KL", Align::right});
   Table table(columns);
   for (const CandidateVerdict& candidate : verdict.candidates) {
     std::vector<std::string> row = {candidate.name, figure_value_text(describe(Metric::perplexity), candidate.overall[Metric::perplexity].value)};
     for (const Metric metric : kShortList) row.push_back(figure_text(describe(metric), candidate.overall[metric]));
+    if (split) row.push_back(weights_loss_text(candidate));
     table.add(row);
   }
   return table;
@@ -117,6 +120,17 @@ std::string contest_line(const CandidateContest& contest) {
   return fmt::format("neither {} nor {} is shown to be better: {}, {}\n", contest.first, contest.second, difference, ratio);
 }
 
+// Of a single candidate.
+std::string split_line(const PairedVerdict& verdict) {
+  const std::optional<LossSplit>& split = verdict.candidates.front().split;
+  if (!split) return "";
+  if (split->same) return "\nThe loss is the weights' alone: products are in f32, and keys and values are kept as the original's.\n";
+  const MetricInfo& kl = describe(Metric::kl_mean);
+  return fmt::format("\nLoss, KL mean: weights {}, as run {}; arithmetic adds {}.\n", figure_text(kl, split->weights[kl.id]),
+                     figure_text(kl, split->as_run[kl.id]), figure_text(kl, split->arithmetic.kl_difference)) +
+         split_note(verdict);
+}
+
 std::string block_line(const MetricFigures& figures) {
   if (figures.blocks < kFewestBlocks)
     return fmt::format("No intervals: {} windows are too few to know how windows differ; at least {} are needed.\n", figures.blocks, kFewestBlocks);
@@ -151,6 +165,21 @@ std::string figure_text(const MetricInfo& metric, const Figure& figure) {
   const std::string value = figure_value_text(metric, figure.value);
   if (figure.certainty != Certainty::interval) return value;
   return fmt::format("{} [{}, {}]", value, figure_value_text(metric, figure.low), figure_value_text(metric, figure.high));
+}
+
+std::string weights_loss_text(const CandidateVerdict& candidate) {
+  if (!candidate.split) return "";
+  if (candidate.split->same) return "all of it";
+  const MetricInfo& kl = describe(Metric::kl_mean);
+  return fmt::format("{} of {}", figure_value_text(kl, candidate.split->weights[kl.id].value), figure_value_text(kl, candidate.split->as_run[kl.id].value));
+}
+
+std::string split_note(const PairedVerdict& verdict) {
+  const auto read_twice = [](const CandidateVerdict& candidate) { return candidate.split && !candidate.split->same; };
+  const auto candidate = std::ranges::find_if(verdict.candidates, read_twice);
+  if (candidate == verdict.candidates.end()) return "";
+  return fmt::format("The weights' KL: of the same weights in products of f32, keys and values kept as the original's, on {} of the {} windows.\n",
+                     grouped_text(candidate->split->windows), grouped_text(verdict.windows));
 }
 
 std::string coverage_text(const PairedVerdict& verdict) {
@@ -189,7 +218,7 @@ std::string acceptance_text(const Acceptance& acceptance, const PairedVerdict& v
     }
     if (result.judgement == Judgement::undecided)
       text += result.windows_needed > 0 ? fmt::format("; about {} windows ({} tokens of text) would decide, {} were read", grouped_text(result.windows_needed),
-                                                      grouped_text(result.windows_needed * verdict.context), grouped_text(verdict.windows))
+                                                      grouped_text(result.windows_needed * verdict.context), grouped_text(result.windows_read))
                                         : "; it is too close to the limit for any reasonable amount of text";
     text += "\n";
   }
@@ -239,6 +268,8 @@ std::string verdict_text(const PairedVerdict& verdict, const VerdictTextOptions&
       text += fmt::format("Original's perplexity {}.\n", figure_text(describe(Metric::perplexity), verdict.original_perplexity));
     text += block_line(verdict.candidates.front().overall) + gap;
     text += rendered(several ? candidate_table(verdict) : metric_table(verdict, verdict.candidates.front().overall), options);
+    if (!several) text += split_line(verdict);
+    else if (const std::string note = split_note(verdict); !note.empty()) text += gap + note;
     if (verdict.texts.size() > 1) text += gap + rendered(text_table(verdict), options);
     if (!verdict.contests.empty()) text += gap;
     for (const CandidateContest& contest : verdict.contests) text += (options.markdown ? "* " : "") + contest_line(contest);

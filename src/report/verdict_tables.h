@@ -19,7 +19,7 @@ struct VerdictTextOptions {
   std::string original{};  // its name
 };
 
-// One candidate: every metric with its interval and llama.cpp's error. Several: a row each, and who beats the first. Then by text, if there
+// One candidate: every metric with its interval and llama.cpp's error, and how its loss splits. Several: a row each, and who beats the first. Then by text, if there
 // is more than one, and by layer, if those were compared.
 std::string verdict_text(const PairedVerdict& verdict, const VerdictTextOptions& options);
 
@@ -32,6 +32,10 @@ std::string figure_value_text(const MetricInfo& metric, double value);
 std::string interval_text(const MetricInfo& metric, const Figure& figure);
 // "0.00907 [0.00858, 0.00961]", or the value alone.
 std::string figure_text(const MetricInfo& metric, const Figure& figure);
+// Of the mean divergence in the windows of the split what is the weights' alone: "0.00101 of 0.00977", "all of it"; "" where the loss is not split.
+std::string weights_loss_text(const CandidateVerdict& candidate);
+// What that figure is, and of how many windows; "" where no candidate's loss is split.
+std::string split_note(const PairedVerdict& verdict);
 // Protocol, windows and tokens, and what is missing when the reading was stopped.
 std::string coverage_text(const PairedVerdict& verdict);
 // A line that names what a stop left out. names: not empty.

@@ -171,6 +171,11 @@ TEST_F(Verbs, Acceptance) {
   EXPECT_EQ(undecided.code, 4);
   EXPECT_EQ(undecided.json()["candidates"][0]["acceptance"]["windows_needed"], 30);
   EXPECT_EQ(nibble_command(scratch_, eval + "--accept 'kl<10'").code, 2);
+  EXPECT_EQ(nibble_command(scratch_, eval + "--accept 'kl_weights<=10'").code, 0);
+  EXPECT_EQ(nibble_command(scratch_, eval + "--accept 'kl_weights<=1e-9'").code, 3);
+  const CommandResult unsplit = nibble_command(scratch_, eval + "--accept 'kl_weights<=10' --split 0");
+  EXPECT_EQ(unsplit.code, 2);
+  EXPECT_NE(unsplit.error.find("allow some (--split 32)"), std::string::npos) << unsplit.error;
   EXPECT_EQ(nibble_command(scratch_, "eval q.gguf --text text.txt --accept 'kl<=1'").code, 2);
 }
 

@@ -89,5 +89,26 @@ TEST(Accept, WithoutAnIntervalNothingIsDecided) {
   EXPECT_EQ(judged(verdict, "kl_p999<=1").windows_needed, 20000u / 255 + 1);
 }
 
+TEST(Accept, TheWeightsAloneByTheSplit) {
+  const auto rules = parse_requirements("kl_weights<=0.02, kl<=1, top1_weights>=0.97");
+  EXPECT_TRUE(rules[0].of_weights);
+  EXPECT_FALSE(rules[1].of_weights);
+  EXPECT_EQ(rules[2].metric, Metric::top1_agreement);
+  EXPECT_TRUE(judge_weights(rules));
+  EXPECT_FALSE(judge_weights({rules[1]}));
+  PairedVerdict verdict = verdict_with(0.5, 0.4, 0.6);
+  verdict.candidates[0].name = "q4.gguf";
+  EXPECT_EQ(error_of([&] { judged(verdict, "kl<=1, kl_weights<=1"); }).second,
+            "the weights alone can be judged only where the loss is split into theirs and the arithmetic's, for which windows are read with products in "
+            "f32, too; have some read so: q4.gguf");
+  verdict.candidates[0].split = LossSplit{.windows = 40, .weights = verdict_with(0.25, 0.15, 0.35).candidates[0].overall, .as_run = {}, .arithmetic = {}};
+  EXPECT_EQ(judged(verdict, "kl_weights<=0.35").judgement, Judgement::accepted);
+  EXPECT_EQ(judged(verdict, "kl<=0.35").judgement, Judgement::rejected);
+  const Acceptance undecided = judged(verdict, "kl_weights<=0.3");
+  EXPECT_EQ(undecided.judgement, Judgement::undecided);
+  EXPECT_EQ(undecided.results[0].windows_read, 40u);
+  EXPECT_EQ(undecided.windows_needed, 176u);  // twice as near takes four times the 40 windows, and a tenth more
+}
+
 }  // namespace
 }  // namespace nibble

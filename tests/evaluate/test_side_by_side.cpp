@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "evaluate/verdict.h"
 #include "model/tiny_models.h"
@@ -21,7 +22,8 @@ class SideBySideOf : public testing::Test {
         windows(cut_windows(reference.ids, 7, 128, {.context = 20})) {}
 
   // The same model with one matrix scaled.
-  Decoder changed(float factor) {
+  Decoder changed(float factor) { return changed(factor, exact_options()); }
+  Decoder changed(float factor, const DecoderOptions& options) {
     EditableModel model = EditableModel::read(data_directory() / "tiny_gqa_llama3rope");
     std::string& bytes = model.tensors.at("lm_head.weight").bytes;
     for (std::size_t i = 0; i < bytes.size(); i += sizeof(float)) {
@@ -32,7 +34,7 @@ class SideBySideOf : public testing::Test {
       std::memcpy(bytes.data() + i, &value, sizeof value);
     }
     model.write(scratch.path());
-    return Decoder(Checkpoint::open(scratch.path()), exact_options(), pool);
+    return Decoder(Checkpoint::open(scratch.path()), options, pool);
   }
 
   SideBySide read(const std::vector<Decoder*>& candidates, std::vector<ReadText> texts) {
@@ -180,6 +182,64 @@ TEST_F(SideBySideOf, AContestIsDecidedByItsPairedInterval) {
   const PairedVerdict same = judge(read({&twin}, {{"text", enough}}), {"twin"}, pool);
   EXPECT_EQ(same.candidates[0].overall[Metric::kl_p999].high, 0);
   EXPECT_EQ(same.candidates[0].overall[Metric::top1_agreement].low, 1);
+}
+
+// The weights alone have the figures that they have as a candidate, on the windows of the split.
+TEST_F(SideBySideOf, TheLossIsSplit) {
+  DecoderOptions rounded = exact_options();
+  rounded.kv = KvType::q4_0;
+  Decoder as_run = changed(0.9f, rounded), weights = changed(0.9f), other = changed(0.7f);
+  Decoder* const candidates[] = {&as_run, &other};
+  Decoder* const alone[] = {&weights, nullptr};
+  const std::vector<ReadText> texts = {{"first", windows}, {"second", windows}};
+  SideBySide pass(texts, 2, 4);
+  pass.run(original, candidates, 0, {.weights_alone = alone}, pool);
+  const SideBySide whole = read({&as_run, &weights}, texts);
+  EXPECT_EQ(pass.candidates()[0].kl, whole.candidates()[0].kl);
+
+  std::vector<double> kl_weights, kl_as_run;
+  std::vector<std::size_t> held;
+  for (std::size_t window = 0; window < 10; ++window) {
+    if (!pass.split_windows().holds(window)) continue;
+    held.push_back(window);
+    for (std::size_t i = 9 * window; i < 9 * (window + 1); ++i) {
+      kl_weights.push_back(whole.candidates()[1].kl[i]);
+      kl_as_run.push_back(whole.candidates()[0].kl[i]);
+    }
+  }
+  EXPECT_EQ(held, (std::vector<std::size_t>{2, 4, 7, 9}));
+  EXPECT_EQ(pass.weights_alone()[0].kl, kl_weights);
+
+  const PairedVerdict verdict = judge(pass, {"as run", "other"}, pool);
+  const LossSplit& split = verdict.candidates[0].split.value();
+  const auto mean = [](const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()); };
+  EXPECT_EQ(split.windows, 4u);
+  EXPECT_FALSE(split.same);
+  EXPECT_NEAR(split.weights[Metric::kl_mean].value, mean(kl_weights), 1e-12);
+  EXPECT_NEAR(split.as_run[Metric::kl_mean].value, mean(kl_as_run), 1e-12);
+  EXPECT_NEAR(split.arithmetic.kl_difference.value, mean(kl_as_run) - mean(kl_weights), 1e-12);
+  EXPECT_NE(split.arithmetic.kl_difference.value, 0);
+  const LossSplit& same = verdict.candidates[1].split.value();
+  EXPECT_TRUE(same.same);
+  EXPECT_EQ(same.windows, 10u);
+  EXPECT_EQ(same.weights[Metric::kl_mean].value, verdict.candidates[1].overall[Metric::kl_mean].value);
+  EXPECT_EQ(same.arithmetic.result, Contest::equal);
+  EXPECT_FALSE(judge(whole, {"as run", "weights"}, pool).candidates[0].split.has_value());
+}
+
+TEST_F(SideBySideOf, AStopSplitsWhatWasRead) {
+  Decoder as_run = changed(0.9f), weights = changed(0.8f);
+  Decoder* const candidates[] = {&as_run};
+  Decoder* const alone[] = {&weights};
+  SideBySide pass({{"first", windows}, {"second", windows}}, 1, 2);  // the fifth window and the tenth
+  EvaluateOptions options{.weights_alone = alone};
+  options.progress = [](const Progress& p) { return p.done == 0; };
+  EXPECT_EQ(error_of([&] { pass.run(original, candidates, 0, options, pool); }).first, ErrorKind::cancelled);
+  const std::size_t done = pass.windows_done(1);
+  ASSERT_GT(done, 0u);
+  const std::optional<LossSplit> split = judge(pass, {"as run"}, pool).candidates[0].split;
+  ASSERT_EQ(split.has_value(), done >= 5);
+  EXPECT_EQ(split ? split->windows : 0, done / 5);
 }
 
 TEST_F(SideBySideOf, ThreadsDoNotMatter) {

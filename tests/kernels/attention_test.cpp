@@ -127,9 +127,9 @@ struct Scores {
 // e^{2 d} (1 + 12 u); merging chunks and spans scales every term again, at most twice for each chunk, by factors within 8 u. Sums of n terms and
 // the division add gamma_{n + 1} twice. All is relative to sum of w |v|. Quantized caches round the weights besides.
 void expect_exact(const Shape& s, std::size_t cached, std::size_t tokens, const Case& c, KvType type, Isa isa) {
-  const bool quantized = type == KvType::q8_0 || type == KvType::q4_0, rotates = type == KvType::q4_0;
-  const auto given = rotates ? rotated(c.q, s.head_dim) : c.q, q = quantized ? coded_queries(given, s.head_dim) : given;
-  const auto k = kept_numbers(rotates ? rotated(c.k, s.head_dim) : c.k, s.head_dim, type), v = kept_numbers(c.v, s.head_dim, type);
+  const bool quantized = type == KvType::q8_0 || type == KvType::q4_0;
+  const auto given = quantized ? rotated(c.q, s.head_dim) : c.q, q = quantized ? coded_queries(given, s.head_dim) : given;
+  const auto k = kept_numbers(quantized ? rotated(c.k, s.head_dim) : c.k, s.head_dim, type), v = kept_numbers(c.v, s.head_dim, type);
   const double scale = static_cast<double>(1 / std::sqrt(static_cast<float>(s.head_dim)));
   const auto got = run(c, s, cached, tokens, type, isa, 2, 1000);
   const auto value = [&](std::size_t j, std::size_t kv, std::size_t d) { return static_cast<double>(v[(j * s.kv_heads + kv) * s.head_dim + d]); };

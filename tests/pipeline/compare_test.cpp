@@ -46,6 +46,33 @@ TEST(Compare, JudgesEveryFormatAgainstTheOriginal) {
   EXPECT_EQ(scratch.num_entries(), 1u);  // temporary models are gone
 }
 
+// What is not rounded as it is run is not read twice; what is, is held against its weights alone.
+TEST(Compare, SplitsTheLoss) {
+  ScratchDirectory scratch;
+  ThreadPool pool(2);
+  const Checkpoint original = Checkpoint::open(small_synth(scratch, pool));
+  CompareOptions options = quick({"f32", "q8_0"}, scratch);
+  options.split_windows = 1;
+  const Comparison comparison = compare_formats(original, {{"text", long_text()}}, options, pool);
+  const LossSplit &raw = comparison.verdict.candidates[0].split.value(), &rounded = comparison.verdict.candidates[1].split.value();
+  EXPECT_TRUE(raw.same);
+  EXPECT_EQ(raw.windows, 2u);
+  EXPECT_FALSE(rounded.same);
+  EXPECT_EQ(rounded.windows, 1u);
+  EXPECT_LT(rounded.weights[Metric::kl_mean].value, rounded.as_run[Metric::kl_mean].value);
+
+  // The weights alone are what a reading in f32 finds.
+  options.kernels.activations = ActivationMode::f32;
+  options.kv = KvType::f16;
+  const Comparison exact = compare_formats(original, {{"text", long_text()}}, options, pool);
+  EXPECT_TRUE(exact.verdict.candidates[1].split->same);
+  options.kernels.activations = ActivationMode::automatic;
+  options.kv.reset();
+  options.split_windows = 2;
+  const Comparison whole = compare_formats(original, {{"text", long_text()}}, options, pool);
+  EXPECT_EQ(whole.verdict.candidates[1].split->weights[Metric::kl_mean].value, exact.verdict.candidates[1].overall[Metric::kl_mean].value);
+}
+
 // Candidates that do not fit into memory together are read in several passes, with the same figures.
 TEST(Compare, LittleMemoryChangesNothing) {
   ScratchDirectory scratch;

@@ -49,6 +49,42 @@ PairedVerdict with_layers(PairedVerdict verdict) {
   return verdict;
 }
 
+PairedVerdict with_split(PairedVerdict verdict, bool same = false) {
+  for (CandidateVerdict& candidate : verdict.candidates) {
+    candidate.split = LossSplit{.windows = 32, .same = same, .weights = candidate.overall, .as_run = candidate.overall, .arithmetic = {}};
+    candidate.split->weights[Metric::kl_mean] = figure(0.125, 0.1, 0.15);
+    candidate.split->arithmetic = {"", "", figure(0.125, 0.11, 0.14), figure(1.01, 1, 1.02), figure(-0.1, -0.2, 0), Contest::second_better};
+  }
+  return verdict;
+}
+
+TEST(VerdictJson, TheSplitIsThereWhenTheLossWasSplit) {
+  EXPECT_FALSE(to_json(verdict_of({"q4"}, {"a.txt"}))["candidates"][0].contains("split"));
+  const Json split = to_json(with_split(verdict_of({"q4", "q3"}, {"a.txt"})))["candidates"][1]["split"];
+  EXPECT_EQ(split["windows"], 32);
+  EXPECT_EQ(split["same"], false);
+  EXPECT_EQ(split["weights"]["kl_mean"]["high"], 0.15);
+  EXPECT_EQ(split["as_run"]["kl_mean"]["value"], 0.25);
+  EXPECT_EQ(split["arithmetic"]["kl_difference"]["low"], 0.11);
+  EXPECT_EQ(split["arithmetic"]["perplexity_ratio"]["value"], 1.01);
+  EXPECT_EQ(split["arithmetic"]["top1_difference"]["value"], -0.1);
+}
+
+TEST(VerdictText, SaysHowTheLossSplits) {
+  const std::string one = verdict_text(with_split(verdict_of({"q4"}, {"a.txt"})), {});
+  EXPECT_NE(one.find("\nLoss, KL mean: weights 0.1250 [0.1000, 0.1500], as run 0.2500 [0.2000, 0.3000]; arithmetic adds 0.1250 [0.1100, 0.1400].\n"),
+            std::string::npos) << one;
+  EXPECT_NE(one.find("on 32 of the 40 windows.\n"), std::string::npos) << one;
+  const std::string same = verdict_text(with_split(verdict_of({"q4"}, {"a.txt"}), true), {});
+  EXPECT_NE(same.find("The loss is the weights' alone"), std::string::npos) << same;
+  EXPECT_EQ(same.find("arithmetic adds"), std::string::npos) << same;
+  const std::string two = verdict_text(with_split(verdict_of({"q4", "q3"}, {"a.txt"})), {.markdown = true});
+  EXPECT_NE(two.find("| weights' KL |"), std::string::npos) << two;
+  EXPECT_NE(two.find("| 0.1250 of 0.2500 |"), std::string::npos) << two;
+  EXPECT_NE(two.find("on 32 of the 40 windows.\n"), std::string::npos) << two;
+  EXPECT_EQ(verdict_text(verdict_of({"q4", "q3"}, {"a.txt"}), {}).find("weights'"), std::string::npos);
+}
+
 TEST(VerdictJson, OneCandidateHasTheKeysOfASummaryToo) {
   const Json json = to_json(verdict_of({"q4"}, {"a.txt"}));
   for (const char* key : {"perplexity", "perplexity_stderr", "protocol", "context", "windows", "tokens", "kl_mean", "kl_stderr", "kl_p999", "kl_max",
@@ -85,7 +121,7 @@ TEST(VerdictJson, LayersAreThereWhenTheyWereCompared) {
 TEST(PageFigures, HoldTheShapesThatThePageReads) {
   ModelPortrait portrait{.bytes = 1000, .bits_per_weight = 4.5, .tensors = {{"w", "v", 0, "q4_0", 4.5}}, .histograms = {}};
   portrait.histograms.push_back({.tensor = "w", .low = -1, .high = 1, .before = {1, 2}, .after = {2, 1}, .points = {-1, 1}});
-  const Json page = page_figures(with_layers(verdict_of({"q4", "q3"}, {"a.txt", "b.txt"})), {.bytes = 4000, .bits_per_weight = 16, .tensors = {}, .histograms = {}},
+  const Json page = page_figures(with_split(with_layers(verdict_of({"q4", "q3"}, {"a.txt", "b.txt"}))), {.bytes = 4000, .bits_per_weight = 16, .tensors = {}, .histograms = {}},
                                  {portrait, portrait}, {.original = "orig", .settings = {{"threads", "2"}}});
   EXPECT_EQ(page["title"], "orig: 2 candidates against the original");
   EXPECT_EQ(page["metrics"].size(), kNumMetrics);
@@ -99,6 +135,7 @@ TEST(PageFigures, HoldTheShapesThatThePageReads) {
   EXPECT_EQ(candidate["tensors"][0]["part"], "v");
   EXPECT_EQ(candidate["histograms"][0]["after"], (Json{2, 1}));
   EXPECT_EQ(candidate["embedding_error"], 0.0625);
+  EXPECT_EQ(candidate["split"]["weights"]["kl_mean"]["value"], 0.125);
   EXPECT_EQ(candidate["layers"][0]["layer"], 0);
   EXPECT_EQ(candidate["layers"][0]["residual"], 0.01);
   ASSERT_TRUE(page["settings"].is_array());

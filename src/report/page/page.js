@@ -118,6 +118,32 @@ function bars(id, description, names, series, axis) {
   }));
 }
 
+function split() {
+  const parted = candidates.filter((c) => c.split && metricBy.kl_mean);
+  if (!parted.length) return;
+  show("split");
+  const kl = metricBy.kl_mean, weights = (c) => c.split.weights.kl_mean, as_run = (c) => c.split.as_run.kl_mean;
+  const drawn = parted.filter((c) => as_run(c).value > 0);
+  const share = (c) => 100 * Math.min(1, weights(c).value / as_run(c).value);
+  byId("split-chart").closest("figure").hidden = !drawn.length;
+  if (drawn.length)
+    draw("split-chart", "Share of the weights in the mean divergence: " + drawn.map((c) => `${c.name} ${share(c).toFixed(0)} %`).join("; "), () => ({
+      type: "bar",
+      data: {
+        labels: drawn.map((c) => c.name),
+        datasets: [["weights", share], ["arithmetic", (c) => 100 - share(c)]].map(([label, of], i) => ({
+          label, data: drawn.map(of), backgroundColor: i === 0 ? colourOf(0) : styleOf("--soft"), borderColor: i === 0 ? colourOf(0) : styleOf("--soft"),
+        })),
+      },
+      options: {
+        indexAxis: "y",
+        scales: { x: { stacked: true, min: 0, max: 100, title: { display: true, text: "% of the mean KL as run" } }, y: { stacked: true, grid: { display: false } } },
+      },
+    }));
+  fill(byId("split-table"), ["model", "weights alone", "as run", "arithmetic adds", "windows"], parted.map((c) => [c.name, figureNodes(kl, weights(c)), figureNodes(kl, as_run(c)),
+    c.split.same ? "nothing: it runs so" : figureNodes(kl, c.split.arithmetic.kl_difference), String(c.split.windows)]));
+}
+
 function cost() {
   const sized = [report.original, ...candidates].filter((c) => c && isNumber(c.bytes));
   if (sized.length < 2) return;
@@ -316,6 +342,6 @@ function theme() {
 byId("title").textContent = document.title = report.title;
 byId("summary").textContent = report.summary || "";
 byId("version").textContent = report.nibble;
-for (const section of [theme, quality, tasks, verdictTable, contests, cost, texts, layers, map, weights]) section();
+for (const section of [theme, quality, tasks, verdictTable, contests, split, cost, texts, layers, map, weights]) section();
 fill(byId("settings-table"), null, report.settings || []);
 document.documentElement.dataset.ready = "yes";

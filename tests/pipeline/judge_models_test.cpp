@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/judge_models.h"
+
+#include <gtest/gtest.h>
+
+#include "pipeline/models.h"
+
+namespace nibble {
+namespace {
+
+std::string some_text() {
+  std::string text;
+  for (int i = 0; i < 80; ++i) text += "So " + std::to_string(i * i) + " comes next. ";
+  return text;
+}
+
+class JudgedModels : public testing::Test {
+ protected:
+  JudgedModels() : original(Checkpoint::open(small_synth(scratch, pool))) {
+    quantize_to(scratch / "small", "q8_0", scratch / "q8.gguf", pool);
+    options.windows = {Protocol::llama_cpp, 64, 3};
+    options.split_windows = 2;
+  }
+
+  PairedVerdict judged(const Checkpoint& against, const std::filesystem::path& model) {
+    const Checkpoint candidate = Checkpoint::open(model);
+    return judge_models(against, {{"candidate", &candidate}}, {{"text", some_text()}}, options, pool);
+  }
+
+  ScratchDirectory scratch;
+  ThreadPool pool{2};
+  Checkpoint original;
+  JudgeOptions options;
+};
+
+// The same weights, quantized losslessly or not at all, cost nothing but what arithmetic adds.
+TEST_F(JudgedModels, WhatArithmeticAddsIsNotTheWeights) {
+  const Checkpoint q8 = Checkpoint::open(scratch / "q8.gguf");
+  QuantizeModelOptions widened;
+  choose_format(widened, "f32");
+  widened.output = scratch / "widened.gguf";
+  widened.allow_requantize = true;
+  quantize_model(q8, widened, pool, {});
+  const PairedVerdict verdict = judged(Checkpoint::open(scratch / "widened.gguf"), scratch / "q8.gguf");
+  const LossSplit& split = verdict.candidates[0].split.value();
+  EXPECT_EQ(split.windows, 2u);
+  EXPECT_LT(split.weights[Metric::kl_mean].value, 1e-10);  // f32 sums in another order at most
+  EXPECT_GT(split.as_run[Metric::kl_mean].value, 1e-7);
+}
+
+TEST_F(JudgedModels, NothingIsSplitAgainstAnOriginalThatRounds) {
+  const Checkpoint q8 = Checkpoint::open(scratch / "q8.gguf");
+  EXPECT_FALSE(judged(q8, scratch / "q8.gguf").candidates[0].split.has_value());
+  options.split_required = true;
+  EXPECT_TRUE(error_of([&] { judged(q8, scratch / "q8.gguf"); }).starts_with("the weights alone cannot be told from the arithmetic"));
+  options.kernels.activations = ActivationMode::f32;
+  EXPECT_TRUE(judged(q8, scratch / "q8.gguf").candidates[0].split->same);
+}
+
+TEST_F(JudgedModels, NothingIsSplitUnlessAsked) {
+  options.split_windows = 0;
+  EXPECT_FALSE(judged(original, scratch / "q8.gguf").candidates[0].split.has_value());
+  options.split_required = true;
+  EXPECT_TRUE(error_of([&] { judged(original, scratch / "q8.gguf"); }).starts_with("the weights alone are judged by reading windows with products in f32"));
+}
+
+}  // namespace
+}  // namespace nibble
