@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a model's outlier twin: the same function, harder to quantize.
 
-A share of every norm's output channels is multiplied by a factor, and the columns of the Linears that read them are divided by it. Trained
-models of several billion parameters look like this by themselves; small ones do not, so their twins stand in for them in tests of awq and
-smoothquant.
+A share of every norm's output channels is multiplied by a factor, and the columns of the Linears that read them are divided by it; with
+--gated-factor the same befalls the gated products that the down projections read. With --massive some units are added to every gated product, in
+whole blocks of 256 columns: they are enormous for some tokens and small for others, and nothing reads them, their columns of down being zeros.
+Trained models of several billion parameters look like this by themselves; small ones do not, so their twins stand in for them in tests of awq,
+smoothquant and rounded inputs.
 
-    tools/make_outlier_twin.py models/tale-4M twin [--share 0.01] [--factor 30] [--seed 0]
+    tools/make_outlier_twin.py models/tale-4M twin [--share 0.01] [--factor 30] [--gated-factor 1] [--massive 0] [--seed 0]
 
 Weights are written in F32. Needs numpy and safetensors.
 """
@@ -42,12 +44,37 @@ def read_tensors(path):
         return tensors
 
 
+MASSIVE_FACTOR = 300  # of an up projection's row; the product is with a gate that is open for half of the tokens
+
+
+def scale_gated(tensors, prefix, share, factor, random):
+    """Rows of up times factor, columns of down divided by it."""
+    up, down = tensors[prefix + "mlp.up_proj.weight"].copy(), tensors[prefix + "mlp.down_proj.weight"].copy()
+    channels = random.choice(len(up), size=max(1, round(share * len(up))), replace=False)
+    up[channels] *= factor
+    down[:, channels] /= factor
+    tensors[prefix + "mlp.up_proj.weight"], tensors[prefix + "mlp.down_proj.weight"] = up, down
+
+
+def add_massive_units(tensors, prefix, count, random):
+    gate, up, down = (tensors[f"{prefix}mlp.{name}_proj.weight"] for name in ("gate", "up", "down"))
+    hidden, added = gate.shape[1], (count + 255) // 256 * 256
+    new = {"gate": numpy.zeros((added, hidden), "<f4"), "up": numpy.zeros((added, hidden), "<f4")}
+    new["gate"][:count] = random.normal(size=(count, hidden)) / numpy.sqrt(hidden)
+    new["up"][:count] = MASSIVE_FACTOR * random.normal(size=(count, hidden)) / numpy.sqrt(hidden)
+    tensors[prefix + "mlp.gate_proj.weight"] = numpy.concatenate([gate, new["gate"]])
+    tensors[prefix + "mlp.up_proj.weight"] = numpy.concatenate([up, new["up"]])
+    tensors[prefix + "mlp.down_proj.weight"] = numpy.concatenate([down, numpy.zeros((len(down), added), "<f4")], axis=1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("--share", type=float, default=0.01, help="of a norm's channels, at least one")
     parser.add_argument("--factor", type=float, default=30)
+    parser.add_argument("--gated-factor", type=float, default=1, help="the same share of the gated products' channels")
+    parser.add_argument("--massive", type=int, default=0, help="units to add to every gated product")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
@@ -65,6 +92,11 @@ def main():
                 columns = tensors[prefix + reader + ".weight"].copy()
                 columns[:, channels] /= options.factor
                 tensors[prefix + reader + ".weight"] = columns
+        prefix = f"model.layers.{layer}."
+        if options.gated_factor != 1:
+            scale_gated(tensors, prefix, options.share, options.gated_factor, random)
+        if options.massive > 0:
+            add_massive_units(tensors, prefix, options.massive, random)
         layer += 1
 
     options.output.mkdir(parents=True, exist_ok=True)
@@ -73,6 +105,7 @@ def main():
             shutil.copy(path, options.output / path.name)
     config = json.loads((options.model / "config.json").read_text())
     config["torch_dtype"] = "float32"
+    config["intermediate_size"] = len(tensors["model.layers.0.mlp.up_proj.weight"])
     (options.output / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     save_file({name: numpy.ascontiguousarray(tensor) for name, tensor in tensors.items()}, options.output / "model.safetensors", metadata={"format": "pt"})
     print(f"{options.output}: {layer} layers, outliers x{options.factor:g} in {options.share:.1%} of the norms' channels")

@@ -82,14 +82,16 @@ template <class F32, class Sums, GridSource kGrid>
 }
 
 // Dot products of 32 columns, added to sum[h][v]: h is 0, or with kHalves the half of 16 columns. Lines are read in the order in which they
-// lie in memory.
-template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kHalves>
-[[gnu::always_inline]] static inline void octet_dots(VectorCursor& at, Bytes table, Sums (&sum)[2][4]) {
+// lie in memory. kSome: only what `quads_of_x` has bits for is looked at, the rest of x being zeros.
+template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kHalves, bool kSome = false>
+[[gnu::always_inline]] static inline void octet_dots(VectorCursor& at, Bytes table, Sums (&sum)[2][4], std::uint64_t quads_of_x = 0) {
   constexpr int kQuads = whole_lines(kLow, kHigh);
   constexpr int kLines = (kQuads * (kLow + kHigh) + 7) / 8 + 1;  // of one vector of rows, and its part of the grid
   at.ahead.next_octet();
 #pragma GCC unroll 8
   for (int q = 0; q < 8; q += kQuads) {
+    if constexpr (kSome)
+      if ((quads_of_x >> q & ((1u << kQuads) - 1)) == 0) continue;
     Quad quads[kQuads];
 #pragma GCC unroll 8
     for (int i = 0; i < kQuads; ++i) quads[i] = Quad::load(at.x + 4 * (q + i));
@@ -111,13 +113,13 @@ template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable,
 
 // The products of 32 columns' wide codes, [half][vector][16]: another look at the same codes, where there are some.
 template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kHalves>
-[[gnu::noinline]] static void find_wide_dots(const std::uint8_t* low, const std::uint8_t* high, const std::int8_t* x, const std::uint8_t* points,
-                                             float* bits) {
+[[gnu::noinline]] static void find_wide_dots(const std::uint8_t* low, const std::uint8_t* high, const std::int8_t* x, std::uint64_t quads,
+                                             const std::uint8_t* points, float* bits) {
   VectorCursor at{low, high, x, nullptr, 0, nullptr, nullptr, nullptr, nullptr, ReadAhead(low, 0, 1, 0)};
   Sums sum[2][4];
 #pragma GCC unroll 2
   for (int h = 0; h < 2; ++h) sum[h][0] = sum[h][1] = sum[h][2] = sum[h][3] = Sums::set(0);
-  octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kHalves>(at, Bytes::table(points), sum);
+  octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kHalves, true>(at, Bytes::table(points), sum, quads);
 #pragma GCC unroll 2
   for (int h = 0; h < (kHalves ? 2 : 1); ++h)
 #pragma GCC unroll 4
@@ -129,7 +131,7 @@ template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable,
 [[gnu::always_inline]] static inline void all_octet_dots(VectorCursor& at, Bytes table, const IntegerShape& shape, Sums (&sum)[2][4]) {
   if ((at.wide & 255) != 0) [[unlikely]] {
     alignas(64) float bits[128];
-    find_wide_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kHalves>(at.low, at.high, at.wide_x, shape.points, bits);
+    find_wide_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kHalves>(at.low, at.high, at.wide_x, at.wide, shape.points, bits);
 #pragma GCC unroll 2
     for (int h = 0; h < (kHalves ? 2 : 1); ++h)
 #pragma GCC unroll 4
