@@ -37,7 +37,7 @@ KeptInputs::KeptInputs(std::size_t windows, std::size_t length, std::size_t widt
       memory_(windows * window_bytes_, directory),
       wide_(windows * length),
       has_(windows) {
-  assert(format.grain == ActivationGrain::run && format.run == kActivationDepth);
+  assert(format.grain == ActivationGrain::run && format.run == kActivationDepth && format.wide != WideColumns::all);
 }
 
 void KeptInputs::put_token(std::size_t window, std::size_t token, float* x) {
@@ -52,8 +52,9 @@ void KeptInputs::put_token(std::size_t window, std::size_t token, float* x) {
     for (std::size_t run = 0; run * kActivationDepth < count; ++run)
       scales_of(window)[token * groups_ + start / kActivationDepth + run] = block.scales[run];
     for (std::size_t i = 0; block.wide_quads != 0 && i < count; ++i)
-      if (block.wide[i] != 0) wide.push_back({static_cast<std::uint32_t>(start + i), block.wide[i]});
+      if (block.wide[i] != 0) wide.push_back({static_cast<std::uint32_t>(start + i) & 0xffffffu, block.wide[i]});
   }
+  wide.shrink_to_fit();
   get_token(window, token, x);
 }
 

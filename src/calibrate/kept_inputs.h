@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Activations of many windows, rounded as products round them: in 8 bits, with a scale for every 128 columns of a token, and wide columns
-// (kernels/integer_shape.h) beside. Kept so that they need not be computed again. The same bits for any number of threads and on any instruction
+// (kernels/integer_shape.h) beside. The product rounds them once more, by less than half a step. Kept so that they need not be computed again. The same bits for any number of threads and on any instruction
 // set.
 //
 //   KeptInputs kept(windows, length, width, format, isa, "");
@@ -23,7 +23,7 @@ namespace nibble {
 
 class KeptInputs {
  public:
-  // format: of runs of 128 columns. directory: of the file that they lie in; empty: in memory.
+  // format: of runs of 128 columns, not all of them wide. directory: of the file that they lie in; empty: in memory.
   KeptInputs(std::size_t windows, std::size_t length, std::size_t width, const ActivationFormat& format, Isa isa,
              const std::filesystem::path& directory);
 
@@ -31,7 +31,10 @@ class KeptInputs {
   // x: [length, width], finite.
   void put(std::size_t window, float* x, ThreadPool& pool);
   void get(std::size_t window, float* x, ThreadPool& pool) const;
-  void forget() { has_.assign(has_.size(), false); }
+  void forget() {
+    has_.assign(has_.size(), false);
+    wide_.assign(wide_.size(), {});
+  }
 
  private:
   float* scales_of(std::size_t window) const { return memory_.as<float>(window * window_bytes_); }  // [length, groups]
@@ -40,8 +43,8 @@ class KeptInputs {
   }
 
   struct WideCode {
-    std::uint32_t column;
-    std::int8_t code;
+    std::uint32_t column : 24;
+    std::int32_t code : 8;
   };
   void put_token(std::size_t window, std::size_t token, float* x);
   void get_token(std::size_t window, std::size_t token, float* x) const;
@@ -50,7 +53,7 @@ class KeptInputs {
   ActivationFormat format_;
   std::size_t length_, width_, groups_, window_bytes_;
   SpillableBytes memory_;  // scales and codes by window
-  std::vector<std::vector<WideCode>> wide_;  // by window and token: few, and so in memory always
+  std::vector<std::vector<WideCode>> wide_;  // by window and token; in memory always: four bytes for one column of a hundred
   std::vector<bool> has_;
 };
 

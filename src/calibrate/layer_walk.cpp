@@ -117,8 +117,10 @@ LayerWalk::LayerWalk(const ModelConfig& config, const CalibrationTokens& tokens,
   hidden_ = SpillableBytes(all * config.hidden * sizeof(float), spill_directory_);
   mixed_ = SpillableBytes(all * config.heads * config.head_dim * sizeof(float), spill_directory_);
   normed_.resize(length * config.hidden);
-  if (is_int8 && options.keeps_inputs) 
-    kept_.emplace(tokens.windows(), length, config.intermediate, activations_of_site(kernels_.activation_format, "down"), kernels_.isa, spill_directory_);
+  if (is_int8 && options.keeps_inputs) {
+    const ActivationFormat format = activations_of_site(kernels_.activation_format, "down");
+    kept_.emplace(tokens.windows(), length, config.intermediate, format, kernels_.isa, spill_directory_);
+  }
   const std::vector<double> frequencies = rope_inverse_frequencies(config.rope);
   for (std::size_t t = 0; t < length; ++t)
     for (const double frequency : frequencies) {

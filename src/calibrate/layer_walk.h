@@ -68,8 +68,8 @@ class LayerWeights {
 
 Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool);
 
-// What Linears are multiplied in on the way. f32: weights and activations as they are. int8: activations rounded to 8 bits for every 128
-// columns of a token, as an engine rounds them; weights in their own codes where they are quantized, else rounded to int8:g128. The latter
+// What Linears are multiplied in on the way. f32: weights and activations as they are. int8: activations rounded to 8 bits, wide columns
+// to 15, as an engine rounds them; weights in their own codes where they are quantized, else rounded to int8:g128. The latter
 // is several times faster. automatic: int8 for models that would take long otherwise.
 enum class WalkArithmetic { automatic, f32, int8 };
 WalkArithmetic parse_walk_arithmetic(std::string_view spelling);  // Error(invalid_argument) lists what is known
@@ -78,9 +78,9 @@ std::string_view walk_arithmetic_name(WalkArithmetic arithmetic);
 WalkArithmetic resolve_walk_arithmetic(WalkArithmetic arithmetic, const ModelConfig& config);
 
 struct WalkOptions {
-  KernelOptions kernels{};  // the instruction set; activations are as the arithmetic has them
+  KernelOptions kernels{};  // the instruction set, and how activations are rounded where the arithmetic is int8
   WalkArithmetic arithmetic = WalkArithmetic::f32;
-  // In int8: what mlp_out reads is kept, rounded as its product rounds it, for windows to be looked at before they are left. A byte a number.
+  // In int8: what mlp_out reads is kept, rounded as products round, for windows to be looked at before they are left. A byte a number.
   bool keeps_inputs = false;
   // What is kept of all windows lies in a file without a name there; empty: in memory. The results are the same.
   std::filesystem::path spill_directory{};

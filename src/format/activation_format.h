@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How the inputs of Linears become 8-bit integers: x ≈ scale * (code - zero), codes -128 .. 127. Spelled behind a weight format's "+":
+// How the inputs of Linears become integers: x ≈ scale * (code - zero), codes -128 .. 127, or of 15 bits and a sign. Spelled behind a weight format's "+":
 //
 //   a8:g128            a scale for every 128 columns of a token (32, 64 or 128), found while running
 //   a8:g128:wide       the same, but columns far larger than the rest of their 128 have 15 bits and a sign, and do not decide the scale
@@ -40,7 +40,8 @@ struct ActivationFormat {
   bool operator==(const ActivationFormat&) const = default;
 };
 
-// What "a8" means, and what weights are multiplied with whose file says nothing.
+// What "a8" means, and what weights are multiplied with whose file says nothing. A model's: at some of its sites more columns are wide, or fewer
+// (model/stored_activations.h).
 inline constexpr ActivationFormat kDefaultActivations{ActivationGrain::run, false, WideColumns::some, 128};
 
 inline constexpr int kLowestActivation = -128, kHighestActivation = 127;

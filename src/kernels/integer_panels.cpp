@@ -96,7 +96,9 @@ ActivationRounding rounding_of(const IntegerShape& shape, const ActivationFormat
   return {run, std::min(kernel_group(shape), run), shape.middle, wide_rule(format.wide)};
 }
 
-constexpr std::size_t kFewTokens = 32;  // for which operands are not worth another pass: they give the same bits without it
+// For which operands are not worth another pass: they give the same bits without it, as sums of 128 columns stay below 2^24. Where all columns may be
+// wide they do not.
+constexpr std::size_t kFewTokens = 32;
 
 struct RowScales {
   alignas(64) float of_row[kPanelRows];
@@ -394,7 +396,7 @@ class IntegerPanels final : public PackedWeights {
     product.group = kernel_group(shape);
     product.run = rounding_.run;
     product.minima_quads = product.group == 16 ? 2 : 1;
-    if (has_small_multiples(shape) && tokens > kFewTokens) {
+    if (has_small_multiples(shape) && tokens > kFewTokens && activations_.wide != WideColumns::all) {
       kernels_.multiply_operands(product.grid.bytes, depth, buffers.operands);
       product.group = kActivationDepth;
       std::fill_n(product.grid.scales, 2 * kPanelRows, 1.0f);

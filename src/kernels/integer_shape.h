@@ -100,7 +100,7 @@ static constexpr std::size_t low_plane_offset(const IntegerShape& s, std::size_t
 }
 static constexpr std::size_t block_bytes(const IntegerShape& s, std::size_t depth) { return codes_offset(s, depth) + code_bytes(s, depth); }
 static constexpr bool has_row_scales(const IntegerShape& s) { return s.scale == ScaleKind::row || s.scale == ScaleKind::unsigned8_of_row; }
-// Columns that a kernel multiplies before it applies scales.
+// Columns that a kernel multiplies before it applies scales, where a run of the activations is no shorter.
 static constexpr std::size_t kernel_group(const IntegerShape& s) { return s.group < kActivationDepth ? s.group : kActivationDepth; }
 
 // Codes that are small binary floats, by their bits of exponent and mantissa.
@@ -127,7 +127,7 @@ struct QuantizedActivations {
   // [tokens, runs, 3, 8]: the groups' sums in three parts, worth 1, 2^6 and 2^13 (groups of 16 or 32), each at its place within 128 columns.
   const std::int8_t* sum_codes;
   const std::int8_t* wide;          // [tokens, kBlockDepth]
-  const std::uint64_t* wide_quads;  // [tokens]: bit q: a column of quad q is wide; where no bit is set nobody need look at wide
+  const std::uint64_t* wide_quads;  // [tokens]: bit q: a column of quad q is wide; wide is zero wherever no bit is set
 };
 
 // One token's part of the arrays above, to be filled.

@@ -16,7 +16,7 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view kFormatKey = "nibble.activations.format", kTensorsKey = "nibble.activations.tensors",
                            kScalesKey = "nibble.activations.scales", kZerosKey = "nibble.activations.zero_points";
 constexpr std::string_view kWeight = ".weight", kScale = ".input_scale", kZero = ".input_zero_point";
-constexpr std::string_view kWideColumns = "wide_columns";  // in a scheme of groups: true
+constexpr std::string_view kWideKey = "wide_columns";  // in a scheme of groups: true
 constexpr ActivationFormat kUnsized{};                     // what "a8" meant before formats said their grain
 
 template <class... Arguments>
@@ -62,7 +62,7 @@ Json scheme_json(ActivationFormat format) {
   json["strategy"] = format.is_static() ? "tensor" : is_run ? "group" : "token";
   if (is_run) json["group_size"] = format.run;
   json["dynamic"] = !format.is_static();
-  if (format.wide == WideColumns::some) json[kWideColumns] = true;
+  if (format.wide == WideColumns::some) json[kWideKey] = true;
   return json;
 }
 
@@ -71,7 +71,7 @@ ActivationFormat scheme_of(const Json& json, const std::string& source) {
     bool same = json.is_object();
     const Json scheme = scheme_json(format);
     for (const auto& [key, value] : scheme.items()) same = same && json.contains(key) && json[key] == value;
-    if (same && json.contains(kWideColumns) == scheme.contains(kWideColumns)) return format;
+    if (same && json.value(kWideKey, Json(false)) == Json(scheme.contains(kWideKey))) return format;
   }
   throw Error(
       ErrorKind::unsupported,

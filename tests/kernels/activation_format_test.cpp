@@ -139,7 +139,9 @@ TEST(ActivationFormats, SumsOfWholeRowsAreRoundedOnce) {
 
 std::vector<std::string> formats() {
   return {"int8:row", "int8:row:asym", "int8:g128", "int4:g32", "int4:g128:asym", "int3:g64", "ternary:row",
-          "nf4:g64",  "q8_0",          "q4_0",      "q4_k",     "q6_k",           "iq2_xs",   "iq4_xs"};
+          "nf4:g64",  "q8_0",          "q4_0",      "q4_k",     "q6_k",           "iq2_xs",   "iq4_xs",
+          "q2_k",     "q3_k",          "q5_k",      "q5_1",     "q1_0",           "nvfp4",    "tq2_0",
+          "int7:row", "iq1_s",         "iq1_m",     "iq2_xxs",  "iq2_s",          "iq3_xxs",  "iq3_s"};
 }
 std::vector<ActivationFormat> all_formats() {
   std::vector<ActivationFormat> formats = activation_formats();
@@ -244,13 +246,13 @@ TEST_P(ActivationFormatsOf, AgreeWithTheirDefinition) {
 TEST_P(ActivationFormatsOf, SameBitsOnAllSetsForAnyBatchAndThreads) {
   const std::size_t multiple = find_format(GetParam())->info().row_multiple;  // short last blocks and runs where the format allows them
   for (const std::size_t cols : {std::size_t{768}, multiple == 1 ? std::size_t{300} : multiple == 256 ? multiple : 3 * multiple}) {
-    const std::size_t rows = 130, most = 9;
+    const std::size_t rows = 70, most = 40;  // more than few: panels may hold other operands
     const QuantizedTensor tensor = quantize(GetParam(), rows, cols, normal_numbers(rows * cols, cols));
     const auto x = numbers_with_outliers(most, cols, 3);
     for (const ActivationFormat format : all_formats()) {
       const auto reference = product(tensor.view(), Isa::scalar, format, kGrid, x, most, 1);
       for (const Isa isa : runnable_sets())
-        for (const std::size_t tokens : {1u, 2u, 5u, 9u}) {
+        for (const std::size_t tokens : {1u, 2u, 9u, 40u}) {
           const auto y =
               product(tensor.view(), isa, format, kGrid, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(tokens * cols)}, tokens, tokens % 3 + 1);
           EXPECT_TRUE(same_bits(y, {reference.begin(), reference.begin() + static_cast<std::ptrdiff_t>(tokens * rows)}))
@@ -327,6 +329,33 @@ TEST(ActivationFormats, WideNeighboursChangeNothing) {
       EXPECT_TRUE(same_bits(together, alone)) << name << ", " << isa_name(isa);
     }
   }
+}
+
+// Alone in its run and so small that the inverse of a wide scale would be infinite: zero, as all that small is.
+TEST(ActivationFormats, TheSmallestNumbersAreZeros) {
+  const QuantizedTensor tensor = quantize("int4:g128:asym", 64, 256, normal_numbers(64 * 256, 1));
+  std::vector<float> x(256, 0.0f);
+  x[9] = 2e-35f;
+  for (const Isa isa : runnable_sets())
+    for (const ActivationFormat format : {kDefaultActivations, ActivationFormat{ActivationGrain::run, false, WideColumns::all, 128}})
+      for (const float y : product(tensor.view(), isa, format, {}, x, 1, 1)) EXPECT_EQ(y, 0.0f) << isa_name(isa);
+}
+
+// Sums of 128 products with wide codes need more than f32's 24 bits: panels of products would round them otherwise than groups.
+TEST(ActivationFormats, ManyTokensAreMultipliedAsOneIs) {
+  const std::size_t rows = 64, cols = 256, tokens = 33;
+  std::vector<float> w(rows * cols), x(tokens * cols);
+  Random random(4);
+  for (float& value : w) value = 3.0f - 0.5f * static_cast<float>(random.below(2));
+  for (float& value : x) value = 0.5f + static_cast<float>(random.below(1000)) / 2000;
+  const QuantizedTensor tensor = quantize("q2_k", rows, cols, w);
+  for (const ActivationFormat format : all_formats())
+    for (const Isa isa : runnable_sets()) {
+      auto together = product(tensor.view(), isa, format, kGrid, x, tokens, 1);
+      together.resize(rows);
+      const auto alone = product(tensor.view(), isa, format, kGrid, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(cols)}, 1, 1);
+      EXPECT_TRUE(same_bits(together, alone)) << activation_format_name(format) << ", " << isa_name(isa);
+    }
 }
 
 TEST(ActivationFormats, ZeroActivationsGiveZeros) {

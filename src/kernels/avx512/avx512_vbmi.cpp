@@ -252,7 +252,7 @@ struct Operands {
 }
 
 // Adds the products of one group of 16 rows' lines, or of two, with the codes of 32 columns.
-template <class D, int kPitch, std::size_t kGroup>
+template <int kPitch, std::size_t kGroup>
 [[gnu::always_inline]] inline void add_line_dots(const Operands& operands, const __m512i (&lines)[4], const std::int8_t* codes, __m512i (&sums)[2]) {
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) {
@@ -291,11 +291,11 @@ template <class D, int kPitch, std::size_t kGroup>
         D::template make_lines<kPitch>(found, v, lines);
         if ((wide & 255) != 0) [[unlikely]] {
           __m512i high[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
-          add_line_dots<D, kPitch, kGroup>(operands, lines, wide_codes, high);
+          add_line_dots<kPitch, kGroup>(operands, lines, wide_codes, high);
 #pragma GCC unroll 2
           for (int i = 0; i < 2; ++i) sums[i] = _mm512_add_epi32(sums[i], _mm512_slli_epi32(high[i], kWideShift));
         }
-        add_line_dots<D, kPitch, kGroup>(operands, lines, codes, sums);
+        add_line_dots<kPitch, kGroup>(operands, lines, codes, sums);
         if constexpr (kGroup == 32) sums[0] = _mm512_add_epi32(sums[0], sums[1]);
 #pragma GCC unroll 2
         for (std::size_t g = 0; g < 32 / kGroup; ++g) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Quantization of activations to int8: with a scale of its own for every 128 columns of a token, or on a grid that is given.
+// Quantization of activations to int8: with a scale of its own for every run of a token's columns, wide columns apart, or on a grid that is given.
 #pragma once
 
 #include "kernels/integer_shape.h"
@@ -11,7 +11,7 @@ namespace nibble::lanes {
 static constexpr float kRoundingShift = 12582912.0f;  // 1.5 * 2^23
 static constexpr std::size_t kRunVectors = kActivationDepth / 16;
 static constexpr float kLargestCode = 127.0f, kLargestWide = 127.0f * 128.0f;
-static constexpr float kSmallestTop = 1e-35f;  // less would overflow the inverse
+static constexpr float kSmallestTop = 1e-33f;  // of a run: less would overflow the inverse of a wide scale
 
 // Stores the codes of 16 columns, which stand in the lowest bytes of `shifted`, and returns their sum: exact, as they are small integers.
 template <class F32>
@@ -24,54 +24,63 @@ template <class F32>
 template <class F32>
 class GroupSums {
  public:
-  GroupSums(const ActivationRounding& rounding, const ActivationTarget& out) : rounding_(rounding), out_(out) {
+  GroupSums(const ActivationRounding& rounding, const ActivationTarget& out)
+      : rounding_(rounding), out_(out), run_codes_(out.sum_codes), left_(rounding.group), run_end_(rounding.run) {
     const std::size_t bytes = kBlockDepth / rounding.run * kSumCodes;
     for (std::size_t i = 0; i < bytes; ++i) out.sum_codes[i] = 0;
   }
   // The sum of 16 more columns: exact, as codes are small integers.
   void put(float sum) {
     sum_ += sum;
-    column_ += 16;
-    if (column_ % rounding_.group == 0 || column_ % rounding_.run == 0) finish();
+    left_ -= 16;
+    if (left_ == 0) finish();
   }
 
  private:
+  // Whoever asks for the parts has groups of 16 or 32 columns.
   void finish() {
     out_.sums[group_] = sum_;
     const std::int32_t whole = static_cast<std::int32_t>(sum_), high = whole >> 6, highest = (high + 64) >> 7;
     out_.biases[group_++] = -rounding_.middle * whole;
-    // Whoever asks has groups of 16 or 32 columns and no short ones.
-    const std::size_t place = (column_ - 1) % kActivationDepth / rounding_.group;
-    std::int8_t* const parts = out_.sum_codes + (column_ - 1) / rounding_.run * kSumCodes + place;
+    std::int8_t* const parts = run_codes_ + place_++;
     parts[0] = static_cast<std::int8_t>(whole & 63);
     parts[8] = static_cast<std::int8_t>(high - highest * 128);
     parts[16] = static_cast<std::int8_t>(highest);
     sum_ = 0;
+    left_ = rounding_.group;
+    column_ += rounding_.group;
+    if (column_ % kActivationDepth == 0) place_ = 0;
+    if (column_ != run_end_) return;
+    run_end_ += rounding_.run;
+    run_codes_ += kSumCodes;
   }
 
   const ActivationRounding& rounding_;
   const ActivationTarget& out_;
-  std::size_t column_ = 0, group_ = 0;
+  std::int8_t* run_codes_;
+  std::size_t left_, run_end_, column_ = 0, group_ = 0, place_ = 0;
   float sum_ = 0;
 };
 
 // The magnitude from which on columns are wide: the rule's times the mean magnitude, of which outliers are not allowed to be a part: they are cut
-// off there, twice over. Never less than wide codes need; the largest magnitude where nothing is wide.
+// off there, twice over. Never less than wide codes need; the largest magnitude where nothing is wide. sum: of all magnitudes.
 template <class F32>
-[[gnu::always_inline]] static inline float limit_of(const F32* values, std::size_t vectors, std::size_t count, float top, const WideRule& rule) {
-  float limit = top, mean = top;
-  for (int round = 0; round < 3; ++round) {
-    F32 sum = F32::set(0);
+[[gnu::always_inline]] static inline float limit_of(const F32* values, std::size_t vectors, std::size_t count, float top, float sum,
+                                                    const WideRule& rule) {
+  constexpr float kReach = kLargestWide / kLargestCode;
+  if (rule.limit == 0) return top / kReach;
+  const float numbers = static_cast<float>(count);
+  float limit = top, mean = sum / numbers;
+  for (int round = 0; rule.limit * mean < limit; ++round) {
+    limit = rule.limit * mean;
+    if (round == 2) break;
+    F32 sums = F32::set(0);
     const F32 cut = F32::set(limit);
-    for (std::size_t i = 0; i < vectors; ++i) sum = add(sum, min(absolute(values[i]), cut));
-    mean = sum_lanes(sum) / static_cast<float>(count);
-    const float next = rule.limit * mean;
-    if (!(next < limit)) break;
-    limit = next;
+    for (std::size_t i = 0; i < vectors; ++i) sums = add(sums, min(absolute(values[i]), cut));
+    mean = sum_lanes(sums) / numbers;
   }
-  if (top < rule.least * mean) return top;
-  const float least = top / (kLargestWide / kLargestCode);
-  return limit < least ? least : limit;
+  if (!(limit < top) || top < rule.least * mean) return top;
+  return limit < top / kReach ? top / kReach : limit;
 }
 
 // Whole numbers of a run as codes and wide codes. Returns the bits of the quads that have a wide one.
@@ -100,15 +109,16 @@ template <class F32>
                                                         std::int8_t* wide, std::uint32_t& quads, GroupSums<F32>& sums) {
   const std::size_t vectors = rounding.run / 16;
   const F32 shift = F32::set(kRoundingShift), zero = F32::set(0);
-  F32 values[kRunVectors], largest = zero;
+  F32 values[kRunVectors], largest = zero, magnitudes = zero;
   for (std::size_t i = 0; i < vectors; ++i) {
     const std::size_t at = 16 * i;
     values[i] = at + 16 <= count ? F32::load(x + at) : at < count ? F32::load_part(x + at, count - at) : zero;
     largest = max(largest, absolute(values[i]));
+    magnitudes = add(magnitudes, absolute(values[i]));
   }
   const float top = max_lanes(largest);
   const bool nothing = !(top > kSmallestTop);
-  const float limit = nothing ? 1.0f : limit_of(values, vectors, count, top, rounding.wide);
+  const float limit = nothing ? 1.0f : limit_of(values, vectors, count, top, sum_lanes(magnitudes), rounding.wide);
   const F32 inverse = F32::set(nothing ? 0.0f : kLargestCode / limit);
   for (std::size_t i = 0; i < vectors; ++i) {
     values[i] = sub(add(mul(values[i], inverse), shift), shift);

@@ -102,8 +102,8 @@ template <int MR, int NV>
 // Where a tile stands: everything moves on by one group at a time.
 struct GroupCursor {
   const std::uint8_t* panel;
-  const std::int8_t *x, *wide_x;
-  std::uint64_t wide;  // the quads that are wide for one of the tokens, from this group on
+  const std::int8_t *x, *block_x, *wide_x;  // block_x, wide_x: where the block begins
+  std::uint64_t wide;                       // the block's quads that are wide for one of the tokens
   const std::int32_t* biases;
   const float *sums, *scales, *offsets;
 };
@@ -114,12 +114,15 @@ template <bool kOffsets>
   at.offsets += kOffsets ? 64 : 0;
 }
 
-// A group's dot products with codes and wide codes, and its bias.
+// A group's dot products with codes and wide codes, and its bias. Where nothing of the block is wide there is but the question to pay for.
 template <class Bytes, class Sums, class Quad, int MR, int NV>
 [[gnu::always_inline]] static inline void all_dots(const GroupCursor& at, std::size_t quads, Sums (&sum)[MR][NV]) {
   group_dots<Bytes, Sums, Quad, MR, NV>(at.panel, quads, at.x, kBlockDepth, at.biases, kMaxGroups, sum);
-  const std::uint64_t wide = at.wide & ((std::uint64_t{1} << quads) - 1);  // quads: 32 at most
-  if (wide != 0) [[unlikely]] add_wide_dots<Bytes, Sums, Quad, MR, NV>(at.panel, wide, at.wide_x, kBlockDepth, sum);
+  if (at.wide != 0) [[unlikely]] {
+    const std::size_t column = static_cast<std::size_t>(at.x - at.block_x);
+    const std::uint64_t wide = at.wide >> (column / 4) & ((std::uint64_t{1} << quads) - 1);  // quads: 32 at most
+    add_wide_dots<Bytes, Sums, Quad, MR, NV>(at.panel, wide, at.wide_x + column, kBlockDepth, sum);
+  }
 }
 
 // One group: its dot products, times its scale, plus its offset, added to what the groups before it gave (kFirst: nothing).
@@ -138,8 +141,6 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
   }
   at.panel += columns * 64;
   at.x += columns;
-  at.wide_x += columns;
-  at.wide >>= columns / 4;
   ++at.biases;
   ++at.sums;
 }
@@ -170,6 +171,7 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
   F32 running[MR][NV];  // results of the current run
   GroupCursor at{p.panel + column * 4,
                  p.x.codes + token * kBlockDepth,
+                 p.x.codes + token * kBlockDepth,
                  p.x.wide + token * kBlockDepth,
                  0,
                  p.x.biases + token * kMaxGroups,
@@ -189,7 +191,7 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
       if constexpr (kOffsets) at.offsets = p.grid.offsets + column + start / p.group * 64;
     }
     ask_for_some(*p.coming);
-    ask_for_target<MR, NV>(p, target, start == 0);
+    if (start <= p.run) ask_for_target<MR, NV>(p, target, start == 0);
     take_group<F32, Bytes, Sums, Quad, MR, NV, kOffsets, true>(at, first, running);
     if constexpr (kGroups) {
       next_group<kOffsets>(at);

@@ -53,11 +53,11 @@ enum class GridSource {
 // The stream of one panel and one token, as a block is walked through.
 struct VectorCursor {
   const std::uint8_t *low, *high;
-  const std::int8_t *x, *wide_x;
-  std::uint64_t wide;  // the quads that have a wide column, from here on
+  const std::int8_t *x, *block_x, *wide_x;  // block_x, wide_x: where the block begins
+  std::uint64_t wide;                       // the block's quads that have a wide column
   const std::int32_t* biases;
   const float* sums;
-  const std::uint8_t* scales;  // of the group: [64] f32 or f16; of the run: [quads of groups][64 rows][4]
+  const std::uint8_t* scales;  // of the group: [64] f32 or f16; of 128 columns: [quads of groups][64 rows][4]
   const float* offsets;
   ReadAhead ahead;
 };
@@ -115,7 +115,7 @@ template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable,
 template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kHalves>
 [[gnu::noinline]] static void find_wide_dots(const std::uint8_t* low, const std::uint8_t* high, const std::int8_t* x, std::uint64_t quads,
                                              const std::uint8_t* points, float* bits) {
-  VectorCursor at{low, high, x, nullptr, 0, nullptr, nullptr, nullptr, nullptr, ReadAhead(low, 0, 1, 0)};
+  VectorCursor at{low, high, x, nullptr, nullptr, 0, nullptr, nullptr, nullptr, nullptr, ReadAhead(low, 0, 1, 0)};
   Sums sum[2][4];
 #pragma GCC unroll 2
   for (int h = 0; h < 2; ++h) sum[h][0] = sum[h][1] = sum[h][2] = sum[h][3] = Sums::set(0);
@@ -129,16 +129,18 @@ template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable,
 // octet_dots with codes and wide codes.
 template <class Bytes, class Sums, class Quad, int kLow, int kHigh, bool kTable, bool kHalves>
 [[gnu::always_inline]] static inline void all_octet_dots(VectorCursor& at, Bytes table, const IntegerShape& shape, Sums (&sum)[2][4]) {
-  if ((at.wide & 255) != 0) [[unlikely]] {
-    alignas(64) float bits[128];
-    find_wide_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kHalves>(at.low, at.high, at.wide_x, at.wide, shape.points, bits);
+  if (at.wide != 0) [[unlikely]] {
+    const std::size_t column = static_cast<std::size_t>(at.x - at.block_x);
+    const std::uint64_t wide = at.wide >> (column / 4) & 255;
+    if (wide != 0) {
+      alignas(64) float bits[128];
+      find_wide_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kHalves>(at.low, at.high, at.wide_x + column, wide, shape.points, bits);
 #pragma GCC unroll 2
-    for (int h = 0; h < (kHalves ? 2 : 1); ++h)
+      for (int h = 0; h < (kHalves ? 2 : 1); ++h)
 #pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) sum[h][v] = add(sum[h][v], Sums::load_bits(bits + 64 * h + 16 * v));
+        for (int v = 0; v < 4; ++v) sum[h][v] = add(sum[h][v], Sums::load_bits(bits + 64 * h + 16 * v));
+    }
   }
-  at.wide >>= 8;
-  at.wide_x += 32;
   octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, kHalves>(at, table, sum);
 }
 
@@ -206,8 +208,8 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
   for (std::size_t start = 0, b = 0; start < columns; start += kBlockDepth, ++b) {
     const std::size_t depth = columns - start < kBlockDepth ? columns - start : kBlockDepth, size = block_bytes(shape, depth);
     read_in_order<Bytes>(panel, low_plane_offset(shape, depth));
-    VectorCursor at{panel + low_plane_offset(shape, depth), panel + codes_offset(shape, depth), x.codes + b * kBlockDepth, nullptr, 0, nullptr, nullptr,
-                    nullptr, nullptr, ReadAhead(panel, size, depth / 32, read_ahead)};
+    VectorCursor at{panel + low_plane_offset(shape, depth), panel + codes_offset(shape, depth), x.codes + b * kBlockDepth, nullptr, nullptr, 0, nullptr,
+                    nullptr, nullptr, nullptr, ReadAhead(panel, size, depth / 32, read_ahead)};
     for (std::size_t k = 0; k < depth; k += 32) octet_dots<Bytes, Sums, Quad, kLow, kHigh, kTable, false>(at, table, sum);
     panel += size;
   }
@@ -254,6 +256,7 @@ template <class F32, class Bytes, class Sums, class Quad, int kLow, int kHigh, b
     read_in_order<Bytes>(panel, low_plane_offset(shape, depth));
     VectorCursor at{panel + low_plane_offset(shape, depth),
                     panel + codes_offset(shape, depth),
+                    x.codes + b * kBlockDepth,
                     x.codes + b * kBlockDepth,
                     x.wide + b * kBlockDepth,
                     x.wide_quads[b],
