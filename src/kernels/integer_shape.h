@@ -153,7 +153,7 @@ static constexpr WideRule wide_rule(WideColumns wide) {
     case WideColumns::some:
       return {4, 5.5f};
     case WideColumns::many:
-      return {3.5f, 3.5f};
+      return {4, 4};
     case WideColumns::all:
       return {0, 0};
     default:

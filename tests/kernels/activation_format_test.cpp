@@ -162,7 +162,7 @@ void round_run(std::span<const float> x, WideColumns wide, Rounded& result) {
   double top = 0;
   for (const float value : x) top = std::max(top, std::fabs(static_cast<double>(value)));
   double limit = top, mean = top;
-  const double times = wide == WideColumns::few ? 8 : wide == WideColumns::some ? 4 : 3.5;
+  const double times = wide == WideColumns::few ? 8 : 4;
   for (int round = 0; round < 3 && wide != WideColumns::none && wide != WideColumns::all; ++round) {
     double sum = 0;
     for (const float value : x) sum += std::min(std::fabs(static_cast<double>(value)), limit);
