@@ -28,6 +28,7 @@ struct ModelInfo {
   std::uint64_t bytes = 0;     // of all weight files
   double bits_per_weight = 0;  // bytes * 8 / parameters
   std::uint64_t vocabulary = 0, hidden = 0, layers = 0, context = 0;
+  std::string activations;  // how the file wants inputs rounded, "a8:g128:wide"; empty where it does not say
 };
 
 class Model {

@@ -95,6 +95,7 @@ void add_split(CLI::App& verb, std::size_t& windows) {
   verb.add_option("--split", windows,
                   "So many windows are read once more with nothing but the weights rounded, which splits the loss into the weights' and the "
                   "arithmetic's; 0: none")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
 }
 

@@ -35,7 +35,11 @@ std::string formats_line(const std::vector<TensorListing>& tensors) {
   }
   std::string text = "formats:";
   for (const auto& [format, sums] : by_format) text += fmt::format(" {} ({} tensors, {})", format, sums.first, bytes_text(sums.second));
-  return text + "\n\n";
+  return text + "\n";
+}
+
+std::string inputs_line(const ModelInfo& info) {
+  return (info.activations.empty() ? "" : fmt::format("inputs of quantized Linears: {}\n", info.activations)) + "\n";
 }
 
 void print_text(const ModelInfo& info, const std::vector<TensorListing>& tensors, const std::vector<TensorStatistics>& statistics, Session& session) {
@@ -56,7 +60,7 @@ void print_text(const ModelInfo& info, const std::vector<TensorListing>& tensors
     }
     table.add(std::move(cells));
   }
-  session.print(headline(info) + formats_line(tensors) + table.text(session.style()));
+  session.print(headline(info) + formats_line(tensors) + inputs_line(info) + table.text(session.style()));
 }
 
 void inspect(const Options& options, Session& session) {

@@ -43,7 +43,7 @@ std::string defect_of_activations(const std::string& name) {
   if (name == "auto" || name == "f32" || name == "bf16") return {};
   try {
     const auto format = spelled_activations(name);
-    if (!format) return "known are auto, f32, bf16, int8 and the formats of activations: '" + name + "'";
+    if (!format) return "known are auto, f32, bf16, int8 and formats of activations such as a8:g64 or a8:token: '" + name + "'";
     return format->is_static() ? "static grids come with a model's file; choose auto: '" + name + "'" : std::string();
   } catch (const Error& error) {
     return error.what();

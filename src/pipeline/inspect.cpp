@@ -8,6 +8,7 @@
 
 #include "base/progress_meter.h"
 #include "model/config.h"
+#include "model/stored_activations.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -106,6 +107,7 @@ ModelInfo describe_model(const Checkpoint& checkpoint) {
     info.hidden = config.hidden;
     info.layers = config.layers;
     info.context = config.context;
+    if (const auto format = read_activations(checkpoint).format) info.activations = activation_format_name(*format);
   } catch (const Error&) {
     // A file of tensors without a configuration, or of a family not known here, can be looked at all the same.
   }

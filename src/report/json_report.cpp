@@ -14,7 +14,8 @@ Json to_json(const ModelInfo& info) {
           {"parameters", info.parameters}, {"num_tensors", info.tensors},
           {"bytes", info.bytes},           {"bits_per_weight", info.bits_per_weight},
           {"vocabulary", info.vocabulary}, {"hidden", info.hidden},
-          {"layers", info.layers},         {"context", info.context}};
+          {"layers", info.layers},         {"context", info.context},
+          {"activations", info.activations.empty() ? Json() : Json(info.activations)}};
 }
 
 Json to_json(const TensorListing& listing) {

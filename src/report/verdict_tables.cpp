@@ -217,8 +217,9 @@ std::string acceptance_text(const Acceptance& acceptance, const PairedVerdict& v
       text += fmt::format(", its bounds are unknown: {}", interval_text(metric, result.figure));
     }
     if (result.judgement == Judgement::undecided)
-      text += result.windows_needed > 0 ? fmt::format("; about {} windows ({} tokens of text) would decide, {} were read", grouped_text(result.windows_needed),
-                                                      grouped_text(result.windows_needed * verdict.context), grouped_text(result.windows_read))
+      text += result.windows_needed > 0 ? fmt::format("; about {} windows ({} tokens of text{}) would decide, {} were read", grouped_text(result.windows_needed),
+                                                      grouped_text(result.windows_needed * verdict.context),
+                                                      result.requirement.of_weights ? ", --split" : "", grouped_text(result.windows_read))
                                         : "; it is too close to the limit for any reasonable amount of text";
     text += "\n";
   }
