@@ -257,8 +257,8 @@ void add_quantize(CLI::App& app, Session& session) {
   verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
   verb->add_option(
       "-f,--format", options->format,
-      "Format or mix: 'nibble formats' lists them; behind a plus the inputs' format: a8 (which is a8:g128:wide), a8:g32, a8:g64, a8:g128, each also with :wide, a16:g128, "
-      "a8:token, a8:static, the latter two also with :asym");
+      "Format or mix: 'nibble formats' lists them; behind a plus the inputs' format: a8 (which is a8:g128:wide), a8:g32, a8:g64, a8:g128, "
+      "each also with :wide, a16:g128, a8:token, a8:static, the latter two also with :asym");
   verb->add_option("--recipe", options->recipe_file, "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");
   verb->add_option("--bpw", options->bits, "Instead of a format: the mix that loses least at so many bits per weight; needs --text, a part of which judges the result");
   verb->add_option("--size", options->size, "The same for a file of so many bytes: 3.5GB");

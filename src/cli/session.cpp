@@ -32,21 +32,18 @@ std::string one_line(std::string_view text) {
   return result;
 }
 
-// "int8" is another word for "a8". Nothing where a name is no format.
+// "int8" is another word for "a8". Nothing where no inputs are rounded to integers. Error(invalid_argument) lists the formats.
 std::optional<ActivationFormat> spelled_activations(const std::string& name) {
-  if (!name.starts_with("a") && !name.starts_with("int8")) return std::nullopt;
-  if (name == "auto") return std::nullopt;
+  if (name == "auto" || name == "f32" || name == "bf16") return std::nullopt;
   return parse_activation_format(name.starts_with("int8") ? "a8" + name.substr(4) : name);
 }
 
 std::string defect_of_activations(const std::string& name) {
-  if (name == "auto" || name == "f32" || name == "bf16") return {};
   try {
     const auto format = spelled_activations(name);
-    if (!format) return "known are auto, f32, bf16, int8 and formats of activations such as a8:g64 or a8:token: '" + name + "'";
-    return format->is_static() ? "static grids come with a model's file; choose auto: '" + name + "'" : std::string();
+    return format && format->is_static() ? "static grids come with a model's file; choose auto: '" + name + "'" : std::string();
   } catch (const Error& error) {
-    return error.what();
+    return std::string("neither auto, f32, bf16 nor int8, and an ") + error.what();
   }
 }
 

@@ -152,7 +152,7 @@ FormatPtr find_format(std::string_view spelling) {
     if (format->name() == name) return format;
   if (const auto plus = name.find('+'); plus != std::string::npos) {
     throw Error(ErrorKind::invalid_argument,
-                "what follows '+' is the format of activations, which a weight's format does not have; leave it out here, and choose it for all (--activations): " + name);
+                "what follows '+' is the format of activations, which a weight's format does not have; leave it out here: " + name);
   }
   if (FormatPtr planar = make_planar_format(name)) return planar;
   throw Error(ErrorKind::invalid_argument, "no format has this name: " + name + near_names(name));

@@ -39,7 +39,9 @@ StoredActivations plan_activations(const Checkpoint& source, const QuantizePlan&
   if (!options.activations) return result;
   if (std::ranges::none_of(plan.tensors, is_quantized))
     throw Error(ErrorKind::invalid_argument,
-                "inputs are rounded where weights are quantized, and none are here; put the plus behind a format of such weights, as in 'int8:row+a8'; weights here are: " + plan.recipe.name);
+                "inputs are rounded where weights are quantized, and none are here; put the plus behind a format of such weights, as in "
+                "'int8:row+a8'; weights here are: " +
+                    plan.recipe.name);
   result.format = options.activations->format;
   if (!result.format->is_static()) return result;
   Statistics walked;

@@ -139,7 +139,11 @@ class Search {
                        .kl = outcome.verdict.candidates[0].overall[Metric::kl_mean],
                        .weights_kl = {},
                        .accepted = outcome.released};
-    if (judged.accepted && !judged.agrees()) judged.weights_kl = weights_divergence();
+    // The verdict tells the weights' loss by itself, unless nobody wanted it split.
+    if (judged.accepted && !judged.agrees()) {
+      const auto& split = outcome.verdict.candidates[0].split;
+      judged.weights_kl = split ? split->weights[Metric::kl_mean].value : weights_divergence();
+    }
     if (judged.accepted || !result_.outcome.released) {
       result_.outcome = std::move(outcome);
       result_.recipe = solved.recipe;

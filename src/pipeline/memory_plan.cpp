@@ -90,11 +90,9 @@ PlannedWeights plan_weights(const Basis& basis, const std::string& spelling) {
   planned.format = spelling;
   const ModelTensors model(basis.config);
   for (const ModelTensor& tensor : model.all()) {
-    const bool is_vector = tensor.role == TensorRole::norm || tensor.role == TensorRole::bias;
     const TensorFacts facts = tensor_facts(tensor, basis.config);
-    const FormatPtr format = is_vector ? find_format(in_gguf ? "f32" : "f16") : assign(recipe, facts, source).format;
-    std::uint64_t bytes = 0;
-    for (const PlaneSpec& plane : format->planes(facts.rows, facts.cols)) bytes += plane.bytes;
+    const FormatPtr format = is_vector(tensor) ? find_format(in_gguf ? "f32" : "f16") : assign(recipe, facts, source).format;
+    const std::uint64_t bytes = plane_bytes(*format, facts.rows, facts.cols);
     planned.bytes += bytes;
     const bool is_looked_up = tensor.role == TensorRole::embedding && !basis.config.tied_embedding;
     if (!is_looked_up) planned.bytes_per_token += bytes;

@@ -299,7 +299,7 @@ void LayerQuantizer::layer(std::int64_t index) {
     if (live_) leave(step, context, original, current, codes);
   }
   for (auto& [name, values] : current.all())
-    if (const ModelTensor& tensor = part(name, index); tensor.role == TensorRole::norm || tensor.role == TensorRole::bias)
+    if (const ModelTensor& tensor = part(name, index); is_vector(tensor))
       write_vector(tensor, values);
   report_layer(index, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 }

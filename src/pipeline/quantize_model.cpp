@@ -29,12 +29,6 @@ constexpr const char* kWorkEnding = ".work";  // beside the output: where a cali
 constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
 constexpr std::uint64_t kShardBytes = 5'000'000'000;
 
-std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols) {
-  std::uint64_t total = 0;
-  for (const PlaneSpec& plane : format.planes(rows, cols)) total += plane.bytes;
-  return total;
-}
-
 void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem::path& output) {
   std::error_code ignored;
   const auto same = [&](const std::filesystem::path& path) { return std::filesystem::equivalent(output, path, ignored); };

@@ -78,7 +78,7 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.cols = facts.cols;
   if (plan.source_spelling != plan.target_spelling && tensor.permuted_heads != 0)
     result.permuted_head_dim = (tensor.shape.size() > 1 ? facts.rows : facts.cols) / tensor.permuted_heads;
-  if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) {
+  if (is_vector(tensor)) {
     // What scales are folded into must hold them exactly enough.
     const bool folded = find_method(options.method).transform.rule != Transform::Rule::none || !options.transform.empty();
     result.target.format = plan.target_spelling == Spelling::gguf || folded ? find_format("f32") : stored.view.format;
@@ -127,6 +127,14 @@ Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options)
 
 std::uint64_t row_for_gguf(std::uint64_t output_row, std::uint64_t head_dim) { return huggingface_row_of(output_row, head_dim); }
 std::uint64_t row_for_huggingface(std::uint64_t output_row, std::uint64_t head_dim) { return gguf_row_of(output_row, head_dim); }
+
+bool is_vector(const ModelTensor& tensor) { return tensor.role == TensorRole::norm || tensor.role == TensorRole::bias; }
+
+std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols) {
+  std::uint64_t total = 0;
+  for (const PlaneSpec& plane : format.planes(rows, cols)) total += plane.bytes;
+  return total;
+}
 
 QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOptions& options) {
   QuantizePlan plan;

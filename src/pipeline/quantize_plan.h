@@ -36,6 +36,12 @@ struct QuantizePlan {
 
 QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOptions& options);
 
+// Norms and biases, which are no matrices and stay in floating point.
+bool is_vector(const ModelTensor& tensor);
+
+// Of all planes of a matrix.
+std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols);
+
 // What a recipe may ask about a tensor of this model.
 TensorFacts tensor_facts(const ModelTensor& tensor, const ModelConfig& config);
 

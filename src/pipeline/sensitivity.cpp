@@ -25,12 +25,6 @@ CalibrationTokens windows_of(const Checkpoint& checkpoint, std::span<const Calib
   return choose_windows(texts, Tokenizer::from_checkpoint(checkpoint), sampling, read_model_config(checkpoint).context);
 }
 
-std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols) {
-  std::uint64_t bytes = 0;
-  for (const PlaneSpec& plane : format.planes(rows, cols)) bytes += plane.bytes;
-  return bytes;
-}
-
 // Tensors that share a format, and what is known of each candidate.
 struct Group {
   BudgetItem item;
@@ -114,7 +108,7 @@ struct SensitivityProbe::State {
   Trial trial_of(const Recipe& recipe) const {
     Trial trial;
     for (const ModelTensor& tensor : walk.tensors().all()) {
-      if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) continue;
+      if (is_vector(tensor)) continue;
       // What stays in floating point counts as unchanged.
       const FormatPtr format = format_of(recipe, tensor);
       if (format->info().kind != FormatKind::raw && format->name() != source_format(tensor)->name()) trial.formats[tensor.gguf_name] = format;
@@ -203,7 +197,7 @@ Sensitivities SensitivityProbe::measure() {
     std::uint64_t elements = 1;
     for (const std::uint64_t extent : tensor.shape) elements *= extent;
     result.parameters += elements;
-    if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) result.fixed_bytes += elements * sizeof(float);
+    if (is_vector(tensor)) result.fixed_bytes += elements * sizeof(float);
   }
   return result;
 }
@@ -219,16 +213,14 @@ std::uint64_t SensitivityProbe::bytes_of(const Recipe& recipe) const {
   std::uint64_t bytes = 0;
   for (const ModelTensor& tensor : state_->walk.tensors().all()) {
     const std::uint64_t rows = tensor.shape.size() > 1 ? tensor.shape.front() : 1, cols = tensor.shape.back();
-    const bool is_vector = tensor.role == TensorRole::norm || tensor.role == TensorRole::bias;
-    bytes += is_vector ? cols * sizeof(float) : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
+    bytes += is_vector(tensor) ? cols * sizeof(float) : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
   }
   return bytes;
 }
 
 bool SensitivityProbe::are_alike(const Recipe& a, const Recipe& b) const {
   return std::ranges::all_of(state_->walk.tensors().all(), [&](const ModelTensor& tensor) {
-    const bool is_vector = tensor.role == TensorRole::norm || tensor.role == TensorRole::bias;
-    return is_vector || state_->format_of(a, tensor)->name() == state_->format_of(b, tensor)->name();
+    return is_vector(tensor) || state_->format_of(a, tensor)->name() == state_->format_of(b, tensor)->name();
   });
 }
 

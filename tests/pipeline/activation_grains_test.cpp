@@ -3,9 +3,9 @@
 // How finely inputs are rounded: stored with the model by its full name, and what it saves where a few columns are far larger than the rest.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "kernels/log_probabilities.h"
 #include "model/decoder.h"
 #include "model/stored_activations.h"
 #include "pipeline/models.h"
@@ -15,13 +15,6 @@ namespace {
 
 const std::filesystem::path kTale = NIBBLE_SOURCE_DIR "/models/tale-4M";
 
-void quantize(const std::filesystem::path& source, const std::string& format, const std::filesystem::path& output, ThreadPool& pool) {
-  QuantizeModelOptions options;
-  choose_format(options, format);
-  options.output = output;
-  quantize_model(Checkpoint::open(source), options, pool, {});
-}
-
 TEST(ActivationGrains, AreStoredByTheirFullNames) {
   const ScratchDirectory scratch;
   ThreadPool pool(2);
@@ -30,13 +23,13 @@ TEST(ActivationGrains, AreStoredByTheirFullNames) {
     const std::string name = activation_format_name(format);
     for (const std::string weights : {"int8:row", "q8_0"}) {
       const auto output = scratch / (weights + "-" + name + (weights == "q8_0" ? ".gguf" : ""));
-      quantize(kTale, weights + "+" + name, output, pool);
+      quantize_to(kTale, weights + "+" + name, output, pool);
       const StoredActivations stored = read_activations(Checkpoint::open(output));
       ASSERT_TRUE(stored.format) << name;
       EXPECT_EQ(activation_format_name(*stored.format), name) << weights;
     }
   }
-  quantize(kTale, "int8:row+a8", scratch / "short", pool);
+  quantize_to(kTale, "int8:row+a8", scratch / "short", pool);
   const auto config = nlohmann::json::parse(Checkpoint::open(scratch / "short").config_json());
   EXPECT_EQ(config["quantization_config"]["input_activations"], nlohmann::json::parse(R"({"num_bits": 8, "type": "int", "symmetric": true,
       "strategy": "group", "group_size": 128, "dynamic": true, "wide_columns": true})"));
@@ -46,7 +39,7 @@ TEST(ActivationGrains, AreStoredByTheirFullNames) {
 TEST(ActivationGrains, AFileThatSaysNoSizeMeansRunsOf128) {
   const ScratchDirectory scratch;
   ThreadPool pool(1);
-  quantize(kTale, "q8_0", scratch / "good.gguf", pool);
+  quantize_to(kTale, "q8_0", scratch / "good.gguf", pool);
   GgufMetadata metadata = Checkpoint::open(scratch / "good.gguf").gguf();
   metadata.set("nibble.activations.format", GgufValue::of_string("a8"));
   const auto writer = make_gguf_writer(scratch / "old.gguf", metadata, {{"x", {1}, find_format("f32")}});
@@ -73,17 +66,8 @@ double divergence(const std::filesystem::path& model, const KernelOptions& kerne
   }
   const std::size_t vocabulary = logits[0].size() / tokens.size();
   double sum = 0;
-  for (std::size_t t = 0; t < tokens.size(); ++t) {
-    double exact = 0, own = 0;
-    for (std::size_t i = 0; i < vocabulary; ++i) {
-      exact += std::exp(static_cast<double>(logits[0][t * vocabulary + i]));
-      own += std::exp(static_cast<double>(logits[1][t * vocabulary + i]));
-    }
-    for (std::size_t i = 0; i < vocabulary; ++i) {
-      const double p = static_cast<double>(logits[0][t * vocabulary + i]) - std::log(exact);
-      sum += std::exp(p) * (p - static_cast<double>(logits[1][t * vocabulary + i]) + std::log(own));
-    }
-  }
+  for (std::size_t t = 0; t < tokens.size(); ++t)
+    sum += divergence_of_logits(&logits[0][t * vocabulary], &logits[1][t * vocabulary], vocabulary, kernels.isa).kl;
   return sum / static_cast<double>(tokens.size());
 }
 
@@ -117,8 +101,8 @@ TEST(ActivationGrains, WideColumnsKeepAModelThatHasOutliers) {
   const KernelOptions plain{.isa = best_isa(detect_cpu()), .activations = ActivationMode::int8, .activation_format = {ActivationGrain::run}};
   KernelOptions wide = plain;
   wide.activation_format = kDefaultActivations;
-  quantize(kTale, "int8:row", scratch / "original-8", pool);
-  quantize(twin, "int8:row", scratch / "twin-8", pool);
+  quantize_to(kTale, "int8:row", scratch / "original-8", pool);
+  quantize_to(twin, "int8:row", scratch / "twin-8", pool);
   const double original = divergence(scratch / "original-8", wide, pool);
   EXPECT_GT(divergence(scratch / "twin-8", plain, pool), 20 * original);
   EXPECT_LT(divergence(scratch / "twin-8", wide, pool), 3 * original);
