@@ -61,10 +61,16 @@ std::optional<std::string> find_activation_grid_defect(const ActivationGrid& gri
   return std::nullopt;
 }
 
-FormatPair split_format_pair(std::string_view spelling) {
-  const std::size_t plus = spelling.find('+');
-  if (plus == std::string_view::npos) return {spelling, {}};
-  return {spelling.substr(0, plus), spelling.substr(plus + 1)};
+SpelledFormat split_format(std::string_view spelling) {
+  SpelledFormat result;
+  std::size_t plus = spelling.find('+');
+  result.weights = spelling.substr(0, plus);
+  while (plus != std::string_view::npos) {
+    const std::size_t begin = plus + 1;
+    plus = spelling.find('+', begin);
+    result.parts.push_back(spelling.substr(begin, plus - begin));
+  }
+  return result;
 }
 
 }  // namespace nibble

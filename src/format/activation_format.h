@@ -67,10 +67,11 @@ std::vector<ActivationFormat> activation_formats();
 // What is wrong with a grid that a file holds, or nothing.
 std::optional<std::string> find_activation_grid_defect(const ActivationGrid& grid);
 
-// "int8:row+a8:static" -> {"int8:row", "a8:static"}; the second is empty where there is no plus.
-struct FormatPair {
-  std::string_view weights, activations;
+// "int8:row+a8:static" -> weights "int8:row", parts {"a8:static"}: what stands between plus signs, empty where nothing does.
+struct SpelledFormat {
+  std::string_view weights;
+  std::vector<std::string_view> parts;
 };
-FormatPair split_format_pair(std::string_view spelling);
+SpelledFormat split_format(std::string_view spelling);
 
 }  // namespace nibble

@@ -237,11 +237,14 @@ std::map<std::size_t, OutputError> write_in_two_steps(const Checkpoint& source, 
 }  // namespace
 
 void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
-  const FormatPair pair = split_format_pair(spelling);
-  options.recipe = find_recipe(pair.weights);
-  if (pair.weights.size() == spelling.size()) return;
-  if (!options.activations) options.activations.emplace();
-  options.activations->format = parse_activation_format(pair.activations);
+  const SpelledFormat spelled = split_format(spelling);
+  options.recipe = find_recipe(spelled.weights);
+  if (spelled.parts.size() > 1)
+    throw Error(ErrorKind::invalid_argument, fmt::format("the inputs' format is given once: '{}' has {} parts", spelling, spelled.parts.size()));
+  for (const std::string_view part : spelled.parts) {
+    if (!options.activations) options.activations.emplace();
+    options.activations->format = parse_activation_format(part);
+  }
 }
 
 QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {

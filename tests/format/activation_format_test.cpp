@@ -37,10 +37,13 @@ TEST(ActivationFormat, RefusesWhatItDoesNotKnow) {
 }
 
 TEST(ActivationFormat, StandsBehindAPlus) {
-  EXPECT_EQ(split_format_pair("int8:row+a8:static").weights, "int8:row");
-  EXPECT_EQ(split_format_pair("int8:row+a8:static").activations, "a8:static");
-  EXPECT_EQ(split_format_pair("q4_k").weights, "q4_k");
-  EXPECT_EQ(split_format_pair("q4_k").activations, "");
+  using Parts = std::vector<std::string_view>;
+  EXPECT_EQ(split_format("int8:row+a8:static").weights, "int8:row");
+  EXPECT_EQ(split_format("int8:row+a8:static").parts, Parts{"a8:static"});
+  EXPECT_EQ(split_format("q4_k").weights, "q4_k");
+  EXPECT_TRUE(split_format("q4_k").parts.empty());
+  EXPECT_EQ(split_format("q4_k+a8+a16:g128").parts, (Parts{"a8", "a16:g128"}));
+  EXPECT_EQ(split_format("q4_k+").parts, Parts{""}) << "a part is missing, which whoever reads it says";
 }
 
 TEST(ActivationGrid, DefectsAreNamed) {
