@@ -68,6 +68,13 @@ void TrialWalk::add_statistics(LayerWalk& walk, std::int64_t index, const LayerW
   }
 }
 
+void TrialWalk::pass_original(LayerWalk& walk, const LayerWeights& layer) {
+  for (const Step step : kSteps) {
+    walk.pack(step, layer);
+    walk.leave(step, layer);
+  }
+}
+
 // Statistics of the head (and of the layers, where they are kept), and the predictions that trials are compared with.
 void TrialWalk::walk_original() {
   const Matrix embedding = matrix("embedding");
@@ -77,15 +84,11 @@ void TrialWalk::walk_original() {
   if (calibration_walk_) embed(informs, embedding);
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config_.layers); ++i) {
     const LayerWeights layer(checkpoint_, tensors_, i, pool_);
-    if (keeps_statistics_) add_statistics(informs, i, layer);
-    for (LayerWalk* const walk : {&walk_, &informs}) {
-      if (walk == &informs && (keeps_statistics_ || !calibration_walk_)) continue;
-      if (walk == &walk_ && keeps_statistics_ && !calibration_walk_) continue;
-      for (const Step step : kSteps) {
-        walk->pack(step, layer);
-        walk->leave(step, layer);
-      }
-    }
+    if (keeps_statistics_)
+      add_statistics(informs, i, layer);  // which moves that walk on
+    else
+      pass_original(informs, layer);
+    if (calibration_walk_) pass_original(walk_, layer);
   }
   const bool full = options_.method.needs() == Needs::second_moment;
   SiteAccumulator sums(-1, kHeadSite, config_.hidden,
