@@ -42,6 +42,7 @@ MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
     fail(path_, error);
   }
   size_ = static_cast<std::size_t>(status.st_size);
+  stamp_ = {status.st_dev, status.st_ino, size_, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
   if (size_ != 0) {
     void* mapped = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
     if (mapped == MAP_FAILED) {
@@ -59,13 +60,22 @@ MappedFile::~MappedFile() {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)), stamp_(other.stamp_), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
+  std::swap(stamp_, other.stamp_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+bool MappedFile::has_changed() const noexcept {
+  struct stat status {};
+  if (stat(path_.c_str(), &status) != 0) return false;  // gone from its name, which leaves the mapping whole
+  if (status.st_dev != stamp_.device || status.st_ino != stamp_.inode) return false;  // another file took its name
+  return static_cast<std::uint64_t>(status.st_size) != stamp_.size || status.st_mtim.tv_sec != stamp_.seconds ||
+         status.st_mtim.tv_nsec != stamp_.nanoseconds;
 }
 
 void MappedFile::will_need(std::span<const std::byte> range) const noexcept {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "kernels/dense.h"
 
@@ -14,6 +15,12 @@ namespace {
 
 // Fewer vectors than this for each column leave the small eigenvalues to chance.
 constexpr double kEnoughVectors = 4;
+
+std::uint64_t dead_columns(const SiteStatistics& site) { return static_cast<std::uint64_t>(std::ranges::count(site.mean_square, 0.0F)); }
+
+double vectors_per_column(const SiteStatistics& site) {
+  return static_cast<double>(site.count) / static_cast<double>(std::max<std::size_t>(1, site.width()));
+}
 
 double effective_rank(const SiteStatistics& site) {
   double trace = 0, squares = 0;
@@ -40,26 +47,47 @@ SiteAdequacy judge_site(const SiteStatistics& site, Isa isa, ThreadPool& pool) {
   result.site = site.name();
   result.count = site.count;
   result.width = site.width();
-  result.vectors_per_column = static_cast<double>(site.count) / static_cast<double>(std::max<std::size_t>(1, site.width()));
+  result.vectors_per_column = vectors_per_column(site);
   std::vector<float> sorted = site.mean_square;
   std::ranges::sort(sorted);
-  for (const float value : sorted) result.dead_columns += value == 0 ? 1 : 0;
+  result.dead_columns = dead_columns(site);
   const float median = sorted[sorted.size() / 2];
   result.peak_ratio = median > 0 ? std::sqrt(static_cast<double>(sorted.back()) / static_cast<double>(median)) : 0;
   if (site.has_second_moment()) {
     result.effective_rank = effective_rank(site);
     result.condition = condition(site, isa, pool);
   }
-  if (result.vectors_per_column < 1)
-    result.warning = fmt::format("fewer vectors than columns ({} for {}): use more or longer samples", site.count, site.width());
-  else if (result.vectors_per_column < kEnoughVectors)
-    result.warning = fmt::format("only {:.1f} vectors a column: use more samples", result.vectors_per_column);
-  else if (result.dead_columns > 0)
-    result.warning = fmt::format("{} of {} columns were never used by this text", result.dead_columns, site.width());
+  result.warning = site_warning(site, true);
   return result;
 }
 
 }  // namespace
+
+std::string site_warning(const SiteStatistics& site, bool counts_known) {
+  const double vectors = counts_known ? vectors_per_column(site) : kEnoughVectors;
+  if (vectors < 1) return fmt::format("fewer vectors than columns ({} for {}): use more or longer samples", site.count, site.width());
+  if (vectors < kEnoughVectors) return fmt::format("only {:.1f} vectors a column: use more samples", vectors);
+  if (const std::uint64_t dead = dead_columns(site); dead > 0)
+    return fmt::format("{} of {} columns were never used by this text", dead, site.width());
+  return {};
+}
+
+std::vector<std::string> warning_lines(const std::vector<SiteWarning>& warnings) {
+  std::map<std::string, std::vector<std::string>> sites;
+  for (const SiteWarning& item : warnings)
+    if (!item.warning.empty()) sites[item.warning].push_back(item.site);
+  std::vector<std::string> lines;
+  for (const auto& [warning, names] : sites)
+    lines.push_back(names.size() == 1 ? names.front() + ": " + warning
+                                      : fmt::format("{} and {} more sites: {}", names.front(), names.size() - 1, warning));
+  return lines;
+}
+
+std::vector<std::string> statistics_warnings(const Statistics& statistics) {
+  std::vector<SiteWarning> warnings;
+  for (const SiteStatistics& site : statistics.sites) warnings.push_back({site.name(), site_warning(site, statistics.length != 0)});
+  return warning_lines(warnings);
+}
 
 std::vector<SiteAdequacy> judge_statistics(const Statistics& statistics, Isa isa, ThreadPool& pool) {
   std::vector<SiteAdequacy> result;

@@ -27,6 +27,19 @@ struct SiteAdequacy {
   std::string warning;             // empty: enough
 };
 
+// Why what was seen of a site is too little; empty: it is enough. counts_known: site.count is a number of vectors (of some importance
+// matrices it is one of texts).
+std::string site_warning(const SiteStatistics& site, bool counts_known);
+
+struct SiteWarning {
+  std::string site, warning;
+};
+// A line for each kind of warning; sites with the same one share it. Empty warnings are left out.
+std::vector<std::string> warning_lines(const std::vector<SiteWarning>& warnings);
+
+// Of statistics that were read, whoever made them.
+std::vector<std::string> statistics_warnings(const Statistics& statistics);
+
 std::vector<SiteAdequacy> judge_statistics(const Statistics& statistics, Isa isa, ThreadPool& pool);
 
 }  // namespace nibble

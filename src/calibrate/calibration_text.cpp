@@ -48,4 +48,9 @@ CalibrationTokens choose_windows(std::span<const CalibrationText> texts, const T
   return result;
 }
 
+std::string shortage_warning(const CalibrationTokens& tokens) {
+  if (tokens.wanted <= tokens.available) return {};
+  return fmt::format("the text has {} windows of {} tokens, fewer than the {} samples asked for", tokens.available, tokens.length, tokens.wanted);
+}
+
 }  // namespace nibble

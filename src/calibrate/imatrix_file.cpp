@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 
 #include "base/byte_reader.h"
@@ -24,6 +25,15 @@ struct Entry {
   std::uint64_t count = 0;
 };
 using Entries = std::map<std::string, Entry, std::less<>>;
+
+constexpr std::int32_t kMostEntries = 1 << 20, kLongestName = 4096;
+
+std::string lower_extension(const std::filesystem::path& path) {
+  std::string extension = path.extension().string();
+  for (char& c : extension)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return extension;
+}
 
 [[noreturn]] void refuse(const std::filesystem::path& path, const std::string& name, const std::string& what) {
   throw Error(ErrorKind::corrupt, fmt::format("{}: entry '{}' {}", path.string(), name, what));
@@ -74,14 +84,14 @@ Entries read_dat(const std::filesystem::path& path, Statistics& statistics) {
                   fmt::format("{}: {} is not between 0 and {} at offset {}: {}", path.string(), field, limit, reader.offset() - 4, value));
     return static_cast<std::size_t>(value);
   };
-  const auto text = [&](std::string_view field) {
-    const auto bytes = reader.take(length(field, 4096), field);
+  const auto text = [&](std::string_view field, std::int32_t limit) {
+    const auto bytes = reader.take(length(field, limit), field);
     return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   };
   Entries entries;
-  const std::size_t num_entries = length("the number of entries", 1 << 20);
+  const std::size_t num_entries = length("the number of entries", kMostEntries);
   for (std::size_t i = 0; i < num_entries; ++i) {
-    const std::string name = text("an entry's name");
+    const std::string name = text("an entry's name", kLongestName);
     const auto calls = static_cast<float>(length("an entry's number of calls", INT32_MAX));
     const auto bytes = reader.take(length("an entry's number of values", 1 << 26) * sizeof(float), "an entry's values");
     Entry entry{std::vector<float>(bytes.size() / sizeof(float)), static_cast<std::uint64_t>(calls)};
@@ -92,7 +102,8 @@ Entries read_dat(const std::filesystem::path& path, Statistics& statistics) {
   }
   if (reader.remaining() > 0) {
     statistics.samples = length("the number of chunks", INT32_MAX);
-    if (reader.remaining() > 0) statistics.texts = {text("the dataset's name")};
+    // However long: a whole path, or a list of them.
+    if (reader.remaining() > 0) statistics.texts = {text("the dataset's name", INT32_MAX)};
   }
   return entries;
 }
@@ -127,14 +138,37 @@ std::vector<const ModelTensor*> tensors_of_site(const ModelTensors& tensors, con
   return {};
 }
 
-bool looks_like_imatrix(const std::filesystem::path& path) {
-  const std::string extension = path.extension().string();
+namespace {
+
+std::string first_bytes(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  return {reinterpret_cast<const char*>(file.bytes().data()), std::min<std::size_t>(file.bytes().size(), 16)};
+}
+
+}  // namespace
+
+StatisticsForm statistics_form(const std::filesystem::path& path) {
+  const std::string start = first_bytes(path);
+  if (start.starts_with("GGUF")) return StatisticsForm::gguf_imatrix;
+  // A header's length in 64 bits, then JSON. In the older form those bytes are two counts and the first letter of a name.
+  if (start.size() > 8 && start[8] == '{' && start.substr(4, 4) == std::string(4, '\0')) return StatisticsForm::own;
+  std::int32_t entries = 0, letters = 0;
+  if (start.size() >= 8) {
+    std::memcpy(&entries, start.data(), 4);
+    std::memcpy(&letters, start.data() + 4, 4);
+  }
+  if (entries > 0 && entries <= kMostEntries && letters > 0 && letters <= kLongestName) return StatisticsForm::dat_imatrix;
+  throw Error(ErrorKind::unsupported, path.string() + ": neither statistics nor an importance matrix; 'nibble calibrate' makes both");
+}
+
+bool is_imatrix_name(const std::filesystem::path& path) {
+  const std::string extension = lower_extension(path);
   return extension == ".gguf" || extension == ".dat" || extension == ".imatrix";
 }
 
 Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& tensors) {
   Statistics statistics;
-  Entries entries = path.extension() == ".gguf" ? read_gguf(path, statistics) : read_dat(path, statistics);
+  Entries entries = first_bytes(path).starts_with("GGUF") ? read_gguf(path, statistics) : read_dat(path, statistics);
   for (const SiteParts& parts : sites_of(tensors)) {
     for (const ModelTensor* const tensor : parts.tensors) {
       const auto found = entries.find(tensor->gguf_name);
@@ -198,13 +232,15 @@ void write_dat(const Statistics& statistics, const std::vector<std::pair<const M
     number(value.size());
     file.write(std::string_view(value));
   };
+  // Sums over so many calls; statistics that do not know their number are means of one.
+  const std::uint64_t calls = std::max<std::uint64_t>(1, statistics.samples);
   number(entries.size());
   for (const auto& [tensor, site] : entries) {
     text(tensor->gguf_name);
-    number(statistics.samples);
+    number(calls);
     number(site->width());
     std::vector<float> values = site->mean_square;
-    for (float& value : values) value *= static_cast<float>(statistics.samples);
+    for (float& value : values) value *= static_cast<float>(calls);
     file.write(std::as_bytes(std::span(values)));
   }
   number(statistics.samples);
@@ -219,7 +255,7 @@ void write_imatrix(const Statistics& statistics, const ModelTensors& tensors, co
   for (const SiteParts& parts : sites_of(tensors))
     if (const SiteStatistics* const site = statistics.find(parts.layer, parts.site))
       for (const ModelTensor* const tensor : parts.tensors) entries.emplace_back(tensor, site);
-  if (path.extension() == ".dat")
+  if (lower_extension(path) == ".dat")
     write_dat(statistics, entries, path);
   else
     write_gguf(statistics, entries, path);

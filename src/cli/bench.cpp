@@ -92,6 +92,7 @@ void bench(Options& options, Session& session) {
   session.pool();
   const auto start = std::chrono::steady_clock::now();
   const Checkpoint checkpoint = Checkpoint::open(options.model);
+  session.note_unused_activations(options.model, checkpoint);
   Decoder decoder(checkpoint, {kernels, session.kv(), session.progress()}, session.pool());
   const double load_seconds = seconds_since(start);
   const double first_token_seconds = load_seconds + first_token(decoder);

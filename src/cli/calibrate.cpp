@@ -60,7 +60,7 @@ Json json_of(const CalibrationResult& result, const std::string& output) {
 void calibrate(Options& options, Session& session) {
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   std::vector<CalibrationText> texts;
-  for (const std::string& path : options.texts) texts.push_back({std::filesystem::path(path).filename().string(), read_text(path)});
+  for (const std::string& path : options.texts) texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});
   options.request.collect.spill_directory = spill_directory(options.hidden_states, options.output);
   options.request.collect.kernels = session.kernels();
   options.request.collect.progress = session.progress();
@@ -118,6 +118,7 @@ void add_calibrate(CLI::App& app, Session& session) {
   verb->add_flag("--full", options->request.collect.second_moments, "Whole second moments, which gptq and awq need: 4 x columns^2 bytes a site");
   add_walk(*verb, options->request.collect.arithmetic);
   add_hidden_states(*verb, options->hidden_states);
+  session.add_force_text(*verb);
   session.add_json(*verb);
   session.add_threads(*verb);
   verb->callback([options, &session] { calibrate(*options, session); });

@@ -97,7 +97,7 @@ void compare(const Options& options, Session& session) {
   request.progress = session.progress();
   request.keep_partial = true;
   const Checkpoint checkpoint = Checkpoint::open(options.model);
-  const std::vector<NamedText> texts = read_named_texts(texts_beside(options.model, options.texts));
+  const std::vector<NamedText> texts = session.read_named_texts(texts_beside(options.model, options.texts));
   std::optional<OutputFile> page;  // a place that cannot be written to shows before the work
   if (!options.html.empty()) {
     page.emplace(options.html);
@@ -134,6 +134,7 @@ void add_compare(CLI::App& app, Session& session) {
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
   verb->add_flag("--layers", options->layers, "Also show where in the model the damage is, layer by layer");
   verb->add_flag("--markdown", options->markdown, "Print the table as Markdown");
+  session.add_force_text(*verb);
   session.add_json(*verb);
   session.add_engine(*verb);
   verb->callback([options, &session] { compare(*options, session); });

@@ -68,9 +68,12 @@ void evaluate(const Options& options, Session& session) {
   request.layers = options.layers;
   request.split_windows = options.split;
   request.split_required = judge_weights(requirements);
-  const std::vector<NamedText> texts = read_named_texts(options.texts);
+  const std::vector<NamedText> texts = session.read_named_texts(options.texts);
   std::vector<Checkpoint> checkpoints;
-  for (const std::string& model : options.models) checkpoints.push_back(Checkpoint::open(model));
+  for (const std::string& model : options.models) {
+    checkpoints.push_back(Checkpoint::open(model));
+    session.note_unused_activations(model, checkpoints.back());
+  }
   std::optional<Checkpoint> original;
   std::vector<NamedCheckpoint> candidates;
   if (!options.against.empty()) {
@@ -128,6 +131,7 @@ void add_eval(CLI::App& app, Session& session) {
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
   verb->add_flag("--layers", options->layers, "Also show where in the model the damage is, layer by layer (each candidate runs twice)");
   verb->add_flag("--markdown", options->markdown, "Print a section for a model card");
+  session.add_force_text(*verb);
   session.add_json(*verb);
   session.add_engine(*verb);
   verb->callback([options, &session] { evaluate(*options, session); });

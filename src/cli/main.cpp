@@ -9,6 +9,7 @@
 #include <new>
 
 #include "cli/interrupt.h"
+#include "cli/lost_source.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
@@ -59,6 +60,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   for (const auto add : kVerbs) add(app, session);
   catch_interrupts();
+  catch_lost_sources();
   if (const std::string error = unknown_verb(app, argc, argv); !error.empty()) return fail(session, 2, error);
   try {
     app.parse(argc, argv);

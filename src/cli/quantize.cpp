@@ -52,10 +52,10 @@ std::string tensor_table(const QuantizeSummary& summary, const TableStyle& style
   return table.text(style) + "\n";
 }
 
-VerifyOptions verify_options(const Options& options, const Session& session) {
+VerifyOptions verify_options(const Options& options, Session& session) {
   VerifyOptions request;
   if (!options.accept.empty()) request.requirements = parse_requirements(options.accept);
-  request.texts = read_named_texts(options.verify);
+  request.texts = session.read_named_texts(options.verify);
   request.judge.kernels = session.kernels();
   request.judge.split_windows = options.split;
   return request;
@@ -147,6 +147,7 @@ void print_outcome(const Outcome& outcome, const Options& options, Session& sess
   const QuantizeSummary& summary = outcome.summary;
   for (const std::string& name : summary.ignored) session.note(fmt::format("note: tensor '{}' is not part of the model and is left out", name));
   if (const std::string text = describe_substitutions(summary); !text.empty()) session.note("note: " + text);
+  for (const std::string& warning : summary.warnings) session.note("warning: " + warning);
   const VerifiedQuantization* const verified = outcome.budgeted ? &outcome.budgeted->outcome : outcome.verified ? &*outcome.verified : nullptr;
   if (outcome.budgeted)
     if (const std::string text = disagreement_text(outcome.budgeted->rounds[outcome.budgeted->kept]); !text.empty()) session.note("warning: " + text);
@@ -216,7 +217,7 @@ void quantize(Options& options, Session& session) {
   std::optional<Statistics> statistics;
   if (!options.statistics.empty()) request.calibration.statistics = &statistics.emplace(load_statistics(options.statistics, source));
   for (const std::string& path : options.texts)
-    request.calibration.texts.push_back({std::filesystem::path(path).filename().string(), read_text(path)});
+    request.calibration.texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});
   request.calibration.kernels = session.kernels();
   request.calibration.spill_directory = spill_directory(options.hidden_states, options.output);
   if (options.pareto || (request.dry_run && has_budget(options))) {
@@ -285,7 +286,7 @@ void add_quantize(CLI::App& app, Session& session) {
       "How static grids of activations (-f int8:row+a8:static) are chosen from --text or --stats: absmax, percentile:99.99, mse (default), entropy");
   verb->add_option("--embedding", options->request.embedding, "Format of the embedding");
   verb->add_option("--head", options->request.head, "Format of the output head");
-  verb->add_flag("--strict", options->request.strict, "A format that cannot hold a tensor is an error, not a substitution");
+  verb->add_flag("--strict", options->request.strict, "A format that cannot hold a tensor is an error, not a substitution; so are statistics that have nothing of one");
   verb->add_flag("--dry-run", options->request.dry_run, "Show which tensor gets what and how many bytes; write nothing");
   verb->add_flag("--allow-requantize", options->request.allow_requantize, "Quantize a model that is quantized already");
   verb->add_flag("--sync", options->request.sync, "Have the disk confirm the output before it appears");
@@ -293,6 +294,7 @@ void add_quantize(CLI::App& app, Session& session) {
   verb->add_option("--accept", options->accept,
                    "With --verify: what is required, as in \"kl<=0.02, top1>=0.97\"; otherwise nothing is written (exit 3, undecided 4)");
   add_split(*verb, options->split);
+  session.add_force_text(*verb);
   session.add_json(*verb);
   session.add_threads(*verb);
   verb->callback([options, &session] { quantize(*options, session); });

@@ -43,6 +43,7 @@ void run(Options& options, Session& session) {
   session.pool();
   const auto start = std::chrono::steady_clock::now();
   const Checkpoint checkpoint = Checkpoint::open(options.model);
+  session.note_unused_activations(options.model, checkpoint);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
   Decoder decoder(checkpoint, {session.running_kernels(), session.kv(), session.progress()}, session.pool());
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/plain_text.h"
+#include "kernels/integer_form.h"
 #include "nibble/error.h"
 
 namespace nibble::cli {
@@ -144,10 +146,34 @@ std::string read_text(const std::string& path) {
   return text;
 }
 
-std::vector<NamedText> read_named_texts(const std::vector<std::string>& paths) {
+void Session::add_force_text(CLI::App& verb) {
+  verb.add_flag("--force-text", force_text_, "Take files as text that look like something else (UTF-16, JSON lines, archives, binary data)");
+}
+
+std::string Session::read_corpus(const std::string& path) {
+  std::string text = read_text(path);
+  if (const std::string_view kind = foreign_text_kind(text); !kind.empty() && !force_text_)
+    throw Error(ErrorKind::unsupported, fmt::format("{}: looks like {} (or insist with --force-text)", path, kind));
+  if (drop_byte_order_mark(text) && text.empty()) throw Error(ErrorKind::unsupported, fmt::format("the text is empty: {}", path));
+  if (const std::size_t bad = count_invalid_utf8(text); bad > 0)
+    note(fmt::format("note: {} sequences of bytes in '{}' are no UTF-8 and are read as such", bad, path));
+  return text;
+}
+
+std::vector<NamedText> Session::read_named_texts(const std::vector<std::string>& paths) {
   std::vector<NamedText> texts;
-  for (const std::string& path : paths) texts.push_back({path == "-" ? "standard input" : path, read_text(path)});
+  for (const std::string& path : paths) texts.push_back({path == "-" ? "standard input" : path, read_corpus(path)});
   return texts;
+}
+
+void Session::note_unused_activations(const std::string& name, const Checkpoint& model) {
+  if (!spelled_activations(activations_)) return;
+  const bool any = std::ranges::any_of(model.tensors(), [](const StoredTensor& tensor) {
+    return tensor.view.format && tensor.view.rows > 1 && integer_form(*tensor.view.format, tensor.view.cols).has_value();
+  });
+  if (!any)
+    note(fmt::format("note: --activations {} changes nothing: no weights of {} are integers on a grid, and products are those of f32", activations_,
+                     name));
 }
 
 int exit_code_of(const std::vector<Acceptance>& acceptances) {

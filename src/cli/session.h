@@ -44,13 +44,22 @@ class Session {
   TableStyle style() const;
   std::vector<std::pair<std::string, std::string>> settings();  // how it was measured: instruction set, threads, activations, KV cache
 
+  // A text to measure or to calibrate on: read_text's, less a byte order mark. Error(unsupported) names what looks like something else than text,
+  // unless it is insisted on. Says how much of it is not UTF-8.
+  void add_force_text(CLI::App& verb);
+  std::string read_corpus(const std::string& path);
+  std::vector<NamedText> read_named_texts(const std::vector<std::string>& paths);
+
+  // Says so where --activations names integers and none of the model's weights are multiplied with them.
+  void note_unused_activations(const std::string& name, const Checkpoint& model);
+
   void print(std::string_view text);  // to standard output, terminal signs replaced where it is not Unicode
   void print_json(const Json& json);
   void note(std::string_view text);  // to standard error, one line
 
  private:
   std::size_t threads_ = 0;
-  bool json_ = false;
+  bool json_ = false, force_text_ = false;
   int exit_code_ = 0;
   std::string activations_ = "auto", kv_ = "auto";
   std::unique_ptr<ThreadPool> pool_;
@@ -59,8 +68,6 @@ class Session {
 
 // The whole of a text file ("-": standard input). Error(not_found or io) names it; Error(unsupported) when it is empty.
 std::string read_text(const std::string& path);
-
-std::vector<NamedText> read_named_texts(const std::vector<std::string>& paths);
 
 // 0 when all are accepted (or nothing was required), 3 when one is rejected, 4 when one is undecided.
 int exit_code_of(const std::vector<Acceptance>& acceptances);

@@ -10,6 +10,7 @@
 //   if (kl.certainty == Certainty::interval) show(kl.low, kl.value, kl.high);
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -77,11 +78,14 @@ std::vector<Figure> bootstrap_means(const std::vector<std::span<const double>>& 
 std::vector<Figure> bootstrap_quantiles(std::span<const double> values, const Blocks& blocks, std::span<const double> shares,
                                         const BootstrapOptions& options, ThreadPool& pool);
 
-// The figure of a growing function of the quantity, for example of exp for a perplexity. slope: its derivative at figure.value.
+// The figure of a growing function of the quantity, for example of exp for a perplexity. slope: its derivative at figure.value. Bounds that
+// leave the numbers there are bound nothing: such a figure has no interval.
 template <class Function>
 Figure transformed(Figure figure, Function&& function, double slope) {
   figure.gaussian_error *= slope;
   for (double* value : {&figure.value, &figure.low, &figure.high, &figure.lower_bound, &figure.upper_bound}) *value = function(*value);
+  const bool is_bounded = std::isfinite(figure.low) && std::isfinite(figure.high) && std::isfinite(figure.lower_bound) && std::isfinite(figure.upper_bound);
+  if (figure.certainty == Certainty::interval && !is_bounded) figure.certainty = Certainty::too_few_blocks;
   return figure;
 }
 

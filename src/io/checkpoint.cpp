@@ -93,6 +93,25 @@ std::optional<std::string> Checkpoint::read_side_file(std::string_view file_name
 
 const GgufMetadata& Checkpoint::gguf() const noexcept { return state_->metadata; }
 
+namespace {
+
+void require_unchanged(const MappedFile& file) {
+  if (file.has_changed())
+    throw Error(ErrorKind::io, fmt::format("{}: changed while it was read; nothing can be said of such a model: run again when no one writes to it",
+                                           file.path().string()));
+}
+
+}  // namespace
+
+void Checkpoint::require_unchanged() const {
+  for (const auto& file : state_->files) nibble::require_unchanged(*file);
+}
+
+void Checkpoint::require_unchanged(const StoredTensor& tensor) const {
+  for (const auto plane : tensor.view.planes)
+    if (const MappedFile* const file = state_->file_of(plane)) nibble::require_unchanged(*file);
+}
+
 void Checkpoint::release(std::span<const std::byte> range) const noexcept {
   if (const MappedFile* file = state_->file_of(range)) file->release(range);
 }

@@ -66,6 +66,11 @@ class Checkpoint {
   // GGUF metadata; empty for other kinds.
   const GgufMetadata& gguf() const noexcept;
 
+  // Error(io) names the file when one of them (the tensor's) was written to or shortened since it was opened, so that what was read of it is no
+  // model of anybody's. Whoever reads a whole checkpoint asks before and after. See MappedFile for files that are shortened.
+  void require_unchanged() const;
+  void require_unchanged(const StoredTensor& tensor) const;
+
   // Lets go of a tensor's pages / asks for them ahead of use.
   void release(const StoredTensor& tensor) const noexcept;
   void will_need(const StoredTensor& tensor) const noexcept;

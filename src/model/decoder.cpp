@@ -125,6 +125,7 @@ struct Decoder::State {
 // --- loading ---------------------------------------------------------------------------------------------------------------------------
 
 void Decoder::State::load(const Checkpoint& checkpoint) {
+  checkpoint.require_unchanged();
   const ModelTensors tensors(config);
   const WeightLoader loader(checkpoint, tensors, options.kernels, pool);
   ProgressMeter meter(options.progress, "load", config.layers + 2);
@@ -139,6 +140,7 @@ void Decoder::State::load(const Checkpoint& checkpoint) {
   }
   final_norm = loader.vector("final_norm", -1);
   if (!config.tied_embedding) head = loader.matrix("head", -1);
+  checkpoint.require_unchanged();
   meter.report(++done, "head");
 }
 

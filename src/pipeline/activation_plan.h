@@ -9,10 +9,15 @@
 
 namespace nibble {
 
+struct ActivationPlan {
+  StoredActivations stored;
+  std::vector<std::string> warnings;  // a line each: calibration that is too little, weights whose inputs stay as they are
+};
+
 // Nothing asked for: the format is none. Error(invalid_argument): no weights are quantized, or statistics that do not tell enough (names
-// the site).
-StoredActivations plan_activations(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, ThreadPool& pool,
-                                   const ProgressCallback& progress);
+// the site); weights of formats that are multiplied in f32, all of them.
+ActivationPlan plan_activations(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, ThreadPool& pool,
+                                const ProgressCallback& progress);
 
 // True when scales are folded into the activations, so that static grids are those of the output, not of the source.
 bool moves_activations(const QuantizePlan& plan, const QuantizeModelOptions& options);

@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <map>
-
 #include "calibrate/imatrix_file.h"
 #include "calibrate/statistics_file.h"
 #include "model/arch/architecture.h"
@@ -14,18 +12,11 @@
 namespace nibble {
 namespace {
 
-// Sites with the same complaint share a line.
 std::vector<std::string> warnings_of(const CalibrationTokens& tokens, const std::vector<SiteAdequacy>& adequacy) {
-  std::vector<std::string> warnings;
-  if (tokens.wanted > tokens.available)
-    warnings.push_back(
-        fmt::format("the text has {} windows of {} tokens, fewer than the {} samples asked for", tokens.available, tokens.length, tokens.wanted));
-  std::map<std::string, std::vector<std::string>> sites;
-  for (const SiteAdequacy& site : adequacy)
-    if (!site.warning.empty()) sites[site.warning].push_back(site.site);
-  for (const auto& [warning, names] : sites)
-    warnings.push_back(names.size() == 1 ? names.front() + ": " + warning
-                                         : fmt::format("{} and {} more sites: {}", names.front(), names.size() - 1, warning));
+  std::vector<SiteWarning> sites;
+  for (const SiteAdequacy& site : adequacy) sites.push_back({site.site, site.warning});
+  std::vector<std::string> warnings = warning_lines(sites);
+  if (const std::string shortage = shortage_warning(tokens); !shortage.empty()) warnings.insert(warnings.begin(), shortage);
   return warnings;
 }
 
@@ -37,19 +28,20 @@ CalibrationResult calibrate_model(const Checkpoint& checkpoint, std::span<const 
   const CalibrationTokens tokens = choose_windows(texts, tokenizer, options.sampling, read_model_config(checkpoint).context);
   CalibrationResult result;
   result.statistics = collect_statistics(checkpoint, tokens, options.collect, pool);
+  checkpoint.require_unchanged();
   result.adequacy = judge_statistics(result.statistics, options.collect.kernels.isa, pool);
   result.warnings = warnings_of(tokens, result.adequacy);
   return result;
 }
 
 void save_statistics(const Statistics& statistics, const Checkpoint& checkpoint, const std::filesystem::path& path) {
-  if (!looks_like_imatrix(path)) return write_statistics(statistics, path);
+  if (!is_imatrix_name(path)) return write_statistics(statistics, path);
   write_imatrix(statistics, ModelTensors(read_model_config(checkpoint)), path);
 }
 
 Statistics load_statistics(const std::filesystem::path& path, const Checkpoint& checkpoint) {
   const ModelTensors tensors(read_model_config(checkpoint));
-  if (looks_like_imatrix(path)) return read_imatrix(path, tensors);
+  if (statistics_form(path) != StatisticsForm::own) return read_imatrix(path, tensors);
   Statistics statistics = read_statistics(path);
   for (const SiteStatistics& site : statistics.sites)
     for (const ModelTensor* const tensor : tensors_of_site(tensors, site))

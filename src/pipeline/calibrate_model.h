@@ -35,7 +35,7 @@ CalibrationResult calibrate_model(const Checkpoint& checkpoint, std::span<const 
 
 // By extension: .gguf and .dat are llama.cpp's importance matrices, anything else is a file of statistics (calibrate/statistics_file.h).
 void save_statistics(const Statistics& statistics, const Checkpoint& checkpoint, const std::filesystem::path& path);
-// Error(invalid_argument) when they were made for a model of other widths (names the site).
+// By content, whatever the name. Error(invalid_argument) when they were made for a model of other widths (names the site).
 Statistics load_statistics(const std::filesystem::path& path, const Checkpoint& checkpoint);
 
 }  // namespace nibble

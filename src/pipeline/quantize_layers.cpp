@@ -17,6 +17,7 @@
 #include "kernels/encoders.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
+#include "pipeline/statistics_gaps.h"
 #include "quantize/round/feedback_factor.h"
 #include "quantize/round/target.h"
 
@@ -113,6 +114,13 @@ void LayerQuantizer::begin_walk() {
   if (calibration.follow_original && has_targets) live_->original.emplace(plan_.config, live_->tokens, walk, pool_);
 }
 
+std::vector<std::string> LayerQuantizer::warnings() const {
+  if (!live_) return statistics_warnings(*options_.calibration.statistics);
+  std::vector<std::string> lines = warning_lines(site_warnings_);
+  if (const std::string shortage = shortage_warning(live_->tokens); !shortage.empty()) lines.insert(lines.begin(), shortage);
+  return lines;
+}
+
 void LayerQuantizer::run() {
   if (!options_.calibration.statistics) begin_walk();
   embedding();
@@ -179,6 +187,7 @@ LayerQuantizer::SiteContext LayerQuantizer::context_of(Step step, std::int64_t l
   }
   context.is_original_left = adds;
   context.own = sums.finish();
+  site_warnings_.push_back({context.own->name(), site_warning(*context.own, true)});
   if (follow) context.cross = cross->finish();
   return context;
 }
@@ -248,7 +257,7 @@ void LayerQuantizer::transform(std::int64_t index, LayerWeights& layer) {
   for (const Step step : kSteps) {
     const FoldSite* const fold = find_fold(tensors_.architecture(), step);
     const SiteStatistics* const site = statistics.find(index, site_of(step));
-    if (fold == nullptr || site == nullptr) continue;
+    if (fold == nullptr || site == nullptr || is_silent(*site)) continue;
     ScaleRequest request{site, {}, fold_channels(*fold, plan_.config, site->width()), options_.calibration.kernels.isa};
     const Transform* rule = nullptr;
     std::vector<Method> methods;
@@ -276,7 +285,9 @@ void LayerQuantizer::transform(std::int64_t index, LayerWeights& layer) {
 
 void LayerQuantizer::layer(std::int64_t index) {
   const auto start = std::chrono::steady_clock::now();
+  source_.require_unchanged();
   const LayerWeights original(source_, tensors_, index, pool_);
+  source_.require_unchanged();
   LayerWeights current = original.copy(pool_);
   restored_.clear();
   transform(index, current);
@@ -366,6 +377,7 @@ void LayerQuantizer::head() {
                          pool_, options_.calibration.kernels.isa);
     for (std::size_t window = 0; window < walk.windows(); ++window) sums.add(walk.head_inputs(norm_weights.values, window).data(), walk.length());
     own = sums.finish();
+    site_warnings_.push_back({own.name(), site_warning(own, true)});
     site = &own;
   }
   if (!live_) site = options_.calibration.statistics->find(-1, kHeadSite);
@@ -392,6 +404,7 @@ FormatPtr LayerQuantizer::fast(const FormatPtr& format) {
 
 LayerQuantizer::Stored LayerQuantizer::quantize(const ModelTensor& tensor, const Matrix& weights, const Matrix& original,
                                                 const SiteStatistics* site, SiteContext* context) {
+  if (site != nullptr && is_silent(*site)) site = nullptr;  // zeros would make any choice as good as any other
   const std::size_t index = index_of(tensor);
   const TensorPlan& planned = plan_.tensors[index];
   const FormatPtr format = fast(planned.target.format);

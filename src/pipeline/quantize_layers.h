@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/progress_meter.h"
+#include "calibrate/adequacy.h"
 #include "calibrate/layer_walk.h"
 #include "io/checkpoint_writer.h"
 #include "pipeline/quantize_model.h"
@@ -39,6 +40,8 @@ class LayerQuantizer {
   void run();
   // What rounding took of the outputs, by the tensor's index in the plan.
   const std::map<std::size_t, OutputError>& errors() const { return errors_; }
+  // A line for each kind of shortage of the calibration.
+  std::vector<std::string> warnings() const;
 
  private:
   struct Live;  // text on its way through the model
@@ -96,6 +99,7 @@ class LayerQuantizer {
   std::map<std::string, std::vector<float>, std::less<>> row_scales_;
   std::map<Step, std::vector<float>> column_scales_;
   std::map<std::size_t, OutputError> errors_;
+  std::vector<SiteWarning> site_warnings_;  // of the walk
   std::set<Step> restored_;  // of the layer at work: sites whose pieces were all there
   std::map<std::string, FormatPtr> fast_;  // with the loops of the processor's instruction set, by name
 };

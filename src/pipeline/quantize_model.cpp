@@ -16,6 +16,7 @@
 #include "pipeline/quantize_layers.h"
 #include "pipeline/quantize_plan.h"
 #include "pipeline/source_hash.h"
+#include "pipeline/statistics_gaps.h"
 #include "pipeline/work_directory.h"
 #include "quantize/method.h"
 #include "quantize/quantize_rows.h"
@@ -75,12 +76,14 @@ void write_tensor(std::size_t index, const TensorPlan& tensor, const QuantizeMod
   std::uint64_t band_rows = std::max<std::uint64_t>(1, kBandElements / std::max<std::uint64_t>(1, tensor.cols));
   // Whole heads, so that a band reads the same rows of the source that it writes.
   if (const std::uint64_t head = tensor.permuted_head_dim; head != 0) band_rows = std::max(head, band_rows / head * head);
+  source.require_unchanged(*tensor.source);
   for (std::uint64_t begin = 0; begin < tensor.rows; begin += band_rows) {
     const std::uint64_t end = std::min(tensor.rows, begin + band_rows);
     writer.write(index, quantize_rows(rows, begin, end, tensor.target.format, row_options, pool));
     source.release(*tensor.source);
     meter.advance((end - begin) * tensor.cols, tensor.target.name);
   }
+  source.require_unchanged(*tensor.source);
 }
 
 void write_divisors(std::size_t index, const std::vector<float>& divisors, BandWriter& writer) {
@@ -120,6 +123,7 @@ QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, co
     item.source_format = tensor.source->view.format->name();
     item.format = tensor.target.format->name();
     item.wanted = tensor.wanted;
+    item.obstacle = tensor.obstacle;
     item.linear = tensor.role == TensorRole::linear;
     item.kind = tensor.kind;
     item.bytes = plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
@@ -155,13 +159,19 @@ void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& o
                 "static grids of activations come from what the model's layers see; give it text (--text FILE) or statistics (--stats FILE)");
 }
 
-// What rounding took, by the tensor's place in the plan, where statistics told.
-std::map<std::size_t, OutputError> write_model(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
+struct Written {
+  std::map<std::size_t, OutputError> errors;  // what rounding took, by the tensor's place in the plan, where statistics told
+  std::vector<std::string> warnings;
+};
+
+Written write_model(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
                                                const std::string& manifest, ThreadPool& pool, const ProgressCallback& progress) {
-  std::map<std::size_t, OutputError> errors;
+  Written written;
   const bool calibrated = needs_calibration(plan, options);
   const std::vector<PlannedTensor> planned = planned_tensors(plan);
-  const StoredActivations activations = plan_activations(source, plan, options, pool, progress);
+  ActivationPlan planned_activations = plan_activations(source, plan, options, pool, progress);
+  const StoredActivations& activations = planned_activations.stored;
+  written.warnings = std::move(planned_activations.warnings);
   const std::unique_ptr<CheckpointWriter> writer =
       plan.target_spelling == Spelling::gguf ? make_gguf_writer(options.output, make_gguf_metadata(source, plan, activations, manifest), planned)
                                              : make_directory_writer(options.output, make_side_files(source, plan, activations, manifest), planned,
@@ -178,7 +188,8 @@ std::map<std::size_t, OutputError> write_model(const Checkpoint& source, const Q
     work.emplace(options.output.string() + kWorkEnding, manifest);
     LayerQuantizer quantizer(source, plan, options, *writer, pool, meter, *work);
     quantizer.run();
-    errors = quantizer.errors();
+    written.errors = quantizer.errors();
+    for (std::string& line : quantizer.warnings()) written.warnings.push_back(std::move(line));
   }
   {
     BandWriter bands(*writer, pool.num_threads() > 1);
@@ -187,6 +198,7 @@ std::map<std::size_t, OutputError> write_model(const Checkpoint& source, const Q
     if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, bands);
     bands.finish();
   }
+  source.require_unchanged();
   try {
     writer->finish(options.sync, options.judge, &pool);
   } catch (const Error&) {
@@ -196,13 +208,13 @@ std::map<std::size_t, OutputError> write_model(const Checkpoint& source, const Q
     throw;
   }
   if (work) work->remove();
-  return errors;
+  return written;
 }
 
 // Scales that are folded away change what the Linears read: weights come first, then what their Linears read is looked at and the tensors
 // are copied. The weights lie beside the output meanwhile.
-std::map<std::size_t, OutputError> write_in_two_steps(const Checkpoint& source, const QuantizeModelOptions& options, const std::string& manifest,
-                                                      ThreadPool& pool, const ProgressCallback& progress) {
+Written write_in_two_steps(const Checkpoint& source, const QuantizeModelOptions& options, const std::string& manifest, ThreadPool& pool,
+                           const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
     throw Error(ErrorKind::invalid_argument,
                 "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text (--text FILE)");
@@ -219,7 +231,9 @@ std::map<std::size_t, OutputError> write_in_two_steps(const Checkpoint& source, 
   first.output = weights.path;
   first.judge = {};
   first.sync = false;
-  std::map<std::size_t, OutputError> errors = write_model(source, plan_quantization(source, first), first, manifest, pool, progress);
+  QuantizePlan weights_plan = plan_quantization(source, first);
+  substitute_unheld(weights_plan, source, first, pool);
+  Written written = write_model(source, weights_plan, first, manifest, pool, progress);
   QuantizeModelOptions second;
   second.recipe = find_recipe(kSourceFormat);
   second.activations = options.activations;
@@ -230,8 +244,9 @@ std::map<std::size_t, OutputError> write_in_two_steps(const Checkpoint& source, 
   second.calibration = options.calibration;
   second.calibration.statistics = nullptr;
   const Checkpoint made = Checkpoint::open(weights.path);
-  write_model(made, plan_quantization(made, second), second, manifest, pool, progress);
-  return errors;
+  for (std::string& line : write_model(made, plan_quantization(made, second), second, manifest, pool, progress).warnings)
+    if (std::ranges::find(written.warnings, line) == written.warnings.end()) written.warnings.push_back(std::move(line));
+  return written;
 }
 
 }  // namespace
@@ -248,18 +263,26 @@ void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
 }
 
 QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
-  const QuantizePlan plan = plan_quantization(source, options);
+  QuantizePlan plan = plan_quantization(source, options);
+  substitute_unheld(plan, source, options, pool);
   QuantizeSummary summary = summarize(source, plan, options);
+  const StatisticsGaps gaps = find_gaps(plan, options);
+  if (options.strict) require_no_gaps(gaps);
+  summary.warnings = describe_gaps(gaps);
+  summary.uninformed = gaps.missing;
+  summary.uninformed.insert(summary.uninformed.end(), gaps.silent.begin(), gaps.silent.end());
   if (options.dry_run) return summary;
   if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
   refuse_to_overwrite_source(source, options.output);
   require_calibration(plan, options);
+  source.require_unchanged();
   summary.source_hash = hash_tensors(source, pool);
   const std::string manifest = make_manifest(plan, options, summary.source_hash);
   const bool two_steps = options.activations && options.activations->format.is_static() && moves_activations(plan, options);
-  const auto errors =
+  Written written =
       two_steps ? write_in_two_steps(source, options, manifest, pool, progress) : write_model(source, plan, options, manifest, pool, progress);
-  for (const auto& [index, error] : errors) summary.tensors[index].error = error;
+  for (const auto& [index, error] : written.errors) summary.tensors[index].error = error;
+  summary.warnings.insert(summary.warnings.end(), written.warnings.begin(), written.warnings.end());
   summary.output_bytes = weight_file_bytes(options.output);
   summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(summary.output_bytes) / static_cast<double>(summary.parameters);
   return summary;
@@ -275,16 +298,43 @@ std::uint64_t container_bytes(const Checkpoint& source, const QuantizeModelOptio
   return make_gguf_writer(options.output, make_gguf_metadata(source, plan, {}, manifest), planned)->bytes_written() + padding;
 }
 
+std::string_view obstacle_name(Obstacle obstacle) {
+  switch (obstacle) {
+    case Obstacle::none:
+      return "none";
+    case Obstacle::row_length:
+      return "row_length";
+    case Obstacle::magnitude:
+      return "magnitude";
+  }
+  return "none";
+}
+
 std::string describe_substitutions(const QuantizeSummary& summary) {
-  if (summary.substitutions == 0) return {};
-  std::map<std::string, std::uint64_t> wanted;
-  for (const TensorSummary& tensor : summary.tensors)
-    if (!tensor.wanted.empty()) ++wanted[tensor.wanted];
-  std::string names;
-  for (const auto& [name, count] : wanted) names += (names.empty() ? "" : ", ") + name;
-  return fmt::format("{} of {} tensors, {:.1f} % of parameters, are not {} because their rows do not fit its blocks", summary.substitutions,
-                     summary.tensors.size(), 100.0 * static_cast<double>(summary.substituted_parameters) / static_cast<double>(summary.parameters),
-                     names);
+  std::string text;
+  for (const Obstacle obstacle : {Obstacle::row_length, Obstacle::magnitude}) {
+    std::map<std::string, std::uint64_t> wanted, got;
+    std::uint64_t count = 0, elements = 0;
+    for (const TensorSummary& tensor : summary.tensors) {
+      if (tensor.wanted.empty() || tensor.obstacle != obstacle) continue;
+      ++wanted[tensor.wanted];
+      ++got[tensor.format];
+      ++count;
+      elements += tensor.elements();
+    }
+    if (count == 0) continue;
+    const auto joined = [](const std::map<std::string, std::uint64_t>& names) {
+      std::string list;
+      for (const auto& [name, number] : names) list += (list.empty() ? "" : ", ") + name;
+      return list;
+    };
+    const std::string why = obstacle == Obstacle::row_length
+                                ? "their rows do not fit its blocks"
+                                : "their weights are too large or too small for its scales; they are " + joined(got);
+    text += fmt::format("{}{} of {} tensors, {:.1f} % of parameters, are not {} because {}", text.empty() ? "" : "; ", count, summary.tensors.size(),
+                        100.0 * static_cast<double>(elements) / static_cast<double>(summary.parameters), joined(wanted), why);
+  }
+  return text;
 }
 
 }  // namespace nibble

@@ -78,11 +78,20 @@ struct QuantizeModelOptions {
   std::function<void(const LayerReport&)> on_layer{};  // with statistics: after each layer
 };
 
+// Why a tensor did not get the format that the recipe names.
+enum class Obstacle {
+  none,
+  row_length,  // its rows do not fit the format's blocks
+  magnitude,   // its weights are too large or too small for the format's scales
+};
+std::string_view obstacle_name(Obstacle obstacle);
+
 struct TensorSummary {
   std::string name;  // as the output spells it
   std::uint64_t rows = 0, cols = 0;
   std::string source_format, format;
   std::string wanted;   // the recipe's format when it could not hold the tensor
+  Obstacle obstacle = Obstacle::none;  // why not
   bool linear = false;  // a layer's Linear (not embedding, head, norm or bias)
   std::string kind;     // what it is in any family: "q", "down", "embedding", "attention_norm"
   std::uint64_t bytes = 0;
@@ -97,6 +106,8 @@ struct QuantizeSummary {
   std::string activations;  // the format that is stored with the model; empty: none
   std::vector<TensorSummary> tensors;
   std::vector<std::string> ignored;  // tensors of the source that the model does not use
+  std::vector<std::string> uninformed;  // tensors whose method asks for statistics, which have nothing of them, or zeros
+  std::vector<std::string> warnings;    // a line each: calibration that is too little, or inputs whose rounding has no kernels
   std::uint64_t source_bytes = 0;    // of all weight files
   std::uint64_t tensor_bytes = 0;    // of all tensors in the output
   std::uint64_t output_bytes = 0;    // of the weight files written; 0 for a dry run
@@ -117,7 +128,8 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
 // What the output's weight files would hold beside tensors: headers and padding, at most. Writes nothing.
 std::uint64_t container_bytes(const Checkpoint& source, const QuantizeModelOptions& options);
 
-// "12 of 146 tensors, 31.0 % of parameters, are not q4_k because their rows do not fit its blocks"; empty when there are none.
+// "12 of 146 tensors, 31.0 % of parameters, are not q4_k because their rows do not fit its blocks", a sentence for each obstacle; empty when
+// there are none.
 std::string describe_substitutions(const QuantizeSummary& summary);
 
 }  // namespace nibble

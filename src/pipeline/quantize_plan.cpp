@@ -8,6 +8,8 @@
 
 #include "model/stored_activations.h"
 #include "nibble/error.h"
+#include "pipeline/activation_plan.h"
+#include "quantize/held_magnitude.h"
 #include "quantize/method.h"
 
 namespace nibble {
@@ -73,21 +75,21 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.kind = tensor.part;
   result.target.name = tensor.name(plan.target_spelling);
   result.target.shape = tensor.shape;
-  const TensorFacts facts = tensor_facts(tensor, plan.config);
+  TensorFacts facts = tensor_facts(tensor, plan.config);
+  facts.has_importance = options.calibration.statistics != nullptr || !options.calibration.texts.empty();
   result.rows = facts.rows;
   result.cols = facts.cols;
   if (plan.source_spelling != plan.target_spelling && tensor.permuted_heads != 0)
     result.permuted_head_dim = (tensor.shape.size() > 1 ? facts.rows : facts.cols) / tensor.permuted_heads;
   if (is_vector(tensor)) {
-    // What scales are folded into must hold them exactly enough.
-    const bool folded = find_method(options.method).transform.rule != Transform::Rule::none || !options.transform.empty();
-    result.target.format = plan.target_spelling == Spelling::gguf || folded ? find_format("f32") : stored.view.format;
+    result.target.format = plan.target_spelling == Spelling::gguf ? find_format("f32") : stored.view.format;
     return result;
   }
   const Assignment assignment = assign(plan.recipe, facts, stored.view.format);
   result.target.format = assignment.format;
   result.wanted = assignment.wanted;
   result.method = assignment.method.empty() ? options.method : assignment.method;
+  if (!result.wanted.empty()) result.obstacle = Obstacle::row_length;
   if (!result.wanted.empty() && options.strict)
     throw Error(ErrorKind::unsupported, fmt::format("{} cannot hold tensor '{}', whose rows are not multiples of {} (--strict): {} columns",
                                                     result.wanted, result.target.name, find_format(result.wanted)->info().row_multiple, result.cols));
@@ -153,8 +155,44 @@ QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOpti
   }
   for (const StoredTensor& stored : source.tensors())
     if (!used.contains(stored.name) && stored.name != kRopeDivisorsName && !is_activation_tensor(stored.name)) plan.ignored.push_back(stored.name);
+  // What scales are folded into must hold them exactly enough, whoever chose the method that folds.
+  if (moves_activations(plan, options))
+    for (TensorPlan& tensor : plan.tensors)
+      if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) tensor.target.format = find_format("f32");
   if (plan.target_spelling == Spelling::gguf) plan.rope_divisors = rope_frequency_divisors(plan.config.rope);
   return plan;
+}
+
+namespace {
+
+void substitute_unheld(TensorPlan& tensor, const QuantizeModelOptions& options, ThreadPool& pool) {
+  const FormatPtr wanted = tensor.target.format;
+  const QuantizedView& view = tensor.source->view;
+  if (wanted->name() == view.format->name() || wanted->name() == "f32") return;
+  const FitOptions fit = method_for(tensor, options).fit;
+  const MagnitudeSample sample(view, scan_for(*view.format, *wanted), pool, options.isa);
+  const FormatPtr held = held_format(wanted, sample, fit, tensor.cols);
+  if (held->name() == wanted->name()) return;
+  // A half that overflows is refused where it is written, by its position.
+  if (wanted->name() == "f16" && static_cast<double>(sample.largest()) > wanted->info().max_magnitude) return;
+  if (options.strict)
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{} cannot hold tensor '{}', whose weights are too large or too small for its scales (--strict); the largest magnitude is "
+                            "{:.3g}",
+                            wanted->name(), tensor.target.name, sample.largest()));
+  if (tensor.wanted.empty()) tensor.wanted = wanted->name();
+  tensor.obstacle = Obstacle::magnitude;
+  tensor.target.format = held;
+}
+
+}  // namespace
+
+void substitute_unheld(QuantizePlan& plan, const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool) {
+  for (TensorPlan& tensor : plan.tensors) {
+    if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) continue;
+    substitute_unheld(tensor, options, pool);
+    source.release(*tensor.source);
+  }
 }
 
 }  // namespace nibble

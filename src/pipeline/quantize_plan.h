@@ -19,7 +19,8 @@ struct TensorPlan {
   PlannedTensor target{};
   TensorRole role = TensorRole::linear;
   std::uint64_t rows = 0, cols = 0;
-  std::string wanted{};  // the recipe's format when the shape did not allow it
+  std::string wanted{};  // the recipe's format when it could not hold the tensor
+  Obstacle obstacle = Obstacle::none;  // why not
   std::string method{};
   std::string kind{};  // ModelTensor::part
   std::uint64_t permuted_head_dim = 0;  // 0: rows stay in order
@@ -35,6 +36,9 @@ struct QuantizePlan {
 };
 
 QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOptions& options);
+
+// Looks at the weights: gives tensors whose magnitude their format's scales cannot hold another format, or refuses when options.strict.
+void substitute_unheld(QuantizePlan& plan, const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool);
 
 // Norms and biases, which are no matrices and stay in floating point.
 bool is_vector(const ModelTensor& tensor);

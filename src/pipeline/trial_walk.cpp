@@ -15,13 +15,6 @@ constexpr std::uint64_t kKeptStatistics = std::uint64_t{1} << 30;
 // The first positions of a window are predicted from next to nothing.
 std::size_t first_scored(std::size_t length) { return length / 6; }
 
-void leave_layer(LayerWalk& walk, const LayerWeights& layer) {
-  for (const Step step : kSteps) {
-    walk.pack(step, layer);
-    walk.leave(step, layer);
-  }
-}
-
 }  // namespace
 
 TrialWalk::TrialWalk(const Checkpoint& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration, const TrialOptions& options,
@@ -75,6 +68,13 @@ void TrialWalk::add_statistics(LayerWalk& walk, std::int64_t index, const LayerW
   }
 }
 
+void TrialWalk::pass_original(LayerWalk& walk, const LayerWeights& layer) {
+  for (const Step step : kSteps) {
+    walk.pack(step, layer);
+    walk.leave(step, layer);
+  }
+}
+
 // Statistics of the head (and of the layers, where they are kept), and the predictions that trials are compared with.
 void TrialWalk::walk_original() {
   const Matrix embedding = matrix("embedding");
@@ -84,12 +84,11 @@ void TrialWalk::walk_original() {
   if (calibration_walk_) embed(informs, embedding);
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config_.layers); ++i) {
     const LayerWeights layer(checkpoint_, tensors_, i, pool_);
-    // What collects statistics takes its walk through the layer.
     if (keeps_statistics_)
-      add_statistics(informs, i, layer);
-    else if (calibration_walk_)
-      leave_layer(*calibration_walk_, layer);
-    if (calibration_walk_ || !keeps_statistics_) leave_layer(walk_, layer);
+      add_statistics(informs, i, layer);  // which moves that walk on
+    else
+      pass_original(informs, layer);
+    if (calibration_walk_) pass_original(walk_, layer);
   }
   const bool full = options_.method.needs() == Needs::second_moment;
   SiteAccumulator sums(-1, kHeadSite, config_.hidden,

@@ -66,6 +66,7 @@ class TrialWalk {
   Matrix matrix(std::string_view part) const;
   void embed(LayerWalk& walk, const Matrix& rows);
   void walk_original();
+  static void pass_original(LayerWalk& walk, const LayerWeights& layer);
   void add_statistics(LayerWalk& walk, std::int64_t index, const LayerWeights& layer);
   // The layer with a trial's changes; `rounding` by step.
   void pass(const LayerWeights& layer, std::int64_t index, const Trial& trial, std::map<Step, SiteRounding>& rounding);

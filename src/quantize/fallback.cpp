@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <optional>
 #include <string_view>
 
+#include "format/planar/spec.h"
 #include "quantize/recipe.h"
 
 namespace nibble {
@@ -26,6 +28,21 @@ FormatPtr fallback_format(const FormatPtr& wanted, std::uint64_t cols) {
     if (rule.from == wanted->name())
       if (FormatPtr next = find_format(rule.to); fits(next)) return next;
   return find_format("f16");
+}
+
+std::vector<FormatPtr> other_scales(const FormatPtr& wanted, std::uint64_t cols) {
+  std::vector<FormatPtr> result;
+  const auto add = [&](const FormatPtr& format) {
+    if (cols % format->info().row_multiple == 0 && format->name() != wanted->name()) result.push_back(format);
+  };
+  for (const Fallback& rule : kFallbacks)
+    if (rule.from == wanted->name()) add(find_format(rule.to));
+  if (std::optional<PlanarSpec> spec = wanted->info().kind == FormatKind::planar ? parse_planar(wanted->name()) : std::nullopt) {
+    spec->scale = ScaleType::f32;
+    add(find_format(planar_name(*spec)));
+  }
+  for (const char* name : {"bf16", "f32"}) add(find_format(name));
+  return result;
 }
 
 }  // namespace nibble

@@ -77,4 +77,8 @@ Assignment assign(const Recipe& recipe, const TensorFacts& facts, const FormatPt
 // take any length are returned as they are.
 FormatPtr fallback_format(const FormatPtr& wanted, std::uint64_t cols);
 
+// What may take the place of a format whose scales cannot hold a tensor's weights, from the smallest on: llama.cpp's table, the same points
+// with scales in f32, bf16, f32 (which holds all that there is).
+std::vector<FormatPtr> other_scales(const FormatPtr& wanted, std::uint64_t cols);
+
 }  // namespace nibble

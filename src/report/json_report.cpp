@@ -49,11 +49,16 @@ Json to_json(const QuantizeSummary& summary) {
                {"substitutions", summary.substitutions},
                {"substituted_parameters", summary.substituted_parameters},
                {"ignored", summary.ignored},
+               {"uninformed", summary.uninformed},
+               {"warnings", summary.warnings},
                {"tensors", Json::array()}};
   for (const TensorSummary& tensor : summary.tensors) {
     Json item = {{"name", tensor.name},          {"rows", tensor.rows},     {"cols", tensor.cols},
                  {"from", tensor.source_format}, {"format", tensor.format}, {"bytes", tensor.bytes}};
-    if (!tensor.wanted.empty()) item["wanted"] = tensor.wanted;
+    if (!tensor.wanted.empty()) {
+      item["wanted"] = tensor.wanted;
+      item["obstacle"] = obstacle_name(tensor.obstacle);
+    }
     item["kind"] = tensor.kind;
     if (tensor.error) item["error"] = {{"nearest", tensor.error->nearest}, {"stored", tensor.error->stored}};
     json["tensors"].push_back(std::move(item));

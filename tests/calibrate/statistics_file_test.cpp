@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "calibrate/adequacy.h"
 #include "calibrate/imatrix_file.h"
 #include "calibrate/statistics_file.h"
 #include "model/tiny_models.h"
@@ -106,6 +107,60 @@ TEST_F(StatisticsFile, NamesWhatIsWrongWithAFile) {
   write_imatrix(example(tensors_), tensors_, scratch_.path() / "im.gguf");
   std::filesystem::copy_file(data_directory() / "tiny_tied/model.safetensors", scratch_.path() / "model.safetensors");
   EXPECT_NE(error_of([&] { read_statistics(scratch_.path() / "model.safetensors"); }).second.find("not a file of statistics"), std::string::npos);
+}
+
+TEST_F(StatisticsFile, AreToldApartByTheirContent) {
+  const Statistics written = example(tensors_);
+  write_statistics(written, scratch_ / "own");
+  write_imatrix(written, tensors_, scratch_ / "form.gguf");
+  write_imatrix(written, tensors_, scratch_ / "form.dat");
+  const std::pair<const char*, StatisticsForm> files[] = {
+      {"own", StatisticsForm::own}, {"form.gguf", StatisticsForm::gguf_imatrix}, {"form.dat", StatisticsForm::dat_imatrix}};
+  for (const auto& [file, form] : files)
+    for (const char* name : {"a.gguf", "a.GGUF", "a.dat", "a.imatrix", "a.safetensors", "a.bin", "imatrix"}) {
+      std::filesystem::copy_file(scratch_ / file, scratch_ / name, std::filesystem::copy_options::overwrite_existing);
+      EXPECT_EQ(statistics_form(scratch_ / name), form) << file << " named " << name;
+      const Statistics read = form == StatisticsForm::own ? read_statistics(scratch_ / name) : read_imatrix(scratch_ / name, tensors_);
+      EXPECT_EQ(read.sites.size(), written.sites.size()) << file << " named " << name;
+    }
+  for (const char* bytes : {"", "text", "It was a dark and stormy night.", "{\"json\": 1}"}) {
+    std::ofstream(scratch_ / "other") << bytes;
+    const auto [kind, message] = error_of([&] { statistics_form(scratch_ / "other"); });
+    EXPECT_EQ(kind, ErrorKind::unsupported) << bytes;
+    EXPECT_NE(message.find("neither statistics nor an importance matrix"), std::string::npos) << message;
+  }
+}
+
+TEST_F(StatisticsFile, AnyLengthOfTheDatasetsNameIsRead) {
+  Statistics written = example(tensors_);
+  written.texts = {std::string(100000, 'n')};
+  for (const char* name : {"i.gguf", "i.dat"}) {
+    write_imatrix(written, tensors_, scratch_ / name);
+    EXPECT_EQ(read_imatrix(scratch_ / name, tensors_).texts, written.texts) << name;
+  }
+}
+
+TEST_F(StatisticsFile, NumbersThatAreMeansStayOnesInTheOlderForm) {
+  Statistics written = example(tensors_);
+  written.samples = 0;  // not known
+  write_imatrix(written, tensors_, scratch_ / "i.dat");
+  const Statistics read = read_imatrix(scratch_ / "i.dat", tensors_);
+  for (const SiteStatistics& site : written.sites) EXPECT_EQ(same_site(read, site).mean_square, site.mean_square);
+}
+
+TEST_F(StatisticsFile, WarningsCountVectorsOnlyWhereTheyAreKnown) {
+  Statistics statistics = example(tensors_);
+  statistics.sites.resize(1);
+  statistics.sites[0].count = 3;
+  ASSERT_EQ(statistics_warnings(statistics).size(), 1u);
+  EXPECT_NE(statistics_warnings(statistics)[0].find("fewer vectors than columns (3 for "), std::string::npos);
+  statistics.length = 0;  // as in the older form, which counts calls
+  EXPECT_TRUE(statistics_warnings(statistics).empty());
+  statistics.sites[0].mean_square[1] = 0;
+  ASSERT_EQ(statistics_warnings(statistics).size(), 1u);
+  EXPECT_NE(statistics_warnings(statistics)[0].find("were never used by this text"), std::string::npos);
+  statistics.sites.push_back(statistics.sites[0]);
+  EXPECT_NE(statistics_warnings(statistics)[0].find("and 1 more sites"), std::string::npos);
 }
 
 }  // namespace

@@ -33,7 +33,8 @@ struct TracedRun {
 };
 
 struct TraceOptions {
-  std::uint64_t kill_before = 0;  // SIGKILL before this change, counted from 1; 0: never
+  std::uint64_t kill_before = 0;  // the signal comes before this change, counted from 1; 0: never
+  int signal = SIGKILL;           // any other one is delivered, and the command does with it what it does
 };
 
 namespace tracing {
@@ -102,7 +103,8 @@ inline TracedRun run_traced(const std::filesystem::path& directory, const std::s
     if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !tracing::changes_files(child, info.entry.nr, info.entry.args[0])) continue;
     ++run.changes;
     if (run.changes != options.kill_before) continue;
-    kill(child, SIGKILL);
+    kill(child, options.signal);
+    if (options.signal != SIGKILL) continue;
     waitpid(child, &status, 0);
     run.killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     break;

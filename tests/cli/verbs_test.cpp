@@ -2,6 +2,7 @@
 //
 // Every verb once, on models of a few kilobytes: exit code, and the JSON keys that scripts rely on.
 #include <set>
+#include <sstream>
 
 #include "cli/command.h"
 
@@ -28,17 +29,33 @@ class Verbs : public ::testing::Test {
     for (int i = 0; i < 60; ++i) text += "Line number " + std::to_string(i) + " of the text.\n";
     scratch_.write("text.txt", text);
   }
+  // The verbs that the command itself lists.
+  std::set<std::string> verbs_of_help() {
+    std::set<std::string> verbs;
+    std::istringstream lines(run("--help").out);
+    bool listed = false;
+    for (std::string line; std::getline(lines, line);) {
+      if (listed && line.starts_with("  ") && line.size() > 2 && line[2] != ' ') verbs.insert(line.substr(2, line.find(' ', 2) - 2));
+      if (line.starts_with("Subcommands:") || line.starts_with("SUBCOMMANDS:"))
+        listed = true;
+      else if (!line.starts_with(' '))
+        listed = false;
+    }
+    return verbs;
+  }
   ScratchDirectory scratch_;
 };
 
 TEST_F(Verbs, VersionAndHelp) {
   EXPECT_EQ(run("--version").out, "nibble 0.1.0\n");
-  const std::string help = run("--help").out;
-  for (const char* verb :
-       {"compare", "quantize", "eval", "run", "bench", "inspect", "check", "formats", "explain", "plan", "recipe", "synth", "info"}) {
-    EXPECT_NE(help.find(verb), std::string::npos) << verb;
-    const std::string own = run(std::string(verb) + " --help").out;
+  const std::set<std::string> verbs = verbs_of_help();
+  EXPECT_EQ(verbs, (std::set<std::string>{"bench", "calibrate", "check", "compare", "eval", "explain", "formats", "info", "inspect", "plan", "quantize",
+                                          "recipe", "run", "synth"}));
+  for (const std::string& verb : verbs) {
+    const std::string own = run(verb + " --help").out;
     EXPECT_NE(own.find("Examples:"), std::string::npos) << verb;
+    EXPECT_NE(own.find("nibble " + verb), std::string::npos) << verb;
+    EXPECT_EQ(nibble_command(scratch_, verb + " --no-such-option").code, 2) << verb;
   }
 }
 
@@ -252,6 +269,50 @@ TEST_F(Verbs, Compare) {
   const std::string card = run(arguments + " --layers --markdown").out;
   EXPECT_TRUE(card.starts_with("| format | bits/weight |")) << card;
   EXPECT_NE(card.find("\n| layer | q8_0 | int4:g32 |\n"), std::string::npos) << card;
+}
+
+// What is no text is refused by name wherever text is measured or calibrated on.
+TEST_F(Verbs, TextsThatAreNone) {
+  make_model();
+  make_text();
+  const std::string story = read_text(scratch_ / "text.txt");
+  std::string lines, wide = "\xff\xfe";
+  for (int i = 0; i < 60; ++i) lines += "{\"text\": \"Line number " + std::to_string(i) + " of the text.\"}\n";
+  for (const char c : story) wide += {c, '\0'};
+  const std::pair<std::string, std::string> files[] = {{lines, "JSON lines"}, {wide, "UTF-16"}, {"\x1f\x8b\x08" + story, "gzip"},
+                                                       {"PAR1" + story, "Parquet"}, {story + std::string(1, '\0'), "binary"}};
+  const std::string commands[] = {"eval m --text other.txt --context 16 -t 1", "calibrate m --text other.txt --length 16 -o s -t 1",
+                                  "quantize m -f q4_0 --method imatrix --text other.txt --length 16 -o q.gguf -t 1",
+                                  "quantize m -f q4_0 --verify other.txt -o q.gguf -t 1", "compare m -f q8_0 --text other.txt --context 16 -p 4 -n 1 -r 1 -t 1"};
+  for (const auto& [bytes, word] : files) {
+    scratch_.write("other.txt", bytes);
+    for (const std::string& command : commands) {
+      const CommandResult refused = nibble_command(scratch_, command);
+      EXPECT_EQ(refused.code, 1) << command;
+      EXPECT_NE(refused.error.find("other.txt: looks like " + word), std::string::npos) << command << ": " << refused.error;
+    }
+  }
+  scratch_.write("other.txt", lines);
+  run(commands[0] + " --force-text");
+
+  scratch_.write("other.txt", "\xef\xbb\xbf" + story);
+  EXPECT_EQ(json(commands[0])["perplexity"], json("eval m --text text.txt --context 16 -t 1")["perplexity"]);
+  scratch_.write("other.txt", "caf\xe9 " + story);
+  EXPECT_NE(run(commands[0]).error.find("1 sequences of bytes in 'other.txt' are no UTF-8"), std::string::npos);
+}
+
+TEST_F(Verbs, ActivationsThatChangeNothingAreSaid) {
+  make_model();
+  make_text();
+  run("quantize m -f q8_0 -o q.gguf");
+  run("quantize m -f fp8:row -o fp8");
+  for (const char* model : {"m", "fp8"})
+    for (const std::string verb : {"eval ", "run ", "bench "}) {
+      const std::string rest = verb == "eval " ? " --text text.txt --context 16" : verb == "run " ? " -p Tom -n 1" : " -p 4 -n 1 -r 1";
+      EXPECT_NE(run(verb + model + rest + " --activations a8 -t 1").error.find("--activations a8 changes nothing"), std::string::npos) << verb << model;
+      EXPECT_EQ(run(verb + model + rest + " -t 1").error.find("changes nothing"), std::string::npos) << verb << model;
+    }
+  EXPECT_EQ(run("eval q.gguf --text text.txt --context 16 --activations a8 -t 1").error.find("changes nothing"), std::string::npos);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Rules of the house that a compiler does not check: arrows between rooms point downward, every source file says its licence, files
-# stay short, nothing names a machine's paths. Prints each breach; exit code 1 if there is any.
+# stay short, tests are named for what they test, nothing names a machine's paths. Prints each breach; exit code 1 if there is any.
 set -uo pipefail
 cd "${1:?usage: check_house.sh SOURCE_DIR}"
 
@@ -44,6 +44,10 @@ while IFS= read -r file; do
       case "$file" in *_table.cpp|*_tables.cpp|*_grids.cpp) ;; *) [ "$lines" -le 500 ] || breach "long file: $file ($lines lines)" ;; esac ;;
   esac
 done < <(find include src tests bench fuzz tools cmake \( -name '*.h' -o -name '*.cpp' -o -name '*.py' -o -name '*.sh' -o -name '*.cmake' -o -name CMakeLists.txt \) | sort)
+
+# A file of tests is named for what it tests: X_test.cpp.
+while IFS= read -r file; do breach "tests under another name than X_test.cpp: $file"; done \
+  < <(grep -rlE '^(TEST|TEST_F|TEST_P)\(' tests --include='*.cpp' | grep -v '_test\.cpp$' || true)
 
 while IFS= read -r line; do breach "path of one machine: $line"; done < <(grep -rnIE '"/(work|root|home)/|\.\./shared' include src tests bench fuzz tools cmake --include='*' 2>/dev/null | grep -v check_house.sh || true)
 

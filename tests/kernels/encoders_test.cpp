@@ -8,6 +8,7 @@
 
 #include <bit>
 #include <cmath>
+#include <set>
 
 #include "base/random.h"
 #include "format/quantized_tensor.h"
@@ -117,6 +118,19 @@ TEST_P(Encoders, ReadTheValuesOfTheFormat) {
       for (std::size_t i = 0; i < cols_; ++i)
         ASSERT_EQ(std::bit_cast<std::uint32_t>(found[i]), std::bit_cast<std::uint32_t>(expected[i])) << isa_name(isa) << ", row " << r << ", column " << i;
     }
+  }
+}
+
+// Every format has loops of its own on every set beyond scalar but for these, which copy, or round without a search.
+const std::set<std::string> kEncodedPlainly = {"f32", "q1_0", "tq1_0", "tq2_0"};
+
+TEST(FastEncoders, AreThoseOfAllFormatsButTheNamed) {
+  for (const Isa isa : runnable_sets()) {
+    if (isa == Isa::scalar) continue;
+    std::set<std::string> without;
+    for (const FormatPtr& format : list_formats())
+      if (with_kernels(format, isa) == format) without.insert(format->name());
+    EXPECT_EQ(without, kEncodedPlainly) << isa_name(isa);
   }
 }
 

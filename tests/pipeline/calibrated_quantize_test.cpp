@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "base/cpu.h"
@@ -215,6 +216,32 @@ TEST_F(CalibratedQuantize, AsksForTextWhereItNeedsSome) {
 TEST_F(CalibratedQuantize, RefusesLearnedTablesInOtherFormats) {
   const std::string message = error_of([&] { quantize(options("q4_0", "table", "out.gguf"), 1); });
   EXPECT_NE(message.find("choose a table format"), std::string::npos) << message;
+}
+
+// Scales that are folded away are kept in f32, whoever chose the method that folds.
+TEST_F(CalibratedQuantizeNarrow, NormsThatTakeScalesAreF32) {
+  const auto norm_formats = [](const QuantizeSummary& summary) {
+    std::set<std::string> formats;
+    for (const TensorSummary& tensor : summary.tensors)
+      if (tensor.kind.ends_with("_norm")) formats.insert(tensor.format);
+    return formats;
+  };
+  const Checkpoint source = Checkpoint::open(model_);
+  const std::string own = source.tensor("model.norm.weight").view.format->name();
+  ASSERT_NE(own, "f32");
+  for (const char* method : {"awq", "smoothquant"}) {
+    QuantizeModelOptions by_recipe = options("int4:g32", "rtn", "by_recipe"), by_option = options("int4:g32", method, "by_option");
+    by_recipe.calibration = by_option.calibration;
+    by_recipe.recipe.rules.insert(by_recipe.recipe.rules.begin(), {"*.attn_q.weight", {}, "int4:g32", method});
+    QuantizeModelOptions by_transform = options("int4:g32", "rtn", "by_transform");
+    by_transform.calibration = by_option.calibration;
+    by_transform.transform = method;
+    for (const QuantizeModelOptions& request : {by_recipe, by_option, by_transform}) {
+      const QuantizeSummary summary = quantize_model(source, request, pool_, {});
+      EXPECT_EQ(norm_formats(summary), std::set<std::string>{"f32"}) << method << ": " << request.output;
+    }
+  }
+  EXPECT_EQ(norm_formats(quantize_model(source, options("int4:g32", "rtn", "plain"), pool_, {})), std::set<std::string>{own});
 }
 
 }  // namespace

@@ -192,5 +192,57 @@ TEST_F(QuantizeModel, ReportsProgressToItsEnd) {
   EXPECT_EQ(total, summary.parameters);
 }
 
+TEST_F(QuantizeModel, WeightsBeyondTheScalesGetAnotherFormatThatIsCounted) {
+  struct Case {
+    const char* format;
+    const char* output;
+    float factor;
+    const char* got;
+  };
+  for (const Case& test : {Case{"q4_0", "out.gguf", 1e7F, "bf16"}, Case{"q8_0", "out.gguf", 1e-7F, "bf16"},
+                           Case{"int4:g32", "out", 1e8F, "int4:g32:f32"}}) {
+    const auto model = edited_copy(kGroupedModel, "model.layers.1.mlp.up_proj.weight", scratch_ / ("for-" + std::string(test.format)), [&](std::span<float> values) {
+      for (float& value : values) value *= test.factor;
+    });
+    const QuantizeSummary summary = quantize_to(model, test.format, scratch_ / test.output, pool_);
+    EXPECT_EQ(summary.substitutions, 1u);
+    const auto changed = std::ranges::find(summary.tensors, Obstacle::magnitude, &TensorSummary::obstacle);
+    ASSERT_NE(changed, summary.tensors.end()) << test.format;
+    EXPECT_EQ(changed->format, test.got);
+    EXPECT_EQ(changed->wanted, test.format);
+    const std::string expected =
+        std::string("are not ") + test.format + " because their weights are too large or too small for its scales; they are " + test.got;
+    EXPECT_NE(describe_substitutions(summary).find(expected), std::string::npos) << describe_substitutions(summary);
+    const Checkpoint made = Checkpoint::open(scratch_ / test.output);
+    const std::vector<float> stored = made.tensor(changed->name).view.decode();
+    const std::vector<float> wanted = Checkpoint::open(model).tensor("model.layers.1.mlp.up_proj.weight").view.decode();
+    double power = 0, lost = 0;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      power += std::pow(static_cast<double>(wanted[i]), 2);
+      lost += std::pow(static_cast<double>(wanted[i]) - static_cast<double>(stored[i]), 2);
+    }
+    EXPECT_LT(std::sqrt(lost / power), 0.12) << test.format;
+  }
+}
+
+TEST_F(QuantizeModel, MixesChooseByWhetherThereAreStatistics) {
+  const Checkpoint source = Checkpoint::open(kTiedModel);
+  Statistics statistics;
+  QuantizeModelOptions options{.recipe = recipe_from_json(R"({"name": "r", "rules": [
+    {"tensors": "*.ffn_down.weight", "when": "importance", "format": "q8_0"}, {"tensors": "*", "when": "no importance", "format": "f16"},
+    {"tensors": "*", "format": "bf16"}]})", "r"), .dry_run = true};
+  const auto format_of_down = [&] {
+    for (const TensorSummary& tensor : quantize_model(source, options, pool_, {}).tensors)
+      if (tensor.kind == "down") return tensor.format;
+    return std::string();
+  };
+  EXPECT_EQ(format_of_down(), "f16");
+  options.calibration.statistics = &statistics;
+  EXPECT_EQ(format_of_down(), "q8_0");
+  options.calibration.statistics = nullptr;
+  options.calibration.texts = {{"t", "text"}};
+  EXPECT_EQ(format_of_down(), "q8_0");
+}
+
 }  // namespace
 }  // namespace nibble

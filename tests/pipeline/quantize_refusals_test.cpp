@@ -63,6 +63,39 @@ TEST_F(QuantizeRefuses, SubstitutionsWhenStrict) {
             "q4_k cannot hold tensor 'token_embd.weight', whose rows are not multiples of 256 (--strict): 64 columns");
 }
 
+TEST_F(QuantizeRefuses, WeightsBeyondTheScalesWhenStrict) {
+  for (const float factor : {1e7F, 1e-8F}) {
+    const auto model = edited_copy(kGroupedModel, "model.layers.1.mlp.up_proj.weight", scratch_ / (factor > 1 ? "large" : "small"), [factor](std::span<float> values) {
+      for (float& value : values) value *= factor;
+    });
+    for (const bool dry : {true, false}) {
+      const std::string message =
+          error(model, {.recipe = find_recipe("q4_0"), .output = scratch_ / "out.gguf", .strict = true, .dry_run = dry});
+      EXPECT_NE(message.find("q4_0 cannot hold tensor 'blk.1.ffn_up.weight', whose weights are too large or too small for its scales (--strict)"),
+                std::string::npos)
+          << message;
+    }
+  }
+}
+
+// Rounded inputs need weights that are integers on a grid.
+TEST_F(QuantizeRefuses, InputsThatNoKernelWouldRound) {
+  const auto request = [&](const std::string& format) {
+    QuantizeModelOptions options{.output = scratch_ / "out"};
+    choose_format(options, format);
+    return options;
+  };
+  for (const char* format : {"fp8:row+a8:g32", "fp6:g32+a8", "table4:row+a8:token"})
+    EXPECT_NE(error(kGroupedModel, request(format)).find("inputs are rounded where weights are integers on a grid, and these are multiplied in f32"),
+              std::string::npos)
+        << format << ": " << error(kGroupedModel, request(format));
+  QuantizeModelOptions mixed = request("int4:g32+a8:g32");
+  mixed.recipe.rules.insert(mixed.recipe.rules.begin(), {"*.ffn_down.weight", {}, "fp8:row", {}});
+  const QuantizeSummary summary = quantize_model(Checkpoint::open(kGroupedModel), mixed, pool_, {});
+  ASSERT_EQ(summary.warnings.size(), 1u);
+  EXPECT_EQ(summary.warnings[0], "weights in these formats are multiplied in f32, and their inputs are not rounded: fp8:row");
+}
+
 TEST_F(QuantizeRefuses, ToReplaceTheModelItReads) {
   const std::filesystem::path copy = scratch_ / "copy";
   std::filesystem::copy(kGroupedModel, copy);

@@ -157,5 +157,49 @@ TEST(Mixes, DecideByShapeOfTheModel) {
   EXPECT_EQ(decide("q4_k_m", "token_embd.weight"), "q8_0");
 }
 
+// What importances and experts change, mix by mix: by hand from llama.cpp's rules, as long as no model here has experts.
+TEST(Mixes, DecideByImportanceAndExperts) {
+  TensorFacts facts;
+  facts.cols = facts.rows = 4096;
+  facts.num_layers = 32;
+  const auto decide = [&](std::string_view mix, std::string name) {
+    facts.name = std::move(name);
+    return std::string(pick(mix_named(mix), facts));
+  };
+  struct Case {
+    const char *mix, *part;
+    std::uint64_t layer;
+    const char *without, *with;
+  };
+  for (const Case& test : {Case{"q4_0", "ffn_down", 3, "q4_0", "q4_1"}, Case{"q4_0", "ffn_down", 4, "q4_0", "q4_0"},
+                           Case{"q5_0", "ffn_down", 3, "q5_0", "q5_1"}, Case{"q4_1", "ffn_down", 3, "q4_1", "q4_1"},
+                           Case{"iq3_xxs", "ffn_down", 3, "q4_k", "iq3_xxs"}, Case{"iq3_xxs", "ffn_down", 4, "q3_k", "iq3_xxs"},
+                           Case{"iq3_xxs", "attn_v", 4, "iq3_s", "iq3_xxs"}, Case{"iq4_nl", "ffn_down", 3, "q5_k", "iq4_nl"},
+                           Case{"iq4_xs", "ffn_down", 3, "q5_k", "iq4_xs"}, Case{"iq4_xs", "ffn_down", 4, "iq4_xs", "iq4_xs"},
+                           Case{"q4_k_m", "ffn_down", 3, "q6_k", "q6_k"}}) {
+    facts.layer = test.layer;
+    const std::string name = "blk." + std::to_string(test.layer) + "." + test.part + ".weight";
+    facts.has_importance = false;
+    EXPECT_EQ(decide(test.mix, name), test.without) << test.mix << ' ' << name;
+    facts.has_importance = true;
+    EXPECT_EQ(decide(test.mix, name), test.with) << test.mix << ' ' << name;
+  }
+
+  facts.has_importance = false;
+  facts.layer = 10;
+  facts.num_experts = 4;
+  EXPECT_EQ(decide("iq2_xs", "blk.10.attn_v.weight"), "q4_k");
+  EXPECT_EQ(decide("q4_k_m", "blk.10.attn_k.weight"), "q4_k");
+  facts.num_experts = 8;
+  EXPECT_EQ(decide("q4_k_m", "blk.10.attn_v.weight"), "q8_0");
+  EXPECT_EQ(decide("iq2_xs", "blk.10.attn_output.weight"), "q5_k");
+  EXPECT_EQ(decide("iq3_m", "blk.10.ffn_down_exps.weight"), "iq3_s");
+  facts.layer = 12;  // one that gets more bits
+  EXPECT_EQ(decide("iq3_m", "blk.12.ffn_down_exps.weight"), "q4_k");
+  EXPECT_EQ(decide("mxfp4_moe", "blk.10.ffn_up_exps.weight"), "q8_0");
+  facts.stacked = true;
+  EXPECT_EQ(decide("mxfp4_moe", "blk.10.ffn_up_exps.weight"), "mxfp4");
+}
+
 }  // namespace
 }  // namespace nibble

@@ -33,10 +33,13 @@ TEST(JsonReport, SubstitutionsAreListed) {
     tensor.name = name;
     tensor.format = format;
     tensor.wanted = wanted;
+    tensor.obstacle = tensor.wanted.empty() ? Obstacle::none : Obstacle::magnitude;
   }
   const Json json = to_json(summary);
   EXPECT_FALSE(json["tensors"][0].contains("wanted"));
+  EXPECT_FALSE(json["tensors"][0].contains("obstacle"));
   EXPECT_EQ(json["tensors"][1]["wanted"], "q4_k");
+  EXPECT_EQ(json["tensors"][1]["obstacle"], "magnitude");
 }
 
 TEST(JsonReport, NumbersThatJsonLacksBecomeNull) {

@@ -210,6 +210,25 @@ PlanarGrid fit_ternary(const PlanarSpec& spec, const SpanValues& span, const Ext
   return grid;
 }
 
+// Weights whose sums overflow, fitted at 2^-64 of their size.
+constexpr int kHugeExponent = 64;
+
+PlanarGrid fit_huge(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options, ScaleUnit unit,
+                    const SpanLoops& loops) {
+  std::vector<float> smaller(x.size());
+  std::transform(x.begin(), x.end(), smaller.begin(), [](float value) { return std::ldexp(value, -kHugeExponent); });
+  PlanarSpec exact = spec;
+  exact.scale = ScaleType::f32;
+  PlanarGrid grid = fit_planar(exact, smaller, importance, options, {}, loops);
+  const float rounded = storable_scale(std::ldexp(grid.scale, kHugeExponent), spec.scale, unit);
+  // The threshold is a share of the scale or of the mean, and either scales with the weights.
+  grid.threshold *= grid.scale > 0 ? rounded / grid.scale : 1;
+  grid.scale = rounded;
+  grid.base = unit.base;
+  grid.offset = unit.offset;
+  return grid;
+}
+
 float clipped_at(const PlanarSpec& spec, std::span<const float> x, const FitOptions& options) {
   return is_clipping(options.rule) ? clip_of(x, std::size_t{1} << (spec.bits - 1), options) : std::numeric_limits<float>::infinity();
 }
@@ -267,6 +286,7 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
   FitOptions options = given;
   Extremes range = loops.extremes(x.data(), x.size());
   if (magnitude_of(range) > kLargestMeasured) {
+    if (spec.points == PlanarPoints::ternary || spec.points == PlanarPoints::binary) return fit_huge(spec, x, importance, options, unit, loops);
     options.rule = FitRule::absmax;
     range = {std::max(range.min, -kLargestRange), std::min(range.max, kLargestRange)};
   }

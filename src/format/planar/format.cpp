@@ -102,7 +102,10 @@ FormatInfo make_info(const PlanarSpec& spec) {
   if (!is_table && (spec.scale == ScaleType::f16)) {
     const CodeRange range = code_range(spec);
     const PointTable* table = point_table(spec.points);
-    const double largest = table != nullptr ? static_cast<double>(table->max()) : spec.points == PlanarPoints::binary ? 1.0 : range.hi - range.middle;
+    double largest = spec.points == PlanarPoints::binary ? 1.0 : range.hi - range.middle;
+    if (table != nullptr) largest = static_cast<double>(table->max());
+    // A zero point moves the range: as much on either side is held whatever it is.
+    if (spec.is_asymmetric) largest = (range.hi - range.lo) / 2.0;
     info.max_magnitude = largest * static_cast<double>(kMaxF16);
   }
   return info;

@@ -22,6 +22,17 @@ TEST(Quantile, InterpolatesBetweenNeighbours) {
   EXPECT_EQ(quantile(std::vector<double>{4}, 0.999), 4);
 }
 
+TEST(Transformed, HasNoIntervalWhereABoundLeavesTheNumbers) {
+  const auto perplexity = [](double x) { return std::exp(x); };
+  Figure nll{.value = 9, .certainty = Certainty::interval, .low = 8, .high = 10, .lower_bound = 8.5, .upper_bound = 9.5};
+  EXPECT_EQ(transformed(nll, perplexity, 1).certainty, Certainty::interval);
+  nll.high = 2000;
+  EXPECT_EQ(transformed(nll, perplexity, 1).certainty, Certainty::too_few_blocks);
+  nll.high = 10;
+  nll.upper_bound = 2000;
+  EXPECT_EQ(transformed(nll, perplexity, 1).certainty, Certainty::too_few_blocks);
+}
+
 TEST(Blocks, AreJoinedWithinTheirStratum) {
   const Blocks blocks = equal_blocks({5, 0, 3}, 10);
   EXPECT_EQ(blocks.ends, (std::vector<std::size_t>{10, 20, 30, 40, 50, 60, 70, 80}));

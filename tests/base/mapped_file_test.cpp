@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "base/scratch_directory.h"
 #include "nibble/error.h"
 
@@ -47,6 +49,28 @@ TEST(MappedFile, SaysWhyItCannotRead) {
     EXPECT_EQ(e.kind(), ErrorKind::io);
     EXPECT_EQ(std::string(e.what()), scratch.path().string() + ": cannot read: Is a directory");
   }
+}
+
+TEST(MappedFile, TellsWhetherItChanged) {
+  ScratchDirectory scratch;
+  const auto path = scratch.write("a", "abc");
+  const MappedFile file(path);
+  EXPECT_FALSE(file.has_changed());
+  const auto later = std::filesystem::last_write_time(path) + std::chrono::milliseconds(20);
+  scratch.write("a", "xyz");
+  std::filesystem::last_write_time(path, later);
+  EXPECT_TRUE(file.has_changed());
+  const MappedFile again(path);
+  EXPECT_FALSE(again.has_changed());
+  std::filesystem::resize_file(path, 2);
+  EXPECT_TRUE(again.has_changed());
+  // A file that takes the name leaves the mapping as it is.
+  const MappedFile third(path);
+  std::filesystem::rename(scratch.write("b", "new"), path);
+  EXPECT_FALSE(third.has_changed());
+  EXPECT_EQ(text_of(third), "xy");
+  std::filesystem::remove(path);
+  EXPECT_FALSE(third.has_changed());
 }
 
 }  // namespace
