@@ -110,6 +110,7 @@ QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, co
   summary.recipe = plan.recipe.name;
   if (options.activations) summary.activations = activation_format_name(options.activations->format);
   summary.ignored = plan.ignored;
+  summary.notes = plan.notes;
   summary.source_bytes = source.file_bytes();
   std::uint64_t linear_bytes = 0, linear_elements = 0;
   for (const TensorPlan& tensor : plan.tensors) {
@@ -188,7 +189,11 @@ std::map<std::size_t, OutputError> write_model(const Checkpoint& source, const Q
     bands.finish();
   }
   try {
-    writer->finish(options.sync, options.judge, &pool);
+    const OutputJudge judge = [&](const std::filesystem::path& unreleased) {
+      require_readable(Checkpoint::open(unreleased), plan.config, options.output.string());
+      if (options.judge) options.judge(unreleased);
+    };
+    writer->finish(options.sync, judge, &pool);
   } catch (const Error&) {
     throw;
   } catch (...) {
@@ -245,7 +250,8 @@ void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
 }
 
 QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
-  const QuantizePlan plan = plan_quantization(source, options);
+  QuantizePlan plan = plan_quantization(source, options);
+  if (!options.output.empty()) note_tokenizer_losses(source, options.strict, plan);
   QuantizeSummary summary = summarize(source, plan, options);
   if (options.dry_run) return summary;
   if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");

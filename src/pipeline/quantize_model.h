@@ -97,6 +97,7 @@ struct QuantizeSummary {
   std::string activations;  // the format that is stored with the model; empty: none
   std::vector<TensorSummary> tensors;
   std::vector<std::string> ignored;  // tensors of the source that the model does not use
+  std::vector<std::string> notes;    // what else the output holds otherwise than the source, a sentence each
   std::uint64_t source_bytes = 0;    // of all weight files
   std::uint64_t tensor_bytes = 0;    // of all tensors in the output
   std::uint64_t output_bytes = 0;    // of the weight files written; 0 for a dry run

@@ -49,6 +49,7 @@ Json to_json(const QuantizeSummary& summary) {
                {"substitutions", summary.substitutions},
                {"substituted_parameters", summary.substituted_parameters},
                {"ignored", summary.ignored},
+               {"notes", summary.notes},
                {"tensors", Json::array()}};
   for (const TensorSummary& tensor : summary.tensors) {
     Json item = {{"name", tensor.name},          {"rows", tensor.rows},     {"cols", tensor.cols},
