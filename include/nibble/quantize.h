@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "nibble/model.h"
 #include "nibble/progress.h"
@@ -20,7 +21,7 @@ struct QuantizeRequest {
   std::string method = "rtn";
   std::string embedding{}, head{};  // other formats for these two; empty: what `format` says
   bool allow_requantize = false;    // a model that is quantized already may be quantized again
-  bool strict = false;              // a format that cannot hold a tensor is an error, not a substitution
+  bool strict = false;              // what the output cannot hold is an error, not a substitution or a note
   MachineOptions machine{};
   ProgressCallback progress{};
 };
@@ -32,6 +33,7 @@ struct Quantized {
   double linear_bits_per_weight = 0;  // of the layers' Linears
   std::uint64_t substitutions = 0;    // tensors that got another format than asked for
   std::string substitutions_text{};   // which, in words; empty when there are none
+  std::vector<std::string> notes{};   // what else the output holds otherwise than the source, a sentence each
 };
 
 // The output appears whole or not at all, and is the same bytes for any number of threads.

@@ -14,6 +14,7 @@
 #include "kernels/vector_ops.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
+#include "tensor/shape.h"
 
 namespace nibble {
 namespace {
@@ -66,7 +67,7 @@ LayerWeights::LayerWeights(const Checkpoint& checkpoint, const ModelTensors& ten
   for (const ModelTensor& tensor : tensors.all()) {
     if (tensor.layer != layer) continue;
     const StoredTensor& stored = checkpoint.tensor(tensor.name(spelling));
-    if (stored.shape != tensor.shape || !stored.view.format)
+    if (!is_same_shape(stored.shape, tensor.shape) || !stored.view.format)
       throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
                                                   stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
     parts_.emplace(tensor.part, decode_matrix(stored, pool));

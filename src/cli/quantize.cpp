@@ -146,6 +146,7 @@ struct Outcome {
 void print_outcome(const Outcome& outcome, const Options& options, Session& session) {
   const QuantizeSummary& summary = outcome.summary;
   for (const std::string& name : summary.ignored) session.note(fmt::format("note: tensor '{}' is not part of the model and is left out", name));
+  for (const std::string& note : summary.notes) session.note("note: " + note);
   if (const std::string text = describe_substitutions(summary); !text.empty()) session.note("note: " + text);
   for (const std::string& warning : summary.warnings) session.note("warning: " + warning);
   const VerifiedQuantization* const verified = outcome.budgeted ? &outcome.budgeted->outcome : outcome.verified ? &*outcome.verified : nullptr;
@@ -286,7 +287,9 @@ void add_quantize(CLI::App& app, Session& session) {
       "How static grids of activations (-f int8:row+a8:static) are chosen from --text or --stats: absmax, percentile:99.99, mse (default), entropy");
   verb->add_option("--embedding", options->request.embedding, "Format of the embedding");
   verb->add_option("--head", options->request.head, "Format of the output head");
-  verb->add_flag("--strict", options->request.strict, "A format that cannot hold a tensor is an error, not a substitution; so are statistics that have nothing of one");
+  verb->add_flag("--strict", options->request.strict,
+                 "What the output cannot hold is an error: a tensor that does not fit its format, tokens that GGUF has no place for, a second head; so "
+                 "are statistics that have nothing of a tensor");
   verb->add_flag("--dry-run", options->request.dry_run, "Show which tensor gets what and how many bytes; write nothing");
   verb->add_flag("--allow-requantize", options->request.allow_requantize, "Quantize a model that is quantized already");
   verb->add_flag("--sync", options->request.sync, "Have the disk confirm the output before it appears");

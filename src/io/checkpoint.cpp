@@ -3,11 +3,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <unordered_map>
 
 #include "io/checkpoint_parts.h"
+#include "io/foreign_file.h"
 #include "io/message_text.h"
 #include "nibble/error.h"
 
@@ -18,25 +20,34 @@ constexpr std::uint64_t kMaxSideFile = 512u << 20;
 
 std::string first_bytes(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string bytes(9, '\0');
+  std::string bytes(kForeignStart, '\0');
   file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   bytes.resize(static_cast<std::size_t>(file.gcount()));
   return bytes;
 }
 
+constexpr std::string_view kHubAdvice = "; a name on a model hub must be downloaded first (hf download NAME --local-dir DIR)";
+
+// "organisation/model": two words that could be a path as well.
+bool is_hub_name(const std::filesystem::path& path) {
+  const std::string text = path.string();
+  return !text.starts_with('/') && !text.starts_with('.') && std::ranges::count(text, '/') == 1 && !text.ends_with('/') && path.extension() != ".gguf" &&
+         path.extension() != ".safetensors" && !is_there(path.parent_path());
+}
+
 // By content first, because names lie; by name where the content is too damaged to tell.
 CheckpointParts read_parts(const std::filesystem::path& path) {
   std::error_code error;
-  if (!std::filesystem::exists(path, error)) throw Error(ErrorKind::not_found, fmt::format("{}: no such file or directory", path.string()));
+  if (!std::filesystem::exists(path, error)) throw Error(ErrorKind::not_found, fmt::format("{}: no such file or directory{}", path.string(), is_hub_name(path) ? kHubAdvice : ""));
   if (std::filesystem::is_directory(path, error)) return read_directory_checkpoint(path);
   if (!std::filesystem::is_regular_file(path, error)) throw Error(ErrorKind::io, fmt::format("{}: neither a file nor a directory", path.string()));
   const std::string start = first_bytes(path);
   const auto extension = path.extension();
   if (start.starts_with("GGUF") || extension == ".gguf") return read_gguf_checkpoint(path);
-  if (extension == ".safetensors" || (start.size() == 9 && start[8] == '{')) return read_safetensors_checkpoint(path);
+  if (extension == ".safetensors" || (start.size() > 8 && start[8] == '{')) return read_safetensors_checkpoint(path);
   if (extension == ".json") throw Error(ErrorKind::invalid_argument, fmt::format("{}: not weights; give the directory that it lies in", path.string()));
-  const bool zip = start.starts_with("PK") || start.starts_with("\x80\x02");
-  throw Error(ErrorKind::unsupported, fmt::format("{}: neither GGUF nor safetensors{}", path.string(), zip ? "; save PyTorch weights as safetensors first" : ""));
+  const auto foreign = describe_foreign_weights(start);
+  throw Error(ErrorKind::unsupported, fmt::format("{}: neither GGUF nor safetensors{}", path.string(), foreign ? " but " + *foreign : ""));
 }
 
 }  // namespace
@@ -80,7 +91,13 @@ const StoredTensor* Checkpoint::find(std::string_view name) const noexcept {
 
 const StoredTensor& Checkpoint::tensor(std::string_view name) const {
   if (const StoredTensor* found = find(name)) return *found;
-  throw Error(ErrorKind::not_found, fmt::format("{}: tensor {} is missing", state_->path.string(), quote_name(name)));
+  std::string place;
+  if (const auto listed = state_->absent.find(name); listed != state_->absent.end())
+    place = fmt::format("; the index says that it is in {}, which does not hold it", quote_name(listed->second));
+  else if (const auto word = name.substr(0, name.find('.') + 1); !word.empty() && !tensors().empty() &&
+           std::ranges::none_of(tensors(), [word](const StoredTensor& tensor) { return tensor.name.starts_with(word); }))
+    place = fmt::format("; no name here begins with {}; the first is {}", quote_name(word), quote_name(tensors().front().name));
+  throw Error(ErrorKind::not_found, fmt::format("{}: tensor {} is missing{}", state_->path.string(), quote_name(name), place));
 }
 
 const std::string& Checkpoint::config_json() const noexcept { return state_->config_json; }
@@ -88,7 +105,11 @@ const std::string& Checkpoint::config_json() const noexcept { return state_->con
 std::optional<std::string> Checkpoint::read_side_file(std::string_view file_name) const {
   if (state_->kind != ContainerKind::huggingface) return std::nullopt;
   if (!is_plain_file_name(file_name)) throw Error(ErrorKind::invalid_argument, fmt::format("not the name of a file in a directory: {}", quote_name(file_name)));
-  return read_small_file(state_->path / file_name, kMaxSideFile);
+  auto text = read_small_file(state_->path / file_name, kMaxSideFile);
+  if (text)
+    if (const auto foreign = describe_foreign_text(*text))
+      throw Error(ErrorKind::corrupt, fmt::format("{}: this is {}", (state_->path / file_name).string(), *foreign));
+  return text;
 }
 
 const GgufMetadata& Checkpoint::gguf() const noexcept { return state_->metadata; }

@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "io/foreign_file.h"
 #include "io/message_text.h"
 #include "nibble/error.h"
 
@@ -20,6 +23,22 @@ void attach_view(StoredTensor& tensor, const FormatPtr& format, const std::strin
   const MatrixSize size = matrix_size(tensor.shape);
   if (!format || size.rows == 0 || size.cols == 0) return;
   tensor.view = make_view(format, size.rows, size.cols, {tensor.data}, fmt::format("{}: tensor {}", source, quote_name(tensor.name)));
+}
+
+void attach_narrowed_view(CheckpointParts& parts, StoredTensor& tensor, const std::string& source) {
+  if (tensor.data.empty()) return;
+  auto& values = *parts.narrowed.emplace_back(std::make_unique<std::vector<float>>(tensor.data.size() / sizeof(double)));
+  widen_to_f32(DType::f64, tensor.data, values);
+  const MatrixSize size = matrix_size(tensor.shape);
+  tensor.view = make_view(find_raw_format(DType::f32), size.rows, size.cols, {std::as_bytes(std::span(values))},
+                          fmt::format("{}: tensor {}", source, quote_name(tensor.name)));
+}
+
+void refuse_foreign_weights(const MappedFile& file) {
+  const auto bytes = file.bytes().first(std::min(file.bytes().size(), kForeignStart));
+  if (bytes.size() > 8 && bytes[8] == std::byte{'{'}) return;  // safetensors, whatever its length spells
+  if (const auto foreign = describe_foreign_weights({reinterpret_cast<const char*>(bytes.data()), bytes.size()}))
+    throw Error(ErrorKind::corrupt, fmt::format("{}: this is {}", file.path().string(), *foreign));
 }
 
 std::optional<std::string> read_small_file(const std::filesystem::path& path, std::uint64_t limit) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,8 @@ struct CheckpointParts {
   std::filesystem::path path;
   std::vector<std::unique_ptr<MappedFile>> files;
   std::vector<StoredTensor> tensors;
+  std::vector<std::unique_ptr<std::vector<float>>> narrowed;  // of tensors in F64, which are read in f32
+  std::map<std::string, std::string, std::less<>> absent;     // tensors that an index lists and its shard does not have -> the shard
   std::string config_json;
   GgufMetadata metadata;
 };
@@ -28,6 +31,12 @@ CheckpointParts read_directory_checkpoint(const std::filesystem::path& path);   
 
 // Reads tensor.data as a matrix of `format` (null: leaves the view empty, as for tensors without elements). source: for messages.
 void attach_view(StoredTensor& tensor, const FormatPtr& format, const std::string& source);
+
+// The view of a tensor in F64: its values in f32, kept in parts.narrowed.
+void attach_narrowed_view(CheckpointParts& parts, StoredTensor& tensor, const std::string& source);
+
+// Error(corrupt) where the begin of a file shows that it is something other than weights.
+void refuse_foreign_weights(const MappedFile& file);
 
 // The whole of a small file, at most `limit` bytes; nullopt when it is not there.
 std::optional<std::string> read_small_file(const std::filesystem::path& path, std::uint64_t limit);

@@ -8,17 +8,12 @@
 
 #include "base/utf8.h"
 #include "io/message_text.h"
+#include "tensor/shape.h"
 
 namespace nibble {
 namespace {
 
 constexpr std::size_t kVerifyChunk = std::size_t{8} << 20;  // bytes of a mapped file that stay in memory while verifying
-
-// GGUF drops dimensions of 1 on the outside.
-Shape without_outer_ones(const Shape& shape) {
-  const auto first = std::find_if(shape.begin(), shape.end(), [](std::uint64_t extent) { return extent != 1; });
-  return {first, shape.end()};
-}
 
 }  // namespace
 
@@ -123,7 +118,7 @@ void TensorStream::verify_tensor(const Checkpoint& written, const Planned& tenso
   };
   const StoredTensor* stored = written.find(tensor.planned.name);
   if (!stored) return refuse("is missing");
-  if (without_outer_ones(stored->shape) != without_outer_ones(tensor.planned.shape)) refuse("has another shape");
+  if (!is_same_shape(stored->shape, tensor.planned.shape)) refuse("has another shape");
   if (!stored->view.format || stored->view.format->name() != tensor.planned.format->name()) refuse("has another format");
   if (stored->view.planes.size() != tensor.planes.size()) refuse("has another number of planes");
   for (std::size_t i = 0; i < tensor.planes.size(); ++i) {

@@ -7,6 +7,7 @@
 
 #include "model/config_readers.h"
 #include "nibble/error.h"
+#include "tensor/shape.h"
 
 namespace nibble {
 
@@ -72,7 +73,7 @@ void read_scaling(const Keys& keys, RopeConfig& rope) {
 void read_divisors(const Checkpoint& checkpoint, const std::string& source, RopeConfig& rope) {
   const StoredTensor* stored = checkpoint.find(kRopeDivisorsName);
   if (stored == nullptr) return;
-  if (stored->shape != Shape{rope.rotary_dim / 2} || !stored->view.format)
+  if (!is_same_shape(stored->shape, {rope.rotary_dim / 2}) || !stored->view.format)
     throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} has the wrong shape: expected [{}], found {}", source, kRopeDivisorsName,
                                                 rope.rotary_dim / 2, shape_text(stored->shape)));
   rope.frequency_divisors.resize(rope.rotary_dim / 2);
@@ -82,7 +83,7 @@ void read_divisors(const Checkpoint& checkpoint, const std::string& source, Rope
 std::uint64_t read_vocab(const Checkpoint& checkpoint, const Keys& keys) {
   // llama.cpp takes the number of tokens; the embedding's rows are what must agree, and exist even without a tokenizer.
   const StoredTensor* embedding = checkpoint.find("token_embd.weight");
-  if (embedding != nullptr && !embedding->shape.empty()) return embedding->shape.front();
+  if (embedding != nullptr && !embedding->shape.empty()) return matrix_size(embedding->shape).rows;  // [n] is one row of n
   return keys.integer("vocab_size").value_or(0);
 }
 

@@ -6,14 +6,16 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "io/json_text.h"
 #include "model/config_readers.h"
+#include "model/foreign_quantization.h"
 #include "nibble/error.h"
 
 namespace nibble {
 
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 // Typed access to one JSON object; `prefix` is the path of keys that leads to it.
 class Fields {
@@ -55,7 +57,7 @@ class Fields {
   std::string string(const char* key, const std::string& fallback) const {
     const Json* value = find(key);
     if (value == nullptr) return fallback;
-    if (!value->is_string()) wrong(key, "a string", *value);
+    if (!value->is_string() || is_unheld_number(value->get_ref<const std::string&>())) wrong(key, "a string", *value);
     return value->get<std::string>();
   }
   Fields object(const char* key) const {
@@ -65,7 +67,7 @@ class Fields {
   }
 
   [[noreturn]] void wrong(const char* key, const char* expected, const Json& value) const {
-    const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+    const std::string text = dump_json(value);
     throw Error(ErrorKind::corrupt, fmt::format("{}: {}{} must be {}: {}", source_, prefix_, key, expected, text.substr(0, 80)));
   }
   [[noreturn]] void unsupported(const std::string& what) const { throw Error(ErrorKind::unsupported, source_ + ": " + what); }
@@ -153,14 +155,6 @@ void read_biases(const Fields& fields, const HfVariant& variant, ModelConfig& co
   config.mlp_bias = fields.boolean("mlp_bias", false);
 }
 
-Json parse(const std::string& text, const std::string& source) {
-  try {
-    return Json::parse(text);
-  } catch (const Json::parse_error& e) {
-    throw Error(ErrorKind::corrupt, fmt::format("{}: not JSON at byte {}", source, e.byte));
-  }
-}
-
 }  // namespace
 
 ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& keys) {
@@ -169,8 +163,9 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
     throw Error(ErrorKind::not_found, checkpoint.path().string() + ": no config.json says what the tensors mean; give the model's directory");
   keys = {source, "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
           "max_position_embeddings", "rms_norm_eps", "rope_theta", "rope_scaling.factor", "", "", ""};
-  const Json json = parse(checkpoint.config_json(), source);
+  const Json json = parse_json(checkpoint.config_json(), source);
   if (!json.is_object()) throw Error(ErrorKind::corrupt, source + ": must hold a JSON object");
+  refuse_foreign_quantization(json, checkpoint);
   const Fields fields(json, source);
   const auto [architecture, variant] = find_family(fields);
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "io/json_text.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -77,7 +78,7 @@ ActivationFormat scheme_of(const Json& json, const std::string& source) {
       ErrorKind::unsupported,
       fmt::format("{}: quantization_config: input_activations are of a kind that is not known here; leave them away to have inputs rounded as "
                   "they come: {}",
-                  source, json.dump()));
+                  source, dump_json(json)));
 }
 
 // One element of the type; an absent tensor is none.
@@ -96,7 +97,8 @@ std::optional<T> read_scalar(const Checkpoint& checkpoint, const std::string& na
 StoredActivations read_directory(const Checkpoint& checkpoint) {
   StoredActivations result;
   const std::string source = (checkpoint.path() / "config.json").string();
-  const Json config = Json::parse(checkpoint.config_json(), nullptr, false);
+  if (checkpoint.config_json().empty()) return result;
+  const Json config = parse_json(checkpoint.config_json(), source);
   if (!config.is_object() || !config.contains("quantization_config") || !config["quantization_config"].is_object()) return result;
   const Json& container = config["quantization_config"];
   if (container.value("quant_method", Json()) != "nibble" || !container.contains("input_activations")) return result;
@@ -148,11 +150,11 @@ void put_activations(const StoredActivations& activations, GgufMetadata& metadat
 
 std::string with_activations(const StoredActivations& activations, const std::string& config_json) {
   if (!activations.format) return config_json;
-  Json config = Json::parse(config_json);
+  Json config = parse_json(config_json, "config.json");
   Json& container = config["quantization_config"];
   container["quant_method"] = "nibble";
   container["input_activations"] = scheme_json(*activations.format);
-  return config.dump(2) + "\n";
+  return dump_json(config, 2) + "\n";
 }
 
 std::vector<SideTensor> activation_tensors(const StoredActivations& activations) {

@@ -7,6 +7,7 @@
 
 #include "format/format.h"
 #include "nibble/error.h"
+#include "tensor/shape.h"
 
 namespace nibble {
 
@@ -21,7 +22,7 @@ namespace {
 
 const StoredTensor& WeightLoader::fetch(const ModelTensor& expected) const {
   const StoredTensor& stored = checkpoint_.tensor(expected.name(spelling_));
-  if (stored.shape != expected.shape)
+  if (!is_same_shape(stored.shape, expected.shape))
     throw Error(ErrorKind::corrupt,
                 fmt::format("{}: tensor {} has the wrong shape: the configuration asks for {}, the file has {}", checkpoint_.path().string(),
                             stored.name, shape_text(expected.shape), shape_text(stored.shape)));

@@ -7,6 +7,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "io/json_text.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
@@ -53,12 +54,12 @@ std::string translated_config(const Checkpoint& source, const QuantizePlan& plan
 }
 
 std::string kept_config(const Checkpoint& source, const QuantizePlan& plan) {
-  Json config = Json::parse(source.config_json());
+  Json config = parse_json(source.config_json(), (source.path() / "config.json").string());
   // A foreign quantization_config would describe tensors that are no longer there.
   config.erase("quantization_config");
   const char* const key = config.contains("dtype") && !config.contains("torch_dtype") ? "dtype" : "torch_dtype";
   config[key] = torch_dtype(plan);
-  return config.dump(2) + "\n";
+  return dump_json(config, 2) + "\n";
 }
 
 std::string hash_text(std::uint64_t hash) { return fmt::format("{:016x}", hash); }
@@ -102,6 +103,16 @@ std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& 
   if (options.smoothquant_alpha) manifest["alpha"] = *options.smoothquant_alpha;
   if (Json calibration = calibration_record(options.calibration, plan.config); !calibration.empty()) manifest["calibration"] = std::move(calibration);
   return manifest.dump();
+}
+
+void note_tokenizer_losses(const Checkpoint& source, bool strict, QuantizePlan& plan) {
+  if (plan.source_spelling == Spelling::gguf || plan.target_spelling != Spelling::gguf) return;
+  if (!Tokenizer::available(source)) {
+    plan.notes.push_back("no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it");
+    return;
+  }
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(source);
+  for (std::string& loss : tokenizer.lost_in_gguf(tokenizer.to_gguf(plan.config.vocab_size))) add_loss(std::move(loss), strict, plan.notes);
 }
 
 GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& plan, const StoredActivations& activations,

@@ -18,6 +18,9 @@ inline constexpr const char* kManifestFile = "nibble_manifest.json";  // in dire
 // JSON: version, hash of the inputs, recipe, method and fit. No time, host, path or number of threads: the same inputs give the same text.
 std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& source_hash);
 
+// What the tokenizer of a directory loses in a GGUF file: notes, or with `strict` Error(unsupported). Nothing for other ways.
+void note_tokenizer_losses(const Checkpoint& source, bool strict, QuantizePlan& plan);
+
 // A GGUF source keeps its keys; a directory's configuration and tokenizer are translated. A model without a tokenizer gets
 // tokenizer.ggml.model = "none".
 GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& plan, const StoredActivations& activations,

@@ -21,7 +21,7 @@ Quantized quantize(const Model& model, const QuantizeRequest& request) {
   ThreadPool pool(request.machine.threads);
   const QuantizeSummary summary = quantize_model(model.state().checkpoint, options, pool, request.progress);
   return {summary.output,        summary.output_bytes,           summary.source_bytes, summary.bits_per_weight, summary.linear_bits_per_weight,
-          summary.substitutions, describe_substitutions(summary)};
+          summary.substitutions, describe_substitutions(summary), summary.notes};
 }
 
 std::vector<FormatDescription> list_format_descriptions() {

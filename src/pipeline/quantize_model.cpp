@@ -113,6 +113,7 @@ QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, co
   summary.recipe = plan.recipe.name;
   if (options.activations) summary.activations = activation_format_name(options.activations->format);
   summary.ignored = plan.ignored;
+  summary.notes = plan.notes;
   summary.source_bytes = source.file_bytes();
   std::uint64_t linear_bytes = 0, linear_elements = 0;
   for (const TensorPlan& tensor : plan.tensors) {
@@ -200,7 +201,11 @@ Written write_model(const Checkpoint& source, const QuantizePlan& plan, const Qu
   }
   source.require_unchanged();
   try {
-    writer->finish(options.sync, options.judge, &pool);
+    const OutputJudge judge = [&](const std::filesystem::path& unreleased) {
+      require_readable(Checkpoint::open(unreleased), plan.config, options.output.string());
+      if (options.judge) options.judge(unreleased);
+    };
+    writer->finish(options.sync, judge, &pool);
   } catch (const Error&) {
     throw;
   } catch (...) {
@@ -265,6 +270,7 @@ void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
 QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
   QuantizePlan plan = plan_quantization(source, options);
   substitute_unheld(plan, source, options, pool);
+  if (!options.output.empty()) note_tokenizer_losses(source, options.strict, plan);
   QuantizeSummary summary = summarize(source, plan, options);
   const StatisticsGaps gaps = find_gaps(plan, options);
   if (options.strict) require_no_gaps(gaps);

@@ -108,6 +108,7 @@ struct QuantizeSummary {
   std::vector<std::string> ignored;  // tensors of the source that the model does not use
   std::vector<std::string> uninformed;  // tensors whose method asks for statistics, which have nothing of them, or zeros
   std::vector<std::string> warnings;    // a line each: calibration that is too little, or inputs whose rounding has no kernels
+  std::vector<std::string> notes;    // what else the output holds otherwise than the source, a sentence each
   std::uint64_t source_bytes = 0;    // of all weight files
   std::uint64_t tensor_bytes = 0;    // of all tensors in the output
   std::uint64_t output_bytes = 0;    // of the weight files written; 0 for a dry run

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <unordered_set>
 
 #include "model/stored_activations.h"
@@ -11,6 +12,7 @@
 #include "pipeline/activation_plan.h"
 #include "quantize/held_magnitude.h"
 #include "quantize/method.h"
+#include "tensor/shape.h"
 
 namespace nibble {
 namespace {
@@ -42,7 +44,7 @@ void apply_overrides(Recipe& recipe, const QuantizeModelOptions& options, const 
 }
 
 void require_shape(const StoredTensor& stored, const ModelTensor& tensor) {
-  if (stored.shape == tensor.shape) return;
+  if (is_same_shape(stored.shape, tensor.shape)) return;
   throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
                                               stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
 }
@@ -103,7 +105,63 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   return result;
 }
 
+bool holds_same_values(const StoredTensor& a, const StoredTensor& b) {
+  if (!a.view.format || !b.view.format || a.view.rows != b.view.rows || a.view.cols != b.view.cols) return false;
+  if (a.view.format->name() == b.view.format->name() && !a.data.empty() && a.data.size() == b.data.size())
+    return std::memcmp(a.data.data(), b.data.data(), a.data.size()) == 0;
+  std::vector<float> left(a.view.cols), right(b.view.cols);
+  for (std::uint64_t row = 0; row < a.view.rows; ++row) {
+    a.view.decode_row(row, left);
+    b.view.decode_row(row, right);
+    if (left != right) return false;
+  }
+  return true;
+}
+
+// A head that lies in the file although the configuration says that the embedding is the head; null: there is none.
+const StoredTensor* find_second_head(const Checkpoint& source, const QuantizePlan& plan) {
+  if (!plan.config.tied_embedding) return nullptr;
+  const auto& patterns = find_architecture(plan.config.architecture).tensors;
+  const auto head = std::ranges::find(patterns, TensorRole::head, &TensorPattern::role);
+  return head == patterns.end() ? nullptr : source.find(plan.source_spelling == Spelling::gguf ? head->gguf : head->hf);
+}
+
+void judge_second_head(const Checkpoint& source, const StoredTensor& head, const QuantizeModelOptions& options, QuantizePlan& plan) {
+  const auto embedding = std::ranges::find(plan.tensors, TensorRole::embedding, &TensorPlan::role);
+  if (embedding != plan.tensors.end() && holds_same_values(head, *embedding->source)) return;
+  add_loss(fmt::format("{}: '{}' differs from the embedding, although the configuration ties the two (tie_word_embeddings); the embedding is used as "
+                       "the head and '{}' is left out; set tie_word_embeddings to false if it is meant",
+                       source.path().string(), head.name, head.name),
+           options.strict, plan.notes);
+}
+
+void note_narrowed(QuantizePlan& plan) {
+  const auto count = std::ranges::count_if(plan.tensors, [](const TensorPlan& tensor) { return tensor.source->type_name == "F64"; });
+  if (count > 0) plan.notes.push_back(fmt::format("{} of {} tensors are stored in F64 and were narrowed to f32", count, plan.tensors.size()));
+}
+
 }  // namespace
+
+void add_loss(std::string loss, bool strict, std::vector<std::string>& notes) {
+  if (strict) throw Error(ErrorKind::unsupported, loss + " (--strict)");
+  notes.push_back(std::move(loss));
+}
+
+void require_readable(const Checkpoint& written, const ModelConfig& meant, const std::string& output) {
+  const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::internal, fmt::format("{}: read back {}", output, why)); };
+  try {
+    const ModelConfig config = read_model_config(written);
+    if (config.vocab_size != meant.vocab_size || config.hidden != meant.hidden || config.intermediate != meant.intermediate ||
+        config.layers != meant.layers || config.heads != meant.heads || config.kv_heads != meant.kv_heads || config.head_dim != meant.head_dim ||
+        config.tied_embedding != meant.tied_embedding)
+      refuse("has another configuration");
+    const ModelTensors tensors(config);
+    for (const ModelTensor& tensor : tensors.all()) require_shape(written.tensor(tensor.name(spelling_of(written))), tensor);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::internal) throw;
+    refuse(fmt::format("is no model: {}", error.what()));
+  }
+}
 
 TensorFacts tensor_facts(const ModelTensor& tensor, const ModelConfig& config) {
   TensorFacts facts;
@@ -153,6 +211,11 @@ QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOpti
     used.insert(stored.name);
     plan.tensors.push_back(plan_tensor(stored, tensor, plan, options));
   }
+  if (const StoredTensor* const head = find_second_head(source, plan)) {
+    judge_second_head(source, *head, options, plan);
+    used.insert(head->name);
+  }
+  note_narrowed(plan);
   for (const StoredTensor& stored : source.tensors())
     if (!used.contains(stored.name) && stored.name != kRopeDivisorsName && !is_activation_tensor(stored.name)) plan.ignored.push_back(stored.name);
   // What scales are folded into must hold them exactly enough, whoever chose the method that folds.

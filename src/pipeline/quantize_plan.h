@@ -33,12 +33,19 @@ struct QuantizePlan {
   std::vector<TensorPlan> tensors;
   std::vector<float> rope_divisors;  // a tensor of its own in GGUF files of some models; else empty
   std::vector<std::string> ignored;
+  std::vector<std::string> notes;  // what the source holds that the output does not, or holds otherwise
 };
 
 QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOptions& options);
 
 // Looks at the weights: gives tensors whose magnitude their format's scales cannot hold another format, or refuses when options.strict.
 void substitute_unheld(QuantizePlan& plan, const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool);
+// Something of the source that the output cannot hold: a note, or with `strict` Error(unsupported).
+void add_loss(std::string loss, bool strict, std::vector<std::string>& notes);
+
+// What was written must be a model that can be read: the configuration that was meant, and every tensor in the shape that it asks for.
+// Error(internal) otherwise. output: for messages.
+void require_readable(const Checkpoint& written, const ModelConfig& meant, const std::string& output);
 
 // Norms and biases, which are no matrices and stay in floating point.
 bool is_vector(const ModelTensor& tensor);

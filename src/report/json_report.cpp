@@ -51,6 +51,7 @@ Json to_json(const QuantizeSummary& summary) {
                {"ignored", summary.ignored},
                {"uninformed", summary.uninformed},
                {"warnings", summary.warnings},
+               {"notes", summary.notes},
                {"tensors", Json::array()}};
   for (const TensorSummary& tensor : summary.tensors) {
     Json item = {{"name", tensor.name},          {"rows", tensor.rows},     {"cols", tensor.cols},

@@ -38,18 +38,47 @@ std::vector<BadDirectory> bad_shards() {
   const std::string one = "a.safetensors", two = "b.safetensors";
   const std::string good = index_of(R"({"x":"a.safetensors","y":"b.safetensors"})");
   return {
+      {"empty", {}, missing, "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; it is empty"},
+      {"adapter", {{"adapter_config.json", R"({"base_model_name_or_path":"org/base"})"}, {"adapter_model.safetensors", byte_tensors({"x"})}}, missing,
+       "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; it holds an adapter of 'org/base' (LoRA or the like), which is no "
+       "model without its base; merge the two, for example with PEFT's merge_and_unload(), and give the result"},
+      {"other_name", {{"weights.safetensors", byte_tensors({"x"})}}, missing,
+       "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; its weights have another name; rename 'weights.safetensors' to "
+       "model.safetensors"},
+      {"other_names", {{"x.safetensors", byte_tensors({"x"})}, {"y.safetensors", byte_tensors({"y"})}}, missing,
+       "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; its weights have other names, 'x.safetensors' and 1 more, and no "
+       "index says how they belong together"},
+      {"download_not_complete", {{"model.safetensors.part", "x"}}, missing,
+       "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; a download is not complete: 'model.safetensors.part'"},
+      {"only_onnx", {{"model.onnx", "x"}}, missing,
+       "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; 'model.onnx' is of another framework; save the model as "
+       "safetensors first"},
+      {"only_archive", {{"model.zip", "PK\x03\x04"}}, missing,
+       "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; unpack 'model.zip' first"},
+      {"model_below", {{"inner/config.json", "{}"}}, missing,
+       "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; give the path of a model in it: 'inner'"},
+      {"shards_incomplete", {{"model-00001-of-00003.safetensors", byte_tensors({"x"})}, {"model-00003-of-00003.safetensors", byte_tensors({"y"})}}, missing,
+       "FILE: 2 of 3 shards are here, and no model.safetensors.index.json; missing is 'model-00002-of-00003.safetensors'"},
+      {"single_file_left_over", {{kIndex, good}, {one, byte_tensors({"x"})}, {two, byte_tensors({"y"})}, {"model.safetensors", byte_tensors({"x"})}},
+       ErrorKind::invalid_argument,
+       "FILE: holds two models, model.safetensors and the shards of model.safetensors.index.json, one of which is left from before; remove the one that is "
+       "not meant"},
+      {"index_of_other_shards",
+       {{kIndex, index_of(R"({"x":"model-00001-of-00030.safetensors"})")}, {"model-00001-of-00001.safetensors", byte_tensors({"x"})}}, missing,
+       "FILE/model.safetensors.index.json: shard 'model-00001-of-00030.safetensors' is missing, but shards of another set lie beside it, as "
+       "'model-00001-of-00001.safetensors'; the index is an older one: remove it, or fetch the index of these shards"},
+      {"cache_of_two_snapshots", {{"snapshots/a/config.json", "{}"}, {"snapshots/b/config.json", "{}"}}, ErrorKind::invalid_argument,
+       "FILE: a hub cache with 2 snapshots, of which refs/main names none; give the path of one: FILE/snapshots/a"},
+      {"shard_is_a_pointer", {{kIndex, good}, {one, byte_tensors({"x"})}, {two, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"}}, corrupt,
+       "FILE/b.safetensors: this is a Git LFS pointer, not the file that it stands for; fetch that with 'git lfs pull', or download it again"},
       {"nothing_there", {{"readme.md", "hello"}}, missing, "FILE: directory holds neither model.safetensors nor model.safetensors.index.json"},
       {"only_gguf", {{"m.gguf", "x"}}, missing,
        "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; give the path of the GGUF file in it"},
       {"only_pickle", {{"pytorch_model.bin", "x"}}, missing,
        "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; save its PyTorch weights as safetensors first"},
       {"shard_missing", {{kIndex, good}, {one, byte_tensors({"x"})}}, missing, "FILE/model.safetensors.index.json: shard 'b.safetensors' is missing"},
-      {"tensor_not_in_shard", {{kIndex, good}, {one, byte_tensors({"x"})}, {two, byte_tensors({})}}, missing,
-       "FILE/model.safetensors.index.json: tensor 'y' is not in shard 'b.safetensors'"},
-      {"tensor_not_in_index", {{kIndex, good}, {one, byte_tensors({"x"})}, {two, byte_tensors({"y", "z"})}}, corrupt,
-       "FILE/model.safetensors.index.json: tensor 'z' of shard 'b.safetensors' is not in the index"},
-      {"tensor_in_other_shard", {{kIndex, good}, {one, byte_tensors({"x", "y"})}, {two, byte_tensors({})}}, corrupt,
-       "FILE/model.safetensors.index.json: tensor 'y' should be in shard 'b.safetensors' but is in 'a.safetensors'"},
+      {"tensor_in_two_shards", {{kIndex, good}, {one, byte_tensors({"x", "z"})}, {two, byte_tensors({"y", "z"})}}, corrupt,
+       "FILE/model.safetensors.index.json: tensor 'z' is in two shards, 'a.safetensors' and 'b.safetensors', and the index does not say in which"},
       {"shard_damaged", {{kIndex, good}, {one, byte_tensors({"x"})}, {two, "short"}}, corrupt,
        "FILE/b.safetensors: file ends inside header length at offset 0: needs 8 bytes, has 5"},
       {"index_not_json", {{kIndex, "{\"weight_map\":"}}, corrupt, "FILE/model.safetensors.index.json: text is not JSON at offset 14"},
@@ -63,6 +92,7 @@ std::vector<BadDirectory> bad_shards() {
        "FILE/model.safetensors.index.json: JSON has the key 'x' twice"},
       {"config_not_utf8", {{"config.json", "{\"a\":\"\xc0\"}"}, {"model.safetensors", byte_tensors({})}}, corrupt,
        "FILE/config.json: text is not UTF-8 at offset 6"},
+      {"config_empty", {{"config.json", ""}, {"model.safetensors", byte_tensors({})}}, corrupt, "FILE/config.json: text is not JSON at offset 0"},
       {"config_a_list", {{"config.json", "[]"}, {"model.safetensors", byte_tensors({})}}, corrupt, "FILE/config.json: should be a JSON object"},
   };
 }
@@ -174,7 +204,7 @@ TEST(BadDirectory, PathsThatAreNoCheckpoint) {
   EXPECT_EQ(message(directory.write("config.json", "{}"), ErrorKind::invalid_argument), "FILE: not weights; give the directory that it lies in");
   EXPECT_EQ(message(directory.write("notes.txt", "hello world"), ErrorKind::unsupported), "FILE: neither GGUF nor safetensors");
   EXPECT_EQ(message(directory.write("model.bin", "PK\x03\x04....."), ErrorKind::unsupported),
-            "FILE: neither GGUF nor safetensors; save PyTorch weights as safetensors first");
+            "FILE: neither GGUF nor safetensors but a ZIP archive, as PyTorch's .bin, .pt and .pth files are; save the weights as safetensors first");
   EXPECT_EQ(message("/dev/null", ErrorKind::io), "FILE: neither a file nor a directory");
 }
 

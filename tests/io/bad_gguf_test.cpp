@@ -27,7 +27,7 @@ std::string one_tensor(const GgufEntry& entry, std::size_t data_bytes) { return 
 std::vector<BadGguf> bad_containers() {
   const auto corrupt = ErrorKind::corrupt, unsupported = ErrorKind::unsupported;
   return {
-      {"empty", "", corrupt, "FILE: file ends inside magic at offset 0: needs 4 bytes, has 0"},
+      {"empty", "", corrupt, "FILE: this is an empty file; download it again"},
       {"bad_magic", "GGML" + std::string(20, '\0'), corrupt, "FILE: not a GGUF file: the magic at offset 0 is not 'GGUF'"},
       {"version_missing", "GGUF", corrupt, "FILE: file ends inside version at offset 4: needs 4 bytes, has 0"},
       {"version_0", Bytes().raw("GGUF").u32(0).u64(0).u64(0).text(), unsupported,
@@ -94,9 +94,14 @@ std::vector<BadGguf> bad_tensors() {
       {"dimension_negative", one_tensor({"w", {4, ~std::uint64_t{0}}, 0, 0}, 64), corrupt, "FILE: tensor 'w': negative dimension at offset 45: -1"},
       {"elements_overflow", one_tensor({"w", {std::uint64_t{1} << 62, 4}, 0, 0}, 64), corrupt,
        "FILE: tensor 'w': the number of elements overflows: shape [4, 4611686018427387904]"},
+      {"type_of_another_program", one_tensor({"w", {4}, 139, 0}, 64), unsupported,
+       "FILE: tensor 'w': type IQ4_K is one of ik_llama.cpp's own; make the file again from the original model, or with a type of llama.cpp at offset 45: 139"},
+      {"type_with_interleaved_rows", one_tensor({"w", {4}, 212, 0}, 64), unsupported,
+       "FILE: tensor 'w': type is one of ik_llama.cpp's with interleaved rows; make the file again from the original model, or with a type of llama.cpp at "
+       "offset 45: 212"},
       {"type_unknown", one_tensor({"w", {4}, 99, 0}, 64), unsupported, "FILE: tensor 'w': unknown type at offset 45: 99"},
       {"type_removed", one_tensor({"w", {32}, 4, 0}, 64), unsupported,
-       "FILE: tensor 'w': type was removed from the format; requantize from the original at offset 45: 4"},
+       "FILE: tensor 'w': type Q4_2 was removed from the format; requantize from the original at offset 45: 4"},
       {"row_not_whole_blocks", one_tensor({"w", {48, 2}, 2, 0}, 64), corrupt,
        "FILE: tensor 'w': rows do not fill whole blocks of Q4_0: 48 at a multiple of 32"},
       {"larger_than_file", one_tensor({"w", {1u << 20, 1u << 20}, 0, 0}, 64), corrupt,

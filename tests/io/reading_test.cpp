@@ -54,7 +54,6 @@ TEST(Reading, SafetensorsOfAnotherWriter) {
   expect_no_view(checkpoint, "bytes", {9}, "U8", 9);
   expect_no_view(checkpoint, "flags", {3}, "BOOL", 3);
   expect_no_view(checkpoint, "nothing", {0, 4}, "F32", 0);
-  expect_no_view(checkpoint, "double", {3}, "F64", 24);
   EXPECT_EQ(std::to_integer<int>(checkpoint.tensor("bytes").data[8]), 8);
 }
 

@@ -121,6 +121,22 @@ TEST_F(Config, NotJson) {
   EXPECT_NE(text.find("config.json"), std::string::npos);
 }
 
+// Under keys that nobody reads anything goes; under one that is read, the value is shown as the file has it.
+TEST_F(Config, NumbersBeyond64Bits) {
+  const auto with = [&](const std::string& more) {
+    model.write(scratch.path());
+    std::string text = "\xEF\xBB\xBF" + model.config.dump();
+    text.replace(text.size() - 1, 1, "," + more + "}");
+    scratch.write("config.json", text);
+    return read_model_config(Checkpoint::open(scratch.path()));
+  };
+  EXPECT_EQ(with(R"("a":NaN,"b":[Infinity,-Infinity,1e999],"c":{"d":123456789012345678901234567890})").hidden, 64u);
+  model.config.erase("rms_norm_eps");
+  const auto [kind, text] = error_of([&] { with(R"("rms_norm_eps":NaN)"); });
+  EXPECT_EQ(kind, ErrorKind::corrupt);
+  EXPECT_EQ(text, (scratch / "config.json").string() + ": rms_norm_eps must be a number: NaN");
+}
+
 struct Wrong {
   const char* key;
   nlohmann::json value;
@@ -140,6 +156,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"hidden_size", 0, "hidden_size must lie between 1 and 1048576: 0"},
         Wrong{"hidden_size", "64", "hidden_size must be a whole number that is not negative: \"64\""},
         Wrong{"hidden_size", -64, "hidden_size must be a whole number that is not negative: -64"},
+        Wrong{"hidden_size", 1e30, "hidden_size must be a whole number that is not negative: 1e+30"},
         Wrong{"hidden_size", nullptr, "key is missing: hidden_size"},
         Wrong{"intermediate_size", 1u << 30, "intermediate_size must lie between 1 and 4194304: 1073741824"},
         Wrong{"num_hidden_layers", 5000, "num_hidden_layers must lie between 1 and 4096: 5000"},

@@ -3,6 +3,7 @@
 // What to_gguf and to_huggingface write is read again as the same tokenizer.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -106,11 +107,9 @@ TEST(TokenizerFiles, Components) {
       EXPECT_EQ(tokenizer.encode(text), again.encode(text)) << text;
     }
     try {
-      const Tokenizer from_gguf = through_gguf(tokenizer, tokenizer.vocab_size());
-      if (name.find("metaspace") != std::string::npos || name.find("NFC") != std::string::npos || name.find("rstrip") != std::string::npos ||
-          name.find("lstrip") != std::string::npos || name.find("single word") != std::string::npos ||
-          name.find("added token, sentencepiece") != std::string::npos)
-        continue;  // what llama.cpp has no key for
+      const GgufMetadata metadata = tokenizer.to_gguf(tokenizer.vocab_size());
+      const Tokenizer from_gguf = Tokenizer::from_gguf(metadata, "written");
+      if (!tokenizer.lost_in_gguf(metadata).empty()) continue;  // where nothing is said to be lost, nothing is
       ++held;
       for (const auto& item : component["cases"]) {
         const auto text = item[0].get<std::string>();
@@ -193,6 +192,102 @@ TEST(TokenizerCheckpoint, NoTokenizer) {
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::not_found);
     EXPECT_EQ(std::string_view(error.what()), directory.path.string() + ": neither tokenizer.json nor tokenizer.model is here");
+  }
+}
+
+// The error that reading the tokenizer of such a directory ends in, with its path as "DIR".
+std::string error_of(const std::vector<std::pair<std::string, std::string>>& files) {
+  const Directory directory(files);
+  const Checkpoint checkpoint = Checkpoint::open(directory.path);
+  EXPECT_TRUE(Tokenizer::available(checkpoint));
+  try {
+    Tokenizer::from_checkpoint(checkpoint);
+  } catch (const Error& error) {
+    const std::string path = directory.path.string(), text = error.what();
+    return text.starts_with(path) ? "DIR" + text.substr(path.size()) : text;
+  }
+  return "no error";
+}
+
+// vocab.json and merges.txt of the bundled tokenizer, as GPT-2's class keeps them.
+std::pair<std::string, std::string> old_files_of(const nlohmann::json& tokenizer) {
+  std::string merges = "#version: 0.2\n";
+  for (const auto& merge : tokenizer["model"]["merges"])
+    merges += (merge.is_string() ? merge.get<std::string>() : merge[0].get<std::string>() + " " + merge[1].get<std::string>()) + "\n";
+  return {tokenizer["model"]["vocab"].dump(), merges};
+}
+
+TEST(TokenizerCheckpoint, VocabularyAndMergesAreATokenizer) {
+  auto json = nlohmann::json::parse(read_repository_file("models/tale-4M/tokenizer.json"));
+  json["normalizer"] = nullptr;
+  json["post_processor"] = nullptr;
+  json["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
+  const auto [vocabulary, merges] = old_files_of(json);
+  const std::int64_t next = static_cast<std::int64_t>(Tokenizer::from_json(json.dump(), "", "t").vocab_size());
+  const Directory directory({{"vocab.json", vocabulary},
+                             {"merges.txt", merges},
+                             {"added_tokens.json", "{\"<|user|>\":" + std::to_string(next) + "}"},
+                             {"special_tokens_map.json", R"({"eos_token":{"content":"<|user|>"}})"},
+                             {"tokenizer_config.json", R"({"tokenizer_class":"GPT2Tokenizer","eos_token":"<|user|>","model_max_length":1e999})"}});
+  const Checkpoint checkpoint = Checkpoint::open(directory.path);
+  EXPECT_TRUE(Tokenizer::available(checkpoint));
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
+  json["added_tokens"] = {{{"id", next}, {"content", "<|user|>"}, {"special", true}}};
+  const Tokenizer same = Tokenizer::from_json(json.dump(), R"({"eos_token":"<|user|>"})", "t");
+  for (const std::string& text : sample_texts()) EXPECT_EQ(tokenizer.encode(text), same.encode(text)) << text;
+  EXPECT_EQ(tokenizer.fingerprint(), same.fingerprint());
+  EXPECT_EQ(tokenizer.encode("a<|user|>", {.add_special = false, .parse_special = true}).back(), next);
+  EXPECT_EQ(tokenizer.eos(), next);
+  expect_same(tokenizer, through_gguf(tokenizer, tokenizer.vocab_size()));
+}
+
+TEST(TokenizerCheckpoint, TokenizersInOtherFilesAreRefused) {
+  const std::string advice = "save the tokenizer as tokenizer.json beside it (transformers: AutoTokenizer, save_pretrained)";
+  EXPECT_EQ(error_of({{"vocab.json", R"({"a":0})"}}), "DIR/vocab.json: a tokenizer needs merges.txt, too, which is not here; add it, or " + advice);
+  EXPECT_EQ(error_of({{"merges.txt", "a b\n"}}), "DIR/merges.txt: a tokenizer needs vocab.json, too, which is not here; add it, or " + advice);
+  EXPECT_EQ(error_of({{"vocab.txt", "[UNK]\n"}}), "DIR/vocab.txt: tokenizers in such files are not read; " + advice);
+  EXPECT_EQ(error_of({{"vocab.json", R"({"a":0})"}, {"merges.txt", ""}, {"tokenizer_config.json", R"({"tokenizer_class":"BertTokenizer"})"}}),
+            "DIR/tokenizer_config.json: how this class cuts text is known here only from tokenizer.json; save that beside it: BertTokenizer");
+  EXPECT_EQ(error_of({{"vocab.json", R"({"a":0,)"}, {"merges.txt", ""}}), "DIR/vocab.json: text is not JSON at offset 7");
+  EXPECT_EQ(error_of({{"vocab.json", R"({"a":0,"b":1})"}, {"merges.txt", "a b\n"}}),
+            "DIR/vocab.json with merges.txt: model.merges: merge 0 needs a token that the vocabulary does not have: 'ab'");
+}
+
+TEST(TokenizerCheckpoint, ABrokenSideFileIsNamedWithItsPath) {
+  const std::string tokenizer = read_repository_file("models/tale-4M/tokenizer.json");
+  EXPECT_EQ(error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", "{"}}), "DIR/generation_config.json: text is not JSON at offset 1");
+  EXPECT_EQ(error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", ""}}), "DIR/generation_config.json: text is not JSON at offset 0");
+  EXPECT_EQ(error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", R"({"eos_token_id":1e999})"}}),
+            "DIR/generation_config.json: eos_token_id: an integer is expected here");
+  EXPECT_EQ(error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", R"({"max_length":1e999,"top_p":NaN})"}}), "no error");
+}
+
+// What a GGUF file has no place for is found by trying texts, and said with one of them.
+TEST(TokenizerFiles, WhatGgufCannotHoldIsNamed) {
+  auto json = nlohmann::json::parse(read_repository_file("models/tale-4M/tokenizer.json"));
+  const auto losses = [](const nlohmann::json& changed) {
+    const Tokenizer tokenizer = Tokenizer::from_json(changed.dump(), "", "t.json");
+    return tokenizer.lost_in_gguf(tokenizer.to_gguf(tokenizer.vocab_size() + 8));
+  };
+  json["normalizer"] = nullptr;
+  EXPECT_EQ(losses(json), std::vector<std::string>());
+  const auto next = static_cast<std::int64_t>(Tokenizer::from_json(json.dump(), "", "t").vocab_size());
+  for (const char* flag : {"lstrip", "rstrip", "single_word"}) {
+    auto changed = json;
+    changed["added_tokens"].push_back({{"id", next}, {"content", "<|x|>"}, {"special", true}, {flag, true}});
+    changed["added_tokens"].push_back({{"id", next + 1}, {"content", "mask"}, {"special", false}, {flag, true}});
+    const auto found = losses(changed);
+    ASSERT_EQ(found.size(), 1u) << flag;
+    EXPECT_NE(found[0].find("texts with '<|x|>', 'mask', because"), std::string::npos) << found[0];
+    EXPECT_NE(found[0].find("(lstrip, rstrip, single_word)"), std::string::npos) << found[0];
+  }
+  const std::pair<const char*, const char*> normalizers[] = {
+      {"NFC", "decomposed form"}, {"NFKC", "compatibility characters"}, {"NFD", "letters with accents"}, {"Lowercase", "capital letters"}};
+  for (const auto& [type, what] : normalizers) {
+    auto changed = json;
+    changed["normalizer"] = {{"type", type}};
+    const auto found = losses(changed);
+    EXPECT_TRUE(std::ranges::any_of(found, [&](const std::string& loss) { return loss.find(what) != std::string::npos; })) << type;
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/utf8.h"
 #include "evaluate/tasks/all.h"
+#include "io/json_text.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -50,12 +51,10 @@ nlohmann::ordered_json parse_value(const TaskFile& file, std::size_t first_line,
       entry_follows = true;
     }
   }
-  try {
-    return nlohmann::ordered_json::parse(text);
-  } catch (const nlohmann::json::parse_error& error) {
-    const std::size_t read = std::min(text.size(), error.byte > 0 ? error.byte - 1 : 0);
-    refuse_line(file, first_line + count_lines(text.substr(0, read)), "this is not JSON");
-  }
+  std::string plain;
+  if (const auto fault = judge_json(text, plain))
+    refuse_line(file, first_line + count_lines(text.substr(0, fault->offset)), fault->what.starts_with("JSON") ? fault->what : "this is not JSON");
+  return nlohmann::ordered_json::parse(plain);
 }
 
 // The file's text without a byte order mark. Error when it is no text at all.

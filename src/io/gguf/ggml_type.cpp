@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/gguf/ggml_type.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 
@@ -29,9 +31,39 @@ const GgmlType* find_ggml_type(std::uint32_t id) {
   return found != kTypes.end() && found->id == id ? &*found : nullptr;
 }
 
+namespace {
+
+struct NamedType {
+  std::uint32_t id;
+  std::string_view name;
+};
+
+// Of ik_llama.cpp, which gives its own types numbers that llama.cpp does not use.
+constexpr std::array kForeignTypes = {
+    NamedType{133, "Q6_0"},    NamedType{134, "IQ1_BN"},  NamedType{135, "IQ2_BN"},  NamedType{137, "IQ2_K"},   NamedType{138, "IQ3_K"},
+    NamedType{139, "IQ4_K"},   NamedType{140, "IQ5_K"},   NamedType{141, "IQ6_K"},   NamedType{144, "IQ4_KS"},  NamedType{145, "IQ2_KS"},
+    NamedType{146, "IQ4_KSS"}, NamedType{151, "Q8_KV"},   NamedType{152, "IQ5_KS"},  NamedType{153, "IQ2_KT"},  NamedType{154, "IQ3_KT"},
+    NamedType{155, "IQ4_KT"},  NamedType{156, "IQ3_KS"},  NamedType{157, "IQ2_KL"},  NamedType{158, "IQ1_KT"},
+};
+constexpr std::uint32_t kFirstRepacked = 200, kLastRepacked = 399;  // the same types and llama.cpp's with interleaved rows
+
+constexpr std::array kRemovedTypes = {NamedType{4, "Q4_2"},        NamedType{5, "Q4_3"},        NamedType{31, "Q4_0_4_4"},   NamedType{32, "Q4_0_4_8"},
+                                      NamedType{33, "Q4_0_8_8"},   NamedType{36, "IQ4_NL_4_4"}, NamedType{37, "IQ4_NL_4_8"}, NamedType{38, "IQ4_NL_8_8"}};
+
+}  // namespace
+
+std::string describe_unknown_ggml_type(std::uint32_t id) {
+  constexpr std::string_view kAdvice = "make the file again from the original model, or with a type of llama.cpp";
+  if (const auto removed = std::ranges::find(kRemovedTypes, id, &NamedType::id); removed != kRemovedTypes.end())
+    return fmt::format("type {} was removed from the format; requantize from the original", removed->name);
+  if (const auto foreign = std::ranges::find(kForeignTypes, id, &NamedType::id); foreign != kForeignTypes.end())
+    return fmt::format("type {} is one of ik_llama.cpp's own; {}", foreign->name, kAdvice);
+  if (id >= kFirstRepacked && id <= kLastRepacked) return fmt::format("type is one of ik_llama.cpp's with interleaved rows; {}", kAdvice);
+  return "unknown type";
+}
+
 bool is_removed_ggml_type(std::uint32_t id) {
-  constexpr std::array<std::uint32_t, 8> kRemoved = {4, 5, 31, 32, 33, 36, 37, 38};
-  return std::ranges::find(kRemoved, id) != kRemoved.end();
+  return std::ranges::find(kRemovedTypes, id, &NamedType::id) != kRemovedTypes.end();
 }
 
 }  // namespace nibble

@@ -36,7 +36,10 @@ void add_tensors(CheckpointParts& parts, const MappedFile& file, std::vector<Ggu
     tensor.file = file.path().filename().string();
     tensor.offset = info.offset;
     tensor.data = file.bytes().subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.bytes));
-    attach_view(tensor, find_ggml_format(info.type->id), source);
+    if (tensor.dtype == DType::f64 && tensor.type_name == "F64")
+      attach_narrowed_view(parts, tensor, source);
+    else
+      attach_view(tensor, find_ggml_format(info.type->id), source);
     parts.tensors.push_back(std::move(tensor));
   }
 }
@@ -54,6 +57,7 @@ void add_splits(CheckpointParts& parts, std::uint64_t count) {
       throw Error(ErrorKind::not_found, fmt::format("{}: first of {} parts, but its name does not end in -00001-of-{:05}.gguf; rename the parts back", first,
                                                     count, count));
     parts.files.push_back(std::make_unique<MappedFile>(*path));
+    refuse_foreign_weights(*parts.files.back());
     const std::string source = path->string();
     GgufHeader header = parse_gguf(parts.files.back()->bytes(), source);
     if (split_key(header.metadata, "split.no") != number || split_key(header.metadata, "split.count") != count)
@@ -77,6 +81,7 @@ CheckpointParts read_gguf_checkpoint(const std::filesystem::path& path) {
   parts.kind = ContainerKind::gguf;
   parts.path = path;
   parts.files.push_back(std::make_unique<MappedFile>(path));
+  refuse_foreign_weights(*parts.files.back());
   GgufHeader header = parse_gguf(parts.files.back()->bytes(), path.string());
   parts.metadata = std::move(header.metadata);
   add_tensors(parts, *parts.files.back(), std::move(header.tensors));

@@ -179,9 +179,8 @@ class Parser {
     const auto id = reader_.read<std::uint32_t>("tensor type");
     info.type = find_ggml_type(id);
     if (!info.type)
-      throw Error(ErrorKind::unsupported, fmt::format("{}: tensor {}: {} at offset {}: {}", source_, quote_name(info.name),
-                                                      is_removed_ggml_type(id) ? "type was removed from the format; requantize from the original" : "unknown type",
-                                                      type_at, id));
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("{}: tensor {}: {} at offset {}: {}", source_, quote_name(info.name), describe_unknown_ggml_type(id), type_at, id));
     if (row % info.type->block_elements != 0)
       corrupt("{}: tensor {}: rows do not fill whole blocks of {}: {} at a multiple of {}", source_, quote_name(info.name), info.type->name, row,
               info.type->block_elements);

@@ -113,7 +113,7 @@ std::string write_container_plan(const std::string& config_json, const std::vect
     container["version"] = kContainerVersion;
     container["tensors"] = std::move(tensors);
   }
-  return config.dump(2) + "\n";
+  return dump_json(config, 2) + "\n";
 }
 
 namespace {

@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <set>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "io/checkpoint_parts.h"
+#include "io/json_text.h"
 #include "io/message_text.h"
+#include "io/safetensors/model_directory.h"
 #include "io/safetensors/planar_container.h"
 #include "io/safetensors/safetensors_header.h"
 #include "io/safetensors/shard_index.h"
+#include "io/safetensors/wrapped_names.h"
 #include "nibble/error.h"
 
 namespace nibble {
 namespace {
 
 constexpr std::uint64_t kMaxConfig = 16u << 20;
-constexpr std::uint64_t kMaxIndex = 256u << 20;
 
 // Raw views are attached later, when it is known which tensors are planes.
 void add_file(CheckpointParts& parts, const std::filesystem::path& path) {
   parts.files.push_back(std::make_unique<MappedFile>(path));
   const MappedFile& file = *parts.files.back();
+  refuse_foreign_weights(file);
   for (SafetensorsEntry& entry : parse_safetensors(file.bytes(), path.string()).entries) {
     StoredTensor tensor;
     tensor.name = std::move(entry.name);
@@ -36,45 +39,53 @@ void add_file(CheckpointParts& parts, const std::filesystem::path& path) {
 }
 
 void attach_raw_views(CheckpointParts& parts, const std::filesystem::path& directory) {
-  for (StoredTensor& tensor : parts.tensors)
-    if (!tensor.view.format)
-      if (const auto dtype = parse_dtype(tensor.type_name)) attach_view(tensor, find_raw_format(*dtype), (directory / tensor.file).string());
-}
-
-// What to do with a directory that has no safetensors, where that is plain to see.
-std::string hint(const std::filesystem::path& directory) {
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
-    if (entry.path().extension() == ".gguf") return "; give the path of the GGUF file in it";
-    if (entry.path().extension() == ".bin") return "; save its PyTorch weights as safetensors first";
-  }
-  return "";
-}
-
-// The index and the shards must name the same tensors, each in the same file.
-void add_shards(CheckpointParts& parts, const std::filesystem::path& index_path) {
-  const std::string source = index_path.string();
-  const auto text = read_small_file(index_path, kMaxIndex);
-  const ShardIndex index = parse_shard_index(text.value_or(""), source);
-  std::set<std::string> shards;
-  for (const auto& [name, file] : index.weight_map) shards.insert(file);
-  for (const std::string& shard : shards) {
-    const auto path = parts.path / shard;
-    if (!is_there(path)) throw Error(ErrorKind::not_found, fmt::format("{}: shard {} is missing", source, quote_name(shard)));
-    add_file(parts, path);
-  }
-  std::unordered_set<std::string_view> found;
-  for (const StoredTensor& tensor : parts.tensors) {
-    const auto listed = index.weight_map.find(tensor.name);
-    if (listed == index.weight_map.end())
-      throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} of shard {} is not in the index", source, quote_name(tensor.name), quote_name(tensor.file)));
-    if (listed->second == tensor.file) found.insert(tensor.name);
+  for (StoredTensor& tensor : parts.tensors) {
+    const auto dtype = parse_dtype(tensor.type_name);
+    if (tensor.view.format || !dtype) continue;
+    const std::string source = (directory / tensor.file).string();
+    if (*dtype == DType::f64)
+      attach_narrowed_view(parts, tensor, source);
     else
-      throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} should be in shard {} but is in {}", source, quote_name(tensor.name), quote_name(listed->second),
-                                                  quote_name(tensor.file)));
+      attach_view(tensor, find_raw_format(*dtype), source);
   }
-  for (const auto& [name, file] : index.weight_map)
-    if (!found.contains(name)) throw Error(ErrorKind::not_found, fmt::format("{}: tensor {} is not in shard {}", source, quote_name(name), quote_name(file)));
+}
+
+// A tensor that lies in two shards is the one that the index means.
+void drop_second_copies(CheckpointParts& parts, const ShardIndex& index, const std::string& source) {
+  std::unordered_map<std::string_view, std::size_t> first;
+  std::vector<bool> dropped(parts.tensors.size(), false);
+  bool any = false;
+  for (std::size_t i = 0; i < parts.tensors.size(); ++i) {
+    const auto [place, is_new] = first.emplace(parts.tensors[i].name, i);
+    if (is_new) continue;
+    const StoredTensor &one = parts.tensors[place->second], &other = parts.tensors[i];
+    const auto listed = index.weight_map.find(one.name);
+    const bool means_one = listed != index.weight_map.end() && listed->second == one.file;
+    if (!means_one && (listed == index.weight_map.end() || listed->second != other.file))
+      throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} is in two shards, {} and {}, and the index does not say in which", source,
+                                                  quote_name(one.name), quote_name(one.file), quote_name(other.file)));
+    dropped[means_one ? i : place->second] = any = true;
+    if (!means_one) place->second = i;
+  }
+  if (!any) return;
+  std::vector<StoredTensor> kept;
+  for (std::size_t i = 0; i < dropped.size(); ++i)
+    if (!dropped[i]) kept.push_back(std::move(parts.tensors[i]));
+  parts.tensors = std::move(kept);
+}
+
+// What counts is what the shards hold. What only the index lists is remembered for whoever asks for it: nobody may, as with the parts of a model
+// that were left out when it was saved.
+void add_weights(CheckpointParts& parts) {
+  const WeightFiles files = find_weight_files(parts.path);
+  for (const std::string& name : files.names) add_file(parts, parts.path / name);
+  const ShardIndex no_index;
+  drop_second_copies(parts, files.index ? *files.index : no_index, (files.index ? files.index_path : parts.path).string());
+  if (!files.index) return;
+  std::unordered_set<std::string_view> found;
+  for (const StoredTensor& tensor : parts.tensors) found.insert(tensor.name);
+  for (const auto& [name, file] : files.index->weight_map)
+    if (!found.contains(name)) parts.absent.emplace(name, file);
 }
 
 }  // namespace
@@ -88,18 +99,22 @@ CheckpointParts read_safetensors_checkpoint(const std::filesystem::path& path) {
   return parts;
 }
 
-CheckpointParts read_directory_checkpoint(const std::filesystem::path& path) {
+CheckpointParts read_directory_checkpoint(const std::filesystem::path& given) {
+  const std::filesystem::path path = resolve_hub_snapshot(given);
   CheckpointParts parts;
   parts.kind = ContainerKind::huggingface;
   parts.path = path;
   const auto config_path = path / "config.json";
-  parts.config_json = read_small_file(config_path, kMaxConfig).value_or("");
+  if (auto text = read_small_file(config_path, kMaxConfig)) {
+    if (text->empty()) plain_json(*text, config_path.string());  // no JSON, and not absent
+    parts.config_json = std::move(*text);
+  }
   const auto plan = read_container_plan(parts.config_json, config_path.string());
-  if (is_there(path / "model.safetensors")) add_file(parts, path / "model.safetensors");
-  else if (is_there(path / "model.safetensors.index.json")) add_shards(parts, path / "model.safetensors.index.json");
+  add_weights(parts);
+  if (plan)
+    assemble_planes(parts.tensors, *plan, path.string());
   else
-    throw Error(ErrorKind::not_found, fmt::format("{}: directory holds neither model.safetensors nor model.safetensors.index.json{}", path.string(), hint(path)));
-  if (plan) assemble_planes(parts.tensors, *plan, path.string());
+    unwrap_names(parts.tensors);
   attach_raw_views(parts, path);
   return parts;
 }

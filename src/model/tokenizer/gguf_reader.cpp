@@ -58,12 +58,8 @@ std::vector<Token> read_tokens(const GgufMetadata& metadata, bool spells_bytes_i
 }
 
 void read_vocabulary(const GgufMetadata& metadata, bool spells_bytes_in_hex, TokenizerParts& parts) {
+  // Of two tokens with one text the first is what the text becomes; the second is never made.
   parts.vocabulary = Vocabulary(read_tokens(metadata, spells_bytes_in_hex, parts.source));
-  for (std::size_t id = 0; id < parts.vocabulary.size(); ++id) {
-    const std::string& text = parts.vocabulary[id].text;
-    if (const auto first = parts.vocabulary.find(text); *first != static_cast<std::int32_t>(id))
-      corrupt(parts.source, "tokens", fmt::format("tokens {} and {} have the same text: {}", *first, id, quote_name(text)));
-  }
 }
 
 void read_special_ids(const GgufMetadata& metadata, TokenizerParts& parts) {

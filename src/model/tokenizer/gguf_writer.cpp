@@ -88,11 +88,7 @@ std::string choose_split_rule(const TokenizerParts& parts) {
 void write_byte_level(const TokenizerParts& parts, GgufMetadata& metadata) {
   const BpeSettings& settings = parts.bpe()->settings();
   if (!settings.continuing_prefix.empty() || !settings.end_suffix.empty()) unsupported(parts, "its words have a prefix or suffix");
-  for (const NormalizerStep& step : parts.normalizer) {
-    const auto* form = std::get_if<ToForm>(&step);
-    // llama.cpp does not normalise; text is nearly always NFC already, and its converter takes such models too.
-    if (form == nullptr || form->form != UnicodeForm::nfc) unsupported(parts, "it normalises text in a way that llama.cpp does not");
-  }
+  // llama.cpp does not normalise, and its converter takes models that do all the same; lost_in_gguf() says what that changes.
   metadata.set("tokenizer.ggml.pre", GgufValue::of_string(choose_split_rule(parts)));
   std::vector<MergeTable::Entry> entries = parts.bpe()->merges().entries();
   std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.merge.rank < b.merge.rank; });
@@ -104,7 +100,7 @@ void write_byte_level(const TokenizerParts& parts, GgufMetadata& metadata) {
   metadata.set("tokenizer.ggml.merges", GgufValue::of_strings(std::move(merges)));
 }
 
-// Whether a space is put before the text. Error(unsupported) for normalisation that llama.cpp's SentencePiece does not do.
+// Whether a space is put before the text. Error(unsupported) where spaces are not spelt or words not cut as llama.cpp's SentencePiece does.
 bool adds_space_prefix(const TokenizerParts& parts) {
   bool prefix = false;
   bool escapes = false;
@@ -114,12 +110,10 @@ bool adds_space_prefix(const TokenizerParts& parts) {
     } else if (const auto* replace = std::get_if<Replace>(&step);
                replace != nullptr && replace->pattern.is_literal() && replace->pattern.text() == " " && replace->content == kVisibleSpace) {
       escapes = true;
-    } else if (const auto* spaces = std::get_if<SentencePieceSpaces>(&step); spaces != nullptr && !spaces->remove_extra && spaces->escape) {
+    } else if (const auto* spaces = std::get_if<SentencePieceSpaces>(&step); spaces != nullptr && spaces->escape) {
       prefix = spaces->add_prefix;
       escapes = true;
-    } else {
-      unsupported(parts, "it normalises text in a way that llama.cpp does not");
-    }
+    }  // what else the normalizer does is lost; lost_in_gguf() says what that changes
   }
   for (const PreTokenizerStep& step : parts.pre_tokenizer) {
     if (const auto* metaspace = std::get_if<Metaspace>(&step); metaspace != nullptr && metaspace->replacement == kVisibleSpace && !escapes) {

@@ -156,7 +156,9 @@ std::string bpe_json(const TokenizerParts& parts, const BpeModel& bpe) {
   std::string_view comma;
   for (std::size_t id = 0; id < vocabulary.size(); ++id) {
     if (vocabulary[id].text.empty()) continue;
-    out += fmt::format("{}{}:{}", comma, quote(vocabulary[id].text), id);
+    // A text that two ids have leads to the first.
+    const bool is_second = vocabulary.find(vocabulary[id].text) != static_cast<std::int32_t>(id);
+    out += fmt::format("{}{}:{}", comma, quote(is_second ? fmt::format("{}[{}]", vocabulary[id].text, id) : vocabulary[id].text), id);
     comma = ",";
   }
   out += "},\"merges\":[";
@@ -172,7 +174,8 @@ std::string bpe_json(const TokenizerParts& parts, const BpeModel& bpe) {
 }
 
 std::string unigram_json(const TokenizerParts& parts, const UnigramModel& unigram) {
-  std::string out = fmt::format("{{\"type\":\"Unigram\",\"unk_id\":{},\"byte_fallback\":{},\"vocab\":[", unigram.settings().unknown,
+  const std::int32_t unknown = unigram.settings().unknown;
+  std::string out = fmt::format("{{\"type\":\"Unigram\",\"unk_id\":{},\"byte_fallback\":{},\"vocab\":[", unknown < 0 ? "null" : std::to_string(unknown),
                                 unigram.settings().byte_fallback);
   for (std::size_t id = 0; id < parts.vocabulary.size(); ++id)
     out += fmt::format("{}[{},{}]", id == 0 ? "" : ",", quote(parts.vocabulary[id].text), nlohmann::json(parts.vocabulary[id].score).dump());

@@ -3,47 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
+#include "io/json_text.h"
 #include "nibble/error.h"
 
 namespace nibble::tokenizing {
-namespace {
-
-// Offset of the first fault, from a parser that keeps count; only asked after simdjson has refused the text.
-std::size_t fault_offset(std::string_view text) {
-  try {
-    struct Ignore : nlohmann::json_sax<nlohmann::json> {
-      std::size_t offset = 0;
-      bool null() override { return true; }
-      bool boolean(bool) override { return true; }
-      bool number_integer(number_integer_t) override { return true; }
-      bool number_unsigned(number_unsigned_t) override { return true; }
-      bool number_float(number_float_t, const string_t&) override { return true; }
-      bool string(string_t&) override { return true; }
-      bool binary(binary_t&) override { return true; }
-      bool start_object(std::size_t) override { return true; }
-      bool key(string_t&) override { return true; }
-      bool end_object() override { return true; }
-      bool start_array(std::size_t) override { return true; }
-      bool end_array() override { return true; }
-      bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) override {
-        offset = position;
-        return false;
-      }
-    } ignore;
-    nlohmann::json::sax_parse(text, &ignore);
-    return ignore.offset;
-  } catch (const nlohmann::json::exception&) {
-    return 0;
-  }
-}
-
-}  // namespace
-
 std::string_view JsonView::string() const {
   std::string_view value;
-  if (element_.get_string().get(value) != simdjson::SUCCESS) corrupt("a string is expected here");
+  if (element_.get_string().get(value) != simdjson::SUCCESS || is_unheld_number(value)) corrupt("a string is expected here");
   return value;
 }
 
@@ -112,10 +78,8 @@ void JsonView::corrupt(std::string_view what) const { throw Error(ErrorKind::cor
 void JsonView::unsupported(std::string_view what) const { throw Error(ErrorKind::unsupported, fmt::format("{}: {}", place(), what)); }
 
 JsonText::JsonText(std::string_view text, std::string source) : source_(std::move(source)) {
-  const simdjson::error_code error = parser_.parse(text.data(), text.size()).get(root_);
-  if (error != simdjson::SUCCESS)
-    throw Error(ErrorKind::corrupt,
-                fmt::format("{}: not valid JSON at byte {} of {}: {}", source_, fault_offset(text), text.size(), simdjson::error_message(error)));
+  const simdjson::error_code error = parser_.parse(plain_json(text, source_)).get(root_);
+  if (error != simdjson::SUCCESS) throw Error(ErrorKind::corrupt, fmt::format("{}: text is not JSON: {}", source_, simdjson::error_message(error)));
 }
 
 }  // namespace nibble::tokenizing

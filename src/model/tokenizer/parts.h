@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -56,8 +57,15 @@ struct TokenizerParts {
 // Files beside tokenizer.json; empty texts are absent files.
 struct SideFiles {
   std::string_view tokenizer_config, generation_config, config;
+  std::string directory{};  // with a slash behind it, for messages; may be empty
 };
 
+// Byte-level tokenizers without tokenizer.json; empty texts are absent files.
+struct VocabularyFiles {
+  std::string_view vocabulary, merges, added_tokens, special_tokens_map;
+};
+
+TokenizerParts read_vocabulary_files(const VocabularyFiles& files, const SideFiles& sides);
 TokenizerParts read_tokenizer_json(std::string_view text, const SideFiles& sides, const std::string& source);
 TokenizerParts read_sentencepiece(std::string_view model_proto, const std::string& source);
 TokenizerParts read_gguf(const GgufMetadata& metadata, const std::string& source);
@@ -69,6 +77,10 @@ void adopt_scores(const TokenizerParts& sentencepiece, TokenizerParts& parts);
 void find_end_tokens(TokenizerParts& parts);
 
 GgufMetadata write_gguf(const TokenizerParts& parts, std::uint64_t rows);
+// Which texts get other ids from what was written, a sentence each. piece: a token's bytes in running text.
+using EncodeText = std::function<std::vector<std::int32_t>(std::string_view)>;
+std::vector<std::string> find_gguf_losses(const TokenizerParts& parts, const std::function<std::string(std::int32_t)>& piece, const EncodeText& source,
+                                          const EncodeText& written);
 std::string write_tokenizer_json(const TokenizerParts& parts);
 std::string write_tokenizer_config_json(const TokenizerParts& parts);
 

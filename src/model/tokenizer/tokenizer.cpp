@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "base/utf8.h"
+#include "io/json_text.h"
 #include "model/tokenizer/json_view.h"
 #include "model/tokenizer/parts.h"
 #include "nibble/error.h"
@@ -89,16 +90,36 @@ void append_token(const TokenizerParts& parts, std::int32_t id, bool begins_text
   }
 }
 
-SideFiles side_files_of(const std::optional<std::string>& tokenizer_config, const std::optional<std::string>& generation_config,
-                        const std::string& config) {
-  return {tokenizer_config ? std::string_view(*tokenizer_config) : std::string_view(),
-          generation_config ? std::string_view(*generation_config) : std::string_view(), config};
+std::string_view text_or_none(const std::optional<std::string>& text) { return text ? std::string_view(*text) : std::string_view(); }
+
+// A JSON file beside the weights; nullopt when it is absent. Without a text it is no JSON, and not absent.
+std::optional<std::string> read_json_file(const Checkpoint& checkpoint, const char* name) {
+  auto text = checkpoint.read_side_file(name);
+  if (text && text->empty()) plain_json(*text, (checkpoint.path() / name).string());
+  return text;
+}
+
+// Files of tokenizers that are read in no way here; told, so that nobody misses a tokenizer later.
+constexpr const char* kForeignTokenizers[] = {"vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tekken.json", "qwen.tiktoken", "tiktoken.model"};
+constexpr const char* kAdvice = "save the tokenizer as tokenizer.json beside it (transformers: AutoTokenizer, save_pretrained)";
+
+TokenizerParts read_old_files(const Checkpoint& checkpoint, const SideFiles& sides) {
+  const auto vocabulary = checkpoint.read_side_file("vocab.json"), merges = checkpoint.read_side_file("merges.txt");
+  const auto added = read_json_file(checkpoint, "added_tokens.json"), special = read_json_file(checkpoint, "special_tokens_map.json");
+  if (vocabulary && merges) return read_vocabulary_files({*vocabulary, *merges, text_or_none(added), text_or_none(special)}, sides);
+  if (vocabulary || merges)
+    throw Error(ErrorKind::not_found, fmt::format("{0}{1}: a tokenizer needs {2}, too, which is not here; add it, or {3}", sides.directory,
+                                                  vocabulary ? "vocab.json" : "merges.txt", vocabulary ? "merges.txt" : "vocab.json", kAdvice));
+  for (const char* name : kForeignTokenizers)
+    if (checkpoint.read_side_file(name))
+      throw Error(ErrorKind::unsupported, fmt::format("{}{}: tokenizers in such files are not read; {}", sides.directory, name, kAdvice));
+  throw Error(ErrorKind::not_found, fmt::format("{}: neither tokenizer.json nor tokenizer.model is here", checkpoint.path().string()));
 }
 
 // A SentencePiece model does not say whether the text is framed; tokenizer_config.json does.
-void apply_frame(std::string_view tokenizer_config, TokenizerParts& parts) {
-  if (tokenizer_config.empty()) return;
-  const JsonText config(tokenizer_config, "tokenizer_config.json");
+void apply_frame(const SideFiles& sides, TokenizerParts& parts) {
+  if (sides.tokenizer_config.empty()) return;
+  const JsonText config(sides.tokenizer_config, sides.directory + "tokenizer_config.json");
   parts.prefix.clear();
   parts.suffix.clear();
   if (parts.special.bos && config.root().boolean_or("add_bos_token", true)) parts.prefix = {*parts.special.bos};
@@ -106,9 +127,9 @@ void apply_frame(std::string_view tokenizer_config, TokenizerParts& parts) {
 }
 
 TokenizerParts read_directory(const Checkpoint& checkpoint) {
-  const auto tokenizer_config = checkpoint.read_side_file("tokenizer_config.json");
-  const auto generation_config = checkpoint.read_side_file("generation_config.json");
-  const SideFiles sides = side_files_of(tokenizer_config, generation_config, checkpoint.config_json());
+  const auto tokenizer_config = read_json_file(checkpoint, "tokenizer_config.json");
+  const auto generation_config = read_json_file(checkpoint, "generation_config.json");
+  const SideFiles sides{text_or_none(tokenizer_config), text_or_none(generation_config), checkpoint.config_json(), checkpoint.path().string() + "/"};
   const auto sentencepiece = checkpoint.read_side_file("tokenizer.model");
   TokenizerParts parts;
   if (const auto json = checkpoint.read_side_file("tokenizer.json")) {
@@ -117,9 +138,9 @@ TokenizerParts read_directory(const Checkpoint& checkpoint) {
   } else if (sentencepiece) {
     parts = read_sentencepiece(*sentencepiece, (checkpoint.path() / "tokenizer.model").string());
     apply_side_files(sides, parts);
-    apply_frame(sides.tokenizer_config, parts);
+    apply_frame(sides, parts);
   } else {
-    throw Error(ErrorKind::not_found, fmt::format("{}: neither tokenizer.json nor tokenizer.model is here", checkpoint.path().string()));
+    parts = read_old_files(checkpoint, sides);
   }
   // The file of its own wins over the copy in tokenizer_config.json.
   if (auto chat_template = checkpoint.read_side_file("chat_template.jinja")) parts.chat_template = std::move(*chat_template);
@@ -147,7 +168,9 @@ Tokenizer Tokenizer::from_checkpoint(const Checkpoint& checkpoint) {
 
 bool Tokenizer::available(const Checkpoint& checkpoint) {
   if (checkpoint.kind() == ContainerKind::gguf) return checkpoint.gguf().string("tokenizer.ggml.model").value_or("none") != "none";
-  return checkpoint.read_side_file("tokenizer.json").has_value() || checkpoint.read_side_file("tokenizer.model").has_value();
+  const auto is_here = [&checkpoint](const char* name) { return checkpoint.read_side_file(name).has_value(); };
+  return is_here("tokenizer.json") || is_here("tokenizer.model") || is_here("vocab.json") || is_here("merges.txt") ||
+         std::ranges::any_of(kForeignTokenizers, is_here);
 }
 
 Tokenizer Tokenizer::from_json(std::string_view tokenizer_json, std::string_view config_json, const std::string& source) {
@@ -257,6 +280,14 @@ std::uint64_t Tokenizer::fingerprint() const {
 }
 
 GgufMetadata Tokenizer::to_gguf(std::uint64_t rows) const { return write_gguf(state_->parts, rows); }
+
+std::vector<std::string> Tokenizer::lost_in_gguf(const GgufMetadata& written) const {
+  static constexpr EncodeOptions kOptions{.add_special = true, .parse_special = true};
+  const Tokenizer other = from_gguf(written, state_->parts.source);
+  return find_gguf_losses(
+      state_->parts, [this](std::int32_t id) { return piece(id); }, [this](std::string_view text) { return encode(text, kOptions); },
+      [&other](std::string_view text) { return other.encode(text, kOptions); });
+}
 
 Tokenizer::HfFiles Tokenizer::to_huggingface() const { return {write_tokenizer_json(state_->parts), write_tokenizer_config_json(state_->parts)}; }
 

@@ -29,7 +29,8 @@ struct EncodeOptions {
 class Tokenizer {
  public:
   // Whatever the checkpoint offers: tokenizer.json (with tokenizer_config.json, generation_config.json and config.json beside it), else
-  // tokenizer.model, or GGUF metadata. Errors: not_found (nothing there, or tokenizer.ggml.model = none), corrupt, unsupported.
+  // tokenizer.model, else vocab.json with merges.txt, or GGUF metadata. Errors: not_found (nothing there, or tokenizer.ggml.model = none),
+  // corrupt, unsupported (tokenizers in other files).
   static Tokenizer from_checkpoint(const Checkpoint& checkpoint);
   // True when the checkpoint has something that from_checkpoint would try.
   static bool available(const Checkpoint& checkpoint);
@@ -67,6 +68,9 @@ class Tokenizer {
   // The tokenizer.* keys of a GGUF file for llama.cpp. rows: embedding rows; missing ids become unique [PADn] UNUSED tokens.
   // Error(unsupported) when no llama.cpp pre-tokenizer id has this split rule.
   GgufMetadata to_gguf(std::uint64_t rows) const;
+  // Which texts get other ids from a GGUF file with these keys, a sentence each; empty: none that was tried. What is tried is made from this
+  // tokenizer: its added tokens between letters and blanks, its own tokens, decomposed characters, digits, white space, other scripts.
+  std::vector<std::string> lost_in_gguf(const GgufMetadata& written) const;
   // tokenizer.json and tokenizer_config.json for a Hugging Face directory (needed when a GGUF becomes a directory).
   struct HfFiles {
     std::string tokenizer_json, tokenizer_config_json;

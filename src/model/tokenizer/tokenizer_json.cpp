@@ -92,7 +92,7 @@ TokenizerParts read_tokenizer_json(std::string_view text, const SideFiles& sides
 
 void apply_side_files(const SideFiles& sides, TokenizerParts& parts) {
   if (!sides.tokenizer_config.empty()) {
-    const JsonText config(sides.tokenizer_config, "tokenizer_config.json");
+    const JsonText config(sides.tokenizer_config, sides.directory + "tokenizer_config.json");
     read_special_names(config.root(), parts);
     read_chat_template(config.root(), parts);
   }
@@ -100,12 +100,12 @@ void apply_side_files(const SideFiles& sides, TokenizerParts& parts) {
   if (!parts.special.bos && !parts.prefix.empty()) parts.special.bos = parts.prefix.front();
   if (!parts.special.eos && !parts.suffix.empty()) parts.special.eos = parts.suffix.back();
   if (!sides.generation_config.empty()) {
-    const JsonText config(sides.generation_config, "generation_config.json");
+    const JsonText config(sides.generation_config, sides.directory + "generation_config.json");
     const auto eos = read_eos_ids(config.root(), parts);
     if (!parts.special.eos) parts.special.eos = eos;
   }
   if (!sides.config.empty()) {
-    const JsonText config(sides.config, "config.json");
+    const JsonText config(sides.config, sides.directory + "config.json");
     const auto eos = read_eos_ids(config.root(), parts);
     if (!parts.special.eos) parts.special.eos = eos;
     const auto bos = config.root().find("bos_token_id");

@@ -21,6 +21,7 @@ class TokenList {
       view.corrupt(fmt::format("tokens {} and {} have the same id: {}", quote_name(tokens_[index].text), quote_name(text), id));
     tokens_[index].text = text;
   }
+  bool has(std::int64_t id) const { return id >= 0 && static_cast<std::uint64_t>(id) < tokens_.size() && !tokens_[static_cast<std::size_t>(id)].text.empty(); }
   std::vector<Token>& tokens() { return tokens_; }
 
  private:
@@ -62,10 +63,11 @@ void read_added_tokens(const JsonView& root, const Normalizer& normalizer, Token
     AddedToken token;
     token.content = item.at("content").string();
     if (token.content.empty()) item.corrupt("an added token is empty");
-    const std::int64_t id = item.at("id").integer();
+    // As the reference reads them: a text that the vocabulary has keeps its id there, and an id that is taken gives way to the next free one.
+    std::int64_t id = item.at("id").integer();
     std::int64_t& known = model_ids.at(token.content);
-    if (known >= 0 && known != id)
-      item.corrupt(fmt::format("token {} has id {} here and another one in the vocabulary: {}", quote_name(token.content), id, known));
+    if (known >= 0) id = known;
+    if (known < 0 && list.has(id)) id = static_cast<std::int64_t>(list.tokens().size());
     if (known < 0) list.put(item, token.content, id);
     known = id;
     token.id = static_cast<std::int32_t>(id);
@@ -169,9 +171,8 @@ void read_model(const JsonView& root, TokenizerParts& parts) {
   } else if (type == "Unigram") {
     read_unigram_vocabulary(model.at("vocab"), list);
     const auto id = model.find("unk_id");
-    const std::int64_t index = id ? id->integer() : -1;
-    if (index < 0 || static_cast<std::uint64_t>(index) >= list.tokens().size()) model.corrupt(fmt::format("unk_id is not a piece: {}", index));
-    unknown = list.tokens()[static_cast<std::size_t>(index)].text;
+    if (id && !list.has(id->integer())) model.corrupt(fmt::format("unk_id is not a piece: {}", id->integer()));
+    if (id) unknown = list.tokens()[static_cast<std::size_t>(id->integer())].text;
   } else {
     model.unsupported(fmt::format("model type '{}' is not supported; BPE and Unigram are", type));
   }
@@ -181,11 +182,11 @@ void read_model(const JsonView& root, TokenizerParts& parts) {
   mark_kinds(model, byte_fallback, unknown, list.tokens());
   parts.added = AddedTokens(std::move(added));
   parts.vocabulary = Vocabulary(std::move(list.tokens()));
+  // A text that is no token is never needed where every byte is one; elsewhere unknown characters vanish.
   if (unknown) parts.special.unknown = parts.vocabulary.find(*unknown);
-  if (unknown && !parts.special.unknown) model.corrupt(fmt::format("unk_token is not in the vocabulary: {}", quote_name(*unknown)));
   if (type == "Unigram") {
     parts.vocabulary.has_scores = true;
-    parts.model = UnigramModel(parts.vocabulary, {.unknown = *parts.special.unknown, .byte_fallback = byte_fallback});
+    parts.model = UnigramModel(parts.vocabulary, {.unknown = parts.special.unknown.value_or(-1), .byte_fallback = byte_fallback});
     return;
   }
   BpeSettings settings = read_bpe_settings(model);

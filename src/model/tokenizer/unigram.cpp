@@ -84,7 +84,7 @@ void UnigramModel::encode(std::string_view text, const Vocabulary& vocabulary, s
                                                                   [&](char c) { return vocabulary.byte_token(static_cast<std::uint8_t>(c)) >= 0; });
     if (has_bytes) {
       for (const char c : unknown) ids.push_back(vocabulary.byte_token(static_cast<std::uint8_t>(c)));
-    } else if (!after_unknown) {
+    } else if (!after_unknown && settings_.unknown >= 0) {
       ids.push_back(settings_.unknown);
     }
     after_unknown = !has_bytes;

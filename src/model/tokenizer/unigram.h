@@ -18,7 +18,7 @@
 namespace nibble::tokenizing {
 
 struct UnigramSettings {
-  std::int32_t unknown = 0;
+  std::int32_t unknown = 0;  // -1: unknown characters vanish
   bool byte_fallback = false;
   bool prefers_user_defined = false;  // SentencePiece: a user-defined piece beats any cut of the same text
 };

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/foreign_quantization.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "io/message_text.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Trace {
+  std::string_view ending, method;
+};
+
+// Names that only quantized layers have, and whose they are where the configuration does not say. The more telling come first.
+constexpr std::array kTraces = {
+    Trace{".g_idx", "GPTQ"},
+    Trace{".qzeros", "GPTQ or AWQ"},
+    Trace{".qweight", "GPTQ or AWQ"},
+    Trace{".weight_packed", "compressed-tensors"},
+    Trace{".weight_global_scale", "compressed-tensors"},
+    Trace{".weight_scale_inv", "FP8 in blocks"},
+    Trace{".weight_scale", "FP8 or INT8 with scales"},
+    Trace{".weight_format", "bitsandbytes"},
+    Trace{".SCB", "bitsandbytes"},
+    Trace{".quant_map", "bitsandbytes"},
+    Trace{".absmax", "bitsandbytes"},
+    Trace{".W_q", "HQQ"},
+    Trace{".q_weight", "EXL2"},
+    Trace{".trellis", "EXL3"},
+    Trace{".codebooks", "AQLM"},
+    Trace{".Qidxs", "QuIP#"},
+    Trace{"_blocks", "MXFP4"},
+    Trace{".scales", "MLX"},
+};
+
+// Elements that are codes when a matrix of weights has them.
+bool holds_codes(const StoredTensor& tensor) {
+  constexpr std::array<std::string_view, 11> kTypes = {"U8", "I8", "I16", "U16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4"};
+  return tensor.name.ends_with(".weight") && tensor.shape.size() > 1 && !tensor.view.format && std::ranges::find(kTypes, tensor.type_name) != kTypes.end();
+}
+
+std::string text_of(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// "gptq" and where that stands; empty: the configuration names no method.
+struct Named {
+  std::string method, where;
+};
+
+Named named_method(const Json& config, const Checkpoint& checkpoint) {
+  for (const char* key : {"quantization_config", "compression_config", "quantization"}) {
+    const auto found = config.find(key);
+    if (found == config.end() || !found->is_object()) continue;
+    for (const char* inner : {"quant_method", "quantization_method", "quant_algo", "quant_type"})
+      if (std::string method = text_of(*found, inner); !method.empty()) return {std::move(method), fmt::format("{} in config.json", key)};
+    if (found->contains("load_in_4bit") || found->contains("load_in_8bit")) return {"bitsandbytes", fmt::format("{} in config.json", key)};
+    if (found->contains("group_size") && found->contains("bits")) return {key == std::string_view("quantization") ? "mlx" : "gptq or awq", fmt::format("{} in config.json", key)};
+  }
+  if (checkpoint.read_side_file("quantize_config.json")) return {"gptq", "quantize_config.json"};
+  if (checkpoint.read_side_file("quant_config.json")) return {"awq", "quant_config.json"};
+  if (checkpoint.read_side_file("hf_quant_config.json")) return {"modelopt", "hf_quant_config.json"};
+  return {};
+}
+
+}  // namespace
+
+void refuse_foreign_quantization(const Json& config, const Checkpoint& checkpoint) {
+  const Named named = named_method(config, checkpoint);
+  if (named.method == "nibble") return;
+  const StoredTensor* evidence = nullptr;
+  std::string_view guess = "another program";
+  for (const Trace& trace : kTraces) {
+    const auto found = std::ranges::find_if(checkpoint.tensors(), [&](const StoredTensor& tensor) { return tensor.name.ends_with(trace.ending); });
+    if (found == checkpoint.tensors().end()) continue;
+    evidence = &*found;
+    guess = trace.method;
+    break;
+  }
+  if (evidence == nullptr)
+    if (const auto codes = std::ranges::find_if(checkpoint.tensors(), holds_codes); codes != checkpoint.tensors().end()) evidence = &*codes;
+  if (evidence == nullptr) return;
+  throw Error(ErrorKind::unsupported,
+              fmt::format("{}: the model is quantized already by {} ({}tensor {} in {}), which is not read here; give the original in 16 or 32 bits",
+                          checkpoint.path().string(), named.method.empty() ? std::string(guess) : named.method,
+                          named.where.empty() ? "" : named.where + "; ", quote_name(evidence->name), evidence->type_name));
+}
+
+}  // namespace nibble

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sources that hold something in an unusual way: what is read of them, what the summary says, and what is refused when nothing may be lost.
+#include <gtest/gtest.h>
+
+#include "model/config.h"
+#include "model/tiny_models.h"
+#include "pipeline/quantize_model.h"
+#include "pipeline/quantize_plan.h"
+
+namespace nibble {
+namespace {
+
+constexpr const char* kNoTokenizer = "no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it";
+
+class SourceNotes : public ::testing::Test {
+ protected:
+  QuantizeSummary quantize(const std::filesystem::path& model, const std::filesystem::path& output, bool strict = false) {
+    QuantizeModelOptions options{.recipe = find_recipe("f32"), .output = output, .strict = strict};
+    return quantize_model(Checkpoint::open(model), options, pool_, {});
+  }
+
+  std::vector<float> logits_of(const std::filesystem::path& path, const std::vector<std::int32_t>& ids) {
+    Decoder decoder(Checkpoint::open(path), exact_options(), pool_);
+    return all_logits(decoder, ids);
+  }
+
+  // The model as it is, as a GGUF file and as a directory made of that: each is one that runs, with the same logits.
+  void expect_survives(const EditableModel& model, const std::vector<std::int32_t>& ids) {
+    const auto source = scratch_ / "source", gguf = scratch_ / "m.gguf", back = scratch_ / "back";
+    model.write(source);
+    const std::vector<float> logits = logits_of(source, ids);
+    quantize(source, gguf);
+    // q and k rows lie in another order in GGUF files: sums in another order.
+    EXPECT_LT(relative_difference(logits_of(gguf, ids), logits), 1e-5);
+    quantize(gguf, back);
+    EXPECT_EQ(logits_of(back, ids), logits);
+  }
+
+  ThreadPool pool_{2};
+  ScratchDirectory scratch_;
+};
+
+std::string floats(std::size_t count) {
+  std::string bytes;
+  for (std::size_t i = 0; i < count; ++i) {
+    const float value = 0.01f * static_cast<float>(static_cast<int>(i * 37 % 101) - 50);
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  return bytes;
+}
+
+TEST_F(SourceNotes, MatricesOfOneRow) {
+  EditableModel model = EditableModel::read(data_directory() / "tiny_gqa_llama3rope");
+  const std::uint64_t hidden = model.config["hidden_size"];
+  model.config["intermediate_size"] = 1;
+  for (auto& [name, tensor] : model.tensors) {
+    if (name.ends_with("gate_proj.weight") || name.ends_with("up_proj.weight")) tensor = {"F32", {1, hidden}, floats(hidden)};
+    if (name.ends_with("down_proj.weight")) tensor = {"F32", {hidden, 1}, floats(hidden)};
+  }
+  expect_survives(model, {3, 250, 17});
+}
+
+TEST_F(SourceNotes, AVocabularyOfOneToken) {
+  EditableModel model = EditableModel::read(data_directory() / "tiny_gqa_llama3rope");
+  const std::uint64_t hidden = model.config["hidden_size"];
+  model.config["vocab_size"] = 1;
+  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) model.tensors.at(name) = {"F32", {1, hidden}, floats(hidden)};
+  expect_survives(model, {0, 0});
+}
+
+TEST_F(SourceNotes, NormsStoredAsMatrices) {
+  EditableModel model = EditableModel::read(data_directory() / "tiny_gqa_llama3rope");
+  for (auto& [name, tensor] : model.tensors)
+    if (name.ends_with("norm.weight")) tensor.shape.insert(tensor.shape.begin(), 1);
+  expect_survives(model, {3, 250, 17});
+}
+
+TEST_F(SourceNotes, WhatIsWrittenMustBeAModel) {
+  EditableModel model = EditableModel::read(data_directory() / "tiny_tied");
+  model.write(scratch_ / "m");
+  const Checkpoint checkpoint = Checkpoint::open(scratch_ / "m");
+  ModelConfig meant = read_model_config(checkpoint);
+  EXPECT_NO_THROW(require_readable(checkpoint, meant, "OUT"));
+  ++meant.intermediate;
+  EXPECT_EQ(error_of([&] { require_readable(checkpoint, meant, "OUT"); }), std::pair(ErrorKind::internal, std::string("OUT: read back has another configuration")));
+  --meant.intermediate;
+  model.tensors.at("model.norm.weight").shape = {2, model.tensors.at("model.norm.weight").shape[0] / 2};
+  model.write(scratch_ / "n");
+  const auto [kind, text] = error_of([&] { require_readable(Checkpoint::open(scratch_ / "n"), meant, "OUT"); });
+  EXPECT_EQ(kind, ErrorKind::internal);
+  EXPECT_TRUE(text.starts_with("OUT: read back is no model: model.safetensors: tensor 'model.norm.weight' does not have the shape")) << text;
+}
+
+TEST_F(SourceNotes, DoublesAreNarrowed) {
+  EditableModel model = EditableModel::read(data_directory() / "tiny_gqa_llama3rope");
+  model.write(scratch_ / "single");
+  std::size_t widened = 0;
+  for (auto& [name, tensor] : model.tensors) {
+    if (name.find("layers.0") == std::string::npos || tensor.dtype != "F32") continue;
+    std::string bytes;
+    for (std::size_t i = 0; i < tensor.bytes.size(); i += sizeof(float)) {
+      float value;
+      std::memcpy(&value, tensor.bytes.data() + i, sizeof value);
+      const double wide = value;
+      bytes.append(reinterpret_cast<const char*>(&wide), sizeof wide);
+    }
+    tensor.dtype = "F64";
+    tensor.bytes = bytes;
+    ++widened;
+  }
+  ASSERT_GT(widened, 0u);
+  model.write(scratch_ / "double");
+  quantize(scratch_ / "single", scratch_ / "a.gguf");
+  const QuantizeSummary summary = quantize(scratch_ / "double", scratch_ / "b.gguf");
+  const Checkpoint a = Checkpoint::open(scratch_ / "a.gguf"), b = Checkpoint::open(scratch_ / "b.gguf");
+  for (const StoredTensor& tensor : a.tensors()) EXPECT_EQ(tensor.view.decode(), b.tensor(tensor.name).view.decode()) << tensor.name;
+  EXPECT_EQ(summary.notes.at(0), std::to_string(widened) + " of " + std::to_string(summary.tensors.size()) + " tensors are stored in F64 and were narrowed to f32");
+}
+
+TEST_F(SourceNotes, ATiedModelsSecondHead) {
+  EditableModel model = EditableModel::read(data_directory() / "tiny_tied");
+  model.tensors["lm_head.weight"] = model.tensors.at("model.embed_tokens.weight");
+  model.write(scratch_ / "same");
+  const QuantizeSummary same = quantize(scratch_ / "same", scratch_ / "same.gguf");
+  EXPECT_EQ(same.notes, std::vector<std::string>{kNoTokenizer});
+  EXPECT_TRUE(same.ignored.empty());
+  model.tensors["lm_head.weight"].bytes[0] ^= 1;
+  model.write(scratch_ / "other");
+  const std::string expected = (scratch_ / "other").string() +
+                               ": 'lm_head.weight' differs from the embedding, although the configuration ties the two (tie_word_embeddings); the embedding is "
+                               "used as the head and 'lm_head.weight' is left out; set tie_word_embeddings to false if it is meant";
+  EXPECT_EQ(quantize(scratch_ / "other", scratch_ / "other.gguf").notes.at(0), expected);
+  EXPECT_EQ(error_of([&] { quantize(scratch_ / "other", scratch_ / "strict.gguf", true); }), std::pair(ErrorKind::unsupported, expected + " (--strict)"));
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "strict.gguf"));
+}
+
+TEST_F(SourceNotes, TokensThatGgufCannotHold) {
+  EditableModel::read(data_directory() / "tiny_tied").write(scratch_ / "m");
+  const auto vocabulary = [] {
+    nlohmann::json json = nlohmann::json::object();
+    int id = 0;
+    for (int byte = 0; byte < 256; ++byte) {
+      std::string text;  // as byte-level BPE spells it
+      const int spelt = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae ? byte : 256 + id++;
+      if (spelt < 0x80) {
+        text = static_cast<char>(spelt);
+      } else {
+        text = {static_cast<char>(0xc0 | spelt >> 6), static_cast<char>(0x80 | (spelt & 0x3f))};
+      }
+      if (byte > 0) json[text] = byte;  // the first id is for an added token
+    }
+    return json;
+  }();
+  nlohmann::json tokenizer = {{"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
+                              {"decoder", {{"type", "ByteLevel"}}},
+                              {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::json::array()}}}};
+  scratch_.write("m/tokenizer.json", tokenizer.dump());
+  EXPECT_EQ(quantize(scratch_ / "m", scratch_ / "plain.gguf", true).notes, std::vector<std::string>());
+  tokenizer["added_tokens"] = {{{"id", 0}, {"content", "mask"}, {"special", false}, {"single_word", true}}};
+  scratch_.write("m/tokenizer.json", tokenizer.dump());
+  const QuantizeSummary summary = quantize(scratch_ / "m", scratch_ / "lossy.gguf");
+  ASSERT_EQ(summary.notes.empty(), false);
+  EXPECT_NE(summary.notes[0].find("(lstrip, rstrip, single_word)"), std::string::npos) << summary.notes[0];
+  const auto [kind, text] = error_of([&] { quantize(scratch_ / "m", scratch_ / "strict.gguf", true); });
+  EXPECT_EQ(kind, ErrorKind::unsupported);
+  EXPECT_EQ(text, summary.notes[0] + " (--strict)");
+}
+
+}  // namespace
+}  // namespace nibble
