@@ -128,19 +128,19 @@ std::vector<const ModelTensor*> tensors_of_site(const ModelTensors& tensors, con
 }
 
 bool looks_like_imatrix(const std::filesystem::path& path) {
-  const std::string extension = path.extension().string();
+  const std::string extension = lower_extension(path);
   return extension == ".gguf" || extension == ".dat" || extension == ".imatrix";
 }
 
 Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& tensors) {
   Statistics statistics;
-  Entries entries = path.extension() == ".gguf" ? read_gguf(path, statistics) : read_dat(path, statistics);
+  Entries entries = lower_extension(path) == ".gguf" ? read_gguf(path, statistics) : read_dat(path, statistics);
   for (const SiteParts& parts : sites_of(tensors)) {
     for (const ModelTensor* const tensor : parts.tensors) {
       const auto found = entries.find(tensor->gguf_name);
       if (found == entries.end()) continue;
       if (found->second.mean_square.size() != tensor->shape.back())
-        throw Error(ErrorKind::invalid_argument, fmt::format("{}: made for another model: '{}' has {} columns, not {}", path.string(),
+        throw Error(ErrorKind::unusable_input, fmt::format("{}: made for another model: '{}' has {} columns, not {}", path.string(),
                                                              tensor->gguf_name, tensor->shape.back(), found->second.mean_square.size()));
       SiteStatistics site;
       site.layer = parts.layer;
@@ -152,7 +152,7 @@ Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& t
     }
   }
   if (statistics.sites.empty())
-    throw Error(ErrorKind::invalid_argument, path.string() + ": made for another model: it names none of this model's weights");
+    throw Error(ErrorKind::unusable_input, path.string() + ": made for another model: it names none of this model's weights");
   return statistics;
 }
 
@@ -219,7 +219,7 @@ void write_imatrix(const Statistics& statistics, const ModelTensors& tensors, co
   for (const SiteParts& parts : sites_of(tensors))
     if (const SiteStatistics* const site = statistics.find(parts.layer, parts.site))
       for (const ModelTensor* const tensor : parts.tensors) entries.emplace_back(tensor, site);
-  if (path.extension() == ".dat")
+  if (lower_extension(path) == ".dat")
     write_dat(statistics, entries, path);
   else
     write_gguf(statistics, entries, path);

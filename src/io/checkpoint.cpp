@@ -7,6 +7,7 @@
 #include <functional>
 #include <unordered_map>
 
+#include "base/output_file.h"
 #include "io/checkpoint_parts.h"
 #include "io/message_text.h"
 #include "nibble/error.h"
@@ -31,10 +32,10 @@ CheckpointParts read_parts(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path, error)) return read_directory_checkpoint(path);
   if (!std::filesystem::is_regular_file(path, error)) throw Error(ErrorKind::io, fmt::format("{}: neither a file nor a directory", path.string()));
   const std::string start = first_bytes(path);
-  const auto extension = path.extension();
+  const std::string extension = lower_extension(path);
   if (start.starts_with("GGUF") || extension == ".gguf") return read_gguf_checkpoint(path);
   if (extension == ".safetensors" || (start.size() == 9 && start[8] == '{')) return read_safetensors_checkpoint(path);
-  if (extension == ".json") throw Error(ErrorKind::invalid_argument, fmt::format("{}: not weights; give the directory that it lies in", path.string()));
+  if (extension == ".json") throw Error(ErrorKind::unusable_input, fmt::format("{}: not weights; give the directory that it lies in", path.string()));
   const bool zip = start.starts_with("PK") || start.starts_with("\x80\x02");
   throw Error(ErrorKind::unsupported, fmt::format("{}: neither GGUF nor safetensors{}", path.string(), zip ? "; save PyTorch weights as safetensors first" : ""));
 }
