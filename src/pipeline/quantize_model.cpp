@@ -16,14 +16,13 @@
 #include "pipeline/quantize_layers.h"
 #include "pipeline/quantize_plan.h"
 #include "pipeline/source_hash.h"
+#include "pipeline/temporary_directory.h"
 #include "pipeline/work_directory.h"
 #include "quantize/method.h"
 #include "quantize/quantize_rows.h"
 
 namespace nibble {
 namespace {
-
-constexpr const char* kWorkEnding = ".work";  // beside the output: where a calibrated quantization keeps finished pieces
 
 // Elements of a band: what is resident of source and output at a time.
 constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
@@ -148,11 +147,12 @@ void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& o
   if (options.calibration.statistics != nullptr || !options.calibration.texts.empty()) return;
   if (needs_calibration(plan, options))
     throw Error(ErrorKind::invalid_argument,
-                "this method needs to know what the model's layers see; give it text (--text FILE) or statistics "
-                "(--stats FILE, --imatrix FILE)");
+                "this method needs to know what the model's layers see; give it text or statistics",
+                "calibration");
   if (options.activations && options.activations->format.is_static())
     throw Error(ErrorKind::invalid_argument,
-                "static grids of activations come from what the model's layers see; give it text (--text FILE) or statistics (--stats FILE)");
+                "static grids of activations come from what the model's layers see; give it text or statistics",
+                "calibration");
 }
 
 // What rounding took, by the tensor's place in the plan, where statistics told.
@@ -175,7 +175,7 @@ std::map<std::size_t, OutputError> write_model(const Checkpoint& source, const Q
   std::optional<WorkDirectory> work;
   if (calibrated) {
     remove_abandoned_partials(options.output);
-    work.emplace(options.output.string() + kWorkEnding, manifest);
+    work.emplace(unfinished_work(options.output), manifest);
     LayerQuantizer quantizer(source, plan, options, *writer, pool, meter, *work);
     quantizer.run();
     errors = quantizer.errors();
@@ -205,7 +205,7 @@ std::map<std::size_t, OutputError> write_in_two_steps(const Checkpoint& source, 
                                                       ThreadPool& pool, const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
     throw Error(ErrorKind::invalid_argument,
-                "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text (--text FILE)");
+                "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text", "texts");
   struct Weights {
     std::filesystem::path path;
     ~Weights() {
@@ -213,7 +213,7 @@ std::map<std::size_t, OutputError> write_in_two_steps(const Checkpoint& source, 
       std::filesystem::remove_all(path, ignored);
     }
   };
-  const Weights weights{options.output.string() + ".weights" + options.output.extension().string()};
+  const Weights weights{unfinished_weights(options.output)};
   QuantizeModelOptions first = options;
   first.activations.reset();
   first.output = weights.path;
@@ -234,6 +234,24 @@ std::map<std::size_t, OutputError> write_in_two_steps(const Checkpoint& source, 
   return errors;
 }
 
+void set_output_bytes(QuantizeSummary& summary, std::uint64_t bytes) {
+  summary.output_bytes = bytes;
+  summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(summary.parameters);
+}
+
+// The size of what would be written, by beginning to write it where nothing stays. Grids of static activations are yet unknown.
+void forecast(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, QuantizeSummary& summary) {
+  const TemporaryDirectory scratch({});
+  StoredActivations activations;
+  if (options.activations) activations.format = options.activations->format;
+  const std::string manifest = make_manifest(plan, options, std::string(16, '0'));
+  const std::unique_ptr<CheckpointWriter> writer =
+      plan.target_spelling == Spelling::gguf
+          ? make_gguf_writer(scratch.path() / "forecast.gguf", make_gguf_metadata(source, plan, activations, manifest), planned_tensors(plan))
+          : make_directory_writer(scratch.path() / "forecast", make_side_files(source, plan, activations, manifest), planned_tensors(plan), kShardBytes);
+  set_output_bytes(summary, writer->planned_bytes());
+}
+
 }  // namespace
 
 void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
@@ -244,21 +262,32 @@ void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
   options.activations->format = parse_activation_format(pair.activations);
 }
 
+std::filesystem::path unfinished_work(const std::filesystem::path& output) {
+  return (output.has_filename() ? output : output.parent_path()).string() + ".work";
+}
+
+std::filesystem::path unfinished_weights(const std::filesystem::path& output) {
+  return (output.has_filename() ? output : output.parent_path()).string() + ".weights" + output.extension().string();
+}
+
 QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
   const QuantizePlan plan = plan_quantization(source, options);
   QuantizeSummary summary = summarize(source, plan, options);
-  if (options.dry_run) return summary;
-  if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
+  if (options.dry_run) {
+    forecast(source, plan, options, summary);
+    return summary;
+  }
+  if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
   refuse_to_overwrite_source(source, options.output);
   require_calibration(plan, options);
+  require_disk_space(options.output, summary.tensor_bytes);
   summary.source_hash = hash_tensors(source, pool);
   const std::string manifest = make_manifest(plan, options, summary.source_hash);
   const bool two_steps = options.activations && options.activations->format.is_static() && moves_activations(plan, options);
   const auto errors =
       two_steps ? write_in_two_steps(source, options, manifest, pool, progress) : write_model(source, plan, options, manifest, pool, progress);
   for (const auto& [index, error] : errors) summary.tensors[index].error = error;
-  summary.output_bytes = weight_file_bytes(options.output);
-  summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(summary.output_bytes) / static_cast<double>(summary.parameters);
+  set_output_bytes(summary, weight_file_bytes(options.output));
   return summary;
 }
 
@@ -274,14 +303,22 @@ std::uint64_t container_bytes(const Checkpoint& source, const QuantizeModelOptio
 
 std::string describe_substitutions(const QuantizeSummary& summary) {
   if (summary.substitutions == 0) return {};
-  std::map<std::string, std::uint64_t> wanted;
-  for (const TensorSummary& tensor : summary.tensors)
-    if (!tensor.wanted.empty()) ++wanted[tensor.wanted];
-  std::string names;
-  for (const auto& [name, count] : wanted) names += (names.empty() ? "" : ", ") + name;
-  return fmt::format("{} of {} tensors, {:.1f} % of parameters, are not {} because their rows do not fit its blocks", summary.substitutions,
+  std::map<std::string, std::map<std::string, std::uint64_t>> replaced;  // wanted -> stored -> tensors
+  std::map<std::string, std::string> why;
+  for (const TensorSummary& tensor : summary.tensors) {
+    if (tensor.wanted.empty()) continue;
+    ++replaced[tensor.wanted][tensor.format];
+    why.emplace(tensor.wanted, fmt::format("{} is not a multiple of {}", tensor.cols, find_format(tensor.wanted)->info().row_multiple));
+  }
+  std::string names, reasons;
+  for (const auto& [wanted, stored] : replaced) {
+    names += (names.empty() ? "" : ", ") + wanted;
+    for (const auto& [format, count] : stored) reasons += fmt::format("{}{} became {} in {}", reasons.empty() ? "" : ", ", wanted, format, count);
+    reasons += fmt::format(" ({})", why.at(wanted));
+  }
+  return fmt::format("{} of {} tensors, {:.1f} % of parameters, are not {} because their rows do not fit its blocks: {}", summary.substitutions,
                      summary.tensors.size(), 100.0 * static_cast<double>(summary.substituted_parameters) / static_cast<double>(summary.parameters),
-                     names);
+                     names, reasons);
 }
 
 }  // namespace nibble
