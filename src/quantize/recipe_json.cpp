@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "nibble/error.h"
 #include "quantize/method.h"
@@ -63,15 +64,14 @@ bool has_rules_of(const Recipe& recipe, const Recipe& other) {
 
 // A mix that was printed and edited is no longer that mix: neither its name nor the file type that stands for it would be true of the file.
 void tell_from_namesake(Recipe& recipe) {
-  Recipe namesake;
-  try {
-    namesake = find_recipe(recipe.name);
-  } catch (const Error&) {
-    return;  // a name of its own
-  }
-  if (has_rules_of(recipe, namesake)) return;
+  std::vector<Recipe> namesakes;  // a format and a mix may share a name
+  for (const char* const prefix : {"", "mix:"}) try {
+      namesakes.push_back(find_recipe(prefix + recipe.name));
+    } catch (const Error&) {  // no such one
+    }
+  if (namesakes.empty() || std::ranges::any_of(namesakes, [&](const Recipe& namesake) { return has_rules_of(recipe, namesake); })) return;
   recipe.name += " (edited)";
-  if (recipe.file_type == namesake.file_type) recipe.file_type.reset();
+  if (std::ranges::find(namesakes, recipe.file_type, &Recipe::file_type) != namesakes.end()) recipe.file_type.reset();
 }
 
 }  // namespace

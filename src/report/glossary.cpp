@@ -24,7 +24,7 @@ constexpr std::array kTokens = {Names("token"), Names("tokenizer")};
 constexpr std::array kBudget = {Names("bpw"), Names("max-kl")};
 constexpr std::array kCache = {Names("kv"), Names("kv cache")};
 constexpr std::array kActivations = {Names("a8"), Names("w8a8")};
-constexpr std::array kRecipe = {Names("recipes"), Names("mix")};
+constexpr std::array kRules = {Names("rule")};
 constexpr std::array kRaw = {Names("bf16"), Names("f32")};
 constexpr std::array kSearch = {Names("least squares")};
 constexpr std::span<const std::string_view> kNone;
@@ -154,7 +154,7 @@ constexpr Term kTerms[] = {
      {"Numbers as they are, without groups or scales: f32 in 32 bits, f16 in 16 with more digits, bf16 in 16 with more range. What models are published in.",
       "不分组、不设尺度，数值原样存储：f32 用 32 位；f16 用 16 位，精度较高；bf16 用 16 位，范围较大。模型通常以此发布。"},
      "nibble quantize model.gguf -f f16 -o directory"},
-    {TermKind::data, "recipe", kRecipe,
+    {TermKind::data, "rules", kRules,
      {"Ordered rules that say which tensor gets which format; the first that matches decides. A mix is a recipe with a name.",
       "按顺序排列的规则，规定哪个张量用哪种格式，首个匹配者生效。混合方案就是有名字的规则表。"},
      "nibble recipe show q4_k_m"},
