@@ -19,6 +19,7 @@ enum class ErrorKind {
   not_found,         // a file or tensor that should be there is not
   corrupt,           // a file contradicts its own format
   unsupported,       // valid, but nothing here can take it
+  unusable_input,    // a sound input that does not serve what was asked: a text shorter than a window, statistics of another model
   io,                // the operating system refused
   resource,          // memory, disk or another limit ran out
   cancelled,         // a progress callback returned false
@@ -27,11 +28,15 @@ enum class ErrorKind {
 
 class Error : public std::runtime_error {
  public:
-  Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
+  // setting: the one that would mend it, where one would, by the name of its field in the options ("texts", "allow_requantize"). Messages
+  // name no flags of any program; who has flags finds the one to name by this. A string literal.
+  Error(ErrorKind kind, const std::string& message, const char* setting = "") : std::runtime_error(message), kind_(kind), setting_(setting) {}
   ErrorKind kind() const noexcept { return kind_; }
+  const char* setting() const noexcept { return setting_; }
 
  private:
   ErrorKind kind_;
+  const char* setting_;
 };
 
 }  // namespace nibble

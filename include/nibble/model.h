@@ -28,6 +28,12 @@ struct ModelInfo {
   std::uint64_t bytes = 0;     // of all weight files
   double bits_per_weight = 0;  // bytes * 8 / parameters
   std::uint64_t vocabulary = 0, hidden = 0, layers = 0, context = 0;
+  std::uint64_t intermediate = 0, heads = 0, kv_heads = 0, head_dim = 0;
+  double rope_base = 0;
+  bool tied_head = false;     // the embedding is the head, too
+  std::string tokenizer;      // "byte-level BPE (llama-bpe)"; empty where there is none
+  std::string chat_template;  // how turns are written, as the file has it (Jinja); empty where there is none
+  std::string quantizer;      // who wrote a quantized file and how, as it says itself; empty where it does not
   std::string activations;  // how the file wants inputs rounded, "a8:g128:wide"; empty where it does not say
 };
 

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -64,6 +65,31 @@ bool replaceable(const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+std::string lower_extension(const std::filesystem::path& path) {
+  std::string extension = path.extension().string();
+  for (char& c : extension)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return extension;
+}
+
+std::uint64_t free_disk_space(const std::filesystem::path& path) noexcept {
+  try {
+    const std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
+    std::error_code error;
+    const std::filesystem::space_info space = std::filesystem::space((whole.has_filename() ? whole : whole.parent_path()).parent_path(), error);
+    if (!error) return space.available;
+  } catch (const std::exception&) {  // the write itself will tell
+  }
+  return std::numeric_limits<std::uint64_t>::max();
+}
+
+void require_disk_space(const std::filesystem::path& path, std::uint64_t bytes) {
+  const std::uint64_t free = free_disk_space(path);
+  if (free < bytes)
+    throw Error(ErrorKind::resource, path.string() + ": the disk has too little room; free some or choose another place: needed " +
+                                         std::to_string(bytes) + " bytes, free " + std::to_string(free));
+}
 
 void remove_abandoned_partials(const std::filesystem::path& path) noexcept {
   try {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace nibble {
@@ -40,6 +41,15 @@ class OutputFile {
   int descriptor_ = -1;
   std::uint64_t size_ = 0;
 };
+
+// The end of a file's name that tells its kind, in small letters: ".gguf" of "X.GGUF".
+std::string lower_extension(const std::filesystem::path& path);
+
+// Bytes that may still be written where `path` would lie; the largest number when the system does not tell.
+std::uint64_t free_disk_space(const std::filesystem::path& path) noexcept;
+
+// Before an output of known size is begun: Error(resource) with both numbers when the disk has less room than that.
+void require_disk_space(const std::filesystem::path& path, std::uint64_t bytes);
 
 // Removes what a process that is no more (killed, or the machine went down) left of an output of this name: PATH.partial-PID-N. Only this
 // machine's processes are known. Never fails.

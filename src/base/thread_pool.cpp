@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -53,6 +55,32 @@ class Waiter {
 // beyond the number of processors, wait for `rounds` alone and sleep through the rest.
 struct ThreadPool::State {
   static constexpr std::uint32_t kOpen = 1u << 31;
+
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() {
+    if (threads.empty()) return;
+    stopping = true;
+    start_round();
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  // Starts workers 1 .. count - 1, or as many of them as the system gives. processors_of: where each is tied; empty: nowhere.
+  void start(std::size_t count, std::size_t joining, const std::vector<int>& processors_of) {
+    num_joining = joining;
+    try {
+      threads.reserve(count - 1);
+      for (std::size_t worker = 1; worker < count; ++worker)
+        threads.emplace_back([this, worker, processor = processors_of.empty() ? -1 : processors_of[worker]] {
+          if (processor >= 0) pin_this_thread(processor);
+          work(worker);
+        });
+    } catch (const std::system_error&) {
+      // No more threads, or no more room for their stacks: those there are do all the work.
+    } catch (const std::bad_alloc&) {
+    }
+  }
 
   std::vector<std::thread> threads;
   std::size_t num_joining = 0;  // workers that join the first kind: 1 .. num_joining
@@ -131,24 +159,21 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(const ThreadPoolOptions& options) : state_(std::make_unique<State>()) {
   const std::size_t processors = options.processors == 0 ? available_processors() : options.processors;
   const std::size_t count = std::clamp<std::size_t>(options.num_threads == 0 ? processors : options.num_threads, 1, 1024);
-  state_->num_joining = std::min(count, processors) - 1;
-  state_->threads.reserve(count - 1);
   // A pool that fills the machine gives each worker a processor: memory that it wrote first stays near, and none waits behind another while a
   // processor idles. A smaller one leaves the choice to the system, which knows what else is running. The caller's thread is not ours to tie.
   const std::vector<int> mask = affinity_mask();
   const bool pinned = count == mask.size() && processors >= count;
-  for (std::size_t worker = 1; worker < count; ++worker)
-    state_->threads.emplace_back([state = state_.get(), worker, processor = pinned ? mask[worker] : -1] {
-      if (processor >= 0) pin_this_thread(processor);
-      state->work(worker);
-    });
+  state_->start(count, std::min(count, processors) - 1, pinned ? mask : std::vector<int>());
+  if (num_threads() == count) return;
+  // A system at its limit needs room for more than this pool. Workers beyond the processors bring nothing: theirs is given back, and a
+  // quarter of the rest.
+  const std::size_t fewer = std::max<std::size_t>(1, std::min(num_threads() - num_threads() / 4, processors));
+  state_ = nullptr;
+  state_ = std::make_unique<State>();
+  state_->start(fewer, fewer - 1, {});
 }
 
-ThreadPool::~ThreadPool() {
-  state_->stopping = true;
-  state_->start_round();
-  for (std::thread& thread : state_->threads) thread.join();
-}
+ThreadPool::~ThreadPool() = default;
 
 std::size_t ThreadPool::num_threads() const noexcept { return state_->threads.size() + 1; }
 
@@ -164,7 +189,7 @@ void ThreadPool::run_on_all(Function function, void* context) {
 void ThreadPool::run_on_some(Function function, void* context) {
   State& s = *state_;
   s.begin(function, context);
-  if (s.num_joining != 0) {
+  if (s.num_joining != 0 && !s.threads.empty()) {
     s.gate.store(State::kOpen, std::memory_order_release);
     s.calls.fetch_add(1, std::memory_order_release);
     s.calls.notify_all();

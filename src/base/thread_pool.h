@@ -10,6 +10,7 @@
 //
 // Workers join a parallel_for if they are there in time and are not waited for otherwise: a worker that the system keeps from running
 // costs its share of the speed and no more. There are never more at work than there are processors, however many threads were asked for.
+// Where the system gives fewer threads than were asked for, the pool goes on with fewer: num_threads() tells.
 #pragma once
 
 #include <cstddef>

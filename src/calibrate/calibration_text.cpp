@@ -16,12 +16,12 @@ CalibrationTokens choose_windows(std::span<const CalibrationText> texts, const T
   CalibrationTokens result;
   result.length = model_context == 0 ? options.length : std::min(options.length, model_context);
   result.wanted = options.samples;
-  if (result.length == 0) throw Error(ErrorKind::invalid_argument, "calibration windows need at least one token; give a --length above 0");
+  if (result.length == 0) throw Error(ErrorKind::invalid_argument, "calibration windows need at least one token", "length");
   std::vector<std::int32_t> all;
   std::uint64_t num_tokens = 0;
   for (const CalibrationText& text : texts) {
     result.names.push_back(text.name);
-    std::vector<std::int32_t> ids = tokenizer.encode(text.text);
+    std::vector<std::int32_t> ids = tokenizer.encode(text.text, {.parse_special = options.parse_special});
     num_tokens += ids.size();
     ids.resize(ids.size() / result.length * result.length);
     if (tokenizer.adds_bos() && tokenizer.bos())
@@ -30,9 +30,10 @@ CalibrationTokens choose_windows(std::span<const CalibrationText> texts, const T
   }
   result.available = all.size() / result.length;
   if (result.available == 0)
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("the calibration text is shorter than one window; give more text or a smaller --length: {} tokens, window {}", num_tokens,
-                            result.length));
+    throw Error(ErrorKind::unusable_input,
+                fmt::format("the calibration text is shorter than one window; give more text or shorter windows: {} tokens, window {}", num_tokens,
+                            result.length),
+                "length");
   std::vector<std::uint64_t> chosen(result.available);
   std::iota(chosen.begin(), chosen.end(), std::uint64_t{0});
   if (options.samples != 0 && options.samples < result.available) {

@@ -23,6 +23,7 @@ struct SamplingOptions {
   std::uint64_t samples = 128;  // windows; 0: all
   std::uint64_t length = 512;   // tokens in each
   std::uint64_t seed = 0;
+  bool parse_special = false;  // the text of control tokens ("<|im_start|>") is that token, as in rendered chats
 };
 
 struct CalibrationTokens {
@@ -41,7 +42,7 @@ std::string shortage_warning(const CalibrationTokens& tokens);
 
 // Each text is cut into windows of `length` from its start (what is left over is not used), their first token replaced by the begin token
 // where the tokenizer puts one; of all windows `samples` are drawn without replacement and kept in the order of the texts. Windows longer
-// than the model's context are shortened to it. Error(invalid_argument): texts shorter than one window (says both lengths).
+// than the model's context are shortened to it. Error(unusable_input): texts shorter than one window (says both lengths).
 CalibrationTokens choose_windows(std::span<const CalibrationText> texts, const Tokenizer& tokenizer, const SamplingOptions& options,
                                  std::uint64_t model_context);
 

@@ -28,13 +28,6 @@ using Entries = std::map<std::string, Entry, std::less<>>;
 
 constexpr std::int32_t kMostEntries = 1 << 20, kLongestName = 4096;
 
-std::string lower_extension(const std::filesystem::path& path) {
-  std::string extension = path.extension().string();
-  for (char& c : extension)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return extension;
-}
-
 [[noreturn]] void refuse(const std::filesystem::path& path, const std::string& name, const std::string& what) {
   throw Error(ErrorKind::corrupt, fmt::format("{}: entry '{}' {}", path.string(), name, what));
 }
@@ -174,7 +167,7 @@ Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& t
       const auto found = entries.find(tensor->gguf_name);
       if (found == entries.end()) continue;
       if (found->second.mean_square.size() != tensor->shape.back())
-        throw Error(ErrorKind::invalid_argument, fmt::format("{}: made for another model: '{}' has {} columns, not {}", path.string(),
+        throw Error(ErrorKind::unusable_input, fmt::format("{}: made for another model: '{}' has {} columns, not {}", path.string(),
                                                              tensor->gguf_name, tensor->shape.back(), found->second.mean_square.size()));
       SiteStatistics site;
       site.layer = parts.layer;
@@ -186,7 +179,7 @@ Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& t
     }
   }
   if (statistics.sites.empty())
-    throw Error(ErrorKind::invalid_argument, path.string() + ": made for another model: it names none of this model's weights");
+    throw Error(ErrorKind::unusable_input, path.string() + ": made for another model: it names none of this model's weights");
   return statistics;
 }
 

@@ -140,7 +140,7 @@ void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
   const auto vocab = static_cast<std::int64_t>(config_.vocab_size);
   for (const std::int32_t id : tokens_.ids)
     if (id < 0 || id >= vocab)
-      throw Error(ErrorKind::invalid_argument, fmt::format("the tokenizer gives an id outside the vocabulary of {}: {}", vocab, id));
+      throw Error(ErrorKind::unusable_input, fmt::format("the tokenizer gives an id outside the vocabulary of {}: {}", vocab, id));
   for (std::size_t window = 0; window < windows(); ++window) {
     visit(window);
     const std::span<const std::int32_t> ids = tokens_.window(window);

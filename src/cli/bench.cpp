@@ -4,10 +4,12 @@
 #include <chrono>
 #include <optional>
 
+#include "cli/option_checks.h"
 #include "cli/verbs.h"
 #include "evaluate/speed.h"
 #include "kernels/limits.h"
 #include "model/arch/architecture.h"
+#include "nibble/error.h"
 #include "pipeline/inspect.h"
 #include "report/number_text.h"
 
@@ -87,7 +89,10 @@ double first_token(Decoder& decoder) {
   return seconds_since(start);
 }
 
-void bench(Options& options, Session& session) {
+void bench(const CLI::App& verb, Options& options, Session& session) {
+  refuse_without_effect(verb, "--batch", options.speed.generated_tokens > 0, "where no tokens are generated (-n 0)");
+  if (options.speed.prompt_tokens == 0 && options.speed.generated_tokens == 0)
+    throw Error(ErrorKind::invalid_argument, "nothing is measured with -p 0 and -n 0; give one of the two");
   const KernelOptions kernels = session.running_kernels();
   session.pool();
   const auto start = std::chrono::steady_clock::now();
@@ -154,15 +159,23 @@ void add_bench(CLI::App& app, Session& session) {
       "ppN reads N tokens in one go, tgN makes N tokens one at a time, tgNxB makes N for each of B sequences at once; medians and standard "
       "deviations, as llama-bench counts them.");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
-  verb->add_option("-p,--prompt", options->speed.prompt_tokens, "Prompt tokens (0: no such test)")->capture_default_str();
-  verb->add_option("-n,--generate", options->speed.generated_tokens, "Generated tokens (0: no such test)")->capture_default_str();
-  verb->add_option("-b,--batch", options->speed.sequences, "Sequences that generate side by side, tested after one alone")->capture_default_str();
-  verb->add_option("-d,--depth", options->speed.depth, "Tokens in the cache before each test")->capture_default_str();
-  verb->add_option("-r,--repetitions", options->speed.repetitions, "Repetitions")->capture_default_str();
+  verb->add_option("-p,--prompt", options->speed.prompt_tokens, "Prompt tokens (0: no such test)")
+      ->check(count_within(0, kMostTokens))
+      ->capture_default_str();
+  verb->add_option("-n,--generate", options->speed.generated_tokens, "Generated tokens (0: no such test)")
+      ->check(count_within(0, kMostTokens))
+      ->capture_default_str();
+  verb->add_option("-b,--batch", options->speed.sequences, "Sequences that generate side by side, tested after one alone")
+      ->check(count_within(1, 1024))
+      ->capture_default_str();
+  verb->add_option("-d,--depth", options->speed.depth, "Tokens in the cache before each test")
+      ->check(count_within(0, kMostTokens))
+      ->capture_default_str();
+  verb->add_option("-r,--repetitions", options->speed.repetitions, "Repetitions")->check(count_within(1, 10000))->capture_default_str();
   verb->add_flag("--limits", options->limits, "Measure what the machine can do, too, and show the share of it");
   session.add_json(*verb);
   session.add_engine(*verb);
-  verb->callback([options, &session] { bench(*options, session); });
+  verb->callback([options, verb, &session] { bench(*verb, *options, session); });
 }
 
 }  // namespace nibble::cli

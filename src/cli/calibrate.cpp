@@ -6,6 +6,11 @@
 #include <chrono>
 #include <cmath>
 
+#include "base/output_file.h"
+#include "calibrate/imatrix_file.h"
+#include "cli/option_checks.h"
+#include "cli/places.h"
+#include "cli/special_tokens.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "report/number_text.h"
@@ -57,11 +62,25 @@ Json json_of(const CalibrationResult& result, const std::string& output) {
           {"warnings", result.warnings}};
 }
 
-void calibrate(Options& options, Session& session) {
+void judge_options(const CLI::App& verb, const Options& options) {
+  if (options.request.sampling.samples == 0) refuse_without_effect(verb, "--seed", false, "with --samples 0, which takes all windows");
+  refuse_without_effect(verb, "--full", !is_imatrix_name(options.output), "for an importance matrix, which holds no second moments");
+  Places places;
+  places.reads("the model", options.model);
+  places.reads("--text", options.texts);
+  places.writes_file("--output", options.output);
+  places.judge();
+}
+
+void calibrate(const CLI::App& verb, Options& options, Session& session) {
+  judge_options(verb, options);
+  options.request.collect.spill_directory = spill_directory(options.hidden_states, options.output);
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   std::vector<CalibrationText> texts;
   for (const std::string& path : options.texts) texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});
-  options.request.collect.spill_directory = spill_directory(options.hidden_states, options.output);
+  for (const CalibrationText& text : texts) note_special(checkpoint, text.name, text.text, options.request.sampling.parse_special, session);
+  OutputFile place(options.output);  // a place that cannot be written to shows before the work
+  require_disk_space(options.output, statistics_bytes(checkpoint, options.request.collect));
   options.request.collect.kernels = session.kernels();
   options.request.collect.progress = session.progress();
   const auto start = std::chrono::steady_clock::now();
@@ -112,16 +131,19 @@ void add_calibrate(CLI::App& app, Session& session) {
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("--text", options->texts, "Text file; may be given more than once")->required();
   verb->add_option("-o,--output", options->output, "OUT.gguf or OUT.dat: llama.cpp's importance matrix; any other name: statistics")->required();
-  verb->add_option("--samples", sampling.samples, "Windows of text, drawn without overlap; 0: all of the text")->capture_default_str();
-  verb->add_option("--length", sampling.length, "Tokens in a window")->capture_default_str();
+  verb->add_option("--samples", sampling.samples, "Windows of text, drawn without overlap; 0: all of the text")
+      ->check(count_within(0, kMostWindows))
+      ->capture_default_str();
+  verb->add_option("--length", sampling.length, "Tokens in a window")->check(count_within(1, kMostTokens))->capture_default_str();
   verb->add_option("--seed", sampling.seed, "Which windows are drawn")->capture_default_str();
   verb->add_flag("--full", options->request.collect.second_moments, "Whole second moments, which gptq and awq need: 4 x columns^2 bytes a site");
+  add_special(*verb, sampling.parse_special);
   add_walk(*verb, options->request.collect.arithmetic);
   add_hidden_states(*verb, options->hidden_states);
   session.add_force_text(*verb);
   session.add_json(*verb);
   session.add_threads(*verb);
-  verb->callback([options, &session] { calibrate(*options, session); });
+  verb->callback([options, verb, &session] { calibrate(*verb, *options, session); });
 }
 
 }  // namespace nibble::cli

@@ -4,8 +4,12 @@
 #include <fmt/format.h>
 
 #include "base/output_file.h"
+#include "cli/option_checks.h"
+#include "cli/places.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
+#include "pipeline/quantize_model.h"
+#include "quantize/method.h"
 #include "report/html_page.h"
 #include "report/number_text.h"
 #include "report/page_figures.h"
@@ -81,7 +85,24 @@ void print(const Comparison& comparison, const Options& options, Session& sessio
   session.print(options.markdown ? table.markdown() + notes : table.text(session.style()) + (session.style().unicode ? notes : to_ascii(notes)));
 }
 
-void compare(const Options& options, Session& session) {
+void judge_options(const CLI::App& verb, const CompareOptions& request) {
+  refuse_without_effect(verb, "--markdown", verb.count("--json") == 0, "beside --json");
+  for (const std::string& format : request.formats) {
+    QuantizeModelOptions named;
+    choose_format(named, format);
+  }
+  find_method(request.method);
+}
+
+void judge_places(const Options& options, const std::vector<std::string>& texts) {
+  Places places;
+  places.reads("the model", options.model);
+  places.reads("--text", texts);
+  places.writes_file("--html", options.html);
+  places.judge();
+}
+
+void compare(const CLI::App& verb, const Options& options, Session& session) {
   CompareOptions request;
   if (!options.formats.empty()) request.formats = split_list(options.formats);
   request.kernels = session.kernels();
@@ -96,8 +117,11 @@ void compare(const Options& options, Session& session) {
   request.split_windows = options.split;
   request.progress = session.progress();
   request.keep_partial = true;
+  judge_options(verb, request);
   const Checkpoint checkpoint = Checkpoint::open(options.model);
-  const std::vector<NamedText> texts = session.read_named_texts(texts_beside(options.model, options.texts));
+  const std::vector<std::string> text_files = texts_beside(options.model, options.texts);
+  judge_places(options, text_files);
+  const std::vector<NamedText> texts = session.read_named_texts(text_files);
   std::optional<OutputFile> page;  // a place that cannot be written to shows before the work
   if (!options.html.empty()) {
     page.emplace(options.html);
@@ -123,13 +147,13 @@ void add_compare(CLI::App& app, Session& session) {
                    "Comma-separated formats (default: f32,f16,bf16,q8_0,int8:row,q6_k,q4_k_m,q4_0,int4:g32,int4:row,int3:g32,int2:g32)");
   verb->add_option("--text", options->texts, "Texts to measure on (default: heldout.txt in the model's directory)");
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
-  verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)");
-  verb->add_option("--windows", options->windows, "Use only the first N windows");
+  verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)")->check(count_within(1, kMostTokens));
+  verb->add_option("--windows", options->windows, "Use only the first N windows")->check(count_within(0, kMostWindows));
   add_split(*verb, options->split);
   verb->add_option("--method", options->method, "How values are chosen: rtn, mse")->capture_default_str();
-  verb->add_option("-p,--prompt", options->prompt, "Tokens of the prefill timing")->capture_default_str();
-  verb->add_option("-n,--generate", options->generated, "Tokens of the decode timing")->capture_default_str();
-  verb->add_option("-r,--repetitions", options->repetitions, "Repetitions of each timing")->capture_default_str();
+  verb->add_option("-p,--prompt", options->prompt, "Tokens of the prefill timing")->check(count_within(0, kMostTokens))->capture_default_str();
+  verb->add_option("-n,--generate", options->generated, "Tokens of the decode timing")->check(count_within(0, kMostTokens))->capture_default_str();
+  verb->add_option("-r,--repetitions", options->repetitions, "Repetitions of each timing")->check(count_within(1, 10000))->capture_default_str();
   verb->add_option("--scratch", options->scratch, "Directory for temporary models (default: the system's)");
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
   verb->add_flag("--layers", options->layers, "Also show where in the model the damage is, layer by layer");
@@ -137,7 +161,7 @@ void add_compare(CLI::App& app, Session& session) {
   session.add_force_text(*verb);
   session.add_json(*verb);
   session.add_engine(*verb);
-  verb->callback([options, &session] { compare(*options, session); });
+  verb->callback([options, verb, &session] { compare(*verb, *options, session); });
 }
 
 }  // namespace nibble::cli

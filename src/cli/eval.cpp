@@ -3,6 +3,9 @@
 
 #include "base/output_file.h"
 #include "cli/eval_task.h"
+#include "cli/option_checks.h"
+#include "cli/places.h"
+#include "cli/special_tokens.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/judge_models.h"
@@ -18,7 +21,7 @@ struct Options {
   std::vector<std::string> models, texts;
   std::string against, original_kv, accept, html, protocol = "llama.cpp";
   std::size_t context = 0, windows = 0, split = kUsualSplitWindows;
-  bool layers = false, markdown = false;
+  bool layers = false, markdown = false, special = false;
   TaskArguments task;
 };
 
@@ -43,12 +46,19 @@ void write_page(OutputFile& page, const PairedVerdict& verdict, const Checkpoint
   page.commit();
 }
 
-void evaluate(const Options& options, Session& session) {
+void judge_options(const CLI::App& verb, const Options& options) {
   const bool of_task = !options.task.name_and_files.empty();
   if (options.texts.empty() != of_task)
     throw Error(ErrorKind::invalid_argument, "name what to read: --text FILE..., or --task NAME FILE... (one of the two)");
   if (of_task && !options.accept.empty()) throw Error(ErrorKind::invalid_argument, "--accept judges texts, not tasks; leave out one of the two");
-  if (of_task) return evaluate_task({options.models, options.against, options.html, options.markdown}, options.task, session);
+  for (const char* const option : {"--context", "--windows", "--protocol", "--layers", "--split", "--against-kv", "--special"})
+    refuse_without_effect(verb, option, !of_task, "with --task, which reads questions");
+  for (const char* const option : {"--shots", "--num-shots", "--limit", "--answers", "--max-tokens"})
+    refuse_without_effect(verb, option, of_task, "without --task");
+  refuse_without_effect(verb, "--markdown", verb.count("--json") == 0, "beside --json");
+  if (!of_task)
+    for (const char* const option : {"--split", "--against-kv"}) refuse_without_effect(verb, option, !options.against.empty(), "without --against");
+  if (of_task) return;
   if (options.models.size() > 1 && options.against.empty())
     throw Error(ErrorKind::invalid_argument, "several models are judged against their original; add --against ORIGINAL");
   if (!options.accept.empty() && options.against.empty())
@@ -57,12 +67,29 @@ void evaluate(const Options& options, Session& session) {
     throw Error(ErrorKind::invalid_argument, "the page shows what changed against an original; add --against ORIGINAL");
   if (options.layers && options.against.empty())
     throw Error(ErrorKind::invalid_argument, "layers are compared with an original's; add --against ORIGINAL");
+}
+
+void judge_places(const Options& options) {
+  Places places;
+  places.reads("a model", options.models);
+  places.reads("--against", options.against);
+  places.reads("--text", options.texts);
+  places.writes_file("--html", options.html);
+  add_task_places(options.task, places);
+  places.judge();
+}
+
+void evaluate(const CLI::App& verb, const Options& options, Session& session) {
+  judge_options(verb, options);
+  judge_places(options);
+  if (options.texts.empty())
+    return evaluate_task({options.models, options.against, options.html, options.markdown}, options.task, session);
   const std::vector<Requirement> requirements = options.accept.empty() ? std::vector<Requirement>{} : parse_requirements(options.accept);
   JudgeOptions request;
   request.kernels = session.kernels();
   request.kv = session.kv();
   if (!options.original_kv.empty()) request.original_kv = parse_kv_type(options.original_kv);
-  request.windows = {parse_protocol(options.protocol), options.context, options.windows};
+  request.windows = {parse_protocol(options.protocol), options.context, options.windows, options.special};
   request.progress = session.progress();
   request.keep_partial = true;
   request.layers = options.layers;
@@ -80,6 +107,7 @@ void evaluate(const Options& options, Session& session) {
     original = Checkpoint::open(options.against);
     for (std::size_t i = 0; i < checkpoints.size(); ++i) candidates.push_back({options.models[i], &checkpoints[i]});
   }
+  for (const NamedText& text : texts) note_special(checkpoints.front(), text.name, text.text, options.special, session);
   std::optional<OutputFile> page;  // a place that cannot be written to shows before the work
   if (!options.html.empty()) page.emplace(options.html);
   const PairedVerdict verdict = judge_models(original ? *original : checkpoints.front(), candidates, texts, request, session.pool());
@@ -98,7 +126,7 @@ void add_split(CLI::App& verb, std::size_t& windows) {
   verb.add_option("--split", windows,
                   "So many windows are read once more with nothing but the weights rounded, which splits the loss into the weights' and the "
                   "arithmetic's; 0: none")
-      ->check(CLI::NonNegativeNumber)
+      ->check(count_within(0, kMostWindows))
       ->capture_default_str();
 }
 
@@ -124,8 +152,9 @@ void add_eval(CLI::App& app, Session& session) {
                    "What is required, as in \"kl<=0.02, kl_weights<=0.01, top1>=0.97, ppl_ratio<=1.02\" (_weights: of the weights alone): exits 0 accepted, "
                    "3 rejected, 4 undecided");
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
-  verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)");
-  verb->add_option("--windows", options->windows, "Use only the first N windows");
+  verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)")->check(count_within(1, kMostTokens));
+  verb->add_option("--windows", options->windows, "Use only the first N windows")->check(count_within(0, kMostWindows));
+  add_special(*verb, options->special);
   add_split(*verb, options->split);
   add_task_options(*verb, options->task);
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
@@ -134,7 +163,7 @@ void add_eval(CLI::App& app, Session& session) {
   session.add_force_text(*verb);
   session.add_json(*verb);
   session.add_engine(*verb);
-  verb->callback([options, &session] { evaluate(*options, session); });
+  verb->callback([options, verb, &session] { evaluate(*verb, *options, session); });
 }
 
 }  // namespace nibble::cli

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/output_file.h"
+#include "cli/option_checks.h"
 #include "nibble/error.h"
 #include "pipeline/judge_tasks.h"
 #include "report/html_page.h"
@@ -21,14 +22,19 @@ std::string names_of(const std::vector<std::string>& list) {
   return names;
 }
 
+// Where a task keeps the answers to a file's questions; empty: in the file itself.
+std::string labels_of(const Task& task, const std::string& path) {
+  if (task.labels_suffix.empty()) return {};
+  const std::string labels = std::filesystem::path(path).replace_extension().string() + std::string(task.labels_suffix);
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(labels, ignored) ? labels : std::string();
+}
+
 std::vector<TaskFile> read_task_files(const Task& task, std::span<const std::string> paths) {
   std::vector<TaskFile> files;
   for (const std::string& path : paths) {
     TaskFile& file = files.emplace_back(TaskFile{path, read_text(path)});
-    if (task.labels_suffix.empty()) continue;
-    const std::string labels = std::filesystem::path(path).replace_extension().string() + std::string(task.labels_suffix);
-    std::error_code ignored;
-    if (std::filesystem::is_regular_file(labels, ignored)) file.labels = read_text(labels);
+    if (const std::string labels = labels_of(task, path); !labels.empty()) file.labels = read_text(labels);
   }
   return files;
 }
@@ -57,12 +63,26 @@ void add_task_options(CLI::App& verb, TaskArguments& arguments) {
                   "A task and its files instead of a text: --task hellaswag FILE...; tasks: " + names_of(list_task_names()))
       ->expected(2, CLI::detail::expected_max_vector_size);
   verb.add_option("--shots", arguments.shots, "With --task: files of solved examples in the task's own format");
-  verb.add_option("--num-shots", arguments.num_shots, "With --task: how many of them stand before each question")->capture_default_str();
-  verb.add_option("--limit", arguments.limit, "With --task: only the first N questions of each file");
+  verb.add_option("--num-shots", arguments.num_shots, "With --task: how many of them stand before each question")
+      ->check(count_within(0, 1000))
+      ->capture_default_str();
+  verb.add_option("--limit", arguments.limit, "With --task: only the first N questions of each file")->check(count_within(0, kMostWindows));
   verb.add_option("--answers", arguments.answers, "With --task: also write what each model answered to each question, as JSON lines");
   verb.add_option("--max-tokens", arguments.max_tokens, "With --task: how many tokens a generated answer may have")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
+}
+
+void add_task_places(const TaskArguments& arguments, Places& places) {
+  places.writes_file("--answers", arguments.answers);
+  if (arguments.name_and_files.empty()) return;
+  const Task& task = find_task(arguments.name_and_files.front());
+  std::vector<std::string> files(arguments.name_and_files.begin() + 1, arguments.name_and_files.end());
+  files.insert(files.end(), arguments.shots.begin(), arguments.shots.end());
+  for (const std::string& file : files) {
+    places.reads("a file of questions", file);
+    places.reads("the labels of a file of questions", labels_of(task, file));
+  }
 }
 
 void evaluate_task(const TaskModels& models, const TaskArguments& arguments, Session& session) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/places.h"
 #include "cli/session.h"
 
 namespace nibble::cli {
@@ -17,6 +18,8 @@ struct TaskArguments {
 };
 
 void add_task_options(CLI::App& verb, TaskArguments& arguments);
+// What the task reads and writes. Error(invalid_argument): an unknown task.
+void add_task_places(const TaskArguments& arguments, Places& places);
 
 struct TaskModels {
   std::vector<std::string> models;

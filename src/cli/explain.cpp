@@ -3,12 +3,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
+#include "cli/option_checks.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "quantize/fit/fit_rule.h"
+#include "quantize/recipe.h"
 #include "report/explain_report.h"
+#include "report/glossary.h"
+#include "report/number_text.h"
 #include "report/topics.h"
 
 namespace nibble::cli {
@@ -40,14 +45,67 @@ std::string topic_names() {
   return names;
 }
 
-void explain(const Options& options, Session& session) {
-  const Language language = parse_language(options.language);
-  if (options.format.empty() && options.words.size() == 1 && options.range.empty() && options.fit.empty()) {
-    if (const Topic* const topic = find_topic(options.words.front())) {
-      if (session.json()) return session.print_json(topic_json(*topic, language));
-      return session.print(topic_text(*topic, language, session.style()));
-    }
+std::string term_names() {
+  std::string names;
+  for (const Term& term : all_terms()) names += (names.empty() ? "" : ", ") + std::string(term.name);
+  return names;
+}
+
+bool is_mix(const std::string& name) {
+  const std::string bare = name.starts_with("mix:") ? name.substr(4) : name;
+  return std::ranges::any_of(list_mixes(), [&](const MixInfo& mix) { return mix.name == bare; });
+}
+
+// A mix by its name, in the words of the way of storing that it is an example of.
+void explain_mix(const std::string& name, Language language, Session& session) {
+  const Recipe recipe = find_recipe(name);
+  const Topic& topic = topic_of_format(recipe.main_format, find_format(recipe.main_format)->info().bits_per_weight);
+  const std::string command = "nibble recipe show " + name;
+  if (session.json()) {
+    Json json = topic_json(topic, language);
+    json["mix"] = {{"name", recipe.name}, {"description", recipe.description}, {"command", command}};
+    return session.print_json(json);
   }
+  const char* const which = language == Language::english ? "a mix of formats" : "混合方案";
+  session.print(fmt::format("{}: {}, {}\n  {}\n\n", recipe.name, which, recipe.description, command) + topic_text(topic, language, session.style()));
+}
+
+// What one word stands for, other than a format; false where it stands for nothing else.
+bool explain_word(const std::string& word, Language language, Session& session) {
+  if (const Topic* const topic = find_topic(word)) {
+    session.json() ? session.print_json(topic_json(*topic, language)) : session.print(topic_text(*topic, language, session.style()));
+  } else if (const Term* const term = find_term(word)) {
+    session.json() ? session.print_json(term_json(*term, language)) : session.print(term_text(*term, language));
+  } else if (is_mix(word) && find_recipe(word).rules.size() > 1) {
+    explain_mix(word, language, session);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+FormatPtr format_to_explain(const std::string& spelling, bool alone) {
+  try {
+    return find_format(spelling);
+  } catch (const Error& error) {
+    if (!alone) throw;
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{}; subjects are {}; words are {}; 'nibble formats' lists formats and mixes", error.what(), topic_names(), term_names()));
+  }
+}
+
+void explain(const CLI::App& verb, const Options& options, Session& session) {
+  const Language language = parse_language(options.language);
+  const bool alone = options.format.empty() && options.words.size() == 1 && options.range.empty() && options.fit.empty();
+  if (alone && explain_word(options.words.front(), language, session)) return;
+  if (alone && verb.count("--lang") > 0) {
+    const FormatPtr format = format_to_explain(options.words.front(), alone);
+    const Topic& topic = topic_of_format(format->name(), format->info().bits_per_weight);
+    if (session.json()) return session.print_json(topic_json(topic, language));
+    return session.print(fmt::format("{}: {}\n\n", format->name(), significant_text(format->info().bits_per_weight, 4)) +
+                         topic_text(topic, language, session.style()));
+  }
+  refuse_without_effect(verb, "--lang", false, "with a format and numbers, which are told in English");
   ExplainRequest request;
   std::size_t first = 0;
   std::string spelling = options.format;
@@ -57,7 +115,7 @@ void explain(const Options& options, Session& session) {
                   "name what to explain: a subject (" + topic_names() + "), or a format and numbers: int8:tensor:asym 3 0 -2.5");
     spelling = options.words[first++];
   }
-  request.format = find_format(spelling);
+  request.format = format_to_explain(spelling, alone);
   for (; first < options.words.size(); ++first) request.numbers.push_back(parse_number(options.words[first]));
   if (!options.range.empty()) request.range = parse_range(options.range);
   if (!options.fit.empty()) request.fit = find_fit(options.fit);
@@ -79,14 +137,14 @@ void add_explain(CLI::App& app, Session& session) {
       "  nibble explain --format q4_k 0.1 -0.02 0.3        any format: 'nibble formats' lists them\n"
       "  nibble explain --format int4:row --fit absmax 3 0 -2.5\n\n"
       "Subjects: " +
-      topic_names());
+      topic_names() + "\nWords: " + term_names() + "\nFormats and mixes: 'nibble formats' lists them");
   verb->add_option("what", options->words, "A subject, or a format and the numbers to store in it");
   verb->add_option("-f,--format", options->format, "Format: 'nibble formats' lists them");
   verb->add_option("--range", options->range, "LOW,HIGH: the range the grid is for (default: of the numbers)");
   verb->add_option("--fit", options->fit, "How the grid is chosen: 'nibble quantize --help' lists the ways");
   verb->add_option("--lang", options->language, "Language of the subjects' texts: en, zh")->capture_default_str();
   session.add_json(*verb);
-  verb->callback([options, &session] { explain(*options, session); });
+  verb->callback([options, verb, &session] { explain(*verb, *options, session); });
 }
 
 }  // namespace nibble::cli

@@ -3,9 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <map>
 
 #include "cli/verbs.h"
+#include "nibble/error.h"
 #include "report/number_text.h"
 
 namespace nibble::cli {
@@ -13,17 +15,40 @@ namespace {
 
 struct Options {
   std::string model;
-  bool statistics = false;
+  bool statistics = false, chat_template = false;
 };
+
+// By the signs that turns begin with.
+std::string template_kind(std::string_view jinja) {
+  constexpr std::array<std::array<std::string_view, 2>, 5> kKinds = {{{"<|im_start|>", "ChatML"},
+                                                                      {"<|start_header_id|>", "Llama 3"},
+                                                                      {"[INST]", "Llama 2 or Mistral"},
+                                                                      {"<|user|>", "Phi or Zephyr"},
+                                                                      {"<start_of_turn>", "Gemma"}}};
+  for (const auto& [sign, kind] : kKinds)
+    if (jinja.find(sign) != std::string_view::npos) return fmt::format("{} ({})", kind, sign);
+  return "of its own; --template shows it";
+}
+
+std::string shortened(const std::string& text) {
+  constexpr std::size_t kShown = 160;
+  const std::string line = text.substr(0, text.find_last_not_of('\n') + 1);
+  return line.size() <= kShown ? line : line.substr(0, kShown) + "... (whole with --json)";
+}
 
 std::string headline(const ModelInfo& info) {
   std::string text = fmt::format("{}, {} parameters in {} tensors, {} ({} bytes), {} bits per weight\n", info.container, count_text(info.parameters),
                                  info.tensors, bytes_text(info.bytes), grouped_text(info.bytes), significant_text(info.bits_per_weight, 4));
   if (info.layers > 0)
-    text += fmt::format("architecture {}: {} layers, hidden {}, vocabulary {}, context {}\n", info.architecture, info.layers, info.hidden,
-                        info.vocabulary, info.context);
+    text += fmt::format("architecture {}: {} layers, hidden {}, feed-forward {}, vocabulary {}, context {}\n"
+                        "attention: {} heads of {}, {} key/value heads, rotary base {}; the head is {}\n",
+                        info.architecture, info.layers, info.hidden, info.intermediate, info.vocabulary, info.context, info.heads, info.head_dim,
+                        info.kv_heads, info.rope_base, info.tied_head ? "the embedding" : "a matrix of its own");
   else if (!info.architecture.empty())
     text += fmt::format("architecture {} (not one that nibble runs)\n", info.architecture);
+  if (!info.tokenizer.empty())
+    text += fmt::format("tokenizer: {}; chat template: {}\n", info.tokenizer, info.chat_template.empty() ? "none" : template_kind(info.chat_template));
+  if (!info.quantizer.empty()) text += fmt::format("quantized by {}\n", shortened(info.quantizer));
   return text;
 }
 
@@ -67,6 +92,10 @@ void inspect(const Options& options, Session& session) {
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   const ModelInfo info = describe_model(checkpoint);
   const std::vector<TensorListing> tensors = list_tensors(checkpoint);
+  if (options.chat_template) {
+    if (info.chat_template.empty()) throw Error(ErrorKind::not_found, fmt::format("{}: has no chat template", options.model));
+    return session.print(info.chat_template + "\n");
+  }
   std::vector<TensorStatistics> statistics;
   if (options.statistics) {
     const ProgressCallback progress = session.progress();
@@ -96,7 +125,9 @@ void add_inspect(CLI::App& app, Session& session) {
       "range is symmetric.");
   verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
   verb->add_flag("--stats", options->statistics, "Mean, deviation, largest magnitude, kurtosis, share beyond 6 sigma, asymmetry of each tensor");
+  CLI::Option* const shown = verb->add_flag("--template", options->chat_template, "Print the chat template alone, as the file has it");
   session.add_json(*verb);
+  for (const char* const option : {"--stats", "--json"}) shown->excludes(verb->get_option(option));
   session.add_threads(*verb);
   verb->callback([options, &session] { inspect(*options, session); });
 }

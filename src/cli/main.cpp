@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // nibble on the command line. Exit codes: 0 done (and accepted, where --accept asks); 1 an input or the machine is at fault; 2 the command itself is wrong;
-// 3 rejected by --accept; 4 undecided by --accept; 130 interrupted.
+// 3 rejected by --accept; 4 undecided by --accept; 130 interrupted (SIGINT, SIGTERM, SIGHUP).
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -10,6 +10,7 @@
 
 #include "cli/interrupt.h"
 #include "cli/lost_source.h"
+#include "cli/option_hints.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
@@ -31,6 +32,18 @@ std::string first_line(std::string text) {
   for (char& c : text)
     if (static_cast<unsigned char>(c) < 0x20) c = ' ';
   return text;
+}
+
+// After a signal the message says so, whatever was being done. It also names the options that the error's setting is of.
+std::string message_of(const Error& error) {
+  std::string message = error.what();
+  if (error.kind() == ErrorKind::cancelled && interrupted()) {
+    constexpr std::string_view kByCaller = "stopped by the caller";
+    if (message.starts_with(kByCaller)) message.replace(0, kByCaller.size(), "interrupted");
+    if (message.find("interrupted") == std::string::npos) message = "interrupted: " + message;
+  }
+  if (const std::string_view option = option_for(error.setting()); !option.empty()) message += fmt::format("; see {}", option);
+  return message;
 }
 
 int fail(Session& session, int code, const std::string& message) {
@@ -71,7 +84,7 @@ int run(int argc, char** argv) {
     for (const CLI::App* sub : app.get_subcommands()) verb = " " + sub->get_name();
     return fail(session, 2, fmt::format("{}; 'nibble{} --help' tells more", error.what(), verb));
   } catch (const Error& error) {
-    return fail(session, exit_code_of(error.kind()), error.what());
+    return fail(session, exit_code_of(error.kind()), message_of(error));
   } catch (const std::bad_alloc&) {
     return fail(session, 1, "not enough memory; close other programs or choose a smaller model");
   } catch (const std::exception& error) {

@@ -40,7 +40,10 @@ void ProgressBar::begin_stage(const Progress& progress) {
   stage_ = progress.stage;
   done_ = progress.done;
   started_ = announced_ = std::chrono::steady_clock::now();
-  if (announces_ && !terminal_) std::fprintf(stderr, "nibble: %s\n", stage_.c_str());
+  if (!announces_ || terminal_) return;
+  const auto place = std::ranges::find(plan_, stage_);
+  const std::string number = place == plan_.end() ? "" : fmt::format("stage {} of {}: ", place - plan_.begin() + 1, plan_.size());
+  std::fprintf(stderr, "nibble: %s%s\n", number.c_str(), stage_.c_str());
 }
 
 void ProgressBar::announce(const Progress& progress) {
@@ -58,7 +61,7 @@ bool ProgressBar::report(const Progress& progress) {
   begin_stage(progress);
   if (terminal_)
     draw(progress);
-  else if (announces_)
+  else
     announce(progress);
   return !interrupted();
 }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The progress bar on standard error, drawn on a terminal only. Everywhere else it listens for interrupts and, where a verb asks for it, says
-// in a line which stage begins, and now and then how far a long one is.
+// The progress bar on standard error, drawn on a terminal only. Everywhere else it listens for interrupts and says in a line, now and then,
+// how far a long stage is and how long it will take; where a verb asks for it, also which stage begins, of how many.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "nibble/progress.h"
 
@@ -22,8 +24,11 @@ class ProgressBar {
 
   bool report(const Progress& progress);
   void wipe();
-  // Lines where there is no terminal.
-  void announce_stages() noexcept { announces_ = true; }
+  // Where there is no terminal, a line for each stage that begins. plan: the stages that the whole work is known to have, in order.
+  void announce_stages(std::vector<std::string> plan) {
+    announces_ = true;
+    plan_ = std::move(plan);
+  }
 
  private:
   void begin_stage(const Progress& progress);
@@ -32,6 +37,7 @@ class ProgressBar {
 
   bool terminal_ = false, drawn_ = false, announces_ = false;
   std::string stage_;
+  std::vector<std::string> plan_;
   std::uint64_t done_ = 0;
   std::chrono::steady_clock::time_point started_{}, announced_{};
 };

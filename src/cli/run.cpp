@@ -2,8 +2,11 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <utility>
 
 #include "cli/interrupt.h"
+#include "cli/option_checks.h"
+#include "cli/special_tokens.h"
 #include "cli/verbs.h"
 #include "model/generate.h"
 #include "nibble/error.h"
@@ -15,7 +18,7 @@ namespace {
 struct Options {
   std::string model, prompt, prompt_file;
   GenerateOptions generate;
-  bool quiet = false;
+  bool quiet = false, plain = false;
 };
 
 const char* reason_name(StopReason reason) {
@@ -36,10 +39,35 @@ const char* reason_name(StopReason reason) {
 
 double rate(std::size_t tokens, double seconds) { return seconds > 0 ? static_cast<double>(tokens) / seconds : 0; }
 
-void run(Options& options, Session& session) {
-  if (options.prompt.empty() == options.prompt_file.empty())
+void judge_options(const CLI::App& verb, const Options& options) {
+  if (verb.count("--prompt") + verb.count("--prompt-file") != 1)
     throw Error(ErrorKind::invalid_argument, "give a prompt: -p TEXT, or --prompt-file FILE ('-' for standard input)");
-  const std::string prompt = options.prompt.empty() ? read_text(options.prompt_file) : options.prompt;
+  for (const char* const option : {"--seed", "--top-k", "--top-p", "--min-p"})
+    refuse_without_effect(verb, option, options.generate.sampler.temperature > 0,
+                          "at temperature 0 (--temperature), where the most probable token is taken");
+  refuse_without_effect(verb, "--quiet", verb.count("--json") == 0, "beside --json");
+  Sampler judged(options.generate.sampler);
+}
+
+// Why a model that was taught to answer in turns did not do what was expected of it; empty: nothing to say.
+std::string advice_for(const Tokenizer& tokenizer, std::string_view prompt, std::size_t special, const Generated& made) {
+  std::string text;
+  if (made.tokens.empty() && made.reason == StopReason::end_token)
+    text = "the model's first choice was its end token, so there is no answer; --ignore-end goes on past it";
+  if (made.tokens.empty() && made.reason == StopReason::max_tokens) text = "no tokens were asked for (-n 0)";
+  if (tokenizer.chat_template().empty() || special > 0) return text;
+  const bool in_turns = tokenizer.find_token("<|im_start|>").has_value();
+  text += text.empty() ? "" : "; ";
+  text += "this model was taught to answer in turns, and the prompt is plain text; ";
+  if (!in_turns) return text + "write its turns around it, as 'nibble inspect MODEL --template' shows them";
+  return text + fmt::format("write the turns around it: -p $'<|im_start|>user\\n{}<|im_end|>\\n<|im_start|>assistant\\n'",
+                            prompt.size() > 60 || prompt.find_first_of("'\n") != std::string_view::npos ? "..." : prompt);
+}
+
+void run(const CLI::App& verb, Options& options, Session& session) {
+  judge_options(verb, options);
+  session.running_kernels();
+  const std::string prompt = options.prompt_file.empty() ? options.prompt : read_text(options.prompt_file);
   session.pool();
   const auto start = std::chrono::steady_clock::now();
   const Checkpoint checkpoint = Checkpoint::open(options.model);
@@ -47,17 +75,24 @@ void run(Options& options, Session& session) {
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
   Decoder decoder(checkpoint, {session.running_kernels(), session.kv(), session.progress()}, session.pool());
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (!session.json() && !options.quiet) session.print(prompt);
-  const Generated made = generate(decoder, tokenizer, tokenizer.encode(prompt), options.generate, [&](std::string_view piece) {
+  const std::vector<std::int32_t> ids = tokenizer.encode(prompt, {.parse_special = !options.plain});
+  const std::size_t special = options.plain ? 0 : count_special(tokenizer, tokenizer.encode(prompt, {.add_special = false, .parse_special = true}));
+  bool prompted = session.json() || options.quiet;  // the prompt is shown with the first text: not before all of it is known to fit
+  const auto show = [&](std::string_view piece) {
+    if (!std::exchange(prompted, true)) session.print(prompt);
     if (!session.json()) session.print(piece);
     return !interrupted();
-  });
+  };
+  const Generated made = generate(decoder, tokenizer, ids, options.generate, show);
+  show({});
   const double prefill = rate(made.prompt_tokens, made.prompt_seconds), decode = rate(made.decode_tokens, made.decode_seconds);
+  if (made.reason == StopReason::caller) session.set_exit_code(130);
   if (session.json())
     return session.print_json({{"prompt", prompt},
                                {"text", made.text},
                                {"stop", reason_name(made.reason)},
                                {"prompt_tokens", made.prompt_tokens},
+                               {"special_tokens", special},
                                {"generated_tokens", made.tokens.size()},
                                {"load_seconds", load_seconds},
                                {"first_token_seconds", load_seconds + made.prompt_seconds},
@@ -65,8 +100,11 @@ void run(Options& options, Session& session) {
                                {"decode_tokens_per_second", decode}});
   session.print("\n");
   if (!options.quiet)
-    session.note(fmt::format("loaded in {:.2f} s; {} prompt tokens at {} tok/s, {} new ones at {} tok/s ({})", load_seconds, made.prompt_tokens,
-                             speed_text(prefill), made.tokens.size(), speed_text(decode), reason_name(made.reason)));
+    session.note(fmt::format("loaded in {:.2f} s; {} prompt tokens{} at {} tok/s, {} new ones at {} tok/s ({})", load_seconds, made.prompt_tokens,
+                             special == 0 ? "" : fmt::format(" ({} special)", special), speed_text(prefill), made.tokens.size(), speed_text(decode),
+                             reason_name(made.reason)));
+  if (!options.quiet)
+    if (const std::string advice = advice_for(tokenizer, prompt, special, made); !advice.empty()) session.note("note: " + advice);
   if (made.reason == StopReason::caller) throw Error(ErrorKind::cancelled, "interrupted");
 }
 
@@ -80,22 +118,32 @@ void add_run(CLI::App& app, Session& session) {
       "Examples:\n  nibble run tale.gguf -p \"Once upon a time\"\n  nibble run tale.gguf -p \"Tom\" -n 200 --temperature 0.8 --seed 7\n"
       "  echo \"Once\" | nibble run tale.gguf --prompt-file -");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
-  verb->add_option("-p,--prompt", options->prompt, "Text to continue");
+  verb->add_option("-p,--prompt", options->prompt, "Text to continue; the text of control tokens (<|im_start|>) is taken for these tokens");
+  verb->add_flag("--no-special", options->plain, "Take the text of control tokens for plain text");
   verb->add_option("--prompt-file", options->prompt_file, "File with the text to continue ('-': standard input)");
-  verb->add_option("-n,--tokens", options->generate.max_tokens, "At most this many new tokens")->capture_default_str();
-  verb->add_option("--temperature", sampler.temperature, "0: always the most probable token")->capture_default_str();
-  verb->add_option("--top-k", sampler.top_k, "Choose among the k most probable (0: all)")->capture_default_str();
-  verb->add_option("--top-p", sampler.top_p, "Choose among the fewest tokens that reach this probability")->capture_default_str();
-  verb->add_option("--min-p", sampler.min_p, "Drop tokens below this share of the most probable")->capture_default_str();
-  verb->add_option("--repetition-penalty", sampler.repetition_penalty, "Above 1: discourage tokens seen lately")->capture_default_str();
+  verb->add_option("-n,--tokens", options->generate.max_tokens, "At most this many new tokens")
+      ->check(count_within(0, std::uint64_t{1} << 31))
+      ->capture_default_str();
+  verb->add_option("--temperature", sampler.temperature, "0: always the most probable token")->check(number_within(0, 1000))->capture_default_str();
+  verb->add_option("--top-k", sampler.top_k, "Choose among the k most probable (0: all)")
+      ->check(count_within(0, std::uint64_t{1} << 31))
+      ->capture_default_str();
+  verb->add_option("--top-p", sampler.top_p, "Choose among the fewest tokens that reach this probability")
+      ->check(number_within(0, 1))
+      ->capture_default_str();
+  verb->add_option("--min-p", sampler.min_p, "Drop tokens below this share of the most probable")->check(number_within(0, 1))->capture_default_str();
+  verb->add_option("--repetition-penalty", sampler.repetition_penalty, "Above 1: discourage tokens seen lately")
+      ->check(number_within(0.01, 100))
+      ->capture_default_str();
   verb->add_option("--seed", sampler.seed, "Seed of the random choice")->capture_default_str();
   verb->add_option("--stop", options->generate.stop, "Stop before this text (may be given several times)");
-  verb->add_option("--context", options->generate.context, "Room for prompt and answer in tokens (default: what is needed)");
+  verb->add_option("--context", options->generate.context, "Room for prompt and answer in tokens (default: what is needed)")
+      ->check(count_within(1, std::uint64_t{1} << 31));
   verb->add_flag("--ignore-end", options->generate.ignore_end, "Go on past the end token");
   verb->add_flag("-q,--quiet", options->quiet, "Print the new text only");
   session.add_json(*verb);
   session.add_engine(*verb);
-  verb->callback([options, &session] { run(*options, session); });
+  verb->callback([options, verb, &session] { run(*verb, *options, session); });
 }
 
 }  // namespace nibble::cli

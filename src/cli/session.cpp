@@ -76,7 +76,11 @@ void Session::add_engine(CLI::App& verb) {
 }
 
 ThreadPool& Session::pool() {
-  if (!pool_) pool_ = std::make_unique<ThreadPool>(threads_);
+  if (pool_) return *pool_;
+  pool_ = std::make_unique<ThreadPool>(threads_);
+  const std::size_t asked = threads_ == 0 ? available_processors() : threads_;
+  if (pool_->num_threads() < asked)
+    note(fmt::format("the system gives no more threads; goes on with {} of the {} asked for", pool_->num_threads(), asked));
   return *pool_;
 }
 

@@ -39,8 +39,8 @@ class Session {
   std::optional<KvType> kv() const;  // none: the model's own default
   ProgressCallback progress();
   void end_progress() { bar_.wipe(); }
-  // Of work that takes minutes: stages in lines where there is no terminal to draw on.
-  void announce_stages() { bar_.announce_stages(); }
+  // Of work in many stages: each in a line where there is no terminal to draw on.
+  void announce_stages(std::vector<std::string> plan) { bar_.announce_stages(std::move(plan)); }
   TableStyle style() const;
   std::vector<std::pair<std::string, std::string>> settings();  // how it was measured: instruction set, threads, activations, KV cache
 

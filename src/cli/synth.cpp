@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "cli/option_checks.h"
+#include "cli/places.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "report/number_text.h"
@@ -17,10 +19,37 @@ struct Options {
   std::string output;
 };
 
-void synth(Options& options, Session& session) {
+// A named shape with what is given beside its name in place of its own.
+SynthShape changed_shape(const CLI::App& verb, SynthShape shape, const SynthShape& given) {
+  const SynthShape named = shape;
+  const auto take = [&](const char* option, std::uint64_t SynthShape::*number) {
+    if (verb.count(option) > 0) shape.*number = given.*number;
+  };
+  take("--hidden", &SynthShape::hidden);
+  take("--ffn", &SynthShape::intermediate);
+  take("--layers", &SynthShape::layers);
+  take("--heads", &SynthShape::heads);
+  take("--kv-heads", &SynthShape::kv_heads);
+  take("--head-dim", &SynthShape::head_dim);
+  take("--vocab", &SynthShape::vocab);
+  take("--context", &SynthShape::context);
+  shape.tied = shape.tied || given.tied;
+  const bool heads_differ = shape.hidden != named.hidden || shape.heads != named.heads;
+  if (verb.count("--head-dim") == 0 && heads_differ && shape.heads != 0) shape.head_dim = shape.hidden / shape.heads;
+  const bool is_changed = shape.hidden != named.hidden || shape.intermediate != named.intermediate || shape.layers != named.layers ||
+                          shape.heads != named.heads || shape.kv_heads != named.kv_heads || shape.head_dim != named.head_dim ||
+                          shape.vocab != named.vocab || shape.context != named.context || shape.tied != named.tied;
+  if (is_changed) shape.name += " (changed)";
+  return shape;
+}
+
+void synth(const CLI::App& verb, Options& options, Session& session) {
+  Places places;
+  places.writes_directory("--output", options.output);
+  places.judge();
   SynthShape shape = options.numbers;
   if (!options.shape.empty()) {
-    shape = find_synth_shape(options.shape);
+    shape = changed_shape(verb, find_synth_shape(options.shape), options.numbers);
   } else {
     shape.name = "custom";
     if (shape.hidden == 0 || shape.intermediate == 0 || shape.layers == 0 || shape.heads == 0)
@@ -48,7 +77,7 @@ void add_synth(CLI::App& app, Session& session) {
       "small\n\n"
       "Shapes: " +
       shapes);
-  verb->add_option("--shape", options->shape, "A named shape");
+  verb->add_option("--shape", options->shape, "A named shape; the options below change it");
   verb->add_option("--hidden", options->numbers.hidden, "Hidden size");
   verb->add_option("--ffn", options->numbers.intermediate, "Feed-forward size");
   verb->add_option("--layers", options->numbers.layers, "Number of layers");
@@ -63,7 +92,7 @@ void add_synth(CLI::App& app, Session& session) {
   verb->add_option("-o,--output", options->output, "Directory to write")->required();
   session.add_json(*verb);
   session.add_threads(*verb);
-  verb->callback([options, &session] { synth(*options, session); });
+  verb->callback([options, verb, &session] { synth(*verb, *options, session); });
 }
 
 }  // namespace nibble::cli

@@ -212,7 +212,7 @@ class SplitReading {
 PairedVerdict judge(const SideBySide& pass, const std::vector<std::string>& names, ThreadPool& pool) {
   const std::size_t done = pass.windows_done(names.size());
   if (done == 0)
-    throw Error(ErrorKind::invalid_argument, "not one window was read, so there is nothing to judge: 0 of " + std::to_string(pass.windows_planned()));
+    throw Error(ErrorKind::unusable_input, "not one window was read, so there is nothing to judge: 0 of " + std::to_string(pass.windows_planned()));
   PairedVerdict verdict;
   verdict.protocol = pass.texts().front().windows.protocol;
   verdict.context = pass.texts().front().windows.context;

@@ -37,7 +37,7 @@ Windows cut_windows(std::span<const std::int32_t> ids, std::optional<std::int32_
   windows.count = ids.size() / windows.context;
   if (options.max_windows > 0) windows.count = std::min(windows.count, options.max_windows);
   if (windows.count == 0)
-    throw Error(ErrorKind::unsupported, fmt::format("the text is shorter than one window; give a longer text or a smaller context: "
+    throw Error(ErrorKind::unusable_input, fmt::format("the text is shorter than one window; give a longer text or a smaller context: "
                                                     "the text has {} tokens, a window needs {}", ids.size(), windows.context));
   windows.tokens.assign(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(windows.count * windows.context));
   windows.first_scored = 1;

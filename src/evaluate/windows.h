@@ -28,6 +28,7 @@ struct WindowOptions {
   Protocol protocol = Protocol::llama_cpp;
   std::size_t context = 0;      // tokens in a window; 0: the protocol's own, or the model's context where that is shorter
   std::size_t max_windows = 0;  // 0: all
+  bool parse_special = false;   // who encodes the text takes the text of control tokens for that token
 };
 
 // Tokens [window * context + i]. A window's tokens first_scored .. context - 1 are predicted from those before them.
@@ -45,7 +46,7 @@ struct Windows {
 std::optional<std::int32_t> bos_of(const Tokenizer& tokenizer);
 
 // ids: the whole text's, with special tokens as the tokenizer adds them. Tokens after the last whole window are left out.
-// Error(unsupported): fewer tokens than one window (says both). Error(invalid_argument): a context below 4 or beyond model_context.
+// Error(unusable_input): fewer tokens than one window (says both). Error(invalid_argument): a context below 4 or beyond model_context.
 Windows cut_windows(std::span<const std::int32_t> ids, std::optional<std::int32_t> bos, std::size_t model_context, const WindowOptions& options);
 
 // Judges that two models read a text alike: their tokenizers are equal, or at least give the same ids for this text.

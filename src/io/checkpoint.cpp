@@ -8,6 +8,7 @@
 #include <functional>
 #include <unordered_map>
 
+#include "base/output_file.h"
 #include "io/checkpoint_parts.h"
 #include "io/foreign_file.h"
 #include "io/message_text.h"
@@ -42,10 +43,10 @@ CheckpointParts read_parts(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path, error)) return read_directory_checkpoint(path);
   if (!std::filesystem::is_regular_file(path, error)) throw Error(ErrorKind::io, fmt::format("{}: neither a file nor a directory", path.string()));
   const std::string start = first_bytes(path);
-  const auto extension = path.extension();
+  const std::string extension = lower_extension(path);
   if (start.starts_with("GGUF") || extension == ".gguf") return read_gguf_checkpoint(path);
   if (extension == ".safetensors" || (start.size() > 8 && start[8] == '{')) return read_safetensors_checkpoint(path);
-  if (extension == ".json") throw Error(ErrorKind::invalid_argument, fmt::format("{}: not weights; give the directory that it lies in", path.string()));
+  if (extension == ".json") throw Error(ErrorKind::unusable_input, fmt::format("{}: not weights; give the directory that it lies in", path.string()));
   const auto foreign = describe_foreign_weights(start);
   throw Error(ErrorKind::unsupported, fmt::format("{}: neither GGUF nor safetensors{}", path.string(), foreign ? " but " + *foreign : ""));
 }

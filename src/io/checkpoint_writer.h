@@ -43,6 +43,8 @@ class CheckpointWriter {
   // differs from what was written. Nothing is left behind after an error, of the judge or otherwise.
   virtual void finish(bool sync = false, const OutputJudge& judge = {}, ThreadPool* pool = nullptr) = 0;
   virtual std::uint64_t bytes_written() const noexcept = 0;
+  // Of the weight files, headers and padding included, as finish() leaves them: known from the start.
+  virtual std::uint64_t planned_bytes() const noexcept = 0;
 };
 
 // One GGUF v3 file. metadata is written as given, plus nothing. Planar formats are refused (Error(unsupported)).

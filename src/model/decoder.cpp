@@ -9,6 +9,7 @@
 #include <cmath>
 #include <initializer_list>
 
+#include "base/memory.h"
 #include "base/progress_meter.h"
 #include "base/random.h"
 #include "kernels/vector_ops.h"
@@ -194,9 +195,28 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   if (capacity > c.context && c.sliding_window > 0)
     throw Error(ErrorKind::unsupported, fmt::format("this model attends within a sliding window, which can be run only up to the window's length; "
                                                     "use a shorter context: window {}, asked for {}", c.sliding_window, capacity));
+  // Memory is given out long before it is there, so a cache that cannot be held would end the process in the middle of a text.
+  constexpr std::array kBits = {32.0, 16.0, 8.5, 4.5};
+  constexpr std::uint64_t kLittle = 64u << 20;
+  const double bytes = static_cast<double>(capacity) * static_cast<double>(2 * c.layers * c.kv_heads * c.head_dim) *
+                       kBits[static_cast<std::size_t>(state_->kv)] / 8;
+  const std::uint64_t available = bytes < static_cast<double>(kLittle) ? kLittle : available_memory();
+  const auto refuse = [&] {
+    throw Error(ErrorKind::resource,
+                fmt::format("the key/value cache is too large for the memory there is; shorten the context or keep it in fewer bits: {:.0f} bytes for {} "
+                            "tokens, available {}",
+                            bytes, capacity, available),
+                "context");
+  };
+  if (bytes > static_cast<double>(available)) refuse();
   KvCache cache;
   cache.capacity_ = capacity;
-  for (std::uint64_t i = 0; i < c.layers; ++i) cache.layers_.emplace_back(capacity, c.kv_heads, c.head_dim, state_->kv);
+  try {
+    for (std::uint64_t i = 0; i < c.layers; ++i) cache.layers_.emplace_back(capacity, c.kv_heads, c.head_dim, state_->kv);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::resource) refuse();
+    throw;
+  }
   return cache;
 }
 
@@ -311,7 +331,7 @@ void check_step(const SequenceStep& step, std::uint64_t vocab) {
                                                          cache.length(), step.tokens.size()));
   for (std::size_t t = 0; t < step.tokens.size(); ++t)
     if (step.tokens[t] < 0 || static_cast<std::uint64_t>(step.tokens[t]) >= vocab)
-      throw Error(ErrorKind::invalid_argument, fmt::format("token {} is outside the vocabulary of {}: id {}", t, vocab, step.tokens[t]));
+      throw Error(ErrorKind::unusable_input, fmt::format("token {} is outside the vocabulary of {}: id {}", t, vocab, step.tokens[t]));
 }
 
 }  // namespace

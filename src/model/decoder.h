@@ -81,8 +81,8 @@ class Decoder {
 
   // One step of several sequences at once, each at a position of its own: weights are read once for all of them. Sequences may come, go
   // and differ in length from step to step; what each gets is the same bits as alone. logits: [sum of tokens.size() - first, vocab_size],
-  // in the order of steps. Error(invalid_argument), before anything is appended, when an id is outside the vocabulary, a cache is too
-  // short (says both lengths) or given twice.
+  // in the order of steps. Before anything is appended: Error(unusable_input) when an id is outside the vocabulary, Error(invalid_argument)
+  // when a cache is too short (says both lengths) or given twice.
   void step(std::span<const SequenceStep> steps, std::span<float> logits);
 
   // One sequence alone. Appends tokens to it and writes f32 logits: [vocab_size] for the last position or [tokens, vocab_size] for all.

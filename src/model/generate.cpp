@@ -39,9 +39,9 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 std::size_t choose_capacity(const ModelConfig& config, std::size_t prompt, const GenerateOptions& options) {
   const std::size_t limit = options.context > 0 ? options.context : config.context;
-  if (prompt == 0) throw Error(ErrorKind::invalid_argument, "the prompt has no tokens; give some text");
+  if (prompt == 0) throw Error(ErrorKind::unusable_input, "the prompt has no tokens; give some text");
   if (prompt >= limit)
-    throw Error(ErrorKind::invalid_argument, fmt::format("the prompt leaves no room in the context; shorten it: tokens {}, context {}", prompt, limit));
+    throw Error(ErrorKind::unusable_input, fmt::format("the prompt leaves no room in the context; shorten it: tokens {}, context {}", prompt, limit));
   return options.max_tokens < limit - prompt ? prompt + options.max_tokens : limit;
 }
 

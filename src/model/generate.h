@@ -41,7 +41,7 @@ struct Generated {
 // Called with whole characters of new text (invalid UTF-8 replaced by U+FFFD); false stops.
 using TextCallback = std::function<bool(std::string_view)>;
 
-// Error(invalid_argument) when the prompt is empty or does not fit the context.
+// Error(unusable_input) when the prompt is empty or does not fit the context.
 Generated generate(Decoder& decoder, const Tokenizer& tokenizer, std::span<const std::int32_t> prompt, const GenerateOptions& options,
                    const TextCallback& on_text);
 

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/band_writer.h"
 
+#include <system_error>
+
 namespace nibble {
 
 BandWriter::BandWriter(CheckpointWriter& writer, bool concurrent) : writer_(writer) {
-  if (concurrent) thread_ = std::thread([this] { work(); });
+  if (!concurrent) return;
+  try {
+    thread_ = std::thread([this] { work(); });
+  } catch (const std::system_error&) {
+    // The system gives no thread; write() writes.
+  }
 }
 
 BandWriter::~BandWriter() {

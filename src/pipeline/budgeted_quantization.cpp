@@ -30,7 +30,8 @@ std::vector<NamedText> judging_texts(const Checkpoint& source, QuantizeModelOpti
   std::vector<NamedText> texts = request.verify.texts;
   if (texts.empty()) {
     std::size_t tokens = 0;
-    for (const CalibrationText& text : options.calibration.texts) tokens += tokenizer.encode(text.text).size();
+    const EncodeOptions encoding{.parse_special = options.calibration.sampling.parse_special};
+    for (const CalibrationText& text : options.calibration.texts) tokens += tokenizer.encode(text.text, encoding).size();
     const std::size_t context = request.verify.judge.windows.context != 0 ? request.verify.judge.windows.context
                                 : model_context != 0                      ? std::min<std::uint64_t>(512, model_context)
                                                                           : 512;
@@ -42,10 +43,11 @@ std::vector<NamedText> judging_texts(const Checkpoint& source, QuantizeModelOpti
   std::size_t windows = 0;
   for (const ReadText& text : read_texts(texts, tokenizer, model_context, request.verify.judge.windows)) windows += text.windows.count;
   if (request.budget.max_kl && windows < kFewestBlocks)
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("whether a divergence is kept cannot be judged on so little text; give a longer --text, or one to judge by "
-                            "(--verify FILE): {} windows, at least {}",
-                            windows, kFewestBlocks));
+    throw Error(ErrorKind::unusable_input,
+                fmt::format("whether a divergence is kept cannot be judged on so little text; give a longer one, or another to judge by: {} windows, "
+                            "at least {}",
+                            windows, kFewestBlocks),
+                "verify.texts");
   return texts;
 }
 
@@ -66,6 +68,7 @@ class Search {
   BudgetedQuantization run() {
     SensitivityOptions measuring = for_output(request_.sensitivity, options_);
     measuring.progress = progress_;
+    refuse_unreachable(measuring);
     probe_.emplace(source_, options_.calibration.texts, measuring, pool_);
     sensitivities_ = probe_->measure();
     request_.budget.max_kl ? meet_divergence(*request_.budget.max_kl) : meet_size();
@@ -73,6 +76,17 @@ class Search {
   }
 
  private:
+  void refuse_unreachable(const SensitivityOptions& measuring) {
+    Budget budget = request_.budget;
+    if (budget.max_kl) return;
+    QuantizeModelOptions smallest = options_;
+    smallest.recipe = require_reachable(source_, measuring, budget);
+    if (!budget.bytes) return;
+    const std::uint64_t other = container_bytes(source_, smallest);
+    budget.bytes = *budget.bytes - std::min(*budget.bytes, other);
+    require_reachable(source_, measuring, budget);
+  }
+
   SolvedRecipe plan(const Budget& budget) {
     const PlannedMix planned = plan_mix(*probe_, sensitivities_, budget);
     probe_.reset();  // its memory is what quantizing needs now
@@ -186,6 +200,7 @@ std::pair<std::vector<CalibrationText>, std::vector<NamedText>> hold_out(const s
 SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelOptions& options) {
   measuring.method = method_for(TensorPlan{}, options);
   measuring.calibration.length = options.calibration.sampling.length;
+  measuring.calibration.parse_special = measuring.sampling.parse_special = options.calibration.sampling.parse_special;
   measuring.walk = options.calibration.walk;
   measuring.spill_directory = options.calibration.spill_directory;
   return measuring;
@@ -217,8 +232,9 @@ BudgetedQuantization quantize_to_budget(const Checkpoint& source, const Quantize
                                         const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
     throw Error(ErrorKind::invalid_argument,
-                "a budget is met by measuring on text what each tensor costs, and the result is judged on a part of it that is held out "
-                "(or on --verify FILE); add --text FILE");
+                "a budget is met by measuring on text what each tensor costs, and the result is judged on a part of it that is held out, or on a text of "
+                "its own; give a text",
+                "texts");
   return Search(source, options, request, pool, progress).run();
 }
 

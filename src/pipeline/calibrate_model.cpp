@@ -34,6 +34,14 @@ CalibrationResult calibrate_model(const Checkpoint& checkpoint, std::span<const 
   return result;
 }
 
+std::uint64_t statistics_bytes(const Checkpoint& checkpoint, const CollectOptions& options) {
+  const ModelConfig config = read_model_config(checkpoint);
+  std::uint64_t numbers = 0;
+  for (const std::uint64_t width : {config.hidden, config.heads * config.head_dim, config.hidden, config.intermediate})
+    numbers += options.second_moments ? width * width : 2 * width;
+  return config.layers * numbers * sizeof(float);
+}
+
 void save_statistics(const Statistics& statistics, const Checkpoint& checkpoint, const std::filesystem::path& path) {
   if (!is_imatrix_name(path)) return write_statistics(statistics, path);
   write_imatrix(statistics, ModelTensors(read_model_config(checkpoint)), path);
@@ -46,7 +54,7 @@ Statistics load_statistics(const std::filesystem::path& path, const Checkpoint& 
   for (const SiteStatistics& site : statistics.sites)
     for (const ModelTensor* const tensor : tensors_of_site(tensors, site))
       if (tensor->shape.back() != site.width())
-        throw Error(ErrorKind::invalid_argument, fmt::format("{}: made for another model: site '{}' feeds '{}', which has {} columns, not {}",
+        throw Error(ErrorKind::unusable_input, fmt::format("{}: made for another model: site '{}' feeds '{}', which has {} columns, not {}",
                                                              path.string(), site.name(), tensor->hf_name, tensor->shape.back(), site.width()));
   return statistics;
 }

@@ -15,11 +15,12 @@ bool splits_loss(const Decoder& original, std::size_t windows, bool required) {
   const bool exact = original.multiplies_in_f32();
   if (required && windows == 0)
     throw Error(ErrorKind::invalid_argument,
-                "the weights alone are judged by reading windows with products in f32, too, but none are to be read so; allow some (--split 32)");
+                "the weights alone are judged by reading windows with products in f32, too, but none are to be read so; allow some", "split_windows");
   if (required && !exact)
     throw Error(ErrorKind::invalid_argument,
-                "the weights alone cannot be told from the arithmetic against an original whose own arithmetic rounds; have all models read in f32 "
-                "(--activations f32), or name an original that is not quantized");
+                "the weights alone cannot be told from the arithmetic against an original whose own arithmetic rounds; have all models read in f32, "
+                "or name an original that is not quantized",
+                "activations");
   return windows > 0 && exact;
 }
 

@@ -122,7 +122,7 @@ std::vector<std::string> default_compare_formats() {
 }
 
 Comparison compare_formats(const Checkpoint& original, const std::vector<NamedText>& texts, const CompareOptions& options, ThreadPool& pool) {
-  if (options.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to compare; name some, as in -f q8_0,q4_k_m");
+  if (options.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to compare; name some", "formats");
   for (const std::string& format : options.formats) {
     QuantizeModelOptions trial = quantize_options(format, options, {});
     trial.dry_run = true;

@@ -9,7 +9,9 @@
 #include "base/progress_meter.h"
 #include "model/config.h"
 #include "model/stored_activations.h"
+#include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
+#include "pipeline/container_metadata.h"
 
 namespace nibble {
 namespace {
@@ -90,6 +92,22 @@ void each_row(const Checkpoint& checkpoint, const StoredTensor& tensor, std::uin
   }
 }
 
+// A manifest of our own, or what llama.cpp's tools note of the file type and of the importance matrix.
+std::string quantizer_of(const Checkpoint& checkpoint) {
+  if (const auto manifest = checkpoint.gguf().string(kManifestKey)) return "nibble: " + *manifest;
+  if (checkpoint.kind() == ContainerKind::huggingface)
+    if (const auto manifest = checkpoint.read_side_file(kManifestFile)) return "nibble: " + *manifest;
+  std::string text;
+  for (const char* key : {"general.quantized_by", "general.file_type", "quantize.imatrix.file", "quantize.imatrix.dataset"}) {
+    const GgufValue* const value = checkpoint.gguf().find(key);
+    if (value == nullptr) continue;
+    text += (text.empty() ? "" : ", ") + std::string(key) + " ";
+    const std::optional<std::uint64_t> number = std::string_view(key) == "general.file_type" ? checkpoint.gguf().unsigned_integer(key) : std::nullopt;
+    text += number ? std::to_string(*number) : checkpoint.gguf().string(key).value_or("?");
+  }
+  return text;
+}
+
 }  // namespace
 
 ModelInfo describe_model(const Checkpoint& checkpoint) {
@@ -107,10 +125,26 @@ ModelInfo describe_model(const Checkpoint& checkpoint) {
     info.hidden = config.hidden;
     info.layers = config.layers;
     info.context = config.context;
+    info.intermediate = config.intermediate;
+    info.heads = config.heads;
+    info.kv_heads = config.kv_heads;
+    info.head_dim = config.head_dim;
+    info.rope_base = config.rope.base;
+    info.tied_head = config.tied_embedding;
     if (const auto format = read_activations(checkpoint).format) info.activations = activation_format_name(*format);
   } catch (const Error&) {
     // A file of tensors without a configuration, or of a family not known here, can be looked at all the same.
   }
+  try {
+    if (Tokenizer::available(checkpoint)) {
+      const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
+      info.tokenizer = tokenizer.kind();
+      info.chat_template = tokenizer.chat_template();
+    }
+  } catch (const Error&) {
+    // One that is not known here keeps nobody from looking at the tensors.
+  }
+  info.quantizer = quantizer_of(checkpoint);
   return info;
 }
 

@@ -18,7 +18,7 @@ void require_same_reading(const Tokenizer& original, const NamedCheckpoint& cand
   for (const NamedText& text : texts) try {
       require_same_tokens(original, own, text.text);
     } catch (const Error& error) {
-      throw Error(error.kind(), candidate.name + ", " + text.name + ": " + error.what());
+      throw Error(error.kind(), candidate.name + ", " + text.name + ": " + error.what(), error.setting());
     }
 }
 
@@ -40,12 +40,12 @@ std::size_t count_that_fit(const std::vector<NamedCheckpoint>& models, std::size
 }
 
 std::vector<ReadText> read_texts(const std::vector<NamedText>& texts, const Tokenizer& tokenizer, std::size_t context, const WindowOptions& options) {
-  if (texts.empty()) throw Error(ErrorKind::invalid_argument, "no text to measure on; name one with --text FILE");
+  if (texts.empty()) throw Error(ErrorKind::invalid_argument, "no text to measure on", "texts");
   std::vector<ReadText> result;
   for (const NamedText& text : texts) try {
-      result.push_back({text.name, cut_windows(tokenizer.encode(text.text), bos_of(tokenizer), context, options)});
+      result.push_back({text.name, cut_windows(tokenizer.encode(text.text, {.parse_special = options.parse_special}), bos_of(tokenizer), context, options)});
     } catch (const Error& error) {
-      throw Error(error.kind(), text.name + ": " + error.what());
+      throw Error(error.kind(), text.name + ": " + error.what(), error.setting());
     }
   return result;
 }
@@ -61,7 +61,7 @@ PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCh
     try {
       require_same_vocabulary(config.vocab_size, own.vocab_size);
     } catch (const Error& error) {
-      throw Error(error.kind(), candidate.name + ": " + error.what());
+      throw Error(error.kind(), candidate.name + ": " + error.what(), error.setting());
     }
     context = std::min<std::size_t>(context, own.context);
   }

@@ -21,6 +21,7 @@ constexpr std::uint64_t kUsualContext = 8192;
 constexpr std::uint64_t kLongestContext = std::uint64_t{1} << 24;
 constexpr std::uint64_t kPromptBatch = 512;                  // tokens of a prompt read at a time
 constexpr std::uint64_t kCacheChunk = 64, kCacheGroup = 32;  // positions and dimensions that the cache is rounded up to
+constexpr std::size_t kQuantizedCache = 1;  // of kCacheTypes: q8_0, as Decoder chooses
 constexpr std::uint64_t kLeastHeadroom = 256'000'000;
 
 // A model's dimensions, and how they were come by.
@@ -91,7 +92,12 @@ PlannedWeights plan_weights(const Basis& basis, const std::string& spelling) {
   const ModelTensors model(basis.config);
   for (const ModelTensor& tensor : model.all()) {
     const TensorFacts facts = tensor_facts(tensor, basis.config);
-    const FormatPtr format = is_vector(tensor) ? find_format(in_gguf ? "f32" : "f16") : assign(recipe, facts, source).format;
+    Assignment assignment;
+    if (!is_vector(tensor)) assignment = assign(recipe, facts, source);
+    const FormatPtr format = is_vector(tensor) ? find_format(in_gguf ? "f32" : "f16") : assignment.format;
+    ++planned.tensors;
+    if (!assignment.wanted.empty()) ++planned.substitutions;
+    if (format->info().kind != FormatKind::raw) planned.usual_cache = kQuantizedCache;
     const std::uint64_t bytes = plane_bytes(*format, facts.rows, facts.cols);
     planned.bytes += bytes;
     const bool is_looked_up = tensor.role == TensorRole::embedding && !basis.config.tied_embedding;
@@ -118,10 +124,10 @@ std::uint64_t activation_bytes(const ModelConfig& config) {
 }
 
 void judge(const MemoryPlanRequest& request) {
-  if (request.memory == 0) throw Error(ErrorKind::invalid_argument, "no memory is given; add --memory 24GB");
+  if (request.memory == 0) throw Error(ErrorKind::invalid_argument, "no memory is given", "memory");
   if (request.context > kLongestContext)
     throw Error(ErrorKind::invalid_argument, fmt::format("a context has at most {} tokens: {}", kLongestContext, request.context));
-  if (request.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to plan for; name some, as in -f q8_0,q4_k_m");
+  if (request.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to plan for; name some", "formats");
 }
 
 void measure_against(const MemoryPlan& plan, PlannedWeights& weights) {
@@ -129,10 +135,11 @@ void measure_against(const MemoryPlan& plan, PlannedWeights& weights) {
     const std::uint64_t left = plan.usable() > weights.bytes ? plan.usable() - weights.bytes : 0;
     weights.fits[type] = left > 0 && plan.cache_bytes[type] <= left;
     weights.longest[type] = left / plan.cache_bytes_per_token[type] / kCacheChunk * kCacheChunk;
+    if (plan.model_context != 0) weights.longest[type] = std::min(weights.longest[type], plan.model_context);
   }
   if (plan.bandwidth <= 0) return;
   weights.fastest = plan.bandwidth / static_cast<double>(weights.bytes_per_token);
-  weights.fastest_full = plan.bandwidth / static_cast<double>(weights.bytes_per_token + plan.cache_bytes[0]);
+  weights.fastest_full = plan.bandwidth / static_cast<double>(weights.bytes_per_token + plan.cache_bytes[weights.usual_cache]);
 }
 
 }  // namespace
@@ -157,6 +164,7 @@ MemoryPlan plan_memory(const MemoryPlanRequest& request) {
   plan.model_context = config.context;
   plan.context = request.context != 0 ? request.context : std::min(kUsualContext, config.context);
   plan.memory = request.memory;
+  plan.usual_headroom = !request.headroom;
   plan.headroom = request.headroom.value_or(std::max(kLeastHeadroom, request.memory / 20));
   plan.activations = activation_bytes(config);
   plan.bandwidth = request.bandwidth;
@@ -171,7 +179,8 @@ MemoryPlan plan_memory(const MemoryPlanRequest& request) {
   }
   for (std::size_t i = 0; i < plan.formats.size(); ++i) {
     const auto& fits = plan.formats[i].fits;
-    const auto type = static_cast<std::size_t>(std::ranges::find(fits, true) - fits.begin());
+    std::size_t type = plan.formats[i].usual_cache;
+    while (type < fits.size() && !fits[type]) ++type;
     if (type == fits.size() || (plan.best && plan.formats[*plan.best].bytes >= plan.formats[i].bytes)) continue;
     plan.best = i;
     plan.best_cache = type;

@@ -43,8 +43,11 @@ struct PlannedWeights {
   std::uint64_t bytes = 0;                                  // of all tensors
   std::uint64_t bytes_per_token = 0;                        // read to decode one token; an embedding that is only looked up is not
   std::array<bool, kCacheTypes.size()> fits{};              // with the cache in each type
-  std::array<std::uint64_t, kCacheTypes.size()> longest{};  // tokens that would fit, whatever the model was trained for
-  double fastest = 0, fastest_full = 0;                     // tokens per second that bandwidth allows: cache empty; cache full in f16. 0: not known
+  std::array<std::uint64_t, kCacheTypes.size()> longest{};  // tokens that would fit, at most those that the model was trained for
+  double fastest = 0, fastest_full = 0;                     // tokens per second that bandwidth allows: cache empty; full, in the usual type. 0: not known
+  std::size_t usual_cache = 0;                              // the type that running such weights takes unless told otherwise
+  std::uint64_t substitutions = 0;                          // tensors whose rows the format cannot hold
+  std::uint64_t tensors = 0;
 };
 
 struct MemoryPlan {
@@ -61,7 +64,8 @@ struct MemoryPlan {
   double bandwidth = 0;
   std::vector<PlannedWeights> formats;
   std::optional<std::size_t> best;  // the format with the most bits that fits, and ...
-  std::size_t best_cache = 0;       // ... the finest cache that it fits with
+  std::size_t best_cache = 0;       // ... the cache that it fits with: the usual one, or else a smaller
+  bool usual_headroom = true;       // nobody asked for another
 
   std::uint64_t usable() const { return memory > headroom + activations ? memory - headroom - activations : 0; }
 };

@@ -17,14 +17,13 @@
 #include "pipeline/quantize_plan.h"
 #include "pipeline/source_hash.h"
 #include "pipeline/statistics_gaps.h"
+#include "pipeline/temporary_directory.h"
 #include "pipeline/work_directory.h"
 #include "quantize/method.h"
 #include "quantize/quantize_rows.h"
 
 namespace nibble {
 namespace {
-
-constexpr const char* kWorkEnding = ".work";  // beside the output: where a calibrated quantization keeps finished pieces
 
 // Elements of a band: what is resident of source and output at a time.
 constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
@@ -153,11 +152,12 @@ void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& o
   if (options.calibration.statistics != nullptr || !options.calibration.texts.empty()) return;
   if (needs_calibration(plan, options))
     throw Error(ErrorKind::invalid_argument,
-                "this method needs to know what the model's layers see; give it text (--text FILE) or statistics "
-                "(--stats FILE, --imatrix FILE)");
+                "this method needs to know what the model's layers see; give it text or statistics",
+                "calibration");
   if (options.activations && options.activations->format.is_static())
     throw Error(ErrorKind::invalid_argument,
-                "static grids of activations come from what the model's layers see; give it text (--text FILE) or statistics (--stats FILE)");
+                "static grids of activations come from what the model's layers see; give it text or statistics",
+                "calibration");
 }
 
 struct Written {
@@ -186,7 +186,7 @@ Written write_model(const Checkpoint& source, const QuantizePlan& plan, const Qu
   std::optional<WorkDirectory> work;
   if (calibrated) {
     remove_abandoned_partials(options.output);
-    work.emplace(options.output.string() + kWorkEnding, manifest);
+    work.emplace(unfinished_work(options.output), manifest);
     LayerQuantizer quantizer(source, plan, options, *writer, pool, meter, *work);
     quantizer.run();
     written.errors = quantizer.errors();
@@ -222,7 +222,7 @@ Written write_in_two_steps(const Checkpoint& source, const QuantizeModelOptions&
                            const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
     throw Error(ErrorKind::invalid_argument,
-                "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text (--text FILE)");
+                "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text", "texts");
   struct Weights {
     std::filesystem::path path;
     ~Weights() {
@@ -230,7 +230,7 @@ Written write_in_two_steps(const Checkpoint& source, const QuantizeModelOptions&
       std::filesystem::remove_all(path, ignored);
     }
   };
-  const Weights weights{options.output.string() + ".weights" + options.output.extension().string()};
+  const Weights weights{unfinished_weights(options.output)};
   QuantizeModelOptions first = options;
   first.activations.reset();
   first.output = weights.path;
@@ -254,6 +254,24 @@ Written write_in_two_steps(const Checkpoint& source, const QuantizeModelOptions&
   return written;
 }
 
+void set_output_bytes(QuantizeSummary& summary, std::uint64_t bytes) {
+  summary.output_bytes = bytes;
+  summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(summary.parameters);
+}
+
+// The size of what would be written, by beginning to write it where nothing stays. Grids of static activations are yet unknown.
+void forecast(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, QuantizeSummary& summary) {
+  const TemporaryDirectory scratch({});
+  StoredActivations activations;
+  if (options.activations) activations.format = options.activations->format;
+  const std::string manifest = make_manifest(plan, options, std::string(16, '0'));
+  const std::unique_ptr<CheckpointWriter> writer =
+      plan.target_spelling == Spelling::gguf
+          ? make_gguf_writer(scratch.path() / "forecast.gguf", make_gguf_metadata(source, plan, activations, manifest), planned_tensors(plan))
+          : make_directory_writer(scratch.path() / "forecast", make_side_files(source, plan, activations, manifest), planned_tensors(plan), kShardBytes);
+  set_output_bytes(summary, writer->planned_bytes());
+}
+
 }  // namespace
 
 void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
@@ -267,6 +285,14 @@ void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
   }
 }
 
+std::filesystem::path unfinished_work(const std::filesystem::path& output) {
+  return (output.has_filename() ? output : output.parent_path()).string() + ".work";
+}
+
+std::filesystem::path unfinished_weights(const std::filesystem::path& output) {
+  return (output.has_filename() ? output : output.parent_path()).string() + ".weights" + output.extension().string();
+}
+
 QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
   QuantizePlan plan = plan_quantization(source, options);
   substitute_unheld(plan, source, options, pool);
@@ -277,10 +303,14 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
   summary.warnings = describe_gaps(gaps);
   summary.uninformed = gaps.missing;
   summary.uninformed.insert(summary.uninformed.end(), gaps.silent.begin(), gaps.silent.end());
-  if (options.dry_run) return summary;
-  if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named; add -o OUT.gguf or -o DIRECTORY");
+  if (options.dry_run) {
+    forecast(source, plan, options, summary);
+    return summary;
+  }
+  if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
   refuse_to_overwrite_source(source, options.output);
   require_calibration(plan, options);
+  require_disk_space(options.output, summary.tensor_bytes);
   source.require_unchanged();
   summary.source_hash = hash_tensors(source, pool);
   const std::string manifest = make_manifest(plan, options, summary.source_hash);
@@ -289,8 +319,7 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
       two_steps ? write_in_two_steps(source, options, manifest, pool, progress) : write_model(source, plan, options, manifest, pool, progress);
   for (const auto& [index, error] : written.errors) summary.tensors[index].error = error;
   summary.warnings.insert(summary.warnings.end(), written.warnings.begin(), written.warnings.end());
-  summary.output_bytes = weight_file_bytes(options.output);
-  summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(summary.output_bytes) / static_cast<double>(summary.parameters);
+  set_output_bytes(summary, weight_file_bytes(options.output));
   return summary;
 }
 
@@ -319,26 +348,28 @@ std::string_view obstacle_name(Obstacle obstacle) {
 std::string describe_substitutions(const QuantizeSummary& summary) {
   std::string text;
   for (const Obstacle obstacle : {Obstacle::row_length, Obstacle::magnitude}) {
-    std::map<std::string, std::uint64_t> wanted, got;
+    std::map<std::string, std::map<std::string, std::uint64_t>> replaced;  // wanted -> stored -> tensors
+    std::map<std::string, std::uint64_t> cols;                             // of one of them
     std::uint64_t count = 0, elements = 0;
     for (const TensorSummary& tensor : summary.tensors) {
       if (tensor.wanted.empty() || tensor.obstacle != obstacle) continue;
-      ++wanted[tensor.wanted];
-      ++got[tensor.format];
+      ++replaced[tensor.wanted][tensor.format];
+      cols.emplace(tensor.wanted, tensor.cols);
       ++count;
       elements += tensor.elements();
     }
     if (count == 0) continue;
-    const auto joined = [](const std::map<std::string, std::uint64_t>& names) {
-      std::string list;
-      for (const auto& [name, number] : names) list += (list.empty() ? "" : ", ") + name;
-      return list;
-    };
-    const std::string why = obstacle == Obstacle::row_length
-                                ? "their rows do not fit its blocks"
-                                : "their weights are too large or too small for its scales; they are " + joined(got);
-    text += fmt::format("{}{} of {} tensors, {:.1f} % of parameters, are not {} because {}", text.empty() ? "" : "; ", count, summary.tensors.size(),
-                        100.0 * static_cast<double>(elements) / static_cast<double>(summary.parameters), joined(wanted), why);
+    std::string names, became;
+    for (const auto& [wanted, stored] : replaced) {
+      names += (names.empty() ? "" : ", ") + wanted;
+      for (const auto& [format, number] : stored) became += fmt::format("{}{} became {} in {}", became.empty() ? "" : ", ", wanted, format, number);
+      if (obstacle == Obstacle::row_length)
+        became += fmt::format(" ({} is not a multiple of {})", cols.at(wanted), find_format(wanted)->info().row_multiple);
+    }
+    const std::string_view why =
+        obstacle == Obstacle::row_length ? "their rows do not fit its blocks" : "their weights are too large or too small for its scales";
+    text += fmt::format("{}{} of {} tensors, {:.1f} % of parameters, are not {} because {}: {}", text.empty() ? "" : "; ", count, summary.tensors.size(),
+                        100.0 * static_cast<double>(elements) / static_cast<double>(summary.parameters), names, why, became);
   }
   return text;
 }

@@ -111,10 +111,10 @@ struct QuantizeSummary {
   std::vector<std::string> notes;    // what else the output holds otherwise than the source, a sentence each
   std::uint64_t source_bytes = 0;    // of all weight files
   std::uint64_t tensor_bytes = 0;    // of all tensors in the output
-  std::uint64_t output_bytes = 0;    // of the weight files written; 0 for a dry run
+  std::uint64_t output_bytes = 0;    // of the weight files, written or (a dry run) to be written: headers and padding included
   std::uint64_t parameters = 0;
   std::uint64_t substitutions = 0, substituted_parameters = 0;
-  double bits_per_weight = 0;         // all of the output's weight bytes (a dry run: tensor bytes)
+  double bits_per_weight = 0;         // all of the output's weight bytes
   double linear_bits_per_weight = 0;  // of the layers' Linears alone
   std::string source_hash;            // XXH3-64 of the source's tensors; empty for a dry run
 };
@@ -126,11 +126,16 @@ void choose_format(QuantizeModelOptions& options, std::string_view spelling);
 // io, resource, cancelled.
 QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress);
 
+// Where a calibrated quantization keeps finished pieces until the output is whole; the same command goes on from there.
+std::filesystem::path unfinished_work(const std::filesystem::path& output);
+// Where one in two steps keeps the weights meanwhile.
+std::filesystem::path unfinished_weights(const std::filesystem::path& output);
+
 // What the output's weight files would hold beside tensors: headers and padding, at most. Writes nothing.
 std::uint64_t container_bytes(const Checkpoint& source, const QuantizeModelOptions& options);
 
-// "12 of 146 tensors, 31.0 % of parameters, are not q4_k because their rows do not fit its blocks", a sentence for each obstacle; empty when
-// there are none.
+// "12 of 146 tensors, 31.0 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became q5_0 in 12 (576 is not a
+// multiple of 256)", the same for each obstacle; empty when there are none.
 std::string describe_substitutions(const QuantizeSummary& summary);
 
 }  // namespace nibble

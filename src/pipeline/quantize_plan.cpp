@@ -7,6 +7,7 @@
 #include <cstring>
 #include <unordered_set>
 
+#include "base/output_file.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
 #include "pipeline/activation_plan.h"
@@ -25,7 +26,7 @@ bool recipe_needs_directory(const Recipe& recipe) {
 
 Spelling decide_container(const QuantizeModelOptions& options, const Recipe& recipe) {
   if (options.output.empty()) return recipe_needs_directory(recipe) ? Spelling::huggingface : Spelling::gguf;
-  const std::string extension = options.output.extension().string();
+  const std::string extension = lower_extension(options.output);
   if (extension == ".safetensors")
     throw Error(ErrorKind::invalid_argument,
                 "a model is written to a directory or to a .gguf file, not to a single safetensors file; leave the "
@@ -37,8 +38,9 @@ Spelling decide_container(const QuantizeModelOptions& options, const Recipe& rec
 void apply_overrides(Recipe& recipe, const QuantizeModelOptions& options, const ModelConfig& config) {
   if (config.tied_embedding && !options.embedding.empty() && !options.head.empty() && options.embedding != options.head)
     throw Error(ErrorKind::invalid_argument,
-                fmt::format("this model's embedding is its head, too, and can have one format only; give one of --embedding {} and --head {}",
-                            options.embedding, options.head));
+                fmt::format("this model's embedding is its head, too, and can have one format only; give one of the two: {} and {}",
+                            options.embedding, options.head),
+                "embedding");
   if (!options.embedding.empty()) override_embedding(recipe, options.embedding);
   if (!options.head.empty()) override_head(recipe, options.head);
 }
@@ -53,10 +55,10 @@ void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, co
   const FormatPtr& from = stored.view.format;
   if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw || from->name() == target->name())
     return;
-  throw Error(ErrorKind::invalid_argument,
-              fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from the original model, or insist "
-                          "with --allow-requantize: {} to {}",
-                          stored.file, stored.name, from->name(), target->name()));
+  throw Error(ErrorKind::unusable_input,
+              fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from the original model, or insist: {} to {}",
+                          stored.file, stored.name, from->name(), target->name()),
+              "allow_requantize");
 }
 
 void refuse_planar_in_gguf(const TensorPlan& plan, const Recipe& recipe) {
@@ -93,8 +95,9 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.method = assignment.method.empty() ? options.method : assignment.method;
   if (!result.wanted.empty()) result.obstacle = Obstacle::row_length;
   if (!result.wanted.empty() && options.strict)
-    throw Error(ErrorKind::unsupported, fmt::format("{} cannot hold tensor '{}', whose rows are not multiples of {} (--strict): {} columns",
-                                                    result.wanted, result.target.name, find_format(result.wanted)->info().row_multiple, result.cols));
+    throw Error(ErrorKind::unsupported, fmt::format("{} cannot hold tensor '{}', whose rows are not multiples of {}: {} columns",
+                                                    result.wanted, result.target.name, find_format(result.wanted)->info().row_multiple, result.cols),
+                "strict");
   refuse_requantizing(stored, result.target.format, options);
   if (result.method == "table" && result.target.format->info().kind != FormatKind::raw && !result.target.format->name().starts_with("table"))
     throw Error(ErrorKind::invalid_argument,
@@ -143,7 +146,7 @@ void note_narrowed(QuantizePlan& plan) {
 }  // namespace
 
 void add_loss(std::string loss, bool strict, std::vector<std::string>& notes) {
-  if (strict) throw Error(ErrorKind::unsupported, loss + " (--strict)");
+  if (strict) throw Error(ErrorKind::unsupported, loss, "strict");
   notes.push_back(std::move(loss));
 }
 
@@ -240,9 +243,10 @@ void substitute_unheld(TensorPlan& tensor, const QuantizeModelOptions& options, 
   if (wanted->name() == "f16" && static_cast<double>(sample.largest()) > wanted->info().max_magnitude) return;
   if (options.strict)
     throw Error(ErrorKind::unsupported,
-                fmt::format("{} cannot hold tensor '{}', whose weights are too large or too small for its scales (--strict); the largest magnitude is "
+                fmt::format("{} cannot hold tensor '{}', whose weights are too large or too small for its scales; the largest magnitude is "
                             "{:.3g}",
-                            wanted->name(), tensor.target.name, sample.largest()));
+                            wanted->name(), tensor.target.name, sample.largest()),
+                "strict");
   if (tensor.wanted.empty()) tensor.wanted = wanted->name();
   tensor.obstacle = Obstacle::magnitude;
   tensor.target.format = held;

@@ -21,7 +21,7 @@ constexpr double kStrong = 0.005, kNextError = 3;
 constexpr int kMostRounds = 5;
 
 CalibrationTokens windows_of(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const SamplingOptions& sampling) {
-  if (texts.empty()) throw Error(ErrorKind::invalid_argument, "what each tensor costs is measured on text; add --text FILE");
+  if (texts.empty()) throw Error(ErrorKind::invalid_argument, "what each tensor costs is measured on text; give some", "texts");
   return choose_windows(texts, Tokenizer::from_checkpoint(checkpoint), sampling, read_model_config(checkpoint).context);
 }
 
@@ -64,7 +64,38 @@ Group make_group(const std::vector<const ModelTensor*>& tensors, const Sensitivi
   return group;
 }
 
+std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& config, const SensitivityOptions& options) {
+  std::vector<Group> groups;
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i)
+    for (const Step step : kSteps) {
+      std::vector<const ModelTensor*> parts;
+      for (const std::string_view part : parts_of(step)) parts.push_back(tensors.part(part, i));
+      groups.push_back(make_group(parts, options, config.tied_embedding));
+    }
+  for (const std::string_view part : {"embedding", "head"})
+    if (const ModelTensor* const tensor = tensors.part(part, -1)) groups.push_back(make_group({tensor}, options, config.tied_embedding));
+  return groups;
+}
+
+void count_parameters(const ModelTensors& tensors, Sensitivities& result) {
+  for (const ModelTensor& tensor : tensors.all()) {
+    std::uint64_t elements = 1;
+    for (const std::uint64_t extent : tensor.shape) elements *= extent;
+    result.parameters += elements;
+    if (is_vector(tensor)) result.fixed_bytes += elements * sizeof(float);
+  }
+}
+
 }  // namespace
+
+Recipe require_reachable(const Checkpoint& checkpoint, const SensitivityOptions& options, const Budget& budget) {
+  const ModelConfig config = read_model_config(checkpoint);
+  const ModelTensors tensors(config);
+  Sensitivities untried;
+  for (Group& group : make_groups(tensors, config, options)) untried.items.push_back(std::move(group.item));
+  count_parameters(tensors, untried);
+  return solve_recipe(untried, budget).recipe;
+}
 
 std::vector<FormatPtr> candidate_formats(const SensitivityOptions& options, std::uint64_t cols) {
   std::vector<FormatPtr> formats;
@@ -170,16 +201,7 @@ SensitivityProbe::~SensitivityProbe() = default;
 Sensitivities SensitivityProbe::measure() {
   State& state = *state_;
   const ModelTensors& tensors = state.walk.tensors();
-  std::vector<Group> groups;
-  const bool tied = state.walk.config().tied_embedding;
-  for (std::int64_t i = 0; i < static_cast<std::int64_t>(state.walk.config().layers); ++i)
-    for (const Step step : kSteps) {
-      std::vector<const ModelTensor*> parts;
-      for (const std::string_view part : parts_of(step)) parts.push_back(tensors.part(part, i));
-      groups.push_back(make_group(parts, state.options, tied));
-    }
-  for (const std::string_view part : {"embedding", "head"})
-    if (const ModelTensor* const tensor = tensors.part(part, -1)) groups.push_back(make_group({tensor}, state.options, tied));
+  std::vector<Group> groups = make_groups(tensors, state.walk.config(), state.options);
 
   Sensitivities result;
   for (int round = 0; round < kMostRounds; ++round) {
@@ -193,12 +215,7 @@ Sensitivities SensitivityProbe::measure() {
       group.item.candidates[f].loss = group.errors[f] > 0 ? interpolated_loss(group.measured, group.errors[f]) : 0;
     result.items.push_back(std::move(group.item));
   }
-  for (const ModelTensor& tensor : tensors.all()) {
-    std::uint64_t elements = 1;
-    for (const std::uint64_t extent : tensor.shape) elements *= extent;
-    result.parameters += elements;
-    if (is_vector(tensor)) result.fixed_bytes += elements * sizeof(float);
-  }
+  count_parameters(tensors, result);
   return result;
 }
 

@@ -105,4 +105,8 @@ struct SolvedRecipe {
 // Error(invalid_argument) when no mix meets the budget: says what the nearest would be.
 SolvedRecipe solve_recipe(const Sensitivities& sensitivities, const Budget& budget);
 
+// Before anything is measured: Error(invalid_argument) as solve_recipe's when not even the smallest formats meet a budget of size. Gives
+// some recipe that meets it; a divergence is not judged.
+Recipe require_reachable(const Checkpoint& checkpoint, const SensitivityOptions& options, const Budget& budget);
+
 }  // namespace nibble

@@ -53,7 +53,7 @@ StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& o
 
 void require_no_gaps(const StatisticsGaps& gaps) {
   const std::vector<std::string> lines = describe_gaps(gaps);
-  if (!lines.empty()) throw Error(ErrorKind::unsupported, "(--strict) " + lines.front());
+  if (!lines.empty()) throw Error(ErrorKind::unsupported, lines.front(), "strict");
 }
 
 std::vector<std::string> describe_gaps(const StatisticsGaps& gaps) {

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "base/half.h"
+#include "base/output_file.h"
 #include "base/progress_meter.h"
 #include "base/random.h"
 #include "io/checkpoint_writer.h"
@@ -172,6 +173,7 @@ SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& optio
     plan.push_back({tensor.hf_name, tensor.shape, format});
     summary.parameters += checked_elements(tensor.shape, tensor.hf_name);
   }
+  require_disk_space(options.output, summary.parameters * 2);
   HfConfigOptions config_options;
   config_options.dtype = options.dtype == "bf16" ? "bfloat16" : "float16";
   config_options.bos_token_id = 1;

@@ -46,7 +46,7 @@ WorkDirectory::WorkDirectory(std::filesystem::path path, const std::string& key)
   std::error_code error;
   if (std::filesystem::exists(path_, error)) {
     if (!std::filesystem::is_directory(path_, error) || (!std::filesystem::exists(path_ / kKeyFile, error) && !holds_nothing(path_)))
-      throw Error(ErrorKind::invalid_argument,
+      throw Error(ErrorKind::io,
                   "this is where unfinished work would be kept, but something else is there; move it away: " + path_.string());
     if (read_key(path_ / kKeyFile) == key) {
       drop_damaged();

@@ -17,8 +17,7 @@ namespace nibble {
 
 class WorkDirectory {
  public:
-  // key: everything that decides the bytes. Error(io) when the directory cannot be made; Error(invalid_argument) when something else
-  // stands at `path`.
+  // key: everything that decides the bytes. Error(io) when the directory cannot be made, or when something else stands at `path`.
   WorkDirectory(std::filesystem::path path, const std::string& key);
 
   bool has(const std::string& piece) const;

@@ -54,7 +54,7 @@ Recipe find_recipe(std::string_view spelling);
 // True when the spelling names a planar format (which covers the Linear layers only).
 bool covers_linears_only(const Recipe& recipe);
 
-// Puts a rule in front: "--embedding F", "--head F". A tied matrix is both. Error(invalid_argument) for an unknown format.
+// Puts a rule in front: an embedding or a head that is asked for by itself. A tied matrix is both. Error(invalid_argument) for an unknown format.
 void override_embedding(Recipe& recipe, std::string_view format);
 void override_head(Recipe& recipe, std::string_view format);
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "nibble/error.h"
 #include "quantize/method.h"
@@ -10,7 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-[[noreturn]] void fail(const std::string& source, const std::string& what) { throw Error(ErrorKind::invalid_argument, source + ": " + what); }
+[[noreturn]] void fail(const std::string& source, const std::string& what) { throw Error(ErrorKind::corrupt, source + ": " + what); }
 
 std::string text_member(const Json& object, const char* key, const std::string& source, const std::string& where) {
   const auto it = object.find(key);
@@ -41,6 +43,37 @@ RecipeRule rule_from_json(const Json& value, std::size_t index, const std::strin
   return rule;
 }
 
+// What no rule matches has the recipe's own format.
+void add_default(Recipe& recipe, const std::string& source) {
+  if (recipe.main_format.empty()) return;
+  try {
+    find_format(recipe.main_format);
+  } catch (const Error& error) {
+    fail(source, std::string("\"format\": ") + error.what());
+  }
+  const RecipeRule& last = recipe.rules.back();
+  if (last.pattern != "*" || !last.when.text().empty()) recipe.rules.push_back({"*", {}, recipe.main_format, {}});
+}
+
+bool has_rules_of(const Recipe& recipe, const Recipe& other) {
+  return recipe.main_format == other.main_format &&
+         std::ranges::equal(recipe.rules, other.rules, [](const RecipeRule& a, const RecipeRule& b) {
+           return a.pattern == b.pattern && a.format == b.format && a.method == b.method && a.when.text() == b.when.text();
+         });
+}
+
+// A mix that was printed and edited is no longer that mix: neither its name nor the file type that stands for it would be true of the file.
+void tell_from_namesake(Recipe& recipe) {
+  std::vector<Recipe> namesakes;  // a format and a mix may share a name
+  for (const char* const prefix : {"", "mix:"}) try {
+      namesakes.push_back(find_recipe(prefix + recipe.name));
+    } catch (const Error&) {  // no such one
+    }
+  if (namesakes.empty() || std::ranges::any_of(namesakes, [&](const Recipe& namesake) { return has_rules_of(recipe, namesake); })) return;
+  recipe.name += " (edited)";
+  if (std::ranges::find(namesakes, recipe.file_type, &Recipe::file_type) != namesakes.end()) recipe.file_type.reset();
+}
+
 }  // namespace
 
 std::string recipe_to_json(const Recipe& recipe) {
@@ -63,7 +96,7 @@ std::string recipe_to_json(const Recipe& recipe) {
 
 Recipe recipe_from_json(std::string_view text, const std::string& source) {
   const Json json = Json::parse(text, nullptr, false);
-  if (json.is_discarded() || !json.is_object()) fail(source, "not a recipe: no JSON object; 'nibble recipe q4_k_m --json' prints one to start from");
+  if (json.is_discarded() || !json.is_object()) fail(source, "not a recipe: no JSON object; 'nibble recipe show' prints one to start from");
   Recipe recipe;
   recipe.name = text_member(json, "name", source, "recipe");
   if (recipe.name.empty()) recipe.name = "recipe";
@@ -77,7 +110,8 @@ Recipe recipe_from_json(std::string_view text, const std::string& source) {
   if (rules == json.end() || !rules->is_array() || rules->empty()) fail(source, "a recipe needs \"rules\", a list with at least one rule");
   if (rules->size() > 10'000) fail(source, "too many rules, at most 10000: " + std::to_string(rules->size()));
   for (std::size_t i = 0; i < rules->size(); ++i) recipe.rules.push_back(rule_from_json((*rules)[i], i, source));
-  if (!recipe.main_format.empty()) find_format(recipe.main_format);
+  add_default(recipe, source);
+  tell_from_namesake(recipe);
   return recipe;
 }
 

@@ -15,6 +15,12 @@ Json to_json(const ModelInfo& info) {
           {"bytes", info.bytes},           {"bits_per_weight", info.bits_per_weight},
           {"vocabulary", info.vocabulary}, {"hidden", info.hidden},
           {"layers", info.layers},         {"context", info.context},
+          {"intermediate", info.intermediate}, {"heads", info.heads},
+          {"kv_heads", info.kv_heads},     {"head_dim", info.head_dim},
+          {"rope_base", info.rope_base},   {"tied_head", info.tied_head},
+          {"tokenizer", info.tokenizer.empty() ? Json() : Json(info.tokenizer)},
+          {"chat_template", info.chat_template.empty() ? Json() : Json(info.chat_template)},
+          {"quantizer", info.quantizer.empty() ? Json() : Json(info.quantizer)},
           {"activations", info.activations.empty() ? Json() : Json(info.activations)}};
 }
 

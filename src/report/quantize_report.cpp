@@ -108,7 +108,7 @@ std::string disagreement_text(const BudgetRound& round) {
   const double measured = round.weights_kl.value_or(round.kl.value);
   std::string text = fmt::format("expected a divergence of {:.5f} and measured {:.5f}", round.expected_kl, measured);
   if (round.weights_kl) text += fmt::format(" in f32 arithmetic, {:.5f} as an engine runs it", round.kl.value);
-  return text + (measured > round.expected_kl ? "; judge it by what was measured, and look for a tensor that it is due to (nibble eval --layers)"
+  return text + (measured > round.expected_kl ? "; judge it by what was measured, and look for a tensor that it is due to"
                                               : "; it lost less than expected, and a smaller size may do");
 }
 

@@ -39,10 +39,12 @@ struct Topic {
 };
 
 std::span<const Topic> all_topics();
+// The way of storing that a format or mix is an example of, by its name and bits per weight.
+const Topic& topic_of_format(std::string_view format, double bits_per_weight);
 // Null when no topic has this name.
 const Topic* find_topic(std::string_view name);
 
-// On models/tale-4M and its held-out text: `nibble eval OUT --against models/tale-4M --text models/tale-4M/heldout.txt --windows 24`.
+// On models/tale-4M and its held-out text: `nibble compare models/tale-4M`, the figures of README.md.
 struct MeasuredFormat {
   std::string_view format;
   double linear_bits;        // bits per weight in the Linear layers

@@ -117,6 +117,8 @@ std::string contest_line(const CandidateContest& contest) {
     case Contest::equal: return fmt::format("{} and {} predict the same everywhere\n", contest.first, contest.second);
     case Contest::undecided: break;
   }
+  if (contest.kl_difference.certainty == Certainty::too_few_blocks)
+    return fmt::format("{} or {}: too few windows to decide; read at least {}: {}, {}\n", contest.first, contest.second, kFewestBlocks, difference, ratio);
   return fmt::format("neither {} nor {} is shown to be better: {}, {}\n", contest.first, contest.second, difference, ratio);
 }
 

@@ -75,5 +75,24 @@ TEST(OutputDirectory, WithoutCommitNothingIsLeft) {
   EXPECT_EQ(scratch.num_entries(), 0u);
 }
 
+TEST(OutputFile, EndingsInSmallLetters) {
+  EXPECT_EQ(lower_extension("a/X.GGUF"), ".gguf");
+  EXPECT_EQ(lower_extension("x.Dat"), ".dat");
+  EXPECT_EQ(lower_extension("directory"), "");
+}
+
+TEST(OutputFile, RoomOnTheDiskHasBothNumbers) {
+  const ScratchDirectory scratch;
+  EXPECT_NO_THROW(require_disk_space(scratch / "out", 1));
+  try {
+    require_disk_space(scratch / "out", std::uint64_t{1} << 62);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::resource);
+    const std::string message = error.what();
+    EXPECT_NE(message.find("needed 4611686018427387904 bytes, free "), std::string::npos) << message;
+  }
+}
+
 }  // namespace
 }  // namespace nibble

@@ -68,7 +68,7 @@ TEST(CalibrationText, RefusesATextShorterThanAWindow) {
     choose_windows(texts, tokenizer(), {.samples = 1, .length = 512}, 512);
     FAIL();
   } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
+    EXPECT_EQ(error.kind(), ErrorKind::unusable_input);
     EXPECT_NE(std::string(error.what()).find("window 512"), std::string::npos) << error.what();
   }
 }

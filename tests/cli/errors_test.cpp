@@ -60,7 +60,7 @@ TEST_F(Errors, OfInput) {
   expect_part("quantize bad.gguf -f q8_0 -o x.gguf", 1, "bad.gguf");
   expect_part("run " + kTied + " -p Tom", 1, "token");  // it has no tokenizer
   scratch_.write("recipe.json", "{\"rules\": []}");
-  expect("quantize " + kTied + " --recipe recipe.json -o x.gguf", 2, "recipe.json: a recipe needs \"rules\", a list with at least one rule");
+  expect("quantize " + kTied + " --recipe recipe.json -o x.gguf", 1, "recipe.json: a recipe needs \"rules\", a list with at least one rule");
   EXPECT_EQ(scratch_.num_entries(), 2u);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // explain and plan as a user types them.
+#include <algorithm>
 #include <set>
 
 #include "cli/command.h"
@@ -86,6 +87,37 @@ TEST_F(Explain, Plan) {
   EXPECT_NE(run("plan 70B --memory 1GB --bandwidth 60GB/s").out.find("Nothing fits."), std::string::npos);
   EXPECT_EQ(json("plan " + kTied + " --memory 1GB --bandwidth 1GB -f q8_0")["formats"].size(), 1u);
   expect_refused("plan 8B --memory lots", "--memory takes an amount of bytes such as 24GB or 512MiB: 'lots'");
+}
+
+// Whatever another verb takes by name can be asked about, in both languages.
+TEST_F(Explain, KnowsEveryNameThatOtherVerbsTake) {
+  std::set<std::string> names = {"kl",          "perplexity", "imatrix",     "calibration", "outliers",  "groups",   "tokens",  "rtn",       "mse",
+                                 "awq",         "smoothquant", "gptq",       "descent",     "absmax",    "minmax",   "search",  "percentile", "entropy",
+                                 "absmean",     "threshold",  "auto",        "hellaswag",   "mmlu",      "arc",      "blimp",   "lambada",   "piqa",
+                                 "boolq",       "gsm8k",      "openbookqa",  "winogrande",  "bleu",      "table"};
+  const auto formats = json("formats");
+  for (const auto& format : formats["formats"]) names.insert(format["name"]);
+  EXPECT_GT(names.size(), 90u);
+  for (const std::string& name : names) {
+    run("explain " + name);
+    const std::string chinese = run("explain " + name + " --lang zh").out;
+    EXPECT_TRUE(std::ranges::any_of(chinese, [](char c) { return static_cast<unsigned char>(c) >= 0xe4; })) << name;
+  }
+  const CommandResult unknown = nibble_command(scratch_, "explain nonsense");
+  EXPECT_EQ(unknown.code, 2);
+  for (const char* listed : {"int8", "mixed", "gptq", "perplexity", "hellaswag"}) EXPECT_NE(unknown.error.find(listed), std::string::npos) << unknown.error;
+}
+
+TEST_F(Explain, PlanSaysWhatARunWouldTake) {
+  const auto plan = json("plan 8B --memory 12GB --bandwidth 60GB -f f16,q4_k_m");
+  EXPECT_EQ(plan["formats"][0]["cache"], "f16");
+  EXPECT_EQ(plan["formats"][1]["cache"], "q8_0");
+  EXPECT_LE(json("plan 8B --memory 1TB --bandwidth 60GB -f q4_k_m")["formats"][0]["longest_context"]["q8_0"], 131072);
+  EXPECT_NE(run("plan 70B --memory 24GB --bandwidth 60GB -f mix:iq2_xxs").out.find("--method imatrix --text"), std::string::npos);
+  EXPECT_EQ(run("plan 8B --memory 12GB --bandwidth 60GB -f q4_k_m").out.find("imatrix"), std::string::npos);
+  EXPECT_NE(run("plan 8B --memory 12GB --bandwidth 60GB").out.find("headroom (a twentieth, at least 256 MB)"), std::string::npos);
+  EXPECT_NE(run("plan " + kTied + " --memory 1GB --bandwidth 1GB -f q4_k").out.find("q4_k *"), std::string::npos);  // rows of 64
+  EXPECT_NE(run("plan " + kTied + " --memory 250MB --bandwidth 1GB -f q8_0").out.find("what decides is the headroom"), std::string::npos);
 }
 
 }  // namespace

@@ -107,11 +107,22 @@ TEST_F(Verbs, QuantizeAndRecipe) {
   EXPECT_EQ(json("inspect m.gguf")["container"], "gguf");
 
   const CommandResult fallback = run("quantize " + kGrouped + " -f q4_k -o k.gguf");
-  EXPECT_EQ(fallback.error, "nibble: note: 16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its blocks\n");
+  EXPECT_EQ(fallback.error, "nibble: note: 16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became "
+            "q5_0 in 16 (64 is not a multiple of 256); about 4 bits for such rows: iq4_nl, q4_1 or q4_0 --fit search in a GGUF file, int4:g32 in a "
+            "directory\n");
 
   const std::size_t before = scratch_.num_entries();
   const CommandResult dry = run("quantize " + kGrouped + " -f q8_0 --dry-run");
-  EXPECT_NE(dry.out.find("blk.1.ffn_down.weight"), std::string::npos);
+  EXPECT_EQ(dry.out.find("blk.1.ffn_down.weight"), std::string::npos);
+  EXPECT_NE(run("quantize " + kGrouped + " -f q8_0 --dry-run --verbose").out.find("blk.1.ffn_down.weight"), std::string::npos);
+  // What is forecast is what is written, header and padding included.
+  for (const char* output : {"-f q8_0 -o forecast.gguf", "-f int4:g32 -o forecast", "-f q4_k_m -o forecast2.gguf"}) {
+    const std::string arguments = "quantize " + kGrouped + " " + output;
+    const auto forecast = json(arguments + " --dry-run");
+    const auto written = json(arguments);
+    for (const char* key : {"output_bytes", "bits_per_weight"}) EXPECT_EQ(forecast[key], written[key]) << output;
+  }
+  for (const char* name : {"forecast.gguf", "forecast", "forecast2.gguf"}) std::filesystem::remove_all(scratch_ / name);
   EXPECT_EQ(scratch_.num_entries(), before);
 
   // A recipe that is printed, changed and used.
@@ -192,7 +203,7 @@ TEST_F(Verbs, Acceptance) {
   EXPECT_EQ(nibble_command(scratch_, eval + "--accept 'kl_weights<=1e-9'").code, 3);
   const CommandResult unsplit = nibble_command(scratch_, eval + "--accept 'kl_weights<=10' --split 0");
   EXPECT_EQ(unsplit.code, 2);
-  EXPECT_NE(unsplit.error.find("allow some (--split 32)"), std::string::npos) << unsplit.error;
+  EXPECT_NE(unsplit.error.find("allow some; see --split 32"), std::string::npos) << unsplit.error;
   EXPECT_EQ(nibble_command(scratch_, "eval q.gguf --text text.txt --accept 'kl<=1'").code, 2);
 }
 

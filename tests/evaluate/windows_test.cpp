@@ -54,7 +54,7 @@ TEST(Windows, NumberCanBeLimited) { EXPECT_EQ(cut_windows(counting(5000), 1, 512
 
 TEST(Windows, WhatCannotBeCut) {
   EXPECT_EQ(error_of([] { cut_windows(counting(511), 1, 4096, {}); }),
-            (std::pair{ErrorKind::unsupported,
+            (std::pair{ErrorKind::unusable_input,
                        std::string("the text is shorter than one window; give a longer text or a smaller context: the text has 511 tokens, a window "
                                    "needs 512")}));
   EXPECT_EQ(error_of([] { cut_windows(counting(5000), 1, 512, {.context = 1024}); }).second,

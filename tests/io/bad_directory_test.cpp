@@ -201,7 +201,7 @@ TEST(BadDirectory, PathsThatAreNoCheckpoint) {
     return text;
   };
   EXPECT_EQ(message(directory.path() / "nothing", ErrorKind::not_found), "FILE: no such file or directory");
-  EXPECT_EQ(message(directory.write("config.json", "{}"), ErrorKind::invalid_argument), "FILE: not weights; give the directory that it lies in");
+  EXPECT_EQ(message(directory.write("config.json", "{}"), ErrorKind::unusable_input), "FILE: not weights; give the directory that it lies in");
   EXPECT_EQ(message(directory.write("notes.txt", "hello world"), ErrorKind::unsupported), "FILE: neither GGUF nor safetensors");
   EXPECT_EQ(message(directory.write("model.bin", "PK\x03\x04....."), ErrorKind::unsupported),
             "FILE: neither GGUF nor safetensors but a ZIP archive, as PyTorch's .bin, .pt and .pth files are; save the weights as safetensors first");

@@ -224,7 +224,7 @@ TEST(Decoder, TokensOutsideTheVocabulary) {
   for (const std::int32_t id : {-1, 256}) {
     const std::vector<std::int32_t> ids = {1, 2, id};
     const auto [kind, message] = error_of([&] { model.decoder.forward(cache, ids, LogitsFor::last, logits); });
-    EXPECT_EQ(kind, ErrorKind::invalid_argument);
+    EXPECT_EQ(kind, ErrorKind::unusable_input);
     EXPECT_EQ(message, "token 2 is outside the vocabulary of 256: id " + std::to_string(id));
   }
   EXPECT_EQ(cache.length(), 0u);

@@ -122,7 +122,8 @@ TEST_F(QuantizeModel, CountsSubstitutions) {
   // Rows of 64 and 96 hold no blocks of 256; all 16 matrices fall back.
   EXPECT_EQ(summary.substitutions, 16u);
   EXPECT_EQ(Checkpoint::open(scratch_ / "m.gguf").tensor("blk.0.attn_q.weight").view.format->name(), "q5_0");
-  EXPECT_EQ(describe_substitutions(summary), "16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its blocks");
+  EXPECT_EQ(describe_substitutions(summary), "16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became "
+            "q5_0 in 16 (64 is not a multiple of 256)");
 }
 
 TEST_F(QuantizeModel, MixesChooseByLayerAndSizesAddUp) {

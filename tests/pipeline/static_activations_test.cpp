@@ -186,7 +186,7 @@ TEST(StaticActivations, FollowScalesThatAreFoldedAway) {
 TEST(StaticActivations, RefuseWhatCannotBe) {
   const ScratchDirectory scratch;
   ThreadPool pool(1);
-  EXPECT_NE(error_text("int8:row+a8:static", scratch / "a", pool).find("--text"), std::string::npos);
+  EXPECT_NE(error_text("int8:row+a8:static", scratch / "a", pool).find("give it text"), std::string::npos);
   EXPECT_NE(error_text("f16+a8", scratch / "b.gguf", pool).find("weights are quantized"), std::string::npos);
   EXPECT_NE(error_text("int8:row+a7", scratch / "c", pool).find("a8:token"), std::string::npos);
   // Statistics of the source say nothing about smoothed inputs.
@@ -194,7 +194,7 @@ TEST(StaticActivations, RefuseWhatCannotBe) {
   const Statistics statistics;
   options.method = "smoothquant";
   options.calibration.statistics = &statistics;
-  EXPECT_NE(error_of([&] { quantize_model(Checkpoint::open(kTale), options, pool, {}); }).find("--text"), std::string::npos);
+  EXPECT_NE(error_of([&] { quantize_model(Checkpoint::open(kTale), options, pool, {}); }).find("give it text"), std::string::npos);
 }
 
 // Files that say something else than they should.

@@ -92,7 +92,7 @@ TEST(Recipe, SurvivesJson) {
 
 TEST(Recipe, JsonErrorsNameSourceAndRule) {
   const auto error = [](const char* json) { return message([&] { recipe_from_json(json, "r.json"); }); };
-  EXPECT_EQ(error("["), "r.json: not a recipe: no JSON object; 'nibble recipe q4_k_m --json' prints one to start from");
+  EXPECT_EQ(error("["), "r.json: not a recipe: no JSON object; 'nibble recipe show' prints one to start from");
   EXPECT_EQ(error("{}"), "r.json: a recipe needs \"rules\", a list with at least one rule");
   EXPECT_EQ(error(R"({"rules": [{"format": "q8_0"}]})"), "r.json: rule 1 lacks \"tensors\", a pattern such as \"*.attn_v.weight\"");
   EXPECT_EQ(error(R"({"rules": [{"tensors": "*", "format": "q8_0"}, {"tensors": "*"}]})"), "r.json: rule 2 lacks \"format\"");
@@ -112,6 +112,25 @@ TEST(Recipe, NeedsARuleForEveryTensor) {
 TEST(Method, IsAComposition) {
   EXPECT_EQ(find_method("rtn").composition(), "none + auto + nearest");
   EXPECT_EQ(message([] { find_method("gtpq"); }), "unknown method 'gtpq'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
+}
+
+// A recipe that was printed and edited does not pass for the mix that it was.
+TEST(Recipe, EditedRecipesAreTold) {
+  const std::string printed = recipe_to_json(find_recipe("q4_k_m"));
+  const Recipe same = recipe_from_json(printed, "r.json");
+  EXPECT_EQ(same.name, "q4_k_m");
+  EXPECT_TRUE(same.file_type.has_value());
+  std::string edited = printed;
+  edited.insert(edited.find('[') + 1, R"({"tensors": "*.attn_v.weight", "format": "q8_0"},)");
+  const Recipe other = recipe_from_json(edited, "r.json");
+  EXPECT_EQ(other.name, "q4_k_m (edited)");
+  EXPECT_FALSE(other.file_type.has_value());
+}
+
+TEST(Recipe, ItsFormatIsTheDefault) {
+  const Recipe recipe = recipe_from_json(R"({"name": "mine", "format": "q4_0", "rules": [{"tensors": "*.attn_v.weight", "format": "q8_0"}]})", "r.json");
+  EXPECT_EQ(assign(recipe, matrix("blk.0.ffn_up.weight", 256), find_format("f16")).format->name(), "q4_0");
+  EXPECT_EQ(assign(recipe, matrix("blk.0.attn_v.weight", 256), find_format("f16")).format->name(), "q8_0");
 }
 
 }  // namespace

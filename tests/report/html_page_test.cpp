@@ -35,5 +35,17 @@ TEST(HtmlPage, NamesCannotEndTheScript) {
   EXPECT_EQ(Json::parse(page.substr(begin, end - begin)), small_report());
 }
 
+// No table is cut off at the page's edge: each lies in a box that scrolls, and wide cells may wrap.
+TEST(HtmlPage, WideTablesScroll) {
+  const std::string page = html_page(small_report());
+  EXPECT_TRUE(std::regex_search(page, std::regex("\\.scroll \\{ overflow-x: auto")));
+  EXPECT_TRUE(std::regex_search(page, std::regex("\\.interval \\{[^}]*white-space: normal")));
+  std::size_t tables = 0;
+  const std::regex table("(<div class=\"scroll\"[^>]*>)?<table id=\"([a-z-]+)\"");
+  for (auto it = std::sregex_iterator(page.begin(), page.end(), table); it != std::sregex_iterator(); ++it, ++tables)
+    EXPECT_TRUE((*it)[1].matched || (*it)[2] == "settings-table") << (*it)[2];  // whose cells break anywhere
+  EXPECT_GE(tables, 8u);
+}
+
 }  // namespace
 }  // namespace nibble

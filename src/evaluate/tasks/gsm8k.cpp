@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GSM8K (Cobbe et al. 2021): school arithmetic in words; the answer is what follows "####". Shown solved examples (--shots), models learn to
+// GSM8K (Cobbe et al. 2021): school arithmetic in words; the answer is what follows "####". Shown solved examples (shots), models learn to
 // write it so.
 #include "evaluate/tasks/all.h"
 #include "evaluate/tasks/numbers.h"

@@ -162,7 +162,7 @@ std::vector<TaskChange> changes_of(const Task& task, Answers answers, Answers or
 
 std::vector<QuestionFile> read_questions(const Task& task, const std::vector<TaskFile>& files, const ShotOptions& shots) {
   if (shots.questions.size() < shots.count)
-    throw Error(ErrorKind::invalid_argument, fmt::format("there are fewer solved examples than are to be shown: {} of {}", shots.questions.size(), shots.count));
+    throw Error(ErrorKind::unusable_input, fmt::format("there are fewer solved examples than are to be shown: {} of {}", shots.questions.size(), shots.count));
   std::vector<QuestionFile> result;
   for (const TaskFile& file : files) {
     std::string before = replaced(std::string(task.preamble), "{subject}", subject_of(file.name));
@@ -216,7 +216,7 @@ void TaskRun::ask(std::span<Answerer> models, std::size_t first, const ProgressC
 TaskVerdict judge_task(const TaskRun& run, const std::vector<std::string>& names, bool paired, ThreadPool& pool) {
   const std::size_t answered = run.answered(names.size());
   if (answered == 0)
-    throw Error(ErrorKind::invalid_argument, fmt::format("not one question was answered, so there is nothing to judge: 0 of {}", run.planned()));
+    throw Error(ErrorKind::unusable_input, fmt::format("not one question was answered, so there is nothing to judge: 0 of {}", run.planned()));
   TaskVerdict verdict{.task = std::string(run.task().name), .files = {}, .questions = answered, .planned = run.planned(), .models = {}, .answered = {}};
   for (const QuestionFile& file : run.files()) verdict.files.push_back(file.name);
   const auto answers_of = [&](std::size_t m) { return Answers(run.answers()[m]).first(answered); };

@@ -49,7 +49,7 @@ std::uint64_t split_key(const GgufMetadata& metadata, std::string_view key) { re
 void add_splits(CheckpointParts& parts, std::uint64_t count) {
   const std::string first = parts.path.string();
   if (const auto number = split_key(parts.metadata, "split.no"); number != 0)
-    throw Error(ErrorKind::invalid_argument, fmt::format("{}: part {} of {} of a split file; open the first part", first, number + 1, count));
+    throw Error(ErrorKind::unusable_input, fmt::format("{}: part {} of {} of a split file; open the first part", first, number + 1, count));
   if (count > kMaxSplits) throw Error(ErrorKind::corrupt, fmt::format("{}: metadata key 'split.count' is more than {}: {}", first, kMaxSplits, count));
   for (std::uint64_t number = 1; number < count; ++number) {
     const auto path = split_path(parts.path, number + 1, count);

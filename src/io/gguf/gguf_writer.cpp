@@ -172,6 +172,7 @@ class GgufWriter final : public CheckpointWriter {
     file_.reset();
   }
 
+  std::uint64_t planned_bytes() const noexcept override { return file_bytes_; }
   std::uint64_t bytes_written() const noexcept override { return header_bytes_ + stream_.bytes_written(); }
 
  private:

@@ -83,6 +83,11 @@ class DirectoryWriter final : public CheckpointWriter {
     close();
   }
 
+  std::uint64_t planned_bytes() const noexcept override {
+    std::uint64_t total = 0;
+    for (const Shard& shard : shards_) total += shard.file_bytes;
+    return total;
+  }
   std::uint64_t bytes_written() const noexcept override { return small_bytes_ + stream_.bytes_written(); }
 
  private:

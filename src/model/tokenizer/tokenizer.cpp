@@ -188,7 +188,7 @@ Tokenizer Tokenizer::from_gguf(const GgufMetadata& metadata, const std::string& 
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   if (text.size() > kMaxText)
-    throw Error(ErrorKind::invalid_argument, fmt::format("text to encode is larger than 1 GiB, cut it into parts: {} bytes", text.size()));
+    throw Error(ErrorKind::unusable_input, fmt::format("text to encode is larger than 1 GiB, cut it into parts: {} bytes", text.size()));
   const TokenizerParts& parts = state_->parts;
   Encoding encoding(parts, options);
   if (options.add_special) encoding.ids = parts.prefix;

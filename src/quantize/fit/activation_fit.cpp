@@ -27,7 +27,7 @@ struct Range {
 void require(const SiteStatistics& site, ActivationFormat format) {
   const bool complete = !site.histogram.empty() && !site.absmax.empty() && (!format.is_asymmetric || site.has_signs());
   if (!complete)
-    throw Error(ErrorKind::invalid_argument,
+    throw Error(ErrorKind::unusable_input,
                 fmt::format("a grid for activations needs what 'nibble calibrate' now records of their distribution, not "
                             "an importance matrix or older statistics; calibrate again: site {}",
                             site.name()));

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/option_hints.h"
+
+#include <algorithm>
+#include <array>
+
+namespace nibble::cli {
+namespace {
+
+constexpr auto kHints = std::to_array<OptionHint>({{"texts", "--text FILE"},
+                                                   {"calibration", "--text FILE, --stats FILE or --imatrix FILE"},
+                                                   {"verify.texts", "a longer --text, or --verify FILE"},
+                                                   {"length", "--length"},
+                                                   {"context", "--context, --tokens, --kv q4_0"},
+                                                   {"split_windows", "--split 32"},
+                                                   {"activations", "--activations f32"},
+                                                   {"allow_requantize", "--allow-requantize"},
+                                                   {"strict", "without --strict it is a note"},
+                                                   {"embedding", "--embedding, --head"},
+                                                   {"memory", "--memory 24GB"},
+                                                   {"formats", "-f q8_0,q4_k_m"},
+                                                   {"output", "-o OUT.gguf or -o DIRECTORY"}});
+
+}  // namespace
+
+std::span<const OptionHint> option_hints() { return kHints; }
+
+std::string_view option_for(std::string_view setting) {
+  const auto* const found = std::ranges::find(kHints, setting, &OptionHint::setting);
+  return found == kHints.end() ? std::string_view() : found->option;
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/quantize_arguments.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/output_file.h"
+#include "cli/option_checks.h"
+#include "cli/places.h"
+#include "cli/special_tokens.h"
+#include "cli/verbs.h"
+#include "evaluate/acceptance.h"
+#include "nibble/error.h"
+#include "pipeline/quantize_layers.h"
+#include "pipeline/quantize_plan.h"
+#include "quantize/fit/fit_rule.h"
+#include "quantize/method.h"
+
+namespace nibble::cli {
+namespace {
+
+[[noreturn]] void refuse(const std::string& message) { throw Error(ErrorKind::invalid_argument, message); }
+
+void judge_ways(const QuantizeArguments& a) {
+  const int budgets = (a.bits ? 1 : 0) + (a.size.empty() ? 0 : 1) + (a.max_kl ? 1 : 0) + (a.pareto ? 1 : 0);
+  const int ways = (a.format.empty() ? 0 : 1) + (a.recipe_file.empty() ? 0 : 1) + budgets;
+  if (ways != 1)
+    refuse("name one of a format (-f q4_k_m), a recipe (--recipe FILE) and a budget (--bpw, --size, --max-kl, --pareto); "
+           "'nibble formats' lists the formats");
+  if (a.max_kl && !(*a.max_kl > 0 && std::isfinite(*a.max_kl)))
+    refuse(fmt::format("a divergence to stay within is a number above 0, as in --max-kl 0.02: {}", *a.max_kl));
+  if (!a.size.empty() && bytes_of_option(a.size, "--size") == 0) refuse("a file has more than 0 bytes; give a size, as in --size 3.5GB");
+  if (budgets > 0 && a.texts.empty())
+    refuse("a budget is met by measuring on text what each tensor costs, and the result is judged on a part of it that is held out "
+           "(or on --verify FILE); add --text FILE");
+  if (a.output.empty() && !a.request.dry_run && !a.pareto) refuse("no output is named; add -o OUT.gguf or -o DIRECTORY");
+  if (a.verify.empty() && !a.accept.empty() && (budgets == 0 || a.pareto)) refuse("what is accepted is judged on a text; add --verify TEXT");
+}
+
+void judge_names(const QuantizeArguments& a) {
+  find_method(a.request.method);
+  if (!a.request.transform.empty()) find_transform(a.request.transform);
+  if (!a.request.round.empty()) find_rounder(a.request.round);
+  for (const std::string& format : {a.request.embedding, a.request.head})
+    if (!format.empty()) find_format(format);
+  if (!a.accept.empty()) parse_requirements(a.accept);
+}
+
+void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
+  const bool judged = !a.verify.empty() || (a.has_budget() && !a.pareto);
+  refuse_without_effect(verb, "--split", judged && !a.request.dry_run, "where nothing is judged (--verify FILE or a budget)");
+  refuse_without_effect(verb, "--verify", !a.request.dry_run && !a.pareto, "where nothing is written");
+  refuse_without_effect(verb, "--sync", !a.request.dry_run && !a.pareto, "where nothing is written");
+  refuse_without_effect(verb, "--accept", !a.request.dry_run && !a.pareto, "where nothing is written");
+  for (const char* const option : {"--output", "--save-recipe", "--embedding", "--head", "--strict", "--dry-run"})
+    refuse_without_effect(verb, option, !a.pareto, "beside --pareto, which writes nothing");
+  refuse_without_effect(verb, "--special", !a.texts.empty() || !a.verify.empty(), "without a text (--text, --verify)");
+  refuse_without_effect(verb, "--verbose", a.request.dry_run, "without --dry-run");
+  if (verb.count("--json") > 0) refuse_without_effect(verb, "--verbose", false, "beside --json, which holds every tensor");
+  const auto smooths = [](const Transform& transform) { return transform.rule == Transform::Rule::smoothquant; };
+  const bool smoothing = smooths(a.request.transform.empty() ? find_method(a.request.method).transform : find_transform(a.request.transform));
+  refuse_without_effect(verb, "--alpha", smoothing || !a.recipe_file.empty(), "without smoothquant (--method smoothquant)");
+  const bool is_static = a.request.activations && a.request.activations->format.is_static();
+  if (!a.statistics.empty() && !a.texts.empty() && !a.has_budget() && !is_static) refuse("--stats takes the place of --text; leave out one of the two");
+  if (a.request.calibration.sampling.samples == 0) refuse_without_effect(verb, "--seed", false, "with --samples 0, which takes all windows");
+}
+
+void judge_places(const QuantizeArguments& a) {
+  Places places;
+  places.reads("the model", a.model);
+  places.reads("--recipe", a.recipe_file);
+  places.reads("--text", a.texts);
+  places.reads("--stats", a.statistics);
+  places.reads("--verify", a.verify);
+  if (!a.output.empty() && !a.request.dry_run) {
+    const bool is_file = lower_extension(a.output) == ".gguf";
+    is_file ? places.writes_file("--output", a.output) : places.writes_directory("--output", a.output);
+    places.writes_directory("the unfinished work of --output", unfinished_work(a.output));
+    const std::filesystem::path weights = unfinished_weights(a.output);
+    const std::string of_weights = "the unfinished weights of --output";
+    is_file ? places.writes_file(of_weights, weights) : places.writes_directory(of_weights, weights);
+  }
+  places.writes_file("--save-recipe", a.recipe_output);
+  places.judge();
+}
+
+// Which options mean something only beside others.
+void bind_options(CLI::App& verb) {
+  for (const char* const option : {"--samples", "--length", "--seed", "--walk", "--hidden-states"})
+    verb.get_option(option)->needs(verb.get_option("--text"));
+}
+
+std::string fit_help() {
+  std::string text = "How grids are chosen:";
+  for (const NamedFit& fit : list_fits()) text += fmt::format("\n{}: {}", fit.name, fit.description);
+  return text;
+}
+
+}  // namespace
+
+CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments) {
+  QuantizeArguments* const options = &arguments;
+  CLI::App* const verb = app.add_subcommand("quantize", "Write a model in another format: to a GGUF file or a Hugging Face directory");
+  verb->footer(
+      "Examples:\n"
+      "  nibble quantize models/tale-4M -f q4_k_m -o tale.gguf      a mix, as llama.cpp makes it\n"
+      "  nibble quantize models/tale-4M -f int4:g32 -o tale-int4    planar: Linear layers only, in a directory\n"
+      "  nibble quantize models/tale-4M -f q4_k --head q6_k -o tale.gguf\n"
+      "  nibble quantize models/tale-4M -f int8:row+a8:static --text models/tale-4M/calibration.txt -o tale-w8a8\n"
+      "  nibble quantize models/tale-4M -f q2_k --dry-run           which tensor gets what\n"
+      "  nibble quantize models/tale-4M -f q4_k --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
+      "  nibble quantize models/tale-4M --bpw 4.5 --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
+      "  nibble quantize model.gguf -f f16 -o directory             GGUF to Hugging Face");
+  verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
+  verb->add_option(
+      "-f,--format", options->format,
+      "Format or mix: 'nibble formats' lists them; behind a plus the inputs' format: a8 (which is a8:g128:wide), a8:g32, a8:g64, a8:g128, "
+      "each also with :wide, a16:g128, a8:token, a8:static, the latter two also with :asym");
+  verb->add_option("--recipe", options->recipe_file, "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");
+  verb->add_option("--bpw", options->bits, "Instead of a format: the mix that loses least at so many bits per weight; needs --text, a part of which judges the result")
+      ->check(number_within(1, 32));
+  verb->add_option("--size", options->size, "The same for a file of so many bytes: 3.5GB, 800MiB");
+  verb->add_option("--max-kl", options->max_kl, "The smallest mix whose divergence, judged on text that calibration does not see, stays within this")
+      ->check(number_within(0, 1000));
+  verb->add_flag("--pareto", options->pareto, "Print size against expected divergence of the best mixes; write nothing");
+  verb->add_option("--save-recipe", options->recipe_output, "Write the recipe that was used as JSON");
+  verb->add_option("-o,--output", options->output, "OUT.gguf for a GGUF file, any other name for a directory");
+  verb->add_option("--method", options->request.method, "How values are chosen: rtn, mse, imatrix, table, awq, smoothquant, gptq, descent")
+      ->capture_default_str();
+  verb->add_option("--transform", options->request.transform, "First stage in place of the method's: none, awq, smoothquant");
+  verb->add_option("--round", options->request.round, "Last stage in place of the method's: nearest, gptq, descent");
+  verb->add_option("--alpha", options->request.smoothquant_alpha, "Of smoothquant: how much range moves into the weights (default 0.5)")
+      ->check(number_within(0, 1));
+  verb->add_option("--text", options->texts, "Calibration text for methods that need it; may be given more than once");
+  verb->add_option("--stats,--imatrix", options->statistics,
+                   "Statistics of 'nibble calibrate', or llama.cpp's importance matrix, in place of a text");
+  verb->add_option("--samples", options->request.calibration.sampling.samples, "Windows of calibration text; 0: all")
+      ->check(count_within(0, kMostWindows))
+      ->capture_default_str();
+  verb->add_option("--length", options->request.calibration.sampling.length, "Tokens in a calibration window")
+      ->check(count_within(1, kMostTokens))
+      ->capture_default_str();
+  verb->add_option("--seed", options->request.calibration.sampling.seed, "Which windows are drawn")->capture_default_str();
+  add_special(*verb, options->request.calibration.sampling.parse_special);
+  add_walk(*verb, options->request.calibration.walk);
+  add_hidden_states(*verb, options->hidden_states);
+  verb->add_option("--fit", options->fit, fit_help());
+  verb->add_option(
+      "--activation-fit", options->activation_fit,
+      "How static grids of activations (-f int8:row+a8:static) are chosen from --text or --stats: absmax, percentile:99.99, mse (default), entropy");
+  verb->add_option("--embedding", options->request.embedding, "Format of the embedding");
+  verb->add_option("--head", options->request.head, "Format of the output head");
+  verb->add_flag("--strict", options->request.strict,
+                 "What the output cannot hold is an error: a tensor that does not fit its format, tokens that GGUF has no place for, a second head; so "
+                 "are statistics that have nothing of a tensor");
+  verb->add_flag("--dry-run", options->request.dry_run, "Show what would be written and how many bytes; write nothing");
+  verb->add_flag("--verbose", options->verbose, "With --dry-run: also which tensor gets what");
+  verb->add_flag("--allow-requantize", options->request.allow_requantize, "Quantize a model that is quantized already");
+  verb->add_flag("--sync", options->request.sync, "Have the disk confirm the output before it appears");
+  verb->add_option("--verify", options->verify, "Texts on which the output is judged against the model before it takes its place");
+  verb->add_option("--accept", options->accept,
+                   "With --verify: what is required, as in \"kl<=0.02, top1>=0.97\"; otherwise nothing is written (exit 3, undecided 4)");
+  add_split(*verb, options->split);
+  bind_options(*verb);
+  return verb;
+}
+
+void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
+  judge_ways(a);
+  judge_names(a);
+  QuantizeModelOptions& request = a.request;
+  if (!a.format.empty()) choose_format(request, a.format);
+  if (!a.fit.empty()) request.fit = find_fit(a.fit);
+  if (!a.activation_fit.empty()) {
+    if (!request.activations || !request.activations->format.is_static())
+      refuse("only static grids of activations are fitted; name a format such as int8:row+a8:static");
+    request.activations->fit = find_fit(a.activation_fit);
+  }
+  judge_effects(verb, a);
+  judge_places(a);
+  request.output = a.output;
+  request.calibration.spill_directory = spill_directory(a.hidden_states, a.output);
+  if (!a.recipe_file.empty()) request.recipe = recipe_from_json(read_text(a.recipe_file), a.recipe_file);
+}
+
+void refuse_idle_methods(const CLI::App& verb, const QuantizeArguments& a, const Checkpoint& source) {
+  if (a.has_budget()) return;
+  const QuantizePlan plan = plan_quantization(source, a.request);
+  const bool quantizes = std::ranges::any_of(plan.tensors, [](const TensorPlan& tensor) {
+    const Format& format = *tensor.target.format;
+    return tensor.rows > 1 && format.info().kind != FormatKind::raw && format.name() != tensor.source->view.format->name();
+  });
+  for (const char* const option : {"--method", "--fit", "--transform", "--round"})
+    refuse_without_effect(verb, option, quantizes, "where no tensor is quantized");
+  const bool is_static = a.request.activations && a.request.activations->format.is_static();
+  const bool looks = is_static || needs_calibration(plan, a.request);
+  const std::string why = fmt::format("with the method {}, which looks at weights only; name one that looks at the data (--method imatrix, gptq, awq)",
+                                      a.request.method);
+  for (const char* const option : {"--text", "--stats"}) refuse_without_effect(verb, option, looks, why);
+}
+
+}  // namespace nibble::cli

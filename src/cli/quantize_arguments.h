@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What `nibble quantize` is asked on the command line, and whether it makes sense, before any work is done.
+//
+//   CLI::App* verb = add_quantize_arguments(app, arguments);
+//   judge_arguments(*verb, arguments);  // also fills arguments.request
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/session.h"
+#include "pipeline/quantize_model.h"
+
+namespace nibble::cli {
+
+struct QuantizeArguments {
+  std::string model, format, recipe_file, output, fit, activation_fit;
+  std::vector<std::string> texts;
+  std::string statistics, size, recipe_output, hidden_states = "memory";
+  std::optional<double> bits, max_kl;
+  bool pareto = false, verbose = false;
+  QuantizeModelOptions request;
+  std::vector<std::string> verify;
+  std::string accept;
+  std::size_t split = kUsualSplitWindows;
+
+  bool has_budget() const { return bits || max_kl || !size.empty() || pareto; }
+};
+
+// The verb with its options; `arguments` must outlive it.
+CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments);
+
+// Error(invalid_argument) when they contradict each other, name what is not known, or one would have no effect. Reads the recipe's file, if any.
+void judge_arguments(const CLI::App& verb, QuantizeArguments& arguments);
+
+// Error(invalid_argument) where nothing of this model would use a text, statistics or a method that are named.
+void refuse_idle_methods(const CLI::App& verb, const QuantizeArguments& arguments, const Checkpoint& source);
+
+}  // namespace nibble::cli

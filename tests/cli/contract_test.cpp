@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The exit codes of docs/scripting.md: inputs that do not serve are 1, in every verb; only a wrong command is 2. Also what is said of them.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+#include <filesystem>
+
+#include "cli/command.h"
+#include "cli/option_hints.h"
+
+namespace nibble {
+namespace {
+
+class Contract : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(nibble_command(scratch_, "synth --hidden 64 --ffn 96 --layers 1 --heads 4 --vocab 300 --context 64 -o m").code, 0);
+    ASSERT_EQ(nibble_command(scratch_, "synth --hidden 32 --ffn 96 --layers 1 --heads 4 --vocab 300 --context 64 -o narrow").code, 0);
+    scratch_.write("short.txt", "Too short.");
+    std::string text;
+    for (int i = 0; i < 600; ++i) text += "Line number " + std::to_string(i) + ".\n";
+    scratch_.write("text.txt", text);
+  }
+  CommandResult run(const std::string& arguments, int code) {
+    CommandResult result = nibble_command(scratch_, arguments);
+    EXPECT_EQ(result.code, code) << arguments << '\n' << result.error;
+    return result;
+  }
+  ScratchDirectory scratch_;
+};
+
+TEST_F(Contract, ATextShorterThanAWindow) {
+  run("eval m --text short.txt", 1);
+  run("eval m --against narrow --text short.txt", 1);
+  run("compare m --text short.txt -f q8_0", 1);
+  run("calibrate m --text short.txt -o x.stats", 1);
+  run("quantize m -f q4_0 --method gptq --text short.txt -o x.gguf", 1);
+  run("quantize m -f q4_0 --verify short.txt -o x.gguf", 1);
+  run("quantize m --bpw 5 --text short.txt -o x.gguf", 1);
+  run("quantize m --max-kl 0.1 --text short.txt -o x.gguf", 1);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "x.gguf"));
+}
+
+TEST_F(Contract, InputsThatDoNotServe) {
+  run("calibrate narrow --text text.txt --length 16 -o narrow.stats", 0);
+  run("calibrate narrow --text text.txt --length 16 -o narrow.gguf", 0);
+  run("quantize m -f q4_0 --method imatrix --stats narrow.stats -o x.gguf", 1);
+  run("quantize m -f q4_0 --method imatrix --imatrix narrow.gguf -o x.gguf", 1);
+  run("quantize m -f q8_0 -o q.gguf", 0);
+  const CommandResult again = run("quantize q.gguf -f q4_0 -o x.gguf", 1);
+  EXPECT_NE(again.error.find("see --allow-requantize"), std::string::npos) << again.error;
+  scratch_.write("recipe.json", "{\"rules\": [{\"tensors\": \"*\", \"format\": \"nosuch\"}]}");
+  run("quantize m --recipe recipe.json -o x.gguf", 1);
+  run("inspect m/config.json", 1);
+  std::string prompt;
+  for (int i = 0; i < 100; ++i) prompt += "Tom ";
+  run("run m -p '" + prompt + "'", 1);
+}
+
+TEST_F(Contract, SignalsAreAnInterruption) {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    const std::filesystem::path pipe = scratch_ / "pipe", output = scratch_ / "x.stats";
+    std::filesystem::remove(pipe);
+    ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      ::signal(number, SIG_DFL);  // whoever runs the tests may have it ignored
+      if (freopen((scratch_ / "error.txt").c_str(), "w", stderr) == nullptr) _exit(99);
+      execl(NIBBLE_BINARY, "nibble", "calibrate", (scratch_ / "m").c_str(), "--length", "16", "--text", pipe.c_str(), "-o", output.c_str(), nullptr);
+      _exit(99);
+    }
+    // The child opens the pipe for its text when it has begun to listen, and waits: so the signal is there before the work.
+    const int writer = open(pipe.c_str(), O_WRONLY);
+    kill(child, number);
+    const std::string text = read_text(scratch_ / "text.txt");
+    ASSERT_EQ(write(writer, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    close(writer);
+    int status = 0;
+    waitpid(child, &status, 0);
+    const std::string error = read_text(scratch_ / "error.txt");
+    EXPECT_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 130) << number << error;
+    EXPECT_NE(error.find("interrupted"), std::string::npos) << number << error;
+    EXPECT_EQ(error.find("caller"), std::string::npos) << number << error;
+    EXPECT_FALSE(std::filesystem::exists(scratch_ / "x.stats")) << number;
+  }
+}
+
+// Messages of the library name settings; here each has its option.
+TEST(OptionHints, KnowEverySettingThatAnErrorNames) {
+  std::size_t named = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(NIBBLE_SOURCE_DIR "/src")) {
+    const std::string path = entry.path().string();
+    if (entry.path().extension() != ".cpp" || path.find("/src/cli/") != std::string::npos) continue;
+    const std::string source = read_text(entry.path());
+    for (std::size_t at = source.find("throw Error("); at != std::string::npos; at = source.find("throw Error(", at + 1)) {
+      const std::string statement = source.substr(at, source.find(";\n", at) - at);
+      for (std::size_t option = statement.find("--"); option != std::string::npos; option = statement.find("--", option + 2))
+        EXPECT_FALSE(option + 2 < statement.size() && std::islower(static_cast<unsigned char>(statement[option + 2]))) << path << ": " << statement;
+      const std::size_t last = statement.rfind(", \""), broken = statement.rfind(",\n");
+      const std::size_t quote = std::max(last == std::string::npos ? 0 : last, broken == std::string::npos ? 0 : broken);
+      const std::size_t open = statement.find('"', quote);
+      if (!statement.ends_with("\")") || open == std::string::npos) continue;
+      const std::string word = statement.substr(open + 1, statement.size() - open - 3);
+      if (word.empty() || word.find_first_not_of("abcdefghijklmnopqrstuvwxyz_.") != std::string::npos) continue;
+      EXPECT_FALSE(cli::option_for(word).empty()) << path << ": " << word;
+      ++named;
+    }
+  }
+  EXPECT_GT(named, 8u);
+}
+
+}  // namespace
+}  // namespace nibble
