@@ -109,7 +109,7 @@ CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments) {
       "  nibble quantize models/tale-4M -f int4:g32 -o tale-int4    planar: Linear layers only, in a directory\n"
       "  nibble quantize models/tale-4M -f q4_k --head q6_k -o tale.gguf\n"
       "  nibble quantize models/tale-4M -f int8:row+a8:static --text models/tale-4M/calibration.txt -o tale-w8a8\n"
-      "  nibble quantize models/tale-4M -f q2_k --dry-run           which tensor gets what\n"
+      "  nibble quantize models/tale-4M -f q2_k --dry-run --verbose which tensor gets what\n"
       "  nibble quantize models/tale-4M -f q4_k --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
       "  nibble quantize models/tale-4M --bpw 4.5 --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
       "  nibble quantize model.gguf -f f16 -o directory             GGUF to Hugging Face");
