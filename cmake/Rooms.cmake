@@ -24,8 +24,11 @@ endfunction()
 set(NIBBLE_QUICK $<$<CONFIG:Release>:-O1>)
 
 # Headers that many files read, compiled once for all rooms (WHAT room) or all tests (WHAT test): most of the time that a small file takes.
-# CMAKE_DISABLE_PRECOMPILE_HEADERS, which the clang preset sets, keeps files honest about what they include.
+# g++ only: clang, which builds the slow stages, keeps files honest about what they include.
 function(nibble_precompile target what)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    return()
+  endif()
   set(common nibble_${what}_headers)
   if(NOT TARGET ${common})
     file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/${common}.cpp CONTENT "// Nothing but the headers.\n")
@@ -45,7 +48,7 @@ function(nibble_precompile target what)
   target_link_libraries(${target} PRIVATE fmt::fmt)
   target_precompile_headers(${target} REUSE_FROM ${common})
   # g++ 12 forgets that what it read there was a system's, and sees impossible lengths in std::string; clang judges these. Kernels have none.
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT target STREQUAL nibble_kernels)
+  if(NOT target STREQUAL nibble_kernels)
     target_compile_options(${target} PRIVATE -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread)
   endif()
 endfunction()

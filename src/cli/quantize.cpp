@@ -15,6 +15,7 @@
 #include "pipeline/budgeted_quantization.h"
 #include "pipeline/calibrate_model.h"
 #include "pipeline/quantize_model.h"
+#include "pipeline/quantize_plan.h"
 #include "pipeline/sensitivity.h"
 #include "pipeline/verified_quantization.h"
 #include "report/number_text.h"
@@ -121,16 +122,18 @@ void note_namesake(const Checkpoint& source, const Options& options, const Quant
   if (name.empty()) return;
   QuantizeModelOptions other = options.request;
   other.recipe = find_recipe("mix:" + name);
-  other.dry_run = true;
-  const QuantizeSummary mix = quantize_model(source, other, session.pool(), {});
+  other.strict = false;
+  const QuantizePlan mix = plan_quantization(source, other);
+  std::uint64_t bytes = 0;
+  for (const TensorPlan& tensor : mix.tensors) bytes += plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
   std::string difference;
-  for (std::size_t i = 0; i < mix.tensors.size(); ++i)
-    if (mix.tensors[i].format != summary.tensors[i].format && !mix.tensors[i].linear)
-      difference += fmt::format("{} in {}, ", mix.tensors[i].kind, mix.tensors[i].format);
-  if (mix.tensor_bytes == summary.tensor_bytes) return;
+  for (std::size_t i = 0; i < mix.tensors.size() && i < summary.tensors.size(); ++i)
+    if (mix.tensors[i].target.format->name() != summary.tensors[i].format && !summary.tensors[i].linear)
+      difference += fmt::format("{} in {}, ", summary.tensors[i].kind, mix.tensors[i].target.format->name());
+  if (bytes == summary.tensor_bytes) return;
   session.note(fmt::format("note: {} here is every matrix in {}; what llama.cpp makes by that name is -f mix:{} ({}{} bytes, not {})", name, name,
                            name,
-                           difference, grouped_text(mix.tensor_bytes), grouped_text(summary.tensor_bytes)));
+                           difference, grouped_text(bytes), grouped_text(summary.tensor_bytes)));
 }
 
 // Whose scales are the reference's unless a better grid is asked for.
@@ -206,7 +209,7 @@ Outcome quantize_or_tell_what_remains(const Checkpoint& source, const Options& o
   } catch (const Error& error) {
     const std::filesystem::path work = unfinished_work(options.output);
     std::error_code ignored;
-    if ((error.kind() != ErrorKind::resource && error.kind() != ErrorKind::io) || !std::filesystem::exists(work, ignored)) throw;
+    if (error.kind() != ErrorKind::resource || !std::filesystem::exists(work, ignored)) throw;
     throw Error(error.kind(), fmt::format("{}; finished pieces are kept in {}: make room and give the same command to go on from there, or remove it",
                                           error.what(), work.string()), error.setting());
   }

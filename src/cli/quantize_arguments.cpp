@@ -135,7 +135,7 @@ CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments) {
       ->check(number_within(0, 1));
   verb->add_option("--text", options->texts, "Calibration text for methods that need it; may be given more than once");
   verb->add_option("--stats,--imatrix", options->statistics,
-                   "Statistics of 'nibble calibrate', or llama.cpp's importance matrix, in place of a text");
+                   "Statistics of 'nibble calibrate', or llama.cpp's importance matrix, in place of a text; where no method is named they choose imatrix");
   verb->add_option("--samples", options->request.calibration.sampling.samples, "Windows of calibration text; 0: all")
       ->check(count_within(0, kMostWindows))
       ->capture_default_str();
@@ -178,6 +178,9 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
       refuse("only static grids of activations are fitted; name a format such as int8:row+a8:static");
     request.activations->fit = find_fit(a.activation_fit);
   }
+  // Statistics that are given are meant to be used: llama-quantize's --imatrix needs no other word either.
+  const bool is_static = request.activations && request.activations->format.is_static();
+  if (!a.statistics.empty() && !is_static && verb.count("--method") + verb.count("--transform") + verb.count("--round") == 0) request.method = "imatrix";
   judge_effects(verb, a);
   judge_places(a);
   request.output = a.output;

@@ -25,6 +25,13 @@ constexpr std::string_view kUnheldMark = "\"\\u0000";  // how a number that no d
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
+// Some text that begins with a mark is nobody's number.
+bool spells_number(std::string_view text) {
+  if (text.starts_with('-')) text.remove_prefix(1);
+  if (text == "NaN" || text == "Infinity") return true;
+  return !text.empty() && is_digit(text.front()) && text.find_first_not_of("0123456789.eE+-") == std::string_view::npos;
+}
+
 // RFC 8259, and Python's NaN, Infinity and -Infinity. Throws a JsonFault at the first byte that does not fit.
 class Scanner {
  public:
@@ -251,13 +258,21 @@ std::string dump_json(const nlohmann::ordered_json& json, int indent) {
   const std::string text = json.dump(indent);
   std::string result;
   std::size_t copied = 0;
-  for (std::size_t at = text.find(kUnheldMark); at != std::string::npos; at = text.find(kUnheldMark, copied)) {
-    const std::size_t begin = at + kUnheldMark.size(), end = text.find('"', begin);
-    result.append(text, copied, at - copied);
-    result.append(text, begin, end - begin);
-    copied = end + 1;
+  for (std::size_t begin = text.find('"'); begin != std::string::npos; begin = text.find('"', begin)) {
+    std::size_t end = begin + 1;
+    while (text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+    const std::string_view token = std::string_view(text).substr(begin, end - begin);
+    const bool is_key = end + 1 < text.size() && text[end + 1] == ':';
+    if (!is_key && token.starts_with(kUnheldMark) && spells_number(token.substr(kUnheldMark.size()))) {
+      result.append(text, copied, begin - copied);
+      result.append(token.substr(kUnheldMark.size()));
+      copied = end + 1;
+    }
+    begin = end + 1;
   }
   return result.append(text, copied);
 }
+
+bool is_unheld_number(std::string_view string) { return string.starts_with('\0') && spells_number(string.substr(1)); }
 
 }  // namespace nibble

@@ -33,6 +33,6 @@ std::optional<JsonFault> judge_json(std::string_view text, std::string& plain);
 std::string dump_json(const nlohmann::ordered_json& json, int indent = -1);
 
 // What a number that no double holds has become; such a text is no string.
-inline bool is_unheld_number(std::string_view string) { return !string.empty() && string.front() == '\0'; }
+bool is_unheld_number(std::string_view string);
 
 }  // namespace nibble

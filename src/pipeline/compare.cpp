@@ -9,6 +9,7 @@
 #include "nibble/error.h"
 #include "pipeline/candidate_group.h"
 #include "pipeline/inspect.h"
+#include "pipeline/quantize_plan.h"
 #include "pipeline/temporary_directory.h"
 
 namespace nibble {
@@ -124,9 +125,7 @@ std::vector<std::string> default_compare_formats() {
 Comparison compare_formats(const Checkpoint& original, const std::vector<NamedText>& texts, const CompareOptions& options, ThreadPool& pool) {
   if (options.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to compare; name some", "formats");
   for (const std::string& format : options.formats) {
-    QuantizeModelOptions trial = quantize_options(format, options, {});
-    trial.dry_run = true;
-    quantize_model(original, trial, pool, {});
+    plan_quantization(original, quantize_options(format, options, {}));  // throws where it cannot be made
   }
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
   Decoder reference(original, decoder_options, pool);

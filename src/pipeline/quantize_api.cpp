@@ -19,7 +19,8 @@ Quantized quantize(const Model& model, const QuantizeRequest& request) {
   options.strict = request.strict;
   options.isa = choose_isa(detect_cpu(), request.machine.isa);
   ThreadPool pool(request.machine.threads);
-  const QuantizeSummary summary = quantize_model(model.state().checkpoint, options, pool, request.progress);
+  QuantizeSummary summary = quantize_model(model.state().checkpoint, options, pool, request.progress);
+  summary.notes.insert(summary.notes.end(), summary.warnings.begin(), summary.warnings.end());
   return {summary.output,        summary.output_bytes,           summary.source_bytes, summary.bits_per_weight, summary.linear_bits_per_weight,
           summary.substitutions, describe_substitutions(summary), summary.notes};
 }

@@ -80,7 +80,9 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.target.name = tensor.name(plan.target_spelling);
   result.target.shape = tensor.shape;
   TensorFacts facts = tensor_facts(tensor, plan.config);
-  facts.has_importance = options.calibration.statistics != nullptr || !options.calibration.texts.empty();
+  // What is given for static grids alone tells the weights nothing.
+  const bool is_given = options.calibration.statistics != nullptr || !options.calibration.texts.empty();
+  facts.has_importance = is_given && method_for(TensorPlan{}, options).needs() >= Needs::mean_square;
   result.rows = facts.rows;
   result.cols = facts.cols;
   if (plan.source_spelling != plan.target_spelling && tensor.permuted_heads != 0)

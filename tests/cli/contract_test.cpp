@@ -52,6 +52,7 @@ TEST_F(Contract, InputsThatDoNotServe) {
   run("calibrate narrow --text text.txt --length 16 -o narrow.gguf", 0);
   run("quantize m -f q4_0 --method imatrix --stats narrow.stats -o x.gguf", 1);
   run("quantize m -f q4_0 --method imatrix --imatrix narrow.gguf -o x.gguf", 1);
+  run("quantize m -f q4_0 --imatrix narrow.gguf -o x.gguf", 1);  // read although no method is named
   run("quantize m -f q8_0 -o q.gguf", 0);
   const CommandResult again = run("quantize q.gguf -f q4_0 -o x.gguf", 1);
   EXPECT_NE(again.error.find("see --allow-requantize"), std::string::npos) << again.error;

@@ -126,6 +126,9 @@ TEST_F(OptionsAreJudged, RoomOnTheDiskIsLookedAtFirst) {
 
 // 0.6 GB of addresses do not hold the stacks of 200 threads.
 TEST_F(OptionsAreJudged, FewerThreadsThanAskedFor) {
+#if NIBBLE_SANITIZED
+  GTEST_SKIP() << "Optional: sanitizers need more addresses than this leaves";
+#endif
   make_model();
   const std::string arguments = "run m -p Tom -n 4 --ignore-end --json -t ";
   const CommandResult few = nibble_command(scratch_, arguments + "200", "ulimit -v 600000;");

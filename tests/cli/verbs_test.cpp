@@ -107,7 +107,8 @@ TEST_F(Verbs, QuantizeAndRecipe) {
   EXPECT_EQ(json("inspect m.gguf")["container"], "gguf");
 
   const CommandResult fallback = run("quantize " + kGrouped + " -f q4_k -o k.gguf");
-  EXPECT_EQ(fallback.error, "nibble: note: 16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became "
+  EXPECT_EQ(fallback.error, "nibble: note: no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it\n"
+            "nibble: note: 16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became "
             "q5_0 in 16 (64 is not a multiple of 256); about 4 bits for such rows: iq4_nl, q4_1 or q4_0 --fit search in a GGUF file, int4:g32 in a "
             "directory\n");
 

@@ -60,14 +60,14 @@ std::vector<BadDirectory> bad_shards() {
       {"shards_incomplete", {{"model-00001-of-00003.safetensors", byte_tensors({"x"})}, {"model-00003-of-00003.safetensors", byte_tensors({"y"})}}, missing,
        "FILE: 2 of 3 shards are here, and no model.safetensors.index.json; missing is 'model-00002-of-00003.safetensors'"},
       {"single_file_left_over", {{kIndex, good}, {one, byte_tensors({"x"})}, {two, byte_tensors({"y"})}, {"model.safetensors", byte_tensors({"x"})}},
-       ErrorKind::invalid_argument,
+       ErrorKind::unusable_input,
        "FILE: holds two models, model.safetensors and the shards of model.safetensors.index.json, one of which is left from before; remove the one that is "
        "not meant"},
       {"index_of_other_shards",
        {{kIndex, index_of(R"({"x":"model-00001-of-00030.safetensors"})")}, {"model-00001-of-00001.safetensors", byte_tensors({"x"})}}, missing,
        "FILE/model.safetensors.index.json: shard 'model-00001-of-00030.safetensors' is missing, but shards of another set lie beside it, as "
        "'model-00001-of-00001.safetensors'; the index is an older one: remove it, or fetch the index of these shards"},
-      {"cache_of_two_snapshots", {{"snapshots/a/config.json", "{}"}, {"snapshots/b/config.json", "{}"}}, ErrorKind::invalid_argument,
+      {"cache_of_two_snapshots", {{"snapshots/a/config.json", "{}"}, {"snapshots/b/config.json", "{}"}}, ErrorKind::unusable_input,
        "FILE: a hub cache with 2 snapshots, of which refs/main names none; give the path of one: FILE/snapshots/a"},
       {"shard_is_a_pointer", {{kIndex, good}, {one, byte_tensors({"x"})}, {two, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"}}, corrupt,
        "FILE/b.safetensors: this is a Git LFS pointer, not the file that it stands for; fetch that with 'git lfs pull', or download it again"},

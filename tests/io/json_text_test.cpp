@@ -14,6 +14,14 @@ std::string message_of(std::string_view text) {
   return error_of([&] { parse_json(text, "config.json"); }, "no such path");
 }
 
+TEST(JsonText, TextThatBeginsWithAZeroByteStaysText) {
+  const std::string text = R"({"\u0000k":"\u0000x","y":"a\"\u0000","z":["\u0000"],"n":NaN})";
+  const auto json = parse_json(text, "t.json");
+  EXPECT_FALSE(is_unheld_number(json["z"][0].get<std::string>()));
+  EXPECT_TRUE(is_unheld_number(json["n"].get<std::string>()));
+  EXPECT_EQ(dump_json(json), text);
+}
+
 TEST(JsonText, KeepsTheOrderOfKeys) { EXPECT_EQ(parse_json(R"({"b":1,"a":{"d":[1.5],"c":null}})", "x").dump(), R"({"b":1,"a":{"d":[1.5],"c":null}})"); }
 
 TEST(JsonText, SaysWhereItIsWrong) {

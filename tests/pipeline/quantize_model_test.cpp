@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/quantize_model.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -212,7 +213,7 @@ TEST_F(QuantizeModel, WeightsBeyondTheScalesGetAnotherFormatThatIsCounted) {
     EXPECT_EQ(changed->format, test.got);
     EXPECT_EQ(changed->wanted, test.format);
     const std::string expected =
-        std::string("are not ") + test.format + " because their weights are too large or too small for its scales; they are " + test.got;
+        fmt::format("are not {} because their weights are too large or too small for its scales: {} became {} in 1", test.format, test.format, test.got);
     EXPECT_NE(describe_substitutions(summary).find(expected), std::string::npos) << describe_substitutions(summary);
     const Checkpoint made = Checkpoint::open(scratch_ / test.output);
     const std::vector<float> stored = made.tensor(changed->name).view.decode();
@@ -239,6 +240,8 @@ TEST_F(QuantizeModel, MixesChooseByWhetherThereAreStatistics) {
   };
   EXPECT_EQ(format_of_down(), "f16");
   options.calibration.statistics = &statistics;
+  EXPECT_EQ(format_of_down(), "f16") << "nearest values do not look at them";
+  options.method = "imatrix";
   EXPECT_EQ(format_of_down(), "q8_0");
   options.calibration.statistics = nullptr;
   options.calibration.texts = {{"t", "text"}};

@@ -147,7 +147,7 @@ std::string hint(const fs::path& directory, const std::vector<std::string>& name
 }
 
 [[noreturn]] void refuse_two_models(const fs::path& directory, std::string_view other) {
-  throw Error(ErrorKind::invalid_argument, fmt::format("{}: holds two models, {} and {}, one of which is left from before; remove the one that is not meant",
+  throw Error(ErrorKind::unusable_input, fmt::format("{}: holds two models, {} and {}, one of which is left from before; remove the one that is not meant",
                                                        directory.string(), kSingle, other));
 }
 
@@ -169,7 +169,7 @@ std::vector<std::string> files_without_index(const fs::path& directory, const st
   }
   if (complete != sets.end()) {
     if (const auto more = std::find_if(std::next(complete), sets.end(), [](const ShardSet& set) { return set.is_complete(); }); more != sets.end())
-      throw Error(ErrorKind::invalid_argument, fmt::format("{}: holds two sets of shards and no index: {} ... and {} ...; remove the one that is not meant",
+      throw Error(ErrorKind::unusable_input, fmt::format("{}: holds two sets of shards and no index: {} ... and {} ...; remove the one that is not meant",
                                                            directory.string(), complete->names.front(), more->names.front()));
     return complete->names;
   }
@@ -213,7 +213,7 @@ fs::path resolve_hub_snapshot(const fs::path& directory) {
   if (is_plain_file_name(hash) && fs::is_directory(snapshots / hash, ignored)) return snapshots / hash;
   const std::vector<std::string> names = names_in(snapshots);
   if (names.size() == 1) return snapshots / names.front();
-  throw Error(names.empty() ? ErrorKind::not_found : ErrorKind::invalid_argument,
+  throw Error(names.empty() ? ErrorKind::not_found : ErrorKind::unusable_input,
               names.empty() ? fmt::format("{}: a hub cache without a snapshot; download the model again", directory.string())
                             : fmt::format("{}: a hub cache with {} snapshots, of which refs/main names none; give the path of one: {}", directory.string(),
                                           names.size(), (snapshots / names.front()).string()));

@@ -21,11 +21,11 @@ struct WeightFiles {
   std::optional<ShardIndex> index;  // none: one file, or shards that need no index because their names say that all are there
 };
 
-// Errors: not_found (no weights, or not all), corrupt (an index that is none), invalid_argument (more than one model).
+// Errors: not_found (no weights, or not all), corrupt (an index that is none), unusable_input (more than one model).
 WeightFiles find_weight_files(const std::filesystem::path& directory);
 
 // The directory that holds a model's files: of a hub cache's folder (models--org--name) the snapshot that its refs name; any other path as it
-// is. Error(invalid_argument) where a cache leaves the choice.
+// is. Error(unusable_input) where a cache leaves the choice.
 std::filesystem::path resolve_hub_snapshot(const std::filesystem::path& directory);
 
 }  // namespace nibble

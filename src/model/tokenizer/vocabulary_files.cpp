@@ -28,7 +28,8 @@ enum class SplitKind { gpt2, qwen2 };
 
 // How the class that wrote the files cuts text into words.
 SplitKind split_of(const Json& config, const std::string& source) {
-  std::string name = config.value("tokenizer_class", "");
+  const auto named = config.find("tokenizer_class");
+  std::string name = named != config.end() && named->is_string() ? named->get<std::string>() : "";
   if (name.ends_with("Fast")) name.resize(name.size() - 4);
   for (const char* known : {"", "GPT2Tokenizer", "CodeGenTokenizer", "PreTrainedTokenizer"})
     if (name == known) return SplitKind::gpt2;
@@ -85,7 +86,7 @@ Json added_tokens(const nlohmann::json& vocabulary, const Json& config, const Js
   AddedList added(vocabulary);
   if (const auto listed = config.find("added_tokens_decoder"); listed != config.end() && listed->is_object())
     for (const auto& [id, token] : listed->items())
-      if (id.find_first_not_of("0123456789") == std::string::npos && id.size() < 10) added.add(token, std::stoll(id), std::nullopt);
+      if (!id.empty() && id.find_first_not_of("0123456789") == std::string::npos && id.size() < 10) added.add(token, std::stoll(id), std::nullopt);
   for (const auto& [text, id] : added_file.items())
     if (id.is_number_integer()) added.add(text, id.get<std::int64_t>(), std::nullopt);
   add_named(special_map, added);
