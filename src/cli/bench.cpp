@@ -109,7 +109,7 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
   const Arithmetic arithmetic = decoder.arithmetic();
   if (session.json()) {
     Json json = {{"model", options.model},
-                 {"parameters", describe_model(checkpoint).parameters},
+                 {"parameters", describe_weights(checkpoint).parameters},
                  {"bytes", checkpoint.file_bytes()},
                  {"resident_bytes", decoder.resident_bytes()},
                  {"threads", session.pool().num_threads()},

@@ -45,7 +45,7 @@ CheckpointParts read_parts(const std::filesystem::path& path) {
   const std::string start = first_bytes(path);
   const std::string extension = lower_extension(path);
   if (start.starts_with("GGUF") || extension == ".gguf") return read_gguf_checkpoint(path);
-  if (extension == ".safetensors" || (start.size() > 8 && start[8] == '{')) return read_safetensors_checkpoint(path);
+  if (extension == ".safetensors" || has_safetensors_start(start)) return read_safetensors_checkpoint(path);
   if (extension == ".json") throw Error(ErrorKind::unusable_input, fmt::format("{}: not weights; give the directory that it lies in", path.string()));
   const auto foreign = describe_foreign_weights(start);
   throw Error(ErrorKind::unsupported, fmt::format("{}: neither GGUF nor safetensors{}", path.string(), foreign ? " but " + *foreign : ""));

@@ -34,10 +34,12 @@ void attach_narrowed_view(CheckpointParts& parts, StoredTensor& tensor, const st
                           fmt::format("{}: tensor {}", source, quote_name(tensor.name)));
 }
 
+bool has_safetensors_start(std::string_view start) { return start.size() > 8 && start[8] == '{'; }
+
 void refuse_foreign_weights(const MappedFile& file) {
-  const auto bytes = file.bytes().first(std::min(file.bytes().size(), kForeignStart));
-  if (bytes.size() > 8 && bytes[8] == std::byte{'{'}) return;  // safetensors, whatever its length spells
-  if (const auto foreign = describe_foreign_weights({reinterpret_cast<const char*>(bytes.data()), bytes.size()}))
+  const std::string_view start(reinterpret_cast<const char*>(file.bytes().data()), std::min(file.bytes().size(), kForeignStart));
+  if (has_safetensors_start(start)) return;
+  if (const auto foreign = describe_foreign_weights(start))
     throw Error(ErrorKind::corrupt, fmt::format("{}: this is {}", file.path().string(), *foreign));
 }
 

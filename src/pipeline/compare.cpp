@@ -134,7 +134,7 @@ Comparison compare_formats(const Checkpoint& original, const std::vector<NamedTe
 
   Comparison comparison;
   comparison.original_bytes = original.file_bytes();
-  comparison.original_bits_per_weight = describe_model(original).bits_per_weight;
+  comparison.original_bits_per_weight = describe_weights(original).bits_per_weight;
   comparison.original_format = main_format_of(original);
   const Pace reference_pace = pace_in_use(original, reference, options, pool);
   comparison.original_prefill = reference_pace.prefill;

@@ -110,13 +110,18 @@ std::string quantizer_of(const Checkpoint& checkpoint) {
 
 }  // namespace
 
-ModelInfo describe_model(const Checkpoint& checkpoint) {
+ModelInfo describe_weights(const Checkpoint& checkpoint) {
   ModelInfo info;
   info.container = container_name(checkpoint.kind());
   info.tensors = checkpoint.tensors().size();
   info.bytes = checkpoint.file_bytes();
   for (const StoredTensor& tensor : checkpoint.tensors()) info.parameters += count_elements(tensor);
   if (info.parameters > 0) info.bits_per_weight = 8.0 * static_cast<double>(info.bytes) / static_cast<double>(info.parameters);
+  return info;
+}
+
+ModelInfo describe_model(const Checkpoint& checkpoint) {
+  ModelInfo info = describe_weights(checkpoint);
   if (const auto name = checkpoint.gguf().string("general.architecture")) info.architecture = *name;
   try {
     const ModelConfig config = read_model_config(checkpoint);

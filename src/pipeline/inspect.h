@@ -16,7 +16,10 @@
 
 namespace nibble {
 
-// Works for models that cannot be run, too: what is not known stays empty.
+// What the tensors alone tell: their container, number, bytes, parameters and bits; the rest stays empty.
+ModelInfo describe_weights(const Checkpoint& checkpoint);
+// The same with the configuration and the tokenizer, which are read for it. Works for models that cannot be run, too: what is not known stays
+// empty.
 ModelInfo describe_model(const Checkpoint& checkpoint);
 
 struct TensorListing {

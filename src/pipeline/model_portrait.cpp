@@ -90,7 +90,7 @@ WeightHistogram histogram_of(const Checkpoint& original, const StoredTensor& bef
 ModelPortrait portray(const Checkpoint& original, const Checkpoint& candidate, const PortraitOptions& options, ThreadPool& pool) {
   ModelPortrait portrait;
   portrait.bytes = candidate.file_bytes();
-  portrait.bits_per_weight = describe_model(candidate).bits_per_weight;
+  portrait.bits_per_weight = describe_weights(candidate).bits_per_weight;
   const ModelTensors tensors(read_model_config(candidate));
   std::int64_t last = -1;
   for (const ModelTensor& tensor : tensors.all()) {

@@ -295,6 +295,12 @@ std::filesystem::path unfinished_weights(const std::filesystem::path& output) {
 
 QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
   QuantizePlan plan = plan_quantization(source, options);
+  // What refuses without looking at a weight comes before what looks at all of them.
+  if (!options.dry_run) {
+    if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
+    refuse_to_overwrite_source(source, options.output);
+    require_calibration(plan, options);
+  }
   substitute_unheld(plan, source, options, pool);
   if (!options.output.empty()) note_tokenizer_losses(source, options.strict, plan);
   QuantizeSummary summary = summarize(source, plan, options);
@@ -307,9 +313,6 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
     forecast(source, plan, options, summary);
     return summary;
   }
-  if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
-  refuse_to_overwrite_source(source, options.output);
-  require_calibration(plan, options);
   require_disk_space(options.output, summary.tensor_bytes);
   source.require_unchanged();
   summary.source_hash = hash_tensors(source, pool);
