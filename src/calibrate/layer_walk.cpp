@@ -43,6 +43,10 @@ std::span<const std::string_view> parts_of(Step step) {
   return {};
 }
 
+QuantizedView view_of(const Matrix& matrix) {
+  return make_view(find_raw_format(DType::f32), matrix.rows, matrix.cols, {std::as_bytes(std::span(matrix.values))}, "matrix");
+}
+
 Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool) {
   const QuantizedView& view = tensor.view;
   Matrix matrix{view.rows, view.cols, large_vector(view.rows * view.cols)};
@@ -156,7 +160,7 @@ void LayerWalk::pack(Step step, const LayerWeights& layer) {
 
 void LayerWalk::pack(std::string_view part, const Matrix& weights) {
   const std::uint64_t rows = weights.rows, cols = weights.cols;
-  if (!multiplies_codes()) return pack(part, make_view(format_, rows, cols, {std::as_bytes(std::span(weights.values))}, std::string(part)));
+  if (!multiplies_codes()) return pack(part, view_of(weights));
   QuantizedTensor rounded(format_, rows, cols);
   pool_.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t row = begin; row < end; ++row)

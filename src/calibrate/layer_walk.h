@@ -49,6 +49,9 @@ struct Matrix {
   std::vector<float> values;
 };
 
+// The same as a tensor in f32. Borrowed: the matrix outlives the view.
+QuantizedView view_of(const Matrix& matrix);
+
 // One layer's tensors by part: "q", "q.bias", "attention_norm".
 class LayerWeights {
  public:

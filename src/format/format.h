@@ -46,6 +46,7 @@ struct FormatInfo {
   std::size_t unit = 1;                     // columns coded together
   std::size_t span = 1;                     // columns sharing a grid; 0: the whole row
   std::size_t row_multiple = 1;             // row lengths must be multiples of this
+  std::size_t row_unit = 1;                 // rows coded together: whoever cuts a tensor into rows cuts at multiples of this
   std::optional<std::uint32_t> ggml_type;   // GGUF tensor type id
   std::optional<std::uint32_t> ggml_ftype;  // general.file_type of a file in which this is the main type
   // Larger magnitudes do not fit (the scale's own type overflows): the scale saturates at its largest finite value and the codes clip.

@@ -17,16 +17,14 @@
 #include "pipeline/quantize_plan.h"
 #include "pipeline/source_hash.h"
 #include "pipeline/statistics_gaps.h"
+#include "pipeline/tensor_output.h"
 #include "pipeline/temporary_directory.h"
 #include "pipeline/work_directory.h"
 #include "quantize/method.h"
-#include "quantize/quantize_rows.h"
 
 namespace nibble {
 namespace {
 
-// Elements of a band: what is resident of source and output at a time.
-constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
 constexpr std::uint64_t kShardBytes = 5'000'000'000;
 
 void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem::path& output) {
@@ -41,46 +39,18 @@ void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem:
     throw Error(ErrorKind::invalid_argument, "the output would take the place of the model that is read; choose another name: " + output.string());
 }
 
-RowSource row_source(const TensorPlan& tensor, Spelling target) {
-  RowSource rows{.view = &tensor.source->view, .name = tensor.source->name, .file = tensor.source->file};
-  if (tensor.permuted_head_dim != 0) {
-    rows.order = target == Spelling::gguf ? row_for_gguf : row_for_huggingface;
-    rows.order_argument = tensor.permuted_head_dim;
-  }
-  return rows;
-}
-
-// A permuted bias is one row whose elements move.
-QuantizedTensor permuted_vector(const TensorPlan& tensor, Spelling target) {
-  std::vector<float> values(tensor.cols), moved(tensor.cols);
-  tensor.source->view.decode_row(0, values);
-  for (std::uint64_t i = 0; i < tensor.cols; ++i)
-    moved[i] = values[target == Spelling::gguf ? row_for_gguf(i, tensor.permuted_head_dim) : row_for_huggingface(i, tensor.permuted_head_dim)];
-  QuantizedTensor result(tensor.target.format, 1, tensor.cols);
-  tensor.target.format->encode_row(moved, {}, nullptr, 0, {}, result.row(0));
-  return result;
-}
-
-void write_tensor(std::size_t index, const TensorPlan& tensor, const QuantizeModelOptions& options, Spelling target, const Checkpoint& source,
-                  BandWriter& writer, ThreadPool& pool, ProgressMeter& meter) {
-  if (tensor.permuted_head_dim != 0 && tensor.target.shape.size() == 1) {
-    writer.write(index, permuted_vector(tensor, target));
-    meter.advance(tensor.cols, tensor.target.name);
-    return;
-  }
-  const Method method = method_for(tensor, options);
-  const RowSource rows = row_source(tensor, target);
-  QuantizeRowsOptions row_options{.method = &method, .isa = options.isa};
-  row_options.tensor_grid = prepare_tensor(rows, tensor.target.format, row_options, pool);
-  std::uint64_t band_rows = std::max<std::uint64_t>(1, kBandElements / std::max<std::uint64_t>(1, tensor.cols));
-  // Whole heads, so that a band reads the same rows of the source that it writes.
-  if (const std::uint64_t head = tensor.permuted_head_dim; head != 0) band_rows = std::max(head, band_rows / head * head);
+void write_tensor(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options, const Checkpoint& source, TensorOutput& output) {
+  const TensorPlan& tensor = plan.tensors[index];
   source.require_unchanged(*tensor.source);
-  for (std::uint64_t begin = 0; begin < tensor.rows; begin += band_rows) {
-    const std::uint64_t end = std::min(tensor.rows, begin + band_rows);
-    writer.write(index, quantize_rows(rows, begin, end, tensor.target.format, row_options, pool));
-    source.release(*tensor.source);
-    meter.advance((end - begin) * tensor.cols, tensor.target.name);
+  if (tensor.permuted_head_dim != 0 && tensor.target.shape.size() == 1) {
+    std::vector<float> values(tensor.cols);
+    tensor.source->view.decode_row(0, values);
+    output.write_vector(index, values);
+  } else {
+    const LinearTask task{
+        .weights = output.rows_of(index, tensor.source->view), .format = tensor.target.format, .method = method_for(tensor, options)};
+    RoundPlans plans;
+    output.write(index, task, plans, [&] { source.release(*tensor.source); });
   }
   source.require_unchanged(*tensor.source);
 }
@@ -187,18 +157,20 @@ Written write_model(const Checkpoint& source, const QuantizePlan& plan, const Qu
   if (calibrated) {
     remove_abandoned_partials(options.output);
     work.emplace(unfinished_work(options.output), manifest);
-    LayerQuantizer quantizer(source, plan, options, *writer, pool, meter, *work);
+  }
+  BandWriter bands(*writer, pool.num_threads() > 1);
+  const Isa isa = calibrated ? options.calibration.kernels.isa : options.isa;
+  TensorOutput output(plan, bands, meter, {.work = work ? &*work : nullptr, .isa = isa}, pool);
+  if (calibrated) {
+    LayerQuantizer quantizer(source, plan, options, output, pool);
     quantizer.run();
-    written.errors = quantizer.errors();
+    written.errors = output.errors();
     for (std::string& line : quantizer.warnings()) written.warnings.push_back(std::move(line));
+  } else {
+    for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan, options, source, output);
   }
-  {
-    BandWriter bands(*writer, pool.num_threads() > 1);
-    for (std::size_t i = 0; i < plan.tensors.size() && !calibrated; ++i)
-      write_tensor(i, plan.tensors[i], options, plan.target_spelling, source, bands, pool, meter);
-    if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, bands);
-    bands.finish();
-  }
+  if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, bands);
+  bands.finish();
   source.require_unchanged();
   try {
     const OutputJudge judge = [&](const std::filesystem::path& unreleased) {

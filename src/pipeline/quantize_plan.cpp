@@ -190,9 +190,6 @@ Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options)
   return method;
 }
 
-std::uint64_t row_for_gguf(std::uint64_t output_row, std::uint64_t head_dim) { return huggingface_row_of(output_row, head_dim); }
-std::uint64_t row_for_huggingface(std::uint64_t output_row, std::uint64_t head_dim) { return gguf_row_of(output_row, head_dim); }
-
 bool is_vector(const ModelTensor& tensor) { return tensor.role == TensorRole::norm || tensor.role == TensorRole::bias; }
 
 std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols) {

@@ -59,8 +59,4 @@ TensorFacts tensor_facts(const ModelTensor& tensor, const ModelConfig& config);
 // The tensor's method with the caller's changes.
 Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options);
 
-// How output rows follow source rows of q and k matrices, for RowSource::order.
-std::uint64_t row_for_gguf(std::uint64_t output_row, std::uint64_t head_dim);
-std::uint64_t row_for_huggingface(std::uint64_t output_row, std::uint64_t head_dim);
-
 }  // namespace nibble

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "format/quantized_tensor.h"
-#include "kernels/encoders.h"
 #include "quantize/output_error.h"
 
 namespace nibble {
@@ -17,34 +15,12 @@ constexpr std::uint64_t kBandElements = std::uint64_t{4} << 20;
 SiteRounding::SiteRounding(const Method& method, const SiteStatistics* site, std::vector<const Matrix*> matrices, ThreadPool& pool, Isa isa)
     : method_(method), site_(site), matrices_(std::move(matrices)), pool_(pool), isa_(isa) {}
 
-Matrix SiteRounding::round(const Matrix& matrix, const FormatPtr& wanted) {
-  const FormatPtr format = with_kernels(wanted, isa_);
-  const std::uint64_t rows = matrix.rows, cols = matrix.cols;
-  const std::span<const float> values(matrix.values);
-  std::span<const float> importance;
-  if (site_ != nullptr && method_.needs() >= Needs::mean_square) importance = site_->mean_square;
-  std::shared_ptr<const TensorGrid> grid;
-  if (format->needs_prepare()) grid = format->prepare(values, rows, cols, importance, method_.fit);
-  std::shared_ptr<const RoundPlan> plan;
-  if (site_ != nullptr && site_->has_second_moment() && method_.rounder->needs() == Needs::second_moment) {
-    const auto [known, is_new] = plans_.try_emplace(format->name());
-    if (is_new) known->second = method_.rounder->plan(*site_, *format, pool_, isa_);
-    plan = known->second;
-  }
-  Matrix stored{rows, cols, std::vector<float>(rows * cols)};
-  const std::uint64_t band_rows = std::max<std::uint64_t>(1, kBandElements / cols);
-  for (std::uint64_t begin = 0; begin < rows; begin += band_rows) {
-    const std::uint64_t count = std::min(rows - begin, band_rows);
-    QuantizedTensor bytes(format, count, cols);
-    bytes.tensor_grid = grid;
-    const RoundBand band{values.subspan(begin * cols, count * cols), importance, count, cols, begin, grid.get(), method_.fit, plan.get()};
-    method_.rounder->encode_band(*format, band, bytes, pool_, isa_);
-    const QuantizedView view = bytes.view();
-    pool_.parallel_for(count, 16, [&](std::size_t first, std::size_t last, std::size_t) {
-      for (std::size_t row = first; row < last; ++row)
-        format->decode_row(view.row(row), grid.get(), begin + row, std::span(stored.values).subspan((begin + row) * cols, cols));
-    });
-  }
+Matrix SiteRounding::round(const Matrix& matrix, const FormatPtr& format) {
+  const QuantizedView source = view_of(matrix);
+  const LinearTask task{.weights = {.view = &source}, .format = format, .method = method_, .moments = {{.rows = {0, matrix.rows}, .inputs = site_}}};
+  const LinearQuantizer linear(task, plans_, pool_, isa_);
+  Matrix stored{matrix.rows, matrix.cols, std::vector<float>(matrix.rows * matrix.cols)};
+  for (const RowRange rows : bands_of(task.weights, *format, kBandElements)) linear.decode(linear.encode(rows), rows.begin, stored.values);
   return stored;
 }
 

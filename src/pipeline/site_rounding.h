@@ -9,7 +9,6 @@
 #pragma once
 
 #include <map>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +18,7 @@
 #include "calibrate/layer_walk.h"
 #include "format/format.h"
 #include "quantize/method.h"
+#include "quantize/quantize_linear.h"
 #include "quantize/statistics.h"
 
 namespace nibble {
@@ -42,7 +42,7 @@ class SiteRounding {
   std::vector<const Matrix*> matrices_;
   ThreadPool& pool_;
   Isa isa_;
-  std::map<std::string, std::shared_ptr<const RoundPlan>> plans_;        // by format
+  RoundPlans plans_;
   std::map<std::pair<std::size_t, std::string>, Matrix> kept_;           // by matrix and format
   std::map<std::pair<std::size_t, std::string>, double> errors_;
 };

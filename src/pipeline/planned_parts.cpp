@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/planned_parts.h"
+
+#include <algorithm>
+
+namespace nibble {
+
+PlannedParts::PlannedParts(const QuantizePlan& plan, const QuantizeModelOptions& options) : plan_(plan), options_(options), tensors_(plan.config) {
+  for (std::size_t i = 0; i < plan.tensors.size(); ++i) index_.emplace(plan.tensors[i].target.name, i);
+}
+
+std::size_t PlannedParts::index(std::string_view part, std::int64_t layer) const {
+  return index_.find(tensor(part, layer).name(plan_.target_spelling))->second;
+}
+
+bool PlannedParts::asks_for(std::string_view part, std::int64_t layer, Needs needs) const {
+  return planned(part, layer).target.format->info().kind != FormatKind::raw && method(part, layer).needs() >= needs;
+}
+
+bool PlannedParts::site_asks_for(Step step, std::int64_t layer, Needs needs) const {
+  return std::ranges::any_of(parts_of(step), [&](std::string_view part) { return asks_for(part, layer, needs); });
+}
+
+}  // namespace nibble

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quantize/quantize_linear.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <mutex>
+#include <numeric>
+#include <vector>
+
+#include "kernels/encoders.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::size_t kGrainElements = 65536;
+
+// The position of the first value that is not a finite number, or the length.
+std::size_t find_unfinite(std::span<const float> x) {
+  constexpr std::uint32_t kExponent = 0x7f800000u;
+  std::uint32_t any = 0;
+  for (const float value : x) any |= (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent ? 1u : 0u;
+  if (any == 0) return x.size();
+  std::size_t i = 0;
+  while ((std::bit_cast<std::uint32_t>(x[i]) & kExponent) != kExponent) ++i;
+  return i;
+}
+
+// The same in the bytes of a raw format's row, without widening them. f16, bf16, f32: not finite is where the exponent is all ones.
+template <class Bits>
+std::size_t find_unfinite(const std::byte* row, std::size_t count, Bits exponent) {
+  const auto is_unfinite = [=](std::size_t i) {
+    Bits bits;
+    std::memcpy(&bits, row + i * sizeof(Bits), sizeof(Bits));
+    return (bits & exponent) == exponent;
+  };
+  bool any = false;
+  for (std::size_t i = 0; i < count; ++i) any |= is_unfinite(i);
+  if (!any) return count;
+  std::size_t i = 0;
+  while (!is_unfinite(i)) ++i;
+  return i;
+}
+
+std::size_t find_unfinite(const std::string& raw_format, const std::byte* row, std::size_t count) {
+  if (raw_format == "f16") return find_unfinite<std::uint16_t>(row, count, 0x7c00u);
+  if (raw_format == "bf16") return find_unfinite<std::uint16_t>(row, count, 0x7f80u);
+  return find_unfinite<std::uint32_t>(row, count, 0x7f800000u);
+}
+
+// The position of the first value that becomes infinite in f16, or the length.
+std::size_t find_beyond_f16(std::span<const float> x) {
+  constexpr float kLimit = 65520;  // halfway between the largest half and the next power of two
+  return static_cast<std::size_t>(std::find_if(x.begin(), x.end(), [](float value) { return std::fabs(value) >= kLimit; }) - x.begin());
+}
+
+// The defect that comes first in the output, whichever thread saw which.
+class FirstDefect {
+ public:
+  void report(std::uint64_t row, std::uint64_t col, float value) {
+    const std::scoped_lock lock(mutex_);
+    if (found_ && row_ <= row) return;
+    found_ = true;
+    row_ = row;
+    col_ = col;
+    value_ = value;
+  }
+  // Judges a row; false when it holds what cannot be stored.
+  bool accepts(std::uint64_t row, std::span<const float> values, bool is_f16) {
+    std::size_t at = find_unfinite(values);
+    if (at == values.size() && is_f16) at = find_beyond_f16(values);
+    if (at != values.size()) report(row, at, values[at]);
+    return at == values.size();
+  }
+  void raise_if_any(const RowSource& source) const {
+    if (!found_) return;
+    const std::string where = "row " + std::to_string(source.stored_row(row_)) + ", column " + std::to_string(col_);
+    const std::string what = (source.file.empty() ? "" : source.file + ": ") + "tensor '" + source.name + "' holds ";
+    if (std::isfinite(value_))
+      throw Error(ErrorKind::unsupported, what + "a value that f16 cannot; use bf16 or f32: " + where + ", value " + std::to_string(value_));
+    throw Error(ErrorKind::corrupt,
+                what + (std::isnan(value_) ? "NaN" : "an infinite value") + ", which no format can store; repair or retrain the model: " + where);
+  }
+
+ private:
+  std::mutex mutex_;
+  bool found_ = false;
+  float value_ = 0;
+  std::uint64_t row_ = 0, col_ = 0;
+};
+
+std::size_t grain_of(std::uint64_t cols) { return std::max<std::size_t>(1, kGrainElements / std::max<std::uint64_t>(1, cols)); }
+
+// Rows of a source as numbers: where they lie, if they lie there as such, else widened into `kept`.
+std::span<const float> widen(const RowSource& source, const Format& reading, RowRange rows, std::vector<float>& kept, ThreadPool& pool) {
+  const QuantizedView& view = *source.view;
+  FirstDefect defect;
+  const bool is_there = view.format->name() == "f32" && source.order == nullptr &&
+                        reinterpret_cast<std::uintptr_t>(view.planes[0].data()) % alignof(float) == 0;
+  if (!is_there) kept.resize(rows.count() * view.cols);
+  const std::span<const float> values =
+      is_there ? std::span(reinterpret_cast<const float*>(view.planes[0].data()) + rows.begin * view.cols, rows.count() * view.cols)
+               : std::span<const float>(kept);
+  pool.parallel_for(rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t) {
+    for (std::size_t i = first; i < last; ++i) {
+      const std::uint64_t from = source.stored_row(rows.begin + i);
+      if (!is_there) reading.decode_row(view.row(from), view.tensor_grid.get(), from, std::span(kept).subspan(i * view.cols, view.cols));
+      defect.accepts(rows.begin + i, values.subspan(i * view.cols, view.cols), false);
+    }
+  });
+  defect.raise_if_any(source);
+  return values;
+}
+
+void copy_row(const QuantizedView& from, std::uint64_t from_row, QuantizedTensor& to, std::uint64_t to_row) {
+  const ConstRowPlanes in = from.row(from_row);
+  const RowPlanes out = to.row(to_row);
+  for (std::size_t p = 0; p < to.specs.size(); ++p)
+    if (to.specs[p].row_bytes != 0) std::memcpy(out[p], in[p], to.specs[p].row_bytes);
+}
+
+void require_cover(const std::vector<RowMoment>& moments, std::uint64_t rows, std::uint64_t cols, std::size_t row_unit) {
+  std::uint64_t next = 0;
+  for (const RowMoment& moment : moments) {
+    if (moment.rows.begin != next || moment.rows.end <= next || moment.rows.begin % row_unit != 0)
+      throw Error(ErrorKind::invalid_argument, "what is known of a Linear's inputs does not follow its rows: a range begins at row " +
+                                                   std::to_string(moment.rows.begin) + " where " + std::to_string(next) + " is next");
+    if (moment.inputs != nullptr && moment.inputs->width() != cols)
+      throw Error(ErrorKind::invalid_argument, "statistics of " + std::to_string(moment.inputs->width()) + " inputs do not belong to a Linear with " +
+                                                   std::to_string(cols));
+    next = moment.rows.end;
+  }
+  if (next != rows)
+    throw Error(ErrorKind::invalid_argument,
+                "what is known of a Linear's inputs ends at row " + std::to_string(next) + " of " + std::to_string(rows));
+}
+
+}  // namespace
+
+std::vector<RowRange> bands_of(const RowSource& weights, const Format& format, std::uint64_t elements) {
+  const std::uint64_t step = std::lcm(std::uint64_t{format.info().row_unit}, std::max<std::uint64_t>(1, weights.order_block));
+  const std::uint64_t rows = std::max(step, elements / std::max<std::uint64_t>(1, weights.view->cols) / step * step);
+  std::vector<RowRange> ranges;
+  for (std::uint64_t begin = 0; begin < weights.view->rows; begin += rows) ranges.push_back({begin, std::min(weights.view->rows, begin + rows)});
+  return ranges;
+}
+
+std::shared_ptr<const RoundPlan> RoundPlans::of(const Method& method, const FormatPtr& format, const SiteStatistics* inputs, ThreadPool& pool,
+                                                Isa isa) {
+  if (inputs == nullptr || !inputs->has_second_moment() || method.rounder->needs() != Needs::second_moment ||
+      format->info().kind == FormatKind::raw)
+    return nullptr;
+  const auto [known, is_new] = known_.try_emplace({inputs, std::string(method.rounder->name()) + " " + format->name()});
+  if (is_new) known->second = method.rounder->plan(*inputs, *with_kernels(format, isa), pool, isa);
+  return known->second;
+}
+
+struct LinearQuantizer::Known {
+  RowRange rows;
+  std::span<const float> importance;  // [cols] or empty
+  std::shared_ptr<const RoundPlan> plan;
+};
+
+LinearQuantizer::~LinearQuantizer() = default;
+
+LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, ThreadPool& pool, Isa isa)
+    : task_(task),
+      pool_(pool),
+      isa_(isa),
+      reading_(with_kernels(task.weights.view->format, isa)),
+      writing_(with_kernels(task.format, isa)),
+      is_copy_(task.weights.view->format->name() == task.format->name()),
+      is_raw_(task.format->info().kind == FormatKind::raw) {
+  const QuantizedView& view = *task.weights.view;
+  std::vector<RowMoment> moments = task.moments;
+  if (moments.empty()) moments.push_back({.rows = {0, view.rows}});
+  require_cover(moments, view.rows, view.cols, task.format->info().row_unit);
+  for (const RowMoment& moment : moments) {
+    Known& known = known_.emplace_back(Known{moment.rows, {}, nullptr});
+    if (is_raw_ || is_copy_ || moment.inputs == nullptr) continue;
+    if (task.method.needs() >= Needs::mean_square) known.importance = moment.inputs->mean_square;
+    known.plan = plans.of(task.method, task.format, moment.inputs, pool, isa);
+  }
+  if (is_copy_)
+    grid_ = view.tensor_grid;
+  else if (writing_->needs_prepare())
+    prepare();
+}
+
+void LinearQuantizer::prepare() {
+  const QuantizedView& view = *task_.weights.view;
+  std::vector<float> kept, mean;
+  const std::span<const float> weights = widen(task_.weights, *reading_, {0, view.rows}, kept, pool_);
+  std::span<const float> importance = known_.front().importance;
+  // Several ranges: what a row of the tensor sees on the average.
+  if (known_.size() > 1 && std::ranges::none_of(known_, [](const Known& known) { return known.importance.empty(); })) {
+    mean.resize(view.cols);
+    for (const Known& known : known_)
+      for (std::uint64_t col = 0; col < view.cols; ++col)
+        mean[col] += known.importance[col] * static_cast<float>(known.rows.count()) / static_cast<float>(view.rows);
+    importance = mean;
+  }
+  grid_ = writing_->prepare(weights, view.rows, view.cols, importance, task_.method.fit);
+}
+
+QuantizedTensor LinearQuantizer::blank(RowRange rows) const {
+  const QuantizedView& view = *task_.weights.view;
+  QuantizedTensor band(task_.format, rows.count(), view.cols);
+  band.tensor_grid = grid_;
+  // Planes that belong to the whole tensor are as long as the tensor makes them, not the band, and the same in every band.
+  const std::vector<PlaneSpec> of_tensor = task_.format->planes(view.rows, view.cols);
+  bool is_packed = false;
+  for (std::size_t p = 0; p < band.specs.size(); ++p) {
+    if (band.specs[p].row_bytes != 0) continue;
+    band.specs[p] = of_tensor[p];
+    band.planes[p].resize(of_tensor[p].bytes);
+    if (is_copy_) std::memcpy(band.planes[p].data(), view.planes[p].data(), band.planes[p].size());
+    is_packed = true;
+  }
+  if (is_packed && !is_copy_ && rows.count() > 0) task_.format->pack_tensor(grid_.get(), band.row(0));
+  return band;
+}
+
+QuantizedTensor LinearQuantizer::encode(RowRange rows) const {
+  QuantizedTensor band = blank(rows);
+  if (is_copy_) {
+    copy_rows(rows, band);
+    return band;
+  }
+  for (const Known& known : known_) {
+    const RowRange own{std::max(rows.begin, known.rows.begin), std::min(rows.end, known.rows.end)};
+    if (own.begin >= own.end) continue;
+    if (known.plan)
+      encode_planned(own, known, band, rows.begin);
+    else
+      encode_rows(own, known, band, rows.begin);
+  }
+  return band;
+}
+
+// Judged by the format's own rules where it has any, as numbers where it is numbers.
+void LinearQuantizer::copy_rows(RowRange rows, QuantizedTensor& band) const {
+  const QuantizedView& view = *task_.weights.view;
+  FirstDefect defect;
+  pool_.parallel_for(rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t) {
+    std::vector<float> values;
+    for (std::size_t i = first; i < last; ++i) {
+      const std::uint64_t from = task_.weights.stored_row(rows.begin + i);
+      copy_row(view, from, band, i);
+      if (!is_raw_ || find_unfinite(task_.format->name(), view.row(from)[0], view.cols) == view.cols) continue;
+      values.resize(view.cols);
+      reading_->decode_row(view.row(from), nullptr, from, values);
+      defect.accepts(rows.begin + i, values, false);
+    }
+  });
+  defect.raise_if_any(task_.weights);
+}
+
+void LinearQuantizer::encode_rows(RowRange rows, const Known& known, QuantizedTensor& band, std::uint64_t first_row) const {
+  const QuantizedView& view = *task_.weights.view;
+  const bool is_f16 = task_.format->name() == "f16";
+  FirstDefect defect;
+  std::vector<std::vector<float>> scratch(pool_.num_threads());
+  pool_.parallel_for(rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t worker) {
+    std::vector<float>& values = scratch[worker];
+    values.resize(view.cols);
+    for (std::size_t i = first; i < last; ++i) {
+      const std::uint64_t row = rows.begin + i, from = task_.weights.stored_row(row);
+      reading_->decode_row(view.row(from), view.tensor_grid.get(), from, values);
+      if (!defect.accepts(row, values, is_f16)) return;
+      const RowPlanes out = band.row(row - first_row);
+      if (is_raw_)
+        writing_->encode_row(values, {}, nullptr, row, {}, out);
+      else
+        task_.method.rounder->encode(*writing_, {values, known.importance, grid_.get(), row, task_.method.fit}, out);
+    }
+  });
+  defect.raise_if_any(task_.weights);
+}
+
+void LinearQuantizer::encode_planned(RowRange rows, const Known& known, QuantizedTensor& band, std::uint64_t first_row) const {
+  const std::uint64_t cols = task_.weights.view->cols;
+  std::vector<float> kept;
+  const std::span<const float> values = widen(task_.weights, *reading_, rows, kept, pool_);
+  const RoundBand input{values, known.importance, rows.count(), cols, rows.begin, grid_.get(), task_.method.fit, known.plan.get()};
+  if (rows.count() == band.rows) return task_.method.rounder->encode_band(*writing_, input, band, pool_, isa_);
+  QuantizedTensor part(task_.format, rows.count(), cols);
+  task_.method.rounder->encode_band(*writing_, input, part, pool_, isa_);
+  const QuantizedView encoded = part.view();
+  for (std::uint64_t row = 0; row < rows.count(); ++row) copy_row(encoded, row, band, rows.begin - first_row + row);
+}
+
+void LinearQuantizer::decode(const QuantizedTensor& band, std::uint64_t first_row, std::span<float> matrix) const {
+  const QuantizedView view = band.view();
+  if (view.rows == 0) return;
+  // Through the bytes, tensor-wide parts included.
+  const std::shared_ptr<const TensorGrid> grid = task_.format->unpack_tensor(view.row(0), task_.weights.view->rows, view.cols);
+  pool_.parallel_for(view.rows, 16, [&](std::size_t first, std::size_t last, std::size_t) {
+    for (std::size_t i = first; i < last; ++i)
+      writing_->decode_row(view.row(i), grid.get(), first_row + i,
+                           matrix.subspan(task_.weights.stored_row(first_row + i) * view.cols, view.cols));
+  });
+}
+
+QuantizedTensor quantize_linear(const LinearTask& task, ThreadPool& pool, Isa isa) {
+  RoundPlans plans;
+  return LinearQuantizer(task, plans, pool, isa).encode({0, task.weights.view->rows});
+}
+
+}  // namespace nibble

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The one way to quantize a Linear: its weights, what is known of its inputs, a format and a method go in; bands of rows in that format come
+// out. Pure in its inputs: a band has the same bytes whichever bands were made before it, for any number of threads, in any process. Used by
+// quantizations with and without calibration, by budgets that try formats, and for every other matrix, which is a Linear of whose inputs
+// nothing is known.
+//
+//   const LinearTask task{.weights = {.view = &tensor.view, .name = tensor.name}, .format = find_format("q4_k"), .method = find_method("gptq"),
+//                         .moments = {{.end = tensor.view.rows, .inputs = &site}}};
+//   RoundPlans plans;                                     // kept while Linears of the same inputs follow
+//   const LinearQuantizer linear(task, plans, pool, isa);
+//   for (RowRange rows : bands_of(task.weights, *task.format, 8 << 20)) writer.write(linear.encode(rows));
+//   QuantizedTensor whole = quantize_linear(task, pool, isa);
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/thread_pool.h"
+#include "format/quantized_tensor.h"
+#include "quantize/method.h"
+
+namespace nibble {
+
+// Where weights come from: a tensor in any format, its rows in an order of the reader's choice. Borrowed.
+struct RowSource {
+  const QuantizedView* view = nullptr;
+  std::string name{}, file{};  // for messages
+  // Row r here is the tensor's row order(r, order_block), within the same run of order_block rows; null: the same row.
+  std::uint64_t (*order)(std::uint64_t row, std::uint64_t order_block) = nullptr;
+  std::uint64_t order_block = 1;
+
+  std::uint64_t stored_row(std::uint64_t row) const { return order != nullptr ? order(row, order_block) : row; }
+};
+
+struct RowRange {
+  std::uint64_t begin = 0, end = 0;
+  std::uint64_t count() const { return end - begin; }
+};
+
+// All rows in runs of about `elements` weights, which begin at multiples of the format's row_unit and read the rows that they write.
+std::vector<RowRange> bands_of(const RowSource& weights, const Format& format, std::uint64_t elements);
+
+// What is known of the inputs of some rows. Rows that share a Linear may see different inputs (experts in a stack, parts of a fused matrix).
+struct RowMoment {
+  RowRange rows{};
+  const SiteStatistics* inputs = nullptr;  // null: nothing
+};
+
+struct LinearTask {
+  RowSource weights;
+  FormatPtr format;
+  Method method;
+  // Ascending ranges at multiples of the format's row_unit that cover all rows; empty: nothing is known of any row's inputs.
+  std::vector<RowMoment> moments{};
+};
+
+// What rounders work out once for all Linears that read the same inputs. Grows as it is asked; one thread at a time. Entries are kept by the
+// address of the statistics, which outlive this.
+class RoundPlans {
+ public:
+  // Null where the rounder needs none, or knows nothing of the inputs.
+  std::shared_ptr<const RoundPlan> of(const Method& method, const FormatPtr& format, const SiteStatistics* inputs, ThreadPool& pool, Isa isa);
+
+ private:
+  std::map<std::pair<const SiteStatistics*, std::string>, std::shared_ptr<const RoundPlan>> known_;
+};
+
+class LinearQuantizer {
+ public:
+  // Fits what is global to the tensor and plans the rounding. Error(corrupt) names file, tensor, row and column of a weight that is NaN or
+  // infinite where all weights are looked at here; Error(invalid_argument) when the moments do not cover the rows. The task and `plans`
+  // outlive this.
+  LinearQuantizer(const LinearTask& task, RoundPlans& plans, ThreadPool& pool, Isa isa);
+  ~LinearQuantizer();
+
+  // As encode() returns it, but for the rows themselves, which are zero.
+  QuantizedTensor blank(RowRange rows) const;
+  // Error(corrupt) names file, tensor, row and column of a weight that is NaN or infinite (the first in output order), Error(unsupported)
+  // one that f16 cannot hold. Rows already in the target format are copied byte for byte.
+  QuantizedTensor encode(RowRange rows) const;
+  // What a reader will find in a band that encode() gave, as rows of matrix[rows * cols] in the order of the weights' own tensor.
+  void decode(const QuantizedTensor& band, std::uint64_t first_row, std::span<float> matrix) const;
+  // null: the format has none.
+  const std::shared_ptr<const TensorGrid>& tensor_grid() const { return grid_; }
+
+ private:
+  struct Known;  // of a range of rows: what its inputs say, ready for the rounder
+
+  void prepare();
+  void encode_rows(RowRange rows, const Known& known, QuantizedTensor& band, std::uint64_t first_row) const;
+  void encode_planned(RowRange rows, const Known& known, QuantizedTensor& band, std::uint64_t first_row) const;
+  void copy_rows(RowRange rows, QuantizedTensor& band) const;
+
+  const LinearTask& task_;
+  ThreadPool& pool_;
+  Isa isa_;
+  FormatPtr reading_, writing_;  // with the loops of the instruction set
+  bool is_copy_ = false, is_raw_ = false;
+  std::vector<Known> known_;
+  std::shared_ptr<const TensorGrid> grid_;
+};
+
+// All rows at once, for what fits into memory.
+QuantizedTensor quantize_linear(const LinearTask& task, ThreadPool& pool, Isa isa);
+
+}  // namespace nibble

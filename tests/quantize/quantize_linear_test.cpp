@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quantize/quantize_linear.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/random.h"
+#include "nibble/error.h"
+#include "quantize/model_free_matrix.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::uint64_t kRows = 300, kCols = 512;
+
+std::uint64_t reversed(std::uint64_t row, std::uint64_t count) { return count - 1 - row; }
+
+// Rows of a tensor without anything known of its inputs.
+QuantizedTensor encode(const RowSource& weights, RowRange rows, const char* format, ThreadPool& pool, const char* method = "rtn") {
+  const LinearTask task{.weights = weights, .format = find_format(format), .method = find_method(method)};
+  RoundPlans plans;
+  return LinearQuantizer(task, plans, pool, Isa::scalar).encode(rows);
+}
+
+SiteStatistics random_site(std::uint64_t width, std::uint64_t seed) {
+  const QuantizedTensor inputs = random_matrix(2 * width, width, seed);
+  const std::vector<float> x = inputs.view().decode();
+  SiteStatistics site{.layer = 0, .site = "mlp_in", .count = 2 * width};
+  site.mean_square.resize(width);
+  site.second_moment.resize(width * width);
+  for (std::uint64_t t = 0; t < 2 * width; ++t)
+    for (std::uint64_t i = 0; i < width; ++i)
+      for (std::uint64_t j = 0; j < width; ++j)
+        site.second_moment[i * width + j] += x[t * width + i] * x[t * width + j] / static_cast<float>(2 * width);
+  for (std::uint64_t i = 0; i < width; ++i) site.mean_square[i] = site.second_moment[i * width + i];
+  return site;
+}
+
+// Rows [first, first + rows.rows) of `whole`, plane by plane.
+void expect_rows(const QuantizedTensor& rows, QuantizedTensor& whole, std::uint64_t first, const std::string& what) {
+  QuantizedTensor own = rows;
+  for (std::uint64_t r = 0; r < own.rows; ++r)
+    for (std::size_t p = 0; p < own.specs.size(); ++p)
+      ASSERT_EQ(std::memcmp(own.row(r)[p], whole.row(first + r)[p], own.specs[p].row_bytes), 0) << what << " row " << first + r;
+}
+
+TEST(QuantizeLinear, AgreesWithTheFormatRowByRow) {
+  const QuantizedTensor source = random_matrix(kRows, kCols, 1);
+  const QuantizedView view = source.view();
+  ThreadPool pool(2);
+  for (const char* name : {"q8_0", "int4:g32:asym", "f16"}) {
+    const FormatPtr format = find_format(name);
+    const QuantizedTensor band = encode({.view = &view, .name = "t"}, {7, 200}, name, pool);
+    ASSERT_EQ(band.rows, 193u);
+    QuantizedTensor expected(format, 193, kCols);
+    std::vector<float> row(kCols);
+    for (std::uint64_t r = 0; r < 193; ++r) {
+      view.decode_row(7 + r, row);
+      format->encode_row(row, {}, nullptr, 7 + r, {}, expected.row(r));
+    }
+    EXPECT_EQ(band.planes, expected.planes) << name;
+  }
+}
+
+TEST(QuantizeLinear, GivesTheSameBytesForAnyNumberOfThreads) {
+  const QuantizedTensor source = random_matrix(kRows, kCols, 2);
+  const QuantizedView view = source.view();
+  std::vector<std::vector<std::byte>> first;
+  for (std::size_t threads = 1; threads <= 4; ++threads) {
+    ThreadPool pool(threads);
+    const QuantizedTensor band = encode({.view = &view, .name = "t"}, {0, kRows}, "q8_0", pool);
+    if (threads == 1) first = band.planes;
+    EXPECT_EQ(band.planes, first) << threads;
+  }
+}
+
+TEST(QuantizeLinear, FollowsTheRowOrder) {
+  const QuantizedTensor source = random_matrix(kRows, kCols, 3);
+  const QuantizedView view = source.view();
+  ThreadPool pool(2);
+  for (const char* name : {"f32", "q8_0"}) {  // copied, encoded
+    const QuantizedTensor plain = encode({.view = &view, .name = "t"}, {0, kRows}, name, pool);
+    const QuantizedTensor turned = encode({.view = &view, .name = "t", .order = reversed, .order_block = kRows}, {0, kRows}, name, pool);
+    const std::size_t row_bytes = plain.planes[0].size() / kRows;
+    for (std::uint64_t r = 0; r < kRows; ++r)
+      ASSERT_EQ(std::memcmp(turned.planes[0].data() + r * row_bytes, plain.planes[0].data() + (kRows - 1 - r) * row_bytes, row_bytes), 0);
+  }
+}
+
+TEST(QuantizeLinear, CopiesWhatIsInTheFormatAlready) {
+  const QuantizedTensor source = random_matrix(kRows, kCols, 4);
+  const QuantizedView view = source.view();
+  ThreadPool pool(2);
+  for (const char* name : {"q8_0", "int4:g32:asym", "int8:row"}) {
+    const QuantizedTensor once = encode({.view = &view, .name = "t"}, {0, kRows}, name, pool);
+    const QuantizedView once_view = once.view();
+    const QuantizedTensor twice = encode({.view = &once_view, .name = "t"}, {0, kRows}, name, pool);
+    EXPECT_EQ(twice.planes, once.planes) << name;
+  }
+}
+
+TEST(QuantizeLinear, NamesTheFirstWeightThatIsNoNumber) {
+  QuantizedTensor source = random_matrix(kRows, kCols, 5);
+  const auto put = [&](std::uint64_t row, std::uint64_t col, float value) {
+    std::memcpy(source.planes[0].data() + (row * kCols + col) * sizeof(float), &value, sizeof(float));
+  };
+  put(250, 3, std::numeric_limits<float>::infinity());
+  put(131, 17, std::nanf(""));
+  put(131, 300, std::numeric_limits<float>::infinity());
+  const QuantizedView view = source.view();
+  for (std::size_t threads = 1; threads <= 4; ++threads) {
+    ThreadPool pool(threads);
+    for (const char* name : {"q8_0", "f32", "f16"}) {
+      try {
+        encode({.view = &view, .name = "blk.0.attn_q.weight", .file = "m.gguf"}, {0, kRows}, name, pool);
+        ADD_FAILURE() << name;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::corrupt);
+        EXPECT_STREQ(error.what(),
+                     "m.gguf: tensor 'blk.0.attn_q.weight' holds NaN, which no format can store; repair or retrain the model: row 131, column 17");
+      }
+    }
+  }
+}
+
+TEST(QuantizeLinear, NamesAValueBeyondF16) {
+  QuantizedTensor source = random_matrix(4, 32, 6);
+  const float value = 70000;
+  std::memcpy(source.planes[0].data() + (2 * 32 + 5) * sizeof(float), &value, sizeof(float));
+  const QuantizedView view = source.view();
+  ThreadPool pool(1);
+  try {
+    encode({.view = &view, .name = "t"}, {0, 4}, "f16", pool);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::unsupported);
+    EXPECT_STREQ(error.what(), "tensor 't' holds a value that f16 cannot; use bf16 or f32: row 2, column 5, value 70000.000000");
+  }
+  EXPECT_NO_THROW(encode({.view = &view, .name = "t"}, {0, 4}, "bf16", pool));
+}
+
+TEST(QuantizeLinear, ABandHasTheSameBytesAloneAndAmongOthers) {
+  constexpr std::uint64_t kSmall = 96, kWidth = 256;
+  const QuantizedTensor source = random_matrix(kSmall, kWidth, 7);
+  const QuantizedView view = source.view();
+  const SiteStatistics site = random_site(kWidth, 8);
+  for (const char* method : {"rtn", "imatrix", "gptq", "descent"})
+    for (const char* format : {"q4_k", "int3:g64", "nf4:g64:dq"}) {
+      const LinearTask task{.weights = {.view = &view, .order = reversed, .order_block = kSmall},
+                            .format = find_format(format),
+                            .method = find_method(method),
+                            .moments = {{.rows = {0, kSmall}, .inputs = &site}}};
+      ThreadPool one(1), three(3);
+      QuantizedTensor whole = quantize_linear(task, one, Isa::scalar);
+      RoundPlans plans;
+      const LinearQuantizer linear(task, plans, three, Isa::scalar);
+      std::vector<float> values(kSmall * kWidth);
+      for (const RowRange rows : {RowRange{64, 96}, RowRange{0, 7}, RowRange{7, 64}}) {  // in any order
+        const QuantizedTensor band = linear.encode(rows);
+        expect_rows(band, whole, rows.begin, std::string(method) + " " + format);
+        linear.decode(band, rows.begin, values);
+      }
+      // In the order of the weights' own tensor.
+      const std::vector<float> decoded = whole.view().decode();
+      for (std::uint64_t row = 0; row < kSmall; ++row)
+        ASSERT_EQ(std::memcmp(&values[(kSmall - 1 - row) * kWidth], &decoded[row * kWidth], kWidth * sizeof(float)), 0) << method << " " << format;
+    }
+}
+
+TEST(QuantizeLinear, EveryRangeOfRowsIsRoundedForItsOwnInputs) {
+  constexpr std::uint64_t kSmall = 48, kWidth = 128;
+  const QuantizedTensor source = random_matrix(kSmall, kWidth, 9);
+  const QuantizedView view = source.view();
+  const SiteStatistics first = random_site(kWidth, 10), second = random_site(kWidth, 11);
+  ThreadPool pool(2);
+  for (const char* method : {"imatrix", "gptq"}) {
+    const auto task = [&](std::vector<RowMoment> moments) {
+      return LinearTask{.weights = {.view = &view}, .format = find_format("int3:g64"), .method = find_method(method), .moments = std::move(moments)};
+    };
+    QuantizedTensor of_first = quantize_linear(task({{.rows = {0, kSmall}, .inputs = &first}}), pool, Isa::scalar);
+    QuantizedTensor of_second = quantize_linear(task({{.rows = {0, kSmall}, .inputs = &second}}), pool, Isa::scalar);
+    QuantizedTensor of_none = quantize_linear(task({}), pool, Isa::scalar);
+    const LinearTask mixed = task({{.rows = {0, 20}, .inputs = &first}, {.rows = {20, 40}, .inputs = &second}, {.rows = {40, kSmall}}});
+    QuantizedTensor whole = quantize_linear(mixed, pool, Isa::scalar);
+    RoundPlans plans;
+    const LinearQuantizer linear(mixed, plans, pool, Isa::scalar);
+    const QuantizedTensor across = linear.encode({10, 45});
+    expect_rows(across, whole, 10, method);
+    for (std::uint64_t row = 0; row < kSmall; ++row) {
+      QuantizedTensor& expected = row < 20 ? of_first : row < 40 ? of_second : of_none;
+      ASSERT_EQ(std::memcmp(whole.row(row)[0], expected.row(row)[0], whole.specs[0].row_bytes), 0) << method << " row " << row;
+    }
+    EXPECT_NE(of_first.planes, of_second.planes) << method;
+    EXPECT_NE(of_first.planes, of_none.planes) << method;
+  }
+}
+
+TEST(QuantizeLinear, RefusesMomentsThatDoNotCoverTheRows) {
+  const QuantizedTensor source = random_matrix(8, 64, 12);
+  const QuantizedView view = source.view();
+  const SiteStatistics site = random_site(64, 13), narrow = random_site(32, 14);
+  ThreadPool pool(1);
+  const std::vector<std::vector<RowMoment>> wrong = {{{.rows = {0, 7}, .inputs = &site}},
+                                                     {{.rows = {0, 9}, .inputs = &site}},
+                                                     {{.rows = {1, 8}, .inputs = &site}},
+                                                     {{.rows = {0, 4}, .inputs = &site}, {.rows = {5, 8}, .inputs = &site}},
+                                                     {{.rows = {0, 5}, .inputs = &site}, {.rows = {4, 8}, .inputs = &site}},
+                                                     {{.rows = {0, 8}, .inputs = &narrow}}};
+  for (const auto& moments : wrong) {
+    const LinearTask task{.weights = {.view = &view}, .format = find_format("int4:g32"), .method = find_method("gptq"), .moments = moments};
+    EXPECT_THROW(quantize_linear(task, pool, Isa::scalar), Error);
+  }
+}
+
+TEST(QuantizeLinear, BandsCoverAllRowsAtMultiplesOfAnOrdersRuns) {
+  const QuantizedTensor source = random_matrix(96, 64, 15);
+  const QuantizedView view = source.view();
+  const RowSource weights{.view = &view, .order = reversed, .order_block = 32};
+  std::uint64_t next = 0;
+  for (const RowRange rows : bands_of(weights, *find_format("q8_0"), 40 * 64)) {
+    EXPECT_EQ(rows.begin, next);
+    EXPECT_EQ(rows.begin % 32, 0u);
+    next = rows.end;
+  }
+  EXPECT_EQ(next, 96u);
+  EXPECT_EQ(bands_of({.view = &view}, *find_format("q8_0"), 1).size(), 96u);
+}
+
+}  // namespace
+}  // namespace nibble
