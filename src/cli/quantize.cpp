@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 
+#include "base/letter_case.h"
 #include "base/output_file.h"
 #include "cli/option_checks.h"
 #include "cli/quantize_arguments.h"
@@ -77,8 +78,7 @@ SensitivityOptions sensitivity_options(const Options& options, Session& session)
 
 // The block format's name that a mix has, too; empty where the spelling is anything else.
 std::string request_name(const std::string& spelling) {
-  std::string name;
-  for (const char c : spelling.substr(0, spelling.find('+'))) name += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  const std::string name = lower_case(spelling.substr(0, spelling.find('+')));
   const bool is_mix = std::ranges::any_of(list_mixes(), [&](const MixInfo& mix) { return mix.name == name; });
   const bool is_format = std::ranges::any_of(list_formats(), [&](const FormatPtr& format) { return format->name() == name; });
   return is_mix && is_format ? name : "";
