@@ -230,8 +230,8 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   if (!options.statistics.empty()) request.calibration.statistics = &statistics.emplace(load_statistics(options.statistics, source));
   for (const std::string& path : options.texts)
     request.calibration.texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});
-  for (const CalibrationText& text : request.calibration.texts)
-    note_special(source, text.name, text.text, request.calibration.sampling.parse_special, session);
+  SpecialNotes special(source, request.calibration.sampling.parse_special, session);
+  for (const CalibrationText& text : request.calibration.texts) special.note(text.name, text.text);
   request.calibration.kernels = session.kernels();
   if (options.pareto || (request.dry_run && options.has_budget())) {
     if (!options.pareto && !options.max_kl) require_reachable(source, sensitivity_options(options, session), budget_of(options));

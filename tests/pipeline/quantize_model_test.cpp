@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/decoder.h"
+#include "model/tokenizer/tokenizer.h"
 #include "pipeline/models.h"
 
 namespace nibble {
@@ -173,6 +174,18 @@ TEST_F(QuantizeModel, TheManifestSaysWhatWasDone) {
 }
 
 TEST_F(QuantizeModel, AQuantizedModelMayBecomeFloatAgain) {
+// A directory's tokenizer stays with its weights, of whatever kind it is.
+TEST_F(QuantizeModel, ADirectoryKeepsItsSmallFiles) {
+  std::filesystem::copy(kTiedModel, scratch_ / "m");
+  std::vector<std::string> names = Tokenizer::file_names();
+  names.insert(names.end(), {"generation_config.json", "LICENSE"});
+  for (const std::string& name : names) scratch_.write("m/" + name, "text of " + name);
+  scratch_.write("m/notes.txt", "nothing of the model");
+  quantize_to(scratch_ / "m", "int8:row", scratch_ / "q", pool_);
+  for (const std::string& name : names) EXPECT_EQ(read_text(scratch_ / "q" / name), "text of " + name);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "q/notes.txt"));
+}
+
   quantize_to(kGroupedModel, "q8_0", scratch_ / "q.gguf", pool_);
   quantize_to(scratch_ / "q.gguf", "f32", scratch_ / "f.gguf", pool_);
   expect_same_values(Checkpoint::open(scratch_ / "q.gguf"), Checkpoint::open(scratch_ / "f.gguf"));
