@@ -17,6 +17,7 @@
 #include "pipeline/calibrate_model.h"
 #include "pipeline/quantize_model.h"
 #include "pipeline/quantize_plan.h"
+#include "pipeline/recipe_json.h"
 #include "pipeline/sensitivity.h"
 #include "pipeline/verified_quantization.h"
 #include "report/number_text.h"

@@ -11,6 +11,7 @@
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
+#include "pipeline/recipe_json.h"
 #include "quantize/fit/fit_rule.h"
 
 namespace nibble {

@@ -10,6 +10,7 @@
 #include "model/decoder.h"
 #include "model/tokenizer/tokenizer.h"
 #include "pipeline/models.h"
+#include "pipeline/recipe_json.h"
 
 namespace nibble {
 namespace {
@@ -173,7 +174,6 @@ TEST_F(QuantizeModel, TheManifestSaysWhatWasDone) {
   EXPECT_NE(a["source"]["xxh3"], c["source"]["xxh3"]);
 }
 
-TEST_F(QuantizeModel, AQuantizedModelMayBecomeFloatAgain) {
 // A directory's tokenizer stays with its weights, of whatever kind it is.
 TEST_F(QuantizeModel, ADirectoryKeepsItsSmallFiles) {
   std::filesystem::copy(kTiedModel, scratch_ / "m");
@@ -186,6 +186,7 @@ TEST_F(QuantizeModel, ADirectoryKeepsItsSmallFiles) {
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "q/notes.txt"));
 }
 
+TEST_F(QuantizeModel, AQuantizedModelMayBecomeFloatAgain) {
   quantize_to(kGroupedModel, "q8_0", scratch_ / "q.gguf", pool_);
   quantize_to(scratch_ / "q.gguf", "f32", scratch_ / "f.gguf", pool_);
   expect_same_values(Checkpoint::open(scratch_ / "q.gguf"), Checkpoint::open(scratch_ / "f.gguf"));
