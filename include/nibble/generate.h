@@ -33,7 +33,7 @@ struct GeneratedText {
 };
 
 // on_text takes whole characters as they come and may return false to stop; it may be empty.
-// Errors: invalid_argument (empty prompt, prompt longer than the context), not_found (no tokenizer), corrupt, unsupported.
+// Errors: unusable_input (empty prompt, prompt longer than the context), invalid_argument, not_found (no tokenizer), corrupt, unsupported.
 GeneratedText generate_text(const Model& model, std::string_view prompt, const GenerateRequest& request,
                             const std::function<bool(std::string_view)>& on_text);
 

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/letter_case.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -66,12 +67,7 @@ bool replaceable(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::string lower_extension(const std::filesystem::path& path) {
-  std::string extension = path.extension().string();
-  for (char& c : extension)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return extension;
-}
+std::string lower_extension(const std::filesystem::path& path) { return lower_case(path.extension().string()); }
 
 std::uint64_t free_disk_space(const std::filesystem::path& path) noexcept {
   try {

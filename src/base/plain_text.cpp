@@ -2,38 +2,12 @@
 #include "base/plain_text.h"
 
 #include <algorithm>
-#include <array>
 
+#include "base/file_signature.h"
 #include "base/utf8.h"
 
 namespace nibble {
 namespace {
-
-struct Signature {
-  std::string_view start, kind;
-};
-
-// clang-format off
-constexpr std::array kSignatures = {
-    Signature{"\x1f\x8b", "gzip; unpack it first"},
-    Signature{{"\x28\xb5\x2f\xfd", 4}, "Zstandard; unpack it first"},
-    Signature{{"\xfd" "7zXZ\0", 6}, "xz; unpack it first"},
-    Signature{"BZh", "bzip2; unpack it first"},
-    Signature{{"PK\x03\x04", 4}, "a zip archive; unpack it first"},
-    Signature{"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"},
-    Signature{"PAR1", "Parquet; write its text column to a text file"},
-    Signature{"ARROW1", "Arrow; write its text column to a text file"},
-    Signature{"\x89HDF", "HDF5; write its text to a text file"},
-    Signature{"SQLite format 3", "an SQLite database; write its text to a text file"},
-    Signature{"GGUF", "GGUF, which holds weights"},
-    Signature{"%PDF", "PDF; extract its text first"},
-    Signature{"\x7f" "ELF", "a program"},
-    Signature{{"\xff\xfe\0\0", 4}, "UTF-32 text; convert it to UTF-8"},
-    Signature{{"\0\0\xfe\xff", 4}, "UTF-32 text; convert it to UTF-8"},
-    Signature{"\xff\xfe", "UTF-16 text; convert it to UTF-8"},
-    Signature{"\xfe\xff", "UTF-16 text; convert it to UTF-8"},
-};
-// clang-format on
 
 constexpr std::size_t kLooked = std::size_t{1} << 20;  // at the start, which tells
 
@@ -95,13 +69,13 @@ bool is_binary(std::string_view bytes) {
 
 }  // namespace
 
-std::string_view foreign_text_kind(std::string_view bytes) {
-  for (const Signature& signature : kSignatures)
-    if (bytes.starts_with(signature.start)) return signature.kind;
+std::string foreign_text_kind(std::string_view bytes) {
+  if (const FileSignature* const known = find_signature(bytes); known != nullptr && !known->as_text.empty())
+    return std::string(known->what).append(known->as_text);
   const std::string_view start = bytes.substr(0, kLooked);
-  if (start.size() > 8 && start[8] == '{' && start.substr(5, 3) == std::string_view("\0\0\0", 3)) return "safetensors, which holds weights";
+  if (has_safetensors_start(start)) return "a safetensors file, which holds weights; give a file of text";
   if (start.size() >= 4 && is_utf16(start)) return "UTF-16 text; convert it to UTF-8";
-  if (is_binary(start)) return "binary data";
+  if (is_binary(start)) return "binary data; give a file of text";
   const bool is_cut = start.size() < bytes.size();
   if (is_json_lines(start, is_cut)) return "JSON lines; write the text that they hold to a text file";
   if (is_json(start, is_cut)) return "JSON; write the text that it holds to a text file";

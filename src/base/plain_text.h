@@ -2,7 +2,7 @@
 //
 // Whether bytes that were given as text are text. What tokenizers make of anything else are figures of nothing.
 //
-//   if (const std::string_view kind = foreign_text_kind(bytes); !kind.empty()) ...   // "UTF-16 text; convert it to UTF-8"
+//   if (const std::string kind = foreign_text_kind(bytes); !kind.empty()) ...   // "UTF-16 text; convert it to UTF-8"
 //   drop_byte_order_mark(bytes);
 #pragma once
 
@@ -13,7 +13,7 @@
 namespace nibble {
 
 // What it is instead, and what to do, in words that follow "looks like "; empty for text in UTF-8 or an encoding of its own.
-std::string_view foreign_text_kind(std::string_view bytes);
+std::string foreign_text_kind(std::string_view bytes);
 
 // True when there was one.
 bool drop_byte_order_mark(std::string& text);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/quantity.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <string>
 
+#include "base/letter_case.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -38,11 +40,9 @@ std::optional<double> parse_amount(std::string_view text, const std::array<Unit,
   double number = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
   if (code != std::errc{} || !(number >= 0)) return std::nullopt;
-  std::string unit;
-  for (const char* at = end; at != text.data() + text.size(); ++at) {
-    if (*at == ' ' && unit.empty()) continue;
-    unit += static_cast<char>(*at >= 'A' && *at <= 'Z' ? *at - 'A' + 'a' : *at);
-  }
+  std::string_view rest = text.substr(static_cast<std::size_t>(end - text.data()));
+  rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
+  const std::string unit = lower_case(rest);
   for (const Unit& known : units)
     if (known.name == unit) return number * known.factor;
   return std::nullopt;

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "base/byte_reader.h"
+#include "base/file_signature.h"
 #include "base/mapped_file.h"
 #include "base/output_file.h"
 #include "calibrate/layer_walk.h"
@@ -143,8 +144,8 @@ std::string first_bytes(const std::filesystem::path& path) {
 StatisticsForm statistics_form(const std::filesystem::path& path) {
   const std::string start = first_bytes(path);
   if (start.starts_with("GGUF")) return StatisticsForm::gguf_imatrix;
-  // A header's length in 64 bits, then JSON. In the older form those bytes are two counts and the first letter of a name.
-  if (start.size() > 8 && start[8] == '{' && start.substr(4, 4) == std::string(4, '\0')) return StatisticsForm::own;
+  // In the older form these bytes are two counts, the second of them not 0, and the first letter of a name.
+  if (has_safetensors_start(start)) return StatisticsForm::own;
   std::int32_t entries = 0, letters = 0;
   if (start.size() >= 8) {
     std::memcpy(&entries, start.data(), 4);

@@ -21,7 +21,7 @@ StatisticsForm statistics_form(const std::filesystem::path& path);
 bool is_imatrix_name(const std::filesystem::path& path);
 
 // Each site takes the numbers of the first of its Linears that the file names. Errors: corrupt, unsupported (a GGUF file that is no
-// imatrix), invalid_argument (made for another model: says which weight and both widths; or names none of its weights).
+// imatrix), unusable_input (made for another model: says which weight and both widths; or names none of its weights).
 Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& tensors);
 
 void write_imatrix(const Statistics& statistics, const ModelTensors& tensors, const std::filesystem::path& path);

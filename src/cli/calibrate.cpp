@@ -78,7 +78,8 @@ void calibrate(const CLI::App& verb, Options& options, Session& session) {
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   std::vector<CalibrationText> texts;
   for (const std::string& path : options.texts) texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});
-  for (const CalibrationText& text : texts) note_special(checkpoint, text.name, text.text, options.request.sampling.parse_special, session);
+  SpecialNotes special(checkpoint, options.request.sampling.parse_special, session);
+  for (const CalibrationText& text : texts) special.note(text.name, text.text);
   OutputFile place(options.output);  // a place that cannot be written to shows before the work
   require_disk_space(options.output, statistics_bytes(checkpoint, options.request.collect));
   options.request.collect.kernels = session.kernels();

@@ -107,7 +107,8 @@ void evaluate(const CLI::App& verb, const Options& options, Session& session) {
     original = Checkpoint::open(options.against);
     for (std::size_t i = 0; i < checkpoints.size(); ++i) candidates.push_back({options.models[i], &checkpoints[i]});
   }
-  for (const NamedText& text : texts) note_special(checkpoints.front(), text.name, text.text, options.special, session);
+  SpecialNotes special(checkpoints.front(), options.special, session);
+  for (const NamedText& text : texts) special.note(text.name, text.text);
   std::optional<OutputFile> page;  // a place that cannot be written to shows before the work
   if (!options.html.empty()) page.emplace(options.html);
   const PairedVerdict verdict = judge_models(original ? *original : checkpoints.front(), candidates, texts, request, session.pool());

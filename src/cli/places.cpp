@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/output_file.h"
+#include "base/shard_name.h"
 #include "nibble/error.h"
 
 namespace nibble::cli {
@@ -39,21 +40,10 @@ bool lies_within(const fs::path& path, const fs::path& directory) {
   return end == directory.end();
 }
 
-// "model-00002-of-00003.gguf" without its number; empty where the name is not one of a split.
-std::string without_part(const std::string& name) {
-  constexpr std::size_t kDigits = 5;
-  const std::size_t of = name.rfind("-of-");
-  if (of == std::string::npos || of < kDigits + 1 || of + 4 + kDigits > name.size()) return {};
-  const auto digits_at = [&](std::size_t at) {
-    return std::ranges::all_of(name.substr(at, kDigits), [](char c) { return c >= '0' && c <= '9'; });
-  };
-  if (name[of - kDigits - 1] != '-' || !digits_at(of - kDigits) || !digits_at(of + 4)) return {};
-  return name.substr(0, of - kDigits) + name.substr(of);
-}
-
 bool is_part_of_same_split(const fs::path& a, const fs::path& b) {
-  const std::string name = without_part(a.filename().string());
-  return !name.empty() && name == without_part(b.filename().string()) && a.parent_path() == b.parent_path();
+  const auto one = parse_shard_name(a.filename().string()), other = parse_shard_name(b.filename().string());
+  return one && other && a.parent_path() == b.parent_path() && one->prefix == other->prefix && one->count == other->count &&
+         one->ending == other->ending;
 }
 
 // Another name, a link, of a file that lies in the directory: files of a cache of models are often links.

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 
+#include "base/letter_case.h"
 #include "base/output_file.h"
 #include "cli/option_checks.h"
 #include "cli/quantize_arguments.h"
@@ -16,6 +17,7 @@
 #include "pipeline/calibrate_model.h"
 #include "pipeline/quantize_model.h"
 #include "pipeline/quantize_plan.h"
+#include "pipeline/recipe_json.h"
 #include "pipeline/sensitivity.h"
 #include "pipeline/verified_quantization.h"
 #include "report/number_text.h"
@@ -77,8 +79,7 @@ SensitivityOptions sensitivity_options(const Options& options, Session& session)
 
 // The block format's name that a mix has, too; empty where the spelling is anything else.
 std::string request_name(const std::string& spelling) {
-  std::string name;
-  for (const char c : spelling.substr(0, spelling.find('+'))) name += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  const std::string name = lower_case(spelling.substr(0, spelling.find('+')));
   const bool is_mix = std::ranges::any_of(list_mixes(), [&](const MixInfo& mix) { return mix.name == name; });
   const bool is_format = std::ranges::any_of(list_formats(), [&](const FormatPtr& format) { return format->name() == name; });
   return is_mix && is_format ? name : "";
@@ -230,8 +231,8 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   if (!options.statistics.empty()) request.calibration.statistics = &statistics.emplace(load_statistics(options.statistics, source));
   for (const std::string& path : options.texts)
     request.calibration.texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});
-  for (const CalibrationText& text : request.calibration.texts)
-    note_special(source, text.name, text.text, request.calibration.sampling.parse_special, session);
+  SpecialNotes special(source, request.calibration.sampling.parse_special, session);
+  for (const CalibrationText& text : request.calibration.texts) special.note(text.name, text.text);
   request.calibration.kernels = session.kernels();
   if (options.pareto || (request.dry_run && options.has_budget())) {
     if (!options.pareto && !options.max_kl) require_reachable(source, sensitivity_options(options, session), budget_of(options));

@@ -15,6 +15,7 @@
 #include "nibble/error.h"
 #include "pipeline/quantize_layers.h"
 #include "pipeline/quantize_plan.h"
+#include "pipeline/recipe_json.h"
 #include "quantize/fit/fit_rule.h"
 #include "quantize/method.h"
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "quantize/recipe.h"
-
 #include <fmt/format.h>
 
 #include "cli/verbs.h"
+#include "pipeline/recipe_json.h"
 
 namespace nibble::cli {
 namespace {

@@ -6,7 +6,6 @@
 
 #include "cli/interrupt.h"
 #include "cli/option_checks.h"
-#include "cli/special_tokens.h"
 #include "cli/verbs.h"
 #include "model/generate.h"
 #include "nibble/error.h"
@@ -76,7 +75,7 @@ void run(const CLI::App& verb, Options& options, Session& session) {
   Decoder decoder(checkpoint, {session.running_kernels(), session.kv(), session.progress()}, session.pool());
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const std::vector<std::int32_t> ids = tokenizer.encode(prompt, {.parse_special = !options.plain});
-  const std::size_t special = options.plain ? 0 : count_special(tokenizer, tokenizer.encode(prompt, {.add_special = false, .parse_special = true}));
+  const std::size_t special = options.plain ? 0 : tokenizer.count_special(prompt);
   bool prompted = session.json() || options.quiet;  // the prompt is shown with the first text: not before all of it is known to fit
   const auto show = [&](std::string_view piece) {
     if (!std::exchange(prompted, true)) session.print(prompt);

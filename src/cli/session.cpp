@@ -156,7 +156,7 @@ void Session::add_force_text(CLI::App& verb) {
 
 std::string Session::read_corpus(const std::string& path) {
   std::string text = read_text(path);
-  if (const std::string_view kind = foreign_text_kind(text); !kind.empty() && !force_text_)
+  if (const std::string kind = foreign_text_kind(text); !kind.empty() && !force_text_)
     throw Error(ErrorKind::unsupported, fmt::format("{}: looks like {} (or insist with --force-text)", path, kind));
   if (drop_byte_order_mark(text) && text.empty()) throw Error(ErrorKind::unsupported, fmt::format("the text is empty: {}", path));
   if (const std::size_t bad = count_invalid_utf8(text); bad > 0)

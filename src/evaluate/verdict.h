@@ -80,7 +80,7 @@ struct PairedVerdict {
 };
 
 // From what the pass has read so far: only whole windows, at least one. names: of all candidates or of the first few that are wanted; none:
-// the original's perplexity alone. Error(invalid_argument) when not even one
+// the original's perplexity alone. Error(unusable_input) when not even one
 // window was read.
 PairedVerdict judge(const SideBySide& pass, const std::vector<std::string>& names, ThreadPool& pool);
 

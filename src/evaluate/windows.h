@@ -49,8 +49,8 @@ std::optional<std::int32_t> bos_of(const Tokenizer& tokenizer);
 // Error(unusable_input): fewer tokens than one window (says both). Error(invalid_argument): a context below 4 or beyond model_context.
 Windows cut_windows(std::span<const std::int32_t> ids, std::optional<std::int32_t> bos, std::size_t model_context, const WindowOptions& options);
 
-// Judges that two models read a text alike: their tokenizers are equal, or at least give the same ids for this text.
-// Error(unsupported) says where they part.
-void require_same_tokens(const Tokenizer& original, const Tokenizer& candidate, std::string_view text);
+// Judges that a candidate reads a text as its original does, whose ids are given. options: those that these were encoded with, since tokenizers may
+// differ in control tokens alone. Error(unsupported) says where they part.
+void require_same_tokens(std::span<const std::int32_t> original, const Tokenizer& candidate, std::string_view text, const EncodeOptions& options);
 
 }  // namespace nibble

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/letter_case.h"
 #include "format/all.h"
 #include "format/block_format.h"
 #include "format/planar/format.h"
@@ -104,13 +105,6 @@ const std::vector<FormatPtr>& fixed_formats() {
     return formats;
   }();
   return kFormats;
-}
-
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return lower;
 }
 
 // Edit distance (Levenshtein 1966).

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "base/letter_case.h"
 #include "format/scale.h"
 #include "nibble/error.h"
 
@@ -33,7 +34,7 @@ RawType raw_type(DType dtype) {
 FormatInfo make_info(DType dtype) {
   const RawType type = raw_type(dtype);
   FormatInfo info;
-  for (const char c : dtype_name(dtype)) info.name += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  info.name = lower_case(dtype_name(dtype));
   info.description = type.description;
   info.kind = FormatKind::raw;
   info.bits_per_weight = 8.0 * static_cast<double>(dtype_size(dtype));

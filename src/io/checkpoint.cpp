@@ -8,6 +8,7 @@
 #include <functional>
 #include <unordered_map>
 
+#include "base/file_signature.h"
 #include "base/output_file.h"
 #include "io/checkpoint_parts.h"
 #include "io/foreign_file.h"

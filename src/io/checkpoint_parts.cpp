@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/file_signature.h"
 #include "io/foreign_file.h"
 #include "io/message_text.h"
 #include "nibble/error.h"
@@ -33,8 +34,6 @@ void attach_narrowed_view(CheckpointParts& parts, StoredTensor& tensor, const st
   tensor.view = make_view(find_raw_format(DType::f32), size.rows, size.cols, {std::as_bytes(std::span(values))},
                           fmt::format("{}: tensor {}", source, quote_name(tensor.name)));
 }
-
-bool has_safetensors_start(std::string_view start) { return start.size() > 8 && start[8] == '{'; }
 
 void refuse_foreign_weights(const MappedFile& file) {
   const std::string_view start(reinterpret_cast<const char*>(file.bytes().data()), std::min(file.bytes().size(), kForeignStart));

@@ -35,9 +35,6 @@ void attach_view(StoredTensor& tensor, const FormatPtr& format, const std::strin
 // The view of a tensor in F64: its values in f32, kept in parts.narrowed.
 void attach_narrowed_view(CheckpointParts& parts, StoredTensor& tensor, const std::string& source);
 
-// A header's length, then its JSON: safetensors, whatever the length spells. start: the file's first bytes, 9 or more where it has them.
-bool has_safetensors_start(std::string_view start);
-
 // Error(corrupt) where the begin of a file shows that it is something other than weights.
 void refuse_foreign_weights(const MappedFile& file);
 

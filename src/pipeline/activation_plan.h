@@ -14,8 +14,8 @@ struct ActivationPlan {
   std::vector<std::string> warnings;  // a line each: calibration that is too little, weights whose inputs stay as they are
 };
 
-// Nothing asked for: the format is none. Error(invalid_argument): no weights are quantized, or statistics that do not tell enough (names
-// the site); weights of formats that are multiplied in f32, all of them.
+// Nothing asked for: the format is none. Error(invalid_argument): no weights are quantized; weights of formats that are multiplied in f32, all of
+// them. Error(unusable_input): statistics that do not tell enough (names the site).
 ActivationPlan plan_activations(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, ThreadPool& pool,
                                 const ProgressCallback& progress);
 

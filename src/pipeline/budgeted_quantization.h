@@ -61,7 +61,7 @@ struct BudgetedQuantization {
 SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelOptions& options);
 
 // options.recipe is not looked at. A divergence counts as met when its one-sided 95 % bound is. Errors: those of measure_sensitivities,
-// solve_recipe and quantize_verified; invalid_argument when there is no text, or too little of it to judge by.
+// solve_recipe and quantize_verified; invalid_argument when there is no text, unusable_input when it is too little to judge by.
 BudgetedQuantization quantize_to_budget(const Checkpoint& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
                                         const ProgressCallback& progress);
 

@@ -11,6 +11,7 @@
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
+#include "pipeline/recipe_json.h"
 #include "quantize/fit/fit_rule.h"
 
 namespace nibble {
@@ -18,18 +19,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// What may lie beside the weights of a directory and means the same for its quantized copy.
-constexpr std::array kKeptFiles = {"tokenizer.json",
-                                   "tokenizer_config.json",
-                                   "tokenizer.model",
-                                   "special_tokens_map.json",
-                                   "added_tokens.json",
-                                   "vocab.json",
-                                   "merges.txt",
-                                   "generation_config.json",
-                                   "chat_template.jinja",
-                                   "chat_template.json",
-                                   "LICENSE"};
+// What may lie beside the weights of a directory and means the same for its quantized copy, beside the tokenizer.
+constexpr std::array kKeptFiles = {"generation_config.json", "LICENSE"};
 
 // transformers' name of the unquantized tensors' type.
 std::string torch_dtype(const QuantizePlan& plan) {
@@ -143,7 +134,9 @@ std::vector<SideFile> make_side_files(const Checkpoint& source, const QuantizePl
   std::vector<SideFile> files;
   if (plan.source_spelling == Spelling::huggingface) {
     files.push_back({"config.json", with_activations(activations, kept_config(source, plan))});
-    for (const char* name : kKeptFiles)
+    std::vector<std::string> names = Tokenizer::file_names();
+    names.insert(names.end(), kKeptFiles.begin(), kKeptFiles.end());
+    for (const std::string& name : names)
       if (auto text = source.read_side_file(name)) files.push_back({name, std::move(*text)});
   } else {
     files.push_back({"config.json", with_activations(activations, translated_config(source, plan))});

@@ -2,6 +2,7 @@
 #include "pipeline/judge_models.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "base/memory.h"
 #include "model/config.h"
@@ -13,13 +14,37 @@ namespace nibble {
 
 namespace {
 
-void require_same_reading(const Tokenizer& original, const NamedCheckpoint& candidate, const std::vector<NamedText>& texts) {
-  const Tokenizer own = Tokenizer::from_checkpoint(*candidate.checkpoint);
-  for (const NamedText& text : texts) try {
-      require_same_tokens(original, own, text.text);
+using Encoded = std::vector<std::vector<std::int32_t>>;  // of each text
+
+EncodeOptions encoding_of(const WindowOptions& options) { return {.parse_special = options.parse_special}; }
+
+// What `act` throws of a text is said of its name.
+void each_text(const std::vector<NamedText>& texts, const std::string& prefix, const std::function<void(std::size_t)>& act) {
+  for (std::size_t i = 0; i < texts.size(); ++i) try {
+      act(i);
     } catch (const Error& error) {
-      throw Error(error.kind(), candidate.name + ", " + text.name + ": " + error.what(), error.setting());
+      throw Error(error.kind(), prefix + texts[i].name + ": " + error.what(), error.setting());
     }
+}
+
+Encoded encode_texts(const std::vector<NamedText>& texts, const Tokenizer& tokenizer, const WindowOptions& options) {
+  if (texts.empty()) throw Error(ErrorKind::invalid_argument, "no text to measure on", "texts");
+  Encoded encoded(texts.size());
+  each_text(texts, "", [&](std::size_t i) { encoded[i] = tokenizer.encode(texts[i].text, encoding_of(options)); });
+  return encoded;
+}
+
+std::vector<ReadText> cut_texts(const std::vector<NamedText>& texts, const Encoded& encoded, const Tokenizer& tokenizer, std::size_t context,
+                                const WindowOptions& options) {
+  std::vector<ReadText> result;
+  each_text(texts, "", [&](std::size_t i) { result.push_back({texts[i].name, cut_windows(encoded[i], bos_of(tokenizer), context, options)}); });
+  return result;
+}
+
+void require_same_reading(const Encoded& original, const NamedCheckpoint& candidate, const std::vector<NamedText>& texts,
+                          const WindowOptions& options) {
+  const Tokenizer own = Tokenizer::from_checkpoint(*candidate.checkpoint);
+  each_text(texts, candidate.name + ", ", [&](std::size_t i) { require_same_tokens(original[i], own, texts[i].text, encoding_of(options)); });
 }
 
 // Weights as they lie in memory, and a little for caches.
@@ -40,23 +65,17 @@ std::size_t count_that_fit(const std::vector<NamedCheckpoint>& models, std::size
 }
 
 std::vector<ReadText> read_texts(const std::vector<NamedText>& texts, const Tokenizer& tokenizer, std::size_t context, const WindowOptions& options) {
-  if (texts.empty()) throw Error(ErrorKind::invalid_argument, "no text to measure on", "texts");
-  std::vector<ReadText> result;
-  for (const NamedText& text : texts) try {
-      result.push_back({text.name, cut_windows(tokenizer.encode(text.text, {.parse_special = options.parse_special}), bos_of(tokenizer), context, options)});
-    } catch (const Error& error) {
-      throw Error(error.kind(), text.name + ": " + error.what(), error.setting());
-    }
-  return result;
+  return cut_texts(texts, encode_texts(texts, tokenizer, options), tokenizer, context, options);
 }
 
 PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCheckpoint>& candidates, const std::vector<NamedText>& texts,
                            const JudgeOptions& options, ThreadPool& pool) {
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(original);
   const ModelConfig config = read_model_config(original);
+  const Encoded encoded = encode_texts(texts, tokenizer, options.windows);
   std::size_t context = config.context;
   for (const NamedCheckpoint& candidate : candidates) {
-    require_same_reading(tokenizer, candidate, texts);
+    require_same_reading(encoded, candidate, texts, options.windows);
     const ModelConfig own = read_model_config(*candidate.checkpoint);
     try {
       require_same_vocabulary(config.vocab_size, own.vocab_size);
@@ -65,7 +84,7 @@ PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCh
     }
     context = std::min<std::size_t>(context, own.context);
   }
-  SideBySide pass(read_texts(texts, tokenizer, context, options.windows), candidates.size(), options.split_windows);
+  SideBySide pass(cut_texts(texts, encoded, tokenizer, context, options.windows), candidates.size(), options.split_windows);
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
   DecoderOptions reference_options = decoder_options;
   if (options.original_kv && !candidates.empty()) reference_options.kv = options.original_kv;

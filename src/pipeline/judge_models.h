@@ -43,8 +43,8 @@ struct JudgeOptions {
 };
 
 // The original's perplexity alone when there are no candidates. The original runs once; where the candidates do not fit into memory
-// together, once for each group that does. Errors: unsupported (a text shorter than a window, tokenizers or vocabularies that differ: names text
-// and model), invalid_argument (options that make no sense), not_found (no tokenizer), corrupt, cancelled.
+// together, once for each group that does. Errors: unusable_input (a text shorter than a window), unsupported (tokenizers or vocabularies that
+// differ: names text and model), invalid_argument (options that make no sense), not_found (no tokenizer), corrupt, cancelled.
 PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCheckpoint>& candidates, const std::vector<NamedText>& texts,
                            const JudgeOptions& options, ThreadPool& pool);
 

@@ -24,8 +24,8 @@ struct JudgeTaskOptions {
   JudgeOptions engine{};          // windows are not looked at
 };
 
-// Errors: invalid_argument (unknown task), corrupt (a malformed file: names file and line), not_found (no tokenizer), unsupported, cancelled (unless
-// engine.keep_partial and at least one question was answered).
+// Errors: invalid_argument (unknown task), unusable_input (too few shots), corrupt (a malformed file: names file and line), not_found (no
+// tokenizer), unsupported, cancelled (unless engine.keep_partial and at least one question was answered).
 TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeTaskOptions& options, ThreadPool& pool);
 
 std::vector<std::string> list_task_names();

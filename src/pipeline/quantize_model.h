@@ -122,8 +122,8 @@ struct QuantizeSummary {
 // "int8:row+a8:static": recipe and, behind a plus, activations. Error(invalid_argument) lists near names.
 void choose_format(QuantizeModelOptions& options, std::string_view spelling);
 
-// Errors: invalid_argument (options that contradict each other or the container), unsupported, corrupt (weights that are no numbers),
-// io, resource, cancelled.
+// Errors: invalid_argument (options that contradict each other or the container), unsupported, unusable_input (weights that are quantized
+// already), corrupt (weights that are no numbers), io, resource, cancelled.
 QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress);
 
 // Where a calibrated quantization keeps finished pieces until the output is whole; the same command goes on from there.

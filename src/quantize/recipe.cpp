@@ -3,19 +3,13 @@
 
 #include <algorithm>
 
+#include "base/letter_case.h"
 #include "nibble/error.h"
 #include "quantize/method.h"
 #include "quantize/mixes.h"
 
 namespace nibble {
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return result;
-}
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -82,7 +76,7 @@ std::vector<MixInfo> list_mixes() {
 }
 
 Recipe find_recipe(std::string_view spelling) {
-  std::string name = lower(spelling);
+  std::string name = lower_case(spelling);
   if (name.starts_with("mix:")) {
     name.erase(0, 4);
     if (const Mix* mix = find_mix(name)) return recipe_of_mix(*mix);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which tensor gets which format and method: ordered rules, the first that matches decides. A recipe is data: it prints, it is JSON, it can
-// be compared line by line.
+// Which tensor gets which format and method: ordered rules, the first that matches decides. A recipe is data: it prints, it is JSON
+// (pipeline/recipe_json.h), it can be compared line by line.
 //
 //   Recipe recipe = find_recipe("q4_k_m");
 //   Assignment a = assign(recipe, {.name = "blk.0.attn_v.weight", .rows = 512, .cols = 2048, .layer = 0, .num_layers = 16, .gqa = 4});
@@ -57,10 +57,6 @@ bool covers_linears_only(const Recipe& recipe);
 // Puts a rule in front: an embedding or a head that is asked for by itself. A tied matrix is both. Error(invalid_argument) for an unknown format.
 void override_embedding(Recipe& recipe, std::string_view format);
 void override_head(Recipe& recipe, std::string_view format);
-
-// JSON: {"name", "description", "format", "file_type", "rules": [{"tensors", "when", "format", "method"}]}. Errors name source and rule.
-std::string recipe_to_json(const Recipe& recipe);
-Recipe recipe_from_json(std::string_view json, const std::string& source);
 
 struct Assignment {
   FormatPtr format;      // null: keep what the source has

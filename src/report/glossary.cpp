@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/letter_case.h"
 #include "report/wrapped_text.h"
 
 namespace nibble {
@@ -162,19 +163,12 @@ constexpr Term kTerms[] = {
 
 constexpr std::string_view kKindNames[] = {"method", "stage", "fit", "task", "measure", "data"};
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return result;
-}
-
 }  // namespace
 
 std::span<const Term> all_terms() { return kTerms; }
 
 const Term* find_term(std::string_view name) {
-  const std::string wanted = lower(name);
+  const std::string wanted = lower_case(name);
   for (const Term& term : kTerms)
     if (term.name == wanted || std::ranges::find(term.other_names, wanted) != term.other_names.end()) return &term;
   return nullptr;

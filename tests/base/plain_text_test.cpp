@@ -14,7 +14,7 @@ std::string utf16(std::string_view text, bool big) {
 
 TEST(PlainText, IsTakenAsItIs) {
   for (const std::string_view text : {"Once upon a time.", "", "{ not json }", "{braces} in a template\nand more", "[1] a footnote", "a\tb\r\nc\f",
-                                      "PAR for the course", "BZ", "\xd0\x9f\xd1\x80\xd0\xb8", "caf\xe9 au lait, all of it in Latin-1"})
+                                      "PAR for the course", "BZ", "Rar! as the lion said", "tjgg", "function{ in Latin letters }", "\xd0\x9f\xd1\x80\xd0\xb8", "caf\xe9 au lait, all of it in Latin-1"})
     EXPECT_EQ(foreign_text_kind(text), "") << text;
 }
 
@@ -30,9 +30,12 @@ TEST(PlainText, NamesWhatIsGivenInItsPlace) {
            Case{utf16(story, true), "UTF-16"},
            Case{"PAR1" + std::string(20, '\x15'), "Parquet"},
            Case{"\x1f\x8b\x08" + story, "gzip"},
-           Case{std::string("PK\x03\x04") + story, "zip"},
+           Case{std::string("PK\x03\x04") + story, "a ZIP archive; unpack it first"},
            Case{std::string("\x28\xb5\x2f\xfd") + story, "Zstandard"},
            Case{"BZh91AY" + story, "bzip2"},
+           Case{std::string("\x80\x04\x95") + story, "pickle"},
+           Case{std::string("7z\xbc\xaf\x27\x1c") + story, "7-Zip"},
+           Case{"Rar!\x1a\x07" + std::string(20, '\0'), "binary data"},
            Case{"GGUF" + std::string(20, '\0'), "GGUF"},
            Case{std::string("\x20\x01\0\0\0\0\0\0{\"a\":1}", 15), "safetensors"},
            Case{"%PDF-1.7\n" + story, "PDF"},

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Models that somebody writes to while they are read.
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
+#include <chrono>
 #include <fstream>
 #include <functional>
 #include <thread>
@@ -13,6 +18,16 @@
 namespace nibble {
 namespace {
 
+// The end of a pipe that is written to, once somebody reads it; -1 when the reader has `ended` without.
+int open_once_read(const std::filesystem::path& pipe, const std::atomic<bool>& ended) {
+  while (true) {
+    const bool last = ended;
+    const int descriptor = open(pipe.c_str(), O_WRONLY | O_NONBLOCK);
+    if (descriptor >= 0 || errno != ENXIO || last) return descriptor;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 class LostSource : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -22,11 +37,19 @@ class LostSource : public ::testing::Test {
   // A command that opens the model and then waits for its text: `change` comes between the two.
   CommandResult run_while(const std::string& arguments, const std::function<void()>& change) {
     CommandResult result;
-    std::thread command([&] { result = nibble_command(scratch_, arguments); });
-    {
-      std::ofstream text(scratch_ / "text");  // opens when the command does
+    std::atomic<bool> ended = false;
+    std::thread command([&] {
+      result = nibble_command(scratch_, arguments);
+      ended = true;
+    });
+    const int text = open_once_read(scratch_ / "text", ended);
+    EXPECT_GE(text, 0) << "the command ended before it read its text: " << arguments;
+    if (text >= 0) {
       change();
-      for (int i = 0; i < 200; ++i) text << "Line number " << i << " of the text.\n";
+      std::string lines;
+      for (int i = 0; i < 200; ++i) lines += "Line number " + std::to_string(i) + " of the text.\n";
+      EXPECT_EQ(write(text, lines.data(), lines.size()), static_cast<ssize_t>(lines.size()));  // less than a pipe holds
+      close(text);
     }
     command.join();
     return result;

@@ -92,5 +92,13 @@ TEST_F(Quantize, ReportsLayersAndErrors) {
   EXPECT_EQ(judged, 14u);
 }
 
+// What llama.cpp makes by the name is told, and needs not fit the model as strictly as what was asked for.
+TEST_F(Quantize, StrictIsForWhatIsAskedForOnly) {
+  run("synth --hidden 64 --ffn 128 --layers 1 --heads 4 --kv-heads 2 --vocab 300 --context 64 --tied -o narrow");
+  EXPECT_NE(run("quantize narrow -f mix:q4_0 -o mix.gguf --strict", 1).error.find("q6_k"), std::string::npos);
+  const CommandResult result = run("quantize narrow -f q4_0 -o q.gguf --strict");
+  EXPECT_NE(result.error.find("what llama.cpp makes by that name is -f mix:q4_0"), std::string::npos) << result.error;
+}
+
 }  // namespace
 }  // namespace nibble

@@ -291,8 +291,8 @@ TEST_F(Verbs, TextsThatAreNone) {
   std::string lines, wide = "\xff\xfe";
   for (int i = 0; i < 60; ++i) lines += "{\"text\": \"Line number " + std::to_string(i) + " of the text.\"}\n";
   for (const char c : story) wide += {c, '\0'};
-  const std::pair<std::string, std::string> files[] = {{lines, "JSON lines"}, {wide, "UTF-16"}, {"\x1f\x8b\x08" + story, "gzip"},
-                                                       {"PAR1" + story, "Parquet"}, {story + std::string(1, '\0'), "binary"}};
+  const std::pair<std::string, std::string> files[] = {{lines, "JSON lines"}, {wide, "UTF-16"}, {"\x1f\x8b\x08" + story, "a gzip archive"},
+                                                       {"PAR1" + story, "a Parquet file"}, {story + std::string(1, '\0'), "binary"}};
   const std::string commands[] = {"eval m --text other.txt --context 16 -t 1", "calibrate m --text other.txt --length 16 -o s -t 1",
                                   "quantize m -f q4_0 --method imatrix --text other.txt --length 16 -o q.gguf -t 1",
                                   "quantize m -f q4_0 --verify other.txt -o q.gguf -t 1", "compare m -f q8_0 --text other.txt --context 16 -p 4 -n 1 -r 1 -t 1"};

@@ -121,7 +121,7 @@ TEST(TaskFiles, ThatAreMalformedSayWhere) {
   EXPECT_EQ(message(kMmlu, "\"q\nr\",a,b,c,d,A\nq,a,b,c,d,E\n"), "q.jsonl, line 3: the answer must be A to D, or 0 to 3: 'E'");
   EXPECT_EQ(message(kMmlu, "q,a,b,c,d,A\n\"q"), "q.jsonl, line 2: a quote is not closed");
   EXPECT_EQ(message(kBlimp, ""), "q.jsonl: there are no questions in it");
-  EXPECT_EQ(message(kLambada, "BZh91AY"), "q.jsonl: compressed; unpack it with bunzip2 first");
+  EXPECT_EQ(message(kLambada, "BZh91AY"), "q.jsonl: this is a bzip2 archive; unpack it first");
   EXPECT_TRUE(error_of([] { find_task("chess"); }).second.starts_with("unknown task 'chess'; known are hellaswag, "));
 }
 

@@ -28,6 +28,7 @@ TEST(ForeignFile, WeightsAreNamedByHowTheyBegin) {
       {"\x89HDF\r\n\x1a\n"sv, "an HDF5 file"},
       {"\x93NUMPY\x01\x00"sv, "a NumPy array"},
       {"tjgg\x03\x00\x00\x00"sv, "a GGML file"},
+      {"PAR1\x15\x04\x15\x00"sv, "a Parquet file"},
       {"Entry not found"sv, "text in place of weights"},
       {"{\"error\":\"Repository not found\"}"sv, "text in place of weights"},
       {"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"sv, "a file that begins with nothing but zeros"},

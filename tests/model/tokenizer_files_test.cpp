@@ -94,6 +94,39 @@ TEST(TokenizerFiles, SentencePieceModelToGguf) {
   EXPECT_THROW(Tokenizer::from_sentencepiece(read_tokenizer_file("unigram.model"), "unigram.model").to_gguf(300), Error);
 }
 
+// A lone blank comes out as no text at the begin, and is a token as any other.
+TEST(TokenizerFiles, SpecialTokensOfSentencePiece) {
+  const Tokenizer tokenizer = Tokenizer::from_sentencepiece(read_tokenizer_file("bpe_bytes.model"), "bpe_bytes.model");
+  const std::string text = "<s>  Hello  <tag> house </s> <s>x";
+  const std::vector<std::int32_t> ids = tokenizer.encode(text, {.add_special = false, .parse_special = true});
+  const std::int32_t blank = tokenizer.find_token("\u2581").value();
+  ASSERT_NE(std::ranges::find(ids, blank), ids.end()) << "this text does not try it";
+  EXPECT_FALSE(tokenizer.is_special(blank));
+  EXPECT_FALSE(tokenizer.is_special(tokenizer.find_token("<tag>").value()));
+  EXPECT_TRUE(tokenizer.is_special(tokenizer.bos().value()));
+  EXPECT_EQ(std::ranges::count_if(ids, [&](std::int32_t id) { return tokenizer.is_special(id); }), 3);
+  EXPECT_EQ(tokenizer.count_special(text), 3u);
+  EXPECT_EQ(tokenizer.count_special("<tag> and  blanks\xff, a house"), 0u);
+  EXPECT_EQ(tokenizer.count_special("\xff</s>"), 1u);
+  EXPECT_THROW(tokenizer.is_special(560), Error);
+}
+
+// Counted is what encoding finds, in tokens that are looked for in raw text and those looked for in normalised text.
+TEST(TokenizerFiles, SpecialTokensAreCountedAsTheyAreEncoded) {
+  auto json = nlohmann::json::parse(read_repository_file("models/tale-4M/tokenizer.json"));
+  const auto next = static_cast<std::int64_t>(Tokenizer::from_json(json.dump(), "", "t").vocab_size());
+  json["normalizer"] = {{"type", "Lowercase"}};
+  json["added_tokens"].push_back({{"id", next}, {"content", "<|raw|>"}, {"special", true}, {"normalized", false}});
+  json["added_tokens"].push_back({{"id", next + 1}, {"content", "<|low|>"}, {"special", true}, {"normalized", true}});
+  json["added_tokens"].push_back({{"id", next + 2}, {"content", "<|word|>"}, {"special", false}, {"normalized", true}});
+  const Tokenizer tokenizer = Tokenizer::from_json(json.dump(), "", "t");
+  for (const std::string text : {"a<|raw|>b<|LOW|>c<|word|><|RAW|><|low|>", "", "<|raw|><|raw|>", "none"}) {
+    const std::vector<std::int32_t> ids = tokenizer.encode(text, {.add_special = false, .parse_special = true});
+    EXPECT_EQ(tokenizer.count_special(text), static_cast<std::size_t>(std::ranges::count_if(ids, [&](auto id) { return tokenizer.is_special(id); }))) << text;
+  }
+  EXPECT_EQ(tokenizer.count_special("a<|raw|>b<|LOW|>c<|word|><|RAW|><|low|>"), 3u);
+}
+
 // Every small tokenizer of components.json goes through tokenizer.json; those that GGUF can hold go through GGUF too.
 TEST(TokenizerFiles, Components) {
   std::size_t held = 0;
@@ -159,10 +192,12 @@ TEST(TokenizerFiles, NamesInTokenizerConfig) {
   EXPECT_EQ(tokenizer.chat_template(), "{{ x }}");
 }
 
+using Files = std::vector<std::pair<std::string, std::string>>;  // name and text
+
 // A directory with the weights of a tiny model and the files given.
 class Directory {
  public:
-  explicit Directory(const std::vector<std::pair<std::string, std::string>>& files) {
+  explicit Directory(const Files& files) {
     std::filesystem::create_directories(path);
     for (const char* name : {"config.json", "model.safetensors"})
       std::filesystem::copy_file(std::filesystem::path(NIBBLE_SOURCE_DIR "/tests/data/tiny_tied") / name, path / name);
@@ -196,7 +231,7 @@ TEST(TokenizerCheckpoint, NoTokenizer) {
 }
 
 // The error that reading the tokenizer of such a directory ends in, with its path as "DIR".
-std::string error_of(const std::vector<std::pair<std::string, std::string>>& files) {
+std::string error_of(const Files& files) {
   const Directory directory(files);
   const Checkpoint checkpoint = Checkpoint::open(directory.path);
   EXPECT_TRUE(Tokenizer::available(checkpoint));
@@ -239,6 +274,31 @@ TEST(TokenizerCheckpoint, VocabularyAndMergesAreATokenizer) {
   EXPECT_EQ(tokenizer.encode("a<|user|>", {.add_special = false, .parse_special = true}).back(), next);
   EXPECT_EQ(tokenizer.eos(), next);
   expect_same(tokenizer, through_gguf(tokenizer, tokenizer.vocab_size()));
+}
+
+// Whether a tokenizer is there is a matter of names: files that nobody could read, or not soon, are as good as any.
+TEST(TokenizerCheckpoint, IsAvailableByName) {
+  for (const std::string& name : Tokenizer::file_names()) {
+    const Directory directory(Files{{name, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n"}});
+    std::filesystem::resize_file(directory.path / name, std::uintmax_t{1} << 30);
+    const bool is_settings = name.starts_with("chat_template") || name.ends_with("_config.json") || name.ends_with("_map.json") || name == "added_tokens.json";
+    EXPECT_EQ(Tokenizer::available(Checkpoint::open(directory.path)), !is_settings) << name;
+  }
+  const Directory directory(Files{{"tokenizer.json", "{"}});
+  EXPECT_FALSE(Tokenizer::available(Checkpoint::open(directory.path / "model.safetensors")));
+}
+
+// A class that is named as nothing is no class.
+TEST(TokenizerCheckpoint, ATokenizerClassOfNullIsNone) {
+  const Files files = {{"vocab.json", R"({"a":0,"b":1,"ab":2})"}, {"merges.txt", "a b\n"}};
+  const Directory unnamed(files);
+  const Tokenizer expected = Tokenizer::from_checkpoint(Checkpoint::open(unnamed.path));
+  for (const char* config : {R"({"tokenizer_class":null})", R"({"tokenizer_class":null,"eos_token":null})", R"({"tokenizer_class":""})"}) {
+    std::ofstream(unnamed.path / "tokenizer_config.json") << config;
+    const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(unnamed.path));
+    EXPECT_EQ(tokenizer.encode("abba"), expected.encode("abba")) << config;
+    EXPECT_EQ(tokenizer.kind(), expected.kind()) << config;
+  }
 }
 
 TEST(TokenizerCheckpoint, TokenizersInOtherFilesAreRefused) {

@@ -64,5 +64,21 @@ TEST_F(JudgedModels, NothingIsSplitUnlessAsked) {
   EXPECT_TRUE(error_of([&] { judged(original, scratch / "q8.gguf"); }).starts_with("the weights alone are judged by reading windows with products in f32"));
 }
 
+// Two tokenizers may differ in control tokens alone; what is compared is what is read.
+TEST_F(JudgedModels, ControlTokensAreComparedAsTheyAreRead) {
+  std::filesystem::copy(scratch / "small", scratch / "other");
+  std::string tokenizer = read_text(scratch / "other/tokenizer.json");
+  for (std::size_t at = tokenizer.find("</s>"); at != std::string::npos; at = tokenizer.find("</s>")) tokenizer.replace(at, 4, "<|end|>");
+  scratch.write("other/tokenizer.json", tokenizer);
+  scratch.write("other/tokenizer_config.json", "{}");
+  const Checkpoint other = Checkpoint::open(scratch / "other");
+  const auto judge_text = [&](const std::string& text) { judge_models(original, {{"other", &other}}, {{"text", text}}, options, pool); };
+  const std::string chat = some_text() + "</s>" + some_text();
+  EXPECT_EQ(error_of([&] { judge_text(chat); }), "no error");
+  options.windows.parse_special = true;
+  EXPECT_EQ(error_of([&] { judge_text(some_text()); }), "no error");
+  EXPECT_TRUE(error_of([&] { judge_text(chat); }).starts_with("other, text: the two models cut this text into different tokens"));
+}
+
 }  // namespace
 }  // namespace nibble

@@ -8,7 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "model/decoder.h"
+#include "model/tokenizer/tokenizer.h"
 #include "pipeline/models.h"
+#include "pipeline/recipe_json.h"
 
 namespace nibble {
 namespace {
@@ -170,6 +172,18 @@ TEST_F(QuantizeModel, TheManifestSaysWhatWasDone) {
   quantize_to(edited, "q8_0", scratch_ / "c.gguf", pool_);
   const auto c = nlohmann::json::parse(*Checkpoint::open(scratch_ / "c.gguf").gguf().string("nibble.manifest"));
   EXPECT_NE(a["source"]["xxh3"], c["source"]["xxh3"]);
+}
+
+// A directory's tokenizer stays with its weights, of whatever kind it is.
+TEST_F(QuantizeModel, ADirectoryKeepsItsSmallFiles) {
+  std::filesystem::copy(kTiedModel, scratch_ / "m");
+  std::vector<std::string> names = Tokenizer::file_names();
+  names.insert(names.end(), {"generation_config.json", "LICENSE"});
+  for (const std::string& name : names) scratch_.write("m/" + name, "text of " + name);
+  scratch_.write("m/notes.txt", "nothing of the model");
+  quantize_to(scratch_ / "m", "int8:row", scratch_ / "q", pool_);
+  for (const std::string& name : names) EXPECT_EQ(read_text(scratch_ / "q" / name), "text of " + name);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "q/notes.txt"));
 }
 
 TEST_F(QuantizeModel, AQuantizedModelMayBecomeFloatAgain) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/file_signature.h"
 #include "base/utf8.h"
 #include "evaluate/tasks/all.h"
 #include "io/json_text.h"
@@ -60,8 +61,8 @@ nlohmann::ordered_json parse_value(const TaskFile& file, std::size_t first_line,
 // The file's text without a byte order mark. Error when it is no text at all.
 std::string_view readable_text(const TaskFile& file) {
   std::string_view text = file.text;
-  const char* tool = text.starts_with("BZh") ? "bunzip2" : text.starts_with("\x1f\x8b") ? "gunzip" : text.starts_with("PK") ? "unzip" : nullptr;
-  if (tool != nullptr) throw Error(ErrorKind::corrupt, fmt::format("{}: compressed; unpack it with {} first", file.name, tool));
+  if (const FileSignature* const known = find_signature(text); known != nullptr && !known->as_text.empty())
+    throw Error(ErrorKind::corrupt, fmt::format("{}: this is {}{}", file.name, known->what, known->as_text));
   if (const std::size_t invalid = find_invalid_utf8(text); invalid != text.npos)
     refuse_line(file, 1 + count_lines(text.substr(0, invalid)), "this is not text in UTF-8");
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);

@@ -24,7 +24,7 @@ struct QuestionFile {
 };
 
 // The files' questions, read, with solved examples (shots) and the task's preamble put before them. Errors name file and line: corrupt
-// (what is read); invalid_argument (too few shots).
+// (what is read); unusable_input (too few shots).
 struct ShotOptions {
   std::vector<Question> questions{};  // solved ones, in order
   std::size_t count = 0;              // how many of them stand before each question
@@ -90,7 +90,7 @@ struct TaskVerdict {
   bool partial() const { return questions < planned || !left_out.empty(); }
 };
 
-// names: of the models to judge, which may be fewer than the run's; the original comes first when there is one (`paired`). Error(invalid_argument) when
+// names: of the models to judge, which may be fewer than the run's; the original comes first when there is one (`paired`). Error(unusable_input) when
 // not one question was answered by all of them.
 TaskVerdict judge_task(const TaskRun& run, const std::vector<std::string>& names, bool paired, ThreadPool& pool);
 

@@ -3,6 +3,7 @@
 
 #include <unordered_set>
 
+#include "base/shard_name.h"
 #include "io/checkpoint_parts.h"
 #include "io/gguf/gguf_header.h"
 #include "io/message_text.h"
@@ -11,17 +12,12 @@
 namespace nibble {
 namespace {
 
-constexpr std::uint64_t kMaxSplits = 99999;  // five digits
-
-// "PREFIX-00002-of-00005.gguf" with another number; nullopt when the name has another form or another count.
+// The path of another part; nullopt when the name is not that of one of so many.
 std::optional<std::filesystem::path> split_path(const std::filesystem::path& path, std::uint64_t number, std::uint64_t count) {
-  const std::string name = path.filename().string();
-  const std::string ending = fmt::format("-of-{:05}.gguf", count);
-  if (name.size() < ending.size() + 6 || !name.ends_with(ending)) return std::nullopt;
-  const std::string_view stem = std::string_view(name).substr(0, name.size() - ending.size() - 6);
-  const std::string_view digits = std::string_view(name).substr(stem.size(), 6);
-  if (digits[0] != '-' || digits.find_first_not_of("0123456789", 1) != std::string_view::npos) return std::nullopt;
-  return path.parent_path() / fmt::format("{}-{:05}{}", stem, number, ending);
+  auto shard = parse_shard_name(path.filename().string());
+  if (!shard || shard->count != count || shard->ending != ".gguf") return std::nullopt;
+  shard->number = number;
+  return path.parent_path() / shard_name(*shard);
 }
 
 void add_tensors(CheckpointParts& parts, const MappedFile& file, std::vector<GgufTensorInfo>&& infos) {
@@ -50,7 +46,8 @@ void add_splits(CheckpointParts& parts, std::uint64_t count) {
   const std::string first = parts.path.string();
   if (const auto number = split_key(parts.metadata, "split.no"); number != 0)
     throw Error(ErrorKind::unusable_input, fmt::format("{}: part {} of {} of a split file; open the first part", first, number + 1, count));
-  if (count > kMaxSplits) throw Error(ErrorKind::corrupt, fmt::format("{}: metadata key 'split.count' is more than {}: {}", first, kMaxSplits, count));
+  if (count > kMostShards)
+    throw Error(ErrorKind::corrupt, fmt::format("{}: metadata key 'split.count' is more than {}: {}", first, kMostShards, count));
   for (std::uint64_t number = 1; number < count; ++number) {
     const auto path = split_path(parts.path, number + 1, count);
     if (!path)

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/mapped_file.h"
+#include "base/shard_name.h"
 #include "io/checkpoint_parts.h"
 #include "io/checkpoint_writer.h"
 #include "io/message_text.h"
@@ -41,7 +42,7 @@ std::vector<Shard> cut_into_shards(const TensorStream& stream, std::uint64_t sha
     filled += stream.bytes(i);
   }
   for (std::size_t i = 0; i < shards.size(); ++i)
-    shards[i].name = shards.size() == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+    shards[i].name = shards.size() == 1 ? "model.safetensors" : shard_name({"model", i + 1, shards.size(), ".safetensors"});
   return shards;
 }
 

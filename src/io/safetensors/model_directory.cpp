@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/shard_name.h"
 #include "io/checkpoint_parts.h"
 #include "io/json_text.h"
 #include "io/message_text.h"
@@ -19,7 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMaxIndex = 256u << 20, kMaxSmall = 1u << 20;
-constexpr std::string_view kSingle = "model.safetensors", kIndex = "model.safetensors.index.json", kAdapterConfig = "adapter_config.json";
+constexpr std::string_view kSingle = "model.safetensors", kIndex = "model.safetensors.index.json", kAdapterConfig = "adapter_config.json",
+                           kWeightsEnding = ".safetensors";
 
 std::vector<std::string> names_in(const fs::path& directory) {
   std::vector<std::string> names;
@@ -30,37 +32,22 @@ std::vector<std::string> names_in(const fs::path& directory) {
   return names;
 }
 
-// "PREFIX-00002-of-00005.safetensors".
-struct ShardName {
-  std::string prefix;
-  std::size_t number = 0, count = 0;
-};
-
-std::optional<ShardName> parse_shard_name(std::string_view name) {
-  constexpr std::string_view kEnding = ".safetensors", kOf = "-of-";
-  constexpr std::size_t kDigits = 5;
-  if (!name.ends_with(kEnding)) return std::nullopt;
-  name.remove_suffix(kEnding.size());
-  if (name.size() < 2 * kDigits + kOf.size() + 2) return std::nullopt;
-  const auto number = [](std::string_view digits) -> std::size_t {
-    return digits.find_first_not_of("0123456789") == std::string_view::npos ? std::stoul(std::string(digits)) : 0;
-  };
-  const std::size_t at = name.size() - 2 * kDigits - kOf.size();
-  ShardName shard{std::string(name.substr(0, at - 1)), number(name.substr(at, kDigits)), number(name.substr(name.size() - kDigits))};
-  if (name[at - 1] != '-' || name.substr(at + kDigits, kOf.size()) != kOf || shard.number == 0 || shard.number > shard.count) return std::nullopt;
-  return shard;
+// Of a shard of weights.
+std::optional<ShardName> parse_weights_name(std::string_view name) {
+  auto shard = parse_shard_name(name);
+  return shard && shard->ending == kWeightsEnding ? std::move(shard) : std::nullopt;
 }
 
 // Shards that belong together by their names.
 struct ShardSet {
   std::string prefix;
-  std::size_t count = 0;
+  std::uint64_t count = 0;
   std::vector<std::string> names;  // sorted
 
   bool is_complete() const { return names.size() == count; }
   std::string first_missing() const {
-    for (std::size_t number = 1; number <= count; ++number) {
-      std::string name = fmt::format("{}-{:05}-of-{:05}.safetensors", prefix, number, count);
+    for (std::uint64_t number = 1; number <= count; ++number) {
+      std::string name = shard_name({prefix, number, count, std::string(kWeightsEnding)});
       if (!std::ranges::binary_search(names, name)) return name;
     }
     return "";
@@ -68,9 +55,9 @@ struct ShardSet {
 };
 
 std::vector<ShardSet> shard_sets(const std::vector<std::string>& names) {
-  std::map<std::pair<std::string, std::size_t>, ShardSet> sets;
+  std::map<std::pair<std::string, std::uint64_t>, ShardSet> sets;
   for (const std::string& name : names)
-    if (const auto shard = parse_shard_name(name)) {
+    if (const auto shard = parse_weights_name(name)) {
       ShardSet& set = sets[{shard->prefix, shard->count}];
       set.prefix = shard->prefix;
       set.count = shard->count;
@@ -154,7 +141,7 @@ std::string hint(const fs::path& directory, const std::vector<std::string>& name
 [[noreturn]] void refuse_missing_shard(const fs::path& index, const std::string& missing, const std::vector<ShardSet>& sets) {
   std::string advice;
   for (const ShardSet& set : sets)
-    if (const auto shard = parse_shard_name(missing); !shard || shard->prefix != set.prefix || shard->count != set.count)
+    if (const auto shard = parse_weights_name(missing); !shard || shard->prefix != set.prefix || shard->count != set.count)
       advice = fmt::format(", but shards of another set lie beside it, as {}; the index is an older one: {}", quote_name(set.names.front()),
                            set.is_complete() ? "remove it, or fetch the index of these shards" : "fetch the index of these shards");
   throw Error(ErrorKind::not_found, fmt::format("{}: shard {} is missing{}", index.string(), quote_name(missing), advice));

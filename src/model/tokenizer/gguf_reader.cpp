@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/letter_case.h"
 #include "base/utf8.h"
 #include "io/message_text.h"
 #include "model/tokenizer/parts.h"
@@ -78,8 +79,7 @@ void read_special_ids(const GgufMetadata& metadata, TokenizerParts& parts) {
 }
 
 void read_added_tokens(const GgufMetadata& metadata, TokenizerParts& parts) {
-  std::string name = metadata.string("general.name").value_or("");
-  std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  const std::string name = lower_case(metadata.string("general.name").value_or(""));
   // The format has no place for rstrip; llama.cpp knows it of this family by name.
   const bool is_phi3 = name.find("phi-3") != std::string::npos || name.find("phi3") != std::string::npos;
   std::vector<AddedToken> added;

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "base/utf8.h"
+#include "io/checkpoint_parts.h"
 #include "io/json_text.h"
 #include "model/tokenizer/json_view.h"
 #include "model/tokenizer/parts.h"
@@ -99,8 +100,19 @@ std::optional<std::string> read_json_file(const Checkpoint& checkpoint, const ch
   return text;
 }
 
-// Files of tokenizers that are read in no way here; told, so that nobody misses a tokenizer later.
-constexpr const char* kForeignTokenizers[] = {"vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tekken.json", "qwen.tiktoken", "tiktoken.model"};
+// Files of directories. One of a foreign tokenizer is read in no way here, but told, so that nobody misses a tokenizer later.
+enum class FileRole { vocabulary, foreign, settings };
+struct TokenizerFile {
+  const char* name;
+  FileRole role;
+};
+constexpr TokenizerFile kFiles[] = {
+    {"tokenizer.json", FileRole::vocabulary},         {"tokenizer.model", FileRole::vocabulary},     {"vocab.json", FileRole::vocabulary},
+    {"merges.txt", FileRole::vocabulary},             {"vocab.txt", FileRole::foreign},              {"spiece.model", FileRole::foreign},
+    {"sentencepiece.bpe.model", FileRole::foreign},   {"tekken.json", FileRole::foreign},            {"qwen.tiktoken", FileRole::foreign},
+    {"tiktoken.model", FileRole::foreign},            {"tokenizer_config.json", FileRole::settings}, {"special_tokens_map.json", FileRole::settings},
+    {"added_tokens.json", FileRole::settings},        {"chat_template.jinja", FileRole::settings},   {"chat_template.json", FileRole::settings},
+};
 constexpr const char* kAdvice = "save the tokenizer as tokenizer.json beside it (transformers: AutoTokenizer, save_pretrained)";
 
 TokenizerParts read_old_files(const Checkpoint& checkpoint, const SideFiles& sides) {
@@ -110,9 +122,9 @@ TokenizerParts read_old_files(const Checkpoint& checkpoint, const SideFiles& sid
   if (vocabulary || merges)
     throw Error(ErrorKind::not_found, fmt::format("{0}{1}: a tokenizer needs {2}, too, which is not here; add it, or {3}", sides.directory,
                                                   vocabulary ? "vocab.json" : "merges.txt", vocabulary ? "merges.txt" : "vocab.json", kAdvice));
-  for (const char* name : kForeignTokenizers)
-    if (checkpoint.read_side_file(name))
-      throw Error(ErrorKind::unsupported, fmt::format("{}{}: tokenizers in such files are not read; {}", sides.directory, name, kAdvice));
+  for (const TokenizerFile& file : kFiles)
+    if (file.role == FileRole::foreign && is_there(checkpoint.path() / file.name))
+      throw Error(ErrorKind::unsupported, fmt::format("{}{}: tokenizers in such files are not read; {}", sides.directory, file.name, kAdvice));
   throw Error(ErrorKind::not_found, fmt::format("{}: neither tokenizer.json nor tokenizer.model is here", checkpoint.path().string()));
 }
 
@@ -168,9 +180,16 @@ Tokenizer Tokenizer::from_checkpoint(const Checkpoint& checkpoint) {
 
 bool Tokenizer::available(const Checkpoint& checkpoint) {
   if (checkpoint.kind() == ContainerKind::gguf) return checkpoint.gguf().string("tokenizer.ggml.model").value_or("none") != "none";
-  const auto is_here = [&checkpoint](const char* name) { return checkpoint.read_side_file(name).has_value(); };
-  return is_here("tokenizer.json") || is_here("tokenizer.model") || is_here("vocab.json") || is_here("merges.txt") ||
-         std::ranges::any_of(kForeignTokenizers, is_here);
+  if (checkpoint.kind() != ContainerKind::huggingface) return false;
+  return std::ranges::any_of(kFiles, [&checkpoint](const TokenizerFile& file) {
+    return file.role != FileRole::settings && is_there(checkpoint.path() / file.name);
+  });
+}
+
+std::vector<std::string> Tokenizer::file_names() {
+  std::vector<std::string> names;
+  for (const TokenizerFile& file : kFiles) names.emplace_back(file.name);
+  return names;
 }
 
 Tokenizer Tokenizer::from_json(std::string_view tokenizer_json, std::string_view config_json, const std::string& source) {
@@ -209,7 +228,7 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_speci
   bool spelt = true;  // the first piece comes from its spelling, where a space stands for the begin of a word
   for (const std::int32_t id : ids) {
     check_id(parts, id);
-    if (skip_special && parts.vocabulary[id].special) continue;
+    if (skip_special && is_special(id)) continue;
     if (!first) text += decoder.separator;
     const bool leads = text.empty();
     append_token(parts, id, first, text);
@@ -228,6 +247,31 @@ std::string Tokenizer::piece(std::int32_t id) const {
   std::string text;
   append_token(state_->parts, id, false, text);
   return text;
+}
+
+bool Tokenizer::is_special(std::int32_t id) const {
+  check_id(state_->parts, id);
+  return state_->parts.vocabulary[id].special;
+}
+
+std::size_t Tokenizer::count_special(std::string_view text) const {
+  const TokenizerParts& parts = state_->parts;
+  using Stage = AddedTokens::Stage;
+  std::size_t count = 0;
+  const auto count_in = [&](std::string_view section, Stage stage, const auto& between) {
+    for (const Section& part : parts.added.cut(section, stage, true)) {
+      if (part.id < 0)
+        between(part.text);
+      else
+        count += is_special(part.id) ? 1 : 0;
+    }
+  };
+  const std::string repaired = find_invalid_utf8(text) == std::string_view::npos ? std::string() : replace_invalid_utf8(text);
+  count_in(repaired.empty() ? text : repaired, Stage::raw, [&](std::string_view between) {
+    if (parts.added.empty(Stage::normalized)) return;
+    count_in(normalize(parts.normalizer, std::string(between)), Stage::normalized, [](std::string_view) {});
+  });
+  return count;
 }
 
 std::size_t Tokenizer::vocab_size() const noexcept { return state_->parts.vocabulary.size(); }

@@ -32,8 +32,10 @@ class Tokenizer {
   // tokenizer.model, else vocab.json with merges.txt, or GGUF metadata. Errors: not_found (nothing there, or tokenizer.ggml.model = none),
   // corrupt, unsupported (tokenizers in other files).
   static Tokenizer from_checkpoint(const Checkpoint& checkpoint);
-  // True when the checkpoint has something that from_checkpoint would try.
+  // True when the checkpoint has something that from_checkpoint would try, by the names of its files or a key: nothing is read.
   static bool available(const Checkpoint& checkpoint);
+  // The files of a directory that make up tokenizers, those of kinds that are not read here too.
+  static std::vector<std::string> file_names();
 
   // From the texts themselves. `source` names the file in messages. config: tokenizer_config.json, may be empty.
   static Tokenizer from_json(std::string_view tokenizer_json, std::string_view config_json, const std::string& source);
@@ -51,6 +53,11 @@ class Tokenizer {
   // Error(invalid_argument) for an id that is no token, here and below.
   // One token's bytes as they would be appended to running text (streaming): no prefix space is stripped.
   std::string piece(std::int32_t id) const;
+
+  // A control token by the vocabulary or the added tokens: what decode(skip_special) leaves out.
+  bool is_special(std::int32_t id) const;
+  // How many control tokens the text spells out, which encode() with parse_special takes for these tokens. The text between them is not encoded.
+  std::size_t count_special(std::string_view text) const;
 
   std::size_t vocab_size() const noexcept;               // number of tokens named, may be less than the embedding's rows
   const std::string& token_text(std::int32_t id) const;  // as the vocabulary spells it

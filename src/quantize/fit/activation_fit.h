@@ -19,8 +19,8 @@
 
 namespace nibble {
 
-// Error(invalid_argument): a rule that means nothing for activations; statistics without histogram or range (an imported importance
-// matrix, or of an earlier version).
+// Error(invalid_argument): a rule that means nothing for activations. Error(unusable_input): statistics without histogram or range (an imported
+// importance matrix, or of an earlier version).
 ActivationGrid fit_activation_grid(const SiteStatistics& site, ActivationFormat format, const FitOptions& fit);
 
 // What fit_activation_grid(search) makes small: the mean squared difference between what was seen and its place on the grid.

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "pipeline/recipe_json.h"
+
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "io/json_text.h"
 #include "nibble/error.h"
 #include "quantize/method.h"
-#include "quantize/recipe.h"
 
 namespace nibble {
 namespace {
@@ -17,7 +20,7 @@ using Json = nlohmann::ordered_json;
 std::string text_member(const Json& object, const char* key, const std::string& source, const std::string& where) {
   const auto it = object.find(key);
   if (it == object.end()) return {};
-  if (!it->is_string()) fail(source, where + ": \"" + key + "\" must be a string");
+  if (!it->is_string() || is_unheld_number(it->get_ref<const std::string&>())) fail(source, where + ": \"" + key + "\" must be a string");
   return it->get<std::string>();
 }
 
@@ -95,15 +98,16 @@ std::string recipe_to_json(const Recipe& recipe) {
 }
 
 Recipe recipe_from_json(std::string_view text, const std::string& source) {
-  const Json json = Json::parse(text, nullptr, false);
-  if (json.is_discarded() || !json.is_object()) fail(source, "not a recipe: no JSON object; 'nibble recipe show' prints one to start from");
+  const Json json = parse_json(text, source);
+  if (!json.is_object()) fail(source, "not a recipe: no JSON object; 'nibble recipe show' prints one to start from");
   Recipe recipe;
   recipe.name = text_member(json, "name", source, "recipe");
   if (recipe.name.empty()) recipe.name = "recipe";
   recipe.description = text_member(json, "description", source, "recipe");
   recipe.main_format = text_member(json, "format", source, "recipe");
   if (const auto it = json.find("file_type"); it != json.end()) {
-    if (!it->is_number_unsigned()) fail(source, "\"file_type\" must be a whole number");
+    if (!it->is_number_unsigned() || it->get<std::uint64_t>() > std::numeric_limits<std::uint32_t>::max())
+      fail(source, "\"file_type\" must be a whole number of at most 32 bits");
     recipe.file_type = it->get<std::uint32_t>();
   }
   const auto rules = json.find("rules");
