@@ -17,7 +17,11 @@ SiteRounding::SiteRounding(const Method& method, const SiteStatistics* site, std
 
 Matrix SiteRounding::round(const Matrix& matrix, const FormatPtr& format) {
   const QuantizedView source = view_of(matrix);
-  const LinearTask task{.weights = {.view = &source}, .format = format, .method = method_, .moments = {{.rows = {0, matrix.rows}, .inputs = site_}}};
+  LinearTask task;
+  task.weights.view = &source;
+  task.format = format;
+  task.method = method_;
+  task.moments.push_back({.rows = {0, matrix.rows}, .inputs = site_});
   const LinearQuantizer linear(task, plans_, pool_, isa_);
   Matrix stored{matrix.rows, matrix.cols, std::vector<float>(matrix.rows * matrix.cols)};
   for (const RowRange rows : bands_of(task.weights, *format, kBandElements)) linear.decode(linear.encode(rows), rows.begin, stored.values);

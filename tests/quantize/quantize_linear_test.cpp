@@ -28,7 +28,8 @@ QuantizedTensor encode(const RowSource& weights, RowRange rows, const char* form
 SiteStatistics random_site(std::uint64_t width, std::uint64_t seed) {
   const QuantizedTensor inputs = random_matrix(2 * width, width, seed);
   const std::vector<float> x = inputs.view().decode();
-  SiteStatistics site{.layer = 0, .site = "mlp_in", .count = 2 * width};
+  SiteStatistics site;
+  site.count = 2 * width;
   site.mean_square.resize(width);
   site.second_moment.resize(width * width);
   for (std::uint64_t t = 0; t < 2 * width; ++t)
