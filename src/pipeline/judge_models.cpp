@@ -43,7 +43,8 @@ std::vector<ReadText> read_texts(const std::vector<NamedText>& texts, const Toke
   if (texts.empty()) throw Error(ErrorKind::invalid_argument, "no text to measure on", "texts");
   std::vector<ReadText> result;
   for (const NamedText& text : texts) try {
-      result.push_back({text.name, cut_windows(tokenizer.encode(text.text, {.parse_special = options.parse_special}), bos_of(tokenizer), context, options)});
+      result.push_back({text.name, cut_windows(tokenizer.encode(text.text, {.parse_special = options.parse_special}), bos_of(tokenizer), context,
+                                               options)});
     } catch (const Error& error) {
       throw Error(error.kind(), text.name + ": " + error.what(), error.setting());
     }
