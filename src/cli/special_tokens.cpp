@@ -29,7 +29,8 @@ void note_special(const Checkpoint& checkpoint, std::string_view name, std::stri
   if (parse_special)
     session.note(fmt::format("{}: {} special tokens", name, grouped_text(count)));
   else if (count > 0)
-    session.note(fmt::format("{}: spells out {} special tokens, which are read as plain text; --special reads them as tokens", name, grouped_text(count)));
+    session.note(
+        fmt::format("{}: spells out {} special tokens, which are read as plain text; --special reads them as tokens", name, grouped_text(count)));
 }
 
 }  // namespace nibble::cli

@@ -90,8 +90,8 @@ struct TaskVerdict {
   bool partial() const { return questions < planned || !left_out.empty(); }
 };
 
-// names: of the models to judge, which may be fewer than the run's; the original comes first when there is one (`paired`). Error(invalid_argument) when
-// not one question was answered by all of them.
+// names: of the models to judge, which may be fewer than the run's; the original comes first when there is one (`paired`). Error(invalid_argument)
+// when not one question was answered by all of them.
 TaskVerdict judge_task(const TaskRun& run, const std::vector<std::string>& names, bool paired, ThreadPool& pool);
 
 }  // namespace nibble
