@@ -97,6 +97,7 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
   session.pool();
   const auto start = std::chrono::steady_clock::now();
   const Checkpoint checkpoint = Checkpoint::open(options.model);
+  session.note_reading(checkpoint);
   session.note_unused_activations(options.model, checkpoint);
   Decoder decoder(checkpoint, {kernels, session.kv(), session.progress()}, session.pool());
   const double load_seconds = seconds_since(start);
@@ -137,7 +138,8 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
     table.add({std::filesystem::path(options.model).filename().string(), bytes_text(checkpoint.file_bytes()), bytes_text(decoder.resident_bytes()),
                std::to_string(session.pool().num_threads()), speed.test,
                fmt::format("{} ± {}", speed_text(speed.tokens_per_second), speed_text(speed.spread)),
-               limits ? fmt::format("{} of {}", percent_text(share_of_limit(speed, work, *limits, arithmetic)), reads_prompt(speed) ? name_of(arithmetic) : "reading")
+               limits ? fmt::format("{} of {}", percent_text(share_of_limit(speed, work, *limits, arithmetic)),
+                                    reads_prompt(speed) ? name_of(arithmetic) : "reading")
                       : ""});
   std::string text = table.text(session.style());
   text += fmt::format("\nloaded in {:.2f} s, first token after {:.2f} s\n", load_seconds, first_token_seconds);

@@ -49,7 +49,8 @@ Table table_of(const Comparison& comparison) {
                {"decode tok/s", Align::right}});
   const PairedVerdict& verdict = comparison.verdict;
   table.add({"original (" + comparison.original_format + ")", fixed_text(comparison.original_bits_per_weight, 2), "",
-             bytes_text(comparison.original_bytes), "100 %", fixed_text(verdict.original_perplexity.value, 4), "", "", "", "", speed_text(comparison.original_prefill),
+             bytes_text(comparison.original_bytes), "100 %", fixed_text(verdict.original_perplexity.value, 4), "", "", "", "",
+             speed_text(comparison.original_prefill),
              speed_text(comparison.original_decode)});
   for (std::size_t i = 0; i < comparison.formats.size(); ++i) {
     const ComparedFormat& format = comparison.formats[i];
@@ -58,8 +59,9 @@ Table table_of(const Comparison& comparison) {
     table.add({format.format + (format.summary.substitutions > 0 ? " *" : ""), fixed_text(format.summary.bits_per_weight, 2),
                fixed_text(format.summary.linear_bits_per_weight, 2), bytes_text(format.summary.output_bytes),
                percent_text(static_cast<double>(format.summary.output_bytes) / static_cast<double>(comparison.original_bytes)),
-               fixed_text(figures[Metric::perplexity].value, 4), signed_percent_text(figures[Metric::perplexity_ratio].value - 1), figure(Metric::kl_mean),
-               weights_loss_text(verdict.candidates[i]), percent_text(figures[Metric::top1_agreement].value), speed_text(format.prefill), speed_text(format.decode)});
+               fixed_text(figures[Metric::perplexity].value, 4), signed_percent_text(figures[Metric::perplexity_ratio].value - 1),
+               figure(Metric::kl_mean), weights_loss_text(verdict.candidates[i]), percent_text(figures[Metric::top1_agreement].value),
+               speed_text(format.prefill), speed_text(format.decode)});
   }
   return table;
 }
@@ -67,8 +69,9 @@ Table table_of(const Comparison& comparison) {
 std::string notes_of(const Comparison& comparison) {
   const PairedVerdict& verdict = comparison.verdict;
   std::string text = "\n" + coverage_text(verdict);
-  text += fmt::format("The original's perplexity is {:.4f} ± {:.4f}. KL: mean divergence from the original in nats, with its 95 % interval where the\n"
-                      "texts are long enough. Bits per weight count the whole file; in Linears: the layers' matrices alone, which is all that planar\n"
+  text += fmt::format("The original's perplexity is {:.4f} ± {:.4f}. KL: mean divergence from the original in nats, with its 95 % interval where "
+                      "the\ntexts are long enough. Bits per weight count the whole file; in Linears: the layers' matrices alone, which is all that "
+                      "planar\n"
                       "formats (int4:g32) touch: embedding and head stay in 16 bits there.\n",
                       verdict.original_perplexity.value, verdict.original_perplexity.gaussian_error) +
           split_note(verdict);
@@ -119,6 +122,7 @@ void compare(const CLI::App& verb, const Options& options, Session& session) {
   request.keep_partial = true;
   judge_options(verb, request);
   const Checkpoint checkpoint = Checkpoint::open(options.model);
+  session.note_reading(checkpoint);
   const std::vector<std::string> text_files = texts_beside(options.model, options.texts);
   judge_places(options, text_files);
   const std::vector<NamedText> texts = session.read_named_texts(text_files);
@@ -141,7 +145,9 @@ void compare(const CLI::App& verb, const Options& options, Session& session) {
 void add_compare(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand("compare", "One table: what every format costs on this model, and what it brings");
-  verb->footer("Examples:\n  nibble compare models/tale-4M\n  nibble compare models/tale-4M -f q8_0,q4_k_m,int4:g64 --text my.txt --markdown\n  nibble compare models/tale-4M --html report.html");
+  verb->footer(
+      "Examples:\n  nibble compare models/tale-4M\n  nibble compare models/tale-4M -f q8_0,q4_k_m,int4:g64 --text my.txt --markdown\n"
+      "  nibble compare models/tale-4M --html report.html");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-f,--formats", options->formats,
                    "Comma-separated formats (default: f32,f16,bf16,q8_0,int8:row,q6_k,q4_k_m,q4_0,int4:g32,int4:row,int3:g32,int2:g32)");

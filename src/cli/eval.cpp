@@ -99,12 +99,14 @@ void evaluate(const CLI::App& verb, const Options& options, Session& session) {
   std::vector<Checkpoint> checkpoints;
   for (const std::string& model : options.models) {
     checkpoints.push_back(Checkpoint::open(model));
+    session.note_reading(checkpoints.back());
     session.note_unused_activations(model, checkpoints.back());
   }
   std::optional<Checkpoint> original;
   std::vector<NamedCheckpoint> candidates;
   if (!options.against.empty()) {
     original = Checkpoint::open(options.against);
+    session.note_reading(*original);
     for (std::size_t i = 0; i < checkpoints.size(); ++i) candidates.push_back({options.models[i], &checkpoints[i]});
   }
   SpecialNotes special(checkpoints.front(), options.special, session);
@@ -150,8 +152,8 @@ void add_eval(CLI::App& app, Session& session) {
           "How the original keeps keys and values, where that is not what --kv says: with --kv q8_0 --against-kv f16 the cache's loss counts, too")
       ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}));
   verb->add_option("--accept", options->accept,
-                   "What is required, as in \"kl<=0.02, kl_weights<=0.01, top1>=0.97, ppl_ratio<=1.02\" (_weights: of the weights alone): exits 0 accepted, "
-                   "3 rejected, 4 undecided");
+                   "What is required, as in \"kl<=0.02, kl_weights<=0.01, top1>=0.97, ppl_ratio<=1.02\" (_weights: of the weights alone): exits 0 "
+                   "accepted, 3 rejected, 4 undecided");
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
   verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)")->check(count_within(1, kMostTokens));
   verb->add_option("--windows", options->windows, "Use only the first N windows")->check(count_within(0, kMostWindows));

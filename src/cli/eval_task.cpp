@@ -90,7 +90,10 @@ void evaluate_task(const TaskModels& models, const TaskArguments& arguments, Ses
   std::vector<std::string> names = models.models;
   if (request.paired) names.insert(names.begin(), models.against);
   std::vector<Checkpoint> checkpoints;
-  for (const std::string& name : names) checkpoints.push_back(Checkpoint::open(name));
+  for (const std::string& name : names) {
+    checkpoints.push_back(Checkpoint::open(name));
+    session.note_reading(checkpoints.back());
+  }
   std::vector<NamedCheckpoint> named;
   for (std::size_t i = 0; i < names.size(); ++i) named.push_back({names[i], &checkpoints[i]});
   std::optional<OutputFile> page, answers;  // a place that cannot be written to shows before the work

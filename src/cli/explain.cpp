@@ -90,7 +90,8 @@ FormatPtr format_to_explain(const std::string& spelling, bool alone) {
   } catch (const Error& error) {
     if (!alone) throw;
     throw Error(ErrorKind::invalid_argument,
-                fmt::format("{}; subjects are {}; words are {}; 'nibble formats' lists formats and mixes", error.what(), topic_names(), term_names()));
+                fmt::format("{}; subjects are {}; words are {}; 'nibble formats' lists formats and mixes", error.what(), topic_names(),
+                            term_names()));
   }
 }
 

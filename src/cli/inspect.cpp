@@ -47,7 +47,8 @@ std::string headline(const ModelInfo& info) {
   else if (!info.architecture.empty())
     text += fmt::format("architecture {} (not one that nibble runs)\n", info.architecture);
   if (!info.tokenizer.empty())
-    text += fmt::format("tokenizer: {}; chat template: {}\n", info.tokenizer, info.chat_template.empty() ? "none" : template_kind(info.chat_template));
+    text += fmt::format("tokenizer: {}; chat template: {}\n", info.tokenizer,
+                        info.chat_template.empty() ? "none" : template_kind(info.chat_template));
   if (!info.quantizer.empty()) text += fmt::format("quantized by {}\n", shortened(info.quantizer));
   return text;
 }
@@ -90,6 +91,7 @@ void print_text(const ModelInfo& info, const std::vector<TensorListing>& tensors
 
 void inspect(const Options& options, Session& session) {
   const Checkpoint checkpoint = Checkpoint::open(options.model);
+  session.note_reading(checkpoint);
   const ModelInfo info = describe_model(checkpoint);
   const std::vector<TensorListing> tensors = list_tensors(checkpoint);
   if (options.chat_template) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// nibble on the command line. Exit codes: 0 done (and accepted, where --accept asks); 1 an input or the machine is at fault; 2 the command itself is wrong;
-// 3 rejected by --accept; 4 undecided by --accept; 130 interrupted (SIGINT, SIGTERM, SIGHUP).
+// nibble on the command line. Exit codes: 0 done (and accepted, where --accept asks); 1 an input or the machine is at fault; 2 the command itself is
+// wrong; 3 rejected by --accept; 4 undecided by --accept; 130 interrupted (SIGINT, SIGTERM, SIGHUP).
 #include <fmt/format.h>
 
 #include <cstdio>

@@ -17,7 +17,9 @@ CLI::Validator number_within(double least, double most) {
             const char* const first = text.data() + (text.starts_with('+') ? 1 : 0);
             const auto [end, code] = std::from_chars(first, text.data() + text.size(), value);
             const bool whole = code == std::errc{} && end == text.data() + text.size();
-            return whole && value >= least && value <= most ? std::string() : fmt::format("a number from {} to {} is asked for, not '{}'", least, most, text);
+            return whole && value >= least && value <= most
+                       ? std::string()
+                       : fmt::format("a number from {} to {} is asked for, not '{}'", least, most, text);
           },
           fmt::format("{}..{}", least, most)};
 }
@@ -39,7 +41,8 @@ std::uint64_t bytes_of_option(std::string_view text, std::string_view option) {
   const bool bare = text.find_first_not_of("0123456789. ") == std::string_view::npos;
   if (bare && bytes < kPlainlyBytes)
     throw Error(ErrorKind::invalid_argument,
-                fmt::format("{} without a unit means bytes, which are few here; write {}GB, or {}B where bytes are meant: '{}'", option, text, text, text));
+                fmt::format("{} without a unit means bytes, which are few here; write {}GB, or {}B where bytes are meant: '{}'", option, text,
+                            text, text));
   return bytes;
 }
 

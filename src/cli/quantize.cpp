@@ -34,7 +34,8 @@ std::string describe(const QuantizeSummary& summary, bool dry_run, const TableSt
   const std::uint64_t bytes = summary.output_bytes;
   const std::string activations = summary.activations.empty() ? "" : fmt::format("{}: inputs of quantized Linears\n", summary.activations);
   return kinds_table(summary).text(style) + activations +
-         fmt::format("\n{} {} ({} bytes), {} of the source's {}; {} bits per weight, {} in the Linear layers\n", dry_run ? "would be written:" : "written:",
+         fmt::format("\n{} {} ({} bytes), {} of the source's {}; {} bits per weight, {} in the Linear layers\n",
+                     dry_run ? "would be written:" : "written:",
                      bytes_text(bytes), grouped_text(bytes), percent_text(static_cast<double>(bytes) / static_cast<double>(summary.source_bytes)),
                      bytes_text(summary.source_bytes), fixed_text(summary.bits_per_weight, 3), fixed_text(summary.linear_bits_per_weight, 3));
 }
@@ -183,7 +184,8 @@ Outcome quantize_as_asked(const Checkpoint& source, const Options& options, Sess
   Outcome outcome;
   const QuantizeModelOptions& request = options.request;
   if (options.has_budget() && !request.dry_run) {
-    BudgetRequest budget{.budget = budget_of(options), .verify = verify_options(options, session), .sensitivity = sensitivity_options(options, session)};
+    BudgetRequest budget{
+        .budget = budget_of(options), .verify = verify_options(options, session), .sensitivity = sensitivity_options(options, session)};
     budget.on_plan = [&session](const PlannedMix& plan) {
       for (const MeasuredMix& mix : plan.measured) session.note(mix_text(mix));
     };

@@ -64,7 +64,8 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
   const bool smoothing = smooths(a.request.transform.empty() ? find_method(a.request.method).transform : find_transform(a.request.transform));
   refuse_without_effect(verb, "--alpha", smoothing || !a.recipe_file.empty(), "without smoothquant (--method smoothquant)");
   const bool is_static = a.request.activations && a.request.activations->format.is_static();
-  if (!a.statistics.empty() && !a.texts.empty() && !a.has_budget() && !is_static) refuse("--stats takes the place of --text; leave out one of the two");
+  if (!a.statistics.empty() && !a.texts.empty() && !a.has_budget() && !is_static)
+    refuse("--stats takes the place of --text; leave out one of the two");
   if (a.request.calibration.sampling.samples == 0) refuse_without_effect(verb, "--seed", false, "with --samples 0, which takes all windows");
 }
 
@@ -99,10 +100,81 @@ std::string fit_help() {
   return text;
 }
 
+// What is made of what, and where it goes.
+void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
+  verb.add_option("model", arguments.model, "Hugging Face directory, .safetensors or .gguf")->required();
+  verb.add_option(
+      "-f,--format", arguments.format,
+      "Format or mix: 'nibble formats' lists them; behind a plus the inputs' format: a8 (which is a8:g128:wide), a8:g32, a8:g64, a8:g128, "
+      "each also with :wide, a16:g128, a8:token, a8:static, the latter two also with :asym");
+  verb.add_option("--recipe", arguments.recipe_file, "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");
+  verb.add_option("--bpw", arguments.bits,
+                  "Instead of a format: the mix that loses least at so many bits per weight; needs --text, a part of which judges the result")
+      ->check(number_within(1, 32));
+  verb.add_option("--size", arguments.size, "The same for a file of so many bytes: 3.5GB, 800MiB");
+  verb.add_option("--max-kl", arguments.max_kl, "The smallest mix whose divergence, judged on text that calibration does not see, stays within this")
+      ->check(number_within(0, 1000));
+  verb.add_flag("--pareto", arguments.pareto, "Print size against expected divergence of the best mixes; write nothing");
+  verb.add_option("--save-recipe", arguments.recipe_output, "Write the recipe that was used as JSON");
+  verb.add_option("-o,--output", arguments.output, "OUT.gguf for a GGUF file, any other name for a directory");
+}
+
+// How values are chosen.
+void add_methods(CLI::App& verb, QuantizeArguments& arguments) {
+  verb.add_option("--method", arguments.request.method, "How values are chosen: rtn, mse, imatrix, table, awq, smoothquant, gptq, descent")
+      ->capture_default_str();
+  verb.add_option("--transform", arguments.request.transform, "First stage in place of the method's: none, awq, smoothquant");
+  verb.add_option("--round", arguments.request.round, "Last stage in place of the method's: nearest, gptq, descent");
+  verb.add_option("--alpha", arguments.request.smoothquant_alpha, "Of smoothquant: how much range moves into the weights (default 0.5)")
+      ->check(number_within(0, 1));
+}
+
+// What methods and budgets look at.
+void add_calibration(CLI::App& verb, QuantizeArguments& arguments) {
+  verb.add_option("--text", arguments.texts, "Calibration text for methods that need it; may be given more than once");
+  verb.add_option("--stats,--imatrix", arguments.statistics,
+                  "Statistics of 'nibble calibrate', or llama.cpp's importance matrix, in place of a text; where no method is named they choose "
+                  "imatrix");
+  verb.add_option("--samples", arguments.request.calibration.sampling.samples, "Windows of calibration text; 0: all")
+      ->check(count_within(0, kMostWindows))
+      ->capture_default_str();
+  verb.add_option("--length", arguments.request.calibration.sampling.length, "Tokens in a calibration window")
+      ->check(count_within(1, kMostTokens))
+      ->capture_default_str();
+  verb.add_option("--seed", arguments.request.calibration.sampling.seed, "Which windows are drawn")->capture_default_str();
+  add_special(verb, arguments.request.calibration.sampling.parse_special);
+  add_walk(verb, arguments.request.calibration.walk);
+  add_hidden_states(verb, arguments.hidden_states);
+}
+
+// In place of what method and recipe say.
+void add_choices(CLI::App& verb, QuantizeArguments& arguments) {
+  verb.add_option("--fit", arguments.fit, fit_help());
+  verb.add_option(
+      "--activation-fit", arguments.activation_fit,
+      "How static grids of activations (-f int8:row+a8:static) are chosen from --text or --stats: absmax, percentile:99.99, mse (default), entropy");
+  verb.add_option("--embedding", arguments.request.embedding, "Format of the embedding");
+  verb.add_option("--head", arguments.request.head, "Format of the output head");
+}
+
+// What must not happen, and what is looked at before the output takes its place.
+void add_safeguards(CLI::App& verb, QuantizeArguments& arguments) {
+  verb.add_flag("--strict", arguments.request.strict,
+                "What the output cannot hold is an error: a tensor that does not fit its format, tokens that GGUF has no place for, a second head; "
+                "so are statistics that have nothing of a layer's matrix");
+  verb.add_flag("--dry-run", arguments.request.dry_run, "Show what would be written and how many bytes; write nothing");
+  verb.add_flag("--verbose", arguments.verbose, "With --dry-run: also which tensor gets what");
+  verb.add_flag("--allow-requantize", arguments.request.allow_requantize, "Quantize a model that is quantized already");
+  verb.add_flag("--sync", arguments.request.sync, "Have the disk confirm the output before it appears");
+  verb.add_option("--verify", arguments.verify, "Texts on which the output is judged against the model before it takes its place");
+  verb.add_option("--accept", arguments.accept,
+                  "With --verify: what is required, as in \"kl<=0.02, top1>=0.97\"; otherwise nothing is written (exit 3, undecided 4)");
+  add_split(verb, arguments.split);
+}
+
 }  // namespace
 
 CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments) {
-  QuantizeArguments* const options = &arguments;
   CLI::App* const verb = app.add_subcommand("quantize", "Write a model in another format: to a GGUF file or a Hugging Face directory");
   verb->footer(
       "Examples:\n"
@@ -114,56 +186,11 @@ CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments) {
       "  nibble quantize models/tale-4M -f q4_k --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
       "  nibble quantize models/tale-4M --bpw 4.5 --method gptq --text models/tale-4M/calibration.txt -o tale.gguf\n"
       "  nibble quantize model.gguf -f f16 -o directory             GGUF to Hugging Face");
-  verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
-  verb->add_option(
-      "-f,--format", options->format,
-      "Format or mix: 'nibble formats' lists them; behind a plus the inputs' format: a8 (which is a8:g128:wide), a8:g32, a8:g64, a8:g128, "
-      "each also with :wide, a16:g128, a8:token, a8:static, the latter two also with :asym");
-  verb->add_option("--recipe", options->recipe_file, "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");
-  verb->add_option("--bpw", options->bits, "Instead of a format: the mix that loses least at so many bits per weight; needs --text, a part of which judges the result")
-      ->check(number_within(1, 32));
-  verb->add_option("--size", options->size, "The same for a file of so many bytes: 3.5GB, 800MiB");
-  verb->add_option("--max-kl", options->max_kl, "The smallest mix whose divergence, judged on text that calibration does not see, stays within this")
-      ->check(number_within(0, 1000));
-  verb->add_flag("--pareto", options->pareto, "Print size against expected divergence of the best mixes; write nothing");
-  verb->add_option("--save-recipe", options->recipe_output, "Write the recipe that was used as JSON");
-  verb->add_option("-o,--output", options->output, "OUT.gguf for a GGUF file, any other name for a directory");
-  verb->add_option("--method", options->request.method, "How values are chosen: rtn, mse, imatrix, table, awq, smoothquant, gptq, descent")
-      ->capture_default_str();
-  verb->add_option("--transform", options->request.transform, "First stage in place of the method's: none, awq, smoothquant");
-  verb->add_option("--round", options->request.round, "Last stage in place of the method's: nearest, gptq, descent");
-  verb->add_option("--alpha", options->request.smoothquant_alpha, "Of smoothquant: how much range moves into the weights (default 0.5)")
-      ->check(number_within(0, 1));
-  verb->add_option("--text", options->texts, "Calibration text for methods that need it; may be given more than once");
-  verb->add_option("--stats,--imatrix", options->statistics,
-                   "Statistics of 'nibble calibrate', or llama.cpp's importance matrix, in place of a text; where no method is named they choose imatrix");
-  verb->add_option("--samples", options->request.calibration.sampling.samples, "Windows of calibration text; 0: all")
-      ->check(count_within(0, kMostWindows))
-      ->capture_default_str();
-  verb->add_option("--length", options->request.calibration.sampling.length, "Tokens in a calibration window")
-      ->check(count_within(1, kMostTokens))
-      ->capture_default_str();
-  verb->add_option("--seed", options->request.calibration.sampling.seed, "Which windows are drawn")->capture_default_str();
-  add_special(*verb, options->request.calibration.sampling.parse_special);
-  add_walk(*verb, options->request.calibration.walk);
-  add_hidden_states(*verb, options->hidden_states);
-  verb->add_option("--fit", options->fit, fit_help());
-  verb->add_option(
-      "--activation-fit", options->activation_fit,
-      "How static grids of activations (-f int8:row+a8:static) are chosen from --text or --stats: absmax, percentile:99.99, mse (default), entropy");
-  verb->add_option("--embedding", options->request.embedding, "Format of the embedding");
-  verb->add_option("--head", options->request.head, "Format of the output head");
-  verb->add_flag("--strict", options->request.strict,
-                 "What the output cannot hold is an error: a tensor that does not fit its format, tokens that GGUF has no place for, a second head; so "
-                 "are statistics that have nothing of a tensor");
-  verb->add_flag("--dry-run", options->request.dry_run, "Show what would be written and how many bytes; write nothing");
-  verb->add_flag("--verbose", options->verbose, "With --dry-run: also which tensor gets what");
-  verb->add_flag("--allow-requantize", options->request.allow_requantize, "Quantize a model that is quantized already");
-  verb->add_flag("--sync", options->request.sync, "Have the disk confirm the output before it appears");
-  verb->add_option("--verify", options->verify, "Texts on which the output is judged against the model before it takes its place");
-  verb->add_option("--accept", options->accept,
-                   "With --verify: what is required, as in \"kl<=0.02, top1>=0.97\"; otherwise nothing is written (exit 3, undecided 4)");
-  add_split(*verb, options->split);
+  add_aims(*verb, arguments);
+  add_methods(*verb, arguments);
+  add_calibration(*verb, arguments);
+  add_choices(*verb, arguments);
+  add_safeguards(*verb, arguments);
   bind_options(*verb);
   return verb;
 }
@@ -181,7 +208,8 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
   }
   // Statistics that are given are meant to be used: llama-quantize's --imatrix needs no other word either.
   const bool is_static = request.activations && request.activations->format.is_static();
-  if (!a.statistics.empty() && !is_static && verb.count("--method") + verb.count("--transform") + verb.count("--round") == 0) request.method = "imatrix";
+  const bool names_method = verb.count("--method") + verb.count("--transform") + verb.count("--round") > 0;
+  if (!a.statistics.empty() && !is_static && !names_method) request.method = "imatrix";
   judge_effects(verb, a);
   judge_places(a);
   request.output = a.output;
@@ -200,8 +228,8 @@ void refuse_idle_methods(const CLI::App& verb, const QuantizeArguments& a, const
     refuse_without_effect(verb, option, quantizes, "where no tensor is quantized");
   const bool is_static = a.request.activations && a.request.activations->format.is_static();
   const bool looks = is_static || needs_calibration(plan, a.request);
-  const std::string why = fmt::format("with the method {}, which looks at weights only; name one that looks at the data (--method imatrix, gptq, awq)",
-                                      a.request.method);
+  const std::string why =
+      fmt::format("with the method {}, which looks at weights only; name one that looks at the data (--method imatrix, gptq, awq)", a.request.method);
   for (const char* const option : {"--text", "--stats"}) refuse_without_effect(verb, option, looks, why);
 }
 

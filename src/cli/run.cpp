@@ -70,6 +70,7 @@ void run(const CLI::App& verb, Options& options, Session& session) {
   session.pool();
   const auto start = std::chrono::steady_clock::now();
   const Checkpoint checkpoint = Checkpoint::open(options.model);
+  session.note_reading(checkpoint);
   session.note_unused_activations(options.model, checkpoint);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
   Decoder decoder(checkpoint, {session.running_kernels(), session.kv(), session.progress()}, session.pool());

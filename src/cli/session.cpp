@@ -13,6 +13,7 @@
 #include "base/plain_text.h"
 #include "kernels/integer_form.h"
 #include "nibble/error.h"
+#include "pipeline/source_notes.h"
 
 namespace nibble::cli {
 namespace {
@@ -66,7 +67,8 @@ void Session::add_engine(CLI::App& verb) {
   add_threads(verb);
   verb.add_option("--activations", activations_,
                   "How activations enter the products: auto (as the model's file says, else int8 where weights are quantized and, to run and to "
-                  "measure speed, bf16 where they are bf16 and the processor is fast at that), f32, bf16, int8 (a8:g128:wide), or spelled: a8:g128, a8:g64, "
+                  "measure speed, bf16 where they are bf16 and the processor is fast at that), f32, bf16, int8 (a8:g128:wide), or spelled: a8:g128, "
+                  "a8:g64, "
                   "a8:g32, each also with :wide, a16:g128, a8:token, a8:token:asym")
       ->check(CLI::Validator([](const std::string& name) { return defect_of_activations(name); }, "auto|f32|bf16|int8|a8..."))
       ->capture_default_str();
@@ -170,6 +172,10 @@ std::vector<NamedText> Session::read_named_texts(const std::vector<std::string>&
   return texts;
 }
 
+void Session::note_reading(const Checkpoint& model) {
+  for (const std::string& line : source_notes(model)) note("note: " + line);
+}
+
 void Session::note_unused_activations(const std::string& name, const Checkpoint& model) {
   if (!spelled_activations(activations_)) return;
   const bool any = std::ranges::any_of(model.tensors(), [](const StoredTensor& tensor) {
@@ -181,7 +187,7 @@ void Session::note_unused_activations(const std::string& name, const Checkpoint&
 }
 
 int exit_code_of(const std::vector<Acceptance>& acceptances) {
-  const auto any = [&](Judgement judgement) { return std::ranges::any_of(acceptances, [&](const Acceptance& a) { return a.judgement == judgement; }); };
+  const auto any = [&](Judgement judgement) { return std::ranges::find(acceptances, judgement, &Acceptance::judgement) != acceptances.end(); };
   return any(Judgement::rejected) ? 3 : any(Judgement::undecided) ? 4 : 0;
 }
 

@@ -50,6 +50,8 @@ class Session {
   std::string read_corpus(const std::string& path);
   std::vector<NamedText> read_named_texts(const std::vector<std::string>& paths);
 
+  // What is read of the model otherwise than it stands in its files, a line each.
+  void note_reading(const Checkpoint& model);
   // Says so where --activations names integers and none of the model's weights are multiplied with them.
   void note_unused_activations(const std::string& name, const Checkpoint& model);
 

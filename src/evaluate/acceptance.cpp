@@ -88,7 +88,8 @@ std::vector<Requirement> parse_requirements(std::string_view text) {
     text.remove_prefix(comma + 1);
   }
   if (requirements.empty())
-    throw Error(ErrorKind::invalid_argument, "nothing is required; name at least one limit, as in \"kl<=0.02, top1>=0.97\"; known are " + known_names());
+    throw Error(ErrorKind::invalid_argument,
+                "nothing is required; name at least one limit, as in \"kl<=0.02, top1>=0.97\"; known are " + known_names());
   return requirements;
 }
 
@@ -98,7 +99,8 @@ Acceptance accept(const PairedVerdict& verdict, std::size_t candidate, const std
   const CandidateVerdict& judged = verdict.candidates[candidate];
   if (judge_weights(requirements) && !judged.split)
     throw Error(ErrorKind::invalid_argument,
-                "the weights alone can be judged only where the loss is split into theirs and the arithmetic's, for which windows are read with products "
+                "the weights alone can be judged only where the loss is split into theirs and the arithmetic's, for which windows are read with "
+                "products "
                 "in f32, too; have some read so: " + judged.name);
   Acceptance acceptance;
   acceptance.judgement = Judgement::accepted;

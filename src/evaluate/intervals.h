@@ -84,7 +84,8 @@ template <class Function>
 Figure transformed(Figure figure, Function&& function, double slope) {
   figure.gaussian_error *= slope;
   for (double* value : {&figure.value, &figure.low, &figure.high, &figure.lower_bound, &figure.upper_bound}) *value = function(*value);
-  const bool is_bounded = std::isfinite(figure.low) && std::isfinite(figure.high) && std::isfinite(figure.lower_bound) && std::isfinite(figure.upper_bound);
+  const bool is_bounded = std::isfinite(figure.low) && std::isfinite(figure.high) &&  //
+                          std::isfinite(figure.lower_bound) && std::isfinite(figure.upper_bound);
   if (figure.certainty == Certainty::interval && !is_bounded) figure.certainty = Certainty::too_few_blocks;
   return figure;
 }

@@ -30,7 +30,8 @@ std::span<const std::uint32_t> leading(const float* logits, std::size_t vocab, I
 void require_same_shape(const ModelConfig& original, const ModelConfig& candidate) {
   if (original.layers == candidate.layers && original.hidden == candidate.hidden) return;
   throw Error(ErrorKind::unsupported,
-              fmt::format("models of different shape have no layers that could be compared; leave out the layers: original {} of width {}, candidate {} "
+              fmt::format("models of different shape have no layers that could be compared; leave out the layers: original {} of width {}, candidate "
+                          "{} "
                           "of width {}", original.layers, original.hidden, candidate.layers, candidate.hidden));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How the inputs of Linears become integers: x ≈ scale * (code - zero), codes -128 .. 127, or of 15 bits and a sign. Spelled behind a weight format's "+":
+// How the inputs of Linears become integers: x ≈ scale * (code - zero), codes -128 .. 127, or of 15 bits and a sign. Spelled behind weights and a "+":
 //
 //   a8:g128            a scale for every 128 columns of a token (32, 64 or 128), found while running
 //   a8:g128:wide       the same, but columns far larger than the rest of their 128 have 15 bits and a sign, and do not decide the scale

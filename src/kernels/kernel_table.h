@@ -77,7 +77,7 @@ struct KernelTable {
   void (*widen_float_codes)(FloatCodes kind, const std::uint8_t* codes, std::size_t columns, const float* scales, std::size_t group, float* out);
   // A block of units, decoded: the f16 super scale, signed 8-bit multiples for groups of `group` columns, 4-bit codes with a table.
   void (*expand_units)(const UnitShape& units, std::size_t group, const std::uint8_t* block, std::uint8_t* out);
-  // One token times a whole panel of units: y[64], added to what is there when accumulate != 0. Null where blocks are decoded and then multiplied. x: the blocks of one token.
+  // One token times a whole panel of units: y[64], added to what is there when accumulate != 0. Null where blocks are decoded first. x: its blocks.
   void (*unit_vector)(const UnitShape& units, const IntegerShape& shape, const std::uint8_t* panel, std::size_t num_blocks,
                       const QuantizedActivations& x, float* y, int accumulate);
   // One token times a whole panel: y[64], added to what is there when accumulate != 0. columns: padded to kDepthUnit. x: the blocks of one
@@ -100,7 +100,7 @@ struct KernelTable {
   void (*find_range)(const float* x, std::size_t count, float* out);
 
   // --- products of signs (binary_matrix.h) ------------------------------------------------------------------------------------------
-  // y[t, n] = ones in x[t] xor panel column n. panel: [words, kBinaryRows]; x: rows x_stride words apart; y: [tokens, kBinaryRows], rows y_stride apart.
+  // y[t, n] = ones in x[t] xor panel column n. panel: [words, kBinaryRows]; x: rows x_stride words apart; y: [tokens, kBinaryRows], y_stride apart.
   void (*binary_product)(const std::uint64_t* panel, std::size_t words, const std::uint64_t* x, std::size_t x_stride, std::size_t tokens,
                          std::uint32_t* y, std::size_t y_stride);
 

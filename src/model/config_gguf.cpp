@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "model/config_readers.h"
+#include "model/foreign_quantization.h"
 #include "nibble/error.h"
 #include "tensor/shape.h"
 
@@ -94,6 +95,7 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   const auto family = Keys(checkpoint.gguf(), source, "general.").string("architecture");
   if (!family) throw Error(ErrorKind::corrupt, source + ": key is missing: general.architecture");
   const Architecture& architecture = find_gguf_architecture(*family, source);
+  refuse_tensor_scales(checkpoint);
   const Keys keys(checkpoint.gguf(), source, *family + ".");
   names = {source, keys.full("vocab_size"), keys.full("embedding_length"), keys.full("feed_forward_length"), keys.full("block_count"),
            keys.full("attention.head_count"), keys.full("attention.head_count_kv"), keys.full("attention.key_length"), keys.full("context_length"),

@@ -203,7 +203,8 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   const std::uint64_t available = bytes < static_cast<double>(kLittle) ? kLittle : available_memory();
   const auto refuse = [&] {
     throw Error(ErrorKind::resource,
-                fmt::format("the key/value cache is too large for the memory there is; shorten the context or keep it in fewer bits: {:.0f} bytes for {} "
+                fmt::format("the key/value cache is too large for the memory there is; shorten the context or keep it in fewer bits: {:.0f} bytes "
+                            "for {} "
                             "tokens, available {}",
                             bytes, capacity, available),
                 "context");
@@ -239,7 +240,8 @@ void Decoder::fill(KvCache& cache, std::size_t length) const {
 
 void Decoder::State::embed(const Piece& piece) {
   pool.parallel_for(piece.count(), 8, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t t = begin; t < end; ++t) embedding.decode_row(static_cast<std::uint64_t>(piece.tokens[t]), &a.x[(piece.row + t) * config.hidden]);
+    for (std::size_t t = begin; t < end; ++t)
+      embedding.decode_row(static_cast<std::uint64_t>(piece.tokens[t]), &a.x[(piece.row + t) * config.hidden]);
   });
 }
 

@@ -44,8 +44,10 @@ constexpr std::array kTraces = {
 
 // Elements that are codes when a matrix of weights has them.
 bool holds_codes(const StoredTensor& tensor) {
-  constexpr std::array<std::string_view, 11> kTypes = {"U8", "I8", "I16", "U16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4"};
-  return tensor.name.ends_with(".weight") && tensor.shape.size() > 1 && !tensor.view.format && std::ranges::find(kTypes, tensor.type_name) != kTypes.end();
+  constexpr std::array<std::string_view, 11> kTypes = {"U8",      "I8",      "I16",         "U16",         "I32", "U32",
+                                                       "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4"};
+  return tensor.name.ends_with(".weight") && tensor.shape.size() > 1 && !tensor.view.format &&
+         std::ranges::find(kTypes, tensor.type_name) != kTypes.end();
 }
 
 std::string text_of(const Json& object, const char* key) {
@@ -65,7 +67,8 @@ Named named_method(const Json& config, const Checkpoint& checkpoint) {
     for (const char* inner : {"quant_method", "quantization_method", "quant_algo", "quant_type"})
       if (std::string method = text_of(*found, inner); !method.empty()) return {std::move(method), fmt::format("{} in config.json", key)};
     if (found->contains("load_in_4bit") || found->contains("load_in_8bit")) return {"bitsandbytes", fmt::format("{} in config.json", key)};
-    if (found->contains("group_size") && found->contains("bits")) return {key == std::string_view("quantization") ? "mlx" : "gptq or awq", fmt::format("{} in config.json", key)};
+    if (found->contains("group_size") && found->contains("bits"))
+      return {key == std::string_view("quantization") ? "mlx" : "gptq or awq", fmt::format("{} in config.json", key)};
   }
   if (checkpoint.read_side_file("quantize_config.json")) return {"gptq", "quantize_config.json"};
   if (checkpoint.read_side_file("quant_config.json")) return {"awq", "quant_config.json"};
@@ -94,6 +97,19 @@ void refuse_foreign_quantization(const Json& config, const Checkpoint& checkpoin
               fmt::format("{}: the model is quantized already by {} ({}tensor {} in {}), which is not read here; give the original in 16 or 32 bits",
                           checkpoint.path().string(), named.method.empty() ? std::string(guess) : named.method,
                           named.where.empty() ? "" : named.where + "; ", quote_name(evidence->name), evidence->type_name));
+}
+
+void refuse_tensor_scales(const Checkpoint& checkpoint) {
+  constexpr std::string_view kScale = ".scale";
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    if (!tensor.name.ends_with(kScale)) continue;
+    const std::string weight = tensor.name.substr(0, tensor.name.size() - kScale.size()) + ".weight";
+    if (checkpoint.find(weight) == nullptr) continue;
+    if (tensor.view.format && tensor.view.rows * tensor.view.cols == 1 && tensor.view.decode().front() == 1) continue;
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{}: tensor {} is a factor of the whole of {}, and such factors are not read here; give the original in 16 or 32 bits",
+                            checkpoint.path().string(), quote_name(tensor.name), quote_name(weight)));
+  }
 }
 
 }  // namespace nibble

@@ -15,4 +15,8 @@ namespace nibble {
 // configuration that speaks of a method although the tensors are plain is fine.
 void refuse_foreign_quantization(const nlohmann::ordered_json& config, const Checkpoint& checkpoint);
 
+// Of GGUF files: factors of whole matrices that lie beside them (X.scale of X.weight: NVFP4 by other programs, BitNet), which no reader here
+// applies. Error(unsupported) names the first that is not 1.
+void refuse_tensor_scales(const Checkpoint& checkpoint);
+
 }  // namespace nibble

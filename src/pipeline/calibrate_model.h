@@ -36,7 +36,8 @@ CalibrationResult calibrate_model(const Checkpoint& checkpoint, std::span<const 
 // About what a file of a model's statistics holds, to be compared with the disk before text is walked.
 std::uint64_t statistics_bytes(const Checkpoint& checkpoint, const CollectOptions& options);
 
-// By extension, in either case: .gguf and .dat are llama.cpp's importance matrices, anything else is a file of statistics (calibrate/statistics_file.h).
+// By extension, in either case: .gguf and .dat are llama.cpp's importance matrices, anything else is a file of statistics
+// (calibrate/statistics_file.h).
 void save_statistics(const Statistics& statistics, const Checkpoint& checkpoint, const std::filesystem::path& path);
 // By content, whatever the name. Error(unusable_input) when they were made for a model of other widths (names the site).
 Statistics load_statistics(const std::filesystem::path& path, const Checkpoint& checkpoint);

@@ -44,7 +44,7 @@ struct PlannedWeights {
   std::uint64_t bytes_per_token = 0;                        // read to decode one token; an embedding that is only looked up is not
   std::array<bool, kCacheTypes.size()> fits{};              // with the cache in each type
   std::array<std::uint64_t, kCacheTypes.size()> longest{};  // tokens that would fit, at most those that the model was trained for
-  double fastest = 0, fastest_full = 0;                     // tokens per second that bandwidth allows: cache empty; full, in the usual type. 0: not known
+  double fastest = 0, fastest_full = 0;                     // tokens per second that bandwidth allows: cache empty; full, as usual. 0: not known
   std::size_t usual_cache = 0;                              // the type that running such weights takes unless told otherwise
   std::uint64_t substitutions = 0;                          // tensors whose rows the format cannot hold
   std::uint64_t tensors = 0;

@@ -15,7 +15,7 @@
 #include "pipeline/container_metadata.h"
 #include "pipeline/quantize_layers.h"
 #include "pipeline/quantize_plan.h"
-#include "pipeline/source_hash.h"
+#include "pipeline/source_survey.h"
 #include "pipeline/statistics_gaps.h"
 #include "pipeline/tensor_output.h"
 #include "pipeline/temporary_directory.h"
@@ -76,6 +76,20 @@ std::vector<PlannedTensor> planned_tensors(const QuantizePlan& plan) {
   return planned;
 }
 
+// Of all tensors in the output.
+std::uint64_t tensor_bytes(const QuantizePlan& plan) {
+  std::uint64_t total = plan.rope_divisors.size() * sizeof(float);
+  for (const TensorPlan& tensor : plan.tensors) total += plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
+  return total;
+}
+
+std::unique_ptr<CheckpointWriter> make_writer(const Checkpoint& source, const QuantizePlan& plan, const std::filesystem::path& output,
+                                              const StoredActivations& activations, const std::string& manifest) {
+  const std::vector<PlannedTensor> planned = planned_tensors(plan);
+  if (plan.target_spelling == Spelling::gguf) return make_gguf_writer(output, make_gguf_metadata(source, plan, activations, manifest), planned);
+  return make_directory_writer(output, make_side_files(source, plan, activations, manifest), planned, kShardBytes, activation_tensors(activations));
+}
+
 QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
   QuantizeSummary summary;
   summary.output = options.output;
@@ -97,7 +111,6 @@ QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, co
     item.linear = tensor.role == TensorRole::linear;
     item.kind = tensor.kind;
     item.bytes = plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
-    summary.tensor_bytes += item.bytes;
     summary.parameters += item.elements();
     if (item.linear) {
       linear_bytes += item.bytes;
@@ -109,7 +122,7 @@ QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, co
     }
     summary.tensors.push_back(std::move(item));
   }
-  summary.tensor_bytes += plan.rope_divisors.size() * sizeof(float);
+  summary.tensor_bytes = tensor_bytes(plan);
   const auto bits = [](std::uint64_t bytes, std::uint64_t count) {
     return count == 0 ? 0.0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(count);
   };
@@ -135,19 +148,13 @@ struct Written {
   std::vector<std::string> warnings;
 };
 
-Written write_model(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                                               const std::string& manifest, ThreadPool& pool, const ProgressCallback& progress) {
+Written write_model(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
+                    ThreadPool& pool, const ProgressCallback& progress) {
   Written written;
   const bool calibrated = needs_calibration(plan, options);
-  const std::vector<PlannedTensor> planned = planned_tensors(plan);
   ActivationPlan planned_activations = plan_activations(source, plan, options, pool, progress);
-  const StoredActivations& activations = planned_activations.stored;
   written.warnings = std::move(planned_activations.warnings);
-  const std::unique_ptr<CheckpointWriter> writer =
-      plan.target_spelling == Spelling::gguf ? make_gguf_writer(options.output, make_gguf_metadata(source, plan, activations, manifest), planned)
-                                             : make_directory_writer(options.output, make_side_files(source, plan, activations, manifest), planned,
-                                                                     kShardBytes, activation_tensors(activations));
-
+  const std::unique_ptr<CheckpointWriter> writer = make_writer(source, plan, options.output, planned_activations.stored, manifest);
   std::uint64_t work_units = 0;
   for (const TensorPlan& tensor : plan.tensors) work_units += tensor.rows * tensor.cols * (calibrated ? progress_weight(tensor.role) : 1);
   ProgressMeter meter(
@@ -190,8 +197,8 @@ Written write_model(const Checkpoint& source, const QuantizePlan& plan, const Qu
 
 // Scales that are folded away change what the Linears read: weights come first, then what their Linears read is looked at and the tensors
 // are copied. The weights lie beside the output meanwhile.
-Written write_in_two_steps(const Checkpoint& source, const QuantizeModelOptions& options, const std::string& manifest, ThreadPool& pool,
-                           const ProgressCallback& progress) {
+Written write_in_two_steps(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
+                           ThreadPool& pool, const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
     throw Error(ErrorKind::invalid_argument,
                 "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text", "texts");
@@ -208,9 +215,7 @@ Written write_in_two_steps(const Checkpoint& source, const QuantizeModelOptions&
   first.output = weights.path;
   first.judge = {};
   first.sync = false;
-  QuantizePlan weights_plan = plan_quantization(source, first);
-  substitute_unheld(weights_plan, source, first, pool);
-  Written written = write_model(source, weights_plan, first, manifest, pool, progress);
+  Written written = write_model(source, plan, first, manifest, pool, progress);
   QuantizeModelOptions second;
   second.recipe = find_recipe(kSourceFormat);
   second.activations = options.activations;
@@ -232,16 +237,12 @@ void set_output_bytes(QuantizeSummary& summary, std::uint64_t bytes) {
 }
 
 // The size of what would be written, by beginning to write it where nothing stays. Grids of static activations are yet unknown.
-void forecast(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, QuantizeSummary& summary) {
+std::uint64_t forecast(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
   const TemporaryDirectory scratch({});
   StoredActivations activations;
   if (options.activations) activations.format = options.activations->format;
   const std::string manifest = make_manifest(plan, options, std::string(16, '0'));
-  const std::unique_ptr<CheckpointWriter> writer =
-      plan.target_spelling == Spelling::gguf
-          ? make_gguf_writer(scratch.path() / "forecast.gguf", make_gguf_metadata(source, plan, activations, manifest), planned_tensors(plan))
-          : make_directory_writer(scratch.path() / "forecast", make_side_files(source, plan, activations, manifest), planned_tensors(plan), kShardBytes);
-  set_output_bytes(summary, writer->planned_bytes());
+  return make_writer(source, plan, scratch.path() / "forecast", activations, manifest)->planned_bytes();
 }
 
 }  // namespace
@@ -272,26 +273,29 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
     if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
     refuse_to_overwrite_source(source, options.output);
     require_calibration(plan, options);
+    require_disk_space(options.output, tensor_bytes(plan));
   }
-  substitute_unheld(plan, source, options, pool);
   if (!options.output.empty()) note_tokenizer_losses(source, options.strict, plan);
+  source.require_unchanged();
+  const SourceSurvey survey = survey_source(source, {.hash = !options.dry_run, .peaks = peaks_to_find(plan)}, pool);
+  substitute_unheld(plan, source, survey, options, pool);
   QuantizeSummary summary = summarize(source, plan, options);
   const StatisticsGaps gaps = find_gaps(plan, options);
   if (options.strict) require_no_gaps(gaps);
   summary.warnings = describe_gaps(gaps);
   summary.uninformed = gaps.missing;
-  summary.uninformed.insert(summary.uninformed.end(), gaps.silent.begin(), gaps.silent.end());
+  for (const auto* const names : {&gaps.missing_head, &gaps.silent})
+    summary.uninformed.insert(summary.uninformed.end(), names->begin(), names->end());
   if (options.dry_run) {
-    forecast(source, plan, options, summary);
+    set_output_bytes(summary, forecast(source, plan, options));
     return summary;
   }
   require_disk_space(options.output, summary.tensor_bytes);
-  source.require_unchanged();
-  summary.source_hash = hash_tensors(source, pool);
+  summary.source_hash = survey.hash;
   const std::string manifest = make_manifest(plan, options, summary.source_hash);
   const bool two_steps = options.activations && options.activations->format.is_static() && moves_activations(plan, options);
   Written written =
-      two_steps ? write_in_two_steps(source, options, manifest, pool, progress) : write_model(source, plan, options, manifest, pool, progress);
+      two_steps ? write_in_two_steps(source, plan, options, manifest, pool, progress) : write_model(source, plan, options, manifest, pool, progress);
   for (const auto& [index, error] : written.errors) summary.tensors[index].error = error;
   summary.warnings.insert(summary.warnings.end(), written.warnings.begin(), written.warnings.end());
   set_output_bytes(summary, weight_file_bytes(options.output));
@@ -300,12 +304,10 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
 
 std::uint64_t container_bytes(const Checkpoint& source, const QuantizeModelOptions& options) {
   const QuantizePlan plan = plan_quantization(source, options);
-  constexpr std::uint64_t kSafetensorsEntry = 256, kGgufAlignment = 32, kActivations = 128;
-  if (plan.target_spelling != Spelling::gguf) return 4096 + plan.tensors.size() * kSafetensorsEntry * kMaxPlanes;
-  std::vector<PlannedTensor> planned = planned_tensors(plan);
-  const std::uint64_t padding = planned.size() * (kGgufAlignment + (options.activations ? kActivations : 0));
-  const std::string manifest = make_manifest(plan, options, std::string(16, '0'));
-  return make_gguf_writer(options.output, make_gguf_metadata(source, plan, {}, manifest), planned)->bytes_written() + padding;
+  // What another recipe of about this size may need beside: a plane more in a tensor's entry, and padding.
+  constexpr std::uint64_t kPlane = 256, kPadding = 32, kActivations = 128;
+  const std::uint64_t margin = (plan.target_spelling == Spelling::gguf ? kPadding : kPlane) + (options.activations ? kActivations : 0);
+  return forecast(source, plan, options) - tensor_bytes(plan) + plan.tensors.size() * margin;
 }
 
 std::string_view obstacle_name(Obstacle obstacle) {
@@ -343,8 +345,8 @@ std::string describe_substitutions(const QuantizeSummary& summary) {
     }
     const std::string_view why =
         obstacle == Obstacle::row_length ? "their rows do not fit its blocks" : "their weights are too large or too small for its scales";
-    text += fmt::format("{}{} of {} tensors, {:.1f} % of parameters, are not {} because {}: {}", text.empty() ? "" : "; ", count, summary.tensors.size(),
-                        100.0 * static_cast<double>(elements) / static_cast<double>(summary.parameters), names, why, became);
+    text += fmt::format("{}{} of {} tensors, {:.1f} % of parameters, are not {} because {}: {}", text.empty() ? "" : "; ", count,
+                        summary.tensors.size(), 100.0 * static_cast<double>(elements) / static_cast<double>(summary.parameters), names, why, became);
   }
   return text;
 }

@@ -131,7 +131,8 @@ std::filesystem::path unfinished_work(const std::filesystem::path& output);
 // Where one in two steps keeps the weights meanwhile.
 std::filesystem::path unfinished_weights(const std::filesystem::path& output);
 
-// What the output's weight files would hold beside tensors: headers and padding, at most. Writes nothing.
+// What the output's weight files would hold beside tensors: headers and padding, at most, for this recipe or one that is little else. Writes
+// nothing.
 std::uint64_t container_bytes(const Checkpoint& source, const QuantizeModelOptions& options);
 
 // "12 of 146 tensors, 31.0 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became q5_0 in 12 (576 is not a

@@ -4,13 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
+#include <optional>
 #include <unordered_set>
 
 #include "base/output_file.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
 #include "pipeline/activation_plan.h"
+#include "pipeline/source_notes.h"
 #include "quantize/held_magnitude.h"
 #include "quantize/method.h"
 #include "tensor/shape.h"
@@ -56,7 +57,8 @@ void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, co
   if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw || from->name() == target->name())
     return;
   throw Error(ErrorKind::unusable_input,
-              fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from the original model, or insist: {} to {}",
+              fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from the original model, or "
+                          "insist: {} to {}",
                           stored.file, stored.name, from->name(), target->name()),
               "allow_requantize");
 }
@@ -108,41 +110,6 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
                             result.target.format->name()));
   if (plan.target_spelling == Spelling::gguf && result.target.format->info().kind == FormatKind::planar) refuse_planar_in_gguf(result, plan.recipe);
   return result;
-}
-
-bool holds_same_values(const StoredTensor& a, const StoredTensor& b) {
-  if (!a.view.format || !b.view.format || a.view.rows != b.view.rows || a.view.cols != b.view.cols) return false;
-  if (a.view.format->name() == b.view.format->name() && !a.data.empty() && a.data.size() == b.data.size())
-    return std::memcmp(a.data.data(), b.data.data(), a.data.size()) == 0;
-  std::vector<float> left(a.view.cols), right(b.view.cols);
-  for (std::uint64_t row = 0; row < a.view.rows; ++row) {
-    a.view.decode_row(row, left);
-    b.view.decode_row(row, right);
-    if (left != right) return false;
-  }
-  return true;
-}
-
-// A head that lies in the file although the configuration says that the embedding is the head; null: there is none.
-const StoredTensor* find_second_head(const Checkpoint& source, const QuantizePlan& plan) {
-  if (!plan.config.tied_embedding) return nullptr;
-  const auto& patterns = find_architecture(plan.config.architecture).tensors;
-  const auto head = std::ranges::find(patterns, TensorRole::head, &TensorPattern::role);
-  return head == patterns.end() ? nullptr : source.find(plan.source_spelling == Spelling::gguf ? head->gguf : head->hf);
-}
-
-void judge_second_head(const Checkpoint& source, const StoredTensor& head, const QuantizeModelOptions& options, QuantizePlan& plan) {
-  const auto embedding = std::ranges::find(plan.tensors, TensorRole::embedding, &TensorPlan::role);
-  if (embedding != plan.tensors.end() && holds_same_values(head, *embedding->source)) return;
-  add_loss(fmt::format("{}: '{}' differs from the embedding, although the configuration ties the two (tie_word_embeddings); the embedding is used as "
-                       "the head and '{}' is left out; set tie_word_embeddings to false if it is meant",
-                       source.path().string(), head.name, head.name),
-           options.strict, plan.notes);
-}
-
-void note_narrowed(QuantizePlan& plan) {
-  const auto count = std::ranges::count_if(plan.tensors, [](const TensorPlan& tensor) { return tensor.source->type_name == "F64"; });
-  if (count > 0) plan.notes.push_back(fmt::format("{} of {} tensors are stored in F64 and were narrowed to f32", count, plan.tensors.size()));
 }
 
 }  // namespace
@@ -213,11 +180,9 @@ QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOpti
     used.insert(stored.name);
     plan.tensors.push_back(plan_tensor(stored, tensor, plan, options));
   }
-  if (const StoredTensor* const head = find_second_head(source, plan)) {
-    judge_second_head(source, *head, options, plan);
-    used.insert(head->name);
-  }
-  note_narrowed(plan);
+  if (const StoredTensor* const head = find_second_head(source, plan.config)) used.insert(head->name);
+  if (std::string note = second_head_note(source, plan.config); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
+  if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
   for (const StoredTensor& stored : source.tensors())
     if (!used.contains(stored.name) && stored.name != kRopeDivisorsName && !is_activation_tensor(stored.name)) plan.ignored.push_back(stored.name);
   // What scales are folded into must hold them exactly enough, whoever chose the method that folds.
@@ -230,35 +195,58 @@ QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOpti
 
 namespace {
 
-void substitute_unheld(TensorPlan& tensor, const QuantizeModelOptions& options, ThreadPool& pool) {
+bool may_be_unheld(const TensorPlan& tensor) {
+  const std::string& wanted = tensor.target.format->name();
+  return tensor.role != TensorRole::norm && tensor.role != TensorRole::bias && wanted != "f32" && wanted != tensor.source->view.format->name();
+}
+
+struct Judged {
+  FormatPtr held;
+  float largest = 0;
+};
+
+Judged judge_magnitude(const TensorPlan& tensor, const SourceSurvey& survey, const QuantizeModelOptions& options) {
+  const auto peak = survey.peaks.find(tensor.source);
+  const MagnitudeSample sample(tensor.source->view, peak != survey.peaks.end() ? std::optional(peak->second) : std::nullopt, options.isa);
+  return {held_format(tensor.target.format, sample, method_for(tensor, options).fit, tensor.cols), sample.largest()};
+}
+
+void substitute(TensorPlan& tensor, const Judged& judged, bool strict) {
   const FormatPtr wanted = tensor.target.format;
-  const QuantizedView& view = tensor.source->view;
-  if (wanted->name() == view.format->name() || wanted->name() == "f32") return;
-  const FitOptions fit = method_for(tensor, options).fit;
-  const MagnitudeSample sample(view, scan_for(*view.format, *wanted), pool, options.isa);
-  const FormatPtr held = held_format(wanted, sample, fit, tensor.cols);
-  if (held->name() == wanted->name()) return;
   // A half that overflows is refused where it is written, by its position.
-  if (wanted->name() == "f16" && static_cast<double>(sample.largest()) > wanted->info().max_magnitude) return;
-  if (options.strict)
+  if (wanted->name() == "f16" && static_cast<double>(judged.largest) > wanted->info().max_magnitude) return;
+  if (strict)
     throw Error(ErrorKind::unsupported,
                 fmt::format("{} cannot hold tensor '{}', whose weights are too large or too small for its scales; the largest magnitude is "
                             "{:.3g}",
-                            wanted->name(), tensor.target.name, sample.largest()),
+                            wanted->name(), tensor.target.name, judged.largest),
                 "strict");
   if (tensor.wanted.empty()) tensor.wanted = wanted->name();
   tensor.obstacle = Obstacle::magnitude;
-  tensor.target.format = held;
+  tensor.target.format = judged.held;
 }
 
 }  // namespace
 
-void substitute_unheld(QuantizePlan& plan, const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool) {
-  for (TensorPlan& tensor : plan.tensors) {
-    if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) continue;
-    substitute_unheld(tensor, options, pool);
-    source.release(*tensor.source);
-  }
+std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan) {
+  std::vector<const StoredTensor*> tensors;
+  for (const TensorPlan& tensor : plan.tensors)
+    if (may_be_unheld(tensor) && needs_peak(*tensor.source->view.format, *tensor.target.format)) tensors.push_back(tensor.source);
+  return tensors;
+}
+
+void substitute_unheld(QuantizePlan& plan, const Checkpoint& source, const SourceSurvey& survey, const QuantizeModelOptions& options,
+                       ThreadPool& pool) {
+  std::vector<Judged> judged(plan.tensors.size());
+  pool.parallel_for(plan.tensors.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) {
+      if (!may_be_unheld(plan.tensors[i])) continue;
+      judged[i] = judge_magnitude(plan.tensors[i], survey, options);
+      source.release(*plan.tensors[i].source);
+    }
+  });
+  for (std::size_t i = 0; i < judged.size(); ++i)
+    if (judged[i].held && judged[i].held->name() != plan.tensors[i].target.format->name()) substitute(plan.tensors[i], judged[i], options.strict);
 }
 
 }  // namespace nibble

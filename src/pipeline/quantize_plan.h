@@ -10,6 +10,7 @@
 #include "io/checkpoint_writer.h"
 #include "model/arch/architecture.h"
 #include "pipeline/quantize_model.h"
+#include "pipeline/source_survey.h"
 #include "quantize/method.h"
 
 namespace nibble {
@@ -38,8 +39,11 @@ struct QuantizePlan {
 
 QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOptions& options);
 
-// Looks at the weights: gives tensors whose magnitude their format's scales cannot hold another format, or refuses when options.strict.
-void substitute_unheld(QuantizePlan& plan, const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool);
+// Tensors that may hold what is too large for their format: what substitute_unheld asks a survey for.
+std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan);
+// Gives tensors whose magnitude their format's scales cannot hold another format, or refuses when options.strict. Reads a few rows of each.
+void substitute_unheld(QuantizePlan& plan, const Checkpoint& source, const SourceSurvey& survey, const QuantizeModelOptions& options,
+                       ThreadPool& pool);
 // Something of the source that the output cannot hold: a note, or with `strict` Error(unsupported).
 void add_loss(std::string loss, bool strict, std::vector<std::string>& notes);
 

@@ -44,7 +44,7 @@ StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& o
     if (!asks(tensor, options, plan.config.tied_embedding)) continue;
     const auto site = known.find(tensor.target.name);
     if (site == known.end())
-      gaps.missing.push_back(tensor.target.name);
+      (tensor.role == TensorRole::linear ? gaps.missing : gaps.missing_head).push_back(tensor.target.name);
     else if (site->second->count == 0 || is_silent(*site->second))
       gaps.silent.push_back(tensor.target.name);
   }
@@ -52,8 +52,8 @@ StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& o
 }
 
 void require_no_gaps(const StatisticsGaps& gaps) {
-  const std::vector<std::string> lines = describe_gaps(gaps);
-  if (!lines.empty()) throw Error(ErrorKind::unsupported, lines.front(), "strict");
+  if (gaps.missing.empty() && gaps.silent.empty()) return;
+  throw Error(ErrorKind::unsupported, describe_gaps(gaps).front(), "strict");
 }
 
 std::vector<std::string> describe_gaps(const StatisticsGaps& gaps) {
@@ -64,6 +64,10 @@ std::vector<std::string> describe_gaps(const StatisticsGaps& gaps) {
   if (!gaps.silent.empty())
     lines.push_back(fmt::format("the statistics saw nothing but zeros of {} tensors, which are rounded as if all columns mattered alike: {}",
                                 gaps.silent.size(), name_list(gaps.silent)));
+  if (!gaps.missing_head.empty())
+    lines.push_back(fmt::format("the statistics have nothing of the output matrix, which importance matrices often leave out; it is rounded as if "
+                                "all columns mattered alike: {}",
+                                name_list(gaps.missing_head)));
   return lines;
 }
 

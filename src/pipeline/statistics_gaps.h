@@ -14,14 +14,15 @@
 namespace nibble {
 
 struct StatisticsGaps {
-  std::vector<std::string> missing;  // tensors, as the output spells them, whose inputs the statistics do not have
-  std::vector<std::string> silent;   // ... whose inputs were never seen, or only as zeros
+  std::vector<std::string> missing;  // layers' matrices, as the output spells them, whose inputs the statistics do not have
+  std::vector<std::string> missing_head;  // the same of the output matrix, which may be the embedding: llama.cpp collects none for it
+  std::vector<std::string> silent;   // tensors whose inputs were never seen, or only as zeros
 };
 
 // Empty where no statistics are given or no tensor's method asks for them.
 StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& options);
 
-// Error(unsupported) names the tensors.
+// Error(unsupported) names the tensors. Nothing of the output matrix alone is as usual and no error.
 void require_no_gaps(const StatisticsGaps& gaps);
 
 // True when nothing was seen at the site but zeros: such numbers weigh nothing and are not used.

@@ -147,14 +147,18 @@ std::string synth_tokenizer_json(std::uint64_t vocab) {
   return fmt::format(R"({{
   "version": "1.0", "truncation": null, "padding": null,
   "added_tokens": [{}, {}, {}],
-  "normalizer": {{"type": "Sequence", "normalizers": [{{"type": "Prepend", "prepend": "{}"}}, {{"type": "Replace", "pattern": {{"String": " "}}, "content": "{}"}}]}},
+  "normalizer": {{"type": "Sequence", "normalizers": [{{"type": "Prepend", "prepend": "{}"}},
+                 {{"type": "Replace", "pattern": {{"String": " "}}, "content": "{}"}}]}},
   "pre_tokenizer": null,
   "post_processor": {{"type": "TemplateProcessing",
     "single": [{{"SpecialToken": {{"id": "<s>", "type_id": 0}}}}, {{"Sequence": {{"id": "A", "type_id": 0}}}}],
-    "pair": [{{"SpecialToken": {{"id": "<s>", "type_id": 0}}}}, {{"Sequence": {{"id": "A", "type_id": 0}}}}, {{"SpecialToken": {{"id": "<s>", "type_id": 1}}}}, {{"Sequence": {{"id": "B", "type_id": 1}}}}],
+    "pair": [{{"SpecialToken": {{"id": "<s>", "type_id": 0}}}}, {{"Sequence": {{"id": "A", "type_id": 0}}}},
+             {{"SpecialToken": {{"id": "<s>", "type_id": 1}}}}, {{"Sequence": {{"id": "B", "type_id": 1}}}}],
     "special_tokens": {{"<s>": {{"id": "<s>", "ids": [1], "tokens": ["<s>"]}}}}}},
-  "decoder": {{"type": "Sequence", "decoders": [{{"type": "Replace", "pattern": {{"String": "{}"}}, "content": " "}}, {{"type": "ByteFallback"}}, {{"type": "Fuse"}}, {{"type": "Strip", "content": " ", "start": 1, "stop": 0}}]}},
-  "model": {{"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false, "vocab": {{{}}}, "merges": []}}
+  "decoder": {{"type": "Sequence", "decoders": [{{"type": "Replace", "pattern": {{"String": "{}"}}, "content": " "}},
+              {{"type": "ByteFallback"}}, {{"type": "Fuse"}}, {{"type": "Strip", "content": " ", "start": 1, "stop": 0}}]}},
+  "model": {{"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false, "vocab": {{{}}}, "merges": []}}
 }}
 )",
                      added(0, "<unk>"), added(1, "<s>"), added(2, "</s>"), "\u2581", "\u2581", "\u2581", tokens);

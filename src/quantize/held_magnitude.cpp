@@ -20,13 +20,8 @@ constexpr int kComfortable = 0;
 constexpr double kWorse = 1.5, kShare = 0.01;
 // Vector codes are searched for slowly, and their scales hold at least this.
 constexpr float kSafeLow = 0x1p-8f, kSafeHigh = 0x1p8f;
-
-float largest_of(std::span<const float> x, bool& is_finite) {
-  float largest = 0;
-  for (const float value : x) largest = std::max(largest, std::fabs(value));
-  if (!std::isfinite(largest) || first_not_finite(x)) is_finite = false;
-  return largest;
-}
+// What saturates by less than this loses no more than by rounding: bf16 ends a little below f32.
+constexpr double kSaturation = 1.01;
 
 // A quarter of the rows may be worse: rows that training has left near zero stand for nothing.
 double upper_quartile(std::vector<double> values) {
@@ -38,21 +33,26 @@ bool is_worse(double error, double usual) { return !(error <= kWorse * usual || 
 
 }  // namespace
 
-MagnitudeSample::Scan scan_for(const Format& source, const Format& target) {
-  const bool fits = source.info().kind == FormatKind::raw && source.info().max_magnitude <= target.info().max_magnitude;
-  return fits ? MagnitudeSample::Scan::rows : MagnitudeSample::Scan::whole;
+bool needs_peak(const Format& source, const Format& target) {
+  return source.info().kind != FormatKind::raw || source.info().max_magnitude > kSaturation * target.info().max_magnitude;
 }
 
-MagnitudeSample::MagnitudeSample(const QuantizedView& view, Scan scan, ThreadPool& pool, Isa isa) : isa_(isa), cols_(std::min(view.cols, kColumns)) {
+MagnitudeSample::MagnitudeSample(const QuantizedView& view, const std::optional<WeightPeak>& peak, Isa isa)
+    : isa_(isa), cols_(std::min(view.cols, kColumns)) {
   if (view.rows == 0 || view.cols == 0) return;
+  if (peak && !peak->is_finite) {
+    is_finite_ = false;
+    return;
+  }
   const FormatPtr reading = with_kernels(view.format, isa);
   std::vector<float> row(view.cols);
-  const auto decode = [&](std::uint64_t index, std::vector<float>& out) {
-    reading->decode_row(view.row(index), view.tensor_grid.get(), index, out);
-  };
   const auto keep = [&](std::uint64_t index, std::uint64_t first_column) {
-    decode(index, row);
-    largest_ = std::max(largest_, largest_of(row, is_finite_));
+    reading->decode_row(view.row(index), view.tensor_grid.get(), index, row);
+    PeakSearch search(DType::f32, view.cols);
+    search.add(std::as_bytes(std::span(row)));
+    const WeightPeak of_row = search.peak();
+    largest_ = std::max(largest_, of_row.magnitude);
+    is_finite_ = is_finite_ && of_row.is_finite;
     values_.insert(values_.end(), row.begin() + static_cast<std::ptrdiff_t>(first_column),
                    row.begin() + static_cast<std::ptrdiff_t>(first_column + cols_));
     ++rows_;
@@ -63,24 +63,8 @@ MagnitudeSample::MagnitudeSample(const QuantizedView& view, Scan scan, ThreadPoo
     const std::uint64_t places = view.cols / kColumns;
     keep((2 * i + 1) * view.rows / (2 * kept), places == 0 ? 0 : i % places * kColumns);
   }
-  if (scan == Scan::rows) return;
-  std::vector<float> peaks(view.rows);
-  std::vector<std::vector<float>> scratch(pool.num_threads(), std::vector<float>(view.cols));
-  std::vector<char> finite(pool.num_threads(), 1);
-  pool.parallel_for(view.rows, 16, [&](std::size_t begin, std::size_t end, std::size_t worker) {
-    for (std::size_t r = begin; r < end; ++r) {
-      decode(r, scratch[worker]);
-      bool is_finite = true;
-      peaks[r] = largest_of(scratch[worker], is_finite);
-      if (!is_finite) finite[worker] = 0;
-    }
-  });
-  is_finite_ = is_finite_ && std::ranges::all_of(finite, [](char flag) { return flag != 0; });
-  const auto peak = static_cast<std::uint64_t>(std::ranges::max_element(peaks) - peaks.begin());
-  decode(peak, row);
-  const auto column = static_cast<std::uint64_t>(
-      std::ranges::max_element(row, {}, [](float value) { return std::fabs(value); }) - row.begin());
-  keep(peak, std::min(column / kColumns * kColumns, view.cols - cols_));
+  if (!peak) return;
+  keep(peak->row, std::min(peak->column / kColumns * kColumns, view.cols - cols_));
   has_peak_ = true;
 }
 

@@ -11,8 +11,8 @@
 
 namespace nibble {
 
-// figures: from page_figures; what the page's script reads (src/report/page/page.js): title, summary, nibble, coverage, original, metrics, texts, candidates,
-// contests, tasks, settings. What is missing is not shown.
+// figures: from page_figures; what the page's script reads (src/report/page/page.js): title, summary, nibble, coverage, original, metrics, texts,
+// candidates, contests, tasks, settings. What is missing is not shown.
 std::string html_page(const Json& figures);
 
 }  // namespace nibble

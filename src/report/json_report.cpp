@@ -6,7 +6,9 @@
 namespace nibble {
 
 Json to_json(const Speed& speed) {
-  return {{"test", speed.test}, {"sequences", speed.sequences}, {"tokens_per_second", speed.tokens_per_second}, {"spread", speed.spread}, {"samples", speed.samples}};
+  return {{"test", speed.test},
+          {"sequences", speed.sequences},
+          {"tokens_per_second", speed.tokens_per_second}, {"spread", speed.spread}, {"samples", speed.samples}};
 }
 
 Json to_json(const ModelInfo& info) {

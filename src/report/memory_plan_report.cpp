@@ -21,7 +21,8 @@ std::string basis_text(const MemoryPlan& plan) {
 
 std::string memory_text(const MemoryPlan& plan) {
   std::string text = fmt::format("memory     {}, less {} headroom{} and about {} of activations: {} for weights and cache\n", both_units(plan.memory),
-                                 bytes_text(plan.headroom), plan.usual_headroom ? " (a twentieth, at least 256 MB)" : "", bytes_text(plan.activations),
+                                 bytes_text(plan.headroom), plan.usual_headroom ? " (a twentieth, at least 256 MB)" : "",
+                                 bytes_text(plan.activations),
                                  bytes_text(plan.usable()));
   text += fmt::format("KV cache   at {} tokens:", grouped_text(plan.context));
   for (std::size_t type = 0; type < kCacheTypes.size(); ++type)
@@ -48,7 +49,8 @@ bool needs_importance(std::string_view format) {
 std::string nothing_fits(const MemoryPlan& plan) {
   const PlannedWeights& smallest = *std::ranges::min_element(plan.formats, {}, &PlannedWeights::bytes);
   const std::uint64_t alone = smallest.bytes + plan.cache_bytes.back() + plan.activations;
-  std::string text = fmt::format("\nNothing fits. The smallest, {}, needs {} with the cache in {}", smallest.format, bytes_text(alone + plan.headroom),
+  std::string text = fmt::format("\nNothing fits. The smallest, {}, needs {} with the cache in {}", smallest.format,
+                                 bytes_text(alone + plan.headroom),
                                  kCacheTypes.back().name);
   if (alone <= plan.memory) text += fmt::format("; what decides is the headroom of {}, without which it would fit", bytes_text(plan.headroom));
   if (smallest.longest.back() > 0) text += fmt::format("; up to {} tokens would fit", grouped_text(smallest.longest.back()));
@@ -98,8 +100,9 @@ std::string memory_plan_text(const MemoryPlan& plan, const TableStyle& style) {
                weights.longest[weights.usual_cache] == 0 ? "" : grouped_text(weights.longest[weights.usual_cache]),
                weights.fastest > 0 ? speed_text(weights.fastest) : "", weights.fastest > 0 ? speed_text(weights.fastest_full) : ""});
   text += table.text(style);
-  text += fmt::format("\nGB are powers of 1000, GiB of 1024. With KV: the cache as 'nibble run' keeps it, in q8_0 beside quantized weights and f16 beside others."
-                      "\nLongest context: tokens whose keys and values fit so beside the weights, at most the model's own {}.", grouped_text(plan.model_context));
+  text += fmt::format("\nGB are powers of 1000, GiB of 1024. With KV: the cache as 'nibble run' keeps it, in q8_0 beside quantized weights and f16 "
+                      "beside others.\nLongest context: tokens whose keys and values fit so beside the weights, at most the model's own {}.",
+                      grouped_text(plan.model_context));
   if (plan.bandwidth > 0)
     text += "\nTok/s: what reading every weight once a token allows, with an empty cache, and with a full one; no runtime is faster.";
   return text + substitutions_text(plan) + "\n" + advice(plan);

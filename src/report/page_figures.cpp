@@ -58,7 +58,8 @@ Json verdict_figures(const PairedVerdict& verdict, const PageOptions& options) {
   Json page;
   page["title"] = fmt::format("{}: {} against the original", options.original,
                               verdict.candidates.size() == 1 ? "one candidate" : fmt::format("{} candidates", verdict.candidates.size()));
-  page["summary"] = fmt::format("{} tokens scored in {} windows{}", verdict.tokens_scored, verdict.windows, verdict.partial() ? " (stopped early)" : "");
+  page["summary"] =
+      fmt::format("{} tokens scored in {} windows{}", verdict.tokens_scored, verdict.windows, verdict.partial() ? " (stopped early)" : "");
   page["nibble"] = version();
   page["coverage"] = coverage_text(verdict);
   page["metrics"] = metrics_json();
@@ -102,7 +103,8 @@ Json page_figures(const Comparison& comparison, const PageOptions& options) {
   return page;
 }
 
-Json page_figures(const PairedVerdict& verdict, const ModelPortrait& original, const std::vector<ModelPortrait>& portraits, const PageOptions& options) {
+Json page_figures(const PairedVerdict& verdict, const ModelPortrait& original, const std::vector<ModelPortrait>& portraits,
+                  const PageOptions& options) {
   Json page = verdict_figures(verdict, options);
   page["original"]["bytes"] = original.bytes;
   page["original"]["bits_per_weight"] = original.bits_per_weight;

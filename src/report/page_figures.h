@@ -24,7 +24,8 @@ struct PageOptions {
 Json page_figures(const Comparison& comparison, const PageOptions& options);
 
 // original, portraits: of the original beside itself and of each candidate.
-Json page_figures(const PairedVerdict& verdict, const ModelPortrait& original, const std::vector<ModelPortrait>& portraits, const PageOptions& options);
+Json page_figures(const PairedVerdict& verdict, const ModelPortrait& original, const std::vector<ModelPortrait>& portraits,
+                  const PageOptions& options);
 
 // Scores of a task, and what the candidates answer differently. options.original may be empty: then nothing is compared.
 Json page_figures(const TaskVerdict& verdict, const PageOptions& options);

@@ -53,7 +53,8 @@ double measured_bound(const Figure& kl) { return kl.certainty == Certainty::inte
 Table kinds_table(const QuantizeSummary& summary) {
   const std::vector<Kind> kinds = kinds_of(summary);
   const bool judged = std::ranges::any_of(kinds, [](const Kind& kind) { return kind.judged > 0; });
-  std::vector<Column> columns = {{"tensors"}, {"", Align::right}, {"weights", Align::right}, {"format"}, {"size", Align::right}, {"bits/weight", Align::right}};
+  std::vector<Column> columns = {{"tensors"}, {"", Align::right},     {"weights", Align::right},
+                                 {"format"},  {"size", Align::right}, {"bits/weight", Align::right}};
   if (judged) columns.insert(columns.end(), {{"error, nearest", Align::right}, {"stored", Align::right}});
   Table table(std::move(columns));
   for (const Kind& kind : kinds) {

@@ -43,7 +43,9 @@ Json answer_json(const Task& task, const std::string& model, const Answer& answe
   return json;
 }
 
-std::string rendered(const Table& table, const VerdictTextOptions& options) { return options.markdown ? table.markdown() : table.text(options.style); }
+std::string rendered(const Table& table, const VerdictTextOptions& options) {
+  return options.markdown ? table.markdown() : table.text(options.style);
+}
 
 // One file's scores are all there is to say; of several each has its own below the whole.
 Table score_table(const TaskVerdict& verdict) {
@@ -106,7 +108,8 @@ std::string answers_jsonl(const TaskVerdict& verdict) {
   for (const AnsweredQuestion& question : verdict.answered) {
     Json line = {{"file", question.file}, {"line", question.line}};
     if (task.kind == TaskKind::choice) line["right"] = question.right;
-    for (std::size_t m = 0; m < question.answers.size(); ++m) line["models"].push_back(answer_json(task, verdict.models[m].model, question.answers[m]));
+    for (std::size_t m = 0; m < question.answers.size(); ++m)
+      line["models"].push_back(answer_json(task, verdict.models[m].model, question.answers[m]));
     text += line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   }
   return text;

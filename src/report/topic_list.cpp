@@ -273,7 +273,8 @@ constexpr Topic kTopics[] = {
      {"Different matrices in different formats: at the same size a mix loses less than one format for all.",
       "不同矩阵用不同格式：同样大小下，混合方案比统一格式损失更小。"},
      {"Below 6 bits, always.", "低于 6 位时都应使用。"},
-     {"Start from a named mix; look at what it assigns (--dry-run --verbose); raise what hurts, lower what does not. Change one rule at a time and measure. "
+     {"Start from a named mix; look at what it assigns (--dry-run --verbose); raise what hurts, lower what does not. Change one rule at a time and "
+      "measure. "
       "Runtimes fuse q, k and v, and gate and up: give those one format.",
       "从现成的混合方案开始；用 --dry-run --verbose 看它如何分配；把受损的调高，把无碍的调低。一次只改一条规则并实测。"
       "推理程序会把 q、k、v 以及 gate、up 合并计算，它们应使用同一格式。"},

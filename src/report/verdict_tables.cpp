@@ -16,7 +16,9 @@ namespace {
 
 constexpr Metric kShortList[] = {Metric::perplexity_ratio, Metric::kl_mean, Metric::kl_p999, Metric::top1_agreement};
 
-std::string rendered(const Table& table, const VerdictTextOptions& options) { return options.markdown ? table.markdown() : table.text(options.style); }
+std::string rendered(const Table& table, const VerdictTextOptions& options) {
+  return options.markdown ? table.markdown() : table.text(options.style);
+}
 
 std::string error_text(const MetricInfo& metric, const Figure& figure) {
   if (std::isnan(figure.gaussian_error)) return "";
@@ -118,7 +120,8 @@ std::string contest_line(const CandidateContest& contest) {
     case Contest::undecided: break;
   }
   if (contest.kl_difference.certainty == Certainty::too_few_blocks)
-    return fmt::format("{} or {}: too few windows to decide; read at least {}: {}, {}\n", contest.first, contest.second, kFewestBlocks, difference, ratio);
+    return fmt::format("{} or {}: too few windows to decide; read at least {}: {}, {}\n", contest.first, contest.second, kFewestBlocks,
+                       difference, ratio);
   return fmt::format("neither {} nor {} is shown to be better: {}, {}\n", contest.first, contest.second, difference, ratio);
 }
 
@@ -137,7 +140,8 @@ std::string block_line(const MetricFigures& figures) {
   if (figures.blocks < kFewestBlocks)
     return fmt::format("No intervals: {} windows are too few to know how windows differ; at least {} are needed.\n", figures.blocks, kFewestBlocks);
   return fmt::format("Intervals: 95 %, by a bootstrap over {} blocks of {}.\n", figures.blocks,
-                     figures.windows_per_block == 1 ? "one window" : fmt::format("{} windows, whose neighbours are correlated", figures.windows_per_block));
+                     figures.windows_per_block == 1 ? "one window"
+                                                    : fmt::format("{} windows, whose neighbours are correlated", figures.windows_per_block));
 }
 
 }  // namespace
@@ -173,7 +177,8 @@ std::string weights_loss_text(const CandidateVerdict& candidate) {
   if (!candidate.split) return "";
   if (candidate.split->same) return "all of it";
   const MetricInfo& kl = describe(Metric::kl_mean);
-  return fmt::format("{} of {}", figure_value_text(kl, candidate.split->weights[kl.id].value), figure_value_text(kl, candidate.split->as_run[kl.id].value));
+  return fmt::format("{} of {}", figure_value_text(kl, candidate.split->weights[kl.id].value),
+                     figure_value_text(kl, candidate.split->as_run[kl.id].value));
 }
 
 std::string split_note(const PairedVerdict& verdict) {
@@ -204,7 +209,8 @@ std::string left_out_text(const std::vector<std::string>& names) {
 }
 
 std::string acceptance_text(const Acceptance& acceptance, const PairedVerdict& verdict, const std::string& name, const VerdictTextOptions& options) {
-  std::string text = fmt::format("\n{} is {} (each bound holds with 95 %).\n", name, judgement_name(acceptance.judgement)) + (options.markdown ? "\n" : "");
+  std::string text =
+      fmt::format("\n{} is {} (each bound holds with 95 %).\n", name, judgement_name(acceptance.judgement)) + (options.markdown ? "\n" : "");
   for (const RequirementResult& result : acceptance.results) {
     const MetricInfo& metric = describe(result.requirement.metric);
     const bool at_most = result.requirement.limit == Limit::at_most;
@@ -214,13 +220,14 @@ std::string acceptance_text(const Acceptance& acceptance, const PairedVerdict& v
       text += fmt::format(", it is {} {}", shows_upper ? "at most" : "at least",
                           figure_value_text(metric, shows_upper ? result.figure.upper_bound : result.figure.lower_bound));
     } else if (result.figure.certainty == Certainty::interval) {
-      text += fmt::format(", it may be {} to {}", figure_value_text(metric, result.figure.lower_bound), figure_value_text(metric, result.figure.upper_bound));
+      text += fmt::format(", it may be {} to {}", figure_value_text(metric, result.figure.lower_bound),
+                          figure_value_text(metric, result.figure.upper_bound));
     } else {
       text += fmt::format(", its bounds are unknown: {}", interval_text(metric, result.figure));
     }
     if (result.judgement == Judgement::undecided)
-      text += result.windows_needed > 0 ? fmt::format("; about {} windows ({} tokens of text{}) would decide, {} were read", grouped_text(result.windows_needed),
-                                                      grouped_text(result.windows_needed * verdict.context),
+      text += result.windows_needed > 0 ? fmt::format("; about {} windows ({} tokens of text{}) would decide, {} were read",
+                                                      grouped_text(result.windows_needed), grouped_text(result.windows_needed * verdict.context),
                                                       result.requirement.of_weights ? ", --split" : "", grouped_text(result.windows_read))
                                         : "; it is too close to the limit for any reasonable amount of text";
     text += "\n";

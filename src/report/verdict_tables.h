@@ -19,8 +19,8 @@ struct VerdictTextOptions {
   std::string original{};  // its name
 };
 
-// One candidate: every metric with its interval and llama.cpp's error, and how its loss splits. Several: a row each, and who beats the first. Then by text, if there
-// is more than one, and by layer, if those were compared.
+// One candidate: every metric with its interval and llama.cpp's error, and how its loss splits. Several: a row each, and who beats the first. Then by
+// text, if there is more than one, and by layer, if those were compared.
 std::string verdict_text(const PairedVerdict& verdict, const VerdictTextOptions& options);
 
 // Where layers were compared: their errors, of one candidate side by side, of several a table for each kind of error. Otherwise empty.

@@ -313,6 +313,23 @@ TEST_F(Verbs, TextsThatAreNone) {
   EXPECT_NE(run(commands[0]).error.find("1 sequences of bytes in 'other.txt' are no UTF-8"), std::string::npos);
 }
 
+// A second head, which is stored in doubles, too.
+TEST_F(Verbs, WhatIsReadOtherwiseThanItStandsIsSaid) {
+  make_model();
+  make_text();
+  std::filesystem::rename(scratch_ / "m/model.safetensors", scratch_ / "m/model-00001-of-00002.safetensors");
+  std::string header = R"({"lm_head.weight":{"dtype":"F64","shape":[300,64],"data_offsets":[0,153600]}})";
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  const std::uint64_t size = header.size();
+  scratch_.write("m/model-00002-of-00002.safetensors", std::string(reinterpret_cast<const char*>(&size), sizeof size) + header + std::string(153600, '\0'));
+  for (const char* command : {"eval m --text text.txt --context 16 -t 1", "eval m --against m --text text.txt --context 16 -t 1", "run m -p Tom -n 1 -t 1",
+                              "bench m -p 4 -n 1 -r 1 -t 1", "inspect m", "calibrate m --text text.txt --length 64 --samples 0 -o s.stats -t 1", "quantize m -f q8_0 -o q.gguf"}) {
+    const CommandResult result = run(command);
+    for (const char* words : {"'lm_head.weight' differs from the embedding", "1 of 21 tensors are stored in F64"})
+      EXPECT_NE((result.error + result.out).find(words), std::string::npos) << command << "\n" << result.error << result.out;
+  }
+}
+
 TEST_F(Verbs, ActivationsThatChangeNothingAreSaid) {
   make_model();
   make_text();

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "io/checkpoint_writer.h"
 #include "model/config.h"
 #include "tiny_models.h"
 
@@ -67,6 +68,32 @@ TEST_F(ForeignQuantization, TensorsGiveItAwayWithoutAConfiguration) {
 TEST_F(ForeignQuantization, PlainTensorsAreReadWhateverTheConfigurationSays) {
   model.config["quantization_config"] = {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}};
   EXPECT_EQ(message(), "");
+}
+
+// What reading the configuration of a GGUF file says that holds no more than one matrix and its factor.
+std::string message_of_factor(const std::filesystem::path& path, float factor) {
+  GgufMetadata metadata;
+  metadata.set("general.architecture", GgufValue::of_string("llama"));
+  const FormatPtr f32 = find_format("f32");
+  const auto writer = make_gguf_writer(path, metadata, {{"blk.0.attn_q.weight", {2, 4}, f32}, {"blk.0.attn_q.scale", {1}, f32}});
+  writer->write_rows(0, QuantizedTensor(f32, 2, 4).view());
+  QuantizedTensor scale(f32, 1, 1);
+  std::memcpy(scale.row(0)[0], &factor, sizeof factor);
+  writer->write_rows(1, scale.view());
+  writer->finish();
+  try {
+    read_model_config(Checkpoint::open(path));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST_F(ForeignQuantization, AFactorOfAWholeMatrixIsNotPassedOver) {
+  const auto path = scratch / "m.gguf";
+  EXPECT_EQ(message_of_factor(path, 0.25f), path.string() + ": tensor 'blk.0.attn_q.scale' is a factor of the whole of 'blk.0.attn_q.weight', and such "
+                                                            "factors are not read here; give the original in 16 or 32 bits");
+  EXPECT_EQ(message_of_factor(path, 1).find("factor"), std::string::npos);  // other keys are missing
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "model/tiny_models.h"
 #include "pipeline/quantize_model.h"
 #include "pipeline/quantize_plan.h"
+#include "pipeline/source_notes.h"
 
 namespace nibble {
 namespace {
@@ -115,7 +116,10 @@ TEST_F(SourceNotes, DoublesAreNarrowed) {
   const QuantizeSummary summary = quantize(scratch_ / "double", scratch_ / "b.gguf");
   const Checkpoint a = Checkpoint::open(scratch_ / "a.gguf"), b = Checkpoint::open(scratch_ / "b.gguf");
   for (const StoredTensor& tensor : a.tensors()) EXPECT_EQ(tensor.view.decode(), b.tensor(tensor.name).view.decode()) << tensor.name;
-  EXPECT_EQ(summary.notes.at(0), std::to_string(widened) + " of " + std::to_string(summary.tensors.size()) + " tensors are stored in F64 and were narrowed to f32");
+  const std::string note = std::to_string(widened) + " of " + std::to_string(summary.tensors.size()) + " tensors are stored in F64 and were narrowed to f32";
+  EXPECT_EQ(summary.notes.at(0), note);
+  EXPECT_EQ(source_notes(Checkpoint::open(scratch_ / "double")), std::vector{(scratch_ / "double").string() + ": " + note});
+  EXPECT_TRUE(source_notes(Checkpoint::open(scratch_ / "single")).empty());
 }
 
 TEST_F(SourceNotes, ATiedModelsSecondHead) {
@@ -131,6 +135,7 @@ TEST_F(SourceNotes, ATiedModelsSecondHead) {
                                ": 'lm_head.weight' differs from the embedding, although the configuration ties the two (tie_word_embeddings); the embedding is "
                                "used as the head and 'lm_head.weight' is left out; set tie_word_embeddings to false if it is meant";
   EXPECT_EQ(quantize(scratch_ / "other", scratch_ / "other.gguf").notes.at(0), expected);
+  EXPECT_EQ(source_notes(Checkpoint::open(scratch_ / "other")), std::vector{expected});
   EXPECT_EQ(error_of([&] { quantize(scratch_ / "other", scratch_ / "strict.gguf", true); }), std::pair(ErrorKind::unsupported, expected));
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "strict.gguf"));
 }

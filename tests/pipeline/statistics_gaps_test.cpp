@@ -51,6 +51,19 @@ TEST_F(StatisticsGaps, MissingTensorsAreNamed) {
   EXPECT_TRUE(quantize(options(given, "rtn")).uninformed.empty());  // which does not ask
 }
 
+// llama.cpp's importance matrices have no row for it unless asked.
+TEST_F(StatisticsGaps, TheOutputMatrixAloneIsNoFault) {
+  Statistics given = statistics();
+  ASSERT_EQ(std::erase_if(given.sites, [](const SiteStatistics& site) { return site.site == "head_in"; }), 1u);
+  QuantizeModelOptions request = options(given);
+  request.strict = true;
+  const QuantizeSummary summary = quantize(request);
+  EXPECT_EQ(summary.uninformed.size(), 1u);
+  EXPECT_TRUE(says(summary, "the statistics have nothing of the output matrix"));
+  std::erase_if(given.sites, [](const SiteStatistics& site) { return site.layer == 0 && site.site == "mlp_in"; });
+  EXPECT_NE(error_of([&] { quantize(request); }).find("nothing of 2 tensors"), std::string::npos);
+}
+
 TEST_F(StatisticsGaps, ZerosAreSaidAndDecideNothing) {
   Statistics given = statistics();
   Statistics without = given;

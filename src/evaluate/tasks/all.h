@@ -9,6 +9,7 @@ namespace nibble {
 
 extern const Task kArc, kBleu, kBlimp, kBoolq, kGsm8k, kHellaswag, kLambada, kMmlu, kOpenbookqa, kPiqa, kWinogrande;
 
-inline constexpr const Task* kTasks[] = {&kHellaswag, &kPiqa, &kArc, &kWinogrande, &kOpenbookqa, &kBoolq, &kMmlu, &kBlimp, &kLambada, &kGsm8k, &kBleu};
+inline constexpr const Task* kTasks[] = {&kHellaswag, &kPiqa,  &kArc,     &kWinogrande, &kOpenbookqa, &kBoolq,
+                                         &kMmlu,      &kBlimp, &kLambada, &kGsm8k,      &kBleu};
 
 }  // namespace nibble

@@ -60,6 +60,8 @@ std::vector<Question> read(const TaskFile& file) {
 
 }  // namespace
 
-const Task kBleu{.name = "bleu", .description = "translations and other rewritings, by generation", .kind = TaskKind::bleu, .stop = kStop, .read = read};
+const Task kBleu{.name = "bleu",
+                 .description = "translations and other rewritings, by generation",
+                 .kind = TaskKind::bleu, .stop = kStop, .read = read};
 
 }  // namespace nibble

@@ -29,12 +29,14 @@ std::vector<Question> read_csv(const TaskFile& file) {
   std::vector<CsvRow> rows = csv_rows(file);
   if (rows.front().cells.front() == "question" && rows.front().cells.back() == "answer") rows.erase(rows.begin());
   for (const CsvRow& row : rows) {
-    if (row.cells.size() != 6) refuse_line(file, row.line, fmt::format("six cells are needed, question, four choices and answer: {}", row.cells.size()));
+    if (row.cells.size() != 6)
+      refuse_line(file, row.line, fmt::format("six cells are needed, question, four choices and answer: {}", row.cells.size()));
     for (std::size_t i = 1; i < 5; ++i)
       if (row.cells[i].empty()) refuse_line(file, row.line, fmt::format("choice {} is empty", i));
     const std::string& answer = row.cells[5];
     std::size_t index = 4;
-    if (answer.size() == 1) index = answer[0] >= 'A' && answer[0] <= 'D' ? static_cast<std::size_t>(answer[0] - 'A') : static_cast<std::size_t>(answer[0] - '0');
+    if (answer.size() == 1)
+      index = answer[0] >= 'A' && answer[0] <= 'D' ? static_cast<std::size_t>(answer[0] - 'A') : static_cast<std::size_t>(answer[0] - '0');
     if (index > 3) refuse_line(file, row.line, fmt::format("the answer must be A to D, or 0 to 3: '{}'", answer));
     questions.push_back(make_question(row.line, row.cells[0], std::span(row.cells).subspan(1, 4), index));
   }

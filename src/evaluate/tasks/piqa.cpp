@@ -33,6 +33,8 @@ std::vector<Question> read(const TaskFile& file) {
 
 }  // namespace
 
-const Task kPiqa{.name = "piqa", .description = "which of two solutions reaches a goal", .normalised = true, .labels_suffix = "-labels.lst", .read = read};
+const Task kPiqa{.name = "piqa",
+                 .description = "which of two solutions reaches a goal",
+                 .normalised = true, .labels_suffix = "-labels.lst", .read = read};
 
 }  // namespace nibble

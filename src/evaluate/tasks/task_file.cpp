@@ -241,7 +241,8 @@ LabelledChoices labelled_choices(const TaskRecord& record, const nlohmann::order
     for (std::size_t i = 0; i < texts.size(); ++i) take(texts[i], labels[i]);
   } else if (choices.is_array()) {
     for (const auto& choice : choices) {
-      if (!choice.is_object() || !choice.contains("text") || !choice.contains("label")) record.refuse("every one of \"choices\" needs \"text\" and \"label\"");
+      if (!choice.is_object() || !choice.contains("text") || !choice.contains("label"))
+        record.refuse("every one of \"choices\" needs \"text\" and \"label\"");
       take(choice["text"], choice["label"]);
     }
   } else {

@@ -146,7 +146,8 @@ std::vector<TaskChange> changes_of(const Task& task, Answers answers, Answers or
       change.to_wrong += before > after ? 1 : 0;
       change.to_right += after > before ? 1 : 0;
     }
-    change.difference = difference_figure(static_cast<double>(change.to_wrong), static_cast<double>(change.to_right), static_cast<double>(answers.size()));
+    change.difference =
+        difference_figure(static_cast<double>(change.to_wrong), static_cast<double>(change.to_right), static_cast<double>(answers.size()));
     change.mcnemar = mcnemar_p(change.to_wrong, change.to_right);
     changes.push_back(std::move(change));
   }
@@ -162,7 +163,8 @@ std::vector<TaskChange> changes_of(const Task& task, Answers answers, Answers or
 
 std::vector<QuestionFile> read_questions(const Task& task, const std::vector<TaskFile>& files, const ShotOptions& shots) {
   if (shots.questions.size() < shots.count)
-    throw Error(ErrorKind::unusable_input, fmt::format("there are fewer solved examples than are to be shown: {} of {}", shots.questions.size(), shots.count));
+    throw Error(ErrorKind::unusable_input,
+                fmt::format("there are fewer solved examples than are to be shown: {} of {}", shots.questions.size(), shots.count));
   std::vector<QuestionFile> result;
   for (const TaskFile& file : files) {
     std::string before = replaced(std::string(task.preamble), "{subject}", subject_of(file.name));
@@ -217,7 +219,8 @@ TaskVerdict judge_task(const TaskRun& run, const std::vector<std::string>& names
   const std::size_t answered = run.answered(names.size());
   if (answered == 0)
     throw Error(ErrorKind::unusable_input, fmt::format("not one question was answered, so there is nothing to judge: 0 of {}", run.planned()));
-  TaskVerdict verdict{.task = std::string(run.task().name), .files = {}, .questions = answered, .planned = run.planned(), .models = {}, .answered = {}};
+  TaskVerdict verdict{
+      .task = std::string(run.task().name), .files = {}, .questions = answered, .planned = run.planned(), .models = {}, .answered = {}};
   for (const QuestionFile& file : run.files()) verdict.files.push_back(file.name);
   const auto answers_of = [&](std::size_t m) { return Answers(run.answers()[m]).first(answered); };
   for (std::size_t m = 0; m < names.size(); ++m) {

@@ -49,7 +49,7 @@ static const std::uint8_t* minimum_multiples(const IntegerShape& shape, const st
   return out;
 }
 
-// Operands times the multiples of their groups of 16 columns. depth: whole quads of groups. panel: [depth / 4, 64, 4]; multiples: [groups / 4, 64, 4].
+// Operands times the multiples of their groups of 16. depth: whole quads of groups. panel: [depth / 4, 64, 4]; multiples: [groups / 4, 64, 4].
 template <class Bytes>
 static void multiply_operands(const std::uint8_t* multiples, std::size_t depth, std::uint8_t* panel) {
   const auto take_group = [&](auto spread_one, const std::uint8_t* quad_of_groups) {

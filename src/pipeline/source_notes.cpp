@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/source_notes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "model/arch/architecture.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+bool holds_same_values(const StoredTensor& a, const StoredTensor& b) {
+  if (!a.view.format || !b.view.format || a.view.rows != b.view.rows || a.view.cols != b.view.cols) return false;
+  if (a.view.format->name() == b.view.format->name() && !a.data.empty() && a.data.size() == b.data.size())
+    return std::memcmp(a.data.data(), b.data.data(), a.data.size()) == 0;
+  std::vector<float> left(a.view.cols), right(b.view.cols);
+  for (std::uint64_t row = 0; row < a.view.rows; ++row) {
+    a.view.decode_row(row, left);
+    b.view.decode_row(row, right);
+    if (left != right) return false;
+  }
+  return true;
+}
+
+const StoredTensor* find_role(const Checkpoint& source, const ModelConfig& config, TensorRole role) {
+  const auto& patterns = find_architecture(config.architecture).tensors;
+  const auto pattern = std::ranges::find(patterns, role, &TensorPattern::role);
+  return pattern == patterns.end() ? nullptr : source.find(spelling_of(source) == Spelling::gguf ? pattern->gguf : pattern->hf);
+}
+
+}  // namespace
+
+std::string narrowed_note(const Checkpoint& source) {
+  const auto count = std::ranges::count_if(source.tensors(), [](const StoredTensor& tensor) { return tensor.type_name == "F64"; });
+  return count == 0 ? "" : fmt::format("{} of {} tensors are stored in F64 and were narrowed to f32", count, source.tensors().size());
+}
+
+const StoredTensor* find_second_head(const Checkpoint& source, const ModelConfig& config) {
+  return config.tied_embedding ? find_role(source, config, TensorRole::head) : nullptr;
+}
+
+std::string second_head_note(const Checkpoint& source, const ModelConfig& config) {
+  const StoredTensor* const head = find_second_head(source, config);
+  if (head == nullptr) return "";
+  const StoredTensor* const embedding = find_role(source, config, TensorRole::embedding);
+  if (embedding != nullptr && holds_same_values(*head, *embedding)) return "";
+  return fmt::format("{}: '{}' differs from the embedding, although the configuration ties the two (tie_word_embeddings); the embedding is used as "
+                     "the head and '{}' is left out; set tie_word_embeddings to false if it is meant",
+                     source.path().string(), head->name, head->name);
+}
+
+std::vector<std::string> source_notes(const Checkpoint& source) {
+  std::vector<std::string> notes;
+  const auto add = [&](std::string note) {
+    if (!note.empty()) notes.push_back(std::move(note));
+  };
+  std::optional<ModelConfig> config;
+  try {
+    config = read_model_config(source);
+  } catch (const Error&) {
+    // Whoever runs the model says so.
+  }
+  if (config) add(second_head_note(source, *config));
+  if (const std::string narrowed = narrowed_note(source); !narrowed.empty()) add(fmt::format("{}: {}", source.path().string(), narrowed));
+  return notes;
+}
+
+}  // namespace nibble

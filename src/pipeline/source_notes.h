@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is read of a model otherwise than it stands in its files: said by whoever reads one. Safe from any thread.
+//
+//   for (const std::string& line : source_notes(checkpoint)) note(line);
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "io/checkpoint.h"
+#include "model/config.h"
+
+namespace nibble {
+
+// A sentence each, which names the model: those below. Where the configuration cannot be read, what the tensors alone tell.
+std::vector<std::string> source_notes(const Checkpoint& source);
+
+// Of tensors in F64; empty where there are none.
+std::string narrowed_note(const Checkpoint& source);
+
+// A head that lies in the files although the configuration says that the embedding is the head; null: there is none.
+const StoredTensor* find_second_head(const Checkpoint& source, const ModelConfig& config);
+// Where its values are not the embedding's; empty where they are. Reads both.
+std::string second_head_note(const Checkpoint& source, const ModelConfig& config);
+
+}  // namespace nibble
