@@ -209,11 +209,9 @@ std::vector<float> LayerQuantizer::target_of(std::string_view name, std::int64_t
   const Isa isa = options_.calibration.kernels.isa;
   const std::shared_ptr<const RoundPlan> plan = plan_of(plan_.tensors[index_of(part(name, layer))], context.site(), &context);
   const FeedbackFactor* factor = plan ? plan->factor() : nullptr;
-  if (factor == nullptr) {
-    if (!context.factor)
-      context.factor.emplace(context.site()->second_moment, context.site()->width(), FactorOptions{.act_order = false}, pool_, isa);
-    factor = &*context.factor;
-  }
+  if (factor == nullptr && !context.factor)
+    context.factor.emplace(context.site()->second_moment, context.site()->width(), FactorOptions{.act_order = false}, pool_, isa);
+  if (factor == nullptr) factor = &*context.factor;
   if (context.is_original_left) return solve_target(*factor, weights.values, context.cross, weights.rows, pool_, isa);
   std::vector<float> outputs = large_vector(weights.values.size());
   KernelScratch scratch;
