@@ -153,8 +153,11 @@ std::shared_ptr<const RoundPlan> RoundPlans::of(const Method& method, const Form
       format->info().kind == FormatKind::raw)
     return nullptr;
   const auto [known, is_new] = known_.try_emplace({inputs, std::string(method.rounder->name()) + " " + format->name()});
-  if (is_new) known->second = method.rounder->plan(*inputs, *with_kernels(format, isa), pool, isa);
-  return known->second;
+  if (is_new) {
+    known->second.format = with_kernels(format, isa);
+    known->second.plan = method.rounder->plan(*inputs, *known->second.format, pool, isa);
+  }
+  return known->second.plan;
 }
 
 struct LinearQuantizer::Known {

@@ -69,7 +69,11 @@ class RoundPlans {
   std::shared_ptr<const RoundPlan> of(const Method& method, const FormatPtr& format, const SiteStatistics* inputs, ThreadPool& pool, Isa isa);
 
  private:
-  std::map<std::pair<const SiteStatistics*, std::string>, std::shared_ptr<const RoundPlan>> known_;
+  struct Known {
+    FormatPtr format;  // which the plan refers to
+    std::shared_ptr<const RoundPlan> plan;
+  };
+  std::map<std::pair<const SiteStatistics*, std::string>, Known> known_;
 };
 
 class LinearQuantizer {
