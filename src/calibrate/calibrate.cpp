@@ -30,10 +30,9 @@ std::optional<SiteStatistics> take_step(LayerWalk& walk, Step step, const LayerW
 
 }  // namespace
 
-Statistics collect_statistics(const Checkpoint& checkpoint, const CalibrationTokens& tokens, const CollectOptions& options, ThreadPool& pool) {
-  const ModelConfig config = read_model_config(checkpoint);
-  const ModelTensors tensors(config);
-  const Spelling spelling = spelling_of(checkpoint);
+Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTokens& tokens, const CollectOptions& options, ThreadPool& pool) {
+  const ModelConfig& config = checkpoint.config();
+  const ModelTensors& tensors = checkpoint.parts();
   ProgressMeter meter(options.progress, "calibrate", config.layers + 1);
   Statistics statistics;
   statistics.texts = tokens.names;
@@ -41,7 +40,7 @@ Statistics collect_statistics(const Checkpoint& checkpoint, const CalibrationTok
   statistics.length = tokens.length;
 
   LayerWalk walk(config, tokens, {.kernels = options.kernels, .arithmetic = options.arithmetic, .spill_directory = options.spill_directory}, pool);
-  const StoredTensor& embedding = checkpoint.tensor(tensors.part("embedding", -1)->name(spelling));
+  const StoredTensor& embedding = checkpoint.stored(*tensors.part("embedding", -1));
   walk.embed([&](std::int32_t id, float* out) { embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden}); });
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
     const LayerWeights layer(checkpoint, tensors, i, pool);
@@ -50,7 +49,7 @@ Statistics collect_statistics(const Checkpoint& checkpoint, const CalibrationTok
     meter.report(static_cast<std::uint64_t>(i) + 1, "layers");
   }
   if (options.head) {
-    const Matrix norm = decode_matrix(checkpoint.tensor(tensors.part("final_norm", -1)->name(spelling)), pool);
+    const Matrix norm = decode_matrix(checkpoint.stored(*tensors.part("final_norm", -1)), pool);
     const AccumulateOptions accumulate{.second_moment = options.second_moments, .rounded = walk.multiplies_codes()};
     SiteAccumulator sums(-1, kHeadSite, config.hidden, accumulate, pool, options.kernels.isa);
     for (std::size_t window = 0; window < walk.windows(); ++window) sums.add(walk.head_inputs(norm.values, window).data(), walk.length());

@@ -11,7 +11,7 @@
 #include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "kernels/linear.h"
 #include "nibble/progress.h"
 #include "quantize/statistics.h"
@@ -29,6 +29,6 @@ struct CollectOptions {
 };
 
 // Errors: those of reading the model; corrupt when an activation is not finite (names the site); cancelled.
-Statistics collect_statistics(const Checkpoint& checkpoint, const CalibrationTokens& tokens, const CollectOptions& options, ThreadPool& pool);
+Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTokens& tokens, const CollectOptions& options, ThreadPool& pool);
 
 }  // namespace nibble

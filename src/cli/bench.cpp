@@ -44,10 +44,10 @@ Limits measure_limits(Isa isa, ThreadPool& pool) {
   return {measure_read_stream(isa, pool), measure_int8_peak(isa, pool), measure_f32_peak(isa, pool), measure_bf16_peak(isa, pool)};
 }
 
-Work work_of(const Checkpoint& checkpoint, const Decoder& decoder) {
+Work work_of(const SourceModel& checkpoint, const Decoder& decoder) {
   Work work;
   const ModelConfig& config = decoder.config();
-  const std::string embedding = ModelTensors(config).part("embedding", -1)->name(spelling_of(checkpoint));
+  const std::string embedding = checkpoint.parts().part("embedding", -1)->name(checkpoint.spelling());
   for (const StoredTensor& tensor : checkpoint.tensors())
     if (config.tied_embedding || tensor.name != embedding) work.bytes_per_token += tensor.bytes;
   work.linear_parameters = decoder.linear_parameters();
@@ -96,12 +96,12 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
   const KernelOptions kernels = session.running_kernels();
   session.pool();
   const auto start = std::chrono::steady_clock::now();
-  const Checkpoint checkpoint = Checkpoint::open(options.model);
-  session.note_reading(checkpoint);
-  session.note_unused_activations(options.model, checkpoint);
+  const SourceModel checkpoint = SourceModel::open(options.model);
   Decoder decoder(checkpoint, {kernels, session.kv(), session.progress()}, session.pool());
   const double load_seconds = seconds_since(start);
   const double first_token_seconds = load_seconds + first_token(decoder);
+  session.note_reading(checkpoint);
+  session.note_unused_activations(options.model, checkpoint);
   options.speed.progress = session.progress();
   const std::vector<Speed> speeds = measure_speed(decoder, options.speed);
   std::optional<Limits> limits;

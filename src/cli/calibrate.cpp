@@ -75,7 +75,7 @@ void judge_options(const CLI::App& verb, const Options& options) {
 void calibrate(const CLI::App& verb, Options& options, Session& session) {
   judge_options(verb, options);
   options.request.collect.spill_directory = spill_directory(options.hidden_states, options.output);
-  const Checkpoint checkpoint = Checkpoint::open(options.model);
+  const SourceModel checkpoint = SourceModel::open(options.model);
   session.note_reading(checkpoint);
   std::vector<CalibrationText> texts;
   for (const std::string& path : options.texts) texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});

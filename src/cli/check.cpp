@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t kShown = 20;
 
 void check(const std::string& model, Session& session) {
-  const Checkpoint checkpoint = Checkpoint::open(model);
+  const SourceModel checkpoint = SourceModel::open(model);
   const CheckResult result = check_checkpoint(checkpoint, kShown, session.pool(), session.progress());
   if (session.json()) {
     session.print_json(to_json(result));

@@ -121,7 +121,7 @@ void compare(const CLI::App& verb, const Options& options, Session& session) {
   request.progress = session.progress();
   request.keep_partial = true;
   judge_options(verb, request);
-  const Checkpoint checkpoint = Checkpoint::open(options.model);
+  const SourceModel checkpoint = SourceModel::open(options.model);
   session.note_reading(checkpoint);
   const std::vector<std::string> text_files = texts_beside(options.model, options.texts);
   judge_places(options, text_files);

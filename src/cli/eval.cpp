@@ -37,7 +37,7 @@ void print(const PairedVerdict& verdict, const std::vector<Acceptance>& acceptan
   session.print_json(json);
 }
 
-void write_page(OutputFile& page, const PairedVerdict& verdict, const Checkpoint& original, const std::vector<NamedCheckpoint>& candidates,
+void write_page(OutputFile& page, const PairedVerdict& verdict, const SourceModel& original, const std::vector<NamedCheckpoint>& candidates,
                 const Options& options, Session& session) {
   std::vector<ModelPortrait> portraits;
   for (const NamedCheckpoint& candidate : candidates) portraits.push_back(portray(original, *candidate.checkpoint, {}, session.pool()));
@@ -96,16 +96,16 @@ void evaluate(const CLI::App& verb, const Options& options, Session& session) {
   request.split_windows = options.split;
   request.split_required = judge_weights(requirements);
   const std::vector<NamedText> texts = session.read_named_texts(options.texts);
-  std::vector<Checkpoint> checkpoints;
+  std::vector<SourceModel> checkpoints;
   for (const std::string& model : options.models) {
-    checkpoints.push_back(Checkpoint::open(model));
+    checkpoints.push_back(SourceModel::open(model));
     session.note_reading(checkpoints.back());
     session.note_unused_activations(model, checkpoints.back());
   }
-  std::optional<Checkpoint> original;
+  std::optional<SourceModel> original;
   std::vector<NamedCheckpoint> candidates;
   if (!options.against.empty()) {
-    original = Checkpoint::open(options.against);
+    original = SourceModel::open(options.against);
     session.note_reading(*original);
     for (std::size_t i = 0; i < checkpoints.size(); ++i) candidates.push_back({options.models[i], &checkpoints[i]});
   }

@@ -89,9 +89,9 @@ void evaluate_task(const TaskModels& models, const TaskArguments& arguments, Ses
   const JudgeTaskOptions request = request_of(models, arguments, session);
   std::vector<std::string> names = models.models;
   if (request.paired) names.insert(names.begin(), models.against);
-  std::vector<Checkpoint> checkpoints;
+  std::vector<SourceModel> checkpoints;
   for (const std::string& name : names) {
-    checkpoints.push_back(Checkpoint::open(name));
+    checkpoints.push_back(SourceModel::open(name));
     session.note_reading(checkpoints.back());
   }
   std::vector<NamedCheckpoint> named;

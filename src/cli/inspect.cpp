@@ -90,7 +90,7 @@ void print_text(const ModelInfo& info, const std::vector<TensorListing>& tensors
 }
 
 void inspect(const Options& options, Session& session) {
-  const Checkpoint checkpoint = Checkpoint::open(options.model);
+  const SourceModel checkpoint = SourceModel::open(options.model);
   session.note_reading(checkpoint);
   const ModelInfo info = describe_model(checkpoint);
   const std::vector<TensorListing> tensors = list_tensors(checkpoint);

@@ -119,7 +119,7 @@ std::string alternatives_of(const QuantizeSummary& summary) {
 }
 
 // A bare name of a block format that is a mix's, too, is not what users of llama.cpp call by it.
-void note_namesake(const Checkpoint& source, const Options& options, const QuantizeSummary& summary, Session& session) {
+void note_namesake(const SourceModel& source, const Options& options, const QuantizeSummary& summary, Session& session) {
   const std::string name = request_name(options.format);
   if (name.empty()) return;
   QuantizeModelOptions other = options.request;
@@ -180,7 +180,7 @@ void save_recipe(const Options& options, const Recipe& recipe) {
   file.commit();
 }
 
-Outcome quantize_as_asked(const Checkpoint& source, const Options& options, Session& session) {
+Outcome quantize_as_asked(const SourceModel& source, const Options& options, Session& session) {
   Outcome outcome;
   const QuantizeModelOptions& request = options.request;
   if (options.has_budget() && !request.dry_run) {
@@ -206,7 +206,7 @@ Outcome quantize_as_asked(const Checkpoint& source, const Options& options, Sess
 }
 
 // What a disk that is full leaves behind is told, since it takes room on that disk.
-Outcome quantize_or_tell_what_remains(const Checkpoint& source, const Options& options, Session& session) {
+Outcome quantize_or_tell_what_remains(const SourceModel& source, const Options& options, Session& session) {
   try {
     return quantize_as_asked(source, options, session);
   } catch (const Error& error) {
@@ -227,7 +227,7 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   QuantizeModelOptions& request = options.request;
   request.isa = session.kernels().isa;
   request.on_layer = [&session](const LayerReport& report) { session.note(layer_text(report)); };
-  const Checkpoint source = Checkpoint::open(options.model);
+  const SourceModel source = SourceModel::open(options.model);
   refuse_idle_methods(verb, options, source);
   std::optional<Statistics> statistics;
   if (!options.statistics.empty()) request.calibration.statistics = &statistics.emplace(load_statistics(options.statistics, source));

@@ -217,7 +217,7 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
   if (!a.recipe_file.empty()) request.recipe = recipe_from_json(read_text(a.recipe_file), a.recipe_file);
 }
 
-void refuse_idle_methods(const CLI::App& verb, const QuantizeArguments& a, const Checkpoint& source) {
+void refuse_idle_methods(const CLI::App& verb, const QuantizeArguments& a, const SourceModel& source) {
   if (a.has_budget()) return;
   const QuantizePlan plan = plan_quantization(source, a.request);
   const bool quantizes = std::ranges::any_of(plan.tensors, [](const TensorPlan& tensor) {

@@ -36,6 +36,6 @@ CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments);
 void judge_arguments(const CLI::App& verb, QuantizeArguments& arguments);
 
 // Error(invalid_argument) where nothing of this model would use a text, statistics or a method that are named.
-void refuse_idle_methods(const CLI::App& verb, const QuantizeArguments& arguments, const Checkpoint& source);
+void refuse_idle_methods(const CLI::App& verb, const QuantizeArguments& arguments, const SourceModel& source);
 
 }  // namespace nibble::cli

@@ -69,12 +69,12 @@ void run(const CLI::App& verb, Options& options, Session& session) {
   const std::string prompt = options.prompt_file.empty() ? options.prompt : read_text(options.prompt_file);
   session.pool();
   const auto start = std::chrono::steady_clock::now();
-  const Checkpoint checkpoint = Checkpoint::open(options.model);
-  session.note_reading(checkpoint);
-  session.note_unused_activations(options.model, checkpoint);
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
+  const SourceModel checkpoint = SourceModel::open(options.model);
+  const Tokenizer& tokenizer = checkpoint.tokenizer();
   Decoder decoder(checkpoint, {session.running_kernels(), session.kv(), session.progress()}, session.pool());
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  session.note_reading(checkpoint);
+  session.note_unused_activations(options.model, checkpoint);
   const std::vector<std::int32_t> ids = tokenizer.encode(prompt, {.parse_special = !options.plain});
   const std::size_t special = options.plain ? 0 : tokenizer.count_special(prompt);
   bool prompted = session.json() || options.quiet;  // the prompt is shown with the first text: not before all of it is known to fit

@@ -172,11 +172,11 @@ std::vector<NamedText> Session::read_named_texts(const std::vector<std::string>&
   return texts;
 }
 
-void Session::note_reading(const Checkpoint& model) {
+void Session::note_reading(const SourceModel& model) {
   for (const std::string& line : source_notes(model)) note("note: " + line);
 }
 
-void Session::note_unused_activations(const std::string& name, const Checkpoint& model) {
+void Session::note_unused_activations(const std::string& name, const SourceModel& model) {
   if (!spelled_activations(activations_)) return;
   const bool any = std::ranges::any_of(model.tensors(), [](const StoredTensor& tensor) {
     return tensor.view.format && tensor.view.rows > 1 && integer_form(*tensor.view.format, tensor.view.cols).has_value();

@@ -51,9 +51,9 @@ class Session {
   std::vector<NamedText> read_named_texts(const std::vector<std::string>& paths);
 
   // What is read of the model otherwise than it stands in its files, a line each.
-  void note_reading(const Checkpoint& model);
+  void note_reading(const SourceModel& model);
   // Says so where --activations names integers and none of the model's weights are multiplied with them.
-  void note_unused_activations(const std::string& name, const Checkpoint& model);
+  void note_unused_activations(const std::string& name, const SourceModel& model);
 
   void print(std::string_view text);  // to standard output, terminal signs replaced where it is not Unicode
   void print_json(const Json& json);

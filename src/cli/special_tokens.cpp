@@ -18,8 +18,7 @@ void SpecialNotes::note(std::string_view name, std::string_view text) {
   constexpr std::array<std::string_view, 4> kSigns = {"<|", "</s>", "[INST]", "<start_of_turn>"};
   const bool spells_some = std::ranges::any_of(kSigns, [&](std::string_view sign) { return text.find(sign) != std::string_view::npos; });
   if (!parse_special_ && !spells_some) return;
-  if (!tokenizer_) tokenizer_.emplace(Tokenizer::from_checkpoint(checkpoint_));
-  const std::size_t count = tokenizer_->count_special(text);
+  const std::size_t count = model_.tokenizer().count_special(text);
   if (parse_special_)
     session_.note(fmt::format("{}: {} special tokens", name, grouped_text(count)));
   else if (count > 0)

@@ -3,11 +3,10 @@
 // Control tokens that a text spells out ("<|im_start|>"), as rendered chats do.
 #pragma once
 
-#include <optional>
 #include <string_view>
 
 #include "cli/session.h"
-#include "model/tokenizer/tokenizer.h"
+#include "model/source_model.h"
 
 namespace nibble::cli {
 
@@ -18,15 +17,13 @@ void add_special(CLI::App& verb, bool& parse_special);
 class SpecialNotes {
  public:
   // Both must outlive this.
-  SpecialNotes(const Checkpoint& checkpoint, bool parse_special, Session& session)
-      : checkpoint_(checkpoint), parse_special_(parse_special), session_(session) {}
+  SpecialNotes(const SourceModel& model, bool parse_special, Session& session) : model_(model), parse_special_(parse_special), session_(session) {}
   void note(std::string_view name, std::string_view text);
 
  private:
-  const Checkpoint& checkpoint_;
+  const SourceModel& model_;
   bool parse_special_;
   Session& session_;
-  std::optional<Tokenizer> tokenizer_;  // read for the first text that needs it
 };
 
 }  // namespace nibble::cli

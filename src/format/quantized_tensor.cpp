@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "format/quantized_tensor.h"
 
+#include <cstring>
+
 #include <cassert>
 
 #include "nibble/error.h"
@@ -47,6 +49,13 @@ RowPlanes QuantizedTensor::row(std::uint64_t index) {
   RowPlanes row{};
   for (std::size_t i = 0; i < specs.size(); ++i) row[i] = planes[i].data() + index * specs[i].row_bytes;
   return row;
+}
+
+void QuantizedTensor::copy_row(std::uint64_t index, const QuantizedView& from, std::uint64_t from_row) {
+  const ConstRowPlanes in = from.row(from_row);
+  const RowPlanes out = row(index);
+  for (std::size_t p = 0; p < specs.size(); ++p)
+    if (specs[p].row_bytes != 0) std::memcpy(out[p], in[p], specs[p].row_bytes);
 }
 
 QuantizedView make_view(FormatPtr format, std::uint64_t rows, std::uint64_t cols, std::vector<std::span<const std::byte>> planes,

@@ -44,6 +44,8 @@ struct QuantizedTensor {
 
   QuantizedView view() const;
   RowPlanes row(std::uint64_t index);
+  // Row `index` becomes a row of a tensor in the same format. What belongs to the whole tensor stays as it is.
+  void copy_row(std::uint64_t index, const QuantizedView& from, std::uint64_t from_row);
 };
 
 // Builds the view of planes that lie in a file. Sizes are judged: Error(corrupt) names `what` when a plane's size does not match.

@@ -88,8 +88,8 @@ bool has_quantized_weights(const Checkpoint& checkpoint) {
 }  // namespace
 
 struct Decoder::State {
-  State(const Checkpoint& checkpoint, const DecoderOptions& given, ThreadPool& threads)
-      : config(read_model_config(checkpoint)), options(given), kv(given.kv.value_or(has_quantized_weights(checkpoint) ? KvType::q8_0 : KvType::f16)),
+  State(const SourceModel& checkpoint, const DecoderOptions& given, ThreadPool& threads)
+      : config(checkpoint.config()), options(given), kv(given.kv.value_or(has_quantized_weights(checkpoint) ? KvType::q8_0 : KvType::f16)),
         pool(threads), frequencies(rope_inverse_frequencies(config.rope)) {
     load(checkpoint);
     options.progress = nullptr;
@@ -109,7 +109,7 @@ struct Decoder::State {
   KernelScratch scratch;
 
   Isa isa() const { return options.kernels.isa; }
-  void load(const Checkpoint& checkpoint);
+  void load(const SourceModel& checkpoint);
   void embed(const Piece& piece);
   void rotary_table(const Piece& piece);
   struct Product {
@@ -125,10 +125,9 @@ struct Decoder::State {
 
 // --- loading ---------------------------------------------------------------------------------------------------------------------------
 
-void Decoder::State::load(const Checkpoint& checkpoint) {
+void Decoder::State::load(const SourceModel& checkpoint) {
   checkpoint.require_unchanged();
-  const ModelTensors tensors(config);
-  const WeightLoader loader(checkpoint, tensors, options.kernels, pool);
+  const WeightLoader loader(checkpoint, checkpoint.parts(), options.kernels, pool);
   ProgressMeter meter(options.progress, "load", config.layers + 2);
   std::uint64_t done = 0;
   embedding = loader.matrix("embedding", -1);
@@ -145,7 +144,7 @@ void Decoder::State::load(const Checkpoint& checkpoint) {
   meter.report(++done, "head");
 }
 
-Decoder::Decoder(const Checkpoint& checkpoint, const DecoderOptions& options, ThreadPool& pool)
+Decoder::Decoder(const SourceModel& checkpoint, const DecoderOptions& options, ThreadPool& pool)
     : state_(std::make_unique<State>(checkpoint, options, pool)) {}
 
 Decoder::Decoder(Decoder&&) noexcept = default;

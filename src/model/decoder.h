@@ -2,7 +2,7 @@
 //
 // A decoder-only transformer ready to run: weights repacked for this processor, and the forward pass.
 //
-//   Checkpoint checkpoint = Checkpoint::open(path);
+//   SourceModel checkpoint = SourceModel::open(path);
 //   Decoder decoder(checkpoint, {}, pool);
 //   KvCache cache = decoder.new_cache(512);
 //   decoder.forward(cache, ids, LogitsFor::last, logits);
@@ -18,7 +18,7 @@
 #include "base/thread_pool.h"
 #include "kernels/attention.h"
 #include "kernels/linear.h"
-#include "model/config.h"
+#include "model/source_model.h"
 #include "nibble/progress.h"
 
 namespace nibble {
@@ -63,7 +63,7 @@ using StreamVisitor = std::function<void(const StreamPoint& point)>;
 class Decoder {
  public:
   // Reads every weight once. The checkpoint may be destroyed afterwards. Errors: unsupported, corrupt, not_found (names the tensor).
-  Decoder(const Checkpoint& checkpoint, const DecoderOptions& options, ThreadPool& pool);
+  Decoder(const SourceModel& checkpoint, const DecoderOptions& options, ThreadPool& pool);
   Decoder(Decoder&&) noexcept;
   ~Decoder();
 

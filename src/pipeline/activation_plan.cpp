@@ -17,9 +17,9 @@ namespace {
 
 bool is_quantized(const TensorPlan& tensor) { return tensor.target.format->info().kind != FormatKind::raw; }
 
-Statistics walk_text(const Checkpoint& source, const QuantizePlan& plan, const Calibration& calibration, ThreadPool& pool,
+Statistics walk_text(const SourceModel& source, const QuantizePlan& plan, const Calibration& calibration, ThreadPool& pool,
                      const ProgressCallback& progress, std::vector<std::string>& warnings) {
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(source);
+  const Tokenizer& tokenizer = source.tokenizer();
   const CalibrationTokens tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan.config.context);
   const CollectOptions collect{.kernels = calibration.kernels,
                                .arithmetic = calibration.walk,
@@ -60,7 +60,7 @@ bool moves_activations(const QuantizePlan& plan, const QuantizeModelOptions& opt
   });
 }
 
-ActivationPlan plan_activations(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, ThreadPool& pool,
+ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, ThreadPool& pool,
                                 const ProgressCallback& progress) {
   ActivationPlan planned;
   StoredActivations& result = planned.stored;

@@ -4,7 +4,7 @@
 // stays bounded. Used from one thread.
 //
 //   BandWriter bands(*writer, true);
-//   bands.write(0, quantize_rows(...));  ...
+//   bands.write(0, linear.encode(rows));  ...
 //   bands.finish();
 #pragma once
 

@@ -24,9 +24,9 @@ constexpr std::size_t kWindowsToExplain = 8;              // in f32 arithmetic, 
 constexpr double kLeastShare = 0.125, kLargestShare = 0.5;
 
 // The texts of `request`, or the ends of the calibration texts, which `options` then lacks.
-std::vector<NamedText> judging_texts(const Checkpoint& source, QuantizeModelOptions& options, const BudgetRequest& request) {
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(source);
-  const std::uint64_t model_context = read_model_config(source).context;
+std::vector<NamedText> judging_texts(const SourceModel& source, QuantizeModelOptions& options, const BudgetRequest& request) {
+  const Tokenizer& tokenizer = source.tokenizer();
+  const std::uint64_t model_context = source.config().context;
   std::vector<NamedText> texts = request.verify.texts;
   if (texts.empty()) {
     std::size_t tokens = 0;
@@ -53,7 +53,7 @@ std::vector<NamedText> judging_texts(const Checkpoint& source, QuantizeModelOpti
 
 class Search {
  public:
-  Search(const Checkpoint& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
+  Search(const SourceModel& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
          const ProgressCallback& progress)
       : source_(source), options_(options), request_(request), verify_(request.verify), pool_(pool), progress_(progress) {
     result_.held_out = verify_.texts.empty();
@@ -138,7 +138,7 @@ class Search {
     judge.kv = KvType::f16;
     judge.windows.max_windows = judge.windows.max_windows == 0 ? kWindowsToExplain : std::min(judge.windows.max_windows, kWindowsToExplain);
     judge.progress = progress_;
-    const Checkpoint output = Checkpoint::open(options_.output);
+    const SourceModel output = SourceModel::open(options_.output);
     return judge_models(source_, {{options_.output.string(), &output}}, verify_.texts, judge, pool_).candidates[0].overall[Metric::kl_mean].value;
   }
 
@@ -168,7 +168,7 @@ class Search {
     return result_.rounds.back();
   }
 
-  const Checkpoint& source_;
+  const SourceModel& source_;
   QuantizeModelOptions options_;
   const BudgetRequest& request_;
   VerifyOptions verify_;
@@ -228,7 +228,7 @@ std::optional<double> next_expectation(std::span<const JudgedExpectation> tried,
   return std::clamp(next, met->expected * std::pow(apart, 0.1), met->expected * std::pow(apart, 0.9));
 }
 
-BudgetedQuantization quantize_to_budget(const Checkpoint& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
+BudgetedQuantization quantize_to_budget(const SourceModel& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
                                         const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
     throw Error(ErrorKind::invalid_argument,

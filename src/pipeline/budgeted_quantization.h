@@ -62,7 +62,7 @@ SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelO
 
 // options.recipe is not looked at. A divergence counts as met when its one-sided 95 % bound is. Errors: those of measure_sensitivities,
 // solve_recipe and quantize_verified; invalid_argument when there is no text, unusable_input when it is too little to judge by.
-BudgetedQuantization quantize_to_budget(const Checkpoint& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
+BudgetedQuantization quantize_to_budget(const SourceModel& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
                                         const ProgressCallback& progress);
 
 // The last share of each text, cut at a line where there is one: first what is left, then what was cut off.

@@ -22,10 +22,10 @@ std::vector<std::string> warnings_of(const CalibrationTokens& tokens, const std:
 
 }  // namespace
 
-CalibrationResult calibrate_model(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const CalibrateOptions& options,
+CalibrationResult calibrate_model(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const CalibrateOptions& options,
                                   ThreadPool& pool) {
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
-  const CalibrationTokens tokens = choose_windows(texts, tokenizer, options.sampling, read_model_config(checkpoint).context);
+  const Tokenizer& tokenizer = checkpoint.tokenizer();
+  const CalibrationTokens tokens = choose_windows(texts, tokenizer, options.sampling, checkpoint.config().context);
   CalibrationResult result;
   result.statistics = collect_statistics(checkpoint, tokens, options.collect, pool);
   checkpoint.require_unchanged();
@@ -34,21 +34,21 @@ CalibrationResult calibrate_model(const Checkpoint& checkpoint, std::span<const 
   return result;
 }
 
-std::uint64_t statistics_bytes(const Checkpoint& checkpoint, const CollectOptions& options) {
-  const ModelConfig config = read_model_config(checkpoint);
+std::uint64_t statistics_bytes(const SourceModel& checkpoint, const CollectOptions& options) {
+  const ModelConfig& config = checkpoint.config();
   std::uint64_t numbers = 0;
   for (const std::uint64_t width : {config.hidden, config.heads * config.head_dim, config.hidden, config.intermediate})
     numbers += options.second_moments ? width * width : 2 * width;
   return config.layers * numbers * sizeof(float);
 }
 
-void save_statistics(const Statistics& statistics, const Checkpoint& checkpoint, const std::filesystem::path& path) {
+void save_statistics(const Statistics& statistics, const SourceModel& checkpoint, const std::filesystem::path& path) {
   if (!is_imatrix_name(path)) return write_statistics(statistics, path);
-  write_imatrix(statistics, ModelTensors(read_model_config(checkpoint)), path);
+  write_imatrix(statistics, checkpoint.parts(), path);
 }
 
-Statistics load_statistics(const std::filesystem::path& path, const Checkpoint& checkpoint) {
-  const ModelTensors tensors(read_model_config(checkpoint));
+Statistics load_statistics(const std::filesystem::path& path, const SourceModel& checkpoint) {
+  const ModelTensors& tensors = checkpoint.parts();
   if (statistics_form(path) != StatisticsForm::own) return read_imatrix(path, tensors);
   Statistics statistics = read_statistics(path);
   for (const SiteStatistics& site : statistics.sites)

@@ -15,7 +15,7 @@
 #include "calibrate/adequacy.h"
 #include "calibrate/calibrate.h"
 #include "calibrate/calibration_text.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 
 namespace nibble {
 
@@ -30,16 +30,16 @@ struct CalibrationResult {
   std::vector<std::string> warnings;  // one line each; empty: the text was enough
 };
 
-CalibrationResult calibrate_model(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const CalibrateOptions& options,
+CalibrationResult calibrate_model(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const CalibrateOptions& options,
                                   ThreadPool& pool);
 
 // About what a file of a model's statistics holds, to be compared with the disk before text is walked.
-std::uint64_t statistics_bytes(const Checkpoint& checkpoint, const CollectOptions& options);
+std::uint64_t statistics_bytes(const SourceModel& checkpoint, const CollectOptions& options);
 
 // By extension, in either case: .gguf and .dat are llama.cpp's importance matrices, anything else is a file of statistics
 // (calibrate/statistics_file.h).
-void save_statistics(const Statistics& statistics, const Checkpoint& checkpoint, const std::filesystem::path& path);
+void save_statistics(const Statistics& statistics, const SourceModel& checkpoint, const std::filesystem::path& path);
 // By content, whatever the name. Error(unusable_input) when they were made for a model of other widths (names the site).
-Statistics load_statistics(const std::filesystem::path& path, const Checkpoint& checkpoint);
+Statistics load_statistics(const std::filesystem::path& path, const SourceModel& checkpoint);
 
 }  // namespace nibble

@@ -24,7 +24,7 @@ bool splits_loss(const Decoder& original, std::size_t windows, bool required) {
   return windows > 0 && exact;
 }
 
-Decoder& CandidateGroup::add(const Checkpoint& checkpoint, const DecoderOptions& options, ThreadPool& pool) {
+Decoder& CandidateGroup::add(const SourceModel& checkpoint, const DecoderOptions& options, ThreadPool& pool) {
   const Decoder& as_run = as_run_.emplace_back(checkpoint, options, pool);
   weights_alone_.emplace_back();
   if (split_ && !(as_run.multiplies_in_f32() && as_run.kv_type() == original_.kv_type())) {

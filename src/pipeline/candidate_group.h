@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "evaluate/side_by_side.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "model/decoder.h"
 
 namespace nibble {
@@ -27,7 +27,7 @@ class CandidateGroup {
   CandidateGroup(Decoder& original, bool split) : original_(original), split_(split) {}
 
   // The candidate as it is run. Its checkpoint may be destroyed afterwards.
-  Decoder& add(const Checkpoint& checkpoint, const DecoderOptions& options, ThreadPool& pool);
+  Decoder& add(const SourceModel& checkpoint, const DecoderOptions& options, ThreadPool& pool);
   // All of them, as candidates first, first + 1, ... of the pass. options.weights_alone is the group's to fill in.
   void read(SideBySide& pass, std::size_t first, EvaluateOptions options, ThreadPool& pool);
 

@@ -15,7 +15,7 @@
 namespace nibble {
 namespace {
 
-std::string main_format_of(const Checkpoint& checkpoint) {
+std::string main_format_of(const SourceModel& checkpoint) {
   std::map<std::string, std::uint64_t> elements;
   for (const StoredTensor& tensor : checkpoint.tensors())
     if (tensor.view.format) elements[tensor.view.format->name()] += tensor.view.rows * tensor.view.cols;
@@ -39,7 +39,7 @@ Pace measure_pace(Decoder& decoder, const CompareOptions& options) {
 }
 
 // Models are judged in f32 where they are not quantized, but run by whoever uses them with native activations.
-Pace pace_in_use(const Checkpoint& checkpoint, Decoder& judged, const CompareOptions& options, ThreadPool& pool) {
+Pace pace_in_use(const SourceModel& checkpoint, Decoder& judged, const CompareOptions& options, ThreadPool& pool) {
   if (options.kernels.activations != ActivationMode::automatic || judged.arithmetic() != Arithmetic::f32 || main_format_of(checkpoint) != "bf16")
     return measure_pace(judged, options);
   DecoderOptions in_use{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
@@ -61,7 +61,7 @@ QuantizeModelOptions quantize_options(const std::string& format, const CompareOp
 class Candidates {
  public:
   // held: empty.
-  Candidates(const Checkpoint& original, CandidateGroup held, SideBySide& pass, const CompareOptions& options, ThreadPool& pool)
+  Candidates(const SourceModel& original, CandidateGroup held, SideBySide& pass, const CompareOptions& options, ThreadPool& pool)
       : original_(original),
         held_(std::move(held)),
         pass_(pass),
@@ -78,7 +78,7 @@ class Candidates {
     result.format = format;
     const QuantizeModelOptions quantize = quantize_options(format, options_, scratch.path());
     result.summary = quantize_model(original_, quantize, pool_, options_.progress);
-    const Checkpoint candidate = Checkpoint::open(quantize.output);
+    const SourceModel candidate = SourceModel::open(quantize.output);
     if (options_.portraits) result.portrait = portray(original_, candidate, *options_.portraits, pool_);
     Decoder& decoder = held_.add(candidate, DecoderOptions{.kernels = options_.kernels, .kv = options_.kv, .progress = options_.progress}, pool_);
     const std::uint64_t bytes = held_.resident_bytes(pass_.texts().front().windows.context);
@@ -107,7 +107,7 @@ class Candidates {
   std::size_t judged() const { return judged_; }
 
  private:
-  const Checkpoint& original_;
+  const SourceModel& original_;
   CandidateGroup held_;
   SideBySide& pass_;
   const CompareOptions& options_;
@@ -122,14 +122,14 @@ std::vector<std::string> default_compare_formats() {
   return {"f32", "f16", "bf16", "q8_0", "int8:row", "q6_k", "q4_k_m", "q4_0", "int4:g32", "int4:row", "int3:g32", "int2:g32"};
 }
 
-Comparison compare_formats(const Checkpoint& original, const std::vector<NamedText>& texts, const CompareOptions& options, ThreadPool& pool) {
+Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts, const CompareOptions& options, ThreadPool& pool) {
   if (options.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to compare; name some", "formats");
   for (const std::string& format : options.formats) {
     plan_quantization(original, quantize_options(format, options, {}));  // throws where it cannot be made
   }
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
   Decoder reference(original, decoder_options, pool);
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(original);
+  const Tokenizer& tokenizer = original.tokenizer();
   SideBySide pass(read_texts(texts, tokenizer, reference.config().context, options.windows), options.formats.size(), options.split_windows);
 
   Comparison comparison;

@@ -14,7 +14,7 @@
 
 #include "evaluate/speed.h"
 #include "evaluate/verdict.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "kernels/linear.h"
 #include "nibble/progress.h"
 #include "pipeline/judge_models.h"
@@ -59,6 +59,6 @@ struct Comparison {
 };
 
 // Errors of quantize_model and judge_models. All formats are judged before the first is made.
-Comparison compare_formats(const Checkpoint& original, const std::vector<NamedText>& texts, const CompareOptions& options, ThreadPool& pool);
+Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts, const CompareOptions& options, ThreadPool& pool);
 
 }  // namespace nibble

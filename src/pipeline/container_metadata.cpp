@@ -32,7 +32,7 @@ std::string torch_dtype(const QuantizePlan& plan) {
   return "float16";
 }
 
-std::string translated_config(const Checkpoint& source, const QuantizePlan& plan) {
+std::string translated_config(const SourceModel& source, const QuantizePlan& plan) {
   const auto id = [&](const char* key) -> std::optional<std::int64_t> {
     const auto value = source.gguf().unsigned_integer(key);
     return value ? std::optional(static_cast<std::int64_t>(*value)) : std::nullopt;
@@ -44,7 +44,7 @@ std::string translated_config(const Checkpoint& source, const QuantizePlan& plan
   return to_huggingface_config(plan.config, options);
 }
 
-std::string kept_config(const Checkpoint& source, const QuantizePlan& plan) {
+std::string kept_config(const SourceModel& source, const QuantizePlan& plan) {
   Json config = parse_json(source.config_json(), (source.path() / "config.json").string());
   // A foreign quantization_config would describe tensors that are no longer there.
   config.erase("quantization_config");
@@ -97,17 +97,17 @@ std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& 
   return manifest.dump();
 }
 
-void note_tokenizer_losses(const Checkpoint& source, bool strict, QuantizePlan& plan) {
+void note_tokenizer_losses(const SourceModel& source, bool strict, QuantizePlan& plan) {
   if (plan.source_spelling == Spelling::gguf || plan.target_spelling != Spelling::gguf) return;
-  if (!Tokenizer::available(source)) {
+  if (!source.has_tokenizer()) {
     plan.notes.push_back("no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it");
     return;
   }
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(source);
+  const Tokenizer& tokenizer = source.tokenizer();
   for (std::string& loss : tokenizer.lost_in_gguf(tokenizer.to_gguf(plan.config.vocab_size))) add_loss(std::move(loss), strict, plan.notes);
 }
 
-GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& plan, const StoredActivations& activations,
+GgufMetadata make_gguf_metadata(const SourceModel& source, const QuantizePlan& plan, const StoredActivations& activations,
                                 const std::string& manifest) {
   GgufMetadata metadata;
   if (plan.source_spelling == Spelling::gguf) {
@@ -116,8 +116,8 @@ GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& pl
     if (plan.recipe.file_type) metadata.set("general.file_type", GgufValue::of_u32(*plan.recipe.file_type));
   } else {
     metadata = to_gguf_metadata(plan.config, {.name = {}, .file_type = plan.recipe.file_type});
-    if (Tokenizer::available(source)) {
-      const GgufMetadata tokenizer = Tokenizer::from_checkpoint(source).to_gguf(plan.config.vocab_size);
+    if (source.has_tokenizer()) {
+      const GgufMetadata tokenizer = source.tokenizer().to_gguf(plan.config.vocab_size);
       for (const auto& item : tokenizer.items()) metadata.set(item.key, item.value);
     } else {
       metadata.set("tokenizer.ggml.model", GgufValue::of_string("none"));
@@ -129,7 +129,7 @@ GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& pl
   return metadata;
 }
 
-std::vector<SideFile> make_side_files(const Checkpoint& source, const QuantizePlan& plan, const StoredActivations& activations,
+std::vector<SideFile> make_side_files(const SourceModel& source, const QuantizePlan& plan, const StoredActivations& activations,
                                       const std::string& manifest) {
   std::vector<SideFile> files;
   if (plan.source_spelling == Spelling::huggingface) {
@@ -140,8 +140,8 @@ std::vector<SideFile> make_side_files(const Checkpoint& source, const QuantizePl
       if (auto text = source.read_side_file(name)) files.push_back({name, std::move(*text)});
   } else {
     files.push_back({"config.json", with_activations(activations, translated_config(source, plan))});
-    if (Tokenizer::available(source)) {
-      Tokenizer::HfFiles tokenizer = Tokenizer::from_checkpoint(source).to_huggingface();
+    if (source.has_tokenizer()) {
+      Tokenizer::HfFiles tokenizer = source.tokenizer().to_huggingface();
       files.push_back({"tokenizer.json", std::move(tokenizer.tokenizer_json)});
       files.push_back({"tokenizer_config.json", std::move(tokenizer.tokenizer_config_json)});
     }

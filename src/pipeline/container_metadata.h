@@ -19,15 +19,15 @@ inline constexpr const char* kManifestFile = "nibble_manifest.json";  // in dire
 std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& source_hash);
 
 // What the tokenizer of a directory loses in a GGUF file: notes, or with `strict` Error(unsupported). Nothing for other ways.
-void note_tokenizer_losses(const Checkpoint& source, bool strict, QuantizePlan& plan);
+void note_tokenizer_losses(const SourceModel& source, bool strict, QuantizePlan& plan);
 
 // A GGUF source keeps its keys; a directory's configuration and tokenizer are translated. A model without a tokenizer gets
 // tokenizer.ggml.model = "none".
-GgufMetadata make_gguf_metadata(const Checkpoint& source, const QuantizePlan& plan, const StoredActivations& activations,
+GgufMetadata make_gguf_metadata(const SourceModel& source, const QuantizePlan& plan, const StoredActivations& activations,
                                 const std::string& manifest);
 
 // A directory keeps its small files; a GGUF source's keys become config.json and tokenizer files.
-std::vector<SideFile> make_side_files(const Checkpoint& source, const QuantizePlan& plan, const StoredActivations& activations,
+std::vector<SideFile> make_side_files(const SourceModel& source, const QuantizePlan& plan, const StoredActivations& activations,
                                       const std::string& manifest);
 
 }  // namespace nibble

@@ -8,7 +8,7 @@ namespace nibble {
 GeneratedText generate_text(const Model& model, std::string_view prompt, const GenerateRequest& request,
                             const std::function<bool(std::string_view)>& on_text) {
   ThreadPool pool(request.machine.threads);
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(model.state().checkpoint);
+  const Tokenizer& tokenizer = model.state().checkpoint.tokenizer();
   DecoderOptions decoder_options;
   decoder_options.kernels = kernel_options(request.machine);
   decoder_options.kernels.activations = ActivationMode::native;

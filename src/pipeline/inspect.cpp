@@ -120,11 +120,11 @@ ModelInfo describe_weights(const Checkpoint& checkpoint) {
   return info;
 }
 
-ModelInfo describe_model(const Checkpoint& checkpoint) {
+ModelInfo describe_model(const SourceModel& checkpoint) {
   ModelInfo info = describe_weights(checkpoint);
   if (const auto name = checkpoint.gguf().string("general.architecture")) info.architecture = *name;
   try {
-    const ModelConfig config = read_model_config(checkpoint);
+    const ModelConfig& config = checkpoint.config();
     info.architecture = config.architecture;
     info.vocabulary = config.vocab_size;
     info.hidden = config.hidden;
@@ -141,8 +141,8 @@ ModelInfo describe_model(const Checkpoint& checkpoint) {
     // A file of tensors without a configuration, or of a family not known here, can be looked at all the same.
   }
   try {
-    if (Tokenizer::available(checkpoint)) {
-      const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
+    if (checkpoint.has_tokenizer()) {
+      const Tokenizer& tokenizer = checkpoint.tokenizer();
       info.tokenizer = tokenizer.kind();
       info.chat_template = tokenizer.chat_template();
     }

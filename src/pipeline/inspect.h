@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "nibble/model.h"
 #include "nibble/progress.h"
 
@@ -20,7 +20,7 @@ namespace nibble {
 ModelInfo describe_weights(const Checkpoint& checkpoint);
 // The same with the configuration and the tokenizer, which are read for it. Works for models that cannot be run, too: what is not known stays
 // empty.
-ModelInfo describe_model(const Checkpoint& checkpoint);
+ModelInfo describe_model(const SourceModel& checkpoint);
 
 struct TensorListing {
   std::string name;

@@ -43,7 +43,7 @@ std::vector<ReadText> cut_texts(const std::vector<NamedText>& texts, const Encod
 
 void require_same_reading(const Encoded& original, const NamedCheckpoint& candidate, const std::vector<NamedText>& texts,
                           const WindowOptions& options) {
-  const Tokenizer own = Tokenizer::from_checkpoint(*candidate.checkpoint);
+  const Tokenizer& own = candidate.checkpoint->tokenizer();
   each_text(texts, candidate.name + ", ", [&](std::size_t i) { require_same_tokens(original[i], own, texts[i].text, encoding_of(options)); });
 }
 
@@ -68,15 +68,15 @@ std::vector<ReadText> read_texts(const std::vector<NamedText>& texts, const Toke
   return cut_texts(texts, encode_texts(texts, tokenizer, options), tokenizer, context, options);
 }
 
-PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCheckpoint>& candidates, const std::vector<NamedText>& texts,
+PairedVerdict judge_models(const SourceModel& original, const std::vector<NamedCheckpoint>& candidates, const std::vector<NamedText>& texts,
                            const JudgeOptions& options, ThreadPool& pool) {
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(original);
-  const ModelConfig config = read_model_config(original);
+  const Tokenizer& tokenizer = original.tokenizer();
+  const ModelConfig& config = original.config();
   const Encoded encoded = encode_texts(texts, tokenizer, options.windows);
   std::size_t context = config.context;
   for (const NamedCheckpoint& candidate : candidates) {
     require_same_reading(encoded, candidate, texts, options.windows);
-    const ModelConfig own = read_model_config(*candidate.checkpoint);
+    const ModelConfig& own = candidate.checkpoint->config();
     try {
       require_same_vocabulary(config.vocab_size, own.vocab_size);
     } catch (const Error& error) {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "evaluate/verdict.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "kernels/linear.h"
 
 namespace nibble {
@@ -21,7 +21,7 @@ struct NamedText {
 
 struct NamedCheckpoint {
   std::string name;
-  const Checkpoint* checkpoint = nullptr;
+  const SourceModel* checkpoint = nullptr;
 };
 
 // Enough for intervals, and few enough that long texts take little longer.
@@ -45,7 +45,7 @@ struct JudgeOptions {
 // The original's perplexity alone when there are no candidates. The original runs once; where the candidates do not fit into memory
 // together, once for each group that does. Errors: unusable_input (a text shorter than a window), unsupported (tokenizers or vocabularies that
 // differ: names text and model), invalid_argument (options that make no sense), not_found (no tokenizer), corrupt, cancelled.
-PairedVerdict judge_models(const Checkpoint& original, const std::vector<NamedCheckpoint>& candidates, const std::vector<NamedText>& texts,
+PairedVerdict judge_models(const SourceModel& original, const std::vector<NamedCheckpoint>& candidates, const std::vector<NamedText>& texts,
                            const JudgeOptions& options, ThreadPool& pool);
 
 // How many of `models` from `first` on fit into this memory (0: what the machine has free) together, each in so many copies; at least one.

@@ -28,15 +28,11 @@ TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeT
     // Answers are kept, so that each model is asked once, in groups that fit into memory together.
     for (std::size_t first = 0; first < models.size();) {
       const std::size_t count = count_that_fit(models, first, options.engine.memory_bytes), judged = names.size();
-      std::vector<Tokenizer> tokenizers;
       std::vector<Decoder> decoders;
-      for (std::size_t i = first; i < first + count; ++i) {
-        tokenizers.push_back(Tokenizer::from_checkpoint(*models[i].checkpoint));
-        decoders.emplace_back(*models[i].checkpoint, decoder_options, pool);
-      }
+      for (std::size_t i = first; i < first + count; ++i) decoders.emplace_back(*models[i].checkpoint, decoder_options, pool);
       std::vector<Answerer> answerers;
       for (std::size_t i = 0; i < count; ++i) {
-        answerers.emplace_back(decoders[i], tokenizers[i], task, options.answers);
+        answerers.emplace_back(decoders[i], models[first + i].checkpoint->tokenizer(), task, options.answers);
         names.push_back(models[first + i].name);
       }
       try {

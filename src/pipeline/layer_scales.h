@@ -4,7 +4,7 @@
 // pipeline/.
 //
 //   LayerScales scales;
-//   if (LayerScales::wanted(parts, layer)) scales.fold(parts, layer, statistics, weights, isa, pool);
+//   if (LayerScales::wanted(parts, layer)) scales.fold(parts, layer, config, statistics, weights, isa, pool);
 //   scales.columns(Step::mlp_in);   // what the columns of gate and up were multiplied by
 #pragma once
 

@@ -67,7 +67,7 @@ Basis basis_of_size(std::uint64_t parameters, const std::string& text) {
 Basis find_basis(const std::string& model) {
   std::error_code ignored;
   if (std::filesystem::exists(model, ignored)) {
-    const ModelConfig config = read_model_config(Checkpoint::open(model));
+    const ModelConfig config = SourceModel::open(model).config();
     return {config, config.architecture, parameters_of(config), 1};
   }
   for (const SynthShape& shape : list_synth_shapes())

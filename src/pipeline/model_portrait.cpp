@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::uint64_t kMaxPoints = 256;  // of a group; more would be a blur
 
-const StoredTensor* find_matrix(const Checkpoint& checkpoint, const ModelTensor& tensor) {
-  const StoredTensor* stored = checkpoint.find(tensor.name(spelling_of(checkpoint)));
+const StoredTensor* find_matrix(const SourceModel& checkpoint, const ModelTensor& tensor) {
+  const StoredTensor* stored = checkpoint.find(tensor.name(checkpoint.spelling()));
   return stored && stored->view.format && stored->shape.size() == 2 ? stored : nullptr;
 }
 
@@ -66,7 +66,7 @@ std::vector<float> storable_values(const QuantizedView& view) {
   return points;
 }
 
-WeightHistogram histogram_of(const Checkpoint& original, const StoredTensor& before, const Checkpoint& candidate, const StoredTensor& after,
+WeightHistogram histogram_of(const SourceModel& original, const StoredTensor& before, const SourceModel& candidate, const StoredTensor& after,
                              const PortraitOptions& options) {
   WeightHistogram result;
   const std::uint64_t stride = std::max<std::uint64_t>(1, before.view.rows * before.view.cols / std::max<std::uint64_t>(1, options.max_values));
@@ -87,11 +87,11 @@ WeightHistogram histogram_of(const Checkpoint& original, const StoredTensor& bef
 
 }  // namespace
 
-ModelPortrait portray(const Checkpoint& original, const Checkpoint& candidate, const PortraitOptions& options, ThreadPool& pool) {
+ModelPortrait portray(const SourceModel& original, const SourceModel& candidate, const PortraitOptions& options, ThreadPool& pool) {
   ModelPortrait portrait;
   portrait.bytes = candidate.file_bytes();
   portrait.bits_per_weight = describe_weights(candidate).bits_per_weight;
-  const ModelTensors tensors(read_model_config(candidate));
+  const ModelTensors& tensors = candidate.parts();
   std::int64_t last = -1;
   for (const ModelTensor& tensor : tensors.all()) {
     last = std::max(last, tensor.layer);

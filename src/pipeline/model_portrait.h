@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 
 namespace nibble {
 
@@ -44,6 +44,6 @@ struct PortraitOptions {
 };
 
 // Parts that either model lacks are left out. The same figures for any number of threads. Errors: unsupported for models of unknown families.
-ModelPortrait portray(const Checkpoint& original, const Checkpoint& candidate, const PortraitOptions& options, ThreadPool& pool);
+ModelPortrait portray(const SourceModel& original, const SourceModel& candidate, const PortraitOptions& options, ThreadPool& pool);
 
 }  // namespace nibble

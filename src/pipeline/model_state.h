@@ -4,14 +4,14 @@
 #pragma once
 
 #include "base/thread_pool.h"
-#include "io/checkpoint.h"
 #include "kernels/linear.h"
+#include "model/source_model.h"
 #include "nibble/model.h"
 
 namespace nibble {
 
 struct Model::State {
-  Checkpoint checkpoint;
+  SourceModel checkpoint;
   ModelInfo info;
 };
 

@@ -11,7 +11,7 @@ const ModelInfo& Model::info() const noexcept { return state_->info; }
 const std::filesystem::path& Model::path() const noexcept { return state_->checkpoint.path(); }
 
 Model open_model(const std::filesystem::path& path) {
-  Checkpoint checkpoint = Checkpoint::open(path);
+  SourceModel checkpoint = SourceModel::open(path);
   ModelInfo info = describe_model(checkpoint);
   return Model(std::make_shared<const Model::State>(Model::State{std::move(checkpoint), std::move(info)}));
 }

@@ -23,7 +23,6 @@ class PlannedParts {
 
   const ModelTensors& tensors() const { return tensors_; }
   const ModelTensor& tensor(std::string_view part, std::int64_t layer) const { return *tensors_.part(part, layer); }
-  bool has(std::string_view part, std::int64_t layer) const { return tensors_.part(part, layer) != nullptr; }
   // The tensor's place in the plan.
   std::size_t index(std::string_view part, std::int64_t layer) const;
   const TensorPlan& planned(std::string_view part, std::int64_t layer) const { return plan_.tensors[index(part, layer)]; }

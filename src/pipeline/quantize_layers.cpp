@@ -25,7 +25,7 @@ struct LayerQuantizer::Live {
   std::optional<LayerWalk> original, stored;  // the text through the original's layers, and through those quantized so far
 };
 
-LayerQuantizer::LayerQuantizer(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, TensorOutput& output,
+LayerQuantizer::LayerQuantizer(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, TensorOutput& output,
                                ThreadPool& pool)
     : source_(source), plan_(plan), options_(options), output_(output), pool_(pool), parts_(plan, options) {}
 
@@ -35,7 +35,7 @@ void LayerQuantizer::begin_walk() {
   const Calibration& calibration = options_.calibration;
   const WalkOptions walk{.kernels = calibration.kernels, .arithmetic = calibration.walk, .spill_directory = calibration.spill_directory};
   live_ = std::make_unique<Live>();
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(source_);
+  const Tokenizer& tokenizer = source_.tokenizer();
   live_->tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan_.config.context);
   WalkOptions stored = walk;
   stored.keeps_inputs = true;
@@ -174,10 +174,11 @@ StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer,
   const SiteStatistics* inputs = view.inputs();
   if (inputs != nullptr && is_silent(*inputs)) inputs = nullptr;  // zeros would make any choice as good as any other
   const QuantizedView source = view_of(weights);
-  const LinearTask task{.weights = output_.rows_of(index, source),
+  LinearTask task{.weights = output_.rows_of(index, source),
                         .format = planned.target.format,
                         .method = parts_.method(part, layer),
                         .moments = {{.rows = {0, weights.rows}, .inputs = inputs}}};
+  if (&weights != &original) task.weights.file.clear();  // numbers of our own, which no file holds
   const bool keeps_codes = planned.role == TensorRole::linear && live_ && live_->stored->multiplies_codes();
   StoredMatrix stored = output_.write_and_keep(index, task, view.plans, keeps_codes);
   if (planned.target.format->info().kind != FormatKind::raw)

@@ -29,7 +29,7 @@ bool needs_calibration(const QuantizePlan& plan, const QuantizeModelOptions& opt
 class LayerQuantizer {
  public:
   // All outlive this.
-  LayerQuantizer(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, TensorOutput& output, ThreadPool& pool);
+  LayerQuantizer(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, TensorOutput& output, ThreadPool& pool);
   ~LayerQuantizer();
   void run();
   // A line for each kind of shortage of the calibration.
@@ -55,7 +55,7 @@ class LayerQuantizer {
   void write_vectors(std::int64_t layer, LayerWeights& weights);
   void report_layer(std::int64_t index, double seconds);
 
-  const Checkpoint& source_;
+  const SourceModel& source_;
   const QuantizePlan& plan_;
   const QuantizeModelOptions& options_;
   TensorOutput& output_;

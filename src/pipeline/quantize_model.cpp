@@ -39,7 +39,7 @@ void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem:
     throw Error(ErrorKind::invalid_argument, "the output would take the place of the model that is read; choose another name: " + output.string());
 }
 
-void write_tensor(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options, const Checkpoint& source, TensorOutput& output) {
+void write_tensor(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options, const SourceModel& source, TensorOutput& output) {
   const TensorPlan& tensor = plan.tensors[index];
   source.require_unchanged(*tensor.source);
   if (tensor.permuted_head_dim != 0 && tensor.target.shape.size() == 1) {
@@ -83,14 +83,14 @@ std::uint64_t tensor_bytes(const QuantizePlan& plan) {
   return total;
 }
 
-std::unique_ptr<CheckpointWriter> make_writer(const Checkpoint& source, const QuantizePlan& plan, const std::filesystem::path& output,
+std::unique_ptr<CheckpointWriter> make_writer(const SourceModel& source, const QuantizePlan& plan, const std::filesystem::path& output,
                                               const StoredActivations& activations, const std::string& manifest) {
   const std::vector<PlannedTensor> planned = planned_tensors(plan);
   if (plan.target_spelling == Spelling::gguf) return make_gguf_writer(output, make_gguf_metadata(source, plan, activations, manifest), planned);
   return make_directory_writer(output, make_side_files(source, plan, activations, manifest), planned, kShardBytes, activation_tensors(activations));
 }
 
-QuantizeSummary summarize(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+QuantizeSummary summarize(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
   QuantizeSummary summary;
   summary.output = options.output;
   summary.recipe = plan.recipe.name;
@@ -148,7 +148,7 @@ struct Written {
   std::vector<std::string> warnings;
 };
 
-Written write_model(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
+Written write_model(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
                     ThreadPool& pool, const ProgressCallback& progress) {
   Written written;
   const bool calibrated = needs_calibration(plan, options);
@@ -181,7 +181,7 @@ Written write_model(const Checkpoint& source, const QuantizePlan& plan, const Qu
   source.require_unchanged();
   try {
     const OutputJudge judge = [&](const std::filesystem::path& unreleased) {
-      require_readable(Checkpoint::open(unreleased), plan.config, options.output.string());
+      require_readable(SourceModel::open(unreleased), plan.config, options.output.string());
       if (options.judge) options.judge(unreleased);
     };
     writer->finish(options.sync, judge, &pool);
@@ -197,7 +197,7 @@ Written write_model(const Checkpoint& source, const QuantizePlan& plan, const Qu
 
 // Scales that are folded away change what the Linears read: weights come first, then what their Linears read is looked at and the tensors
 // are copied. The weights lie beside the output meanwhile.
-Written write_in_two_steps(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
+Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
                            ThreadPool& pool, const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
     throw Error(ErrorKind::invalid_argument,
@@ -225,7 +225,7 @@ Written write_in_two_steps(const Checkpoint& source, const QuantizePlan& plan, c
   second.isa = options.isa;
   second.calibration = options.calibration;
   second.calibration.statistics = nullptr;
-  const Checkpoint made = Checkpoint::open(weights.path);
+  const SourceModel made = SourceModel::open(weights.path);
   for (std::string& line : write_model(made, plan_quantization(made, second), second, manifest, pool, progress).warnings)
     if (std::ranges::find(written.warnings, line) == written.warnings.end()) written.warnings.push_back(std::move(line));
   return written;
@@ -237,7 +237,7 @@ void set_output_bytes(QuantizeSummary& summary, std::uint64_t bytes) {
 }
 
 // The size of what would be written, by beginning to write it where nothing stays. Grids of static activations are yet unknown.
-std::uint64_t forecast(const Checkpoint& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+std::uint64_t forecast(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
   const TemporaryDirectory scratch({});
   StoredActivations activations;
   if (options.activations) activations.format = options.activations->format;
@@ -266,7 +266,7 @@ std::filesystem::path unfinished_weights(const std::filesystem::path& output) {
   return (output.has_filename() ? output : output.parent_path()).string() + ".weights" + output.extension().string();
 }
 
-QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
+QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
   QuantizePlan plan = plan_quantization(source, options);
   // What refuses without looking at a weight comes before what looks at all of them.
   if (!options.dry_run) {
@@ -302,7 +302,7 @@ QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOpti
   return summary;
 }
 
-std::uint64_t container_bytes(const Checkpoint& source, const QuantizeModelOptions& options) {
+std::uint64_t container_bytes(const SourceModel& source, const QuantizeModelOptions& options) {
   const QuantizePlan plan = plan_quantization(source, options);
   // What another recipe of about this size may need beside: a plane more in a tensor's entry, and padding.
   constexpr std::uint64_t kPlane = 256, kPadding = 32, kActivations = 128;

@@ -5,7 +5,7 @@
 // threads. The output appears whole or not at all.
 //
 //   QuantizeModelOptions options{.recipe = find_recipe("q4_k_m"), .output = "out.gguf"};
-//   QuantizeSummary summary = quantize_model(Checkpoint::open("models/tale"), options, pool, {});
+//   QuantizeSummary summary = quantize_model(SourceModel::open("models/tale"), options, pool, {});
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
 #include "format/activation_format.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "io/checkpoint_writer.h"
 #include "kernels/linear.h"
 #include "nibble/progress.h"
@@ -124,7 +124,7 @@ void choose_format(QuantizeModelOptions& options, std::string_view spelling);
 
 // Errors: invalid_argument (options that contradict each other or the container), unsupported, unusable_input (weights that are quantized
 // already), corrupt (weights that are no numbers), io, resource, cancelled.
-QuantizeSummary quantize_model(const Checkpoint& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress);
+QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress);
 
 // Where a calibrated quantization keeps finished pieces until the output is whole; the same command goes on from there.
 std::filesystem::path unfinished_work(const std::filesystem::path& output);
@@ -133,7 +133,7 @@ std::filesystem::path unfinished_weights(const std::filesystem::path& output);
 
 // What the output's weight files would hold beside tensors: headers and padding, at most, for this recipe or one that is little else. Writes
 // nothing.
-std::uint64_t container_bytes(const Checkpoint& source, const QuantizeModelOptions& options);
+std::uint64_t container_bytes(const SourceModel& source, const QuantizeModelOptions& options);
 
 // "12 of 146 tensors, 31.0 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became q5_0 in 12 (576 is not a
 // multiple of 256)", the same for each obstacle; empty when there are none.

@@ -119,16 +119,15 @@ void add_loss(std::string loss, bool strict, std::vector<std::string>& notes) {
   notes.push_back(std::move(loss));
 }
 
-void require_readable(const Checkpoint& written, const ModelConfig& meant, const std::string& output) {
+void require_readable(const SourceModel& written, const ModelConfig& meant, const std::string& output) {
   const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::internal, fmt::format("{}: read back {}", output, why)); };
   try {
-    const ModelConfig config = read_model_config(written);
+    const ModelConfig& config = written.config();
     if (config.vocab_size != meant.vocab_size || config.hidden != meant.hidden || config.intermediate != meant.intermediate ||
         config.layers != meant.layers || config.heads != meant.heads || config.kv_heads != meant.kv_heads || config.head_dim != meant.head_dim ||
         config.tied_embedding != meant.tied_embedding)
       refuse("has another configuration");
-    const ModelTensors tensors(config);
-    for (const ModelTensor& tensor : tensors.all()) require_shape(written.tensor(tensor.name(spelling_of(written))), tensor);
+    for (const ModelTensor& tensor : written.parts().all()) require_shape(written.stored(tensor), tensor);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::internal) throw;
     refuse(fmt::format("is no model: {}", error.what()));
@@ -165,18 +164,17 @@ std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_
   return total;
 }
 
-QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOptions& options) {
+QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOptions& options) {
   QuantizePlan plan;
-  plan.config = read_model_config(source);
-  plan.source_spelling = spelling_of(source);
+  plan.config = source.config();
+  plan.source_spelling = source.spelling();
   plan.recipe = options.recipe;
   apply_overrides(plan.recipe, options, plan.config);
   plan.target_spelling = decide_container(options, plan.recipe);
   find_method(options.method);
-  const ModelTensors model(plan.config);
   std::unordered_set<std::string_view> used;
-  for (const ModelTensor& tensor : model.all()) {
-    const StoredTensor& stored = source.tensor(tensor.name(plan.source_spelling));
+  for (const ModelTensor& tensor : source.parts().all()) {
+    const StoredTensor& stored = source.stored(tensor);
     used.insert(stored.name);
     plan.tensors.push_back(plan_tensor(stored, tensor, plan, options));
   }
@@ -235,7 +233,7 @@ std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan) {
   return tensors;
 }
 
-void substitute_unheld(QuantizePlan& plan, const Checkpoint& source, const SourceSurvey& survey, const QuantizeModelOptions& options,
+void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey, const QuantizeModelOptions& options,
                        ThreadPool& pool) {
   std::vector<Judged> judged(plan.tensors.size());
   pool.parallel_for(plan.tensors.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "io/checkpoint_writer.h"
 #include "model/arch/architecture.h"
 #include "pipeline/quantize_model.h"
@@ -37,19 +37,19 @@ struct QuantizePlan {
   std::vector<std::string> notes;  // what the source holds that the output does not, or holds otherwise
 };
 
-QuantizePlan plan_quantization(const Checkpoint& source, const QuantizeModelOptions& options);
+QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOptions& options);
 
 // Tensors that may hold what is too large for their format: what substitute_unheld asks a survey for.
 std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan);
 // Gives tensors whose magnitude their format's scales cannot hold another format, or refuses when options.strict. Reads a few rows of each.
-void substitute_unheld(QuantizePlan& plan, const Checkpoint& source, const SourceSurvey& survey, const QuantizeModelOptions& options,
+void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey, const QuantizeModelOptions& options,
                        ThreadPool& pool);
 // Something of the source that the output cannot hold: a note, or with `strict` Error(unsupported).
 void add_loss(std::string loss, bool strict, std::vector<std::string>& notes);
 
 // What was written must be a model that can be read: the configuration that was meant, and every tensor in the shape that it asks for.
 // Error(internal) otherwise. output: for messages.
-void require_readable(const Checkpoint& written, const ModelConfig& meant, const std::string& output);
+void require_readable(const SourceModel& written, const ModelConfig& meant, const std::string& output);
 
 // Norms and biases, which are no matrices and stay in floating point.
 bool is_vector(const ModelTensor& tensor);

@@ -20,9 +20,9 @@ namespace {
 constexpr double kStrong = 0.005, kNextError = 3;
 constexpr int kMostRounds = 5;
 
-CalibrationTokens windows_of(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const SamplingOptions& sampling) {
+CalibrationTokens windows_of(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SamplingOptions& sampling) {
   if (texts.empty()) throw Error(ErrorKind::invalid_argument, "what each tensor costs is measured on text; give some", "texts");
-  return choose_windows(texts, Tokenizer::from_checkpoint(checkpoint), sampling, read_model_config(checkpoint).context);
+  return choose_windows(texts, checkpoint.tokenizer(), sampling, checkpoint.config().context);
 }
 
 // Tensors that share a format, and what is known of each candidate.
@@ -88,9 +88,9 @@ void count_parameters(const ModelTensors& tensors, Sensitivities& result) {
 
 }  // namespace
 
-Recipe require_reachable(const Checkpoint& checkpoint, const SensitivityOptions& options, const Budget& budget) {
-  const ModelConfig config = read_model_config(checkpoint);
-  const ModelTensors tensors(config);
+Recipe require_reachable(const SourceModel& checkpoint, const SensitivityOptions& options, const Budget& budget) {
+  const ModelConfig& config = checkpoint.config();
+  const ModelTensors& tensors = checkpoint.parts();
   Sensitivities untried;
   for (Group& group : make_groups(tensors, config, options)) untried.items.push_back(std::move(group.item));
   count_parameters(tensors, untried);
@@ -128,7 +128,7 @@ double interpolated_loss(std::span<const MeasuredLoss> measured, double error) {
 }
 
 struct SensitivityProbe::State {
-  State(const Checkpoint& checkpoint, CalibrationTokens scored_windows, CalibrationTokens calibration_windows, const SensitivityOptions& chosen,
+  State(const SourceModel& checkpoint, CalibrationTokens scored_windows, CalibrationTokens calibration_windows, const SensitivityOptions& chosen,
         ThreadPool& pool)
       : options(chosen),
         scored(std::move(scored_windows)),
@@ -151,7 +151,7 @@ struct SensitivityProbe::State {
     return assignment.format ? assignment.format : source_format(tensor);
   }
   FormatPtr source_format(const ModelTensor& tensor) const {
-    return walk.checkpoint().tensor(tensor.name(spelling_of(walk.checkpoint()))).view.format;
+    return walk.checkpoint().stored(tensor).view.format;
   }
   void measure(std::vector<Group>& groups, bool is_first, ProgressMeter& meter);
 
@@ -186,11 +186,11 @@ void SensitivityProbe::State::measure(std::vector<Group>& groups, bool is_first,
   }
 }
 
-SensitivityProbe::SensitivityProbe(const Checkpoint& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration,
+SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration,
                                    const SensitivityOptions& options, ThreadPool& pool)
     : state_(std::make_unique<State>(checkpoint, scored, calibration, options, pool)) {}
 
-SensitivityProbe::SensitivityProbe(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
+SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
                                    ThreadPool& pool)
     : SensitivityProbe(checkpoint, windows_of(checkpoint, texts, options.sampling),
                        options.method.needs() == Needs::nothing ? CalibrationTokens{} : windows_of(checkpoint, texts, options.calibration), options,
@@ -241,7 +241,7 @@ bool SensitivityProbe::are_alike(const Recipe& a, const Recipe& b) const {
   });
 }
 
-Sensitivities measure_sensitivities(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
+Sensitivities measure_sensitivities(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
                                     ThreadPool& pool) {
   return SensitivityProbe(checkpoint, texts, options, pool).measure();
 }

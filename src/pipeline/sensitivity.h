@@ -24,7 +24,7 @@
 #include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "kernels/linear.h"
 #include "nibble/progress.h"
 #include "quantize/budget.h"
@@ -67,8 +67,8 @@ double interpolated_loss(std::span<const MeasuredLoss> measured, double error);
 class SensitivityProbe {
  public:
   // Errors as calibration's; invalid_argument when there is no text. `checkpoint` must outlive the probe.
-  SensitivityProbe(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options, ThreadPool& pool);
-  SensitivityProbe(const Checkpoint& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration,
+  SensitivityProbe(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options, ThreadPool& pool);
+  SensitivityProbe(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration,
                    const SensitivityOptions& options, ThreadPool& pool);
   ~SensitivityProbe();
 
@@ -86,7 +86,7 @@ class SensitivityProbe {
 };
 
 // A probe's measure() alone.
-Sensitivities measure_sensitivities(const Checkpoint& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
+Sensitivities measure_sensitivities(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
                                     ThreadPool& pool);
 
 // Exactly one is given.
@@ -107,6 +107,6 @@ SolvedRecipe solve_recipe(const Sensitivities& sensitivities, const Budget& budg
 
 // Before anything is measured: Error(invalid_argument) as solve_recipe's when not even the smallest formats meet a budget of size. Gives
 // some recipe that meets it; a divergence is not judged.
-Recipe require_reachable(const Checkpoint& checkpoint, const SensitivityOptions& options, const Budget& budget);
+Recipe require_reachable(const SourceModel& checkpoint, const SensitivityOptions& options, const Budget& budget);
 
 }  // namespace nibble

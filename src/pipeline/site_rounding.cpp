@@ -19,6 +19,7 @@ Matrix SiteRounding::round(const Matrix& matrix, const FormatPtr& format) {
   const QuantizedView source = view_of(matrix);
   LinearTask task;
   task.weights.view = &source;
+  task.weights.name = site_ != nullptr ? "of " + site_->name() : "embedding";
   task.format = format;
   task.method = method_;
   task.moments.push_back({.rows = {0, matrix.rows}, .inputs = site_});

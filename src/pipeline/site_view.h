@@ -3,8 +3,8 @@
 // What calibration tells of one site while its Linears are rounded: of statistics that were read, or of the text that walks through the
 // layers quantized so far, beside the original's. Internal to pipeline/; one thread at a time, the pool does the work.
 //
-//   SiteView site = observe_site(step, layer, walks, ...);
-//   weights.values = site.target("q", original, weights, ...);
+//   SiteView view = view_of_text(step, layer, parts, {original, current}, stored, &walk_of_original, hidden, isa, pool);
+//   current.at("q").values = target_of("q", layer, parts, {original, current}, scales.rows("q"), view, isa, pool);
 #pragma once
 
 #include <cstdint>

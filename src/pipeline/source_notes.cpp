@@ -26,10 +26,10 @@ bool holds_same_values(const StoredTensor& a, const StoredTensor& b) {
   return true;
 }
 
-const StoredTensor* find_role(const Checkpoint& source, const ModelConfig& config, TensorRole role) {
+const StoredTensor* find_role(const SourceModel& source, const ModelConfig& config, TensorRole role) {
   const auto& patterns = find_architecture(config.architecture).tensors;
   const auto pattern = std::ranges::find(patterns, role, &TensorPattern::role);
-  return pattern == patterns.end() ? nullptr : source.find(spelling_of(source) == Spelling::gguf ? pattern->gguf : pattern->hf);
+  return pattern == patterns.end() ? nullptr : source.find(source.spelling() == Spelling::gguf ? pattern->gguf : pattern->hf);
 }
 
 }  // namespace
@@ -39,28 +39,30 @@ std::string narrowed_note(const Checkpoint& source) {
   return count == 0 ? "" : fmt::format("{} of {} tensors are stored in F64 and were narrowed to f32", count, source.tensors().size());
 }
 
-const StoredTensor* find_second_head(const Checkpoint& source, const ModelConfig& config) {
+const StoredTensor* find_second_head(const SourceModel& source, const ModelConfig& config) {
   return config.tied_embedding ? find_role(source, config, TensorRole::head) : nullptr;
 }
 
-std::string second_head_note(const Checkpoint& source, const ModelConfig& config) {
+std::string second_head_note(const SourceModel& source, const ModelConfig& config) {
   const StoredTensor* const head = find_second_head(source, config);
   if (head == nullptr) return "";
   const StoredTensor* const embedding = find_role(source, config, TensorRole::embedding);
-  if (embedding != nullptr && holds_same_values(*head, *embedding)) return "";
+  const bool is_same = embedding != nullptr && holds_same_values(*head, *embedding);
+  source.release(*head);
+  if (is_same) return "";
   return fmt::format("{}: '{}' differs from the embedding, although the configuration ties the two (tie_word_embeddings); the embedding is used as "
                      "the head and '{}' is left out; set tie_word_embeddings to false if it is meant",
                      source.path().string(), head->name, head->name);
 }
 
-std::vector<std::string> source_notes(const Checkpoint& source) {
+std::vector<std::string> source_notes(const SourceModel& source) {
   std::vector<std::string> notes;
   const auto add = [&](std::string note) {
     if (!note.empty()) notes.push_back(std::move(note));
   };
   std::optional<ModelConfig> config;
   try {
-    config = read_model_config(source);
+    config = source.config();
   } catch (const Error&) {
     // Whoever runs the model says so.
   }

@@ -8,20 +8,20 @@
 #include <string>
 #include <vector>
 
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "model/config.h"
 
 namespace nibble {
 
 // A sentence each, which names the model: those below. Where the configuration cannot be read, what the tensors alone tell.
-std::vector<std::string> source_notes(const Checkpoint& source);
+std::vector<std::string> source_notes(const SourceModel& source);
 
 // Of tensors in F64; empty where there are none.
 std::string narrowed_note(const Checkpoint& source);
 
 // A head that lies in the files although the configuration says that the embedding is the head; null: there is none.
-const StoredTensor* find_second_head(const Checkpoint& source, const ModelConfig& config);
+const StoredTensor* find_second_head(const SourceModel& source, const ModelConfig& config);
 // Where its values are not the embedding's; empty where they are. Reads both.
-std::string second_head_note(const Checkpoint& source, const ModelConfig& config);
+std::string second_head_note(const SourceModel& source, const ModelConfig& config);
 
 }  // namespace nibble

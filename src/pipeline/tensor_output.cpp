@@ -21,12 +21,6 @@ std::string error_piece_name(std::size_t tensor) { return fmt::format("{}-error"
 
 bool is_raw(const TensorPlan& tensor) { return tensor.target.format->info().kind == FormatKind::raw; }
 
-void copy_row(const QuantizedView& from, std::uint64_t from_row, QuantizedTensor& to, std::uint64_t to_row) {
-  const ConstRowPlanes in = from.row(from_row);
-  const RowPlanes out = to.row(to_row);
-  for (std::size_t p = 0; p < to.specs.size(); ++p) std::memcpy(out[p], in[p], to.specs[p].row_bytes);
-}
-
 }  // namespace
 
 std::uint64_t progress_weight(TensorRole role) { return role == TensorRole::linear ? 16 : 1; }
@@ -62,7 +56,7 @@ StoredMatrix TensorOutput::write_and_keep(std::size_t index, const LinearTask& t
     if (!keeps_codes || stored.tensor_grid != nullptr || is_raw(plan_.tensors[index])) return;
     if (!stored.codes) stored.codes.emplace(task.format, rows, cols);
     const QuantizedView view = band.view();
-    for (std::uint64_t row = 0; row < band.rows; ++row) copy_row(view, row, *stored.codes, task.weights.stored_row(first_row + row));
+    for (std::uint64_t row = 0; row < band.rows; ++row) stored.codes->copy_row(task.weights.stored_row(first_row + row), view, row);
   });
   return stored;
 }

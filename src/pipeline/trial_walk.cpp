@@ -17,16 +17,15 @@ std::size_t first_scored(std::size_t length) { return length / 6; }
 
 }  // namespace
 
-TrialWalk::TrialWalk(const Checkpoint& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration, const TrialOptions& options,
+TrialWalk::TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration, const TrialOptions& options,
                      ThreadPool& pool)
     : checkpoint_(checkpoint),
       scored_(scored),
       calibration_(calibration),
       options_(options),
       pool_(pool),
-      config_(read_model_config(checkpoint)),
-      tensors_(config_),
-      spelling_(spelling_of(checkpoint)),
+      config_(checkpoint.config()),
+      tensors_(checkpoint.parts()),
       walk_(config_, scored_, {.kernels = options.kernels, .spill_directory = options.spill_directory}, pool) {
   if (options_.method.needs() != Needs::nothing)
     calibration_walk_.emplace(config_, calibration_,
@@ -40,7 +39,7 @@ TrialWalk::TrialWalk(const Checkpoint& checkpoint, const CalibrationTokens& scor
   walk_original();
 }
 
-Matrix TrialWalk::matrix(std::string_view part) const { return decode_matrix(checkpoint_.tensor(tensors_.part(part, -1)->name(spelling_)), pool_); }
+Matrix TrialWalk::matrix(std::string_view part) const { return decode_matrix(checkpoint_.stored(*tensors_.part(part, -1)), pool_); }
 
 void TrialWalk::embed(LayerWalk& walk, const Matrix& rows) {
   walk.embed([&](std::int32_t id, float* out) { std::copy_n(&rows.values[static_cast<std::size_t>(id) * rows.cols], rows.cols, out); });

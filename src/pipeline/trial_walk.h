@@ -22,7 +22,7 @@
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
 #include "calibrate/spillable_bytes.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "kernels/linear.h"
 #include "nibble/progress.h"
 #include "pipeline/site_rounding.h"
@@ -49,12 +49,12 @@ class TrialWalk {
  public:
   // scored: windows whose predictions are compared; calibration: those that tell the method of inputs, where it asks. Walks the original.
   // Errors as calibration's.
-  TrialWalk(const Checkpoint& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration, const TrialOptions& options,
+  TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration, const TrialOptions& options,
             ThreadPool& pool);
 
   const ModelConfig& config() const { return config_; }
   const ModelTensors& tensors() const { return tensors_; }
-  const Checkpoint& checkpoint() const { return checkpoint_; }
+  const SourceModel& checkpoint() const { return checkpoint_; }
 
   // KL(original || trial) of the scored predictions, their mean, for each trial. meter: counts layers_of_run().
   std::vector<double> run(const std::vector<Trial>& trials, const SiteVisitor& visit, ProgressMeter* meter);
@@ -74,14 +74,13 @@ class TrialWalk {
   double divergence(const PackedLinear& head);
   PackedLinear packed(const Matrix& head);
 
-  const Checkpoint& checkpoint_;
+  const SourceModel& checkpoint_;
   const CalibrationTokens& scored_;
   const CalibrationTokens& calibration_;
   TrialOptions options_;
   ThreadPool& pool_;
   ModelConfig config_;
-  ModelTensors tensors_;
-  Spelling spelling_;
+  const ModelTensors& tensors_;
   LayerWalk walk_;
   std::optional<LayerWalk> calibration_walk_;
   bool keeps_statistics_ = false;  // of the layers, from one run to the next

@@ -14,14 +14,14 @@ struct NotAccepted {};
 
 }  // namespace
 
-VerifiedQuantization quantize_verified(const Checkpoint& source, const QuantizeModelOptions& options, const VerifyOptions& verify, ThreadPool& pool,
+VerifiedQuantization quantize_verified(const SourceModel& source, const QuantizeModelOptions& options, const VerifyOptions& verify, ThreadPool& pool,
                                        const ProgressCallback& progress) {
   if (options.dry_run) throw Error(ErrorKind::invalid_argument, "a dry run writes nothing that could be verified; leave out one of the two");
-  read_texts(verify.texts, Tokenizer::from_checkpoint(source), read_model_config(source).context, verify.judge.windows);
+  read_texts(verify.texts, source.tokenizer(), source.config().context, verify.judge.windows);
   VerifiedQuantization result;
   QuantizeModelOptions judged = options;
   judged.judge = [&](const std::filesystem::path& unreleased) {
-    const Checkpoint candidate = Checkpoint::open(unreleased);
+    const SourceModel candidate = SourceModel::open(unreleased);
     JudgeOptions judge_options = verify.judge;
     judge_options.progress = progress;
     judge_options.keep_partial = false;

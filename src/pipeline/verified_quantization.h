@@ -30,7 +30,7 @@ struct VerifiedQuantization {
 };
 
 // Errors of quantize_model and judge_models. Texts and tokenizer are judged before the work begins.
-VerifiedQuantization quantize_verified(const Checkpoint& source, const QuantizeModelOptions& options, const VerifyOptions& verify, ThreadPool& pool,
+VerifiedQuantization quantize_verified(const SourceModel& source, const QuantizeModelOptions& options, const VerifyOptions& verify, ThreadPool& pool,
                                        const ProgressCallback& progress);
 
 }  // namespace nibble

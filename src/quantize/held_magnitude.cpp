@@ -20,7 +20,7 @@ constexpr int kComfortable = 0;
 constexpr double kWorse = 1.5, kShare = 0.01;
 // Vector codes are searched for slowly, and their scales hold at least this.
 constexpr float kSafeLow = 0x1p-8f, kSafeHigh = 0x1p8f;
-// What saturates by less than this loses no more than by rounding: bf16 ends a little below f32.
+// bf16 ends a little below f32: what lies between is refused where it is met, and no reason to look at all weights.
 constexpr double kSaturation = 1.01;
 
 // A quarter of the rows may be worse: rows that training has left near zero stand for nothing.

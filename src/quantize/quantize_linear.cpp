@@ -50,10 +50,16 @@ std::size_t find_unfinite(const std::string& raw_format, const std::byte* row, s
   return find_unfinite<std::uint32_t>(row, count, 0x7f800000u);
 }
 
-// The position of the first value that becomes infinite in f16, or the length.
-std::size_t find_beyond_f16(std::span<const float> x) {
-  constexpr float kLimit = 65520;  // halfway between the largest half and the next power of two
-  return static_cast<std::size_t>(std::find_if(x.begin(), x.end(), [](float value) { return std::fabs(value) >= kLimit; }) - x.begin());
+// From where on values become infinite in a format of 16 bits: halfway between its largest number and the next power of two. 0: in none.
+float overflow_of(const Format& format) {
+  if (format.name() == "f16") return 65520;
+  if (format.name() == "bf16") return 0x1.ffp127F;
+  return 0;
+}
+
+// The position of the first value at or beyond the limit, or the length.
+std::size_t find_beyond(std::span<const float> x, float limit) {
+  return static_cast<std::size_t>(std::find_if(x.begin(), x.end(), [=](float value) { return std::fabs(value) >= limit; }) - x.begin());
 }
 
 // The defect that comes first in the output, whichever thread saw which.
@@ -67,19 +73,20 @@ class FirstDefect {
     col_ = col;
     value_ = value;
   }
-  // Judges a row; false when it holds what cannot be stored.
-  bool accepts(std::uint64_t row, std::span<const float> values, bool is_f16) {
+  // Judges a row; false when it holds what cannot be stored. overflow: as overflow_of.
+  bool accepts(std::uint64_t row, std::span<const float> values, float overflow) {
     std::size_t at = find_unfinite(values);
-    if (at == values.size() && is_f16) at = find_beyond_f16(values);
+    if (at == values.size() && overflow > 0) at = find_beyond(values, overflow);
     if (at != values.size()) report(row, at, values[at]);
     return at == values.size();
   }
-  void raise_if_any(const RowSource& source) const {
+  void raise_if_any(const RowSource& source, const Format* target = nullptr) const {
     if (!found_) return;
     const std::string where = "row " + std::to_string(source.stored_row(row_)) + ", column " + std::to_string(col_);
     const std::string what = (source.file.empty() ? "" : source.file + ": ") + "tensor '" + source.name + "' holds ";
     if (std::isfinite(value_))
-      throw Error(ErrorKind::unsupported, what + "a value that f16 cannot; use bf16 or f32: " + where + ", value " + std::to_string(value_));
+      throw Error(ErrorKind::unsupported, what + "a value that " + target->name() + " cannot; use " + (target->name() == "f16" ? "bf16 or f32" : "f32") +
+                                              ": " + where + ", value " + std::to_string(value_));
     throw Error(ErrorKind::corrupt,
                 what + (std::isnan(value_) ? "NaN" : "an infinite value") + ", which no format can store; repair or retrain the model: " + where);
   }
@@ -107,18 +114,11 @@ std::span<const float> widen(const RowSource& source, const Format& reading, Row
     for (std::size_t i = first; i < last; ++i) {
       const std::uint64_t from = source.stored_row(rows.begin + i);
       if (!is_there) reading.decode_row(view.row(from), view.tensor_grid.get(), from, std::span(kept).subspan(i * view.cols, view.cols));
-      defect.accepts(rows.begin + i, values.subspan(i * view.cols, view.cols), false);
+      defect.accepts(rows.begin + i, values.subspan(i * view.cols, view.cols), 0);
     }
   });
   defect.raise_if_any(source);
   return values;
-}
-
-void copy_row(const QuantizedView& from, std::uint64_t from_row, QuantizedTensor& to, std::uint64_t to_row) {
-  const ConstRowPlanes in = from.row(from_row);
-  const RowPlanes out = to.row(to_row);
-  for (std::size_t p = 0; p < to.specs.size(); ++p)
-    if (to.specs[p].row_bytes != 0) std::memcpy(out[p], in[p], to.specs[p].row_bytes);
 }
 
 void require_cover(const std::vector<RowMoment>& moments, std::uint64_t rows, std::uint64_t cols, std::size_t row_unit) {
@@ -177,6 +177,9 @@ LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Thre
       is_copy_(task.weights.view->format->name() == task.format->name()),
       is_raw_(task.format->info().kind == FormatKind::raw) {
   const QuantizedView& view = *task.weights.view;
+  if (task.format->info().row_unit != 1)
+    throw Error(ErrorKind::unsupported, task.format->name() + " codes rows together, which no method can do yet: " +
+                                            std::to_string(task.format->info().row_unit) + " rows");
   std::vector<RowMoment> moments = task.moments;
   if (moments.empty()) moments.push_back({.rows = {0, view.rows}});
   require_cover(moments, view.rows, view.cols, task.format->info().row_unit);
@@ -214,15 +217,15 @@ QuantizedTensor LinearQuantizer::blank(RowRange rows) const {
   band.tensor_grid = grid_;
   // Planes that belong to the whole tensor are as long as the tensor makes them, not the band, and the same in every band.
   const std::vector<PlaneSpec> of_tensor = task_.format->planes(view.rows, view.cols);
-  bool is_packed = false;
+  bool has_tensor_planes = false;
   for (std::size_t p = 0; p < band.specs.size(); ++p) {
     if (band.specs[p].row_bytes != 0) continue;
     band.specs[p] = of_tensor[p];
     band.planes[p].resize(of_tensor[p].bytes);
     if (is_copy_) std::memcpy(band.planes[p].data(), view.planes[p].data(), band.planes[p].size());
-    is_packed = true;
+    has_tensor_planes = true;
   }
-  if (is_packed && !is_copy_ && rows.count() > 0) task_.format->pack_tensor(grid_.get(), band.row(0));
+  if (has_tensor_planes && !is_copy_ && rows.count() > 0) task_.format->pack_tensor(grid_.get(), band.row(0));
   return band;
 }
 
@@ -251,11 +254,11 @@ void LinearQuantizer::copy_rows(RowRange rows, QuantizedTensor& band) const {
     std::vector<float> values;
     for (std::size_t i = first; i < last; ++i) {
       const std::uint64_t from = task_.weights.stored_row(rows.begin + i);
-      copy_row(view, from, band, i);
+      band.copy_row(i, view, from);
       if (!is_raw_ || find_unfinite(task_.format->name(), view.row(from)[0], view.cols) == view.cols) continue;
       values.resize(view.cols);
       reading_->decode_row(view.row(from), nullptr, from, values);
-      defect.accepts(rows.begin + i, values, false);
+      defect.accepts(rows.begin + i, values, 0);
     }
   });
   defect.raise_if_any(task_.weights);
@@ -263,7 +266,7 @@ void LinearQuantizer::copy_rows(RowRange rows, QuantizedTensor& band) const {
 
 void LinearQuantizer::encode_rows(RowRange rows, const Known& known, QuantizedTensor& band, std::uint64_t first_row) const {
   const QuantizedView& view = *task_.weights.view;
-  const bool is_f16 = task_.format->name() == "f16";
+  const float overflow = overflow_of(*task_.format);
   FirstDefect defect;
   std::vector<std::vector<float>> scratch(pool_.num_threads());
   pool_.parallel_for(rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t worker) {
@@ -272,7 +275,7 @@ void LinearQuantizer::encode_rows(RowRange rows, const Known& known, QuantizedTe
     for (std::size_t i = first; i < last; ++i) {
       const std::uint64_t row = rows.begin + i, from = task_.weights.stored_row(row);
       reading_->decode_row(view.row(from), view.tensor_grid.get(), from, values);
-      if (!defect.accepts(row, values, is_f16)) return;
+      if (!defect.accepts(row, values, overflow)) return;
       const RowPlanes out = band.row(row - first_row);
       if (is_raw_)
         writing_->encode_row(values, {}, nullptr, row, {}, out);
@@ -280,7 +283,7 @@ void LinearQuantizer::encode_rows(RowRange rows, const Known& known, QuantizedTe
         task_.method.rounder->encode(*writing_, {values, known.importance, grid_.get(), row, task_.method.fit}, out);
     }
   });
-  defect.raise_if_any(task_.weights);
+  defect.raise_if_any(task_.weights, task_.format.get());
 }
 
 void LinearQuantizer::encode_planned(RowRange rows, const Known& known, QuantizedTensor& band, std::uint64_t first_row) const {
@@ -292,7 +295,7 @@ void LinearQuantizer::encode_planned(RowRange rows, const Known& known, Quantize
   QuantizedTensor part(task_.format, rows.count(), cols);
   task_.method.rounder->encode_band(*writing_, input, part, pool_, isa_);
   const QuantizedView encoded = part.view();
-  for (std::uint64_t row = 0; row < rows.count(); ++row) copy_row(encoded, row, band, rows.begin - first_row + row);
+  for (std::uint64_t row = 0; row < rows.count(); ++row) band.copy_row(rows.begin - first_row + row, encoded, row);
 }
 
 void LinearQuantizer::decode(const QuantizedTensor& band, std::uint64_t first_row, std::span<float> matrix) const {

@@ -6,7 +6,7 @@
 // nothing is known.
 //
 //   const LinearTask task{.weights = {.view = &tensor.view, .name = tensor.name}, .format = find_format("q4_k"), .method = find_method("gptq"),
-//                         .moments = {{.end = tensor.view.rows, .inputs = &site}}};
+//                         .moments = {{.rows = {0, tensor.view.rows}, .inputs = &site}}};
 //   RoundPlans plans;                                     // kept while Linears of the same inputs follow
 //   const LinearQuantizer linear(task, plans, pool, isa);
 //   for (RowRange rows : bands_of(task.weights, *task.format, 8 << 20)) writer.write(linear.encode(rows));
@@ -79,7 +79,8 @@ class RoundPlans {
 class LinearQuantizer {
  public:
   // Fits what is global to the tensor and plans the rounding. Error(corrupt) names file, tensor, row and column of a weight that is NaN or
-  // infinite where all weights are looked at here; Error(invalid_argument) when the moments do not cover the rows. The task and `plans`
+  // infinite where all weights are looked at here; Error(invalid_argument) when the moments do not cover the rows;
+  // Error(unsupported) for formats that code rows together, which no rounder does yet. The task and `plans`
   // outlive this.
   LinearQuantizer(const LinearTask& task, RoundPlans& plans, ThreadPool& pool, Isa isa);
   ~LinearQuantizer();

@@ -6,14 +6,14 @@
 #include <sstream>
 
 #include "calibrate/calibration_text.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "nibble/error.h"
 
 namespace nibble {
 namespace {
 
 const Tokenizer& tokenizer() {
-  static const Tokenizer kTokenizer = Tokenizer::from_checkpoint(Checkpoint::open(std::string(NIBBLE_SOURCE_DIR) + "/models/tale-4M"));
+  static const Tokenizer kTokenizer = Tokenizer::from_checkpoint(SourceModel::open(std::string(NIBBLE_SOURCE_DIR) + "/models/tale-4M"));
   return kTokenizer;
 }
 

@@ -86,7 +86,7 @@ TEST(LayerWalk, TakesCodesInPlaceOfMatrices) {
 }
 
 TEST(WalkArithmetic, IsExactForSmallModelsUnlessToldOtherwise) {
-  ModelConfig config = read_model_config(Checkpoint::open(data_directory() / "tiny_tied"));
+  ModelConfig config = read_model_config(SourceModel::open(data_directory() / "tiny_tied"));
   EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::automatic, config), WalkArithmetic::f32);
   EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::int8, config), WalkArithmetic::int8);
   config.layers = 16, config.hidden = 2048, config.intermediate = 8192, config.heads = 32, config.kv_heads = 8, config.head_dim = 64;
@@ -99,12 +99,12 @@ TEST(WalkArithmetic, IsExactForSmallModelsUnlessToldOtherwise) {
 INSTANTIATE_TEST_SUITE_P(Models, Walk, testing::Values("tiny_tied", "tiny_gqa_llama3rope"));
 
 TEST(CollectStatistics, IsIndifferentToThreadsAndSeesEverySite) {
-  const Checkpoint checkpoint = Checkpoint::open(data_directory() / "tiny_tied");
+  const SourceModel checkpoint = SourceModel::open(data_directory() / "tiny_tied");
   const CalibrationTokens tokens = tokens_of(ReferenceLogits::read("tiny_tied"), 16);
   ThreadPool one(1), three(3);
   const CollectOptions options{.kernels = exact_options().kernels, .second_moments = true};
   const Statistics a = collect_statistics(checkpoint, tokens, options, one), b = collect_statistics(checkpoint, tokens, options, three);
-  ASSERT_EQ(a.sites.size(), read_model_config(checkpoint).layers * 4 + 1);
+  ASSERT_EQ(a.sites.size(), checkpoint.config().layers * 4 + 1);
   for (std::size_t i = 0; i < a.sites.size(); ++i) {
     EXPECT_EQ(a.sites[i].second_moment, b.sites[i].second_moment) << a.sites[i].name();
     EXPECT_EQ(a.sites[i].count, tokens.ids.size());

@@ -45,8 +45,8 @@ const SiteStatistics& same_site(const Statistics& statistics, const SiteStatisti
 class StatisticsFile : public testing::Test {
  protected:
   ScratchDirectory scratch_;
-  Checkpoint checkpoint_ = Checkpoint::open(data_directory() / "tiny_tied");
-  ModelTensors tensors_{read_model_config(checkpoint_)};
+  SourceModel checkpoint_ = SourceModel::open(data_directory() / "tiny_tied");
+  ModelTensors tensors_{checkpoint_.config()};
 };
 
 TEST_F(StatisticsFile, ReadsBackWhatWasWritten) {

@@ -25,7 +25,7 @@ inline CalibrationTokens tokens_of(const ReferenceLogits& reference, std::size_t
 }
 
 struct WalkedModel {
-  Checkpoint checkpoint;
+  SourceModel checkpoint;
   ModelConfig config;
   ModelTensors tensors;
   CalibrationTokens tokens;
@@ -33,8 +33,8 @@ struct WalkedModel {
   LayerWalk walk;
 
   WalkedModel(const std::string& name, std::size_t length, WalkArithmetic arithmetic = WalkArithmetic::f32)
-      : checkpoint(Checkpoint::open(data_directory() / name)),
-        config(read_model_config(checkpoint)),
+      : checkpoint(SourceModel::open(data_directory() / name)),
+        config(checkpoint.config()),
         tensors(config),
         tokens(tokens_of(ReferenceLogits::read(name), length)),
         walk(config, tokens, {.kernels = exact_options().kernels, .arithmetic = arithmetic}, pool) {}

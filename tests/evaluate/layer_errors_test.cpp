@@ -41,13 +41,13 @@ class LayerErrorsOf : public testing::Test {
  protected:
   LayerErrorsOf() : pool(2) {}
 
-  Decoder open(const std::string& model) { return Decoder(Checkpoint::open(data_directory() / model), exact_options(), pool); }
+  Decoder open(const std::string& model) { return Decoder(SourceModel::open(data_directory() / model), exact_options(), pool); }
 
   Decoder scaled(const std::string& model, const std::map<std::string, float>& factors) {
     EditableModel edited = EditableModel::read(data_directory() / model);
     for (const auto& [name, factor] : factors) scale(edited.tensors.at(name), factor);
     edited.write(scratch.path());
-    return Decoder(Checkpoint::open(scratch.path()), exact_options(), pool);
+    return Decoder(SourceModel::open(scratch.path()), exact_options(), pool);
   }
 
   std::vector<CandidateVerdict> compare(const std::string& model, std::vector<Decoder*> candidates, std::vector<ReadText> texts) {
@@ -180,7 +180,7 @@ TEST_F(LayerErrorsOf, ModelsOfDifferentShape) {
   shorter.config["num_hidden_layers"] = 1;
   std::erase_if(shorter.tensors, [](const auto& item) { return item.first.starts_with("model.layers.1."); });
   shorter.write(scratch.path());
-  Decoder candidate(Checkpoint::open(scratch.path()), exact_options(), pool);
+  Decoder candidate(SourceModel::open(scratch.path()), exact_options(), pool);
   EXPECT_EQ(error_of([&] { errors(kModel, candidate); }).second,
             "models of different shape have no layers that could be compared; leave out the layers: original 2 of width 64, candidate 1 of width 64");
 }

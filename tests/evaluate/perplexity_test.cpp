@@ -25,7 +25,7 @@ INSTANTIATE_TEST_SUITE_P(All, PerplexityOf, testing::Values("tiny_gqa_llama3rope
 TEST_P(PerplexityOf, AgreesWithTransformers) {
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
   ThreadPool pool(2);
-  Decoder decoder(Checkpoint::open(data_directory() / GetParam()), exact_options(), pool);
+  Decoder decoder(SourceModel::open(data_directory() / GetParam()), exact_options(), pool);
   const Windows windows = cut_windows(reference.ids, std::nullopt, 128, {.protocol = Protocol::paper, .context = reference.ids.size()});
   const PairedVerdict p = read_alone(decoder, windows, {}, pool);
   EXPECT_EQ(p.tokens_scored, reference.ids.size() - 1);
@@ -35,7 +35,7 @@ TEST_P(PerplexityOf, AgreesWithTransformers) {
 TEST_P(PerplexityOf, EveryScoredTokenIsPredictedFromThoseBeforeIt) {
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
   ThreadPool pool(3);
-  Decoder decoder(Checkpoint::open(data_directory() / GetParam()), exact_options(), pool);
+  Decoder decoder(SourceModel::open(data_directory() / GetParam()), exact_options(), pool);
   const Windows windows = cut_windows(reference.ids, 7, 128, {.context = 30});
   ASSERT_EQ(windows.count, 3u);
   const PairedVerdict p = read_alone(decoder, windows, {}, pool);
@@ -68,7 +68,7 @@ TEST(Perplexity, ThreadsDoNotMatter) {
   std::vector<double> results;
   for (const std::size_t threads : {1, 4}) {
     ThreadPool pool(threads);
-    Decoder decoder(Checkpoint::open(data_directory() / "tiny_tied"), exact_options(), pool);
+    Decoder decoder(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), pool);
     results.push_back(read_alone(decoder, cut_windows(reference.ids, 7, 128, {.context = 25}), {}, pool).original_perplexity.value);
   }
   EXPECT_EQ(results[0], results[1]);
@@ -77,7 +77,7 @@ TEST(Perplexity, ThreadsDoNotMatter) {
 TEST(Perplexity, ReportsAndStops) {
   const ReferenceLogits reference = ReferenceLogits::read("tiny_tied");
   ThreadPool pool(1);
-  Decoder decoder(Checkpoint::open(data_directory() / "tiny_tied"), exact_options(), pool);
+  Decoder decoder(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), pool);
   const Windows windows = cut_windows(reference.ids, 7, 128, {.context = 25});
   std::uint64_t last = 0;
   EvaluateOptions options;
@@ -101,7 +101,7 @@ TEST(Perplexity, WeightsThatOverflow) {
   for (std::size_t i = 0; i < 64; ++i) std::memcpy(norm.data() + i * sizeof huge, &huge, sizeof huge);
   model.write(scratch.path());
   ThreadPool pool(2);
-  Decoder decoder(Checkpoint::open(scratch.path()), exact_options(), pool);
+  Decoder decoder(SourceModel::open(scratch.path()), exact_options(), pool);
   const Windows windows = cut_windows(std::vector<std::int32_t>(20, 3), std::nullopt, 128, {.context = 20});
   const auto [kind, message] = error_of([&] { read_alone(decoder, windows, {}, pool); });
   EXPECT_EQ(kind, ErrorKind::corrupt);

@@ -18,7 +18,7 @@ class SideBySideOf : public testing::Test {
   SideBySideOf()
       : pool(2),
         reference(ReferenceLogits::read("tiny_gqa_llama3rope")),
-        original(Checkpoint::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool),
+        original(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool),
         windows(cut_windows(reference.ids, 7, 128, {.context = 20})) {}
 
   // The same model with one matrix scaled.
@@ -34,7 +34,7 @@ class SideBySideOf : public testing::Test {
       std::memcpy(bytes.data() + i, &value, sizeof value);
     }
     model.write(scratch.path());
-    return Decoder(Checkpoint::open(scratch.path()), options, pool);
+    return Decoder(SourceModel::open(scratch.path()), options, pool);
   }
 
   SideBySide read(const std::vector<Decoder*>& candidates, std::vector<ReadText> texts) {
@@ -51,7 +51,7 @@ class SideBySideOf : public testing::Test {
 };
 
 TEST_F(SideBySideOf, AModelAndItselfIsNothing) {
-  Decoder twin(Checkpoint::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool);
+  Decoder twin(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool);
   const PairedVerdict verdict = judge(read({&twin}, {{"text", windows}}), {"twin"}, pool);
   const MetricFigures& figures = verdict.candidates[0].overall;
   for (const Metric metric : {Metric::kl_mean, Metric::kl_median, Metric::kl_p999, Metric::kl_maximum, Metric::flips_to_wrong, Metric::flips_to_right,
@@ -178,7 +178,7 @@ TEST_F(SideBySideOf, AContestIsDecidedByItsPairedInterval) {
   const PairedVerdict turned = judge(read({&far, &near}, {{"text", enough}}), {"far", "near"}, pool);
   EXPECT_EQ(turned.contests[0].result, Contest::second_better);
   // The identity is exact where there are intervals.
-  Decoder twin(Checkpoint::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool);
+  Decoder twin(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool);
   const PairedVerdict same = judge(read({&twin}, {{"text", enough}}), {"twin"}, pool);
   EXPECT_EQ(same.candidates[0].overall[Metric::kl_p999].high, 0);
   EXPECT_EQ(same.candidates[0].overall[Metric::top1_agreement].low, 1);
@@ -246,7 +246,7 @@ TEST_F(SideBySideOf, ThreadsDoNotMatter) {
   std::vector<double> kl, low;
   for (const std::size_t threads : {1, 3}) {
     ThreadPool own(threads);
-    Decoder a(Checkpoint::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), own);
+    Decoder a(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), own);
     Decoder b = changed(0.7f);
     Decoder* const both[] = {&b};
     SideBySide pass({{"text", cut_windows(reference.ids, 7, 128, {.context = 4})}}, 1);
@@ -259,7 +259,7 @@ TEST_F(SideBySideOf, ThreadsDoNotMatter) {
 }
 
 TEST_F(SideBySideOf, VocabulariesOfDifferentSize) {
-  Decoder other(Checkpoint::open(data_directory() / "tiny_tied"), exact_options(), pool);
+  Decoder other(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), pool);
   const auto [kind, message] = error_of([&] { read({&other}, {{"text", windows}}); });
   EXPECT_EQ(kind, ErrorKind::unsupported);
   EXPECT_EQ(message,

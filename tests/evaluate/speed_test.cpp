@@ -28,7 +28,7 @@ TEST(Speed, MedianAndDeviation) {
 
 TEST(Speed, RunsWhatWasAskedFor) {
   ThreadPool pool(1);
-  Decoder decoder(Checkpoint::open(data_directory() / "tiny_tied"), exact_options(), pool);
+  Decoder decoder(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), pool);
   const std::vector<Speed> both = measure_speed(decoder, {.prompt_tokens = 16, .generated_tokens = 4, .repetitions = 3});
   ASSERT_EQ(both.size(), 2u);
   EXPECT_EQ(both[0].test, "pp16");

@@ -28,7 +28,7 @@ INSTANTIATE_TEST_SUITE_P(Tasks, Harness,
 TEST_P(Harness, GivesTheSameLogLikelihoodsAndScores) {
   const std::string name = GetParam();
   const auto reference = nlohmann::json::parse(read_text(kData / "harness.json"))[name];
-  const Checkpoint checkpoint = Checkpoint::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M");
+  const SourceModel checkpoint = SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M");
   ThreadPool pool(2);
   Decoder decoder(checkpoint, exact_options(), pool);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
@@ -54,7 +54,7 @@ TEST_P(Harness, GivesTheSameLogLikelihoodsAndScores) {
 
 // One of three answers is right: Wilson's interval and the harness's standard error.
 TEST(TaskScores, HaveIntervals) {
-  const Checkpoint checkpoint = Checkpoint::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M");
+  const SourceModel checkpoint = SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M");
   ThreadPool pool(2);
   Decoder decoder(checkpoint, exact_options(), pool);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);

@@ -14,7 +14,7 @@ class Config : public testing::Test {
 
   ModelConfig read() {
     model.write(scratch.path());
-    return read_model_config(Checkpoint::open(scratch.path()));
+    return read_model_config(SourceModel::open(scratch.path()));
   }
   // The message without the file it begins with.
   std::string message(ErrorKind expected) {
@@ -116,7 +116,7 @@ TEST_F(Config, ForeignModels) {
 TEST_F(Config, NotJson) {
   model.write(scratch.path());
   scratch.write("config.json", "{\"vocab_size\": 12,");
-  const auto [kind, text] = error_of([&] { read_model_config(Checkpoint::open(scratch.path())); });
+  const auto [kind, text] = error_of([&] { read_model_config(SourceModel::open(scratch.path())); });
   EXPECT_EQ(kind, ErrorKind::corrupt);
   EXPECT_NE(text.find("config.json"), std::string::npos);
 }
@@ -128,7 +128,7 @@ TEST_F(Config, NumbersBeyond64Bits) {
     std::string text = "\xEF\xBB\xBF" + model.config.dump();
     text.replace(text.size() - 1, 1, "," + more + "}");
     scratch.write("config.json", text);
-    return read_model_config(Checkpoint::open(scratch.path()));
+    return read_model_config(SourceModel::open(scratch.path()));
   };
   EXPECT_EQ(with(R"("a":NaN,"b":[Infinity,-Infinity,1e999],"c":{"d":123456789012345678901234567890})").hidden, 64u);
   model.config.erase("rms_norm_eps");

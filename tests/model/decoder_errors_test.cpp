@@ -17,7 +17,7 @@ class BadWeights : public testing::Test {
   std::string message(ErrorKind expected) {
     model.write(scratch.path());
     ThreadPool pool(2);
-    const Checkpoint checkpoint = Checkpoint::open(scratch.path());
+    const SourceModel checkpoint = SourceModel::open(scratch.path());
     const auto [kind, text] = error_of([&] { Decoder decoder(checkpoint, exact_options(), pool); });
     EXPECT_EQ(kind, expected) << text;
     EXPECT_NE(text.find(scratch.path().string()), std::string::npos) << text;
@@ -88,7 +88,7 @@ TEST_F(BadWeights, WindowShorterThanTheCache) {
   model.config["sliding_window"] = 32;
   model.write(scratch.path());
   ThreadPool pool(1);
-  const Decoder decoder(Checkpoint::open(scratch.path()), exact_options(), pool);
+  const Decoder decoder(SourceModel::open(scratch.path()), exact_options(), pool);
   EXPECT_EQ(decoder.config().context, 32u);
   EXPECT_EQ(decoder.new_cache(32).capacity(), 32u);
   const auto [kind, text] = error_of([&] { decoder.new_cache(33); });

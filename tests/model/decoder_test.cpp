@@ -20,7 +20,7 @@ constexpr double kAgreement = 1e-4;
 
 struct Loaded {
   explicit Loaded(const std::string& name, std::size_t threads = 2, DecoderOptions options = exact_options())
-      : pool(threads), decoder(Checkpoint::open(data_directory() / name), options, pool) {}
+      : pool(threads), decoder(SourceModel::open(data_directory() / name), options, pool) {}
   ThreadPool pool;
   Decoder decoder;
 };
@@ -41,7 +41,7 @@ TEST_P(TinyModel, AgreesWithTransformers) {
 TEST(BundledModel, AgreesWithTransformers) {
   const ReferenceLogits reference = ReferenceLogits::read("tale-4M");
   ThreadPool pool(2);
-  Decoder decoder(Checkpoint::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"), exact_options(), pool);
+  Decoder decoder(SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"), exact_options(), pool);
   const std::vector<float> logits = all_logits(decoder, reference.ids);
   const std::size_t vocab = decoder.config().vocab_size;
   ASSERT_GE(reference.at.size(), 4u);
@@ -251,7 +251,7 @@ TEST(Decoder, ReportsLoadingAndCanBeStopped) {
     total = p.total;
     return true;
   };
-  const Checkpoint checkpoint = Checkpoint::open(data_directory() / "tiny_tied");
+  const SourceModel checkpoint = SourceModel::open(data_directory() / "tiny_tied");
   Decoder decoder(checkpoint, options, pool);
   EXPECT_EQ(last, 4u);
   EXPECT_EQ(total, 4u);

@@ -21,7 +21,7 @@ class ForeignQuantization : public testing::Test {
   std::string message() {
     model.write(scratch.path());
     try {
-      read_model_config(Checkpoint::open(scratch.path()));
+      read_model_config(SourceModel::open(scratch.path()));
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::unsupported);
       return std::string(error.what()).substr(scratch.path().string().size());
@@ -82,7 +82,7 @@ std::string message_of_factor(const std::filesystem::path& path, float factor) {
   writer->write_rows(1, scale.view());
   writer->finish();
   try {
-    read_model_config(Checkpoint::open(path));
+    read_model_config(SourceModel::open(path));
   } catch (const Error& error) {
     return error.what();
   }

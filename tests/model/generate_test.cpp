@@ -57,7 +57,7 @@ class Generate : public testing::Test {
  protected:
   Generate()
       : pool(2),
-        decoder(Checkpoint::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool),
+        decoder(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool),
         tokenizer(Tokenizer::from_json(read_text(bundled() / "tokenizer.json"), read_text(bundled() / "tokenizer_config.json"), "tokenizer.json")) {}
 
   static std::filesystem::path bundled() { return std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"; }
@@ -86,7 +86,7 @@ TEST_F(Generate, GreedyIsTheLargestLogitEveryTime) {
 // tests/data/logits/greedy.json, made by tools/reference_generation.py.
 void expect_greedy_tokens_of(const std::filesystem::path& directory) {
   ThreadPool pool(2);
-  const Checkpoint checkpoint = Checkpoint::open(directory);
+  const SourceModel checkpoint = SourceModel::open(directory);
   Decoder decoder(checkpoint, exact_options(), pool);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
   std::size_t prompts = 0;

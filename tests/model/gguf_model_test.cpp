@@ -12,8 +12,8 @@ namespace nibble {
 namespace {
 
 // Writes a Hugging Face checkpoint as GGUF in the tensors' own types, with rows where GGUF wants them.
-void write_gguf(const Checkpoint& checkpoint, const std::filesystem::path& path, const GgufMetadata& metadata) {
-  const ModelConfig config = read_model_config(checkpoint);
+void write_gguf(const SourceModel& checkpoint, const std::filesystem::path& path, const GgufMetadata& metadata) {
+  const ModelConfig config = checkpoint.config();
   const ModelTensors tensors(config);
   const FormatPtr f32 = find_format("f32");
   std::vector<PlannedTensor> plan;
@@ -42,11 +42,11 @@ void write_gguf(const Checkpoint& checkpoint, const std::filesystem::path& path,
 
 class GgufModel : public testing::TestWithParam<const char*> {
  protected:
-  GgufModel() : directory(Checkpoint::open(data_directory() / GetParam())), path(scratch / "model.gguf") {
-    metadata = to_gguf_metadata(read_model_config(directory), {});
+  GgufModel() : directory(SourceModel::open(data_directory() / GetParam())), path(scratch / "model.gguf") {
+    metadata = to_gguf_metadata(directory.config(), {});
   }
   ScratchDirectory scratch;
-  Checkpoint directory;
+  SourceModel directory;
   std::filesystem::path path;
   GgufMetadata metadata;
 };
@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(All, GgufModel, testing::Values("tiny_gqa_llama3rope", 
 
 TEST_P(GgufModel, GivesTheLogitsOfTheDirectory) {
   write_gguf(directory, path, metadata);
-  const Checkpoint file = Checkpoint::open(path);
+  const SourceModel file = SourceModel::open(path);
   ThreadPool pool(2);
   Decoder from_directory(directory, exact_options(), pool), from_file(file, exact_options(), pool);
   EXPECT_FALSE(from_file.config().rope.half_split);
@@ -69,7 +69,7 @@ TEST_P(GgufModel, GivesTheLogitsOfTheDirectory) {
 
 TEST_P(GgufModel, ConfigurationSurvivesTheWayBack) {
   write_gguf(directory, path, metadata);
-  const ModelConfig a = read_model_config(directory), b = read_model_config(Checkpoint::open(path));
+  const ModelConfig a = directory.config(), b = read_model_config(SourceModel::open(path));
   EXPECT_EQ(b.architecture, a.architecture);
   EXPECT_EQ(b.vocab_size, a.vocab_size);
   EXPECT_EQ(b.head_dim, a.head_dim);
@@ -85,7 +85,7 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
     GgufMetadata changed = metadata;
     changed.set(key, std::move(value));
     write_gguf(directory, path, changed);
-    const auto [kind, text] = error_of([&] { read_model_config(Checkpoint::open(path)); });
+    const auto [kind, text] = error_of([&] { read_model_config(SourceModel::open(path)); });
     EXPECT_TRUE(text.starts_with(path.string() + ": ")) << text;
     return std::pair(kind, text.substr(std::min(text.size(), path.string().size() + 2)));
   };
@@ -106,7 +106,7 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
   GgufMetadata without = metadata;
   without.erase("llama.embedding_length");
   write_gguf(directory, path, without);
-  EXPECT_EQ(error_of([&] { read_model_config(Checkpoint::open(path)); }).second, path.string() + ": key is missing: llama.embedding_length");
+  EXPECT_EQ(error_of([&] { read_model_config(SourceModel::open(path)); }).second, path.string() + ": key is missing: llama.embedding_length");
 }
 
 }  // namespace

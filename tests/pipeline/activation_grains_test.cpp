@@ -24,13 +24,13 @@ TEST(ActivationGrains, AreStoredByTheirFullNames) {
     for (const std::string weights : {"int8:row", "q8_0"}) {
       const auto output = scratch / (weights + "-" + name + (weights == "q8_0" ? ".gguf" : ""));
       quantize_to(kTale, weights + "+" + name, output, pool);
-      const StoredActivations stored = read_activations(Checkpoint::open(output));
+      const StoredActivations stored = read_activations(SourceModel::open(output));
       ASSERT_TRUE(stored.format) << name;
       EXPECT_EQ(activation_format_name(*stored.format), name) << weights;
     }
   }
   quantize_to(kTale, "int8:row+a8", scratch / "short", pool);
-  const auto config = nlohmann::json::parse(Checkpoint::open(scratch / "short").config_json());
+  const auto config = nlohmann::json::parse(SourceModel::open(scratch / "short").config_json());
   EXPECT_EQ(config["quantization_config"]["input_activations"], nlohmann::json::parse(R"({"num_bits": 8, "type": "int", "symmetric": true,
       "strategy": "group", "group_size": 128, "dynamic": true, "wide_columns": true})"));
 }
@@ -40,19 +40,19 @@ TEST(ActivationGrains, AFileThatSaysNoSizeMeansRunsOf128) {
   const ScratchDirectory scratch;
   ThreadPool pool(1);
   quantize_to(kTale, "q8_0", scratch / "good.gguf", pool);
-  GgufMetadata metadata = Checkpoint::open(scratch / "good.gguf").gguf();
+  GgufMetadata metadata = SourceModel::open(scratch / "good.gguf").gguf();
   metadata.set("nibble.activations.format", GgufValue::of_string("a8"));
   const auto writer = make_gguf_writer(scratch / "old.gguf", metadata, {{"x", {1}, find_format("f32")}});
   writer->write_rows(0, QuantizedTensor(find_format("f32"), 1, 1).view());
   writer->finish();
-  const StoredActivations stored = read_activations(Checkpoint::open(scratch / "old.gguf"));
+  const StoredActivations stored = read_activations(SourceModel::open(scratch / "old.gguf"));
   ASSERT_TRUE(stored.format);
   EXPECT_EQ(activation_format_name(*stored.format), "a8:g128");
 }
 
 // Mean Kullback-Leibler divergence of the predictions from those in f32 arithmetic, over some tokens.
 double divergence(const std::filesystem::path& model, const KernelOptions& kernels, ThreadPool& pool) {
-  const Checkpoint checkpoint = Checkpoint::open(model);
+  const SourceModel checkpoint = SourceModel::open(model);
   std::vector<std::int32_t> tokens;
   for (std::int32_t i = 0; i < 96; ++i) tokens.push_back(1 + (i * 37 + i * i) % 1000);
   std::vector<float> logits[2];
@@ -78,7 +78,7 @@ TEST(ActivationGrains, WideColumnsKeepAModelThatHasOutliers) {
   ThreadPool pool(2);
   constexpr std::size_t kFactor = 100, kStride = 150;  // one column of so many
   const auto is_large = [](std::size_t channel) { return channel % kStride == 7; };
-  const std::size_t hidden = read_model_config(Checkpoint::open(kTale)).hidden, intermediate = read_model_config(Checkpoint::open(kTale)).intermediate;
+  const std::size_t hidden = read_model_config(SourceModel::open(kTale)).hidden, intermediate = read_model_config(SourceModel::open(kTale)).intermediate;
   const auto twin = edited_copy(kTale, scratch / "twin", [&](const std::string& name, std::span<float> values) {
     const auto ends_with = [&](const char* end) { return name.ends_with(end); };
     const auto scale_columns = [&](std::size_t cols) {

@@ -46,11 +46,11 @@ class CalibratedQuantize : public testing::Test {
   }
   void quantize(const QuantizeModelOptions& request, std::size_t threads) {
     ThreadPool pool(threads);
-    quantize_model(Checkpoint::open(model_), request, pool, {});
+    quantize_model(SourceModel::open(model_), request, pool, {});
   }
   std::vector<float> logits(const std::filesystem::path& path) {
     DecoderOptions decoder_options{.kernels = {.isa = isa_, .activations = ActivationMode::f32}, .kv = KvType::f32, .progress = {}};
-    const Checkpoint checkpoint = Checkpoint::open(path);
+    const SourceModel checkpoint = SourceModel::open(path);
     const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
     Decoder decoder(checkpoint, decoder_options, pool_);
     KvCache cache = decoder.new_cache(100);
@@ -114,7 +114,7 @@ TEST_F(CalibratedQuantizeNarrow, KeepsHiddenStatesOnDiskWithTheSameBytes) {
     request.output = scratch_ / "disk.gguf";
     request.calibration.spill_directory = scratch_.path();
     const auto stop = [](const Progress& p) { return p.stage != "quantize" || p.done < p.total / 2; };
-    EXPECT_THROW(quantize_model(Checkpoint::open(model_), request, pool_, stop), Error);
+    EXPECT_THROW(quantize_model(SourceModel::open(model_), request, pool_, stop), Error);
     EXPECT_TRUE(std::filesystem::exists(scratch_ / "disk.gguf.work/key"));
     quantize(request, 2);
     EXPECT_EQ(bytes_of(scratch_ / "disk.gguf"), bytes_of(scratch_ / "memory.gguf")) << walk_arithmetic_name(walk);
@@ -146,7 +146,7 @@ TEST_F(CalibratedQuantize, ScalingTransformsLeaveAlmostNothingBehind) {
 }
 
 TEST_F(CalibratedQuantize, StatisticsServeInPlaceOfText) {
-  const Checkpoint checkpoint = Checkpoint::open(model_);
+  const SourceModel checkpoint = SourceModel::open(model_);
   const std::vector<CalibrationText> texts = {{"text", some_text(1)}};
   CalibrateOptions calibrate;
   calibrate.sampling = {.samples = 16, .length = 64, .seed = 0};
@@ -168,7 +168,7 @@ TEST_F(CalibratedQuantizeNarrow, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes)
   quantize(options("q4_0", "gptq", "whole.gguf"), 2);
   const QuantizeModelOptions request = options("q4_0", "gptq", "stopped.gguf");
   // Stopped at the first report, then at the last one, when every piece is there but not the output.
-  const Checkpoint checkpoint = Checkpoint::open(model_);
+  const SourceModel checkpoint = SourceModel::open(model_);
   for (const bool late : {false, true}) {
     const auto stop = [&](const Progress& p) { return p.stage != "quantize" || (late && p.done < p.total); };
     EXPECT_THROW(quantize_model(checkpoint, request, pool_, stop), Error);
@@ -183,7 +183,7 @@ TEST_F(CalibratedQuantizeNarrow, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes)
 TEST_F(CalibratedQuantizeNarrow, ThrowsAwayDamagedAndForeignPieces) {
   quantize(options("q4_0", "gptq", "whole.gguf"), 2);
   const QuantizeModelOptions request = options("q4_0", "gptq", "again.gguf");
-  const Checkpoint checkpoint = Checkpoint::open(model_);
+  const SourceModel checkpoint = SourceModel::open(model_);
   const auto stop_late = [&](const QuantizeModelOptions& what) {
     EXPECT_THROW(quantize_model(checkpoint, what, pool_, [](const Progress& p) { return p.stage != "quantize" || p.done < p.total / 2; }), Error);
   };
@@ -226,7 +226,7 @@ TEST_F(CalibratedQuantizeNarrow, NormsThatTakeScalesAreF32) {
       if (tensor.kind.ends_with("_norm")) formats.insert(tensor.format);
     return formats;
   };
-  const Checkpoint source = Checkpoint::open(model_);
+  const SourceModel source = SourceModel::open(model_);
   const std::string own = source.tensor("model.norm.weight").view.format->name();
   ASSERT_NE(own, "f32");
   for (const char* method : {"awq", "smoothquant"}) {

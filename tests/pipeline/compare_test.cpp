@@ -28,7 +28,7 @@ CompareOptions quick(std::vector<std::string> formats, const ScratchDirectory& s
 TEST(Compare, JudgesEveryFormatAgainstTheOriginal) {
   ScratchDirectory scratch;
   ThreadPool pool(2);
-  const Checkpoint original = Checkpoint::open(small_synth(scratch, pool));
+  const SourceModel original = SourceModel::open(small_synth(scratch, pool));
   const Comparison comparison = compare_formats(original, {{"text", long_text()}}, quick({"bf16", "q8_0", "int2:g32"}, scratch), pool);
   ASSERT_EQ(comparison.formats.size(), 3u);
   ASSERT_EQ(comparison.verdict.candidates.size(), 3u);
@@ -50,7 +50,7 @@ TEST(Compare, JudgesEveryFormatAgainstTheOriginal) {
 TEST(Compare, SplitsTheLoss) {
   ScratchDirectory scratch;
   ThreadPool pool(2);
-  const Checkpoint original = Checkpoint::open(small_synth(scratch, pool));
+  const SourceModel original = SourceModel::open(small_synth(scratch, pool));
   CompareOptions options = quick({"f32", "q8_0"}, scratch);
   options.split_windows = 1;
   const Comparison comparison = compare_formats(original, {{"text", long_text()}}, options, pool);
@@ -77,7 +77,7 @@ TEST(Compare, SplitsTheLoss) {
 TEST(Compare, LittleMemoryChangesNothing) {
   ScratchDirectory scratch;
   ThreadPool pool(2);
-  const Checkpoint original = Checkpoint::open(small_synth(scratch, pool));
+  const SourceModel original = SourceModel::open(small_synth(scratch, pool));
   CompareOptions options = quick({"q8_0", "int4:g32", "int2:g32"}, scratch);
   const Comparison roomy = compare_formats(original, {{"text", long_text()}}, options, pool);
   options.memory_bytes = 1;
@@ -89,7 +89,7 @@ TEST(Compare, LittleMemoryChangesNothing) {
 TEST(Compare, JudgesAllNamesBeforeItBegins) {
   ScratchDirectory scratch;
   ThreadPool pool(2);
-  const Checkpoint original = Checkpoint::open(small_synth(scratch, pool));
+  const SourceModel original = SourceModel::open(small_synth(scratch, pool));
   CompareOptions options = quick({"q8_0", "q9_9"}, scratch);
   options.progress = [](const Progress&) {
     ADD_FAILURE() << "work began";

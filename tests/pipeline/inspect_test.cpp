@@ -15,7 +15,7 @@ TEST(Inspect, DescribesBothContainers) {
   ThreadPool pool(2);
   quantize_to(kGroupedModel, "q8_0", scratch / "m.gguf", pool);
   for (const auto& path : {kGroupedModel, scratch / "m.gguf"}) {
-    const ModelInfo info = describe_model(Checkpoint::open(path));
+    const ModelInfo info = describe_model(SourceModel::open(path));
     EXPECT_EQ(info.architecture, "llama");
     EXPECT_EQ(info.layers, 2u);
     EXPECT_EQ(info.hidden, 64u);
@@ -23,7 +23,7 @@ TEST(Inspect, DescribesBothContainers) {
     EXPECT_EQ(info.bytes, std::filesystem::file_size(path == kGroupedModel ? path / "model.safetensors" : path));
   }
   // 2 * 256 * 64 + 2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 96 + 2 * 64) + 64, counted by hand.
-  EXPECT_EQ(describe_model(Checkpoint::open(kGroupedModel)).parameters, 94528u);
+  EXPECT_EQ(describe_model(SourceModel::open(kGroupedModel)).parameters, 94528u);
 }
 
 TEST(Inspect, StatisticsOfKnownNumbers) {
@@ -34,7 +34,7 @@ TEST(Inspect, StatisticsOfKnownNumbers) {
     values[100] = 9;
     values[102] = std::nanf("");
   });
-  const Checkpoint checkpoint = Checkpoint::open(model);
+  const SourceModel checkpoint = SourceModel::open(model);
   const StoredTensor& tensor = checkpoint.tensor("model.layers.0.mlp.up_proj.weight");
   ThreadPool one(1), four(4);
   const TensorStatistics s = measure_statistics(checkpoint, tensor, one);
@@ -59,13 +59,13 @@ TEST(Check, FindsWhatNoWriterShouldHaveStored) {
   ScratchDirectory scratch;
   ThreadPool pool(2);
   quantize_to(kGroupedModel, "q8_0", scratch / "m.gguf", pool);
-  CheckResult result = check_checkpoint(Checkpoint::open(scratch / "m.gguf"), 10, pool, {});
+  CheckResult result = check_checkpoint(SourceModel::open(scratch / "m.gguf"), 10, pool, {});
   EXPECT_EQ(result.total, 0u);
   EXPECT_EQ(result.tensors, 22u);  // one of them the rope divisors
 
   std::string file = read_text(scratch / "m.gguf");
   const StoredTensor tensor = [&] {
-    const Checkpoint checkpoint = Checkpoint::open(scratch / "m.gguf");
+    const SourceModel checkpoint = SourceModel::open(scratch / "m.gguf");
     return checkpoint.tensor("blk.0.ffn_up.weight");
   }();
   // Row 7's first scale becomes an infinite half.
@@ -73,7 +73,7 @@ TEST(Check, FindsWhatNoWriterShouldHaveStored) {
   file[at] = '\x00';
   file[at + 1] = '\x7c';
   scratch.write("bad.gguf", file);
-  result = check_checkpoint(Checkpoint::open(scratch / "bad.gguf"), 10, pool, {});
+  result = check_checkpoint(SourceModel::open(scratch / "bad.gguf"), 10, pool, {});
   ASSERT_EQ(result.total, 1u);
   EXPECT_EQ(result.defects[0].tensor, "blk.0.ffn_up.weight");
   EXPECT_EQ(result.defects[0].row, 7u);

@@ -16,32 +16,32 @@ std::string some_text() {
 
 class JudgedModels : public testing::Test {
  protected:
-  JudgedModels() : original(Checkpoint::open(small_synth(scratch, pool))) {
+  JudgedModels() : original(SourceModel::open(small_synth(scratch, pool))) {
     quantize_to(scratch / "small", "q8_0", scratch / "q8.gguf", pool);
     options.windows = {Protocol::llama_cpp, 64, 3};
     options.split_windows = 2;
   }
 
-  PairedVerdict judged(const Checkpoint& against, const std::filesystem::path& model) {
-    const Checkpoint candidate = Checkpoint::open(model);
+  PairedVerdict judged(const SourceModel& against, const std::filesystem::path& model) {
+    const SourceModel candidate = SourceModel::open(model);
     return judge_models(against, {{"candidate", &candidate}}, {{"text", some_text()}}, options, pool);
   }
 
   ScratchDirectory scratch;
   ThreadPool pool{2};
-  Checkpoint original;
+  SourceModel original;
   JudgeOptions options;
 };
 
 // The same weights, quantized losslessly or not at all, cost nothing but what arithmetic adds.
 TEST_F(JudgedModels, WhatArithmeticAddsIsNotTheWeights) {
-  const Checkpoint q8 = Checkpoint::open(scratch / "q8.gguf");
+  const SourceModel q8 = SourceModel::open(scratch / "q8.gguf");
   QuantizeModelOptions widened;
   choose_format(widened, "f32");
   widened.output = scratch / "widened.gguf";
   widened.allow_requantize = true;
   quantize_model(q8, widened, pool, {});
-  const PairedVerdict verdict = judged(Checkpoint::open(scratch / "widened.gguf"), scratch / "q8.gguf");
+  const PairedVerdict verdict = judged(SourceModel::open(scratch / "widened.gguf"), scratch / "q8.gguf");
   const LossSplit& split = verdict.candidates[0].split.value();
   EXPECT_EQ(split.windows, 2u);
   EXPECT_LT(split.weights[Metric::kl_mean].value, 1e-10);  // f32 sums in another order at most
@@ -49,7 +49,7 @@ TEST_F(JudgedModels, WhatArithmeticAddsIsNotTheWeights) {
 }
 
 TEST_F(JudgedModels, NothingIsSplitAgainstAnOriginalThatRounds) {
-  const Checkpoint q8 = Checkpoint::open(scratch / "q8.gguf");
+  const SourceModel q8 = SourceModel::open(scratch / "q8.gguf");
   EXPECT_FALSE(judged(q8, scratch / "q8.gguf").candidates[0].split.has_value());
   options.split_required = true;
   EXPECT_TRUE(error_of([&] { judged(q8, scratch / "q8.gguf"); }).starts_with("the weights alone cannot be told from the arithmetic"));
@@ -71,7 +71,7 @@ TEST_F(JudgedModels, ControlTokensAreComparedAsTheyAreRead) {
   for (std::size_t at = tokenizer.find("</s>"); at != std::string::npos; at = tokenizer.find("</s>")) tokenizer.replace(at, 4, "<|end|>");
   scratch.write("other/tokenizer.json", tokenizer);
   scratch.write("other/tokenizer_config.json", "{}");
-  const Checkpoint other = Checkpoint::open(scratch / "other");
+  const SourceModel other = SourceModel::open(scratch / "other");
   const auto judge_text = [&](const std::string& text) { judge_models(original, {{"other", &other}}, {{"text", text}}, options, pool); };
   const std::string chat = some_text() + "</s>" + some_text();
   EXPECT_EQ(error_of([&] { judge_text(chat); }), "no error");

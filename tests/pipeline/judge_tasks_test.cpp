@@ -21,7 +21,7 @@ class JudgeTasks : public testing::Test {
     options.recipe = find_recipe("int2:g32");
     options.output = scratch_ / "q";
     quantize_model(original_, options, pool_, {});
-    candidate_ = Checkpoint::open(options.output);
+    candidate_ = SourceModel::open(options.output);
   }
 
   JudgeTaskOptions options_for(const std::string& task) {
@@ -32,7 +32,7 @@ class JudgeTasks : public testing::Test {
 
   ScratchDirectory scratch_;
   ThreadPool pool_{2};
-  Checkpoint original_ = Checkpoint::open(kSource / "models/tale-4M"), candidate_ = Checkpoint::open(kSource / "models/tale-4M");
+  SourceModel original_ = SourceModel::open(kSource / "models/tale-4M"), candidate_ = SourceModel::open(kSource / "models/tale-4M");
 };
 
 bool same(const TaskVerdict& a, const TaskVerdict& b) {

@@ -81,7 +81,7 @@ TEST(MemoryPlan, LongestContextIsTheLastThatFits) {
 TEST(MemoryPlan, IsExactForACheckpoint) {
   const std::string path = NIBBLE_SOURCE_DIR "/models/tale-4M";
   ThreadPool pool(1);
-  const Checkpoint source = Checkpoint::open(path);
+  const SourceModel source = SourceModel::open(path);
   for (const char* format : {"q8_0", "q4_k_m", "int4:g32", "int8:row", "q3_k_m"}) {
     const MemoryPlan plan = plan_memory({.model = path, .memory = 1'000'000'000, .formats = {format}});
     const QuantizeSummary summary = quantize_model(source, {.recipe = find_recipe(format), .dry_run = true}, pool, {});

@@ -16,7 +16,7 @@ class ModelPortraitTest : public ::testing::Test {
  protected:
   ModelPortrait portrait_of(const std::string& format, const char* output) {
     quantize_to(model, format, scratch / output, pool);
-    return portray(Checkpoint::open(model), Checkpoint::open(scratch / output), {}, pool);
+    return portray(SourceModel::open(model), SourceModel::open(scratch / output), {}, pool);
   }
 
   ScratchDirectory scratch;
@@ -50,7 +50,7 @@ TEST_F(ModelPortraitTest, CountsEveryWeightBeforeAndAfter) {
 
 TEST_F(ModelPortraitTest, PointsAreWhatTheGroupHolds) {
   const ModelPortrait portrait = portrait_of("int3:g64", "int3");
-  const Checkpoint candidate = Checkpoint::open(scratch / "int3");
+  const SourceModel candidate = SourceModel::open(scratch / "int3");
   for (const WeightHistogram& histogram : portrait.histograms) {
     EXPECT_EQ(histogram.points.size(), 8u);
     EXPECT_TRUE(std::ranges::is_sorted(histogram.points));

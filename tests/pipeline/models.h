@@ -11,7 +11,7 @@
 
 #include "base/scratch_directory.h"
 #include "base/thread_pool.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "io/checkpoint_writer.h"
 #include "nibble/error.h"
 #include "pipeline/quantize_model.h"
@@ -43,7 +43,7 @@ inline QuantizeSummary quantize_to(const std::filesystem::path& model, const std
   QuantizeModelOptions options;
   choose_format(options, format);
   options.output = output;
-  return quantize_model(Checkpoint::open(model), options, pool, {});
+  return quantize_model(SourceModel::open(model), options, pool, {});
 }
 
 inline std::string error_of(const std::function<void()>& act) {
@@ -58,7 +58,7 @@ inline std::string error_of(const std::function<void()>& act) {
 // Copies a directory model, letting `edit` change the values of its tensors (as f32).
 inline std::filesystem::path edited_copy(const std::filesystem::path& model, const std::filesystem::path& output,
                                          const std::function<void(const std::string& tensor, std::span<float> values)>& edit) {
-  const Checkpoint source = Checkpoint::open(model);
+  const SourceModel source = SourceModel::open(model);
   std::vector<PlannedTensor> plan;
   for (const StoredTensor& stored : source.tensors()) plan.push_back({stored.name, stored.shape, find_format("f32")});
   const auto writer = make_directory_writer(output, {{"config.json", source.config_json()}}, plan);

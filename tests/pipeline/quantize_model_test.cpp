@@ -18,7 +18,7 @@ namespace {
 std::vector<float> logits_of(const std::filesystem::path& model, ThreadPool& pool) {
   DecoderOptions options;
   options.kv = KvType::f32;  // in f16, a key's last bit would decide
-  Decoder decoder(Checkpoint::open(model), options, pool);
+  Decoder decoder(SourceModel::open(model), options, pool);
   KvCache cache = decoder.new_cache(16);
   const std::vector<std::int32_t> tokens = {3, 250, 17, 99, 42, 7, 128, 200};
   std::vector<float> logits(tokens.size() * decoder.config().vocab_size);
@@ -35,7 +35,7 @@ double relative_distance(const std::vector<float>& a, const std::vector<float>& 
   return std::sqrt(difference / norm);
 }
 
-void expect_same_values(const Checkpoint& a, const Checkpoint& b) {
+void expect_same_values(const SourceModel& a, const SourceModel& b) {
   ASSERT_EQ(a.tensors().size(), b.tensors().size());
   for (const StoredTensor& tensor : a.tensors()) {
     const StoredTensor& other = b.tensor(tensor.name);
@@ -55,7 +55,7 @@ TEST_F(QuantizeModel, SurvivesTheWayToGgufAndBack) {
     const auto gguf = scratch_ / (model.filename().string() + ".gguf"), back = scratch_ / (model.filename().string() + "-back");
     quantize_to(model, "f32", gguf, pool_);
     quantize_to(gguf, "f32", back, pool_);
-    expect_same_values(Checkpoint::open(model), Checkpoint::open(back));
+    expect_same_values(SourceModel::open(model), SourceModel::open(back));
     // The same function in both containers, though q and k rows lie in another order in one of them: products of reordered heads are
     // sums of 16 and 24 terms in another order, a few units of f32's last place.
     const std::vector<float> original = logits_of(model, pool_);
@@ -66,7 +66,7 @@ TEST_F(QuantizeModel, SurvivesTheWayToGgufAndBack) {
 
 TEST_F(QuantizeModel, PermutesTheRowsOfQAndKInGguf) {
   quantize_to(kGroupedModel, "f32", scratch_ / "m.gguf", pool_);
-  const Checkpoint hf = Checkpoint::open(kGroupedModel), gguf = Checkpoint::open(scratch_ / "m.gguf");
+  const SourceModel hf = SourceModel::open(kGroupedModel), gguf = SourceModel::open(scratch_ / "m.gguf");
   const std::vector<float> from = hf.tensor("model.layers.1.self_attn.k_proj.weight").view.decode(),
                            to = gguf.tensor("blk.1.attn_k.weight").view.decode();
   // Heads of 16: row s * 8 + i of a head goes to row 2i + s.
@@ -100,8 +100,8 @@ TEST_F(QuantizeModel, GivesTheSameBytesForAnyNumberOfThreads) {
 
 TEST_F(QuantizeModel, PlanarFormatsCoverTheLinearsOnly) {
   const QuantizeModelOptions options{.recipe = find_recipe("int4:g32"), .fit = FitOptions{.rule = FitRule::absmax}, .output = scratch_ / "out"};
-  const QuantizeSummary summary = quantize_model(Checkpoint::open(kTiedModel), options, pool_, {});
-  const Checkpoint out = Checkpoint::open(scratch_ / "out");
+  const QuantizeSummary summary = quantize_model(SourceModel::open(kTiedModel), options, pool_, {});
+  const SourceModel out = SourceModel::open(scratch_ / "out");
   EXPECT_EQ(out.tensor("model.embed_tokens.weight").view.format->name(), "f16");
   EXPECT_EQ(out.tensor("model.layers.0.mlp.up_proj.weight").view.format->name(), "int4:g32");
   EXPECT_EQ(out.tensor("model.layers.0.input_layernorm.weight").view.format->name(), "f16");  // as the source has it
@@ -109,7 +109,7 @@ TEST_F(QuantizeModel, PlanarFormatsCoverTheLinearsOnly) {
   EXPECT_NEAR(summary.linear_bits_per_weight, 4.5, 0.2);  // rows of 72 have short last groups
   EXPECT_GT(summary.bits_per_weight, summary.linear_bits_per_weight);
   // Every weight is within half a step of its original: the largest magnitude of a group is 7.5 steps.
-  const std::vector<float> a = Checkpoint::open(kTiedModel).tensor("model.layers.0.mlp.up_proj.weight").view.decode();
+  const std::vector<float> a = SourceModel::open(kTiedModel).tensor("model.layers.0.mlp.up_proj.weight").view.decode();
   const std::vector<float> b = out.tensor("model.layers.0.mlp.up_proj.weight").view.decode();
   for (std::size_t row = 0; row < 128; ++row)
     for (std::size_t begin = 0; begin < 72; begin += 32) {
@@ -124,7 +124,7 @@ TEST_F(QuantizeModel, CountsSubstitutions) {
   const QuantizeSummary summary = quantize_to(kGroupedModel, "q4_k", scratch_ / "m.gguf", pool_);
   // Rows of 64 and 96 hold no blocks of 256; all 16 matrices fall back.
   EXPECT_EQ(summary.substitutions, 16u);
-  EXPECT_EQ(Checkpoint::open(scratch_ / "m.gguf").tensor("blk.0.attn_q.weight").view.format->name(), "q5_0");
+  EXPECT_EQ(SourceModel::open(scratch_ / "m.gguf").tensor("blk.0.attn_q.weight").view.format->name(), "q5_0");
   EXPECT_EQ(describe_substitutions(summary), "16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became "
             "q5_0 in 16 (64 is not a multiple of 256)");
 }
@@ -132,7 +132,7 @@ TEST_F(QuantizeModel, CountsSubstitutions) {
 TEST_F(QuantizeModel, MixesChooseByLayerAndSizesAddUp) {
   const auto model = small_synth(scratch_, pool_);
   const QuantizeSummary summary = quantize_to(model, "q4_k_m", scratch_ / "m.gguf", pool_);
-  const Checkpoint gguf = Checkpoint::open(scratch_ / "m.gguf");
+  const SourceModel gguf = SourceModel::open(scratch_ / "m.gguf");
   EXPECT_EQ(gguf.tensor("token_embd.weight").view.format->name(), "q6_k");  // the head, too
   EXPECT_EQ(gguf.tensor("blk.1.attn_v.weight").view.format->name(), "q6_k");
   EXPECT_EQ(gguf.tensor("blk.0.attn_v.weight").view.format->name(), "q4_k");
@@ -144,13 +144,13 @@ TEST_F(QuantizeModel, MixesChooseByLayerAndSizesAddUp) {
   EXPECT_EQ(total, summary.tensor_bytes);
 
   QuantizeModelOptions dry{.recipe = find_recipe("q4_k_m"), .dry_run = true};
-  EXPECT_EQ(quantize_model(Checkpoint::open(model), dry, pool_, {}).tensor_bytes, summary.tensor_bytes);
+  EXPECT_EQ(quantize_model(SourceModel::open(model), dry, pool_, {}).tensor_bytes, summary.tensor_bytes);
 }
 
 TEST_F(QuantizeModel, OverridesEmbeddingAndHead) {
   QuantizeModelOptions options{.recipe = find_recipe("int4:g32"), .embedding = "int8:row", .head = "f32", .output = scratch_ / "out"};
-  quantize_model(Checkpoint::open(kGroupedModel), options, pool_, {});
-  const Checkpoint out = Checkpoint::open(scratch_ / "out");
+  quantize_model(SourceModel::open(kGroupedModel), options, pool_, {});
+  const SourceModel out = SourceModel::open(scratch_ / "out");
   EXPECT_EQ(out.tensor("model.embed_tokens.weight").view.format->name(), "int8:row");
   EXPECT_EQ(out.tensor("lm_head.weight").view.format->name(), "f32");
 }
@@ -158,7 +158,7 @@ TEST_F(QuantizeModel, OverridesEmbeddingAndHead) {
 TEST_F(QuantizeModel, TheManifestSaysWhatWasDone) {
   quantize_to(kGroupedModel, "q8_0", scratch_ / "a.gguf", pool_);
   quantize_to(kGroupedModel, "int8:row", scratch_ / "b", pool_);
-  const auto a = nlohmann::json::parse(*Checkpoint::open(scratch_ / "a.gguf").gguf().string("nibble.manifest"));
+  const auto a = nlohmann::json::parse(*SourceModel::open(scratch_ / "a.gguf").gguf().string("nibble.manifest"));
   const auto b = nlohmann::json::parse(read_text(scratch_ / "b" / "nibble_manifest.json"));
   EXPECT_EQ(a["recipe"]["name"], "q8_0");
   EXPECT_EQ(b["recipe"]["name"], "int8:row");
@@ -170,7 +170,7 @@ TEST_F(QuantizeModel, TheManifestSaysWhatWasDone) {
 
   const auto edited = edited_copy(kGroupedModel, "model.norm.weight", scratch_ / "edited", [](std::span<float> values) { values[3] += 0.5f; });
   quantize_to(edited, "q8_0", scratch_ / "c.gguf", pool_);
-  const auto c = nlohmann::json::parse(*Checkpoint::open(scratch_ / "c.gguf").gguf().string("nibble.manifest"));
+  const auto c = nlohmann::json::parse(*SourceModel::open(scratch_ / "c.gguf").gguf().string("nibble.manifest"));
   EXPECT_NE(a["source"]["xxh3"], c["source"]["xxh3"]);
 }
 
@@ -189,15 +189,15 @@ TEST_F(QuantizeModel, ADirectoryKeepsItsSmallFiles) {
 TEST_F(QuantizeModel, AQuantizedModelMayBecomeFloatAgain) {
   quantize_to(kGroupedModel, "q8_0", scratch_ / "q.gguf", pool_);
   quantize_to(scratch_ / "q.gguf", "f32", scratch_ / "f.gguf", pool_);
-  expect_same_values(Checkpoint::open(scratch_ / "q.gguf"), Checkpoint::open(scratch_ / "f.gguf"));
+  expect_same_values(SourceModel::open(scratch_ / "q.gguf"), SourceModel::open(scratch_ / "f.gguf"));
   quantize_to(scratch_ / "q.gguf", "q8_0", scratch_ / "again.gguf", pool_);  // nothing is rounded twice
-  expect_same_values(Checkpoint::open(scratch_ / "q.gguf"), Checkpoint::open(scratch_ / "again.gguf"));
+  expect_same_values(SourceModel::open(scratch_ / "q.gguf"), SourceModel::open(scratch_ / "again.gguf"));
 }
 
 TEST_F(QuantizeModel, ReportsProgressToItsEnd) {
   std::uint64_t last = 0, total = 0;
   QuantizeModelOptions options{.recipe = find_recipe("q8_0"), .output = scratch_ / "m.gguf"};
-  const QuantizeSummary summary = quantize_model(Checkpoint::open(kGroupedModel), options, pool_, [&](const Progress& p) {
+  const QuantizeSummary summary = quantize_model(SourceModel::open(kGroupedModel), options, pool_, [&](const Progress& p) {
     EXPECT_EQ(p.stage, "quantize");
     EXPECT_GE(p.done, last);
     last = p.done;
@@ -229,9 +229,9 @@ TEST_F(QuantizeModel, WeightsBeyondTheScalesGetAnotherFormatThatIsCounted) {
     const std::string expected =
         fmt::format("are not {} because their weights are too large or too small for its scales: {} became {} in 1", test.format, test.format, test.got);
     EXPECT_NE(describe_substitutions(summary).find(expected), std::string::npos) << describe_substitutions(summary);
-    const Checkpoint made = Checkpoint::open(scratch_ / test.output);
+    const SourceModel made = SourceModel::open(scratch_ / test.output);
     const std::vector<float> stored = made.tensor(changed->name).view.decode();
-    const std::vector<float> wanted = Checkpoint::open(model).tensor("model.layers.1.mlp.up_proj.weight").view.decode();
+    const std::vector<float> wanted = SourceModel::open(model).tensor("model.layers.1.mlp.up_proj.weight").view.decode();
     double power = 0, lost = 0;
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       power += std::pow(static_cast<double>(wanted[i]), 2);
@@ -242,7 +242,7 @@ TEST_F(QuantizeModel, WeightsBeyondTheScalesGetAnotherFormatThatIsCounted) {
 }
 
 TEST_F(QuantizeModel, MixesChooseByWhetherThereAreStatistics) {
-  const Checkpoint source = Checkpoint::open(kTiedModel);
+  const SourceModel source = SourceModel::open(kTiedModel);
   Statistics statistics;
   QuantizeModelOptions options{.recipe = recipe_from_json(R"({"name": "r", "rules": [
     {"tensors": "*.ffn_down.weight", "when": "importance", "format": "q8_0"}, {"tensors": "*", "when": "no importance", "format": "f16"},

@@ -13,7 +13,7 @@ namespace {
 class QuantizeRefuses : public ::testing::Test {
  protected:
   std::string error(const std::filesystem::path& model, QuantizeModelOptions options) {
-    return error_of([&] { quantize_model(Checkpoint::open(model), options, pool_, {}); });
+    return error_of([&] { quantize_model(SourceModel::open(model), options, pool_, {}); });
   }
   ThreadPool pool_{2};
   ScratchDirectory scratch_;
@@ -91,7 +91,7 @@ TEST_F(QuantizeRefuses, InputsThatNoKernelWouldRound) {
         << format << ": " << error(kGroupedModel, request(format));
   QuantizeModelOptions mixed = request("int4:g32+a8:g32");
   mixed.recipe.rules.insert(mixed.recipe.rules.begin(), {"*.ffn_down.weight", {}, "fp8:row", {}});
-  const QuantizeSummary summary = quantize_model(Checkpoint::open(kGroupedModel), mixed, pool_, {});
+  const QuantizeSummary summary = quantize_model(SourceModel::open(kGroupedModel), mixed, pool_, {});
   ASSERT_EQ(summary.warnings.size(), 1u);
   EXPECT_EQ(summary.warnings[0], "weights in these formats are multiplied in f32, and their inputs are not rounded: fp8:row");
 }
@@ -135,7 +135,7 @@ TEST_F(QuantizeRefuses, TensorsOfTheWrongShape) {
 TEST_F(QuantizeRefuses, ToGoOnWhenCancelled) {
   for (const char* output : {"out.gguf", "out"}) {
     const QuantizeModelOptions options{.recipe = find_recipe("f16"), .output = scratch_ / output};
-    EXPECT_EQ(error_of([&] { quantize_model(Checkpoint::open(kTiedModel), options, pool_, [](const Progress&) { return false; }); }),
+    EXPECT_EQ(error_of([&] { quantize_model(SourceModel::open(kTiedModel), options, pool_, [](const Progress&) { return false; }); }),
               "quantize was cancelled; nothing was written");
     EXPECT_EQ(scratch_.num_entries(), 0u);
   }

@@ -59,7 +59,7 @@ class SensitivityOfModels : public ::testing::Test {
 };
 
 TEST_F(SensitivityOfModels, IsTheSameForAnyNumberOfThreads) {
-  const Checkpoint model = Checkpoint::open(small_synth(scratch_, pool_, 64));
+  const SourceModel model = SourceModel::open(small_synth(scratch_, pool_, 64));
   ThreadPool one(1);
   const Sensitivities a = measure_sensitivities(model, text(), options("gptq"), one);
   const Sensitivities b = measure_sensitivities(model, text(), options("gptq"), pool_);
@@ -80,7 +80,7 @@ TEST_F(SensitivityOfModels, SeesARowThatMatters) {
   });
   std::filesystem::copy_file(plain / "tokenizer.json", edited / "tokenizer.json", std::filesystem::copy_options::skip_existing);
   const auto loss_of = [&](const std::filesystem::path& path) {
-    const Sensitivities s = measure_sensitivities(Checkpoint::open(path), text(), options("rtn"), pool_);
+    const Sensitivities s = measure_sensitivities(SourceModel::open(path), text(), options("rtn"), pool_);
     const auto item = std::ranges::find(s.items, "layer 1, down", &BudgetItem::name);
     return item->candidates.front().loss;
   };
@@ -88,7 +88,7 @@ TEST_F(SensitivityOfModels, SeesARowThatMatters) {
 }
 
 TEST_F(SensitivityOfModels, MeasuresWholeRecipesByWhatTheyChange) {
-  const Checkpoint model = Checkpoint::open(small_synth(scratch_, pool_, 64));
+  const SourceModel model = SourceModel::open(small_synth(scratch_, pool_, 64));
   SensitivityProbe probe(model, text(), options("rtn"), pool_);
   const std::vector<double> kl = probe.divergences({find_recipe("source"), find_recipe("q4_0"), find_recipe("q8_0"), find_recipe("q4_0")});
   EXPECT_EQ(kl[0], 0);
@@ -101,7 +101,7 @@ TEST_F(SensitivityOfModels, MeasuresWholeRecipesByWhatTheyChange) {
 }
 
 TEST_F(SensitivityOfModels, PlansNoMixThatLosesToItsRivals) {
-  const Checkpoint model = Checkpoint::open(small_synth(scratch_, pool_, 64));
+  const SourceModel model = SourceModel::open(small_synth(scratch_, pool_, 64));
   SensitivityProbe probe(model, text(), options("rtn"), pool_);
   const std::uint64_t bytes = probe.bytes_of(find_recipe("q5_0"));
   for (const Recipe& rival : rivals(probe, bytes, 2)) EXPECT_LE(probe.bytes_of(rival), bytes);

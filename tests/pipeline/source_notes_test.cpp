@@ -18,11 +18,11 @@ class SourceNotes : public ::testing::Test {
  protected:
   QuantizeSummary quantize(const std::filesystem::path& model, const std::filesystem::path& output, bool strict = false) {
     QuantizeModelOptions options{.recipe = find_recipe("f32"), .output = output, .strict = strict};
-    return quantize_model(Checkpoint::open(model), options, pool_, {});
+    return quantize_model(SourceModel::open(model), options, pool_, {});
   }
 
   std::vector<float> logits_of(const std::filesystem::path& path, const std::vector<std::int32_t>& ids) {
-    Decoder decoder(Checkpoint::open(path), exact_options(), pool_);
+    Decoder decoder(SourceModel::open(path), exact_options(), pool_);
     return all_logits(decoder, ids);
   }
 
@@ -80,15 +80,15 @@ TEST_F(SourceNotes, NormsStoredAsMatrices) {
 TEST_F(SourceNotes, WhatIsWrittenMustBeAModel) {
   EditableModel model = EditableModel::read(data_directory() / "tiny_tied");
   model.write(scratch_ / "m");
-  const Checkpoint checkpoint = Checkpoint::open(scratch_ / "m");
-  ModelConfig meant = read_model_config(checkpoint);
+  const SourceModel checkpoint = SourceModel::open(scratch_ / "m");
+  ModelConfig meant = checkpoint.config();
   EXPECT_NO_THROW(require_readable(checkpoint, meant, "OUT"));
   ++meant.intermediate;
   EXPECT_EQ(error_of([&] { require_readable(checkpoint, meant, "OUT"); }), std::pair(ErrorKind::internal, std::string("OUT: read back has another configuration")));
   --meant.intermediate;
   model.tensors.at("model.norm.weight").shape = {2, model.tensors.at("model.norm.weight").shape[0] / 2};
   model.write(scratch_ / "n");
-  const auto [kind, text] = error_of([&] { require_readable(Checkpoint::open(scratch_ / "n"), meant, "OUT"); });
+  const auto [kind, text] = error_of([&] { require_readable(SourceModel::open(scratch_ / "n"), meant, "OUT"); });
   EXPECT_EQ(kind, ErrorKind::internal);
   EXPECT_TRUE(text.starts_with("OUT: read back is no model: model.safetensors: tensor 'model.norm.weight' does not have the shape")) << text;
 }
@@ -114,12 +114,12 @@ TEST_F(SourceNotes, DoublesAreNarrowed) {
   model.write(scratch_ / "double");
   quantize(scratch_ / "single", scratch_ / "a.gguf");
   const QuantizeSummary summary = quantize(scratch_ / "double", scratch_ / "b.gguf");
-  const Checkpoint a = Checkpoint::open(scratch_ / "a.gguf"), b = Checkpoint::open(scratch_ / "b.gguf");
+  const SourceModel a = SourceModel::open(scratch_ / "a.gguf"), b = SourceModel::open(scratch_ / "b.gguf");
   for (const StoredTensor& tensor : a.tensors()) EXPECT_EQ(tensor.view.decode(), b.tensor(tensor.name).view.decode()) << tensor.name;
   const std::string note = std::to_string(widened) + " of " + std::to_string(summary.tensors.size()) + " tensors are stored in F64 and were narrowed to f32";
   EXPECT_EQ(summary.notes.at(0), note);
-  EXPECT_EQ(source_notes(Checkpoint::open(scratch_ / "double")), std::vector{(scratch_ / "double").string() + ": " + note});
-  EXPECT_TRUE(source_notes(Checkpoint::open(scratch_ / "single")).empty());
+  EXPECT_EQ(source_notes(SourceModel::open(scratch_ / "double")), std::vector{(scratch_ / "double").string() + ": " + note});
+  EXPECT_TRUE(source_notes(SourceModel::open(scratch_ / "single")).empty());
 }
 
 TEST_F(SourceNotes, ATiedModelsSecondHead) {
@@ -135,7 +135,7 @@ TEST_F(SourceNotes, ATiedModelsSecondHead) {
                                ": 'lm_head.weight' differs from the embedding, although the configuration ties the two (tie_word_embeddings); the embedding is "
                                "used as the head and 'lm_head.weight' is left out; set tie_word_embeddings to false if it is meant";
   EXPECT_EQ(quantize(scratch_ / "other", scratch_ / "other.gguf").notes.at(0), expected);
-  EXPECT_EQ(source_notes(Checkpoint::open(scratch_ / "other")), std::vector{expected});
+  EXPECT_EQ(source_notes(SourceModel::open(scratch_ / "other")), std::vector{expected});
   EXPECT_EQ(error_of([&] { quantize(scratch_ / "other", scratch_ / "strict.gguf", true); }), std::pair(ErrorKind::unsupported, expected));
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "strict.gguf"));
 }

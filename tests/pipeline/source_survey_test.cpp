@@ -12,7 +12,7 @@ namespace nibble {
 namespace {
 
 TEST(SourceSurvey, AnswersWhatIsAskedWithAnyNumberOfThreads) {
-  const Checkpoint source = Checkpoint::open(data_directory() / "tiny_gqa_llama3rope");
+  const SourceModel source = SourceModel::open(data_directory() / "tiny_gqa_llama3rope");
   std::vector<const StoredTensor*> matrices;
   for (const StoredTensor& tensor : source.tensors())
     if (tensor.shape.size() > 1) matrices.push_back(&tensor);
@@ -40,14 +40,14 @@ TEST(SourceSurvey, TheHashIsOfEveryTensorsBytes) {
   ThreadPool pool(2);
   EditableModel model = EditableModel::read(data_directory() / "tiny_tied");
   model.write(scratch / "a");
-  const std::string before = survey_source(Checkpoint::open(scratch / "a"), {}, pool).hash;
+  const std::string before = survey_source(SourceModel::open(scratch / "a"), {}, pool).hash;
   model.tensors.at("model.norm.weight").bytes.back() ^= 1;
   model.write(scratch / "b");
-  EXPECT_NE(survey_source(Checkpoint::open(scratch / "b"), {}, pool).hash, before);
+  EXPECT_NE(survey_source(SourceModel::open(scratch / "b"), {}, pool).hash, before);
 }
 
 TEST(SourceSurvey, OnlyMatricesThatMayOverflowAreAskedFor) {
-  const Checkpoint source = Checkpoint::open(data_directory() / "tiny_gqa_llama3rope");
+  const SourceModel source = SourceModel::open(data_directory() / "tiny_gqa_llama3rope");
   const auto count = [&](const char* format) {
     QuantizeModelOptions options{.recipe = find_recipe(format), .output = {}, .dry_run = true};
     return peaks_to_find(plan_quantization(source, options)).size();

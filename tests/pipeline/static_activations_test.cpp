@@ -37,7 +37,7 @@ Calibration with_text(Calibration calibration) {
 }
 
 std::vector<float> logits_of(const std::filesystem::path& model, const KernelOptions& kernels, ThreadPool& pool) {
-  const Checkpoint checkpoint = Checkpoint::open(model);
+  const SourceModel checkpoint = SourceModel::open(model);
   Decoder decoder(checkpoint, {.kernels = kernels, .kv = KvType::f32}, pool);
   KvCache cache = decoder.new_cache(8);
   const std::vector<std::int32_t> tokens = {1, 5, 9, 200, 31, 77, 12, 3};
@@ -47,7 +47,7 @@ std::vector<float> logits_of(const std::filesystem::path& model, const KernelOpt
 }
 
 std::string error_text(const std::string& format, const std::filesystem::path& output, ThreadPool& pool) {
-  return error_of([&] { quantize_model(Checkpoint::open(kTale), options_for(format, output), pool, {}); });
+  return error_of([&] { quantize_model(SourceModel::open(kTale), options_for(format, output), pool, {}); });
 }
 
 TEST(StaticActivations, AreStoredWithTheModelAndComeBack) {
@@ -59,17 +59,17 @@ TEST(StaticActivations, AreStoredWithTheModelAndComeBack) {
     QuantizeModelOptions options = options_for(format, output);
     options.activations->fit = find_fit("percentile:99.9");
     options.calibration = with_text(options.calibration);
-    const QuantizeSummary summary = quantize_model(Checkpoint::open(kTale), options, pool, {});
+    const QuantizeSummary summary = quantize_model(SourceModel::open(kTale), options, pool, {});
     EXPECT_EQ("+" + summary.activations, std::string(format).substr(std::string(format).find('+')));
 
     // The grids are those of the source's sites.
-    const Checkpoint source = Checkpoint::open(kTale), made = Checkpoint::open(output);
+    const SourceModel source = SourceModel::open(kTale), made = SourceModel::open(output);
     const CalibrationTokens tokens =
         choose_windows(options.calibration.texts, Tokenizer::from_checkpoint(source), options.calibration.sampling, 1024);
     const Statistics statistics = collect_statistics(source, tokens, {.kernels = options.calibration.kernels}, pool);
     const StoredActivations stored = read_activations(made);
     ASSERT_TRUE(stored.format && *stored.format == options.activations->format) << format;
-    const ModelTensors tensors(read_model_config(source));
+    const ModelTensors tensors(source.config());
     for (const char* part : {"q", "v", "o", "up", "down"})
       for (const std::int64_t layer : {0, 1}) {
         const std::string site = std::string(part) == "o"      ? "attention_out"
@@ -91,8 +91,8 @@ TEST(StaticActivations, LieInDirectoriesAsCompressedTensorsHasThem) {
   ThreadPool pool(2);
   QuantizeModelOptions options = options_for("int8:row+a8:static:asym", scratch / "out");
   options.calibration = with_text(options.calibration);
-  quantize_model(Checkpoint::open(kTale), options, pool, {});
-  const Checkpoint made = Checkpoint::open(scratch / "out");
+  quantize_model(SourceModel::open(kTale), options, pool, {});
+  const SourceModel made = SourceModel::open(scratch / "out");
   const auto config = nlohmann::json::parse(made.config_json());
   EXPECT_EQ(config["quantization_config"]["input_activations"], nlohmann::json::parse(R"({"num_bits": 8, "type": "int", "symmetric": false,
                                                                                          "strategy": "tensor", "dynamic": false})"));
@@ -114,7 +114,7 @@ TEST(StaticActivations, DecideHowTheModelRuns) {
     const auto output = scratch / format;
     QuantizeModelOptions options = options_for(format, output);
     options.calibration = with_text(options.calibration);
-    quantize_model(Checkpoint::open(kTale), options, pool, {});
+    quantize_model(SourceModel::open(kTale), options, pool, {});
     const auto own = logits_of(output, {.isa = isa}, pool), dynamic = logits_of(output, {.isa = isa, .activations = ActivationMode::int8}, pool);
     if (plain.empty()) {
       plain = own;
@@ -144,23 +144,23 @@ TEST(StaticActivations, SurviveCopiesAndAreReplacedOrDropped) {
   const Isa isa = best_isa(detect_cpu());
   QuantizeModelOptions options = options_for("q8_0+a8:static", scratch / "a.gguf");
   options.calibration = with_text(options.calibration);
-  quantize_model(Checkpoint::open(kTale), options, pool, {});
+  quantize_model(SourceModel::open(kTale), options, pool, {});
   // Added afterwards to weights that are there: the same file, but for its record.
   quantize_to(kTale, "q8_0", scratch / "weights.gguf", pool);
-  EXPECT_FALSE(read_activations(Checkpoint::open(scratch / "weights.gguf")).format);
+  EXPECT_FALSE(read_activations(SourceModel::open(scratch / "weights.gguf")).format);
   options = options_for("source+a8:static", scratch / "b.gguf");
   options.calibration = with_text(options.calibration);
-  quantize_model(Checkpoint::open(scratch / "weights.gguf"), options, pool, {});
-  const Checkpoint b = Checkpoint::open(scratch / "b.gguf");
-  EXPECT_EQ(read_activations(b).grids.size(), read_activations(Checkpoint::open(scratch / "a.gguf")).grids.size());
+  quantize_model(SourceModel::open(scratch / "weights.gguf"), options, pool, {});
+  const SourceModel b = SourceModel::open(scratch / "b.gguf");
+  EXPECT_EQ(read_activations(b).grids.size(), read_activations(SourceModel::open(scratch / "a.gguf")).grids.size());
   EXPECT_NE(logits_of(scratch / "b.gguf", {.isa = isa}, pool), logits_of(scratch / "weights.gguf", {.isa = isa}, pool));
   for (const StoredTensor& tensor : b.tensors())
-    EXPECT_TRUE(std::ranges::equal(tensor.data, Checkpoint::open(scratch / "weights.gguf").tensor(tensor.name).data)) << tensor.name;
+    EXPECT_TRUE(std::ranges::equal(tensor.data, SourceModel::open(scratch / "weights.gguf").tensor(tensor.name).data)) << tensor.name;
   // Another format in their place; none.
   quantize_to(scratch / "b.gguf", "source+a8:token", scratch / "c.gguf", pool);
-  EXPECT_EQ(read_activations(Checkpoint::open(scratch / "c.gguf")).format->grain, ActivationGrain::token);
+  EXPECT_EQ(read_activations(SourceModel::open(scratch / "c.gguf")).format->grain, ActivationGrain::token);
   quantize_to(scratch / "b.gguf", "source", scratch / "d.gguf", pool);
-  EXPECT_FALSE(read_activations(Checkpoint::open(scratch / "d.gguf")).format);
+  EXPECT_FALSE(read_activations(SourceModel::open(scratch / "d.gguf")).format);
 }
 
 // smoothquant divides what the norms put out, so the grids must be those of the smoothed model: its largest inputs are smaller.
@@ -174,8 +174,8 @@ TEST(StaticActivations, FollowScalesThatAreFoldedAway) {
     options.method = method;
     options.activations->fit = find_fit("absmax");
     options.calibration = with_text(options.calibration);
-    quantize_model(Checkpoint::open(twin), options, pool, {});
-    return read_activations(Checkpoint::open(scratch / output)).find("model.layers.0.self_attn.q_proj.weight")->scale;
+    quantize_model(SourceModel::open(twin), options, pool, {});
+    return read_activations(SourceModel::open(scratch / output)).find("model.layers.0.self_attn.q_proj.weight")->scale;
   };
   const float plain = scale_with("rtn", "plain"), smooth = scale_with("smoothquant", "smooth");
   EXPECT_LT(smooth, 0.5f * plain);
@@ -194,7 +194,7 @@ TEST(StaticActivations, RefuseWhatCannotBe) {
   const Statistics statistics;
   options.method = "smoothquant";
   options.calibration.statistics = &statistics;
-  EXPECT_NE(error_of([&] { quantize_model(Checkpoint::open(kTale), options, pool, {}); }).find("give it text"), std::string::npos);
+  EXPECT_NE(error_of([&] { quantize_model(SourceModel::open(kTale), options, pool, {}); }).find("give it text"), std::string::npos);
 }
 
 // Files that say something else than they should.
@@ -202,13 +202,13 @@ TEST(StaticActivations, BadFilesAreRefusedByName) {
   const ScratchDirectory scratch;
   ThreadPool pool(1);
   const auto file_with = [&](const std::function<void(GgufMetadata&)>& edit) {
-    GgufMetadata metadata = Checkpoint::open(scratch / "good.gguf").gguf();
+    GgufMetadata metadata = SourceModel::open(scratch / "good.gguf").gguf();
     edit(metadata);
     const auto writer = make_gguf_writer(scratch / "bad.gguf", metadata, {{"x", {1}, find_format("f32")}});
     QuantizedTensor one(find_format("f32"), 1, 1);
     writer->write_rows(0, one.view());
     writer->finish();
-    return error_of([&] { read_activations(Checkpoint::open(scratch / "bad.gguf")); });
+    return error_of([&] { read_activations(SourceModel::open(scratch / "bad.gguf")); });
   };
   quantize_to(kTale, "q8_0", scratch / "good.gguf", pool);
   const auto set = [](GgufMetadata& m, const char* format, std::vector<float> scales, std::vector<std::int32_t> zeros) {

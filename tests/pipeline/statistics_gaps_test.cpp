@@ -18,14 +18,14 @@ class StatisticsGaps : public ::testing::Test {
     std::string text;
     for (int i = 0; i < 60; ++i) text += "Line number " + std::to_string(i) + " of the text, and a word more.\n";
     const std::vector<CalibrationText> texts = {{"t", text}};
-    return calibrate_model(Checkpoint::open(model_), texts, {.sampling = {.samples = 0, .length = 64}}, pool_).statistics;
+    return calibrate_model(SourceModel::open(model_), texts, {.sampling = {.samples = 0, .length = 64}}, pool_).statistics;
   }
   QuantizeModelOptions options(const Statistics& given, const std::string& method = "imatrix") const {
     QuantizeModelOptions result{.recipe = find_recipe("q4_0"), .method = method, .output = scratch_ / "out.gguf"};
     result.calibration.statistics = &given;
     return result;
   }
-  QuantizeSummary quantize(const QuantizeModelOptions& request) { return quantize_model(Checkpoint::open(model_), request, pool_, {}); }
+  QuantizeSummary quantize(const QuantizeModelOptions& request) { return quantize_model(SourceModel::open(model_), request, pool_, {}); }
   static bool says(const QuantizeSummary& summary, const std::string& words) {
     return std::ranges::any_of(summary.warnings, [&](const std::string& line) { return line.find(words) != std::string::npos; });
   }
@@ -77,17 +77,17 @@ TEST_F(StatisticsGaps, ZerosAreSaidAndDecideNothing) {
     if (tensor.error) {
       EXPECT_GT(tensor.error->stored, 1e-6) << tensor.name;
     }
-  const Checkpoint zeros = Checkpoint::open(scratch_ / "out.gguf");
+  const SourceModel zeros = SourceModel::open(scratch_ / "out.gguf");
   QuantizeModelOptions request = options(without);
   request.output = scratch_ / "without.gguf";
   quantize(request);
-  const Checkpoint nothing = Checkpoint::open(scratch_ / "without.gguf");
+  const SourceModel nothing = SourceModel::open(scratch_ / "without.gguf");
   EXPECT_EQ(zeros.tensor("blk.0.ffn_up.weight").view.decode(), nothing.tensor("blk.0.ffn_up.weight").view.decode());
 }
 
 TEST_F(StatisticsGaps, ImportanceMatricesAreReadUnderAnyName) {
   const Statistics given = statistics();
-  const Checkpoint source = Checkpoint::open(model_);
+  const SourceModel source = SourceModel::open(model_);
   for (const char* written : {"a.gguf", "a.dat", "a.stats"}) {
     save_statistics(given, source, scratch_ / written);
     for (const char* name : {"b.dat", "b.gguf", "b.imatrix", "b"}) {

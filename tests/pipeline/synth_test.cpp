@@ -22,9 +22,9 @@ TEST(Synth, WritesAModelThatRuns) {
     SynthShape shape = tiny_shape();
     shape.architecture = architecture;
     const SynthSummary summary = synthesize_model(shape, {.output = scratch / architecture, .dtype = "f16"}, pool, {});
-    const Checkpoint checkpoint = Checkpoint::open(scratch / architecture);
+    const SourceModel checkpoint = SourceModel::open(scratch / architecture);
     EXPECT_EQ(describe_model(checkpoint).parameters, summary.parameters);
-    EXPECT_EQ(read_model_config(checkpoint).architecture, architecture);
+    EXPECT_EQ(checkpoint.config().architecture, architecture);
     Decoder decoder(checkpoint, {}, pool);
     KvCache cache = decoder.new_cache(8);
     std::vector<float> logits(300);
@@ -38,7 +38,7 @@ TEST(Synth, ItsTokenizerReadsAnyText) {
   ScratchDirectory scratch;
   ThreadPool pool(2);
   synthesize_model(tiny_shape(), {.output = scratch / "m"}, pool, {});
-  const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(scratch / "m"));
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(SourceModel::open(scratch / "m"));
   EXPECT_EQ(tokenizer.vocab_size(), 300u);
   const std::string text = "Tom's 7 caf\u00e9s \u683c";
   EXPECT_EQ(tokenizer.decode(tokenizer.encode(text), true), text);
@@ -67,7 +67,7 @@ TEST(Synth, WeightsLookNormal) {
   SynthShape shape = tiny_shape();
   shape.vocab = 4000;
   synthesize_model(shape, {.output = scratch / "m"}, pool, {});
-  const Checkpoint checkpoint = Checkpoint::open(scratch / "m");
+  const SourceModel checkpoint = SourceModel::open(scratch / "m");
   const TensorStatistics s = measure_statistics(checkpoint, checkpoint.tensor("model.embed_tokens.weight"), pool);
   // 128000 samples: the deviation of the mean is 0.02 / sqrt(128000) = 6e-5, that of the deviation about 0.2 %.
   EXPECT_NEAR(s.mean, 0, 3e-4);

@@ -114,9 +114,14 @@ TEST(QuantizeLinear, NamesTheFirstWeightThatIsNoNumber) {
   const QuantizedView view = source.view();
   for (std::size_t threads = 1; threads <= 4; ++threads) {
     ThreadPool pool(threads);
-    for (const char* name : {"q8_0", "f32", "f16"}) {
+    const SiteStatistics site = random_site(kCols, 16);
+    for (const auto& [name, method] : {std::pair{"q8_0", "rtn"}, {"f32", "rtn"}, {"f16", "rtn"}, {"q8_0", "gptq"}, {"nf4:g64:dq", "rtn"}}) {
+      const LinearTask task{.weights = {.view = &view, .name = "blk.0.attn_q.weight", .file = "m.gguf"},
+                            .format = find_format(name),
+                            .method = find_method(method),
+                            .moments = {{.rows = {0, kRows}, .inputs = &site}}};
       try {
-        encode({.view = &view, .name = "blk.0.attn_q.weight", .file = "m.gguf"}, {0, kRows}, name, pool);
+        quantize_linear(task, pool, Isa::scalar);
         ADD_FAILURE() << name;
       } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::corrupt);
@@ -141,6 +146,24 @@ TEST(QuantizeLinear, NamesAValueBeyondF16) {
     EXPECT_STREQ(error.what(), "tensor 't' holds a value that f16 cannot; use bf16 or f32: row 2, column 5, value 70000.000000");
   }
   EXPECT_NO_THROW(encode({.view = &view, .name = "t"}, {0, 4}, "bf16", pool));
+}
+
+TEST(QuantizeLinear, NamesAValueBeyondBf16) {
+  QuantizedTensor source = random_matrix(2, 32, 6);
+  const auto put = [&](float value) { std::memcpy(source.planes[0].data() + (32 + 7) * sizeof(float), &value, sizeof(float)); };
+  const QuantizedView view = source.view();
+  ThreadPool pool(1);
+  put(0x1.fefffep127F);  // the last that is rounded down
+  EXPECT_NO_THROW(encode({.view = &view, .name = "t"}, {0, 2}, "bf16", pool));
+  put(0x1.ffp127F);
+  try {
+    encode({.view = &view, .name = "t"}, {0, 2}, "bf16", pool);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::unsupported);
+    EXPECT_TRUE(std::string_view(error.what()).starts_with("tensor 't' holds a value that bf16 cannot; use f32: row 1, column 7, value 3396"))
+        << error.what();
+  }
 }
 
 TEST(QuantizeLinear, ABandHasTheSameBytesAloneAndAmongOthers) {
@@ -177,9 +200,11 @@ TEST(QuantizeLinear, EveryRangeOfRowsIsRoundedForItsOwnInputs) {
   const QuantizedView view = source.view();
   const SiteStatistics first = random_site(kWidth, 10), second = random_site(kWidth, 11);
   ThreadPool pool(2);
-  for (const char* method : {"imatrix", "gptq"}) {
-    const auto task = [&](std::vector<RowMoment> moments) {
-      return LinearTask{.weights = {.view = &view}, .format = find_format("int3:g64"), .method = find_method(method), .moments = std::move(moments)};
+  // nf4:g64:dq is fitted to the whole tensor, so rows of a mixture have scales of their own there.
+  for (const auto& [method, format] : {std::pair{"imatrix", "int3:g64"}, {"gptq", "int3:g64"}, {"gptq", "nf4:g64:dq"}}) {
+    const bool is_by_rows = std::string_view(format) == "int3:g64";
+    const auto task = [&, name = format, rounding = method](std::vector<RowMoment> moments) {
+      return LinearTask{.weights = {.view = &view}, .format = find_format(name), .method = find_method(rounding), .moments = std::move(moments)};
     };
     QuantizedTensor of_first = quantize_linear(task({{.rows = {0, kSmall}, .inputs = &first}}), pool, Isa::scalar);
     QuantizedTensor of_second = quantize_linear(task({{.rows = {0, kSmall}, .inputs = &second}}), pool, Isa::scalar);
@@ -190,7 +215,7 @@ TEST(QuantizeLinear, EveryRangeOfRowsIsRoundedForItsOwnInputs) {
     const LinearQuantizer linear(mixed, plans, pool, Isa::scalar);
     const QuantizedTensor across = linear.encode({10, 45});
     expect_rows(across, whole, 10, method);
-    for (std::uint64_t row = 0; row < kSmall; ++row) {
+    for (std::uint64_t row = 0; row < kSmall && is_by_rows; ++row) {
       QuantizedTensor& expected = row < 20 ? of_first : row < 40 ? of_second : of_none;
       ASSERT_EQ(std::memcmp(whole.row(row)[0], expected.row(row)[0], whole.specs[0].row_bytes), 0) << method << " row " << row;
     }

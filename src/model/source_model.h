@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A checkpoint and what it means: opened once, and handed to everyone who works on the model. What it means is read when it is first asked
+// for, so that a checkpoint of an unknown family can still be looked at, and once. Safe to use from many threads.
+//
+//   const SourceModel model = SourceModel::open("models/tale");
+//   Decoder decoder(model, {}, pool);
+//   std::vector<std::int32_t> ids = model.tokenizer().encode(text);
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "io/checkpoint.h"
+#include "model/arch/architecture.h"
+#include "model/config.h"
+#include "model/tokenizer/tokenizer.h"
+
+namespace nibble {
+
+class SourceModel : public Checkpoint {
+ public:
+  // As Checkpoint::open.
+  static SourceModel open(const std::filesystem::path& path);
+  explicit SourceModel(Checkpoint&& checkpoint);
+  SourceModel(SourceModel&&) noexcept;
+  SourceModel& operator=(SourceModel&&) noexcept;
+  ~SourceModel();
+
+  // Errors as read_model_config's, each time.
+  const ModelConfig& config() const;
+  const ModelTensors& parts() const;
+  // How the container names the model's tensors.
+  Spelling spelling() const { return spelling_of(*this); }
+  // What holds one of the model's tensors. Error(not_found) names file and tensor.
+  const StoredTensor& stored(const ModelTensor& part) const { return tensor(part.name(spelling())); }
+
+  // True when a tokenizer lies in or beside the weights, of whatever kind.
+  bool has_tokenizer() const { return Tokenizer::available(*this); }
+  // Errors as Tokenizer::from_checkpoint's, each time.
+  const Tokenizer& tokenizer() const;
+
+ private:
+  struct Meaning;
+  std::unique_ptr<Meaning> meaning_;
+};
+
+}  // namespace nibble
