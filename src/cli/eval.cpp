@@ -56,6 +56,7 @@ void judge_options(const CLI::App& verb, const Options& options) {
   for (const char* const option : {"--shots", "--num-shots", "--limit", "--answers", "--max-tokens"})
     refuse_without_effect(verb, option, of_task, "without --task");
   refuse_without_effect(verb, "--markdown", verb.count("--json") == 0, "beside --json");
+  refuse_without_effect(verb, "--force-text", !of_task, "with --task, which reads questions");
   if (!of_task)
     for (const char* const option : {"--split", "--against-kv"}) refuse_without_effect(verb, option, !options.against.empty(), "without --against");
   if (of_task) return;
@@ -88,7 +89,10 @@ void evaluate(const CLI::App& verb, const Options& options, Session& session) {
   JudgeOptions request;
   request.kernels = session.kernels();
   request.kv = session.kv();
-  if (!options.original_kv.empty()) request.original_kv = parse_kv_type(options.original_kv);
+  if (!options.original_kv.empty())
+    request.original_kv = parse_kv_type(options.original_kv);
+  else if (const auto kv = session.kv(); kv == KvType::q8_0 || kv == KvType::q4_0)
+    request.original_kv = KvType::f16;
   request.windows = {parse_protocol(options.protocol), options.context, options.windows, options.special};
   request.progress = session.progress();
   request.keep_partial = true;
@@ -149,7 +153,7 @@ void add_eval(CLI::App& app, Session& session) {
   verb->add_option("--against", options->against, "The original: what each model changed, with 95 % intervals, all models in one pass");
   verb->add_option(
           "--against-kv", options->original_kv,
-          "How the original keeps keys and values, where that is not what --kv says: with --kv q8_0 --against-kv f16 the cache's loss counts, too")
+          "How the original keeps keys and values; without this as --kv says, but f16 beside --kv q8_0 and q4_0, whose loss counts")
       ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}));
   verb->add_option("--accept", options->accept,
                    "What is required, as in \"kl<=0.02, kl_weights<=0.01, top1>=0.97, ppl_ratio<=1.02\" (_weights: of the weights alone): exits 0 "

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // nibble on the command line. Exit codes: 0 done (and accepted, where --accept asks); 1 an input or the machine is at fault; 2 the command itself is
-// wrong; 3 rejected by --accept; 4 undecided by --accept; 130 interrupted (SIGINT, SIGTERM, SIGHUP).
+// wrong; 3 rejected by --accept; 4 undecided by --accept; 130 interrupted (SIGINT, SIGTERM, SIGHUP);
+// 141 nobody reads standard output any more.
 #include <fmt/format.h>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -85,6 +87,8 @@ int run(int argc, char** argv) {
     return fail(session, 2, fmt::format("{}; 'nibble{} --help' tells more", error.what(), verb));
   } catch (const Error& error) {
     return fail(session, exit_code_of(error.kind()), message_of(error));
+  } catch (const ReaderGone&) {
+    return 128 + SIGPIPE;  // as programs end that nobody reads any more, without a word
   } catch (const std::bad_alloc&) {
     return fail(session, 1, "not enough memory; close other programs or choose a smaller model");
   } catch (const std::exception& error) {

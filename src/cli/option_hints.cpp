@@ -9,6 +9,7 @@ namespace {
 
 constexpr auto kHints = std::to_array<OptionHint>({{"texts", "--text FILE"},
                                                    {"calibration", "--text FILE, --stats FILE or --imatrix FILE"},
+                                                   {"second_moments", "calibrate --full, or --text FILE"},
                                                    {"verify.texts", "a longer --text, or --verify FILE"},
                                                    {"length", "--length"},
                                                    {"context", "--context, --tokens, --kv q4_0"},

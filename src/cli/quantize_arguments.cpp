@@ -57,6 +57,7 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
   refuse_without_effect(verb, "--accept", !a.request.dry_run && !a.pareto, "where nothing is written");
   for (const char* const option : {"--output", "--save-recipe", "--embedding", "--head", "--strict", "--dry-run"})
     refuse_without_effect(verb, option, !a.pareto, "beside --pareto, which writes nothing");
+  refuse_without_effect(verb, "--force-text", !a.texts.empty() || !a.verify.empty(), "without a text (--text, --verify)");
   refuse_without_effect(verb, "--special", !a.texts.empty() || !a.verify.empty(), "without a text (--text, --verify)");
   refuse_without_effect(verb, "--verbose", a.request.dry_run, "without --dry-run");
   if (verb.count("--json") > 0) refuse_without_effect(verb, "--verbose", false, "beside --json, which holds every tensor");

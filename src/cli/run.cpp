@@ -36,9 +36,13 @@ const char* reason_name(StopReason reason) {
   return "";
 }
 
-double rate(std::size_t tokens, double seconds) { return seconds > 0 ? static_cast<double>(tokens) / seconds : 0; }
+// 0: nothing was done, or too little to be measured.
+double rate(std::size_t tokens, double seconds) { return seconds > 1e-6 ? static_cast<double>(tokens) / seconds : 0; }
 
 void judge_options(const CLI::App& verb, const Options& options) {
+  if (verb.count("--prompt") != 0 && verb.count("--prompt-file") != 0)
+    throw Error(ErrorKind::invalid_argument, "-p and --prompt-file both give a prompt; leave out one of the two");
+  refuse_without_effect(verb, "--force-text", !options.prompt_file.empty(), "without a file (--prompt-file)");
   if (verb.count("--prompt") + verb.count("--prompt-file") != 1)
     throw Error(ErrorKind::invalid_argument, "give a prompt: -p TEXT, or --prompt-file FILE ('-' for standard input)");
   for (const char* const option : {"--seed", "--top-k", "--top-p", "--min-p"})
@@ -66,7 +70,7 @@ std::string advice_for(const Tokenizer& tokenizer, std::string_view prompt, std:
 void run(const CLI::App& verb, Options& options, Session& session) {
   judge_options(verb, options);
   session.running_kernels();
-  const std::string prompt = options.prompt_file.empty() ? options.prompt : read_text(options.prompt_file);
+  const std::string prompt = options.prompt_file.empty() ? options.prompt : session.read_corpus(options.prompt_file);
   session.pool();
   const auto start = std::chrono::steady_clock::now();
   const SourceModel checkpoint = SourceModel::open(options.model);
@@ -99,12 +103,13 @@ void run(const CLI::App& verb, Options& options, Session& session) {
                                {"prefill_tokens_per_second", prefill},
                                {"decode_tokens_per_second", decode}});
   session.print("\n");
+  const auto pace = [](double tokens_per_second) { return tokens_per_second > 0 ? fmt::format(" at {} tok/s", speed_text(tokens_per_second)) : ""; };
   if (!options.quiet)
-    session.note(fmt::format("loaded in {:.2f} s; {} prompt tokens{} at {} tok/s, {} new ones at {} tok/s ({})", load_seconds, made.prompt_tokens,
-                             special == 0 ? "" : fmt::format(" ({} special)", special), speed_text(prefill), made.tokens.size(), speed_text(decode),
+    session.note(fmt::format("loaded in {:.2f} s; {} prompt tokens{}{}, {} new ones{} ({})", load_seconds, made.prompt_tokens,
+                             special == 0 ? "" : fmt::format(" ({} special)", special), pace(prefill), made.tokens.size(), pace(decode),
                              reason_name(made.reason)));
   if (!options.quiet)
-    if (const std::string advice = advice_for(tokenizer, prompt, special, made); !advice.empty()) session.note("note: " + advice);
+    if (const std::string advice = advice_for(tokenizer, prompt, options.plain ? tokenizer.count_special(prompt) : special, made); !advice.empty()) session.note("note: " + advice);
   if (made.reason == StopReason::caller) throw Error(ErrorKind::cancelled, "interrupted");
 }
 
@@ -121,6 +126,7 @@ void add_run(CLI::App& app, Session& session) {
   verb->add_option("-p,--prompt", options->prompt, "Text to continue; the text of control tokens (<|im_start|>) is taken for these tokens");
   verb->add_flag("--no-special", options->plain, "Take the text of control tokens for plain text");
   verb->add_option("--prompt-file", options->prompt_file, "File with the text to continue ('-': standard input)");
+  session.add_force_text(*verb);
   verb->add_option("-n,--tokens", options->generate.max_tokens, "At most this many new tokens")
       ->check(count_within(0, std::uint64_t{1} << 31))
       ->capture_default_str();

@@ -51,8 +51,10 @@ std::string defect_of_activations(const std::string& name) {
 }
 
 void write_all(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    throw Error(ErrorKind::io, std::string("cannot write to standard output: ") + std::strerror(errno));
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
+  const int reason = errno;
+  if (reason == EPIPE) throw ReaderGone();
+  throw Error(ErrorKind::io, std::string("cannot write to standard output: ") + std::strerror(reason));
 }
 
 }  // namespace

@@ -21,6 +21,9 @@
 
 namespace nibble::cli {
 
+// Thrown when nobody reads standard output any more, as behind a pipe to head.
+struct ReaderGone {};
+
 class Session {
  public:
   // Options that the verbs share; each verb takes those that mean something to it.

@@ -151,6 +151,7 @@ struct Written {
 Written write_model(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
                     ThreadPool& pool, const ProgressCallback& progress) {
   Written written;
+  remove_abandoned_partials(options.output);
   const bool calibrated = needs_calibration(plan, options);
   ActivationPlan planned_activations = plan_activations(source, plan, options, pool, progress);
   written.warnings = std::move(planned_activations.warnings);
@@ -162,7 +163,6 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
       calibrated ? "quantize was cancelled; the same command goes on where it stopped" : "quantize was cancelled; nothing was written");
   std::optional<WorkDirectory> work;
   if (calibrated) {
-    remove_abandoned_partials(options.output);
     work.emplace(unfinished_work(options.output), manifest);
   }
   BandWriter bands(*writer, pool.num_threads() > 1);
@@ -269,9 +269,9 @@ std::filesystem::path unfinished_weights(const std::filesystem::path& output) {
 QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
   QuantizePlan plan = plan_quantization(source, options);
   // What refuses without looking at a weight comes before what looks at all of them.
+  if (!options.output.empty()) refuse_to_overwrite_source(source, options.output);
   if (!options.dry_run) {
     if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
-    refuse_to_overwrite_source(source, options.output);
     require_calibration(plan, options);
     require_disk_space(options.output, tensor_bytes(plan));
   }
@@ -281,6 +281,7 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
   substitute_unheld(plan, source, survey, options, pool);
   QuantizeSummary summary = summarize(source, plan, options);
   const StatisticsGaps gaps = find_gaps(plan, options);
+  require_second_moments(gaps);
   if (options.strict) require_no_gaps(gaps);
   summary.warnings = describe_gaps(gaps);
   summary.uninformed = gaps.missing;
@@ -290,7 +291,9 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
     set_output_bytes(summary, forecast(source, plan, options));
     return summary;
   }
-  require_disk_space(options.output, summary.tensor_bytes);
+  // What lies around the tensors is looked at only where it could decide.
+  constexpr std::uint64_t kAround = std::uint64_t{256} << 20;
+  require_disk_space(options.output, free_disk_space(options.output) > summary.tensor_bytes + kAround ? summary.tensor_bytes : forecast(source, plan, options));
   summary.source_hash = survey.hash;
   const std::string manifest = make_manifest(plan, options, summary.source_hash);
   const bool two_steps = options.activations && options.activations->format.is_static() && moves_activations(plan, options);

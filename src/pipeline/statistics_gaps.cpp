@@ -47,8 +47,20 @@ StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& o
       (tensor.role == TensorRole::linear ? gaps.missing : gaps.missing_head).push_back(tensor.target.name);
     else if (site->second->count == 0 || is_silent(*site->second))
       gaps.silent.push_back(tensor.target.name);
+    else if (tensor.role == TensorRole::linear && !site->second->has_second_moment() &&
+             method_for(tensor, options).rounder->needs() == Needs::second_moment)
+      gaps.shallow.push_back(tensor.target.name);
   }
   return gaps;
+}
+
+void require_second_moments(const StatisticsGaps& gaps) {
+  if (gaps.shallow.empty()) return;
+  throw Error(ErrorKind::unusable_input,
+              fmt::format("the method weighs a Linear's inputs against each other, and these statistics hold their mean squares only (importance matrices "
+                          "never hold more); collect them with second moments, give text in their place, or choose the method imatrix: {}",
+                          name_list(gaps.shallow)),
+              "second_moments");
 }
 
 void require_no_gaps(const StatisticsGaps& gaps) {

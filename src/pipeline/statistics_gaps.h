@@ -16,11 +16,15 @@ namespace nibble {
 struct StatisticsGaps {
   std::vector<std::string> missing;  // layers' matrices, as the output spells them, whose inputs the statistics do not have
   std::vector<std::string> missing_head;  // the same of the output matrix, which may be the embedding: llama.cpp collects none for it
+  std::vector<std::string> shallow;  // layers' matrices whose method weighs inputs against each other, of which the statistics know squares only
   std::vector<std::string> silent;   // tensors whose inputs were never seen, or only as zeros
 };
 
 // Empty where no statistics are given or no tensor's method asks for them.
 StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& options);
+
+// Error(unusable_input) where a method is given less than it is made of: it would be another method by its name.
+void require_second_moments(const StatisticsGaps& gaps);
 
 // Error(unsupported) names the tensors. Nothing of the output matrix alone is as usual and no error.
 void require_no_gaps(const StatisticsGaps& gaps);

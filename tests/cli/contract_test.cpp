@@ -35,6 +35,41 @@ class Contract : public ::testing::Test {
   ScratchDirectory scratch_;
 };
 
+TEST_F(Contract, WhatAKilledRunHasLeftIsTidiedUp) {
+  scratch_.write("x.gguf.partial-99999999-0", "of a process that is no more");
+  scratch_.write("x.gguf.partial-mine", "of nobody");
+  run("quantize m -f q8_0 -o x.gguf", 0);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "x.gguf.partial-99999999-0"));
+  EXPECT_TRUE(std::filesystem::exists(scratch_ / "x.gguf.partial-mine"));
+}
+
+TEST_F(Contract, AnOutputThatGrowsBeyondALimitOfItsSizeIsAFailedWrite) {
+  const std::string line = "cd '" + scratch_.path().string() + "' && ulimit -f 20 && '" NIBBLE_BINARY "' quantize m -f q8_0 -o x.gguf 2>error.txt";
+  const int status = std::system(line.c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_NE(read_text(scratch_ / "error.txt").find("x.gguf: cannot write"), std::string::npos);
+  for (const auto& entry : std::filesystem::directory_iterator(scratch_.path()))
+    EXPECT_FALSE(entry.path().filename().string().starts_with("x.gguf")) << entry.path();
+}
+
+TEST_F(Contract, AReaderThatGoesAwayEndsTheCommandQuietly) {
+  // The pipe's only reader has gone before anything is written.
+  const std::string line = "cd '" + scratch_.path().string() + "' && { sleep 0.3; '" NIBBLE_BINARY "' formats 2>error.txt; echo $? >code.txt; } | true";
+  ASSERT_EQ(std::system(line.c_str()), 0);
+  EXPECT_EQ(read_text(scratch_ / "code.txt"), "141\n");
+  EXPECT_EQ(std::filesystem::file_size(scratch_ / "error.txt"), 0u);
+}
+
+TEST_F(Contract, ACodedCacheIsJudgedAgainstAnOriginalWithoutOne) {
+  run("quantize m -f q8_0 -o q.gguf", 0);
+  const auto plain = run("eval q.gguf --against m --text text.txt --windows 3 --kv q8_0 --json", 0).json();
+  const auto spelled = run("eval q.gguf --against m --text text.txt --windows 3 --kv q8_0 --against-kv f16 --json", 0).json();
+  const auto both = run("eval q.gguf --against m --text text.txt --windows 3 --kv q8_0 --against-kv q8_0 --json", 0).json();
+  EXPECT_EQ(plain["candidates"], spelled["candidates"]);
+  EXPECT_NE(plain["candidates"], both["candidates"]);
+}
+
 TEST_F(Contract, ATextShorterThanAWindow) {
   run("eval m --text short.txt", 1);
   run("eval m --against narrow --text short.txt", 1);

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "calibrate/imatrix_file.h"
+#include "nibble/error.h"
 #include "pipeline/calibrate_model.h"
 #include "pipeline/models.h"
 
@@ -49,6 +50,26 @@ TEST_F(StatisticsGaps, MissingTensorsAreNamed) {
     EXPECT_NE(error_of([&] { quantize(request); }).find("the statistics have nothing of 3 tensors"), std::string::npos);
   }
   EXPECT_TRUE(quantize(options(given, "rtn")).uninformed.empty());  // which does not ask
+}
+
+// Mean squares alone make it another method, whatever it is called.
+TEST_F(StatisticsGaps, AMethodThatNeedsSecondMomentsIsRefusedWithoutThem) {
+  const Statistics given = statistics();
+  for (const char* method : {"gptq", "descent"})
+    for (const bool dry : {true, false}) {
+      QuantizeModelOptions request = options(given, method);
+      request.dry_run = dry;
+      try {
+        quantize(request);
+        ADD_FAILURE() << method;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::unusable_input);
+        EXPECT_EQ(error.setting(), "second_moments");
+        EXPECT_NE(std::string_view(error.what()).find("hold their mean squares only"), std::string_view::npos) << error.what();
+      }
+      EXPECT_FALSE(std::filesystem::exists(scratch_ / "out.gguf"));
+    }
+  EXPECT_NO_THROW(quantize(options(given, "awq")));  // which can do with mean squares
 }
 
 // llama.cpp's importance matrices have no row for it unless asked.
