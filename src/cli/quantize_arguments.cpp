@@ -13,6 +13,7 @@
 #include "cli/verbs.h"
 #include "evaluate/acceptance.h"
 #include "nibble/error.h"
+#include "pipeline/export/container.h"
 #include "pipeline/quantize_layers.h"
 #include "pipeline/quantize_plan.h"
 #include "pipeline/recipe_json.h"
@@ -78,7 +79,7 @@ void judge_places(const QuantizeArguments& a) {
   places.reads("--stats", a.statistics);
   places.reads("--verify", a.verify);
   if (!a.output.empty() && !a.request.dry_run) {
-    const bool is_file = lower_extension(a.output) == ".gguf";
+    const bool is_file = (a.request.container.empty() ? container_of(a.output) : find_container(a.request.container)).is_file();
     is_file ? places.writes_file("--output", a.output) : places.writes_directory("--output", a.output);
     places.writes_directory("the unfinished work of --output", unfinished_work(a.output));
     const std::filesystem::path weights = unfinished_weights(a.output);
@@ -101,6 +102,12 @@ std::string fit_help() {
   return text;
 }
 
+std::string container_help() {
+  std::string text = "What is written, whatever the output's name ends in:";
+  for (const Container* const container : list_containers()) text += fmt::format("\n{}: {}", container->name(), container->description());
+  return text;
+}
+
 // What is made of what, and where it goes.
 void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option("model", arguments.model, "Hugging Face directory, .safetensors or .gguf")->required();
@@ -118,6 +125,7 @@ void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_flag("--pareto", arguments.pareto, "Print size against expected divergence of the best mixes; write nothing");
   verb.add_option("--save-recipe", arguments.recipe_output, "Write the recipe that was used as JSON");
   verb.add_option("-o,--output", arguments.output, "OUT.gguf for a GGUF file, any other name for a directory");
+  verb.add_option("--to", arguments.request.container, container_help());
 }
 
 // How values are chosen.

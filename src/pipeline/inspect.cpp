@@ -11,7 +11,7 @@
 #include "model/stored_activations.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
-#include "pipeline/container_metadata.h"
+#include "pipeline/export/manifest.h"
 
 namespace nibble {
 namespace {

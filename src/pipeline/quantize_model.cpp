@@ -12,7 +12,8 @@
 #include "nibble/error.h"
 #include "pipeline/activation_plan.h"
 #include "pipeline/band_writer.h"
-#include "pipeline/container_metadata.h"
+#include "pipeline/export/container.h"
+#include "pipeline/export/manifest.h"
 #include "pipeline/quantize_layers.h"
 #include "pipeline/quantize_plan.h"
 #include "pipeline/source_survey.h"
@@ -24,8 +25,6 @@
 
 namespace nibble {
 namespace {
-
-constexpr std::uint64_t kShardBytes = 5'000'000'000;
 
 void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem::path& output) {
   std::error_code ignored;
@@ -85,9 +84,14 @@ std::uint64_t tensor_bytes(const QuantizePlan& plan) {
 
 std::unique_ptr<CheckpointWriter> make_writer(const SourceModel& source, const QuantizePlan& plan, const std::filesystem::path& output,
                                               const StoredActivations& activations, const std::string& manifest) {
-  const std::vector<PlannedTensor> planned = planned_tensors(plan);
-  if (plan.target_spelling == Spelling::gguf) return make_gguf_writer(output, make_gguf_metadata(source, plan, activations, manifest), planned);
-  return make_directory_writer(output, make_side_files(source, plan, activations, manifest), planned, kShardBytes, activation_tensors(activations));
+  return plan.container->make_writer({source, plan, activations, manifest, planned_tensors(plan)}, output);
+}
+
+// What the container cannot hold of the source: notes, or with `strict` Error(unsupported).
+void note_losses(const SourceModel& source, bool strict, QuantizePlan& plan) {
+  if (plan.container == &gguf_container() && plan.source_spelling != Spelling::gguf && !source.has_tokenizer())
+    plan.notes.push_back("no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it");
+  for (std::string& loss : plan.container->losses(source)) add_loss(std::move(loss), strict, plan.notes);
 }
 
 QuantizeSummary summarize(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
@@ -275,7 +279,7 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
     require_calibration(plan, options);
     require_disk_space(options.output, tensor_bytes(plan));
   }
-  if (!options.output.empty()) note_tokenizer_losses(source, options.strict, plan);
+  if (!options.output.empty()) note_losses(source, options.strict, plan);
   source.require_unchanged();
   const SourceSurvey survey = survey_source(source, {.hash = !options.dry_run, .peaks = peaks_to_find(plan)}, pool);
   substitute_unheld(plan, source, survey, options, pool);
@@ -307,9 +311,8 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
 
 std::uint64_t container_bytes(const SourceModel& source, const QuantizeModelOptions& options) {
   const QuantizePlan plan = plan_quantization(source, options);
-  // What another recipe of about this size may need beside: a plane more in a tensor's entry, and padding.
-  constexpr std::uint64_t kPlane = 256, kPadding = 32, kActivations = 128;
-  const std::uint64_t margin = (plan.target_spelling == Spelling::gguf ? kPadding : kPlane) + (options.activations ? kActivations : 0);
+  constexpr std::uint64_t kActivations = 128;
+  const std::uint64_t margin = plan.container->margin() + (options.activations ? kActivations : 0);
   return forecast(source, plan, options) - tensor_bytes(plan) + plan.tensors.size() * margin;
 }
 

@@ -68,6 +68,7 @@ struct QuantizeModelOptions {
   std::optional<double> smoothquant_alpha{};
   std::string embedding{}, head{};  // formats in place of the recipe's; empty: the recipe decides
   std::filesystem::path output{};   // *.gguf: one file; anything else: a directory
+  std::string container{};          // a name of pipeline/export/; empty: as the output's name ends
   bool allow_requantize = false;    // a source that is quantized already may be quantized again
   bool strict = false;              // a format that cannot hold a tensor is an error, not a substitution
   bool dry_run = false;             // decide everything, write nothing (output may be empty: a file is assumed where the formats allow it)

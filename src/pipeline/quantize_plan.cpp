@@ -11,6 +11,7 @@
 #include "model/stored_activations.h"
 #include "nibble/error.h"
 #include "pipeline/activation_plan.h"
+#include "pipeline/export/container.h"
 #include "pipeline/source_notes.h"
 #include "quantize/held_magnitude.h"
 #include "quantize/method.h"
@@ -25,15 +26,10 @@ bool recipe_needs_directory(const Recipe& recipe) {
   });
 }
 
-Spelling decide_container(const QuantizeModelOptions& options, const Recipe& recipe) {
-  if (options.output.empty()) return recipe_needs_directory(recipe) ? Spelling::huggingface : Spelling::gguf;
-  const std::string extension = lower_extension(options.output);
-  if (extension == ".safetensors")
-    throw Error(ErrorKind::invalid_argument,
-                "a model is written to a directory or to a .gguf file, not to a single safetensors file; leave the "
-                "extension away: " +
-                    options.output.string());
-  return extension == ".gguf" ? Spelling::gguf : Spelling::huggingface;
+const Container& decide_container(const QuantizeModelOptions& options, const Recipe& recipe) {
+  if (!options.container.empty()) return find_container(options.container);
+  if (options.output.empty()) return recipe_needs_directory(recipe) ? nibble_container() : gguf_container();
+  return container_of(options.output);
 }
 
 void apply_overrides(Recipe& recipe, const QuantizeModelOptions& options, const ModelConfig& config) {
@@ -63,11 +59,11 @@ void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, co
               "allow_requantize");
 }
 
-void refuse_planar_in_gguf(const TensorPlan& plan, const Recipe& recipe) {
-  throw Error(ErrorKind::invalid_argument,
-              fmt::format("a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a block format "
-                          "such as q4_k: {} for '{}' by recipe '{}'",
-                          plan.target.format->name(), plan.target.name, recipe.name));
+void require_held(const Container& container, const TensorPlan& plan, const Recipe& recipe) {
+  const std::string refusal = container.refusal(plan.target.format->info());
+  if (!refusal.empty())
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{}: {} for '{}' by recipe '{}'", refusal, plan.target.format->name(), plan.target.name, recipe.name));
 }
 
 TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, const QuantizePlan& plan, const QuantizeModelOptions& options) {
@@ -108,7 +104,7 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
                 fmt::format("the method table learns a format's points, which {} does not let it; choose a table format such "
                             "as table4:row, or the method imatrix",
                             result.target.format->name()));
-  if (plan.target_spelling == Spelling::gguf && result.target.format->info().kind == FormatKind::planar) refuse_planar_in_gguf(result, plan.recipe);
+  require_held(*plan.container, result, plan.recipe);
   return result;
 }
 
@@ -170,7 +166,8 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
   plan.source_spelling = source.spelling();
   plan.recipe = options.recipe;
   apply_overrides(plan.recipe, options, plan.config);
-  plan.target_spelling = decide_container(options, plan.recipe);
+  plan.container = &decide_container(options, plan.recipe);
+  plan.target_spelling = plan.container->naming();
   find_method(options.method);
   std::unordered_set<std::string_view> used;
   for (const ModelTensor& tensor : source.parts().all()) {

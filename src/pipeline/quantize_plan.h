@@ -27,8 +27,11 @@ struct TensorPlan {
   std::uint64_t permuted_head_dim = 0;  // 0: rows stay in order
 };
 
+class Container;
+
 struct QuantizePlan {
   ModelConfig config;
+  const Container* container = nullptr;  // of the output
   Spelling source_spelling = Spelling::huggingface, target_spelling = Spelling::gguf;
   Recipe recipe;  // with overrides applied
   std::vector<TensorPlan> tensors;

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/export/container.h"
+
+#include <array>
+
+#include "base/output_file.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+std::span<const Container* const> list_containers() {
+  static const std::array<const Container*, 2> list = {&gguf_container(), &nibble_container()};
+  return list;
+}
+
+const Container& find_container(std::string_view name) {
+  std::string known;
+  for (const Container* const container : list_containers()) {
+    if (container->name() == name) return *container;
+    known += (known.empty() ? "" : ", ") + std::string(container->name());
+  }
+  throw Error(ErrorKind::invalid_argument, "unknown container '" + std::string(name) + "'; known are " + known);
+}
+
+const Container& container_of(const std::filesystem::path& output) {
+  const std::string extension = lower_extension(output);
+  if (extension == ".safetensors")
+    throw Error(ErrorKind::invalid_argument, "a model is written to a directory or to a .gguf file, not to a single safetensors file; leave the "
+                                             "extension away: " + output.string());
+  return extension == ".gguf" ? gguf_container() : nibble_container();
+}
+
+}  // namespace nibble

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The containers that a model can be handed on in: how tensors are named, what lies beside them, and how they become bytes. A new one is a file
+// and a line in the list. Immutable, safe to use from many threads. Internal to pipeline/.
+//
+//   const Container& container = find_container("gguf");
+//   auto writer = container.make_writer({source, plan, activations, manifest, tensors}, "out.gguf");
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/format.h"
+#include "io/checkpoint_writer.h"
+#include "model/arch/architecture.h"
+#include "model/source_model.h"
+#include "model/stored_activations.h"
+
+namespace nibble {
+
+struct QuantizePlan;
+
+struct ContainerContents {
+  const SourceModel& source;
+  const QuantizePlan& plan;
+  const StoredActivations& activations;
+  const std::string& manifest;
+  const std::vector<PlannedTensor>& tensors;
+};
+
+class Container {
+ public:
+  virtual ~Container() = default;
+  virtual std::string_view name() const noexcept = 0;         // "gguf": what --to takes
+  virtual std::string_view description() const noexcept = 0;  // one line for help
+  virtual Spelling naming() const noexcept = 0;
+  virtual bool is_file() const noexcept = 0;  // else a directory
+  // Why a tensor in this format cannot lie in it, and what to do about it; empty: it can.
+  virtual std::string refusal(const FormatInfo& format) const = 0;
+  // What another recipe of about the same size may need beside its tensors more than this one, in bytes a tensor.
+  virtual std::uint64_t margin() const noexcept = 0;
+  // Errors of the writer's kind; what cannot be translated is Error(unsupported).
+  virtual std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const = 0;
+  // What of the source it cannot hold, a sentence each.
+  virtual std::vector<std::string> losses(const SourceModel& source) const = 0;
+};
+
+// In the order in which help shows them.
+std::span<const Container* const> list_containers();
+
+// Error(invalid_argument) lists the known names.
+const Container& find_container(std::string_view name);
+
+// By the ending of an output's name: a GGUF file or a directory. Error(invalid_argument) for a single safetensors file.
+const Container& container_of(const std::filesystem::path& output);
+
+const Container& gguf_container();
+const Container& nibble_container();
+
+}  // namespace nibble

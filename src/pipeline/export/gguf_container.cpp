@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nibble/error.h"
+#include "pipeline/export/container.h"
+#include "pipeline/export/manifest.h"
+#include "pipeline/quantize_plan.h"
+
+namespace nibble {
+namespace {
+
+// A GGUF source keeps its keys; a directory's configuration and tokenizer are translated. A model without a tokenizer gets
+// tokenizer.ggml.model = "none".
+GgufMetadata make_metadata(const ContainerContents& contents) {
+  const auto& [source, plan, activations, manifest, tensors] = contents;
+  GgufMetadata metadata;
+  if (plan.source_spelling == Spelling::gguf) {
+    metadata = source.gguf();
+    for (const char* key : {"split.no", "split.count", "split.tensors.count"}) metadata.erase(key);
+    if (plan.recipe.file_type) metadata.set("general.file_type", GgufValue::of_u32(*plan.recipe.file_type));
+  } else {
+    metadata = to_gguf_metadata(plan.config, {.name = {}, .file_type = plan.recipe.file_type});
+    if (source.has_tokenizer()) {
+      const GgufMetadata tokenizer = source.tokenizer().to_gguf(plan.config.vocab_size);
+      for (const auto& item : tokenizer.items()) metadata.set(item.key, item.value);
+    } else {
+      metadata.set("tokenizer.ggml.model", GgufValue::of_string("none"));
+    }
+  }
+  put_activations(activations, metadata);
+  metadata.set("general.quantization_version", GgufValue::of_u32(2));
+  metadata.set(kManifestKey, GgufValue::of_string(manifest));
+  return metadata;
+}
+
+class GgufContainer final : public Container {
+ public:
+  std::string_view name() const noexcept override { return "gguf"; }
+  std::string_view description() const noexcept override { return "one GGUF file, for llama.cpp and what is built on it"; }
+  Spelling naming() const noexcept override { return Spelling::gguf; }
+  bool is_file() const noexcept override { return true; }
+  std::string refusal(const FormatInfo& format) const override {
+    if (format.kind != FormatKind::planar) return {};
+    return "a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a block format such as q4_k";
+  }
+  std::uint64_t margin() const noexcept override { return 32; }  // padding
+  std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const override {
+    return make_gguf_writer(output, make_metadata(contents), contents.tensors);
+  }
+  std::vector<std::string> losses(const SourceModel& source) const override {
+    if (source.spelling() == Spelling::gguf) return {};
+    if (!source.has_tokenizer()) return {};
+    const Tokenizer& tokenizer = source.tokenizer();
+    return tokenizer.lost_in_gguf(tokenizer.to_gguf(source.config().vocab_size));
+  }
+};
+
+}  // namespace
+
+const Container& gguf_container() {
+  static const GgufContainer container;
+  return container;
+}
+
+}  // namespace nibble

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/export/manifest.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <nlohmann/json.hpp>
+
+#include "nibble/model.h"
+#include "pipeline/recipe_json.h"
+#include "quantize/fit/fit_rule.h"
+
+namespace nibble {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string hash_text(std::uint64_t hash) { return fmt::format("{:016x}", hash); }
+
+// What the statistics came from, by content: nothing when no text and no statistics were given.
+Json calibration_record(const Calibration& calibration, const ModelConfig& config) {
+  Json record;
+  if (calibration.statistics != nullptr) {
+    std::uint64_t hash = 0;
+    for (const SiteStatistics& site : calibration.statistics->sites)
+      for (const std::vector<float>* const values : {&site.mean_square, &site.absmax, &site.second_moment})
+        hash = XXH3_64bits_withSeed(values->data(), values->size() * sizeof(float), hash);
+    record["statistics"] = hash_text(hash);
+    return record;
+  }
+  if (calibration.texts.empty()) return record;
+  for (const CalibrationText& text : calibration.texts)
+    record["texts"].push_back({{"name", text.name}, {"xxh3", hash_text(XXH3_64bits(text.text.data(), text.text.size()))}});
+  record["samples"] = calibration.sampling.samples;
+  record["length"] = calibration.sampling.length;
+  record["seed"] = calibration.sampling.seed;
+  if (calibration.sampling.parse_special) record["special_tokens"] = true;
+  record["arithmetic"] = walk_arithmetic_name(resolve_walk_arithmetic(calibration.walk, config));
+  return record;
+}
+
+}  // namespace
+
+std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& source_hash) {
+  Json manifest;
+  manifest["nibble"] = version();
+  manifest["source"] = {{"tensors", plan.tensors.size()}, {"xxh3", source_hash}};
+  manifest["recipe"] = Json::parse(recipe_to_json(plan.recipe));
+  manifest["method"] = options.method;
+  if (options.fit) manifest["fit"] = fit_spelling(*options.fit);
+  if (options.activations) {
+    manifest["activations"]["format"] = activation_format_name(options.activations->format);
+    if (options.activations->format.is_static()) manifest["activations"]["fit"] = fit_spelling(options.activations->fit);
+  }
+  if (!options.transform.empty()) manifest["transform"] = options.transform;
+  if (!options.round.empty()) manifest["round"] = options.round;
+  if (options.smoothquant_alpha) manifest["alpha"] = *options.smoothquant_alpha;
+  if (Json calibration = calibration_record(options.calibration, plan.config); !calibration.empty()) manifest["calibration"] = std::move(calibration);
+  return manifest.dump();
+}
+
+}  // namespace nibble

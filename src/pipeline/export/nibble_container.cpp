@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// docs/container.md specifies it.
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "io/json_text.h"
+#include "pipeline/export/container.h"
+#include "pipeline/export/manifest.h"
+#include "pipeline/quantize_plan.h"
+
+namespace nibble {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::uint64_t kShardBytes = 5'000'000'000;
+
+// What may lie beside the weights of a directory and means the same for its quantized copy, beside the tokenizer.
+constexpr std::array kKeptFiles = {"generation_config.json", "LICENSE"};
+
+// transformers' name of the unquantized tensors' type.
+std::string torch_dtype(const QuantizePlan& plan) {
+  for (const TensorPlan& tensor : plan.tensors)
+    if (tensor.target.format->info().kind == FormatKind::raw && tensor.rows > 1) {
+      const std::string& name = tensor.target.format->name();
+      return name == "f16" ? "float16" : name == "bf16" ? "bfloat16" : "float32";
+    }
+  return "float16";
+}
+
+std::string translated_config(const SourceModel& source, const QuantizePlan& plan) {
+  const auto id = [&](const char* key) -> std::optional<std::int64_t> {
+    const auto value = source.gguf().unsigned_integer(key);
+    return value ? std::optional(static_cast<std::int64_t>(*value)) : std::nullopt;
+  };
+  HfConfigOptions options;
+  options.dtype = torch_dtype(plan);
+  options.bos_token_id = id("tokenizer.ggml.bos_token_id");
+  options.eos_token_id = id("tokenizer.ggml.eos_token_id");
+  return to_huggingface_config(plan.config, options);
+}
+
+std::string kept_config(const SourceModel& source, const QuantizePlan& plan) {
+  Json config = parse_json(source.config_json(), (source.path() / "config.json").string());
+  // A foreign quantization_config would describe tensors that are no longer there.
+  config.erase("quantization_config");
+  const char* const key = config.contains("dtype") && !config.contains("torch_dtype") ? "dtype" : "torch_dtype";
+  config[key] = torch_dtype(plan);
+  return dump_json(config, 2) + "\n";
+}
+
+// A directory keeps its small files; a GGUF source's keys become config.json and tokenizer files.
+std::vector<SideFile> make_side_files(const ContainerContents& contents) {
+  const auto& [source, plan, activations, manifest, tensors] = contents;
+  std::vector<SideFile> files;
+  if (plan.source_spelling == Spelling::huggingface) {
+    files.push_back({"config.json", with_activations(activations, kept_config(source, plan))});
+    std::vector<std::string> names = Tokenizer::file_names();
+    names.insert(names.end(), kKeptFiles.begin(), kKeptFiles.end());
+    for (const std::string& name : names)
+      if (auto text = source.read_side_file(name)) files.push_back({name, std::move(*text)});
+  } else {
+    files.push_back({"config.json", with_activations(activations, translated_config(source, plan))});
+    if (source.has_tokenizer()) {
+      Tokenizer::HfFiles tokenizer = source.tokenizer().to_huggingface();
+      files.push_back({"tokenizer.json", std::move(tokenizer.tokenizer_json)});
+      files.push_back({"tokenizer_config.json", std::move(tokenizer.tokenizer_config_json)});
+    }
+  }
+  files.push_back({kManifestFile, manifest + "\n"});
+  return files;
+}
+
+class NibbleContainer final : public Container {
+ public:
+  std::string_view name() const noexcept override { return "nibble"; }
+  std::string_view description() const noexcept override { return "a Hugging Face directory, codes, scales and zero points as tensors of their own"; }
+  Spelling naming() const noexcept override { return Spelling::huggingface; }
+  bool is_file() const noexcept override { return false; }
+  std::string refusal(const FormatInfo&) const override { return {}; }
+  std::uint64_t margin() const noexcept override { return 256; }  // a plane more in the list and the header
+  std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const override {
+    return make_directory_writer(output, make_side_files(contents), contents.tensors, kShardBytes, activation_tensors(contents.activations));
+  }
+  std::vector<std::string> losses(const SourceModel&) const override { return {}; }
+};
+
+}  // namespace
+
+const Container& nibble_container() {
+  static const NibbleContainer container;
+  return container;
+}
+
+}  // namespace nibble

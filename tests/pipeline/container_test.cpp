@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The list of containers: what each holds can be read back, what it cannot hold is refused, and names decide where they are given.
+#include "pipeline/export/container.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "nibble/error.h"
+#include "pipeline/models.h"
+
+namespace nibble {
+namespace {
+
+class Containers : public ::testing::Test {
+ protected:
+  QuantizeModelOptions options(const char* format, const std::filesystem::path& output, const std::string& container = "") const {
+    QuantizeModelOptions result{.recipe = find_recipe(format), .output = output};
+    result.container = container;
+    return result;
+  }
+  void quantize(const QuantizeModelOptions& request) { quantize_model(SourceModel::open(model_), request, pool_, {}); }
+
+  ScratchDirectory scratch_;
+  ThreadPool pool_{2};
+  std::filesystem::path model_ = small_synth(scratch_, pool_);
+};
+
+TEST_F(Containers, HaveNamesOfTheirOwn) {
+  std::set<std::string_view> names;
+  for (const Container* const container : list_containers()) {
+    EXPECT_TRUE(names.insert(container->name()).second) << container->name();
+    EXPECT_FALSE(container->description().empty());
+    EXPECT_EQ(&find_container(container->name()), container);
+  }
+  EXPECT_EQ(error_of([] { find_container("mlx"); }), "unknown container 'mlx'; known are gguf, nibble");
+}
+
+TEST_F(Containers, EndingsChooseThem) {
+  EXPECT_EQ(container_of("a/OUT.GGUF").name(), "gguf");
+  EXPECT_EQ(container_of("a/out").name(), "nibble");
+  EXPECT_EQ(container_of("a/out.v2").name(), "nibble");
+  EXPECT_NE(error_of([] { container_of("a/out.safetensors"); }).find("leave the extension away"), std::string::npos);
+}
+
+// A format is held, and then read back as it was written, or refused before anything is written.
+TEST_F(Containers, HoldEveryFormatOrRefuseIt) {
+  for (const Container* const container : list_containers())
+    for (const char* format : {"q8_0", "q4_k", "int4:g32", "nf4:g64", "f16"}) {
+      const std::filesystem::path output = scratch_ / (std::string(container->name()) + "-out");
+      const bool is_held = container->refusal(find_format(format)->info()).empty();
+      if (is_held)
+        quantize(options(format, output, std::string(container->name())));
+      else
+        EXPECT_NE(error_of([&] { quantize(options(format, output, std::string(container->name()))); }), "") << container->name() << " " << format;
+      EXPECT_EQ(std::filesystem::exists(output), is_held) << container->name() << " " << format;
+      if (!is_held) continue;
+      EXPECT_EQ(std::filesystem::is_regular_file(output), container->is_file());
+      const SourceModel written = SourceModel::open(output);
+      EXPECT_EQ(written.spelling(), container->naming());
+      EXPECT_EQ(written.stored(*written.parts().part("down", 0)).view.format->name(), format);
+      std::filesystem::remove_all(output);
+    }
+}
+
+TEST_F(Containers, ANameCountsMoreThanAnEnding) {
+  quantize(options("q8_0", scratch_ / "directory.gguf", "nibble"));
+  EXPECT_TRUE(std::filesystem::is_directory(scratch_ / "directory.gguf"));
+  quantize(options("q8_0", scratch_ / "file", "gguf"));
+  EXPECT_EQ(SourceModel::open(scratch_ / "file").spelling(), Spelling::gguf);
+}
+
+}  // namespace
+}  // namespace nibble
