@@ -154,7 +154,7 @@ void add_compare(CLI::App& app, Session& session) {
   verb->add_option("--text", options->texts, "Texts to measure on (default: heldout.txt in the model's directory)");
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
   verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)")->check(count_within(1, kMostTokens));
-  verb->add_option("--windows", options->windows, "Use only the first N windows")->check(count_within(0, kMostWindows));
+  verb->add_option("--windows", options->windows, "Use only the first N windows; 0: all")->check(count_within(0, kMostWindows));
   add_split(*verb, options->split);
   verb->add_option("--method", options->method, "How values are chosen: rtn, mse")->capture_default_str();
   verb->add_option("-p,--prompt", options->prompt, "Tokens of the prefill timing")->check(count_within(0, kMostTokens))->capture_default_str();

@@ -160,7 +160,7 @@ void add_eval(CLI::App& app, Session& session) {
                    "accepted, 3 rejected, 4 undecided");
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
   verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)")->check(count_within(1, kMostTokens));
-  verb->add_option("--windows", options->windows, "Use only the first N windows")->check(count_within(0, kMostWindows));
+  verb->add_option("--windows", options->windows, "Use only the first N windows; 0: all")->check(count_within(0, kMostWindows));
   add_special(*verb, options->special);
   add_split(*verb, options->split);
   add_task_options(*verb, options->task);

@@ -88,6 +88,11 @@ FormatPtr format_to_explain(const std::string& spelling, bool alone) {
   try {
     return find_format(spelling);
   } catch (const Error& error) {
+    if (is_mix(spelling))
+      throw Error(ErrorKind::invalid_argument, fmt::format("numbers are rounded in a format, and {} is a mix of several; name one, such as {}",
+                                                           spelling, find_recipe(spelling).main_format));
+    if (find_topic(spelling) != nullptr || find_term(spelling) != nullptr)
+      throw Error(ErrorKind::invalid_argument, fmt::format("numbers are rounded in a format, which {} is not; name one, such as int4:g32", spelling));
     if (!alone) throw;
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("{}; subjects are {}; words are {}; 'nibble formats' lists formats and mixes", error.what(), topic_names(),

@@ -46,6 +46,11 @@ std::uint64_t bytes_of_option(std::string_view text, std::string_view option) {
   return bytes;
 }
 
+void refuse_longer_than_context(const CLI::App& verb, std::uint64_t context, std::uint64_t length) {
+  if (verb.count("--length") != 0 && length > context)
+    throw Error(ErrorKind::invalid_argument, fmt::format("windows must not be longer than the model's context of {} tokens: --length {}", context, length));
+}
+
 void refuse_without_effect(const CLI::App& verb, const std::string& option, bool has_effect, std::string_view why) {
   if (!has_effect && verb.count(option) > 0)
     throw Error(ErrorKind::invalid_argument, fmt::format("{} has no effect {}; leave it out", option, why));

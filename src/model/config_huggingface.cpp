@@ -35,7 +35,7 @@ class Fields {
   std::uint64_t integer(const char* key, std::uint64_t fallback) const {
     const Json* value = find(key);
     if (value == nullptr) return fallback;
-    if (!value->is_number_unsigned()) wrong(key, "a whole number that is not negative", *value);
+    if (!value->is_number_unsigned()) wrong(key, "a whole number from 0 to 2^64 - 1", *value);
     return value->get<std::uint64_t>();
   }
   std::uint64_t required_integer(const char* key) const {

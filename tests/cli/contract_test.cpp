@@ -70,6 +70,20 @@ TEST_F(Contract, ACodedCacheIsJudgedAgainstAnOriginalWithoutOne) {
   EXPECT_NE(plain["candidates"], both["candidates"]);
 }
 
+TEST_F(Contract, WhatIsNoTextIsNamedWhereItIsShortToo) {
+  scratch_.write("pointer.txt", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n");
+  scratch_.write("page.txt", "<!DOCTYPE html>\n<html><body>404</body></html>\n");
+  EXPECT_NE(run("eval m --text pointer.txt", 1).error.find("a Git LFS pointer"), std::string::npos);
+  EXPECT_NE(run("eval m --text page.txt", 1).error.find("a web page"), std::string::npos);
+  EXPECT_NE(run("run m --prompt-file page.txt", 1).error.find("a web page"), std::string::npos);
+}
+
+TEST_F(Contract, WindowsThatAreAskedForAreNotCut) {
+  EXPECT_NE(run("calibrate m --text text.txt --length 65 -o x.stats", 2).error.find("context of 64 tokens: --length 65"), std::string::npos);
+  EXPECT_NE(run("quantize m -f q8_0 --method gptq --text text.txt --length 65 -o x.gguf", 2).error.find("--length 65"), std::string::npos);
+  run("calibrate m --text text.txt --samples 2 -o x.stats", 0);  // whose default is longer than this model's context
+}
+
 TEST_F(Contract, ATextShorterThanAWindow) {
   run("eval m --text short.txt", 1);
   run("eval m --against narrow --text short.txt", 1);

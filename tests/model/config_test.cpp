@@ -154,9 +154,9 @@ INSTANTIATE_TEST_SUITE_P(
     Keys, AbsurdConfig,
     testing::Values(
         Wrong{"hidden_size", 0, "hidden_size must lie between 1 and 1048576: 0"},
-        Wrong{"hidden_size", "64", "hidden_size must be a whole number that is not negative: \"64\""},
-        Wrong{"hidden_size", -64, "hidden_size must be a whole number that is not negative: -64"},
-        Wrong{"hidden_size", 1e30, "hidden_size must be a whole number that is not negative: 1e+30"},
+        Wrong{"hidden_size", "64", "hidden_size must be a whole number from 0 to 2^64 - 1: \"64\""},
+        Wrong{"hidden_size", -64, "hidden_size must be a whole number from 0 to 2^64 - 1: -64"},
+        Wrong{"hidden_size", 1e30, "hidden_size must be a whole number from 0 to 2^64 - 1: 1e+30"},
         Wrong{"hidden_size", nullptr, "key is missing: hidden_size"},
         Wrong{"intermediate_size", 1u << 30, "intermediate_size must lie between 1 and 4194304: 1073741824"},
         Wrong{"num_hidden_layers", 5000, "num_hidden_layers must lie between 1 and 4096: 5000"},
