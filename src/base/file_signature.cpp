@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
+
+#include "base/letter_case.h"
 
 namespace nibble {
 namespace {
@@ -66,5 +69,12 @@ const FileSignature* find_signature(std::string_view start) noexcept {
 }
 
 bool has_safetensors_start(std::string_view start) noexcept { return start.size() > 8 && start.substr(4, 5) == "\0\0\0\0{"sv; }
+
+bool is_lfs_pointer(std::string_view start) noexcept { return start.starts_with("version https://git-lfs.github.com/spec/"); }
+
+bool is_web_page(std::string_view start) {
+  const std::string head = lower_case(start.substr(0, 64));
+  return head.starts_with("<!doctype html") || head.starts_with("<html");
+}
 
 }  // namespace nibble

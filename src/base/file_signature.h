@@ -23,4 +23,10 @@ const FileSignature* find_signature(std::string_view start) noexcept;
 // A safetensors file: a header's length of less than 4 GiB in eight bytes, then its JSON. start: 9 bytes or more, where the file has them.
 bool has_safetensors_start(std::string_view start) noexcept;
 
+// What stands in place of a file that Git LFS keeps elsewhere.
+bool is_lfs_pointer(std::string_view start) noexcept;
+
+// A page in HTML, which servers send for what they do not have.
+bool is_web_page(std::string_view start);
+
 }  // namespace nibble

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "base/file_signature.h"
-#include "base/letter_case.h"
 #include "base/utf8.h"
 
 namespace nibble {
@@ -74,10 +73,8 @@ std::string foreign_text_kind(std::string_view bytes) {
   if (const FileSignature* const known = find_signature(bytes); known != nullptr && !known->as_text.empty())
     return std::string(known->what).append(known->as_text);
   const std::string_view start = bytes.substr(0, kLooked);
-  if (start.starts_with("version https://git-lfs.github.com/spec/"))
-    return "a Git LFS pointer, not the file that it stands for; fetch that with 'git lfs pull'";
-  if (const std::string page = lower_case(start.substr(0, 64)); page.starts_with("<!doctype html") || page.starts_with("<html"))
-    return "a web page, which a failed download often is; give a file of text";
+  if (is_lfs_pointer(start)) return "a Git LFS pointer, not the file that it stands for; fetch that with 'git lfs pull'";
+  if (is_web_page(start)) return "a web page, which a failed download often is; give a file of text";
   if (has_safetensors_start(start)) return "a safetensors file, which holds weights; give a file of text";
   if (start.size() >= 4 && is_utf16(start)) return "UTF-16 text; convert it to UTF-8";
   if (is_binary(start)) return "binary data; give a file of text";

@@ -77,7 +77,7 @@ void calibrate(const CLI::App& verb, Options& options, Session& session) {
   options.request.collect.spill_directory = spill_directory(options.hidden_states, options.output);
   const SourceModel checkpoint = SourceModel::open(options.model);
   session.note_reading(checkpoint);
-  if (verb.count("--length") != 0) refuse_longer_than_context(verb, checkpoint.config().context, options.request.sampling.length);
+  if (verb.count("--length") != 0) refuse_longer_than_context(options.request.sampling.length, checkpoint.config().context);
   std::vector<CalibrationText> texts;
   for (const std::string& path : options.texts) texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});
   SpecialNotes special(checkpoint, options.request.sampling.parse_special, session);

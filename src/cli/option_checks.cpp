@@ -46,8 +46,8 @@ std::uint64_t bytes_of_option(std::string_view text, std::string_view option) {
   return bytes;
 }
 
-void refuse_longer_than_context(const CLI::App& verb, std::uint64_t context, std::uint64_t length) {
-  if (verb.count("--length") != 0 && length > context)
+void refuse_longer_than_context(std::uint64_t length, std::uint64_t context) {
+  if (length > context)
     throw Error(ErrorKind::invalid_argument, fmt::format("windows must not be longer than the model's context of {} tokens: --length {}", context, length));
 }
 

@@ -229,7 +229,7 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   request.on_layer = [&session](const LayerReport& report) { session.note(layer_text(report)); };
   const SourceModel source = SourceModel::open(options.model);
   refuse_idle_methods(verb, options, source);
-  if (verb.count("--length") != 0) refuse_longer_than_context(verb, source.config().context, request.calibration.sampling.length);
+  if (verb.count("--length") != 0) refuse_longer_than_context(request.calibration.sampling.length, source.config().context);
   std::optional<Statistics> statistics;
   if (!options.statistics.empty()) request.calibration.statistics = &statistics.emplace(load_statistics(options.statistics, source));
   for (const std::string& path : options.texts)

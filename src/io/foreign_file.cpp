@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/file_signature.h"
 #include "base/letter_case.h"
@@ -19,13 +20,15 @@ bool is_text(std::string_view start) {
 }  // namespace
 
 std::optional<std::string> describe_foreign_text(std::string_view start) {
-  if (start.starts_with("version https://git-lfs.github.com/spec/"))
+  if (is_lfs_pointer(start))
     return "a Git LFS pointer, not the file that it stands for; fetch that with 'git lfs pull', or download it again";
   const std::size_t begin = start.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
   if (begin == std::string_view::npos) return std::nullopt;
   const std::string head = lower_case(start.substr(begin, 64));
-  for (const std::string_view tag : {"<!doctype", "<html", "<head", "<?xml", "<error", "<!--"})
-    if (head.starts_with(tag)) return "a web page in place of the file, which servers send for a wrong address or without a login; download it again";
+  const auto begins = [&](std::string_view tag) { return head.starts_with(tag); };
+  constexpr std::array<std::string_view, 5> kOthers = {"<!doctype", "<head", "<?xml", "<error", "<!--"};  // which a text may begin with
+  if (is_web_page(head) || std::ranges::any_of(kOthers, begins))
+    return "a web page in place of the file, which servers send for a wrong address or without a login; download it again";
   return std::nullopt;
 }
 

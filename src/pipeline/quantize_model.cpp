@@ -89,8 +89,7 @@ std::unique_ptr<CheckpointWriter> make_writer(const SourceModel& source, const Q
 
 // What the container cannot hold of the source: notes, or with `strict` Error(unsupported).
 void note_losses(const SourceModel& source, bool strict, QuantizePlan& plan) {
-  if (plan.container == &gguf_container() && plan.source_spelling != Spelling::gguf && !source.has_tokenizer())
-    plan.notes.push_back("no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it");
+  if (std::string note = plan.container->note(source); !note.empty()) plan.notes.push_back(std::move(note));
   for (std::string& loss : plan.container->losses(source)) add_loss(std::move(loss), strict, plan.notes);
 }
 
@@ -161,13 +160,14 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
   written.warnings = std::move(planned_activations.warnings);
   const std::unique_ptr<CheckpointWriter> writer = make_writer(source, plan, options.output, planned_activations.stored, manifest);
   std::uint64_t work_units = 0;
-  for (const TensorPlan& tensor : plan.tensors) work_units += tensor.rows * tensor.cols * (calibrated ? progress_weight(tensor.role) : 1);
+  for (const TensorPlan& tensor : plan.tensors) work_units += tensor.rows * tensor.cols * progress_weight(tensor.role, calibrated);
   ProgressMeter meter(
       progress, "quantize", work_units,
       calibrated ? "quantize was cancelled; the same command goes on where it stopped" : "quantize was cancelled; nothing was written");
   std::optional<WorkDirectory> work;
   if (calibrated) {
-    work.emplace(unfinished_work(options.output), manifest);
+    // Rows lie in the container's order, which the manifest does not tell.
+    work.emplace(unfinished_work(options.output), fmt::format("{} {}", plan.container->name(), manifest));
   }
   BandWriter bands(*writer, pool.num_threads() > 1);
   const Isa isa = calibrated ? options.calibration.kernels.isa : options.isa;
@@ -224,6 +224,7 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
   second.recipe = find_recipe(kSourceFormat);
   second.activations = options.activations;
   second.output = options.output;
+  second.container = options.container;
   second.judge = options.judge;
   second.sync = options.sync;
   second.isa = options.isa;

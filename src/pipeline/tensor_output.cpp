@@ -23,12 +23,12 @@ bool is_raw(const TensorPlan& tensor) { return tensor.target.format->info().kind
 
 }  // namespace
 
-std::uint64_t progress_weight(TensorRole role) { return role == TensorRole::linear ? 16 : 1; }
+std::uint64_t progress_weight(TensorRole role, bool is_calibrated) { return is_calibrated && role == TensorRole::linear ? 16 : 1; }
 
 TensorOutput::TensorOutput(const QuantizePlan& plan, BandWriter& bands, ProgressMeter& meter, const TensorOutputOptions& options, ThreadPool& pool)
     : plan_(plan), bands_(bands), meter_(meter), options_(options), pool_(pool) {}
 
-std::uint64_t TensorOutput::weight_of(const TensorPlan& tensor) const { return options_.work != nullptr ? progress_weight(tensor.role) : 1; }
+std::uint64_t TensorOutput::weight_of(const TensorPlan& tensor) const { return progress_weight(tensor.role, options_.work != nullptr); }
 
 RowSource TensorOutput::rows_of(std::size_t index, const QuantizedView& view) const {
   const TensorPlan& tensor = plan_.tensors[index];

@@ -25,8 +25,8 @@
 
 namespace nibble {
 
-// How much longer a tensor's weights take in a calibrated quantization than an embedding's: what progress is counted in.
-std::uint64_t progress_weight(TensorRole role);
+// How much longer a tensor's weights take than an embedding's, in a calibrated quantization or another: what progress is counted in.
+std::uint64_t progress_weight(TensorRole role, bool is_calibrated);
 
 struct TensorOutputOptions {
   WorkDirectory* work = nullptr;  // of a calibrated quantization: where finished pieces are left; null: nowhere

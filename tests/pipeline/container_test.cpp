@@ -64,6 +64,36 @@ TEST_F(Containers, HoldEveryFormatOrRefuseIt) {
     }
 }
 
+// Static grids of a method that folds are written in a second step.
+TEST_F(Containers, ANameHoldsInBothSteps) {
+  QuantizeModelOptions request = options("q8_0", scratch_ / "plain", "gguf");
+  request.method = "smoothquant";
+  request.activations.emplace();
+  request.activations->format = parse_activation_format("a8:static");
+  request.calibration.texts = {{"t", std::string(4000, 'x')}};
+  request.calibration.sampling = {.samples = 2, .length = 32};
+  quantize(request);
+  ASSERT_TRUE(std::filesystem::is_regular_file(scratch_ / "plain"));
+  EXPECT_EQ(SourceModel::open(scratch_ / "plain").spelling(), Spelling::gguf);
+}
+
+// Rows of q and k lie in another order in the other container.
+TEST_F(Containers, UnfinishedPiecesBelongToOneOfThem) {
+  QuantizeModelOptions request = options("q8_0", scratch_ / "out", "nibble");
+  request.method = "gptq";
+  request.calibration.texts = {{"t", std::string(4000, 'x')}};
+  request.calibration.sampling = {.samples = 2, .length = 32};
+  QuantizeModelOptions stopped = request;
+  stopped.judge = [](const std::filesystem::path&) { throw Error(ErrorKind::cancelled, "stopped"); };
+  EXPECT_EQ(error_of([&] { quantize(stopped); }), "stopped");
+  ASSERT_TRUE(std::filesystem::exists(unfinished_work(request.output)));
+  request.container = "gguf";
+  quantize(request);
+  request.output = scratch_ / "fresh.gguf";
+  quantize(request);
+  EXPECT_EQ(read_text(scratch_ / "out"), read_text(scratch_ / "fresh.gguf"));
+}
+
 TEST_F(Containers, ANameCountsMoreThanAnEnding) {
   quantize(options("q8_0", scratch_ / "directory.gguf", "nibble"));
   EXPECT_TRUE(std::filesystem::is_directory(scratch_ / "directory.gguf"));

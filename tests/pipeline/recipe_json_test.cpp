@@ -4,18 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "nibble/error.h"
+#include "pipeline/models.h"
 
 namespace nibble {
 namespace {
-
-std::string message(auto&& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 TensorFacts matrix(std::string name, std::uint64_t cols) {
   TensorFacts facts;
@@ -35,7 +27,7 @@ TEST(RecipeJson, IsReadAsItWasWritten) {
 }
 
 TEST(RecipeJson, ErrorsNameSourceAndRule) {
-  const auto error = [](const char* json) { return message([&] { recipe_from_json(json, "r.json"); }); };
+  const auto error = [](const char* json) { return error_of([&] { recipe_from_json(json, "r.json"); }); };
   EXPECT_EQ(error("["), "r.json: text is not JSON at offset 1");
   EXPECT_EQ(error("[]"), "r.json: not a recipe: no JSON object; 'nibble recipe show' prints one to start from");
   EXPECT_EQ(error("{}"), "r.json: a recipe needs \"rules\", a list with at least one rule");

@@ -41,13 +41,15 @@ class Container {
   virtual Spelling naming() const noexcept = 0;
   virtual bool is_file() const noexcept = 0;  // else a directory
   // Why a tensor in this format cannot lie in it, and what to do about it; empty: it can.
-  virtual std::string refusal(const FormatInfo& format) const = 0;
+  virtual std::string refusal(const FormatInfo&) const { return {}; }
   // What another recipe of about the same size may need beside its tensors more than this one, in bytes a tensor.
   virtual std::uint64_t margin() const noexcept = 0;
   // Errors of the writer's kind; what cannot be translated is Error(unsupported).
   virtual std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const = 0;
+  // What whoever uses the output should know of the source, and no fault of the container; empty: nothing.
+  virtual std::string note(const SourceModel&) const { return {}; }
   // What of the source it cannot hold, a sentence each.
-  virtual std::vector<std::string> losses(const SourceModel& source) const = 0;
+  virtual std::vector<std::string> losses(const SourceModel&) const { return {}; }
 };
 
 // In the order in which help shows them.

@@ -45,9 +45,12 @@ class GgufContainer final : public Container {
   std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const override {
     return make_gguf_writer(output, make_metadata(contents), contents.tensors);
   }
+  std::string note(const SourceModel& source) const override {
+    if (source.spelling() == Spelling::gguf || source.has_tokenizer()) return {};
+    return "no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it";
+  }
   std::vector<std::string> losses(const SourceModel& source) const override {
-    if (source.spelling() == Spelling::gguf) return {};
-    if (!source.has_tokenizer()) return {};
+    if (source.spelling() == Spelling::gguf || !source.has_tokenizer()) return {};
     const Tokenizer& tokenizer = source.tokenizer();
     return tokenizer.lost_in_gguf(tokenizer.to_gguf(source.config().vocab_size));
   }

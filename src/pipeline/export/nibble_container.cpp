@@ -78,12 +78,10 @@ class NibbleContainer final : public Container {
   std::string_view description() const noexcept override { return "a Hugging Face directory, codes, scales and zero points as tensors of their own"; }
   Spelling naming() const noexcept override { return Spelling::huggingface; }
   bool is_file() const noexcept override { return false; }
-  std::string refusal(const FormatInfo&) const override { return {}; }
   std::uint64_t margin() const noexcept override { return 256; }  // a plane more in the list and the header
   std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const override {
     return make_directory_writer(output, make_side_files(contents), contents.tensors, kShardBytes, activation_tensors(contents.activations));
   }
-  std::vector<std::string> losses(const SourceModel&) const override { return {}; }
 };
 
 }  // namespace
