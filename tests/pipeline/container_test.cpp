@@ -79,6 +79,8 @@ TEST_F(Containers, ANameHoldsInBothSteps) {
 
 // Rows of q and k lie in another order in the other container.
 TEST_F(Containers, UnfinishedPiecesBelongToOneOfThem) {
+  const ScratchDirectory narrow;
+  model_ = small_synth(narrow, pool_, 64);
   QuantizeModelOptions request = options("q8_0", scratch_ / "out", "nibble");
   request.method = "gptq";
   request.calibration.texts = {{"t", std::string(4000, 'x')}};
