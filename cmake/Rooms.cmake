@@ -24,9 +24,9 @@ endfunction()
 set(NIBBLE_QUICK $<$<CONFIG:Release>:-O1>)
 
 # Headers that many files read, compiled once for all rooms (WHAT room) or all tests (WHAT test): most of the time that a small file takes.
-# g++ only: clang, which builds the slow stages, keeps files honest about what they include.
+# Not where clang builds a release: that keeps files honest about what they include.
 function(nibble_precompile target what)
-  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND NOT NIBBLE_SANITIZE)
     return()
   endif()
   set(common nibble_${what}_headers)
@@ -48,7 +48,7 @@ function(nibble_precompile target what)
   target_link_libraries(${target} PRIVATE fmt::fmt)
   target_precompile_headers(${target} REUSE_FROM ${common})
   # g++ 12 forgets that what it read there was a system's, and sees impossible lengths in std::string; clang judges these. Kernels have none.
-  if(NOT target STREQUAL nibble_kernels)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT target STREQUAL nibble_kernels)
     target_compile_options(${target} PRIVATE -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread)
   endif()
 endfunction()
