@@ -11,19 +11,19 @@
 namespace nibble {
 namespace {
 
-// A step for all windows: what its Linears see, and on to the next.
-std::optional<SiteStatistics> take_step(LayerWalk& walk, Step step, const LayerWeights& layer, std::int64_t index, const CollectOptions& options,
+// A site for all windows: what its Linears see, and on to the next.
+std::optional<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const LayerWeights& layer, std::int64_t index, const CollectOptions& options,
                                         ThreadPool& pool) {
-  walk.pack(step, layer);
+  walk.pack(site, layer);
   if (!options.layers) {
-    walk.leave(step, layer);
+    walk.leave(site, layer);
     return std::nullopt;
   }
   const AccumulateOptions accumulate{.second_moment = options.second_moments, .rounded = walk.multiplies_codes()};
-  SiteAccumulator sums(index, site_of(step), walk.width_of(step), accumulate, pool, options.kernels.isa);
+  SiteAccumulator sums(index, site.name, site.width, accumulate, pool, options.kernels.isa);
   for (std::size_t window = 0; window < walk.windows(); ++window) {
-    sums.add(walk.inputs(step, layer, window).data(), walk.length());
-    walk.leave(step, layer, window);
+    sums.add(walk.inputs(site, layer, window).data(), walk.length());
+    walk.leave(site, layer, window);
   }
   return sums.finish();
 }
@@ -39,13 +39,13 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
   statistics.samples = tokens.windows();
   statistics.length = tokens.length;
 
-  LayerWalk walk(config, tokens, {.kernels = options.kernels, .arithmetic = options.arithmetic, .spill_directory = options.spill_directory}, pool);
+  LayerWalk walk(tensors.network(), tokens, {.kernels = options.kernels, .arithmetic = options.arithmetic, .spill_directory = options.spill_directory}, pool);
   const StoredTensor& embedding = checkpoint.stored(*tensors.part("embedding", -1));
   walk.embed([&](std::int32_t id, float* out) { embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden}); });
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
     const LayerWeights layer(checkpoint, tensors, i, pool);
-    for (const Step step : kSteps)
-      if (auto site = take_step(walk, step, layer, i, options, pool)) statistics.sites.push_back(std::move(*site));
+    for (const Site& site : layer.drawing().sites)
+      if (auto seen = pass_site(walk, site, layer, i, options, pool)) statistics.sites.push_back(std::move(*seen));
     meter.report(static_cast<std::uint64_t>(i) + 1, "layers");
   }
   if (options.head) {

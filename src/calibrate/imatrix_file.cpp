@@ -103,31 +103,28 @@ Entries read_dat(const std::filesystem::path& path, Statistics& statistics) {
 }
 
 struct SiteParts {
-  std::string_view site;
+  std::string site;
   std::int64_t layer;
   std::vector<const ModelTensor*> tensors;
 };
 
-std::vector<SiteParts> sites_of(const ModelTensors& tensors) {
+std::vector<SiteParts> site_parts(const ModelTensors& tensors) {
   std::vector<SiteParts> result;
-  std::int64_t num_layers = 0;
-  for (const ModelTensor& tensor : tensors.all()) num_layers = std::max(num_layers, tensor.layer + 1);
-  for (std::int64_t layer = 0; layer < num_layers; ++layer)
-    for (const Site& site : tensors.architecture().sites) {
+  for (std::int64_t layer = 0; layer < tensors.network().num_layers(); ++layer)
+    for (const Site& site : tensors.network().layer(layer).sites) {
       SiteParts parts{site.name, layer, {}};
-      for (const std::string_view part : site.parts)
-        if (const ModelTensor* const tensor = tensors.part(part, layer)) parts.tensors.push_back(tensor);
+      for (const std::string& part : site.parts) parts.tensors.push_back(tensors.part(part, layer));
       result.push_back(std::move(parts));
     }
   const ModelTensor* const head = tensors.part("head", -1);
-  result.push_back({kHeadSite, -1, {head != nullptr ? head : tensors.part("embedding", -1)}});
+  result.push_back({std::string(kHeadSite), -1, {head != nullptr ? head : tensors.part("embedding", -1)}});
   return result;
 }
 
 }  // namespace
 
 std::vector<const ModelTensor*> tensors_of_site(const ModelTensors& tensors, const SiteStatistics& site) {
-  for (SiteParts& parts : sites_of(tensors))
+  for (SiteParts& parts : site_parts(tensors))
     if (parts.layer == site.layer && parts.site == site.site) return std::move(parts.tensors);
   return {};
 }
@@ -163,7 +160,7 @@ bool is_imatrix_name(const std::filesystem::path& path) {
 Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& tensors) {
   Statistics statistics;
   Entries entries = first_bytes(path).starts_with("GGUF") ? read_gguf(path, statistics) : read_dat(path, statistics);
-  for (const SiteParts& parts : sites_of(tensors)) {
+  for (const SiteParts& parts : site_parts(tensors)) {
     for (const ModelTensor* const tensor : parts.tensors) {
       const auto found = entries.find(tensor->gguf_name);
       if (found == entries.end()) continue;
@@ -246,7 +243,7 @@ void write_dat(const Statistics& statistics, const std::vector<std::pair<const M
 
 void write_imatrix(const Statistics& statistics, const ModelTensors& tensors, const std::filesystem::path& path) {
   std::vector<std::pair<const ModelTensor*, const SiteStatistics*>> entries;
-  for (const SiteParts& parts : sites_of(tensors))
+  for (const SiteParts& parts : site_parts(tensors))
     if (const SiteStatistics* const site = statistics.find(parts.layer, parts.site))
       for (const ModelTensor* const tensor : parts.tensors) entries.emplace_back(tensor, site);
   if (lower_extension(path) == ".dat")

@@ -4,91 +4,24 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cmath>
+#include <array>
 #include <cstring>
 
-#include "base/huge_pages.h"
-#include "kernels/attention.h"
 #include "kernels/encoders.h"
-#include "kernels/vector_ops.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
-#include "tensor/shape.h"
 
 namespace nibble {
 namespace {
 
 constexpr std::uint64_t kMostExactWeights = 200'000'000;  // of all layers' Linears, for an automatic walk in f32
 
+Program head_program(const DrawnGraph& end, RotaryTables& rotary) {
+  const Site* const head = end.find_site(kHeadSite);
+  return {end.graph, {.given = end.graph.inputs, .wanted = {head->input}, .kept = end.graph.inputs}, rotary};
+}
+
 }  // namespace
-
-std::string_view site_of(Step step) {
-  constexpr std::array<std::string_view, 4> kNames = {"attention_in", "attention_out", "mlp_in", "mlp_out"};
-  return kNames[static_cast<std::size_t>(step)];
-}
-
-std::span<const std::string_view> parts_of(Step step) {
-  static constexpr std::string_view kAttentionIn[] = {"q", "k", "v"}, kAttentionOut[] = {"o"}, kMlpIn[] = {"gate", "up"}, kMlpOut[] = {"down"};
-  switch (step) {
-    case Step::attention_in:
-      return kAttentionIn;
-    case Step::attention_out:
-      return kAttentionOut;
-    case Step::mlp_in:
-      return kMlpIn;
-    case Step::mlp_out:
-      return kMlpOut;
-  }
-  return {};
-}
-
-QuantizedView view_of(const Matrix& matrix) {
-  return make_view(find_raw_format(DType::f32), matrix.rows, matrix.cols, {std::as_bytes(std::span(matrix.values))}, "matrix");
-}
-
-Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool) {
-  const QuantizedView& view = tensor.view;
-  Matrix matrix{view.rows, view.cols, large_vector(view.rows * view.cols)};
-  std::atomic<std::uint64_t> bad_row = view.rows;
-  pool.parallel_for(view.rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t row = begin; row < end; ++row) {
-      const std::span<float> out(matrix.values.data() + row * view.cols, view.cols);
-      view.decode_row(row, out);
-      if (!first_not_finite(out)) continue;
-      for (std::uint64_t known = bad_row; row < known && !bad_row.compare_exchange_weak(known, row);) {
-      }
-    }
-  });
-  if (bad_row != view.rows)
-    throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' holds a value that is not finite; repair or retrain the model: row {}", tensor.file,
-                                                tensor.name, bad_row.load()));
-  return matrix;
-}
-
-LayerWeights::LayerWeights(const Checkpoint& checkpoint, const ModelTensors& tensors, std::int64_t layer, ThreadPool& pool) {
-  const Spelling spelling = spelling_of(checkpoint);
-  for (const ModelTensor& tensor : tensors.all()) {
-    if (tensor.layer != layer) continue;
-    const StoredTensor& stored = checkpoint.tensor(tensor.name(spelling));
-    if (!is_same_shape(stored.shape, tensor.shape) || !stored.view.format)
-      throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
-                                                  stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
-    parts_.emplace(tensor.part, decode_matrix(stored, pool));
-    checkpoint.release(stored);
-  }
-}
-
-LayerWeights LayerWeights::copy(ThreadPool& pool) const {
-  LayerWeights result;
-  for (const auto& [part, matrix] : parts_) {
-    Matrix& copied = result.parts_.emplace(part, Matrix{matrix.rows, matrix.cols, large_vector(matrix.values.size())}).first->second;
-    pool.parallel_for(matrix.values.size(), std::size_t{1} << 16, [&, &from = matrix.values](std::size_t begin, std::size_t end, std::size_t) {
-      std::copy_n(&from[begin], end - begin, &copied.values[begin]);
-    });
-  }
-  return result;
-}
 
 WalkArithmetic parse_walk_arithmetic(std::string_view spelling) {
   for (const WalkArithmetic known : {WalkArithmetic::automatic, WalkArithmetic::f32, WalkArithmetic::int8})
@@ -101,47 +34,49 @@ std::string_view walk_arithmetic_name(WalkArithmetic arithmetic) {
   return arithmetic == WalkArithmetic::f32 ? "f32" : "int8";
 }
 
-WalkArithmetic resolve_walk_arithmetic(WalkArithmetic arithmetic, const ModelConfig& config) {
+WalkArithmetic resolve_walk_arithmetic(WalkArithmetic arithmetic, const Network& network) {
   if (arithmetic != WalkArithmetic::automatic) return arithmetic;
-  const std::uint64_t attention = config.hidden * config.head_dim * 2 * (config.heads + config.kv_heads);
-  const std::uint64_t weights = config.layers * (attention + 3 * config.hidden * config.intermediate);
-  return weights > kMostExactWeights ? WalkArithmetic::int8 : WalkArithmetic::f32;
+  return network.linear_parameters() > kMostExactWeights ? WalkArithmetic::int8 : WalkArithmetic::f32;
 }
 
-LayerWalk::LayerWalk(const ModelConfig& config, const CalibrationTokens& tokens, const WalkOptions& options, ThreadPool& pool)
-    : config_(config),
+LayerWalk::LayerWalk(const Network& network, const CalibrationTokens& tokens, const WalkOptions& options, ThreadPool& pool)
+    : network_(network),
       tokens_(tokens),
       kernels_(options.kernels),
       pool_(pool),
-      cache_(tokens.length, config.kv_heads, config.head_dim, KvType::f32),
-      spill_directory_(options.spill_directory) {
-  const bool is_int8 = resolve_walk_arithmetic(options.arithmetic, config) == WalkArithmetic::int8;
+      spill_directory_(options.spill_directory),
+      head_inputs_(head_program(network.end(), workspace_.rotary)) {
+  const bool is_int8 = resolve_walk_arithmetic(options.arithmetic, network) == WalkArithmetic::int8;
   kernels_.activations = is_int8 ? ActivationMode::int8 : ActivationMode::f32;
   format_ = is_int8 ? with_kernels(find_format("int8:g128"), kernels_.isa) : find_raw_format(DType::f32);
-  const std::size_t length = tokens.length, all = tokens.ids.size();
-  hidden_ = SpillableBytes(all * config.hidden * sizeof(float), spill_directory_);
-  mixed_ = SpillableBytes(all * config.heads * config.head_dim * sizeof(float), spill_directory_);
-  normed_.resize(length * config.hidden);
-  if (is_int8 && options.keeps_inputs) {
-    const ActivationFormat format = activations_of_site(kernels_.activation_format, "down");
-    kept_.emplace(tokens.windows(), length, config.intermediate, format, kernels_.isa, spill_directory_);
-  }
-  const std::vector<double> frequencies = rope_inverse_frequencies(config.rope);
-  for (std::size_t t = 0; t < length; ++t)
-    for (const double frequency : frequencies) {
-      cosine_.push_back(static_cast<float>(std::cos(static_cast<double>(t) * frequency)));
-      sine_.push_back(static_cast<float>(std::sin(static_cast<double>(t) * frequency)));
-    }
+  keeps_inputs_ = is_int8 && options.keeps_inputs;
+  // Memory is taken at once, so that what does not fit is known before anything is computed.
+  for (std::int64_t i = 0; i < network.num_layers(); ++i) plan_of(network.layer(i));
 }
 
-std::size_t LayerWalk::width_of(Step step) const {
-  if (step == Step::attention_out) return config_.heads * config_.head_dim;
-  return step == Step::mlp_out ? config_.intermediate : config_.hidden;
+const WalkPlan& LayerWalk::plan_of(const DrawnGraph& drawing) {
+  if (const auto known = plans_.find(&drawing); known != plans_.end()) return known->second;
+  const WalkPlan& plan = plans_.emplace(&drawing, WalkPlan(drawing, workspace_.rotary)).first->second;
+  workspace_.rotary.fill(0, length(), 0);
+  std::vector<KvLayer>& caches = caches_[&drawing];
+  for (const KeyValueState& state : drawing.graph.states) caches.emplace_back(length(), state.kv_heads, state.head_dim, KvType::f32);
+  for (std::size_t i = 0; i < plan.widths.size(); ++i) {
+    if (i == stores_.size()) stores_.push_back({});
+    if (stores_[i].width >= plan.widths[i]) continue;
+    stores_[i].width = plan.widths[i];
+    stores_[i].memory = SpillableBytes(tokens_.ids.size() * plan.widths[i] * sizeof(float), spill_directory_);
+  }
+  return plan;
+}
+
+const SitePlan& LayerWalk::plan_of(const Site& site, const LayerWeights& layer) {
+  return plan_of(layer.drawing()).sites[static_cast<std::size_t>(&site - layer.drawing().sites.data())];
 }
 
 void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
   forget();
-  const auto vocab = static_cast<std::int64_t>(config_.vocab_size);
+  const std::uint64_t width = stores_.front().width;
+  const auto vocab = static_cast<std::int64_t>(network_.end().graph.width(network_.end().graph.outputs.front()));
   for (const std::int32_t id : tokens_.ids)
     if (id < 0 || id >= vocab)
       throw Error(ErrorKind::unusable_input, fmt::format("the tokenizer gives an id outside the vocabulary of {}: {}", vocab, id));
@@ -149,13 +84,13 @@ void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
     visit(window);
     const std::span<const std::int32_t> ids = tokens_.window(window);
     pool_.parallel_for(ids.size(), 64, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t t = begin; t < end; ++t) row_of(ids[t], hidden_of(window) + t * config_.hidden);
+      for (std::size_t t = begin; t < end; ++t) row_of(ids[t], place(0, window) + t * width);
     });
   }
 }
 
-void LayerWalk::pack(Step step, const LayerWeights& layer) {
-  for (const std::string_view part : parts_of(step)) pack(part, layer.at(part));
+void LayerWalk::pack(const Site& site, const LayerWeights& layer) {
+  for (const std::string& part : site.parts) pack(part, layer.at(part));
 }
 
 void LayerWalk::pack(std::string_view part, const Matrix& weights) {
@@ -170,47 +105,48 @@ void LayerWalk::pack(std::string_view part, const Matrix& weights) {
 }
 
 void LayerWalk::pack(std::string_view part, const QuantizedView& weights) {
-  if (part == "gate" || part == "up") forget();
+  if (costly_.program != nullptr && std::ranges::find(costly_.program->linears(), part, &Program::LinearUse::part) != costly_.program->linears().end())
+    forget();
   KernelOptions kernels = kernels_;
   kernels.activation_format = activations_of_site(kernels.activation_format, part);
   packed_.insert_or_assign(std::string(part), PackedLinear::pack(weights, kernels, pool_));
 }
 
-void LayerWalk::multiply(Step step, const LayerWeights& layer, const float* x, std::initializer_list<std::vector<float>*> outputs) {
-  const std::size_t length = tokens_.length;
-  std::vector<LinearProduct> products;
-  for (std::vector<float>* const y : outputs) {
-    const PackedLinear& weight = packed_.find(parts_of(step)[products.size()])->second;
-    y->resize(length * weight.rows());
-    products.push_back({&weight, y->data()});
+// One window, whose rows are all of the batch.
+void LayerWalk::run(const Program& program, const LayerWeights& layer, const Program::Bound& bound) {
+  ProgramWeights weights;
+  for (const Program::LinearUse& use : program.linears()) {
+    weights.linears.push_back(&packed_.find(use.part)->second);
+    weights.biases.push_back(use.bias.empty() ? std::span<const float>{} : std::span<const float>(layer.at(use.bias).values));
   }
-  multiply_all(products, x, length, pool_, scratch_);
-  for (std::size_t p = 0; p < products.size(); ++p) {
-    const std::string bias = std::string(parts_of(step)[p]) + ".bias";
-    if (!layer.has(bias)) continue;
-    const std::vector<float>& values = layer.at(bias).values;
-    for (std::size_t t = 0; t < length; ++t)
-      for (std::size_t i = 0; i < values.size(); ++i) products[p].y[t * values.size() + i] += values[i];
-  }
+  for (const std::string& norm : program.norms()) weights.norms.emplace_back(layer.at(norm).values);
+  const BatchPiece piece{.row = 0, .tokens = length(), .position = 0};
+  std::vector<KvLayer*> caches;
+  for (KvLayer& cache : caches_.at(&layer.drawing())) caches.push_back(&cache);
+  program.run({.tokens = length(), .pieces = {&piece, 1}, .caches = caches}, weights, bound, workspace_, kernels_.isa, pool_);
 }
 
-std::span<const float> LayerWalk::hidden(std::size_t window) const {
-  return {hidden_of(window), tokens_.length * config_.hidden};
+float* LayerWalk::place(std::size_t store, std::size_t window) const {
+  return stores_[store].memory.as<float>() + window * length() * stores_[store].width;
+}
+
+std::span<const float> LayerWalk::kept_value(ValueId value, const LayerWeights& layer, std::size_t window) {
+  return {place(plan_of(layer.drawing()).store_of.at(value), window), length() * layer.drawing().graph.width(value)};
 }
 
 SpillableBytes LayerWalk::save() const {
-  SpillableBytes saved(hidden_.size(), spill_directory_);
-  copy_by_window(hidden_, saved);
+  SpillableBytes saved(stores_.front().memory.size(), spill_directory_);
+  copy_by_window(stores_.front().memory, saved);
   return saved;
 }
 
 void LayerWalk::restore(const SpillableBytes& saved) {
   forget();
-  copy_by_window(saved, hidden_);
+  copy_by_window(saved, stores_.front().memory);
 }
 
 void LayerWalk::copy_by_window(const SpillableBytes& from, const SpillableBytes& to) const {
-  const std::size_t size = tokens_.length * config_.hidden * sizeof(float);
+  const std::size_t size = length() * stores_.front().width * sizeof(float);
   for (std::size_t window = 0; window < windows(); ++window) {
     std::memcpy(to.as<std::byte>(window * size), from.as<std::byte>(window * size), size);
     for (const SpillableBytes* const done : {&from, &to}) done->release(window * size, size);
@@ -219,89 +155,83 @@ void LayerWalk::copy_by_window(const SpillableBytes& from, const SpillableBytes&
 
 void LayerWalk::visit(std::size_t window) {
   if (window == visited_) return;
-  const std::size_t hidden = tokens_.length * config_.hidden * sizeof(float), mixed = tokens_.length * width_of(Step::attention_out) * sizeof(float);
-  hidden_.release(visited_ * hidden, hidden);
-  mixed_.release(visited_ * mixed, mixed);
+  for (const Store& store : stores_) {
+    const std::size_t size = length() * store.width * sizeof(float);
+    store.memory.release(visited_ * size, size);
+  }
   visited_ = window;
-}
-
-void LayerWalk::norm(const Matrix& weight, std::size_t window) {
-  rms_norm(hidden(window).data(), weight.values.data(), tokens_.length, config_.hidden, config_.norm_epsilon, normed_.data(), kernels_.isa, pool_);
 }
 
 std::span<const float> LayerWalk::head_inputs(std::span<const float> final_norm, std::size_t window) {
   visit(window);
-  rms_norm(hidden(window).data(), final_norm.data(), tokens_.length, config_.hidden, config_.norm_epsilon, normed_.data(), kernels_.isa, pool_);
-  return normed_;
+  input_.resize(length() * network_.end().find_site(kHeadSite)->width);
+  const BatchPiece piece{.row = 0, .tokens = length(), .position = 0};
+  const ProgramWeights weights{.linears = {}, .biases = {}, .norms = {final_norm}};
+  const std::array given = {place(0, window)}, wanted = {input_.data()};
+  head_inputs_.run({.tokens = length(), .pieces = {&piece, 1}}, weights, {given, wanted}, workspace_, kernels_.isa, pool_);
+  return input_;
 }
 
-std::span<const float> LayerWalk::inputs(Step step, const LayerWeights& layer, std::size_t window) {
+// Prepares to remember inputs that take products to compute.
+void LayerWalk::keep_costly(const Site& site, const SitePlan& plan) {
+  if (costly_.program == &plan.inputs) return;
+  costly_ = {.program = &plan.inputs, .window = std::nullopt, .kept = std::nullopt};
+  if (!keeps_inputs_) return;
+  const ActivationFormat format = activations_of_site(kernels_.activation_format, site.parts.front());
+  costly_.kept.emplace(windows(), length(), site.width, format, kernels_.isa, spill_directory_);
+}
+
+std::span<const float> LayerWalk::inputs(const Site& site, const LayerWeights& layer, std::size_t window) {
   visit(window);
-  switch (step) {
-    case Step::attention_in:
-      norm(layer.at("attention_norm"), window);
-      return normed_;
-    case Step::attention_out:
-      return {mixed_of(window), tokens_.length * width_of(step)};
-    case Step::mlp_in:
-      norm(layer.at("mlp_norm"), window);
-      return normed_;
-    case Step::mlp_out:
-      gate(layer, window);
-      return gate_;
+  const SitePlan& plan = plan_of(site, layer);
+  if (plan.is_kept) return kept_value(site.input, layer, window);
+  input_.resize(length() * site.width);
+  if (plan.has_products) {
+    keep_costly(site, plan);
+    if (costly_.window == window) return input_;
+    costly_.window = window;
+    if (costly_.kept && costly_.kept->has(window)) {
+      costly_.kept->get(window, input_.data(), pool_);
+      return input_;
+    }
+  } else {
+    costly_.window.reset();
   }
-  return {};
-}
-
-// silu(gate(normed)) * up(normed) of one window into gate_.
-void LayerWalk::gate(const LayerWeights& layer, std::size_t window) {
-  if (gated_ == window) return;
-  gated_ = window;
-  if (kept_ && kept_->has(window)) return kept_->get(window, gate_.data(), pool_);
-  norm(layer.at("mlp_norm"), window);
-  multiply(Step::mlp_in, layer, normed_.data(), {&gate_, &up_});
-  silu_multiply(gate_.data(), up_.data(), gate_.size(), gate_.data(), kernels_.isa, pool_);
-  if (kept_) kept_->put(window, gate_.data(), pool_);
+  std::vector<float*> given;
+  for (const ValueId value : plan.kept) given.push_back(place(plan_of(layer.drawing()).store_of.at(value), window));
+  float* const wanted = input_.data();
+  run(plan.inputs, layer, {given, {&wanted, 1}});
+  if (plan.has_products && costly_.kept) costly_.kept->put(window, input_.data(), pool_);
+  return input_;
 }
 
 void LayerWalk::forget() {
-  gated_.reset();
-  if (kept_) kept_->forget();
+  costly_.window.reset();
+  if (costly_.kept) costly_.kept->forget();
 }
 
-// attention(rope(q(normed)), rope(k(normed)), v(normed)) of one window.
-void LayerWalk::mix(const LayerWeights& layer, std::size_t window) {
-  const std::size_t length = tokens_.length;
-  const RopeConfig& r = config_.rope;
-  const float* const x = inputs(Step::attention_in, layer, window).data();
-  multiply(Step::attention_in, layer, x, {&q_, &k_, &v_});
-  rope(q_.data(), cosine_.data(), sine_.data(), length, config_.heads, config_.head_dim, r.rotary_dim, r.half_split, kernels_.isa, pool_);
-  rope(k_.data(), cosine_.data(), sine_.data(), length, config_.kv_heads, config_.head_dim, r.rotary_dim, r.half_split, kernels_.isa, pool_);
-  const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(config_.head_dim)));
-  const AttentionPiece piece{&cache_, 0, length, q_.data(), k_.data(), v_.data(), mixed_of(window)};
-  store_keys_values({&piece, 1}, pool_);
-  attention({&piece, 1}, config_.heads, scale, kernels_.isa, pool_, scratch_);
-}
-
-void LayerWalk::leave(Step step, const LayerWeights& layer, std::size_t window) {
-  switch (step) {
-    case Step::attention_in:
-      mix(layer, window);
-      break;
-    case Step::mlp_in:
-      break;  // its products are made when mlp_out asks for them: keeping them would take the most memory of all
-    case Step::attention_out:
-    case Step::mlp_out: {
-      const float* const x = inputs(step, layer, window).data();
-      multiply(step, layer, x, {&out_});
-      add_in_place(hidden_of(window), out_.data(), out_.size(), kernels_.isa, pool_);
-      gated_.reset();
-    }
+void LayerWalk::leave(const Site& site, const LayerWeights& layer, std::size_t window) {
+  const SitePlan& plan = plan_of(site, layer);
+  const WalkPlan& walk = plan_of(layer.drawing());
+  if (!plan.made.empty()) {
+    std::vector<float*> given, wanted;
+    if (!plan.is_kept) inputs(site, layer, window);
+    for (const ValueId value : plan.kept) given.push_back(place(walk.store_of.at(value), window));
+    if (!plan.is_kept) given.push_back(input_.data());
+    for (const ValueId value : plan.made) wanted.push_back(place(walk.store_of.at(value), window));
+    run(plan.leave, layer, {given, wanted});
+    costly_.window.reset();
   }
+  visit(window);
+  const DrawnGraph& drawing = layer.drawing();
+  if (&site != &drawing.sites.back()) return;
+  // The stream between layers has a place of its own.
+  const std::size_t left = walk.store_of.at(drawing.graph.outputs.front());
+  if (left != 0) std::copy_n(place(left, window), length() * stores_[left].width, place(0, window));
 }
 
-void LayerWalk::leave(Step step, const LayerWeights& layer) {
-  for (std::size_t window = 0; window < windows(); ++window) leave(step, layer, window);
+void LayerWalk::leave(const Site& site, const LayerWeights& layer) {
+  for (std::size_t window = 0; window < windows(); ++window) leave(site, layer, window);
 }
 
 }  // namespace nibble

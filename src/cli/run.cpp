@@ -7,7 +7,7 @@
 #include "cli/interrupt.h"
 #include "cli/option_checks.h"
 #include "cli/verbs.h"
-#include "model/generate.h"
+#include "engine/generate.h"
 #include "nibble/error.h"
 #include "report/number_text.h"
 

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "model/decoder.h"
+#include "engine/decoder.h"
 
 namespace nibble {
 

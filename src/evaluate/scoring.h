@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "evaluate/windows.h"
-#include "model/decoder.h"
+#include "engine/decoder.h"
 
 namespace nibble {
 

@@ -16,7 +16,7 @@
 #include "base/thread_pool.h"
 #include "evaluate/layer_errors.h"
 #include "evaluate/windows.h"
-#include "model/decoder.h"
+#include "engine/decoder.h"
 #include "nibble/progress.h"
 
 namespace nibble {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "model/decoder.h"
+#include "engine/decoder.h"
 #include "nibble/progress.h"
 
 namespace nibble {

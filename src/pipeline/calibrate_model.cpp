@@ -35,11 +35,11 @@ CalibrationResult calibrate_model(const SourceModel& checkpoint, std::span<const
 }
 
 std::uint64_t statistics_bytes(const SourceModel& checkpoint, const CollectOptions& options) {
-  const ModelConfig& config = checkpoint.config();
+  const Network& network = checkpoint.parts().network();
   std::uint64_t numbers = 0;
-  for (const std::uint64_t width : {config.hidden, config.heads * config.head_dim, config.hidden, config.intermediate})
-    numbers += options.second_moments ? width * width : 2 * width;
-  return config.layers * numbers * sizeof(float);
+  for (std::int64_t i = 0; i < network.num_layers(); ++i)
+    for (const Site& site : network.layer(i).sites) numbers += options.second_moments ? site.width * site.width : 2 * site.width;
+  return numbers * sizeof(float);
 }
 
 void save_statistics(const Statistics& statistics, const SourceModel& checkpoint, const std::filesystem::path& path) {

@@ -14,7 +14,7 @@
 
 #include "evaluate/side_by_side.h"
 #include "model/source_model.h"
-#include "model/decoder.h"
+#include "engine/decoder.h"
 
 namespace nibble {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model/generate.h"
+#include "engine/generate.h"
 #include "nibble/generate.h"
 #include "pipeline/model_state.h"
 

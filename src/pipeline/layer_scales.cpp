@@ -11,12 +11,12 @@ namespace nibble {
 namespace {
 
 // The Linears of a site that are to be scaled, and by which rule; null: none.
-const Transform* gather_linears(const PlannedParts& parts, std::int64_t layer, Step step, const LayerWeights& weights, Isa isa,
+const Transform* gather_linears(const PlannedParts& parts, std::int64_t layer, const Site& site, const LayerWeights& weights, Isa isa,
                                 std::vector<Method>& methods, ScaleRequest& request) {
   const Transform* rule = nullptr;
-  for (const std::string_view part : parts_of(step)) methods.push_back(parts.method(part, layer));
+  for (const std::string& part : site.parts) methods.push_back(parts.method(part, layer));
   for (std::size_t i = 0; i < methods.size(); ++i) {
-    const std::string_view part = parts_of(step)[i];
+    const std::string& part = site.parts[i];
     const FormatPtr& format = parts.planned(part, layer).target.format;
     if (format->info().kind == FormatKind::raw || methods[i].transform.rule == Transform::Rule::none) continue;
     rule = &methods[i].transform;
@@ -29,37 +29,38 @@ const Transform* gather_linears(const PlannedParts& parts, std::int64_t layer, S
 }  // namespace
 
 bool LayerScales::wanted(const PlannedParts& parts, std::int64_t layer) {
-  return std::ranges::any_of(kSteps, [&](Step step) {
-    return std::ranges::any_of(parts_of(step),
-                               [&](std::string_view part) { return parts.method(part, layer).transform.rule != Transform::Rule::none; });
+  return std::ranges::any_of(parts.drawing(layer).sites, [&](const Site& site) {
+    return std::ranges::any_of(site.parts, [&](const std::string& part) { return parts.method(part, layer).transform.rule != Transform::Rule::none; });
   });
 }
 
-void LayerScales::fold(const PlannedParts& parts, std::int64_t layer, const ModelConfig& config, const Statistics& statistics, LayerWeights& weights,
-                       Isa isa, ThreadPool& pool) {
-  for (const Step step : kSteps) {
-    const FoldSite* const fold = find_fold(parts.tensors().architecture(), step);
-    const SiteStatistics* const site = statistics.find(layer, site_of(step));
-    if (fold == nullptr || site == nullptr || is_silent(*site)) continue;
-    ScaleRequest request{site, {}, fold_channels(*fold, config, site->width()), isa};
+void LayerScales::fold(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, LayerWeights& weights, Isa isa,
+                       ThreadPool& pool) {
+  const DrawnGraph& drawing = parts.drawing(layer);
+  for (std::size_t s = 0; s < drawing.sites.size(); ++s) {
+    const Site& site = drawing.sites[s];
+    const std::optional<FoldSite>& fold = drawing.folds[s];
+    const SiteStatistics* const seen = statistics.find(layer, site.name);
+    if (!fold || seen == nullptr || is_silent(*seen)) continue;
+    ScaleRequest request{seen, {}, fold->channel_of, isa};
     std::vector<Method> methods;
-    const Transform* const rule = gather_linears(parts, layer, step, weights, isa, methods, request);
+    const Transform* const rule = gather_linears(parts, layer, site, weights, isa, methods, request);
     // Smoothing moves what norms put out only: the ranges of other activations are the weights' own doing.
     const bool norm_only = rule != nullptr && rule->rule == Transform::Rule::smoothquant;
-    if (rule == nullptr || (norm_only && weights.at(fold->producer).rows != 1)) continue;
+    if (rule == nullptr || (norm_only && !fold->is_norm)) continue;
     std::vector<float> scales = choose_scales(*rule, request, pool);
-    fold_scales(*fold, request.group_of, scales, weights);
-    std::vector<float>& rows = rows_[std::string(fold->producer)];
+    fold_scales(*fold, scales, weights);
+    std::vector<float>& rows = rows_[fold->producer];
     for (std::size_t i = 0; i < scales.size(); ++i) {
       rows.resize(std::max<std::size_t>(rows.size(), request.group_of[i] + 1u), 1.0F);
       rows[request.group_of[i]] = 1 / scales[i];
     }
-    columns_[step] = std::move(scales);
+    columns_[site.name] = std::move(scales);
   }
 }
 
-std::span<const float> LayerScales::columns(Step step) const {
-  const auto found = columns_.find(step);
+std::span<const float> LayerScales::columns(std::string_view site) const {
+  const auto found = columns_.find(site);
   return found == columns_.end() ? std::span<const float>{} : found->second;
 }
 

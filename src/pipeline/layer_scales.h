@@ -4,8 +4,8 @@
 // pipeline/.
 //
 //   LayerScales scales;
-//   if (LayerScales::wanted(parts, layer)) scales.fold(parts, layer, config, statistics, weights, isa, pool);
-//   scales.columns(Step::mlp_in);   // what the columns of gate and up were multiplied by
+//   if (LayerScales::wanted(parts, layer)) scales.fold(parts, layer, statistics, weights, isa, pool);
+//   scales.columns("mlp_in");   // what the columns of gate and up were multiplied by
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,9 @@
 #include <string_view>
 #include <vector>
 
-#include "calibrate/layer_walk.h"
+#include "calibrate/layer_weights.h"
 #include "pipeline/planned_parts.h"
+#include "quantize/statistics.h"
 
 namespace nibble {
 
@@ -25,18 +26,17 @@ class LayerScales {
   // True when a method of the layer has a transform.
   static bool wanted(const PlannedParts& parts, std::int64_t layer);
 
-  // Chooses by what the layer's sites see, and folds into `weights`. Sites of which nothing is known, or which the architecture cannot fold,
-  // stay as they are.
-  void fold(const PlannedParts& parts, std::int64_t layer, const ModelConfig& config, const Statistics& statistics, LayerWeights& weights, Isa isa,
-            ThreadPool& pool);
+  // Chooses by what the layer's sites see, and folds into `weights`. Sites of which nothing is known, or which the drawing lets no
+  // scale pass from, stay as they are.
+  void fold(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, LayerWeights& weights, Isa isa, ThreadPool& pool);
 
   // What a site's columns were multiplied by; empty: nothing.
-  std::span<const float> columns(Step step) const;
+  std::span<const float> columns(std::string_view site) const;
   // What the outputs of a part were multiplied by in turn; empty: nothing.
   std::span<const float> rows(std::string_view part) const;
 
  private:
-  std::map<Step, std::vector<float>> columns_;
+  std::map<std::string, std::vector<float>, std::less<>> columns_;
   std::map<std::string, std::vector<float>, std::less<>> rows_;
 };
 

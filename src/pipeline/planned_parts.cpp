@@ -17,8 +17,8 @@ bool PlannedParts::asks_for(std::string_view part, std::int64_t layer, Needs nee
   return planned(part, layer).target.format->info().kind != FormatKind::raw && method(part, layer).needs() >= needs;
 }
 
-bool PlannedParts::site_asks_for(Step step, std::int64_t layer, Needs needs) const {
-  return std::ranges::any_of(parts_of(step), [&](std::string_view part) { return asks_for(part, layer, needs); });
+bool PlannedParts::site_asks_for(const Site& site, std::int64_t layer, Needs needs) const {
+  return std::ranges::any_of(site.parts, [&](const std::string& part) { return asks_for(part, layer, needs); });
 }
 
 }  // namespace nibble

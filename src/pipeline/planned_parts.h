@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-#include "calibrate/layer_walk.h"
+#include "graph/network.h"
 #include "pipeline/quantize_plan.h"
 
 namespace nibble {
@@ -22,6 +22,7 @@ class PlannedParts {
   PlannedParts(const QuantizePlan& plan, const QuantizeModelOptions& options);
 
   const ModelTensors& tensors() const { return tensors_; }
+  const DrawnGraph& drawing(std::int64_t layer) const { return tensors_.network().layer(layer); }
   const ModelTensor& tensor(std::string_view part, std::int64_t layer) const { return *tensors_.part(part, layer); }
   // The tensor's place in the plan.
   std::size_t index(std::string_view part, std::int64_t layer) const;
@@ -30,7 +31,7 @@ class PlannedParts {
   // True when the tensor's rounding wants to know that much of its inputs.
   bool asks_for(std::string_view part, std::int64_t layer, Needs needs) const;
   // True of any Linear of the site.
-  bool site_asks_for(Step step, std::int64_t layer, Needs needs) const;
+  bool site_asks_for(const Site& site, std::int64_t layer, Needs needs) const;
 
  private:
   const QuantizePlan& plan_;

@@ -39,11 +39,11 @@ void LayerQuantizer::begin_walk() {
   live_->tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan_.config.context);
   WalkOptions stored = walk;
   stored.keeps_inputs = true;
-  live_->stored.emplace(plan_.config, live_->tokens, stored, pool_);
+  live_->stored.emplace(parts_.tensors().network(), live_->tokens, stored, pool_);
   bool has_targets = false;  // only they need the original beside the quantized layers
   for (const ModelTensor& tensor : parts_.tensors().all())
     has_targets = has_targets || (tensor.role == TensorRole::linear && parts_.asks_for(tensor.part, tensor.layer, Needs::second_moment));
-  if (calibration.follow_original && has_targets) live_->original.emplace(plan_.config, live_->tokens, walk, pool_);
+  if (calibration.follow_original && has_targets) live_->original.emplace(parts_.tensors().network(), live_->tokens, walk, pool_);
 }
 
 std::vector<std::string> LayerQuantizer::warnings() const {
@@ -90,15 +90,15 @@ Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer
   LayerWalk& walk = *live_->stored;
   const SpillableBytes before = walk.save();
   Statistics statistics;
-  for (const Step step : kSteps) {
+  for (const Site& site : layer.drawing().sites) {
     const bool full = std::ranges::any_of(
-        parts_of(step), [&](std::string_view part) { return parts_.method(part, index).transform.needs == Needs::second_moment; });
-    walk.pack(step, layer);
+        site.parts, [&](const std::string& part) { return parts_.method(part, index).transform.needs == Needs::second_moment; });
+    walk.pack(site, layer);
     const AccumulateOptions accumulate{.second_moment = full, .distribution = false, .rounded = walk.multiplies_codes()};
-    SiteAccumulator sums(index, site_of(step), walk.width_of(step), accumulate, pool_, isa());
+    SiteAccumulator sums(index, site.name, site.width, accumulate, pool_, isa());
     for (std::size_t window = 0; window < walk.windows(); ++window) {
-      sums.add(walk.inputs(step, layer, window).data(), walk.length());
-      walk.leave(step, layer, window);
+      sums.add(walk.inputs(site, layer, window).data(), walk.length());
+      walk.leave(site, layer, window);
     }
     statistics.sites.push_back(sums.finish());
   }
@@ -110,7 +110,7 @@ LayerScales LayerQuantizer::transform(std::int64_t index, LayerWeights& weights)
   LayerScales scales;
   if (!LayerScales::wanted(parts_, index)) return scales;
   const Statistics own = live_ ? preview(index, weights) : Statistics{};
-  scales.fold(parts_, index, plan_.config, live_ ? own : *options_.calibration.statistics, weights, isa(), pool_);
+  scales.fold(parts_, index, live_ ? own : *options_.calibration.statistics, weights, isa(), pool_);
   return scales;
 }
 
@@ -122,33 +122,34 @@ void LayerQuantizer::layer(std::int64_t index) {
   LayerWeights current = original.copy(pool_);
   restored_.clear();
   const LayerScales scales = transform(index, current);
-  for (const Step step : kSteps) {
-    if (live_ && live_->original) live_->original->pack(step, original);
-    site(step, index, original, current, scales);
+  for (const Site& site : original.drawing().sites) {
+    if (live_ && live_->original) live_->original->pack(site, original);
+    quantize_site(site, index, original, current, scales);
   }
   write_vectors(index, current);
   report_layer(index, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 }
 
-SiteView LayerQuantizer::observe(Step step, std::int64_t layer, const LayerPair& weights, const LayerScales& scales) {
-  if (!live_) return view_of_statistics(options_.calibration.statistics->find(layer, site_of(step)), scales.columns(step));
+SiteView LayerQuantizer::observe(const Site& site, std::int64_t layer, const LayerPair& weights, const LayerScales& scales) {
+  if (!live_) return view_of_statistics(options_.calibration.statistics->find(layer, site.name), scales.columns(site.name));
   LayerWalk* const original = live_->original ? &*live_->original : nullptr;
-  SiteView view = view_of_text(step, layer, parts_, weights, *live_->stored, original, plan_.config.hidden, isa(), pool_);
-  view.column_scales = scales.columns(step);
+  SiteView view = view_of_text(site, layer, parts_, weights, *live_->stored, original, isa(), pool_);
+  view.column_scales = scales.columns(site.name);
   site_warnings_.push_back({view.own->name(), site_warning(*view.own, true)});
   return view;
 }
 
 // The site's Linears, and the text through what they have become.
-void LayerQuantizer::site(Step step, std::int64_t layer, const LayerWeights& original, LayerWeights& current, const LayerScales& scales) {
+void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original, LayerWeights& current,
+                                   const LayerScales& scales) {
   const LayerPair weights{original, current};
   SiteView view;
-  if (std::ranges::all_of(parts_of(step), [&](std::string_view part) { return output_.is_done(parts_.index(part, layer)); }))
-    restored_.insert(step);
+  if (std::ranges::all_of(site.parts, [&](const std::string& part) { return output_.is_done(parts_.index(part, layer)); }))
+    restored_.insert(site.name);
   else
-    view = observe(step, layer, weights, scales);
+    view = observe(site, layer, weights, scales);
   std::map<std::string_view, QuantizedTensor> codes;
-  for (const std::string_view part : parts_of(step)) {
+  for (const std::string& part : site.parts) {
     Matrix& matrix = current.at(part);
     if (!view.cross.empty() && parts_.asks_for(part, layer, Needs::second_moment))
       matrix.values = target_of(part, layer, parts_, weights, scales.rows(part), view, isa(), pool_);
@@ -157,15 +158,15 @@ void LayerQuantizer::site(Step step, std::int64_t layer, const LayerWeights& ori
     if (stored.codes) codes.emplace(part, std::move(*stored.codes));
   }
   if (!live_) return;
-  for (const std::string_view part : parts_of(step)) {
+  for (const std::string& part : site.parts) {
     const auto own = codes.find(part);
     if (own == codes.end())
       live_->stored->pack(part, current.at(part));
     else
       live_->stored->pack(part, own->second.view());
   }
-  live_->stored->leave(step, current);
-  if (live_->original && !view.is_original_left) live_->original->leave(step, original);
+  live_->stored->leave(site, current);
+  if (live_->original && !view.is_original_left) live_->original->leave(site, original);
 }
 
 StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer, const Matrix& weights, const Matrix& original, SiteView& view) {
@@ -201,9 +202,9 @@ void LayerQuantizer::report_layer(std::int64_t index, double seconds) {
   if (!options_.on_layer) return;
   LayerReport report{.layer = static_cast<std::uint64_t>(index), .layers = plan_.config.layers, .seconds = seconds, .restored = true};
   double count = 0;
-  for (const Step step : kSteps) {
-    report.restored = report.restored && restored_.contains(step);
-    for (const std::string_view part : parts_of(step)) {
+  for (const Site& site : parts_.drawing(index).sites) {
+    report.restored = report.restored && restored_.contains(site.name);
+    for (const std::string& part : site.parts) {
       const auto error = output_.errors().find(parts_.index(part, index));
       if (error == output_.errors().end()) continue;
       ++count;

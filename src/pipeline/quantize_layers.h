@@ -46,8 +46,8 @@ class LayerQuantizer {
   LayerScales transform(std::int64_t index, LayerWeights& weights);
   // Statistics of the layer's sites as its text meets them now, for transforms.
   Statistics preview(std::int64_t index, const LayerWeights& layer);
-  SiteView observe(Step step, std::int64_t layer, const LayerPair& weights, const LayerScales& scales);
-  void site(Step step, std::int64_t layer, const LayerWeights& original, LayerWeights& current, const LayerScales& scales);
+  SiteView observe(const Site& site, std::int64_t layer, const LayerPair& weights, const LayerScales& scales);
+  void quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original, LayerWeights& current, const LayerScales& scales);
   void head();
   // Rounds and writes a matrix (in the source's row order); returns what was stored, in the same order.
   // original: the source's weights; the same where no transform and no target has changed them.
@@ -64,7 +64,7 @@ class LayerQuantizer {
   std::unique_ptr<Live> live_;
   std::optional<Statistics> head_statistics_;
   std::vector<SiteWarning> site_warnings_;  // of the walk
-  std::set<Step> restored_;                 // of the layer at work: sites whose pieces were all there
+  std::set<std::string> restored_;          // of the layer at work: sites whose pieces were all there
 };
 
 }  // namespace nibble

@@ -66,10 +66,10 @@ Group make_group(const std::vector<const ModelTensor*>& tensors, const Sensitivi
 
 std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& config, const SensitivityOptions& options) {
   std::vector<Group> groups;
-  for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i)
-    for (const Step step : kSteps) {
+  for (std::int64_t i = 0; i < tensors.network().num_layers(); ++i)
+    for (const Site& site : tensors.network().layer(i).sites) {
       std::vector<const ModelTensor*> parts;
-      for (const std::string_view part : parts_of(step)) parts.push_back(tensors.part(part, i));
+      for (const std::string& part : site.parts) parts.push_back(tensors.part(part, i));
       groups.push_back(make_group(parts, options, config.tied_embedding));
     }
   for (const std::string_view part : {"embedding", "head"})

@@ -10,9 +10,9 @@
 namespace nibble {
 namespace {
 
-// The bias of a step whose one Linear is added to the residual stream; empty: none.
-std::span<const float> bias_of(Step step, const LayerWeights& layer) {
-  const std::string name = std::string(parts_of(step).front()) + ".bias";
+// The bias of a site whose one Linear is added to the residual stream; empty: none.
+std::span<const float> bias_of(const Site& site, const LayerWeights& layer) {
+  const std::string name = site.parts.front() + ".bias";
   return layer.has(name) ? std::span<const float>(layer.at(name).values) : std::span<const float>{};
 }
 
@@ -34,26 +34,26 @@ SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> s
   return view;
 }
 
-SiteView view_of_text(Step step, std::int64_t layer, const PlannedParts& parts, const LayerPair& weights, LayerWalk& stored, LayerWalk* original,
-                      std::size_t hidden, Isa isa, ThreadPool& pool) {
+SiteView view_of_text(const Site& site, std::int64_t layer, const PlannedParts& parts, const LayerPair& weights, LayerWalk& stored,
+                      LayerWalk* original, Isa isa, ThreadPool& pool) {
   SiteView view;
-  const std::size_t width = stored.width_of(step);
-  const bool full = parts.site_asks_for(step, layer, Needs::second_moment);
+  const bool full = parts.site_asks_for(site, layer, Needs::second_moment);
   const bool follow = full && original != nullptr;
-  const bool adds = follow && (step == Step::attention_out || step == Step::mlp_out);
-  SiteAccumulator sums(layer, site_of(step), width, {.second_moment = full, .distribution = false, .rounded = stored.multiplies_codes()}, pool, isa);
+  const bool adds = follow && site.added;
+  SiteAccumulator sums(layer, site.name, site.width, {.second_moment = full, .distribution = false, .rounded = stored.multiplies_codes()}, pool, isa);
   std::optional<CrossAccumulator> cross;
-  if (follow) cross.emplace(adds ? hidden : width, width, stored.multiplies_codes(), pool, isa);
+  if (follow) cross.emplace(adds ? weights.current.at(site.parts.front()).rows : site.width, site.width, stored.multiplies_codes(), pool, isa);
   std::vector<float> wanted;
   for (std::size_t window = 0; window < stored.windows(); ++window) {
-    const auto x = stored.inputs(step, weights.current, window);
+    const auto x = stored.inputs(site, weights.current, window);
     sums.add(x.data(), stored.length());
     if (!follow) continue;
     if (adds) {
-      original->leave(step, weights.original, window);
-      wanted_outputs(original->hidden(window), stored.hidden(window), bias_of(step, weights.original), wanted, pool);
+      original->leave(site, weights.original, window);
+      wanted_outputs(original->kept_value(site.added->sum, weights.original, window), stored.kept_value(site.added->term, weights.current, window),
+                     bias_of(site, weights.original), wanted, pool);
     }
-    cross->add(adds ? wanted.data() : original->inputs(step, weights.original, window).data(), x.data(), stored.length(), sums.last_rounded());
+    cross->add(adds ? wanted.data() : original->inputs(site, weights.original, window).data(), x.data(), stored.length(), sums.last_rounded());
   }
   view.is_original_left = adds;
   view.own = sums.finish();

@@ -3,7 +3,7 @@
 // What calibration tells of one site while its Linears are rounded: of statistics that were read, or of the text that walks through the
 // layers quantized so far, beside the original's. Internal to pipeline/; one thread at a time, the pool does the work.
 //
-//   SiteView view = view_of_text(step, layer, parts, {original, current}, stored, &walk_of_original, hidden, isa, pool);
+//   SiteView view = view_of_text(site, layer, parts, {original, current}, stored, &walk_of_original, isa, pool);
 //   current.at("q").values = target_of("q", layer, parts, {original, current}, scales.rows("q"), view, isa, pool);
 #pragma once
 
@@ -47,8 +47,8 @@ SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> s
 
 // A site as the text meets it now. stored: the text behind the layers quantized so far; original: behind the original's, null where nobody
 // follows it. Both are at the site; where the site's outputs are added to the residual stream, the original is left.
-SiteView view_of_text(Step step, std::int64_t layer, const PlannedParts& parts, const LayerPair& weights, LayerWalk& stored, LayerWalk* original,
-                      std::size_t hidden, Isa isa, ThreadPool& pool);
+SiteView view_of_text(const Site& site, std::int64_t layer, const PlannedParts& parts, const LayerPair& weights, LayerWalk& stored,
+                      LayerWalk* original, Isa isa, ThreadPool& pool);
 
 // The weights that give a Linear's outputs best for the inputs that it gets now, [rows, cols]. outputs_scale: what a transform multiplied the
 // Linear's own outputs by; empty: nothing. Needs view.cross.

@@ -26,10 +26,11 @@ bool holds_same_values(const StoredTensor& a, const StoredTensor& b) {
   return true;
 }
 
-const StoredTensor* find_role(const SourceModel& source, const ModelConfig& config, TensorRole role) {
-  const auto& patterns = find_architecture(config.architecture).tensors;
-  const auto pattern = std::ranges::find(patterns, role, &TensorPattern::role);
-  return pattern == patterns.end() ? nullptr : source.find(source.spelling() == Spelling::gguf ? pattern->gguf : pattern->hf);
+// Where the source has it, whether or not the model reads it.
+const StoredTensor* find_named(const SourceModel& source, const ModelConfig& config, std::string_view part) {
+  const auto& names = find_architecture(config.architecture).names;
+  const auto name = std::ranges::find(names, part, &TensorName::part);
+  return name == names.end() ? nullptr : source.find(source.spelling() == Spelling::gguf ? name->gguf : name->hf);
 }
 
 }  // namespace
@@ -40,13 +41,13 @@ std::string narrowed_note(const Checkpoint& source) {
 }
 
 const StoredTensor* find_second_head(const SourceModel& source, const ModelConfig& config) {
-  return config.tied_embedding ? find_role(source, config, TensorRole::head) : nullptr;
+  return config.tied_embedding ? find_named(source, config, "head") : nullptr;
 }
 
 std::string second_head_note(const SourceModel& source, const ModelConfig& config) {
   const StoredTensor* const head = find_second_head(source, config);
   if (head == nullptr) return "";
-  const StoredTensor* const embedding = find_role(source, config, TensorRole::embedding);
+  const StoredTensor* const embedding = find_named(source, config, "embedding");
   const bool is_same = embedding != nullptr && holds_same_values(*head, *embedding);
   source.release(*head);
   if (is_same) return "";

@@ -26,15 +26,14 @@ TrialWalk::TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& sco
       pool_(pool),
       config_(checkpoint.config()),
       tensors_(checkpoint.parts()),
-      walk_(config_, scored_, {.kernels = options.kernels, .spill_directory = options.spill_directory}, pool) {
+      walk_(tensors_.network(), scored_, {.kernels = options.kernels, .spill_directory = options.spill_directory}, pool) {
   if (options_.method.needs() != Needs::nothing)
-    calibration_walk_.emplace(config_, calibration_,
+    calibration_walk_.emplace(tensors_.network(), calibration_,
                               WalkOptions{.kernels = options.kernels, .arithmetic = options.walk, .spill_directory = options.spill_directory}, pool);
   std::uint64_t bytes = 0;
-  for (const Step step : kSteps) {
-    const std::uint64_t width = walk_.width_of(step);
-    bytes += config_.layers * sizeof(float) * (options_.method.needs() == Needs::second_moment ? width * width : width);
-  }
+  for (std::int64_t i = 0; i < tensors_.network().num_layers(); ++i)
+    for (const Site& site : tensors_.network().layer(i).sites)
+      bytes += sizeof(float) * (options_.method.needs() == Needs::second_moment ? site.width * site.width : site.width);
   keeps_statistics_ = bytes <= kKeptStatistics;
   walk_original();
 }
@@ -55,22 +54,22 @@ PackedLinear TrialWalk::packed(const Matrix& head) {
 // What the layer's sites see while `walk` passes it.
 void TrialWalk::add_statistics(LayerWalk& walk, std::int64_t index, const LayerWeights& layer) {
   const bool full = options_.method.needs() == Needs::second_moment;
-  for (const Step step : kSteps) {
-    walk.pack(step, layer);
-    SiteAccumulator sums(index, site_of(step), walk.width_of(step),
+  for (const Site& site : layer.drawing().sites) {
+    walk.pack(site, layer);
+    SiteAccumulator sums(index, site.name, site.width,
                          {.second_moment = full, .distribution = false, .rounded = full && walk.multiplies_codes()}, pool_, options_.kernels.isa);
     for (std::size_t window = 0; window < walk.windows(); ++window) {
-      sums.add(walk.inputs(step, layer, window).data(), walk.length());
-      walk.leave(step, layer, window);
+      sums.add(walk.inputs(site, layer, window).data(), walk.length());
+      walk.leave(site, layer, window);
     }
-    statistics_[{index, step}] = sums.finish();
+    statistics_[{index, site.name}] = sums.finish();
   }
 }
 
 void TrialWalk::pass_original(LayerWalk& walk, const LayerWeights& layer) {
-  for (const Step step : kSteps) {
-    walk.pack(step, layer);
-    walk.leave(step, layer);
+  for (const Site& site : layer.drawing().sites) {
+    walk.pack(site, layer);
+    walk.leave(site, layer);
   }
 }
 
@@ -123,18 +122,16 @@ bool TrialWalk::changes(const Trial& trial, std::int64_t layer) const {
   return std::ranges::any_of(trial.formats, [&](const auto& entry) { return tensors_.find(entry.first)->layer == layer; });
 }
 
-void TrialWalk::pass(const LayerWeights& layer, std::int64_t index, const Trial& trial, std::map<Step, SiteRounding>& rounding) {
+void TrialWalk::pass(const LayerWeights& layer, std::int64_t index, const Trial& trial, std::map<std::string, SiteRounding>& rounding) {
   std::vector<std::string_view> changed;
-  for (const Step step : kSteps) {
-    const auto parts = parts_of(step);
-    for (std::size_t p = 0; p < parts.size(); ++p) {
-      const auto format = trial.formats.find(tensors_.part(parts[p], index)->gguf_name);
+  for (const Site& site : layer.drawing().sites)
+    for (std::size_t p = 0; p < site.parts.size(); ++p) {
+      const auto format = trial.formats.find(tensors_.part(site.parts[p], index)->gguf_name);
       if (format == trial.formats.end()) continue;
-      walk_.pack(parts[p], rounding.at(step).keep(p, format->second));
-      changed.push_back(parts[p]);
+      walk_.pack(site.parts[p], rounding.at(site.name).keep(p, format->second));
+      changed.push_back(site.parts[p]);
     }
-  }
-  for (const Step step : kSteps) walk_.leave(step, layer);
+  for (const Site& site : layer.drawing().sites) walk_.leave(site, layer);
   for (const std::string_view part : changed) walk_.pack(part, layer.at(part));
 }
 
@@ -164,12 +161,13 @@ std::vector<double> TrialWalk::run(const std::vector<Trial>& trials, const SiteV
       if (!calibration_walk_) walk_.restore(original);
       add_statistics(informed ? *calibration_walk_ : walk_, i, layer);
     }
-    std::map<Step, SiteRounding> rounding;
-    for (const Step step : kSteps) {
-      walk_.pack(step, layer);
+    std::map<std::string, SiteRounding> rounding;
+    const std::vector<Site>& sites = layer.drawing().sites;
+    for (const Site& site : sites) {
+      walk_.pack(site, layer);
       std::vector<const Matrix*> matrices;
-      for (const std::string_view part : parts_of(step)) matrices.push_back(&layer.at(part));
-      rounding.emplace(step, SiteRounding(options_.method, &statistics_.at({i, step}), matrices, pool_, isa));
+      for (const std::string& part : site.parts) matrices.push_back(&layer.at(part));
+      rounding.emplace(site.name, SiteRounding(options_.method, &statistics_.at({i, site.name}), matrices, pool_, isa));
     }
     for (std::size_t t = 0; t < trials.size(); ++t) {
       if (!states[t] && !changes(trials[t], i)) continue;
@@ -180,14 +178,14 @@ std::vector<double> TrialWalk::run(const std::vector<Trial>& trials, const SiteV
     walk_.restore(original);
     pass(layer, i, {}, rounding);
     original = walk_.save();
-    for (auto& [step, site] : rounding) {
+    for (const Site& site : sites) {
       if (!visit) break;
       std::vector<const ModelTensor*> tensors;
-      for (const std::string_view part : parts_of(step)) tensors.push_back(tensors_.part(part, i));
-      visit(tensors, site);
+      for (const std::string& part : site.parts) tensors.push_back(tensors_.part(part, i));
+      visit(tensors, rounding.at(site.name));
     }
     if (!keeps_statistics_)
-      for (const Step step : kSteps) statistics_.erase({i, step});
+      for (const Site& site : sites) statistics_.erase({i, site.name});
     if (meter != nullptr) meter->advance(1, "layers");
   }
 

@@ -61,15 +61,13 @@ class TrialWalk {
   std::uint64_t layers_of_run() const { return config_.layers + 1; }
 
  private:
-  using Site = std::pair<std::int64_t, Step>;
-
   Matrix matrix(std::string_view part) const;
   void embed(LayerWalk& walk, const Matrix& rows);
   void walk_original();
   static void pass_original(LayerWalk& walk, const LayerWeights& layer);
   void add_statistics(LayerWalk& walk, std::int64_t index, const LayerWeights& layer);
-  // The layer with a trial's changes; `rounding` by step.
-  void pass(const LayerWeights& layer, std::int64_t index, const Trial& trial, std::map<Step, SiteRounding>& rounding);
+  // The layer with a trial's changes; `rounding` by site.
+  void pass(const LayerWeights& layer, std::int64_t index, const Trial& trial, std::map<std::string, SiteRounding>& rounding);
   bool changes(const Trial& trial, std::int64_t layer) const;
   double divergence(const PackedLinear& head);
   PackedLinear packed(const Matrix& head);
@@ -84,7 +82,7 @@ class TrialWalk {
   LayerWalk walk_;
   std::optional<LayerWalk> calibration_walk_;
   bool keeps_statistics_ = false;  // of the layers, from one run to the next
-  std::map<Site, SiteStatistics> statistics_;
+  std::map<std::pair<std::int64_t, std::string>, SiteStatistics> statistics_;  // by layer and site
   SiteStatistics head_statistics_;
   Matrix final_norm_;
   KernelScratch scratch_;

@@ -15,7 +15,7 @@ TEST_P(Walk, EndsWhereTheDecoderEnds) {
   WalkedModel model(GetParam(), 16);
   const std::size_t hidden = model.config.hidden, vocab = model.config.vocab_size;
   model.walk_through(
-      {}, [&](Step step, const LayerWeights& layer) { EXPECT_EQ(model.walk.inputs(step, layer, 0).size(), 16 * model.walk.width_of(step)); });
+      {}, [&](const Site& site, const LayerWeights& layer) { EXPECT_EQ(model.walk.inputs(site, layer, 0).size(), 16 * site.width); });
   const Matrix head = model.matrix(model.config.tied_embedding ? "embedding" : "head");
   Decoder decoder(model.checkpoint, exact_options(), model.pool);
   for (std::size_t window = 0; window < model.tokens.windows(); ++window) {
@@ -49,11 +49,11 @@ TEST(LayerWalk, GoesThroughWindowsOneByOneOrAllAtOnce) {
   });
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(single.config.layers); ++i) {
     const LayerWeights layer(single.checkpoint, single.tensors, i, single.pool);
-    for (const Step step : kSteps) {
-      single.walk.pack(step, layer);
+    for (const Site& site : layer.drawing().sites) {
+      single.walk.pack(site, layer);
       for (std::size_t window = 0; window < single.walk.windows(); ++window) {
-        single.walk.inputs(step, layer, window);
-        single.walk.leave(step, layer, window);
+        single.walk.inputs(site, layer, window);
+        single.walk.leave(site, layer, window);
       }
     }
   }
@@ -69,7 +69,7 @@ TEST(LayerWalk, TakesCodesInPlaceOfMatrices) {
     model.walk.embed([&](std::int32_t id, float* out) {
       std::copy_n(&embedding.values[static_cast<std::size_t>(id) * embedding.cols], embedding.cols, out);
     });
-    for (const std::string_view part : parts_of(Step::mlp_in)) {
+    for (const std::string& part : layer.drawing().find_site("mlp_in")->parts) {
       const Matrix& weights = layer.at(part);
       QuantizedTensor codes(format, weights.rows, weights.cols);
       for (std::size_t row = 0; row < weights.rows; ++row)
@@ -79,7 +79,7 @@ TEST(LayerWalk, TakesCodesInPlaceOfMatrices) {
       else
         model.walk.pack(part, weights);
     }
-    const auto x = model.walk.inputs(Step::mlp_out, layer, 0);
+    const auto x = model.walk.inputs(*layer.drawing().find_site("mlp_out"), layer, 0);
     return std::vector<float>(x.begin(), x.end());
   };
   EXPECT_EQ(walk_step(true), walk_step(false));
@@ -87,11 +87,11 @@ TEST(LayerWalk, TakesCodesInPlaceOfMatrices) {
 
 TEST(WalkArithmetic, IsExactForSmallModelsUnlessToldOtherwise) {
   ModelConfig config = read_model_config(SourceModel::open(data_directory() / "tiny_tied"));
-  EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::automatic, config), WalkArithmetic::f32);
-  EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::int8, config), WalkArithmetic::int8);
+  EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::automatic, draw_network(config)), WalkArithmetic::f32);
+  EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::int8, draw_network(config)), WalkArithmetic::int8);
   config.layers = 16, config.hidden = 2048, config.intermediate = 8192, config.heads = 32, config.kv_heads = 8, config.head_dim = 64;
-  EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::automatic, config), WalkArithmetic::int8);
-  EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::f32, config), WalkArithmetic::f32);
+  EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::automatic, draw_network(config)), WalkArithmetic::int8);
+  EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::f32, draw_network(config)), WalkArithmetic::f32);
   for (const char* const name : {"auto", "f32", "int8"}) EXPECT_EQ(walk_arithmetic_name(parse_walk_arithmetic(name)), name);
   EXPECT_THROW(parse_walk_arithmetic("f64"), Error);
 }

@@ -31,7 +31,7 @@ Statistics example(const ModelTensors& tensors) {
     site.second_moment.assign(width * width, 0.25F);
     statistics.sites.push_back(site);
   };
-  for (const Site& site : tensors.architecture().sites) add(0, site.name, tensors.part(site.parts[0], 0)->shape.back());
+  for (const Site& site : tensors.network().layer(0).sites) add(0, site.name, site.width);
   add(-1, "head_in", tensors.part("embedding", -1)->shape.back());
   return statistics;
 }

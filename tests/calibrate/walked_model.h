@@ -37,21 +37,21 @@ struct WalkedModel {
         config(checkpoint.config()),
         tensors(config),
         tokens(tokens_of(ReferenceLogits::read(name), length)),
-        walk(config, tokens, {.kernels = exact_options().kernels, .arithmetic = arithmetic}, pool) {}
+        walk(tensors.network(), tokens, {.kernels = exact_options().kernels, .arithmetic = arithmetic}, pool) {}
 
   Matrix matrix(std::string_view part) { return decode_matrix(checkpoint.tensor(tensors.part(part, -1)->hf_name), pool); }
 
-  // change: sees each layer before the text does. seen: after each step's weights are packed, before they are applied.
-  void walk_through(const std::function<void(LayerWeights&)>& change, const std::function<void(Step, const LayerWeights&)>& seen = {}) {
+  // change: sees each layer before the text does. seen: after each site's weights are packed, before they are applied.
+  void walk_through(const std::function<void(LayerWeights&)>& change, const std::function<void(const Site&, const LayerWeights&)>& seen = {}) {
     const StoredTensor& embedding = checkpoint.tensor(tensors.part("embedding", -1)->hf_name);
     walk.embed([&](std::int32_t id, float* out) { embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden}); });
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
       LayerWeights layer(checkpoint, tensors, i, pool);
       if (change) change(layer);
-      for (const Step step : kSteps) {
-        walk.pack(step, layer);
-        if (seen) seen(step, layer);
-        walk.leave(step, layer);
+      for (const Site& site : layer.drawing().sites) {
+        walk.pack(site, layer);
+        if (seen) seen(site, layer);
+        walk.leave(site, layer);
       }
     }
   }

@@ -35,27 +35,37 @@ INSTANTIATE_TEST_SUITE_P(All, EveryArchitecture, testing::ValuesIn([] {
                          }()),
                          [](const auto& parameter) { return parameter.param; });
 
-// Sites, folds and fused groups may only speak of parts that exist; every Linear belongs to exactly one site.
-TEST_P(EveryArchitecture, IsConsistent) {
+// Every part that a family draws has a name in both spellings, every name is drawn in some configuration, and every Linear belongs to one site.
+TEST_P(EveryArchitecture, DrawsWhatItNames) {
   const Architecture& a = find_architecture(GetParam());
   EXPECT_FALSE(a.variants.empty());
-  std::multiset<std::string_view> parts, in_sites, linears;
-  std::set<std::string_view> hf_names, gguf_names;
-  for (const TensorPattern& t : a.tensors) {
-    parts.insert(t.part);
-    if (t.role == TensorRole::linear) linears.insert(t.part);
-    EXPECT_TRUE(hf_names.insert(t.hf).second) << t.hf;
-    EXPECT_TRUE(gguf_names.insert(t.gguf).second) << t.gguf;
-    EXPECT_EQ(t.hf.find("{}") == std::string_view::npos, t.gguf.find("{}") == std::string_view::npos) << t.hf;
+  std::set<std::string_view> parts, hf_names, gguf_names;
+  for (const TensorName& name : a.names) {
+    EXPECT_TRUE(parts.insert(name.part).second) << name.part;
+    EXPECT_TRUE(hf_names.insert(name.hf).second) << name.hf;
+    EXPECT_TRUE(gguf_names.insert(name.gguf).second) << name.gguf;
+    EXPECT_EQ(name.hf.find("{}") == std::string_view::npos, name.gguf.find("{}") == std::string_view::npos) << name.hf;
   }
-  for (const Site& site : a.sites) in_sites.insert(site.parts.begin(), site.parts.end());
+  ModelConfig config = small_llama();
+  config.architecture = GetParam();
+  config.attention_bias = config.output_bias = config.mlp_bias = true;
+  const Network network = draw_network(config);
+  std::set<std::string_view> drawn;
+  std::vector<WeightUse> uses = network.begin().graph.weights();
+  for (const DrawnGraph* const part : {&network.layer(0), &network.end()})
+    for (const WeightUse& use : part->graph.weights()) uses.push_back(use);
+  for (const WeightUse& use : uses) {
+    drawn.insert(use.part);
+    EXPECT_TRUE(parts.contains(use.part)) << use.part;
+  }
+  EXPECT_EQ(drawn, parts);
+  ASSERT_EQ(network.end().sites.size(), 1u);
+  EXPECT_EQ(network.end().sites[0].name, "head_in");
+  std::multiset<std::string> in_sites, linears;
+  for (const Site& site : network.layer(0).sites) in_sites.insert(site.parts.begin(), site.parts.end());
+  for (const WeightUse& use : network.layer(0).graph.weights())
+    if (use.role == TensorRole::linear) linears.insert(use.part);
   EXPECT_EQ(in_sites, linears);
-  for (const FoldSite& fold : a.folds) {
-    EXPECT_EQ(parts.count(fold.producer), 1u) << fold.producer;
-    for (const std::string_view consumer : fold.consumers) EXPECT_EQ(parts.count(consumer), 1u) << consumer;
-  }
-  for (const FusedGroup& group : a.fused)
-    for (const std::string_view part : group.parts) EXPECT_EQ(parts.count(part), 1u) << part;
 }
 
 TEST(ModelTensors, NamesShapesAndOrder) {

@@ -15,7 +15,7 @@
 #include "base/cpu.h"
 #include "base/scratch_directory.h"
 #include "io/checkpoint.h"
-#include "model/decoder.h"
+#include "engine/decoder.h"
 #include "nibble/error.h"
 
 namespace nibble {

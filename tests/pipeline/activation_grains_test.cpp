@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/log_probabilities.h"
-#include "model/decoder.h"
+#include "engine/decoder.h"
 #include "model/stored_activations.h"
 #include "pipeline/models.h"
 

@@ -8,7 +8,7 @@
 
 #include "base/cpu.h"
 #include "base/random.h"
-#include "model/decoder.h"
+#include "engine/decoder.h"
 #include "pipeline/calibrate_model.h"
 #include "pipeline/models.h"
 

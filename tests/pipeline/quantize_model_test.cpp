@@ -7,7 +7,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "model/decoder.h"
+#include "engine/decoder.h"
 #include "model/tokenizer/tokenizer.h"
 #include "pipeline/models.h"
 #include "pipeline/recipe_json.h"

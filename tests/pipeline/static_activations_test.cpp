@@ -8,7 +8,7 @@
 
 #include "calibrate/calibrate.h"
 #include "model/arch/architecture.h"
-#include "model/decoder.h"
+#include "engine/decoder.h"
 #include "model/stored_activations.h"
 #include "pipeline/models.h"
 #include "quantize/fit/activation_fit.h"

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "model/decoder.h"
+#include "engine/decoder.h"
 #include "model/tokenizer/tokenizer.h"
 #include "pipeline/inspect.h"
 #include "pipeline/models.h"

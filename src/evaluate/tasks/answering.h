@@ -12,8 +12,8 @@
 
 #include "evaluate/tasks/bleu.h"
 #include "evaluate/tasks/task.h"
-#include "model/decoder.h"
-#include "model/generate.h"
+#include "engine/decoder.h"
+#include "engine/generate.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace nibble {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/arch/architecture.h"
 
+#include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "model/arch/all.h"
 #include "nibble/error.h"
@@ -32,29 +34,6 @@ Spelling spelling_of(const Checkpoint& checkpoint) {
 
 namespace {
 
-std::uint64_t extent_of(Extent extent, const ModelConfig& config) {
-  switch (extent) {
-    case Extent::one: return 1;
-    case Extent::hidden: return config.hidden;
-    case Extent::intermediate: return config.intermediate;
-    case Extent::query: return config.heads * config.head_dim;
-    case Extent::key_value: return config.kv_heads * config.head_dim;
-    case Extent::vocab: return config.vocab_size;
-  }
-  return 0;
-}
-
-bool is_present(Presence presence, const ModelConfig& config) {
-  switch (presence) {
-    case Presence::always: return true;
-    case Presence::untied: return !config.tied_embedding;
-    case Presence::attention_bias: return config.attention_bias;
-    case Presence::output_bias: return config.output_bias;
-    case Presence::mlp_bias: return config.mlp_bias;
-  }
-  return false;
-}
-
 std::string with_layer(std::string_view pattern, std::int64_t layer) {
   const std::size_t place = pattern.find("{}");
   if (place == std::string_view::npos) return std::string(pattern);
@@ -63,37 +42,55 @@ std::string with_layer(std::string_view pattern, std::int64_t layer) {
 
 std::string part_key(std::string_view part, std::int64_t layer) { return std::string(part) + '@' + std::to_string(layer); }
 
-bool is_layered(const TensorPattern& pattern) { return pattern.hf.find("{}") != std::string_view::npos; }
+bool is_layered(const TensorName& name) { return name.hf.find("{}") != std::string_view::npos; }
 
-ModelTensor resolve(const TensorPattern& pattern, std::int64_t layer, const Architecture& architecture, const ModelConfig& config) {
+// Heads whose channels the rows of this weight make, where rotary positions turn them; 0: none do.
+std::uint64_t rotated_heads(const Graph& graph, std::string_view part) {
+  for (const Node& node : graph.nodes) {
+    const auto* const linear = std::get_if<Linear>(&node.operation);
+    if (linear == nullptr || (part != linear->part && part != linear->bias())) continue;
+    for (std::vector<const Node*> readers = graph.consumers(node.output); readers.size() == 1; readers = graph.consumers(readers.front()->output)) {
+      if (const auto* const rope = std::get_if<Rope>(&readers.front()->operation)) return linear->rows / rope->head_dim;
+      if (!std::holds_alternative<RmsNorm>(readers.front()->operation)) return 0;
+    }
+  }
+  return 0;
+}
+
+ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse& use, const Graph& graph, bool interleaves_rotary) {
   ModelTensor tensor;
-  tensor.part = pattern.part;
+  tensor.part = name.part;
   tensor.layer = layer;
-  tensor.hf_name = with_layer(pattern.hf, layer);
-  tensor.gguf_name = with_layer(pattern.gguf, layer);
-  tensor.role = pattern.role;
-  const std::uint64_t rows = extent_of(pattern.rows, config), cols = extent_of(pattern.cols, config);
-  tensor.shape = pattern.rows == Extent::one ? Shape{cols} : Shape{rows, cols};
-  if (architecture.gguf_interleaved_rotary && pattern.rotary != RotaryRows::none)
-    tensor.permuted_heads = pattern.rotary == RotaryRows::query ? config.heads : config.kv_heads;
+  tensor.hf_name = with_layer(name.hf, layer);
+  tensor.gguf_name = with_layer(name.gguf, layer);
+  tensor.role = use.role;
+  tensor.shape = use.shape;
+  if (interleaves_rotary) tensor.permuted_heads = rotated_heads(graph, name.part);
   return tensor;
 }
 
 }  // namespace
 
-ModelTensors::ModelTensors(const ModelConfig& config) : architecture_(&find_architecture(config.architecture)) {
-  // The model's order: what stands before the first layered pattern, the layers one after another, the rest.
-  const auto& patterns = architecture_->tensors;
-  std::size_t first = 0, last = patterns.size();
-  while (first < last && !is_layered(patterns[first])) ++first;
-  while (last > first && !is_layered(patterns[last - 1])) --last;
-  const auto add = [&](std::size_t begin, std::size_t end, std::int64_t layer) {
-    for (std::size_t i = begin; i < end; ++i)
-      if (is_present(patterns[i].presence, config)) tensors_.push_back(resolve(patterns[i], layer, *architecture_, config));
+Network draw_network(const ModelConfig& config) {
+  const Architecture& architecture = find_architecture(config.architecture);
+  std::vector<Graph> layers;
+  for (std::uint64_t i = 0; i < config.layers; ++i) layers.push_back(architecture.draw_layer(config, static_cast<std::int64_t>(i)));
+  return {architecture.draw_begin(config), std::move(layers), architecture.draw_end(config)};
+}
+
+ModelTensors::ModelTensors(const ModelConfig& config) : architecture_(&find_architecture(config.architecture)), network_(draw_network(config)) {
+  // The model's order: what stands before the first layered name, the layers one after another, the rest.
+  const auto& names = architecture_->names;
+  const auto first = std::ranges::find_if(names, is_layered), last = std::ranges::find_if_not(first, names.end(), is_layered);
+  const auto add = [&](auto begin, auto end, std::int64_t layer, const Graph& graph) {
+    const std::vector<WeightUse> uses = graph.weights();
+    for (auto name = begin; name != end; ++name)
+      if (const auto use = std::ranges::find(uses, name->part, &WeightUse::part); use != uses.end())
+        tensors_.push_back(resolve(*name, layer, *use, graph, architecture_->gguf_interleaved_rotary));
   };
-  add(0, first, -1);
-  for (std::uint64_t layer = 0; layer < config.layers; ++layer) add(first, last, static_cast<std::int64_t>(layer));
-  add(last, patterns.size(), -1);
+  add(names.begin(), first, -1, network_.begin().graph);
+  for (std::int64_t i = 0; i < network_.num_layers(); ++i) add(first, last, i, network_.layer(i).graph);
+  add(last, names.end(), -1, network_.end().graph);
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     by_name_.emplace(tensors_[i].hf_name, i);
     by_name_.emplace(tensors_[i].gguf_name, i);

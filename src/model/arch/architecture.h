@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is known of a family of models, as data: how containers spell its tensors, their shapes, which Linears read the same input,
-// what can be folded into what, and what runtimes fuse. Everything here is immutable and safe to share between threads.
+// What is known of a family of models: its drawing, how containers spell its tensors, and what their configurations leave out. All else (shapes,
+// sites, folds, sizes) follows from the drawing. Everything here is immutable and safe to share between threads.
 //
 //   ModelConfig config = read_model_config(checkpoint);
 //   ModelTensors tensors(config);
@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "graph/network.h"
 #include "io/checkpoint.h"
 #include "io/gguf/gguf_value.h"
 #include "model/config.h"
@@ -25,44 +26,11 @@ namespace nibble {
 
 // --- the data of one family ------------------------------------------------------------------------------------------------------------
 
-enum class TensorRole { embedding, head, linear, norm, bias };
-
-// A length that the configuration decides. query = heads * head_dim, key_value = kv_heads * head_dim; one: the tensor is a vector.
-enum class Extent { one, hidden, intermediate, query, key_value, vocab };
-
-// When a tensor exists. untied: the head is a matrix of its own; the biases: the configuration's field of that name.
-enum class Presence { always, untied, attention_bias, output_bias, mlp_bias };
-
-// Whose rows are in another order in GGUF files of families with interleaved rotary pairs.
-enum class RotaryRows { none, query, key };
-
-struct TensorPattern {
-  std::string_view part;       // "q", "q.bias", "attention_norm": the family-independent name that sites and folds use
-  std::string_view hf, gguf;   // {} stands for the layer's number; a pattern without it is a tensor of the whole model
-  TensorRole role = TensorRole::linear;
-  Extent rows = Extent::one, cols = Extent::one;
-  Presence presence = Presence::always;
-  RotaryRows rotary = RotaryRows::none;
-};
-
-// Linears of a layer that read the same activation: one set of statistics serves all.
-struct Site {
-  std::string_view name;  // "attention_in"
-  std::vector<std::string_view> parts;
-};
-
-// A producer whose outputs can be scaled channel by channel when all its consumers' inputs are scaled back. Where producer is a norm or a
-// Linear's rows. grouped_heads: the producer has kv_heads heads where the consumer has heads, so channels repeat head by head.
-struct FoldSite {
-  std::string_view producer;
-  std::vector<std::string_view> consumers;
-  bool grouped_heads = false;
-};
-
-// Linears that runtimes fuse into one matrix and that should therefore share a format.
-struct FusedGroup {
-  std::string_view name;  // "qkv"
-  std::vector<std::string_view> parts;
+// How containers spell a part: {} stands for the layer's number; without it, a tensor of the whole model. A family's names stand in the order in
+// which its tensors are written; which of them a model has, and of what shape, its drawing says.
+struct TensorName {
+  std::string_view part;      // "q", "q.bias", "attention_norm": what drawings call it
+  std::string_view hf, gguf;
 };
 
 // What one Hugging Face model_type means when config.json leaves a key out: the defaults of its configuration class.
@@ -81,16 +49,19 @@ struct Architecture {
   bool gguf_interleaved_rotary = false;  // GGUF stores q and k rows so that rotary pairs are neighbours
   bool gguf_qkv_bias = false;            // GGUF files of this family always carry q, k and v biases
   std::vector<HfVariant> variants;       // the first one is written when a GGUF file becomes a directory
-  std::vector<TensorPattern> tensors;
-  std::vector<Site> sites;
-  std::vector<FoldSite> folds;
-  std::vector<FusedGroup> fused;
+  std::vector<TensorName> names;
+  Graph (*draw_begin)(const ModelConfig& config) = nullptr;  // -> the stream
+  Graph (*draw_layer)(const ModelConfig& config, std::int64_t layer) = nullptr;
+  Graph (*draw_end)(const ModelConfig& config) = nullptr;  // the stream -> logits
 };
 
 // Every family; the one list is arch/all.h.
 const std::vector<Architecture>& all_architectures();
 // Error(unsupported) for an unknown name lists the known ones.
 const Architecture& find_architecture(std::string_view name);
+
+// The network that a configuration means.
+Network draw_network(const ModelConfig& config);
 
 // --- one model's tensors -----------------------------------------------------------------------------------------------------------------
 
@@ -115,6 +86,7 @@ class ModelTensors {
   ModelTensors(const ModelTensors&) = delete;
   ModelTensors(ModelTensors&&) noexcept = default;
   const Architecture& architecture() const noexcept { return *architecture_; }
+  const Network& network() const noexcept { return network_; }
   const std::vector<ModelTensor>& all() const noexcept { return tensors_; }
   // By name in either spelling; null when the model has no such tensor ("rope_freqs.weight", "rotary_emb.inv_freq", ...).
   const ModelTensor* find(std::string_view name) const noexcept;
@@ -123,6 +95,7 @@ class ModelTensors {
 
  private:
   const Architecture* architecture_;
+  Network network_;
   std::vector<ModelTensor> tensors_;
   std::unordered_map<std::string_view, std::size_t> by_name_;  // views into tensors_
   std::unordered_map<std::string, std::size_t> by_part_;

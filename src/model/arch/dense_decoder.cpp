@@ -1,49 +1,71 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/arch/dense_decoder.h"
 
+#include <cmath>
+
+#include "graph/drawing.h"
+
 namespace nibble {
 
-std::vector<TensorPattern> dense_decoder_tensors() {
-  using enum TensorRole;
-  using enum Extent;
-  constexpr auto kAlways = Presence::always;
-  constexpr auto kAttentionBias = Presence::attention_bias;
-  constexpr auto kMlpBias = Presence::mlp_bias;
-  constexpr auto kPlain = RotaryRows::none;
+std::vector<TensorName> dense_decoder_names() {
   return {
-      {"embedding", "model.embed_tokens.weight", "token_embd.weight", embedding, vocab, hidden, kAlways, kPlain},
-      {"attention_norm", "model.layers.{}.input_layernorm.weight", "blk.{}.attn_norm.weight", norm, one, hidden, kAlways, kPlain},
-      {"q", "model.layers.{}.self_attn.q_proj.weight", "blk.{}.attn_q.weight", linear, query, hidden, kAlways, RotaryRows::query},
-      {"k", "model.layers.{}.self_attn.k_proj.weight", "blk.{}.attn_k.weight", linear, key_value, hidden, kAlways, RotaryRows::key},
-      {"v", "model.layers.{}.self_attn.v_proj.weight", "blk.{}.attn_v.weight", linear, key_value, hidden, kAlways, kPlain},
-      {"o", "model.layers.{}.self_attn.o_proj.weight", "blk.{}.attn_output.weight", linear, hidden, query, kAlways, kPlain},
-      {"q.bias", "model.layers.{}.self_attn.q_proj.bias", "blk.{}.attn_q.bias", bias, one, query, kAttentionBias, RotaryRows::query},
-      {"k.bias", "model.layers.{}.self_attn.k_proj.bias", "blk.{}.attn_k.bias", bias, one, key_value, kAttentionBias, RotaryRows::key},
-      {"v.bias", "model.layers.{}.self_attn.v_proj.bias", "blk.{}.attn_v.bias", bias, one, key_value, kAttentionBias, kPlain},
-      {"o.bias", "model.layers.{}.self_attn.o_proj.bias", "blk.{}.attn_output.bias", bias, one, hidden, Presence::output_bias, kPlain},
-      {"mlp_norm", "model.layers.{}.post_attention_layernorm.weight", "blk.{}.ffn_norm.weight", norm, one, hidden, kAlways, kPlain},
-      {"gate", "model.layers.{}.mlp.gate_proj.weight", "blk.{}.ffn_gate.weight", linear, intermediate, hidden, kAlways, kPlain},
-      {"up", "model.layers.{}.mlp.up_proj.weight", "blk.{}.ffn_up.weight", linear, intermediate, hidden, kAlways, kPlain},
-      {"down", "model.layers.{}.mlp.down_proj.weight", "blk.{}.ffn_down.weight", linear, hidden, intermediate, kAlways, kPlain},
-      {"gate.bias", "model.layers.{}.mlp.gate_proj.bias", "blk.{}.ffn_gate.bias", bias, one, intermediate, kMlpBias, kPlain},
-      {"up.bias", "model.layers.{}.mlp.up_proj.bias", "blk.{}.ffn_up.bias", bias, one, intermediate, kMlpBias, kPlain},
-      {"down.bias", "model.layers.{}.mlp.down_proj.bias", "blk.{}.ffn_down.bias", bias, one, hidden, kMlpBias, kPlain},
-      {"final_norm", "model.norm.weight", "output_norm.weight", norm, one, hidden, kAlways, kPlain},
-      {"head", "lm_head.weight", "output.weight", head, vocab, hidden, Presence::untied, kPlain},
+      {"embedding", "model.embed_tokens.weight", "token_embd.weight"},
+      {"attention_norm", "model.layers.{}.input_layernorm.weight", "blk.{}.attn_norm.weight"},
+      {"q", "model.layers.{}.self_attn.q_proj.weight", "blk.{}.attn_q.weight"},
+      {"k", "model.layers.{}.self_attn.k_proj.weight", "blk.{}.attn_k.weight"},
+      {"v", "model.layers.{}.self_attn.v_proj.weight", "blk.{}.attn_v.weight"},
+      {"o", "model.layers.{}.self_attn.o_proj.weight", "blk.{}.attn_output.weight"},
+      {"q.bias", "model.layers.{}.self_attn.q_proj.bias", "blk.{}.attn_q.bias"},
+      {"k.bias", "model.layers.{}.self_attn.k_proj.bias", "blk.{}.attn_k.bias"},
+      {"v.bias", "model.layers.{}.self_attn.v_proj.bias", "blk.{}.attn_v.bias"},
+      {"o.bias", "model.layers.{}.self_attn.o_proj.bias", "blk.{}.attn_output.bias"},
+      {"mlp_norm", "model.layers.{}.post_attention_layernorm.weight", "blk.{}.ffn_norm.weight"},
+      {"gate", "model.layers.{}.mlp.gate_proj.weight", "blk.{}.ffn_gate.weight"},
+      {"up", "model.layers.{}.mlp.up_proj.weight", "blk.{}.ffn_up.weight"},
+      {"down", "model.layers.{}.mlp.down_proj.weight", "blk.{}.ffn_down.weight"},
+      {"gate.bias", "model.layers.{}.mlp.gate_proj.bias", "blk.{}.ffn_gate.bias"},
+      {"up.bias", "model.layers.{}.mlp.up_proj.bias", "blk.{}.ffn_up.bias"},
+      {"down.bias", "model.layers.{}.mlp.down_proj.bias", "blk.{}.ffn_down.bias"},
+      {"final_norm", "model.norm.weight", "output_norm.weight"},
+      {"head", "lm_head.weight", "output.weight"},
   };
 }
 
-std::vector<Site> dense_decoder_sites() {
-  return {{"attention_in", {"q", "k", "v"}}, {"attention_out", {"o"}}, {"mlp_in", {"gate", "up"}}, {"mlp_out", {"down"}}};
+Rope rope_of(const ModelConfig& c) { return {c.head_dim, rope_inverse_frequencies(c.rope), c.rope.half_split}; }
+
+Attention attention_of(const ModelConfig& c) {
+  return {c.heads, c.kv_heads, c.head_dim, static_cast<float>(1 / std::sqrt(static_cast<double>(c.head_dim)))};
 }
 
-std::vector<FoldSite> dense_decoder_folds() {
-  // silu(gate) * up is linear in up, so its rows scale the columns of down; attention mixes positions, not channels, so the rows of v
-  // scale the columns of o.
-  return {{"attention_norm", {"q", "k", "v"}, false}, {"v", {"o"}, true}, {"mlp_norm", {"gate", "up"}, false}, {"up", {"down"}, false},
-          {"final_norm", {"head"}, false}};
+Value draw_swiglu(Drawing& d, Value h, const ModelConfig& c) {
+  const auto [gate, up] = d.linears(h, "mlp_in", {{"gate", c.intermediate, c.mlp_bias}, {"up", c.intermediate, c.mlp_bias}});
+  return d.linear(d.multiply(d.silu(gate), up), "mlp_out", {"down", c.hidden, c.mlp_bias});
 }
 
-std::vector<FusedGroup> dense_decoder_fused() { return {{"qkv", {"q", "k", "v"}}, {"gate_up", {"gate", "up"}}}; }
+Graph draw_embedding(const ModelConfig& c) {
+  Drawing d;
+  return std::move(d).finish({d.embedding("embedding", c.vocab_size, c.hidden)});
+}
+
+Graph draw_dense_layer(const ModelConfig& c, std::int64_t) {
+  const std::uint64_t query = c.heads * c.head_dim, key_value = c.kv_heads * c.head_dim;
+  const Rope rope = rope_of(c);
+
+  Drawing d;
+  Value x = d.input(token_rows(c.hidden));
+  const Value h = d.rms_norm(x, "attention_norm", c.norm_epsilon);
+  const auto [q, k, v] = d.linears(h, "attention_in", {{"q", query, c.attention_bias}, {"k", key_value, c.attention_bias}, {"v", key_value, c.attention_bias}});
+  const Value mixed = d.attention(d.rope(q, rope), d.rope(k, rope), v, attention_of(c));
+  x = d.add(x, d.linear(mixed, "attention_out", {"o", c.hidden, c.output_bias}));
+  x = d.add(x, draw_swiglu(d, d.rms_norm(x, "mlp_norm", c.norm_epsilon), c));
+  return std::move(d).finish({x});
+}
+
+Graph draw_head(const ModelConfig& c) {
+  Drawing d;
+  const Value h = d.rms_norm(d.input(token_rows(c.hidden)), "final_norm", c.norm_epsilon);
+  const LinearSpec tied{"embedding", c.vocab_size, false, TensorRole::embedding}, own{"head", c.vocab_size, false, TensorRole::head};
+  return std::move(d).finish({d.linear(h, "head_in", c.tied_embedding ? tied : own)});
+}
 
 }  // namespace nibble

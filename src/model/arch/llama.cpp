@@ -14,10 +14,10 @@ Architecture llama_architecture() {
       {.model_type = "llama", .class_name = "LlamaForCausalLM", .default_context = 2048},
       {.model_type = "mistral", .class_name = "MistralForCausalLM", .default_kv_heads = 8, .default_context = 131072, .default_sliding_window = 4096},
   };
-  a.tensors = dense_decoder_tensors();
-  a.sites = dense_decoder_sites();
-  a.folds = dense_decoder_folds();
-  a.fused = dense_decoder_fused();
+  a.names = dense_decoder_names();
+  a.draw_begin = draw_embedding;
+  a.draw_layer = draw_dense_layer;
+  a.draw_end = draw_head;
   return a;
 }
 

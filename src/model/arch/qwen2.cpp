@@ -17,10 +17,10 @@ Architecture qwen2_architecture() {
                  .default_sliding_window = 4096,
                  .window_needs_switch = true,
                  .always_qkv_bias = true}};
-  a.tensors = dense_decoder_tensors();
-  a.sites = dense_decoder_sites();
-  a.folds = dense_decoder_folds();
-  a.fused = dense_decoder_fused();
+  a.names = dense_decoder_names();
+  a.draw_begin = draw_embedding;
+  a.draw_layer = draw_dense_layer;
+  a.draw_end = draw_head;
   return a;
 }
 

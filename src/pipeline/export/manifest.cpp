@@ -35,7 +35,7 @@ Json calibration_record(const Calibration& calibration, const ModelConfig& confi
   record["length"] = calibration.sampling.length;
   record["seed"] = calibration.sampling.seed;
   if (calibration.sampling.parse_special) record["special_tokens"] = true;
-  record["arithmetic"] = walk_arithmetic_name(resolve_walk_arithmetic(calibration.walk, config));
+  record["arithmetic"] = walk_arithmetic_name(resolve_walk_arithmetic(calibration.walk, draw_network(config)));
   return record;
 }
 

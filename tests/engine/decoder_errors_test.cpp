@@ -5,7 +5,7 @@
 
 #include <limits>
 
-#include "tiny_models.h"
+#include "model/tiny_models.h"
 
 namespace nibble {
 namespace {

@@ -6,7 +6,7 @@
 #include "format/format.h"
 #include "io/checkpoint_writer.h"
 #include "model/arch/architecture.h"
-#include "tiny_models.h"
+#include "model/tiny_models.h"
 
 namespace nibble {
 namespace {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model/generate.h"
+#include "engine/generate.h"
 
 #include <gtest/gtest.h>
 
 #include <cctype>
 #include <cstdlib>
 
-#include "tiny_models.h"
+#include "model/tiny_models.h"
 
 namespace nibble {
 namespace {

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "model/decoder.h"
+#include "engine/decoder.h"
 #include "model/sampler.h"
 #include "model/tokenizer/tokenizer.h"
 

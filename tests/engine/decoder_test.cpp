@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The forward pass against the transformers package (float32), and against itself cut in other ways.
-#include "model/decoder.h"
+#include "engine/decoder.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include <map>
 #include <memory>
 
-#include "tiny_models.h"
+#include "model/tiny_models.h"
 
 namespace nibble {
 namespace {

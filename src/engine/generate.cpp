@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model/generate.h"
+#include "engine/generate.h"
 
 #include <fmt/format.h>
 

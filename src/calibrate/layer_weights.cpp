@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "calibrate/layer_weights.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/huge_pages.h"
+#include "nibble/error.h"
+#include "tensor/shape.h"
+
+namespace nibble {
+
+QuantizedView view_of(const Matrix& matrix) {
+  return make_view(find_raw_format(DType::f32), matrix.rows, matrix.cols, {std::as_bytes(std::span(matrix.values))}, "matrix");
+}
+
+Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool) {
+  const QuantizedView& view = tensor.view;
+  Matrix matrix{view.rows, view.cols, large_vector(view.rows * view.cols)};
+  std::atomic<std::uint64_t> bad_row = view.rows;
+  pool.parallel_for(view.rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t row = begin; row < end; ++row) {
+      const std::span<float> out(matrix.values.data() + row * view.cols, view.cols);
+      view.decode_row(row, out);
+      if (!first_not_finite(out)) continue;
+      for (std::uint64_t known = bad_row; row < known && !bad_row.compare_exchange_weak(known, row);) {
+      }
+    }
+  });
+  if (bad_row != view.rows)
+    throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' holds a value that is not finite; repair or retrain the model: row {}", tensor.file,
+                                                tensor.name, bad_row.load()));
+  return matrix;
+}
+
+LayerWeights::LayerWeights(const Checkpoint& checkpoint, const ModelTensors& tensors, std::int64_t layer, ThreadPool& pool) {
+  drawing_ = &tensors.network().layer(layer);
+  const Spelling spelling = spelling_of(checkpoint);
+  for (const ModelTensor& tensor : tensors.all()) {
+    if (tensor.layer != layer) continue;
+    const StoredTensor& stored = checkpoint.tensor(tensor.name(spelling));
+    if (!is_same_shape(stored.shape, tensor.shape) || !stored.view.format)
+      throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
+                                                  stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
+    parts_.emplace(tensor.part, decode_matrix(stored, pool));
+    checkpoint.release(stored);
+  }
+}
+
+LayerWeights LayerWeights::copy(ThreadPool& pool) const {
+  LayerWeights result;
+  result.drawing_ = drawing_;
+  for (const auto& [part, matrix] : parts_) {
+    Matrix& copied = result.parts_.emplace(part, Matrix{matrix.rows, matrix.cols, large_vector(matrix.values.size())}).first->second;
+    pool.parallel_for(matrix.values.size(), std::size_t{1} << 16, [&, &from = matrix.values](std::size_t begin, std::size_t end, std::size_t) {
+      std::copy_n(&from[begin], end - begin, &copied.values[begin]);
+    });
+  }
+  return result;
+}
+
+}  // namespace nibble

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/decoder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <map>
+#include <string>
+
+#include "base/memory.h"
+#include "base/progress_meter.h"
+#include "base/random.h"
+#include "engine/program.h"
+#include "engine/weights.h"
+#include "graph/network.h"
+#include "model/arch/architecture.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+namespace {
+
+// Long prompts are cut so that scratch stays small; results do not depend on the cut.
+constexpr std::size_t kMaxBatch = 512;
+
+// A drawing's weights, in the order in which its program reads them.
+struct LoadedWeights {
+  std::vector<PackedLinear> own;
+  std::vector<std::vector<float>> biases, norms;
+  ProgramWeights program;  // views of these, or of matrices that are the model's
+
+  std::uint64_t resident_bytes() const {
+    std::uint64_t bytes = 0;
+    for (const PackedLinear& linear : own) bytes += linear.resident_bytes();
+    for (const auto* const vectors : {&biases, &norms})
+      for (const std::vector<float>& vector : *vectors) bytes += vector.size() * sizeof(float);
+    return bytes;
+  }
+};
+
+struct Layer {
+  const Program* program;
+  std::size_t first_state;  // in a sequence's cache
+  LoadedWeights weights;
+};
+
+// Consecutive tokens of one sequence that are part of a batch, in its rows row .. row + count.
+struct Piece {
+  KvCache* cache;
+  std::span<const std::int32_t> tokens;
+  std::size_t row, skip;  // logits are made for the tokens from skip on
+
+  std::size_t count() const { return tokens.size(); }
+};
+
+bool has_quantized_weights(const Checkpoint& checkpoint) {
+  return std::ranges::any_of(checkpoint.tensors(), [](const StoredTensor& tensor) {
+    return tensor.view.format != nullptr && tensor.view.format->info().kind != FormatKind::raw;
+  });
+}
+
+}  // namespace
+
+std::uint64_t KvCache::resident_bytes() const noexcept {
+  std::uint64_t bytes = 0;
+  for (const KvLayer& layer : layers_) bytes += layer.resident_bytes();
+  return bytes;
+}
+
+struct Decoder::State {
+  State(const SourceModel& checkpoint, const DecoderOptions& given, ThreadPool& threads)
+      : config(checkpoint.config()), network(checkpoint.parts().network()), options(given),
+        kv(given.kv.value_or(has_quantized_weights(checkpoint) ? KvType::q8_0 : KvType::f16)), pool(threads) {
+    load(checkpoint);
+    options.progress = nullptr;
+  }
+
+  ModelConfig config;
+  Network network;
+  DecoderOptions options;
+  KvType kv = KvType::f16;
+  ThreadPool& pool;
+  Workspace workspace;
+  std::map<const DrawnGraph*, Program> programs;
+  std::map<std::string, PackedLinear> shared;  // the model's own matrices: begin and end read the same one where the two are tied
+  LoadedWeights begin, end;
+  std::vector<Layer> layers;
+  std::vector<KeyValueState> states;  // of all layers
+  // Of one batch, kept between calls.
+  std::vector<float> stream, last;  // [tokens, hidden]: on its way through the layers; what logits are made of
+  std::vector<std::int32_t> ids;
+  std::vector<BatchPiece> rows;
+  std::vector<KvLayer*> caches;  // [states, pieces]
+
+  Isa isa() const { return options.kernels.isa; }
+  void load(const SourceModel& checkpoint);
+  const Program& program_of(const DrawnGraph& drawn);
+  LoadedWeights load_weights(const WeightLoader& loader, const Program& program, std::int64_t layer);
+  void fill_batch(std::span<const Piece> pieces, std::size_t tokens);
+  std::size_t logits_of(std::span<const Piece> pieces, float* logits);
+  std::size_t run_batch(std::span<const Piece> pieces, std::size_t tokens, std::size_t first_token, float* logits, const StreamVisitor& visitor);
+
+  template <typename Visit>  // visit(weights) of each of the layers' Linears
+  void visit_linears(const Visit& visit) const {
+    for (const Layer& layer : layers)
+      for (const PackedLinear& linear : layer.weights.own) visit(linear);
+  }
+};
+
+// --- loading ---------------------------------------------------------------------------------------------------------------------------
+
+const Program& Decoder::State::program_of(const DrawnGraph& drawn) {
+  const auto known = programs.find(&drawn);
+  if (known != programs.end()) return known->second;
+  const Graph& graph = drawn.graph;
+  return programs.emplace(&drawn, Program(graph, {.given = graph.inputs, .wanted = graph.outputs}, workspace.rotary)).first->second;
+}
+
+// layer: -1 where the matrices are the model's.
+LoadedWeights Decoder::State::load_weights(const WeightLoader& loader, const Program& program, std::int64_t layer) {
+  LoadedWeights loaded;
+  for (const Program::LinearUse& use : program.linears()) {
+    if (layer >= 0)
+      loaded.own.push_back(loader.matrix(use.part, layer));
+    else if (!shared.contains(use.part))
+      shared.emplace(use.part, loader.matrix(use.part, layer));
+    loaded.biases.push_back(use.bias.empty() ? std::vector<float>{} : loader.vector(use.bias, layer));
+  }
+  for (const std::string& norm : program.norms()) loaded.norms.push_back(loader.vector(norm, layer));
+  for (std::size_t i = 0; i < program.linears().size(); ++i)
+    loaded.program.linears.push_back(layer >= 0 ? &loaded.own[i] : &shared.at(program.linears()[i].part));
+  loaded.program.biases.assign(loaded.biases.begin(), loaded.biases.end());
+  loaded.program.norms.assign(loaded.norms.begin(), loaded.norms.end());
+  return loaded;
+}
+
+void Decoder::State::load(const SourceModel& checkpoint) {
+  checkpoint.require_unchanged();
+  const WeightLoader loader(checkpoint, checkpoint.parts(), options.kernels, pool);
+  ProgressMeter meter(options.progress, "load", config.layers + 2);
+  std::uint64_t done = 0;
+  begin = load_weights(loader, program_of(network.begin()), -1);
+  meter.report(++done, "embedding");
+  for (std::int64_t i = 0; i < network.num_layers(); ++i) {
+    const DrawnGraph& drawn = network.layer(i);
+    layers.push_back({&program_of(drawn), states.size(), load_weights(loader, program_of(drawn), i)});
+    states.insert(states.end(), drawn.graph.states.begin(), drawn.graph.states.end());
+    meter.report(++done, "layers");
+  }
+  end = load_weights(loader, program_of(network.end()), -1);
+  checkpoint.require_unchanged();
+  meter.report(++done, "head");
+}
+
+Decoder::Decoder(const SourceModel& checkpoint, const DecoderOptions& options, ThreadPool& pool)
+    : state_(std::make_unique<State>(checkpoint, options, pool)) {}
+
+Decoder::Decoder(Decoder&&) noexcept = default;
+Decoder::~Decoder() = default;
+
+const ModelConfig& Decoder::config() const noexcept { return state_->config; }
+Isa Decoder::isa() const noexcept { return state_->isa(); }
+
+KvType Decoder::kv_type() const noexcept { return state_->kv; }
+
+std::uint64_t Decoder::resident_bytes() const noexcept {
+  std::uint64_t bytes = state_->begin.resident_bytes() + state_->end.resident_bytes();
+  for (const auto& [part, matrix] : state_->shared) bytes += matrix.resident_bytes();
+  for (const Layer& layer : state_->layers) bytes += layer.weights.resident_bytes();
+  return bytes;
+}
+
+Arithmetic Decoder::arithmetic() const noexcept {
+  std::array<std::uint64_t, 3> parameters = {};
+  state_->visit_linears(
+      [&](const PackedLinear& linear) { parameters[static_cast<std::size_t>(linear.arithmetic())] += linear.rows() * linear.cols(); });
+  return static_cast<Arithmetic>(std::ranges::max_element(parameters) - parameters.begin());
+}
+
+bool Decoder::multiplies_in_f32() const noexcept {
+  const auto is_exact = [](const PackedLinear* weight) { return weight->arithmetic() == Arithmetic::f32; };
+  bool all = std::ranges::all_of(state_->end.program.linears, is_exact);
+  state_->visit_linears([&](const PackedLinear& linear) { all = all && is_exact(&linear); });
+  return all;
+}
+
+std::uint64_t Decoder::linear_parameters() const noexcept { return state_->network.linear_parameters(); }
+
+KvCache Decoder::new_cache(std::size_t capacity) const {
+  const ModelConfig& c = state_->config;
+  if (capacity > c.context && c.sliding_window > 0)
+    throw Error(ErrorKind::unsupported, fmt::format("this model attends within a sliding window, which can be run only up to the window's length; "
+                                                    "use a shorter context: window {}, asked for {}", c.sliding_window, capacity));
+  // Memory is given out long before it is there, so a cache that cannot be held would end the process in the middle of a text.
+  constexpr std::array kBits = {32.0, 16.0, 8.5, 4.5};
+  constexpr std::uint64_t kLittle = 64u << 20;
+  const double bytes = static_cast<double>(capacity) * static_cast<double>(state_->network.state_numbers_per_token()) *
+                       kBits[static_cast<std::size_t>(state_->kv)] / 8;
+  const std::uint64_t available = bytes < static_cast<double>(kLittle) ? kLittle : available_memory();
+  const auto refuse = [&] {
+    throw Error(ErrorKind::resource,
+                fmt::format("the key/value cache is too large for the memory there is; shorten the context or keep it in fewer bits: {:.0f} bytes "
+                            "for {} "
+                            "tokens, available {}",
+                            bytes, capacity, available),
+                "context");
+  };
+  if (bytes > static_cast<double>(available)) refuse();
+  KvCache cache;
+  cache.capacity_ = capacity;
+  try {
+    for (const KeyValueState& state : state_->states) cache.layers_.emplace_back(capacity, state.kv_heads, state.head_dim, state_->kv);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::resource) refuse();
+    throw;
+  }
+  return cache;
+}
+
+void Decoder::fill(KvCache& cache, std::size_t length) const {
+  assert(cache.length_ == 0 && length <= cache.capacity_);
+  constexpr std::size_t kPiece = 64;
+  Random random(1);
+  std::uint64_t width = 0;
+  for (const KeyValueState& state : state_->states) width = std::max(width, state.kv_heads * state.head_dim);
+  std::vector<float> values(kPiece * width);
+  for (float& value : values) value = static_cast<float>(random.normal());
+  for (KvLayer& layer : cache.layers_)
+    for (std::size_t at = 0; at < length; at += kPiece) {
+      const AttentionPiece piece{&layer, at, std::min(kPiece, length - at), nullptr, values.data(), values.data(), nullptr};
+      store_keys_values({&piece, 1}, state_->pool);
+    }
+  cache.length_ = length;
+}
+
+// --- the forward pass ------------------------------------------------------------------------------------------------------------------
+
+// What the pieces' tokens are, where they stand, and what their layers remember.
+void Decoder::State::fill_batch(std::span<const Piece> pieces, std::size_t tokens) {
+  stream.resize(std::max(stream.size(), tokens * config.hidden));
+  ids.clear();
+  rows.clear();
+  caches.clear();
+  for (const Piece& piece : pieces) {
+    ids.insert(ids.end(), piece.tokens.begin(), piece.tokens.end());
+    rows.push_back({piece.row, piece.count(), piece.cache->length()});
+    workspace.rotary.fill(piece.row, piece.count(), piece.cache->length());
+  }
+  for (std::size_t state = 0; state < states.size(); ++state)
+    for (const Piece& piece : pieces) caches.push_back(&piece.cache->layers_[state]);
+}
+
+// Logits of the tokens that want them; returns how many rows that made.
+std::size_t Decoder::State::logits_of(std::span<const Piece> pieces, float* logits) {
+  const std::size_t hidden = config.hidden;
+  std::size_t count = 0;
+  for (const Piece& p : pieces) {
+    const std::size_t wanted = p.count() - p.skip;
+    last.resize(std::max(last.size(), (count + wanted) * hidden));
+    std::copy_n(stream.begin() + static_cast<std::ptrdiff_t>((p.row + p.skip) * hidden), wanted * hidden,
+                last.begin() + static_cast<std::ptrdiff_t>(count * hidden));
+    count += wanted;
+  }
+  float* const given = last.data();
+  if (count != 0) program_of(network.end()).run({.tokens = count, .pieces = {}}, end.program, {{&given, 1}, {&logits, 1}}, workspace, isa(), pool);
+  return count;
+}
+
+std::size_t Decoder::State::run_batch(std::span<const Piece> pieces, std::size_t tokens, std::size_t first_token, float* logits,
+                                      const StreamVisitor& visitor) {
+  const auto show = [&](std::size_t passed) {
+    if (visitor) visitor({passed, first_token, std::span(stream).first(tokens * config.hidden)});
+  };
+  fill_batch(pieces, tokens);
+  float* const x = stream.data();
+  program_of(network.begin()).run({.tokens = tokens, .pieces = rows, .ids = ids}, begin.program, {{}, {&x, 1}}, workspace, isa(), pool);
+  show(0);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const std::span<KvLayer* const> own = std::span(caches).subspan(layers[i].first_state * pieces.size());
+    layers[i].program->run({.tokens = tokens, .pieces = rows, .caches = own}, layers[i].weights.program, {{&x, 1}, {&x, 1}}, workspace, isa(), pool);
+    show(i + 1);
+  }
+  for (const Piece& piece : pieces) piece.cache->length_ += piece.count();
+  return logits_of(pieces, logits);
+}
+
+namespace {
+
+void check_step(const SequenceStep& step, std::uint64_t vocab) {
+  const KvCache& cache = *step.cache;
+  if (step.tokens.size() > cache.capacity() - cache.length())
+    throw Error(ErrorKind::invalid_argument, fmt::format("the cache is too short for these tokens: capacity {}, filled {}, new {}", cache.capacity(),
+                                                         cache.length(), step.tokens.size()));
+  for (std::size_t t = 0; t < step.tokens.size(); ++t)
+    if (step.tokens[t] < 0 || static_cast<std::uint64_t>(step.tokens[t]) >= vocab)
+      throw Error(ErrorKind::unusable_input, fmt::format("token {} is outside the vocabulary of {}: id {}", t, vocab, step.tokens[t]));
+}
+
+}  // namespace
+
+void Decoder::step(std::span<const SequenceStep> steps, std::span<float> logits) { run(steps, logits, {}); }
+
+void Decoder::run(std::span<const SequenceStep> steps, std::span<float> logits, const StreamVisitor& visitor) {
+  State& s = *state_;
+  const std::uint64_t vocab = s.config.vocab_size;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    check_step(steps[i], vocab);
+    assert(steps[i].first <= steps[i].tokens.size());
+    for (std::size_t j = 0; j < i; ++j)
+      if (steps[j].cache == steps[i].cache)
+        throw Error(ErrorKind::invalid_argument, fmt::format("a step takes each sequence once, but two share a cache: {} and {}", j, i));
+  }
+
+  std::vector<Piece> pieces;
+  std::size_t rows = 0, done = 0, written = 0;
+  const auto flush = [&] {
+    if (rows != 0) written += s.run_batch(pieces, rows, done, logits.data() + written * vocab, visitor);
+    pieces.clear();
+    done += rows;
+    rows = 0;
+  };
+  for (const SequenceStep& step : steps)
+    for (std::size_t begin = 0; begin < step.tokens.size();) {
+      const std::size_t count = std::min(kMaxBatch - rows, step.tokens.size() - begin);
+      pieces.push_back({step.cache, step.tokens.subspan(begin, count), rows, std::clamp(step.first, begin, begin + count) - begin});
+      rows += count;
+      begin += count;
+      if (rows == kMaxBatch) flush();
+    }
+  flush();
+  assert(logits.size() == written * vocab);
+}
+
+void Decoder::forward_from(KvCache& cache, std::span<const std::int32_t> tokens, std::size_t first, std::span<float> logits,
+                           const StreamVisitor& visitor) {
+  const SequenceStep alone{&cache, tokens, first};
+  run(std::span(&alone, 1), logits, visitor);
+}
+
+void Decoder::forward(KvCache& cache, std::span<const std::int32_t> tokens, LogitsFor which, std::span<float> logits) {
+  const std::size_t first = which == LogitsFor::all || tokens.empty() ? 0 : tokens.size() - 1;
+  forward_from(cache, tokens, first, logits);
+}
+
+}  // namespace nibble

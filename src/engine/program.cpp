@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/program.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+#include "kernels/vector_ops.h"
+
+namespace nibble {
+
+struct Program::Runner {
+  const Batch& batch;
+  const ProgramWeights& weights;
+  const std::vector<float*>& slots;
+  Workspace& workspace;
+  Isa isa;
+  ThreadPool& pool;
+
+  void operator()(const Embed& step) const {
+    pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t t = begin; t < end; ++t)
+        weights.linears[step.linear]->decode_row(static_cast<std::uint64_t>(batch.ids[t]), slots[step.out] + t * step.width);
+    });
+  }
+
+  void operator()(const Norm& step) const {
+    rms_norm(slots[step.in], weights.norms[step.weight].data(), batch.tokens * step.rows, step.length, step.epsilon, slots[step.out], isa, pool);
+  }
+
+  void operator()(const Products& step) const {
+    std::array<LinearProduct, kMostProducts> products;
+    for (std::size_t i = 0; i < step.linears.size(); ++i) products[i] = {weights.linears[step.linears[i]], slots[step.outs[i]]};
+    multiply_all({products.data(), step.linears.size()}, slots[step.in], batch.tokens, pool, workspace.scratch);
+    for (std::size_t i = 0; i < step.linears.size(); ++i) {
+      const std::span<const float> bias = weights.biases[step.linears[i]];
+      for (std::size_t t = 0; t < batch.tokens && !bias.empty(); ++t)
+        for (std::size_t n = 0; n < bias.size(); ++n) products[i].y[t * bias.size() + n] += bias[n];
+    }
+  }
+
+  void operator()(const Rotate& step) const {
+    rope(slots[step.x], workspace.rotary.cosine(step.table), workspace.rotary.sine(step.table), batch.tokens, step.heads, step.head_dim,
+         2 * step.pairs, step.half_split, isa, pool);
+  }
+
+  void operator()(const Attend& step) const {
+    const std::size_t width = step.op.heads * step.op.head_dim, kv_width = step.op.kv_heads * step.op.head_dim;
+    workspace.attended.clear();
+    for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
+      const BatchPiece& piece = batch.pieces[i];
+      workspace.attended.push_back({batch.caches[step.state * batch.pieces.size() + i], piece.position, piece.tokens, slots[step.q] + piece.row * width,
+                                    slots[step.k] + piece.row * kv_width, slots[step.v] + piece.row * kv_width, slots[step.out] + piece.row * width});
+    }
+    store_keys_values(workspace.attended, pool);
+    attention(workspace.attended, step.op.heads, step.op.scale, isa, pool, workspace.scratch);
+  }
+
+  void operator()(const GatedSilu& step) const {
+    silu_multiply(slots[step.gate], slots[step.up], batch.tokens * step.width, slots[step.out], isa, pool);
+  }
+
+  void operator()(const Accumulate& step) const { add_in_place(slots[step.into], slots[step.from], batch.tokens * step.width, isa, pool); }
+
+  void operator()(const Copy& step) const { std::copy_n(slots[step.from], batch.tokens * step.width, slots[step.to]); }
+};
+
+void Program::run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace, Isa isa, ThreadPool& pool) const {
+  std::vector<float*> slots(bound.given.begin(), bound.given.end());
+  slots.insert(slots.end(), bound.wanted.begin(), bound.wanted.end());
+  slots.resize(widths_.size());
+  assert(bound.given.size() + bound.wanted.size() == num_bound_ && weights.linears.size() == linears_.size() && weights.norms.size() == norms_.size());
+  if (workspace.slots.size() < slots.size() - num_bound_) workspace.slots.resize(slots.size() - num_bound_);
+  for (std::size_t i = num_bound_; i < slots.size(); ++i) {
+    std::vector<float>& memory = workspace.slots[i - num_bound_];
+    if (memory.size() < batch.tokens * widths_[i]) memory.resize(batch.tokens * widths_[i]);
+    slots[i] = memory.data();
+  }
+  const Runner runner{batch, weights, slots, workspace, isa, pool};
+  for (const Step& step : steps_) std::visit(runner, step);
+}
+
+}  // namespace nibble

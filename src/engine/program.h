@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A drawing, or a part of one, made ready to run: what is not needed is left out, products with the same inputs are made together, activations
+// are fused with the multiplication behind them, and values share memory where one is no longer read when another begins. Fused operations are this
+// file's private list: drawings, training and exports never see them. A token's arithmetic does not depend on how many share the batch.
+//
+//   Program program(graph, {.given = graph.inputs, .wanted = graph.outputs}, workspace.rotary);
+//   program.run(batch, weights, {{x}, {y}}, workspace, isa, pool);
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/thread_pool.h"
+#include "engine/rotary_tables.h"
+#include "graph/graph.h"
+#include "kernels/attention.h"
+#include "kernels/linear.h"
+
+namespace nibble {
+
+// Which part of a drawing: from values that are there to values that are to be made.
+struct ProgramSpan {
+  std::vector<ValueId> given, wanted;
+  std::vector<ValueId> kept = {};  // of those given: still read afterwards, so nothing else may be put in their place
+};
+
+// Consecutive tokens of one sequence that are part of a batch, in its rows row .. row + tokens, at position, position + 1, ...
+struct BatchPiece {
+  std::size_t row = 0, tokens = 0, position = 0;
+};
+
+struct Batch {
+  std::size_t tokens = 0;                // of all pieces
+  std::span<const BatchPiece> pieces;    // of different sequences
+  std::span<KvLayer* const> caches = {};  // of the graph's states, [states, pieces]
+  std::span<const std::int32_t> ids = {};  // of embeddings, [tokens]
+};
+
+// What a program reads, in the order of Program::linears() and norms(). Borrowed.
+struct ProgramWeights {
+  std::vector<const PackedLinear*> linears;
+  std::vector<std::span<const float>> biases;  // by linear; empty: none
+  std::vector<std::span<const float>> norms;
+};
+
+// Memory of a batch, kept between runs and shared by the programs of a network. One thread at a time.
+struct Workspace {
+  RotaryTables rotary;  // filled by whoever runs the batch
+  KernelScratch scratch;
+  std::vector<std::vector<float>> slots;
+  std::vector<AttentionPiece> attended;
+};
+
+class Program {
+ public:
+  struct LinearUse {
+    std::string part, bias;  // bias: its part; empty: none
+  };
+
+  // Error(unsupported): an operation that no kernel runs.
+  Program(const Graph& graph, const ProgramSpan& span, RotaryTables& tables);
+
+  const std::vector<LinearUse>& linears() const noexcept { return linears_; }
+  const std::vector<std::string>& norms() const noexcept { return norms_; }
+  // The given value (by its place in the span) that a wanted one is put in the place of; none: it has a place of its own.
+  std::optional<std::size_t> place_of(std::size_t wanted) const { return places_[wanted]; }
+
+  struct Bound {
+    std::span<float* const> given, wanted;  // [tokens, width] each; those that share a place are the same
+  };
+  void run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace, Isa isa, ThreadPool& pool) const;
+
+ private:
+  using Slot = std::size_t;
+  struct Embed {
+    std::size_t linear;
+    Slot out;
+    std::uint64_t width;
+  };
+  struct Norm {
+    Slot in, out;
+    std::size_t weight;
+    float epsilon;
+    std::uint64_t rows, length;  // a token's groups, and their length
+  };
+  struct Products {
+    Slot in;
+    std::vector<std::size_t> linears;
+    std::vector<Slot> outs;
+  };
+  struct Rotate {
+    Slot x;
+    std::size_t table;
+    std::uint64_t heads, head_dim, pairs;
+    bool half_split;
+  };
+  struct Attend {
+    Slot q, k, v, out;
+    Attention op;
+    std::size_t state;
+  };
+  struct GatedSilu {
+    Slot gate, up, out;
+    std::uint64_t width;
+  };
+  struct Accumulate {
+    Slot into, from;
+    std::uint64_t width;
+  };
+  struct Copy {
+    Slot from, to;
+    std::uint64_t width;
+  };
+  using Step = std::variant<Embed, Norm, Products, Rotate, Attend, GatedSilu, Accumulate, Copy>;
+  class Compiler;
+  struct Runner;
+
+  std::vector<Step> steps_;
+  std::vector<LinearUse> linears_;
+  std::vector<std::string> norms_;
+  std::vector<std::uint64_t> widths_;  // of slots; first those of the given values, then the wanted ones'
+  std::size_t num_bound_ = 0;  // of these two
+  std::vector<std::optional<std::size_t>> places_;
+};
+
+}  // namespace nibble

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a drawing to steps: which operations are needed, which are done together, and which memory each value lies in.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "engine/program.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+class Program::Compiler {
+ public:
+  Compiler(const Graph& graph, const ProgramSpan& span, RotaryTables& tables, Program& program)
+      : graph_(graph), span_(span), tables_(tables), program_(program) {
+    find_needed();
+    bind();
+    for (at_ = 0; at_ < graph_.nodes.size(); ++at_)
+      if (needed_.contains(at_) && !done_.contains(at_)) std::visit([&](const auto& op) { compile(graph_.nodes[at_], op); }, graph_.nodes[at_].operation);
+    for (const ValueId value : span_.wanted) {
+      const Slot slot = slot_of_.at(value);
+      program_.places_.push_back(slot < span_.given.size() ? std::optional(slot) : std::nullopt);
+    }
+  }
+
+ private:
+  // Backwards from what is wanted to what is given.
+  void find_needed() {
+    std::set<ValueId> open(span_.wanted.begin(), span_.wanted.end());
+    for (std::size_t i = graph_.nodes.size(); i-- > 0;) {
+      const Node& node = graph_.nodes[i];
+      if (!open.contains(node.output) || is_given(node.output)) continue;
+      needed_.insert(i);
+      open.insert(node.inputs.begin(), node.inputs.end());
+    }
+    for (const std::size_t i : needed_)
+      for (const ValueId input : graph_.nodes[i].inputs) last_use_[input] = i;
+  }
+
+  void bind() {
+    for (const ValueId value : span_.given) slot_of_[value] = add_slot(graph_.width(value));
+    for (const ValueId value : span_.wanted) own_place_[value] = add_slot(graph_.width(value));
+    program_.num_bound_ = program_.widths_.size();
+  }
+
+  bool is_given(ValueId value) const { return std::ranges::find(span_.given, value) != span_.given.end(); }
+  bool is_wanted(ValueId value) const { return std::ranges::find(span_.wanted, value) != span_.wanted.end(); }
+  bool is_kept(ValueId value) const { return is_wanted(value) || std::ranges::find(span_.kept, value) != span_.kept.end(); }
+  // Nobody reads it after this node, and what lies there may be overwritten.
+  bool dies_here(ValueId value) const { return last_use_.at(value) <= at_ && !is_kept(value); }
+  bool is_bound(Slot slot) const { return slot < program_.num_bound_; }
+
+  Slot add_slot(std::uint64_t width) {
+    program_.widths_.push_back(width);
+    return program_.widths_.size() - 1;
+  }
+
+  // A place for a new value: its own where the caller wants it there, else memory that is free, widened if need be.
+  Slot place(ValueId value) {
+    if (const auto own = own_place_.find(value); own != own_place_.end()) return slot_of_[value] = own->second;
+    const std::uint64_t width = graph_.width(value);
+    if (!free_.empty()) {
+      const Slot slot = free_.back();
+      free_.pop_back();
+      program_.widths_[slot] = std::max(program_.widths_[slot], width);
+      return slot_of_[value] = slot;
+    }
+    return slot_of_[value] = add_slot(width);
+  }
+
+  // After a step: what it read for the last time.
+  void release(std::initializer_list<ValueId> values) {
+    for (const ValueId value : values)
+      if (const Slot slot = slot_of_.at(value); dies_here(value) && !is_bound(slot) && std::ranges::find(free_, slot) == free_.end()) free_.push_back(slot);
+  }
+
+  // The slot in which `from` lies becomes that of `to`; where it is still read, or `to` is wanted elsewhere, a copy.
+  Slot take_over(ValueId from, ValueId to) {
+    const Slot slot = slot_of_.at(from);
+    // What is wanted may take the place of what was given; the caller learns it from place_of.
+    if (dies_here(from) && (slot < span_.given.size() || !own_place_.contains(to))) return slot_of_[to] = slot;
+    const Slot copy = place(to);
+    program_.steps_.push_back(Copy{slot, copy, graph_.width(from)});
+    release({from});
+    return copy;
+  }
+
+  std::size_t linear_index(const std::string& part, const std::string& bias) {
+    const auto known = std::ranges::find(program_.linears_, part, &LinearUse::part);
+    if (known != program_.linears_.end()) return static_cast<std::size_t>(known - program_.linears_.begin());
+    program_.linears_.push_back({part, bias});
+    return program_.linears_.size() - 1;
+  }
+
+  std::size_t norm_index(const std::string& part) {
+    const auto known = std::ranges::find(program_.norms_, part);
+    if (known != program_.norms_.end()) return static_cast<std::size_t>(known - program_.norms_.begin());
+    program_.norms_.push_back(part);
+    return program_.norms_.size() - 1;
+  }
+
+  void compile(const Node& node, const Embedding& op) {
+    program_.steps_.push_back(Embed{linear_index(op.part, {}), place(node.output), op.width});
+  }
+
+  void compile(const Node& node, const RmsNorm& op) {
+    const std::uint64_t width = graph_.width(node.inputs[0]), length = op.group == 0 ? width : op.group;
+    const Slot in = slot_of_.at(node.inputs[0]);
+    program_.steps_.push_back(Norm{in, place(node.output), norm_index(op.part), op.epsilon, width / length, length});
+    release({node.inputs[0]});
+  }
+
+  // With all others that read the same value.
+  void compile(const Node& node, const Linear&) {
+    Products step{slot_of_.at(node.inputs[0]), {}, {}};
+    for (std::size_t i = at_; i < graph_.nodes.size() && step.linears.size() < kMostProducts; ++i) {
+      const auto* const linear = std::get_if<Linear>(&graph_.nodes[i].operation);
+      if (linear == nullptr || graph_.nodes[i].inputs != node.inputs || !needed_.contains(i) || done_.contains(i)) continue;
+      step.linears.push_back(linear_index(linear->part, linear->bias()));
+      step.outs.push_back(place(graph_.nodes[i].output));
+      done_.insert(i);
+      if (last_use_.at(node.inputs[0]) == i) last_use_[node.inputs[0]] = at_;
+    }
+    program_.steps_.push_back(std::move(step));
+    release({node.inputs[0]});
+  }
+
+  void compile(const Node& node, const Rope& op) {
+    const Slot x = take_over(node.inputs[0], node.output);
+    program_.steps_.push_back(
+        Rotate{x, tables_.add(op.frequencies), graph_.width(node.output) / op.head_dim, op.head_dim, op.frequencies.size(), op.half_split});
+  }
+
+  void compile(const Node& node, const Attention& op) {
+    const Slot q = slot_of_.at(node.inputs[0]), k = slot_of_.at(node.inputs[1]), v = slot_of_.at(node.inputs[2]);
+    program_.steps_.push_back(Attend{q, k, v, place(node.output), op, node.state.value()});
+    release({node.inputs[0], node.inputs[1], node.inputs[2]});
+  }
+
+  void compile(const Node& node, const Add&) {
+    ValueId into = node.inputs[0], from = node.inputs[1];
+    if (!dies_here(into) && dies_here(from)) std::swap(into, from);
+    const Slot sum = take_over(into, node.output);
+    program_.steps_.push_back(Accumulate{sum, slot_of_.at(from), graph_.width(node.output)});
+    release({from});
+  }
+
+  // An activation waits for the multiplication that it is fused with.
+  void compile(const Node& node, const Silu& op) {
+    const std::vector<const Node*> readers = graph_.consumers(node.output);
+    if (is_kept(node.output) || readers.size() != 1 || !std::holds_alternative<Multiply>(readers.front()->operation)) refuse(op.kName);
+    activated_[node.output] = node.inputs[0];
+    last_use_[node.inputs[0]] = last_use_.at(node.output);
+  }
+
+  void compile(const Node& node, const Multiply& op) {
+    const bool is_first = activated_.contains(node.inputs[0]);
+    const ValueId activated = node.inputs[is_first ? 0 : 1], factor = node.inputs[is_first ? 1 : 0];
+    if (!activated_.contains(activated) || activated_.contains(factor)) refuse(op.kName);
+    const ValueId gate = activated_.at(activated);
+    const Slot from = slot_of_.at(gate), up = slot_of_.at(factor);
+    const bool in_place = dies_here(gate) && !is_bound(from) && !own_place_.contains(node.output);
+    const Slot out = in_place ? slot_of_[node.output] = from : place(node.output);
+    program_.steps_.push_back(GatedSilu{from, up, out, graph_.width(node.output)});
+    if (!in_place) release({gate});
+    release({factor});
+  }
+
+  [[noreturn]] static void refuse(std::string_view name) {
+    throw Error(ErrorKind::unsupported, fmt::format("no kernel runs this operation in this place: {}", name));
+  }
+
+  const Graph& graph_;
+  const ProgramSpan& span_;
+  RotaryTables& tables_;
+  Program& program_;
+  std::size_t at_ = 0;                    // the node that is compiled
+  std::set<std::size_t> needed_, done_;   // nodes
+  std::map<ValueId, std::size_t> last_use_;
+  std::map<ValueId, Slot> slot_of_, own_place_;
+  std::map<ValueId, ValueId> activated_;  // silu(x) by its value: x
+  std::vector<Slot> free_;
+};
+
+Program::Program(const Graph& graph, const ProgramSpan& span, RotaryTables& tables) { Compiler(graph, span, tables, *this); }
+
+}  // namespace nibble

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/drawing.h"
+
+#include <utility>
+
+namespace nibble {
+
+Value Drawing::apply(Operation operation, const std::vector<Value>& inputs) {
+  Node node{.operation = std::move(operation), .inputs = {}, .output = static_cast<ValueId>(graph_.values.size()), .state = std::nullopt};
+  for (const Value input : inputs) node.inputs.push_back(input.id());
+  const std::vector<Dimensions> shapes = graph_.input_shapes(node);
+  graph_.values.push_back(std::visit(
+      [&](const auto& op) {
+        require_drawable(shapes.size() == op.kInputs, op.kName, "inputs of another number");
+        return op.output(shapes);
+      },
+      node.operation));
+  if (const auto* const attention = std::get_if<Attention>(&node.operation)) {
+    node.state = static_cast<std::uint32_t>(graph_.states.size());
+    graph_.states.push_back({attention->kv_heads, attention->head_dim});
+  }
+  graph_.nodes.push_back(std::move(node));
+  return Value(graph_.nodes.back().output);
+}
+
+Value Drawing::input(Dimensions shape) {
+  graph_.inputs.push_back(static_cast<ValueId>(graph_.values.size()));
+  graph_.values.push_back(std::move(shape));
+  return Value(graph_.inputs.back());
+}
+
+Value Drawing::embedding(std::string part, std::uint64_t vocabulary, std::uint64_t width) {
+  return apply(Embedding{std::move(part), vocabulary, width}, {});
+}
+
+Value Drawing::rms_norm(Value x, std::string part, float epsilon) { return apply(RmsNorm{std::move(part), epsilon, 0}, {x}); }
+
+Value Drawing::rms_norm_heads(Value x, std::string part, float epsilon, std::uint64_t group) {
+  return apply(RmsNorm{std::move(part), epsilon, group}, {x});
+}
+
+Value Drawing::linear(Value x, const std::string& site, const LinearSpec& spec) {
+  return apply(Linear{spec.part, site, spec.rows, spec.has_bias, spec.role}, {x});
+}
+
+Value Drawing::rope(Value x, Rope rope) { return apply(std::move(rope), {x}); }
+
+Value Drawing::attention(Value queries, Value keys, Value values, Attention attention) { return apply(attention, {queries, keys, values}); }
+
+Value Drawing::add(Value a, Value b) { return apply(Add{}, {a, b}); }
+
+Value Drawing::multiply(Value a, Value b) { return apply(Multiply{}, {a, b}); }
+
+Value Drawing::silu(Value x) { return apply(Silu{}, {x}); }
+
+Graph Drawing::finish(const std::vector<Value>& outputs) && {
+  for (const Value output : outputs) graph_.outputs.push_back(output.id());
+  return std::move(graph_);
+}
+
+}  // namespace nibble

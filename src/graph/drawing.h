@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The pen that families draw with: every call adds an operation and gives the value that it makes. One thread at a time.
+//
+//   Drawing d;
+//   Value x = d.input(token_rows(hidden));
+//   Value h = d.rms_norm(x, "mlp_norm", epsilon);
+//   auto [gate, up] = d.linears(h, "mlp_in", {{"gate", wide}, {"up", wide}});
+//   x = d.add(x, d.linear(d.multiply(d.silu(gate), up), "mlp_out", {"down", hidden}));
+//   Graph graph = std::move(d).finish({x});
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace nibble {
+
+class Value {
+ public:
+  ValueId id() const noexcept { return id_; }
+
+ private:
+  friend class Drawing;
+  explicit Value(ValueId id) : id_(id) {}
+  ValueId id_;
+};
+
+// One Linear of a site.
+struct LinearSpec {
+  std::string part;
+  std::uint64_t rows = 0;
+  bool has_bias = false;
+  TensorRole role = TensorRole::linear;
+};
+
+class Drawing {
+ public:
+  Value input(Dimensions shape);
+  Value embedding(std::string part, std::uint64_t vocabulary, std::uint64_t width);
+  Value rms_norm(Value x, std::string part, float epsilon);
+  // Each head of `group` channels by itself, with the same weights [group].
+  Value rms_norm_heads(Value x, std::string part, float epsilon, std::uint64_t group);
+  // Linears that read x; site: what statistics of x are kept under.
+  template <std::size_t N>
+  std::array<Value, N> linears(Value x, const std::string& site, const LinearSpec (&specs)[N]) {
+    return linears_of(x, site, specs, std::make_index_sequence<N>());
+  }
+  Value linear(Value x, const std::string& site, const LinearSpec& spec);
+  Value rope(Value x, Rope rope);
+  Value attention(Value queries, Value keys, Value values, Attention attention);
+  Value add(Value a, Value b);
+  Value multiply(Value a, Value b);
+  Value silu(Value x);
+
+  Graph finish(const std::vector<Value>& outputs) &&;
+
+ private:
+  template <std::size_t N, std::size_t... I>
+  std::array<Value, N> linears_of(Value x, const std::string& site, const LinearSpec (&specs)[N], std::index_sequence<I...>) {
+    return {linear(x, site, specs[I])...};  // in order, as braces promise
+  }
+  Value apply(Operation operation, const std::vector<Value>& inputs);
+
+  Graph graph_;
+};
+
+}  // namespace nibble

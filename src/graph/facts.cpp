@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/facts.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace nibble {
+namespace {
+
+// What the one Linear of a site is added to, where nothing else is done with its outputs.
+std::optional<Site::Sum> find_sum(const Graph& graph, const Site& site) {
+  if (site.parts.size() != 1) return std::nullopt;
+  const std::vector<const Node*> readers = graph.consumers(site.outputs.front());
+  if (readers.size() != 1 || !std::holds_alternative<Add>(readers.front()->operation)) return std::nullopt;
+  const std::vector<ValueId>& terms = readers.front()->inputs;
+  const ValueId other = terms[0] == site.outputs.front() ? terms[1] : terms[0];
+  if (other == site.outputs.front()) return std::nullopt;
+  return Site::Sum{other, readers.front()->output};
+}
+
+// The weight that takes factors of `value`, followed back from output channel to absorber; empty: there is none.
+std::optional<FoldSite> follow(const Graph& graph, ValueId value, std::size_t readers, std::vector<std::uint32_t> channel_of) {
+  const Node* const node = graph.producer(value);
+  if (node == nullptr || graph.consumers(value).size() != readers) return std::nullopt;
+  if (std::ranges::find(graph.outputs, value) != graph.outputs.end()) return std::nullopt;
+  const std::vector<Dimensions> shapes = graph.input_shapes(*node);
+  for (const ScalePassage& passage : std::visit([&](const auto& op) { return op.scale_passages(shapes); }, node->operation)) {
+    std::vector<std::uint32_t> channels = channel_of;
+    if (!passage.channel_of.empty())
+      for (std::uint32_t& channel : channels) channel = passage.channel_of[channel];
+    if (!passage.absorber.empty()) return FoldSite{passage.absorber, std::holds_alternative<RmsNorm>(node->operation), {}, std::move(channels)};
+    if (auto found = follow(graph, node->inputs[passage.input], 1, std::move(channels))) return found;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<Site> sites_of(const Graph& graph) {
+  std::vector<Site> sites;
+  for (const Node& node : graph.nodes) {
+    const auto* const linear = std::get_if<Linear>(&node.operation);
+    if (linear == nullptr) continue;
+    auto site = std::ranges::find(sites, node.inputs[0], &Site::input);
+    if (site == sites.end())
+      site = sites.insert(sites.end(), {.name = linear->site, .input = node.inputs[0], .width = graph.width(node.inputs[0])});
+    site->parts.push_back(linear->part);
+    site->outputs.push_back(node.output);
+  }
+  for (Site& site : sites) site.added = find_sum(graph, site);
+  return sites;
+}
+
+std::optional<FoldSite> fold_of(const Graph& graph, const Site& site) {
+  const auto is_looked_up = [](const Node* node) {
+    const auto* const linear = std::get_if<Linear>(&node->operation);
+    return linear != nullptr && linear->role == TensorRole::embedding;
+  };
+  if (std::ranges::any_of(graph.consumers(site.input), is_looked_up)) return std::nullopt;
+  std::vector<std::uint32_t> channel_of(site.width);
+  std::iota(channel_of.begin(), channel_of.end(), 0u);
+  std::optional<FoldSite> fold = follow(graph, site.input, site.parts.size(), std::move(channel_of));
+  if (fold) fold->consumers = site.parts;
+  return fold;
+}
+
+std::uint64_t linear_parameters(const Graph& graph) {
+  std::uint64_t total = 0;
+  for (const WeightUse& use : graph.weights())
+    if (use.role == TensorRole::linear) total += use.shape[0] * use.shape[1];
+  return total;
+}
+
+std::uint64_t state_numbers_per_token(const Graph& graph) {
+  std::uint64_t total = 0;
+  for (const KeyValueState& state : graph.states) total += 2 * state.kv_heads * state.head_dim;
+  return total;
+}
+
+}  // namespace nibble

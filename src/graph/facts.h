@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What follows from a drawing, so that no family says it: which Linears read the same input, where a scale of that input can be put without
+// changing the function, how many parameters and how much state there is.
+//
+//   for (const Site& site : sites_of(layer))
+//     if (const auto fold = fold_of(layer, site)) scale(fold->producer, site.parts);
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace nibble {
+
+// Linears that read the same value: one set of statistics serves all, runtimes fuse them, so they should share a format.
+struct Site {
+  std::string name;                      // "attention_in"
+  ValueId input = 0;                     // what its Linears read
+  std::uint64_t width = 0;               // of it
+  std::vector<std::string> parts = {};   // of its Linears, in order
+  std::vector<ValueId> outputs = {};     // of them
+  // Where the site is one Linear whose outputs are only added to a value that is there before: what the Linear should give is known from the sum.
+  struct Sum {
+    ValueId term, sum;
+  };
+  std::optional<Sum> added = {};
+};
+
+// In the order in which text meets them.
+std::vector<Site> sites_of(const Graph& graph);
+
+// A weight whose rows (a vector: elements) can be divided by what all of a site's columns are multiplied by.
+struct FoldSite {
+  std::string producer;
+  bool is_norm = false;
+  std::vector<std::string> consumers;     // the site's parts
+  std::vector<std::uint32_t> channel_of;  // of each of the site's columns, the producer's channel
+};
+
+// Nothing where the scale meets an operation that does not let it pass, a value that something else reads, too, or a head that is also the
+// embedding.
+std::optional<FoldSite> fold_of(const Graph& graph, const Site& site);
+
+// Of all Linears (of the role linear): rows * cols.
+std::uint64_t linear_parameters(const Graph& graph);
+// Of what a sequence keeps: keys and values for each token.
+std::uint64_t state_numbers_per_token(const Graph& graph);
+
+}  // namespace nibble

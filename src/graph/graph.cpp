@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/graph.h"
+
+#include <algorithm>
+
+namespace nibble {
+
+const Node* Graph::producer(ValueId value) const {
+  const auto found = std::ranges::find(nodes, value, &Node::output);
+  return found == nodes.end() ? nullptr : &*found;
+}
+
+std::vector<const Node*> Graph::consumers(ValueId value) const {
+  std::vector<const Node*> found;
+  for (const Node& node : nodes)
+    if (std::ranges::find(node.inputs, value) != node.inputs.end()) found.push_back(&node);
+  return found;
+}
+
+std::vector<Dimensions> Graph::input_shapes(const Node& node) const {
+  std::vector<Dimensions> shapes;
+  for (const ValueId input : node.inputs) shapes.push_back(values[input]);
+  return shapes;
+}
+
+std::vector<WeightUse> Graph::weights(const Node& node) const {
+  const std::vector<Dimensions> shapes = input_shapes(node);
+  return std::visit([&](const auto& operation) { return operation.weights(shapes); }, node.operation);
+}
+
+std::vector<WeightUse> Graph::weights() const {
+  std::vector<WeightUse> all;
+  for (const Node& node : nodes)
+    for (WeightUse& use : weights(node))
+      if (std::ranges::find(all, use.part, &WeightUse::part) == all.end()) all.push_back(std::move(use));
+  return all;
+}
+
+std::vector<std::vector<float>> evaluate(const Graph& graph, std::size_t tokens, std::span<const std::vector<float>> given,
+                                         std::span<const std::int32_t> ids,
+                                         const std::function<std::span<const float>(std::string_view)>& weight) {
+  std::vector<std::vector<float>> values(graph.values.size());
+  for (std::size_t i = 0; i < graph.inputs.size(); ++i) values[graph.inputs[i]] = given[i];
+  for (const Node& node : graph.nodes) {
+    Operands operands{.tokens = tokens, .inputs = {}, .ids = ids, .weight = weight};
+    for (const ValueId input : node.inputs) operands.inputs.emplace_back(values[input]);
+    std::vector<float>& output = values[node.output];
+    output.resize(tokens * graph.width(node.output));
+    const std::vector<Dimensions> shapes = graph.input_shapes(node);
+    std::visit([&](const auto& operation) { operation.evaluate(operands, shapes, output); }, node.operation);
+  }
+  std::vector<std::vector<float>> outputs;
+  for (const ValueId output : graph.outputs) outputs.push_back(values[output]);
+  return outputs;
+}
+
+}  // namespace nibble

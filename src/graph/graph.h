@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A network as it is drawn: operations in order, the values between them, the states that a sequence keeps. Plain values: compared, copied and
+// shared freely between threads. Who interprets a drawing (engine, calibration, planning) never changes it.
+//
+//   for (const Node& node : graph.nodes)
+//     if (const auto* linear = std::get_if<Linear>(&node.operation)) use(linear->part, node.inputs[0], node.output);
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "graph/op/all.h"
+#include "graph/value.h"
+
+namespace nibble {
+
+// What a sequence remembers between steps for one operation: keys and values of all its tokens. A state may grow, be saved and restored;
+// nothing assumes that it can be cut short.
+struct KeyValueState {
+  std::uint64_t kv_heads = 0, head_dim = 0;
+  bool operator==(const KeyValueState&) const = default;
+};
+
+struct Node {
+  Operation operation;
+  std::vector<ValueId> inputs;
+  ValueId output = 0;
+  std::optional<std::uint32_t> state;  // place in Graph::states
+  bool operator==(const Node&) const = default;
+};
+
+struct Graph {
+  std::vector<Dimensions> values;  // by ValueId
+  std::vector<Node> nodes;         // each reads only what earlier ones, or inputs, have made
+  std::vector<KeyValueState> states;
+  std::vector<ValueId> inputs, outputs;
+  bool operator==(const Graph&) const = default;
+
+  std::uint64_t width(ValueId value) const { return width_of(values[value]); }
+  const Node* producer(ValueId value) const;                // null: an input
+  std::vector<const Node*> consumers(ValueId value) const;  // in order
+  std::vector<Dimensions> input_shapes(const Node& node) const;
+  std::vector<WeightUse> weights(const Node& node) const;
+  // Of all nodes, in the order in which they are first read, each part once.
+  std::vector<WeightUse> weights() const;
+};
+
+// The reference arithmetic of a whole graph over one sequence from position 0: the values of its outputs, [tokens, width] each. given: by input;
+// ids: where it begins with tokens; weight: the f32 numbers of a part.
+std::vector<std::vector<float>> evaluate(const Graph& graph, std::size_t tokens, std::span<const std::vector<float>> given,
+                                         std::span<const std::int32_t> ids,
+                                         const std::function<std::span<const float>(std::string_view)>& weight);
+
+}  // namespace nibble

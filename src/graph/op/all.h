@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The one list of operations. A new one is a file beside this and a line here; what it must say of itself is OperationType.
+#pragma once
+
+#include <variant>
+
+#include "graph/op/add.h"
+#include "graph/op/attention.h"
+#include "graph/op/embedding.h"
+#include "graph/op/linear.h"
+#include "graph/op/multiply.h"
+#include "graph/op/rms_norm.h"
+#include "graph/op/rope.h"
+#include "graph/op/silu.h"
+
+namespace nibble {
+
+template <OperationType... T>
+using OperationList = std::variant<T...>;
+
+using Operation = OperationList<Add, Attention, Embedding, Linear, Multiply, RmsNorm, Rope, Silu>;
+
+}  // namespace nibble

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/op/embedding.h"
+
+#include <algorithm>
+
+namespace nibble {
+
+Dimensions Embedding::output(std::span<const Dimensions>) const { return token_rows(width); }
+
+std::vector<WeightUse> Embedding::weights(std::span<const Dimensions>) const {
+  return {{part, TensorRole::embedding, {vocabulary, width}}};
+}
+
+// A factor for each channel would multiply columns, not rows.
+std::vector<ScalePassage> Embedding::scale_passages(std::span<const Dimensions>) const { return {}; }
+
+Cost Embedding::cost(std::span<const Dimensions>) const { return {}; }
+
+void Embedding::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
+  const std::span<const float> rows = operands.weight(part);
+  for (std::size_t t = 0; t < operands.tokens; ++t)
+    std::copy_n(&rows[static_cast<std::size_t>(operands.ids[t]) * width], width, &output[t * width]);
+}
+
+}  // namespace nibble

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/op/linear.h"
+
+namespace nibble {
+
+Dimensions Linear::output(std::span<const Dimensions>) const { return token_rows(rows); }
+
+std::vector<WeightUse> Linear::weights(std::span<const Dimensions> inputs) const {
+  std::vector<WeightUse> uses = {{part, role, {rows, width_of(inputs[0])}}};
+  if (has_bias) uses.push_back({bias(), TensorRole::bias, {rows}});
+  return uses;
+}
+
+// Rows make channels, each its own; the bias goes with them.
+std::vector<ScalePassage> Linear::scale_passages(std::span<const Dimensions>) const { return {{.absorber = part, .channel_of = {}}}; }
+
+Cost Linear::cost(std::span<const Dimensions> inputs) const { return {.per_token = rows * width_of(inputs[0])}; }
+
+void Linear::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
+  const std::uint64_t cols = width_of(inputs[0]);
+  const std::span<const float> x = operands.inputs[0], w = operands.weight(part);
+  const std::span<const float> b = has_bias ? operands.weight(bias()) : std::span<const float>{};
+  for (std::size_t t = 0; t < operands.tokens; ++t)
+    for (std::uint64_t row = 0; row < rows; ++row) {
+      double sum = b.empty() ? 0 : static_cast<double>(b[row]);
+      for (std::uint64_t i = 0; i < cols; ++i) sum += static_cast<double>(x[t * cols + i]) * static_cast<double>(w[row * cols + i]);
+      output[t * rows + row] = static_cast<float>(sum);
+    }
+}
+
+}  // namespace nibble

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/op/multiply.h"
+
+namespace nibble {
+
+Dimensions Multiply::output(std::span<const Dimensions> inputs) const {
+  require_drawable(inputs[0] == inputs[1], kName, "factors of different shapes");
+  return inputs[0];
+}
+
+std::vector<WeightUse> Multiply::weights(std::span<const Dimensions>) const { return {}; }
+
+// Either factor may be scaled.
+std::vector<ScalePassage> Multiply::scale_passages(std::span<const Dimensions>) const {
+  return {{.absorber = {}, .input = 0, .channel_of = {}}, {.absorber = {}, .input = 1, .channel_of = {}}};
+}
+
+Cost Multiply::cost(std::span<const Dimensions> inputs) const { return {.per_token = width_of(inputs[0])}; }
+
+void Multiply::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
+  for (std::size_t i = 0; i < output.size(); ++i) output[i] = operands.inputs[0][i] * operands.inputs[1][i];
+}
+
+}  // namespace nibble

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "graph/operation.h"
+
+namespace nibble {
+
+// y_i = x_i / sqrt(mean(x^2) + epsilon) * w_i (Zhang and Sennrich 2019), over all channels or over groups of them (the heads of a query), which
+// share the weights [group].
+struct RmsNorm {
+  static constexpr std::string_view kName = "rms_norm";
+  static constexpr std::size_t kInputs = 1;
+  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr OnnxSpelling kOnnx = {"RMSNormalization"};
+
+  std::string part;
+  float epsilon = 0;
+  std::uint64_t group = 0;  // 0: all channels
+  bool operator==(const RmsNorm&) const = default;
+
+  Dimensions output(std::span<const Dimensions> inputs) const;
+  std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
+  std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
+  Cost cost(std::span<const Dimensions> inputs) const;
+  void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+};
+
+}  // namespace nibble

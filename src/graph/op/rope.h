@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "graph/operation.h"
+
+namespace nibble {
+
+// Rotary position embedding (Su et al. 2021): pairs of channels of each head turn by the token's position times a frequency. Pairs are
+// (i, i + n) of a head's first 2n channels where they are halves, else (2i, 2i + 1); n = frequencies.size(); the rest passes.
+struct Rope {
+  static constexpr std::string_view kName = "rope";
+  static constexpr std::size_t kInputs = 1;
+  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr OnnxSpelling kOnnx = {"RotaryEmbedding"};
+
+  std::uint64_t head_dim = 0;
+  std::vector<double> frequencies;  // radians a position
+  bool half_split = true;
+  bool operator==(const Rope&) const = default;
+
+  Dimensions output(std::span<const Dimensions> inputs) const;
+  std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
+  std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
+  Cost cost(std::span<const Dimensions> inputs) const;
+  void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+};
+
+}  // namespace nibble

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/op/silu.h"
+
+#include <cmath>
+
+namespace nibble {
+
+Dimensions Silu::output(std::span<const Dimensions> inputs) const { return inputs[0]; }
+
+std::vector<WeightUse> Silu::weights(std::span<const Dimensions>) const { return {}; }
+
+// Not linear.
+std::vector<ScalePassage> Silu::scale_passages(std::span<const Dimensions>) const { return {}; }
+
+Cost Silu::cost(std::span<const Dimensions> inputs) const { return {.per_token = 8 * width_of(inputs[0])}; }
+
+void Silu::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
+  for (std::size_t i = 0; i < output.size(); ++i) {
+    const double x = static_cast<double>(operands.inputs[0][i]);
+    output[i] = static_cast<float>(x / (1 + std::exp(-x)));
+  }
+}
+
+}  // namespace nibble

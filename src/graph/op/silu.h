@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "graph/operation.h"
+
+namespace nibble {
+
+// y = x / (1 + exp(-x)) (Hendrycks and Gimpel 2016; also called swish).
+struct Silu {
+  static constexpr std::string_view kName = "silu";
+  static constexpr std::size_t kInputs = 1;
+  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr OnnxSpelling kOnnx = {"Sigmoid, Mul"};
+
+  bool operator==(const Silu&) const = default;
+
+  Dimensions output(std::span<const Dimensions> inputs) const;
+  std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
+  std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
+  Cost cost(std::span<const Dimensions> inputs) const;
+  void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+};
+
+}  // namespace nibble

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What flows through a graph, and what its operations read beside: values with named dimensions, and weights named by their part.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tensor/shape.h"
+
+namespace nibble {
+
+enum class Axis { batch, token, channel, height, width };
+
+// extent 0: decided when the graph runs (tokens, a batch).
+struct Dimension {
+  Axis axis = Axis::channel;
+  std::uint64_t extent = 0;
+  bool operator==(const Dimension&) const = default;
+};
+using Dimensions = std::vector<Dimension>;
+
+// The length of the last dimension, which is the one that Linears read.
+inline std::uint64_t width_of(const Dimensions& dimensions) { return dimensions.empty() ? 1 : dimensions.back().extent; }
+// [tokens, width]
+inline Dimensions token_rows(std::uint64_t width) { return {{Axis::token, 0}, {Axis::channel, width}}; }
+
+// A value of one graph, by its place in Graph::values.
+using ValueId = std::uint32_t;
+
+enum class TensorRole { embedding, head, linear, norm, bias };
+
+// A weight that an operation reads. Layers that are alike read the same parts, each its own tensor.
+struct WeightUse {
+  std::string part;  // "q", "q.bias", "attention_norm": the family-independent name
+  TensorRole role = TensorRole::linear;
+  Shape shape;  // [rows, cols] or [n]
+  bool operator==(const WeightUse&) const = default;
+};
+
+}  // namespace nibble

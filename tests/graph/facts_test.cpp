@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What follows from a drawing: sites, folds, parameters.
+#include "graph/facts.h"
+
+#include <gtest/gtest.h>
+
+#include "graph/drawing.h"
+#include "graph/network.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::uint64_t kHidden = 8, kWide = 12;
+
+struct Layer {
+  Drawing d;
+  Value x = d.input(token_rows(kHidden));
+  Value h = d.rms_norm(x, "norm", 1e-5F);
+
+  DrawnGraph finish(const std::vector<Value>& outputs) { return DrawnGraph(std::move(d).finish(outputs)); }
+};
+
+TEST(Sites, AreLinearsThatReadTheSameValue) {
+  Layer l;
+  const auto [gate, up] = l.d.linears(l.h, "mlp_in", {{"gate", kWide}, {"up", kWide, true}});
+  const Value y = l.d.add(l.x, l.d.linear(l.d.multiply(l.d.silu(gate), up), "mlp_out", {"down", kHidden}));
+  const DrawnGraph drawn = l.finish({y});
+  ASSERT_EQ(drawn.sites.size(), 2u);
+  EXPECT_EQ(drawn.sites[0].name, "mlp_in");
+  EXPECT_EQ(drawn.sites[0].parts, (std::vector<std::string>{"gate", "up"}));
+  EXPECT_EQ(drawn.sites[0].width, kHidden);
+  EXPECT_FALSE(drawn.sites[0].added);
+  EXPECT_EQ(drawn.sites[1].width, kWide);
+  ASSERT_TRUE(drawn.sites[1].added);
+  EXPECT_EQ(drawn.sites[1].added->term, l.x.id());
+  EXPECT_EQ(drawn.sites[1].added->sum, y.id());
+  EXPECT_EQ(drawn.find_site("mlp_out"), &drawn.sites[1]);
+  EXPECT_EQ(drawn.find_site("none"), nullptr);
+  EXPECT_EQ(linear_parameters(drawn.graph), 3 * kHidden * kWide);
+  EXPECT_EQ(state_numbers_per_token(drawn.graph), 0u);
+}
+
+TEST(Folds, GoBackThroughTheLinearFactorOnly) {
+  Layer l;
+  const auto [gate, up] = l.d.linears(l.h, "mlp_in", {{"gate", kWide}, {"up", kWide}});
+  const DrawnGraph drawn = l.finish({l.d.linear(l.d.multiply(l.d.silu(gate), up), "mlp_out", {"down", kHidden})});
+  ASSERT_TRUE(drawn.folds[0] && drawn.folds[1]);
+  EXPECT_EQ(drawn.folds[0]->producer, "norm");
+  EXPECT_TRUE(drawn.folds[0]->is_norm);
+  EXPECT_EQ(drawn.folds[1]->producer, "up");
+  EXPECT_FALSE(drawn.folds[1]->is_norm);
+  EXPECT_EQ(drawn.folds[1]->consumers, (std::vector<std::string>{"down"}));
+}
+
+TEST(Folds, StopAtActivationsSumsAndInputs) {
+  Layer l;
+  const Value after = l.d.silu(l.d.linear(l.h, "a_in", {"a", kHidden}));
+  const Value sum = l.d.add(after, l.x);
+  const DrawnGraph drawn =
+      l.finish({l.d.linear(after, "b_in", {"b", kHidden}), l.d.linear(sum, "c_in", {"c", kHidden}), l.d.linear(l.x, "d_in", {"d", kHidden})});
+  EXPECT_TRUE(drawn.folds[0]);
+  for (std::size_t i = 1; i < 4; ++i) EXPECT_FALSE(drawn.folds[i]) << drawn.sites[i].name;
+}
+
+// The norm feeds something else besides, which a scale would change.
+TEST(Folds, NeedAllReadersOfAValue) {
+  Layer l;
+  const Value a = l.d.linear(l.h, "a_in", {"a", kHidden});
+  const DrawnGraph drawn = l.finish({l.d.add(a, l.h)});
+  EXPECT_FALSE(drawn.folds[0]);
+  Layer shown;
+  const Value b = shown.d.linear(shown.h, "b_in", {"b", kHidden});
+  EXPECT_FALSE(shown.finish({b, shown.h}).folds[0]);
+}
+
+TEST(Folds, RepeatPerQueryHeadWhereHeadsAreShared) {
+  Layer l;
+  const Attention attention{.heads = 4, .kv_heads = 2, .head_dim = 2};
+  const auto [q, k, v] = l.d.linears(l.h, "attention_in", {{"q", 8}, {"k", 4}, {"v", 4}});
+  const DrawnGraph drawn = l.finish({l.d.linear(l.d.attention(q, k, v, attention), "attention_out", {"o", kHidden})});
+  ASSERT_TRUE(drawn.folds[1]);
+  EXPECT_EQ(drawn.folds[1]->producer, "v");
+  EXPECT_EQ(drawn.folds[1]->channel_of, (std::vector<std::uint32_t>{0, 1, 0, 1, 2, 3, 2, 3}));
+  EXPECT_EQ(state_numbers_per_token(drawn.graph), 8u);
+}
+
+// A tied head's columns are the embedding's: scaling them would change what is looked up.
+TEST(Folds, LeaveATiedHeadAlone) {
+  for (const bool tied : {false, true}) {
+    Layer l;
+    const LinearSpec head{"head", 100, false, tied ? TensorRole::embedding : TensorRole::head};
+    EXPECT_EQ(l.finish({l.d.linear(l.h, "head_in", head)}).folds[0].has_value(), !tied);
+  }
+}
+
+TEST(Networks, ShareDrawingsThatAreAlike) {
+  const auto layer = [](std::uint64_t rows) {
+    Layer l;
+    return std::move(l.d).finish({l.d.linear(l.h, "in", {"w", rows})});
+  };
+  const Network network(layer(8), {layer(8), layer(16), layer(8)}, layer(8));
+  EXPECT_EQ(&network.layer(0), &network.layer(2));
+  EXPECT_NE(&network.layer(0), &network.layer(1));
+  EXPECT_EQ(network.linear_parameters(), kHidden * (8 + 16 + 8));
+  EXPECT_EQ(&network.part_of(-1), &network.end());
+}
+
+TEST(Drawings, RefuseWhatDoesNotFit) {
+  const auto draw = [](auto&& wrong) {
+    Layer l;
+    wrong(l);
+  };
+  EXPECT_THROW(draw([](Layer& l) { l.d.add(l.x, l.d.linear(l.h, "in", {"w", 3})); }), Error);
+  EXPECT_THROW(draw([](Layer& l) { l.d.multiply(l.x, l.d.linear(l.h, "in", {"w", 3})); }), Error);
+  EXPECT_THROW(draw([](Layer& l) { l.d.rms_norm_heads(l.x, "w", 0, 3); }), Error);
+  EXPECT_THROW(draw([](Layer& l) { l.d.rope(l.x, {.head_dim = 3, .frequencies = {1}}); }), Error);
+  EXPECT_THROW(draw([](Layer& l) { l.d.rope(l.x, {.head_dim = 4, .frequencies = {1, 2, 3}}); }), Error);
+  EXPECT_THROW(draw([](Layer& l) { l.d.attention(l.x, l.x, l.x, {.heads = 4, .kv_heads = 3, .head_dim = 2}); }), Error);
+  EXPECT_THROW(draw([](Layer& l) { l.d.attention(l.x, l.x, l.x, {.heads = 4, .kv_heads = 2, .head_dim = 2}); }), Error);
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every operation of the list: what it must say of itself, and its reference arithmetic on numbers that were worked out by hand.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "graph/drawing.h"
+
+namespace nibble {
+namespace {
+
+using Weights = std::map<std::string, std::vector<float>, std::less<>>;
+
+std::vector<float> run(Drawing& d, Value y, std::size_t tokens, const std::vector<std::vector<float>>& given, const Weights& weights = {},
+                       const std::vector<std::int32_t>& ids = {}) {
+  return evaluate(std::move(d).finish({y}), tokens, given, ids, [&](std::string_view part) { return std::span<const float>(weights.find(part)->second); })[0];
+}
+
+void expect_near(const std::vector<float>& found, const std::vector<float>& expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-6F * (1 + std::abs(expected[i]))) << i;
+}
+
+template <typename List>
+struct AllOf;
+template <typename... T>
+struct AllOf<std::variant<T...>> {
+  using Types = testing::Types<T...>;
+};
+template <typename T>
+class EveryOperation : public testing::Test {};
+TYPED_TEST_SUITE(EveryOperation, AllOf<Operation>::Types);
+
+TYPED_TEST(EveryOperation, SaysWhatItMust) {
+  EXPECT_FALSE(TypeParam::kName.empty());
+  EXPECT_FALSE(TypeParam::kOnnx.operators.empty());
+  EXPECT_TRUE(TypeParam::kGradient.exists || !TypeParam::kGradient.reason.empty());
+  EXPECT_EQ(TypeParam(), TypeParam());
+}
+
+TEST(Reference, EmbeddingAndLinear) {
+  Drawing d;
+  const Value x = d.embedding("e", 3, 2);
+  const Value y = d.linear(x, "in", {"w", 3, true});
+  expect_near(run(d, y, 2, {}, {{"e", {1, 2, 3, 4, 5, 6}}, {"w", {1, 0, 0, 1, 1, -1}}, {"w.bias", {10, 20, 30}}}, {2, 0}), {15, 26, 29, 11, 22, 29});
+}
+
+TEST(Reference, RmsNormOfAllChannelsAndOfGroups) {
+  Drawing all, groups;
+  const std::vector<float> x = {3, 4, 0, 0};
+  expect_near(run(all, all.rms_norm(all.input(token_rows(4)), "w", 0), 1, {x}, {{"w", {1, 1, 1, 2}}}), {1.2F, 1.6F, 0, 0});
+  expect_near(run(groups, groups.rms_norm_heads(groups.input(token_rows(4)), "w", 1, 2), 1, {x}, {{"w", {1, 2}}}),
+              {3 / std::sqrt(13.5F), 8 / std::sqrt(13.5F), 0, 0});
+}
+
+// A quarter turn a position.
+TEST(Reference, RopeOfHalvesAndOfNeighbours) {
+  const double quarter = std::acos(0.0);
+  for (const bool half_split : {true, false}) {
+    Drawing d;
+    const Value y = d.rope(d.input(token_rows(4)), {.head_dim = 4, .frequencies = {quarter, 0}, .half_split = half_split});
+    const std::vector<float> turned = half_split ? std::vector<float>{-3, 2, 1, 4} : std::vector<float>{-2, 1, 3, 4};
+    expect_near(run(d, y, 2, {{1, 2, 3, 4, 1, 2, 3, 4}}), {1, 2, 3, 4, turned[0], turned[1], turned[2], turned[3]});
+  }
+}
+
+TEST(Reference, AttentionIsCausalAndSharesHeads) {
+  Drawing d;
+  const Value q = d.input(token_rows(2)), k = d.input(token_rows(1)), v = d.input(token_rows(1));
+  const Value y = d.attention(q, k, v, {.heads = 2, .kv_heads = 1, .head_dim = 1, .scale = 2});
+  const float a = std::exp(2.0F), b = std::exp(4.0F);  // the second token's first head: products 1 and 2, twice
+  expect_near(run(d, y, 2, {{5, 5, 1, 0}, {1, 2}, {10, 20}}), {10, 10, (10 * a + 20 * b) / (a + b), 15});
+}
+
+TEST(Reference, NumberByNumber) {
+  Drawing sum, product, activation;
+  const Value a = sum.input(token_rows(2)), b = sum.input(token_rows(2));
+  expect_near(run(sum, sum.add(a, b), 1, {{1, 2}, {3, -4}}), {4, -2});
+  const Value c = product.input(token_rows(2)), e = product.input(token_rows(2));
+  expect_near(run(product, product.multiply(c, e), 1, {{1, 2}, {3, -4}}), {3, -8});
+  expect_near(run(activation, activation.silu(activation.input(token_rows(2))), 1, {{0, 1}}), {0, 1 / (1 + std::exp(-1.0F))});
+}
+
+TEST(Costs, CountMultiplicationsOfATokenAndOfItsPast) {
+  const Dimensions x = token_rows(8);
+  const std::vector<Dimensions> one = {x}, three = {x, x, x};
+  EXPECT_EQ((Linear{.part = "w", .site = "in", .rows = 5}.cost(one).per_token), 40u);
+  EXPECT_EQ((Attention{.heads = 4, .kv_heads = 4, .head_dim = 2}.cost(three).per_earlier_token), 16u);
+  EXPECT_EQ(Embedding{}.cost({}).per_token, 0u);
+}
+
+}  // namespace
+}  // namespace nibble
