@@ -38,7 +38,7 @@ class Scanner {
   Scanner(std::string_view text, std::string& plain) : text_(text), plain_(plain) {}
 
   void scan() {
-    if (const auto bad = find_invalid_utf8(text_); bad != std::string_view::npos) throw JsonFault{bad, fmt::format("text is not UTF-8 at offset {}", bad)};
+    if (const auto bad = find_invalid_utf8(text_); bad != std::string_view::npos) throw JsonFault{bad, "text is not UTF-8"};
     plain_.clear();
     plain_.reserve(text_.size());
     if (text_.starts_with(kByteOrderMark)) at_ = copied_ = kByteOrderMark.size();
@@ -49,7 +49,7 @@ class Scanner {
   }
 
  private:
-  [[noreturn]] void refuse() const { throw JsonFault{at_, fmt::format("text is not JSON at offset {}", at_)}; }
+  [[noreturn]] void refuse() const { throw JsonFault{at_, "text is not JSON"}; }
 
   char look() const { return at_ < text_.size() ? text_[at_] : '\0'; }  // a zero byte fits nowhere
 
@@ -135,7 +135,7 @@ class Scanner {
     std::string key(quoted.substr(1, quoted.size() - 2));
     if (key.find('\\') != std::string::npos) key = nlohmann::json::parse(quoted).get<std::string>();
     const auto [place, is_new] = keys_.back().insert(std::move(key));
-    if (!is_new) throw JsonFault{begin, fmt::format("JSON has the key {} twice", quote_name(*place))};
+    if (!is_new) throw JsonFault{begin, fmt::format("JSON has the key {} a second time", quote_name(*place))};
   }
 
   void scan_string() {
@@ -247,7 +247,7 @@ std::string plain_json(std::string_view text, const std::string& source) {
   std::string plain;
   if (const auto fault = judge_json(text, plain)) {
     const auto foreign = describe_foreign_text(text);
-    throw Error(ErrorKind::corrupt, fmt::format("{}: {}{}", source, fault->what, foreign ? "; this is " + *foreign : ""));
+    throw Error(ErrorKind::corrupt, fmt::format("{}: {} at offset {}{}", source, fault->what, fault->offset, foreign ? "; this is " + *foreign : ""));
   }
   return plain;
 }

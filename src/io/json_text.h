@@ -25,7 +25,7 @@ std::string plain_json(std::string_view text, const std::string& source);
 // The same for callers who say themselves where a fault is.
 struct JsonFault {
   std::size_t offset = 0;  // in the text as given
-  std::string what;        // "text is not JSON at offset 7"
+  std::string what;        // "text is not JSON"
 };
 std::optional<JsonFault> judge_json(std::string_view text, std::string& plain);
 

@@ -89,7 +89,7 @@ std::vector<BadDirectory> bad_shards() {
       {"index_leaves_directory", {{kIndex, index_of(R"({"x":"../a.safetensors"})")}}, corrupt,
        "FILE/model.safetensors.index.json: weight_map of tensor 'x' is not the name of a file beside the index: '../a.safetensors'"},
       {"index_with_a_key_twice", {{kIndex, index_of(R"({"x":"a.safetensors","x":"b.safetensors"})")}}, corrupt,
-       "FILE/model.safetensors.index.json: JSON has the key 'x' twice"},
+       "FILE/model.safetensors.index.json: JSON has the key 'x' a second time at offset 63"},
       {"config_not_utf8", {{"config.json", "{\"a\":\"\xc0\"}"}, {"model.safetensors", byte_tensors({})}}, corrupt,
        "FILE/config.json: text is not UTF-8 at offset 6"},
       {"config_empty", {{"config.json", ""}, {"model.safetensors", byte_tensors({})}}, corrupt, "FILE/config.json: text is not JSON at offset 0"},

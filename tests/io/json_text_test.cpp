@@ -29,7 +29,7 @@ TEST(JsonText, SaysWhereItIsWrong) {
   EXPECT_EQ(message_of("{\"a\":1,}"), "config.json: text is not JSON at offset 7");
   EXPECT_EQ(message_of(std::string_view("{}\0x", 4)), "config.json: text is not JSON at offset 2");
   EXPECT_EQ(message_of("[\"\xed\xa0\x80\"]"), "config.json: text is not UTF-8 at offset 2");
-  EXPECT_EQ(message_of(R"({"a":{"x":1},"b":{"x":1},"a":2})"), "config.json: JSON has the key 'a' twice");
+  EXPECT_EQ(message_of(R"({"a":{"x":1},"b":{"x":1},"a":2})"), "config.json: JSON has the key 'a' a second time at offset 25");
   EXPECT_EQ(message_of("[1,2"), "config.json: text is not JSON at offset 4");
   EXPECT_EQ(message_of("[01]"), "config.json: text is not JSON at offset 2");
   EXPECT_EQ(message_of("[1.]"), "config.json: text is not JSON at offset 3");
@@ -45,7 +45,7 @@ TEST(JsonText, SaysWhereItIsWrong) {
   EXPECT_EQ(message_of(R"("\ud800")"), "config.json: text is not JSON at offset 7");
   EXPECT_EQ(message_of(R"("\udc00")"), "config.json: text is not JSON at offset 7");
   EXPECT_EQ(message_of("{} {}"), "config.json: text is not JSON at offset 3");
-  EXPECT_EQ(message_of(R"({"a\u0062":1,"ab":2})"), "config.json: JSON has the key 'ab' twice");
+  EXPECT_EQ(message_of(R"({"a\u0062":1,"ab":2})"), "config.json: JSON has the key 'ab' a second time at offset 13");
 }
 
 TEST(JsonText, AByteOrderMarkIsNoPartOfTheText) {
@@ -84,8 +84,8 @@ TEST(JsonText, SaysWhatLiesInPlaceOfJson) {
 
 TEST(JsonText, NestingIsBounded) {
   EXPECT_NO_THROW(parse_json(std::string(64, '[') + std::string(64, ']'), "x"));
-  EXPECT_EQ(message_of(std::string(65, '[') + std::string(65, ']')), "config.json: JSON is nested deeper than 64 levels");
-  EXPECT_EQ(message_of(std::string(1000000, '[')), "config.json: JSON is nested deeper than 64 levels");
+  EXPECT_EQ(message_of(std::string(65, '[') + std::string(65, ']')), "config.json: JSON is nested deeper than 64 levels at offset 64");
+  EXPECT_EQ(message_of(std::string(1000000, '[')), "config.json: JSON is nested deeper than 64 levels at offset 64");
 }
 
 }  // namespace

@@ -39,7 +39,8 @@ TEST(RecipeJson, ErrorsNameSourceAndRule) {
             "r.json: rule 1: unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
   EXPECT_EQ(error(R"({"rules": [{"tensors": 3, "format": "q8_0"}]})"), "r.json: rule 1: \"tensors\" must be a string");
   // What the reader of all JSON refuses, or takes for no text, is so here.
-  EXPECT_EQ(error(R"({"rules": [{"tensors": "*", "format": "q8_0", "format": "q4_0"}]})"), "r.json: JSON has the key 'format' twice");
+  EXPECT_EQ(error(R"({"rules": [{"tensors": "*", "format": "q8_0", "format": "q4_0"}]})"),
+            "r.json: JSON has the key 'format' a second time at offset 46");
   EXPECT_EQ(error(R"({"name": 1e999, "rules": [{"tensors": "*", "format": "q8_0"}]})"), "r.json: recipe: \"name\" must be a string");
   EXPECT_EQ(error(R"({"file_type": 4294967311, "rules": [{"tensors": "*", "format": "q8_0"}]})"),
             "r.json: \"file_type\" must be a whole number of at most 32 bits");
