@@ -68,7 +68,7 @@ std::vector<BadDirectory> bad_shards() {
        "FILE/model.safetensors.index.json: shard 'model-00001-of-00030.safetensors' is missing, but shards of another set lie beside it, as "
        "'model-00001-of-00001.safetensors'; the index is an older one: remove it, or fetch the index of these shards"},
       {"cache_of_two_snapshots", {{"snapshots/a/config.json", "{}"}, {"snapshots/b/config.json", "{}"}}, ErrorKind::unusable_input,
-       "FILE: a hub cache with 2 snapshots, of which refs/main names none; give the path of one: FILE/snapshots/a"},
+       "FILE: a hub cache with 2 snapshots and no refs/main that names one of them; give the path of one: FILE/snapshots/a"},
       {"shard_is_a_pointer", {{kIndex, good}, {one, byte_tensors({"x"})}, {two, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"}}, corrupt,
        "FILE/b.safetensors: this is a Git LFS pointer, not the file that it stands for; fetch that with 'git lfs pull', or download it again"},
       {"nothing_there", {{"readme.md", "hello"}}, missing, "FILE: directory holds neither model.safetensors nor model.safetensors.index.json"},

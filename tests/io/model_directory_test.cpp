@@ -101,6 +101,23 @@ TEST(ModelDirectory, AHubCacheIsFollowedToItsSnapshot) {
   EXPECT_EQ(names_of(Checkpoint::open(directory.path())), Names{"b"});  // the only one
 }
 
+// Another snapshot is another model, and nobody asked for that one.
+TEST(ModelDirectory, AHubCacheWithoutTheSnapshotThatItNames) {
+  const TemporaryDirectory directory;
+  const auto message = [&] { return error_of([&] { Checkpoint::open(directory.path()); }, directory.path()); };
+  directory.write("refs/main", "abc");
+  directory.write("snapshots/def/model.safetensors", tensors({{"b", 1.0f}}));
+  const std::string advice = "; download the model again, or give the path of a snapshot that is here: FILE/snapshots/def";
+  EXPECT_EQ(message(), "FILE/refs/main: names the snapshot 'abc', which is not there" + advice);
+  directory.write("refs/main", "../def\n");
+  EXPECT_EQ(message(), "FILE/refs/main: names the snapshot '../def', which is not there" + advice);
+  directory.write("refs/main", "\n");
+  EXPECT_EQ(message(), "FILE/refs/main: is empty and names no snapshot" + advice);
+  std::filesystem::remove_all(directory.path() / "snapshots/def");
+  directory.write("refs/main", "abc");
+  EXPECT_EQ(message(), "FILE/refs/main: names the snapshot 'abc', which is not there; download the model again");
+}
+
 TEST(ModelDirectory, ALinkToNothingIsNamed) {
   const TemporaryDirectory directory;
   directory.write("config.json", "{}");

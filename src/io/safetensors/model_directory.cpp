@@ -147,6 +147,16 @@ std::string hint(const fs::path& directory, const std::vector<std::string>& name
   throw Error(ErrorKind::not_found, fmt::format("{}: shard {} is missing{}", index.string(), quote_name(missing), advice));
 }
 
+// What the hub calls the newest is not here, and another must not be taken for it.
+[[noreturn]] void refuse_missing_snapshot(const fs::path& main, std::string_view hash, const std::vector<std::string>& names) {
+  const std::string what =
+      hash.empty() ? "is empty and names no snapshot" : fmt::format("names the snapshot {}, which is not there", quote_name(hash));
+  std::string other;
+  if (!names.empty())
+    other = ", or give the path of a snapshot that is here: " + (main.parent_path().parent_path() / "snapshots" / names.front()).string();
+  throw Error(ErrorKind::not_found, fmt::format("{}: {}; download the model again{}", main.string(), what, other));
+}
+
 std::vector<std::string> files_without_index(const fs::path& directory, const std::vector<std::string>& names) {
   const std::vector<ShardSet> sets = shard_sets(names);
   const auto complete = std::ranges::find_if(sets, &ShardSet::is_complete);
@@ -193,17 +203,19 @@ WeightFiles find_weight_files(const fs::path& directory) {
 
 fs::path resolve_hub_snapshot(const fs::path& directory) {
   std::error_code ignored;
-  const fs::path snapshots = directory / "snapshots";
+  const fs::path snapshots = directory / "snapshots", main = directory / "refs" / "main";
   if (is_there(directory / "config.json") || is_there(directory / kSingle) || !fs::is_directory(snapshots, ignored)) return directory;
-  const std::string revision = read_small_file(directory / "refs" / "main", kMaxSmall).value_or("");
-  const std::string hash = revision.substr(0, revision.find_first_of(" \r\n"));
-  if (is_plain_file_name(hash) && fs::is_directory(snapshots / hash, ignored)) return snapshots / hash;
   const std::vector<std::string> names = names_in(snapshots);
+  if (const auto revision = read_small_file(main, kMaxSmall)) {
+    const std::string hash = revision->substr(0, revision->find_first_of(" \t\r\n"));
+    if (is_plain_file_name(hash) && fs::is_directory(snapshots / hash, ignored)) return snapshots / hash;
+    refuse_missing_snapshot(main, hash, names);
+  }
   if (names.size() == 1) return snapshots / names.front();
   throw Error(names.empty() ? ErrorKind::not_found : ErrorKind::unusable_input,
               names.empty() ? fmt::format("{}: a hub cache without a snapshot; download the model again", directory.string())
-                            : fmt::format("{}: a hub cache with {} snapshots, of which refs/main names none; give the path of one: {}", directory.string(),
-                                          names.size(), (snapshots / names.front()).string()));
+                            : fmt::format("{}: a hub cache with {} snapshots and no refs/main that names one of them; give the path of one: {}",
+                                          directory.string(), names.size(), (snapshots / names.front()).string()));
 }
 
 }  // namespace nibble

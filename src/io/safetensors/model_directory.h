@@ -24,8 +24,9 @@ struct WeightFiles {
 // Errors: not_found (no weights, or not all), corrupt (an index that is none), unusable_input (more than one model).
 WeightFiles find_weight_files(const std::filesystem::path& directory);
 
-// The directory that holds a model's files: of a hub cache's folder (models--org--name) the snapshot that its refs name; any other path as it
-// is. Error(unusable_input) where a cache leaves the choice.
+// The directory that holds a model's files: of a hub cache's folder (models--org--name) the snapshot that its refs/main names, without such a
+// file the only one; any other path as it is. Error(not_found) where the snapshot that is named is missing, Error(unusable_input) where a cache
+// leaves the choice.
 std::filesystem::path resolve_hub_snapshot(const std::filesystem::path& directory);
 
 }  // namespace nibble
