@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "nibble/error.h"
@@ -19,6 +20,12 @@ namespace {
 [[noreturn]] void fail(const std::filesystem::path& path, int error) {
   const ErrorKind kind = error == ENOENT ? ErrorKind::not_found : ErrorKind::io;
   throw Error(kind, path.string() + ": cannot read: " + std::strerror(error));
+}
+
+[[noreturn]] void fail_to_map(const std::filesystem::path& path, std::size_t bytes, int error) {
+  if (error != ENOMEM) fail(path, error);
+  throw Error(ErrorKind::resource, path.string() + ": cannot read: the system has no room to map a file of this size; raise the limit on addresses "
+                                                   "(ulimit -v) or end other programs: asked for " + std::to_string(bytes) + " bytes");
 }
 
 // The whole pages inside a range; empty when there are none.
@@ -48,7 +55,7 @@ MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
     if (mapped == MAP_FAILED) {
       const int error = errno;
       close(descriptor);
-      fail(path_, error);
+      fail_to_map(path_, size_, error);
     }
     data_ = static_cast<const std::byte*>(mapped);
   }

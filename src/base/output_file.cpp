@@ -53,18 +53,6 @@ std::filesystem::path parent_of(const std::filesystem::path& path) {
   return parent.empty() ? std::filesystem::path(".") : parent;
 }
 
-// What may be replaced without asking: nothing there, an empty directory, or a directory that nibble wrote earlier.
-bool replaceable(const std::filesystem::path& path) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) return true;
-  if (!std::filesystem::is_directory(path, ignored)) return false;
-  if (std::filesystem::is_empty(path, ignored)) return true;
-  std::ifstream config(path / "config.json");
-  const std::string text((std::istreambuf_iterator<char>(config)), std::istreambuf_iterator<char>());
-  return std::filesystem::exists(path / "nibble_manifest.json", ignored) ||
-         (text.find("\"quantization_config\"") != std::string::npos && text.find("\"nibble\"") != std::string::npos);
-}
-
 }  // namespace
 
 std::string lower_extension(const std::filesystem::path& path) { return lower_case(path.extension().string()); }
@@ -78,6 +66,26 @@ std::uint64_t free_disk_space(const std::filesystem::path& path) noexcept {
   } catch (const std::exception&) {  // the write itself will tell
   }
   return std::numeric_limits<std::uint64_t>::max();
+}
+
+void require_directory_of(const std::filesystem::path& path) {
+  const std::filesystem::path parent = parent_of(path.has_filename() ? path : path.parent_path());
+  std::error_code ignored;
+  if (std::filesystem::is_directory(parent, ignored)) return;
+  const char* const why =
+      std::filesystem::exists(parent, ignored) ? "is no directory; choose another place: " : "is not there; create the directory first: ";
+  throw Error(ErrorKind::io, path.string() + ": cannot write: what it would lie in " + why + parent.string());
+}
+
+bool is_replaceable_directory(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return true;
+  if (!std::filesystem::is_directory(path, ignored)) return false;
+  if (std::filesystem::is_empty(path, ignored)) return true;
+  std::ifstream config(path / "config.json");
+  const std::string text((std::istreambuf_iterator<char>(config)), std::istreambuf_iterator<char>());
+  return std::filesystem::exists(path / "nibble_manifest.json", ignored) ||
+         (text.find("\"quantization_config\"") != std::string::npos && text.find("\"nibble\"") != std::string::npos);
 }
 
 void require_disk_space(const std::filesystem::path& path, std::uint64_t bytes) {
@@ -109,6 +117,7 @@ void remove_abandoned_partials(const std::filesystem::path& path) noexcept {
 
 OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)), temporary_(partial_name(path_)) {
   if (std::error_code ignored; std::filesystem::is_directory(path_, ignored)) fail(path_, "cannot write", EISDIR);
+  require_directory_of(path_);
   descriptor_ = open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail(path_, "cannot write", errno);
 }
@@ -160,8 +169,9 @@ void OutputFile::commit(bool sync) {
 }
 
 OutputDirectory::OutputDirectory(std::filesystem::path path) : path_(std::move(path)), temporary_(partial_name(path_)) {
-  if (!replaceable(path_))
+  if (!is_replaceable_directory(path_))
     throw Error(ErrorKind::io, path_.string() + ": exists and was not written by nibble; choose another output or remove it");
+  require_directory_of(path_);
   std::error_code error;
   if (!std::filesystem::create_directory(temporary_, error) || error) fail(path_, "cannot create", error ? error.value() : EEXIST);
 }
@@ -172,7 +182,7 @@ OutputDirectory::~OutputDirectory() {
 }
 
 void OutputDirectory::commit(bool sync) {
-  if (!replaceable(path_))
+  if (!is_replaceable_directory(path_))
     throw Error(ErrorKind::io, path_.string() + ": appeared while writing and was not written by nibble; choose another output");
   if (sync) {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(temporary_))

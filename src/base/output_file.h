@@ -48,12 +48,18 @@ std::string lower_extension(const std::filesystem::path& path);
 // Bytes that may still be written where `path` would lie; the largest number when the system does not tell.
 std::uint64_t free_disk_space(const std::filesystem::path& path) noexcept;
 
+// Error(io) where the directory that `path` would lie in is missing: names it, and says to create it.
+void require_directory_of(const std::filesystem::path& path);
+
 // Before an output of known size is begun: Error(resource) with both numbers when the disk has less room than that.
 void require_disk_space(const std::filesystem::path& path, std::uint64_t bytes);
 
 // Removes what a process that is no more (killed, or the machine went down) left of an output of this name: PATH.partial-PID-N. Only this
 // machine's processes are known. Never fails.
 void remove_abandoned_partials(const std::filesystem::path& path) noexcept;
+
+// What an OutputDirectory takes the place of: nothing, an empty directory, one that nibble wrote.
+bool is_replaceable_directory(const std::filesystem::path& path);
 
 // A directory that appears whole or not at all. If `path` exists and is not empty, commit() refuses unless the constructor found a
 // previous nibble output there (config.json with quantization_config) or the directory was empty.

@@ -2,6 +2,7 @@
 #include "base/mapped_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <chrono>
 
@@ -31,6 +32,30 @@ TEST(MappedFile, MovesAndEmptyFiles) {
   EXPECT_EQ(text_of(b), "abc");
   const MappedFile c(std::move(b));
   EXPECT_EQ(text_of(c), "abc");
+}
+
+// A limit on addresses stands for a memory that is too small.
+TEST(MappedFile, SaysHowMuchItAskedFor) {
+#if NIBBLE_SANITIZED
+  GTEST_SKIP() << "Optional: sanitizers need more addresses than this leaves";
+#endif
+  ScratchDirectory scratch;
+  const auto path = scratch.write("large", "");
+  std::filesystem::resize_file(path, std::uint64_t{1} << 36);  // without a byte on the disk
+  rlimit before{};
+  getrlimit(RLIMIT_AS, &before);
+  const rlimit small{rlim_t{1} << 35, before.rlim_max};
+  setrlimit(RLIMIT_AS, &small);
+  std::string message;
+  try {
+    const MappedFile file(path);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::resource);
+    message = error.what();
+  }
+  setrlimit(RLIMIT_AS, &before);
+  EXPECT_EQ(message, path.string() + ": cannot read: the system has no room to map a file of this size; raise the limit on addresses "
+                                     "(ulimit -v) or end other programs: asked for 68719476736 bytes");
 }
 
 TEST(MappedFile, SaysWhyItCannotRead) {

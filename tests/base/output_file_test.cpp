@@ -35,13 +35,24 @@ TEST(OutputFile, WithoutCommitTheOldFileStaysAndNothingIsLeft) {
 
 TEST(OutputFile, SaysWhyItCannotWrite) {
   ScratchDirectory scratch;
-  try {
-    OutputFile out(scratch / "no/such/out.bin");
-    FAIL();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), ErrorKind::io);
-    EXPECT_EQ(std::string(e.what()), (scratch / "no/such/out.bin").string() + ": cannot write: No such file or directory");
-  }
+  const auto path = [&](const char* name) { return (scratch / name).string(); };
+  const auto expect_refused = [&](const auto& open, const std::string& message) {
+    try {
+      open();
+      ADD_FAILURE() << message;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::io);
+      EXPECT_EQ(std::string(e.what()), message);
+    }
+  };
+  const std::string missing = ": cannot write: what it would lie in is not there; create the directory first: " + path("no/such");
+  expect_refused([&] { OutputFile(scratch / "no/such/out.bin"); }, path("no/such/out.bin") + missing);
+  expect_refused([&] { OutputDirectory(scratch / "no/such/out"); }, path("no/such/out") + missing);
+  expect_refused([&] { OutputDirectory(scratch / "no/such/out/"); }, path("no/such/out/") + missing);
+  const auto file = scratch.write("file", "");
+  expect_refused([&] { OutputFile(file / "out.bin"); },
+                 path("file/out.bin") + ": cannot write: what it would lie in is no directory; choose another place: " + path("file"));
+  std::filesystem::remove(file);
   EXPECT_THROW(OutputFile(scratch.path()), Error);
   EXPECT_EQ(scratch.num_entries(), 0u);
 }

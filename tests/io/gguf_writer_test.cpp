@@ -196,7 +196,8 @@ TEST(GgufWriter, ReadingBackFindsDamage) {
 TEST(GgufWriter, PlacesThatCannotBeWritten) {
   const TemporaryDirectory directory;
   const auto missing = directory.path() / "no" / "out.gguf";
-  EXPECT_EQ(error_of([&] { make_gguf_writer(missing, {}, some_tensors()); }, missing), "FILE: cannot write: No such file or directory");
+  EXPECT_EQ(error_of([&] { make_gguf_writer(missing, {}, some_tensors()); }, missing),
+            "FILE: cannot write: what it would lie in is not there; create the directory first: " + missing.parent_path().string());
   EXPECT_EQ(error_of([&] { make_gguf_writer(directory.path(), {}, some_tensors()); }, directory.path()), "FILE: cannot write: Is a directory");
 }
 
