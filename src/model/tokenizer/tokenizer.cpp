@@ -5,9 +5,6 @@
 
 #include <algorithm>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "base/utf8.h"
 #include "io/checkpoint_parts.h"
 #include "io/json_text.h"
@@ -159,13 +156,6 @@ TokenizerParts read_directory(const Checkpoint& checkpoint) {
   return parts;
 }
 
-// Text that tells split rules, merges and normalizers apart: contractions, digits, signs, white space, scripts, emoji.
-constexpr std::string_view kProbe =
-    "Hello, world! I'm sure we'LL see 'em; it's 3.14159 x 10^23 = 1234567890?\r\n\t if (a[i] != b->c) { return \"x\\n\"; } // done\n\n"
-    "   three   spaces \t\n \n  Führer Größe naïve ½ кошка собака 日本語のテキスト 한국어 ไทย हिन्दी עברית العربية 🙂👩‍🚀🏳️‍🌈 ﬁ ™ "
-    "camelCaseHTTPServer "
-    "user_name@example.com   \n\n\n 00 000 0000 ...!!!??? ''\"\" --- ===== <tag/> #include 'S 'd 'Re";
-
 }  // namespace
 
 Tokenizer::Tokenizer(std::unique_ptr<const State> state) : state_(std::move(state)) {}
@@ -305,23 +295,6 @@ std::string Tokenizer::kind() const {
 }
 
 const std::string& Tokenizer::chat_template() const noexcept { return state_->parts.chat_template; }
-
-std::uint64_t Tokenizer::fingerprint() const {
-  const Vocabulary& vocabulary = state_->parts.vocabulary;
-  std::string bytes;
-  for (std::size_t id = 0; id < vocabulary.size(); ++id) {
-    if (vocabulary[id].kind == TokenKind::unused) continue;
-    bytes += fmt::format("{}:", id);
-    if (vocabulary[id].kind == TokenKind::unknown) {
-      bytes += vocabulary[id].text;  // what it is shown as decides no id
-    } else {
-      append_token(state_->parts, static_cast<std::int32_t>(id), false, bytes);
-    }
-    bytes.push_back('\0');
-  }
-  for (const std::int32_t id : encode(kProbe)) bytes += fmt::format("{},", id);
-  return XXH3_64bits(bytes.data(), bytes.size());
-}
 
 GgufMetadata Tokenizer::to_gguf(std::uint64_t rows) const { return write_gguf(state_->parts, rows); }
 

@@ -68,9 +68,6 @@ class Tokenizer {
   bool is_end(std::int32_t id) const noexcept;        // any token that ends generation
   std::string kind() const;                           // "byte-level BPE (llama-bpe)", "SentencePiece BPE"
   const std::string& chat_template() const noexcept;  // Jinja text of the checkpoint; empty when it has none
-  // A hash of what decides ids: every token's bytes and the ids of a probing text. Equal for tokenizers that agree, whatever file they
-  // came from (a directory and the GGUF file made of it). Costs a pass over the vocabulary.
-  std::uint64_t fingerprint() const;
 
   // The tokenizer.* keys of a GGUF file for llama.cpp. rows: embedding rows; missing ids become unique [PADn] UNUSED tokens.
   // Error(unsupported) when no llama.cpp pre-tokenizer id has this split rule.
