@@ -84,19 +84,28 @@ bool explain_word(const std::string& word, Language language, Session& session) 
   return true;
 }
 
+// In words that name near mixes, too.
+std::string why_unknown(const std::string& spelling) {
+  try {
+    find_recipe(spelling);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return fmt::format("no format has this name: {}", spelling);
+}
+
 FormatPtr format_to_explain(const std::string& spelling, bool alone) {
   try {
     return find_format(spelling);
-  } catch (const Error& error) {
+  } catch (const Error&) {
     if (is_mix(spelling))
       throw Error(ErrorKind::invalid_argument, fmt::format("numbers are rounded in a format, and {} is a mix of several; name one, such as {}",
                                                            spelling, find_recipe(spelling).main_format));
     if (find_topic(spelling) != nullptr || find_term(spelling) != nullptr)
       throw Error(ErrorKind::invalid_argument, fmt::format("numbers are rounded in a format, which {} is not; name one, such as int4:g32", spelling));
     if (!alone) throw;
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("{}; subjects are {}; words are {}; 'nibble formats' lists formats and mixes", error.what(), topic_names(),
-                            term_names()));
+    throw Error(ErrorKind::invalid_argument, fmt::format("{}; subjects are {}; words are {}; 'nibble formats' lists formats and mixes",
+                                                         why_unknown(spelling), topic_names(), term_names()));
   }
 }
 

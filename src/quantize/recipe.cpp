@@ -27,16 +27,23 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 }
 
 // Those at the smallest distance, if that is small.
-std::string near_mixes(std::string_view name) {
-  std::size_t nearest = 3;
-  std::string result;
-  for (const Mix& mix : all_mixes()) {
-    const std::size_t distance = edit_distance(name, mix.name);
-    if (distance < nearest) result.clear();
-    nearest = std::min(nearest, distance);
-    if (distance == nearest && distance < 3) result += (result.empty() ? "" : ", ") + std::string(mix.name);
+struct NearNames {
+  std::size_t distance = 3;
+  std::string list;
+
+  void look_at(std::string_view name, std::string_view known) {
+    const std::size_t found = edit_distance(name, known);
+    if (found >= 3 || found > distance) return;
+    if (found < distance) list.clear();
+    distance = found;
+    list += (list.empty() ? "" : ", ") + std::string(known);
   }
-  return result;
+};
+
+NearNames near_mixes(std::string_view name) {
+  NearNames near;
+  for (const Mix& mix : all_mixes()) near.look_at(name, mix.name);
+  return near;
 }
 
 Recipe recipe_of_mix(const Mix& mix) {
@@ -80,7 +87,7 @@ Recipe find_recipe(std::string_view spelling) {
   if (name.starts_with("mix:")) {
     name.erase(0, 4);
     if (const Mix* mix = find_mix(name)) return recipe_of_mix(*mix);
-    const std::string near = near_mixes(name);
+    const std::string near = near_mixes(name).list;
     throw Error(ErrorKind::invalid_argument, "unknown mix '" + name + "'" + (near.empty() ? "; 'nibble formats' lists them" : "; near are " + near));
   }
   if (name == kSourceFormat) return {name, "every tensor as it is", {}, {{"*", {}, name, {}}}, std::nullopt};
@@ -90,9 +97,13 @@ Recipe find_recipe(std::string_view spelling) {
   try {
     return recipe_of_format(*find_format(spelling));
   } catch (const Error& error) {
-    const std::string near = near_mixes(name);
-    if (near.empty()) throw;
-    throw Error(error.kind(), std::string(error.what()) + "; near mixes: " + near);
+    const NearNames mixes = near_mixes(name);
+    if (mixes.list.empty() || name.find('+') != std::string::npos) throw;
+    NearNames near = mixes;
+    for (const FormatPtr& format : formats)
+      if (find_mix(format->name()) == nullptr) near.look_at(name, format->name());
+    if (near.distance < mixes.distance) throw Error(error.kind(), std::string(error.what()) + "; near mixes: " + mixes.list);
+    throw Error(error.kind(), "no format and no mix has this name: " + name + "; did you mean " + near.list + "?");
   }
 }
 

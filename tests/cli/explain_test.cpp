@@ -105,6 +105,8 @@ TEST_F(Explain, KnowsEveryNameThatOtherVerbsTake) {
   }
   const CommandResult unknown = nibble_command(scratch_, "explain nonsense");
   EXPECT_EQ(unknown.code, 2);
+  const CommandResult near = nibble_command(scratch_, "explain q4_k_n");
+  EXPECT_NE(near.error.find("did you mean q4_k_s, q4_k_m?"), std::string::npos) << near.error;
   for (const char* listed : {"int8", "mixed", "gptq", "perplexity", "hellaswag"}) EXPECT_NE(unknown.error.find(listed), std::string::npos) << unknown.error;
 }
 
