@@ -23,9 +23,11 @@ constexpr std::array kOutliers = {Names("outlier")};
 constexpr std::array kGroups = {Names("group"), Names("block"), Names("blocks")};
 constexpr std::array kTokens = {Names("token"), Names("tokenizer")};
 constexpr std::array kBudget = {Names("bpw"), Names("max-kl")};
-constexpr std::array kCache = {Names("kv"), Names("kv cache")};
+constexpr std::array kCache = {Names("kv"), Names("kv cache"), Names("kv-cache")};
 constexpr std::array kActivations = {Names("a8"), Names("w8a8")};
 constexpr std::array kRules = {Names("rule")};
+constexpr std::array kTasks = {Names("task"), Names("questions"), Names("benchmark")};
+constexpr std::array kSplit = {Names("splits"), Names("shard"), Names("shards"), Names("parts")};
 constexpr std::array kRaw = {Names("bf16"), Names("f32")};
 constexpr std::array kSearch = {Names("least squares")};
 constexpr std::span<const std::string_view> kNone;
@@ -129,6 +131,20 @@ constexpr Term kTerms[] = {
      kEval},
     {TermKind::measure, "top-1", kTop,
      {"The share of tokens for which the most probable next token is still the original's.", "最可能的下一个词元仍与原模型一致的比例。"}, kEval},
+    {TermKind::measure, "tasks", kTasks,
+     {"Questions with known answers, read from a file: of multiple choice, of one word, or with an answer that is generated. They show which "
+      "answers changed, which perplexity cannot. Each is scored as lm-evaluation-harness does; the more questions, the smaller the changes that they "
+      "tell. Names: hellaswag, mmlu, arc, winogrande, piqa, boolq, openbookqa, lambada, blimp, gsm8k, bleu.",
+      "从文件读取、答案已知的题目：选择题、填一个词，或生成答案。它们显示哪些回答变了，困惑度看不出这一点。评分方式与 lm-evaluation-harness 相同；题目越多，能分辨的变化越小。"
+      "可用：hellaswag、mmlu、arc、winogrande、piqa、boolq、openbookqa、lambada、blimp、gsm8k、bleu。"},
+     "nibble eval small.gguf --against MODEL --task hellaswag hellaswag_val.jsonl"},
+    {TermKind::data, "split", kSplit,
+     {"Two things. A model in several files (NAME-00001-of-00003.gguf, shards of safetensors): name the first part of a GGUF file, or the "
+      "directory, and all are read. And --split of eval, quantize and compare: so many windows are read once more with nothing but the weights "
+      "rounded, which splits the loss into the weights' and the arithmetic's.",
+      "有两个含义。一是分成多个文件的模型（NAME-00001-of-00003.gguf，或 safetensors 分片）：给出 GGUF 的第一个文件或整个目录，其余自动读取。"
+      "二是 eval、quantize、compare 的 --split：再用若干窗口只对权重取整读一遍，把损失分为权重造成的与运算造成的两部分。"},
+     "nibble eval small.gguf --against MODEL --text held-out.txt --split 32"},
     {TermKind::measure, "verdict", kNone,
      {"A paired measurement: original and quantized model read the same windows, and differences have intervals that hold with 95 %.",
       "配对测量：原模型与量化模型读同样的窗口，差值附 95 % 置信区间。"}, kEval},

@@ -94,7 +94,7 @@ TEST_F(Explain, KnowsEveryNameThatOtherVerbsTake) {
   std::set<std::string> names = {"kl",          "perplexity", "imatrix",     "calibration", "outliers",  "groups",   "tokens",  "rtn",       "mse",
                                  "awq",         "smoothquant", "gptq",       "descent",     "absmax",    "minmax",   "search",  "percentile", "entropy",
                                  "absmean",     "threshold",  "auto",        "hellaswag",   "mmlu",      "arc",      "blimp",   "lambada",   "piqa",
-                                 "boolq",       "gsm8k",      "openbookqa",  "winogrande",  "bleu",      "table"};
+                                 "boolq",       "gsm8k",      "openbookqa",  "winogrande",  "bleu",      "table",    "tasks",   "split",     "cache"};
   const auto formats = json("formats");
   for (const auto& format : formats["formats"]) names.insert(format["name"]);
   EXPECT_GT(names.size(), 90u);

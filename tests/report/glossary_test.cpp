@@ -15,7 +15,11 @@ namespace {
 TEST(Glossary, HasEveryMethodFitAndTask) {
   for (const Method& method : list_methods()) EXPECT_NE(find_term(method.name), nullptr) << method.name;
   for (const NamedFit& fit : list_fits()) EXPECT_NE(find_term(fit.name), nullptr) << fit.name;
-  for (const std::string& task : list_task_names()) EXPECT_NE(find_term(task), nullptr) << task;
+  for (const std::string& task : list_task_names()) {
+    EXPECT_NE(find_term(task), nullptr) << task;
+    for (const Language language : {Language::english, Language::chinese})
+      EXPECT_NE(find_term("tasks")->text.in(language).find(task), std::string_view::npos) << task;
+  }
 }
 
 TEST(Glossary, NamesAreUniqueAndBothLanguagesAreThere) {
