@@ -70,8 +70,7 @@ void Session::add_engine(CLI::App& verb) {
   verb.add_option("--activations", activations_,
                   "How activations enter the products: auto (as the model's file says, else int8 where weights are quantized and, to run and to "
                   "measure speed, bf16 where they are bf16 and the processor is fast at that), f32, bf16, int8 (a8:g128:wide), or spelled: a8:g128, "
-                  "a8:g64, "
-                  "a8:g32, each also with :wide, a16:g128, a8:token, a8:token:asym")
+                  "a8:g64, a8:g32, each also with :wide, a16:g128, a8:token, a8:token:asym")
       ->check(CLI::Validator([](const std::string& name) { return defect_of_activations(name); }, "auto|f32|bf16|int8|a8..."))
       ->capture_default_str();
   verb.add_option("--kv", kv_, "How keys and values are kept: auto (q8_0 when the model is quantized, else f16), f32, f16, q8_0, q4_0")

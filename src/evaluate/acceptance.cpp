@@ -100,8 +100,7 @@ Acceptance accept(const PairedVerdict& verdict, std::size_t candidate, const std
   if (judge_weights(requirements) && !judged.split)
     throw Error(ErrorKind::invalid_argument,
                 "the weights alone can be judged only where the loss is split into theirs and the arithmetic's, for which windows are read with "
-                "products "
-                "in f32, too; have some read so: " + judged.name);
+                "products in f32, too; have some read so: " + judged.name);
   Acceptance acceptance;
   acceptance.judgement = Judgement::accepted;
   bool told = true;

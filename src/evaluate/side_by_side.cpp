@@ -31,8 +31,7 @@ void require_same_shape(const ModelConfig& original, const ModelConfig& candidat
   if (original.layers == candidate.layers && original.hidden == candidate.hidden) return;
   throw Error(ErrorKind::unsupported,
               fmt::format("models of different shape have no layers that could be compared; leave out the layers: original {} of width {}, candidate "
-                          "{} "
-                          "of width {}", original.layers, original.hidden, candidate.layers, candidate.hidden));
+                          "{} of width {}", original.layers, original.hidden, candidate.layers, candidate.hidden));
 }
 
 void resize(CandidateSamples& samples, std::size_t tokens) {

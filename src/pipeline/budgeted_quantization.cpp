@@ -233,8 +233,7 @@ BudgetedQuantization quantize_to_budget(const SourceModel& source, const Quantiz
   if (options.calibration.texts.empty())
     throw Error(ErrorKind::invalid_argument,
                 "a budget is met by measuring on text what each tensor costs, and the result is judged on a part of it that is held out, or on a "
-                "text of "
-                "its own; give a text",
+                "text of its own; give a text",
                 "texts");
   return Search(source, options, request, pool, progress).run();
 }

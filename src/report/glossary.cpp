@@ -56,8 +56,7 @@ constexpr Term kTerms[] = {
      "nibble quantize MODEL -f table4:row --method table --text calibration.txt -o small"},
     {TermKind::method, "awq", kNone,
      {"Columns that meet large inputs are scaled up before rounding, so that their relative error falls, and the scale is folded into the layer "
-      "before. "
-      "Nothing is left of it when the model runs.",
+      "before. Nothing is left of it when the model runs.",
       "取整前放大输入较大的列，使其相对误差变小，缩放系数并入前一层，运行时不留任何开销。"},
      "nibble quantize MODEL -f int4:g128 --method awq --text calibration.txt -o small"},
     {TermKind::method, "smoothquant", kNone,
@@ -66,14 +65,12 @@ constexpr Term kTerms[] = {
      "nibble quantize MODEL -f int8:row+a8:static --method smoothquant --text calibration.txt -o small"},
     {TermKind::method, "gptq", kNone,
      {"Columns are rounded one after another, and what each rounding spoils in the outputs is made good by the columns that follow. It needs the "
-      "second "
-      "moments of the inputs, which a text gives.",
+      "second moments of the inputs, which a text gives.",
       "逐列取整，每一列造成的输出误差由后面的列补偿。需要输入的二阶矩，由校准文本得到。"},
      "nibble quantize MODEL -f q4_k --method gptq --text calibration.txt -o small.gguf"},
     {TermKind::method, "descent", kNone,
      {"gptq first; then grids and codes of each span are chosen anew, several times over, for the least error of the outputs. Slower, and the "
-      "smallest "
-      "error of the methods here.",
+      "smallest error of the methods here.",
       "先做 gptq，再多次逐段重选网格与编码，使输出误差最小。较慢，但误差在各方法中最小。"},
      "nibble quantize MODEL -f q3_k --method descent --text calibration.txt -o small.gguf"},
     {TermKind::stage, "transform", kNone,
@@ -120,8 +117,7 @@ constexpr Term kTerms[] = {
      {"How many runs of one to four words a generated text shares with a reference.", "生成文本与参考文本共有的一至四词片段所占比例。"}, {}},
     {TermKind::measure, "kl", kKl,
      {"The Kullback-Leibler divergence from the original's predictions to the model's, in nats, mean over tokens: 0 means that nothing changed. It "
-      "sees "
-      "changes that perplexity averages away, so it is the measure to judge a quantized model by. It differs from model to model.",
+      "sees changes that perplexity averages away, so it is the measure to judge a quantized model by. It differs from model to model.",
       "从原模型预测到量化模型预测的 KL 散度（单位 nat，按词元平均）：0 表示毫无变化。困惑度会把变化平均掉，KL 不会，因此最适合评判量化模型。数值因模型而异。"},
      kEval},
     {TermKind::measure, "perplexity", kPerplexity,
@@ -155,14 +151,12 @@ constexpr Term kTerms[] = {
      "nibble calibrate MODEL --text calibration.txt -o imatrix.gguf"},
     {TermKind::data, "outliers", kOutliers,
      {"A few values far larger than the rest. In weights they widen the steps of their group; in activations they sit in the same columns of every "
-      "token, "
-      "which is what awq, smoothquant and wide columns (a8:g128:wide) are for.",
+      "token, which is what awq, smoothquant and wide columns (a8:g128:wide) are for.",
       "远大于其他的少数值。在权重中会使所在组步长变粗；在激活值中总出现在固定的列，awq、smoothquant 与宽列（a8:g128:wide）正是为此。"},
      "nibble inspect MODEL --stats"},
     {TermKind::data, "groups", kGroups,
      {"Runs of weights along a row that share a scale: 32 to 256 of them. Small groups follow the weights closely and cost more bits for scales; "
-      "rows "
-      "must be a multiple of a block's length, or another format takes their place.",
+      "rows must be a multiple of a block's length, or another format takes their place.",
       "一行中共用一个尺度的一段权重，长 32 到 256。组小则更贴合权重，但尺度占位更多；行长必须是块长的整数倍，否则改用其他格式。"},
      "nibble explain int4:g32 0.1 -0.2 0.3"},
     {TermKind::data, "tokens", kTokens,

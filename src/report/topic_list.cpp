@@ -274,8 +274,7 @@ constexpr Topic kTopics[] = {
       "不同矩阵用不同格式：同样大小下，混合方案比统一格式损失更小。"},
      {"Below 6 bits, always.", "低于 6 位时都应使用。"},
      {"Start from a named mix; look at what it assigns (--dry-run --verbose); raise what hurts, lower what does not. Change one rule at a time and "
-      "measure. "
-      "Runtimes fuse q, k and v, and gate and up: give those one format.",
+      "measure. Runtimes fuse q, k and v, and gate and up: give those one format.",
       "从现成的混合方案开始；用 --dry-run --verbose 看它如何分配；把受损的调高，把无碍的调低。一次只改一条规则并实测。"
       "推理程序会把 q、k、v 以及 gate、up 合并计算，它们应使用同一格式。"},
      {"Compare q4_k_m with q4_k: a quarter of a bit more, half the divergence.", "比较 q4_k_m 与 q4_k：只多四分之一位，散度减半。"},
@@ -326,8 +325,7 @@ constexpr Topic kTopics[] = {
      {"To prepare or reproduce QLoRA and bitsandbytes models; where tables are as cheap as integers.",
       "用于准备或复现 QLoRA 与 bitsandbytes 模型，或查表与整数计算同样便宜的场合。"},
      {"Groups of 64. Double quantization saves another eighth of a bit for next to nothing. nibble searches the scale unless --fit absmax asks for "
-      "the "
-      "bytes of bitsandbytes.",
+      "the bytes of bitsandbytes.",
       "每组 64 个。双重量化几乎不损失质量，再省八分之一位。除非用 --fit absmax 要求与 bitsandbytes 一致的字节，nibble 会搜索尺度。"},
      {"About a quarter less divergence than int4 with the same groups.", "散度比同样分组的 int4 约低四分之一。"},
      kNf4Process,

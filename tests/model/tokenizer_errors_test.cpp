@@ -96,8 +96,7 @@ std::vector<BadJson> bad_json() {
        "t.json: pre_tokenizer.pattern.Regex: this regular expression cannot be compiled: missing closing parenthesis at offset 2 of '(a'"},
       {"class intersection", unsupported, with("pre_tokenizer", R"({"type":"Split","pattern":{"Regex":"[a&&b]"},"behavior":"Isolated"})"),
        "t.json: pre_tokenizer.pattern.Regex: this regular expression uses an intersection of character classes (&&), which is not supported, at "
-       "offset "
-       "2: '[a&&b]'"},
+       "offset 2: '[a&&b]'"},
       {"unknown decoder", unsupported, with("decoder", R"({"type":"CTC"})"), "t.json: decoder: decoder 'CTC' is not supported"},
       {"unknown post-processor", unsupported, with("post_processor", R"({"type":"Magic"})"),
        "t.json: post_processor: post-processor 'Magic' is not supported"},
