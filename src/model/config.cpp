@@ -61,7 +61,7 @@ void validate_config(const ModelConfig& config, const ConfigKeys& keys) {
                              config.heads));
   check_range(keys, keys.head_dim, config.head_dim, kMaxHeadDim);
   if (config.head_dim % 2 != 0) refuse(keys, fmt::format("{} must be even for rotary positions: {}", keys.head_dim, config.head_dim));
-  if (!std::isfinite(config.norm_epsilon) || config.norm_epsilon < 0 || config.norm_epsilon >= 1)
+  if (!std::isfinite(config.norm_epsilon) || config.norm_epsilon <= 0 || config.norm_epsilon >= 1)
     refuse(keys, fmt::format("{} must be a small positive number: {}", keys.norm_epsilon, config.norm_epsilon));
   check_rope(config.rope, keys);
 }

@@ -178,6 +178,7 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
   if (const StoredTensor* const head = find_second_head(source, plan.config)) used.insert(head->name);
   if (std::string note = second_head_note(source, plan.config); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
   for (const StoredTensor& stored : source.tensors())
     if (!used.contains(stored.name) && stored.name != kRopeDivisorsName && !is_activation_tensor(stored.name)) plan.ignored.push_back(stored.name);
   // What scales are folded into must hold them exactly enough, whoever chose the method that folds.

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "io/json_text.h"
 #include "model/arch/architecture.h"
 #include "nibble/error.h"
 
@@ -33,6 +35,22 @@ const StoredTensor* find_named(const SourceModel& source, const ModelConfig& con
   return name == names.end() ? nullptr : source.find(source.spelling() == Spelling::gguf ? name->gguf : name->hf);
 }
 
+void add_stray_end(const std::string& file, std::string_view key, std::uint64_t id, const ModelConfig& config, std::vector<std::string>& notes) {
+  if (id < config.vocab_size) return;
+  notes.push_back(fmt::format("{}: {} is beyond the vocabulary and ends no text; set it to the token that does: {}, of {} tokens", file, key, id,
+                              config.vocab_size));
+}
+
+// One id or a list of them; what is neither is left to the tokenizer, which reads them.
+void add_stray_ends(const std::string& text, const std::string& file, const ModelConfig& config, std::vector<std::string>& notes) {
+  constexpr const char* kKey = "eos_token_id";
+  const auto json = parse_json(text, file);
+  if (!json.is_object() || !json.contains(kKey)) return;
+  const auto& ids = json[kKey];
+  for (const auto& id : ids.is_array() ? ids : nlohmann::ordered_json::array({ids}))
+    if (id.is_number_unsigned()) add_stray_end(file, kKey, id.get<std::uint64_t>(), config, notes);
+}
+
 }  // namespace
 
 std::string narrowed_note(const Checkpoint& source) {
@@ -56,6 +74,20 @@ std::string second_head_note(const SourceModel& source, const ModelConfig& confi
                      source.path().string(), head->name, head->name);
 }
 
+std::vector<std::string> stray_end_notes(const SourceModel& source, const ModelConfig& config) {
+  std::vector<std::string> notes;
+  for (const char* const key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
+    if (const auto id = source.gguf().unsigned_integer(key)) add_stray_end(source.path().string(), key, *id, config, notes);
+  for (const char* const name : {"generation_config.json", "config.json"}) {
+    try {
+      if (const auto text = source.read_side_file(name)) add_stray_ends(*text, (source.path() / name).string(), config, notes);
+    } catch (const Error&) {
+      // Whoever reads the tokenizer says so.
+    }
+  }
+  return notes;
+}
+
 std::vector<std::string> source_notes(const SourceModel& source) {
   std::vector<std::string> notes;
   const auto add = [&](std::string note) {
@@ -67,7 +99,10 @@ std::vector<std::string> source_notes(const SourceModel& source) {
   } catch (const Error&) {
     // Whoever runs the model says so.
   }
-  if (config) add(second_head_note(source, *config));
+  if (config) {
+    add(second_head_note(source, *config));
+    for (std::string& note : stray_end_notes(source, *config)) add(std::move(note));
+  }
   if (const std::string narrowed = narrowed_note(source); !narrowed.empty()) add(fmt::format("{}: {}", source.path().string(), narrowed));
   return notes;
 }

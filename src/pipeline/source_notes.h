@@ -24,4 +24,7 @@ const StoredTensor* find_second_head(const SourceModel& source, const ModelConfi
 // Where its values are not the embedding's; empty where they are. Reads both.
 std::string second_head_note(const SourceModel& source, const ModelConfig& config);
 
+// Ends of a text that are no token, of each file that names one. An id of a row of the embedding without a text is none: rows are often padded.
+std::vector<std::string> stray_end_notes(const SourceModel& source, const ModelConfig& config);
+
 }  // namespace nibble

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Sources that hold something in an unusual way: what is read of them, what the summary says, and what is refused when nothing may be lost.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "io/checkpoint_writer.h"
 #include "model/config.h"
 #include "model/tiny_models.h"
 #include "pipeline/quantize_model.h"
@@ -138,6 +140,39 @@ TEST_F(SourceNotes, ATiedModelsSecondHead) {
   EXPECT_EQ(source_notes(SourceModel::open(scratch_ / "other")), std::vector{expected});
   EXPECT_EQ(error_of([&] { quantize(scratch_ / "other", scratch_ / "strict.gguf", true); }), std::pair(ErrorKind::unsupported, expected));
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "strict.gguf"));
+}
+
+TEST_F(SourceNotes, EndsOfATextThatAreNoTokens) {
+  EditableModel model = EditableModel::read(data_directory() / "tiny_tied");
+  const std::uint64_t vocabulary = model.config["vocab_size"];
+  const auto notes_with = [&](const nlohmann::json& configured, const std::string& generation) {
+    model.config["eos_token_id"] = configured;
+    model.write(scratch_ / "m");
+    scratch_.write("m/generation_config.json", generation);
+    return source_notes(SourceModel::open(scratch_ / "m"));
+  };
+  const auto note = [&](const char* file, std::uint64_t id) {
+    return fmt::format("{}: eos_token_id is beyond the vocabulary and ends no text; set it to the token that does: {}, of {} tokens",
+                       (scratch_ / "m" / file).string(), id, vocabulary);
+  };
+  EXPECT_TRUE(notes_with(vocabulary - 1, R"({"eos_token_id": [0, 1]})").empty());
+  EXPECT_TRUE(notes_with(nullptr, "{}").empty());
+  EXPECT_TRUE(notes_with(-1, "no JSON").empty());  // which the tokenizer's reader refuses
+  EXPECT_EQ(notes_with(vocabulary, "{}"), std::vector{note("config.json", vocabulary)});
+  EXPECT_EQ(notes_with(1, R"({"eos_token_id": [1, 99999, 2]})"), std::vector{note("generation_config.json", 99999)});
+  const QuantizeSummary summary = quantize(scratch_ / "m", scratch_ / "m.gguf");
+  EXPECT_EQ(summary.notes, (std::vector<std::string>{note("generation_config.json", 99999), kNoTokenizer}));
+
+  GgufMetadata metadata = SourceModel::open(scratch_ / "m.gguf").gguf();
+  metadata.set("tokenizer.ggml.eot_token_id", GgufValue::of_u32(99999));
+  metadata.set("tokenizer.ggml.eos_token_id", GgufValue::of_u32(1));
+  const std::vector<PlannedTensor> plan = {{"token_embd.weight", {2, 1}, find_format("f32")}};
+  const auto writer = make_gguf_writer(scratch_ / "stray.gguf", metadata, plan);
+  writer->write_rows(0, QuantizedTensor(find_format("f32"), 2, 1).view());
+  writer->finish();
+  EXPECT_EQ(source_notes(SourceModel::open(scratch_ / "stray.gguf")),
+            std::vector{(scratch_ / "stray.gguf").string() + ": tokenizer.ggml.eot_token_id is beyond the vocabulary and ends no text; "
+                                                             "set it to the token that does: 99999, of 2 tokens"});
 }
 
 TEST_F(SourceNotes, TokensThatGgufCannotHold) {
