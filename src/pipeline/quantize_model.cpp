@@ -280,7 +280,10 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
     require_calibration(plan, options);
     require_disk_space(options.output, tensor_bytes(plan));
   }
-  if (!options.output.empty()) note_losses(source, options.strict, plan);
+  if (!options.output.empty()) {
+    plan.container->require_sound(source);
+    note_losses(source, options.strict, plan);
+  }
   source.require_unchanged();
   const SourceSurvey survey = survey_source(source, {.hash = !options.dry_run, .peaks = peaks_to_find(plan)}, pool);
   substitute_unheld(plan, source, survey, options, pool);

@@ -58,6 +58,28 @@ TEST_F(QuantizeRefuses, RoundingTwice) {
   EXPECT_EQ(error(scratch_ / "q.gguf", options), "no error");
 }
 
+// What would be copied is read first: an output that cannot be read again is none.
+TEST_F(QuantizeRefuses, DamagedFilesBesideTheWeights) {
+  const std::filesystem::path model = scratch_ / "m";
+  std::filesystem::copy(kTiedModel, model);
+  for (const char* const name : {"tokenizer.json", "tokenizer_config.json"})
+    std::filesystem::copy_file(std::filesystem::path(NIBBLE_SOURCE_DIR "/models/tale-4M") / name, model / name);
+  const QuantizeModelOptions options{.recipe = find_recipe("int8:row"), .output = scratch_ / "out"};
+  const auto expect_refused = [&](const char* name, const std::string& text, const std::string& message) {
+    scratch_.write(std::string("m/") + name, text);
+    EXPECT_EQ(error(model, options), (model / name).string() + ": " + message);
+    EXPECT_EQ(scratch_.num_entries(), 1u);  // the model alone
+  };
+  const char* const generation = "generation_config.json";
+  expect_refused(generation, R"({"eos_token_id": 100000000000000000000})", "eos_token_id: an integer is expected here");
+  expect_refused(generation, R"({"eos_token_id": [1, 18446744073709551615]})", "eos_token_id[1]: an integer is expected here");
+  expect_refused(generation, R"({"eos_token_id": 1, "eos_token_id": 2})", "JSON has the key 'eos_token_id' a second time at offset 20");
+  scratch_.write(std::string("m/") + generation, "{}");
+  expect_refused("tokenizer_config.json", "{", "text is not JSON at offset 1");
+  std::filesystem::remove(model / "tokenizer.json");  // without a tokenizer nobody reads them
+  EXPECT_EQ(error(model, options), "no error");
+}
+
 TEST_F(QuantizeRefuses, SubstitutionsWhenStrict) {
   EXPECT_EQ(error(kGroupedModel, {.recipe = find_recipe("q4_k"), .output = scratch_ / "out.gguf", .strict = true}),
             "q4_k cannot hold tensor 'token_embd.weight', whose rows are not multiples of 256: 64 columns");

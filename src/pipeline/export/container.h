@@ -46,6 +46,8 @@ class Container {
   virtual std::uint64_t margin() const noexcept = 0;
   // Errors of the writer's kind; what cannot be translated is Error(unsupported).
   virtual std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const = 0;
+  // Error(corrupt) where what lies beside the weights could not be read from the output again.
+  virtual void require_sound(const SourceModel&) const {}
   // What whoever uses the output should know of the source, and no fault of the container; empty: nothing.
   virtual std::string note(const SourceModel&) const { return {}; }
   // What of the source it cannot hold, a sentence each.

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/json_text.h"
+#include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
 #include "pipeline/quantize_plan.h"
@@ -79,6 +80,14 @@ class NibbleContainer final : public Container {
   Spelling naming() const noexcept override { return Spelling::huggingface; }
   bool is_file() const noexcept override { return false; }
   std::uint64_t margin() const noexcept override { return 256; }  // a plane more in the list and the header
+  // Files of a tokenizer are copied as they are, those of kinds that are not read here too.
+  void require_sound(const SourceModel& source) const override {
+    try {
+      if (source.has_tokenizer()) source.tokenizer();
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::corrupt) throw;
+    }
+  }
   std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const override {
     return make_directory_writer(output, make_side_files(contents), contents.tensors, kShardBytes, activation_tensors(contents.activations));
   }
