@@ -246,6 +246,20 @@ TEST_F(QuantizeModel, WeightsBeyondTheScalesGetAnotherFormatThatIsCounted) {
   }
 }
 
+// Whose scales end early, since there is none of the whole tensor: said and counted as for any other format.
+TEST_F(QuantizeModel, WhatNvfp4CannotHoldIsCounted) {
+  const std::filesystem::path tale = NIBBLE_SOURCE_DIR "/models/tale-4M";
+  const auto model = edited_copy(tale, "model.layers.1.mlp.up_proj.weight", scratch_ / "small", [](std::span<float> values) {
+    for (float& value : values) value *= 1e-3F;
+  });
+  EXPECT_EQ(quantize_to(tale, "nvfp4", scratch_ / "out.gguf", pool_).substitutions, 0u);
+  const QuantizeSummary summary = quantize_to(model, "nvfp4", scratch_ / "out.gguf", pool_);
+  EXPECT_EQ(summary.substitutions, 1u);
+  const std::string text = describe_substitutions(summary);
+  const std::string expected = "are not nvfp4 because their weights are too large or too small for its scales: nvfp4 became q4_0 in 1";
+  EXPECT_NE(text.find(expected), std::string::npos) << text;
+}
+
 TEST_F(QuantizeModel, MixesChooseByWhetherThereAreStatistics) {
   const SourceModel source = SourceModel::open(kTiedModel);
   Statistics statistics;

@@ -11,7 +11,7 @@ namespace nibble {
 
 struct Nvfp4 {
   static constexpr BlockDescriptor kInfo{.name = "nvfp4",
-                                         .description = "4-bit floats E2M1, one 8-bit float scale per 16 (NVFP4)",
+                                         .description = "4-bit floats E2M1, one 8-bit float scale per 16, none of the whole tensor (NVFP4)",
                                          .columns = 64,
                                          .num_codes = 16,
                                          .ggml_type = 40,
