@@ -19,20 +19,23 @@ void check(const std::string& model, Session& session) {
   } else {
     std::string text;
     for (const Defect& defect : result.defects)
-      text += fmt::format("{}: tensor '{}', row {}: {}\n", defect.file, defect.tensor, defect.row, defect.what);
+      text += defect.tensor.empty() ? fmt::format("{}: {}\n", defect.file, defect.what)
+                                    : fmt::format("{}: tensor '{}', row {}: {}\n", defect.file, defect.tensor, defect.row, defect.what);
     if (result.total == 0)
       text += fmt::format("sound: {} tensors, {} rows, {}\n", result.tensors, grouped_text(result.rows), bytes_text(result.bytes));
     session.print(text);
   }
-  if (result.total > 0)
-    throw Error(ErrorKind::corrupt, fmt::format("{}: {} rows hold values that no writer should have stored; get the file anew", model, result.total));
+  const std::uint64_t rows = result.total - result.overlong;
+  std::string found = rows > 0 ? fmt::format("{} rows hold values that no writer should have stored", rows) : "";
+  if (result.overlong > 0) found += fmt::format("{}{} files go on behind their last tensor", found.empty() ? "" : ", ", result.overlong);
+  if (!found.empty()) throw Error(ErrorKind::corrupt, fmt::format("{}: {}; get the file anew", model, found));
 }
 
 }  // namespace
 
 void add_check(CLI::App& app, Session& session) {
   const auto model = std::make_shared<std::string>();
-  CLI::App* const verb = app.add_subcommand("check", "Validate a whole file: structure, and every row of every tensor");
+  CLI::App* const verb = app.add_subcommand("check", "Validate a whole file: structure, every row of every tensor, its end");
   verb->footer(
       "Examples:\n  nibble check model.gguf\n  nibble check model.gguf --json\n\nExit code 1 when there is a defect; the first 20 are shown.");
   verb->add_option("model", *model, "Hugging Face directory, .safetensors or .gguf")->required();

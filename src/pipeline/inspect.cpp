@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/inspect.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <mutex>
 
 #include "base/progress_meter.h"
+#include "io/gguf/gguf_header.h"
 #include "model/config.h"
 #include "model/stored_activations.h"
 #include "model/tokenizer/tokenizer.h"
@@ -106,6 +110,25 @@ std::string quantizer_of(const Checkpoint& checkpoint) {
     text += number ? std::to_string(*number) : checkpoint.gguf().string(key).value_or("?");
   }
   return text;
+}
+
+// Files that go on behind their last tensor, which only GGUF's readers let pass. Files without a tensor have no such place.
+std::vector<Defect> find_overlong_files(const Checkpoint& checkpoint) {
+  std::vector<Defect> defects;
+  if (checkpoint.kind() != ContainerKind::gguf) return defects;
+  const std::uint64_t alignment = gguf_alignment(checkpoint.gguf(), checkpoint.path().string());
+  std::map<std::string, std::uint64_t> ends;
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    std::uint64_t& end = ends[tensor.file];
+    end = std::max(end, tensor.offset + tensor.bytes);
+  }
+  for (const auto& [file, end] : ends) {
+    const std::uint64_t padded = (end + alignment - 1) / alignment * alignment;
+    const std::uint64_t size = std::filesystem::file_size(checkpoint.path().parent_path() / file);
+    if (size > padded)
+      defects.push_back({"", file, fmt::format("goes on behind its last tensor at offset {}: {} bytes too many", padded, size - padded)});
+  }
+  return defects;
 }
 
 }  // namespace
@@ -231,6 +254,11 @@ CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defec
         if (result.defects.size() < max_defects) result.defects.push_back(std::move(defect));
     }
     meter.advance(tensor.bytes, tensor.name);
+  }
+  for (Defect& defect : find_overlong_files(checkpoint)) {
+    ++result.total;
+    ++result.overlong;
+    if (result.defects.size() < max_defects) result.defects.push_back(std::move(defect));
   }
   return result;
 }

@@ -47,15 +47,16 @@ struct TensorStatistics {
 TensorStatistics measure_statistics(const Checkpoint& checkpoint, const StoredTensor& tensor, ThreadPool& pool);
 
 struct Defect {
-  std::string tensor, file, what;
+  std::string tensor, file, what;  // tensor: empty where it is the file's
   std::uint64_t row = 0;
 };
 
-// Looks through every row of every tensor for what no writer should have stored. At most max_defects are described; `total` counts all rows
-// that have one.
+// Looks through every row of every tensor for what no writer should have stored, and for bytes behind the last tensor and its padding (of
+// safetensors nothing with such bytes is opened). At most max_defects are described; `total` counts all rows and files that have one,
+// `overlong` such files.
 struct CheckResult {
   std::vector<Defect> defects;
-  std::uint64_t total = 0, rows = 0, tensors = 0, bytes = 0;
+  std::uint64_t total = 0, overlong = 0, rows = 0, tensors = 0, bytes = 0;
 };
 CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defects, ThreadPool& pool, const ProgressCallback& progress);
 

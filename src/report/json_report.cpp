@@ -79,7 +79,10 @@ Json to_json(const CheckResult& result) {
   Json json = {{"sound", result.total == 0}, {"tensors", result.tensors}, {"rows", result.rows},
                {"bytes", result.bytes},      {"defects", result.total},   {"shown", Json::array()}};
   for (const Defect& defect : result.defects)
-    json["shown"].push_back({{"file", defect.file}, {"tensor", defect.tensor}, {"row", defect.row}, {"what", defect.what}});
+    json["shown"].push_back({{"file", defect.file},
+                             {"tensor", defect.tensor.empty() ? Json() : Json(defect.tensor)},
+                             {"row", defect.tensor.empty() ? Json() : Json(defect.row)},
+                             {"what", defect.what}});
   return json;
 }
 

@@ -102,6 +102,16 @@ TEST_F(Errors, DamageIsFoundByCheck) {
   EXPECT_EQ(result.json()["shown"][0]["tensor"], "blk.1.ffn_down.weight");
   EXPECT_EQ(result.json()["shown"][0]["row"], 5);
   EXPECT_EQ(result.error, "nibble: error: m.gguf: 1 rows hold values that no writer should have stored; get the file anew\n");
+  scratch_.write("m.gguf", file + "more");
+  result = nibble_command(scratch_, "check m.gguf");
+  EXPECT_EQ(result.code, 1);
+  const std::string line = "m.gguf: goes on behind its last tensor at offset " + std::to_string(file.size()) + ": 4 bytes too many\n";
+  EXPECT_NE(result.out.find(line), std::string::npos) << result.out;
+  EXPECT_EQ(result.error, "nibble: error: m.gguf: 1 rows hold values that no writer should have stored, 1 files go on behind their last tensor; "
+                          "get the file anew\n");
+  result = nibble_command(scratch_, "check m.gguf --json");
+  EXPECT_EQ(result.json()["defects"], 2);
+  EXPECT_TRUE(result.json()["shown"][1]["tensor"].is_null());
 }
 
 }  // namespace

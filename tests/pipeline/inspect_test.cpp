@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/inspect.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "pipeline/models.h"
@@ -78,6 +80,31 @@ TEST(Check, FindsWhatNoWriterShouldHaveStored) {
   EXPECT_EQ(result.defects[0].tensor, "blk.0.ffn_up.weight");
   EXPECT_EQ(result.defects[0].row, 7u);
   EXPECT_FALSE(result.defects[0].what.empty());
+}
+
+// Padding belongs to a file, and whatever comes behind it does not.
+TEST(Check, FindsWhatStandsBehindTheLastTensor) {
+  ScratchDirectory scratch;
+  ThreadPool pool(2);
+  quantize_to(kGroupedModel, "q8_0", scratch / "m.gguf", pool);
+  const std::string file = read_text(scratch / "m.gguf");
+  std::uint64_t end = 0;
+  for (const StoredTensor& tensor : SourceModel::open(scratch / "m.gguf").tensors()) end = std::max(end, tensor.offset + tensor.bytes);
+  const std::uint64_t padded = (end + 31) / 32 * 32;
+  const auto check = [&](std::uint64_t size) {
+    std::string text = file.substr(0, end);
+    text.resize(size, 'x');
+    return check_checkpoint(SourceModel::open(scratch.write("other.gguf", text)), 10, pool, {});
+  };
+  EXPECT_EQ(check(end).total, 0u);
+  EXPECT_EQ(check(padded).total, 0u);
+  for (const std::uint64_t more : {1, 1000}) {
+    const CheckResult result = check(padded + more);
+    ASSERT_EQ(result.total, 1u);
+    EXPECT_EQ(result.defects[0].file, "other.gguf");
+    EXPECT_EQ(result.defects[0].tensor, "");
+    EXPECT_EQ(result.defects[0].what, fmt::format("goes on behind its last tensor at offset {}: {} bytes too many", padded, more));
+  }
 }
 
 }  // namespace
