@@ -112,6 +112,7 @@ void Places::judge() const {
   }
   for (std::size_t i = 0; i < outputs_.size(); ++i)
     for (std::size_t j = i + 1; j < outputs_.size(); ++j) judge_outputs(outputs_[i], outputs_[j]);
+  for (const Place& output : outputs_) require_directory_of(output.given);
 }
 
 }  // namespace nibble::cli

@@ -22,7 +22,8 @@ class Places {
   void writes_file(const std::string& option, const std::filesystem::path& path);
   void writes_directory(const std::string& option, const std::filesystem::path& path);
 
-  // Error(invalid_argument) names both options and the path. Nothing is touched.
+  // Error(invalid_argument) names both options and the path; Error(io) the directory that an output would lie in and that is missing. Nothing is
+  // touched.
   void judge() const;
 
  private:

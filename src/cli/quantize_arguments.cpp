@@ -71,6 +71,10 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
   if (a.request.calibration.sampling.samples == 0) refuse_without_effect(verb, "--seed", false, "with --samples 0, which takes all windows");
 }
 
+const Container& container_for(const QuantizeArguments& a) {
+  return a.request.container.empty() ? container_of(a.output) : find_container(a.request.container);
+}
+
 void judge_places(const QuantizeArguments& a) {
   Places places;
   places.reads("the model", a.model);
@@ -78,8 +82,9 @@ void judge_places(const QuantizeArguments& a) {
   places.reads("--text", a.texts);
   places.reads("--stats", a.statistics);
   places.reads("--verify", a.verify);
-  if (!a.output.empty() && !a.request.dry_run) {
-    const bool is_file = (a.request.container.empty() ? container_of(a.output) : find_container(a.request.container)).is_file();
+  const bool writes = !a.output.empty() && !a.request.dry_run;
+  if (writes) {
+    const bool is_file = container_for(a).is_file();
     is_file ? places.writes_file("--output", a.output) : places.writes_directory("--output", a.output);
     places.writes_directory("the unfinished work of --output", unfinished_work(a.output));
     const std::filesystem::path weights = unfinished_weights(a.output);
@@ -88,6 +93,7 @@ void judge_places(const QuantizeArguments& a) {
   }
   places.writes_file("--save-recipe", a.recipe_output);
   places.judge();
+  if (writes) require_replaceable(container_for(a), a.output);
 }
 
 // Which options mean something only beside others.

@@ -213,6 +213,7 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
       std::filesystem::remove_all(path, ignored);
     }
   };
+  require_replaceable(*plan.container, unfinished_weights(options.output));
   const Weights weights{unfinished_weights(options.output)};
   QuantizeModelOptions first = options;
   first.activations.reset();
@@ -277,6 +278,8 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
   if (!options.output.empty()) refuse_to_overwrite_source(source, options.output);
   if (!options.dry_run) {
     if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
+    require_directory_of(options.output);
+    require_replaceable(*plan.container, options.output);
     require_calibration(plan, options);
     require_disk_space(options.output, tensor_bytes(plan));
   }

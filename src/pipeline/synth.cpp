@@ -14,6 +14,7 @@
 #include "io/checkpoint_writer.h"
 #include "model/arch/architecture.h"
 #include "nibble/error.h"
+#include "pipeline/export/container.h"
 
 namespace nibble {
 namespace {
@@ -177,6 +178,7 @@ SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& optio
     plan.push_back({tensor.hf_name, tensor.shape, format});
     summary.parameters += checked_elements(tensor.shape, tensor.hf_name);
   }
+  require_replaceable(nibble_container(), options.output);
   require_disk_space(options.output, summary.parameters * 2);
   HfConfigOptions config_options;
   config_options.dtype = options.dtype == "bf16" ? "bfloat16" : "float16";

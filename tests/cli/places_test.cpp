@@ -22,11 +22,11 @@ class PlacesOfOutputs : public ::testing::Test {
     scratch_.write("recipe.json", nibble_command(scratch_, "recipe show q8_0 --json").out);
     scratch_.write("questions.jsonl", "{\"text\": \"Tom and his dog ran\"}\n");
   }
-  // Refused as a wrong command, with every file as it was.
-  void expect_refused(const std::string& arguments, const std::string& part) {
+  // Refused, usually as a wrong command, with every file as it was.
+  void expect_refused(const std::string& arguments, const std::string& part, int code = 2) {
     const auto before = contents();
     const CommandResult result = nibble_command(scratch_, arguments);
-    EXPECT_EQ(result.code, 2) << arguments << '\n' << result.error;
+    EXPECT_EQ(result.code, code) << arguments << '\n' << result.error;
     EXPECT_NE(result.error.find(part), std::string::npos) << arguments << '\n' << result.error;
     EXPECT_TRUE(contents() == before) << arguments;
   }
@@ -85,6 +85,43 @@ TEST_F(PlacesOfOutputs, OutputsAmongThemselves) {
   expect_refused("quantize m -f int8:row -o q --save-recipe q/recipe.json", "in the directory that --output writes");
   expect_refused("eval m --task lambada questions.jsonl --answers page.html --html page.html", "name the same place");
   expect_refused("quantize m.gguf -f int4:row -o . --save-recipe r.json", "directory");
+}
+
+// An earlier output may be replaced, and nothing else that lies there.
+TEST_F(PlacesOfOutputs, OnlyOutputsOfBeforeAreReplaced) {
+  scratch_.write("notes.gguf", "my notes");
+  fs::create_directory(scratch_ / "folder");
+  scratch_.write("folder/notes.txt", "my notes");
+  fs::create_directory(scratch_ / "empty.gguf");
+  const std::string advice = "; choose another output or remove it\n";
+  const std::string synth = "synth --hidden 64 --ffn 96 --layers 1 --heads 4 --vocab 300 --context 64 -o ";
+  expect_refused("quantize m -f q8_0 -o notes.gguf", "error: notes.gguf: exists and is no GGUF file" + advice, 1);
+  expect_refused("quantize m -f q8_0 --to gguf -o text.txt", "text.txt: exists and is no GGUF file" + advice, 1);
+  expect_refused("quantize m --bpw 5 --text text.txt -o notes.gguf", "notes.gguf: exists and is no GGUF file" + advice, 1);
+  expect_refused("quantize m -f q8_0 -o empty.gguf", "empty.gguf: exists and is a directory" + advice, 1);
+  expect_refused("quantize m -f int8:row -o text.txt", "text.txt: exists and is a file" + advice, 1);
+  expect_refused("quantize m -f int8:row -o folder", "folder: exists and was not written by nibble" + advice, 1);
+  expect_refused(synth + "folder", "folder: exists and was not written by nibble" + advice, 1);
+  ASSERT_EQ(nibble_command(scratch_, "quantize m -f int8:row -o q").code, 0);
+  scratch_.write("q/notes.txt", "my notes");
+  expect_refused("quantize m -f int8:row -o q", "q: exists and holds more than a model, 'notes.txt'" + advice, 1);
+  expect_refused(synth + "q", "q: exists and holds more than a model, 'notes.txt'" + advice, 1);
+  scratch_.write("blank.gguf", "");
+  for (const char* arguments : {"quantize m -f q8_0 -o blank.gguf", "quantize m -f q8_0 --dry-run -o notes.gguf"})
+    EXPECT_EQ(nibble_command(scratch_, arguments).code, 0) << arguments;
+}
+
+// Said before any work is done.
+TEST_F(PlacesOfOutputs, TheDirectoryMustBeThere) {
+  const std::string message = "cannot write: what it would lie in is not there; create the directory first: nodir\n";
+  for (const char* arguments :
+       {"quantize m -f q8_0 -o nodir/z.gguf", "quantize m -f int8:row -o nodir/z", "calibrate m --text text.txt -o nodir/z.gguf",
+        "compare m --text text.txt -f q8_0 --html nodir/z.html", "quantize m -f q8_0 -o q.gguf --save-recipe nodir/z.json"}) {
+    const CommandResult result = nibble_command(scratch_, arguments);
+    EXPECT_EQ(result.code, 1) << arguments;
+    EXPECT_NE(result.error.find(message), std::string::npos) << result.error;
+  }
+  EXPECT_FALSE(fs::exists(scratch_ / "q.gguf"));
 }
 
 // What only looks alike is not refused: a GGUF file in the model's directory, another model's output, an output of before.

@@ -30,4 +30,9 @@ const Container& container_of(const std::filesystem::path& output) {
   return extension == ".gguf" ? gguf_container() : nibble_container();
 }
 
+void require_replaceable(const Container& container, const std::filesystem::path& output) {
+  if (const std::string why = container.in_the_way(output); !why.empty())
+    throw Error(ErrorKind::io, output.string() + ": exists and " + why + "; choose another output or remove it");
+}
+
 }  // namespace nibble

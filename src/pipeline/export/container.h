@@ -44,6 +44,8 @@ class Container {
   virtual std::string refusal(const FormatInfo&) const { return {}; }
   // What another recipe of about the same size may need beside its tensors more than this one, in bytes a tensor.
   virtual std::uint64_t margin() const noexcept = 0;
+  // What is wrong with replacing what stands at `output`: "is a directory". Empty: it is an earlier output, or nothing stands there.
+  virtual std::string in_the_way(const std::filesystem::path& output) const = 0;
   // Errors of the writer's kind; what cannot be translated is Error(unsupported).
   virtual std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const = 0;
   // Error(corrupt) where what lies beside the weights could not be read from the output again.
@@ -62,6 +64,9 @@ const Container& find_container(std::string_view name);
 
 // By the ending of an output's name: a GGUF file or a directory. Error(invalid_argument) for a single safetensors file.
 const Container& container_of(const std::filesystem::path& output);
+
+// Error(io) when an output of this container would take the place of something else than an earlier output.
+void require_replaceable(const Container& container, const std::filesystem::path& output);
 
 const Container& gguf_container();
 const Container& nibble_container();

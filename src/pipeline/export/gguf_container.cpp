@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fstream>
+
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
@@ -42,6 +44,15 @@ class GgufContainer final : public Container {
     return "a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a block format such as q4_k";
   }
   std::uint64_t margin() const noexcept override { return 32; }  // padding
+  std::string in_the_way(const std::filesystem::path& output) const override {
+    std::error_code ignored;
+    if (std::filesystem::is_directory(output, ignored)) return "is a directory";
+    if (!std::filesystem::is_regular_file(output, ignored)) return {};
+    std::string start(4, '\0');
+    std::ifstream file(output, std::ios::binary);
+    file.read(start.data(), static_cast<std::streamsize>(start.size()));
+    return file.gcount() == 0 || start == "GGUF" ? "" : "is no GGUF file";
+  }
   std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const override {
     return make_gguf_writer(output, make_metadata(contents), contents.tensors);
   }

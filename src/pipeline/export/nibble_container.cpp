@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // docs/container.md specifies it.
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "base/output_file.h"
 #include "io/json_text.h"
+#include "io/message_text.h"
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
@@ -19,6 +24,14 @@ constexpr std::uint64_t kShardBytes = 5'000'000'000;
 
 // What may lie beside the weights of a directory and means the same for its quantized copy, beside the tokenizer.
 constexpr std::array kKeptFiles = {"generation_config.json", "LICENSE"};
+
+// Whether a file of this name may be of an output: weights, and what lies beside them.
+bool may_be_written(const std::string& name) {
+  if (name == "config.json" || name == kManifestFile || name == "model.safetensors.index.json") return true;
+  if (name.starts_with("model") && name.ends_with(".safetensors")) return true;
+  const std::vector<std::string> tokenizer = Tokenizer::file_names();
+  return std::ranges::find(tokenizer, name) != tokenizer.end() || std::ranges::find(kKeptFiles, name) != kKeptFiles.end();
+}
 
 // transformers' name of the unquantized tensors' type.
 std::string torch_dtype(const QuantizePlan& plan) {
@@ -80,6 +93,16 @@ class NibbleContainer final : public Container {
   Spelling naming() const noexcept override { return Spelling::huggingface; }
   bool is_file() const noexcept override { return false; }
   std::uint64_t margin() const noexcept override { return 256; }  // a plane more in the list and the header
+  std::string in_the_way(const std::filesystem::path& output) const override {
+    std::error_code ignored;
+    if (!std::filesystem::exists(output, ignored)) return {};
+    if (!std::filesystem::is_directory(output, ignored)) return "is a file";
+    if (!is_replaceable_directory(output)) return "was not written by nibble";
+    for (const auto& entry : std::filesystem::directory_iterator(output))
+      if (const std::string name = entry.path().filename().string(); !may_be_written(name))
+        return fmt::format("holds more than a model, {}", quote_name(name));
+    return {};
+  }
   // Files of a tokenizer are copied as they are, those of kinds that are not read here too.
   void require_sound(const SourceModel& source) const override {
     try {
