@@ -12,8 +12,8 @@ namespace nibble {
 namespace {
 
 // A site for all windows: what its Linears see, and on to the next.
-std::optional<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const LayerWeights& layer, std::int64_t index, const CollectOptions& options,
-                                        ThreadPool& pool) {
+std::optional<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const LayerWeights& layer, std::int64_t index,
+                                        const CollectOptions& options, ThreadPool& pool) {
   walk.pack(site, layer);
   if (!options.layers) {
     walk.leave(site, layer);
@@ -39,7 +39,8 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
   statistics.samples = tokens.windows();
   statistics.length = tokens.length;
 
-  LayerWalk walk(tensors.network(), tokens, {.kernels = options.kernels, .arithmetic = options.arithmetic, .spill_directory = options.spill_directory}, pool);
+  const WalkOptions how{.kernels = options.kernels, .arithmetic = options.arithmetic, .spill_directory = options.spill_directory};
+  LayerWalk walk(tensors.network(), tokens, how, pool);
   const StoredTensor& embedding = checkpoint.stored(*tensors.part("embedding", -1));
   walk.embed([&](std::int32_t id, float* out) { embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden}); });
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstring>
 
 #include "kernels/encoders.h"
@@ -51,26 +52,36 @@ LayerWalk::LayerWalk(const Network& network, const CalibrationTokens& tokens, co
   format_ = is_int8 ? with_kernels(find_format("int8:g128"), kernels_.isa) : find_raw_format(DType::f32);
   keeps_inputs_ = is_int8 && options.keeps_inputs;
   // Memory is taken at once, so that what does not fit is known before anything is computed.
-  for (std::int64_t i = 0; i < network.num_layers(); ++i) plan_of(network.layer(i));
+  for (std::int64_t i = 0; i < network.num_layers(); ++i) add_plan(network.layer(i));
+  workspace_.rotary.fill(0, length(), 0);
 }
 
-const WalkPlan& LayerWalk::plan_of(const DrawnGraph& drawing) {
-  if (const auto known = plans_.find(&drawing); known != plans_.end()) return known->second;
+void LayerWalk::add_plan(const DrawnGraph& drawing) {
+  if (plans_.contains(&drawing)) return;
   const WalkPlan& plan = plans_.emplace(&drawing, WalkPlan(drawing, workspace_.rotary)).first->second;
-  workspace_.rotary.fill(0, length(), 0);
-  std::vector<KvLayer>& caches = caches_[&drawing];
-  for (const KeyValueState& state : drawing.graph.states) caches.emplace_back(length(), state.kv_heads, state.head_dim, KvType::f32);
+  for (const KeyValueState& state : drawing.graph.states)
+    if (std::ranges::count(caches_, state, &std::pair<KeyValueState, KvLayer>::first) < std::ranges::count(drawing.graph.states, state))
+      caches_.emplace_back(state, KvLayer(length(), state.kv_heads, state.head_dim, KvType::f32));
+  for (std::size_t i = 0; i < drawing.sites.size(); ++i)
+    if (plan.sites[i].has_products) keep_costly(drawing.sites[i], plan.sites[i]);
   for (std::size_t i = 0; i < plan.widths.size(); ++i) {
     if (i == stores_.size()) stores_.push_back({});
     if (stores_[i].width >= plan.widths[i]) continue;
     stores_[i].width = plan.widths[i];
     stores_[i].memory = SpillableBytes(tokens_.ids.size() * plan.widths[i] * sizeof(float), spill_directory_);
   }
-  return plan;
 }
 
-const SitePlan& LayerWalk::plan_of(const Site& site, const LayerWeights& layer) {
-  return plan_of(layer.drawing()).sites[static_cast<std::size_t>(&site - layer.drawing().sites.data())];
+const SitePlan& LayerWalk::plan_of(const Site& site, const LayerWeights& layer) const {
+  const auto index = static_cast<std::size_t>(&site - layer.drawing().sites.data());
+  assert(index < layer.drawing().sites.size());
+  return plan_of(layer.drawing()).sites[index];
+}
+
+bool LayerWalk::shows_sum(const Site& site, const LayerWeights& layer) const {
+  const SitePlan& plan = plan_of(site, layer);
+  const auto has = [](const std::vector<ValueId>& values, ValueId value) { return std::ranges::find(values, value) != values.end(); };
+  return site.added && has(plan.kept, site.added->term) && has(plan.made, site.added->sum);
 }
 
 void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
@@ -116,13 +127,20 @@ void LayerWalk::pack(std::string_view part, const QuantizedView& weights) {
 void LayerWalk::run(const Program& program, const LayerWeights& layer, const Program::Bound& bound) {
   ProgramWeights weights;
   for (const Program::LinearUse& use : program.linears()) {
-    weights.linears.push_back(&packed_.find(use.part)->second);
+    const auto packed = packed_.find(use.part);
+    assert(packed != packed_.end());
+    weights.linears.push_back(&packed->second);
     weights.biases.push_back(use.bias.empty() ? std::span<const float>{} : std::span<const float>(layer.at(use.bias).values));
   }
   for (const std::string& norm : program.norms()) weights.norms.emplace_back(layer.at(norm).values);
   const BatchPiece piece{.row = 0, .tokens = length(), .position = 0};
   std::vector<KvLayer*> caches;
-  for (KvLayer& cache : caches_.at(&layer.drawing())) caches.push_back(&cache);
+  for (const KeyValueState& state : layer.drawing().graph.states)
+    for (auto& [shape, cache] : caches_)
+      if (shape == state && std::ranges::find(caches, &cache) == caches.end()) {
+        caches.push_back(&cache);
+        break;
+      }
   program.run({.tokens = length(), .pieces = {&piece, 1}, .caches = caches}, weights, bound, workspace_, kernels_.isa, pool_);
 }
 
@@ -130,7 +148,7 @@ float* LayerWalk::place(std::size_t store, std::size_t window) const {
   return stores_[store].memory.as<float>() + window * length() * stores_[store].width;
 }
 
-std::span<const float> LayerWalk::kept_value(ValueId value, const LayerWeights& layer, std::size_t window) {
+std::span<const float> LayerWalk::kept_value(ValueId value, const LayerWeights& layer, std::size_t window) const {
   return {place(plan_of(layer.drawing()).store_of.at(value), window), length() * layer.drawing().graph.width(value)};
 }
 
@@ -164,6 +182,7 @@ void LayerWalk::visit(std::size_t window) {
 
 std::span<const float> LayerWalk::head_inputs(std::span<const float> final_norm, std::size_t window) {
   visit(window);
+  costly_.window.reset();
   input_.resize(length() * network_.end().find_site(kHeadSite)->width);
   const BatchPiece piece{.row = 0, .tokens = length(), .position = 0};
   const ProgramWeights weights{.linears = {}, .biases = {}, .norms = {final_norm}};
@@ -175,10 +194,14 @@ std::span<const float> LayerWalk::head_inputs(std::span<const float> final_norm,
 // Prepares to remember inputs that take products to compute.
 void LayerWalk::keep_costly(const Site& site, const SitePlan& plan) {
   if (costly_.program == &plan.inputs) return;
-  costly_ = {.program = &plan.inputs, .window = std::nullopt, .kept = std::nullopt};
+  costly_.program = &plan.inputs;
+  costly_.window.reset();
   if (!keeps_inputs_) return;
   const ActivationFormat format = activations_of_site(kernels_.activation_format, site.parts.front());
+  if (costly_.kept && costly_.width == site.width && costly_.format == format) return costly_.kept->forget();
   costly_.kept.emplace(windows(), length(), site.width, format, kernels_.isa, spill_directory_);
+  costly_.width = site.width;
+  costly_.format = format;
 }
 
 std::span<const float> LayerWalk::inputs(const Site& site, const LayerWeights& layer, std::size_t window) {
@@ -226,8 +249,9 @@ void LayerWalk::leave(const Site& site, const LayerWeights& layer, std::size_t w
   const DrawnGraph& drawing = layer.drawing();
   if (&site != &drawing.sites.back()) return;
   // The stream between layers has a place of its own.
-  const std::size_t left = walk.store_of.at(drawing.graph.outputs.front());
-  if (left != 0) std::copy_n(place(left, window), length() * stores_[left].width, place(0, window));
+  const ValueId output = drawing.graph.outputs.front();
+  if (const std::size_t left = walk.store_of.at(output); left != 0)
+    std::copy_n(place(left, window), length() * drawing.graph.width(output), place(0, window));
 }
 
 void LayerWalk::leave(const Site& site, const LayerWeights& layer) {

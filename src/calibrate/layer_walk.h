@@ -21,6 +21,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -59,7 +60,7 @@ struct WalkOptions {
 
 class LayerWalk {
  public:
-  // network and tokens outlive this.
+  // network and tokens outlive this; layers that walk through are of this very network.
   LayerWalk(const Network& network, const CalibrationTokens& tokens, const WalkOptions& options, ThreadPool& pool);
 
   std::size_t windows() const { return tokens_.windows(); }
@@ -80,8 +81,10 @@ class LayerWalk {
   void leave(const Site& site, const LayerWeights& layer, std::size_t window);
   void leave(const Site& site, const LayerWeights& layer);
 
-  // A value that is kept of the window at this point of the layer, [length, width]: a term of Site::added before its site is left, the sum behind.
-  std::span<const float> kept_value(ValueId value, const LayerWeights& layer, std::size_t window);
+  // True where Site::added can be looked at: its term before the site is left, the sum behind.
+  bool shows_sum(const Site& site, const LayerWeights& layer) const;
+  // A value that is kept of the window at this point of the layer, [length, width].
+  std::span<const float> kept_value(ValueId value, const LayerWeights& layer, std::size_t window) const;
   // The stream between two layers, of all windows, to come back to.
   SpillableBytes save() const;
   void restore(const SpillableBytes& saved);
@@ -99,10 +102,13 @@ class LayerWalk {
     const Program* program = nullptr;
     std::optional<std::size_t> window;
     std::optional<KeptInputs> kept;
+    std::uint64_t width = 0;  // of those that are kept
+    ActivationFormat format;
   };
 
-  const WalkPlan& plan_of(const DrawnGraph& drawing);
-  const SitePlan& plan_of(const Site& site, const LayerWeights& layer);
+  void add_plan(const DrawnGraph& drawing);
+  const WalkPlan& plan_of(const DrawnGraph& drawing) const { return plans_.at(&drawing); }
+  const SitePlan& plan_of(const Site& site, const LayerWeights& layer) const;
   void run(const Program& program, const LayerWeights& layer, const Program::Bound& bound);
   float* place(std::size_t store, std::size_t window) const;
   void keep_costly(const Site& site, const SitePlan& plan);
@@ -122,9 +128,10 @@ class LayerWalk {
   std::map<const DrawnGraph*, WalkPlan> plans_;
   Program head_inputs_;
   std::map<std::string, PackedLinear, std::less<>> packed_;
-  std::map<const DrawnGraph*, std::vector<KvLayer>> caches_;  // of one window's attention
-  std::vector<Store> stores_;                                 // the first one is the stream between layers
-  std::size_t visited_ = 0;                                   // the window that was met last
+  // Of one window's attention: a drawing's states, those of one shape one after the other.
+  std::vector<std::pair<KeyValueState, KvLayer>> caches_;
+  std::vector<Store> stores_;  // the first one is the stream between layers
+  std::size_t visited_ = 0;    // the window that was met last
   Costly costly_;
   std::vector<float> input_;  // of a site, where it is not kept
 };

@@ -15,7 +15,6 @@
 #include "engine/program.h"
 #include "engine/weights.h"
 #include "graph/network.h"
-#include "model/arch/architecture.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -89,7 +88,7 @@ struct Decoder::State {
   std::vector<Layer> layers;
   std::vector<KeyValueState> states;  // of all layers
   // Of one batch, kept between calls.
-  std::vector<float> stream, last;  // [tokens, hidden]: on its way through the layers; what logits are made of
+  std::vector<float> stream, last;  // [tokens, hidden]: on its way through the layers; rows of several pieces that logits are made of
   std::vector<std::int32_t> ids;
   std::vector<BatchPiece> rows;
   std::vector<KvLayer*> caches;  // [states, pieces]
@@ -145,6 +144,7 @@ void Decoder::State::load(const SourceModel& checkpoint) {
   meter.report(++done, "embedding");
   for (std::int64_t i = 0; i < network.num_layers(); ++i) {
     const DrawnGraph& drawn = network.layer(i);
+    if (program_of(drawn).place_of(0) != 0) throw Error(ErrorKind::internal, "a layer's drawing does not leave the stream where it found it");
     layers.push_back({&program_of(drawn), states.size(), load_weights(loader, program_of(drawn), i)});
     states.insert(states.end(), drawn.graph.states.begin(), drawn.graph.states.end());
     meter.report(++done, "layers");
@@ -255,15 +255,15 @@ void Decoder::State::fill_batch(std::span<const Piece> pieces, std::size_t token
 // Logits of the tokens that want them; returns how many rows that made.
 std::size_t Decoder::State::logits_of(std::span<const Piece> pieces, float* logits) {
   const std::size_t hidden = config.hidden;
+  const auto rows_of = [&](const Piece& p) { return std::span(stream).subspan((p.row + p.skip) * hidden, (p.count() - p.skip) * hidden); };
   std::size_t count = 0;
-  for (const Piece& p : pieces) {
-    const std::size_t wanted = p.count() - p.skip;
-    last.resize(std::max(last.size(), (count + wanted) * hidden));
-    std::copy_n(stream.begin() + static_cast<std::ptrdiff_t>((p.row + p.skip) * hidden), wanted * hidden,
-                last.begin() + static_cast<std::ptrdiff_t>(count * hidden));
-    count += wanted;
+  for (const Piece& p : pieces) count += p.count() - p.skip;
+  float* given = rows_of(pieces.front()).data();
+  if (pieces.size() > 1) {
+    last.clear();
+    for (const Piece& p : pieces) last.insert(last.end(), rows_of(p).begin(), rows_of(p).end());
+    given = last.data();
   }
-  float* const given = last.data();
   if (count != 0) program_of(network.end()).run({.tokens = count, .pieces = {}}, end.program, {{&given, 1}, {&logits, 1}}, workspace, isa(), pool);
   return count;
 }

@@ -49,8 +49,9 @@ struct Program::Runner {
     workspace.attended.clear();
     for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
       const BatchPiece& piece = batch.pieces[i];
-      workspace.attended.push_back({batch.caches[step.state * batch.pieces.size() + i], piece.position, piece.tokens, slots[step.q] + piece.row * width,
-                                    slots[step.k] + piece.row * kv_width, slots[step.v] + piece.row * kv_width, slots[step.out] + piece.row * width});
+      KvLayer* const cache = batch.caches[step.state * batch.pieces.size() + i];
+      workspace.attended.push_back({cache, piece.position, piece.tokens, slots[step.q] + piece.row * width, slots[step.k] + piece.row * kv_width,
+                                    slots[step.v] + piece.row * kv_width, slots[step.out] + piece.row * width});
     }
     store_keys_values(workspace.attended, pool);
     attention(workspace.attended, step.op.heads, step.op.scale, isa, pool, workspace.scratch);
@@ -66,10 +67,12 @@ struct Program::Runner {
 };
 
 void Program::run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace, Isa isa, ThreadPool& pool) const {
-  std::vector<float*> slots(bound.given.begin(), bound.given.end());
+  assert(bound.given.size() + bound.wanted.size() == num_bound_);
+  assert(weights.linears.size() == linears_.size() && weights.norms.size() == norms_.size());
+  std::vector<float*>& slots = workspace.places;
+  slots.assign(bound.given.begin(), bound.given.end());
   slots.insert(slots.end(), bound.wanted.begin(), bound.wanted.end());
   slots.resize(widths_.size());
-  assert(bound.given.size() + bound.wanted.size() == num_bound_ && weights.linears.size() == linears_.size() && weights.norms.size() == norms_.size());
   if (workspace.slots.size() < slots.size() - num_bound_) workspace.slots.resize(slots.size() - num_bound_);
   for (std::size_t i = num_bound_; i < slots.size(); ++i) {
     std::vector<float>& memory = workspace.slots[i - num_bound_];

@@ -2,14 +2,16 @@
 //
 // A drawing, or a part of one, made ready to run: what is not needed is left out, products with the same inputs are made together, activations
 // are fused with the multiplication behind them, and values share memory where one is no longer read when another begins. Fused operations are this
-// file's private list: drawings, training and exports never see them. A token's arithmetic does not depend on how many share the batch.
+// file's private list: drawings, training and exports never see them. A token's arithmetic does not depend on how many share the batch. Programs are
+// immutable; threads may share one, each with a workspace of its own.
 //
 //   Program program(graph, {.given = graph.inputs, .wanted = graph.outputs}, workspace.rotary);
-//   program.run(batch, weights, {{x}, {y}}, workspace, isa, pool);
+//   program.run(batch, weights, {{&x, 1}, {&y, 1}}, workspace, isa, pool);
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -55,6 +57,7 @@ struct Workspace {
   RotaryTables rotary;  // filled by whoever runs the batch
   KernelScratch scratch;
   std::vector<std::vector<float>> slots;
+  std::vector<float*> places;  // of a program's slots
   std::vector<AttentionPiece> attended;
 };
 
@@ -64,13 +67,16 @@ class Program {
     std::string part, bias;  // bias: its part; empty: none
   };
 
-  // Error(unsupported): an operation that no kernel runs.
+  // tables: those of the workspace that it will run with. Error(unsupported): an operation that no kernel runs.
   Program(const Graph& graph, const ProgramSpan& span, RotaryTables& tables);
 
   const std::vector<LinearUse>& linears() const noexcept { return linears_; }
   const std::vector<std::string>& norms() const noexcept { return norms_; }
   // The given value (by its place in the span) that a wanted one is put in the place of; none: it has a place of its own.
   std::optional<std::size_t> place_of(std::size_t wanted) const { return places_[wanted]; }
+
+  // What it keeps beside the bound values, in f32 numbers for each token of a batch.
+  std::uint64_t numbers_per_token() const { return std::accumulate(widths_.begin() + static_cast<std::ptrdiff_t>(num_bound_), widths_.end(), std::uint64_t{0}); }
 
   struct Bound {
     std::span<float* const> given, wanted;  // [tokens, width] each; those that share a place are the same

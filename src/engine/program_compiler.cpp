@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cassert>
 #include <map>
 #include <set>
 
@@ -19,7 +20,8 @@ class Program::Compiler {
     find_needed();
     bind();
     for (at_ = 0; at_ < graph_.nodes.size(); ++at_)
-      if (needed_.contains(at_) && !done_.contains(at_)) std::visit([&](const auto& op) { compile(graph_.nodes[at_], op); }, graph_.nodes[at_].operation);
+      if (needed_.contains(at_) && !done_.contains(at_))
+        std::visit([&](const auto& op) { compile(graph_.nodes[at_], op); }, graph_.nodes[at_].operation);
     for (const ValueId value : span_.wanted) {
       const Slot slot = slot_of_.at(value);
       program_.places_.push_back(slot < span_.given.size() ? std::optional(slot) : std::nullopt);
@@ -42,7 +44,10 @@ class Program::Compiler {
 
   void bind() {
     for (const ValueId value : span_.given) slot_of_[value] = add_slot(graph_.width(value));
-    for (const ValueId value : span_.wanted) own_place_[value] = add_slot(graph_.width(value));
+    for (const ValueId value : span_.wanted) {
+      assert(!own_place_.contains(value) && !is_given(value));
+      own_place_[value] = add_slot(graph_.width(value));
+    }
     program_.num_bound_ = program_.widths_.size();
   }
 
@@ -71,10 +76,12 @@ class Program::Compiler {
     return slot_of_[value] = add_slot(width);
   }
 
-  // After a step: what it read for the last time.
-  void release(std::initializer_list<ValueId> values) {
-    for (const ValueId value : values)
-      if (const Slot slot = slot_of_.at(value); dies_here(value) && !is_bound(slot) && std::ranges::find(free_, slot) == free_.end()) free_.push_back(slot);
+  // After the step that makes `output`: what it read for the last time.
+  void release(ValueId output, std::initializer_list<ValueId> values) {
+    for (const ValueId value : values) {
+      const Slot slot = slot_of_.at(value);
+      if (dies_here(value) && !is_bound(slot) && slot != slot_of_.at(output) && std::ranges::find(free_, slot) == free_.end()) free_.push_back(slot);
+    }
   }
 
   // The slot in which `from` lies becomes that of `to`; where it is still read, or `to` is wanted elsewhere, a copy.
@@ -84,7 +91,7 @@ class Program::Compiler {
     if (dies_here(from) && (slot < span_.given.size() || !own_place_.contains(to))) return slot_of_[to] = slot;
     const Slot copy = place(to);
     program_.steps_.push_back(Copy{slot, copy, graph_.width(from)});
-    release({from});
+    release(to, {from});
     return copy;
   }
 
@@ -110,7 +117,7 @@ class Program::Compiler {
     const std::uint64_t width = graph_.width(node.inputs[0]), length = op.group == 0 ? width : op.group;
     const Slot in = slot_of_.at(node.inputs[0]);
     program_.steps_.push_back(Norm{in, place(node.output), norm_index(op.part), op.epsilon, width / length, length});
-    release({node.inputs[0]});
+    release(node.output, {node.inputs[0]});
   }
 
   // With all others that read the same value.
@@ -125,7 +132,7 @@ class Program::Compiler {
       if (last_use_.at(node.inputs[0]) == i) last_use_[node.inputs[0]] = at_;
     }
     program_.steps_.push_back(std::move(step));
-    release({node.inputs[0]});
+    release(node.output, {node.inputs[0]});
   }
 
   void compile(const Node& node, const Rope& op) {
@@ -137,15 +144,17 @@ class Program::Compiler {
   void compile(const Node& node, const Attention& op) {
     const Slot q = slot_of_.at(node.inputs[0]), k = slot_of_.at(node.inputs[1]), v = slot_of_.at(node.inputs[2]);
     program_.steps_.push_back(Attend{q, k, v, place(node.output), op, node.state.value()});
-    release({node.inputs[0], node.inputs[1], node.inputs[2]});
+    release(node.output, {node.inputs[0], node.inputs[1], node.inputs[2]});
   }
 
   void compile(const Node& node, const Add&) {
+    // Into the term that dies; of two, into the one that was given, which is where the stream lies.
     ValueId into = node.inputs[0], from = node.inputs[1];
-    if (!dies_here(into) && dies_here(from)) std::swap(into, from);
+    const auto is_in_given = [&](ValueId value) { return slot_of_.at(value) < span_.given.size(); };
+    if (dies_here(from) && (!dies_here(into) || (is_in_given(from) && !is_in_given(into)))) std::swap(into, from);
     const Slot sum = take_over(into, node.output);
     program_.steps_.push_back(Accumulate{sum, slot_of_.at(from), graph_.width(node.output)});
-    release({from});
+    release(node.output, {from});
   }
 
   // An activation waits for the multiplication that it is fused with.
@@ -153,7 +162,7 @@ class Program::Compiler {
     const std::vector<const Node*> readers = graph_.consumers(node.output);
     if (is_kept(node.output) || readers.size() != 1 || !std::holds_alternative<Multiply>(readers.front()->operation)) refuse(op.kName);
     activated_[node.output] = node.inputs[0];
-    last_use_[node.inputs[0]] = last_use_.at(node.output);
+    last_use_[node.inputs[0]] = std::max(last_use_.at(node.inputs[0]), last_use_.at(node.output));
   }
 
   void compile(const Node& node, const Multiply& op) {
@@ -165,8 +174,7 @@ class Program::Compiler {
     const bool in_place = dies_here(gate) && !is_bound(from) && !own_place_.contains(node.output);
     const Slot out = in_place ? slot_of_[node.output] = from : place(node.output);
     program_.steps_.push_back(GatedSilu{from, up, out, graph_.width(node.output)});
-    if (!in_place) release({gate});
-    release({factor});
+    release(node.output, {gate, factor});
   }
 
   [[noreturn]] static void refuse(std::string_view name) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // From stored tensors to weights ready to run: presence, shapes and values are judged here, once, with the tensor's name in every error.
-// Internal to model/.
+// Internal to engine/.
 #pragma once
 
 #include <string_view>

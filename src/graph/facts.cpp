@@ -12,10 +12,17 @@ std::optional<Site::Sum> find_sum(const Graph& graph, const Site& site) {
   if (site.parts.size() != 1) return std::nullopt;
   const std::vector<const Node*> readers = graph.consumers(site.outputs.front());
   if (readers.size() != 1 || !std::holds_alternative<Add>(readers.front()->operation)) return std::nullopt;
+  if (std::ranges::find(graph.outputs, site.outputs.front()) != graph.outputs.end()) return std::nullopt;
   const std::vector<ValueId>& terms = readers.front()->inputs;
   const ValueId other = terms[0] == site.outputs.front() ? terms[1] : terms[0];
   if (other == site.outputs.front()) return std::nullopt;
   return Site::Sum{other, readers.front()->output};
+}
+
+std::ptrdiff_t times_read(const Graph& graph, std::string_view part) {
+  return std::ranges::count_if(graph.nodes, [&](const Node& node) {
+    return std::ranges::any_of(graph.weights(node), [&](const WeightUse& use) { return use.part == part; });
+  });
 }
 
 // The weight that takes factors of `value`, followed back from output channel to absorber; empty: there is none.
@@ -28,7 +35,10 @@ std::optional<FoldSite> follow(const Graph& graph, ValueId value, std::size_t re
     std::vector<std::uint32_t> channels = channel_of;
     if (!passage.channel_of.empty())
       for (std::uint32_t& channel : channels) channel = passage.channel_of[channel];
-    if (!passage.absorber.empty()) return FoldSite{passage.absorber, std::holds_alternative<RmsNorm>(node->operation), {}, std::move(channels)};
+    if (!passage.absorber.empty()) {
+      if (times_read(graph, passage.absorber) != 1) return std::nullopt;
+      return FoldSite{passage.absorber, std::holds_alternative<RmsNorm>(node->operation), {}, std::move(channels)};
+    }
     if (auto found = follow(graph, node->inputs[passage.input], 1, std::move(channels))) return found;
   }
   return std::nullopt;
@@ -42,7 +52,10 @@ std::vector<Site> sites_of(const Graph& graph) {
     const auto* const linear = std::get_if<Linear>(&node.operation);
     if (linear == nullptr) continue;
     auto site = std::ranges::find(sites, node.inputs[0], &Site::input);
-    if (site == sites.end())
+    const bool is_new = site == sites.end();
+    const auto same_name = std::ranges::find(sites, linear->site, &Site::name);
+    require_drawable(is_new ? same_name == sites.end() : site->name == linear->site, Linear::kName, "a site's name stands for one value");
+    if (is_new)
       site = sites.insert(sites.end(), {.name = linear->site, .input = node.inputs[0], .width = graph.width(node.inputs[0])});
     site->parts.push_back(linear->part);
     site->outputs.push_back(node.output);
@@ -62,6 +75,18 @@ std::optional<FoldSite> fold_of(const Graph& graph, const Site& site) {
   std::optional<FoldSite> fold = follow(graph, site.input, site.parts.size(), std::move(channel_of));
   if (fold) fold->consumers = site.parts;
   return fold;
+}
+
+std::uint64_t rotated_heads(const Graph& graph, std::string_view part) {
+  for (const Node& node : graph.nodes) {
+    const auto* const linear = std::get_if<Linear>(&node.operation);
+    if (linear == nullptr || (part != linear->part && part != linear->bias())) continue;
+    for (std::vector<const Node*> readers = graph.consumers(node.output); readers.size() == 1; readers = graph.consumers(readers.front()->output)) {
+      if (const auto* const rope = std::get_if<Rope>(&readers.front()->operation)) return linear->rows / rope->head_dim;
+      if (!std::holds_alternative<RmsNorm>(readers.front()->operation)) return 0;
+    }
+  }
+  return 0;
 }
 
 std::uint64_t linear_parameters(const Graph& graph) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What follows from a drawing, so that no family says it: which Linears read the same input, where a scale of that input can be put without
-// changing the function, how many parameters and how much state there is.
+// changing the function, which rows rotary positions turn, how many parameters and how much state there is. Pure functions.
 //
 //   for (const Site& site : sites_of(layer))
 //     if (const auto fold = fold_of(layer, site)) scale(fold->producer, site.parts);
@@ -31,7 +31,7 @@ struct Site {
   std::optional<Sum> added = {};
 };
 
-// In the order in which text meets them.
+// In the order in which text meets them. Error(internal): a value's readers disagree on the site's name, or two values have the same one.
 std::vector<Site> sites_of(const Graph& graph);
 
 // A weight whose rows (a vector: elements) can be divided by what all of a site's columns are multiplied by.
@@ -42,9 +42,12 @@ struct FoldSite {
   std::vector<std::uint32_t> channel_of;  // of each of the site's columns, the producer's channel
 };
 
-// Nothing where the scale meets an operation that does not let it pass, a value that something else reads, too, or a head that is also the
-// embedding.
+// Nothing where the scale meets an operation that does not let it pass, a value or a weight that something else reads, too, or a head that is also
+// the embedding.
 std::optional<FoldSite> fold_of(const Graph& graph, const Site& site);
+
+// Heads whose channels the rows of this weight or bias make, where rotary positions turn them; 0: none do.
+std::uint64_t rotated_heads(const Graph& graph, std::string_view part);
 
 // Of all Linears (of the role linear): rows * cols.
 std::uint64_t linear_parameters(const Graph& graph);

@@ -13,7 +13,8 @@ const Node* Graph::producer(ValueId value) const {
 std::vector<const Node*> Graph::consumers(ValueId value) const {
   std::vector<const Node*> found;
   for (const Node& node : nodes)
-    if (std::ranges::find(node.inputs, value) != node.inputs.end()) found.push_back(&node);
+    for (const ValueId input : node.inputs)
+      if (input == value) found.push_back(&node);
   return found;
 }
 

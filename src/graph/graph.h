@@ -19,8 +19,7 @@
 
 namespace nibble {
 
-// What a sequence remembers between steps for one operation: keys and values of all its tokens. A state may grow, be saved and restored;
-// nothing assumes that it can be cut short.
+// What a sequence remembers between steps for one operation: keys and values of all its tokens.
 struct KeyValueState {
   std::uint64_t kv_heads = 0, head_dim = 0;
   bool operator==(const KeyValueState&) const = default;
@@ -43,7 +42,7 @@ struct Graph {
 
   std::uint64_t width(ValueId value) const { return width_of(values[value]); }
   const Node* producer(ValueId value) const;                // null: an input
-  std::vector<const Node*> consumers(ValueId value) const;  // in order
+  std::vector<const Node*> consumers(ValueId value) const;  // in order, one for each time that it is read
   std::vector<Dimensions> input_shapes(const Node& node) const;
   std::vector<WeightUse> weights(const Node& node) const;
   // Of all nodes, in the order in which they are first read, each part once.

@@ -38,8 +38,6 @@ class Network {
   const DrawnGraph& end() const noexcept { return end_; }
   std::int64_t num_layers() const noexcept { return static_cast<std::int64_t>(layers_.size()); }
   const DrawnGraph& layer(std::int64_t index) const { return *layers_[static_cast<std::size_t>(index)]; }
-  // Of a layer, or of the end where index is -1.
-  const DrawnGraph& part_of(std::int64_t index) const { return index < 0 ? end_ : layer(index); }
 
   std::uint64_t linear_parameters() const;         // of all layers, the head not counted
   std::uint64_t state_numbers_per_token() const;   // of all layers: keys and values

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What flows through a graph, and what its operations read beside: values with named dimensions, and weights named by their part.
+// What flows through a graph, and what its operations read beside: values with named dimensions, and weights named by their part. Plain values.
 #pragma once
 
 #include <cstdint>

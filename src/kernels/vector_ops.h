@@ -12,7 +12,7 @@
 
 namespace nibble {
 
-// out[t, i] = x[t, i] / sqrt(mean_i x[t, i]^2 + epsilon) * weight[i]
+// out[t, i] = x[t, i] / sqrt(mean_i x[t, i]^2 + epsilon) * weight[i]; out does not alias x.
 void rms_norm(const float* x, const float* weight, std::size_t tokens, std::size_t width, float epsilon, float* out, Isa isa, ThreadPool& pool);
 
 // out[i] = silu(gate[i]) * up[i]; out may alias gate.

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/quantity.h"
+#include "engine/program.h"
 #include "io/checkpoint.h"
 #include "model/arch/architecture.h"
 #include "nibble/error.h"
@@ -110,17 +111,25 @@ PlannedWeights plan_weights(const Basis& basis, const std::string& spelling) {
 }
 
 // Per token, all layers; dimensions of a head are rounded up to whole groups.
-std::uint64_t cache_bytes_per_token(const ModelConfig& config, double bits) {
-  const std::uint64_t depth = (config.head_dim + kCacheGroup - 1) / kCacheGroup * kCacheGroup;
-  return static_cast<std::uint64_t>(static_cast<double>(2 * config.layers * config.kv_heads * depth) * bits / 8);
+std::uint64_t cache_bytes_per_token(const Network& network, double bits) {
+  std::uint64_t numbers = 0;
+  for (std::int64_t i = 0; i < network.num_layers(); ++i)
+    for (const KeyValueState& state : network.layer(i).graph.states)
+      numbers += 2 * state.kv_heads * ((state.head_dim + kCacheGroup - 1) / kCacheGroup * kCacheGroup);
+  return static_cast<std::uint64_t>(static_cast<double>(numbers) * bits / 8);
 }
 
 std::uint64_t round_up(std::uint64_t tokens) { return (tokens + kCacheChunk - 1) / kCacheChunk * kCacheChunk; }
 
-// Residual stream twice, queries and what attention makes of them, keys, values, gate and up, in f32; one row of logits.
-std::uint64_t activation_bytes(const ModelConfig& config) {
-  const std::uint64_t query = config.heads * config.head_dim, key = config.kv_heads * config.head_dim;
-  return 4 * (kPromptBatch * (2 * config.hidden + 2 * query + 2 * key + 2 * config.intermediate) + config.vocab_size);
+// The residual stream and what the widest layer keeps beside it, in f32; one row of logits.
+std::uint64_t activation_bytes(const ModelConfig& config, const Network& network) {
+  std::uint64_t beside = 0;
+  RotaryTables tables;
+  for (std::int64_t i = 0; i < network.num_layers(); ++i) {
+    const Graph& graph = network.layer(i).graph;
+    beside = std::max(beside, Program(graph, {.given = graph.inputs, .wanted = graph.outputs}, tables).numbers_per_token());
+  }
+  return 4 * (kPromptBatch * (config.hidden + beside) + config.vocab_size);
 }
 
 void judge(const MemoryPlanRequest& request) {
@@ -166,10 +175,11 @@ MemoryPlan plan_memory(const MemoryPlanRequest& request) {
   plan.memory = request.memory;
   plan.usual_headroom = !request.headroom;
   plan.headroom = request.headroom.value_or(std::max(kLeastHeadroom, request.memory / 20));
-  plan.activations = activation_bytes(config);
+  const Network network = draw_network(config);
+  plan.activations = activation_bytes(config, network);
   plan.bandwidth = request.bandwidth;
   for (std::size_t type = 0; type < kCacheTypes.size(); ++type) {
-    plan.cache_bytes_per_token[type] = cache_bytes_per_token(config, kCacheTypes[type].bits);
+    plan.cache_bytes_per_token[type] = cache_bytes_per_token(network, kCacheTypes[type].bits);
     plan.cache_bytes[type] = plan.cache_bytes_per_token[type] * round_up(plan.context);
   }
   for (const std::string& format : request.formats) {

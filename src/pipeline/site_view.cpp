@@ -39,7 +39,7 @@ SiteView view_of_text(const Site& site, std::int64_t layer, const PlannedParts& 
   SiteView view;
   const bool full = parts.site_asks_for(site, layer, Needs::second_moment);
   const bool follow = full && original != nullptr;
-  const bool adds = follow && site.added;
+  const bool adds = follow && original->shows_sum(site, weights.original);
   SiteAccumulator sums(layer, site.name, site.width, {.second_moment = full, .distribution = false, .rounded = stored.multiplies_codes()}, pool, isa);
   std::optional<CrossAccumulator> cross;
   if (follow) cross.emplace(adds ? weights.current.at(site.parts.front()).rows : site.width, site.width, stored.multiplies_codes(), pool, isa);

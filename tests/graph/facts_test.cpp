@@ -86,6 +86,31 @@ TEST(Folds, RepeatPerQueryHeadWhereHeadsAreShared) {
   EXPECT_EQ(state_numbers_per_token(drawn.graph), 8u);
 }
 
+// A value that is read twice by one operation, and a weight that two operations read.
+TEST(Folds, CountReadsNotReaders) {
+  Layer l;
+  const Value u = l.d.linear(l.h, "a_in", {"a", kHidden});
+  const DrawnGraph drawn = l.finish({l.d.linear(l.d.multiply(u, u), "b_in", {"b", kHidden})});
+  EXPECT_FALSE(drawn.folds[1]);
+  Layer shared;
+  const Value once = shared.d.linear(shared.h, "a_in", {"a", kHidden});
+  const Value again = shared.d.linear(shared.x, "c_in", {"a", kHidden});
+  EXPECT_FALSE(shared.finish({shared.d.linear(once, "b_in", {"b", kHidden}), again}).folds[1]);
+}
+
+TEST(Sites, HaveOneNameEach) {
+  const auto draw = [](const char* first, const char* second, bool same_value) {
+    Layer l;
+    l.d.linear(l.h, first, {"a", kHidden});
+    l.d.linear(same_value ? l.h : l.x, second, {"b", kHidden});
+    return l.finish({l.x}).sites.size();
+  };
+  EXPECT_EQ(draw("in", "in", true), 1u);
+  EXPECT_EQ(draw("in", "other", false), 2u);
+  EXPECT_THROW(draw("in", "other", true), Error);
+  EXPECT_THROW(draw("in", "in", false), Error);
+}
+
 // A tied head's columns are the embedding's: scaling them would change what is looked up.
 TEST(Folds, LeaveATiedHeadAlone) {
   for (const bool tied : {false, true}) {
@@ -104,7 +129,6 @@ TEST(Networks, ShareDrawingsThatAreAlike) {
   EXPECT_EQ(&network.layer(0), &network.layer(2));
   EXPECT_NE(&network.layer(0), &network.layer(1));
   EXPECT_EQ(network.linear_parameters(), kHidden * (8 + 16 + 8));
-  EXPECT_EQ(&network.part_of(-1), &network.end());
 }
 
 TEST(Drawings, RefuseWhatDoesNotFit) {

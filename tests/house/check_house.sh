@@ -9,7 +9,7 @@ cd "${1:?usage: check_house.sh SOURCE_DIR}"
 # What each room may include besides itself, std and third parties. An arrow includes all that lies below it.
 declare -A sees=(
   [base]="" [tensor]="base" [format]="tensor base"
-  [kernels]="format tensor base" [io]="format tensor base" [graph]="kernels format tensor base"
+  [kernels]="format tensor base" [io]="format tensor base" [graph]="tensor base"
   [quantize]="kernels format tensor base"
   [engine]="model graph io kernels format tensor base"
   [model]="graph io kernels format tensor base"

@@ -3,7 +3,11 @@
 
 namespace nibble {
 
-Dimensions Linear::output(std::span<const Dimensions>) const { return token_rows(rows); }
+Dimensions Linear::output(std::span<const Dimensions> inputs) const {
+  Dimensions shape = inputs[0];
+  shape.back().extent = rows;
+  return shape;
+}
 
 std::vector<WeightUse> Linear::weights(std::span<const Dimensions> inputs) const {
   std::vector<WeightUse> uses = {{part, role, {rows, width_of(inputs[0])}}};

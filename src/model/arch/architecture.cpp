@@ -44,19 +44,6 @@ std::string part_key(std::string_view part, std::int64_t layer) { return std::st
 
 bool is_layered(const TensorName& name) { return name.hf.find("{}") != std::string_view::npos; }
 
-// Heads whose channels the rows of this weight make, where rotary positions turn them; 0: none do.
-std::uint64_t rotated_heads(const Graph& graph, std::string_view part) {
-  for (const Node& node : graph.nodes) {
-    const auto* const linear = std::get_if<Linear>(&node.operation);
-    if (linear == nullptr || (part != linear->part && part != linear->bias())) continue;
-    for (std::vector<const Node*> readers = graph.consumers(node.output); readers.size() == 1; readers = graph.consumers(readers.front()->output)) {
-      if (const auto* const rope = std::get_if<Rope>(&readers.front()->operation)) return linear->rows / rope->head_dim;
-      if (!std::holds_alternative<RmsNorm>(readers.front()->operation)) return 0;
-    }
-  }
-  return 0;
-}
-
 ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse& use, const Graph& graph, bool interleaves_rotary) {
   ModelTensor tensor;
   tensor.part = name.part;
@@ -96,6 +83,19 @@ ModelTensors::ModelTensors(const ModelConfig& config) : architecture_(&find_arch
     by_name_.emplace(tensors_[i].gguf_name, i);
     by_part_.emplace(part_key(tensors_[i].part, tensors_[i].layer), i);
   }
+  require_named();
+}
+
+// What is drawn and has no name would be left out of the sums without a word.
+void ModelTensors::require_named() const {
+  const auto judge = [&](const Graph& graph, std::int64_t layer) {
+    for (const WeightUse& use : graph.weights())
+      if (part(use.part, layer) == nullptr)
+        throw Error(ErrorKind::internal, "a family draws a part that it does not name: " + use.part);
+  };
+  judge(network_.begin().graph, -1);
+  for (std::int64_t i = 0; i < network_.num_layers(); ++i) judge(network_.layer(i).graph, i);
+  judge(network_.end().graph, -1);
 }
 
 const ModelTensor* ModelTensors::find(std::string_view name) const noexcept {

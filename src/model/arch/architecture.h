@@ -37,6 +37,7 @@ struct TensorName {
 struct HfVariant {
   std::string_view model_type, class_name;  // "mistral", "MistralForCausalLM"
   std::uint64_t default_kv_heads = 0;       // 0: as many as heads
+  std::uint64_t default_head_dim = 0;       // 0: hidden size / heads
   std::uint64_t default_context = 2048;
   std::uint64_t default_sliding_window = 0;
   bool window_needs_switch = false;         // the window counts only when use_sliding_window is true
@@ -94,6 +95,8 @@ class ModelTensors {
   const ModelTensor* part(std::string_view part, std::int64_t layer) const noexcept;
 
  private:
+  void require_named() const;
+
   const Architecture* architecture_;
   Network network_;
   std::vector<ModelTensor> tensors_;

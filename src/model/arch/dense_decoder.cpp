@@ -2,6 +2,7 @@
 #include "model/arch/dense_decoder.h"
 
 #include <cmath>
+#include <utility>
 
 #include "graph/drawing.h"
 
@@ -54,7 +55,8 @@ Graph draw_dense_layer(const ModelConfig& c, std::int64_t) {
   Drawing d;
   Value x = d.input(token_rows(c.hidden));
   const Value h = d.rms_norm(x, "attention_norm", c.norm_epsilon);
-  const auto [q, k, v] = d.linears(h, "attention_in", {{"q", query, c.attention_bias}, {"k", key_value, c.attention_bias}, {"v", key_value, c.attention_bias}});
+  const bool b = c.attention_bias;
+  const auto [q, k, v] = d.linears(h, "attention_in", {{"q", query, b}, {"k", key_value, b}, {"v", key_value, b}});
   const Value mixed = d.attention(d.rope(q, rope), d.rope(k, rope), v, attention_of(c));
   x = d.add(x, d.linear(mixed, "attention_out", {"o", c.hidden, c.output_bias}));
   x = d.add(x, draw_swiglu(d, d.rms_norm(x, "mlp_norm", c.norm_epsilon), c));

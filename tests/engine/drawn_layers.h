@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Small layers of many kinds with random weights, and what runs programs that were made of them.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "engine/program.h"
+#include "graph/drawing.h"
+
+namespace nibble {
+
+inline constexpr std::size_t kTokens = 5;
+inline constexpr std::uint64_t kHidden = 16, kWide = 24;
+
+struct LayerPen {
+  Drawing d;
+  Value x = d.input(token_rows(kHidden));
+
+  Value attention(Value h) {
+    const Rope rope{.head_dim = 4, .frequencies = {1, 0.25}};
+    const auto [q, k, v] = d.linears(h, "attention_in", {{"q", 16, true}, {"k", 8}, {"v", 8}});
+    const Value normed = d.rms_norm_heads(q, "q_norm", 1e-5F, 4);
+    const Value mixed = d.attention(d.rope(normed, rope), d.rope(k, rope), v, {.heads = 4, .kv_heads = 2, .head_dim = 4, .scale = 0.5F});
+    return d.linear(mixed, "attention_out", {"o", kHidden});
+  }
+  Value mlp(Value h) {
+    const auto [gate, up] = d.linears(h, "mlp_in", {{"gate", kWide}, {"up", kWide}});
+    return d.linear(d.multiply(d.silu(gate), up), "mlp_out", {"down", kHidden});
+  }
+  Value norm(Value value, const std::string& part) { return d.rms_norm(value, part, 1e-5F); }
+  Graph finish(Value y) { return std::move(d).finish({y}); }
+};
+
+struct DrawnLayer {
+  std::string name;
+  Graph graph;
+};
+
+// The usual one first.
+inline std::vector<DrawnLayer> drawn_layers() {
+  std::vector<DrawnLayer> layers;
+  const auto add = [&](const std::string& name, auto draw) {
+    LayerPen pen;
+    const Value y = draw(pen);
+    layers.push_back({name, pen.finish(y)});
+  };
+  add("pre_norm", [](LayerPen& p) {
+    const Value x = p.d.add(p.x, p.attention(p.norm(p.x, "attention_norm")));
+    return p.d.add(x, p.mlp(p.norm(x, "mlp_norm")));
+  });
+  add("stream_second", [](LayerPen& p) {
+    const Value x = p.d.add(p.attention(p.norm(p.x, "attention_norm")), p.x);
+    return p.d.add(p.mlp(p.norm(x, "mlp_norm")), x);
+  });
+  add("sandwich", [](LayerPen& p) {
+    const Value x = p.d.add(p.x, p.norm(p.attention(p.norm(p.x, "attention_norm")), "after_attention"));
+    return p.d.add(x, p.norm(p.mlp(p.norm(x, "mlp_norm")), "after_mlp"));
+  });
+  add("parallel", [](LayerPen& p) {
+    const Value o = p.attention(p.norm(p.x, "attention_norm"));
+    return p.d.add(p.x, p.d.add(o, p.mlp(p.norm(p.x, "mlp_norm"))));
+  });
+  add("parallel_one_by_one", [](LayerPen& p) {
+    const Value o = p.attention(p.norm(p.x, "attention_norm"));
+    return p.d.add(p.d.add(p.mlp(p.norm(p.x, "mlp_norm")), p.x), o);
+  });
+  add("gate_read_again", [](LayerPen& p) {
+    const auto [gate, up] = p.d.linears(p.norm(p.x, "mlp_norm"), "mlp_in", {{"gate", kHidden}, {"up", kHidden}});
+    const Value y = p.d.multiply(p.d.silu(gate), up);
+    return p.d.add(p.x, p.d.add(p.d.add(y, gate), p.d.linear(y, "mlp_out", {"down", kHidden})));
+  });
+  add("gate_times_itself", [](LayerPen& p) {
+    const Value gate = p.d.linear(p.norm(p.x, "mlp_norm"), "mlp_in", {"gate", kHidden});
+    const Value y = p.d.multiply(p.d.silu(gate), gate);
+    return p.d.add(p.x, p.d.add(y, p.norm(y, "after")));
+  });
+  add("twice_itself", [](LayerPen& p) {
+    const Value h = p.d.linear(p.norm(p.x, "norm"), "in", {"w", kHidden});
+    const Value y = p.d.add(h, h);
+    return p.d.add(p.x, p.d.add(p.norm(y, "after"), y));
+  });
+  return layers;
+}
+
+struct Runnable {
+  Graph graph;
+  std::map<std::string, std::vector<float>, std::less<>> weights;
+  std::map<std::string, PackedLinear, std::less<>> packed;
+  ThreadPool pool{2};
+  Workspace workspace;
+  KvLayer cache{kTokens, 2, 4, KvType::f32};
+  std::vector<float> x = std::vector<float>(kTokens * kHidden);
+
+  explicit Runnable(Graph drawn = drawn_layers().front().graph) : graph(std::move(drawn)) {
+    Random random(7);
+    const auto fill = [&](std::vector<float>& values) {
+      for (float& value : values) value = static_cast<float>(random.normal());
+    };
+    fill(x);
+    for (const WeightUse& use : graph.weights()) {
+      std::vector<float>& values = weights[use.part];
+      values.resize(use.shape[0] * (use.shape.size() > 1 ? use.shape[1] : 1));
+      fill(values);
+      if (use.role != TensorRole::linear) continue;
+      const QuantizedView view = make_view(find_raw_format(DType::f32), use.shape[0], use.shape[1], {std::as_bytes(std::span(values))}, use.part);
+      packed.emplace(use.part, PackedLinear::pack(view, {.activations = ActivationMode::f32}, pool));
+    }
+  }
+
+  std::vector<float> expected() const {
+    const std::vector<std::vector<float>> given = {x};
+    return evaluate(graph, kTokens, given, {}, [&](std::string_view part) { return std::span<const float>(weights.find(part)->second); })[0];
+  }
+
+  void run(const Program& program, std::vector<float*> given, std::vector<float*> wanted) {
+    ProgramWeights bound;
+    for (const Program::LinearUse& use : program.linears()) {
+      bound.linears.push_back(&packed.at(use.part));
+      bound.biases.push_back(use.bias.empty() ? std::span<const float>{} : std::span<const float>(weights.at(use.bias)));
+    }
+    for (const std::string& norm : program.norms()) bound.norms.emplace_back(weights.at(norm));
+    workspace.rotary.fill(0, kTokens, 0);
+    const BatchPiece piece{.row = 0, .tokens = kTokens, .position = 0};
+    KvLayer* const caches[] = {&cache};
+    program.run({.tokens = kTokens, .pieces = {&piece, 1}, .caches = caches}, bound, {given, wanted}, workspace, Isa::scalar, pool);
+  }
+};
+
+inline void expect_close(const std::vector<float>& found, const std::vector<float>& expected) {
+  // Sums of up to 24 products of numbers near 1, one after the other: some 1e-6 of the largest; ten times that for what follows.
+  double largest = 0;
+  for (const float value : expected) largest = std::max(largest, std::abs(static_cast<double>(value)));
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-5 * largest) << i;
+}
+
+}  // namespace nibble
