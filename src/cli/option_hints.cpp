@@ -18,6 +18,8 @@ constexpr auto kHints = std::to_array<OptionHint>({{"texts", "--text FILE"},
                                                    {"allow_requantize", "--allow-requantize"},
                                                    {"strict", "--strict, without which this is a note"},
                                                    {"embedding", "--embedding, --head"},
+                                                   {"include", "--include"},
+                                                   {"exclude", "--exclude"},
                                                    {"memory", "--memory 24GB"},
                                                    {"formats", "-f q8_0,q4_k_m"},
                                                    {"output", "-o OUT.gguf or -o DIRECTORY"}});

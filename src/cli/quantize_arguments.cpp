@@ -168,6 +168,9 @@ void add_choices(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option(
       "--activation-fit", arguments.activation_fit,
       "How static grids of activations (-f int8:row+a8:static) are chosen from --text or --stats: absmax, percentile:99.99, mse (default), entropy");
+  verb.add_option("--include", arguments.request.include,
+                  "Only matrices whose names match are quantized: '*' is any text, names as in the model or in a GGUF file; may be given more than once");
+  verb.add_option("--exclude", arguments.request.exclude, "Matrices that stay as they are, likewise: --exclude '*.attn_v.weight'");
   verb.add_option("--embedding", arguments.request.embedding, "Format of the embedding");
   verb.add_option("--head", arguments.request.head, "Format of the output head");
 }

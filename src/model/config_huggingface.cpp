@@ -9,6 +9,7 @@
 #include "io/json_text.h"
 #include "model/config_readers.h"
 #include "model/foreign_quantization.h"
+#include "model/known_family.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -77,11 +78,6 @@ class Fields {
   std::string source_, prefix_;
 };
 
-struct Family {
-  const Architecture* architecture;
-  const HfVariant* variant;
-};
-
 std::string known_types() {
   std::string text;
   for (const Architecture& architecture : all_architectures())
@@ -90,21 +86,18 @@ std::string known_types() {
 }
 
 // model_type decides; the class must agree, because other classes of the same type (classifiers, bare bodies) have other tensors.
-Family find_family(const Fields& fields) {
+KnownFamily find_family(const Fields& fields) {
   const std::string type = fields.string("model_type", "");
   std::string class_name;
   if (const Json* classes = fields.find("architectures")) {
     if (!classes->is_array() || classes->empty() || !classes->front().is_string()) fields.wrong("architectures", "a list of names", *classes);
     class_name = classes->front().get<std::string>();
   }
-  for (const Architecture& architecture : all_architectures())
-    for (const HfVariant& variant : architecture.variants) {
-      if (type.empty() ? class_name != variant.class_name : type != variant.model_type) continue;
-      if (!class_name.empty() && class_name != variant.class_name)
-        fields.unsupported(fmt::format("only {} of model_type {} can be run: {}", variant.class_name, variant.model_type, class_name));
-      return {&architecture, &variant};
-    }
-  fields.unsupported(fmt::format("unknown model_type; known are {}: {}", known_types(), type.empty() ? class_name : type));
+  const auto family = find_family_of_type(type, class_name);
+  if (!family) fields.unsupported(fmt::format("unknown model_type; known are {}: {}", known_types(), type.empty() ? class_name : type));
+  if (const HfVariant& variant = *family->variant; !class_name.empty() && class_name != variant.class_name)
+    fields.unsupported(fmt::format("only {} of model_type {} can be run: {}", variant.class_name, variant.model_type, class_name));
+  return *family;
 }
 
 // Either rope_theta with rope_scaling, or rope_parameters, which newer writers use instead.
@@ -180,7 +173,8 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   const bool as_heads = fields.has_null("num_key_value_heads") || variant->default_kv_heads == 0;
   config.kv_heads = fields.integer("num_key_value_heads", as_heads ? config.heads : variant->default_kv_heads);
   const bool divides = config.heads != 0 && config.hidden % config.heads == 0;
-  config.head_dim = fields.find("head_dim") != nullptr ? fields.integer("head_dim", 0) : divides ? config.hidden / config.heads : 0;
+  const std::uint64_t usual = variant->default_head_dim != 0 ? variant->default_head_dim : divides ? config.hidden / config.heads : 0;
+  config.head_dim = fields.integer("head_dim", usual);
   config.context = fields.integer("max_position_embeddings", variant->default_context);
   config.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", 1e-6));
   config.tied_embedding = fields.boolean("tie_word_embeddings", false);

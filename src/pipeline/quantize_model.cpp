@@ -185,7 +185,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
   source.require_unchanged();
   try {
     const OutputJudge judge = [&](const std::filesystem::path& unreleased) {
-      require_readable(SourceModel::open(unreleased), plan.config, options.output.string());
+      require_readable(SourceModel::open(unreleased), plan, options.output.string());
       if (options.judge) options.judge(unreleased);
     };
     writer->finish(options.sync, judge, &pool);

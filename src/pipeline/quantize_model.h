@@ -66,6 +66,7 @@ struct QuantizeModelOptions {
   std::optional<FitOptions> fit{};   // instead of the method's own
   std::string transform{}, round{};  // stages instead of the method's own, by name; empty: the method's
   std::optional<double> smoothquant_alpha{};
+  std::vector<std::string> include{}, exclude{};  // patterns of matrices' names, "*" any text: others, or these, stay as they are
   std::string embedding{}, head{};  // formats in place of the recipe's; empty: the recipe decides
   std::filesystem::path output{};   // *.gguf: one file; anything else: a directory
   std::string container{};          // a name of pipeline/export/; empty: as the output's name ends

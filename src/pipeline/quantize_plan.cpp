@@ -8,11 +8,13 @@
 #include <unordered_set>
 
 #include "base/output_file.h"
+#include "model/known_family.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
 #include "pipeline/activation_plan.h"
 #include "pipeline/export/container.h"
 #include "pipeline/source_notes.h"
+#include "pipeline/unknown_network.h"
 #include "quantize/held_magnitude.h"
 #include "quantize/method.h"
 #include "tensor/shape.h"
@@ -66,6 +68,34 @@ void require_held(const Container& container, const TensorPlan& plan, const Reci
                 fmt::format("{}: {} for '{}' by recipe '{}'", refusal, plan.target.format->name(), plan.target.name, recipe.name));
 }
 
+bool is_chosen(const ModelTensor& tensor, const QuantizeModelOptions& options) {
+  const auto names = [&](const std::string& pattern) { return matches_pattern(pattern, tensor.gguf_name) || matches_pattern(pattern, tensor.hf_name); };
+  return (options.include.empty() || std::ranges::any_of(options.include, names)) && std::ranges::none_of(options.exclude, names);
+}
+
+// A pattern that names no matrix is a slip of the pen.
+void require_used(const std::vector<ModelTensor>& tensors, const QuantizeModelOptions& options) {
+  for (const auto* const patterns : {&options.include, &options.exclude})
+    for (const std::string& pattern : *patterns)
+      if (std::ranges::none_of(tensors, [&](const ModelTensor& tensor) {
+            return !is_vector(tensor) && (matches_pattern(pattern, tensor.gguf_name) || matches_pattern(pattern, tensor.hf_name));
+          }))
+        throw Error(ErrorKind::invalid_argument, fmt::format("no matrix of the model has a name like this: '{}'", pattern),
+                    patterns == &options.include ? "include" : "exclude");
+}
+
+// What asks for more than the weights themselves cannot be had where nobody knows what they do.
+void require_undrawn(const UnknownNetwork& network, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  const auto refuse = [&](const std::string& what) { throw Error(ErrorKind::unsupported, fmt::format("{}; {}", what, network.reason)); };
+  if (plan.source_spelling != plan.target_spelling)
+    refuse(plan.source_spelling == Spelling::gguf ? "without knowing the network its tensors have no names in a directory: write a GGUF file"
+                                                  : "without knowing the network its tensors have no names in a GGUF file: write a directory");
+  if (options.activations) refuse("without knowing the network nothing says which inputs to round: leave the plus out");
+  for (const TensorPlan& tensor : plan.tensors)
+    if (!tensor.method.empty() && method_for(tensor, options).needs() != Needs::nothing)
+      refuse(fmt::format("without knowing the network no text can be walked through it, which the method {} asks for: use rtn or mse", tensor.method));
+}
+
 TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, const QuantizePlan& plan, const QuantizeModelOptions& options) {
   require_shape(stored, tensor);
   if (!stored.view.format)
@@ -85,8 +115,10 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.cols = facts.cols;
   if (plan.source_spelling != plan.target_spelling && tensor.permuted_heads != 0)
     result.permuted_head_dim = (tensor.shape.size() > 1 ? facts.rows : facts.cols) / tensor.permuted_heads;
-  if (is_vector(tensor)) {
-    result.target.format = plan.target_spelling == Spelling::gguf ? find_format("f32") : stored.view.format;
+  const bool is_plain = plan.target_spelling == Spelling::gguf && plan.is_understood();
+  if (is_vector(tensor) || !is_chosen(tensor, options)) {
+    result.target.format = is_vector(tensor) && is_plain ? find_format("f32") : stored.view.format;
+    require_held(*plan.container, result, plan.recipe);
     return result;
   }
   const Assignment assignment = assign(plan.recipe, facts, stored.view.format);
@@ -108,6 +140,41 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   return result;
 }
 
+void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const SourceModel& source, const QuantizeModelOptions& options) {
+  require_used(network.tensors, options);
+  for (const ModelTensor& tensor : network.tensors) plan.tensors.push_back(plan_tensor(source.tensor(tensor.hf_name), tensor, plan, options));
+  require_undrawn(network, plan, options);
+  const auto matrices = std::ranges::count_if(plan.tensors, [](const TensorPlan& tensor) { return tensor.role != TensorRole::norm; });
+  plan.notes.push_back(
+                    fmt::format("the network is not understood, so its {} matrices are quantized one by one, and nothing here can run or judge the "
+                                "result: {}",
+                                matrices, network.reason));
+  if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  for (const std::string& tensor : network.left_out) add_loss("left out, since its elements are no weights: " + tensor, options.strict, plan.notes);
+}
+
+// The model's own tensors. What it does not use is listed, and what its files say otherwise noted.
+void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeModelOptions& options) {
+  std::unordered_set<std::string_view> used;
+  require_used(source.parts().all(), options);
+  for (const ModelTensor& tensor : source.parts().all()) {
+    const StoredTensor& stored = source.stored(tensor);
+    used.insert(stored.name);
+    plan.tensors.push_back(plan_tensor(stored, tensor, plan, options));
+  }
+  if (const StoredTensor* const head = find_second_head(source, plan.config)) used.insert(head->name);
+  if (std::string note = second_head_note(source, plan.config); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
+  if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
+  for (const StoredTensor& stored : source.tensors())
+    if (!used.contains(stored.name) && stored.name != kRopeDivisorsName && !is_activation_tensor(stored.name)) plan.ignored.push_back(stored.name);
+  // What scales are folded into must hold them exactly enough, whoever chose the method that folds.
+  if (moves_activations(plan, options))
+    for (TensorPlan& tensor : plan.tensors)
+      if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) tensor.target.format = find_format("f32");
+  if (plan.target_spelling == Spelling::gguf) plan.rope_divisors = rope_frequency_divisors(plan.config.rope);
+}
+
 }  // namespace
 
 void add_loss(std::string loss, bool strict, std::vector<std::string>& notes) {
@@ -115,10 +182,13 @@ void add_loss(std::string loss, bool strict, std::vector<std::string>& notes) {
   notes.push_back(std::move(loss));
 }
 
-void require_readable(const SourceModel& written, const ModelConfig& meant, const std::string& output) {
+void require_readable(const SourceModel& written, const QuantizePlan& plan, const std::string& output) {
   const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::internal, fmt::format("{}: read back {}", output, why)); };
   try {
-    const ModelConfig& config = written.config();
+    for (const TensorPlan& tensor : plan.tensors)
+      if (!is_same_shape(written.tensor(tensor.target.name).shape, tensor.target.shape)) refuse("has a tensor of another shape: " + tensor.target.name);
+    if (!plan.is_understood()) return;
+    const ModelConfig &config = written.config(), &meant = plan.config;
     if (config.vocab_size != meant.vocab_size || config.hidden != meant.hidden || config.intermediate != meant.intermediate ||
         config.layers != meant.layers || config.heads != meant.heads || config.kv_heads != meant.kv_heads || config.head_dim != meant.head_dim ||
         config.tied_embedding != meant.tied_embedding)
@@ -162,30 +232,19 @@ std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_
 
 QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOptions& options) {
   QuantizePlan plan;
-  plan.config = source.config();
+  std::optional<UnknownNetwork> unknown;
+  if (!has_known_family(source)) unknown = read_unknown_network(source);
+  plan.config = unknown ? unknown->facts : source.config();
   plan.source_spelling = source.spelling();
   plan.recipe = options.recipe;
   apply_overrides(plan.recipe, options, plan.config);
   plan.container = &decide_container(options, plan.recipe);
   plan.target_spelling = plan.container->naming();
   find_method(options.method);
-  std::unordered_set<std::string_view> used;
-  for (const ModelTensor& tensor : source.parts().all()) {
-    const StoredTensor& stored = source.stored(tensor);
-    used.insert(stored.name);
-    plan.tensors.push_back(plan_tensor(stored, tensor, plan, options));
-  }
-  if (const StoredTensor* const head = find_second_head(source, plan.config)) used.insert(head->name);
-  if (std::string note = second_head_note(source, plan.config); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
-  if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
-  for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
-  for (const StoredTensor& stored : source.tensors())
-    if (!used.contains(stored.name) && stored.name != kRopeDivisorsName && !is_activation_tensor(stored.name)) plan.ignored.push_back(stored.name);
-  // What scales are folded into must hold them exactly enough, whoever chose the method that folds.
-  if (moves_activations(plan, options))
-    for (TensorPlan& tensor : plan.tensors)
-      if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) tensor.target.format = find_format("f32");
-  if (plan.target_spelling == Spelling::gguf) plan.rope_divisors = rope_frequency_divisors(plan.config.rope);
+  if (unknown)
+    plan_unknown(plan, *unknown, source, options);
+  else
+    plan_known(plan, source, options);
   return plan;
 }
 

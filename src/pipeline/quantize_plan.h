@@ -30,7 +30,7 @@ struct TensorPlan {
 class Container;
 
 struct QuantizePlan {
-  ModelConfig config;
+  ModelConfig config;  // without an architecture where no family draws the network
   const Container* container = nullptr;  // of the output
   Spelling source_spelling = Spelling::huggingface, target_spelling = Spelling::gguf;
   Recipe recipe;  // with overrides applied
@@ -38,6 +38,8 @@ struct QuantizePlan {
   std::vector<float> rope_divisors;  // a tensor of its own in GGUF files of some models; else empty
   std::vector<std::string> ignored;
   std::vector<std::string> notes;  // what the source holds that the output does not, or holds otherwise
+
+  bool is_understood() const { return !config.architecture.empty(); }
 };
 
 QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOptions& options);
@@ -52,7 +54,7 @@ void add_loss(std::string loss, bool strict, std::vector<std::string>& notes);
 
 // What was written must be a model that can be read: the configuration that was meant, and every tensor in the shape that it asks for.
 // Error(internal) otherwise. output: for messages.
-void require_readable(const SourceModel& written, const ModelConfig& meant, const std::string& output);
+void require_readable(const SourceModel& written, const QuantizePlan& meant, const std::string& output);
 
 // Norms and biases, which are no matrices and stay in floating point.
 bool is_vector(const ModelTensor& tensor);

@@ -83,11 +83,12 @@ TEST_F(SourceNotes, WhatIsWrittenMustBeAModel) {
   EditableModel model = EditableModel::read(data_directory() / "tiny_tied");
   model.write(scratch_ / "m");
   const SourceModel checkpoint = SourceModel::open(scratch_ / "m");
-  ModelConfig meant = checkpoint.config();
+  QuantizePlan meant;
+  meant.config = checkpoint.config();
   EXPECT_NO_THROW(require_readable(checkpoint, meant, "OUT"));
-  ++meant.intermediate;
+  ++meant.config.intermediate;
   EXPECT_EQ(error_of([&] { require_readable(checkpoint, meant, "OUT"); }), std::pair(ErrorKind::internal, std::string("OUT: read back has another configuration")));
-  --meant.intermediate;
+  --meant.config.intermediate;
   model.tensors.at("model.norm.weight").shape = {2, model.tensors.at("model.norm.weight").shape[0] / 2};
   model.write(scratch_ / "n");
   const auto [kind, text] = error_of([&] { require_readable(SourceModel::open(scratch_ / "n"), meant, "OUT"); });

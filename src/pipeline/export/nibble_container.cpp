@@ -56,7 +56,7 @@ std::string translated_config(const SourceModel& source, const QuantizePlan& pla
 }
 
 std::string kept_config(const SourceModel& source, const QuantizePlan& plan) {
-  Json config = parse_json(source.config_json(), (source.path() / "config.json").string());
+  Json config = source.config_json().empty() ? Json::object() : parse_json(source.config_json(), (source.path() / "config.json").string());
   // A foreign quantization_config would describe tensors that are no longer there.
   config.erase("quantization_config");
   const char* const key = config.contains("dtype") && !config.contains("torch_dtype") ? "dtype" : "torch_dtype";

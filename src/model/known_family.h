@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Whether a checkpoint's network is one that a family of ours draws. Pure functions.
+//
+//   if (!has_known_family(checkpoint)) treat_as_matrices(checkpoint);
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "io/checkpoint.h"
+#include "model/arch/architecture.h"
+
+namespace nibble {
+
+struct KnownFamily {
+  const Architecture* architecture;
+  const HfVariant* variant;  // of config.json
+};
+
+// By model_type, or where that is empty by the class that "architectures" names. Nothing: no family has it.
+std::optional<KnownFamily> find_family_of_type(std::string_view model_type, std::string_view class_name);
+
+// False: config.json or general.architecture names a network of no family (an encoder, a vision tower, a newer decoder), another class of a known
+// type (a classifier), or there is no configuration at all. Errors: corrupt.
+bool has_known_family(const Checkpoint& checkpoint);
+
+}  // namespace nibble

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/unknown_network.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cctype>
+#include <nlohmann/json.hpp>
+
+#include "io/json_text.h"
+#include "model/foreign_quantization.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+using Words = std::vector<std::string_view>;
+
+Words words_of(std::string_view name) {
+  Words words;
+  for (std::size_t begin = 0; begin <= name.size();) {
+    const std::size_t end = std::min(name.find('.', begin), name.size());
+    words.push_back(name.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return words;
+}
+
+bool is_number(std::string_view word) { return !word.empty() && std::ranges::all_of(word, [](char c) { return c >= '0' && c <= '9'; }); }
+
+bool names_any(std::string_view name, std::initializer_list<std::string_view> parts) {
+  return std::ranges::any_of(parts, [&](std::string_view part) { return name.find(part) != std::string_view::npos; });
+}
+
+// The first number of a name counts layers: "encoder.layer.3.attention.self.query.weight", "blk.3.attn_q.weight". -1: none.
+std::int64_t layer_of(const Words& words) {
+  for (const std::string_view word : words) {
+    if (!is_number(word)) continue;
+    std::int64_t layer = -1;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), layer);
+    return error == std::errc() && layer < 100'000 ? layer : -1;
+  }
+  return -1;
+}
+
+// What stands behind the last number, without "weight": "attention.self.query".
+std::string part_of(const Words& words) {
+  const auto last = std::find_if(words.rbegin(), words.rend(), is_number).base();
+  std::string part;
+  for (auto word = last; word != words.end(); ++word)
+    if (*word != "weight" || part.empty()) part += (part.empty() ? "" : ".") + std::string(*word);
+  return part;
+}
+
+// Norms, routers, convolutions and tables of positions are small and feel every bit: no tool of this field rounds them.
+bool is_left_as_it_is(std::string_view name) {
+  return names_any(name, {"norm", "ffn_gate_inp", "router", "mlp.gate.weight", "conv", "position_emb", "position_embd", "wpe", "rel_b", "relative_attention"});
+}
+
+TensorRole role_of(const StoredTensor& tensor) {
+  const bool is_matrix = tensor.shape.size() == 2 && tensor.shape[0] > 1 && tensor.shape[1] > 1;
+  if (!is_matrix || is_left_as_it_is(tensor.name)) return TensorRole::norm;
+  if (names_any(tensor.name, {"embed", "embd", "wte", "shared.weight"})) return TensorRole::embedding;
+  if (tensor.name == "output.weight" || names_any(tensor.name, {"lm_head", "classifier", "score.weight"})) return TensorRole::head;
+  return TensorRole::linear;
+}
+
+ModelConfig facts_of(const SourceModel& source, const std::vector<ModelTensor>& tensors) {
+  ModelConfig facts;
+  for (const ModelTensor& tensor : tensors) facts.layers = std::max(facts.layers, static_cast<std::uint64_t>(tensor.layer + 1));
+  const std::string prefix = source.gguf().string("general.architecture").value_or("") + ".";
+  facts.heads = source.gguf().unsigned_integer(prefix + "attention.head_count").value_or(1);
+  facts.kv_heads = source.gguf().unsigned_integer(prefix + "attention.head_count_kv").value_or(facts.heads);
+  return facts;
+}
+
+}  // namespace
+
+UnknownNetwork read_unknown_network(const SourceModel& source) {
+  if (source.kind() == ContainerKind::gguf)
+    refuse_tensor_scales(source);
+  else if (!source.config_json().empty())
+    refuse_foreign_quantization(parse_json(source.config_json(), (source.path() / "config.json").string()), source);
+  UnknownNetwork network;
+  try {
+    source.config();
+  } catch (const Error& error) {
+    network.reason = error.what();
+  }
+  for (const StoredTensor& stored : source.tensors()) {
+    if (!stored.view.format) {
+      network.left_out.push_back(fmt::format("{} ({})", stored.name, stored.type_name));
+      continue;
+    }
+    const Words words = words_of(stored.name);
+    ModelTensor tensor;
+    tensor.part = part_of(words);
+    tensor.layer = layer_of(words);
+    tensor.role = role_of(stored);
+    tensor.hf_name = tensor.gguf_name = stored.name;
+    // Recipes know these two by the names that every GGUF file gives them.
+    if (source.kind() != ContainerKind::gguf && tensor.role == TensorRole::embedding) tensor.gguf_name = "token_embd.weight";
+    if (source.kind() != ContainerKind::gguf && tensor.role == TensorRole::head) tensor.gguf_name = "output.weight";
+    tensor.shape = stored.shape;
+    network.tensors.push_back(std::move(tensor));
+  }
+  network.facts = facts_of(source, network.tensors);
+  return network;
+}
+
+}  // namespace nibble

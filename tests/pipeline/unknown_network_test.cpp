@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Checkpoints whose network no family draws: quantized matrix by matrix, refused where more is asked.
+#include "pipeline/unknown_network.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "model/known_family.h"
+#include "model/tiny_models.h"
+#include "pipeline/models.h"
+
+namespace nibble {
+namespace {
+
+class UnknownNetworks : public testing::Test {
+ protected:
+  ScratchDirectory scratch_;
+  ThreadPool pool_{2};
+
+  // tiny_gqa_llama3rope under the names of an encoder, with a buffer of integers.
+  std::filesystem::path encoder() {
+    EditableModel model = EditableModel::read(data_directory() / "tiny_gqa_llama3rope");
+    EditableModel renamed;
+    renamed.config = {{"model_type", "bert"}, {"architectures", {"BertModel"}}, {"hidden_size", 64}};
+    const std::map<std::string, std::string> names = {{"model.embed_tokens.weight", "embeddings.word_embeddings.weight"},
+                                                      {"model.norm.weight", "embeddings.LayerNorm.weight"},
+                                                      {"model.layers.0.self_attn.q_proj.weight", "encoder.layer.0.attention.self.query.weight"},
+                                                      {"model.layers.1.mlp.down_proj.weight", "encoder.layer.1.output.dense.weight"},
+                                                      {"lm_head.weight", "classifier.weight"}};
+    for (const auto& [from, to] : names) renamed.tensors[to] = model.tensors.at(from);
+    renamed.tensors["embeddings.position_ids"] = {"I64", {1, 2}, std::string(16, '\0')};
+    renamed.write(scratch_ / "encoder");
+    return scratch_ / "encoder";
+  }
+
+  QuantizeModelOptions options(const std::string& format, const std::string& output) {
+    QuantizeModelOptions result;
+    choose_format(result, format);
+    result.output = scratch_ / output;
+    return result;
+  }
+  std::map<std::string, std::string> formats_of(const std::filesystem::path& path) {
+    std::map<std::string, std::string> formats;
+    const SourceModel written = SourceModel::open(path);
+    for (const StoredTensor& tensor : written.tensors()) formats[tensor.name] = tensor.view.format ? tensor.view.format->name() : "-";
+    return formats;
+  }
+};
+
+TEST_F(UnknownNetworks, AreToldFromFamilies) {
+  EXPECT_FALSE(has_known_family(SourceModel::open(encoder())));
+  for (const std::string& name : tiny_models()) EXPECT_TRUE(has_known_family(SourceModel::open(data_directory() / name))) << name;
+  EXPECT_TRUE(find_family_of_type("mistral", ""));
+  EXPECT_TRUE(find_family_of_type("", "Qwen2ForCausalLM"));
+  EXPECT_FALSE(find_family_of_type("", ""));
+}
+
+TEST_F(UnknownNetworks, NamesTellWhatMatricesAre) {
+  const SourceModel source = SourceModel::open(encoder());
+  const UnknownNetwork network = read_unknown_network(source);
+  EXPECT_NE(network.reason.find("unknown model_type"), std::string::npos) << network.reason;
+  EXPECT_EQ(network.left_out, (std::vector<std::string>{"embeddings.position_ids (I64)"}));
+  EXPECT_EQ(network.facts.layers, 2u);
+  std::map<std::string, TensorRole> roles;
+  std::map<std::string, std::string> parts;
+  for (const ModelTensor& tensor : network.tensors) {
+    roles[tensor.hf_name] = tensor.role;
+    parts[tensor.hf_name] = tensor.part;
+  }
+  EXPECT_EQ(roles.at("embeddings.word_embeddings.weight"), TensorRole::embedding);
+  EXPECT_EQ(roles.at("embeddings.LayerNorm.weight"), TensorRole::norm);
+  EXPECT_EQ(roles.at("encoder.layer.0.attention.self.query.weight"), TensorRole::linear);
+  EXPECT_EQ(roles.at("classifier.weight"), TensorRole::head);
+  EXPECT_EQ(parts.at("encoder.layer.0.attention.self.query.weight"), "attention.self.query");
+}
+
+TEST_F(UnknownNetworks, AreQuantizedMatrixByMatrix) {
+  const SourceModel source = SourceModel::open(encoder());
+  const QuantizeSummary summary = quantize_model(source, options("int4:g32", "small"), pool_, {});
+  EXPECT_EQ(formats_of(scratch_ / "small"), (std::map<std::string, std::string>{{"embeddings.word_embeddings.weight", "f16"},
+                                                                               {"embeddings.LayerNorm.weight", "f32"},
+                                                                               {"encoder.layer.0.attention.self.query.weight", "int4:g32"},
+                                                                               {"encoder.layer.1.output.dense.weight", "int4:g32"},
+                                                                               {"classifier.weight", "f16"}}));
+  ASSERT_GE(summary.notes.size(), 2u);
+  EXPECT_TRUE(summary.notes[0].starts_with("the network is not understood, so its 4 matrices are quantized one by one")) << summary.notes[0];
+  EXPECT_EQ(summary.notes.back(), "left out, since its elements are no weights: embeddings.position_ids (I64)");
+  // What a known network's matrix of the same numbers becomes.
+  quantize_to(data_directory() / "tiny_gqa_llama3rope", "int4:g32", scratch_ / "known", pool_);
+  const SourceModel known = SourceModel::open(scratch_ / "known"), small = SourceModel::open(scratch_ / "small");
+  EXPECT_EQ(small.tensor("encoder.layer.1.output.dense.weight").view.decode(), known.tensor("model.layers.1.mlp.down_proj.weight").view.decode());
+}
+
+TEST_F(UnknownNetworks, InAGgufFileKeepTheirNamesAndKeys) {
+  quantize_to(data_directory() / "tiny_tied", "f32", scratch_ / "a.gguf", pool_);
+  // The same file of a family that nobody knows.
+  std::string bytes = read_text(scratch_ / "a.gguf");
+  for (std::size_t at = bytes.find("llama"); at != std::string::npos; at = bytes.find("llama", at)) bytes.replace(at, 5, "lama9");
+  std::ofstream(scratch_ / "b.gguf", std::ios::binary) << bytes;
+  const QuantizeSummary summary = quantize_model(SourceModel::open(scratch_ / "b.gguf"), options("q8_0", "c.gguf"), pool_, {});
+  EXPECT_NE(summary.notes.at(0).find("unknown general.architecture"), std::string::npos) << summary.notes[0];
+  const SourceModel before = SourceModel::open(scratch_ / "b.gguf"), after = SourceModel::open(scratch_ / "c.gguf");
+  EXPECT_EQ(after.gguf().string("general.architecture"), "lama9");
+  EXPECT_EQ(after.gguf().unsigned_integer("lama9.block_count"), before.gguf().unsigned_integer("lama9.block_count"));
+  EXPECT_EQ(after.tensors().size(), before.tensors().size());
+  EXPECT_EQ(after.tensor("blk.0.ffn_down.weight").view.format->name(), "q8_0");
+  EXPECT_EQ(after.tensor("output_norm.weight").view.format->name(), "f32");
+}
+
+TEST_F(UnknownNetworks, RefuseWhatNeedsADrawing) {
+  const SourceModel source = SourceModel::open(encoder());
+  const auto error = [&](QuantizeModelOptions asked) { return error_of([&] { quantize_model(source, asked, pool_, {}); }).second; };
+  QuantizeModelOptions gptq = options("int4:g32", "x");
+  gptq.method = "gptq";
+  EXPECT_TRUE(error(gptq).starts_with("without knowing the network no text can be walked through it, which the method gptq asks for: use rtn or mse; "));
+  EXPECT_TRUE(error(options("q8_0", "x.gguf")).starts_with("without knowing the network its tensors have no names in a GGUF file: write a directory; "));
+  EXPECT_TRUE(error(options("int8:row+a8", "x")).starts_with("without knowing the network nothing says which inputs to round"));
+  QuantizeModelOptions strict = options("int4:g32", "x");
+  strict.strict = true;
+  EXPECT_TRUE(error(strict).starts_with("left out, since"));
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "x"));
+}
+
+TEST_F(UnknownNetworks, PatternsChooseMatricesOfAnyNetwork) {
+  QuantizeModelOptions some = options("int4:g32", "some");
+  some.exclude = {"*.output.*"};
+  quantize_model(SourceModel::open(encoder()), some, pool_, {});
+  EXPECT_EQ(formats_of(scratch_ / "some").at("encoder.layer.1.output.dense.weight"), "f32");
+  EXPECT_EQ(formats_of(scratch_ / "some").at("encoder.layer.0.attention.self.query.weight"), "int4:g32");
+  QuantizeModelOptions known = options("q8_0", "known.gguf");
+  known.include = {"*ffn_down*", "*.self_attn.q_proj.*"};  // in either spelling
+  quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, pool_, {});
+  std::size_t quantized = 0;
+  for (const auto& [name, format] : formats_of(scratch_ / "known.gguf")) quantized += format != "f32" ? 1 : 0;
+  EXPECT_EQ(quantized, 4u);
+  known.include = {"*ffn_dwn*"};
+  EXPECT_EQ(error_of([&] { quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, pool_, {}); }).second,
+            "no matrix of the model has a name like this: '*ffn_dwn*'");
+}
+
+}  // namespace
+}  // namespace nibble
