@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes reference logits of small Llama models, computed by the `transformers` package in float32, as test data.
+"""Writes reference logits of small models, computed by the `transformers` package in float32, as test data.
 
     python tools/reference_logits.py tiny --out tests/data
     python tools/reference_logits.py bundled --model models/tale-4M --out tests/data/logits/tale-4M
 
-`tiny` first makes two seeded random models: tiny_gqa_llama3rope (grouped queries, scaled rotary positions, untied head, F32) and
-tiny_tied (tied embeddings, one key head per query head, F16). Each result is a folder with index.json (ids, positions, files, digest of
+`tiny` first makes seeded random models: tiny_gqa_llama3rope (grouped queries, scaled rotary positions, untied head, F32), tiny_tied (tied
+embeddings, one key head per query head, F16), and one for each further family (F32). --only NAME makes one of them. Each result is a folder with index.json (ids, positions, files, digest of
 the weights) and one file of little-endian f32 per position: the logits over the whole vocabulary.
 """
 
@@ -16,7 +16,7 @@ import pathlib
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 COMMON = {
     "architectures": ["LlamaForCausalLM"],
@@ -70,14 +70,53 @@ TINY = {
         torch_dtype="float16",
         vocab_size=320,
     ),
+    "tiny_qwen2": dict(
+        COMMON,
+        architectures=["Qwen2ForCausalLM"],
+        model_type="qwen2",
+        hidden_size=64,
+        intermediate_size=80,
+        max_position_embeddings=256,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        num_key_value_heads=2,
+        rms_norm_eps=1e-6,
+        rope_theta=1000000.0,
+        rope_scaling=None,
+        sliding_window=None,
+        tie_word_embeddings=False,
+        torch_dtype="float32",
+        use_sliding_window=False,
+        vocab_size=200,
+    ),
+    "tiny_qwen3": dict(
+        COMMON,
+        architectures=["Qwen3ForCausalLM"],
+        model_type="qwen3",
+        head_dim=24,
+        hidden_size=64,
+        intermediate_size=80,
+        max_position_embeddings=256,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        num_key_value_heads=2,
+        rms_norm_eps=1e-6,
+        rope_theta=1000000.0,
+        rope_scaling=None,
+        sliding_window=None,
+        tie_word_embeddings=True,
+        torch_dtype="float32",
+        use_sliding_window=False,
+        vocab_size=200,
+    ),
 }
 
 
 def transformers_config(config):
-    """LlamaConfig for a config.json with rope_theta and rope_scaling; newer versions of the package want both in one dictionary."""
+    """The package's configuration for a config.json with rope_theta and rope_scaling; newer versions of the package want both in one dictionary."""
     plain = {k: v for k, v in config.items() if k not in ("rope_theta", "rope_scaling", "torch_dtype", "architectures", "model_type")}
     rope = dict(config.get("rope_scaling") or {"rope_type": "default"}, rope_theta=config["rope_theta"])
-    made = LlamaConfig(**plain, rope_parameters=rope)
+    made = AutoConfig.for_model(config["model_type"], **plain, rope_parameters=rope)
     made._attn_implementation = "eager"
     return made
 
@@ -85,7 +124,7 @@ def transformers_config(config):
 def load_model(directory):
     """The model of a directory with its stored weights converted to float32."""
     config = json.loads((directory / "config.json").read_text())
-    model = LlamaForCausalLM(transformers_config(config)).float()
+    model = AutoModelForCausalLM.from_config(transformers_config(config)).float()
     weights = {name: w.float() for name, w in load_file(str(directory / "model.safetensors")).items()}
     missing, unexpected = model.load_state_dict(weights, strict=False)
     expected_missing = ["lm_head.weight"] if config["tie_word_embeddings"] else []
@@ -96,14 +135,16 @@ def load_model(directory):
 
 def make_tiny(name, directory, seed):
     config = TINY[name]
-    model = LlamaForCausalLM(transformers_config(config))
+    model = AutoModelForCausalLM.from_config(transformers_config(config))
     generator = torch.Generator().manual_seed(seed)
     dtype = getattr(torch, config["torch_dtype"])
     weights = {}
     for key, value in model.state_dict().items():
         if key == "lm_head.weight" and config["tie_word_embeddings"]:
             continue
-        if value.ndim == 1:
+        if key.endswith(".bias"):
+            w = 0.5 * torch.randn(value.shape, generator=generator)
+        elif value.ndim == 1:
             w = 1.0 + 0.2 * torch.randn(value.shape, generator=generator)
         else:
             w = torch.randn(value.shape, generator=generator) * (1.0 if "embed" in key else 1.5 / value.shape[1] ** 0.5)
@@ -140,10 +181,13 @@ def main():
     parser.add_argument("what", choices=("tiny", "bundled"))
     parser.add_argument("--model", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--only", choices=TINY)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.what == "tiny":
         for seed, name in enumerate(TINY, start=5):
+            if arguments.only not in (None, name):
+                continue
             directory = arguments.out / name
             make_tiny(name, directory, seed)
             generator = torch.Generator().manual_seed(seed + 100)

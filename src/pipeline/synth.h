@@ -20,7 +20,7 @@ namespace nibble {
 
 struct SynthShape {
   std::string name{};
-  std::string architecture = "llama";  // or "qwen2", whose q, k and v have biases
+  std::string architecture = "llama";  // or "qwen2", whose q, k and v have biases, or "qwen3", whose queries and keys are normed
   std::uint64_t hidden = 0, intermediate = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, vocab = 0, context = 0;
   double rope_theta = 10000, norm_epsilon = 1e-5;
   bool tied = false;

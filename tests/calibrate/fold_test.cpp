@@ -12,7 +12,7 @@
 namespace nibble {
 namespace {
 
-class Fold : public testing::TestWithParam<const char*> {};
+class Fold : public testing::TestWithParam<std::string> {};
 
 TEST_P(Fold, LeavesTheFunctionUnchanged) {
   WalkedModel model(GetParam(), 16);
@@ -36,7 +36,7 @@ TEST_P(Fold, LeavesTheFunctionUnchanged) {
   EXPECT_LT(relative_difference(model.outputs(0), before), 1e-4);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Fold, testing::Values("tiny_tied", "tiny_gqa_llama3rope"));
+INSTANTIATE_TEST_SUITE_P(Models, Fold, testing::ValuesIn(tiny_models()), [](const auto& p) { return p.param; });
 
 }  // namespace
 }  // namespace nibble

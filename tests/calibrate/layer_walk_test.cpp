@@ -9,7 +9,7 @@
 namespace nibble {
 namespace {
 
-class Walk : public testing::TestWithParam<const char*> {};
+class Walk : public testing::TestWithParam<std::string> {};
 
 TEST_P(Walk, EndsWhereTheDecoderEnds) {
   WalkedModel model(GetParam(), 16);
@@ -96,7 +96,7 @@ TEST(WalkArithmetic, IsExactForSmallModelsUnlessToldOtherwise) {
   EXPECT_THROW(parse_walk_arithmetic("f64"), Error);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Walk, testing::Values("tiny_tied", "tiny_gqa_llama3rope"));
+INSTANTIATE_TEST_SUITE_P(Models, Walk, testing::ValuesIn(tiny_models()), [](const auto& p) { return p.param; });
 
 TEST(CollectStatistics, IsIndifferentToThreadsAndSeesEverySite) {
   const SourceModel checkpoint = SourceModel::open(data_directory() / "tiny_tied");

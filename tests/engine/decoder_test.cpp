@@ -25,8 +25,8 @@ struct Loaded {
   Decoder decoder;
 };
 
-class TinyModel : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(All, TinyModel, testing::Values("tiny_gqa_llama3rope", "tiny_tied"), [](const auto& p) { return std::string(p.param); });
+class TinyModel : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(All, TinyModel, testing::ValuesIn(tiny_models()), [](const auto& p) { return p.param; });
 
 TEST_P(TinyModel, AgreesWithTransformers) {
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());

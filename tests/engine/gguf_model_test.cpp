@@ -40,7 +40,7 @@ void write_gguf(const SourceModel& checkpoint, const std::filesystem::path& path
   writer->finish();
 }
 
-class GgufModel : public testing::TestWithParam<const char*> {
+class GgufModel : public testing::TestWithParam<std::string> {
  protected:
   GgufModel() : directory(SourceModel::open(data_directory() / GetParam())), path(scratch / "model.gguf") {
     metadata = to_gguf_metadata(directory.config(), {});
@@ -50,14 +50,14 @@ class GgufModel : public testing::TestWithParam<const char*> {
   std::filesystem::path path;
   GgufMetadata metadata;
 };
-INSTANTIATE_TEST_SUITE_P(All, GgufModel, testing::Values("tiny_gqa_llama3rope", "tiny_tied"), [](const auto& p) { return std::string(p.param); });
+INSTANTIATE_TEST_SUITE_P(All, GgufModel, testing::ValuesIn(tiny_models()), [](const auto& p) { return p.param; });
 
 TEST_P(GgufModel, GivesTheLogitsOfTheDirectory) {
   write_gguf(directory, path, metadata);
   const SourceModel file = SourceModel::open(path);
   ThreadPool pool(2);
   Decoder from_directory(directory, exact_options(), pool), from_file(file, exact_options(), pool);
-  EXPECT_FALSE(from_file.config().rope.half_split);
+  EXPECT_EQ(from_file.config().rope.half_split, !directory.parts().architecture().gguf_interleaved_rotary);
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
   const std::vector<float> expected = all_logits(from_directory, reference.ids), actual = all_logits(from_file, reference.ids);
   // Dot products over a head run in another order; everything else is the same.
@@ -90,23 +90,24 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
     return std::pair(kind, text.substr(std::min(text.size(), path.string().size() + 2)));
   };
   using Found = std::pair<ErrorKind, std::string>;
+  const std::string family(directory.parts().architecture().gguf_name);
   EXPECT_EQ(message("general.architecture", GgufValue::of_string("gpt2")),
-            Found(ErrorKind::unsupported, "unknown general.architecture; known are llama, qwen2: gpt2"));
-  EXPECT_EQ(message("llama.attention.head_count", GgufValue::of_u32(0)),
-            Found(ErrorKind::corrupt, "llama.attention.head_count must lie between 1 and 16384: 0"));
-  EXPECT_EQ(message("llama.block_count", GgufValue::of_u32(99999)), Found(ErrorKind::corrupt, "llama.block_count must lie between 1 and 4096: 99999"));
-  EXPECT_EQ(message("llama.rope.scaling.type", GgufValue::of_string("yarn")),
-            Found(ErrorKind::unsupported, "rotary scaling can be none or linear; llama.rope.scaling.type: yarn"));
-  EXPECT_EQ(message("llama.expert_count", GgufValue::of_u32(8)),
-            Found(ErrorKind::unsupported, "mixtures of experts cannot be run; llama.expert_count"));
-  const auto [kind, text] = message("llama.block_count", GgufValue::of_string("two"));
+            Found(ErrorKind::unsupported, "unknown general.architecture; known are llama, qwen2, qwen3: gpt2"));
+  EXPECT_EQ(message(family + ".attention.head_count", GgufValue::of_u32(0)),
+            Found(ErrorKind::corrupt, family + ".attention.head_count must lie between 1 and 16384: 0"));
+  EXPECT_EQ(message(family + ".block_count", GgufValue::of_u32(99999)), Found(ErrorKind::corrupt, family + ".block_count must lie between 1 and 4096: 99999"));
+  EXPECT_EQ(message(family + ".rope.scaling.type", GgufValue::of_string("yarn")),
+            Found(ErrorKind::unsupported, "rotary scaling can be none or linear; " + family + ".rope.scaling.type: yarn"));
+  EXPECT_EQ(message(family + ".expert_count", GgufValue::of_u32(8)),
+            Found(ErrorKind::unsupported, "mixtures of experts cannot be run; " + family + ".expert_count"));
+  const auto [kind, text] = message(family + ".block_count", GgufValue::of_string("two"));
   EXPECT_EQ(kind, ErrorKind::corrupt);
-  EXPECT_NE(text.find("llama.block_count"), std::string::npos) << text;
+  EXPECT_NE(text.find(family + ".block_count"), std::string::npos) << text;
   EXPECT_EQ(text.find(path.string()), std::string::npos) << text;  // the file is named once
   GgufMetadata without = metadata;
-  without.erase("llama.embedding_length");
+  without.erase(family + ".embedding_length");
   write_gguf(directory, path, without);
-  EXPECT_EQ(error_of([&] { read_model_config(SourceModel::open(path)); }).second, path.string() + ": key is missing: llama.embedding_length");
+  EXPECT_EQ(error_of([&] { read_model_config(SourceModel::open(path)); }).second, path.string() + ": key is missing: " + family + ".embedding_length");
 }
 
 }  // namespace

@@ -182,7 +182,7 @@ TEST(Conversion, Llama3ScalingIsRecognisedFromItsDivisors) {
 TEST(Architectures, UnknownNameListsTheKnown) {
   const auto [kind, message] = error_of([] { find_architecture("gpt2"); });
   EXPECT_EQ(kind, ErrorKind::unsupported);
-  EXPECT_EQ(message, "unknown architecture; known are llama, qwen2: gpt2");
+  EXPECT_EQ(message, "unknown architecture; known are llama, qwen2, qwen3: gpt2");
 }
 
 }  // namespace

@@ -107,7 +107,7 @@ TEST_F(Config, QwenAlwaysHasBiasesAndItsWindowNeedsTheSwitch) {
 
 TEST_F(Config, ForeignModels) {
   model.config["model_type"] = "gpt_bigcode";
-  EXPECT_EQ(message(ErrorKind::unsupported), "unknown model_type; known are llama, mistral, qwen2: gpt_bigcode");
+  EXPECT_EQ(message(ErrorKind::unsupported), "unknown model_type; known are llama, mistral, qwen2, qwen3: gpt_bigcode");
   model.config["model_type"] = "llama";
   model.config["architectures"] = {"LlamaForSequenceClassification"};
   EXPECT_EQ(message(ErrorKind::unsupported), "only LlamaForCausalLM of model_type llama can be run: LlamaForSequenceClassification");

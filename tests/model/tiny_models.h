@@ -16,11 +16,20 @@
 #include "base/scratch_directory.h"
 #include "io/checkpoint.h"
 #include "engine/decoder.h"
+#include "model/arch/architecture.h"
 #include "nibble/error.h"
 
 namespace nibble {
 
 inline std::filesystem::path data_directory() { return std::filesystem::path(NIBBLE_SOURCE_DIR) / "tests/data"; }
+
+// Llama's two, and one of every further family: each has to have one.
+inline std::vector<std::string> tiny_models() {
+  std::vector<std::string> names = {"tiny_gqa_llama3rope", "tiny_tied"};
+  for (const Architecture& family : all_architectures())
+    if (family.name != "llama") names.push_back("tiny_" + std::string(family.name));
+  return names;
+}
 
 // A Hugging Face directory read into memory, to be changed and written elsewhere.
 struct EditableModel {

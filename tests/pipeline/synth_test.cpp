@@ -18,7 +18,7 @@ SynthShape tiny_shape() {
 TEST(Synth, WritesAModelThatRuns) {
   ScratchDirectory scratch;
   ThreadPool pool(2);
-  for (const char* architecture : {"llama", "qwen2"}) {
+  for (const char* architecture : {"llama", "qwen2", "qwen3"}) {
     SynthShape shape = tiny_shape();
     shape.architecture = architecture;
     const SynthSummary summary = synthesize_model(shape, {.output = scratch / architecture, .dtype = "f16"}, pool, {});
@@ -82,6 +82,7 @@ TEST(Synth, NamedShapesHaveTheRealNumberOfParameters) {
     const std::uint64_t q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim;
     std::uint64_t layer = s.hidden * q * 2 + s.hidden * kv * 2 + 3 * s.hidden * s.intermediate + 2 * s.hidden;
     if (s.architecture == "qwen2") layer += q + 2 * kv;
+    if (s.architecture == "qwen3") layer += 2 * s.head_dim;
     return layer * s.layers + s.hidden + s.vocab * s.hidden * (s.tied ? 1 : 2);
   };
   EXPECT_EQ(parameters("llama-3.2-1b"), 1235814400u);
@@ -89,6 +90,8 @@ TEST(Synth, NamedShapesHaveTheRealNumberOfParameters) {
   EXPECT_EQ(parameters("llama-3.1-8b"), 8030261248u);
   EXPECT_EQ(parameters("qwen2.5-0.5b"), 494032768u);
   EXPECT_EQ(parameters("qwen2.5-7b"), 7615616512u);
+  EXPECT_EQ(parameters("qwen3-0.6b"), 596049920u);
+  EXPECT_EQ(parameters("qwen3-8b"), 8190735360u);
 }
 
 TEST(Synth, RefusesShapesThatNoModelHas) {
@@ -106,7 +109,7 @@ TEST(Synth, RefusesShapesThatNoModelHas) {
             "the shape's hidden size must lie between 1 and 131072: 1152921504606846976");
   EXPECT_EQ(error_of([] { find_synth_shape("llama-9"); }),
             "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, qwen2.5-0.5b, qwen2.5-7b, "
-            "qwen2.5-14b, qwen2.5-32b");
+            "qwen2.5-14b, qwen2.5-32b, qwen3-0.6b, qwen3-8b");
   EXPECT_EQ(scratch.num_entries(), 0u);
 }
 

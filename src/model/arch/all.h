@@ -9,7 +9,8 @@ namespace nibble {
 
 Architecture llama_architecture();
 Architecture qwen2_architecture();
+Architecture qwen3_architecture();
 
-inline constexpr Architecture (*kArchitectures[])() = {llama_architecture, qwen2_architecture};
+inline constexpr Architecture (*kArchitectures[])() = {llama_architecture, qwen2_architecture, qwen3_architecture};
 
 }  // namespace nibble
