@@ -29,12 +29,26 @@ struct DecoderOptions {
   ProgressCallback progress = {};  // stage "load"
 };
 
+// A point of a sequence to go back to. What a network remembers cannot always be cut short, so a point is saved when it is passed.
+class SavedPoint {
+ public:
+  std::size_t length() const noexcept { return length_; }
+
+ private:
+  friend class KvCache;
+  explicit SavedPoint(std::size_t length) : length_(length) {}
+  std::size_t length_;  // of keys and values; they stay where they are until others are put in their place
+};
+
 // Keys and values of one sequence. Move-only. length: how many positions are filled.
 class KvCache {
  public:
   std::size_t length() const noexcept { return length_; }
   std::size_t capacity() const noexcept { return capacity_; }
-  void truncate(std::size_t length) noexcept { length_ = length < length_ ? length : length_; }  // 0 starts afresh
+  void clear() noexcept { length_ = 0; }
+  SavedPoint save() const { return SavedPoint(length_); }
+  // point: saved by this cache, since it was last cleared or went back behind it; may be gone back to more than once.
+  void restore(const SavedPoint& point) noexcept { length_ = point.length() < length_ ? point.length() : length_; }
   std::uint64_t resident_bytes() const noexcept;
 
  private:

@@ -18,7 +18,7 @@ void WindowScorer::begin(const Windows& windows, std::size_t window) {
   windows_ = &windows;
   window_ = window;
   position_ = 0;
-  cache_.truncate(0);
+  cache_.clear();
 }
 
 void WindowScorer::skip(std::size_t count, const StreamVisitor& visitor) {

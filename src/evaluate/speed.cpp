@@ -66,8 +66,10 @@ std::vector<Speed> measure_speed(Decoder& decoder, const SpeedOptions& options) 
   ProgressMeter meter(options.progress, "bench", num_tests * options.repetitions);
   std::uint64_t done = 0;
   std::vector<Speed> speeds;
+  std::vector<SavedPoint> begins;
+  for (const KvCache& cache : caches) begins.push_back(cache.save());
   const auto start_afresh = [&] {
-    for (KvCache& cache : caches) cache.truncate(options.depth);
+    for (std::size_t s = 0; s < caches.size(); ++s) caches[s].restore(begins[s]);
   };
   const auto run = [&](const std::string& test, std::size_t count, std::size_t sequences, const auto& pass) {
     if (count == 0) return;

@@ -92,18 +92,20 @@ TEST_P(TinyModel, LogitsOfARangeAreThoseOfTheWhole) {
   }
 }
 
-TEST_P(TinyModel, TruncatedCacheStartsAgainThere) {
+TEST_P(TinyModel, ACacheGoesBackToASavedPoint) {
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
   Loaded model(GetParam());
   const std::size_t vocab = model.decoder.config().vocab_size;
   KvCache cache = model.decoder.new_cache(reference.ids.size());
   std::vector<float> first(vocab), again(vocab);
-  model.decoder.forward(cache, reference.ids, LogitsFor::last, first);
-  cache.truncate(30);
+  model.decoder.forward(cache, std::span(reference.ids).first(30), LogitsFor::last, first);
+  const SavedPoint point = cache.save();
+  model.decoder.forward(cache, std::span(reference.ids).subspan(30), LogitsFor::last, first);
+  cache.restore(point);
   EXPECT_EQ(cache.length(), 30u);
   model.decoder.forward(cache, std::span(reference.ids).subspan(30), LogitsFor::last, again);
   EXPECT_EQ(first, again);
-  cache.truncate(0);
+  cache.clear();
   model.decoder.forward(cache, reference.ids, LogitsFor::last, again);
   EXPECT_EQ(first, again);
 }

@@ -66,7 +66,6 @@ Answerer::Sequence Answerer::encode(const Option& option) const {
 OptionScore Answerer::score_rest(const Sequence& sequence, std::size_t shared) {
   const std::size_t vocab = decoder_.config().vocab_size, last = sequence.tokens.size() - 1;
   OptionScore score{0, true};
-  cache_.truncate(shared);
   // The logits of position i predict token i + 1. A bounded number of them at a time.
   const std::size_t at_once = std::max<std::size_t>(1, (16u << 20) / vocab);
   for (std::size_t begin = shared; begin < last;) {
@@ -102,10 +101,14 @@ std::vector<OptionScore> Answerer::score(const std::vector<Option>& options) {
   std::size_t longest = 0;
   for (const Sequence& sequence : sequences) longest = std::max(longest, sequence.tokens.size() - 1);
   if (cache_.capacity() < longest) cache_ = decoder_.new_cache(std::min<std::size_t>(decoder_.config().context, (longest + 63) / 64 * 64));
-  cache_.truncate(0);
+  cache_.clear();
   if (shared > 0) decoder_.forward_from(cache_, std::span(sequences.front().tokens).first(shared), shared, {});
+  const SavedPoint read = cache_.save();
   std::vector<OptionScore> scores;
-  for (const Sequence& sequence : sequences) scores.push_back(score_rest(sequence, shared));
+  for (const Sequence& sequence : sequences) {
+    cache_.restore(read);
+    scores.push_back(score_rest(sequence, shared));
+  }
   return scores;
 }
 
