@@ -57,6 +57,8 @@ CheckpointParts read_parts(const std::filesystem::path& path) {
 struct Checkpoint::State : CheckpointParts {
   explicit State(CheckpointParts parts) : CheckpointParts(std::move(parts)) {
     for (std::size_t i = 0; i < tensors.size(); ++i) index.emplace(tensors[i].name, i);
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+      if (!tensors[i].wrapped_name.empty()) index.emplace(tensors[i].wrapped_name, i);
     for (const auto& file : files) bytes += file->bytes().size();
   }
 

@@ -54,7 +54,7 @@ const Architecture& find_gguf_architecture(const std::string& name, const std::s
     if (architecture.gguf_name == name) return architecture;
     known += (known.empty() ? "" : ", ") + std::string(architecture.gguf_name);
   }
-  throw Error(ErrorKind::unsupported, fmt::format("{}: unknown general.architecture; known are {}: {}", source, known, name));
+  throw Error(ErrorKind::unsupported, fmt::format("{}: unknown general.architecture '{}'; known are {}", source, name, known));
 }
 
 void read_scaling(const Keys& keys, RopeConfig& rope) {

@@ -94,9 +94,9 @@ KnownFamily find_family(const Fields& fields) {
     class_name = classes->front().get<std::string>();
   }
   const auto family = find_family_of_type(type, class_name);
-  if (!family) fields.unsupported(fmt::format("unknown model_type; known are {}: {}", known_types(), type.empty() ? class_name : type));
+  if (!family) fields.unsupported(fmt::format("unknown model_type '{}'; known are {}", type.empty() ? class_name : type, known_types()));
   if (const HfVariant& variant = *family->variant; !class_name.empty() && class_name != variant.class_name)
-    fields.unsupported(fmt::format("only {} of model_type {} can be run: {}", variant.class_name, variant.model_type, class_name));
+    fields.unsupported(fmt::format("of model_type {} only {} can be run, not {}", variant.model_type, variant.class_name, class_name));
   return *family;
 }
 

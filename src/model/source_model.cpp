@@ -35,6 +35,7 @@ const ModelTensors& SourceModel::parts() const {
 }
 
 const Tokenizer& SourceModel::tokenizer() const {
+  if (!has_tokenizer()) config();  // a network that is not known matters more than a tokenizer that is not there
   const std::scoped_lock lock(meaning_->mutex);
   if (!meaning_->tokenizer) meaning_->tokenizer.emplace(Tokenizer::from_checkpoint(*this));
   return *meaning_->tokenizer;

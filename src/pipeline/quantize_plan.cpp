@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <optional>
+#include <nlohmann/json.hpp>
 #include <unordered_set>
 
 #include "base/output_file.h"
+#include "io/json_text.h"
 #include "model/known_family.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
@@ -28,9 +30,9 @@ bool recipe_needs_directory(const Recipe& recipe) {
   });
 }
 
-const Container& decide_container(const QuantizeModelOptions& options, const Recipe& recipe) {
+const Container& decide_container(const QuantizeModelOptions& options, const Recipe& recipe, bool needs_directory) {
   if (!options.container.empty()) return find_container(options.container);
-  if (options.output.empty()) return recipe_needs_directory(recipe) ? nibble_container() : gguf_container();
+  if (options.output.empty()) return needs_directory || recipe_needs_directory(recipe) ? nibble_container() : gguf_container();
   return container_of(options.output);
 }
 
@@ -76,12 +78,50 @@ bool is_chosen(const ModelTensor& tensor, const QuantizeModelOptions& options) {
 // A pattern that names no matrix is a slip of the pen.
 void require_used(const std::vector<ModelTensor>& tensors, const QuantizeModelOptions& options) {
   for (const auto* const patterns : {&options.include, &options.exclude})
-    for (const std::string& pattern : *patterns)
-      if (std::ranges::none_of(tensors, [&](const ModelTensor& tensor) {
-            return !is_vector(tensor) && (matches_pattern(pattern, tensor.gguf_name) || matches_pattern(pattern, tensor.hf_name));
-          }))
-        throw Error(ErrorKind::invalid_argument, fmt::format("no matrix of the model has a name like this: '{}'", pattern),
-                    patterns == &options.include ? "include" : "exclude");
+    for (const std::string& pattern : *patterns) {
+      const auto is_named = [&](const ModelTensor& tensor) { return matches_pattern(pattern, tensor.gguf_name) || matches_pattern(pattern, tensor.hf_name); };
+      if (std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return !is_vector(tensor) && is_named(tensor); })) continue;
+      const bool stays = std::ranges::any_of(tensors, is_named);
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("{} ('*' is any text, and letters count as they are): '{}'",
+                              stays ? "these tensors stay as they are in any case" : "no matrix of the model has a name like this", pattern),
+                  patterns == &options.include ? "include" : "exclude");
+    }
+}
+
+// Tensors of a network that is not understood which have more than two dimensions: experts in a stack, convolutions.
+std::string stacked_note(const QuantizePlan& plan) {
+  std::uint64_t stacked = 0, count = 0, all = 0;
+  for (const TensorPlan& tensor : plan.tensors) {
+    const std::uint64_t elements = tensor.rows * tensor.cols;
+    all += elements;
+    if (tensor.target.shape.size() < 3) continue;
+    ++count;
+    stacked += elements;
+  }
+  if (count == 0) return {};
+  return fmt::format("tensors of more than two dimensions (experts in a stack, convolutions) stay as they are: {} of them, {:.1f} % of the parameters", count,
+                     100.0 * static_cast<double>(stacked) / static_cast<double>(all));
+}
+
+// A quantization that quantizes nothing is hardly meant.
+std::string nothing_note(const QuantizePlan& plan) {
+  const auto is_quantized = [](const TensorPlan& tensor) { return tensor.target.format->info().kind != FormatKind::raw; };
+  const std::string& wanted = plan.recipe.main_format;
+  if (wanted.empty() || wanted == kSourceFormat || find_format(wanted)->info().kind == FormatKind::raw) return {};
+  if (plan.tensors.empty() || std::ranges::any_of(plan.tensors, is_quantized)) return {};
+  return fmt::format("no matrix is quantized: each is excluded, or stays as it is; {}", wanted);
+}
+
+// What config.json says of another program's quantization, whose tensors are plain all the same.
+std::string foreign_words_note(const SourceModel& source) {
+  if (source.kind() == ContainerKind::gguf || source.config_json().empty()) return {};
+  const auto config = parse_json(source.config_json(), (source.path() / "config.json").string());
+  const auto found = config.is_object() ? config.find("quantization_config") : config.end();
+  if (found == config.end() || !found->is_object()) return {};
+  const auto named = found->find("quant_method");
+  const std::string method = named != found->end() && named->is_string() ? named->get<std::string>() : "no method named";
+  return method == "nibble" ? "" : fmt::format("config.json speaks of a quantization, but the tensors are plain; its words are left out: {}", method);
 }
 
 // What asks for more than the weights themselves cannot be had where nobody knows what they do.
@@ -140,17 +180,15 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   return result;
 }
 
+// Every tensor by itself.
 void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const SourceModel& source, const QuantizeModelOptions& options) {
   require_used(network.tensors, options);
-  for (const ModelTensor& tensor : network.tensors) plan.tensors.push_back(plan_tensor(source.tensor(tensor.hf_name), tensor, plan, options));
+  for (std::size_t i = 0; i < network.tensors.size(); ++i) plan.tensors.push_back(plan_tensor(*network.stored[i], network.tensors[i], plan, options));
   require_undrawn(network, plan, options);
-  const auto matrices = std::ranges::count_if(plan.tensors, [](const TensorPlan& tensor) { return tensor.role != TensorRole::norm; });
-  plan.notes.push_back(
-                    fmt::format("the network is not understood, so its {} matrices are quantized one by one, and nothing here can run or judge the "
-                                "result: {}",
-                                matrices, network.reason));
+  plan.notes.push_back("the network is not understood, so matrices are quantized one by one, and nothing here can run or judge the result: " + network.reason);
   if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
-  for (const std::string& tensor : network.left_out) add_loss("left out, since its elements are no weights: " + tensor, options.strict, plan.notes);
+  if (std::string note = stacked_note(plan); !note.empty()) plan.notes.push_back(std::move(note));
+  for (const std::string& tensor : network.left_out) add_loss("left out: " + tensor, options.strict, plan.notes);
 }
 
 // The model's own tensors. What it does not use is listed, and what its files say otherwise noted.
@@ -204,8 +242,9 @@ TensorFacts tensor_facts(const ModelTensor& tensor, const ModelConfig& config) {
   TensorFacts facts;
   facts.name = tensor.gguf_name;
   facts.own_name = tensor.hf_name;
-  facts.rows = tensor.shape.size() > 1 ? tensor.shape[0] : 1;
-  facts.cols = tensor.shape.back();
+  const MatrixSize size = matrix_size(tensor.shape);
+  facts.rows = size.rows;
+  facts.cols = size.cols;
   facts.layer = tensor.layer < 0 ? 0 : static_cast<std::uint64_t>(tensor.layer);
   facts.num_layers = config.layers;
   facts.gqa = config.kv_heads == 0 ? 1 : config.heads / config.kv_heads;
@@ -238,13 +277,15 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
   plan.source_spelling = source.spelling();
   plan.recipe = options.recipe;
   apply_overrides(plan.recipe, options, plan.config);
-  plan.container = &decide_container(options, plan.recipe);
+  plan.container = &decide_container(options, plan.recipe, unknown && plan.source_spelling == Spelling::huggingface);
   plan.target_spelling = plan.container->naming();
   find_method(options.method);
   if (unknown)
     plan_unknown(plan, *unknown, source, options);
   else
     plan_known(plan, source, options);
+  if (std::string note = foreign_words_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  if (std::string note = nothing_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   return plan;
 }
 

@@ -14,6 +14,7 @@
 #include "io/checkpoint_writer.h"
 #include "model/arch/architecture.h"
 #include "nibble/error.h"
+#include "pipeline/export/manifest.h"
 #include "pipeline/export/container.h"
 
 namespace nibble {
@@ -188,7 +189,8 @@ SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& optio
   config_options.eos_token_id = 2;
   const std::vector<SideFile> side_files = {{"config.json", to_huggingface_config(config, config_options)},
                                             {"tokenizer.json", synth_tokenizer_json(shape.vocab)},
-                                            {"tokenizer_config.json", kTokenizerConfig}};
+                                            {"tokenizer_config.json", kTokenizerConfig},
+                                            {kManifestFile, fmt::format("{{\"synth\":\"{}\",\"seed\":{}}}\n", shape.name, options.seed)}};
   const auto writer = make_directory_writer(options.output, side_files, plan);
   ProgressMeter meter(progress, "synth", summary.parameters, "synth was cancelled; nothing was written");
   BandMaker maker(format, options.seed, pool);

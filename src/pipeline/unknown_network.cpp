@@ -45,18 +45,19 @@ std::int64_t layer_of(const Words& words) {
   return -1;
 }
 
-// What stands behind the last number, without "weight": "attention.self.query".
+// What stands behind the last number, without "weight" or "bias": "attention.self.query".
 std::string part_of(const Words& words) {
   const auto last = std::find_if(words.rbegin(), words.rend(), is_number).base();
   std::string part;
   for (auto word = last; word != words.end(); ++word)
-    if (*word != "weight" || part.empty()) part += (part.empty() ? "" : ".") + std::string(*word);
+    if ((*word != "weight" && *word != "bias") || part.empty()) part += (part.empty() ? "" : ".") + std::string(*word);
   return part;
 }
 
-// Norms, routers, convolutions and tables of positions are small and feel every bit: no tool of this field rounds them.
+// Norms, routers, taps and decays of recurrent layers and tables of positions are small and feel every bit: no tool of this field rounds them.
 bool is_left_as_it_is(std::string_view name) {
-  return names_any(name, {"norm", "ffn_gate_inp", "router", "mlp.gate.weight", "conv", "position_emb", "position_embd", "wpe", "rel_b", "relative_attention"});
+  return names_any(name, {"norm", "ffn_gate_inp", "router", "mlp.gate.weight", "block_sparse_moe.gate", "ssm_conv1d", "shortconv.conv", "A_log", "ssm_a",
+                          "position_emb", "position_embd", "embed_positions", "positional", "pos_emb", "wpe", "rel_b", "relative_attention"});
 }
 
 TensorRole role_of(const StoredTensor& tensor) {
@@ -91,7 +92,8 @@ UnknownNetwork read_unknown_network(const SourceModel& source) {
   }
   for (const StoredTensor& stored : source.tensors()) {
     if (!stored.view.format) {
-      network.left_out.push_back(fmt::format("{} ({})", stored.name, stored.type_name));
+      const bool is_empty = std::ranges::find(stored.shape, 0u) != stored.shape.end();
+      network.left_out.push_back(fmt::format("{} ({})", stored.name, is_empty ? "no elements" : stored.type_name + ", no weights"));
       continue;
     }
     const Words words = words_of(stored.name);
@@ -99,12 +101,14 @@ UnknownNetwork read_unknown_network(const SourceModel& source) {
     tensor.part = part_of(words);
     tensor.layer = layer_of(words);
     tensor.role = role_of(stored);
-    tensor.hf_name = tensor.gguf_name = stored.name;
+    tensor.gguf_name = stored.name;
+    tensor.hf_name = stored.wrapped_name.empty() ? stored.name : stored.wrapped_name;
     // Recipes know these two by the names that every GGUF file gives them.
     if (source.kind() != ContainerKind::gguf && tensor.role == TensorRole::embedding) tensor.gguf_name = "token_embd.weight";
     if (source.kind() != ContainerKind::gguf && tensor.role == TensorRole::head) tensor.gguf_name = "output.weight";
     tensor.shape = stored.shape;
     network.tensors.push_back(std::move(tensor));
+    network.stored.push_back(&stored);
   }
   network.facts = facts_of(source, network.tensors);
   return network;

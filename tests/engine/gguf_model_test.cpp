@@ -92,7 +92,7 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
   using Found = std::pair<ErrorKind, std::string>;
   const std::string family(directory.parts().architecture().gguf_name);
   EXPECT_EQ(message("general.architecture", GgufValue::of_string("gpt2")),
-            Found(ErrorKind::unsupported, "unknown general.architecture; known are llama, qwen2, qwen3: gpt2"));
+            Found(ErrorKind::unsupported, "unknown general.architecture 'gpt2'; known are llama, qwen2, qwen3"));
   EXPECT_EQ(message(family + ".attention.head_count", GgufValue::of_u32(0)),
             Found(ErrorKind::corrupt, family + ".attention.head_count must lie between 1 and 16384: 0"));
   EXPECT_EQ(message(family + ".block_count", GgufValue::of_u32(99999)), Found(ErrorKind::corrupt, family + ".block_count must lie between 1 and 4096: 99999"));

@@ -107,10 +107,10 @@ TEST_F(Config, QwenAlwaysHasBiasesAndItsWindowNeedsTheSwitch) {
 
 TEST_F(Config, ForeignModels) {
   model.config["model_type"] = "gpt_bigcode";
-  EXPECT_EQ(message(ErrorKind::unsupported), "unknown model_type; known are llama, mistral, qwen2, qwen3: gpt_bigcode");
+  EXPECT_EQ(message(ErrorKind::unsupported), "unknown model_type 'gpt_bigcode'; known are llama, mistral, qwen2, qwen3");
   model.config["model_type"] = "llama";
   model.config["architectures"] = {"LlamaForSequenceClassification"};
-  EXPECT_EQ(message(ErrorKind::unsupported), "only LlamaForCausalLM of model_type llama can be run: LlamaForSequenceClassification");
+  EXPECT_EQ(message(ErrorKind::unsupported), "of model_type llama only LlamaForCausalLM can be run, not LlamaForSequenceClassification");
 }
 
 TEST_F(Config, NotJson) {

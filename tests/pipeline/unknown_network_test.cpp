@@ -61,7 +61,7 @@ TEST_F(UnknownNetworks, NamesTellWhatMatricesAre) {
   const SourceModel source = SourceModel::open(encoder());
   const UnknownNetwork network = read_unknown_network(source);
   EXPECT_NE(network.reason.find("unknown model_type"), std::string::npos) << network.reason;
-  EXPECT_EQ(network.left_out, (std::vector<std::string>{"embeddings.position_ids (I64)"}));
+  EXPECT_EQ(network.left_out, (std::vector<std::string>{"embeddings.position_ids (I64, no weights)"}));
   EXPECT_EQ(network.facts.layers, 2u);
   std::map<std::string, TensorRole> roles;
   std::map<std::string, std::string> parts;
@@ -85,8 +85,8 @@ TEST_F(UnknownNetworks, AreQuantizedMatrixByMatrix) {
                                                                                {"encoder.layer.1.output.dense.weight", "int4:g32"},
                                                                                {"classifier.weight", "f16"}}));
   ASSERT_GE(summary.notes.size(), 2u);
-  EXPECT_TRUE(summary.notes[0].starts_with("the network is not understood, so its 4 matrices are quantized one by one")) << summary.notes[0];
-  EXPECT_EQ(summary.notes.back(), "left out, since its elements are no weights: embeddings.position_ids (I64)");
+  EXPECT_TRUE(summary.notes[0].starts_with("the network is not understood, so matrices are quantized one by one")) << summary.notes[0];
+  EXPECT_EQ(summary.notes.back(), "left out: embeddings.position_ids (I64, no weights)");
   // What a known network's matrix of the same numbers becomes.
   quantize_to(data_directory() / "tiny_gqa_llama3rope", "int4:g32", scratch_ / "known", pool_);
   const SourceModel known = SourceModel::open(scratch_ / "known"), small = SourceModel::open(scratch_ / "small");
@@ -119,7 +119,7 @@ TEST_F(UnknownNetworks, RefuseWhatNeedsADrawing) {
   EXPECT_TRUE(error(options("int8:row+a8", "x")).starts_with("without knowing the network nothing says which inputs to round"));
   QuantizeModelOptions strict = options("int4:g32", "x");
   strict.strict = true;
-  EXPECT_TRUE(error(strict).starts_with("left out, since"));
+  EXPECT_TRUE(error(strict).starts_with("left out: embeddings.position_ids"));
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "x"));
 }
 
@@ -137,7 +137,52 @@ TEST_F(UnknownNetworks, PatternsChooseMatricesOfAnyNetwork) {
   EXPECT_EQ(quantized, 4u);
   known.include = {"*ffn_dwn*"};
   EXPECT_EQ(error_of([&] { quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, pool_, {}); }).second,
-            "no matrix of the model has a name like this: '*ffn_dwn*'");
+            "no matrix of the model has a name like this ('*' is any text, and letters count as they are): '*ffn_dwn*'");
+  known.include = {"*attn_norm*"};
+  EXPECT_TRUE(error_of([&] { quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, pool_, {}); }).second.starts_with("these tensors stay as they are"));
+}
+
+// Numbers by themselves, stacks, names under a prefix that a causal model would not have, and words of another program.
+TEST_F(UnknownNetworks, KeepWhatTheyDoNotUnderstand) {
+  EditableModel model;
+  model.config = {{"model_type", "clap"}, {"quantization_config", {{"quant_method", "gptq"}}}};
+  const std::string numbers(64 * 64 * 4, '\x3c');
+  model.tensors["model.decoder.embed_tokens.weight"] = {"F32", {64, 64}, numbers};
+  model.tensors["model.decoder.layers.0.fc1.weight"] = {"F32", {64, 64}, numbers};
+  model.tensors["model.encoder.layers.0.fc1.weight"] = {"F32", {64, 64}, numbers};
+  model.tensors["model.decoder.layers.0.router.weight"] = {"F32", {64, 64}, numbers};
+  model.tensors["experts.down_proj"] = {"F32", {4, 16, 64}, numbers};
+  model.tensors["logit_scale"] = {"F32", {}, numbers.substr(0, 4)};
+  model.tensors["nothing"] = {"F32", {0, 8}, ""};
+  model.write(scratch_ / "clap");
+  const SourceModel source = SourceModel::open(scratch_ / "clap");
+  const QuantizeSummary summary = quantize_model(source, options("int4:g32", "small"), pool_, {});
+  const std::string written = read_text(scratch_ / "small" / "model.safetensors");
+  for (const auto& [name, tensor] : model.tensors) {
+    if (name == "nothing") continue;
+    const bool is_kept = written.find("\"" + name + "\"") != std::string::npos;
+    const bool is_coded = written.find("\"" + name.substr(0, name.rfind('.')) + ".codes\"") != std::string::npos;
+    EXPECT_TRUE(is_kept || is_coded) << name;
+    EXPECT_EQ(is_coded, name.ends_with("fc1.weight")) << name;
+  }
+  EXPECT_EQ(summary.parameters, 5u * 64 * 64 + 1);
+  const auto has_note = [&](std::string_view start) {
+    return std::ranges::any_of(summary.notes, [&](const std::string& note) { return note.starts_with(start); });
+  };
+  EXPECT_TRUE(has_note("tensors of more than two dimensions (experts in a stack, convolutions) stay as they are: 1 of them, 20.0 % of the parameters"));
+  EXPECT_TRUE(has_note("left out: nothing (no elements)"));
+  EXPECT_TRUE(has_note("config.json speaks of a quantization, but the tensors are plain; its words are left out: gptq"));
+  QuantizeModelOptions none = options("int4:g32", "none");
+  none.exclude = {"*"};
+  EXPECT_EQ(quantize_model(source, none, pool_, {}).notes.back(), "no matrix is quantized: each is excluded, or stays as it is; int4:g32");
+}
+
+// Without an output the container is the source's own.
+TEST_F(UnknownNetworks, ADryRunNeedsNoOutput) {
+  QuantizeModelOptions dry = options("q4_0", "");
+  dry.output.clear();
+  dry.dry_run = true;
+  EXPECT_NO_THROW(quantize_model(SourceModel::open(encoder()), dry, pool_, {}));
 }
 
 }  // namespace

@@ -50,7 +50,11 @@ void unwrap_names(std::vector<StoredTensor>& tensors) {
   }
   std::unordered_set<std::string_view> distinct(names.begin(), names.end());
   if (distinct.size() != names.size()) return;
-  for (std::size_t i = 0; i < tensors.size(); ++i) tensors[i].name = std::move(names[i]);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (names[i] == tensors[i].name) continue;
+    tensors[i].wrapped_name = std::move(tensors[i].name);
+    tensors[i].name = std::move(names[i]);
+  }
 }
 
 }  // namespace nibble
