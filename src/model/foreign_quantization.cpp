@@ -22,6 +22,7 @@ struct Trace {
 
 // Names that only quantized layers have, and whose they are where the configuration does not say. The more telling come first.
 constexpr std::array kTraces = {
+    Trace{".codes", "nibble; give the directory, whose config.json says how"},
     Trace{".g_idx", "GPTQ"},
     Trace{".qzeros", "GPTQ or AWQ"},
     Trace{".qweight", "GPTQ or AWQ"},

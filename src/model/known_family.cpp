@@ -30,7 +30,9 @@ bool has_known_family(const Checkpoint& checkpoint) {
   }
   if (checkpoint.config_json().empty()) return false;
   const auto config = parse_json(checkpoint.config_json(), (checkpoint.path() / "config.json").string());
-  if (!config.is_object()) return true;  // whoever reads it says what is wrong with it
+  // Whoever reads it says what is wrong with it.
+  if (!config.is_object()) return true;
+  if (const auto type = config.find("model_type"); type != config.end() && !type->is_null() && !type->is_string()) return true;
   std::string class_name;
   if (const auto classes = config.find("architectures"); classes != config.end() && classes->is_array() && !classes->empty() && classes->front().is_string())
     class_name = classes->front().get<std::string>();

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <unordered_set>
 
 #include "base/output_file.h"
@@ -109,7 +109,8 @@ std::string nothing_note(const QuantizePlan& plan) {
   const auto is_quantized = [](const TensorPlan& tensor) { return tensor.target.format->info().kind != FormatKind::raw; };
   const std::string& wanted = plan.recipe.main_format;
   if (wanted.empty() || wanted == kSourceFormat || find_format(wanted)->info().kind == FormatKind::raw) return {};
-  if (plan.tensors.empty() || std::ranges::any_of(plan.tensors, is_quantized)) return {};
+  const auto fell_back = [](const TensorPlan& tensor) { return !tensor.wanted.empty(); };  // which the summary tells
+  if (std::ranges::any_of(plan.tensors, is_quantized) || std::ranges::any_of(plan.tensors, fell_back)) return {};
   return fmt::format("no matrix is quantized: each is excluded, or stays as it is; {}", wanted);
 }
 
@@ -125,15 +126,24 @@ std::string foreign_words_note(const SourceModel& source) {
 }
 
 // What asks for more than the weights themselves cannot be had where nobody knows what they do.
+[[noreturn]] void refuse_unknown(const std::string& what, const UnknownNetwork& network) {
+  throw Error(ErrorKind::unsupported, fmt::format("without knowing the network {}; {}", what, network.reason));
+}
+
 void require_undrawn(const UnknownNetwork& network, const QuantizePlan& plan, const QuantizeModelOptions& options) {
-  const auto refuse = [&](const std::string& what) { throw Error(ErrorKind::unsupported, fmt::format("{}; {}", what, network.reason)); };
-  if (plan.source_spelling != plan.target_spelling)
-    refuse(plan.source_spelling == Spelling::gguf ? "without knowing the network its tensors have no names in a directory: write a GGUF file"
-                                                  : "without knowing the network its tensors have no names in a GGUF file: write a directory");
-  if (options.activations) refuse("without knowing the network nothing says which inputs to round: leave the plus out");
+  if (plan.source_spelling == Spelling::gguf && plan.target_spelling != Spelling::gguf)
+    refuse_unknown("its tensors have no names in a directory: write a GGUF file, in a block format such as q4_k", network);
+  if (plan.source_spelling != plan.target_spelling) refuse_unknown("its tensors have no names in a GGUF file: write a directory", network);
+  if (options.activations) refuse_unknown("nothing says which inputs to round: leave the plus out", network);
+  if (options.calibration.statistics != nullptr || !options.calibration.texts.empty())
+    refuse_unknown("neither text nor statistics tell anything of its matrices: use rtn or mse, which ask for neither", network);
+}
+
+// Once the recipe has spoken.
+void require_uncalibrated(const UnknownNetwork& network, const QuantizePlan& plan, const QuantizeModelOptions& options) {
   for (const TensorPlan& tensor : plan.tensors)
-    if (!tensor.method.empty() && method_for(tensor, options).needs() != Needs::nothing)
-      refuse(fmt::format("without knowing the network no text can be walked through it, which the method {} asks for: use rtn or mse", tensor.method));
+    if (tensor.target.format->info().kind != FormatKind::raw && method_for(tensor, options).needs() != Needs::nothing)
+      refuse_unknown(fmt::format("no text can be walked through it, which the method {} asks for: use rtn or mse", tensor.method), network);
 }
 
 TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, const QuantizePlan& plan, const QuantizeModelOptions& options) {
@@ -158,6 +168,7 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   const bool is_plain = plan.target_spelling == Spelling::gguf && plan.is_understood();
   if (is_vector(tensor) || !is_chosen(tensor, options)) {
     result.target.format = is_vector(tensor) && is_plain ? find_format("f32") : stored.view.format;
+    result.method = "rtn";  // of codes that stay as they are
     require_held(*plan.container, result, plan.recipe);
     return result;
   }
@@ -182,9 +193,10 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
 
 // Every tensor by itself.
 void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const SourceModel& source, const QuantizeModelOptions& options) {
+  require_undrawn(network, plan, options);
   require_used(network.tensors, options);
   for (std::size_t i = 0; i < network.tensors.size(); ++i) plan.tensors.push_back(plan_tensor(*network.stored[i], network.tensors[i], plan, options));
-  require_undrawn(network, plan, options);
+  require_uncalibrated(network, plan, options);
   plan.notes.push_back("the network is not understood, so matrices are quantized one by one, and nothing here can run or judge the result: " + network.reason);
   if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
   if (std::string note = stacked_note(plan); !note.empty()) plan.notes.push_back(std::move(note));

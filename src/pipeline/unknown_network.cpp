@@ -4,9 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "io/json_text.h"
@@ -51,29 +49,44 @@ std::string part_of(const Words& words) {
   std::string part;
   for (auto word = last; word != words.end(); ++word)
     if ((*word != "weight" && *word != "bias") || part.empty()) part += (part.empty() ? "" : ".") + std::string(*word);
-  return part;
+  return part.empty() ? std::string(words.back()) : part;
 }
 
-// Norms, routers, taps and decays of recurrent layers and tables of positions are small and feel every bit: no tool of this field rounds them.
+// Norms, routers, taps and decays of recurrent layers and tables of positions are small and feel every bit.
 bool is_left_as_it_is(std::string_view name) {
-  return names_any(name, {"norm", "ffn_gate_inp", "router", "mlp.gate.weight", "block_sparse_moe.gate", "ssm_conv1d", "shortconv.conv", "A_log", "ssm_a",
+  return names_any(name, {"norm", "token_types", "time_mix", "ffn_gate_inp", "router", "mlp.gate.weight", "block_sparse_moe.gate", "ssm_conv1d", "shortconv.conv", "A_log", "ssm_a",
                           "position_emb", "position_embd", "embed_positions", "positional", "pos_emb", "wpe", "rel_b", "relative_attention"});
 }
 
 TensorRole role_of(const StoredTensor& tensor) {
   const bool is_matrix = tensor.shape.size() == 2 && tensor.shape[0] > 1 && tensor.shape[1] > 1;
   if (!is_matrix || is_left_as_it_is(tensor.name)) return TensorRole::norm;
-  if (names_any(tensor.name, {"embed", "embd", "wte", "shared.weight"})) return TensorRole::embedding;
-  if (tensor.name == "output.weight" || names_any(tensor.name, {"lm_head", "classifier", "score.weight"})) return TensorRole::head;
+  if (tensor.name == "output.weight" || names_any(tensor.name, {"lm_head", "embed_out", "classifier", "score.weight"})) return TensorRole::head;
+  // The table's own name, not that of a module around Linears ("time_embedding.linear_1").
+  const Words words = words_of(tensor.name);
+  const std::string_view own = words.size() > 1 && words.back() == "weight" ? words[words.size() - 2] : words.back();
+  const bool is_table = names_any(own, {"embed", "embd", "wte", "shared"}) && !names_any(own, {"proj", "linear"});
+  if (is_table) return TensorRole::embedding;
   return TensorRole::linear;
 }
 
 ModelConfig facts_of(const SourceModel& source, const std::vector<ModelTensor>& tensors) {
   ModelConfig facts;
   for (const ModelTensor& tensor : tensors) facts.layers = std::max(facts.layers, static_cast<std::uint64_t>(tensor.layer + 1));
+  // Hints for a mix's rules only: layers may differ (an array), and what is no number tells nothing.
   const std::string prefix = source.gguf().string("general.architecture").value_or("") + ".";
-  facts.heads = source.gguf().unsigned_integer(prefix + "attention.head_count").value_or(1);
-  facts.kv_heads = source.gguf().unsigned_integer(prefix + "attention.head_count_kv").value_or(facts.heads);
+  const auto count = [&](const std::string& key, std::uint64_t otherwise) {
+    const GgufValue* const value = source.gguf().find(prefix + key);
+    if (value == nullptr || value->type == GgufType::string) return otherwise;
+    double most = 0;
+    if (value->type == GgufType::array)
+      for (const double number : source.gguf().numbers(prefix + key).value_or(std::vector<double>{})) most = std::max(most, number);
+    else
+      most = source.gguf().number(prefix + key).value_or(0);
+    return most >= 1 && most < 1e6 ? static_cast<std::uint64_t>(most) : otherwise;
+  };
+  facts.heads = count("attention.head_count", 1);
+  facts.kv_heads = count("attention.head_count_kv", facts.heads);
   return facts;
 }
 
@@ -82,8 +95,10 @@ ModelConfig facts_of(const SourceModel& source, const std::vector<ModelTensor>& 
 UnknownNetwork read_unknown_network(const SourceModel& source) {
   if (source.kind() == ContainerKind::gguf)
     refuse_tensor_scales(source);
-  else if (!source.config_json().empty())
-    refuse_foreign_quantization(parse_json(source.config_json(), (source.path() / "config.json").string()), source);
+  else
+    refuse_foreign_quantization(source.config_json().empty() ? nlohmann::ordered_json::object()
+                                                             : parse_json(source.config_json(), (source.path() / "config.json").string()),
+                                source);
   UnknownNetwork network;
   try {
     source.config();
@@ -93,7 +108,8 @@ UnknownNetwork read_unknown_network(const SourceModel& source) {
   for (const StoredTensor& stored : source.tensors()) {
     if (!stored.view.format) {
       const bool is_empty = std::ranges::find(stored.shape, 0u) != stored.shape.end();
-      network.left_out.push_back(fmt::format("{} ({})", stored.name, is_empty ? "no elements" : stored.type_name + ", no weights"));
+      network.left_out.push_back(fmt::format("{} ({})", stored.wrapped_name.empty() ? stored.name : stored.wrapped_name,
+                                             is_empty ? "no elements" : stored.type_name + ", no weights"));
       continue;
     }
     const Words words = words_of(stored.name);

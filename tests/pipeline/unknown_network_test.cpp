@@ -114,6 +114,9 @@ TEST_F(UnknownNetworks, RefuseWhatNeedsADrawing) {
   const auto error = [&](QuantizeModelOptions asked) { return error_of([&] { quantize_model(source, asked, pool_, {}); }).second; };
   QuantizeModelOptions gptq = options("int4:g32", "x");
   gptq.method = "gptq";
+  QuantizeModelOptions texts = options("int4:g32", "x");
+  texts.calibration.texts.push_back({"a.txt", "some text"});
+  EXPECT_TRUE(error(texts).starts_with("without knowing the network neither text nor statistics tell anything"));
   EXPECT_TRUE(error(gptq).starts_with("without knowing the network no text can be walked through it, which the method gptq asks for: use rtn or mse; "));
   EXPECT_TRUE(error(options("q8_0", "x.gguf")).starts_with("without knowing the network its tensors have no names in a GGUF file: write a directory; "));
   EXPECT_TRUE(error(options("int8:row+a8", "x")).starts_with("without knowing the network nothing says which inputs to round"));
@@ -175,6 +178,15 @@ TEST_F(UnknownNetworks, KeepWhatTheyDoNotUnderstand) {
   QuantizeModelOptions none = options("int4:g32", "none");
   none.exclude = {"*"};
   EXPECT_EQ(quantize_model(source, none, pool_, {}).notes.back(), "no matrix is quantized: each is excluded, or stays as it is; int4:g32");
+}
+
+// Codes without the configuration that says what they are.
+TEST_F(UnknownNetworks, CodesThatNobodyExplainsAreRefused) {
+  quantize_model(SourceModel::open(encoder()), options("int4:g32", "small"), pool_, {});
+  const SourceModel bare = SourceModel::open(scratch_ / "small" / "model.safetensors");
+  const auto [kind, text] = error_of([&] { quantize_model(bare, options("q8_0", "again"), pool_, {}); });
+  EXPECT_EQ(kind, ErrorKind::unsupported) << text;
+  EXPECT_NE(text.find("give the directory"), std::string::npos) << text;
 }
 
 // Without an output the container is the source's own.

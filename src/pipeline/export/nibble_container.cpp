@@ -23,7 +23,8 @@ using Json = nlohmann::ordered_json;
 constexpr std::uint64_t kShardBytes = 5'000'000'000;
 
 // What may lie beside the weights of a directory and means the same for its quantized copy, beside the tokenizer.
-constexpr std::array kKeptFiles = {"generation_config.json", "LICENSE"};
+constexpr std::array kKeptFiles = {"generation_config.json", "preprocessor_config.json", "processor_config.json", "modules.json",
+                                   "sentence_bert_config.json", "LICENSE"};
 
 // Whether a file of this name may be of an output: weights, and what lies beside them.
 bool may_be_written(const std::string& name) {
