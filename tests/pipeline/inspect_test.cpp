@@ -89,7 +89,8 @@ TEST(Check, FindsWhatStandsBehindTheLastTensor) {
   quantize_to(kGroupedModel, "q8_0", scratch / "m.gguf", pool);
   const std::string file = read_text(scratch / "m.gguf");
   std::uint64_t end = 0;
-  for (const StoredTensor& tensor : SourceModel::open(scratch / "m.gguf").tensors()) end = std::max(end, tensor.offset + tensor.bytes);
+  const SourceModel source = SourceModel::open(scratch / "m.gguf");
+  for (const StoredTensor& tensor : source.tensors()) end = std::max(end, tensor.offset + tensor.bytes);
   const std::uint64_t padded = (end + 31) / 32 * 32;
   const auto check = [&](std::uint64_t size) {
     std::string text = file.substr(0, end);
