@@ -28,7 +28,7 @@ enum class ContainerKind { huggingface, safetensors, gguf };
 
 struct StoredTensor {
   std::string name;       // as the container spells it; for planar tensors the Linear's weight name ("...q_proj.weight")
-  std::string wrapped_name{};  // with what a framework put in front, as it stands in the file; empty: nothing was taken away
+  std::string wrapped_name{};  // as it stands in the file, where `name` is what a bare causal model has instead; empty: they are one
   Shape shape;            // outermost first, as in HF: [rows, cols] or [n]
   DType dtype = DType::f32;  // of raw tensors; meaningless when view.format is block or planar
   QuantizedView view;     // matrices and vectors of a known format; view.format is null for integer and other tensors

@@ -151,6 +151,8 @@ TEST(ModelDirectory, WordsInFrontOfNamesAreTakenAway) {
   EXPECT_EQ(read(two), two);
   const Names meet = {"_orig_mod.x", "x"};
   EXPECT_EQ(read(meet), meet);
+  const Names shift = {"embed_tokens.weight", "model.x", "x"};  // x would be called what model.x is in the file
+  EXPECT_EQ(read(shift), shift);
 }
 
 TEST(ModelDirectory, DoublesAreReadInSinglePrecision) {

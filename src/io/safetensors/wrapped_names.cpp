@@ -4,6 +4,7 @@
 #include <array>
 #include <optional>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 
 namespace nibble {
@@ -50,6 +51,11 @@ void unwrap_names(std::vector<StoredTensor>& tensors) {
   }
   std::unordered_set<std::string_view> distinct(names.begin(), names.end());
   if (distinct.size() != names.size()) return;
+  // Nor may a new name be what another tensor is called in the file.
+  std::unordered_map<std::string_view, std::size_t> own;
+  for (std::size_t i = 0; i < tensors.size(); ++i) own.emplace(tensors[i].name, i);
+  for (std::size_t i = 0; i < tensors.size(); ++i)
+    if (const auto other = own.find(names[i]); other != own.end() && other->second != i) return;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (names[i] == tensors[i].name) continue;
     tensors[i].wrapped_name = std::move(tensors[i].name);
