@@ -95,7 +95,7 @@ std::string stacked_note(const QuantizePlan& plan) {
   for (const TensorPlan& tensor : plan.tensors) {
     const std::uint64_t elements = tensor.rows * tensor.cols;
     all += elements;
-    if (tensor.target.shape.size() < 3) continue;
+    if (tensor.target.shape.size() < 3 || tensor.role != TensorRole::norm) continue;
     ++count;
     stacked += elements;
   }
@@ -158,6 +158,7 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.target.name = tensor.name(plan.target_spelling);
   result.target.shape = tensor.shape;
   TensorFacts facts = tensor_facts(tensor, plan.config);
+  facts.num_experts = plan.num_experts;
   // What is given for static grids alone tells the weights nothing.
   const bool is_given = options.calibration.statistics != nullptr || !options.calibration.texts.empty();
   facts.has_importance = is_given && method_for(TensorPlan{}, options).needs() >= Needs::mean_square;
@@ -193,6 +194,7 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
 
 // Every tensor by itself.
 void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const SourceModel& source, const QuantizeModelOptions& options) {
+  plan.num_experts = network.num_experts;
   require_undrawn(network, plan, options);
   require_used(network.tensors, options);
   for (std::size_t i = 0; i < network.tensors.size(); ++i) plan.tensors.push_back(plan_tensor(*network.stored[i], network.tensors[i], plan, options));
@@ -257,6 +259,7 @@ TensorFacts tensor_facts(const ModelTensor& tensor, const ModelConfig& config) {
   const MatrixSize size = matrix_size(tensor.shape);
   facts.rows = size.rows;
   facts.cols = size.cols;
+  facts.stacked = tensor.shape.size() > 2;
   facts.layer = tensor.layer < 0 ? 0 : static_cast<std::uint64_t>(tensor.layer);
   facts.num_layers = config.layers;
   facts.gqa = config.kv_heads == 0 ? 1 : config.heads / config.kv_heads;

@@ -30,7 +30,8 @@ struct TensorPlan {
 class Container;
 
 struct QuantizePlan {
-  ModelConfig config;  // without an architecture where no family draws the network
+  ModelConfig config;             // without an architecture where no family draws the network
+  std::uint64_t num_experts = 0;  // that its keys tell all the same
   const Container* container = nullptr;  // of the output
   Spelling source_spelling = Spelling::huggingface, target_spelling = Spelling::gguf;
   Recipe recipe;  // with overrides applied

@@ -58,8 +58,10 @@ bool is_left_as_it_is(std::string_view name) {
                           "position_emb", "position_embd", "embed_positions", "positional", "pos_emb", "wpe", "rel_b", "relative_attention"});
 }
 
-TensorRole role_of(const StoredTensor& tensor) {
-  const bool is_matrix = tensor.shape.size() == 2 && tensor.shape[0] > 1 && tensor.shape[1] > 1;
+// is_gguf: [experts, rows, cols] is rows one after another, in any of its formats.
+TensorRole role_of(const StoredTensor& tensor, bool is_gguf) {
+  const bool is_stack = is_gguf && tensor.shape.size() == 3 && names_any(tensor.name, {"_exps.", "_exps_"});
+  const bool is_matrix = is_stack || (tensor.shape.size() == 2 && tensor.shape[0] > 1 && tensor.shape[1] > 1);
   if (!is_matrix || is_left_as_it_is(tensor.name)) return TensorRole::norm;
   if (tensor.name == "output.weight" || names_any(tensor.name, {"lm_head", "embed_out", "classifier", "score.weight"})) return TensorRole::head;
   // The table's own name, not that of a module around Linears ("time_embedding.linear_1").
@@ -70,24 +72,27 @@ TensorRole role_of(const StoredTensor& tensor) {
   return TensorRole::linear;
 }
 
-ModelConfig facts_of(const SourceModel& source, const std::vector<ModelTensor>& tensors) {
-  ModelConfig facts;
-  for (const ModelTensor& tensor : tensors) facts.layers = std::max(facts.layers, static_cast<std::uint64_t>(tensor.layer + 1));
+void read_facts(const SourceModel& source, UnknownNetwork& network) {
+  ModelConfig& facts = network.facts;
+  for (const ModelTensor& tensor : network.tensors) facts.layers = std::max(facts.layers, static_cast<std::uint64_t>(tensor.layer + 1));
   // Hints for a mix's rules only: layers may differ (an array), and what is no number tells nothing.
   const std::string prefix = source.gguf().string("general.architecture").value_or("") + ".";
   const auto count = [&](const std::string& key, std::uint64_t otherwise) {
-    const GgufValue* const value = source.gguf().find(prefix + key);
-    if (value == nullptr || value->type == GgufType::string) return otherwise;
     double most = 0;
-    if (value->type == GgufType::array)
-      for (const double number : source.gguf().numbers(prefix + key).value_or(std::vector<double>{})) most = std::max(most, number);
-    else
-      most = source.gguf().number(prefix + key).value_or(0);
+    try {
+      const GgufValue* const value = source.gguf().find(prefix + key);
+      if (value != nullptr && value->type == GgufType::array)
+        for (const double number : source.gguf().numbers(prefix + key).value_or(std::vector<double>{})) most = std::max(most, number);
+      else
+        most = source.gguf().number(prefix + key).value_or(0);
+    } catch (const Error&) {
+      most = 0;
+    }
     return most >= 1 && most < 1e6 ? static_cast<std::uint64_t>(most) : otherwise;
   };
   facts.heads = count("attention.head_count", 1);
   facts.kv_heads = count("attention.head_count_kv", facts.heads);
-  return facts;
+  network.num_experts = count("expert_count", 0);
 }
 
 }  // namespace
@@ -116,7 +121,7 @@ UnknownNetwork read_unknown_network(const SourceModel& source) {
     ModelTensor tensor;
     tensor.part = part_of(words);
     tensor.layer = layer_of(words);
-    tensor.role = role_of(stored);
+    tensor.role = role_of(stored, source.kind() == ContainerKind::gguf);
     tensor.gguf_name = stored.name;
     tensor.hf_name = stored.wrapped_name.empty() ? stored.name : stored.wrapped_name;
     // Recipes know these two by the names that every GGUF file gives them.
@@ -126,7 +131,7 @@ UnknownNetwork read_unknown_network(const SourceModel& source) {
     network.tensors.push_back(std::move(tensor));
     network.stored.push_back(&stored);
   }
-  network.facts = facts_of(source, network.tensors);
+  read_facts(source, network);
   return network;
 }
 

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 
 #include "model/known_family.h"
@@ -107,6 +108,40 @@ TEST_F(UnknownNetworks, InAGgufFileKeepTheirNamesAndKeys) {
   EXPECT_EQ(after.tensors().size(), before.tensors().size());
   EXPECT_EQ(after.tensor("blk.0.ffn_down.weight").view.format->name(), "q8_0");
   EXPECT_EQ(after.tensor("output_norm.weight").view.format->name(), "f32");
+}
+
+// Stacks are rows one after another, for mixes, too; what differs from layer to layer tells nothing.
+TEST_F(UnknownNetworks, ExpertsOfGgufFilesAreQuantizedInTheirStack) {
+  GgufMetadata metadata;
+  metadata.set("general.architecture", GgufValue::of_string("mixes"));
+  metadata.set("mixes.block_count", GgufValue::of_u32(1));
+  metadata.set("mixes.expert_count", GgufValue::of_u32(8));
+  metadata.set("mixes.attention.head_count", GgufValue::of_strings({"no", "numbers"}));
+  const FormatPtr f32 = find_format("f32");
+  const std::vector<PlannedTensor> tensors = {{"blk.0.ffn_down_exps.weight", {8, 16, 256}, f32}, {"blk.0.attn_k.weight", {16, 256}, f32},
+                                              {"blk.0.ffn_gate_inp.weight", {8, 256}, f32}, {"blk.0.stack.weight", {8, 16, 256}, f32}};
+  const auto writer = make_gguf_writer(scratch_ / "experts.gguf", metadata, tensors);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const MatrixSize size = matrix_size(tensors[i].shape);
+    QuantizedTensor values(f32, size.rows, size.cols);
+    for (std::uint64_t row = 0; row < size.rows; ++row)
+      for (std::uint64_t c = 0; c < size.cols; ++c) reinterpret_cast<float*>(values.row(row)[0])[c] = static_cast<float>(std::sin(0.1 * static_cast<double>(row * size.cols + c)));
+    writer->write_rows(i, values.view());
+  }
+  writer->finish();
+  const SourceModel source = SourceModel::open(scratch_ / "experts.gguf");
+  const QuantizeSummary summary = quantize_model(source, options("q4_k_m", "small.gguf"), pool_, {});
+  const auto formats = formats_of(scratch_ / "small.gguf");
+  EXPECT_EQ(formats.at("blk.0.attn_k.weight"), "q8_0");  // the mix's rule for eight experts
+  EXPECT_TRUE(formats.at("blk.0.ffn_down_exps.weight").starts_with("q")) << formats.at("blk.0.ffn_down_exps.weight");
+  EXPECT_EQ(formats.at("blk.0.ffn_gate_inp.weight"), "f32");
+  EXPECT_EQ(formats.at("blk.0.stack.weight"), "f32");
+  const SourceModel small = SourceModel::open(scratch_ / "small.gguf");
+  const StoredTensor& stack = small.tensor("blk.0.ffn_down_exps.weight");
+  EXPECT_EQ(stack.shape, (Shape{8, 16, 256}));
+  const std::vector<float> before = source.tensor("blk.0.ffn_down_exps.weight").view.decode(), after = stack.view.decode();
+  EXPECT_LT(relative_difference(after, before), 0.1);
+  EXPECT_TRUE(std::ranges::any_of(summary.notes, [](const std::string& note) { return note.starts_with("tensors of more than two dimensions") && note.find(": 1 of them") != std::string::npos; }));
 }
 
 TEST_F(UnknownNetworks, RefuseWhatNeedsADrawing) {
