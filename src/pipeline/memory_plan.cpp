@@ -126,6 +126,7 @@ std::uint64_t activation_bytes(const ModelConfig& config, const Network& network
   std::uint64_t beside = 0;
   RotaryTables tables;
   for (std::int64_t i = 0; i < network.num_layers(); ++i) {
+    if (i > 0 && &network.layer(i) == &network.layer(i - 1)) continue;  // alike
     const Graph& graph = network.layer(i).graph;
     beside = std::max(beside, Program(graph, {.given = graph.inputs, .wanted = graph.outputs}, tables).numbers_per_token());
   }

@@ -70,8 +70,13 @@ void require_held(const Container& container, const TensorPlan& plan, const Reci
                 fmt::format("{}: {} for '{}' by recipe '{}'", refusal, plan.target.format->name(), plan.target.name, recipe.name));
 }
 
+// In either spelling.
+bool is_named(const std::string& pattern, const ModelTensor& tensor) {
+  return matches_pattern(pattern, tensor.gguf_name) || matches_pattern(pattern, tensor.hf_name);
+}
+
 bool is_chosen(const ModelTensor& tensor, const QuantizeModelOptions& options) {
-  const auto names = [&](const std::string& pattern) { return matches_pattern(pattern, tensor.gguf_name) || matches_pattern(pattern, tensor.hf_name); };
+  const auto names = [&](const std::string& pattern) { return is_named(pattern, tensor); };
   return (options.include.empty() || std::ranges::any_of(options.include, names)) && std::ranges::none_of(options.exclude, names);
 }
 
@@ -79,9 +84,8 @@ bool is_chosen(const ModelTensor& tensor, const QuantizeModelOptions& options) {
 void require_used(const std::vector<ModelTensor>& tensors, const QuantizeModelOptions& options) {
   for (const auto* const patterns : {&options.include, &options.exclude})
     for (const std::string& pattern : *patterns) {
-      const auto is_named = [&](const ModelTensor& tensor) { return matches_pattern(pattern, tensor.gguf_name) || matches_pattern(pattern, tensor.hf_name); };
-      if (std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return !is_vector(tensor) && is_named(tensor); })) continue;
-      const bool stays = std::ranges::any_of(tensors, is_named);
+      if (std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return !is_vector(tensor) && is_named(pattern, tensor); })) continue;
+      const bool stays = std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return is_named(pattern, tensor); });
       throw Error(ErrorKind::invalid_argument,
                   fmt::format("{} ('*' is any text, and letters count as they are): '{}'",
                               stays ? "these tensors stay as they are in any case" : "no matrix of the model has a name like this", pattern),

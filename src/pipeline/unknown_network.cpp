@@ -111,10 +111,10 @@ UnknownNetwork read_unknown_network(const SourceModel& source) {
     network.reason = error.what();
   }
   for (const StoredTensor& stored : source.tensors()) {
+    const std::string& own_name = stored.wrapped_name.empty() ? stored.name : stored.wrapped_name;
     if (!stored.view.format) {
       const bool is_empty = std::ranges::find(stored.shape, 0u) != stored.shape.end();
-      network.left_out.push_back(fmt::format("{} ({})", stored.wrapped_name.empty() ? stored.name : stored.wrapped_name,
-                                             is_empty ? "no elements" : stored.type_name + ", no weights"));
+      network.left_out.push_back(fmt::format("{} ({})", own_name, is_empty ? "no elements" : stored.type_name + ", no weights"));
       continue;
     }
     const Words words = words_of(stored.name);
@@ -123,7 +123,7 @@ UnknownNetwork read_unknown_network(const SourceModel& source) {
     tensor.layer = layer_of(words);
     tensor.role = role_of(stored, source.kind() == ContainerKind::gguf);
     tensor.gguf_name = stored.name;
-    tensor.hf_name = stored.wrapped_name.empty() ? stored.name : stored.wrapped_name;
+    tensor.hf_name = own_name;
     // Recipes know these two by the names that every GGUF file gives them.
     if (source.kind() != ContainerKind::gguf && tensor.role == TensorRole::embedding) tensor.gguf_name = "token_embd.weight";
     if (source.kind() != ContainerKind::gguf && tensor.role == TensorRole::head) tensor.gguf_name = "output.weight";
