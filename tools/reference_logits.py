@@ -47,6 +47,29 @@ QWEN = dict(
     use_sliding_window=False,
     vocab_size=200,
 )
+GEMMA = dict(
+    attention_bias=False,
+    attention_dropout=0.0,
+    bos_token_id=2,
+    eos_token_id=1,
+    head_dim=24,
+    hidden_act="gelu_pytorch_tanh",
+    hidden_activation="gelu_pytorch_tanh",
+    hidden_size=64,
+    initializer_range=0.02,
+    intermediate_size=80,
+    max_position_embeddings=256,
+    num_attention_heads=4,
+    num_hidden_layers=3,
+    num_key_value_heads=2,
+    query_pre_attn_scalar=24,
+    rms_norm_eps=1e-6,
+    rope_scaling=None,
+    tie_word_embeddings=True,
+    torch_dtype="float32",
+    use_cache=True,
+    vocab_size=200,
+)
 TINY = {
     "tiny_gqa_llama3rope": dict(
         COMMON,
@@ -99,13 +122,84 @@ TINY = {
         head_dim=24,
         tie_word_embeddings=True,
     ),
+    "tiny_gemma2": dict(
+        GEMMA,
+        architectures=["Gemma2ForCausalLM"],
+        model_type="gemma2",
+        attn_logit_softcapping=4.0,
+        final_logit_softcapping=6.0,
+        rope_theta=10000.0,
+        sliding_window=11,
+    ),
+    "tiny_gemma3": dict(
+        GEMMA,
+        architectures=["Gemma3ForCausalLM"],
+        model_type="gemma3_text",
+        attn_logit_softcapping=None,
+        final_logit_softcapping=None,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        rope_local_base_freq=500.0,
+        rope_scaling={"rope_type": "linear", "factor": 8.0},
+        rope_theta=1000000.0,
+        sliding_window=13,
+    ),
+    "tiny_phi3": dict(
+        COMMON,
+        architectures=["Phi3ForCausalLM"],
+        model_type="phi3",
+        hidden_size=64,
+        intermediate_size=96,
+        max_position_embeddings=256,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        num_key_value_heads=2,
+        original_max_position_embeddings=40,
+        pad_token_id=0,
+        partial_rotary_factor=0.75,
+        rms_norm_eps=1e-5,
+        rope_scaling={
+            "type": "longrope",
+            "short_factor": [1.0, 1.25, 1.5, 1.75, 2.0, 2.5],
+            "long_factor": [1.5, 2.5, 4.0, 7.0, 11.0, 16.0],
+        },
+        rope_theta=10000.0,
+        sliding_window=15,
+        tie_word_embeddings=False,
+        torch_dtype="float32",
+        vocab_size=256,
+    ),
+    "tiny_mistral": dict(
+        COMMON,
+        architectures=["MistralForCausalLM"],
+        model_type="mistral",
+        head_dim=16,
+        hidden_size=64,
+        intermediate_size=96,
+        max_position_embeddings=256,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        num_key_value_heads=2,
+        rms_norm_eps=1e-5,
+        rope_theta=10000.0,
+        rope_scaling=None,
+        sliding_window=9,
+        tie_word_embeddings=False,
+        torch_dtype="float32",
+        vocab_size=256,
+    ),
 }
 
 
 def transformers_config(config):
     """The package's configuration for a config.json with rope_theta and rope_scaling; newer versions of the package want both in one dictionary."""
-    plain = {k: v for k, v in config.items() if k not in ("rope_theta", "rope_scaling", "torch_dtype", "architectures", "model_type")}
+    apart = ("rope_theta", "rope_local_base_freq", "rope_scaling", "torch_dtype", "architectures", "model_type")
+    plain = {k: v for k, v in config.items() if k not in apart}
     rope = dict(config.get("rope_scaling") or {"rope_type": "default"}, rope_theta=config["rope_theta"])
+    if rope.get("type") == "longrope":
+        rope = dict(rope, rope_type=rope.pop("type"), partial_rotary_factor=config["partial_rotary_factor"],
+                    original_max_position_embeddings=config["original_max_position_embeddings"])
+    if "rope_local_base_freq" in config:
+        rope = {"full_attention": rope, "sliding_attention": {"rope_type": "default", "rope_theta": config["rope_local_base_freq"]}}
     made = AutoConfig.for_model(config["model_type"], **plain, rope_parameters=rope)
     made._attn_implementation = "eager"
     return made
@@ -135,7 +229,8 @@ def make_tiny(name, directory, seed):
         if key.endswith(".bias"):
             w = 0.5 * torch.randn(value.shape, generator=generator)
         elif value.ndim == 1:
-            w = 1.0 + 0.2 * torch.randn(value.shape, generator=generator)
+            centre = 0.0 if config["model_type"].startswith("gemma") else 1.0
+            w = centre + 0.2 * torch.randn(value.shape, generator=generator)
         else:
             w = torch.randn(value.shape, generator=generator) * (1.0 if "embed" in key else 1.5 / value.shape[1] ** 0.5)
         weights[key] = w.to(dtype).contiguous()

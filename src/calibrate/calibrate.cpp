@@ -50,7 +50,7 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
     meter.report(static_cast<std::uint64_t>(i) + 1, "layers");
   }
   if (options.head) {
-    const Matrix norm = decode_matrix(checkpoint.stored(*tensors.part("final_norm", -1)), pool);
+    const Matrix norm = decode_matrix(checkpoint, *tensors.part("final_norm", -1), pool);
     const AccumulateOptions accumulate{.second_moment = options.second_moments, .rounded = walk.multiplies_codes()};
     SiteAccumulator sums(-1, kHeadSite, config.hidden, accumulate, pool, options.kernels.isa);
     for (std::size_t window = 0; window < walk.windows(); ++window) sums.add(walk.head_inputs(norm.values, window).data(), walk.length());

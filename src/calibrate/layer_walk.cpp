@@ -22,6 +22,24 @@ Program head_program(const DrawnGraph& end, RotaryTables& rotary) {
   return {end.graph, {.given = end.graph.inputs, .wanted = {head->input}, .kept = end.graph.inputs}, rotary};
 }
 
+// What a drawing does to this value until it is the output, in its place; nothing where it is.
+std::optional<Program> program_behind(const Graph& graph, ValueId value, RotaryTables& rotary) {
+  if (graph.outputs.front() == value) return std::nullopt;
+  Program program(graph, {.given = {value}, .wanted = graph.outputs}, rotary);
+  if (!program.linears().empty() || !program.norms().empty() || program.place_of(0) != 0)
+    throw Error(ErrorKind::unsupported, "text cannot be walked through a network that has weights behind its embedding or its head");
+  return program;
+}
+
+void run_behind(const std::optional<Program>& program, float* values, std::size_t tokens, Workspace& workspace, Isa isa, ThreadPool& pool) {
+  if (program) program->run({.tokens = tokens, .pieces = {}}, {}, {{&values, 1}, {&values, 1}}, workspace, isa, pool);
+}
+
+ValueId embedding_of(const Graph& graph) {
+  const auto is_embedding = [](const Node& node) { return std::holds_alternative<Embedding>(node.operation); };
+  return std::ranges::find_if(graph.nodes, is_embedding)->output;
+}
+
 }  // namespace
 
 WalkArithmetic parse_walk_arithmetic(std::string_view spelling) {
@@ -46,14 +64,16 @@ LayerWalk::LayerWalk(const Network& network, const CalibrationTokens& tokens, co
       kernels_(options.kernels),
       pool_(pool),
       spill_directory_(options.spill_directory),
-      head_inputs_(head_program(network.end(), workspace_.rotary)) {
+      head_inputs_(head_program(network.end(), workspace_.rotary)),
+      behind_embedding_(program_behind(network.begin().graph, embedding_of(network.begin().graph), workspace_.rotary)),
+      behind_head_(program_behind(network.end().graph, network.end().find_site(kHeadSite)->outputs.front(), workspace_.rotary)) {
   const bool is_int8 = resolve_walk_arithmetic(options.arithmetic, network) == WalkArithmetic::int8;
   kernels_.activations = is_int8 ? ActivationMode::int8 : ActivationMode::f32;
   format_ = is_int8 ? with_kernels(find_format("int8:g128"), kernels_.isa) : find_raw_format(DType::f32);
   keeps_inputs_ = is_int8 && options.keeps_inputs;
   // Memory is taken at once, so that what does not fit is known before anything is computed.
   for (std::int64_t i = 0; i < network.num_layers(); ++i) add_plan(network.layer(i));
-  workspace_.rotary.fill(0, length(), 0);
+  workspace_.rotary.fill(0, length(), 0, length());
 }
 
 void LayerWalk::add_plan(const DrawnGraph& drawing) {
@@ -97,6 +117,7 @@ void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
     pool_.parallel_for(ids.size(), 64, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t) row_of(ids[t], place(0, window) + t * width);
     });
+    run_behind(behind_embedding_, place(0, window), length(), workspace_, kernels_.isa, pool_);
   }
 }
 
@@ -189,6 +210,10 @@ std::span<const float> LayerWalk::head_inputs(std::span<const float> final_norm,
   const std::array given = {place(0, window)}, wanted = {input_.data()};
   head_inputs_.run({.tokens = length(), .pieces = {&piece, 1}}, weights, {given, wanted}, workspace_, kernels_.isa, pool_);
   return input_;
+}
+
+void LayerWalk::finish_logits(std::span<float> logits, std::size_t tokens) {
+  run_behind(behind_head_, logits.data(), tokens, workspace_, kernels_.isa, pool_);
 }
 
 // Prepares to remember inputs that take products to compute.

@@ -66,7 +66,7 @@ class LayerWalk {
   std::size_t windows() const { return tokens_.windows(); }
   std::size_t length() const { return tokens_.length; }
 
-  // The stream becomes rows of the embedding: row_of(id, out[hidden]).
+  // The stream becomes rows of the embedding, row_of(id, out[hidden]), and what the network makes of them.
   void embed(const std::function<void(std::int32_t, float*)>& row_of);
 
   // Packs the weights of the site's Linears. Call it whenever they have changed.
@@ -90,6 +90,8 @@ class LayerWalk {
   void restore(const SpillableBytes& saved);
   // The final norm of a window's stream, what the head reads.
   std::span<const float> head_inputs(std::span<const float> final_norm, std::size_t window);
+  // What the head's Linear gives for some tokens, [tokens, vocabulary], becomes logits, where the network does something behind it.
+  void finish_logits(std::span<float> logits, std::size_t tokens);
 
  private:
   // A value of every window, [windows, length, width].
@@ -127,6 +129,7 @@ class LayerWalk {
   Workspace workspace_;
   std::map<const DrawnGraph*, WalkPlan> plans_;
   Program head_inputs_;
+  std::optional<Program> behind_embedding_, behind_head_;  // what is done in place to what these two give
   std::map<std::string, PackedLinear, std::less<>> packed_;
   // Of one window's attention: a drawing's states, those of one shape one after the other.
   std::vector<std::pair<KeyValueState, KvLayer>> caches_;

@@ -47,6 +47,8 @@ class LayerWeights {
   std::map<std::string, Matrix, std::less<>> parts_;
 };
 
+// Error(corrupt) names a tensor with a value that is not finite. The second: as the network reads it, whatever the file holds (TensorName::hf_offset).
 Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool);
+Matrix decode_matrix(const Checkpoint& checkpoint, const ModelTensor& tensor, ThreadPool& pool);
 
 }  // namespace nibble

@@ -189,10 +189,6 @@ bool Decoder::multiplies_in_f32() const noexcept {
 std::uint64_t Decoder::linear_parameters() const noexcept { return state_->network.linear_parameters(); }
 
 KvCache Decoder::new_cache(std::size_t capacity) const {
-  const ModelConfig& c = state_->config;
-  if (capacity > c.context && c.sliding_window > 0)
-    throw Error(ErrorKind::unsupported, fmt::format("this model attends within a sliding window, which can be run only up to the window's length; "
-                                                    "use a shorter context: window {}, asked for {}", c.sliding_window, capacity));
   // Memory is given out long before it is there, so a cache that cannot be held would end the process in the middle of a text.
   constexpr std::array kBits = {32.0, 16.0, 8.5, 4.5};
   constexpr std::uint64_t kLittle = 64u << 20;
@@ -246,7 +242,7 @@ void Decoder::State::fill_batch(std::span<const Piece> pieces, std::size_t token
   for (const Piece& piece : pieces) {
     ids.insert(ids.end(), piece.tokens.begin(), piece.tokens.end());
     rows.push_back({piece.row, piece.count(), piece.cache->length()});
-    workspace.rotary.fill(piece.row, piece.count(), piece.cache->length());
+    workspace.rotary.fill(piece.row, piece.count(), piece.cache->length(), piece.cache->capacity());
   }
   for (std::size_t state = 0; state < states.size(); ++state)
     for (const Piece& piece : pieces) caches.push_back(&piece.cache->layers_[state]);

@@ -88,7 +88,7 @@ class Decoder {
   Arithmetic arithmetic() const noexcept;                    // of most of the layers' Linears, by parameters
   bool multiplies_in_f32() const noexcept;                   // every product, the head's too: no input is rounded
   std::uint64_t linear_parameters() const noexcept;          // of all layers' Linears, head not counted
-  // Error(unsupported) when the model has a sliding window shorter than capacity.
+  // capacity: how long the sequence may become, which some models' rotary positions depend on. Error(resource): more than memory holds.
   KvCache new_cache(std::size_t capacity) const;
   // Fills an empty cache with random keys and values, as if so many tokens had been read: for measurements of speed.
   void fill(KvCache& cache, std::size_t length) const;

@@ -54,16 +54,25 @@ struct Program::Runner {
                                     slots[step.v] + piece.row * kv_width, slots[step.out] + piece.row * width});
     }
     store_keys_values(workspace.attended, pool);
-    attention(workspace.attended, step.op.heads, step.op.scale, isa, pool, workspace.scratch);
+    attention(workspace.attended, {step.op.heads, step.op.scale, step.op.window, step.op.soft_cap}, isa, pool, workspace.scratch);
   }
 
-  void operator()(const GatedSilu& step) const {
-    silu_multiply(slots[step.gate], slots[step.up], batch.tokens * step.width, slots[step.out], isa, pool);
+  void operator()(const GatedActivation& step) const {
+    const auto multiply = step.activation == Activation::silu ? silu_multiply : gelu_multiply;
+    multiply(slots[step.gate], slots[step.up], batch.tokens * step.width, slots[step.out], isa, pool);
   }
+
+  void operator()(const Multiplied& step) const { scale_in_place(slots[step.x], batch.tokens * step.width, step.factor, pool); }
+
+  void operator()(const Capped& step) const { soft_cap(slots[step.x], batch.tokens * step.width, step.cap, isa, pool); }
 
   void operator()(const Accumulate& step) const { add_in_place(slots[step.into], slots[step.from], batch.tokens * step.width, isa, pool); }
 
-  void operator()(const Copy& step) const { std::copy_n(slots[step.from], batch.tokens * step.width, slots[step.to]); }
+  void operator()(const Copy& step) const {
+    pool.parallel_for(batch.tokens, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t t = begin; t < end; ++t) std::copy_n(slots[step.from] + t * step.from_width + step.begin, step.width, slots[step.to] + t * step.width);
+    });
+  }
 };
 
 void Program::run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace, Isa isa, ThreadPool& pool) const {

@@ -112,9 +112,21 @@ class Program {
     Attention op;
     std::size_t state;
   };
-  struct GatedSilu {
+  enum class Activation { silu, gelu };
+  struct GatedActivation {
+    Activation activation;
     Slot gate, up, out;
     std::uint64_t width;
+  };
+  struct Multiplied {
+    Slot x;
+    std::uint64_t width;
+    float factor;
+  };
+  struct Capped {
+    Slot x;
+    std::uint64_t width;
+    float cap;
   };
   struct Accumulate {
     Slot into, from;
@@ -122,9 +134,9 @@ class Program {
   };
   struct Copy {
     Slot from, to;
-    std::uint64_t width;
+    std::uint64_t width, begin, from_width;  // channels, the first of them, and how many there are
   };
-  using Step = std::variant<Embed, Norm, Products, Rotate, Attend, GatedSilu, Accumulate, Copy>;
+  using Step = std::variant<Embed, Norm, Products, Rotate, Attend, GatedActivation, Multiplied, Capped, Accumulate, Copy>;
   class Compiler;
   struct Runner;
 

@@ -63,9 +63,20 @@ class Program::Compiler {
     return program_.widths_.size() - 1;
   }
 
-  // A place for a new value: its own where the caller wants it there, else memory that is free, widened if need be.
+  // What the value becomes by operations that work in its place.
+  ValueId becomes(ValueId value) const {
+    for (;;) {
+      const std::vector<const Node*> readers = graph_.consumers(value);
+      if (is_kept(value) || readers.size() != 1) return value;
+      const Operation& next = readers.front()->operation;
+      if (!std::holds_alternative<Scale>(next) && !std::holds_alternative<SoftCap>(next) && !std::holds_alternative<Rope>(next)) return value;
+      value = readers.front()->output;
+    }
+  }
+
+  // A place for a new value: where the caller wants it or what it becomes, else memory that is free, widened if need be.
   Slot place(ValueId value) {
-    if (const auto own = own_place_.find(value); own != own_place_.end()) return slot_of_[value] = own->second;
+    if (const auto own = own_place_.find(becomes(value)); own != own_place_.end()) return slot_of_[value] = own->second;
     const std::uint64_t width = graph_.width(value);
     if (!free_.empty()) {
       const Slot slot = free_.back();
@@ -88,9 +99,10 @@ class Program::Compiler {
   Slot take_over(ValueId from, ValueId to) {
     const Slot slot = slot_of_.at(from);
     // What is wanted may take the place of what was given; the caller learns it from place_of.
-    if (dies_here(from) && (slot < span_.given.size() || !own_place_.contains(to))) return slot_of_[to] = slot;
+    const bool is_its_own = !own_place_.contains(to) || own_place_.at(to) == slot;
+    if (dies_here(from) && (slot < span_.given.size() || is_its_own)) return slot_of_[to] = slot;
     const Slot copy = place(to);
-    program_.steps_.push_back(Copy{slot, copy, graph_.width(from)});
+    program_.steps_.push_back(Copy{slot, copy, graph_.width(from), 0, graph_.width(from)});
     release(to, {from});
     return copy;
   }
@@ -138,7 +150,7 @@ class Program::Compiler {
   void compile(const Node& node, const Rope& op) {
     const Slot x = take_over(node.inputs[0], node.output);
     program_.steps_.push_back(
-        Rotate{x, tables_.add(op.frequencies), graph_.width(node.output) / op.head_dim, op.head_dim, op.frequencies.size(), op.half_split});
+        Rotate{x, tables_.add(op), graph_.width(node.output) / op.head_dim, op.head_dim, op.frequencies.size(), op.half_split});
   }
 
   void compile(const Node& node, const Attention& op) {
@@ -157,11 +169,30 @@ class Program::Compiler {
     release(node.output, {from});
   }
 
+  void compile(const Node& node, const Scale& op) {
+    const Slot x = take_over(node.inputs[0], node.output);
+    program_.steps_.push_back(Multiplied{x, graph_.width(node.output), op.factor});
+  }
+
+  void compile(const Node& node, const Slice& op) {
+    const Slot from = slot_of_.at(node.inputs[0]);
+    program_.steps_.push_back(Copy{from, place(node.output), op.count, op.begin, graph_.width(node.inputs[0])});
+    release(node.output, {node.inputs[0]});
+  }
+
+  void compile(const Node& node, const SoftCap& op) {
+    const Slot x = take_over(node.inputs[0], node.output);
+    program_.steps_.push_back(Capped{x, graph_.width(node.output), op.cap});
+  }
+
+  void compile(const Node& node, const Silu& op) { activate(node, Activation::silu, op.kName); }
+  void compile(const Node& node, const Gelu& op) { activate(node, Activation::gelu, op.kName); }
+
   // An activation waits for the multiplication that it is fused with.
-  void compile(const Node& node, const Silu& op) {
+  void activate(const Node& node, Activation activation, std::string_view name) {
     const std::vector<const Node*> readers = graph_.consumers(node.output);
-    if (is_kept(node.output) || readers.size() != 1 || !std::holds_alternative<Multiply>(readers.front()->operation)) refuse(op.kName);
-    activated_[node.output] = node.inputs[0];
+    if (is_kept(node.output) || readers.size() != 1 || !std::holds_alternative<Multiply>(readers.front()->operation)) refuse(name);
+    activated_[node.output] = {activation, node.inputs[0]};
     last_use_[node.inputs[0]] = std::max(last_use_.at(node.inputs[0]), last_use_.at(node.output));
   }
 
@@ -169,11 +200,11 @@ class Program::Compiler {
     const bool is_first = activated_.contains(node.inputs[0]);
     const ValueId activated = node.inputs[is_first ? 0 : 1], factor = node.inputs[is_first ? 1 : 0];
     if (!activated_.contains(activated) || activated_.contains(factor)) refuse(op.kName);
-    const ValueId gate = activated_.at(activated);
+    const auto [activation, gate] = activated_.at(activated);
     const Slot from = slot_of_.at(gate), up = slot_of_.at(factor);
     const bool in_place = dies_here(gate) && !is_bound(from) && !own_place_.contains(node.output);
     const Slot out = in_place ? slot_of_[node.output] = from : place(node.output);
-    program_.steps_.push_back(GatedSilu{from, up, out, graph_.width(node.output)});
+    program_.steps_.push_back(GatedActivation{activation, from, up, out, graph_.width(node.output)});
     release(node.output, {gate, factor});
   }
 
@@ -189,7 +220,7 @@ class Program::Compiler {
   std::set<std::size_t> needed_, done_;   // nodes
   std::map<ValueId, std::size_t> last_use_;
   std::map<ValueId, Slot> slot_of_, own_place_;
-  std::map<ValueId, ValueId> activated_;  // silu(x) by its value: x
+  std::map<ValueId, std::pair<Activation, ValueId>> activated_;  // by the activation's value: what it is, and of what
   std::vector<Slot> free_;
 };
 

@@ -82,6 +82,8 @@ std::vector<float> WeightLoader::vector(std::string_view part, std::int64_t laye
   check_values(stored);
   std::vector<float> values(stored.view.cols);
   stored.view.decode_row(0, values);
+  if (const float offset = expected->offset(spelling_); offset != 0)
+    for (float& value : values) value += offset;
   return values;
 }
 

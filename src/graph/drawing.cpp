@@ -53,6 +53,14 @@ Value Drawing::multiply(Value a, Value b) { return apply(Multiply{}, {a, b}); }
 
 Value Drawing::silu(Value x) { return apply(Silu{}, {x}); }
 
+Value Drawing::gelu(Value x) { return apply(Gelu{}, {x}); }
+
+Value Drawing::scale(Value x, float factor) { return apply(Scale{factor}, {x}); }
+
+Value Drawing::slice(Value x, std::uint64_t begin, std::uint64_t count) { return apply(Slice{begin, count}, {x}); }
+
+Value Drawing::soft_cap(Value x, float cap) { return apply(SoftCap{cap}, {x}); }
+
 Graph Drawing::finish(const std::vector<Value>& outputs) && {
   for (const Value output : outputs) graph_.outputs.push_back(output.id());
   return std::move(graph_);

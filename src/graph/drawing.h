@@ -57,6 +57,10 @@ class Drawing {
   Value add(Value a, Value b);
   Value multiply(Value a, Value b);
   Value silu(Value x);
+  Value gelu(Value x);
+  Value scale(Value x, float factor);
+  Value slice(Value x, std::uint64_t begin, std::uint64_t count);
+  Value soft_cap(Value x, float cap);
 
   Graph finish(const std::vector<Value>& outputs) &&;
 

@@ -25,10 +25,19 @@ std::ptrdiff_t times_read(const Graph& graph, std::string_view part) {
   });
 }
 
+// How often some channels of a value are read.
+std::size_t times_read(const Graph& graph, ValueId value, const std::vector<std::uint32_t>& channels) {
+  const auto reads = [&](const Node* node) {
+    const auto* const slice = std::get_if<Slice>(&node->operation);
+    return slice == nullptr || std::ranges::any_of(channels, [&](std::uint64_t c) { return c >= slice->begin && c - slice->begin < slice->count; });
+  };
+  return static_cast<std::size_t>(std::ranges::count_if(graph.consumers(value), reads));
+}
+
 // The weight that takes factors of `value`, followed back from output channel to absorber; empty: there is none.
 std::optional<FoldSite> follow(const Graph& graph, ValueId value, std::size_t readers, std::vector<std::uint32_t> channel_of) {
   const Node* const node = graph.producer(value);
-  if (node == nullptr || graph.consumers(value).size() != readers) return std::nullopt;
+  if (node == nullptr || times_read(graph, value, channel_of) != readers) return std::nullopt;
   if (std::ranges::find(graph.outputs, value) != graph.outputs.end()) return std::nullopt;
   const std::vector<Dimensions> shapes = graph.input_shapes(*node);
   for (const ScalePassage& passage : std::visit([&](const auto& op) { return op.scale_passages(shapes); }, node->operation)) {

@@ -14,24 +14,31 @@ namespace {
 
 constexpr std::size_t kRows = 48;           // query rows (tokens x heads of a group) that share the work on a chunk; 8 tiles of 6
 constexpr std::size_t kSpan = 16 * kKvChunk;  // positions whose softmax runs by itself; spans are merged in order, whoever computed them
+constexpr std::size_t kNoWindow = SIZE_MAX / 2;  // longer than any cache
 constexpr std::size_t kVector = 16;         // arrays of one number a row are read in whole vectors
-
-std::size_t num_spans(std::size_t positions) { return (positions + kSpan - 1) / kSpan; }
 
 // What is the same for all pieces of a call.
 struct Setting {
   const KernelTable& kernels;
   std::size_t heads, kv_heads, head_dim, depth;
   KvType type;
-  float scale;  // of scores that are exponents of 2
+  float scale;         // of scores that are exponents of 2
+  std::size_t window;  // beyond any position where there is none
+  ScoreCap cap;        // of scaled scores
   std::size_t group() const { return heads / kv_heads; }
   std::size_t block_tokens() const { return std::max<std::size_t>(1, kRows / group()); }
   std::size_t block_rows() const { return block_tokens() * group(); }
+  // The first position that a query at `position` sees; before it there are window - 1 others at most.
+  std::size_t first_seen(std::size_t position) const { return position < window ? 0 : position + 1 - window; }
+  // The tokens from `position` on see something of these spans.
+  std::size_t first_span(std::size_t position) const { return first_seen(position) / kSpan; }
+  std::size_t num_spans(std::size_t position, std::size_t tokens) const { return (position + tokens + kSpan - 1) / kSpan - first_span(position); }
+  std::size_t num_spans(const AttentionPiece& piece) const { return num_spans(piece.position, piece.tokens); }
   // A piece is cut into blocks of tokens, or, where it is a single block, into spans: there may be fewer heads than there are threads.
   std::size_t parts(const AttentionPiece& piece) const {
-    return piece.tokens > block_tokens() ? (piece.tokens + block_tokens() - 1) / block_tokens() : num_spans(piece.position + piece.tokens);
+    return piece.tokens > block_tokens() ? (piece.tokens + block_tokens() - 1) / block_tokens() : num_spans(piece);
   }
-  bool is_cut_into_spans(const AttentionPiece& piece) const { return piece.tokens <= block_tokens() && num_spans(piece.position + piece.tokens) > 1; }
+  bool is_cut_into_spans(const AttentionPiece& piece) const { return piece.tokens <= block_tokens() && num_spans(piece) > 1; }
   bool coded() const { return type == KvType::q8_0 || type == KvType::q4_0; }
   std::int32_t offset() const { return type == KvType::q8_0 ? 128 : 8; }
 };
@@ -106,6 +113,15 @@ struct Block {
   const KvLayer::State& cache() const { return piece->cache->state(); }
   std::size_t here() const { return piece->position + first; }  // where the first token stands
   std::size_t rows(const Setting& a) const { return tokens * a.group(); }
+  // The rows that see some of the positions begin .. end - 1.
+  struct Rows {
+    std::size_t begin, end;
+    std::size_t count() const { return end - begin; }
+  };
+  Rows rows_seeing(const Setting& a, std::size_t begin, std::size_t end) const {
+    const auto tokens_before = [this](std::size_t position) { return std::min(tokens, position > here() ? position - here() : 0); };
+    return {tokens_before(begin) * a.group(), tokens_before(end + a.window - 1) * a.group()};
+  }
   std::size_t offset(const Setting& a, std::size_t row) const {
     return ((first + row / a.group()) * a.heads + kv_head * a.group() + row % a.group()) * a.head_dim;
   }
@@ -122,8 +138,8 @@ void take_queries(const Setting& a, const Block& block, const Workspace& w) {
   }
 }
 
-// One chunk, whose first position is `start`, and the rows from `skip` on.
-void attend_to_codes(const Setting& a, const Block& block, std::size_t start, std::size_t skip, const Workspace& w, const Gathered& out) {
+// One chunk, whose first position is `start`, and the rows that see some of it.
+void attend_to_codes(const Setting& a, const Block& block, std::size_t start, const Block::Rows& seeing, const Workspace& w, const Gathered& out) {
   const KvLayer::State& s = block.cache();
   const std::byte *keys = s.keys(block.kv_head, start / kKvChunk), *values = s.values(block.kv_head, start / kKvChunk);
   const auto codes = [](const std::byte* p) { return reinterpret_cast<const std::uint8_t*>(p); };
@@ -139,10 +155,12 @@ void attend_to_codes(const Setting& a, const Block& block, std::size_t start, st
   const std::size_t next_bytes = is_last ? 0 : 2 * (s.code_bytes + s.scale_bytes);
   const CodedChunk chunk{a.type == KvType::q8_0 ? 8 : 4, a.depth,      codes(keys),       codes(values),
                          scales(keys),                   scales(values), keys + next_bytes, next_bytes};
-  a.kernels.attend_to_codes(chunk, rows.from(skip, a.depth), block.rows(a) - skip, block.here() + skip / a.group() + 1 - start, a.group());
+  const std::size_t seen = block.here() + seeing.begin / a.group() + 1 - start;  // of the chunk, by the first of these rows
+  const std::ptrdiff_t first = a.window == kNoWindow ? SeenPositions::kNoWindow : static_cast<std::ptrdiff_t>(seen) - static_cast<std::ptrdiff_t>(a.window);
+  a.kernels.attend_to_codes(chunk, rows.from(seeing.begin, a.depth), seeing.count(), {first, seen, a.group()}, a.cap);
 }
 
-void attend_to_floats(const Setting& a, const Block& block, std::size_t start, std::size_t skip, const Workspace& w, const Gathered& out) {
+void attend_to_floats(const Setting& a, const Block& block, std::size_t start, const Block::Rows& seeing, const Workspace& w, const Gathered& out) {
   const KvLayer::State& s = block.cache();
   const std::byte *k = s.keys(block.kv_head, start / kKvChunk), *v = s.values(block.kv_head, start / kKvChunk);
   const float *keys = reinterpret_cast<const float*>(k), *values = reinterpret_cast<const float*>(v);
@@ -152,34 +170,37 @@ void attend_to_floats(const Setting& a, const Block& block, std::size_t start, s
     keys = w.keys;
     values = w.values;
   }
-  const std::size_t rows = block.rows(a) - skip;
-  a.kernels.f32_tile(keys, a.head_dim, kKvChunk, w.queries + skip * a.head_dim, a.head_dim, rows, w.scores, kKvChunk, 0);
+  const std::size_t rows = seeing.count();
+  a.kernels.f32_tile(keys, a.head_dim, kKvChunk, w.queries + seeing.begin * a.head_dim, a.head_dim, rows, w.scores, kKvChunk, 0);
+  const bool is_capped = a.cap.outer != 0;
+  if (is_capped) a.kernels.soft_cap(w.scores, rows * kKvChunk, a.cap.inner * a.scale, a.cap.outer);
   for (std::size_t i = 0; i < rows; ++i) {
-    const std::size_t r = skip + i, seen = std::min(kKvChunk, block.here() + r / a.group() + 1 - start);
-    const float kept = a.kernels.softmax_chunk(w.scores + i * kKvChunk, seen, a.scale, &out.top[r], &out.sum[r]);
+    const std::size_t r = seeing.begin + i, position = block.here() + r / a.group(), end = std::min(kKvChunk, position + 1 - start);
+    const std::size_t first = a.first_seen(position), begin = first > start ? first - start : 0;
+    const float kept = a.kernels.softmax_chunk(w.scores + i * kKvChunk, begin, end, is_capped ? 1 : a.scale, &out.top[r], &out.sum[r]);
     if (kept != 1)
       for (float* x = out.result + r * a.depth; x != out.result + (r + 1) * a.depth; ++x) *x *= kept;
   }
-  a.kernels.f32_tile(values, kKvChunk, a.depth, w.scores, kKvChunk, rows, out.result + skip * a.depth, a.depth, 1);
+  a.kernels.f32_tile(values, kKvChunk, a.depth, w.scores, kKvChunk, rows, out.result + seeing.begin * a.depth, a.depth, 1);
 }
 
 // One span of positions, for rows whose queries were taken.
 void attend(const Setting& a, const Block& block, std::size_t span, const Workspace& w, const Gathered& out) {
   out.clear(block.rows(a), a.depth);
-  const std::size_t here = block.here(), end = std::min(here + block.tokens, (span + 1) * kSpan);
-  for (std::size_t start = span * kSpan; start < end; start += kKvChunk) {
-    const std::size_t skip = start > here ? (start - here) * a.group() : 0;  // rows of tokens that stand before this chunk
+  const std::size_t first_chunk = a.first_seen(block.here()) / kKvChunk, end = std::min(block.here() + block.tokens, (span + 1) * kSpan);
+  for (std::size_t start = std::max(span * kSpan, first_chunk * kKvChunk); start < end; start += kKvChunk) {
+    const Block::Rows seeing = block.rows_seeing(a, start, start + kKvChunk);
     if (a.coded())
-      attend_to_codes(a, block, start, skip, w, out);
+      attend_to_codes(a, block, start, seeing, w, out);
     else
-      attend_to_floats(a, block, start, skip, w, out);
+      attend_to_floats(a, block, start, seeing, w, out);
   }
 }
 
 // Rows that have seen nothing of the span have nothing to add.
 void merge(const Setting& a, const Block& block, std::size_t span, const Gathered& from, const Gathered& into) {
-  const std::size_t skip = span * kSpan > block.here() ? (span * kSpan - block.here()) * a.group() : 0;
-  for (std::size_t r = skip; r < block.rows(a); ++r)
+  const Block::Rows seeing = block.rows_seeing(a, span * kSpan, (span + 1) * kSpan);
+  for (std::size_t r = seeing.begin; r < seeing.end; ++r)
     a.kernels.merge_softmax(from.result + r * a.depth, from.top[r], from.sum[r], a.depth, into.result + r * a.depth, &into.top[r], &into.sum[r]);
 }
 
@@ -190,21 +211,25 @@ void finish(const Setting& a, const Block& block, const Gathered& total) {
 
 void attend_to_all(const Setting& a, const Block& block, const Workspace& w) {
   take_queries(a, block, w);
-  attend(a, block, 0, w, w.total);
-  for (std::size_t span = 1; span < num_spans(block.here() + block.tokens); ++span) {
-    attend(a, block, span, w, w.span);
-    merge(a, block, span, w.span, w.total);
+  const std::size_t first = a.first_span(block.here());
+  attend(a, block, first, w, w.total);
+  for (std::size_t i = 1; i < a.num_spans(block.here(), block.tokens); ++i) {
+    attend(a, block, first + i, w, w.span);
+    merge(a, block, first + i, w.span, w.total);
   }
   finish(a, block, w.total);
 }
 
 }  // namespace
 
-void attention(std::span<const AttentionPiece> pieces, std::size_t heads, float scale, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
   if (pieces.empty()) return;
   const KvLayer::State& shape = pieces[0].cache->state();
-  assert(shape.kv_heads != 0 && heads % shape.kv_heads == 0);
-  const Setting a{kernel_table(isa), heads, shape.kv_heads, shape.head_dim, shape.depth, shape.type, scale * std::numbers::log2e_v<float>};
+  assert(shape.kv_heads != 0 && rule.heads % shape.kv_heads == 0);
+  constexpr float kLog2E = std::numbers::log2e_v<float>;
+  const ScoreCap cap = rule.soft_cap == 0 ? ScoreCap{} : ScoreCap{.inner = 1 / (rule.soft_cap * kLog2E), .outer = rule.soft_cap * kLog2E};
+  const Setting a{kernel_table(isa), rule.heads,           shape.kv_heads, shape.head_dim, shape.depth,
+                  shape.type,        rule.scale * kLog2E, rule.window == 0 ? kNoWindow : rule.window, cap};
 
   // Partial results of pieces that are cut into spans.
   std::size_t tasks = 0, slots = 0, slot_rows = 0;
@@ -237,7 +262,7 @@ void attention(std::span<const AttentionPiece> pieces, std::size_t heads, float 
       if (a.is_cut_into_spans(*piece)) {
         const Block block{piece, part / a.parts(*piece), 0, piece->tokens};
         take_queries(a, block, w);
-        attend(a, block, part % a.parts(*piece), w, slot(first_slot + part));
+        attend(a, block, a.first_span(piece->position) + part % a.parts(*piece), w, slot(first_slot + part));
       } else {
         // Late tokens see the most keys: their blocks are handed out first.
         const std::size_t first = (a.parts(*piece) - 1 - part / a.kv_heads) * a.block_tokens();
@@ -251,7 +276,7 @@ void attention(std::span<const AttentionPiece> pieces, std::size_t heads, float 
     for (std::size_t head = 0; a.is_cut_into_spans(piece) && head < a.kv_heads; ++head, next_slot += a.parts(piece)) {
       const Block block{&piece, head, 0, piece.tokens};
       const Gathered total = slot(next_slot);
-      for (std::size_t span = 1; span < a.parts(piece); ++span) merge(a, block, span, slot(next_slot + span), total);
+      for (std::size_t i = 1; i < a.parts(piece); ++i) merge(a, block, a.first_span(piece.position) + i, slot(next_slot + i), total);
       finish(a, block, total);
     }
 }

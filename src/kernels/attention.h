@@ -52,9 +52,17 @@ class KvLayer {
 // Puts each piece's keys and values into its cache. Pieces are of different sequences; their caches have one shape and type.
 void store_keys_values(std::span<const AttentionPiece> pieces, ThreadPool& pool);
 
-// Fills each piece's out: query t stands at position + t and sees keys 0 .. position + t of its cache, its own stored before. heads is a
-// multiple of the cache's kv_heads; head h reads kv head h / (heads / kv_heads). scale: usually 1 / sqrt(head_dim). What a piece gets does
-// not depend on the others.
-void attention(std::span<const AttentionPiece> pieces, std::size_t heads, float scale, Isa isa, ThreadPool& pool, KernelScratch& scratch);
+// How queries meet keys. heads is a multiple of the cache's kv_heads; head h reads kv head h / (heads / kv_heads). A score is the product of query
+// and key times scale, and with a soft cap c (Gemma 2) c * tanh(score / c). With a window a query sees only that many positions, its own the last.
+struct AttentionRule {
+  std::size_t heads = 1;
+  float scale = 1;          // usually 1 / sqrt(head_dim)
+  std::size_t window = 0;   // 0: all positions
+  float soft_cap = 0;       // 0: none
+};
+
+// Fills each piece's out: query t stands at position + t and sees keys 0 .. position + t of its cache (with a window the last ones of these), its
+// own stored before. What a piece gets does not depend on the others.
+void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule, Isa isa, ThreadPool& pool, KernelScratch& scratch);
 
 }  // namespace nibble

@@ -4,7 +4,7 @@
 // dimension d of group g (32 dimensions):
 //
 //   t[j]      = sum over g of (key dot query, exact) * key scale[g, j] * query scale[r, g], a chain of fused multiply-adds in ascending g;
-//               query scales include the scale of the softmax and log2 e
+//               query scales include the scale of the softmax and log2 e; with a soft cap, outer * tanh(t[j] * inner) in its place
 //   m         = max t[j] over the positions that r sees;  p[j] = 2^(t[j] - m), 0 for the others
 //   a         = max p[j] * (max over g of |value scale[g, j]|)
 //   P[g, j]   = p[j] * (65280 / a) * |value scale[g, j]|, rounded to an integer, ties to even: 16 bits, multiplied as two bytes
@@ -33,12 +33,35 @@ struct CodedChunk {
   std::size_t next_bytes;
 };
 
+// A soft cap on scores: x becomes outer * tanh(inner * x). outer 0: none.
+struct ScoreCap {
+  float inner = 0, outer = 0;
+};
+
+// Which of a chunk's 64 positions its rows see: row r those from first + r / rows_per_token (or all) up to seen + r / rows_per_token (or all), of which
+// there is at least one.
+struct SeenPositions {
+  static constexpr std::ptrdiff_t kNoWindow = PTRDIFF_MIN;
+  std::ptrdiff_t first;  // kNoWindow: from the chunk's start, whatever the row
+  std::size_t seen, rows_per_token;
+  std::size_t begin(std::size_t row) const {
+    if (first == kNoWindow) return 0;
+    const std::ptrdiff_t at = first + static_cast<std::ptrdiff_t>(row / rows_per_token);
+    return at > 0 ? static_cast<std::size_t>(at) : 0;
+  }
+  std::size_t end(std::size_t row) const {
+    const std::size_t at = seen >= kKvChunk ? kKvChunk : seen + row / rows_per_token;
+    return at < kKvChunk ? at : kKvChunk;
+  }
+};
+
 // What rows of queries are, and have gathered so far; and memory for what a chunk makes of them. groups: depth / 32.
 struct CodedRows {
   const std::int8_t* codes;     // [rows, depth]
   const float* scales;          // [rows, groups]
   const std::int32_t* biases;   // [rows, groups]: minus the codes' sum times the offset of keys
-  float *result, *top, *sum;    // [rows, depth], [rows + 15], [rows + 15]: arrays of one number a row are read in whole vectors
+  // [rows, depth], [rows + 15], [rows + 15]: arrays of one number a row are read and written in whole vectors; those of other rows stay what they are
+  float *result, *top, *sum;
   float* scores;                // [rows, 64]
   // [rows + 15] each: a chunk's m, 2^(old top - top), what the integers are multiplied with, the sum of p, a
   float *here, *kept, *factor, *added, *bound;

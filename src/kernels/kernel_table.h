@@ -107,10 +107,13 @@ struct KernelTable {
   // --- between the products (definitions in vector_ops.h) ---------------------------------------------------------------------------
   void (*rms_norm_row)(const float* x, const float* weight, std::size_t width, float epsilon, float* out);
   void (*silu_multiply)(const float* gate, const float* up, std::size_t count, float* out);
+  void (*gelu_multiply)(const float* gate, const float* up, std::size_t count, float* out);
   void (*add_in_place)(float* x, const float* y, std::size_t count);
   // One head of one token.
   void (*rope_half_split)(float* x, const float* cosine, const float* sine, std::size_t half);
   void (*rope_pairs)(float* x, const float* cosine, const float* sine, std::size_t half);
+  // x[i] = outer * tanh(inner * x[i])
+  void (*soft_cap)(float* x, std::size_t count, float inner, float outer);
 
   // --- distributions over a vocabulary (log_probabilities.h) ------------------------------------------------------------------------
   float (*maximum)(const float* x, std::size_t count);
@@ -127,18 +130,18 @@ struct KernelTable {
   float (*read_stream)(const float* data, std::size_t count);
 
   // --- attention -------------------------------------------------------------------------------------------------------------------
-  // One chunk of 64 scores of one query: scores[j] *= scale for j < valid; then p[j] = 2^(scores[j] - maximum), 0 beyond valid, in place,
+  // One chunk of 64 scores of one query: scores[j] *= scale for begin <= j < end; then p[j] = 2^(scores[j] - maximum), 0 for the others, in place,
   // maximum being the largest score so far, this chunk's included. Takes both running values along and returns the factor, 2^(old - new
-  // maximum), by which what was summed before must be multiplied; the sum is already. valid: 1 .. 64. At first: -FLT_MAX and 0.
-  float (*softmax_chunk)(float* scores, std::size_t valid, float scale, float* running_maximum, float* running_sum);
+  // maximum), by which what was summed before must be multiplied; the sum is already. begin < end <= 64. At first: -FLT_MAX and 0.
+  float (*softmax_chunk)(float* scores, std::size_t begin, std::size_t end, float scale, float* running_maximum, float* running_sum);
   // What two runs of positions gave one query becomes what they give together: result[count] of the first, and of the second, each relative to
   // its maximum. count: a multiple of 16.
   void (*merge_softmax)(const float* other, float other_maximum, float other_sum, std::size_t count, float* result, float* maximum, float* sum);
   // A query of `count` numbers as int8 for groups of 32: scale = amax / 127, times `factor`; biases: -offset * sum of codes. Codes: whole groups.
   void (*quantize_query)(const float* x, std::size_t count, float factor, std::int32_t offset, std::int8_t* codes, float* scales,
                          std::int32_t* biases);
-  // `count` rows of which row r sees the first seen + r / rows_per_token positions of the chunk (or all 64); seen >= 1.
-  void (*attend_to_codes)(const CodedChunk& chunk, const CodedRows& rows, std::size_t count, std::size_t seen, std::size_t rows_per_token);
+  // `count` rows and one chunk of a quantized cache: what they see of it is added to what they have gathered (coded_chunk.h).
+  void (*attend_to_codes)(const CodedChunk& chunk, const CodedRows& rows, std::size_t count, const SeenPositions& seen, const ScoreCap& cap);
   // out[i] = x[i] / divisor
   void (*divide)(const float* x, std::size_t count, float divisor, float* out);
   float (*exponential)(float x);

@@ -28,6 +28,24 @@ void silu_multiply(const float* gate, const float* up, std::size_t count, float*
   });
 }
 
+void gelu_multiply(const float* gate, const float* up, std::size_t count, float* out, Isa isa, ThreadPool& pool) {
+  const KernelTable& kernels = kernel_table(isa);
+  pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+    kernels.gelu_multiply(gate + begin, up + begin, end - begin, out + begin);
+  });
+}
+
+void soft_cap(float* x, std::size_t count, float cap, Isa isa, ThreadPool& pool) {
+  const KernelTable& kernels = kernel_table(isa);
+  pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) { kernels.soft_cap(x + begin, end - begin, 1 / cap, cap); });
+}
+
+void scale_in_place(float* x, std::size_t count, float factor, ThreadPool& pool) {
+  pool.parallel_for(count, 4 * kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) x[i] *= factor;
+  });
+}
+
 void add_in_place(float* x, const float* y, std::size_t count, Isa isa, ThreadPool& pool) {
   const KernelTable& kernels = kernel_table(isa);
   pool.parallel_for(count, 4 * kGrain,

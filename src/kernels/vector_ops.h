@@ -18,6 +18,15 @@ void rms_norm(const float* x, const float* weight, std::size_t tokens, std::size
 // out[i] = silu(gate[i]) * up[i]; out may alias gate.
 void silu_multiply(const float* gate, const float* up, std::size_t count, float* out, Isa isa, ThreadPool& pool);
 
+// out[i] = gelu(gate[i]) * up[i] in the form with tanh; out may alias gate.
+void gelu_multiply(const float* gate, const float* up, std::size_t count, float* out, Isa isa, ThreadPool& pool);
+
+// x[i] = cap * tanh(x[i] / cap), within 2^-21 of cap.
+void soft_cap(float* x, std::size_t count, float cap, Isa isa, ThreadPool& pool);
+
+// x[i] *= factor
+void scale_in_place(float* x, std::size_t count, float factor, ThreadPool& pool);
+
 // x[i] += y[i]
 void add_in_place(float* x, const float* y, std::size_t count, Isa isa, ThreadPool& pool);
 

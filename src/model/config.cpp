@@ -15,7 +15,6 @@ namespace {
 
 // Beyond any model there is; small enough that products of two stay far from overflow.
 constexpr std::uint64_t kMaxWidth = 1u << 20;
-constexpr std::uint64_t kMaxLayers = 4096;
 constexpr std::uint64_t kMaxHeads = 1u << 14;
 constexpr std::uint64_t kMaxHeadDim = 1u << 13;
 constexpr std::uint64_t kMaxVocab = 1u << 26;
@@ -38,6 +37,12 @@ void check_rope(const RopeConfig& rope, const ConfigKeys& keys) {
     check(keys.rope_high, rope.high_frequency_factor,
           std::isfinite(rope.high_frequency_factor) && rope.high_frequency_factor > rope.low_frequency_factor);
     check_range(keys, keys.rope_original_context, rope.original_context, kMaxContext);
+  }
+  if (rope.scaling == RopeScaling::longrope) {
+    check_range(keys, keys.rope_original_context, rope.original_context, kMaxContext);
+    for (const std::vector<float>* const factors : {&rope.short_factors, &rope.long_factors})
+      for (const float factor : *factors) check("a factor of longrope", static_cast<double>(factor), std::isfinite(factor) && factor > 0);
+    check("the factor that longrope multiplies by", static_cast<double>(rope.magnitude), std::isfinite(rope.magnitude) && rope.magnitude > 0);
   }
   for (std::size_t i = 0; i < rope.frequency_divisors.size(); ++i)
     if (!std::isfinite(rope.frequency_divisors[i]) || rope.frequency_divisors[i] <= 0)
@@ -64,6 +69,18 @@ void validate_config(const ModelConfig& config, const ConfigKeys& keys) {
   if (!std::isfinite(config.norm_epsilon) || config.norm_epsilon <= 0 || config.norm_epsilon >= 1)
     refuse(keys, fmt::format("{} must be a small positive number: {}", keys.norm_epsilon, config.norm_epsilon));
   check_rope(config.rope, keys);
+  if (config.sliding_window != 0) check_range(keys, keys.sliding_window, config.sliding_window, kMaxContext);
+  if (config.sliding_rope) {
+    ConfigKeys own = keys;
+    own.rope_base = keys.sliding_rope_base;
+    check_rope(*config.sliding_rope, own);
+  }
+}
+
+std::vector<bool> usual_sliding_layers(std::uint64_t layers, std::uint64_t full_every) {
+  std::vector<bool> slides(layers, true);
+  for (std::uint64_t i = full_every - 1; full_every != 0 && i < layers; i += full_every) slides[i] = false;
+  return slides;
 }
 
 ModelConfig read_model_config(const Checkpoint& checkpoint) {
@@ -71,8 +88,6 @@ ModelConfig read_model_config(const Checkpoint& checkpoint) {
   ModelConfig config =
       checkpoint.kind() == ContainerKind::gguf ? read_gguf_config(checkpoint, keys) : read_huggingface_config(checkpoint, keys);
   validate_config(config, keys);
-  config.declared_context = config.context;
-  if (config.sliding_window > 0) config.context = std::min(config.context, config.sliding_window);
   return config;
 }
 

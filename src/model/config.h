@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,7 @@
 
 namespace nibble {
 
-enum class RopeScaling { none, linear, llama3 };
+enum class RopeScaling { none, linear, llama3, longrope };
 
 struct RopeConfig {
   double base = 10000;
@@ -21,6 +22,9 @@ struct RopeConfig {
   double factor = 1, low_frequency_factor = 1, high_frequency_factor = 4;
   std::uint64_t original_context = 8192;
   std::vector<float> frequency_divisors;  // GGUF rope_freqs.weight, [rotary_dim / 2]; empty when absent
+  // longrope: divisors [rotary_dim / 2] of sequences up to original_context and of longer ones; what cosines and sines are multiplied by.
+  std::vector<float> short_factors = {}, long_factors = {};
+  float magnitude = 1;
 };
 
 struct ModelConfig {
@@ -31,17 +35,34 @@ struct ModelConfig {
   bool attention_bias = false;  // q, k and v
   bool output_bias = false;     // o
   bool mlp_bias = false;        // gate, up and down
-  // Attention in a sliding window is run only where it equals full attention: context is then the smaller of the two lengths.
-  std::uint64_t sliding_window = 0;    // 0: none
-  std::uint64_t declared_context = 0;  // as the checkpoint says it
+  // Layers that slide attend to the last sliding_window positions, themselves included, the others to all.
+  std::uint64_t sliding_window = 0;        // 0: none slides
+  std::vector<bool> slides;                // by layer; empty: none
   RopeConfig rope;
+  std::optional<RopeConfig> sliding_rope;  // of layers that slide, where it is another
+  double query_pre_attn_scalar = 0;        // scores are divided by its root; 0: head_dim
+  float attention_soft_cap = 0, logit_soft_cap = 0;  // 0: none
+
+  bool is_sliding(std::int64_t layer) const { return !slides.empty() && slides[static_cast<std::size_t>(layer)]; }
+  std::uint64_t window_of(std::int64_t layer) const { return is_sliding(layer) ? sliding_window : 0; }
+  const RopeConfig& rope_of(std::int64_t layer) const { return is_sliding(layer) && sliding_rope ? *sliding_rope : rope; }
 };
+
+// More than any model has.
+inline constexpr std::uint64_t kMaxLayers = 4096;
 
 // Names the tensors of a layer in the checkpoint's own spelling, and reads the configuration from either container.
 // Error(unsupported) for an unknown architecture (lists the known), Error(corrupt) for absurd or missing values.
 ModelConfig read_model_config(const Checkpoint& checkpoint);
 
-// Inverse frequencies [rotary_dim / 2] with scaling applied (formulas: Hugging Face modeling_rope_utils; Llama 3.1 model card).
+// By layer: every layer slides but each full_every-th; 0: all slide.
+std::vector<bool> usual_sliding_layers(std::uint64_t layers, std::uint64_t full_every);
+
+// Inverse frequencies [rotary_dim / 2] with scaling applied (formulas: Hugging Face modeling_rope_utils; Llama 3.1 model card); of longrope those of
+// short sequences, and of long ones, which other scalings do not have: empty.
 std::vector<double> rope_inverse_frequencies(const RopeConfig& rope);
+std::vector<double> rope_long_frequencies(const RopeConfig& rope);
+// What longrope multiplies cosines and sines by where nothing says it: sqrt(1 + ln(factor) / ln(original_context)), 1 for factors up to 1.
+float longrope_magnitude(double factor, std::uint64_t original_context);
 
 }  // namespace nibble

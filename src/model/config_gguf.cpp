@@ -3,10 +3,12 @@
 // The keys of GGUF files, as llama.cpp reads them: {arch}.NAME, where {arch} is the value of general.architecture.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/config_readers.h"
 #include "model/foreign_quantization.h"
+#include "model/gguf_keys.h"
 #include "nibble/error.h"
 #include "tensor/shape.h"
 
@@ -14,39 +16,7 @@ namespace nibble {
 
 namespace {
 
-class Keys {
- public:
-  Keys(const GgufMetadata& metadata, std::string source, std::string prefix)
-      : metadata_(metadata), source_(std::move(source)), prefix_(std::move(prefix)) {}
-
-  std::string full(std::string_view key) const { return prefix_ + std::string(key); }
-
-  std::optional<std::uint64_t> integer(std::string_view key) const { return metadata_.unsigned_integer(full(key)); }
-  std::uint64_t required_integer(std::string_view key) const {
-    const auto value = integer(key);
-    if (!value) missing(key);
-    return *value;
-  }
-  // Counts that may differ between layers in the format; here they must be equal.
-  std::optional<std::uint64_t> layer_integer(std::string_view key) const {
-    const GgufValue* value = metadata_.find(full(key));
-    if (value == nullptr || value->type != GgufType::array) return integer(key);
-    const auto list = metadata_.numbers(full(key));
-    if (!list || list->empty()) missing(key);
-    for (const double v : *list)
-      if (v != list->front()) unsupported(fmt::format("layers that differ in {} cannot be run", full(key)));
-    if (!(list->front() >= 0 && list->front() < 1e9)) throw Error(ErrorKind::corrupt, fmt::format("{}: {}: {}", source_, full(key), list->front()));
-    return static_cast<std::uint64_t>(list->front());
-  }
-  std::optional<double> number(std::string_view key) const { return metadata_.number(full(key)); }
-  std::optional<std::string> string(std::string_view key) const { return metadata_.string(full(key)); }
-  [[noreturn]] void missing(std::string_view key) const { throw Error(ErrorKind::corrupt, source_ + ": key is missing: " + full(key)); }
-  [[noreturn]] void unsupported(const std::string& what) const { throw Error(ErrorKind::unsupported, source_ + ": " + what); }
-
- private:
-  const GgufMetadata& metadata_;
-  std::string source_, prefix_;
-};
+using Keys = GgufKeys;
 
 const Architecture& find_gguf_architecture(const std::string& name, const std::string& source) {
   std::string known;
@@ -59,9 +29,11 @@ const Architecture& find_gguf_architecture(const std::string& name, const std::s
 
 void read_scaling(const Keys& keys, RopeConfig& rope) {
   const auto factor = keys.number("rope.scaling.factor") ? keys.number("rope.scaling.factor") : keys.number("rope.scale_linear");
-  const std::string type = keys.string("rope.scaling.type").value_or("linear");
-  if (type != "none" && type != "linear")
-    keys.unsupported(fmt::format("rotary scaling can be none or linear; {}: {}", keys.full("rope.scaling.type"), type));
+  const bool is_long = rope.scaling == RopeScaling::longrope;  // its tensors say so, with or without the word
+  const std::string type = keys.string("rope.scaling.type").value_or(is_long ? "longrope" : "linear");
+  if (is_long ? type != "longrope" : type != "none" && type != "linear")
+    keys.unsupported(fmt::format("rotary scaling can be none, linear or, where its tensors are, longrope; {}: {}", keys.full("rope.scaling.type"), type));
+  if (is_long) return;
   if (keys.number("rope.scaling.attn_factor").value_or(1) != 1)
     keys.unsupported(keys.full("rope.scaling.attn_factor") + " other than 1 cannot be run");
   // A factor of 0 is llama.cpp's way of saying that nothing was set.
@@ -71,14 +43,30 @@ void read_scaling(const Keys& keys, RopeConfig& rope) {
   }
 }
 
-void read_divisors(const Checkpoint& checkpoint, const std::string& source, RopeConfig& rope) {
-  const StoredTensor* stored = checkpoint.find(kRopeDivisorsName);
-  if (stored == nullptr) return;
-  if (!is_same_shape(stored->shape, {rope.rotary_dim / 2}) || !stored->view.format)
-    throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} has the wrong shape: expected [{}], found {}", source, kRopeDivisorsName,
-                                                rope.rotary_dim / 2, shape_text(stored->shape)));
-  rope.frequency_divisors.resize(rope.rotary_dim / 2);
-  stored->view.decode_row(0, rope.frequency_divisors);
+// One of the tensors that rotary positions are divided by; empty: there is none.
+std::vector<float> read_divisors(const Checkpoint& checkpoint, const std::string& source, std::string_view name, std::uint64_t pairs) {
+  const StoredTensor* stored = checkpoint.find(name);
+  if (stored == nullptr) return {};
+  if (!is_same_shape(stored->shape, {pairs}) || !stored->view.format)
+    throw Error(ErrorKind::corrupt,
+                fmt::format("{}: tensor {} has the wrong shape: expected [{}], found {}", source, name, pairs, shape_text(stored->shape)));
+  std::vector<float> divisors(pairs);
+  stored->view.decode_row(0, divisors);
+  return divisors;
+}
+
+void read_rope_tensors(const Checkpoint& checkpoint, const std::string& source, const Keys& keys, ModelConfig& config) {
+  RopeConfig& rope = config.rope;
+  const std::uint64_t pairs = rope.rotary_dim / 2;
+  rope.frequency_divisors = read_divisors(checkpoint, source, kRopeDivisorsName, pairs);
+  rope.short_factors = read_divisors(checkpoint, source, kShortRopeFactorsName, pairs);
+  rope.long_factors = read_divisors(checkpoint, source, kLongRopeFactorsName, pairs);
+  if (rope.short_factors.empty() != rope.long_factors.empty())
+    throw Error(ErrorKind::corrupt, fmt::format("{}: of the tensors {} and {} only one is there", source, kShortRopeFactorsName, kLongRopeFactorsName));
+  if (rope.long_factors.empty()) return;
+  rope.scaling = RopeScaling::longrope;
+  rope.original_context = keys.integer("rope.scaling.original_context_length").value_or(config.context);
+  rope.magnitude = static_cast<float>(keys.number("rope.scaling.attn_factor").value_or(1));
 }
 
 std::uint64_t read_vocab(const Checkpoint& checkpoint, const Keys& keys) {
@@ -86,6 +74,19 @@ std::uint64_t read_vocab(const Checkpoint& checkpoint, const Keys& keys) {
   const StoredTensor* embedding = checkpoint.find("token_embd.weight");
   if (embedding != nullptr && !embedding->shape.empty()) return matrix_size(embedding->shape).rows;  // [n] is one row of n
   return keys.integer("vocab_size").value_or(0);
+}
+
+// llama.cpp reads no window of some families whose checkpoints have one; the key is the same.
+void read_windows(const Keys& keys, const Architecture& architecture, ModelConfig& config, ConfigKeys& names) {
+  names.sliding_window = keys.full("attention.sliding_window");
+  config.sliding_window = keys.integer("attention.sliding_window").value_or(architecture.gguf_default_window);
+  if (config.sliding_window == 0 || config.layers > kMaxLayers) return;
+  constexpr std::string_view kPattern = "attention.sliding_window_pattern";
+  if (auto flags = keys.layer_flags(kPattern, config.layers))
+    config.slides = std::move(*flags);
+  else
+    config.slides = usual_sliding_layers(config.layers, keys.integer(kPattern).value_or(architecture.gguf_full_every));
+  if (std::ranges::find(config.slides, true) == config.slides.end()) config.sliding_window = 0;
 }
 
 }  // namespace
@@ -99,7 +100,8 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   const Keys keys(checkpoint.gguf(), source, *family + ".");
   names = {source, keys.full("vocab_size"), keys.full("embedding_length"), keys.full("feed_forward_length"), keys.full("block_count"),
            keys.full("attention.head_count"), keys.full("attention.head_count_kv"), keys.full("attention.key_length"), keys.full("context_length"),
-           keys.full("attention.layer_norm_rms_epsilon"), keys.full("rope.freq_base"), keys.full("rope.scaling.factor"), "", "", ""};
+           keys.full("attention.layer_norm_rms_epsilon"), keys.full("rope.freq_base"), keys.full("rope.scaling.factor"), "", "",
+           keys.full("rope.scaling.original_context_length")};
 
   if (keys.integer("expert_count").value_or(0) > 0) keys.unsupported("mixtures of experts cannot be run; " + keys.full("expert_count"));
   ModelConfig config;
@@ -130,10 +132,18 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   rope.half_split = !architecture.gguf_interleaved_rotary;
   rope.base = keys.number("rope.freq_base").value_or(10000);
   rope.rotary_dim = keys.integer("rope.dimension_count").value_or(config.head_dim);
-  if (config.head_dim != 0 && rope.rotary_dim != config.head_dim)
+  const bool is_part = architecture.rotates_partly && rope.rotary_dim % 2 == 0 && rope.rotary_dim >= 2 && rope.rotary_dim < config.head_dim;
+  if (config.head_dim != 0 && rope.rotary_dim != config.head_dim && !is_part)
     keys.unsupported(fmt::format("rotary positions on part of a head cannot be run; {}: {}", keys.full("rope.dimension_count"), rope.rotary_dim));
+  if (architecture.gguf_local_rope_base != 0) {
+    config.sliding_rope = rope;
+    config.sliding_rope->base = keys.number("rope.freq_base_swa").value_or(architecture.gguf_local_rope_base);
+    names.sliding_rope_base = keys.full("rope.freq_base_swa");
+  }
+  read_rope_tensors(checkpoint, source, keys, config);
   read_scaling(keys, rope);
-  read_divisors(checkpoint, source, rope);
+  read_windows(keys, architecture, config, names);
+  if (architecture.read_gguf != nullptr) architecture.read_gguf(keys, config);
   return config;
 }
 

@@ -3,12 +3,14 @@
 // config.json. A key that is missing means the default of the model's configuration class, not zero.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "io/json_text.h"
 #include "model/config_readers.h"
 #include "model/foreign_quantization.h"
+#include "model/huggingface_fields.h"
 #include "model/known_family.h"
 #include "nibble/error.h"
 
@@ -17,66 +19,7 @@ namespace nibble {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Typed access to one JSON object; `prefix` is the path of keys that leads to it.
-class Fields {
- public:
-  Fields(const Json& object, std::string source, std::string prefix = "")
-      : object_(object), source_(std::move(source)), prefix_(std::move(prefix)) {}
-
-  const Json* find(const char* key) const {
-    const auto found = object_.find(key);
-    return found == object_.end() || found->is_null() ? nullptr : &*found;
-  }
-  bool has_null(const char* key) const {
-    const auto found = object_.find(key);
-    return found != object_.end() && found->is_null();
-  }
-
-  std::uint64_t integer(const char* key, std::uint64_t fallback) const {
-    const Json* value = find(key);
-    if (value == nullptr) return fallback;
-    if (!value->is_number_unsigned()) wrong(key, "a whole number from 0 to 2^64 - 1", *value);
-    return value->get<std::uint64_t>();
-  }
-  std::uint64_t required_integer(const char* key) const {
-    if (find(key) == nullptr) throw Error(ErrorKind::corrupt, fmt::format("{}: key is missing: {}{}", source_, prefix_, key));
-    return integer(key, 0);
-  }
-  double number(const char* key, double fallback) const {
-    const Json* value = find(key);
-    if (value == nullptr) return fallback;
-    if (!value->is_number()) wrong(key, "a number", *value);
-    return value->get<double>();
-  }
-  bool boolean(const char* key, bool fallback) const {
-    const Json* value = find(key);
-    if (value == nullptr) return fallback;
-    if (!value->is_boolean()) wrong(key, "true or false", *value);
-    return value->get<bool>();
-  }
-  std::string string(const char* key, const std::string& fallback) const {
-    const Json* value = find(key);
-    if (value == nullptr) return fallback;
-    if (!value->is_string() || is_unheld_number(value->get_ref<const std::string&>())) wrong(key, "a string", *value);
-    return value->get<std::string>();
-  }
-  Fields object(const char* key) const {
-    const Json* value = find(key);
-    if (value == nullptr || !value->is_object()) wrong(key, "an object", value == nullptr ? Json() : *value);
-    return Fields(*value, source_, prefix_ + key + ".");
-  }
-
-  [[noreturn]] void wrong(const char* key, const char* expected, const Json& value) const {
-    const std::string text = dump_json(value);
-    throw Error(ErrorKind::corrupt, fmt::format("{}: {}{} must be {}: {}", source_, prefix_, key, expected, text.substr(0, 80)));
-  }
-  [[noreturn]] void unsupported(const std::string& what) const { throw Error(ErrorKind::unsupported, source_ + ": " + what); }
-
- private:
-  const Json& object_;
-  std::string source_, prefix_;
-};
+using Fields = HuggingFaceFields;
 
 std::string known_types() {
   std::string text;
@@ -100,43 +43,137 @@ KnownFamily find_family(const Fields& fields) {
   return *family;
 }
 
-// Either rope_theta with rope_scaling, or rope_parameters, which newer writers use instead.
-void read_rope(const Fields& fields, ModelConfig& config, ConfigKeys& keys) {
-  RopeConfig& rope = config.rope;
-  rope.half_split = true;
-  rope.rotary_dim = config.head_dim;
-  rope.base = fields.number("rope_theta", 10000);
-  keys.rope_base = "rope_theta";
-  const char* group = fields.find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
-  if (fields.find(group) == nullptr) return;
-  const Fields scaling = fields.object(group);
-  if (scaling.find("full_attention") != nullptr || scaling.find("sliding_attention") != nullptr)
-    fields.unsupported(fmt::format("{} that differ between layers cannot be run", group));
-  rope.base = scaling.number("rope_theta", rope.base);
-  if (scaling.find("rope_theta") != nullptr) keys.rope_base = std::string(group) + ".rope_theta";
-  if (scaling.number("partial_rotary_factor", 1) != 1) fields.unsupported("partial_rotary_factor other than 1 cannot be run");
-  const std::string type = scaling.string("rope_type", scaling.string("type", "default"));
-  keys.rope_factor = std::string(group) + ".factor";
-  keys.rope_low = std::string(group) + ".low_freq_factor";
-  keys.rope_high = std::string(group) + ".high_freq_factor";
-  keys.rope_original_context = std::string(group) + ".original_max_position_embeddings";
-  if (type == "default") return;
-  if (type != "linear" && type != "llama3")
-    fields.unsupported(fmt::format("rotary scaling can be default, linear or llama3; {}.rope_type: {}", group, type));
-  if (scaling.find("factor") == nullptr) scaling.wrong("factor", "a number", Json());
-  rope.scaling = type == "linear" ? RopeScaling::linear : RopeScaling::llama3;
-  rope.factor = scaling.number("factor", 1);
-  if (type == "llama3") {
-    rope.low_frequency_factor = scaling.number("low_freq_factor", 1);
-    rope.high_frequency_factor = scaling.number("high_freq_factor", 4);
-    rope.original_context = scaling.integer("original_max_position_embeddings", config.context);
-  }
+std::vector<float> read_factors(const Fields& fields, const char* key, std::size_t count) {
+  const Json* const list = fields.find(key);
+  const bool is_list = list != nullptr && list->is_array() && list->size() == count && std::ranges::all_of(*list, [](const Json& v) { return v.is_number(); });
+  if (!is_list) fields.wrong(key, fmt::format("a list of {} numbers", count).c_str(), list == nullptr ? Json() : *list);
+  std::vector<float> factors;
+  for (const Json& value : *list) factors.push_back(static_cast<float>(value.get<double>()));
+  return factors;
 }
 
-std::uint64_t read_sliding_window(const Fields& fields, const HfVariant& variant) {
-  if (variant.window_needs_switch && !fields.boolean("use_sliding_window", false)) return 0;
-  if (variant.default_sliding_window == 0 || fields.has_null("sliding_window")) return 0;
-  return fields.integer("sliding_window", variant.default_sliding_window);
+// Divisors for sequences up to the length that the model was first trained with, and for longer ones. rope.original_context: that length, where
+// the file says it beside the group.
+RopeConfig read_longrope(const Fields& fields, RopeConfig rope, std::uint64_t context) {
+  rope.scaling = RopeScaling::longrope;
+  rope.original_context = fields.integer("original_max_position_embeddings", rope.original_context);
+  rope.short_factors = read_factors(fields, "short_factor", rope.rotary_dim / 2);
+  rope.long_factors = read_factors(fields, "long_factor", rope.rotary_dim / 2);
+  if (rope.original_context == 0) fields.wrong("original_max_position_embeddings", "at least 1", 0);
+  const double factor = fields.number("factor", static_cast<double>(context) / static_cast<double>(rope.original_context));
+  rope.magnitude = static_cast<float>(fields.number("attention_factor", static_cast<double>(longrope_magnitude(factor, rope.original_context))));
+  return rope;
+}
+
+// What a rotary group of keys says: rope_scaling, or rope_parameters, which newer writers use instead and nest by kind of layer. base: what holds
+// where the group does not say it.
+RopeConfig read_scaling(const Fields& fields, const std::string& group, RopeConfig rope, std::uint64_t context) {
+  rope.base = fields.number("rope_theta", rope.base);
+  const std::string type = fields.string("rope_type", fields.string("type", "default"));
+  if (type == "default") return rope;
+  // Early files say su or yarn.
+  if (type == "longrope" || type == "su" || (type == "yarn" && fields.find("long_factor") != nullptr)) return read_longrope(fields, std::move(rope), context);
+  if (type != "linear" && type != "llama3")
+    fields.unsupported(fmt::format("rotary scaling can be default, linear, llama3 or longrope; {}.rope_type: {}", group, type));
+  if (fields.find("factor") == nullptr) fields.wrong("factor", "a number", Json());
+  rope.scaling = type == "linear" ? RopeScaling::linear : RopeScaling::llama3;
+  rope.factor = fields.number("factor", 1);
+  if (type == "llama3") {
+    rope.low_frequency_factor = fields.number("low_freq_factor", 1);
+    rope.high_frequency_factor = fields.number("high_freq_factor", 4);
+    rope.original_context = fields.integer("original_max_position_embeddings", context);
+  }
+  return rope;
+}
+
+std::uint64_t read_rotary_dim(const Fields& fields, const Architecture& architecture, std::uint64_t head_dim) {
+  constexpr const char* kKey = "partial_rotary_factor";
+  double part = fields.number(kKey, 1);
+  for (const char* const group : {"rope_parameters", "rope_scaling"})
+    if (fields.find(group) != nullptr) part = fields.object(group).number(kKey, part);
+  if (part == 1) return head_dim;
+  if (!architecture.rotates_partly) fields.unsupported("partial_rotary_factor other than 1 cannot be run");
+  const double rotary = static_cast<double>(head_dim) * part;
+  if (!(rotary >= 2 && rotary <= static_cast<double>(head_dim)) || std::fmod(std::floor(rotary), 2) != 0)
+    fields.wrong(kKey, "a part of a head with an even number of channels", part);
+  return static_cast<std::uint64_t>(rotary);
+}
+
+void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& config, ConfigKeys& keys) {
+  const HfVariant& variant = *family.variant;
+  RopeConfig& rope = config.rope;
+  rope.half_split = true;
+  rope.rotary_dim = read_rotary_dim(fields, *family.architecture, config.head_dim);
+  rope.original_context = fields.integer(
+      "original_max_position_embeddings", variant.default_original_context != 0 ? variant.default_original_context : config.context);
+  rope.base = fields.number("rope_theta", variant.default_rope_base);
+  keys.rope_base = "rope_theta";
+  std::string group = fields.find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
+  const bool has_local_base = variant.default_local_rope_base != 0;
+  if (has_local_base) {
+    config.sliding_rope = rope;
+    config.sliding_rope->base = fields.number("rope_local_base_freq", variant.default_local_rope_base);
+    keys.sliding_rope_base = "rope_local_base_freq";
+  }
+  if (fields.find(group.c_str()) == nullptr) return;
+  Fields scaling = fields.object(group.c_str());
+  if (scaling.find("full_attention") != nullptr || scaling.find("sliding_attention") != nullptr) {
+    if (!has_local_base) fields.unsupported(fmt::format("{} that differ between layers cannot be run", group));
+    if (scaling.find("sliding_attention") != nullptr) {
+      config.sliding_rope = read_scaling(scaling.object("sliding_attention"), group + ".sliding_attention", *config.sliding_rope, config.context);
+      if (scaling.object("sliding_attention").find("rope_theta") != nullptr) keys.sliding_rope_base = group + ".sliding_attention.rope_theta";
+    }
+    if (scaling.find("full_attention") == nullptr) return;
+    const Fields full = scaling.object("full_attention");
+    group += ".full_attention";
+    rope = read_scaling(full, group, rope, config.context);
+    if (full.find("rope_theta") != nullptr) keys.rope_base = group + ".rope_theta";
+  } else {
+    rope = read_scaling(scaling, group, rope, config.context);
+    if (scaling.find("rope_theta") != nullptr) keys.rope_base = group + ".rope_theta";
+  }
+  keys.rope_factor = group + ".factor";
+  keys.rope_low = group + ".low_freq_factor";
+  keys.rope_high = group + ".high_freq_factor";
+  keys.rope_original_context = group + ".original_max_position_embeddings";
+}
+
+// Which layers slide where a window is there: layer_types says it for each, or the class does.
+std::vector<bool> read_sliding_layers(const Fields& fields, const HfVariant& variant, std::uint64_t layers) {
+  std::vector<bool> slides(layers, true);
+  const Json* const types = variant.reads_layer_types() ? fields.find("layer_types") : nullptr;
+  if (types != nullptr) {
+    if (!types->is_array() || types->size() != layers) fields.wrong("layer_types", "a list with a name for each layer", *types);
+    for (std::uint64_t i = 0; i < layers; ++i) {
+      const Json& type = (*types)[i];
+      if (type != "full_attention" && type != "sliding_attention")
+        fields.unsupported("layers can be of full_attention or sliding_attention; layer_types: " + dump_json(type).substr(0, 80));
+      slides[i] = type == "sliding_attention";
+    }
+  } else if (variant.window_needs_switch) {
+    const std::uint64_t first = fields.integer("max_window_layers", 28);
+    for (std::uint64_t i = 0; i < std::min(first, layers); ++i) slides[i] = false;
+  } else if (variant.default_full_every != 0) {
+    const std::uint64_t every = fields.integer("sliding_window_pattern", variant.default_full_every);
+    if (every == 0) fields.wrong("sliding_window_pattern", "at least 1", *fields.find("sliding_window_pattern"));
+    slides = usual_sliding_layers(layers, every);
+  }
+  return slides;
+}
+
+void read_windows(const Fields& fields, const HfVariant& variant, ModelConfig& config, ConfigKeys& keys) {
+  keys.sliding_window = "sliding_window";
+  const bool is_off = variant.window_needs_switch && !fields.boolean("use_sliding_window", false);
+  const bool has_key = variant.default_sliding_window != 0 || (variant.reads_sliding_window && fields.find("sliding_window") != nullptr);
+  const bool is_null = fields.has_null("sliding_window");
+  // null turns the window off, but not in classes that have layers without one anyway.
+  if (!has_key || is_off || (is_null && variant.default_full_every == 0)) return;
+  config.slides = read_sliding_layers(fields, variant, config.layers);
+  if (std::ranges::find(config.slides, true) == config.slides.end()) return;
+  if (is_null) fields.wrong("sliding_window", "at least 1 where layers slide", Json());
+  config.sliding_window = fields.integer("sliding_window", variant.default_sliding_window);
+  if (config.sliding_window == 0)
+    fields.wrong("sliding_window", variant.default_full_every == 0 ? "at least 1, or null for none" : "at least 1 where layers slide", 0);
 }
 
 void read_biases(const Fields& fields, const HfVariant& variant, ModelConfig& config) {
@@ -149,6 +186,19 @@ void read_biases(const Fields& fields, const HfVariant& variant, ModelConfig& co
 }
 
 }  // namespace
+
+void set_family_defaults(ModelConfig& config, std::uint64_t sliding_window) {
+  const Architecture& architecture = find_architecture(config.architecture);
+  const HfVariant& variant = architecture.variants.front();
+  config.sliding_window = sliding_window;
+  if (sliding_window != 0) config.slides = usual_sliding_layers(config.layers, variant.default_full_every);
+  if (variant.default_local_rope_base != 0) {
+    config.sliding_rope = config.rope;
+    config.sliding_rope->base = variant.default_local_rope_base;
+  }
+  const Json none = Json::object();
+  if (architecture.read_huggingface != nullptr) architecture.read_huggingface(Fields(none, config.architecture), config);
+}
 
 ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& keys) {
   const std::string source = (checkpoint.path() / "config.json").string();
@@ -176,14 +226,16 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   const std::uint64_t usual = variant->default_head_dim != 0 ? variant->default_head_dim : divides ? config.hidden / config.heads : 0;
   config.head_dim = fields.integer("head_dim", usual);
   config.context = fields.integer("max_position_embeddings", variant->default_context);
-  config.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", 1e-6));
-  config.tied_embedding = fields.boolean("tie_word_embeddings", false);
-  config.sliding_window = read_sliding_window(fields, *variant);
+  config.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", variant->default_norm_epsilon));
+  config.tied_embedding = fields.boolean("tie_word_embeddings", variant->default_tied);
+  // Sizes first: what follows is a list with an entry for each layer.
+  if (config.layers <= kMaxLayers) read_windows(fields, *variant, config, keys);
   read_biases(fields, *variant, config);
-  const std::string activation = fields.string("hidden_act", "silu");
-  if (activation != "silu" && activation != "swish") fields.unsupported("hidden_act must be silu: " + activation);
-  if (fields.number("partial_rotary_factor", 1) != 1) fields.unsupported("partial_rotary_factor other than 1 cannot be run");
-  read_rope(fields, config, keys);
+  read_rope(fields, {architecture, variant}, config, keys);
+  if (architecture->read_huggingface != nullptr)
+    architecture->read_huggingface(fields, config);
+  else if (const std::string activation = fields.string("hidden_act", "silu"); activation != "silu" && activation != "swish")
+    fields.unsupported("hidden_act must be silu: " + activation);
   return config;
 }
 

@@ -33,9 +33,22 @@ std::vector<double> rope_inverse_frequencies(const RopeConfig& rope) {
     if (rope.scaling == RopeScaling::linear) frequency /= rope.factor;
     if (rope.scaling == RopeScaling::llama3) frequency /= llama3_divisor(rope, frequency);
     if (!rope.frequency_divisors.empty()) frequency /= static_cast<double>(rope.frequency_divisors[i]);
+    if (rope.scaling == RopeScaling::longrope) frequency /= static_cast<double>(rope.short_factors[i]);
     frequencies[i] = frequency;
   }
   return frequencies;
+}
+
+std::vector<double> rope_long_frequencies(const RopeConfig& rope) {
+  std::vector<double> frequencies;
+  if (rope.scaling != RopeScaling::longrope) return frequencies;
+  for (std::size_t i = 0; i < rope.rotary_dim / 2; ++i) frequencies.push_back(plain_frequency(rope, i) / static_cast<double>(rope.long_factors[i]));
+  return frequencies;
+}
+
+float longrope_magnitude(double factor, std::uint64_t original_context) {
+  if (factor <= 1) return 1;
+  return static_cast<float>(std::sqrt(1 + std::log(factor) / std::log(static_cast<double>(original_context))));
 }
 
 std::vector<float> rope_frequency_divisors(const RopeConfig& rope) {

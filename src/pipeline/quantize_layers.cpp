@@ -222,7 +222,7 @@ void LayerQuantizer::report_layer(std::int64_t index, double seconds) {
 }
 
 void LayerQuantizer::head() {
-  const Matrix norm = decode_matrix(*parts_.planned("final_norm", -1).source, pool_);
+  const Matrix norm = decode_matrix(source_, parts_.tensor("final_norm", -1), pool_);
   output_.write_vector(parts_.index("final_norm", -1), norm.values);
   if (plan_.config.tied_embedding) return;
   SiteView view;

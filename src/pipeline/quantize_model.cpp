@@ -9,6 +9,7 @@
 
 #include "base/output_file.h"
 #include "base/progress_meter.h"
+#include "calibrate/layer_weights.h"
 #include "nibble/error.h"
 #include "pipeline/activation_plan.h"
 #include "pipeline/band_writer.h"
@@ -38,12 +39,13 @@ void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem:
     throw Error(ErrorKind::invalid_argument, "the output would take the place of the model that is read; choose another name: " + output.string());
 }
 
-void write_tensor(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options, const SourceModel& source, TensorOutput& output) {
+void write_tensor(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options, const SourceModel& source, TensorOutput& output,
+                  ThreadPool& pool) {
   const TensorPlan& tensor = plan.tensors[index];
   source.require_unchanged(*tensor.source);
-  if (tensor.permuted_head_dim != 0 && tensor.target.shape.size() == 1) {
-    std::vector<float> values(tensor.cols);
-    tensor.source->view.decode_row(0, values);
+  if ((tensor.permuted_head_dim != 0 && tensor.target.shape.size() == 1) || tensor.source_offset != tensor.target_offset) {
+    std::vector<float> values = decode_matrix(*tensor.source, pool).values;
+    for (float& value : values) value += tensor.source_offset;
     output.write_vector(index, values);
   } else {
     const LinearTask task{
@@ -71,13 +73,14 @@ std::uint64_t weight_file_bytes(const std::filesystem::path& output) {
 std::vector<PlannedTensor> planned_tensors(const QuantizePlan& plan) {
   std::vector<PlannedTensor> planned;
   for (const TensorPlan& tensor : plan.tensors) planned.push_back(tensor.target);
-  if (!plan.rope_divisors.empty()) planned.push_back({std::string(kRopeDivisorsName), {plan.rope_divisors.size()}, find_format("f32")});
+  for (const RopeTensor& rope : plan.rope_tensors) planned.push_back({std::string(rope.name), {rope.values.size()}, find_format("f32")});
   return planned;
 }
 
 // Of all tensors in the output.
 std::uint64_t tensor_bytes(const QuantizePlan& plan) {
-  std::uint64_t total = plan.rope_divisors.size() * sizeof(float);
+  std::uint64_t total = 0;
+  for (const RopeTensor& rope : plan.rope_tensors) total += rope.values.size() * sizeof(float);
   for (const TensorPlan& tensor : plan.tensors) total += plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
   return total;
 }
@@ -178,9 +181,9 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
     written.errors = output.errors();
     for (std::string& line : quantizer.warnings()) written.warnings.push_back(std::move(line));
   } else {
-    for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan, options, source, output);
+    for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan, options, source, output, pool);
   }
-  if (!plan.rope_divisors.empty()) write_divisors(plan.tensors.size(), plan.rope_divisors, bands);
+  for (std::size_t i = 0; i < plan.rope_tensors.size(); ++i) write_divisors(plan.tensors.size() + i, plan.rope_tensors[i].values, bands);
   bands.finish();
   source.require_unchanged();
   try {

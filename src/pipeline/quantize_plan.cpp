@@ -170,6 +170,8 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.cols = facts.cols;
   if (plan.source_spelling != plan.target_spelling && tensor.permuted_heads != 0)
     result.permuted_head_dim = (tensor.shape.size() > 1 ? facts.rows : facts.cols) / tensor.permuted_heads;
+  result.source_offset = tensor.offset(plan.source_spelling);
+  result.target_offset = tensor.offset(plan.target_spelling);
   const bool is_plain = plan.target_spelling == Spelling::gguf && plan.is_understood();
   if (is_vector(tensor) || !is_chosen(tensor, options)) {
     result.target.format = is_vector(tensor) && is_plain ? find_format("f32") : stored.view.format;
@@ -194,6 +196,15 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
                             result.target.format->name()));
   require_held(*plan.container, result, plan.recipe);
   return result;
+}
+
+// Stock llama.cpp runs some families as if there were no window.
+std::string window_note(const QuantizePlan& plan) {
+  const ModelConfig& config = plan.config;
+  if (plan.target_spelling != Spelling::gguf || config.sliding_window == 0 || config.sliding_window >= config.context) return {};
+  if (find_architecture(config.architecture).llama_cpp_slides) return {};
+  return fmt::format("llama.cpp knows no sliding window of this family: texts of more than {} tokens give something else there than here",
+                     config.sliding_window);
 }
 
 // Every tensor by itself.
@@ -221,14 +232,15 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
   if (const StoredTensor* const head = find_second_head(source, plan.config)) used.insert(head->name);
   if (std::string note = second_head_note(source, plan.config); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  if (std::string note = window_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
   for (const StoredTensor& stored : source.tensors())
-    if (!used.contains(stored.name) && stored.name != kRopeDivisorsName && !is_activation_tensor(stored.name)) plan.ignored.push_back(stored.name);
+    if (!used.contains(stored.name) && !is_rope_tensor(stored.name) && !is_activation_tensor(stored.name)) plan.ignored.push_back(stored.name);
   // What scales are folded into must hold them exactly enough, whoever chose the method that folds.
   if (moves_activations(plan, options))
     for (TensorPlan& tensor : plan.tensors)
       if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) tensor.target.format = find_format("f32");
-  if (plan.target_spelling == Spelling::gguf) plan.rope_divisors = rope_frequency_divisors(plan.config.rope);
+  if (plan.target_spelling == Spelling::gguf) plan.rope_tensors = gguf_rope_tensors(plan.config.rope);
 }
 
 }  // namespace

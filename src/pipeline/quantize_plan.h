@@ -25,6 +25,7 @@ struct TensorPlan {
   std::string method{};
   std::string kind{};  // ModelTensor::part
   std::uint64_t permuted_head_dim = 0;  // 0: rows stay in order
+  float source_offset = 0, target_offset = 0;  // of vectors: added to what each file holds, ModelTensor::offset
 };
 
 class Container;
@@ -36,7 +37,7 @@ struct QuantizePlan {
   Spelling source_spelling = Spelling::huggingface, target_spelling = Spelling::gguf;
   Recipe recipe;  // with overrides applied
   std::vector<TensorPlan> tensors;
-  std::vector<float> rope_divisors;  // a tensor of its own in GGUF files of some models; else empty
+  std::vector<RopeTensor> rope_tensors;  // of GGUF files of some models
   std::vector<std::string> ignored;
   std::vector<std::string> notes;  // what the source holds that the output does not, or holds otherwise
 

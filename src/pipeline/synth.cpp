@@ -25,7 +25,7 @@ constexpr std::uint64_t kGrainElements = 65536;
 constexpr std::uint64_t kNamedTokens = 260;  // <unk>, <s>, </s>, 256 bytes, a space
 constexpr double kDeviation = 0.02;          // of weights, as models are initialised
 
-// From the models' own config.json.
+// From the models' own config.json; phi-4-mini without its longrope, whose factors are 96 numbers.
 const SynthShape kShapes[] = {
     {"llama-3.2-1b", "llama", 2048, 8192, 16, 32, 8, 64, 128256, 131072, 500000, 1e-5, true, 32},
     {"llama-3.2-3b", "llama", 3072, 8192, 28, 24, 8, 128, 128256, 131072, 500000, 1e-5, true, 32},
@@ -38,6 +38,12 @@ const SynthShape kShapes[] = {
     {"qwen2.5-32b", "qwen2", 5120, 27648, 64, 40, 8, 128, 152064, 131072, 1000000, 1e-6, false, 0},
     {"qwen3-0.6b", "qwen3", 1024, 3072, 28, 16, 8, 128, 151936, 40960, 1000000, 1e-6, true, 0},
     {"qwen3-8b", "qwen3", 4096, 12288, 36, 32, 8, 128, 151936, 40960, 1000000, 1e-6, false, 0},
+    {"phi-4-mini", "phi3", 3072, 8192, 32, 24, 8, 128, 200064, 131072, 10000, 1e-5, true, 0, 0, 0, 96},
+    {"phi-4", "phi3", 5120, 17920, 40, 40, 10, 128, 100352, 16384, 250000, 1e-5, false},
+    {"gemma-2-2b", "gemma2", 2304, 9216, 26, 8, 4, 256, 256000, 8192, 10000, 1e-6, true, 0, 4096},
+    {"gemma-2-9b", "gemma2", 3584, 14336, 42, 16, 8, 256, 256000, 8192, 10000, 1e-6, true, 0, 4096},
+    {"gemma-3-1b", "gemma3", 1152, 6912, 26, 4, 1, 256, 262144, 32768, 1000000, 1e-6, true, 0, 512},
+    {"gemma-3-4b", "gemma3", 2560, 10240, 34, 8, 4, 256, 262208, 131072, 1000000, 1e-6, true, 0, 1024, 8},
 };
 
 void judge(const SynthShape& shape) {
@@ -72,15 +78,16 @@ class BandMaker {
  public:
   BandMaker(FormatPtr format, std::uint64_t seed, ThreadPool& pool) : format_(std::move(format)), seed_(seed), pool_(pool) {}
 
-  QuantizedTensor make(std::uint64_t tensor_index, TensorRole role, std::uint64_t begin, std::uint64_t end, std::uint64_t cols) {
+  // Norms have the value 1.
+  QuantizedTensor make(std::uint64_t tensor_index, const ModelTensor& tensor, std::uint64_t begin, std::uint64_t end, std::uint64_t cols) {
     QuantizedTensor band(format_, end - begin, cols);
     const std::uint64_t grain = std::max<std::uint64_t>(1, kGrainElements / cols);
     pool_.parallel_for(end - begin, grain, [&](std::size_t first, std::size_t last, std::size_t) {
-      std::vector<float> row(cols, 1.0f);
+      std::vector<float> row(cols, 1 - tensor.offset(Spelling::huggingface));
       for (std::size_t i = first; i < last; ++i) {
         // Every row has a generator of its own, so that threads do not matter.
         Random random(seed_ * 0x9e3779b97f4a7c15u + (tensor_index << 32) + begin + i);
-        if (role != TensorRole::norm) fill_row(random, row);
+        if (tensor.role != TensorRole::norm) fill_row(random, row);
         format_->encode_row(row, {}, nullptr, begin + i, {}, band.row(i));
       }
     });
@@ -120,10 +127,16 @@ ModelConfig synth_config(const SynthShape& shape) {
   config.tied_embedding = shape.tied;
   config.attention_bias = find_architecture(shape.architecture).gguf_qkv_bias;
   config.rope.base = shape.rope_theta;
-  config.rope.rotary_dim = shape.head_dim;
+  config.rope.rotary_dim = shape.rotary_dim == 0 ? shape.head_dim : shape.rotary_dim;
   if (shape.llama3_factor > 0) {
     config.rope.scaling = RopeScaling::llama3;
     config.rope.factor = shape.llama3_factor;
+  }
+  set_family_defaults(config, shape.sliding_window);
+  if (config.query_pre_attn_scalar != 0) config.query_pre_attn_scalar = static_cast<double>(config.head_dim);  // as in all of these models
+  if (shape.linear_factor > 0) {
+    config.rope.scaling = RopeScaling::linear;
+    config.rope.factor = shape.linear_factor;
   }
   return config;
 }
@@ -200,7 +213,7 @@ SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& optio
     const std::uint64_t step = std::max<std::uint64_t>(1, kBandElements / cols);
     for (std::uint64_t begin = 0; begin < rows; begin += step) {
       const std::uint64_t end = std::min(rows, begin + step);
-      writer->write_rows(i, maker.make(i, tensor.role, begin, end, cols).view());
+      writer->write_rows(i, maker.make(i, tensor, begin, end, cols).view());
       meter.advance((end - begin) * cols, tensor.hf_name);
     }
   }

@@ -20,11 +20,14 @@ namespace nibble {
 
 struct SynthShape {
   std::string name{};
-  std::string architecture = "llama";  // or "qwen2", whose q, k and v have biases, or "qwen3", whose queries and keys are normed
+  std::string architecture = "llama";  // or another family's name; what its configurations say besides is as its class has it
   std::uint64_t hidden = 0, intermediate = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, vocab = 0, context = 0;
   double rope_theta = 10000, norm_epsilon = 1e-5;
   bool tied = false;
-  double llama3_factor = 0;  // of llama3 rope scaling over 8192; 0: no scaling
+  double llama3_factor = 0;          // of llama3 rope scaling over 8192; 0: no scaling
+  std::uint64_t sliding_window = 0;  // of families that slide; 0: none
+  double linear_factor = 0;          // of linear rope scaling, in layers that do not slide; 0: no scaling
+  std::uint64_t rotary_dim = 0;      // channels of a head that positions turn; 0: all
 };
 
 std::vector<SynthShape> list_synth_shapes();

@@ -87,7 +87,7 @@ void TensorOutput::write_vector(std::size_t index, std::span<const float> values
   const QuantizedView none;
   const RowSource rows = rows_of(index, none);
   std::vector<float> moved(values.size());
-  for (std::size_t i = 0; i < moved.size(); ++i) moved[i] = values[rows.stored_row(i)];
+  for (std::size_t i = 0; i < moved.size(); ++i) moved[i] = values[rows.stored_row(i)] - tensor.target_offset;
   QuantizedTensor result(tensor.target.format, 1, moved.size());
   tensor.target.format->encode_row(moved, {}, nullptr, 0, {}, result.row(0));
   bands_.write(index, std::move(result));

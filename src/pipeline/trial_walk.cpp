@@ -38,7 +38,7 @@ TrialWalk::TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& sco
   walk_original();
 }
 
-Matrix TrialWalk::matrix(std::string_view part) const { return decode_matrix(checkpoint_.stored(*tensors_.part(part, -1)), pool_); }
+Matrix TrialWalk::matrix(std::string_view part) const { return decode_matrix(checkpoint_, *tensors_.part(part, -1), pool_); }
 
 void TrialWalk::embed(LayerWalk& walk, const Matrix& rows) {
   walk.embed([&](std::int32_t id, float* out) { std::copy_n(&rows.values[static_cast<std::size_t>(id) * rows.cols], rows.cols, out); });
@@ -109,6 +109,7 @@ double TrialWalk::divergence(const PackedLinear& head) {
     float* const reference = &reference_[window * count * vocab];
     float* const out = is_reference ? reference : logits.data();
     head.multiply(walk_.head_inputs(final_norm_.values, window).data() + first * config_.hidden, count, out, pool_, scratch_);
+    walk_.finish_logits({out, count * vocab}, count);
     if (is_reference) continue;
     pool_.parallel_for(count, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t) kl[t] = divergence_of_logits(reference + t * vocab, out + t * vocab, vocab, options_.kernels.isa).kl;

@@ -3,6 +3,7 @@
 // Scales that fold away must leave what the model computes as it was.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/random.h"
@@ -24,7 +25,7 @@ TEST_P(Fold, LeavesTheFunctionUnchanged) {
     for (const std::optional<FoldSite>& fold : layer.drawing().folds) {
       ASSERT_TRUE(fold);
       const std::size_t columns = layer.at(fold->consumers[0]).cols;
-      std::vector<float> scales(columns), of_channel(columns);
+      std::vector<float> scales(columns), of_channel(*std::ranges::max_element(fold->channel_of) + 1);
       for (float& s : of_channel) s = static_cast<float>(std::exp2(6 * random.uniform() - 3));
       for (std::size_t i = 0; i < columns; ++i) scales[i] = of_channel[fold->channel_of[i]];
       const std::vector<float> untouched = layer.at(fold->consumers[0]).values;

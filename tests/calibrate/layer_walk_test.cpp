@@ -24,6 +24,7 @@ TEST_P(Walk, EndsWhereTheDecoderEnds) {
     for (std::size_t t = 0; t < 16; ++t)
       for (std::size_t v = 0; v < vocab; ++v)
         for (std::size_t i = 0; i < hidden; ++i) logits[t * vocab + v] += x[t * hidden + i] * head.values[v * hidden + i];
+    model.walk.finish_logits(logits, 16);
     const std::vector<std::int32_t> ids(model.tokens.window(window).begin(), model.tokens.window(window).end());
     // The products are the same; only the head's sum here runs in another order.
     EXPECT_LT(relative_difference(logits, all_logits(decoder, ids)), 1e-5);

@@ -39,7 +39,7 @@ struct WalkedModel {
         tokens(tokens_of(ReferenceLogits::read(name), length)),
         walk(tensors.network(), tokens, {.kernels = exact_options().kernels, .arithmetic = arithmetic}, pool) {}
 
-  Matrix matrix(std::string_view part) { return decode_matrix(checkpoint.tensor(tensors.part(part, -1)->hf_name), pool); }
+  Matrix matrix(std::string_view part) { return decode_matrix(checkpoint, *tensors.part(part, -1), pool); }
 
   // change: sees each layer before the text does. seen: after each site's weights are packed, before they are applied.
   void walk_through(const std::function<void(LayerWeights&)>& change, const std::function<void(const Site&, const LayerWeights&)>& seen = {}) {

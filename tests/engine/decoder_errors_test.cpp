@@ -82,19 +82,5 @@ TEST_F(BadWeights, InfinityInANormNamesItsPlace) {
   EXPECT_NE(text.find("column 63"), std::string::npos) << text;
 }
 
-TEST_F(BadWeights, WindowShorterThanTheCache) {
-  model.config["model_type"] = "mistral";
-  model.config["architectures"] = {"MistralForCausalLM"};
-  model.config["sliding_window"] = 32;
-  model.write(scratch.path());
-  ThreadPool pool(1);
-  const Decoder decoder(SourceModel::open(scratch.path()), exact_options(), pool);
-  EXPECT_EQ(decoder.config().context, 32u);
-  EXPECT_EQ(decoder.new_cache(32).capacity(), 32u);
-  const auto [kind, text] = error_of([&] { decoder.new_cache(33); });
-  EXPECT_EQ(kind, ErrorKind::unsupported);
-  EXPECT_NE(text.find("window 32, asked for 33"), std::string::npos) << text;
-}
-
 }  // namespace
 }  // namespace nibble

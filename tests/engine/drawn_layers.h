@@ -23,16 +23,17 @@ struct LayerPen {
   Drawing d;
   Value x = d.input(token_rows(kHidden));
 
-  Value attention(Value h) {
+  Value attention(Value h, std::uint64_t window = 0, float soft_cap = 0) {
     const Rope rope{.head_dim = 4, .frequencies = {1, 0.25}};
     const auto [q, k, v] = d.linears(h, "attention_in", {{"q", 16, true}, {"k", 8}, {"v", 8}});
     const Value normed = d.rms_norm_heads(q, "q_norm", 1e-5F, 4);
-    const Value mixed = d.attention(d.rope(normed, rope), d.rope(k, rope), v, {.heads = 4, .kv_heads = 2, .head_dim = 4, .scale = 0.5F});
+    const Value mixed = d.attention(d.rope(normed, rope), d.rope(k, rope), v,
+                                    {.heads = 4, .kv_heads = 2, .head_dim = 4, .scale = 0.5F, .window = window, .soft_cap = soft_cap});
     return d.linear(mixed, "attention_out", {"o", kHidden});
   }
-  Value mlp(Value h) {
+  Value mlp(Value h, Value (Drawing::*activation)(Value) = &Drawing::silu) {
     const auto [gate, up] = d.linears(h, "mlp_in", {{"gate", kWide}, {"up", kWide}});
-    return d.linear(d.multiply(d.silu(gate), up), "mlp_out", {"down", kHidden});
+    return d.linear(d.multiply((d.*activation)(gate), up), "mlp_out", {"down", kHidden});
   }
   Value norm(Value value, const std::string& part) { return d.rms_norm(value, part, 1e-5F); }
   Graph finish(Value y) { return std::move(d).finish({y}); }
@@ -62,6 +63,20 @@ inline std::vector<DrawnLayer> drawn_layers() {
   add("sandwich", [](LayerPen& p) {
     const Value x = p.d.add(p.x, p.norm(p.attention(p.norm(p.x, "attention_norm")), "after_attention"));
     return p.d.add(x, p.norm(p.mlp(p.norm(x, "mlp_norm")), "after_mlp"));
+  });
+  add("within_a_window_and_under_caps", [](LayerPen& p) {
+    const Value x = p.d.add(p.x, p.d.scale(p.attention(p.norm(p.x, "attention_norm"), 2, 0.7F), 3));
+    return p.d.add(x, p.d.soft_cap(p.mlp(p.norm(x, "mlp_norm"), &Drawing::gelu), 1.5F));
+  });
+  add("matrices_in_one", [](LayerPen& p) {
+    const Rope rope{.head_dim = 4, .frequencies = {1}, .magnitude = 1.5F, .long_frequencies = {0.5}, .short_length = kTokens - 1};
+    const Value qkv = p.d.linear(p.norm(p.x, "attention_norm"), "attention_in", {"qkv", 32});
+    const Value q = p.d.slice(qkv, 0, 16), k = p.d.slice(qkv, 16, 8), v = p.d.slice(qkv, 24, 8);
+    const Value mixed = p.d.attention(p.d.rope(q, rope), p.d.rope(k, rope), v, {.heads = 4, .kv_heads = 2, .head_dim = 4, .scale = 0.5F});
+    const Value x = p.d.add(p.x, p.d.linear(mixed, "attention_out", {"o", kHidden}));
+    const Value both = p.d.linear(p.norm(x, "mlp_norm"), "mlp_in", {"gate_up", 2 * kWide});
+    const Value gate = p.d.slice(both, 0, kWide), up = p.d.slice(both, kWide, kWide);
+    return p.d.add(x, p.d.linear(p.d.multiply(p.d.silu(gate), up), "mlp_out", {"down", kHidden}));
   });
   add("parallel", [](LayerPen& p) {
     const Value o = p.attention(p.norm(p.x, "attention_norm"));
@@ -126,7 +141,7 @@ struct Runnable {
       bound.biases.push_back(use.bias.empty() ? std::span<const float>{} : std::span<const float>(weights.at(use.bias)));
     }
     for (const std::string& norm : program.norms()) bound.norms.emplace_back(weights.at(norm));
-    workspace.rotary.fill(0, kTokens, 0);
+    workspace.rotary.fill(0, kTokens, 0, kTokens);
     const BatchPiece piece{.row = 0, .tokens = kTokens, .position = 0};
     KvLayer* const caches[] = {&cache};
     program.run({.tokens = kTokens, .pieces = {&piece, 1}, .caches = caches}, bound, {given, wanted}, workspace, Isa::scalar, pool);

@@ -18,8 +18,8 @@ void write_gguf(const SourceModel& checkpoint, const std::filesystem::path& path
   const FormatPtr f32 = find_format("f32");
   std::vector<PlannedTensor> plan;
   for (const ModelTensor& t : tensors.all()) plan.push_back({t.gguf_name, t.shape, f32});
-  const std::vector<float> divisors = rope_frequency_divisors(config.rope);
-  if (!divisors.empty()) plan.push_back({std::string(kRopeDivisorsName), {divisors.size()}, f32});
+  const std::vector<RopeTensor> ropes = gguf_rope_tensors(config.rope);
+  for (const RopeTensor& rope : ropes) plan.push_back({std::string(rope.name), {rope.values.size()}, f32});
 
   const auto writer = make_gguf_writer(path, metadata, plan);
   for (std::size_t i = 0; i < tensors.all().size(); ++i) {
@@ -28,14 +28,16 @@ void write_gguf(const SourceModel& checkpoint, const std::filesystem::path& path
     QuantizedTensor moved(f32, source.rows, source.cols);
     for (std::uint64_t row = 0; row < source.rows; ++row) {
       const std::uint64_t from = t.permuted_heads > 0 ? huggingface_row_of(row, config.head_dim) : row;
-      source.decode_row(from, std::span(reinterpret_cast<float*>(moved.row(row)[0]), source.cols));
+      const std::span<float> to(reinterpret_cast<float*>(moved.row(row)[0]), source.cols);
+      source.decode_row(from, to);
+      for (float& value : to) value += t.offset(Spelling::huggingface);
     }
     writer->write_rows(i, moved.view());
   }
-  if (!divisors.empty()) {
-    QuantizedTensor row(f32, 1, divisors.size());
-    std::memcpy(row.row(0)[0], divisors.data(), divisors.size() * sizeof(float));
-    writer->write_rows(tensors.all().size(), row.view());
+  for (std::size_t i = 0; i < ropes.size(); ++i) {
+    QuantizedTensor row(f32, 1, ropes[i].values.size());
+    std::memcpy(row.row(0)[0], ropes[i].values.data(), ropes[i].values.size() * sizeof(float));
+    writer->write_rows(tensors.all().size() + i, row.view());
   }
   writer->finish();
 }
@@ -92,12 +94,12 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
   using Found = std::pair<ErrorKind, std::string>;
   const std::string family(directory.parts().architecture().gguf_name);
   EXPECT_EQ(message("general.architecture", GgufValue::of_string("gpt2")),
-            Found(ErrorKind::unsupported, "unknown general.architecture 'gpt2'; known are llama, qwen2, qwen3"));
+            Found(ErrorKind::unsupported, "unknown general.architecture 'gpt2'; known are llama, qwen2, qwen3, gemma2, gemma3, phi3"));
   EXPECT_EQ(message(family + ".attention.head_count", GgufValue::of_u32(0)),
             Found(ErrorKind::corrupt, family + ".attention.head_count must lie between 1 and 16384: 0"));
   EXPECT_EQ(message(family + ".block_count", GgufValue::of_u32(99999)), Found(ErrorKind::corrupt, family + ".block_count must lie between 1 and 4096: 99999"));
   EXPECT_EQ(message(family + ".rope.scaling.type", GgufValue::of_string("yarn")),
-            Found(ErrorKind::unsupported, "rotary scaling can be none or linear; " + family + ".rope.scaling.type: yarn"));
+            Found(ErrorKind::unsupported, "rotary scaling can be none, linear or, where its tensors are, longrope; " + family + ".rope.scaling.type: yarn"));
   EXPECT_EQ(message(family + ".expert_count", GgufValue::of_u32(8)),
             Found(ErrorKind::unsupported, "mixtures of experts cannot be run; " + family + ".expert_count"));
   const auto [kind, text] = message(family + ".block_count", GgufValue::of_string("two"));

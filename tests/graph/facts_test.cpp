@@ -86,6 +86,24 @@ TEST(Folds, RepeatPerQueryHeadWhereHeadsAreShared) {
   EXPECT_EQ(state_numbers_per_token(drawn.graph), 8u);
 }
 
+// Rows of a matrix that is several projections take scales of their own, as long as nothing else reads these channels.
+TEST(Folds, GoThroughSlices) {
+  const auto draw = [](bool reads_again) {
+    Layer l;
+    const Value both = l.d.linear(l.h, "mlp_in", {"gate_up", 2 * kWide});
+    const Value y = l.d.multiply(l.d.silu(l.d.slice(both, 0, kWide)), l.d.slice(both, kWide, kWide));
+    std::vector<Value> outputs = {l.d.linear(y, "mlp_out", {"down", kHidden})};
+    if (reads_again) outputs.push_back(l.d.slice(both, 2 * kWide - 1, 1));
+    return l.finish(outputs);
+  };
+  const std::optional<FoldSite> fold = draw(false).folds[1];
+  ASSERT_TRUE(fold);
+  EXPECT_EQ(fold->producer, "gate_up");
+  EXPECT_FALSE(fold->is_norm);
+  for (std::uint32_t i = 0; i < kWide; ++i) EXPECT_EQ(fold->channel_of[i], kWide + i);
+  EXPECT_FALSE(draw(true).folds[1]);
+}
+
 // A value that is read twice by one operation, and a weight that two operations read.
 TEST(Folds, CountReadsNotReaders) {
   Layer l;
@@ -137,6 +155,8 @@ TEST(Drawings, RefuseWhatDoesNotFit) {
     wrong(l);
   };
   EXPECT_THROW(draw([](Layer& l) { l.d.add(l.x, l.d.linear(l.h, "in", {"w", 3})); }), Error);
+  EXPECT_THROW(draw([](Layer& l) { l.d.slice(l.x, kHidden - 1, 2); }), Error);
+  EXPECT_THROW(draw([](Layer& l) { l.d.soft_cap(l.x, 0); }), Error);
   EXPECT_THROW(draw([](Layer& l) { l.d.multiply(l.x, l.d.linear(l.h, "in", {"w", 3})); }), Error);
   EXPECT_THROW(draw([](Layer& l) { l.d.rms_norm_heads(l.x, "w", 0, 3); }), Error);
   EXPECT_THROW(draw([](Layer& l) { l.d.rope(l.x, {.head_dim = 3, .frequencies = {1}}); }), Error);

@@ -65,6 +65,25 @@ TEST(Reference, RopeOfHalvesAndOfNeighbours) {
   }
 }
 
+// Beyond the short length by the other frequencies, from the first token on; all twice as large.
+TEST(Reference, RopeOfLongSequences) {
+  const double quarter = std::acos(0.0);
+  Drawing d;
+  const Value y = d.rope(d.input(token_rows(2)), {.head_dim = 2, .frequencies = {0}, .magnitude = 2, .long_frequencies = {quarter}, .short_length = 2});
+  const Graph graph = std::move(d).finish({y});
+  const auto turn = [&](std::size_t tokens) {
+    const std::vector<std::vector<float>> given = {std::vector<float>(2 * tokens, 1)};
+    return evaluate(graph, tokens, given, {}, {})[0];
+  };
+  expect_near(turn(2), {2, 2, 2, 2});
+  expect_near(turn(3), {2, 2, -2, 2, -2, -2});
+}
+
+TEST(Reference, SliceTakesChannels) {
+  Drawing d;
+  expect_near(run(d, d.slice(d.input(token_rows(4)), 1, 2), 2, {{1, 2, 3, 4, 5, 6, 7, 8}}), {2, 3, 6, 7});
+}
+
 TEST(Reference, AttentionIsCausalAndSharesHeads) {
   Drawing d;
   const Value q = d.input(token_rows(2)), k = d.input(token_rows(1)), v = d.input(token_rows(1));
@@ -80,6 +99,24 @@ TEST(Reference, NumberByNumber) {
   const Value c = product.input(token_rows(2)), e = product.input(token_rows(2));
   expect_near(run(product, product.multiply(c, e), 1, {{1, 2}, {3, -4}}), {3, -8});
   expect_near(run(activation, activation.silu(activation.input(token_rows(2))), 1, {{0, 1}}), {0, 1 / (1 + std::exp(-1.0F))});
+  Drawing gelu, scale, cap;
+  expect_near(run(gelu, gelu.gelu(gelu.input(token_rows(3))), 1, {{0, 1, -1}}), {0, 0.8411920F, -0.1588080F});  // PyTorch's gelu(approximate="tanh")
+  expect_near(run(scale, scale.scale(scale.input(token_rows(2)), 3), 1, {{1, -2}}), {3, -6});
+  expect_near(run(cap, cap.soft_cap(cap.input(token_rows(3)), 2), 1, {{0, 2, -1000}}), {0, 2 * std::tanh(1.0F), -2});
+}
+
+TEST(Reference, AttentionWithinAWindowAndUnderACap) {
+  const std::vector<std::vector<float>> given = {{1, 1, 1}, {1, 2, 3}, {10, 20, 40}};
+  const auto attend = [&](const Attention& op) {
+    Drawing d;
+    const Value q = d.input(token_rows(1)), k = d.input(token_rows(1)), v = d.input(token_rows(1));
+    return run(d, d.attention(q, k, v, op), 3, given);
+  };
+  const float a = std::exp(1.0F), b = std::exp(2.0F), c = std::exp(3.0F);
+  expect_near(attend({.heads = 1, .kv_heads = 1, .head_dim = 1, .window = 1}), {10, 20, 40});
+  expect_near(attend({.heads = 1, .kv_heads = 1, .head_dim = 1, .window = 2}), {10, (10 * a + 20 * b) / (a + b), (20 * b + 40 * c) / (b + c)});
+  const float x = std::exp(2 * std::tanh(0.5F)), y = std::exp(2 * std::tanh(1.0F));
+  expect_near({attend({.heads = 1, .kv_heads = 1, .head_dim = 1, .soft_cap = 2})[1]}, {(10 * x + 20 * y) / (x + y)});
 }
 
 TEST(Costs, CountMultiplicationsOfATokenAndOfItsPast) {

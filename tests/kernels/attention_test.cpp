@@ -16,7 +16,9 @@ namespace nibble {
 namespace {
 
 struct Shape {
-  std::size_t heads, kv_heads, head_dim;
+  std::size_t heads, kv_heads, head_dim, window = 0;
+  float soft_cap = 0;
+  AttentionRule rule() const { return {heads, 1 / std::sqrt(static_cast<float>(head_dim)), window, soft_cap}; }
 };
 
 struct Case {
@@ -36,7 +38,7 @@ std::vector<float> run(const Case& c, const Shape& s, std::size_t cached, std::s
   }
   const GuardedBuffer<float> q(std::vector<float>(c.q.end() - static_cast<std::ptrdiff_t>(tokens * out_width), c.q.end())), out(tokens * out_width);
   const AttentionPiece asked{&layer, cached - tokens, tokens, q.data(), nullptr, nullptr, out.data()};
-  attention(std::span(&asked, 1), s.heads, 1 / std::sqrt(static_cast<float>(s.head_dim)), isa, pool, scratch);
+  attention(std::span(&asked, 1), s.rule(), isa, pool, scratch);
   return out.copy();
 }
 
@@ -106,7 +108,8 @@ struct Scores {
   double most = 0;  // of sum |q k|
   Scores(const float* q, const std::vector<float>& k, std::size_t seen, std::size_t kv, double scale, const Shape& s) : weights(seen) {
     double top = -1e300, sum = 0;
-    for (std::size_t j = 0; j < seen; ++j) {
+    const std::size_t first = s.window == 0 || seen < s.window ? 0 : seen - s.window;
+    for (std::size_t j = first; j < seen; ++j) {
       double magnitude = 0;
       for (std::size_t d = 0; d < s.head_dim; ++d) {
         const double term = static_cast<double>(q[d]) * static_cast<double>(k[(j * s.kv_heads + kv) * s.head_dim + d]);
@@ -114,16 +117,19 @@ struct Scores {
         magnitude += std::fabs(term);
       }
       most = std::max(most, magnitude);
-      top = std::max(top, weights[j] *= scale);
+      weights[j] *= scale;
+      const auto cap = static_cast<double>(s.soft_cap);
+      if (cap != 0) weights[j] = cap * std::tanh(weights[j] / cap);
+      top = std::max(top, weights[j]);
     }
-    for (double& x : weights) sum += x = std::exp(x - top);
+    for (std::size_t j = first; j < seen; ++j) sum += weights[j] = std::exp(weights[j] - top);
     for (double& x : weights) x /= sum;
   }
 };
 
 // Against softmax in double over exactly what the cache keeps (and, where it is quantized, over the coded queries), so that only f32 arithmetic
 // is left: u = 2^-24, gamma_k = k u / (1 - k u). Scores: chains of head_dim terms, products by the scale and by log2 e and the largest one
-// subtracted move each by at most d = scale gamma_{head_dim + 6} sum |q k|. Powers of two are within 6 u relative, and so their ratios by
+// subtracted move each by at most d = scale gamma_{head_dim + 6} sum |q k|, and a soft cap by 2^-21 of itself besides. Powers of two are within 6 u relative, and so their ratios by
 // e^{2 d} (1 + 12 u); merging chunks and spans scales every term again, at most twice for each chunk, by factors within 8 u. Sums of n terms and
 // the division add gamma_{n + 1} twice. All is relative to sum of w |v|. Quantized caches round the weights besides.
 void expect_exact(const Shape& s, std::size_t cached, std::size_t tokens, const Case& c, KvType type, Isa isa) {
@@ -144,7 +150,8 @@ void expect_exact(const Shape& s, std::size_t cached, std::size_t tokens, const 
       const std::size_t kv = h / (s.heads / s.kv_heads), seen = cached - tokens + t + 1;
       const std::size_t at = ((cached - tokens + t) * s.heads + h) * s.head_dim;
       const Scores scores(&q[at], k, seen, kv, scale, s);
-      const double moved = scale * static_cast<double>(s.head_dim + 6) * kUnit * 1.01 * scores.most, n = static_cast<double>(seen);
+      const double capped = static_cast<double>(s.soft_cap) * 0x1p-21, n = static_cast<double>(seen);
+      const double moved = scale * static_cast<double>(s.head_dim + 6) * kUnit * 1.01 * scores.most + capped;
       const double relative = std::expm1(2 * moved + (12 + 16 * std::ceil(n / 64) + 2 * (n + 1)) * kUnit * 1.01);
       const double rounded = quantized ? rounded_weights_bound(scores.weights, &scales[kv * cached], type) * (1 + relative) : 0;
       for (std::size_t d = 0; d < s.head_dim; ++d) {
@@ -176,6 +183,17 @@ TEST_P(Attention, AgreesWithExactArithmeticInLongContexts) {
   const Shape s{4, 1, 32};
   for (std::size_t cached : {1024u, 1025u, 2100u})
     for (std::size_t tokens : {1u, 12u, 40u}) expect_exact(s, cached, tokens, normal_case(s, cached, 11), GetParam(), runnable_sets().back());
+}
+
+// Windows shorter and longer than chunks and spans, soft caps that bite, and both.
+TEST_P(Attention, AgreesWithExactArithmeticWithinWindowsAndUnderCaps) {
+  constexpr Shape kShapes[] = {{4, 2, 16, 1},   {4, 2, 16, 7},      {3, 1, 32, 64},       {2, 2, 64, 65},
+                               {4, 2, 16, 150}, {4, 1, 32, 0, 2.0f}, {6, 2, 48, 30, 0.5f}, {2, 1, 256, 100, 50.0f}};
+  for (const Shape& s : kShapes)
+    for (std::size_t cached : {1u, 8u, 130u, 200u})
+      expect_exact(s, cached, cached, normal_case(s, cached, 5), GetParam(), runnable_sets().back());
+  for (const Shape& s : {Shape{4, 1, 32, 100}, Shape{4, 1, 32, 1030, 3.0f}})
+    for (std::size_t tokens : {1u, 12u, 40u}) expect_exact(s, 2100, tokens, normal_case(s, 2100, 12), GetParam(), runnable_sets().back());
 }
 
 // Keys, values and queries that are all of one large magnitude make the largest integers there can be, and weights that are all the same or one.
@@ -238,9 +256,14 @@ TEST_P(Attention, SameBitsForAnySetBatchThreadsAndStorePieces) {
 // Blocks of many tokens go through all spans, single ones are cut at them.
 TEST_P(Attention, SameBitsInLongContexts) { expect_same_bits({4, 2, 32}, 2100, GetParam(), {1, 2, 12, 13, 40}); }
 
+TEST_P(Attention, SameBitsWithinWindowsAndUnderCaps) {
+  for (const Shape s : {Shape{4, 2, 16, 5}, Shape{5, 1, 40, 64, 1.0f}, Shape{8, 2, 64, 100}})
+    expect_same_bits(s, 150, GetParam(), {1, 2, 7, 17, 100, 150});
+  for (const Shape s : {Shape{4, 2, 32, 40}, Shape{4, 2, 32, 1100, 2.0f}}) expect_same_bits(s, 2100, GetParam(), {1, 2, 12, 13, 40, 1200});
+}
+
 // Pieces of several sequences, long and short, in one call.
-TEST_P(Attention, SequencesDoNotSeeEachOther) {
-  const Shape s{4, 2, 32};
+void expect_sequences_apart(const Shape& s, KvType type) {
   const std::size_t lengths[] = {1500, 70, 2100, 1}, tokens[] = {1, 20, 2, 1}, width = s.heads * s.head_dim;
   ThreadPool pool(3);
   KernelScratch scratch;
@@ -250,7 +273,7 @@ TEST_P(Attention, SequencesDoNotSeeEachOther) {
   std::vector<Case> cases;
   for (std::size_t i = 0; i < 4; ++i) {
     cases.push_back(normal_case(s, lengths[i], 30 + i));
-    layers.emplace_back(lengths[i], s.kv_heads, s.head_dim, GetParam());
+    layers.emplace_back(lengths[i], s.kv_heads, s.head_dim, type);
     outs.emplace_back(tokens[i] * width);
   }
   for (std::size_t i = 0; i < 4; ++i) {
@@ -260,8 +283,12 @@ TEST_P(Attention, SequencesDoNotSeeEachOther) {
     pieces.push_back({&layers[i], position, tokens[i], &cases[i].q[position * width], nullptr, nullptr, outs[i].data()});
   }
   const Isa isa = runnable_sets().back();
-  attention(pieces, s.heads, 1 / std::sqrt(static_cast<float>(s.head_dim)), isa, pool, scratch);
-  for (std::size_t i = 0; i < 4; ++i) EXPECT_TRUE(same_bits(outs[i], run(cases[i], s, lengths[i], tokens[i], GetParam(), isa, 1, 1000))) << i;
+  attention(pieces, s.rule(), isa, pool, scratch);
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_TRUE(same_bits(outs[i], run(cases[i], s, lengths[i], tokens[i], type, isa, 1, 1000))) << i;
+}
+
+TEST_P(Attention, SequencesDoNotSeeEachOther) {
+  for (const Shape& s : {Shape{4, 2, 32}, Shape{4, 2, 32, 1100, 2.0f}, Shape{4, 2, 32, 30}}) expect_sequences_apart(s, GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, Attention, ::testing::Values(KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0), [](const auto& param_info) {

@@ -74,6 +74,57 @@ TEST(SiluMultiply, AgreesWithExactArithmeticAndAmongSets) {
   }
 }
 
+TEST(GeluMultiply, AgreesWithExactArithmeticAndAmongSets) {
+  ThreadPool pool(3);
+  for (std::size_t count : {std::size_t{1}, std::size_t{15}, std::size_t{33}, std::size_t{20001}}) {
+    const GuardedBuffer<float> gate(normal_numbers(count, 1, 4)), up(normal_numbers(count, 2)), out(count);
+    gelu_multiply(gate.data(), up.data(), count, out.data(), Isa::scalar, pool);
+    const auto reference = out.copy();
+    for (std::size_t i = 0; i < count; ++i) {
+      const double g = gate.data()[i], u = std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g);
+      const double exact = g / 2 * (1 + std::tanh(u)) * static_cast<double>(up.data()[i]);
+      // The exponent is rounded three times, which moves e^-2u by 6 |u| units; for large ones the result is 0 in both.
+      const double about = g / (1 + std::exp(-2 * u)) * static_cast<double>(up.data()[i]);
+      EXPECT_NEAR(reference[i], about, std::fabs(about) * (10 + 8 * std::fabs(u)) * kUnit + 1e-36) << g;
+      EXPECT_NEAR(about, exact, 1e-14) << g;
+    }
+    for (Isa isa : runnable_sets()) {
+      const GuardedBuffer<float> aliased(gate.copy());
+      gelu_multiply(aliased.data(), up.data(), count, aliased.data(), isa, pool);
+      EXPECT_TRUE(same_bits(aliased.copy(), reference)) << isa_name(isa) << ' ' << count;
+    }
+  }
+}
+
+TEST(SoftCap, AgreesWithExactArithmeticAndAmongSets) {
+  ThreadPool pool(3);
+  for (std::size_t count : {std::size_t{1}, std::size_t{15}, std::size_t{33}, std::size_t{20001}})
+    for (const float cap : {0.5f, 30.0f}) {
+      const auto x = normal_numbers(count, 1, 20);
+      const GuardedBuffer<float> out(x);
+      soft_cap(out.data(), count, cap, Isa::scalar, pool);
+      const auto reference = out.copy();
+      for (std::size_t i = 0; i < count; ++i)
+        EXPECT_NEAR(reference[i], static_cast<double>(cap) * std::tanh(static_cast<double>(x[i]) / static_cast<double>(cap)),
+                    static_cast<double>(cap) * 0x1p-21) << x[i];
+      for (Isa isa : runnable_sets()) {
+        const GuardedBuffer<float> again(x);
+        soft_cap(again.data(), count, cap, isa, pool);
+        EXPECT_TRUE(same_bits(again.copy(), reference)) << isa_name(isa) << ' ' << count;
+      }
+    }
+}
+
+TEST(ScaleInPlace, MultipliesEveryElement) {
+  ThreadPool pool(2);
+  for (std::size_t count : {std::size_t{1}, std::size_t{70001}}) {
+    const auto x = normal_numbers(count, 1);
+    const GuardedBuffer<float> scaled(x);
+    scale_in_place(scaled.data(), count, 3.5f, pool);
+    for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(scaled.data()[i], x[i] * 3.5f) << i;
+  }
+}
+
 TEST(AddInPlace, AddsEveryElement) {
   ThreadPool pool(2);
   for (std::size_t count : {std::size_t{1}, std::size_t{17}, std::size_t{70001}}) {

@@ -21,7 +21,7 @@ ModelConfig small_llama() {
   config.heads = 4;
   config.kv_heads = 2;
   config.head_dim = 16;
-  config.context = config.declared_context = 256;
+  config.context = 256;
   config.norm_epsilon = 1e-5f;
   config.rope.rotary_dim = 16;
   return config;
@@ -182,7 +182,7 @@ TEST(Conversion, Llama3ScalingIsRecognisedFromItsDivisors) {
 TEST(Architectures, UnknownNameListsTheKnown) {
   const auto [kind, message] = error_of([] { find_architecture("gpt2"); });
   EXPECT_EQ(kind, ErrorKind::unsupported);
-  EXPECT_EQ(message, "unknown architecture; known are llama, qwen2, qwen3: gpt2");
+  EXPECT_EQ(message, "unknown architecture; known are llama, qwen2, qwen3, gemma2, gemma3, phi3: gpt2");
 }
 
 }  // namespace

@@ -85,12 +85,19 @@ TEST_F(Config, MistralWithoutTheKeyHasAWindow) {
   ModelConfig c = read();
   EXPECT_EQ(c.architecture, "llama");
   EXPECT_EQ(c.sliding_window, 4096u);
-  EXPECT_EQ(c.context, 4096u);
-  EXPECT_EQ(c.declared_context, 32768u);
+  EXPECT_EQ(c.window_of(0), 4096u);
+  EXPECT_EQ(c.context, 32768u);
   model.config["sliding_window"] = nullptr;
   c = read();
   EXPECT_EQ(c.sliding_window, 0u);
-  EXPECT_EQ(c.context, 32768u);
+  EXPECT_EQ(c.window_of(0), 0u);
+  model.config["layer_types"] = {"sliding_attention", "full_attention"};  // which this class does not read
+  model.config["sliding_window"] = 64;
+  EXPECT_EQ(read().slides, (std::vector<bool>{true, true}));
+  model.config["sliding_window"] = std::uint64_t{1} << 40;
+  EXPECT_EQ(message(ErrorKind::corrupt), "sliding_window must lie between 1 and 1073741824: 1099511627776");
+  model.config["sliding_window"] = 0;
+  EXPECT_EQ(message(ErrorKind::corrupt), "sliding_window must be at least 1, or null for none: 0");
 }
 
 TEST_F(Config, QwenAlwaysHasBiasesAndItsWindowNeedsTheSwitch) {
@@ -102,12 +109,149 @@ TEST_F(Config, QwenAlwaysHasBiasesAndItsWindowNeedsTheSwitch) {
   EXPECT_FALSE(c.output_bias);
   EXPECT_EQ(c.sliding_window, 0u);
   model.config["use_sliding_window"] = true;
-  EXPECT_EQ(read().sliding_window, 64u);
+  EXPECT_EQ(read().sliding_window, 0u);  // no layer behind max_window_layers
+  model.config["max_window_layers"] = 1;
+  c = read();
+  EXPECT_EQ(c.sliding_window, 64u);
+  EXPECT_EQ(c.slides, (std::vector<bool>{false, true}));
+  model.config["layer_types"] = {"sliding_attention", "full_attention"};
+  EXPECT_EQ(read().slides, (std::vector<bool>{true, false}));
+  model.config["layer_types"] = {"sliding_attention", "chunked_attention"};
+  EXPECT_EQ(message(ErrorKind::unsupported),
+            "layers can be of full_attention or sliding_attention; layer_types: \"chunked_attention\"");
+  model.config["layer_types"] = {"sliding_attention"};
+  EXPECT_EQ(message(ErrorKind::corrupt), "layer_types must be a list with a name for each layer: [\"sliding_attention\"]");
+}
+
+class PhiConfig : public Config {
+ protected:
+  PhiConfig() { model = EditableModel::read(data_directory() / "tiny_phi3"); }
+};
+
+TEST_F(PhiConfig, ReadsLongRopeAndItsOlderName) {
+  for (const char* const type : {"longrope", "su", "yarn"}) {
+    model.config["rope_scaling"]["type"] = type;
+    const ModelConfig c = read();
+    EXPECT_EQ(c.rope.scaling, RopeScaling::longrope);
+    EXPECT_EQ(c.rope.rotary_dim, 12u);
+    EXPECT_EQ(c.rope.original_context, 40u);
+    EXPECT_EQ(c.rope.short_factors.size(), 6u);
+    EXPECT_EQ(c.window_of(1), 15u);
+  }
+  model.config["rope_scaling"]["attention_factor"] = 1.5;
+  EXPECT_EQ(read().rope.magnitude, 1.5f);
+  EXPECT_EQ(error_of([&] { to_huggingface_config(read(), {}); }).first, ErrorKind::unsupported);
+  model.config.erase("sliding_window");
+  EXPECT_EQ(read().sliding_window, 0u);
+}
+
+TEST_F(PhiConfig, RefusesFactorsThatDoNotFit) {
+  model.config["rope_scaling"]["short_factor"] = {1.0, 2.0};
+  EXPECT_EQ(message(ErrorKind::corrupt), "rope_scaling.short_factor must be a list of 6 numbers: [1.0,2.0]");
+  model.config["rope_scaling"]["short_factor"] = {1.0, 1.0, 1.0, 1.0, 1.0, 0.0};
+  EXPECT_EQ(message(ErrorKind::corrupt), "a factor of longrope makes no sense for rotary positions: 0");
+  model.config["partial_rotary_factor"] = 0.8;  // 12.8 channels: as transformers counts
+  model.config["rope_scaling"]["short_factor"] = {1.0, 1.0, 1.0, 1.0, 1.0, 1.0};
+  EXPECT_EQ(read().rope.rotary_dim, 12u);
+  model.config["partial_rotary_factor"] = 1.5;
+  EXPECT_EQ(message(ErrorKind::corrupt), "partial_rotary_factor must be a part of a head with an even number of channels: 1.5");
+}
+
+TEST_F(Config, OnlySomeFamiliesTurnPartOfAHead) {
+  model.config["partial_rotary_factor"] = 0.5;
+  EXPECT_EQ(message(ErrorKind::unsupported), "partial_rotary_factor other than 1 cannot be run");
+}
+
+class GemmaConfig : public Config {
+ protected:
+  GemmaConfig() {
+    model.config["model_type"] = "gemma2";
+    model.config["architectures"] = {"Gemma2ForCausalLM"};
+    for (const char* key : {"hidden_act", "rope_scaling", "tie_word_embeddings"}) model.config.erase(key);
+  }
+};
+
+TEST_F(GemmaConfig, KeysThatAreAbsentMeanWhatTheClassMeans) {
+  const ModelConfig c = read();
+  EXPECT_EQ(c.sliding_window, 4096u);
+  EXPECT_EQ(c.slides, (std::vector<bool>{true, false}));
+  EXPECT_EQ(c.attention_soft_cap, 50);
+  EXPECT_EQ(c.logit_soft_cap, 30);
+  EXPECT_EQ(c.query_pre_attn_scalar, 256);
+  EXPECT_TRUE(c.tied_embedding);
+  model.config["model_type"] = "gemma3_text";
+  model.config["architectures"] = {"Gemma3ForCausalLM"};
+  model.config.erase("rope_theta");
+  const ModelConfig three = read();
+  EXPECT_EQ(three.slides, (std::vector<bool>{true, true}));
+  EXPECT_EQ(three.attention_soft_cap, 0);
+  EXPECT_EQ(three.rope.base, 1e6);
+  EXPECT_EQ(three.rope_of(0).base, 1e4);
+}
+
+TEST_F(GemmaConfig, ScoresAreDividedByTheRootOfItsOwnKey) {
+  model.config["query_pre_attn_scalar"] = 144;
+  const ModelConfig c = read();
+  const Network network = draw_network(c);
+  const auto attention = std::ranges::find_if(network.layer(0).graph.nodes, [](const Node& n) { return std::holds_alternative<Attention>(n.operation); });
+  EXPECT_EQ(std::get<Attention>(attention->operation).scale, 1.0f / 12);
+  EXPECT_EQ(error_of([&] { to_gguf_metadata(c, {}); }).first, ErrorKind::unsupported);
+}
+
+// llama.cpp knows the large ones by their layers.
+TEST_F(GemmaConfig, LargeModelsInGgufFilesAreKnownByTheirLayers) {
+  ModelConfig c = read();
+  c.layers = 46;
+  c.slides = usual_sliding_layers(46, 2);
+  c.query_pre_attn_scalar = static_cast<double>(c.hidden / c.heads);
+  EXPECT_EQ(to_gguf_metadata(c, {}).number("gemma2.attn_logit_softcapping"), 50.0);
+  c.query_pre_attn_scalar = static_cast<double>(c.head_dim) + 1;
+  EXPECT_EQ(error_of([&] { to_gguf_metadata(c, {}); }).first, ErrorKind::unsupported);
+}
+
+TEST_F(GemmaConfig, RotaryKeysByKindOfLayer) {
+  model.config["model_type"] = "gemma3_text";
+  model.config["architectures"] = {"Gemma3ForCausalLM"};
+  model.config["layer_types"] = {"sliding_attention", "full_attention"};
+  model.config["rope_parameters"] = {{"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 5e5}}},
+                                     {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 2e4}}}};
+  const ModelConfig c = read();
+  EXPECT_EQ(c.rope_of(0).base, 2e4);
+  EXPECT_EQ(c.rope_of(0).scaling, RopeScaling::none);
+  EXPECT_EQ(c.rope_of(1).base, 5e5);
+  EXPECT_EQ(c.rope_of(1).factor, 8);
+}
+
+TEST_F(GemmaConfig, RefusesWhatCannotBe) {
+  for (const double cap : {1e300, 1e-50, -3.0}) {
+    model.config["attn_logit_softcapping"] = cap;
+    EXPECT_TRUE(message(ErrorKind::corrupt).starts_with("attn_logit_softcapping must be positive, or null for none: "));
+  }
+  model.config["sliding_window"] = nullptr;
+  model.config.erase("attn_logit_softcapping");
+  EXPECT_EQ(message(ErrorKind::corrupt), "sliding_window must be at least 1 where layers slide: null");
+  model.config["layer_types"] = {"full_attention", "full_attention"};
+  EXPECT_EQ(read().sliding_window, 0u);
+  EXPECT_EQ(nlohmann::json::parse(to_huggingface_config(read(), {}))["layer_types"], model.config["layer_types"]);
+  model.config.erase("layer_types");
+  model.config.erase("sliding_window");
+  model.config["attn_logit_softcapping"] = 0;
+  EXPECT_EQ(message(ErrorKind::corrupt), "attn_logit_softcapping must be positive, or null for none: 0");
+  model.config["attn_logit_softcapping"] = nullptr;
+  EXPECT_EQ(read().attention_soft_cap, 0);
+  model.config["query_pre_attn_scalar"] = 0;
+  EXPECT_EQ(message(ErrorKind::corrupt), "query_pre_attn_scalar must be positive: 0");
+  model.config.erase("query_pre_attn_scalar");
+  model.config["sliding_window_pattern"] = 0;
+  EXPECT_EQ(message(ErrorKind::corrupt), "sliding_window_pattern must be at least 1: 0");
+  model.config.erase("sliding_window_pattern");
+  model.config["hidden_activation"] = "gelu";
+  EXPECT_EQ(message(ErrorKind::unsupported), "hidden_activation must be gelu_pytorch_tanh: gelu");
 }
 
 TEST_F(Config, ForeignModels) {
   model.config["model_type"] = "gpt_bigcode";
-  EXPECT_EQ(message(ErrorKind::unsupported), "unknown model_type 'gpt_bigcode'; known are llama, mistral, qwen2, qwen3");
+  EXPECT_EQ(message(ErrorKind::unsupported), "unknown model_type 'gpt_bigcode'; known are llama, mistral, qwen2, qwen3, gemma2, gemma3_text, phi3");
   model.config["model_type"] = "llama";
   model.config["architectures"] = {"LlamaForSequenceClassification"};
   EXPECT_EQ(message(ErrorKind::unsupported), "of model_type llama only LlamaForCausalLM can be run, not LlamaForSequenceClassification");
@@ -183,10 +327,12 @@ TEST_F(Config, HeadsThatDoNotDivide) {
 }
 
 TEST_F(Config, ScalingThatCannotBeRun) {
-  for (const char* type : {"yarn", "dynamic", "longrope", "su"}) {
+  for (const char* type : {"yarn", "dynamic"}) {
     model.config["rope_scaling"] = {{"rope_type", type}, {"factor", 2.0}};
-    EXPECT_EQ(message(ErrorKind::unsupported), std::string("rotary scaling can be default, linear or llama3; rope_scaling.rope_type: ") + type);
+    EXPECT_EQ(message(ErrorKind::unsupported), std::string("rotary scaling can be default, linear, llama3 or longrope; rope_scaling.rope_type: ") + type);
   }
+  model.config["rope_scaling"] = {{"rope_type", "longrope"}, {"factor", 2.0}};
+  EXPECT_EQ(message(ErrorKind::corrupt), "rope_scaling.short_factor must be a list of 8 numbers: null");
 }
 
 TEST_F(Config, OtherActivationsCannotBeRun) {

@@ -64,6 +64,21 @@ TEST(Rope, DivisorsOfAFileGiveTheSameFrequencies) {
   EXPECT_EQ(rope_frequency_divisors(from_file), from_file.frequency_divisors);
 }
 
+// transformers 5.24, _compute_longrope_parameters: of 12 channels, a context of 256 over 40.
+TEST(Rope, LongRopeFrequenciesAndMagnitude) {
+  RopeConfig rope;
+  rope.rotary_dim = 12;
+  rope.scaling = RopeScaling::longrope;
+  rope.short_factors = {1.0f, 1.25f, 1.5f, 1.75f, 2.0f, 2.5f};
+  rope.long_factors = {1.5f, 2.5f, 4.0f, 7.0f, 11.0f, 16.0f};
+  expect_close(rope_inverse_frequencies(rope), {1.0, 0.17235475778579712, 0.030943920835852623, 0.0057142856530845165, 0.001077217166312039,
+                                                0.00018566357903182507});
+  expect_close(rope_long_frequencies(rope), {0.6666666865348816, 0.08617737889289856, 0.011603971011936665, 0.0014285714132711291,
+                                             0.00019585766131058335, 2.9009934223722667e-05});
+  EXPECT_FLOAT_EQ(longrope_magnitude(256.0 / 40, 40), 1.2260565230334453f);
+  EXPECT_EQ(longrope_magnitude(1, 4096), 1.0f);
+}
+
 TEST(Rope, PlainRotationNeedsNoDivisors) { EXPECT_TRUE(rope_frequency_divisors(RopeConfig{.rotary_dim = 16, .frequency_divisors = {}}).empty()); }
 
 // Row r of GGUF's matrix is row expected[r] of Hugging Face's: numpy's arange(16).reshape(2, 2, 4).swapaxes(1, 2), two heads of eight.

@@ -100,7 +100,10 @@ std::vector<OptionScore> Answerer::score(const std::vector<Option>& options) {
   }
   std::size_t longest = 0;
   for (const Sequence& sequence : sequences) longest = std::max(longest, sequence.tokens.size() - 1);
-  if (cache_.capacity() < longest) cache_ = decoder_.new_cache(std::min<std::size_t>(decoder_.config().context, (longest + 63) / 64 * 64));
+  // A question's answer must not depend on those before it: where positions turn by a sequence's length, its cache has that length.
+  const bool is_exact = decoder_.config().rope.scaling == RopeScaling::longrope;
+  const std::size_t rounded = std::min<std::size_t>(decoder_.config().context, (longest + 63) / 64 * 64);
+  if (is_exact || cache_.capacity() < longest) cache_ = decoder_.new_cache(is_exact ? longest : rounded);
   cache_.clear();
   if (shared > 0) decoder_.forward_from(cache_, std::span(sequences.front().tokens).first(shared), shared, {});
   const SavedPoint read = cache_.save();

@@ -8,17 +8,21 @@
 #include "graph/op/add.h"
 #include "graph/op/attention.h"
 #include "graph/op/embedding.h"
+#include "graph/op/gelu.h"
 #include "graph/op/linear.h"
 #include "graph/op/multiply.h"
 #include "graph/op/rms_norm.h"
 #include "graph/op/rope.h"
+#include "graph/op/scale.h"
 #include "graph/op/silu.h"
+#include "graph/op/slice.h"
+#include "graph/op/soft_cap.h"
 
 namespace nibble {
 
 template <OperationType... T>
 using OperationList = std::variant<T...>;
 
-using Operation = OperationList<Add, Attention, Embedding, Linear, Multiply, RmsNorm, Rope, Silu>;
+using Operation = OperationList<Add, Attention, Embedding, Gelu, Linear, Multiply, RmsNorm, Rope, Scale, Silu, Slice, SoftCap>;
 
 }  // namespace nibble

@@ -8,6 +8,7 @@ namespace nibble {
 
 Dimensions Attention::output(std::span<const Dimensions> inputs) const {
   require_drawable(kv_heads > 0 && heads % kv_heads == 0, kName, "heads do not share the key heads evenly");
+  require_drawable(soft_cap >= 0, kName, "a soft cap that is negative");
   require_drawable(width_of(inputs[0]) == heads * head_dim, kName, "queries of another width");
   require_drawable(width_of(inputs[1]) == kv_heads * head_dim && inputs[1] == inputs[2], kName, "keys or values of another width");
   return inputs[0];
@@ -32,18 +33,20 @@ void Attention::evaluate(const Operands& operands, std::span<const Dimensions>, 
   for (std::size_t t = 0; t < operands.tokens; ++t)
     for (std::uint64_t head = 0; head < heads; ++head) {
       const std::uint64_t kv = head / (heads / kv_heads) * head_dim;
-      for (std::size_t s = 0; s <= t; ++s) {
+      const std::size_t first = window == 0 || t < window ? 0 : t + 1 - window;
+      for (std::size_t s = first; s <= t; ++s) {
         double product = 0;
         for (std::uint64_t i = 0; i < head_dim; ++i)
           product += static_cast<double>(q[t * width + head * head_dim + i]) * static_cast<double>(k[s * kv_width + kv + i]);
         weights[s] = product * static_cast<double>(scale);
+        if (soft_cap != 0) weights[s] = static_cast<double>(soft_cap) * std::tanh(weights[s] / static_cast<double>(soft_cap));
       }
-      const double largest = *std::max_element(weights.begin(), weights.begin() + static_cast<std::ptrdiff_t>(t) + 1);
+      const double largest = *std::max_element(&weights[first], &weights[t] + 1);
       double total = 0;
-      for (std::size_t s = 0; s <= t; ++s) total += weights[s] = std::exp(weights[s] - largest);
+      for (std::size_t s = first; s <= t; ++s) total += weights[s] = std::exp(weights[s] - largest);
       for (std::uint64_t i = 0; i < head_dim; ++i) {
         double sum = 0;
-        for (std::size_t s = 0; s <= t; ++s) sum += weights[s] * static_cast<double>(v[s * kv_width + kv + i]);
+        for (std::size_t s = first; s <= t; ++s) sum += weights[s] * static_cast<double>(v[s * kv_width + kv + i]);
         output[t * width + head * head_dim + i] = static_cast<float>(sum / total);
       }
     }

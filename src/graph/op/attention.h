@@ -6,7 +6,8 @@
 namespace nibble {
 
 // Causal grouped-query attention (Ainslie et al. 2023): inputs queries [tokens, heads * head_dim], keys and values [tokens, kv_heads * head_dim].
-// Query head h reads key and value head h / (heads / kv_heads). Its state, the keys and values of all tokens so far, belongs to a sequence.
+// Query head h reads key and value head h / (heads / kv_heads). With a window (Beltagy et al. 2020) a token attends to that many tokens, itself the last;
+// with a soft cap its scores are bounded as SoftCap bounds numbers. Its state, the keys and values of all tokens so far, belongs to a sequence.
 struct Attention {
   static constexpr std::string_view kName = "attention";
   static constexpr std::size_t kInputs = 3;
@@ -14,7 +15,9 @@ struct Attention {
   static constexpr OnnxSpelling kOnnx = {"Attention"};
 
   std::uint64_t heads = 0, kv_heads = 0, head_dim = 0;
-  float scale = 1;  // of the products of queries and keys
+  float scale = 1;           // of the products of queries and keys
+  std::uint64_t window = 0;  // 0: all tokens so far
+  float soft_cap = 0;        // of scaled scores; 0: none
   bool operator==(const Attention&) const = default;
 
   Dimensions output(std::span<const Dimensions> inputs) const;

@@ -46,6 +46,10 @@ GgufValue GgufValue::of_i32s(const std::vector<std::int32_t>& v) {
   return {GgufType::array, GgufArray{GgufType::i32, std::vector<std::int64_t>(v.begin(), v.end())}};
 }
 
+GgufValue GgufValue::of_bools(const std::vector<bool>& v) {
+  return {GgufType::array, GgufArray{GgufType::boolean, std::vector<std::uint64_t>(v.begin(), v.end())}};
+}
+
 void GgufMetadata::refuse(std::string_view key, std::string_view wanted, const GgufValue& value) const {
   throw Error(ErrorKind::corrupt, fmt::format("{}metadata key {} should {} stored as {}", source_.empty() ? "" : source_ + ": ", quote_name(key), wanted,
                                               kind_text(value)));

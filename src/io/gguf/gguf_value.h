@@ -40,6 +40,7 @@ struct GgufValue {
   static GgufValue of_strings(std::vector<std::string> v);
   static GgufValue of_f32s(const std::vector<float>& v);
   static GgufValue of_i32s(const std::vector<std::int32_t>& v);
+  static GgufValue of_bools(const std::vector<bool>& v);
 };
 
 class GgufMetadata {

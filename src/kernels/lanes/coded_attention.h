@@ -139,19 +139,31 @@ static void unpack_values(const CodedChunk& chunk, std::uint8_t* out) {
     }
 }
 
-// The largest score of each row's first valid(row) positions.
-template <class F32, class Valid>
-static void find_tops(const CodedRows& rows, std::size_t count, Valid valid) {
+// Positions that a row does not see get `other`.
+template <class F32>
+[[gnu::always_inline]] static inline void mask(F32 (&x)[kChunkVectors], std::size_t begin, std::size_t end, F32 other) {
+  if (end < kKvChunk)
+    for (std::size_t i = 0; i < kChunkVectors; ++i) x[i] = first_lanes(x[i], valid_lanes(end, i), other);
+  if (begin != 0)
+    for (std::size_t i = 0; i < kChunkVectors; ++i) x[i] = first_lanes(other, valid_lanes(begin, i), x[i]);
+}
+
+// The largest score of each row's positions.
+template <class F32>
+static void find_tops(const CodedRows& rows, std::size_t count, const SeenPositions& seen) {
   const F32 lowest = F32::set(-__FLT_MAX__);
   for (std::size_t r = 0; r < count; ++r) {
     F32 t[kChunkVectors];
-    const std::size_t n = valid(r);
 #pragma GCC unroll 4
     for (std::size_t i = 0; i < kChunkVectors; ++i) t[i] = F32::load(rows.scores + r * kKvChunk + 16 * i);
-    if (n < kKvChunk)
-      for (std::size_t i = 0; i < kChunkVectors; ++i) t[i] = first_lanes(t[i], valid_lanes(n, i), lowest);
+    mask(t, seen.begin(r), seen.end(r), lowest);
     rows.here[r] = max_lanes(max(max(t[0], t[1]), max(t[2], t[3])));
   }
+}
+
+// Rows behind the last one that share its vector see nothing of the chunk.
+[[maybe_unused]] static void fill_rest(float* x, std::size_t count, float value) {
+  for (; count % 16 != 0; ++count) x[count] = value;
 }
 
 // From the chunks before to this one: tops, and the powers of two that belong to them.
@@ -166,8 +178,8 @@ static void raise_tops(const CodedRows& rows, std::size_t count) {
 }
 
 // Scores become powers of two; their sum and the largest one times its values' scale are kept for each row.
-template <class F32, class Valid>
-static void exponentiate(const CodedRows& rows, std::size_t count, const float* scales, Valid valid) {
+template <class F32>
+static void exponentiate(const CodedRows& rows, std::size_t count, const float* scales, const SeenPositions& seen) {
   const F32 largest[kChunkVectors] = {F32::load(scales), F32::load(scales + 16), F32::load(scales + 32), F32::load(scales + 48)};
   for (std::size_t r = 0; r < count; ++r) {
     float* const scores = rows.scores + r * kKvChunk;
@@ -175,9 +187,7 @@ static void exponentiate(const CodedRows& rows, std::size_t count, const float* 
     F32 p[kChunkVectors], bound[kChunkVectors];
 #pragma GCC unroll 4
     for (std::size_t i = 0; i < kChunkVectors; ++i) p[i] = power_of_two(sub(F32::load(scores + 16 * i), here));
-    const std::size_t n = valid(r);
-    if (n < kKvChunk)
-      for (std::size_t i = 0; i < kChunkVectors; ++i) p[i] = first_lanes(p[i], valid_lanes(n, i), F32::set(0));
+    mask(p, seen.begin(r), seen.end(r), F32::set(0));
 #pragma GCC unroll 4
     for (std::size_t i = 0; i < kChunkVectors; ++i) {
       p[i].store(scores + 16 * i);
@@ -225,9 +235,9 @@ static void store_weights(const CodedRows& rows, std::size_t count, const float*
   for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
 }
 
-// Row r sees the first seen + r / rows_per_token positions, if there are so many. NV vectors of positions and MR rows to a tile.
+// NV vectors of positions and MR rows to a tile.
 template <class F32, class Bytes, class Sums, class Quad, class UnsignedQuad, int MR, int NV>
-static void attend_to_codes(const CodedChunk& chunk, const CodedRows& rows, std::size_t count, std::size_t seen, std::size_t rows_per_token) {
+static void attend_to_codes(const CodedChunk& chunk, const CodedRows& rows, std::size_t count, const SeenPositions& seen, const ScoreCap& cap) {
   const std::size_t depth = chunk.depth, groups = depth / kKvGroup;
   const std::uint8_t *keys = chunk.keys, *values = chunk.values;
   if (chunk.bits == 4) {
@@ -245,13 +255,13 @@ static void attend_to_codes(const CodedChunk& chunk, const CodedRows& rows, std:
   if constexpr (MR > 2) score_rows<F32, Bytes, Sums, Quad, 2, NV>(keys, depth, rows, r, count);
   score_rows<F32, Bytes, Sums, Quad, 1, NV>(keys, depth, rows, r, count);
 
-  const auto valid = [&](std::size_t row) {
-    const std::size_t n = seen >= kKvChunk ? kKvChunk : seen + row / rows_per_token;
-    return n < kKvChunk ? n : kKvChunk;
-  };
-  find_tops<F32>(rows, count, valid);
+  if (cap.outer != 0) soft_cap<F32>(rows.scores, count * kKvChunk, cap.inner, cap.outer);
+  find_tops<F32>(rows, count, seen);
+  fill_rest(rows.here, count, -__FLT_MAX__);
   raise_tops<F32>(rows, count);
-  exponentiate<F32>(rows, count, rows.grids + 2 * groups * kKvChunk, valid);
+  exponentiate<F32>(rows, count, rows.grids + 2 * groups * kKvChunk, seen);
+  fill_rest(rows.added, count, 0);
+  fill_rest(rows.bound, count, 0);
   set_factors<F32>(rows, count);
   fetch(chunk.next + chunk.next_bytes / 2, chunk.next_bytes - chunk.next_bytes / 2);
   store_weights<F32>(rows, count, value_scales, groups);

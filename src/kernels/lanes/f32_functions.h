@@ -26,10 +26,12 @@ static void fill_f32_functions(KernelTable& table) {
   table.f64_peak = float_peak<Double, double, MR * NV>;
   table.read_stream = read_stream<F32>;
   table.rms_norm_row = rms_norm_row<F32>;
-  table.silu_multiply = silu_multiply<F32>;
+  table.silu_multiply = gated_multiply<F32, silu_times<F32>>;
+  table.gelu_multiply = gated_multiply<F32, gelu_times<F32>>;
   table.add_in_place = add_in_place<F32>;
   table.rope_half_split = rope_half_split<F32>;
   table.rope_pairs = rope_pairs<F32>;
+  table.soft_cap = soft_cap<F32>;
   table.maximum = maximum<F32>;
   table.sum_exp = sum_exp<F32, F64>;
   table.divergence_sums = divergence_sums<F32, F64>;

@@ -43,11 +43,33 @@ template <class F32>
   return mul(div(gate, sigmoid_inverse), up);
 }
 
+// The form with tanh: g * (1 + tanh(u)) / 2 = g / (1 + e^(-2u)), u = sqrt(2 / pi) * (g + 0.044715 g^3).
 template <class F32>
-static void silu_multiply(const float* gate, const float* up, std::size_t count, float* out) {
+[[gnu::always_inline]] static inline F32 gelu_times(F32 gate, F32 up) {
+  const F32 cubic = fma(mul(gate, gate), F32::set(-0.0713548162726f), F32::set(-1.5957691216057308f));  // -2u / g
+  return mul(div(gate, add(exponential(mul(gate, cubic)), F32::set(1.0f))), up);
+}
+
+template <class F32, F32 (*times)(F32, F32)>
+static void gated_multiply(const float* gate, const float* up, std::size_t count, float* out) {
   std::size_t i = 0;
-  for (; i + 16 <= count; i += 16) silu_times(F32::load(gate + i), F32::load(up + i)).store(out + i);
-  if (i < count) silu_times(F32::load_part(gate + i, count - i), F32::load_part(up + i, count - i)).store_part(out + i, count - i);
+  for (; i + 16 <= count; i += 16) times(F32::load(gate + i), F32::load(up + i)).store(out + i);
+  if (i < count) times(F32::load_part(gate + i, count - i), F32::load_part(up + i, count - i)).store_part(out + i, count - i);
+}
+
+// outer * tanh(inner * x), tanh(z) = 1 - 2 / (e^(2z) + 1): within a few units of the last place of `outer`. inner2: 2 * inner.
+template <class F32>
+[[gnu::always_inline]] static inline F32 soft_capped(F32 x, F32 inner2, F32 outer) {
+  const F32 one = F32::set(1.0f);
+  return mul(sub(one, div(F32::set(2.0f), add(exponential(mul(x, inner2)), one))), outer);
+}
+
+template <class F32>
+static void soft_cap(float* x, std::size_t count, float inner, float outer) {
+  const F32 inner2 = F32::set(2 * inner), most = F32::set(outer);
+  std::size_t i = 0;
+  for (; i + 16 <= count; i += 16) soft_capped(F32::load(x + i), inner2, most).store(x + i);
+  if (i < count) soft_capped(F32::load_part(x + i, count - i), inner2, most).store_part(x + i, count - i);
 }
 
 template <class F32>
@@ -159,15 +181,17 @@ static float exponential_of(float x) {
 }
 
 template <class F32>
-static float softmax_chunk(float* scores, std::size_t valid, float scale, float* running_maximum, float* running_sum) {
+static float softmax_chunk(float* scores, std::size_t begin, std::size_t end, float scale, float* running_maximum, float* running_sum) {
   const F32 factor = F32::set(scale), lowest = F32::set(-__FLT_MAX__);
   F32 s[kChunkVectors];
-  for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = first_lanes(mul(F32::load(scores + 16 * i), factor), valid_lanes(valid, i), lowest);
+  for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = first_lanes(mul(F32::load(scores + 16 * i), factor), valid_lanes(end, i), lowest);
+  if (begin != 0)
+    for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = first_lanes(lowest, valid_lanes(begin, i), s[i]);
   const float here = max_lanes(max(max(s[0], s[1]), max(s[2], s[3]))), before = *running_maximum, top = here > before ? here : before;
-  for (std::size_t i = 0; i < kChunkVectors; ++i) {
-    s[i] = first_lanes(power_of_two(sub(s[i], F32::set(top))), valid_lanes(valid, i), F32::set(0));
-    s[i].store(scores + 16 * i);
-  }
+  for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = first_lanes(power_of_two(sub(s[i], F32::set(top))), valid_lanes(end, i), F32::set(0));
+  if (begin != 0)
+    for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = first_lanes(F32::set(0), valid_lanes(begin, i), s[i]);
+  for (std::size_t i = 0; i < kChunkVectors; ++i) s[i].store(scores + 16 * i);
   const float kept = before == top ? 1.0f : first_lane(power_of_two(F32::set(before - top)));
   *running_maximum = top;
   *running_sum = *running_sum * kept + sum_lanes(add(add(s[0], s[1]), add(s[2], s[3])));

@@ -7,10 +7,14 @@
 
 namespace nibble {
 
+Architecture gemma2_architecture();
+Architecture gemma3_architecture();
 Architecture llama_architecture();
+Architecture phi3_architecture();
 Architecture qwen2_architecture();
 Architecture qwen3_architecture();
 
-inline constexpr Architecture (*kArchitectures[])() = {llama_architecture, qwen2_architecture, qwen3_architecture};
+inline constexpr Architecture (*kArchitectures[])() = {llama_architecture, qwen2_architecture, qwen3_architecture, gemma2_architecture,
+                                                     gemma3_architecture, phi3_architecture};
 
 }  // namespace nibble

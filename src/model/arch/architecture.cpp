@@ -52,6 +52,7 @@ ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse&
   tensor.gguf_name = with_layer(name.gguf, layer);
   tensor.role = use.role;
   tensor.shape = use.shape;
+  tensor.hf_offset = name.hf_offset;
   if (interleaves_rotary) tensor.permuted_heads = rotated_heads(graph, name.part);
   return tensor;
 }

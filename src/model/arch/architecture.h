@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +21,8 @@
 #include "io/checkpoint.h"
 #include "io/gguf/gguf_value.h"
 #include "model/config.h"
+#include "model/gguf_keys.h"
+#include "model/huggingface_fields.h"
 #include "tensor/tensor.h"
 
 namespace nibble {
@@ -31,6 +34,7 @@ namespace nibble {
 struct TensorName {
   std::string_view part;      // "q", "q.bias", "attention_norm": what drawings call it
   std::string_view hf, gguf;
+  float hf_offset = 0;  // added to what Hugging Face files hold; GGUF holds the sum (zero-centred norms)
 };
 
 // What one Hugging Face model_type means when config.json leaves a key out: the defaults of its configuration class.
@@ -39,8 +43,16 @@ struct HfVariant {
   std::uint64_t default_kv_heads = 0;       // 0: as many as heads
   std::uint64_t default_head_dim = 0;       // 0: hidden size / heads
   std::uint64_t default_context = 2048;
+  std::uint64_t default_original_context = 0;  // of longrope; 0: the context
+  double default_norm_epsilon = 1e-6;
   std::uint64_t default_sliding_window = 0;
-  bool window_needs_switch = false;         // the window counts only when use_sliding_window is true
+  bool window_needs_switch = false;         // the window counts only when use_sliding_window is true, and from layer max_window_layers on
+  bool reads_sliding_window = false;        // the key counts though its default is none
+  bool reads_layer_types() const { return window_needs_switch || default_full_every != 0; }  // else a window is every layer's
+  std::uint64_t default_full_every = 0;     // every so many layers one attends to all positions; 0: all slide
+  double default_rope_base = 10000;
+  double default_local_rope_base = 0;       // of layers that slide; 0: the same
+  bool default_tied = false;                // where tie_word_embeddings is absent
   bool always_qkv_bias = false;             // q, k and v have a bias whatever config.json says
 };
 
@@ -49,17 +61,31 @@ struct Architecture {
   std::string_view gguf_name;            // general.architecture
   bool gguf_interleaved_rotary = false;  // GGUF stores q and k rows so that rotary pairs are neighbours
   bool gguf_qkv_bias = false;            // GGUF files of this family always carry q, k and v biases
+  std::uint64_t gguf_full_every = 0;     // as HfVariant::default_full_every, where GGUF files do not say it
+  std::uint64_t gguf_default_window = 0; // where GGUF files do not say it; 0: none
+  double gguf_local_rope_base = 0;       // as HfVariant::default_local_rope_base
+  bool gguf_longrope = false;            // llama.cpp reads the tensors of longrope for this family
+  bool llama_cpp_slides = false;         // llama.cpp runs this family within its window
+  bool rotates_partly = false;           // positions may turn only the first channels of a head
   std::vector<HfVariant> variants;       // the first one is written when a GGUF file becomes a directory
   std::vector<TensorName> names;
   Graph (*draw_begin)(const ModelConfig& config) = nullptr;  // -> the stream
   Graph (*draw_layer)(const ModelConfig& config, std::int64_t layer) = nullptr;
   Graph (*draw_end)(const ModelConfig& config) = nullptr;  // the stream -> logits
+  // What configurations of this family say beside what all decoders do; null: nothing, and the activation is SiLU.
+  void (*read_huggingface)(const HuggingFaceFields& fields, ModelConfig& config) = nullptr;
+  void (*read_gguf)(const GgufKeys& keys, ModelConfig& config) = nullptr;
+  void (*write_huggingface)(const ModelConfig& config, nlohmann::ordered_json& json) = nullptr;
+  void (*write_gguf)(const ModelConfig& config, const std::string& prefix, GgufMetadata& metadata) = nullptr;  // Error(unsupported): has no words for it
 };
 
 // Every family; the one list is arch/all.h.
 const std::vector<Architecture>& all_architectures();
 // Error(unsupported) for an unknown name lists the known ones.
 const Architecture& find_architecture(std::string_view name);
+
+// What config.json of a family's first variant means where it leaves the keys out that only this family has. sliding_window: 0: none slides.
+void set_family_defaults(ModelConfig& config, std::uint64_t sliding_window);
 
 // The network that a configuration means.
 Network draw_network(const ModelConfig& config);
@@ -76,7 +102,10 @@ struct ModelTensor {
   TensorRole role = TensorRole::linear;
   Shape shape;                       // [rows, cols] or [n]
   std::uint64_t permuted_heads = 0;  // heads whose rows are permuted between the spellings; 0: same rows in both
+  float hf_offset = 0;               // TensorName's
 
+  // What is added to the numbers that a file of this spelling holds.
+  float offset(Spelling spelling) const { return spelling == Spelling::huggingface ? hf_offset : 0; }
   const std::string& name(Spelling spelling) const { return spelling == Spelling::gguf ? gguf_name : hf_name; }
 };
 
@@ -124,7 +153,16 @@ GgufMetadata to_gguf_metadata(const ModelConfig& config, const GgufModelOptions&
 
 // What rope_freqs.weight must hold [rotary_dim / 2], F32; empty: the file needs no such tensor.
 inline constexpr std::string_view kRopeDivisorsName = "rope_freqs.weight";
+inline constexpr std::string_view kShortRopeFactorsName = "rope_factors_short.weight", kLongRopeFactorsName = "rope_factors_long.weight";
 std::vector<float> rope_frequency_divisors(const RopeConfig& rope);
+
+// Tensors of GGUF files that are no weights: what rotary positions are divided by.
+struct RopeTensor {
+  std::string_view name;
+  std::vector<float> values;
+};
+std::vector<RopeTensor> gguf_rope_tensors(const RopeConfig& rope);
+bool is_rope_tensor(std::string_view name);
 
 struct HfConfigOptions {
   std::string dtype = "bfloat16";             // of the unquantized tensors

@@ -3,6 +3,7 @@
 // A configuration in the other container's words.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -36,6 +37,22 @@ RopeConfig recognise_llama3(const RopeConfig& rope) {
                                                   "for them; keep the model in a GGUF file", kRopeDivisorsName));
 }
 
+// In the words that every version of transformers takes, which leave the magnitude to a formula.
+void write_longrope(const ModelConfig& config, nlohmann::ordered_json& json) {
+  const RopeConfig& rope = config.rope;
+  const double factor = static_cast<double>(config.context) / static_cast<double>(rope.original_context);
+  if (const float usual = longrope_magnitude(factor, rope.original_context); std::abs(usual - rope.magnitude) > 1e-6f * usual)
+    throw Error(ErrorKind::unsupported, fmt::format("config.json has no words for what longrope multiplies by, which follows from the context lengths there; "
+                                                    "keep the model in a GGUF file: {}, not {}", rope.magnitude, usual));
+  const auto decimals = [](const std::vector<float>& values) {
+    std::vector<double> list;
+    for (const float value : values) list.push_back(std::stod(fmt::format("{}", value)));
+    return list;
+  };
+  json["original_max_position_embeddings"] = rope.original_context;
+  json["rope_scaling"] = {{"type", "longrope"}, {"short_factor", decimals(rope.short_factors)}, {"long_factor", decimals(rope.long_factors)}};
+}
+
 RopeConfig huggingface_rope(const RopeConfig& rope) {
   if (rope.frequency_divisors.empty()) return rope;
   bool all_one = true;
@@ -50,6 +67,17 @@ RopeConfig huggingface_rope(const RopeConfig& rope) {
 
 }  // namespace
 
+std::vector<RopeTensor> gguf_rope_tensors(const RopeConfig& rope) {
+  if (rope.scaling == RopeScaling::longrope) return {{kLongRopeFactorsName, rope.long_factors}, {kShortRopeFactorsName, rope.short_factors}};
+  std::vector<float> divisors = rope_frequency_divisors(rope);
+  if (divisors.empty()) return {};
+  return {{kRopeDivisorsName, std::move(divisors)}};
+}
+
+bool is_rope_tensor(std::string_view name) {
+  return name == kRopeDivisorsName || name == kShortRopeFactorsName || name == kLongRopeFactorsName;
+}
+
 GgufMetadata to_gguf_metadata(const ModelConfig& config, const GgufModelOptions& options) {
   const Architecture& architecture = find_architecture(config.architecture);
   const std::string arch(architecture.gguf_name);
@@ -60,7 +88,7 @@ GgufMetadata to_gguf_metadata(const ModelConfig& config, const GgufModelOptions&
   if (!options.name.empty()) m.set("general.name", GgufValue::of_string(options.name));
   if (options.file_type) m.set("general.file_type", u32(*options.file_type));
   m.set("general.quantization_version", u32(kQuantizationVersion));
-  m.set(arch + ".context_length", u32(config.declared_context > 0 ? config.declared_context : config.context));
+  m.set(arch + ".context_length", u32(config.context));
   m.set(arch + ".embedding_length", u32(config.hidden));
   m.set(arch + ".block_count", u32(config.layers));
   m.set(arch + ".feed_forward_length", u32(config.intermediate));
@@ -77,7 +105,20 @@ GgufMetadata to_gguf_metadata(const ModelConfig& config, const GgufModelOptions&
     m.set(arch + ".rope.scaling.type", GgufValue::of_string("linear"));
     m.set(arch + ".rope.scaling.factor", GgufValue::of_f32(static_cast<float>(config.rope.factor)));
   }
+  if (config.rope.scaling == RopeScaling::longrope) {
+    if (!architecture.gguf_longrope)
+      throw Error(ErrorKind::unsupported, fmt::format("llama.cpp reads no longrope of {} files; write a directory instead", arch));
+    m.set(arch + ".rope.scaling.type", GgufValue::of_string("longrope"));
+    m.set(arch + ".rope.scaling.original_context_length", u32(config.rope.original_context));
+    m.set(arch + ".rope.scaling.attn_factor", GgufValue::of_f32(config.rope.magnitude));
+  }
   m.set(arch + ".vocab_size", u32(config.vocab_size));
+  // A window as long as the context is none, for families that have one unless their file says otherwise.
+  if (config.sliding_window > 0 || architecture.gguf_default_window > 0)
+    m.set(arch + ".attention.sliding_window", u32(config.sliding_window > 0 ? config.sliding_window : config.context));
+  if (config.sliding_window > 0 && config.slides != usual_sliding_layers(config.layers, architecture.gguf_full_every))
+    m.set(arch + ".attention.sliding_window_pattern", GgufValue::of_bools(config.slides));
+  if (architecture.write_gguf != nullptr) architecture.write_gguf(config, arch + ".", m);
   return m;
 }
 
@@ -99,7 +140,7 @@ std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptio
   j["num_key_value_heads"] = config.kv_heads;
   j["head_dim"] = config.head_dim;
   j["hidden_act"] = "silu";
-  j["max_position_embeddings"] = config.declared_context > 0 ? config.declared_context : config.context;
+  j["max_position_embeddings"] = config.context;
   // The shortest decimal that reads back as the same float, so that 1e-05 does not become 9.99999974e-06.
   j["rms_norm_eps"] = std::stod(fmt::format("{}", config.norm_epsilon));
   j["rope_theta"] = std::stod(fmt::format("{}", static_cast<float>(config.rope.base)));
@@ -112,13 +153,26 @@ std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptio
                          {"low_freq_factor", rope.low_frequency_factor},
                          {"high_freq_factor", rope.high_frequency_factor},
                          {"original_max_position_embeddings", rope.original_context}};
+  if (rope.scaling == RopeScaling::longrope) write_longrope(config, j);
+  if (rope.rotary_dim != config.head_dim) j["partial_rotary_factor"] = static_cast<double>(rope.rotary_dim) / static_cast<double>(config.head_dim);
   j["tie_word_embeddings"] = config.tied_embedding;
   if (!variant->always_qkv_bias) {
     j["attention_bias"] = config.attention_bias;
     j["mlp_bias"] = config.mlp_bias;
   }
-  if (config.sliding_window > 0) j["sliding_window"] = config.sliding_window;
+  if (config.sliding_window > 0) {
+    j["sliding_window"] = config.sliding_window;
+    const auto first = std::ranges::find(config.slides, true) - config.slides.begin();
+    if (variant->window_needs_switch) j["max_window_layers"] = first;
+    const bool all = std::ranges::find(config.slides, false) == config.slides.end();
+    if (!all && !variant->reads_layer_types())
+      throw Error(ErrorKind::unsupported, fmt::format("config.json cannot say of {} that only some layers have a window; keep the model in a GGUF file",
+                                                      variant->model_type));
+    for (std::size_t i = 0; !all && i < config.slides.size(); ++i)
+      j["layer_types"].push_back(config.slides[i] ? "sliding_attention" : "full_attention");
+  }
   if (variant->window_needs_switch) j["use_sliding_window"] = config.sliding_window > 0;
+  if (architecture.write_huggingface != nullptr) architecture.write_huggingface(config, j);
   if (options.bos_token_id) j["bos_token_id"] = *options.bos_token_id;
   if (options.eos_token_id) j["eos_token_id"] = *options.eos_token_id;
   j["torch_dtype"] = options.dtype;

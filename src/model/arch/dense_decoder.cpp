@@ -32,15 +32,19 @@ std::vector<TensorName> dense_decoder_names() {
   };
 }
 
-Rope rope_of(const ModelConfig& c) { return {c.head_dim, rope_inverse_frequencies(c.rope), c.rope.half_split}; }
-
-Attention attention_of(const ModelConfig& c) {
-  return {c.heads, c.kv_heads, c.head_dim, static_cast<float>(1 / std::sqrt(static_cast<double>(c.head_dim)))};
+Rope rope_of(const ModelConfig& c, std::int64_t layer) {
+  const RopeConfig& rope = c.rope_of(layer);
+  return {c.head_dim, rope_inverse_frequencies(rope), rope.half_split, rope.magnitude, rope_long_frequencies(rope), rope.original_context};
 }
 
-Value draw_swiglu(Drawing& d, Value h, const ModelConfig& c) {
+Attention attention_of(const ModelConfig& c, std::int64_t layer) {
+  const double length = c.query_pre_attn_scalar != 0 ? c.query_pre_attn_scalar : static_cast<double>(c.head_dim);
+  return {c.heads, c.kv_heads, c.head_dim, static_cast<float>(1 / std::sqrt(length)), c.window_of(layer), c.attention_soft_cap};
+}
+
+Value draw_gated_mlp(Drawing& d, Value h, const ModelConfig& c, Value (Drawing::*activation)(Value)) {
   const auto [gate, up] = d.linears(h, "mlp_in", {{"gate", c.intermediate, c.mlp_bias}, {"up", c.intermediate, c.mlp_bias}});
-  return d.linear(d.multiply(d.silu(gate), up), "mlp_out", {"down", c.hidden, c.mlp_bias});
+  return d.linear(d.multiply((d.*activation)(gate), up), "mlp_out", {"down", c.hidden, c.mlp_bias});
 }
 
 Graph draw_embedding(const ModelConfig& c) {
@@ -48,18 +52,18 @@ Graph draw_embedding(const ModelConfig& c) {
   return std::move(d).finish({d.embedding("embedding", c.vocab_size, c.hidden)});
 }
 
-Graph draw_dense_layer(const ModelConfig& c, std::int64_t) {
+Graph draw_dense_layer(const ModelConfig& c, std::int64_t layer) {
   const std::uint64_t query = c.heads * c.head_dim, key_value = c.kv_heads * c.head_dim;
-  const Rope rope = rope_of(c);
+  const Rope rope = rope_of(c, layer);
 
   Drawing d;
   Value x = d.input(token_rows(c.hidden));
   const Value h = d.rms_norm(x, "attention_norm", c.norm_epsilon);
   const bool b = c.attention_bias;
   const auto [q, k, v] = d.linears(h, "attention_in", {{"q", query, b}, {"k", key_value, b}, {"v", key_value, b}});
-  const Value mixed = d.attention(d.rope(q, rope), d.rope(k, rope), v, attention_of(c));
+  const Value mixed = d.attention(d.rope(q, rope), d.rope(k, rope), v, attention_of(c, layer));
   x = d.add(x, d.linear(mixed, "attention_out", {"o", c.hidden, c.output_bias}));
-  x = d.add(x, draw_swiglu(d, d.rms_norm(x, "mlp_norm", c.norm_epsilon), c));
+  x = d.add(x, draw_gated_mlp(d, d.rms_norm(x, "mlp_norm", c.norm_epsilon), c, &Drawing::silu));
   return std::move(d).finish({x});
 }
 
@@ -67,7 +71,8 @@ Graph draw_head(const ModelConfig& c) {
   Drawing d;
   const Value h = d.rms_norm(d.input(token_rows(c.hidden)), "final_norm", c.norm_epsilon);
   const LinearSpec tied{"embedding", c.vocab_size, false, TensorRole::embedding}, own{"head", c.vocab_size, false, TensorRole::head};
-  return std::move(d).finish({d.linear(h, "head_in", c.tied_embedding ? tied : own)});
+  const Value logits = d.linear(h, "head_in", c.tied_embedding ? tied : own);
+  return std::move(d).finish({c.logit_soft_cap == 0 ? logits : d.soft_cap(logits, c.logit_soft_cap)});
 }
 
 }  // namespace nibble

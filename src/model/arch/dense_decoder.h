@@ -15,13 +15,13 @@ namespace nibble {
 std::vector<TensorName> dense_decoder_names();
 
 // The operations with what the configuration says of them.
-Rope rope_of(const ModelConfig& config);
-Attention attention_of(const ModelConfig& config);  // scaled by 1 / sqrt(head_dim)
-// down(silu(gate(h)) * up(h)) (Shazeer 2020)
-Value draw_swiglu(Drawing& d, Value h, const ModelConfig& config);
+Rope rope_of(const ModelConfig& config, std::int64_t layer);
+Attention attention_of(const ModelConfig& config, std::int64_t layer);
+// down(activation(gate(h)) * up(h)) (Shazeer 2020): SwiGLU with Drawing::silu, GEGLU with Drawing::gelu.
+Value draw_gated_mlp(Drawing& d, Value h, const ModelConfig& config, Value (Drawing::*activation)(Value));
 
 Graph draw_embedding(const ModelConfig& config);
 Graph draw_dense_layer(const ModelConfig& config, std::int64_t layer);
-Graph draw_head(const ModelConfig& config);
+Graph draw_head(const ModelConfig& config);  // with the soft cap of the logits, where there is one
 
 }  // namespace nibble

@@ -9,7 +9,7 @@ namespace nibble {
 Architecture llama_architecture() {
   Architecture a;
   a.name = a.gguf_name = "llama";
-  a.gguf_interleaved_rotary = true;
+  a.gguf_interleaved_rotary = a.gguf_longrope = true;
   a.variants = {
       {.model_type = "llama", .class_name = "LlamaForCausalLM", .default_context = 2048},
       {.model_type = "mistral", .class_name = "MistralForCausalLM", .default_kv_heads = 8, .default_context = 131072, .default_sliding_window = 4096},

@@ -12,9 +12,9 @@
 namespace nibble {
 namespace {
 
-Graph draw_layer(const ModelConfig& c, std::int64_t) {
+Graph draw_layer(const ModelConfig& c, std::int64_t layer) {
   const std::uint64_t query = c.heads * c.head_dim, key_value = c.kv_heads * c.head_dim;
-  const Rope rope = rope_of(c);
+  const Rope rope = rope_of(c, layer);
 
   Drawing d;
   Value x = d.input(token_rows(c.hidden));
@@ -23,8 +23,8 @@ Graph draw_layer(const ModelConfig& c, std::int64_t) {
   auto [q, k, v] = d.linears(h, "attention_in", {{"q", query, b}, {"k", key_value, b}, {"v", key_value, b}});
   q = d.rope(d.rms_norm_heads(q, "q_norm", c.norm_epsilon, c.head_dim), rope);
   k = d.rope(d.rms_norm_heads(k, "k_norm", c.norm_epsilon, c.head_dim), rope);
-  x = d.add(x, d.linear(d.attention(q, k, v, attention_of(c)), "attention_out", {"o", c.hidden, c.output_bias}));
-  x = d.add(x, draw_swiglu(d, d.rms_norm(x, "mlp_norm", c.norm_epsilon), c));
+  x = d.add(x, d.linear(d.attention(q, k, v, attention_of(c, layer)), "attention_out", {"o", c.hidden, c.output_bias}));
+  x = d.add(x, draw_gated_mlp(d, d.rms_norm(x, "mlp_norm", c.norm_epsilon), c, &Drawing::silu));
   return std::move(d).finish({x});
 }
 

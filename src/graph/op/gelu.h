@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "graph/operation.h"
+
+namespace nibble {
+
+// y = x * P(X <= x) of a standard normal X, by the form with tanh (Hendrycks and Gimpel 2016): x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2.
+struct Gelu {
+  static constexpr std::string_view kName = "gelu";
+  static constexpr std::size_t kInputs = 1;
+  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr OnnxSpelling kOnnx = {"Gelu"};
+
+  bool operator==(const Gelu&) const = default;
+
+  Dimensions output(std::span<const Dimensions> inputs) const;
+  std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
+  std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
+  Cost cost(std::span<const Dimensions> inputs) const;
+  void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+};
+
+}  // namespace nibble

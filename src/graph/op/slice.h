@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "graph/operation.h"
+
+namespace nibble {
+
+// The channels begin .. begin + count - 1 of x (a matrix whose rows are several projections, one below the other).
+struct Slice {
+  static constexpr std::string_view kName = "slice";
+  static constexpr std::size_t kInputs = 1;
+  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr OnnxSpelling kOnnx = {"Slice"};
+
+  std::uint64_t begin = 0, count = 0;
+  bool operator==(const Slice&) const = default;
+
+  Dimensions output(std::span<const Dimensions> inputs) const;
+  std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
+  std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
+  Cost cost(std::span<const Dimensions> inputs) const;
+  void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+};
+
+}  // namespace nibble

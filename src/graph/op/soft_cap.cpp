@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/op/soft_cap.h"
+
+#include <cmath>
+
+namespace nibble {
+
+Dimensions SoftCap::output(std::span<const Dimensions> inputs) const {
+  require_drawable(cap > 0, kName, "a cap that is not positive");
+  return inputs[0];
+}
+
+std::vector<WeightUse> SoftCap::weights(std::span<const Dimensions>) const { return {}; }
+
+// Not linear.
+std::vector<ScalePassage> SoftCap::scale_passages(std::span<const Dimensions>) const { return {}; }
+
+Cost SoftCap::cost(std::span<const Dimensions> inputs) const { return {.per_token = 8 * width_of(inputs[0])}; }
+
+void SoftCap::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
+  for (std::size_t i = 0; i < output.size(); ++i)
+    output[i] = static_cast<float>(static_cast<double>(cap) * std::tanh(static_cast<double>(operands.inputs[0][i]) / static_cast<double>(cap)));
+}
+
+}  // namespace nibble

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The keys of one GGUF file under a prefix, {arch}., as configurations read them. Internal to model/.
+//
+//   const GgufKeys keys(checkpoint.gguf(), "model.gguf", "llama.");
+//   config.hidden = keys.required_integer("embedding_length");
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/gguf/gguf_value.h"
+
+namespace nibble {
+
+class GgufKeys {
+ public:
+  // metadata: borrowed.
+  GgufKeys(const GgufMetadata& metadata, std::string source, std::string prefix);
+
+  std::string full(std::string_view key) const { return prefix_ + std::string(key); }
+
+  // nullopt: absent. Error(corrupt): of another kind.
+  std::optional<std::uint64_t> integer(std::string_view key) const { return metadata_.unsigned_integer(full(key)); }
+  std::uint64_t required_integer(std::string_view key) const;
+  // Counts that may differ between layers in the format; here they must be equal.
+  std::optional<std::uint64_t> layer_integer(std::string_view key) const;
+  std::optional<double> number(std::string_view key) const { return metadata_.number(full(key)); }
+  std::optional<std::string> string(std::string_view key) const { return metadata_.string(full(key)); }
+  // An array of flags, one for each layer; a single number is nullopt.
+  std::optional<std::vector<bool>> layer_flags(std::string_view key, std::uint64_t layers) const;
+
+  [[noreturn]] void missing(std::string_view key) const;
+  [[noreturn]] void wrong(std::string_view key, std::string_view what) const;
+  [[noreturn]] void unsupported(const std::string& what) const;
+
+ private:
+  const GgufMetadata& metadata_;
+  std::string source_, prefix_;
+};
+
+}  // namespace nibble
