@@ -187,7 +187,82 @@ TINY = {
         torch_dtype="float32",
         vocab_size=256,
     ),
+    "tiny_qwen3moe": dict(
+        QWEN,
+        architectures=["Qwen3MoeForCausalLM"],
+        decoder_sparse_step=1,
+        head_dim=24,
+        mlp_only_layers=[],
+        model_type="qwen3_moe",
+        moe_intermediate_size=40,
+        norm_topk_prob=True,
+        num_experts=6,
+        num_experts_per_tok=2,
+        tie_word_embeddings=False,
+    ),
+    "tiny_mixtral": dict(
+        COMMON,
+        architectures=["MixtralForCausalLM"],
+        head_dim=16,
+        hidden_size=64,
+        intermediate_size=48,
+        max_position_embeddings=256,
+        model_type="mixtral",
+        num_attention_heads=4,
+        num_experts_per_tok=3,
+        num_hidden_layers=2,
+        num_key_value_heads=2,
+        num_local_experts=5,
+        rms_norm_eps=1e-5,
+        rope_scaling=None,
+        rope_theta=1000000.0,
+        sliding_window=None,
+        tie_word_embeddings=False,
+        torch_dtype="float32",
+        vocab_size=256,
+    ),
 }
+# Directory and names of (gate, up, down) of an expert as files have them; the package stacks them in memory.
+EXPERTS = {
+    "qwen3_moe": ("mlp", ("gate_proj", "up_proj", "down_proj")),
+    "mixtral": ("block_sparse_moe", ("w1", "w3", "w2")),
+}
+
+
+def as_stored(config, weights):
+    """Weights by the names that files have."""
+    if config["model_type"] not in EXPERTS:
+        return weights
+    block, (gate, up, down) = EXPERTS[config["model_type"]]
+    stored = {}
+    for name, w in weights.items():
+        name = name.replace(".mlp.", f".{block}.")
+        prefix = name.rsplit(".", 1)[0]
+        if name.endswith("experts.gate_up_proj"):
+            for e, both in enumerate(w):
+                for part, half in zip((gate, up), both.chunk(2)):
+                    stored[f"{prefix}.{e}.{part}.weight"] = half.contiguous()
+        elif name.endswith("experts.down_proj"):
+            for e, one in enumerate(w):
+                stored[f"{prefix}.{e}.{down}.weight"] = one.contiguous()
+        else:
+            stored[name] = w
+    return stored
+
+
+def as_loaded(config, stored):
+    """The other way round."""
+    if config["model_type"] not in EXPERTS:
+        return stored
+    block, (gate, up, down) = EXPERTS[config["model_type"]]
+    count = config.get("num_experts", config.get("num_local_experts"))
+    weights = {name.replace(f".{block}.", ".mlp."): w for name, w in stored.items() if ".experts." not in name}
+    for layer in range(config["num_hidden_layers"]):
+        of = lambda e, part: stored[f"model.layers.{layer}.{block}.experts.{e}.{part}.weight"]
+        prefix = f"model.layers.{layer}.mlp.experts."
+        weights[prefix + "gate_up_proj"] = torch.stack([torch.cat([of(e, gate), of(e, up)]) for e in range(count)])
+        weights[prefix + "down_proj"] = torch.stack([of(e, down) for e in range(count)])
+    return weights
 
 
 def transformers_config(config):
@@ -202,6 +277,7 @@ def transformers_config(config):
         rope = {"full_attention": rope, "sliding_attention": {"rope_type": "default", "rope_theta": config["rope_local_base_freq"]}}
     made = AutoConfig.for_model(config["model_type"], **plain, rope_parameters=rope)
     made._attn_implementation = "eager"
+    made._experts_implementation = "eager"
     return made
 
 
@@ -209,7 +285,7 @@ def load_model(directory):
     """The model of a directory with its stored weights converted to float32."""
     config = json.loads((directory / "config.json").read_text())
     model = AutoModelForCausalLM.from_config(transformers_config(config)).float()
-    weights = {name: w.float() for name, w in load_file(str(directory / "model.safetensors")).items()}
+    weights = as_loaded(config, {name: w.float() for name, w in load_file(str(directory / "model.safetensors")).items()})
     missing, unexpected = model.load_state_dict(weights, strict=False)
     expected_missing = ["lm_head.weight"] if config["tie_word_embeddings"] else []
     assert sorted(missing) == expected_missing and not unexpected, (missing, unexpected)
@@ -232,11 +308,11 @@ def make_tiny(name, directory, seed):
             centre = 0.0 if config["model_type"].startswith("gemma") else 1.0
             w = centre + 0.2 * torch.randn(value.shape, generator=generator)
         else:
-            w = torch.randn(value.shape, generator=generator) * (1.0 if "embed" in key else 1.5 / value.shape[1] ** 0.5)
+            w = torch.randn(value.shape, generator=generator) * (1.0 if "embed" in key else 1.5 / value.shape[-1] ** 0.5)
         weights[key] = w.to(dtype).contiguous()
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    save_file(weights, str(directory / "model.safetensors"), metadata={"format": "pt"})
+    save_file(as_stored(config, weights), str(directory / "model.safetensors"), metadata={"format": "pt"})
 
 
 @torch.no_grad()

@@ -79,6 +79,8 @@ LayerWalk::LayerWalk(const Network& network, const CalibrationTokens& tokens, co
 void LayerWalk::add_plan(const DrawnGraph& drawing) {
   if (plans_.contains(&drawing)) return;
   const WalkPlan& plan = plans_.emplace(&drawing, WalkPlan(drawing, workspace_.rotary)).first->second;
+  for (const WeightUse& use : drawing.graph.weights())
+    if (use.role == TensorRole::router) routers_.insert(use.part);
   for (const KeyValueState& state : drawing.graph.states)
     if (std::ranges::count(caches_, state, &std::pair<KeyValueState, KvLayer>::first) < std::ranges::count(drawing.graph.states, state))
       caches_.emplace_back(state, KvLayer(length(), state.kv_heads, state.head_dim, KvType::f32));
@@ -122,12 +124,13 @@ void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
 }
 
 void LayerWalk::pack(const Site& site, const LayerWeights& layer) {
-  for (const std::string& part : site.parts) pack(part, layer.at(part));
+  for (const auto* const parts : {&site.parts, &site.expert_parts})
+    for (const std::string& part : *parts) pack(part, layer.at(part));
 }
 
 void LayerWalk::pack(std::string_view part, const Matrix& weights) {
   const std::uint64_t rows = weights.rows, cols = weights.cols;
-  if (!multiplies_codes()) return pack(part, view_of(weights));
+  if (!multiplies_codes() || routers_.contains(part)) return pack(part, view_of(weights));
   QuantizedTensor rounded(format_, rows, cols);
   pool_.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t row = begin; row < end; ++row)

@@ -18,6 +18,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -69,7 +70,7 @@ class LayerWalk {
   // The stream becomes rows of the embedding, row_of(id, out[hidden]), and what the network makes of them.
   void embed(const std::function<void(std::int32_t, float*)>& row_of);
 
-  // Packs the weights of the site's Linears. Call it whenever they have changed.
+  // Packs the weights of the site's Linears, and of the experts behind them. Call it whenever they have changed.
   void pack(const Site& site, const LayerWeights& layer);
   // One of them alone; from the codes that an engine will read where the walk multiplies_codes(). Rows in the source's order.
   void pack(std::string_view part, const Matrix& weights);
@@ -131,6 +132,7 @@ class LayerWalk {
   Program head_inputs_;
   std::optional<Program> behind_embedding_, behind_head_;  // what is done in place to what these two give
   std::map<std::string, PackedLinear, std::less<>> packed_;
+  std::set<std::string, std::less<>> routers_;  // stay in floating point: rounding would send tokens elsewhere
   // Of one window's attention: a drawing's states, those of one shape one after the other.
   std::vector<std::pair<KeyValueState, KvLayer>> caches_;
   std::vector<Store> stores_;  // the first one is the stream between layers

@@ -35,20 +35,18 @@ Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool) {
   return matrix;
 }
 
-Matrix decode_matrix(const Checkpoint& checkpoint, const ModelTensor& tensor, ThreadPool& pool) {
-  const Spelling spelling = spelling_of(checkpoint);
-  Matrix matrix = decode_matrix(checkpoint.tensor(tensor.name(spelling)), pool);
-  if (const float offset = tensor.offset(spelling); offset != 0)
+Matrix decode_matrix(const SourceModel& checkpoint, const ModelTensor& tensor, ThreadPool& pool) {
+  Matrix matrix = decode_matrix(checkpoint.stored(tensor), pool);
+  if (const float offset = tensor.offset(checkpoint.spelling()); offset != 0)
     for (float& value : matrix.values) value += offset;
   return matrix;
 }
 
-LayerWeights::LayerWeights(const Checkpoint& checkpoint, const ModelTensors& tensors, std::int64_t layer, ThreadPool& pool) {
+LayerWeights::LayerWeights(const SourceModel& checkpoint, const ModelTensors& tensors, std::int64_t layer, ThreadPool& pool) {
   drawing_ = &tensors.network().layer(layer);
-  const Spelling spelling = spelling_of(checkpoint);
   for (const ModelTensor& tensor : tensors.all()) {
     if (tensor.layer != layer) continue;
-    const StoredTensor& stored = checkpoint.tensor(tensor.name(spelling));
+    const StoredTensor& stored = checkpoint.stored(tensor);
     if (!is_same_shape(stored.shape, tensor.shape) || !stored.view.format)
       throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
                                                   stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));

@@ -14,7 +14,7 @@
 
 #include "base/thread_pool.h"
 #include "graph/network.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "model/arch/architecture.h"
 
 namespace nibble {
@@ -33,7 +33,7 @@ class LayerWeights {
  public:
   LayerWeights() = default;
   // Decodes the layer's tensors, whose network outlives this. Error(corrupt) names a tensor with a value that is not finite.
-  LayerWeights(const Checkpoint& checkpoint, const ModelTensors& tensors, std::int64_t layer, ThreadPool& pool);
+  LayerWeights(const SourceModel& checkpoint, const ModelTensors& tensors, std::int64_t layer, ThreadPool& pool);
 
   bool has(std::string_view part) const { return parts_.find(part) != parts_.end(); }
   const Matrix& at(std::string_view part) const { return parts_.find(part)->second; }
@@ -49,6 +49,6 @@ class LayerWeights {
 
 // Error(corrupt) names a tensor with a value that is not finite. The second: as the network reads it, whatever the file holds (TensorName::hf_offset).
 Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool);
-Matrix decode_matrix(const Checkpoint& checkpoint, const ModelTensor& tensor, ThreadPool& pool);
+Matrix decode_matrix(const SourceModel& checkpoint, const ModelTensor& tensor, ThreadPool& pool);
 
 }  // namespace nibble

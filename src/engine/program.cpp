@@ -68,6 +68,55 @@ struct Program::Runner {
 
   void operator()(const Accumulate& step) const { add_in_place(slots[step.into], slots[step.from], batch.tokens * step.width, isa, pool); }
 
+  void operator()(const Choose& step) const {
+    pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
+      choose_experts(slots[step.logits] + begin * step.experts, end - begin, step.experts, step.used, step.normalizes,
+                     slots[step.routing] + begin * step.experts);
+    });
+  }
+
+  void operator()(const Group& step) const { workspace.groups[step.group].fill(slots[step.routing], batch.tokens, step.experts); }
+
+  void operator()(const ExpertProducts& step) const {
+    const ExpertGroups& groups = workspace.groups[step.group];
+    std::array<LinearProduct, kMostProducts> products;
+    for (std::size_t e = 0; e + 1 < groups.begin.size(); ++e) {
+      const std::size_t first = groups.begin[e], count = groups.begin[e + 1] - first;
+      if (count == 0) continue;
+      const float* x = slots[step.in] + first * step.cols;
+      if (step.gathers) x = gathered_rows(step, groups, first, count);
+      for (std::size_t p = 0; p < step.parts.size(); ++p)
+        products[p] = {weights.linears[step.parts[p].linears[e]], slots[step.parts[p].out] + first * step.parts[p].rows};
+      multiply_all({products.data(), step.parts.size()}, x, count, pool, workspace.scratch);
+    }
+  }
+
+  // One token's row is where it is.
+  const float* gathered_rows(const ExpertProducts& step, const ExpertGroups& groups, std::size_t first, std::size_t count) const {
+    const float* const x = slots[step.in];
+    if (count == 1) return x + groups.token[first] * step.cols;
+    workspace.gathered.resize(std::max(workspace.gathered.size(), count * step.cols));
+    pool.parallel_for(count, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t i = begin; i < end; ++i) std::copy_n(x + groups.token[first + i] * step.cols, step.cols, &workspace.gathered[i * step.cols]);
+    });
+    return workspace.gathered.data();
+  }
+
+  void operator()(const Mix& step) const {
+    const ExpertGroups& groups = workspace.groups[step.group];
+    pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t t = begin; t < end; ++t) {
+        float* const out = slots[step.out] + t * step.width;
+        std::fill_n(out, step.width, 0.0f);
+        for (std::size_t entry = groups.first[t]; entry < groups.first[t + 1]; ++entry) {
+          const float* const x = slots[step.in] + groups.rows[entry] * step.width;
+          const float w = groups.weight[groups.rows[entry]];
+          for (std::size_t i = 0; i < step.width; ++i) out[i] += w * x[i];
+        }
+      }
+    });
+  }
+
   void operator()(const Copy& step) const {
     pool.parallel_for(batch.tokens, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t) std::copy_n(slots[step.from] + t * step.from_width + step.begin, step.width, slots[step.to] + t * step.width);
@@ -88,6 +137,7 @@ void Program::run(const Batch& batch, const ProgramWeights& weights, const Bound
     if (memory.size() < batch.tokens * widths_[i]) memory.resize(batch.tokens * widths_[i]);
     slots[i] = memory.data();
   }
+  if (workspace.groups.size() < num_groups_) workspace.groups.resize(num_groups_);
   const Runner runner{batch, weights, slots, workspace, isa, pool};
   for (const Step& step : steps_) std::visit(runner, step);
 }

@@ -20,6 +20,7 @@
 
 #include "base/cpu.h"
 #include "base/thread_pool.h"
+#include "engine/expert_groups.h"
 #include "engine/rotary_tables.h"
 #include "graph/graph.h"
 #include "kernels/attention.h"
@@ -58,6 +59,8 @@ struct Workspace {
   KernelScratch scratch;
   std::vector<std::vector<float>> slots;
   std::vector<float*> places;  // of a program's slots
+  std::vector<ExpertGroups> groups;  // of a program's routings
+  std::vector<float> gathered;       // rows of an expert's tokens
   std::vector<AttentionPiece> attended;
 };
 
@@ -132,17 +135,46 @@ class Program {
     Slot into, from;
     std::uint64_t width;
   };
+  struct Choose {
+    Slot logits, routing;
+    std::uint64_t experts, used;
+    bool normalizes;
+  };
+  struct Group {
+    Slot routing;
+    std::uint64_t experts;
+    std::size_t group;
+  };
+  // Every expert's matrices, multiplied with the rows of its tokens: taken from x [tokens, cols], or from rows that lie by expert already.
+  struct ExpertProducts {
+    Slot in;
+    bool gathers;
+    std::uint64_t cols;
+    std::size_t group;
+    struct Part {
+      std::vector<std::size_t> linears;  // by expert
+      Slot out;
+      std::uint64_t rows;
+    };
+    std::vector<Part> parts;
+  };
+  struct Mix {
+    Slot in, out;
+    std::uint64_t width;
+    std::size_t group;
+  };
   struct Copy {
     Slot from, to;
     std::uint64_t width, begin, from_width;  // channels, the first of them, and how many there are
   };
-  using Step = std::variant<Embed, Norm, Products, Rotate, Attend, GatedActivation, Multiplied, Capped, Accumulate, Copy>;
+  using Step = std::variant<Embed, Norm, Products, Rotate, Attend, GatedActivation, Multiplied, Capped, Choose, Group, ExpertProducts, Mix, Accumulate, Copy>;
   class Compiler;
   struct Runner;
 
   std::vector<Step> steps_;
   std::vector<LinearUse> linears_;
   std::vector<std::string> norms_;
+  std::size_t num_groups_ = 0;
   std::vector<std::uint64_t> widths_;  // of slots; first those of the given values, then the wanted ones'
   std::size_t num_bound_ = 0;  // of these two
   std::vector<std::optional<std::size_t>> places_;

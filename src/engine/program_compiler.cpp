@@ -43,10 +43,10 @@ class Program::Compiler {
   }
 
   void bind() {
-    for (const ValueId value : span_.given) slot_of_[value] = add_slot(graph_.width(value));
+    for (const ValueId value : span_.given) slot_of_[value] = add_slot(width_of_slot(value));
     for (const ValueId value : span_.wanted) {
       assert(!own_place_.contains(value) && !is_given(value));
-      own_place_[value] = add_slot(graph_.width(value));
+      own_place_[value] = add_slot(width_of_slot(value));
     }
     program_.num_bound_ = program_.widths_.size();
   }
@@ -57,6 +57,29 @@ class Program::Compiler {
   // Nobody reads it after this node, and what lies there may be overwritten.
   bool dies_here(ValueId value) const { return last_use_.at(value) <= at_ && !is_kept(value); }
   bool is_bound(Slot slot) const { return slot < program_.num_bound_; }
+
+  // What a token takes: of values by expert only those that it is routed to are there, row by row.
+  std::uint64_t width_of_slot(ValueId value) const {
+    const Dimensions& shape = graph_.values[value];
+    return shape.size() < 3 ? width_of(shape) : width_of(shape) * route_of(value).used;
+  }
+
+  // The routing of a value by expert.
+  const Route& route_of(ValueId value) const {
+    for (;;) {
+      const Node* const node = graph_.producer(value);
+      if (node == nullptr) refuse("a value by expert that is given");
+      if (const auto* const route = std::get_if<Route>(&node->operation)) return *route;
+      value = node->inputs[std::holds_alternative<ExpertLinear>(node->operation) ? 1 : 0];
+    }
+  }
+
+  // Where the rows of a routing's experts are known, which is found out where it is first needed.
+  std::size_t group_of(ValueId routing) {
+    const auto [known, is_new] = group_of_.emplace(routing, program_.num_groups_);
+    if (is_new) program_.steps_.push_back(Group{slot_of_.at(routing), graph_.width(routing), program_.num_groups_++});
+    return known->second;
+  }
 
   Slot add_slot(std::uint64_t width) {
     program_.widths_.push_back(width);
@@ -77,7 +100,7 @@ class Program::Compiler {
   // A place for a new value: where the caller wants it or what it becomes, else memory that is free, widened if need be.
   Slot place(ValueId value) {
     if (const auto own = own_place_.find(becomes(value)); own != own_place_.end()) return slot_of_[value] = own->second;
-    const std::uint64_t width = graph_.width(value);
+    const std::uint64_t width = width_of_slot(value);
     if (!free_.empty()) {
       const Slot slot = free_.back();
       free_.pop_back();
@@ -102,7 +125,7 @@ class Program::Compiler {
     const bool is_its_own = !own_place_.contains(to) || own_place_.at(to) == slot;
     if (dies_here(from) && (slot < span_.given.size() || is_its_own)) return slot_of_[to] = slot;
     const Slot copy = place(to);
-    program_.steps_.push_back(Copy{slot, copy, graph_.width(from), 0, graph_.width(from)});
+    program_.steps_.push_back(Copy{slot, copy, width_of_slot(from), 0, width_of_slot(from)});
     release(to, {from});
     return copy;
   }
@@ -126,7 +149,7 @@ class Program::Compiler {
   }
 
   void compile(const Node& node, const RmsNorm& op) {
-    const std::uint64_t width = graph_.width(node.inputs[0]), length = op.group == 0 ? width : op.group;
+    const std::uint64_t width = width_of_slot(node.inputs[0]), length = op.group == 0 ? width : op.group;
     const Slot in = slot_of_.at(node.inputs[0]);
     program_.steps_.push_back(Norm{in, place(node.output), norm_index(op.part), op.epsilon, width / length, length});
     release(node.output, {node.inputs[0]});
@@ -150,7 +173,7 @@ class Program::Compiler {
   void compile(const Node& node, const Rope& op) {
     const Slot x = take_over(node.inputs[0], node.output);
     program_.steps_.push_back(
-        Rotate{x, tables_.add(op), graph_.width(node.output) / op.head_dim, op.head_dim, op.frequencies.size(), op.half_split});
+        Rotate{x, tables_.add(op), width_of_slot(node.output) / op.head_dim, op.head_dim, op.frequencies.size(), op.half_split});
   }
 
   void compile(const Node& node, const Attention& op) {
@@ -165,24 +188,55 @@ class Program::Compiler {
     const auto is_in_given = [&](ValueId value) { return slot_of_.at(value) < span_.given.size(); };
     if (dies_here(from) && (!dies_here(into) || (is_in_given(from) && !is_in_given(into)))) std::swap(into, from);
     const Slot sum = take_over(into, node.output);
-    program_.steps_.push_back(Accumulate{sum, slot_of_.at(from), graph_.width(node.output)});
+    program_.steps_.push_back(Accumulate{sum, slot_of_.at(from), width_of_slot(node.output)});
     release(node.output, {from});
   }
 
   void compile(const Node& node, const Scale& op) {
     const Slot x = take_over(node.inputs[0], node.output);
-    program_.steps_.push_back(Multiplied{x, graph_.width(node.output), op.factor});
+    program_.steps_.push_back(Multiplied{x, width_of_slot(node.output), op.factor});
   }
 
   void compile(const Node& node, const Slice& op) {
     const Slot from = slot_of_.at(node.inputs[0]);
-    program_.steps_.push_back(Copy{from, place(node.output), op.count, op.begin, graph_.width(node.inputs[0])});
+    program_.steps_.push_back(Copy{from, place(node.output), op.count, op.begin, width_of_slot(node.inputs[0])});
     release(node.output, {node.inputs[0]});
   }
 
   void compile(const Node& node, const SoftCap& op) {
     const Slot x = take_over(node.inputs[0], node.output);
-    program_.steps_.push_back(Capped{x, graph_.width(node.output), op.cap});
+    program_.steps_.push_back(Capped{x, width_of_slot(node.output), op.cap});
+  }
+
+  void compile(const Node& node, const Route& op) {
+    const Slot logits = slot_of_.at(node.inputs[0]);
+    program_.steps_.push_back(Choose{logits, place(node.output), graph_.width(node.output), op.used, op.normalizes});
+    release(node.output, {node.inputs[0]});
+  }
+
+  // With all others that read the same value.
+  void compile(const Node& node, const ExpertLinear&) {
+    const bool gathers = graph_.values[node.inputs[0]].size() == 2;
+    ExpertProducts step{slot_of_.at(node.inputs[0]), gathers, graph_.width(node.inputs[0]), group_of(node.inputs[1]), {}};
+    for (std::size_t i = at_; i < graph_.nodes.size() && step.parts.size() < kMostProducts; ++i) {
+      const auto* const linear = std::get_if<ExpertLinear>(&graph_.nodes[i].operation);
+      if (linear == nullptr || graph_.nodes[i].inputs != node.inputs || !needed_.contains(i) || done_.contains(i)) continue;
+      ExpertProducts::Part part{{}, place(graph_.nodes[i].output), linear->rows};
+      for (const WeightUse& use : graph_.weights(graph_.nodes[i])) part.linears.push_back(linear_index(use.part, {}));
+      step.parts.push_back(std::move(part));
+      done_.insert(i);
+      for (const ValueId input : node.inputs)
+        if (last_use_.at(input) == i) last_use_[input] = at_;
+    }
+    program_.steps_.push_back(std::move(step));
+    release(node.output, {node.inputs[0], node.inputs[1]});
+  }
+
+  void compile(const Node& node, const MixExperts&) {
+    const std::size_t group = group_of(node.inputs[1]);
+    const Slot in = slot_of_.at(node.inputs[0]);
+    program_.steps_.push_back(Mix{in, place(node.output), graph_.width(node.output), group});
+    release(node.output, {node.inputs[0], node.inputs[1]});
   }
 
   void compile(const Node& node, const Silu& op) { activate(node, Activation::silu, op.kName); }
@@ -204,7 +258,7 @@ class Program::Compiler {
     const Slot from = slot_of_.at(gate), up = slot_of_.at(factor);
     const bool in_place = dies_here(gate) && !is_bound(from) && !own_place_.contains(node.output);
     const Slot out = in_place ? slot_of_[node.output] = from : place(node.output);
-    program_.steps_.push_back(GatedActivation{activation, from, up, out, graph_.width(node.output)});
+    program_.steps_.push_back(GatedActivation{activation, from, up, out, width_of_slot(node.output)});
     release(node.output, {gate, factor});
   }
 
@@ -221,6 +275,7 @@ class Program::Compiler {
   std::map<ValueId, std::size_t> last_use_;
   std::map<ValueId, Slot> slot_of_, own_place_;
   std::map<ValueId, std::pair<Activation, ValueId>> activated_;  // by the activation's value: what it is, and of what
+  std::map<ValueId, std::size_t> group_of_;
   std::vector<Slot> free_;
 };
 

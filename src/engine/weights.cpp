@@ -21,7 +21,7 @@ namespace {
 }  // namespace
 
 const StoredTensor& WeightLoader::fetch(const ModelTensor& expected) const {
-  const StoredTensor& stored = checkpoint_.tensor(expected.name(spelling_));
+  const StoredTensor& stored = checkpoint_.stored(expected);
   if (!is_same_shape(stored.shape, expected.shape))
     throw Error(ErrorKind::corrupt,
                 fmt::format("{}: tensor {} has the wrong shape: the configuration asks for {}, the file has {}", checkpoint_.path().string(),

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "io/checkpoint.h"
+#include "model/source_model.h"
 #include "kernels/linear.h"
 #include "model/arch/architecture.h"
 #include "model/stored_activations.h"
@@ -17,7 +17,7 @@ namespace nibble {
 
 class WeightLoader {
  public:
-  WeightLoader(const Checkpoint& checkpoint, const ModelTensors& tensors, const KernelOptions& kernels, ThreadPool& pool)
+  WeightLoader(const SourceModel& checkpoint, const ModelTensors& tensors, const KernelOptions& kernels, ThreadPool& pool)
       : checkpoint_(checkpoint),
         tensors_(tensors),
         spelling_(spelling_of(checkpoint)),
@@ -36,7 +36,7 @@ class WeightLoader {
   void check_values(const StoredTensor& stored) const;
   KernelOptions kernels_for(std::string_view part, const StoredTensor& stored) const;
 
-  const Checkpoint& checkpoint_;
+  const SourceModel& checkpoint_;
   const ModelTensors& tensors_;
   Spelling spelling_;
   KernelOptions kernels_;

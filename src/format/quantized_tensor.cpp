@@ -58,6 +58,14 @@ void QuantizedTensor::copy_row(std::uint64_t index, const QuantizedView& from, s
     if (specs[p].row_bytes != 0) std::memcpy(out[p], in[p], specs[p].row_bytes);
 }
 
+QuantizedView view_of_rows(const QuantizedView& view, std::uint64_t begin, std::uint64_t count) {
+  assert(begin + count <= view.rows);
+  QuantizedView rows{view.format, count, view.cols, view.format->planes(count, view.cols), {}, view.tensor_grid};
+  const ConstRowPlanes first = view.row(begin);
+  for (std::size_t i = 0; i < rows.specs.size(); ++i) rows.planes.emplace_back(first[i], rows.specs[i].bytes);
+  return rows;
+}
+
 QuantizedView make_view(FormatPtr format, std::uint64_t rows, std::uint64_t cols, std::vector<std::span<const std::byte>> planes,
                         const std::string& what) {
   QuantizedView view{std::move(format), rows, cols, {}, std::move(planes), nullptr};

@@ -48,6 +48,9 @@ struct QuantizedTensor {
   void copy_row(std::uint64_t index, const QuantizedView& from, std::uint64_t from_row);
 };
 
+// Some rows of a matrix, which are one below the other in every plane. Borrowed as the view is.
+QuantizedView view_of_rows(const QuantizedView& view, std::uint64_t begin, std::uint64_t count);
+
 // Builds the view of planes that lie in a file. Sizes are judged: Error(corrupt) names `what` when a plane's size does not match.
 QuantizedView make_view(FormatPtr format, std::uint64_t rows, std::uint64_t cols, std::vector<std::span<const std::byte>> planes,
                         const std::string& what);

@@ -59,6 +59,14 @@ Value Drawing::scale(Value x, float factor) { return apply(Scale{factor}, {x}); 
 
 Value Drawing::slice(Value x, std::uint64_t begin, std::uint64_t count) { return apply(Slice{begin, count}, {x}); }
 
+Value Drawing::route(Value logits, Route route) { return apply(route, {logits}); }
+
+Value Drawing::expert_linear(Value x, Value routing, const std::string& site, std::string part, std::uint64_t rows) {
+  return apply(ExpertLinear{std::move(part), site, rows}, {x, routing});
+}
+
+Value Drawing::mix_experts(Value x, Value routing) { return apply(MixExperts{}, {x, routing}); }
+
 Value Drawing::soft_cap(Value x, float cap) { return apply(SoftCap{cap}, {x}); }
 
 Graph Drawing::finish(const std::vector<Value>& outputs) && {

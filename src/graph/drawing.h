@@ -61,6 +61,9 @@ class Drawing {
   Value scale(Value x, float factor);
   Value slice(Value x, std::uint64_t begin, std::uint64_t count);
   Value soft_cap(Value x, float cap);
+  Value route(Value logits, Route route);
+  Value expert_linear(Value x, Value routing, const std::string& site, std::string part, std::uint64_t rows);
+  Value mix_experts(Value x, Value routing);
 
   Graph finish(const std::vector<Value>& outputs) &&;
 

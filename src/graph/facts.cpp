@@ -53,6 +53,15 @@ std::optional<FoldSite> follow(const Graph& graph, ValueId value, std::size_t re
   return std::nullopt;
 }
 
+// The site of the router that sends tokens to an operation's experts.
+Site& site_of_router(const Graph& graph, const Node& experts, std::vector<Site>& sites) {
+  const Node* const route = graph.producer(experts.inputs[1]);
+  require_drawable(route != nullptr && std::holds_alternative<Route>(route->operation), ExpertLinear::kName, "a routing that is not one");
+  const auto site = std::ranges::find_if(sites, [&](const Site& s) { return std::ranges::find(s.outputs, route->inputs[0]) != s.outputs.end(); });
+  require_drawable(site != sites.end(), Route::kName, "logits that no Linear makes");
+  return *site;
+}
+
 }  // namespace
 
 std::vector<Site> sites_of(const Graph& graph) {
@@ -68,6 +77,11 @@ std::vector<Site> sites_of(const Graph& graph) {
       site = sites.insert(sites.end(), {.name = linear->site, .input = node.inputs[0], .width = graph.width(node.inputs[0])});
     site->parts.push_back(linear->part);
     site->outputs.push_back(node.output);
+  }
+  for (const Node& node : graph.nodes) {
+    if (!std::holds_alternative<ExpertLinear>(node.operation)) continue;
+    Site& site = site_of_router(graph, node, sites);
+    for (const WeightUse& use : graph.weights(node)) site.expert_parts.push_back(use.part);
   }
   for (Site& site : sites) site.added = find_sum(graph, site);
   return sites;

@@ -24,6 +24,8 @@ struct Site {
   std::uint64_t width = 0;               // of it
   std::vector<std::string> parts = {};   // of its Linears, in order
   std::vector<ValueId> outputs = {};     // of them
+  // Of the experts that tokens are sent to by a router among these: their matrices, whose inputs are no site's.
+  std::vector<std::string> expert_parts = {};
   // Where the site is one Linear whose outputs are only added to a value that is there before: what the Linear should give is known from the sum.
   struct Sum {
     ValueId term, sum;

@@ -2,6 +2,8 @@
 #include "graph/graph.h"
 
 #include <algorithm>
+#include <string>
+#include <unordered_set>
 
 namespace nibble {
 
@@ -31,9 +33,10 @@ std::vector<WeightUse> Graph::weights(const Node& node) const {
 
 std::vector<WeightUse> Graph::weights() const {
   std::vector<WeightUse> all;
+  std::unordered_set<std::string> seen;
   for (const Node& node : nodes)
     for (WeightUse& use : weights(node))
-      if (std::ranges::find(all, use.part, &WeightUse::part) == all.end()) all.push_back(std::move(use));
+      if (seen.insert(use.part).second) all.push_back(std::move(use));
   return all;
 }
 
@@ -46,7 +49,7 @@ std::vector<std::vector<float>> evaluate(const Graph& graph, std::size_t tokens,
     Operands operands{.tokens = tokens, .inputs = {}, .ids = ids, .weight = weight};
     for (const ValueId input : node.inputs) operands.inputs.emplace_back(values[input]);
     std::vector<float>& output = values[node.output];
-    output.resize(tokens * graph.width(node.output));
+    output.resize(tokens * numbers_per_token(graph.values[node.output]));
     const std::vector<Dimensions> shapes = graph.input_shapes(node);
     std::visit([&](const auto& operation) { operation.evaluate(operands, shapes, output); }, node.operation);
   }

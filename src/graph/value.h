@@ -5,13 +5,14 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tensor/shape.h"
 
 namespace nibble {
 
-enum class Axis { batch, token, channel, height, width };
+enum class Axis { batch, token, expert, channel, height, width };
 
 // extent 0: decided when the graph runs (tokens, a batch).
 struct Dimension {
@@ -23,13 +24,18 @@ using Dimensions = std::vector<Dimension>;
 
 // The length of the last dimension, which is the one that Linears read.
 inline std::uint64_t width_of(const Dimensions& dimensions) { return dimensions.empty() ? 1 : dimensions.back().extent; }
+// How many numbers there are for each token. Of [tokens, experts, width] those of the experts that the token is not routed to are zero.
+std::uint64_t numbers_per_token(const Dimensions& dimensions);
 // [tokens, width]
 inline Dimensions token_rows(std::uint64_t width) { return {{Axis::token, 0}, {Axis::channel, width}}; }
 
 // A value of one graph, by its place in Graph::values.
 using ValueId = std::uint32_t;
 
-enum class TensorRole { embedding, head, linear, norm, bias };
+// The name of one expert's part of an operation that has a matrix for each: "gate.3".
+std::string expert_part(std::string_view part, std::uint64_t expert);
+
+enum class TensorRole { embedding, head, linear, router, norm, bias };
 
 // A weight that an operation reads. Layers that are alike read the same parts, each its own tensor.
 struct WeightUse {

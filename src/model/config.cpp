@@ -16,6 +16,7 @@ namespace {
 // Beyond any model there is; small enough that products of two stay far from overflow.
 constexpr std::uint64_t kMaxWidth = 1u << 20;
 constexpr std::uint64_t kMaxHeads = 1u << 14;
+constexpr std::uint64_t kMaxExperts = 4096;
 constexpr std::uint64_t kMaxHeadDim = 1u << 13;
 constexpr std::uint64_t kMaxVocab = 1u << 26;
 constexpr std::uint64_t kMaxContext = 1u << 30;
@@ -68,6 +69,11 @@ void validate_config(const ModelConfig& config, const ConfigKeys& keys) {
   if (config.head_dim % 2 != 0) refuse(keys, fmt::format("{} must be even for rotary positions: {}", keys.head_dim, config.head_dim));
   if (!std::isfinite(config.norm_epsilon) || config.norm_epsilon <= 0 || config.norm_epsilon >= 1)
     refuse(keys, fmt::format("{} must be a small positive number: {}", keys.norm_epsilon, config.norm_epsilon));
+  if (config.num_experts != 0) {
+    check_range(keys, keys.num_experts, config.num_experts, kMaxExperts);
+    check_range(keys, keys.experts_used, config.experts_used, config.num_experts);
+    check_range(keys, keys.expert_intermediate, config.expert_intermediate, kMaxWidth * 4);
+  }
   check_rope(config.rope, keys);
   if (config.sliding_window != 0) check_range(keys, keys.sliding_window, config.sliding_window, kMaxContext);
   if (config.sliding_rope) {

@@ -43,6 +43,12 @@ struct ModelConfig {
   double query_pre_attn_scalar = 0;        // scores are divided by its root; 0: head_dim
   float attention_soft_cap = 0, logit_soft_cap = 0;  // 0: none
 
+  // Mixtures of experts; 0: there are none.
+  std::uint64_t num_experts = 0, experts_used = 0, expert_intermediate = 0;
+  bool normalizes_routing = true;  // the weights of the experts used are made to sum to 1
+  std::vector<bool> dense;         // by layer: one MLP in place of experts; empty: none of a model with experts
+
+  bool has_experts(std::int64_t layer) const { return num_experts != 0 && (dense.empty() || !dense[static_cast<std::size_t>(layer)]); }
   bool is_sliding(std::int64_t layer) const { return !slides.empty() && slides[static_cast<std::size_t>(layer)]; }
   std::uint64_t window_of(std::int64_t layer) const { return is_sliding(layer) ? sliding_window : 0; }
   const RopeConfig& rope_of(std::int64_t layer) const { return is_sliding(layer) && sliding_rope ? *sliding_rope : rope; }

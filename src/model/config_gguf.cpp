@@ -103,7 +103,9 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
            keys.full("attention.layer_norm_rms_epsilon"), keys.full("rope.freq_base"), keys.full("rope.scaling.factor"), "", "",
            keys.full("rope.scaling.original_context_length")};
 
-  if (keys.integer("expert_count").value_or(0) > 0) keys.unsupported("mixtures of experts cannot be run; " + keys.full("expert_count"));
+  const std::uint64_t experts = keys.integer("expert_count").value_or(0);
+  if (experts > 0 && std::ranges::find(architecture.names, "router", &TensorName::part) == architecture.names.end())
+    keys.unsupported("mixtures of experts of this family cannot be run; " + keys.full("expert_count"));
   ModelConfig config;
   config.architecture = architecture.name;
   config.vocab_size = read_vocab(checkpoint, keys);
@@ -115,6 +117,14 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   if (!heads) keys.missing("attention.head_count");
   config.intermediate = *intermediate;
   config.heads = *heads;
+  if (experts > 0) {
+    config.num_experts = experts;
+    config.experts_used = keys.required_integer("expert_used_count");
+    config.expert_intermediate = keys.integer("expert_feed_forward_length").value_or(config.intermediate);
+    names.num_experts = keys.full("expert_count");
+    names.experts_used = keys.full("expert_used_count");
+    names.expert_intermediate = keys.full(architecture.gguf_expert_width ? "expert_feed_forward_length" : "feed_forward_length");
+  }
   config.kv_heads = keys.layer_integer("attention.head_count_kv").value_or(config.heads);
   const bool divides = config.heads != 0 && config.hidden % config.heads == 0;
   config.head_dim = keys.integer("attention.key_length").value_or(divides ? config.hidden / config.heads : 0);

@@ -176,6 +176,32 @@ void read_windows(const Fields& fields, const HfVariant& variant, ModelConfig& c
     fields.wrong("sliding_window", variant.default_full_every == 0 ? "at least 1, or null for none" : "at least 1 where layers slide", 0);
 }
 
+// Layers of a class that has experts have them, but for those that mlp_only_layers or decoder_sparse_step leave out.
+void read_experts(const Fields& fields, const HfVariant& variant, ModelConfig& config, ConfigKeys& keys) {
+  if (variant.default_experts == 0) return;
+  keys.num_experts = fields.find("num_local_experts") != nullptr ? "num_local_experts" : "num_experts";
+  keys.experts_used = "num_experts_per_tok";
+  keys.expert_intermediate = variant.default_expert_intermediate != 0 ? "moe_intermediate_size" : "intermediate_size";
+  config.num_experts = fields.integer(keys.num_experts.c_str(), variant.default_experts);
+  config.experts_used = fields.integer("num_experts_per_tok", variant.default_experts_used);
+  config.expert_intermediate = config.intermediate;
+  if (variant.default_expert_intermediate != 0)
+    config.expert_intermediate = fields.integer("moe_intermediate_size", variant.default_expert_intermediate);
+  config.normalizes_routing = fields.boolean("norm_topk_prob", variant.normalizes_routing);
+  const std::uint64_t step = fields.integer("decoder_sparse_step", 1);
+  if (step == 0) fields.wrong("decoder_sparse_step", "at least 1", 0);
+  std::vector<bool> dense(config.layers);
+  for (std::uint64_t i = 0; i < config.layers; ++i) dense[i] = (i + 1) % step != 0;
+  if (const Json* const only = fields.find("mlp_only_layers")) {
+    if (!only->is_array()) fields.wrong("mlp_only_layers", "a list of layers", *only);
+    for (const Json& layer : *only) {
+      if (!layer.is_number_unsigned() || layer.get<std::uint64_t>() >= config.layers) fields.wrong("mlp_only_layers", "a list of the model's layers", *only);
+      dense[layer.get<std::uint64_t>()] = true;
+    }
+  }
+  if (std::ranges::find(dense, true) != dense.end()) config.dense = std::move(dense);
+}
+
 void read_biases(const Fields& fields, const HfVariant& variant, ModelConfig& config) {
   if (variant.always_qkv_bias) {
     config.attention_bias = true;
@@ -229,9 +255,13 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   config.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", variant->default_norm_epsilon));
   config.tied_embedding = fields.boolean("tie_word_embeddings", variant->default_tied);
   // Sizes first: what follows is a list with an entry for each layer.
-  if (config.layers <= kMaxLayers) read_windows(fields, *variant, config, keys);
+  if (config.layers <= kMaxLayers) {
+    read_windows(fields, *variant, config, keys);
+    read_experts(fields, *variant, config, keys);
+  }
   read_biases(fields, *variant, config);
   read_rope(fields, {architecture, variant}, config, keys);
+  // Families that read keys of their own judge the activation, too.
   if (architecture->read_huggingface != nullptr)
     architecture->read_huggingface(fields, config);
   else if (const std::string activation = fields.string("hidden_act", "silu"); activation != "silu" && activation != "swish")

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/source_model.h"
 
+#include <fmt/format.h>
+
 #include <mutex>
 #include <optional>
+#include <string>
+#include <unordered_map>
 #include <utility>
+
+#include "nibble/error.h"
+#include "tensor/shape.h"
 
 namespace nibble {
 
@@ -12,6 +19,7 @@ struct SourceModel::Meaning {
   std::optional<ModelConfig> config;
   std::optional<ModelTensors> parts;
   std::optional<Tokenizer> tokenizer;
+  std::unordered_map<std::string, StoredTensor> experts;  // of stacks, by name and number
 };
 
 SourceModel SourceModel::open(const std::filesystem::path& path) { return SourceModel(Checkpoint::open(path)); }
@@ -32,6 +40,26 @@ const ModelTensors& SourceModel::parts() const {
   const std::scoped_lock lock(meaning_->mutex);
   if (!meaning_->parts) meaning_->parts.emplace(known);
   return *meaning_->parts;
+}
+
+const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
+  const StoredTensor& whole = tensor(part.name(spelling()));
+  if (!part.is_stacked(spelling())) return whole;
+  const std::string name = fmt::format("{}[{}]", whole.name, part.expert);
+  const std::scoped_lock lock(meaning_->mutex);
+  if (const auto known = meaning_->experts.find(name); known != meaning_->experts.end()) return known->second;
+  const Shape expected = {part.experts, part.shape[0], part.shape[1]};
+  if (whole.shape != expected || !whole.view.format)
+    throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}", whole.file,
+                                                whole.name, shape_text(whole.shape), shape_text(expected)));
+  StoredTensor one = whole;
+  one.name = name;
+  one.shape = part.shape;
+  one.view = view_of_rows(whole.view, part.expert * part.shape[0], part.shape[0]);
+  one.bytes = one.view.bytes();
+  one.data = one.view.planes.size() == 1 ? one.view.planes.front() : std::span<const std::byte>{};
+  one.offset += part.expert * one.bytes;
+  return meaning_->experts.emplace(name, std::move(one)).first->second;
 }
 
 const Tokenizer& SourceModel::tokenizer() const {

@@ -32,8 +32,9 @@ class SourceModel : public Checkpoint {
   const ModelTensors& parts() const;
   // How the container names the model's tensors.
   Spelling spelling() const { return spelling_of(*this); }
-  // What holds one of the model's tensors. Error(not_found) names file and tensor.
-  const StoredTensor& stored(const ModelTensor& part) const { return tensor(part.name(spelling())); }
+  // What holds one of the model's tensors; of a stack of experts' the one expert's rows. Error(not_found) names file and tensor; Error(corrupt): a stack
+  // of another shape than the network asks for.
+  const StoredTensor& stored(const ModelTensor& part) const;
 
   // True when a tokenizer lies in or beside the weights, of whatever kind.
   bool has_tokenizer() const { return Tokenizer::available(*this); }

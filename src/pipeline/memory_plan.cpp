@@ -94,15 +94,17 @@ PlannedWeights plan_weights(const Basis& basis, const std::string& spelling) {
   for (const ModelTensor& tensor : model.all()) {
     const TensorFacts facts = tensor_facts(tensor, basis.config);
     Assignment assignment;
-    if (!is_vector(tensor)) assignment = assign(recipe, facts, source);
-    const FormatPtr format = is_vector(tensor) ? find_format(in_gguf ? "f32" : "f16") : assignment.format;
+    if (!stays_in_float(tensor)) assignment = assign(recipe, facts, source);
+    const FormatPtr format = stays_in_float(tensor) ? find_format(in_gguf ? "f32" : "f16") : assignment.format;
     ++planned.tensors;
     if (!assignment.wanted.empty()) ++planned.substitutions;
     if (format->info().kind != FormatKind::raw) planned.usual_cache = kQuantizedCache;
     const std::uint64_t bytes = plane_bytes(*format, facts.rows, facts.cols);
     planned.bytes += bytes;
     const bool is_looked_up = tensor.role == TensorRole::embedding && !basis.config.tied_embedding;
-    if (!is_looked_up) planned.bytes_per_token += bytes;
+    // Of experts a token reads those that it is sent to.
+    const double read = is_looked_up ? 0 : tensor.experts == 0 ? 1 : static_cast<double>(basis.config.experts_used) / static_cast<double>(tensor.experts);
+    planned.bytes_per_token += scaled_bytes(bytes, read);
   }
   planned.bytes = scaled_bytes(planned.bytes, basis.scaled);
   planned.bytes_per_token = scaled_bytes(planned.bytes_per_token, basis.scaled);

@@ -5,12 +5,10 @@
 
 namespace nibble {
 
-PlannedParts::PlannedParts(const QuantizePlan& plan, const QuantizeModelOptions& options) : plan_(plan), options_(options), tensors_(plan.config) {
-  for (std::size_t i = 0; i < plan.tensors.size(); ++i) index_.emplace(plan.tensors[i].target.name, i);
-}
+PlannedParts::PlannedParts(const QuantizePlan& plan, const QuantizeModelOptions& options) : plan_(plan), options_(options), tensors_(plan.config) {}
 
 std::size_t PlannedParts::index(std::string_view part, std::int64_t layer) const {
-  return index_.find(tensor(part, layer).name(plan_.target_spelling))->second;
+  return static_cast<std::size_t>(&tensor(part, layer) - tensors_.all().data());  // a plan has the model's tensors in the model's order
 }
 
 bool PlannedParts::asks_for(std::string_view part, std::int64_t layer, Needs needs) const {

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 
@@ -37,7 +36,6 @@ class PlannedParts {
   const QuantizePlan& plan_;
   const QuantizeModelOptions& options_;
   ModelTensors tensors_;
-  std::map<std::string, std::size_t> index_;  // by the target's name
 };
 
 }  // namespace nibble

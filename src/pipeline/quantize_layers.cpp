@@ -157,14 +157,21 @@ void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const L
     matrix = std::move(stored.values);
     if (stored.codes) codes.emplace(part, std::move(*stored.codes));
   }
-  if (!live_) return;
-  for (const std::string& part : site.parts) {
-    const auto own = codes.find(part);
-    if (own == codes.end())
-      live_->stored->pack(part, current.at(part));
-    else
-      live_->stored->pack(part, own->second.view());
+  for (const std::string& part : site.expert_parts) {
+    SiteView nothing;
+    StoredMatrix stored = quantize(part, layer, current.at(part), original.at(part), nothing);
+    current.at(part) = std::move(stored.values);
+    if (stored.codes) codes.emplace(part, std::move(*stored.codes));
   }
+  if (!live_) return;
+  for (const auto* const parts : {&site.parts, &site.expert_parts})
+    for (const std::string& part : *parts) {
+      const auto own = codes.find(part);
+      if (own == codes.end())
+        live_->stored->pack(part, current.at(part));
+      else
+        live_->stored->pack(part, own->second.view());
+    }
   live_->stored->leave(site, current);
   if (live_->original && !view.is_original_left) live_->original->leave(site, original);
 }

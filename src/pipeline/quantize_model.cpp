@@ -70,13 +70,6 @@ std::uint64_t weight_file_bytes(const std::filesystem::path& output) {
   return total;
 }
 
-std::vector<PlannedTensor> planned_tensors(const QuantizePlan& plan) {
-  std::vector<PlannedTensor> planned;
-  for (const TensorPlan& tensor : plan.tensors) planned.push_back(tensor.target);
-  for (const RopeTensor& rope : plan.rope_tensors) planned.push_back({std::string(rope.name), {rope.values.size()}, find_format("f32")});
-  return planned;
-}
-
 // Of all tensors in the output.
 std::uint64_t tensor_bytes(const QuantizePlan& plan) {
   std::uint64_t total = 0;
@@ -87,7 +80,7 @@ std::uint64_t tensor_bytes(const QuantizePlan& plan) {
 
 std::unique_ptr<CheckpointWriter> make_writer(const SourceModel& source, const QuantizePlan& plan, const std::filesystem::path& output,
                                               const StoredActivations& activations, const std::string& manifest) {
-  return plan.container->make_writer({source, plan, activations, manifest, planned_tensors(plan)}, output);
+  return plan.container->make_writer({source, plan, activations, manifest, output_tensors(plan).planned}, output);
 }
 
 // What the container cannot hold of the source: notes, or with `strict` Error(unsupported).
@@ -183,7 +176,8 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
   } else {
     for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan, options, source, output, pool);
   }
-  for (std::size_t i = 0; i < plan.rope_tensors.size(); ++i) write_divisors(plan.tensors.size() + i, plan.rope_tensors[i].values, bands);
+  const std::size_t num_weights = output_tensors(plan).planned.size() - plan.rope_tensors.size();
+  for (std::size_t i = 0; i < plan.rope_tensors.size(); ++i) write_divisors(num_weights + i, plan.rope_tensors[i].values, bands);
   bands.finish();
   source.require_unchanged();
   try {

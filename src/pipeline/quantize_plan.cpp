@@ -84,7 +84,7 @@ bool is_chosen(const ModelTensor& tensor, const QuantizeModelOptions& options) {
 void require_used(const std::vector<ModelTensor>& tensors, const QuantizeModelOptions& options) {
   for (const auto* const patterns : {&options.include, &options.exclude})
     for (const std::string& pattern : *patterns) {
-      if (std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return !is_vector(tensor) && is_named(pattern, tensor); })) continue;
+      if (std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return !stays_in_float(tensor) && is_named(pattern, tensor); })) continue;
       const bool stays = std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return is_named(pattern, tensor); });
       throw Error(ErrorKind::invalid_argument,
                   fmt::format("{} ('*' is any text, and letters count as they are): '{}'",
@@ -158,11 +158,11 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   TensorPlan result;
   result.source = &stored;
   result.role = tensor.role;
-  result.kind = tensor.part;
+  result.kind = tensor.kind;
   result.target.name = tensor.name(plan.target_spelling);
   result.target.shape = tensor.shape;
   TensorFacts facts = tensor_facts(tensor, plan.config);
-  facts.num_experts = plan.num_experts;
+  if (plan.num_experts != 0) facts.num_experts = plan.num_experts;
   // What is given for static grids alone tells the weights nothing.
   const bool is_given = options.calibration.statistics != nullptr || !options.calibration.texts.empty();
   facts.has_importance = is_given && method_for(TensorPlan{}, options).needs() >= Needs::mean_square;
@@ -173,8 +173,8 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.source_offset = tensor.offset(plan.source_spelling);
   result.target_offset = tensor.offset(plan.target_spelling);
   const bool is_plain = plan.target_spelling == Spelling::gguf && plan.is_understood();
-  if (is_vector(tensor) || !is_chosen(tensor, options)) {
-    result.target.format = is_vector(tensor) && is_plain ? find_format("f32") : stored.view.format;
+  if (stays_in_float(tensor) || !is_chosen(tensor, options)) {
+    result.target.format = stays_in_float(tensor) && is_plain ? find_format("f32") : stored.view.format;
     result.method = "rtn";  // of codes that stay as they are
     require_held(*plan.container, result, plan.recipe);
     return result;
@@ -207,6 +207,19 @@ std::string window_note(const QuantizePlan& plan) {
                      config.sliding_window);
 }
 
+// Calibration tells what Linears read, but not yet which tokens an expert is sent.
+std::string experts_note(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  std::uint64_t experts = 0, all = 0;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.role != TensorRole::linear) continue;
+    all += tensor.rows * tensor.cols;
+    if (tensor.kind.starts_with("expert_") && method_for(tensor, options).needs() != Needs::nothing) experts += tensor.rows * tensor.cols;
+  }
+  if (experts == 0) return {};
+  return fmt::format("experts are rounded by themselves, whatever their inputs are; the method sees the other Linears: {:.1f} % of these weights are experts'",
+                     100 * static_cast<double>(experts) / static_cast<double>(all));
+}
+
 // Every tensor by itself.
 void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const SourceModel& source, const QuantizeModelOptions& options) {
   plan.num_experts = network.num_experts;
@@ -226,12 +239,13 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
   require_used(source.parts().all(), options);
   for (const ModelTensor& tensor : source.parts().all()) {
     const StoredTensor& stored = source.stored(tensor);
-    used.insert(stored.name);
+    used.insert(tensor.is_stacked(plan.source_spelling) ? std::string_view(tensor.gguf_name) : std::string_view(stored.name));
     plan.tensors.push_back(plan_tensor(stored, tensor, plan, options));
   }
   if (const StoredTensor* const head = find_second_head(source, plan.config)) used.insert(head->name);
   if (std::string note = second_head_note(source, plan.config); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  if (std::string note = experts_note(plan, options); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = window_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
   for (const StoredTensor& stored : source.tensors())
@@ -253,8 +267,8 @@ void add_loss(std::string loss, bool strict, std::vector<std::string>& notes) {
 void require_readable(const SourceModel& written, const QuantizePlan& plan, const std::string& output) {
   const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::internal, fmt::format("{}: read back {}", output, why)); };
   try {
-    for (const TensorPlan& tensor : plan.tensors)
-      if (!is_same_shape(written.tensor(tensor.target.name).shape, tensor.target.shape)) refuse("has a tensor of another shape: " + tensor.target.name);
+    for (const PlannedTensor& tensor : output_tensors(plan).planned)
+      if (!is_same_shape(written.tensor(tensor.name).shape, tensor.shape)) refuse("has a tensor of another shape: " + tensor.name);
     if (!plan.is_understood()) return;
     const ModelConfig &config = written.config(), &meant = plan.config;
     if (config.vocab_size != meant.vocab_size || config.hidden != meant.hidden || config.intermediate != meant.intermediate ||
@@ -275,7 +289,8 @@ TensorFacts tensor_facts(const ModelTensor& tensor, const ModelConfig& config) {
   const MatrixSize size = matrix_size(tensor.shape);
   facts.rows = size.rows;
   facts.cols = size.cols;
-  facts.stacked = tensor.shape.size() > 2;
+  facts.stacked = tensor.shape.size() > 2 || tensor.experts != 0;
+  facts.num_experts = config.num_experts;
   facts.layer = tensor.layer < 0 ? 0 : static_cast<std::uint64_t>(tensor.layer);
   facts.num_layers = config.layers;
   facts.gqa = config.kv_heads == 0 ? 1 : config.heads / config.kv_heads;
@@ -293,6 +308,24 @@ Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options)
 }
 
 bool is_vector(const ModelTensor& tensor) { return tensor.role == TensorRole::norm || tensor.role == TensorRole::bias; }
+
+bool stays_in_float(const ModelTensor& tensor) { return is_vector(tensor) || tensor.role == TensorRole::router; }
+
+OutputTensors output_tensors(const QuantizePlan& plan) {
+  OutputTensors outputs;
+  for (const TensorPlan& tensor : plan.tensors) {
+    PlannedTensor* const last = outputs.planned.empty() ? nullptr : &outputs.planned.back();
+    if (last == nullptr || last->name != tensor.target.name)
+      outputs.planned.push_back(tensor.target);
+    else if (last->shape.size() == 3)
+      ++last->shape[0];
+    else
+      last->shape.insert(last->shape.begin(), 2);
+    outputs.of_plan.push_back(outputs.planned.size() - 1);
+  }
+  for (const RopeTensor& rope : plan.rope_tensors) outputs.planned.push_back({std::string(rope.name), {rope.values.size()}, find_format("f32")});
+  return outputs;
+}
 
 std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols) {
   std::uint64_t total = 0;
@@ -324,7 +357,8 @@ namespace {
 
 bool may_be_unheld(const TensorPlan& tensor) {
   const std::string& wanted = tensor.target.format->name();
-  return tensor.role != TensorRole::norm && tensor.role != TensorRole::bias && wanted != "f32" && wanted != tensor.source->view.format->name();
+  const bool is_float = tensor.role == TensorRole::norm || tensor.role == TensorRole::bias || tensor.role == TensorRole::router;
+  return !is_float && wanted != "f32" && wanted != tensor.source->view.format->name();
 }
 
 struct Judged {
@@ -353,6 +387,21 @@ void substitute(TensorPlan& tensor, const Judged& judged, bool strict) {
   tensor.target.format = judged.held;
 }
 
+// Experts of one stack have one format: what holds the most of them.
+void join_stacks(QuantizePlan& plan) {
+  for (std::size_t begin = 0, end = 0; begin < plan.tensors.size(); begin = end) {
+    const TensorPlan* most = &plan.tensors[begin];
+    for (end = begin; end < plan.tensors.size() && plan.tensors[end].target.name == plan.tensors[begin].target.name; ++end)
+      if (plan.tensors[end].target.format->info().bits_per_weight > most->target.format->info().bits_per_weight) most = &plan.tensors[end];
+    for (std::size_t i = begin; i < end; ++i) {
+      if (plan.tensors[i].target.format->name() == most->target.format->name()) continue;
+      plan.tensors[i].wanted = most->wanted;
+      plan.tensors[i].obstacle = most->obstacle;
+      plan.tensors[i].target.format = most->target.format;
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan) {
@@ -374,6 +423,7 @@ void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const Sour
   });
   for (std::size_t i = 0; i < judged.size(); ++i)
     if (judged[i].held && judged[i].held->name() != plan.tensors[i].target.format->name()) substitute(plan.tensors[i], judged[i], options.strict);
+  join_stacks(plan);
 }
 
 }  // namespace nibble

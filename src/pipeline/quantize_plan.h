@@ -23,7 +23,7 @@ struct TensorPlan {
   std::string wanted{};  // the recipe's format when it could not hold the tensor
   Obstacle obstacle = Obstacle::none;  // why not
   std::string method{};
-  std::string kind{};  // ModelTensor::part
+  std::string kind{};  // ModelTensor::kind
   std::uint64_t permuted_head_dim = 0;  // 0: rows stay in order
   float source_offset = 0, target_offset = 0;  // of vectors: added to what each file holds, ModelTensor::offset
 };
@@ -60,6 +60,15 @@ void require_readable(const SourceModel& written, const QuantizePlan& meant, con
 
 // Norms and biases, which are no matrices and stay in floating point.
 bool is_vector(const ModelTensor& tensor);
+// These, and routers, which are small and choose.
+bool stays_in_float(const ModelTensor& tensor);
+
+// The tensors of the output: a plan's, of which those of one name (experts) are one stack; and by place in the plan which of them holds it.
+struct OutputTensors {
+  std::vector<PlannedTensor> planned;
+  std::vector<std::size_t> of_plan;
+};
+OutputTensors output_tensors(const QuantizePlan& plan);
 
 // Of all planes of a matrix.
 std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols);

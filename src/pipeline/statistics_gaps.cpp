@@ -43,9 +43,10 @@ StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& o
   for (const TensorPlan& tensor : plan.tensors) {
     if (!asks(tensor, options, plan.config.tied_embedding)) continue;
     const auto site = known.find(tensor.target.name);
-    if (site == known.end())
-      (tensor.role == TensorRole::linear ? gaps.missing : gaps.missing_head).push_back(tensor.target.name);
-    else if (site->second->count == 0 || is_silent(*site->second))
+    if (site == known.end()) {
+      std::vector<std::string>& missing = tensor.role == TensorRole::linear ? gaps.missing : gaps.missing_head;
+      if (missing.empty() || missing.back() != tensor.target.name) missing.push_back(tensor.target.name);
+    } else if (site->second->count == 0 || is_silent(*site->second))
       gaps.silent.push_back(tensor.target.name);
     else if (tensor.role == TensorRole::linear && !site->second->has_second_moment() &&
              method_for(tensor, options).rounder->needs() == Needs::second_moment)

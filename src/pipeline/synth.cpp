@@ -38,6 +38,8 @@ const SynthShape kShapes[] = {
     {"qwen2.5-32b", "qwen2", 5120, 27648, 64, 40, 8, 128, 152064, 131072, 1000000, 1e-6, false, 0},
     {"qwen3-0.6b", "qwen3", 1024, 3072, 28, 16, 8, 128, 151936, 40960, 1000000, 1e-6, true, 0},
     {"qwen3-8b", "qwen3", 4096, 12288, 36, 32, 8, 128, 151936, 40960, 1000000, 1e-6, false, 0},
+    {"qwen3-30b-a3b", "qwen3moe", 2048, 6144, 48, 32, 4, 128, 151936, 40960, 1000000, 1e-6, false, 0, 0, 0, 0, 128, 8, 768},
+    {"mixtral-8x7b", "llama", 4096, 14336, 32, 32, 8, 128, 32000, 32768, 1000000, 1e-5, false, 0, 0, 0, 0, 8, 2, 0},
     {"phi-4-mini", "phi3", 3072, 8192, 32, 24, 8, 128, 200064, 131072, 10000, 1e-5, true, 0, 0, 0, 96},
     {"phi-4", "phi3", 5120, 17920, 40, 40, 10, 128, 100352, 16384, 250000, 1e-5, false},
     {"gemma-2-2b", "gemma2", 2304, 9216, 26, 8, 4, 256, 256000, 8192, 10000, 1e-6, true, 0, 4096},
@@ -127,6 +129,9 @@ ModelConfig synth_config(const SynthShape& shape) {
   config.tied_embedding = shape.tied;
   config.attention_bias = find_architecture(shape.architecture).gguf_qkv_bias;
   config.rope.base = shape.rope_theta;
+  config.num_experts = shape.num_experts;
+  config.experts_used = shape.experts_used;
+  config.expert_intermediate = shape.expert_intermediate != 0 ? shape.expert_intermediate : shape.intermediate;
   config.rope.rotary_dim = shape.rotary_dim == 0 ? shape.head_dim : shape.rotary_dim;
   if (shape.llama3_factor > 0) {
     config.rope.scaling = RopeScaling::llama3;

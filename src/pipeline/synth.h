@@ -28,6 +28,8 @@ struct SynthShape {
   std::uint64_t sliding_window = 0;  // of families that slide; 0: none
   double linear_factor = 0;          // of linear rope scaling, in layers that do not slide; 0: no scaling
   std::uint64_t rotary_dim = 0;      // channels of a head that positions turn; 0: all
+  std::uint64_t num_experts = 0, experts_used = 0;  // 0: no experts
+  std::uint64_t expert_intermediate = 0;            // 0: intermediate
 };
 
 std::vector<SynthShape> list_synth_shapes();

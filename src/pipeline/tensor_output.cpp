@@ -26,7 +26,7 @@ bool is_raw(const TensorPlan& tensor) { return tensor.target.format->info().kind
 std::uint64_t progress_weight(TensorRole role, bool is_calibrated) { return is_calibrated && role == TensorRole::linear ? 16 : 1; }
 
 TensorOutput::TensorOutput(const QuantizePlan& plan, BandWriter& bands, ProgressMeter& meter, const TensorOutputOptions& options, ThreadPool& pool)
-    : plan_(plan), bands_(bands), meter_(meter), options_(options), pool_(pool) {}
+    : plan_(plan), output_of_(output_tensors(plan).of_plan), bands_(bands), meter_(meter), options_(options), pool_(pool) {}
 
 std::uint64_t TensorOutput::weight_of(const TensorPlan& tensor) const { return progress_weight(tensor.role, options_.work != nullptr); }
 
@@ -67,7 +67,7 @@ void TensorOutput::write_bands(std::size_t index, const LinearTask& task, RoundP
   for (const RowRange rows : bands_of(task.weights, *task.format, kBandElements)) {
     QuantizedTensor band = piece(index, linear, rows);
     use(linear, band, rows.begin);
-    bands_.write(index, std::move(band));
+    bands_.write(output_of_[index], std::move(band));
     meter_.advance(rows.count() * tensor.cols * weight_of(tensor), tensor.target.name);
   }
 }
@@ -90,7 +90,7 @@ void TensorOutput::write_vector(std::size_t index, std::span<const float> values
   for (std::size_t i = 0; i < moved.size(); ++i) moved[i] = values[rows.stored_row(i)] - tensor.target_offset;
   QuantizedTensor result(tensor.target.format, 1, moved.size());
   tensor.target.format->encode_row(moved, {}, nullptr, 0, {}, result.row(0));
-  bands_.write(index, std::move(result));
+  bands_.write(output_of_[index], std::move(result));
   meter_.advance(moved.size() * weight_of(tensor), tensor.target.name);
 }
 

@@ -68,6 +68,7 @@ class TensorOutput {
   QuantizedTensor piece(std::size_t index, const LinearQuantizer& linear, RowRange rows);
 
   const QuantizePlan& plan_;
+  std::vector<std::size_t> output_of_;  // by the tensor's place in the plan
   BandWriter& bands_;
   ProgressMeter& meter_;
   TensorOutputOptions options_;

@@ -78,6 +78,14 @@ inline std::vector<DrawnLayer> drawn_layers() {
     const Value gate = p.d.slice(both, 0, kWide), up = p.d.slice(both, kWide, kWide);
     return p.d.add(x, p.d.linear(p.d.multiply(p.d.silu(gate), up), "mlp_out", {"down", kHidden}));
   });
+  for (const bool normalizes : {true, false})
+    add(normalizes ? "experts" : "experts_as_weighted", [normalizes](LayerPen& p) {
+      const Value h = p.norm(p.x, "mlp_norm");
+      const Value routing = p.d.route(p.d.linear(h, "mlp_in", {"router", 4, false, TensorRole::router}), {.used = 2, .normalizes = normalizes});
+      const Value gate = p.d.expert_linear(h, routing, "experts_in", "gate", kWide), up = p.d.expert_linear(h, routing, "experts_in", "up", kWide);
+      const Value y = p.d.expert_linear(p.d.multiply(p.d.silu(gate), up), routing, "experts_out", "down", kHidden);
+      return p.d.add(p.x, p.d.mix_experts(y, routing));
+    });
   add("parallel", [](LayerPen& p) {
     const Value o = p.attention(p.norm(p.x, "attention_norm"));
     return p.d.add(p.x, p.d.add(o, p.mlp(p.norm(p.x, "mlp_norm"))));
@@ -123,7 +131,7 @@ struct Runnable {
       std::vector<float>& values = weights[use.part];
       values.resize(use.shape[0] * (use.shape.size() > 1 ? use.shape[1] : 1));
       fill(values);
-      if (use.role != TensorRole::linear) continue;
+      if (use.role != TensorRole::linear && use.role != TensorRole::router) continue;
       const QuantizedView view = make_view(find_raw_format(DType::f32), use.shape[0], use.shape[1], {std::as_bytes(std::span(values))}, use.part);
       packed.emplace(use.part, PackedLinear::pack(view, {.activations = ActivationMode::f32}, pool));
     }

@@ -17,7 +17,12 @@ void write_gguf(const SourceModel& checkpoint, const std::filesystem::path& path
   const ModelTensors tensors(config);
   const FormatPtr f32 = find_format("f32");
   std::vector<PlannedTensor> plan;
-  for (const ModelTensor& t : tensors.all()) plan.push_back({t.gguf_name, t.shape, f32});
+  std::vector<std::size_t> place;  // of each tensor, or of the stack of experts that it lies in
+  for (const ModelTensor& t : tensors.all()) {
+    if (t.expert == 0) plan.push_back({t.gguf_name, t.experts == 0 ? t.shape : Shape{t.experts, t.shape[0], t.shape[1]}, f32});
+    place.push_back(plan.size() - 1);
+  }
+  const std::size_t num_weights = plan.size();
   const std::vector<RopeTensor> ropes = gguf_rope_tensors(config.rope);
   for (const RopeTensor& rope : ropes) plan.push_back({std::string(rope.name), {rope.values.size()}, f32});
 
@@ -32,12 +37,12 @@ void write_gguf(const SourceModel& checkpoint, const std::filesystem::path& path
       source.decode_row(from, to);
       for (float& value : to) value += t.offset(Spelling::huggingface);
     }
-    writer->write_rows(i, moved.view());
+    writer->write_rows(place[i], moved.view());
   }
   for (std::size_t i = 0; i < ropes.size(); ++i) {
     QuantizedTensor row(f32, 1, ropes[i].values.size());
     std::memcpy(row.row(0)[0], ropes[i].values.data(), ropes[i].values.size() * sizeof(float));
-    writer->write_rows(tensors.all().size() + i, row.view());
+    writer->write_rows(num_weights + i, row.view());
   }
   writer->finish();
 }
@@ -94,14 +99,17 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
   using Found = std::pair<ErrorKind, std::string>;
   const std::string family(directory.parts().architecture().gguf_name);
   EXPECT_EQ(message("general.architecture", GgufValue::of_string("gpt2")),
-            Found(ErrorKind::unsupported, "unknown general.architecture 'gpt2'; known are llama, qwen2, qwen3, gemma2, gemma3, phi3"));
+            Found(ErrorKind::unsupported, "unknown general.architecture 'gpt2'; known are llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3"));
   EXPECT_EQ(message(family + ".attention.head_count", GgufValue::of_u32(0)),
             Found(ErrorKind::corrupt, family + ".attention.head_count must lie between 1 and 16384: 0"));
   EXPECT_EQ(message(family + ".block_count", GgufValue::of_u32(99999)), Found(ErrorKind::corrupt, family + ".block_count must lie between 1 and 4096: 99999"));
   EXPECT_EQ(message(family + ".rope.scaling.type", GgufValue::of_string("yarn")),
             Found(ErrorKind::unsupported, "rotary scaling can be none, linear or, where its tensors are, longrope; " + family + ".rope.scaling.type: yarn"));
-  EXPECT_EQ(message(family + ".expert_count", GgufValue::of_u32(8)),
-            Found(ErrorKind::unsupported, "mixtures of experts cannot be run; " + family + ".expert_count"));
+  const bool may_have_experts = family == "llama" || family == "qwen3moe";
+  EXPECT_EQ(message(family + ".expert_count", GgufValue::of_u32(may_have_experts ? 5000 : 8)),
+            may_have_experts && directory.config().num_experts == 0 ? Found(ErrorKind::corrupt, "key is missing: " + family + ".expert_used_count")
+            : may_have_experts ? Found(ErrorKind::corrupt, family + ".expert_count must lie between 1 and 4096: 5000")
+                               : Found(ErrorKind::unsupported, "mixtures of experts of this family cannot be run; " + family + ".expert_count"));
   const auto [kind, text] = message(family + ".block_count", GgufValue::of_string("two"));
   EXPECT_EQ(kind, ErrorKind::corrupt);
   EXPECT_NE(text.find(family + ".block_count"), std::string::npos) << text;

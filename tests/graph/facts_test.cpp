@@ -86,6 +86,19 @@ TEST(Folds, RepeatPerQueryHeadWhereHeadsAreShared) {
   EXPECT_EQ(state_numbers_per_token(drawn.graph), 8u);
 }
 
+// The router's site knows the matrices behind it; a norm that they read takes no scale.
+TEST(Sites, OfARouterKnowItsExperts) {
+  Layer l;
+  const Value routing = l.d.route(l.d.linear(l.h, "mlp_in", {"router", 3, false, TensorRole::router}), {.used = 1});
+  const Value y = l.d.expert_linear(l.d.expert_linear(l.h, routing, "a_in", "a", 4), routing, "b_in", "b", kHidden);
+  const DrawnGraph drawn = l.finish({l.d.mix_experts(y, routing)});
+  ASSERT_EQ(drawn.sites.size(), 1u);
+  EXPECT_EQ(drawn.sites[0].parts, (std::vector<std::string>{"router"}));
+  EXPECT_EQ(drawn.sites[0].expert_parts, (std::vector<std::string>{"a.0", "a.1", "a.2", "b.0", "b.1", "b.2"}));
+  EXPECT_FALSE(drawn.folds[0]);
+  EXPECT_EQ(linear_parameters(drawn.graph), 3 * (4 * kHidden + kHidden * 4));
+}
+
 // Rows of a matrix that is several projections take scales of their own, as long as nothing else reads these channels.
 TEST(Folds, GoThroughSlices) {
   const auto draw = [](bool reads_again) {

@@ -79,6 +79,25 @@ TEST(Reference, RopeOfLongSequences) {
   expect_near(turn(3), {2, 2, -2, 2, -2, -2});
 }
 
+// Three experts, two of which each token is sent to; of equal logits the earlier expert's comes first.
+TEST(Reference, ExpertsAreRoutedWeightedAndMixed) {
+  const float a = std::exp(1.0F), b = std::exp(-1.0F);
+  for (const bool normalizes : {true, false}) {
+    Drawing d;
+    const Value logits = d.input(token_rows(3));
+    expect_near(run(d, d.route(logits, {.used = 2, .normalizes = normalizes}), 2, {{0, 1, -1, 2, 2, 2}}),
+                normalizes ? std::vector<float>{1 / (1 + a), a / (1 + a), 0, 0.5F, 0.5F, 0}
+                           : std::vector<float>{1 / (1 + a + b), a / (1 + a + b), 0, 1.0F / 3, 1.0F / 3, 0});
+  }
+  Drawing d;
+  const Value x = d.input(token_rows(1)), routing = d.input(token_rows(3));
+  const Value y = d.expert_linear(x, routing, "in", "w", 2);
+  const Value mixed = d.mix_experts(d.expert_linear(y, routing, "out", "v", 1), routing);
+  const Weights weights = {{"w.0", {1, 2}}, {"w.1", {3, 4}}, {"w.2", {5, 6}}, {"v.0", {1, 1}}, {"v.1", {1, -1}}, {"v.2", {2, 0}}};
+  // Token 1: 0.5 * (10 + 20) from expert 0, 2 * 100 from expert 2; token 2: -3 from expert 1.
+  expect_near(run(d, mixed, 2, {{10, 3}, {0.5F, 0, 2, 0, 1, 0}}, weights), {215, -3});
+}
+
 TEST(Reference, SliceTakesChannels) {
   Drawing d;
   expect_near(run(d, d.slice(d.input(token_rows(4)), 1, 2), 2, {{1, 2, 3, 4, 5, 6, 7, 8}}), {2, 3, 6, 7});

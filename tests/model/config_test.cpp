@@ -123,6 +123,49 @@ TEST_F(Config, QwenAlwaysHasBiasesAndItsWindowNeedsTheSwitch) {
   EXPECT_EQ(message(ErrorKind::corrupt), "layer_types must be a list with a name for each layer: [\"sliding_attention\"]");
 }
 
+class ExpertConfig : public Config {
+ protected:
+  ExpertConfig() { model = EditableModel::read(data_directory() / "tiny_qwen3moe"); }
+};
+
+TEST_F(ExpertConfig, LayersHaveExpertsUnlessTheyAreLeftOut) {
+  ModelConfig c = read();
+  EXPECT_EQ(c.num_experts, 6u);
+  EXPECT_EQ(c.experts_used, 2u);
+  EXPECT_EQ(c.expert_intermediate, 40u);
+  EXPECT_TRUE(c.normalizes_routing && c.has_experts(0) && c.has_experts(1));
+  model.config["mlp_only_layers"] = {1};
+  c = read();
+  EXPECT_TRUE(c.has_experts(0) && !c.has_experts(1));
+  EXPECT_EQ(draw_network(c).layer(1).sites.size(), 4u);
+  EXPECT_EQ(nlohmann::json::parse(to_huggingface_config(c, {}))["mlp_only_layers"], nlohmann::json({1}));
+  EXPECT_EQ(error_of([&] { to_gguf_metadata(c, {}); }).first, ErrorKind::unsupported);
+  model.config["mlp_only_layers"] = nlohmann::json::array();
+  model.config["decoder_sparse_step"] = 2;
+  c = read();
+  EXPECT_TRUE(!c.has_experts(0) && c.has_experts(1));
+  model.config["decoder_sparse_step"] = 1;
+  model.config.erase("norm_topk_prob");
+  EXPECT_FALSE(read().normalizes_routing);  // as the class has it
+  EXPECT_EQ(error_of([&] { to_gguf_metadata(read(), {}); }).first, ErrorKind::unsupported);
+}
+
+TEST_F(ExpertConfig, RefusesCountsThatCannotBe) {
+  const auto error = [&](const char* key, const nlohmann::json& value) {
+    const nlohmann::json kept = model.config[key];
+    model.config[key] = value;
+    const std::string text = message(ErrorKind::corrupt);
+    model.config[key] = kept;
+    return text;
+  };
+  EXPECT_EQ(error("num_experts_per_tok", 7), "num_experts_per_tok must lie between 1 and 6: 7");
+  EXPECT_EQ(error("num_experts_per_tok", 0), "num_experts_per_tok must lie between 1 and 6: 0");
+  EXPECT_EQ(error("num_experts", 100000), "num_experts must lie between 1 and 4096: 100000");
+  EXPECT_EQ(error("moe_intermediate_size", 0), "moe_intermediate_size must lie between 1 and 4194304: 0");
+  EXPECT_EQ(error("decoder_sparse_step", 0), "decoder_sparse_step must be at least 1: 0");
+  EXPECT_EQ(error("mlp_only_layers", {2}), "mlp_only_layers must be a list of the model's layers: [2]");
+}
+
 class PhiConfig : public Config {
  protected:
   PhiConfig() { model = EditableModel::read(data_directory() / "tiny_phi3"); }
@@ -251,7 +294,7 @@ TEST_F(GemmaConfig, RefusesWhatCannotBe) {
 
 TEST_F(Config, ForeignModels) {
   model.config["model_type"] = "gpt_bigcode";
-  EXPECT_EQ(message(ErrorKind::unsupported), "unknown model_type 'gpt_bigcode'; known are llama, mistral, qwen2, qwen3, gemma2, gemma3_text, phi3");
+  EXPECT_EQ(message(ErrorKind::unsupported), "unknown model_type 'gpt_bigcode'; known are llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, gemma2, gemma3_text, phi3");
   model.config["model_type"] = "llama";
   model.config["architectures"] = {"LlamaForSequenceClassification"};
   EXPECT_EQ(message(ErrorKind::unsupported), "of model_type llama only LlamaForCausalLM can be run, not LlamaForSequenceClassification");

@@ -23,9 +23,9 @@ namespace nibble {
 
 inline std::filesystem::path data_directory() { return std::filesystem::path(NIBBLE_SOURCE_DIR) / "tests/data"; }
 
-// Llama's three, and one of every further family: each has to have one.
+// Llama's four, and one of every further family: each has to have one.
 inline std::vector<std::string> tiny_models() {
-  std::vector<std::string> names = {"tiny_gqa_llama3rope", "tiny_tied", "tiny_mistral"};
+  std::vector<std::string> names = {"tiny_gqa_llama3rope", "tiny_tied", "tiny_mistral", "tiny_mixtral"};
   for (const Architecture& family : all_architectures())
     if (family.name != "llama") names.push_back("tiny_" + std::string(family.name));
   return names;

@@ -44,7 +44,7 @@ TEST_P(TinyFamily, GoesIntoAGgufFileAndBack) {
 
 struct Family {
   std::string name, architecture;
-  std::uint64_t window;
+  std::uint64_t window, experts = 0;
 };
 
 void PrintTo(const Family& family, std::ostream* out) { *out << family.name; }
@@ -63,7 +63,10 @@ class CalibratedFamily : public testing::TestWithParam<Family> {
                      .vocab = 300,
                      .context = 128,
                      .tied = true,
-                     .sliding_window = GetParam().window};
+                     .sliding_window = GetParam().window,
+                     .num_experts = GetParam().experts,
+                     .experts_used = GetParam().experts,  // all: a router's choice would jump where logits are near each other
+                     .expert_intermediate = GetParam().experts == 0 ? 0u : 96u};
     synthesize_model(shape, {.output = scratch_ / "small"}, pool_, {});
     // Weights of 0.02 would let every layer give next to nothing, and norms of 1 would hide which of them is which.
     edited_copy(scratch_ / "small", scratch_ / "model", [](const std::string& tensor, std::span<float> values) {
@@ -85,7 +88,7 @@ class CalibratedFamily : public testing::TestWithParam<Family> {
 };
 INSTANTIATE_TEST_SUITE_P(All, CalibratedFamily,
                          testing::Values(Family{"mistral", "llama", 12}, Family{"qwen3", "qwen3", 0}, Family{"phi3", "phi3", 12},
-                                         Family{"gemma2", "gemma2", 12}, Family{"gemma3", "gemma3", 12}),
+                                         Family{"gemma2", "gemma2", 12}, Family{"gemma3", "gemma3", 12}, Family{"mixtral", "llama", 0, 4}, Family{"qwen3moe", "qwen3moe", 0, 4}),
                          [](const auto& p) { return p.param.name; });
 
 TEST_P(CalibratedFamily, KeepsItsFunction) {

@@ -8,11 +8,14 @@
 #include "graph/op/add.h"
 #include "graph/op/attention.h"
 #include "graph/op/embedding.h"
+#include "graph/op/expert_linear.h"
 #include "graph/op/gelu.h"
 #include "graph/op/linear.h"
+#include "graph/op/mix_experts.h"
 #include "graph/op/multiply.h"
 #include "graph/op/rms_norm.h"
 #include "graph/op/rope.h"
+#include "graph/op/route.h"
 #include "graph/op/scale.h"
 #include "graph/op/silu.h"
 #include "graph/op/slice.h"
@@ -23,6 +26,6 @@ namespace nibble {
 template <OperationType... T>
 using OperationList = std::variant<T...>;
 
-using Operation = OperationList<Add, Attention, Embedding, Gelu, Linear, Multiply, RmsNorm, Rope, Scale, Silu, Slice, SoftCap>;
+using Operation = OperationList<Add, Attention, Embedding, ExpertLinear, Gelu, Linear, MixExperts, Multiply, RmsNorm, Rope, Route, Scale, Silu, Slice, SoftCap>;
 
 }  // namespace nibble

@@ -34,22 +34,24 @@ Spelling spelling_of(const Checkpoint& checkpoint) {
 
 namespace {
 
-std::string with_layer(std::string_view pattern, std::int64_t layer) {
+// The first {} of a pattern becomes a number.
+std::string with_number(std::string_view pattern, std::uint64_t number) {
   const std::size_t place = pattern.find("{}");
   if (place == std::string_view::npos) return std::string(pattern);
-  return std::string(pattern.substr(0, place)) + std::to_string(layer) + std::string(pattern.substr(place + 2));
+  return std::string(pattern.substr(0, place)) + std::to_string(number) + std::string(pattern.substr(place + 2));
 }
 
 std::string part_key(std::string_view part, std::int64_t layer) { return std::string(part) + '@' + std::to_string(layer); }
 
 bool is_layered(const TensorName& name) { return name.hf.find("{}") != std::string_view::npos; }
+bool is_of_experts(const TensorName& name) { return is_layered(name) && name.hf.find("{}") != name.hf.rfind("{}"); }
 
 ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse& use, const Graph& graph, bool interleaves_rotary) {
   ModelTensor tensor;
-  tensor.part = name.part;
+  tensor.part = tensor.kind = name.part;
   tensor.layer = layer;
-  tensor.hf_name = with_layer(name.hf, layer);
-  tensor.gguf_name = with_layer(name.gguf, layer);
+  tensor.hf_name = with_number(name.hf, static_cast<std::uint64_t>(layer));
+  tensor.gguf_name = with_number(name.gguf, static_cast<std::uint64_t>(layer));
   tensor.role = use.role;
   tensor.shape = use.shape;
   tensor.hf_offset = name.hf_offset;
@@ -71,10 +73,22 @@ ModelTensors::ModelTensors(const ModelConfig& config) : architecture_(&find_arch
   const auto& names = architecture_->names;
   const auto first = std::ranges::find_if(names, is_layered), last = std::ranges::find_if_not(first, names.end(), is_layered);
   const auto add = [&](auto begin, auto end, std::int64_t layer, const Graph& graph) {
-    const std::vector<WeightUse> uses = graph.weights();
-    for (auto name = begin; name != end; ++name)
-      if (const auto use = std::ranges::find(uses, name->part, &WeightUse::part); use != uses.end())
-        tensors_.push_back(resolve(*name, layer, *use, graph, architecture_->gguf_interleaved_rotary));
+    std::unordered_map<std::string, WeightUse> uses;
+    for (WeightUse& use : graph.weights()) uses.emplace(use.part, use);
+    for (auto name = begin; name != end; ++name) {
+      if (const auto use = uses.find(std::string(name->part)); use != uses.end())
+        tensors_.push_back(resolve(*name, layer, use->second, graph, architecture_->gguf_interleaved_rotary));
+      if (!is_of_experts(*name)) continue;
+      for (std::uint64_t e = 0; e < config.num_experts; ++e) {
+        const auto use = uses.find(expert_part(name->part, e));
+        if (use == uses.end()) break;
+        ModelTensor& tensor = tensors_.emplace_back(resolve(*name, layer, use->second, graph, false));
+        tensor.part = use->first;
+        tensor.hf_name = with_number(tensor.hf_name, e);
+        tensor.expert = e;
+        tensor.experts = config.num_experts;
+      }
+    }
   };
   add(names.begin(), first, -1, network_.begin().graph);
   for (std::int64_t i = 0; i < network_.num_layers(); ++i) add(first, last, i, network_.layer(i).graph);

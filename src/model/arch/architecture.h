@@ -29,7 +29,8 @@ namespace nibble {
 
 // --- the data of one family ------------------------------------------------------------------------------------------------------------
 
-// How containers spell a part: {} stands for the layer's number; without it, a tensor of the whole model. A family's names stand in the order in
+// How containers spell a part: {} stands for the layer's number; without it, a tensor of the whole model. A second {} in Hugging Face's stands for
+// an expert's, whose parts are expert_part(part, e); GGUF files hold those of all experts in one tensor, one below the other. A family's names stand in the order in
 // which its tensors are written; which of them a model has, and of what shape, its drawing says.
 struct TensorName {
   std::string_view part;      // "q", "q.bias", "attention_norm": what drawings call it
@@ -53,6 +54,10 @@ struct HfVariant {
   double default_rope_base = 10000;
   double default_local_rope_base = 0;       // of layers that slide; 0: the same
   bool default_tied = false;                // where tie_word_embeddings is absent
+  std::uint64_t default_experts = 0;        // 0: a class without experts
+  std::uint64_t default_experts_used = 0;
+  std::uint64_t default_expert_intermediate = 0;  // 0: intermediate_size
+  bool normalizes_routing = true;           // where norm_topk_prob is absent
   bool always_qkv_bias = false;             // q, k and v have a bias whatever config.json says
 };
 
@@ -66,6 +71,7 @@ struct Architecture {
   double gguf_local_rope_base = 0;       // as HfVariant::default_local_rope_base
   bool gguf_longrope = false;            // llama.cpp reads the tensors of longrope for this family
   bool llama_cpp_slides = false;         // llama.cpp runs this family within its window
+  bool gguf_expert_width = false;        // GGUF files have a key for the experts' width; else it is feed_forward_length
   bool rotates_partly = false;           // positions may turn only the first channels of a head
   std::vector<HfVariant> variants;       // the first one is written when a GGUF file becomes a directory
   std::vector<TensorName> names;
@@ -96,15 +102,18 @@ enum class Spelling { huggingface, gguf };
 Spelling spelling_of(const Checkpoint& checkpoint);
 
 struct ModelTensor {
-  std::string part;        // "q"
+  std::string part;        // "q", "expert_up.3"
+  std::string kind;        // the same without an expert's number
   std::int64_t layer = -1;  // -1: of the whole model
   std::string hf_name, gguf_name;
+  std::uint64_t expert = 0, experts = 0;  // which of how many, whose matrices share gguf_name; 0: a tensor of its own
   TensorRole role = TensorRole::linear;
   Shape shape;                       // [rows, cols] or [n]
   std::uint64_t permuted_heads = 0;  // heads whose rows are permuted between the spellings; 0: same rows in both
   float hf_offset = 0;               // TensorName's
 
   // What is added to the numbers that a file of this spelling holds.
+  bool is_stacked(Spelling spelling) const { return experts != 0 && spelling == Spelling::gguf; }
   float offset(Spelling spelling) const { return spelling == Spelling::huggingface ? hf_offset : 0; }
   const std::string& name(Spelling spelling) const { return spelling == Spelling::gguf ? gguf_name : hf_name; }
 };

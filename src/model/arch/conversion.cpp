@@ -113,6 +113,11 @@ GgufMetadata to_gguf_metadata(const ModelConfig& config, const GgufModelOptions&
     m.set(arch + ".rope.scaling.attn_factor", GgufValue::of_f32(config.rope.magnitude));
   }
   m.set(arch + ".vocab_size", u32(config.vocab_size));
+  if (config.num_experts > 0) {
+    m.set(arch + ".expert_count", u32(config.num_experts));
+    m.set(arch + ".expert_used_count", u32(config.experts_used));
+    if (architecture.gguf_expert_width) m.set(arch + ".expert_feed_forward_length", u32(config.expert_intermediate));
+  }
   // A window as long as the context is none, for families that have one unless their file says otherwise.
   if (config.sliding_window > 0 || architecture.gguf_default_window > 0)
     m.set(arch + ".attention.sliding_window", u32(config.sliding_window > 0 ? config.sliding_window : config.context));
@@ -125,9 +130,9 @@ GgufMetadata to_gguf_metadata(const ModelConfig& config, const GgufModelOptions&
 std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptions& options) {
   const Architecture& architecture = find_architecture(config.architecture);
   const HfVariant* variant = &architecture.variants.front();
-  // A window exists only where the variant that has one was read.
+  // Experts, and a window, exist only where the variant that has them was read.
   for (const HfVariant& v : architecture.variants)
-    if (config.sliding_window > 0 && v.default_sliding_window > 0) variant = &v;
+    if (config.num_experts > 0 ? v.default_experts > 0 : config.sliding_window > 0 && v.default_sliding_window > 0) variant = &v;
 
   nlohmann::ordered_json j;
   j["architectures"] = {variant->class_name};

@@ -47,6 +47,26 @@ Value draw_gated_mlp(Drawing& d, Value h, const ModelConfig& c, Value (Drawing::
   return d.linear(d.multiply((d.*activation)(gate), up), "mlp_out", {"down", c.hidden, c.mlp_bias});
 }
 
+Value draw_experts(Drawing& d, Value h, const ModelConfig& c) {
+  const Value routing = d.route(d.linear(h, "mlp_in", {"router", c.num_experts, false, TensorRole::router}), {c.experts_used, c.normalizes_routing});
+  const Value gate = d.expert_linear(h, routing, "experts_in", "expert_gate", c.expert_intermediate);
+  const Value up = d.expert_linear(h, routing, "experts_in", "expert_up", c.expert_intermediate);
+  return d.mix_experts(d.expert_linear(d.multiply(d.silu(gate), up), routing, "experts_out", "expert_down", c.hidden), routing);
+}
+
+Value draw_mlp(Drawing& d, Value h, const ModelConfig& c, std::int64_t layer) {
+  return c.has_experts(layer) ? draw_experts(d, h, c) : draw_gated_mlp(d, h, c, &Drawing::silu);
+}
+
+std::vector<TensorName> expert_names(std::string_view router, std::string_view gate, std::string_view up, std::string_view down) {
+  return {
+      {"router", router, "blk.{}.ffn_gate_inp.weight"},
+      {"expert_gate", gate, "blk.{}.ffn_gate_exps.weight"},
+      {"expert_up", up, "blk.{}.ffn_up_exps.weight"},
+      {"expert_down", down, "blk.{}.ffn_down_exps.weight"},
+  };
+}
+
 Graph draw_embedding(const ModelConfig& c) {
   Drawing d;
   return std::move(d).finish({d.embedding("embedding", c.vocab_size, c.hidden)});
@@ -63,7 +83,7 @@ Graph draw_dense_layer(const ModelConfig& c, std::int64_t layer) {
   const auto [q, k, v] = d.linears(h, "attention_in", {{"q", query, b}, {"k", key_value, b}, {"v", key_value, b}});
   const Value mixed = d.attention(d.rope(q, rope), d.rope(k, rope), v, attention_of(c, layer));
   x = d.add(x, d.linear(mixed, "attention_out", {"o", c.hidden, c.output_bias}));
-  x = d.add(x, draw_gated_mlp(d, d.rms_norm(x, "mlp_norm", c.norm_epsilon), c, &Drawing::silu));
+  x = d.add(x, draw_mlp(d, d.rms_norm(x, "mlp_norm", c.norm_epsilon), c, layer));
   return std::move(d).finish({x});
 }
 

@@ -20,6 +20,13 @@ Attention attention_of(const ModelConfig& config, std::int64_t layer);
 // down(activation(gate(h)) * up(h)) (Shazeer 2020): SwiGLU with Drawing::silu, GEGLU with Drawing::gelu.
 Value draw_gated_mlp(Drawing& d, Value h, const ModelConfig& config, Value (Drawing::*activation)(Value));
 
+// The experts' SwiGLUs that a router sends each token to (Shazeer et al. 2017), weighted.
+Value draw_experts(Drawing& d, Value h, const ModelConfig& config);
+// SwiGLU, or experts where the layer has them.
+Value draw_mlp(Drawing& d, Value h, const ModelConfig& config, std::int64_t layer);
+// The names of a router and of its experts' matrices, from Hugging Face's.
+std::vector<TensorName> expert_names(std::string_view router, std::string_view gate, std::string_view up, std::string_view down);
+
 Graph draw_embedding(const ModelConfig& config);
 Graph draw_dense_layer(const ModelConfig& config, std::int64_t layer);
 Graph draw_head(const ModelConfig& config);  // with the soft cap of the logits, where there is one

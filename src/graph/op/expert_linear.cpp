@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/op/expert_linear.h"
+
+#include <algorithm>
+
+namespace nibble {
+
+Dimensions ExpertLinear::output(std::span<const Dimensions> inputs) const {
+  require_drawable(inputs[1].size() == 2 && width_of(inputs[1]) > 0, kName, "a routing of another shape");
+  const std::uint64_t experts = width_of(inputs[1]);
+  require_drawable(inputs[0].size() == 2 || (inputs[0].size() == 3 && inputs[0][1] == Dimension{Axis::expert, experts}), kName,
+                   "inputs of other experts");
+  return {{Axis::token, 0}, {Axis::expert, experts}, {Axis::channel, rows}};
+}
+
+std::vector<WeightUse> ExpertLinear::weights(std::span<const Dimensions> inputs) const {
+  std::vector<WeightUse> uses;
+  for (std::uint64_t e = 0; e < width_of(inputs[1]); ++e) uses.push_back({expert_part(part, e), TensorRole::linear, {rows, width_of(inputs[0])}});
+  return uses;
+}
+
+// Each expert has rows of its own, which one factor for all experts cannot meet.
+std::vector<ScalePassage> ExpertLinear::scale_passages(std::span<const Dimensions>) const { return {}; }
+
+// Of all experts; a token pays for those that it is routed to.
+Cost ExpertLinear::cost(std::span<const Dimensions> inputs) const { return {.per_token = width_of(inputs[1]) * rows * width_of(inputs[0])}; }
+
+void ExpertLinear::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
+  const std::uint64_t experts = width_of(inputs[1]), cols = width_of(inputs[0]);
+  const bool has_own = inputs[0].size() == 3;
+  std::ranges::fill(output, 0.0f);
+  for (std::uint64_t e = 0; e < experts; ++e) {
+    const std::span<const float> weight = operands.weight(expert_part(part, e));
+    for (std::size_t t = 0; t < operands.tokens; ++t) {
+      if (operands.inputs[1][t * experts + e] == 0) continue;
+      const std::span<const float> x = operands.inputs[0].subspan((has_own ? t * experts + e : t) * cols, cols);
+      for (std::uint64_t row = 0; row < rows; ++row) {
+        double sum = 0;
+        for (std::uint64_t i = 0; i < cols; ++i) sum += static_cast<double>(weight[row * cols + i]) * static_cast<double>(x[i]);
+        output[(t * experts + e) * rows + row] = static_cast<float>(sum);
+      }
+    }
+  }
+}
+
+}  // namespace nibble

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "graph/operation.h"
+
+namespace nibble {
+
+// What a token's experts give, weighted by its routing: y[t] = sum over e of routing[t, e] * x[t, e]. Inputs: [tokens, experts, width] and
+// [tokens, experts]; output: [tokens, width].
+struct MixExperts {
+  static constexpr std::string_view kName = "mix_experts";
+  static constexpr std::size_t kInputs = 2;
+  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr OnnxSpelling kOnnx = {"Mul, ReduceSum"};
+
+  bool operator==(const MixExperts&) const = default;
+
+  Dimensions output(std::span<const Dimensions> inputs) const;
+  std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
+  std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
+  Cost cost(std::span<const Dimensions> inputs) const;
+  void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+};
+
+}  // namespace nibble
