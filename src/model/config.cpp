@@ -16,7 +16,7 @@ namespace {
 // Beyond any model there is; small enough that products of two stay far from overflow.
 constexpr std::uint64_t kMaxWidth = 1u << 20;
 constexpr std::uint64_t kMaxHeads = 1u << 14;
-constexpr std::uint64_t kMaxExperts = 4096;
+constexpr std::uint64_t kMaxExperts = 4096, kMaxExpertsOfAll = 1u << 18;
 constexpr std::uint64_t kMaxHeadDim = 1u << 13;
 constexpr std::uint64_t kMaxVocab = 1u << 26;
 constexpr std::uint64_t kMaxContext = 1u << 30;
@@ -71,6 +71,8 @@ void validate_config(const ModelConfig& config, const ConfigKeys& keys) {
     refuse(keys, fmt::format("{} must be a small positive number: {}", keys.norm_epsilon, config.norm_epsilon));
   if (config.num_experts != 0) {
     check_range(keys, keys.num_experts, config.num_experts, kMaxExperts);
+    if (config.num_experts * config.layers > kMaxExpertsOfAll)
+      refuse(keys, fmt::format("{} in {} layers are more experts than any model has: {}", keys.num_experts, config.layers, config.num_experts));
     check_range(keys, keys.experts_used, config.experts_used, config.num_experts);
     check_range(keys, keys.expert_intermediate, config.expert_intermediate, kMaxWidth * 4);
   }

@@ -187,6 +187,8 @@ void read_experts(const Fields& fields, const HfVariant& variant, ModelConfig& c
   config.expert_intermediate = config.intermediate;
   if (variant.default_expert_intermediate != 0)
     config.expert_intermediate = fields.integer("moe_intermediate_size", variant.default_expert_intermediate);
+  config.normalizes_routing = variant.normalizes_routing;
+  if (variant.default_expert_intermediate == 0) return;  // a class that has none of the keys below
   config.normalizes_routing = fields.boolean("norm_topk_prob", variant.normalizes_routing);
   const std::uint64_t step = fields.integer("decoder_sparse_step", 1);
   if (step == 0) fields.wrong("decoder_sparse_step", "at least 1", 0);

@@ -49,7 +49,7 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   const std::scoped_lock lock(meaning_->mutex);
   if (const auto known = meaning_->experts.find(name); known != meaning_->experts.end()) return known->second;
   const Shape expected = {part.experts, part.shape[0], part.shape[1]};
-  if (whole.shape != expected || !whole.view.format)
+  if (!is_same_shape(whole.shape, expected) || !whole.view.format)
     throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}", whole.file,
                                                 whole.name, shape_text(whole.shape), shape_text(expected)));
   StoredTensor one = whole;

@@ -213,7 +213,8 @@ std::string experts_note(const QuantizePlan& plan, const QuantizeModelOptions& o
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.role != TensorRole::linear) continue;
     all += tensor.rows * tensor.cols;
-    if (tensor.kind.starts_with("expert_") && method_for(tensor, options).needs() != Needs::nothing) experts += tensor.rows * tensor.cols;
+    const bool is_rounded = tensor.target.format->info().kind != FormatKind::raw;
+    if (is_rounded && tensor.kind.starts_with("expert_") && method_for(tensor, options).needs() != Needs::nothing) experts += tensor.rows * tensor.cols;
   }
   if (experts == 0) return {};
   return fmt::format("experts are rounded by themselves, whatever their inputs are; the method sees the other Linears: {:.1f} % of these weights are experts'",
@@ -245,6 +246,10 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
   if (const StoredTensor* const head = find_second_head(source, plan.config)) used.insert(head->name);
   if (std::string note = second_head_note(source, plan.config); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  for (std::size_t i = 1; i < plan.tensors.size(); ++i)
+    if (plan.tensors[i].target.name == plan.tensors[i - 1].target.name && plan.tensors[i].target.format->name() != plan.tensors[i - 1].target.format->name())
+      throw Error(ErrorKind::invalid_argument, "experts that lie in one tensor of the output have one format; choose all of them or none, or write a "
+                                               "directory: " + plan.tensors[i].target.name);
   if (std::string note = experts_note(plan, options); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = window_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));

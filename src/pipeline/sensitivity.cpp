@@ -88,10 +88,18 @@ void count_parameters(const ModelTensors& tensors, Sensitivities& result) {
 
 }  // namespace
 
-Recipe require_reachable(const SourceModel& checkpoint, const SensitivityOptions& options, const Budget& budget) {
-  const ModelConfig& config = checkpoint.config();
+namespace {
+
+void refuse_experts(const ModelConfig& config) {
   if (config.num_experts != 0)
     throw Error(ErrorKind::unsupported, "what experts' formats cost cannot be measured one by one yet, which a budget asks for; choose a format or a mix");
+}
+
+}  // namespace
+
+Recipe require_reachable(const SourceModel& checkpoint, const SensitivityOptions& options, const Budget& budget) {
+  const ModelConfig& config = checkpoint.config();
+  refuse_experts(config);
   const ModelTensors& tensors = checkpoint.parts();
   Sensitivities untried;
   for (Group& group : make_groups(tensors, config, options)) untried.items.push_back(std::move(group.item));
@@ -190,7 +198,7 @@ void SensitivityProbe::State::measure(std::vector<Group>& groups, bool is_first,
 
 SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration,
                                    const SensitivityOptions& options, ThreadPool& pool)
-    : state_(std::make_unique<State>(checkpoint, scored, calibration, options, pool)) {}
+    : state_((refuse_experts(checkpoint.config()), std::make_unique<State>(checkpoint, scored, calibration, options, pool))) {}
 
 SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
                                    ThreadPool& pool)

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <unordered_set>
 #include <vector>
 
 namespace nibble {
@@ -23,7 +24,7 @@ struct FreeState {
 
 struct Surveyed {
   const StoredTensor* tensor = nullptr;
-  bool wants_peak = false;
+  bool wants_peak = false, wants_hash = false;
   std::uint64_t hash = 0;
   WeightPeak peak{};
 };
@@ -64,18 +65,20 @@ void survey_tensor(const Checkpoint& checkpoint, bool wants_hash, Surveyed& item
 
 SourceSurvey survey_source(const Checkpoint& checkpoint, const SurveyRequest& request, ThreadPool& pool) {
   std::vector<Surveyed> items;
+  std::unordered_set<const StoredTensor*> wanted(request.peaks.begin(), request.peaks.end());
   for (const StoredTensor& tensor : checkpoint.tensors()) {
-    const bool wants_peak = std::ranges::find(request.peaks, &tensor) != request.peaks.end();
-    if (request.hash || wants_peak) items.push_back({&tensor, wants_peak});
+    const bool wants_peak = wanted.erase(&tensor) != 0;
+    if (request.hash || wants_peak) items.push_back({&tensor, wants_peak, request.hash});
   }
+  for (const StoredTensor* const expert : wanted) items.push_back({expert, true, false});  // rows of a stack, which is hashed as a whole
   std::ranges::sort(items, {}, [](const Surveyed& item) -> const std::string& { return item.tensor->name; });
   pool.parallel_for(items.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t i = begin; i < end; ++i) survey_tensor(checkpoint, request.hash, items[i]);
+    for (std::size_t i = begin; i < end; ++i) survey_tensor(checkpoint, items[i].wants_hash, items[i]);
   });
   SourceSurvey survey;
   std::string text;
   for (const Surveyed& item : items) {
-    text += fmt::format("{} {:016x}\n", item.tensor->name, item.hash);
+    if (item.wants_hash) text += fmt::format("{} {:016x}\n", item.tensor->name, item.hash);
     if (item.wants_peak) survey.peaks.emplace(item.tensor, item.peak);
   }
   if (request.hash) survey.hash = fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));

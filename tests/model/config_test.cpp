@@ -161,6 +161,9 @@ TEST_F(ExpertConfig, RefusesCountsThatCannotBe) {
   EXPECT_EQ(error("num_experts_per_tok", 7), "num_experts_per_tok must lie between 1 and 6: 7");
   EXPECT_EQ(error("num_experts_per_tok", 0), "num_experts_per_tok must lie between 1 and 6: 0");
   EXPECT_EQ(error("num_experts", 100000), "num_experts must lie between 1 and 4096: 100000");
+  model.config["num_hidden_layers"] = 4000;
+  EXPECT_EQ(error("num_experts", 4000), "num_experts in 4000 layers are more experts than any model has: 4000");
+  model.config["num_hidden_layers"] = 2;
   EXPECT_EQ(error("moe_intermediate_size", 0), "moe_intermediate_size must lie between 1 and 4194304: 0");
   EXPECT_EQ(error("decoder_sparse_step", 0), "decoder_sparse_step must be at least 1: 0");
   EXPECT_EQ(error("mlp_only_layers", {2}), "mlp_only_layers must be a list of the model's layers: [2]");
