@@ -10,6 +10,8 @@
 
 namespace nibble {
 
+double shortest_decimal(float value) { return std::stod(fmt::format("{}", value)); }
+
 HuggingFaceFields::HuggingFaceFields(const Json& object, std::string source, std::string prefix)
     : object_(object), source_(std::move(source)), prefix_(std::move(prefix)) {}
 

@@ -12,6 +12,9 @@
 
 namespace nibble {
 
+// The shortest decimal that reads back as the same float, so that 1e-05 does not become 9.99999974e-06 where it is written.
+double shortest_decimal(float value);
+
 class HuggingFaceFields {
  public:
   using Json = nlohmann::ordered_json;

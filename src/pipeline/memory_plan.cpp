@@ -94,8 +94,8 @@ PlannedWeights plan_weights(const Basis& basis, const std::string& spelling) {
   for (const ModelTensor& tensor : model.all()) {
     const TensorFacts facts = tensor_facts(tensor, basis.config);
     Assignment assignment;
-    if (!stays_in_float(tensor)) assignment = assign(recipe, facts, source);
-    const FormatPtr format = stays_in_float(tensor) ? find_format(in_gguf ? "f32" : "f16") : assignment.format;
+    if (!stays_in_float(tensor.role)) assignment = assign(recipe, facts, source);
+    const FormatPtr format = stays_in_float(tensor.role) ? find_format(in_gguf ? "f32" : "f16") : assignment.format;
     ++planned.tensors;
     if (!assignment.wanted.empty()) ++planned.substitutions;
     if (format->info().kind != FormatKind::raw) planned.usual_cache = kQuantizedCache;

@@ -202,7 +202,7 @@ StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer,
 
 void LayerQuantizer::write_vectors(std::int64_t layer, LayerWeights& weights) {
   for (const auto& [part, values] : weights.all())
-    if (is_vector(parts_.tensor(part, layer))) output_.write_vector(parts_.index(part, layer), values.values);
+    if (is_vector(parts_.tensor(part, layer).role)) output_.write_vector(parts_.index(part, layer), values.values);
 }
 
 void LayerQuantizer::report_layer(std::int64_t index, double seconds) {

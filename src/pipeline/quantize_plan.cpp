@@ -84,7 +84,7 @@ bool is_chosen(const ModelTensor& tensor, const QuantizeModelOptions& options) {
 void require_used(const std::vector<ModelTensor>& tensors, const QuantizeModelOptions& options) {
   for (const auto* const patterns : {&options.include, &options.exclude})
     for (const std::string& pattern : *patterns) {
-      if (std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return !stays_in_float(tensor) && is_named(pattern, tensor); })) continue;
+      if (std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return !stays_in_float(tensor.role) && is_named(pattern, tensor); })) continue;
       const bool stays = std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return is_named(pattern, tensor); });
       throw Error(ErrorKind::invalid_argument,
                   fmt::format("{} ('*' is any text, and letters count as they are): '{}'",
@@ -173,8 +173,8 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.source_offset = tensor.offset(plan.source_spelling);
   result.target_offset = tensor.offset(plan.target_spelling);
   const bool is_plain = plan.target_spelling == Spelling::gguf && plan.is_understood();
-  if (stays_in_float(tensor) || !is_chosen(tensor, options)) {
-    result.target.format = stays_in_float(tensor) && is_plain ? find_format("f32") : stored.view.format;
+  if (stays_in_float(tensor.role) || !is_chosen(tensor, options)) {
+    result.target.format = stays_in_float(tensor.role) && is_plain ? find_format("f32") : stored.view.format;
     result.method = "rtn";  // of codes that stay as they are
     require_held(*plan.container, result, plan.recipe);
     return result;
@@ -258,7 +258,7 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
   // What scales are folded into must hold them exactly enough, whoever chose the method that folds.
   if (moves_activations(plan, options))
     for (TensorPlan& tensor : plan.tensors)
-      if (tensor.role == TensorRole::norm || tensor.role == TensorRole::bias) tensor.target.format = find_format("f32");
+      if (is_vector(tensor.role)) tensor.target.format = find_format("f32");
   if (plan.target_spelling == Spelling::gguf) plan.rope_tensors = gguf_rope_tensors(plan.config.rope);
 }
 
@@ -312,9 +312,9 @@ Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options)
   return method;
 }
 
-bool is_vector(const ModelTensor& tensor) { return tensor.role == TensorRole::norm || tensor.role == TensorRole::bias; }
+bool is_vector(TensorRole role) { return role == TensorRole::norm || role == TensorRole::bias; }
 
-bool stays_in_float(const ModelTensor& tensor) { return is_vector(tensor) || tensor.role == TensorRole::router; }
+bool stays_in_float(TensorRole role) { return is_vector(role) || role == TensorRole::router; }
 
 OutputTensors output_tensors(const QuantizePlan& plan) {
   OutputTensors outputs;
@@ -362,8 +362,7 @@ namespace {
 
 bool may_be_unheld(const TensorPlan& tensor) {
   const std::string& wanted = tensor.target.format->name();
-  const bool is_float = tensor.role == TensorRole::norm || tensor.role == TensorRole::bias || tensor.role == TensorRole::router;
-  return !is_float && wanted != "f32" && wanted != tensor.source->view.format->name();
+  return !stays_in_float(tensor.role) && wanted != "f32" && wanted != tensor.source->view.format->name();
 }
 
 struct Judged {

@@ -59,9 +59,9 @@ void add_loss(std::string loss, bool strict, std::vector<std::string>& notes);
 void require_readable(const SourceModel& written, const QuantizePlan& meant, const std::string& output);
 
 // Norms and biases, which are no matrices and stay in floating point.
-bool is_vector(const ModelTensor& tensor);
+bool is_vector(TensorRole role);
 // These, and routers, which are small and choose.
-bool stays_in_float(const ModelTensor& tensor);
+bool stays_in_float(TensorRole role);
 
 // The tensors of the output: a plan's, of which those of one name (experts) are one stack; and by place in the plan which of them holds it.
 struct OutputTensors {

@@ -82,7 +82,7 @@ void count_parameters(const ModelTensors& tensors, Sensitivities& result) {
     std::uint64_t elements = 1;
     for (const std::uint64_t extent : tensor.shape) elements *= extent;
     result.parameters += elements;
-    if (is_vector(tensor)) result.fixed_bytes += elements * sizeof(float);
+    if (is_vector(tensor.role)) result.fixed_bytes += elements * sizeof(float);
   }
 }
 
@@ -149,7 +149,7 @@ struct SensitivityProbe::State {
   Trial trial_of(const Recipe& recipe) const {
     Trial trial;
     for (const ModelTensor& tensor : walk.tensors().all()) {
-      if (is_vector(tensor)) continue;
+      if (is_vector(tensor.role)) continue;
       // What stays in floating point counts as unchanged.
       const FormatPtr format = format_of(recipe, tensor);
       if (format->info().kind != FormatKind::raw && format->name() != source_format(tensor)->name()) trial.formats[tensor.gguf_name] = format;
@@ -240,14 +240,14 @@ std::uint64_t SensitivityProbe::bytes_of(const Recipe& recipe) const {
   std::uint64_t bytes = 0;
   for (const ModelTensor& tensor : state_->walk.tensors().all()) {
     const std::uint64_t rows = tensor.shape.size() > 1 ? tensor.shape.front() : 1, cols = tensor.shape.back();
-    bytes += is_vector(tensor) ? cols * sizeof(float) : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
+    bytes += is_vector(tensor.role) ? cols * sizeof(float) : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
   }
   return bytes;
 }
 
 bool SensitivityProbe::are_alike(const Recipe& a, const Recipe& b) const {
   return std::ranges::all_of(state_->walk.tensors().all(), [&](const ModelTensor& tensor) {
-    return is_vector(tensor) || state_->format_of(a, tensor)->name() == state_->format_of(b, tensor)->name();
+    return is_vector(tensor.role) || state_->format_of(a, tensor)->name() == state_->format_of(b, tensor)->name();
   });
 }
 

@@ -139,15 +139,6 @@ static void unpack_values(const CodedChunk& chunk, std::uint8_t* out) {
     }
 }
 
-// Positions that a row does not see get `other`.
-template <class F32>
-[[gnu::always_inline]] static inline void mask(F32 (&x)[kChunkVectors], std::size_t begin, std::size_t end, F32 other) {
-  if (end < kKvChunk)
-    for (std::size_t i = 0; i < kChunkVectors; ++i) x[i] = first_lanes(x[i], valid_lanes(end, i), other);
-  if (begin != 0)
-    for (std::size_t i = 0; i < kChunkVectors; ++i) x[i] = first_lanes(other, valid_lanes(begin, i), x[i]);
-}
-
 // The largest score of each row's positions.
 template <class F32>
 static void find_tops(const CodedRows& rows, std::size_t count, const SeenPositions& seen) {

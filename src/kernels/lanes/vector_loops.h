@@ -168,6 +168,15 @@ inline constexpr std::size_t kChunkVectors = 4;
   return valid <= vector * 16 ? 0 : valid - vector * 16 < 16 ? valid - vector * 16 : 16;
 }
 
+// Positions that are not seen get `other`.
+template <class F32>
+[[gnu::always_inline]] static inline void mask(F32 (&x)[kChunkVectors], std::size_t begin, std::size_t end, F32 other) {
+  if (end < 16 * kChunkVectors)
+    for (std::size_t i = 0; i < kChunkVectors; ++i) x[i] = first_lanes(x[i], valid_lanes(end, i), other);
+  if (begin != 0)
+    for (std::size_t i = 0; i < kChunkVectors; ++i) x[i] = first_lanes(other, valid_lanes(begin, i), x[i]);
+}
+
 template <class F32>
 [[gnu::always_inline]] static inline float first_lane(F32 x) {
   alignas(64) float lanes[16];
@@ -184,13 +193,11 @@ template <class F32>
 static float softmax_chunk(float* scores, std::size_t begin, std::size_t end, float scale, float* running_maximum, float* running_sum) {
   const F32 factor = F32::set(scale), lowest = F32::set(-__FLT_MAX__);
   F32 s[kChunkVectors];
-  for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = first_lanes(mul(F32::load(scores + 16 * i), factor), valid_lanes(end, i), lowest);
-  if (begin != 0)
-    for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = first_lanes(lowest, valid_lanes(begin, i), s[i]);
+  for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = mul(F32::load(scores + 16 * i), factor);
+  mask(s, begin, end, lowest);
   const float here = max_lanes(max(max(s[0], s[1]), max(s[2], s[3]))), before = *running_maximum, top = here > before ? here : before;
-  for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = first_lanes(power_of_two(sub(s[i], F32::set(top))), valid_lanes(end, i), F32::set(0));
-  if (begin != 0)
-    for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = first_lanes(F32::set(0), valid_lanes(begin, i), s[i]);
+  for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = power_of_two(sub(s[i], F32::set(top)));
+  mask(s, begin, end, F32::set(0));
   for (std::size_t i = 0; i < kChunkVectors; ++i) s[i].store(scores + 16 * i);
   const float kept = before == top ? 1.0f : first_lane(power_of_two(F32::set(before - top)));
   *running_maximum = top;

@@ -46,7 +46,7 @@ void write_longrope(const ModelConfig& config, nlohmann::ordered_json& json) {
                                                     "keep the model in a GGUF file: {}, not {}", rope.magnitude, usual));
   const auto decimals = [](const std::vector<float>& values) {
     std::vector<double> list;
-    for (const float value : values) list.push_back(std::stod(fmt::format("{}", value)));
+    for (const float value : values) list.push_back(shortest_decimal(value));
     return list;
   };
   json["original_max_position_embeddings"] = rope.original_context;
@@ -146,9 +146,8 @@ std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptio
   j["head_dim"] = config.head_dim;
   j["hidden_act"] = "silu";
   j["max_position_embeddings"] = config.context;
-  // The shortest decimal that reads back as the same float, so that 1e-05 does not become 9.99999974e-06.
-  j["rms_norm_eps"] = std::stod(fmt::format("{}", config.norm_epsilon));
-  j["rope_theta"] = std::stod(fmt::format("{}", static_cast<float>(config.rope.base)));
+  j["rms_norm_eps"] = shortest_decimal(config.norm_epsilon);
+  j["rope_theta"] = shortest_decimal(static_cast<float>(config.rope.base));
   const RopeConfig rope = huggingface_rope(config.rope);
   if (rope.scaling == RopeScaling::none) j["rope_scaling"] = nullptr;
   if (rope.scaling == RopeScaling::linear) j["rope_scaling"] = {{"rope_type", "linear"}, {"factor", rope.factor}};

@@ -87,16 +87,18 @@ void read_huggingface(const HuggingFaceFields& fields, ModelConfig& c, double at
 
 void write_huggingface(const ModelConfig& c, nlohmann::ordered_json& json) {
   json["hidden_act"] = json["hidden_activation"] = "gelu_pytorch_tanh";
-  json["query_pre_attn_scalar"] = std::stod(fmt::format("{}", c.query_pre_attn_scalar));
-  if (c.query_pre_attn_scalar == std::floor(c.query_pre_attn_scalar)) json["query_pre_attn_scalar"] = static_cast<std::uint64_t>(c.query_pre_attn_scalar);
+  if (c.query_pre_attn_scalar == std::floor(c.query_pre_attn_scalar))
+    json["query_pre_attn_scalar"] = static_cast<std::uint64_t>(c.query_pre_attn_scalar);
+  else
+    json["query_pre_attn_scalar"] = c.query_pre_attn_scalar;
   const auto write_cap = [&](const char* key, float cap) {
     json[key] = nullptr;
-    if (cap != 0) json[key] = std::stod(fmt::format("{}", cap));
+    if (cap != 0) json[key] = shortest_decimal(cap);
   };
   write_cap("attn_logit_softcapping", c.attention_soft_cap);
   write_cap("final_logit_softcapping", c.logit_soft_cap);
   if (c.sliding_window == 0) json["layer_types"] = std::vector<std::string>(c.layers, "full_attention");
-  if (c.sliding_rope) json["rope_local_base_freq"] = std::stod(fmt::format("{}", static_cast<float>(c.sliding_rope->base)));
+  if (c.sliding_rope) json["rope_local_base_freq"] = shortest_decimal(static_cast<float>(c.sliding_rope->base));
 }
 
 // --- GGUF ----------------------------------------------------------------------------------------------------------------------------------
