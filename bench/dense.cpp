@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "kernels/dense.h"
+#include "kernels/dense/dense.h"
 #include "kernels/limits.h"
 
 namespace nibble {

@@ -18,7 +18,7 @@
 #include "base/random.h"
 #include "base/thread_pool.h"
 #include "format/quantized_tensor.h"
-#include "kernels/encoders.h"
+#include "kernels/encode/encoders.h"
 
 namespace nibble {
 namespace {

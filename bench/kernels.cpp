@@ -16,9 +16,9 @@
 #include <vector>
 
 #include "base/random.h"
-#include "kernels/binary_matrix.h"
+#include "kernels/linear/binary_matrix.h"
 #include "kernels/limits.h"
-#include "kernels/linear.h"
+#include "kernels/linear/linear.h"
 
 namespace nibble {
 namespace {

@@ -8,7 +8,7 @@
 #include <limits>
 #include <map>
 
-#include "kernels/dense.h"
+#include "kernels/dense/dense.h"
 
 namespace nibble {
 namespace {

@@ -12,7 +12,7 @@
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
 #include "model/source_model.h"
-#include "kernels/linear.h"
+#include "kernels/linear/linear.h"
 #include "nibble/progress.h"
 #include "quantize/statistics.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Activations of many windows, rounded as products round them: in 8 bits, with a scale for every 128 columns of a token, and wide columns
-// (kernels/integer_shape.h) beside. The product rounds them once more, by less than half a step. Kept so that they need not be computed again. The
+// (kernels/linear/integer_shape.h) beside. The product rounds them once more, by less than half a step. Kept so that they need not be computed again. The
 // same bits for any number of threads and on any instruction set.
 //
 //   KeptInputs kept(windows, length, width, format, isa, "");

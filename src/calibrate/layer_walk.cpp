@@ -8,7 +8,7 @@
 #include <cassert>
 #include <cstring>
 
-#include "kernels/encoders.h"
+#include "kernels/encode/encoders.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
 

@@ -33,8 +33,8 @@
 #include "calibrate/walk_plan.h"
 #include "engine/program.h"
 #include "graph/network.h"
-#include "kernels/attention.h"
-#include "kernels/linear.h"
+#include "kernels/attention/attention.h"
+#include "kernels/linear/linear.h"
 
 namespace nibble {
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/dense.h"
+#include "kernels/dense/dense.h"
 #include "nibble/error.h"
 
 namespace nibble {

@@ -18,8 +18,8 @@
 #include "base/cpu.h"
 #include "base/huge_pages.h"
 #include "base/thread_pool.h"
-#include "kernels/linear.h"
-#include "kernels/rounded_rows.h"
+#include "kernels/linear/linear.h"
+#include "kernels/linear/rounded_rows.h"
 #include "quantize/statistics.h"
 
 namespace nibble {
@@ -27,7 +27,7 @@ namespace nibble {
 struct AccumulateOptions {
   bool second_moment = false;  // the full matrix, not only its diagonal
   bool distribution = true;    // histograms of magnitudes
-  bool rounded = false;        // its numbers to 8 bits, in a quarter of the time (kernels/rounded_rows.h)
+  bool rounded = false;        // its numbers to 8 bits, in a quarter of the time (kernels/linear/rounded_rows.h)
 };
 
 class SiteAccumulator {

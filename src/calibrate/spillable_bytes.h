@@ -12,7 +12,7 @@
 #include <filesystem>
 #include <memory>
 
-#include "kernels/resident_bytes.h"
+#include "kernels/linear/resident_bytes.h"
 
 namespace nibble {
 

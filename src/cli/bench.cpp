@@ -10,7 +10,7 @@
 #include "kernels/limits.h"
 #include "model/arch/architecture.h"
 #include "nibble/error.h"
-#include "pipeline/inspect.h"
+#include "pipeline/tell/inspect.h"
 #include "report/number_text.h"
 
 namespace nibble::cli {

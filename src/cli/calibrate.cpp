@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/calibrate_model.h"
+#include "pipeline/quantize/calibrate_model.h"
 
 #include <fmt/format.h>
 

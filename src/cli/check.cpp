@@ -3,7 +3,7 @@
 
 #include "cli/verbs.h"
 #include "nibble/error.h"
-#include "pipeline/inspect.h"
+#include "pipeline/tell/inspect.h"
 #include "report/number_text.h"
 
 namespace nibble::cli {

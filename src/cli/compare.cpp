@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/compare.h"
+#include "pipeline/judge/compare.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "cli/places.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
-#include "pipeline/quantize_model.h"
+#include "pipeline/quantize/quantize_model.h"
 #include "quantize/method.h"
 #include "report/html_page.h"
 #include "report/number_text.h"

@@ -8,7 +8,7 @@
 #include "cli/special_tokens.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
-#include "pipeline/judge_models.h"
+#include "pipeline/judge/judge_models.h"
 #include "report/html_page.h"
 #include "report/page_figures.h"
 #include "report/verdict_json.h"

@@ -8,7 +8,7 @@
 #include "base/output_file.h"
 #include "cli/option_checks.h"
 #include "nibble/error.h"
-#include "pipeline/judge_tasks.h"
+#include "pipeline/judge/judge_tasks.h"
 #include "report/html_page.h"
 #include "report/page_figures.h"
 #include "report/task_report.h"

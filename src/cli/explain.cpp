@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/explain.h"
+#include "pipeline/tell/explain.h"
 
 #include <fmt/format.h>
 

@@ -7,7 +7,7 @@
 #include "cli/verbs.h"
 #include "kernels/limits.h"
 #include "nibble/error.h"
-#include "pipeline/memory_plan.h"
+#include "pipeline/tell/memory_plan.h"
 #include "report/memory_plan_report.h"
 
 namespace nibble::cli {

@@ -14,9 +14,9 @@
 #include "evaluate/acceptance.h"
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
-#include "pipeline/quantize_layers.h"
-#include "pipeline/quantize_plan.h"
-#include "pipeline/recipe_json.h"
+#include "pipeline/quantize/quantize_layers.h"
+#include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/quantize/recipe_json.h"
 #include "quantize/fit/fit_rule.h"
 #include "quantize/method.h"
 

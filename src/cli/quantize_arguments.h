@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "cli/session.h"
-#include "pipeline/quantize_model.h"
+#include "pipeline/quantize/quantize_model.h"
 
 namespace nibble::cli {
 

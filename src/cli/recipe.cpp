@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/verbs.h"
-#include "pipeline/recipe_json.h"
+#include "pipeline/quantize/recipe_json.h"
 
 namespace nibble::cli {
 namespace {

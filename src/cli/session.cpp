@@ -11,9 +11,9 @@
 #include <cstring>
 
 #include "base/plain_text.h"
-#include "kernels/integer_form.h"
+#include "kernels/linear/integer_form.h"
 #include "nibble/error.h"
-#include "pipeline/source_notes.h"
+#include "pipeline/tell/source_notes.h"
 
 namespace nibble::cli {
 namespace {

@@ -13,9 +13,9 @@
 #include "base/thread_pool.h"
 #include "cli/progress_bar.h"
 #include "evaluate/acceptance.h"
-#include "kernels/attention.h"
-#include "kernels/linear.h"
-#include "pipeline/judge_models.h"
+#include "kernels/attention/attention.h"
+#include "kernels/linear/linear.h"
+#include "pipeline/judge/judge_models.h"
 #include "report/json_report.h"
 #include "report/table.h"
 

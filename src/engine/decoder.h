@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "kernels/attention.h"
-#include "kernels/linear.h"
+#include "kernels/attention/attention.h"
+#include "kernels/linear/linear.h"
 #include "model/source_model.h"
 #include "nibble/progress.h"
 

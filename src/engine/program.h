@@ -23,8 +23,8 @@
 #include "engine/expert_groups.h"
 #include "engine/rotary_tables.h"
 #include "graph/graph.h"
-#include "kernels/attention.h"
-#include "kernels/linear.h"
+#include "kernels/attention/attention.h"
+#include "kernels/linear/linear.h"
 
 namespace nibble {
 

@@ -9,7 +9,7 @@
 
 #include "base/thread_pool.h"
 #include "model/source_model.h"
-#include "kernels/linear.h"
+#include "kernels/linear/linear.h"
 #include "model/arch/architecture.h"
 #include "model/stored_activations.h"
 

@@ -28,7 +28,7 @@ enum class ActivationGrain : std::uint8_t { run, token, tensor };
 
 // Which columns of a token have wide codes: 15 bits and a sign in place of 7. few: those that are eight times as large as
 // the mean of their run or more; some: four times, in runs that have far larger ones; many: four times, in all runs (WideRule in
-// kernels/integer_shape.h).
+// kernels/linear/integer_shape.h).
 enum class WideColumns : std::uint8_t { none, few, some, many, all };
 
 struct ActivationFormat {

@@ -10,8 +10,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/coded_chunk.h"
-#include "kernels/unit_shape.h"
+#include "kernels/attention/coded_chunk.h"
+#include "kernels/linear/unit_shape.h"
 
 namespace nibble {
 

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/resident_bytes.h"
+#include "kernels/linear/resident_bytes.h"
 #include "kernels/select.h"
 
 namespace nibble {

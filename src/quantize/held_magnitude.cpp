@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/encoders.h"
+#include "kernels/encode/encoders.h"
 #include "quantize/recipe.h"
 
 namespace nibble {

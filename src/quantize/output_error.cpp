@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "format/quantized_tensor.h"
-#include "kernels/dense.h"
-#include "kernels/linear.h"
+#include "kernels/dense/dense.h"
+#include "kernels/linear/linear.h"
 
 namespace nibble {
 namespace {

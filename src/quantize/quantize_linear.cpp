@@ -9,7 +9,7 @@
 #include <numeric>
 #include <vector>
 
-#include "kernels/encoders.h"
+#include "kernels/encode/encoders.h"
 #include "nibble/error.h"
 
 namespace nibble {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which tensor gets which format and method: ordered rules, the first that matches decides. A recipe is data: it prints, it is JSON
-// (pipeline/recipe_json.h), it can be compared line by line.
+// (pipeline/quantize/recipe_json.h), it can be compared line by line.
 //
 //   Recipe recipe = find_recipe("q4_k_m");
 //   Assignment a = assign(recipe, {.name = "blk.0.attn_v.weight", .rows = 512, .cols = 2048, .layer = 0, .num_layers = 16, .gqa = 4});

@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "pipeline/explain_parts.h"
+#include "pipeline/tell/explain_parts.h"
 #include "report/number_text.h"
 
 namespace nibble {

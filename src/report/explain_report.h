@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "pipeline/explain.h"
+#include "pipeline/tell/explain.h"
 #include "report/json_report.h"
 #include "report/table.h"
 

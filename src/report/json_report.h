@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "evaluate/speed.h"
-#include "pipeline/compare.h"
-#include "pipeline/inspect.h"
-#include "pipeline/quantize_model.h"
+#include "pipeline/judge/compare.h"
+#include "pipeline/tell/inspect.h"
+#include "pipeline/quantize/quantize_model.h"
 #include "pipeline/synth.h"
 
 namespace nibble {

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "pipeline/memory_plan.h"
+#include "pipeline/tell/memory_plan.h"
 #include "report/json_report.h"
 #include "report/table.h"
 

@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "pipeline/compare.h"
-#include "pipeline/model_portrait.h"
+#include "pipeline/judge/compare.h"
+#include "pipeline/tell/model_portrait.h"
 #include "report/json_report.h"
 #include "report/task_report.h"
 

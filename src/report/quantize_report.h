@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "pipeline/budgeted_quantization.h"
-#include "pipeline/quantize_model.h"
+#include "pipeline/budget/budgeted_quantization.h"
+#include "pipeline/quantize/quantize_model.h"
 #include "report/table.h"
 
 namespace nibble {

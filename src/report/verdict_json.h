@@ -5,8 +5,8 @@
 
 #include "evaluate/acceptance.h"
 #include "evaluate/verdict.h"
-#include "pipeline/budgeted_quantization.h"
-#include "pipeline/verified_quantization.h"
+#include "pipeline/budget/budgeted_quantization.h"
+#include "pipeline/quantize/verified_quantization.h"
 #include "report/json_report.h"
 
 namespace nibble {

@@ -7,9 +7,9 @@
 #include <cmath>
 
 #include "kernels/guarded_buffer.h"
-#include "kernels/integer_form.h"
+#include "kernels/linear/integer_form.h"
 #include "kernels/kernel_sets.h"
-#include "kernels/linear.h"
+#include "kernels/linear/linear.h"
 
 namespace nibble {
 namespace {

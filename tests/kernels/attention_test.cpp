@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/attention.h"
+#include "kernels/attention/attention.h"
 
 #include <algorithm>
 #include <array>
@@ -10,7 +10,7 @@
 #include "base/half.h"
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernel_sets.h"
-#include "kernels/kv_layout.h"
+#include "kernels/attention/kv_layout.h"
 
 namespace nibble {
 namespace {

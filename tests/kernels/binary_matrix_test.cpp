@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/binary_matrix.h"
+#include "kernels/linear/binary_matrix.h"
 
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernel_sets.h"

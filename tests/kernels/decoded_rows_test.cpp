@@ -5,7 +5,7 @@
 
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernel_sets.h"
-#include "kernels/linear.h"
+#include "kernels/linear/linear.h"
 
 namespace nibble {
 namespace {

@@ -3,7 +3,7 @@
 // The definition (one chain of fused multiply-adds, k ascending) is written out here and must be met bit for bit; that the definition is
 // the algebra it claims to be is checked against sums in long double, within the bounds of Higham, Accuracy and Stability of Numerical
 // Algorithms (2nd edition): gamma_k = k u / (1 - k u).
-#include "kernels/dense.h"
+#include "kernels/dense/dense.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,7 +11,7 @@
 
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernel_sets.h"
-#include "kernels/rounded_rows.h"
+#include "kernels/linear/rounded_rows.h"
 
 namespace nibble {
 namespace {

@@ -2,7 +2,7 @@
 //
 // Formats with an instruction set's row loops against the formats themselves, bit for bit: every format, set and rule, with and without
 // importance, ordinary and extreme values, misaligned.
-#include "kernels/encoders.h"
+#include "kernels/encode/encoders.h"
 
 #include <gtest/gtest.h>
 

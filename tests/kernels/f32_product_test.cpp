@@ -4,7 +4,7 @@
 #include "base/half.h"
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernel_sets.h"
-#include "kernels/linear.h"
+#include "kernels/linear/linear.h"
 
 namespace nibble {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/budgeted_quantization.h"
+#include "pipeline/budget/budgeted_quantization.h"
 
 #include <gtest/gtest.h>
 

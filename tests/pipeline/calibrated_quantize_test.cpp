@@ -9,7 +9,7 @@
 #include "base/cpu.h"
 #include "base/random.h"
 #include "engine/decoder.h"
-#include "pipeline/calibrate_model.h"
+#include "pipeline/quantize/calibrate_model.h"
 #include "pipeline/models.h"
 
 namespace nibble {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/compare.h"
+#include "pipeline/judge/compare.h"
 
 #include <gtest/gtest.h>
 

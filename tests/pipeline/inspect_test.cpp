@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/inspect.h"
+#include "pipeline/tell/inspect.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

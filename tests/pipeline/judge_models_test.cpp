@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/judge_models.h"
+#include "pipeline/judge/judge_models.h"
 
 #include <gtest/gtest.h>
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/judge_tasks.h"
+#include "pipeline/judge/judge_tasks.h"
 
 #include <gtest/gtest.h>
 
 #include "evaluate/special_functions.h"
 #include "pipeline/models.h"
-#include "pipeline/quantize_model.h"
+#include "pipeline/quantize/quantize_model.h"
 
 namespace nibble {
 namespace {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/memory_plan.h"
+#include "pipeline/tell/memory_plan.h"
 
 #include <gtest/gtest.h>
 
 #include "nibble/error.h"
 #include "pipeline/models.h"
-#include "pipeline/quantize_model.h"
+#include "pipeline/quantize/quantize_model.h"
 #include "pipeline/synth.h"
 
 namespace nibble {

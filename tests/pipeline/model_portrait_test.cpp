@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/model_portrait.h"
+#include "pipeline/tell/model_portrait.h"
 
 #include <gtest/gtest.h>
 

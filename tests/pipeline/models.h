@@ -14,7 +14,7 @@
 #include "model/source_model.h"
 #include "io/checkpoint_writer.h"
 #include "nibble/error.h"
-#include "pipeline/quantize_model.h"
+#include "pipeline/quantize/quantize_model.h"
 #include "pipeline/synth.h"
 
 namespace nibble {

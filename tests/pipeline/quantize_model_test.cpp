@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/quantize_model.h"
+#include "pipeline/quantize/quantize_model.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include "engine/decoder.h"
 #include "model/tokenizer/tokenizer.h"
 #include "pipeline/models.h"
-#include "pipeline/recipe_json.h"
+#include "pipeline/quantize/recipe_json.h"
 
 namespace nibble {
 namespace {

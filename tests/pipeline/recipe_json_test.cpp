@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/recipe_json.h"
+#include "pipeline/quantize/recipe_json.h"
 
 #include <gtest/gtest.h>
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/sensitivity.h"
+#include "pipeline/budget/sensitivity.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "pipeline/budget_plan.h"
+#include "pipeline/budget/budget_plan.h"
 #include "pipeline/models.h"
 
 namespace nibble {

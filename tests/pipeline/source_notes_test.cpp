@@ -7,9 +7,9 @@
 #include "io/checkpoint_writer.h"
 #include "model/config.h"
 #include "model/tiny_models.h"
-#include "pipeline/quantize_model.h"
-#include "pipeline/quantize_plan.h"
-#include "pipeline/source_notes.h"
+#include "pipeline/quantize/quantize_model.h"
+#include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/tell/source_notes.h"
 
 namespace nibble {
 namespace {

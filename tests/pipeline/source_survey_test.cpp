@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One pass tells as much as a pass for each question would.
-#include "pipeline/source_survey.h"
+#include "pipeline/quantize/source_survey.h"
 
 #include <algorithm>
 
 #include "model/tiny_models.h"
-#include "pipeline/quantize_plan.h"
+#include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
 namespace {

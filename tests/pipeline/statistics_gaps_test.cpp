@@ -7,7 +7,7 @@
 
 #include "calibrate/imatrix_file.h"
 #include "nibble/error.h"
-#include "pipeline/calibrate_model.h"
+#include "pipeline/quantize/calibrate_model.h"
 #include "pipeline/models.h"
 
 namespace nibble {

@@ -5,7 +5,7 @@
 
 #include "engine/decoder.h"
 #include "model/tokenizer/tokenizer.h"
-#include "pipeline/inspect.h"
+#include "pipeline/tell/inspect.h"
 #include "pipeline/models.h"
 
 namespace nibble {

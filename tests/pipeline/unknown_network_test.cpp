@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Checkpoints whose network no family draws: quantized matrix by matrix, refused where more is asked.
-#include "pipeline/unknown_network.h"
+#include "pipeline/quantize/unknown_network.h"
 
 #include <gtest/gtest.h>
 

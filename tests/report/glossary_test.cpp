@@ -5,7 +5,7 @@
 
 #include <set>
 
-#include "pipeline/judge_tasks.h"
+#include "pipeline/judge/judge_tasks.h"
 #include "quantize/fit/fit_rule.h"
 #include "quantize/method.h"
 

@@ -7,7 +7,7 @@
 
 #include "base/utf8.h"
 #include "nibble/error.h"
-#include "pipeline/inspect.h"
+#include "pipeline/tell/inspect.h"
 #include "quantize/recipe.h"
 
 namespace nibble {

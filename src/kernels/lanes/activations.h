@@ -3,7 +3,7 @@
 // Quantization of activations to int8: with a scale of its own for every run of a token's columns, wide columns apart, or on a grid that is given.
 #pragma once
 
-#include "kernels/integer_shape.h"
+#include "kernels/linear/integer_shape.h"
 
 namespace nibble::lanes {
 

@@ -19,7 +19,7 @@
 #include "format/block/q4_k.h"
 #include "format/block/q5_k.h"
 #include "format/block/q6_k.h"
-#include "kernels/encoder_list.h"
+#include "kernels/encode/encoder_list.h"
 #include "kernels/lanes/legacy_twins.h"
 
 namespace nibble {

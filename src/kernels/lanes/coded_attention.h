@@ -3,7 +3,7 @@
 // Attention to a chunk of quantized keys and values (coded_chunk.h), without widening them: integer products straight from the codes.
 #pragma once
 
-#include "kernels/coded_chunk.h"
+#include "kernels/attention/coded_chunk.h"
 #include "kernels/lanes/activations.h"
 #include "kernels/lanes/exponential.h"
 #include "kernels/lanes/integer_product.h"

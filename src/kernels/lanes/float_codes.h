@@ -3,7 +3,7 @@
 // Small binary floats to f32, and their scales applied.
 #pragma once
 
-#include "kernels/integer_shape.h"
+#include "kernels/linear/integer_shape.h"
 
 namespace nibble::lanes {
 

@@ -3,7 +3,7 @@
 // From a block's stored grid to what products read.
 #pragma once
 
-#include "kernels/integer_shape.h"
+#include "kernels/linear/integer_shape.h"
 #include "kernels/lanes/unpack.h"
 
 namespace nibble::lanes {

@@ -5,7 +5,7 @@
 // tile has some; other tokens' are zeros there, so that who shares a tile changes nothing.
 #pragma once
 
-#include "kernels/integer_shape.h"
+#include "kernels/linear/integer_shape.h"
 
 namespace nibble::lanes {
 

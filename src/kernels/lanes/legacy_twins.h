@@ -12,7 +12,7 @@
 #include "format/block/q5_1.h"
 #include "format/block/q8_0.h"
 #include "format/lanes.h"
-#include "kernels/encoder_list.h"
+#include "kernels/encode/encoder_list.h"
 
 namespace nibble {
 namespace {

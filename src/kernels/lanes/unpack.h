@@ -3,7 +3,7 @@
 // From the bit planes of a block to operands, one byte each. The unit is an octet: eight quads of columns (32 columns) of 16 rows.
 #pragma once
 
-#include "kernels/integer_shape.h"
+#include "kernels/linear/integer_shape.h"
 
 namespace nibble::lanes {
 

@@ -4,7 +4,7 @@
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
-#include "pipeline/quantize_plan.h"
+#include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
 namespace {

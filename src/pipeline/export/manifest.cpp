@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nibble/model.h"
-#include "pipeline/recipe_json.h"
+#include "pipeline/quantize/recipe_json.h"
 #include "quantize/fit/fit_rule.h"
 
 namespace nibble {

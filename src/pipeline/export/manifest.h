@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "pipeline/quantize_plan.h"
+#include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
 

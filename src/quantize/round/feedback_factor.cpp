@@ -7,7 +7,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "kernels/dense.h"
+#include "kernels/dense/dense.h"
 
 namespace nibble {
 namespace {

@@ -16,7 +16,7 @@
 
 #include "base/cpu.h"
 #include "base/thread_pool.h"
-#include "kernels/resident_bytes.h"
+#include "kernels/linear/resident_bytes.h"
 
 namespace nibble {
 

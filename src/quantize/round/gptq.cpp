@@ -5,8 +5,8 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/dense.h"
-#include "kernels/linear.h"
+#include "kernels/dense/dense.h"
+#include "kernels/linear/linear.h"
 #include "quantize/round/feedback_factor.h"
 #include "quantize/round/span_codes.h"
 #include "quantize/round/span_descent.h"

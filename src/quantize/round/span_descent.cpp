@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/dense.h"
-#include "kernels/linear.h"
+#include "kernels/dense/dense.h"
+#include "kernels/linear/linear.h"
 
 namespace nibble {
 

@@ -8,8 +8,8 @@
 #include <cassert>
 
 #include "base/huge_pages.h"
-#include "kernels/dense.h"
-#include "kernels/linear.h"
+#include "kernels/dense/dense.h"
+#include "kernels/linear/linear.h"
 
 namespace nibble {
 namespace {

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Causal grouped-query attention over key/value caches. Online softmax, in powers of two, over fixed chunks of 64 positions in order within spans
+// of 1024, and over spans in order, so that results are the same bits for any number of threads and any cut of the query batch. f32 and f16 caches
+// are multiplied in f32, each sum one chain of fused multiply-adds; quantized ones in integers (coded_chunk.h), keys and queries
+// rotated by a Hadamard transform before they are rounded, which spreads a few large dimensions over all.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "base/cpu.h"
+#include "base/thread_pool.h"
+#include "kernels/linear/linear.h"
+
+namespace nibble {
+
+enum class KvType { f32, f16, q8_0, q4_0 };
+std::string_view kv_type_name(KvType type);  // "f32", "f16", "q8_0", "q4_0"
+std::optional<KvType> parse_kv_type(std::string_view name);
+
+class KvLayer;
+
+// Tokens of one sequence that go through one layer: positions position .. position + tokens - 1, which must fit the cache.
+struct AttentionPiece {
+  KvLayer* cache;
+  std::size_t position, tokens;
+  const float *queries, *keys, *values;  // [tokens, heads, head_dim] and twice [tokens, kv_heads, head_dim]
+  float* out;                            // [tokens, heads, head_dim]
+};
+
+// Keys and values of one layer and one sequence. Positions 0 .. capacity-1.
+class KvLayer {
+ public:
+  KvLayer(std::size_t capacity, std::size_t kv_heads, std::size_t head_dim, KvType type);
+  KvLayer(KvLayer&&) noexcept;
+  KvLayer& operator=(KvLayer&&) noexcept;
+  ~KvLayer();
+  std::uint64_t resident_bytes() const noexcept;
+
+  struct State;  // kv_layout.h: of this room's files only
+  const State& state() const noexcept { return *state_; }
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+// Puts each piece's keys and values into its cache. Pieces are of different sequences; their caches have one shape and type.
+void store_keys_values(std::span<const AttentionPiece> pieces, ThreadPool& pool);
+
+// How queries meet keys. heads is a multiple of the cache's kv_heads; head h reads kv head h / (heads / kv_heads). A score is the product of query
+// and key times scale, and with a soft cap c (Gemma 2) c * tanh(score / c). With a window a query sees only that many positions, its own the last.
+struct AttentionRule {
+  std::size_t heads = 1;
+  float scale = 1;          // usually 1 / sqrt(head_dim)
+  std::size_t window = 0;   // 0: all positions
+  float soft_cap = 0;       // 0: none
+};
+
+// Fills each piece's out: query t stands at position + t and sees keys 0 .. position + t of its cache (with a window the last ones of these), its
+// own stored before. What a piece gets does not depend on the others.
+void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule, Isa isa, ThreadPool& pool, KernelScratch& scratch);
+
+}  // namespace nibble

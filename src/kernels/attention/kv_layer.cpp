@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/half.h"
+#include "kernels/attention/kv_layout.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+bool quantized(KvType type) { return type == KvType::q8_0 || type == KvType::q4_0; }
+
+constexpr std::string_view kTypeNames[] = {"f32", "f16", "q8_0", "q4_0"};
+
+std::size_t checked_capacity(std::size_t capacity) {
+  constexpr std::size_t kMost = std::size_t{1} << 31;
+  if (capacity > kMost) throw Error(ErrorKind::invalid_argument, "context too long for a key/value cache; positions: " + std::to_string(capacity));
+  return capacity;
+}
+
+// A group of 32 numbers as signed codes up to `limit` with one f16 scale.
+struct Group {
+  std::uint16_t scale = 0;
+  std::int8_t codes[kKvGroup] = {};
+};
+
+Group quantize_group(const float* x, std::size_t count, int lowest, int highest) {
+  Group g;
+  float extreme = 0;  // the number of largest magnitude, with its sign
+  for (std::size_t i = 0; i < count; ++i)
+    if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
+  // 8 bits: codes -127..127. 4 bits: -8..7, and the extreme is given the code -8, as in q4_0.
+  const float scale = lowest == -8 ? extreme / -8.0f : std::fabs(extreme) / static_cast<float>(highest);
+  g.scale = f32_to_f16(scale);
+  const float stored = f16_to_f32(g.scale), inverse = stored != 0 ? 1.0f / stored : 0.0f;
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, ties to even
+  for (std::size_t i = 0; i < count; ++i) {
+    const float q = std::clamp(x[i] * inverse, static_cast<float>(lowest), static_cast<float>(highest));
+    g.codes[i] = static_cast<std::int8_t>((q + kRound) - kRound);
+  }
+  return g;
+}
+
+}  // namespace
+
+std::string_view kv_type_name(KvType type) { return kTypeNames[static_cast<std::size_t>(type)]; }
+std::optional<KvType> parse_kv_type(std::string_view name) {
+  const auto* const found = std::ranges::find(kTypeNames, name);
+  if (found == std::end(kTypeNames)) return std::nullopt;
+  return static_cast<KvType>(found - std::begin(kTypeNames));
+}
+
+// Of two runs that lie apart: the sums in place of the first, the differences in place of the second.
+static void add_and_subtract(float* __restrict low, float* __restrict high, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const float a = low[i], b = high[i];
+    low[i] = a + b;
+    high[i] = a - b;
+  }
+}
+
+// The first two steps in one, for runs that are too short to be taken in vectors.
+static void add_and_subtract_within_quads(float* x, std::size_t count) {
+  for (float* quad = x; quad != x + count; quad += 4) {
+    const float a = quad[0] + quad[1], b = quad[0] - quad[1], c = quad[2] + quad[3], d = quad[2] - quad[3];
+    quad[0] = a + c;
+    quad[1] = b + d;
+    quad[2] = a - c;
+    quad[3] = b - d;
+  }
+}
+
+void hadamard_rotate(float* x, std::size_t size) {
+  const std::size_t run = size & (~size + 1);
+  const float norm = 1.0f / std::sqrt(static_cast<float>(run));
+  for (float* first = x; first != x + size; first += run) {
+    if (run >= 4) add_and_subtract_within_quads(first, run);
+    for (std::size_t half = run >= 4 ? 4 : 1; half < run; half *= 2)
+      for (float* low = first; low != first + run; low += 2 * half) add_and_subtract(low, low + half, half);
+    for (std::size_t i = 0; i < run; ++i) first[i] *= norm;
+  }
+}
+
+KvLayer::State::State(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_)
+    : capacity(checked_capacity(capacity_)),
+      kv_heads(kv_heads_),
+      head_dim(head_dim_),
+      depth(round_up(head_dim_, quantized(type_) ? kKvGroup : 16)),
+      type(type_) {
+  const std::size_t elements = kKvChunk * depth;
+  code_bytes = type == KvType::f32 ? elements * 4 : type == KvType::f16 ? elements * 2 : type == KvType::q8_0 ? elements : elements / 2;
+  scale_bytes = quantized(type) ? elements / kKvGroup * 2 : 0;
+  num_chunks = round_up(capacity, kKvChunk) / kKvChunk;
+  const std::size_t chunk_bytes = 2 * (code_bytes + scale_bytes);
+  if (chunk_bytes != 0 && kv_heads != 0 && num_chunks > (std::size_t{1} << 46) / chunk_bytes / kv_heads)
+    throw Error(ErrorKind::resource, "key/value cache beyond any memory; positions: " + std::to_string(capacity));
+  bytes = ResidentBytes(num_chunks * kv_heads * chunk_bytes);
+}
+
+// Where dimension d of position j has its byte; with 4 bits it shares it with dimension d + 4 of keys, d + 16 of values.
+static std::size_t key_byte(std::size_t d, std::size_t j, int bits) {
+  const std::size_t quad = d / 4;
+  return (bits == 4 ? quad / 2 : quad) * 4 * kKvChunk + j * 4 + d % 4;
+}
+static std::size_t value_byte(std::size_t d, std::size_t j, std::size_t depth, int bits) {
+  const std::size_t line = d / 16, at = bits == 4 ? line / 2 : line;
+  return j / 4 * (depth * (bits == 4 ? 2 : 4)) + at * 64 + d % 16 * 4 + j % 4;
+}
+
+void KvLayer::State::store_codes(const float* x, std::size_t position, bool of_keys, std::byte* chunk) const {
+  const std::size_t j = position % kKvChunk;
+  std::uint16_t* const scales = reinterpret_cast<std::uint16_t*>(chunk + code_bytes);
+  for (std::size_t d = 0; d < head_dim; d += kKvGroup) {
+    const std::size_t n = std::min(kKvGroup, head_dim - d);
+    const Group g = type == KvType::q8_0 ? quantize_group(x + d, n, -127, 127) : quantize_group(x + d, n, -8, 7);
+    scales[d / kKvGroup * kKvChunk + j] = g.scale;
+    const int bits = type == KvType::q8_0 ? 8 : 4;
+    const std::size_t apart = of_keys ? 4 : 16;
+    for (std::size_t i = 0; i < kKvGroup; ++i) {
+      if (bits == 4 && i / apart % 2 == 1) continue;
+      const int code = bits == 8 ? g.codes[i] + (of_keys ? 128 : 0) : (g.codes[i] + 8) | (g.codes[i + apart] + 8) << 4;
+      chunk[of_keys ? key_byte(d + i, j, bits) : value_byte(d + i, j, depth, bits)] = static_cast<std::byte>(code);
+    }
+  }
+}
+
+void KvLayer::State::store_key(std::size_t head, std::size_t position, const float* x) const {
+  const std::size_t j = position % kKvChunk;
+  std::byte* const chunk = keys(head, position / kKvChunk);
+  if (type == KvType::f32) {
+    float* const out = reinterpret_cast<float*>(chunk);
+    for (std::size_t d = 0; d < head_dim; ++d) out[d * kKvChunk + j] = x[d];
+  } else if (type == KvType::f16) {
+    std::uint16_t* const out = reinterpret_cast<std::uint16_t*>(chunk);
+    for (std::size_t d = 0; d < head_dim; ++d) out[d * kKvChunk + j] = f32_to_f16(x[d]);
+  } else {
+    store_codes(x, position, true, chunk);
+  }
+}
+
+void KvLayer::State::store_value(std::size_t head, std::size_t position, const float* x) const {
+  const std::size_t j = position % kKvChunk;
+  std::byte* const chunk = values(head, position / kKvChunk);
+  if (type == KvType::f32) {
+    std::memcpy(chunk + j * depth * 4, x, head_dim * 4);
+  } else if (type == KvType::f16) {
+    std::uint16_t* const out = reinterpret_cast<std::uint16_t*>(chunk) + j * depth;
+    for (std::size_t d = 0; d < head_dim; ++d) out[d] = f32_to_f16(x[d]);
+  } else {
+    store_codes(x, position, false, chunk);
+  }
+}
+
+KvLayer::KvLayer(std::size_t capacity, std::size_t kv_heads, std::size_t head_dim, KvType type)
+    : state_(std::make_unique<State>(capacity, kv_heads, head_dim, type)) {}
+KvLayer::KvLayer(KvLayer&&) noexcept = default;
+KvLayer& KvLayer::operator=(KvLayer&&) noexcept = default;
+KvLayer::~KvLayer() = default;
+
+std::uint64_t KvLayer::resident_bytes() const noexcept { return state_->bytes.size(); }
+
+void store_keys_values(std::span<const AttentionPiece> pieces, ThreadPool& pool) {
+  if (pieces.empty()) return;
+  const std::size_t kv_heads = pieces[0].cache->state().kv_heads;
+  const auto store_head = [](const AttentionPiece& piece, std::size_t head) {
+    const KvLayer::State& s = piece.cache->state();
+    assert(piece.position <= s.capacity && piece.tokens <= s.capacity - piece.position);
+    std::vector<float> rotated(s.rotates() ? s.head_dim : 0);
+    for (std::size_t t = 0; t < piece.tokens; ++t) {
+      const std::size_t at = (t * s.kv_heads + head) * s.head_dim;
+      const float* key = piece.keys + at;
+      if (s.rotates()) {
+        std::copy_n(key, s.head_dim, rotated.data());
+        hadamard_rotate(rotated.data(), s.head_dim);
+        key = rotated.data();
+      }
+      s.store_key(head, piece.position + t, key);
+      s.store_value(head, piece.position + t, piece.values + at);
+    }
+  };
+  std::size_t tokens = 0;
+  for (const AttentionPiece& piece : pieces) tokens += piece.tokens;
+  const std::size_t tasks = pieces.size() * kv_heads;
+  pool.parallel_for(tasks, tokens <= 4 ? tasks : 1, [&](std::size_t begin, std::size_t end, std::size_t) {  // 4: too little to wake anybody
+    for (std::size_t task = begin; task < end; ++task) store_head(pieces[task / kv_heads], task % kv_heads);
+  });
+}
+
+}  // namespace nibble

@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Quantized weights multiplied as integers: repacked once into panels (integer_shape.h); for every product, activations become int8,
+// and each block is decoded to 8-bit operands in the nearest cache, to be multiplied with all tokens.
+#include <array>
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/half.h"
+#include "kernels/linear/f32_panels.h"
+#include "kernels/linear/integer_form.h"
+#include "kernels/linear/integer_form_planar.h"
+#include "kernels/linear/packed_weights.h"
+#include "kernels/linear/resident_block.h"
+#include "kernels/linear/resident_bytes.h"
+#include "kernels/select.h"
+
+namespace nibble {
+namespace {
+
+std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// --- products ------------------------------------------------------------------------------------------------------------------------
+
+// Activations of a call, in the caller's scratch: for each block of columns, all tokens.
+struct ActivationBuffers {
+  std::size_t runs;
+  std::int8_t *codes, *wide, *sum_codes;
+  std::uint64_t* wide_quads;
+  float *scales, *sums;
+  std::int32_t* biases;
+  float* shifts;  // [tokens]: minus scale times zero point
+
+  static std::size_t bytes(std::size_t blocks, std::size_t tokens, std::size_t runs) {
+    return round_up(blocks * tokens * (2 * kBlockDepth + 8 + 8 * kMaxGroups + runs * (4 + kSumCodes)) + tokens * sizeof(float), 64);
+  }
+  ActivationBuffers(std::byte* base, std::size_t blocks, std::size_t tokens, std::size_t num_runs) : runs(num_runs) {
+    const std::size_t n = blocks * tokens;
+    codes = reinterpret_cast<std::int8_t*>(base);
+    wide = codes + n * kBlockDepth;
+    wide_quads = reinterpret_cast<std::uint64_t*>(wide + n * kBlockDepth);
+    sums = reinterpret_cast<float*>(wide_quads + n);
+    biases = reinterpret_cast<std::int32_t*>(sums + n * kMaxGroups);
+    scales = reinterpret_cast<float*>(biases + n * kMaxGroups);
+    shifts = scales + n * runs;
+    sum_codes = reinterpret_cast<std::int8_t*>(shifts + tokens);
+  }
+  // Token `token` of block `block`, of `tokens` in all, has index block * tokens + token.
+  QuantizedActivations at(std::size_t index) const {
+    const ActivationTarget t = target(index);
+    return {runs, t.codes, t.scales, t.biases, t.sums, t.sum_codes, t.wide, t.wide_quads};
+  }
+  ActivationTarget target(std::size_t index) const {
+    return {codes + index * kBlockDepth, scales + index * runs,       biases + index * kMaxGroups, sums + index * kMaxGroups,
+            sum_codes + index * runs * kSumCodes, wide + index * kBlockDepth, wide_quads + index};
+  }
+};
+
+// What one thread decodes a block into.
+struct PanelBuffers {
+  std::uint8_t *operands, *decoded;
+  ExpandedGrid grid;
+  float* tile;
+
+  static constexpr std::size_t kOperandBytes = kBlockDepth * 64, kGridFloats = kMaxGroups * 64, kTileFloats = kTokenBlock * 64;
+  static constexpr std::size_t kMultipleBytes = 2 * kMaxGroups * 64;
+  static constexpr std::size_t kDecodedBytes = kBlockDepth * 32 + 128 + kMaxGroups * 64;  // 4-bit codes, super scales, multiples
+  static constexpr std::size_t kBytes = kOperandBytes + kMultipleBytes + kDecodedBytes + (2 * kGridFloats + 128 + kTileFloats) * sizeof(float);
+  explicit PanelBuffers(std::byte* base) {
+    operands = reinterpret_cast<std::uint8_t*>(base);
+    grid.bytes = operands + kOperandBytes;
+    grid.scales = reinterpret_cast<float*>(grid.bytes + kMultipleBytes);
+    grid.offsets = grid.scales + kGridFloats;
+    grid.super = grid.offsets + kGridFloats;
+    grid.minima = nullptr;
+    tile = grid.super + 128;
+    decoded = reinterpret_cast<std::uint8_t*>(tile + kTileFloats);
+  }
+};
+
+ActivationScale scale_of(const ActivationGrid& grid) { return {grid.scale, 1.0f / grid.scale, static_cast<float>(grid.zero)}; }
+
+// The grid that just holds a token.
+ActivationScale scale_of_range(float low, float high, bool is_asymmetric) {
+  const float width = is_asymmetric ? high - low : std::max(-low, high), steps = is_asymmetric ? 255.0f : 127.0f;
+  if (!(width > 1e-35f)) return {0, 0, 0};  // smaller would overflow the inverse
+  const float inverse = steps / width;
+  return {width / steps, inverse, is_asymmetric ? std::nearbyint(-128.0f - low * inverse) : 0.0f};
+}
+
+ActivationRounding rounding_of(const IntegerShape& shape, const ActivationFormat& format) {
+  const std::size_t run = format.grain == ActivationGrain::run ? format.run : kActivationDepth;
+  return {run, std::min(kernel_group(shape), run), shape.middle, wide_rule(format.wide)};
+}
+
+// For which operands are not worth another pass: they give the same bits without it, as sums of 128 columns stay below 2^24. Where all columns may be
+// wide they do not.
+constexpr std::size_t kFewTokens = 32;
+
+struct RowScales {
+  alignas(64) float of_row[kPanelRows];
+};
+
+class IntegerPanels final : public PackedWeights {
+ public:
+  IntegerPanels(const QuantizedView& w, const IntegerForm& form, const KernelOptions& options, ThreadPool& pool)
+      : PackedWeights(w.rows, w.cols, std::string(isa_name(options.isa)) + "/int8 " + layout_name(form) + " from " + w.format->name()),
+        form_(form),
+        activations_(options.activation_format),
+        rounding_(rounding_of(form.shape, options.activation_format)),
+        grid_{options.activation_grid.scale, options.activation_format.is_asymmetric ? options.activation_grid.zero : 0},
+        kernels_(kernel_table(options.isa)),
+        num_blocks_((static_cast<std::size_t>(w.cols) + kBlockDepth - 1) / kBlockDepth),
+        panel_bytes_(num_blocks_ == 0 ? 0 : block_offset(num_blocks_ - 1) + stored_bytes(depth_of(num_blocks_ - 1))),
+        bytes_(num_panels(w.rows) * panel_bytes_),
+        row_scales_(has_row_scales(form.shape) ? num_panels(w.rows) * kPanelRows * sizeof(float) : 0) {
+    if (has_units())
+      for (std::size_t place = 0; place < 32; ++place) places_[unit_column(form.units, form.shape.group, place)] = static_cast<std::uint8_t>(place);
+    form_.tensor_grid = w.tensor_grid.get();
+    if (has_nested_scales()) nested_ = nested_scales(*form_.tensor_grid);
+    form_.shape.scale_offset = nested_.offset;
+    for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t) { pack_panel(w, p); });
+    form_.format = nullptr;  // only packing needed them
+    form_.tensor_grid = nullptr;
+    if (activations_.is_asymmetric) sum_rows(pool);
+  }
+
+  Arithmetic arithmetic() const noexcept override { return Arithmetic::int8; }
+  std::uint64_t resident_bytes() const noexcept override {
+    return bytes_.size() + row_scales_.size() + (row_sums_.size() + nested_.bases.size()) * sizeof(float);
+  }
+
+  // What quantize_activations depends on, above the numbers of other preparations.
+  std::uint64_t preparation() const noexcept override {
+    return std::uint64_t{form_.units.columns} << 40 | std::uint64_t{sums_whole_rows()} << 33 | std::uint64_t{1} << 32 |
+           rounding_.group << 16 | static_cast<std::uint64_t>(form_.shape.middle);
+  }
+  std::uint64_t input_grid() const noexcept override {
+    const std::uint64_t kind = static_cast<std::uint64_t>(activations_.grain) << 8 | std::uint64_t{activations_.is_asymmetric} << 10 |
+                               static_cast<std::uint64_t>(activations_.wide) << 11 | std::uint64_t{activations_.run} << 16;
+    if (!activations_.is_static()) return kind;
+    return kind | std::uint64_t{std::bit_cast<std::uint32_t>(grid_.scale)} << 32 | static_cast<std::uint8_t>(grid_.zero);
+  }
+  std::size_t shared_bytes(std::size_t tokens) const noexcept override { return ActivationBuffers::bytes(num_blocks_, tokens, num_runs()); }
+  std::size_t worker_bytes() const noexcept override { return PanelBuffers::kBytes; }
+
+  void prepare(const float* x, std::size_t tokens, ThreadPool& pool, std::byte* shared) const override {
+    const ActivationBuffers activations(shared, num_blocks_, tokens, num_runs());
+    pool.parallel_for(tokens, std::max<std::size_t>(1, 8192 / (num_blocks_ * kBlockDepth)), [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t t = begin; t < end; ++t) quantize_token(x + t * cols_, t, tokens, activations);
+    });
+  }
+
+  void multiply_panel(std::size_t p, const float*, std::size_t tokens, float* y, std::byte* shared, std::byte* worker) const override {
+    const ActivationBuffers activations(shared, num_blocks_, tokens, num_runs());
+    const PanelBuffers buffers(worker);
+    multiply_tokens(p, activations, tokens, PanelOutput(y, rows_, p, tokens, buffers.tile), buffers);
+  }
+
+  void decode_row(std::uint64_t row, float* out) const override {
+    const std::size_t p = static_cast<std::size_t>(row / kPanelRows), r = static_cast<std::size_t>(row % kPanelRows);
+    IntegerShape shape = form_.shape;
+    if (shape.has_table) shape.factor = 1;  // the exact points, not their integers
+    alignas(64) float scales[kMaxGroups * 64], offsets[kMaxGroups * 64], super[128];
+    alignas(64) std::uint8_t bytes[PanelBuffers::kMultipleBytes], decoded[PanelBuffers::kDecodedBytes];
+    for (std::size_t b = 0; b < num_blocks_; ++b) {
+      const std::size_t depth = depth_of(b), columns = std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
+      const std::uint8_t* const block = regular_block(p, b, decoded);
+      ExpandedGrid grid{scales, offsets, super, bytes, nullptr};
+      RowScales row_scales;
+      kernels_.expand_grid(shape, block, block_row_scales(p, b, row_scales), depth, grid);
+      for (std::size_t c = 0; c < columns; ++c) {
+        const std::size_t group = c / kernel_group(shape), g = group * 64 + r;
+        const std::uint8_t code = read_code(shape, block, depth, r, place_of(c));
+        const float scale = has_multiples(shape) ? scales[g] * super[r] : scales[g];
+        const float offset =
+            grid.minima != nullptr ? super[64 + r] * static_cast<float>(grid.minima[group / 4 * 256 + r * 4 + group % 4]) : offsets[g];
+        out[b * kBlockDepth + c] = value_of(shape, block, depth, r, c, code, scale, offset);
+      }
+    }
+  }
+
+ private:
+  static std::string layout_name(const IntegerForm& form) {
+    const IntegerShape& s = form.shape;
+    if (form.units.columns != 0) return std::to_string(form.units.index_bits) + "-bit units";
+    std::string name = std::to_string(s.low_bits);
+    if (s.high_bits != 0) name.append("+").append(std::to_string(s.high_bits));
+    return name.append(s.has_table ? "-bit table" : "-bit");
+  }
+
+  float value_of(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::size_t r, std::size_t c, std::uint8_t code,
+                 float scale, float offset) const {
+    if (shape.has_table) return scale * form_.table[code];
+    const int operand = shape.low_bits == 1 ? 2 * code : code;
+    if (shape.offset == OffsetKind::zero8 || shape.offset == OffsetKind::zero_packed)
+      return scale * static_cast<float>(operand - zero_of(shape, block + offsets_offset(shape, depth), c / shape.group, r));
+    const float product = scale * static_cast<float>(operand - shape.middle);
+    return shape.offset == OffsetKind::none ? product : product + offset;
+  }
+
+  std::size_t num_runs() const { return kBlockDepth / rounding_.run; }
+  std::size_t padded_cols() const { return round_up(static_cast<std::size_t>(cols_), kDepthUnit); }
+  std::size_t block_offset(std::size_t b) const { return b * stored_bytes(kBlockDepth); }
+  bool has_units() const { return form_.units.columns != 0; }
+  // Whether no scale changes along a row of weights or of activations.
+  bool sums_whole_rows() const {
+    return form_.shape.scale == ScaleKind::row && form_.shape.offset == OffsetKind::none && activations_.grain != ActivationGrain::run &&
+           cols_ <= kMostSummedColumns;
+  }
+  // Whether results of several tokens begin with the zero points' part; whole rows are given it with their scales.
+  bool begins_with_shifts() const { return activations_.is_asymmetric && !sums_whole_rows(); }
+  // Of a resident block. Units come in whole blocks only.
+  std::size_t stored_bytes(std::size_t depth) const {
+    return has_units() ? unit_block_bytes(form_.units, form_.shape.group) : block_bytes(form_.shape, depth);
+  }
+  // A resident block, or what its units are decoded to.
+  const std::uint8_t* regular_block(std::size_t p, std::size_t b, std::uint8_t* decoded) const {
+    if (!has_units()) return block_at(p, b);
+    kernels_.expand_units(form_.units, form_.shape.group, block_at(p, b), decoded);
+    return decoded;
+  }
+  std::size_t columns_of(std::size_t b) const { return std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth); }
+  std::size_t depth_of(std::size_t b) const { return std::min(kBlockDepth, round_up(static_cast<std::size_t>(cols_) - b * kBlockDepth, kDepthUnit)); }
+  std::uint8_t* block_at(std::size_t p, std::size_t b) const { return bytes_.as<std::uint8_t>(p * panel_bytes_ + block_offset(b)); }
+  float* panel_row_scales(std::size_t p) const { return row_scales_.size() == 0 ? nullptr : row_scales_.as<float>() + p * kPanelRows; }
+
+  bool has_nested_scales() const { return form_.shape.scale == ScaleKind::nested8; }
+  // What the scales of one block are made of beside its own bytes.
+  const float* block_row_scales(std::size_t p, std::size_t b, RowScales& scales) const {
+    if (!has_nested_scales()) return panel_row_scales(p);
+    const std::size_t count = std::min<std::size_t>(kPanelRows, static_cast<std::size_t>(rows_) - p * kPanelRows);
+    nested_.copy_bases(p * kPanelRows, count, b * (kBlockDepth / form_.shape.group), scales.of_row);
+    std::fill(scales.of_row + count, scales.of_row + kPanelRows, 0.0f);
+    return scales.of_row;
+  }
+
+  void pack_panel(const QuantizedView& w, std::size_t p) const {
+    const std::size_t count = std::min<std::size_t>(kPanelRows, static_cast<std::size_t>(rows_) - p * kPanelRows);
+    for (std::size_t r = 0; r < count; ++r) {
+      const ConstRowPlanes row = w.row(p * kPanelRows + r);
+      BlockCodes codes = {};
+      codes.row = p * kPanelRows + r;
+      for (std::size_t b = 0; b < num_blocks_; ++b) {
+        const std::size_t columns = std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
+        form_.read(form_, row, b, columns, codes);
+        if (has_units())
+          write_unit_row(form_.units, form_.shape.group, codes, r, block_at(p, b));
+        else
+          write_block_row(form_.shape, codes, depth_of(b), r, block_at(p, b));
+      }
+      if (has_row_scales(form_.shape)) panel_row_scales(p)[r] = codes.row_scale;
+    }
+  }
+
+  // Where column c of a block stands in what its units are decoded to.
+  std::size_t place_of(std::size_t c) const { return has_units() ? c / 32 * 32 + places_[c % 32] : c; }
+
+  void quantize_token(const float* x, std::size_t token, std::size_t tokens, const ActivationBuffers& activations) const {
+    if (activations_.is_static()) return put_on_grid(scale_of(grid_), x, token, tokens, activations);
+    if (activations_.grain == ActivationGrain::token) {
+      float range[2];
+      kernels_.find_range(x, static_cast<std::size_t>(cols_), range);
+      return put_on_grid(scale_of_range(range[0], range[1], activations_.is_asymmetric), x, token, tokens, activations);
+    }
+    for (std::size_t b = 0; b < num_blocks_; ++b) {
+      const ActivationTarget target = activations.target(b * tokens + token);
+      kernels_.quantize_activations(x + b * kBlockDepth, columns_of(b), rounding_, target);
+      if (has_units()) reorder(target);
+    }
+  }
+
+  void put_on_grid(const ActivationScale& grid, const float* x, std::size_t token, std::size_t tokens, const ActivationBuffers& activations) const {
+    for (std::size_t b = 0; b < num_blocks_; ++b) {
+      const ActivationTarget target = activations.target(b * tokens + token);
+      kernels_.quantize_on_grid(grid, x + b * kBlockDepth, columns_of(b), rounding_, target);
+      if (has_units()) reorder(target);
+    }
+    activations.shifts[token] = -(grid.scale * grid.zero);
+    if (sums_whole_rows()) gather_biases(token, tokens, activations);
+  }
+
+  // All of a token's biases, to the first one's place.
+  void gather_biases(std::size_t token, std::size_t tokens, const ActivationBuffers& activations) const {
+    std::int32_t sum = 0;
+    for (std::size_t b = 0; b < num_blocks_; ++b)
+      for (std::size_t run = 0; run * kActivationDepth < depth_of(b); ++run) sum += activations.biases[(b * tokens + token) * kMaxGroups + run];
+    activations.biases[token * kMaxGroups] = sum;
+  }
+
+  // Each row's sum of weights, which is its product with ones.
+  void sum_rows(ThreadPool& pool) {
+    row_sums_.resize(num_panels(rows_) * kPanelRows);
+    KernelScratch scratch;
+    const std::size_t shared = shared_bytes(1);
+    std::byte* const base = scratch.reserve(shared + pool.num_threads() * worker_bytes());
+    const ActivationBuffers ones(base, num_blocks_, 1, num_runs());
+    const std::vector<float> x(static_cast<std::size_t>(cols_), 1.0f);
+    put_on_grid({1, 1, 0}, x.data(), 0, 1, ones);
+    std::vector<float> sums(row_sums_.size());
+    for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t thread) {
+      const PanelBuffers buffers(base + shared + thread * worker_bytes());
+      multiply_tokens(p, ones, 1, PanelOutput(sums.data(), sums.size(), p, 1, buffers.tile), buffers);  // row_sums_ are still zeros
+    });
+    row_sums_ = std::move(sums);
+  }
+
+  // Results begin with the zero points' part, which is the same for all columns: minus scale * zero * the row's sum.
+  void begin(std::size_t p, const float* shifts, std::size_t tokens, float* y, std::size_t stride) const {
+    const float* const sums = row_sums_.data() + p * kPanelRows;
+    for (std::size_t t = 0; t < tokens; ++t)
+      for (std::size_t r = 0; r < kPanelRows; ++r) y[t * stride + r] = shifts[t] * sums[r];
+  }
+
+  void multiply_tokens(std::size_t p, const ActivationBuffers& activations, std::size_t tokens, const PanelOutput& out,
+                       const PanelBuffers& buffers) const {
+    const bool shifted = activations_.is_asymmetric;
+    if (tokens == 1 && kernels_.integer_vector != nullptr) {
+      if (shifted) begin(p, activations.shifts, 1, out.data(0), kPanelRows);
+      multiply_vector(p, activations, out.data(0), buffers, shifted);
+      return out.finish(kernels_, 0, 1);
+    }
+    for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
+      const std::size_t n = std::min(kTokenBlock, tokens - t);
+      if (begins_with_shifts()) begin(p, activations.shifts + t, n, out.data(t), out.stride());
+      const Results sums{out.data(t), out.stride()}, wanted = out.target(t) == nullptr ? sums : Results{out.target(t), out.rows()};
+      for (std::size_t b = 0; b < num_blocks_; ++b)
+        multiply_block(p, b, activations.at(b * tokens + t), n, sums, b + 1 == num_blocks_ ? wanted : sums, activations.shifts + t, buffers);
+      if (out.target(t) == nullptr) out.finish(kernels_, t, n);
+    }
+  }
+
+  // Columns to where they stand in what units are decoded to: within 32, so that all quads of 32 count as wide where one is.
+  void reorder(const ActivationTarget& target) const {
+    std::uint64_t quads = 0;
+    for (std::size_t start = 0; start < kBlockDepth; start += 32) {
+      reorder(target.codes + start);
+      if ((*target.wide_quads >> (start / 4) & 255) == 0) continue;
+      reorder(target.wide + start);
+      quads |= std::uint64_t{255} << (start / 4);
+    }
+    *target.wide_quads = quads;
+  }
+  void reorder(std::int8_t* codes) const {
+    std::int8_t ordered[32];
+    for (std::size_t c = 0; c < 32; ++c) ordered[places_[c]] = codes[c];
+    std::memcpy(codes, ordered, 32);
+  }
+
+  void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers, bool accumulate) const {
+    RowScales row_scales;
+    const std::size_t ahead = kernels_.read_ahead;
+    if (has_nested_scales() && !nested_.has_one_base_a_row()) {
+      for (std::size_t b = 0; b < num_blocks_; ++b)
+        kernels_.integer_vector(form_.shape, block_at(p, b), block_row_scales(p, b, row_scales), depth_of(b), activations.at(b), ahead, y,
+                                accumulate || b != 0);
+      return;
+    }
+    if (sums_whole_rows())
+      return kernels_.row_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0), ahead, y, accumulate);
+    if (!has_units())
+      return kernels_.integer_vector(form_.shape, block_at(p, 0), block_row_scales(p, 0, row_scales), padded_cols(), activations.at(0), ahead, y,
+                                     accumulate);
+    if (kernels_.unit_vector != nullptr)
+      return kernels_.unit_vector(form_.units, form_.shape, block_at(p, 0), num_blocks_, activations.at(0), y, accumulate);
+    for (std::size_t b = 0; b < num_blocks_; ++b)
+      kernels_.integer_vector(form_.shape, regular_block(p, b, buffers.decoded), nullptr, kBlockDepth, activations.at(b), 0, y, accumulate || b != 0);
+  }
+
+  // [tokens, 64]
+  struct Results {
+    float* first;
+    std::size_t stride;
+  };
+  // sums: of the blocks before it; wanted: where they are with this one. shifts: of the tokens.
+  void multiply_block(std::size_t p, std::size_t b, const QuantizedActivations& x, std::size_t tokens, const Results& sums, const Results& wanted,
+                      const float* shifts, const PanelBuffers& buffers) const {
+    const IntegerShape& shape = form_.shape;
+    const std::uint8_t* const block = regular_block(p, b, buffers.decoded);
+    const std::size_t depth = depth_of(b);
+    IntegerProduct product{};
+    product.panel = block + low_plane_offset(shape, depth);
+    if (shape.low_bits != 8) {
+      kernels_.unpack_codes(shape, block, depth, buffers.operands);
+      product.panel = buffers.operands;
+    }
+    product.grid = buffers.grid;
+    RowScales row_scales;
+    kernels_.expand_grid(shape, block, block_row_scales(p, b, row_scales), depth, product.grid);
+    if (shape.offset == OffsetKind::none || has_minima(shape)) product.grid.offsets = nullptr;
+    if (!has_multiples(shape)) product.grid.super = nullptr;
+    product.depth = depth;
+    product.group = kernel_group(shape);
+    product.run = rounding_.run;
+    product.minima_quads = product.group == 16 ? 2 : 1;
+    if (has_small_multiples(shape) && tokens > kFewTokens && activations_.wide != WideColumns::all) {
+      kernels_.multiply_operands(product.grid.bytes, depth, buffers.operands);
+      product.group = kActivationDepth;
+      std::fill_n(product.grid.scales, 2 * kPanelRows, 1.0f);
+    }
+    product.x = x;
+    product.tokens = tokens;
+    product.y = sums.first;
+    product.y_stride = sums.stride;
+    product.target = wanted.first;
+    product.target_stride = wanted.stride;
+    product.sums_whole_rows = sums_whole_rows();
+    product.is_last = b + 1 == num_blocks_;
+    product.accumulate = b != 0 || begins_with_shifts();
+    product.shifts = activations_.is_asymmetric ? shifts : nullptr;
+    product.row_sums = activations_.is_asymmetric ? row_sums_.data() + p * kPanelRows : nullptr;
+    ComingLines coming = coming_lines(p, b, tokens);
+    product.coming = &coming;
+    kernels_.integer_product(product);
+  }
+
+  // The block that this thread will read next, asked for meanwhile: processors that read ahead only a page at a time (base/cpu.h) would first wait
+  // for one and then work on it. With few tokens the next block takes as long to come as this one takes to be multiplied.
+  ComingLines coming_lines(std::size_t p, std::size_t b, std::size_t tokens) const {
+    constexpr std::size_t kTokensOfTile = 6, kStrips = 2;
+    if (kernels_.read_ahead == 0) return {};
+    const std::size_t offset = p * panel_bytes_ + block_offset(b) + stored_bytes(depth_of(b));
+    const std::size_t count = std::min(stored_bytes(kBlockDepth), bytes_.size() - offset) / 64;
+    const std::size_t steps = round_up(tokens, kTokensOfTile) / kTokensOfTile * kStrips * std::max<std::size_t>(1, depth_of(b) / rounding_.group);
+    return {bytes_.as<std::uint8_t>(offset), count, (count + steps - 1) / steps};
+  }
+
+  IntegerForm form_;
+  ActivationFormat activations_;
+  ActivationRounding rounding_;
+  ActivationGrid grid_;  // where they are static
+  const KernelTable& kernels_;
+  std::size_t num_blocks_, panel_bytes_;
+  std::array<std::uint8_t, 32> places_ = {};
+  ResidentBytes bytes_, row_scales_;
+  NestedScales nested_;          // of doubly quantized scales
+  std::vector<float> row_sums_;  // [panels, 64], where activations have zero points
+};
+
+}  // namespace
+
+std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
+  const auto form = integer_form(*weights.format, weights.cols);
+  if (form && form->needs_tensor_grid && weights.tensor_grid == nullptr) return nullptr;
+  return form && weights.cols != 0 ? std::make_unique<IntegerPanels>(weights, *form, options, pool) : nullptr;
+}
+
+}  // namespace nibble

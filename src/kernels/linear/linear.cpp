@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/linear/linear.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <new>
+
+#include "base/huge_pages.h"
+#include "kernels/linear/f32_panels.h"
+#include "kernels/linear/packed_weights.h"
+#include "kernels/select.h"
+#include "nibble/error.h"
+
+namespace nibble {
+
+void KernelScratch::Free::operator()(std::byte* p) const noexcept { ::operator delete[](p, std::align_val_t{64}); }
+
+std::byte* KernelScratch::reserve(std::size_t bytes) {
+  if (bytes > size_) {
+    data_.reset();
+    size_ = 0;
+    data_.reset(static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{64})));
+    size_ = bytes;
+    ask_for_huge_pages(data_.get(), size_);
+  }
+  return data_.get();
+}
+
+struct PackedLinear::State {
+  std::unique_ptr<PackedWeights> weights;
+};
+
+struct PackedLinear::Access {
+  static const PackedWeights& weights(const PackedLinear& linear) { return *linear.state_->weights; }
+};
+
+PackedLinear::PackedLinear() = default;
+PackedLinear::PackedLinear(PackedLinear&&) noexcept = default;
+PackedLinear& PackedLinear::operator=(PackedLinear&&) noexcept = default;
+PackedLinear::~PackedLinear() = default;
+
+namespace {
+
+std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
+  if (weights.format->info().kind == FormatKind::raw) {
+    if (takes_bf16(options, weights.specs.at(0).dtype == DType::bf16))
+      if (auto packed = pack_bf16_panels(weights, options, pool)) return packed;
+    return pack_raw_panels(weights, options, pool);
+  }
+  if (options.activations != ActivationMode::f32 && options.activations != ActivationMode::bf16)
+    if (auto packed = pack_integer_panels(weights, options, pool)) return packed;
+  if (options.activations != ActivationMode::f32)
+    if (auto packed = pack_float_panels(weights, options, pool)) return packed;
+  return pack_decoded_rows(weights, options, pool);
+}
+
+}  // namespace
+
+bool takes_bf16(const KernelOptions& options, bool is_exact) {
+  if (kernel_table(options.isa).bf16_tile == nullptr) return false;
+  return options.activations == ActivationMode::bf16 ||
+         (options.activations == ActivationMode::native && is_exact && kernel_table(options.isa).bf16_is_fast);
+}
+
+PackedLinear PackedLinear::pack(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
+  PackedLinear packed;
+  packed.state_ = std::make_unique<State>();
+  packed.state_->weights = choose(weights, options, pool);
+  return packed;
+}
+
+std::uint64_t PackedLinear::rows() const noexcept { return state_ ? state_->weights->rows() : 0; }
+std::uint64_t PackedLinear::cols() const noexcept { return state_ ? state_->weights->cols() : 0; }
+std::uint64_t PackedLinear::resident_bytes() const noexcept { return state_ ? state_->weights->resident_bytes() : 0; }
+Arithmetic PackedLinear::arithmetic() const noexcept { return state_ ? state_->weights->arithmetic() : Arithmetic::f32; }
+std::string PackedLinear::kernel_name() const { return state_ ? state_->weights->name() : std::string(); }
+
+namespace {
+
+std::size_t whole_lines(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+constexpr std::uint64_t kWorthwhile = 1u << 17;  // multiply-adds for which other threads are called
+
+// One of several products: its weights, its result, and where its prepared inputs lie.
+struct Part {
+  const PackedWeights* weights;
+  float* y;
+  std::size_t shared_at, first_panel;
+  bool prepares;
+};
+
+}  // namespace
+
+void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, ThreadPool& pool, KernelScratch& scratch) {
+  if (tokens == 0) return;
+  assert(products.size() <= kMostProducts);
+  std::array<Part, kMostProducts> parts;
+  std::size_t shared = 0, worker = 0, panels = 0;
+  std::uint64_t work = 0;
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const PackedWeights& w = PackedLinear::Access::weights(*products[i].weights);
+    parts[i] = {&w, products[i].y, shared, panels, true};
+    for (std::size_t j = 0; j < i && parts[i].prepares; ++j)
+      if (w.preparation() != 0 && w.preparation() == parts[j].weights->preparation() && w.input_grid() == parts[j].weights->input_grid() &&
+          w.cols() == parts[j].weights->cols()) {
+        parts[i].shared_at = parts[j].shared_at;
+        parts[i].prepares = false;
+      }
+    if (parts[i].prepares) shared += whole_lines(w.shared_bytes(tokens));
+    worker = std::max(worker, whole_lines(w.worker_bytes()));
+    panels += num_panels(w.rows());
+    work += w.rows() * w.cols() * tokens;
+  }
+  std::byte* const base = scratch.reserve(shared + pool.num_threads() * worker);
+  for (std::size_t i = 0; i < products.size(); ++i)
+    if (parts[i].prepares) parts[i].weights->prepare(x, tokens, pool, base + parts[i].shared_at);
+  const auto multiply_panel = [&](std::size_t panel, std::size_t thread) {
+    std::size_t i = products.size() - 1;
+    while (panel < parts[i].first_panel) --i;
+    const Part& part = parts[i];
+    part.weights->multiply_panel(panel - part.first_panel, x, tokens, part.y, base + part.shared_at, base + shared + thread * worker);
+  };
+  if (work >= kWorthwhile) return for_each_panel(pool, panels, multiply_panel);
+  for (std::size_t p = 0; p < panels; ++p) multiply_panel(p, 0);
+}
+
+void PackedLinear::multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const {
+  assert(state_);
+  const LinearProduct product{this, y};
+  multiply_all({&product, 1}, x, tokens, pool, scratch);
+}
+
+void PackedLinear::decode_row(std::uint64_t row, float* out) const {
+  assert(row < rows());
+  state_->weights->decode_row(row, out);
+}
+
+}  // namespace nibble

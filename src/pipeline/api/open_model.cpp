@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/config.h"
+#include "pipeline/tell/inspect.h"
+#include "pipeline/api/model_state.h"
+
+namespace nibble {
+
+std::string_view version() noexcept { return NIBBLE_VERSION; }
+
+const ModelInfo& Model::info() const noexcept { return state_->info; }
+const std::filesystem::path& Model::path() const noexcept { return state_->checkpoint.path(); }
+
+Model open_model(const std::filesystem::path& path) {
+  SourceModel checkpoint = SourceModel::open(path);
+  ModelInfo info = describe_model(checkpoint);
+  return Model(std::make_shared<const Model::State>(Model::State{std::move(checkpoint), std::move(info)}));
+}
+
+KernelOptions kernel_options(const MachineOptions& machine) { return {.isa = choose_isa(detect_cpu(), machine.isa)}; }
+
+}  // namespace nibble

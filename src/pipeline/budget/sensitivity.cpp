@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/budget/sensitivity.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "base/progress_meter.h"
+#include "nibble/error.h"
+#include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/budget/trial_walk.h"
+
+namespace nibble {
+namespace {
+
+// A divergence beyond which the second order no longer tells what a finer format loses, in nats: the next one is measured, too, whose squared
+// error is at least so many times smaller.
+constexpr double kStrong = 0.005, kNextError = 3;
+constexpr int kMostRounds = 5;
+
+CalibrationTokens windows_of(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SamplingOptions& sampling) {
+  if (texts.empty()) throw Error(ErrorKind::invalid_argument, "what each tensor costs is measured on text; give some", "texts");
+  return choose_windows(texts, checkpoint.tokenizer(), sampling, checkpoint.config().context);
+}
+
+// Tensors that share a format, and what is known of each candidate.
+struct Group {
+  BudgetItem item;
+  std::vector<FormatPtr> formats;
+  std::vector<double> errors;           // of candidates
+  std::vector<MeasuredLoss> measured;   // of these
+
+  // The next candidate to be measured; none: what was measured tells enough.
+  std::optional<std::size_t> next() const {
+    if (measured.empty()) return 0;
+    if (measured.back().loss <= kStrong) return std::nullopt;
+    std::optional<std::size_t> best;
+    for (std::size_t f = 0; f < formats.size(); ++f)
+      if (errors[f] * kNextError <= measured.back().error && (!best || errors[f] > errors[*best])) best = f;
+    return best;
+  }
+};
+
+std::string group_name(const std::vector<const ModelTensor*>& tensors, bool tied) {
+  if (tensors.front()->layer < 0) return tied ? "embedding and head" : tensors.front()->part;
+  std::string name = fmt::format("layer {},", tensors.front()->layer);
+  for (const ModelTensor* const tensor : tensors) name += " " + tensor->part;
+  return name;
+}
+
+Group make_group(const std::vector<const ModelTensor*>& tensors, const SensitivityOptions& options, bool tied) {
+  Group group;
+  group.item.name = group_name(tensors, tied);
+  group.formats = candidate_formats(options, tensors.front()->shape.back());
+  group.errors.resize(group.formats.size());
+  for (const FormatPtr& format : group.formats) group.item.candidates.push_back({format->name(), 0, 0});
+  for (const ModelTensor* const tensor : tensors) {
+    group.item.tensors.push_back(tensor->gguf_name);
+    for (std::size_t f = 0; f < group.formats.size(); ++f)
+      group.item.candidates[f].bytes += plane_bytes(*group.formats[f], tensor->shape.front(), tensor->shape.back());
+  }
+  return group;
+}
+
+std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& config, const SensitivityOptions& options) {
+  std::vector<Group> groups;
+  for (std::int64_t i = 0; i < tensors.network().num_layers(); ++i)
+    for (const Site& site : tensors.network().layer(i).sites) {
+      std::vector<const ModelTensor*> parts;
+      for (const std::string& part : site.parts) parts.push_back(tensors.part(part, i));
+      groups.push_back(make_group(parts, options, config.tied_embedding));
+    }
+  for (const std::string_view part : {"embedding", "head"})
+    if (const ModelTensor* const tensor = tensors.part(part, -1)) groups.push_back(make_group({tensor}, options, config.tied_embedding));
+  return groups;
+}
+
+void count_parameters(const ModelTensors& tensors, Sensitivities& result) {
+  for (const ModelTensor& tensor : tensors.all()) {
+    std::uint64_t elements = 1;
+    for (const std::uint64_t extent : tensor.shape) elements *= extent;
+    result.parameters += elements;
+    if (is_vector(tensor.role)) result.fixed_bytes += elements * sizeof(float);
+  }
+}
+
+}  // namespace
+
+namespace {
+
+void refuse_experts(const ModelConfig& config) {
+  if (config.num_experts != 0)
+    throw Error(ErrorKind::unsupported, "what experts' formats cost cannot be measured one by one yet, which a budget asks for; choose a format or a mix");
+}
+
+}  // namespace
+
+Recipe require_reachable(const SourceModel& checkpoint, const SensitivityOptions& options, const Budget& budget) {
+  const ModelConfig& config = checkpoint.config();
+  refuse_experts(config);
+  const ModelTensors& tensors = checkpoint.parts();
+  Sensitivities untried;
+  for (Group& group : make_groups(tensors, config, options)) untried.items.push_back(std::move(group.item));
+  count_parameters(tensors, untried);
+  return solve_recipe(untried, budget).recipe;
+}
+
+std::vector<FormatPtr> candidate_formats(const SensitivityOptions& options, std::uint64_t cols) {
+  std::vector<FormatPtr> formats;
+  bool all_fit = true;
+  const auto add = [&](const std::string& name) {
+    FormatPtr format = find_format(name);
+    const bool fits = cols % format->info().row_multiple == 0;
+    if (fits) formats.push_back(std::move(format));
+    return fits;
+  };
+  for (const std::string& name : options.formats) all_fit = add(name) && all_fit;
+  for (const std::string& name : options.other_formats)
+    if (!all_fit) add(name);
+  if (formats.empty()) formats.push_back(fallback_format(find_format(options.formats.front()), cols));
+  std::ranges::stable_sort(formats, {}, [](const FormatPtr& format) { return format->info().bits_per_weight; });
+  return formats;
+}
+
+double interpolated_loss(std::span<const MeasuredLoss> measured, double error) {
+  const auto in_proportion = [error](const MeasuredLoss& from) { return from.error > 0 ? from.loss * error / from.error : from.loss; };
+  if (error >= measured.front().error) return in_proportion(measured.front());
+  for (std::size_t i = 1; i < measured.size(); ++i) {
+    const MeasuredLoss &coarse = measured[i - 1], &fine = measured[i];
+    if (error < fine.error) continue;
+    if (!(coarse.loss > 0 && fine.loss > 0 && fine.error > 0 && coarse.error > fine.error)) return std::max(coarse.loss, fine.loss);
+    const double share = std::log(error / fine.error) / std::log(coarse.error / fine.error);
+    return fine.loss * std::pow(coarse.loss / fine.loss, share);
+  }
+  return in_proportion(measured.back());
+}
+
+struct SensitivityProbe::State {
+  State(const SourceModel& checkpoint, CalibrationTokens scored_windows, CalibrationTokens calibration_windows, const SensitivityOptions& chosen,
+        ThreadPool& pool)
+      : options(chosen),
+        scored(std::move(scored_windows)),
+        calibration(std::move(calibration_windows)),
+        walk(checkpoint, scored, calibration,
+             {.method = chosen.method, .walk = chosen.walk, .kernels = chosen.kernels, .spill_directory = chosen.spill_directory}, pool) {}
+
+  Trial trial_of(const Recipe& recipe) const {
+    Trial trial;
+    for (const ModelTensor& tensor : walk.tensors().all()) {
+      if (is_vector(tensor.role)) continue;
+      // What stays in floating point counts as unchanged.
+      const FormatPtr format = format_of(recipe, tensor);
+      if (format->info().kind != FormatKind::raw && format->name() != source_format(tensor)->name()) trial.formats[tensor.gguf_name] = format;
+    }
+    return trial;
+  }
+  FormatPtr format_of(const Recipe& recipe, const ModelTensor& tensor) const {
+    const Assignment assignment = assign(recipe, tensor_facts(tensor, walk.config()), source_format(tensor));
+    return assignment.format ? assignment.format : source_format(tensor);
+  }
+  FormatPtr source_format(const ModelTensor& tensor) const {
+    return walk.checkpoint().stored(tensor).view.format;
+  }
+  void measure(std::vector<Group>& groups, bool is_first, ProgressMeter& meter);
+
+  SensitivityOptions options;
+  CalibrationTokens scored, calibration;
+  TrialWalk walk;
+};
+
+// Measures the next candidate of each group that wants one.
+void SensitivityProbe::State::measure(std::vector<Group>& groups, bool is_first, ProgressMeter& meter) {
+  std::vector<Trial> trials;
+  std::vector<std::pair<std::size_t, std::size_t>> probes;  // group, candidate
+  std::map<std::string, std::size_t, std::less<>> group_of;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    group_of[groups[g].item.tensors.front()] = g;
+    const std::optional<std::size_t> next = groups[g].next();
+    if (!next) continue;
+    Trial& trial = trials.emplace_back();
+    for (const std::string& tensor : groups[g].item.tensors) trial.formats[tensor] = groups[g].formats[*next];
+    probes.emplace_back(g, *next);
+  }
+  const SiteVisitor errors = [&](const std::vector<const ModelTensor*>& tensors, SiteRounding& rounding) {
+    Group& group = groups[group_of.find(tensors.front()->gguf_name)->second];
+    for (std::size_t f = 0; f < group.formats.size(); ++f)
+      for (std::size_t i = 0; i < rounding.count(); ++i) group.errors[f] += rounding.error(i, group.formats[f]);
+  };
+  if (trials.empty()) return;
+  const std::vector<double> losses = walk.run(trials, is_first ? errors : SiteVisitor{}, &meter);
+  for (std::size_t p = 0; p < probes.size(); ++p) {
+    const auto [g, f] = probes[p];
+    groups[g].measured.push_back({groups[g].errors[f], losses[p]});
+  }
+}
+
+SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration,
+                                   const SensitivityOptions& options, ThreadPool& pool)
+    : state_((refuse_experts(checkpoint.config()), std::make_unique<State>(checkpoint, scored, calibration, options, pool))) {}
+
+SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
+                                   ThreadPool& pool)
+    : SensitivityProbe(checkpoint, windows_of(checkpoint, texts, options.sampling),
+                       options.method.needs() == Needs::nothing ? CalibrationTokens{} : windows_of(checkpoint, texts, options.calibration), options,
+                       pool) {}
+
+SensitivityProbe::~SensitivityProbe() = default;
+
+Sensitivities SensitivityProbe::measure() {
+  State& state = *state_;
+  const ModelTensors& tensors = state.walk.tensors();
+  std::vector<Group> groups = make_groups(tensors, state.walk.config(), state.options);
+
+  Sensitivities result;
+  for (int round = 0; round < kMostRounds; ++round) {
+    if (std::ranges::none_of(groups, [](const Group& group) { return group.next().has_value(); })) break;
+    ProgressMeter meter(state.options.progress, "sensitivity", state.walk.layers_of_run());
+    state.measure(groups, round == 0, meter);
+  }
+  for (Group& group : groups) {
+    result.probes += group.measured.size();
+    for (std::size_t f = 0; f < group.formats.size(); ++f)
+      group.item.candidates[f].loss = group.errors[f] > 0 ? interpolated_loss(group.measured, group.errors[f]) : 0;
+    result.items.push_back(std::move(group.item));
+  }
+  count_parameters(tensors, result);
+  return result;
+}
+
+std::vector<double> SensitivityProbe::divergences(const std::vector<Recipe>& recipes) {
+  std::vector<Trial> trials;
+  for (const Recipe& recipe : recipes) trials.push_back(state_->trial_of(recipe));
+  ProgressMeter meter(state_->options.progress, "mixes", state_->walk.layers_of_run());
+  return state_->walk.run(trials, {}, &meter);
+}
+
+std::uint64_t SensitivityProbe::bytes_of(const Recipe& recipe) const {
+  std::uint64_t bytes = 0;
+  for (const ModelTensor& tensor : state_->walk.tensors().all()) {
+    const std::uint64_t rows = tensor.shape.size() > 1 ? tensor.shape.front() : 1, cols = tensor.shape.back();
+    bytes += is_vector(tensor.role) ? cols * sizeof(float) : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
+  }
+  return bytes;
+}
+
+bool SensitivityProbe::are_alike(const Recipe& a, const Recipe& b) const {
+  return std::ranges::all_of(state_->walk.tensors().all(), [&](const ModelTensor& tensor) {
+    return is_vector(tensor.role) || state_->format_of(a, tensor)->name() == state_->format_of(b, tensor)->name();
+  });
+}
+
+Sensitivities measure_sensitivities(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
+                                    ThreadPool& pool) {
+  return SensitivityProbe(checkpoint, texts, options, pool).measure();
+}
+
+SolvedRecipe solve_recipe(const Sensitivities& sensitivities, const Budget& budget) {
+  const auto bits = [&](std::uint64_t bytes) { return 8.0 * static_cast<double>(bytes) / static_cast<double>(sensitivities.parameters); };
+  std::uint64_t least = sensitivities.fixed_bytes;
+  double best = 0;
+  for (const BudgetItem& item : sensitivities.items) {
+    least += std::ranges::min_element(item.candidates, {}, &BudgetCandidate::bytes)->bytes;
+    best += std::ranges::min_element(item.candidates, {}, &BudgetCandidate::loss)->loss;
+  }
+  std::vector<std::size_t> choice;
+  if (budget.max_kl) {
+    choice = solve_loss(sensitivities.items, *budget.max_kl);
+    if (choice.empty())
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("no mix of these formats loses so little; the least is {:.5f} nats, asked for {:.5f}", best, *budget.max_kl));
+  } else {
+    const double wanted =
+        budget.bytes ? static_cast<double>(*budget.bytes) : budget.bits_per_weight.value_or(0) * static_cast<double>(sensitivities.parameters) / 8;
+    const auto bytes = static_cast<std::uint64_t>(std::max(0.0, wanted));
+    if (bytes > sensitivities.fixed_bytes) choice = solve_budget(sensitivities.items, bytes - sensitivities.fixed_bytes);
+    if (choice.empty())
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("no mix of these formats is so small; the smallest takes {} bytes, {:.3f} bits per weight, "
+                              "asked for {} bytes",
+                              least, bits(least), bytes));
+  }
+  SolvedRecipe solved;
+  solved.bytes = sensitivities.fixed_bytes + bytes_of(sensitivities.items, choice);
+  solved.bits_per_weight = bits(solved.bytes);
+  solved.expected_kl = loss_of(sensitivities.items, choice);
+  solved.recipe.name = fmt::format("solved-{:.2f}", solved.bits_per_weight);
+  solved.recipe.description =
+      fmt::format("solved for {:.3f} bits per weight, expected divergence {:.5f} nats", solved.bits_per_weight, solved.expected_kl);
+  std::map<std::string, std::uint64_t> bytes_by_format;
+  for (std::size_t i = 0; i < choice.size(); ++i) {
+    const BudgetItem& item = sensitivities.items[i];
+    const BudgetCandidate& chosen = item.candidates[choice[i]];
+    bytes_by_format[chosen.format] += chosen.bytes;
+    for (const std::string& tensor : item.tensors) solved.recipe.rules.push_back({tensor, {}, chosen.format, {}});
+  }
+  solved.recipe.main_format = std::ranges::max_element(bytes_by_format, {}, [](const auto& entry) { return entry.second; })->first;
+  solved.recipe.rules.push_back({"*", {}, solved.recipe.main_format, {}});
+  return solved;
+}
+
+}  // namespace nibble

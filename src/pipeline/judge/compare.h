@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What each format costs and brings on one model: quantizes it to every format in turn (in a temporary directory, from which it goes straight
+// into memory), times both ways of running each, and reads the texts with the original and all candidates side by side.
+//
+//   Comparison c = compare_formats(checkpoint, {{"heldout.txt", text}}, {.formats = {"q8_0", "q4_k_m"}}, pool);
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "evaluate/speed.h"
+#include "evaluate/verdict.h"
+#include "model/source_model.h"
+#include "kernels/linear/linear.h"
+#include "nibble/progress.h"
+#include "pipeline/judge/judge_models.h"
+#include "pipeline/tell/model_portrait.h"
+#include "pipeline/quantize/quantize_model.h"
+
+namespace nibble {
+
+// What `compare` shows unless told otherwise.
+std::vector<std::string> default_compare_formats();
+
+struct CompareOptions {
+  std::vector<std::string> formats = default_compare_formats();
+  KernelOptions kernels{};
+  std::optional<KvType> kv = {};  // none: each model's own default
+  WindowOptions windows{};
+  std::string method = "rtn";
+  SpeedOptions speed{.prompt_tokens = 512, .generated_tokens = 32, .repetitions = 3, .warm_up = true, .progress = {}};
+  std::filesystem::path scratch{};  // where temporary models go; empty: the system's temporary directory
+  std::uint64_t memory_bytes = 0;   // for candidates that are held together; 0: what the machine has free
+  bool layers = false;              // also how far each layer's output is from the original's
+  std::size_t split_windows = 0;    // as JudgeOptions says
+  std::optional<PortraitOptions> portraits{};  // what pictures show of each candidate; none: nothing
+  bool keep_partial = false;        // a stop gives the figures so far; otherwise it is Error(cancelled)
+  ProgressCallback progress{};      // stages "quantize", "load", "evaluate", "bench"
+};
+
+struct ComparedFormat {
+  std::string format;
+  QuantizeSummary summary;
+  double prefill = 0, decode = 0;  // tokens per second
+  std::optional<ModelPortrait> portrait{};
+};
+
+struct Comparison {
+  std::uint64_t original_bytes = 0;
+  double original_bits_per_weight = 0;
+  std::string original_format;  // of most of its parameters
+  double original_prefill = 0, original_decode = 0;
+  PairedVerdict verdict;  // candidates: as formats
+  std::vector<ComparedFormat> formats;
+};
+
+// Errors of quantize_model and judge_models. All formats are judged before the first is made.
+Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts, const CompareOptions& options, ThreadPool& pool);
+
+}  // namespace nibble

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/quantize/layer_scales.h"
+
+#include <algorithm>
+
+#include "calibrate/fold.h"
+#include "kernels/encode/encoders.h"
+#include "pipeline/quantize/statistics_gaps.h"
+
+namespace nibble {
+namespace {
+
+// The Linears of a site that are to be scaled, and by which rule; null: none.
+const Transform* gather_linears(const PlannedParts& parts, std::int64_t layer, const Site& site, const LayerWeights& weights, Isa isa,
+                                std::vector<Method>& methods, ScaleRequest& request) {
+  const Transform* rule = nullptr;
+  for (const std::string& part : site.parts) methods.push_back(parts.method(part, layer));
+  for (std::size_t i = 0; i < methods.size(); ++i) {
+    const std::string& part = site.parts[i];
+    const FormatPtr& format = parts.planned(part, layer).target.format;
+    if (format->info().kind == FormatKind::raw || methods[i].transform.rule == Transform::Rule::none) continue;
+    rule = &methods[i].transform;
+    const Matrix& matrix = weights.at(part);
+    request.linears.push_back({matrix.values, matrix.rows, with_kernels(format, isa), methods[i].fit});
+  }
+  return rule;
+}
+
+}  // namespace
+
+bool LayerScales::wanted(const PlannedParts& parts, std::int64_t layer) {
+  return std::ranges::any_of(parts.drawing(layer).sites, [&](const Site& site) {
+    return std::ranges::any_of(site.parts, [&](const std::string& part) { return parts.method(part, layer).transform.rule != Transform::Rule::none; });
+  });
+}
+
+void LayerScales::fold(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, LayerWeights& weights, Isa isa,
+                       ThreadPool& pool) {
+  const DrawnGraph& drawing = parts.drawing(layer);
+  for (std::size_t s = 0; s < drawing.sites.size(); ++s) {
+    const Site& site = drawing.sites[s];
+    const std::optional<FoldSite>& fold = drawing.folds[s];
+    const SiteStatistics* const seen = statistics.find(layer, site.name);
+    if (!fold || seen == nullptr || is_silent(*seen)) continue;
+    ScaleRequest request{seen, {}, fold->channel_of, isa};
+    std::vector<Method> methods;
+    const Transform* const rule = gather_linears(parts, layer, site, weights, isa, methods, request);
+    // Smoothing moves what norms put out only: the ranges of other activations are the weights' own doing.
+    const bool norm_only = rule != nullptr && rule->rule == Transform::Rule::smoothquant;
+    if (rule == nullptr || (norm_only && !fold->is_norm)) continue;
+    std::vector<float> scales = choose_scales(*rule, request, pool);
+    fold_scales(*fold, scales, weights);
+    std::vector<float>& rows = rows_[fold->producer];
+    for (std::size_t i = 0; i < scales.size(); ++i) {
+      rows.resize(std::max<std::size_t>(rows.size(), request.group_of[i] + 1u), 1.0F);
+      rows[request.group_of[i]] = 1 / scales[i];
+    }
+    columns_[site.name] = std::move(scales);
+  }
+}
+
+std::span<const float> LayerScales::columns(std::string_view site) const {
+  const auto found = columns_.find(site);
+  return found == columns_.end() ? std::span<const float>{} : found->second;
+}
+
+std::span<const float> LayerScales::rows(std::string_view part) const {
+  const auto found = rows_.find(part);
+  return found == rows_.end() ? std::span<const float>{} : found->second;
+}
+
+}  // namespace nibble

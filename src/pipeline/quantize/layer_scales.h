@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The transforms of a layer's methods: scales of its sites' columns, chosen and folded into what produces their activations. Internal to
+// pipeline/.
+//
+//   LayerScales scales;
+//   if (LayerScales::wanted(parts, layer)) scales.fold(parts, layer, statistics, weights, isa, pool);
+//   scales.columns("mlp_in");   // what the columns of gate and up were multiplied by
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "calibrate/layer_weights.h"
+#include "pipeline/quantize/planned_parts.h"
+#include "quantize/statistics.h"
+
+namespace nibble {
+
+class LayerScales {
+ public:
+  // True when a method of the layer has a transform.
+  static bool wanted(const PlannedParts& parts, std::int64_t layer);
+
+  // Chooses by what the layer's sites see, and folds into `weights`. Sites of which nothing is known, or which the drawing lets no
+  // scale pass from, stay as they are.
+  void fold(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, LayerWeights& weights, Isa isa, ThreadPool& pool);
+
+  // What a site's columns were multiplied by; empty: nothing.
+  std::span<const float> columns(std::string_view site) const;
+  // What the outputs of a part were multiplied by in turn; empty: nothing.
+  std::span<const float> rows(std::string_view part) const;
+
+ private:
+  std::map<std::string, std::vector<float>, std::less<>> columns_;
+  std::map<std::string, std::vector<float>, std::less<>> rows_;
+};
+
+}  // namespace nibble

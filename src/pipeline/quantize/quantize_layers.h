@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Quantizes a model whose method needs statistics: layer by layer, in the order in which text meets the sites, so that every Linear is
+// rounded for the inputs that the layers before it, already quantized, will give it (true-sequential). Makes the tasks; TensorOutput carries
+// them out. Internal to pipeline/.
+//
+//   LayerQuantizer(source, plan, options, output, pool).run();
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "calibrate/adequacy.h"
+#include "calibrate/layer_walk.h"
+#include "pipeline/quantize/planned_parts.h"
+#include "pipeline/quantize/site_view.h"
+#include "pipeline/quantize/tensor_output.h"
+#include "quantize/statistics.h"
+
+namespace nibble {
+
+// True when a tensor of the plan has a method that needs to know of inputs.
+bool needs_calibration(const QuantizePlan& plan, const QuantizeModelOptions& options);
+
+class LayerQuantizer {
+ public:
+  // All outlive this.
+  LayerQuantizer(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, TensorOutput& output, ThreadPool& pool);
+  ~LayerQuantizer();
+  void run();
+  // A line for each kind of shortage of the calibration.
+  std::vector<std::string> warnings() const;
+
+ private:
+  struct Live;  // text on its way through the model
+
+  Isa isa() const { return options_.calibration.kernels.isa; }
+  void begin_walk();
+  void embedding();
+  void layer(std::int64_t index);
+  // Chooses the layer's scales and folds them into `weights`.
+  LayerScales transform(std::int64_t index, LayerWeights& weights);
+  // Statistics of the layer's sites as its text meets them now, for transforms.
+  Statistics preview(std::int64_t index, const LayerWeights& layer);
+  SiteView observe(const Site& site, std::int64_t layer, const LayerPair& weights, const LayerScales& scales);
+  void quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original, LayerWeights& current, const LayerScales& scales);
+  void head();
+  // Rounds and writes a matrix (in the source's row order); returns what was stored, in the same order.
+  // original: the source's weights; the same where no transform and no target has changed them.
+  StoredMatrix quantize(std::string_view part, std::int64_t layer, const Matrix& weights, const Matrix& original, SiteView& view);
+  void write_vectors(std::int64_t layer, LayerWeights& weights);
+  void report_layer(std::int64_t index, double seconds);
+
+  const SourceModel& source_;
+  const QuantizePlan& plan_;
+  const QuantizeModelOptions& options_;
+  TensorOutput& output_;
+  ThreadPool& pool_;
+  PlannedParts parts_;
+  std::unique_ptr<Live> live_;
+  std::optional<Statistics> head_statistics_;
+  std::vector<SiteWarning> site_warnings_;  // of the walk
+  std::set<std::string> restored_;          // of the layer at work: sites whose pieces were all there
+};
+
+}  // namespace nibble

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/quantize/quantize_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "base/output_file.h"
+#include "base/progress_meter.h"
+#include "calibrate/layer_weights.h"
+#include "nibble/error.h"
+#include "pipeline/quantize/activation_plan.h"
+#include "pipeline/quantize/band_writer.h"
+#include "pipeline/export/container.h"
+#include "pipeline/export/manifest.h"
+#include "pipeline/quantize/quantize_layers.h"
+#include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/quantize/source_survey.h"
+#include "pipeline/quantize/statistics_gaps.h"
+#include "pipeline/quantize/tensor_output.h"
+#include "pipeline/quantize/temporary_directory.h"
+#include "pipeline/quantize/work_directory.h"
+#include "quantize/method.h"
+
+namespace nibble {
+namespace {
+
+void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem::path& output) {
+  std::error_code ignored;
+  const auto same = [&](const std::filesystem::path& path) { return std::filesystem::equivalent(output, path, ignored); };
+  bool overwrites = same(source.path());
+  for (const StoredTensor& tensor : source.tensors()) {
+    if (overwrites) break;
+    overwrites = same(std::filesystem::path(source.path()).parent_path() / tensor.file) || same(source.path() / tensor.file);
+  }
+  if (overwrites)
+    throw Error(ErrorKind::invalid_argument, "the output would take the place of the model that is read; choose another name: " + output.string());
+}
+
+void write_tensor(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options, const SourceModel& source, TensorOutput& output,
+                  ThreadPool& pool) {
+  const TensorPlan& tensor = plan.tensors[index];
+  source.require_unchanged(*tensor.source);
+  if ((tensor.permuted_head_dim != 0 && tensor.target.shape.size() == 1) || tensor.source_offset != tensor.target_offset) {
+    std::vector<float> values = decode_matrix(*tensor.source, pool).values;
+    for (float& value : values) value += tensor.source_offset;
+    output.write_vector(index, values);
+  } else {
+    const LinearTask task{
+        .weights = output.rows_of(index, tensor.source->view), .format = tensor.target.format, .method = method_for(tensor, options)};
+    RoundPlans plans;
+    output.write(index, task, plans, [&] { source.release(*tensor.source); });
+  }
+  source.require_unchanged(*tensor.source);
+}
+
+void write_divisors(std::size_t index, const std::vector<float>& divisors, BandWriter& writer) {
+  QuantizedTensor tensor(find_format("f32"), 1, divisors.size());
+  std::memcpy(tensor.planes[0].data(), divisors.data(), divisors.size() * sizeof(float));
+  writer.write(index, std::move(tensor));
+}
+
+std::uint64_t weight_file_bytes(const std::filesystem::path& output) {
+  if (std::filesystem::is_regular_file(output)) return std::filesystem::file_size(output);
+  std::uint64_t total = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(output))
+    if (entry.path().extension() == ".safetensors") total += entry.file_size();
+  return total;
+}
+
+// Of all tensors in the output.
+std::uint64_t tensor_bytes(const QuantizePlan& plan) {
+  std::uint64_t total = 0;
+  for (const RopeTensor& rope : plan.rope_tensors) total += rope.values.size() * sizeof(float);
+  for (const TensorPlan& tensor : plan.tensors) total += plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
+  return total;
+}
+
+std::unique_ptr<CheckpointWriter> make_writer(const SourceModel& source, const QuantizePlan& plan, const std::filesystem::path& output,
+                                              const StoredActivations& activations, const std::string& manifest) {
+  return plan.container->make_writer({source, plan, activations, manifest, output_tensors(plan).planned}, output);
+}
+
+// What the container cannot hold of the source: notes, or with `strict` Error(unsupported).
+void note_losses(const SourceModel& source, bool strict, QuantizePlan& plan) {
+  if (std::string note = plan.container->note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  for (std::string& loss : plan.container->losses(source)) add_loss(std::move(loss), strict, plan.notes);
+}
+
+QuantizeSummary summarize(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  QuantizeSummary summary;
+  summary.output = options.output;
+  summary.recipe = plan.recipe.name;
+  if (options.activations) summary.activations = activation_format_name(options.activations->format);
+  summary.ignored = plan.ignored;
+  summary.notes = plan.notes;
+  summary.source_bytes = source.file_bytes();
+  std::uint64_t linear_bytes = 0, linear_elements = 0;
+  for (const TensorPlan& tensor : plan.tensors) {
+    TensorSummary item;
+    item.name = tensor.target.name;
+    item.rows = tensor.rows;
+    item.cols = tensor.cols;
+    item.source_format = tensor.source->view.format->name();
+    item.format = tensor.target.format->name();
+    item.wanted = tensor.wanted;
+    item.obstacle = tensor.obstacle;
+    item.linear = tensor.role == TensorRole::linear;
+    item.kind = tensor.kind;
+    item.bytes = plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
+    summary.parameters += item.elements();
+    if (item.linear) {
+      linear_bytes += item.bytes;
+      linear_elements += item.elements();
+    }
+    if (!item.wanted.empty()) {
+      ++summary.substitutions;
+      summary.substituted_parameters += item.elements();
+    }
+    summary.tensors.push_back(std::move(item));
+  }
+  summary.tensor_bytes = tensor_bytes(plan);
+  const auto bits = [](std::uint64_t bytes, std::uint64_t count) {
+    return count == 0 ? 0.0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(count);
+  };
+  summary.bits_per_weight = bits(summary.tensor_bytes, summary.parameters);
+  summary.linear_bits_per_weight = bits(linear_bytes, linear_elements);
+  return summary;
+}
+
+void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  if (options.calibration.statistics != nullptr || !options.calibration.texts.empty()) return;
+  if (needs_calibration(plan, options))
+    throw Error(ErrorKind::invalid_argument,
+                "this method needs to know what the model's layers see; give it text or statistics",
+                "calibration");
+  if (options.activations && options.activations->format.is_static())
+    throw Error(ErrorKind::invalid_argument,
+                "static grids of activations come from what the model's layers see; give it text or statistics",
+                "calibration");
+}
+
+struct Written {
+  std::map<std::size_t, OutputError> errors;  // what rounding took, by the tensor's place in the plan, where statistics told
+  std::vector<std::string> warnings;
+};
+
+Written write_model(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
+                    ThreadPool& pool, const ProgressCallback& progress) {
+  Written written;
+  remove_abandoned_partials(options.output);
+  const bool calibrated = needs_calibration(plan, options);
+  ActivationPlan planned_activations = plan_activations(source, plan, options, pool, progress);
+  written.warnings = std::move(planned_activations.warnings);
+  const std::unique_ptr<CheckpointWriter> writer = make_writer(source, plan, options.output, planned_activations.stored, manifest);
+  std::uint64_t work_units = 0;
+  for (const TensorPlan& tensor : plan.tensors) work_units += tensor.rows * tensor.cols * progress_weight(tensor.role, calibrated);
+  ProgressMeter meter(
+      progress, "quantize", work_units,
+      calibrated ? "quantize was cancelled; the same command goes on where it stopped" : "quantize was cancelled; nothing was written");
+  std::optional<WorkDirectory> work;
+  if (calibrated) {
+    // Rows lie in the container's order, which the manifest does not tell.
+    work.emplace(unfinished_work(options.output), fmt::format("{} {}", plan.container->name(), manifest));
+  }
+  BandWriter bands(*writer, pool.num_threads() > 1);
+  const Isa isa = calibrated ? options.calibration.kernels.isa : options.isa;
+  TensorOutput output(plan, bands, meter, {.work = work ? &*work : nullptr, .isa = isa}, pool);
+  if (calibrated) {
+    LayerQuantizer quantizer(source, plan, options, output, pool);
+    quantizer.run();
+    written.errors = output.errors();
+    for (std::string& line : quantizer.warnings()) written.warnings.push_back(std::move(line));
+  } else {
+    for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan, options, source, output, pool);
+  }
+  const std::size_t num_weights = output_tensors(plan).planned.size() - plan.rope_tensors.size();
+  for (std::size_t i = 0; i < plan.rope_tensors.size(); ++i) write_divisors(num_weights + i, plan.rope_tensors[i].values, bands);
+  bands.finish();
+  source.require_unchanged();
+  try {
+    const OutputJudge judge = [&](const std::filesystem::path& unreleased) {
+      require_readable(SourceModel::open(unreleased), plan, options.output.string());
+      if (options.judge) options.judge(unreleased);
+    };
+    writer->finish(options.sync, judge, &pool);
+  } catch (const Error&) {
+    throw;
+  } catch (...) {
+    if (work) work->remove();  // the judge's verdict, which the same command would come to again
+    throw;
+  }
+  if (work) work->remove();
+  return written;
+}
+
+// Scales that are folded away change what the Linears read: weights come first, then what their Linears read is looked at and the tensors
+// are copied. The weights lie beside the output meanwhile.
+Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
+                           ThreadPool& pool, const ProgressCallback& progress) {
+  if (options.calibration.texts.empty())
+    throw Error(ErrorKind::invalid_argument,
+                "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text", "texts");
+  struct Weights {
+    std::filesystem::path path;
+    ~Weights() {
+      std::error_code ignored;
+      std::filesystem::remove_all(path, ignored);
+    }
+  };
+  require_replaceable(*plan.container, unfinished_weights(options.output));
+  const Weights weights{unfinished_weights(options.output)};
+  QuantizeModelOptions first = options;
+  first.activations.reset();
+  first.output = weights.path;
+  first.judge = {};
+  first.sync = false;
+  Written written = write_model(source, plan, first, manifest, pool, progress);
+  QuantizeModelOptions second;
+  second.recipe = find_recipe(kSourceFormat);
+  second.activations = options.activations;
+  second.output = options.output;
+  second.container = options.container;
+  second.judge = options.judge;
+  second.sync = options.sync;
+  second.isa = options.isa;
+  second.calibration = options.calibration;
+  second.calibration.statistics = nullptr;
+  const SourceModel made = SourceModel::open(weights.path);
+  for (std::string& line : write_model(made, plan_quantization(made, second), second, manifest, pool, progress).warnings)
+    if (std::ranges::find(written.warnings, line) == written.warnings.end()) written.warnings.push_back(std::move(line));
+  return written;
+}
+
+void set_output_bytes(QuantizeSummary& summary, std::uint64_t bytes) {
+  summary.output_bytes = bytes;
+  summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(summary.parameters);
+}
+
+// The size of what would be written, by beginning to write it where nothing stays. Grids of static activations are yet unknown.
+std::uint64_t forecast(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  const TemporaryDirectory scratch({});
+  StoredActivations activations;
+  if (options.activations) activations.format = options.activations->format;
+  const std::string manifest = make_manifest(plan, options, std::string(16, '0'));
+  return make_writer(source, plan, scratch.path() / "forecast", activations, manifest)->planned_bytes();
+}
+
+}  // namespace
+
+void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
+  const SpelledFormat spelled = split_format(spelling);
+  options.recipe = find_recipe(spelled.weights);
+  if (spelled.parts.size() > 1)
+    throw Error(ErrorKind::invalid_argument, fmt::format("the inputs' format is given once: '{}' has {} parts", spelling, spelled.parts.size()));
+  for (const std::string_view part : spelled.parts) {
+    if (!options.activations) options.activations.emplace();
+    options.activations->format = parse_activation_format(part);
+  }
+}
+
+std::filesystem::path unfinished_work(const std::filesystem::path& output) {
+  return (output.has_filename() ? output : output.parent_path()).string() + ".work";
+}
+
+std::filesystem::path unfinished_weights(const std::filesystem::path& output) {
+  return (output.has_filename() ? output : output.parent_path()).string() + ".weights" + output.extension().string();
+}
+
+QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
+  QuantizePlan plan = plan_quantization(source, options);
+  // What refuses without looking at a weight comes before what looks at all of them.
+  if (!options.output.empty()) refuse_to_overwrite_source(source, options.output);
+  if (!options.dry_run) {
+    if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
+    require_directory_of(options.output);
+    require_replaceable(*plan.container, options.output);
+    require_calibration(plan, options);
+    require_disk_space(options.output, tensor_bytes(plan));
+  }
+  if (!options.output.empty()) {
+    plan.container->require_sound(source);
+    note_losses(source, options.strict, plan);
+  }
+  source.require_unchanged();
+  const SourceSurvey survey = survey_source(source, {.hash = !options.dry_run, .peaks = peaks_to_find(plan)}, pool);
+  substitute_unheld(plan, source, survey, options, pool);
+  QuantizeSummary summary = summarize(source, plan, options);
+  const StatisticsGaps gaps = find_gaps(plan, options);
+  require_second_moments(gaps);
+  if (options.strict) require_no_gaps(gaps);
+  summary.warnings = describe_gaps(gaps);
+  summary.uninformed = gaps.missing;
+  for (const auto* const names : {&gaps.missing_head, &gaps.silent})
+    summary.uninformed.insert(summary.uninformed.end(), names->begin(), names->end());
+  if (options.dry_run) {
+    set_output_bytes(summary, forecast(source, plan, options));
+    return summary;
+  }
+  // What lies around the tensors is looked at only where it could decide.
+  constexpr std::uint64_t kAround = std::uint64_t{256} << 20;
+  require_disk_space(options.output, free_disk_space(options.output) > summary.tensor_bytes + kAround ? summary.tensor_bytes : forecast(source, plan, options));
+  summary.source_hash = survey.hash;
+  const std::string manifest = make_manifest(plan, options, summary.source_hash);
+  const bool two_steps = options.activations && options.activations->format.is_static() && moves_activations(plan, options);
+  Written written =
+      two_steps ? write_in_two_steps(source, plan, options, manifest, pool, progress) : write_model(source, plan, options, manifest, pool, progress);
+  for (const auto& [index, error] : written.errors) summary.tensors[index].error = error;
+  summary.warnings.insert(summary.warnings.end(), written.warnings.begin(), written.warnings.end());
+  set_output_bytes(summary, weight_file_bytes(options.output));
+  return summary;
+}
+
+std::uint64_t container_bytes(const SourceModel& source, const QuantizeModelOptions& options) {
+  const QuantizePlan plan = plan_quantization(source, options);
+  constexpr std::uint64_t kActivations = 128;
+  const std::uint64_t margin = plan.container->margin() + (options.activations ? kActivations : 0);
+  return forecast(source, plan, options) - tensor_bytes(plan) + plan.tensors.size() * margin;
+}
+
+std::string_view obstacle_name(Obstacle obstacle) {
+  switch (obstacle) {
+    case Obstacle::none:
+      return "none";
+    case Obstacle::row_length:
+      return "row_length";
+    case Obstacle::magnitude:
+      return "magnitude";
+  }
+  return "none";
+}
+
+std::string describe_substitutions(const QuantizeSummary& summary) {
+  std::string text;
+  for (const Obstacle obstacle : {Obstacle::row_length, Obstacle::magnitude}) {
+    std::map<std::string, std::map<std::string, std::uint64_t>> replaced;  // wanted -> stored -> tensors
+    std::map<std::string, std::uint64_t> cols;                             // of one of them
+    std::uint64_t count = 0, elements = 0;
+    for (const TensorSummary& tensor : summary.tensors) {
+      if (tensor.wanted.empty() || tensor.obstacle != obstacle) continue;
+      ++replaced[tensor.wanted][tensor.format];
+      cols.emplace(tensor.wanted, tensor.cols);
+      ++count;
+      elements += tensor.elements();
+    }
+    if (count == 0) continue;
+    std::string names, became;
+    for (const auto& [wanted, stored] : replaced) {
+      names += (names.empty() ? "" : ", ") + wanted;
+      for (const auto& [format, number] : stored) became += fmt::format("{}{} became {} in {}", became.empty() ? "" : ", ", wanted, format, number);
+      if (obstacle == Obstacle::row_length)
+        became += fmt::format(" ({} is not a multiple of {})", cols.at(wanted), find_format(wanted)->info().row_multiple);
+    }
+    const std::string_view why =
+        obstacle == Obstacle::row_length ? "their rows do not fit its blocks" : "their weights are too large or too small for its scales";
+    text += fmt::format("{}{} of {} tensors, {:.1f} % of parameters, are not {} because {}: {}", text.empty() ? "" : "; ", count,
+                        summary.tensors.size(), 100.0 * static_cast<double>(elements) / static_cast<double>(summary.parameters), names, why, became);
+  }
+  return text;
+}
+
+}  // namespace nibble

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/quantize/quantize_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <unordered_set>
+
+#include "base/output_file.h"
+#include "io/json_text.h"
+#include "model/known_family.h"
+#include "model/stored_activations.h"
+#include "nibble/error.h"
+#include "pipeline/quantize/activation_plan.h"
+#include "pipeline/export/container.h"
+#include "pipeline/tell/source_notes.h"
+#include "pipeline/quantize/unknown_network.h"
+#include "quantize/held_magnitude.h"
+#include "quantize/method.h"
+#include "tensor/shape.h"
+
+namespace nibble {
+namespace {
+
+bool recipe_needs_directory(const Recipe& recipe) {
+  return std::ranges::any_of(recipe.rules, [](const RecipeRule& rule) {
+    return rule.format != kSixteenBit && rule.format != kSourceFormat && find_format(rule.format)->info().kind == FormatKind::planar;
+  });
+}
+
+const Container& decide_container(const QuantizeModelOptions& options, const Recipe& recipe, bool needs_directory) {
+  if (!options.container.empty()) return find_container(options.container);
+  if (options.output.empty()) return needs_directory || recipe_needs_directory(recipe) ? nibble_container() : gguf_container();
+  return container_of(options.output);
+}
+
+void apply_overrides(Recipe& recipe, const QuantizeModelOptions& options, const ModelConfig& config) {
+  if (config.tied_embedding && !options.embedding.empty() && !options.head.empty() && options.embedding != options.head)
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("this model's embedding is its head, too, and can have one format only; give one of the two: {} and {}",
+                            options.embedding, options.head),
+                "embedding");
+  if (!options.embedding.empty()) override_embedding(recipe, options.embedding);
+  if (!options.head.empty()) override_head(recipe, options.head);
+}
+
+void require_shape(const StoredTensor& stored, const ModelTensor& tensor) {
+  if (is_same_shape(stored.shape, tensor.shape)) return;
+  throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
+                                              stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
+}
+
+void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, const QuantizeModelOptions& options) {
+  const FormatPtr& from = stored.view.format;
+  if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw || from->name() == target->name())
+    return;
+  throw Error(ErrorKind::unusable_input,
+              fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from the original model, or "
+                          "insist: {} to {}",
+                          stored.file, stored.name, from->name(), target->name()),
+              "allow_requantize");
+}
+
+void require_held(const Container& container, const TensorPlan& plan, const Recipe& recipe) {
+  const std::string refusal = container.refusal(plan.target.format->info());
+  if (!refusal.empty())
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{}: {} for '{}' by recipe '{}'", refusal, plan.target.format->name(), plan.target.name, recipe.name));
+}
+
+// In either spelling.
+bool is_named(const std::string& pattern, const ModelTensor& tensor) {
+  return matches_pattern(pattern, tensor.gguf_name) || matches_pattern(pattern, tensor.hf_name);
+}
+
+bool is_chosen(const ModelTensor& tensor, const QuantizeModelOptions& options) {
+  const auto names = [&](const std::string& pattern) { return is_named(pattern, tensor); };
+  return (options.include.empty() || std::ranges::any_of(options.include, names)) && std::ranges::none_of(options.exclude, names);
+}
+
+// A pattern that names no matrix is a slip of the pen.
+void require_used(const std::vector<ModelTensor>& tensors, const QuantizeModelOptions& options) {
+  for (const auto* const patterns : {&options.include, &options.exclude})
+    for (const std::string& pattern : *patterns) {
+      if (std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return !stays_in_float(tensor.role) && is_named(pattern, tensor); })) continue;
+      const bool stays = std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return is_named(pattern, tensor); });
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("{} ('*' is any text, and letters count as they are): '{}'",
+                              stays ? "these tensors stay as they are in any case" : "no matrix of the model has a name like this", pattern),
+                  patterns == &options.include ? "include" : "exclude");
+    }
+}
+
+// Tensors of a network that is not understood which have more than two dimensions: experts in a stack, convolutions.
+std::string stacked_note(const QuantizePlan& plan) {
+  std::uint64_t stacked = 0, count = 0, all = 0;
+  for (const TensorPlan& tensor : plan.tensors) {
+    const std::uint64_t elements = tensor.rows * tensor.cols;
+    all += elements;
+    if (tensor.target.shape.size() < 3 || tensor.role != TensorRole::norm) continue;
+    ++count;
+    stacked += elements;
+  }
+  if (count == 0) return {};
+  return fmt::format("tensors of more than two dimensions (experts in a stack, convolutions) stay as they are: {} of them, {:.1f} % of the parameters", count,
+                     100.0 * static_cast<double>(stacked) / static_cast<double>(all));
+}
+
+// A quantization that quantizes nothing is hardly meant.
+std::string nothing_note(const QuantizePlan& plan) {
+  const auto is_quantized = [](const TensorPlan& tensor) { return tensor.target.format->info().kind != FormatKind::raw; };
+  const std::string& wanted = plan.recipe.main_format;
+  if (wanted.empty() || wanted == kSourceFormat || find_format(wanted)->info().kind == FormatKind::raw) return {};
+  const auto fell_back = [](const TensorPlan& tensor) { return !tensor.wanted.empty(); };  // which the summary tells
+  if (std::ranges::any_of(plan.tensors, is_quantized) || std::ranges::any_of(plan.tensors, fell_back)) return {};
+  return fmt::format("no matrix is quantized: each is excluded, or stays as it is; {}", wanted);
+}
+
+// What config.json says of another program's quantization, whose tensors are plain all the same.
+std::string foreign_words_note(const SourceModel& source) {
+  if (source.kind() == ContainerKind::gguf || source.config_json().empty()) return {};
+  const auto config = parse_json(source.config_json(), (source.path() / "config.json").string());
+  const auto found = config.is_object() ? config.find("quantization_config") : config.end();
+  if (found == config.end() || !found->is_object()) return {};
+  const auto named = found->find("quant_method");
+  const std::string method = named != found->end() && named->is_string() ? named->get<std::string>() : "no method named";
+  return method == "nibble" ? "" : fmt::format("config.json speaks of a quantization, but the tensors are plain; its words are left out: {}", method);
+}
+
+// What asks for more than the weights themselves cannot be had where nobody knows what they do.
+[[noreturn]] void refuse_unknown(const std::string& what, const UnknownNetwork& network) {
+  throw Error(ErrorKind::unsupported, fmt::format("without knowing the network {}; {}", what, network.reason));
+}
+
+void require_undrawn(const UnknownNetwork& network, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  if (plan.source_spelling == Spelling::gguf && plan.target_spelling != Spelling::gguf)
+    refuse_unknown("its tensors have no names in a directory: write a GGUF file, in a block format such as q4_k", network);
+  if (plan.source_spelling != plan.target_spelling) refuse_unknown("its tensors have no names in a GGUF file: write a directory", network);
+  if (options.activations) refuse_unknown("nothing says which inputs to round: leave the plus out", network);
+  if (options.calibration.statistics != nullptr || !options.calibration.texts.empty())
+    refuse_unknown("neither text nor statistics tell anything of its matrices: use rtn or mse, which ask for neither", network);
+}
+
+// Once the recipe has spoken.
+void require_uncalibrated(const UnknownNetwork& network, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  for (const TensorPlan& tensor : plan.tensors)
+    if (tensor.target.format->info().kind != FormatKind::raw && method_for(tensor, options).needs() != Needs::nothing)
+      refuse_unknown(fmt::format("no text can be walked through it, which the method {} asks for: use rtn or mse", tensor.method), network);
+}
+
+TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  require_shape(stored, tensor);
+  if (!stored.view.format)
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{}: tensor '{}' has elements that are no weights: {}", stored.file, stored.name, dtype_name(stored.dtype)));
+  TensorPlan result;
+  result.source = &stored;
+  result.role = tensor.role;
+  result.kind = tensor.kind;
+  result.target.name = tensor.name(plan.target_spelling);
+  result.target.shape = tensor.shape;
+  TensorFacts facts = tensor_facts(tensor, plan.config);
+  if (plan.num_experts != 0) facts.num_experts = plan.num_experts;
+  // What is given for static grids alone tells the weights nothing.
+  const bool is_given = options.calibration.statistics != nullptr || !options.calibration.texts.empty();
+  facts.has_importance = is_given && method_for(TensorPlan{}, options).needs() >= Needs::mean_square;
+  result.rows = facts.rows;
+  result.cols = facts.cols;
+  if (plan.source_spelling != plan.target_spelling && tensor.permuted_heads != 0)
+    result.permuted_head_dim = (tensor.shape.size() > 1 ? facts.rows : facts.cols) / tensor.permuted_heads;
+  result.source_offset = tensor.offset(plan.source_spelling);
+  result.target_offset = tensor.offset(plan.target_spelling);
+  const bool is_plain = plan.target_spelling == Spelling::gguf && plan.is_understood();
+  if (stays_in_float(tensor.role) || !is_chosen(tensor, options)) {
+    result.target.format = stays_in_float(tensor.role) && is_plain ? find_format("f32") : stored.view.format;
+    result.method = "rtn";  // of codes that stay as they are
+    require_held(*plan.container, result, plan.recipe);
+    return result;
+  }
+  const Assignment assignment = assign(plan.recipe, facts, stored.view.format);
+  result.target.format = assignment.format;
+  result.wanted = assignment.wanted;
+  result.method = assignment.method.empty() ? options.method : assignment.method;
+  if (!result.wanted.empty()) result.obstacle = Obstacle::row_length;
+  if (!result.wanted.empty() && options.strict)
+    throw Error(ErrorKind::unsupported, fmt::format("{} cannot hold tensor '{}', whose rows are not multiples of {}: {} columns",
+                                                    result.wanted, result.target.name, find_format(result.wanted)->info().row_multiple, result.cols),
+                "strict");
+  refuse_requantizing(stored, result.target.format, options);
+  if (result.method == "table" && result.target.format->info().kind != FormatKind::raw && !result.target.format->name().starts_with("table"))
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("the method table learns a format's points, which {} does not let it; choose a table format such "
+                            "as table4:row, or the method imatrix",
+                            result.target.format->name()));
+  require_held(*plan.container, result, plan.recipe);
+  return result;
+}
+
+// Stock llama.cpp runs some families as if there were no window.
+std::string window_note(const QuantizePlan& plan) {
+  const ModelConfig& config = plan.config;
+  if (plan.target_spelling != Spelling::gguf || config.sliding_window == 0 || config.sliding_window >= config.context) return {};
+  if (find_architecture(config.architecture).llama_cpp_slides) return {};
+  return fmt::format("llama.cpp knows no sliding window of this family: texts of more than {} tokens give something else there than here",
+                     config.sliding_window);
+}
+
+// Calibration tells what Linears read, but not yet which tokens an expert is sent.
+std::string experts_note(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  std::uint64_t experts = 0, all = 0;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.role != TensorRole::linear) continue;
+    all += tensor.rows * tensor.cols;
+    const bool is_rounded = tensor.target.format->info().kind != FormatKind::raw;
+    if (is_rounded && tensor.kind.starts_with("expert_") && method_for(tensor, options).needs() != Needs::nothing) experts += tensor.rows * tensor.cols;
+  }
+  if (experts == 0) return {};
+  return fmt::format("experts are rounded by themselves, whatever their inputs are; the method sees the other Linears: {:.1f} % of these weights are experts'",
+                     100 * static_cast<double>(experts) / static_cast<double>(all));
+}
+
+// Every tensor by itself.
+void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const SourceModel& source, const QuantizeModelOptions& options) {
+  plan.num_experts = network.num_experts;
+  require_undrawn(network, plan, options);
+  require_used(network.tensors, options);
+  for (std::size_t i = 0; i < network.tensors.size(); ++i) plan.tensors.push_back(plan_tensor(*network.stored[i], network.tensors[i], plan, options));
+  require_uncalibrated(network, plan, options);
+  plan.notes.push_back("the network is not understood, so matrices are quantized one by one, and nothing here can run or judge the result: " + network.reason);
+  if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  if (std::string note = stacked_note(plan); !note.empty()) plan.notes.push_back(std::move(note));
+  for (const std::string& tensor : network.left_out) add_loss("left out: " + tensor, options.strict, plan.notes);
+}
+
+// The model's own tensors. What it does not use is listed, and what its files say otherwise noted.
+void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeModelOptions& options) {
+  std::unordered_set<std::string_view> used;
+  require_used(source.parts().all(), options);
+  for (const ModelTensor& tensor : source.parts().all()) {
+    const StoredTensor& stored = source.stored(tensor);
+    used.insert(tensor.is_stacked(plan.source_spelling) ? std::string_view(tensor.gguf_name) : std::string_view(stored.name));
+    plan.tensors.push_back(plan_tensor(stored, tensor, plan, options));
+  }
+  if (const StoredTensor* const head = find_second_head(source, plan.config)) used.insert(head->name);
+  if (std::string note = second_head_note(source, plan.config); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
+  if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  for (std::size_t i = 1; i < plan.tensors.size(); ++i)
+    if (plan.tensors[i].target.name == plan.tensors[i - 1].target.name && plan.tensors[i].target.format->name() != plan.tensors[i - 1].target.format->name())
+      throw Error(ErrorKind::invalid_argument, "experts that lie in one tensor of the output have one format; choose all of them or none, or write a "
+                                               "directory: " + plan.tensors[i].target.name);
+  if (std::string note = experts_note(plan, options); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
+  if (std::string note = window_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
+  for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
+  for (const StoredTensor& stored : source.tensors())
+    if (!used.contains(stored.name) && !is_rope_tensor(stored.name) && !is_activation_tensor(stored.name)) plan.ignored.push_back(stored.name);
+  // What scales are folded into must hold them exactly enough, whoever chose the method that folds.
+  if (moves_activations(plan, options))
+    for (TensorPlan& tensor : plan.tensors)
+      if (is_vector(tensor.role)) tensor.target.format = find_format("f32");
+  if (plan.target_spelling == Spelling::gguf) plan.rope_tensors = gguf_rope_tensors(plan.config.rope);
+}
+
+}  // namespace
+
+void add_loss(std::string loss, bool strict, std::vector<std::string>& notes) {
+  if (strict) throw Error(ErrorKind::unsupported, loss, "strict");
+  notes.push_back(std::move(loss));
+}
+
+void require_readable(const SourceModel& written, const QuantizePlan& plan, const std::string& output) {
+  const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::internal, fmt::format("{}: read back {}", output, why)); };
+  try {
+    for (const PlannedTensor& tensor : output_tensors(plan).planned)
+      if (!is_same_shape(written.tensor(tensor.name).shape, tensor.shape)) refuse("has a tensor of another shape: " + tensor.name);
+    if (!plan.is_understood()) return;
+    const ModelConfig &config = written.config(), &meant = plan.config;
+    if (config.vocab_size != meant.vocab_size || config.hidden != meant.hidden || config.intermediate != meant.intermediate ||
+        config.layers != meant.layers || config.heads != meant.heads || config.kv_heads != meant.kv_heads || config.head_dim != meant.head_dim ||
+        config.tied_embedding != meant.tied_embedding)
+      refuse("has another configuration");
+    for (const ModelTensor& tensor : written.parts().all()) require_shape(written.stored(tensor), tensor);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::internal) throw;
+    refuse(fmt::format("is no model: {}", error.what()));
+  }
+}
+
+TensorFacts tensor_facts(const ModelTensor& tensor, const ModelConfig& config) {
+  TensorFacts facts;
+  facts.name = tensor.gguf_name;
+  facts.own_name = tensor.hf_name;
+  const MatrixSize size = matrix_size(tensor.shape);
+  facts.rows = size.rows;
+  facts.cols = size.cols;
+  facts.stacked = tensor.shape.size() > 2 || tensor.experts != 0;
+  facts.num_experts = config.num_experts;
+  facts.layer = tensor.layer < 0 ? 0 : static_cast<std::uint64_t>(tensor.layer);
+  facts.num_layers = config.layers;
+  facts.gqa = config.kv_heads == 0 ? 1 : config.heads / config.kv_heads;
+  facts.tied = tensor.role == TensorRole::embedding && config.tied_embedding;
+  return facts;
+}
+
+Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options) {
+  Method method = find_method(tensor.method.empty() ? options.method : tensor.method);
+  if (options.fit) method.fit = *options.fit;
+  if (!options.transform.empty()) method.transform = find_transform(options.transform);
+  if (!options.round.empty()) method.rounder = find_rounder(options.round);
+  if (options.smoothquant_alpha) method.transform.alpha = *options.smoothquant_alpha;
+  return method;
+}
+
+bool is_vector(TensorRole role) { return role == TensorRole::norm || role == TensorRole::bias; }
+
+bool stays_in_float(TensorRole role) { return is_vector(role) || role == TensorRole::router; }
+
+OutputTensors output_tensors(const QuantizePlan& plan) {
+  OutputTensors outputs;
+  for (const TensorPlan& tensor : plan.tensors) {
+    PlannedTensor* const last = outputs.planned.empty() ? nullptr : &outputs.planned.back();
+    if (last == nullptr || last->name != tensor.target.name)
+      outputs.planned.push_back(tensor.target);
+    else if (last->shape.size() == 3)
+      ++last->shape[0];
+    else
+      last->shape.insert(last->shape.begin(), 2);
+    outputs.of_plan.push_back(outputs.planned.size() - 1);
+  }
+  for (const RopeTensor& rope : plan.rope_tensors) outputs.planned.push_back({std::string(rope.name), {rope.values.size()}, find_format("f32")});
+  return outputs;
+}
+
+std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_t cols) {
+  std::uint64_t total = 0;
+  for (const PlaneSpec& plane : format.planes(rows, cols)) total += plane.bytes;
+  return total;
+}
+
+QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOptions& options) {
+  QuantizePlan plan;
+  std::optional<UnknownNetwork> unknown;
+  if (!has_known_family(source)) unknown = read_unknown_network(source);
+  plan.config = unknown ? unknown->facts : source.config();
+  plan.source_spelling = source.spelling();
+  plan.recipe = options.recipe;
+  apply_overrides(plan.recipe, options, plan.config);
+  plan.container = &decide_container(options, plan.recipe, unknown && plan.source_spelling == Spelling::huggingface);
+  plan.target_spelling = plan.container->naming();
+  find_method(options.method);
+  if (unknown)
+    plan_unknown(plan, *unknown, source, options);
+  else
+    plan_known(plan, source, options);
+  if (std::string note = foreign_words_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  if (std::string note = nothing_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
+  return plan;
+}
+
+namespace {
+
+bool may_be_unheld(const TensorPlan& tensor) {
+  const std::string& wanted = tensor.target.format->name();
+  return !stays_in_float(tensor.role) && wanted != "f32" && wanted != tensor.source->view.format->name();
+}
+
+struct Judged {
+  FormatPtr held;
+  float largest = 0;
+};
+
+Judged judge_magnitude(const TensorPlan& tensor, const SourceSurvey& survey, const QuantizeModelOptions& options) {
+  const auto peak = survey.peaks.find(tensor.source);
+  const MagnitudeSample sample(tensor.source->view, peak != survey.peaks.end() ? std::optional(peak->second) : std::nullopt, options.isa);
+  return {held_format(tensor.target.format, sample, method_for(tensor, options).fit, tensor.cols), sample.largest()};
+}
+
+void substitute(TensorPlan& tensor, const Judged& judged, bool strict) {
+  const FormatPtr wanted = tensor.target.format;
+  // A half that overflows is refused where it is written, by its position.
+  if (wanted->name() == "f16" && static_cast<double>(judged.largest) > wanted->info().max_magnitude) return;
+  if (strict)
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{} cannot hold tensor '{}', whose weights are too large or too small for its scales; the largest magnitude is "
+                            "{:.3g}",
+                            wanted->name(), tensor.target.name, judged.largest),
+                "strict");
+  if (tensor.wanted.empty()) tensor.wanted = wanted->name();
+  tensor.obstacle = Obstacle::magnitude;
+  tensor.target.format = judged.held;
+}
+
+// Experts of one stack have one format: what holds the most of them.
+void join_stacks(QuantizePlan& plan) {
+  for (std::size_t begin = 0, end = 0; begin < plan.tensors.size(); begin = end) {
+    const TensorPlan* most = &plan.tensors[begin];
+    for (end = begin; end < plan.tensors.size() && plan.tensors[end].target.name == plan.tensors[begin].target.name; ++end)
+      if (plan.tensors[end].target.format->info().bits_per_weight > most->target.format->info().bits_per_weight) most = &plan.tensors[end];
+    for (std::size_t i = begin; i < end; ++i) {
+      if (plan.tensors[i].target.format->name() == most->target.format->name()) continue;
+      plan.tensors[i].wanted = most->wanted;
+      plan.tensors[i].obstacle = most->obstacle;
+      plan.tensors[i].target.format = most->target.format;
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan) {
+  std::vector<const StoredTensor*> tensors;
+  for (const TensorPlan& tensor : plan.tensors)
+    if (may_be_unheld(tensor) && needs_peak(*tensor.source->view.format, *tensor.target.format)) tensors.push_back(tensor.source);
+  return tensors;
+}
+
+void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey, const QuantizeModelOptions& options,
+                       ThreadPool& pool) {
+  std::vector<Judged> judged(plan.tensors.size());
+  pool.parallel_for(plan.tensors.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) {
+      if (!may_be_unheld(plan.tensors[i])) continue;
+      judged[i] = judge_magnitude(plan.tensors[i], survey, options);
+      source.release(*plan.tensors[i].source);
+    }
+  });
+  for (std::size_t i = 0; i < judged.size(); ++i)
+    if (judged[i].held && judged[i].held->name() != plan.tensors[i].target.format->name()) substitute(plan.tensors[i], judged[i], options.strict);
+  join_stacks(plan);
+}
+
+}  // namespace nibble

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/quantize/statistics_gaps.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "calibrate/imatrix_file.h"
+#include "nibble/error.h"
+#include "quantize/method.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::size_t kShownNames = 8;
+
+std::string name_list(const std::vector<std::string>& names) {
+  std::string list;
+  for (std::size_t i = 0; i < std::min(kShownNames, names.size()); ++i) list += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > kShownNames) list += fmt::format(" and {} more", names.size() - kShownNames);
+  return list;
+}
+
+bool asks(const TensorPlan& tensor, const QuantizeModelOptions& options, bool tied) {
+  const bool is_product = tensor.role == TensorRole::linear || tensor.role == TensorRole::head || (tensor.role == TensorRole::embedding && tied);
+  return is_product && tensor.target.format->info().kind != FormatKind::raw && method_for(tensor, options).needs() != Needs::nothing;
+}
+
+}  // namespace
+
+bool is_silent(const SiteStatistics& site) {
+  return std::ranges::all_of(site.mean_square, [](float value) { return value == 0; });
+}
+
+StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  StatisticsGaps gaps;
+  if (options.calibration.statistics == nullptr) return gaps;
+  const ModelTensors tensors(plan.config);
+  std::map<std::string, const SiteStatistics*, std::less<>> known;
+  for (const SiteStatistics& site : options.calibration.statistics->sites)
+    for (const ModelTensor* const tensor : tensors_of_site(tensors, site)) known.emplace(tensor->name(plan.target_spelling), &site);
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (!asks(tensor, options, plan.config.tied_embedding)) continue;
+    const auto site = known.find(tensor.target.name);
+    if (site == known.end()) {
+      std::vector<std::string>& missing = tensor.role == TensorRole::linear ? gaps.missing : gaps.missing_head;
+      if (missing.empty() || missing.back() != tensor.target.name) missing.push_back(tensor.target.name);
+    } else if (site->second->count == 0 || is_silent(*site->second))
+      gaps.silent.push_back(tensor.target.name);
+    else if (tensor.role == TensorRole::linear && !site->second->has_second_moment() &&
+             method_for(tensor, options).rounder->needs() == Needs::second_moment)
+      gaps.shallow.push_back(tensor.target.name);
+  }
+  return gaps;
+}
+
+void require_second_moments(const StatisticsGaps& gaps) {
+  if (gaps.shallow.empty()) return;
+  throw Error(ErrorKind::unusable_input,
+              fmt::format("the method weighs a Linear's inputs against each other, and these statistics hold their mean squares only (importance matrices "
+                          "never hold more); collect them with second moments, give text in their place, or choose the method imatrix: {}",
+                          name_list(gaps.shallow)),
+              "second_moments");
+}
+
+void require_no_gaps(const StatisticsGaps& gaps) {
+  if (gaps.missing.empty() && gaps.silent.empty()) return;
+  throw Error(ErrorKind::unsupported, describe_gaps(gaps).front(), "strict");
+}
+
+std::vector<std::string> describe_gaps(const StatisticsGaps& gaps) {
+  std::vector<std::string> lines;
+  if (!gaps.missing.empty())
+    lines.push_back(fmt::format("the statistics have nothing of {} tensors, which are rounded as if all columns mattered alike: {}",
+                                gaps.missing.size(), name_list(gaps.missing)));
+  if (!gaps.silent.empty())
+    lines.push_back(fmt::format("the statistics saw nothing but zeros of {} tensors, which are rounded as if all columns mattered alike: {}",
+                                gaps.silent.size(), name_list(gaps.silent)));
+  if (!gaps.missing_head.empty())
+    lines.push_back(fmt::format("the statistics have nothing of the output matrix, which importance matrices often leave out; it is rounded as if "
+                                "all columns mattered alike: {}",
+                                name_list(gaps.missing_head)));
+  return lines;
+}
+
+}  // namespace nibble

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/quantize/tensor_output.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/huge_pages.h"
+#include "kernels/encode/encoders.h"
+
+namespace nibble {
+namespace {
+
+// Elements of a band: what is resident of source and output at a time.
+constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
+
+std::string piece_name(std::size_t tensor, std::uint64_t row) { return fmt::format("{}-{}", tensor, row); }
+std::string error_piece_name(std::size_t tensor) { return fmt::format("{}-error", tensor); }
+
+bool is_raw(const TensorPlan& tensor) { return tensor.target.format->info().kind == FormatKind::raw; }
+
+}  // namespace
+
+std::uint64_t progress_weight(TensorRole role, bool is_calibrated) { return is_calibrated && role == TensorRole::linear ? 16 : 1; }
+
+TensorOutput::TensorOutput(const QuantizePlan& plan, BandWriter& bands, ProgressMeter& meter, const TensorOutputOptions& options, ThreadPool& pool)
+    : plan_(plan), output_of_(output_tensors(plan).of_plan), bands_(bands), meter_(meter), options_(options), pool_(pool) {}
+
+std::uint64_t TensorOutput::weight_of(const TensorPlan& tensor) const { return progress_weight(tensor.role, options_.work != nullptr); }
+
+RowSource TensorOutput::rows_of(std::size_t index, const QuantizedView& view) const {
+  const TensorPlan& tensor = plan_.tensors[index];
+  RowSource rows{.view = &view, .name = tensor.source->name, .file = tensor.source->file};
+  if (tensor.permuted_head_dim != 0) {
+    rows.order = plan_.target_spelling == Spelling::gguf ? huggingface_row_of : gguf_row_of;
+    rows.order_block = tensor.permuted_head_dim;
+  }
+  return rows;
+}
+
+void TensorOutput::write(std::size_t index, const LinearTask& task, RoundPlans& plans, const std::function<void()>& after_band) {
+  write_bands(index, task, plans, [&](const LinearQuantizer&, const QuantizedTensor&, std::uint64_t) {
+    if (after_band) after_band();
+  });
+}
+
+StoredMatrix TensorOutput::write_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans, bool keeps_codes) {
+  const std::uint64_t rows = task.weights.view->rows, cols = task.weights.view->cols;
+  StoredMatrix stored{{rows, cols, large_vector(rows * cols)}, {}, nullptr};
+  write_bands(index, task, plans, [&](const LinearQuantizer& linear, const QuantizedTensor& band, std::uint64_t first_row) {
+    linear.decode(band, first_row, stored.values.values);
+    stored.tensor_grid = linear.tensor_grid();
+    // Rows that know their place in a tensor cannot be put into another order.
+    if (!keeps_codes || stored.tensor_grid != nullptr || is_raw(plan_.tensors[index])) return;
+    if (!stored.codes) stored.codes.emplace(task.format, rows, cols);
+    const QuantizedView view = band.view();
+    for (std::uint64_t row = 0; row < band.rows; ++row) stored.codes->copy_row(task.weights.stored_row(first_row + row), view, row);
+  });
+  return stored;
+}
+
+void TensorOutput::write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, const BandUse& use) {
+  const TensorPlan& tensor = plan_.tensors[index];
+  const LinearQuantizer linear(task, plans, pool_, options_.isa);
+  for (const RowRange rows : bands_of(task.weights, *task.format, kBandElements)) {
+    QuantizedTensor band = piece(index, linear, rows);
+    use(linear, band, rows.begin);
+    bands_.write(output_of_[index], std::move(band));
+    meter_.advance(rows.count() * tensor.cols * weight_of(tensor), tensor.target.name);
+  }
+}
+
+QuantizedTensor TensorOutput::piece(std::size_t index, const LinearQuantizer& linear, RowRange rows) {
+  if (options_.work == nullptr || is_raw(plan_.tensors[index])) return linear.encode(rows);
+  const std::string name = piece_name(index, rows.begin);
+  if (options_.work->has(name))
+    if (QuantizedTensor kept = linear.blank(rows); options_.work->load(name, kept)) return kept;
+  QuantizedTensor band = linear.encode(rows);
+  options_.work->store(name, band);
+  return band;
+}
+
+void TensorOutput::write_vector(std::size_t index, std::span<const float> values) {
+  const TensorPlan& tensor = plan_.tensors[index];
+  const QuantizedView none;
+  const RowSource rows = rows_of(index, none);
+  std::vector<float> moved(values.size());
+  for (std::size_t i = 0; i < moved.size(); ++i) moved[i] = values[rows.stored_row(i)] - tensor.target_offset;
+  QuantizedTensor result(tensor.target.format, 1, moved.size());
+  tensor.target.format->encode_row(moved, {}, nullptr, 0, {}, result.row(0));
+  bands_.write(output_of_[index], std::move(result));
+  meter_.advance(moved.size() * weight_of(tensor), tensor.target.name);
+}
+
+bool TensorOutput::is_done(std::size_t index) const {
+  const TensorPlan& tensor = plan_.tensors[index];
+  if (is_raw(tensor)) return true;
+  if (options_.work == nullptr) return false;
+  const RowSource rows = rows_of(index, tensor.source->view);
+  const std::vector<RowRange> bands = bands_of(rows, *tensor.target.format, kBandElements);
+  return options_.work->has(error_piece_name(index)) &&
+         std::ranges::all_of(bands, [&](RowRange band) { return options_.work->has(piece_name(index, band.begin)); });
+}
+
+void TensorOutput::record_error(std::size_t index, const RoundedLinear& linear) {
+  QuantizedTensor piece(find_raw_format(DType::f32), 1, 2);
+  std::array<float, 2> values{};
+  if (options_.work != nullptr && options_.work->load(error_piece_name(index), piece)) {
+    std::memcpy(values.data(), piece.planes[0].data(), sizeof values);
+  } else {
+    const OutputError error =
+        measure_output_error(linear, with_kernels(plan_.tensors[index].target.format, options_.isa), pool_, options_.isa);
+    values = {static_cast<float>(error.nearest), static_cast<float>(error.stored)};
+    std::memcpy(piece.planes[0].data(), values.data(), sizeof values);
+    if (options_.work != nullptr) options_.work->store(error_piece_name(index), piece);
+  }
+  errors_[index] = {static_cast<double>(values[0]), static_cast<double>(values[1])};
+}
+
+}  // namespace nibble

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The way of a plan's tensors into an output: tasks are carried out band by band, so that memory is bounded by a band, and what a run before
+// has finished is taken from where it left it. Internal to pipeline/; one thread at a time, the pool does the work.
+//
+//   TensorOutput output(plan, bands, meter, {.work = &work, .isa = isa}, pool);
+//   RoundPlans plans;
+//   output.write(index, task, plans);
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "base/progress_meter.h"
+#include "calibrate/layer_walk.h"
+#include "pipeline/quantize/band_writer.h"
+#include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/quantize/work_directory.h"
+#include "quantize/output_error.h"
+#include "quantize/quantize_linear.h"
+
+namespace nibble {
+
+// How much longer a tensor's weights take than an embedding's, in a calibrated quantization or another: what progress is counted in.
+std::uint64_t progress_weight(TensorRole role, bool is_calibrated);
+
+struct TensorOutputOptions {
+  WorkDirectory* work = nullptr;  // of a calibrated quantization: where finished pieces are left; null: nowhere
+  Isa isa = Isa::scalar;
+};
+
+// What the output holds in place of a matrix, rows in the source's order.
+struct StoredMatrix {
+  Matrix values;
+  std::optional<QuantizedTensor> codes;  // where they are asked for and rows may be put into another order
+  std::shared_ptr<const TensorGrid> tensor_grid;
+};
+
+class TensorOutput {
+ public:
+  TensorOutput(const QuantizePlan& plan, BandWriter& bands, ProgressMeter& meter, const TensorOutputOptions& options, ThreadPool& pool);
+
+  // The plan's row order, format and name for weights that lie elsewhere than in the source's tensor. view outlives the result.
+  RowSource rows_of(std::size_t index, const QuantizedView& view) const;
+
+  // Carries out a task whose weights are rows_of(index, ...). after_band: called when a band's rows have been read.
+  void write(std::size_t index, const LinearTask& task, RoundPlans& plans, const std::function<void()>& after_band = {});
+  // The same, and says what is stored.
+  StoredMatrix write_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans, bool keeps_codes);
+  // A norm or a bias, its elements in the source's order.
+  void write_vector(std::size_t index, std::span<const float> values);
+
+  // True when nothing of the tensor is left to be rounded.
+  bool is_done(std::size_t index) const;
+
+  // What rounding took of the outputs. Kept with the pieces: a run that goes on from them does not know the inputs any more.
+  void record_error(std::size_t index, const RoundedLinear& linear);
+  const std::map<std::size_t, OutputError>& errors() const { return errors_; }
+
+ private:
+  std::uint64_t weight_of(const TensorPlan& tensor) const;
+  using BandUse = std::function<void(const LinearQuantizer&, const QuantizedTensor& band, std::uint64_t first_row)>;
+  void write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, const BandUse& use);
+  QuantizedTensor piece(std::size_t index, const LinearQuantizer& linear, RowRange rows);
+
+  const QuantizePlan& plan_;
+  std::vector<std::size_t> output_of_;  // by the tensor's place in the plan
+  BandWriter& bands_;
+  ProgressMeter& meter_;
+  TensorOutputOptions options_;
+  ThreadPool& pool_;
+  std::map<std::size_t, OutputError> errors_;  // by the tensor's index in the plan
+};
+
+}  // namespace nibble
