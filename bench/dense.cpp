@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Dense algebra of n x n matrices on all processors: operations per second (a multiply-add counts as two; what symmetry and triangles spare
-// is not counted) and the share of the peak of the type, measured first in the same run.
+// Dense algebra of n x n matrices on all processors: operations per second (a multiply-add counts as two; what symmetry
+// and triangles spare is not counted) and the share of the peak of the type, measured first in the same run.
 //
 //   bench_dense --benchmark_filter='syrk/f32/2048'
 #include <benchmark/benchmark.h>
@@ -64,7 +64,8 @@ void add_benchmarks(const std::string& type, double peak, Machine& m) {
     add("gemm" + size, [=, &m](benchmark::State& state) {
       const auto a = numbers<T>(n * n, 1), b = numbers<T>(n * n, 1);
       std::vector<T> c(n * n);
-      measure(state, 2 * cube, peak, nothing, [&] { gemm(a.data(), b.data(), n, n, n, c.data(), m.isa, m.pool, m.scratch); });
+      measure(state, 2 * cube, peak, nothing,
+              [&] { gemm(a.data(), b.data(), n, n, n, c.data(), m.isa, m.pool, m.scratch); });
     });
     add("syrk" + size, [=, &m](benchmark::State& state) {
       const auto x = numbers<T>(n * n, 1);
@@ -91,7 +92,8 @@ int main(int argc, char** argv) {
   using namespace nibble;
   Machine machine{best_isa(detect_cpu()), ThreadPool(), {}};
   const double f32 = measure_f32_peak(machine.isa, machine.pool), f64 = measure_f64_peak(machine.isa, machine.pool);
-  std::printf("limits with %zu threads: f32 %.0f, f64 %.0f Gop/s\n", machine.pool.num_threads(), f32 * 1e-9, f64 * 1e-9);
+  std::printf("limits with %zu threads: f32 %.0f, f64 %.0f Gop/s\n", machine.pool.num_threads(), f32 * 1e-9,
+              f64 * 1e-9);
   add_benchmarks<float>("f32", f32, machine);
   add_benchmarks<double>("f64", f64, machine);
   benchmark::Initialize(&argc, argv);

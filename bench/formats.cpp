@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How fast each format encodes (with its default fit) and decodes, on 1 and 2 threads, beside memcpy of the same f32 bytes in the same
-// run. Prints a table; GB/s counts the f32 side of either direction. NIBBLE_ISA chooses the instruction set.
+// How fast each format encodes (with its default fit) and decodes, on 1 and 2 threads, beside memcpy of the same f32
+// bytes in the same run. Prints a table; GB/s counts the f32 side of either direction. NIBBLE_ISA chooses the
+// instruction set.
 //
 //   bench_formats              every format of `nibble formats`
 //   bench_formats q4_k q6_k    these
@@ -50,14 +51,16 @@ double measure(ThreadPool& pool, Work work) {
 
 class Bench {
  public:
-  explicit Bench(Isa isa) : isa_(isa), weights_(make_weights()), out_(weights_.size()), pools_{ThreadPool(1), ThreadPool(2)} {
+  explicit Bench(Isa isa)
+      : isa_(isa), weights_(make_weights()), out_(weights_.size()), pools_{ThreadPool(1), ThreadPool(2)} {
     for (std::size_t t = 0; t < 2; ++t)
       memcpy_[t] = measure(pools_[t], [&](std::size_t begin, std::size_t end) {
         std::memcpy(&out_[begin * kCols], &weights_[begin * kCols], (end - begin) * kCols * sizeof(float));
       });
-    std::printf("memcpy: %.2f GB/s on 1 thread, %.2f on 2. Encoders and decoders for %s.\n\n", memcpy_[0], memcpy_[1], std::string(isa_name(isa)).c_str());
-    std::printf("%-20s %28s %28s\n%-20s %9s %9s %8s %9s %9s %8s\n", "", "encode, GB/s", "decode, GB/s", "format", "1 thread", "2", "/memcpy", "1 thread", "2",
-                "/memcpy");
+    std::printf("memcpy: %.2f GB/s on 1 thread, %.2f on 2. Encoders and decoders for %s.\n\n", memcpy_[0], memcpy_[1],
+                std::string(isa_name(isa)).c_str());
+    std::printf("%-20s %28s %28s\n%-20s %9s %9s %8s %9s %9s %8s\n", "", "encode, GB/s", "decode, GB/s", "format",
+                "1 thread", "2", "/memcpy", "1 thread", "2", "/memcpy");
   }
 
   void run(const FormatPtr& plain) {
@@ -69,15 +72,17 @@ class Bench {
     for (std::size_t t = 0; t < 2; ++t)
       encode[t] = measure(pools_[t], [&](std::size_t begin, std::size_t end) {
         for (std::size_t row = begin; row < end; ++row)
-          format->encode_row(std::span(weights_).subspan(row * kCols, kCols), {}, tensor.tensor_grid.get(), row, {}, tensor.row(row));
+          format->encode_row(std::span(weights_).subspan(row * kCols, kCols), {}, tensor.tensor_grid.get(), row, {},
+                             tensor.row(row));
       });
     const QuantizedView view = tensor.view();
     for (std::size_t t = 0; t < 2; ++t)
       decode[t] = measure(pools_[t], [&](std::size_t begin, std::size_t end) {
-        for (std::size_t row = begin; row < end; ++row) view.decode_row(row, std::span(out_).subspan(row * kCols, kCols));
+        for (std::size_t row = begin; row < end; ++row)
+          view.decode_row(row, std::span(out_).subspan(row * kCols, kCols));
       });
-    std::printf("%-20s %9.3f %9.3f %7.1f%% %9.3f %9.3f %7.1f%%\n", format->name().c_str(), encode[0], encode[1], 100 * encode[0] / memcpy_[0], decode[0],
-                decode[1], 100 * decode[0] / memcpy_[0]);
+    std::printf("%-20s %9.3f %9.3f %7.1f%% %9.3f %9.3f %7.1f%%\n", format->name().c_str(), encode[0], encode[1],
+                100 * encode[0] / memcpy_[0], decode[0], decode[1], 100 * decode[0] / memcpy_[0]);
     std::fflush(stdout);
   }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Products with every format: `tokens` inputs times a matrix of rows x cols, on one thread or more. Reports operations per second and, for
-// single tokens, the bytes of weights read per second; the two limits to hold them against are measured first.
+// Products with every format: `tokens` inputs times a matrix of rows x cols, on one thread or more. Reports operations
+// per second and, for single tokens, the bytes of weights read per second; the two limits to hold them against are
+// measured first.
 //
 //   bench_kernels --benchmark_filter='q4_k/8192x2048/1/'
-//   NIBBLE_ISA=avx2 taskset -c 0 bench_kernels --benchmark_filter='q4_k/8192x2048'      # on one thread, by processor time
+//   NIBBLE_ISA=avx2 taskset -c 0 bench_kernels --benchmark_filter='q4_k/8192x2048'      # on one thread, by processor
+//   time
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -16,8 +18,8 @@
 #include <vector>
 
 #include "base/random.h"
-#include "kernels/linear/binary_matrix.h"
 #include "kernels/limits.h"
+#include "kernels/linear/binary_matrix.h"
 #include "kernels/linear/linear.h"
 
 namespace nibble {
@@ -54,9 +56,13 @@ QuantizedTensor repeated_row(const FormatPtr& format, std::size_t rows, std::siz
 void multiply(benchmark::State& state, const Case& c, ThreadPool& pool, Isa isa) {
   const QuantizedTensor tensor = repeated_row(c.format, c.rows, c.cols);
   // Single tokens read weights from memory, as a decoder does: as many copies as no cache holds.
-  const std::size_t copies = c.tokens > 1 ? 1 : std::min(kMostCopies, (std::size_t{256} << 20) / static_cast<std::size_t>(tensor.view().bytes()) + 1);
+  const std::size_t copies =
+      c.tokens > 1
+          ? 1
+          : std::min(kMostCopies, (std::size_t{256} << 20) / static_cast<std::size_t>(tensor.view().bytes()) + 1);
   std::vector<PackedLinear> weights;
-  for (std::size_t i = 0; i < copies; ++i) weights.push_back(PackedLinear::pack(tensor.view(), {isa, ActivationMode::native}, pool));
+  for (std::size_t i = 0; i < copies; ++i)
+    weights.push_back(PackedLinear::pack(tensor.view(), {isa, ActivationMode::native}, pool));
   std::vector<float> x(c.tokens * c.cols, 0.5f), y(c.tokens * c.rows);
   KernelScratch scratch;
   std::size_t next = 0;
@@ -67,14 +73,16 @@ void multiply(benchmark::State& state, const Case& c, ThreadPool& pool, Isa isa)
   }
   state.SetLabel(weights[0].kernel_name());
   const auto rate = [&](double per_call) {
-    return benchmark::Counter(per_call * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate, benchmark::Counter::kIs1000);
+    return benchmark::Counter(per_call * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate,
+                              benchmark::Counter::kIs1000);
   };
   state.counters["operations"] = rate(2.0 * static_cast<double>(c.rows * c.cols * c.tokens));
   if (c.tokens == 1) state.counters["bytes"] = rate(static_cast<double>(tensor.view().bytes()));
 }
 
 // Signs times signs, with the signs of the activations taken on the way: to be held against int8:row of the same size.
-void multiply_signs(benchmark::State& state, std::size_t rows, std::size_t cols, std::size_t tokens, ThreadPool& pool, Isa isa) {
+void multiply_signs(benchmark::State& state, std::size_t rows, std::size_t cols, std::size_t tokens, ThreadPool& pool,
+                    Isa isa) {
   const std::vector<float> numbers(rows * cols, 0.5f), x(tokens * cols, 0.5f);
   const std::size_t copies = tokens > 1 ? 1 : std::min(kMostCopies, (std::size_t{256} << 20) / (rows * cols / 8) + 1);
   std::vector<BinaryMatrix> weights;
@@ -87,8 +95,9 @@ void multiply_signs(benchmark::State& state, std::size_t rows, std::size_t cols,
     next = next + 1 == copies ? 0 : next + 1;
     benchmark::DoNotOptimize(y.data());
   }
-  state.counters["operations"] = benchmark::Counter(2.0 * static_cast<double>(rows * cols * tokens) * static_cast<double>(state.iterations()),
-                                                    benchmark::Counter::kIsRate, benchmark::Counter::kIs1000);
+  state.counters["operations"] =
+      benchmark::Counter(2.0 * static_cast<double>(rows * cols * tokens) * static_cast<double>(state.iterations()),
+                         benchmark::Counter::kIsRate, benchmark::Counter::kIs1000);
 }
 
 }  // namespace
@@ -104,23 +113,30 @@ int main(int argc, char** argv) {
     if (pool.num_threads() > 1) benchmark->UseRealTime();
   };
   for (const FormatPtr& format : list_formats())
-    for (const auto& [rows, cols] :
-         {std::pair<std::size_t, std::size_t>{64, 64}, {256, 256}, {1024, 1024}, {2048, 2048}, {4096, 4096}, {8192, 2048}, {2048, 8192}})
+    for (const auto& [rows, cols] : {std::pair<std::size_t, std::size_t>{64, 64},
+                                     {256, 256},
+                                     {1024, 1024},
+                                     {2048, 2048},
+                                     {4096, 4096},
+                                     {8192, 2048},
+                                     {2048, 8192}})
       for (std::size_t tokens : {1u, 8u, 512u}) {
         const Case c{format, rows, cols, tokens};
-        const std::string name = format->name() + "/" + std::to_string(rows) + "x" + std::to_string(cols) + "/" + std::to_string(tokens);
-        timed(benchmark::RegisterBenchmark(name.c_str(), [c, &pool, isa](benchmark::State& state) { multiply(state, c, pool, isa); }));
+        const std::string name =
+            format->name() + "/" + std::to_string(rows) + "x" + std::to_string(cols) + "/" + std::to_string(tokens);
+        timed(benchmark::RegisterBenchmark(
+            name.c_str(), [c, &pool, isa](benchmark::State& state) { multiply(state, c, pool, isa); }));
       }
   for (std::size_t size : {64u, 256u, 1024u, 2048u, 4096u})
     for (std::size_t tokens : {1u, 8u, 512u}) {
-      const std::string name = "signs/" + std::to_string(size) + "x" + std::to_string(size) + "/" + std::to_string(tokens);
-      timed(benchmark::RegisterBenchmark(name.c_str(), [=, &pool](benchmark::State& state) {
-        multiply_signs(state, size, size, tokens, pool, isa);
-      }));
+      const std::string name =
+          "signs/" + std::to_string(size) + "x" + std::to_string(size) + "/" + std::to_string(tokens);
+      timed(benchmark::RegisterBenchmark(
+          name.c_str(), [=, &pool](benchmark::State& state) { multiply_signs(state, size, size, tokens, pool, isa); }));
     }
   benchmark::Initialize(&argc, argv);
-  std::printf("limits with %zu threads: int8 %.0f, bf16 %.0f, f32 %.0f Gop/s, read stream %.1f GB/s\n", pool.num_threads(),
-              measure_int8_peak(isa, pool) * 1e-9, measure_bf16_peak(isa, pool) * 1e-9, measure_f32_peak(isa, pool) * 1e-9,
-              measure_read_stream(isa, pool) * 1e-9);
+  std::printf("limits with %zu threads: int8 %.0f, bf16 %.0f, f32 %.0f Gop/s, read stream %.1f GB/s\n",
+              pool.num_threads(), measure_int8_peak(isa, pool) * 1e-9, measure_bf16_peak(isa, pool) * 1e-9,
+              measure_f32_peak(isa, pool) * 1e-9, measure_read_stream(isa, pool) * 1e-9);
   benchmark::RunSpecifiedBenchmarks();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every format on the list takes any bytes: it decodes them or names their defect; what decodes to finite values encodes again. Spellings
-// of formats are taken or refused with an Error.
+// Every format on the list takes any bytes: it decodes them or names their defect; what decodes to finite values
+// encodes again. Spellings of formats are taken or refused with an Error.
 //
 // Input: one byte of choice, one of shape; then either a spelling or the bytes of the planes, repeated to fill them.
 #include <algorithm>

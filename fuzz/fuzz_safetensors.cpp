@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Any bytes as a Hugging Face directory. The first byte chooses: a file alone, config.json before the weights, or an index of shards
-// before one shard. Where there are two files, the first ends at the first zero byte. Everything is parsed in memory, and opened as
-// files where that succeeds.
+// Any bytes as a Hugging Face directory. The first byte chooses: a file alone, config.json before the weights, or an
+// index of shards before one shard. Where there are two files, the first ends at the first zero byte. Everything is
+// parsed in memory, and opened as files where that succeeds.
 #include "io/safetensors/planar_container.h"
 #include "io/safetensors/safetensors_header.h"
 #include "io/safetensors/shard_index.h"
@@ -31,13 +31,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const int kind = data[0] % 3;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
   const std::size_t cut = kind == 0 ? 0 : std::min(bytes.find('\0'), bytes.size());
-  const std::string_view text = bytes.substr(0, cut), weights = kind == 0 ? bytes : bytes.substr(std::min(cut + 1, bytes.size()));
+  const std::string_view text = bytes.substr(0, cut),
+                         weights = kind == 0 ? bytes : bytes.substr(std::min(cut + 1, bytes.size()));
   if (!parses(kind, text, weights)) return 0;
   if (kind == 0) {
     open_and_decode(fuzz_file("alone.safetensors", weights));
     return 0;
   }
-  for (const char* name : {"config.json", "model.safetensors", "model.safetensors.index.json", "a.safetensors"}) std::filesystem::remove(fuzz_directory() / name);
+  for (const char* name : {"config.json", "model.safetensors", "model.safetensors.index.json", "a.safetensors"})
+    std::filesystem::remove(fuzz_directory() / name);
   fuzz_file(kind == 1 ? "config.json" : "model.safetensors.index.json", text);
   fuzz_file(kind == 1 ? "model.safetensors" : "a.safetensors", weights);
   open_and_decode(fuzz_directory());

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every fuzz target of a container does with its bytes: open them as a file, and if the reader takes them, touch all that it
-// promises. An Error is the right answer to most inputs; anything else that is thrown, or a sanitizer's report, is a finding.
+// What every fuzz target of a container does with its bytes: open them as a file, and if the reader takes them, touch
+// all that it promises. An Error is the right answer to most inputs; anything else that is thrown, or a sanitizer's
+// report, is a finding.
 #pragma once
 
 #include <unistd.h>
@@ -53,7 +54,8 @@ inline void open_and_decode(const std::filesystem::path& path) {
       for (const std::byte byte : tensor.data) sum += std::to_integer<std::uint64_t>(byte);
       volatile std::uint64_t keep = sum;
       static_cast<void>(keep);
-      if (tensor.view.format && tensor.view.cols <= kMaxDecoded / tensor.view.rows) static_cast<void>(tensor.view.decode());
+      if (tensor.view.format && tensor.view.cols <= kMaxDecoded / tensor.view.rows)
+        static_cast<void>(tensor.view.decode());
       if (checkpoint.find(tensor.name) != &tensor) std::abort();
     }
   } catch (const Error&) {

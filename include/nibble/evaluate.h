@@ -44,9 +44,10 @@ struct Verdict {
   Interval kl_mean_interval{}, kl_p999_interval{}, top1_agreement_interval{}, perplexity_ratio_interval{};
 };
 
-// Errors: unusable_input (text shorter than a window), unsupported (tokenizers or vocabularies that differ), invalid_argument, not_found (no
-// tokenizer), corrupt, cancelled.
+// Errors: unusable_input (text shorter than a window), unsupported (tokenizers or vocabularies that differ),
+// invalid_argument, not_found (no tokenizer), corrupt, cancelled.
 PerplexityResult evaluate(const Model& model, std::string_view text, const EvaluateRequest& request);
-Verdict evaluate_against(const Model& candidate, const Model& original, std::string_view text, const EvaluateRequest& request);
+Verdict evaluate_against(const Model& candidate, const Model& original, std::string_view text,
+                         const EvaluateRequest& request);
 
 }  // namespace nibble

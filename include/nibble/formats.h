@@ -2,7 +2,8 @@
 //
 // What numbers can be stored as.
 //
-//   for (const nibble::FormatDescription& f : nibble::list_format_descriptions()) std::cout << f.name << ' ' << f.bits_per_weight << '\n';
+//   for (const nibble::FormatDescription& f : nibble::list_format_descriptions()) std::cout << f.name << ' ' <<
+//   f.bits_per_weight << '\n';
 #pragma once
 
 #include <string>
@@ -19,8 +20,8 @@ struct FormatDescription {
   double bits_per_weight = 0;  // grids counted; 0 for mixes, whose bits depend on the model
 };
 
-// Every format and every mix, in the order in which help shows them. Planar families have more members than are listed: any group
-// size ("int4:g64"), symmetric or not (":asym").
+// Every format and every mix, in the order in which help shows them. Planar families have more members than are listed:
+// any group size ("int4:g64"), symmetric or not (":asym").
 std::vector<FormatDescription> list_format_descriptions();
 
 }  // namespace nibble

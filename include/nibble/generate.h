@@ -2,7 +2,8 @@
 //
 // Text from a model.
 //
-//   nibble::generate_text(model, "Once upon a time", {.max_tokens = 50}, [](std::string_view piece) { std::cout << piece; return true; });
+//   nibble::generate_text(model, "Once upon a time", {.max_tokens = 50}, [](std::string_view piece) { std::cout <<
+//   piece; return true; });
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,8 @@ struct GeneratedText {
 };
 
 // on_text takes whole characters as they come and may return false to stop; it may be empty.
-// Errors: unusable_input (empty prompt, prompt longer than the context), invalid_argument, not_found (no tokenizer), corrupt, unsupported.
+// Errors: unusable_input (empty prompt, prompt longer than the context), invalid_argument, not_found (no tokenizer),
+// corrupt, unsupported.
 GeneratedText generate_text(const Model& model, std::string_view prompt, const GenerateRequest& request,
                             const std::function<bool(std::string_view)>& on_text);
 

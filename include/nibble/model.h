@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A trained model on disk: a Hugging Face directory, a safetensors file or a GGUF file. Opened means mapped and judged; no weight is read yet.
-// Copies share the same files. Safe to use from many threads.
+// A trained model on disk: a Hugging Face directory, a safetensors file or a GGUF file. Opened means mapped and judged;
+// no weight is read yet. Copies share the same files. Safe to use from many threads.
 //
 //   nibble::Model model = nibble::open_model("models/tale-4M");
 //   std::cout << model.info().parameters << '\n';
@@ -34,7 +34,7 @@ struct ModelInfo {
   std::string tokenizer;      // "byte-level BPE (llama-bpe)"; empty where there is none
   std::string chat_template;  // how turns are written, as the file has it (Jinja); empty where there is none
   std::string quantizer;      // who wrote a quantized file and how, as it says itself; empty where it does not
-  std::string activations;  // how the file wants inputs rounded, "a8:g128:wide"; empty where it does not say
+  std::string activations;    // how the file wants inputs rounded, "a8:g128:wide"; empty where it does not say
 };
 
 class Model {

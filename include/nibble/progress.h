@@ -16,8 +16,8 @@ struct Progress {
   std::uint64_t total = 0;
 };
 
-// Called at most ten times a second from one thread at a time. Returning false cancels: the work stops at the next safe point
-// with Error(cancelled) and leaves nothing half-written. An empty function means no reports.
+// Called at most ten times a second from one thread at a time. Returning false cancels: the work stops at the next safe
+// point with Error(cancelled) and leaves nothing half-written. An empty function means no reports.
 using ProgressCallback = std::function<bool(const Progress&)>;
 
 }  // namespace nibble

@@ -37,8 +37,8 @@ struct Quantized {
 };
 
 // The output appears whole or not at all, and is the same bytes for any number of threads.
-// Errors: invalid_argument, unsupported, unusable_input (weights that are quantized already), corrupt (a weight that is NaN or infinite), io,
-// resource, cancelled.
+// Errors: invalid_argument, unsupported, unusable_input (weights that are quantized already), corrupt (a weight that is
+// NaN or infinite), io, resource, cancelled.
 Quantized quantize(const Model& model, const QuantizeRequest& request);
 
 }  // namespace nibble

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads little-endian values from untrusted bytes. Every read is checked against what is left by subtraction, never by adding sizes;
-// a read past the end throws Error(corrupt) with the file, the field and the offset.
+// Reads little-endian values from untrusted bytes. Every read is checked against what is left by subtraction, never by
+// adding sizes; a read past the end throws Error(corrupt) with the file, the field and the offset.
 #pragma once
 
 #include <cstddef>
@@ -35,8 +35,9 @@ class ByteReader {
 
   std::span<const std::byte> take(std::uint64_t count, std::string_view field) {
     if (count > remaining())
-      throw Error(ErrorKind::corrupt, source_ + ": file ends inside " + std::string(field) + " at offset " + std::to_string(offset_) + ": needs " +
-                                          std::to_string(count) + " bytes, has " + std::to_string(remaining()));
+      throw Error(ErrorKind::corrupt, source_ + ": file ends inside " + std::string(field) + " at offset " +
+                                          std::to_string(offset_) + ": needs " + std::to_string(count) +
+                                          " bytes, has " + std::to_string(remaining()));
     const auto piece = bytes_.subspan(offset_, static_cast<std::size_t>(count));
     offset_ += static_cast<std::size_t>(count);
     return piece;

@@ -99,7 +99,8 @@ Isa best_isa(const CpuFeatures& f) {
 
 Bf16Products bf16_products(const CpuFeatures& f, Isa isa) {
   if (isa != Isa::avx512 || !f.avx512_bf16) return {false, "no dot products of bf16 in this instruction set"};
-  if (f.vendor != "AuthenticAMD") return {false, "dot products of bf16 are slower than f32 multiply-adds on this processor"};
+  if (f.vendor != "AuthenticAMD")
+    return {false, "dot products of bf16 are slower than f32 multiply-adds on this processor"};
   return {true, "dot products of bf16 do twice the work of f32 multiply-adds in the same time"};
 }
 
@@ -107,10 +108,14 @@ std::size_t read_ahead(const CpuFeatures& f) { return f.vendor == "GenuineIntel"
 
 std::string_view isa_name(Isa isa) {
   switch (isa) {
-    case Isa::scalar: return "scalar";
-    case Isa::avx2: return "avx2";
-    case Isa::avxvnni: return "avxvnni";
-    case Isa::avx512: return "avx512";
+    case Isa::scalar:
+      return "scalar";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avxvnni:
+      return "avxvnni";
+    case Isa::avx512:
+      return "avx512";
   }
   return "?";
 }
@@ -126,8 +131,8 @@ Isa choose_isa(const CpuFeatures& features, std::string_view override_name) {
   if (override_name.empty()) return best;
   const std::optional<Isa> wanted = parse_isa(override_name);
   if (!wanted)
-    throw Error(ErrorKind::invalid_argument,
-                "NIBBLE_ISA: no such kernel set; use scalar, avx2, avxvnni or avx512: \"" + std::string(override_name) + "\"");
+    throw Error(ErrorKind::invalid_argument, "NIBBLE_ISA: no such kernel set; use scalar, avx2, avxvnni or avx512: \"" +
+                                                 std::string(override_name) + "\"");
   const bool present = *wanted == Isa::avxvnni ? features.avx_vnni && best >= Isa::avx2 : *wanted <= best;
   if (!present)
     throw Error(ErrorKind::invalid_argument, "NIBBLE_ISA: this processor has no " + std::string(isa_name(*wanted)) +

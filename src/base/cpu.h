@@ -10,13 +10,19 @@
 namespace nibble {
 
 // Kernel sets from plain to rich. Each is one folder and one namespace under kernels/.
-enum class Isa { scalar, avx2, avxvnni, avx512 };  // avx512: F, BW, DQ, VL and VNNI; VBMI with GFNI, BF16 and VPOPCNTDQ are used where present
+enum class Isa {
+  scalar,
+  avx2,
+  avxvnni,
+  avx512
+};  // avx512: F, BW, DQ, VL and VNNI; VBMI with GFNI, BF16 and VPOPCNTDQ are used where present
 
 struct CpuFeatures {
   bool avx2 = false, fma = false, f16c = false;
   bool avx_vnni = false;
-  bool avx512f = false, avx512bw = false, avx512dq = false, avx512vl = false, avx512_vnni = false, avx512_vbmi = false, avx512_bf16 = false, avx512_vpopcntdq = false;
-  bool gfni = false;  // with 512-bit registers
+  bool avx512f = false, avx512bw = false, avx512dq = false, avx512vl = false, avx512_vnni = false, avx512_vbmi = false,
+       avx512_bf16 = false, avx512_vpopcntdq = false;
+  bool gfni = false;          // with 512-bit registers
   std::string vendor, brand;  // the processor's own names
 };
 
@@ -26,24 +32,25 @@ CpuFeatures detect_cpu();
 // The richest set that the features allow.
 Isa best_isa(const CpuFeatures& features);
 
-// Whether dot products of bf16 pairs outrun f32 multiply-adds, and why or why not. The instruction does twice the work, but only AMD's
-// processors issue it as often as an f32 one; Intel's issue it a quarter as often and leave such products to AMX, which is not used here.
+// Whether dot products of bf16 pairs outrun f32 multiply-adds, and why or why not. The instruction does twice the work,
+// but only AMD's processors issue it as often as an f32 one; Intel's issue it a quarter as often and leave such
+// products to AMX, which is not used here.
 struct Bf16Products {
   bool are_fast = false;
   std::string_view reason;
 };
 Bf16Products bf16_products(const CpuFeatures& features, Isa isa);
 
-// By how many bytes a loop that walks through memory should ask for lines before it reads them; 0: not at all. Intel's prefetchers stop at the ends
-// of pages, and a core of theirs waits for few lines at a time unless the second-level cache was asked for them. On AMD's such requests take the
-// places of the processor's own, which do better.
+// By how many bytes a loop that walks through memory should ask for lines before it reads them; 0: not at all. Intel's
+// prefetchers stop at the ends of pages, and a core of theirs waits for few lines at a time unless the second-level
+// cache was asked for them. On AMD's such requests take the places of the processor's own, which do better.
 std::size_t read_ahead(const CpuFeatures& features);
 
-std::string_view isa_name(Isa isa);                           // "scalar", "avx2", "avxvnni", "avx512"
+std::string_view isa_name(Isa isa);  // "scalar", "avx2", "avxvnni", "avx512"
 std::optional<Isa> parse_isa(std::string_view name);
 
-// best_isa, unless `override_name` (the value of NIBBLE_ISA) names another one. Error(invalid_argument) for an unknown name or a set
-// that this processor lacks. An empty name means no override.
+// best_isa, unless `override_name` (the value of NIBBLE_ISA) names another one. Error(invalid_argument) for an unknown
+// name or a set that this processor lacks. An empty name means no override.
 Isa choose_isa(const CpuFeatures& features, std::string_view override_name);
 
 }  // namespace nibble

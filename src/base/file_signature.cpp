@@ -16,8 +16,10 @@ constexpr std::string_view kUnpack = "; unpack it first";
 constexpr std::string_view kConvert = "; convert the model to safetensors or GGUF first";
 constexpr std::string_view kConvertAgain = "; convert the original model again";
 constexpr std::string_view kSave = "; save the weights as safetensors first";
-constexpr std::string_view kPyTorch = ", as PyTorch's .bin, .pt and .pth files are; save the weights as safetensors first";
-constexpr std::string_view kOldPyTorch = ", as PyTorch's older .bin and .pt files are; save the weights as safetensors first";
+constexpr std::string_view kPyTorch =
+    ", as PyTorch's .bin, .pt and .pth files are; save the weights as safetensors first";
+constexpr std::string_view kOldPyTorch =
+    ", as PyTorch's older .bin and .pt files are; save the weights as safetensors first";
 constexpr std::string_view kKeras = ", as Keras and TensorFlow write; convert the model to safetensors or GGUF first";
 constexpr std::string_view kDownload = "; download the model again";
 constexpr std::string_view kWriteText = "; write its text to a text file";
@@ -68,9 +70,13 @@ const FileSignature* find_signature(std::string_view start) noexcept {
   return found != kSignatures.end() ? &*found : nullptr;
 }
 
-bool has_safetensors_start(std::string_view start) noexcept { return start.size() > 8 && start.substr(4, 5) == "\0\0\0\0{"sv; }
+bool has_safetensors_start(std::string_view start) noexcept {
+  return start.size() > 8 && start.substr(4, 5) == "\0\0\0\0{"sv;
+}
 
-bool is_lfs_pointer(std::string_view start) noexcept { return start.starts_with("version https://git-lfs.github.com/spec/"); }
+bool is_lfs_pointer(std::string_view start) noexcept {
+  return start.starts_with("version https://git-lfs.github.com/spec/");
+}
 
 bool is_web_page(std::string_view start) {
   const std::string head = lower_case(start.substr(0, 64));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Scalar conversions between f32 and the 16-bit floating types. Exact; narrowing rounds to nearest, ties to even, as IEEE 754 asks.
-// NaN stays NaN (quiet), values beyond the range become infinities. The bulk loops live in kernels/.
+// Scalar conversions between f32 and the 16-bit floating types. Exact; narrowing rounds to nearest, ties to even, as
+// IEEE 754 asks. NaN stays NaN (quiet), values beyond the range become infinities. The bulk loops live in kernels/.
 // Always inlined: loops compiled for different instruction sets must not share one copy of these.
 #pragma once
 
@@ -42,7 +42,9 @@ namespace nibble {
   return static_cast<std::uint16_t>(sign | (quotient + up));
 }
 
-[[gnu::always_inline]] constexpr float bf16_to_f32(std::uint16_t b) { return std::bit_cast<float>(std::uint32_t(b) << 16); }
+[[gnu::always_inline]] constexpr float bf16_to_f32(std::uint16_t b) {
+  return std::bit_cast<float>(std::uint32_t(b) << 16);
+}
 
 [[gnu::always_inline]] constexpr std::uint16_t f32_to_bf16(float value) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Spellings that are told apart by their letters alone: A to Z as a to z, in no locale; every other byte stays. Safe from any thread.
+// Spellings that are told apart by their letters alone: A to Z as a to z, in no locale; every other byte stays. Safe
+// from any thread.
 //
 //   if (lower_case("Q4_K") == "q4_k") ...
 #pragma once

@@ -24,8 +24,11 @@ namespace {
 
 [[noreturn]] void fail_to_map(const std::filesystem::path& path, std::size_t bytes, int error) {
   if (error != ENOMEM) fail(path, error);
-  throw Error(ErrorKind::resource, path.string() + ": cannot read: the system has no room to map a file of this size; raise the limit on addresses "
-                                                   "(ulimit -v) or end other programs: asked for " + std::to_string(bytes) + " bytes");
+  throw Error(ErrorKind::resource,
+              path.string() +
+                  ": cannot read: the system has no room to map a file of this size; raise the limit on addresses "
+                  "(ulimit -v) or end other programs: asked for " +
+                  std::to_string(bytes) + " bytes");
 }
 
 // The whole pages inside a range; empty when there are none.
@@ -42,7 +45,7 @@ std::span<std::byte> whole_pages(std::span<const std::byte> range) {
 MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
   const int descriptor = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) fail(path_, errno);
-  struct stat status {};
+  struct stat status{};
   if (fstat(descriptor, &status) != 0 || S_ISDIR(status.st_mode)) {
     const int error = S_ISDIR(status.st_mode) ? EISDIR : errno;
     close(descriptor);
@@ -67,7 +70,10 @@ MappedFile::~MappedFile() {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), stamp_(other.stamp_), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)),
+      stamp_(other.stamp_),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
@@ -78,7 +84,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 bool MappedFile::has_changed() const noexcept {
-  struct stat status {};
+  struct stat status{};
   if (stat(path_.c_str(), &status) != 0) return false;  // gone from its name, which leaves the mapping whole
   if (status.st_dev != stamp_.device || status.st_ino != stamp_.inode) return false;  // another file took its name
   return static_cast<std::uint64_t>(status.st_size) != stamp_.size || status.st_mtim.tv_sec != stamp_.seconds ||

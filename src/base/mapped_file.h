@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A file mapped read-only into memory. Pages come in when touched; `release` lets go of those that are no longer needed.
-// Safe to read from many threads.
+// A file mapped read-only into memory. Pages come in when touched; `release` lets go of those that are no longer
+// needed. Safe to read from many threads.
 //
-// A mapping shows what another process writes into the file. One that is written over gives a mixture, which has_changed() tells afterwards;
-// one that is shortened ends in SIGBUS when a page is touched that is no longer there. A file that is replaced by renaming another one over it
-// stays as it was. A program that embeds the library and maps files that others may shorten installs a handler (the command does).
+// A mapping shows what another process writes into the file. One that is written over gives a mixture, which
+// has_changed() tells afterwards; one that is shortened ends in SIGBUS when a page is touched that is no longer there.
+// A file that is replaced by renaming another one over it stays as it was. A program that embeds the library and maps
+// files that others may shorten installs a handler (the command does).
 #pragma once
 
 #include <cstddef>
@@ -29,7 +30,8 @@ class MappedFile {
   // True when the file has another size or was written to since it was mapped.
   bool has_changed() const noexcept;
 
-  // Tells the system that these bytes will be read soon, in order / are no longer needed. Whole pages inside the range only.
+  // Tells the system that these bytes will be read soon, in order / are no longer needed. Whole pages inside the range
+  // only.
   void will_need(std::span<const std::byte> range) const noexcept;
   void release(std::span<const std::byte> range) const noexcept;
 

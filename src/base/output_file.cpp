@@ -61,7 +61,8 @@ std::uint64_t free_disk_space(const std::filesystem::path& path) noexcept {
   try {
     const std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
     std::error_code error;
-    const std::filesystem::space_info space = std::filesystem::space((whole.has_filename() ? whole : whole.parent_path()).parent_path(), error);
+    const std::filesystem::space_info space =
+        std::filesystem::space((whole.has_filename() ? whole : whole.parent_path()).parent_path(), error);
     if (!error) return space.available;
   } catch (const std::exception&) {  // the write itself will tell
   }
@@ -72,8 +73,8 @@ void require_directory_of(const std::filesystem::path& path) {
   const std::filesystem::path parent = parent_of(path.has_filename() ? path : path.parent_path());
   std::error_code ignored;
   if (std::filesystem::is_directory(parent, ignored)) return;
-  const char* const why =
-      std::filesystem::exists(parent, ignored) ? "is no directory; choose another place: " : "is not there; create the directory first: ";
+  const char* const why = std::filesystem::exists(parent, ignored) ? "is no directory; choose another place: "
+                                                                   : "is not there; create the directory first: ";
   throw Error(ErrorKind::io, path.string() + ": cannot write: what it would lie in " + why + parent.string());
 }
 
@@ -91,7 +92,8 @@ bool is_replaceable_directory(const std::filesystem::path& path) {
 void require_disk_space(const std::filesystem::path& path, std::uint64_t bytes) {
   const std::uint64_t free = free_disk_space(path);
   if (free < bytes)
-    throw Error(ErrorKind::resource, path.string() + ": the disk has too little room; free some or choose another place: needed " +
+    throw Error(ErrorKind::resource, path.string() +
+                                         ": the disk has too little room; free some or choose another place: needed " +
                                          std::to_string(bytes) + " bytes, free " + std::to_string(free));
 }
 
@@ -105,7 +107,8 @@ void remove_abandoned_partials(const std::filesystem::path& path) noexcept {
       pid_t process = 0;
       const char* const first = name.data() + prefix.size();
       const auto [end, code] = std::from_chars(first, name.data() + name.size(), process);
-      if (code != std::errc{} || end == first || end == name.data() + name.size() || *end != '-' || process <= 0) continue;
+      if (code != std::errc{} || end == first || end == name.data() + name.size() || *end != '-' || process <= 0)
+        continue;
       if (kill(process, 0) != 0 && errno == ESRCH) abandoned.push_back(entry.path());
     }
     std::error_code ignored;
@@ -170,10 +173,12 @@ void OutputFile::commit(bool sync) {
 
 OutputDirectory::OutputDirectory(std::filesystem::path path) : path_(std::move(path)), temporary_(partial_name(path_)) {
   if (!is_replaceable_directory(path_))
-    throw Error(ErrorKind::io, path_.string() + ": exists and was not written by nibble; choose another output or remove it");
+    throw Error(ErrorKind::io,
+                path_.string() + ": exists and was not written by nibble; choose another output or remove it");
   require_directory_of(path_);
   std::error_code error;
-  if (!std::filesystem::create_directory(temporary_, error) || error) fail(path_, "cannot create", error ? error.value() : EEXIST);
+  if (!std::filesystem::create_directory(temporary_, error) || error)
+    fail(path_, "cannot create", error ? error.value() : EEXIST);
 }
 
 OutputDirectory::~OutputDirectory() {
@@ -183,7 +188,8 @@ OutputDirectory::~OutputDirectory() {
 
 void OutputDirectory::commit(bool sync) {
   if (!is_replaceable_directory(path_))
-    throw Error(ErrorKind::io, path_.string() + ": appeared while writing and was not written by nibble; choose another output");
+    throw Error(ErrorKind::io,
+                path_.string() + ": appeared while writing and was not written by nibble; choose another output");
   if (sync) {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(temporary_))
       if (entry.is_regular_file()) sync_path(entry.path(), O_RDONLY);

@@ -31,7 +31,9 @@ class OutputFile {
   std::uint64_t size() const noexcept { return size_; }                   // the append position
 
   const std::filesystem::path& path() const noexcept { return path_; }
-  const std::filesystem::path& temporary_path() const noexcept { return temporary_; }  // shows all that was written: nothing is buffered
+  const std::filesystem::path& temporary_path() const noexcept {
+    return temporary_;
+  }  // shows all that was written: nothing is buffered
 
   // Renames over path(). sync asks for fsync of file and directory first.
   void commit(bool sync = false);
@@ -54,15 +56,15 @@ void require_directory_of(const std::filesystem::path& path);
 // Before an output of known size is begun: Error(resource) with both numbers when the disk has less room than that.
 void require_disk_space(const std::filesystem::path& path, std::uint64_t bytes);
 
-// Removes what a process that is no more (killed, or the machine went down) left of an output of this name: PATH.partial-PID-N. Only this
-// machine's processes are known. Never fails.
+// Removes what a process that is no more (killed, or the machine went down) left of an output of this name:
+// PATH.partial-PID-N. Only this machine's processes are known. Never fails.
 void remove_abandoned_partials(const std::filesystem::path& path) noexcept;
 
 // What an OutputDirectory takes the place of: nothing, an empty directory, one that nibble wrote.
 bool is_replaceable_directory(const std::filesystem::path& path);
 
-// A directory that appears whole or not at all. If `path` exists and is not empty, commit() refuses unless the constructor found a
-// previous nibble output there (config.json with quantization_config) or the directory was empty.
+// A directory that appears whole or not at all. If `path` exists and is not empty, commit() refuses unless the
+// constructor found a previous nibble output there (config.json with quantization_config) or the directory was empty.
 class OutputDirectory {
  public:
   explicit OutputDirectory(std::filesystem::path path);

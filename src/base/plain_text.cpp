@@ -11,7 +11,8 @@ namespace {
 
 constexpr std::size_t kLooked = std::size_t{1} << 20;  // at the start, which tells
 
-// Zeros in every other place, and hardly any in the places between, are 16-bit units of which few need their upper half.
+// Zeros in every other place, and hardly any in the places between, are 16-bit units of which few need their upper
+// half.
 bool is_utf16(std::string_view bytes) {
   std::size_t zeros[2] = {0, 0};
   for (std::size_t i = 0; i < bytes.size(); ++i) zeros[i % 2] += bytes[i] == '\0' ? 1 : 0;
@@ -62,7 +63,9 @@ bool is_binary(std::string_view bytes) {
   for (const char c : bytes) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte == 0) return true;
-    controls += byte < 0x20 && byte != '\n' && byte != '\r' && byte != '\t' && byte != '\f' && byte != '\v' && byte != 0x1b ? 1 : 0;
+    controls +=
+        byte < 0x20 && byte != '\n' && byte != '\r' && byte != '\t' && byte != '\f' && byte != '\v' && byte != 0x1b ? 1
+                                                                                                                    : 0;
   }
   return controls * 50 > bytes.size();
 }
@@ -73,7 +76,8 @@ std::string foreign_text_kind(std::string_view bytes) {
   if (const FileSignature* const known = find_signature(bytes); known != nullptr && !known->as_text.empty())
     return std::string(known->what).append(known->as_text);
   const std::string_view start = bytes.substr(0, kLooked);
-  if (is_lfs_pointer(start)) return "a Git LFS pointer, not the file that it stands for; fetch that with 'git lfs pull'";
+  if (is_lfs_pointer(start))
+    return "a Git LFS pointer, not the file that it stands for; fetch that with 'git lfs pull'";
   if (is_web_page(start)) return "a web page, which a failed download often is; give a file of text";
   if (has_safetensors_start(start)) return "a safetensors file, which holds weights; give a file of text";
   if (start.size() >= 4 && is_utf16(start)) return "UTF-16 text; convert it to UTF-8";
@@ -95,7 +99,9 @@ std::size_t count_invalid_utf8(std::string_view text) {
   if (find_invalid_utf8(text) == std::string_view::npos) return 0;
   const auto count = [&](std::string_view in) {
     std::size_t found = 0;
-    for (std::size_t at = in.find(kReplacement); at != std::string_view::npos; at = in.find(kReplacement, at + kReplacement.size())) ++found;
+    for (std::size_t at = in.find(kReplacement); at != std::string_view::npos;
+         at = in.find(kReplacement, at + kReplacement.size()))
+      ++found;
     return found;
   };
   // Those that the text has of its own are not of its making.

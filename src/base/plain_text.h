@@ -12,7 +12,8 @@
 
 namespace nibble {
 
-// What it is instead, and what to do, in words that follow "looks like "; empty for text in UTF-8 or an encoding of its own.
+// What it is instead, and what to do, in words that follow "looks like "; empty for text in UTF-8 or an encoding of its
+// own.
 std::string foreign_text_kind(std::string_view bytes);
 
 // True when there was one.

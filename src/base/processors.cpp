@@ -56,7 +56,8 @@ std::optional<std::size_t> quota_processors(const std::filesystem::path& mount, 
   while (!membership.empty()) {  // lines "number:controllers:path"; version 2 has no controllers
     const std::string_view line = membership.substr(0, membership.find('\n'));
     membership.remove_prefix(std::min(line.size() + 1, membership.size()));
-    const std::size_t first = line.find(':'), second = first == std::string_view::npos ? first : line.find(':', first + 1);
+    const std::size_t first = line.find(':'),
+                      second = first == std::string_view::npos ? first : line.find(':', first + 1);
     if (second == std::string_view::npos) continue;
     const std::string_view controllers = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);
     if (controllers.empty()) tighten(mount, path, tightest);
@@ -86,7 +87,8 @@ void pin_this_thread(int processor) noexcept {
 std::size_t available_processors() {
   const std::vector<int> mask = affinity_mask();
   std::size_t count = mask.empty() ? std::thread::hardware_concurrency() : mask.size();
-  if (const auto quota = quota_processors("/sys/fs/cgroup", text_of("/proc/self/cgroup"))) count = std::min(count, *quota);
+  if (const auto quota = quota_processors("/sys/fs/cgroup", text_of("/proc/self/cgroup")))
+    count = std::min(count, *quota);
   return std::max<std::size_t>(count, 1);
 }
 

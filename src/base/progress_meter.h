@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls a progress callback at most ten times a second (the first and last reports always) and turns its "no" into Error(cancelled).
+// Calls a progress callback at most ten times a second (the first and last reports always) and turns its "no" into
+// Error(cancelled).
 //
 //   ProgressMeter meter(options.progress, "evaluate", num_tokens);
 //   meter.report(done);              // so much is done in all
@@ -20,7 +21,8 @@ namespace nibble {
 class ProgressMeter {
  public:
   // `refusal` is the error's message; empty: "stopped by the caller during STAGE". Both texts must outlive the meter.
-  ProgressMeter(const ProgressCallback& callback, std::string_view stage, std::uint64_t total, std::string_view refusal = {})
+  ProgressMeter(const ProgressCallback& callback, std::string_view stage, std::uint64_t total,
+                std::string_view refusal = {})
       : callback_(callback), stage_(stage), refusal_(refusal), total_(total) {}
 
   void report(std::uint64_t done, std::string_view item = {}) {
@@ -31,7 +33,8 @@ class ProgressMeter {
     reported_ = true;
     last_ = now;
     if (!callback_(Progress{stage_, item, done, total_}))
-      throw Error(ErrorKind::cancelled, refusal_.empty() ? "stopped by the caller during " + std::string(stage_) : std::string(refusal_));
+      throw Error(ErrorKind::cancelled,
+                  refusal_.empty() ? "stopped by the caller during " + std::string(stage_) : std::string(refusal_));
   }
 
   void advance(std::uint64_t amount, std::string_view item = {}) { report(done_ + amount, item); }

@@ -53,7 +53,8 @@ std::optional<double> parse_amount(std::string_view text, const std::array<Unit,
 std::uint64_t parse_bytes(std::string_view text, std::string_view what) {
   const auto amount = parse_amount(text, kByteUnits);
   if (!amount || !(*amount < 0x1p63))
-    throw Error(ErrorKind::invalid_argument, std::string(what) + " takes an amount of bytes such as 24GB or 512MiB: '" + std::string(text) + "'");
+    throw Error(ErrorKind::invalid_argument,
+                std::string(what) + " takes an amount of bytes such as 24GB or 512MiB: '" + std::string(text) + "'");
   return static_cast<std::uint64_t>(std::llround(*amount));
 }
 

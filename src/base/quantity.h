@@ -11,8 +11,9 @@
 
 namespace nibble {
 
-// kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB of 1024; one letter ("24G") means powers of 1000; none means bytes. Letters in
-// either case. Error(invalid_argument) names `what` and quotes the text when it is no amount, negative, or 2^63 and more.
+// kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB of 1024; one letter ("24G") means powers of 1000; none means
+// bytes. Letters in either case. Error(invalid_argument) names `what` and quotes the text when it is no amount,
+// negative, or 2^63 and more.
 std::uint64_t parse_bytes(std::string_view text, std::string_view what);
 
 // A count with K, M, B or T after it ("70B", "350m"). Nothing when the text is not such a count (a letter is required).

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random numbers that are the same everywhere: xoshiro256** (Blackman and Vigna 2018) seeded by SplitMix64. The standard library's
-// distributions differ between implementations, so the few that are needed are defined here.
+// Random numbers that are the same everywhere: xoshiro256** (Blackman and Vigna 2018) seeded by SplitMix64. The
+// standard library's distributions differ between implementations, so the few that are needed are defined here.
 #pragma once
 
 #include <bit>
@@ -34,8 +34,10 @@ class Random {
     return result;
   }
 
-  constexpr double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }                        // [0, 1)
-  constexpr std::uint64_t below(std::uint64_t bound) { return static_cast<std::uint64_t>(uniform() * static_cast<double>(bound)); }
+  constexpr double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }  // [0, 1)
+  constexpr std::uint64_t below(std::uint64_t bound) {
+    return static_cast<std::uint64_t>(uniform() * static_cast<double>(bound));
+  }
   // Standard normal by the polar method (Marsaglia 1964).
   double normal() {
     for (;;) {

@@ -28,7 +28,8 @@ std::string write_number(std::uint64_t number) {
 std::optional<ShardName> parse_shard_name(std::string_view name) {
   const std::size_t of = name.rfind(kOf);
   if (of == std::string_view::npos || of < kDigits + 1 || name[of - kDigits - 1] != '-') return std::nullopt;
-  const auto number = read_number(name.substr(of - kDigits, kDigits)), count = read_number(name.substr(of + kOf.size(), kDigits));
+  const auto number = read_number(name.substr(of - kDigits, kDigits)),
+             count = read_number(name.substr(of + kOf.size(), kDigits));
   if (!number || !count || *number == 0 || *number > *count) return std::nullopt;
   const std::string_view ending = name.substr(of + kOf.size() + kDigits);
   if (!ending.empty() && ending.front() != '.') return std::nullopt;

@@ -15,9 +15,9 @@
 namespace nibble {
 namespace {
 
-// Between the steps of a decoder only microseconds pass: waking a sleeping thread would take longer. So threads look for work this many
-// times (10 to 40 microseconds) before they sleep. Who looked in vain looks half as long the next time: on a processor that is shared
-// with others, spinning keeps work from being done.
+// Between the steps of a decoder only microseconds pass: waking a sleeping thread would take longer. So threads look
+// for work this many times (10 to 40 microseconds) before they sleep. Who looked in vain looks half as long the next
+// time: on a processor that is shared with others, spinning keeps work from being done.
 constexpr int kMostSpins = 1000, kFewestSpins = 30;
 
 inline void relax() {
@@ -40,7 +40,8 @@ class Waiter {
       relax();
     }
     spins_ = std::max(spins_ / 2, kFewestSpins);
-    for (std::uint32_t now = value.load(std::memory_order_acquire); !done(now); now = value.load(std::memory_order_acquire))
+    for (std::uint32_t now = value.load(std::memory_order_acquire); !done(now);
+         now = value.load(std::memory_order_acquire))
       value.wait(now, std::memory_order_acquire);
   }
 
@@ -50,9 +51,10 @@ class Waiter {
 
 }  // namespace
 
-// Two kinds of calls. `run_on_some` opens a gate for its function, works, closes the gate, and waits for those inside. `run_on_all` raises
-// a number that every worker answers once. Workers that may join the first kind wait for `calls`, which counts both kinds; the others,
-// beyond the number of processors, wait for `rounds` alone and sleep through the rest.
+// Two kinds of calls. `run_on_some` opens a gate for its function, works, closes the gate, and waits for those inside.
+// `run_on_all` raises a number that every worker answers once. Workers that may join the first kind wait for `calls`,
+// which counts both kinds; the others, beyond the number of processors, wait for `rounds` alone and sleep through the
+// rest.
 struct ThreadPool::State {
   static constexpr std::uint32_t kOpen = 1u << 31;
 
@@ -66,7 +68,8 @@ struct ThreadPool::State {
     for (std::thread& thread : threads) thread.join();
   }
 
-  // Starts workers 1 .. count - 1, or as many of them as the system gives. processors_of: where each is tied; empty: nowhere.
+  // Starts workers 1 .. count - 1, or as many of them as the system gives. processors_of: where each is tied; empty:
+  // nowhere.
   void start(std::size_t count, std::size_t joining, const std::vector<int>& processors_of) {
     num_joining = joining;
     try {
@@ -116,7 +119,8 @@ struct ThreadPool::State {
   void join(std::size_t worker) {
     if (!enter()) return;
     call(worker);
-    if (gate.fetch_sub(1, std::memory_order_release) == 1) gate.notify_one();  // the gate was closed: the caller may be asleep
+    if (gate.fetch_sub(1, std::memory_order_release) == 1)
+      gate.notify_one();  // the gate was closed: the caller may be asleep
   }
 
   void work(std::size_t worker) {
@@ -158,15 +162,17 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(const ThreadPoolOptions& options) : state_(std::make_unique<State>()) {
   const std::size_t processors = options.processors == 0 ? available_processors() : options.processors;
-  const std::size_t count = std::clamp<std::size_t>(options.num_threads == 0 ? processors : options.num_threads, 1, 1024);
-  // A pool that fills the machine gives each worker a processor: memory that it wrote first stays near, and none waits behind another while a
-  // processor idles. A smaller one leaves the choice to the system, which knows what else is running. The caller's thread is not ours to tie.
+  const std::size_t count =
+      std::clamp<std::size_t>(options.num_threads == 0 ? processors : options.num_threads, 1, 1024);
+  // A pool that fills the machine gives each worker a processor: memory that it wrote first stays near, and none waits
+  // behind another while a processor idles. A smaller one leaves the choice to the system, which knows what else is
+  // running. The caller's thread is not ours to tie.
   const std::vector<int> mask = affinity_mask();
   const bool pinned = count == mask.size() && processors >= count;
   state_->start(count, std::min(count, processors) - 1, pinned ? mask : std::vector<int>());
   if (num_threads() == count) return;
-  // A system at its limit needs room for more than this pool. Workers beyond the processors bring nothing: theirs is given back, and a
-  // quarter of the rest.
+  // A system at its limit needs room for more than this pool. Workers beyond the processors bring nothing: theirs is
+  // given back, and a quarter of the rest.
   const std::size_t fewer = std::max<std::size_t>(1, std::min(num_threads() - num_threads() / 4, processors));
   state_ = nullptr;
   state_ = std::make_unique<State>();

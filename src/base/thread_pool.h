@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The project's own thread pool. Created once, passed in, never global. One caller at a time: `run` and `parallel_for` may be called
-// from one thread only and not from inside a task.
+// The project's own thread pool. Created once, passed in, never global. One caller at a time: `run` and `parallel_for`
+// may be called from one thread only and not from inside a task.
 //
 // Work is cut by grain, not by the number of threads, so that results are the same bits for any number of threads.
 //
 //   ThreadPool pool(2);
 //   pool.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t worker) { ... });
 //
-// Workers join a parallel_for if they are there in time and are not waited for otherwise: a worker that the system keeps from running
-// costs its share of the speed and no more. There are never more at work than there are processors, however many threads were asked for.
-// Where the system gives fewer threads than were asked for, the pool goes on with fewer: num_threads() tells.
+// Workers join a parallel_for if they are there in time and are not waited for otherwise: a worker that the system
+// keeps from running costs its share of the speed and no more. There are never more at work than there are processors,
+// however many threads were asked for. Where the system gives fewer threads than were asked for, the pool goes on with
+// fewer: num_threads() tells.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +23,9 @@
 namespace nibble {
 
 struct ThreadPoolOptions {
-  std::size_t num_threads = 0;  // the calling thread being one of them; 0: available_processors(). Never more than 1024.
-  std::size_t processors = 0;   // that may be at work on chunks at the same time; 0: available_processors()
+  std::size_t num_threads =
+      0;                       // the calling thread being one of them; 0: available_processors(). Never more than 1024.
+  std::size_t processors = 0;  // that may be at work on chunks at the same time; 0: available_processors()
 };
 
 class ThreadPool {
@@ -36,8 +38,8 @@ class ThreadPool {
 
   std::size_t num_threads() const noexcept;
 
-  // Calls task(worker) once on each worker, worker in [0, num_threads), and returns when all have returned. The first exception
-  // thrown by a task is rethrown here after all have returned.
+  // Calls task(worker) once on each worker, worker in [0, num_threads), and returns when all have returned. The first
+  // exception thrown by a task is rethrown here after all have returned.
   template <class Task>
   void run(Task&& task) {
     using T = std::remove_reference_t<Task>;
@@ -45,13 +47,15 @@ class ThreadPool {
                const_cast<void*>(static_cast<const void*>(std::addressof(task))));
   }
 
-  // Splits [0, count) into chunks of `grain` (the last may be short) and calls body(begin, end, worker) for each. Chunks are handed
-  // out dynamically; which worker takes which chunk is not defined, the chunks themselves are. Exceptions as in run.
+  // Splits [0, count) into chunks of `grain` (the last may be short) and calls body(begin, end, worker) for each.
+  // Chunks are handed out dynamically; which worker takes which chunk is not defined, the chunks themselves are.
+  // Exceptions as in run.
   template <class Body>
   void parallel_for(std::size_t count, std::size_t grain, Body&& body) {
     if (count == 0) return;
     if (count <= grain || num_threads() == 1) {
-      for (std::size_t begin = 0; begin < count; begin += grain) body(begin, begin + grain < count ? begin + grain : count, std::size_t{0});
+      for (std::size_t begin = 0; begin < count; begin += grain)
+        body(begin, begin + grain < count ? begin + grain : count, std::size_t{0});
       return;
     }
     reset_chunks();
@@ -59,7 +63,8 @@ class ThreadPool {
       for (std::size_t begin = next_chunk() * grain; begin < count; begin = next_chunk() * grain)
         body(begin, begin + grain < count ? begin + grain : count, worker);
     };
-    run_on_some([](void* context, std::size_t worker) { (*static_cast<decltype(take_chunks)*>(context))(worker); }, &take_chunks);
+    run_on_some([](void* context, std::size_t worker) { (*static_cast<decltype(take_chunks)*>(context))(worker); },
+                &take_chunks);
   }
 
  private:

@@ -16,7 +16,8 @@ Sequence sequence_at(std::string_view text, std::size_t offset) noexcept {
   if (lead < 0x80) return {1, true};
   std::size_t length = 0;
   unsigned char low = 0x80, high = 0xbf;  // bounds of the second byte
-  if (lead >= 0xc2 && lead <= 0xdf) length = 2;
+  if (lead >= 0xc2 && lead <= 0xdf)
+    length = 2;
   else if (lead >= 0xe0 && lead <= 0xef) {
     length = 3;
     if (lead == 0xe0) low = 0xa0;
@@ -52,8 +53,10 @@ std::string replace_invalid_utf8(std::string_view text) {
   clean.reserve(text.size());
   for (std::size_t offset = 0; offset < text.size();) {
     const Sequence sequence = sequence_at(text, offset);
-    if (sequence.valid) clean.append(text, offset, sequence.length);
-    else clean += "\xef\xbf\xbd";
+    if (sequence.valid)
+      clean.append(text, offset, sequence.length);
+    else
+      clean += "\xef\xbf\xbd";
     offset += sequence.length;
   }
   return clean;
@@ -65,11 +68,15 @@ char32_t next_code_point(std::string_view text, std::size_t& offset) noexcept {
   const std::size_t length = sequence_at(text, start).length;
   offset += length;
   switch (length) {
-    case 1: return byte(start);
-    case 2: return ((byte(start) & 0x1f) << 6) | (byte(start + 1) & 0x3f);
-    case 3: return ((byte(start) & 0x0f) << 12) | ((byte(start + 1) & 0x3f) << 6) | (byte(start + 2) & 0x3f);
+    case 1:
+      return byte(start);
+    case 2:
+      return ((byte(start) & 0x1f) << 6) | (byte(start + 1) & 0x3f);
+    case 3:
+      return ((byte(start) & 0x0f) << 12) | ((byte(start + 1) & 0x3f) << 6) | (byte(start + 2) & 0x3f);
     default:
-      return ((byte(start) & 0x07) << 18) | ((byte(start + 1) & 0x3f) << 12) | ((byte(start + 2) & 0x3f) << 6) | (byte(start + 3) & 0x3f);
+      return ((byte(start) & 0x07) << 18) | ((byte(start + 1) & 0x3f) << 12) | ((byte(start + 2) & 0x3f) << 6) |
+             (byte(start + 3) & 0x3f);
   }
 }
 

@@ -16,7 +16,9 @@ namespace {
 // Fewer vectors than this for each column leave the small eigenvalues to chance.
 constexpr double kEnoughVectors = 4;
 
-std::uint64_t dead_columns(const SiteStatistics& site) { return static_cast<std::uint64_t>(std::ranges::count(site.mean_square, 0.0F)); }
+std::uint64_t dead_columns(const SiteStatistics& site) {
+  return static_cast<std::uint64_t>(std::ranges::count(site.mean_square, 0.0F));
+}
 
 double vectors_per_column(const SiteStatistics& site) {
   return static_cast<double>(site.count) / static_cast<double>(std::max<std::size_t>(1, site.width()));
@@ -65,7 +67,8 @@ SiteAdequacy judge_site(const SiteStatistics& site, Isa isa, ThreadPool& pool) {
 
 std::string site_warning(const SiteStatistics& site, bool counts_known) {
   const double vectors = counts_known ? vectors_per_column(site) : kEnoughVectors;
-  if (vectors < 1) return fmt::format("fewer vectors than columns ({} for {}): use more or longer samples", site.count, site.width());
+  if (vectors < 1)
+    return fmt::format("fewer vectors than columns ({} for {}): use more or longer samples", site.count, site.width());
   if (vectors < kEnoughVectors) return fmt::format("only {:.1f} vectors a column: use more samples", vectors);
   if (const std::uint64_t dead = dead_columns(site); dead > 0)
     return fmt::format("{} of {} columns were never used by this text", dead, site.width());
@@ -78,14 +81,16 @@ std::vector<std::string> warning_lines(const std::vector<SiteWarning>& warnings)
     if (!item.warning.empty()) sites[item.warning].push_back(item.site);
   std::vector<std::string> lines;
   for (const auto& [warning, names] : sites)
-    lines.push_back(names.size() == 1 ? names.front() + ": " + warning
-                                      : fmt::format("{} and {} more sites: {}", names.front(), names.size() - 1, warning));
+    lines.push_back(names.size() == 1
+                        ? names.front() + ": " + warning
+                        : fmt::format("{} and {} more sites: {}", names.front(), names.size() - 1, warning));
   return lines;
 }
 
 std::vector<std::string> statistics_warnings(const Statistics& statistics) {
   std::vector<SiteWarning> warnings;
-  for (const SiteStatistics& site : statistics.sites) warnings.push_back({site.name(), site_warning(site, statistics.length != 0)});
+  for (const SiteStatistics& site : statistics.sites)
+    warnings.push_back({site.name(), site_warning(site, statistics.length != 0)});
   return warning_lines(warnings);
 }
 

@@ -12,8 +12,8 @@ namespace nibble {
 namespace {
 
 // A site for all windows: what its Linears see, and on to the next.
-std::optional<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const LayerWeights& layer, std::int64_t index,
-                                        const CollectOptions& options, ThreadPool& pool) {
+std::optional<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const LayerWeights& layer,
+                                        std::int64_t index, const CollectOptions& options, ThreadPool& pool) {
   walk.pack(site, layer);
   if (!options.layers) {
     walk.leave(site, layer);
@@ -30,7 +30,8 @@ std::optional<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const
 
 }  // namespace
 
-Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTokens& tokens, const CollectOptions& options, ThreadPool& pool) {
+Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTokens& tokens,
+                              const CollectOptions& options, ThreadPool& pool) {
   const ModelConfig& config = checkpoint.config();
   const ModelTensors& tensors = checkpoint.parts();
   ProgressMeter meter(options.progress, "calibrate", config.layers + 1);
@@ -39,10 +40,13 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
   statistics.samples = tokens.windows();
   statistics.length = tokens.length;
 
-  const WalkOptions how{.kernels = options.kernels, .arithmetic = options.arithmetic, .spill_directory = options.spill_directory};
+  const WalkOptions how{
+      .kernels = options.kernels, .arithmetic = options.arithmetic, .spill_directory = options.spill_directory};
   LayerWalk walk(tensors.network(), tokens, how, pool);
   const StoredTensor& embedding = checkpoint.stored(*tensors.part("embedding", -1));
-  walk.embed([&](std::int32_t id, float* out) { embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden}); });
+  walk.embed([&](std::int32_t id, float* out) {
+    embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden});
+  });
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
     const LayerWeights layer(checkpoint, tensors, i, pool);
     for (const Site& site : layer.drawing().sites)
@@ -53,7 +57,8 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
     const Matrix norm = decode_matrix(checkpoint, *tensors.part("final_norm", -1), pool);
     const AccumulateOptions accumulate{.second_moment = options.second_moments, .rounded = walk.multiplies_codes()};
     SiteAccumulator sums(-1, kHeadSite, config.hidden, accumulate, pool, options.kernels.isa);
-    for (std::size_t window = 0; window < walk.windows(); ++window) sums.add(walk.head_inputs(norm.values, window).data(), walk.length());
+    for (std::size_t window = 0; window < walk.windows(); ++window)
+      sums.add(walk.head_inputs(norm.values, window).data(), walk.length());
     statistics.sites.push_back(sums.finish());
   }
   meter.report(config.layers + 1, "head");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Walks text through a model, one layer's weights in memory at a time, and collects what every site of it sees. The same statistics for
-// any number of threads.
+// Walks text through a model, one layer's weights in memory at a time, and collects what every site of it sees. The
+// same statistics for any number of threads.
 //
 //   Statistics s = collect_statistics(checkpoint, tokens, {.second_moments = true}, pool);
 #pragma once
@@ -11,8 +11,8 @@
 #include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
-#include "model/source_model.h"
 #include "kernels/linear/linear.h"
+#include "model/source_model.h"
 #include "nibble/progress.h"
 #include "quantize/statistics.h"
 
@@ -21,14 +21,15 @@ namespace nibble {
 struct CollectOptions {
   KernelOptions kernels{};
   WalkArithmetic arithmetic = WalkArithmetic::automatic;
-  bool second_moments = false;  // whole matrices, for feedback rounding; 4 * width^2 bytes a site
-  bool layers = true;           // what the layers' sites see
-  bool head = true;             // what the head reads
+  bool second_moments = false;              // whole matrices, for feedback rounding; 4 * width^2 bytes a site
+  bool layers = true;                       // what the layers' sites see
+  bool head = true;                         // what the head reads
   std::filesystem::path spill_directory{};  // as WalkOptions::spill_directory
-  ProgressCallback progress{};  // stage "calibrate", in layers
+  ProgressCallback progress{};              // stage "calibrate", in layers
 };
 
 // Errors: those of reading the model; corrupt when an activation is not finite (names the site); cancelled.
-Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTokens& tokens, const CollectOptions& options, ThreadPool& pool);
+Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTokens& tokens,
+                              const CollectOptions& options, ThreadPool& pool);
 
 }  // namespace nibble

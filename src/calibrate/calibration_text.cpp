@@ -11,12 +11,13 @@
 
 namespace nibble {
 
-CalibrationTokens choose_windows(std::span<const CalibrationText> texts, const Tokenizer& tokenizer, const SamplingOptions& options,
-                                 std::uint64_t model_context) {
+CalibrationTokens choose_windows(std::span<const CalibrationText> texts, const Tokenizer& tokenizer,
+                                 const SamplingOptions& options, std::uint64_t model_context) {
   CalibrationTokens result;
   result.length = model_context == 0 ? options.length : std::min(options.length, model_context);
   result.wanted = options.samples;
-  if (result.length == 0) throw Error(ErrorKind::invalid_argument, "calibration windows need at least one token", "length");
+  if (result.length == 0)
+    throw Error(ErrorKind::invalid_argument, "calibration windows need at least one token", "length");
   std::vector<std::int32_t> all;
   std::uint64_t num_tokens = 0;
   for (const CalibrationText& text : texts) {
@@ -30,15 +31,18 @@ CalibrationTokens choose_windows(std::span<const CalibrationText> texts, const T
   }
   result.available = all.size() / result.length;
   if (result.available == 0)
-    throw Error(ErrorKind::unusable_input,
-                fmt::format("the calibration text is shorter than one window; give more text or shorter windows: {} tokens, window {}", num_tokens,
-                            result.length),
-                "length");
+    throw Error(
+        ErrorKind::unusable_input,
+        fmt::format(
+            "the calibration text is shorter than one window; give more text or shorter windows: {} tokens, window {}",
+            num_tokens, result.length),
+        "length");
   std::vector<std::uint64_t> chosen(result.available);
   std::iota(chosen.begin(), chosen.end(), std::uint64_t{0});
   if (options.samples != 0 && options.samples < result.available) {
     Random random(options.seed);
-    for (std::uint64_t i = 0; i < options.samples; ++i) std::swap(chosen[i], chosen[i + random.below(result.available - i)]);
+    for (std::uint64_t i = 0; i < options.samples; ++i)
+      std::swap(chosen[i], chosen[i + random.below(result.available - i)]);
     chosen.resize(options.samples);
     std::ranges::sort(chosen);
   }
@@ -51,7 +55,8 @@ CalibrationTokens choose_windows(std::span<const CalibrationText> texts, const T
 
 std::string shortage_warning(const CalibrationTokens& tokens) {
   if (tokens.wanted <= tokens.available) return {};
-  return fmt::format("the text has {} windows of {} tokens, fewer than the {} samples asked for", tokens.available, tokens.length, tokens.wanted);
+  return fmt::format("the text has {} windows of {} tokens, fewer than the {} samples asked for", tokens.available,
+                     tokens.length, tokens.wanted);
 }
 
 }  // namespace nibble

@@ -34,16 +34,19 @@ struct CalibrationTokens {
   std::uint64_t available = 0;    // windows that the texts have
 
   std::size_t windows() const { return length == 0 ? 0 : ids.size() / length; }
-  std::span<const std::int32_t> window(std::size_t index) const { return std::span(ids).subspan(index * length, length); }
+  std::span<const std::int32_t> window(std::size_t index) const {
+    return std::span(ids).subspan(index * length, length);
+  }
 };
 
 // Says when there are fewer windows than were asked for; empty otherwise.
 std::string shortage_warning(const CalibrationTokens& tokens);
 
-// Each text is cut into windows of `length` from its start (what is left over is not used), their first token replaced by the begin token
-// where the tokenizer puts one; of all windows `samples` are drawn without replacement and kept in the order of the texts. Windows longer
-// than the model's context are shortened to it. Error(unusable_input): texts shorter than one window (says both lengths).
-CalibrationTokens choose_windows(std::span<const CalibrationText> texts, const Tokenizer& tokenizer, const SamplingOptions& options,
-                                 std::uint64_t model_context);
+// Each text is cut into windows of `length` from its start (what is left over is not used), their first token replaced
+// by the begin token where the tokenizer puts one; of all windows `samples` are drawn without replacement and kept in
+// the order of the texts. Windows longer than the model's context are shortened to it. Error(unusable_input): texts
+// shorter than one window (says both lengths).
+CalibrationTokens choose_windows(std::span<const CalibrationText> texts, const Tokenizer& tokenizer,
+                                 const SamplingOptions& options, std::uint64_t model_context);
 
 }  // namespace nibble

@@ -42,7 +42,8 @@ Entries read_gguf(const std::filesystem::path& path, Statistics& statistics) {
   constexpr std::string_view kSums = ".in_sum2";
   const Checkpoint file = Checkpoint::open(path);
   if (file.gguf().string("general.type").value_or("") != "imatrix")
-    throw Error(ErrorKind::unsupported, path.string() + ": a GGUF file, but not an importance matrix: its general.type is not 'imatrix'");
+    throw Error(ErrorKind::unsupported,
+                path.string() + ": a GGUF file, but not an importance matrix: its general.type is not 'imatrix'");
   if (const auto* const texts = file.gguf().strings("imatrix.datasets")) statistics.texts = *texts;
   statistics.samples = file.gguf().unsigned_integer("imatrix.chunk_count").value_or(0);
   statistics.length = file.gguf().unsigned_integer("imatrix.chunk_size").value_or(0);
@@ -51,9 +52,12 @@ Entries read_gguf(const std::filesystem::path& path, Statistics& statistics) {
     if (!sums.name.ends_with(kSums)) continue;
     const std::string name = sums.name.substr(0, sums.name.size() - kSums.size());
     const StoredTensor& counts = file.tensor(name + ".counts");
-    if (!sums.view.format || !counts.view.format || sums.type_name != "F32" || counts.type_name != "F32") refuse(path, name, "is not F32");
-    if (sums.view.rows != 1 && name.find("_exps") != std::string::npos) continue;  // a row for each expert, whose rounding asks for none
-    if (sums.view.rows != 1 || counts.view.rows * counts.view.cols != 1) refuse(path, name, "has more than one matrix, which only experts have");
+    if (!sums.view.format || !counts.view.format || sums.type_name != "F32" || counts.type_name != "F32")
+      refuse(path, name, "is not F32");
+    if (sums.view.rows != 1 && name.find("_exps") != std::string::npos)
+      continue;  // a row for each expert, whose rounding asks for none
+    if (sums.view.rows != 1 || counts.view.rows * counts.view.cols != 1)
+      refuse(path, name, "has more than one matrix, which only experts have");
     Entry entry{std::vector<float>(sums.view.cols), 0};
     sums.view.decode_row(0, entry.mean_square);
     float count = 0;
@@ -74,8 +78,8 @@ Entries read_dat(const std::filesystem::path& path, Statistics& statistics) {
   const auto length = [&](std::string_view field, std::int32_t limit) {
     const auto value = reader.read<std::int32_t>(field);
     if (value < 0 || value > limit)
-      throw Error(ErrorKind::corrupt,
-                  fmt::format("{}: {} is not between 0 and {} at offset {}: {}", path.string(), field, limit, reader.offset() - 4, value));
+      throw Error(ErrorKind::corrupt, fmt::format("{}: {} is not between 0 and {} at offset {}: {}", path.string(),
+                                                  field, limit, reader.offset() - 4, value));
     return static_cast<std::size_t>(value);
   };
   const auto text = [&](std::string_view field, std::int32_t limit) {
@@ -148,8 +152,10 @@ StatisticsForm statistics_form(const std::filesystem::path& path) {
     std::memcpy(&entries, start.data(), 4);
     std::memcpy(&letters, start.data() + 4, 4);
   }
-  if (entries > 0 && entries <= kMostEntries && letters > 0 && letters <= kLongestName) return StatisticsForm::dat_imatrix;
-  throw Error(ErrorKind::unsupported, path.string() + ": neither statistics nor an importance matrix; 'nibble calibrate' makes both");
+  if (entries > 0 && entries <= kMostEntries && letters > 0 && letters <= kLongestName)
+    return StatisticsForm::dat_imatrix;
+  throw Error(ErrorKind::unsupported,
+              path.string() + ": neither statistics nor an importance matrix; 'nibble calibrate' makes both");
 }
 
 bool is_imatrix_name(const std::filesystem::path& path) {
@@ -165,8 +171,9 @@ Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& t
       const auto found = entries.find(tensor->gguf_name);
       if (found == entries.end()) continue;
       if (found->second.mean_square.size() != tensor->shape.back())
-        throw Error(ErrorKind::unusable_input, fmt::format("{}: made for another model: '{}' has {} columns, not {}", path.string(),
-                                                             tensor->gguf_name, tensor->shape.back(), found->second.mean_square.size()));
+        throw Error(ErrorKind::unusable_input,
+                    fmt::format("{}: made for another model: '{}' has {} columns, not {}", path.string(),
+                                tensor->gguf_name, tensor->shape.back(), found->second.mean_square.size()));
       SiteStatistics site;
       site.layer = parts.layer;
       site.site = parts.site;
@@ -177,13 +184,15 @@ Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& t
     }
   }
   if (statistics.sites.empty())
-    throw Error(ErrorKind::unusable_input, path.string() + ": made for another model: it names none of this model's weights");
+    throw Error(ErrorKind::unusable_input,
+                path.string() + ": made for another model: it names none of this model's weights");
   return statistics;
 }
 
 namespace {
 
-void write_gguf(const Statistics& statistics, const std::vector<std::pair<const ModelTensor*, const SiteStatistics*>>& entries,
+void write_gguf(const Statistics& statistics,
+                const std::vector<std::pair<const ModelTensor*, const SiteStatistics*>>& entries,
                 const std::filesystem::path& path) {
   GgufMetadata metadata;
   metadata.set("general.type", GgufValue::of_string("imatrix"));
@@ -212,7 +221,8 @@ void write_gguf(const Statistics& statistics, const std::vector<std::pair<const 
   writer->finish();
 }
 
-void write_dat(const Statistics& statistics, const std::vector<std::pair<const ModelTensor*, const SiteStatistics*>>& entries,
+void write_dat(const Statistics& statistics,
+               const std::vector<std::pair<const ModelTensor*, const SiteStatistics*>>& entries,
                const std::filesystem::path& path) {
   OutputFile file(path);
   const auto number = [&](std::uint64_t value) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// llama.cpp's importance matrices: mean squares of the inputs by weight name. Both its forms are read, GGUF ("general.type" = "imatrix")
-// and the older .dat, and told apart by their content: names say anything. The extension decides which one is written (.dat, else GGUF).
+// llama.cpp's importance matrices: mean squares of the inputs by weight name. Both its forms are read, GGUF
+// ("general.type" = "imatrix") and the older .dat, and told apart by their content: names say anything. The extension
+// decides which one is written (.dat, else GGUF).
 //
 //   Statistics s = read_imatrix("imatrix.gguf", ModelTensors(config));
 #pragma once
@@ -13,15 +14,17 @@
 
 namespace nibble {
 
-// What a file of statistics is, by its first bytes. Errors: those of reading it; unsupported when it is none of these (names it).
+// What a file of statistics is, by its first bytes. Errors: those of reading it; unsupported when it is none of these
+// (names it).
 enum class StatisticsForm { own, gguf_imatrix, dat_imatrix };
 StatisticsForm statistics_form(const std::filesystem::path& path);
 
 // True for names under which an importance matrix is written: .gguf, .dat, .imatrix, in any case.
 bool is_imatrix_name(const std::filesystem::path& path);
 
-// Each site takes the numbers of the first of its Linears that the file names. Errors: corrupt, unsupported (a GGUF file that is no
-// imatrix), unusable_input (made for another model: says which weight and both widths; or names none of its weights).
+// Each site takes the numbers of the first of its Linears that the file names. Errors: corrupt, unsupported (a GGUF
+// file that is no imatrix), unusable_input (made for another model: says which weight and both widths; or names none of
+// its weights).
 Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& tensors);
 
 void write_imatrix(const Statistics& statistics, const ModelTensors& tensors, const std::filesystem::path& path);

@@ -26,8 +26,8 @@ struct BlockOfToken {
 
 }  // namespace
 
-KeptInputs::KeptInputs(std::size_t windows, std::size_t length, std::size_t width, const ActivationFormat& format, Isa isa,
-                       const std::filesystem::path& directory)
+KeptInputs::KeptInputs(std::size_t windows, std::size_t length, std::size_t width, const ActivationFormat& format,
+                       Isa isa, const std::filesystem::path& directory)
     : isa_(isa),
       format_(format),
       length_(length),
@@ -63,7 +63,8 @@ void KeptInputs::get_token(std::size_t window, std::size_t token, float* x) cons
   const std::int8_t* const codes = codes_of(window) + token * width_;
   for (std::size_t i = 0; i < width_; ++i) x[i] = scales[i / kActivationDepth] * static_cast<float>(codes[i]);
   for (const WideCode& wide : wide_[window * length_ + token])
-    x[wide.column] = scales[wide.column / kActivationDepth] * static_cast<float>(codes[wide.column] + kWideWorth * wide.code);
+    x[wide.column] =
+        scales[wide.column / kActivationDepth] * static_cast<float>(codes[wide.column] + kWideWorth * wide.code);
 }
 
 void KeptInputs::put(std::size_t window, float* x, ThreadPool& pool) {

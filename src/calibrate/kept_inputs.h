@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Activations of many windows, rounded as products round them: in 8 bits, with a scale for every 128 columns of a token, and wide columns
-// (kernels/linear/integer_shape.h) beside. The product rounds them once more, by less than half a step. Kept so that they need not be computed again. The
-// same bits for any number of threads and on any instruction set.
+// Activations of many windows, rounded as products round them: in 8 bits, with a scale for every 128 columns of a
+// token, and wide columns (kernels/linear/integer_shape.h) beside. The product rounds them once more, by less than half
+// a step. Kept so that they need not be computed again. The same bits for any number of threads and on any instruction
+// set.
 //
 //   KeptInputs kept(windows, length, width, format, isa, "");
 //   kept.put(3, x, pool);                        // x becomes what was kept
@@ -53,7 +54,8 @@ class KeptInputs {
   ActivationFormat format_;
   std::size_t length_, width_, groups_, window_bytes_;
   SpillableBytes memory_;  // scales and codes by window
-  std::vector<std::vector<WideCode>> wide_;  // by window and token; in memory always: four bytes for one column of a hundred
+  std::vector<std::vector<WideCode>>
+      wide_;  // by window and token; in memory always: four bytes for one column of a hundred
   std::vector<bool> has_;
 };
 

@@ -27,11 +27,13 @@ std::optional<Program> program_behind(const Graph& graph, ValueId value, RotaryT
   if (graph.outputs.front() == value) return std::nullopt;
   Program program(graph, {.given = {value}, .wanted = graph.outputs}, rotary);
   if (!program.linears().empty() || !program.norms().empty() || program.place_of(0) != 0)
-    throw Error(ErrorKind::unsupported, "text cannot be walked through a network that has weights behind its embedding or its head");
+    throw Error(ErrorKind::unsupported,
+                "text cannot be walked through a network that has weights behind its embedding or its head");
   return program;
 }
 
-void run_behind(const std::optional<Program>& program, float* values, std::size_t tokens, Workspace& workspace, Isa isa, ThreadPool& pool) {
+void run_behind(const std::optional<Program>& program, float* values, std::size_t tokens, Workspace& workspace, Isa isa,
+                ThreadPool& pool) {
   if (program) program->run({.tokens = tokens, .pieces = {}}, {}, {{&values, 1}, {&values, 1}}, workspace, isa, pool);
 }
 
@@ -45,7 +47,8 @@ ValueId embedding_of(const Graph& graph) {
 WalkArithmetic parse_walk_arithmetic(std::string_view spelling) {
   for (const WalkArithmetic known : {WalkArithmetic::automatic, WalkArithmetic::f32, WalkArithmetic::int8})
     if (walk_arithmetic_name(known) == spelling) return known;
-  throw Error(ErrorKind::invalid_argument, fmt::format("what text is walked through the model in is auto, f32 or int8: '{}'", spelling));
+  throw Error(ErrorKind::invalid_argument,
+              fmt::format("what text is walked through the model in is auto, f32 or int8: '{}'", spelling));
 }
 
 std::string_view walk_arithmetic_name(WalkArithmetic arithmetic) {
@@ -58,7 +61,8 @@ WalkArithmetic resolve_walk_arithmetic(WalkArithmetic arithmetic, const Network&
   return network.linear_parameters() > kMostExactWeights ? WalkArithmetic::int8 : WalkArithmetic::f32;
 }
 
-LayerWalk::LayerWalk(const Network& network, const CalibrationTokens& tokens, const WalkOptions& options, ThreadPool& pool)
+LayerWalk::LayerWalk(const Network& network, const CalibrationTokens& tokens, const WalkOptions& options,
+                     ThreadPool& pool)
     : network_(network),
       tokens_(tokens),
       kernels_(options.kernels),
@@ -66,7 +70,8 @@ LayerWalk::LayerWalk(const Network& network, const CalibrationTokens& tokens, co
       spill_directory_(options.spill_directory),
       head_inputs_(head_program(network.end(), workspace_.rotary)),
       behind_embedding_(program_behind(network.begin().graph, embedding_of(network.begin().graph), workspace_.rotary)),
-      behind_head_(program_behind(network.end().graph, network.end().find_site(kHeadSite)->outputs.front(), workspace_.rotary)) {
+      behind_head_(
+          program_behind(network.end().graph, network.end().find_site(kHeadSite)->outputs.front(), workspace_.rotary)) {
   const bool is_int8 = resolve_walk_arithmetic(options.arithmetic, network) == WalkArithmetic::int8;
   kernels_.activations = is_int8 ? ActivationMode::int8 : ActivationMode::f32;
   format_ = is_int8 ? with_kernels(find_format("int8:g128"), kernels_.isa) : find_raw_format(DType::f32);
@@ -82,7 +87,8 @@ void LayerWalk::add_plan(const DrawnGraph& drawing) {
   for (const WeightUse& use : drawing.graph.weights())
     if (use.role == TensorRole::router) routers_.insert(use.part);
   for (const KeyValueState& state : drawing.graph.states)
-    if (std::ranges::count(caches_, state, &std::pair<KeyValueState, KvLayer>::first) < std::ranges::count(drawing.graph.states, state))
+    if (std::ranges::count(caches_, state, &std::pair<KeyValueState, KvLayer>::first) <
+        std::ranges::count(drawing.graph.states, state))
       caches_.emplace_back(state, KvLayer(length(), state.kv_heads, state.head_dim, KvType::f32));
   for (std::size_t i = 0; i < drawing.sites.size(); ++i)
     if (plan.sites[i].has_products) keep_costly(drawing.sites[i], plan.sites[i]);
@@ -102,7 +108,9 @@ const SitePlan& LayerWalk::plan_of(const Site& site, const LayerWeights& layer) 
 
 bool LayerWalk::shows_sum(const Site& site, const LayerWeights& layer) const {
   const SitePlan& plan = plan_of(site, layer);
-  const auto has = [](const std::vector<ValueId>& values, ValueId value) { return std::ranges::find(values, value) != values.end(); };
+  const auto has = [](const std::vector<ValueId>& values, ValueId value) {
+    return std::ranges::find(values, value) != values.end();
+  };
   return site.added && has(plan.kept, site.added->term) && has(plan.made, site.added->sum);
 }
 
@@ -112,7 +120,8 @@ void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
   const auto vocab = static_cast<std::int64_t>(network_.end().graph.width(network_.end().graph.outputs.front()));
   for (const std::int32_t id : tokens_.ids)
     if (id < 0 || id >= vocab)
-      throw Error(ErrorKind::unusable_input, fmt::format("the tokenizer gives an id outside the vocabulary of {}: {}", vocab, id));
+      throw Error(ErrorKind::unusable_input,
+                  fmt::format("the tokenizer gives an id outside the vocabulary of {}: {}", vocab, id));
   for (std::size_t window = 0; window < windows(); ++window) {
     visit(window);
     const std::span<const std::int32_t> ids = tokens_.window(window);
@@ -140,7 +149,8 @@ void LayerWalk::pack(std::string_view part, const Matrix& weights) {
 }
 
 void LayerWalk::pack(std::string_view part, const QuantizedView& weights) {
-  if (costly_.program != nullptr && std::ranges::find(costly_.program->linears(), part, &Program::LinearUse::part) != costly_.program->linears().end())
+  if (costly_.program != nullptr && std::ranges::find(costly_.program->linears(), part, &Program::LinearUse::part) !=
+                                        costly_.program->linears().end())
     forget();
   KernelOptions kernels = kernels_;
   kernels.activation_format = activations_of_site(kernels.activation_format, part);
@@ -154,7 +164,8 @@ void LayerWalk::run(const Program& program, const LayerWeights& layer, const Pro
     const auto packed = packed_.find(use.part);
     assert(packed != packed_.end());
     weights.linears.push_back(&packed->second);
-    weights.biases.push_back(use.bias.empty() ? std::span<const float>{} : std::span<const float>(layer.at(use.bias).values));
+    weights.biases.push_back(use.bias.empty() ? std::span<const float>{}
+                                              : std::span<const float>(layer.at(use.bias).values));
   }
   for (const std::string& norm : program.norms()) weights.norms.emplace_back(layer.at(norm).values);
   const BatchPiece piece{.row = 0, .tokens = length(), .position = 0};
@@ -165,7 +176,8 @@ void LayerWalk::run(const Program& program, const LayerWeights& layer, const Pro
         caches.push_back(&cache);
         break;
       }
-  program.run({.tokens = length(), .pieces = {&piece, 1}, .caches = caches}, weights, bound, workspace_, kernels_.isa, pool_);
+  program.run({.tokens = length(), .pieces = {&piece, 1}, .caches = caches}, weights, bound, workspace_, kernels_.isa,
+              pool_);
 }
 
 float* LayerWalk::place(std::size_t store, std::size_t window) const {
@@ -211,7 +223,8 @@ std::span<const float> LayerWalk::head_inputs(std::span<const float> final_norm,
   const BatchPiece piece{.row = 0, .tokens = length(), .position = 0};
   const ProgramWeights weights{.linears = {}, .biases = {}, .norms = {final_norm}};
   const std::array given = {place(0, window)}, wanted = {input_.data()};
-  head_inputs_.run({.tokens = length(), .pieces = {&piece, 1}}, weights, {given, wanted}, workspace_, kernels_.isa, pool_);
+  head_inputs_.run({.tokens = length(), .pieces = {&piece, 1}}, weights, {given, wanted}, workspace_, kernels_.isa,
+                   pool_);
   return input_;
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The calibration pass: carries windows of text through a network one layer at a time, as it is drawn. What has to outlive a site is kept of all
-// windows in f32; weights are one layer's only. Every site shows the activations that its Linears read, window by window, so that a layer can be
-// changed piece by piece while the text walks through it. The same bits for any number of threads. One thread at a time; the pool does the work.
+// The calibration pass: carries windows of text through a network one layer at a time, as it is drawn. What has to
+// outlive a site is kept of all windows in f32; weights are one layer's only. Every site shows the activations that its
+// Linears read, window by window, so that a layer can be changed piece by piece while the text walks through it. The
+// same bits for any number of threads. One thread at a time; the pool does the work.
 //
 //   LayerWalk walk(network, tokens, {.kernels = kernels}, pool);
 //   walk.embed(embedding_rows);
@@ -40,9 +41,9 @@ namespace nibble {
 
 inline constexpr std::string_view kHeadSite = "head_in";
 
-// What Linears are multiplied in on the way. f32: weights and activations as they are. int8: activations rounded to 8 bits, wide columns
-// to 15, as an engine rounds them; weights in their own codes where they are quantized, else rounded to int8:g128. The latter
-// is several times faster. automatic: int8 for models that would take long otherwise.
+// What Linears are multiplied in on the way. f32: weights and activations as they are. int8: activations rounded to 8
+// bits, wide columns to 15, as an engine rounds them; weights in their own codes where they are quantized, else rounded
+// to int8:g128. The latter is several times faster. automatic: int8 for models that would take long otherwise.
 enum class WalkArithmetic { automatic, f32, int8 };
 WalkArithmetic parse_walk_arithmetic(std::string_view spelling);  // Error(invalid_argument) lists what is known
 std::string_view walk_arithmetic_name(WalkArithmetic arithmetic);
@@ -52,8 +53,8 @@ WalkArithmetic resolve_walk_arithmetic(WalkArithmetic arithmetic, const Network&
 struct WalkOptions {
   KernelOptions kernels{};  // the instruction set, and how activations are rounded where the arithmetic is int8
   WalkArithmetic arithmetic = WalkArithmetic::f32;
-  // In int8: inputs that take products to compute (mlp_out's) are kept, rounded as products round, for windows to be looked at before they are
-  // left. A byte a number.
+  // In int8: inputs that take products to compute (mlp_out's) are kept, rounded as products round, for windows to be
+  // looked at before they are left. A byte a number.
   bool keeps_inputs = false;
   // What is kept of all windows lies in a file without a name there; empty: in memory. The results are the same.
   std::filesystem::path spill_directory{};
@@ -72,11 +73,13 @@ class LayerWalk {
 
   // Packs the weights of the site's Linears, and of the experts behind them. Call it whenever they have changed.
   void pack(const Site& site, const LayerWeights& layer);
-  // One of them alone; from the codes that an engine will read where the walk multiplies_codes(). Rows in the source's order.
+  // One of them alone; from the codes that an engine will read where the walk multiplies_codes(). Rows in the source's
+  // order.
   void pack(std::string_view part, const Matrix& weights);
   void pack(std::string_view part, const QuantizedView& weights);
   bool multiplies_codes() const { return kernels_.activations == ActivationMode::int8; }
-  // What the site's Linears read in this window; valid until the next call. The Linears of the sites before it are packed.
+  // What the site's Linears read in this window; valid until the next call. The Linears of the sites before it are
+  // packed.
   std::span<const float> inputs(const Site& site, const LayerWeights& layer, std::size_t window);
   // Applies the site's packed Linears to a window, or to all: afterwards the next site's inputs are ready.
   void leave(const Site& site, const LayerWeights& layer, std::size_t window);
@@ -91,7 +94,8 @@ class LayerWalk {
   void restore(const SpillableBytes& saved);
   // The final norm of a window's stream, what the head reads.
   std::span<const float> head_inputs(std::span<const float> final_norm, std::size_t window);
-  // What the head's Linear gives for some tokens, [tokens, vocabulary], becomes logits, where the network does something behind it.
+  // What the head's Linear gives for some tokens, [tokens, vocabulary], becomes logits, where the network does
+  // something behind it.
   void finish_logits(std::span<float> logits, std::size_t tokens);
 
  private:

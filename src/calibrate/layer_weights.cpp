@@ -13,7 +13,8 @@
 namespace nibble {
 
 QuantizedView view_of(const Matrix& matrix) {
-  return make_view(find_raw_format(DType::f32), matrix.rows, matrix.cols, {std::as_bytes(std::span(matrix.values))}, "matrix");
+  return make_view(find_raw_format(DType::f32), matrix.rows, matrix.cols, {std::as_bytes(std::span(matrix.values))},
+                   "matrix");
 }
 
 Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool) {
@@ -30,8 +31,9 @@ Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool) {
     }
   });
   if (bad_row != view.rows)
-    throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' holds a value that is not finite; repair or retrain the model: row {}", tensor.file,
-                                                tensor.name, bad_row.load()));
+    throw Error(ErrorKind::corrupt,
+                fmt::format("{}: tensor '{}' holds a value that is not finite; repair or retrain the model: row {}",
+                            tensor.file, tensor.name, bad_row.load()));
   return matrix;
 }
 
@@ -42,14 +44,17 @@ Matrix decode_matrix(const SourceModel& checkpoint, const ModelTensor& tensor, T
   return matrix;
 }
 
-LayerWeights::LayerWeights(const SourceModel& checkpoint, const ModelTensors& tensors, std::int64_t layer, ThreadPool& pool) {
+LayerWeights::LayerWeights(const SourceModel& checkpoint, const ModelTensors& tensors, std::int64_t layer,
+                           ThreadPool& pool) {
   drawing_ = &tensors.network().layer(layer);
   for (const ModelTensor& tensor : tensors.all()) {
     if (tensor.layer != layer) continue;
     const StoredTensor& stored = checkpoint.stored(tensor);
     if (!is_same_shape(stored.shape, tensor.shape) || !stored.view.format)
-      throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
-                                                  stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
+      throw Error(
+          ErrorKind::corrupt,
+          fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
+                      stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
     parts_.emplace(tensor.part, decode_matrix(checkpoint, tensor, pool));
     checkpoint.release(stored);
   }
@@ -59,10 +64,12 @@ LayerWeights LayerWeights::copy(ThreadPool& pool) const {
   LayerWeights result;
   result.drawing_ = drawing_;
   for (const auto& [part, matrix] : parts_) {
-    Matrix& copied = result.parts_.emplace(part, Matrix{matrix.rows, matrix.cols, large_vector(matrix.values.size())}).first->second;
-    pool.parallel_for(matrix.values.size(), std::size_t{1} << 16, [&, &from = matrix.values](std::size_t begin, std::size_t end, std::size_t) {
-      std::copy_n(&from[begin], end - begin, &copied.values[begin]);
-    });
+    Matrix& copied =
+        result.parts_.emplace(part, Matrix{matrix.rows, matrix.cols, large_vector(matrix.values.size())}).first->second;
+    pool.parallel_for(matrix.values.size(), std::size_t{1} << 16,
+                      [&, &from = matrix.values](std::size_t begin, std::size_t end, std::size_t) {
+                        std::copy_n(&from[begin], end - begin, &copied.values[begin]);
+                      });
   }
   return result;
 }

@@ -14,8 +14,8 @@
 
 #include "base/thread_pool.h"
 #include "graph/network.h"
-#include "model/source_model.h"
 #include "model/arch/architecture.h"
+#include "model/source_model.h"
 
 namespace nibble {
 
@@ -32,7 +32,8 @@ QuantizedView view_of(const Matrix& matrix);
 class LayerWeights {
  public:
   LayerWeights() = default;
-  // Decodes the layer's tensors, whose network outlives this. Error(corrupt) names a tensor with a value that is not finite.
+  // Decodes the layer's tensors, whose network outlives this. Error(corrupt) names a tensor with a value that is not
+  // finite.
   LayerWeights(const SourceModel& checkpoint, const ModelTensors& tensors, std::int64_t layer, ThreadPool& pool);
 
   bool has(std::string_view part) const { return parts_.find(part) != parts_.end(); }
@@ -47,7 +48,8 @@ class LayerWeights {
   std::map<std::string, Matrix, std::less<>> parts_;
 };
 
-// Error(corrupt) names a tensor with a value that is not finite. The second: as the network reads it, whatever the file holds (TensorName::hf_offset).
+// Error(corrupt) names a tensor with a value that is not finite. The second: as the network reads it, whatever the file
+// holds (TensorName::hf_offset).
 Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool);
 Matrix decode_matrix(const SourceModel& checkpoint, const ModelTensor& tensor, ThreadPool& pool);
 

@@ -45,8 +45,8 @@ void add_tokens(const float* x, std::size_t stride, const ColumnSums& sums) {
 
 }  // namespace
 
-SiteAccumulator::SiteAccumulator(std::int64_t layer, std::string_view site, std::size_t width, const AccumulateOptions& options, ThreadPool& pool,
-                                 Isa isa)
+SiteAccumulator::SiteAccumulator(std::int64_t layer, std::string_view site, std::size_t width,
+                                 const AccumulateOptions& options, ThreadPool& pool, Isa isa)
     : layer_(layer),
       site_(site),
       width_(width),
@@ -76,7 +76,9 @@ void SiteAccumulator::add(const float* x, std::size_t tokens) {
   });
   for (const double sum : sum_squares_)
     if (!std::isfinite(sum))  // squares of finite f32 numbers never overflow f64
-      throw Error(ErrorKind::corrupt, fmt::format("an activation is not finite, so the model's weights overflow: layer {}, {}", layer_, site_));
+      throw Error(
+          ErrorKind::corrupt,
+          fmt::format("an activation is not finite, so the model's weights overflow: layer {}, {}", layer_, site_));
   if (products_.empty()) return;
   if (!is_rounded_) return syrk(x, tokens, width_, products_.data(), isa_, pool_, scratch_);
   rounded_.assign(x, tokens, width_, pool_);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sums up what a site sees. The same bits for any number of threads, as long as inputs come in the same order and pieces. One thread at a
-// time; the pool does the work.
+// Sums up what a site sees. The same bits for any number of threads, as long as inputs come in the same order and
+// pieces. One thread at a time; the pool does the work.
 //
 //   SiteAccumulator sums(layer, "attention_in", width, {.second_moment = true}, pool, isa);
 //   sums.add(x, tokens);
@@ -32,7 +32,8 @@ struct AccumulateOptions {
 
 class SiteAccumulator {
  public:
-  SiteAccumulator(std::int64_t layer, std::string_view site, std::size_t width, const AccumulateOptions& options, ThreadPool& pool, Isa isa);
+  SiteAccumulator(std::int64_t layer, std::string_view site, std::size_t width, const AccumulateOptions& options,
+                  ThreadPool& pool, Isa isa);
 
   // x: [tokens, width]. Error(corrupt) names the site when a number is not finite.
   void add(const float* x, std::size_t tokens);
@@ -42,7 +43,8 @@ class SiteAccumulator {
   SiteStatistics finish();
 
  private:
-  // Counted in tables of their own for numbers that stand side by side, since they often fall into the same bin: [place][below 0][bin].
+  // Counted in tables of their own for numbers that stand side by side, since they often fall into the same bin:
+  // [place][below 0][bin].
   static constexpr std::size_t kPlaces = 2;
   using Magnitudes = std::array<std::array<std::array<std::uint64_t, kHistogramBins>, 2>, kPlaces>;
 
@@ -57,8 +59,8 @@ class SiteAccumulator {
   std::vector<float> lowest_, highest_;  // of each column and 0
   bool is_rounded_;
   RoundedRows rounded_;
-  std::vector<float> products_;  // the lower triangle
-  std::vector<Magnitudes> partial_;      // what each worker has seen; empty where nobody asked
+  std::vector<float> products_;      // the lower triangle
+  std::vector<Magnitudes> partial_;  // what each worker has seen; empty where nobody asked
 };
 
 // The mean of y x^T over pairs of vectors that belong together, [height, width].
@@ -66,7 +68,12 @@ class CrossAccumulator {
  public:
   // is_rounded: as AccumulateOptions::rounded.
   CrossAccumulator(std::size_t height, std::size_t width, bool is_rounded, ThreadPool& pool, Isa isa)
-      : height_(height), width_(width), is_rounded_(is_rounded), pool_(pool), isa_(isa), sums_(large_vector(height * width)) {}
+      : height_(height),
+        width_(width),
+        is_rounded_(is_rounded),
+        pool_(pool),
+        isa_(isa),
+        sums_(large_vector(height * width)) {}
 
   // y: [tokens, height], x: [tokens, width]. rounded: the same x, read in its place where is_rounded.
   void add(const float* y, const float* x, std::size_t tokens, const RoundedRows& rounded);

@@ -19,7 +19,8 @@ namespace {
 [[noreturn]] void fail(const std::filesystem::path& directory, std::size_t size, int error) {
   const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG || error == ENOMEM;
   throw Error(full ? ErrorKind::resource : ErrorKind::io,
-              fmt::format("{}: cannot keep the hidden states of the calibration text there; make room, take fewer samples or keep them in "
+              fmt::format("{}: cannot keep the hidden states of the calibration text there; make room, take fewer "
+                          "samples or keep them in "
                           "memory: {}; bytes: {}",
                           directory.string(), std::system_category().message(error), size));
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Zeroed memory for what a walk keeps of all windows: the process's own, or a file without a name that is mapped, so that the system writes
-// pages out instead of running short of memory. The file's room is taken at once, and is free again when the owner or the process ends.
+// Zeroed memory for what a walk keeps of all windows: the process's own, or a file without a name that is mapped, so
+// that the system writes pages out instead of running short of memory. The file's room is taken at once, and is free
+// again when the owner or the process ends.
 //
 //   SpillableBytes hidden(size, "");                 // in memory
 //   SpillableBytes hidden(size, "models");           // on the disk of that directory

@@ -42,10 +42,12 @@ class Reader {
   std::vector<T> values(const std::string& name, std::string_view type, std::uint64_t size, bool required) const {
     const SafetensorsEntry* const entry = find(name);
     if (entry == nullptr && !required) return {};
-    if (entry == nullptr) throw Error(ErrorKind::corrupt, fmt::format("{}: there is no tensor '{}'", file_.path().string(), name));
+    if (entry == nullptr)
+      throw Error(ErrorKind::corrupt, fmt::format("{}: there is no tensor '{}'", file_.path().string(), name));
     const std::uint64_t elements = entry->bytes / sizeof(T);
     if (entry->type_name != type || (size == 0 ? entry->shape.size() != 1 || elements == 0 : elements != size))
-      refuse(name, fmt::format("is not {} of the site's width: {} {}", type, entry->type_name, shape_text(entry->shape)));
+      refuse(name,
+             fmt::format("is not {} of the site's width: {} {}", type, entry->type_name, shape_text(entry->shape)));
     std::vector<T> result(static_cast<std::size_t>(elements));
     std::memcpy(result.data(), file_.bytes().data() + entry->offset, result.size() * sizeof(T));
     return result;
@@ -140,7 +142,8 @@ Statistics read_statistics(const std::filesystem::path& path) {
   if (metadata("format") != kFormatName)
     throw Error(ErrorKind::unsupported, path.string() + ": not a file of statistics; 'nibble calibrate' makes one");
   if (metadata("version") != "1")
-    throw Error(ErrorKind::unsupported, path.string() + ": statistics of another version; make them again: version " + metadata("version"));
+    throw Error(ErrorKind::unsupported,
+                path.string() + ": statistics of another version; make them again: version " + metadata("version"));
   Statistics statistics;
   const auto texts = nlohmann::json::parse(metadata("texts"), nullptr, false);
   if (texts.is_array())
@@ -157,7 +160,8 @@ Statistics read_statistics(const std::filesystem::path& path) {
   const Reader reader(file, header);
   constexpr std::string_view kCount = ".count";
   for (const SafetensorsEntry& entry : header.entries)
-    if (entry.name.ends_with(kCount)) statistics.sites.push_back(read_site(reader, entry.name.substr(0, entry.name.size() - kCount.size())));
+    if (entry.name.ends_with(kCount))
+      statistics.sites.push_back(read_site(reader, entry.name.substr(0, entry.name.size() - kCount.size())));
   std::ranges::sort(statistics.sites, [](const SiteStatistics& a, const SiteStatistics& b) {
     const auto key = [](const SiteStatistics& s) { return static_cast<std::uint64_t>(s.layer); };  // -1 comes last
     return key(a) != key(b) ? key(a) < key(b) : a.site < b.site;

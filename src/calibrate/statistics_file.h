@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Statistics as a safetensors file. __metadata__ has "format" = "nibble.statistics", "version" = "1", "texts" (a JSON array of names),
-// "samples", "length". Per site S ("layers.3.attention_in", "head_in"), n columns wide:
+// Statistics as a safetensors file. __metadata__ has "format" = "nibble.statistics", "version" = "1", "texts" (a JSON
+// array of names), "samples", "length". Per site S ("layers.3.attention_in", "head_in"), n columns wide:
 //
 //   S.count          I64 [1]       vectors seen
 //   S.mean_square    F32 [n]       mean of x^2

@@ -27,7 +27,8 @@ Values computable(const DrawnGraph& drawing, std::size_t passed) {
 // Sums are streams; attention takes all tokens of a window at once.
 bool is_worth_keeping(const Graph& graph, ValueId value) {
   const Node* const node = graph.producer(value);
-  return node == nullptr || std::holds_alternative<Add>(node->operation) || std::holds_alternative<Attention>(node->operation);
+  return node == nullptr || std::holds_alternative<Add>(node->operation) ||
+         std::holds_alternative<Attention>(node->operation);
 }
 
 void add_roots(const Graph& graph, ValueId value, Values& roots) {
@@ -60,9 +61,13 @@ SitePlan plan_site(const DrawnGraph& drawing, std::size_t index, RotaryTables& r
   const bool is_kept = has(kept, input);
   staying.push_back(input);
   if (!is_kept) given.push_back(input);
-  Program inputs(graph, {.given = kept, .wanted = is_kept ? std::vector<ValueId>{} : std::vector<ValueId>{input}, .kept = kept}, rotary);
+  Program inputs(
+      graph, {.given = kept, .wanted = is_kept ? std::vector<ValueId>{} : std::vector<ValueId>{input}, .kept = kept},
+      rotary);
   const bool has_products = !inputs.linears().empty();
-  return {kept, std::move(inputs), is_kept, has_products, made, Program(graph, {.given = given, .wanted = made, .kept = staying}, rotary)};
+  return {kept,    std::move(inputs),
+          is_kept, has_products,
+          made,    Program(graph, {.given = given, .wanted = made, .kept = staying}, rotary)};
 }
 
 }  // namespace
@@ -83,8 +88,8 @@ WalkPlan::WalkPlan(const DrawnGraph& drawing, RotaryTables& rotary) {
       // A store of this width whose value is read no longer, neither by what is made here nor later; else a new one.
       std::size_t store = 0;
       const auto is_taken = [&](ValueId other) { return store_of.contains(other) && store_of.at(other) == store; };
-      while (store < widths.size() && (widths[store] != graph.width(value) || std::ranges::any_of(plan.kept, is_taken) ||
-                                       std::ranges::any_of(next, is_taken)))
+      while (store < widths.size() && (widths[store] != graph.width(value) ||
+                                       std::ranges::any_of(plan.kept, is_taken) || std::ranges::any_of(next, is_taken)))
         ++store;
       if (store == widths.size()) widths.push_back(graph.width(value));
       store_of[value] = store;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How text walks through a drawing site by site: what is kept of every window between two sites, what is computed from it anew whenever a site's
-// inputs are asked for, and what is computed and kept when a site is left. Streams and what attention gives are kept; norms, activations and the
-// products before them are cheaper to compute than to keep. Immutable after it is made. Internal to calibrate/.
+// How text walks through a drawing site by site: what is kept of every window between two sites, what is computed from
+// it anew whenever a site's inputs are asked for, and what is computed and kept when a site is left. Streams and what
+// attention gives are kept; norms, activations and the products before them are cheaper to compute than to keep.
+// Immutable after it is made. Internal to calibrate/.
 //
 //   WalkPlan plan(drawing, rotary);
 //   plan.sites[i].inputs.run(...);    // what the site's Linears read
@@ -24,16 +25,18 @@ struct SitePlan {
   Program inputs;             // kept -> the site's input; does nothing where that is kept itself
   bool is_kept = false;       // it is
   bool has_products = false;  // its inputs take products to compute
-  // kept, and the site's input where it is not among them -> new values. A new one may lie in the place of one that is kept no longer.
+  // kept, and the site's input where it is not among them -> new values. A new one may lie in the place of one that is
+  // kept no longer.
   std::vector<ValueId> made;
   Program leave;
 };
 
 struct WalkPlan {
   WalkPlan(const DrawnGraph& drawing, RotaryTables& rotary);
-  std::vector<SitePlan> sites;             // in the drawing's order
-  std::map<ValueId, std::size_t> store_of;  // where the values that are kept lie; 0: the stream that enters the drawing, and at its end leaves it
-  std::vector<std::uint64_t> widths;        // of stores
+  std::vector<SitePlan> sites;  // in the drawing's order
+  std::map<ValueId, std::size_t>
+      store_of;  // where the values that are kept lie; 0: the stream that enters the drawing, and at its end leaves it
+  std::vector<std::uint64_t> widths;  // of stores
 };
 
 }  // namespace nibble

@@ -36,12 +36,14 @@ struct Work {
   std::uint64_t linear_parameters = 0, head_parameters = 0;
 
   double operations(std::size_t tokens) const {
-    return 2 * (static_cast<double>(linear_parameters) * static_cast<double>(tokens) + static_cast<double>(head_parameters));
+    return 2 * (static_cast<double>(linear_parameters) * static_cast<double>(tokens) +
+                static_cast<double>(head_parameters));
   }
 };
 
 Limits measure_limits(Isa isa, ThreadPool& pool) {
-  return {measure_read_stream(isa, pool), measure_int8_peak(isa, pool), measure_f32_peak(isa, pool), measure_bf16_peak(isa, pool)};
+  return {measure_read_stream(isa, pool), measure_int8_peak(isa, pool), measure_f32_peak(isa, pool),
+          measure_bf16_peak(isa, pool)};
 }
 
 Work work_of(const SourceModel& checkpoint, const Decoder& decoder) {
@@ -62,14 +64,18 @@ std::string_view name_of(Arithmetic arithmetic) {
 }
 
 double peak_of(const Limits& limits, Arithmetic arithmetic) {
-  return arithmetic == Arithmetic::int8 ? limits.int8_peak : arithmetic == Arithmetic::bf16 ? limits.bf16_peak : limits.f32_peak;
+  return arithmetic == Arithmetic::int8   ? limits.int8_peak
+         : arithmetic == Arithmetic::bf16 ? limits.bf16_peak
+                                          : limits.f32_peak;
 }
 
 // Prefill is judged by arithmetic, of the kind that most weights are multiplied in; decode by what must be read.
 double share_of_limit(const Speed& speed, const Work& work, const Limits& limits, Arithmetic arithmetic) {
-  const double steps = speed.tokens_per_second / static_cast<double>(speed.sequences);  // weights are read once for all sequences
+  const double steps =
+      speed.tokens_per_second / static_cast<double>(speed.sequences);  // weights are read once for all sequences
   if (!reads_prompt(speed)) return steps * static_cast<double>(work.bytes_per_token) / limits.read_stream;
-  return work.operations(speed.tokens) * speed.tokens_per_second / static_cast<double>(speed.tokens) / peak_of(limits, arithmetic);
+  return work.operations(speed.tokens) * speed.tokens_per_second / static_cast<double>(speed.tokens) /
+         peak_of(limits, arithmetic);
 }
 
 Json limits_json(const Limits& limits) {
@@ -135,8 +141,8 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
                {"tok/s", Align::right},
                {limits ? "of the limit" : "", Align::right}});
   for (const Speed& speed : speeds)
-    table.add({std::filesystem::path(options.model).filename().string(), bytes_text(checkpoint.file_bytes()), bytes_text(decoder.resident_bytes()),
-               std::to_string(session.pool().num_threads()), speed.test,
+    table.add({std::filesystem::path(options.model).filename().string(), bytes_text(checkpoint.file_bytes()),
+               bytes_text(decoder.resident_bytes()), std::to_string(session.pool().num_threads()), speed.test,
                fmt::format("{} ± {}", speed_text(speed.tokens_per_second), speed_text(speed.spread)),
                limits ? fmt::format("{} of {}", percent_text(share_of_limit(speed, work, *limits, arithmetic)),
                                     reads_prompt(speed) ? name_of(arithmetic) : "reading")
@@ -145,8 +151,8 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
   text += fmt::format("\nloaded in {:.2f} s, first token after {:.2f} s\n", load_seconds, first_token_seconds);
   if (limits)
     text += fmt::format("machine: reads {}/s; {:.2f} TOPS int8, {:.3f} TFLOPS f32, {:.2f} TFLOPS bf16\n",
-                        bytes_text(static_cast<std::uint64_t>(limits->read_stream)), limits->int8_peak * 1e-12, limits->f32_peak * 1e-12,
-                        limits->bf16_peak * 1e-12);
+                        bytes_text(static_cast<std::uint64_t>(limits->read_stream)), limits->int8_peak * 1e-12,
+                        limits->f32_peak * 1e-12, limits->bf16_peak * 1e-12);
   session.print(text);
 }
 
@@ -157,8 +163,10 @@ void add_bench(CLI::App& app, Session& session) {
   options->speed.generated_tokens = 32;
   CLI::App* const verb = app.add_subcommand("bench", "Measure how fast a model runs");
   verb->footer(
-      "Examples:\n  nibble bench model.gguf\n  nibble bench model.gguf -p 512 -n 128 -t 4 -r 5 --json\n  nibble bench model.gguf -d 8192\n\n"
-      "ppN reads N tokens in one go, tgN makes N tokens one at a time, tgNxB makes N for each of B sequences at once; medians and standard "
+      "Examples:\n  nibble bench model.gguf\n  nibble bench model.gguf -p 512 -n 128 -t 4 -r 5 --json\n  nibble bench "
+      "model.gguf -d 8192\n\n"
+      "ppN reads N tokens in one go, tgN makes N tokens one at a time, tgNxB makes N for each of B sequences at once; "
+      "medians and standard "
       "deviations, as llama-bench counts them.");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-p,--prompt", options->speed.prompt_tokens, "Prompt tokens (0: no such test)")
@@ -167,13 +175,16 @@ void add_bench(CLI::App& app, Session& session) {
   verb->add_option("-n,--generate", options->speed.generated_tokens, "Generated tokens (0: no such test)")
       ->check(count_within(0, kMostTokens))
       ->capture_default_str();
-  verb->add_option("-b,--batch", options->speed.sequences, "Sequences that generate side by side, tested after one alone")
+  verb->add_option("-b,--batch", options->speed.sequences,
+                   "Sequences that generate side by side, tested after one alone")
       ->check(count_within(1, 1024))
       ->capture_default_str();
   verb->add_option("-d,--depth", options->speed.depth, "Tokens in the cache before each test")
       ->check(count_within(0, kMostTokens))
       ->capture_default_str();
-  verb->add_option("-r,--repetitions", options->speed.repetitions, "Repetitions")->check(count_within(1, 10000))->capture_default_str();
+  verb->add_option("-r,--repetitions", options->speed.repetitions, "Repetitions")
+      ->check(count_within(1, 10000))
+      ->capture_default_str();
   verb->add_flag("--limits", options->limits, "Measure what the machine can do, too, and show the share of it");
   session.add_json(*verb);
   session.add_engine(*verb);

@@ -38,9 +38,10 @@ Table table_of(const CalibrationResult& result) {
                {"peak", Align::right},
                {"never used", Align::right}});
   for (const SiteAdequacy& site : result.adequacy)
-    table.add({site.site, std::to_string(site.width), std::to_string(site.count), fixed_text(site.vectors_per_column, 1),
-               site.effective_rank == 0 ? "" : fixed_text(site.effective_rank, 1), condition_text(site), fixed_text(site.peak_ratio, 1),
-               std::to_string(site.dead_columns)});
+    table.add({site.site, std::to_string(site.width), std::to_string(site.count),
+               fixed_text(site.vectors_per_column, 1),
+               site.effective_rank == 0 ? "" : fixed_text(site.effective_rank, 1), condition_text(site),
+               fixed_text(site.peak_ratio, 1), std::to_string(site.dead_columns)});
   return table;
 }
 
@@ -63,8 +64,10 @@ Json json_of(const CalibrationResult& result, const std::string& output) {
 }
 
 void judge_options(const CLI::App& verb, const Options& options) {
-  if (options.request.sampling.samples == 0) refuse_without_effect(verb, "--seed", false, "with --samples 0, which takes all windows");
-  refuse_without_effect(verb, "--full", !is_imatrix_name(options.output), "for an importance matrix, which holds no second moments");
+  if (options.request.sampling.samples == 0)
+    refuse_without_effect(verb, "--seed", false, "with --samples 0, which takes all windows");
+  refuse_without_effect(verb, "--full", !is_imatrix_name(options.output),
+                        "for an importance matrix, which holds no second moments");
   Places places;
   places.reads("the model", options.model);
   places.reads("--text", options.texts);
@@ -77,9 +80,11 @@ void calibrate(const CLI::App& verb, Options& options, Session& session) {
   options.request.collect.spill_directory = spill_directory(options.hidden_states, options.output);
   const SourceModel checkpoint = SourceModel::open(options.model);
   session.note_reading(checkpoint);
-  if (verb.count("--length") != 0) refuse_longer_than_context(options.request.sampling.length, checkpoint.config().context);
+  if (verb.count("--length") != 0)
+    refuse_longer_than_context(options.request.sampling.length, checkpoint.config().context);
   std::vector<CalibrationText> texts;
-  for (const std::string& path : options.texts) texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});
+  for (const std::string& path : options.texts)
+    texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});
   SpecialNotes special(checkpoint, options.request.sampling.parse_special, session);
   for (const CalibrationText& text : texts) special.note(text.name, text.text);
   OutputFile place(options.output);  // a place that cannot be written to shows before the work
@@ -94,8 +99,8 @@ void calibrate(const CLI::App& verb, Options& options, Session& session) {
   for (const std::string& warning : result.warnings) session.note("warning: " + warning);
   if (session.json()) return session.print_json(json_of(result, options.output));
   session.print(table_of(result).text(session.style()) +
-                fmt::format("\n{} windows of {} tokens; peak: the strongest column over the median one\n{} in {}{}\n", result.statistics.samples,
-                            result.statistics.length, options.output, duration_text(seconds),
+                fmt::format("\n{} windows of {} tokens; peak: the strongest column over the median one\n{} in {}{}\n",
+                            result.statistics.samples, result.statistics.length, options.output, duration_text(seconds),
                             result.warnings.empty() ? "; the text was enough" : ""));
 }
 
@@ -104,42 +109,52 @@ void calibrate(const CLI::App& verb, Options& options, Session& session) {
 void add_walk(CLI::App& verb, WalkArithmetic& arithmetic) {
   verb.add_option_function<std::string>(
           "--walk", [&arithmetic](const std::string& spelling) { arithmetic = parse_walk_arithmetic(spelling); },
-          "What calibration text is multiplied in on its way through the model: f32; int8, several times faster; auto: int8 for large models")
+          "What calibration text is multiplied in on its way through the model: f32; int8, several times faster; auto: "
+          "int8 for large models")
       ->default_str(std::string(walk_arithmetic_name(arithmetic)));
 }
 
 void add_hidden_states(CLI::App& verb, std::string& where) {
   verb.add_option("--hidden-states", where,
-                  "Where those of the calibration text lie: memory; disk, in a file in the output's directory, where the text is long for the "
+                  "Where those of the calibration text lie: memory; disk, in a file in the output's directory, where "
+                  "the text is long for the "
                   "memory there is; the results are the same")
       ->capture_default_str();
 }
 
 std::filesystem::path spill_directory(const std::string& where, const std::filesystem::path& output) {
   if (where == "memory") return {};
-  if (where != "disk") throw Error(ErrorKind::invalid_argument, fmt::format("hidden states lie in memory or on disk: '{}'", where));
+  if (where != "disk")
+    throw Error(ErrorKind::invalid_argument, fmt::format("hidden states lie in memory or on disk: '{}'", where));
   const std::filesystem::path parent = (output.has_filename() ? output : output.parent_path()).parent_path();
   return parent.empty() ? "." : parent;
 }
 
 void add_calibrate(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
-  CLI::App* const verb = app.add_subcommand("calibrate", "Walk text through a model and write down what its layers see");
+  CLI::App* const verb =
+      app.add_subcommand("calibrate", "Walk text through a model and write down what its layers see");
   verb->footer(
       "Examples:\n"
       "  nibble calibrate models/tale-4M --text models/tale-4M/calibration.txt -o tale.stats.safetensors --full\n"
-      "  nibble calibrate models/tale-4M --text a.txt --text b.txt -o imatrix.gguf --samples 0   llama.cpp's importance matrix, whole text\n"
+      "  nibble calibrate models/tale-4M --text a.txt --text b.txt -o imatrix.gguf --samples 0   llama.cpp's "
+      "importance matrix, whole text\n"
       "  nibble quantize models/tale-4M -f q4_k --method gptq --stats tale.stats.safetensors -o tale.gguf");
   SamplingOptions& sampling = options->request.sampling;
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("--text", options->texts, "Text file; may be given more than once")->required();
-  verb->add_option("-o,--output", options->output, "OUT.gguf or OUT.dat: llama.cpp's importance matrix; any other name: statistics")->required();
+  verb->add_option("-o,--output", options->output,
+                   "OUT.gguf or OUT.dat: llama.cpp's importance matrix; any other name: statistics")
+      ->required();
   verb->add_option("--samples", sampling.samples, "Windows of text, drawn without overlap; 0: all of the text")
       ->check(count_within(0, kMostWindows))
       ->capture_default_str();
-  verb->add_option("--length", sampling.length, "Tokens in a window")->check(count_within(1, kMostTokens))->capture_default_str();
+  verb->add_option("--length", sampling.length, "Tokens in a window")
+      ->check(count_within(1, kMostTokens))
+      ->capture_default_str();
   verb->add_option("--seed", sampling.seed, "Which windows are drawn")->capture_default_str();
-  verb->add_flag("--full", options->request.collect.second_moments, "Whole second moments, which gptq and awq need: 4 x columns^2 bytes a site");
+  verb->add_flag("--full", options->request.collect.second_moments,
+                 "Whole second moments, which gptq and awq need: 4 x columns^2 bytes a site");
   add_special(*verb, sampling.parse_special);
   add_walk(*verb, options->request.collect.arithmetic);
   add_hidden_states(*verb, options->hidden_states);

@@ -30,8 +30,9 @@ std::vector<std::string> texts_beside(const std::string& model, const std::vecto
   const std::filesystem::path beside = std::filesystem::path(model) / "heldout.txt";
   std::error_code ignored;
   if (std::filesystem::is_regular_file(beside, ignored)) return {beside.string()};
-  throw Error(ErrorKind::invalid_argument,
-              "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + model);
+  throw Error(
+      ErrorKind::invalid_argument,
+      "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + model);
 }
 
 Table table_of(const Comparison& comparison) {
@@ -49,18 +50,20 @@ Table table_of(const Comparison& comparison) {
                {"decode tok/s", Align::right}});
   const PairedVerdict& verdict = comparison.verdict;
   table.add({"original (" + comparison.original_format + ")", fixed_text(comparison.original_bits_per_weight, 2), "",
-             bytes_text(comparison.original_bytes), "100 %", fixed_text(verdict.original_perplexity.value, 4), "", "", "", "",
-             speed_text(comparison.original_prefill),
-             speed_text(comparison.original_decode)});
+             bytes_text(comparison.original_bytes), "100 %", fixed_text(verdict.original_perplexity.value, 4), "", "",
+             "", "", speed_text(comparison.original_prefill), speed_text(comparison.original_decode)});
   for (std::size_t i = 0; i < comparison.formats.size(); ++i) {
     const ComparedFormat& format = comparison.formats[i];
     const MetricFigures& figures = verdict.candidates[i].overall;
     const auto figure = [&](Metric metric) { return figure_text(describe(metric), figures[metric]); };
-    table.add({format.format + (format.summary.substitutions > 0 ? " *" : ""), fixed_text(format.summary.bits_per_weight, 2),
-               fixed_text(format.summary.linear_bits_per_weight, 2), bytes_text(format.summary.output_bytes),
-               percent_text(static_cast<double>(format.summary.output_bytes) / static_cast<double>(comparison.original_bytes)),
-               fixed_text(figures[Metric::perplexity].value, 4), signed_percent_text(figures[Metric::perplexity_ratio].value - 1),
-               figure(Metric::kl_mean), weights_loss_text(verdict.candidates[i]), percent_text(figures[Metric::top1_agreement].value),
+    table.add({format.format + (format.summary.substitutions > 0 ? " *" : ""),
+               fixed_text(format.summary.bits_per_weight, 2), fixed_text(format.summary.linear_bits_per_weight, 2),
+               bytes_text(format.summary.output_bytes),
+               percent_text(static_cast<double>(format.summary.output_bytes) /
+                            static_cast<double>(comparison.original_bytes)),
+               fixed_text(figures[Metric::perplexity].value, 4),
+               signed_percent_text(figures[Metric::perplexity_ratio].value - 1), figure(Metric::kl_mean),
+               weights_loss_text(verdict.candidates[i]), percent_text(figures[Metric::top1_agreement].value),
                speed_text(format.prefill), speed_text(format.decode)});
   }
   return table;
@@ -69,11 +72,14 @@ Table table_of(const Comparison& comparison) {
 std::string notes_of(const Comparison& comparison) {
   const PairedVerdict& verdict = comparison.verdict;
   std::string text = "\n" + coverage_text(verdict);
-  text += fmt::format("The original's perplexity is {:.4f} ± {:.4f}. KL: mean divergence from the original in nats, with its 95 % interval where "
-                      "the\ntexts are long enough. Bits per weight count the whole file; in Linears: the layers' matrices alone, which is all that "
-                      "planar\n"
-                      "formats (int4:g32) touch: embedding and head stay in 16 bits there.\n",
-                      verdict.original_perplexity.value, verdict.original_perplexity.gaussian_error) +
+  text += fmt::format(
+              "The original's perplexity is {:.4f} ± {:.4f}. KL: mean divergence from the original in nats, with its "
+              "95 % interval where "
+              "the\ntexts are long enough. Bits per weight count the whole file; in Linears: the layers' matrices "
+              "alone, which is all that "
+              "planar\n"
+              "formats (int4:g32) touch: embedding and head stay in 16 bits there.\n",
+              verdict.original_perplexity.value, verdict.original_perplexity.gaussian_error) +
           split_note(verdict);
   for (const ComparedFormat& format : comparison.formats)
     if (const std::string substitutions = describe_substitutions(format.summary); !substitutions.empty())
@@ -84,8 +90,10 @@ std::string notes_of(const Comparison& comparison) {
 void print(const Comparison& comparison, const Options& options, Session& session) {
   if (session.json()) return session.print_json(to_json(comparison));
   const Table table = table_of(comparison);
-  const std::string notes = notes_of(comparison) + layers_text(comparison.verdict, {.markdown = options.markdown, .style = session.style()});
-  session.print(options.markdown ? table.markdown() + notes : table.text(session.style()) + (session.style().unicode ? notes : to_ascii(notes)));
+  const std::string notes =
+      notes_of(comparison) + layers_text(comparison.verdict, {.markdown = options.markdown, .style = session.style()});
+  session.print(options.markdown ? table.markdown() + notes
+                                 : table.text(session.style()) + (session.style().unicode ? notes : to_ascii(notes)));
 }
 
 void judge_options(const CLI::App& verb, const CompareOptions& request) {
@@ -137,29 +145,41 @@ void compare(const CLI::App& verb, const Options& options, Session& session) {
     page->commit();
   }
   print(comparison, options, session);
-  if (comparison.verdict.partial()) throw Error(ErrorKind::cancelled, "stopped early; the figures cover what was read until then");
+  if (comparison.verdict.partial())
+    throw Error(ErrorKind::cancelled, "stopped early; the figures cover what was read until then");
 }
 
 }  // namespace
 
 void add_compare(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
-  CLI::App* const verb = app.add_subcommand("compare", "One table: what every format costs on this model, and what it brings");
+  CLI::App* const verb =
+      app.add_subcommand("compare", "One table: what every format costs on this model, and what it brings");
   verb->footer(
-      "Examples:\n  nibble compare models/tale-4M\n  nibble compare models/tale-4M -f q8_0,q4_k_m,int4:g64 --text my.txt --markdown\n"
+      "Examples:\n  nibble compare models/tale-4M\n  nibble compare models/tale-4M -f q8_0,q4_k_m,int4:g64 --text "
+      "my.txt --markdown\n"
       "  nibble compare models/tale-4M --html report.html");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-f,--formats", options->formats,
-                   "Comma-separated formats (default: f32,f16,bf16,q8_0,int8:row,q6_k,q4_k_m,q4_0,int4:g32,int4:row,int3:g32,int2:g32)");
+                   "Comma-separated formats (default: "
+                   "f32,f16,bf16,q8_0,int8:row,q6_k,q4_k_m,q4_0,int4:g32,int4:row,int3:g32,int2:g32)");
   verb->add_option("--text", options->texts, "Texts to measure on (default: heldout.txt in the model's directory)");
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
-  verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)")->check(count_within(1, kMostTokens));
-  verb->add_option("--windows", options->windows, "Use only the first N windows; 0: all")->check(count_within(0, kMostWindows));
+  verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)")
+      ->check(count_within(1, kMostTokens));
+  verb->add_option("--windows", options->windows, "Use only the first N windows; 0: all")
+      ->check(count_within(0, kMostWindows));
   add_split(*verb, options->split);
   verb->add_option("--method", options->method, "How values are chosen: rtn, mse")->capture_default_str();
-  verb->add_option("-p,--prompt", options->prompt, "Tokens of the prefill timing")->check(count_within(0, kMostTokens))->capture_default_str();
-  verb->add_option("-n,--generate", options->generated, "Tokens of the decode timing")->check(count_within(0, kMostTokens))->capture_default_str();
-  verb->add_option("-r,--repetitions", options->repetitions, "Repetitions of each timing")->check(count_within(1, 10000))->capture_default_str();
+  verb->add_option("-p,--prompt", options->prompt, "Tokens of the prefill timing")
+      ->check(count_within(0, kMostTokens))
+      ->capture_default_str();
+  verb->add_option("-n,--generate", options->generated, "Tokens of the decode timing")
+      ->check(count_within(0, kMostTokens))
+      ->capture_default_str();
+  verb->add_option("-r,--repetitions", options->repetitions, "Repetitions of each timing")
+      ->check(count_within(1, 10000))
+      ->capture_default_str();
   verb->add_option("--scratch", options->scratch, "Directory for temporary models (default: the system's)");
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
   verb->add_flag("--layers", options->layers, "Also show where in the model the damage is, layer by layer");

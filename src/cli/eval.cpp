@@ -25,11 +25,13 @@ struct Options {
   TaskArguments task;
 };
 
-void print(const PairedVerdict& verdict, const std::vector<Acceptance>& acceptances, const Options& options, Session& session) {
+void print(const PairedVerdict& verdict, const std::vector<Acceptance>& acceptances, const Options& options,
+           Session& session) {
   const VerdictTextOptions style{options.markdown, session.style(), options.against};
   if (!session.json()) {
     std::string text = verdict_text(verdict, style);
-    for (std::size_t i = 0; i < acceptances.size(); ++i) text += acceptance_text(acceptances[i], verdict, verdict.candidates[i].name, style);
+    for (std::size_t i = 0; i < acceptances.size(); ++i)
+      text += acceptance_text(acceptances[i], verdict, verdict.candidates[i].name, style);
     return session.print(text);
   }
   Json json = to_json(verdict);
@@ -37,10 +39,11 @@ void print(const PairedVerdict& verdict, const std::vector<Acceptance>& acceptan
   session.print_json(json);
 }
 
-void write_page(OutputFile& page, const PairedVerdict& verdict, const SourceModel& original, const std::vector<NamedCheckpoint>& candidates,
-                const Options& options, Session& session) {
+void write_page(OutputFile& page, const PairedVerdict& verdict, const SourceModel& original,
+                const std::vector<NamedCheckpoint>& candidates, const Options& options, Session& session) {
   std::vector<ModelPortrait> portraits;
-  for (const NamedCheckpoint& candidate : candidates) portraits.push_back(portray(original, *candidate.checkpoint, {}, session.pool()));
+  for (const NamedCheckpoint& candidate : candidates)
+    portraits.push_back(portray(original, *candidate.checkpoint, {}, session.pool()));
   const ModelPortrait itself = portray(original, original, {.parts = {}}, session.pool());
   page.write(html_page(page_figures(verdict, itself, portraits, {options.against, session.settings()})));
   page.commit();
@@ -49,19 +52,24 @@ void write_page(OutputFile& page, const PairedVerdict& verdict, const SourceMode
 void judge_options(const CLI::App& verb, const Options& options) {
   const bool of_task = !options.task.name_and_files.empty();
   if (options.texts.empty() != of_task)
-    throw Error(ErrorKind::invalid_argument, "name what to read: --text FILE..., or --task NAME FILE... (one of the two)");
-  if (of_task && !options.accept.empty()) throw Error(ErrorKind::invalid_argument, "--accept judges texts, not tasks; leave out one of the two");
-  for (const char* const option : {"--context", "--windows", "--protocol", "--layers", "--split", "--against-kv", "--special"})
+    throw Error(ErrorKind::invalid_argument,
+                "name what to read: --text FILE..., or --task NAME FILE... (one of the two)");
+  if (of_task && !options.accept.empty())
+    throw Error(ErrorKind::invalid_argument, "--accept judges texts, not tasks; leave out one of the two");
+  for (const char* const option :
+       {"--context", "--windows", "--protocol", "--layers", "--split", "--against-kv", "--special"})
     refuse_without_effect(verb, option, !of_task, "with --task, which reads questions");
   for (const char* const option : {"--shots", "--num-shots", "--limit", "--answers", "--max-tokens"})
     refuse_without_effect(verb, option, of_task, "without --task");
   refuse_without_effect(verb, "--markdown", verb.count("--json") == 0, "beside --json");
   refuse_without_effect(verb, "--force-text", !of_task, "with --task, which reads questions");
   if (!of_task)
-    for (const char* const option : {"--split", "--against-kv"}) refuse_without_effect(verb, option, !options.against.empty(), "without --against");
+    for (const char* const option : {"--split", "--against-kv"})
+      refuse_without_effect(verb, option, !options.against.empty(), "without --against");
   if (of_task) return;
   if (options.models.size() > 1 && options.against.empty())
-    throw Error(ErrorKind::invalid_argument, "several models are judged against their original; add --against ORIGINAL");
+    throw Error(ErrorKind::invalid_argument,
+                "several models are judged against their original; add --against ORIGINAL");
   if (!options.accept.empty() && options.against.empty())
     throw Error(ErrorKind::invalid_argument, "what is accepted is judged against an original; add --against ORIGINAL");
   if (!options.html.empty() && options.against.empty())
@@ -85,7 +93,8 @@ void evaluate(const CLI::App& verb, const Options& options, Session& session) {
   judge_places(options);
   if (options.texts.empty())
     return evaluate_task({options.models, options.against, options.html, options.markdown}, options.task, session);
-  const std::vector<Requirement> requirements = options.accept.empty() ? std::vector<Requirement>{} : parse_requirements(options.accept);
+  const std::vector<Requirement> requirements =
+      options.accept.empty() ? std::vector<Requirement>{} : parse_requirements(options.accept);
   JudgeOptions request;
   request.kernels = session.kernels();
   request.kv = session.kv();
@@ -117,7 +126,8 @@ void evaluate(const CLI::App& verb, const Options& options, Session& session) {
   for (const NamedText& text : texts) special.note(text.name, text.text);
   std::optional<OutputFile> page;  // a place that cannot be written to shows before the work
   if (!options.html.empty()) page.emplace(options.html);
-  const PairedVerdict verdict = judge_models(original ? *original : checkpoints.front(), candidates, texts, request, session.pool());
+  const PairedVerdict verdict =
+      judge_models(original ? *original : checkpoints.front(), candidates, texts, request, session.pool());
   std::vector<Acceptance> acceptances;
   if (!requirements.empty())
     for (std::size_t i = 0; i < verdict.candidates.size(); ++i) acceptances.push_back(accept(verdict, i, requirements));
@@ -131,7 +141,8 @@ void evaluate(const CLI::App& verb, const Options& options, Session& session) {
 
 void add_split(CLI::App& verb, std::size_t& windows) {
   verb.add_option("--split", windows,
-                  "So many windows are read once more with nothing but the weights rounded, which splits the loss into the weights' and the "
+                  "So many windows are read once more with nothing but the weights rounded, which splits the loss into "
+                  "the weights' and the "
                   "arithmetic's; 0: none")
       ->check(count_within(0, kMostWindows))
       ->capture_default_str();
@@ -147,25 +158,31 @@ void add_eval(CLI::App& app, Session& session) {
       "  nibble eval tale.gguf --text wiki.txt --protocol paper --context 2048 --json\n"
       "  nibble eval q4.gguf --against model --task hellaswag hellaswag_val.jsonl --limit 1000\n"
       "  nibble eval model --task mmlu abstract_algebra_test.csv --shots abstract_algebra_dev.csv --num-shots 5\n\n"
-      "Protocols: llama.cpp (windows of 512, the second half scored), paper (windows of 2048, every token but the first scored).");
+      "Protocols: llama.cpp (windows of 512, the second half scored), paper (windows of 2048, every token but the "
+      "first scored).");
   verb->add_option("models", options->models, "Models to judge: Hugging Face directories or .gguf files")->required();
   verb->add_option("--text", options->texts, "Text files ('-': standard input)");
-  verb->add_option("--against", options->against, "The original: what each model changed, with 95 % intervals, all models in one pass");
-  verb->add_option(
-          "--against-kv", options->original_kv,
-          "How the original keeps keys and values; without this as --kv says, but f16 beside --kv q8_0 and q4_0, whose loss counts")
+  verb->add_option("--against", options->against,
+                   "The original: what each model changed, with 95 % intervals, all models in one pass");
+  verb->add_option("--against-kv", options->original_kv,
+                   "How the original keeps keys and values; without this as --kv says, but f16 beside --kv q8_0 and "
+                   "q4_0, whose loss counts")
       ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}));
   verb->add_option("--accept", options->accept,
-                   "What is required, as in \"kl<=0.02, kl_weights<=0.01, top1>=0.97, ppl_ratio<=1.02\" (_weights: of the weights alone): exits 0 "
+                   "What is required, as in \"kl<=0.02, kl_weights<=0.01, top1>=0.97, ppl_ratio<=1.02\" (_weights: of "
+                   "the weights alone): exits 0 "
                    "accepted, 3 rejected, 4 undecided");
   verb->add_option("--protocol", options->protocol, "llama.cpp or paper")->capture_default_str();
-  verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)")->check(count_within(1, kMostTokens));
-  verb->add_option("--windows", options->windows, "Use only the first N windows; 0: all")->check(count_within(0, kMostWindows));
+  verb->add_option("--context", options->context, "Tokens in a window (default: the protocol's)")
+      ->check(count_within(1, kMostTokens));
+  verb->add_option("--windows", options->windows, "Use only the first N windows; 0: all")
+      ->check(count_within(0, kMostWindows));
   add_special(*verb, options->special);
   add_split(*verb, options->split);
   add_task_options(*verb, options->task);
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");
-  verb->add_flag("--layers", options->layers, "Also show where in the model the damage is, layer by layer (each candidate runs twice)");
+  verb->add_flag("--layers", options->layers,
+                 "Also show where in the model the damage is, layer by layer (each candidate runs twice)");
   verb->add_flag("--markdown", options->markdown, "Print a section for a model card");
   session.add_force_text(*verb);
   session.add_json(*verb);

@@ -59,15 +59,18 @@ JudgeTaskOptions request_of(const TaskModels& models, const TaskArguments& argum
 }  // namespace
 
 void add_task_options(CLI::App& verb, TaskArguments& arguments) {
-  verb.add_option("--task", arguments.name_and_files,
-                  "A task and its files instead of a text: --task hellaswag FILE...; tasks: " + names_of(list_task_names()))
+  verb.add_option(
+          "--task", arguments.name_and_files,
+          "A task and its files instead of a text: --task hellaswag FILE...; tasks: " + names_of(list_task_names()))
       ->expected(2, CLI::detail::expected_max_vector_size);
   verb.add_option("--shots", arguments.shots, "With --task: files of solved examples in the task's own format");
   verb.add_option("--num-shots", arguments.num_shots, "With --task: how many of them stand before each question")
       ->check(count_within(0, 1000))
       ->capture_default_str();
-  verb.add_option("--limit", arguments.limit, "With --task: only the first N questions of each file")->check(count_within(0, kMostWindows));
-  verb.add_option("--answers", arguments.answers, "With --task: also write what each model answered to each question, as JSON lines");
+  verb.add_option("--limit", arguments.limit, "With --task: only the first N questions of each file")
+      ->check(count_within(0, kMostWindows));
+  verb.add_option("--answers", arguments.answers,
+                  "With --task: also write what each model answered to each question, as JSON lines");
   verb.add_option("--max-tokens", arguments.max_tokens, "With --task: how many tokens a generated answer may have")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
@@ -112,7 +115,8 @@ void evaluate_task(const TaskModels& models, const TaskArguments& arguments, Ses
     session.print_json(to_json(verdict));
   else
     session.print(task_text(verdict, {models.markdown, session.style(), models.against}));
-  if (verdict.partial()) throw Error(ErrorKind::cancelled, "stopped early; the figures cover what was answered until then");
+  if (verdict.partial())
+    throw Error(ErrorKind::cancelled, "stopped early; the figures cover what was answered until then");
 }
 
 }  // namespace nibble::cli

@@ -28,14 +28,16 @@ float parse_number(const std::string& word) {
   float value = 0;
   const char* const begin = word.data() + (word.starts_with('+') ? 1 : 0);
   const auto [end, code] = std::from_chars(begin, word.data() + word.size(), value);
-  if (code != std::errc{} || end != word.data() + word.size()) throw Error(ErrorKind::invalid_argument, fmt::format("not a number: '{}'", word));
+  if (code != std::errc{} || end != word.data() + word.size())
+    throw Error(ErrorKind::invalid_argument, fmt::format("not a number: '{}'", word));
   return value;
 }
 
 std::pair<float, float> parse_range(const std::string& text) {
   const auto ends = split_list(text);
   if (ends.size() != 2)
-    throw Error(ErrorKind::invalid_argument, fmt::format("a range is two numbers with a comma between, as in -2.5,3: '{}'", text));
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("a range is two numbers with a comma between, as in -2.5,3: '{}'", text));
   return {parse_number(ends[0]), parse_number(ends[1])};
 }
 
@@ -67,13 +69,15 @@ void explain_mix(const std::string& name, Language language, Session& session) {
     return session.print_json(json);
   }
   const char* const which = language == Language::english ? "a mix of formats" : "混合方案";
-  session.print(fmt::format("{}: {}, {}\n  {}\n\n", recipe.name, which, recipe.description, command) + topic_text(topic, language, session.style()));
+  session.print(fmt::format("{}: {}, {}\n  {}\n\n", recipe.name, which, recipe.description, command) +
+                topic_text(topic, language, session.style()));
 }
 
 // What one word stands for, other than a format; false where it stands for nothing else.
 bool explain_word(const std::string& word, Language language, Session& session) {
   if (const Topic* const topic = find_topic(word)) {
-    session.json() ? session.print_json(topic_json(*topic, language)) : session.print(topic_text(*topic, language, session.style()));
+    session.json() ? session.print_json(topic_json(*topic, language))
+                   : session.print(topic_text(*topic, language, session.style()));
   } else if (const Term* const term = find_term(word)) {
     session.json() ? session.print_json(term_json(*term, language)) : session.print(term_text(*term, language));
   } else if (is_mix(word) && find_recipe(word).rules.size() > 1) {
@@ -99,26 +103,32 @@ FormatPtr format_to_explain(const std::string& spelling, bool alone) {
     return find_format(spelling);
   } catch (const Error&) {
     if (is_mix(spelling))
-      throw Error(ErrorKind::invalid_argument, fmt::format("numbers are rounded in a format, and {} is a mix of several; name one, such as {}",
-                                                           spelling, find_recipe(spelling).main_format));
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("numbers are rounded in a format, and {} is a mix of several; name one, such as {}",
+                              spelling, find_recipe(spelling).main_format));
     if (find_topic(spelling) != nullptr || find_term(spelling) != nullptr)
-      throw Error(ErrorKind::invalid_argument, fmt::format("numbers are rounded in a format, which {} is not; name one, such as int4:g32", spelling));
+      throw Error(
+          ErrorKind::invalid_argument,
+          fmt::format("numbers are rounded in a format, which {} is not; name one, such as int4:g32", spelling));
     if (!alone) throw;
-    throw Error(ErrorKind::invalid_argument, fmt::format("{}; subjects are {}; words are {}; 'nibble formats' lists formats and mixes",
-                                                         why_unknown(spelling), topic_names(), term_names()));
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{}; subjects are {}; words are {}; 'nibble formats' lists formats and mixes",
+                            why_unknown(spelling), topic_names(), term_names()));
   }
 }
 
 void explain(const CLI::App& verb, const Options& options, Session& session) {
   const Language language = parse_language(options.language);
-  const bool alone = options.format.empty() && options.words.size() == 1 && options.range.empty() && options.fit.empty();
+  const bool alone =
+      options.format.empty() && options.words.size() == 1 && options.range.empty() && options.fit.empty();
   if (alone && explain_word(options.words.front(), language, session)) return;
   if (alone && verb.count("--lang") > 0) {
     const FormatPtr format = format_to_explain(options.words.front(), alone);
     const Topic& topic = topic_of_format(format->name(), format->info().bits_per_weight);
     if (session.json()) return session.print_json(topic_json(topic, language));
-    return session.print(fmt::format("{}: {}\n\n", format->name(), significant_text(format->info().bits_per_weight, 4)) +
-                         topic_text(topic, language, session.style()));
+    return session.print(
+        fmt::format("{}: {}\n\n", format->name(), significant_text(format->info().bits_per_weight, 4)) +
+        topic_text(topic, language, session.style()));
   }
   refuse_without_effect(verb, "--lang", false, "with a format and numbers, which are told in English");
   ExplainRequest request;
@@ -126,8 +136,8 @@ void explain(const CLI::App& verb, const Options& options, Session& session) {
   std::string spelling = options.format;
   if (spelling.empty()) {
     if (options.words.empty())
-      throw Error(ErrorKind::invalid_argument,
-                  "name what to explain: a subject (" + topic_names() + "), or a format and numbers: int8:tensor:asym 3 0 -2.5");
+      throw Error(ErrorKind::invalid_argument, "name what to explain: a subject (" + topic_names() +
+                                                   "), or a format and numbers: int8:tensor:asym 3 0 -2.5");
     spelling = options.words[first++];
   }
   request.format = format_to_explain(spelling, alone);
@@ -143,7 +153,8 @@ void explain(const CLI::App& verb, const Options& options, Session& session) {
 
 void add_explain(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
-  CLI::App* const verb = app.add_subcommand("explain", "What a format does: the process and its cost, or the arithmetic on given numbers");
+  CLI::App* const verb =
+      app.add_subcommand("explain", "What a format does: the process and its cost, or the arithmetic on given numbers");
   verb->footer(
       "Examples:\n"
       "  nibble explain int4                                what it is, when and how to use it, what it costs\n"

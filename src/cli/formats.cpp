@@ -43,15 +43,18 @@ void add_formats(CLI::App& app, Session& session) {
     if (session.json()) {
       Json list = Json::array();
       for (const auto& format : formats) {
-        list.push_back(
-            {{"name", format.name}, {"kind", group_name(format.group)}, {"bits_per_weight", nullptr}, {"description", format.description}});
+        list.push_back({{"name", format.name},
+                        {"kind", group_name(format.group)},
+                        {"bits_per_weight", nullptr},
+                        {"description", format.description}});
         if (format.group != FormatGroup::mix) list.back()["bits_per_weight"] = format.bits_per_weight;
       }
       return session.print_json({{"formats", list}});
     }
     Table table({{"format"}, {"kind"}, {"bits/weight", Align::right}, {"what it is"}});
     for (const auto& format : formats)
-      table.add({format.name, group_name(format.group), format.group == FormatGroup::mix ? "" : significant_text(format.bits_per_weight, 4),
+      table.add({format.name, group_name(format.group),
+                 format.group == FormatGroup::mix ? "" : significant_text(format.bits_per_weight, 4),
                  format.description});
     session.print(table.text(session.style()) + kNotes + planar_spelling_help());
   });

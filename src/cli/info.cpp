@@ -46,8 +46,9 @@ void info(Session& session) {
   const CpuFeatures features = detect_cpu();
   const KernelOptions kernels = session.running_kernels();
   const char* const wanted = std::getenv("NIBBLE_ISA");
-  const std::string why =
-      wanted != nullptr && *wanted != '\0' ? "asked for by NIBBLE_ISA" : fmt::format("the richest set that this processor has the features for");
+  const std::string why = wanted != nullptr && *wanted != '\0'
+                              ? "asked for by NIBBLE_ISA"
+                              : fmt::format("the richest set that this processor has the features for");
   const Bf16Products bf16 = bf16_products(features, kernels.isa);
   Json list = Json::array();
   Table table({{"format"}, {"kernel"}});
@@ -69,8 +70,9 @@ void info(Session& session) {
                                {"kernels", list}});
   std::string text = fmt::format("nibble {}\nprocessor        {}\nfeatures        ", version(), features.brand);
   for (const std::string& name : names) text += " " + name;
-  text += fmt::format("\ninstruction set  {}: {}\nbf16 weights     times {}: {}\nthreads          {}\n\n", isa_name(kernels.isa), why,
-                      bf16.are_fast ? "bf16" : "f32", bf16.reason, session.pool().num_threads());
+  text += fmt::format("\ninstruction set  {}: {}\nbf16 weights     times {}: {}\nthreads          {}\n\n",
+                      isa_name(kernels.isa), why, bf16.are_fast ? "bf16" : "f32", bf16.reason,
+                      session.pool().num_threads());
   session.print(text + table.text(session.style()));
 }
 

@@ -37,13 +37,15 @@ std::string shortened(const std::string& text) {
 }
 
 std::string headline(const ModelInfo& info) {
-  std::string text = fmt::format("{}, {} parameters in {} tensors, {} ({} bytes), {} bits per weight\n", info.container, count_text(info.parameters),
-                                 info.tensors, bytes_text(info.bytes), grouped_text(info.bytes), significant_text(info.bits_per_weight, 4));
+  std::string text = fmt::format("{}, {} parameters in {} tensors, {} ({} bytes), {} bits per weight\n", info.container,
+                                 count_text(info.parameters), info.tensors, bytes_text(info.bytes),
+                                 grouped_text(info.bytes), significant_text(info.bits_per_weight, 4));
   if (info.layers > 0)
-    text += fmt::format("architecture {}: {} layers, hidden {}, feed-forward {}, vocabulary {}, context {}\n"
-                        "attention: {} heads of {}, {} key/value heads, rotary base {}; the head is {}\n",
-                        info.architecture, info.layers, info.hidden, info.intermediate, info.vocabulary, info.context, info.heads, info.head_dim,
-                        info.kv_heads, info.rope_base, info.tied_head ? "the embedding" : "a matrix of its own");
+    text += fmt::format(
+        "architecture {}: {} layers, hidden {}, feed-forward {}, vocabulary {}, context {}\n"
+        "attention: {} heads of {}, {} key/value heads, rotary base {}; the head is {}\n",
+        info.architecture, info.layers, info.hidden, info.intermediate, info.vocabulary, info.context, info.heads,
+        info.head_dim, info.kv_heads, info.rope_base, info.tied_head ? "the embedding" : "a matrix of its own");
   else if (!info.architecture.empty())
     text += fmt::format("architecture {} (not one that nibble runs)\n", info.architecture);
   if (!info.tokenizer.empty())
@@ -60,7 +62,8 @@ std::string formats_line(const std::vector<TensorListing>& tensors) {
     by_format[tensor.format].second += tensor.bytes;
   }
   std::string text = "formats:";
-  for (const auto& [format, sums] : by_format) text += fmt::format(" {} ({} tensors, {})", format, sums.first, bytes_text(sums.second));
+  for (const auto& [format, sums] : by_format)
+    text += fmt::format(" {} ({} tensors, {})", format, sums.first, bytes_text(sums.second));
   return text + "\n";
 }
 
@@ -68,10 +71,12 @@ std::string inputs_line(const ModelInfo& info) {
   return (info.activations.empty() ? "" : fmt::format("inputs of quantized Linears: {}\n", info.activations)) + "\n";
 }
 
-void print_text(const ModelInfo& info, const std::vector<TensorListing>& tensors, const std::vector<TensorStatistics>& statistics, Session& session) {
+void print_text(const ModelInfo& info, const std::vector<TensorListing>& tensors,
+                const std::vector<TensorStatistics>& statistics, Session& session) {
   std::vector<Column> columns = {{"tensor"}, {"shape"}, {"format"}, {"bytes", Align::right}};
   if (!statistics.empty())
-    for (const char* title : {"mean", "deviation", "absmax", "kurtosis", "beyond 6σ", "asymmetry"}) columns.push_back({title, Align::right});
+    for (const char* title : {"mean", "deviation", "absmax", "kurtosis", "beyond 6σ", "asymmetry"})
+      columns.push_back({title, Align::right});
   Table table(columns);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const TensorListing& tensor = tensors[i];
@@ -79,8 +84,10 @@ void print_text(const ModelInfo& info, const std::vector<TensorListing>& tensors
     if (!statistics.empty() && statistics[i].count > 0) {
       const TensorStatistics& s = statistics[i];
       for (const std::string& cell :
-           {significant_text(s.mean), significant_text(s.deviation), significant_text(s.absmax), significant_text(s.kurtosis),
-            s.beyond_6_sigma == 0 ? std::string("0") : fmt::format("{:.4f} %", 100 * s.beyond_6_sigma), fmt::format("{:+.3f}", s.asymmetry)})
+           {significant_text(s.mean), significant_text(s.deviation), significant_text(s.absmax),
+            significant_text(s.kurtosis),
+            s.beyond_6_sigma == 0 ? std::string("0") : fmt::format("{:.4f} %", 100 * s.beyond_6_sigma),
+            fmt::format("{:+.3f}", s.asymmetry)})
         cells.push_back(cell);
       if (s.not_finite > 0) cells.back() += fmt::format(" ({} not finite!)", s.not_finite);
     }
@@ -95,14 +102,16 @@ void inspect(const Options& options, Session& session) {
   const ModelInfo info = describe_model(checkpoint);
   const std::vector<TensorListing> tensors = list_tensors(checkpoint);
   if (options.chat_template) {
-    if (info.chat_template.empty()) throw Error(ErrorKind::not_found, fmt::format("{}: has no chat template", options.model));
+    if (info.chat_template.empty())
+      throw Error(ErrorKind::not_found, fmt::format("{}: has no chat template", options.model));
     return session.print(info.chat_template + "\n");
   }
   std::vector<TensorStatistics> statistics;
   if (options.statistics) {
     const ProgressCallback progress = session.progress();
     for (const StoredTensor& tensor : checkpoint.tensors()) {
-      if (!progress({"inspect", tensor.name, statistics.size(), tensors.size()})) throw Error(ErrorKind::cancelled, "inspect was interrupted");
+      if (!progress({"inspect", tensor.name, statistics.size(), tensors.size()}))
+        throw Error(ErrorKind::cancelled, "inspect was interrupted");
       statistics.push_back(measure_statistics(checkpoint, tensor, session.pool()));
     }
   }
@@ -120,14 +129,19 @@ void inspect(const Options& options, Session& session) {
 
 void add_inspect(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
-  CLI::App* const verb = app.add_subcommand("inspect", "Show what is in a model: architecture, tensors, formats, statistics");
+  CLI::App* const verb =
+      app.add_subcommand("inspect", "Show what is in a model: architecture, tensors, formats, statistics");
   verb->footer(
-      "Examples:\n  nibble inspect models/tale-4M\n  nibble inspect model.gguf --stats\n  nibble inspect model.gguf --json\n\n"
-      "Statistics: kurtosis is 3 for a normal distribution and grows with outliers; asymmetry is (max + min) / (max - min), 0 where the\n"
+      "Examples:\n  nibble inspect models/tale-4M\n  nibble inspect model.gguf --stats\n  nibble inspect model.gguf "
+      "--json\n\n"
+      "Statistics: kurtosis is 3 for a normal distribution and grows with outliers; asymmetry is (max + min) / (max - "
+      "min), 0 where the\n"
       "range is symmetric.");
   verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
-  verb->add_flag("--stats", options->statistics, "Mean, deviation, largest magnitude, kurtosis, share beyond 6 sigma, asymmetry of each tensor");
-  CLI::Option* const shown = verb->add_flag("--template", options->chat_template, "Print the chat template alone, as the file has it");
+  verb->add_flag("--stats", options->statistics,
+                 "Mean, deviation, largest magnitude, kurtosis, share beyond 6 sigma, asymmetry of each tensor");
+  CLI::Option* const shown =
+      verb->add_flag("--template", options->chat_template, "Print the chat template alone, as the file has it");
   session.add_json(*verb);
   for (const char* const option : {"--stats", "--json"}) shown->excludes(verb->get_option(option));
   session.add_threads(*verb);

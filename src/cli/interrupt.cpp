@@ -29,7 +29,8 @@ void catch_interrupts() {
     if (sigaction(number, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
     sigaction(number, &action, nullptr);
   }
-  // A reader that went away and a limit on file sizes are failures of a write like others, so that what is half-written is tidied up.
+  // A reader that went away and a limit on file sizes are failures of a write like others, so that what is half-written
+  // is tidied up.
   for (const int number : {SIGPIPE, SIGXFSZ}) signal(number, SIG_IGN);
 }
 

@@ -44,7 +44,8 @@ void say(const char* text) {
   static_cast<void>(ignored);
 }
 
-// A line of /proc/self/maps: "7f00-7f10 r--p 00000000 08:01 123    /path". True when it is the mapping of the address and has a path.
+// A line of /proc/self/maps: "7f00-7f10 r--p 00000000 08:01 123    /path". True when it is the mapping of the address
+// and has a path.
 bool names_file_of(const char* line, std::uintptr_t address, Text& path) {
   std::uintptr_t bounds[2] = {0, 0};
   for (int i = 0; i < 2; ++i) {
@@ -142,7 +143,8 @@ void on_lost_page(int, siginfo_t* info, void*) {
   if (isatty(STDERR_FILENO) != 0) say("\r\x1b[K");  // the progress bar
   say("nibble: error: ");
   say(path.size > 0 ? path.bytes : "a file that is read");
-  say(": became shorter while it was read, or its disk failed; nothing was written: run again when no one writes to it\n");
+  say(": became shorter while it was read, or its disk failed; nothing was written: run again when no one writes to "
+      "it\n");
   _exit(1);
 }
 

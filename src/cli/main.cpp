@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// nibble on the command line. Exit codes: 0 done (and accepted, where --accept asks); 1 an input or the machine is at fault; 2 the command itself is
-// wrong; 3 rejected by --accept; 4 undecided by --accept; 130 interrupted (SIGINT, SIGTERM, SIGHUP);
-// 141 nobody reads standard output any more.
+// nibble on the command line. Exit codes: 0 done (and accepted, where --accept asks); 1 an input or the machine is at
+// fault; 2 the command itself is wrong; 3 rejected by --accept; 4 undecided by --accept; 130 interrupted (SIGINT,
+// SIGTERM, SIGHUP); 141 nobody reads standard output any more.
 #include <fmt/format.h>
 
 #include <csignal>
@@ -36,7 +36,8 @@ std::string first_line(std::string text) {
   return text;
 }
 
-// After a signal the message says so, whatever was being done. It also names the options that the error's setting is of.
+// After a signal the message says so, whatever was being done. It also names the options that the error's setting is
+// of.
 std::string message_of(const Error& error) {
   std::string message = error.what();
   if (error.kind() == ErrorKind::cancelled && interrupted()) {
@@ -44,7 +45,8 @@ std::string message_of(const Error& error) {
     if (message.starts_with(kByCaller)) message.replace(0, kByCaller.size(), "interrupted");
     if (message.find("interrupted") == std::string::npos) message = "interrupted: " + message;
   }
-  if (const std::string_view option = option_for(error.setting()); !option.empty()) message += fmt::format("; see {}", option);
+  if (const std::string_view option = option_for(error.setting()); !option.empty())
+    message += fmt::format("; see {}", option);
   return message;
 }
 
@@ -54,7 +56,9 @@ int fail(Session& session, int code, const std::string& message) {
   return code;
 }
 
-int exit_code_of(ErrorKind kind) { return kind == ErrorKind::invalid_argument ? 2 : kind == ErrorKind::cancelled ? 130 : 1; }
+int exit_code_of(ErrorKind kind) {
+  return kind == ErrorKind::invalid_argument ? 2 : kind == ErrorKind::cancelled ? 130 : 1;
+}
 
 // The parser itself would only miss a verb, not say which word it did not know.
 std::string unknown_verb(const CLI::App& app, int argc, char** argv) {

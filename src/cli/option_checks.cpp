@@ -29,8 +29,9 @@ CLI::Validator count_within(std::uint64_t least, std::uint64_t most) {
             std::uint64_t value = 0;
             const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
             const bool whole = code == std::errc{} && end == text.data() + text.size();
-            return whole && value >= least && value <= most ? std::string()
-                                                            : fmt::format("a whole number from {} to {} is asked for, not '{}'", least, most, text);
+            return whole && value >= least && value <= most
+                       ? std::string()
+                       : fmt::format("a whole number from {} to {} is asked for, not '{}'", least, most, text);
           },
           ""};
 }
@@ -40,15 +41,18 @@ std::uint64_t bytes_of_option(std::string_view text, std::string_view option) {
   constexpr std::uint64_t kPlainlyBytes = 1'000'000;
   const bool bare = text.find_first_not_of("0123456789. ") == std::string_view::npos;
   if (bare && bytes < kPlainlyBytes)
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("{} without a unit means bytes, which are few here; write {}GB, or {}B where bytes are meant: '{}'", option, text,
-                            text, text));
+    throw Error(
+        ErrorKind::invalid_argument,
+        fmt::format("{} without a unit means bytes, which are few here; write {}GB, or {}B where bytes are meant: '{}'",
+                    option, text, text, text));
   return bytes;
 }
 
 void refuse_longer_than_context(std::uint64_t length, std::uint64_t context) {
   if (length > context)
-    throw Error(ErrorKind::invalid_argument, fmt::format("windows must not be longer than the model's context of {} tokens: --length {}", context, length));
+    throw Error(
+        ErrorKind::invalid_argument,
+        fmt::format("windows must not be longer than the model's context of {} tokens: --length {}", context, length));
 }
 
 void refuse_without_effect(const CLI::App& verb, const std::string& option, bool has_effect, std::string_view why) {

@@ -21,10 +21,12 @@ CLI::Validator number_within(double least, double most);
 // A whole number in decimal digits.
 CLI::Validator count_within(std::uint64_t least, std::uint64_t most);
 
-// parse_bytes, for options: a bare number below a million is asked about, since nobody means 24 bytes by 24. Error(invalid_argument).
+// parse_bytes, for options: a bare number below a million is asked about, since nobody means 24 bytes by 24.
+// Error(invalid_argument).
 std::uint64_t bytes_of_option(std::string_view text, std::string_view option);
 
-// Error(invalid_argument) when a --length that was given is more tokens than the model's context. The default is cut to that.
+// Error(invalid_argument) when a --length that was given is more tokens than the model's context. The default is cut to
+// that.
 void refuse_longer_than_context(std::uint64_t length, std::uint64_t context);
 
 // Error(invalid_argument) when `option` is given and `holds` does not: says why it would have no effect.

@@ -42,8 +42,8 @@ bool lies_within(const fs::path& path, const fs::path& directory) {
 
 bool is_part_of_same_split(const fs::path& a, const fs::path& b) {
   const auto one = parse_shard_name(a.filename().string()), other = parse_shard_name(b.filename().string());
-  return one && other && a.parent_path() == b.parent_path() && one->prefix == other->prefix && one->count == other->count &&
-         one->ending == other->ending;
+  return one && other && a.parent_path() == b.parent_path() && one->prefix == other->prefix &&
+         one->count == other->count && one->ending == other->ending;
 }
 
 // Another name, a link, of a file that lies in the directory: files of a cache of models are often links.
@@ -86,13 +86,17 @@ void Places::judge_pair(const Place& output, const Place& input) {
   if (is_same_file(output.whole, input.whole) || is_part_of_same_split(output.whole, input.whole))
     refuse(fmt::format("{} would take the place of what is read as {}", output.option, input.option), output.given);
   if (output.is_directory && lies_within(input.whole, output.whole))
-    refuse(fmt::format("{} would take the place of a directory that holds what is read as {}", output.option, input.option), output.given);
+    refuse(fmt::format("{} would take the place of a directory that holds what is read as {}", output.option,
+                       input.option),
+           output.given);
   if (!input.is_directory) return;
   if (is_link_of_file_in(input.whole, output.whole))
-    refuse(fmt::format("{} is another name of a file that is read as part of {}", output.option, input.option), output.given);
+    refuse(fmt::format("{} is another name of a file that is read as part of {}", output.option, input.option),
+           output.given);
   if (output.is_directory || !lies_within(output.whole, input.whole)) return;
   if (std::ranges::find(kOutputEndings, lower_extension(output.whole)) != kOutputEndings.end()) return;
-  refuse(fmt::format("{} would lie among the files of the directory that is read as {}", output.option, input.option), output.given);
+  refuse(fmt::format("{} would lie among the files of the directory that is read as {}", output.option, input.option),
+         output.given);
 }
 
 void Places::judge_outputs(const Place& a, const Place& b) {

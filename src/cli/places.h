@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a command reads and where it writes, so that no output takes the place of an input or of another output: the same path, another name
-// of the same file (symbolic or hard link), a part of a split file, a file that belongs to a model's directory. From one thread.
+// Where a command reads and where it writes, so that no output takes the place of an input or of another output: the
+// same path, another name of the same file (symbolic or hard link), a part of a split file, a file that belongs to a
+// model's directory. From one thread.
 //
 //   Places places;
 //   places.reads("--text", text); places.reads("model", model); places.writes_file("--html", page);
@@ -22,8 +23,8 @@ class Places {
   void writes_file(const std::string& option, const std::filesystem::path& path);
   void writes_directory(const std::string& option, const std::filesystem::path& path);
 
-  // Error(invalid_argument) names both options and the path; Error(io) the directory that an output would lie in and that is missing. Nothing is
-  // touched.
+  // Error(invalid_argument) names both options and the path; Error(io) the directory that an output would lie in and
+  // that is missing. Nothing is touched.
   void judge() const;
 
  private:

@@ -25,13 +25,16 @@ double parse_bandwidth(std::string text) {
 }
 
 void plan(const CLI::App& verb, Options& options, Session& session) {
-  refuse_without_effect(verb, "--threads", options.bandwidth.empty(), "beside --bandwidth, which leaves nothing to be measured");
+  refuse_without_effect(verb, "--threads", options.bandwidth.empty(),
+                        "beside --bandwidth, which leaves nothing to be measured");
   MemoryPlanRequest& request = options.request;
   request.memory = options.memory.empty() ? available_memory() : bytes_of_option(options.memory, "--memory");
-  if (!options.headroom.empty()) request.headroom = options.headroom == "0" ? 0 : bytes_of_option(options.headroom, "--headroom");
+  if (!options.headroom.empty())
+    request.headroom = options.headroom == "0" ? 0 : bytes_of_option(options.headroom, "--headroom");
   if (!options.formats.empty()) request.formats = split_list(options.formats);
   plan_memory(request);  // what is wrong with the command shows before anything is measured
-  request.bandwidth = options.bandwidth.empty() ? measure_read_stream(session.kernels().isa, session.pool()) : parse_bandwidth(options.bandwidth);
+  request.bandwidth = options.bandwidth.empty() ? measure_read_stream(session.kernels().isa, session.pool())
+                                                : parse_bandwidth(options.bandwidth);
   const MemoryPlan result = plan_memory(request);
   if (session.json()) return session.print_json(to_json(result));
   session.print(memory_plan_text(result, session.style()));
@@ -41,18 +44,25 @@ void plan(const CLI::App& verb, Options& options, Session& session) {
 
 void add_plan(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
-  CLI::App* const verb = app.add_subcommand("plan", "What fits into a memory: weights and KV cache by format, and how fast it can decode");
+  CLI::App* const verb =
+      app.add_subcommand("plan", "What fits into a memory: weights and KV cache by format, and how fast it can decode");
   verb->footer(
       "Examples:\n"
       "  nibble plan 70B --memory 24GB                      a size: the shape of the nearest known model is taken\n"
       "  nibble plan llama-3.1-8b --memory 8GiB --context 32768 --bandwidth 60GB/s\n"
       "  nibble plan models/tale-4M                         a model: exact; what this machine has to spare\n\n"
-      "GB are powers of 1000, GiB of 1024. The bandwidth is measured unless it is given; a graphics card's is on its data sheet.");
-  verb->add_option("model", options->request.model, "A size (70B), a shape ('nibble synth --help' lists them), a directory or file")->required();
-  verb->add_option("--memory", options->memory, "Memory for everything, as 24GB or 24GiB (default: what this machine has to spare)");
-  verb->add_option("--context", options->request.context, "Tokens in the KV cache (default: 8192, or the model's own where that is shorter)")
+      "GB are powers of 1000, GiB of 1024. The bandwidth is measured unless it is given; a graphics card's is on its "
+      "data sheet.");
+  verb->add_option("model", options->request.model,
+                   "A size (70B), a shape ('nibble synth --help' lists them), a directory or file")
+      ->required();
+  verb->add_option("--memory", options->memory,
+                   "Memory for everything, as 24GB or 24GiB (default: what this machine has to spare)");
+  verb->add_option("--context", options->request.context,
+                   "Tokens in the KV cache (default: 8192, or the model's own where that is shorter)")
       ->check(count_within(1, kMostTokens));
-  verb->add_option("--bandwidth", options->bandwidth, "Bytes a second that the memory reads, as 60GB/s (default: measured here)");
+  verb->add_option("--bandwidth", options->bandwidth,
+                   "Bytes a second that the memory reads, as 60GB/s (default: measured here)");
   verb->add_option("--headroom", options->headroom, "Memory left to everything else (default: 5 %, at least 256 MB)");
   verb->add_option("-f,--formats", options->formats, "Comma-separated formats (default: the usual ones)");
   session.add_json(*verb);

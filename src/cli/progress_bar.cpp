@@ -42,7 +42,8 @@ void ProgressBar::begin_stage(const Progress& progress) {
   started_ = announced_ = std::chrono::steady_clock::now();
   if (!announces_ || terminal_) return;
   const auto place = std::ranges::find(plan_, stage_);
-  const std::string number = place == plan_.end() ? "" : fmt::format("stage {} of {}: ", place - plan_.begin() + 1, plan_.size());
+  const std::string number =
+      place == plan_.end() ? "" : fmt::format("stage {} of {}: ", place - plan_.begin() + 1, plan_.size());
   std::fprintf(stderr, "nibble: %s%s\n", number.c_str(), stage_.c_str());
 }
 
@@ -67,7 +68,8 @@ bool ProgressBar::report(const Progress& progress) {
 }
 
 void ProgressBar::draw(const Progress& progress) {
-  const double share = progress.total == 0 ? 0 : std::min(1.0, static_cast<double>(progress.done) / static_cast<double>(progress.total));
+  const double share =
+      progress.total == 0 ? 0 : std::min(1.0, static_cast<double>(progress.done) / static_cast<double>(progress.total));
   const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
   std::string line = fmt::format("{:<9} [", progress.stage);
   constexpr int kCells = 24;

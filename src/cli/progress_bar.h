@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The progress bar on standard error, drawn on a terminal only. Everywhere else it listens for interrupts and says in a line, now and then,
-// how far a long stage is and how long it will take; where a verb asks for it, also which stage begins, of how many.
+// The progress bar on standard error, drawn on a terminal only. Everywhere else it listens for interrupts and says in a
+// line, now and then, how far a long stage is and how long it will take; where a verb asks for it, also which stage
+// begins, of how many.
 #pragma once
 
 #include <chrono>
@@ -24,7 +25,8 @@ class ProgressBar {
 
   bool report(const Progress& progress);
   void wipe();
-  // Where there is no terminal, a line for each stage that begins. plan: the stages that the whole work is known to have, in order.
+  // Where there is no terminal, a line for each stage that begins. plan: the stages that the whole work is known to
+  // have, in order.
   void announce_stages(std::vector<std::string> plan) {
     announces_ = true;
     plan_ = std::move(plan);

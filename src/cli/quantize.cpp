@@ -14,11 +14,11 @@
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/budget/budgeted_quantization.h"
+#include "pipeline/budget/sensitivity.h"
 #include "pipeline/quantize/calibrate_model.h"
 #include "pipeline/quantize/quantize_model.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/recipe_json.h"
-#include "pipeline/budget/sensitivity.h"
 #include "pipeline/quantize/verified_quantization.h"
 #include "report/number_text.h"
 #include "report/quantize_report.h"
@@ -32,19 +32,27 @@ using Options = QuantizeArguments;
 
 std::string describe(const QuantizeSummary& summary, bool dry_run, const TableStyle& style) {
   const std::uint64_t bytes = summary.output_bytes;
-  const std::string activations = summary.activations.empty() ? "" : fmt::format("{}: inputs of quantized Linears\n", summary.activations);
+  const std::string activations =
+      summary.activations.empty() ? "" : fmt::format("{}: inputs of quantized Linears\n", summary.activations);
   return kinds_table(summary).text(style) + activations +
          fmt::format("\n{} {} ({} bytes), {} of the source's {}; {} bits per weight, {} in the Linear layers\n",
-                     dry_run ? "would be written:" : "written:",
-                     bytes_text(bytes), grouped_text(bytes), percent_text(static_cast<double>(bytes) / static_cast<double>(summary.source_bytes)),
-                     bytes_text(summary.source_bytes), fixed_text(summary.bits_per_weight, 3), fixed_text(summary.linear_bits_per_weight, 3));
+                     dry_run ? "would be written:" : "written:", bytes_text(bytes), grouped_text(bytes),
+                     percent_text(static_cast<double>(bytes) / static_cast<double>(summary.source_bytes)),
+                     bytes_text(summary.source_bytes), fixed_text(summary.bits_per_weight, 3),
+                     fixed_text(summary.linear_bits_per_weight, 3));
 }
 
 std::string tensor_table(const QuantizeSummary& summary, const TableStyle& style) {
-  Table table({{"tensor"}, {"rows", Align::right}, {"cols", Align::right}, {"from"}, {"format"}, {"bytes", Align::right}, {""}});
+  Table table({{"tensor"},
+               {"rows", Align::right},
+               {"cols", Align::right},
+               {"from"},
+               {"format"},
+               {"bytes", Align::right},
+               {""}});
   for (const TensorSummary& tensor : summary.tensors)
-    table.add({tensor.name, std::to_string(tensor.rows), std::to_string(tensor.cols), tensor.source_format, tensor.format, grouped_text(tensor.bytes),
-               tensor.wanted.empty() ? "" : "instead of " + tensor.wanted});
+    table.add({tensor.name, std::to_string(tensor.rows), std::to_string(tensor.cols), tensor.source_format,
+               tensor.format, grouped_text(tensor.bytes), tensor.wanted.empty() ? "" : "instead of " + tensor.wanted});
   return table.text(style) + "\n";
 }
 
@@ -82,19 +90,22 @@ SensitivityOptions sensitivity_options(const Options& options, Session& session)
 std::string request_name(const std::string& spelling) {
   const std::string name = lower_case(spelling.substr(0, spelling.find('+')));
   const bool is_mix = std::ranges::any_of(list_mixes(), [&](const MixInfo& mix) { return mix.name == name; });
-  const bool is_format = std::ranges::any_of(list_formats(), [&](const FormatPtr& format) { return format->name() == name; });
+  const bool is_format =
+      std::ranges::any_of(list_formats(), [&](const FormatPtr& format) { return format->name() == name; });
   return is_mix && is_format ? name : "";
 }
 
 void print_pareto(const Sensitivities& sensitivities, Session& session) {
-  Table table({{"bits/weight", Align::right}, {"tensor bytes", Align::right}, {"expected KL", Align::right}, {"mostly"}});
+  Table table(
+      {{"bits/weight", Align::right}, {"tensor bytes", Align::right}, {"expected KL", Align::right}, {"mostly"}});
   Json json = Json::array();
   for (double bits = 2.75; bits <= 8.5; bits += 0.25) {
     try {
       const SolvedRecipe solved = solve_recipe(sensitivities, {.bits_per_weight = bits});
-      table.add(
-          {fixed_text(solved.bits_per_weight, 3), grouped_text(solved.bytes), fmt::format("{:.5f}", solved.expected_kl), solved.recipe.main_format});
-      json.push_back({{"bits_per_weight", solved.bits_per_weight}, {"bytes", solved.bytes}, {"expected_kl", solved.expected_kl}});
+      table.add({fixed_text(solved.bits_per_weight, 3), grouped_text(solved.bytes),
+                 fmt::format("{:.5f}", solved.expected_kl), solved.recipe.main_format});
+      json.push_back(
+          {{"bits_per_weight", solved.bits_per_weight}, {"bytes", solved.bytes}, {"expected_kl", solved.expected_kl}});
     } catch (const Error&) {
       continue;  // below what the smallest formats take
     }
@@ -119,7 +130,8 @@ std::string alternatives_of(const QuantizeSummary& summary) {
 }
 
 // A bare name of a block format that is a mix's, too, is not what users of llama.cpp call by it.
-void note_namesake(const SourceModel& source, const Options& options, const QuantizeSummary& summary, Session& session) {
+void note_namesake(const SourceModel& source, const Options& options, const QuantizeSummary& summary,
+                   Session& session) {
   const std::string name = request_name(options.format);
   if (name.empty()) return;
   QuantizeModelOptions other = options.request;
@@ -133,9 +145,9 @@ void note_namesake(const SourceModel& source, const Options& options, const Quan
     if (mix.tensors[i].target.format->name() != summary.tensors[i].format && !summary.tensors[i].linear)
       difference += fmt::format("{} in {}, ", summary.tensors[i].kind, mix.tensors[i].target.format->name());
   if (bytes == summary.tensor_bytes) return;
-  session.note(fmt::format("note: {} here is every matrix in {}; what llama.cpp makes by that name is -f mix:{} ({}{} bytes, not {})", name, name,
-                           name,
-                           difference, grouped_text(bytes), grouped_text(summary.tensor_bytes)));
+  session.note(fmt::format(
+      "note: {} here is every matrix in {}; what llama.cpp makes by that name is -f mix:{} ({}{} bytes, not {})", name,
+      name, name, difference, grouped_text(bytes), grouped_text(summary.tensor_bytes)));
 }
 
 // Whose scales are the reference's unless a better grid is asked for.
@@ -143,32 +155,45 @@ void note_better_fit(const Options& options, const QuantizeSummary& summary, Ses
   if (!options.fit.empty() || options.request.method != "rtn" || options.has_budget()) return;
   constexpr std::array<std::string_view, 4> kAsTheReference = {"q4_0", "q4_1", "q5_0", "q5_1"};
   for (const TensorSummary& tensor : summary.tensors)
-    if (tensor.linear && tensor.wanted.empty() && std::ranges::find(kAsTheReference, tensor.format) != kAsTheReference.end())
+    if (tensor.linear && tensor.wanted.empty() &&
+        std::ranges::find(kAsTheReference, tensor.format) != kAsTheReference.end())
       return session.note(
-          fmt::format("note: {} is fitted as llama.cpp does, byte for byte; --fit search loses less in as many bytes", tensor.format));
+          fmt::format("note: {} is fitted as llama.cpp does, byte for byte; --fit search loses less in as many bytes",
+                      tensor.format));
 }
 
 void print_outcome(const Outcome& outcome, const Options& options, Session& session) {
   const QuantizeSummary& summary = outcome.summary;
-  for (const std::string& name : summary.ignored) session.note(fmt::format("note: tensor '{}' is not part of the model and is left out", name));
+  for (const std::string& name : summary.ignored)
+    session.note(fmt::format("note: tensor '{}' is not part of the model and is left out", name));
   for (const std::string& note : summary.notes) session.note("note: " + note);
-  if (const std::string text = describe_substitutions(summary); !text.empty()) session.note("note: " + text + alternatives_of(summary));
+  if (const std::string text = describe_substitutions(summary); !text.empty())
+    session.note("note: " + text + alternatives_of(summary));
   for (const std::string& warning : summary.warnings) session.note("warning: " + warning);
-  const VerifiedQuantization* const verified = outcome.budgeted ? &outcome.budgeted->outcome : outcome.verified ? &*outcome.verified : nullptr;
+  const VerifiedQuantization* const verified = outcome.budgeted   ? &outcome.budgeted->outcome
+                                               : outcome.verified ? &*outcome.verified
+                                                                  : nullptr;
   if (outcome.budgeted)
-    if (const std::string text = disagreement_text(outcome.budgeted->rounds[outcome.budgeted->kept]); !text.empty()) session.note("warning: " + text);
+    if (const std::string text = disagreement_text(outcome.budgeted->rounds[outcome.budgeted->kept]); !text.empty())
+      session.note("warning: " + text);
   if (verified != nullptr && verified->acceptance) session.set_exit_code(exit_code_of({*verified->acceptance}));
   if (session.json())
-    return session.print_json(outcome.budgeted ? to_json(*outcome.budgeted) : verified != nullptr ? to_json(*verified) : to_json(summary));
+    return session.print_json(outcome.budgeted      ? to_json(*outcome.budgeted)
+                              : verified != nullptr ? to_json(*verified)
+                                                    : to_json(summary));
   std::string text;
   if (outcome.budgeted)
-    text += rounds_table(outcome.budgeted->rounds).text(session.style()) +
-            (outcome.budgeted->held_out ? "\njudged on the end of the text, which was held out of calibration\n\n" : "\n");
+    text +=
+        rounds_table(outcome.budgeted->rounds).text(session.style()) +
+        (outcome.budgeted->held_out ? "\njudged on the end of the text, which was held out of calibration\n\n" : "\n");
   if (verified != nullptr && !verified->released)
-    return session.print(text + describe(*verified, session) + fmt::format("{} was not written.\n", summary.output.string()));
+    return session.print(text + describe(*verified, session) +
+                         fmt::format("{} was not written.\n", summary.output.string()));
   text += describe(summary, options.request.dry_run, session.style());
-  if (options.request.dry_run) text += options.verbose ? "\n" + tensor_table(summary, session.style()) : "which tensor gets what: --verbose\n";
-  if (!options.request.dry_run) text += fmt::format("{} in {}\n", summary.output.string(), duration_text(outcome.seconds));
+  if (options.request.dry_run)
+    text += options.verbose ? "\n" + tensor_table(summary, session.style()) : "which tensor gets what: --verbose\n";
+  if (!options.request.dry_run)
+    text += fmt::format("{} in {}\n", summary.output.string(), duration_text(outcome.seconds));
   if (verified != nullptr) text += "\n" + describe(*verified, session);
   session.print(text);
 }
@@ -184,8 +209,9 @@ Outcome quantize_as_asked(const SourceModel& source, const Options& options, Ses
   Outcome outcome;
   const QuantizeModelOptions& request = options.request;
   if (options.has_budget() && !request.dry_run) {
-    BudgetRequest budget{
-        .budget = budget_of(options), .verify = verify_options(options, session), .sensitivity = sensitivity_options(options, session)};
+    BudgetRequest budget{.budget = budget_of(options),
+                         .verify = verify_options(options, session),
+                         .sensitivity = sensitivity_options(options, session)};
     budget.on_plan = [&session](const PlannedMix& plan) {
       for (const MeasuredMix& mix : plan.measured) session.note(mix_text(mix));
     };
@@ -199,7 +225,8 @@ Outcome quantize_as_asked(const SourceModel& source, const Options& options, Ses
   if (options.verify.empty()) {
     outcome.summary = quantize_model(source, request, session.pool(), session.progress());
   } else {
-    outcome.verified = quantize_verified(source, request, verify_options(options, session), session.pool(), session.progress());
+    outcome.verified =
+        quantize_verified(source, request, verify_options(options, session), session.pool(), session.progress());
     outcome.summary = outcome.verified->summary;
   }
   return outcome;
@@ -213,8 +240,12 @@ Outcome quantize_or_tell_what_remains(const SourceModel& source, const Options& 
     const std::filesystem::path work = unfinished_work(options.output);
     std::error_code ignored;
     if (error.kind() != ErrorKind::resource || !std::filesystem::exists(work, ignored)) throw;
-    throw Error(error.kind(), fmt::format("{}; finished pieces are kept in {}: make room and give the same command to go on from there, or remove it",
-                                          error.what(), work.string()), error.setting());
+    throw Error(
+        error.kind(),
+        fmt::format(
+            "{}; finished pieces are kept in {}: make room and give the same command to go on from there, or remove it",
+            error.what(), work.string()),
+        error.setting());
   }
 }
 
@@ -229,16 +260,19 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   request.on_layer = [&session](const LayerReport& report) { session.note(layer_text(report)); };
   const SourceModel source = SourceModel::open(options.model);
   refuse_idle_methods(verb, options, source);
-  if (verb.count("--length") != 0) refuse_longer_than_context(request.calibration.sampling.length, source.config().context);
+  if (verb.count("--length") != 0)
+    refuse_longer_than_context(request.calibration.sampling.length, source.config().context);
   std::optional<Statistics> statistics;
-  if (!options.statistics.empty()) request.calibration.statistics = &statistics.emplace(load_statistics(options.statistics, source));
+  if (!options.statistics.empty())
+    request.calibration.statistics = &statistics.emplace(load_statistics(options.statistics, source));
   for (const std::string& path : options.texts)
     request.calibration.texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});
   SpecialNotes special(source, request.calibration.sampling.parse_special, session);
   for (const CalibrationText& text : request.calibration.texts) special.note(text.name, text.text);
   request.calibration.kernels = session.kernels();
   if (options.pareto || (request.dry_run && options.has_budget())) {
-    if (!options.pareto && !options.max_kl) require_reachable(source, sensitivity_options(options, session), budget_of(options));
+    if (!options.pareto && !options.max_kl)
+      require_reachable(source, sensitivity_options(options, session), budget_of(options));
     const Sensitivities sensitivities =
         measure_sensitivities(source, request.calibration.texts, sensitivity_options(options, session), session.pool());
     if (options.pareto) return print_pareto(sensitivities, session);

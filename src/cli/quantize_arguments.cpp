@@ -29,18 +29,24 @@ void judge_ways(const QuantizeArguments& a) {
   const int budgets = (a.bits ? 1 : 0) + (a.size.empty() ? 0 : 1) + (a.max_kl ? 1 : 0) + (a.pareto ? 1 : 0);
   const int ways = (a.format.empty() ? 0 : 1) + (a.recipe_file.empty() ? 0 : 1) + budgets;
   if (ways != 1)
-    refuse("name one of a format (-f q4_k_m), a recipe (--recipe FILE) and a budget (--bpw, --size, --max-kl, --pareto); "
-           "'nibble formats' lists the formats");
+    refuse(
+        "name one of a format (-f q4_k_m), a recipe (--recipe FILE) and a budget (--bpw, --size, --max-kl, --pareto); "
+        "'nibble formats' lists the formats");
   if (a.max_kl && !(*a.max_kl > 0 && std::isfinite(*a.max_kl)))
     refuse(fmt::format("a divergence to stay within is a number above 0, as in --max-kl 0.02: {}", *a.max_kl));
-  if (!a.size.empty() && bytes_of_option(a.size, "--size") == 0) refuse("a file has more than 0 bytes; give a size, as in --size 3.5GB");
+  if (!a.size.empty() && bytes_of_option(a.size, "--size") == 0)
+    refuse("a file has more than 0 bytes; give a size, as in --size 3.5GB");
   if (budgets > 0 && a.texts.empty())
-    refuse("a budget is met by measuring on text what each tensor costs, and the result is judged on a part of it that is held out "
-           "(or on --verify FILE); add --text FILE");
+    refuse(
+        "a budget is met by measuring on text what each tensor costs, and the result is judged on a part of it that is "
+        "held out "
+        "(or on --verify FILE); add --text FILE");
   if (budgets > 0 && !(a.request.include.empty() && a.request.exclude.empty()))
     refuse("a budget decides of every matrix; --include and --exclude go with a format or a recipe");
-  if (a.output.empty() && !a.request.dry_run && !a.pareto) refuse("no output is named; add -o OUT.gguf or -o DIRECTORY");
-  if (a.verify.empty() && !a.accept.empty() && (budgets == 0 || a.pareto)) refuse("what is accepted is judged on a text; add --verify TEXT");
+  if (a.output.empty() && !a.request.dry_run && !a.pareto)
+    refuse("no output is named; add -o OUT.gguf or -o DIRECTORY");
+  if (a.verify.empty() && !a.accept.empty() && (budgets == 0 || a.pareto))
+    refuse("what is accepted is judged on a text; add --verify TEXT");
 }
 
 void judge_names(const QuantizeArguments& a) {
@@ -54,23 +60,29 @@ void judge_names(const QuantizeArguments& a) {
 
 void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
   const bool judged = !a.verify.empty() || (a.has_budget() && !a.pareto);
-  refuse_without_effect(verb, "--split", judged && !a.request.dry_run, "where nothing is judged (--verify FILE or a budget)");
+  refuse_without_effect(verb, "--split", judged && !a.request.dry_run,
+                        "where nothing is judged (--verify FILE or a budget)");
   refuse_without_effect(verb, "--verify", !a.request.dry_run && !a.pareto, "where nothing is written");
   refuse_without_effect(verb, "--sync", !a.request.dry_run && !a.pareto, "where nothing is written");
   refuse_without_effect(verb, "--accept", !a.request.dry_run && !a.pareto, "where nothing is written");
   for (const char* const option : {"--output", "--save-recipe", "--embedding", "--head", "--strict", "--dry-run"})
     refuse_without_effect(verb, option, !a.pareto, "beside --pareto, which writes nothing");
-  refuse_without_effect(verb, "--force-text", !a.texts.empty() || !a.verify.empty(), "without a text (--text, --verify)");
+  refuse_without_effect(verb, "--force-text", !a.texts.empty() || !a.verify.empty(),
+                        "without a text (--text, --verify)");
   refuse_without_effect(verb, "--special", !a.texts.empty() || !a.verify.empty(), "without a text (--text, --verify)");
   refuse_without_effect(verb, "--verbose", a.request.dry_run, "without --dry-run");
-  if (verb.count("--json") > 0) refuse_without_effect(verb, "--verbose", false, "beside --json, which holds every tensor");
+  if (verb.count("--json") > 0)
+    refuse_without_effect(verb, "--verbose", false, "beside --json, which holds every tensor");
   const auto smooths = [](const Transform& transform) { return transform.rule == Transform::Rule::smoothquant; };
-  const bool smoothing = smooths(a.request.transform.empty() ? find_method(a.request.method).transform : find_transform(a.request.transform));
-  refuse_without_effect(verb, "--alpha", smoothing || !a.recipe_file.empty(), "without smoothquant (--method smoothquant)");
+  const bool smoothing = smooths(a.request.transform.empty() ? find_method(a.request.method).transform
+                                                             : find_transform(a.request.transform));
+  refuse_without_effect(verb, "--alpha", smoothing || !a.recipe_file.empty(),
+                        "without smoothquant (--method smoothquant)");
   const bool is_static = a.request.activations && a.request.activations->format.is_static();
   if (!a.statistics.empty() && !a.texts.empty() && !a.has_budget() && !is_static)
     refuse("--stats takes the place of --text; leave out one of the two");
-  if (a.request.calibration.sampling.samples == 0) refuse_without_effect(verb, "--seed", false, "with --samples 0, which takes all windows");
+  if (a.request.calibration.sampling.samples == 0)
+    refuse_without_effect(verb, "--seed", false, "with --samples 0, which takes all windows");
 }
 
 const Container& container_for(const QuantizeArguments& a) {
@@ -112,25 +124,30 @@ std::string fit_help() {
 
 std::string container_help() {
   std::string text = "What is written, whatever the output's name ends in:";
-  for (const Container* const container : list_containers()) text += fmt::format("\n{}: {}", container->name(), container->description());
+  for (const Container* const container : list_containers())
+    text += fmt::format("\n{}: {}", container->name(), container->description());
   return text;
 }
 
 // What is made of what, and where it goes.
 void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option("model", arguments.model, "Hugging Face directory, .safetensors or .gguf")->required();
-  verb.add_option(
-      "-f,--format", arguments.format,
-      "Format or mix: 'nibble formats' lists them; behind a plus the inputs' format: a8 (which is a8:g128:wide), a8:g32, a8:g64, a8:g128, "
-      "each also with :wide, a16:g128, a8:token, a8:static, the latter two also with :asym");
-  verb.add_option("--recipe", arguments.recipe_file, "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");
+  verb.add_option("-f,--format", arguments.format,
+                  "Format or mix: 'nibble formats' lists them; behind a plus the inputs' format: a8 (which is "
+                  "a8:g128:wide), a8:g32, a8:g64, a8:g128, "
+                  "each also with :wide, a16:g128, a8:token, a8:static, the latter two also with :asym");
+  verb.add_option("--recipe", arguments.recipe_file,
+                  "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");
   verb.add_option("--bpw", arguments.bits,
-                  "Instead of a format: the mix that loses least at so many bits per weight; needs --text, a part of which judges the result")
+                  "Instead of a format: the mix that loses least at so many bits per weight; needs --text, a part of "
+                  "which judges the result")
       ->check(number_within(1, 32));
   verb.add_option("--size", arguments.size, "The same for a file of so many bytes: 3.5GB, 800MiB");
-  verb.add_option("--max-kl", arguments.max_kl, "The smallest mix whose divergence, judged on text that calibration does not see, stays within this")
+  verb.add_option("--max-kl", arguments.max_kl,
+                  "The smallest mix whose divergence, judged on text that calibration does not see, stays within this")
       ->check(number_within(0, 1000));
-  verb.add_flag("--pareto", arguments.pareto, "Print size against expected divergence of the best mixes; write nothing");
+  verb.add_flag("--pareto", arguments.pareto,
+                "Print size against expected divergence of the best mixes; write nothing");
   verb.add_option("--save-recipe", arguments.recipe_output, "Write the recipe that was used as JSON");
   verb.add_option("-o,--output", arguments.output, "OUT.gguf for a GGUF file, any other name for a directory");
   verb.add_option("--to", arguments.request.container, container_help());
@@ -138,11 +155,14 @@ void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
 
 // How values are chosen.
 void add_methods(CLI::App& verb, QuantizeArguments& arguments) {
-  verb.add_option("--method", arguments.request.method, "How values are chosen: rtn, mse, imatrix, table, awq, smoothquant, gptq, descent")
+  verb.add_option("--method", arguments.request.method,
+                  "How values are chosen: rtn, mse, imatrix, table, awq, smoothquant, gptq, descent")
       ->capture_default_str();
-  verb.add_option("--transform", arguments.request.transform, "First stage in place of the method's: none, awq, smoothquant");
+  verb.add_option("--transform", arguments.request.transform,
+                  "First stage in place of the method's: none, awq, smoothquant");
   verb.add_option("--round", arguments.request.round, "Last stage in place of the method's: nearest, gptq, descent");
-  verb.add_option("--alpha", arguments.request.smoothquant_alpha, "Of smoothquant: how much range moves into the weights (default 0.5)")
+  verb.add_option("--alpha", arguments.request.smoothquant_alpha,
+                  "Of smoothquant: how much range moves into the weights (default 0.5)")
       ->check(number_within(0, 1));
 }
 
@@ -150,7 +170,8 @@ void add_methods(CLI::App& verb, QuantizeArguments& arguments) {
 void add_calibration(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option("--text", arguments.texts, "Calibration text for methods that need it; may be given more than once");
   verb.add_option("--stats,--imatrix", arguments.statistics,
-                  "Statistics of 'nibble calibrate', or llama.cpp's importance matrix, in place of a text; where no method is named they choose "
+                  "Statistics of 'nibble calibrate', or llama.cpp's importance matrix, in place of a text; where no "
+                  "method is named they choose "
                   "imatrix");
   verb.add_option("--samples", arguments.request.calibration.sampling.samples, "Windows of calibration text; 0: all")
       ->check(count_within(0, kMostWindows))
@@ -158,7 +179,8 @@ void add_calibration(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option("--length", arguments.request.calibration.sampling.length, "Tokens in a calibration window")
       ->check(count_within(1, kMostTokens))
       ->capture_default_str();
-  verb.add_option("--seed", arguments.request.calibration.sampling.seed, "Which windows are drawn")->capture_default_str();
+  verb.add_option("--seed", arguments.request.calibration.sampling.seed, "Which windows are drawn")
+      ->capture_default_str();
   add_special(verb, arguments.request.calibration.sampling.parse_special);
   add_walk(verb, arguments.request.calibration.walk);
   add_hidden_states(verb, arguments.hidden_states);
@@ -167,12 +189,14 @@ void add_calibration(CLI::App& verb, QuantizeArguments& arguments) {
 // In place of what method and recipe say.
 void add_choices(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option("--fit", arguments.fit, fit_help());
-  verb.add_option(
-      "--activation-fit", arguments.activation_fit,
-      "How static grids of activations (-f int8:row+a8:static) are chosen from --text or --stats: absmax, percentile:99.99, mse (default), entropy");
+  verb.add_option("--activation-fit", arguments.activation_fit,
+                  "How static grids of activations (-f int8:row+a8:static) are chosen from --text or --stats: absmax, "
+                  "percentile:99.99, mse (default), entropy");
   verb.add_option("--include", arguments.request.include,
-                  "Only matrices whose names match are quantized: '*' is any text, names as in the model or in a GGUF file; may be given more than once");
-  verb.add_option("--exclude", arguments.request.exclude, "Matrices that stay as they are, likewise: --exclude '*.attn_v.weight'");
+                  "Only matrices whose names match are quantized: '*' is any text, names as in the model or in a GGUF "
+                  "file; may be given more than once");
+  verb.add_option("--exclude", arguments.request.exclude,
+                  "Matrices that stay as they are, likewise: --exclude '*.attn_v.weight'");
   verb.add_option("--embedding", arguments.request.embedding, "Format of the embedding");
   verb.add_option("--head", arguments.request.head, "Format of the output head");
 }
@@ -180,22 +204,26 @@ void add_choices(CLI::App& verb, QuantizeArguments& arguments) {
 // What must not happen, and what is looked at before the output takes its place.
 void add_safeguards(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_flag("--strict", arguments.request.strict,
-                "What the output cannot hold is an error: a tensor that does not fit its format, tokens that GGUF has no place for, a second head; "
+                "What the output cannot hold is an error: a tensor that does not fit its format, tokens that GGUF has "
+                "no place for, a second head; "
                 "so are statistics that have nothing of a layer's matrix");
   verb.add_flag("--dry-run", arguments.request.dry_run, "Show what would be written and how many bytes; write nothing");
   verb.add_flag("--verbose", arguments.verbose, "With --dry-run: also which tensor gets what");
   verb.add_flag("--allow-requantize", arguments.request.allow_requantize, "Quantize a model that is quantized already");
   verb.add_flag("--sync", arguments.request.sync, "Have the disk confirm the output before it appears");
-  verb.add_option("--verify", arguments.verify, "Texts on which the output is judged against the model before it takes its place");
+  verb.add_option("--verify", arguments.verify,
+                  "Texts on which the output is judged against the model before it takes its place");
   verb.add_option("--accept", arguments.accept,
-                  "With --verify: what is required, as in \"kl<=0.02, top1>=0.97\"; otherwise nothing is written (exit 3, undecided 4)");
+                  "With --verify: what is required, as in \"kl<=0.02, top1>=0.97\"; otherwise nothing is written (exit "
+                  "3, undecided 4)");
   add_split(verb, arguments.split);
 }
 
 }  // namespace
 
 CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments) {
-  CLI::App* const verb = app.add_subcommand("quantize", "Write a model in another format: to a GGUF file or a Hugging Face directory");
+  CLI::App* const verb =
+      app.add_subcommand("quantize", "Write a model in another format: to a GGUF file or a Hugging Face directory");
   verb->footer(
       "Examples:\n"
       "  nibble quantize models/tale-4M -f q4_k_m -o tale.gguf      a mix, as llama.cpp makes it\n"
@@ -242,14 +270,16 @@ void refuse_idle_methods(const CLI::App& verb, const QuantizeArguments& a, const
   const QuantizePlan plan = plan_quantization(source, a.request);
   const bool quantizes = std::ranges::any_of(plan.tensors, [](const TensorPlan& tensor) {
     const Format& format = *tensor.target.format;
-    return tensor.rows > 1 && format.info().kind != FormatKind::raw && format.name() != tensor.source->view.format->name();
+    return tensor.rows > 1 && format.info().kind != FormatKind::raw &&
+           format.name() != tensor.source->view.format->name();
   });
   for (const char* const option : {"--method", "--fit", "--transform", "--round"})
     refuse_without_effect(verb, option, quantizes, "where no tensor is quantized");
   const bool is_static = a.request.activations && a.request.activations->format.is_static();
   const bool looks = is_static || needs_calibration(plan, a.request);
-  const std::string why =
-      fmt::format("with the method {}, which looks at weights only; name one that looks at the data (--method imatrix, gptq, awq)", a.request.method);
+  const std::string why = fmt::format(
+      "with the method {}, which looks at weights only; name one that looks at the data (--method imatrix, gptq, awq)",
+      a.request.method);
   for (const char* const option : {"--text", "--stats"}) refuse_without_effect(verb, option, looks, why);
 }
 

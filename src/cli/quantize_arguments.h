@@ -32,7 +32,8 @@ struct QuantizeArguments {
 // The verb with its options; `arguments` must outlive it.
 CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments);
 
-// Error(invalid_argument) when they contradict each other, name what is not known, or one would have no effect. Reads the recipe's file, if any.
+// Error(invalid_argument) when they contradict each other, name what is not known, or one would have no effect. Reads
+// the recipe's file, if any.
 void judge_arguments(const CLI::App& verb, QuantizeArguments& arguments);
 
 // Error(invalid_argument) where nothing of this model would use a text, statistics or a method that are named.

@@ -12,7 +12,8 @@ void show(const std::string& name, Session& session) {
   if (session.json()) return session.print(recipe_to_json(recipe) + "\n");
   Table table({{"tensors"}, {"when"}, {"format"}, {"method"}});
   for (const RecipeRule& rule : recipe.rules) table.add({rule.pattern, rule.when.text(), rule.format, rule.method});
-  session.print(fmt::format("{}: {}\nThe first rule that matches decides.\n\n", recipe.name, recipe.description) + table.text(session.style()));
+  session.print(fmt::format("{}: {}\nThe first rule that matches decides.\n\n", recipe.name, recipe.description) +
+                table.text(session.style()));
 }
 
 void list(Session& session) {
@@ -32,7 +33,8 @@ void add_recipe(CLI::App& app, Session& session) {
   const auto name = std::make_shared<std::string>();
   CLI::App* const verb = app.add_subcommand("recipe", "Show which tensor gets which format: the rules behind a name");
   verb->footer(
-      "Examples:\n  nibble recipe list\n  nibble recipe show q4_k_m\n  nibble recipe show q4_k_m --json > mine.json   (edit, then quantize --recipe "
+      "Examples:\n  nibble recipe list\n  nibble recipe show q4_k_m\n  nibble recipe show q4_k_m --json > mine.json   "
+      "(edit, then quantize --recipe "
       "mine.json)");
   verb->require_subcommand(1);
   CLI::App* const show_verb = verb->add_subcommand("show", "Print a recipe's rules");

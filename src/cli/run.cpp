@@ -53,7 +53,8 @@ void judge_options(const CLI::App& verb, const Options& options) {
 }
 
 // Why a model that was taught to answer in turns did not do what was expected of it; empty: nothing to say.
-std::string advice_for(const Tokenizer& tokenizer, std::string_view prompt, std::size_t special, const Generated& made) {
+std::string advice_for(const Tokenizer& tokenizer, std::string_view prompt, std::size_t special,
+                       const Generated& made) {
   std::string text;
   if (made.tokens.empty() && made.reason == StopReason::end_token)
     text = "the model's first choice was its end token, so there is no answer; --ignore-end goes on past it";
@@ -63,8 +64,9 @@ std::string advice_for(const Tokenizer& tokenizer, std::string_view prompt, std:
   text += text.empty() ? "" : "; ";
   text += "this model was taught to answer in turns, and the prompt is plain text; ";
   if (!in_turns) return text + "write its turns around it, as 'nibble inspect MODEL --template' shows them";
-  return text + fmt::format("write the turns around it: -p $'<|im_start|>user\\n{}<|im_end|>\\n<|im_start|>assistant\\n'",
-                            prompt.size() > 60 || prompt.find_first_of("'\n") != std::string_view::npos ? "..." : prompt);
+  return text +
+         fmt::format("write the turns around it: -p $'<|im_start|>user\\n{}<|im_end|>\\n<|im_start|>assistant\\n'",
+                     prompt.size() > 60 || prompt.find_first_of("'\n") != std::string_view::npos ? "..." : prompt);
 }
 
 void run(const CLI::App& verb, Options& options, Session& session) {
@@ -81,7 +83,8 @@ void run(const CLI::App& verb, Options& options, Session& session) {
   session.note_unused_activations(options.model, checkpoint);
   const std::vector<std::int32_t> ids = tokenizer.encode(prompt, {.parse_special = !options.plain});
   const std::size_t special = options.plain ? 0 : tokenizer.count_special(prompt);
-  bool prompted = session.json() || options.quiet;  // the prompt is shown with the first text: not before all of it is known to fit
+  bool prompted =
+      session.json() || options.quiet;  // the prompt is shown with the first text: not before all of it is known to fit
   const auto show = [&](std::string_view piece) {
     if (!std::exchange(prompted, true)) session.print(prompt);
     if (!session.json()) session.print(piece);
@@ -89,7 +92,8 @@ void run(const CLI::App& verb, Options& options, Session& session) {
   };
   const Generated made = generate(decoder, tokenizer, ids, options.generate, show);
   show({});
-  const double prefill = rate(made.prompt_tokens, made.prompt_seconds), decode = rate(made.decode_tokens, made.decode_seconds);
+  const double prefill = rate(made.prompt_tokens, made.prompt_seconds),
+               decode = rate(made.decode_tokens, made.decode_seconds);
   if (made.reason == StopReason::caller) session.set_exit_code(130);
   if (session.json())
     return session.print_json({{"prompt", prompt},
@@ -103,13 +107,18 @@ void run(const CLI::App& verb, Options& options, Session& session) {
                                {"prefill_tokens_per_second", prefill},
                                {"decode_tokens_per_second", decode}});
   session.print("\n");
-  const auto pace = [](double tokens_per_second) { return tokens_per_second > 0 ? fmt::format(" at {} tok/s", speed_text(tokens_per_second)) : ""; };
+  const auto pace = [](double tokens_per_second) {
+    return tokens_per_second > 0 ? fmt::format(" at {} tok/s", speed_text(tokens_per_second)) : "";
+  };
   if (!options.quiet)
-    session.note(fmt::format("loaded in {:.2f} s; {} prompt tokens{}{}, {} new ones{} ({})", load_seconds, made.prompt_tokens,
-                             special == 0 ? "" : fmt::format(" ({} special)", special), pace(prefill), made.tokens.size(), pace(decode),
-                             reason_name(made.reason)));
+    session.note(fmt::format("loaded in {:.2f} s; {} prompt tokens{}{}, {} new ones{} ({})", load_seconds,
+                             made.prompt_tokens, special == 0 ? "" : fmt::format(" ({} special)", special),
+                             pace(prefill), made.tokens.size(), pace(decode), reason_name(made.reason)));
   if (!options.quiet)
-    if (const std::string advice = advice_for(tokenizer, prompt, options.plain ? tokenizer.count_special(prompt) : special, made); !advice.empty()) session.note("note: " + advice);
+    if (const std::string advice =
+            advice_for(tokenizer, prompt, options.plain ? tokenizer.count_special(prompt) : special, made);
+        !advice.empty())
+      session.note("note: " + advice);
   if (made.reason == StopReason::caller) throw Error(ErrorKind::cancelled, "interrupted");
 }
 
@@ -120,30 +129,37 @@ void add_run(CLI::App& app, Session& session) {
   SamplerOptions& sampler = options->generate.sampler;
   CLI::App* const verb = app.add_subcommand("run", "Let a model continue a text");
   verb->footer(
-      "Examples:\n  nibble run tale.gguf -p \"Once upon a time\"\n  nibble run tale.gguf -p \"Tom\" -n 200 --temperature 0.8 --seed 7\n"
+      "Examples:\n  nibble run tale.gguf -p \"Once upon a time\"\n  nibble run tale.gguf -p \"Tom\" -n 200 "
+      "--temperature 0.8 --seed 7\n"
       "  echo \"Once\" | nibble run tale.gguf --prompt-file -");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
-  verb->add_option("-p,--prompt", options->prompt, "Text to continue; the text of control tokens (<|im_start|>) is taken for these tokens");
+  verb->add_option("-p,--prompt", options->prompt,
+                   "Text to continue; the text of control tokens (<|im_start|>) is taken for these tokens");
   verb->add_flag("--no-special", options->plain, "Take the text of control tokens for plain text");
   verb->add_option("--prompt-file", options->prompt_file, "File with the text to continue ('-': standard input)");
   session.add_force_text(*verb);
   verb->add_option("-n,--tokens", options->generate.max_tokens, "At most this many new tokens")
       ->check(count_within(0, std::uint64_t{1} << 31))
       ->capture_default_str();
-  verb->add_option("--temperature", sampler.temperature, "0: always the most probable token")->check(number_within(0, 1000))->capture_default_str();
+  verb->add_option("--temperature", sampler.temperature, "0: always the most probable token")
+      ->check(number_within(0, 1000))
+      ->capture_default_str();
   verb->add_option("--top-k", sampler.top_k, "Choose among the k most probable (0: all)")
       ->check(count_within(0, std::uint64_t{1} << 31))
       ->capture_default_str();
   verb->add_option("--top-p", sampler.top_p, "Choose among the fewest tokens that reach this probability")
       ->check(number_within(0, 1))
       ->capture_default_str();
-  verb->add_option("--min-p", sampler.min_p, "Drop tokens below this share of the most probable")->check(number_within(0, 1))->capture_default_str();
+  verb->add_option("--min-p", sampler.min_p, "Drop tokens below this share of the most probable")
+      ->check(number_within(0, 1))
+      ->capture_default_str();
   verb->add_option("--repetition-penalty", sampler.repetition_penalty, "Above 1: discourage tokens seen lately")
       ->check(number_within(0.01, 100))
       ->capture_default_str();
   verb->add_option("--seed", sampler.seed, "Seed of the random choice")->capture_default_str();
   verb->add_option("--stop", options->generate.stop, "Stop before this text (may be given several times)");
-  verb->add_option("--context", options->generate.context, "Room for prompt and answer in tokens (default: what is needed)")
+  verb->add_option("--context", options->generate.context,
+                   "Room for prompt and answer in tokens (default: what is needed)")
       ->check(count_within(1, std::uint64_t{1} << 31));
   verb->add_flag("--ignore-end", options->generate.ignore_end, "Go on past the end token");
   verb->add_flag("-q,--quiet", options->quiet, "Print the new text only");

@@ -23,7 +23,8 @@ bool locale_is_unicode() {
     const char* const value = std::getenv(name);
     if (value == nullptr || *value == '\0') continue;
     const std::string_view text(value);
-    return text.find("UTF-8") != text.npos || text.find("utf8") != text.npos || text.find("UTF8") != text.npos || text.find("utf-8") != text.npos;
+    return text.find("UTF-8") != text.npos || text.find("utf8") != text.npos || text.find("UTF8") != text.npos ||
+           text.find("utf-8") != text.npos;
   }
   return false;
 }
@@ -35,7 +36,8 @@ std::string one_line(std::string_view text) {
   return result;
 }
 
-// "int8" is another word for "a8". Nothing where no inputs are rounded to integers. Error(invalid_argument) lists the formats.
+// "int8" is another word for "a8". Nothing where no inputs are rounded to integers. Error(invalid_argument) lists the
+// formats.
 std::optional<ActivationFormat> spelled_activations(const std::string& name) {
   if (name == "auto" || name == "f32" || name == "bf16") return std::nullopt;
   return parse_activation_format(name.starts_with("int8") ? "a8" + name.substr(4) : name);
@@ -44,7 +46,8 @@ std::optional<ActivationFormat> spelled_activations(const std::string& name) {
 std::string defect_of_activations(const std::string& name) {
   try {
     const auto format = spelled_activations(name);
-    return format && format->is_static() ? "static grids come with a model's file; choose auto: '" + name + "'" : std::string();
+    return format && format->is_static() ? "static grids come with a model's file; choose auto: '" + name + "'"
+                                         : std::string();
   } catch (const Error& error) {
     return std::string("neither auto, f32, bf16 nor int8, and an ") + error.what();
   }
@@ -60,7 +63,8 @@ void write_all(std::string_view text) {
 }  // namespace
 
 void Session::add_threads(CLI::App& verb) {
-  verb.add_option("-t,--threads", threads_, "Number of threads (default: the processors that this process may use)")->check(CLI::Range(1, 1024));
+  verb.add_option("-t,--threads", threads_, "Number of threads (default: the processors that this process may use)")
+      ->check(CLI::Range(1, 1024));
 }
 
 void Session::add_json(CLI::App& verb) { verb.add_flag("--json", json_, "Print JSON"); }
@@ -68,12 +72,17 @@ void Session::add_json(CLI::App& verb) { verb.add_flag("--json", json_, "Print J
 void Session::add_engine(CLI::App& verb) {
   add_threads(verb);
   verb.add_option("--activations", activations_,
-                  "How activations enter the products: auto (as the model's file says, else int8 where weights are quantized and, to run and to "
-                  "measure speed, bf16 where they are bf16 and the processor is fast at that), f32, bf16, int8 (a8:g128:wide), or spelled: a8:g128, "
+                  "How activations enter the products: auto (as the model's file says, else int8 where weights are "
+                  "quantized and, to run and to "
+                  "measure speed, bf16 where they are bf16 and the processor is fast at that), f32, bf16, int8 "
+                  "(a8:g128:wide), or spelled: a8:g128, "
                   "a8:g64, a8:g32, each also with :wide, a16:g128, a8:token, a8:token:asym")
-      ->check(CLI::Validator([](const std::string& name) { return defect_of_activations(name); }, "auto|f32|bf16|int8|a8..."))
+      ->check(CLI::Validator([](const std::string& name) { return defect_of_activations(name); },
+                             "auto|f32|bf16|int8|a8..."))
       ->capture_default_str();
-  verb.add_option("--kv", kv_, "How keys and values are kept: auto (q8_0 when the model is quantized, else f16), f32, f16, q8_0, q4_0")
+  verb.add_option(
+          "--kv", kv_,
+          "How keys and values are kept: auto (q8_0 when the model is quantized, else f16), f32, f16, q8_0, q4_0")
       ->check(CLI::IsMember({"auto", "f32", "f16", "q8_0", "q4_0"}))
       ->capture_default_str();
 }
@@ -83,7 +92,8 @@ ThreadPool& Session::pool() {
   pool_ = std::make_unique<ThreadPool>(threads_);
   const std::size_t asked = threads_ == 0 ? available_processors() : threads_;
   if (pool_->num_threads() < asked)
-    note(fmt::format("the system gives no more threads; goes on with {} of the {} asked for", pool_->num_threads(), asked));
+    note(fmt::format("the system gives no more threads; goes on with {} of the {} asked for", pool_->num_threads(),
+                     asked));
   return *pool_;
 }
 
@@ -139,7 +149,8 @@ std::string read_text(const std::string& path) {
   std::FILE* const file = standard ? stdin : std::fopen(path.c_str(), "rb");
   if (file == nullptr) {
     const int reason = errno;
-    throw Error(reason == ENOENT ? ErrorKind::not_found : ErrorKind::io, fmt::format("cannot read the text '{}': {}", path, std::strerror(reason)));
+    throw Error(reason == ENOENT ? ErrorKind::not_found : ErrorKind::io,
+                fmt::format("cannot read the text '{}': {}", path, std::strerror(reason)));
   }
   std::string text;
   char buffer[65536];
@@ -154,14 +165,16 @@ std::string read_text(const std::string& path) {
 }
 
 void Session::add_force_text(CLI::App& verb) {
-  verb.add_flag("--force-text", force_text_, "Take files as text that look like something else (UTF-16, JSON lines, archives, binary data)");
+  verb.add_flag("--force-text", force_text_,
+                "Take files as text that look like something else (UTF-16, JSON lines, archives, binary data)");
 }
 
 std::string Session::read_corpus(const std::string& path) {
   std::string text = read_text(path);
   if (const std::string kind = foreign_text_kind(text); !kind.empty() && !force_text_)
     throw Error(ErrorKind::unsupported, fmt::format("{}: looks like {} (or insist with --force-text)", path, kind));
-  if (drop_byte_order_mark(text) && text.empty()) throw Error(ErrorKind::unsupported, fmt::format("the text is empty: {}", path));
+  if (drop_byte_order_mark(text) && text.empty())
+    throw Error(ErrorKind::unsupported, fmt::format("the text is empty: {}", path));
   if (const std::size_t bad = count_invalid_utf8(text); bad > 0)
     note(fmt::format("note: {} sequences of bytes in '{}' are no UTF-8 and are read as such", bad, path));
   return text;
@@ -180,15 +193,20 @@ void Session::note_reading(const SourceModel& model) {
 void Session::note_unused_activations(const std::string& name, const SourceModel& model) {
   if (!spelled_activations(activations_)) return;
   const bool any = std::ranges::any_of(model.tensors(), [](const StoredTensor& tensor) {
-    return tensor.view.format && tensor.view.rows > 1 && integer_form(*tensor.view.format, tensor.view.cols).has_value();
+    return tensor.view.format && tensor.view.rows > 1 &&
+           integer_form(*tensor.view.format, tensor.view.cols).has_value();
   });
   if (!any)
-    note(fmt::format("note: --activations {} changes nothing: no weights of {} are integers on a grid, and products are those of f32", activations_,
-                     name));
+    note(
+        fmt::format("note: --activations {} changes nothing: no weights of {} are integers on a grid, and products are "
+                    "those of f32",
+                    activations_, name));
 }
 
 int exit_code_of(const std::vector<Acceptance>& acceptances) {
-  const auto any = [&](Judgement judgement) { return std::ranges::find(acceptances, judgement, &Acceptance::judgement) != acceptances.end(); };
+  const auto any = [&](Judgement judgement) {
+    return std::ranges::find(acceptances, judgement, &Acceptance::judgement) != acceptances.end();
+  };
   return any(Judgement::rejected) ? 3 : any(Judgement::undecided) ? 4 : 0;
 }
 

@@ -36,7 +36,8 @@ class Session {
   void set_exit_code(int code) noexcept { exit_code_ = code; }
   int exit_code() const noexcept { return exit_code_; }
   ThreadPool& pool();
-  // NIBBLE_ISA is heeded here. The first is for judging models: `auto` measures originals in f32. The second is for running them.
+  // NIBBLE_ISA is heeded here. The first is for judging models: `auto` measures originals in f32. The second is for
+  // running them.
   KernelOptions kernels() const;
   KernelOptions running_kernels() const;
   std::optional<KvType> kv() const;  // none: the model's own default
@@ -45,10 +46,11 @@ class Session {
   // Of work in many stages: each in a line where there is no terminal to draw on.
   void announce_stages(std::vector<std::string> plan) { bar_.announce_stages(std::move(plan)); }
   TableStyle style() const;
-  std::vector<std::pair<std::string, std::string>> settings();  // how it was measured: instruction set, threads, activations, KV cache
+  std::vector<std::pair<std::string, std::string>>
+  settings();  // how it was measured: instruction set, threads, activations, KV cache
 
-  // A text to measure or to calibrate on: read_text's, less a byte order mark. Error(unsupported) names what looks like something else than text,
-  // unless it is insisted on. Says how much of it is not UTF-8.
+  // A text to measure or to calibrate on: read_text's, less a byte order mark. Error(unsupported) names what looks like
+  // something else than text, unless it is insisted on. Says how much of it is not UTF-8.
   void add_force_text(CLI::App& verb);
   std::string read_corpus(const std::string& path);
   std::vector<NamedText> read_named_texts(const std::vector<std::string>& paths);

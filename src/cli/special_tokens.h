@@ -17,7 +17,8 @@ void add_special(CLI::App& verb, bool& parse_special);
 class SpecialNotes {
  public:
   // Both must outlive this.
-  SpecialNotes(const SourceModel& model, bool parse_special, Session& session) : model_(model), parse_special_(parse_special), session_(session) {}
+  SpecialNotes(const SourceModel& model, bool parse_special, Session& session)
+      : model_(model), parse_special_(parse_special), session_(session) {}
   void note(std::string_view name, std::string_view text);
 
  private:

@@ -22,7 +22,7 @@ struct Options {
 // A named shape with what is given beside its name in place of its own.
 SynthShape changed_shape(const CLI::App& verb, SynthShape shape, const SynthShape& given) {
   const SynthShape named = shape;
-  const auto take = [&](const char* option, std::uint64_t SynthShape::*number) {
+  const auto take = [&](const char* option, std::uint64_t SynthShape::* number) {
     if (verb.count(option) > 0) shape.*number = given.*number;
   };
   take("--hidden", &SynthShape::hidden);
@@ -36,8 +36,9 @@ SynthShape changed_shape(const CLI::App& verb, SynthShape shape, const SynthShap
   shape.tied = shape.tied || given.tied;
   const bool heads_differ = shape.hidden != named.hidden || shape.heads != named.heads;
   if (verb.count("--head-dim") == 0 && heads_differ && shape.heads != 0) shape.head_dim = shape.hidden / shape.heads;
-  const bool is_changed = shape.hidden != named.hidden || shape.intermediate != named.intermediate || shape.layers != named.layers ||
-                          shape.heads != named.heads || shape.kv_heads != named.kv_heads || shape.head_dim != named.head_dim ||
+  const bool is_changed = shape.hidden != named.hidden || shape.intermediate != named.intermediate ||
+                          shape.layers != named.layers || shape.heads != named.heads ||
+                          shape.kv_heads != named.kv_heads || shape.head_dim != named.head_dim ||
                           shape.vocab != named.vocab || shape.context != named.context || shape.tied != named.tied;
   if (is_changed) shape.name += " (changed)";
   return shape;
@@ -53,14 +54,16 @@ void synth(const CLI::App& verb, Options& options, Session& session) {
   } else {
     shape.name = "custom";
     if (shape.hidden == 0 || shape.intermediate == 0 || shape.layers == 0 || shape.heads == 0)
-      throw Error(ErrorKind::invalid_argument, "name a shape (--shape llama-3.2-1b) or give at least --hidden, --ffn, --layers and --heads");
+      throw Error(ErrorKind::invalid_argument,
+                  "name a shape (--shape llama-3.2-1b) or give at least --hidden, --ffn, --layers and --heads");
     if (shape.kv_heads == 0) shape.kv_heads = shape.heads;
     if (shape.head_dim == 0) shape.head_dim = shape.hidden / shape.heads;
   }
   options.request.output = options.output;
   const SynthSummary summary = synthesize_model(shape, options.request, session.pool(), session.progress());
   if (session.json()) return session.print_json(to_json(summary));
-  session.print(fmt::format("{}: {} parameters, {}\n", summary.output.string(), count_text(summary.parameters), bytes_text(summary.bytes)));
+  session.print(fmt::format("{}: {} parameters, {}\n", summary.output.string(), count_text(summary.parameters),
+                            bytes_text(summary.bytes)));
 }
 
 }  // namespace
@@ -71,9 +74,11 @@ void add_synth(CLI::App& app, Session& session) {
   options->numbers.context = 2048;
   std::string shapes;
   for (const SynthShape& shape : list_synth_shapes()) shapes += (shapes.empty() ? "" : ", ") + shape.name;
-  CLI::App* const verb = app.add_subcommand("synth", "Write a model of random weights in a real model's shape, to measure size and speed");
+  CLI::App* const verb =
+      app.add_subcommand("synth", "Write a model of random weights in a real model's shape, to measure size and speed");
   verb->footer(
-      "Examples:\n  nibble synth --shape llama-3.2-1b -o synth-1b\n  nibble synth --hidden 512 --ffn 1536 --layers 8 --heads 8 --kv-heads 4 -o "
+      "Examples:\n  nibble synth --shape llama-3.2-1b -o synth-1b\n  nibble synth --hidden 512 --ffn 1536 --layers 8 "
+      "--heads 8 --kv-heads 4 -o "
       "small\n\n"
       "Shapes: " +
       shapes);

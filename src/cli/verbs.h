@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The verbs of the command line, one file each. A verb adds its options to the application and sets the callback that runs it.
+// The verbs of the command line, one file each. A verb adds its options to the application and sets the callback that
+// runs it.
 #pragma once
 
 #include <filesystem>
@@ -36,7 +37,8 @@ std::filesystem::path spill_directory(const std::string& where, const std::files
 void add_split(CLI::App& verb, std::size_t& windows);
 
 // In the order in which help shows them.
-inline constexpr void (*kVerbs[])(CLI::App&, Session&) = {add_compare, add_quantize, add_calibrate, add_eval, add_run,    add_bench, add_inspect,
-                                                          add_check,   add_formats,  add_explain,   add_plan, add_recipe, add_synth, add_info};
+inline constexpr void (*kVerbs[])(CLI::App&, Session&) = {
+    add_compare, add_quantize, add_calibrate, add_eval, add_run,    add_bench, add_inspect,
+    add_check,   add_formats,  add_explain,   add_plan, add_recipe, add_synth, add_info};
 
 }  // namespace nibble::cli

@@ -70,8 +70,11 @@ std::uint64_t KvCache::resident_bytes() const noexcept {
 
 struct Decoder::State {
   State(const SourceModel& checkpoint, const DecoderOptions& given, ThreadPool& threads)
-      : config(checkpoint.config()), network(checkpoint.parts().network()), options(given),
-        kv(given.kv.value_or(has_quantized_weights(checkpoint) ? KvType::q8_0 : KvType::f16)), pool(threads) {
+      : config(checkpoint.config()),
+        network(checkpoint.parts().network()),
+        options(given),
+        kv(given.kv.value_or(has_quantized_weights(checkpoint) ? KvType::q8_0 : KvType::f16)),
+        pool(threads) {
     load(checkpoint);
     options.progress = nullptr;
   }
@@ -83,12 +86,14 @@ struct Decoder::State {
   ThreadPool& pool;
   Workspace workspace;
   std::map<const DrawnGraph*, Program> programs;
-  std::map<std::string, PackedLinear> shared;  // the model's own matrices: begin and end read the same one where the two are tied
+  std::map<std::string, PackedLinear>
+      shared;  // the model's own matrices: begin and end read the same one where the two are tied
   LoadedWeights begin, end;
   std::vector<Layer> layers;
   std::vector<KeyValueState> states;  // of all layers
   // Of one batch, kept between calls.
-  std::vector<float> stream, last;  // [tokens, hidden]: on its way through the layers; rows of several pieces that logits are made of
+  std::vector<float> stream,
+      last;  // [tokens, hidden]: on its way through the layers; rows of several pieces that logits are made of
   std::vector<std::int32_t> ids;
   std::vector<BatchPiece> rows;
   std::vector<KvLayer*> caches;  // [states, pieces]
@@ -99,7 +104,8 @@ struct Decoder::State {
   LoadedWeights load_weights(const WeightLoader& loader, const Program& program, std::int64_t layer);
   void fill_batch(std::span<const Piece> pieces, std::size_t tokens);
   std::size_t logits_of(std::span<const Piece> pieces, float* logits);
-  std::size_t run_batch(std::span<const Piece> pieces, std::size_t tokens, std::size_t first_token, float* logits, const StreamVisitor& visitor);
+  std::size_t run_batch(std::span<const Piece> pieces, std::size_t tokens, std::size_t first_token, float* logits,
+                        const StreamVisitor& visitor);
 
   template <typename Visit>  // visit(weights) of each of the layers' Linears
   void visit_linears(const Visit& visit) const {
@@ -108,13 +114,14 @@ struct Decoder::State {
   }
 };
 
-// --- loading ---------------------------------------------------------------------------------------------------------------------------
+// --- loading ---------------------------------------------------------------------------------------------------------
 
 const Program& Decoder::State::program_of(const DrawnGraph& drawn) {
   const auto known = programs.find(&drawn);
   if (known != programs.end()) return known->second;
   const Graph& graph = drawn.graph;
-  return programs.emplace(&drawn, Program(graph, {.given = graph.inputs, .wanted = graph.outputs}, workspace.rotary)).first->second;
+  return programs.emplace(&drawn, Program(graph, {.given = graph.inputs, .wanted = graph.outputs}, workspace.rotary))
+      .first->second;
 }
 
 // layer: -1 where the matrices are the model's.
@@ -144,7 +151,8 @@ void Decoder::State::load(const SourceModel& checkpoint) {
   meter.report(++done, "embedding");
   for (std::int64_t i = 0; i < network.num_layers(); ++i) {
     const DrawnGraph& drawn = network.layer(i);
-    if (program_of(drawn).place_of(0) != 0) throw Error(ErrorKind::internal, "a layer's drawing does not leave the stream where it found it");
+    if (program_of(drawn).place_of(0) != 0)
+      throw Error(ErrorKind::internal, "a layer's drawing does not leave the stream where it found it");
     layers.push_back({&program_of(drawn), states.size(), load_weights(loader, program_of(drawn), i)});
     states.insert(states.end(), drawn.graph.states.begin(), drawn.graph.states.end());
     meter.report(++done, "layers");
@@ -174,8 +182,9 @@ std::uint64_t Decoder::resident_bytes() const noexcept {
 
 Arithmetic Decoder::arithmetic() const noexcept {
   std::array<std::uint64_t, 3> parameters = {};
-  state_->visit_linears(
-      [&](const PackedLinear& linear) { parameters[static_cast<std::size_t>(linear.arithmetic())] += linear.rows() * linear.cols(); });
+  state_->visit_linears([&](const PackedLinear& linear) {
+    parameters[static_cast<std::size_t>(linear.arithmetic())] += linear.rows() * linear.cols();
+  });
   return static_cast<Arithmetic>(std::ranges::max_element(parameters) - parameters.begin());
 }
 
@@ -189,7 +198,8 @@ bool Decoder::multiplies_in_f32() const noexcept {
 std::uint64_t Decoder::linear_parameters() const noexcept { return state_->network.linear_parameters(); }
 
 KvCache Decoder::new_cache(std::size_t capacity) const {
-  // Memory is given out long before it is there, so a cache that cannot be held would end the process in the middle of a text.
+  // Memory is given out long before it is there, so a cache that cannot be held would end the process in the middle of
+  // a text.
   constexpr std::array kBits = {32.0, 16.0, 8.5, 4.5};
   constexpr std::uint64_t kLittle = 64u << 20;
   const double bytes = static_cast<double>(capacity) * static_cast<double>(state_->network.state_numbers_per_token()) *
@@ -197,7 +207,8 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   const std::uint64_t available = bytes < static_cast<double>(kLittle) ? kLittle : available_memory();
   const auto refuse = [&] {
     throw Error(ErrorKind::resource,
-                fmt::format("the key/value cache is too large for the memory there is; shorten the context or keep it in fewer bits: {:.0f} bytes "
+                fmt::format("the key/value cache is too large for the memory there is; shorten the context or keep it "
+                            "in fewer bits: {:.0f} bytes "
                             "for {} "
                             "tokens, available {}",
                             bytes, capacity, available),
@@ -207,7 +218,8 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   KvCache cache;
   cache.capacity_ = capacity;
   try {
-    for (const KeyValueState& state : state_->states) cache.layers_.emplace_back(capacity, state.kv_heads, state.head_dim, state_->kv);
+    for (const KeyValueState& state : state_->states)
+      cache.layers_.emplace_back(capacity, state.kv_heads, state.head_dim, state_->kv);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::resource) refuse();
     throw;
@@ -225,13 +237,14 @@ void Decoder::fill(KvCache& cache, std::size_t length) const {
   for (float& value : values) value = static_cast<float>(random.normal());
   for (KvLayer& layer : cache.layers_)
     for (std::size_t at = 0; at < length; at += kPiece) {
-      const AttentionPiece piece{&layer, at, std::min(kPiece, length - at), nullptr, values.data(), values.data(), nullptr};
+      const AttentionPiece piece{&layer,        at,     std::min(kPiece, length - at), nullptr, values.data(),
+                                 values.data(), nullptr};
       store_keys_values({&piece, 1}, state_->pool);
     }
   cache.length_ = length;
 }
 
-// --- the forward pass ------------------------------------------------------------------------------------------------------------------
+// --- the forward pass ------------------------------------------------------------------------------------------------
 
 // What the pieces' tokens are, where they stand, and what their layers remember.
 void Decoder::State::fill_batch(std::span<const Piece> pieces, std::size_t tokens) {
@@ -251,7 +264,9 @@ void Decoder::State::fill_batch(std::span<const Piece> pieces, std::size_t token
 // Logits of the tokens that want them; returns how many rows that made.
 std::size_t Decoder::State::logits_of(std::span<const Piece> pieces, float* logits) {
   const std::size_t hidden = config.hidden;
-  const auto rows_of = [&](const Piece& p) { return std::span(stream).subspan((p.row + p.skip) * hidden, (p.count() - p.skip) * hidden); };
+  const auto rows_of = [&](const Piece& p) {
+    return std::span(stream).subspan((p.row + p.skip) * hidden, (p.count() - p.skip) * hidden);
+  };
   std::size_t count = 0;
   for (const Piece& p : pieces) count += p.count() - p.skip;
   float* given = rows_of(pieces.front()).data();
@@ -260,22 +275,26 @@ std::size_t Decoder::State::logits_of(std::span<const Piece> pieces, float* logi
     for (const Piece& p : pieces) last.insert(last.end(), rows_of(p).begin(), rows_of(p).end());
     given = last.data();
   }
-  if (count != 0) program_of(network.end()).run({.tokens = count, .pieces = {}}, end.program, {{&given, 1}, {&logits, 1}}, workspace, isa(), pool);
+  if (count != 0)
+    program_of(network.end())
+        .run({.tokens = count, .pieces = {}}, end.program, {{&given, 1}, {&logits, 1}}, workspace, isa(), pool);
   return count;
 }
 
-std::size_t Decoder::State::run_batch(std::span<const Piece> pieces, std::size_t tokens, std::size_t first_token, float* logits,
-                                      const StreamVisitor& visitor) {
+std::size_t Decoder::State::run_batch(std::span<const Piece> pieces, std::size_t tokens, std::size_t first_token,
+                                      float* logits, const StreamVisitor& visitor) {
   const auto show = [&](std::size_t passed) {
     if (visitor) visitor({passed, first_token, std::span(stream).first(tokens * config.hidden)});
   };
   fill_batch(pieces, tokens);
   float* const x = stream.data();
-  program_of(network.begin()).run({.tokens = tokens, .pieces = rows, .ids = ids}, begin.program, {{}, {&x, 1}}, workspace, isa(), pool);
+  program_of(network.begin())
+      .run({.tokens = tokens, .pieces = rows, .ids = ids}, begin.program, {{}, {&x, 1}}, workspace, isa(), pool);
   show(0);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const std::span<KvLayer* const> own = std::span(caches).subspan(layers[i].first_state * pieces.size());
-    layers[i].program->run({.tokens = tokens, .pieces = rows, .caches = own}, layers[i].weights.program, {{&x, 1}, {&x, 1}}, workspace, isa(), pool);
+    layers[i].program->run({.tokens = tokens, .pieces = rows, .caches = own}, layers[i].weights.program,
+                           {{&x, 1}, {&x, 1}}, workspace, isa(), pool);
     show(i + 1);
   }
   for (const Piece& piece : pieces) piece.cache->length_ += piece.count();
@@ -287,11 +306,13 @@ namespace {
 void check_step(const SequenceStep& step, std::uint64_t vocab) {
   const KvCache& cache = *step.cache;
   if (step.tokens.size() > cache.capacity() - cache.length())
-    throw Error(ErrorKind::invalid_argument, fmt::format("the cache is too short for these tokens: capacity {}, filled {}, new {}", cache.capacity(),
-                                                         cache.length(), step.tokens.size()));
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("the cache is too short for these tokens: capacity {}, filled {}, new {}", cache.capacity(),
+                            cache.length(), step.tokens.size()));
   for (std::size_t t = 0; t < step.tokens.size(); ++t)
     if (step.tokens[t] < 0 || static_cast<std::uint64_t>(step.tokens[t]) >= vocab)
-      throw Error(ErrorKind::unusable_input, fmt::format("token {} is outside the vocabulary of {}: id {}", t, vocab, step.tokens[t]));
+      throw Error(ErrorKind::unusable_input,
+                  fmt::format("token {} is outside the vocabulary of {}: id {}", t, vocab, step.tokens[t]));
 }
 
 }  // namespace
@@ -306,7 +327,8 @@ void Decoder::run(std::span<const SequenceStep> steps, std::span<float> logits, 
     assert(steps[i].first <= steps[i].tokens.size());
     for (std::size_t j = 0; j < i; ++j)
       if (steps[j].cache == steps[i].cache)
-        throw Error(ErrorKind::invalid_argument, fmt::format("a step takes each sequence once, but two share a cache: {} and {}", j, i));
+        throw Error(ErrorKind::invalid_argument,
+                    fmt::format("a step takes each sequence once, but two share a cache: {} and {}", j, i));
   }
 
   std::vector<Piece> pieces;
@@ -320,7 +342,8 @@ void Decoder::run(std::span<const SequenceStep> steps, std::span<float> logits, 
   for (const SequenceStep& step : steps)
     for (std::size_t begin = 0; begin < step.tokens.size();) {
       const std::size_t count = std::min(kMaxBatch - rows, step.tokens.size() - begin);
-      pieces.push_back({step.cache, step.tokens.subspan(begin, count), rows, std::clamp(step.first, begin, begin + count) - begin});
+      pieces.push_back(
+          {step.cache, step.tokens.subspan(begin, count), rows, std::clamp(step.first, begin, begin + count) - begin});
       rows += count;
       begin += count;
       if (rows == kMaxBatch) flush();
@@ -329,8 +352,8 @@ void Decoder::run(std::span<const SequenceStep> steps, std::span<float> logits, 
   assert(logits.size() == written * vocab);
 }
 
-void Decoder::forward_from(KvCache& cache, std::span<const std::int32_t> tokens, std::size_t first, std::span<float> logits,
-                           const StreamVisitor& visitor) {
+void Decoder::forward_from(KvCache& cache, std::span<const std::int32_t> tokens, std::size_t first,
+                           std::span<float> logits, const StreamVisitor& visitor) {
   const SequenceStep alone{&cache, tokens, first};
   run(std::span(&alone, 1), logits, visitor);
 }

@@ -25,11 +25,12 @@ namespace nibble {
 
 struct DecoderOptions {
   KernelOptions kernels = {};
-  std::optional<KvType> kv = {};  // none: q8_0 when any weight is quantized, f16 otherwise
+  std::optional<KvType> kv = {};   // none: q8_0 when any weight is quantized, f16 otherwise
   ProgressCallback progress = {};  // stage "load"
 };
 
-// A point of a sequence to go back to. What a network remembers cannot always be cut short, so a point is saved when it is passed.
+// A point of a sequence to go back to. What a network remembers cannot always be cut short, so a point is saved when it
+// is passed.
 class SavedPoint {
  public:
   std::size_t length() const noexcept { return length_; }
@@ -59,14 +60,16 @@ class KvCache {
 
 enum class LogitsFor { last, all };
 
-// Tokens to append to one sequence. Logits are made for those from `first` on, which counts within tokens; tokens.size() makes none.
+// Tokens to append to one sequence. Logits are made for those from `first` on, which counts within tokens;
+// tokens.size() makes none.
 struct SequenceStep {
   KvCache* cache;
   std::span<const std::int32_t> tokens;
   std::size_t first = 0;
 };
 
-// The residual stream of tokens on their way through the layers: what enters the first layer (layers = 0), what has left `layers` of them.
+// The residual stream of tokens on their way through the layers: what enters the first layer (layers = 0), what has
+// left `layers` of them.
 struct StreamPoint {
   std::size_t layers = 0;
   std::size_t first_token = 0;  // of those that the call appends
@@ -76,35 +79,39 @@ using StreamVisitor = std::function<void(const StreamPoint& point)>;
 
 class Decoder {
  public:
-  // Reads every weight once. The checkpoint may be destroyed afterwards. Errors: unsupported, corrupt, not_found (names the tensor).
+  // Reads every weight once. The checkpoint may be destroyed afterwards. Errors: unsupported, corrupt, not_found (names
+  // the tensor).
   Decoder(const SourceModel& checkpoint, const DecoderOptions& options, ThreadPool& pool);
   Decoder(Decoder&&) noexcept;
   ~Decoder();
 
   const ModelConfig& config() const noexcept;
-  KvType kv_type() const noexcept;                           // of the caches that new_cache makes
-  Isa isa() const noexcept;                                  // whose kernels run
-  std::uint64_t resident_bytes() const noexcept;             // weights
-  Arithmetic arithmetic() const noexcept;                    // of most of the layers' Linears, by parameters
-  bool multiplies_in_f32() const noexcept;                   // every product, the head's too: no input is rounded
-  std::uint64_t linear_parameters() const noexcept;          // of all layers' Linears, head not counted
-  // capacity: how long the sequence may become, which some models' rotary positions depend on. Error(resource): more than memory holds.
+  KvType kv_type() const noexcept;                   // of the caches that new_cache makes
+  Isa isa() const noexcept;                          // whose kernels run
+  std::uint64_t resident_bytes() const noexcept;     // weights
+  Arithmetic arithmetic() const noexcept;            // of most of the layers' Linears, by parameters
+  bool multiplies_in_f32() const noexcept;           // every product, the head's too: no input is rounded
+  std::uint64_t linear_parameters() const noexcept;  // of all layers' Linears, head not counted
+  // capacity: how long the sequence may become, which some models' rotary positions depend on. Error(resource): more
+  // than memory holds.
   KvCache new_cache(std::size_t capacity) const;
   // Fills an empty cache with random keys and values, as if so many tokens had been read: for measurements of speed.
   void fill(KvCache& cache, std::size_t length) const;
 
-  // One step of several sequences at once, each at a position of its own: weights are read once for all of them. Sequences may come, go
-  // and differ in length from step to step; what each gets is the same bits as alone. logits: [sum of tokens.size() - first, vocab_size],
-  // in the order of steps. Before anything is appended: Error(unusable_input) when an id is outside the vocabulary, Error(invalid_argument)
-  // when a cache is too short (says both lengths) or given twice.
+  // One step of several sequences at once, each at a position of its own: weights are read once for all of them.
+  // Sequences may come, go and differ in length from step to step; what each gets is the same bits as alone. logits:
+  // [sum of tokens.size() - first, vocab_size], in the order of steps. Before anything is appended:
+  // Error(unusable_input) when an id is outside the vocabulary, Error(invalid_argument) when a cache is too short (says
+  // both lengths) or given twice.
   void step(std::span<const SequenceStep> steps, std::span<float> logits);
 
-  // One sequence alone. Appends tokens to it and writes f32 logits: [vocab_size] for the last position or [tokens, vocab_size] for all.
+  // One sequence alone. Appends tokens to it and writes f32 logits: [vocab_size] for the last position or [tokens,
+  // vocab_size] for all.
   void forward(KvCache& cache, std::span<const std::int32_t> tokens, LogitsFor which, std::span<float> logits);
 
-  // The same, but the final hidden states (after the last norm) of the tokens from `first` on only are turned into logits. visitor: sees
-  // every point of the residual stream from 0 to config().layers in order, of all tokens at once or, where they are many, of one batch of
-  // them after another.
+  // The same, but the final hidden states (after the last norm) of the tokens from `first` on only are turned into
+  // logits. visitor: sees every point of the residual stream from 0 to config().layers in order, of all tokens at once
+  // or, where they are many, of one batch of them after another.
   void forward_from(KvCache& cache, std::span<const std::int32_t> tokens, std::size_t first, std::span<float> logits,
                     const StreamVisitor& visitor = {});
 

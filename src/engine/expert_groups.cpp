@@ -35,14 +35,17 @@ void ExpertGroups::fill(const float* routing, std::size_t tokens, std::size_t ex
   }
 }
 
-void choose_experts(const float* logits, std::size_t tokens, std::size_t experts, std::size_t used, bool normalizes, float* routing) {
+void choose_experts(const float* logits, std::size_t tokens, std::size_t experts, std::size_t used, bool normalizes,
+                    float* routing) {
   std::vector<std::size_t> order(experts);
   std::vector<double> p(experts);
   for (std::size_t t = 0; t < tokens; ++t) {
     const float* const given = logits + t * experts;
     float* const out = routing + t * experts;
     std::iota(order.begin(), order.end(), std::size_t{0});
-    const auto is_before = [&](std::size_t a, std::size_t b) { return given[a] != given[b] ? given[a] > given[b] : a < b; };
+    const auto is_before = [&](std::size_t a, std::size_t b) {
+      return given[a] != given[b] ? given[a] > given[b] : a < b;
+    };
     std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(used), order.end(), is_before);
     double sum = 0;
     for (std::size_t i = 0; i < (normalizes ? used : experts); ++i) {

@@ -41,7 +41,9 @@ std::size_t choose_capacity(const ModelConfig& config, std::size_t prompt, const
   const std::size_t limit = options.context > 0 ? options.context : config.context;
   if (prompt == 0) throw Error(ErrorKind::unusable_input, "the prompt has no tokens; give some text");
   if (prompt >= limit)
-    throw Error(ErrorKind::unusable_input, fmt::format("the prompt leaves no room in the context; shorten it: tokens {}, context {}", prompt, limit));
+    throw Error(
+        ErrorKind::unusable_input,
+        fmt::format("the prompt leaves no room in the context; shorten it: tokens {}, context {}", prompt, limit));
   return options.max_tokens < limit - prompt ? prompt + options.max_tokens : limit;
 }
 
@@ -71,8 +73,8 @@ std::string TextStream::push(std::string_view bytes) {
 
 std::string TextStream::finish() { return stopped_ ? std::string() : take(held_.size()); }
 
-Generated generate(Decoder& decoder, const Tokenizer& tokenizer, std::span<const std::int32_t> prompt, const GenerateOptions& options,
-                   const TextCallback& on_text) {
+Generated generate(Decoder& decoder, const Tokenizer& tokenizer, std::span<const std::int32_t> prompt,
+                   const GenerateOptions& options, const TextCallback& on_text) {
   const std::size_t capacity = choose_capacity(decoder.config(), prompt.size(), options);
   KvCache cache = decoder.new_cache(capacity);
   Sampler sampler(options.sampler);

@@ -3,7 +3,8 @@
 // Text from a model, token by token.
 //
 //   auto prompt = tokenizer.encode("Once upon a time");
-//   auto made = generate(decoder, tokenizer, prompt, {.max_tokens = 100}, [](std::string_view piece) { return show(piece); });
+//   auto made = generate(decoder, tokenizer, prompt, {.max_tokens = 100}, [](std::string_view piece) { return
+//   show(piece); });
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,8 @@ struct GenerateOptions {
   SamplerOptions sampler = {};
   std::size_t max_tokens = 128;
   std::vector<std::string> stop = {};  // text that ends generation; neither it nor what follows is given out
-  bool ignore_end = false;        // go on past end tokens
-  std::size_t context = 0;        // room for prompt and answer; 0: as much as is needed, at most the model's own context
+  bool ignore_end = false;             // go on past end tokens
+  std::size_t context = 0;  // room for prompt and answer; 0: as much as is needed, at most the model's own context
 };
 
 enum class StopReason { end_token, stop_text, max_tokens, context_full, caller };
@@ -42,10 +43,11 @@ struct Generated {
 using TextCallback = std::function<bool(std::string_view)>;
 
 // Error(unusable_input) when the prompt is empty or does not fit the context.
-Generated generate(Decoder& decoder, const Tokenizer& tokenizer, std::span<const std::int32_t> prompt, const GenerateOptions& options,
-                   const TextCallback& on_text);
+Generated generate(Decoder& decoder, const Tokenizer& tokenizer, std::span<const std::int32_t> prompt,
+                   const GenerateOptions& options, const TextCallback& on_text);
 
-// Holds back what may not be given out yet: characters that are not complete, and text that may be the beginning of a stop text.
+// Holds back what may not be given out yet: characters that are not complete, and text that may be the beginning of a
+// stop text.
 class TextStream {
  public:
   explicit TextStream(std::vector<std::string> stop);

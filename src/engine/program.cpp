@@ -20,17 +20,20 @@ struct Program::Runner {
   void operator()(const Embed& step) const {
     pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t)
-        weights.linears[step.linear]->decode_row(static_cast<std::uint64_t>(batch.ids[t]), slots[step.out] + t * step.width);
+        weights.linears[step.linear]->decode_row(static_cast<std::uint64_t>(batch.ids[t]),
+                                                 slots[step.out] + t * step.width);
     });
   }
 
   void operator()(const Norm& step) const {
-    rms_norm(slots[step.in], weights.norms[step.weight].data(), batch.tokens * step.rows, step.length, step.epsilon, slots[step.out], isa, pool);
+    rms_norm(slots[step.in], weights.norms[step.weight].data(), batch.tokens * step.rows, step.length, step.epsilon,
+             slots[step.out], isa, pool);
   }
 
   void operator()(const Products& step) const {
     std::array<LinearProduct, kMostProducts> products;
-    for (std::size_t i = 0; i < step.linears.size(); ++i) products[i] = {weights.linears[step.linears[i]], slots[step.outs[i]]};
+    for (std::size_t i = 0; i < step.linears.size(); ++i)
+      products[i] = {weights.linears[step.linears[i]], slots[step.outs[i]]};
     multiply_all({products.data(), step.linears.size()}, slots[step.in], batch.tokens, pool, workspace.scratch);
     for (std::size_t i = 0; i < step.linears.size(); ++i) {
       const std::span<const float> bias = weights.biases[step.linears[i]];
@@ -40,8 +43,8 @@ struct Program::Runner {
   }
 
   void operator()(const Rotate& step) const {
-    rope(slots[step.x], workspace.rotary.cosine(step.table), workspace.rotary.sine(step.table), batch.tokens, step.heads, step.head_dim,
-         2 * step.pairs, step.half_split, isa, pool);
+    rope(slots[step.x], workspace.rotary.cosine(step.table), workspace.rotary.sine(step.table), batch.tokens,
+         step.heads, step.head_dim, 2 * step.pairs, step.half_split, isa, pool);
   }
 
   void operator()(const Attend& step) const {
@@ -50,11 +53,13 @@ struct Program::Runner {
     for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
       const BatchPiece& piece = batch.pieces[i];
       KvLayer* const cache = batch.caches[step.state * batch.pieces.size() + i];
-      workspace.attended.push_back({cache, piece.position, piece.tokens, slots[step.q] + piece.row * width, slots[step.k] + piece.row * kv_width,
-                                    slots[step.v] + piece.row * kv_width, slots[step.out] + piece.row * width});
+      workspace.attended.push_back({cache, piece.position, piece.tokens, slots[step.q] + piece.row * width,
+                                    slots[step.k] + piece.row * kv_width, slots[step.v] + piece.row * kv_width,
+                                    slots[step.out] + piece.row * width});
     }
     store_keys_values(workspace.attended, pool);
-    attention(workspace.attended, {step.op.heads, step.op.scale, step.op.window, step.op.soft_cap}, isa, pool, workspace.scratch);
+    attention(workspace.attended, {step.op.heads, step.op.scale, step.op.window, step.op.soft_cap}, isa, pool,
+              workspace.scratch);
   }
 
   void operator()(const GatedActivation& step) const {
@@ -62,11 +67,15 @@ struct Program::Runner {
     multiply(slots[step.gate], slots[step.up], batch.tokens * step.width, slots[step.out], isa, pool);
   }
 
-  void operator()(const Multiplied& step) const { scale_in_place(slots[step.x], batch.tokens * step.width, step.factor, pool); }
+  void operator()(const Multiplied& step) const {
+    scale_in_place(slots[step.x], batch.tokens * step.width, step.factor, pool);
+  }
 
   void operator()(const Capped& step) const { soft_cap(slots[step.x], batch.tokens * step.width, step.cap, isa, pool); }
 
-  void operator()(const Accumulate& step) const { add_in_place(slots[step.into], slots[step.from], batch.tokens * step.width, isa, pool); }
+  void operator()(const Accumulate& step) const {
+    add_in_place(slots[step.into], slots[step.from], batch.tokens * step.width, isa, pool);
+  }
 
   void operator()(const Choose& step) const {
     pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
@@ -75,7 +84,9 @@ struct Program::Runner {
     });
   }
 
-  void operator()(const Group& step) const { workspace.groups[step.group].fill(slots[step.routing], batch.tokens, step.experts); }
+  void operator()(const Group& step) const {
+    workspace.groups[step.group].fill(slots[step.routing], batch.tokens, step.experts);
+  }
 
   void operator()(const ExpertProducts& step) const {
     const ExpertGroups& groups = workspace.groups[step.group];
@@ -86,18 +97,21 @@ struct Program::Runner {
       const float* x = slots[step.in] + first * step.cols;
       if (step.gathers) x = gathered_rows(step, groups, first, count);
       for (std::size_t p = 0; p < step.parts.size(); ++p)
-        products[p] = {weights.linears[step.parts[p].linears[e]], slots[step.parts[p].out] + first * step.parts[p].rows};
+        products[p] = {weights.linears[step.parts[p].linears[e]],
+                       slots[step.parts[p].out] + first * step.parts[p].rows};
       multiply_all({products.data(), step.parts.size()}, x, count, pool, workspace.scratch);
     }
   }
 
   // One token's row is where it is.
-  const float* gathered_rows(const ExpertProducts& step, const ExpertGroups& groups, std::size_t first, std::size_t count) const {
+  const float* gathered_rows(const ExpertProducts& step, const ExpertGroups& groups, std::size_t first,
+                             std::size_t count) const {
     const float* const x = slots[step.in];
     if (count == 1) return x + groups.token[first] * step.cols;
     workspace.gathered.resize(std::max(workspace.gathered.size(), count * step.cols));
     pool.parallel_for(count, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t i = begin; i < end; ++i) std::copy_n(x + groups.token[first + i] * step.cols, step.cols, &workspace.gathered[i * step.cols]);
+      for (std::size_t i = begin; i < end; ++i)
+        std::copy_n(x + groups.token[first + i] * step.cols, step.cols, &workspace.gathered[i * step.cols]);
     });
     return workspace.gathered.data();
   }
@@ -119,12 +133,14 @@ struct Program::Runner {
 
   void operator()(const Copy& step) const {
     pool.parallel_for(batch.tokens, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t t = begin; t < end; ++t) std::copy_n(slots[step.from] + t * step.from_width + step.begin, step.width, slots[step.to] + t * step.width);
+      for (std::size_t t = begin; t < end; ++t)
+        std::copy_n(slots[step.from] + t * step.from_width + step.begin, step.width, slots[step.to] + t * step.width);
     });
   }
 };
 
-void Program::run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace, Isa isa, ThreadPool& pool) const {
+void Program::run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace, Isa isa,
+                  ThreadPool& pool) const {
   assert(bound.given.size() + bound.wanted.size() == num_bound_);
   assert(weights.linears.size() == linears_.size() && weights.norms.size() == norms_.size());
   std::vector<float*>& slots = workspace.places;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A drawing, or a part of one, made ready to run: what is not needed is left out, products with the same inputs are made together, activations
-// are fused with the multiplication behind them, and values share memory where one is no longer read when another begins. Fused operations are this
-// file's private list: drawings, training and exports never see them. A token's arithmetic does not depend on how many share the batch. Programs are
-// immutable; threads may share one, each with a workspace of its own.
+// A drawing, or a part of one, made ready to run: what is not needed is left out, products with the same inputs are
+// made together, activations are fused with the multiplication behind them, and values share memory where one is no
+// longer read when another begins. Fused operations are this file's private list: drawings, training and exports never
+// see them. A token's arithmetic does not depend on how many share the batch. Programs are immutable; threads may share
+// one, each with a workspace of its own.
 //
 //   Program program(graph, {.given = graph.inputs, .wanted = graph.outputs}, workspace.rotary);
 //   program.run(batch, weights, {{&x, 1}, {&y, 1}}, workspace, isa, pool);
@@ -34,15 +35,16 @@ struct ProgramSpan {
   std::vector<ValueId> kept = {};  // of those given: still read afterwards, so nothing else may be put in their place
 };
 
-// Consecutive tokens of one sequence that are part of a batch, in its rows row .. row + tokens, at position, position + 1, ...
+// Consecutive tokens of one sequence that are part of a batch, in its rows row .. row + tokens, at position, position +
+// 1, ...
 struct BatchPiece {
   std::size_t row = 0, tokens = 0, position = 0;
 };
 
 struct Batch {
-  std::size_t tokens = 0;                // of all pieces
-  std::span<const BatchPiece> pieces;    // of different sequences
-  std::span<KvLayer* const> caches = {};  // of the graph's states, [states, pieces]
+  std::size_t tokens = 0;                  // of all pieces
+  std::span<const BatchPiece> pieces;      // of different sequences
+  std::span<KvLayer* const> caches = {};   // of the graph's states, [states, pieces]
   std::span<const std::int32_t> ids = {};  // of embeddings, [tokens]
 };
 
@@ -58,7 +60,7 @@ struct Workspace {
   RotaryTables rotary;  // filled by whoever runs the batch
   KernelScratch scratch;
   std::vector<std::vector<float>> slots;
-  std::vector<float*> places;  // of a program's slots
+  std::vector<float*> places;        // of a program's slots
   std::vector<ExpertGroups> groups;  // of a program's routings
   std::vector<float> gathered;       // rows of an expert's tokens
   std::vector<AttentionPiece> attended;
@@ -75,16 +77,20 @@ class Program {
 
   const std::vector<LinearUse>& linears() const noexcept { return linears_; }
   const std::vector<std::string>& norms() const noexcept { return norms_; }
-  // The given value (by its place in the span) that a wanted one is put in the place of; none: it has a place of its own.
+  // The given value (by its place in the span) that a wanted one is put in the place of; none: it has a place of its
+  // own.
   std::optional<std::size_t> place_of(std::size_t wanted) const { return places_[wanted]; }
 
   // What it keeps beside the bound values, in f32 numbers for each token of a batch.
-  std::uint64_t numbers_per_token() const { return std::accumulate(widths_.begin() + static_cast<std::ptrdiff_t>(num_bound_), widths_.end(), std::uint64_t{0}); }
+  std::uint64_t numbers_per_token() const {
+    return std::accumulate(widths_.begin() + static_cast<std::ptrdiff_t>(num_bound_), widths_.end(), std::uint64_t{0});
+  }
 
   struct Bound {
     std::span<float* const> given, wanted;  // [tokens, width] each; those that share a place are the same
   };
-  void run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace, Isa isa, ThreadPool& pool) const;
+  void run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace, Isa isa,
+           ThreadPool& pool) const;
 
  private:
   using Slot = std::size_t;
@@ -145,7 +151,8 @@ class Program {
     std::uint64_t experts;
     std::size_t group;
   };
-  // Every expert's matrices, multiplied with the rows of its tokens: taken from x [tokens, cols], or from rows that lie by expert already.
+  // Every expert's matrices, multiplied with the rows of its tokens: taken from x [tokens, cols], or from rows that lie
+  // by expert already.
   struct ExpertProducts {
     Slot in;
     bool gathers;
@@ -167,7 +174,8 @@ class Program {
     Slot from, to;
     std::uint64_t width, begin, from_width;  // channels, the first of them, and how many there are
   };
-  using Step = std::variant<Embed, Norm, Products, Rotate, Attend, GatedActivation, Multiplied, Capped, Choose, Group, ExpertProducts, Mix, Accumulate, Copy>;
+  using Step = std::variant<Embed, Norm, Products, Rotate, Attend, GatedActivation, Multiplied, Capped, Choose, Group,
+                            ExpertProducts, Mix, Accumulate, Copy>;
   class Compiler;
   struct Runner;
 
@@ -176,7 +184,7 @@ class Program {
   std::vector<std::string> norms_;
   std::size_t num_groups_ = 0;
   std::vector<std::uint64_t> widths_;  // of slots; first those of the given values, then the wanted ones'
-  std::size_t num_bound_ = 0;  // of these two
+  std::size_t num_bound_ = 0;          // of these two
   std::vector<std::optional<std::size_t>> places_;
 };
 

@@ -53,7 +53,9 @@ class Program::Compiler {
 
   bool is_given(ValueId value) const { return std::ranges::find(span_.given, value) != span_.given.end(); }
   bool is_wanted(ValueId value) const { return std::ranges::find(span_.wanted, value) != span_.wanted.end(); }
-  bool is_kept(ValueId value) const { return is_wanted(value) || std::ranges::find(span_.kept, value) != span_.kept.end(); }
+  bool is_kept(ValueId value) const {
+    return is_wanted(value) || std::ranges::find(span_.kept, value) != span_.kept.end();
+  }
   // Nobody reads it after this node, and what lies there may be overwritten.
   bool dies_here(ValueId value) const { return last_use_.at(value) <= at_ && !is_kept(value); }
   bool is_bound(Slot slot) const { return slot < program_.num_bound_; }
@@ -92,12 +94,15 @@ class Program::Compiler {
       const std::vector<const Node*> readers = graph_.consumers(value);
       if (is_kept(value) || readers.size() != 1) return value;
       const Operation& next = readers.front()->operation;
-      if (!std::holds_alternative<Scale>(next) && !std::holds_alternative<SoftCap>(next) && !std::holds_alternative<Rope>(next)) return value;
+      if (!std::holds_alternative<Scale>(next) && !std::holds_alternative<SoftCap>(next) &&
+          !std::holds_alternative<Rope>(next))
+        return value;
       value = readers.front()->output;
     }
   }
 
-  // A place for a new value: where the caller wants it or what it becomes, else memory that is free, widened if need be.
+  // A place for a new value: where the caller wants it or what it becomes, else memory that is free, widened if need
+  // be.
   Slot place(ValueId value) {
     if (const auto own = own_place_.find(becomes(value)); own != own_place_.end()) return slot_of_[value] = own->second;
     const std::uint64_t width = width_of_slot(value);
@@ -114,7 +119,9 @@ class Program::Compiler {
   void release(ValueId output, std::initializer_list<ValueId> values) {
     for (const ValueId value : values) {
       const Slot slot = slot_of_.at(value);
-      if (dies_here(value) && !is_bound(slot) && slot != slot_of_.at(output) && std::ranges::find(free_, slot) == free_.end()) free_.push_back(slot);
+      if (dies_here(value) && !is_bound(slot) && slot != slot_of_.at(output) &&
+          std::ranges::find(free_, slot) == free_.end())
+        free_.push_back(slot);
     }
   }
 
@@ -160,7 +167,8 @@ class Program::Compiler {
     Products step{slot_of_.at(node.inputs[0]), {}, {}};
     for (std::size_t i = at_; i < graph_.nodes.size() && step.linears.size() < kMostProducts; ++i) {
       const auto* const linear = std::get_if<Linear>(&graph_.nodes[i].operation);
-      if (linear == nullptr || graph_.nodes[i].inputs != node.inputs || !needed_.contains(i) || done_.contains(i)) continue;
+      if (linear == nullptr || graph_.nodes[i].inputs != node.inputs || !needed_.contains(i) || done_.contains(i))
+        continue;
       step.linears.push_back(linear_index(linear->part, linear->bias()));
       step.outs.push_back(place(graph_.nodes[i].output));
       done_.insert(i);
@@ -172,8 +180,8 @@ class Program::Compiler {
 
   void compile(const Node& node, const Rope& op) {
     const Slot x = take_over(node.inputs[0], node.output);
-    program_.steps_.push_back(
-        Rotate{x, tables_.add(op), width_of_slot(node.output) / op.head_dim, op.head_dim, op.frequencies.size(), op.half_split});
+    program_.steps_.push_back(Rotate{x, tables_.add(op), width_of_slot(node.output) / op.head_dim, op.head_dim,
+                                     op.frequencies.size(), op.half_split});
   }
 
   void compile(const Node& node, const Attention& op) {
@@ -217,10 +225,12 @@ class Program::Compiler {
   // With all others that read the same value.
   void compile(const Node& node, const ExpertLinear&) {
     const bool gathers = graph_.values[node.inputs[0]].size() == 2;
-    ExpertProducts step{slot_of_.at(node.inputs[0]), gathers, graph_.width(node.inputs[0]), group_of(node.inputs[1]), {}};
+    ExpertProducts step{
+        slot_of_.at(node.inputs[0]), gathers, graph_.width(node.inputs[0]), group_of(node.inputs[1]), {}};
     for (std::size_t i = at_; i < graph_.nodes.size() && step.parts.size() < kMostProducts; ++i) {
       const auto* const linear = std::get_if<ExpertLinear>(&graph_.nodes[i].operation);
-      if (linear == nullptr || graph_.nodes[i].inputs != node.inputs || !needed_.contains(i) || done_.contains(i)) continue;
+      if (linear == nullptr || graph_.nodes[i].inputs != node.inputs || !needed_.contains(i) || done_.contains(i))
+        continue;
       ExpertProducts::Part part{{}, place(graph_.nodes[i].output), linear->rows};
       for (const WeightUse& use : graph_.weights(graph_.nodes[i])) part.linears.push_back(linear_index(use.part, {}));
       step.parts.push_back(std::move(part));
@@ -245,7 +255,8 @@ class Program::Compiler {
   // An activation waits for the multiplication that it is fused with.
   void activate(const Node& node, Activation activation, std::string_view name) {
     const std::vector<const Node*> readers = graph_.consumers(node.output);
-    if (is_kept(node.output) || readers.size() != 1 || !std::holds_alternative<Multiply>(readers.front()->operation)) refuse(name);
+    if (is_kept(node.output) || readers.size() != 1 || !std::holds_alternative<Multiply>(readers.front()->operation))
+      refuse(name);
     activated_[node.output] = {activation, node.inputs[0]};
     last_use_[node.inputs[0]] = std::max(last_use_.at(node.inputs[0]), last_use_.at(node.output));
   }
@@ -270,8 +281,8 @@ class Program::Compiler {
   const ProgramSpan& span_;
   RotaryTables& tables_;
   Program& program_;
-  std::size_t at_ = 0;                    // the node that is compiled
-  std::set<std::size_t> needed_, done_;   // nodes
+  std::size_t at_ = 0;                   // the node that is compiled
+  std::set<std::size_t> needed_, done_;  // nodes
   std::map<ValueId, std::size_t> last_use_;
   std::map<ValueId, Slot> slot_of_, own_place_;
   std::map<ValueId, std::pair<Activation, ValueId>> activated_;  // by the activation's value: what it is, and of what
@@ -279,6 +290,8 @@ class Program::Compiler {
   std::vector<Slot> free_;
 };
 
-Program::Program(const Graph& graph, const ProgramSpan& span, RotaryTables& tables) { Compiler(graph, span, tables, *this); }
+Program::Program(const Graph& graph, const ProgramSpan& span, RotaryTables& tables) {
+  Compiler(graph, span, tables, *this);
+}
 
 }  // namespace nibble

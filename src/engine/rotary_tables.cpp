@@ -20,13 +20,15 @@ std::size_t RotaryTables::add(const Rope& rope) {
 void RotaryTables::fill(std::size_t row, std::size_t tokens, std::size_t position, std::size_t length) {
   for (Table& table : tables_) {
     const Rope& rope = table.rope;
-    const std::vector<double>& frequencies = !rope.long_frequencies.empty() && length > rope.short_length ? rope.long_frequencies : rope.frequencies;
+    const std::vector<double>& frequencies =
+        !rope.long_frequencies.empty() && length > rope.short_length ? rope.long_frequencies : rope.frequencies;
     const std::size_t pairs = frequencies.size();
     for (std::vector<float>* const values : {&table.cosine, &table.sine})
       if (values->size() < (row + tokens) * pairs) values->resize((row + tokens) * pairs);
     for (std::size_t t = 0; t < tokens; ++t)
       for (std::size_t i = 0; i < pairs; ++i) {
-        const double angle = static_cast<double>(position + t) * frequencies[i], size = static_cast<double>(rope.magnitude);
+        const double angle = static_cast<double>(position + t) * frequencies[i],
+                     size = static_cast<double>(rope.magnitude);
         table.cosine[(row + t) * pairs + i] = static_cast<float>(std::cos(angle) * size);
         table.sine[(row + t) * pairs + i] = static_cast<float>(std::sin(angle) * size);
       }

@@ -13,9 +13,11 @@ namespace nibble {
 
 namespace {
 
-[[noreturn]] void refuse_value(const Checkpoint& checkpoint, const StoredTensor& stored, std::uint64_t row, const std::string& defect) {
-  throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} (file {}, offset {}): row {}: {}", checkpoint.path().string(), stored.name, stored.file,
-                                              stored.offset, row, defect));
+[[noreturn]] void refuse_value(const Checkpoint& checkpoint, const StoredTensor& stored, std::uint64_t row,
+                               const std::string& defect) {
+  throw Error(ErrorKind::corrupt,
+              fmt::format("{}: tensor {} (file {}, offset {}): row {}: {}", checkpoint.path().string(), stored.name,
+                          stored.file, stored.offset, row, defect));
 }
 
 }  // namespace
@@ -23,12 +25,14 @@ namespace {
 const StoredTensor& WeightLoader::fetch(const ModelTensor& expected) const {
   const StoredTensor& stored = checkpoint_.stored(expected);
   if (!is_same_shape(stored.shape, expected.shape))
-    throw Error(ErrorKind::corrupt,
-                fmt::format("{}: tensor {} has the wrong shape: the configuration asks for {}, the file has {}", checkpoint_.path().string(),
-                            stored.name, shape_text(expected.shape), shape_text(stored.shape)));
+    throw Error(
+        ErrorKind::corrupt,
+        fmt::format("{}: tensor {} has the wrong shape: the configuration asks for {}, the file has {}",
+                    checkpoint_.path().string(), stored.name, shape_text(expected.shape), shape_text(stored.shape)));
   if (!stored.view.format)
-    throw Error(ErrorKind::unsupported, fmt::format("{}: tensor {} has an element type that weights cannot have: {}", checkpoint_.path().string(),
-                                                    stored.name, dtype_name(stored.dtype)));
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{}: tensor {} has an element type that weights cannot have: {}",
+                            checkpoint_.path().string(), stored.name, dtype_name(stored.dtype)));
   return stored;
 }
 
@@ -42,16 +46,20 @@ void WeightLoader::check_values(const StoredTensor& stored) const {
     for (std::size_t row = begin; row < end; ++row) {
       if (raw) view.decode_row(row, values);
       if (raw ? !first_not_finite(values) : !view.format->find_defect(view.row(row), view.cols)) continue;
-      for (std::uint64_t known = first_bad; row < known && !first_bad.compare_exchange_weak(known, row);) {}
+      for (std::uint64_t known = first_bad; row < known && !first_bad.compare_exchange_weak(known, row);) {
+      }
       return;
     }
   });
   if (first_bad == kNone) return;
-  if (!raw) refuse_value(checkpoint_, stored, first_bad, view.format->find_defect(view.row(first_bad), view.cols).value_or("not sound"));
+  if (!raw)
+    refuse_value(checkpoint_, stored, first_bad,
+                 view.format->find_defect(view.row(first_bad), view.cols).value_or("not sound"));
   std::vector<float> values(view.cols);
   view.decode_row(first_bad, values);
   const std::size_t column = first_not_finite(values).value_or(0);
-  refuse_value(checkpoint_, stored, first_bad, fmt::format("column {}: value is not finite: {}", column, values[column]));
+  refuse_value(checkpoint_, stored, first_bad,
+               fmt::format("column {}: value is not finite: {}", column, values[column]));
 }
 
 // Weights without a grid in a file of static ones have their inputs rounded as they come.

@@ -1,29 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From stored tensors to weights ready to run: presence, shapes and values are judged here, once, with the tensor's name in every error.
-// Internal to engine/.
+// From stored tensors to weights ready to run: presence, shapes and values are judged here, once, with the tensor's
+// name in every error. Internal to engine/.
 #pragma once
 
 #include <string_view>
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "model/source_model.h"
 #include "kernels/linear/linear.h"
 #include "model/arch/architecture.h"
+#include "model/source_model.h"
 #include "model/stored_activations.h"
 
 namespace nibble {
 
 class WeightLoader {
  public:
-  WeightLoader(const SourceModel& checkpoint, const ModelTensors& tensors, const KernelOptions& kernels, ThreadPool& pool)
+  WeightLoader(const SourceModel& checkpoint, const ModelTensors& tensors, const KernelOptions& kernels,
+               ThreadPool& pool)
       : checkpoint_(checkpoint),
         tensors_(tensors),
         spelling_(spelling_of(checkpoint)),
         kernels_(kernels),
-        activations_(kernels.activations == ActivationMode::automatic || kernels.activations == ActivationMode::native ? read_activations(checkpoint)
-                                                                                                                       : StoredActivations{}),
+        activations_(kernels.activations == ActivationMode::automatic || kernels.activations == ActivationMode::native
+                         ? read_activations(checkpoint)
+                         : StoredActivations{}),
         pool_(pool) {}
 
   // A matrix repacked for this processor. Errors: not_found, corrupt (wrong shape, a value that is not finite).

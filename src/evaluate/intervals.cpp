@@ -42,7 +42,8 @@ BlockResiduals residuals_of(std::span<const double> values, const Blocks& blocks
   return result;
 }
 
-// A resample's mean as a difference from the sample's, and its standard error, from the linearised ratio of sums of values and of counts.
+// A resample's mean as a difference from the sample's, and its standard error, from the linearised ratio of sums of
+// values and of counts.
 struct Resampled {
   double difference = 0, error = 0;
 };
@@ -59,7 +60,8 @@ Resampled resample(std::span<const double> residual, const Blocks& blocks, std::
   for (std::size_t h = 0; h < blocks.strata.size(); ++h) {
     double total = 0, squares = 0;
     for (std::size_t b = blocks.first_of(h); b < blocks.strata[h]; ++b) {
-      const double r = residual[b] - result.difference * static_cast<double>(blocks.size(b)), c = static_cast<double>(times[b]);
+      const double r = residual[b] - result.difference * static_cast<double>(blocks.size(b)),
+                   c = static_cast<double>(times[b]);
       total += c * r;
       squares += c * r * r;
     }
@@ -70,8 +72,9 @@ Resampled resample(std::span<const double> residual, const Blocks& blocks, std::
   return result;
 }
 
-// How much wider an interval must be because neighbouring blocks are alike: the variance of a mean of blocks grows by 1 + 2 r, where r is the
-// correlation of neighbours within texts. Its estimate is low by about 1 / blocks; what is below 0 is left alone.
+// How much wider an interval must be because neighbouring blocks are alike: the variance of a mean of blocks grows by 1
+// + 2 r, where r is the correlation of neighbours within texts. Its estimate is low by about 1 / blocks; what is below
+// 0 is left alone.
 double neighbour_stretch(std::span<const double> residual, const Blocks& blocks) {
   double squares = 0, products = 0;
   for (std::size_t h = 0; h < blocks.strata.size(); ++h) {
@@ -87,10 +90,12 @@ double neighbour_stretch(std::span<const double> residual, const Blocks& blocks)
 }
 
 void stretch(Figure& figure, double factor) {
-  for (double* end : {&figure.low, &figure.high, &figure.lower_bound, &figure.upper_bound}) *end = figure.value + factor * (*end - figure.value);
+  for (double* end : {&figure.low, &figure.high, &figure.lower_bound, &figure.upper_bound})
+    *end = figure.value + factor * (*end - figure.value);
 }
 
-// Too few events, or too few of their absence, for resampling: values that are all 0 or 1 and one of them in hardly any block.
+// Too few events, or too few of their absence, for resampling: values that are all 0 or 1 and one of them in hardly any
+// block.
 bool is_rare_share(std::span<const double> values, const Blocks& blocks) {
   if (!std::all_of(values.begin(), values.end(), [](double v) { return v == 0 || v == 1; })) return false;
   std::size_t with_event = 0, with_absence = 0;
@@ -106,7 +111,8 @@ void bound_rare_share(Figure& figure, std::size_t count, double block_error) {
   // Events that come in clusters count for fewer: by the variance between blocks over that of independent events.
   const double n = static_cast<double>(count), p = figure.value, independent = p * (1 - p) / n;
   const double effect = independent > 0 ? std::max(1.0, block_error * block_error / independent) : 1;
-  const ShareBounds both = share_bounds(p * n / effect, n / effect, kLow), single = share_bounds(p * n / effect, n / effect, kLowerBound);
+  const ShareBounds both = share_bounds(p * n / effect, n / effect, kLow),
+                    single = share_bounds(p * n / effect, n / effect, kLowerBound);
   figure.low = both.low;
   figure.high = both.high;
   figure.lower_bound = single.low;
@@ -123,8 +129,8 @@ double quantile(std::span<const double> values, double share) {
   return (1 - part) * values[below] + part * values[below + 1];
 }
 
-std::vector<Figure> bootstrap_means(const std::vector<std::span<const double>>& series, const Blocks& blocks, const BootstrapOptions& options,
-                                    ThreadPool& pool) {
+std::vector<Figure> bootstrap_means(const std::vector<std::span<const double>>& series, const Blocks& blocks,
+                                    const BootstrapOptions& options, ThreadPool& pool) {
   std::vector<Figure> figures(series.size());
   std::vector<BlockResiduals> residuals;
   for (std::size_t k = 0; k < series.size(); ++k) {
@@ -145,13 +151,16 @@ std::vector<Figure> bootstrap_means(const std::vector<std::span<const double>>& 
   const std::vector<std::uint16_t> once(blocks.count(), 1);
   for (std::size_t k = 0; k < series.size(); ++k) {
     Figure& figure = figures[k];
-    const double error = resample(residuals[k].residual, blocks, once).error, factor = neighbour_stretch(residuals[k].residual, blocks);
+    const double error = resample(residuals[k].residual, blocks, once).error,
+                 factor = neighbour_stretch(residuals[k].residual, blocks);
     if (is_rare_share(series[k], blocks)) {
       bound_rare_share(figure, series[k].size(), error * factor);
       continue;
     }
     std::sort(t[k].begin(), t[k].end());
-    const auto end = [&](double share) { return error == 0 ? figure.value : figure.value - quantile(t[k], share) * error; };
+    const auto end = [&](double share) {
+      return error == 0 ? figure.value : figure.value - quantile(t[k], share) * error;
+    };
     figure.low = end(kHigh);
     figure.high = end(kLow);
     figure.lower_bound = end(kUpperBound);
@@ -161,12 +170,14 @@ std::vector<Figure> bootstrap_means(const std::vector<std::span<const double>>& 
   return figures;
 }
 
-Figure bootstrap_mean(std::span<const double> values, const Blocks& blocks, const BootstrapOptions& options, ThreadPool& pool) {
+Figure bootstrap_mean(std::span<const double> values, const Blocks& blocks, const BootstrapOptions& options,
+                      ThreadPool& pool) {
   return bootstrap_means({values}, blocks, options, pool).front();
 }
 
-std::vector<Figure> bootstrap_quantiles(std::span<const double> values, const Blocks& blocks, std::span<const double> shares,
-                                        const BootstrapOptions& options, ThreadPool& pool) {
+std::vector<Figure> bootstrap_quantiles(std::span<const double> values, const Blocks& blocks,
+                                        std::span<const double> shares, const BootstrapOptions& options,
+                                        ThreadPool& pool) {
   const SortedBlocks sorted(values, blocks);
   std::vector<Figure> figures(shares.size());
   std::vector<QuantileSearch> searches;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Figures with intervals, by a bootstrap over blocks. Tokens of a window (or answers to one document) are correlated, so whole blocks are
-// drawn with replacement, within each text apart. Means and ratios are studentized (Efron and Tibshirani 1993, ch. 12), quantiles take the
-// percentiles of the resampled quantile. Intervals are stretched where neighbouring blocks are still alike. Fixed seeds: the same bits for any
-// number of threads.
+// Figures with intervals, by a bootstrap over blocks. Tokens of a window (or answers to one document) are correlated,
+// so whole blocks are drawn with replacement, within each text apart. Means and ratios are studentized (Efron and
+// Tibshirani 1993, ch. 12), quantiles take the percentiles of the resampled quantile. Intervals are stretched where
+// neighbouring blocks are still alike. Fixed seeds: the same bits for any number of threads.
 //
 //   Blocks blocks = equal_blocks({60}, 256);                 // one text of 60 windows with 256 values each
 //   Figure kl = bootstrap_mean(values, blocks, {}, pool);
@@ -21,9 +21,9 @@
 
 namespace nibble {
 
-inline constexpr std::size_t kFewestBlocks = 30;            // fewer blocks say too little about how blocks differ
-inline constexpr std::size_t kFewestExceedances = 20;       // values beyond a quantile, on its thin side ...
-inline constexpr std::size_t kFewestExceedingBlocks = 10;   // ... and blocks that hold them
+inline constexpr std::size_t kFewestBlocks = 30;           // fewer blocks say too little about how blocks differ
+inline constexpr std::size_t kFewestExceedances = 20;      // values beyond a quantile, on its thin side ...
+inline constexpr std::size_t kFewestExceedingBlocks = 10;  // ... and blocks that hold them
 
 enum class Certainty {
   interval,             // low .. high and the bounds are known
@@ -32,17 +32,19 @@ enum class Certainty {
   none,                 // a maximum: no sample bounds it
 };
 
-// A measured number and how sure it is. low, high: the 95 % interval. lower_bound, upper_bound: each alone holds with 95 %. These four mean
-// something for Certainty::interval only.
+// A measured number and how sure it is. low, high: the 95 % interval. lower_bound, upper_bound: each alone holds with
+// 95 %. These four mean something for Certainty::interval only.
 struct Figure {
   double value = 0;
-  double gaussian_error = std::numeric_limits<double>::quiet_NaN();  // standard error if tokens were independent, as llama.cpp prints; NaN: none
+  double gaussian_error = std::numeric_limits<double>::quiet_NaN();  // standard error if tokens were independent, as
+                                                                     // llama.cpp prints; NaN: none
   Certainty certainty = Certainty::none;
   double low = 0, high = 0;
   double lower_bound = 0, upper_bound = 0;
 };
 
-// Values in order, cut into blocks. Block b holds values [ends[b - 1], ends[b]); stratum (text) h holds blocks [strata[h - 1], strata[h]).
+// Values in order, cut into blocks. Block b holds values [ends[b - 1], ends[b]); stratum (text) h holds blocks
+// [strata[h - 1], strata[h]).
 struct Blocks {
   std::vector<std::size_t> ends, strata;
 
@@ -58,8 +60,8 @@ Blocks equal_blocks(const std::vector<std::size_t>& windows, std::size_t values_
 // Neighbouring blocks of one stratum joined by `length`; what is left over at a stratum's end joins its last block.
 Blocks joined_blocks(const Blocks& blocks, std::size_t length);
 
-// How many neighbouring blocks must be joined until block means no longer predict their neighbours (lag-1 correlation within texts below its
-// one-sided 5 % point), a power of two. Stops where fewer than 2 kFewestBlocks would be left.
+// How many neighbouring blocks must be joined until block means no longer predict their neighbours (lag-1 correlation
+// within texts below its one-sided 5 % point), a power of two. Stops where fewer than 2 kFewestBlocks would be left.
 std::size_t independent_length(std::span<const double> values, const Blocks& blocks);
 
 struct BootstrapOptions {
@@ -67,30 +69,35 @@ struct BootstrapOptions {
   std::uint64_t seed = 1;
 };
 
-// The mean of all values. gaussian_error is filled in. When the values are all 0 or 1 and either is too rare for resampling (in fewer than
-// kFewestExceedingBlocks blocks), the bounds are Clopper and Pearson's on the effective number of values.
-Figure bootstrap_mean(std::span<const double> values, const Blocks& blocks, const BootstrapOptions& options, ThreadPool& pool);
+// The mean of all values. gaussian_error is filled in. When the values are all 0 or 1 and either is too rare for
+// resampling (in fewer than kFewestExceedingBlocks blocks), the bounds are Clopper and Pearson's on the effective
+// number of values.
+Figure bootstrap_mean(std::span<const double> values, const Blocks& blocks, const BootstrapOptions& options,
+                      ThreadPool& pool);
 // Several means over the same blocks, from the same draws: the same figures, faster. Each span as long as the blocks.
-std::vector<Figure> bootstrap_means(const std::vector<std::span<const double>>& series, const Blocks& blocks, const BootstrapOptions& options,
-                                    ThreadPool& pool);
+std::vector<Figure> bootstrap_means(const std::vector<std::span<const double>>& series, const Blocks& blocks,
+                                    const BootstrapOptions& options, ThreadPool& pool);
 
 // The values below which these shares lie.
-std::vector<Figure> bootstrap_quantiles(std::span<const double> values, const Blocks& blocks, std::span<const double> shares,
-                                        const BootstrapOptions& options, ThreadPool& pool);
+std::vector<Figure> bootstrap_quantiles(std::span<const double> values, const Blocks& blocks,
+                                        std::span<const double> shares, const BootstrapOptions& options,
+                                        ThreadPool& pool);
 
-// The figure of a growing function of the quantity, for example of exp for a perplexity. slope: its derivative at figure.value. Bounds that
-// leave the numbers there are bound nothing: such a figure has no interval.
+// The figure of a growing function of the quantity, for example of exp for a perplexity. slope: its derivative at
+// figure.value. Bounds that leave the numbers there are bound nothing: such a figure has no interval.
 template <class Function>
 Figure transformed(Figure figure, Function&& function, double slope) {
   figure.gaussian_error *= slope;
-  for (double* value : {&figure.value, &figure.low, &figure.high, &figure.lower_bound, &figure.upper_bound}) *value = function(*value);
+  for (double* value : {&figure.value, &figure.low, &figure.high, &figure.lower_bound, &figure.upper_bound})
+    *value = function(*value);
   const bool is_bounded = std::isfinite(figure.low) && std::isfinite(figure.high) &&  //
                           std::isfinite(figure.lower_bound) && std::isfinite(figure.upper_bound);
   if (figure.certainty == Certainty::interval && !is_bounded) figure.certainty = Certainty::too_few_blocks;
   return figure;
 }
 
-// The value below which this share of `values` lies, interpolated between neighbours as llama.cpp does. values: sorted, not empty.
+// The value below which this share of `values` lies, interpolated between neighbours as llama.cpp does. values: sorted,
+// not empty.
 double quantile(std::span<const double> values, double share);
 
 }  // namespace nibble

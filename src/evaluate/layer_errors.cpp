@@ -56,18 +56,24 @@ LayerErrors layer_errors(std::span<const LayerSums> parts) {
   LayerErrors errors;
   errors.embedding = ratio(all.residual[0], all.stream[0]);
   for (std::size_t i = 1; i < points; ++i)
-    errors.layers.push_back({ratio(all.residual[i], all.stream[i]), ratio(all.output[i], all.added[i]), ratio(all.local[i], all.added[i])});
+    errors.layers.push_back(
+        {ratio(all.residual[i], all.stream[i]), ratio(all.output[i], all.added[i]), ratio(all.local[i], all.added[i])});
   return errors;
 }
 
 std::size_t LayerWatch::tokens_at_once(const ModelConfig& config, std::size_t context) {
   constexpr std::uint64_t kMaxValues = (256u << 20) / sizeof(float);
-  return static_cast<std::size_t>(std::clamp<std::uint64_t>(kMaxValues / ((config.layers + 1) * config.hidden), 1, context));
+  return static_cast<std::size_t>(
+      std::clamp<std::uint64_t>(kMaxValues / ((config.layers + 1) * config.hidden), 1, context));
 }
 
 LayerWatch::LayerWatch(const ModelConfig& config, std::size_t max_tokens, ThreadPool& pool)
-    : pool_(pool), hidden_(config.hidden), max_tokens_(max_tokens), stream_((config.layers + 1) * max_tokens * config.hidden),
-      previous_(max_tokens * config.hidden), rows_(max_tokens) {}
+    : pool_(pool),
+      hidden_(config.hidden),
+      max_tokens_(max_tokens),
+      stream_((config.layers + 1) * max_tokens * config.hidden),
+      previous_(max_tokens * config.hidden),
+      rows_(max_tokens) {}
 
 const float* LayerWatch::original(const StreamPoint& point, std::size_t layers) const {
   assert(point.first_token + rows_of(point) <= max_tokens_);
@@ -95,7 +101,9 @@ StreamVisitor LayerWatch::compare(LayerSums& sums) {
         if (at > 0) {
           const float* const x_before = original(point, at - 1) + row * hidden_;
           sum.added = sum_of_squares(hidden_, [=](std::size_t i) { return wide(x[i]) - wide(x_before[i]); });
-          sum.output = sum_of_squares(hidden_, [=](std::size_t i) { return (wide(y[i]) - wide(y_before[i])) - (wide(x[i]) - wide(x_before[i])); });
+          sum.output = sum_of_squares(hidden_, [=](std::size_t i) {
+            return (wide(y[i]) - wide(y_before[i])) - (wide(x[i]) - wide(x_before[i]));
+          });
         }
         std::copy_n(y, hidden_, y_before);
       }
@@ -110,7 +118,8 @@ StreamVisitor LayerWatch::compare(LayerSums& sums) {
 }
 
 StreamVisitor LayerWatch::hold() {
-  return [this](const StreamPoint& point) { std::copy_n(original(point, point.layers), point.x.size(), point.x.begin()); };
+  return
+      [this](const StreamPoint& point) { std::copy_n(original(point, point.layers), point.x.size(), point.x.begin()); };
 }
 
 StreamVisitor LayerWatch::hold(LayerSums& sums) {

@@ -2,8 +2,9 @@
 //
 // Where in a model the damage is: how far a candidate's hidden states are from the original's, layer by layer.
 //
-// x_i is the original's residual stream after i layers, y_i the candidate's, both [tokens, hidden] over all scored positions; x_0 and y_0
-// enter the first layer. |.| is the Frobenius norm, the root of the sum of squares over all tokens and dimensions.
+// x_i is the original's residual stream after i layers, y_i the candidate's, both [tokens, hidden] over all scored
+// positions; x_0 and y_0 enter the first layer. |.| is the Frobenius norm, the root of the sum of squares over all
+// tokens and dimensions.
 //
 //   LayerWatch watch(config, tokens, pool);              // for that many tokens of all points at a time
 //   original.forward_from(a, ids, 0, p, watch.record());
@@ -22,10 +23,12 @@
 namespace nibble {
 
 struct LayerError {
-  double residual = 0;  // |y_i - x_i| / |x_i|: of the stream that leaves the layer, with all that earlier layers did to it
-  double output = 0;    // |(y_i - y_{i-1}) - (x_i - x_{i-1})| / |x_i - x_{i-1}|: of what the layer adds, each model on its own stream
-  double local = 0;     // |q_i(x_{i-1}) - x_i| / |x_i - x_{i-1}|: of what the candidate's layer q_i adds when it reads the original's stream, here
-                        // and at all earlier positions: what this layer alone does wrong
+  double residual =
+      0;  // |y_i - x_i| / |x_i|: of the stream that leaves the layer, with all that earlier layers did to it
+  double output =
+      0;  // |(y_i - y_{i-1}) - (x_i - x_{i-1})| / |x_i - x_{i-1}|: of what the layer adds, each model on its own stream
+  double local = 0;  // |q_i(x_{i-1}) - x_i| / |x_i - x_{i-1}|: of what the candidate's layer q_i adds when it reads the
+                     // original's stream, here and at all earlier positions: what this layer alone does wrong
 };
 
 struct LayerErrors {
@@ -42,11 +45,12 @@ struct LayerSums {
       : stream(layers + 1), added(layers + 1), residual(layers + 1), output(layers + 1), local(layers + 1) {}
 };
 
-// Of all these tokens together. parts: at least one, of equally many layers. What differs from a zero is an error of infinity.
+// Of all these tokens together. parts: at least one, of equally many layers. What differs from a zero is an error of
+// infinity.
 LayerErrors layer_errors(std::span<const LayerSums> parts);
 
-// Holds the original's stream of some tokens at every point, and compares candidates with it. Visitors are valid as long as the watch is;
-// what one adds to the sums is the same bits for any number of threads. One thread at a time.
+// Holds the original's stream of some tokens at every point, and compares candidates with it. Visitors are valid as
+// long as the watch is; what one adds to the sums is the same bits for any number of threads. One thread at a time.
 class LayerWatch {
  public:
   // How many tokens of a window at a time keep the stream within 256 MiB.
@@ -56,8 +60,8 @@ class LayerWatch {
 
   StreamVisitor record();                  // for the original: keeps its stream
   StreamVisitor compare(LayerSums& sums);  // for a candidate on the same tokens: adds all but local
-  StreamVisitor hold();                    // for a candidate on the same tokens: every layer reads the original's stream
-  StreamVisitor hold(LayerSums& sums);     // the same, and adds local
+  StreamVisitor hold();                 // for a candidate on the same tokens: every layer reads the original's stream
+  StreamVisitor hold(LayerSums& sums);  // the same, and adds local
 
  private:
   const float* original(const StreamPoint& point, std::size_t layers) const;

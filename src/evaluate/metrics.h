@@ -42,8 +42,8 @@ enum class MetricKind { mean, quantile, maximum };
 
 struct MetricInfo {
   Metric id;
-  std::string_view key;      // in JSON
-  std::string_view accept;   // in acceptance rules; empty: cannot be judged
+  std::string_view key;     // in JSON
+  std::string_view accept;  // in acceptance rules; empty: cannot be judged
   std::string_view title;
   std::string_view meaning;  // one line
   MetricUnit unit;

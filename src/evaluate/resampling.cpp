@@ -21,7 +21,8 @@ void draw_blocks(const Blocks& blocks, Random& random, std::span<std::uint16_t> 
 Blocks equal_blocks(const std::vector<std::size_t>& windows, std::size_t values_per_window) {
   Blocks blocks;
   for (const std::size_t count : windows) {
-    for (std::size_t i = 0; i < count; ++i) blocks.ends.push_back((blocks.ends.empty() ? 0 : blocks.ends.back()) + values_per_window);
+    for (std::size_t i = 0; i < count; ++i)
+      blocks.ends.push_back((blocks.ends.empty() ? 0 : blocks.ends.back()) + values_per_window);
     if (count > 0) blocks.strata.push_back(blocks.ends.size());
   }
   return blocks;
@@ -30,7 +31,8 @@ Blocks equal_blocks(const std::vector<std::size_t>& windows, std::size_t values_
 Blocks joined_blocks(const Blocks& blocks, std::size_t length) {
   Blocks joined;
   for (std::size_t h = 0; h < blocks.strata.size(); ++h) {
-    const std::size_t first = blocks.first_of(h), count = blocks.strata[h] - first, whole = std::max<std::size_t>(1, count / length);
+    const std::size_t first = blocks.first_of(h), count = blocks.strata[h] - first,
+                      whole = std::max<std::size_t>(1, count / length);
     for (std::size_t i = 1; i < whole; ++i) joined.ends.push_back(blocks.ends[first + i * length - 1]);
     joined.ends.push_back(blocks.ends[blocks.strata[h] - 1]);
     joined.strata.push_back(joined.ends.size());
@@ -59,13 +61,15 @@ std::size_t independent_length(std::span<const double> values, const Blocks& blo
   }
 }
 
-SortedBlocks::SortedBlocks(std::span<const double> values, const Blocks& blocks) : blocks_(blocks), values_(values.size()), owners_(values.size()) {
+SortedBlocks::SortedBlocks(std::span<const double> values, const Blocks& blocks)
+    : blocks_(blocks), values_(values.size()), owners_(values.size()) {
   std::vector<std::uint32_t> order(values.size()), owner(values.size());
   std::iota(order.begin(), order.end(), 0u);
   for (std::size_t b = 0; b < blocks.count(); ++b)
-    std::fill(owner.begin() + static_cast<std::ptrdiff_t>(blocks.begin(b)), owner.begin() + static_cast<std::ptrdiff_t>(blocks.ends[b]),
-              static_cast<std::uint32_t>(b));
-  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return values[a] != values[b] ? values[a] < values[b] : a < b; });
+    std::fill(owner.begin() + static_cast<std::ptrdiff_t>(blocks.begin(b)),
+              owner.begin() + static_cast<std::ptrdiff_t>(blocks.ends[b]), static_cast<std::uint32_t>(b));
+  std::sort(order.begin(), order.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return values[a] != values[b] ? values[a] < values[b] : a < b; });
   for (std::size_t i = 0; i < order.size(); ++i) {
     values_[i] = values[order[i]];
     owners_[i] = owner[order[i]];

@@ -15,11 +15,12 @@
 
 namespace nibble {
 
-// How often each block is drawn in one replicate, which has generator `random` to itself: as many draws as a stratum has blocks.
+// How often each block is drawn in one replicate, which has generator `random` to itself: as many draws as a stratum
+// has blocks.
 void draw_blocks(const Blocks& blocks, Random& random, std::span<std::uint16_t> times);
 
-// body(replicate, times) for every replicate, from many threads; times[b]: how often block b was drawn. A replicate's draws depend on the
-// seed and its number only.
+// body(replicate, times) for every replicate, from many threads; times[b]: how often block b was drawn. A replicate's
+// draws depend on the seed and its number only.
 template <class Body>
 void for_each_resample(const Blocks& blocks, const BootstrapOptions& options, ThreadPool& pool, Body&& body) {
   pool.parallel_for(options.replicates, 64, [&](std::size_t begin, std::size_t end, std::size_t) {
@@ -48,7 +49,8 @@ class SortedBlocks {
   std::vector<std::uint32_t> owners_;
 };
 
-// One quantile of resamples. Looks only at the values around the quantile, where nearly all resampled quantiles lie; the rest is counted.
+// One quantile of resamples. Looks only at the values around the quantile, where nearly all resampled quantiles lie;
+// the rest is counted.
 class QuantileSearch {
  public:
   QuantileSearch(const SortedBlocks& sorted, double share);
@@ -57,12 +59,13 @@ class QuantileSearch {
   const std::vector<double>& residual() const { return residual_; }
 
  private:
-  double find_from(std::size_t first, std::uint64_t before, std::uint64_t place, double part, std::span<const std::uint16_t> times) const;
+  double find_from(std::size_t first, std::uint64_t before, std::uint64_t place, double part,
+                   std::span<const std::uint16_t> times) const;
 
   const SortedBlocks& sorted_;
   double share_;
   std::vector<double> residual_;
-  std::size_t first_ = 0;                   // the band begins here
+  std::size_t first_ = 0;                    // the band begins here
   std::vector<std::uint32_t> count_before_;  // each block's values before it
 };
 

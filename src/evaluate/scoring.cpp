@@ -10,8 +10,9 @@
 namespace nibble {
 
 void refuse_logits(const char* which, std::size_t window, std::size_t position) {
-  throw Error(ErrorKind::corrupt, fmt::format("the logits of the {} are not finite, so its weights overflow: window {}, position {}", which, window,
-                                              position));
+  throw Error(ErrorKind::corrupt,
+              fmt::format("the logits of the {} are not finite, so its weights overflow: window {}, position {}", which,
+                          window, position));
 }
 
 void WindowScorer::begin(const Windows& windows, std::size_t window) {

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Walks windows through a model and hands out the logits of the scored positions, a bounded number at a time. Internal to evaluate/.
+// Walks windows through a model and hands out the logits of the scored positions, a bounded number at a time. Internal
+// to evaluate/.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "evaluate/windows.h"
 #include "engine/decoder.h"
+#include "evaluate/windows.h"
 
 namespace nibble {
 

@@ -30,8 +30,10 @@ std::span<const std::uint32_t> leading(const float* logits, std::size_t vocab, I
 void require_same_shape(const ModelConfig& original, const ModelConfig& candidate) {
   if (original.layers == candidate.layers && original.hidden == candidate.hidden) return;
   throw Error(ErrorKind::unsupported,
-              fmt::format("models of different shape have no layers that could be compared; leave out the layers: original {} of width {}, candidate "
-                          "{} of width {}", original.layers, original.hidden, candidate.layers, candidate.hidden));
+              fmt::format("models of different shape have no layers that could be compared; leave out the layers: "
+                          "original {} of width {}, candidate "
+                          "{} of width {}",
+                          original.layers, original.hidden, candidate.layers, candidate.hidden));
 }
 
 void resize(CandidateSamples& samples, std::size_t tokens) {
@@ -46,8 +48,10 @@ void resize(CandidateSamples& samples, std::size_t tokens) {
 
 void require_same_vocabulary(std::uint64_t original, std::uint64_t candidate) {
   if (original != candidate)
-    throw Error(ErrorKind::unsupported, fmt::format("models whose vocabularies differ in size (one may be padded) cannot be compared; make the "
-                                                    "candidate from this very original: original {}, candidate {}", original, candidate));
+    throw Error(ErrorKind::unsupported,
+                fmt::format("models whose vocabularies differ in size (one may be padded) cannot be compared; make the "
+                            "candidate from this very original: original {}, candidate {}",
+                            original, candidate));
 }
 
 // What compares layers: the original's stream, and the candidates once more, held to it.
@@ -72,18 +76,21 @@ struct SideBySide::Place {
   std::size_t first = 0;  // candidate
   std::size_t at_once = 0, layers = 0;
   std::vector<float> original_logits, candidate_logits;
-  std::unique_ptr<Watch> watch;  // none: layers are not compared
-  std::size_t windows_before = 0;  // through all texts
-  bool splits = false;             // the window is one that splits the loss
+  std::unique_ptr<Watch> watch;                            // none: layers are not compared
+  std::size_t windows_before = 0;                          // through all texts
+  bool splits = false;                                     // the window is one that splits the loss
   std::vector<std::optional<WindowScorer>> weights_alone;  // of each candidate; empty: nothing is split
 
   // Its place in this window, if the loss is split here.
   WindowScorer* alone(std::size_t candidate) {
-    return splits && candidate < weights_alone.size() && weights_alone[candidate] ? &*weights_alone[candidate] : nullptr;
+    return splits && candidate < weights_alone.size() && weights_alone[candidate] ? &*weights_alone[candidate]
+                                                                                  : nullptr;
   }
 
   StreamVisitor record() const { return watch ? watch->stream.record() : StreamVisitor{}; }
-  StreamVisitor compare(std::size_t candidate) const { return watch ? watch->stream.compare(watch->sums[candidate]) : StreamVisitor{}; }
+  StreamVisitor compare(std::size_t candidate) const {
+    return watch ? watch->stream.compare(watch->sums[candidate]) : StreamVisitor{};
+  }
 };
 
 SideBySide::SideBySide(std::vector<ReadText> texts, std::size_t num_candidates, std::size_t split_windows)
@@ -103,8 +110,10 @@ SideBySide::SideBySide(std::vector<ReadText> texts, std::size_t num_candidates, 
   split_windows_ = {std::min(split_windows, windows_planned_), windows_planned_};
 }
 
-void SideBySide::run(Decoder& original, std::span<Decoder* const> candidates, std::size_t first, const EvaluateOptions& options, ThreadPool& pool) {
-  for (const Decoder* candidate : candidates) require_same_vocabulary(original.config().vocab_size, candidate->config().vocab_size);
+void SideBySide::run(Decoder& original, std::span<Decoder* const> candidates, std::size_t first,
+                     const EvaluateOptions& options, ThreadPool& pool) {
+  for (const Decoder* candidate : candidates)
+    require_same_vocabulary(original.config().vocab_size, candidate->config().vocab_size);
   const std::size_t context = texts_.front().windows.context;
   WindowScorer original_scorer(original, context);
   std::vector<WindowScorer> scorers;
@@ -140,7 +149,8 @@ void SideBySide::run(Decoder& original, std::span<Decoder* const> candidates, st
     for (place.window = 0; place.window < text.windows.count; ++place.window) {
       read_window(place);
       if (place.watch)
-        for (std::size_t c = 0; c < candidates.size(); ++c) candidates_[first + c].layers.push_back(std::move(place.watch->sums[c]));
+        for (std::size_t c = 0; c < candidates.size(); ++c)
+          candidates_[first + c].layers.push_back(std::move(place.watch->sums[c]));
       place.windows_before = ++done;
       original_done_ = std::max(original_done_, done);
       for (std::size_t c = 0; c < candidates.size(); ++c) candidates_done_[first + c] = done;
@@ -214,36 +224,44 @@ void SideBySide::read_weights_alone(Place& place, std::span<const float> p, std:
   if (alone == nullptr) return;
   const std::span<float> q = std::span(place.candidate_logits).first(p.size());
   alone->next(place.count, q);
-  score(place, p, q, split_windows_.before(place.windows_before) * scored_per_window(), weights_alone_[place.first + candidate]);
+  score(place, p, q, split_windows_.before(place.windows_before) * scored_per_window(),
+        weights_alone_[place.first + candidate]);
 }
 
 void SideBySide::score_alone(const Place& place, std::span<const float> p) {
-  const auto targets = place.windows->window(place.window).subspan(place.windows->first_scored + place.begin, place.count);
+  const auto targets =
+      place.windows->window(place.window).subspan(place.windows->first_scored + place.begin, place.count);
   place.pool->parallel_for(place.count, 4, [&](std::size_t from, std::size_t to, std::size_t) {
     for (std::size_t i = from; i < to; ++i) {
       const float* const row = &p[i * place.vocab];
-      const double nll = log_sum_exp(row, place.vocab, place.isa).log_sum - static_cast<double>(row[static_cast<std::size_t>(targets[i])]);
+      const double nll = log_sum_exp(row, place.vocab, place.isa).log_sum -
+                         static_cast<double>(row[static_cast<std::size_t>(targets[i])]);
       if (!std::isfinite(nll)) refuse_logits("model", place.window, place.windows->first_scored + place.begin + i);
       original_nll_[place.sample + place.begin + i] = nll;
     }
   });
 }
 
-void SideBySide::score(const Place& place, std::span<const float> p, std::span<const float> q, std::size_t sample, CandidateSamples& samples) {
-  const auto targets = place.windows->window(place.window).subspan(place.windows->first_scored + place.begin, place.count);
+void SideBySide::score(const Place& place, std::span<const float> p, std::span<const float> q, std::size_t sample,
+                       CandidateSamples& samples) {
+  const auto targets =
+      place.windows->window(place.window).subspan(place.windows->first_scored + place.begin, place.count);
   place.pool->parallel_for(place.count, 4, [&](std::size_t from, std::size_t to, std::size_t) {
     for (std::size_t i = from; i < to; ++i) {
       const float* const row_p = &p[i * place.vocab];
       const float* const row_q = &q[i * place.vocab];
       const auto target = static_cast<std::uint32_t>(targets[i]);
       const LogitDivergence here = divergence_of_logits(row_p, row_q, place.vocab, place.isa);
-      if (!std::isfinite(here.log_sum_p)) refuse_logits("original", place.window, place.windows->first_scored + place.begin + i);
+      if (!std::isfinite(here.log_sum_p))
+        refuse_logits("original", place.window, place.windows->first_scored + place.begin + i);
       if (!std::isfinite(here.kl) || !std::isfinite(here.log_sum_q))
         refuse_logits("candidate", place.window, place.windows->first_scored + place.begin + i);
       Top storage_p, storage_q;
-      const auto top_p = leading(row_p, place.vocab, place.isa, storage_p), top_q = leading(row_q, place.vocab, place.isa, storage_q);
+      const auto top_p = leading(row_p, place.vocab, place.isa, storage_p),
+                 top_q = leading(row_q, place.vocab, place.isa, storage_q);
       std::size_t shared = kTop - top_p.size();  // a vocabulary smaller than five agrees on the rest
-      for (const std::uint32_t token : top_p) shared += std::find(top_q.begin(), top_q.end(), token) != top_q.end() ? 1u : 0u;
+      for (const std::uint32_t token : top_p)
+        shared += std::find(top_q.begin(), top_q.end(), token) != top_q.end() ? 1u : 0u;
       const std::size_t at = sample + place.begin + i, original_at = place.sample + place.begin + i;
       original_nll_[original_at] = here.log_sum_p - static_cast<double>(row_p[target]);
       samples.kl[at] = here.kl;

@@ -32,7 +32,8 @@ double beta_fraction(double x, double a, double b) {
 double beta_probability(double x, double a, double b) {
   if (x <= 0) return 0;
   if (x >= 1) return 1;
-  const double front = std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log1p(-x));
+  const double front =
+      std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log1p(-x));
   if (x < (a + 1) / (a + b + 2)) return front * beta_fraction(x, a, b) / a;
   return 1 - front * beta_fraction(1 - x, b, a) / b;
 }
@@ -57,7 +58,8 @@ ShareBounds share_bounds(double events, double trials, double tail) {
 }
 
 double mcnemar_p(std::uint64_t to_wrong, std::uint64_t to_right) {
-  const double fewer = static_cast<double>(std::min(to_wrong, to_right)), more = static_cast<double>(std::max(to_wrong, to_right));
+  const double fewer = static_cast<double>(std::min(to_wrong, to_right)),
+               more = static_cast<double>(std::max(to_wrong, to_right));
   if (more == 0) return 1;
   // P(Binomial(n, 1/2) <= k) = I_{1/2}(n - k, k + 1).
   return std::min(1.0, 2 * beta_probability(0.5, more, fewer + 1));

@@ -40,7 +40,8 @@ void summarise_samples(Speed& speed) {
 std::vector<Speed> measure_speed(Decoder& decoder, const SpeedOptions& options) {
   if (options.repetitions == 0) throw Error(ErrorKind::invalid_argument, "a speed needs at least one repetition: 0");
   if (options.sequences == 0 || options.sequences > 1024)
-    throw Error(ErrorKind::invalid_argument, "sequences at once must be 1 to 1024: " + std::to_string(options.sequences));
+    throw Error(ErrorKind::invalid_argument,
+                "sequences at once must be 1 to 1024: " + std::to_string(options.sequences));
   const std::size_t longest = std::max(options.prompt_tokens, options.generated_tokens);
   if (longest == 0) return {};
   const std::vector<std::int32_t> tokens = random_tokens(longest, decoder.config().vocab_size);
@@ -51,18 +52,21 @@ std::vector<Speed> measure_speed(Decoder& decoder, const SpeedOptions& options) 
   for (KvCache& cache : caches) decoder.fill(cache, options.depth);
 
   const auto read_prompt = [&](std::size_t count, std::size_t) {
-    decoder.forward(caches[0], std::span(tokens).first(count), LogitsFor::last, std::span(logits).first(decoder.config().vocab_size));
+    decoder.forward(caches[0], std::span(tokens).first(count), LogitsFor::last,
+                    std::span(logits).first(decoder.config().vocab_size));
   };
   std::vector<SequenceStep> steps;
   const auto make_tokens = [&](std::size_t count, std::size_t sequences) {
     for (std::size_t i = 0; i < count; ++i) {
       steps.clear();
-      for (std::size_t s = 0; s < sequences; ++s) steps.push_back({&caches[s], std::span(tokens).subspan((i + s) % longest, 1)});
+      for (std::size_t s = 0; s < sequences; ++s)
+        steps.push_back({&caches[s], std::span(tokens).subspan((i + s) % longest, 1)});
       decoder.step(steps, std::span(logits).first(sequences * decoder.config().vocab_size));
     }
   };
 
-  const std::size_t num_tests = (options.prompt_tokens > 0 ? 1 : 0) + (options.generated_tokens > 0 ? options.sequences > 1 ? 2 : 1 : 0);
+  const std::size_t num_tests =
+      (options.prompt_tokens > 0 ? 1 : 0) + (options.generated_tokens > 0 ? options.sequences > 1 ? 2 : 1 : 0);
   ProgressMeter meter(options.progress, "bench", num_tests * options.repetitions);
   std::uint64_t done = 0;
   std::vector<Speed> speeds;

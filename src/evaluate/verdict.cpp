@@ -54,7 +54,8 @@ Figure as_root(const Figure& squares) {
 
 // A divergence or a share cannot lie below 0, whatever a studentized bound says; nor a share above 1.
 Figure clamped(Figure figure, double highest) {
-  for (double* end : {&figure.low, &figure.high, &figure.lower_bound, &figure.upper_bound}) *end = std::clamp(*end, 0.0, highest);
+  for (double* end : {&figure.low, &figure.high, &figure.lower_bound, &figure.upper_bound})
+    *end = std::clamp(*end, 0.0, highest);
   return figure;
 }
 
@@ -78,8 +79,8 @@ class Judge {
     MetricFigures result;
     const std::size_t count = range.end - range.begin;
     const auto kl = range.of(samples.kl), nll = range.of(samples.nll), original = range.of(original_.nll);
-    const auto right = range.of(samples.right), original_right = range.of(original_.right), top1 = range.of(samples.same_top1),
-               top5 = range.of(samples.same_top5);
+    const auto right = range.of(samples.right), original_right = range.of(original_.right),
+               top1 = range.of(samples.same_top1), top5 = range.of(samples.same_top5);
     const Blocks nll_blocks = joined_blocks(range.blocks, independent_length(nll, range.blocks));
     result[Metric::perplexity] = as_perplexity(bootstrap_mean(nll, nll_blocks, options_, pool_));
 
@@ -91,9 +92,12 @@ class Judge {
     const auto squares = mapped(count, [&](std::size_t i) { return change[i] * change[i]; });
     const auto same1 = mapped(count, [&](std::size_t i) { return static_cast<double>(top1[i]); });
     const auto same5 = mapped(count, [&](std::size_t i) { return static_cast<double>(top5[i]) / 5; });
-    const auto wrong = mapped(count, [&](std::size_t i) { return original_right[i] == 1 && right[i] == 0 ? 1.0 : 0.0; });
-    const auto mended = mapped(count, [&](std::size_t i) { return original_right[i] == 0 && right[i] == 1 ? 1.0 : 0.0; });
-    const std::vector<Figure> means = bootstrap_means({kl, log_ratio, change, squares, same1, same5, wrong, mended}, blocks, options_, pool_);
+    const auto wrong =
+        mapped(count, [&](std::size_t i) { return original_right[i] == 1 && right[i] == 0 ? 1.0 : 0.0; });
+    const auto mended =
+        mapped(count, [&](std::size_t i) { return original_right[i] == 0 && right[i] == 1 ? 1.0 : 0.0; });
+    const std::vector<Figure> means =
+        bootstrap_means({kl, log_ratio, change, squares, same1, same5, wrong, mended}, blocks, options_, pool_);
     constexpr double kUnbounded = std::numeric_limits<double>::infinity();
     result[Metric::kl_mean] = clamped(means[0], kUnbounded);
     result[Metric::perplexity_ratio] = as_perplexity(means[1]);
@@ -115,7 +119,9 @@ class Judge {
     const std::size_t count = range.end - range.begin;
     const auto kl = mapped(count, [&](std::size_t i) { return a.kl[i] - b.kl[i]; });
     const auto log_ratio = mapped(count, [&](std::size_t i) { return a.nll[i] - b.nll[i]; });
-    const auto top1 = mapped(count, [&](std::size_t i) { return static_cast<double>(a.same_top1[i]) - static_cast<double>(b.same_top1[i]); });
+    const auto top1 = mapped(count, [&](std::size_t i) {
+      return static_cast<double>(a.same_top1[i]) - static_cast<double>(b.same_top1[i]);
+    });
     const Blocks blocks = joined_blocks(range.blocks, independent_length(kl, range.blocks));
     const std::vector<Figure> means = bootstrap_means({kl, log_ratio, top1}, blocks, options_, pool_);
     result.kl_difference = means[0];
@@ -147,7 +153,9 @@ class Judge {
   static void state_identity(MetricFigures& result) {
     for (const MetricInfo& metric : list_metrics()) {
       Figure& figure = result[metric.id];
-      if (metric.id == Metric::perplexity || metric.kind == MetricKind::maximum || figure.certainty == Certainty::too_few_blocks) continue;
+      if (metric.id == Metric::perplexity || metric.kind == MetricKind::maximum ||
+          figure.certainty == Certainty::too_few_blocks)
+        continue;
       figure.certainty = Certainty::interval;
       figure.low = figure.high = figure.lower_bound = figure.upper_bound = figure.value;
     }
@@ -158,7 +166,8 @@ class Judge {
   BootstrapOptions options_{};
 };
 
-// The windows that split the loss, apart from the others: the original's samples and the candidates' as run, as if nothing else had been read.
+// The windows that split the loss, apart from the others: the original's samples and the candidates' as run, as if
+// nothing else had been read.
 class SplitReading {
  public:
   // texts: with what was read of each.
@@ -167,7 +176,8 @@ class SplitReading {
     std::vector<std::size_t> counts;
     for (const MeasuredText& text : texts) {
       const std::size_t end = window + text.windows;
-      if (const std::size_t here = pass.split_windows().before(end) - pass.split_windows().before(window); here > 0) counts.push_back(here);
+      if (const std::size_t here = pass.split_windows().before(end) - pass.split_windows().before(window); here > 0)
+        counts.push_back(here);
       for (; window < end; ++window)
         if (pass.split_windows().holds(window)) windows_.push_back(window);
       if (text.windows < text.windows_planned) break;
@@ -183,9 +193,11 @@ class SplitReading {
   LossSplit split(std::size_t candidate, ThreadPool& pool) const {
     const CandidateSamples& all = pass_.candidates()[candidate];
     const CandidateSamples& weights = pass_.weights_alone()[candidate];
-    const CandidateSamples as_run{chosen(all.kl), chosen(all.nll), chosen(all.same_top1), chosen(all.same_top5), chosen(all.right), {}};
+    const CandidateSamples as_run{chosen(all.kl),        chosen(all.nll),   chosen(all.same_top1),
+                                  chosen(all.same_top5), chosen(all.right), {}};
     const Judge judge({nll_, right_}, pool);
-    return {windows_.size(), false, judge.figures(range_, weights), judge.figures(range_, as_run), judge.contest(range_, as_run, weights)};
+    return {windows_.size(), false, judge.figures(range_, weights), judge.figures(range_, as_run),
+            judge.contest(range_, as_run, weights)};
   }
 
  private:
@@ -212,7 +224,8 @@ class SplitReading {
 PairedVerdict judge(const SideBySide& pass, const std::vector<std::string>& names, ThreadPool& pool) {
   const std::size_t done = pass.windows_done(names.size());
   if (done == 0)
-    throw Error(ErrorKind::unusable_input, "not one window was read, so there is nothing to judge: 0 of " + std::to_string(pass.windows_planned()));
+    throw Error(ErrorKind::unusable_input, "not one window was read, so there is nothing to judge: 0 of " +
+                                               std::to_string(pass.windows_planned()));
   PairedVerdict verdict;
   verdict.protocol = pass.texts().front().windows.protocol;
   verdict.context = pass.texts().front().windows.context;
@@ -237,7 +250,8 @@ PairedVerdict judge(const SideBySide& pass, const std::vector<std::string>& name
   for (std::size_t i = 0; i < read; ++i) ranges.push_back(range_of(verdict.texts, i, 1, scored));
   verdict.original_perplexity = judge.original_perplexity(all);
   for (std::size_t i = 0; i < read; ++i)
-    verdict.texts[i].original_perplexity = read == 1 ? verdict.original_perplexity : judge.original_perplexity(ranges[i]);
+    verdict.texts[i].original_perplexity =
+        read == 1 ? verdict.original_perplexity : judge.original_perplexity(ranges[i]);
   for (std::size_t c = 0; c < names.size(); ++c) {
     const CandidateSamples& samples = pass.candidates()[c];
     CandidateVerdict candidate{names[c], {}, judge.figures(all, samples)};
@@ -246,7 +260,8 @@ PairedVerdict judge(const SideBySide& pass, const std::vector<std::string>& name
     else if (pass.split_of(c) == SideBySide::Split::read && !split.empty())
       candidate.split = split.split(c, pool);
     if (samples.layers.size() >= done) candidate.layers = layer_errors(std::span(samples.layers).first(done));
-    for (std::size_t i = 0; i < read; ++i) candidate.texts.push_back(read == 1 ? candidate.overall : judge.figures(ranges[i], samples));
+    for (std::size_t i = 0; i < read; ++i)
+      candidate.texts.push_back(read == 1 ? candidate.overall : judge.figures(ranges[i], samples));
     verdict.candidates.push_back(std::move(candidate));
     if (c == 0) continue;
     verdict.contests.push_back(judge.contest(all, pass.candidates()[0], samples));

@@ -14,7 +14,9 @@ struct Named {
   ActivationFormat format;
 };
 
-constexpr ActivationFormat of_runs(std::uint16_t run, WideColumns wide) { return {ActivationGrain::run, false, wide, run}; }
+constexpr ActivationFormat of_runs(std::uint16_t run, WideColumns wide) {
+  return {ActivationGrain::run, false, wide, run};
+}
 
 constexpr std::array kFormats = {
     Named{"a8:g128:wide", kDefaultActivations},
@@ -39,7 +41,8 @@ ActivationFormat parse_activation_format(std::string_view spelling) {
     if (named.name == spelling) return named.format;
     known.append(", ").append(named.name);
   }
-  throw Error(ErrorKind::invalid_argument, "unknown format of activations; known are " + known + ": '" + std::string(spelling) + "'");
+  throw Error(ErrorKind::invalid_argument,
+              "unknown format of activations; known are " + known + ": '" + std::string(spelling) + "'");
 }
 
 std::string activation_format_name(ActivationFormat format) {
@@ -55,7 +58,8 @@ std::vector<ActivationFormat> activation_formats() {
 }
 
 std::optional<std::string> find_activation_grid_defect(const ActivationGrid& grid) {
-  if (!std::isfinite(grid.scale) || grid.scale < kSmallestActivationScale) return "scale should be a positive number: " + std::to_string(grid.scale);
+  if (!std::isfinite(grid.scale) || grid.scale < kSmallestActivationScale)
+    return "scale should be a positive number: " + std::to_string(grid.scale);
   if (grid.zero < kLowestActivation || grid.zero > kHighestActivation)
     return "zero point should lie within -128 .. 127: " + std::to_string(grid.zero);
   return std::nullopt;

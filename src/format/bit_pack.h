@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Runs of 1- to 8-bit codes in bytes, least-significant bit first: code i occupies bits [first + i * bits, first + (i + 1) * bits) of the
-// little-endian bit string. Only those bits are touched.
+// Runs of 1- to 8-bit codes in bytes, least-significant bit first: code i occupies bits [first + i * bits, first + (i +
+// 1) * bits) of the little-endian bit string. Only those bits are touched.
 //
 //   pack_bits(codes, 128, 4, 0, bytes);
 #pragma once
@@ -20,7 +20,9 @@ void pack_bits(const T* codes, std::size_t count, unsigned bits, std::size_t fir
     const std::uint32_t mask = ((1u << bits) - 1u) << shift;
     const std::uint32_t value = code << shift;
     bytes[at] = static_cast<std::byte>((std::to_integer<std::uint32_t>(bytes[at]) & ~mask) | value);
-    if (shift + bits > 8) bytes[at + 1] = static_cast<std::byte>((std::to_integer<std::uint32_t>(bytes[at + 1]) & ~(mask >> 8)) | (value >> 8));
+    if (shift + bits > 8)
+      bytes[at + 1] =
+          static_cast<std::byte>((std::to_integer<std::uint32_t>(bytes[at + 1]) & ~(mask >> 8)) | (value >> 8));
     position += bits;
   };
   for (; count > 0 && position % 8 != 0; --count) put(static_cast<std::uint32_t>(*codes++));

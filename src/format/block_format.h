@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Block formats are compile-time types; this header says what such a type must offer (the concept BlockType) and turns it into a Format
-// (the template BlockFormat). Stateless, safe to use from many threads.
+// Block formats are compile-time types; this header says what such a type must offer (the concept BlockType) and turns
+// it into a Format (the template BlockFormat). Stateless, safe to use from many threads.
 //
 //   struct Q8_0 {
-//     static constexpr BlockDescriptor kInfo{.name = "q8_0", .description = "...", .columns = 32, .num_codes = 256, .ggml_type = 8};
-//     struct Block { std::uint16_t d; std::int8_t qs[32]; };     // exactly the bytes of the file, little-endian
-//     struct Grid { float d; };                                   // trivially copyable, exactly storable
+//     static constexpr BlockDescriptor kInfo{.name = "q8_0", .description = "...", .columns = 32, .num_codes = 256,
+//     .ggml_type = 8}; struct Block { std::uint16_t d; std::int8_t qs[32]; };     // exactly the bytes of the file,
+//     little-endian struct Grid { float d; };                                   // trivially copyable, exactly storable
 //     static void fit(const float* x, const float* importance, const FitOptions& options, Grid& grid);
 //     static Code nearest(const Grid& grid, std::size_t column, const float* target, const float* metric);
 //     static void value(const Grid& grid, std::size_t column, Code code, float* out);
@@ -19,13 +19,13 @@
 //
 //   static void encode(const float* x, const float* importance, const FitOptions& options, Block& block);
 //       where the reference's rule is not "fit, then nearest", or a direct loop is faster
-//   static void decode(const Block& block, float* out);                    a direct loop; must equal unpack + value to the bit
-//   static std::optional<std::string> find_defect(const Block& block);     what no writer should have stored, without the position
-//   static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t column);
+//   static void decode(const Block& block, float* out);                    a direct loop; must equal unpack + value to
+//   the bit static std::optional<std::string> find_defect(const Block& block);     what no writer should have stored,
+//   without the position static std::vector<GridPart> grid_parts(const Grid& grid, std::size_t column);
 //       the grid in words; grids with nothing but a scale d (and a minimum m) need none
 //
-// Types whose searches are made of loops over spans (span_loops.h) take a const SpanLoops& after the options, in fit and in encode, and
-// are LoopedBlockFormats.
+// Types whose searches are made of loops over spans (span_loops.h) take a const SpanLoops& after the options, in fit
+// and in encode, and are LoopedBlockFormats.
 #pragma once
 
 #include <algorithm>
@@ -58,22 +58,24 @@ struct BlockDescriptor {
 };
 
 template <class T>
-concept UsesSpanLoops = requires(const float* x, const FitOptions& options, const SpanLoops& loops, typename T::Grid& grid) {
-  T::fit(x, x, options, loops, grid);
-};
+concept UsesSpanLoops = requires(const float* x, const FitOptions& options, const SpanLoops& loops,
+                                 typename T::Grid& grid) { T::fit(x, x, options, loops, grid); };
 
 template <class T>
 concept BlockType =
-    requires(const float* x, float* out, Code* codes, const Code* const_codes, const FitOptions& options, typename T::Grid& grid,
-             const typename T::Grid& const_grid, typename T::Block& block, const typename T::Block& const_block, std::size_t column) {
+    requires(const float* x, float* out, Code* codes, const Code* const_codes, const FitOptions& options,
+             typename T::Grid& grid, const typename T::Grid& const_grid, typename T::Block& block,
+             const typename T::Block& const_block, std::size_t column) {
       { T::kInfo } -> std::convertible_to<BlockDescriptor>;
       { T::nearest(const_grid, column, x, x) } -> std::same_as<Code>;
       T::value(const_grid, column, Code{}, out);
       T::pack(const_grid, const_codes, block);
       T::unpack(const_block, grid, codes);
     } &&
-    (UsesSpanLoops<T> || requires(const float* x, const FitOptions& options, typename T::Grid& grid) { T::fit(x, x, options, grid); }) &&
-    std::is_trivially_copyable_v<typename T::Block> && std::is_trivially_copyable_v<typename T::Grid> && (alignof(typename T::Grid) <= 16);
+    (UsesSpanLoops<T> ||
+     requires(const float* x, const FitOptions& options, typename T::Grid& grid) { T::fit(x, x, options, grid); }) &&
+    std::is_trivially_copyable_v<typename T::Block> && std::is_trivially_copyable_v<typename T::Grid> &&
+    (alignof(typename T::Grid) <= 16);
 
 // A row whose length is not a multiple of the block: says by how much. Error(unsupported).
 [[noreturn]] void throw_row_not_multiple(const FormatInfo& info, std::uint64_t cols);
@@ -98,8 +100,8 @@ class BlockFormat : public Format {
 
   std::size_t grid_bytes() const override { return sizeof(Grid); }
 
-  void fit(std::span<const float> x, std::span<const float> importance, const TensorGrid*, std::uint64_t, const FitOptions& options, std::byte* grid,
-           std::size_t) const override {
+  void fit(std::span<const float> x, std::span<const float> importance, const TensorGrid*, std::uint64_t,
+           const FitOptions& options, std::byte* grid, std::size_t) const override {
     assert(x.size() == kColumns && (importance.empty() || importance.size() == kColumns));
     Grid fitted{};
     const Clipped clipped(x.data(), options);
@@ -111,7 +113,9 @@ class BlockFormat : public Format {
     return T::nearest(as_grid(grid), column, target, metric);
   }
 
-  void value(const std::byte* grid, std::size_t column, Code code, float* out) const override { T::value(as_grid(grid), column, code, out); }
+  void value(const std::byte* grid, std::size_t column, Code code, float* out) const override {
+    T::value(as_grid(grid), column, code, out);
+  }
 
   std::uint64_t num_codes() const override { return kInfo.num_codes; }
 
@@ -120,13 +124,16 @@ class BlockFormat : public Format {
       return T::grid_parts(as_grid(grid), column);
     } else {
       std::vector<GridPart> parts;
-      if constexpr (requires(const Grid& typed) { float{typed.d}; }) parts.push_back({"scale d", static_cast<double>(as_grid(grid).d)});
-      if constexpr (requires(const Grid& typed) { float{typed.m}; }) parts.push_back({"minimum m", static_cast<double>(as_grid(grid).m)});
+      if constexpr (requires(const Grid& typed) { float{typed.d}; })
+        parts.push_back({"scale d", static_cast<double>(as_grid(grid).d)});
+      if constexpr (requires(const Grid& typed) { float{typed.m}; })
+        parts.push_back({"minimum m", static_cast<double>(as_grid(grid).m)});
       return parts;
     }
   }
 
-  void pack(const std::byte* grid, const Code* codes, std::size_t span_index, std::size_t columns, const RowPlanes& row) const override {
+  void pack(const std::byte* grid, const Code* codes, std::size_t span_index, std::size_t columns,
+            const RowPlanes& row) const override {
     assert(columns == kColumns);
     static_cast<void>(columns);
     Block block{};
@@ -134,8 +141,8 @@ class BlockFormat : public Format {
     std::memcpy(row[0] + span_index * sizeof(Block), &block, sizeof(Block));
   }
 
-  void unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns, const TensorGrid*, std::uint64_t, std::byte* grid,
-              Code* codes) const override {
+  void unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns, const TensorGrid*, std::uint64_t,
+              std::byte* grid, Code* codes) const override {
     assert(columns == kColumns);
     static_cast<void>(columns);
     Grid unpacked{};
@@ -143,14 +150,15 @@ class BlockFormat : public Format {
     std::memcpy(grid, &unpacked, sizeof(Grid));
   }
 
-  void encode_row(std::span<const float> x, std::span<const float> importance, const TensorGrid*, std::uint64_t, const FitOptions& given,
-                  const RowPlanes& row) const override {
+  void encode_row(std::span<const float> x, std::span<const float> importance, const TensorGrid*, std::uint64_t,
+                  const FitOptions& given, const RowPlanes& row) const override {
     assert(x.size() % kColumns == 0 && (importance.empty() || importance.size() == x.size()));
     const FitOptions options = clip_for_row(x, kLevels, given);
     for (std::size_t i = 0; i * kColumns < x.size(); ++i) {
       Block block{};
       const Clipped clipped(x.data() + i * kColumns, options);
-      encode_block(clipped.values(), importance.empty() ? nullptr : importance.data() + i * kColumns, clipped.options(), block);
+      encode_block(clipped.values(), importance.empty() ? nullptr : importance.data() + i * kColumns, clipped.options(),
+                   block);
       std::memcpy(row[0] + i * sizeof(Block), &block, sizeof(Block));
     }
   }
@@ -193,8 +201,8 @@ class BlockFormat : public Format {
   static constexpr std::size_t kInner = kInfo.inner == 0 ? kColumns : kInfo.inner;
   static_assert(kColumns % kInner == 0);
 
-  // FitRule::percentile and entropy are "cut off the range of each inner group, then absmax" for every block format; other rules pass
-  // through.
+  // FitRule::percentile and entropy are "cut off the range of each inner group, then absmax" for every block format;
+  // other rules pass through.
   class Clipped {
    public:
     Clipped(const float* x, const FitOptions& options) : values_(x), options_(options) {
@@ -203,7 +211,8 @@ class BlockFormat : public Format {
       for (std::size_t begin = 0; begin < kColumns; begin += kInner) {
         const std::span<const float> group(x + begin, kInner);
         const float clip = clip_of(group, kLevels, options);
-        std::transform(group.begin(), group.end(), copy_ + begin, [clip](float value) { return clip > 0 ? std::clamp(value, -clip, clip) : value; });
+        std::transform(group.begin(), group.end(), copy_ + begin,
+                       [clip](float value) { return clip > 0 ? std::clamp(value, -clip, clip) : value; });
       }
       values_ = copy_;
     }

@@ -16,8 +16,8 @@ float largest_magnitude(std::span<const float> x) {
   return amax;
 }
 
-// KL(P || Q): P is the histogram cut at `end` with what lies beyond in its last bin; Q is the cut histogram without that, averaged over
-// num_levels runs of bins, spread evenly over the bins of a run that are not empty in P.
+// KL(P || Q): P is the histogram cut at `end` with what lies beyond in its last bin; Q is the cut histogram without
+// that, averaged over num_levels runs of bins, spread evenly over the bins of a run that are not empty in P.
 double divergence(const std::vector<double>& histogram, std::size_t end, std::size_t num_levels) {
   double total = 0, beyond = 0;
   for (std::size_t i = 0; i < histogram.size(); ++i) {
@@ -84,7 +84,8 @@ float entropy_clip(std::span<const float> x, std::size_t num_levels) {
   if (num_levels == 0 || num_bins < 4 * num_levels || !(amax > 0)) return amax;
   std::vector<double> histogram(num_bins, 0.0);
   for (const float value : x) {
-    const auto bin = static_cast<std::size_t>(std::fabs(static_cast<double>(value)) / static_cast<double>(amax) * static_cast<double>(num_bins));
+    const auto bin = static_cast<std::size_t>(std::fabs(static_cast<double>(value)) / static_cast<double>(amax) *
+                                              static_cast<double>(num_bins));
     histogram[std::min(bin, num_bins - 1)] += 1;
   }
   const std::size_t end = entropy_cut(histogram, num_levels);

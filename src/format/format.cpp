@@ -15,15 +15,18 @@
 
 namespace nibble {
 
-// --- defaults ------------------------------------------------------------------------------------------------------------------------
+// --- defaults --------------------------------------------------------------------------------------------------------
 
-std::unique_ptr<TensorGrid> Format::prepare(std::span<const float>, std::uint64_t, std::uint64_t, std::span<const float>, const FitOptions&) const {
+std::unique_ptr<TensorGrid> Format::prepare(std::span<const float>, std::uint64_t, std::uint64_t,
+                                            std::span<const float>, const FitOptions&) const {
   return nullptr;
 }
 
 void Format::pack_tensor(const TensorGrid*, const RowPlanes&) const {}
 
-std::unique_ptr<TensorGrid> Format::unpack_tensor(const ConstRowPlanes&, std::uint64_t, std::uint64_t) const { return nullptr; }
+std::unique_ptr<TensorGrid> Format::unpack_tensor(const ConstRowPlanes&, std::uint64_t, std::uint64_t) const {
+  return nullptr;
+}
 
 std::vector<GridPart> Format::grid_parts(const std::byte*, std::size_t) const { return {}; }
 
@@ -35,34 +38,38 @@ std::size_t span_columns(const FormatInfo& info, std::size_t cols) {
 
 // Holds one span's grid and codes, aligned as `new` aligns.
 struct SpanBuffer {
-  SpanBuffer(const Format& format, std::size_t columns) : grid(format.grid_bytes()), codes((columns + format.info().unit - 1) / format.info().unit) {}
+  SpanBuffer(const Format& format, std::size_t columns)
+      : grid(format.grid_bytes()), codes((columns + format.info().unit - 1) / format.info().unit) {}
   std::vector<std::byte> grid;
   std::vector<Code> codes;
 };
 
 }  // namespace
 
-void Format::encode_row(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid, std::uint64_t row_index,
-                        const FitOptions& options, const RowPlanes& row) const {
+void Format::encode_row(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid,
+                        std::uint64_t row_index, const FitOptions& options, const RowPlanes& row) const {
   const std::size_t span = span_columns(info_, x.size());
   SpanBuffer buffer(*this, span);
   for (std::size_t begin = 0; begin < x.size(); begin += span) {
     const std::size_t columns = std::min(span, x.size() - begin);
     const auto piece = x.subspan(begin, columns);
-    fit(piece, importance.empty() ? importance : importance.subspan(begin, columns), tensor_grid, row_index, options, buffer.grid.data(),
-        begin / span);
-    for (std::size_t i = 0; i < columns; i += info_.unit) buffer.codes[i / info_.unit] = nearest(buffer.grid.data(), i, &piece[i], nullptr);
+    fit(piece, importance.empty() ? importance : importance.subspan(begin, columns), tensor_grid, row_index, options,
+        buffer.grid.data(), begin / span);
+    for (std::size_t i = 0; i < columns; i += info_.unit)
+      buffer.codes[i / info_.unit] = nearest(buffer.grid.data(), i, &piece[i], nullptr);
     pack(buffer.grid.data(), buffer.codes.data(), begin / span, columns, row);
   }
 }
 
-void Format::decode_row(const ConstRowPlanes& row, const TensorGrid* tensor_grid, std::uint64_t row_index, std::span<float> out) const {
+void Format::decode_row(const ConstRowPlanes& row, const TensorGrid* tensor_grid, std::uint64_t row_index,
+                        std::span<float> out) const {
   const std::size_t span = span_columns(info_, out.size());
   SpanBuffer buffer(*this, span);
   for (std::size_t begin = 0; begin < out.size(); begin += span) {
     const std::size_t columns = std::min(span, out.size() - begin);
     unpack(row, begin / span, columns, tensor_grid, row_index, buffer.grid.data(), buffer.codes.data());
-    for (std::size_t i = 0; i < columns; i += info_.unit) value(buffer.grid.data(), i, buffer.codes[i / info_.unit], &out[begin + i]);
+    for (std::size_t i = 0; i < columns; i += info_.unit)
+      value(buffer.grid.data(), i, buffer.codes[i / info_.unit], &out[begin + i]);
   }
 }
 
@@ -71,8 +78,9 @@ std::optional<std::string> Format::find_defect(const ConstRowPlanes&, std::uint6
 std::optional<std::string> Format::find_tensor_defect(const TensorGrid*) const { return std::nullopt; }
 
 void throw_row_not_multiple(const FormatInfo& info, std::uint64_t cols) {
-  throw Error(ErrorKind::unsupported, info.name + " needs rows whose length is a multiple of " + std::to_string(info.row_multiple) +
-                                          "; this length leaves " + std::to_string(cols % info.row_multiple) + " over: " + std::to_string(cols));
+  throw Error(ErrorKind::unsupported, info.name + " needs rows whose length is a multiple of " +
+                                          std::to_string(info.row_multiple) + "; this length leaves " +
+                                          std::to_string(cols % info.row_multiple) + " over: " + std::to_string(cols));
 }
 
 std::optional<std::size_t> first_not_finite(std::span<const float> values) {
@@ -92,13 +100,14 @@ std::optional<std::size_t> first_not_finite(std::span<const float> values) {
   return std::nullopt;
 }
 
-// --- the list ------------------------------------------------------------------------------------------------------------------------
+// --- the list --------------------------------------------------------------------------------------------------------
 
 namespace {
 
 const std::vector<FormatPtr>& fixed_formats() {
   static const std::vector<FormatPtr> kFormats = [] {
-    std::vector<FormatPtr> formats = {make_raw_format(DType::f32), make_raw_format(DType::f16), make_raw_format(DType::bf16)};
+    std::vector<FormatPtr> formats = {make_raw_format(DType::f32), make_raw_format(DType::f16),
+                                      make_raw_format(DType::bf16)};
 #define NIBBLE_ADD(name) formats.push_back(make_##name());
     NIBBLE_BLOCK_FORMATS(NIBBLE_ADD)
 #undef NIBBLE_ADD
@@ -126,7 +135,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
 // The closest known names, at most four, as ": did you mean a, b?".
 std::string near_names(std::string_view spelling) {
   std::vector<std::pair<std::size_t, std::string>> ranked;
-  for (const FormatPtr& format : list_formats()) ranked.emplace_back(distance(spelling, format->name()), format->name());
+  for (const FormatPtr& format : list_formats())
+    ranked.emplace_back(distance(spelling, format->name()), format->name());
   std::sort(ranked.begin(), ranked.end());
   std::string names;
   for (std::size_t i = 0; i < std::min<std::size_t>(4, ranked.size()); ++i) {
@@ -140,13 +150,16 @@ std::string near_names(std::string_view spelling) {
 
 FormatPtr find_format(std::string_view spelling) {
   if (spelling.size() > 64)
-    throw Error(ErrorKind::invalid_argument, "a format's name has at most 64 letters, this one has " + std::to_string(spelling.size()));
+    throw Error(ErrorKind::invalid_argument,
+                "a format's name has at most 64 letters, this one has " + std::to_string(spelling.size()));
   const std::string name = lower_case(spelling);
   for (const FormatPtr& format : fixed_formats())
     if (format->name() == name) return format;
   if (const auto plus = name.find('+'); plus != std::string::npos) {
-    throw Error(ErrorKind::invalid_argument,
-                "what follows '+' is the format of activations, which a weight's format does not have; leave it out here: " + name);
+    throw Error(
+        ErrorKind::invalid_argument,
+        "what follows '+' is the format of activations, which a weight's format does not have; leave it out here: " +
+            name);
   }
   if (FormatPtr planar = make_planar_format(name)) return planar;
   throw Error(ErrorKind::invalid_argument, "no format has this name: " + name + near_names(name));

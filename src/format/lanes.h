@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A vector of floats as wide as the instruction set that this file is compiled for, for code whose lanes never mix: the results are then
-// the same bits at any width. Everything built on it stands in the namespace NIBBLE_LANES, which differs by width, so that kernels can
-// compile the same templates for richer instruction sets beside the plain ones.
+// A vector of floats as wide as the instruction set that this file is compiled for, for code whose lanes never mix: the
+// results are then the same bits at any width. Everything built on it stands in the namespace NIBBLE_LANES, which
+// differs by width, so that kernels can compile the same templates for richer instruction sets beside the plain ones.
 //
 //   for (std::size_t l = 0; l < 16; l += kWidth) store(out + l, max(load(a + l), load(b + l)) * splat(2));
 #pragma once
@@ -53,13 +53,19 @@ using Vector __attribute__((vector_size(kWidth * sizeof(float)))) = float;
 [[gnu::always_inline]] inline Vector max(Vector a, Vector b) { return a > b ? a : b; }
 [[gnu::always_inline]] inline Vector min(Vector a, Vector b) { return a < b ? a : b; }
 #endif
-[[gnu::always_inline]] inline Vector clamp(Vector value, float low, float high) { return min(max(value, splat(low)), splat(high)); }
+[[gnu::always_inline]] inline Vector clamp(Vector value, float low, float high) {
+  return min(max(value, splat(low)), splat(high));
+}
 // To the nearest integer, ties to even, for magnitudes below 2^22.
 // (The sign of a zero may differ between sets: no sum or comparison may show it.)
 #if defined(__AVX512F__)
-[[gnu::always_inline]] inline Vector round_lanes(Vector value) { return _mm512_roundscale_ps(value, _MM_FROUND_TO_NEAREST_INT); }
+[[gnu::always_inline]] inline Vector round_lanes(Vector value) {
+  return _mm512_roundscale_ps(value, _MM_FROUND_TO_NEAREST_INT);
+}
 #elif defined(__AVX__)
-[[gnu::always_inline]] inline Vector round_lanes(Vector value) { return _mm256_round_ps(value, _MM_FROUND_TO_NEAREST_INT); }
+[[gnu::always_inline]] inline Vector round_lanes(Vector value) {
+  return _mm256_round_ps(value, _MM_FROUND_TO_NEAREST_INT);
+}
 #else
 [[gnu::always_inline]] inline Vector round_lanes(Vector value) { return (value + 12582912.F) - 12582912.F; }
 #endif
@@ -97,7 +103,8 @@ struct Lanes {
 #elif defined(__AVX2__)
   const __m256i words = _mm256_packs_epi32(_mm256_cvttps_epi32(lanes[0]), _mm256_cvttps_epi32(lanes[1]));
   const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                   _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
 #elif defined(__x86_64__)
   const __m128i low = _mm_packs_epi32(_mm_cvttps_epi32(lanes[0]), _mm_cvttps_epi32(lanes[1]));
   const __m128i high = _mm_packs_epi32(_mm_cvttps_epi32(lanes[2]), _mm_cvttps_epi32(lanes[3]));
@@ -113,7 +120,8 @@ struct Lanes {
 #elif defined(__AVX2__)
   const __m256i words = _mm256_packs_epi32(_mm256_cvttps_epi32(lanes[0]), _mm256_cvttps_epi32(lanes[1]));
   const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                   _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
 #else
   for (std::size_t l = 0; l < kLanes; ++l) to[l] = static_cast<std::int8_t>(lanes[l / kWidth][l % kWidth]);
 #endif
@@ -180,12 +188,15 @@ struct Lanes {
   return -largest_lane(negated);
 }
 // The 4 x 4 matrix at `from` (rows `stride` apart) turned over, to rows `out_stride` apart.
-[[gnu::always_inline]] inline void transpose_4x4(const float* from, std::size_t stride, float* to, std::size_t out_stride) {
+[[gnu::always_inline]] inline void transpose_4x4(const float* from, std::size_t stride, float* to,
+                                                 std::size_t out_stride) {
   using Four __attribute__((vector_size(16))) = float;
   Four row[4];
   for (std::size_t r = 0; r < 4; ++r) std::memcpy(&row[r], from + r * stride, sizeof(Four));
-  const Four a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5), b = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
-  const Four c = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5), d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+  const Four a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5),
+             b = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+  const Four c = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5),
+             d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
   const Four turned[4] = {__builtin_shufflevector(a, c, 0, 1, 4, 5), __builtin_shufflevector(a, c, 2, 3, 6, 7),
                           __builtin_shufflevector(b, d, 0, 1, 4, 5), __builtin_shufflevector(b, d, 2, 3, 6, 7)};
   for (std::size_t r = 0; r < 4; ++r) std::memcpy(to + r * out_stride, &turned[r], sizeof(Four));

@@ -28,7 +28,8 @@ void QuantizedView::decode_row(std::uint64_t index, std::span<float> out) const 
 
 std::vector<float> QuantizedView::decode() const {
   std::vector<float> out(static_cast<std::size_t>(checked_elements({rows, cols}, format->name())));
-  for (std::uint64_t i = 0; i < rows; ++i) decode_row(i, std::span(out).subspan(static_cast<std::size_t>(i * cols), static_cast<std::size_t>(cols)));
+  for (std::uint64_t i = 0; i < rows; ++i)
+    decode_row(i, std::span(out).subspan(static_cast<std::size_t>(i * cols), static_cast<std::size_t>(cols)));
   return out;
 }
 
@@ -66,20 +67,22 @@ QuantizedView view_of_rows(const QuantizedView& view, std::uint64_t begin, std::
   return rows;
 }
 
-QuantizedView make_view(FormatPtr format, std::uint64_t rows, std::uint64_t cols, std::vector<std::span<const std::byte>> planes,
-                        const std::string& what) {
+QuantizedView make_view(FormatPtr format, std::uint64_t rows, std::uint64_t cols,
+                        std::vector<std::span<const std::byte>> planes, const std::string& what) {
   QuantizedView view{std::move(format), rows, cols, {}, std::move(planes), nullptr};
   view.specs = view.format->planes(rows, cols);
   if (view.planes.size() != view.specs.size()) {
-    throw Error(ErrorKind::corrupt, what + ": " + view.format->name() + " is stored in " + std::to_string(view.specs.size()) + " parts, found " +
+    throw Error(ErrorKind::corrupt, what + ": " + view.format->name() + " is stored in " +
+                                        std::to_string(view.specs.size()) + " parts, found " +
                                         std::to_string(view.planes.size()));
   }
   ConstRowPlanes first{};
   for (std::size_t i = 0; i < view.specs.size(); ++i) {
     if (view.planes[i].size() != view.specs[i].bytes) {
       const std::string part = view.specs[i].suffix.empty() ? "" : "." + view.specs[i].suffix;
-      throw Error(ErrorKind::corrupt, what + part + ": a " + shape_text({rows, cols}) + " tensor in " + view.format->name() + " takes " +
-                                          std::to_string(view.specs[i].bytes) + " bytes, found " + std::to_string(view.planes[i].size()));
+      throw Error(ErrorKind::corrupt, what + part + ": a " + shape_text({rows, cols}) + " tensor in " +
+                                          view.format->name() + " takes " + std::to_string(view.specs[i].bytes) +
+                                          " bytes, found " + std::to_string(view.planes[i].size()));
     }
     first[i] = view.planes[i].data();
   }

@@ -14,7 +14,8 @@
 
 namespace nibble {
 
-// Borrowed planes of a [rows, cols] matrix. Vectors (norm weights, biases) are [1, n]. The owner of the bytes must outlive the view.
+// Borrowed planes of a [rows, cols] matrix. Vectors (norm weights, biases) are [1, n]. The owner of the bytes must
+// outlive the view.
 struct QuantizedView {
   FormatPtr format;
   std::uint64_t rows = 0, cols = 0;
@@ -51,8 +52,9 @@ struct QuantizedTensor {
 // Some rows of a matrix, which are one below the other in every plane. Borrowed as the view is.
 QuantizedView view_of_rows(const QuantizedView& view, std::uint64_t begin, std::uint64_t count);
 
-// Builds the view of planes that lie in a file. Sizes are judged: Error(corrupt) names `what` when a plane's size does not match.
-QuantizedView make_view(FormatPtr format, std::uint64_t rows, std::uint64_t cols, std::vector<std::span<const std::byte>> planes,
-                        const std::string& what);
+// Builds the view of planes that lie in a file. Sizes are judged: Error(corrupt) names `what` when a plane's size does
+// not match.
+QuantizedView make_view(FormatPtr format, std::uint64_t rows, std::uint64_t cols,
+                        std::vector<std::span<const std::byte>> planes, const std::string& what);
 
 }  // namespace nibble

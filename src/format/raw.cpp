@@ -46,7 +46,8 @@ FormatInfo make_info(DType dtype) {
 
 class RawFormat final : public Format {
  public:
-  explicit RawFormat(DType dtype) : Format(make_info(dtype)), dtype_(dtype), size_(dtype_size(dtype)), max_finite_(raw_type(dtype).max_finite) {}
+  explicit RawFormat(DType dtype)
+      : Format(make_info(dtype)), dtype_(dtype), size_(dtype_size(dtype)), max_finite_(raw_type(dtype).max_finite) {}
 
   std::vector<PlaneSpec> planes(std::uint64_t rows, std::uint64_t cols) const override {
     const std::uint64_t elements = checked_elements({rows, cols, size_}, info_.name);
@@ -56,8 +57,8 @@ class RawFormat final : public Format {
   std::size_t grid_bytes() const override { return 1; }  // nothing to hold, but a span's grid has an address
   std::uint64_t num_codes() const override { return std::uint64_t{1} << (8 * size_); }
 
-  void fit(std::span<const float>, std::span<const float>, const TensorGrid*, std::uint64_t, const FitOptions&, std::byte*,
-           std::size_t) const override {}
+  void fit(std::span<const float>, std::span<const float>, const TensorGrid*, std::uint64_t, const FitOptions&,
+           std::byte*, std::size_t) const override {}
 
   Code nearest(const std::byte*, std::size_t, const float* target, const float*) const override {
     // Finite values saturate; rounding alone would make infinities of them.
@@ -85,12 +86,13 @@ class RawFormat final : public Format {
     }
   }
 
-  void pack(const std::byte*, const Code* codes, std::size_t span_index, std::size_t columns, const RowPlanes& row) const override {
+  void pack(const std::byte*, const Code* codes, std::size_t span_index, std::size_t columns,
+            const RowPlanes& row) const override {
     for (std::size_t i = 0; i < columns; ++i) std::memcpy(row[0] + (span_index + i) * size_, &codes[i], size_);
   }
 
-  void unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns, const TensorGrid*, std::uint64_t, std::byte*,
-              Code* codes) const override {
+  void unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns, const TensorGrid*, std::uint64_t,
+              std::byte*, Code* codes) const override {
     for (std::size_t i = 0; i < columns; ++i) {
       codes[i] = 0;
       std::memcpy(&codes[i], row[0] + (span_index + i) * size_, size_);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Scales as they can be stored. Rounding saturates at the largest finite value, so that a huge block clips and never becomes infinite.
+// Scales as they can be stored. Rounding saturates at the largest finite value, so that a huge block clips and never
+// becomes infinite.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +17,9 @@ inline constexpr float kMaxF16 = 65504.0f;
 inline constexpr float kMinF16 = 0x1p-24f;      // the smallest positive half, a subnormal
 inline constexpr float kMinNormal = 0x1p-126f;  // the inverse of anything smaller may overflow
 
-[[gnu::always_inline]] constexpr std::uint16_t to_f16_saturated(float value) { return f32_to_f16(value > kMaxF16 ? kMaxF16 : value < -kMaxF16 ? -kMaxF16 : value); }
+[[gnu::always_inline]] constexpr std::uint16_t to_f16_saturated(float value) {
+  return f32_to_f16(value > kMaxF16 ? kMaxF16 : value < -kMaxF16 ? -kMaxF16 : value);
+}
 
 constexpr bool f16_is_finite(std::uint16_t h) { return (h & 0x7c00u) != 0x7c00u; }
 
@@ -26,8 +29,8 @@ constexpr bool f16_is_finite(std::uint16_t h) { return (h & 0x7c00u) != 0x7c00u;
   return value < high ? value : high;
 }
 
-// Rounds to the nearest integer, ties to even, in the default rounding mode; |value| < 2^22. Faster than std::nearbyint where the
-// compiler may not assume SSE4.1.
+// Rounds to the nearest integer, ties to even, in the default rounding mode; |value| < 2^22. Faster than std::nearbyint
+// where the compiler may not assume SSE4.1.
 [[gnu::always_inline]] inline int round_to_even(float value) {
   const float shifted = value + 12582912.0f;  // 1.5 * 2^23: the integer lands in the low mantissa bits
   return static_cast<int>(std::bit_cast<std::uint32_t>(shifted) & 0x7fffffu) - 0x400000;

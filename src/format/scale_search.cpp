@@ -38,7 +38,8 @@ class AffineSearch {
     const float sum_wxq = lane_sum(n_, [&](std::size_t i) { return weights_[i] * x_[i] * code(i); });
     const float determinant = sum_w_ * sum_wqq - sum_wq * sum_wq;
     if (!(determinant > 0)) return {};
-    return {as_half((sum_w_ * sum_wxq - sum_wq * sum_wx_) / determinant), as_half((sum_wqq * sum_wx_ - sum_wq * sum_wxq) / determinant)};
+    return {as_half((sum_w_ * sum_wxq - sum_wq * sum_wx_) / determinant),
+            as_half((sum_wqq * sum_wx_ - sum_wq * sum_wxq) / determinant)};
   }
 
  private:
@@ -62,8 +63,8 @@ Peak find_peak(const float* x, std::size_t n) {
   return peak;
 }
 
-float search_points(const float* x, const float* given_weights, std::size_t n, const UnitPoints& points, const SearchRange& range,
-                    const SpanLoops& loops) {
+float search_points(const float* x, const float* given_weights, std::size_t n, const UnitPoints& points,
+                    const SearchRange& range, const SpanLoops& loops) {
   constexpr int kMaxSteps = 24;
   const SpanValues span{x, weights_or_ones(given_weights), n};
   const auto error_of = [&](float d) {
@@ -81,7 +82,8 @@ float search_points(const float* x, const float* given_weights, std::size_t n, c
   std::size_t count = 0;
   for (const float end : {range.low, range.high})
     for (int step = 0; step <= range.steps; ++step)
-      scales[count++] = peak.value / (end * (range.inside + (range.outside - range.inside) * static_cast<float>(step) / static_cast<float>(range.steps)));
+      scales[count++] = peak.value / (end * (range.inside + (range.outside - range.inside) * static_cast<float>(step) /
+                                                                static_cast<float>(range.steps)));
   loops.least_squares(span, points, scales, count, sums);
   // Points fixed at those of a scale, the best scale is cross / square; it removes cross^2 / square of sum(w x^2).
   double removed = 0, wanted = 0;

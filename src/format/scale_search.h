@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Error searches for short blocks with half-precision scales. Sums run over sixteen lanes and are folded in a fixed order, so that
-// vector twins can give the same bits. x holds n values, n a multiple of 16 and at most 256; weights holds n non-negative values or is null (all
-// one).
+// Error searches for short blocks with half-precision scales. Sums run over sixteen lanes and are folded in a fixed
+// order, so that vector twins can give the same bits. x holds n values, n a multiple of 16 and at most 256; weights
+// holds n non-negative values or is null (all one).
 //
 //   const float d = search_points(x, weights, 32, points, {-8, 7, 0.94f, 1.19f, 20}, loops);      // x ~ d * q
 #pragma once
@@ -55,14 +55,16 @@ struct SearchRange {
   int steps;              // per end, at most 24
 };
 
-// A scale d, exactly a half, for x ~ d * p with p of the points. Its weighted squared error is never above that of d = peak / range.low
-// rounded to half, the rule of ggml's reference.
-float search_points(const float* x, const float* weights, std::size_t n, const UnitPoints& points, const SearchRange& range, const SpanLoops& loops);
+// A scale d, exactly a half, for x ~ d * p with p of the points. Its weighted squared error is never above that of d =
+// peak / range.low rounded to half, the rule of ggml's reference.
+float search_points(const float* x, const float* weights, std::size_t n, const UnitPoints& points,
+                    const SearchRange& range, const SpanLoops& loops);
 
 struct AffineGrid {
   float d = 0, m = 0;  // exactly halves
 };
-// Scale and offset for x ~ d * q + m with integer q in [0, hi]. Never above the error of the span from minimum to maximum.
+// Scale and offset for x ~ d * q + m with integer q in [0, hi]. Never above the error of the span from minimum to
+// maximum.
 AffineGrid search_affine(const float* x, const float* weights, std::size_t n, int hi);
 
 }  // namespace nibble

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// format/span_loops.h for whichever instruction set this is compiled for, as kSpanLoops. Everything is local to the including file:
-// nothing compiled here can be picked for another set.
+// format/span_loops.h for whichever instruction set this is compiled for, as kSpanLoops. Everything is local to the
+// including file: nothing compiled here can be picked for another set.
 #pragma once
 
 #include <algorithm>
@@ -42,7 +42,8 @@ struct MinifloatRounding {
   const UnitPoints& points;
 
   [[gnu::always_inline]] Vector magnitude(Vector x) const {
-    const Vector limited = min(reinterpret_cast<Vector>(reinterpret_cast<LaneIntegers>(x) & 0x7fffffff), splat(points.max));
+    const Vector limited =
+        min(reinterpret_cast<Vector>(reinterpret_cast<LaneIntegers>(x) & 0x7fffffff), splat(points.max));
     const LaneIntegers exponent = exponent_of(limited), low = LaneIntegers{} + points.min_exponent;
     const LaneIntegers kept = exponent > low ? exponent : low;
     const Vector step = reinterpret_cast<Vector>((kept - points.mantissa_bits + 127) << 23);
@@ -65,7 +66,9 @@ struct MinifloatRounding {
   }
 
  private:
-  [[gnu::always_inline]] static LaneIntegers exponent_of(Vector magnitude) { return (reinterpret_cast<LaneIntegers>(magnitude) >> 23) - 127; }
+  [[gnu::always_inline]] static LaneIntegers exponent_of(Vector magnitude) {
+    return (reinterpret_cast<LaneIntegers>(magnitude) >> 23) - 127;
+  }
 };
 
 template <class Use>
@@ -140,14 +143,16 @@ template <class Rounding>
   return total;
 }
 
-void span_errors(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count, double* errors) {
+void span_errors(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count,
+                 double* errors) {
   with_rounding(points, [&](const auto& rounding) {
     for (std::size_t k = 0; k < count; ++k) errors[k] = error_of_scale(span, scales[k], rounding);
   });
 }
 
 template <class Rounding>
-[[gnu::always_inline]] inline LeastSquares least_squares_of(const SpanValues& span, float scale, const Rounding& rounding) {
+[[gnu::always_inline]] inline LeastSquares least_squares_of(const SpanValues& span, float scale,
+                                                            const Rounding& rounding) {
   LeastSquares total;
   Lanes cross{}, square{};
   for_runs(
@@ -168,14 +173,16 @@ template <class Rounding>
   return total;
 }
 
-void span_least_squares(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count, LeastSquares* sums) {
+void span_least_squares(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count,
+                        LeastSquares* sums) {
   with_rounding(points, [&](const auto& rounding) {
     for (std::size_t k = 0; k < count; ++k) sums[k] = least_squares_of(span, scales[k], rounding);
   });
 }
 
 template <class Rounding>
-[[gnu::always_inline]] inline void sixteen_codes(const float* x, float scale, const Rounding& rounding, std::uint8_t* codes) {
+[[gnu::always_inline]] inline void sixteen_codes(const float* x, float scale, const Rounding& rounding,
+                                                 std::uint8_t* codes) {
   Lanes lanes;
   for (std::size_t v = 0; v < kVectors; ++v) lanes[v] = rounding.code(load(x + v * kWidth) / scale);
   store_bytes(codes, lanes);

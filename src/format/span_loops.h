@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The loops that take the time when a scale is sought: how well scales fit a span, and the codes for one. format/ has them for any
-// processor, kernels/ once more for each instruction set, with the same bits. Functions neither throw nor allocate.
+// The loops that take the time when a scale is sought: how well scales fit a span, and the codes for one. format/ has
+// them for any processor, kernels/ once more for each instruction set, with the same bits. Functions neither throw nor
+// allocate.
 //
 //   const SpanLoops& loops = plain_span_loops();
 //   loops.errors({x, weights, n}, points, scales, 3, errors);       // three scales compared
@@ -28,7 +29,8 @@ struct UnitPoints {
   const float* middles = nullptr;
   const std::uint8_t* codes = nullptr;
 
-  // minifloat: steps of 2^-mantissa_bits of the power of two below, from 2^min_exponent up; codes from sign_code on are negative.
+  // minifloat: steps of 2^-mantissa_bits of the power of two below, from 2^min_exponent up; codes from sign_code on are
+  // negative.
   int mantissa_bits = 0, min_exponent = 0, sign_code = 0;
   float max = 0;
 };
@@ -50,9 +52,12 @@ struct Extremes {
 
 struct SpanLoops {
   Extremes (*extremes)(const float* x, std::size_t n);
-  // errors[k] = sum w (x - s p(x / s))^2 for s = scales[k]. Sums run over sixteen lanes of f32 within 4096 values, and in f64 across.
-  void (*errors)(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count, double* errors);
-  void (*least_squares)(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count, LeastSquares* sums);
+  // errors[k] = sum w (x - s p(x / s))^2 for s = scales[k]. Sums run over sixteen lanes of f32 within 4096 values, and
+  // in f64 across.
+  void (*errors)(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count,
+                 double* errors);
+  void (*least_squares)(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count,
+                        LeastSquares* sums);
   // The codes of the points nearest to x / scale.
   void (*codes)(const float* x, std::size_t n, const UnitPoints& points, float scale, std::uint8_t* codes);
 };

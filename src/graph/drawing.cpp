@@ -6,7 +6,10 @@
 namespace nibble {
 
 Value Drawing::apply(Operation operation, const std::vector<Value>& inputs) {
-  Node node{.operation = std::move(operation), .inputs = {}, .output = static_cast<ValueId>(graph_.values.size()), .state = std::nullopt};
+  Node node{.operation = std::move(operation),
+            .inputs = {},
+            .output = static_cast<ValueId>(graph_.values.size()),
+            .state = std::nullopt};
   for (const Value input : inputs) node.inputs.push_back(input.id());
   const std::vector<Dimensions> shapes = graph_.input_shapes(node);
   graph_.values.push_back(std::visit(
@@ -33,7 +36,9 @@ Value Drawing::embedding(std::string part, std::uint64_t vocabulary, std::uint64
   return apply(Embedding{std::move(part), vocabulary, width}, {});
 }
 
-Value Drawing::rms_norm(Value x, std::string part, float epsilon) { return apply(RmsNorm{std::move(part), epsilon, 0}, {x}); }
+Value Drawing::rms_norm(Value x, std::string part, float epsilon) {
+  return apply(RmsNorm{std::move(part), epsilon, 0}, {x});
+}
 
 Value Drawing::rms_norm_heads(Value x, std::string part, float epsilon, std::uint64_t group) {
   return apply(RmsNorm{std::move(part), epsilon, group}, {x});
@@ -45,7 +50,9 @@ Value Drawing::linear(Value x, const std::string& site, const LinearSpec& spec) 
 
 Value Drawing::rope(Value x, Rope rope) { return apply(std::move(rope), {x}); }
 
-Value Drawing::attention(Value queries, Value keys, Value values, Attention attention) { return apply(attention, {queries, keys, values}); }
+Value Drawing::attention(Value queries, Value keys, Value values, Attention attention) {
+  return apply(attention, {queries, keys, values});
+}
 
 Value Drawing::add(Value a, Value b) { return apply(Add{}, {a, b}); }
 

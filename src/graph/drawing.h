@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The pen that families draw with: every call adds an operation and gives the value that it makes. One thread at a time.
+// The pen that families draw with: every call adds an operation and gives the value that it makes. One thread at a
+// time.
 //
 //   Drawing d;
 //   Value x = d.input(token_rows(hidden));
@@ -69,7 +70,8 @@ class Drawing {
 
  private:
   template <std::size_t N, std::size_t... I>
-  std::array<Value, N> linears_of(Value x, const std::string& site, const LinearSpec (&specs)[N], std::index_sequence<I...>) {
+  std::array<Value, N> linears_of(Value x, const std::string& site, const LinearSpec (&specs)[N],
+                                  std::index_sequence<I...>) {
     return {linear(x, site, specs[I])...};  // in order, as braces promise
   }
   Value apply(Operation operation, const std::vector<Value>& inputs);

@@ -29,18 +29,22 @@ std::ptrdiff_t times_read(const Graph& graph, std::string_view part) {
 std::size_t times_read(const Graph& graph, ValueId value, const std::vector<std::uint32_t>& channels) {
   const auto reads = [&](const Node* node) {
     const auto* const slice = std::get_if<Slice>(&node->operation);
-    return slice == nullptr || std::ranges::any_of(channels, [&](std::uint64_t c) { return c >= slice->begin && c - slice->begin < slice->count; });
+    return slice == nullptr || std::ranges::any_of(channels, [&](std::uint64_t c) {
+             return c >= slice->begin && c - slice->begin < slice->count;
+           });
   };
   return static_cast<std::size_t>(std::ranges::count_if(graph.consumers(value), reads));
 }
 
 // The weight that takes factors of `value`, followed back from output channel to absorber; empty: there is none.
-std::optional<FoldSite> follow(const Graph& graph, ValueId value, std::size_t readers, std::vector<std::uint32_t> channel_of) {
+std::optional<FoldSite> follow(const Graph& graph, ValueId value, std::size_t readers,
+                               std::vector<std::uint32_t> channel_of) {
   const Node* const node = graph.producer(value);
   if (node == nullptr || times_read(graph, value, channel_of) != readers) return std::nullopt;
   if (std::ranges::find(graph.outputs, value) != graph.outputs.end()) return std::nullopt;
   const std::vector<Dimensions> shapes = graph.input_shapes(*node);
-  for (const ScalePassage& passage : std::visit([&](const auto& op) { return op.scale_passages(shapes); }, node->operation)) {
+  for (const ScalePassage& passage :
+       std::visit([&](const auto& op) { return op.scale_passages(shapes); }, node->operation)) {
     std::vector<std::uint32_t> channels = channel_of;
     if (!passage.channel_of.empty())
       for (std::uint32_t& channel : channels) channel = passage.channel_of[channel];
@@ -56,8 +60,10 @@ std::optional<FoldSite> follow(const Graph& graph, ValueId value, std::size_t re
 // The site of the router that sends tokens to an operation's experts.
 Site& site_of_router(const Graph& graph, const Node& experts, std::vector<Site>& sites) {
   const Node* const route = graph.producer(experts.inputs[1]);
-  require_drawable(route != nullptr && std::holds_alternative<Route>(route->operation), ExpertLinear::kName, "a routing that is not one");
-  const auto site = std::ranges::find_if(sites, [&](const Site& s) { return std::ranges::find(s.outputs, route->inputs[0]) != s.outputs.end(); });
+  require_drawable(route != nullptr && std::holds_alternative<Route>(route->operation), ExpertLinear::kName,
+                   "a routing that is not one");
+  const auto site = std::ranges::find_if(
+      sites, [&](const Site& s) { return std::ranges::find(s.outputs, route->inputs[0]) != s.outputs.end(); });
   require_drawable(site != sites.end(), Route::kName, "logits that no Linear makes");
   return *site;
 }
@@ -72,9 +78,11 @@ std::vector<Site> sites_of(const Graph& graph) {
     auto site = std::ranges::find(sites, node.inputs[0], &Site::input);
     const bool is_new = site == sites.end();
     const auto same_name = std::ranges::find(sites, linear->site, &Site::name);
-    require_drawable(is_new ? same_name == sites.end() : site->name == linear->site, Linear::kName, "a site's name stands for one value");
+    require_drawable(is_new ? same_name == sites.end() : site->name == linear->site, Linear::kName,
+                     "a site's name stands for one value");
     if (is_new)
-      site = sites.insert(sites.end(), {.name = linear->site, .input = node.inputs[0], .width = graph.width(node.inputs[0])});
+      site = sites.insert(sites.end(),
+                          {.name = linear->site, .input = node.inputs[0], .width = graph.width(node.inputs[0])});
     site->parts.push_back(linear->part);
     site->outputs.push_back(node.output);
   }
@@ -104,7 +112,8 @@ std::uint64_t rotated_heads(const Graph& graph, std::string_view part) {
   for (const Node& node : graph.nodes) {
     const auto* const linear = std::get_if<Linear>(&node.operation);
     if (linear == nullptr || (part != linear->part && part != linear->bias())) continue;
-    for (std::vector<const Node*> readers = graph.consumers(node.output); readers.size() == 1; readers = graph.consumers(readers.front()->output)) {
+    for (std::vector<const Node*> readers = graph.consumers(node.output); readers.size() == 1;
+         readers = graph.consumers(readers.front()->output)) {
       if (const auto* const rope = std::get_if<Rope>(&readers.front()->operation)) return linear->rows / rope->head_dim;
       if (!std::holds_alternative<RmsNorm>(readers.front()->operation)) return 0;
     }

@@ -40,8 +40,8 @@ std::vector<WeightUse> Graph::weights() const {
   return all;
 }
 
-std::vector<std::vector<float>> evaluate(const Graph& graph, std::size_t tokens, std::span<const std::vector<float>> given,
-                                         std::span<const std::int32_t> ids,
+std::vector<std::vector<float>> evaluate(const Graph& graph, std::size_t tokens,
+                                         std::span<const std::vector<float>> given, std::span<const std::int32_t> ids,
                                          const std::function<std::span<const float>(std::string_view)>& weight) {
   std::vector<std::vector<float>> values(graph.values.size());
   for (std::size_t i = 0; i < graph.inputs.size(); ++i) values[graph.inputs[i]] = given[i];

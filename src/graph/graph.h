@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A network as it is drawn: operations in order, the values between them, the states that a sequence keeps. Plain values: compared, copied and
-// shared freely between threads. Who interprets a drawing (engine, calibration, planning) never changes it.
+// A network as it is drawn: operations in order, the values between them, the states that a sequence keeps. Plain
+// values: compared, copied and shared freely between threads. Who interprets a drawing (engine, calibration, planning)
+// never changes it.
 //
 //   for (const Node& node : graph.nodes)
 //     if (const auto* linear = std::get_if<Linear>(&node.operation)) use(linear->part, node.inputs[0], node.output);
@@ -49,10 +50,10 @@ struct Graph {
   std::vector<WeightUse> weights() const;
 };
 
-// The reference arithmetic of a whole graph over one sequence from position 0: the values of its outputs, [tokens, width] each. given: by input;
-// ids: where it begins with tokens; weight: the f32 numbers of a part.
-std::vector<std::vector<float>> evaluate(const Graph& graph, std::size_t tokens, std::span<const std::vector<float>> given,
-                                         std::span<const std::int32_t> ids,
+// The reference arithmetic of a whole graph over one sequence from position 0: the values of its outputs, [tokens,
+// width] each. given: by input; ids: where it begins with tokens; weight: the f32 numbers of a part.
+std::vector<std::vector<float>> evaluate(const Graph& graph, std::size_t tokens,
+                                         std::span<const std::vector<float>> given, std::span<const std::int32_t> ids,
                                          const std::function<std::span<const float>(std::string_view)>& weight);
 
 }  // namespace nibble

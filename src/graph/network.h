@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A decoder as its family draws it: tokens become a stream, layers change it, its end becomes logits. Layers that are alike share one drawing.
-// Immutable, safe to share between threads.
+// A decoder as its family draws it: tokens become a stream, layers change it, its end becomes logits. Layers that are
+// alike share one drawing. Immutable, safe to share between threads.
 //
 //   const DrawnGraph& layer = network.layer(3);
 //   for (const Site& site : layer.sites) observe(site);
@@ -31,7 +31,8 @@ struct DrawnGraph {
 
 class Network {
  public:
-  // begin: -> the stream [tokens, hidden]; each of layers: the stream -> the stream; end: the stream -> logits [tokens, vocabulary].
+  // begin: -> the stream [tokens, hidden]; each of layers: the stream -> the stream; end: the stream -> logits [tokens,
+  // vocabulary].
   Network(Graph begin, std::vector<Graph> layers, Graph end);
 
   const DrawnGraph& begin() const noexcept { return begin_; }
@@ -39,8 +40,8 @@ class Network {
   std::int64_t num_layers() const noexcept { return static_cast<std::int64_t>(layers_.size()); }
   const DrawnGraph& layer(std::int64_t index) const { return *layers_[static_cast<std::size_t>(index)]; }
 
-  std::uint64_t linear_parameters() const;         // of all layers, the head not counted
-  std::uint64_t state_numbers_per_token() const;   // of all layers: keys and values
+  std::uint64_t linear_parameters() const;        // of all layers, the head not counted
+  std::uint64_t state_numbers_per_token() const;  // of all layers: keys and values
 
  private:
   DrawnGraph begin_, end_;

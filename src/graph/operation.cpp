@@ -14,10 +14,13 @@ std::uint64_t numbers_per_token(const Dimensions& dimensions) {
   return numbers;
 }
 
-std::string expert_part(std::string_view part, std::uint64_t expert) { return std::string(part) + '.' + std::to_string(expert); }
+std::string expert_part(std::string_view part, std::uint64_t expert) {
+  return std::string(part) + '.' + std::to_string(expert);
+}
 
 void require_drawable(bool condition, std::string_view operation, std::string_view what) {
-  if (!condition) throw Error(ErrorKind::internal, fmt::format("a drawing does not fit together: {}: {}", operation, what));
+  if (!condition)
+    throw Error(ErrorKind::internal, fmt::format("a drawing does not fit together: {}: {}", operation, what));
 }
 
 }  // namespace nibble

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every operation of a graph says of itself. An operation is a struct of its attributes in a file of its own (op/); the one list is
-// op/all.h. Everything here is a plain value, safe to share between threads.
+// What every operation of a graph says of itself. An operation is a struct of its attributes in a file of its own
+// (op/); the one list is op/all.h. Everything here is a plain value, safe to share between threads.
 #pragma once
 
 #include <concepts>
@@ -21,16 +21,17 @@ namespace nibble {
 struct Operands {
   std::size_t tokens = 0;
   std::vector<std::span<const float>> inputs;
-  std::span<const std::int32_t> ids;                              // of embeddings
+  std::span<const std::int32_t> ids;                               // of embeddings
   std::function<std::span<const float>(std::string_view)> weight;  // of a part
 };
 
-// Where a factor for each channel of an operation's output may be put instead, with the same result: into a weight whose rows (of a vector:
-// elements) it multiplies, or onto an input.
+// Where a factor for each channel of an operation's output may be put instead, with the same result: into a weight
+// whose rows (of a vector: elements) it multiplies, or onto an input.
 struct ScalePassage {
-  std::string absorber;                   // the part; empty: an input takes the factors
+  std::string absorber;  // the part; empty: an input takes the factors
   std::size_t input = 0;
-  std::vector<std::uint32_t> channel_of;  // of each output channel, the absorber's row or the input's channel; empty: the same one
+  std::vector<std::uint32_t>
+      channel_of;  // of each output channel, the absorber's row or the input's channel; empty: the same one
 };
 
 // Multiplications and additions, each pair counted once.
@@ -52,15 +53,17 @@ struct OnnxSpelling {
 };
 
 template <typename T>
-concept OperationType = std::equality_comparable<T> && requires(const T op, std::span<const Dimensions> inputs, const Operands& operands,
-                                                                 std::span<float> output) {
+concept OperationType = std::equality_comparable<T> && requires(const T op, std::span<const Dimensions> inputs,
+                                                                const Operands& operands, std::span<float> output) {
   { T::kName } -> std::convertible_to<std::string_view>;
   { T::kInputs } -> std::convertible_to<std::size_t>;
   { T::kGradient } -> std::convertible_to<GradientPlace>;
   { T::kOnnx } -> std::convertible_to<OnnxSpelling>;
-  { op.output(inputs) } -> std::same_as<Dimensions>;                         // its shape; Error(internal) where the inputs do not fit
-  { op.weights(inputs) } -> std::same_as<std::vector<WeightUse>>;            // what it reads
-  { op.scale_passages(inputs) } -> std::same_as<std::vector<ScalePassage>>;  // alternatives, best first; none: nothing passes
+  { op.output(inputs) } -> std::same_as<Dimensions>;  // its shape; Error(internal) where the inputs do not fit
+  { op.weights(inputs) } -> std::same_as<std::vector<WeightUse>>;  // what it reads
+  {
+    op.scale_passages(inputs)
+  } -> std::same_as<std::vector<ScalePassage>>;  // alternatives, best first; none: nothing passes
   { op.cost(inputs) } -> std::same_as<Cost>;
   op.evaluate(operands, inputs, output);  // the reference arithmetic: sums in f64, rounded to f32 once
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What flows through a graph, and what its operations read beside: values with named dimensions, and weights named by their part. Plain values.
+// What flows through a graph, and what its operations read beside: values with named dimensions, and weights named by
+// their part. Plain values.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,11 @@ struct Dimension {
 using Dimensions = std::vector<Dimension>;
 
 // The length of the last dimension, which is the one that Linears read.
-inline std::uint64_t width_of(const Dimensions& dimensions) { return dimensions.empty() ? 1 : dimensions.back().extent; }
-// How many numbers there are for each token. Of [tokens, experts, width] those of the experts that the token is not routed to are zero.
+inline std::uint64_t width_of(const Dimensions& dimensions) {
+  return dimensions.empty() ? 1 : dimensions.back().extent;
+}
+// How many numbers there are for each token. Of [tokens, experts, width] those of the experts that the token is not
+// routed to are zero.
 std::uint64_t numbers_per_token(const Dimensions& dimensions);
 // [tokens, width]
 inline Dimensions token_rows(std::uint64_t width) { return {{Axis::token, 0}, {Axis::channel, width}}; }

@@ -28,28 +28,36 @@ std::string first_bytes(const std::filesystem::path& path) {
   return bytes;
 }
 
-constexpr std::string_view kHubAdvice = "; a name on a model hub must be downloaded first (hf download NAME --local-dir DIR)";
+constexpr std::string_view kHubAdvice =
+    "; a name on a model hub must be downloaded first (hf download NAME --local-dir DIR)";
 
 // "organisation/model": two words that could be a path as well.
 bool is_hub_name(const std::filesystem::path& path) {
   const std::string text = path.string();
-  return !text.starts_with('/') && !text.starts_with('.') && std::ranges::count(text, '/') == 1 && !text.ends_with('/') && path.extension() != ".gguf" &&
-         path.extension() != ".safetensors" && !is_there(path.parent_path());
+  return !text.starts_with('/') && !text.starts_with('.') && std::ranges::count(text, '/') == 1 &&
+         !text.ends_with('/') && path.extension() != ".gguf" && path.extension() != ".safetensors" &&
+         !is_there(path.parent_path());
 }
 
 // By content first, because names lie; by name where the content is too damaged to tell.
 CheckpointParts read_parts(const std::filesystem::path& path) {
   std::error_code error;
-  if (!std::filesystem::exists(path, error)) throw Error(ErrorKind::not_found, fmt::format("{}: no such file or directory{}", path.string(), is_hub_name(path) ? kHubAdvice : ""));
+  if (!std::filesystem::exists(path, error))
+    throw Error(ErrorKind::not_found,
+                fmt::format("{}: no such file or directory{}", path.string(), is_hub_name(path) ? kHubAdvice : ""));
   if (std::filesystem::is_directory(path, error)) return read_directory_checkpoint(path);
-  if (!std::filesystem::is_regular_file(path, error)) throw Error(ErrorKind::io, fmt::format("{}: neither a file nor a directory", path.string()));
+  if (!std::filesystem::is_regular_file(path, error))
+    throw Error(ErrorKind::io, fmt::format("{}: neither a file nor a directory", path.string()));
   const std::string start = first_bytes(path);
   const std::string extension = lower_extension(path);
   if (start.starts_with("GGUF") || extension == ".gguf") return read_gguf_checkpoint(path);
   if (extension == ".safetensors" || has_safetensors_start(start)) return read_safetensors_checkpoint(path);
-  if (extension == ".json") throw Error(ErrorKind::unusable_input, fmt::format("{}: not weights; give the directory that it lies in", path.string()));
+  if (extension == ".json")
+    throw Error(ErrorKind::unusable_input,
+                fmt::format("{}: not weights; give the directory that it lies in", path.string()));
   const auto foreign = describe_foreign_weights(start);
-  throw Error(ErrorKind::unsupported, fmt::format("{}: neither GGUF nor safetensors{}", path.string(), foreign ? " but " + *foreign : ""));
+  throw Error(ErrorKind::unsupported,
+              fmt::format("{}: neither GGUF nor safetensors{}", path.string(), foreign ? " but " + *foreign : ""));
 }
 
 }  // namespace
@@ -67,7 +75,8 @@ struct Checkpoint::State : CheckpointParts {
     const std::less_equal<const std::byte*> before;
     for (const auto& file : files) {
       const auto all = file->bytes();
-      if (before(all.data(), range.data()) && before(range.data() + range.size(), all.data() + all.size())) return file.get();
+      if (before(all.data(), range.data()) && before(range.data() + range.size(), all.data() + all.size()))
+        return file.get();
     }
     return nullptr;
   }
@@ -81,7 +90,9 @@ Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
 Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
 Checkpoint::~Checkpoint() = default;
 
-Checkpoint Checkpoint::open(const std::filesystem::path& path) { return Checkpoint(std::make_unique<State>(read_parts(path))); }
+Checkpoint Checkpoint::open(const std::filesystem::path& path) {
+  return Checkpoint(std::make_unique<State>(read_parts(path)));
+}
 
 ContainerKind Checkpoint::kind() const noexcept { return state_->kind; }
 const std::filesystem::path& Checkpoint::path() const noexcept { return state_->path; }
@@ -98,17 +109,23 @@ const StoredTensor& Checkpoint::tensor(std::string_view name) const {
   std::string place;
   if (const auto listed = state_->absent.find(name); listed != state_->absent.end())
     place = fmt::format("; the index says that it is in {}, which does not hold it", quote_name(listed->second));
-  else if (const auto word = name.substr(0, name.find('.') + 1); !word.empty() && !tensors().empty() &&
-           std::ranges::none_of(tensors(), [word](const StoredTensor& tensor) { return tensor.name.starts_with(word); }))
-    place = fmt::format("; no name here begins with {}; the first is {}", quote_name(word), quote_name(tensors().front().name));
-  throw Error(ErrorKind::not_found, fmt::format("{}: tensor {} is missing{}", state_->path.string(), quote_name(name), place));
+  else if (const auto word = name.substr(0, name.find('.') + 1);
+           !word.empty() && !tensors().empty() && std::ranges::none_of(tensors(), [word](const StoredTensor& tensor) {
+             return tensor.name.starts_with(word);
+           }))
+    place = fmt::format("; no name here begins with {}; the first is {}", quote_name(word),
+                        quote_name(tensors().front().name));
+  throw Error(ErrorKind::not_found,
+              fmt::format("{}: tensor {} is missing{}", state_->path.string(), quote_name(name), place));
 }
 
 const std::string& Checkpoint::config_json() const noexcept { return state_->config_json; }
 
 std::optional<std::string> Checkpoint::read_side_file(std::string_view file_name) const {
   if (state_->kind != ContainerKind::huggingface) return std::nullopt;
-  if (!is_plain_file_name(file_name)) throw Error(ErrorKind::invalid_argument, fmt::format("not the name of a file in a directory: {}", quote_name(file_name)));
+  if (!is_plain_file_name(file_name))
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("not the name of a file in a directory: {}", quote_name(file_name)));
   auto text = read_small_file(state_->path / file_name, kMaxSideFile);
   if (text)
     if (const auto foreign = describe_foreign_text(*text))
@@ -122,8 +139,11 @@ namespace {
 
 void require_unchanged(const MappedFile& file) {
   if (file.has_changed())
-    throw Error(ErrorKind::io, fmt::format("{}: changed while it was read; nothing can be said of such a model: run again when no one writes to it",
-                                           file.path().string()));
+    throw Error(
+        ErrorKind::io,
+        fmt::format(
+            "{}: changed while it was read; nothing can be said of such a model: run again when no one writes to it",
+            file.path().string()));
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A trained model as it lies on disk, whatever its container: a Hugging Face directory (single or sharded safetensors, plain or in
-// nibble's planar container), one safetensors file, or a GGUF file. Mapped, nothing copied until a tensor is read.
-// Safe to read from many threads after opening.
+// A trained model as it lies on disk, whatever its container: a Hugging Face directory (single or sharded safetensors,
+// plain or in nibble's planar container), one safetensors file, or a GGUF file. Mapped, nothing copied until a tensor
+// is read. Safe to read from many threads after opening.
 //
 //   auto checkpoint = Checkpoint::open("models/tale");
 //   const StoredTensor& q = checkpoint.tensor("model.layers.0.self_attn.q_proj.weight");
@@ -27,48 +27,57 @@ namespace nibble {
 enum class ContainerKind { huggingface, safetensors, gguf };
 
 struct StoredTensor {
-  std::string name;       // as the container spells it; for planar tensors the Linear's weight name ("...q_proj.weight")
-  std::string wrapped_name{};  // as it stands in the file, where `name` is what a bare causal model has instead; empty: they are one
-  Shape shape;            // outermost first, as in HF: [rows, cols] or [n]
-  DType dtype = DType::f32;  // of raw tensors; meaningless when view.format is block or planar
-  QuantizedView view;     // matrices and vectors of a known format; view.format is null for integer and other tensors
-  std::uint64_t bytes = 0;   // in the file, all planes
-  std::string type_name;  // element type as the container spells it ("BF16", "Q4_K", also types unknown here); planar: the format's name
-  std::span<const std::byte> data;  // in the mapped file, whatever the type; empty for planar tensors of more than one plane
-  std::string file;       // name of the file that holds it
+  std::string name;  // as the container spells it; for planar tensors the Linear's weight name ("...q_proj.weight")
+  std::string wrapped_name{};  // as it stands in the file, where `name` is what a bare causal model has instead; empty:
+                               // they are one
+  Shape shape;                 // outermost first, as in HF: [rows, cols] or [n]
+  DType dtype = DType::f32;    // of raw tensors; meaningless when view.format is block or planar
+  QuantizedView view;       // matrices and vectors of a known format; view.format is null for integer and other tensors
+  std::uint64_t bytes = 0;  // in the file, all planes
+  std::string type_name;  // element type as the container spells it ("BF16", "Q4_K", also types unknown here); planar:
+                          // the format's name
+  std::span<const std::byte>
+      data;                  // in the mapped file, whatever the type; empty for planar tensors of more than one plane
+  std::string file;          // name of the file that holds it
   std::uint64_t offset = 0;  // of its first plane in that file
 };
 
-// Any tensor as a matrix: [] is 1 x 1, [n] is 1 x n, [e, r, c] (stacked experts) is e*r x c. The product must be known to fit.
-struct MatrixSize { std::uint64_t rows = 1, cols = 1; };
+// Any tensor as a matrix: [] is 1 x 1, [n] is 1 x n, [e, r, c] (stacked experts) is e*r x c. The product must be known
+// to fit.
+struct MatrixSize {
+  std::uint64_t rows = 1, cols = 1;
+};
 MatrixSize matrix_size(const Shape& shape);
 
 class Checkpoint {
  public:
-  // Opens and judges everything that can be judged without reading weights: every rule of the safetensors and GGUF specifications,
-  // shard index, planes of planar tensors. Errors name file, tensor, offset.
+  // Opens and judges everything that can be judged without reading weights: every rule of the safetensors and GGUF
+  // specifications, shard index, planes of planar tensors. Errors name file, tensor, offset.
   static Checkpoint open(const std::filesystem::path& path);
   Checkpoint(Checkpoint&&) noexcept;
   Checkpoint& operator=(Checkpoint&&) noexcept;
   ~Checkpoint();
 
   ContainerKind kind() const noexcept;
-  const std::filesystem::path& path() const noexcept;       // as given
-  std::uint64_t file_bytes() const noexcept;                // of all weight files
+  const std::filesystem::path& path() const noexcept;  // as given
+  std::uint64_t file_bytes() const noexcept;           // of all weight files
 
   const std::vector<StoredTensor>& tensors() const noexcept;  // in file order
   const StoredTensor* find(std::string_view name) const noexcept;
-  const StoredTensor& tensor(std::string_view name) const;    // Error(not_found) names file and tensor
+  const StoredTensor& tensor(std::string_view name) const;  // Error(not_found) names file and tensor
 
-  // HF: the text of config.json (empty for a bare safetensors file, or when it is missing) and of other small files beside it.
+  // HF: the text of config.json (empty for a bare safetensors file, or when it is missing) and of other small files
+  // beside it.
   const std::string& config_json() const noexcept;
-  std::optional<std::string> read_side_file(std::string_view file_name) const;  // "generation_config.json"; nullopt when absent
+  std::optional<std::string> read_side_file(
+      std::string_view file_name) const;  // "generation_config.json"; nullopt when absent
 
   // GGUF metadata; empty for other kinds.
   const GgufMetadata& gguf() const noexcept;
 
-  // Error(io) names the file when one of them (the tensor's) was written to or shortened since it was opened, so that what was read of it is no
-  // model of anybody's. Whoever reads a whole checkpoint asks before and after. See MappedFile for files that are shortened.
+  // Error(io) names the file when one of them (the tensor's) was written to or shortened since it was opened, so that
+  // what was read of it is no model of anybody's. Whoever reads a whole checkpoint asks before and after. See
+  // MappedFile for files that are shortened.
   void require_unchanged() const;
   void require_unchanged(const StoredTensor& tensor) const;
 

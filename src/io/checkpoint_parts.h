@@ -20,7 +20,8 @@ struct CheckpointParts {
   std::vector<std::unique_ptr<MappedFile>> files;
   std::vector<StoredTensor> tensors;
   std::vector<std::unique_ptr<std::vector<float>>> narrowed;  // of tensors in F64, which are read in f32
-  std::map<std::string, std::string, std::less<>> absent;     // tensors that an index lists and its shard does not have -> the shard
+  std::map<std::string, std::string, std::less<>>
+      absent;  // tensors that an index lists and its shard does not have -> the shard
   std::string config_json;
   GgufMetadata metadata;
 };
@@ -29,7 +30,8 @@ CheckpointParts read_gguf_checkpoint(const std::filesystem::path& path);        
 CheckpointParts read_safetensors_checkpoint(const std::filesystem::path& path);  // one file
 CheckpointParts read_directory_checkpoint(const std::filesystem::path& path);    // Hugging Face, plain or planar
 
-// Reads tensor.data as a matrix of `format` (null: leaves the view empty, as for tensors without elements). source: for messages.
+// Reads tensor.data as a matrix of `format` (null: leaves the view empty, as for tensors without elements). source: for
+// messages.
 void attach_view(StoredTensor& tensor, const FormatPtr& format, const std::string& source);
 
 // The view of a tensor in F64: its values in f32, kept in parts.narrowed.

@@ -14,7 +14,8 @@ namespace nibble {
 namespace {
 
 bool is_text(std::string_view start) {
-  return std::ranges::all_of(start, [](char c) { return (c >= 0x20 && c < 0x7f) || c == '\n' || c == '\r' || c == '\t'; });
+  return std::ranges::all_of(start,
+                             [](char c) { return (c >= 0x20 && c < 0x7f) || c == '\n' || c == '\r' || c == '\t'; });
 }
 
 }  // namespace
@@ -26,9 +27,11 @@ std::optional<std::string> describe_foreign_text(std::string_view start) {
   if (begin == std::string_view::npos) return std::nullopt;
   const std::string head = lower_case(start.substr(begin, 64));
   const auto begins = [&](std::string_view tag) { return head.starts_with(tag); };
-  constexpr std::array<std::string_view, 5> kOthers = {"<!doctype", "<head", "<?xml", "<error", "<!--"};  // which a text may begin with
+  constexpr std::array<std::string_view, 5> kOthers = {"<!doctype", "<head", "<?xml", "<error",
+                                                       "<!--"};  // which a text may begin with
   if (is_web_page(head) || std::ranges::any_of(kOthers, begins))
-    return "a web page in place of the file, which servers send for a wrong address or without a login; download it again";
+    return "a web page in place of the file, which servers send for a wrong address or without a login; download it "
+           "again";
   return std::nullopt;
 }
 
@@ -42,7 +45,8 @@ std::optional<std::string> describe_foreign_weights(std::string_view start) {
   if (start.size() >= kLeastText && std::ranges::all_of(start, [](char c) { return c == 0; }))
     return "a file that begins with nothing but zeros, as a download that was cut off does; download it again";
   if (start.size() < kLeastText || !is_text(start)) return std::nullopt;
-  return fmt::format("text in place of weights, perhaps a server's message; download the file again: {}", quote_name(start.substr(0, kShown)));
+  return fmt::format("text in place of weights, perhaps a server's message; download the file again: {}",
+                     quote_name(start.substr(0, kShown)));
 }
 
 }  // namespace nibble

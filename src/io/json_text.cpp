@@ -38,7 +38,8 @@ class Scanner {
   Scanner(std::string_view text, std::string& plain) : text_(text), plain_(plain) {}
 
   void scan() {
-    if (const auto bad = find_invalid_utf8(text_); bad != std::string_view::npos) throw JsonFault{bad, "text is not UTF-8"};
+    if (const auto bad = find_invalid_utf8(text_); bad != std::string_view::npos)
+      throw JsonFault{bad, "text is not UTF-8"};
     plain_.clear();
     plain_.reserve(text_.size());
     if (text_.starts_with(kByteOrderMark)) at_ = copied_ = kByteOrderMark.size();
@@ -63,7 +64,8 @@ class Scanner {
   }
 
   void skip_space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r'))
+      ++at_;
   }
 
   // What has been read is part of the result as it stands.
@@ -75,13 +77,20 @@ class Scanner {
   void scan_value() {
     skip_space();
     switch (look()) {
-      case '{': return scan_object();
-      case '[': return scan_array();
-      case '"': return scan_string();
-      case 't': return expect_word("true");
-      case 'f': return expect_word("false");
-      case 'n': return expect_word("null");
-      default: scan_number();
+      case '{':
+        return scan_object();
+      case '[':
+        return scan_array();
+      case '"':
+        return scan_string();
+      case 't':
+        return expect_word("true");
+      case 'f':
+        return expect_word("false");
+      case 'n':
+        return expect_word("null");
+      default:
+        scan_number();
     }
   }
 
@@ -165,7 +174,10 @@ class Scanner {
     std::uint32_t unit = 0;
     for (int i = 0; i < 4; ++i) {
       const char c = look();
-      const int digit = is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+      const int digit = is_digit(c)            ? c - '0'
+                        : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                        : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                               : -1;
       if (digit < 0) refuse();
       unit = unit * 16 + static_cast<std::uint32_t>(digit);
       ++at_;
@@ -214,7 +226,9 @@ class Scanner {
   }
 
   static bool fits_64_bits(std::string_view number) {
-    const auto fits = [number](auto value) { return std::from_chars(number.data(), number.data() + number.size(), value).ec == std::errc{}; };
+    const auto fits = [number](auto value) {
+      return std::from_chars(number.data(), number.data() + number.size(), value).ec == std::errc{};
+    };
     return number.size() < 19 || (number.front() == '-' ? fits(std::int64_t{}) : fits(std::uint64_t{}));
   }
 
@@ -247,12 +261,15 @@ std::string plain_json(std::string_view text, const std::string& source) {
   std::string plain;
   if (const auto fault = judge_json(text, plain)) {
     const auto foreign = describe_foreign_text(text);
-    throw Error(ErrorKind::corrupt, fmt::format("{}: {} at offset {}{}", source, fault->what, fault->offset, foreign ? "; this is " + *foreign : ""));
+    throw Error(ErrorKind::corrupt, fmt::format("{}: {} at offset {}{}", source, fault->what, fault->offset,
+                                                foreign ? "; this is " + *foreign : ""));
   }
   return plain;
 }
 
-nlohmann::ordered_json parse_json(std::string_view text, const std::string& source) { return nlohmann::ordered_json::parse(plain_json(text, source)); }
+nlohmann::ordered_json parse_json(std::string_view text, const std::string& source) {
+  return nlohmann::ordered_json::parse(plain_json(text, source));
+}
 
 std::string dump_json(const nlohmann::ordered_json& json, int indent) {
   const std::string text = json.dump(indent);

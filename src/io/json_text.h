@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// JSON from untrusted files (config.json, tokenizer.json, shard indices): one judgement for all of them. UTF-8, with or without a byte order
-// mark, at most 64 levels deep, no key twice in one object. Numbers of any size are fine under keys that nobody reads: whole numbers beyond
-// 64 bits become floating point, and what no double holds (1e999, and NaN, Infinity and -Infinity, which Python writes) becomes a text that no
-// reader takes for a number or a string and that dump_json() writes as it was. Safe from any thread.
+// JSON from untrusted files (config.json, tokenizer.json, shard indices): one judgement for all of them. UTF-8, with or
+// without a byte order mark, at most 64 levels deep, no key twice in one object. Numbers of any size are fine under
+// keys that nobody reads: whole numbers beyond 64 bits become floating point, and what no double holds (1e999, and NaN,
+// Infinity and -Infinity, which Python writes) becomes a text that no reader takes for a number or a string and that
+// dump_json() writes as it was. Safe from any thread.
 //
 //   const auto config = parse_json(text, "model/config.json");
 #pragma once

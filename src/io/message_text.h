@@ -10,7 +10,8 @@
 
 namespace nibble {
 
-// 'name' in quotes. Control characters and bytes that are not UTF-8 become '?', and what is beyond 120 bytes becomes "...".
+// 'name' in quotes. Control characters and bytes that are not UTF-8 become '?', and what is beyond 120 bytes becomes
+// "...".
 std::string quote_name(std::string_view name);
 
 }  // namespace nibble

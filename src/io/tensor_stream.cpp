@@ -13,7 +13,8 @@
 namespace nibble {
 namespace {
 
-constexpr std::size_t kVerifyChunk = std::size_t{8} << 20;  // bytes of a mapped file that stay in memory while verifying
+constexpr std::size_t kVerifyChunk = std::size_t{8}
+                                     << 20;  // bytes of a mapped file that stay in memory while verifying
 
 }  // namespace
 
@@ -21,7 +22,9 @@ TensorStream::TensorStream(const std::vector<PlannedTensor>& plan, std::string o
   std::unordered_set<std::string_view> names;
   for (const PlannedTensor& planned : plan) {
     const std::string where = fmt::format("{}: tensor {}", output_, quote_name(planned.name));
-    const auto refuse = [&where](std::string_view why) { throw Error(ErrorKind::invalid_argument, fmt::format("{}: {}", where, why)); };
+    const auto refuse = [&where](std::string_view why) {
+      throw Error(ErrorKind::invalid_argument, fmt::format("{}: {}", where, why));
+    };
     if (planned.name.empty()) refuse("has no name");
     if (find_invalid_utf8(planned.name) != std::string::npos) refuse("name is not UTF-8");
     if (!names.insert(planned.name).second) refuse("is planned twice");
@@ -51,23 +54,29 @@ void TensorStream::place(std::size_t index, std::size_t plane, OutputFile& file,
 
 void TensorStream::require_band_fits(const Planned& tensor, const QuantizedView& band) const {
   const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorKind::internal, fmt::format("{}: tensor {}: band {}", output_, quote_name(tensor.planned.name), why));
+    throw Error(ErrorKind::internal,
+                fmt::format("{}: tensor {}: band {}", output_, quote_name(tensor.planned.name), why));
   };
   if (!band.format || band.format->name() != tensor.planned.format->name())
-    refuse(fmt::format("should be in {} but is in {}", tensor.planned.format->name(), band.format ? band.format->name() : "no format"));
-  if (band.cols != tensor.size.cols) refuse(fmt::format("should have {} columns but has {}", tensor.size.cols, band.cols));
+    refuse(fmt::format("should be in {} but is in {}", tensor.planned.format->name(),
+                       band.format ? band.format->name() : "no format"));
+  if (band.cols != tensor.size.cols)
+    refuse(fmt::format("should have {} columns but has {}", tensor.size.cols, band.cols));
   if (band.rows > tensor.size.rows - tensor.rows_written)
     refuse(fmt::format("has more rows than are left, {}: {}", tensor.size.rows - tensor.rows_written, band.rows));
-  if (band.planes.size() != tensor.specs.size()) refuse(fmt::format("should have {} planes but has {}", tensor.specs.size(), band.planes.size()));
+  if (band.planes.size() != tensor.specs.size())
+    refuse(fmt::format("should have {} planes but has {}", tensor.specs.size(), band.planes.size()));
   for (std::size_t i = 0; i < tensor.specs.size(); ++i) {
     const PlaneSpec& spec = tensor.specs[i];
     const std::uint64_t bytes = spec.row_bytes != 0 ? spec.row_bytes * band.rows : spec.bytes;
-    if (band.planes[i].size() != bytes) refuse(fmt::format("should have {} bytes in plane {} but has {}", bytes, i, band.planes[i].size()));
+    if (band.planes[i].size() != bytes)
+      refuse(fmt::format("should have {} bytes in plane {} but has {}", bytes, i, band.planes[i].size()));
   }
 }
 
 void TensorStream::write_rows(std::size_t index, const QuantizedView& band) {
-  if (index >= tensors_.size()) throw Error(ErrorKind::internal, fmt::format("{}: no tensor was planned with index {}", output_, index));
+  if (index >= tensors_.size())
+    throw Error(ErrorKind::internal, fmt::format("{}: no tensor was planned with index {}", output_, index));
   Planned& tensor = tensors_[index];
   if (band.rows == 0) return;
   require_band_fits(tensor, band);
@@ -95,14 +104,15 @@ void TensorStream::write_rows(std::size_t index, const QuantizedView& band) {
 void TensorStream::require_complete() const {
   for (const Planned& tensor : tensors_)
     if (tensor.rows_written != tensor.size.rows)
-      throw Error(ErrorKind::internal, fmt::format("{}: tensor {} is not complete: {} of {} rows were written", output_, quote_name(tensor.planned.name),
-                                                   tensor.rows_written, tensor.size.rows));
+      throw Error(ErrorKind::internal,
+                  fmt::format("{}: tensor {} is not complete: {} of {} rows were written", output_,
+                              quote_name(tensor.planned.name), tensor.rows_written, tensor.size.rows));
 }
 
 void TensorStream::verify(const Checkpoint& written, ThreadPool* pool, std::size_t others) const {
   if (written.tensors().size() != tensors_.size() + others)
-    throw Error(ErrorKind::internal,
-                fmt::format("{}: read back {} tensors but wrote {}", output_, written.tensors().size(), tensors_.size() + others));
+    throw Error(ErrorKind::internal, fmt::format("{}: read back {} tensors but wrote {}", output_,
+                                                 written.tensors().size(), tensors_.size() + others));
   const auto verify_some = [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t i = begin; i < end; ++i) verify_tensor(written, tensors_[i]);
   };
@@ -114,12 +124,14 @@ void TensorStream::verify(const Checkpoint& written, ThreadPool* pool, std::size
 
 void TensorStream::verify_tensor(const Checkpoint& written, const Planned& tensor) const {
   const auto refuse = [&](std::string_view why) {
-    throw Error(ErrorKind::internal, fmt::format("{}: tensor {}: read back {}", output_, quote_name(tensor.planned.name), why));
+    throw Error(ErrorKind::internal,
+                fmt::format("{}: tensor {}: read back {}", output_, quote_name(tensor.planned.name), why));
   };
   const StoredTensor* stored = written.find(tensor.planned.name);
   if (!stored) return refuse("is missing");
   if (!is_same_shape(stored->shape, tensor.planned.shape)) refuse("has another shape");
-  if (!stored->view.format || stored->view.format->name() != tensor.planned.format->name()) refuse("has another format");
+  if (!stored->view.format || stored->view.format->name() != tensor.planned.format->name())
+    refuse("has another format");
   if (stored->view.planes.size() != tensor.planes.size()) refuse("has another number of planes");
   for (std::size_t i = 0; i < tensor.planes.size(); ++i) {
     const std::span<const std::byte> bytes = stored->view.planes[i];
@@ -130,7 +142,8 @@ void TensorStream::verify_tensor(const Checkpoint& written, const Planned& tenso
       XXH3_64bits_update(hash.get(), chunk.data(), chunk.size());
       written.release(chunk);
     }
-    if (XXH3_64bits_digest(hash.get()) != tensor.planes[i].checksum) refuse("differs from what was written; the disk may be failing");
+    if (XXH3_64bits_digest(hash.get()) != tensor.planes[i].checksum)
+      refuse("differs from what was written; the disk may be failing");
   }
 }
 

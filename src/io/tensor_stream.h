@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What both writers share: planned tensors, the places of their planes in output files, bands of rows going there, and the proof
-// afterwards that the files hold what was given. One thread at a time.
+// What both writers share: planned tensors, the places of their planes in output files, bands of rows going there, and
+// the proof afterwards that the files hold what was given. One thread at a time.
 //
 //   TensorStream stream(plan, "out.gguf");
 //   stream.place(0, 0, file, offset);  ...
@@ -28,8 +28,8 @@ namespace nibble {
 
 class TensorStream {
  public:
-  // output: named in messages. Error(invalid_argument): a name that is empty, not UTF-8 or planned twice, a tensor without elements or
-  // format; Error(unsupported): rows that the format cannot hold.
+  // output: named in messages. Error(invalid_argument): a name that is empty, not UTF-8 or planned twice, a tensor
+  // without elements or format; Error(unsupported): rows that the format cannot hold.
   TensorStream(const std::vector<PlannedTensor>& plan, std::string output);
 
   std::size_t size() const noexcept { return tensors_.size(); }
@@ -45,8 +45,8 @@ class TensorStream {
 
   // Error(internal) names the first tensor that lacks rows.
   void require_complete() const;
-  // Error(internal) unless `written` holds exactly the planned tensors with the bytes that were given. Pages are let go of on the way.
-  // pool: whose threads to use, or null. others: tensors that were written by someone else.
+  // Error(internal) unless `written` holds exactly the planned tensors with the bytes that were given. Pages are let go
+  // of on the way. pool: whose threads to use, or null. others: tensors that were written by someone else.
   void verify(const Checkpoint& written, ThreadPool* pool, std::size_t others = 0) const;
 
  private:
@@ -77,13 +77,15 @@ class TensorStream {
 
 // Runs `work`; an Error that names the temporary path leaves with the final one.
 template <class Work>
-decltype(auto) naming_final_path(const std::filesystem::path& temporary, const std::filesystem::path& final_path, Work&& work) {
+decltype(auto) naming_final_path(const std::filesystem::path& temporary, const std::filesystem::path& final_path,
+                                 Work&& work) {
   try {
     return work();
   } catch (const Error& e) {
     std::string message = e.what();
     const std::string from = temporary.string(), to = final_path.string();
-    for (std::size_t at = message.find(from); at != std::string::npos; at = message.find(from, at + to.size())) message.replace(at, from.size(), to);
+    for (std::size_t at = message.find(from); at != std::string::npos; at = message.find(from, at + to.size()))
+      message.replace(at, from.size(), to);
     throw Error(e.kind(), message);
   }
 }

@@ -36,8 +36,8 @@ KernelTable avx512_table() {
 
 }  // namespace
 
-// A set's own functions fill its table, with its instructions: a table is made when it is first asked for, not before, or processors without the set
-// would stop at the first one.
+// A set's own functions fill its table, with its instructions: a table is made when it is first asked for, not before,
+// or processors without the set would stop at the first one.
 const KernelTable& kernel_table(Isa isa) {
   switch (isa) {
     case Isa::scalar:

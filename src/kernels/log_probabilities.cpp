@@ -18,7 +18,8 @@ LogSumExp log_sum_exp(const float* x, std::size_t count, Isa isa) {
 
 LogitDivergence divergence_of_logits(const float* p, const float* q, std::size_t count, Isa isa) {
   assert(count != 0);
-  // KL = sum_i p_i (log p_i - log q_i) = sum_i p_i (x_i - y_i) - log_sum_p + log_sum_q, with p_i = exp(x_i - log_sum_p).
+  // KL = sum_i p_i (log p_i - log q_i) = sum_i p_i (x_i - y_i) - log_sum_p + log_sum_q, with p_i = exp(x_i -
+  // log_sum_p).
   const KernelTable& kernels = kernel_table(isa);
   const float maximum_p = kernels.maximum(p, count), maximum_q = kernels.maximum(q, count);
   double sums[3];

@@ -8,16 +8,19 @@
 namespace nibble {
 namespace {
 
-constexpr std::size_t kGrain = 8192;  // elements worth handing to a thread; a multiple of 16, so that chunks begin at whole vectors
+constexpr std::size_t kGrain =
+    8192;  // elements worth handing to a thread; a multiple of 16, so that chunks begin at whole vectors
 
 std::size_t token_grain(std::size_t width) { return width >= kGrain ? 1 : kGrain / (width == 0 ? 1 : width); }
 
 }  // namespace
 
-void rms_norm(const float* x, const float* weight, std::size_t tokens, std::size_t width, float epsilon, float* out, Isa isa, ThreadPool& pool) {
+void rms_norm(const float* x, const float* weight, std::size_t tokens, std::size_t width, float epsilon, float* out,
+              Isa isa, ThreadPool& pool) {
   const KernelTable& kernels = kernel_table(isa);
   pool.parallel_for(tokens, token_grain(width), [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t t = begin; t < end; ++t) kernels.rms_norm_row(x + t * width, weight, width, epsilon, out + t * width);
+    for (std::size_t t = begin; t < end; ++t)
+      kernels.rms_norm_row(x + t * width, weight, width, epsilon, out + t * width);
   });
 }
 
@@ -37,7 +40,9 @@ void gelu_multiply(const float* gate, const float* up, std::size_t count, float*
 
 void soft_cap(float* x, std::size_t count, float cap, Isa isa, ThreadPool& pool) {
   const KernelTable& kernels = kernel_table(isa);
-  pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) { kernels.soft_cap(x + begin, end - begin, 1 / cap, cap); });
+  pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+    kernels.soft_cap(x + begin, end - begin, 1 / cap, cap);
+  });
 }
 
 void scale_in_place(float* x, std::size_t count, float factor, ThreadPool& pool) {
@@ -48,19 +53,21 @@ void scale_in_place(float* x, std::size_t count, float factor, ThreadPool& pool)
 
 void add_in_place(float* x, const float* y, std::size_t count, Isa isa, ThreadPool& pool) {
   const KernelTable& kernels = kernel_table(isa);
-  pool.parallel_for(count, 4 * kGrain,
-                    [&](std::size_t begin, std::size_t end, std::size_t) { kernels.add_in_place(x + begin, y + begin, end - begin); });
+  pool.parallel_for(count, 4 * kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+    kernels.add_in_place(x + begin, y + begin, end - begin);
+  });
 }
 
-void rope(float* x, const float* cosine, const float* sine, std::size_t tokens, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,
-          bool half_split, Isa isa, ThreadPool& pool) {
+void rope(float* x, const float* cosine, const float* sine, std::size_t tokens, std::size_t heads, std::size_t head_dim,
+          std::size_t rotary_dim, bool half_split, Isa isa, ThreadPool& pool) {
   assert(rotary_dim <= head_dim && rotary_dim % 2 == 0);
   const KernelTable& kernels = kernel_table(isa);
   const auto rotate = half_split ? kernels.rope_half_split : kernels.rope_pairs;
   const std::size_t half = rotary_dim / 2;
   pool.parallel_for(tokens, token_grain(heads * head_dim), [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t t = begin; t < end; ++t)
-      for (std::size_t h = 0; h < heads; ++h) rotate(x + (t * heads + h) * head_dim, cosine + t * half, sine + t * half, half);
+      for (std::size_t h = 0; h < heads; ++h)
+        rotate(x + (t * heads + h) * head_dim, cosine + t * half, sine + t * half, half);
   });
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The small operations between the products of a decoder layer. All f32, defined to the bit (fixed summation trees, own exp), the same
-// on every instruction set and for every number of threads.
+// The small operations between the products of a decoder layer. All f32, defined to the bit (fixed summation trees, own
+// exp), the same on every instruction set and for every number of threads.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,8 @@
 namespace nibble {
 
 // out[t, i] = x[t, i] / sqrt(mean_i x[t, i]^2 + epsilon) * weight[i]; out does not alias x.
-void rms_norm(const float* x, const float* weight, std::size_t tokens, std::size_t width, float epsilon, float* out, Isa isa, ThreadPool& pool);
+void rms_norm(const float* x, const float* weight, std::size_t tokens, std::size_t width, float epsilon, float* out,
+              Isa isa, ThreadPool& pool);
 
 // out[i] = silu(gate[i]) * up[i]; out may alias gate.
 void silu_multiply(const float* gate, const float* up, std::size_t count, float* out, Isa isa, ThreadPool& pool);
@@ -30,9 +31,10 @@ void scale_in_place(float* x, std::size_t count, float factor, ThreadPool& pool)
 // x[i] += y[i]
 void add_in_place(float* x, const float* y, std::size_t count, Isa isa, ThreadPool& pool);
 
-// Rotary position embedding (Su et al. 2021) in place on x: [tokens, heads, head_dim]. cos/sin: [tokens, rotary_dim / 2], already scaled.
-// Pairs (i, i + rotary_dim / 2) when half_split, else (2i, 2i + 1); dimensions beyond rotary_dim pass through.
-void rope(float* x, const float* cosine, const float* sine, std::size_t tokens, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,
-          bool half_split, Isa isa, ThreadPool& pool);
+// Rotary position embedding (Su et al. 2021) in place on x: [tokens, heads, head_dim]. cos/sin: [tokens, rotary_dim /
+// 2], already scaled. Pairs (i, i + rotary_dim / 2) when half_split, else (2i, 2i + 1); dimensions beyond rotary_dim
+// pass through.
+void rope(float* x, const float* cosine, const float* sine, std::size_t tokens, std::size_t heads, std::size_t head_dim,
+          std::size_t rotary_dim, bool half_split, Isa isa, ThreadPool& pool);
 
 }  // namespace nibble

@@ -21,7 +21,9 @@ constexpr std::uint64_t kMaxHeadDim = 1u << 13;
 constexpr std::uint64_t kMaxVocab = 1u << 26;
 constexpr std::uint64_t kMaxContext = 1u << 30;
 
-[[noreturn]] void refuse(const ConfigKeys& keys, const std::string& what) { throw Error(ErrorKind::corrupt, keys.source + ": " + what); }
+[[noreturn]] void refuse(const ConfigKeys& keys, const std::string& what) {
+  throw Error(ErrorKind::corrupt, keys.source + ": " + what);
+}
 
 void check_range(const ConfigKeys& keys, const std::string& key, std::uint64_t value, std::uint64_t maximum) {
   if (value < 1 || value > maximum) refuse(keys, fmt::format("{} must lie between 1 and {}: {}", key, maximum, value));
@@ -34,7 +36,8 @@ void check_rope(const RopeConfig& rope, const ConfigKeys& keys) {
   check(keys.rope_base, rope.base, std::isfinite(rope.base) && rope.base > 1);
   check(keys.rope_factor, rope.factor, std::isfinite(rope.factor) && rope.factor > 0);
   if (rope.scaling == RopeScaling::llama3) {
-    check(keys.rope_low, rope.low_frequency_factor, std::isfinite(rope.low_frequency_factor) && rope.low_frequency_factor > 0);
+    check(keys.rope_low, rope.low_frequency_factor,
+          std::isfinite(rope.low_frequency_factor) && rope.low_frequency_factor > 0);
     check(keys.rope_high, rope.high_frequency_factor,
           std::isfinite(rope.high_frequency_factor) && rope.high_frequency_factor > rope.low_frequency_factor);
     check_range(keys, keys.rope_original_context, rope.original_context, kMaxContext);
@@ -42,12 +45,15 @@ void check_rope(const RopeConfig& rope, const ConfigKeys& keys) {
   if (rope.scaling == RopeScaling::longrope) {
     check_range(keys, keys.rope_original_context, rope.original_context, kMaxContext);
     for (const std::vector<float>* const factors : {&rope.short_factors, &rope.long_factors})
-      for (const float factor : *factors) check("a factor of longrope", static_cast<double>(factor), std::isfinite(factor) && factor > 0);
-    check("the factor that longrope multiplies by", static_cast<double>(rope.magnitude), std::isfinite(rope.magnitude) && rope.magnitude > 0);
+      for (const float factor : *factors)
+        check("a factor of longrope", static_cast<double>(factor), std::isfinite(factor) && factor > 0);
+    check("the factor that longrope multiplies by", static_cast<double>(rope.magnitude),
+          std::isfinite(rope.magnitude) && rope.magnitude > 0);
   }
   for (std::size_t i = 0; i < rope.frequency_divisors.size(); ++i)
     if (!std::isfinite(rope.frequency_divisors[i]) || rope.frequency_divisors[i] <= 0)
-      refuse(keys, fmt::format("tensor rope_freqs.weight, element {}: divisors must be finite and positive: {}", i, rope.frequency_divisors[i]));
+      refuse(keys, fmt::format("tensor rope_freqs.weight, element {}: divisors must be finite and positive: {}", i,
+                               rope.frequency_divisors[i]));
 }
 
 }  // namespace
@@ -61,18 +67,21 @@ void validate_config(const ModelConfig& config, const ConfigKeys& keys) {
   check_range(keys, keys.kv_heads, config.kv_heads, kMaxHeads);
   check_range(keys, keys.context, config.context, kMaxContext);
   if (config.heads % config.kv_heads != 0)
-    refuse(keys, fmt::format("{} must be a multiple of {}: {}, {}", keys.heads, keys.kv_heads, config.heads, config.kv_heads));
+    refuse(keys, fmt::format("{} must be a multiple of {}: {}, {}", keys.heads, keys.kv_heads, config.heads,
+                             config.kv_heads));
   if (config.head_dim == 0)
-    refuse(keys, fmt::format("{} must be a multiple of {} when {} is absent: {}, {}", keys.hidden, keys.heads, keys.head_dim, config.hidden,
-                             config.heads));
+    refuse(keys, fmt::format("{} must be a multiple of {} when {} is absent: {}, {}", keys.hidden, keys.heads,
+                             keys.head_dim, config.hidden, config.heads));
   check_range(keys, keys.head_dim, config.head_dim, kMaxHeadDim);
-  if (config.head_dim % 2 != 0) refuse(keys, fmt::format("{} must be even for rotary positions: {}", keys.head_dim, config.head_dim));
+  if (config.head_dim % 2 != 0)
+    refuse(keys, fmt::format("{} must be even for rotary positions: {}", keys.head_dim, config.head_dim));
   if (!std::isfinite(config.norm_epsilon) || config.norm_epsilon <= 0 || config.norm_epsilon >= 1)
     refuse(keys, fmt::format("{} must be a small positive number: {}", keys.norm_epsilon, config.norm_epsilon));
   if (config.num_experts != 0) {
     check_range(keys, keys.num_experts, config.num_experts, kMaxExperts);
     if (config.num_experts * config.layers > kMaxExpertsOfAll)
-      refuse(keys, fmt::format("{} in {} layers are more experts than any model has: {}", keys.num_experts, config.layers, config.num_experts));
+      refuse(keys, fmt::format("{} in {} layers are more experts than any model has: {}", keys.num_experts,
+                               config.layers, config.num_experts));
     check_range(keys, keys.experts_used, config.experts_used, config.num_experts);
     check_range(keys, keys.expert_intermediate, config.expert_intermediate, kMaxWidth * 4);
   }
@@ -93,8 +102,8 @@ std::vector<bool> usual_sliding_layers(std::uint64_t layers, std::uint64_t full_
 
 ModelConfig read_model_config(const Checkpoint& checkpoint) {
   ConfigKeys keys;
-  ModelConfig config =
-      checkpoint.kind() == ContainerKind::gguf ? read_gguf_config(checkpoint, keys) : read_huggingface_config(checkpoint, keys);
+  ModelConfig config = checkpoint.kind() == ContainerKind::gguf ? read_gguf_config(checkpoint, keys)
+                                                                : read_huggingface_config(checkpoint, keys);
   validate_config(config, keys);
   return config;
 }

@@ -16,31 +16,33 @@ enum class RopeScaling { none, linear, llama3, longrope };
 
 struct RopeConfig {
   double base = 10000;
-  std::uint64_t rotary_dim = 0;   // dimensions of a head that rotate
-  bool half_split = true;         // pairs (i, i + d/2) as in HF; false: (2i, 2i+1) as in GGUF files of arch llama
+  std::uint64_t rotary_dim = 0;  // dimensions of a head that rotate
+  bool half_split = true;        // pairs (i, i + d/2) as in HF; false: (2i, 2i+1) as in GGUF files of arch llama
   RopeScaling scaling = RopeScaling::none;
   double factor = 1, low_frequency_factor = 1, high_frequency_factor = 4;
   std::uint64_t original_context = 8192;
   std::vector<float> frequency_divisors;  // GGUF rope_freqs.weight, [rotary_dim / 2]; empty when absent
-  // longrope: divisors [rotary_dim / 2] of sequences up to original_context and of longer ones; what cosines and sines are multiplied by.
+  // longrope: divisors [rotary_dim / 2] of sequences up to original_context and of longer ones; what cosines and sines
+  // are multiplied by.
   std::vector<float> short_factors = {}, long_factors = {};
   float magnitude = 1;
 };
 
 struct ModelConfig {
-  std::string architecture;   // "llama": our name for the family
-  std::uint64_t vocab_size = 0, hidden = 0, intermediate = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, context = 0;
+  std::string architecture;  // "llama": our name for the family
+  std::uint64_t vocab_size = 0, hidden = 0, intermediate = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0,
+                context = 0;
   float norm_epsilon = 1e-6f;
   bool tied_embedding = false;
   bool attention_bias = false;  // q, k and v
   bool output_bias = false;     // o
   bool mlp_bias = false;        // gate, up and down
   // Layers that slide attend to the last sliding_window positions, themselves included, the others to all.
-  std::uint64_t sliding_window = 0;        // 0: none slides
-  std::vector<bool> slides;                // by layer; empty: none
+  std::uint64_t sliding_window = 0;  // 0: none slides
+  std::vector<bool> slides;          // by layer; empty: none
   RopeConfig rope;
-  std::optional<RopeConfig> sliding_rope;  // of layers that slide, where it is another
-  double query_pre_attn_scalar = 0;        // scores are divided by its root; 0: head_dim
+  std::optional<RopeConfig> sliding_rope;            // of layers that slide, where it is another
+  double query_pre_attn_scalar = 0;                  // scores are divided by its root; 0: head_dim
   float attention_soft_cap = 0, logit_soft_cap = 0;  // 0: none
 
   // Mixtures of experts; 0: there are none.
@@ -48,10 +50,14 @@ struct ModelConfig {
   bool normalizes_routing = true;  // the weights of the experts used are made to sum to 1
   std::vector<bool> dense;         // by layer: one MLP in place of experts; empty: none of a model with experts
 
-  bool has_experts(std::int64_t layer) const { return num_experts != 0 && (dense.empty() || !dense[static_cast<std::size_t>(layer)]); }
+  bool has_experts(std::int64_t layer) const {
+    return num_experts != 0 && (dense.empty() || !dense[static_cast<std::size_t>(layer)]);
+  }
   bool is_sliding(std::int64_t layer) const { return !slides.empty() && slides[static_cast<std::size_t>(layer)]; }
   std::uint64_t window_of(std::int64_t layer) const { return is_sliding(layer) ? sliding_window : 0; }
-  const RopeConfig& rope_of(std::int64_t layer) const { return is_sliding(layer) && sliding_rope ? *sliding_rope : rope; }
+  const RopeConfig& rope_of(std::int64_t layer) const {
+    return is_sliding(layer) && sliding_rope ? *sliding_rope : rope;
+  }
 };
 
 // More than any model has.
@@ -64,11 +70,12 @@ ModelConfig read_model_config(const Checkpoint& checkpoint);
 // By layer: every layer slides but each full_every-th; 0: all slide.
 std::vector<bool> usual_sliding_layers(std::uint64_t layers, std::uint64_t full_every);
 
-// Inverse frequencies [rotary_dim / 2] with scaling applied (formulas: Hugging Face modeling_rope_utils; Llama 3.1 model card); of longrope those of
-// short sequences, and of long ones, which other scalings do not have: empty.
+// Inverse frequencies [rotary_dim / 2] with scaling applied (formulas: Hugging Face modeling_rope_utils; Llama 3.1
+// model card); of longrope those of short sequences, and of long ones, which other scalings do not have: empty.
 std::vector<double> rope_inverse_frequencies(const RopeConfig& rope);
 std::vector<double> rope_long_frequencies(const RopeConfig& rope);
-// What longrope multiplies cosines and sines by where nothing says it: sqrt(1 + ln(factor) / ln(original_context)), 1 for factors up to 1.
+// What longrope multiplies cosines and sines by where nothing says it: sqrt(1 + ln(factor) / ln(original_context)), 1
+// for factors up to 1.
 float longrope_magnitude(double factor, std::uint64_t original_context);
 
 }  // namespace nibble

@@ -24,15 +24,18 @@ const Architecture& find_gguf_architecture(const std::string& name, const std::s
     if (architecture.gguf_name == name) return architecture;
     known += (known.empty() ? "" : ", ") + std::string(architecture.gguf_name);
   }
-  throw Error(ErrorKind::unsupported, fmt::format("{}: unknown general.architecture '{}'; known are {}", source, name, known));
+  throw Error(ErrorKind::unsupported,
+              fmt::format("{}: unknown general.architecture '{}'; known are {}", source, name, known));
 }
 
 void read_scaling(const Keys& keys, RopeConfig& rope) {
-  const auto factor = keys.number("rope.scaling.factor") ? keys.number("rope.scaling.factor") : keys.number("rope.scale_linear");
+  const auto factor =
+      keys.number("rope.scaling.factor") ? keys.number("rope.scaling.factor") : keys.number("rope.scale_linear");
   const bool is_long = rope.scaling == RopeScaling::longrope;  // its tensors say so, with or without the word
   const std::string type = keys.string("rope.scaling.type").value_or(is_long ? "longrope" : "linear");
   if (is_long ? type != "longrope" : type != "none" && type != "linear")
-    keys.unsupported(fmt::format("rotary scaling can be none, linear or, where its tensors are, longrope; {}: {}", keys.full("rope.scaling.type"), type));
+    keys.unsupported(fmt::format("rotary scaling can be none, linear or, where its tensors are, longrope; {}: {}",
+                                 keys.full("rope.scaling.type"), type));
   if (is_long) return;
   if (keys.number("rope.scaling.attn_factor").value_or(1) != 1)
     keys.unsupported(keys.full("rope.scaling.attn_factor") + " other than 1 cannot be run");
@@ -44,12 +47,13 @@ void read_scaling(const Keys& keys, RopeConfig& rope) {
 }
 
 // One of the tensors that rotary positions are divided by; empty: there is none.
-std::vector<float> read_divisors(const Checkpoint& checkpoint, const std::string& source, std::string_view name, std::uint64_t pairs) {
+std::vector<float> read_divisors(const Checkpoint& checkpoint, const std::string& source, std::string_view name,
+                                 std::uint64_t pairs) {
   const StoredTensor* stored = checkpoint.find(name);
   if (stored == nullptr) return {};
   if (!is_same_shape(stored->shape, {pairs}) || !stored->view.format)
-    throw Error(ErrorKind::corrupt,
-                fmt::format("{}: tensor {} has the wrong shape: expected [{}], found {}", source, name, pairs, shape_text(stored->shape)));
+    throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} has the wrong shape: expected [{}], found {}", source,
+                                                name, pairs, shape_text(stored->shape)));
   std::vector<float> divisors(pairs);
   stored->view.decode_row(0, divisors);
   return divisors;
@@ -62,7 +66,8 @@ void read_rope_tensors(const Checkpoint& checkpoint, const std::string& source, 
   rope.short_factors = read_divisors(checkpoint, source, kShortRopeFactorsName, pairs);
   rope.long_factors = read_divisors(checkpoint, source, kLongRopeFactorsName, pairs);
   if (rope.short_factors.empty() != rope.long_factors.empty())
-    throw Error(ErrorKind::corrupt, fmt::format("{}: of the tensors {} and {} only one is there", source, kShortRopeFactorsName, kLongRopeFactorsName));
+    throw Error(ErrorKind::corrupt, fmt::format("{}: of the tensors {} and {} only one is there", source,
+                                                kShortRopeFactorsName, kLongRopeFactorsName));
   if (rope.long_factors.empty()) return;
   rope.scaling = RopeScaling::longrope;
   rope.original_context = keys.integer("rope.scaling.original_context_length").value_or(config.context);
@@ -72,7 +77,8 @@ void read_rope_tensors(const Checkpoint& checkpoint, const std::string& source, 
 std::uint64_t read_vocab(const Checkpoint& checkpoint, const Keys& keys) {
   // llama.cpp takes the number of tokens; the embedding's rows are what must agree, and exist even without a tokenizer.
   const StoredTensor* embedding = checkpoint.find("token_embd.weight");
-  if (embedding != nullptr && !embedding->shape.empty()) return matrix_size(embedding->shape).rows;  // [n] is one row of n
+  if (embedding != nullptr && !embedding->shape.empty())
+    return matrix_size(embedding->shape).rows;  // [n] is one row of n
   return keys.integer("vocab_size").value_or(0);
 }
 
@@ -98,9 +104,20 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   const Architecture& architecture = find_gguf_architecture(*family, source);
   refuse_tensor_scales(checkpoint);
   const Keys keys(checkpoint.gguf(), source, *family + ".");
-  names = {source, keys.full("vocab_size"), keys.full("embedding_length"), keys.full("feed_forward_length"), keys.full("block_count"),
-           keys.full("attention.head_count"), keys.full("attention.head_count_kv"), keys.full("attention.key_length"), keys.full("context_length"),
-           keys.full("attention.layer_norm_rms_epsilon"), keys.full("rope.freq_base"), keys.full("rope.scaling.factor"), "", "",
+  names = {source,
+           keys.full("vocab_size"),
+           keys.full("embedding_length"),
+           keys.full("feed_forward_length"),
+           keys.full("block_count"),
+           keys.full("attention.head_count"),
+           keys.full("attention.head_count_kv"),
+           keys.full("attention.key_length"),
+           keys.full("context_length"),
+           keys.full("attention.layer_norm_rms_epsilon"),
+           keys.full("rope.freq_base"),
+           keys.full("rope.scaling.factor"),
+           "",
+           "",
            keys.full("rope.scaling.original_context_length")};
 
   const std::uint64_t experts = keys.integer("expert_count").value_or(0);
@@ -112,7 +129,8 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   config.hidden = keys.required_integer("embedding_length");
   config.layers = keys.required_integer("block_count");
   config.context = keys.required_integer("context_length");
-  const auto intermediate = keys.layer_integer("feed_forward_length"), heads = keys.layer_integer("attention.head_count");
+  const auto intermediate = keys.layer_integer("feed_forward_length"),
+             heads = keys.layer_integer("attention.head_count");
   if (!intermediate) keys.missing("feed_forward_length");
   if (!heads) keys.missing("attention.head_count");
   config.intermediate = *intermediate;
@@ -123,7 +141,8 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
     config.expert_intermediate = keys.integer("expert_feed_forward_length").value_or(config.intermediate);
     names.num_experts = keys.full("expert_count");
     names.experts_used = keys.full("expert_used_count");
-    names.expert_intermediate = keys.full(architecture.gguf_expert_width ? "expert_feed_forward_length" : "feed_forward_length");
+    names.expert_intermediate =
+        keys.full(architecture.gguf_expert_width ? "expert_feed_forward_length" : "feed_forward_length");
   }
   config.kv_heads = keys.layer_integer("attention.head_count_kv").value_or(config.heads);
   const bool divides = config.heads != 0 && config.hidden % config.heads == 0;
@@ -142,9 +161,11 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   rope.half_split = !architecture.gguf_interleaved_rotary;
   rope.base = keys.number("rope.freq_base").value_or(10000);
   rope.rotary_dim = keys.integer("rope.dimension_count").value_or(config.head_dim);
-  const bool is_part = architecture.rotates_partly && rope.rotary_dim % 2 == 0 && rope.rotary_dim >= 2 && rope.rotary_dim < config.head_dim;
+  const bool is_part = architecture.rotates_partly && rope.rotary_dim % 2 == 0 && rope.rotary_dim >= 2 &&
+                       rope.rotary_dim < config.head_dim;
   if (config.head_dim != 0 && rope.rotary_dim != config.head_dim && !is_part)
-    keys.unsupported(fmt::format("rotary positions on part of a head cannot be run; {}: {}", keys.full("rope.dimension_count"), rope.rotary_dim));
+    keys.unsupported(fmt::format("rotary positions on part of a head cannot be run; {}: {}",
+                                 keys.full("rope.dimension_count"), rope.rotary_dim));
   if (architecture.gguf_local_rope_base != 0) {
     config.sliding_rope = rope;
     config.sliding_rope->base = keys.number("rope.freq_base_swa").value_or(architecture.gguf_local_rope_base);

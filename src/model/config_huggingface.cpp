@@ -24,57 +24,68 @@ using Fields = HuggingFaceFields;
 std::string known_types() {
   std::string text;
   for (const Architecture& architecture : all_architectures())
-    for (const HfVariant& variant : architecture.variants) text += (text.empty() ? "" : ", ") + std::string(variant.model_type);
+    for (const HfVariant& variant : architecture.variants)
+      text += (text.empty() ? "" : ", ") + std::string(variant.model_type);
   return text;
 }
 
-// model_type decides; the class must agree, because other classes of the same type (classifiers, bare bodies) have other tensors.
+// model_type decides; the class must agree, because other classes of the same type (classifiers, bare bodies) have
+// other tensors.
 KnownFamily find_family(const Fields& fields) {
   const std::string type = fields.string("model_type", "");
   std::string class_name;
   if (const Json* classes = fields.find("architectures")) {
-    if (!classes->is_array() || classes->empty() || !classes->front().is_string()) fields.wrong("architectures", "a list of names", *classes);
+    if (!classes->is_array() || classes->empty() || !classes->front().is_string())
+      fields.wrong("architectures", "a list of names", *classes);
     class_name = classes->front().get<std::string>();
   }
   const auto family = find_family_of_type(type, class_name);
-  if (!family) fields.unsupported(fmt::format("unknown model_type '{}'; known are {}", type.empty() ? class_name : type, known_types()));
+  if (!family)
+    fields.unsupported(
+        fmt::format("unknown model_type '{}'; known are {}", type.empty() ? class_name : type, known_types()));
   if (const HfVariant& variant = *family->variant; !class_name.empty() && class_name != variant.class_name)
-    fields.unsupported(fmt::format("of model_type {} only {} can be run, not {}", variant.model_type, variant.class_name, class_name));
+    fields.unsupported(
+        fmt::format("of model_type {} only {} can be run, not {}", variant.model_type, variant.class_name, class_name));
   return *family;
 }
 
 std::vector<float> read_factors(const Fields& fields, const char* key, std::size_t count) {
   const Json* const list = fields.find(key);
-  const bool is_list = list != nullptr && list->is_array() && list->size() == count && std::ranges::all_of(*list, [](const Json& v) { return v.is_number(); });
+  const bool is_list = list != nullptr && list->is_array() && list->size() == count &&
+                       std::ranges::all_of(*list, [](const Json& v) { return v.is_number(); });
   if (!is_list) fields.wrong(key, fmt::format("a list of {} numbers", count).c_str(), list == nullptr ? Json() : *list);
   std::vector<float> factors;
   for (const Json& value : *list) factors.push_back(static_cast<float>(value.get<double>()));
   return factors;
 }
 
-// Divisors for sequences up to the length that the model was first trained with, and for longer ones. rope.original_context: that length, where
-// the file says it beside the group.
+// Divisors for sequences up to the length that the model was first trained with, and for longer ones.
+// rope.original_context: that length, where the file says it beside the group.
 RopeConfig read_longrope(const Fields& fields, RopeConfig rope, std::uint64_t context) {
   rope.scaling = RopeScaling::longrope;
   rope.original_context = fields.integer("original_max_position_embeddings", rope.original_context);
   rope.short_factors = read_factors(fields, "short_factor", rope.rotary_dim / 2);
   rope.long_factors = read_factors(fields, "long_factor", rope.rotary_dim / 2);
   if (rope.original_context == 0) fields.wrong("original_max_position_embeddings", "at least 1", 0);
-  const double factor = fields.number("factor", static_cast<double>(context) / static_cast<double>(rope.original_context));
-  rope.magnitude = static_cast<float>(fields.number("attention_factor", static_cast<double>(longrope_magnitude(factor, rope.original_context))));
+  const double factor =
+      fields.number("factor", static_cast<double>(context) / static_cast<double>(rope.original_context));
+  rope.magnitude = static_cast<float>(
+      fields.number("attention_factor", static_cast<double>(longrope_magnitude(factor, rope.original_context))));
   return rope;
 }
 
-// What a rotary group of keys says: rope_scaling, or rope_parameters, which newer writers use instead and nest by kind of layer. base: what holds
-// where the group does not say it.
+// What a rotary group of keys says: rope_scaling, or rope_parameters, which newer writers use instead and nest by kind
+// of layer. base: what holds where the group does not say it.
 RopeConfig read_scaling(const Fields& fields, const std::string& group, RopeConfig rope, std::uint64_t context) {
   rope.base = fields.number("rope_theta", rope.base);
   const std::string type = fields.string("rope_type", fields.string("type", "default"));
   if (type == "default") return rope;
   // Early files say su or yarn.
-  if (type == "longrope" || type == "su" || (type == "yarn" && fields.find("long_factor") != nullptr)) return read_longrope(fields, std::move(rope), context);
+  if (type == "longrope" || type == "su" || (type == "yarn" && fields.find("long_factor") != nullptr))
+    return read_longrope(fields, std::move(rope), context);
   if (type != "linear" && type != "llama3")
-    fields.unsupported(fmt::format("rotary scaling can be default, linear, llama3 or longrope; {}.rope_type: {}", group, type));
+    fields.unsupported(
+        fmt::format("rotary scaling can be default, linear, llama3 or longrope; {}.rope_type: {}", group, type));
   if (fields.find("factor") == nullptr) fields.wrong("factor", "a number", Json());
   rope.scaling = type == "linear" ? RopeScaling::linear : RopeScaling::llama3;
   rope.factor = fields.number("factor", 1);
@@ -104,8 +115,9 @@ void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& con
   RopeConfig& rope = config.rope;
   rope.half_split = true;
   rope.rotary_dim = read_rotary_dim(fields, *family.architecture, config.head_dim);
-  rope.original_context = fields.integer(
-      "original_max_position_embeddings", variant.default_original_context != 0 ? variant.default_original_context : config.context);
+  rope.original_context =
+      fields.integer("original_max_position_embeddings",
+                     variant.default_original_context != 0 ? variant.default_original_context : config.context);
   rope.base = fields.number("rope_theta", variant.default_rope_base);
   keys.rope_base = "rope_theta";
   std::string group = fields.find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
@@ -120,8 +132,10 @@ void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& con
   if (scaling.find("full_attention") != nullptr || scaling.find("sliding_attention") != nullptr) {
     if (!has_local_base) fields.unsupported(fmt::format("{} that differ between layers cannot be run", group));
     if (scaling.find("sliding_attention") != nullptr) {
-      config.sliding_rope = read_scaling(scaling.object("sliding_attention"), group + ".sliding_attention", *config.sliding_rope, config.context);
-      if (scaling.object("sliding_attention").find("rope_theta") != nullptr) keys.sliding_rope_base = group + ".sliding_attention.rope_theta";
+      config.sliding_rope = read_scaling(scaling.object("sliding_attention"), group + ".sliding_attention",
+                                         *config.sliding_rope, config.context);
+      if (scaling.object("sliding_attention").find("rope_theta") != nullptr)
+        keys.sliding_rope_base = group + ".sliding_attention.rope_theta";
     }
     if (scaling.find("full_attention") == nullptr) return;
     const Fields full = scaling.object("full_attention");
@@ -143,11 +157,13 @@ std::vector<bool> read_sliding_layers(const Fields& fields, const HfVariant& var
   std::vector<bool> slides(layers, true);
   const Json* const types = variant.reads_layer_types() ? fields.find("layer_types") : nullptr;
   if (types != nullptr) {
-    if (!types->is_array() || types->size() != layers) fields.wrong("layer_types", "a list with a name for each layer", *types);
+    if (!types->is_array() || types->size() != layers)
+      fields.wrong("layer_types", "a list with a name for each layer", *types);
     for (std::uint64_t i = 0; i < layers; ++i) {
       const Json& type = (*types)[i];
       if (type != "full_attention" && type != "sliding_attention")
-        fields.unsupported("layers can be of full_attention or sliding_attention; layer_types: " + dump_json(type).substr(0, 80));
+        fields.unsupported("layers can be of full_attention or sliding_attention; layer_types: " +
+                           dump_json(type).substr(0, 80));
       slides[i] = type == "sliding_attention";
     }
   } else if (variant.window_needs_switch) {
@@ -164,7 +180,8 @@ std::vector<bool> read_sliding_layers(const Fields& fields, const HfVariant& var
 void read_windows(const Fields& fields, const HfVariant& variant, ModelConfig& config, ConfigKeys& keys) {
   keys.sliding_window = "sliding_window";
   const bool is_off = variant.window_needs_switch && !fields.boolean("use_sliding_window", false);
-  const bool has_key = variant.default_sliding_window != 0 || (variant.reads_sliding_window && fields.find("sliding_window") != nullptr);
+  const bool has_key =
+      variant.default_sliding_window != 0 || (variant.reads_sliding_window && fields.find("sliding_window") != nullptr);
   const bool is_null = fields.has_null("sliding_window");
   // null turns the window off, but not in classes that have layers without one anyway.
   if (!has_key || is_off || (is_null && variant.default_full_every == 0)) return;
@@ -173,7 +190,8 @@ void read_windows(const Fields& fields, const HfVariant& variant, ModelConfig& c
   if (is_null) fields.wrong("sliding_window", "at least 1 where layers slide", Json());
   config.sliding_window = fields.integer("sliding_window", variant.default_sliding_window);
   if (config.sliding_window == 0)
-    fields.wrong("sliding_window", variant.default_full_every == 0 ? "at least 1, or null for none" : "at least 1 where layers slide", 0);
+    fields.wrong("sliding_window",
+                 variant.default_full_every == 0 ? "at least 1, or null for none" : "at least 1 where layers slide", 0);
 }
 
 // Layers of a class that has experts have them, but for those that mlp_only_layers or decoder_sparse_step leave out.
@@ -197,7 +215,8 @@ void read_experts(const Fields& fields, const HfVariant& variant, ModelConfig& c
   if (const Json* const only = fields.find("mlp_only_layers")) {
     if (!only->is_array()) fields.wrong("mlp_only_layers", "a list of layers", *only);
     for (const Json& layer : *only) {
-      if (!layer.is_number_unsigned() || layer.get<std::uint64_t>() >= config.layers) fields.wrong("mlp_only_layers", "a list of the model's layers", *only);
+      if (!layer.is_number_unsigned() || layer.get<std::uint64_t>() >= config.layers)
+        fields.wrong("mlp_only_layers", "a list of the model's layers", *only);
       dense[layer.get<std::uint64_t>()] = true;
     }
   }
@@ -225,15 +244,30 @@ void set_family_defaults(ModelConfig& config, std::uint64_t sliding_window) {
     config.sliding_rope->base = variant.default_local_rope_base;
   }
   const Json none = Json::object();
-  if (architecture.read_huggingface != nullptr) architecture.read_huggingface(Fields(none, config.architecture), config);
+  if (architecture.read_huggingface != nullptr)
+    architecture.read_huggingface(Fields(none, config.architecture), config);
 }
 
 ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& keys) {
   const std::string source = (checkpoint.path() / "config.json").string();
   if (checkpoint.config_json().empty())
-    throw Error(ErrorKind::not_found, checkpoint.path().string() + ": no config.json says what the tensors mean; give the model's directory");
-  keys = {source, "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
-          "max_position_embeddings", "rms_norm_eps", "rope_theta", "rope_scaling.factor", "", "", ""};
+    throw Error(ErrorKind::not_found,
+                checkpoint.path().string() + ": no config.json says what the tensors mean; give the model's directory");
+  keys = {source,
+          "vocab_size",
+          "hidden_size",
+          "intermediate_size",
+          "num_hidden_layers",
+          "num_attention_heads",
+          "num_key_value_heads",
+          "head_dim",
+          "max_position_embeddings",
+          "rms_norm_eps",
+          "rope_theta",
+          "rope_scaling.factor",
+          "",
+          "",
+          ""};
   const Json json = parse_json(checkpoint.config_json(), source);
   if (!json.is_object()) throw Error(ErrorKind::corrupt, source + ": must hold a JSON object");
   refuse_foreign_quantization(json, checkpoint);
@@ -251,7 +285,9 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   const bool as_heads = fields.has_null("num_key_value_heads") || variant->default_kv_heads == 0;
   config.kv_heads = fields.integer("num_key_value_heads", as_heads ? config.heads : variant->default_kv_heads);
   const bool divides = config.heads != 0 && config.hidden % config.heads == 0;
-  const std::uint64_t usual = variant->default_head_dim != 0 ? variant->default_head_dim : divides ? config.hidden / config.heads : 0;
+  const std::uint64_t usual = variant->default_head_dim != 0 ? variant->default_head_dim
+                              : divides                      ? config.hidden / config.heads
+                                                             : 0;
   config.head_dim = fields.integer("head_dim", usual);
   config.context = fields.integer("max_position_embeddings", variant->default_context);
   config.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", variant->default_norm_epsilon));
@@ -266,7 +302,8 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   // Families that read keys of their own judge the activation, too.
   if (architecture->read_huggingface != nullptr)
     architecture->read_huggingface(fields, config);
-  else if (const std::string activation = fields.string("hidden_act", "silu"); activation != "silu" && activation != "swish")
+  else if (const std::string activation = fields.string("hidden_act", "silu");
+           activation != "silu" && activation != "swish")
     fields.unsupported("hidden_act must be silu: " + activation);
   return config;
 }

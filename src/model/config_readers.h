@@ -15,9 +15,10 @@ namespace nibble {
 // What the container calls each value, so that messages name the key at fault.
 struct ConfigKeys {
   std::string source;  // the file
-  std::string vocab_size, hidden, intermediate, layers, heads, kv_heads, head_dim, context, norm_epsilon, rope_base, rope_factor, rope_low, rope_high,
-      rope_original_context;
-  std::string sliding_window = {}, sliding_rope_base = {}, num_experts = {}, experts_used = {}, expert_intermediate = {};  // where there are any
+  std::string vocab_size, hidden, intermediate, layers, heads, kv_heads, head_dim, context, norm_epsilon, rope_base,
+      rope_factor, rope_low, rope_high, rope_original_context;
+  std::string sliding_window = {}, sliding_rope_base = {}, num_experts = {}, experts_used = {},
+              expert_intermediate = {};  // where there are any
 };
 
 ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& keys);

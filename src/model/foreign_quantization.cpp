@@ -20,7 +20,8 @@ struct Trace {
   std::string_view ending, method;
 };
 
-// Names that only quantized layers have, and whose they are where the configuration does not say. The more telling come first.
+// Names that only quantized layers have, and whose they are where the configuration does not say. The more telling come
+// first.
 constexpr std::array kTraces = {
     Trace{".codes", "nibble; give the directory, whose config.json says how"},
     Trace{".g_idx", "GPTQ"},
@@ -66,8 +67,10 @@ Named named_method(const Json& config, const Checkpoint& checkpoint) {
     const auto found = config.find(key);
     if (found == config.end() || !found->is_object()) continue;
     for (const char* inner : {"quant_method", "quantization_method", "quant_algo", "quant_type"})
-      if (std::string method = text_of(*found, inner); !method.empty()) return {std::move(method), fmt::format("{} in config.json", key)};
-    if (found->contains("load_in_4bit") || found->contains("load_in_8bit")) return {"bitsandbytes", fmt::format("{} in config.json", key)};
+      if (std::string method = text_of(*found, inner); !method.empty())
+        return {std::move(method), fmt::format("{} in config.json", key)};
+    if (found->contains("load_in_4bit") || found->contains("load_in_8bit"))
+      return {"bitsandbytes", fmt::format("{} in config.json", key)};
     if (found->contains("group_size") && found->contains("bits"))
       return {key == std::string_view("quantization") ? "mlx" : "gptq or awq", fmt::format("{} in config.json", key)};
   }
@@ -85,19 +88,23 @@ void refuse_foreign_quantization(const Json& config, const Checkpoint& checkpoin
   const StoredTensor* evidence = nullptr;
   std::string_view guess = "another program";
   for (const Trace& trace : kTraces) {
-    const auto found = std::ranges::find_if(checkpoint.tensors(), [&](const StoredTensor& tensor) { return tensor.name.ends_with(trace.ending); });
+    const auto found = std::ranges::find_if(
+        checkpoint.tensors(), [&](const StoredTensor& tensor) { return tensor.name.ends_with(trace.ending); });
     if (found == checkpoint.tensors().end()) continue;
     evidence = &*found;
     guess = trace.method;
     break;
   }
   if (evidence == nullptr)
-    if (const auto codes = std::ranges::find_if(checkpoint.tensors(), holds_codes); codes != checkpoint.tensors().end()) evidence = &*codes;
+    if (const auto codes = std::ranges::find_if(checkpoint.tensors(), holds_codes); codes != checkpoint.tensors().end())
+      evidence = &*codes;
   if (evidence == nullptr) return;
-  throw Error(ErrorKind::unsupported,
-              fmt::format("{}: the model is quantized already by {} ({}tensor {} in {}), which is not read here; give the original in 16 or 32 bits",
-                          checkpoint.path().string(), named.method.empty() ? std::string(guess) : named.method,
-                          named.where.empty() ? "" : named.where + "; ", quote_name(evidence->name), evidence->type_name));
+  throw Error(
+      ErrorKind::unsupported,
+      fmt::format("{}: the model is quantized already by {} ({}tensor {} in {}), which is not read here; give the "
+                  "original in 16 or 32 bits",
+                  checkpoint.path().string(), named.method.empty() ? std::string(guess) : named.method,
+                  named.where.empty() ? "" : named.where + "; ", quote_name(evidence->name), evidence->type_name));
 }
 
 void refuse_tensor_scales(const Checkpoint& checkpoint) {
@@ -108,7 +115,8 @@ void refuse_tensor_scales(const Checkpoint& checkpoint) {
     if (checkpoint.find(weight) == nullptr) continue;
     if (tensor.view.format && tensor.view.rows * tensor.view.cols == 1 && tensor.view.decode().front() == 1) continue;
     throw Error(ErrorKind::unsupported,
-                fmt::format("{}: tensor {} is a factor of the whole of {}, and such factors are not read here; give the original in 16 or 32 bits",
+                fmt::format("{}: tensor {} is a factor of the whole of {}, and such factors are not read here; give "
+                            "the original in 16 or 32 bits",
                             checkpoint.path().string(), quote_name(tensor.name), quote_name(weight)));
   }
 }

@@ -40,16 +40,21 @@ std::optional<std::vector<bool>> GgufKeys::layer_flags(std::string_view key, std
       for (const auto number : numbers) flags.push_back(number != 0);
   };
   std::visit(append, array.values);
-  if (array.size() != layers || flags.size() != layers) wrong(key, fmt::format("must have a flag for each of {} layers", layers));
+  if (array.size() != layers || flags.size() != layers)
+    wrong(key, fmt::format("must have a flag for each of {} layers", layers));
   return flags;
 }
 
-void GgufKeys::missing(std::string_view key) const { throw Error(ErrorKind::corrupt, source_ + ": key is missing: " + full(key)); }
+void GgufKeys::missing(std::string_view key) const {
+  throw Error(ErrorKind::corrupt, source_ + ": key is missing: " + full(key));
+}
 
 void GgufKeys::wrong(std::string_view key, std::string_view what) const {
   throw Error(ErrorKind::corrupt, fmt::format("{}: {} {}", source_, full(key), what));
 }
 
-void GgufKeys::unsupported(const std::string& what) const { throw Error(ErrorKind::unsupported, source_ + ": " + what); }
+void GgufKeys::unsupported(const std::string& what) const {
+  throw Error(ErrorKind::unsupported, source_ + ": " + what);
+}
 
 }  // namespace nibble

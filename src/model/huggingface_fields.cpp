@@ -33,7 +33,8 @@ std::uint64_t HuggingFaceFields::integer(const char* key, std::uint64_t fallback
 }
 
 std::uint64_t HuggingFaceFields::required_integer(const char* key) const {
-  if (find(key) == nullptr) throw Error(ErrorKind::corrupt, fmt::format("{}: key is missing: {}{}", source_, prefix_, key));
+  if (find(key) == nullptr)
+    throw Error(ErrorKind::corrupt, fmt::format("{}: key is missing: {}{}", source_, prefix_, key));
   return integer(key, 0);
 }
 
@@ -66,9 +67,12 @@ HuggingFaceFields HuggingFaceFields::object(const char* key) const {
 
 void HuggingFaceFields::wrong(const char* key, const char* expected, const Json& value) const {
   const std::string text = dump_json(value);
-  throw Error(ErrorKind::corrupt, fmt::format("{}: {}{} must be {}: {}", source_, prefix_, key, expected, text.substr(0, 80)));
+  throw Error(ErrorKind::corrupt,
+              fmt::format("{}: {}{} must be {}: {}", source_, prefix_, key, expected, text.substr(0, 80)));
 }
 
-void HuggingFaceFields::unsupported(const std::string& what) const { throw Error(ErrorKind::unsupported, source_ + ": " + what); }
+void HuggingFaceFields::unsupported(const std::string& what) const {
+  throw Error(ErrorKind::unsupported, source_ + ": " + what);
+}
 
 }  // namespace nibble

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Typed access to one JSON object of config.json: a key that is there has its type, or the error names key, type and value. Internal to model/.
+// Typed access to one JSON object of config.json: a key that is there has its type, or the error names key, type and
+// value. Internal to model/.
 //
 //   const HuggingFaceFields fields(json, "config.json");
 //   config.hidden = fields.required_integer("hidden_size");
@@ -12,7 +13,8 @@
 
 namespace nibble {
 
-// The shortest decimal that reads back as the same float, so that 1e-05 does not become 9.99999974e-06 where it is written.
+// The shortest decimal that reads back as the same float, so that 1e-05 does not become 9.99999974e-06 where it is
+// written.
 double shortest_decimal(float value);
 
 class HuggingFaceFields {

@@ -21,8 +21,8 @@ struct KnownFamily {
 // By model_type, or where that is empty by the class that "architectures" names. Nothing: no family has it.
 std::optional<KnownFamily> find_family_of_type(std::string_view model_type, std::string_view class_name);
 
-// False: config.json or general.architecture names a network of no family (an encoder, a vision tower, a newer decoder), another class of a known
-// type (a classifier), or there is no configuration at all. Errors: corrupt.
+// False: config.json or general.architecture names a network of no family (an encoder, a vision tower, a newer
+// decoder), another class of a known type (a classifier), or there is no configuration at all. Errors: corrupt.
 bool has_known_family(const Checkpoint& checkpoint);
 
 }  // namespace nibble

@@ -42,7 +42,8 @@ std::vector<double> rope_inverse_frequencies(const RopeConfig& rope) {
 std::vector<double> rope_long_frequencies(const RopeConfig& rope) {
   std::vector<double> frequencies;
   if (rope.scaling != RopeScaling::longrope) return frequencies;
-  for (std::size_t i = 0; i < rope.rotary_dim / 2; ++i) frequencies.push_back(plain_frequency(rope, i) / static_cast<double>(rope.long_factors[i]));
+  for (std::size_t i = 0; i < rope.rotary_dim / 2; ++i)
+    frequencies.push_back(plain_frequency(rope, i) / static_cast<double>(rope.long_factors[i]));
   return frequencies;
 }
 
@@ -54,7 +55,8 @@ float longrope_magnitude(double factor, std::uint64_t original_context) {
 std::vector<float> rope_frequency_divisors(const RopeConfig& rope) {
   if (rope.scaling != RopeScaling::llama3) return rope.frequency_divisors;
   std::vector<float> divisors(rope.rotary_dim / 2);
-  for (std::size_t i = 0; i < divisors.size(); ++i) divisors[i] = static_cast<float>(llama3_divisor(rope, plain_frequency(rope, i)));
+  for (std::size_t i = 0; i < divisors.size(); ++i)
+    divisors[i] = static_cast<float>(llama3_divisor(rope, plain_frequency(rope, i)));
   return divisors;
 }
 

@@ -15,7 +15,8 @@ namespace {
 
 void check(const char* option, double value, double minimum, double maximum) {
   if (!(value >= minimum && value <= maximum))
-    throw Error(ErrorKind::invalid_argument, fmt::format("{} must lie between {} and {}: {}", option, minimum, maximum, value));
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{} must lie between {} and {}: {}", option, minimum, maximum, value));
 }
 
 // Relative to the largest, so that nothing overflows; candidates come sorted.
@@ -23,7 +24,8 @@ template <class Candidates>
 void fill_probabilities(const Candidates& candidates, double temperature, std::vector<double>& out) {
   out.resize(candidates.size());
   for (std::size_t i = 0; i < out.size(); ++i)
-    out[i] = std::exp((static_cast<double>(candidates[i].logit) - static_cast<double>(candidates.front().logit)) / temperature);
+    out[i] = std::exp((static_cast<double>(candidates[i].logit) - static_cast<double>(candidates.front().logit)) /
+                      temperature);
 }
 
 }  // namespace
@@ -37,7 +39,8 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(opt
 
 void Sampler::penalise(std::span<const std::int32_t> history) {
   if (options_.repetition_penalty == 1) return;
-  const std::size_t window = options_.repetition_window == 0 ? history.size() : std::min(options_.repetition_window, history.size());
+  const std::size_t window =
+      options_.repetition_window == 0 ? history.size() : std::min(options_.repetition_window, history.size());
   std::vector<std::int32_t> seen(history.end() - static_cast<std::ptrdiff_t>(window), history.end());
   std::sort(seen.begin(), seen.end());
   seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
@@ -49,11 +52,14 @@ void Sampler::penalise(std::span<const std::int32_t> history) {
 }
 
 void Sampler::keep_largest() {
-  const auto before = [](const Candidate& a, const Candidate& b) { return a.logit > b.logit || (a.logit == b.logit && a.id < b.id); };
+  const auto before = [](const Candidate& a, const Candidate& b) {
+    return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
+  };
   candidates_.resize(logits_.size());
   for (std::size_t i = 0; i < logits_.size(); ++i) candidates_[i] = {logits_[i], static_cast<std::int32_t>(i)};
   const std::size_t keep = options_.top_k == 0 ? candidates_.size() : std::min(options_.top_k, candidates_.size());
-  std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(keep), candidates_.end(), before);
+  std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(keep), candidates_.end(),
+                    before);
   candidates_.resize(keep);
 }
 
@@ -77,10 +83,13 @@ std::int32_t Sampler::choose(std::span<const float> logits, std::span<const std:
   logits_.assign(logits.begin(), logits.end());
   for (std::size_t i = 0; i < logits_.size(); ++i)
     if (std::isnan(logits_[i]) || logits_[i] == INFINITY)
-      throw Error(ErrorKind::corrupt, fmt::format("the model's logits are not finite, so its weights overflow; token {}: {}", i, logits_[i]));
+      throw Error(
+          ErrorKind::corrupt,
+          fmt::format("the model's logits are not finite, so its weights overflow; token {}: {}", i, logits_[i]));
   penalise(history);
   if (options_.temperature == 0)
-    return static_cast<std::int32_t>(std::max_element(logits_.begin(), logits_.end()) - logits_.begin());  // the first of equals
+    return static_cast<std::int32_t>(std::max_element(logits_.begin(), logits_.end()) -
+                                     logits_.begin());  // the first of equals
   keep_largest();
   keep_probable();
   fill_probabilities(candidates_, options_.temperature, probabilities_);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Chooses the next token from logits. Deterministic: the same logits, options and seed give the same tokens. One Sampler serves one
-// sequence at a time.
+// Chooses the next token from logits. Deterministic: the same logits, options and seed give the same tokens. One
+// Sampler serves one sequence at a time.
 //
 //   Sampler sampler({.temperature = 0.8, .top_p = 0.95, .seed = 7});
 //   std::int32_t next = sampler.choose(logits, history);
@@ -17,11 +17,12 @@ namespace nibble {
 
 // Applied in this order: repetition penalty, top-k, top-p, min-p, temperature.
 struct SamplerOptions {
-  double temperature = 0;           // 0: greedy, the largest logit
-  std::size_t top_k = 40;           // keep the k largest; 0: all
-  double top_p = 0.95;              // keep the fewest tokens whose probabilities reach this sum; 1: all
-  double min_p = 0.05;              // drop tokens less probable than this share of the most probable one; 0: none
-  double repetition_penalty = 1;    // > 1 divides positive and multiplies negative logits of tokens seen (Keskar et al. 2019)
+  double temperature = 0;  // 0: greedy, the largest logit
+  std::size_t top_k = 40;  // keep the k largest; 0: all
+  double top_p = 0.95;     // keep the fewest tokens whose probabilities reach this sum; 1: all
+  double min_p = 0.05;     // drop tokens less probable than this share of the most probable one; 0: none
+  double repetition_penalty =
+      1;  // > 1 divides positive and multiplies negative logits of tokens seen (Keskar et al. 2019)
   std::size_t repetition_window = 64;  // how many last tokens count as seen; 0: all
   std::uint64_t seed = 0;
 };
@@ -31,11 +32,15 @@ class Sampler {
   // Error(invalid_argument) names the option that is out of its range.
   explicit Sampler(const SamplerOptions& options);
 
-  // logits: [vocab_size], left as they are. history: the sequence so far. Error(corrupt) when the largest logit is not finite.
+  // logits: [vocab_size], left as they are. history: the sequence so far. Error(corrupt) when the largest logit is not
+  // finite.
   std::int32_t choose(std::span<const float> logits, std::span<const std::int32_t> history);
 
  private:
-  struct Candidate { float logit; std::int32_t id; };
+  struct Candidate {
+    float logit;
+    std::int32_t id;
+  };
   void penalise(std::span<const std::int32_t> history);
   void keep_largest();
   void keep_probable();
@@ -43,8 +48,8 @@ class Sampler {
   SamplerOptions options_;
   Random random_;
   std::vector<float> logits_;
-  std::vector<Candidate> candidates_;   // sorted by falling logit, then rising id
-  std::vector<double> probabilities_;   // of candidates_, not normalised
+  std::vector<Candidate> candidates_;  // sorted by falling logit, then rising id
+  std::vector<double> probabilities_;  // of candidates_, not normalised
 };
 
 }  // namespace nibble

@@ -24,7 +24,8 @@ struct SourceModel::Meaning {
 
 SourceModel SourceModel::open(const std::filesystem::path& path) { return SourceModel(Checkpoint::open(path)); }
 
-SourceModel::SourceModel(Checkpoint&& checkpoint) : Checkpoint(std::move(checkpoint)), meaning_(std::make_unique<Meaning>()) {}
+SourceModel::SourceModel(Checkpoint&& checkpoint)
+    : Checkpoint(std::move(checkpoint)), meaning_(std::make_unique<Meaning>()) {}
 SourceModel::SourceModel(SourceModel&&) noexcept = default;
 SourceModel& SourceModel::operator=(SourceModel&&) noexcept = default;
 SourceModel::~SourceModel() = default;
@@ -50,8 +51,10 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   if (const auto known = meaning_->experts.find(name); known != meaning_->experts.end()) return known->second;
   const Shape expected = {part.experts, part.shape[0], part.shape[1]};
   if (!is_same_shape(whole.shape, expected) || !whole.view.format)
-    throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}", whole.file,
-                                                whole.name, shape_text(whole.shape), shape_text(expected)));
+    throw Error(
+        ErrorKind::corrupt,
+        fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
+                    whole.file, whole.name, shape_text(whole.shape), shape_text(expected)));
   StoredTensor one = whole;
   one.name = name;
   one.shape = part.shape;

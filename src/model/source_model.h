@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A checkpoint and what it means: opened once, and handed to everyone who works on the model. What it means is read when it is first asked
-// for, so that a checkpoint of an unknown family can still be looked at, and once. Safe to use from many threads.
+// A checkpoint and what it means: opened once, and handed to everyone who works on the model. What it means is read
+// when it is first asked for, so that a checkpoint of an unknown family can still be looked at, and once. Safe to use
+// from many threads.
 //
 //   const SourceModel model = SourceModel::open("models/tale");
 //   Decoder decoder(model, {}, pool);
@@ -32,8 +33,8 @@ class SourceModel : public Checkpoint {
   const ModelTensors& parts() const;
   // How the container names the model's tensors.
   Spelling spelling() const { return spelling_of(*this); }
-  // What holds one of the model's tensors; of a stack of experts' the one expert's rows. Error(not_found) names file and tensor; Error(corrupt): a stack
-  // of another shape than the network asks for.
+  // What holds one of the model's tensors; of a stack of experts' the one expert's rows. Error(not_found) names file
+  // and tensor; Error(corrupt): a stack of another shape than the network asks for.
   const StoredTensor& stored(const ModelTensor& part) const;
 
   // True when a tokenizer lies in or beside the weights, of whatever kind.

@@ -18,15 +18,17 @@ constexpr std::string_view kFormatKey = "nibble.activations.format", kTensorsKey
                            kScalesKey = "nibble.activations.scales", kZerosKey = "nibble.activations.zero_points";
 constexpr std::string_view kWeight = ".weight", kScale = ".input_scale", kZero = ".input_zero_point";
 constexpr std::string_view kWideKey = "wide_columns";  // in a scheme of groups: true
-constexpr ActivationFormat kUnsized{};                     // what "a8" meant before formats said their grain
+constexpr ActivationFormat kUnsized{};                 // what "a8" meant before formats said their grain
 
 template <class... Arguments>
 [[noreturn]] void corrupt(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
   throw Error(ErrorKind::corrupt, fmt::format(format, std::forward<Arguments>(arguments)...));
 }
 
-void add_grid(StoredActivations& activations, const std::string& source, const std::string& weight, const ActivationGrid& grid) {
-  if (const auto defect = find_activation_grid_defect(grid)) corrupt("{}: the inputs of '{}': {}", source, weight, *defect);
+void add_grid(StoredActivations& activations, const std::string& source, const std::string& weight,
+              const ActivationGrid& grid) {
+  if (const auto defect = find_activation_grid_defect(grid))
+    corrupt("{}: the inputs of '{}': {}", source, weight, *defect);
   activations.grids.insert_or_assign(weight, grid);
 }
 
@@ -45,9 +47,10 @@ StoredActivations read_gguf(const Checkpoint& checkpoint) {
   const std::vector<std::string>* const tensors = metadata.strings(kTensorsKey);
   const auto scales = metadata.numbers(kScalesKey);
   const auto zeros = metadata.numbers(kZerosKey);
-  if (tensors == nullptr || !scales || scales->size() != tensors->size() || (zeros && zeros->size() != tensors->size()) ||
-      (result.format->is_asymmetric && !zeros))
-    corrupt("{}: metadata keys '{}', '{}' and '{}' should be lists of the same length", source, kTensorsKey, kScalesKey, kZerosKey);
+  if (tensors == nullptr || !scales || scales->size() != tensors->size() ||
+      (zeros && zeros->size() != tensors->size()) || (result.format->is_asymmetric && !zeros))
+    corrupt("{}: metadata keys '{}', '{}' and '{}' should be lists of the same length", source, kTensorsKey, kScalesKey,
+            kZerosKey);
   for (std::size_t i = 0; i < tensors->size(); ++i) {
     const double zero = zeros ? (*zeros)[i] : 0;
     if (!(zero >= kLowestActivation && zero <= kHighestActivation) || (zero != 0 && !result.format->is_asymmetric))
@@ -59,7 +62,8 @@ StoredActivations read_gguf(const Checkpoint& checkpoint) {
 
 Json scheme_json(ActivationFormat format) {
   const bool is_run = format.grain == ActivationGrain::run;
-  Json json = {{"num_bits", format.wide == WideColumns::all ? 16 : 8}, {"type", "int"}, {"symmetric", !format.is_asymmetric}};
+  Json json = {
+      {"num_bits", format.wide == WideColumns::all ? 16 : 8}, {"type", "int"}, {"symmetric", !format.is_asymmetric}};
   json["strategy"] = format.is_static() ? "tensor" : is_run ? "group" : "token";
   if (is_run) json["group_size"] = format.run;
   json["dynamic"] = !format.is_static();
@@ -74,11 +78,10 @@ ActivationFormat scheme_of(const Json& json, const std::string& source) {
     for (const auto& [key, value] : scheme.items()) same = same && json.contains(key) && json[key] == value;
     if (same && json.value(kWideKey, Json(false)) == Json(scheme.contains(kWideKey))) return format;
   }
-  throw Error(
-      ErrorKind::unsupported,
-      fmt::format("{}: quantization_config: input_activations are of a kind that is not known here; leave them away to have inputs rounded as "
-                  "they come: {}",
-                  source, dump_json(json)));
+  throw Error(ErrorKind::unsupported, fmt::format("{}: quantization_config: input_activations are of a kind that is "
+                                                  "not known here; leave them away to have inputs rounded as "
+                                                  "they come: {}",
+                                                  source, dump_json(json)));
 }
 
 // One element of the type; an absent tensor is none.
@@ -87,8 +90,8 @@ std::optional<T> read_scalar(const Checkpoint& checkpoint, const std::string& na
   const StoredTensor* const stored = checkpoint.find(name);
   if (stored == nullptr) return std::nullopt;
   if (stored->type_name != type || stored->data.size() != sizeof(T))
-    corrupt("{}: tensor '{}' in {} should be one element of {} but is {} {}", checkpoint.path().string(), name, stored->file, type, stored->type_name,
-            shape_text(stored->shape));
+    corrupt("{}: tensor '{}' in {} should be one element of {} but is {} {}", checkpoint.path().string(), name,
+            stored->file, type, stored->type_name, shape_text(stored->shape));
   T value;
   std::memcpy(&value, stored->data.data(), sizeof(T));
   return value;
@@ -99,7 +102,8 @@ StoredActivations read_directory(const Checkpoint& checkpoint) {
   const std::string source = (checkpoint.path() / "config.json").string();
   if (checkpoint.config_json().empty()) return result;
   const Json config = parse_json(checkpoint.config_json(), source);
-  if (!config.is_object() || !config.contains("quantization_config") || !config["quantization_config"].is_object()) return result;
+  if (!config.is_object() || !config.contains("quantization_config") || !config["quantization_config"].is_object())
+    return result;
   const Json& container = config["quantization_config"];
   if (container.value("quant_method", Json()) != "nibble" || !container.contains("input_activations")) return result;
   result.format = scheme_of(container["input_activations"], source);
@@ -109,7 +113,8 @@ StoredActivations read_directory(const Checkpoint& checkpoint) {
     const std::string layer = tensor.name.substr(0, tensor.name.size() - kScale.size());
     const auto scale = read_scalar<float>(checkpoint, tensor.name, "F32");
     const auto zero = read_scalar<std::int8_t>(checkpoint, layer + std::string(kZero), "I8");
-    if (result.format->is_asymmetric && !zero) corrupt("{}: there is no tensor '{}{}'", checkpoint.path().string(), layer, kZero);
+    if (result.format->is_asymmetric && !zero)
+      corrupt("{}: there is no tensor '{}{}'", checkpoint.path().string(), layer, kZero);
     add_grid(result, checkpoint.path().string(), layer + std::string(kWeight), {scale.value_or(0), zero.value_or(0)});
   }
   return result;
@@ -166,13 +171,15 @@ std::vector<SideTensor> activation_tensors(const StoredActivations& activations)
   };
   for (const auto& [weight, grid] : activations.grids) {
     put(layer_of(weight) + std::string(kScale), DType::f32, grid.scale);
-    if (activations.format->is_asymmetric) put(layer_of(weight) + std::string(kZero), DType::i8, static_cast<std::int8_t>(grid.zero));
+    if (activations.format->is_asymmetric)
+      put(layer_of(weight) + std::string(kZero), DType::i8, static_cast<std::int8_t>(grid.zero));
   }
   return tensors;
 }
 
 ActivationFormat activations_of_site(ActivationFormat format, std::string_view part) {
-  if (format.wide == WideColumns::some && (part == "down" || part.starts_with("expert_down"))) format.wide = WideColumns::few;
+  if (format.wide == WideColumns::some && (part == "down" || part.starts_with("expert_down")))
+    format.wide = WideColumns::few;
   if (format.wide == WideColumns::some && (part == "head" || part == "embedding")) format.wide = WideColumns::many;
   return format;
 }

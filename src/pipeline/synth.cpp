@@ -14,8 +14,8 @@
 #include "io/checkpoint_writer.h"
 #include "model/arch/architecture.h"
 #include "nibble/error.h"
-#include "pipeline/export/manifest.h"
 #include "pipeline/export/container.h"
+#include "pipeline/export/manifest.h"
 
 namespace nibble {
 namespace {
@@ -38,7 +38,8 @@ const SynthShape kShapes[] = {
     {"qwen2.5-32b", "qwen2", 5120, 27648, 64, 40, 8, 128, 152064, 131072, 1000000, 1e-6, false, 0},
     {"qwen3-0.6b", "qwen3", 1024, 3072, 28, 16, 8, 128, 151936, 40960, 1000000, 1e-6, true, 0},
     {"qwen3-8b", "qwen3", 4096, 12288, 36, 32, 8, 128, 151936, 40960, 1000000, 1e-6, false, 0},
-    {"qwen3-30b-a3b", "qwen3moe", 2048, 6144, 48, 32, 4, 128, 151936, 40960, 1000000, 1e-6, false, 0, 0, 0, 0, 128, 8, 768},
+    {"qwen3-30b-a3b", "qwen3moe", 2048,  6144, 48, 32, 4, 128, 151936, 40960,
+     1000000,         1e-6,       false, 0,    0,  0,  0, 128, 8,      768},
     {"mixtral-8x7b", "llama", 4096, 14336, 32, 32, 8, 128, 32000, 32768, 1000000, 1e-5, false, 0, 0, 0, 0, 8, 2, 0},
     {"phi-4-mini", "phi3", 3072, 8192, 32, 24, 8, 128, 200064, 131072, 10000, 1e-5, true, 0, 0, 0, 96},
     {"phi-4", "phi3", 5120, 17920, 40, 40, 10, 128, 100352, 16384, 250000, 1e-5, false},
@@ -51,7 +52,8 @@ const SynthShape kShapes[] = {
 void judge(const SynthShape& shape) {
   const auto refuse = [](const std::string& what) { throw Error(ErrorKind::invalid_argument, what); };
   const auto limited = [&](const char* name, std::uint64_t value, std::uint64_t least, std::uint64_t most) {
-    if (value < least || value > most) refuse(fmt::format("the shape's {} must lie between {} and {}: {}", name, least, most, value));
+    if (value < least || value > most)
+      refuse(fmt::format("the shape's {} must lie between {} and {}: {}", name, least, most, value));
   };
   limited("hidden size", shape.hidden, 1, 1 << 17);
   limited("feed-forward size", shape.intermediate, 1, 1 << 19);
@@ -62,7 +64,8 @@ void judge(const SynthShape& shape) {
   limited("vocabulary", shape.vocab, kNamedTokens, 1 << 20);
   limited("context", shape.context, 8, std::uint64_t{1} << 24);
   if (shape.heads % shape.kv_heads != 0)
-    refuse(fmt::format("the number of heads must be a multiple of the number of key/value heads: {} and {}", shape.heads, shape.kv_heads));
+    refuse(fmt::format("the number of heads must be a multiple of the number of key/value heads: {} and {}",
+                       shape.heads, shape.kv_heads));
   if (shape.head_dim % 2 != 0) refuse(fmt::format("the head size must be even: {}", shape.head_dim));
 }
 
@@ -78,10 +81,12 @@ void fill_row(Random& random, std::span<float> row) {
 
 class BandMaker {
  public:
-  BandMaker(FormatPtr format, std::uint64_t seed, ThreadPool& pool) : format_(std::move(format)), seed_(seed), pool_(pool) {}
+  BandMaker(FormatPtr format, std::uint64_t seed, ThreadPool& pool)
+      : format_(std::move(format)), seed_(seed), pool_(pool) {}
 
   // Norms have the value 1.
-  QuantizedTensor make(std::uint64_t tensor_index, const ModelTensor& tensor, std::uint64_t begin, std::uint64_t end, std::uint64_t cols) {
+  QuantizedTensor make(std::uint64_t tensor_index, const ModelTensor& tensor, std::uint64_t begin, std::uint64_t end,
+                       std::uint64_t cols) {
     QuantizedTensor band(format_, end - begin, cols);
     const std::uint64_t grain = std::max<std::uint64_t>(1, kGrainElements / cols);
     pool_.parallel_for(end - begin, grain, [&](std::size_t first, std::size_t last, std::size_t) {
@@ -138,7 +143,8 @@ ModelConfig synth_config(const SynthShape& shape) {
     config.rope.factor = shape.llama3_factor;
   }
   set_family_defaults(config, shape.sliding_window);
-  if (config.query_pre_attn_scalar != 0) config.query_pre_attn_scalar = static_cast<double>(config.head_dim);  // as in all of these models
+  if (config.query_pre_attn_scalar != 0)
+    config.query_pre_attn_scalar = static_cast<double>(config.head_dim);  // as in all of these models
   if (shape.linear_factor > 0) {
     config.rope.scaling = RopeScaling::linear;
     config.rope.factor = shape.linear_factor;
@@ -164,7 +170,8 @@ std::string synth_tokenizer_json(std::uint64_t vocab) {
   for (std::uint64_t id = kNamedTokens; id < vocab; ++id) tokens += fmt::format(", \"<name{}>\": {}", id, id);
   const auto added = [](int id, const char* text) {
     return fmt::format(
-        R"({{"id": {}, "content": "{}", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}})", id, text);
+        R"({{"id": {}, "content": "{}", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}})",
+        id, text);
   };
   return fmt::format(R"({{
   "version": "1.0", "truncation": null, "padding": null,
@@ -186,7 +193,8 @@ std::string synth_tokenizer_json(std::uint64_t vocab) {
                      added(0, "<unk>"), added(1, "<s>"), added(2, "</s>"), "\u2581", "\u2581", "\u2581", tokens);
 }
 
-SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
+SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& options, ThreadPool& pool,
+                              const ProgressCallback& progress) {
   judge(shape);
   if (options.dtype != "bf16" && options.dtype != "f16")
     throw Error(ErrorKind::invalid_argument, "weights are made as bf16 or f16, not as '" + options.dtype + "'");
@@ -205,10 +213,11 @@ SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& optio
   config_options.dtype = options.dtype == "bf16" ? "bfloat16" : "float16";
   config_options.bos_token_id = 1;
   config_options.eos_token_id = 2;
-  const std::vector<SideFile> side_files = {{"config.json", to_huggingface_config(config, config_options)},
-                                            {"tokenizer.json", synth_tokenizer_json(shape.vocab)},
-                                            {"tokenizer_config.json", kTokenizerConfig},
-                                            {kManifestFile, fmt::format("{{\"synth\":\"{}\",\"seed\":{}}}\n", shape.name, options.seed)}};
+  const std::vector<SideFile> side_files = {
+      {"config.json", to_huggingface_config(config, config_options)},
+      {"tokenizer.json", synth_tokenizer_json(shape.vocab)},
+      {"tokenizer_config.json", kTokenizerConfig},
+      {kManifestFile, fmt::format("{{\"synth\":\"{}\",\"seed\":{}}}\n", shape.name, options.seed)}};
   const auto writer = make_directory_writer(options.output, side_files, plan);
   ProgressMeter meter(progress, "synth", summary.parameters, "synth was cancelled; nothing was written");
   BandMaker maker(format, options.seed, pool);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Models with random weights in the shape of real ones, so that size and speed can be measured without a download. The same seed gives the
-// same bytes on any number of threads.
+// Models with random weights in the shape of real ones, so that size and speed can be measured without a download. The
+// same seed gives the same bytes on any number of threads.
 //
 //   SynthSummary s = synthesize_model(find_synth_shape("llama-3.2-1b"), {.output = "model"}, pool, {});
 #pragma once
@@ -20,7 +20,8 @@ namespace nibble {
 
 struct SynthShape {
   std::string name{};
-  std::string architecture = "llama";  // or another family's name; what its configurations say besides is as its class has it
+  std::string architecture =
+      "llama";  // or another family's name; what its configurations say besides is as its class has it
   std::uint64_t hidden = 0, intermediate = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, vocab = 0, context = 0;
   double rope_theta = 10000, norm_epsilon = 1e-5;
   bool tied = false;
@@ -51,11 +52,13 @@ struct SynthSummary {
   std::uint64_t parameters = 0, bytes = 0;
 };
 
-// Error(invalid_argument) for a shape that no model can have (head counts that do not divide, a vocabulary below the 259 tokens that the
-// tokenizer needs); io, resource, cancelled.
-SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& options, ThreadPool& pool, const ProgressCallback& progress);
+// Error(invalid_argument) for a shape that no model can have (head counts that do not divide, a vocabulary below the
+// 259 tokens that the tokenizer needs); io, resource, cancelled.
+SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& options, ThreadPool& pool,
+                              const ProgressCallback& progress);
 
-// tokenizer.json of a byte-fallback BPE: <unk>, <s>, </s>, 256 byte tokens, a space, then unique names up to the vocabulary's size.
+// tokenizer.json of a byte-fallback BPE: <unk>, <s>, </s>, 256 byte tokens, a space, then unique names up to the
+// vocabulary's size.
 std::string synth_tokenizer_json(std::uint64_t vocab);
 
 }  // namespace nibble

@@ -33,8 +33,11 @@ std::vector<std::size_t> solve_budget(const std::vector<BudgetItem>& items, std:
     least += smallest.back();
   }
   if (items.empty() || least > max_bytes) return {};
-  const std::uint64_t unit = std::max<std::uint64_t>(1, (max_bytes - least) / kSteps), steps = (max_bytes - least) / unit;
-  const auto cost = [&](std::size_t i, std::size_t c) { return (items[i].candidates[c].bytes - smallest[i] + unit - 1) / unit; };
+  const std::uint64_t unit = std::max<std::uint64_t>(1, (max_bytes - least) / kSteps),
+                      steps = (max_bytes - least) / unit;
+  const auto cost = [&](std::size_t i, std::size_t c) {
+    return (items[i].candidates[c].bytes - smallest[i] + unit - 1) / unit;
+  };
 
   std::vector<double> best(steps + 1, 0);
   std::vector<std::vector<std::uint8_t>> taken(items.size(), std::vector<std::uint8_t>(steps + 1));
@@ -65,7 +68,8 @@ std::vector<std::size_t> solve_loss(const std::vector<BudgetItem>& items, double
   }
   std::vector<std::size_t> best;
   for (const BudgetItem& item : items)
-    best.push_back(static_cast<std::size_t>(std::ranges::min_element(item.candidates, {}, &BudgetCandidate::loss) - item.candidates.begin()));
+    best.push_back(static_cast<std::size_t>(std::ranges::min_element(item.candidates, {}, &BudgetCandidate::loss) -
+                                            item.candidates.begin()));
   if (items.empty() || loss_of(items, best) > max_loss) return {};
   while (high - low > high / 4096 + 1) {
     const std::uint64_t middle = low + (high - low) / 2;

@@ -60,8 +60,9 @@ Condition Condition::parse(std::string_view text) {
       found = true;
     }
     if (!found)
-      throw Error(ErrorKind::invalid_argument, "recipe condition '" + std::string(word) +
-                                                   "' is not understood; write for example 'layer<n/8', 'layer more_bits', 'gqa>=4' or 'tied'");
+      throw Error(ErrorKind::invalid_argument,
+                  "recipe condition '" + std::string(word) +
+                      "' is not understood; write for example 'layer<n/8', 'layer more_bits', 'gqa>=4' or 'tied'");
   }
   return condition;
 }
@@ -111,7 +112,8 @@ std::string Condition::text() const {
   for (const Term& term : terms_)
     for (std::size_t i = 0; i < count; ++i)
       if (known[i].kind == term.kind)
-        result += (result.empty() ? "" : ", ") + std::string(known[i].prefix) + (known[i].has_number ? std::to_string(term.value) : "");
+        result += (result.empty() ? "" : ", ") + std::string(known[i].prefix) +
+                  (known[i].has_number ? std::to_string(term.value) : "");
   return result;
 }
 

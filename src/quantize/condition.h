@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// When a recipe's rule applies, as a short text that reads the same in JSON, in print and in the tables of mixes: terms joined by commas,
-// all of which must hold.
+// When a recipe's rule applies, as a short text that reads the same in JSON, in print and in the tables of mixes: terms
+// joined by commas, all of which must hold.
 //
-//   layer<2           layer<n/8          layer in n/8..7n/8     layer more_bits     (n: number of layers; integer division)
-//   gqa>=4            experts>=4         experts=8              layers=80           cols%256
-//   importance        no importance      tied                   stacked
+//   layer<2           layer<n/8          layer in n/8..7n/8     layer more_bits     (n: number of layers; integer
+//   division) gqa>=4            experts>=4         experts=8              layers=80           cols%256 importance no
+//   importance      tied                   stacked
 //
 // cols%256: row lengths that are not multiples of 256. stacked: three-dimensional expert tensors.
 #pragma once

@@ -14,9 +14,10 @@ struct Fallback {
 
 // The rules by which llama.cpp replaces formats of 256-blocks (llama-quant.cpp, tensor_type_fallback).
 constexpr Fallback kFallbacks[] = {
-    {"iq1_s", "iq4_nl"}, {"iq1_m", "iq4_nl"},  {"iq2_xxs", "iq4_nl"}, {"iq2_xs", "iq4_nl"}, {"iq2_s", "iq4_nl"}, {"iq3_xxs", "iq4_nl"},
-    {"iq3_s", "iq4_nl"}, {"iq4_xs", "iq4_nl"}, {"q2_k", "q4_0"},      {"q3_k", "q4_0"},     {"tq1_0", "q4_0"},   {"tq2_0", "q4_0"},
-    {"q1_0", "q4_0"},    {"q2_0", "q4_0"},     {"nvfp4", "q4_0"},     {"q4_k", "q5_0"},     {"q5_k", "q5_1"},    {"q6_k", "q8_0"},
+    {"iq1_s", "iq4_nl"},   {"iq1_m", "iq4_nl"}, {"iq2_xxs", "iq4_nl"}, {"iq2_xs", "iq4_nl"}, {"iq2_s", "iq4_nl"},
+    {"iq3_xxs", "iq4_nl"}, {"iq3_s", "iq4_nl"}, {"iq4_xs", "iq4_nl"},  {"q2_k", "q4_0"},     {"q3_k", "q4_0"},
+    {"tq1_0", "q4_0"},     {"tq2_0", "q4_0"},   {"q1_0", "q4_0"},      {"q2_0", "q4_0"},     {"nvfp4", "q4_0"},
+    {"q4_k", "q5_0"},      {"q5_k", "q5_1"},    {"q6_k", "q8_0"},
 };
 
 }  // namespace
@@ -37,7 +38,8 @@ std::vector<FormatPtr> other_scales(const FormatPtr& wanted, std::uint64_t cols)
   };
   for (const Fallback& rule : kFallbacks)
     if (rule.from == wanted->name()) add(find_format(rule.to));
-  if (std::optional<PlanarSpec> spec = wanted->info().kind == FormatKind::planar ? parse_planar(wanted->name()) : std::nullopt) {
+  if (std::optional<PlanarSpec> spec =
+          wanted->info().kind == FormatKind::planar ? parse_planar(wanted->name()) : std::nullopt) {
     spec->scale = ScaleType::f32;
     add(find_format(planar_name(*spec)));
   }

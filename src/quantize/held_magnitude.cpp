@@ -34,7 +34,8 @@ bool is_worse(double error, double usual) { return !(error <= kWorse * usual || 
 }  // namespace
 
 bool needs_peak(const Format& source, const Format& target) {
-  return source.info().kind != FormatKind::raw || source.info().max_magnitude > kSaturation * target.info().max_magnitude;
+  return source.info().kind != FormatKind::raw ||
+         source.info().max_magnitude > kSaturation * target.info().max_magnitude;
 }
 
 MagnitudeSample::MagnitudeSample(const QuantizedView& view, const std::optional<WeightPeak>& peak, Isa isa)
@@ -69,7 +70,8 @@ MagnitudeSample::MagnitudeSample(const QuantizedView& view, const std::optional<
 }
 
 // Of each row that holds anything: what encoding takes of it, as a share of its length.
-std::vector<double> MagnitudeSample::errors(const Format& format, const FitOptions& fit, std::span<const float> values) const {
+std::vector<double> MagnitudeSample::errors(const Format& format, const FitOptions& fit,
+                                            std::span<const float> values) const {
   QuantizedTensor coded(find_format(format.name()), rows_, cols_);
   coded.tensor_grid = format.prepare(values, rows_, cols_, {}, fit);
   if (coded.tensor_grid) format.pack_tensor(coded.tensor_grid.get(), coded.row(0));
@@ -114,7 +116,8 @@ bool MagnitudeSample::is_held_by(const FormatPtr& format, const FitOptions& fit)
   return !is_worse(upper_quartile(std::move(own)), upper_quartile(std::move(usual)));
 }
 
-FormatPtr held_format(const FormatPtr& wanted, const MagnitudeSample& sample, const FitOptions& fit, std::uint64_t cols) {
+FormatPtr held_format(const FormatPtr& wanted, const MagnitudeSample& sample, const FitOptions& fit,
+                      std::uint64_t cols) {
   if (sample.is_held_by(wanted, fit)) return wanted;
   const std::vector<FormatPtr> others = other_scales(wanted, cols);
   for (const FormatPtr& other : others)

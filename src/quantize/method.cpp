@@ -10,7 +10,9 @@
 
 namespace nibble {
 
-std::string Method::composition() const { return std::string(transform.name) + " + " + fit_spelling(fit) + " + " + std::string(rounder->name()); }
+std::string Method::composition() const {
+  return std::string(transform.name) + " + " + fit_spelling(fit) + " + " + std::string(rounder->name());
+}
 
 std::vector<Method> list_methods() {
   const auto nearest = make_nearest_rounder();
@@ -18,17 +20,26 @@ std::vector<Method> list_methods() {
   return {
       {"rtn", "round to nearest on the format's default grid", kNoTransform, {}, nearest},
       {"mse", "round to nearest on the grid with the smallest squared error", kNoTransform, search, nearest},
-      {"imatrix", "the same, a column's error weighted by its mean square input", kNoTransform, search, nearest, Needs::mean_square},
-      {"table", "learned points: k-means weighted by mean square inputs; for table formats", kNoTransform, search, nearest, Needs::mean_square},
-      {"awq", "active columns scaled up before rounding, folded away", find_transform("awq"), search, nearest, Needs::mean_square},
-      {"smoothquant", "activation ranges moved into the weights, for 8-bit activations", find_transform("smoothquant"), {}, nearest},
+      {"imatrix", "the same, a column's error weighted by its mean square input", kNoTransform, search, nearest,
+       Needs::mean_square},
+      {"table", "learned points: k-means weighted by mean square inputs; for table formats", kNoTransform, search,
+       nearest, Needs::mean_square},
+      {"awq", "active columns scaled up before rounding, folded away", find_transform("awq"), search, nearest,
+       Needs::mean_square},
+      {"smoothquant",
+       "activation ranges moved into the weights, for 8-bit activations",
+       find_transform("smoothquant"),
+       {},
+       nearest},
       {"gptq", "each column's error made good by the columns that follow", kNoTransform, search, make_gptq_rounder({})},
-      {"descent", "gptq, then grids and codes chosen anew span by span", kNoTransform, search, make_gptq_rounder({.sweeps = kDescentSweeps})},
+      {"descent", "gptq, then grids and codes chosen anew span by span", kNoTransform, search,
+       make_gptq_rounder({.sweeps = kDescentSweeps})},
   };
 }
 
 std::shared_ptr<const Rounder> find_rounder(std::string_view name) {
-  const std::array known = {make_nearest_rounder(), make_gptq_rounder({}), make_gptq_rounder({.sweeps = kDescentSweeps})};
+  const std::array known = {make_nearest_rounder(), make_gptq_rounder({}),
+                            make_gptq_rounder({.sweeps = kDescentSweeps})};
   std::string names;
   for (const auto& rounder : known) {
     if (rounder->name() == name) return rounder;

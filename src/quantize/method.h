@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A method is a composition of stages: transform, fit, round. The list is plain: a new method is a stage file and one line here.
+// A method is a composition of stages: transform, fit, round. The list is plain: a new method is a stage file and one
+// line here.
 //
 //   Method method = find_method("rtn");
 //   method.fit.rule = FitRule::search;   // a composition may be changed by its parts

@@ -7,7 +7,8 @@ namespace {
 // One rule a line where the order matters.
 // clang-format off
 
-// Names of the patterns. An untied head is output.weight; a tied one is the embedding. A fused q/k/v matrix is treated as v.
+// Names of the patterns. An untied head is output.weight; a tied one is the embedding. A fused q/k/v matrix is treated
+// as v.
 constexpr std::string_view kHead = "output.weight";
 constexpr std::string_view kEmbedding = "token_embd.weight";
 constexpr std::string_view kV = "*.attn_v.weight|*.attn_qkv.weight";
@@ -20,9 +21,13 @@ constexpr std::string_view kAll = "*";
 
 // The head in files of 256-blocks: q6_k, or q8_0 where its rows do not fit.
 #define NIBBLE_HEAD_Q6                                                                                              \
-  {kHead, "cols%256", "q8_0"}, {kEmbedding, "tied, cols%256", "q8_0"}, {kHead, "", "q6_k"}, { kEmbedding, "tied", "q6_k" }
+  {kHead, "cols%256", "q8_0"}, {kEmbedding, "tied, cols%256", "q8_0"}, {kHead, "", "q6_k"}, { \
+    kEmbedding, "tied", "q6_k"                                                                   \
+  }
 #define NIBBLE_HEAD_Q5                                                                                              \
-  {kHead, "cols%256", "q8_0"}, {kEmbedding, "tied, cols%256", "q8_0"}, {kHead, "", "q5_k"}, { kEmbedding, "tied", "q5_k" }
+  {kHead, "cols%256", "q8_0"}, {kEmbedding, "tied, cols%256", "q8_0"}, {kHead, "", "q5_k"}, { \
+    kEmbedding, "tied", "q5_k"                                                                   \
+  }
 // ... and in files of 32-blocks.
 #define NIBBLE_HEAD_32                                                                                              \
   {kHead, "cols%32", "q8_0"}, {kEmbedding, "tied, cols%32", "q8_0"}, {kHead, "", "q6_k"}, { kEmbedding, "tied", "q6_k" }
@@ -60,13 +65,15 @@ constexpr MixRule kQ3KM[] = {NIBBLE_HEAD_Q6,
                              {kDown, "", "q4_k"},
                              NIBBLE_EIGHT_EXPERTS_O,
                              {kO, "", "q4_k"}};
-constexpr MixRule kQ3KL[] = {NIBBLE_HEAD_Q6, NIBBLE_EIGHT_EXPERTS, {kV, "", "q5_k"}, {kDown, "", "q5_k"}, {kO, "", "q5_k"}};
+constexpr MixRule kQ3KL[] = {NIBBLE_HEAD_Q6, NIBBLE_EIGHT_EXPERTS, {kV, "", "q5_k"}, {kDown, "", "q5_k"},
+                              {kO, "", "q5_k"}};
 constexpr MixRule kQ4KS[] = {NIBBLE_HEAD_Q6,        NIBBLE_EIGHT_EXPERTS,      NIBBLE_SEVENTY_V,
                              {kV, "layer<4", "q5_k"}, {kDown, "layer<n/8", "q5_k"}, NIBBLE_EIGHT_EXPERTS_O};
 constexpr MixRule kQ4KM[] = {NIBBLE_HEAD_Q6,   NIBBLE_EIGHT_EXPERTS,         {kV, "layer more_bits", "q6_k"},
                              NIBBLE_SEVENTY_V, {kDown, "layer more_bits", "q6_k"}, NIBBLE_EIGHT_EXPERTS_O};
 constexpr MixRule kQ5KS[] = {NIBBLE_HEAD_Q6, NIBBLE_EIGHT_EXPERTS};
-constexpr MixRule kQ5KM[] = {NIBBLE_HEAD_Q6, NIBBLE_EIGHT_EXPERTS, {kV, "layer more_bits", "q6_k"}, {kDown, "layer more_bits", "q6_k"}};
+constexpr MixRule kQ5KM[] = {NIBBLE_HEAD_Q6, NIBBLE_EIGHT_EXPERTS, {kV, "layer more_bits", "q6_k"},
+                              {kDown, "layer more_bits", "q6_k"}};
 constexpr MixRule kQ6K[] = {NIBBLE_HEAD_Q6, NIBBLE_EIGHT_EXPERTS};
 
 // The 1- and 2-bit vector types: what attention reads and writes is kept finer.
@@ -97,7 +104,8 @@ constexpr MixRule kIQ3XS[] = {NIBBLE_HEAD_Q6,
                               {kQK, "", "iq3_xxs"},
                               NIBBLE_EIGHT_EXPERTS_O,
                               {kGateUp, "layer in n/8..7n/8", "iq3_xxs"}};
-constexpr MixRule kIQ3S[] = {NIBBLE_HEAD_Q6, NIBBLE_EIGHT_EXPERTS, {kV, "layers=80, gqa>=4", "q5_k"}, {kV, "gqa>=4", "q4_k"},
+constexpr MixRule kIQ3S[] = {NIBBLE_HEAD_Q6, NIBBLE_EIGHT_EXPERTS, {kV, "layers=80, gqa>=4", "q5_k"},
+                              {kV, "gqa>=4", "q4_k"},
                              NIBBLE_EIGHT_EXPERTS_O};
 constexpr MixRule kIQ3M[] = {NIBBLE_HEAD_Q6,
                              NIBBLE_EIGHT_EXPERTS,
@@ -107,9 +115,11 @@ constexpr MixRule kIQ3M[] = {NIBBLE_HEAD_Q6,
                              {kDown, "experts=8, layer more_bits", "q4_k"},
                              NIBBLE_EIGHT_EXPERTS_O,
                              {kO, "", "q4_k"}};
-constexpr MixRule kIQ4NL[] = {NIBBLE_HEAD_32, NIBBLE_EIGHT_EXPERTS, {kV, "gqa>=4", "q5_k"}, {kDown, "no importance, layer<n/8", "q5_k"},
+constexpr MixRule kIQ4NL[] = {NIBBLE_HEAD_32, NIBBLE_EIGHT_EXPERTS, {kV, "gqa>=4", "q5_k"},
+                               {kDown, "no importance, layer<n/8", "q5_k"},
                               NIBBLE_EIGHT_EXPERTS_O};
-constexpr MixRule kIQ4XS[] = {NIBBLE_HEAD_Q6, NIBBLE_EIGHT_EXPERTS, {kV, "gqa>=4", "q5_k"}, {kDown, "no importance, layer<n/8", "q5_k"},
+constexpr MixRule kIQ4XS[] = {NIBBLE_HEAD_Q6, NIBBLE_EIGHT_EXPERTS, {kV, "gqa>=4", "q5_k"},
+                               {kDown, "no importance, layer<n/8", "q5_k"},
                               NIBBLE_EIGHT_EXPERTS_O};
 constexpr MixRule kTernary[] = {NIBBLE_HEAD_Q6, {kEmbedding, "", "q4_k"}};
 constexpr MixRule kMxfp4Moe[] = {{kAll, "stacked", "mxfp4"}, {kAll, "", "q8_0"}};

@@ -31,7 +31,8 @@ std::vector<float> difference(std::vector<float> a, std::span<const float> b) {
 
 }  // namespace
 
-double output_power(const SiteStatistics& site, std::span<const float> x, std::uint64_t rows, Isa isa, ThreadPool& pool) {
+double output_power(const SiteStatistics& site, std::span<const float> x, std::uint64_t rows, Isa isa,
+                    ThreadPool& pool) {
   const std::size_t cols = site.width();
   std::vector<float> products(x.size());
   if (site.has_second_moment()) {

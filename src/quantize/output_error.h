@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What rounding takes of a Linear's outputs, on the inputs that calibration saw. The same figures for any number of threads.
+// What rounding takes of a Linear's outputs, on the inputs that calibration saw. The same figures for any number of
+// threads.
 //
-//   OutputError error = measure_output_error({.site = site, .weights = w, .stored = q, .original = w, .rows = rows}, format, pool, isa);
-//   error.nearest;  // 0.016: nearest values would lose 1.6 % of the outputs' mean square
+//   OutputError error = measure_output_error({.site = site, .weights = w, .stored = q, .original = w, .rows = rows},
+//   format, pool, isa); error.nearest;  // 0.016: nearest values would lose 1.6 % of the outputs' mean square
 #pragma once
 
 #include <span>
@@ -16,7 +17,8 @@
 namespace nibble {
 
 // The sum over rows x of x H x^T, for x: [rows, cols]; of the diagonal alone where the site has no second moment.
-double output_power(const SiteStatistics& site, std::span<const float> x, std::uint64_t rows, Isa isa, ThreadPool& pool);
+double output_power(const SiteStatistics& site, std::span<const float> x, std::uint64_t rows, Isa isa,
+                    ThreadPool& pool);
 
 // Shares of the outputs' mean square.
 struct OutputError {
@@ -25,10 +27,10 @@ struct OutputError {
 };
 
 struct RoundedLinear {
-  const SiteStatistics* site = nullptr;        // of the inputs of `weights`; null: every column weighs the same
-  std::span<const float> weights, stored;      // [rows, cols]: what the method aimed at, and what it stored
-  std::span<const float> original;             // [rows, cols]: before transforms and targets, for `nearest`
-  std::span<const float> column_scales{};      // what a transform multiplied the columns by; empty: nothing
+  const SiteStatistics* site = nullptr;    // of the inputs of `weights`; null: every column weighs the same
+  std::span<const float> weights, stored;  // [rows, cols]: what the method aimed at, and what it stored
+  std::span<const float> original;         // [rows, cols]: before transforms and targets, for `nearest`
+  std::span<const float> column_scales{};  // what a transform multiplied the columns by; empty: nothing
   std::uint64_t rows = 0;
   const TensorGrid* tensor_grid = nullptr;
 };

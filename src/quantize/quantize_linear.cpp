@@ -28,7 +28,8 @@ std::size_t find_unfinite(std::span<const float> x) {
   return i;
 }
 
-// The same in the bytes of a raw format's row, without widening them. f16, bf16, f32: not finite is where the exponent is all ones.
+// The same in the bytes of a raw format's row, without widening them. f16, bf16, f32: not finite is where the exponent
+// is all ones.
 template <class Bits>
 std::size_t find_unfinite(const std::byte* row, std::size_t count, Bits exponent) {
   const auto is_unfinite = [=](std::size_t i) {
@@ -50,7 +51,8 @@ std::size_t find_unfinite(const std::string& raw_format, const std::byte* row, s
   return find_unfinite<std::uint32_t>(row, count, 0x7f800000u);
 }
 
-// From where on values become infinite in a format of 16 bits: halfway between its largest number and the next power of two. 0: in none.
+// From where on values become infinite in a format of 16 bits: halfway between its largest number and the next power of
+// two. 0: in none.
 float overflow_of(const Format& format) {
   if (format.name() == "f16") return 65520;
   if (format.name() == "bf16") return 0x1.ffp127F;
@@ -59,7 +61,8 @@ float overflow_of(const Format& format) {
 
 // The position of the first value at or beyond the limit, or the length.
 std::size_t find_beyond(std::span<const float> x, float limit) {
-  return static_cast<std::size_t>(std::find_if(x.begin(), x.end(), [=](float value) { return std::fabs(value) >= limit; }) - x.begin());
+  return static_cast<std::size_t>(
+      std::find_if(x.begin(), x.end(), [=](float value) { return std::fabs(value) >= limit; }) - x.begin());
 }
 
 // The defect that comes first in the output, whichever thread saw which.
@@ -85,10 +88,11 @@ class FirstDefect {
     const std::string where = "row " + std::to_string(source.stored_row(row_)) + ", column " + std::to_string(col_);
     const std::string what = (source.file.empty() ? "" : source.file + ": ") + "tensor '" + source.name + "' holds ";
     if (std::isfinite(value_))
-      throw Error(ErrorKind::unsupported, what + "a value that " + target->name() + " cannot; use " + (target->name() == "f16" ? "bf16 or f32" : "f32") +
-                                              ": " + where + ", value " + std::to_string(value_));
-    throw Error(ErrorKind::corrupt,
-                what + (std::isnan(value_) ? "NaN" : "an infinite value") + ", which no format can store; repair or retrain the model: " + where);
+      throw Error(ErrorKind::unsupported, what + "a value that " + target->name() + " cannot; use " +
+                                              (target->name() == "f16" ? "bf16 or f32" : "f32") + ": " + where +
+                                              ", value " + std::to_string(value_));
+    throw Error(ErrorKind::corrupt, what + (std::isnan(value_) ? "NaN" : "an infinite value") +
+                                        ", which no format can store; repair or retrain the model: " + where);
   }
 
  private:
@@ -98,22 +102,28 @@ class FirstDefect {
   std::uint64_t row_ = 0, col_ = 0;
 };
 
-std::size_t grain_of(std::uint64_t cols) { return std::max<std::size_t>(1, kGrainElements / std::max<std::uint64_t>(1, cols)); }
+std::size_t grain_of(std::uint64_t cols) {
+  return std::max<std::size_t>(1, kGrainElements / std::max<std::uint64_t>(1, cols));
+}
 
 // Rows of a source as numbers: where they lie, if they lie there as such, else widened into `kept`.
-std::span<const float> widen(const RowSource& source, const Format& reading, RowRange rows, std::vector<float>& kept, ThreadPool& pool) {
+std::span<const float> widen(const RowSource& source, const Format& reading, RowRange rows, std::vector<float>& kept,
+                             ThreadPool& pool) {
   const QuantizedView& view = *source.view;
   FirstDefect defect;
   const bool is_there = view.format->name() == "f32" && source.order == nullptr &&
                         reinterpret_cast<std::uintptr_t>(view.planes[0].data()) % alignof(float) == 0;
   if (!is_there) kept.resize(rows.count() * view.cols);
   const std::span<const float> values =
-      is_there ? std::span(reinterpret_cast<const float*>(view.planes[0].data()) + rows.begin * view.cols, rows.count() * view.cols)
+      is_there ? std::span(reinterpret_cast<const float*>(view.planes[0].data()) + rows.begin * view.cols,
+                           rows.count() * view.cols)
                : std::span<const float>(kept);
   pool.parallel_for(rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t) {
     for (std::size_t i = first; i < last; ++i) {
       const std::uint64_t from = source.stored_row(rows.begin + i);
-      if (!is_there) reading.decode_row(view.row(from), view.tensor_grid.get(), from, std::span(kept).subspan(i * view.cols, view.cols));
+      if (!is_there)
+        reading.decode_row(view.row(from), view.tensor_grid.get(), from,
+                           std::span(kept).subspan(i * view.cols, view.cols));
       defect.accepts(rows.begin + i, values.subspan(i * view.cols, view.cols), 0);
     }
   });
@@ -121,34 +131,38 @@ std::span<const float> widen(const RowSource& source, const Format& reading, Row
   return values;
 }
 
-void require_cover(const std::vector<RowMoment>& moments, std::uint64_t rows, std::uint64_t cols, std::size_t row_unit) {
+void require_cover(const std::vector<RowMoment>& moments, std::uint64_t rows, std::uint64_t cols,
+                   std::size_t row_unit) {
   std::uint64_t next = 0;
   for (const RowMoment& moment : moments) {
     if (moment.rows.begin != next || moment.rows.end <= next || moment.rows.begin % row_unit != 0)
-      throw Error(ErrorKind::invalid_argument, "what is known of a Linear's inputs does not follow its rows: a range begins at row " +
-                                                   std::to_string(moment.rows.begin) + " where " + std::to_string(next) + " is next");
+      throw Error(ErrorKind::invalid_argument,
+                  "what is known of a Linear's inputs does not follow its rows: a range begins at row " +
+                      std::to_string(moment.rows.begin) + " where " + std::to_string(next) + " is next");
     if (moment.inputs != nullptr && moment.inputs->width() != cols)
-      throw Error(ErrorKind::invalid_argument, "statistics of " + std::to_string(moment.inputs->width()) + " inputs do not belong to a Linear with " +
-                                                   std::to_string(cols));
+      throw Error(ErrorKind::invalid_argument, "statistics of " + std::to_string(moment.inputs->width()) +
+                                                   " inputs do not belong to a Linear with " + std::to_string(cols));
     next = moment.rows.end;
   }
   if (next != rows)
-    throw Error(ErrorKind::invalid_argument,
-                "what is known of a Linear's inputs ends at row " + std::to_string(next) + " of " + std::to_string(rows));
+    throw Error(ErrorKind::invalid_argument, "what is known of a Linear's inputs ends at row " + std::to_string(next) +
+                                                 " of " + std::to_string(rows));
 }
 
 }  // namespace
 
 std::vector<RowRange> bands_of(const RowSource& weights, const Format& format, std::uint64_t elements) {
-  const std::uint64_t step = std::lcm(std::uint64_t{format.info().row_unit}, std::max<std::uint64_t>(1, weights.order_block));
+  const std::uint64_t step =
+      std::lcm(std::uint64_t{format.info().row_unit}, std::max<std::uint64_t>(1, weights.order_block));
   const std::uint64_t rows = std::max(step, elements / std::max<std::uint64_t>(1, weights.view->cols) / step * step);
   std::vector<RowRange> ranges;
-  for (std::uint64_t begin = 0; begin < weights.view->rows; begin += rows) ranges.push_back({begin, std::min(weights.view->rows, begin + rows)});
+  for (std::uint64_t begin = 0; begin < weights.view->rows; begin += rows)
+    ranges.push_back({begin, std::min(weights.view->rows, begin + rows)});
   return ranges;
 }
 
-std::shared_ptr<const RoundPlan> RoundPlans::of(const Method& method, const FormatPtr& format, const SiteStatistics* inputs, ThreadPool& pool,
-                                                Isa isa) {
+std::shared_ptr<const RoundPlan> RoundPlans::of(const Method& method, const FormatPtr& format,
+                                                const SiteStatistics* inputs, ThreadPool& pool, Isa isa) {
   if (inputs == nullptr || !inputs->has_second_moment() || method.rounder->needs() != Needs::second_moment ||
       format->info().kind == FormatKind::raw)
     return nullptr;
@@ -215,7 +229,8 @@ QuantizedTensor LinearQuantizer::blank(RowRange rows) const {
   const QuantizedView& view = *task_.weights.view;
   QuantizedTensor band(task_.format, rows.count(), view.cols);
   band.tensor_grid = grid_;
-  // Planes that belong to the whole tensor are as long as the tensor makes them, not the band, and the same in every band.
+  // Planes that belong to the whole tensor are as long as the tensor makes them, not the band, and the same in every
+  // band.
   const std::vector<PlaneSpec> of_tensor = task_.format->planes(view.rows, view.cols);
   bool has_tensor_planes = false;
   for (std::size_t p = 0; p < band.specs.size(); ++p) {
@@ -264,7 +279,8 @@ void LinearQuantizer::copy_rows(RowRange rows, QuantizedTensor& band) const {
   defect.raise_if_any(task_.weights);
 }
 
-void LinearQuantizer::encode_rows(RowRange rows, const Known& known, QuantizedTensor& band, std::uint64_t first_row) const {
+void LinearQuantizer::encode_rows(RowRange rows, const Known& known, QuantizedTensor& band,
+                                  std::uint64_t first_row) const {
   const QuantizedView& view = *task_.weights.view;
   const float overflow = overflow_of(*task_.format);
   FirstDefect defect;
@@ -286,11 +302,13 @@ void LinearQuantizer::encode_rows(RowRange rows, const Known& known, QuantizedTe
   defect.raise_if_any(task_.weights, task_.format.get());
 }
 
-void LinearQuantizer::encode_planned(RowRange rows, const Known& known, QuantizedTensor& band, std::uint64_t first_row) const {
+void LinearQuantizer::encode_planned(RowRange rows, const Known& known, QuantizedTensor& band,
+                                     std::uint64_t first_row) const {
   const std::uint64_t cols = task_.weights.view->cols;
   std::vector<float> kept;
   const std::span<const float> values = widen(task_.weights, *reading_, rows, kept, pool_);
-  const RoundBand input{values, known.importance, rows.count(), cols, rows.begin, grid_.get(), task_.method.fit, known.plan.get()};
+  const RoundBand input{values,     known.importance, rows.count(),     cols,
+                        rows.begin, grid_.get(),      task_.method.fit, known.plan.get()};
   if (rows.count() == band.rows) return task_.method.rounder->encode_band(*writing_, input, band, pool_, isa_);
   QuantizedTensor part(task_.format, rows.count(), cols);
   task_.method.rounder->encode_band(*writing_, input, part, pool_, isa_);
@@ -302,7 +320,8 @@ void LinearQuantizer::decode(const QuantizedTensor& band, std::uint64_t first_ro
   const QuantizedView view = band.view();
   if (view.rows == 0) return;
   // Through the bytes, tensor-wide parts included.
-  const std::shared_ptr<const TensorGrid> grid = task_.format->unpack_tensor(view.row(0), task_.weights.view->rows, view.cols);
+  const std::shared_ptr<const TensorGrid> grid =
+      task_.format->unpack_tensor(view.row(0), task_.weights.view->rows, view.cols);
   pool_.parallel_for(view.rows, 16, [&](std::size_t first, std::size_t last, std::size_t) {
     for (std::size_t i = first; i < last; ++i)
       writing_->decode_row(view.row(i), grid.get(), first_row + i,

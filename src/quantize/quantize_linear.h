@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one way to quantize a Linear: its weights, what is known of its inputs, a format and a method go in; bands of rows in that format come
-// out. Pure in its inputs: a band has the same bytes whichever bands were made before it, for any number of threads, in any process. Used by
-// quantizations with and without calibration, by budgets that try formats, and for every other matrix, which is a Linear of whose inputs
-// nothing is known.
+// The one way to quantize a Linear: its weights, what is known of its inputs, a format and a method go in; bands of
+// rows in that format come out. Pure in its inputs: a band has the same bytes whichever bands were made before it, for
+// any number of threads, in any process. Used by quantizations with and without calibration, by budgets that try
+// formats, and for every other matrix, which is a Linear of whose inputs nothing is known.
 //
-//   const LinearTask task{.weights = {.view = &tensor.view, .name = tensor.name}, .format = find_format("q4_k"), .method = find_method("gptq"),
+//   const LinearTask task{.weights = {.view = &tensor.view, .name = tensor.name}, .format = find_format("q4_k"),
+//   .method = find_method("gptq"),
 //                         .moments = {{.rows = {0, tensor.view.rows}, .inputs = &site}}};
 //   RoundPlans plans;                                     // kept while Linears of the same inputs follow
 //   const LinearQuantizer linear(task, plans, pool, isa);
@@ -44,10 +45,12 @@ struct RowRange {
   std::uint64_t count() const { return end - begin; }
 };
 
-// All rows in runs of about `elements` weights, which begin at multiples of the format's row_unit and read the rows that they write.
+// All rows in runs of about `elements` weights, which begin at multiples of the format's row_unit and read the rows
+// that they write.
 std::vector<RowRange> bands_of(const RowSource& weights, const Format& format, std::uint64_t elements);
 
-// What is known of the inputs of some rows. Rows that share a Linear may see different inputs (experts in a stack, parts of a fused matrix).
+// What is known of the inputs of some rows. Rows that share a Linear may see different inputs (experts in a stack,
+// parts of a fused matrix).
 struct RowMoment {
   RowRange rows{};
   const SiteStatistics* inputs = nullptr;  // null: nothing
@@ -57,16 +60,18 @@ struct LinearTask {
   RowSource weights;
   FormatPtr format;
   Method method;
-  // Ascending ranges at multiples of the format's row_unit that cover all rows; empty: nothing is known of any row's inputs.
+  // Ascending ranges at multiples of the format's row_unit that cover all rows; empty: nothing is known of any row's
+  // inputs.
   std::vector<RowMoment> moments{};
 };
 
-// What rounders work out once for all Linears that read the same inputs. Grows as it is asked; one thread at a time. Entries are kept by the
-// address of the statistics, which outlive this.
+// What rounders work out once for all Linears that read the same inputs. Grows as it is asked; one thread at a time.
+// Entries are kept by the address of the statistics, which outlive this.
 class RoundPlans {
  public:
   // Null where the rounder needs none, or knows nothing of the inputs.
-  std::shared_ptr<const RoundPlan> of(const Method& method, const FormatPtr& format, const SiteStatistics* inputs, ThreadPool& pool, Isa isa);
+  std::shared_ptr<const RoundPlan> of(const Method& method, const FormatPtr& format, const SiteStatistics* inputs,
+                                      ThreadPool& pool, Isa isa);
 
  private:
   struct Known {
@@ -78,19 +83,20 @@ class RoundPlans {
 
 class LinearQuantizer {
  public:
-  // Fits what is global to the tensor and plans the rounding. Error(corrupt) names file, tensor, row and column of a weight that is NaN or
-  // infinite where all weights are looked at here; Error(invalid_argument) when the moments do not cover the rows;
-  // Error(unsupported) for formats that code rows together, which no rounder does yet. The task and `plans`
-  // outlive this.
+  // Fits what is global to the tensor and plans the rounding. Error(corrupt) names file, tensor, row and column of a
+  // weight that is NaN or infinite where all weights are looked at here; Error(invalid_argument) when the moments do
+  // not cover the rows; Error(unsupported) for formats that code rows together, which no rounder does yet. The task and
+  // `plans` outlive this.
   LinearQuantizer(const LinearTask& task, RoundPlans& plans, ThreadPool& pool, Isa isa);
   ~LinearQuantizer();
 
   // As encode() returns it, but for the rows themselves, which are zero.
   QuantizedTensor blank(RowRange rows) const;
-  // Error(corrupt) names file, tensor, row and column of a weight that is NaN or infinite (the first in output order), Error(unsupported)
-  // one that f16 cannot hold. Rows already in the target format are copied byte for byte.
+  // Error(corrupt) names file, tensor, row and column of a weight that is NaN or infinite (the first in output order),
+  // Error(unsupported) one that f16 cannot hold. Rows already in the target format are copied byte for byte.
   QuantizedTensor encode(RowRange rows) const;
-  // What a reader will find in a band that encode() gave, as rows of matrix[rows * cols] in the order of the weights' own tensor.
+  // What a reader will find in a band that encode() gave, as rows of matrix[rows * cols] in the order of the weights'
+  // own tensor.
   void decode(const QuantizedTensor& band, std::uint64_t first_row, std::span<float> matrix) const;
   // null: the format has none.
   const std::shared_ptr<const TensorGrid>& tensor_grid() const { return grid_; }

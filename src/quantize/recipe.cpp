@@ -88,11 +88,13 @@ Recipe find_recipe(std::string_view spelling) {
     name.erase(0, 4);
     if (const Mix* mix = find_mix(name)) return recipe_of_mix(*mix);
     const std::string near = near_mixes(name).list;
-    throw Error(ErrorKind::invalid_argument, "unknown mix '" + name + "'" + (near.empty() ? "; 'nibble formats' lists them" : "; near are " + near));
+    throw Error(ErrorKind::invalid_argument,
+                "unknown mix '" + name + "'" + (near.empty() ? "; 'nibble formats' lists them" : "; near are " + near));
   }
   if (name == kSourceFormat) return {name, "every tensor as it is", {}, {{"*", {}, name, {}}}, std::nullopt};
   const auto formats = list_formats();
-  const bool is_format = std::any_of(formats.begin(), formats.end(), [&](const FormatPtr& format) { return format->name() == name; });
+  const bool is_format =
+      std::any_of(formats.begin(), formats.end(), [&](const FormatPtr& format) { return format->name() == name; });
   if (const Mix* mix = find_mix(name); mix && !is_format) return recipe_of_mix(*mix);
   try {
     return recipe_of_format(*find_format(spelling));
@@ -102,7 +104,8 @@ Recipe find_recipe(std::string_view spelling) {
     NearNames near = mixes;
     for (const FormatPtr& format : formats)
       if (find_mix(format->name()) == nullptr) near.look_at(name, format->name());
-    if (near.distance < mixes.distance) throw Error(error.kind(), std::string(error.what()) + "; near mixes: " + mixes.list);
+    if (near.distance < mixes.distance)
+      throw Error(error.kind(), std::string(error.what()) + "; near mixes: " + mixes.list);
     throw Error(error.kind(), "no format and no mix has this name: " + name + "; did you mean " + near.list + "?");
   }
 }
@@ -142,7 +145,8 @@ Assignment assign(const Recipe& recipe, const TensorFacts& facts, const FormatPt
     }
     return result;
   }
-  throw Error(ErrorKind::unsupported, "recipe '" + recipe.name + "' has no rule for tensor '" + facts.name + "'; end it with a rule for '*'");
+  throw Error(ErrorKind::unsupported,
+              "recipe '" + recipe.name + "' has no rule for tensor '" + facts.name + "'; end it with a rule for '*'");
 }
 
 }  // namespace nibble

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What calibration saw of the inputs of a model's Linears. One set of numbers serves all Linears that read the same activation (a site).
-// Plain data: safe to read from many threads.
+// What calibration saw of the inputs of a model's Linears. One set of numbers serves all Linears that read the same
+// activation (a site). Plain data: safe to read from many threads.
 //
 //   const SiteStatistics* site = statistics.find(3, "attention_in");
 //   if (site != nullptr && site->has_second_moment()) ...
@@ -16,12 +16,15 @@
 
 namespace nibble {
 
-// Magnitudes on a logarithmic scale, eight bins an octave: bin 0 holds all below 2^-20 (zeros, too), the last all from 2^12 on.
+// Magnitudes on a logarithmic scale, eight bins an octave: bin 0 holds all below 2^-20 (zeros, too), the last all from
+// 2^12 on.
 inline constexpr std::size_t kHistogramBins = 256;
 inline std::size_t histogram_bin(float x) {
   const std::uint32_t octave_eighth = (std::bit_cast<std::uint32_t>(x) & 0x7fffffffu) >> 20;
   constexpr std::uint32_t kFirst = (127 - 20) * 8;
-  return octave_eighth < kFirst ? 0 : octave_eighth - kFirst < kHistogramBins ? octave_eighth - kFirst : kHistogramBins - 1;
+  return octave_eighth < kFirst                    ? 0
+         : octave_eighth - kFirst < kHistogramBins ? octave_eighth - kFirst
+                                                   : kHistogramBins - 1;
 }
 // The smallest magnitude that falls into the bin (0 for bin 0); kHistogramBins is allowed and ends the last one.
 float histogram_edge(std::size_t bin);

@@ -42,7 +42,9 @@ void PeakSearch::look(std::span<const std::byte> elements) {
   count_ += count;
 }
 
-void PeakSearch::add(std::span<const std::byte> elements) { dtype_ == DType::f32 ? look<std::int32_t>(elements) : look<std::int16_t>(elements); }
+void PeakSearch::add(std::span<const std::byte> elements) {
+  dtype_ == DType::f32 ? look<std::int32_t>(elements) : look<std::int16_t>(elements);
+}
 
 WeightPeak PeakSearch::peak() const {
   WeightPeak peak;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The largest magnitude of a matrix and where it lies, found while its bytes are read for something else. As integers, the bits of floating
-// point numbers without their signs have the order of the magnitudes, infinity and NaN above all others: no number is converted on the way.
-// One search from one thread; peak_of() from any.
+// The largest magnitude of a matrix and where it lies, found while its bytes are read for something else. As integers,
+// the bits of floating point numbers without their signs have the order of the magnitudes, infinity and NaN above all
+// others: no number is converted on the way. One search from one thread; peak_of() from any.
 //
 //   PeakSearch search(DType::bf16, cols);
 //   for (const auto piece : pieces) search.add(piece);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What `nibble explain` says of words that are no way of storing weights: methods, fits, tasks, measures. In English and in Chinese, immutable.
+// What `nibble explain` says of words that are no way of storing weights: methods, fits, tasks, measures. In English
+// and in Chinese, immutable.
 //
 //   if (const Term* term = find_term("gptq")) show(term_text(*term, Language::english));
 #pragma once

@@ -20,7 +20,8 @@ std::string asset(std::string_view name) {
 
 // Inside <script> nothing may look like an end tag or a comment.
 std::string script_safe(std::string text) {
-  for (std::size_t at = text.find('<'); at != std::string::npos; at = text.find('<', at + 6)) text.replace(at, 1, "\\u003c");
+  for (std::size_t at = text.find('<'); at != std::string::npos; at = text.find('<', at + 6))
+    text.replace(at, 1, "\\u003c");
   return text;
 }
 

@@ -8,18 +8,28 @@ namespace nibble {
 Json to_json(const Speed& speed) {
   return {{"test", speed.test},
           {"sequences", speed.sequences},
-          {"tokens_per_second", speed.tokens_per_second}, {"spread", speed.spread}, {"samples", speed.samples}};
+          {"tokens_per_second", speed.tokens_per_second},
+          {"spread", speed.spread},
+          {"samples", speed.samples}};
 }
 
 Json to_json(const ModelInfo& info) {
-  return {{"container", info.container},   {"architecture", info.architecture},
-          {"parameters", info.parameters}, {"num_tensors", info.tensors},
-          {"bytes", info.bytes},           {"bits_per_weight", info.bits_per_weight},
-          {"vocabulary", info.vocabulary}, {"hidden", info.hidden},
-          {"layers", info.layers},         {"context", info.context},
-          {"intermediate", info.intermediate}, {"heads", info.heads},
-          {"kv_heads", info.kv_heads},     {"head_dim", info.head_dim},
-          {"rope_base", info.rope_base},   {"tied_head", info.tied_head},
+  return {{"container", info.container},
+          {"architecture", info.architecture},
+          {"parameters", info.parameters},
+          {"num_tensors", info.tensors},
+          {"bytes", info.bytes},
+          {"bits_per_weight", info.bits_per_weight},
+          {"vocabulary", info.vocabulary},
+          {"hidden", info.hidden},
+          {"layers", info.layers},
+          {"context", info.context},
+          {"intermediate", info.intermediate},
+          {"heads", info.heads},
+          {"kv_heads", info.kv_heads},
+          {"head_dim", info.head_dim},
+          {"rope_base", info.rope_base},
+          {"tied_head", info.tied_head},
           {"tokenizer", info.tokenizer.empty() ? Json() : Json(info.tokenizer)},
           {"chat_template", info.chat_template.empty() ? Json() : Json(info.chat_template)},
           {"quantizer", info.quantizer.empty() ? Json() : Json(info.quantizer)},
@@ -27,8 +37,9 @@ Json to_json(const ModelInfo& info) {
 }
 
 Json to_json(const TensorListing& listing) {
-  return {{"name", listing.name},   {"shape", listing.shape}, {"format", listing.format}, {"elements", listing.elements},
-          {"bytes", listing.bytes}, {"file", listing.file},   {"offset", listing.offset}};
+  return {{"name", listing.name},         {"shape", listing.shape}, {"format", listing.format},
+          {"elements", listing.elements}, {"bytes", listing.bytes}, {"file", listing.file},
+          {"offset", listing.offset}};
 }
 
 Json to_json(const TensorStatistics& statistics) {
@@ -100,12 +111,13 @@ Json to_json(const Comparison& comparison) {
   json["original"]["decode_tokens_per_second"] = comparison.original_decode;
   for (std::size_t i = 0; i < comparison.formats.size(); ++i) {
     const ComparedFormat& format = comparison.formats[i];
-    Json item = {{"format", format.format},
-                 {"bits_per_weight", format.summary.bits_per_weight},
-                 {"linear_bits_per_weight", format.summary.linear_bits_per_weight},
-                 {"bytes", format.summary.output_bytes},
-                 {"share", static_cast<double>(format.summary.output_bytes) / static_cast<double>(comparison.original_bytes)},
-                 {"substitutions", format.summary.substitutions}};
+    Json item = {
+        {"format", format.format},
+        {"bits_per_weight", format.summary.bits_per_weight},
+        {"linear_bits_per_weight", format.summary.linear_bits_per_weight},
+        {"bytes", format.summary.output_bytes},
+        {"share", static_cast<double>(format.summary.output_bytes) / static_cast<double>(comparison.original_bytes)},
+        {"substitutions", format.summary.substitutions}};
     item.update(summary_json(verdict, verdict.candidates[i]));
     item["figures"] = to_json(verdict.candidates[i].overall);
     item["texts"] = Json::array();
@@ -120,7 +132,10 @@ Json to_json(const Comparison& comparison) {
 }
 
 Json to_json(const SynthSummary& summary) {
-  return {{"output", summary.output.string()}, {"shape", summary.shape.name}, {"parameters", summary.parameters}, {"bytes", summary.bytes}};
+  return {{"output", summary.output.string()},
+          {"shape", summary.shape.name},
+          {"parameters", summary.parameters},
+          {"bytes", summary.bytes}};
 }
 
 std::string json_text(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }

@@ -9,9 +9,9 @@
 
 #include "evaluate/speed.h"
 #include "pipeline/judge/compare.h"
-#include "pipeline/tell/inspect.h"
 #include "pipeline/quantize/quantize_model.h"
 #include "pipeline/synth.h"
+#include "pipeline/tell/inspect.h"
 
 namespace nibble {
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The parts of the HTML page that are files of their own: those of src/report/page/ and Chart.js, put into the library when it is built.
+// The parts of the HTML page that are files of their own: those of src/report/page/ and Chart.js, put into the library
+// when it is built.
 #pragma once
 
 #include <span>
@@ -9,7 +10,7 @@
 namespace nibble {
 
 struct PageAsset {
-  std::string_view name;                    // "page.css"
+  std::string_view name;                     // "page.css"
   std::span<const std::string_view> pieces;  // the text, cut
 };
 

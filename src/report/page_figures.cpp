@@ -14,15 +14,22 @@ namespace {
 
 const char* unit_name(MetricUnit unit) {
   switch (unit) {
-    case MetricUnit::ratio: return "ratio";
-    case MetricUnit::nats: return "nats";
-    case MetricUnit::share: return "share";
-    case MetricUnit::change: return "change";
-    default: return "plain";
+    case MetricUnit::ratio:
+      return "ratio";
+    case MetricUnit::nats:
+      return "nats";
+    case MetricUnit::share:
+      return "share";
+    case MetricUnit::change:
+      return "change";
+    default:
+      return "plain";
   }
 }
 
-const char* better_name(Better better) { return better == Better::lower ? "lower" : better == Better::higher ? "higher" : "neither"; }
+const char* better_name(Better better) {
+  return better == Better::lower ? "lower" : better == Better::higher ? "higher" : "neither";
+}
 
 Json metrics_json() {
   Json list = Json::array();
@@ -56,10 +63,11 @@ void add_portrait(Json& candidate, const ModelPortrait& portrait) {
 // All that a verdict alone tells.
 Json verdict_figures(const PairedVerdict& verdict, const PageOptions& options) {
   Json page;
-  page["title"] = fmt::format("{}: {} against the original", options.original,
-                              verdict.candidates.size() == 1 ? "one candidate" : fmt::format("{} candidates", verdict.candidates.size()));
-  page["summary"] =
-      fmt::format("{} tokens scored in {} windows{}", verdict.tokens_scored, verdict.windows, verdict.partial() ? " (stopped early)" : "");
+  page["title"] = fmt::format(
+      "{}: {} against the original", options.original,
+      verdict.candidates.size() == 1 ? "one candidate" : fmt::format("{} candidates", verdict.candidates.size()));
+  page["summary"] = fmt::format("{} tokens scored in {} windows{}", verdict.tokens_scored, verdict.windows,
+                                verdict.partial() ? " (stopped early)" : "");
   page["nibble"] = version();
   page["coverage"] = coverage_text(verdict);
   page["metrics"] = metrics_json();
@@ -69,13 +77,16 @@ Json verdict_figures(const PairedVerdict& verdict, const PageOptions& options) {
   page["candidates"] = Json::array();
   for (std::size_t i = 0; i < verdict.candidates.size(); ++i) {
     const Json& item = judged["candidates"][i];
-    page["candidates"].push_back({{"name", verdict.candidates[i].name}, {"figures", item["figures"]}, {"texts", item["texts"]}});
+    page["candidates"].push_back(
+        {{"name", verdict.candidates[i].name}, {"figures", item["figures"]}, {"texts", item["texts"]}});
     add_split(page["candidates"].back(), verdict.candidates[i]);
     add_layers(page["candidates"].back(), verdict.candidates[i]);
   }
   if (judged.contains("contests")) page["contests"] = judged["contests"];
   page["settings"] = Json::array();
-  const auto setting = [&](std::string_view label, std::string_view value) { page["settings"].push_back(Json::array({label, value})); };
+  const auto setting = [&](std::string_view label, std::string_view value) {
+    page["settings"].push_back(Json::array({label, value}));
+  };
   setting("protocol", protocol_name(verdict.protocol));
   setting("window", fmt::format("{} tokens", verdict.context));
   for (const auto& [label, value] : options.settings) setting(label, value);
@@ -103,8 +114,8 @@ Json page_figures(const Comparison& comparison, const PageOptions& options) {
   return page;
 }
 
-Json page_figures(const PairedVerdict& verdict, const ModelPortrait& original, const std::vector<ModelPortrait>& portraits,
-                  const PageOptions& options) {
+Json page_figures(const PairedVerdict& verdict, const ModelPortrait& original,
+                  const std::vector<ModelPortrait>& portraits, const PageOptions& options) {
   Json page = verdict_figures(verdict, options);
   page["original"]["bytes"] = original.bytes;
   page["original"]["bits_per_weight"] = original.bits_per_weight;
@@ -119,12 +130,16 @@ Json page_figures(const PairedVerdict& verdict, const ModelPortrait& original, c
 
 Json page_figures(const TaskVerdict& verdict, const PageOptions& options) {
   Json page;
-  page["title"] = options.original.empty() ? verdict.task : fmt::format("{}: {} against the original", options.original, verdict.task);
-  page["summary"] = fmt::format("{} of {} questions answered{}", verdict.questions, verdict.planned, verdict.partial() ? " (stopped early)" : "");
+  page["title"] = options.original.empty() ? verdict.task
+                                           : fmt::format("{}: {} against the original", options.original, verdict.task);
+  page["summary"] = fmt::format("{} of {} questions answered{}", verdict.questions, verdict.planned,
+                                verdict.partial() ? " (stopped early)" : "");
   page["nibble"] = version();
   page["tasks"] = Json::array({to_json(verdict)});
   page["settings"] = Json::array();
-  const auto setting = [&](std::string_view label, std::string_view value) { page["settings"].push_back(Json::array({label, value})); };
+  const auto setting = [&](std::string_view label, std::string_view value) {
+    page["settings"].push_back(Json::array({label, value}));
+  };
   setting("task", verdict.task);
   for (const std::string& file : verdict.files) setting("file", file);
   for (const auto& [label, value] : options.settings) setting(label, value);

@@ -17,17 +17,18 @@
 namespace nibble {
 
 struct PageOptions {
-  std::string original;                                        // its name
+  std::string original;                                         // its name
   std::vector<std::pair<std::string, std::string>> settings{};  // of the run: label, value
 };
 
 Json page_figures(const Comparison& comparison, const PageOptions& options);
 
 // original, portraits: of the original beside itself and of each candidate.
-Json page_figures(const PairedVerdict& verdict, const ModelPortrait& original, const std::vector<ModelPortrait>& portraits,
-                  const PageOptions& options);
+Json page_figures(const PairedVerdict& verdict, const ModelPortrait& original,
+                  const std::vector<ModelPortrait>& portraits, const PageOptions& options);
 
-// Scores of a task, and what the candidates answer differently. options.original may be empty: then nothing is compared.
+// Scores of a task, and what the candidates answer differently. options.original may be empty: then nothing is
+// compared.
 Json page_figures(const TaskVerdict& verdict, const PageOptions& options);
 
 }  // namespace nibble

@@ -44,7 +44,9 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
-std::string errors_text(const OutputError& error) { return percent_text(error.nearest, 2) + " -> " + percent_text(error.stored, 2); }
+std::string errors_text(const OutputError& error) {
+  return percent_text(error.nearest, 2) + " -> " + percent_text(error.stored, 2);
+}
 
 double measured_bound(const Figure& kl) { return kl.certainty == Certainty::interval ? kl.upper_bound : kl.value; }
 
@@ -58,20 +60,24 @@ Table kinds_table(const QuantizeSummary& summary) {
   if (judged) columns.insert(columns.end(), {{"error, nearest", Align::right}, {"stored", Align::right}});
   Table table(std::move(columns));
   for (const Kind& kind : kinds) {
-    std::vector<std::string> cells = {kind.name,
-                                      std::to_string(kind.tensors),
-                                      count_text(kind.elements),
-                                      joined(kind.formats),
-                                      bytes_text(kind.bytes),
-                                      fixed_text(8.0 * static_cast<double>(kind.bytes) / static_cast<double>(kind.elements), 3)};
-    if (kind.judged > 0) cells.insert(cells.end(), {percent_text(kind.nearest / kind.judged, 2), percent_text(kind.stored / kind.judged, 2)});
+    std::vector<std::string> cells = {
+        kind.name,
+        std::to_string(kind.tensors),
+        count_text(kind.elements),
+        joined(kind.formats),
+        bytes_text(kind.bytes),
+        fixed_text(8.0 * static_cast<double>(kind.bytes) / static_cast<double>(kind.elements), 3)};
+    if (kind.judged > 0)
+      cells.insert(cells.end(),
+                   {percent_text(kind.nearest / kind.judged, 2), percent_text(kind.stored / kind.judged, 2)});
     table.add(std::move(cells));
   }
   return table;
 }
 
 std::string layer_text(const LayerReport& report) {
-  std::string text = fmt::format("layer {} of {}: error of outputs {}", report.layer + 1, report.layers, errors_text(report.error));
+  std::string text =
+      fmt::format("layer {} of {}: error of outputs {}", report.layer + 1, report.layers, errors_text(report.error));
   if (!report.worst.empty()) text += fmt::format(" ({} {})", report.worst, errors_text(report.worst_error));
   if (report.restored) return text + ", taken over from the interrupted run";
   text += ", " + duration_text(report.seconds);
@@ -89,14 +95,17 @@ Table rounds_table(const std::vector<BudgetRound>& rounds) {
                {"at most", Align::right},
                {""}});
   for (const BudgetRound& round : rounds)
-    table.add({round.mostly, fixed_text(round.bits_per_weight, 3), grouped_text(round.tensor_bytes), fmt::format("{:.5f}", round.expected_kl),
-               fmt::format("{:.5f}", round.kl.value), fmt::format("{:.5f}", measured_bound(round.kl)), round.accepted ? "" : "not accepted"});
+    table.add({round.mostly, fixed_text(round.bits_per_weight, 3), grouped_text(round.tensor_bytes),
+               fmt::format("{:.5f}", round.expected_kl), fmt::format("{:.5f}", round.kl.value),
+               fmt::format("{:.5f}", measured_bound(round.kl)), round.accepted ? "" : "not accepted"});
   return table;
 }
 
 std::string round_text(const BudgetRound& round) {
-  return fmt::format("{:.3f} bits per weight, mostly {}: expected divergence {:.5f}, measured {:.5f} (at most {:.5f}){}", round.bits_per_weight,
-                     round.mostly, round.expected_kl, round.kl.value, measured_bound(round.kl), round.accepted ? "" : ": not accepted");
+  return fmt::format(
+      "{:.3f} bits per weight, mostly {}: expected divergence {:.5f}, measured {:.5f} (at most {:.5f}){}",
+      round.bits_per_weight, round.mostly, round.expected_kl, round.kl.value, measured_bound(round.kl),
+      round.accepted ? "" : ": not accepted");
 }
 
 std::string mix_text(const MeasuredMix& mix) {
@@ -109,8 +118,9 @@ std::string disagreement_text(const BudgetRound& round) {
   const double measured = round.weights_kl.value_or(round.kl.value);
   std::string text = fmt::format("expected a divergence of {:.5f} and measured {:.5f}", round.expected_kl, measured);
   if (round.weights_kl) text += fmt::format(" in f32 arithmetic, {:.5f} as an engine runs it", round.kl.value);
-  return text + (measured > round.expected_kl ? "; judge it by what was measured, and look for a tensor that it is due to"
-                                              : "; it lost less than expected, and a smaller size may do");
+  return text + (measured > round.expected_kl
+                     ? "; judge it by what was measured, and look for a tensor that it is due to"
+                     : "; it lost less than expected, and a smaller size may do");
 }
 
 }  // namespace nibble

@@ -14,8 +14,8 @@
 
 namespace nibble {
 
-// A row for each kind of tensor ("q", "down", "embedding"; vectors together): weights, formats, bytes, bits per weight and, where known, which
-// share of the outputs nearest values would have lost and the method did.
+// A row for each kind of tensor ("q", "down", "embedding"; vectors together): weights, formats, bytes, bits per weight
+// and, where known, which share of the outputs nearest values would have lost and the method did.
 Table kinds_table(const QuantizeSummary& summary);
 
 // "layer 3 of 16: error of outputs 1.52 % -> 0.71 % (down 2.10 % -> 0.93 %), 12 s, about 3 min left".

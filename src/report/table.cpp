@@ -98,7 +98,8 @@ std::string Table::text(const TableStyle& style) const {
     result += line + '\n';
     line.clear();
   };
-  for (std::size_t c = 0; c < columns_.size(); ++c) line += (c == 0 ? "" : "  ") + padded(columns_[c].title, width[c], columns_[c].align);
+  for (std::size_t c = 0; c < columns_.size(); ++c)
+    line += (c == 0 ? "" : "  ") + padded(columns_[c].title, width[c], columns_[c].align);
   finish();
   for (std::size_t c = 0; c < columns_.size(); ++c) {
     line += c == 0 ? "" : "  ";
@@ -106,7 +107,8 @@ std::string Table::text(const TableStyle& style) const {
   }
   finish();
   for (const auto& row : rows_) {
-    for (std::size_t c = 0; c < columns_.size(); ++c) line += (c == 0 ? "" : "  ") + padded(row[c], width[c], columns_[c].align);
+    for (std::size_t c = 0; c < columns_.size(); ++c)
+      line += (c == 0 ? "" : "  ") + padded(row[c], width[c], columns_[c].align);
     finish();
   }
   return result;

@@ -25,7 +25,8 @@ std::string value_text(const std::string& measure, double value, bool is_differe
 std::string with_interval(const std::string& measure, const Figure& figure, bool is_difference = false) {
   const std::string value = value_text(measure, figure.value, is_difference);
   if (figure.certainty != Certainty::interval) return value + " (too few for an interval)";
-  return fmt::format("{} [{}, {}]", value, value_text(measure, figure.low, is_difference), value_text(measure, figure.high, is_difference));
+  return fmt::format("{} [{}, {}]", value, value_text(measure, figure.low, is_difference),
+                     value_text(measure, figure.high, is_difference));
 }
 
 Json answer_json(const Task& task, const std::string& model, const Answer& answer) {
@@ -36,9 +37,15 @@ Json answer_json(const Task& task, const std::string& model, const Answer& answe
       json.update({{"chosen", answer.chosen}, {"acc", answer.right}});
       if (task.normalised) json.update({{"chosen_norm", answer.chosen_norm}, {"acc_norm", answer.right_norm}});
       break;
-    case TaskKind::last_word: json["acc"] = answer.right; break;
-    case TaskKind::exact_match: json.update({{"text", answer.text}, {"exact_match", answer.right}, {"flexible_match", answer.right_norm}}); break;
-    case TaskKind::bleu: json.update({{"text", answer.text}, {"bleu", bleu_of(answer.bleu)}}); break;
+    case TaskKind::last_word:
+      json["acc"] = answer.right;
+      break;
+    case TaskKind::exact_match:
+      json.update({{"text", answer.text}, {"exact_match", answer.right}, {"flexible_match", answer.right_norm}});
+      break;
+    case TaskKind::bleu:
+      json.update({{"text", answer.text}, {"bleu", bleu_of(answer.bleu)}});
+      break;
   }
   return json;
 }
@@ -67,14 +74,19 @@ Table score_table(const TaskVerdict& verdict) {
 }
 
 Table change_table(const TaskVerdict& verdict) {
-  Table table({{"against the original"}, {"measure"}, {"difference", Align::right}, {"answers changed", Align::right}, {"to wrong", Align::right},
-               {"to right", Align::right}, {"McNemar's p", Align::right}});
+  Table table({{"against the original"},
+               {"measure"},
+               {"difference", Align::right},
+               {"answers changed", Align::right},
+               {"to wrong", Align::right},
+               {"to right", Align::right},
+               {"McNemar's p", Align::right}});
   for (const TaskScores& model : verdict.models)
     for (const TaskChange& change : model.changes) {
       const bool counted = is_share(change.name);
-      table.add({model.model, change.name, with_interval(change.name, change.difference, true), grouped_text(change.changed),
-                 counted ? grouped_text(change.to_wrong) : "", counted ? grouped_text(change.to_right) : "",
-                 counted ? significant_text(change.mcnemar, 3) : ""});
+      table.add({model.model, change.name, with_interval(change.name, change.difference, true),
+                 grouped_text(change.changed), counted ? grouped_text(change.to_wrong) : "",
+                 counted ? grouped_text(change.to_right) : "", counted ? significant_text(change.mcnemar, 3) : ""});
     }
   return table;
 }
@@ -82,8 +94,9 @@ Table change_table(const TaskVerdict& verdict) {
 }  // namespace
 
 Json to_json(const TaskVerdict& verdict) {
-  Json json = {{"task", verdict.task},       {"files", verdict.files},     {"questions", verdict.questions},
-               {"planned", verdict.planned}, {"partial", verdict.partial()}, {"left_out", verdict.left_out}, {"models", Json::array()}};
+  Json json = {{"task", verdict.task},       {"files", verdict.files},       {"questions", verdict.questions},
+               {"planned", verdict.planned}, {"partial", verdict.partial()}, {"left_out", verdict.left_out},
+               {"models", Json::array()}};
   for (const TaskScores& scores : verdict.models) {
     Json item = {{"model", scores.model}, {"measures", measures_json(scores.measures)}};
     if (!scores.files.empty()) {
@@ -119,7 +132,8 @@ std::string task_text(const TaskVerdict& verdict, const VerdictTextOptions& opti
   std::string text = options.markdown ? fmt::format("## {}\n\n", verdict.task) : fmt::format("{}: ", verdict.task);
   text += fmt::format("{} questions; 95 % intervals.\n", grouped_text(verdict.questions));
   if (verdict.questions < verdict.planned)
-    text += fmt::format("Stopped early: these figures cover {} of {} questions.\n", grouped_text(verdict.questions), grouped_text(verdict.planned));
+    text += fmt::format("Stopped early: these figures cover {} of {} questions.\n", grouped_text(verdict.questions),
+                        grouped_text(verdict.planned));
   if (!verdict.left_out.empty()) text += left_out_text(verdict.left_out);
   text += "\n" + rendered(score_table(verdict), options);
   const Table changes = change_table(verdict);

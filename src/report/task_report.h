@@ -11,12 +11,13 @@
 
 namespace nibble {
 
-// task, files, questions, planned, partial, left_out, models: a list of model, measures (by name: a figure), files (the same of each file), changes
-// (by name: difference, changed, to_wrong, to_right, mcnemar_p)
+// task, files, questions, planned, partial, left_out, models: a list of model, measures (by name: a figure), files (the
+// same of each file), changes (by name: difference, changed, to_wrong, to_right, mcnemar_p)
 Json to_json(const TaskVerdict& verdict);
 
-// A line of JSON for each question: file, line, right (of choices: the option), models, a list of model, log_likelihoods, chosen and chosen_norm (of
-// choices), text (what was generated), and whether the answer is right by each measure.
+// A line of JSON for each question: file, line, right (of choices: the option), models, a list of model,
+// log_likelihoods, chosen and chosen_norm (of choices), text (what was generated), and whether the answer is right by
+// each measure.
 std::string answers_jsonl(const TaskVerdict& verdict);
 
 std::string task_text(const TaskVerdict& verdict, const VerdictTextOptions& options);

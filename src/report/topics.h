@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What `nibble explain int8` tells, as data: for each way of storing weights what happens, when to use it, how, and what it usually costs,
-// in English and in Chinese. Commands and figures are shared by the languages. Everything here is immutable.
+// What `nibble explain int8` tells, as data: for each way of storing weights what happens, when to use it, how, and
+// what it usually costs, in English and in Chinese. Commands and figures are shared by the languages. Everything here
+// is immutable.
 //
 //   std::string text = topic_text(find_topic("4"), Language::chinese, style);
 #pragma once
@@ -44,8 +45,8 @@ const Topic& topic_of_format(std::string_view format, double bits_per_weight);
 // Null when no topic has this name.
 const Topic* find_topic(std::string_view name);
 
-// On models/tale-4M and its held-out text: `nibble compare models/tale-4M`, the figures of README.md, of the formats in its table;
-// `nibble eval OUT --against models/tale-4M --text models/tale-4M/heldout.txt --windows 24` of the others.
+// On models/tale-4M and its held-out text: `nibble compare models/tale-4M`, the figures of README.md, of the formats in
+// its table; `nibble eval OUT --against models/tale-4M --text models/tale-4M/heldout.txt --windows 24` of the others.
 struct MeasuredFormat {
   std::string_view format;
   double linear_bits;        // bits per weight in the Linear layers

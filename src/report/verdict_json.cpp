@@ -9,18 +9,25 @@ namespace {
 
 const char* reason_text(Certainty certainty) {
   switch (certainty) {
-    case Certainty::too_few_blocks: return "too few blocks";
-    case Certainty::too_few_exceedances: return "too few exceedances";
-    default: return "a maximum has none";
+    case Certainty::too_few_blocks:
+      return "too few blocks";
+    case Certainty::too_few_exceedances:
+      return "too few exceedances";
+    default:
+      return "a maximum has none";
   }
 }
 
 const char* contest_text(Contest result) {
   switch (result) {
-    case Contest::first_better: return "first";
-    case Contest::second_better: return "second";
-    case Contest::equal: return "equal";
-    default: return "undecided";
+    case Contest::first_better:
+      return "first";
+    case Contest::second_better:
+      return "second";
+    case Contest::equal:
+      return "equal";
+    default:
+      return "undecided";
   }
 }
 
@@ -95,7 +102,8 @@ Json to_json(const BudgetedQuantization& budgeted) {
   json["agrees"] = kept.agrees();
   json["mixes"] = Json::array();
   for (const MeasuredMix& mix : budgeted.mixes)
-    json["mixes"].push_back({{"name", mix.name}, {"solved", mix.is_solved}, {"tensor_bytes", mix.bytes}, {"expected_kl", mix.kl}});
+    json["mixes"].push_back(
+        {{"name", mix.name}, {"solved", mix.is_solved}, {"tensor_bytes", mix.bytes}, {"expected_kl", mix.kl}});
   json["rounds"] = Json::array();
   for (const BudgetRound& round : budgeted.rounds) {
     json["rounds"].push_back({{"mostly", round.mostly},
@@ -126,7 +134,8 @@ Json original_json(const PairedVerdict& verdict) {
 
 Json summary_json(const PairedVerdict& verdict, const CandidateVerdict& candidate) {
   const auto& f = candidate.overall;
-  Json json = {{"perplexity", f[Metric::perplexity].value}, {"perplexity_stderr", f[Metric::perplexity].gaussian_error}};
+  Json json = {{"perplexity", f[Metric::perplexity].value},
+               {"perplexity_stderr", f[Metric::perplexity].gaussian_error}};
   add_reading(json, verdict);
   json["kl_mean"] = f[Metric::kl_mean].value;
   json["kl_stderr"] = f[Metric::kl_mean].gaussian_error;
@@ -141,7 +150,10 @@ Json summary_json(const PairedVerdict& verdict, const CandidateVerdict& candidat
 Json texts_json(const PairedVerdict& verdict) {
   Json list = Json::array();
   for (const MeasuredText& text : verdict.texts) {
-    Json item = {{"name", text.name}, {"windows", text.windows}, {"windows_planned", text.windows_planned}, {"tokens", text.tokens_scored}};
+    Json item = {{"name", text.name},
+                 {"windows", text.windows},
+                 {"windows_planned", text.windows_planned},
+                 {"tokens", text.tokens_scored}};
     if (text.windows > 0) item["original_perplexity"] = to_json(text.original_perplexity);
     list.push_back(std::move(item));
   }
@@ -154,7 +166,8 @@ void add_layers(Json& json, const CandidateVerdict& candidate) {
   json["layers"] = Json::array();
   for (std::size_t i = 0; i < candidate.layers->layers.size(); ++i) {
     const LayerError& error = candidate.layers->layers[i];
-    json["layers"].push_back({{"layer", i}, {"residual", error.residual}, {"output", error.output}, {"local", error.local}});
+    json["layers"].push_back(
+        {{"layer", i}, {"residual", error.residual}, {"output", error.output}, {"local", error.local}});
   }
 }
 
@@ -169,7 +182,8 @@ void add_split(Json& json, const CandidateVerdict& candidate) {
 }
 
 Json to_json(const PairedVerdict& verdict) {
-  Json json = verdict.candidates.size() == 1 ? summary_json(verdict, verdict.candidates.front()) : original_json(verdict);
+  Json json =
+      verdict.candidates.size() == 1 ? summary_json(verdict, verdict.candidates.front()) : original_json(verdict);
   json["windows_planned"] = verdict.windows_planned;
   json["partial"] = verdict.partial();
   json["left_out"] = verdict.left_out;
@@ -186,7 +200,8 @@ Json to_json(const PairedVerdict& verdict) {
   }
   json["contests"] = Json::array();
   for (const CandidateContest& contest : verdict.contests) {
-    json["contests"].push_back({{"first", contest.first}, {"second", contest.second}, {"better", contest_text(contest.result)}});
+    json["contests"].push_back(
+        {{"first", contest.first}, {"second", contest.second}, {"better", contest_text(contest.result)}});
     json["contests"].back().update(differences(contest));
   }
   return json;

@@ -11,8 +11,8 @@
 
 namespace nibble {
 
-// Lines of at most 100 columns, each after `indent` spaces. Words stay whole; wide characters may stand at any line's end, but none of the
-// signs that close a sentence at its beginning.
+// Lines of at most 100 columns, each after `indent` spaces. Words stay whole; wide characters may stand at any line's
+// end, but none of the signs that close a sentence at its beginning.
 std::string wrapped_text(std::string_view text, std::size_t indent);
 
 }  // namespace nibble

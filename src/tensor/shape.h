@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Shapes that mean the same elements in the same places. Containers drop extents of 1 on the outside or add them: a matrix of one row is
-// [1, n] here and [n] there, and a norm the other way round. Pure functions, safe from any thread.
+// Shapes that mean the same elements in the same places. Containers drop extents of 1 on the outside or add them: a
+// matrix of one row is [1, n] here and [n] there, and a norm the other way round. Pure functions, safe from any thread.
 //
 //   if (!is_same_shape(stored.shape, expected)) ...
 #pragma once

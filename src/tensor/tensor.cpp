@@ -24,7 +24,8 @@ std::uint64_t checked_elements(const Shape& shape, const std::string& what) {
       empty = true;
       continue;
     }
-    if (extent >= kMax / count) throw Error(ErrorKind::corrupt, what + ": the number of elements overflows: shape " + shape_text(shape));
+    if (extent >= kMax / count)
+      throw Error(ErrorKind::corrupt, what + ": the number of elements overflows: shape " + shape_text(shape));
     count *= extent;
   }
   return empty ? 0 : count;
@@ -40,11 +41,21 @@ void widen_to_f32(DType dtype, std::span<const std::byte> bytes, std::span<float
     }
   };
   switch (dtype) {
-    case DType::f32: std::memcpy(out.data(), bytes.data(), bytes.size()); return;
-    case DType::f16: each(std::uint16_t{}, f16_to_f32); return;
-    case DType::bf16: each(std::uint16_t{}, bf16_to_f32); return;
-    case DType::f64: each(double{}, [](double value) { return static_cast<float>(value); }); return;
-    default: throw Error(ErrorKind::unsupported, "not a floating-point type that can be widened: " + std::string(dtype_name(dtype)));
+    case DType::f32:
+      std::memcpy(out.data(), bytes.data(), bytes.size());
+      return;
+    case DType::f16:
+      each(std::uint16_t{}, f16_to_f32);
+      return;
+    case DType::bf16:
+      each(std::uint16_t{}, bf16_to_f32);
+      return;
+    case DType::f64:
+      each(double{}, [](double value) { return static_cast<float>(value); });
+      return;
+    default:
+      throw Error(ErrorKind::unsupported,
+                  "not a floating-point type that can be widened: " + std::string(dtype_name(dtype)));
   }
 }
 

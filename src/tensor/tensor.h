@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Shapes, and tensors that own or borrow their bytes. Row-major, last axis contiguous. A Linear weight is [rows = outputs, cols = inputs].
+// Shapes, and tensors that own or borrow their bytes. Row-major, last axis contiguous. A Linear weight is [rows =
+// outputs, cols = inputs].
 #pragma once
 
 #include <cstddef>

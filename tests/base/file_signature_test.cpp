@@ -19,7 +19,8 @@ TEST(FileSignature, FilesAreToldByHowTheyBegin) {
   EXPECT_EQ(what("\xff\xfe\x00\x00"sv), "UTF-32 text");
   EXPECT_EQ(what("\xff\xfeO\x00"sv), "UTF-16 text");
   EXPECT_EQ(what(std::string(257, 'x') + "ustar"), "a tar archive");
-  for (const std::string_view start : {""sv, "Once upon a time"sv, "\x1f"sv, "PK for short"sv}) EXPECT_EQ(what(start), "") << start;
+  for (const std::string_view start : {""sv, "Once upon a time"sv, "\x1f"sv, "PK for short"sv})
+    EXPECT_EQ(what(start), "") << start;
 }
 
 // A length of eight bytes and the brace of its JSON; a text may have a brace there, too.

@@ -14,15 +14,18 @@ TEST(Half, EveryHalfWidensLikeTheCompiler) {
   for (std::uint32_t h = 0; h < 0x10000; ++h) {
     const auto half = std::bit_cast<_Float16>(static_cast<std::uint16_t>(h));
     const float expected = static_cast<float>(half), got = f16_to_f32(static_cast<std::uint16_t>(h));
-    if (std::isnan(expected)) EXPECT_TRUE(std::isnan(got)) << h;
-    else EXPECT_EQ(std::bit_cast<std::uint32_t>(expected), std::bit_cast<std::uint32_t>(got)) << h;
+    if (std::isnan(expected))
+      EXPECT_TRUE(std::isnan(got)) << h;
+    else
+      EXPECT_EQ(std::bit_cast<std::uint32_t>(expected), std::bit_cast<std::uint32_t>(got)) << h;
   }
 }
 
 TEST(Half, NarrowingRoundsLikeTheCompiler) {
   // Around every half: the value, the midpoints to its neighbours, and one step of f32 to each side of them.
   for (std::uint32_t h = 0; h < 0x7c00; ++h) {
-    const float value = f16_to_f32(static_cast<std::uint16_t>(h)), above = f16_to_f32(static_cast<std::uint16_t>(h + 1));
+    const float value = f16_to_f32(static_cast<std::uint16_t>(h)),
+                above = f16_to_f32(static_cast<std::uint16_t>(h + 1));
     const float middle = std::isinf(above) ? 65520.0f : value + (above - value) / 2;
     for (float x : {value, middle, std::nextafter(middle, 0.0f), std::nextafter(middle, 1e30f)})
       for (float s : {x, -x}) EXPECT_EQ(std::bit_cast<std::uint16_t>(static_cast<_Float16>(s)), f32_to_f16(s)) << s;

@@ -12,7 +12,9 @@
 namespace nibble {
 namespace {
 
-std::string text_of(const MappedFile& file) { return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}; }
+std::string text_of(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
 
 TEST(MappedFile, ShowsTheBytesAlsoAfterRelease) {
   ScratchDirectory scratch;
@@ -54,8 +56,10 @@ TEST(MappedFile, SaysHowMuchItAskedFor) {
     message = error.what();
   }
   setrlimit(RLIMIT_AS, &before);
-  EXPECT_EQ(message, path.string() + ": cannot read: the system has no room to map a file of this size; raise the limit on addresses "
-                                     "(ulimit -v) or end other programs: asked for 68719476736 bytes");
+  EXPECT_EQ(message,
+            path.string() +
+                ": cannot read: the system has no room to map a file of this size; raise the limit on addresses "
+                "(ulimit -v) or end other programs: asked for 68719476736 bytes");
 }
 
 TEST(MappedFile, SaysWhyItCannotRead) {

@@ -13,7 +13,8 @@ TEST(Memory, CachedFilesAreNotInTheWay) {
   group.write("memory.max", "1000000\n");
   group.write("memory.current", "900000\n");
   EXPECT_EQ(memory_left_in_group(group.path()), 100000u);  // older systems have no statistics
-  group.write("memory.stat", "anon 150000\nfile 750000\ninactive_anon 7\ninactive_file 500000\nactive_file 200000\nslab 3\n");
+  group.write("memory.stat",
+              "anon 150000\nfile 750000\ninactive_anon 7\ninactive_file 500000\nactive_file 200000\nslab 3\n");
   EXPECT_EQ(memory_left_in_group(group.path()), 800000u);
 }
 

@@ -28,7 +28,9 @@ TEST(OutputFile, AppearsOnlyWhenCommitted) {
 TEST(OutputFile, WithoutCommitTheOldFileStaysAndNothingIsLeft) {
   ScratchDirectory scratch;
   const auto path = scratch.write("out.bin", "old");
-  { OutputFile(path).write("new"); }
+  {
+    OutputFile(path).write("new");
+  }
   EXPECT_EQ(read_text(path), "old");
   EXPECT_EQ(scratch.num_entries(), 1u);
 }
@@ -45,13 +47,15 @@ TEST(OutputFile, SaysWhyItCannotWrite) {
       EXPECT_EQ(std::string(e.what()), message);
     }
   };
-  const std::string missing = ": cannot write: what it would lie in is not there; create the directory first: " + path("no/such");
+  const std::string missing =
+      ": cannot write: what it would lie in is not there; create the directory first: " + path("no/such");
   expect_refused([&] { OutputFile(scratch / "no/such/out.bin"); }, path("no/such/out.bin") + missing);
   expect_refused([&] { OutputDirectory(scratch / "no/such/out"); }, path("no/such/out") + missing);
   expect_refused([&] { OutputDirectory(scratch / "no/such/out/"); }, path("no/such/out/") + missing);
   const auto file = scratch.write("file", "");
   expect_refused([&] { OutputFile(file / "out.bin"); },
-                 path("file/out.bin") + ": cannot write: what it would lie in is no directory; choose another place: " + path("file"));
+                 path("file/out.bin") +
+                     ": cannot write: what it would lie in is no directory; choose another place: " + path("file"));
   std::filesystem::remove(file);
   EXPECT_THROW(OutputFile(scratch.path()), Error);
   EXPECT_EQ(scratch.num_entries(), 0u);

@@ -13,8 +13,10 @@ std::string utf16(std::string_view text, bool big) {
 }
 
 TEST(PlainText, IsTakenAsItIs) {
-  for (const std::string_view text : {"Once upon a time.", "", "{ not json }", "{braces} in a template\nand more", "[1] a footnote", "a\tb\r\nc\f",
-                                      "PAR for the course", "BZ", "Rar! as the lion said", "tjgg", "function{ in Latin letters }", "\xd0\x9f\xd1\x80\xd0\xb8", "caf\xe9 au lait, all of it in Latin-1"})
+  for (const std::string_view text :
+       {"Once upon a time.", "", "{ not json }", "{braces} in a template\nand more", "[1] a footnote", "a\tb\r\nc\f",
+        "PAR for the course", "BZ", "Rar! as the lion said", "tjgg", "function{ in Latin letters }",
+        "\xd0\x9f\xd1\x80\xd0\xb8", "caf\xe9 au lait, all of it in Latin-1"})
     EXPECT_EQ(foreign_text_kind(text), "") << text;
 }
 
@@ -46,7 +48,8 @@ TEST(PlainText, NamesWhatIsGivenInItsPlace) {
            Case{"[\n {\"text\": \"" + story + "\"}\n]\n", "JSON;"},
            Case{"{\n \"text\": \"" + story + "\"\n}\n", "JSON;"},
        })
-    EXPECT_NE(foreign_text_kind(test.bytes).find(test.word), std::string_view::npos) << test.word << ": " << foreign_text_kind(test.bytes);
+    EXPECT_NE(foreign_text_kind(test.bytes).find(test.word), std::string_view::npos)
+        << test.word << ": " << foreign_text_kind(test.bytes);
 }
 
 TEST(PlainText, LongFilesAreJudgedByTheirStart) {

@@ -18,7 +18,9 @@ class Quota : public ::testing::Test {
     std::filesystem::create_directories(file.parent_path());
     std::ofstream(file) << text;
   }
-  std::optional<std::size_t> quota(std::string_view membership) const { return quota_processors(scratch_.path(), membership); }
+  std::optional<std::size_t> quota(std::string_view membership) const {
+    return quota_processors(scratch_.path(), membership);
+  }
 
   ScratchDirectory scratch_;
 };

@@ -22,7 +22,8 @@ TEST(Quantity, WhatIsNoAmountIsRefused) {
       parse_bytes(text, "--memory");
       FAIL() << text;
     } catch (const Error& error) {
-      EXPECT_EQ(std::string(error.what()), std::string("--memory takes an amount of bytes such as 24GB or 512MiB: '") + text + "'");
+      EXPECT_EQ(std::string(error.what()),
+                std::string("--memory takes an amount of bytes such as 24GB or 512MiB: '") + text + "'");
     }
   }
 }

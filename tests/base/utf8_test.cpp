@@ -30,8 +30,14 @@ TEST(Utf8, FindsTheFirstIllFormedByte) {
 // Unicode standard, table 3-8: replacement of maximal subparts.
 TEST(Utf8, ReplacesMaximalSubparts) {
   const std::string r = "\xef\xbf\xbd";
-  EXPECT_EQ(replace_invalid_utf8("a\xf1\x80\x80\xe1\x80\xc2" "b\x80" "c\x80\xbf" "d"), "a" + r + r + r + "b" + r + "c" + r + r + "d");
-  EXPECT_EQ(replace_invalid_utf8("\xc0\xaf\xe0\x80\xbf\xf0\x81\x82" "A"), r + r + r + r + r + r + r + r + "A");
+  EXPECT_EQ(replace_invalid_utf8("a\xf1\x80\x80\xe1\x80\xc2"
+                                 "b\x80"
+                                 "c\x80\xbf"
+                                 "d"),
+            "a" + r + r + r + "b" + r + "c" + r + r + "d");
+  EXPECT_EQ(replace_invalid_utf8("\xc0\xaf\xe0\x80\xbf\xf0\x81\x82"
+                                 "A"),
+            r + r + r + r + r + r + r + r + "A");
 }
 
 }  // namespace

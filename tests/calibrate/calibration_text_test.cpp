@@ -13,7 +13,8 @@ namespace nibble {
 namespace {
 
 const Tokenizer& tokenizer() {
-  static const Tokenizer kTokenizer = Tokenizer::from_checkpoint(SourceModel::open(std::string(NIBBLE_SOURCE_DIR) + "/models/tale-4M"));
+  static const Tokenizer kTokenizer =
+      Tokenizer::from_checkpoint(SourceModel::open(std::string(NIBBLE_SOURCE_DIR) + "/models/tale-4M"));
   return kTokenizer;
 }
 
@@ -44,7 +45,9 @@ TEST(CalibrationText, DrawsWindowsThatDoNotOverlapInTheOrderOfTheText) {
 
 TEST(CalibrationText, TheSeedDecides) {
   const std::vector<CalibrationText> texts = {tale()};
-  const auto ids = [&](std::uint64_t seed) { return choose_windows(texts, tokenizer(), {.samples = 5, .length = 64, .seed = seed}, 512).ids; };
+  const auto ids = [&](std::uint64_t seed) {
+    return choose_windows(texts, tokenizer(), {.samples = 5, .length = 64, .seed = seed}, 512).ids;
+  };
   EXPECT_EQ(ids(3), ids(3));
   EXPECT_NE(ids(3), ids(4));
 }

@@ -24,7 +24,8 @@ TEST_P(Fold, LeavesTheFunctionUnchanged) {
   model.walk_through([&](LayerWeights& layer) {
     for (std::size_t site = 0; site < layer.drawing().sites.size(); ++site) {
       const std::optional<FoldSite>& fold = layer.drawing().folds[site];
-      const bool feeds_experts = !layer.drawing().sites[site].expert_parts.empty();  // which read the same, each with a matrix of its own
+      const bool feeds_experts =
+          !layer.drawing().sites[site].expert_parts.empty();  // which read the same, each with a matrix of its own
       ASSERT_EQ(fold.has_value(), !feeds_experts);
       if (!fold) continue;
       const std::size_t columns = layer.at(fold->consumers[0]).cols;

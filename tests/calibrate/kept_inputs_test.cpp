@@ -39,7 +39,8 @@ TEST_P(KeptInputsIn, GivesBackWhatWasRoundedToHalfAStep) {
       float peak = 0;
       for (std::size_t i = 0; i < count; ++i) peak = std::max(peak, std::fabs(original[t * kWidth + first + i]));
       for (std::size_t i = 0; i < count; ++i)
-        EXPECT_NEAR(x[t * kWidth + first + i], original[t * kWidth + first + i], peak / 254 * 1.0001F) << t << ", " << first + i;
+        EXPECT_NEAR(x[t * kWidth + first + i], original[t * kWidth + first + i], peak / 254 * 1.0001F)
+            << t << ", " << first + i;
     }
   std::vector<float> back(x.size());
   kept.get(1, back.data(), three);
@@ -57,7 +58,8 @@ TEST_P(KeptInputsIn, KeepsWideColumnsBesideTheRest) {
   for (std::size_t t = 0; t < kLength; ++t) original[t * kWidth + 17 + 30 * t] = -90;
   std::vector<float> x = original;
   kept.put(0, x.data(), pool);
-  // The mean magnitude of normal numbers is 0.8; eight times that is the largest code's worth, but for a hundred and twenty-eighth of -90.
+  // The mean magnitude of normal numbers is 0.8; eight times that is the largest code's worth, but for a hundred and
+  // twenty-eighth of -90.
   for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], original[i], 8 * 1.1F / 254) << i;
   std::vector<float> back(x.size());
   kept.get(0, back.data(), pool);

@@ -14,8 +14,9 @@ class Walk : public testing::TestWithParam<std::string> {};
 TEST_P(Walk, EndsWhereTheDecoderEnds) {
   WalkedModel model(GetParam(), 16);
   const std::size_t hidden = model.config.hidden, vocab = model.config.vocab_size;
-  model.walk_through(
-      {}, [&](const Site& site, const LayerWeights& layer) { EXPECT_EQ(model.walk.inputs(site, layer, 0).size(), 16 * site.width); });
+  model.walk_through({}, [&](const Site& site, const LayerWeights& layer) {
+    EXPECT_EQ(model.walk.inputs(site, layer, 0).size(), 16 * site.width);
+  });
   const Matrix head = model.matrix(model.config.tied_embedding ? "embedding" : "head");
   Decoder decoder(model.checkpoint, exact_options(), model.pool);
   for (std::size_t window = 0; window < model.tokens.windows(); ++window) {
@@ -23,7 +24,8 @@ TEST_P(Walk, EndsWhereTheDecoderEnds) {
     std::vector<float> logits(16 * vocab);
     for (std::size_t t = 0; t < 16; ++t)
       for (std::size_t v = 0; v < vocab; ++v)
-        for (std::size_t i = 0; i < hidden; ++i) logits[t * vocab + v] += x[t * hidden + i] * head.values[v * hidden + i];
+        for (std::size_t i = 0; i < hidden; ++i)
+          logits[t * vocab + v] += x[t * hidden + i] * head.values[v * hidden + i];
     model.walk.finish_logits(logits, 16);
     const std::vector<std::int32_t> ids(model.tokens.window(window).begin(), model.tokens.window(window).end());
     // The products are the same; only the head's sum here runs in another order.
@@ -58,7 +60,8 @@ TEST(LayerWalk, GoesThroughWindowsOneByOneOrAllAtOnce) {
       }
     }
   }
-  for (std::size_t window = 0; window < all.walk.windows(); ++window) EXPECT_EQ(all.outputs(window), single.outputs(window));
+  for (std::size_t window = 0; window < all.walk.windows(); ++window)
+    EXPECT_EQ(all.outputs(window), single.outputs(window));
 }
 
 TEST(LayerWalk, TakesCodesInPlaceOfMatrices) {
@@ -74,7 +77,8 @@ TEST(LayerWalk, TakesCodesInPlaceOfMatrices) {
       const Matrix& weights = layer.at(part);
       QuantizedTensor codes(format, weights.rows, weights.cols);
       for (std::size_t row = 0; row < weights.rows; ++row)
-        format->encode_row(std::span(weights.values).subspan(row * weights.cols, weights.cols), {}, nullptr, row, {}, codes.row(row));
+        format->encode_row(std::span(weights.values).subspan(row * weights.cols, weights.cols), {}, nullptr, row, {},
+                           codes.row(row));
       if (as_codes)
         model.walk.pack(part, codes.view());
       else
@@ -90,10 +94,12 @@ TEST(WalkArithmetic, IsExactForSmallModelsUnlessToldOtherwise) {
   ModelConfig config = read_model_config(SourceModel::open(data_directory() / "tiny_tied"));
   EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::automatic, draw_network(config)), WalkArithmetic::f32);
   EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::int8, draw_network(config)), WalkArithmetic::int8);
-  config.layers = 16, config.hidden = 2048, config.intermediate = 8192, config.heads = 32, config.kv_heads = 8, config.head_dim = 64;
+  config.layers = 16, config.hidden = 2048, config.intermediate = 8192, config.heads = 32, config.kv_heads = 8,
+  config.head_dim = 64;
   EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::automatic, draw_network(config)), WalkArithmetic::int8);
   EXPECT_EQ(resolve_walk_arithmetic(WalkArithmetic::f32, draw_network(config)), WalkArithmetic::f32);
-  for (const char* const name : {"auto", "f32", "int8"}) EXPECT_EQ(walk_arithmetic_name(parse_walk_arithmetic(name)), name);
+  for (const char* const name : {"auto", "f32", "int8"})
+    EXPECT_EQ(walk_arithmetic_name(parse_walk_arithmetic(name)), name);
   EXPECT_THROW(parse_walk_arithmetic("f64"), Error);
 }
 
@@ -104,7 +110,8 @@ TEST(CollectStatistics, IsIndifferentToThreadsAndSeesEverySite) {
   const CalibrationTokens tokens = tokens_of(ReferenceLogits::read("tiny_tied"), 16);
   ThreadPool one(1), three(3);
   const CollectOptions options{.kernels = exact_options().kernels, .second_moments = true};
-  const Statistics a = collect_statistics(checkpoint, tokens, options, one), b = collect_statistics(checkpoint, tokens, options, three);
+  const Statistics a = collect_statistics(checkpoint, tokens, options, one),
+                   b = collect_statistics(checkpoint, tokens, options, three);
   ASSERT_EQ(a.sites.size(), checkpoint.config().layers * 4 + 1);
   for (std::size_t i = 0; i < a.sites.size(); ++i) {
     EXPECT_EQ(a.sites[i].second_moment, b.sites[i].second_moment) << a.sites[i].name();

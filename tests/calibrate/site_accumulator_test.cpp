@@ -17,7 +17,8 @@ namespace {
 std::vector<float> inputs(std::size_t tokens, std::size_t width) {
   Random random(1);
   std::vector<float> x(tokens * width);
-  for (std::size_t i = 0; i < x.size(); ++i) x[i] = i % width == 2 ? 0.0F : static_cast<float>(random.normal() * (i % width == 5 ? 20 : 1));
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x[i] = i % width == 2 ? 0.0F : static_cast<float>(random.normal() * (i % width == 5 ? 20 : 1));
   return x;
 }
 
@@ -79,8 +80,10 @@ TEST(SiteAccumulator, RoundsToTwelveBitsWhereAsked) {
   for (std::size_t i = 0; i < kWidth; ++i)
     for (std::size_t j = 0; j < kWidth; ++j) {
       // Both factors off by at most half a step of their columns; Cauchy and Schwarz.
-      const double a = std::sqrt(static_cast<double>(exact.mean_square[i])), b = std::sqrt(static_cast<double>(exact.mean_square[j]));
-      const double step_a = static_cast<double>(exact.absmax[i]) / 4094 * 1.001, step_b = static_cast<double>(exact.absmax[j]) / 4094 * 1.001;
+      const double a = std::sqrt(static_cast<double>(exact.mean_square[i])),
+                   b = std::sqrt(static_cast<double>(exact.mean_square[j]));
+      const double step_a = static_cast<double>(exact.absmax[i]) / 4094 * 1.001,
+                   step_b = static_cast<double>(exact.absmax[j]) / 4094 * 1.001;
       EXPECT_NEAR(rounded.second_moment[i * kWidth + j], exact.second_moment[i * kWidth + j],
                   a * step_b + b * step_a + step_a * step_b + 1e-4 * a * b);
     }

@@ -80,7 +80,8 @@ TEST_F(StatisticsFile, ImportanceMatricesReadBackInBothForms) {
     ASSERT_EQ(read.sites.size(), written.sites.size()) << name;
     for (const SiteStatistics& site : written.sites) {
       const SiteStatistics& back = same_site(read, site);
-      for (std::size_t i = 0; i < site.width(); ++i) EXPECT_NEAR(back.mean_square[i], site.mean_square[i], site.mean_square[i] * 0x1p-22) << name;
+      for (std::size_t i = 0; i < site.width(); ++i)
+        EXPECT_NEAR(back.mean_square[i], site.mean_square[i], site.mean_square[i] * 0x1p-22) << name;
     }
   }
 }
@@ -90,23 +91,34 @@ TEST_F(StatisticsFile, NamesWhatIsWrongWithAFile) {
   const auto refuses = [&](const std::string& name, const std::string& bytes, const char* expected) {
     const auto path = scratch_.path() / name;
     std::ofstream(path, std::ios::binary) << bytes;
-    const auto [kind, message] = error_of([&] { name.ends_with(".safetensors") ? read_statistics(path) : read_imatrix(path, tensors_); });
+    const auto [kind, message] =
+        error_of([&] { name.ends_with(".safetensors") ? read_statistics(path) : read_imatrix(path, tensors_); });
     EXPECT_NE(message.find(expected), std::string::npos) << name << ": " << message;
   };
-  const auto number = [](std::int32_t value) { return std::string(reinterpret_cast<const char*>(&value), sizeof value); };
+  const auto number = [](std::int32_t value) {
+    return std::string(reinterpret_cast<const char*>(&value), sizeof value);
+  };
   const float values[] = {2, 4};
   const std::string floats(reinterpret_cast<const char*>(values), sizeof values);
-  refuses("cut.dat", number(1) + number(1) + "x" + number(2) + number(2) + floats.substr(0, 6), "file ends inside an entry's values");
+  refuses("cut.dat", number(1) + number(1) + "x" + number(2) + number(2) + floats.substr(0, 6),
+          "file ends inside an entry's values");
   refuses("count.dat", number(-5), "the number of entries is not between 0 and");
-  refuses("other.dat", number(1) + number(1) + "x" + number(2) + number(2) + floats, "names none of this model's weights");
+  refuses("other.dat", number(1) + number(1) + "x" + number(2) + number(2) + floats,
+          "names none of this model's weights");
   const std::string name = tensors_.part("q", 0)->gguf_name;
-  refuses("width.dat", number(1) + number(static_cast<std::int32_t>(name.size())) + name + number(2) + number(2) + floats, "made for another model");
+  refuses("width.dat",
+          number(1) + number(static_cast<std::int32_t>(name.size())) + name + number(2) + number(2) + floats,
+          "made for another model");
   const float bad[] = {-1, 4};
-  refuses("negative.dat", number(1) + number(1) + "x" + number(2) + number(2) + std::string(reinterpret_cast<const char*>(bad), sizeof bad),
-          "negative or not finite");
+  refuses(
+      "negative.dat",
+      number(1) + number(1) + "x" + number(2) + number(2) + std::string(reinterpret_cast<const char*>(bad), sizeof bad),
+      "negative or not finite");
   write_imatrix(example(tensors_), tensors_, scratch_.path() / "im.gguf");
   std::filesystem::copy_file(data_directory() / "tiny_tied/model.safetensors", scratch_.path() / "model.safetensors");
-  EXPECT_NE(error_of([&] { read_statistics(scratch_.path() / "model.safetensors"); }).second.find("not a file of statistics"), std::string::npos);
+  EXPECT_NE(
+      error_of([&] { read_statistics(scratch_.path() / "model.safetensors"); }).second.find("not a file of statistics"),
+      std::string::npos);
 }
 
 TEST_F(StatisticsFile, AreToldApartByTheirContent) {
@@ -114,13 +126,15 @@ TEST_F(StatisticsFile, AreToldApartByTheirContent) {
   write_statistics(written, scratch_ / "own");
   write_imatrix(written, tensors_, scratch_ / "form.gguf");
   write_imatrix(written, tensors_, scratch_ / "form.dat");
-  const std::pair<const char*, StatisticsForm> files[] = {
-      {"own", StatisticsForm::own}, {"form.gguf", StatisticsForm::gguf_imatrix}, {"form.dat", StatisticsForm::dat_imatrix}};
+  const std::pair<const char*, StatisticsForm> files[] = {{"own", StatisticsForm::own},
+                                                          {"form.gguf", StatisticsForm::gguf_imatrix},
+                                                          {"form.dat", StatisticsForm::dat_imatrix}};
   for (const auto& [file, form] : files)
     for (const char* name : {"a.gguf", "a.GGUF", "a.dat", "a.imatrix", "a.safetensors", "a.bin", "imatrix"}) {
       std::filesystem::copy_file(scratch_ / file, scratch_ / name, std::filesystem::copy_options::overwrite_existing);
       EXPECT_EQ(statistics_form(scratch_ / name), form) << file << " named " << name;
-      const Statistics read = form == StatisticsForm::own ? read_statistics(scratch_ / name) : read_imatrix(scratch_ / name, tensors_);
+      const Statistics read =
+          form == StatisticsForm::own ? read_statistics(scratch_ / name) : read_imatrix(scratch_ / name, tensors_);
       EXPECT_EQ(read.sites.size(), written.sites.size()) << file << " named " << name;
     }
   for (const char* bytes : {"", "text", "It was a dark and stormy night.", "{\"json\": 1}"}) {

@@ -11,7 +11,8 @@ namespace nibble {
 namespace {
 
 class EveryPlan : public testing::TestWithParam<DrawnLayer> {};
-INSTANTIATE_TEST_SUITE_P(All, EveryPlan, testing::ValuesIn(drawn_layers()), [](const auto& layer) { return layer.param.name; });
+INSTANTIATE_TEST_SUITE_P(All, EveryPlan, testing::ValuesIn(drawn_layers()),
+                         [](const auto& layer) { return layer.param.name; });
 
 TEST_P(EveryPlan, EndsWhereTheLayerEnds) {
   Runnable model(GetParam().graph);

@@ -20,7 +20,8 @@ namespace nibble {
 inline CalibrationTokens tokens_of(const ReferenceLogits& reference, std::size_t length) {
   CalibrationTokens tokens;
   tokens.length = length;
-  tokens.ids.assign(reference.ids.begin(), reference.ids.begin() + static_cast<std::ptrdiff_t>(reference.ids.size() / length * length));
+  tokens.ids.assign(reference.ids.begin(),
+                    reference.ids.begin() + static_cast<std::ptrdiff_t>(reference.ids.size() / length * length));
   return tokens;
 }
 
@@ -42,9 +43,12 @@ struct WalkedModel {
   Matrix matrix(std::string_view part) { return decode_matrix(checkpoint, *tensors.part(part, -1), pool); }
 
   // change: sees each layer before the text does. seen: after each site's weights are packed, before they are applied.
-  void walk_through(const std::function<void(LayerWeights&)>& change, const std::function<void(const Site&, const LayerWeights&)>& seen = {}) {
+  void walk_through(const std::function<void(LayerWeights&)>& change,
+                    const std::function<void(const Site&, const LayerWeights&)>& seen = {}) {
     const StoredTensor& embedding = checkpoint.tensor(tensors.part("embedding", -1)->hf_name);
-    walk.embed([&](std::int32_t id, float* out) { embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden}); });
+    walk.embed([&](std::int32_t id, float* out) {
+      embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden});
+    });
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
       LayerWeights layer(checkpoint, tensors, i, pool);
       if (change) change(layer);

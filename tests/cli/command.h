@@ -21,9 +21,10 @@ struct CommandResult {
 };
 
 // `arguments` as in a shell, in the scratch directory.
-inline CommandResult nibble_command(const ScratchDirectory& scratch, const std::string& arguments, const std::string& environment = "") {
-  const std::string line =
-      "cd '" + scratch.path().string() + "' && " + environment + " '" NIBBLE_BINARY "' " + arguments + " >stdout.txt 2>stderr.txt </dev/null";
+inline CommandResult nibble_command(const ScratchDirectory& scratch, const std::string& arguments,
+                                    const std::string& environment = "") {
+  const std::string line = "cd '" + scratch.path().string() + "' && " + environment + " '" NIBBLE_BINARY "' " +
+                           arguments + " >stdout.txt 2>stderr.txt </dev/null";
   const int status = std::system(line.c_str());
   CommandResult result;
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;

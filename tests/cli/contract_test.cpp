@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The exit codes of docs/scripting.md: inputs that do not serve are 1, in every verb; only a wrong command is 2. Also what is said of them.
+// The exit codes of docs/scripting.md: inputs that do not serve are 1, in every verb; only a wrong command is 2. Also
+// what is said of them.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -20,8 +21,13 @@ namespace {
 class Contract : public ::testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_EQ(nibble_command(scratch_, "synth --hidden 64 --ffn 96 --layers 1 --heads 4 --vocab 300 --context 64 -o m").code, 0);
-    ASSERT_EQ(nibble_command(scratch_, "synth --hidden 32 --ffn 96 --layers 1 --heads 4 --vocab 300 --context 64 -o narrow").code, 0);
+    ASSERT_EQ(
+        nibble_command(scratch_, "synth --hidden 64 --ffn 96 --layers 1 --heads 4 --vocab 300 --context 64 -o m").code,
+        0);
+    ASSERT_EQ(
+        nibble_command(scratch_, "synth --hidden 32 --ffn 96 --layers 1 --heads 4 --vocab 300 --context 64 -o narrow")
+            .code,
+        0);
     scratch_.write("short.txt", "Too short.");
     std::string text;
     for (int i = 0; i < 600; ++i) text += "Line number " + std::to_string(i) + ".\n";
@@ -44,7 +50,8 @@ TEST_F(Contract, WhatAKilledRunHasLeftIsTidiedUp) {
 }
 
 TEST_F(Contract, AnOutputThatGrowsBeyondALimitOfItsSizeIsAFailedWrite) {
-  const std::string line = "cd '" + scratch_.path().string() + "' && ulimit -f 20 && '" NIBBLE_BINARY "' quantize m -f q8_0 -o x.gguf 2>error.txt";
+  const std::string line = "cd '" + scratch_.path().string() +
+                           "' && ulimit -f 20 && '" NIBBLE_BINARY "' quantize m -f q8_0 -o x.gguf 2>error.txt";
   const int status = std::system(line.c_str());
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 1);
@@ -55,7 +62,8 @@ TEST_F(Contract, AnOutputThatGrowsBeyondALimitOfItsSizeIsAFailedWrite) {
 
 TEST_F(Contract, AReaderThatGoesAwayEndsTheCommandQuietly) {
   // The pipe's only reader has gone before anything is written.
-  const std::string line = "cd '" + scratch_.path().string() + "' && { sleep 0.3; '" NIBBLE_BINARY "' formats 2>error.txt; echo $? >code.txt; } | true";
+  const std::string line = "cd '" + scratch_.path().string() +
+                           "' && { sleep 0.3; '" NIBBLE_BINARY "' formats 2>error.txt; echo $? >code.txt; } | true";
   ASSERT_EQ(std::system(line.c_str()), 0);
   EXPECT_EQ(read_text(scratch_ / "code.txt"), "141\n");
   EXPECT_EQ(std::filesystem::file_size(scratch_ / "error.txt"), 0u);
@@ -64,8 +72,10 @@ TEST_F(Contract, AReaderThatGoesAwayEndsTheCommandQuietly) {
 TEST_F(Contract, ACodedCacheIsJudgedAgainstAnOriginalWithoutOne) {
   run("quantize m -f q8_0 -o q.gguf", 0);
   const auto plain = run("eval q.gguf --against m --text text.txt --windows 3 --kv q8_0 --json", 0).json();
-  const auto spelled = run("eval q.gguf --against m --text text.txt --windows 3 --kv q8_0 --against-kv f16 --json", 0).json();
-  const auto both = run("eval q.gguf --against m --text text.txt --windows 3 --kv q8_0 --against-kv q8_0 --json", 0).json();
+  const auto spelled =
+      run("eval q.gguf --against m --text text.txt --windows 3 --kv q8_0 --against-kv f16 --json", 0).json();
+  const auto both =
+      run("eval q.gguf --against m --text text.txt --windows 3 --kv q8_0 --against-kv q8_0 --json", 0).json();
   EXPECT_EQ(plain["candidates"], spelled["candidates"]);
   EXPECT_NE(plain["candidates"], both["candidates"]);
 }
@@ -79,8 +89,11 @@ TEST_F(Contract, WhatIsNoTextIsNamedWhereItIsShortToo) {
 }
 
 TEST_F(Contract, WindowsThatAreAskedForAreNotCut) {
-  EXPECT_NE(run("calibrate m --text text.txt --length 65 -o x.stats", 2).error.find("context of 64 tokens: --length 65"), std::string::npos);
-  EXPECT_NE(run("quantize m -f q8_0 --method gptq --text text.txt --length 65 -o x.gguf", 2).error.find("--length 65"), std::string::npos);
+  EXPECT_NE(
+      run("calibrate m --text text.txt --length 65 -o x.stats", 2).error.find("context of 64 tokens: --length 65"),
+      std::string::npos);
+  EXPECT_NE(run("quantize m -f q8_0 --method gptq --text text.txt --length 65 -o x.gguf", 2).error.find("--length 65"),
+            std::string::npos);
   run("calibrate m --text text.txt --samples 2 -o x.stats", 0);  // whose default is longer than this model's context
 }
 
@@ -122,10 +135,12 @@ TEST_F(Contract, SignalsAreAnInterruption) {
     if (child == 0) {
       ::signal(number, SIG_DFL);  // whoever runs the tests may have it ignored
       if (freopen((scratch_ / "error.txt").c_str(), "w", stderr) == nullptr) _exit(99);
-      execl(NIBBLE_BINARY, "nibble", "calibrate", (scratch_ / "m").c_str(), "--length", "16", "--text", pipe.c_str(), "-o", output.c_str(), nullptr);
+      execl(NIBBLE_BINARY, "nibble", "calibrate", (scratch_ / "m").c_str(), "--length", "16", "--text", pipe.c_str(),
+            "-o", output.c_str(), nullptr);
       _exit(99);
     }
-    // The child opens the pipe for its text when it has begun to listen, and waits: so the signal is there before the work.
+    // The child opens the pipe for its text when it has begun to listen, and waits: so the signal is there before the
+    // work.
     const int writer = open(pipe.c_str(), O_WRONLY);
     kill(child, number);
     const std::string text = read_text(scratch_ / "text.txt");
@@ -148,12 +163,16 @@ TEST(OptionHints, KnowEverySettingThatAnErrorNames) {
     const std::string path = entry.path().string();
     if (entry.path().extension() != ".cpp" || path.find("/src/cli/") != std::string::npos) continue;
     const std::string source = read_text(entry.path());
-    for (std::size_t at = source.find("throw Error("); at != std::string::npos; at = source.find("throw Error(", at + 1)) {
+    for (std::size_t at = source.find("throw Error("); at != std::string::npos;
+         at = source.find("throw Error(", at + 1)) {
       const std::string statement = source.substr(at, source.find(";\n", at) - at);
-      for (std::size_t option = statement.find("--"); option != std::string::npos; option = statement.find("--", option + 2))
-        EXPECT_FALSE(option + 2 < statement.size() && std::islower(static_cast<unsigned char>(statement[option + 2]))) << path << ": " << statement;
+      for (std::size_t option = statement.find("--"); option != std::string::npos;
+           option = statement.find("--", option + 2))
+        EXPECT_FALSE(option + 2 < statement.size() && std::islower(static_cast<unsigned char>(statement[option + 2])))
+            << path << ": " << statement;
       const std::size_t last = statement.rfind(", \""), broken = statement.rfind(",\n");
-      const std::size_t quote = std::max(last == std::string::npos ? 0 : last, broken == std::string::npos ? 0 : broken);
+      const std::size_t quote =
+          std::max(last == std::string::npos ? 0 : last, broken == std::string::npos ? 0 : broken);
       const std::size_t open = statement.find('"', quote);
       if (!statement.ends_with("\")") || open == std::string::npos) continue;
       const std::string word = statement.substr(open + 1, statement.size() - open - 3);

@@ -29,12 +29,14 @@ class Errors : public ::testing::Test {
 TEST_F(Errors, OfUsage) {
   expect("", 2, "A subcommand is required; 'nibble --help' tells more");
   expect("fly", 2,
-         "unknown verb 'fly'; known are compare, quantize, calibrate, eval, run, bench, inspect, check, formats, explain, plan, recipe, synth, info");
+         "unknown verb 'fly'; known are compare, quantize, calibrate, eval, run, bench, inspect, check, formats, "
+         "explain, plan, recipe, synth, info");
   expect_part("inspect", 2, "model is required; 'nibble inspect --help' tells more");
   expect_part("eval m --text t --windows many", 2, "many");
   expect_part("bench m -t 0", 2, "'nibble bench --help' tells more");
   expect("quantize " + kTied + " -o x.gguf", 2,
-         "name one of a format (-f q4_k_m), a recipe (--recipe FILE) and a budget (--bpw, --size, --max-kl, --pareto); 'nibble formats' lists the formats");
+         "name one of a format (-f q4_k_m), a recipe (--recipe FILE) and a budget (--bpw, --size, --max-kl, --pareto); "
+         "'nibble formats' lists the formats");
   expect("quantize " + kTied + " -f q8_0", 2, "no output is named; add -o OUT.gguf or -o DIRECTORY");
   expect_part("quantize " + kTied + " -f q4_z -o x.gguf", 2, "q4_z");
   expect_part("quantize " + kTied + " -f q4_k_n -o x.gguf", 2, "q4_k_m");
@@ -44,23 +46,28 @@ TEST_F(Errors, OfUsage) {
          "unknown fit 'tight'; known are auto, absmax, minmax, search, percentile, entropy, absmean, threshold");
   expect("synth --shape llama-9 -o x", 2,
          "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, "
-         "qwen2.5-0.5b, qwen2.5-7b, qwen2.5-14b, qwen2.5-32b, qwen3-0.6b, qwen3-8b, qwen3-30b-a3b, mixtral-8x7b, phi-4-mini, phi-4, gemma-2-2b, gemma-2-9b, gemma-3-1b, gemma-3-4b");
+         "qwen2.5-0.5b, qwen2.5-7b, qwen2.5-14b, qwen2.5-32b, qwen3-0.6b, qwen3-8b, qwen3-30b-a3b, mixtral-8x7b, "
+         "phi-4-mini, phi-4, gemma-2-2b, gemma-2-9b, gemma-3-1b, gemma-3-4b");
   expect("synth -o x", 2, "name a shape (--shape llama-3.2-1b) or give at least --hidden, --ffn, --layers and --heads");
   expect("run " + kTied, 2, "give a prompt: -p TEXT, or --prompt-file FILE ('-' for standard input)");
-  expect("compare " + kTied, 2, "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + kTied);
+  expect(
+      "compare " + kTied, 2,
+      "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + kTied);
   EXPECT_EQ(scratch_.num_entries(), 0u);
 }
 
 TEST_F(Errors, OfInput) {
   expect_part("inspect no/such/model", 1, "no/such/model");
-  expect_part("eval " + kTied + " --text missing.txt", 1, "cannot read the text 'missing.txt': No such file or directory");
+  expect_part("eval " + kTied + " --text missing.txt", 1,
+              "cannot read the text 'missing.txt': No such file or directory");
   scratch_.write("bad.gguf", "GGUF but not really, this is no header at all");
   expect_part("inspect bad.gguf", 1, "bad.gguf");
   expect_part("check bad.gguf", 1, "bad.gguf");
   expect_part("quantize bad.gguf -f q8_0 -o x.gguf", 1, "bad.gguf");
   expect_part("run " + kTied + " -p Tom", 1, "token");  // it has no tokenizer
   scratch_.write("recipe.json", "{\"rules\": []}");
-  expect("quantize " + kTied + " --recipe recipe.json -o x.gguf", 1, "recipe.json: a recipe needs \"rules\", a list with at least one rule");
+  expect("quantize " + kTied + " --recipe recipe.json -o x.gguf", 1,
+         "recipe.json: a recipe needs \"rules\", a list with at least one rule");
   EXPECT_EQ(scratch_.num_entries(), 2u);
 }
 
@@ -71,13 +78,16 @@ TEST_F(Errors, OfOutput) {
   EXPECT_EQ(read_text(scratch_ / "taken"), "a file where a directory is wanted");
   EXPECT_EQ(scratch_.num_entries(), 1u);
   // A file size limit stands for a full disk: 64 kB where 200 kB are needed.
-  const CommandResult full = nibble_command(scratch_, "quantize " + kTied + " -f f32 -o x.gguf", "trap '' XFSZ; ulimit -f 64;");
+  const CommandResult full =
+      nibble_command(scratch_, "quantize " + kTied + " -f f32 -o x.gguf", "trap '' XFSZ; ulimit -f 64;");
   EXPECT_EQ(full.code, 1) << full.error;
   EXPECT_NE(full.error.find("x.gguf"), std::string::npos) << full.error;
   EXPECT_EQ(scratch_.num_entries(), 1u);
-  const int status = std::system(("'" NIBBLE_BINARY "' formats >/dev/full 2>'" + (scratch_ / "error.txt").string() + "'").c_str());
+  const int status =
+      std::system(("'" NIBBLE_BINARY "' formats >/dev/full 2>'" + (scratch_ / "error.txt").string() + "'").c_str());
   EXPECT_EQ(WEXITSTATUS(status), 1);
-  EXPECT_EQ(read_text(scratch_ / "error.txt"), "nibble: error: cannot write to standard output: No space left on device\n");
+  EXPECT_EQ(read_text(scratch_ / "error.txt"),
+            "nibble: error: cannot write to standard output: No space left on device\n");
 }
 
 TEST_F(Errors, OfTheInstructionSet) {
@@ -94,21 +104,26 @@ TEST_F(Errors, DamageIsFoundByCheck) {
   std::string file = read_text(scratch_ / "m.gguf");
   const auto listing = nibble_command(scratch_, "inspect m.gguf --json").json();
   for (const auto& tensor : listing["tensors"])
-    if (tensor["name"] == "blk.1.ffn_down.weight") file.replace(tensor["offset"].get<std::size_t>() + 34 * 3 * 5, 2, std::string("\x00\x7c", 2));
+    if (tensor["name"] == "blk.1.ffn_down.weight")
+      file.replace(tensor["offset"].get<std::size_t>() + 34 * 3 * 5, 2, std::string("\x00\x7c", 2));
   scratch_.write("m.gguf", file);
   result = nibble_command(scratch_, "check m.gguf --json");
   EXPECT_EQ(result.code, 1);
   EXPECT_EQ(result.json()["sound"], false);
   EXPECT_EQ(result.json()["shown"][0]["tensor"], "blk.1.ffn_down.weight");
   EXPECT_EQ(result.json()["shown"][0]["row"], 5);
-  EXPECT_EQ(result.error, "nibble: error: m.gguf: 1 rows hold values that no writer should have stored; get the file anew\n");
+  EXPECT_EQ(result.error,
+            "nibble: error: m.gguf: 1 rows hold values that no writer should have stored; get the file anew\n");
   scratch_.write("m.gguf", file + "more");
   result = nibble_command(scratch_, "check m.gguf");
   EXPECT_EQ(result.code, 1);
-  const std::string line = "m.gguf: goes on behind its last tensor at offset " + std::to_string(file.size()) + ": 4 bytes too many\n";
+  const std::string line =
+      "m.gguf: goes on behind its last tensor at offset " + std::to_string(file.size()) + ": 4 bytes too many\n";
   EXPECT_NE(result.out.find(line), std::string::npos) << result.out;
-  EXPECT_EQ(result.error, "nibble: error: m.gguf: 1 rows hold values that no writer should have stored, 1 files go on behind their last tensor; "
-                          "get the file anew\n");
+  EXPECT_EQ(result.error,
+            "nibble: error: m.gguf: 1 rows hold values that no writer should have stored, 1 files go on behind their "
+            "last tensor; "
+            "get the file anew\n");
   result = nibble_command(scratch_, "check m.gguf --json");
   EXPECT_EQ(result.json()["defects"], 2);
   EXPECT_TRUE(result.json()["shown"][1]["tensor"].is_null());

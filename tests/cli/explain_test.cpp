@@ -58,7 +58,8 @@ TEST_F(Explain, SubjectsInTwoLanguages) {
 // Every command in every text is understood: run where the model is not, it fails over that and nothing else.
 TEST_F(Explain, EveryCommandOfTheTextsParses) {
   std::set<std::string> commands;
-  for (const char* topic : {"int8", "int6", "int5", "int4", "int3", "int2", "mixed", "ternary", "binary", "fp8", "nf4"}) {
+  for (const char* topic :
+       {"int8", "int6", "int5", "int4", "int3", "int2", "mixed", "ternary", "binary", "fp8", "nf4"}) {
     const auto text = json(std::string("explain ") + topic);
     for (const auto& command : text["commands"]) commands.insert(command["command"]);
   }
@@ -91,10 +92,11 @@ TEST_F(Explain, Plan) {
 
 // Whatever another verb takes by name can be asked about, in both languages.
 TEST_F(Explain, KnowsEveryNameThatOtherVerbsTake) {
-  std::set<std::string> names = {"kl",          "perplexity", "imatrix",     "calibration", "outliers",  "groups",   "tokens",  "rtn",       "mse",
-                                 "awq",         "smoothquant", "gptq",       "descent",     "absmax",    "minmax",   "search",  "percentile", "entropy",
-                                 "absmean",     "threshold",  "auto",        "hellaswag",   "mmlu",      "arc",      "blimp",   "lambada",   "piqa",
-                                 "boolq",       "gsm8k",      "openbookqa",  "winogrande",  "bleu",      "table",    "tasks",   "split",     "cache"};
+  std::set<std::string> names = {
+      "kl",      "perplexity",  "imatrix",    "calibration", "outliers", "groups", "tokens", "rtn",        "mse",
+      "awq",     "smoothquant", "gptq",       "descent",     "absmax",   "minmax", "search", "percentile", "entropy",
+      "absmean", "threshold",   "auto",       "hellaswag",   "mmlu",     "arc",    "blimp",  "lambada",    "piqa",
+      "boolq",   "gsm8k",       "openbookqa", "winogrande",  "bleu",     "table",  "tasks",  "split",      "cache"};
   const auto formats = json("formats");
   for (const auto& format : formats["formats"]) names.insert(format["name"]);
   EXPECT_GT(names.size(), 90u);
@@ -107,7 +109,8 @@ TEST_F(Explain, KnowsEveryNameThatOtherVerbsTake) {
   EXPECT_EQ(unknown.code, 2);
   const CommandResult near = nibble_command(scratch_, "explain q4_k_n");
   EXPECT_NE(near.error.find("did you mean q4_k_s, q4_k_m?"), std::string::npos) << near.error;
-  for (const char* listed : {"int8", "mixed", "gptq", "perplexity", "hellaswag"}) EXPECT_NE(unknown.error.find(listed), std::string::npos) << unknown.error;
+  for (const char* listed : {"int8", "mixed", "gptq", "perplexity", "hellaswag"})
+    EXPECT_NE(unknown.error.find(listed), std::string::npos) << unknown.error;
 }
 
 TEST_F(Explain, PlanSaysWhatARunWouldTake) {
@@ -115,11 +118,15 @@ TEST_F(Explain, PlanSaysWhatARunWouldTake) {
   EXPECT_EQ(plan["formats"][0]["cache"], "f16");
   EXPECT_EQ(plan["formats"][1]["cache"], "q8_0");
   EXPECT_LE(json("plan 8B --memory 1TB --bandwidth 60GB -f q4_k_m")["formats"][0]["longest_context"]["q8_0"], 131072);
-  EXPECT_NE(run("plan 70B --memory 24GB --bandwidth 60GB -f mix:iq2_xxs").out.find("--method imatrix --text"), std::string::npos);
+  EXPECT_NE(run("plan 70B --memory 24GB --bandwidth 60GB -f mix:iq2_xxs").out.find("--method imatrix --text"),
+            std::string::npos);
   EXPECT_EQ(run("plan 8B --memory 12GB --bandwidth 60GB -f q4_k_m").out.find("imatrix"), std::string::npos);
-  EXPECT_NE(run("plan 8B --memory 12GB --bandwidth 60GB").out.find("headroom (a twentieth, at least 256 MB)"), std::string::npos);
-  EXPECT_NE(run("plan " + kTied + " --memory 1GB --bandwidth 1GB -f q4_k").out.find("q4_k *"), std::string::npos);  // rows of 64
-  EXPECT_NE(run("plan " + kTied + " --memory 250MB --bandwidth 1GB -f q8_0").out.find("what decides is the headroom"), std::string::npos);
+  EXPECT_NE(run("plan 8B --memory 12GB --bandwidth 60GB").out.find("headroom (a twentieth, at least 256 MB)"),
+            std::string::npos);
+  EXPECT_NE(run("plan " + kTied + " --memory 1GB --bandwidth 1GB -f q4_k").out.find("q4_k *"),
+            std::string::npos);  // rows of 64
+  EXPECT_NE(run("plan " + kTied + " --memory 250MB --bandwidth 1GB -f q8_0").out.find("what decides is the headroom"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -2,9 +2,9 @@
 //
 // Ctrl-C in the middle of the work: the figures of what has been read, with what they cover, and exit code 130.
 //
-// Nothing here waits for a time. The child draws its progress bar on a pseudo-terminal of the test's; the signal is sent when the bar has been drawn
-// twice while texts or questions are read, that is after some of the work. Nor can the work be over before: it takes minutes, and as the terminal holds a few
-// kilobytes, a bar that nobody reads stops it.
+// Nothing here waits for a time. The child draws its progress bar on a pseudo-terminal of the test's; the signal is
+// sent when the bar has been drawn twice while texts or questions are read, that is after some of the work. Nor can the
+// work be over before: it takes minutes, and as the terminal holds a few kilobytes, a bar that nobody reads stops it.
 #include <fcntl.h>
 #include <pty.h>
 #include <signal.h>
@@ -109,7 +109,10 @@ TEST_F(Interrupts, OfEval) {
   const Interrupted result = interrupt(with_texts({"eval", kTale, "--json", "-t", "1"}));
   expect_partial(result.json(), "windows", "windows_planned");
   EXPECT_GT(result.json()["perplexity"].get<double>(), 1);
-  EXPECT_NE(result.terminal.find("nibble: error: interrupted: stopped early; the figures cover what was read until then"), std::string::npos) << result.terminal;
+  EXPECT_NE(
+      result.terminal.find("nibble: error: interrupted: stopped early; the figures cover what was read until then"),
+      std::string::npos)
+      << result.terminal;
 }
 
 TEST_F(Interrupts, OfEvalAgainst) {
@@ -119,8 +122,8 @@ TEST_F(Interrupts, OfEvalAgainst) {
 }
 
 TEST_F(Interrupts, OfCompare) {
-  const Interrupted result =
-      interrupt(with_texts({"compare", kTale, "--json", "-f", "q8_0,int4:g32", "-p", "8", "-n", "2", "-r", "1", "-t", "1", "--scratch", scratch_.path().string()}));
+  const Interrupted result = interrupt(with_texts({"compare", kTale, "--json", "-f", "q8_0,int4:g32", "-p", "8", "-n",
+                                                   "2", "-r", "1", "-t", "1", "--scratch", scratch_.path().string()}));
   expect_partial(result.json(), "windows", "windows_planned");
   ASSERT_EQ(result.json()["formats"].size(), 2u);
   EXPECT_TRUE(result.json()["left_out"].empty());
@@ -135,7 +138,8 @@ TEST_F(Interrupts, OfATask) {
     questions += "{\"text\": \"" + text + " ran\"}\n";
   }
   const std::string file = scratch_.write("lambada.jsonl", questions).string();
-  const Interrupted json = interrupt({"eval", kTale, "--against", kTale, "--json", "-t", "1", "--task", "lambada", file});
+  const Interrupted json =
+      interrupt({"eval", kTale, "--against", kTale, "--json", "-t", "1", "--task", "lambada", file});
   expect_partial(json.json(), "questions", "planned");
   EXPECT_EQ(json.json()["models"].size(), 2u);
   const Interrupted text = interrupt({"eval", kTale, "-t", "1", "--task", "lambada", file});

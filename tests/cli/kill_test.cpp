@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A calibrated quantization that is killed goes on with the same command and ends with the same bytes, whatever it was about to write.
+// A calibrated quantization that is killed goes on with the same command and ends with the same bytes, whatever it was
+// about to write.
 #include <random>
 
 #include "cli/command.h"
@@ -18,15 +19,19 @@ void PrintTo(const KillCase& which, std::ostream* out) { *out << which.name; }
 class Kill : public ::testing::TestWithParam<KillCase> {
  protected:
   void SetUp() override {
-    ASSERT_EQ(nibble_command(scratch_, "synth --hidden 64 --ffn 128 --layers 2 --heads 4 --kv-heads 2 --vocab 300 --context 128 --tied -o m").code, 0);
+    ASSERT_EQ(nibble_command(
+                  scratch_,
+                  "synth --hidden 64 --ffn 128 --layers 2 --heads 4 --kv-heads 2 --vocab 300 --context 128 --tied -o m")
+                  .code,
+              0);
     std::string text;
     for (int i = 0; i < 100; ++i) text += "Line number " + std::to_string(i) + " of the text.\n";
     scratch_.write("text.txt", text);
   }
   TracedRun run(const std::string& output, std::uint64_t kill_before) {
     return run_traced(scratch_.path(), NIBBLE_BINARY,
-                      {"quantize", "m", "-f", "q4_0", "--method", GetParam().method, "--walk", GetParam().walk, "--text", "text.txt", "--samples", "8",
-                       "--length", "32", "-t", "1", "-o", output},
+                      {"quantize", "m", "-f", "q4_0", "--method", GetParam().method, "--walk", GetParam().walk,
+                       "--text", "text.txt", "--samples", "8", "--length", "32", "-t", "1", "-o", output},
                       {.kill_before = kill_before});
   }
   ScratchDirectory scratch_;
@@ -48,7 +53,8 @@ TEST_P(Kill, TheSameCommandEndsWithTheSameBytes) {
     const TracedRun first = run("out.gguf", at);
     ASSERT_TRUE(first.killed) << at;
     if (std::filesystem::exists(scratch_ / "out.gguf")) {
-      EXPECT_EQ(read_text(scratch_ / "out.gguf"), expected) << at;  // it was there, and what was left of the work was being removed
+      EXPECT_EQ(read_text(scratch_ / "out.gguf"), expected)
+          << at;  // it was there, and what was left of the work was being removed
     }
     const TracedRun second = run("out.gguf", 1 + random() % 20);
     EXPECT_TRUE(second.killed || second.code == 0) << at;
@@ -75,7 +81,8 @@ TEST_P(Kill, WhatWasFinishedIsNotDoneAgain) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, Kill,
-                         testing::Values(KillCase{"gptq", "gptq", "f32"}, KillCase{"awq", "awq", "f32"}, KillCase{"gptq_int8", "gptq", "int8"}),
+                         testing::Values(KillCase{"gptq", "gptq", "f32"}, KillCase{"awq", "awq", "f32"},
+                                         KillCase{"gptq_int8", "gptq", "int8"}),
                          [](const auto& which) { return std::string(which.param.name); });
 
 }  // namespace

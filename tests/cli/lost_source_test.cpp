@@ -31,7 +31,12 @@ int open_once_read(const std::filesystem::path& pipe, const std::atomic<bool>& e
 class LostSource : public ::testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_EQ(nibble_command(scratch_, "synth --hidden 256 --ffn 512 --layers 4 --heads 4 --kv-heads 2 --vocab 300 --context 128 --tied -o m").code, 0);
+    ASSERT_EQ(
+        nibble_command(
+            scratch_,
+            "synth --hidden 256 --ffn 512 --layers 4 --heads 4 --kv-heads 2 --vocab 300 --context 128 --tied -o m")
+            .code,
+        0);
     ASSERT_EQ(mkfifo((scratch_ / "text").c_str(), 0600), 0);
   }
   // A command that opens the model and then waits for its text: `change` comes between the two.
@@ -60,10 +65,12 @@ class LostSource : public ::testing::Test {
 
 TEST_F(LostSource, IsNamedWhenItGetsShorter) {
   const std::size_t entries = scratch_.num_entries();
-  const CommandResult result = run_while("calibrate m --text text --samples 4 --length 32 -o s.safetensors -t 1",
-                                         [&] { std::filesystem::resize_file(weights(), std::filesystem::file_size(weights()) / 8); });
+  const CommandResult result = run_while("calibrate m --text text --samples 4 --length 32 -o s.safetensors -t 1", [&] {
+    std::filesystem::resize_file(weights(), std::filesystem::file_size(weights()) / 8);
+  });
   EXPECT_EQ(result.code, 1);
-  EXPECT_NE(result.error.find(weights().string() + ": became shorter while it was read"), std::string::npos) << result.error;
+  EXPECT_NE(result.error.find(weights().string() + ": became shorter while it was read"), std::string::npos)
+      << result.error;
   EXPECT_EQ(scratch_.num_entries(), entries);
 }
 
@@ -78,16 +85,18 @@ TEST_F(LostSource, IsNamedWhenItIsWrittenOver) {
       file << "other";
     });
     EXPECT_EQ(result.code, 1) << arguments;
-    EXPECT_NE(result.error.find("model.safetensors: changed while it was read"), std::string::npos) << arguments << ": " << result.error;
+    EXPECT_NE(result.error.find("model.safetensors: changed while it was read"), std::string::npos)
+        << arguments << ": " << result.error;
     EXPECT_EQ(scratch_.num_entries(), entries) << arguments;
   }
 }
 
 TEST_F(LostSource, ReplacingItByAnotherFileIsNoChange) {
-  const CommandResult result = run_while("quantize m -f q4_0 --method imatrix --text text --samples 4 --length 32 -o out.gguf", [&] {
-    std::filesystem::copy_file(weights(), scratch_ / "m/new");
-    std::filesystem::rename(scratch_ / "m/new", weights());
-  });
+  const CommandResult result =
+      run_while("quantize m -f q4_0 --method imatrix --text text --samples 4 --length 32 -o out.gguf", [&] {
+        std::filesystem::copy_file(weights(), scratch_ / "m/new");
+        std::filesystem::rename(scratch_ / "m/new", weights());
+      });
   EXPECT_EQ(result.code, 0) << result.error;
 }
 
@@ -100,9 +109,11 @@ TEST_F(LostSource, NothingOfAnOutputStaysBehind) {
     ASSERT_EQ(whole.code, 0);
     std::filesystem::remove_all(scratch_ / output);
     for (const std::uint64_t part : {3, 2}) {
-      const TracedRun lost = run_traced(scratch_.path(), NIBBLE_BINARY, arguments, {.kill_before = whole.changes / part, .signal = SIGBUS});
+      const TracedRun lost = run_traced(scratch_.path(), NIBBLE_BINARY, arguments,
+                                        {.kill_before = whole.changes / part, .signal = SIGBUS});
       EXPECT_EQ(lost.code, 1) << output;
-      EXPECT_EQ(scratch_.num_entries(), entries) << output << ", change " << whole.changes / part << " of " << whole.changes;
+      EXPECT_EQ(scratch_.num_entries(), entries)
+          << output << ", change " << whole.changes / part << " of " << whole.changes;
     }
   }
 }

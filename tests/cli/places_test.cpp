@@ -13,7 +13,9 @@ namespace fs = std::filesystem;
 class PlacesOfOutputs : public ::testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_EQ(nibble_command(scratch_, "synth --hidden 64 --ffn 96 --layers 1 --heads 4 --vocab 300 --context 64 -o m").code, 0);
+    ASSERT_EQ(
+        nibble_command(scratch_, "synth --hidden 64 --ffn 96 --layers 1 --heads 4 --vocab 300 --context 64 -o m").code,
+        0);
     ASSERT_EQ(nibble_command(scratch_, "quantize m -f f16 -o m.gguf").code, 0);
     std::string text;
     for (int i = 0; i < 300; ++i) text += "Line number " + std::to_string(i) + ".\n";
@@ -43,7 +45,8 @@ TEST_F(PlacesOfOutputs, EveryOutputOfEveryVerb) {
   const std::string taken = "would take the place of what is read as ";
   expect_refused("calibrate m --text text.txt -o text.txt", taken + "--text");
   expect_refused("calibrate m.gguf --text text.txt -o m.gguf", taken + "the model");
-  expect_refused("calibrate m --text text.txt -o m/model.safetensors", "among the files of the directory that is read as the model");
+  expect_refused("calibrate m --text text.txt -o m/model.safetensors",
+                 "among the files of the directory that is read as the model");
   expect_refused("calibrate m --text text.txt -o m/statistics.safetensors", "among the files");
   expect_refused("eval m --against m.gguf --text text.txt --html text.txt", taken + "--text");
   expect_refused("eval m --against m.gguf --text text.txt --html m.gguf", taken + "--against");
@@ -54,7 +57,8 @@ TEST_F(PlacesOfOutputs, EveryOutputOfEveryVerb) {
   expect_refused("quantize m.gguf -f q8_0 -o m.gguf", taken + "the model");
   expect_refused("quantize m -f q8_0 -o q.gguf --save-recipe text.txt --verify text.txt", taken + "--verify");
   expect_refused("quantize m --recipe recipe.json -o q.gguf --save-recipe recipe.json", taken + "--recipe");
-  expect_refused("quantize m -f q4_0 --method imatrix --text text.txt -o q.gguf --save-recipe text.txt", taken + "--text");
+  expect_refused("quantize m -f q4_0 --method imatrix --text text.txt -o q.gguf --save-recipe text.txt",
+                 taken + "--text");
   expect_refused("quantize m -f q4_0 --method imatrix --stats m.gguf -o m.gguf", taken + "--stats");
   expect_refused("quantize m.gguf -f int8:row -o .", "a directory that holds what is read");
 }
@@ -69,7 +73,8 @@ TEST_F(PlacesOfOutputs, ByAnyNameOfTheFile) {
   expect_refused("eval m --against m.gguf --text soft.txt --html text.txt", "what is read as --text");
   expect_refused("calibrate m --text text.txt -o link/model.safetensors", "among the files");
   expect_refused("calibrate link --text text.txt -o m/model.safetensors", "among the files");
-  expect_refused("calibrate m --text text.txt -o weights.gguf", "another name of a file that is read as part of the model");
+  expect_refused("calibrate m --text text.txt -o weights.gguf",
+                 "another name of a file that is read as part of the model");
   expect_refused("quantize m -f q8_0 -o /dev/null", "neither a file nor a directory");
 }
 
@@ -77,7 +82,8 @@ TEST_F(PlacesOfOutputs, PartsOfASplit) {
   fs::copy_file(scratch_ / "m.gguf", scratch_ / "big-00001-of-00002.gguf");
   fs::copy_file(scratch_ / "m.gguf", scratch_ / "big-00002-of-00002.gguf");
   expect_refused("quantize big-00001-of-00002.gguf -f q8_0 -o big-00002-of-00002.gguf", "what is read as the model");
-  expect_refused("calibrate big-00001-of-00002.gguf --text text.txt -o big-00002-of-00002.gguf", "what is read as the model");
+  expect_refused("calibrate big-00001-of-00002.gguf --text text.txt -o big-00002-of-00002.gguf",
+                 "what is read as the model");
 }
 
 TEST_F(PlacesOfOutputs, OutputsAmongThemselves) {
@@ -97,7 +103,8 @@ TEST_F(PlacesOfOutputs, OnlyOutputsOfBeforeAreReplaced) {
   const std::string synth = "synth --hidden 64 --ffn 96 --layers 1 --heads 4 --vocab 300 --context 64 -o ";
   expect_refused("quantize m -f q8_0 -o notes.gguf", "error: notes.gguf: exists and is no GGUF file" + advice, 1);
   expect_refused("quantize m -f q8_0 --to gguf -o text.txt", "text.txt: exists and is no GGUF file" + advice, 1);
-  expect_refused("quantize m --bpw 5 --text text.txt -o notes.gguf", "notes.gguf: exists and is no GGUF file" + advice, 1);
+  expect_refused("quantize m --bpw 5 --text text.txt -o notes.gguf", "notes.gguf: exists and is no GGUF file" + advice,
+                 1);
   expect_refused("quantize m -f q8_0 -o empty.gguf", "empty.gguf: exists and is a directory" + advice, 1);
   expect_refused("quantize m -f int8:row -o text.txt", "text.txt: exists and is a file" + advice, 1);
   expect_refused("quantize m -f int8:row -o folder", "folder: exists and was not written by nibble" + advice, 1);
@@ -115,8 +122,9 @@ TEST_F(PlacesOfOutputs, OnlyOutputsOfBeforeAreReplaced) {
 TEST_F(PlacesOfOutputs, TheDirectoryMustBeThere) {
   const std::string message = "cannot write: what it would lie in is not there; create the directory first: nodir\n";
   for (const char* arguments :
-       {"quantize m -f q8_0 -o nodir/z.gguf", "quantize m -f int8:row -o nodir/z", "calibrate m --text text.txt -o nodir/z.gguf",
-        "compare m --text text.txt -f q8_0 --html nodir/z.html", "quantize m -f q8_0 -o q.gguf --save-recipe nodir/z.json"}) {
+       {"quantize m -f q8_0 -o nodir/z.gguf", "quantize m -f int8:row -o nodir/z",
+        "calibrate m --text text.txt -o nodir/z.gguf", "compare m --text text.txt -f q8_0 --html nodir/z.html",
+        "quantize m -f q8_0 -o q.gguf --save-recipe nodir/z.json"}) {
     const CommandResult result = nibble_command(scratch_, arguments);
     EXPECT_EQ(result.code, 1) << arguments;
     EXPECT_NE(result.error.find(message), std::string::npos) << result.error;
@@ -124,10 +132,12 @@ TEST_F(PlacesOfOutputs, TheDirectoryMustBeThere) {
   EXPECT_FALSE(fs::exists(scratch_ / "q.gguf"));
 }
 
-// What only looks alike is not refused: a GGUF file in the model's directory, another model's output, an output of before.
+// What only looks alike is not refused: a GGUF file in the model's directory, another model's output, an output of
+// before.
 TEST_F(PlacesOfOutputs, WhatMayBe) {
-  for (const char* arguments : {"quantize m -f q8_0 -o m/q8_0.gguf", "quantize m -f q8_0 -o m/q8_0.gguf", "quantize m.gguf -f q8_0 -o q.gguf",
-                                "quantize m.gguf -f q8_0 -o q.gguf", "quantize m -f int8:row -o q", "quantize m -f int8:row -o q"})
+  for (const char* arguments :
+       {"quantize m -f q8_0 -o m/q8_0.gguf", "quantize m -f q8_0 -o m/q8_0.gguf", "quantize m.gguf -f q8_0 -o q.gguf",
+        "quantize m.gguf -f q8_0 -o q.gguf", "quantize m -f int8:row -o q", "quantize m -f int8:row -o q"})
     EXPECT_EQ(nibble_command(scratch_, arguments).code, 0) << arguments;
 }
 

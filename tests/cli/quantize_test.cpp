@@ -24,14 +24,16 @@ class Quantize : public ::testing::Test {
 
 TEST_F(Quantize, MeetsADivergenceOnTextThatWasHeldOut) {
   const auto tight = run("quantize m --max-kl 0.0005 --text text.txt -o tight.gguf --json").json();
-  const auto loose = run("quantize m --max-kl 0.02 --text text.txt -o loose.gguf --json --save-recipe recipe.json").json();
+  const auto loose =
+      run("quantize m --max-kl 0.02 --text text.txt -o loose.gguf --json --save-recipe recipe.json").json();
   for (const auto& [result, limit] : {std::pair(tight, 0.0005), std::pair(loose, 0.02)}) {
     EXPECT_EQ(result["released"], true);
     EXPECT_EQ(result["held_out"], true);
     EXPECT_LE(result["verdict"]["candidates"][0]["figures"]["kl_mean"]["upper_bound"].get<double>(), limit);
     ASSERT_FALSE(result["rounds"].empty());
     EXPECT_LE(result["rounds"].size(), 6u);
-    for (const char* key : {"mostly", "bits_per_weight", "tensor_bytes", "output_bytes", "expected_kl", "kl", "accepted"})
+    for (const char* key :
+         {"mostly", "bits_per_weight", "tensor_bytes", "output_bytes", "expected_kl", "kl", "accepted"})
       EXPECT_TRUE(result["rounds"][0].contains(key)) << key;
   }
   EXPECT_LT(loose["output_bytes"].get<double>(), tight["output_bytes"].get<double>());
@@ -59,19 +61,24 @@ TEST_F(Quantize, KeepsWithinASizeAndSaysWhatItCost) {
   // What was made is the best of what was measured whole.
   ASSERT_FALSE(sized["mixes"].empty());
   EXPECT_EQ(sized["mixes"][0]["solved"], true);
-  for (const auto& mix : sized["mixes"]) EXPECT_LE(sized["expected"].get<double>(), mix["expected_kl"].get<double>()) << mix["name"];
+  for (const auto& mix : sized["mixes"])
+    EXPECT_LE(sized["expected"].get<double>(), mix["expected_kl"].get<double>()) << mix["name"];
   EXPECT_GT(sized["verdict"]["kl_mean"].get<double>(), 0);
   const CommandResult shown = run("quantize m --bpw 4.5 --text text.txt -o bits.gguf");
   EXPECT_NE(shown.out.find("held out of calibration"), std::string::npos) << shown.out;
-  for (const char* line : {"nibble: stage 1 of 4: sensitivity\n", "nibble: stage 3 of 4: quantize\n", "by its parts", "measured"}) EXPECT_NE(shown.error.find(line), std::string::npos) << shown.error;
+  for (const char* line :
+       {"nibble: stage 1 of 4: sensitivity\n", "nibble: stage 3 of 4: quantize\n", "by its parts", "measured"})
+    EXPECT_NE(shown.error.find(line), std::string::npos) << shown.error;
 }
 
 TEST_F(Quantize, SaysWhatABudgetNeeds) {
   EXPECT_NE(run("quantize m --max-kl 0.02 -o out.gguf", 2).error.find("add --text FILE"), std::string::npos);
   EXPECT_NE(run("quantize m --max-kl 0 --text text.txt -o out.gguf", 2).error.find("above 0"), std::string::npos);
-  EXPECT_NE(run("quantize m --max-kl 0.02 --bpw 4 --text text.txt -o out.gguf", 2).error.find("name one of"), std::string::npos);
+  EXPECT_NE(run("quantize m --max-kl 0.02 --bpw 4 --text text.txt -o out.gguf", 2).error.find("name one of"),
+            std::string::npos);
   scratch_.write("short.txt", std::string(1500, 'a') + "\n");
-  EXPECT_NE(run("quantize m --max-kl 0.02 --text short.txt -o out.gguf", 1).error.find("a longer --text"), std::string::npos);
+  EXPECT_NE(run("quantize m --max-kl 0.02 --text short.txt -o out.gguf", 1).error.find("a longer --text"),
+            std::string::npos);
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "out.gguf"));
 }
 
@@ -81,7 +88,8 @@ TEST_F(Quantize, ReportsLayersAndErrors) {
   EXPECT_NE(shown.error.find("layer 2 of 2: error of outputs"), std::string::npos) << shown.error;
   EXPECT_NE(shown.error.find("left"), std::string::npos) << shown.error;
   EXPECT_NE(shown.out.find("error, nearest"), std::string::npos) << shown.out;
-  for (const char* kind : {"down", "embedding", "norms, biases"}) EXPECT_NE(shown.out.find(kind), std::string::npos) << kind;
+  for (const char* kind : {"down", "embedding", "norms, biases"})
+    EXPECT_NE(shown.out.find(kind), std::string::npos) << kind;
   std::size_t judged = 0;
   const auto summary = run(arguments + " --json").json();
   for (const auto& tensor : summary["tensors"]) {

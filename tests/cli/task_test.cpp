@@ -28,7 +28,8 @@ class Tasks : public ::testing::Test {
 
 TEST_F(Tasks, AgainstTheOriginal) {
   run("quantize " + kTale + " -f q2_k -o q.gguf");
-  const std::string eval = "eval q.gguf --against " + kTale + " -t 1 --task hellaswag " + kQuestions + "hellaswag.jsonl";
+  const std::string eval =
+      "eval q.gguf --against " + kTale + " -t 1 --task hellaswag " + kQuestions + "hellaswag.jsonl";
   const auto json = run(eval + " --json").json();
   EXPECT_EQ(json["task"], "hellaswag");
   EXPECT_EQ(json["questions"], 4);
@@ -42,12 +43,14 @@ TEST_F(Tasks, AgainstTheOriginal) {
     const auto& change = json["models"][1]["changes"][measure];
     EXPECT_LE(after["low"], after["value"]);
     EXPECT_GE(after["high"], after["value"]);
-    EXPECT_NEAR(change["difference"]["value"].get<double>(), after["value"].get<double>() - before["value"].get<double>(), 1e-12);
+    EXPECT_NEAR(change["difference"]["value"].get<double>(),
+                after["value"].get<double>() - before["value"].get<double>(), 1e-12);
     EXPECT_LE(change["to_wrong"].get<int>() + change["to_right"].get<int>(), change["changed"].get<int>());
     EXPECT_LE(change["mcnemar_p"], 1);
   }
   const std::string text = run(eval).out;
-  for (const char* part : {"hellaswag: 4 questions", "acc_norm", "answers changed", "McNemar's p"}) EXPECT_NE(text.find(part), std::string::npos) << text;
+  for (const char* part : {"hellaswag: 4 questions", "acc_norm", "answers changed", "McNemar's p"})
+    EXPECT_NE(text.find(part), std::string::npos) << text;
   EXPECT_TRUE(run(eval + " --markdown").out.starts_with("## hellaswag\n")) << text;
   run(eval + " --limit 2 --html page.html");
   const std::string page = read_text(scratch_ / "page.html");
@@ -58,8 +61,9 @@ TEST_F(Tasks, AgainstTheOriginal) {
 // What is told of changes, counted again from the answers.
 TEST_F(Tasks, AnswersAreWritten) {
   run("quantize " + kTale + " -f q2_k -o q.gguf");
-  const auto verdict =
-      run("eval q.gguf --against " + kTale + " --json -t 1 --answers answers.jsonl --task hellaswag " + kQuestions + "hellaswag.jsonl").json();
+  const auto verdict = run("eval q.gguf --against " + kTale + " --json -t 1 --answers answers.jsonl --task hellaswag " +
+                           kQuestions + "hellaswag.jsonl")
+                           .json();
   std::istringstream lines(read_text(scratch_ / "answers.jsonl"));
   int line = 0, changed = 0, to_wrong = 0, right = 0;
   for (std::string text; std::getline(lines, text);) {
@@ -82,11 +86,13 @@ TEST_F(Tasks, AnswersAreWritten) {
 }
 
 TEST_F(Tasks, AgainstItselfNothingChanges) {
-  const auto json =
-      run("eval " + kTale + " --against " + kTale + " --json -t 1 --task piqa " + kQuestions + "piqa.jsonl " + kQuestions + "piqa_apart.jsonl").json();
+  const auto json = run("eval " + kTale + " --against " + kTale + " --json -t 1 --task piqa " + kQuestions +
+                        "piqa.jsonl " + kQuestions + "piqa_apart.jsonl")
+                        .json();
   EXPECT_EQ(json["questions"], 6);
   EXPECT_EQ(json["models"][1]["files"].size(), 2u);
-  EXPECT_EQ(json["models"][1]["files"][0], json["models"][1]["files"][1]);  // the same questions, labels inside and apart
+  EXPECT_EQ(json["models"][1]["files"][0],
+            json["models"][1]["files"][1]);  // the same questions, labels inside and apart
   for (const char* measure : {"acc", "acc_norm"}) {
     const auto& change = json["models"][1]["changes"][measure];
     EXPECT_EQ(change["changed"], 0);
@@ -98,11 +104,13 @@ TEST_F(Tasks, AgainstItselfNothingChanges) {
 TEST_F(Tasks, ShotsStandBeforeEachQuestion) {
   const std::string eval = "eval " + kTale + " --json -t 1 --task mmlu " + kQuestions + "simple_things_test.csv";
   run(eval + " --num-shots 1 --shots " + kQuestions + "simple_things_test.csv");
-  expect(eval + " --num-shots 3 --shots " + kQuestions + "simple_things_test.csv", 1, "there are fewer solved examples than are to be shown: 2 of 3");
+  expect(eval + " --num-shots 3 --shots " + kQuestions + "simple_things_test.csv", 1,
+         "there are fewer solved examples than are to be shown: 2 of 3");
 }
 
 TEST_F(Tasks, Generated) {
-  scratch_.write("sums.jsonl", R"({"question": "Tom has 2 balls and gets 3 more. How many has he?", "answer": "2 + 3 = 5\n#### 5"})");
+  scratch_.write("sums.jsonl",
+                 R"({"question": "Tom has 2 balls and gets 3 more. How many has he?", "answer": "2 + 3 = 5\n#### 5"})");
   scratch_.write("pairs.jsonl", R"({"prompt": "Once upon a time,", "target": "there was a little girl named Lily."})");
   const auto sums = run("eval " + kTale + " --json -t 1 --max-tokens 8 --task gsm8k sums.jsonl").json();
   EXPECT_EQ(sums["models"][0]["measures"]["exact_match"]["value"], 0);
@@ -125,22 +133,28 @@ TEST_F(Tasks, BadFiles) {
   expect(eval + "empty.jsonl", 1, "the text is empty: empty.jsonl");
   expect(eval + "missing.jsonl", 1, "cannot read the text 'missing.jsonl': No such file or directory");
   scratch_.write("choices.jsonl", R"({"question": "q", "choices": {"text": [], "label": []}, "answerKey": "A"})");
-  expect("eval " + kTale + " --task arc choices.jsonl", 1, "choices.jsonl, line 1: a question needs at least two choices");
+  expect("eval " + kTale + " --task arc choices.jsonl", 1,
+         "choices.jsonl, line 1: a question needs at least two choices");
   std::string words;
   for (int i = 0; i < 600; ++i) words += " word";
   scratch_.write("long.jsonl", good + "\n" + R"({"goal": "g", "sol1": "a", "sol2": ")" + words + R"(", "label": 0})");
   const CommandResult result = nibble_command(scratch_, eval + "long.jsonl");
   EXPECT_EQ(result.code, 1);
-  EXPECT_TRUE(result.error.starts_with("nibble: error: long.jsonl, line 2: a continuation is longer than the model's context of 512 tokens: ")) << result.error;
+  EXPECT_TRUE(result.error.starts_with(
+      "nibble: error: long.jsonl, line 2: a continuation is longer than the model's context of 512 tokens: "))
+      << result.error;
 }
 
 TEST_F(Tasks, BadCommands) {
   const std::string file = kQuestions + "piqa.jsonl";
   expect("eval " + kTale, 2, "name what to read: --text FILE..., or --task NAME FILE... (one of the two)");
-  expect("eval " + kTale + " --text " + file + " --task piqa " + file, 2, "name what to read: --text FILE..., or --task NAME FILE... (one of the two)");
-  expect("eval " + kTale + " --against " + kTale + " --accept 'kl<=1' --task piqa " + file, 2, "--accept judges texts, not tasks; leave out one of the two");
+  expect("eval " + kTale + " --text " + file + " --task piqa " + file, 2,
+         "name what to read: --text FILE..., or --task NAME FILE... (one of the two)");
+  expect("eval " + kTale + " --against " + kTale + " --accept 'kl<=1' --task piqa " + file, 2,
+         "--accept judges texts, not tasks; leave out one of the two");
   expect("eval " + kTale + " --task chess " + file, 2,
-         "unknown task 'chess'; known are hellaswag, piqa, arc, winogrande, openbookqa, boolq, mmlu, blimp, lambada, gsm8k, bleu");
+         "unknown task 'chess'; known are hellaswag, piqa, arc, winogrande, openbookqa, boolq, mmlu, blimp, lambada, "
+         "gsm8k, bleu");
   EXPECT_EQ(nibble_command(scratch_, "eval " + kTale + " --task piqa").code, 2);
 }
 
@@ -155,25 +169,34 @@ TEST_F(Tasks, ModelsThatCannotBeComparedByText) {
   scratch_.write("text.txt", text);
   // Two bytes change places in the other's vocabulary.
   std::string tokenizer = read_text(scratch_ / "m" / "tokenizer.json");
-  const auto swap = [&](const std::string& from, const std::string& to) { tokenizer.replace(tokenizer.find(from), from.size(), to); };
+  const auto swap = [&](const std::string& from, const std::string& to) {
+    tokenizer.replace(tokenizer.find(from), from.size(), to);
+  };
   swap("\"<0x6E>\"", "\"<swap>\"");
   swap("\"<0x6F>\"", "\"<0x6E>\"");
   swap("\"<swap>\"", "\"<0x6F>\"");
   scratch_.write("other/tokenizer.json", tokenizer);
   CommandResult result = nibble_command(scratch_, "eval other --against m --text text.txt -t 1");
   EXPECT_EQ(result.code, 1);
-  EXPECT_TRUE(result.error.starts_with("nibble: error: other, text.txt: the two models cut this text into different tokens, so they cannot be compared token by "
-                                       "token; lengths ")) << result.error;
+  EXPECT_TRUE(
+      result.error.starts_with("nibble: error: other, text.txt: the two models cut this text into different tokens, so "
+                               "they cannot be compared token by "
+                               "token; lengths "))
+      << result.error;
   EXPECT_EQ(result.out, "");
   // The same tokenizer, but rows that stand for nothing at the end of one embedding.
-  std::filesystem::copy_file(scratch_ / "m" / "tokenizer.json", scratch_ / "padded" / "tokenizer.json", std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(scratch_ / "m" / "tokenizer.json", scratch_ / "padded" / "tokenizer.json",
+                             std::filesystem::copy_options::overwrite_existing);
   expect("eval padded --against m --text text.txt -t 1", 1,
-         "padded: models whose vocabularies differ in size (one may be padded) cannot be compared; make the candidate from this very original: "
+         "padded: models whose vocabularies differ in size (one may be padded) cannot be compared; make the candidate "
+         "from this very original: "
          "original 300, candidate 320");
   scratch_.write("short.txt", "Too short.");
   result = nibble_command(scratch_, "eval m --against m --text text.txt short.txt -t 1");
   EXPECT_EQ(result.code, 1);
-  EXPECT_TRUE(result.error.starts_with("nibble: error: short.txt: the text is shorter than one window; give a longer text or a smaller context: the text has "))
+  EXPECT_TRUE(
+      result.error.starts_with("nibble: error: short.txt: the text is shorter than one window; give a longer text or a "
+                               "smaller context: the text has "))
       << result.error;
   scratch_.write("empty.txt", "");
   expect("eval m --text empty.txt -t 1", 1, "the text is empty: empty.txt");

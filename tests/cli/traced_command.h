@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Runs the command under the eyes of the system's tracer, which counts its changes to files (writes, renames, removals) and can kill it
-// just before any one of them: the same moment in every run, however slow the machine is. Linux only; the command must have one thread.
+// Runs the command under the eyes of the system's tracer, which counts its changes to files (writes, renames, removals)
+// and can kill it just before any one of them: the same moment in every run, however slow the machine is. Linux only;
+// the command must have one thread.
 //
 //   const TracedRun whole = run_traced(scratch, {"quantize", ...}, {});
 //   const TracedRun killed = run_traced(scratch, {"quantize", ...}, {.kill_before = whole.changes / 2});
@@ -42,7 +43,9 @@ namespace tracing {
 // Files have paths; pipes (which sanitizers write to for reasons of their own) have none, and messages go to /dev/null.
 inline bool is_file(pid_t process, std::uint64_t descriptor) {
   std::error_code missing;
-  const std::string path = std::filesystem::read_symlink("/proc/" + std::to_string(process) + "/fd/" + std::to_string(descriptor), missing).string();
+  const std::string path =
+      std::filesystem::read_symlink("/proc/" + std::to_string(process) + "/fd/" + std::to_string(descriptor), missing)
+          .string();
   return path.starts_with('/') && !path.starts_with("/dev/");
 }
 
@@ -55,19 +58,24 @@ inline bool changes_files(pid_t process, std::uint64_t call, std::uint64_t first
 #endif
   };
   const auto is_call = [&](long known) { return static_cast<std::uint64_t>(known) == call; };
-  return std::ranges::any_of(kToPaths, is_call) || (std::ranges::any_of(kToDescriptors, is_call) && is_file(process, first_argument));
+  return std::ranges::any_of(kToPaths, is_call) ||
+         (std::ranges::any_of(kToDescriptors, is_call) && is_file(process, first_argument));
 }
 
 // In the child: never returns.
-[[noreturn]] inline void become(const std::filesystem::path& directory, const std::string& binary, std::vector<std::string> arguments) {
+[[noreturn]] inline void become(const std::filesystem::path& directory, const std::string& binary,
+                                std::vector<std::string> arguments) {
   std::vector<char*> argv;
   argv.push_back(const_cast<char*>(binary.c_str()));
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   const int nothing = open("/dev/null", O_RDWR);
-  if (chdir(directory.c_str()) != 0 || nothing < 0 || dup2(nothing, STDOUT_FILENO) < 0 || dup2(nothing, STDERR_FILENO) < 0) _exit(126);
+  if (chdir(directory.c_str()) != 0 || nothing < 0 || dup2(nothing, STDOUT_FILENO) < 0 ||
+      dup2(nothing, STDERR_FILENO) < 0)
+    _exit(126);
   const char* given = std::getenv("ASAN_OPTIONS");
-  setenv("ASAN_OPTIONS", ((given != nullptr ? given : std::string()) + ":detect_leaks=0").c_str(), 1);  // no leak checker works under a tracer
+  setenv("ASAN_OPTIONS", ((given != nullptr ? given : std::string()) + ":detect_leaks=0").c_str(),
+         1);  // no leak checker works under a tracer
   if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(125);
   execv(binary.c_str(), argv.data());
   _exit(127);
@@ -75,8 +83,8 @@ inline bool changes_files(pid_t process, std::uint64_t call, std::uint64_t first
 
 }  // namespace tracing
 
-inline TracedRun run_traced(const std::filesystem::path& directory, const std::string& binary, const std::vector<std::string>& arguments,
-                            const TraceOptions& options) {
+inline TracedRun run_traced(const std::filesystem::path& directory, const std::string& binary,
+                            const std::vector<std::string>& arguments, const TraceOptions& options) {
   TracedRun run;
   const pid_t child = fork();
   if (child == 0) tracing::become(directory, binary, arguments);
@@ -100,7 +108,8 @@ inline TracedRun run_traced(const std::filesystem::path& directory, const std::s
     if (signal_number != (SIGTRAP | 0x80)) continue;
     __ptrace_syscall_info info{};
     if (ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof info, &info) <= 0) break;
-    if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !tracing::changes_files(child, info.entry.nr, info.entry.args[0])) continue;
+    if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !tracing::changes_files(child, info.entry.nr, info.entry.args[0]))
+      continue;
     ++run.changes;
     if (run.changes != options.kill_before) continue;
     kill(child, options.signal);

@@ -23,7 +23,9 @@ class Verbs : public ::testing::Test {
     return value;
   }
   // A tiny model with a tokenizer, in the directory "m".
-  void make_model() { run("synth --hidden 64 --ffn 128 --layers 2 --heads 4 --kv-heads 2 --vocab 300 --context 128 --tied -o m"); }
+  void make_model() {
+    run("synth --hidden 64 --ffn 128 --layers 2 --heads 4 --kv-heads 2 --vocab 300 --context 128 --tied -o m");
+  }
   void make_text() {
     std::string text;
     for (int i = 0; i < 60; ++i) text += "Line number " + std::to_string(i) + " of the text.\n";
@@ -35,7 +37,8 @@ class Verbs : public ::testing::Test {
     std::istringstream lines(run("--help").out);
     bool listed = false;
     for (std::string line; std::getline(lines, line);) {
-      if (listed && line.starts_with("  ") && line.size() > 2 && line[2] != ' ') verbs.insert(line.substr(2, line.find(' ', 2) - 2));
+      if (listed && line.starts_with("  ") && line.size() > 2 && line[2] != ' ')
+        verbs.insert(line.substr(2, line.find(' ', 2) - 2));
       if (line.starts_with("Subcommands:") || line.starts_with("SUBCOMMANDS:"))
         listed = true;
       else if (!line.starts_with(' '))
@@ -49,8 +52,8 @@ class Verbs : public ::testing::Test {
 TEST_F(Verbs, VersionAndHelp) {
   EXPECT_EQ(run("--version").out, "nibble 0.1.0\n");
   const std::set<std::string> verbs = verbs_of_help();
-  EXPECT_EQ(verbs, (std::set<std::string>{"bench", "calibrate", "check", "compare", "eval", "explain", "formats", "info", "inspect", "plan", "quantize",
-                                          "recipe", "run", "synth"}));
+  EXPECT_EQ(verbs, (std::set<std::string>{"bench", "calibrate", "check", "compare", "eval", "explain", "formats",
+                                          "info", "inspect", "plan", "quantize", "recipe", "run", "synth"}));
   for (const std::string& verb : verbs) {
     const std::string own = run(verb + " --help").out;
     EXPECT_NE(own.find("Examples:"), std::string::npos) << verb;
@@ -93,7 +96,8 @@ TEST_F(Verbs, Inspect) {
   EXPECT_EQ(model["parameters"], 94528);
   ASSERT_EQ(model["tensors"].size(), 21u);
   const auto& tensor = model["tensors"][0];
-  for (const char* key : {"name", "shape", "format", "bytes", "file", "offset", "statistics"}) EXPECT_TRUE(tensor.contains(key)) << key;
+  for (const char* key : {"name", "shape", "format", "bytes", "file", "offset", "statistics"})
+    EXPECT_TRUE(tensor.contains(key)) << key;
   for (const char* key : {"mean", "deviation", "absmax", "kurtosis", "beyond_6_sigma", "asymmetry"})
     EXPECT_TRUE(tensor["statistics"].contains(key)) << key;
   EXPECT_NE(run("inspect " + kGrouped + " --stats").out.find("model.layers.1.mlp.down_proj.weight"), std::string::npos);
@@ -107,15 +111,20 @@ TEST_F(Verbs, QuantizeAndRecipe) {
   EXPECT_EQ(json("inspect m.gguf")["container"], "gguf");
 
   const CommandResult fallback = run("quantize " + kGrouped + " -f q4_k -o k.gguf");
-  EXPECT_EQ(fallback.error, "nibble: note: no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it\n"
-            "nibble: note: 16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became "
-            "q5_0 in 16 (64 is not a multiple of 256); about 4 bits for such rows: iq4_nl, q4_1 or q4_0 --fit search in a GGUF file, int4:g32 in a "
+  EXPECT_EQ(fallback.error,
+            "nibble: note: no tokenizer lies beside the weights, so the GGUF file has none, and programs that read "
+            "text cannot run it\n"
+            "nibble: note: 16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its "
+            "blocks: q4_k became "
+            "q5_0 in 16 (64 is not a multiple of 256); about 4 bits for such rows: iq4_nl, q4_1 or q4_0 --fit search "
+            "in a GGUF file, int4:g32 in a "
             "directory\n");
 
   const std::size_t before = scratch_.num_entries();
   const CommandResult dry = run("quantize " + kGrouped + " -f q8_0 --dry-run");
   EXPECT_EQ(dry.out.find("blk.1.ffn_down.weight"), std::string::npos);
-  EXPECT_NE(run("quantize " + kGrouped + " -f q8_0 --dry-run --verbose").out.find("blk.1.ffn_down.weight"), std::string::npos);
+  EXPECT_NE(run("quantize " + kGrouped + " -f q8_0 --dry-run --verbose").out.find("blk.1.ffn_down.weight"),
+            std::string::npos);
   // What is forecast is what is written, header and padding included.
   for (const char* output : {"-f q8_0 -o forecast.gguf", "-f int4:g32 -o forecast", "-f q4_k_m -o forecast2.gguf"}) {
     const std::string arguments = "quantize " + kGrouped + " " + output;
@@ -148,7 +157,8 @@ TEST_F(Verbs, EvalKeys) {
   EXPECT_EQ(alone["protocol"], "llama.cpp");
   EXPECT_FALSE(alone.contains("kl_mean"));
   const auto against = json("eval q.gguf --against m --text text.txt --context 64 --protocol paper -t 1");
-  for (const char* key : {"perplexity", "perplexity_stderr", "protocol", "kl_mean", "kl_p999", "top1_agreement", "perplexity_ratio"})
+  for (const char* key :
+       {"perplexity", "perplexity_stderr", "protocol", "kl_mean", "kl_p999", "top1_agreement", "perplexity_ratio"})
     EXPECT_TRUE(against.contains(key)) << key;
   EXPECT_EQ(against["protocol"], "paper");
   EXPECT_GT(against["kl_mean"].get<double>(), 0);
@@ -217,12 +227,14 @@ TEST_F(Verbs, QuantizeVerifiesBeforeItReplaces) {
   run("quantize m -f q8_0 -o q.gguf");
   const std::string good = read_text(scratch_ / "q.gguf");
   const std::size_t entries = scratch_.num_entries();
-  const CommandResult refused = nibble_command(scratch_, "quantize m -f q4_0 -o q.gguf --verify text.txt --accept 'kl<=1e-9' -t 1");
+  const CommandResult refused =
+      nibble_command(scratch_, "quantize m -f q4_0 -o q.gguf --verify text.txt --accept 'kl<=1e-9' -t 1");
   EXPECT_EQ(refused.code, 3) << refused.error;
   EXPECT_NE(refused.out.find("q.gguf was not written"), std::string::npos) << refused.out;
   EXPECT_EQ(read_text(scratch_ / "q.gguf"), good);
   EXPECT_EQ(scratch_.num_entries(), entries);
-  EXPECT_EQ(nibble_command(scratch_, "quantize m -f int4:g32 -o dir --verify text.txt --accept 'kl<=1e-9' -t 1").code, 3);
+  EXPECT_EQ(nibble_command(scratch_, "quantize m -f int4:g32 -o dir --verify text.txt --accept 'kl<=1e-9' -t 1").code,
+            3);
   EXPECT_EQ(scratch_.num_entries(), entries);
 
   const auto accepted = json("quantize m -f q4_0 -o q.gguf --verify text.txt --accept 'kl<=10' -t 1");
@@ -252,7 +264,8 @@ TEST_F(Verbs, ModelsWithoutATokenizer) {
   EXPECT_EQ(json("inspect m.gguf")["layers"], 2);
   run("quantize m.gguf -f q8_0 -o q.gguf");
   const auto bench = json("bench q.gguf -p 8 -n 2 -r 1 -t 1 --limits");
-  for (const char* key : {"read_bytes_per_second", "int8_operations_per_second"}) EXPECT_GT(bench["limits"][key].get<double>(), 0) << key;
+  for (const char* key : {"read_bytes_per_second", "int8_operations_per_second"})
+    EXPECT_GT(bench["limits"][key].get<double>(), 0) << key;
   EXPECT_EQ(bench["arithmetic"], "int8");
   EXPECT_GT(bench["results"][0]["share_of_limit"].get<double>(), 0);
 }
@@ -274,8 +287,8 @@ TEST_F(Verbs, Compare) {
   const std::string arguments = "compare m -f q8_0,int4:g32 --text text.txt --context 64 -p 8 -n 2 -r 1 -t 1";
   const auto comparison = json(arguments);
   ASSERT_EQ(comparison["formats"].size(), 2u);
-  for (const char* key : {"format", "bits_per_weight", "bytes", "share", "perplexity", "perplexity_ratio", "kl_mean", "top1_agreement",
-                          "prefill_tokens_per_second", "decode_tokens_per_second"})
+  for (const char* key : {"format", "bits_per_weight", "bytes", "share", "perplexity", "perplexity_ratio", "kl_mean",
+                          "top1_agreement", "prefill_tokens_per_second", "decode_tokens_per_second"})
     EXPECT_TRUE(comparison["formats"][1].contains(key)) << key;
   EXPECT_EQ(comparison["formats"][1]["format"], "int4:g32");
   const std::string card = run(arguments + " --layers --markdown").out;
@@ -291,17 +304,23 @@ TEST_F(Verbs, TextsThatAreNone) {
   std::string lines, wide = "\xff\xfe";
   for (int i = 0; i < 60; ++i) lines += "{\"text\": \"Line number " + std::to_string(i) + " of the text.\"}\n";
   for (const char c : story) wide += {c, '\0'};
-  const std::pair<std::string, std::string> files[] = {{lines, "JSON lines"}, {wide, "UTF-16"}, {"\x1f\x8b\x08" + story, "a gzip archive"},
-                                                       {"PAR1" + story, "a Parquet file"}, {story + std::string(1, '\0'), "binary"}};
-  const std::string commands[] = {"eval m --text other.txt --context 16 -t 1", "calibrate m --text other.txt --length 16 -o s -t 1",
+  const std::pair<std::string, std::string> files[] = {{lines, "JSON lines"},
+                                                       {wide, "UTF-16"},
+                                                       {"\x1f\x8b\x08" + story, "a gzip archive"},
+                                                       {"PAR1" + story, "a Parquet file"},
+                                                       {story + std::string(1, '\0'), "binary"}};
+  const std::string commands[] = {"eval m --text other.txt --context 16 -t 1",
+                                  "calibrate m --text other.txt --length 16 -o s -t 1",
                                   "quantize m -f q4_0 --method imatrix --text other.txt --length 16 -o q.gguf -t 1",
-                                  "quantize m -f q4_0 --verify other.txt -o q.gguf -t 1", "compare m -f q8_0 --text other.txt --context 16 -p 4 -n 1 -r 1 -t 1"};
+                                  "quantize m -f q4_0 --verify other.txt -o q.gguf -t 1",
+                                  "compare m -f q8_0 --text other.txt --context 16 -p 4 -n 1 -r 1 -t 1"};
   for (const auto& [bytes, word] : files) {
     scratch_.write("other.txt", bytes);
     for (const std::string& command : commands) {
       const CommandResult refused = nibble_command(scratch_, command);
       EXPECT_EQ(refused.code, 1) << command;
-      EXPECT_NE(refused.error.find("other.txt: looks like " + word), std::string::npos) << command << ": " << refused.error;
+      EXPECT_NE(refused.error.find("other.txt: looks like " + word), std::string::npos)
+          << command << ": " << refused.error;
     }
   }
   scratch_.write("other.txt", lines);
@@ -321,12 +340,16 @@ TEST_F(Verbs, WhatIsReadOtherwiseThanItStandsIsSaid) {
   std::string header = R"({"lm_head.weight":{"dtype":"F64","shape":[300,64],"data_offsets":[0,153600]}})";
   header.resize((header.size() + 7) / 8 * 8, ' ');
   const std::uint64_t size = header.size();
-  scratch_.write("m/model-00002-of-00002.safetensors", std::string(reinterpret_cast<const char*>(&size), sizeof size) + header + std::string(153600, '\0'));
-  for (const char* command : {"eval m --text text.txt --context 16 -t 1", "eval m --against m --text text.txt --context 16 -t 1", "run m -p Tom -n 1 -t 1",
-                              "bench m -p 4 -n 1 -r 1 -t 1", "inspect m", "calibrate m --text text.txt --length 64 --samples 0 -o s.stats -t 1", "quantize m -f q8_0 -o q.gguf"}) {
+  scratch_.write("m/model-00002-of-00002.safetensors",
+                 std::string(reinterpret_cast<const char*>(&size), sizeof size) + header + std::string(153600, '\0'));
+  for (const char* command :
+       {"eval m --text text.txt --context 16 -t 1", "eval m --against m --text text.txt --context 16 -t 1",
+        "run m -p Tom -n 1 -t 1", "bench m -p 4 -n 1 -r 1 -t 1", "inspect m",
+        "calibrate m --text text.txt --length 64 --samples 0 -o s.stats -t 1", "quantize m -f q8_0 -o q.gguf"}) {
     const CommandResult result = run(command);
     for (const char* words : {"'lm_head.weight' differs from the embedding", "1 of 21 tensors are stored in F64"})
-      EXPECT_NE((result.error + result.out).find(words), std::string::npos) << command << "\n" << result.error << result.out;
+      EXPECT_NE((result.error + result.out).find(words), std::string::npos) << command << "\n"
+                                                                            << result.error << result.out;
   }
 }
 
@@ -337,11 +360,16 @@ TEST_F(Verbs, ActivationsThatChangeNothingAreSaid) {
   run("quantize m -f fp8:row -o fp8");
   for (const char* model : {"m", "fp8"})
     for (const std::string verb : {"eval ", "run ", "bench "}) {
-      const std::string rest = verb == "eval " ? " --text text.txt --context 16" : verb == "run " ? " -p Tom -n 1" : " -p 4 -n 1 -r 1";
-      EXPECT_NE(run(verb + model + rest + " --activations a8 -t 1").error.find("--activations a8 changes nothing"), std::string::npos) << verb << model;
+      const std::string rest = verb == "eval "  ? " --text text.txt --context 16"
+                               : verb == "run " ? " -p Tom -n 1"
+                                                : " -p 4 -n 1 -r 1";
+      EXPECT_NE(run(verb + model + rest + " --activations a8 -t 1").error.find("--activations a8 changes nothing"),
+                std::string::npos)
+          << verb << model;
       EXPECT_EQ(run(verb + model + rest + " -t 1").error.find("changes nothing"), std::string::npos) << verb << model;
     }
-  EXPECT_EQ(run("eval q.gguf --text text.txt --context 16 --activations a8 -t 1").error.find("changes nothing"), std::string::npos);
+  EXPECT_EQ(run("eval q.gguf --text text.txt --context 16 --activations a8 -t 1").error.find("changes nothing"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -35,18 +35,21 @@ TEST_P(TinyModel, AgreesWithTransformers) {
   const std::size_t vocab = model.decoder.config().vocab_size;
   ASSERT_GE(reference.at.size(), 4u);
   for (const auto& [position, expected] : reference.at)
-    EXPECT_LT(relative_difference(std::span(logits).subspan(position * vocab, vocab), expected), kAgreement) << "position " << position;
+    EXPECT_LT(relative_difference(std::span(logits).subspan(position * vocab, vocab), expected), kAgreement)
+        << "position " << position;
 }
 
 TEST(BundledModel, AgreesWithTransformers) {
   const ReferenceLogits reference = ReferenceLogits::read("tale-4M");
   ThreadPool pool(2);
-  Decoder decoder(SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"), exact_options(), pool);
+  Decoder decoder(SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"), exact_options(),
+                  pool);
   const std::vector<float> logits = all_logits(decoder, reference.ids);
   const std::size_t vocab = decoder.config().vocab_size;
   ASSERT_GE(reference.at.size(), 4u);
   for (const auto& [position, expected] : reference.at)
-    EXPECT_LT(relative_difference(std::span(logits).subspan(position * vocab, vocab), expected), kAgreement) << "position " << position;
+    EXPECT_LT(relative_difference(std::span(logits).subspan(position * vocab, vocab), expected), kAgreement)
+        << "position " << position;
 }
 
 TEST_P(TinyModel, EveryInstructionSetGivesTheSameBits) {
@@ -87,7 +90,8 @@ TEST_P(TinyModel, LogitsOfARangeAreThoseOfTheWhole) {
     KvCache cache = model.decoder.new_cache(n);
     std::vector<float> part((n - first) * vocab);
     model.decoder.forward_from(cache, reference.ids, first, part);
-    EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + static_cast<std::ptrdiff_t>(first * vocab))) << first;
+    EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + static_cast<std::ptrdiff_t>(first * vocab)))
+        << first;
     EXPECT_EQ(cache.length(), n);
   }
 }
@@ -119,7 +123,8 @@ TEST(Decoder, LongPromptsAreCutWithoutATrace) {
   KvCache whole = model.decoder.new_cache(ids.size()), parts = model.decoder.new_cache(ids.size());
   std::vector<float> a(600 * vocab), b(vocab);
   model.decoder.forward_from(whole, ids, 500, a);
-  for (std::size_t t = 0; t < ids.size(); t += 100) model.decoder.forward(parts, std::span(ids).subspan(t, 100), LogitsFor::last, b);
+  for (std::size_t t = 0; t < ids.size(); t += 100)
+    model.decoder.forward(parts, std::span(ids).subspan(t, 100), LogitsFor::last, b);
   EXPECT_TRUE(std::equal(b.begin(), b.end(), a.end() - static_cast<std::ptrdiff_t>(vocab)));
 }
 
@@ -132,9 +137,11 @@ TEST(Decoder, ShowsItsStreamAtEveryPoint) {
   std::vector<std::array<std::size_t, 3>> seen;
   KvCache cache = model.decoder.new_cache(ids.size()), plain = model.decoder.new_cache(ids.size());
   std::vector<float> watched(vocab), unwatched(vocab);
-  model.decoder.forward_from(cache, ids, ids.size() - 1, watched,
-                             [&](const StreamPoint& p) { seen.push_back({p.first_token, p.layers, p.x.size() / model.decoder.config().hidden}); });
-  EXPECT_EQ(seen, (std::vector<std::array<std::size_t, 3>>{{0, 0, 512}, {0, 1, 512}, {0, 2, 512}, {512, 0, 188}, {512, 1, 188}, {512, 2, 188}}));
+  model.decoder.forward_from(cache, ids, ids.size() - 1, watched, [&](const StreamPoint& p) {
+    seen.push_back({p.first_token, p.layers, p.x.size() / model.decoder.config().hidden});
+  });
+  EXPECT_EQ(seen, (std::vector<std::array<std::size_t, 3>>{
+                      {0, 0, 512}, {0, 1, 512}, {0, 2, 512}, {512, 0, 188}, {512, 1, 188}, {512, 2, 188}}));
   model.decoder.forward(plain, ids, LogitsFor::last, unwatched);
   EXPECT_EQ(watched, unwatched);
 }
@@ -147,20 +154,23 @@ TEST(Decoder, WhatIsWrittenIntoTheStreamGoesOn) {
   std::map<std::size_t, std::vector<float>> stream;
   std::vector<float> expected(vocab), found(vocab);
   KvCache a = model.decoder.new_cache(ids.size()), b = model.decoder.new_cache(ids.size());
-  model.decoder.forward_from(a, ids, ids.size() - 1, expected, [&](const StreamPoint& p) { stream[p.layers].assign(p.x.begin(), p.x.end()); });
+  model.decoder.forward_from(a, ids, ids.size() - 1, expected,
+                             [&](const StreamPoint& p) { stream[p.layers].assign(p.x.begin(), p.x.end()); });
   model.decoder.forward_from(b, others, ids.size() - 1, found,
                              [&](const StreamPoint& p) { std::ranges::copy(stream.at(p.layers), p.x.begin()); });
   EXPECT_EQ(found, expected);
 }
 
-// Sequences of different lengths that come, go on and end at different steps, in steps longer and shorter than one internal batch.
+// Sequences of different lengths that come, go on and end at different steps, in steps longer and shorter than one
+// internal batch.
 TEST(Decoder, SequencesSideBySideGetTheBitsOfEachAlone) {
   for (const KvType kv : {KvType::f32, KvType::q8_0, KvType::q4_0}) {
     DecoderOptions options = exact_options();
     options.kv = kv;
     Loaded model("tiny_gqa_llama3rope", 2, options);
     const std::size_t vocab = model.decoder.config().vocab_size;
-    const std::vector<std::vector<std::size_t>> plan = {{300, 1, 1, 0}, {0, 450, 1, 3}, {7, 1, 1, 1}, {1, 0, 20, 1}};  // tokens [sequence][step]
+    const std::vector<std::vector<std::size_t>> plan = {
+        {300, 1, 1, 0}, {0, 450, 1, 3}, {7, 1, 1, 1}, {1, 0, 20, 1}};  // tokens [sequence][step]
     std::vector<std::vector<std::int32_t>> ids(plan.size());
     std::vector<std::vector<float>> alone(plan.size());
     std::vector<KvCache> caches;
@@ -198,7 +208,8 @@ TEST(Decoder, AStepThatIsRefusedLeavesAllSequencesAsTheyWere) {
   const std::vector<SequenceStep> too_long = {{&one, ids, 2}, {&two, ids, 2}}, twice = {{&one, ids, 2}, {&one, ids, 2}};
   EXPECT_EQ(error_of([&] { model.decoder.step(too_long, logits); }).second,
             "the cache is too short for these tokens: capacity 2, filled 0, new 3");
-  EXPECT_EQ(error_of([&] { model.decoder.step(twice, logits); }).second, "a step takes each sequence once, but two share a cache: 0 and 1");
+  EXPECT_EQ(error_of([&] { model.decoder.step(twice, logits); }).second,
+            "a step takes each sequence once, but two share a cache: 0 and 1");
   EXPECT_EQ(one.length(), 0u);
 }
 
@@ -207,7 +218,8 @@ TEST(Decoder, HalfCachesStayClose) {
   DecoderOptions options = exact_options();
   options.kv = KvType::f16;
   Loaded exact("tiny_gqa_llama3rope"), half("tiny_gqa_llama3rope", 2, options);
-  const double difference = relative_difference(all_logits(half.decoder, reference.ids), all_logits(exact.decoder, reference.ids));
+  const double difference =
+      relative_difference(all_logits(half.decoder, reference.ids), all_logits(exact.decoder, reference.ids));
   EXPECT_LT(difference, 1e-2);  // keys and values rounded to 11 bits
   EXPECT_GT(difference, 0);     // and rounded they were
   EXPECT_LT(half.decoder.new_cache(64).resident_bytes(), exact.decoder.new_cache(64).resident_bytes());
@@ -237,7 +249,8 @@ TEST(Decoder, CacheTooShort) {
   KvCache cache = model.decoder.new_cache(8);
   std::vector<float> logits(256);
   model.decoder.forward(cache, std::vector<std::int32_t>(5, 1), LogitsFor::last, logits);
-  const auto [kind, message] = error_of([&] { model.decoder.forward(cache, std::vector<std::int32_t>(4, 1), LogitsFor::last, logits); });
+  const auto [kind, message] =
+      error_of([&] { model.decoder.forward(cache, std::vector<std::int32_t>(4, 1), LogitsFor::last, logits); });
   EXPECT_EQ(kind, ErrorKind::invalid_argument);
   EXPECT_EQ(message, "the cache is too short for these tokens: capacity 8, filled 5, new 4");
   EXPECT_EQ(cache.length(), 5u);

@@ -27,8 +27,9 @@ struct LayerPen {
     const Rope rope{.head_dim = 4, .frequencies = {1, 0.25}};
     const auto [q, k, v] = d.linears(h, "attention_in", {{"q", 16, true}, {"k", 8}, {"v", 8}});
     const Value normed = d.rms_norm_heads(q, "q_norm", 1e-5F, 4);
-    const Value mixed = d.attention(d.rope(normed, rope), d.rope(k, rope), v,
-                                    {.heads = 4, .kv_heads = 2, .head_dim = 4, .scale = 0.5F, .window = window, .soft_cap = soft_cap});
+    const Value mixed =
+        d.attention(d.rope(normed, rope), d.rope(k, rope), v,
+                    {.heads = 4, .kv_heads = 2, .head_dim = 4, .scale = 0.5F, .window = window, .soft_cap = soft_cap});
     return d.linear(mixed, "attention_out", {"o", kHidden});
   }
   Value mlp(Value h, Value (Drawing::*activation)(Value) = &Drawing::silu) {
@@ -69,10 +70,12 @@ inline std::vector<DrawnLayer> drawn_layers() {
     return p.d.add(x, p.d.soft_cap(p.mlp(p.norm(x, "mlp_norm"), &Drawing::gelu), 1.5F));
   });
   add("matrices_in_one", [](LayerPen& p) {
-    const Rope rope{.head_dim = 4, .frequencies = {1}, .magnitude = 1.5F, .long_frequencies = {0.5}, .short_length = kTokens - 1};
+    const Rope rope{
+        .head_dim = 4, .frequencies = {1}, .magnitude = 1.5F, .long_frequencies = {0.5}, .short_length = kTokens - 1};
     const Value qkv = p.d.linear(p.norm(p.x, "attention_norm"), "attention_in", {"qkv", 32});
     const Value q = p.d.slice(qkv, 0, 16), k = p.d.slice(qkv, 16, 8), v = p.d.slice(qkv, 24, 8);
-    const Value mixed = p.d.attention(p.d.rope(q, rope), p.d.rope(k, rope), v, {.heads = 4, .kv_heads = 2, .head_dim = 4, .scale = 0.5F});
+    const Value mixed = p.d.attention(p.d.rope(q, rope), p.d.rope(k, rope), v,
+                                      {.heads = 4, .kv_heads = 2, .head_dim = 4, .scale = 0.5F});
     const Value x = p.d.add(p.x, p.d.linear(mixed, "attention_out", {"o", kHidden}));
     const Value both = p.d.linear(p.norm(x, "mlp_norm"), "mlp_in", {"gate_up", 2 * kWide});
     const Value gate = p.d.slice(both, 0, kWide), up = p.d.slice(both, kWide, kWide);
@@ -81,8 +84,10 @@ inline std::vector<DrawnLayer> drawn_layers() {
   for (const bool normalizes : {true, false})
     add(normalizes ? "experts" : "experts_as_weighted", [normalizes](LayerPen& p) {
       const Value h = p.norm(p.x, "mlp_norm");
-      const Value routing = p.d.route(p.d.linear(h, "mlp_in", {"router", 4, false, TensorRole::router}), {.used = 2, .normalizes = normalizes});
-      const Value gate = p.d.expert_linear(h, routing, "experts_in", "gate", kWide), up = p.d.expert_linear(h, routing, "experts_in", "up", kWide);
+      const Value routing = p.d.route(p.d.linear(h, "mlp_in", {"router", 4, false, TensorRole::router}),
+                                      {.used = 2, .normalizes = normalizes});
+      const Value gate = p.d.expert_linear(h, routing, "experts_in", "gate", kWide),
+                  up = p.d.expert_linear(h, routing, "experts_in", "up", kWide);
       const Value y = p.d.expert_linear(p.d.multiply(p.d.silu(gate), up), routing, "experts_out", "down", kHidden);
       return p.d.add(p.x, p.d.mix_experts(y, routing));
     });
@@ -132,32 +137,37 @@ struct Runnable {
       values.resize(use.shape[0] * (use.shape.size() > 1 ? use.shape[1] : 1));
       fill(values);
       if (use.role != TensorRole::linear && use.role != TensorRole::router) continue;
-      const QuantizedView view = make_view(find_raw_format(DType::f32), use.shape[0], use.shape[1], {std::as_bytes(std::span(values))}, use.part);
+      const QuantizedView view = make_view(find_raw_format(DType::f32), use.shape[0], use.shape[1],
+                                           {std::as_bytes(std::span(values))}, use.part);
       packed.emplace(use.part, PackedLinear::pack(view, {.activations = ActivationMode::f32}, pool));
     }
   }
 
   std::vector<float> expected() const {
     const std::vector<std::vector<float>> given = {x};
-    return evaluate(graph, kTokens, given, {}, [&](std::string_view part) { return std::span<const float>(weights.find(part)->second); })[0];
+    return evaluate(graph, kTokens, given, {},
+                    [&](std::string_view part) { return std::span<const float>(weights.find(part)->second); })[0];
   }
 
   void run(const Program& program, std::vector<float*> given, std::vector<float*> wanted) {
     ProgramWeights bound;
     for (const Program::LinearUse& use : program.linears()) {
       bound.linears.push_back(&packed.at(use.part));
-      bound.biases.push_back(use.bias.empty() ? std::span<const float>{} : std::span<const float>(weights.at(use.bias)));
+      bound.biases.push_back(use.bias.empty() ? std::span<const float>{}
+                                              : std::span<const float>(weights.at(use.bias)));
     }
     for (const std::string& norm : program.norms()) bound.norms.emplace_back(weights.at(norm));
     workspace.rotary.fill(0, kTokens, 0, kTokens);
     const BatchPiece piece{.row = 0, .tokens = kTokens, .position = 0};
     KvLayer* const caches[] = {&cache};
-    program.run({.tokens = kTokens, .pieces = {&piece, 1}, .caches = caches}, bound, {given, wanted}, workspace, Isa::scalar, pool);
+    program.run({.tokens = kTokens, .pieces = {&piece, 1}, .caches = caches}, bound, {given, wanted}, workspace,
+                Isa::scalar, pool);
   }
 };
 
 inline void expect_close(const std::vector<float>& found, const std::vector<float>& expected) {
-  // Sums of up to 24 products of numbers near 1, one after the other: some 1e-6 of the largest; ten times that for what follows.
+  // Sums of up to 24 products of numbers near 1, one after the other: some 1e-6 of the largest; ten times that for what
+  // follows.
   double largest = 0;
   for (const float value : expected) largest = std::max(largest, std::abs(static_cast<double>(value)));
   ASSERT_EQ(found.size(), expected.size());

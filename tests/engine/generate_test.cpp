@@ -58,7 +58,8 @@ class Generate : public testing::Test {
   Generate()
       : pool(2),
         decoder(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool),
-        tokenizer(Tokenizer::from_json(read_text(bundled() / "tokenizer.json"), read_text(bundled() / "tokenizer_config.json"), "tokenizer.json")) {}
+        tokenizer(Tokenizer::from_json(read_text(bundled() / "tokenizer.json"),
+                                       read_text(bundled() / "tokenizer_config.json"), "tokenizer.json")) {}
 
   static std::filesystem::path bundled() { return std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"; }
 
@@ -95,12 +96,16 @@ void expect_greedy_tokens_of(const std::filesystem::path& directory) {
     ++prompts;
     const std::vector<std::int32_t> ids = tokenizer.encode(entry["prompt"].get<std::string>());
     EXPECT_EQ(ids, entry["ids"].get<std::vector<std::int32_t>>());
-    EXPECT_EQ(generate(decoder, tokenizer, ids, {.max_tokens = 48}, {}).tokens, entry["made"].get<std::vector<std::int32_t>>()) << entry["prompt"];
+    EXPECT_EQ(generate(decoder, tokenizer, ids, {.max_tokens = 48}, {}).tokens,
+              entry["made"].get<std::vector<std::int32_t>>())
+        << entry["prompt"];
   }
   EXPECT_EQ(prompts, 4u);
 }
 
-TEST(GreedyTokens, AreThoseOfTransformers) { expect_greedy_tokens_of(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"); }
+TEST(GreedyTokens, AreThoseOfTransformers) {
+  expect_greedy_tokens_of(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M");
+}
 
 // The same of a model that is not part of the project, where it lies in the folder models of NIBBLE_EXTRA_DATA.
 TEST(OptionalGreedyTokens, AreThoseOfTransformersForAnotherModel) {
@@ -111,8 +116,12 @@ TEST(OptionalGreedyTokens, AreThoseOfTransformersForAnotherModel) {
 
 TEST_F(Generate, StreamsTheTextItReturns) {
   std::string streamed;
-  const Generated made = generate(decoder, tokenizer, prompt, {.sampler = {.temperature = 1, .seed = 5}, .max_tokens = 40, .ignore_end = true},
-                                  [&](std::string_view text) { streamed += text; return true; });
+  const Generated made = generate(decoder, tokenizer, prompt,
+                                  {.sampler = {.temperature = 1, .seed = 5}, .max_tokens = 40, .ignore_end = true},
+                                  [&](std::string_view text) {
+                                    streamed += text;
+                                    return true;
+                                  });
   EXPECT_EQ(streamed, made.text);
   EXPECT_EQ(made.tokens.size(), 40u);
   EXPECT_FALSE(made.text.empty());
@@ -120,9 +129,9 @@ TEST_F(Generate, StreamsTheTextItReturns) {
 
 TEST_F(Generate, TheCallerCanStop) {
   int calls = 0;
-  const Generated made =
-      generate(decoder, tokenizer, prompt, {.sampler = {.temperature = 1, .seed = 5}, .max_tokens = 100, .ignore_end = true},
-               [&](std::string_view) { return ++calls < 3; });
+  const Generated made = generate(decoder, tokenizer, prompt,
+                                  {.sampler = {.temperature = 1, .seed = 5}, .max_tokens = 100, .ignore_end = true},
+                                  [&](std::string_view) { return ++calls < 3; });
   EXPECT_EQ(calls, 3);
   EXPECT_EQ(made.reason, StopReason::caller);
   EXPECT_LT(made.tokens.size(), 100u);
@@ -143,13 +152,15 @@ TEST_F(Generate, StopsAtStopText) {
 }
 
 TEST_F(Generate, StopsWhenTheContextIsFull) {
-  const Generated made = generate(decoder, tokenizer, prompt, {.max_tokens = 100, .ignore_end = true, .context = 10}, {});
+  const Generated made =
+      generate(decoder, tokenizer, prompt, {.max_tokens = 100, .ignore_end = true, .context = 10}, {});
   EXPECT_EQ(made.reason, StopReason::context_full);
   EXPECT_EQ(made.tokens.size(), 8u);  // the last one needs no room of its own
 }
 
 TEST_F(Generate, PromptsThatCannotBeTaken) {
-  EXPECT_EQ(error_of([&] { generate(decoder, tokenizer, {}, {}, {}); }).second, "the prompt has no tokens; give some text");
+  EXPECT_EQ(error_of([&] { generate(decoder, tokenizer, {}, {}, {}); }).second,
+            "the prompt has no tokens; give some text");
   const std::vector<std::int32_t> long_prompt(300, 1);
   EXPECT_EQ(error_of([&] { generate(decoder, tokenizer, long_prompt, {}, {}); }).second,
             "the prompt leaves no room in the context; shorten it: tokens 300, context 256");

@@ -19,7 +19,8 @@ void write_gguf(const SourceModel& checkpoint, const std::filesystem::path& path
   std::vector<PlannedTensor> plan;
   std::vector<std::size_t> place;  // of each tensor, or of the stack of experts that it lies in
   for (const ModelTensor& t : tensors.all()) {
-    if (t.expert == 0) plan.push_back({t.gguf_name, t.experts == 0 ? t.shape : Shape{t.experts, t.shape[0], t.shape[1]}, f32});
+    if (t.expert == 0)
+      plan.push_back({t.gguf_name, t.experts == 0 ? t.shape : Shape{t.experts, t.shape[0], t.shape[1]}, f32});
     place.push_back(plan.size() - 1);
   }
   const std::size_t num_weights = plan.size();
@@ -66,7 +67,8 @@ TEST_P(GgufModel, GivesTheLogitsOfTheDirectory) {
   Decoder from_directory(directory, exact_options(), pool), from_file(file, exact_options(), pool);
   EXPECT_EQ(from_file.config().rope.half_split, !directory.parts().architecture().gguf_interleaved_rotary);
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
-  const std::vector<float> expected = all_logits(from_directory, reference.ids), actual = all_logits(from_file, reference.ids);
+  const std::vector<float> expected = all_logits(from_directory, reference.ids),
+                           actual = all_logits(from_file, reference.ids);
   // Dot products over a head run in another order; everything else is the same.
   EXPECT_LT(relative_difference(actual, expected), 2e-5);
   const std::size_t vocab = from_file.config().vocab_size;
@@ -98,18 +100,24 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
   };
   using Found = std::pair<ErrorKind, std::string>;
   const std::string family(directory.parts().architecture().gguf_name);
-  EXPECT_EQ(message("general.architecture", GgufValue::of_string("gpt2")),
-            Found(ErrorKind::unsupported, "unknown general.architecture 'gpt2'; known are llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3"));
+  EXPECT_EQ(
+      message("general.architecture", GgufValue::of_string("gpt2")),
+      Found(ErrorKind::unsupported,
+            "unknown general.architecture 'gpt2'; known are llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3"));
   EXPECT_EQ(message(family + ".attention.head_count", GgufValue::of_u32(0)),
             Found(ErrorKind::corrupt, family + ".attention.head_count must lie between 1 and 16384: 0"));
-  EXPECT_EQ(message(family + ".block_count", GgufValue::of_u32(99999)), Found(ErrorKind::corrupt, family + ".block_count must lie between 1 and 4096: 99999"));
+  EXPECT_EQ(message(family + ".block_count", GgufValue::of_u32(99999)),
+            Found(ErrorKind::corrupt, family + ".block_count must lie between 1 and 4096: 99999"));
   EXPECT_EQ(message(family + ".rope.scaling.type", GgufValue::of_string("yarn")),
-            Found(ErrorKind::unsupported, "rotary scaling can be none, linear or, where its tensors are, longrope; " + family + ".rope.scaling.type: yarn"));
+            Found(ErrorKind::unsupported, "rotary scaling can be none, linear or, where its tensors are, longrope; " +
+                                              family + ".rope.scaling.type: yarn"));
   const bool may_have_experts = family == "llama" || family == "qwen3moe";
   EXPECT_EQ(message(family + ".expert_count", GgufValue::of_u32(may_have_experts ? 5000 : 8)),
-            may_have_experts && directory.config().num_experts == 0 ? Found(ErrorKind::corrupt, "key is missing: " + family + ".expert_used_count")
+            may_have_experts && directory.config().num_experts == 0
+                ? Found(ErrorKind::corrupt, "key is missing: " + family + ".expert_used_count")
             : may_have_experts ? Found(ErrorKind::corrupt, family + ".expert_count must lie between 1 and 4096: 5000")
-                               : Found(ErrorKind::unsupported, "mixtures of experts of this family cannot be run; " + family + ".expert_count"));
+                               : Found(ErrorKind::unsupported, "mixtures of experts of this family cannot be run; " +
+                                                                   family + ".expert_count"));
   const auto [kind, text] = message(family + ".block_count", GgufValue::of_string("two"));
   EXPECT_EQ(kind, ErrorKind::corrupt);
   EXPECT_NE(text.find(family + ".block_count"), std::string::npos) << text;
@@ -117,7 +125,8 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
   GgufMetadata without = metadata;
   without.erase(family + ".embedding_length");
   write_gguf(directory, path, without);
-  EXPECT_EQ(error_of([&] { read_model_config(SourceModel::open(path)); }).second, path.string() + ": key is missing: " + family + ".embedding_length");
+  EXPECT_EQ(error_of([&] { read_model_config(SourceModel::open(path)); }).second,
+            path.string() + ": key is missing: " + family + ".embedding_length");
 }
 
 }  // namespace

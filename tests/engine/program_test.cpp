@@ -12,12 +12,14 @@ namespace nibble {
 namespace {
 
 class EveryLayer : public testing::TestWithParam<DrawnLayer> {};
-INSTANTIATE_TEST_SUITE_P(All, EveryLayer, testing::ValuesIn(drawn_layers()), [](const auto& layer) { return layer.param.name; });
+INSTANTIATE_TEST_SUITE_P(All, EveryLayer, testing::ValuesIn(drawn_layers()),
+                         [](const auto& layer) { return layer.param.name; });
 
 TEST_P(EveryLayer, IsComputedInThePlaceOfItsInput) {
   Runnable model(GetParam().graph);
   const std::vector<float> expected = model.expected();
-  const Program program(model.graph, {.given = model.graph.inputs, .wanted = model.graph.outputs}, model.workspace.rotary);
+  const Program program(model.graph, {.given = model.graph.inputs, .wanted = model.graph.outputs},
+                        model.workspace.rotary);
   EXPECT_EQ(program.place_of(0), std::optional<std::size_t>(0));
   model.run(program, {model.x.data()}, {model.x.data()});
   expect_close(model.x, expected);
@@ -27,7 +29,9 @@ TEST_P(EveryLayer, LeavesWhatIsKept) {
   Runnable model(GetParam().graph);
   const std::vector<float> before = model.x, expected = model.expected();
   std::vector<float> y(model.x.size());
-  const Program program(model.graph, {.given = model.graph.inputs, .wanted = model.graph.outputs, .kept = model.graph.inputs}, model.workspace.rotary);
+  const Program program(model.graph,
+                        {.given = model.graph.inputs, .wanted = model.graph.outputs, .kept = model.graph.inputs},
+                        model.workspace.rotary);
   EXPECT_FALSE(program.place_of(0));
   model.run(program, {model.x.data()}, {y.data()});
   EXPECT_EQ(model.x, before);
@@ -38,7 +42,8 @@ TEST_P(EveryLayer, LeavesWhatIsKept) {
 TEST(Program, PartsGiveTheBitsOfTheWhole) {
   Runnable model;
   const std::vector<float> before = model.x;
-  const Program whole(model.graph, {.given = model.graph.inputs, .wanted = model.graph.outputs}, model.workspace.rotary);
+  const Program whole(model.graph, {.given = model.graph.inputs, .wanted = model.graph.outputs},
+                      model.workspace.rotary);
   model.run(whole, {model.x.data()}, {model.x.data()});
   std::size_t cuts = 0;
   for (const Node& node : model.graph.nodes) {
@@ -46,7 +51,9 @@ TEST(Program, PartsGiveTheBitsOfTheWhole) {
     const ValueId x = model.graph.inputs.front();
     std::vector<float> stream = before, between(kTokens * model.graph.width(node.output)), y(kTokens * kHidden);
     const Program front(model.graph, {.given = {x}, .wanted = {node.output}, .kept = {x}}, model.workspace.rotary);
-    const Program back(model.graph, {.given = {x, node.output}, .wanted = model.graph.outputs, .kept = {x, node.output}}, model.workspace.rotary);
+    const Program back(model.graph,
+                       {.given = {x, node.output}, .wanted = model.graph.outputs, .kept = {x, node.output}},
+                       model.workspace.rotary);
     model.run(front, {stream.data()}, {between.data()});
     const std::vector<float> unchanged = between;
     model.run(back, {stream.data(), between.data()}, {y.data()});

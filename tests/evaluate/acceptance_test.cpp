@@ -25,7 +25,9 @@ PairedVerdict verdict_with(double value, double lower, double upper) {
   return verdict;
 }
 
-Acceptance judged(const PairedVerdict& verdict, std::string_view rules) { return accept(verdict, 0, parse_requirements(rules)); }
+Acceptance judged(const PairedVerdict& verdict, std::string_view rules) {
+  return accept(verdict, 0, parse_requirements(rules));
+}
 
 TEST(Requirements, AreParsed) {
   const auto rules = parse_requirements(" kl<=0.02, top1 >= 0.97 ,ppl_ratio<=1.02");
@@ -44,7 +46,8 @@ TEST(Requirements, ThatAreNone) {
   EXPECT_EQ(message("kl<0.02"), "a requirement is written NAME<=NUMBER or NAME>=NUMBER, as in kl<=0.02: 'kl<0.02'");
   EXPECT_EQ(message("kl<=low"), "the limit of a requirement must be a number: 'kl<=low'");
   EXPECT_EQ(message("kl<=0.02x"), "the limit of a requirement must be a number: 'kl<=0.02x'");
-  EXPECT_TRUE(message("speed>=3").starts_with("nothing called 'speed' can be required; known are ppl, ppl_ratio, kl, "));
+  EXPECT_TRUE(
+      message("speed>=3").starts_with("nothing called 'speed' can be required; known are ppl, ppl_ratio, kl, "));
   EXPECT_TRUE(message("kl_max<=3").starts_with("nothing called 'kl_max'"));  // no sample bounds a maximum
   EXPECT_TRUE(message(" , ").starts_with("nothing is required"));
 }
@@ -99,9 +102,11 @@ TEST(Accept, TheWeightsAloneByTheSplit) {
   PairedVerdict verdict = verdict_with(0.5, 0.4, 0.6);
   verdict.candidates[0].name = "q4.gguf";
   EXPECT_EQ(error_of([&] { judged(verdict, "kl<=1, kl_weights<=1"); }).second,
-            "the weights alone can be judged only where the loss is split into theirs and the arithmetic's, for which windows are read with products in "
+            "the weights alone can be judged only where the loss is split into theirs and the arithmetic's, for which "
+            "windows are read with products in "
             "f32, too; have some read so: q4.gguf");
-  verdict.candidates[0].split = LossSplit{.windows = 40, .weights = verdict_with(0.25, 0.15, 0.35).candidates[0].overall, .as_run = {}, .arithmetic = {}};
+  verdict.candidates[0].split = LossSplit{
+      .windows = 40, .weights = verdict_with(0.25, 0.15, 0.35).candidates[0].overall, .as_run = {}, .arithmetic = {}};
   EXPECT_EQ(judged(verdict, "kl_weights<=0.35").judgement, Judgement::accepted);
   EXPECT_EQ(judged(verdict, "kl<=0.35").judgement, Judgement::rejected);
   const Acceptance undecided = judged(verdict, "kl_weights<=0.3");

@@ -24,7 +24,8 @@ TEST(Quantile, InterpolatesBetweenNeighbours) {
 
 TEST(Transformed, HasNoIntervalWhereABoundLeavesTheNumbers) {
   const auto perplexity = [](double x) { return std::exp(x); };
-  Figure nll{.value = 9, .certainty = Certainty::interval, .low = 8, .high = 10, .lower_bound = 8.5, .upper_bound = 9.5};
+  Figure nll{
+      .value = 9, .certainty = Certainty::interval, .low = 8, .high = 10, .lower_bound = 8.5, .upper_bound = 9.5};
   EXPECT_EQ(transformed(nll, perplexity, 1).certainty, Certainty::interval);
   nll.high = 2000;
   EXPECT_EQ(transformed(nll, perplexity, 1).certainty, Certainty::too_few_blocks);
@@ -89,7 +90,8 @@ TEST_F(Bootstrap, ThreadsDoNotMatterAndSeedsDo) {
   EXPECT_EQ(a.low, b.low);
   EXPECT_EQ(a.upper_bound, b.upper_bound);
   EXPECT_NE(a.low, bootstrap_mean(values, blocks, {.seed = 2}, one).low);
-  const auto p = bootstrap_quantiles(values, blocks, shares, options, one), q = bootstrap_quantiles(values, blocks, shares, options, four);
+  const auto p = bootstrap_quantiles(values, blocks, shares, options, one),
+             q = bootstrap_quantiles(values, blocks, shares, options, four);
   EXPECT_EQ(p[1].low, q[1].low);
   EXPECT_EQ(p[0].high, q[0].high);
 }
@@ -136,8 +138,10 @@ TEST_F(Bootstrap, TooFew) {
   const Figure mean = bootstrap_mean(values, equal_blocks({29}, 100), options, pool);
   EXPECT_EQ(mean.certainty, Certainty::too_few_blocks);
   EXPECT_GT(mean.gaussian_error, 0);
-  EXPECT_EQ(bootstrap_quantiles(values, equal_blocks({29}, 100), std::vector<double>{0.5}, options, pool)[0].certainty, Certainty::too_few_blocks);
-  EXPECT_EQ(bootstrap_mean(autoregressive(30 * 100, 0, random), equal_blocks({30}, 100), options, pool).certainty, Certainty::interval);
+  EXPECT_EQ(bootstrap_quantiles(values, equal_blocks({29}, 100), std::vector<double>{0.5}, options, pool)[0].certainty,
+            Certainty::too_few_blocks);
+  EXPECT_EQ(bootstrap_mean(autoregressive(30 * 100, 0, random), equal_blocks({30}, 100), options, pool).certainty,
+            Certainty::interval);
 }
 
 TEST_F(Bootstrap, AFarQuantileNeedsExceedancesInManyBlocks) {
@@ -146,8 +150,9 @@ TEST_F(Bootstrap, AFarQuantileNeedsExceedancesInManyBlocks) {
   std::vector<double> values = autoregressive(40 * 500, 0, random);
   EXPECT_EQ(bootstrap_quantiles(values, blocks, far, options, pool)[0].certainty, Certainty::interval);
   // 19 values lie beyond the quantile when there are fewer.
-  EXPECT_EQ(bootstrap_quantiles(std::span(values).first(38 * 500), equal_blocks({38}, 500), far, options, pool)[0].certainty,
-            Certainty::too_few_exceedances);
+  EXPECT_EQ(
+      bootstrap_quantiles(std::span(values).first(38 * 500), equal_blocks({38}, 500), far, options, pool)[0].certainty,
+      Certainty::too_few_exceedances);
   // The same count, but all of it in nine blocks.
   for (double& value : values) value = std::min(value, 2.0);
   for (std::size_t i = 0; i < 27; ++i) values[i % 9 * 500 + i] = 100 + static_cast<double>(i);
@@ -155,7 +160,8 @@ TEST_F(Bootstrap, AFarQuantileNeedsExceedancesInManyBlocks) {
 }
 
 TEST_F(Bootstrap, QuantilesAreThoseOfSortedResamples) {
-  // Against a plain computation that sorts every resample; shares at the edges walk out of the band that is searched first.
+  // Against a plain computation that sorts every resample; shares at the edges walk out of the band that is searched
+  // first.
   const std::size_t num_blocks = 40, size = 7;
   std::vector<double> values = log_normal(num_blocks * size, 0.9, random);
   for (std::size_t i = 0; i < values.size(); i += 3) values[i] = std::round(values[i]);  // ties
@@ -177,7 +183,8 @@ TEST_F(Bootstrap, QuantilesAreThoseOfSortedResamples) {
     }
     std::sort(drawn.begin(), drawn.end());
     // Correlated neighbours stretch both ends alike.
-    const double value = figures[k].value, factor = (figures[k].high - figures[k].low) / (quantile(drawn, 0.975) - quantile(drawn, 0.025));
+    const double value = figures[k].value,
+                 factor = (figures[k].high - figures[k].low) / (quantile(drawn, 0.975) - quantile(drawn, 0.025));
     EXPECT_GE(factor, 1 - 1e-12) << shares[k];
     EXPECT_NEAR(figures[k].high, value + factor * (quantile(drawn, 0.975) - value), 1e-12) << shares[k];
     EXPECT_LT(factor, 1.5) << shares[k];
@@ -199,7 +206,8 @@ TEST_F(Bootstrap, RareEventsAreBoundedAsCounts) {
   // Nine events in one block are worth less than nine in nine.
   std::vector<double> clustered(6000, 0), spread(6000, 0);
   for (std::size_t i = 0; i < 9; ++i) clustered[300 + i] = spread[300 + 500 * i] = 1;
-  EXPECT_GT(bootstrap_mean(clustered, blocks, options, pool).high, 1.5 * bootstrap_mean(spread, blocks, options, pool).high);
+  EXPECT_GT(bootstrap_mean(clustered, blocks, options, pool).high,
+            1.5 * bootstrap_mean(spread, blocks, options, pool).high);
 }
 
 TEST_F(Bootstrap, OfNoVariationIsExact) {
@@ -221,10 +229,13 @@ struct Coverage {
 class CoverageOf : public testing::TestWithParam<Coverage> {};
 INSTANTIATE_TEST_SUITE_P(
     Series, CoverageOf,
-    testing::Values(Coverage{"autoregressive", [](std::size_t n, Random& r) { return autoregressive(n, 0.8, r); }, 0, 0, 60, 32},
-                    Coverage{"strongly_autoregressive", [](std::size_t n, Random& r) { return autoregressive(n, 0.95, r); }, 0, 0, 100, 64},
-                    Coverage{"log_normal", [](std::size_t n, Random& r) { return log_normal(n, 0, r); }, std::exp(0.5), 1, 60, 32},
-                    Coverage{"log_normal_autoregressive", [](std::size_t n, Random& r) { return log_normal(n, 0.8, r); }, std::exp(0.5), 1, 60, 64}),
+    testing::Values(
+        Coverage{"autoregressive", [](std::size_t n, Random& r) { return autoregressive(n, 0.8, r); }, 0, 0, 60, 32},
+        Coverage{"strongly_autoregressive", [](std::size_t n, Random& r) { return autoregressive(n, 0.95, r); }, 0, 0,
+                 100, 64},
+        Coverage{"log_normal", [](std::size_t n, Random& r) { return log_normal(n, 0, r); }, std::exp(0.5), 1, 60, 32},
+        Coverage{"log_normal_autoregressive", [](std::size_t n, Random& r) { return log_normal(n, 0.8, r); },
+                 std::exp(0.5), 1, 60, 64}),
     [](const auto& param) { return std::string(param.param.name); });
 
 TEST_P(CoverageOf, MeanAndMedian) {
@@ -245,8 +256,9 @@ TEST_P(CoverageOf, MeanAndMedian) {
     median_covered += median.low <= series.median && series.median <= median.high;
   }
   const auto percent = [](std::size_t covered) { return 100.0 * static_cast<double>(covered) / kRepetitions; };
-  RecordProperty("coverage", std::to_string(percent(mean_covered)) + " " + std::to_string(percent(median_covered)) + " " +
-                                 std::to_string(percent(lower_covered)) + " " + std::to_string(percent(upper_covered)));
+  RecordProperty("coverage", std::to_string(percent(mean_covered)) + " " + std::to_string(percent(median_covered)) +
+                                 " " + std::to_string(percent(lower_covered)) + " " +
+                                 std::to_string(percent(upper_covered)));
   EXPECT_GE(percent(mean_covered), 93);
   EXPECT_LE(percent(mean_covered), 97);
   EXPECT_GE(percent(median_covered), 93);

@@ -41,7 +41,9 @@ class LayerErrorsOf : public testing::Test {
  protected:
   LayerErrorsOf() : pool(2) {}
 
-  Decoder open(const std::string& model) { return Decoder(SourceModel::open(data_directory() / model), exact_options(), pool); }
+  Decoder open(const std::string& model) {
+    return Decoder(SourceModel::open(data_directory() / model), exact_options(), pool);
+  }
 
   Decoder scaled(const std::string& model, const std::map<std::string, float>& factors) {
     EditableModel edited = EditableModel::read(data_directory() / model);
@@ -50,7 +52,8 @@ class LayerErrorsOf : public testing::Test {
     return Decoder(SourceModel::open(scratch.path()), exact_options(), pool);
   }
 
-  std::vector<CandidateVerdict> compare(const std::string& model, std::vector<Decoder*> candidates, std::vector<ReadText> texts) {
+  std::vector<CandidateVerdict> compare(const std::string& model, std::vector<Decoder*> candidates,
+                                        std::vector<ReadText> texts) {
     Decoder original = open(model);
     SideBySide pass(std::move(texts), candidates.size());
     pass.run(original, candidates, 0, {.layers = true}, pool);
@@ -119,9 +122,11 @@ TEST_F(LayerErrorsOf, ADamagedLayerShowsFromThereOn) {
 }
 
 TEST_F(LayerErrorsOf, SeveralCandidatesAndTextsGoTogether) {
-  Decoder a = scaled(kModel, {{"model.layers.0.mlp.up_proj.weight", 1.25f}}), b = scaled(kModel, {{"model.layers.1.mlp.up_proj.weight", 1.25f}});
+  Decoder a = scaled(kModel, {{"model.layers.0.mlp.up_proj.weight", 1.25f}}),
+          b = scaled(kModel, {{"model.layers.1.mlp.up_proj.weight", 1.25f}});
   const std::vector<std::int32_t> ids = ReferenceLogits::read(kModel).ids;
-  const Windows whole = cut_windows(ids, 7, 128, {.context = 20}), first = cut_windows(ids, 7, 128, {.context = 20, .max_windows = 2}),
+  const Windows whole = cut_windows(ids, 7, 128, {.context = 20}),
+                first = cut_windows(ids, 7, 128, {.context = 20, .max_windows = 2}),
                 rest = cut_windows(std::span(ids).subspan(40), 7, 128, {.context = 20});
   const auto together = compare(kModel, {&a, &b}, {{"first", first}, {"rest", rest}});
   for (const auto& [candidate, decoder] : {std::pair(0, &a), std::pair(1, &b)}) {
@@ -138,7 +143,8 @@ TEST_F(LayerErrorsOf, SeveralCandidatesAndTextsGoTogether) {
 TEST_F(LayerErrorsOf, LookingChangesNothing) {
   Decoder original = open(kModel), candidate = scaled(kModel, {{"model.layers.0.mlp.up_proj.weight", 1.25f}});
   Decoder* const candidates[] = {&candidate};
-  const Windows windows = cut_windows(ReferenceLogits::read(kModel).ids, 7, 128, {.protocol = Protocol::paper, .context = 25});
+  const Windows windows =
+      cut_windows(ReferenceLogits::read(kModel).ids, 7, 128, {.protocol = Protocol::paper, .context = 25});
   SideBySide plain({{"text", windows}}, 1), watched({{"text", windows}}, 1);
   plain.run(original, candidates, 0, {}, pool);
   watched.run(original, candidates, 0, {.layers = true}, pool);
@@ -182,7 +188,8 @@ TEST_F(LayerErrorsOf, ModelsOfDifferentShape) {
   shorter.write(scratch.path());
   Decoder candidate(SourceModel::open(scratch.path()), exact_options(), pool);
   EXPECT_EQ(error_of([&] { errors(kModel, candidate); }).second,
-            "models of different shape have no layers that could be compared; leave out the layers: original 2 of width 64, candidate 1 of width 64");
+            "models of different shape have no layers that could be compared; leave out the layers: original 2 of "
+            "width 64, candidate 1 of width 64");
 }
 
 TEST(LayerErrors, OfNothingAndOfSomethingAgainstNothing) {

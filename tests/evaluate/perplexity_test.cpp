@@ -19,14 +19,16 @@ PairedVerdict read_alone(Decoder& decoder, const Windows& windows, const Evaluat
 }
 
 class PerplexityOf : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(All, PerplexityOf, testing::Values("tiny_gqa_llama3rope", "tiny_tied"), [](const auto& p) { return std::string(p.param); });
+INSTANTIATE_TEST_SUITE_P(All, PerplexityOf, testing::Values("tiny_gqa_llama3rope", "tiny_tied"),
+                         [](const auto& p) { return std::string(p.param); });
 
 // One window over all ids scores every token but the first: the mean that transformers gives.
 TEST_P(PerplexityOf, AgreesWithTransformers) {
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
   ThreadPool pool(2);
   Decoder decoder(SourceModel::open(data_directory() / GetParam()), exact_options(), pool);
-  const Windows windows = cut_windows(reference.ids, std::nullopt, 128, {.protocol = Protocol::paper, .context = reference.ids.size()});
+  const Windows windows =
+      cut_windows(reference.ids, std::nullopt, 128, {.protocol = Protocol::paper, .context = reference.ids.size()});
   const PairedVerdict p = read_alone(decoder, windows, {}, pool);
   EXPECT_EQ(p.tokens_scored, reference.ids.size() - 1);
   EXPECT_NEAR(std::log(p.original_perplexity.value), reference.mean_nll, 1e-4 * reference.mean_nll);
@@ -51,7 +53,8 @@ TEST_P(PerplexityOf, EveryScoredTokenIsPredictedFromThoseBeforeIt) {
     for (std::size_t t = 15; t + 1 < 30; ++t) {
       double total = 0;
       for (std::size_t i = 0; i < vocab; ++i) total += std::exp(static_cast<double>(logits[t * vocab + i]));
-      const double nll = std::log(total) - static_cast<double>(logits[t * vocab + static_cast<std::size_t>(ids[t + 1])]);
+      const double nll =
+          std::log(total) - static_cast<double>(logits[t * vocab + static_cast<std::size_t>(ids[t + 1])]);
       sum += nll;
       squares += nll * nll;
     }
@@ -69,7 +72,8 @@ TEST(Perplexity, ThreadsDoNotMatter) {
   for (const std::size_t threads : {1, 4}) {
     ThreadPool pool(threads);
     Decoder decoder(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), pool);
-    results.push_back(read_alone(decoder, cut_windows(reference.ids, 7, 128, {.context = 25}), {}, pool).original_perplexity.value);
+    results.push_back(
+        read_alone(decoder, cut_windows(reference.ids, 7, 128, {.context = 25}), {}, pool).original_perplexity.value);
   }
   EXPECT_EQ(results[0], results[1]);
 }
@@ -105,7 +109,9 @@ TEST(Perplexity, WeightsThatOverflow) {
   const Windows windows = cut_windows(std::vector<std::int32_t>(20, 3), std::nullopt, 128, {.context = 20});
   const auto [kind, message] = error_of([&] { read_alone(decoder, windows, {}, pool); });
   EXPECT_EQ(kind, ErrorKind::corrupt);
-  EXPECT_TRUE(message.starts_with("the logits of the model are not finite, so its weights overflow: window 0, position ")) << message;
+  EXPECT_TRUE(
+      message.starts_with("the logits of the model are not finite, so its weights overflow: window 0, position "))
+      << message;
 }
 
 }  // namespace

@@ -54,8 +54,9 @@ TEST_F(SideBySideOf, AModelAndItselfIsNothing) {
   Decoder twin(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool);
   const PairedVerdict verdict = judge(read({&twin}, {{"text", windows}}), {"twin"}, pool);
   const MetricFigures& figures = verdict.candidates[0].overall;
-  for (const Metric metric : {Metric::kl_mean, Metric::kl_median, Metric::kl_p999, Metric::kl_maximum, Metric::flips_to_wrong, Metric::flips_to_right,
-                              Metric::probability_rms, Metric::probability_mean, Metric::probability_p01})
+  for (const Metric metric :
+       {Metric::kl_mean, Metric::kl_median, Metric::kl_p999, Metric::kl_maximum, Metric::flips_to_wrong,
+        Metric::flips_to_right, Metric::probability_rms, Metric::probability_mean, Metric::probability_p01})
     EXPECT_EQ(figures[metric].value, 0.0) << describe(metric).key;
   EXPECT_EQ(figures[Metric::top1_agreement].value, 1.0);
   EXPECT_EQ(figures[Metric::top5_agreement].value, 1.0);
@@ -86,7 +87,8 @@ TEST_F(SideBySideOf, MatchesTheLogitsOfBothModels) {
       }
       std::size_t shared = 0, top = 0;
       for (std::size_t i = 0; i < vocab; ++i) {
-        const double x = static_cast<double>(row_p[i]) - std::log(sum_p), y = static_cast<double>(row_q[i]) - std::log(sum_q);
+        const double x = static_cast<double>(row_p[i]) - std::log(sum_p),
+                     y = static_cast<double>(row_q[i]) - std::log(sum_q);
         kl += std::exp(x) * (x - y);
         shared += rank(row_p, i) < 5 && rank(row_q, i) < 5;
         if (rank(row_p, i) == 0) top = i;
@@ -125,7 +127,8 @@ TEST_F(SideBySideOf, FiguresFollowFromTheSamples) {
   EXPECT_GT(kl, 0);
   EXPECT_NEAR(figures[Metric::kl_mean].value, kl, 1e-12);
   EXPECT_NEAR(figures[Metric::perplexity_ratio].value, std::exp(difference), 1e-12);
-  EXPECT_NEAR(figures[Metric::perplexity_ratio].value, figures[Metric::perplexity].value / verdict.original_perplexity.value, 1e-9);
+  EXPECT_NEAR(figures[Metric::perplexity_ratio].value,
+              figures[Metric::perplexity].value / verdict.original_perplexity.value, 1e-9);
   EXPECT_NEAR(figures[Metric::probability_mean].value, change, 1e-12);
   EXPECT_NEAR(figures[Metric::probability_rms].value, std::sqrt(squares), 1e-12);
   EXPECT_NEAR(figures[Metric::top1_agreement].value, same, 1e-12);
@@ -156,11 +159,15 @@ TEST_F(SideBySideOf, SeveralCandidatesAndTexts) {
   EXPECT_EQ(verdict.texts[1].tokens_scored, 2u * 9);
   EXPECT_EQ(verdict.candidates[1].texts[0][Metric::kl_mean].value,
             judge(read({&far}, {{"first", windows}}), {"far"}, pool).candidates[0].overall[Metric::kl_mean].value);
-  const double whole = (5 * verdict.candidates[1].texts[0][Metric::kl_mean].value + 2 * verdict.candidates[1].texts[1][Metric::kl_mean].value) / 7;
+  const double whole = (5 * verdict.candidates[1].texts[0][Metric::kl_mean].value +
+                        2 * verdict.candidates[1].texts[1][Metric::kl_mean].value) /
+                       7;
   EXPECT_NEAR(verdict.candidates[1].overall[Metric::kl_mean].value, whole, 1e-12);
   ASSERT_EQ(verdict.contests.size(), 1u);
-  EXPECT_NEAR(verdict.contests[0].kl_difference.value,
-              verdict.candidates[0].overall[Metric::kl_mean].value - verdict.candidates[1].overall[Metric::kl_mean].value, 1e-12);
+  EXPECT_NEAR(
+      verdict.contests[0].kl_difference.value,
+      verdict.candidates[0].overall[Metric::kl_mean].value - verdict.candidates[1].overall[Metric::kl_mean].value,
+      1e-12);
   EXPECT_EQ(verdict.contests[0].result, Contest::undecided);  // seven windows decide nothing
 }
 
@@ -171,7 +178,8 @@ TEST_F(SideBySideOf, AContestIsDecidedByItsPairedInterval) {
     for (const std::int32_t id : reference.ids) ids.push_back((id * (i + 1) + i) % 256);
   const Windows enough = cut_windows(ids, 7, 128, {.context = 8});
   ASSERT_GE(enough.count, kFewestBlocks);
-  const PairedVerdict verdict = judge(read({&near, &far, &near}, {{"text", enough}}), {"near", "far", "near again"}, pool);
+  const PairedVerdict verdict =
+      judge(read({&near, &far, &near}, {{"text", enough}}), {"near", "far", "near again"}, pool);
   EXPECT_EQ(verdict.contests[0].result, Contest::first_better);
   EXPECT_LT(verdict.contests[0].kl_difference.high, 0);
   EXPECT_EQ(verdict.contests[1].result, Contest::equal);
@@ -212,7 +220,9 @@ TEST_F(SideBySideOf, TheLossIsSplit) {
 
   const PairedVerdict verdict = judge(pass, {"as run", "other"}, pool);
   const LossSplit& split = verdict.candidates[0].split.value();
-  const auto mean = [](const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()); };
+  const auto mean = [](const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  };
   EXPECT_EQ(split.windows, 4u);
   EXPECT_FALSE(split.same);
   EXPECT_NEAR(split.weights[Metric::kl_mean].value, mean(kl_weights), 1e-12);
@@ -263,13 +273,15 @@ TEST_F(SideBySideOf, VocabulariesOfDifferentSize) {
   const auto [kind, message] = error_of([&] { read({&other}, {{"text", windows}}); });
   EXPECT_EQ(kind, ErrorKind::unsupported);
   EXPECT_EQ(message,
-            "models whose vocabularies differ in size (one may be padded) cannot be compared; make the candidate from this very original: original "
+            "models whose vocabularies differ in size (one may be padded) cannot be compared; make the candidate from "
+            "this very original: original "
             "256, candidate 320");
 }
 
 TEST_F(SideBySideOf, WhatWasReadBeforeAStopIsKept) {
   EvaluateOptions options;
-  // Reports come at most ten times a second, so that only the first and the last are certain: the stop is at the beginning or not at all.
+  // Reports come at most ten times a second, so that only the first and the last are certain: the stop is at the
+  // beginning or not at all.
   options.progress = [](const Progress& p) { return p.done == 0; };
   Decoder candidate = changed(0.9f);
   Decoder* const candidates[] = {&candidate};
@@ -285,7 +297,8 @@ TEST_F(SideBySideOf, WhatWasReadBeforeAStopIsKept) {
   SideBySide untouched({{"first", windows}}, 1);
   options.progress = [](const Progress&) { return false; };
   EXPECT_EQ(error_of([&] { untouched.run(original, candidates, 0, options, pool); }).first, ErrorKind::cancelled);
-  EXPECT_EQ(error_of([&] { judge(untouched, {"candidate"}, pool); }).second, "not one window was read, so there is nothing to judge: 0 of 5");
+  EXPECT_EQ(error_of([&] { judge(untouched, {"candidate"}, pool); }).second,
+            "not one window was read, so there is nothing to judge: 0 of 5");
 }
 
 }  // namespace

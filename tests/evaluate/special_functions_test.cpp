@@ -19,7 +19,8 @@ TEST(Beta, Probability) {
 
 TEST(Beta, Quantile) {
   EXPECT_NEAR(beta_quantile(0.025, 3, 998), 0.0006190999316495713, 1e-15);
-  for (const double share : {0.001, 0.5, 0.999}) EXPECT_NEAR(beta_probability(beta_quantile(share, 0.5, 40), 0.5, 40), share, 1e-12);
+  for (const double share : {0.001, 0.5, 0.999})
+    EXPECT_NEAR(beta_probability(beta_quantile(share, 0.5, 40), 0.5, 40), share, 1e-12);
 }
 
 TEST(Normal, Probability) {

@@ -29,19 +29,22 @@ TEST(Speed, MedianAndDeviation) {
 TEST(Speed, RunsWhatWasAskedFor) {
   ThreadPool pool(1);
   Decoder decoder(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), pool);
-  const std::vector<Speed> both = measure_speed(decoder, {.prompt_tokens = 16, .generated_tokens = 4, .repetitions = 3});
+  const std::vector<Speed> both =
+      measure_speed(decoder, {.prompt_tokens = 16, .generated_tokens = 4, .repetitions = 3});
   ASSERT_EQ(both.size(), 2u);
   EXPECT_EQ(both[0].test, "pp16");
   EXPECT_EQ(both[1].test, "tg4");
   EXPECT_EQ(both[1].samples.size(), 3u);
   EXPECT_GT(both[0].tokens_per_second, 0);
   EXPECT_EQ(measure_speed(decoder, {.prompt_tokens = 0, .generated_tokens = 4, .repetitions = 1}).size(), 1u);
-  const std::vector<Speed> batched = measure_speed(decoder, {.prompt_tokens = 0, .generated_tokens = 4, .sequences = 3, .repetitions = 2});
+  const std::vector<Speed> batched =
+      measure_speed(decoder, {.prompt_tokens = 0, .generated_tokens = 4, .sequences = 3, .repetitions = 2});
   ASSERT_EQ(batched.size(), 2u);
   EXPECT_EQ(batched[1].test, "tg4x3");
   EXPECT_EQ(batched[1].tokens, 12u);
   EXPECT_EQ(batched[1].sequences, 3u);
-  const std::vector<Speed> deep = measure_speed(decoder, {.prompt_tokens = 8, .generated_tokens = 4, .depth = 70, .repetitions = 2});
+  const std::vector<Speed> deep =
+      measure_speed(decoder, {.prompt_tokens = 8, .generated_tokens = 4, .depth = 70, .repetitions = 2});
   ASSERT_EQ(deep.size(), 2u);
   EXPECT_EQ(deep[0].test, "pp8 @ d70");
   EXPECT_EQ(deep[1].test, "tg4 @ d70");

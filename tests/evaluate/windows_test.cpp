@@ -54,12 +54,13 @@ TEST(Windows, NumberCanBeLimited) { EXPECT_EQ(cut_windows(counting(5000), 1, 512
 
 TEST(Windows, WhatCannotBeCut) {
   EXPECT_EQ(error_of([] { cut_windows(counting(511), 1, 4096, {}); }),
-            (std::pair{ErrorKind::unusable_input,
-                       std::string("the text is shorter than one window; give a longer text or a smaller context: the text has 511 tokens, a window "
-                                   "needs 512")}));
+            (std::pair{ErrorKind::unusable_input, std::string("the text is shorter than one window; give a longer text "
+                                                              "or a smaller context: the text has 511 tokens, a window "
+                                                              "needs 512")}));
   EXPECT_EQ(error_of([] { cut_windows(counting(5000), 1, 512, {.context = 1024}); }).second,
             "windows must not be longer than the model's context of 512 tokens: 1024");
-  EXPECT_EQ(error_of([] { cut_windows(counting(5000), 1, 512, {.context = 3}); }).second, "windows must have at least 4 tokens: 3");
+  EXPECT_EQ(error_of([] { cut_windows(counting(5000), 1, 512, {.context = 3}); }).second,
+            "windows must have at least 4 tokens: 3");
 }
 
 TEST(Windows, ProtocolNames) {

@@ -11,9 +11,11 @@ namespace nibble {
 namespace {
 
 TEST(ActivationFormat, NamesReadBackAsTheyAre) {
-  for (const char* name : {"a8:g128", "a8:g64", "a8:g32", "a8:g128:wide", "a16:g128", "a8:token", "a8:token:asym", "a8:static", "a8:static:asym"})
+  for (const char* name : {"a8:g128", "a8:g64", "a8:g32", "a8:g128:wide", "a16:g128", "a8:token", "a8:token:asym",
+                           "a8:static", "a8:static:asym"})
     EXPECT_EQ(activation_format_name(parse_activation_format(name)), name);
-  for (const ActivationFormat format : activation_formats()) EXPECT_EQ(parse_activation_format(activation_format_name(format)), format);
+  for (const ActivationFormat format : activation_formats())
+    EXPECT_EQ(parse_activation_format(activation_format_name(format)), format);
   const ActivationFormat format = parse_activation_format("a8:static:asym");
   EXPECT_TRUE(format.is_static());
   EXPECT_TRUE(format.is_asymmetric);
@@ -25,7 +27,8 @@ TEST(ActivationFormat, TheShortNameIsStoredWithItsSize) {
 }
 
 TEST(ActivationFormat, RefusesWhatItDoesNotKnow) {
-  for (const char* name : {"", "a4", "a8:asym", "a8:g16", "a8:g256", "a8:g128:asym", "a8:token:wide", "a8:static:", "A8"}) {
+  for (const char* name :
+       {"", "a4", "a8:asym", "a8:g16", "a8:g256", "a8:g128:asym", "a8:token:wide", "a8:static:", "A8"}) {
     try {
       parse_activation_format(name);
       ADD_FAILURE() << name;
@@ -48,7 +51,8 @@ TEST(ActivationFormat, StandsBehindAPlus) {
 
 TEST(ActivationGrid, DefectsAreNamed) {
   EXPECT_FALSE(find_activation_grid_defect({0.02f, -128}));
-  for (const float scale : {0.0f, -1.0f, 1e-38f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
+  for (const float scale :
+       {0.0f, -1.0f, 1e-38f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
     EXPECT_TRUE(find_activation_grid_defect({scale, 0})) << scale;
   EXPECT_TRUE(find_activation_grid_defect({1, 128}));
   EXPECT_TRUE(find_activation_grid_defect({1, -129}));

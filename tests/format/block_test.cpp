@@ -21,7 +21,9 @@ QuantizedTensor encode(std::string_view name, const std::vector<float>& x, FitRu
   return tensor;
 }
 
-std::optional<std::string> defect(const QuantizedTensor& tensor) { return tensor.format->find_defect(tensor.view().row(0), tensor.cols); }
+std::optional<std::string> defect(const QuantizedTensor& tensor) {
+  return tensor.format->find_defect(tensor.view().row(0), tensor.cols);
+}
 
 struct Defect {
   const char* format;
@@ -45,18 +47,25 @@ TEST_P(BlockDefects, AreNamedWithTheirColumn) {
   EXPECT_EQ(defect(tensor), std::string(wrong.message) + " at column " + std::to_string(format->info().row_multiple));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Formats, BlockDefects,
-    testing::Values(Defect{"q8_0", 34, 0, {0x00, 0x7e}, "the scale is not finite"}, Defect{"q4_0", 18, 0, {0x00, 0xfc}, "the scale is not finite"},
-                    Defect{"q5_0", 22, 0, {0x01, 0x7c}, "the scale is not finite"}, Defect{"q4_1", 20, 0, {0x00, 0x7c}, "the scale is not finite"},
-                    Defect{"q4_1", 20, 2, {0x00, 0x7c}, "the offset is not finite"}, Defect{"q5_1", 24, 2, {0xff, 0xff}, "the offset is not finite"},
-                    Defect{"iq4_nl", 18, 0, {0x00, 0x7c}, "the scale is not finite"},
-                    Defect{"mxfp4", 17, 0, {0xff}, "the scale's exponent is reserved (NaN)"},
-                    Defect{"nvfp4", 36, 2, {0x7f}, "a scale is reserved (NaN)"}, Defect{"nvfp4", 36, 3, {0x81}, "a scale is negative"},
-                    Defect{"q1_0", 18, 0, {0x00, 0x7c}, "the scale is not finite"}, Defect{"q2_0", 18, 0, {0x00, 0x7c}, "the scale is not finite"},
-                    Defect{"tq1_0", 54, 52, {0x00, 0x7c}, "the scale is not finite"},
-                    Defect{"tq2_0", 66, 64, {0x00, 0x7c}, "the scale is not finite"}, Defect{"tq2_0", 66, 5, {0x0c}, "a code is reserved (3)"}),
-    [](const auto& named) { return std::string(named.param.format) + "_" + std::to_string(named.index); });
+INSTANTIATE_TEST_SUITE_P(Formats, BlockDefects,
+                         testing::Values(Defect{"q8_0", 34, 0, {0x00, 0x7e}, "the scale is not finite"},
+                                         Defect{"q4_0", 18, 0, {0x00, 0xfc}, "the scale is not finite"},
+                                         Defect{"q5_0", 22, 0, {0x01, 0x7c}, "the scale is not finite"},
+                                         Defect{"q4_1", 20, 0, {0x00, 0x7c}, "the scale is not finite"},
+                                         Defect{"q4_1", 20, 2, {0x00, 0x7c}, "the offset is not finite"},
+                                         Defect{"q5_1", 24, 2, {0xff, 0xff}, "the offset is not finite"},
+                                         Defect{"iq4_nl", 18, 0, {0x00, 0x7c}, "the scale is not finite"},
+                                         Defect{"mxfp4", 17, 0, {0xff}, "the scale's exponent is reserved (NaN)"},
+                                         Defect{"nvfp4", 36, 2, {0x7f}, "a scale is reserved (NaN)"},
+                                         Defect{"nvfp4", 36, 3, {0x81}, "a scale is negative"},
+                                         Defect{"q1_0", 18, 0, {0x00, 0x7c}, "the scale is not finite"},
+                                         Defect{"q2_0", 18, 0, {0x00, 0x7c}, "the scale is not finite"},
+                                         Defect{"tq1_0", 54, 52, {0x00, 0x7c}, "the scale is not finite"},
+                                         Defect{"tq2_0", 66, 64, {0x00, 0x7c}, "the scale is not finite"},
+                                         Defect{"tq2_0", 66, 5, {0x0c}, "a code is reserved (3)"}),
+                         [](const auto& named) {
+                           return std::string(named.param.format) + "_" + std::to_string(named.index);
+                         });
 
 TEST(RawFormats, ElementsThatAreNotFiniteAreDefects) {
   QuantizedTensor tensor(find_format("f16"), 1, 3);
@@ -138,7 +147,8 @@ TEST(FirstNotFinite, FindsTheFirstOne) {
   x[4100] = std::numeric_limits<float>::quiet_NaN();
   x[4101] = -std::numeric_limits<float>::infinity();
   EXPECT_EQ(first_not_finite(x), 4100u);
-  EXPECT_EQ(first_not_finite(std::vector<float>{std::numeric_limits<float>::max(), -std::numeric_limits<float>::max()}), std::nullopt);
+  EXPECT_EQ(first_not_finite(std::vector<float>{std::numeric_limits<float>::max(), -std::numeric_limits<float>::max()}),
+            std::nullopt);
 }
 
 }  // namespace

@@ -26,7 +26,8 @@ double entropy_by_definition(std::span<const float> x, std::size_t levels) {
   float amax = 0;
   for (const float v : x) amax = std::max(amax, std::fabs(v));
   for (const float v : x)
-    ++counts[std::min(bins - 1, static_cast<std::size_t>(std::fabs(static_cast<double>(v)) / static_cast<double>(amax) * static_cast<double>(bins)))];
+    ++counts[std::min(bins - 1, static_cast<std::size_t>(std::fabs(static_cast<double>(v)) / static_cast<double>(amax) *
+                                                         static_cast<double>(bins)))];
   double best = HUGE_VAL, share = 1;
   for (std::size_t end = bins; end >= levels; --end) {
     std::vector<double> p(counts.begin(), counts.begin() + static_cast<std::ptrdiff_t>(end)), q(end);
@@ -63,7 +64,8 @@ TEST(Clip, EntropyFindsWhatTryingEveryCutFinds) {
       if (seed % 3 == 1)
         for (float& value : x) value = std::tanh(value);
       const double expected = entropy_by_definition(x, levels);
-      EXPECT_NEAR(static_cast<double>(entropy_clip(x, levels) / percentile_clip(x, 100)), expected, 1e-6) << levels << " " << seed;
+      EXPECT_NEAR(static_cast<double>(entropy_clip(x, levels) / percentile_clip(x, 100)), expected, 1e-6)
+          << levels << " " << seed;
       num_cut += expected < 1 ? 1 : 0;
     }
   EXPECT_GT(num_cut, 20u);
@@ -88,8 +90,8 @@ TEST(Clip, PercentileInterpolates) {
 // Both rules change something in groups of 32 and in blocks, and the cut of entropy is the row's.
 TEST(Clip, RulesReachShortGroups) {
   const auto x = normal_values(2048, 9);
-  for (const char* name :
-       {"int4:g32", "int4:g32:asym", "nf4:g64", "int4:g64:s6", "q4_0", "q4_1", "q4_k", "q6_k", "iq4_nl", "mxfp4", "nvfp4", "table4:row"}) {
+  for (const char* name : {"int4:g32", "int4:g32:asym", "nf4:g64", "int4:g64:s6", "q4_0", "q4_1", "q4_k", "q6_k",
+                           "iq4_nl", "mxfp4", "nvfp4", "table4:row"}) {
     const FormatPtr format = find_format(name);
     const auto decoded = [&](const FitOptions& options) {
       QuantizedTensor tensor(format, 1, x.size());
@@ -102,7 +104,8 @@ TEST(Clip, RulesReachShortGroups) {
     EXPECT_LT(largest(decoded({.rule = FitRule::percentile, .percentile = 80})), 0.8f * largest(plain)) << name;
     EXPECT_LT(largest(decoded({.rule = FitRule::entropy, .row_clip = 1})), 0.5f * largest(plain)) << name;
     if (std::string(name) == "int4:g32") {
-      EXPECT_EQ(decoded({.rule = FitRule::entropy}), decoded({.rule = FitRule::entropy, .row_clip = entropy_clip(x, 8)}));
+      EXPECT_EQ(decoded({.rule = FitRule::entropy}),
+                decoded({.rule = FitRule::entropy, .row_clip = entropy_clip(x, 8)}));
     }
   }
 }

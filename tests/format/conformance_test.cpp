@@ -43,14 +43,16 @@ class Conformance : public testing::TestWithParam<FormatPtr> {
   // A row length the format accepts: its multiple, and for planar groups a short last one.
   std::size_t row_length() const { return info_.row_multiple > 1 ? 2 * info_.row_multiple : 256 + 37; }
 
-  QuantizedTensor encode(std::span<const float> x, std::uint64_t rows, FitRule rule, std::span<const float> importance = {}) const {
+  QuantizedTensor encode(std::span<const float> x, std::uint64_t rows, FitRule rule,
+                         std::span<const float> importance = {}) const {
     const std::size_t cols = x.size() / rows;
     QuantizedTensor tensor(format_, rows, cols);
     const FitOptions options{.rule = rule};
     tensor.tensor_grid = format_->prepare(x, rows, cols, importance, options);
     format_->pack_tensor(tensor.tensor_grid.get(), tensor.row(0));
     for (std::uint64_t row = 0; row < rows; ++row)
-      format_->encode_row(x.subspan(row * cols, cols), importance, tensor.tensor_grid.get(), row, options, tensor.row(row));
+      format_->encode_row(x.subspan(row * cols, cols), importance, tensor.tensor_grid.get(), row, options,
+                          tensor.row(row));
     return tensor;
   }
 
@@ -65,12 +67,15 @@ class Conformance : public testing::TestWithParam<FormatPtr> {
 double squared_error(std::span<const float> x, std::span<const float> y) {
   double sum = 0;
   for (std::size_t i = 0; i < x.size(); ++i)
-    sum += (static_cast<double>(x[i]) - static_cast<double>(y[i])) * (static_cast<double>(x[i]) - static_cast<double>(y[i]));
+    sum += (static_cast<double>(x[i]) - static_cast<double>(y[i])) *
+           (static_cast<double>(x[i]) - static_cast<double>(y[i]));
   return sum;
 }
 
 TEST_P(Conformance, PlanesAddUpToTheBitsPerWeight) {
-  const std::uint64_t cols = std::lcm<std::uint64_t>(std::max<std::uint64_t>(info_.row_multiple, std::max<std::uint64_t>(info_.span, 1)), 8) << 12;
+  const std::uint64_t cols =
+      std::lcm<std::uint64_t>(std::max<std::uint64_t>(info_.row_multiple, std::max<std::uint64_t>(info_.span, 1)), 8)
+      << 12;
   std::uint64_t bytes = 0;
   const auto planes = format_->planes(3, cols);
   ASSERT_FALSE(planes.empty());
@@ -83,7 +88,8 @@ TEST_P(Conformance, PlanesAddUpToTheBitsPerWeight) {
     bytes += plane.bytes;
   }
   // What a long row does not make negligible must be in the figure: at most 2 kbit a row are left out.
-  EXPECT_NEAR(8.0 * static_cast<double>(bytes) / static_cast<double>(3 * cols), info_.bits_per_weight, 2048.0 / static_cast<double>(cols));
+  EXPECT_NEAR(8.0 * static_cast<double>(bytes) / static_cast<double>(3 * cols), info_.bits_per_weight,
+              2048.0 / static_cast<double>(cols));
 }
 
 TEST_P(Conformance, RefusesRowsThatAreNotMultiples) {
@@ -96,12 +102,15 @@ TEST_P(Conformance, RefusesRowsThatAreNotMultiples) {
     FAIL() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::unsupported);
-    EXPECT_EQ(std::string(error.what()), info_.name + " needs rows whose length is a multiple of " + std::to_string(info_.row_multiple) +
+    EXPECT_EQ(std::string(error.what()), info_.name + " needs rows whose length is a multiple of " +
+                                             std::to_string(info_.row_multiple) +
                                              "; this length leaves 3 over: " + std::to_string(info_.row_multiple + 3));
   }
 }
 
-TEST_P(Conformance, RefusesSizesThatOverflow) { EXPECT_THROW(format_->planes(std::uint64_t{1} << 40, std::uint64_t{1} << 40), Error); }
+TEST_P(Conformance, RefusesSizesThatOverflow) {
+  EXPECT_THROW(format_->planes(std::uint64_t{1} << 40, std::uint64_t{1} << 40), Error);
+}
 
 TEST_P(Conformance, ZerosDecodeToZeros) {
   const std::vector<float> zeros(2 * row_length(), 0.0f);
@@ -124,11 +133,13 @@ TEST_P(Conformance, AllZeroGroupsAmongOthersDecodeToZeros) {
 }
 
 TEST_P(Conformance, ErrorStaysWithinAQuarterOfTheSignalPerBit) {
-  // The error of b-bit numbers falls by about 6 dB a bit; 1.25 * 2^-(b - 1) of the deviation leaves room for every format here.
+  // The error of b-bit numbers falls by about 6 dB a bit; 1.25 * 2^-(b - 1) of the deviation leaves room for every
+  // format here.
   const auto x = normal_values(4 * row_length(), 2);
   const double bits = std::min(planar() != nullptr ? planar()->bits : info_.bits_per_weight, 8.0);
   const double bound = std::max(1.25 * std::exp2(1 - bits), 2e-3);
-  const bool is_float = planar() != nullptr && planar()->points >= PlanarPoints::fp6_e2m3 && planar()->points <= PlanarPoints::fp8_e5m2;
+  const bool is_float =
+      planar() != nullptr && planar()->points >= PlanarPoints::fp6_e2m3 && planar()->points <= PlanarPoints::fp8_e5m2;
   const double effective = is_float ? 0.08 : bound;  // floats keep relative precision: half a step of two mantissa bits
   const auto y = encode(x, 4, FitRule::automatic).view().decode();
   EXPECT_LT(std::sqrt(squared_error(x, y) / squared_error(x, std::vector<float>(x.size(), 0.0f))), effective);
@@ -202,7 +213,8 @@ TEST_P(Conformance, PackAndUnpackAreInverse) {
   for (std::uint64_t row = 0; row < 2; ++row) {
     for (std::size_t begin = 0; begin < cols; begin += span) {
       const std::size_t columns = std::min(span, cols - begin);
-      format_->unpack(tensor.view().row(row), begin / span, columns, unpacked_grid.get(), row, grid.data(), codes.data());
+      format_->unpack(tensor.view().row(row), begin / span, columns, unpacked_grid.get(), row, grid.data(),
+                      codes.data());
       for (std::size_t i = 0; i < columns; i += info_.unit) {
         ASSERT_LT(codes[i / info_.unit], format_->num_codes());
         format_->value(grid.data(), i, codes[i / info_.unit], value.data());
@@ -229,7 +241,8 @@ TEST_P(Conformance, WritingASpanLeavesTheOthersAlone) {
   std::vector<Code> codes(span);
   // Span 0 is overwritten with the codes of span 1 and then with its own again.
   const auto copy_span = [&](std::size_t from, std::size_t to) {
-    format_->unpack(first.view().row(0), from, std::min(span, cols - from * span), first.tensor_grid.get(), 0, grid.data(), codes.data());
+    format_->unpack(first.view().row(0), from, std::min(span, cols - from * span), first.tensor_grid.get(), 0,
+                    grid.data(), codes.data());
     format_->pack(grid.data(), codes.data(), to, std::min(span, cols - to * span), second.row(0));
   };
   copy_span(1, 0);
@@ -255,8 +268,11 @@ TEST_P(Conformance, NearestIsNearestOnTheFittedGrid) {
       format_->value(grid.data(), i, code, &other);
       if (!std::isfinite(other)) continue;  // a reserved code
       // The widest symmetric byte leaves -128 unused.
-      if (planar() != nullptr && planar()->bits == 8 && planar()->points == PlanarPoints::integer && !planar()->is_asymmetric && code == 0) continue;
-      ASSERT_LE(std::fabs(chosen - x[i]), std::fabs(other - x[i]) * (1 + 1e-5f) + 1e-9f) << "column " << i << ", code " << code;
+      if (planar() != nullptr && planar()->bits == 8 && planar()->points == PlanarPoints::integer &&
+          !planar()->is_asymmetric && code == 0)
+        continue;
+      ASSERT_LE(std::fabs(chosen - x[i]), std::fabs(other - x[i]) * (1 + 1e-5f) + 1e-9f)
+          << "column " << i << ", code " << code;
     }
   }
 }
@@ -265,7 +281,8 @@ TEST_P(Conformance, DecodedValuesEncodeToThemselves) {
   const auto x = normal_values(2 * row_length(), 11);
   const auto once = encode(x, 2, FitRule::absmax).view().decode();
   // Narrow symmetric integers put the peak between two codes, so only a search finds their grid again.
-  const bool is_between = planar() != nullptr && planar()->points == PlanarPoints::integer && !planar()->is_asymmetric && planar()->bits < 8;
+  const bool is_between = planar() != nullptr && planar()->points == PlanarPoints::integer &&
+                          !planar()->is_asymmetric && planar()->bits < 8;
   const auto twice = encode(once, 2, is_between ? FitRule::search : FitRule::absmax).view().decode();
   const double signal = squared_error(x, std::vector<float>(x.size(), 0.0f));
   RecordProperty("drift", std::to_string(std::sqrt(squared_error(once, twice) / signal)));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// nf4 and fp4 with doubly quantized scales beside what bitsandbytes 0.50 stores. tests/data/format/{nf4,fp4}_double.bin hold, for the
-// matrix below (130 rows of 192, blocks of 64): 390 scale codes, 2 scales of scales, their offset, and the codes, first of a pair high.
+// nf4 and fp4 with doubly quantized scales beside what bitsandbytes 0.50 stores. tests/data/format/{nf4,fp4}_double.bin
+// hold, for the matrix below (130 rows of 192, blocks of 64): 390 scale codes, 2 scales of scales, their offset, and
+// the codes, first of a pair high.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -63,14 +64,17 @@ class DoubleQuantization : public testing::TestWithParam<const char*> {};
 
 TEST_P(DoubleQuantization, PlainRoundingGivesTheBytesOfBitsandbytes) {
   const Golden golden = read_golden(GetParam());
-  const auto tensor = encode(find_format(std::string(GetParam()) + ":g64:dq"), golden_matrix(), {.rule = FitRule::absmax});
+  const auto tensor =
+      encode(find_format(std::string(GetParam()) + ":g64:dq"), golden_matrix(), {.rule = FitRule::absmax});
   ASSERT_EQ(tensor.planes.size(), 4u);
   ASSERT_EQ(tensor.planes[1].size(), kGroups);
-  for (std::size_t i = 0; i < kGroups; ++i) ASSERT_EQ(std::to_integer<int>(tensor.planes[1][i]), golden.scales[i]) << "scale " << i;
+  for (std::size_t i = 0; i < kGroups; ++i)
+    ASSERT_EQ(std::to_integer<int>(tensor.planes[1][i]), golden.scales[i]) << "scale " << i;
   float nested[kNested], offset;
   std::memcpy(nested, tensor.planes[2].data(), sizeof nested);
   std::memcpy(&offset, tensor.planes[3].data(), sizeof offset);
-  // Theirs is a mean in f32, summed in another order: its error is within one part in 2^24 for each doubling of the 390 numbers.
+  // Theirs is a mean in f32, summed in another order: its error is within one part in 2^24 for each doubling of the 390
+  // numbers.
   const float bound = 9 * 0x1p-24f * golden.offset;
   EXPECT_NEAR(offset, golden.offset, bound);
   for (std::size_t i = 0; i < kNested; ++i) EXPECT_NEAR(nested[i], golden.nested[i], bound);
@@ -91,7 +95,8 @@ TEST_P(DoubleQuantization, ScalesOfARowMayLieInTwoRuns) {
   std::memcpy(&offset, tensor.planes[3].data(), sizeof offset);
   ASSERT_NE(nested[0], nested[1]);
   for (std::size_t group = 255; group < 258; ++group) {
-    const float scale = dynamic_value(std::to_integer<std::uint8_t>(tensor.planes[1][group])) * nested[group / 256] + offset;
+    const float scale =
+        dynamic_value(std::to_integer<std::uint8_t>(tensor.planes[1][group])) * nested[group / 256] + offset;
     float largest = 0, given = 0;
     for (std::size_t i = 64 * group; i < 64 * (group + 1); ++i) {
       largest = std::max(largest, std::fabs(decoded[i]));
@@ -116,7 +121,8 @@ TEST_P(DoubleQuantization, SearchedScalesAreNotWorse) {
 
 TEST_P(DoubleQuantization, InfiniteScalesOfScalesAreADefect) {
   auto tensor = encode(find_format(std::string(GetParam()) + ":g64:dq"), golden_matrix(), {});
-  EXPECT_EQ(tensor.format->find_tensor_defect(tensor.format->unpack_tensor(tensor.view().row(0), kRows, kCols).get()), std::nullopt);
+  EXPECT_EQ(tensor.format->find_tensor_defect(tensor.format->unpack_tensor(tensor.view().row(0), kRows, kCols).get()),
+            std::nullopt);
   const float infinite = HUGE_VALF;
   std::memcpy(tensor.planes[2].data() + 4, &infinite, 4);
   EXPECT_EQ(tensor.format->find_tensor_defect(tensor.format->unpack_tensor(tensor.view().row(0), kRows, kCols).get()),
@@ -135,7 +141,8 @@ TEST(DynamicMap, AscendsThroughZeroToOne) {
   for (int decade = 0; decade < 7; ++decade)
     for (int k = 0; k < 1 << decade; ++k, ++index) {
       const double mean = 0.1 + 0.9 * (k + 0.5) / (1 << decade);
-      EXPECT_NEAR(static_cast<double>(kDynamicMagnitudes[index]) / (mean * std::pow(10.0, decade - 6)), 1, 2e-7) << index;
+      EXPECT_NEAR(static_cast<double>(kDynamicMagnitudes[index]) / (mean * std::pow(10.0, decade - 6)), 1, 2e-7)
+          << index;
     }
   EXPECT_EQ(index, 127u);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bytes that ggml's own code wrote and read, from tests/data/format: input.f32 is a [4, 1024] matrix, importance.f32 one weight per
-// column, NAME.plain and NAME.weighted its encodings without and with the importance, NAME.decoded.f32 what ggml decodes from
-// NAME.plain.
+// Bytes that ggml's own code wrote and read, from tests/data/format: input.f32 is a [4, 1024] matrix, importance.f32
+// one weight per column, NAME.plain and NAME.weighted its encodings without and with the importance, NAME.decoded.f32
+// what ggml decodes from NAME.plain.
 #pragma once
 
 #include <cstddef>

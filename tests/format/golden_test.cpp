@@ -25,7 +25,8 @@ std::vector<FormatPtr> block_formats() {
 
 std::string test_name(const testing::TestParamInfo<FormatPtr>& info) { return info.param->name(); }
 
-QuantizedTensor encode(const FormatPtr& format, std::span<const float> x, std::span<const float> importance, FitRule rule) {
+QuantizedTensor encode(const FormatPtr& format, std::span<const float> x, std::span<const float> importance,
+                       FitRule rule) {
   QuantizedTensor tensor(format, kRows, kCols);
   for (std::uint64_t i = 0; i < kRows; ++i)
     format->encode_row(x.subspan(i * kCols, kCols), importance, nullptr, i, FitOptions{.rule = rule}, tensor.row(i));
@@ -59,7 +60,8 @@ TEST_P(GoldenBlocks, DecodesToTheReferenceBits) {
   const auto expected = golden::read_floats(stem_ + ".decoded.f32");
   ASSERT_EQ(decoded.size(), expected.size());
   for (std::size_t i = 0; i < expected.size(); ++i)
-    ASSERT_EQ(std::memcmp(&decoded[i], &expected[i], sizeof(float)), 0) << "element " << i << ": " << decoded[i] << " is not " << expected[i];
+    ASSERT_EQ(std::memcmp(&decoded[i], &expected[i], sizeof(float)), 0)
+        << "element " << i << ": " << decoded[i] << " is not " << expected[i];
 }
 
 TEST_P(GoldenBlocks, UnitValuesAreWhatRowsDecodeTo) {
@@ -76,7 +78,8 @@ TEST_P(GoldenBlocks, UnitValuesAreWhatRowsDecodeTo) {
       for (std::size_t i = 0; i < span; ++i) {
         ASSERT_LT(codes[i / unit], format_->num_codes());
         if (i % unit == 0) format_->value(grid.data(), i, codes[i / unit], value.data());
-        ASSERT_EQ(value[i % unit], expected[row * kCols + index * span + i]) << "row " << row << ", column " << index * span + i;
+        ASSERT_EQ(value[i % unit], expected[row * kCols + index * span + i])
+            << "row " << row << ", column " << index * span + i;
       }
     }
   }
@@ -102,7 +105,8 @@ TEST_P(GoldenBlocks, SearchIsNeverWorseThanTheReference) {
   const auto plain = row_errors(input_, decode(golden::read_bytes(stem_ + ".plain")), {});
   const auto ours = row_errors(input_, encode(format_, input_, {}, FitRule::search).view().decode(), {});
   const auto weighted = row_errors(input_, decode(golden::read_bytes(stem_ + ".weighted")), importance_);
-  const auto ours_weighted = row_errors(input_, encode(format_, input_, importance_, FitRule::search).view().decode(), importance_);
+  const auto ours_weighted =
+      row_errors(input_, encode(format_, input_, importance_, FitRule::search).view().decode(), importance_);
   for (std::uint64_t row = 0; row < kRows; ++row) {
     EXPECT_LE(ours[row], plain[row]) << "row " << row;
     EXPECT_LE(ours_weighted[row], weighted[row]) << "weighted, row " << row;
@@ -116,8 +120,8 @@ TEST_P(GoldenBlocks, SearchIsNeverWorseThanTheReference) {
   }
   RecordProperty("error_ratio", std::to_string(sum / sum_reference));
   RecordProperty("weighted_error_ratio", std::to_string(sum_weighted / sum_weighted_reference));
-  std::printf("%-8s squared error / reference's: plain %.4f, weighted %.4f\n", format_->name().c_str(), sum / sum_reference,
-              sum_weighted / sum_weighted_reference);
+  std::printf("%-8s squared error / reference's: plain %.4f, weighted %.4f\n", format_->name().c_str(),
+              sum / sum_reference, sum_weighted / sum_weighted_reference);
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, GoldenBlocks, testing::ValuesIn(block_formats()), test_name);
@@ -137,7 +141,8 @@ TEST_P(GoldenRounding, EncodesToTheReferenceBytes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, GoldenRounding,
-                         testing::Values("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "tq1_0", "tq2_0", "mxfp4", "nvfp4", "q1_0", "q2_0"),
+                         testing::Values("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "tq1_0", "tq2_0", "mxfp4", "nvfp4",
+                                         "q1_0", "q2_0"),
                          [](const auto& param) { return std::string(param.param); });
 
 }  // namespace

@@ -31,7 +31,8 @@ struct Encoded {
   std::vector<float> decoded;
 };
 
-Encoded encode(std::string_view spelling, const std::vector<float>& x, FitRule rule = FitRule::absmax, std::uint64_t rows = 1) {
+Encoded encode(std::string_view spelling, const std::vector<float>& x, FitRule rule = FitRule::absmax,
+               std::uint64_t rows = 1) {
   const FormatPtr format = find_format(spelling);
   const std::uint64_t cols = x.size() / rows;
   QuantizedTensor tensor(format, rows, cols);
@@ -39,7 +40,8 @@ Encoded encode(std::string_view spelling, const std::vector<float>& x, FitRule r
   tensor.tensor_grid = format->prepare(x, rows, cols, {}, options);
   format->pack_tensor(tensor.tensor_grid.get(), tensor.row(0));
   for (std::uint64_t row = 0; row < rows; ++row)
-    format->encode_row(std::span(x).subspan(row * cols, cols), {}, tensor.tensor_grid.get(), row, options, tensor.row(row));
+    format->encode_row(std::span(x).subspan(row * cols, cols), {}, tensor.tensor_grid.get(), row, options,
+                       tensor.row(row));
   auto decoded = tensor.view().decode();
   return {std::move(tensor), std::move(decoded)};
 }
@@ -77,16 +79,22 @@ TEST(PlanarSpelling, PrintedSpecsParseToThemselves) {
           for (const bool is_high : {false, true})
             for (const PlanarGrain grain : {PlanarGrain::group, PlanarGrain::row, PlanarGrain::tensor})
               for (int scale = 0; scale <= static_cast<int>(ScaleType::dq); ++scale) {
-                const PlanarSpec spec{
-                    static_cast<PlanarPoints>(points), bits, is_unsigned, is_asymmetric, is_high, grain, grain == PlanarGrain::group ? 48u : 0u,
-                    static_cast<ScaleType>(scale)};
+                const PlanarSpec spec{static_cast<PlanarPoints>(points),
+                                      bits,
+                                      is_unsigned,
+                                      is_asymmetric,
+                                      is_high,
+                                      grain,
+                                      grain == PlanarGrain::group ? 48u : 0u,
+                                      static_cast<ScaleType>(scale)};
                 std::optional<PlanarSpec> parsed;
                 try {
                   parsed = parse_planar(planar_name(spec));
                 } catch (const Error&) {
                   continue;  // a combination that makes no sense
                 }
-                if (!parsed || parsed->bits != bits || parsed->is_unsigned != is_unsigned) continue;  // bits that these points do not have
+                if (!parsed || parsed->bits != bits || parsed->is_unsigned != is_unsigned)
+                  continue;  // bits that these points do not have
                 EXPECT_EQ(*parsed, spec) << planar_name(spec);
                 ++count;
               }
@@ -94,12 +102,16 @@ TEST(PlanarSpelling, PrintedSpecsParseToThemselves) {
 }
 
 TEST(PlanarSpelling, RefusalsSayWhy) {
-  EXPECT_EQ(refusal_of("int1:g32"), "format int1:g32: one bit is an integer only with a zero point (add :asym); {-1, 1} is called binary");
+  EXPECT_EQ(refusal_of("int1:g32"),
+            "format int1:g32: one bit is an integer only with a zero point (add :asym); {-1, 1} is called binary");
   EXPECT_EQ(refusal_of("nf4:asym"), "format nf4:asym: only integers have zero points; leave out asym");
   EXPECT_EQ(refusal_of("int4:g0"), "format int4:g0: a group has 1 to 1048576 columns: g0");
-  EXPECT_EQ(refusal_of("int4:g99999999999"), "format int4:g99999999999: a group has 1 to 1048576 columns: g99999999999");
+  EXPECT_EQ(refusal_of("int4:g99999999999"),
+            "format int4:g99999999999: a group has 1 to 1048576 columns: g99999999999");
   EXPECT_EQ(refusal_of("int4:g32:row"), "format int4:g32:row: the grain is given twice");
-  EXPECT_EQ(refusal_of("int4:"), "format int4:: unknown option; options are g<N>, row, tensor, asym, high, f32, f16, bf16, e8m0, s6, s8, dq: ''");
+  EXPECT_EQ(
+      refusal_of("int4:"),
+      "format int4:: unknown option; options are g<N>, row, tensor, asym, high, f32, f16, bf16, e8m0, s6, s8, dq: ''");
   EXPECT_EQ(refusal_of("int3:high"), "format int3:high: high is a form of symmetric int2");
   EXPECT_EQ(refusal_of("int4:row:s8"), "format int4:row:s8: two-level scales need groups, for example g64");
   EXPECT_EQ(refusal_of("table4:tensor"), "format table4:tensor: a table belongs to a row or a group");
@@ -137,7 +149,9 @@ TEST(PlanarInteger, AsymmetricZeroIsExact) {
   EXPECT_EQ(y[1], 0.0f);
   // Signed and unsigned spellings store the same bytes and number them differently.
   EXPECT_EQ(encode("int8:tensor:asym", {3.0f, 0.0f, -2.5f}).tensor.planes, tensor.planes);
-  const auto first = [](std::string_view name) { return dynamic_cast<const PlanarFormat&>(*find_format(name)).first_integer(); };
+  const auto first = [](std::string_view name) {
+    return dynamic_cast<const PlanarFormat&>(*find_format(name)).first_integer();
+  };
   EXPECT_EQ(first("int8:tensor:asym"), -128);
   EXPECT_EQ(first("uint8:tensor:asym"), 0);
 }
@@ -153,7 +167,8 @@ TEST(PlanarInteger, RangeAlwaysIncludesZero) {
 TEST(PlanarInteger, TwoFormsOfTwoBits) {
   EXPECT_EQ(encode("int2:row", {-1.5f, 1.5f, 0.4f, 1.0f}).decoded, (std::vector<float>{-2, 1, 0, 1}));
   EXPECT_EQ(encode("int2:row:high", {-1.0f, 2.0f, 0.4f, 1.0f}).decoded, (std::vector<float>{-1, 2, 0, 1}));
-  EXPECT_EQ(encode("int2:row:high", {1.0f, -2.0f, -0.4f, -1.0f}).decoded, (std::vector<float>{1, -2, 0, -1}));  // a negative scale
+  EXPECT_EQ(encode("int2:row:high", {1.0f, -2.0f, -0.4f, -1.0f}).decoded,
+            (std::vector<float>{1, -2, 0, -1}));  // a negative scale
 }
 
 TEST(PlanarInteger, ShortLastGroupHasItsOwnGrid) {
@@ -183,7 +198,8 @@ TEST(PlanarScales, PowersOfTwoFollowTheMicroscalingRule) {
 TEST(PlanarScales, TwoLevelScalesAreMultiplesOfTheRowsBase) {
   std::vector<float> x;
   for (int group = 0; group < 4; ++group)
-    for (int i = 0; i < 64; ++i) x.push_back(static_cast<float>(std::sin(i * 0.7 + group)) * static_cast<float>(group + 1));
+    for (int i = 0; i < 64; ++i)
+      x.push_back(static_cast<float>(std::sin(i * 0.7 + group)) * static_cast<float>(group + 1));
   const auto [tensor, y] = encode("int4:g64:s8", x);
   ASSERT_EQ(tensor.specs[2].suffix, "base");
   EXPECT_EQ(std::to_integer<int>(tensor.planes[1][3]), 255);  // the largest scale
@@ -224,13 +240,14 @@ TEST(PlanarBinary, ScaleIsTheMeanMagnitude) {
 }
 
 TEST(PlanarPointTables, EveryPointIsItsOwnNearest) {
-  for (const auto points : {PlanarPoints::nf4, PlanarPoints::fp4, PlanarPoints::e2m1, PlanarPoints::fp6_e2m3, PlanarPoints::fp6_e3m2,
-                            PlanarPoints::fp8_e4m3, PlanarPoints::fp8_e5m2}) {
+  for (const auto points : {PlanarPoints::nf4, PlanarPoints::fp4, PlanarPoints::e2m1, PlanarPoints::fp6_e2m3,
+                            PlanarPoints::fp6_e3m2, PlanarPoints::fp8_e4m3, PlanarPoints::fp8_e5m2}) {
     const PointTable& table = *point_table(points);
     const Code num_codes = points <= PlanarPoints::e2m1 ? 16 : points <= PlanarPoints::fp6_e3m2 ? 64 : 256;
     for (Code code = 0; code < num_codes; ++code) {
       if (table.is_reserved(code)) continue;
-      EXPECT_EQ(table.value(table.nearest(table.value(code))), table.value(code)) << static_cast<int>(points) << " " << code;
+      EXPECT_EQ(table.value(table.nearest(table.value(code))), table.value(code))
+          << static_cast<int>(points) << " " << code;
       EXPECT_EQ(table.round(table.value(code)), table.value(code));
     }
     // Random numbers against all codes.
@@ -266,7 +283,8 @@ TEST(PlanarLearned, TableFindsTheClusters) {
   std::vector<float> x;
   Random random(3);
   for (int i = 0; i < 400; ++i)
-    x.push_back(static_cast<float>(std::array{-1.0, -0.25, 0.5, 2.0}[static_cast<std::size_t>(i % 4)] + 0.001 * random.normal()));
+    x.push_back(static_cast<float>(std::array{-1.0, -0.25, 0.5, 2.0}[static_cast<std::size_t>(i % 4)] +
+                                   0.001 * random.normal()));
   const auto [tensor, y] = encode("table2:row:f32", x, FitRule::automatic);
   for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], y[i], 0.006f);
   ASSERT_EQ(tensor.specs[1].suffix, "table");

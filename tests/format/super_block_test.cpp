@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What holds for every type with super-blocks of 256, beyond the golden bytes: searches that survive any finite input, nearest codes
-// that are nearest, and grids that do not depend on the scale of the values.
+// What holds for every type with super-blocks of 256, beyond the golden bytes: searches that survive any finite input,
+// nearest codes that are nearest, and grids that do not depend on the scale of the values.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -18,7 +18,8 @@ constexpr std::size_t kSpan = 256;
 
 std::vector<FormatPtr> super_block_formats() {
   std::vector<FormatPtr> formats;
-  for (const char* name : {"q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs", "iq3_s", "iq3_xxs", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"})
+  for (const char* name : {"q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs", "iq3_s", "iq3_xxs", "iq2_s", "iq2_xs",
+                           "iq2_xxs", "iq1_m", "iq1_s"})
     formats.push_back(find_format(name));
   return formats;
 }
@@ -43,7 +44,8 @@ class SuperBlocks : public testing::TestWithParam<FormatPtr> {
  protected:
   const FormatPtr format_ = GetParam();
 
-  std::vector<std::byte> encode(std::span<const float> x, std::span<const float> importance = {}, FitRule rule = FitRule::automatic) const {
+  std::vector<std::byte> encode(std::span<const float> x, std::span<const float> importance = {},
+                                FitRule rule = FitRule::automatic) const {
     QuantizedTensor tensor(format_, 1, x.size());
     format_->encode_row(x, importance, nullptr, 0, FitOptions{.rule = rule}, tensor.row(0));
     return tensor.planes[0];
@@ -55,7 +57,8 @@ class SuperBlocks : public testing::TestWithParam<FormatPtr> {
     format_->decode_row(planes, nullptr, 0, out);
     return out;
   }
-  std::vector<float> round_trip(std::span<const float> x, std::span<const float> importance = {}, FitRule rule = FitRule::automatic) const {
+  std::vector<float> round_trip(std::span<const float> x, std::span<const float> importance = {},
+                                FitRule rule = FitRule::automatic) const {
     return decode(encode(x, importance, rule), x.size());
   }
 };
@@ -98,7 +101,8 @@ TEST_P(SuperBlocks, AnyFiniteValuesGiveFiniteOnes) {
   for (const auto& x : cases)
     for (const FitRule rule : {FitRule::automatic, FitRule::absmax, FitRule::percentile})
       for (const std::span<const float> weights : {std::span<const float>{}, std::span<const float>(importance)})
-        for (const float value : round_trip(x, weights, rule)) ASSERT_TRUE(std::isfinite(value)) << x[0] << " " << x[100] << " " << x[200];
+        for (const float value : round_trip(x, weights, rule))
+          ASSERT_TRUE(std::isfinite(value)) << x[0] << " " << x[100] << " " << x[200];
 }
 
 TEST_P(SuperBlocks, ScalingByAPowerOfTwoScalesTheResult) {
@@ -121,7 +125,8 @@ TEST_P(SuperBlocks, ImportanceHelpsWhatIsImportant) {
   const auto x = normal_values(13, 0.02f, kCols);
   auto importance = normal_values(14, 1.0f, kCols);
   for (float& weight : importance) weight = std::exp(2 * weight);
-  EXPECT_LT(squared_error(x, round_trip(x, importance), importance), 0.98 * squared_error(x, round_trip(x), importance));
+  EXPECT_LT(squared_error(x, round_trip(x, importance), importance),
+            0.98 * squared_error(x, round_trip(x), importance));
 }
 
 TEST_P(SuperBlocks, SearchBeatsWholeRanges) {
@@ -130,7 +135,8 @@ TEST_P(SuperBlocks, SearchBeatsWholeRanges) {
   EXPECT_LT(squared_error(x, round_trip(x)), 0.95 * squared_error(x, round_trip(x, {}, FitRule::absmax)));
 }
 
-// Storing what was stored costs next to nothing: the grid that gave the values is among those that a search comes near to.
+// Storing what was stored costs next to nothing: the grid that gave the values is among those that a search comes near
+// to.
 TEST_P(SuperBlocks, StoringAgainLosesLittle) {
   constexpr std::size_t kCols = 16 * kSpan;
   const auto x = normal_values(16, 0.02f, kCols);
@@ -152,7 +158,8 @@ TEST_P(SuperBlocks, CodesAreNearest) {
       for (Code code = 0; code < format_->num_codes(); ++code) {
         format_->value(grid.data(), i, code, &other);
         // The comparison is made in units of the step, where rounding may turn what is nearly a tie.
-        ASSERT_LE(std::fabs(target - chosen), std::fabs(target - other) + 2e-6f * std::fabs(chosen)) << "column " << i << ", code " << code;
+        ASSERT_LE(std::fabs(target - chosen), std::fabs(target - other) + 2e-6f * std::fabs(chosen))
+            << "column " << i << ", code " << code;
       }
     }
   }
@@ -163,7 +170,8 @@ TEST_P(SuperBlocks, InfiniteScalesAreDefects) {
   ConstRowPlanes planes{};
   planes[0] = bytes.data();
   EXPECT_EQ(format_->find_defect(planes, kSpan), std::nullopt);
-  // The scale lies at the front or at the end, or (iq1_m) in the top bits of the last words: one of these makes it infinite.
+  // The scale lies at the front or at the end, or (iq1_m) in the top bits of the last words: one of these makes it
+  // infinite.
   const std::uint16_t infinity = 0x7c00;
   auto front = bytes, end = bytes, spread = bytes, before_scales = bytes;
   std::memcpy(front.data(), &infinity, 2);
@@ -186,7 +194,8 @@ TEST_P(SuperBlocks, InfiniteScalesAreDefects) {
   EXPECT_TRUE(found);
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, SuperBlocks, testing::ValuesIn(super_block_formats()), [](const auto& param) { return param.param->name(); });
+INSTANTIATE_TEST_SUITE_P(Formats, SuperBlocks, testing::ValuesIn(super_block_formats()),
+                         [](const auto& param) { return param.param->name(); });
 
 }  // namespace
 }  // namespace nibble

@@ -58,8 +58,8 @@ TEST(Folds, StopAtActivationsSumsAndInputs) {
   Layer l;
   const Value after = l.d.silu(l.d.linear(l.h, "a_in", {"a", kHidden}));
   const Value sum = l.d.add(after, l.x);
-  const DrawnGraph drawn =
-      l.finish({l.d.linear(after, "b_in", {"b", kHidden}), l.d.linear(sum, "c_in", {"c", kHidden}), l.d.linear(l.x, "d_in", {"d", kHidden})});
+  const DrawnGraph drawn = l.finish({l.d.linear(after, "b_in", {"b", kHidden}), l.d.linear(sum, "c_in", {"c", kHidden}),
+                                     l.d.linear(l.x, "d_in", {"d", kHidden})});
   EXPECT_TRUE(drawn.folds[0]);
   for (std::size_t i = 1; i < 4; ++i) EXPECT_FALSE(drawn.folds[i]) << drawn.sites[i].name;
 }

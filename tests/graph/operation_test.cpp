@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every operation of the list: what it must say of itself, and its reference arithmetic on numbers that were worked out by hand.
+// Every operation of the list: what it must say of itself, and its reference arithmetic on numbers that were worked out
+// by hand.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -13,14 +14,16 @@ namespace {
 
 using Weights = std::map<std::string, std::vector<float>, std::less<>>;
 
-std::vector<float> run(Drawing& d, Value y, std::size_t tokens, const std::vector<std::vector<float>>& given, const Weights& weights = {},
-                       const std::vector<std::int32_t>& ids = {}) {
-  return evaluate(std::move(d).finish({y}), tokens, given, ids, [&](std::string_view part) { return std::span<const float>(weights.find(part)->second); })[0];
+std::vector<float> run(Drawing& d, Value y, std::size_t tokens, const std::vector<std::vector<float>>& given,
+                       const Weights& weights = {}, const std::vector<std::int32_t>& ids = {}) {
+  return evaluate(std::move(d).finish({y}), tokens, given, ids,
+                  [&](std::string_view part) { return std::span<const float>(weights.find(part)->second); })[0];
 }
 
 void expect_near(const std::vector<float>& found, const std::vector<float>& expected) {
   ASSERT_EQ(found.size(), expected.size());
-  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-6F * (1 + std::abs(expected[i]))) << i;
+  for (std::size_t i = 0; i < found.size(); ++i)
+    EXPECT_NEAR(found[i], expected[i], 1e-6F * (1 + std::abs(expected[i]))) << i;
 }
 
 template <typename List>
@@ -43,13 +46,16 @@ TEST(Reference, EmbeddingAndLinear) {
   Drawing d;
   const Value x = d.embedding("e", 3, 2);
   const Value y = d.linear(x, "in", {"w", 3, true});
-  expect_near(run(d, y, 2, {}, {{"e", {1, 2, 3, 4, 5, 6}}, {"w", {1, 0, 0, 1, 1, -1}}, {"w.bias", {10, 20, 30}}}, {2, 0}), {15, 26, 29, 11, 22, 29});
+  expect_near(
+      run(d, y, 2, {}, {{"e", {1, 2, 3, 4, 5, 6}}, {"w", {1, 0, 0, 1, 1, -1}}, {"w.bias", {10, 20, 30}}}, {2, 0}),
+      {15, 26, 29, 11, 22, 29});
 }
 
 TEST(Reference, RmsNormOfAllChannelsAndOfGroups) {
   Drawing all, groups;
   const std::vector<float> x = {3, 4, 0, 0};
-  expect_near(run(all, all.rms_norm(all.input(token_rows(4)), "w", 0), 1, {x}, {{"w", {1, 1, 1, 2}}}), {1.2F, 1.6F, 0, 0});
+  expect_near(run(all, all.rms_norm(all.input(token_rows(4)), "w", 0), 1, {x}, {{"w", {1, 1, 1, 2}}}),
+              {1.2F, 1.6F, 0, 0});
   expect_near(run(groups, groups.rms_norm_heads(groups.input(token_rows(4)), "w", 1, 2), 1, {x}, {{"w", {1, 2}}}),
               {3 / std::sqrt(13.5F), 8 / std::sqrt(13.5F), 0, 0});
 }
@@ -59,7 +65,8 @@ TEST(Reference, RopeOfHalvesAndOfNeighbours) {
   const double quarter = std::acos(0.0);
   for (const bool half_split : {true, false}) {
     Drawing d;
-    const Value y = d.rope(d.input(token_rows(4)), {.head_dim = 4, .frequencies = {quarter, 0}, .half_split = half_split});
+    const Value y =
+        d.rope(d.input(token_rows(4)), {.head_dim = 4, .frequencies = {quarter, 0}, .half_split = half_split});
     const std::vector<float> turned = half_split ? std::vector<float>{-3, 2, 1, 4} : std::vector<float>{-2, 1, 3, 4};
     expect_near(run(d, y, 2, {{1, 2, 3, 4, 1, 2, 3, 4}}), {1, 2, 3, 4, turned[0], turned[1], turned[2], turned[3]});
   }
@@ -69,7 +76,9 @@ TEST(Reference, RopeOfHalvesAndOfNeighbours) {
 TEST(Reference, RopeOfLongSequences) {
   const double quarter = std::acos(0.0);
   Drawing d;
-  const Value y = d.rope(d.input(token_rows(2)), {.head_dim = 2, .frequencies = {0}, .magnitude = 2, .long_frequencies = {quarter}, .short_length = 2});
+  const Value y =
+      d.rope(d.input(token_rows(2)),
+             {.head_dim = 2, .frequencies = {0}, .magnitude = 2, .long_frequencies = {quarter}, .short_length = 2});
   const Graph graph = std::move(d).finish({y});
   const auto turn = [&](std::size_t tokens) {
     const std::vector<std::vector<float>> given = {std::vector<float>(2 * tokens, 1)};
@@ -93,7 +102,8 @@ TEST(Reference, ExpertsAreRoutedWeightedAndMixed) {
   const Value x = d.input(token_rows(1)), routing = d.input(token_rows(3));
   const Value y = d.expert_linear(x, routing, "in", "w", 2);
   const Value mixed = d.mix_experts(d.expert_linear(y, routing, "out", "v", 1), routing);
-  const Weights weights = {{"w.0", {1, 2}}, {"w.1", {3, 4}}, {"w.2", {5, 6}}, {"v.0", {1, 1}}, {"v.1", {1, -1}}, {"v.2", {2, 0}}};
+  const Weights weights = {{"w.0", {1, 2}}, {"w.1", {3, 4}},  {"w.2", {5, 6}},
+                           {"v.0", {1, 1}}, {"v.1", {1, -1}}, {"v.2", {2, 0}}};
   // Token 1: 0.5 * (10 + 20) from expert 0, 2 * 100 from expert 2; token 2: -3 from expert 1.
   expect_near(run(d, mixed, 2, {{10, 3}, {0.5F, 0, 2, 0, 1, 0}}, weights), {215, -3});
 }
@@ -117,9 +127,11 @@ TEST(Reference, NumberByNumber) {
   expect_near(run(sum, sum.add(a, b), 1, {{1, 2}, {3, -4}}), {4, -2});
   const Value c = product.input(token_rows(2)), e = product.input(token_rows(2));
   expect_near(run(product, product.multiply(c, e), 1, {{1, 2}, {3, -4}}), {3, -8});
-  expect_near(run(activation, activation.silu(activation.input(token_rows(2))), 1, {{0, 1}}), {0, 1 / (1 + std::exp(-1.0F))});
+  expect_near(run(activation, activation.silu(activation.input(token_rows(2))), 1, {{0, 1}}),
+              {0, 1 / (1 + std::exp(-1.0F))});
   Drawing gelu, scale, cap;
-  expect_near(run(gelu, gelu.gelu(gelu.input(token_rows(3))), 1, {{0, 1, -1}}), {0, 0.8411920F, -0.1588080F});  // PyTorch's gelu(approximate="tanh")
+  expect_near(run(gelu, gelu.gelu(gelu.input(token_rows(3))), 1, {{0, 1, -1}}),
+              {0, 0.8411920F, -0.1588080F});  // PyTorch's gelu(approximate="tanh")
   expect_near(run(scale, scale.scale(scale.input(token_rows(2)), 3), 1, {{1, -2}}), {3, -6});
   expect_near(run(cap, cap.soft_cap(cap.input(token_rows(3)), 2), 1, {{0, 2, -1000}}), {0, 2 * std::tanh(1.0F), -2});
 }
@@ -133,7 +145,8 @@ TEST(Reference, AttentionWithinAWindowAndUnderACap) {
   };
   const float a = std::exp(1.0F), b = std::exp(2.0F), c = std::exp(3.0F);
   expect_near(attend({.heads = 1, .kv_heads = 1, .head_dim = 1, .window = 1}), {10, 20, 40});
-  expect_near(attend({.heads = 1, .kv_heads = 1, .head_dim = 1, .window = 2}), {10, (10 * a + 20 * b) / (a + b), (20 * b + 40 * c) / (b + c)});
+  expect_near(attend({.heads = 1, .kv_heads = 1, .head_dim = 1, .window = 2}),
+              {10, (10 * a + 20 * b) / (a + b), (20 * b + 40 * c) / (b + c)});
   const float x = std::exp(2 * std::tanh(0.5F)), y = std::exp(2 * std::tanh(1.0F));
   expect_near({attend({.heads = 1, .kv_heads = 1, .head_dim = 1, .soft_cap = 2})[1]}, {(10 * x + 20 * y) / (x + y)});
 }

@@ -11,7 +11,8 @@
 namespace nibble {
 namespace {
 
-const std::vector<SideFile> kSideFiles = {{"config.json", R"({"model_type": "llama", "vocab_size": 10})"}, {"tokenizer.json", "{\"model\": null}"}};
+const std::vector<SideFile> kSideFiles = {{"config.json", R"({"model_type": "llama", "vocab_size": 10})"},
+                                          {"tokenizer.json", "{\"model\": null}"}};
 
 std::vector<PlannedTensor> raw_tensors() {
   return {{"model.embed_tokens.weight", {10, 64}, find_format("bf16")},
@@ -76,8 +77,10 @@ TEST(DirectoryWriter, QuantizedTensorsComeBackAsTheyWere) {
   EXPECT_EQ(container["quant_method"], "nibble");
   EXPECT_EQ(container["version"], 1);
   EXPECT_EQ(container["tensors"].size(), 4u);
-  EXPECT_EQ(container["tensors"]["model.layers.0.mlp.experts.weight"].dump(), R"({"format":"int3:g32:asym","shape":[2,3,80]})");
-  EXPECT_EQ(Checkpoint::open(path / "model.safetensors").find("model.layers.0.self_attn.q_proj.codes")->type_name, "U8");
+  EXPECT_EQ(container["tensors"]["model.layers.0.mlp.experts.weight"].dump(),
+            R"({"format":"int3:g32:asym","shape":[2,3,80]})");
+  EXPECT_EQ(Checkpoint::open(path / "model.safetensors").find("model.layers.0.self_attn.q_proj.codes")->type_name,
+            "U8");
 }
 
 TEST(DirectoryWriter, ShardsWithAnIndex) {
@@ -105,7 +108,8 @@ TEST(DirectoryWriter, ShardsWithAnIndex) {
 TEST(DirectoryWriter, TheSameInputGivesTheSameBytes) {
   const TemporaryDirectory directory;
   const auto plan = quantized_tensors();
-  for (const char* name : {"a", "b"}) write_all(*make_directory_writer(directory.path() / name, kSideFiles, plan), random_tensors(plan, 4));
+  for (const char* name : {"a", "b"})
+    write_all(*make_directory_writer(directory.path() / name, kSideFiles, plan), random_tensors(plan, 4));
   for (const char* file : {"model.safetensors", "config.json", "tokenizer.json"})
     EXPECT_EQ(read_file(directory.path() / "a" / file), read_file(directory.path() / "b" / file)) << file;
 }
@@ -114,7 +118,8 @@ TEST(DirectoryWriter, TheSameInputGivesTheSameBytes) {
 TEST(DirectoryWriter, TheSameBytesAsTheReferenceWriter) {
   const TemporaryDirectory directory;
   const std::filesystem::path reference = NIBBLE_SOURCE_DIR "/tests/data/io/reference.safetensors";
-  copy_tensors(Checkpoint::open(reference), [&](const auto& plan) { return make_directory_writer(directory.path() / "out", {}, plan); });
+  copy_tensors(Checkpoint::open(reference),
+               [&](const auto& plan) { return make_directory_writer(directory.path() / "out", {}, plan); });
   EXPECT_EQ(read_file(directory.path() / "out" / "model.safetensors"), read_file(reference));
 }
 
@@ -122,7 +127,8 @@ TEST(DirectoryWriter, AnEarlierContainerIsReplacedInTheConfig) {
   const TemporaryDirectory directory;
   const auto path = directory.path() / "out";
   const std::vector<SideFile> earlier = {
-      {"config.json", R"({"quantization_config":{"quant_method":"nibble","version":1,"tensors":{"gone.weight":{"format":"int4:g32","shape":[2,2]}}},"x":1})"}};
+      {"config.json",
+       R"({"quantization_config":{"quant_method":"nibble","version":1,"tensors":{"gone.weight":{"format":"int4:g32","shape":[2,2]}}},"x":1})"}};
   const auto raw = raw_tensors();
   write_all(*make_directory_writer(path, earlier, raw), random_tensors(raw, 5));
   EXPECT_EQ(nlohmann::json::parse(read_file(path / "config.json")).dump(), R"({"x":1})");
@@ -138,11 +144,13 @@ TEST(DirectoryWriter, RefusesWhatItCannotHold) {
     return error_of([&] { make_directory_writer(path, files, plan); }, path);
   };
   const auto f32 = find_format("f32");
-  EXPECT_EQ(message({}, {{"__metadata__", {4}, f32}}), "FILE/model.safetensors: a tensor cannot be named '__metadata__'");
+  EXPECT_EQ(message({}, {{"__metadata__", {4}, f32}}),
+            "FILE/model.safetensors: a tensor cannot be named '__metadata__'");
   EXPECT_EQ(message({{"model.safetensors", "x"}}, {}), "FILE: a side file cannot be named 'model.safetensors'");
   EXPECT_EQ(message({{"../x", "x"}}, {}), "FILE: a side file cannot be named '../x'");
   EXPECT_EQ(message({{"a", "x"}, {"a", "x"}}, {}), "FILE: a side file cannot be named 'a'");
-  EXPECT_EQ(message({{"config.json", "{"}}, {{"w", {4}, find_format("int4:g32")}}), "FILE/config.json: text is not JSON at offset 1");
+  EXPECT_EQ(message({{"config.json", "{"}}, {{"w", {4}, find_format("int4:g32")}}),
+            "FILE/config.json: text is not JSON at offset 1");
   EXPECT_EQ(directory.num_entries(), 0u);
 }
 
@@ -150,8 +158,9 @@ TEST(DirectoryWriter, PlanesThatShareANameAreRefusedBeforeAnythingIsWritten) {
   const TemporaryDirectory directory;
   const auto path = directory.path() / "out";
   const auto int4 = find_format("int4:g32");
-  EXPECT_EQ(error_of([&] { make_directory_writer(path, {}, {{"q.weight", {2, 64}, int4}, {"q", {2, 64}, int4}}); }, path),
-            "FILE/model.safetensors: two tensors or planes would be named 'q.codes'");
+  EXPECT_EQ(
+      error_of([&] { make_directory_writer(path, {}, {{"q.weight", {2, 64}, int4}, {"q", {2, 64}, int4}}); }, path),
+      "FILE/model.safetensors: two tensors or planes would be named 'q.codes'");
   EXPECT_EQ(directory.num_entries(), 0u);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Files made byte by byte, so that tests can damage them in one named way, and a directory that goes away with the test.
+// Files made byte by byte, so that tests can damage them in one named way, and a directory that goes away with the
+// test.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -43,7 +44,8 @@ class TemporaryDirectory {
   }
 
   std::size_t num_entries() const {
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(path_), std::filesystem::directory_iterator()));
+    return static_cast<std::size_t>(
+        std::distance(std::filesystem::directory_iterator(path_), std::filesystem::directory_iterator()));
   }
 
  private:
@@ -69,9 +71,15 @@ class Bytes {
   Bytes& u16(std::uint16_t v) { return put(v); }
   Bytes& u32(std::uint32_t v) { return put(v); }
   Bytes& u64(std::uint64_t v) { return put(v); }
-  Bytes& raw(std::string_view v) { text_ += v; return *this; }
+  Bytes& raw(std::string_view v) {
+    text_ += v;
+    return *this;
+  }
   Bytes& string(std::string_view v) { return u64(v.size()).raw(v); }  // as GGUF stores it
-  Bytes& zeros(std::size_t count) { text_.append(count, '\0'); return *this; }
+  Bytes& zeros(std::size_t count) {
+    text_.append(count, '\0');
+    return *this;
+  }
   Bytes& pad(std::size_t multiple) { return zeros((multiple - text_.size() % multiple) % multiple); }
   const std::string& text() const { return text_; }
 
@@ -98,8 +106,8 @@ inline void put_gguf_entry(Bytes& bytes, const GgufEntry& entry) {
 }
 
 // items: the bytes of num_items keys and values.
-inline std::string gguf_file(std::uint64_t num_items, std::string_view items, const std::vector<GgufEntry>& entries, std::size_t data_bytes,
-                             std::size_t alignment = 32) {
+inline std::string gguf_file(std::uint64_t num_items, std::string_view items, const std::vector<GgufEntry>& entries,
+                             std::size_t data_bytes, std::size_t alignment = 32) {
   Bytes bytes;
   bytes.raw("GGUF").u32(3).u64(entries.size()).u64(num_items).raw(items);
   for (const GgufEntry& entry : entries) put_gguf_entry(bytes, entry);
@@ -108,14 +116,16 @@ inline std::string gguf_file(std::uint64_t num_items, std::string_view items, co
 }
 
 // The message of the Error that `act` throws, with `path` written as "FILE".
-inline std::string error_of(const std::function<void()>& act, const std::filesystem::path& path, ErrorKind* kind = nullptr) {
+inline std::string error_of(const std::function<void()>& act, const std::filesystem::path& path,
+                            ErrorKind* kind = nullptr) {
   try {
     act();
   } catch (const Error& e) {
     if (kind) *kind = e.kind();
     std::string message = e.what();
     const std::string from = path.string();
-    for (std::size_t at = message.find(from); at != std::string::npos; at = message.find(from)) message.replace(at, from.size(), "FILE");
+    for (std::size_t at = message.find(from); at != std::string::npos; at = message.find(from))
+      message.replace(at, from.size(), "FILE");
     return message;
   }
   return "no error";

@@ -55,7 +55,8 @@ TEST(ForeignFile, WhatBelongsThereIsNotForeign) {
 
 TEST(ForeignFile, EveryWayInNamesIt) {
   const TemporaryDirectory directory;
-  const std::string tail = "a Git LFS pointer, not the file that it stands for; fetch that with 'git lfs pull', or download it again";
+  const std::string tail =
+      "a Git LFS pointer, not the file that it stands for; fetch that with 'git lfs pull', or download it again";
   for (const char* name : {"model.safetensors", "model.gguf"}) {
     const auto path = directory.write(name, kPointer);
     EXPECT_EQ(error_of([&] { Checkpoint::open(path); }, path), "FILE: this is " + tail);
@@ -64,10 +65,12 @@ TEST(ForeignFile, EveryWayInNamesIt) {
   EXPECT_EQ(error_of([&] { Checkpoint::open(unnamed); }, unnamed), "FILE: neither GGUF nor safetensors but " + tail);
   const auto zip = directory.write("model.zip", "PK\x03\x04 and more");
   EXPECT_EQ(error_of([&] { Checkpoint::open(zip); }, zip),
-            "FILE: neither GGUF nor safetensors but a ZIP archive, as PyTorch's .bin, .pt and .pth files are; save the weights as safetensors first");
+            "FILE: neither GGUF nor safetensors but a ZIP archive, as PyTorch's .bin, .pt and .pth files are; save the "
+            "weights as safetensors first");
   directory.write("d/model.safetensors", safetensors_file("{}", 0));
   const auto config = directory.write("d/config.json", kPointer);
-  EXPECT_EQ(error_of([&] { Checkpoint::open(config.parent_path()); }, config), "FILE: text is not JSON at offset 0; this is " + tail);
+  EXPECT_EQ(error_of([&] { Checkpoint::open(config.parent_path()); }, config),
+            "FILE: text is not JSON at offset 0; this is " + tail);
   std::filesystem::remove(config);
   const auto tokenizer = directory.write("d/tokenizer.json", kPointer);
   const auto checkpoint = Checkpoint::open(tokenizer.parent_path());

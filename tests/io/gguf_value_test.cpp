@@ -40,16 +40,22 @@ TEST(GgufMetadata, AnotherKindIsAnErrorThatNamesBoth) {
   metadata.set("n", GgufValue::of_i32(-1));
   metadata.set("l", GgufValue::of_strings({"a"}));
   metadata.set("f", GgufValue::of_f32s({1}));
-  EXPECT_EQ(message_of([&] { metadata.unsigned_integer("s"); }), "metadata key 's' should be an integer but is stored as string");
-  EXPECT_EQ(message_of([&] { metadata.unsigned_integer("n"); }), "metadata key 'n' should not be negative but is -1, stored as i32");
+  EXPECT_EQ(message_of([&] { metadata.unsigned_integer("s"); }),
+            "metadata key 's' should be an integer but is stored as string");
+  EXPECT_EQ(message_of([&] { metadata.unsigned_integer("n"); }),
+            "metadata key 'n' should not be negative but is -1, stored as i32");
   metadata.set_source("m.gguf");
-  EXPECT_EQ(message_of([&] { metadata.boolean("s"); }), "m.gguf: metadata key 's' should be a bool but is stored as string");
+  EXPECT_EQ(message_of([&] { metadata.boolean("s"); }),
+            "m.gguf: metadata key 's' should be a bool but is stored as string");
   metadata.set_source("");
   EXPECT_EQ(message_of([&] { metadata.number("s"); }), "metadata key 's' should be a number but is stored as string");
   EXPECT_EQ(message_of([&] { metadata.boolean("n"); }), "metadata key 'n' should be a bool but is stored as i32");
-  EXPECT_EQ(message_of([&] { metadata.string("l"); }), "metadata key 'l' should be a string but is stored as array of string");
-  EXPECT_EQ(message_of([&] { metadata.strings("f"); }), "metadata key 'f' should be an array of strings but is stored as array of f32");
-  EXPECT_EQ(message_of([&] { metadata.numbers("l"); }), "metadata key 'l' should be an array of numbers but is stored as array of string");
+  EXPECT_EQ(message_of([&] { metadata.string("l"); }),
+            "metadata key 'l' should be a string but is stored as array of string");
+  EXPECT_EQ(message_of([&] { metadata.strings("f"); }),
+            "metadata key 'f' should be an array of strings but is stored as array of f32");
+  EXPECT_EQ(message_of([&] { metadata.numbers("l"); }),
+            "metadata key 'l' should be an array of numbers but is stored as array of string");
 }
 
 }  // namespace

@@ -62,7 +62,8 @@ TEST(GgufWriter, RoundTripOfTensorsAndEveryMetadataType) {
 
   const auto checkpoint = Checkpoint::open(path);
   ASSERT_EQ(checkpoint.gguf().items().size(), every_type().items().size());
-  for (std::size_t i = 0; i < every_type().items().size(); ++i) EXPECT_EQ(checkpoint.gguf().items()[i], every_type().items()[i]) << i;
+  for (std::size_t i = 0; i < every_type().items().size(); ++i)
+    EXPECT_EQ(checkpoint.gguf().items()[i], every_type().items()[i]) << i;
   ASSERT_EQ(checkpoint.tensors().size(), plan.size());
   for (std::size_t i = 0; i < plan.size(); ++i) {
     EXPECT_EQ(checkpoint.tensors()[i].name, plan[i].name);
@@ -92,7 +93,9 @@ TEST(GgufWriter, TheSameBytesAsTheReferenceWriter) {
   const TemporaryDirectory directory;
   const std::filesystem::path reference = NIBBLE_SOURCE_DIR "/tests/data/io/reference.gguf";
   const auto checkpoint = Checkpoint::open(reference);
-  copy_tensors(checkpoint, [&](const auto& plan) { return make_gguf_writer(directory.path() / "out.gguf", checkpoint.gguf(), plan); });
+  copy_tensors(checkpoint, [&](const auto& plan) {
+    return make_gguf_writer(directory.path() / "out.gguf", checkpoint.gguf(), plan);
+  });
   EXPECT_EQ(read_file(directory.path() / "out.gguf"), read_file(reference));
 }
 
@@ -121,10 +124,13 @@ TEST(GgufWriter, RefusesWhatTheContainerCannotHold) {
     return error_of([&] { make_gguf_writer(path, metadata, plan); }, path);
   };
   const auto f32 = find_format("f32");
-  EXPECT_EQ(message({{"q.weight", {2, 64}, find_format("int4:g32")}}),
-            "FILE: tensor 'q.weight': GGUF cannot hold the format int4:g32; write a directory, or choose a GGUF format");
-  EXPECT_EQ(message({{std::string(64, 'n'), {4}, f32}}), "FILE: tensor '" + std::string(64, 'n') + "': GGUF names have at most 63 bytes: 64");
-  EXPECT_EQ(message({{"w", {2, 2, 2, 2, 2}, f32}}), "FILE: tensor 'w': GGUF tensors have at most 4 dimensions: [2, 2, 2, 2, 2]");
+  EXPECT_EQ(
+      message({{"q.weight", {2, 64}, find_format("int4:g32")}}),
+      "FILE: tensor 'q.weight': GGUF cannot hold the format int4:g32; write a directory, or choose a GGUF format");
+  EXPECT_EQ(message({{std::string(64, 'n'), {4}, f32}}),
+            "FILE: tensor '" + std::string(64, 'n') + "': GGUF names have at most 63 bytes: 64");
+  EXPECT_EQ(message({{"w", {2, 2, 2, 2, 2}, f32}}),
+            "FILE: tensor 'w': GGUF tensors have at most 4 dimensions: [2, 2, 2, 2, 2]");
   EXPECT_EQ(message({{"w", {4}, f32}, {"w", {4}, f32}}), "FILE: tensor 'w': is planned twice");
   EXPECT_EQ(message({{"w", {0, 4}, f32}}), "FILE: tensor 'w': has no elements");
   EXPECT_EQ(message({{"w", {4}, nullptr}}), "FILE: tensor 'w': has no format");
@@ -135,7 +141,8 @@ TEST(GgufWriter, RefusesWhatTheContainerCannotHold) {
   split.set("split.count", {GgufType::u16, std::uint64_t{2}});
   mistyped.set("k", {GgufType::u8, std::uint64_t{256}});
   EXPECT_EQ(message({}, twice), "FILE: metadata key 'k' is given twice");
-  EXPECT_EQ(message({}, split), "FILE: metadata key 'split.count' has no place in a single file; remove the keys that begin with 'split.'");
+  EXPECT_EQ(message({}, split),
+            "FILE: metadata key 'split.count' has no place in a single file; remove the keys that begin with 'split.'");
   EXPECT_EQ(message({}, mistyped), "FILE: metadata key 'k': the value does not fit its type");
   EXPECT_EQ(directory.num_entries(), 0u);
 }
@@ -189,7 +196,8 @@ TEST(GgufWriter, ReadingBackFindsDamage) {
     EXPECT_EQ(directory.num_entries(), 0u);
     return message;
   };
-  EXPECT_EQ(damaged_at(-128), "FILE: tensor 'blk.0.one.weight': read back differs from what was written; the disk may be failing");
+  EXPECT_EQ(damaged_at(-128),
+            "FILE: tensor 'blk.0.one.weight': read back differs from what was written; the disk may be failing");
   EXPECT_EQ(damaged_at(60), "FILE: the header read back differs from what was written; the disk may be failing");
 }
 
@@ -197,8 +205,10 @@ TEST(GgufWriter, PlacesThatCannotBeWritten) {
   const TemporaryDirectory directory;
   const auto missing = directory.path() / "no" / "out.gguf";
   EXPECT_EQ(error_of([&] { make_gguf_writer(missing, {}, some_tensors()); }, missing),
-            "FILE: cannot write: what it would lie in is not there; create the directory first: " + missing.parent_path().string());
-  EXPECT_EQ(error_of([&] { make_gguf_writer(directory.path(), {}, some_tensors()); }, directory.path()), "FILE: cannot write: Is a directory");
+            "FILE: cannot write: what it would lie in is not there; create the directory first: " +
+                missing.parent_path().string());
+  EXPECT_EQ(error_of([&] { make_gguf_writer(directory.path(), {}, some_tensors()); }, directory.path()),
+            "FILE: cannot write: Is a directory");
 }
 
 // A limit on the size of files stands for a full disk: the system refuses the write in the same place.

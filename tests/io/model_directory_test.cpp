@@ -37,7 +37,9 @@ std::vector<std::string> names_of(const Checkpoint& checkpoint) {
   return names;
 }
 
-float value_of(const Checkpoint& checkpoint, std::string_view name) { return checkpoint.tensor(name).view.decode().at(0); }
+float value_of(const Checkpoint& checkpoint, std::string_view name) {
+  return checkpoint.tensor(name).view.decode().at(0);
+}
 
 std::string index_of(const std::string& weight_map) { return R"({"weight_map":)" + weight_map + "}"; }
 
@@ -49,7 +51,9 @@ TEST(ModelDirectory, ShardsWhoseNamesSayThatAllAreHereNeedNoIndex) {
   directory.write("model-00002-of-00002.safetensors", tensors({{"b", 2.0f}}));
   EXPECT_EQ(names_of(Checkpoint::open(directory.path())), (Names{"a", "b"}));
   directory.write("other-00001-of-00001.safetensors", tensors({{"c", 3.0f}}));
-  EXPECT_NE(error_of([&] { Checkpoint::open(directory.path()); }, directory.path()).find("holds two sets of shards and no index"), std::string::npos);
+  EXPECT_NE(error_of([&] { Checkpoint::open(directory.path()); }, directory.path())
+                .find("holds two sets of shards and no index"),
+            std::string::npos);
 }
 
 TEST(ModelDirectory, AnIndexMayListWhatNoShardHas) {
@@ -58,10 +62,12 @@ TEST(ModelDirectory, AnIndexMayListWhatNoShardHas) {
   directory.write("x.safetensors", tensors({{"a", 1.0f}, {"unlisted", 2.0f}}));
   const Checkpoint checkpoint = Checkpoint::open(directory.path());
   EXPECT_EQ(names_of(checkpoint), (Names{"a", "unlisted"}));
-  EXPECT_EQ(error_of([&] { checkpoint.tensor("mtp.fc.weight"); }, directory.path()),
-            "FILE: tensor 'mtp.fc.weight' is missing; the index says that it is in 'x.safetensors', which does not hold it");
+  EXPECT_EQ(
+      error_of([&] { checkpoint.tensor("mtp.fc.weight"); }, directory.path()),
+      "FILE: tensor 'mtp.fc.weight' is missing; the index says that it is in 'x.safetensors', which does not hold it");
   EXPECT_EQ(error_of([&] { checkpoint.tensor("b"); }, directory.path()), "FILE: tensor 'b' is missing");
-  EXPECT_EQ(error_of([&] { checkpoint.tensor("model.b"); }, directory.path()), "FILE: tensor 'model.b' is missing; no name here begins with 'model.'; the first is 'a'");
+  EXPECT_EQ(error_of([&] { checkpoint.tensor("model.b"); }, directory.path()),
+            "FILE: tensor 'model.b' is missing; no name here begins with 'model.'; the first is 'a'");
 }
 
 TEST(ModelDirectory, OfTwoCopiesTheIndexMeansOne) {
@@ -107,7 +113,8 @@ TEST(ModelDirectory, AHubCacheWithoutTheSnapshotThatItNames) {
   const auto message = [&] { return error_of([&] { Checkpoint::open(directory.path()); }, directory.path()); };
   directory.write("refs/main", "abc");
   directory.write("snapshots/def/model.safetensors", tensors({{"b", 1.0f}}));
-  const std::string advice = "; download the model again, or give the path of a snapshot that is here: FILE/snapshots/def";
+  const std::string advice =
+      "; download the model again, or give the path of a snapshot that is here: FILE/snapshots/def";
   EXPECT_EQ(message(), "FILE/refs/main: names the snapshot 'abc', which is not there" + advice);
   directory.write("refs/main", "../def\n");
   EXPECT_EQ(message(), "FILE/refs/main: names the snapshot '../def', which is not there" + advice);
@@ -122,7 +129,8 @@ TEST(ModelDirectory, ALinkToNothingIsNamed) {
   const TemporaryDirectory directory;
   directory.write("config.json", "{}");
   std::filesystem::create_symlink("../blobs/0", directory.path() / "model.safetensors");
-  EXPECT_NE(error_of([&] { Checkpoint::open(directory.path()); }, directory.path()).find("'model.safetensors' is a link to a file that is not there"),
+  EXPECT_NE(error_of([&] { Checkpoint::open(directory.path()); }, directory.path())
+                .find("'model.safetensors' is a link to a file that is not there"),
             std::string::npos);
 }
 
@@ -141,11 +149,17 @@ TEST(ModelDirectory, WordsInFrontOfNamesAreTakenAway) {
     for (const std::string& name : bare) wrapped.push_back(prefix + name);
     EXPECT_EQ(read(wrapped), bare) << prefix;
   }
-  EXPECT_EQ(read({"lm_head.weight", "model._orig_mod.embed_tokens.weight", "model._orig_mod.layers.0._checkpoint_wrapped_module.q.weight"}), bare);
-  EXPECT_EQ(read({"lm_head.weight", "model.language_model.embed_tokens.weight", "model.language_model.layers.0.q.weight", "model.visual.x"}),
+  EXPECT_EQ(read({"lm_head.weight", "model._orig_mod.embed_tokens.weight",
+                  "model._orig_mod.layers.0._checkpoint_wrapped_module.q.weight"}),
+            bare);
+  EXPECT_EQ(read({"lm_head.weight", "model.language_model.embed_tokens.weight",
+                  "model.language_model.layers.0.q.weight", "model.visual.x"}),
             (Names{"lm_head.weight", "model.embed_tokens.weight", "model.layers.0.q.weight", "model.visual.x"}));
-  EXPECT_EQ(read({"language_model.lm_head.weight", "language_model.model.embed_tokens.weight", "language_model.model.layers.0.q.weight"}), bare);
-  EXPECT_EQ(read({"embed_tokens.weight", "layers.0.q.weight"}), (Names{"model.embed_tokens.weight", "model.layers.0.q.weight"}));
+  EXPECT_EQ(read({"language_model.lm_head.weight", "language_model.model.embed_tokens.weight",
+                  "language_model.model.layers.0.q.weight"}),
+            bare);
+  EXPECT_EQ(read({"embed_tokens.weight", "layers.0.q.weight"}),
+            (Names{"model.embed_tokens.weight", "model.layers.0.q.weight"}));
   // Two that could be meant, and names that would meet: nothing is changed.
   const Names two = {"a.embed_tokens.weight", "b.embed_tokens.weight"};
   EXPECT_EQ(read(two), two);
@@ -158,7 +172,8 @@ TEST(ModelDirectory, WordsInFrontOfNamesAreTakenAway) {
 TEST(ModelDirectory, DoublesAreReadInSinglePrecision) {
   const TemporaryDirectory directory;
   const std::string header = R"({"w":{"dtype":"F64","shape":[2,2],"data_offsets":[0,32]}})";
-  directory.write("model.safetensors", Bytes().u64(header.size()).raw(header).put(1.5).put(-0.1).put(1e300).put(0.0).text());
+  directory.write("model.safetensors",
+                  Bytes().u64(header.size()).raw(header).put(1.5).put(-0.1).put(1e300).put(0.0).text());
   const Checkpoint checkpoint = Checkpoint::open(directory.path());
   const StoredTensor& stored = checkpoint.tensor("w");
   EXPECT_EQ(stored.type_name, "F64");

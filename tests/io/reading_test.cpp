@@ -28,7 +28,8 @@ void expect_ramp(const Checkpoint& checkpoint, const std::string& name, const Sh
   EXPECT_EQ(values, ramp(values.size())) << name;
 }
 
-void expect_no_view(const Checkpoint& checkpoint, const std::string& name, const Shape& shape, const std::string& type, std::uint64_t bytes) {
+void expect_no_view(const Checkpoint& checkpoint, const std::string& name, const Shape& shape, const std::string& type,
+                    std::uint64_t bytes) {
   const StoredTensor& tensor = checkpoint.tensor(name);
   EXPECT_EQ(tensor.shape, shape) << name;
   EXPECT_EQ(tensor.type_name, type) << name;
@@ -69,7 +70,8 @@ TEST(Reading, GgufOfAnotherWriter) {
   expect_no_view(checkpoint, "ids", {7}, "I32", 28);
   const auto exact = checkpoint.tensor("matrix.q8_0").view.decode();
   ASSERT_EQ(exact.size(), 128u);
-  for (std::size_t i = 0; i < exact.size(); ++i) EXPECT_EQ(exact[i], std::min(static_cast<float>(i % 32) * 8 - 121, 127.0f)) << i;
+  for (std::size_t i = 0; i < exact.size(); ++i)
+    EXPECT_EQ(exact[i], std::min(static_cast<float>(i % 32) * 8 - 121, 127.0f)) << i;
 }
 
 TEST(Reading, GgufMetadataOfAnotherWriter) {
@@ -100,7 +102,8 @@ TEST(Reading, GgufMetadataOfAnotherWriter) {
 TEST(Reading, TheContentDecidesNotTheName) {
   const TemporaryDirectory directory;
   EXPECT_EQ(Checkpoint::open(directory.write("a.bin", read_file(kData / "python.gguf"))).kind(), ContainerKind::gguf);
-  EXPECT_EQ(Checkpoint::open(directory.write("b.bin", read_file(kData / "python.safetensors"))).kind(), ContainerKind::safetensors);
+  EXPECT_EQ(Checkpoint::open(directory.write("b.bin", read_file(kData / "python.safetensors"))).kind(),
+            ContainerKind::safetensors);
 }
 
 TEST(Reading, DirectoryWithSideFiles) {
@@ -121,7 +124,9 @@ TEST(Reading, DirectoryWithSideFiles) {
 
 TEST(Reading, ShardsInTheOrderOfTheirNames) {
   const TemporaryDirectory directory;
-  const auto shard = [](const std::string& name) { return safetensors_file(R"({")" + name + R"(":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8); };
+  const auto shard = [](const std::string& name) {
+    return safetensors_file(R"({")" + name + R"(":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8);
+  };
   directory.write("model-00001-of-00002.safetensors", shard("z"));
   directory.write("model-00002-of-00002.safetensors", shard("a"));
   directory.write("model.safetensors.index.json",
@@ -136,7 +141,16 @@ TEST(Reading, ShardsInTheOrderOfTheirNames) {
 }
 
 Bytes split_items(std::uint16_t number, std::uint16_t count, std::int32_t total) {
-  return Bytes().string("split.no").u32(2).u16(number).string("split.count").u32(2).u16(count).string("split.tensors.count").u32(5).put(total);
+  return Bytes()
+      .string("split.no")
+      .u32(2)
+      .u16(number)
+      .string("split.count")
+      .u32(2)
+      .u16(count)
+      .string("split.tensors.count")
+      .u32(5)
+      .put(total);
 }
 
 std::string split_part(std::uint16_t number, std::uint16_t count, const std::string& tensor, std::int32_t total = 2) {
@@ -153,11 +167,14 @@ TEST(Reading, SplitGguf) {
   EXPECT_EQ(checkpoint.file_bytes(), std::filesystem::file_size(first) + std::filesystem::file_size(second));
 
   const auto message = [&] { return error_of([&] { Checkpoint::open(first); }, directory.path()); };
-  EXPECT_EQ(error_of([&] { Checkpoint::open(second); }, second), "FILE: part 2 of 2 of a split file; open the first part");
+  EXPECT_EQ(error_of([&] { Checkpoint::open(second); }, second),
+            "FILE: part 2 of 2 of a split file; open the first part");
   directory.write("m-00002-of-00002.gguf", split_part(1, 2, "a"));
   EXPECT_EQ(message(), "FILE/m-00001-of-00002.gguf: tensor 'a' appears in two parts, again in m-00002-of-00002.gguf");
   directory.write("m-00002-of-00002.gguf", split_part(0, 2, "b"));
-  EXPECT_EQ(message(), "FILE/m-00002-of-00002.gguf: should be part 2 of 2 of a split file but says otherwise: split.no 0, split.count 2");
+  EXPECT_EQ(message(),
+            "FILE/m-00002-of-00002.gguf: should be part 2 of 2 of a split file but says otherwise: split.no 0, "
+            "split.count 2");
   std::filesystem::remove(second);
   EXPECT_EQ(message(), "FILE/m-00002-of-00002.gguf: cannot read: No such file or directory");
   directory.write("m-00002-of-00002.gguf", split_part(1, 2, "b"));
@@ -180,7 +197,8 @@ TEST(Reading, GgufVersion2AndOddAlignments) {
 
 TEST(Reading, GgufTypesThatCannotBeDecodedAreListed) {
   const TemporaryDirectory directory;
-  const auto checkpoint = Checkpoint::open(directory.write("m.gguf", gguf_file(0, "", {{"w", {256, 2}, 15, 0}, {"i", {3}, 24, 608}}, 608 + 3)));
+  const auto checkpoint = Checkpoint::open(
+      directory.write("m.gguf", gguf_file(0, "", {{"w", {256, 2}, 15, 0}, {"i", {3}, 24, 608}}, 608 + 3)));
   EXPECT_EQ(checkpoint.tensor("w").type_name, "Q8_K");
   EXPECT_EQ(checkpoint.tensor("w").bytes, 584u);
   EXPECT_FALSE(checkpoint.tensor("w").view.format);

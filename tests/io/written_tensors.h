@@ -32,12 +32,15 @@ inline QuantizedView rows_of(const QuantizedTensor& tensor, std::uint64_t begin,
   view.rows = count;
   view.specs = tensor.format->planes(count, tensor.cols);
   for (std::size_t i = 0; i < view.planes.size(); ++i)
-    if (const auto bytes = tensor.specs[i].row_bytes; bytes != 0) view.planes[i] = view.planes[i].subspan(begin * bytes, count * bytes);
+    if (const auto bytes = tensor.specs[i].row_bytes; bytes != 0)
+      view.planes[i] = view.planes[i].subspan(begin * bytes, count * bytes);
   return view;
 }
 
-inline void write_in_bands(CheckpointWriter& writer, std::size_t index, const QuantizedTensor& tensor, std::uint64_t band) {
-  for (std::uint64_t row = 0; row < tensor.rows; row += band) writer.write_rows(index, rows_of(tensor, row, std::min(band, tensor.rows - row)));
+inline void write_in_bands(CheckpointWriter& writer, std::size_t index, const QuantizedTensor& tensor,
+                           std::uint64_t band) {
+  for (std::uint64_t row = 0; row < tensor.rows; row += band)
+    writer.write_rows(index, rows_of(tensor, row, std::min(band, tensor.rows - row)));
 }
 
 inline void write_all(CheckpointWriter& writer, const std::vector<QuantizedTensor>& tensors) {
@@ -49,7 +52,8 @@ inline void write_all(CheckpointWriter& writer, const std::vector<QuantizedTenso
 template <class MakeWriter>
 void copy_tensors(const Checkpoint& checkpoint, MakeWriter make_writer) {
   std::vector<PlannedTensor> plan;
-  for (const StoredTensor& tensor : checkpoint.tensors()) plan.push_back({tensor.name, tensor.shape, tensor.view.format});
+  for (const StoredTensor& tensor : checkpoint.tensors())
+    plan.push_back({tensor.name, tensor.shape, tensor.view.format});
   const auto writer = make_writer(plan);
   for (std::size_t i = 0; i < plan.size(); ++i) writer->write_rows(i, checkpoint.tensors()[i].view);
   writer->finish();
@@ -59,7 +63,8 @@ inline void expect_same_planes(const StoredTensor& stored, const QuantizedTensor
   ASSERT_TRUE(stored.view.format) << stored.name;
   EXPECT_EQ(stored.view.format->name(), tensor.format->name());
   ASSERT_EQ(stored.view.planes.size(), tensor.planes.size());
-  for (std::size_t i = 0; i < tensor.planes.size(); ++i) EXPECT_TRUE(std::ranges::equal(stored.view.planes[i], tensor.planes[i])) << stored.name << i;
+  for (std::size_t i = 0; i < tensor.planes.size(); ++i)
+    EXPECT_TRUE(std::ranges::equal(stored.view.planes[i], tensor.planes[i])) << stored.name << i;
 }
 
 }  // namespace nibble

@@ -1,52 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Products with 8-bit activations on grids of runs, with wide columns and without, of a token, or of a whole Linear, symmetric and not: against
-// integers exactly, against their definition in double precision, and among sets.
+// Products with 8-bit activations on grids of runs, with wide columns and without, of a token, or of a whole Linear,
+// symmetric and not: against integers exactly, against their definition in double precision, and among sets.
 #include "format/activation_format.h"
 
 #include <cmath>
 
 #include "kernels/guarded_buffer.h"
-#include "kernels/linear/integer_form.h"
 #include "kernels/kernel_sets.h"
+#include "kernels/linear/integer_form.h"
 #include "kernels/linear/linear.h"
 
 namespace nibble {
 namespace {
 
-QuantizedTensor quantize(const std::string& name, std::uint64_t rows, std::uint64_t cols, const std::vector<float>& values) {
+QuantizedTensor quantize(const std::string& name, std::uint64_t rows, std::uint64_t cols,
+                         const std::vector<float>& values) {
   QuantizedTensor tensor(find_format(name), rows, cols);
   FitOptions options;
   options.rule = FitRule::absmax;
   for (std::uint64_t r = 0; r < rows; ++r)
-    tensor.format->encode_row(std::span(values).subspan(static_cast<std::size_t>(r * cols), static_cast<std::size_t>(cols)), {}, nullptr, r, options,
-                              tensor.row(r));
+    tensor.format->encode_row(
+        std::span(values).subspan(static_cast<std::size_t>(r * cols), static_cast<std::size_t>(cols)), {}, nullptr, r,
+        options, tensor.row(r));
   return tensor;
 }
 
-std::vector<float> product(const QuantizedView& view, Isa isa, ActivationFormat format, const ActivationGrid& grid, const std::vector<float>& x,
-                           std::size_t tokens, std::size_t threads) {
+std::vector<float> product(const QuantizedView& view, Isa isa, ActivationFormat format, const ActivationGrid& grid,
+                           const std::vector<float>& x, std::size_t tokens, std::size_t threads) {
   ThreadPool pool(threads);
   KernelScratch scratch;
-  const PackedLinear packed =
-      PackedLinear::pack(view, {.isa = isa, .activations = ActivationMode::int8, .activation_format = format, .activation_grid = grid}, pool);
+  const PackedLinear packed = PackedLinear::pack(
+      view, {.isa = isa, .activations = ActivationMode::int8, .activation_format = format, .activation_grid = grid},
+      pool);
   EXPECT_NE(packed.kernel_name().find("int8"), std::string::npos) << packed.kernel_name();
   const GuardedBuffer<float> in(x), out(tokens * static_cast<std::size_t>(view.rows));
   packed.multiply(in.data(), tokens, out.data(), pool, scratch);
   return out.copy();
 }
 
-// Whole numbers that each format stores as they are, with scale 1: its smallest and largest in every 32 columns. All others at random,
-// or, with `extremes`, those two alone.
+// Whole numbers that each format stores as they are, with scale 1: its smallest and largest in every 32 columns. All
+// others at random, or, with `extremes`, those two alone.
 struct WholeFormat {
   const char* name;
   int low, high;
   float stored_low;  // what is asked for to get `low`: symmetric grids reach half a step beyond their largest number
 };
 constexpr WholeFormat kWholeFormats[] = {
-    {"int8:row", -127, 127, -127}, {"int8:row:asym", -128, 127, -128}, {"int8:g128", -127, 127, -127},  {"int8:g32:asym", -128, 127, -128},
-    {"int4:row", -8, 7, -7.5f},    {"int4:g32", -8, 7, -7.5f},         {"int4:g128:asym", -8, 7, -8},   {"int4:row:asym", -15, 0, -15},
-    {"int2:g64:asym", -1, 2, -1},  {"int3:g32", -4, 3, -3.5f},         {"int5:row:asym", -16, 15, -16}, {"q4_0", -8, 7, -8},
+    {"int8:row", -127, 127, -127},      {"int8:row:asym", -128, 127, -128}, {"int8:g128", -127, 127, -127},
+    {"int8:g32:asym", -128, 127, -128}, {"int4:row", -8, 7, -7.5f},         {"int4:g32", -8, 7, -7.5f},
+    {"int4:g128:asym", -8, 7, -8},      {"int4:row:asym", -15, 0, -15},     {"int2:g64:asym", -1, 2, -1},
+    {"int3:g32", -4, 3, -3.5f},         {"int5:row:asym", -16, 15, -16},    {"q4_0", -8, 7, -8},
 };
 
 std::vector<float> whole_weights(const WholeFormat& format, std::size_t rows, std::size_t cols, bool extremes) {
@@ -54,19 +58,24 @@ std::vector<float> whole_weights(const WholeFormat& format, std::size_t rows, st
   std::vector<float> w(rows * cols);
   for (std::size_t i = 0; i < w.size(); ++i) {
     const std::size_t column = i % cols;
-    const int number = format.low + static_cast<int>(random.below(static_cast<std::uint64_t>(format.high - format.low + 1)));
+    const int number =
+        format.low + static_cast<int>(random.below(static_cast<std::uint64_t>(format.high - format.low + 1)));
     const bool lowest = column % 32 == 0 || (extremes && column % 2 == 0);
     const bool highest = column % 32 == 1 || (extremes && column % 2 == 1);
-    w[i] = lowest || (!highest && number == format.low) ? format.stored_low : highest ? static_cast<float>(format.high) : static_cast<float>(number);
+    w[i] = lowest || (!highest && number == format.low) ? format.stored_low
+           : highest                                    ? static_cast<float>(format.high)
+                                                        : static_cast<float>(number);
   }
   return w;
 }
 
 std::vector<std::size_t> row_lengths(const std::string& name) {
-  return name == "q4_0" ? std::vector<std::size_t>{32, 256, 288, 512} : std::vector<std::size_t>{2, 31, 64, 100, 130, 172, 256, 300, 512};
+  return name == "q4_0" ? std::vector<std::size_t>{32, 256, 288, 512}
+                        : std::vector<std::size_t>{2, 31, 64, 100, 130, 172, 256, 300, 512};
 }
 
-// Codes and weights are whole numbers and their products' sums below 2^24, so that every step in f32 is exact: results equal the integers'.
+// Codes and weights are whole numbers and their products' sums below 2^24, so that every step in f32 is exact: results
+// equal the integers'.
 TEST(ActivationFormats, EqualIntegerProductsExactly) {
   for (const WholeFormat& whole : kWholeFormats)
     for (const std::size_t cols : row_lengths(whole.name))
@@ -74,7 +83,8 @@ TEST(ActivationFormats, EqualIntegerProductsExactly) {
         const std::size_t rows = 70, tokens = 7;
         const QuantizedTensor tensor = quantize(whole.name, rows, cols, whole_weights(whole, rows, cols, extremes));
         const auto w = tensor.view().decode();
-        for (std::size_t i = 0; i < w.size(); ++i) ASSERT_EQ(w[i], std::nearbyint(w[i])) << whole.name << ", cols " << cols;
+        for (std::size_t i = 0; i < w.size(); ++i)
+          ASSERT_EQ(w[i], std::nearbyint(w[i])) << whole.name << ", cols " << cols;
         for (const int zero : {0, 5, -128, 127}) {
           const ActivationFormat format{ActivationGrain::tensor, zero != 0};
           Random random(3);
@@ -93,16 +103,18 @@ TEST(ActivationFormats, EqualIntegerProductsExactly) {
           for (std::size_t t = 0; t < tokens; ++t)
             for (std::size_t r = 0; r < rows; ++r) {
               std::int64_t sum = 0;
-              for (std::size_t k = 0; k < cols; ++k) sum += (codes[t * cols + k] - zero) * static_cast<std::int64_t>(w[r * cols + k]);
+              for (std::size_t k = 0; k < cols; ++k)
+                sum += (codes[t * cols + k] - zero) * static_cast<std::int64_t>(w[r * cols + k]);
               ASSERT_LT(std::abs(sum), 1 << 24);
               expected[t * rows + r] = static_cast<float>(sum);
             }
           for (const Isa isa : runnable_sets())
             for (const std::size_t count : {std::size_t{1}, std::size_t{3}, tokens}) {
-              const auto y =
-                  product(tensor.view(), isa, format, {1, zero}, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(count * cols)}, count, 2);
+              const auto y = product(tensor.view(), isa, format, {1, zero},
+                                     {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(count * cols)}, count, 2);
               for (std::size_t i = 0; i < y.size(); ++i)
-                ASSERT_EQ(y[i], expected[i]) << whole.name << ", " << isa_name(isa) << ", cols " << cols << ", zero " << zero << ", element " << i;
+                ASSERT_EQ(y[i], expected[i]) << whole.name << ", " << isa_name(isa) << ", cols " << cols << ", zero "
+                                             << zero << ", element " << i;
             }
         }
       }
@@ -120,7 +132,8 @@ TEST(ActivationFormats, SumsOfWholeRowsAreRoundedOnce) {
     for (std::size_t t = 0; t < tokens; ++t)
       for (std::size_t r = 0; r < rows; ++r) {
         std::int64_t sum = 0;
-        for (std::size_t k = 0; k < cols; ++k) sum += static_cast<std::int64_t>(x[t * cols + k]) * static_cast<std::int64_t>(w[r * cols + k]);
+        for (std::size_t k = 0; k < cols; ++k)
+          sum += static_cast<std::int64_t>(x[t * cols + k]) * static_cast<std::int64_t>(w[r * cols + k]);
         ASSERT_GT(sum, std::int64_t{1} << 24);
         expected[t * rows + r] = static_cast<float>(sum);
       }
@@ -132,7 +145,8 @@ TEST(ActivationFormats, SumsOfWholeRowsAreRoundedOnce) {
           if (cols == kMostSummedColumns)
             EXPECT_EQ(y[i], expected[i]) << isa_name(isa) << ", element " << i;
           else
-            EXPECT_NEAR(y[i], expected[i], expected[i] * static_cast<double>(cols) / 128 * 0x1p-24) << isa_name(isa) << ", element " << i;
+            EXPECT_NEAR(y[i], expected[i], expected[i] * static_cast<double>(cols) / 128 * 0x1p-24)
+                << isa_name(isa) << ", element " << i;
       }
   }
 }
@@ -145,7 +159,8 @@ std::vector<std::string> formats() {
 }
 std::vector<ActivationFormat> all_formats() {
   std::vector<ActivationFormat> formats = activation_formats();
-  for (const WideColumns wide : {WideColumns::few, WideColumns::many}) formats.push_back({ActivationGrain::run, false, wide, 128});  // not spelled
+  for (const WideColumns wide : {WideColumns::few, WideColumns::many})
+    formats.push_back({ActivationGrain::run, false, wide, 128});  // not spelled
   return formats;
 }
 constexpr ActivationGrid kGrid{0.0173f, -37};
@@ -173,7 +188,8 @@ void round_run(std::span<const float> x, WideColumns wide, Rounded& result) {
   if (wide == WideColumns::some && top < 5.5 * mean) limit = top;
   if (wide == WideColumns::all) limit = 0;
   limit = std::max(limit, top / 128);
-  for (const float value : x) result.x.push_back(std::nearbyint(static_cast<double>(value) * 127 / limit) * limit / 127);
+  for (const float value : x)
+    result.x.push_back(std::nearbyint(static_cast<double>(value) * 127 / limit) * limit / 127);
   result.largest = std::max(result.largest, wide == WideColumns::none ? top : 128 * limit);
 }
 
@@ -195,7 +211,8 @@ Rounded rounded(std::span<const float> x, ActivationFormat format) {
     zero = format.is_asymmetric ? std::nearbyint(-128 - low / scale) : 0;
   }
   for (const float value : x)
-    result.x.push_back(scale * (std::clamp(std::nearbyint(static_cast<double>(value) / scale) + zero, -128.0, 127.0) - zero));
+    result.x.push_back(scale *
+                       (std::clamp(std::nearbyint(static_cast<double>(value) / scale) + zero, -128.0, 127.0) - zero));
   result.largest = scale * 255;
   return result;
 }
@@ -211,8 +228,8 @@ std::vector<float> numbers_with_outliers(std::size_t tokens, std::size_t cols, s
   return x;
 }
 
-// The bound of integer_product_test.cpp, plus a step of an activation where f32 and double round a number to different sides: a quarter of the
-// columns would be far too many.
+// The bound of integer_product_test.cpp, plus a step of an activation where f32 and double round a number to different
+// sides: a quarter of the columns would be far too many.
 TEST_P(ActivationFormatsOf, AgreeWithTheirDefinition) {
   for (const std::size_t cols : {256u, 768u}) {
     const std::size_t rows = 65, tokens = 3;
@@ -230,13 +247,15 @@ TEST_P(ActivationFormatsOf, AgreeWithTheirDefinition) {
         double norm = 0;
         for (const double value : exact.x) norm += std::fabs(value);
         const double terms = static_cast<double>(cols) / 16 + 8;
-        const double bound = (norm + exact.largest * static_cast<double>(cols)) * 32 * static_cast<double>(largest) * terms * 0x1p-24 +
-                             exact.largest / 255 * static_cast<double>(largest) +
-                             (exact_points ? 0 : (norm + exact.largest) / 127 * static_cast<double>(largest));
+        const double bound =
+            (norm + exact.largest * static_cast<double>(cols)) * 32 * static_cast<double>(largest) * terms * 0x1p-24 +
+            exact.largest / 255 * static_cast<double>(largest) +
+            (exact_points ? 0 : (norm + exact.largest) / 127 * static_cast<double>(largest));
         for (std::size_t r = 0; r < rows; ++r) {
           double sum = 0;
           for (std::size_t k = 0; k < cols; ++k) sum += exact.x[k] * static_cast<double>(w[r * cols + k]);
-          ASSERT_NEAR(y[t * rows + r], sum, bound) << activation_format_name(format) << ", cols " << cols << ", token " << t << ", row " << r;
+          ASSERT_NEAR(y[t * rows + r], sum, bound)
+              << activation_format_name(format) << ", cols " << cols << ", token " << t << ", row " << r;
         }
       }
     }
@@ -244,8 +263,11 @@ TEST_P(ActivationFormatsOf, AgreeWithTheirDefinition) {
 }
 
 TEST_P(ActivationFormatsOf, SameBitsOnAllSetsForAnyBatchAndThreads) {
-  const std::size_t multiple = find_format(GetParam())->info().row_multiple;  // short last blocks and runs where the format allows them
-  for (const std::size_t cols : {std::size_t{768}, multiple == 1 ? std::size_t{300} : multiple == 256 ? multiple : 3 * multiple}) {
+  const std::size_t multiple =
+      find_format(GetParam())->info().row_multiple;  // short last blocks and runs where the format allows them
+  for (const std::size_t cols : {std::size_t{768}, multiple == 1     ? std::size_t{300}
+                                                   : multiple == 256 ? multiple
+                                                                     : 3 * multiple}) {
     const std::size_t rows = 70, most = 40;  // more than few: panels may hold other operands
     const QuantizedTensor tensor = quantize(GetParam(), rows, cols, normal_numbers(rows * cols, cols));
     const auto x = numbers_with_outliers(most, cols, 3);
@@ -254,7 +276,8 @@ TEST_P(ActivationFormatsOf, SameBitsOnAllSetsForAnyBatchAndThreads) {
       for (const Isa isa : runnable_sets())
         for (const std::size_t tokens : {1u, 2u, 9u, 40u}) {
           const auto y =
-              product(tensor.view(), isa, format, kGrid, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(tokens * cols)}, tokens, tokens % 3 + 1);
+              product(tensor.view(), isa, format, kGrid,
+                      {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(tokens * cols)}, tokens, tokens % 3 + 1);
           EXPECT_TRUE(same_bits(y, {reference.begin(), reference.begin() + static_cast<std::ptrdiff_t>(tokens * rows)}))
               << isa_name(isa) << ", " << activation_format_name(format) << ", tokens " << tokens;
         }
@@ -278,7 +301,8 @@ TEST(ActivationFormats, LinearsWithOtherGridsGetCodesOfTheirOwn) {
   const auto x = normal_numbers(cols, 2);
   const ActivationFormat format{ActivationGrain::tensor, true};
   const auto pack = [&](const ActivationGrid& grid) {
-    return PackedLinear::pack(tensor.view(), {.isa = runnable_sets().back(), .activation_format = format, .activation_grid = grid}, pool);
+    return PackedLinear::pack(
+        tensor.view(), {.isa = runnable_sets().back(), .activation_format = format, .activation_grid = grid}, pool);
   };
   const PackedLinear a = pack({0.02f, 3}), b = pack({0.03f, 3}), c = pack({0.02f, 4}), d = pack({0.02f, 3});
   std::vector<float> together(4 * rows), alone(4 * rows);
@@ -309,7 +333,8 @@ TEST(ActivationFormats, WideColumnsDoNotCoarsenTheRest) {
     }
     return sum;
   };
-  // The scale falls from 100 / 127 to about 4 * 0.8 / 127 in one of two runs, and what rounding adds with its square: the other run is left.
+  // The scale falls from 100 / 127 to about 4 * 0.8 / 127 in one of two runs, and what rounding adds with its square:
+  // the other run is left.
   EXPECT_LT(error(kDefaultActivations), error({ActivationGrain::run}) / 100);
   // Then 100 / 16256 in that one.
   EXPECT_LT(error({ActivationGrain::run, false, WideColumns::all, 128}), error(kDefaultActivations) / 4);
@@ -323,7 +348,8 @@ TEST(ActivationFormats, WideNeighboursChangeNothing) {
     auto x = normal_numbers(2 * cols, 2);
     for (std::size_t c = 5; c < cols; c += 50) x[cols + c] *= 100;
     for (const Isa isa : runnable_sets()) {
-      const auto alone = product(tensor.view(), isa, kDefaultActivations, {}, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(cols)}, 1, 1);
+      const auto alone = product(tensor.view(), isa, kDefaultActivations, {},
+                                 {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(cols)}, 1, 1);
       auto together = product(tensor.view(), isa, kDefaultActivations, {}, x, 2, 1);
       together.resize(rows);
       EXPECT_TRUE(same_bits(together, alone)) << name << ", " << isa_name(isa);
@@ -337,11 +363,13 @@ TEST(ActivationFormats, TheSmallestNumbersAreZeros) {
   std::vector<float> x(256, 0.0f);
   x[9] = 2e-35f;
   for (const Isa isa : runnable_sets())
-    for (const ActivationFormat format : {kDefaultActivations, ActivationFormat{ActivationGrain::run, false, WideColumns::all, 128}})
+    for (const ActivationFormat format :
+         {kDefaultActivations, ActivationFormat{ActivationGrain::run, false, WideColumns::all, 128}})
       for (const float y : product(tensor.view(), isa, format, {}, x, 1, 1)) EXPECT_EQ(y, 0.0f) << isa_name(isa);
 }
 
-// Sums of 128 products with wide codes need more than f32's 24 bits: panels of products would round them otherwise than groups.
+// Sums of 128 products with wide codes need more than f32's 24 bits: panels of products would round them otherwise than
+// groups.
 TEST(ActivationFormats, ManyTokensAreMultipliedAsOneIs) {
   const std::size_t rows = 64, cols = 256, tokens = 33;
   std::vector<float> w(rows * cols), x(tokens * cols);
@@ -353,7 +381,8 @@ TEST(ActivationFormats, ManyTokensAreMultipliedAsOneIs) {
     for (const Isa isa : runnable_sets()) {
       auto together = product(tensor.view(), isa, format, kGrid, x, tokens, 1);
       together.resize(rows);
-      const auto alone = product(tensor.view(), isa, format, kGrid, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(cols)}, 1, 1);
+      const auto alone =
+          product(tensor.view(), isa, format, kGrid, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(cols)}, 1, 1);
       EXPECT_TRUE(same_bits(together, alone)) << activation_format_name(format) << ", " << isa_name(isa);
     }
 }
@@ -361,8 +390,10 @@ TEST(ActivationFormats, ManyTokensAreMultipliedAsOneIs) {
 TEST(ActivationFormats, ZeroActivationsGiveZeros) {
   const QuantizedTensor tensor = quantize("int8:row:asym", 64, 256, normal_numbers(64 * 256, 1));
   for (const Isa isa : runnable_sets())
-    for (const ActivationFormat format : {ActivationFormat{ActivationGrain::token, false}, ActivationFormat{ActivationGrain::token, true}})
-      for (const float y : product(tensor.view(), isa, format, {}, std::vector<float>(256, 0.0f), 1, 1)) EXPECT_EQ(y, 0.0f) << isa_name(isa);
+    for (const ActivationFormat format :
+         {ActivationFormat{ActivationGrain::token, false}, ActivationFormat{ActivationGrain::token, true}})
+      for (const float y : product(tensor.view(), isa, format, {}, std::vector<float>(256, 0.0f), 1, 1))
+        EXPECT_EQ(y, 0.0f) << isa_name(isa);
 }
 
 }  // namespace

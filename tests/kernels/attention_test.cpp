@@ -8,9 +8,9 @@
 #include <span>
 
 #include "base/half.h"
+#include "kernels/attention/kv_layout.h"
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernel_sets.h"
-#include "kernels/attention/kv_layout.h"
 
 namespace nibble {
 namespace {
@@ -26,35 +26,42 @@ struct Case {
 };
 
 // Stores `cached` positions in pieces, then asks for the last `tokens` of them.
-std::vector<float> run(const Case& c, const Shape& s, std::size_t cached, std::size_t tokens, KvType type, Isa isa, std::size_t threads,
-                       std::size_t piece) {
+std::vector<float> run(const Case& c, const Shape& s, std::size_t cached, std::size_t tokens, KvType type, Isa isa,
+                       std::size_t threads, std::size_t piece) {
   ThreadPool pool(threads);
   KernelScratch scratch;
   KvLayer layer(cached, s.kv_heads, s.head_dim, type);
   const std::size_t width = s.kv_heads * s.head_dim, out_width = s.heads * s.head_dim;
   for (std::size_t p = 0; p < cached; p += piece) {
-    const AttentionPiece stored{&layer, p, std::min(piece, cached - p), nullptr, c.k.data() + p * width, c.v.data() + p * width, nullptr};
+    const AttentionPiece stored{
+        &layer, p, std::min(piece, cached - p), nullptr, c.k.data() + p * width, c.v.data() + p * width, nullptr};
     store_keys_values(std::span(&stored, 1), pool);
   }
-  const GuardedBuffer<float> q(std::vector<float>(c.q.end() - static_cast<std::ptrdiff_t>(tokens * out_width), c.q.end())), out(tokens * out_width);
+  const GuardedBuffer<float> q(
+      std::vector<float>(c.q.end() - static_cast<std::ptrdiff_t>(tokens * out_width), c.q.end())),
+      out(tokens * out_width);
   const AttentionPiece asked{&layer, cached - tokens, tokens, q.data(), nullptr, nullptr, out.data()};
   attention(std::span(&asked, 1), s.rule(), isa, pool, scratch);
   return out.copy();
 }
 
-// A group of 32 (or fewer, at the end of a head) as the quantized caches keep it: codes times an f16 scale. 8 bits: the scale is amax / 127.
-// 4 bits: the number of largest magnitude is given the code -8. Each number is at most half a step from what is kept, give or take the
-// rounding of the scale (2^-11 of it, times the code); with 4 bits a whole step where 8 would be needed and 7 is the largest.
+// A group of 32 (or fewer, at the end of a head) as the quantized caches keep it: codes times an f16 scale. 8 bits: the
+// scale is amax / 127. 4 bits: the number of largest magnitude is given the code -8. Each number is at most half a step
+// from what is kept, give or take the rounding of the scale (2^-11 of it, times the code); with 4 bits a whole step
+// where 8 would be needed and 7 is the largest.
 void keep_group(float* x, std::size_t count, KvType type) {
   float extreme = 0;
   for (std::size_t i = 0; i < count; ++i)
     if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
   const bool eight = type == KvType::q8_0;
-  const float scale = f16_to_f32(f32_to_f16(eight ? std::fabs(extreme) / 127.0f : extreme / -8.0f)), inverse = scale != 0 ? 1.0f / scale : 0.0f;
+  const float scale = f16_to_f32(f32_to_f16(eight ? std::fabs(extreme) / 127.0f : extreme / -8.0f)),
+              inverse = scale != 0 ? 1.0f / scale : 0.0f;
   for (std::size_t i = 0; i < count; ++i) {
-    const float code = std::nearbyint(std::clamp(x[i] * inverse, eight ? -127.0f : -8.0f, eight ? 127.0f : 7.0f)), kept = code * scale;
+    const float code = std::nearbyint(std::clamp(x[i] * inverse, eight ? -127.0f : -8.0f, eight ? 127.0f : 7.0f)),
+                kept = code * scale;
     const double step = std::fabs(static_cast<double>(scale)), largest = eight ? 127 : 8;
-    EXPECT_LE(std::fabs(static_cast<double>(kept - x[i])), step * ((code == 7 && !eight ? 1 : 0.5) + 1.01 * largest * 0x1p-11));
+    EXPECT_LE(std::fabs(static_cast<double>(kept - x[i])),
+              step * ((code == 7 && !eight ? 1 : 0.5) + 1.01 * largest * 0x1p-11));
     x[i] = kept;
   }
 }
@@ -63,7 +70,8 @@ void keep_group(float* x, std::size_t count, KvType type) {
 std::vector<float> kept_numbers(std::vector<float> x, std::size_t head_dim, KvType type) {
   for (std::size_t head = 0; head < x.size(); head += head_dim)
     if (type == KvType::q8_0 || type == KvType::q4_0)
-      for (std::size_t d = 0; d < head_dim; d += 32) keep_group(&x[head + d], std::min<std::size_t>(32, head_dim - d), type);
+      for (std::size_t d = 0; d < head_dim; d += 32)
+        keep_group(&x[head + d], std::min<std::size_t>(32, head_dim - d), type);
   if (type == KvType::f16)
     for (float& value : x) value = f16_to_f32(f32_to_f16(value));
   return x;
@@ -88,9 +96,10 @@ std::vector<float> coded_queries(std::vector<float> x, std::size_t head_dim) {
 
 class Attention : public ::testing::TestWithParam<KvType> {};
 
-// What rounding the weights of a quantized cache can add to each output of one query, relative to nothing: they are multiples of a / 65280 where a is
-// the largest weight times scale of the chunk, rounded to nearest (and by a few units in the last place of 65280 more: 0.52 in all), and meet
-// codes of at most 127 or 8. scores: of the positions seen; scales: [kv_heads, positions], the largest of a position's groups.
+// What rounding the weights of a quantized cache can add to each output of one query, relative to nothing: they are
+// multiples of a / 65280 where a is the largest weight times scale of the chunk, rounded to nearest (and by a few units
+// in the last place of 65280 more: 0.52 in all), and meet codes of at most 127 or 8. scores: of the positions seen;
+// scales: [kv_heads, positions], the largest of a position's groups.
 double rounded_weights_bound(const std::vector<double>& weights, const double* scales, KvType type) {
   double bound = 0;
   for (std::size_t start = 0; start < weights.size(); start += 64) {
@@ -106,7 +115,8 @@ double rounded_weights_bound(const std::vector<double>& weights, const double* s
 struct Scores {
   std::vector<double> weights;
   double most = 0;  // of sum |q k|
-  Scores(const float* q, const std::vector<float>& k, std::size_t seen, std::size_t kv, double scale, const Shape& s) : weights(seen) {
+  Scores(const float* q, const std::vector<float>& k, std::size_t seen, std::size_t kv, double scale, const Shape& s)
+      : weights(seen) {
     double top = -1e300, sum = 0;
     const std::size_t first = s.window == 0 || seen < s.window ? 0 : seen - s.window;
     for (std::size_t j = first; j < seen; ++j) {
@@ -127,23 +137,30 @@ struct Scores {
   }
 };
 
-// Against softmax in double over exactly what the cache keeps (and, where it is quantized, over the coded queries), so that only f32 arithmetic
-// is left: u = 2^-24, gamma_k = k u / (1 - k u). Scores: chains of head_dim terms, products by the scale and by log2 e and the largest one
-// subtracted move each by at most d = scale gamma_{head_dim + 6} sum |q k|, and a soft cap by 2^-21 of itself besides. Powers of two are within 6 u relative, and so their ratios by
-// e^{2 d} (1 + 12 u); merging chunks and spans scales every term again, at most twice for each chunk, by factors within 8 u. Sums of n terms and
-// the division add gamma_{n + 1} twice. All is relative to sum of w |v|. Quantized caches round the weights besides.
+// Against softmax in double over exactly what the cache keeps (and, where it is quantized, over the coded queries), so
+// that only f32 arithmetic is left: u = 2^-24, gamma_k = k u / (1 - k u). Scores: chains of head_dim terms, products by
+// the scale and by log2 e and the largest one subtracted move each by at most d = scale gamma_{head_dim + 6} sum |q k|,
+// and a soft cap by 2^-21 of itself besides. Powers of two are within 6 u relative, and so their ratios by e^{2 d} (1 +
+// 12 u); merging chunks and spans scales every term again, at most twice for each chunk, by factors within 8 u. Sums of
+// n terms and the division add gamma_{n + 1} twice. All is relative to sum of w |v|. Quantized caches round the weights
+// besides.
 void expect_exact(const Shape& s, std::size_t cached, std::size_t tokens, const Case& c, KvType type, Isa isa) {
   const bool quantized = type == KvType::q8_0 || type == KvType::q4_0;
-  const auto given = quantized ? rotated(c.q, s.head_dim) : c.q, q = quantized ? coded_queries(given, s.head_dim) : given;
-  const auto k = kept_numbers(quantized ? rotated(c.k, s.head_dim) : c.k, s.head_dim, type), v = kept_numbers(c.v, s.head_dim, type);
+  const auto given = quantized ? rotated(c.q, s.head_dim) : c.q,
+             q = quantized ? coded_queries(given, s.head_dim) : given;
+  const auto k = kept_numbers(quantized ? rotated(c.k, s.head_dim) : c.k, s.head_dim, type),
+             v = kept_numbers(c.v, s.head_dim, type);
   const double scale = static_cast<double>(1 / std::sqrt(static_cast<float>(s.head_dim)));
   const auto got = run(c, s, cached, tokens, type, isa, 2, 1000);
-  const auto value = [&](std::size_t j, std::size_t kv, std::size_t d) { return static_cast<double>(v[(j * s.kv_heads + kv) * s.head_dim + d]); };
+  const auto value = [&](std::size_t j, std::size_t kv, std::size_t d) {
+    return static_cast<double>(v[(j * s.kv_heads + kv) * s.head_dim + d]);
+  };
   std::vector<double> scales(s.kv_heads * cached);
   for (std::size_t kv = 0; kv < s.kv_heads; ++kv)
     for (std::size_t j = 0; j < cached; ++j)  // of the group's largest value, to within a code's rounding
       for (std::size_t d = 0; d < s.head_dim; ++d)
-        scales[kv * cached + j] = std::max(scales[kv * cached + j], 1.01 * std::fabs(value(j, kv, d)) / (type == KvType::q8_0 ? 127 : 8));
+        scales[kv * cached + j] =
+            std::max(scales[kv * cached + j], 1.01 * std::fabs(value(j, kv, d)) / (type == KvType::q8_0 ? 127 : 8));
   constexpr double kUnit = 0x1p-24;
   for (std::size_t t = 0; t < tokens; ++t)
     for (std::size_t h = 0; h < s.heads; ++h) {
@@ -153,7 +170,8 @@ void expect_exact(const Shape& s, std::size_t cached, std::size_t tokens, const 
       const double capped = static_cast<double>(s.soft_cap) * 0x1p-21, n = static_cast<double>(seen);
       const double moved = scale * static_cast<double>(s.head_dim + 6) * kUnit * 1.01 * scores.most + capped;
       const double relative = std::expm1(2 * moved + (12 + 16 * std::ceil(n / 64) + 2 * (n + 1)) * kUnit * 1.01);
-      const double rounded = quantized ? rounded_weights_bound(scores.weights, &scales[kv * cached], type) * (1 + relative) : 0;
+      const double rounded =
+          quantized ? rounded_weights_bound(scores.weights, &scales[kv * cached], type) * (1 + relative) : 0;
       for (std::size_t d = 0; d < s.head_dim; ++d) {
         double exact = 0, weighted = 0;
         for (std::size_t j = 0; j < seen; ++j) {
@@ -161,18 +179,21 @@ void expect_exact(const Shape& s, std::size_t cached, std::size_t tokens, const 
           weighted += scores.weights[j] * std::fabs(value(j, kv, d));
         }
         ASSERT_NEAR(got[(t * s.heads + h) * s.head_dim + d], exact, relative * weighted + rounded + 1e-30)
-            << "cached " << cached << ", dim " << s.head_dim << ", heads " << s.heads << ", token " << t << ", head " << h << ", element " << d;
+            << "cached " << cached << ", dim " << s.head_dim << ", heads " << s.heads << ", token " << t << ", head "
+            << h << ", element " << d;
       }
     }
 }
 
 Case normal_case(const Shape& s, std::size_t cached, std::uint64_t seed) {
-  return {normal_numbers(cached * s.heads * s.head_dim, seed), normal_numbers(cached * s.kv_heads * s.head_dim, seed + 1),
+  return {normal_numbers(cached * s.heads * s.head_dim, seed),
+          normal_numbers(cached * s.kv_heads * s.head_dim, seed + 1),
           normal_numbers(cached * s.kv_heads * s.head_dim, seed + 2)};
 }
 
 TEST_P(Attention, AgreesWithExactArithmetic) {
-  constexpr Shape kShapes[] = {{4, 2, 16}, {3, 3, 8}, {6, 1, 48}, {2, 1, 64}, {5, 1, 32}, {7, 1, 80}, {8, 1, 128}, {2, 2, 256}};
+  constexpr Shape kShapes[] = {{4, 2, 16}, {3, 3, 8},  {6, 1, 48},  {2, 1, 64},
+                               {5, 1, 32}, {7, 1, 80}, {8, 1, 128}, {2, 2, 256}};
   for (const Shape& s : kShapes)
     for (std::size_t cached : {1u, 5u, 64u, 65u, 200u})
       expect_exact(s, cached, cached, normal_case(s, cached, 1), GetParam(), runnable_sets().back());
@@ -182,21 +203,24 @@ TEST_P(Attention, AgreesWithExactArithmetic) {
 TEST_P(Attention, AgreesWithExactArithmeticInLongContexts) {
   const Shape s{4, 1, 32};
   for (std::size_t cached : {1024u, 1025u, 2100u})
-    for (std::size_t tokens : {1u, 12u, 40u}) expect_exact(s, cached, tokens, normal_case(s, cached, 11), GetParam(), runnable_sets().back());
+    for (std::size_t tokens : {1u, 12u, 40u})
+      expect_exact(s, cached, tokens, normal_case(s, cached, 11), GetParam(), runnable_sets().back());
 }
 
 // Windows shorter and longer than chunks and spans, soft caps that bite, and both.
 TEST_P(Attention, AgreesWithExactArithmeticWithinWindowsAndUnderCaps) {
-  constexpr Shape kShapes[] = {{4, 2, 16, 1},   {4, 2, 16, 7},      {3, 1, 32, 64},       {2, 2, 64, 65},
+  constexpr Shape kShapes[] = {{4, 2, 16, 1},   {4, 2, 16, 7},       {3, 1, 32, 64},       {2, 2, 64, 65},
                                {4, 2, 16, 150}, {4, 1, 32, 0, 2.0f}, {6, 2, 48, 30, 0.5f}, {2, 1, 256, 100, 50.0f}};
   for (const Shape& s : kShapes)
     for (std::size_t cached : {1u, 8u, 130u, 200u})
       expect_exact(s, cached, cached, normal_case(s, cached, 5), GetParam(), runnable_sets().back());
   for (const Shape& s : {Shape{4, 1, 32, 100}, Shape{4, 1, 32, 1030, 3.0f}})
-    for (std::size_t tokens : {1u, 12u, 40u}) expect_exact(s, 2100, tokens, normal_case(s, 2100, 12), GetParam(), runnable_sets().back());
+    for (std::size_t tokens : {1u, 12u, 40u})
+      expect_exact(s, 2100, tokens, normal_case(s, 2100, 12), GetParam(), runnable_sets().back());
 }
 
-// Keys, values and queries that are all of one large magnitude make the largest integers there can be, and weights that are all the same or one.
+// Keys, values and queries that are all of one large magnitude make the largest integers there can be, and weights that
+// are all the same or one.
 TEST_P(Attention, HoldsTheLargestNumbers) {
   const Shape s{2, 1, 64};
   const std::size_t cached = 130;
@@ -204,21 +228,24 @@ TEST_P(Attention, HoldsTheLargestNumbers) {
     for (const std::size_t period : {1u, 2u, 3u}) {
       Case c = normal_case(s, cached, 21);
       for (auto* numbers : {&c.q, &c.k, &c.v})
-        for (std::size_t i = 0; i < numbers->size(); ++i) (*numbers)[i] = (i / s.head_dim + i) % period == 0 ? magnitude : -magnitude;
+        for (std::size_t i = 0; i < numbers->size(); ++i)
+          (*numbers)[i] = (i / s.head_dim + i) % period == 0 ? magnitude : -magnitude;
       for (Isa isa : runnable_sets()) {
         const auto got = run(c, s, cached, cached, GetParam(), isa, 2, 1000);
         EXPECT_TRUE(same_bits(got, run(c, s, cached, cached, GetParam(), Isa::scalar, 1, 1000))) << isa_name(isa);
         for (float x : got) ASSERT_LE(std::fabs(x), magnitude * 1.002f) << isa_name(isa);
       }
       if (period != 1) continue;
-      for (float x : run(c, s, cached, 1, GetParam(), Isa::scalar, 1, 1000)) ASSERT_NEAR(x, magnitude, magnitude * 0.001f);
+      for (float x : run(c, s, cached, 1, GetParam(), Isa::scalar, 1, 1000))
+        ASSERT_NEAR(x, magnitude, magnitude * 0.001f);
     }
 }
 
-// y[i] = sum over j of (-1)^popcount(i & j) x[j] / sqrt(run) in each run of a power of two. log2(run) additions and a product by a rounded
-// factor: within gamma of that count (and 2), relative to sum |x|.
+// y[i] = sum over j of (-1)^popcount(i & j) x[j] / sqrt(run) in each run of a power of two. log2(run) additions and a
+// product by a rounded factor: within gamma of that count (and 2), relative to sum |x|.
 TEST(Hadamard, IsTheTransformOfEachRunAndKeepsProducts) {
-  for (const auto& [size, run] : {std::pair<std::size_t, std::size_t>{1, 1}, {48, 16}, {64, 64}, {128, 128}, {80, 16}}) {
+  for (const auto& [size, run] :
+       {std::pair<std::size_t, std::size_t>{1, 1}, {48, 16}, {64, 64}, {128, 128}, {80, 16}}) {
     const auto x = normal_numbers(size, size);
     auto y = x;
     hadamard_rotate(y.data(), size);
@@ -235,7 +262,8 @@ TEST(Hadamard, IsTheTransformOfEachRunAndKeepsProducts) {
   }
 }
 
-void expect_same_bits(const Shape& s, std::size_t cached, KvType type, std::initializer_list<std::size_t> token_counts) {
+void expect_same_bits(const Shape& s, std::size_t cached, KvType type,
+                      std::initializer_list<std::size_t> token_counts) {
   const Case c = normal_case(s, cached, 4);
   const std::size_t most = *std::max_element(token_counts.begin(), token_counts.end());
   const auto reference = run(c, s, cached, most, type, Isa::scalar, 1, 1000);
@@ -259,7 +287,8 @@ TEST_P(Attention, SameBitsInLongContexts) { expect_same_bits({4, 2, 32}, 2100, G
 TEST_P(Attention, SameBitsWithinWindowsAndUnderCaps) {
   for (const Shape s : {Shape{4, 2, 16, 5}, Shape{5, 1, 40, 64, 1.0f}, Shape{8, 2, 64, 100}})
     expect_same_bits(s, 150, GetParam(), {1, 2, 7, 17, 100, 150});
-  for (const Shape s : {Shape{4, 2, 32, 40}, Shape{4, 2, 32, 1100, 2.0f}}) expect_same_bits(s, 2100, GetParam(), {1, 2, 12, 13, 40, 1200});
+  for (const Shape s : {Shape{4, 2, 32, 40}, Shape{4, 2, 32, 1100, 2.0f}})
+    expect_same_bits(s, 2100, GetParam(), {1, 2, 12, 13, 40, 1200});
 }
 
 // Pieces of several sequences, long and short, in one call.
@@ -280,23 +309,29 @@ void expect_sequences_apart(const Shape& s, KvType type) {
     const AttentionPiece stored{&layers[i], 0, lengths[i], nullptr, cases[i].k.data(), cases[i].v.data(), nullptr};
     store_keys_values(std::span(&stored, 1), pool);
     const std::size_t position = lengths[i] - tokens[i];
-    pieces.push_back({&layers[i], position, tokens[i], &cases[i].q[position * width], nullptr, nullptr, outs[i].data()});
+    pieces.push_back(
+        {&layers[i], position, tokens[i], &cases[i].q[position * width], nullptr, nullptr, outs[i].data()});
   }
   const Isa isa = runnable_sets().back();
   attention(pieces, s.rule(), isa, pool, scratch);
-  for (std::size_t i = 0; i < 4; ++i) EXPECT_TRUE(same_bits(outs[i], run(cases[i], s, lengths[i], tokens[i], type, isa, 1, 1000))) << i;
+  for (std::size_t i = 0; i < 4; ++i)
+    EXPECT_TRUE(same_bits(outs[i], run(cases[i], s, lengths[i], tokens[i], type, isa, 1, 1000))) << i;
 }
 
 TEST_P(Attention, SequencesDoNotSeeEachOther) {
-  for (const Shape& s : {Shape{4, 2, 32}, Shape{4, 2, 32, 1100, 2.0f}, Shape{4, 2, 32, 30}}) expect_sequences_apart(s, GetParam());
+  for (const Shape& s : {Shape{4, 2, 32}, Shape{4, 2, 32, 1100, 2.0f}, Shape{4, 2, 32, 30}})
+    expect_sequences_apart(s, GetParam());
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, Attention, ::testing::Values(KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0), [](const auto& param_info) {
-  return std::string(std::array{"f32", "f16", "q8_0", "q4_0"}[static_cast<std::size_t>(param_info.param)]);
-});
+INSTANTIATE_TEST_SUITE_P(Types, Attention, ::testing::Values(KvType::f32, KvType::f16, KvType::q8_0, KvType::q4_0),
+                         [](const auto& param_info) {
+                           return std::string(
+                               std::array{"f32", "f16", "q8_0", "q4_0"}[static_cast<std::size_t>(param_info.param)]);
+                         });
 
 TEST(KvLayer, SaysHowManyBytesItKeeps) {
-  const std::uint64_t f16 = KvLayer(128, 2, 64, KvType::f16).resident_bytes(), q8 = KvLayer(128, 2, 64, KvType::q8_0).resident_bytes(),
+  const std::uint64_t f16 = KvLayer(128, 2, 64, KvType::f16).resident_bytes(),
+                      q8 = KvLayer(128, 2, 64, KvType::q8_0).resident_bytes(),
                       q4 = KvLayer(128, 2, 64, KvType::q4_0).resident_bytes();
   EXPECT_EQ(f16, 128u * 2 * 64 * 2 * 2);
   EXPECT_EQ(q8 * 16, f16 * 17 / 2);

@@ -9,8 +9,8 @@ namespace {
 
 int sign(float x) { return std::signbit(x) ? -1 : 1; }
 
-std::vector<std::int32_t> product(const std::vector<float>& w, std::size_t rows, const std::vector<float>& x, std::size_t tokens, Isa isa,
-                                  std::size_t threads) {
+std::vector<std::int32_t> product(const std::vector<float>& w, std::size_t rows, const std::vector<float>& x,
+                                  std::size_t tokens, Isa isa, std::size_t threads) {
   ThreadPool pool(threads);
   KernelScratch scratch;
   const GuardedBuffer<float> weights(w), in(x);
@@ -32,7 +32,8 @@ TEST(BinaryMatrix, IsTheSumOfProductsOfSignsOnEverySet) {
       std::vector<std::int32_t> expected(tokens * size.rows);
       for (std::size_t t = 0; t < tokens; ++t)
         for (std::size_t n = 0; n < size.rows; ++n)
-          for (std::size_t k = 0; k < size.cols; ++k) expected[t * size.rows + n] += sign(x[t * size.cols + k]) * sign(w[n * size.cols + k]);
+          for (std::size_t k = 0; k < size.cols; ++k)
+            expected[t * size.rows + n] += sign(x[t * size.cols + k]) * sign(w[n * size.cols + k]);
       for (Isa isa : runnable_sets())
         for (std::size_t threads : {1u, 3u})
           EXPECT_EQ(product(w, size.rows, x, tokens, isa, threads), expected)
@@ -44,9 +45,12 @@ TEST(BinaryMatrix, IsTheSumOfProductsOfSignsOnEverySet) {
 TEST(BinaryMatrix, Extremes) {
   constexpr int kCols = 3 * 64 + 1;
   for (Isa isa : runnable_sets()) {
-    EXPECT_EQ(product(std::vector<float>(kCols, -1.0f), 1, std::vector<float>(kCols, 2.0f), 1, isa, 1)[0], -kCols) << isa_name(isa);
-    EXPECT_EQ(product(std::vector<float>(kCols, -1.0f), 1, std::vector<float>(kCols, -2.0f), 1, isa, 1)[0], kCols) << isa_name(isa);
-    EXPECT_EQ(product(std::vector<float>(kCols, 0.0f), 1, std::vector<float>(kCols, -0.0f), 1, isa, 1)[0], -kCols) << isa_name(isa);
+    EXPECT_EQ(product(std::vector<float>(kCols, -1.0f), 1, std::vector<float>(kCols, 2.0f), 1, isa, 1)[0], -kCols)
+        << isa_name(isa);
+    EXPECT_EQ(product(std::vector<float>(kCols, -1.0f), 1, std::vector<float>(kCols, -2.0f), 1, isa, 1)[0], kCols)
+        << isa_name(isa);
+    EXPECT_EQ(product(std::vector<float>(kCols, 0.0f), 1, std::vector<float>(kCols, -0.0f), 1, isa, 1)[0], -kCols)
+        << isa_name(isa);
   }
 }
 

@@ -20,7 +20,8 @@ TEST(DecodedRows, EveryFormatGivesTheProductOfItsDecodedRows) {
     options.rule = FitRule::absmax;
     const auto grid = format->prepare(values, rows, cols, {}, options);
     if (grid) format->pack_tensor(grid.get(), tensor.row(0));
-    for (std::size_t r = 0; r < rows; ++r) format->encode_row(std::span(values).subspan(r * cols, cols), {}, grid.get(), r, options, tensor.row(r));
+    for (std::size_t r = 0; r < rows; ++r)
+      format->encode_row(std::span(values).subspan(r * cols, cols), {}, grid.get(), r, options, tensor.row(r));
     tensor.tensor_grid = format->unpack_tensor(tensor.view().row(0), rows, cols);
     const auto w = tensor.view().decode();
     const auto x = normal_numbers(tokens * cols, 12);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The definition (one chain of fused multiply-adds, k ascending) is written out here and must be met bit for bit; that the definition is
-// the algebra it claims to be is checked against sums in long double, within the bounds of Higham, Accuracy and Stability of Numerical
-// Algorithms (2nd edition): gamma_k = k u / (1 - k u).
+// The definition (one chain of fused multiply-adds, k ascending) is written out here and must be met bit for bit; that
+// the definition is the algebra it claims to be is checked against sums in long double, within the bounds of Higham,
+// Accuracy and Stability of Numerical Algorithms (2nd edition): gamma_k = k u / (1 - k u).
 #include "kernels/dense/dense.h"
 
 #include <algorithm>
@@ -50,7 +50,8 @@ bool equal_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
 }
 
-// The same act on every set and on 1 and 3 threads, each from a fresh copy of `start`; `act` gets (data, isa, pool, scratch).
+// The same act on every set and on 1 and 3 threads, each from a fresh copy of `start`; `act` gets (data, isa, pool,
+// scratch).
 template <class T, class Act>
 void expect_everywhere(const std::vector<T>& start, const std::vector<T>& expected, Act&& act) {
   for (Isa isa : runnable_sets())
@@ -73,7 +74,8 @@ std::vector<T> defined_cholesky(std::vector<T> a, std::size_t n) {
       if (i > j) a[i * n + j] /= a[j * n + j];
     }
   for (std::size_t i = 0; i < n; ++i)
-    std::fill(a.begin() + static_cast<std::ptrdiff_t>(i * n + i + 1), a.begin() + static_cast<std::ptrdiff_t>((i + 1) * n), T(0));
+    std::fill(a.begin() + static_cast<std::ptrdiff_t>(i * n + i + 1),
+              a.begin() + static_cast<std::ptrdiff_t>((i + 1) * n), T(0));
   return a;
 }
 
@@ -100,7 +102,14 @@ struct Shape {
 
 TYPED_TEST(Dense, GemmIsAChainPerElementAndNearTheExactProduct) {
   using T = TypeParam;
-  for (const Shape s : {Shape{1, 1, 1}, {3, 5, 7}, {1, 130, 64}, {7, 64, 1}, {65, 63, 257}, {193, 70, 300}, {200, 577, 513}, {4, 4, 0}}) {
+  for (const Shape s : {Shape{1, 1, 1},
+                        {3, 5, 7},
+                        {1, 130, 64},
+                        {7, 64, 1},
+                        {65, 63, 257},
+                        {193, 70, 300},
+                        {200, 577, 513},
+                        {4, 4, 0}}) {
     const auto a = numbers<T>(s.m * s.k, 1), b = numbers<T>(s.k * s.n, 2), c = numbers<T>(s.m * s.n, 3);
     std::vector<T> expected = c;
     for (std::size_t i = 0; i < s.m; ++i)
@@ -129,7 +138,8 @@ TYPED_TEST(Dense, OuterProductsAreChainsOverTheTokens) {
     std::vector<T> expected = c;
     for (std::size_t i = 0; i < s.m; ++i)
       for (std::size_t j = 0; j < s.n; ++j)
-        for (std::size_t t = 0; t < s.k; ++t) expected[i * s.n + j] = std::fma(y[t * s.m + i], x[t * s.n + j], expected[i * s.n + j]);
+        for (std::size_t t = 0; t < s.k; ++t)
+          expected[i * s.n + j] = std::fma(y[t * s.m + i], x[t * s.n + j], expected[i * s.n + j]);
     const GuardedBuffer<T> left(y), right(x);
     expect_everywhere(c, expected, [&](T* out, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
       add_outer_products(left.data(), right.data(), s.k, s.m, s.n, out, isa, pool, scratch);
@@ -151,15 +161,15 @@ void check_syrk(std::size_t tokens, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i)
     for (std::size_t j = i + 1; j < n; ++j) lower[i * n + j] = std::numeric_limits<T>::quiet_NaN();
   const GuardedBuffer<S> in(x);
-  expect_everywhere(lower, expected,
-                    [&](T* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-                      syrk(in.data(), tokens, n, h, isa, pool, scratch);
-                      mirror_lower(h, n, pool);
-                    });
+  expect_everywhere(lower, expected, [&](T* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+    syrk(in.data(), tokens, n, h, isa, pool, scratch);
+    mirror_lower(h, n, pool);
+  });
 }
 
 TYPED_TEST(Dense, SyrkIsAChainPerElementAndSymmetric) {
-  for (const auto& [tokens, n] : {std::pair<std::size_t, std::size_t>{1, 1}, {5, 3}, {64, 64}, {300, 65}, {17, 200}, {257, 391}, {3, 577}})
+  for (const auto& [tokens, n] :
+       {std::pair<std::size_t, std::size_t>{1, 1}, {5, 3}, {64, 64}, {300, 65}, {17, 200}, {257, 391}, {3, 577}})
     check_syrk<TypeParam, TypeParam>(tokens, n);
 }
 
@@ -172,7 +182,8 @@ struct DefinedRounding {
       float peak = 0;
       for (std::size_t t = 0; t < rows; ++t) peak = std::max(peak, std::fabs(x[t * cols + j]));
       scales[j] = peak / 127;
-      for (std::size_t t = 0; t < rows && peak > 0; ++t) codes[t * cols + j] = static_cast<int>(std::nearbyint(x[t * cols + j] * (127 / peak)));
+      for (std::size_t t = 0; t < rows && peak > 0; ++t)
+        codes[t * cols + j] = static_cast<int>(std::nearbyint(x[t * cols + j] * (127 / peak)));
     }
   }
 };
@@ -190,9 +201,11 @@ TEST(DenseRounded, ProductsAreExactSumsOfIntegersForEvery512Rows) {
       for (std::size_t j = 0; j < n; ++j)
         for (std::size_t first = 0; first < tokens; first += 512) {
           std::int64_t sum = 0;
-          for (std::size_t t = first; t < std::min(tokens, first + 512); ++t) sum += left.codes[t * m + i] * right.codes[t * n + j];
+          for (std::size_t t = first; t < std::min(tokens, first + 512); ++t)
+            sum += left.codes[t * m + i] * right.codes[t * n + j];
           ASSERT_LT(std::abs(sum), std::int64_t{1} << 24);
-          expected[i * n + j] = std::fma(left.scales[i] * right.scales[j], static_cast<float>(sum), expected[i * n + j]);
+          expected[i * n + j] =
+              std::fma(left.scales[i] * right.scales[j], static_cast<float>(sum), expected[i * n + j]);
         }
     expect_everywhere(start, expected, [&](float* out, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
       RoundedRows rounded_y, rounded_x;
@@ -241,8 +254,9 @@ TYPED_TEST(Dense, CholeskyIsDefinedBitForBitAndGivesTheMatrixBack) {
     std::vector<T> lower = h;
     for (std::size_t i = 0; i < n; ++i)
       for (std::size_t j = i + 1; j < n; ++j) lower[i * n + j] = std::numeric_limits<T>::quiet_NaN();
-    expect_everywhere(lower, expected,
-                      [&](T* a, Isa isa, ThreadPool& pool, KernelScratch& scratch) { EXPECT_EQ(cholesky(a, n, isa, pool, scratch), n); });
+    expect_everywhere(lower, expected, [&](T* a, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+      EXPECT_EQ(cholesky(a, n, isa, pool, scratch), n);
+    });
   }
 }
 
@@ -270,7 +284,8 @@ TYPED_TEST(Dense, InverseIsDefinedBitForBitAndSolvesTheColumns) {
     for (std::size_t i = 0; i < n; ++i) {
       for (std::size_t j = 0; j < n; ++j) l[i * n + j] /= static_cast<T>(n);
       l[i * n + i] = i % 3 == 0 ? T(-1.5) : T(1.25);
-      std::fill(l.begin() + static_cast<std::ptrdiff_t>(i * n + i + 1), l.begin() + static_cast<std::ptrdiff_t>((i + 1) * n), T(0));
+      std::fill(l.begin() + static_cast<std::ptrdiff_t>(i * n + i + 1),
+                l.begin() + static_cast<std::ptrdiff_t>((i + 1) * n), T(0));
     }
     const auto expected = defined_inverse(l, n);
     // Section 14.2.1 (each column by substitution, Theorem 8.5): |L X - I| <= gamma_n |L| |X|.
@@ -284,12 +299,14 @@ TYPED_TEST(Dense, InverseIsDefinedBitForBitAndSolvesTheColumns) {
         }
         ASSERT_LE(std::fabs(exact - (i == j ? 1 : 0)), gamma<T>(n) * magnitude) << "n " << n;
       }
-    expect_everywhere(l, expected, [&](T* a, Isa isa, ThreadPool& pool, KernelScratch& scratch) { invert_lower(a, n, isa, pool, scratch); });
+    expect_everywhere(l, expected, [&](T* a, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+      invert_lower(a, n, isa, pool, scratch);
+    });
   }
 }
 
-// U is the reversed inverse of the reversed factor, bit for bit, and U^T U h is near I: both steps are backward stable, so that the residual is
-// at most a small multiple of n u |h^-1| |h| (Higham, section 14.3); 8 covers the constants.
+// U is the reversed inverse of the reversed factor, bit for bit, and U^T U h is near I: both steps are backward stable,
+// so that the residual is at most a small multiple of n u |h^-1| |h| (Higham, section 14.3); 8 covers the constants.
 TYPED_TEST(Dense, InverseUpperFactorGivesTheInverse) {
   using T = TypeParam;
   for (std::size_t n : {1u, 3u, 64u, 65u, 200u}) {
@@ -300,14 +317,16 @@ TYPED_TEST(Dense, InverseUpperFactorGivesTheInverse) {
     auto upper = h;
     for (std::size_t i = 0; i < n; ++i)
       for (std::size_t j = 0; j < i; ++j) upper[i * n + j] = std::numeric_limits<T>::quiet_NaN();
-    expect_everywhere(upper, u,
-                      [&](T* a, Isa isa, ThreadPool& pool, KernelScratch& scratch) { EXPECT_EQ(inverse_upper_factor(a, n, isa, pool, scratch), n); });
+    expect_everywhere(upper, u, [&](T* a, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+      EXPECT_EQ(inverse_upper_factor(a, n, isa, pool, scratch), n);
+    });
 
     std::vector<long double> inverse(n * n);
     long double inverse_norm = 0, norm = 0, residual = 0;
     for (std::size_t i = 0; i < n; ++i)
       for (std::size_t j = 0; j < n; ++j) {
-        for (std::size_t k = 0; k <= std::min(i, j); ++k) inverse[i * n + j] += static_cast<long double>(u[k * n + i]) * u[k * n + j];
+        for (std::size_t k = 0; k <= std::min(i, j); ++k)
+          inverse[i * n + j] += static_cast<long double>(u[k * n + i]) * u[k * n + j];
         inverse_norm += inverse[i * n + j] * inverse[i * n + j];
         norm += static_cast<long double>(h[i * n + j]) * h[i * n + j];
       }

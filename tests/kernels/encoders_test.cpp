@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Formats with an instruction set's row loops against the formats themselves, bit for bit: every format, set and rule, with and without
-// importance, ordinary and extreme values, misaligned.
+// Formats with an instruction set's row loops against the formats themselves, bit for bit: every format, set and rule,
+// with and without importance, ordinary and extreme values, misaligned.
 #include "kernels/encode/encoders.h"
 
 #include <gtest/gtest.h>
@@ -29,18 +29,20 @@ std::vector<float> make_rows(std::uint64_t cols) {
   for (std::size_t i = 0; i < cols; ++i) row(2)[i] = i % 41 == 0 ? 8.0f : static_cast<float>(0.01 * random.normal());
   // Row 3 stays zero; row 4 is zero but for one value, negative zeros among the rest.
   for (std::size_t i = 0; i < cols; ++i) row(4)[i] = i == cols / 3 ? -3.0f : i % 2 == 0 ? -0.0f : 0.0f;
-  for (std::size_t i = 0; i < cols; ++i) row(5)[i] = i % 2 == 0 ? 1.0f : -1.0f;                                    // ties of the peak
-  for (float& x : row(6)) x = static_cast<float>(1e-8 * random.normal());                                          // near the smallest half
-  for (float& x : row(7)) x = static_cast<float>(1e37 * std::tanh(random.normal()));                               // far beyond any scale
-  for (std::size_t i = 0; i < cols; ++i) row(8)[i] = static_cast<float>(static_cast<int>(i % 31) - 15) * 0.125f;   // halfway points
-  for (float& x : row(9)) x = static_cast<float>(1e-40 * random.normal());                                         // subnormal
+  for (std::size_t i = 0; i < cols; ++i) row(5)[i] = i % 2 == 0 ? 1.0f : -1.0f;       // ties of the peak
+  for (float& x : row(6)) x = static_cast<float>(1e-8 * random.normal());             // near the smallest half
+  for (float& x : row(7)) x = static_cast<float>(1e37 * std::tanh(random.normal()));  // far beyond any scale
+  for (std::size_t i = 0; i < cols; ++i)
+    row(8)[i] = static_cast<float>(static_cast<int>(i % 31) - 15) * 0.125f;  // halfway points
+  for (float& x : row(9)) x = static_cast<float>(1e-40 * random.normal());   // subnormal
   return values;
 }
 
 std::vector<float> make_importance(std::uint64_t cols) {
   Random random(11);
   std::vector<float> importance(cols);
-  for (std::size_t i = 0; i < cols; ++i) importance[i] = i % 17 == 0 ? 0.0f : static_cast<float>(std::exp(2 * random.normal()));
+  for (std::size_t i = 0; i < cols; ++i)
+    importance[i] = i % 17 == 0 ? 0.0f : static_cast<float>(std::exp(2 * random.normal()));
   return importance;
 }
 
@@ -48,12 +50,14 @@ class Encoders : public testing::TestWithParam<std::string> {
  protected:
   const FormatPtr format_ = find_format(GetParam());
   // Blocks twice and a bit more; formats that take any length get an odd one.
-  const std::uint64_t cols_ = format_->info().row_multiple > 1 ? 3 * std::max<std::uint64_t>(format_->info().row_multiple, 32) : 333;
+  const std::uint64_t cols_ = format_->info().row_multiple > 1
+                                  ? 3 * std::max<std::uint64_t>(format_->info().row_multiple, 32)
+                                  : 333;
   const std::vector<float> values_ = make_rows(cols_);
 
   // The rows' planes, each row in a buffer that begins one byte into an allocation.
-  std::vector<std::vector<std::byte>> encode(const FormatPtr& format, const FitOptions& options, std::span<const float> importance,
-                                             const TensorGrid* tensor_grid) const {
+  std::vector<std::vector<std::byte>> encode(const FormatPtr& format, const FitOptions& options,
+                                             std::span<const float> importance, const TensorGrid* tensor_grid) const {
     const auto specs = format->planes(1, cols_);
     std::vector<std::vector<std::byte>> rows;
     for (std::uint64_t r = 0; r < kRows; ++r) {
@@ -69,7 +73,8 @@ class Encoders : public testing::TestWithParam<std::string> {
 
 TEST_P(Encoders, WriteTheBytesOfTheFormat) {
   const std::vector<float> importance = make_importance(cols_);
-  for (const FitRule rule : {FitRule::automatic, FitRule::absmax, FitRule::minmax, FitRule::search, FitRule::percentile}) {
+  for (const FitRule rule :
+       {FitRule::automatic, FitRule::absmax, FitRule::minmax, FitRule::search, FitRule::percentile}) {
     for (const bool weighted : {false, true}) {
       const FitOptions options{.rule = rule};
       const std::span<const float> weights = weighted ? std::span<const float>(importance) : std::span<const float>{};
@@ -79,7 +84,8 @@ TEST_P(Encoders, WriteTheBytesOfTheFormat) {
         const auto found = encode(with_kernels(format_, isa), options, weights, tensor_grid.get());
         ASSERT_EQ(found.size(), expected.size());
         for (std::size_t i = 0; i < found.size(); ++i)
-          EXPECT_EQ(found[i], expected[i]) << isa_name(isa) << ", rule " << static_cast<int>(rule) << ", weighted " << weighted << ", row and plane " << i;
+          EXPECT_EQ(found[i], expected[i]) << isa_name(isa) << ", rule " << static_cast<int>(rule) << ", weighted "
+                                           << weighted << ", row and plane " << i;
       }
     }
   }
@@ -116,7 +122,8 @@ TEST_P(Encoders, ReadTheValuesOfTheFormat) {
       format_->decode_row(planes, tensor_grid.get(), r, expected);
       fast->decode_row(planes, tensor_grid.get(), r, found);
       for (std::size_t i = 0; i < cols_; ++i)
-        ASSERT_EQ(std::bit_cast<std::uint32_t>(found[i]), std::bit_cast<std::uint32_t>(expected[i])) << isa_name(isa) << ", row " << r << ", column " << i;
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(found[i]), std::bit_cast<std::uint32_t>(expected[i]))
+            << isa_name(isa) << ", row " << r << ", column " << i;
     }
   }
 }

@@ -24,8 +24,8 @@ QuantizedTensor raw_matrix(DType dtype, std::uint64_t rows, std::uint64_t cols, 
   return tensor;
 }
 
-std::vector<float> product(const QuantizedView& view, Isa isa, const std::vector<float>& x, std::size_t tokens, std::size_t threads,
-                           ActivationMode mode = ActivationMode::f32) {
+std::vector<float> product(const QuantizedView& view, Isa isa, const std::vector<float>& x, std::size_t tokens,
+                           std::size_t threads, ActivationMode mode = ActivationMode::f32) {
   ThreadPool pool(threads);
   KernelScratch scratch;
   const PackedLinear packed = PackedLinear::pack(view, {isa, mode}, pool);
@@ -51,7 +51,8 @@ TEST_P(RawProduct, AgreesWithExactArithmeticAndAmongSets) {
       for (Isa isa : runnable_sets())
         for (std::size_t threads : {1u, 3u})
           EXPECT_TRUE(same_bits(product(tensor.view(), isa, x, tokens, threads), reference))
-              << isa_name(isa) << ' ' << size.rows << 'x' << size.cols << ", tokens " << tokens << ", threads " << threads;
+              << isa_name(isa) << ' ' << size.rows << 'x' << size.cols << ", tokens " << tokens << ", threads "
+              << threads;
     }
   }
 }
@@ -65,7 +66,8 @@ TEST_P(RawProduct, AnyBatchGivesEachTokenTheSameBits) {
     const auto whole = product(tensor.view(), isa, x, 40, 2);
     for (std::size_t tokens = 1; tokens <= 40; ++tokens) {
       const std::size_t first = 40 - tokens;
-      const auto part = product(tensor.view(), isa, {x.begin() + static_cast<std::ptrdiff_t>(first * kCols), x.end()}, tokens, 1);
+      const auto part =
+          product(tensor.view(), isa, {x.begin() + static_cast<std::ptrdiff_t>(first * kCols), x.end()}, tokens, 1);
       EXPECT_TRUE(same_bits(part, {whole.begin() + static_cast<std::ptrdiff_t>(first * kRows), whole.end()}))
           << isa_name(isa) << ", tokens " << tokens;
     }
@@ -75,7 +77,8 @@ TEST_P(RawProduct, AnyBatchGivesEachTokenTheSameBits) {
 TEST_P(RawProduct, DecodesRowsExactly) {
   const QuantizedTensor tensor = raw_matrix(GetParam(), 67, 45, normal_numbers(67 * 45, 9));
   ThreadPool pool(2);
-  const PackedLinear packed = PackedLinear::pack(tensor.view(), {runnable_sets().back(), ActivationMode::automatic}, pool);
+  const PackedLinear packed =
+      PackedLinear::pack(tensor.view(), {runnable_sets().back(), ActivationMode::automatic}, pool);
   EXPECT_EQ(packed.rows(), 67u);
   EXPECT_EQ(packed.cols(), 45u);
   std::vector<float> row(45), expected(45);
@@ -86,8 +89,8 @@ TEST_P(RawProduct, DecodesRowsExactly) {
   }
 }
 
-// Inputs and weights rounded to bf16 (8 significant bits: 2^-8 each, relative), then one rounding for each of K products: at most
-// (2 * 2^-8 + 2^-16 + gamma_K) * sum |x| |w|; what is rounded to zero as subnormal is far below that.
+// Inputs and weights rounded to bf16 (8 significant bits: 2^-8 each, relative), then one rounding for each of K
+// products: at most (2 * 2^-8 + 2^-16 + gamma_K) * sum |x| |w|; what is rounded to zero as subnormal is far below that.
 TEST_P(RawProduct, Bf16StaysWithinItsBoundAndGivesTheSameBitsForAnyBatchAndThreads) {
   constexpr std::size_t kRows = 70, kMost = 13;
   for (std::size_t cols : {std::size_t{1}, std::size_t{45}, std::size_t{600}}) {
@@ -95,10 +98,12 @@ TEST_P(RawProduct, Bf16StaysWithinItsBoundAndGivesTheSameBitsForAnyBatchAndThrea
     const auto w = tensor.view().decode(), x = normal_numbers(kMost * cols, 22);
     for (Isa isa : runnable_sets()) {
       const auto whole = product(tensor.view(), isa, x, kMost, 1, ActivationMode::bf16);
-      ASSERT_TRUE(near_exact(whole, x, w, kRows, 0x1p-7 + 0x1p-16 + chain_bound(cols))) << isa_name(isa) << ", cols " << cols;
+      ASSERT_TRUE(near_exact(whole, x, w, kRows, 0x1p-7 + 0x1p-16 + chain_bound(cols)))
+          << isa_name(isa) << ", cols " << cols;
       for (std::size_t tokens : {1u, 2u, 6u, 8u}) {
         const auto part =
-            product(tensor.view(), isa, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(tokens * cols)}, tokens, 3, ActivationMode::bf16);
+            product(tensor.view(), isa, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(tokens * cols)}, tokens, 3,
+                    ActivationMode::bf16);
         EXPECT_TRUE(same_bits(part, {whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(tokens * kRows)}))
             << isa_name(isa) << ", tokens " << tokens;
       }
@@ -106,8 +111,8 @@ TEST_P(RawProduct, Bf16StaysWithinItsBoundAndGivesTheSameBitsForAnyBatchAndThrea
   }
 }
 
-// Weights that are bf16 stay exact, so that only activations are rounded: by 2^-8, relative. Natively f16 and f32 would lose bits and are
-// multiplied in f32, bit for bit.
+// Weights that are bf16 stay exact, so that only activations are rounded: by 2^-8, relative. Natively f16 and f32 would
+// lose bits and are multiplied in f32, bit for bit.
 TEST_P(RawProduct, OnlyActivationsAreRoundedAndNothingWhereWeightsAreNotBf16) {
   constexpr std::size_t kRows = 67, kTokens = 7;
   for (const ActivationMode mode : {ActivationMode::native, ActivationMode::bf16})
@@ -126,7 +131,8 @@ TEST_P(RawProduct, OnlyActivationsAreRoundedAndNothingWhereWeightsAreNotBf16) {
           EXPECT_EQ(mode, ActivationMode::bf16);
           continue;
         }
-        ASSERT_TRUE(near_exact(y, x, w, kRows, 0x1p-8 + (1 + 0x1p-8) * chain_bound(cols))) << isa_name(isa) << ", cols " << cols;
+        ASSERT_TRUE(near_exact(y, x, w, kRows, 0x1p-8 + (1 + 0x1p-8) * chain_bound(cols)))
+            << isa_name(isa) << ", cols " << cols;
       }
     }
 }
@@ -146,7 +152,8 @@ TEST(RawProductLargest, Bf16ProductsOfLargestMagnitudes) {
   const QuantizedTensor tensor = raw_matrix(DType::bf16, kRows, kCols, w);
   for (Isa isa : runnable_sets()) {
     for (const ActivationMode mode : {ActivationMode::native, ActivationMode::bf16})
-      EXPECT_EQ(product(tensor.view(), isa, x, 2, 1, mode), (std::vector<float>{0x1.fep126f, -0x1.fep126f, 0, 0, 0, 0})) << isa_name(isa);
+      EXPECT_EQ(product(tensor.view(), isa, x, 2, 1, mode), (std::vector<float>{0x1.fep126f, -0x1.fep126f, 0, 0, 0, 0}))
+          << isa_name(isa);
   }
 }
 

@@ -10,16 +10,18 @@
 namespace nibble {
 namespace {
 
-QuantizedTensor quantize(const std::string& name, std::size_t rows, std::size_t cols, const std::vector<float>& values) {
+QuantizedTensor quantize(const std::string& name, std::size_t rows, std::size_t cols,
+                         const std::vector<float>& values) {
   QuantizedTensor tensor(find_format(name), rows, cols);
   FitOptions options;
   options.rule = FitRule::absmax;
-  for (std::size_t r = 0; r < rows; ++r) tensor.format->encode_row(std::span(values).subspan(r * cols, cols), {}, nullptr, r, options, tensor.row(r));
+  for (std::size_t r = 0; r < rows; ++r)
+    tensor.format->encode_row(std::span(values).subspan(r * cols, cols), {}, nullptr, r, options, tensor.row(r));
   return tensor;
 }
 
-std::vector<float> product(const QuantizedView& view, Isa isa, ActivationMode mode, const std::vector<float>& x, std::size_t tokens,
-                           std::size_t threads) {
+std::vector<float> product(const QuantizedView& view, Isa isa, ActivationMode mode, const std::vector<float>& x,
+                           std::size_t tokens, std::size_t threads) {
   ThreadPool pool(threads);
   KernelScratch scratch;
   const PackedLinear packed = PackedLinear::pack(view, {isa, mode}, pool);
@@ -43,15 +45,18 @@ TEST_P(FloatFormats, GivesTheBitsOfDecodedRowsOnAllSetsForAnyBatch) {
     const auto reference = product(tensor.view(), Isa::scalar, ActivationMode::f32, x, most, 1);
     for (Isa isa : runnable_sets())
       for (std::size_t tokens : {1u, 2u, 7u, 13u}) {
-        const auto y = product(tensor.view(), isa, ActivationMode::automatic, first_tokens(x, tokens * cols), tokens, tokens % 3 + 1);
-        EXPECT_TRUE(same_bits(y, first_tokens(reference, tokens * rows))) << isa_name(isa) << ", cols " << cols << ", tokens " << tokens;
+        const auto y = product(tensor.view(), isa, ActivationMode::automatic, first_tokens(x, tokens * cols), tokens,
+                               tokens % 3 + 1);
+        EXPECT_TRUE(same_bits(y, first_tokens(reference, tokens * rows)))
+            << isa_name(isa) << ", cols " << cols << ", tokens " << tokens;
       }
   }
 }
 
 constexpr ActivationMode kModes[] = {ActivationMode::native, ActivationMode::bf16};
 
-// Weights stay exact but for the rounding of their scale's product, activations are rounded to bf16: 2^-8 and 2^-24, and gamma_K of the sum.
+// Weights stay exact but for the rounding of their scale's product, activations are rounded to bf16: 2^-8 and 2^-24,
+// and gamma_K of the sum.
 TEST_P(FloatFormats, NativeAndBf16StayWithinTheirBoundAndGiveTheSameBitsForAnyBatchAndThreads) {
   for (const ActivationMode mode : kModes)
     for (const std::size_t cols : {std::size_t{45}, std::size_t{600}}) {
@@ -60,7 +65,8 @@ TEST_P(FloatFormats, NativeAndBf16StayWithinTheirBoundAndGiveTheSameBitsForAnyBa
       const auto w = tensor.view().decode(), x = normal_numbers(most * cols, 3);
       for (Isa isa : runnable_sets()) {
         const auto whole = product(tensor.view(), isa, mode, x, most, 1);
-        ASSERT_TRUE(near_exact(whole, x, w, rows, 0x1p-8 + (1 + 0x1p-8) * chain_bound(cols + 2))) << isa_name(isa) << ", cols " << cols;
+        ASSERT_TRUE(near_exact(whole, x, w, rows, 0x1p-8 + (1 + 0x1p-8) * chain_bound(cols + 2)))
+            << isa_name(isa) << ", cols " << cols;
         for (std::size_t tokens : {1u, 2u, 6u}) {
           const auto part = product(tensor.view(), isa, mode, first_tokens(x, tokens * cols), tokens, 3);
           EXPECT_TRUE(same_bits(part, first_tokens(whole, tokens * rows))) << isa_name(isa) << ", tokens " << tokens;
@@ -105,14 +111,15 @@ TEST_P(FloatFormats, TakesEveryCode) {
     if (!std::isfinite(values[0])) continue;
     x[code % 64] = 1;
     for (Isa isa : runnable_sets())
-      for (const ActivationMode mode : kModes) EXPECT_EQ(product(tensor.view(), isa, mode, x, 1, 1)[0], values[0]) << isa_name(isa) << ' ' << code;
+      for (const ActivationMode mode : kModes)
+        EXPECT_EQ(product(tensor.view(), isa, mode, x, 1, 1)[0], values[0]) << isa_name(isa) << ' ' << code;
     x[code % 64] = 0;
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FloatFormats,
-                         ::testing::Values("fp8:row", "fp8_e5m2:row", "fp8:g32:e8m0", "fp8_e5m2:g32:e8m0", "fp6:g32:e8m0", "fp6_e3m2:g32:e8m0",
-                                           "fp8:g128", "fp6:g64", "fp6_e3m2:row"),
+                         ::testing::Values("fp8:row", "fp8_e5m2:row", "fp8:g32:e8m0", "fp8_e5m2:g32:e8m0",
+                                           "fp6:g32:e8m0", "fp6_e3m2:g32:e8m0", "fp8:g128", "fp6:g64", "fp6_e3m2:row"),
                          [](const auto& param_info) {
                            std::string name = param_info.param;
                            for (char& c : name)

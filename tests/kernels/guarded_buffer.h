@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory that ends exactly at a page which may not be touched: reading or writing one byte beyond the end stops the test at once.
+// Memory that ends exactly at a page which may not be touched: reading or writing one byte beyond the end stops the
+// test at once.
 #pragma once
 
 #include <sys/mman.h>

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Integer products of every format that has one, against a plain evaluation of their definition in double precision, and among sets.
+// Integer products of every format that has one, against a plain evaluation of their definition in double precision,
+// and among sets.
 #include <cmath>
 #include <set>
 
 #include "kernels/guarded_buffer.h"
-#include "kernels/linear/integer_form.h"
 #include "kernels/kernel_sets.h"
+#include "kernels/linear/integer_form.h"
 #include "kernels/linear/linear.h"
 
 namespace nibble {
 namespace {
 
-QuantizedTensor quantize(const std::string& name, std::uint64_t rows, std::uint64_t cols, const std::vector<float>& values) {
+QuantizedTensor quantize(const std::string& name, std::uint64_t rows, std::uint64_t cols,
+                         const std::vector<float>& values) {
   QuantizedTensor tensor(find_format(name), rows, cols);
   const Format& format = *tensor.format;
   FitOptions options;
@@ -20,8 +22,8 @@ QuantizedTensor quantize(const std::string& name, std::uint64_t rows, std::uint6
   const auto grid = format.prepare(values, rows, cols, {}, options);
   if (grid) format.pack_tensor(grid.get(), tensor.row(0));
   for (std::uint64_t r = 0; r < rows; ++r)
-    format.encode_row(std::span(values).subspan(static_cast<std::size_t>(r * cols), static_cast<std::size_t>(cols)), {}, grid.get(), r, options,
-                      tensor.row(r));
+    format.encode_row(std::span(values).subspan(static_cast<std::size_t>(r * cols), static_cast<std::size_t>(cols)), {},
+                      grid.get(), r, options, tensor.row(r));
   ConstRowPlanes planes{};
   for (std::size_t i = 0; i < tensor.planes.size(); ++i) planes[i] = tensor.planes[i].data();
   tensor.tensor_grid = format.unpack_tensor(planes, rows, cols);
@@ -39,7 +41,8 @@ std::vector<std::string> integer_formats() {
 std::vector<std::uint64_t> row_lengths(const std::string& name) {
   const std::size_t multiple = find_format(name)->info().row_multiple;
   if (multiple == 1) return {1, 31, 64, 100, 172, 256, 300, 517, 768};
-  return multiple == 256 ? std::vector<std::uint64_t>{256, 768} : std::vector<std::uint64_t>{multiple, 128, 256, 896 / multiple * multiple};
+  return multiple == 256 ? std::vector<std::uint64_t>{256, 768}
+                         : std::vector<std::uint64_t>{multiple, 128, 256, 896 / multiple * multiple};
 }
 
 struct Outcome {
@@ -47,18 +50,19 @@ struct Outcome {
   std::string kernel;
 };
 
-Outcome product(const QuantizedView& view, Isa isa, const std::vector<float>& x, std::size_t tokens, std::size_t threads) {
+Outcome product(const QuantizedView& view, Isa isa, const std::vector<float>& x, std::size_t tokens,
+                std::size_t threads) {
   ThreadPool pool(threads);
   KernelScratch scratch;
-  const PackedLinear packed =
-      PackedLinear::pack(view, {.isa = isa, .activation_format = {.grain = ActivationGrain::run, .wide = WideColumns::none}}, pool);
+  const PackedLinear packed = PackedLinear::pack(
+      view, {.isa = isa, .activation_format = {.grain = ActivationGrain::run, .wide = WideColumns::none}}, pool);
   const GuardedBuffer<float> in(x), out(tokens * static_cast<std::size_t>(view.rows));
   packed.multiply(in.data(), tokens, out.data(), pool, scratch);
   return {out.copy(), packed.kernel_name()};
 }
 
-// Activations as the definition has them: int8 with a scale of amax / 127 for every 128 columns of a token. (None of these is wide:
-// activation_format_test.cpp.)
+// Activations as the definition has them: int8 with a scale of amax / 127 for every 128 columns of a token. (None of
+// these is wide: activation_format_test.cpp.)
 std::vector<double> rounded_activations(const std::vector<float>& x, std::size_t cols) {
   std::vector<double> out(x.size());
   for (std::size_t start = 0; start < x.size();) {
@@ -72,10 +76,11 @@ std::vector<double> rounded_activations(const std::vector<float>& x, std::size_t
   return out;
 }
 
-// Every quantized format is multiplied in integers but for these, whose points are floating-point numbers of more than four bits or were
-// learned. A format that loses its integer form would otherwise lose its tests with it.
-const std::set<std::string> kMultipliedInF32 = {"fp8:row",       "fp8_e5m2:row",       "fp8:g32:e8m0", "fp8_e5m2:g32:e8m0", "fp6:g32:e8m0",
-                                                "fp6_e3m2:g32:e8m0", "table4:row", "table3:row",   "table2:g256"};
+// Every quantized format is multiplied in integers but for these, whose points are floating-point numbers of more than
+// four bits or were learned. A format that loses its integer form would otherwise lose its tests with it.
+const std::set<std::string> kMultipliedInF32 = {"fp8:row",           "fp8_e5m2:row", "fp8:g32:e8m0",
+                                                "fp8_e5m2:g32:e8m0", "fp6:g32:e8m0", "fp6_e3m2:g32:e8m0",
+                                                "table4:row",        "table3:row",   "table2:g256"};
 
 TEST(IntegerForms, AreThoseOfAllFormatsButTheNamed) {
   std::set<std::string> without;
@@ -86,9 +91,9 @@ TEST(IntegerForms, AreThoseOfAllFormatsButTheNamed) {
 
 class IntegerFormats : public ::testing::TestWithParam<std::string> {};
 
-// The kernel's arithmetic is exact but for the f32 roundings of scales (1), of each group (2 and, with offsets, 2 more) and of each run
-// of 128 columns: relative to the sum of |x| (|scale u| + |offset|) at most (number of groups + 6) * 2^-24. Tables that are not integers
-// move every weight by up to half a step of the largest point / 127.
+// The kernel's arithmetic is exact but for the f32 roundings of scales (1), of each group (2 and, with offsets, 2 more)
+// and of each run of 128 columns: relative to the sum of |x| (|scale u| + |offset|) at most (number of groups + 6) *
+// 2^-24. Tables that are not integers move every weight by up to half a step of the largest point / 127.
 TEST_P(IntegerFormats, AgreesWithItsDefinition) {
   for (std::uint64_t cols : row_lengths(GetParam())) {
     const std::size_t rows = 67, tokens = 3, width = static_cast<std::size_t>(cols);
@@ -103,13 +108,17 @@ TEST_P(IntegerFormats, AgreesWithItsDefinition) {
       float largest = 0;
       for (std::size_t k = 0; k < width; ++k) largest = std::max(largest, std::fabs(w[r * width + k]));
       const bool exact_points = !form->shape.has_table || form->shape.factor == 1.0f || form->shape.factor == 0.5f;
-      const double moved = exact_points ? 0 : 0.5 / 127 * 2 * static_cast<double>(largest);  // the group's scale is at most twice its largest value
+      const double moved =
+          exact_points
+              ? 0
+              : 0.5 / 127 * 2 * static_cast<double>(largest);  // the group's scale is at most twice its largest value
       for (std::size_t t = 0; t < tokens; ++t) {
         double sum = 0, magnitude = 0, norm = 0;
         for (std::size_t k = 0; k < width; ++k) {
           const double xk = exact_x[t * width + k];
           sum += xk * static_cast<double>(w[r * width + k]);
-          magnitude += std::fabs(xk) * 2 * 16 * static_cast<double>(largest);  // offsets and codes are at most 16 times their difference
+          magnitude += std::fabs(xk) * 2 * 16 *
+                       static_cast<double>(largest);  // offsets and codes are at most 16 times their difference
           norm += std::fabs(xk);
         }
         const double bound = magnitude * (static_cast<double>(width) / 16 + 6) * 0x1p-24 + norm * moved;
@@ -121,13 +130,16 @@ TEST_P(IntegerFormats, AgreesWithItsDefinition) {
 
 TEST_P(IntegerFormats, SameBitsOnAllSetsForAnyBatchAndThreads) {
   for (std::uint64_t cols : row_lengths(GetParam())) {
-    const std::size_t rows = 130, most = 33, width = static_cast<std::size_t>(cols);  // more than few: panels may hold other operands
+    const std::size_t rows = 130, most = 33,
+                      width = static_cast<std::size_t>(cols);  // more than few: panels may hold other operands
     const QuantizedTensor tensor = quantize(GetParam(), rows, cols, normal_numbers(rows * width, cols));
     const auto x = normal_numbers(most * width, 3);
     const auto reference = product(tensor.view(), Isa::scalar, x, most, 1).y;
     for (Isa isa : runnable_sets())
       for (std::size_t tokens : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 13u, 14u, 33u}) {
-        const auto y = product(tensor.view(), isa, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(tokens * width)}, tokens, tokens % 3 + 1).y;
+        const auto y = product(tensor.view(), isa, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(tokens * width)},
+                               tokens, tokens % 3 + 1)
+                           .y;
         EXPECT_TRUE(same_bits(y, {reference.begin(), reference.begin() + static_cast<std::ptrdiff_t>(tokens * rows)}))
             << isa_name(isa) << ", cols " << cols << ", tokens " << tokens;
       }
@@ -175,15 +187,18 @@ TEST_P(IntegerFormats, SurvivesLargestMagnitudes) {
   for (std::size_t r = 0; r < rows; ++r) {
     double sum = 0;
     for (std::size_t k = 0; k < cols; ++k) sum += static_cast<double>(stored[r * cols + k]);
-    EXPECT_NEAR(reference[r], sum, std::fabs(sum) * 1e-2 + 1e-3) << r;  // tables that are not integers may be off by half of 1 / 127
+    EXPECT_NEAR(reference[r], sum, std::fabs(sum) * 1e-2 + 1e-3)
+        << r;  // tables that are not integers may be off by half of 1 / 127
   }
-  for (Isa isa : runnable_sets()) EXPECT_TRUE(same_bits(product(tensor.view(), isa, x, 2, 1).y, reference)) << isa_name(isa);
+  for (Isa isa : runnable_sets())
+    EXPECT_TRUE(same_bits(product(tensor.view(), isa, x, 2, 1).y, reference)) << isa_name(isa);
 }
 
 TEST_P(IntegerFormats, ZeroActivationsGiveZeros) {
   const QuantizedTensor tensor = quantize(GetParam(), 64, 256, normal_numbers(64 * 256, 1));
   for (Isa isa : runnable_sets())
-    for (float y : product(tensor.view(), isa, std::vector<float>(256, 0.0f), 1, 1).y) EXPECT_EQ(y, 0.0f) << isa_name(isa);
+    for (float y : product(tensor.view(), isa, std::vector<float>(256, 0.0f), 1, 1).y)
+      EXPECT_EQ(y, 0.0f) << isa_name(isa);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, IntegerFormats, ::testing::ValuesIn(integer_formats()), [](const auto& param_info) {

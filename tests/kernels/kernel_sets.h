@@ -36,20 +36,21 @@ inline std::vector<float> normal_numbers(std::size_t count, std::uint64_t seed, 
 inline ::testing::AssertionResult same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   if (a.size() != b.size()) return ::testing::AssertionFailure() << "sizes " << a.size() << " and " << b.size();
   for (std::size_t i = 0; i < a.size(); ++i)
-    if (std::memcmp(&a[i], &b[i], sizeof(float)) != 0) return ::testing::AssertionFailure() << "element " << i << ": " << a[i] << " and " << b[i];
+    if (std::memcmp(&a[i], &b[i], sizeof(float)) != 0)
+      return ::testing::AssertionFailure() << "element " << i << ": " << a[i] << " and " << b[i];
   return ::testing::AssertionSuccess();
 }
 
-// A chain of K fused multiply-adds differs from the exact sum by at most gamma_K * sum |x| |w|, gamma_K = K u / (1 - K u), u = 2^-24
-// (Higham, Accuracy and Stability, section 3.1).
+// A chain of K fused multiply-adds differs from the exact sum by at most gamma_K * sum |x| |w|, gamma_K = K u / (1 - K
+// u), u = 2^-24 (Higham, Accuracy and Stability, section 3.1).
 inline double chain_bound(std::size_t terms) {
   const double ku = static_cast<double>(terms) * 0x1p-24;
   return ku / (1 - ku);
 }
 
 // y[t, r] within relative * sum |x[t, k]| |w[r, k]| of the products' sum in f64. Names the first that is not.
-inline ::testing::AssertionResult near_exact(const std::vector<float>& y, const std::vector<float>& x, const std::vector<float>& w, std::size_t rows,
-                                             double relative) {
+inline ::testing::AssertionResult near_exact(const std::vector<float>& y, const std::vector<float>& x,
+                                             const std::vector<float>& w, std::size_t rows, double relative) {
   const std::size_t cols = w.size() / rows, tokens = x.size() / cols;
   for (std::size_t t = 0; t < tokens; ++t)
     for (std::size_t r = 0; r < rows; ++r) {

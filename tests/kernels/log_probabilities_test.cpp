@@ -21,7 +21,8 @@ double exact_log_sum(const float* x, std::size_t count) {
   return top + std::log(sum);
 }
 
-// Every term is within 1e-14 of its value, and sums of positive terms keep that but for their own count * 2^-53 / 16 roundings.
+// Every term is within 1e-14 of its value, and sums of positive terms keep that but for their own count * 2^-53 / 16
+// roundings.
 constexpr double kLogSumError = 1e-13;
 
 TEST(LogSumExp, AgreesWithExactArithmeticAndAmongSets) {
@@ -40,7 +41,8 @@ TEST(LogSumExp, AgreesWithExactArithmeticAndAmongSets) {
 
 TEST(LogSumExp, FarLogitsNeitherOverflowNorVanish) {
   const std::vector<float> x = {3000, 2999, -3e38f};
-  for (Isa isa : runnable_sets()) EXPECT_NEAR(log_sum_exp(x.data(), 3, isa).log_sum, 3000 + std::log1p(std::exp(-1.0)), 1e-12) << isa_name(isa);
+  for (Isa isa : runnable_sets())
+    EXPECT_NEAR(log_sum_exp(x.data(), 3, isa).log_sum, 3000 + std::log1p(std::exp(-1.0)), 1e-12) << isa_name(isa);
 }
 
 TEST(DivergenceOfLogits, AgreesWithTheDefinitionAndAmongSets) {
@@ -76,7 +78,8 @@ TEST(DivergenceOfLogits, OfKnownDistributions) {
   const double a = 1 / (1 + std::exp(-1.0)), b = 1 - a;
   for (Isa isa : runnable_sets()) {
     EXPECT_NEAR(divergence_of_logits(p.data(), q.data(), 3, isa).kl, 0.25 * std::log(2.0), 1e-6);
-    EXPECT_NEAR(divergence_of_logits(far_p.data(), far_q.data(), 2, isa).kl, a * std::log(a / b) + b * std::log(b / a), 1e-9);
+    EXPECT_NEAR(divergence_of_logits(far_p.data(), far_q.data(), 2, isa).kl, a * std::log(a / b) + b * std::log(b / a),
+                1e-9);
   }
 }
 
@@ -87,10 +90,13 @@ TEST(DivergenceOfLogits, WhatIsNotFiniteShows) {
       for (const std::size_t at : {0, 5, 20}) {
         std::vector<float> good = normal_numbers(21, 1), broken = good;
         broken[at] = bad;
-        EXPECT_FALSE(std::isfinite(divergence_of_logits(good.data(), broken.data(), 21, isa).kl)) << isa_name(isa) << ' ' << bad << ' ' << at;
-        EXPECT_FALSE(std::isfinite(divergence_of_logits(broken.data(), good.data(), 21, isa).kl)) << isa_name(isa) << ' ' << bad << ' ' << at;
+        EXPECT_FALSE(std::isfinite(divergence_of_logits(good.data(), broken.data(), 21, isa).kl))
+            << isa_name(isa) << ' ' << bad << ' ' << at;
+        EXPECT_FALSE(std::isfinite(divergence_of_logits(broken.data(), good.data(), 21, isa).kl))
+            << isa_name(isa) << ' ' << bad << ' ' << at;
         if (bad != -kInfinity) {
-          EXPECT_FALSE(std::isfinite(log_sum_exp(broken.data(), 21, isa).log_sum)) << isa_name(isa) << ' ' << bad << ' ' << at;
+          EXPECT_FALSE(std::isfinite(log_sum_exp(broken.data(), 21, isa).log_sum))
+              << isa_name(isa) << ' ' << bad << ' ' << at;
         }
       }
 }
@@ -101,7 +107,8 @@ TEST(Greatest, AreInOrderAndTiesGoByPosition) {
     for (float& value : x) value = std::round(value);  // many ties
     std::vector<std::uint32_t> order(count);
     std::iota(order.begin(), order.end(), 0u);
-    std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return x[a] != x[b] ? x[a] > x[b] : a < b; });
+    std::sort(order.begin(), order.end(),
+              [&](std::uint32_t a, std::uint32_t b) { return x[a] != x[b] ? x[a] > x[b] : a < b; });
     std::vector<std::uint32_t> best(std::min<std::size_t>(count, 5));
     order.resize(best.size());
     for (Isa isa : runnable_sets()) {

@@ -20,7 +20,8 @@ TEST(Exponential, IsAccurateToOneUnitInTheLastPlaceAndTheSameOnAllSets) {
     const float argument = static_cast<float>(x), value = reference.exponential(argument);
     const double exact = std::exp(static_cast<double>(argument));
     ASSERT_NEAR(value, exact, exact * 0x1p-22) << argument;
-    for (Isa isa : runnable_sets()) ASSERT_EQ(kernel_table(isa).exponential(argument), value) << isa_name(isa) << ' ' << argument;
+    for (Isa isa : runnable_sets())
+      ASSERT_EQ(kernel_table(isa).exponential(argument), value) << isa_name(isa) << ' ' << argument;
   }
   for (Isa isa : runnable_sets()) {
     EXPECT_EQ(kernel_table(isa).exponential(0.0f), 1.0f);
@@ -30,12 +31,14 @@ TEST(Exponential, IsAccurateToOneUnitInTheLastPlaceAndTheSameOnAllSets) {
   }
 }
 
-// Relative error: the sum of squares has at most width/16 + 5 roundings in any lane, then five operations follow; squares do not cancel.
+// Relative error: the sum of squares has at most width/16 + 5 roundings in any lane, then five operations follow;
+// squares do not cancel.
 TEST(RmsNorm, AgreesWithExactArithmeticAndAmongSets) {
   ThreadPool pool(3);
   for (std::size_t width : kWidths) {
     const std::size_t tokens = 5;
-    const GuardedBuffer<float> x(normal_numbers(tokens * width, width)), weight(normal_numbers(width, 3)), out(tokens * width);
+    const GuardedBuffer<float> x(normal_numbers(tokens * width, width)), weight(normal_numbers(width, 3)),
+        out(tokens * width);
     rms_norm(x.data(), weight.data(), tokens, width, 1e-5f, out.data(), Isa::scalar, pool);
     const auto reference = out.copy();
     for (std::size_t t = 0; t < tokens; ++t) {
@@ -43,7 +46,8 @@ TEST(RmsNorm, AgreesWithExactArithmeticAndAmongSets) {
       for (std::size_t i = 0; i < width; ++i) squares += std::pow(static_cast<double>(x.data()[t * width + i]), 2);
       const double factor = 1 / std::sqrt(squares / static_cast<double>(width) + static_cast<double>(1e-5f));
       for (std::size_t i = 0; i < width; ++i) {
-        const double exact = static_cast<double>(x.data()[t * width + i]) * factor * static_cast<double>(weight.data()[i]);
+        const double exact =
+            static_cast<double>(x.data()[t * width + i]) * factor * static_cast<double>(weight.data()[i]);
         EXPECT_NEAR(reference[t * width + i], exact, std::fabs(exact) * kUnit * (static_cast<double>(width) / 16 + 12));
       }
     }
@@ -62,7 +66,8 @@ TEST(SiluMultiply, AgreesWithExactArithmeticAndAmongSets) {
     const auto reference = out.copy();
     for (std::size_t i = 0; i < count; ++i) {
       const double g = gate.data()[i], exact = g / (1 + std::exp(-g)) * static_cast<double>(up.data()[i]);
-      EXPECT_NEAR(reference[i], exact, std::fabs(exact) * 8 * kUnit + 1e-36) << g;  // e^-g within 4 units; sum, quotient, product
+      EXPECT_NEAR(reference[i], exact, std::fabs(exact) * 8 * kUnit + 1e-36)
+          << g;  // e^-g within 4 units; sum, quotient, product
     }
     for (Isa isa : runnable_sets()) {
       silu_multiply(gate.data(), up.data(), count, out.data(), isa, pool);
@@ -105,8 +110,10 @@ TEST(SoftCap, AgreesWithExactArithmeticAndAmongSets) {
       soft_cap(out.data(), count, cap, Isa::scalar, pool);
       const auto reference = out.copy();
       for (std::size_t i = 0; i < count; ++i)
-        EXPECT_NEAR(reference[i], static_cast<double>(cap) * std::tanh(static_cast<double>(x[i]) / static_cast<double>(cap)),
-                    static_cast<double>(cap) * 0x1p-21) << x[i];
+        EXPECT_NEAR(reference[i],
+                    static_cast<double>(cap) * std::tanh(static_cast<double>(x[i]) / static_cast<double>(cap)),
+                    static_cast<double>(cap) * 0x1p-21)
+            << x[i];
       for (Isa isa : runnable_sets()) {
         const GuardedBuffer<float> again(x);
         soft_cap(again.data(), count, cap, isa, pool);
@@ -155,7 +162,8 @@ TEST(Rope, RotatesPairsInBothOrdersAndLeavesTheRest) {
           const GuardedBuffer<float> out(x);
           rope(out.data(), c.data(), s.data(), tokens, heads, head_dim, rotary, half_split, isa, pool);
           if (isa == Isa::scalar) reference = out.copy();
-          EXPECT_TRUE(same_bits(out.copy(), reference)) << isa_name(isa) << ' ' << head_dim << ' ' << rotary << ' ' << half_split;
+          EXPECT_TRUE(same_bits(out.copy(), reference))
+              << isa_name(isa) << ' ' << head_dim << ' ' << rotary << ' ' << half_split;
         }
         for (std::size_t t = 0; t < tokens; ++t)
           for (std::size_t h = 0; h < heads; ++h) {

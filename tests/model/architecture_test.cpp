@@ -35,7 +35,8 @@ INSTANTIATE_TEST_SUITE_P(All, EveryArchitecture, testing::ValuesIn([] {
                          }()),
                          [](const auto& parameter) { return parameter.param; });
 
-// Every part that a family draws has a name in both spellings, every name is drawn in some configuration, and every Linear belongs to one site.
+// Every part that a family draws has a name in both spellings, every name is drawn in some configuration, and every
+// Linear belongs to one site.
 TEST_P(EveryArchitecture, DrawsWhatItNames) {
   const Architecture& a = find_architecture(GetParam());
   EXPECT_FALSE(a.variants.empty());
@@ -124,9 +125,10 @@ TEST(Conversion, GgufKeysAndTypes) {
     ASSERT_NE(m.find(key), nullptr) << key;
     EXPECT_EQ(m.find(key)->type, type) << key;
   };
-  for (const char* key : {"llama.context_length", "llama.embedding_length", "llama.block_count", "llama.feed_forward_length",
-                          "llama.attention.head_count", "llama.attention.head_count_kv", "llama.rope.dimension_count", "llama.vocab_size",
-                          "general.file_type", "general.quantization_version"})
+  for (const char* key :
+       {"llama.context_length", "llama.embedding_length", "llama.block_count", "llama.feed_forward_length",
+        "llama.attention.head_count", "llama.attention.head_count_kv", "llama.rope.dimension_count", "llama.vocab_size",
+        "general.file_type", "general.quantization_version"})
     expect(key, GgufType::u32);
   expect("llama.attention.layer_norm_rms_epsilon", GgufType::f32);
   expect("llama.rope.freq_base", GgufType::f32);
@@ -150,8 +152,8 @@ TEST(Conversion, GgufKeysAndTypes) {
 
 TEST(Conversion, HuggingFaceKeys) {
   ModelConfig config = small_llama();
-  const auto json = nlohmann::json::parse(
-      to_huggingface_config(config, {.bos_token_id = 1, .eos_token_id = 2, .quantization_config_json = R"({"quant_method": "nibble"})"}));
+  const auto json = nlohmann::json::parse(to_huggingface_config(
+      config, {.bos_token_id = 1, .eos_token_id = 2, .quantization_config_json = R"({"quant_method": "nibble"})"}));
   EXPECT_EQ(json["architectures"][0], "LlamaForCausalLM");
   EXPECT_EQ(json["model_type"], "llama");
   EXPECT_EQ(json["num_key_value_heads"], 2);

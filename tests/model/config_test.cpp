@@ -51,8 +51,8 @@ TEST_F(Config, ReadsEveryValue) {
 }
 
 TEST_F(Config, MissingKeysTakeTheClassDefaults) {
-  for (const char* key : {"num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings", "rope_theta", "rope_scaling",
-                          "head_dim", "hidden_act", "attention_bias", "mlp_bias"})
+  for (const char* key : {"num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings",
+                          "rope_theta", "rope_scaling", "head_dim", "hidden_act", "attention_bias", "mlp_bias"})
     model.config.erase(key);
   const ModelConfig c = read();
   EXPECT_EQ(c.kv_heads, 4u);
@@ -120,7 +120,8 @@ TEST_F(Config, QwenAlwaysHasBiasesAndItsWindowNeedsTheSwitch) {
   EXPECT_EQ(message(ErrorKind::unsupported),
             "layers can be of full_attention or sliding_attention; layer_types: \"chunked_attention\"");
   model.config["layer_types"] = {"sliding_attention"};
-  EXPECT_EQ(message(ErrorKind::corrupt), "layer_types must be a list with a name for each layer: [\"sliding_attention\"]");
+  EXPECT_EQ(message(ErrorKind::corrupt),
+            "layer_types must be a list with a name for each layer: [\"sliding_attention\"]");
 }
 
 class ExpertConfig : public Config {
@@ -200,7 +201,8 @@ TEST_F(PhiConfig, RefusesFactorsThatDoNotFit) {
   model.config["rope_scaling"]["short_factor"] = {1.0, 1.0, 1.0, 1.0, 1.0, 1.0};
   EXPECT_EQ(read().rope.rotary_dim, 12u);
   model.config["partial_rotary_factor"] = 1.5;
-  EXPECT_EQ(message(ErrorKind::corrupt), "partial_rotary_factor must be a part of a head with an even number of channels: 1.5");
+  EXPECT_EQ(message(ErrorKind::corrupt),
+            "partial_rotary_factor must be a part of a head with an even number of channels: 1.5");
 }
 
 TEST_F(Config, OnlySomeFamiliesTurnPartOfAHead) {
@@ -239,7 +241,8 @@ TEST_F(GemmaConfig, ScoresAreDividedByTheRootOfItsOwnKey) {
   model.config["query_pre_attn_scalar"] = 144;
   const ModelConfig c = read();
   const Network network = draw_network(c);
-  const auto attention = std::ranges::find_if(network.layer(0).graph.nodes, [](const Node& n) { return std::holds_alternative<Attention>(n.operation); });
+  const auto attention = std::ranges::find_if(
+      network.layer(0).graph.nodes, [](const Node& n) { return std::holds_alternative<Attention>(n.operation); });
   EXPECT_EQ(std::get<Attention>(attention->operation).scale, 1.0f / 12);
   EXPECT_EQ(error_of([&] { to_gguf_metadata(c, {}); }).first, ErrorKind::unsupported);
 }
@@ -259,8 +262,9 @@ TEST_F(GemmaConfig, RotaryKeysByKindOfLayer) {
   model.config["model_type"] = "gemma3_text";
   model.config["architectures"] = {"Gemma3ForCausalLM"};
   model.config["layer_types"] = {"sliding_attention", "full_attention"};
-  model.config["rope_parameters"] = {{"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 5e5}}},
-                                     {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 2e4}}}};
+  model.config["rope_parameters"] = {
+      {"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 5e5}}},
+      {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 2e4}}}};
   const ModelConfig c = read();
   EXPECT_EQ(c.rope_of(0).base, 2e4);
   EXPECT_EQ(c.rope_of(0).scaling, RopeScaling::none);
@@ -297,10 +301,13 @@ TEST_F(GemmaConfig, RefusesWhatCannotBe) {
 
 TEST_F(Config, ForeignModels) {
   model.config["model_type"] = "gpt_bigcode";
-  EXPECT_EQ(message(ErrorKind::unsupported), "unknown model_type 'gpt_bigcode'; known are llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, gemma2, gemma3_text, phi3");
+  EXPECT_EQ(message(ErrorKind::unsupported),
+            "unknown model_type 'gpt_bigcode'; known are llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, gemma2, "
+            "gemma3_text, phi3");
   model.config["model_type"] = "llama";
   model.config["architectures"] = {"LlamaForSequenceClassification"};
-  EXPECT_EQ(message(ErrorKind::unsupported), "of model_type llama only LlamaForCausalLM can be run, not LlamaForSequenceClassification");
+  EXPECT_EQ(message(ErrorKind::unsupported),
+            "of model_type llama only LlamaForCausalLM can be run, not LlamaForSequenceClassification");
 }
 
 TEST_F(Config, NotJson) {
@@ -364,18 +371,22 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"tie_word_embeddings", "yes", "tie_word_embeddings must be true or false: \"yes\""},
         Wrong{"architectures", "LlamaForCausalLM", "architectures must be a list of names: \"LlamaForCausalLM\""},
         Wrong{"rope_scaling", nlohmann::json{{"rope_type", "llama3"}}, "rope_scaling.factor must be a number: null"},
-        Wrong{"rope_scaling", nlohmann::json({{"rope_type", "linear"}, {"factor", 0}}), "rope_scaling.factor makes no sense for rotary positions: 0"}));
+        Wrong{"rope_scaling", nlohmann::json({{"rope_type", "linear"}, {"factor", 0}}),
+              "rope_scaling.factor makes no sense for rotary positions: 0"}));
 
 TEST_F(Config, HeadsThatDoNotDivide) {
   model.config.erase("head_dim");
   model.config["num_attention_heads"] = 6;
-  EXPECT_EQ(message(ErrorKind::corrupt), "hidden_size must be a multiple of num_attention_heads when head_dim is absent: 64, 6");
+  EXPECT_EQ(message(ErrorKind::corrupt),
+            "hidden_size must be a multiple of num_attention_heads when head_dim is absent: 64, 6");
 }
 
 TEST_F(Config, ScalingThatCannotBeRun) {
   for (const char* type : {"yarn", "dynamic"}) {
     model.config["rope_scaling"] = {{"rope_type", type}, {"factor", 2.0}};
-    EXPECT_EQ(message(ErrorKind::unsupported), std::string("rotary scaling can be default, linear, llama3 or longrope; rope_scaling.rope_type: ") + type);
+    EXPECT_EQ(
+        message(ErrorKind::unsupported),
+        std::string("rotary scaling can be default, linear, llama3 or longrope; rope_scaling.rope_type: ") + type);
   }
   model.config["rope_scaling"] = {{"rope_type", "longrope"}, {"factor", 2.0}};
   EXPECT_EQ(message(ErrorKind::corrupt), "rope_scaling.short_factor must be a list of 8 numbers: null");

@@ -28,7 +28,9 @@ class ForeignQuantization : public testing::Test {
     }
     return "";
   }
-  void put(const std::string& ending, const std::string& dtype = "I32") { model.tensors["model.layers.0.mlp.up_proj" + ending] = {dtype, {2, 1}, std::string(8, '\1')}; }
+  void put(const std::string& ending, const std::string& dtype = "I32") {
+    model.tensors["model.layers.0.mlp.up_proj" + ending] = {dtype, {2, 1}, std::string(8, '\1')};
+  }
 
   ScratchDirectory scratch;
   EditableModel model;
@@ -38,9 +40,12 @@ TEST_F(ForeignQuantization, TheConfigurationNamesTheMethod) {
   put(".qweight");
   for (const char* method : {"gptq", "awq", "fp8", "compressed-tensors", "bitsandbytes", "some-future-method"}) {
     model.config["quantization_config"] = {{"quant_method", method}, {"bits", 4}};
-    EXPECT_EQ(message(), fmt::format(": the model is quantized already by {} (quantization_config in config.json; tensor "
-                                     "'model.layers.0.mlp.up_proj.qweight' in I32), which is not read here; give the original in 16 or 32 bits",
-                                     method));
+    EXPECT_EQ(
+        message(),
+        fmt::format(
+            ": the model is quantized already by {} (quantization_config in config.json; tensor "
+            "'model.layers.0.mlp.up_proj.qweight' in I32), which is not read here; give the original in 16 or 32 bits",
+            method));
   }
   model.config.erase("quantization_config");
   model.config["quantization"] = {{"group_size", 64}, {"bits", 4}};
@@ -51,8 +56,12 @@ TEST_F(ForeignQuantization, TheConfigurationNamesTheMethod) {
 }
 
 TEST_F(ForeignQuantization, TensorsGiveItAwayWithoutAConfiguration) {
-  const std::map<std::string, std::string> traces = {{".g_idx", "GPTQ"},      {".qzeros", "GPTQ or AWQ"}, {".weight_packed", "compressed-tensors"},
-                                                     {".SCB", "bitsandbytes"}, {".W_q", "HQQ"},            {".weight_scale_inv", "FP8 in blocks"},
+  const std::map<std::string, std::string> traces = {{".g_idx", "GPTQ"},
+                                                     {".qzeros", "GPTQ or AWQ"},
+                                                     {".weight_packed", "compressed-tensors"},
+                                                     {".SCB", "bitsandbytes"},
+                                                     {".W_q", "HQQ"},
+                                                     {".weight_scale_inv", "FP8 in blocks"},
                                                      {".scales", "MLX"}};
   for (const auto& [ending, method] : traces) {
     put(ending);
@@ -75,7 +84,8 @@ std::string message_of_factor(const std::filesystem::path& path, float factor) {
   GgufMetadata metadata;
   metadata.set("general.architecture", GgufValue::of_string("llama"));
   const FormatPtr f32 = find_format("f32");
-  const auto writer = make_gguf_writer(path, metadata, {{"blk.0.attn_q.weight", {2, 4}, f32}, {"blk.0.attn_q.scale", {1}, f32}});
+  const auto writer =
+      make_gguf_writer(path, metadata, {{"blk.0.attn_q.weight", {2, 4}, f32}, {"blk.0.attn_q.scale", {1}, f32}});
   writer->write_rows(0, QuantizedTensor(f32, 2, 4).view());
   QuantizedTensor scale(f32, 1, 1);
   std::memcpy(scale.row(0)[0], &factor, sizeof factor);
@@ -91,8 +101,10 @@ std::string message_of_factor(const std::filesystem::path& path, float factor) {
 
 TEST_F(ForeignQuantization, AFactorOfAWholeMatrixIsNotPassedOver) {
   const auto path = scratch / "m.gguf";
-  EXPECT_EQ(message_of_factor(path, 0.25f), path.string() + ": tensor 'blk.0.attn_q.scale' is a factor of the whole of 'blk.0.attn_q.weight', and such "
-                                                            "factors are not read here; give the original in 16 or 32 bits");
+  EXPECT_EQ(message_of_factor(path, 0.25f),
+            path.string() +
+                ": tensor 'blk.0.attn_q.scale' is a factor of the whole of 'blk.0.attn_q.weight', and such "
+                "factors are not read here; give the original in 16 or 32 bits");
   EXPECT_EQ(message_of_factor(path, 1).find("factor"), std::string::npos);  // other keys are missing
 }
 

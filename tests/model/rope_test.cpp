@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Expected values: LlamaRotaryEmbedding of transformers 5.23 (float32), and the formula of the Llama 3.1 model card in Python.
+// Expected values: LlamaRotaryEmbedding of transformers 5.23 (float32), and the formula of the Llama 3.1 model card in
+// Python.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -29,8 +30,9 @@ RopeConfig llama3() {
 TEST(Rope, PlainFrequencies) {
   RopeConfig rope;
   rope.rotary_dim = 16;
-  expect_close(rope_inverse_frequencies(rope), {1.0, 0.3162277638912201, 0.10000000149011612, 0.03162277862429619, 0.009999999776482582,
-                                                0.003162277862429619, 0.0010000000474974513, 0.0003162277862429619});
+  expect_close(rope_inverse_frequencies(rope),
+               {1.0, 0.3162277638912201, 0.10000000149011612, 0.03162277862429619, 0.009999999776482582,
+                0.003162277862429619, 0.0010000000474974513, 0.0003162277862429619});
 }
 
 TEST(Rope, LinearFrequencies) {
@@ -38,15 +40,17 @@ TEST(Rope, LinearFrequencies) {
   rope.rotary_dim = 16;
   rope.scaling = RopeScaling::linear;
   rope.factor = 4;
-  expect_close(rope_inverse_frequencies(rope), {0.25, 0.07905694097280502, 0.02500000037252903, 0.007905694656074047, 0.0024999999441206455,
-                                                0.0007905694656074047, 0.0002500000118743628, 7.905694656074047e-05});
+  expect_close(rope_inverse_frequencies(rope),
+               {0.25, 0.07905694097280502, 0.02500000037252903, 0.007905694656074047, 0.0024999999441206455,
+                0.0007905694656074047, 0.0002500000118743628, 7.905694656074047e-05});
 }
 
 TEST(Rope, Llama3Frequencies) {
   expect_close(rope_inverse_frequencies(llama3()),
-               {1.0, 0.44036662578582764, 0.193922758102417, 0.08539710193872452, 0.03760603070259094, 0.016560440883040428, 0.00729266507551074,
-                0.0032114461064338684, 0.0005248460220173001, 7.784655463183299e-05, 3.428102354519069e-05, 1.5096217794052791e-05,
-                6.647869668086059e-06, 2.927499735960737e-06, 1.289173155782919e-06, 5.677088097399974e-07});
+               {1.0, 0.44036662578582764, 0.193922758102417, 0.08539710193872452, 0.03760603070259094,
+                0.016560440883040428, 0.00729266507551074, 0.0032114461064338684, 0.0005248460220173001,
+                7.784655463183299e-05, 3.428102354519069e-05, 1.5096217794052791e-05, 6.647869668086059e-06,
+                2.927499735960737e-06, 1.289173155782919e-06, 5.677088097399974e-07});
 }
 
 TEST(Rope, Llama3Divisors) {
@@ -71,17 +75,20 @@ TEST(Rope, LongRopeFrequenciesAndMagnitude) {
   rope.scaling = RopeScaling::longrope;
   rope.short_factors = {1.0f, 1.25f, 1.5f, 1.75f, 2.0f, 2.5f};
   rope.long_factors = {1.5f, 2.5f, 4.0f, 7.0f, 11.0f, 16.0f};
-  expect_close(rope_inverse_frequencies(rope), {1.0, 0.17235475778579712, 0.030943920835852623, 0.0057142856530845165, 0.001077217166312039,
-                                                0.00018566357903182507});
-  expect_close(rope_long_frequencies(rope), {0.6666666865348816, 0.08617737889289856, 0.011603971011936665, 0.0014285714132711291,
-                                             0.00019585766131058335, 2.9009934223722667e-05});
+  expect_close(rope_inverse_frequencies(rope), {1.0, 0.17235475778579712, 0.030943920835852623, 0.0057142856530845165,
+                                                0.001077217166312039, 0.00018566357903182507});
+  expect_close(rope_long_frequencies(rope), {0.6666666865348816, 0.08617737889289856, 0.011603971011936665,
+                                             0.0014285714132711291, 0.00019585766131058335, 2.9009934223722667e-05});
   EXPECT_FLOAT_EQ(longrope_magnitude(256.0 / 40, 40), 1.2260565230334453f);
   EXPECT_EQ(longrope_magnitude(1, 4096), 1.0f);
 }
 
-TEST(Rope, PlainRotationNeedsNoDivisors) { EXPECT_TRUE(rope_frequency_divisors(RopeConfig{.rotary_dim = 16, .frequency_divisors = {}}).empty()); }
+TEST(Rope, PlainRotationNeedsNoDivisors) {
+  EXPECT_TRUE(rope_frequency_divisors(RopeConfig{.rotary_dim = 16, .frequency_divisors = {}}).empty());
+}
 
-// Row r of GGUF's matrix is row expected[r] of Hugging Face's: numpy's arange(16).reshape(2, 2, 4).swapaxes(1, 2), two heads of eight.
+// Row r of GGUF's matrix is row expected[r] of Hugging Face's: numpy's arange(16).reshape(2, 2, 4).swapaxes(1, 2), two
+// heads of eight.
 TEST(RotaryRows, PermutationPerHead) {
   const std::vector<std::uint64_t> expected = {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15};
   for (std::uint64_t row = 0; row < expected.size(); ++row) {

@@ -13,7 +13,8 @@ namespace nibble {
 namespace {
 
 // Probabilities 0.5, 0.25, 0.125, 0.0625, 0.0625 in an order of their own.
-const std::vector<float> kLogits = {std::log(0.125f), std::log(0.5f), std::log(0.0625f), std::log(0.25f), std::log(0.0625f)};
+const std::vector<float> kLogits = {std::log(0.125f), std::log(0.5f), std::log(0.0625f), std::log(0.25f),
+                                    std::log(0.0625f)};
 
 SamplerOptions everything(double temperature, std::uint64_t seed = 3) {
   return {.temperature = temperature, .top_k = 0, .top_p = 1, .min_p = 0, .seed = seed};
@@ -116,7 +117,8 @@ TEST(Sampler, OptionsOutOfRange) {
 
 TEST(Sampler, LogitsThatAreNotFinite) {
   Sampler sampler({});
-  const auto [kind, message] = error_of([&] { sampler.choose(std::vector<float>{0, std::numeric_limits<float>::quiet_NaN()}, {}); });
+  const auto [kind, message] =
+      error_of([&] { sampler.choose(std::vector<float>{0, std::numeric_limits<float>::quiet_NaN()}, {}); });
   EXPECT_EQ(kind, ErrorKind::corrupt);
   EXPECT_EQ(message, "the model's logits are not finite, so its weights overflow; token 1: nan");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tiny random models under tests/data, whole or with something changed, and the logits that the transformers package gives for them.
+// The tiny random models under tests/data, whole or with something changed, and the logits that the transformers
+// package gives for them.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,8 +15,8 @@
 
 #include "base/cpu.h"
 #include "base/scratch_directory.h"
-#include "io/checkpoint.h"
 #include "engine/decoder.h"
+#include "io/checkpoint.h"
 #include "model/arch/architecture.h"
 #include "nibble/error.h"
 
@@ -64,7 +65,8 @@ struct EditableModel {
     std::uint64_t offset = 0;
     std::string body;
     for (const auto& [name, tensor] : tensors) {
-      header[name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
+      header[name] = {
+          {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
       offset += tensor.bytes.size();
       body += tensor.bytes;
     }

@@ -19,9 +19,13 @@ std::string read_repository_file(const std::string& name) {
   return bytes.str();
 }
 
-std::string read_tokenizer_file(const std::string& name) { return read_repository_file("tests/data/tokenizer/" + name); }
+std::string read_tokenizer_file(const std::string& name) {
+  return read_repository_file("tests/data/tokenizer/" + name);
+}
 
-nlohmann::json read_tokenizer_vectors(const std::string& name) { return nlohmann::json::parse(read_tokenizer_file(name)); }
+nlohmann::json read_tokenizer_vectors(const std::string& name) {
+  return nlohmann::json::parse(read_tokenizer_file(name));
+}
 
 GgufMetadata gpt2_metadata() {
   std::vector<std::string> tokens;
@@ -56,7 +60,8 @@ GgufMetadata gpt2_metadata() {
 
 GgufMetadata llama_spm_metadata() {
   std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
-  for (unsigned byte = 0; byte < 256; ++byte) tokens.push_back(tokenizing::byte_token_text(static_cast<std::uint8_t>(byte)));
+  for (unsigned byte = 0; byte < 256; ++byte)
+    tokens.push_back(tokenizing::byte_token_text(static_cast<std::uint8_t>(byte)));
   for (const auto& piece : read_tokenizer_vectors("llama_pieces.json")) tokens.push_back(piece.get<std::string>());
   std::vector<std::int32_t> kinds(tokens.size(), 1);
   std::vector<float> scores(tokens.size(), 0);
@@ -93,8 +98,9 @@ GgufMetadata phi3_metadata() {
   for (const double kind : old_kinds) kinds.push_back(static_cast<std::int32_t>(kind));
   kinds[0] = kinds[1] = 3;
   kinds[2] = 4;
-  for (const char* text : {"<|endoftext|>", "<|assistant|>", "<|placeholder1|>", "<|placeholder2|>", "<|placeholder3|>", "<|placeholder4|>",
-                           "<|system|>", "<|end|>", "<|placeholder5|>", "<|placeholder6|>", "<|user|>"}) {
+  for (const char* text :
+       {"<|endoftext|>", "<|assistant|>", "<|placeholder1|>", "<|placeholder2|>", "<|placeholder3|>",
+        "<|placeholder4|>", "<|system|>", "<|end|>", "<|placeholder5|>", "<|placeholder6|>", "<|user|>"}) {
     tokens.emplace_back(text);
     scores.push_back(-1000);
     kinds.push_back(3);

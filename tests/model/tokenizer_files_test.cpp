@@ -24,16 +24,20 @@ std::vector<std::string> sample_texts() {
 
 // Text that tells split rules, merges and normalizers apart: contractions, digits, signs, white space, scripts, emoji.
 constexpr std::string_view kProbe =
-    "Hello, world! I'm sure we'LL see 'em; it's 3.14159 x 10^23 = 1234567890?\r\n\t if (a[i] != b->c) { return \"x\\n\"; } // done\n\n"
-    "   three   spaces \t\n \n  Führer Größe naïve ½ кошка собака 日本語のテキスト 한국어 ไทย हिन्दी עברית العربية 🙂👩‍🚀🏳️‍🌈 ﬁ ™ "
+    "Hello, world! I'm sure we'LL see 'em; it's 3.14159 x 10^23 = 1234567890?\r\n\t if (a[i] != b->c) { return "
+    "\"x\\n\"; } // done\n\n"
+    "   three   spaces \t\n \n  Führer Größe naïve ½ кошка собака 日本語のテキスト 한국어 ไทย हिन्दी עברית العربية "
+    "🙂👩‍🚀🏳️‍🌈 ﬁ ™ "
     "camelCaseHTTPServer "
     "user_name@example.com   \n\n\n 00 000 0000 ...!!!??? ''\"\" --- ===== <tag/> #include 'S 'd 'Re";
 
-// What decides ids: the bytes of so many tokens and the ids of a probing text. Equal for tokenizers that agree, whatever file they came from: one
-// that was made for an embedding of more rows has tokens behind them that no text gives.
+// What decides ids: the bytes of so many tokens and the ids of a probing text. Equal for tokenizers that agree,
+// whatever file they came from: one that was made for an embedding of more rows has tokens behind them that no text
+// gives.
 std::vector<std::string> features_of(const Tokenizer& tokenizer, std::size_t tokens = ~std::size_t{0}) {
   std::vector<std::string> features;
-  for (std::int32_t id = 0; id < static_cast<std::int32_t>(std::min<std::size_t>(tokens, tokenizer.vocab_size())); ++id) {
+  for (std::int32_t id = 0; id < static_cast<std::int32_t>(std::min<std::size_t>(tokens, tokenizer.vocab_size()));
+       ++id) {
     const std::string& text = tokenizer.token_text(id);
     features.push_back(text == "<unk>" ? text : tokenizer.piece(id));  // what it is shown as decides no id
   }
@@ -56,7 +60,9 @@ void expect_same(const Tokenizer& a, const Tokenizer& b) {
   EXPECT_EQ(a.adds_bos(), b.adds_bos());
 }
 
-Tokenizer through_gguf(const Tokenizer& tokenizer, std::uint64_t rows) { return Tokenizer::from_gguf(tokenizer.to_gguf(rows), "written"); }
+Tokenizer through_gguf(const Tokenizer& tokenizer, std::uint64_t rows) {
+  return Tokenizer::from_gguf(tokenizer.to_gguf(rows), "written");
+}
 
 Tokenizer through_json(const Tokenizer& tokenizer) {
   const Tokenizer::HfFiles files = tokenizer.to_huggingface();
@@ -64,8 +70,8 @@ Tokenizer through_json(const Tokenizer& tokenizer) {
 }
 
 Tokenizer bundled() {
-  return Tokenizer::from_json(read_repository_file("models/tale-4M/tokenizer.json"), read_repository_file("models/tale-4M/tokenizer_config.json"),
-                              "tale-4M");
+  return Tokenizer::from_json(read_repository_file("models/tale-4M/tokenizer.json"),
+                              read_repository_file("models/tale-4M/tokenizer_config.json"), "tale-4M");
 }
 
 TEST(TokenizerFiles, BundledModel) {
@@ -88,7 +94,8 @@ TEST(TokenizerFiles, Gpt2FromGgufToJsonAndBack) {
   expect_same(tokenizer, through_json(tokenizer));
   expect_same(tokenizer, through_gguf(through_json(tokenizer), tokenizer.vocab_size()));
   const GgufMetadata written = tokenizer.to_gguf(tokenizer.vocab_size());
-  for (const char* key : {"tokenizer.ggml.tokens", "tokenizer.ggml.merges"}) EXPECT_EQ(*written.strings(key), *gpt2_metadata().strings(key)) << key;
+  for (const char* key : {"tokenizer.ggml.tokens", "tokenizer.ggml.merges"})
+    EXPECT_EQ(*written.strings(key), *gpt2_metadata().strings(key)) << key;
 }
 
 TEST(TokenizerFiles, LlamaFromGgufToJsonAndBack) {
@@ -109,8 +116,10 @@ TEST(TokenizerFiles, SentencePieceModelToGguf) {
   const Tokenizer tokenizer = Tokenizer::from_sentencepiece(read_tokenizer_file("bpe_bytes.model"), "bpe_bytes.model");
   const Tokenizer written = through_gguf(tokenizer, tokenizer.vocab_size());
   EXPECT_EQ(features_of(tokenizer), features_of(written));
-  for (const char* text : {"Hello world", " two  spaces", "Größe 12", "日本語"}) EXPECT_EQ(tokenizer.encode(text), written.encode(text)) << text;
-  EXPECT_THROW(Tokenizer::from_sentencepiece(read_tokenizer_file("unigram.model"), "unigram.model").to_gguf(300), Error);
+  for (const char* text : {"Hello world", " two  spaces", "Größe 12", "日本語"})
+    EXPECT_EQ(tokenizer.encode(text), written.encode(text)) << text;
+  EXPECT_THROW(Tokenizer::from_sentencepiece(read_tokenizer_file("unigram.model"), "unigram.model").to_gguf(300),
+               Error);
 }
 
 // A lone blank comes out as no text at the begin, and is a token as any other.
@@ -141,7 +150,9 @@ TEST(TokenizerFiles, SpecialTokensAreCountedAsTheyAreEncoded) {
   const Tokenizer tokenizer = Tokenizer::from_json(json.dump(), "", "t");
   for (const std::string text : {"a<|raw|>b<|LOW|>c<|word|><|RAW|><|low|>", "", "<|raw|><|raw|>", "none"}) {
     const std::vector<std::int32_t> ids = tokenizer.encode(text, {.add_special = false, .parse_special = true});
-    EXPECT_EQ(tokenizer.count_special(text), static_cast<std::size_t>(std::ranges::count_if(ids, [&](auto id) { return tokenizer.is_special(id); }))) << text;
+    EXPECT_EQ(tokenizer.count_special(text),
+              static_cast<std::size_t>(std::ranges::count_if(ids, [&](auto id) { return tokenizer.is_special(id); })))
+        << text;
   }
   EXPECT_EQ(tokenizer.count_special("a<|raw|>b<|LOW|>c<|word|><|RAW|><|low|>"), 3u);
 }
@@ -176,8 +187,9 @@ TEST(TokenizerFiles, Components) {
 
 // Holes in the ids are no tokens, and a GGUF file fills them.
 TEST(TokenizerFiles, HolesInTheIds) {
-  const std::string json = R"({"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},"decoder":{"type":"ByteLevel"},)"
-                           R"("model":{"type":"BPE","vocab":{"a":0,"b":5},"merges":[]}})";
+  const std::string json =
+      R"({"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},"decoder":{"type":"ByteLevel"},)"
+      R"("model":{"type":"BPE","vocab":{"a":0,"b":5},"merges":[]}})";
   const Tokenizer tokenizer = Tokenizer::from_json(json, "", "t.json");
   EXPECT_EQ(tokenizer.vocab_size(), 6u);
   EXPECT_EQ(tokenizer.token_text(3), "");
@@ -187,9 +199,11 @@ TEST(TokenizerFiles, HolesInTheIds) {
 }
 
 TEST(TokenizerFiles, NamesInTokenizerConfig) {
-  const std::string json = R"({"added_tokens":[{"id":1,"content":"<s>","special":true},{"id":2,"content":"<|im_end|>","special":true}],)"
-                           R"("model":{"type":"BPE","vocab":{"a":0},"merges":[]}})";
-  const Tokenizer tokenizer = Tokenizer::from_json(json, R"({"bos_token":{"content":"<s>"},"eos_token":"a","chat_template":"{{ x }}"})", "t.json");
+  const std::string json =
+      R"({"added_tokens":[{"id":1,"content":"<s>","special":true},{"id":2,"content":"<|im_end|>","special":true}],)"
+      R"("model":{"type":"BPE","vocab":{"a":0},"merges":[]}})";
+  const Tokenizer tokenizer = Tokenizer::from_json(
+      json, R"({"bos_token":{"content":"<s>"},"eos_token":"a","chat_template":"{{ x }}"})", "t.json");
   EXPECT_EQ(tokenizer.bos(), 1);
   EXPECT_EQ(tokenizer.eos(), 0);
   EXPECT_FALSE(tokenizer.adds_bos());
@@ -214,8 +228,9 @@ class Directory {
   Directory(const Directory&) = delete;
   Directory& operator=(const Directory&) = delete;
 
-  const std::filesystem::path path = std::filesystem::path(::testing::TempDir()) /
-                                     (std::string("nibble_") + ::testing::UnitTest::GetInstance()->current_test_info()->name());
+  const std::filesystem::path path =
+      std::filesystem::path(::testing::TempDir()) /
+      (std::string("nibble_") + ::testing::UnitTest::GetInstance()->current_test_info()->name());
 };
 
 TEST(TokenizerCheckpoint, BundledModel) {
@@ -233,7 +248,8 @@ TEST(TokenizerCheckpoint, NoTokenizer) {
     ADD_FAILURE();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::not_found);
-    EXPECT_EQ(std::string_view(error.what()), directory.path.string() + ": neither tokenizer.json nor tokenizer.model is here");
+    EXPECT_EQ(std::string_view(error.what()),
+              directory.path.string() + ": neither tokenizer.json nor tokenizer.model is here");
   }
 }
 
@@ -255,7 +271,9 @@ std::string error_of(const Files& files) {
 std::pair<std::string, std::string> old_files_of(const nlohmann::json& tokenizer) {
   std::string merges = "#version: 0.2\n";
   for (const auto& merge : tokenizer["model"]["merges"])
-    merges += (merge.is_string() ? merge.get<std::string>() : merge[0].get<std::string>() + " " + merge[1].get<std::string>()) + "\n";
+    merges += (merge.is_string() ? merge.get<std::string>()
+                                 : merge[0].get<std::string>() + " " + merge[1].get<std::string>()) +
+              "\n";
   return {tokenizer["model"]["vocab"].dump(), merges};
 }
 
@@ -263,14 +281,17 @@ TEST(TokenizerCheckpoint, VocabularyAndMergesAreATokenizer) {
   auto json = nlohmann::json::parse(read_repository_file("models/tale-4M/tokenizer.json"));
   json["normalizer"] = nullptr;
   json["post_processor"] = nullptr;
-  json["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
+  json["pre_tokenizer"] = {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
   const auto [vocabulary, merges] = old_files_of(json);
   const std::int64_t next = static_cast<std::int64_t>(Tokenizer::from_json(json.dump(), "", "t").vocab_size());
-  const Directory directory({{"vocab.json", vocabulary},
-                             {"merges.txt", merges},
-                             {"added_tokens.json", "{\"<|user|>\":" + std::to_string(next) + "}"},
-                             {"special_tokens_map.json", R"({"eos_token":{"content":"<|user|>"}})"},
-                             {"tokenizer_config.json", R"({"tokenizer_class":"GPT2Tokenizer","eos_token":"<|user|>","model_max_length":1e999})"}});
+  const Directory directory(
+      {{"vocab.json", vocabulary},
+       {"merges.txt", merges},
+       {"added_tokens.json", "{\"<|user|>\":" + std::to_string(next) + "}"},
+       {"special_tokens_map.json", R"({"eos_token":{"content":"<|user|>"}})"},
+       {"tokenizer_config.json",
+        R"({"tokenizer_class":"GPT2Tokenizer","eos_token":"<|user|>","model_max_length":1e999})"}});
   const Checkpoint checkpoint = Checkpoint::open(directory.path);
   EXPECT_TRUE(Tokenizer::available(checkpoint));
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
@@ -288,7 +309,8 @@ TEST(TokenizerCheckpoint, IsAvailableByName) {
   for (const std::string& name : Tokenizer::file_names()) {
     const Directory directory(Files{{name, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n"}});
     std::filesystem::resize_file(directory.path / name, std::uintmax_t{1} << 30);
-    const bool is_settings = name.starts_with("chat_template") || name.ends_with("_config.json") || name.ends_with("_map.json") || name == "added_tokens.json";
+    const bool is_settings = name.starts_with("chat_template") || name.ends_with("_config.json") ||
+                             name.ends_with("_map.json") || name == "added_tokens.json";
     EXPECT_EQ(Tokenizer::available(Checkpoint::open(directory.path)), !is_settings) << name;
   }
   const Directory directory(Files{{"tokenizer.json", "{"}});
@@ -300,7 +322,8 @@ TEST(TokenizerCheckpoint, ATokenizerClassOfNullIsNone) {
   const Files files = {{"vocab.json", R"({"a":0,"b":1,"ab":2})"}, {"merges.txt", "a b\n"}};
   const Directory unnamed(files);
   const Tokenizer expected = Tokenizer::from_checkpoint(Checkpoint::open(unnamed.path));
-  for (const char* config : {R"({"tokenizer_class":null})", R"({"tokenizer_class":null,"eos_token":null})", R"({"tokenizer_class":""})"}) {
+  for (const char* config :
+       {R"({"tokenizer_class":null})", R"({"tokenizer_class":null,"eos_token":null})", R"({"tokenizer_class":""})"}) {
     std::ofstream(unnamed.path / "tokenizer_config.json") << config;
     const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(unnamed.path));
     EXPECT_EQ(tokenizer.encode("abba"), expected.encode("abba")) << config;
@@ -309,24 +332,36 @@ TEST(TokenizerCheckpoint, ATokenizerClassOfNullIsNone) {
 }
 
 TEST(TokenizerCheckpoint, TokenizersInOtherFilesAreRefused) {
-  const std::string advice = "save the tokenizer as tokenizer.json beside it (transformers: AutoTokenizer, save_pretrained)";
-  EXPECT_EQ(error_of({{"vocab.json", R"({"a":0})"}}), "DIR/vocab.json: a tokenizer needs merges.txt, too, which is not here; add it, or " + advice);
-  EXPECT_EQ(error_of({{"merges.txt", "a b\n"}}), "DIR/merges.txt: a tokenizer needs vocab.json, too, which is not here; add it, or " + advice);
+  const std::string advice =
+      "save the tokenizer as tokenizer.json beside it (transformers: AutoTokenizer, save_pretrained)";
+  EXPECT_EQ(error_of({{"vocab.json", R"({"a":0})"}}),
+            "DIR/vocab.json: a tokenizer needs merges.txt, too, which is not here; add it, or " + advice);
+  EXPECT_EQ(error_of({{"merges.txt", "a b\n"}}),
+            "DIR/merges.txt: a tokenizer needs vocab.json, too, which is not here; add it, or " + advice);
   EXPECT_EQ(error_of({{"vocab.txt", "[UNK]\n"}}), "DIR/vocab.txt: tokenizers in such files are not read; " + advice);
-  EXPECT_EQ(error_of({{"vocab.json", R"({"a":0})"}, {"merges.txt", ""}, {"tokenizer_config.json", R"({"tokenizer_class":"BertTokenizer"})"}}),
-            "DIR/tokenizer_config.json: how this class cuts text is known here only from tokenizer.json; save that beside it: BertTokenizer");
-  EXPECT_EQ(error_of({{"vocab.json", R"({"a":0,)"}, {"merges.txt", ""}}), "DIR/vocab.json: text is not JSON at offset 7");
-  EXPECT_EQ(error_of({{"vocab.json", R"({"a":0,"b":1})"}, {"merges.txt", "a b\n"}}),
-            "DIR/vocab.json with merges.txt: model.merges: merge 0 needs a token that the vocabulary does not have: 'ab'");
+  EXPECT_EQ(error_of({{"vocab.json", R"({"a":0})"},
+                      {"merges.txt", ""},
+                      {"tokenizer_config.json", R"({"tokenizer_class":"BertTokenizer"})"}}),
+            "DIR/tokenizer_config.json: how this class cuts text is known here only from tokenizer.json; save that "
+            "beside it: BertTokenizer");
+  EXPECT_EQ(error_of({{"vocab.json", R"({"a":0,)"}, {"merges.txt", ""}}),
+            "DIR/vocab.json: text is not JSON at offset 7");
+  EXPECT_EQ(
+      error_of({{"vocab.json", R"({"a":0,"b":1})"}, {"merges.txt", "a b\n"}}),
+      "DIR/vocab.json with merges.txt: model.merges: merge 0 needs a token that the vocabulary does not have: 'ab'");
 }
 
 TEST(TokenizerCheckpoint, ABrokenSideFileIsNamedWithItsPath) {
   const std::string tokenizer = read_repository_file("models/tale-4M/tokenizer.json");
-  EXPECT_EQ(error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", "{"}}), "DIR/generation_config.json: text is not JSON at offset 1");
-  EXPECT_EQ(error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", ""}}), "DIR/generation_config.json: text is not JSON at offset 0");
+  EXPECT_EQ(error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", "{"}}),
+            "DIR/generation_config.json: text is not JSON at offset 1");
+  EXPECT_EQ(error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", ""}}),
+            "DIR/generation_config.json: text is not JSON at offset 0");
   EXPECT_EQ(error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", R"({"eos_token_id":1e999})"}}),
             "DIR/generation_config.json: eos_token_id: an integer is expected here");
-  EXPECT_EQ(error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", R"({"max_length":1e999,"top_p":NaN})"}}), "no error");
+  EXPECT_EQ(
+      error_of({{"tokenizer.json", tokenizer}, {"generation_config.json", R"({"max_length":1e999,"top_p":NaN})"}}),
+      "no error");
 }
 
 // What a GGUF file has no place for is found by trying texts, and said with one of them.
@@ -348,21 +383,26 @@ TEST(TokenizerFiles, WhatGgufCannotHoldIsNamed) {
     EXPECT_NE(found[0].find("texts with '<|x|>', 'mask', because"), std::string::npos) << found[0];
     EXPECT_NE(found[0].find("(lstrip, rstrip, single_word)"), std::string::npos) << found[0];
   }
-  const std::pair<const char*, const char*> normalizers[] = {
-      {"NFC", "decomposed form"}, {"NFKC", "compatibility characters"}, {"NFD", "letters with accents"}, {"Lowercase", "capital letters"}};
+  const std::pair<const char*, const char*> normalizers[] = {{"NFC", "decomposed form"},
+                                                             {"NFKC", "compatibility characters"},
+                                                             {"NFD", "letters with accents"},
+                                                             {"Lowercase", "capital letters"}};
   for (const auto& [type, what] : normalizers) {
     auto changed = json;
     changed["normalizer"] = {{"type", type}};
     const auto found = losses(changed);
-    EXPECT_TRUE(std::ranges::any_of(found, [&](const std::string& loss) { return loss.find(what) != std::string::npos; })) << type;
+    EXPECT_TRUE(std::ranges::any_of(found, [&](const std::string& loss) {
+      return loss.find(what) != std::string::npos;
+    })) << type;
   }
 }
 
 TEST(TokenizerCheckpoint, SentencePieceWithSideFiles) {
-  const Directory directory({{"tokenizer.model", read_tokenizer_file("bpe_bytes.model")},
-                             {"tokenizer_config.json", R"({"add_bos_token":false,"add_eos_token":true,"chat_template":"inline"})"},
-                             {"generation_config.json", R"({"eos_token_id":[2,7]})"},
-                             {"chat_template.jinja", "a file of its own"}});
+  const Directory directory(
+      {{"tokenizer.model", read_tokenizer_file("bpe_bytes.model")},
+       {"tokenizer_config.json", R"({"add_bos_token":false,"add_eos_token":true,"chat_template":"inline"})"},
+       {"generation_config.json", R"({"eos_token_id":[2,7]})"},
+       {"chat_template.jinja", "a file of its own"}});
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(directory.path));
   EXPECT_EQ(tokenizer.encode("").size(), 1u);
   EXPECT_EQ(tokenizer.encode("").back(), 2);
@@ -376,10 +416,12 @@ TEST(TokenizerCheckpoint, SentencePieceWithSideFiles) {
 // tokenizer.json keeps the order of merges only; the scores beside it are better.
 TEST(TokenizerCheckpoint, ScoresComeFromTheSentencePieceModel) {
   const Tokenizer from_model = Tokenizer::from_sentencepiece(read_tokenizer_file("bpe_bytes.model"), "bpe_bytes.model");
-  const Directory directory({{"tokenizer.json", from_model.to_huggingface().tokenizer_json}, {"tokenizer.model", read_tokenizer_file("bpe_bytes.model")}});
+  const Directory directory({{"tokenizer.json", from_model.to_huggingface().tokenizer_json},
+                             {"tokenizer.model", read_tokenizer_file("bpe_bytes.model")}});
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(directory.path));
   const std::uint64_t rows = tokenizer.vocab_size();
-  EXPECT_EQ(tokenizer.to_gguf(rows).numbers("tokenizer.ggml.scores"), from_model.to_gguf(rows).numbers("tokenizer.ggml.scores"));
+  EXPECT_EQ(tokenizer.to_gguf(rows).numbers("tokenizer.ggml.scores"),
+            from_model.to_gguf(rows).numbers("tokenizer.ggml.scores"));
 }
 
 }  // namespace

@@ -39,7 +39,8 @@ TEST(TokenizerParts, ByteTokens) {
     const std::string text = byte_token_text(static_cast<std::uint8_t>(byte));
     EXPECT_EQ(parse_byte_token(text), static_cast<std::uint8_t>(byte)) << text;
   }
-  for (const char* text : {"", "<0x0a>", "<0x0>", "<0x0A", "<0x0G>", "<0x0A>>"}) EXPECT_FALSE(parse_byte_token(text)) << text;
+  for (const char* text : {"", "<0x0a>", "<0x0>", "<0x0A", "<0x0G>", "<0x0A>>"})
+    EXPECT_FALSE(parse_byte_token(text)) << text;
 }
 
 TEST(TokenizerParts, Base64OfRfc4648) {
@@ -121,8 +122,8 @@ TEST(TokenizerParts, MergesFollowTheDefinition) {
   };
   for (const char* text : {"a", "b", "c"}) tokens.push_back({.text = text});
   for (int i = 0; i < 40; ++i) {
-    const std::string text =
-        tokens[random(static_cast<std::uint32_t>(tokens.size()))].text + tokens[random(static_cast<std::uint32_t>(tokens.size()))].text;
+    const std::string text = tokens[random(static_cast<std::uint32_t>(tokens.size()))].text +
+                             tokens[random(static_cast<std::uint32_t>(tokens.size()))].text;
     bool known = text.size() > 6;
     for (const Token& token : tokens) known = known || token.text == text;
     if (!known) tokens.push_back({.text = text, .score = -static_cast<float>(random(9))});  // many ties
@@ -163,13 +164,15 @@ TEST(TokenizerParts, PiecesAcrossSpaces) {
   const Vocabulary across(tokens);
   WordCache cache;
   Ids ids;
-  BpeModel::from_scores(across, {.unknown = 0, .continuing_prefix = {}, .end_suffix = {}}, false).encode("a▁a", across, cache, ids);
+  BpeModel::from_scores(across, {.unknown = 0, .continuing_prefix = {}, .end_suffix = {}}, false)
+      .encode("a▁a", across, cache, ids);
   EXPECT_EQ(ids, (Ids{2, 0}));
   tokens[2].text = "aa";
   const Vocabulary within(tokens);
   WordCache other;
   ids.clear();
-  BpeModel::from_scores(within, {.unknown = 0, .continuing_prefix = {}, .end_suffix = {}}, false).encode("a▁a▁▁aa", within, other, ids);
+  BpeModel::from_scores(within, {.unknown = 0, .continuing_prefix = {}, .end_suffix = {}}, false)
+      .encode("a▁a▁▁aa", within, other, ids);
   EXPECT_EQ(ids, (Ids{0, 3, 1, 1, 2}));
 }
 
@@ -187,7 +190,8 @@ TEST(TokenizerParts, ControlTokensOnlyWhenAsked) {
   EXPECT_GT(plain.size(), 1u);
   EXPECT_EQ(tokenizer.decode(plain), "<|user|>");
   // This family's control tokens take the white space behind them; text begins with a space after each.
-  EXPECT_EQ(tokenizer.encode("<|user|> \nHi<|end|>", {.add_special = true, .parse_special = true}), (Ids{1, 32010, 6324, 32007}));
+  EXPECT_EQ(tokenizer.encode("<|user|> \nHi<|end|>", {.add_special = true, .parse_special = true}),
+            (Ids{1, 32010, 6324, 32007}));
   EXPECT_EQ(tokenizer.decode(Ids{1, 32010, 6324, 32007}, true), "Hi");
   EXPECT_TRUE(tokenizer.adds_bos());
   EXPECT_TRUE(tokenizer.is_end(32000));
@@ -198,7 +202,8 @@ TEST(TokenizerParts, ControlTokensOnlyWhenAsked) {
 // Streaming: pieces joined are the text with its leading space, whatever bytes they cut apart.
 TEST(TokenizerParts, PiecesJoinToTheText) {
   const std::string text = "Größe 🦙 नमस्ते\n";
-  for (const Tokenizer& tokenizer : {Tokenizer::from_gguf(llama_spm_metadata(), "llama-spm"), Tokenizer::from_gguf(gpt2_metadata(), "gpt-2")}) {
+  for (const Tokenizer& tokenizer :
+       {Tokenizer::from_gguf(llama_spm_metadata(), "llama-spm"), Tokenizer::from_gguf(gpt2_metadata(), "gpt-2")}) {
     const bool prefixed = tokenizer.kind() == "SentencePiece BPE";
     std::string joined;
     for (const std::int32_t id : tokenizer.encode(text, {.add_special = false})) joined += tokenizer.piece(id);

@@ -37,7 +37,9 @@ void expect_llama_cpp_ids(const Tokenizer& tokenizer, const char* vocabulary) {
 }
 
 TEST(TokenizerVectors, LlamaCppGpt2) { expect_llama_cpp_ids(Tokenizer::from_gguf(gpt2_metadata(), "gpt-2"), "gpt-2"); }
-TEST(TokenizerVectors, LlamaCppLlamaSpm) { expect_llama_cpp_ids(Tokenizer::from_gguf(llama_spm_metadata(), "llama-spm"), "llama-spm"); }
+TEST(TokenizerVectors, LlamaCppLlamaSpm) {
+  expect_llama_cpp_ids(Tokenizer::from_gguf(llama_spm_metadata(), "llama-spm"), "llama-spm");
+}
 TEST(TokenizerVectors, LlamaCppPhi3) { expect_llama_cpp_ids(Tokenizer::from_gguf(phi3_metadata(), "phi-3"), "phi-3"); }
 
 // llama.cpp's own vectors, where its vocabulary files lie in the folder tok/gguf_vocab of NIBBLE_EXTRA_DATA.
@@ -50,12 +52,14 @@ TEST(OptionalTokenizerVectors, LlamaCppVocabularyFiles) {
     const std::string texts = read_file(file + ".inp"), separator = "\n__ggml_vocab_test__\n";
     std::istringstream expected(read_file(file + ".out"));
     std::size_t num_texts = 0;
-    for (std::size_t begin = 0, end = texts.find(separator); end != std::string::npos; begin = end + separator.size(), end = texts.find(separator, begin)) {
+    for (std::size_t begin = 0, end = texts.find(separator); end != std::string::npos;
+         begin = end + separator.size(), end = texts.find(separator, begin)) {
       std::string line;
       ASSERT_TRUE(std::getline(expected, line));
       std::istringstream numbers(line);
       const Ids ids{std::istream_iterator<std::int32_t>(numbers), {}};
-      EXPECT_EQ(tokenizer.encode(texts.substr(begin, end - begin), kPlain), ids) << name << ": " << texts.substr(begin, end - begin);
+      EXPECT_EQ(tokenizer.encode(texts.substr(begin, end - begin), kPlain), ids)
+          << name << ": " << texts.substr(begin, end - begin);
       ++num_texts;
     }
     EXPECT_GE(num_texts, 40u) << name;
@@ -63,15 +67,17 @@ TEST(OptionalTokenizerVectors, LlamaCppVocabularyFiles) {
 }
 
 TEST(TokenizerVectors, BundledModelOnRandomTexts) {
-  const Tokenizer tokenizer = Tokenizer::from_json(read_repository_file("models/tale-4M/tokenizer.json"),
-                                                   read_repository_file("models/tale-4M/tokenizer_config.json"), "tale-4M");
+  const Tokenizer tokenizer =
+      Tokenizer::from_json(read_repository_file("models/tale-4M/tokenizer.json"),
+                           read_repository_file("models/tale-4M/tokenizer_config.json"), "tale-4M");
   const auto cases = read_tokenizer_vectors("bundled_random.json");
   ASSERT_GE(cases.size(), 1000u);
   std::size_t mismatches = 0;
   for (const auto& item : cases) {
     const auto text = item["text"].get<std::string>();
     const Ids ids = tokenizer.encode(text, {.add_special = false, .parse_special = true});
-    if (ids != item["ids"].get<Ids>() || replace_invalid_utf8(tokenizer.decode(ids)) != item["decoded"].get<std::string>()) {
+    if (ids != item["ids"].get<Ids>() ||
+        replace_invalid_utf8(tokenizer.decode(ids)) != item["decoded"].get<std::string>()) {
       ++mismatches;
       ADD_FAILURE() << text;
     }
@@ -92,7 +98,8 @@ TEST(TokenizerVectors, ComponentsOfTokenizerJson) {
       EXPECT_EQ(ids, item[1].get<Ids>()) << name << ": " << item[0];
       // tokenizers 0.23 decodes such a token to its normalised spelling; here it keeps the one that the file gives.
       if (name == "added token, normalized") continue;
-      EXPECT_EQ(replace_invalid_utf8(tokenizer.decode(ids, true)), item[2].get<std::string>()) << name << ": " << item[0];
+      EXPECT_EQ(replace_invalid_utf8(tokenizer.decode(ids, true)), item[2].get<std::string>())
+          << name << ": " << item[0];
     }
   }
 }
@@ -106,7 +113,8 @@ TEST(TokenizerVectors, SentencePieceModels) {
     for (const auto& item : model["cases"]) {
       const Ids ids = tokenizer.encode(item[0].get<std::string>(), kPlain);
       EXPECT_EQ(ids, item[1].get<Ids>()) << name << ": " << item[0];
-      EXPECT_EQ(replace_invalid_utf8(tokenizer.decode(ids, true)), item[2].get<std::string>()) << name << ": " << item[0];
+      EXPECT_EQ(replace_invalid_utf8(tokenizer.decode(ids, true)), item[2].get<std::string>())
+          << name << ": " << item[0];
     }
   }
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How finely inputs are rounded: stored with the model by its full name, and what it saves where a few columns are far larger than the rest.
+// How finely inputs are rounded: stored with the model by its full name, and what it saves where a few columns are far
+// larger than the rest.
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 
-#include "kernels/log_probabilities.h"
 #include "engine/decoder.h"
+#include "kernels/log_probabilities.h"
 #include "model/stored_activations.h"
 #include "pipeline/models.h"
 
@@ -31,7 +32,8 @@ TEST(ActivationGrains, AreStoredByTheirFullNames) {
   }
   quantize_to(kTale, "int8:row+a8", scratch / "short", pool);
   const auto config = nlohmann::json::parse(SourceModel::open(scratch / "short").config_json());
-  EXPECT_EQ(config["quantization_config"]["input_activations"], nlohmann::json::parse(R"({"num_bits": 8, "type": "int", "symmetric": true,
+  EXPECT_EQ(config["quantization_config"]["input_activations"],
+            nlohmann::json::parse(R"({"num_bits": 8, "type": "int", "symmetric": true,
       "strategy": "group", "group_size": 128, "dynamic": true, "wide_columns": true})"));
 }
 
@@ -71,14 +73,16 @@ double divergence(const std::filesystem::path& model, const KernelOptions& kerne
   return sum / static_cast<double>(tokens.size());
 }
 
-// A twin of the model that computes the same, with channels of the norms and of the gated products a hundred times larger, as trained models of
-// some size have them: with one scale for 128 columns the loss is many times the original's, with wide columns it hardly grows.
+// A twin of the model that computes the same, with channels of the norms and of the gated products a hundred times
+// larger, as trained models of some size have them: with one scale for 128 columns the loss is many times the
+// original's, with wide columns it hardly grows.
 TEST(ActivationGrains, WideColumnsKeepAModelThatHasOutliers) {
   const ScratchDirectory scratch;
   ThreadPool pool(2);
   constexpr std::size_t kFactor = 100, kStride = 150;  // one column of so many
   const auto is_large = [](std::size_t channel) { return channel % kStride == 7; };
-  const std::size_t hidden = read_model_config(SourceModel::open(kTale)).hidden, intermediate = read_model_config(SourceModel::open(kTale)).intermediate;
+  const std::size_t hidden = read_model_config(SourceModel::open(kTale)).hidden,
+                    intermediate = read_model_config(SourceModel::open(kTale)).intermediate;
   const auto twin = edited_copy(kTale, scratch / "twin", [&](const std::string& name, std::span<float> values) {
     const auto ends_with = [&](const char* end) { return name.ends_with(end); };
     const auto scale_columns = [&](std::size_t cols) {
@@ -88,7 +92,8 @@ TEST(ActivationGrains, WideColumnsKeepAModelThatHasOutliers) {
     if (ends_with("input_layernorm.weight") || ends_with("post_attention_layernorm.weight")) {
       for (std::size_t i = 0; i < values.size(); ++i)
         if (is_large(i)) values[i] *= kFactor;
-    } else if (ends_with("q_proj.weight") || ends_with("k_proj.weight") || ends_with("v_proj.weight") || ends_with("gate_proj.weight")) {
+    } else if (ends_with("q_proj.weight") || ends_with("k_proj.weight") || ends_with("v_proj.weight") ||
+               ends_with("gate_proj.weight")) {
       scale_columns(hidden);
     } else if (ends_with("up_proj.weight")) {
       scale_columns(hidden);
@@ -98,7 +103,8 @@ TEST(ActivationGrains, WideColumnsKeepAModelThatHasOutliers) {
       scale_columns(intermediate);
     }
   });
-  const KernelOptions plain{.isa = best_isa(detect_cpu()), .activations = ActivationMode::int8, .activation_format = {ActivationGrain::run}};
+  const KernelOptions plain{
+      .isa = best_isa(detect_cpu()), .activations = ActivationMode::int8, .activation_format = {ActivationGrain::run}};
   KernelOptions wide = plain;
   wide.activation_format = kDefaultActivations;
   quantize_to(kTale, "int8:row", scratch / "original-8", pool);

@@ -20,7 +20,8 @@ TEST(Api, OpensQuantizesJudgesAndGenerates) {
   ThreadPool pool(2);
   const Model original = open_model(small_synth(scratch, pool));
   EXPECT_EQ(original.info().architecture, "llama");
-  const Quantized made = quantize(original, {.format = "q8_0", .output = scratch / "m.gguf", .machine = {.threads = 2}});
+  const Quantized made =
+      quantize(original, {.format = "q8_0", .output = scratch / "m.gguf", .machine = {.threads = 2}});
   EXPECT_EQ(made.bytes, std::filesystem::file_size(scratch / "m.gguf"));
   EXPECT_EQ(made.substitutions, 0u);
 
@@ -35,10 +36,11 @@ TEST(Api, OpensQuantizesJudgesAndGenerates) {
   EXPECT_GE(verdict.kl_mean, 0);
 
   std::string streamed;
-  const GeneratedText generated = generate_text(quantized, "Tom", {.max_tokens = 5, .machine = {.threads = 1}}, [&](std::string_view piece) {
-    streamed += piece;
-    return true;
-  });
+  const GeneratedText generated =
+      generate_text(quantized, "Tom", {.max_tokens = 5, .machine = {.threads = 1}}, [&](std::string_view piece) {
+        streamed += piece;
+        return true;
+      });
   EXPECT_EQ(streamed, generated.text);
   EXPECT_LE(generated.generated_tokens, 5u);
 }
@@ -60,7 +62,9 @@ TEST(Api, ErrorsSayWhatTheyAre) {
 
 TEST(Api, ListsFormatsAndMixesWithUniqueNames) {
   auto formats = list_format_descriptions();
-  const auto named = [&](std::string_view name) { return std::ranges::find(formats, name, &FormatDescription::name) != formats.end(); };
+  const auto named = [&](std::string_view name) {
+    return std::ranges::find(formats, name, &FormatDescription::name) != formats.end();
+  };
   EXPECT_TRUE(named("q4_k"));
   EXPECT_TRUE(named("q4_k_m"));
   EXPECT_TRUE(named("mix:q6_k"));

@@ -9,18 +9,20 @@
 #include "base/cpu.h"
 #include "base/random.h"
 #include "engine/decoder.h"
-#include "pipeline/quantize/calibrate_model.h"
 #include "pipeline/models.h"
+#include "pipeline/quantize/calibrate_model.h"
 
 namespace nibble {
 namespace {
 
 // Text of a few dozen words in a fixed disorder.
 std::string some_text(std::uint64_t seed) {
-  static constexpr std::string_view kWords[] = {"river", "the", "under", "a", "lantern", "moved", "slowly", "bright", "and", "of", "stone", "nine"};
+  static constexpr std::string_view kWords[] = {"river",  "the",    "under", "a",  "lantern", "moved",
+                                                "slowly", "bright", "and",   "of", "stone",   "nine"};
   Random random(seed);
   std::string text;
-  for (int i = 0; i < 1500; ++i) text += std::string(kWords[random.below(std::size(kWords))]) + (i % 11 == 10 ? ".\n" : " ");
+  for (int i = 0; i < 1500; ++i)
+    text += std::string(kWords[random.below(std::size(kWords))]) + (i % 11 == 10 ? ".\n" : " ");
   return text;
 }
 
@@ -49,7 +51,8 @@ class CalibratedQuantize : public testing::Test {
     quantize_model(SourceModel::open(model_), request, pool, {});
   }
   std::vector<float> logits(const std::filesystem::path& path) {
-    DecoderOptions decoder_options{.kernels = {.isa = isa_, .activations = ActivationMode::f32}, .kv = KvType::f32, .progress = {}};
+    DecoderOptions decoder_options{
+        .kernels = {.isa = isa_, .activations = ActivationMode::f32}, .kv = KvType::f32, .progress = {}};
     const SourceModel checkpoint = SourceModel::open(path);
     const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
     Decoder decoder(checkpoint, decoder_options, pool_);
@@ -131,7 +134,8 @@ TEST_F(CalibratedQuantize, WalksInEightBitsWithNearlyTheSameResult) {
   quantize(request, 1);
   EXPECT_EQ(bytes_of(scratch_ / "rounded/model.safetensors"), bytes_of(scratch_ / "one-thread/model.safetensors"));
   EXPECT_NE(bytes_of(scratch_ / "rounded/model.safetensors"), bytes_of(scratch_ / "exact/model.safetensors"));
-  // Random weights and few tokens: noise of 8-bit activations, about a hundredth of the outputs, finds its way into the targets.
+  // Random weights and few tokens: noise of 8-bit activations, about a hundredth of the outputs, finds its way into the
+  // targets.
   EXPECT_LT(distance(scratch_ / "rounded"), 1.3 * distance(scratch_ / "exact"));
   EXPECT_LT(distance(scratch_ / "rounded"), 0.8 * distance(scratch_ / "rtn"));
 }
@@ -185,7 +189,9 @@ TEST_F(CalibratedQuantizeNarrow, ThrowsAwayDamagedAndForeignPieces) {
   const QuantizeModelOptions request = options("q4_0", "gptq", "again.gguf");
   const SourceModel checkpoint = SourceModel::open(model_);
   const auto stop_late = [&](const QuantizeModelOptions& what) {
-    EXPECT_THROW(quantize_model(checkpoint, what, pool_, [](const Progress& p) { return p.stage != "quantize" || p.done < p.total / 2; }), Error);
+    EXPECT_THROW(quantize_model(checkpoint, what, pool_,
+                                [](const Progress& p) { return p.stage != "quantize" || p.done < p.total / 2; }),
+                 Error);
   };
   stop_late(request);
   std::size_t damaged = 0;
@@ -230,7 +236,8 @@ TEST_F(CalibratedQuantizeNarrow, NormsThatTakeScalesAreF32) {
   const std::string own = source.tensor("model.norm.weight").view.format->name();
   ASSERT_NE(own, "f32");
   for (const char* method : {"awq", "smoothquant"}) {
-    QuantizeModelOptions by_recipe = options("int4:g32", "rtn", "by_recipe"), by_option = options("int4:g32", method, "by_option");
+    QuantizeModelOptions by_recipe = options("int4:g32", "rtn", "by_recipe"),
+                         by_option = options("int4:g32", method, "by_option");
     by_recipe.calibration = by_option.calibration;
     by_recipe.recipe.rules.insert(by_recipe.recipe.rules.begin(), {"*.attn_q.weight", {}, "int4:g32", method});
     QuantizeModelOptions by_transform = options("int4:g32", "rtn", "by_transform");
@@ -241,7 +248,8 @@ TEST_F(CalibratedQuantizeNarrow, NormsThatTakeScalesAreF32) {
       EXPECT_EQ(norm_formats(summary), std::set<std::string>{"f32"}) << method << ": " << request.output;
     }
   }
-  EXPECT_EQ(norm_formats(quantize_model(source, options("int4:g32", "rtn", "plain"), pool_, {})), std::set<std::string>{own});
+  EXPECT_EQ(norm_formats(quantize_model(source, options("int4:g32", "rtn", "plain"), pool_, {})),
+            std::set<std::string>{own});
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ TEST(Compare, JudgesEveryFormatAgainstTheOriginal) {
   ScratchDirectory scratch;
   ThreadPool pool(2);
   const SourceModel original = SourceModel::open(small_synth(scratch, pool));
-  const Comparison comparison = compare_formats(original, {{"text", long_text()}}, quick({"bf16", "q8_0", "int2:g32"}, scratch), pool);
+  const Comparison comparison =
+      compare_formats(original, {{"text", long_text()}}, quick({"bf16", "q8_0", "int2:g32"}, scratch), pool);
   ASSERT_EQ(comparison.formats.size(), 3u);
   ASSERT_EQ(comparison.verdict.candidates.size(), 3u);
   const auto kl = [&](std::size_t i) { return comparison.verdict.candidates[i].overall[Metric::kl_mean].value; };
@@ -54,7 +55,8 @@ TEST(Compare, SplitsTheLoss) {
   CompareOptions options = quick({"f32", "q8_0"}, scratch);
   options.split_windows = 1;
   const Comparison comparison = compare_formats(original, {{"text", long_text()}}, options, pool);
-  const LossSplit &raw = comparison.verdict.candidates[0].split.value(), &rounded = comparison.verdict.candidates[1].split.value();
+  const LossSplit &raw = comparison.verdict.candidates[0].split.value(),
+                  &rounded = comparison.verdict.candidates[1].split.value();
   EXPECT_TRUE(raw.same);
   EXPECT_EQ(raw.windows, 2u);
   EXPECT_FALSE(rounded.same);
@@ -70,7 +72,8 @@ TEST(Compare, SplitsTheLoss) {
   options.kv.reset();
   options.split_windows = 2;
   const Comparison whole = compare_formats(original, {{"text", long_text()}}, options, pool);
-  EXPECT_EQ(whole.verdict.candidates[1].split->weights[Metric::kl_mean].value, exact.verdict.candidates[1].overall[Metric::kl_mean].value);
+  EXPECT_EQ(whole.verdict.candidates[1].split->weights[Metric::kl_mean].value,
+            exact.verdict.candidates[1].overall[Metric::kl_mean].value);
 }
 
 // Candidates that do not fit into memory together are read in several passes, with the same figures.
@@ -83,7 +86,8 @@ TEST(Compare, LittleMemoryChangesNothing) {
   options.memory_bytes = 1;
   const Comparison tight = compare_formats(original, {{"text", long_text()}}, options, pool);
   for (std::size_t i = 0; i < 3; ++i)
-    EXPECT_EQ(tight.verdict.candidates[i].overall[Metric::kl_mean].value, roomy.verdict.candidates[i].overall[Metric::kl_mean].value);
+    EXPECT_EQ(tight.verdict.candidates[i].overall[Metric::kl_mean].value,
+              roomy.verdict.candidates[i].overall[Metric::kl_mean].value);
 }
 
 TEST(Compare, JudgesAllNamesBeforeItBegins) {
@@ -95,7 +99,8 @@ TEST(Compare, JudgesAllNamesBeforeItBegins) {
     ADD_FAILURE() << "work began";
     return true;
   };
-  EXPECT_NE(error_of([&] { compare_formats(original, {{"text", long_text()}}, options, pool); }).find("q9_9"), std::string::npos);
+  EXPECT_NE(error_of([&] { compare_formats(original, {{"text", long_text()}}, options, pool); }).find("q9_9"),
+            std::string::npos);
   EXPECT_EQ(error_of([&] { compare_formats(original, {{"text", long_text()}}, quick({}, scratch), pool); }),
             "no formats to compare; name some");
   EXPECT_EQ(scratch.num_entries(), 1u);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The list of containers: what each holds can be read back, what it cannot hold is refused, and names decide where they are given.
+// The list of containers: what each holds can be read back, what it cannot hold is refused, and names decide where they
+// are given.
 #include "pipeline/export/container.h"
 
 #include <gtest/gtest.h>
@@ -15,7 +16,8 @@ namespace {
 
 class Containers : public ::testing::Test {
  protected:
-  QuantizeModelOptions options(const char* format, const std::filesystem::path& output, const std::string& container = "") const {
+  QuantizeModelOptions options(const char* format, const std::filesystem::path& output,
+                               const std::string& container = "") const {
     QuantizeModelOptions result{.recipe = find_recipe(format), .output = output};
     result.container = container;
     return result;
@@ -53,7 +55,8 @@ TEST_F(Containers, HoldEveryFormatOrRefuseIt) {
       if (is_held)
         quantize(options(format, output, std::string(container->name())));
       else
-        EXPECT_NE(error_of([&] { quantize(options(format, output, std::string(container->name()))); }), "") << container->name() << " " << format;
+        EXPECT_NE(error_of([&] { quantize(options(format, output, std::string(container->name()))); }), "")
+            << container->name() << " " << format;
       EXPECT_EQ(std::filesystem::exists(output), is_held) << container->name() << " " << format;
       if (!is_held) continue;
       EXPECT_EQ(std::filesystem::is_regular_file(output), container->is_file());

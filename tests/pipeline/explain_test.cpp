@@ -12,9 +12,10 @@
 namespace nibble {
 namespace {
 
-Explanation explain(std::string_view format, std::vector<float> numbers, std::optional<std::pair<float, float>> range = {},
-                    FitRule rule = FitRule::automatic) {
-  return explain_format({.format = find_format(format), .fit = {.rule = rule}, .numbers = std::move(numbers), .range = range});
+Explanation explain(std::string_view format, std::vector<float> numbers,
+                    std::optional<std::pair<float, float>> range = {}, FitRule rule = FitRule::automatic) {
+  return explain_format(
+      {.format = find_format(format), .fit = {.rule = rule}, .numbers = std::move(numbers), .range = range});
 }
 
 std::string value_of(const Explanation& explanation, std::string_view step) {
@@ -23,7 +24,8 @@ std::string value_of(const Explanation& explanation, std::string_view step) {
   return "none";
 }
 
-std::string refusal(std::string_view format, std::vector<float> numbers, std::optional<std::pair<float, float>> range = {}) {
+std::string refusal(std::string_view format, std::vector<float> numbers,
+                    std::optional<std::pair<float, float>> range = {}) {
   try {
     explain(format, std::move(numbers), range);
   } catch (const Error& error) {
@@ -94,7 +96,8 @@ TEST(Explain, NumbersOutsideTheRangeAreCut) {
 
 TEST(Explain, TwoLevelScalesShowBothLevels) {
   const Explanation e = explain("q4_k", {0.1f, -0.2f, 0.3f});
-  const double d = std::stod(value_of(e, "scale d of the block")), integer = std::stod(value_of(e, "integer of the sub-block"));
+  const double d = std::stod(value_of(e, "scale d of the block")),
+               integer = std::stod(value_of(e, "integer of the sub-block"));
   EXPECT_NEAR(d * integer, std::stod(value_of(e, "step = d * integer")), 1e-6);
   EXPECT_GE(integer, 0);
   EXPECT_LE(integer, 63);
@@ -118,9 +121,11 @@ TEST(Explain, RawNumbersShowTheirBits) {
 
 TEST(Explain, RefusalsSayWhatIsWrong) {
   EXPECT_EQ(refusal("int8:row", {NAN}), "no format stores NaN or infinity; leave it out of the numbers");
-  EXPECT_EQ(refusal("int8:row", {1}, std::pair{3.0f, -3.0f}), "a range is its lower end, then its upper end, as in -2.5,3: 3,-3");
+  EXPECT_EQ(refusal("int8:row", {1}, std::pair{3.0f, -3.0f}),
+            "a range is its lower end, then its upper end, as in -2.5,3: 3,-3");
   EXPECT_EQ(refusal("q4_0", std::vector<float>(33, 1.0f)), "32 numbers share a grid in q4_0; give at most 32: 33");
-  EXPECT_EQ(refusal("q4_0", std::vector<float>(31, 1.0f), std::pair{0.0f, 1.0f}), "32 numbers share a grid in q4_0; give at most 30: 31");
+  EXPECT_EQ(refusal("q4_0", std::vector<float>(31, 1.0f), std::pair{0.0f, 1.0f}),
+            "32 numbers share a grid in q4_0; give at most 30: 31");
 }
 
 class ExplainEveryFormat : public testing::TestWithParam<FormatPtr> {};
@@ -129,7 +134,8 @@ class ExplainEveryFormat : public testing::TestWithParam<FormatPtr> {};
 TEST_P(ExplainEveryFormat, ShowsWhatIsStored) {
   const FormatPtr format = GetParam();
   for (const FitRule rule : {FitRule::automatic, FitRule::absmax}) {
-    const Explanation e = explain_format({.format = format, .fit = {.rule = rule}, .numbers = {0.75f, -0.5f, 0.1f, 0.0f}});
+    const Explanation e =
+        explain_format({.format = format, .fit = {.rule = rule}, .numbers = {0.75f, -0.5f, 0.1f, 0.0f}});
     ASSERT_EQ(e.numbers.size(), 4u);
     for (const ExplainedNumber& number : e.numbers) {
       EXPECT_TRUE(std::isfinite(number.decoded));

@@ -30,12 +30,13 @@ TEST(Inspect, DescribesBothContainers) {
 
 TEST(Inspect, StatisticsOfKnownNumbers) {
   ScratchDirectory scratch;
-  const auto model = edited_copy(kGroupedModel, "model.layers.0.mlp.up_proj.weight", scratch / "m", [](std::span<float> values) {
-    // Half -1, half +1; then one value that stands out and one that is no number.
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = i % 2 == 0 ? -1.0f : 1.0f;
-    values[100] = 9;
-    values[102] = std::nanf("");
-  });
+  const auto model =
+      edited_copy(kGroupedModel, "model.layers.0.mlp.up_proj.weight", scratch / "m", [](std::span<float> values) {
+        // Half -1, half +1; then one value that stands out and one that is no number.
+        for (std::size_t i = 0; i < values.size(); ++i) values[i] = i % 2 == 0 ? -1.0f : 1.0f;
+        values[100] = 9;
+        values[102] = std::nanf("");
+      });
   const SourceModel checkpoint = SourceModel::open(model);
   const StoredTensor& tensor = checkpoint.tensor("model.layers.0.mlp.up_proj.weight");
   ThreadPool one(1), four(4);
@@ -104,7 +105,8 @@ TEST(Check, FindsWhatStandsBehindTheLastTensor) {
     ASSERT_EQ(result.total, 1u);
     EXPECT_EQ(result.defects[0].file, "other.gguf");
     EXPECT_EQ(result.defects[0].tensor, "");
-    EXPECT_EQ(result.defects[0].what, fmt::format("goes on behind its last tensor at offset {}: {} bytes too many", padded, more));
+    EXPECT_EQ(result.defects[0].what,
+              fmt::format("goes on behind its last tensor at offset {}: {} bytes too many", padded, more));
   }
 }
 

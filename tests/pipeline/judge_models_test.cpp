@@ -52,7 +52,9 @@ TEST_F(JudgedModels, NothingIsSplitAgainstAnOriginalThatRounds) {
   const SourceModel q8 = SourceModel::open(scratch / "q8.gguf");
   EXPECT_FALSE(judged(q8, scratch / "q8.gguf").candidates[0].split.has_value());
   options.split_required = true;
-  EXPECT_TRUE(error_of([&] { judged(q8, scratch / "q8.gguf"); }).starts_with("the weights alone cannot be told from the arithmetic"));
+  EXPECT_TRUE(error_of([&] {
+                judged(q8, scratch / "q8.gguf");
+              }).starts_with("the weights alone cannot be told from the arithmetic"));
   options.kernels.activations = ActivationMode::f32;
   EXPECT_TRUE(judged(q8, scratch / "q8.gguf").candidates[0].split->same);
 }
@@ -61,23 +63,30 @@ TEST_F(JudgedModels, NothingIsSplitUnlessAsked) {
   options.split_windows = 0;
   EXPECT_FALSE(judged(original, scratch / "q8.gguf").candidates[0].split.has_value());
   options.split_required = true;
-  EXPECT_TRUE(error_of([&] { judged(original, scratch / "q8.gguf"); }).starts_with("the weights alone are judged by reading windows with products in f32"));
+  EXPECT_TRUE(error_of([&] {
+                judged(original, scratch / "q8.gguf");
+              }).starts_with("the weights alone are judged by reading windows with products in f32"));
 }
 
 // Two tokenizers may differ in control tokens alone; what is compared is what is read.
 TEST_F(JudgedModels, ControlTokensAreComparedAsTheyAreRead) {
   std::filesystem::copy(scratch / "small", scratch / "other");
   std::string tokenizer = read_text(scratch / "other/tokenizer.json");
-  for (std::size_t at = tokenizer.find("</s>"); at != std::string::npos; at = tokenizer.find("</s>")) tokenizer.replace(at, 4, "<|end|>");
+  for (std::size_t at = tokenizer.find("</s>"); at != std::string::npos; at = tokenizer.find("</s>"))
+    tokenizer.replace(at, 4, "<|end|>");
   scratch.write("other/tokenizer.json", tokenizer);
   scratch.write("other/tokenizer_config.json", "{}");
   const SourceModel other = SourceModel::open(scratch / "other");
-  const auto judge_text = [&](const std::string& text) { judge_models(original, {{"other", &other}}, {{"text", text}}, options, pool); };
+  const auto judge_text = [&](const std::string& text) {
+    judge_models(original, {{"other", &other}}, {{"text", text}}, options, pool);
+  };
   const std::string chat = some_text() + "</s>" + some_text();
   EXPECT_EQ(error_of([&] { judge_text(chat); }), "no error");
   options.windows.parse_special = true;
   EXPECT_EQ(error_of([&] { judge_text(some_text()); }), "no error");
-  EXPECT_TRUE(error_of([&] { judge_text(chat); }).starts_with("other, text: the two models cut this text into different tokens"));
+  EXPECT_TRUE(error_of([&] {
+                judge_text(chat);
+              }).starts_with("other, text: the two models cut this text into different tokens"));
 }
 
 }  // namespace

@@ -32,13 +32,15 @@ class JudgeTasks : public testing::Test {
 
   ScratchDirectory scratch_;
   ThreadPool pool_{2};
-  SourceModel original_ = SourceModel::open(kSource / "models/tale-4M"), candidate_ = SourceModel::open(kSource / "models/tale-4M");
+  SourceModel original_ = SourceModel::open(kSource / "models/tale-4M"),
+              candidate_ = SourceModel::open(kSource / "models/tale-4M");
 };
 
 bool same(const TaskVerdict& a, const TaskVerdict& b) {
   bool equal = a.models.size() == b.models.size();
   for (std::size_t m = 0; equal && m < a.models.size(); ++m)
-    for (std::size_t i = 0; i < a.models[m].measures.size(); ++i) equal = equal && a.models[m].measures[i].figure.value == b.models[m].measures[i].figure.value;
+    for (std::size_t i = 0; i < a.models[m].measures.size(); ++i)
+      equal = equal && a.models[m].measures[i].figure.value == b.models[m].measures[i].figure.value;
   return equal;
 }
 
@@ -47,7 +49,8 @@ TEST_F(JudgeTasks, ChangesAreThoseOfTheAnswers) {
   JudgeTaskOptions options = options_for("openbookqa");
   const TaskVerdict verdict = judge_tasks({{"original", &original_}, {"q", &candidate_}}, options, pool_);
   options.paired = false;
-  const TaskVerdict before = judge_tasks({{"original", &original_}}, options, pool_), after = judge_tasks({{"q", &candidate_}}, options, pool_);
+  const TaskVerdict before = judge_tasks({{"original", &original_}}, options, pool_),
+                    after = judge_tasks({{"q", &candidate_}}, options, pool_);
   EXPECT_TRUE(after.models[0].changes.empty());
   std::uint64_t changed = 0, to_wrong = 0, to_right = 0;
   for (std::size_t q = 0; q < 2; ++q) {
@@ -83,7 +86,9 @@ TEST_F(JudgeTasks, AStopKeepsWhatWasAnswered) {
   options.engine.memory_bytes = 1;
   options.engine.keep_partial = true;
   std::size_t begun = 0;
-  options.engine.progress = [&](const Progress& progress) { return progress.stage != "evaluate" || progress.done > 0 || ++begun < 2; };
+  options.engine.progress = [&](const Progress& progress) {
+    return progress.stage != "evaluate" || progress.done > 0 || ++begun < 2;
+  };
   const TaskVerdict verdict = judge_tasks(models, options, pool_);
   ASSERT_EQ(verdict.models.size(), 1u);
   EXPECT_EQ(verdict.models[0].model, "original");

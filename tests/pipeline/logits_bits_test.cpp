@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The bits of logits, of a prompt and of tokens one by one behind it: whatever becomes of the engine, a model says what it said. A change of
-// arithmetic that is meant changes these constants, and says why.
+// The bits of logits, of a prompt and of tokens one by one behind it: whatever becomes of the engine, a model says what
+// it said. A change of arithmetic that is meant changes these constants, and says why.
 #include <gtest/gtest.h>
 
 #include "engine/decoder.h"
@@ -58,13 +58,22 @@ TEST_F(LogitsBits, OfQuantizedModels) {
 
 // With biases, and rotary halves in both containers.
 TEST_F(LogitsBits, OfQwen2) {
-  SynthShape shape{.name = "small", .hidden = 64, .intermediate = 128, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 16, .vocab = 300, .context = 64};
+  SynthShape shape{.name = "small",
+                   .hidden = 64,
+                   .intermediate = 128,
+                   .layers = 2,
+                   .heads = 4,
+                   .kv_heads = 2,
+                   .head_dim = 16,
+                   .vocab = 300,
+                   .context = 64};
   shape.architecture = "qwen2";
   synthesize_model(shape, {.output = scratch_ / "qwen"}, pool_, {});
-  const auto model = edited_copy(scratch_ / "qwen", scratch_ / "biased", [](const std::string& tensor, std::span<float> values) {
-    if (tensor.ends_with(".bias"))
-      for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.01F * static_cast<float>(i % 7) - 0.03F;
-  });
+  const auto model =
+      edited_copy(scratch_ / "qwen", scratch_ / "biased", [](const std::string& tensor, std::span<float> values) {
+        if (tensor.ends_with(".bias"))
+          for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.01F * static_cast<float>(i % 7) - 0.03F;
+      });
   EXPECT_EQ(hash_of_logits(model, pool_), 15015665028195696617u);
   EXPECT_EQ(quantized(model, "q8_0", "qwen.gguf"), 5859718113264866651u);
 }

@@ -61,7 +61,8 @@ TEST(MemoryPlan, SuggestsTheMostBitsThatFit) {
   EXPECT_FALSE(plan_memory(request).best);
   for (const PlannedWeights& weights : plan_memory(request).formats) EXPECT_FALSE(weights.fits.back());
   // A long context fits only when the cache is quantized.
-  const MemoryPlan tight = plan_memory({.model = "llama-3.1-8b", .memory = 11'000'000'000, .context = 16384, .formats = {"q8_0"}});
+  const MemoryPlan tight =
+      plan_memory({.model = "llama-3.1-8b", .memory = 11'000'000'000, .context = 16384, .formats = {"q8_0"}});
   ASSERT_TRUE(tight.best);
   EXPECT_FALSE(tight.formats[0].fits[0]);
   EXPECT_TRUE(tight.formats[0].fits[1]);
@@ -103,9 +104,11 @@ TEST(MemoryPlan, RefusalsSayWhatIsWrong) {
     return std::string();
   };
   EXPECT_EQ(refusal({.model = "8B"}), "no memory is given");
-  EXPECT_EQ(refusal({.model = "12", .memory = 1}).substr(0, 64), "'12' is neither a model's directory or file, nor a size such as ");
+  EXPECT_EQ(refusal({.model = "12", .memory = 1}).substr(0, 64),
+            "'12' is neither a model's directory or file, nor a size such as ");
   EXPECT_EQ(refusal({.model = "1K", .memory = 1}), "a model has at least a million parameters: '1K'");
-  EXPECT_EQ(refusal({.model = "8B", .memory = 1, .context = 1 << 25}), "a context has at most 16777216 tokens: 33554432");
+  EXPECT_EQ(refusal({.model = "8B", .memory = 1, .context = 1 << 25}),
+            "a context has at most 16777216 tokens: 33554432");
 }
 
 }  // namespace

@@ -41,7 +41,8 @@ TEST_F(ModelPortraitTest, CountsEveryWeightBeforeAndAfter) {
     ASSERT_EQ(portrait.histograms.size(), 4u) << format;  // v and down of both layers
     for (const WeightHistogram& histogram : portrait.histograms) {
       const std::uint64_t expected = histogram.tensor.find("down") != std::string::npos ? 256u * 512 : 128u * 256;
-      EXPECT_EQ(std::accumulate(histogram.before.begin(), histogram.before.end(), std::uint64_t{0}), expected) << format;
+      EXPECT_EQ(std::accumulate(histogram.before.begin(), histogram.before.end(), std::uint64_t{0}), expected)
+          << format;
       EXPECT_EQ(std::accumulate(histogram.after.begin(), histogram.after.end(), std::uint64_t{0}), expected) << format;
       EXPECT_LT(histogram.low, histogram.high) << format;
     }
@@ -60,7 +61,8 @@ TEST_F(ModelPortraitTest, PointsAreWhatTheGroupHolds) {
     const std::set<float> points(histogram.points.begin(), histogram.points.end());
     for (std::size_t i = 0; i < 64; ++i) EXPECT_TRUE(points.contains(row[i])) << histogram.tensor << " column " << i;
   }
-  for (const WeightHistogram& histogram : portrait_of("f16", "f16.gguf").histograms) EXPECT_TRUE(histogram.points.empty());
+  for (const WeightHistogram& histogram : portrait_of("f16", "f16.gguf").histograms)
+    EXPECT_TRUE(histogram.points.empty());
 }
 
 }  // namespace

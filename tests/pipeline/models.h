@@ -11,19 +11,22 @@
 
 #include "base/scratch_directory.h"
 #include "base/thread_pool.h"
-#include "model/source_model.h"
 #include "io/checkpoint_writer.h"
+#include "model/source_model.h"
 #include "nibble/error.h"
 #include "pipeline/quantize/quantize_model.h"
 #include "pipeline/synth.h"
 
 namespace nibble {
 
-inline const std::filesystem::path kGroupedModel = NIBBLE_SOURCE_DIR "/tests/data/tiny_gqa_llama3rope";  // f32, rope scaling, grouped heads
-inline const std::filesystem::path kTiedModel = NIBBLE_SOURCE_DIR "/tests/data/tiny_tied";               // f16, the embedding is the head
+inline const std::filesystem::path kGroupedModel =
+    NIBBLE_SOURCE_DIR "/tests/data/tiny_gqa_llama3rope";  // f32, rope scaling, grouped heads
+inline const std::filesystem::path kTiedModel =
+    NIBBLE_SOURCE_DIR "/tests/data/tiny_tied";  // f16, the embedding is the head
 
 // A model of random weights with rows of `hidden` and twice as many columns and a tokenizer, tied.
-inline std::filesystem::path small_synth(const ScratchDirectory& scratch, ThreadPool& pool, std::uint64_t hidden = 256) {
+inline std::filesystem::path small_synth(const ScratchDirectory& scratch, ThreadPool& pool,
+                                         std::uint64_t hidden = 256) {
   SynthShape shape{.name = "small",
                    .hidden = hidden,
                    .intermediate = 2 * hidden,
@@ -38,8 +41,8 @@ inline std::filesystem::path small_synth(const ScratchDirectory& scratch, Thread
   return scratch / "small";
 }
 
-inline QuantizeSummary quantize_to(const std::filesystem::path& model, const std::string& format, const std::filesystem::path& output,
-                                   ThreadPool& pool) {
+inline QuantizeSummary quantize_to(const std::filesystem::path& model, const std::string& format,
+                                   const std::filesystem::path& output, ThreadPool& pool) {
   QuantizeModelOptions options;
   choose_format(options, format);
   options.output = output;
@@ -56,8 +59,9 @@ inline std::string error_of(const std::function<void()>& act) {
 }
 
 // Copies a directory model, letting `edit` change the values of its tensors (as f32).
-inline std::filesystem::path edited_copy(const std::filesystem::path& model, const std::filesystem::path& output,
-                                         const std::function<void(const std::string& tensor, std::span<float> values)>& edit) {
+inline std::filesystem::path edited_copy(
+    const std::filesystem::path& model, const std::filesystem::path& output,
+    const std::function<void(const std::string& tensor, std::span<float> values)>& edit) {
   const SourceModel source = SourceModel::open(model);
   std::vector<PlannedTensor> plan;
   for (const StoredTensor& stored : source.tensors()) plan.push_back({stored.name, stored.shape, find_format("f32")});
@@ -75,7 +79,8 @@ inline std::filesystem::path edited_copy(const std::filesystem::path& model, con
 }
 
 // The same where one tensor is changed.
-inline std::filesystem::path edited_copy(const std::filesystem::path& model, const std::string& tensor, const std::filesystem::path& output,
+inline std::filesystem::path edited_copy(const std::filesystem::path& model, const std::string& tensor,
+                                         const std::filesystem::path& output,
                                          const std::function<void(std::span<float>)>& edit) {
   return edited_copy(model, output, [&](const std::string& name, std::span<float> values) {
     if (name == tensor) edit(values);

@@ -52,12 +52,13 @@ class QuantizeModel : public ::testing::Test {
 
 TEST_F(QuantizeModel, SurvivesTheWayToGgufAndBack) {
   for (const auto& model : {kGroupedModel, kTiedModel}) {
-    const auto gguf = scratch_ / (model.filename().string() + ".gguf"), back = scratch_ / (model.filename().string() + "-back");
+    const auto gguf = scratch_ / (model.filename().string() + ".gguf"),
+               back = scratch_ / (model.filename().string() + "-back");
     quantize_to(model, "f32", gguf, pool_);
     quantize_to(gguf, "f32", back, pool_);
     expect_same_values(SourceModel::open(model), SourceModel::open(back));
-    // The same function in both containers, though q and k rows lie in another order in one of them: products of reordered heads are
-    // sums of 16 and 24 terms in another order, a few units of f32's last place.
+    // The same function in both containers, though q and k rows lie in another order in one of them: products of
+    // reordered heads are sums of 16 and 24 terms in another order, a few units of f32's last place.
     const std::vector<float> original = logits_of(model, pool_);
     EXPECT_LT(relative_distance(original, logits_of(gguf, pool_)), 1e-5) << model;
     EXPECT_EQ(original, logits_of(back, pool_)) << model;
@@ -74,8 +75,10 @@ TEST_F(QuantizeModel, PermutesTheRowsOfQAndKInGguf) {
   for (std::size_t head = 0; head < kHeads; ++head)
     for (std::size_t s = 0; s < 2; ++s)
       for (std::size_t i = 0; i < kHalf; ++i)
-        for (std::size_t c = 0; c < kCols; ++c) ASSERT_EQ(to[(head * 16 + 2 * i + s) * kCols + c], from[(head * 16 + s * kHalf + i) * kCols + c]);
-  EXPECT_EQ(hf.tensor("model.layers.1.self_attn.v_proj.weight").view.decode(), gguf.tensor("blk.1.attn_v.weight").view.decode());
+        for (std::size_t c = 0; c < kCols; ++c)
+          ASSERT_EQ(to[(head * 16 + 2 * i + s) * kCols + c], from[(head * 16 + s * kHalf + i) * kCols + c]);
+  EXPECT_EQ(hf.tensor("model.layers.1.self_attn.v_proj.weight").view.decode(),
+            gguf.tensor("blk.1.attn_v.weight").view.decode());
   // Llama 3's rope scaling has no key in GGUF; it lies in a tensor.
   EXPECT_EQ(gguf.tensor("rope_freqs.weight").shape, Shape{8});
 }
@@ -87,7 +90,8 @@ TEST_F(QuantizeModel, GivesTheSameBytesForAnyNumberOfThreads) {
     const std::string number = std::to_string(threads);
     quantize_to(kGroupedModel, "q8_0", scratch_ / ("m" + number + ".gguf"), pool);
     quantize_to(kGroupedModel, "int4:g32:asym", scratch_ / ("m" + number), pool);
-    const std::string file = read_text(scratch_ / ("m" + number + ".gguf")), weights = read_text(scratch_ / ("m" + number) / "model.safetensors");
+    const std::string file = read_text(scratch_ / ("m" + number + ".gguf")),
+                      weights = read_text(scratch_ / ("m" + number) / "model.safetensors");
     if (threads == 1) {
       gguf = file;
       planar = weights;
@@ -99,7 +103,8 @@ TEST_F(QuantizeModel, GivesTheSameBytesForAnyNumberOfThreads) {
 }
 
 TEST_F(QuantizeModel, PlanarFormatsCoverTheLinearsOnly) {
-  const QuantizeModelOptions options{.recipe = find_recipe("int4:g32"), .fit = FitOptions{.rule = FitRule::absmax}, .output = scratch_ / "out"};
+  const QuantizeModelOptions options{
+      .recipe = find_recipe("int4:g32"), .fit = FitOptions{.rule = FitRule::absmax}, .output = scratch_ / "out"};
   const QuantizeSummary summary = quantize_model(SourceModel::open(kTiedModel), options, pool_, {});
   const SourceModel out = SourceModel::open(scratch_ / "out");
   EXPECT_EQ(out.tensor("model.embed_tokens.weight").view.format->name(), "f16");
@@ -116,7 +121,8 @@ TEST_F(QuantizeModel, PlanarFormatsCoverTheLinearsOnly) {
       float largest = 0;
       const std::size_t end = std::min<std::size_t>(72, begin + 32);
       for (std::size_t c = begin; c < end; ++c) largest = std::max(largest, std::fabs(a[row * 72 + c]));
-      for (std::size_t c = begin; c < end; ++c) ASSERT_LE(std::fabs(a[row * 72 + c] - b[row * 72 + c]), largest / 7.5f * 0.51f);
+      for (std::size_t c = begin; c < end; ++c)
+        ASSERT_LE(std::fabs(a[row * 72 + c] - b[row * 72 + c]), largest / 7.5f * 0.51f);
     }
 }
 
@@ -125,8 +131,10 @@ TEST_F(QuantizeModel, CountsSubstitutions) {
   // Rows of 64 and 96 hold no blocks of 256; all 16 matrices fall back.
   EXPECT_EQ(summary.substitutions, 16u);
   EXPECT_EQ(SourceModel::open(scratch_ / "m.gguf").tensor("blk.0.attn_q.weight").view.format->name(), "q5_0");
-  EXPECT_EQ(describe_substitutions(summary), "16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became "
-            "q5_0 in 16 (64 is not a multiple of 256)");
+  EXPECT_EQ(
+      describe_substitutions(summary),
+      "16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became "
+      "q5_0 in 16 (64 is not a multiple of 256)");
 }
 
 TEST_F(QuantizeModel, MixesChooseByLayerAndSizesAddUp) {
@@ -148,7 +156,8 @@ TEST_F(QuantizeModel, MixesChooseByLayerAndSizesAddUp) {
 }
 
 TEST_F(QuantizeModel, OverridesEmbeddingAndHead) {
-  QuantizeModelOptions options{.recipe = find_recipe("int4:g32"), .embedding = "int8:row", .head = "f32", .output = scratch_ / "out"};
+  QuantizeModelOptions options{
+      .recipe = find_recipe("int4:g32"), .embedding = "int8:row", .head = "f32", .output = scratch_ / "out"};
   quantize_model(SourceModel::open(kGroupedModel), options, pool_, {});
   const SourceModel out = SourceModel::open(scratch_ / "out");
   EXPECT_EQ(out.tensor("model.embed_tokens.weight").view.format->name(), "int8:row");
@@ -168,7 +177,8 @@ TEST_F(QuantizeModel, TheManifestSaysWhatWasDone) {
   EXPECT_EQ(text.find(scratch_.path().string()), std::string::npos);
   EXPECT_EQ(text.find("tiny_gqa"), std::string::npos);
 
-  const auto edited = edited_copy(kGroupedModel, "model.norm.weight", scratch_ / "edited", [](std::span<float> values) { values[3] += 0.5f; });
+  const auto edited = edited_copy(kGroupedModel, "model.norm.weight", scratch_ / "edited",
+                                  [](std::span<float> values) { values[3] += 0.5f; });
   quantize_to(edited, "q8_0", scratch_ / "c.gguf", pool_);
   const auto c = nlohmann::json::parse(*SourceModel::open(scratch_ / "c.gguf").gguf().string("nibble.manifest"));
   EXPECT_NE(a["source"]["xxh3"], c["source"]["xxh3"]);
@@ -202,13 +212,14 @@ TEST_F(QuantizeModel, AQuantizedModelMayBecomeFloatAgain) {
 TEST_F(QuantizeModel, ReportsProgressToItsEnd) {
   std::uint64_t last = 0, total = 0;
   QuantizeModelOptions options{.recipe = find_recipe("q8_0"), .output = scratch_ / "m.gguf"};
-  const QuantizeSummary summary = quantize_model(SourceModel::open(kGroupedModel), options, pool_, [&](const Progress& p) {
-    EXPECT_EQ(p.stage, "quantize");
-    EXPECT_GE(p.done, last);
-    last = p.done;
-    total = p.total;
-    return true;
-  });
+  const QuantizeSummary summary =
+      quantize_model(SourceModel::open(kGroupedModel), options, pool_, [&](const Progress& p) {
+        EXPECT_EQ(p.stage, "quantize");
+        EXPECT_GE(p.done, last);
+        last = p.done;
+        total = p.total;
+        return true;
+      });
   EXPECT_EQ(last, total);
   EXPECT_EQ(total, summary.parameters);
 }
@@ -222,9 +233,10 @@ TEST_F(QuantizeModel, WeightsBeyondTheScalesGetAnotherFormatThatIsCounted) {
   };
   for (const Case& test : {Case{"q4_0", "out.gguf", 1e7F, "bf16"}, Case{"q8_0", "out.gguf", 1e-7F, "bf16"},
                            Case{"int4:g32", "out", 1e8F, "int4:g32:f32"}}) {
-    const auto model = edited_copy(kGroupedModel, "model.layers.1.mlp.up_proj.weight", scratch_ / ("for-" + std::string(test.format)), [&](std::span<float> values) {
-      for (float& value : values) value *= test.factor;
-    });
+    const auto model = edited_copy(kGroupedModel, "model.layers.1.mlp.up_proj.weight",
+                                   scratch_ / ("for-" + std::string(test.format)), [&](std::span<float> values) {
+                                     for (float& value : values) value *= test.factor;
+                                   });
     const QuantizeSummary summary = quantize_to(model, test.format, scratch_ / test.output, pool_);
     EXPECT_EQ(summary.substitutions, 1u);
     const auto changed = std::ranges::find(summary.tensors, Obstacle::magnitude, &TensorSummary::obstacle);
@@ -232,11 +244,13 @@ TEST_F(QuantizeModel, WeightsBeyondTheScalesGetAnotherFormatThatIsCounted) {
     EXPECT_EQ(changed->format, test.got);
     EXPECT_EQ(changed->wanted, test.format);
     const std::string expected =
-        fmt::format("are not {} because their weights are too large or too small for its scales: {} became {} in 1", test.format, test.format, test.got);
+        fmt::format("are not {} because their weights are too large or too small for its scales: {} became {} in 1",
+                    test.format, test.format, test.got);
     EXPECT_NE(describe_substitutions(summary).find(expected), std::string::npos) << describe_substitutions(summary);
     const SourceModel made = SourceModel::open(scratch_ / test.output);
     const std::vector<float> stored = made.tensor(changed->name).view.decode();
-    const std::vector<float> wanted = SourceModel::open(model).tensor("model.layers.1.mlp.up_proj.weight").view.decode();
+    const std::vector<float> wanted =
+        SourceModel::open(model).tensor("model.layers.1.mlp.up_proj.weight").view.decode();
     double power = 0, lost = 0;
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       power += std::pow(static_cast<double>(wanted[i]), 2);
@@ -249,14 +263,16 @@ TEST_F(QuantizeModel, WeightsBeyondTheScalesGetAnotherFormatThatIsCounted) {
 // Whose scales end early, since there is none of the whole tensor: said and counted as for any other format.
 TEST_F(QuantizeModel, WhatNvfp4CannotHoldIsCounted) {
   const std::filesystem::path tale = NIBBLE_SOURCE_DIR "/models/tale-4M";
-  const auto model = edited_copy(tale, "model.layers.1.mlp.up_proj.weight", scratch_ / "small", [](std::span<float> values) {
-    for (float& value : values) value *= 1e-3F;
-  });
+  const auto model =
+      edited_copy(tale, "model.layers.1.mlp.up_proj.weight", scratch_ / "small", [](std::span<float> values) {
+        for (float& value : values) value *= 1e-3F;
+      });
   EXPECT_EQ(quantize_to(tale, "nvfp4", scratch_ / "out.gguf", pool_).substitutions, 0u);
   const QuantizeSummary summary = quantize_to(model, "nvfp4", scratch_ / "out.gguf", pool_);
   EXPECT_EQ(summary.substitutions, 1u);
   const std::string text = describe_substitutions(summary);
-  const std::string expected = "are not nvfp4 because their weights are too large or too small for its scales: nvfp4 became q4_0 in 1";
+  const std::string expected =
+      "are not nvfp4 because their weights are too large or too small for its scales: nvfp4 became q4_0 in 1";
   EXPECT_NE(text.find(expected), std::string::npos) << text;
 }
 
@@ -265,7 +281,9 @@ TEST_F(QuantizeModel, MixesChooseByWhetherThereAreStatistics) {
   Statistics statistics;
   QuantizeModelOptions options{.recipe = recipe_from_json(R"({"name": "r", "rules": [
     {"tensors": "*.ffn_down.weight", "when": "importance", "format": "q8_0"}, {"tensors": "*", "when": "no importance", "format": "f16"},
-    {"tensors": "*", "format": "bf16"}]})", "r"), .dry_run = true};
+    {"tensors": "*", "format": "bf16"}]})",
+                                                          "r"),
+                               .dry_run = true};
   const auto format_of_down = [&] {
     for (const TensorSummary& tensor : quantize_model(source, options, pool_, {}).tensors)
       if (tensor.kind == "down") return tensor.format;

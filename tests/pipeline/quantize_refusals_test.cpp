@@ -24,7 +24,8 @@ TEST_F(QuantizeRefuses, WeightsThatAreNoNumbers) {
                                  [](std::span<float> values) { values[64 * 5 + 9] = std::nanf(""); });
   for (const char* output : {"out.gguf", "out"}) {
     const std::string expected =
-        "model.safetensors: tensor 'model.layers.1.mlp.up_proj.weight' holds NaN, which no format can store; repair or retrain "
+        "model.safetensors: tensor 'model.layers.1.mlp.up_proj.weight' holds NaN, which no format can store; repair or "
+        "retrain "
         "the model: row 5, column 9";
     EXPECT_EQ(error(model, {.recipe = find_recipe("q8_0"), .output = scratch_ / output}), expected);
     EXPECT_EQ(scratch_.num_entries(), 1u);  // the model alone
@@ -34,25 +35,26 @@ TEST_F(QuantizeRefuses, WeightsThatAreNoNumbers) {
 TEST_F(QuantizeRefuses, ARowOfQIsNamedAsTheSourceHasIt) {
   const auto model = edited_copy(kGroupedModel, "model.layers.0.self_attn.q_proj.weight", scratch_ / "nan",
                                  [](std::span<float> values) { values[64 * 9 + 2] = INFINITY; });
-  EXPECT_EQ(
-      error(model, {.recipe = find_recipe("q8_0"), .output = scratch_ / "out.gguf"}),
-      "model.safetensors: tensor 'model.layers.0.self_attn.q_proj.weight' holds an infinite value, which no format can store; repair or retrain the "
-      "model: row 9, column 2");
+  EXPECT_EQ(error(model, {.recipe = find_recipe("q8_0"), .output = scratch_ / "out.gguf"}),
+            "model.safetensors: tensor 'model.layers.0.self_attn.q_proj.weight' holds an infinite value, which no "
+            "format can store; repair or retrain the "
+            "model: row 9, column 2");
 }
 
 TEST_F(QuantizeRefuses, PlanarFormatsInGguf) {
   EXPECT_EQ(error(kGroupedModel, {.recipe = find_recipe("int4:g32"), .output = scratch_ / "out.gguf"}),
-            "a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a block format such as q4_k: "
+            "a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a "
+            "block format such as q4_k: "
             "int4:g32 for 'blk.0.attn_q.weight' by recipe 'int4:g32'");
 }
 
 TEST_F(QuantizeRefuses, RoundingTwice) {
   quantize_to(kGroupedModel, "q8_0", scratch_ / "q.gguf", pool_);
   QuantizeModelOptions options{.recipe = find_recipe("q4_0"), .output = scratch_ / "again.gguf"};
-  EXPECT_EQ(
-      error(scratch_ / "q.gguf", options),
-      "q.gguf: tensor 'token_embd.weight' is quantized already, and rounding it again adds to its loss; start from the original model, or insist: "
-      "q8_0 to q4_0");
+  EXPECT_EQ(error(scratch_ / "q.gguf", options),
+            "q.gguf: tensor 'token_embd.weight' is quantized already, and rounding it again adds to its loss; start "
+            "from the original model, or insist: "
+            "q8_0 to q4_0");
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "again.gguf"));
   options.allow_requantize = true;
   EXPECT_EQ(error(scratch_ / "q.gguf", options), "no error");
@@ -72,8 +74,10 @@ TEST_F(QuantizeRefuses, DamagedFilesBesideTheWeights) {
   };
   const char* const generation = "generation_config.json";
   expect_refused(generation, R"({"eos_token_id": 100000000000000000000})", "eos_token_id: an integer is expected here");
-  expect_refused(generation, R"({"eos_token_id": [1, 18446744073709551615]})", "eos_token_id[1]: an integer is expected here");
-  expect_refused(generation, R"({"eos_token_id": 1, "eos_token_id": 2})", "JSON has the key 'eos_token_id' a second time at offset 20");
+  expect_refused(generation, R"({"eos_token_id": [1, 18446744073709551615]})",
+                 "eos_token_id[1]: an integer is expected here");
+  expect_refused(generation, R"({"eos_token_id": 1, "eos_token_id": 2})",
+                 "JSON has the key 'eos_token_id' a second time at offset 20");
   scratch_.write(std::string("m/") + generation, "{}");
   expect_refused("tokenizer_config.json", "{", "text is not JSON at offset 1");
   std::filesystem::remove(model / "tokenizer.json");  // without a tokenizer nobody reads them
@@ -87,14 +91,17 @@ TEST_F(QuantizeRefuses, SubstitutionsWhenStrict) {
 
 TEST_F(QuantizeRefuses, WeightsBeyondTheScalesWhenStrict) {
   for (const float factor : {1e7F, 1e-8F}) {
-    const auto model = edited_copy(kGroupedModel, "model.layers.1.mlp.up_proj.weight", scratch_ / (factor > 1 ? "large" : "small"), [factor](std::span<float> values) {
-      for (float& value : values) value *= factor;
-    });
+    const auto model = edited_copy(kGroupedModel, "model.layers.1.mlp.up_proj.weight",
+                                   scratch_ / (factor > 1 ? "large" : "small"), [factor](std::span<float> values) {
+                                     for (float& value : values) value *= factor;
+                                   });
     for (const bool dry : {true, false}) {
-      const std::string message =
-          error(model, {.recipe = find_recipe("q4_0"), .output = scratch_ / "out.gguf", .strict = true, .dry_run = dry});
-      EXPECT_NE(message.find("q4_0 cannot hold tensor 'blk.1.ffn_up.weight', whose weights are too large or too small for its scales"),
-                std::string::npos)
+      const std::string message = error(
+          model, {.recipe = find_recipe("q4_0"), .output = scratch_ / "out.gguf", .strict = true, .dry_run = dry});
+      EXPECT_NE(
+          message.find(
+              "q4_0 cannot hold tensor 'blk.1.ffn_up.weight', whose weights are too large or too small for its scales"),
+          std::string::npos)
           << message;
     }
   }
@@ -108,14 +115,16 @@ TEST_F(QuantizeRefuses, InputsThatNoKernelWouldRound) {
     return options;
   };
   for (const char* format : {"fp8:row+a8:g32", "fp6:g32+a8", "table4:row+a8:token"})
-    EXPECT_NE(error(kGroupedModel, request(format)).find("inputs are rounded where weights are integers on a grid, and these are multiplied in f32"),
+    EXPECT_NE(error(kGroupedModel, request(format))
+                  .find("inputs are rounded where weights are integers on a grid, and these are multiplied in f32"),
               std::string::npos)
         << format << ": " << error(kGroupedModel, request(format));
   QuantizeModelOptions mixed = request("int4:g32+a8:g32");
   mixed.recipe.rules.insert(mixed.recipe.rules.begin(), {"*.ffn_down.weight", {}, "fp8:row", {}});
   const QuantizeSummary summary = quantize_model(SourceModel::open(kGroupedModel), mixed, pool_, {});
   ASSERT_EQ(summary.warnings.size(), 1u);
-  EXPECT_EQ(summary.warnings[0], "weights in these formats are multiplied in f32, and their inputs are not rounded: fp8:row");
+  EXPECT_EQ(summary.warnings[0],
+            "weights in these formats are multiplied in f32, and their inputs are not rounded: fp8:row");
 }
 
 TEST_F(QuantizeRefuses, ToReplaceTheModelItReads) {
@@ -125,17 +134,20 @@ TEST_F(QuantizeRefuses, ToReplaceTheModelItReads) {
             "the output would take the place of the model that is read; choose another name: " + copy.string());
   quantize_to(copy, "f32", scratch_ / "m.gguf", pool_);
   EXPECT_EQ(error(scratch_ / "m.gguf", {.recipe = find_recipe("f16"), .output = scratch_ / "m.gguf"}),
-            "the output would take the place of the model that is read; choose another name: " + (scratch_ / "m.gguf").string());
+            "the output would take the place of the model that is read; choose another name: " +
+                (scratch_ / "m.gguf").string());
 }
 
 TEST_F(QuantizeRefuses, TwoFormatsForATiedMatrix) {
-  EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("int4:g32"), .embedding = "q8_0", .head = "f16", .output = scratch_ / "out"}),
+  EXPECT_EQ(error(kTiedModel,
+                  {.recipe = find_recipe("int4:g32"), .embedding = "q8_0", .head = "f16", .output = scratch_ / "out"}),
             "this model's embedding is its head, too, and can have one format only; give one of the two: q8_0 and f16");
 }
 
 TEST_F(QuantizeRefuses, OutputsThatCannotBe) {
   EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("f16")}), "no output is named");
-  EXPECT_NE(error(kTiedModel, {.recipe = find_recipe("f16"), .output = scratch_ / "x.safetensors"}).find("leave the extension away"),
+  EXPECT_NE(error(kTiedModel, {.recipe = find_recipe("f16"), .output = scratch_ / "x.safetensors"})
+                .find("leave the extension away"),
             std::string::npos);
   EXPECT_NE(error(kTiedModel, {.recipe = find_recipe("f16"), .output = scratch_ / "missing" / "x.gguf"}), "no error");
   EXPECT_EQ(error(kTiedModel, {.recipe = find_recipe("f16"), .method = "magic", .output = scratch_ / "x.gguf"}),
@@ -148,16 +160,18 @@ TEST_F(QuantizeRefuses, TensorsOfTheWrongShape) {
   std::string config = read_text(kTiedModel / "config.json");
   config.replace(config.find("\"intermediate_size\": 128"), 24, "\"intermediate_size\": 130");
   scratch_.write("m/config.json", config);
-  EXPECT_EQ(
-      error(scratch_ / "m", {.recipe = find_recipe("f16"), .output = scratch_ / "x.gguf"}),
-      "model.safetensors: tensor 'model.layers.0.mlp.gate_proj.weight' does not have the shape that the model's configuration asks for: [128, 72], "
-      "not [130, 72]");
+  EXPECT_EQ(error(scratch_ / "m", {.recipe = find_recipe("f16"), .output = scratch_ / "x.gguf"}),
+            "model.safetensors: tensor 'model.layers.0.mlp.gate_proj.weight' does not have the shape that the model's "
+            "configuration asks for: [128, 72], "
+            "not [130, 72]");
 }
 
 TEST_F(QuantizeRefuses, ToGoOnWhenCancelled) {
   for (const char* output : {"out.gguf", "out"}) {
     const QuantizeModelOptions options{.recipe = find_recipe("f16"), .output = scratch_ / output};
-    EXPECT_EQ(error_of([&] { quantize_model(SourceModel::open(kTiedModel), options, pool_, [](const Progress&) { return false; }); }),
+    EXPECT_EQ(error_of([&] {
+                quantize_model(SourceModel::open(kTiedModel), options, pool_, [](const Progress&) { return false; });
+              }),
               "quantize was cancelled; nothing was written");
     EXPECT_EQ(scratch_.num_entries(), 0u);
   }

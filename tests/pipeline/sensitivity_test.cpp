@@ -19,8 +19,10 @@ std::vector<std::string> names_of(const std::vector<FormatPtr>& formats) {
 }
 
 TEST(CandidateFormats, AreWhatIsStored) {
-  EXPECT_EQ(names_of(candidate_formats({}, 1536)), (std::vector<std::string>{"q2_k", "q3_k", "iq4_xs", "q4_k", "q5_k", "q6_k", "q8_0"}));
-  EXPECT_EQ(names_of(candidate_formats({}, 576)), (std::vector<std::string>{"q4_0", "iq4_nl", "q4_1", "q5_0", "q5_1", "q8_0"}));
+  EXPECT_EQ(names_of(candidate_formats({}, 1536)),
+            (std::vector<std::string>{"q2_k", "q3_k", "iq4_xs", "q4_k", "q5_k", "q6_k", "q8_0"}));
+  EXPECT_EQ(names_of(candidate_formats({}, 576)),
+            (std::vector<std::string>{"q4_0", "iq4_nl", "q4_1", "q5_0", "q5_1", "q8_0"}));
   EXPECT_EQ(names_of(candidate_formats({}, 33)), (std::vector<std::string>{"f16"}));
 }
 
@@ -75,10 +77,12 @@ TEST_F(SensitivityOfModels, IsTheSameForAnyNumberOfThreads) {
 // One row that holds nearly all of the loss is seen, whichever it is.
 TEST_F(SensitivityOfModels, SeesARowThatMatters) {
   const std::filesystem::path plain = small_synth(scratch_, pool_, 64);
-  const auto edited = edited_copy(plain, "model.layers.1.mlp.down_proj.weight", scratch_ / "edited", [](std::span<float> values) {
-    for (std::size_t i = 0; i < 128; ++i) values[37 * 128 + i] *= 40;
-  });
-  std::filesystem::copy_file(plain / "tokenizer.json", edited / "tokenizer.json", std::filesystem::copy_options::skip_existing);
+  const auto edited =
+      edited_copy(plain, "model.layers.1.mlp.down_proj.weight", scratch_ / "edited", [](std::span<float> values) {
+        for (std::size_t i = 0; i < 128; ++i) values[37 * 128 + i] *= 40;
+      });
+  std::filesystem::copy_file(plain / "tokenizer.json", edited / "tokenizer.json",
+                             std::filesystem::copy_options::skip_existing);
   const auto loss_of = [&](const std::filesystem::path& path) {
     const Sensitivities s = measure_sensitivities(SourceModel::open(path), text(), options("rtn"), pool_);
     const auto item = std::ranges::find(s.items, "layer 1, down", &BudgetItem::name);
@@ -90,7 +94,8 @@ TEST_F(SensitivityOfModels, SeesARowThatMatters) {
 TEST_F(SensitivityOfModels, MeasuresWholeRecipesByWhatTheyChange) {
   const SourceModel model = SourceModel::open(small_synth(scratch_, pool_, 64));
   SensitivityProbe probe(model, text(), options("rtn"), pool_);
-  const std::vector<double> kl = probe.divergences({find_recipe("source"), find_recipe("q4_0"), find_recipe("q8_0"), find_recipe("q4_0")});
+  const std::vector<double> kl =
+      probe.divergences({find_recipe("source"), find_recipe("q4_0"), find_recipe("q8_0"), find_recipe("q4_0")});
   EXPECT_EQ(kl[0], 0);
   EXPECT_GT(kl[1], 20 * kl[2]);
   EXPECT_GT(kl[2], 0);

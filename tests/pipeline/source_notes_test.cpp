@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sources that hold something in an unusual way: what is read of them, what the summary says, and what is refused when nothing may be lost.
+// Sources that hold something in an unusual way: what is read of them, what the summary says, and what is refused when
+// nothing may be lost.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -14,11 +15,13 @@
 namespace nibble {
 namespace {
 
-constexpr const char* kNoTokenizer = "no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it";
+constexpr const char* kNoTokenizer =
+    "no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it";
 
 class SourceNotes : public ::testing::Test {
  protected:
-  QuantizeSummary quantize(const std::filesystem::path& model, const std::filesystem::path& output, bool strict = false) {
+  QuantizeSummary quantize(const std::filesystem::path& model, const std::filesystem::path& output,
+                           bool strict = false) {
     QuantizeModelOptions options{.recipe = find_recipe("f32"), .output = output, .strict = strict};
     return quantize_model(SourceModel::open(model), options, pool_, {});
   }
@@ -58,7 +61,8 @@ TEST_F(SourceNotes, MatricesOfOneRow) {
   const std::uint64_t hidden = model.config["hidden_size"];
   model.config["intermediate_size"] = 1;
   for (auto& [name, tensor] : model.tensors) {
-    if (name.ends_with("gate_proj.weight") || name.ends_with("up_proj.weight")) tensor = {"F32", {1, hidden}, floats(hidden)};
+    if (name.ends_with("gate_proj.weight") || name.ends_with("up_proj.weight"))
+      tensor = {"F32", {1, hidden}, floats(hidden)};
     if (name.ends_with("down_proj.weight")) tensor = {"F32", {hidden, 1}, floats(hidden)};
   }
   expect_survives(model, {3, 250, 17});
@@ -68,7 +72,8 @@ TEST_F(SourceNotes, AVocabularyOfOneToken) {
   EditableModel model = EditableModel::read(data_directory() / "tiny_gqa_llama3rope");
   const std::uint64_t hidden = model.config["hidden_size"];
   model.config["vocab_size"] = 1;
-  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) model.tensors.at(name) = {"F32", {1, hidden}, floats(hidden)};
+  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"})
+    model.tensors.at(name) = {"F32", {1, hidden}, floats(hidden)};
   expect_survives(model, {0, 0});
 }
 
@@ -87,13 +92,16 @@ TEST_F(SourceNotes, WhatIsWrittenMustBeAModel) {
   meant.config = checkpoint.config();
   EXPECT_NO_THROW(require_readable(checkpoint, meant, "OUT"));
   ++meant.config.intermediate;
-  EXPECT_EQ(error_of([&] { require_readable(checkpoint, meant, "OUT"); }), std::pair(ErrorKind::internal, std::string("OUT: read back has another configuration")));
+  EXPECT_EQ(error_of([&] { require_readable(checkpoint, meant, "OUT"); }),
+            std::pair(ErrorKind::internal, std::string("OUT: read back has another configuration")));
   --meant.config.intermediate;
   model.tensors.at("model.norm.weight").shape = {2, model.tensors.at("model.norm.weight").shape[0] / 2};
   model.write(scratch_ / "n");
   const auto [kind, text] = error_of([&] { require_readable(SourceModel::open(scratch_ / "n"), meant, "OUT"); });
   EXPECT_EQ(kind, ErrorKind::internal);
-  EXPECT_TRUE(text.starts_with("OUT: read back is no model: model.safetensors: tensor 'model.norm.weight' does not have the shape")) << text;
+  EXPECT_TRUE(text.starts_with(
+      "OUT: read back is no model: model.safetensors: tensor 'model.norm.weight' does not have the shape"))
+      << text;
 }
 
 TEST_F(SourceNotes, DoublesAreNarrowed) {
@@ -118,10 +126,13 @@ TEST_F(SourceNotes, DoublesAreNarrowed) {
   quantize(scratch_ / "single", scratch_ / "a.gguf");
   const QuantizeSummary summary = quantize(scratch_ / "double", scratch_ / "b.gguf");
   const SourceModel a = SourceModel::open(scratch_ / "a.gguf"), b = SourceModel::open(scratch_ / "b.gguf");
-  for (const StoredTensor& tensor : a.tensors()) EXPECT_EQ(tensor.view.decode(), b.tensor(tensor.name).view.decode()) << tensor.name;
-  const std::string note = std::to_string(widened) + " of " + std::to_string(summary.tensors.size()) + " tensors are stored in F64 and were narrowed to f32";
+  for (const StoredTensor& tensor : a.tensors())
+    EXPECT_EQ(tensor.view.decode(), b.tensor(tensor.name).view.decode()) << tensor.name;
+  const std::string note = std::to_string(widened) + " of " + std::to_string(summary.tensors.size()) +
+                           " tensors are stored in F64 and were narrowed to f32";
   EXPECT_EQ(summary.notes.at(0), note);
-  EXPECT_EQ(source_notes(SourceModel::open(scratch_ / "double")), std::vector{(scratch_ / "double").string() + ": " + note});
+  EXPECT_EQ(source_notes(SourceModel::open(scratch_ / "double")),
+            std::vector{(scratch_ / "double").string() + ": " + note});
   EXPECT_TRUE(source_notes(SourceModel::open(scratch_ / "single")).empty());
 }
 
@@ -134,12 +145,15 @@ TEST_F(SourceNotes, ATiedModelsSecondHead) {
   EXPECT_TRUE(same.ignored.empty());
   model.tensors["lm_head.weight"].bytes[0] ^= 1;
   model.write(scratch_ / "other");
-  const std::string expected = (scratch_ / "other").string() +
-                               ": 'lm_head.weight' differs from the embedding, although the configuration ties the two (tie_word_embeddings); the embedding is "
-                               "used as the head and 'lm_head.weight' is left out; set tie_word_embeddings to false if it is meant";
+  const std::string expected =
+      (scratch_ / "other").string() +
+      ": 'lm_head.weight' differs from the embedding, although the configuration ties the two (tie_word_embeddings); "
+      "the embedding is "
+      "used as the head and 'lm_head.weight' is left out; set tie_word_embeddings to false if it is meant";
   EXPECT_EQ(quantize(scratch_ / "other", scratch_ / "other.gguf").notes.at(0), expected);
   EXPECT_EQ(source_notes(SourceModel::open(scratch_ / "other")), std::vector{expected});
-  EXPECT_EQ(error_of([&] { quantize(scratch_ / "other", scratch_ / "strict.gguf", true); }), std::pair(ErrorKind::unsupported, expected));
+  EXPECT_EQ(error_of([&] { quantize(scratch_ / "other", scratch_ / "strict.gguf", true); }),
+            std::pair(ErrorKind::unsupported, expected));
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "strict.gguf"));
 }
 
@@ -153,8 +167,9 @@ TEST_F(SourceNotes, EndsOfATextThatAreNoTokens) {
     return source_notes(SourceModel::open(scratch_ / "m"));
   };
   const auto note = [&](const char* file, std::uint64_t id) {
-    return fmt::format("{}: eos_token_id is beyond the vocabulary and ends no text; set it to the token that does: {}, of {} tokens",
-                       (scratch_ / "m" / file).string(), id, vocabulary);
+    return fmt::format(
+        "{}: eos_token_id is beyond the vocabulary and ends no text; set it to the token that does: {}, of {} tokens",
+        (scratch_ / "m" / file).string(), id, vocabulary);
   };
   EXPECT_TRUE(notes_with(vocabulary - 1, R"({"eos_token_id": [0, 1]})").empty());
   EXPECT_TRUE(notes_with(nullptr, "{}").empty());
@@ -172,8 +187,9 @@ TEST_F(SourceNotes, EndsOfATextThatAreNoTokens) {
   writer->write_rows(0, QuantizedTensor(find_format("f32"), 2, 1).view());
   writer->finish();
   EXPECT_EQ(source_notes(SourceModel::open(scratch_ / "stray.gguf")),
-            std::vector{(scratch_ / "stray.gguf").string() + ": tokenizer.ggml.eot_token_id is beyond the vocabulary and ends no text; "
-                                                             "set it to the token that does: 99999, of 2 tokens"});
+            std::vector{(scratch_ / "stray.gguf").string() +
+                        ": tokenizer.ggml.eot_token_id is beyond the vocabulary and ends no text; "
+                        "set it to the token that does: 99999, of 2 tokens"});
 }
 
 TEST_F(SourceNotes, TokensThatGgufCannotHold) {
@@ -183,7 +199,8 @@ TEST_F(SourceNotes, TokensThatGgufCannotHold) {
     int id = 0;
     for (int byte = 0; byte < 256; ++byte) {
       std::string text;  // as byte-level BPE spells it
-      const int spelt = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae ? byte : 256 + id++;
+      const int spelt =
+          (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae ? byte : 256 + id++;
       if (spelt < 0x80) {
         text = static_cast<char>(spelt);
       } else {

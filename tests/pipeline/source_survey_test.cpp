@@ -54,9 +54,8 @@ TEST(SourceSurvey, OnlyMatricesThatMayOverflowAreAskedFor) {
   };
   EXPECT_EQ(count("f32"), 0u);
   EXPECT_EQ(count("bf16"), 0u);
-  EXPECT_EQ(count("q8_0"), static_cast<std::size_t>(std::ranges::count_if(source.tensors(), [](const StoredTensor& tensor) {
-              return tensor.shape.size() > 1;
-            })));
+  EXPECT_EQ(count("q8_0"), static_cast<std::size_t>(std::ranges::count_if(
+                               source.tensors(), [](const StoredTensor& tensor) { return tensor.shape.size() > 1; })));
 }
 
 }  // namespace

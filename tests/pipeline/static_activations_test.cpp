@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "calibrate/calibrate.h"
-#include "model/arch/architecture.h"
 #include "engine/decoder.h"
+#include "model/arch/architecture.h"
 #include "model/stored_activations.h"
 #include "pipeline/models.h"
 #include "quantize/fit/activation_fit.h"
@@ -64,8 +64,8 @@ TEST(StaticActivations, AreStoredWithTheModelAndComeBack) {
 
     // The grids are those of the source's sites.
     const SourceModel source = SourceModel::open(kTale), made = SourceModel::open(output);
-    const CalibrationTokens tokens =
-        choose_windows(options.calibration.texts, Tokenizer::from_checkpoint(source), options.calibration.sampling, 1024);
+    const CalibrationTokens tokens = choose_windows(options.calibration.texts, Tokenizer::from_checkpoint(source),
+                                                    options.calibration.sampling, 1024);
     const Statistics statistics = collect_statistics(source, tokens, {.kernels = options.calibration.kernels}, pool);
     const StoredActivations stored = read_activations(made);
     ASSERT_TRUE(stored.format && *stored.format == options.activations->format) << format;
@@ -76,7 +76,8 @@ TEST(StaticActivations, AreStoredWithTheModelAndComeBack) {
                                  : std::string(part) == "up"   ? "mlp_in"
                                  : std::string(part) == "down" ? "mlp_out"
                                                                : "attention_in";
-        const ActivationGrid expected = fit_activation_grid(*statistics.find(layer, site), *stored.format, options.activations->fit);
+        const ActivationGrid expected =
+            fit_activation_grid(*statistics.find(layer, site), *stored.format, options.activations->fit);
         const ActivationGrid* const grid = stored.find(tensors.part(part, layer)->name(spelling_of(made)));
         ASSERT_NE(grid, nullptr) << format << " " << part;
         EXPECT_EQ(*grid, expected) << format << " " << part;
@@ -94,7 +95,8 @@ TEST(StaticActivations, LieInDirectoriesAsCompressedTensorsHasThem) {
   quantize_model(SourceModel::open(kTale), options, pool, {});
   const SourceModel made = SourceModel::open(scratch / "out");
   const auto config = nlohmann::json::parse(made.config_json());
-  EXPECT_EQ(config["quantization_config"]["input_activations"], nlohmann::json::parse(R"({"num_bits": 8, "type": "int", "symmetric": false,
+  EXPECT_EQ(config["quantization_config"]["input_activations"],
+            nlohmann::json::parse(R"({"num_bits": 8, "type": "int", "symmetric": false,
                                                                                          "strategy": "tensor", "dynamic": false})"));
   const StoredTensor& scale = made.tensor("model.layers.0.self_attn.q_proj.input_scale");
   EXPECT_EQ(scale.type_name, "F32");
@@ -110,15 +112,20 @@ TEST(StaticActivations, DecideHowTheModelRuns) {
   ThreadPool pool(2);
   const Isa isa = best_isa(detect_cpu());
   std::vector<float> plain, token;
-  for (const char* format : {"int8:row", "int8:row+a8", "int8:row+a8:token", "int8:row+a8:static", "int8:row+a8:static:asym"}) {
+  for (const char* format :
+       {"int8:row", "int8:row+a8", "int8:row+a8:token", "int8:row+a8:static", "int8:row+a8:static:asym"}) {
     const auto output = scratch / format;
     QuantizeModelOptions options = options_for(format, output);
     options.calibration = with_text(options.calibration);
     quantize_model(SourceModel::open(kTale), options, pool, {});
-    const auto own = logits_of(output, {.isa = isa}, pool), dynamic = logits_of(output, {.isa = isa, .activations = ActivationMode::int8}, pool);
+    const auto own = logits_of(output, {.isa = isa}, pool),
+               dynamic = logits_of(output, {.isa = isa, .activations = ActivationMode::int8}, pool);
     if (plain.empty()) {
       plain = own;
-      token = logits_of(output, {.isa = isa, .activations = ActivationMode::int8, .activation_format = {ActivationGrain::token, false}}, pool);
+      token = logits_of(
+          output,
+          {.isa = isa, .activations = ActivationMode::int8, .activation_format = {ActivationGrain::token, false}},
+          pool);
     }
     EXPECT_EQ(dynamic, plain) << format;
     if (std::string(format) == "int8:row+a8") {  // what a file that says nothing is run with
@@ -155,7 +162,8 @@ TEST(StaticActivations, SurviveCopiesAndAreReplacedOrDropped) {
   EXPECT_EQ(read_activations(b).grids.size(), read_activations(SourceModel::open(scratch / "a.gguf")).grids.size());
   EXPECT_NE(logits_of(scratch / "b.gguf", {.isa = isa}, pool), logits_of(scratch / "weights.gguf", {.isa = isa}, pool));
   for (const StoredTensor& tensor : b.tensors())
-    EXPECT_TRUE(std::ranges::equal(tensor.data, SourceModel::open(scratch / "weights.gguf").tensor(tensor.name).data)) << tensor.name;
+    EXPECT_TRUE(std::ranges::equal(tensor.data, SourceModel::open(scratch / "weights.gguf").tensor(tensor.name).data))
+        << tensor.name;
   // Another format in their place; none.
   quantize_to(scratch / "b.gguf", "source+a8:token", scratch / "c.gguf", pool);
   EXPECT_EQ(read_activations(SourceModel::open(scratch / "c.gguf")).format->grain, ActivationGrain::token);
@@ -163,11 +171,13 @@ TEST(StaticActivations, SurviveCopiesAndAreReplacedOrDropped) {
   EXPECT_FALSE(read_activations(SourceModel::open(scratch / "d.gguf")).format);
 }
 
-// smoothquant divides what the norms put out, so the grids must be those of the smoothed model: its largest inputs are smaller.
+// smoothquant divides what the norms put out, so the grids must be those of the smoothed model: its largest inputs are
+// smaller.
 TEST(StaticActivations, FollowScalesThatAreFoldedAway) {
   const ScratchDirectory scratch;
   ThreadPool pool(2);
-  const auto twin = edited_copy(kTale, "model.layers.0.input_layernorm.weight", scratch / "twin", [](std::span<float> weight) { weight[3] *= 60; });
+  const auto twin = edited_copy(kTale, "model.layers.0.input_layernorm.weight", scratch / "twin",
+                                [](std::span<float> weight) { weight[3] *= 60; });
   for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) std::filesystem::copy(kTale / name, twin / name);
   const auto scale_with = [&](const char* method, const char* output) {
     QuantizeModelOptions options = options_for("int8:row+a8:static", scratch / output);
@@ -194,7 +204,8 @@ TEST(StaticActivations, RefuseWhatCannotBe) {
   const Statistics statistics;
   options.method = "smoothquant";
   options.calibration.statistics = &statistics;
-  EXPECT_NE(error_of([&] { quantize_model(SourceModel::open(kTale), options, pool, {}); }).find("give it text"), std::string::npos);
+  EXPECT_NE(error_of([&] { quantize_model(SourceModel::open(kTale), options, pool, {}); }).find("give it text"),
+            std::string::npos);
 }
 
 // Files that say something else than they should.
@@ -218,11 +229,16 @@ TEST(StaticActivations, BadFilesAreRefusedByName) {
     m.set("nibble.activations.zero_points", GgufValue::of_i32s(zeros));
   };
   EXPECT_EQ(file_with([&](GgufMetadata& m) { set(m, "a8:static", {0.5f}, {0}); }), "no error");
-  EXPECT_NE(file_with([&](GgufMetadata& m) { set(m, "a9", {0.5f}, {0}); }).find("nibble.activations.format"), std::string::npos);
-  EXPECT_NE(file_with([&](GgufMetadata& m) { set(m, "a8:static", {0.5f, 1}, {0}); }).find("same length"), std::string::npos);
-  EXPECT_NE(file_with([&](GgufMetadata& m) { set(m, "a8:static", {-0.5f}, {0}); }).find("blk.0.attn_q.weight"), std::string::npos);
-  EXPECT_NE(file_with([&](GgufMetadata& m) { set(m, "a8:static", {0.5f}, {3}); }).find("zero point"), std::string::npos);
-  EXPECT_NE(file_with([&](GgufMetadata& m) { set(m, "a8:static:asym", {0.5f}, {128}); }).find("blk.0.attn_q.weight"), std::string::npos);
+  EXPECT_NE(file_with([&](GgufMetadata& m) { set(m, "a9", {0.5f}, {0}); }).find("nibble.activations.format"),
+            std::string::npos);
+  EXPECT_NE(file_with([&](GgufMetadata& m) { set(m, "a8:static", {0.5f, 1}, {0}); }).find("same length"),
+            std::string::npos);
+  EXPECT_NE(file_with([&](GgufMetadata& m) { set(m, "a8:static", {-0.5f}, {0}); }).find("blk.0.attn_q.weight"),
+            std::string::npos);
+  EXPECT_NE(file_with([&](GgufMetadata& m) { set(m, "a8:static", {0.5f}, {3}); }).find("zero point"),
+            std::string::npos);
+  EXPECT_NE(file_with([&](GgufMetadata& m) { set(m, "a8:static:asym", {0.5f}, {128}); }).find("blk.0.attn_q.weight"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 
 #include "calibrate/imatrix_file.h"
 #include "nibble/error.h"
-#include "pipeline/quantize/calibrate_model.h"
 #include "pipeline/models.h"
+#include "pipeline/quantize/calibrate_model.h"
 
 namespace nibble {
 namespace {
@@ -19,16 +19,20 @@ class StatisticsGaps : public ::testing::Test {
     std::string text;
     for (int i = 0; i < 60; ++i) text += "Line number " + std::to_string(i) + " of the text, and a word more.\n";
     const std::vector<CalibrationText> texts = {{"t", text}};
-    return calibrate_model(SourceModel::open(model_), texts, {.sampling = {.samples = 0, .length = 64}}, pool_).statistics;
+    return calibrate_model(SourceModel::open(model_), texts, {.sampling = {.samples = 0, .length = 64}}, pool_)
+        .statistics;
   }
   QuantizeModelOptions options(const Statistics& given, const std::string& method = "imatrix") const {
     QuantizeModelOptions result{.recipe = find_recipe("q4_0"), .method = method, .output = scratch_ / "out.gguf"};
     result.calibration.statistics = &given;
     return result;
   }
-  QuantizeSummary quantize(const QuantizeModelOptions& request) { return quantize_model(SourceModel::open(model_), request, pool_, {}); }
+  QuantizeSummary quantize(const QuantizeModelOptions& request) {
+    return quantize_model(SourceModel::open(model_), request, pool_, {});
+  }
   static bool says(const QuantizeSummary& summary, const std::string& words) {
-    return std::ranges::any_of(summary.warnings, [&](const std::string& line) { return line.find(words) != std::string::npos; });
+    return std::ranges::any_of(summary.warnings,
+                               [&](const std::string& line) { return line.find(words) != std::string::npos; });
   }
 
   ScratchDirectory scratch_;
@@ -44,8 +48,11 @@ TEST_F(StatisticsGaps, MissingTensorsAreNamed) {
     QuantizeModelOptions request = options(given);
     request.dry_run = dry;
     const QuantizeSummary summary = quantize(request);
-    EXPECT_EQ(summary.uninformed, (std::vector<std::string>{"blk.1.attn_q.weight", "blk.1.attn_k.weight", "blk.1.attn_v.weight"}));
-    EXPECT_TRUE(says(summary, "the statistics have nothing of 3 tensors, which are rounded as if all columns mattered alike: blk.1.attn_q.weight"));
+    EXPECT_EQ(summary.uninformed,
+              (std::vector<std::string>{"blk.1.attn_q.weight", "blk.1.attn_k.weight", "blk.1.attn_v.weight"}));
+    EXPECT_TRUE(says(summary,
+                     "the statistics have nothing of 3 tensors, which are rounded as if all columns mattered alike: "
+                     "blk.1.attn_q.weight"));
     request.strict = true;
     EXPECT_NE(error_of([&] { quantize(request); }).find("the statistics have nothing of 3 tensors"), std::string::npos);
   }
@@ -65,7 +72,8 @@ TEST_F(StatisticsGaps, AMethodThatNeedsSecondMomentsIsRefusedWithoutThem) {
       } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::unusable_input);
         EXPECT_STREQ(error.setting(), "second_moments");
-        EXPECT_NE(std::string_view(error.what()).find("hold their mean squares only"), std::string_view::npos) << error.what();
+        EXPECT_NE(std::string_view(error.what()).find("hold their mean squares only"), std::string_view::npos)
+            << error.what();
       }
       EXPECT_FALSE(std::filesystem::exists(scratch_ / "out.gguf"));
     }
@@ -113,7 +121,8 @@ TEST_F(StatisticsGaps, ImportanceMatricesAreReadUnderAnyName) {
     save_statistics(given, source, scratch_ / written);
     for (const char* name : {"b.dat", "b.gguf", "b.imatrix", "b"}) {
       std::filesystem::rename(scratch_ / written, scratch_ / name);
-      EXPECT_EQ(load_statistics(scratch_ / name, source).sites.size(), given.sites.size()) << written << " named " << name;
+      EXPECT_EQ(load_statistics(scratch_ / name, source).sites.size(), given.sites.size())
+          << written << " named " << name;
       std::filesystem::rename(scratch_ / name, scratch_ / written);
     }
   }

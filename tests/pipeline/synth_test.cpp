@@ -5,14 +5,22 @@
 
 #include "engine/decoder.h"
 #include "model/tokenizer/tokenizer.h"
-#include "pipeline/tell/inspect.h"
 #include "pipeline/models.h"
+#include "pipeline/tell/inspect.h"
 
 namespace nibble {
 namespace {
 
 SynthShape tiny_shape() {
-  return {.name = "tiny", .hidden = 32, .intermediate = 64, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .vocab = 300, .context = 64};
+  return {.name = "tiny",
+          .hidden = 32,
+          .intermediate = 64,
+          .layers = 2,
+          .heads = 4,
+          .kv_heads = 2,
+          .head_dim = 8,
+          .vocab = 300,
+          .context = 64};
 }
 
 TEST(Synth, WritesAModelThatRuns) {
@@ -102,14 +110,18 @@ TEST(Synth, RefusesShapesThatNoModelHas) {
     change(shape);
     return error_of([&] { synthesize_model(shape, {.output = scratch / "m"}, pool, {}); });
   };
-  EXPECT_EQ(error([](SynthShape& s) { s.kv_heads = 3; }), "the number of heads must be a multiple of the number of key/value heads: 4 and 3");
-  EXPECT_EQ(error([](SynthShape& s) { s.vocab = 100; }), "the shape's vocabulary must lie between 260 and 1048576: 100");
+  EXPECT_EQ(error([](SynthShape& s) { s.kv_heads = 3; }),
+            "the number of heads must be a multiple of the number of key/value heads: 4 and 3");
+  EXPECT_EQ(error([](SynthShape& s) { s.vocab = 100; }),
+            "the shape's vocabulary must lie between 260 and 1048576: 100");
   EXPECT_EQ(error([](SynthShape& s) { s.head_dim = 7; }), "the head size must be even: 7");
   EXPECT_EQ(error([](SynthShape& s) { s.hidden = std::uint64_t{1} << 60; }),
             "the shape's hidden size must lie between 1 and 131072: 1152921504606846976");
   EXPECT_EQ(error_of([] { find_synth_shape("llama-9"); }),
-            "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, qwen2.5-0.5b, qwen2.5-7b, "
-            "qwen2.5-14b, qwen2.5-32b, qwen3-0.6b, qwen3-8b, qwen3-30b-a3b, mixtral-8x7b, phi-4-mini, phi-4, gemma-2-2b, gemma-2-9b, gemma-3-1b, gemma-3-4b");
+            "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, llama-3.1-70b, "
+            "llama-3.1-405b, qwen2.5-0.5b, qwen2.5-7b, "
+            "qwen2.5-14b, qwen2.5-32b, qwen3-0.6b, qwen3-8b, qwen3-30b-a3b, mixtral-8x7b, phi-4-mini, phi-4, "
+            "gemma-2-2b, gemma-2-9b, gemma-3-1b, gemma-3-4b");
   EXPECT_EQ(scratch.num_entries(), 0u);
 }
 

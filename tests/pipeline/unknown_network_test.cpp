@@ -25,11 +25,12 @@ class UnknownNetworks : public testing::Test {
     EditableModel model = EditableModel::read(data_directory() / "tiny_gqa_llama3rope");
     EditableModel renamed;
     renamed.config = {{"model_type", "bert"}, {"architectures", {"BertModel"}}, {"hidden_size", 64}};
-    const std::map<std::string, std::string> names = {{"model.embed_tokens.weight", "embeddings.word_embeddings.weight"},
-                                                      {"model.norm.weight", "embeddings.LayerNorm.weight"},
-                                                      {"model.layers.0.self_attn.q_proj.weight", "encoder.layer.0.attention.self.query.weight"},
-                                                      {"model.layers.1.mlp.down_proj.weight", "encoder.layer.1.output.dense.weight"},
-                                                      {"lm_head.weight", "classifier.weight"}};
+    const std::map<std::string, std::string> names = {
+        {"model.embed_tokens.weight", "embeddings.word_embeddings.weight"},
+        {"model.norm.weight", "embeddings.LayerNorm.weight"},
+        {"model.layers.0.self_attn.q_proj.weight", "encoder.layer.0.attention.self.query.weight"},
+        {"model.layers.1.mlp.down_proj.weight", "encoder.layer.1.output.dense.weight"},
+        {"lm_head.weight", "classifier.weight"}};
     for (const auto& [from, to] : names) renamed.tensors[to] = model.tensors.at(from);
     renamed.tensors["embeddings.position_ids"] = {"I64", {1, 2}, std::string(16, '\0')};
     renamed.write(scratch_ / "encoder");
@@ -45,14 +46,16 @@ class UnknownNetworks : public testing::Test {
   std::map<std::string, std::string> formats_of(const std::filesystem::path& path) {
     std::map<std::string, std::string> formats;
     const SourceModel written = SourceModel::open(path);
-    for (const StoredTensor& tensor : written.tensors()) formats[tensor.name] = tensor.view.format ? tensor.view.format->name() : "-";
+    for (const StoredTensor& tensor : written.tensors())
+      formats[tensor.name] = tensor.view.format ? tensor.view.format->name() : "-";
     return formats;
   }
 };
 
 TEST_F(UnknownNetworks, AreToldFromFamilies) {
   EXPECT_FALSE(has_known_family(SourceModel::open(encoder())));
-  for (const std::string& name : tiny_models()) EXPECT_TRUE(has_known_family(SourceModel::open(data_directory() / name))) << name;
+  for (const std::string& name : tiny_models())
+    EXPECT_TRUE(has_known_family(SourceModel::open(data_directory() / name))) << name;
   EXPECT_TRUE(find_family_of_type("mistral", ""));
   EXPECT_TRUE(find_family_of_type("", "Qwen2ForCausalLM"));
   EXPECT_FALSE(find_family_of_type("", ""));
@@ -80,27 +83,32 @@ TEST_F(UnknownNetworks, NamesTellWhatMatricesAre) {
 TEST_F(UnknownNetworks, AreQuantizedMatrixByMatrix) {
   const SourceModel source = SourceModel::open(encoder());
   const QuantizeSummary summary = quantize_model(source, options("int4:g32", "small"), pool_, {});
-  EXPECT_EQ(formats_of(scratch_ / "small"), (std::map<std::string, std::string>{{"embeddings.word_embeddings.weight", "f16"},
-                                                                               {"embeddings.LayerNorm.weight", "f32"},
-                                                                               {"encoder.layer.0.attention.self.query.weight", "int4:g32"},
-                                                                               {"encoder.layer.1.output.dense.weight", "int4:g32"},
-                                                                               {"classifier.weight", "f16"}}));
+  EXPECT_EQ(formats_of(scratch_ / "small"),
+            (std::map<std::string, std::string>{{"embeddings.word_embeddings.weight", "f16"},
+                                                {"embeddings.LayerNorm.weight", "f32"},
+                                                {"encoder.layer.0.attention.self.query.weight", "int4:g32"},
+                                                {"encoder.layer.1.output.dense.weight", "int4:g32"},
+                                                {"classifier.weight", "f16"}}));
   ASSERT_GE(summary.notes.size(), 2u);
-  EXPECT_TRUE(summary.notes[0].starts_with("the network is not understood, so matrices are quantized one by one")) << summary.notes[0];
+  EXPECT_TRUE(summary.notes[0].starts_with("the network is not understood, so matrices are quantized one by one"))
+      << summary.notes[0];
   EXPECT_EQ(summary.notes.back(), "left out: embeddings.position_ids (I64, no weights)");
   // What a known network's matrix of the same numbers becomes.
   quantize_to(data_directory() / "tiny_gqa_llama3rope", "int4:g32", scratch_ / "known", pool_);
   const SourceModel known = SourceModel::open(scratch_ / "known"), small = SourceModel::open(scratch_ / "small");
-  EXPECT_EQ(small.tensor("encoder.layer.1.output.dense.weight").view.decode(), known.tensor("model.layers.1.mlp.down_proj.weight").view.decode());
+  EXPECT_EQ(small.tensor("encoder.layer.1.output.dense.weight").view.decode(),
+            known.tensor("model.layers.1.mlp.down_proj.weight").view.decode());
 }
 
 TEST_F(UnknownNetworks, InAGgufFileKeepTheirNamesAndKeys) {
   quantize_to(data_directory() / "tiny_tied", "f32", scratch_ / "a.gguf", pool_);
   // The same file of a family that nobody knows.
   std::string bytes = read_text(scratch_ / "a.gguf");
-  for (std::size_t at = bytes.find("llama"); at != std::string::npos; at = bytes.find("llama", at)) bytes.replace(at, 5, "lama9");
+  for (std::size_t at = bytes.find("llama"); at != std::string::npos; at = bytes.find("llama", at))
+    bytes.replace(at, 5, "lama9");
   std::ofstream(scratch_ / "b.gguf", std::ios::binary) << bytes;
-  const QuantizeSummary summary = quantize_model(SourceModel::open(scratch_ / "b.gguf"), options("q8_0", "c.gguf"), pool_, {});
+  const QuantizeSummary summary =
+      quantize_model(SourceModel::open(scratch_ / "b.gguf"), options("q8_0", "c.gguf"), pool_, {});
   EXPECT_NE(summary.notes.at(0).find("unknown general.architecture"), std::string::npos) << summary.notes[0];
   const SourceModel before = SourceModel::open(scratch_ / "b.gguf"), after = SourceModel::open(scratch_ / "c.gguf");
   EXPECT_EQ(after.gguf().string("general.architecture"), "lama9");
@@ -118,14 +126,18 @@ TEST_F(UnknownNetworks, ExpertsOfGgufFilesAreQuantizedInTheirStack) {
   metadata.set("mixes.expert_count", GgufValue::of_u32(8));
   metadata.set("mixes.attention.head_count", GgufValue::of_strings({"no", "numbers"}));
   const FormatPtr f32 = find_format("f32");
-  const std::vector<PlannedTensor> tensors = {{"blk.0.ffn_down_exps.weight", {8, 16, 256}, f32}, {"blk.0.attn_k.weight", {16, 256}, f32},
-                                              {"blk.0.ffn_gate_inp.weight", {8, 256}, f32}, {"blk.0.stack.weight", {8, 16, 256}, f32}};
+  const std::vector<PlannedTensor> tensors = {{"blk.0.ffn_down_exps.weight", {8, 16, 256}, f32},
+                                              {"blk.0.attn_k.weight", {16, 256}, f32},
+                                              {"blk.0.ffn_gate_inp.weight", {8, 256}, f32},
+                                              {"blk.0.stack.weight", {8, 16, 256}, f32}};
   const auto writer = make_gguf_writer(scratch_ / "experts.gguf", metadata, tensors);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const MatrixSize size = matrix_size(tensors[i].shape);
     QuantizedTensor values(f32, size.rows, size.cols);
     for (std::uint64_t row = 0; row < size.rows; ++row)
-      for (std::uint64_t c = 0; c < size.cols; ++c) reinterpret_cast<float*>(values.row(row)[0])[c] = static_cast<float>(std::sin(0.1 * static_cast<double>(row * size.cols + c)));
+      for (std::uint64_t c = 0; c < size.cols; ++c)
+        reinterpret_cast<float*>(values.row(row)[0])[c] =
+            static_cast<float>(std::sin(0.1 * static_cast<double>(row * size.cols + c)));
     writer->write_rows(i, values.view());
   }
   writer->finish();
@@ -139,22 +151,32 @@ TEST_F(UnknownNetworks, ExpertsOfGgufFilesAreQuantizedInTheirStack) {
   const SourceModel small = SourceModel::open(scratch_ / "small.gguf");
   const StoredTensor& stack = small.tensor("blk.0.ffn_down_exps.weight");
   EXPECT_EQ(stack.shape, (Shape{8, 16, 256}));
-  const std::vector<float> before = source.tensor("blk.0.ffn_down_exps.weight").view.decode(), after = stack.view.decode();
+  const std::vector<float> before = source.tensor("blk.0.ffn_down_exps.weight").view.decode(),
+                           after = stack.view.decode();
   EXPECT_LT(relative_difference(after, before), 0.1);
-  EXPECT_TRUE(std::ranges::any_of(summary.notes, [](const std::string& note) { return note.starts_with("tensors of more than two dimensions") && note.find(": 1 of them") != std::string::npos; }));
+  EXPECT_TRUE(std::ranges::any_of(summary.notes, [](const std::string& note) {
+    return note.starts_with("tensors of more than two dimensions") && note.find(": 1 of them") != std::string::npos;
+  }));
 }
 
 TEST_F(UnknownNetworks, RefuseWhatNeedsADrawing) {
   const SourceModel source = SourceModel::open(encoder());
-  const auto error = [&](QuantizeModelOptions asked) { return error_of([&] { quantize_model(source, asked, pool_, {}); }).second; };
+  const auto error = [&](QuantizeModelOptions asked) {
+    return error_of([&] { quantize_model(source, asked, pool_, {}); }).second;
+  };
   QuantizeModelOptions gptq = options("int4:g32", "x");
   gptq.method = "gptq";
   QuantizeModelOptions texts = options("int4:g32", "x");
   texts.calibration.texts.push_back({"a.txt", "some text"});
   EXPECT_TRUE(error(texts).starts_with("without knowing the network neither text nor statistics tell anything"));
-  EXPECT_TRUE(error(gptq).starts_with("without knowing the network no text can be walked through it, which the method gptq asks for: use rtn or mse; "));
-  EXPECT_TRUE(error(options("q8_0", "x.gguf")).starts_with("without knowing the network its tensors have no names in a GGUF file: write a directory; "));
-  EXPECT_TRUE(error(options("int8:row+a8", "x")).starts_with("without knowing the network nothing says which inputs to round"));
+  EXPECT_TRUE(
+      error(gptq).starts_with("without knowing the network no text can be walked through it, which the method gptq "
+                              "asks for: use rtn or mse; "));
+  EXPECT_TRUE(
+      error(options("q8_0", "x.gguf"))
+          .starts_with("without knowing the network its tensors have no names in a GGUF file: write a directory; "));
+  EXPECT_TRUE(
+      error(options("int8:row+a8", "x")).starts_with("without knowing the network nothing says which inputs to round"));
   QuantizeModelOptions strict = options("int4:g32", "x");
   strict.strict = true;
   EXPECT_TRUE(error(strict).starts_with("left out: embeddings.position_ids"));
@@ -174,10 +196,13 @@ TEST_F(UnknownNetworks, PatternsChooseMatricesOfAnyNetwork) {
   for (const auto& [name, format] : formats_of(scratch_ / "known.gguf")) quantized += format != "f32" ? 1 : 0;
   EXPECT_EQ(quantized, 4u);
   known.include = {"*ffn_dwn*"};
-  EXPECT_EQ(error_of([&] { quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, pool_, {}); }).second,
-            "no matrix of the model has a name like this ('*' is any text, and letters count as they are): '*ffn_dwn*'");
+  EXPECT_EQ(
+      error_of([&] { quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, pool_, {}); }).second,
+      "no matrix of the model has a name like this ('*' is any text, and letters count as they are): '*ffn_dwn*'");
   known.include = {"*attn_norm*"};
-  EXPECT_TRUE(error_of([&] { quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, pool_, {}); }).second.starts_with("these tensors stay as they are"));
+  EXPECT_TRUE(error_of([&] {
+                quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, pool_, {});
+              }).second.starts_with("these tensors stay as they are"));
 }
 
 // Numbers by themselves, stacks, names under a prefix that a causal model would not have, and words of another program.
@@ -207,12 +232,16 @@ TEST_F(UnknownNetworks, KeepWhatTheyDoNotUnderstand) {
   const auto has_note = [&](std::string_view start) {
     return std::ranges::any_of(summary.notes, [&](const std::string& note) { return note.starts_with(start); });
   };
-  EXPECT_TRUE(has_note("tensors of more than two dimensions (experts in a stack, convolutions) stay as they are: 1 of them, 20.0 % of the parameters"));
+  EXPECT_TRUE(
+      has_note("tensors of more than two dimensions (experts in a stack, convolutions) stay as they are: 1 of them, "
+               "20.0 % of the parameters"));
   EXPECT_TRUE(has_note("left out: nothing (no elements)"));
-  EXPECT_TRUE(has_note("config.json speaks of a quantization, but the tensors are plain; its words are left out: gptq"));
+  EXPECT_TRUE(
+      has_note("config.json speaks of a quantization, but the tensors are plain; its words are left out: gptq"));
   QuantizeModelOptions none = options("int4:g32", "none");
   none.exclude = {"*"};
-  EXPECT_EQ(quantize_model(source, none, pool_, {}).notes.back(), "no matrix is quantized: each is excluded, or stays as it is; int4:g32");
+  EXPECT_EQ(quantize_model(source, none, pool_, {}).notes.back(),
+            "no matrix is quantized: each is excluded, or stays as it is; int4:g32");
 }
 
 // Codes without the configuration that says what they are.

@@ -40,7 +40,8 @@ SiteStatistics statistics_of(const std::vector<float>& values) {
 std::vector<float> numbers_with_outliers(double mean) {
   Random random(1);
   std::vector<float> values;
-  for (int i = 0; i < 50000; ++i) values.push_back(static_cast<float>(mean + random.normal() * (i % 1000 == 0 ? 30 : 1)));
+  for (int i = 0; i < 50000; ++i)
+    values.push_back(static_cast<float>(mean + random.normal() * (i % 1000 == 0 ? 30 : 1)));
   return values;
 }
 
@@ -68,7 +69,8 @@ TEST(ActivationFit, AbsmaxHoldsAllThatWasSeen) {
   EXPECT_EQ(positive.zero, -128);
 }
 
-// Bins are an eighth of an octave wide at most, so uniform numbers, which are uniform within bins, come out to the sampling error.
+// Bins are an eighth of an octave wide at most, so uniform numbers, which are uniform within bins, come out to the
+// sampling error.
 TEST(ActivationFit, PercentileLeavesItsShareInside) {
   Random random(2);
   std::vector<float> values;
@@ -77,8 +79,11 @@ TEST(ActivationFit, PercentileLeavesItsShareInside) {
   for (const double share : {60.0, 90.0, 99.0, 100.0}) {
     // Of the magnitudes half lie below 2, the rest between 2 and 6.
     const double reach = share <= 50 ? share / 25 : 2 + (share - 50) / 12.5;
-    EXPECT_NEAR(fit_activation_grid(site, kSymmetric, {.rule = FitRule::percentile, .percentile = share}).scale * 127, reach, 0.05) << share;
-    const ActivationGrid grid = fit_activation_grid(site, kAsymmetric, {.rule = FitRule::percentile, .percentile = share});
+    EXPECT_NEAR(fit_activation_grid(site, kSymmetric, {.rule = FitRule::percentile, .percentile = share}).scale * 127,
+                reach, 0.05)
+        << share;
+    const ActivationGrid grid =
+        fit_activation_grid(site, kAsymmetric, {.rule = FitRule::percentile, .percentile = share});
     EXPECT_NEAR(grid.scale * 255, 8 * share / 100, 0.1) << share;
     EXPECT_NEAR(grid.scale * static_cast<float>(-128 - grid.zero), -2 + 4 * (1 - share / 100), 0.1) << share;
   }
@@ -89,13 +94,16 @@ TEST(ActivationFit, SearchIsNearlyTheBestRangeForTheValuesThemselves) {
     const std::vector<float> values = numbers_with_outliers(mean);
     const SiteStatistics site = statistics_of(values);
     double best = 1e300;
-    for (double reach = 0.5; reach < 150; reach *= 1.02) best = std::min(best, error_on(values, {static_cast<float>(reach / 127), 0}));
+    for (double reach = 0.5; reach < 150; reach *= 1.02)
+      best = std::min(best, error_on(values, {static_cast<float>(reach / 127), 0}));
     const ActivationGrid grid = fit_activation_grid(site, kSymmetric, find_fit("mse"));
     EXPECT_LE(error_on(values, grid), 1.02 * best) << mean;
     EXPECT_NEAR(mean_squared_rounding(site, grid), error_on(values, grid), 0.05 * error_on(values, grid)) << mean;
     EXPECT_EQ(fit_activation_grid(site, kSymmetric, {}), grid);  // the default
     // A zero point is one more freedom.
-    EXPECT_LE(error_on(values, fit_activation_grid(site, kAsymmetric, find_fit("search"))), 1.05 * error_on(values, grid)) << mean;
+    EXPECT_LE(error_on(values, fit_activation_grid(site, kAsymmetric, find_fit("search"))),
+              1.05 * error_on(values, grid))
+        << mean;
     const double whole = error_on(values, fit_activation_grid(site, kSymmetric, find_fit("absmax")));
     EXPECT_LT(error_on(values, grid), 0.9 * whole) << mean;
   }
@@ -104,7 +112,8 @@ TEST(ActivationFit, SearchIsNearlyTheBestRangeForTheValuesThemselves) {
 TEST(ActivationFit, EntropyCutsOutliersOffAndLeavesUniformNumbersAlone) {
   const std::vector<float> values = numbers_with_outliers(0);
   const float largest = *std::ranges::max_element(values, {}, [](float x) { return std::fabs(x); });
-  EXPECT_LT(fit_activation_grid(statistics_of(values), kSymmetric, find_fit("entropy")).scale * 127, 0.5f * std::fabs(largest));
+  EXPECT_LT(fit_activation_grid(statistics_of(values), kSymmetric, find_fit("entropy")).scale * 127,
+            0.5f * std::fabs(largest));
   Random random(3);
   std::vector<float> uniform;
   for (int i = 0; i < 100000; ++i) uniform.push_back(static_cast<float>(random.uniform() * 2 - 1));

@@ -9,8 +9,9 @@ namespace nibble {
 namespace {
 
 TEST(Condition, ReadsAndPrintsEveryTerm) {
-  for (const char* text : {"layer<2", "layer<n/8", "layer in n/8..7n/8", "layer more_bits", "gqa>=4", "experts>=4", "experts=8", "layers=80",
-                           "cols%256", "importance", "no importance", "tied", "stacked", "tied, cols%256", ""})
+  for (const char* text :
+       {"layer<2", "layer<n/8", "layer in n/8..7n/8", "layer more_bits", "gqa>=4", "experts>=4", "experts=8",
+        "layers=80", "cols%256", "importance", "no importance", "tied", "stacked", "tied, cols%256", ""})
     EXPECT_EQ(Condition::parse(text).text(), text);
   EXPECT_EQ(Condition::parse(" tied ,gqa>=2,").text(), "tied, gqa>=2");
 }
@@ -22,7 +23,8 @@ TEST(Condition, RefusesWhatItDoesNotUnderstand) {
       ADD_FAILURE() << text;
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
-      EXPECT_NE(std::string(error.what()).find("'" + std::string(text) + "' is not understood"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("'" + std::string(text) + "' is not understood"), std::string::npos)
+          << error.what();
     }
   }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Feedback rounding against what it must be: rounding when columns are independent, better than rounding when they are not, never undone
-// by the sweeps, indifferent to threads.
+// Feedback rounding against what it must be: rounding when columns are independent, better than rounding when they are
+// not, never undone by the sweeps, indifferent to threads.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -55,16 +55,18 @@ struct Rounded {
   std::vector<float> values;
 };
 
-Rounded round_matrix(const Rounder& rounder, const FormatPtr& format, const std::vector<float>& weights, std::size_t cols, const SiteStatistics* site,
-                     FitRule rule, std::size_t threads) {
+Rounded round_matrix(const Rounder& rounder, const FormatPtr& format, const std::vector<float>& weights,
+                     std::size_t cols, const SiteStatistics* site, FitRule rule, std::size_t threads) {
   ThreadPool pool(threads);
   const std::size_t rows = weights.size() / cols;
   const auto plan = site == nullptr ? nullptr : rounder.plan(*site, *format, pool, Isa::scalar);
-  const std::span<const float> importance = site == nullptr ? std::span<const float>() : std::span<const float>(site->mean_square);
+  const std::span<const float> importance =
+      site == nullptr ? std::span<const float>() : std::span<const float>(site->mean_square);
   const auto grid = format->prepare(weights, rows, cols, importance, {.rule = rule});
   Rounded result{QuantizedTensor(format, rows, cols), {}};
   if (grid) format->pack_tensor(grid.get(), result.tensor.row(0));
-  rounder.encode_band(*format, {weights, importance, rows, cols, 0, grid.get(), {.rule = rule}, plan.get()}, result.tensor, pool, Isa::scalar);
+  rounder.encode_band(*format, {weights, importance, rows, cols, 0, grid.get(), {.rule = rule}, plan.get()},
+                      result.tensor, pool, Isa::scalar);
   result.values = make_view(format, rows, cols, result.tensor.view().planes, "test").decode();
   return result;
 }
@@ -104,8 +106,10 @@ TEST_P(Feedback, EqualsRoundingWhenColumnsAreIndependent) {
   };
   const Rounded nearest = round_matrix(FitThenNearest(), format, weights, 512, &site, FitRule::search, 1);
   for (const bool act_order : {false, true}) {
-    const Rounded feedback = round_matrix(*make_gptq_rounder({.desc_act = act_order}), format, weights, 512, &site, FitRule::search, 1);
-    // Vector types choose a unit's point by another search when they are given a metric; it may find another point as near.
+    const Rounded feedback =
+        round_matrix(*make_gptq_rounder({.desc_act = act_order}), format, weights, 512, &site, FitRule::search, 1);
+    // Vector types choose a unit's point by another search when they are given a metric; it may find another point as
+    // near.
     if (format->info().unit > 1)
       EXPECT_NEAR(loss(weights, feedback.values, site) / loss(weights, nearest.values, site), 1, 0.02) << GetParam();
     else
@@ -117,9 +121,13 @@ TEST_P(Feedback, LosesLessThanRoundingAndSweepsNeverLoseMore) {
   const FormatPtr format = find_format(GetParam());
   const std::vector<float> weights = random_weights(16, 256);
   const SiteStatistics site = correlated_site(256, 11);
-  const double nearest = loss(weights, round_matrix(*make_nearest_rounder(), format, weights, 256, &site, FitRule::search, 1).values, site);
-  const double gptq = loss(weights, round_matrix(*make_gptq_rounder({}), format, weights, 256, &site, FitRule::search, 1).values, site);
-  const double swept = loss(weights, round_matrix(*make_gptq_rounder({.sweeps = 2}), format, weights, 256, &site, FitRule::search, 1).values, site);
+  const double nearest = loss(
+      weights, round_matrix(*make_nearest_rounder(), format, weights, 256, &site, FitRule::search, 1).values, site);
+  const double gptq =
+      loss(weights, round_matrix(*make_gptq_rounder({}), format, weights, 256, &site, FitRule::search, 1).values, site);
+  const double swept = loss(
+      weights, round_matrix(*make_gptq_rounder({.sweeps = 2}), format, weights, 256, &site, FitRule::search, 1).values,
+      site);
   EXPECT_LT(gptq, 0.8 * nearest) << GetParam();
   EXPECT_LT(swept, gptq) << GetParam();
 }
@@ -136,15 +144,17 @@ TEST_P(Feedback, GivesTheSameBytesForAnyNumberOfThreads) {
 
 // q8_0 and the like round so finely that sweeps have nothing left to find.
 INSTANTIATE_TEST_SUITE_P(Formats, Feedback,
-                         testing::Values("int4:g128", "int3:g64:asym", "int2:g64", "int4:row", "nf4:g64", "ternary:row", "q4_0", "q4_1", "q5_k",
-                                         "q4_k", "q3_k", "q2_k", "q6_k", "iq4_nl", "iq4_xs", "iq2_xs", "iq3_xxs", "tq2_0"));
+                         testing::Values("int4:g128", "int3:g64:asym", "int2:g64", "int4:row", "nf4:g64", "ternary:row",
+                                         "q4_0", "q4_1", "q5_k", "q4_k", "q3_k", "q2_k", "q6_k", "iq4_nl", "iq4_xs",
+                                         "iq2_xs", "iq3_xxs", "tq2_0"));
 
 TEST(FeedbackFactor, ReproducesTheMomentWithoutDamping) {
   // With R rebuilt from N and the metrics, R R^T is the moment: for units of one column N_kj = R_kj / R_jj.
   constexpr std::size_t kCols = 64;
   const SiteStatistics site = correlated_site(kCols, 3);
   ThreadPool pool(1);
-  const FeedbackFactor factor(site.second_moment, kCols, {.damp_percent = 0, .act_order = true, .block = 16}, pool, Isa::scalar);
+  const FeedbackFactor factor(site.second_moment, kCols, {.damp_percent = 0, .act_order = true, .block = 16}, pool,
+                              Isa::scalar);
   std::vector<double> r(kCols * kCols);
   for (std::size_t to = 0; to < factor.num_blocks(); ++to)
     for (std::size_t from = 0; from <= to; ++from)
@@ -152,7 +162,8 @@ TEST(FeedbackFactor, ReproducesTheMomentWithoutDamping) {
         for (std::size_t j = 0; j < 16; ++j) {
           const std::size_t row = from * 16 + i, col = to * 16 + j;
           const double pivot = std::sqrt(static_cast<double>(*factor.metric(col)));
-          r[row * kCols + col] = row == col ? pivot : static_cast<double>(factor.feedback(from, to)[i * 16 + j]) * pivot;
+          r[row * kCols + col] =
+              row == col ? pivot : static_cast<double>(factor.feedback(from, to)[i * 16 + j]) * pivot;
         }
   double largest = 0;
   for (const float value : site.mean_square) largest = std::max(largest, static_cast<double>(value));
@@ -162,14 +173,16 @@ TEST(FeedbackFactor, ReproducesTheMomentWithoutDamping) {
       double product = 0;
       for (std::size_t k = 0; k < kCols; ++k) product += r[i * kCols + k] * r[j * kCols + k];
       // f32 panels: each of kCols products carries a relative error of 2^-23 of at most the largest diagonal.
-      EXPECT_NEAR(product, static_cast<double>(site.second_moment[factor.order()[i] * kCols + factor.order()[j]]), kCols * 0x1p-22 * largest);
+      EXPECT_NEAR(product, static_cast<double>(site.second_moment[factor.order()[i] * kCols + factor.order()[j]]),
+                  kCols * 0x1p-22 * largest);
     }
   EXPECT_EQ(factor.dead_columns(), 1u);
 }
 
 TEST(FeedbackFactor, RepairsAMomentThatHasNoFactor) {
   SiteStatistics site = independent_site(32);
-  site.second_moment[1] = site.second_moment[32] = 3;  // not positive definite: no text gives this, but damaged files may
+  site.second_moment[1] = site.second_moment[32] =
+      3;  // not positive definite: no text gives this, but damaged files may
   ThreadPool pool(1);
   const FeedbackFactor factor(site.second_moment, 32, {}, pool, Isa::scalar);
   EXPECT_GT(factor.repairs(), 5u);
@@ -191,7 +204,8 @@ TEST(SolveTarget, GivesTheWeightsThemselvesWhenInputsHaveNotChanged) {
   for (std::size_t row = 0; row < 5; ++row)
     for (std::size_t j = 0; j < 64; ++j) {
       double sum = 0;
-      for (std::size_t i = 0; i < 64; ++i) sum += static_cast<double>(weights[row * 64 + i]) * static_cast<double>(site.second_moment[i * 64 + j]);
+      for (std::size_t i = 0; i < 64; ++i)
+        sum += static_cast<double>(weights[row * 64 + i]) * static_cast<double>(site.second_moment[i * 64 + j]);
       outputs[row * 64 + j] = static_cast<float>(sum);
     }
   ThreadPool pool(1);
@@ -201,15 +215,18 @@ TEST(SolveTarget, GivesTheWeightsThemselvesWhenInputsHaveNotChanged) {
   for (std::size_t i = 0; i < weights.size(); ++i) EXPECT_NEAR(target[i], weights[i], 1e-3) << i;
 }
 
-// (H + D) W*^T = (E[y x'^T] + W D)^T, with more columns than are solved for at once, in any order and for units of several columns.
+// (H + D) W*^T = (E[y x'^T] + W D)^T, with more columns than are solved for at once, in any order and for units of
+// several columns.
 TEST(SolveTarget, SolvesForOutputsOfOtherInputs) {
   constexpr std::size_t kCols = 296, kRows = 3, kDead = 7;
   SiteStatistics site = correlated_site(kCols, 4);
-  for (std::size_t i = 0; i < kCols; ++i) site.second_moment[i * kCols + kDead] = site.second_moment[kDead * kCols + i] = 0;
+  for (std::size_t i = 0; i < kCols; ++i)
+    site.second_moment[i * kCols + kDead] = site.second_moment[kDead * kCols + i] = 0;
   std::vector<float> weights = random_weights(kRows, kCols), outputs = random_weights(kRows, kCols);
   for (std::size_t row = 0; row < kRows; ++row) outputs[row * kCols + kDead] = 0;
-  for (const FactorOptions& options : {FactorOptions{.act_order = false}, FactorOptions{.act_order = true}, FactorOptions{.unit = 4},
-                                       FactorOptions{.act_order = false, .unit = 8, .block = 64}}) {
+  for (const FactorOptions& options :
+       {FactorOptions{.act_order = false}, FactorOptions{.act_order = true}, FactorOptions{.unit = 4},
+        FactorOptions{.act_order = false, .unit = 8, .block = 64}}) {
     std::vector<float> first;
     for (const std::size_t threads : {1u, 3u}) {
       ThreadPool pool(threads);
@@ -222,12 +239,16 @@ TEST(SolveTarget, SolvesForOutputsOfOtherInputs) {
           const double added = static_cast<double>(factor.added()[j]);
           double sum = added * static_cast<double>(target[row * kCols + j]), magnitude = std::fabs(sum);
           for (std::size_t i = 0; i < kCols; ++i) {
-            const double term = static_cast<double>(target[row * kCols + i]) * static_cast<double>(site.second_moment[i * kCols + j]);
+            const double term =
+                static_cast<double>(target[row * kCols + i]) * static_cast<double>(site.second_moment[i * kCols + j]);
             sum += term, magnitude += std::fabs(term);
           }
-          const double wanted = static_cast<double>(outputs[row * kCols + j]) + added * static_cast<double>(weights[row * kCols + j]);
-          // Substitution is backward stable: two systems in f32, each a perturbation of its triangle by at most kCols roundings.
-          EXPECT_NEAR(sum, wanted, 2 * kCols * 0x1p-24 * std::sqrt(double{kCols}) * magnitude + 1e-6) << row << ", " << j;
+          const double wanted =
+              static_cast<double>(outputs[row * kCols + j]) + added * static_cast<double>(weights[row * kCols + j]);
+          // Substitution is backward stable: two systems in f32, each a perturbation of its triangle by at most kCols
+          // roundings.
+          EXPECT_NEAR(sum, wanted, 2 * kCols * 0x1p-24 * std::sqrt(double{kCols}) * magnitude + 1e-6)
+              << row << ", " << j;
         }
       for (std::size_t row = 0; row < kRows; ++row)  // an input that is never there asks for nothing
         EXPECT_NEAR(target[row * kCols + kDead], weights[row * kCols + kDead], 1e-5);

@@ -40,9 +40,13 @@ TEST(FitRule, PercentileTakesAShare) {
 }
 
 TEST(FitRule, RefusalsSayWhatIsWrong) {
-  for (const char* wrong : {"percentile:", "percentile:0", "percentile:100.1", "percentile:-1", "percentile:9x", "percentile:nan", "search:3"})
-    EXPECT_EQ(refusal(wrong), std::string("only percentile takes a number, above 0 and up to 100, as in percentile:99.5: '") + wrong + "'");
-  EXPECT_EQ(refusal("best"), "unknown fit 'best'; known are auto, absmax, minmax, search, percentile, entropy, absmean, threshold");
+  for (const char* wrong : {"percentile:", "percentile:0", "percentile:100.1", "percentile:-1", "percentile:9x",
+                            "percentile:nan", "search:3"})
+    EXPECT_EQ(
+        refusal(wrong),
+        std::string("only percentile takes a number, above 0 and up to 100, as in percentile:99.5: '") + wrong + "'");
+  EXPECT_EQ(refusal("best"),
+            "unknown fit 'best'; known are auto, absmax, minmax, search, percentile, entropy, absmean, threshold");
 }
 
 }  // namespace

@@ -46,16 +46,17 @@ double error_of(const FormatPtr& format, const QuantizedTensor& matrix) {
 
 FormatPtr held(const FormatPtr& wanted, const QuantizedTensor& matrix) {
   const QuantizedView view = matrix.view();
-  const std::optional<WeightPeak> peak = needs_peak(*view.format, *wanted) ? std::optional(peak_of(view)) : std::nullopt;
+  const std::optional<WeightPeak> peak =
+      needs_peak(*view.format, *wanted) ? std::optional(peak_of(view)) : std::nullopt;
   return held_format(wanted, MagnitudeSample(view, peak, Isa::scalar), {}, kCols);
 }
 
 // The formats that are asked for, and those whose scales are spelled in another way than the usual ones.
 std::vector<FormatPtr> formats() {
   std::vector<FormatPtr> all = list_formats();
-  for (const char* name : {"int4:g32:f32", "int4:g32:bf16", "int4:g32:e8m0", "int4:g32:s6", "int4:g32:s8", "int8:row:f16", "int8:tensor",
-                           "int4:g32:asym:f16",
-                           "ternary:g64", "ternary:row", "binary:g64", "binary:row", "nf4:g64:dq", "fp8:row", "table4:row"})
+  for (const char* name : {"int4:g32:f32", "int4:g32:bf16", "int4:g32:e8m0", "int4:g32:s6", "int4:g32:s8",
+                           "int8:row:f16", "int8:tensor", "int4:g32:asym:f16", "ternary:g64", "ternary:row",
+                           "binary:g64", "binary:row", "nf4:g64:dq", "fp8:row", "table4:row"})
     all.push_back(find_format(name));
   return all;
 }
@@ -67,7 +68,8 @@ TEST(HeldMagnitude, WhatIsStoredLosesNoMoreThanItsFormatDoesAtAnyMagnitude) {
     for (const FormatPtr& wanted : formats()) {
       if (wanted->name() == "f16" && deviation > 1e4) continue;  // which is refused by the weight's position
       const FormatPtr stored = held(wanted, matrix);
-      EXPECT_LE(error_of(stored, matrix), 1.6 * error_of(stored, usual) + 0.02) << wanted->name() << " as " << stored->name() << " at " << deviation;
+      EXPECT_LE(error_of(stored, matrix), 1.6 * error_of(stored, usual) + 0.02)
+          << wanted->name() << " as " << stored->name() << " at " << deviation;
     }
   }
 }
@@ -85,7 +87,8 @@ TEST(HeldMagnitude, SubstitutesAreAsSmallAsCanBe) {
   EXPECT_EQ(held(find_format("nf4:g64"), matrix_of(1e7))->name(), "nf4:g64:f32");
   EXPECT_EQ(held(find_format("q8_0"), matrix_of(1e-6))->name(), "bf16");
   EXPECT_EQ(held(find_format("q8_0"), matrix_of(1e-39))->name(), "f32");
-  EXPECT_EQ(held(find_format("nvfp4"), matrix_of(2e-3))->name(), "q4_0");  // whose files have no room for a scale of the whole tensor
+  EXPECT_EQ(held(find_format("nvfp4"), matrix_of(2e-3))->name(),
+            "q4_0");  // whose files have no room for a scale of the whole tensor
 }
 
 TEST(HeldMagnitude, OneEnormousWeightIsSeenWhereverItLies) {
@@ -99,7 +102,9 @@ TEST(HeldMagnitude, OneEnormousWeightIsSeenWhereverItLies) {
 }
 
 TEST(HeldMagnitude, AllIsLookedAtOnlyWhereATypeReachesFurtherThanTheFormat) {
-  const auto needs = [](const char* source, const char* target) { return needs_peak(*find_format(source), *find_format(target)); };
+  const auto needs = [](const char* source, const char* target) {
+    return needs_peak(*find_format(source), *find_format(target));
+  };
   EXPECT_TRUE(needs("f32", "q8_0"));
   EXPECT_TRUE(needs("bf16", "q4_k"));
   EXPECT_TRUE(needs("f32", "f16"));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tables of mixes against what llama.cpp did: file sizes of a real six-layer model (vocabulary 4096, hidden 256, intermediate 768, 8 heads, 4
-// key/value heads, tied embedding, September 2026), whose header takes the same number of bytes for every type.
+// The tables of mixes against what llama.cpp did: file sizes of a real six-layer model (vocabulary 4096, hidden 256,
+// intermediate 768, 8 heads, 4 key/value heads, tied embedding, September 2026), whose header takes the same number of
+// bytes for every type.
 #include "quantize/mixes.h"
 
 #include <gtest/gtest.h>
@@ -16,10 +17,10 @@ namespace {
 struct BlockSize {
   std::uint64_t columns, bytes;
 };
-const std::map<std::string_view, BlockSize> kBlocks = {{"q4_0", {32, 18}},    {"q4_1", {32, 20}},     {"q5_0", {32, 22}},   {"q5_1", {32, 24}},
-                                                       {"q8_0", {32, 34}},    {"q2_k", {256, 84}},    {"q3_k", {256, 110}}, {"q4_k", {256, 144}},
-                                                       {"q5_k", {256, 176}},  {"q6_k", {256, 210}},   {"iq4_nl", {32, 18}}, {"iq4_xs", {256, 136}},
-                                                       {"iq3_s", {256, 110}}, {"iq3_xxs", {256, 98}}, {"iq2_s", {256, 82}}};
+const std::map<std::string_view, BlockSize> kBlocks = {
+    {"q4_0", {32, 18}},   {"q4_1", {32, 20}},     {"q5_0", {32, 22}},    {"q5_1", {32, 24}},     {"q8_0", {32, 34}},
+    {"q2_k", {256, 84}},  {"q3_k", {256, 110}},   {"q4_k", {256, 144}},  {"q5_k", {256, 176}},   {"q6_k", {256, 210}},
+    {"iq4_nl", {32, 18}}, {"iq4_xs", {256, 136}}, {"iq3_s", {256, 110}}, {"iq3_xxs", {256, 98}}, {"iq2_s", {256, 82}}};
 
 std::string_view pick(const Mix& mix, const TensorFacts& facts) {
   for (const MixRule& rule : mix.rules)
@@ -72,7 +73,9 @@ struct TinyModel {
   }
   std::uint64_t pure_bytes(std::string_view format) const {
     std::uint64_t total = 0;
-    each_matrix([&](const TensorFacts& facts) { total += facts.rows * (facts.cols / kBlocks.at(format).columns) * kBlocks.at(format).bytes; });
+    each_matrix([&](const TensorFacts& facts) {
+      total += facts.rows * (facts.cols / kBlocks.at(format).columns) * kBlocks.at(format).bytes;
+    });
     return total;
   }
 };
@@ -157,7 +160,8 @@ TEST(Mixes, DecideByShapeOfTheModel) {
   EXPECT_EQ(decide("q4_k_m", "token_embd.weight"), "q8_0");
 }
 
-// What importances and experts change, mix by mix: by hand from llama.cpp's rules, as long as no model here has experts.
+// What importances and experts change, mix by mix: by hand from llama.cpp's rules, as long as no model here has
+// experts.
 TEST(Mixes, DecideByImportanceAndExperts) {
   TensorFacts facts;
   facts.cols = facts.rows = 4096;
@@ -171,12 +175,13 @@ TEST(Mixes, DecideByImportanceAndExperts) {
     std::uint64_t layer;
     const char *without, *with;
   };
-  for (const Case& test : {Case{"q4_0", "ffn_down", 3, "q4_0", "q4_1"}, Case{"q4_0", "ffn_down", 4, "q4_0", "q4_0"},
-                           Case{"q5_0", "ffn_down", 3, "q5_0", "q5_1"}, Case{"q4_1", "ffn_down", 3, "q4_1", "q4_1"},
-                           Case{"iq3_xxs", "ffn_down", 3, "q4_k", "iq3_xxs"}, Case{"iq3_xxs", "ffn_down", 4, "q3_k", "iq3_xxs"},
-                           Case{"iq3_xxs", "attn_v", 4, "iq3_s", "iq3_xxs"}, Case{"iq4_nl", "ffn_down", 3, "q5_k", "iq4_nl"},
-                           Case{"iq4_xs", "ffn_down", 3, "q5_k", "iq4_xs"}, Case{"iq4_xs", "ffn_down", 4, "iq4_xs", "iq4_xs"},
-                           Case{"q4_k_m", "ffn_down", 3, "q6_k", "q6_k"}}) {
+  for (const Case& test :
+       {Case{"q4_0", "ffn_down", 3, "q4_0", "q4_1"}, Case{"q4_0", "ffn_down", 4, "q4_0", "q4_0"},
+        Case{"q5_0", "ffn_down", 3, "q5_0", "q5_1"}, Case{"q4_1", "ffn_down", 3, "q4_1", "q4_1"},
+        Case{"iq3_xxs", "ffn_down", 3, "q4_k", "iq3_xxs"}, Case{"iq3_xxs", "ffn_down", 4, "q3_k", "iq3_xxs"},
+        Case{"iq3_xxs", "attn_v", 4, "iq3_s", "iq3_xxs"}, Case{"iq4_nl", "ffn_down", 3, "q5_k", "iq4_nl"},
+        Case{"iq4_xs", "ffn_down", 3, "q5_k", "iq4_xs"}, Case{"iq4_xs", "ffn_down", 4, "iq4_xs", "iq4_xs"},
+        Case{"q4_k_m", "ffn_down", 3, "q6_k", "q6_k"}}) {
     facts.layer = test.layer;
     const std::string name = "blk." + std::to_string(test.layer) + "." + test.part + ".weight";
     facts.has_importance = false;

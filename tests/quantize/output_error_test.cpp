@@ -19,12 +19,14 @@ struct Problem {
   Problem() {
     Random random(3);
     constexpr std::size_t kVectors = 200;
-    for (std::size_t i = 0; i < kVectors * kCols; ++i) inputs.push_back(static_cast<float>(random.normal() * (i % 7 == 0 ? 3 : 1)));
+    for (std::size_t i = 0; i < kVectors * kCols; ++i)
+      inputs.push_back(static_cast<float>(random.normal() * (i % 7 == 0 ? 3 : 1)));
     site.count = kVectors;
     site.second_moment.resize(kCols * kCols);
     for (std::size_t t = 0; t < kVectors; ++t)
       for (std::size_t i = 0; i < kCols; ++i)
-        for (std::size_t j = 0; j < kCols; ++j) site.second_moment[i * kCols + j] += inputs[t * kCols + i] * inputs[t * kCols + j] / kVectors;
+        for (std::size_t j = 0; j < kCols; ++j)
+          site.second_moment[i * kCols + j] += inputs[t * kCols + i] * inputs[t * kCols + j] / kVectors;
     for (std::size_t i = 0; i < kCols; ++i) site.mean_square.push_back(site.second_moment[i * kCols + i]);
     for (std::size_t i = 0; i < kRows * kCols; ++i) {
       weights.push_back(static_cast<float>(random.normal()));
@@ -55,11 +57,13 @@ struct Problem {
 
 TEST(OutputError, IsTheShareOfTheOutputsThatIsLost) {
   const Problem p;
-  const OutputError error = p.measure({.site = &p.site, .weights = p.weights, .stored = p.stored, .original = p.weights, .rows = kRows});
+  const OutputError error =
+      p.measure({.site = &p.site, .weights = p.weights, .stored = p.stored, .original = p.weights, .rows = kRows});
   EXPECT_NEAR(error.stored, p.share(p.weights, p.stored), 1e-4 * error.stored);
   QuantizedTensor nearest(find_format("int4:g32"), kRows, kCols);
   for (std::size_t row = 0; row < kRows; ++row)
-    nearest.format->encode_row(std::span(p.weights).subspan(row * kCols, kCols), {}, nullptr, row, {}, nearest.row(row));
+    nearest.format->encode_row(std::span(p.weights).subspan(row * kCols, kCols), {}, nullptr, row, {},
+                               nearest.row(row));
   EXPECT_NEAR(error.nearest, p.share(p.weights, nearest.view().decode()), 1e-4 * error.nearest);
 }
 
@@ -71,9 +75,14 @@ TEST(OutputError, ScalesOfATransformDoNotChangeWhatNearestValuesLose) {
   SiteStatistics divided = p.site;
   for (std::size_t i = 0; i < kCols; ++i)
     for (std::size_t j = 0; j < kCols; ++j) divided.second_moment[i * kCols + j] /= scales[i] * scales[j];
-  const OutputError plain = p.measure({.site = &p.site, .weights = p.weights, .stored = p.weights, .original = p.weights, .rows = kRows});
-  const OutputError moved =
-      p.measure({.site = &divided, .weights = scaled, .stored = scaled, .original = p.weights, .column_scales = scales, .rows = kRows});
+  const OutputError plain =
+      p.measure({.site = &p.site, .weights = p.weights, .stored = p.weights, .original = p.weights, .rows = kRows});
+  const OutputError moved = p.measure({.site = &divided,
+                                       .weights = scaled,
+                                       .stored = scaled,
+                                       .original = p.weights,
+                                       .column_scales = scales,
+                                       .rows = kRows});
   EXPECT_NEAR(moved.nearest, plain.nearest, 1e-4 * plain.nearest);
   EXPECT_EQ(plain.stored, 0);
 }
@@ -88,9 +97,11 @@ TEST(OutputError, WithoutMomentsColumnsStandAlone) {
     lost += e * e * m;
     whole += double(p.weights[i]) * p.weights[i] * m;
   }
-  const OutputError error = p.measure({.site = &diagonal, .weights = p.weights, .stored = p.stored, .original = p.weights, .rows = kRows});
+  const OutputError error =
+      p.measure({.site = &diagonal, .weights = p.weights, .stored = p.stored, .original = p.weights, .rows = kRows});
   EXPECT_NEAR(error.stored, lost / whole, 1e-4 * error.stored);
-  const OutputError unknown = p.measure({.weights = p.weights, .stored = p.stored, .original = p.weights, .rows = kRows});
+  const OutputError unknown =
+      p.measure({.weights = p.weights, .stored = p.stored, .original = p.weights, .rows = kRows});
   EXPECT_NEAR(unknown.stored, 0.01, 0.002);
 }
 

@@ -19,7 +19,8 @@ constexpr std::uint64_t kRows = 300, kCols = 512;
 std::uint64_t reversed(std::uint64_t row, std::uint64_t count) { return count - 1 - row; }
 
 // Rows of a tensor without anything known of its inputs.
-QuantizedTensor encode(const RowSource& weights, RowRange rows, const char* format, ThreadPool& pool, const char* method = "rtn") {
+QuantizedTensor encode(const RowSource& weights, RowRange rows, const char* format, ThreadPool& pool,
+                       const char* method = "rtn") {
   const LinearTask task{.weights = weights, .format = find_format(format), .method = find_method(method)};
   RoundPlans plans;
   return LinearQuantizer(task, plans, pool, Isa::scalar).encode(rows);
@@ -45,7 +46,8 @@ void expect_rows(const QuantizedTensor& rows, QuantizedTensor& whole, std::uint6
   QuantizedTensor own = rows;
   for (std::uint64_t r = 0; r < own.rows; ++r)
     for (std::size_t p = 0; p < own.specs.size(); ++p)
-      ASSERT_EQ(std::memcmp(own.row(r)[p], whole.row(first + r)[p], own.specs[p].row_bytes), 0) << what << " row " << first + r;
+      ASSERT_EQ(std::memcmp(own.row(r)[p], whole.row(first + r)[p], own.specs[p].row_bytes), 0)
+          << what << " row " << first + r;
 }
 
 TEST(QuantizeLinear, AgreesWithTheFormatRowByRow) {
@@ -84,10 +86,13 @@ TEST(QuantizeLinear, FollowsTheRowOrder) {
   ThreadPool pool(2);
   for (const char* name : {"f32", "q8_0"}) {  // copied, encoded
     const QuantizedTensor plain = encode({.view = &view, .name = "t"}, {0, kRows}, name, pool);
-    const QuantizedTensor turned = encode({.view = &view, .name = "t", .order = reversed, .order_block = kRows}, {0, kRows}, name, pool);
+    const QuantizedTensor turned =
+        encode({.view = &view, .name = "t", .order = reversed, .order_block = kRows}, {0, kRows}, name, pool);
     const std::size_t row_bytes = plain.planes[0].size() / kRows;
     for (std::uint64_t r = 0; r < kRows; ++r)
-      ASSERT_EQ(std::memcmp(turned.planes[0].data() + r * row_bytes, plain.planes[0].data() + (kRows - 1 - r) * row_bytes, row_bytes), 0);
+      ASSERT_EQ(std::memcmp(turned.planes[0].data() + r * row_bytes,
+                            plain.planes[0].data() + (kRows - 1 - r) * row_bytes, row_bytes),
+                0);
   }
 }
 
@@ -115,7 +120,8 @@ TEST(QuantizeLinear, NamesTheFirstWeightThatIsNoNumber) {
   for (std::size_t threads = 1; threads <= 4; ++threads) {
     ThreadPool pool(threads);
     const SiteStatistics site = random_site(kCols, 16);
-    for (const auto& [name, method] : {std::pair{"q8_0", "rtn"}, {"f32", "rtn"}, {"f16", "rtn"}, {"q8_0", "gptq"}, {"nf4:g64:dq", "rtn"}}) {
+    for (const auto& [name, method] :
+         {std::pair{"q8_0", "rtn"}, {"f32", "rtn"}, {"f16", "rtn"}, {"q8_0", "gptq"}, {"nf4:g64:dq", "rtn"}}) {
       const LinearTask task{.weights = {.view = &view, .name = "blk.0.attn_q.weight", .file = "m.gguf"},
                             .format = find_format(name),
                             .method = find_method(method),
@@ -126,7 +132,8 @@ TEST(QuantizeLinear, NamesTheFirstWeightThatIsNoNumber) {
       } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::corrupt);
         EXPECT_STREQ(error.what(),
-                     "m.gguf: tensor 'blk.0.attn_q.weight' holds NaN, which no format can store; repair or retrain the model: row 131, column 17");
+                     "m.gguf: tensor 'blk.0.attn_q.weight' holds NaN, which no format can store; repair or retrain the "
+                     "model: row 131, column 17");
       }
     }
   }
@@ -143,14 +150,17 @@ TEST(QuantizeLinear, NamesAValueBeyondF16) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::unsupported);
-    EXPECT_STREQ(error.what(), "tensor 't' holds a value that f16 cannot; use bf16 or f32: row 2, column 5, value 70000.000000");
+    EXPECT_STREQ(error.what(),
+                 "tensor 't' holds a value that f16 cannot; use bf16 or f32: row 2, column 5, value 70000.000000");
   }
   EXPECT_NO_THROW(encode({.view = &view, .name = "t"}, {0, 4}, "bf16", pool));
 }
 
 TEST(QuantizeLinear, NamesAValueBeyondBf16) {
   QuantizedTensor source = random_matrix(2, 32, 6);
-  const auto put = [&](float value) { std::memcpy(source.planes[0].data() + (32 + 7) * sizeof(float), &value, sizeof(float)); };
+  const auto put = [&](float value) {
+    std::memcpy(source.planes[0].data() + (32 + 7) * sizeof(float), &value, sizeof(float));
+  };
   const QuantizedView view = source.view();
   ThreadPool pool(1);
   put(0x1.fefffep127F);  // the last that is rounded down
@@ -161,7 +171,8 @@ TEST(QuantizeLinear, NamesAValueBeyondBf16) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::unsupported);
-    EXPECT_TRUE(std::string_view(error.what()).starts_with("tensor 't' holds a value that bf16 cannot; use f32: row 1, column 7, value 3396"))
+    EXPECT_TRUE(std::string_view(error.what())
+                    .starts_with("tensor 't' holds a value that bf16 cannot; use f32: row 1, column 7, value 3396"))
         << error.what();
   }
 }
@@ -190,7 +201,8 @@ TEST(QuantizeLinear, ABandHasTheSameBytesAloneAndAmongOthers) {
       // In the order of the weights' own tensor.
       const std::vector<float> decoded = whole.view().decode();
       for (std::uint64_t row = 0; row < kSmall; ++row)
-        ASSERT_EQ(std::memcmp(&values[(kSmall - 1 - row) * kWidth], &decoded[row * kWidth], kWidth * sizeof(float)), 0) << method << " " << format;
+        ASSERT_EQ(std::memcmp(&values[(kSmall - 1 - row) * kWidth], &decoded[row * kWidth], kWidth * sizeof(float)), 0)
+            << method << " " << format;
     }
 }
 
@@ -201,15 +213,20 @@ TEST(QuantizeLinear, EveryRangeOfRowsIsRoundedForItsOwnInputs) {
   const SiteStatistics first = random_site(kWidth, 10), second = random_site(kWidth, 11);
   ThreadPool pool(2);
   // nf4:g64:dq is fitted to the whole tensor, so rows of a mixture have scales of their own there.
-  for (const auto& [method, format] : {std::pair{"imatrix", "int3:g64"}, {"gptq", "int3:g64"}, {"gptq", "nf4:g64:dq"}}) {
+  for (const auto& [method, format] :
+       {std::pair{"imatrix", "int3:g64"}, {"gptq", "int3:g64"}, {"gptq", "nf4:g64:dq"}}) {
     const bool is_by_rows = std::string_view(format) == "int3:g64";
     const auto task = [&, name = format, rounding = method](std::vector<RowMoment> moments) {
-      return LinearTask{.weights = {.view = &view}, .format = find_format(name), .method = find_method(rounding), .moments = std::move(moments)};
+      return LinearTask{.weights = {.view = &view},
+                        .format = find_format(name),
+                        .method = find_method(rounding),
+                        .moments = std::move(moments)};
     };
     QuantizedTensor of_first = quantize_linear(task({{.rows = {0, kSmall}, .inputs = &first}}), pool, Isa::scalar);
     QuantizedTensor of_second = quantize_linear(task({{.rows = {0, kSmall}, .inputs = &second}}), pool, Isa::scalar);
     QuantizedTensor of_none = quantize_linear(task({}), pool, Isa::scalar);
-    const LinearTask mixed = task({{.rows = {0, 20}, .inputs = &first}, {.rows = {20, 40}, .inputs = &second}, {.rows = {40, kSmall}}});
+    const LinearTask mixed =
+        task({{.rows = {0, 20}, .inputs = &first}, {.rows = {20, 40}, .inputs = &second}, {.rows = {40, kSmall}}});
     QuantizedTensor whole = quantize_linear(mixed, pool, Isa::scalar);
     RoundPlans plans;
     const LinearQuantizer linear(mixed, plans, pool, Isa::scalar);
@@ -217,7 +234,8 @@ TEST(QuantizeLinear, EveryRangeOfRowsIsRoundedForItsOwnInputs) {
     expect_rows(across, whole, 10, method);
     for (std::uint64_t row = 0; row < kSmall && is_by_rows; ++row) {
       QuantizedTensor& expected = row < 20 ? of_first : row < 40 ? of_second : of_none;
-      ASSERT_EQ(std::memcmp(whole.row(row)[0], expected.row(row)[0], whole.specs[0].row_bytes), 0) << method << " row " << row;
+      ASSERT_EQ(std::memcmp(whole.row(row)[0], expected.row(row)[0], whole.specs[0].row_bytes), 0)
+          << method << " row " << row;
     }
     EXPECT_NE(of_first.planes, of_second.planes) << method;
     EXPECT_NE(of_first.planes, of_none.planes) << method;
@@ -229,14 +247,18 @@ TEST(QuantizeLinear, RefusesMomentsThatDoNotCoverTheRows) {
   const QuantizedView view = source.view();
   const SiteStatistics site = random_site(64, 13), narrow = random_site(32, 14);
   ThreadPool pool(1);
-  const std::vector<std::vector<RowMoment>> wrong = {{{.rows = {0, 7}, .inputs = &site}},
-                                                     {{.rows = {0, 9}, .inputs = &site}},
-                                                     {{.rows = {1, 8}, .inputs = &site}},
-                                                     {{.rows = {0, 4}, .inputs = &site}, {.rows = {5, 8}, .inputs = &site}},
-                                                     {{.rows = {0, 5}, .inputs = &site}, {.rows = {4, 8}, .inputs = &site}},
-                                                     {{.rows = {0, 8}, .inputs = &narrow}}};
+  const std::vector<std::vector<RowMoment>> wrong = {
+      {{.rows = {0, 7}, .inputs = &site}},
+      {{.rows = {0, 9}, .inputs = &site}},
+      {{.rows = {1, 8}, .inputs = &site}},
+      {{.rows = {0, 4}, .inputs = &site}, {.rows = {5, 8}, .inputs = &site}},
+      {{.rows = {0, 5}, .inputs = &site}, {.rows = {4, 8}, .inputs = &site}},
+      {{.rows = {0, 8}, .inputs = &narrow}}};
   for (const auto& moments : wrong) {
-    const LinearTask task{.weights = {.view = &view}, .format = find_format("int4:g32"), .method = find_method("gptq"), .moments = moments};
+    const LinearTask task{.weights = {.view = &view},
+                          .format = find_format("int4:g32"),
+                          .method = find_method("gptq"),
+                          .moments = moments};
     EXPECT_THROW(quantize_linear(task, pool, Isa::scalar), Error);
   }
 }

@@ -79,9 +79,12 @@ TEST(Recipe, MixesAreFoundByNameAndByPrefix) {
   EXPECT_EQ(find_recipe("q6_k").rules.size(), 1u);
   EXPECT_GT(find_recipe("mix:q6_k").rules.size(), 1u);
   EXPECT_EQ(message([] { find_recipe("mix:q4_k_n"); }), "unknown mix 'q4_k_n'; near are q4_k_s, q4_k_m");
-  EXPECT_EQ(message([] { find_recipe("Q4_K_N"); }), "no format and no mix has this name: q4_k_n; did you mean q4_k_s, q4_k_m?");
-  EXPECT_EQ(message([] { find_recipe("q4_km"); }), "no format and no mix has this name: q4_km; did you mean q4_k_m, q4_k?");
-  EXPECT_EQ(message([] { find_recipe("iq2_xxxs"); }), "no format and no mix has this name: iq2_xxxs; did you mean iq2_xxs?");
+  EXPECT_EQ(message([] { find_recipe("Q4_K_N"); }),
+            "no format and no mix has this name: q4_k_n; did you mean q4_k_s, q4_k_m?");
+  EXPECT_EQ(message([] { find_recipe("q4_km"); }),
+            "no format and no mix has this name: q4_km; did you mean q4_k_m, q4_k?");
+  EXPECT_EQ(message([] { find_recipe("iq2_xxxs"); }),
+            "no format and no mix has this name: iq2_xxxs; did you mean iq2_xxs?");
   EXPECT_NE(message([] { find_recipe("q4_k_n"); }).find("q4_k_m"), std::string::npos);
 }
 
@@ -93,7 +96,8 @@ TEST(Recipe, NeedsARuleForEveryTensor) {
 
 TEST(Method, IsAComposition) {
   EXPECT_EQ(find_method("rtn").composition(), "none + auto + nearest");
-  EXPECT_EQ(message([] { find_method("gtpq"); }), "unknown method 'gtpq'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
+  EXPECT_EQ(message([] { find_method("gtpq"); }),
+            "unknown method 'gtpq'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
 }
 
 }  // namespace

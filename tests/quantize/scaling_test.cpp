@@ -23,7 +23,8 @@ struct Outlier {
     for (const float square : site.mean_square) site.absmax.push_back(4 * std::sqrt(square));
     site.second_moment.assign(kCols * kCols, 0.0F);
     for (std::size_t i = 0; i < kCols; ++i) site.second_moment[i * kCols + i] = site.mean_square[i];
-    for (std::size_t i = 0; i < kRows * kCols; ++i) weights.push_back(static_cast<float>(0.05 * random.normal() / (i % kCols == 9 ? 40 : 1)));
+    for (std::size_t i = 0; i < kRows * kCols; ++i)
+      weights.push_back(static_cast<float>(0.05 * random.normal() / (i % kCols == 9 ? 40 : 1)));
   }
   ScaleRequest request(const char* format) const { return {&site, {{weights, kRows, find_format(format), {}}}, {}}; }
 
@@ -57,7 +58,8 @@ TEST(Awq, ProtectsAColumnThatIsStrong) {
 TEST(Awq, GivesTheSameScalesForAnyNumberOfThreads) {
   const Outlier outlier;
   ThreadPool one(1), three(3);
-  EXPECT_EQ(choose_scales(find_transform("awq"), outlier.request("q4_0"), one), choose_scales(find_transform("awq"), outlier.request("q4_0"), three));
+  EXPECT_EQ(choose_scales(find_transform("awq"), outlier.request("q4_0"), one),
+            choose_scales(find_transform("awq"), outlier.request("q4_0"), three));
 }
 
 TEST(SmoothQuant, BalancesRanges) {
@@ -67,9 +69,11 @@ TEST(SmoothQuant, BalancesRanges) {
   // alpha 0.5 makes max|x / s| and max|w s| of every column alike.
   for (const std::size_t i : {0u, 9u, 77u}) {
     float peak = 0;
-    for (std::size_t row = 0; row < kRows; ++row) peak = std::max(peak, std::fabs(outlier.weights[row * kCols + i]) * scales[i]);
+    for (std::size_t row = 0; row < kRows; ++row)
+      peak = std::max(peak, std::fabs(outlier.weights[row * kCols + i]) * scales[i]);
     float first = 0;
-    for (std::size_t row = 0; row < kRows; ++row) first = std::max(first, std::fabs(outlier.weights[row * kCols]) * scales[0]);
+    for (std::size_t row = 0; row < kRows; ++row)
+      first = std::max(first, std::fabs(outlier.weights[row * kCols]) * scales[0]);
     EXPECT_NEAR(peak / (outlier.site.absmax[i] / scales[i]), first / (outlier.site.absmax[0] / scales[0]),
                 1e-3 * first / outlier.site.absmax[0] * scales[0]);
   }

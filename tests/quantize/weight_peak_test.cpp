@@ -21,7 +21,8 @@ QuantizedTensor matrix_in(const char* format, const std::vector<float>& values) 
 
 std::vector<float> some_values(std::uint64_t rows) {
   std::vector<float> values(rows * kCols);
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(static_cast<int>(i * 7919 % 2003) - 1001) * 1e-3f;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>(static_cast<int>(i * 7919 % 2003) - 1001) * 1e-3f;
   return values;
 }
 
@@ -53,7 +54,8 @@ TEST(WeightPeak, DoesNotDependOnHowTheBytesAreCut) {
   const WeightPeak whole = peak_of(matrix.view());
   for (const std::size_t piece : {2u, 34u, 4096u}) {
     PeakSearch search(DType::bf16, kCols);
-    for (std::size_t begin = 0; begin < bytes.size(); begin += piece) search.add(bytes.subspan(begin, std::min(piece, bytes.size() - begin)));
+    for (std::size_t begin = 0; begin < bytes.size(); begin += piece)
+      search.add(bytes.subspan(begin, std::min(piece, bytes.size() - begin)));
     EXPECT_EQ(search.peak().row, whole.row) << piece;
     EXPECT_EQ(search.peak().column, whole.column) << piece;
     EXPECT_EQ(search.peak().magnitude, whole.magnitude) << piece;
@@ -61,12 +63,14 @@ TEST(WeightPeak, DoesNotDependOnHowTheBytesAreCut) {
 }
 
 TEST(WeightPeak, SeesWhatIsNoNumber) {
-  for (const float bad : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+  for (const float bad : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                          std::numeric_limits<float>::quiet_NaN()}) {
     QuantizedTensor matrix = matrix_in("f32", some_values(4));
     std::memcpy(matrix.planes[0].data() + 200 * sizeof bad, &bad, sizeof bad);
     EXPECT_FALSE(peak_of(matrix.view()).is_finite) << bad;
   }
-  for (const auto& [format, bits] : {std::pair("f16", std::uint16_t{0xfc00}), std::pair("bf16", std::uint16_t{0x7fc0})}) {
+  for (const auto& [format, bits] :
+       {std::pair("f16", std::uint16_t{0xfc00}), std::pair("bf16", std::uint16_t{0x7fc0})}) {
     QuantizedTensor matrix = matrix_in(format, some_values(4));
     std::memcpy(matrix.planes[0].data() + 200 * sizeof bits, &bits, sizeof bits);
     EXPECT_FALSE(peak_of(matrix.view()).is_finite) << format;

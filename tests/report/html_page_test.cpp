@@ -9,7 +9,8 @@ namespace nibble {
 namespace {
 
 Json small_report() {
-  return {{"title", "a <b>title</b> </script><script>alert(1)</script>"}, {"nibble", "0"}, {"candidates", Json::array()}};
+  return {
+      {"title", "a <b>title</b> </script><script>alert(1)</script>"}, {"nibble", "0"}, {"candidates", Json::array()}};
 }
 
 TEST(HtmlPage, HoldsEverythingItShows) {

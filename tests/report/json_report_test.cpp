@@ -43,7 +43,8 @@ TEST(JsonReport, SubstitutionsAreListed) {
 }
 
 TEST(JsonReport, NumbersThatJsonLacksBecomeNull) {
-  EXPECT_EQ(json_text({{"x", std::numeric_limits<double>::infinity()}, {"y", "\xff"}}), "{\n  \"x\": null,\n  \"y\": \"\xEF\xBF\xBD\"\n}\n");
+  EXPECT_EQ(json_text({{"x", std::numeric_limits<double>::infinity()}, {"y", "\xff"}}),
+            "{\n  \"x\": null,\n  \"y\": \"\xEF\xBF\xBD\"\n}\n");
 }
 
 }  // namespace

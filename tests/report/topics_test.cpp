@@ -28,7 +28,8 @@ void expect_both(const Bilingual& text, std::string_view topic) {
 
 TEST(Topics, BothLanguagesCoverTheSame) {
   for (const Topic& topic : all_topics()) {
-    for (const Bilingual& text : {topic.title, topic.idea, topic.when, topic.strategy, topic.cost}) expect_both(text, topic.name);
+    for (const Bilingual& text : {topic.title, topic.idea, topic.when, topic.strategy, topic.cost})
+      expect_both(text, topic.name);
     for (const Bilingual& step : topic.process) expect_both(step, topic.name);
     for (const TopicCommand& command : topic.commands) expect_both(command.what, topic.name);
     EXPECT_GE(topic.process.size(), 2u) << topic.name;
@@ -46,7 +47,8 @@ TEST(Topics, NamesAreUniqueAndFound) {
       EXPECT_EQ(find_topic(other), &topic);
     }
   }
-  for (const char* name : {"int8", "int4", "int2", "mixed", "8", "6", "5", "4", "3", "2", "ternary", "binary", "fp8", "nf4"})
+  for (const char* name :
+       {"int8", "int4", "int2", "mixed", "8", "6", "5", "4", "3", "2", "ternary", "binary", "fp8", "nf4"})
     EXPECT_NE(find_topic(name), nullptr) << name;
   EXPECT_EQ(find_topic("int9"), nullptr);
 }
@@ -61,7 +63,8 @@ TEST(Topics, FiguresAreThereForFormatsThatExist) {
   }
   for (const Topic& topic : all_topics()) {
     EXPECT_FALSE(topic.formats.empty()) << topic.name;
-    for (const std::string_view format : topic.formats) EXPECT_TRUE(measured.contains(format)) << topic.name << ": " << format;
+    for (const std::string_view format : topic.formats)
+      EXPECT_TRUE(measured.contains(format)) << topic.name << ": " << format;
   }
 }
 
@@ -69,7 +72,8 @@ TEST(Topics, TextsAreWrappedAndComplete) {
   for (const Topic& topic : all_topics())
     for (const Language language : {Language::english, Language::chinese}) {
       const std::string text = topic_text(topic, language, {});
-      for (const TopicCommand& command : topic.commands) EXPECT_NE(text.find(command.command), std::string::npos) << command.command;
+      for (const TopicCommand& command : topic.commands)
+        EXPECT_NE(text.find(command.command), std::string::npos) << command.command;
       std::size_t begin = 0;
       for (std::size_t end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
         const std::string_view line = std::string_view(text).substr(begin, end - begin);

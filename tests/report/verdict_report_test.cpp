@@ -39,21 +39,26 @@ PairedVerdict verdict_of(const std::vector<std::string>& names, const std::vecto
     verdict.candidates.push_back({name, std::vector<MetricFigures>(texts.size(), figures), figures});
   }
   for (std::size_t i = 1; i < names.size(); ++i)
-    verdict.contests.push_back({names[0], names[i], figure(-0.2, -0.3, -0.1), figure(0.9, 0.8, 0.95), figure(0.1, 0.05, 0.2), Contest::first_better});
+    verdict.contests.push_back({names[0], names[i], figure(-0.2, -0.3, -0.1), figure(0.9, 0.8, 0.95),
+                                figure(0.1, 0.05, 0.2), Contest::first_better});
   return verdict;
 }
 
 PairedVerdict with_layers(PairedVerdict verdict) {
   for (CandidateVerdict& candidate : verdict.candidates)
-    candidate.layers = LayerErrors{.embedding = 0.0625, .layers = {{.residual = 0.01, .output = 0.02, .local = 0.0123456}, {.residual = 0.5, .output = 2, .local = 0}}};
+    candidate.layers = LayerErrors{
+        .embedding = 0.0625,
+        .layers = {{.residual = 0.01, .output = 0.02, .local = 0.0123456}, {.residual = 0.5, .output = 2, .local = 0}}};
   return verdict;
 }
 
 PairedVerdict with_split(PairedVerdict verdict, bool same = false) {
   for (CandidateVerdict& candidate : verdict.candidates) {
-    candidate.split = LossSplit{.windows = 32, .same = same, .weights = candidate.overall, .as_run = candidate.overall, .arithmetic = {}};
+    candidate.split = LossSplit{
+        .windows = 32, .same = same, .weights = candidate.overall, .as_run = candidate.overall, .arithmetic = {}};
     candidate.split->weights[Metric::kl_mean] = figure(0.125, 0.1, 0.15);
-    candidate.split->arithmetic = {"", "", figure(0.125, 0.11, 0.14), figure(1.01, 1, 1.02), figure(-0.1, -0.2, 0), Contest::second_better};
+    candidate.split->arithmetic = {
+        "", "", figure(0.125, 0.11, 0.14), figure(1.01, 1, 1.02), figure(-0.1, -0.2, 0), Contest::second_better};
   }
   return verdict;
 }
@@ -72,8 +77,10 @@ TEST(VerdictJson, TheSplitIsThereWhenTheLossWasSplit) {
 
 TEST(VerdictText, SaysHowTheLossSplits) {
   const std::string one = verdict_text(with_split(verdict_of({"q4"}, {"a.txt"})), {});
-  EXPECT_NE(one.find("\nLoss, KL mean: weights 0.1250 [0.1000, 0.1500], as run 0.2500 [0.2000, 0.3000]; arithmetic adds 0.1250 [0.1100, 0.1400].\n"),
-            std::string::npos) << one;
+  EXPECT_NE(one.find("\nLoss, KL mean: weights 0.1250 [0.1000, 0.1500], as run 0.2500 [0.2000, 0.3000]; arithmetic "
+                     "adds 0.1250 [0.1100, 0.1400].\n"),
+            std::string::npos)
+      << one;
   EXPECT_NE(one.find("on 32 of the 40 windows.\n"), std::string::npos) << one;
   const std::string same = verdict_text(with_split(verdict_of({"q4"}, {"a.txt"}), true), {});
   EXPECT_NE(same.find("The loss is the weights' alone"), std::string::npos) << same;
@@ -87,8 +94,9 @@ TEST(VerdictText, SaysHowTheLossSplits) {
 
 TEST(VerdictJson, OneCandidateHasTheKeysOfASummaryToo) {
   const Json json = to_json(verdict_of({"q4"}, {"a.txt"}));
-  for (const char* key : {"perplexity", "perplexity_stderr", "protocol", "context", "windows", "tokens", "kl_mean", "kl_stderr", "kl_p999", "kl_max",
-                          "top1_agreement", "perplexity_ratio", "perplexity_ratio_stderr", "original", "texts", "candidates", "contests", "partial"})
+  for (const char* key : {"perplexity", "perplexity_stderr", "protocol", "context", "windows", "tokens", "kl_mean",
+                          "kl_stderr", "kl_p999", "kl_max", "top1_agreement", "perplexity_ratio",
+                          "perplexity_ratio_stderr", "original", "texts", "candidates", "contests", "partial"})
     EXPECT_TRUE(json.contains(key)) << key;
   EXPECT_EQ(json["perplexity"], 17);
   EXPECT_EQ(json["original"]["perplexity"], 16);
@@ -119,9 +127,12 @@ TEST(VerdictJson, LayersAreThereWhenTheyWereCompared) {
 
 // What src/report/page/page.js reads.
 TEST(PageFigures, HoldTheShapesThatThePageReads) {
-  ModelPortrait portrait{.bytes = 1000, .bits_per_weight = 4.5, .tensors = {{"w", "v", 0, "q4_0", 4.5}}, .histograms = {}};
-  portrait.histograms.push_back({.tensor = "w", .low = -1, .high = 1, .before = {1, 2}, .after = {2, 1}, .points = {-1, 1}});
-  const Json page = page_figures(with_split(with_layers(verdict_of({"q4", "q3"}, {"a.txt", "b.txt"}))), {.bytes = 4000, .bits_per_weight = 16, .tensors = {}, .histograms = {}},
+  ModelPortrait portrait{
+      .bytes = 1000, .bits_per_weight = 4.5, .tensors = {{"w", "v", 0, "q4_0", 4.5}}, .histograms = {}};
+  portrait.histograms.push_back(
+      {.tensor = "w", .low = -1, .high = 1, .before = {1, 2}, .after = {2, 1}, .points = {-1, 1}});
+  const Json page = page_figures(with_split(with_layers(verdict_of({"q4", "q3"}, {"a.txt", "b.txt"}))),
+                                 {.bytes = 4000, .bits_per_weight = 16, .tensors = {}, .histograms = {}},
                                  {portrait, portrait}, {.original = "orig", .settings = {{"threads", "2"}}});
   EXPECT_EQ(page["title"], "orig: 2 candidates against the original");
   EXPECT_EQ(page["metrics"].size(), kNumMetrics);
@@ -146,25 +157,32 @@ TEST(PageFigures, HoldTheShapesThatThePageReads) {
 TEST(VerdictText, ShowsEveryMetricOfOneCandidate) {
   const std::string text = verdict_text(verdict_of({"q4"}, {"a.txt"}), {});
   for (const MetricInfo& metric : list_metrics()) EXPECT_NE(text.find(metric.title), std::string::npos) << metric.title;
-  EXPECT_NE(text.find("KL mean                 0.2500        0.2000 – 0.3000                     ± 0.012"), std::string::npos) << text;
+  EXPECT_NE(text.find("KL mean                 0.2500        0.2000 – 0.3000                     ± 0.012"),
+            std::string::npos)
+      << text;
   EXPECT_NE(text.find("too few beyond it"), std::string::npos);
   EXPECT_NE(text.find("40 windows of 512 tokens, 10,200 tokens scored"), std::string::npos) << text;
   EXPECT_EQ(verdict_text(verdict_of({"q4"}, {"a.txt"}), {.style = {.unicode = false}}).find('\xe2'), std::string::npos);
 }
 
 TEST(VerdictText, OfSeveralCandidatesSaysWhichIsBetter) {
-  const std::string text = verdict_text(verdict_of({"q4", "q3"}, {"a.txt", "b.txt"}), {.markdown = true, .original = "orig"});
+  const std::string text =
+      verdict_text(verdict_of({"q4", "q3"}, {"a.txt", "b.txt"}), {.markdown = true, .original = "orig"});
   EXPECT_TRUE(text.starts_with("## Quality against `orig`\n")) << text;
   EXPECT_NE(text.find("| q3 | 17.0000 |"), std::string::npos) << text;
   EXPECT_NE(text.find("| b.txt | 40 |"), std::string::npos) << text;
-  EXPECT_NE(text.find("* q4 is better than q3: mean KL differs by -0.2000 [-0.3000, -0.1000]"), std::string::npos) << text;
+  EXPECT_NE(text.find("* q4 is better than q3: mean KL differs by -0.2000 [-0.3000, -0.1000]"), std::string::npos)
+      << text;
 }
 
 TEST(VerdictText, ShowsLayers) {
-  const PairedVerdict one = with_layers(verdict_of({"q4"}, {"a.txt"})), two = with_layers(verdict_of({"q4", "q3"}, {"a.txt"}));
-  const std::string text = verdict_text(one, {}), card = verdict_text(one, {.markdown = true}), both = verdict_text(two, {.markdown = true});
+  const PairedVerdict one = with_layers(verdict_of({"q4"}, {"a.txt"})),
+                      two = with_layers(verdict_of({"q4", "q3"}, {"a.txt"}));
+  const std::string text = verdict_text(one, {}), card = verdict_text(one, {.markdown = true}),
+                    both = verdict_text(two, {.markdown = true});
   EXPECT_NE(text.find("\nembedding           0.0625\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("\nlayer      residual stream  what the layer adds  the layer alone\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("\nlayer      residual stream  what the layer adds  the layer alone\n"), std::string::npos)
+      << text;
   EXPECT_NE(card.find("### Layer by layer"), std::string::npos) << card;
   EXPECT_NE(card.find("| 1 | 0.500 | 2.00 | 0 |"), std::string::npos) << card;
   EXPECT_NE(both.find("Error of the layer alone:\n\n| layer | q4 | q3 |"), std::string::npos) << both;
@@ -175,7 +193,8 @@ TEST(VerdictText, ShowsLayers) {
 TEST(VerdictText, SaysWhatAStopLeftOut) {
   PairedVerdict verdict = verdict_of({"q4"}, {"a.txt"});
   verdict.windows = verdict.texts[0].windows = 31;
-  EXPECT_NE(verdict_text(verdict, {}).find("Stopped early: these figures cover 31 of 40 windows; a.txt: 31 of 40."), std::string::npos);
+  EXPECT_NE(verdict_text(verdict, {}).find("Stopped early: these figures cover 31 of 40 windows; a.txt: 31 of 40."),
+            std::string::npos);
   EXPECT_EQ(to_json(verdict)["partial"], true);
 }
 

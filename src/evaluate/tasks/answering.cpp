@@ -37,9 +37,12 @@ Answerer::Sequence Answerer::encode(const Option& option) const {
   std::string context = option.context, continuation = option.continuation;
   if (context.empty()) {
     const std::optional<std::int32_t> start = tokenizer_.bos() ? tokenizer_.bos() : tokenizer_.eos();
-    if (!start) throw Error(ErrorKind::unsupported, "this tokenizer has neither a begin nor an end token to stand before a text without context");
+    if (!start)
+      throw Error(ErrorKind::unsupported,
+                  "this tokenizer has neither a begin nor an end token to stand before a text without context");
     sequence.tokens = tokenizer_.encode(continuation, {.add_special = false});
-    if (sequence.tokens.empty() || sequence.tokens.front() != *start) sequence.tokens.insert(sequence.tokens.begin(), *start);
+    if (sequence.tokens.empty() || sequence.tokens.front() != *start)
+      sequence.tokens.insert(sequence.tokens.begin(), *start);
     sequence.first_scored = 1;
   } else {
     // Spaces at the end of a context belong to the word that follows.
@@ -50,13 +53,16 @@ Answerer::Sequence Answerer::encode(const Option& option) const {
     sequence.first_scored = tokenizer_.encode(context).size();
   }
   if (sequence.first_scored == 0 || sequence.first_scored >= sequence.tokens.size())
-    throw Error(ErrorKind::unsupported, fmt::format("a continuation has no tokens of its own, so it has no probability: '{}'", option.continuation));
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("a continuation has no tokens of its own, so it has no probability: '{}'", option.continuation));
   const std::size_t longest = decoder_.config().context + 1;
   if (sequence.tokens.size() > longest) {
     const std::size_t cut = sequence.tokens.size() - longest;
     if (cut >= sequence.first_scored)
-      throw Error(ErrorKind::unsupported, fmt::format("a continuation is longer than the model's context of {} tokens: {}", longest - 1,
-                                                      sequence.tokens.size() - sequence.first_scored));
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("a continuation is longer than the model's context of {} tokens: {}", longest - 1,
+                              sequence.tokens.size() - sequence.first_scored));
     sequence.tokens.erase(sequence.tokens.begin(), sequence.tokens.begin() + static_cast<std::ptrdiff_t>(cut));
     sequence.first_scored -= cut;
   }
@@ -69,7 +75,8 @@ OptionScore Answerer::score_rest(const Sequence& sequence, std::size_t shared) {
   // The logits of position i predict token i + 1. A bounded number of them at a time.
   const std::size_t at_once = std::max<std::size_t>(1, (16u << 20) / vocab);
   for (std::size_t begin = shared; begin < last;) {
-    const std::size_t first = std::max(begin, sequence.first_scored - 1), end = std::min(last, first + at_once), count = end - first;
+    const std::size_t first = std::max(begin, sequence.first_scored - 1), end = std::min(last, first + at_once),
+                      count = end - first;
     logits_.resize(count * vocab);
     decoder_.forward_from(cache_, std::span(sequence.tokens).subspan(begin, end - begin), first - begin, logits_);
     for (std::size_t i = 0; i < count; ++i) {
@@ -95,12 +102,14 @@ std::vector<OptionScore> Answerer::score(const std::vector<Option>& options) {
   for (const Sequence& sequence : sequences) {
     shared = std::min(shared, sequence.first_scored - 1);
     const auto& head = sequences.front().tokens;
-    const auto [a, b] = std::mismatch(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(shared), sequence.tokens.begin());
+    const auto [a, b] =
+        std::mismatch(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(shared), sequence.tokens.begin());
     shared = static_cast<std::size_t>(a - head.begin());
   }
   std::size_t longest = 0;
   for (const Sequence& sequence : sequences) longest = std::max(longest, sequence.tokens.size() - 1);
-  // A question's answer must not depend on those before it: where positions turn by a sequence's length, its cache has that length.
+  // A question's answer must not depend on those before it: where positions turn by a sequence's length, its cache has
+  // that length.
   const bool is_exact = decoder_.config().rope.scaling == RopeScaling::longrope;
   const std::size_t rounded = std::min<std::size_t>(decoder_.config().context, (longest + 63) / 64 * 64);
   if (is_exact || cache_.capacity() < longest) cache_ = decoder_.new_cache(is_exact ? longest : rounded);
@@ -139,7 +148,8 @@ Answer Answerer::generate_answer(const Question& question, const TextCallback& o
   std::vector<std::int32_t> prompt = tokenizer_.encode(question.prompt);
   // Room for the answer: the prompt loses its beginning where it is too long, as in the harness.
   const std::size_t context = decoder_.config().context, room = std::min(options_.max_tokens, context / 2);
-  if (prompt.size() > context - room) prompt.erase(prompt.begin(), prompt.end() - static_cast<std::ptrdiff_t>(context - room));
+  if (prompt.size() > context - room)
+    prompt.erase(prompt.begin(), prompt.end() - static_cast<std::ptrdiff_t>(context - room));
   GenerateOptions options;
   options.max_tokens = room;
   for (const std::string_view stop : task_.stop) options.stop.emplace_back(stop);

@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "evaluate/tasks/bleu.h"
-#include "evaluate/tasks/task.h"
 #include "engine/decoder.h"
 #include "engine/generate.h"
+#include "evaluate/tasks/bleu.h"
+#include "evaluate/tasks/task.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace nibble {
@@ -24,7 +24,7 @@ struct OptionScore {
 };
 
 struct Answer {
-  std::vector<OptionScore> scores;        // of the options
+  std::vector<OptionScore> scores;          // of the options
   std::size_t chosen = 0, chosen_norm = 0;  // the best option by log likelihood, and by log likelihood per character
   bool right = false, right_norm = false;   // exact_match: strict, and the last number in the text
   std::string text;                         // what was generated
@@ -39,8 +39,8 @@ class Answerer {
  public:
   Answerer(Decoder& decoder, const Tokenizer& tokenizer, const Task& task, const AnswerOptions& options = {});
 
-  // The same for any number of threads. on_text: of generated answers, as in generate(). Error(unsupported): a continuation without tokens or
-  // longer than the model's context, a tokenizer without a token to begin with.
+  // The same for any number of threads. on_text: of generated answers, as in generate(). Error(unsupported): a
+  // continuation without tokens or longer than the model's context, a tokenizer without a token to begin with.
   Answer answer(const Question& question, const TextCallback& on_text = {});
   // Options that begin alike are read once as far as they do.
   std::vector<OptionScore> score(const std::vector<Option>& options);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ARC (Clark et al. 2018), easy and challenge: school science. Reads the Hub's JSON lines ("question", "choices": {"text", "label"}, "answerKey"),
-// the original release ("question": {"stem", "choices"}), and the instruction lists of LLM-Adapters.
+// ARC (Clark et al. 2018), easy and challenge: school science. Reads the Hub's JSON lines ("question", "choices":
+// {"text", "label"}, "answerKey"), the original release ("question": {"stem", "choices"}), and the instruction lists of
+// LLM-Adapters.
 #include <fmt/format.h>
 
 #include "evaluate/tasks/all.h"
@@ -10,7 +11,8 @@
 namespace nibble {
 namespace {
 
-Question make_question(const TaskRecord& record, const std::string& stem, const std::vector<std::string>& choices, std::size_t answer) {
+Question make_question(const TaskRecord& record, const std::string& stem, const std::vector<std::string>& choices,
+                       std::size_t answer) {
   Question question{.line = record.line()};
   question.answer = answer;
   question.options = make_options(record, "Question: " + stem + "\nAnswer:", choices);
@@ -46,8 +48,8 @@ std::vector<Question> read(const TaskFile& file) {
     if (nested && (!question.contains("stem") || !question["stem"].is_string() || !question.contains("choices")))
       record.refuse("\"question\" needs \"stem\" and \"choices\"");
     const LabelledChoices choices = labelled_choices(record, nested ? question["choices"] : record["choices"]);
-    questions.push_back(make_question(record, nested ? question["stem"].get<std::string>() : record.text("question"), choices.texts,
-                                      find_label(record, choices, record.text("answerKey"))));
+    questions.push_back(make_question(record, nested ? question["stem"].get<std::string>() : record.text("question"),
+                                      choices.texts, find_label(record, choices, record.text("answerKey"))));
   }
   return questions;
 }

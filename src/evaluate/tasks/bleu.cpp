@@ -16,7 +16,8 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // ASCII punctuation but for ' , - . which have rules of their own or none.
 bool always_apart(char c) {
-  return (c >= '{' && c <= '~') || (c >= '[' && c <= '`') || (c >= ' ' && c <= '&') || (c >= '(' && c <= '+') || (c >= ':' && c <= '@') || c == '/';
+  return (c >= '{' && c <= '~') || (c >= '[' && c <= '`') || (c >= ' ' && c <= '&') || (c >= '(' && c <= '+') ||
+         (c >= ':' && c <= '@') || c == '/';
 }
 
 std::map<std::string, std::uint64_t> ngrams(const std::vector<std::string>& tokens, std::size_t n) {
@@ -37,8 +38,9 @@ std::vector<std::string> bleu_tokens(std::string_view raw) {
   text = " " + text + " ";
   std::string spaced;
   for (const char c : text) spaced += always_apart(c) ? std::string{' ', c, ' '} : std::string(1, c);
-  // A point or comma stands apart unless digits are on both sides; a dash does after a digit. Each rule passes over the text once and, like the
-  // regular expressions that define it, does not look again at a character that the match before has taken.
+  // A point or comma stands apart unless digits are on both sides; a dash does after a digit. Each rule passes over the
+  // text once and, like the regular expressions that define it, does not look again at a character that the match
+  // before has taken.
   std::string first, second, third;
   for (std::size_t i = 0; i < spaced.size(); ++i) {
     if (i + 1 < spaced.size() && !is_digit(spaced[i]) && (spaced[i + 1] == '.' || spaced[i + 1] == ',')) {
@@ -92,7 +94,8 @@ BleuCounts count_bleu(std::string_view made, std::string_view reference) {
     const auto own = ngrams(a, n), wanted = ngrams(b, n);
     for (const auto& [key, count] : own) {
       counts.totals[n - 1] += count;
-      if (const auto found = wanted.find(key); found != wanted.end()) counts.matches[n - 1] += std::min(count, found->second);
+      if (const auto found = wanted.find(key); found != wanted.end())
+        counts.matches[n - 1] += std::min(count, found->second);
     }
   }
   return counts;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// BLEU (Papineni et al. 2002) as sacrebleu computes it by default: "13a" tokens, up to four of them, exponential smoothing, whole corpus.
+// BLEU (Papineni et al. 2002) as sacrebleu computes it by default: "13a" tokens, up to four of them, exponential
+// smoothing, whole corpus.
 //
 //   BleuCounts counts = count_bleu("the cat sat", "the cat sat down");
 //   double score = bleu_of(counts);   // 0 to 100

@@ -12,7 +12,8 @@ std::vector<Question> read(const TaskFile& file) {
   for (const TaskRecord& record : json_records(file)) {
     Question question{.line = record.line()};
     question.answer = record.index(record.has("label") ? "label" : "answer", 2);
-    question.options = make_options(record, record.text("passage") + "\nQuestion: " + record.text("question") + "?\nAnswer:", {"no", "yes"});
+    question.options = make_options(
+        record, record.text("passage") + "\nQuestion: " + record.text("question") + "?\nAnswer:", {"no", "yes"});
     questions.push_back(std::move(question));
   }
   return questions;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GSM8K (Cobbe et al. 2021): school arithmetic in words; the answer is what follows "####". Shown solved examples (shots), models learn to
-// write it so.
+// GSM8K (Cobbe et al. 2021): school arithmetic in words; the answer is what follows "####". Shown solved examples
+// (shots), models learn to write it so.
 #include "evaluate/tasks/all.h"
 #include "evaluate/tasks/numbers.h"
 #include "evaluate/tasks/task_file.h"
@@ -25,6 +25,10 @@ std::vector<Question> read(const TaskFile& file) {
 
 }  // namespace
 
-const Task kGsm8k{.name = "gsm8k", .description = "school arithmetic, by generation", .kind = TaskKind::exact_match, .stop = kStop, .read = read};
+const Task kGsm8k{.name = "gsm8k",
+                  .description = "school arithmetic, by generation",
+                  .kind = TaskKind::exact_match,
+                  .stop = kStop,
+                  .read = read};
 
 }  // namespace nibble

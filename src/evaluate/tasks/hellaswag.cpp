@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HellaSwag (Zellers et al. 2019): which ending follows? Reads the published JSON lines, or the text of llama.cpp's examples: six lines a question
-// (context, number of the right ending, four endings), prepared by the same rules.
+// HellaSwag (Zellers et al. 2019): which ending follows? Reads the published JSON lines, or the text of llama.cpp's
+// examples: six lines a question (context, number of the right ending, four endings), prepared by the same rules.
 #include <fmt/format.h>
 #include <utf8proc.h>
 
@@ -52,13 +52,15 @@ std::vector<Question> read_six_lines(const TaskFile& file) {
   const std::vector<std::string> lines = text_lines(file);
   std::vector<Question> questions;
   for (std::size_t i = 0; i < lines.size(); i += 6) {
-    if (lines.size() - i < 6) refuse_line(file, i + 1, "a question has six lines: context, number of the right ending, four endings");
+    if (lines.size() - i < 6)
+      refuse_line(file, i + 1, "a question has six lines: context, number of the right ending, four endings");
     Question question{.line = i + 1};
     if (lines[i + 1].size() != 1 || lines[i + 1][0] < '0' || lines[i + 1][0] > '3')
       refuse_line(file, i + 2, fmt::format("the number of the right ending must be 0 to 3: '{}'", lines[i + 1]));
     question.answer = static_cast<std::size_t>(lines[i + 1][0] - '0');
     for (std::size_t e = 0; e < 4; ++e) {
-      if (trimmed_text(lines[i + 2 + e]).empty()) refuse_line(file, i + 3 + e, fmt::format("choice {} is empty", e + 1));
+      if (trimmed_text(lines[i + 2 + e]).empty())
+        refuse_line(file, i + 3 + e, fmt::format("choice {} is empty", e + 1));
       question.options.push_back(make_option(lines[i], lines[i + 2 + e]));
     }
     questions.push_back(std::move(question));
@@ -70,7 +72,8 @@ std::vector<Question> read(const TaskFile& file) {
   if (!is_json(file)) return read_six_lines(file);
   std::vector<Question> questions;
   for (const TaskRecord& record : json_records(file)) {
-    const std::string context = record.text("activity_label") + ": " + record.text("ctx_a") + " " + capitalised(record.text("ctx_b"));
+    const std::string context =
+        record.text("activity_label") + ": " + record.text("ctx_a") + " " + capitalised(record.text("ctx_b"));
     std::vector<std::string> endings = record.texts("endings");
     for (std::string& ending : endings) ending = prepared(ending);
     Question question{.line = record.line()};
@@ -83,6 +86,7 @@ std::vector<Question> read(const TaskFile& file) {
 
 }  // namespace
 
-const Task kHellaswag{.name = "hellaswag", .description = "which of four endings follows", .normalised = true, .read = read};
+const Task kHellaswag{
+    .name = "hellaswag", .description = "which of four endings follows", .normalised = true, .read = read};
 
 }  // namespace nibble

@@ -12,7 +12,8 @@ std::vector<Question> read(const TaskFile& file) {
   for (const TaskRecord& record : json_records(file)) {
     const std::string text = record.text("text");
     const std::size_t space = text.rfind(' ');
-    if (space == std::string::npos || space + 1 == text.size()) record.refuse("the text must end in a word after a space");
+    if (space == std::string::npos || space + 1 == text.size())
+      record.refuse("the text must end in a word after a space");
     Question question{.line = record.line()};
     question.reference = text.substr(space + 1);
     question.options.push_back(make_option(text.substr(0, space), question.reference));
@@ -23,6 +24,7 @@ std::vector<Question> read(const TaskFile& file) {
 
 }  // namespace
 
-const Task kLambada{.name = "lambada", .description = "the last word of a passage", .kind = TaskKind::last_word, .read = read};
+const Task kLambada{
+    .name = "lambada", .description = "the last word of a passage", .kind = TaskKind::last_word, .read = read};
 
 }  // namespace nibble

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// MMLU (Hendrycks et al. 2021): four choices, answered by letter. Reads the published CSV (question, four choices, letter; with a header line the
-// answer may be a number) and the Hub's JSON lines. The subject is the file's name: "abstract_algebra_test.csv".
+// MMLU (Hendrycks et al. 2021): four choices, answered by letter. Reads the published CSV (question, four choices,
+// letter; with a header line the answer may be a number) and the Hub's JSON lines. The subject is the file's name:
+// "abstract_algebra_test.csv".
 #include <fmt/format.h>
 
 #include <array>
@@ -14,7 +15,8 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kLetters = {"A", "B", "C", "D"};
 
-Question make_question(std::size_t line, const std::string& stem, std::span<const std::string> choices, std::size_t answer) {
+Question make_question(std::size_t line, const std::string& stem, std::span<const std::string> choices,
+                       std::size_t answer) {
   std::string context = trimmed_text(stem);
   for (std::size_t i = 0; i < 4; ++i) context += fmt::format("\n{}. {}", kLetters[i], choices[i]);
   context += "\nAnswer:";
@@ -30,13 +32,15 @@ std::vector<Question> read_csv(const TaskFile& file) {
   if (rows.front().cells.front() == "question" && rows.front().cells.back() == "answer") rows.erase(rows.begin());
   for (const CsvRow& row : rows) {
     if (row.cells.size() != 6)
-      refuse_line(file, row.line, fmt::format("six cells are needed, question, four choices and answer: {}", row.cells.size()));
+      refuse_line(file, row.line,
+                  fmt::format("six cells are needed, question, four choices and answer: {}", row.cells.size()));
     for (std::size_t i = 1; i < 5; ++i)
       if (row.cells[i].empty()) refuse_line(file, row.line, fmt::format("choice {} is empty", i));
     const std::string& answer = row.cells[5];
     std::size_t index = 4;
     if (answer.size() == 1)
-      index = answer[0] >= 'A' && answer[0] <= 'D' ? static_cast<std::size_t>(answer[0] - 'A') : static_cast<std::size_t>(answer[0] - '0');
+      index = answer[0] >= 'A' && answer[0] <= 'D' ? static_cast<std::size_t>(answer[0] - 'A')
+                                                   : static_cast<std::size_t>(answer[0] - '0');
     if (index > 3) refuse_line(file, row.line, fmt::format("the answer must be A to D, or 0 to 3: '{}'", answer));
     questions.push_back(make_question(row.line, row.cells[0], std::span(row.cells).subspan(1, 4), index));
   }

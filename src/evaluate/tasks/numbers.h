@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The number that a GSM8K answer ends in, found as lm-evaluation-harness finds it. All come without "$", "," and a point at the end; empty when there
-// is none.
+// The number that a GSM8K answer ends in, found as lm-evaluation-harness finds it. All come without "$", "," and a
+// point at the end; empty when there is none.
 //
 //   bool right = strict_number(made) == wanted_number("3 + 4 = 7\n#### 7");
 #pragma once

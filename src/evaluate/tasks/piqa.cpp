@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// PIQA (Bisk et al. 2020): which of two solutions reaches a goal? The published release keeps labels in a file of their own.
+// PIQA (Bisk et al. 2020): which of two solutions reaches a goal? The published release keeps labels in a file of their
+// own.
 #include <fmt/format.h>
 
 #include "evaluate/tasks/all.h"
@@ -25,7 +26,8 @@ std::vector<Question> read(const TaskFile& file) {
       if (labels[i] != "0" && labels[i] != "1") record.refuse(fmt::format("its label must be 0 or 1: '{}'", labels[i]));
       question.answer = labels[i] == "1" ? 1 : 0;
     }
-    question.options = make_options(record, "Question: " + record.text("goal") + "\nAnswer:", {record.text("sol1"), record.text("sol2")});
+    question.options = make_options(
+        record, "Question: " + record.text("goal") + "\nAnswer:", {record.text("sol1"), record.text("sol2")});
     questions.push_back(std::move(question));
   }
   return questions;
@@ -35,6 +37,8 @@ std::vector<Question> read(const TaskFile& file) {
 
 const Task kPiqa{.name = "piqa",
                  .description = "which of two solutions reaches a goal",
-                 .normalised = true, .labels_suffix = "-labels.lst", .read = read};
+                 .normalised = true,
+                 .labels_suffix = "-labels.lst",
+                 .read = read};
 
 }  // namespace nibble

@@ -23,12 +23,14 @@ std::size_t count_lines(std::string_view text) { return static_cast<std::size_t>
 
 // What str.isspace() of Python takes for white space.
 bool is_white(char32_t c) {
-  return c == ' ' || (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x1f) || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+  return c == ' ' || (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x1f) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-// JSON at `first_line` of the file. entries, where asked for: the line at which each entry of the outermost list begins.
-nlohmann::ordered_json parse_value(const TaskFile& file, std::size_t first_line, std::string_view text, std::vector<std::size_t>* entries = nullptr) {
+// JSON at `first_line` of the file. entries, where asked for: the line at which each entry of the outermost list
+// begins.
+nlohmann::ordered_json parse_value(const TaskFile& file, std::size_t first_line, std::string_view text,
+                                   std::vector<std::size_t>* entries = nullptr) {
   // Depth is bounded by hand: the parser recurses for each level.
   std::size_t depth = 0, line = first_line;
   bool quoted = false, entry_follows = false;
@@ -54,7 +56,8 @@ nlohmann::ordered_json parse_value(const TaskFile& file, std::size_t first_line,
   }
   std::string plain;
   if (const auto fault = judge_json(text, plain))
-    refuse_line(file, first_line + count_lines(text.substr(0, fault->offset)), fault->what.starts_with("JSON") ? fault->what : "this is not JSON");
+    refuse_line(file, first_line + count_lines(text.substr(0, fault->offset)),
+                fault->what.starts_with("JSON") ? fault->what : "this is not JSON");
   return nlohmann::ordered_json::parse(plain);
 }
 
@@ -69,7 +72,9 @@ std::string_view readable_text(const TaskFile& file) {
   return text;
 }
 
-[[noreturn]] void refuse_empty(const TaskFile& file) { throw Error(ErrorKind::corrupt, file.name + ": there are no questions in it"); }
+[[noreturn]] void refuse_empty(const TaskFile& file) {
+  throw Error(ErrorKind::corrupt, file.name + ": there are no questions in it");
+}
 
 }  // namespace
 
@@ -213,12 +218,16 @@ std::vector<CsvRow> csv_rows(const TaskFile& file) {
 }
 
 std::size_t character_count(std::string_view text) {
-  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
-Option make_option(std::string context, const std::string& choice) { return {std::move(context), " " + choice, character_count(choice)}; }
+Option make_option(std::string context, const std::string& choice) {
+  return {std::move(context), " " + choice, character_count(choice)};
+}
 
-std::vector<Option> make_options(const TaskRecord& record, const std::string& context, const std::vector<std::string>& choices) {
+std::vector<Option> make_options(const TaskRecord& record, const std::string& context,
+                                 const std::vector<std::string>& choices) {
   if (choices.size() < 2) record.refuse(kTooFewChoices);
   std::vector<Option> options;
   for (std::size_t i = 0; i < choices.size(); ++i) {
@@ -237,7 +246,8 @@ LabelledChoices labelled_choices(const TaskRecord& record, const nlohmann::order
   };
   if (choices.is_object() && choices.contains("text") && choices.contains("label")) {
     const auto &texts = choices["text"], &labels = choices["label"];
-    if (!texts.is_array() || !labels.is_array() || texts.size() != labels.size()) record.refuse("\"choices\" needs as many texts as labels");
+    if (!texts.is_array() || !labels.is_array() || texts.size() != labels.size())
+      record.refuse("\"choices\" needs as many texts as labels");
     for (std::size_t i = 0; i < texts.size(); ++i) take(texts[i], labels[i]);
   } else if (choices.is_array()) {
     for (const auto& choice : choices) {
@@ -279,14 +289,17 @@ std::string trimmed_text(std::string_view text) {
 }
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {
-  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);
+  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
   return text;
 }
 
-std::string between(const TaskRecord& record, const std::string& text, std::string_view after, std::string_view before) {
+std::string between(const TaskRecord& record, const std::string& text, std::string_view after,
+                    std::string_view before) {
   const std::size_t start = text.find(after);
   const std::size_t end = start == std::string::npos ? start : text.find(before, start + after.size());
-  if (end == std::string::npos) record.refuse(fmt::format("the text between \"{}\" and \"{}\" is missing", after, before));
+  if (end == std::string::npos)
+    record.refuse(fmt::format("the text between \"{}\" and \"{}\" is missing", after, before));
   return trimmed_text(std::string_view(text).substr(start + after.size(), end - start - after.size()));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reading the files that tasks come in: JSON lines, a JSON list, or CSV. Every complaint names file and line. Internal to tasks/.
+// Reading the files that tasks come in: JSON lines, a JSON list, or CSV. Every complaint names file and line. Internal
+// to tasks/.
 //
 //   for (const TaskRecord& record : json_records(file)) use(record.text("question"));
 #pragma once
@@ -17,7 +18,8 @@ namespace nibble {
 // One entry of a JSON file.
 class TaskRecord {
  public:
-  TaskRecord(const std::string& file, std::size_t line, nlohmann::ordered_json value) : file_(&file), line_(line), value_(std::move(value)) {}
+  TaskRecord(const std::string& file, std::size_t line, nlohmann::ordered_json value)
+      : file_(&file), line_(line), value_(std::move(value)) {}
 
   std::size_t line() const { return line_; }
   bool has(std::string_view key) const { return value_.is_object() && value_.contains(key); }
@@ -36,8 +38,8 @@ class TaskRecord {
   nlohmann::ordered_json value_;
 };
 
-// Every reader below throws Error(corrupt), with the line: what cannot be read; a file without a single entry; bytes that are no UTF-8. A
-// compressed file is told apart. A byte order mark is skipped.
+// Every reader below throws Error(corrupt), with the line: what cannot be read; a file without a single entry; bytes
+// that are no UTF-8. A compressed file is told apart. A byte order mark is skipped.
 
 // Of JSON lines, or of one JSON list. Blank lines are skipped.
 std::vector<TaskRecord> json_records(const TaskFile& file);
@@ -59,9 +61,11 @@ std::vector<std::string> lines_of(std::string_view text);  // without their ends
 // " " before the choice, and its length in characters.
 Option make_option(std::string context, const std::string& choice);
 // Options that share a context. Error through `record` when a choice is empty or there are fewer than two.
-std::vector<Option> make_options(const TaskRecord& record, const std::string& context, const std::vector<std::string>& choices);
+std::vector<Option> make_options(const TaskRecord& record, const std::string& context,
+                                 const std::vector<std::string>& choices);
 
-// Choices with labels, as ARC and OpenBookQA have them: {"text": [...], "label": [...]} or [{"text": ..., "label": ...}, ...].
+// Choices with labels, as ARC and OpenBookQA have them: {"text": [...], "label": [...]} or [{"text": ..., "label":
+// ...}, ...].
 struct LabelledChoices {
   std::vector<std::string> texts, labels;
 };

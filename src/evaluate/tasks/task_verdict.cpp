@@ -40,9 +40,11 @@ Figure share_figure(std::span<const double> right) {
   for (const double value : right) sum += value;
   const double p = sum / n;
   const auto end = [&](double z) {
-    return std::clamp((p + z * z / (2 * n) + z * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n), 0.0, 1.0);
+    return std::clamp((p + z * z / (2 * n) + z * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n),
+                      0.0, 1.0);
   };
-  Figure figure{.value = p, .gaussian_error = n > 1 ? std::sqrt(p * (1 - p) / (n - 1)) : 0, .certainty = Certainty::interval};
+  Figure figure{
+      .value = p, .gaussian_error = n > 1 ? std::sqrt(p * (1 - p) / (n - 1)) : 0, .certainty = Certainty::interval};
   figure.low = end(-kTwoSided);
   figure.high = end(kTwoSided);
   figure.lower_bound = end(-kOneSided);
@@ -50,7 +52,8 @@ Figure share_figure(std::span<const double> right) {
   return figure;
 }
 
-// The difference of two paired shares with Agresti and Min's (2005) bounds: half an answer more in each of the four cells.
+// The difference of two paired shares with Agresti and Min's (2005) bounds: half an answer more in each of the four
+// cells.
 Figure difference_figure(double to_wrong, double to_right, double n) {
   const double wrong = to_wrong + 0.5, right = to_right + 0.5, total = n + 2, centre = (right - wrong) / total;
   const double error = std::sqrt(std::max(0.0, (wrong + right) / total - centre * centre) / total);
@@ -81,7 +84,9 @@ Figure bleu_figure(Answers answers, Answers original, ThreadPool& pool) {
   if (answers.size() < kFewestBlocks) return figure;
   const BootstrapOptions options;
   std::vector<double> drawn(options.replicates);
-  for_each_resample(blocks, options, pool, [&](std::size_t replicate, std::span<const std::uint16_t> times) { drawn[replicate] = value(times); });
+  for_each_resample(blocks, options, pool, [&](std::size_t replicate, std::span<const std::uint16_t> times) {
+    drawn[replicate] = value(times);
+  });
   std::sort(drawn.begin(), drawn.end());
   figure.certainty = Certainty::interval;
   figure.low = quantile(drawn, 0.025);
@@ -117,16 +122,20 @@ std::vector<CountedMeasure> counted_measures(const Task& task) {
     case TaskKind::choice:
       if (task.normalised) return {{"acc", is_right, chosen}, {"acc_norm", is_right_norm, chosen_norm}};
       return {{"acc", is_right, chosen}};
-    case TaskKind::last_word: return {{"acc", is_right, right}};
-    case TaskKind::exact_match: return {{"exact_match", is_right, text}, {"flexible_match", is_right_norm, text}};
-    case TaskKind::bleu: break;
+    case TaskKind::last_word:
+      return {{"acc", is_right, right}};
+    case TaskKind::exact_match:
+      return {{"exact_match", is_right, text}, {"flexible_match", is_right_norm, text}};
+    case TaskKind::bleu:
+      break;
   }
   return {};
 }
 
 std::vector<TaskMeasure> measures_of(const Task& task, Answers answers, ThreadPool& pool) {
   std::vector<TaskMeasure> measures;
-  for (const CountedMeasure& measure : counted_measures(task)) measures.push_back({measure.name, share_figure(values_of(answers, measure.right))});
+  for (const CountedMeasure& measure : counted_measures(task))
+    measures.push_back({measure.name, share_figure(values_of(answers, measure.right))});
   if (task.kind == TaskKind::last_word) {
     const std::vector<double> nll = values_of(answers, nll_of);
     const Figure mean = bootstrap_mean(nll, equal_blocks({nll.size()}, 1), {}, pool);
@@ -146,8 +155,8 @@ std::vector<TaskChange> changes_of(const Task& task, Answers answers, Answers or
       change.to_wrong += before > after ? 1 : 0;
       change.to_right += after > before ? 1 : 0;
     }
-    change.difference =
-        difference_figure(static_cast<double>(change.to_wrong), static_cast<double>(change.to_right), static_cast<double>(answers.size()));
+    change.difference = difference_figure(static_cast<double>(change.to_wrong), static_cast<double>(change.to_right),
+                                          static_cast<double>(answers.size()));
     change.mcnemar = mcnemar_p(change.to_wrong, change.to_right);
     changes.push_back(std::move(change));
   }
@@ -161,10 +170,11 @@ std::vector<TaskChange> changes_of(const Task& task, Answers answers, Answers or
 
 }  // namespace
 
-std::vector<QuestionFile> read_questions(const Task& task, const std::vector<TaskFile>& files, const ShotOptions& shots) {
+std::vector<QuestionFile> read_questions(const Task& task, const std::vector<TaskFile>& files,
+                                         const ShotOptions& shots) {
   if (shots.questions.size() < shots.count)
-    throw Error(ErrorKind::unusable_input,
-                fmt::format("there are fewer solved examples than are to be shown: {} of {}", shots.questions.size(), shots.count));
+    throw Error(ErrorKind::unusable_input, fmt::format("there are fewer solved examples than are to be shown: {} of {}",
+                                                       shots.questions.size(), shots.count));
   std::vector<QuestionFile> result;
   for (const TaskFile& file : files) {
     std::string before = replaced(std::string(task.preamble), "{subject}", subject_of(file.name));
@@ -218,9 +228,14 @@ void TaskRun::ask(std::span<Answerer> models, std::size_t first, const ProgressC
 TaskVerdict judge_task(const TaskRun& run, const std::vector<std::string>& names, bool paired, ThreadPool& pool) {
   const std::size_t answered = run.answered(names.size());
   if (answered == 0)
-    throw Error(ErrorKind::unusable_input, fmt::format("not one question was answered, so there is nothing to judge: 0 of {}", run.planned()));
-  TaskVerdict verdict{
-      .task = std::string(run.task().name), .files = {}, .questions = answered, .planned = run.planned(), .models = {}, .answered = {}};
+    throw Error(ErrorKind::unusable_input,
+                fmt::format("not one question was answered, so there is nothing to judge: 0 of {}", run.planned()));
+  TaskVerdict verdict{.task = std::string(run.task().name),
+                      .files = {},
+                      .questions = answered,
+                      .planned = run.planned(),
+                      .models = {},
+                      .answered = {}};
   for (const QuestionFile& file : run.files()) verdict.files.push_back(file.name);
   const auto answers_of = [&](std::size_t m) { return Answers(run.answers()[m]).first(answered); };
   for (std::size_t m = 0; m < names.size(); ++m) {
@@ -229,7 +244,8 @@ TaskVerdict judge_task(const TaskRun& run, const std::vector<std::string>& names
     std::size_t begin = 0;
     for (const QuestionFile& file : run.files()) {
       const std::size_t count = std::min(file.questions.size(), answers.size() - begin);
-      if (run.files().size() > 1 && count > 0) scores.files.push_back(measures_of(run.task(), answers.subspan(begin, count), pool));
+      if (run.files().size() > 1 && count > 0)
+        scores.files.push_back(measures_of(run.task(), answers.subspan(begin, count), pool));
       begin += count;
     }
     if (paired && m > 0) scores.changes = changes_of(run.task(), answers, answers_of(0), pool);
@@ -239,7 +255,8 @@ TaskVerdict judge_task(const TaskRun& run, const std::vector<std::string>& names
     for (const Question& question : file.questions) {
       const std::size_t q = verdict.answered.size();
       if (q == answered) return verdict;
-      AnsweredQuestion& item = verdict.answered.emplace_back(AnsweredQuestion{file.name, question.line, question.answer, {}});
+      AnsweredQuestion& item =
+          verdict.answered.emplace_back(AnsweredQuestion{file.name, question.line, question.answer, {}});
       for (std::size_t m = 0; m < names.size(); ++m) item.answers.push_back(run.answers()[m][q]);
     }
   return verdict;

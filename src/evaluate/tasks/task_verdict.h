@@ -23,20 +23,21 @@ struct QuestionFile {
   std::vector<Question> questions;
 };
 
-// The files' questions, read, with solved examples (shots) and the task's preamble put before them. Errors name file and line: corrupt
-// (what is read); unusable_input (too few shots).
+// The files' questions, read, with solved examples (shots) and the task's preamble put before them. Errors name file
+// and line: corrupt (what is read); unusable_input (too few shots).
 struct ShotOptions {
   std::vector<Question> questions{};  // solved ones, in order
   std::size_t count = 0;              // how many of them stand before each question
 };
-std::vector<QuestionFile> read_questions(const Task& task, const std::vector<TaskFile>& files, const ShotOptions& shots);
+std::vector<QuestionFile> read_questions(const Task& task, const std::vector<TaskFile>& files,
+                                         const ShotOptions& shots);
 
 // All answers of several models to the same questions.
 class TaskRun {
  public:
   TaskRun(const Task& task, std::vector<QuestionFile> files, std::size_t num_models);
-  // Puts all questions to models first, first + 1, ...; every question to each of them before the next one. Errors: those of Answerer (names file and
-  // line); cancelled.
+  // Puts all questions to models first, first + 1, ...; every question to each of them before the next one. Errors:
+  // those of Answerer (names file and line); cancelled.
   void ask(std::span<Answerer> models, std::size_t first, const ProgressCallback& progress);
 
   const Task& task() const { return task_; }
@@ -61,10 +62,10 @@ struct TaskMeasure {
 // Of a candidate against the original, by one measure.
 struct TaskChange {
   std::string name;
-  Figure difference;                    // candidate - original
-  std::uint64_t changed = 0;            // questions answered differently, rightly or wrongly (bleu: other text)
+  Figure difference;          // candidate - original
+  std::uint64_t changed = 0;  // questions answered differently, rightly or wrongly (bleu: other text)
   std::uint64_t to_wrong = 0, to_right = 0;
-  double mcnemar = 1;                   // exact p of to_wrong against to_right; 1 for measures that are no counts
+  double mcnemar = 1;  // exact p of to_wrong against to_right; 1 for measures that are no counts
 };
 
 struct TaskScores {
@@ -90,8 +91,8 @@ struct TaskVerdict {
   bool partial() const { return questions < planned || !left_out.empty(); }
 };
 
-// names: of the models to judge, which may be fewer than the run's; the original comes first when there is one (`paired`). Error(unusable_input) when
-// not one question was answered by all of them.
+// names: of the models to judge, which may be fewer than the run's; the original comes first when there is one
+// (`paired`). Error(unusable_input) when not one question was answered by all of them.
 TaskVerdict judge_task(const TaskRun& run, const std::vector<std::string>& names, bool paired, ThreadPool& pool);
 
 }  // namespace nibble

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// WinoGrande (Sakaguchi et al. 2020): which name fills the blank? Scored as the harness does: the text after the blank is the continuation, the
-// text before it with either name is the context. Reads the published JSON lines and the instruction lists of LLM-Adapters.
+// WinoGrande (Sakaguchi et al. 2020): which name fills the blank? Scored as the harness does: the text after the blank
+// is the continuation, the text before it with either name is the context. Reads the published JSON lines and the
+// instruction lists of LLM-Adapters.
 #include <fmt/format.h>
 
 #include "evaluate/tasks/all.h"
@@ -10,7 +11,8 @@
 namespace nibble {
 namespace {
 
-Question make_question(const TaskRecord& record, const std::string& sentence, const std::vector<std::string>& names, const std::string& answer) {
+Question make_question(const TaskRecord& record, const std::string& sentence, const std::vector<std::string>& names,
+                       const std::string& answer) {
   const std::size_t blank = sentence.find('_');
   if (blank == std::string::npos) record.refuse("the sentence has no blank '_'");
   if (answer != "1" && answer != "2") record.refuse(fmt::format("the answer must be 1 or 2: '{}'", answer));
@@ -30,11 +32,13 @@ std::vector<Question> read(const TaskFile& file) {
   for (const TaskRecord& record : json_records(file)) {
     if (record.has("instruction")) {
       const std::string text = record.text("instruction"), answer = record.text("answer");
-      questions.push_back(make_question(record, between(record, text, "given sentence:", "\n\nOption1:"),
-                                        {between(record, text, "Option1:", "Option2:"), between(record, text, "Option2:", "Answer format")},
-                                        answer.starts_with("option") ? answer.substr(6) : answer));
+      questions.push_back(make_question(
+          record, between(record, text, "given sentence:", "\n\nOption1:"),
+          {between(record, text, "Option1:", "Option2:"), between(record, text, "Option2:", "Answer format")},
+          answer.starts_with("option") ? answer.substr(6) : answer));
     } else {
-      questions.push_back(make_question(record, record.text("sentence"), {record.text("option1"), record.text("option2")}, record.text("answer")));
+      questions.push_back(make_question(record, record.text("sentence"),
+                                        {record.text("option1"), record.text("option2")}, record.text("answer")));
     }
   }
   return questions;

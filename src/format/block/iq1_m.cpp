@@ -28,8 +28,10 @@ void IQ1_M::pack(const Grid& grid, const Code* codes, Block& block) {
     block.qs[i] = static_cast<std::uint8_t>(codes[i] & 255u);
     block.qh[i / 2] = static_cast<std::uint8_t>(block.qh[i / 2] | (codes[i] >> 8 & 15u) << (i % 2 * 4));
   }
-  for (std::size_t s = 0; s < 16; ++s) block.scales[s / 4] = static_cast<std::uint16_t>(block.scales[s / 4] | grid.scales[s] << (s % 4 * 3));
-  for (std::size_t i = 0; i < 4; ++i) block.scales[i] = static_cast<std::uint16_t>(block.scales[i] | (d >> (4 * i) & 15u) << 12);
+  for (std::size_t s = 0; s < 16; ++s)
+    block.scales[s / 4] = static_cast<std::uint16_t>(block.scales[s / 4] | grid.scales[s] << (s % 4 * 3));
+  for (std::size_t i = 0; i < 4; ++i)
+    block.scales[i] = static_cast<std::uint16_t>(block.scales[i] | (d >> (4 * i) & 15u) << 12);
 }
 
 void IQ1_M::unpack(const Block& block, Grid& grid, Code* codes) {

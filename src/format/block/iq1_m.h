@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// IQ1_M of ggml: units of 8 columns, each one of 2048 points of {-1, 0, 1} shifted by 1/8 up or down; one 3-bit scale per 16. The half
-// that scales all is spread over the top bits of the scales.
+// IQ1_M of ggml: units of 8 columns, each one of 2048 points of {-1, 0, 1} shifted by 1/8 up or down; one 3-bit scale
+// per 16. The half that scales all is spread over the top bits of the scales.
 #pragma once
 
 #include "format/family/iq_block.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// IQ1_S of ggml: units of 8 columns, each one of 2048 points of {-1, 0, 1}; per 32 columns one 3-bit scale and a shift of all points by
-// 1/8 up or down.
+// IQ1_S of ggml: units of 8 columns, each one of 2048 points of {-1, 0, 1}; per 32 columns one 3-bit scale and a shift
+// of all points by 1/8 up or down.
 #pragma once
 
 #include "format/family/iq_block.h"
@@ -41,8 +41,8 @@ struct IQ1_S : VectorBlock<IQ1_SShape> {
                                          .max_magnitude = 15 * 65504.0};
   struct Block {
     std::uint16_t d;
-    std::uint8_t qs[32];   // low 8 bits of the indices
-    std::uint16_t qh[8];   // four times bits 8 to 10 of the indices, the scale, and whether the shift is down
+    std::uint8_t qs[32];  // low 8 bits of the indices
+    std::uint16_t qh[8];  // four times bits 8 to 10 of the indices, the scale, and whether the shift is down
   };
   static_assert(sizeof(Block) == 50);
 

@@ -13,7 +13,8 @@ void IQ2_S::pack(const Grid& grid, const Code* codes, Block& block) {
     block.qh[i / 4] = static_cast<std::uint8_t>(block.qh[i / 4] | (codes[i] >> 8 & 3u) << (i % 4 * 2));
     block.signs[i] = static_cast<std::uint8_t>(codes[i] >> 10);
   }
-  for (std::size_t b = 0; b < 8; ++b) block.scales[b] = static_cast<std::uint8_t>(grid.scales[2 * b] | grid.scales[2 * b + 1] << 4);
+  for (std::size_t b = 0; b < 8; ++b)
+    block.scales[b] = static_cast<std::uint8_t>(grid.scales[2 * b] | grid.scales[2 * b + 1] << 4);
 }
 
 void IQ2_S::unpack(const Block& block, Grid& grid, Code* codes) {

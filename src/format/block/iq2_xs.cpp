@@ -8,7 +8,8 @@ namespace nibble {
 void IQ2_XS::pack(const Grid& grid, const Code* codes, Block& block) {
   block.d = f32_to_f16(grid.d);
   for (std::size_t i = 0; i < 32; ++i) block.qs[i] = static_cast<std::uint16_t>(codes[i]);
-  for (std::size_t b = 0; b < 8; ++b) block.scales[b] = static_cast<std::uint8_t>(grid.scales[2 * b] | grid.scales[2 * b + 1] << 4);
+  for (std::size_t b = 0; b < 8; ++b)
+    block.scales[b] = static_cast<std::uint8_t>(grid.scales[2 * b] | grid.scales[2 * b + 1] << 4);
 }
 
 void IQ2_XS::unpack(const Block& block, Grid& grid, Code* codes) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// IQ2_XS of ggml: units of 8 columns, each one of 512 points with an even number of minus signs; one 4-bit scale per 16.
+// IQ2_XS of ggml: units of 8 columns, each one of 512 points with an even number of minus signs; one 4-bit scale
+// per 16.
 #pragma once
 
 #include "format/family/iq_block.h"

@@ -23,7 +23,8 @@ void IQ2_XXS::unpack(const Block& block, Grid& grid, Code* codes) {
     std::uint32_t words[2];
     std::memcpy(words, block.qs + 4 * s, sizeof(words));
     grid.scales[s] = static_cast<std::uint8_t>(words[1] >> 28);
-    for (std::size_t l = 0; l < 4; ++l) codes[4 * s + l] = (words[0] >> (8 * l) & 255u) | (words[1] >> (7 * l) & 127u) << 8;
+    for (std::size_t l = 0; l < 4; ++l)
+      codes[4 * s + l] = (words[0] >> (8 * l) & 255u) | (words[1] >> (7 * l) & 127u) << 8;
   }
   VectorSearch<IQ2_XXSShape>::derive(grid);
 }

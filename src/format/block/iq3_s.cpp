@@ -13,7 +13,8 @@ void IQ3_S::pack(const Grid& grid, const Code* codes, Block& block) {
     block.qh[i / 8] = static_cast<std::uint8_t>(block.qh[i / 8] | (codes[i] >> 8 & 1u) << (i % 8));
     block.signs[i / 2] = static_cast<std::uint8_t>(block.signs[i / 2] | (codes[i] >> 9 & 15u) << (i % 2 * 4));
   }
-  for (std::size_t b = 0; b < 4; ++b) block.scales[b] = static_cast<std::uint8_t>(grid.scales[2 * b] | grid.scales[2 * b + 1] << 4);
+  for (std::size_t b = 0; b < 4; ++b)
+    block.scales[b] = static_cast<std::uint8_t>(grid.scales[2 * b] | grid.scales[2 * b + 1] << 4);
 }
 
 void IQ3_S::unpack(const Block& block, Grid& grid, Code* codes) {

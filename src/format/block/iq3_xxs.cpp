@@ -31,7 +31,8 @@ void IQ3_XXS::unpack(const Block& block, Grid& grid, Code* codes) {
     std::memcpy(&word, block.signs + 4 * s, 4);
     grid.scales[s] = static_cast<std::uint8_t>(word >> 28);
     for (std::size_t l = 0; l < 4; ++l)
-      codes[4 * s + l] = block.qs[8 * s + 2 * l] | static_cast<Code>(block.qs[8 * s + 2 * l + 1]) << 8 | (word >> (7 * l) & 127u) << 16;
+      codes[4 * s + l] = block.qs[8 * s + 2 * l] | static_cast<Code>(block.qs[8 * s + 2 * l + 1]) << 8 |
+                         (word >> (7 * l) & 127u) << 16;
   }
   VectorSearch<IQ3_XXSShape>::derive(grid);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// IQ3_XXS of ggml: units of 8 columns, each two of 256 points of 4 coordinates with an even number of minus signs among the 8; one
-// 4-bit scale per 32.
+// IQ3_XXS of ggml: units of 8 columns, each two of 256 points of 4 coordinates with an even number of minus signs among
+// the 8; one 4-bit scale per 32.
 #pragma once
 
 #include "format/family/iq_block.h"
@@ -12,7 +12,8 @@ namespace nibble {
 struct IQ3_XXSUnit {
   static constexpr std::size_t kUnit = 8;
   static constexpr float kShifts[] = {0.F};
-  // Of the two halves each has its best point; where the number of minus signs is odd, the half that loses least takes a flipped sign.
+  // Of the two halves each has its best point; where the number of minus signs is odd, the half that loses least takes
+  // a flipped sign.
   [[gnu::always_inline]] static Code nearest(const float* target, const float* weights, float) {
     const Codebook& book = iq3_xxs_codebook();
     const float* second_weights = weights != nullptr ? weights + 4 : nullptr;
@@ -20,8 +21,10 @@ struct IQ3_XXSUnit {
     Codebook::Choice second = nearest_point(book, target + 4, second_weights, Signs::any, 0);
     const bool first_odd = std::popcount(first.negative) % 2 != 0, second_odd = std::popcount(second.negative) % 2 != 0;
     if (first_odd != second_odd) {
-      const Codebook::Choice other_first = nearest_point(book, target, weights, first_odd ? Signs::even : Signs::odd, 0);
-      const Codebook::Choice other_second = nearest_point(book, target + 4, second_weights, second_odd ? Signs::even : Signs::odd, 0);
+      const Codebook::Choice other_first =
+          nearest_point(book, target, weights, first_odd ? Signs::even : Signs::odd, 0);
+      const Codebook::Choice other_second =
+          nearest_point(book, target + 4, second_weights, second_odd ? Signs::even : Signs::odd, 0);
       if (other_first.error - first.error <= other_second.error - second.error)
         first = other_first;
       else

@@ -19,7 +19,8 @@ const PointTable& points() {
 
 }  // namespace
 
-void Iq4_Nl::fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Grid& grid) {
+void Iq4_Nl::fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
+                 Grid& grid) {
   if (options.rule == FitRule::automatic || options.rule == FitRule::search) {
     grid.d = search_points(x, importance, 32, points().unit_points(), {-127, 113, 0.9f, 1.3f, 24}, loops);
   } else {
@@ -27,7 +28,8 @@ void Iq4_Nl::fit(const float* x, const float* importance, const FitOptions& opti
   }
 }
 
-void Iq4_Nl::encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Block& block) {
+void Iq4_Nl::encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
+                    Block& block) {
   Grid grid;
   fit(x, importance, options, loops, grid);
   std::uint8_t codes[32];

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// IQ4_NL of ggml: 32 codes of 4 bits into a table of 16 unevenly spaced points (IQ4_XS has the same) and a half-precision scale. Code j
-// lies in the low half of byte j, code j + 16 in the high half. The reference's own rule is a search; so is FitRule::automatic.
-// FitRule::absmax puts the peak on the table's far end, -127.
+// IQ4_NL of ggml: 32 codes of 4 bits into a table of 16 unevenly spaced points (IQ4_XS has the same) and a
+// half-precision scale. Code j lies in the low half of byte j, code j + 16 in the high half. The reference's own rule
+// is a search; so is FitRule::automatic. FitRule::absmax puts the peak on the table's far end, -127.
 #pragma once
 
 #include "format/block_format.h"
@@ -26,8 +26,10 @@ struct Iq4_Nl {
     float d;
   };
 
-  static void fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Grid& grid);
-  static void encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Block& block);
+  static void fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
+                  Grid& grid);
+  static void encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
+                     Block& block);
   static Code nearest(const Grid& grid, std::size_t column, const float* target, const float* metric);
   static void value(const Grid& grid, std::size_t column, Code code, float* out);
   static void pack(const Grid& grid, const Code* codes, Block& block);

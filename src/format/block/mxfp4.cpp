@@ -18,7 +18,8 @@ float scale_of(std::uint32_t e) { return std::ldexp(1.0f, static_cast<int>(e) - 
 
 }  // namespace
 
-void Mxfp4::fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Grid& grid) {
+void Mxfp4::fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
+                Grid& grid) {
   const float peak = find_peak(x, 32).magnitude;
   const int e = peak > 0 ? std::max(0, std::ilogb(peak) - 2 + 127) : 0;
   grid.e = static_cast<std::uint32_t>(e);
@@ -36,7 +37,8 @@ void Mxfp4::fit(const float* x, const float* importance, const FitOptions& optio
   grid = {scales[best], static_cast<std::uint32_t>(exponents[best])};
 }
 
-void Mxfp4::encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Block& block) {
+void Mxfp4::encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
+                   Block& block) {
   Grid grid;
   fit(x, importance, options, loops, grid);
   std::uint8_t codes[32];
@@ -45,7 +47,9 @@ void Mxfp4::encode(const float* x, const float* importance, const FitOptions& op
   pack_nibbles(codes, block.qs);
 }
 
-Code Mxfp4::nearest(const Grid& grid, std::size_t, const float* target, const float*) { return nearest_doubled_e2m1(*target / grid.d); }
+Code Mxfp4::nearest(const Grid& grid, std::size_t, const float* target, const float*) {
+  return nearest_doubled_e2m1(*target / grid.d);
+}
 
 void Mxfp4::value(const Grid& grid, std::size_t, Code code, float* out) { *out = kDoubledE2M1[code] * grid.d; }
 

@@ -18,11 +18,12 @@ constexpr std::size_t kSub = 16;
 float half_scale_of(std::uint8_t code) {
   if (code == 0 || code == 0x7f) return 0;
   const int exponent = (code >> 3) & 15, mantissa = code & 7;
-  return exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -10) : std::ldexp(static_cast<float>(8 + mantissa), exponent - 11);
+  return exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -10)
+                       : std::ldexp(static_cast<float>(8 + mantissa), exponent - 11);
 }
 
-// The E4M3 code of a scale as the reference rounds: halves up; what lies between the subnormals and the first normal number goes to the
-// subnormal; from 256 on the largest code, 448.
+// The E4M3 code of a scale as the reference rounds: halves up; what lies between the subnormals and the first normal
+// number goes to the subnormal; from 256 on the largest code, 448.
 std::uint8_t plain_scale_code(float scale) {
   constexpr int kFirstExponent = -6, kLastExponent = 7;
   if (!(scale > 0)) return 0;
@@ -61,12 +62,14 @@ template <class T>
 void pack_grid_and_codes(const Nvfp4::Grid& grid, const T* codes, Nvfp4::Block& block) {
   std::memcpy(block.d, grid.code, 4);
   for (std::size_t s = 0; s < 4; ++s)
-    for (std::size_t j = 0; j < 8; ++j) block.qs[8 * s + j] = static_cast<std::uint8_t>(codes[kSub * s + j] | (codes[kSub * s + j + 8] << 4));
+    for (std::size_t j = 0; j < 8; ++j)
+      block.qs[8 * s + j] = static_cast<std::uint8_t>(codes[kSub * s + j] | (codes[kSub * s + j + 8] << 4));
 }
 
 }  // namespace
 
-void Nvfp4::fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Grid& grid) {
+void Nvfp4::fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
+                Grid& grid) {
   const bool search = options.rule == FitRule::search || options.rule == FitRule::automatic;
   const float* weights = weights_or_ones(importance);
   for (std::size_t s = 0; s < 4; ++s) {
@@ -77,7 +80,8 @@ void Nvfp4::fit(const float* x, const float* importance, const FitOptions& optio
   }
 }
 
-void Nvfp4::encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Block& block) {
+void Nvfp4::encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
+                   Block& block) {
   Grid grid;
   fit(x, importance, options, loops, grid);
   std::uint8_t codes[64] = {};
@@ -86,9 +90,13 @@ void Nvfp4::encode(const float* x, const float* importance, const FitOptions& op
   pack_grid_and_codes(grid, codes, block);
 }
 
-Code Nvfp4::nearest(const Grid& grid, std::size_t column, const float* target, const float*) { return code_of(*target, grid.d[column / kSub]); }
+Code Nvfp4::nearest(const Grid& grid, std::size_t column, const float* target, const float*) {
+  return code_of(*target, grid.d[column / kSub]);
+}
 
-void Nvfp4::value(const Grid& grid, std::size_t column, Code code, float* out) { *out = kDoubledE2M1[code] * grid.d[column / kSub]; }
+void Nvfp4::value(const Grid& grid, std::size_t column, Code code, float* out) {
+  *out = kDoubledE2M1[code] * grid.d[column / kSub];
+}
 
 void Nvfp4::pack(const Grid& grid, const Code* codes, Block& block) { pack_grid_and_codes(grid, codes, block); }
 

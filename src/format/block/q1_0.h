@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Q1_0 of ggml: 128 signs and a half-precision scale, their mean magnitude, which is also the scale of least squared error; with an
-// importance and FitRule::search or automatic it is the weighted mean. Bit j % 8 of byte j / 8 is set where x = d, clear where x = -d.
+// Q1_0 of ggml: 128 signs and a half-precision scale, their mean magnitude, which is also the scale of least squared
+// error; with an importance and FitRule::search or automatic it is the weighted mean. Bit j % 8 of byte j / 8 is set
+// where x = d, clear where x = -d.
 #pragma once
 
 #include "format/block_format.h"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Q2_0 of ggml: 64 integers {-1, 0, 1, 2} and a half-precision scale; two bits each, least-significant first, stored plus one. The
-// reference's rule (FitRule::absmax) takes the largest magnitude for the scale and so never uses 2; search does.
+// Q2_0 of ggml: 64 integers {-1, 0, 1, 2} and a half-precision scale; two bits each, least-significant first, stored
+// plus one. The reference's rule (FitRule::absmax) takes the largest magnitude for the scale and so never uses 2;
+// search does.
 #pragma once
 
 #include "format/block_format.h"
@@ -25,12 +26,14 @@ struct Q2_0 {
     float d;
   };
 
-  static void fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Grid& grid);
+  static void fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
+                  Grid& grid);
   static Code nearest(const Grid& grid, std::size_t column, const float* target, const float* metric);
   static void value(const Grid& grid, std::size_t column, Code code, float* out);
   static void pack(const Grid& grid, const Code* codes, Block& block);
   static void unpack(const Block& block, Grid& grid, Code* codes);
-  static void encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Block& block);
+  static void encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
+                     Block& block);
   static std::optional<std::string> find_defect(const Block& block);
 };
 

@@ -14,7 +14,8 @@ struct Q3_KShape {
   static constexpr float kStarts[] = {31, 28, 40};
   [[gnu::always_inline]] static Vector nearest_points(Vector value) { return round_lanes(clamp(value, kLow, kHigh)); }
   [[gnu::always_inline]] static float round(float value) { return to_nearest_even(clamp_to(value, kLow, kHigh)); }
-  static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {-1, 0}, {-1, 1}, {-1, -1}};
+  static constexpr ScaleNeighbour kNeighbours[] = {{1, 0},  {1, 1},  {1, -1}, {1, 2},
+                                                   {1, -2}, {-1, 0}, {-1, 1}, {-1, -1}};
 };
 
 struct Q3_K : SymmetricKBlock<Q3_KShape> {
@@ -27,9 +28,10 @@ struct Q3_K : SymmetricKBlock<Q3_KShape> {
                                          .max_magnitude = 3 * 31 * 65504.0,
                                          .inner = 16};
   struct Block {
-    std::uint8_t hmask[32];   // bit s of byte l: bit 2 of the code of column 32 s + l
-    std::uint8_t qs[64];      // of each 128 columns: column 32 j + l at bits 2 j of byte l
-    std::uint8_t scales[12];  // plus 32; low four bits of scale s and s + 8 in byte s, high two bits in the last four bytes
+    std::uint8_t hmask[32];  // bit s of byte l: bit 2 of the code of column 32 s + l
+    std::uint8_t qs[64];     // of each 128 columns: column 32 j + l at bits 2 j of byte l
+    std::uint8_t
+        scales[12];  // plus 32; low four bits of scale s and s + 8 in byte s, high two bits in the last four bytes
     std::uint16_t d;
   };
   static_assert(sizeof(Block) == 110);

@@ -14,13 +14,14 @@ struct Q4_0Block {
 static_assert(sizeof(Q4_0Block) == 18);
 
 struct Q4_0 : SymmetricLegacy<Q4_0Block, 4> {
-  static constexpr BlockDescriptor kInfo{.name = "q4_0",
-                                         .description = "4-bit integers, one scale per 32: the plainest and fastest 4 bits",
-                                         .columns = 32,
-                                         .num_codes = 16,
-                                         .ggml_type = 2,
-                                         .ggml_ftype = 2,
-                                         .max_magnitude = 8 * 65504.0};
+  static constexpr BlockDescriptor kInfo{
+      .name = "q4_0",
+      .description = "4-bit integers, one scale per 32: the plainest and fastest 4 bits",
+      .columns = 32,
+      .num_codes = 16,
+      .ggml_type = 2,
+      .ggml_ftype = 2,
+      .max_magnitude = 8 * 65504.0};
 };
 
 }  // namespace nibble

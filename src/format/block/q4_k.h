@@ -13,14 +13,15 @@ struct Q4_KShape {
 };
 
 struct Q4_K : AffineKBlock<Q4_KShape> {
-  static constexpr BlockDescriptor kInfo{.name = "q4_k",
-                                         .description = "4-bit integers with two-level scales and minima: the usual choice",
-                                         .columns = 256,
-                                         .num_codes = 16,
-                                         .ggml_type = 12,
-                                         .ggml_ftype = 14,
-                                         .max_magnitude = 63 * 65504.0,
-                                         .inner = 32};
+  static constexpr BlockDescriptor kInfo{
+      .name = "q4_k",
+      .description = "4-bit integers with two-level scales and minima: the usual choice",
+      .columns = 256,
+      .num_codes = 16,
+      .ggml_type = 12,
+      .ggml_ftype = 14,
+      .max_magnitude = 63 * 65504.0,
+      .inner = 32};
   struct Block {
     std::uint16_t d, dmin;
     std::uint8_t scales[12];
@@ -35,7 +36,8 @@ struct Q4_K : AffineKBlock<Q4_KShape> {
     block.dmin = f32_to_f16(grid.dmin);
     pack_six_bit_pairs(grid.scales, grid.minima, block.scales);
     for (std::size_t c = 0; c < 4; ++c)
-      for (std::size_t l = 0; l < 32; ++l) block.qs[32 * c + l] = static_cast<std::uint8_t>(codes[64 * c + l] | codes[64 * c + 32 + l] << 4);
+      for (std::size_t l = 0; l < 32; ++l)
+        block.qs[32 * c + l] = static_cast<std::uint8_t>(codes[64 * c + l] | codes[64 * c + 32 + l] << 4);
   }
   static void unpack(const Block& block, Grid& grid, Code* codes);
   static std::optional<std::string> find_defect(const Block& block) { return find_affine_defect(block); }

@@ -13,14 +13,15 @@ struct Q5_KShape {
 };
 
 struct Q5_K : AffineKBlock<Q5_KShape> {
-  static constexpr BlockDescriptor kInfo{.name = "q5_k",
-                                         .description = "5-bit integers with two-level scales and minima: hardly any loss",
-                                         .columns = 256,
-                                         .num_codes = 32,
-                                         .ggml_type = 13,
-                                         .ggml_ftype = 16,
-                                         .max_magnitude = 63 * 65504.0,
-                                         .inner = 32};
+  static constexpr BlockDescriptor kInfo{
+      .name = "q5_k",
+      .description = "5-bit integers with two-level scales and minima: hardly any loss",
+      .columns = 256,
+      .num_codes = 32,
+      .ggml_type = 13,
+      .ggml_ftype = 16,
+      .max_magnitude = 63 * 65504.0,
+      .inner = 32};
   struct Block {
     std::uint16_t d, dmin;
     std::uint8_t scales[12];

@@ -14,7 +14,8 @@ struct Q6_KShape {
   static constexpr float kStarts[] = {127};
   [[gnu::always_inline]] static Vector nearest_points(Vector value) { return round_lanes(clamp(value, kLow, kHigh)); }
   [[gnu::always_inline]] static float round(float value) { return to_nearest_even(clamp_to(value, kLow, kHigh)); }
-  static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {1, 3}, {1, -3}, {-1, 0}, {-1, 1}, {-1, -1}};
+  static constexpr ScaleNeighbour kNeighbours[] = {{1, 0}, {1, 1},  {1, -1}, {1, 2},  {1, -2},
+                                                   {1, 3}, {1, -3}, {-1, 0}, {-1, 1}, {-1, -1}};
 };
 
 struct Q6_K : SymmetricKBlock<Q6_KShape> {
@@ -42,7 +43,8 @@ struct Q6_K : SymmetricKBlock<Q6_KShape> {
     pack_two_bits(high, block.qh);
     for (std::size_t h = 0; h < 2; ++h)
       for (std::size_t l = 0; l < 64; ++l)
-        block.ql[64 * h + l] = static_cast<std::uint8_t>((codes[128 * h + l] & 15) | (codes[128 * h + 64 + l] & 15) << 4);
+        block.ql[64 * h + l] =
+            static_cast<std::uint8_t>((codes[128 * h + l] & 15) | (codes[128 * h + 64 + l] & 15) << 4);
     std::copy(std::begin(grid.scales), std::end(grid.scales), block.scales);
     block.d = f32_to_f16(grid.d);
   }

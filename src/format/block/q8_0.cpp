@@ -20,14 +20,18 @@ int round_away(float value) { return static_cast<int>(value + std::copysign(0.49
 
 }  // namespace
 
-void Q8_0::fit(const float* x, const float*, const FitOptions&, Grid& grid) { grid.d = f16_to_f32(to_f16_saturated(largest_magnitude(x) / 127.0f)); }
+void Q8_0::fit(const float* x, const float*, const FitOptions&, Grid& grid) {
+  grid.d = f16_to_f32(to_f16_saturated(largest_magnitude(x) / 127.0f));
+}
 
 Code Q8_0::nearest(const Grid& grid, std::size_t, const float* target, const float*) {
   if (grid.d == 0) return 128;
   return static_cast<Code>(128 + round_away(std::clamp(*target / grid.d, -128.0f, 127.0f)));
 }
 
-void Q8_0::value(const Grid& grid, std::size_t, Code code, float* out) { *out = static_cast<float>(static_cast<int>(code) - 128) * grid.d; }
+void Q8_0::value(const Grid& grid, std::size_t, Code code, float* out) {
+  *out = static_cast<float>(static_cast<int>(code) - 128) * grid.d;
+}
 
 void Q8_0::pack(const Grid& grid, const Code* codes, Block& block) {
   block.d = f32_to_f16(grid.d);
@@ -39,7 +43,8 @@ void Q8_0::unpack(const Block& block, Grid& grid, Code* codes) {
   for (std::size_t i = 0; i < 32; ++i) codes[i] = static_cast<Code>(block.qs[i] + 128);
 }
 
-// The reference divides by the scale before it is rounded to half precision; so does this, whatever the rule: at 8 bits no search pays.
+// The reference divides by the scale before it is rounded to half precision; so does this, whatever the rule: at 8 bits
+// no search pays.
 void Q8_0::encode(const float* x, const float*, const FitOptions&, Block& block) {
   const float d = largest_magnitude(x) / 127.0f;
   const float inverse = d >= kMinNormal ? 1.0f / d : 0.0f;

@@ -26,7 +26,8 @@ struct Q8_0 {
   };
 
   static void fit(const float* x, const float* importance, const FitOptions& options, Grid& grid);
-  static Code nearest(const Grid& grid, std::size_t column, const float* target, const float* metric);  // code = q + 128
+  static Code nearest(const Grid& grid, std::size_t column, const float* target,
+                      const float* metric);  // code = q + 128
   static void value(const Grid& grid, std::size_t column, Code code, float* out);
   static void pack(const Grid& grid, const Code* codes, Block& block);
   static void unpack(const Block& block, Grid& grid, Code* codes);

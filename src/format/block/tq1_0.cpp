@@ -15,7 +15,8 @@ constexpr Run kRuns[] = {{32, 5, 0, 0}, {16, 5, 160, 32}, {4, 4, 240, 48}};
 
 std::uint8_t join_digits(const Code* codes, const Run& run, std::size_t byte) {
   unsigned v = 0;
-  for (std::size_t n = 0; n < 5; ++n) v = v * 3 + (n < run.digits ? codes[run.first_column + n * run.bytes + byte] : 0u);
+  for (std::size_t n = 0; n < 5; ++n)
+    v = v * 3 + (n < run.digits ? codes[run.first_column + n * run.bytes + byte] : 0u);
   return static_cast<std::uint8_t>((v * 256 + 242) / 243);
 }
 

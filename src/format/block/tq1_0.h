@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// TQ1_0 of ggml: 256 ternary digits, five to a byte, and a half-precision scale. A byte holds v = d0 * 81 + d1 * 27 + d2 * 9 + d3 * 3 + d4
-// as ceil(v * 256 / 243), so that digit n is the carry of (byte * 3^n mod 256) * 3. Digit n of byte m is column 32 n + m for the first
-// 32 bytes, 160 + 16 n + m for the next 16, and 240 + 4 n + m for the last four, which hold four digits.
+// TQ1_0 of ggml: 256 ternary digits, five to a byte, and a half-precision scale. A byte holds v = d0 * 81 + d1 * 27 +
+// d2 * 9 + d3 * 3 + d4 as ceil(v * 256 / 243), so that digit n is the carry of (byte * 3^n mod 256) * 3. Digit n of
+// byte m is column 32 n + m for the first 32 bytes, 160 + 16 n + m for the next 16, and 240 + 4 n + m for the last
+// four, which hold four digits.
 #pragma once
 
 #include "format/family/ternary_block.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// TQ2_0 of ggml: 256 of {-1, 0, 1} in two bits each and a half-precision scale. Column 128 k + 32 l + m lies in bits 2 l of byte
-// 32 k + m. Code 3 is reserved.
+// TQ2_0 of ggml: 256 of {-1, 0, 1} in two bits each and a half-precision scale. Column 128 k + 32 l + m lies in bits 2
+// l of byte 32 k + m. Code 3 is reserved.
 #pragma once
 
 #include "format/family/ternary_block.h"

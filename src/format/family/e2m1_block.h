@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The points of MXFP4 and NVFP4 as ggml codes them: E2M1 floats, doubled so that they are integers: 0 1 2 3 4 6 8 12, with bit 3 the
-// sign. A code and its negative zero decode alike; encoders never choose code 8.
+// The points of MXFP4 and NVFP4 as ggml codes them: E2M1 floats, doubled so that they are integers: 0 1 2 3 4 6 8 12,
+// with bit 3 the sign. A code and its negative zero decode alike; encoders never choose code 8.
 #pragma once
 
 #include <array>
@@ -37,7 +37,9 @@ inline constexpr std::array<float, 16> kE2M1Middles = [] {
   }
   return middles;
 }();
-inline constexpr UnitPoints kDoubledE2M1Points{
-    .kind = UnitPoints::Kind::listed, .values = kSortedE2M1.data(), .middles = kE2M1Middles.data(), .codes = kSortedE2M1Codes.data()};
+inline constexpr UnitPoints kDoubledE2M1Points{.kind = UnitPoints::Kind::listed,
+                                               .values = kSortedE2M1.data(),
+                                               .middles = kE2M1Middles.data(),
+                                               .codes = kSortedE2M1Codes.data()};
 
 }  // namespace nibble

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the vector types of ggml (IQ1, IQ2, IQ3) have in common: super-blocks of 256 in units of 4 or 8 columns, each a point of a fixed
-// grid times the step of its sub-block, which is one half times a small integer's multiplier. A type adds its descriptor, its bytes, how
-// a unit is coded, and pack and unpack.
+// What the vector types of ggml (IQ1, IQ2, IQ3) have in common: super-blocks of 256 in units of 4 or 8 columns, each a
+// point of a fixed grid times the step of its sub-block, which is one half times a small integer's multiplier. A type
+// adds its descriptor, its bytes, how a unit is coded, and pack and unpack.
 //
-// The search minimises the (importance-weighted) sum of squared errors with every unit at its nearest point: real steps by least squares
-// from a few guesses, then rounds of "best neighbouring integer for each sub-block; least squares for d". FitRule::absmax and minmax put
-// the largest magnitude of each sub-block on the outermost level; every other rule searches.
+// The search minimises the (importance-weighted) sum of squared errors with every unit at its nearest point: real steps
+// by least squares from a few guesses, then rounds of "best neighbouring integer for each sub-block; least squares for
+// d". FitRule::absmax and minmax put the largest magnitude of each sub-block on the outermost level; every other rule
+// searches.
 //
 // Because units are vectors, importance matters for the choice of points too: encode() weighs each coordinate by it.
 #pragma once
@@ -21,7 +22,8 @@
 
 namespace nibble {
 
-// d is a half held as a float; shifts are the sub-blocks' common shift of all points (IQ1_S), else 0. step follows from d and scales.
+// d is a half held as a float; shifts are the sub-blocks' common shift of all points (IQ1_S), else 0. step follows from
+// d and scales.
 template <std::size_t kSubs>
 struct VectorGrid {
   float d = 0;
@@ -144,7 +146,8 @@ class VectorSearch {
   static std::uint8_t nearest_integer(float multiplier) {
     int best = 0;
     for (int scale = 1; scale <= kMaxScale; ++scale)
-      if (std::fabs(Shape::multiplier(scale) - multiplier) < std::fabs(Shape::multiplier(best) - multiplier)) best = scale;
+      if (std::fabs(Shape::multiplier(scale) - multiplier) < std::fabs(Shape::multiplier(best) - multiplier))
+        best = scale;
     return static_cast<std::uint8_t>(best);
   }
 
@@ -182,12 +185,13 @@ class VectorSearch {
   }
 };
 
-// Units of one point of `kBook` and a sign for each coordinate: code = index + (signs << kIndexBits). Where the number of minus signs is
-// always even, the last one follows from the others and is not stored.
+// Units of one point of `kBook` and a sign for each coordinate: code = index + (signs << kIndexBits). Where the number
+// of minus signs is always even, the last one follows from the others and is not stored.
 template <const Codebook& (*kBook)(), std::size_t kDimensions, unsigned kIndexBits, Signs kSigns>
 struct SignedUnit {
   static constexpr std::size_t kUnit = kDimensions;
-  static constexpr std::uint32_t kIndexMask = (1u << kIndexBits) - 1, kSignMask = (1u << (kSigns == Signs::even ? kDimensions - 1 : kDimensions)) - 1;
+  static constexpr std::uint32_t kIndexMask = (1u << kIndexBits) - 1,
+                                 kSignMask = (1u << (kSigns == Signs::even ? kDimensions - 1 : kDimensions)) - 1;
   static constexpr float kShifts[] = {0.F};
 
   [[gnu::always_inline]] static Code nearest(const float* target, const float* weights, float) {
@@ -201,7 +205,8 @@ struct SignedUnit {
   [[gnu::always_inline]] static void point(Code code, float, float* out) {
     const float* magnitudes = kBook().point(code & kIndexMask);
     std::uint32_t negative = code >> kIndexBits & kSignMask;
-    if (kSigns == Signs::even) negative |= (static_cast<std::uint32_t>(std::popcount(negative)) & 1u) << (kDimensions - 1);
+    if (kSigns == Signs::even)
+      negative |= (static_cast<std::uint32_t>(std::popcount(negative)) & 1u) << (kDimensions - 1);
     for (std::size_t j = 0; j < kDimensions; ++j) out[j] = (negative >> j & 1u) != 0 ? -magnitudes[j] : magnitudes[j];
   }
 };
@@ -225,7 +230,9 @@ struct VectorBlock {
 
   static Code nearest_weighted(const Grid& grid, std::size_t column, const float* target, const float* weights) {
     float scaled[kMaxUnit];
-    return scale_target(grid, column, target, scaled) ? Shape::nearest(scaled, weights, grid.shifts[column / kSubLength]) : 0;
+    return scale_target(grid, column, target, scaled)
+               ? Shape::nearest(scaled, weights, grid.shifts[column / kSubLength])
+               : 0;
   }
 
   static void value(const Grid& grid, std::size_t column, Code code, float* out) {
@@ -245,7 +252,8 @@ struct VectorBlock {
   }
 
   // fit, then the nearest points with the importance as weights of the coordinates.
-  static void encode_units(const float* x, const float* importance, const FitOptions& options, Grid& grid, Code* codes) {
+  static void encode_units(const float* x, const float* importance, const FitOptions& options, Grid& grid,
+                           Code* codes) {
     fit(x, importance, options, grid);
     float weights[kSuperBlock];
     scale_importance(importance, weights);
@@ -260,7 +268,8 @@ struct VectorBlock {
   static bool scale_target(const Grid& grid, std::size_t column, const float* target, float* scaled) {
     const float step = grid.step[column / kSubLength];
     if (step == 0) return false;
-    for (std::size_t j = 0; j < Shape::kUnit; ++j) scaled[j] = clamp_to(target[j] / step, -kLargestTarget, kLargestTarget);
+    for (std::size_t j = 0; j < Shape::kUnit; ++j)
+      scaled[j] = clamp_to(target[j] / step, -kLargestTarget, kLargestTarget);
     return true;
   }
 };

@@ -65,11 +65,12 @@ Codebook::Choice Codebook::nearest(const float* target, const float* weights, Si
   return nearest_point(*this, target, weights, signs, shift);
 }
 
-// Schnorr-Euchner enumeration (Agrell et al. 2002): with M = L' L, L lower triangular, coordinate k adds (sum over j <= k of
-// L[k][j] e[j])^2, which depends on the coordinates chosen so far only.
+// Schnorr-Euchner enumeration (Agrell et al. 2002): with M = L' L, L lower triangular, coordinate k adds (sum over j <=
+// k of L[k][j] e[j])^2, which depends on the coordinates chosen so far only.
 class MetricSearch {
  public:
-  MetricSearch(const Codebook& book, std::size_t books, const float* target, const float* metric, Signs signs, float shift)
+  MetricSearch(const Codebook& book, std::size_t books, const float* target, const float* metric, Signs signs,
+               float shift)
       : book_(book), size_(books * book.dimensions_), target_(target), signs_(signs), shift_(shift) {
     factor(metric);
   }
@@ -163,7 +164,8 @@ class MetricSearch {
   MetricChoice best_;
 };
 
-MetricChoice nearest_in_metric(const Codebook& book, std::size_t books, const float* target, const float* metric, Signs signs, float shift) {
+MetricChoice nearest_in_metric(const Codebook& book, std::size_t books, const float* target, const float* metric,
+                               Signs signs, float shift) {
   return MetricSearch(book, books, target, metric, signs, shift).run();
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A grid of an IQ type, made searchable: as pairs of half points for the nearest point (iq_search.h), as a tree with one level of branches
-// per coordinate for the nearest point in a full metric. Exact: the point found has the smallest error there is. Immutable, safe for many
-// threads.
+// A grid of an IQ type, made searchable: as pairs of half points for the nearest point (iq_search.h), as a tree with
+// one level of branches per coordinate for the nearest point in a full metric. Exact: the point found has the smallest
+// error there is. Immutable, safe for many threads.
 //
 //   const Codebook& book = iq2_xxs_codebook();
-//   Choice choice = book.nearest(target, weights, Signs::even);       // min over points and signs of sum w (target - sign * point)^2
-//   book.value(choice.index, point);
+//   Choice choice = book.nearest(target, weights, Signs::even);       // min over points and signs of sum w (target -
+//   sign * point)^2 book.value(choice.index, point);
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,8 @@ namespace nibble {
 
 inline constexpr std::size_t kMaxUnit = 8, kMaxLevels = 8;
 
-// What signs a unit may carry beside its point: none (the grid has its own), any, or an even or odd number of minus signs.
+// What signs a unit may carry beside its point: none (the grid has its own), any, or an even or odd number of minus
+// signs.
 enum class Signs { none, any, even, odd };
 
 class Codebook {
@@ -37,17 +38,19 @@ class Codebook {
   // The coordinates of a point, [dimensions].
   const float* point(std::size_t index) const noexcept { return points_.data() + index * dimensions_; }
 
-  // The point nearest to target[dimensions] by sum of weights[j] * (target[j] - point[j] - shift)^2. weights: non-negative, null for
-  // ones. shift is added to every coordinate of the points (IQ1).
+  // The point nearest to target[dimensions] by sum of weights[j] * (target[j] - point[j] - shift)^2. weights:
+  // non-negative, null for ones. shift is added to every coordinate of the points (IQ1).
   Choice nearest(const float* target, const float* weights, Signs signs, float shift = 0) const;
 
-  // The grid as pairs of half points (iq_search.h). A half point's slot counts its levels, the first coordinate's fastest: three levels
-  // in rows of sixteen slots of which the first two coordinates fill nine; eight levels without gaps.
+  // The grid as pairs of half points (iq_search.h). A half point's slot counts its levels, the first coordinate's
+  // fastest: three levels in rows of sixteen slots of which the first two coordinates fill nine; eight levels without
+  // gaps.
   struct Halves {
     std::size_t slots = 0;
-    std::vector<float> missing[2];        // [slots]: 0 for halves that some point has, else infinity
-    std::vector<std::uint16_t> partners;  // [slots][slots / 16]: bit s of entry r: the grid has the pair with second half 16 r + s
-    std::vector<std::uint16_t> index;     // [slots][slots]: the point; kNone
+    std::vector<float> missing[2];  // [slots]: 0 for halves that some point has, else infinity
+    std::vector<std::uint16_t>
+        partners;  // [slots][slots / 16]: bit s of entry r: the grid has the pair with second half 16 r + s
+    std::vector<std::uint16_t> index;  // [slots][slots]: the point; kNone
   };
   static constexpr std::uint16_t kNone = 0xffff;
   const Halves& halves() const noexcept { return halves_; }
@@ -62,19 +65,21 @@ class Codebook {
   std::size_t dimensions_, num_levels_;
   float levels_[kMaxLevels] = {}, boundaries_[kMaxLevels] = {};  // boundaries_[l] lies between levels l and l + 1
   std::vector<float> points_;
-  std::vector<std::uint16_t> children_;  // [node][level]: the next node, below the last coordinate the point's index; kNone
+  std::vector<std::uint16_t>
+      children_;  // [node][level]: the next node, below the last coordinate the point's index; kNone
   Halves halves_;
 };
 
-// The nearest unit of `books` points side by side (1, or 2 for IQ3_XXS) under a full metric [n x n], n = books * dimensions, positive
-// semi-definite, row-major: minimises e' M e with e = target - unit. Exact up to rounding unless more than some 10^5 branches would have
-// to be looked at, then the best of those.
+// The nearest unit of `books` points side by side (1, or 2 for IQ3_XXS) under a full metric [n x n], n = books *
+// dimensions, positive semi-definite, row-major: minimises e' M e with e = target - unit. Exact up to rounding unless
+// more than some 10^5 branches would have to be looked at, then the best of those.
 struct MetricChoice {
   float error = 0;
   std::uint32_t index[2] = {0, 0};
   std::uint32_t negative = 0;
 };
-MetricChoice nearest_in_metric(const Codebook& book, std::size_t books, const float* target, const float* metric, Signs signs, float shift = 0);
+MetricChoice nearest_in_metric(const Codebook& book, std::size_t books, const float* target, const float* metric,
+                               Signs signs, float shift = 0);
 
 // Built when first asked for.
 const Codebook& iq2_xxs_codebook();

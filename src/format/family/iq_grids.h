@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The grids of ggml's IQ types: the points of 4 or 8 coordinates that their codes can name, in the order of their indices. Constants of
-// the file format (ggml-common.h). Each coordinate is one of a few levels; a number holds the levels of a point, coordinate j at bits
-// 2 j (8 coordinates, 3 levels) or 3 j (4 coordinates, 8 levels). Levels are magnitudes, except in the IQ1 grid.
+// The grids of ggml's IQ types: the points of 4 or 8 coordinates that their codes can name, in the order of their
+// indices. Constants of the file format (ggml-common.h). Each coordinate is one of a few levels; a number holds the
+// levels of a point, coordinate j at bits 2 j (8 coordinates, 3 levels) or 3 j (4 coordinates, 8 levels). Levels are
+// magnitudes, except in the IQ1 grid.
 #pragma once
 
 #include <array>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The nearest point of a Codebook. Every point is a pair of half points, of which there are few: their errors are tabulated, sixteen at a
-// time; a first half is looked at only where its error and the least error of any second half are together below the best found so far,
-// and then its partners are, all at once. Where the number of minus signs must change by an odd number, one coordinate takes the other
-// sign ("flip"; a second and third flip only add error): it lies in one half or in the other.
+// The nearest point of a Codebook. Every point is a pair of half points, of which there are few: their errors are
+// tabulated, sixteen at a time; a first half is looked at only where its error and the least error of any second half
+// are together below the best found so far, and then its partners are, all at once. Where the number of minus signs
+// must change by an odd number, one coordinate takes the other sign ("flip"; a second and third flip only add error):
+// it lies in one half or in the other.
 //
 // Sums run over the coordinates of each half in order, then over the halves, at any width of vectors (lanes.h).
 //
@@ -27,10 +28,13 @@ struct HalfErrors {
 
 template <std::size_t kLevels>
 class PointSearch {
-  static constexpr std::size_t kDimensions = kLevels == 3 ? 8 : 4, kHalf = kDimensions / 2, kRows = kLevels == 3 ? 9 : 4;
+  static constexpr std::size_t kDimensions = kLevels == 3 ? 8 : 4, kHalf = kDimensions / 2,
+                               kRows = kLevels == 3 ? 9 : 4;
 
  public:
-  [[gnu::always_inline]] PointSearch(const Codebook& book, const float* target, const float* weights, Signs signs, float shift) : book_(book) {
+  [[gnu::always_inline]] PointSearch(const Codebook& book, const float* target, const float* weights, Signs signs,
+                                     float shift)
+      : book_(book) {
     for (std::size_t j = 0; j < kDimensions; ++j)
       if (signs != Signs::none && std::signbit(target[j])) negative_ |= 1u << j;
     const bool odd = std::popcount(negative_) % 2 != 0;
@@ -53,7 +57,8 @@ class PointSearch {
     if (!flip_) {
       const std::size_t first = slot_of(least_), second = slot_of(least_ + kHalf);
       const std::uint16_t index = book_.halves().index[first * book_.halves().slots + second];
-      if (index != Codebook::kNone) return {sum_of(least_, natural_) + sum_of(least_ + kHalf, natural_ + kHalf), index, negative_};
+      if (index != Codebook::kNone)
+        return {sum_of(least_, natural_) + sum_of(least_ + kHalf, natural_ + kHalf), index, negative_};
     }
     tabulate(0);
     tabulate(1);
@@ -90,7 +95,8 @@ class PointSearch {
     return lower;
   }
   [[gnu::always_inline]] static void put(std::size_t row, const Lanes& errors, const float* missing, float* out) {
-    for (std::size_t v = 0; v < kVectors; ++v) store(out + row * kLanes + v * kWidth, errors[v] + load(missing + row * kLanes + v * kWidth));
+    for (std::size_t v = 0; v < kVectors; ++v)
+      store(out + row * kLanes + v * kWidth, errors[v] + load(missing + row * kLanes + v * kWidth));
   }
 
   [[gnu::always_inline]] void tabulate(std::size_t h) {
@@ -150,7 +156,8 @@ class PointSearch {
     }
   }
 
-  [[gnu::always_inline]] void look_at(std::size_t slot, const float* first, const float* second, std::size_t flipped_half) {
+  [[gnu::always_inline]] void look_at(std::size_t slot, const float* first, const float* second,
+                                      std::size_t flipped_half) {
     const std::uint16_t* partners = book_.halves().partners.data() + slot * kRows;
     Lanes lower;
     for (std::size_t v = 0; v < kVectors; ++v) lower[v] = splat(HUGE_VALF);
@@ -168,7 +175,8 @@ class PointSearch {
   // The first slot that has this error and, where partners are given, is one of them. There is one.
   [[gnu::always_inline]] static std::size_t find_slot(const float* errors, float error, const std::uint16_t* partners) {
     for (std::size_t r = 0;; ++r) {
-      const std::uint32_t bits = lanes_equal(load_lanes(errors + r * kLanes), error) & (partners != nullptr ? partners[r] : 0xffffu);
+      const std::uint32_t bits =
+          lanes_equal(load_lanes(errors + r * kLanes), error) & (partners != nullptr ? partners[r] : 0xffffu);
       if (bits != 0 || r + 1 == kRows) return r * kLanes + static_cast<std::size_t>(std::countr_zero(bits | 0x8000u));
     }
   }
@@ -177,8 +185,9 @@ class PointSearch {
   [[gnu::always_inline]] std::uint32_t find_flip() const {
     if (flipped_half_ == 2) return 0;
     const std::size_t slot = flipped_half_ == 0 ? first_ : second_;
-    std::uint32_t levels[4] = {static_cast<std::uint32_t>(slot % kLanes % 3), static_cast<std::uint32_t>(slot % kLanes / 3),
-                               static_cast<std::uint32_t>(slot / 16 % 3), static_cast<std::uint32_t>(slot / 48)};
+    std::uint32_t levels[4] = {static_cast<std::uint32_t>(slot % kLanes % 3),
+                               static_cast<std::uint32_t>(slot % kLanes / 3), static_cast<std::uint32_t>(slot / 16 % 3),
+                               static_cast<std::uint32_t>(slot / 48)};
     if (kLevels == 8) levels[0] = slot % 8, levels[1] = static_cast<std::uint32_t>(slot / 8);
     const Errors *n = natural_ + flipped_half_ * kHalf, *f = flipped_ + flipped_half_ * kHalf;
     for (std::size_t flip = 0; flip + 1 < kHalf; ++flip) {
@@ -201,7 +210,8 @@ class PointSearch {
   float half_error_[2] = {};
 };
 
-static inline Codebook::Choice nearest_point(const Codebook& book, const float* target, const float* weights, Signs signs, float shift) {
+static inline Codebook::Choice nearest_point(const Codebook& book, const float* target, const float* weights,
+                                             Signs signs, float shift) {
   if (book.num_levels() == 3) return PointSearch<3>(book, target, weights, signs, shift).run();
   return PointSearch<8>(book, target, weights, signs, shift).run();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the K types of ggml have in common: super-blocks of 256 whose sub-blocks of 16 or 32 carry small integer scales in units of one
-// half. A type adds its descriptor, its bytes, and pack and unpack.
+// What the K types of ggml have in common: super-blocks of 256 whose sub-blocks of 16 or 32 carry small integer scales
+// in units of one half. A type adds its descriptor, its bytes, and pack and unpack.
 //
 // FitRule::automatic is FitRule::search: least squares over ranges and neighbouring integers (sub_block_affine.h,
 // sub_block_symmetric.h). FitRule::absmax and minmax store each sub-block's range as it is. The other rules search too.
@@ -13,7 +13,9 @@
 
 namespace nibble {
 
-inline bool keeps_whole_range(const FitOptions& options) { return options.rule == FitRule::absmax || options.rule == FitRule::minmax; }
+inline bool keeps_whole_range(const FitOptions& options) {
+  return options.rule == FitRule::absmax || options.rule == FitRule::minmax;
+}
 
 // value = d * scale[s] * code - dmin * minimum[s]
 template <class Shape>
@@ -28,7 +30,8 @@ struct AffineKBlock {
 
   static Code nearest(const Grid& grid, std::size_t column, const float* target, const float*) {
     const std::size_t s = column / kSubLength;
-    return static_cast<Code>(to_nearest_even(clamp_to((*target + grid.offset[s]) * grid.inverse[s], 0, Shape::kMaxCode)));
+    return static_cast<Code>(
+        to_nearest_even(clamp_to((*target + grid.offset[s]) * grid.inverse[s], 0, Shape::kMaxCode)));
   }
 
   static void value(const Grid& grid, std::size_t column, Code code, float* out) {
@@ -88,9 +91,10 @@ struct SymmetricKBlock {
   }
 };
 
-// Q4_K and Q5_K keep eight 6-bit scales and minima in twelve bytes: the first four of each in the low six bits of a byte; of the last
-// four the low four bits share a byte, the high two lie above the first four.
-[[gnu::always_inline]] inline void pack_six_bit_pairs(const std::uint8_t* scales, const std::uint8_t* minima, std::uint8_t* bytes) {
+// Q4_K and Q5_K keep eight 6-bit scales and minima in twelve bytes: the first four of each in the low six bits of a
+// byte; of the last four the low four bits share a byte, the high two lie above the first four.
+[[gnu::always_inline]] inline void pack_six_bit_pairs(const std::uint8_t* scales, const std::uint8_t* minima,
+                                                      std::uint8_t* bytes) {
   for (std::size_t s = 0; s < 4; ++s) {
     bytes[s] = static_cast<std::uint8_t>(scales[s] | (scales[s + 4] >> 4) << 6);
     bytes[s + 4] = static_cast<std::uint8_t>(minima[s] | (minima[s + 4] >> 4) << 6);
@@ -113,7 +117,8 @@ template <class T>
   for (std::size_t h = 0; h < 2; ++h)
     for (std::size_t l = 0; l < 32; ++l) {
       const T* code = codes + 128 * h + l;
-      bytes[32 * h + l] = static_cast<std::uint8_t>((code[0] & 3) | (code[32] & 3) << 2 | (code[64] & 3) << 4 | (code[96] & 3) << 6);
+      bytes[32 * h + l] =
+          static_cast<std::uint8_t>((code[0] & 3) | (code[32] & 3) << 2 | (code[64] & 3) << 4 | (code[96] & 3) << 6);
     }
 }
 

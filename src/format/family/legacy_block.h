@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What Q4_0, Q5_0 and Q4_1, Q5_1 of ggml have in common: 32 integers of 4 or 5 bits on x = d * (q - middle), or on x = d * q + m, with
-// half-precision d and m. Their reference divides by the scale before it is rounded to half precision and truncates after adding one
-// half; FitRule::absmax and FitRule::minmax (the same thing here) give its bytes exactly. FitRule::search is never worse.
+// What Q4_0, Q5_0 and Q4_1, Q5_1 of ggml have in common: 32 integers of 4 or 5 bits on x = d * (q - middle), or on x =
+// d * q + m, with half-precision d and m. Their reference divides by the scale before it is rounded to half precision
+// and truncates after adding one half; FitRule::absmax and FitRule::minmax (the same thing here) give its bytes
+// exactly. FitRule::search is never worse.
 //
 // FitRule::automatic searches when an importance is given and follows the reference otherwise.
 #pragma once
@@ -30,11 +31,13 @@ struct SymmetricLegacy {
     float d;
   };
 
-  static void fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Grid& grid) {
+  static void fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
+                  Grid& grid) {
     if (wants_search(options, importance)) {
       constexpr float kLow = -kMiddle, kHigh = kMiddle - 1;
       // From half a code inside the end to a code and a half outside it.
-      grid.d = search_points(x, importance, 32, {.low = kLow, .high = kHigh, .zero = kMiddle}, {kLow, kHigh, 1 + 0.5f / kLow, 1 - 1.5f / kLow, 20}, loops);
+      grid.d = search_points(x, importance, 32, {.low = kLow, .high = kHigh, .zero = kMiddle},
+                             {kLow, kHigh, 1 + 0.5f / kLow, 1 - 1.5f / kLow, 20}, loops);
     } else {
       grid.d = f16_to_f32(to_f16_saturated(find_peak(x, 32).value / -kMiddle));
     }
@@ -45,7 +48,9 @@ struct SymmetricLegacy {
     return static_cast<Code>(std::clamp(*target / grid.d + (kMiddle + 0.5f), 0.0f, 2.0f * kMiddle - 1));
   }
 
-  static void value(const Grid& grid, std::size_t, Code code, float* out) { *out = static_cast<float>(static_cast<int>(code) - kMiddle) * grid.d; }
+  static void value(const Grid& grid, std::size_t, Code code, float* out) {
+    *out = static_cast<float>(static_cast<int>(code) - kMiddle) * grid.d;
+  }
 
   template <class T>
   static void pack_codes(const T* codes, Block& block) {
@@ -67,7 +72,8 @@ struct SymmetricLegacy {
     unpack_codes(block, codes);
   }
 
-  static void encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops, Block& block) {
+  static void encode(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
+                     Block& block) {
     float d;
     if (wants_search(options, importance)) {
       Grid grid;
@@ -80,7 +86,8 @@ struct SymmetricLegacy {
     block.d = to_f16_saturated(d);
     std::uint32_t codes[32];
     for (int i = 0; i < 32; ++i)
-      codes[i] = static_cast<std::uint32_t>(static_cast<int>(clamp_float(x[i] * inverse + (kMiddle + 0.5f), 0.0f, 2.0f * kMiddle - 1)));
+      codes[i] = static_cast<std::uint32_t>(
+          static_cast<int>(clamp_float(x[i] * inverse + (kMiddle + 0.5f), 0.0f, 2.0f * kMiddle - 1)));
     pack_codes(codes, block);
   }
 
@@ -126,7 +133,9 @@ struct AffineLegacy {
     return static_cast<Code>(std::clamp((*target - grid.m) / grid.d + 0.5f, 0.0f, static_cast<float>(kMaxCode)));
   }
 
-  static void value(const Grid& grid, std::size_t, Code code, float* out) { *out = static_cast<float>(code) * grid.d + grid.m; }
+  static void value(const Grid& grid, std::size_t, Code code, float* out) {
+    *out = static_cast<float>(code) * grid.d + grid.m;
+  }
 
   template <class T>
   static void pack_codes(const T* codes, Block& block) {
@@ -161,7 +170,8 @@ struct AffineLegacy {
     block.m = to_f16_saturated(grid.m);
     std::uint32_t codes[32];
     for (int i = 0; i < 32; ++i)
-      codes[i] = static_cast<std::uint32_t>(static_cast<int>(clamp_float((x[i] - grid.m) * inverse + 0.5f, 0.0f, static_cast<float>(kMaxCode))));
+      codes[i] = static_cast<std::uint32_t>(
+          static_cast<int>(clamp_float((x[i] - grid.m) * inverse + 0.5f, 0.0f, static_cast<float>(kMaxCode))));
     pack_codes(codes, block);
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sixteen bytes that hold thirty-two 4-bit codes as ggml's 32-element types do: code j in the low half of byte j, code j + 16 in the
-// high half; and the four bytes in which the 5-bit types keep bit 4 of each code.
+// Sixteen bytes that hold thirty-two 4-bit codes as ggml's 32-element types do: code j in the low half of byte j, code
+// j + 16 in the high half; and the four bytes in which the 5-bit types keep bit 4 of each code.
 #pragma once
 
 #include <cstdint>

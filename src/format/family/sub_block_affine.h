@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Grids of super-blocks whose sub-blocks have a scale and a minimum, both small integers times two halves (Q2_K, Q4_K, Q5_K):
+// Grids of super-blocks whose sub-blocks have a scale and a minimum, both small integers times two halves (Q2_K, Q4_K,
+// Q5_K):
 //
 //   value = d * scale[s] * code - dmin * minimum[s],   codes 0 .. kMaxCode
 //
-// The search minimises the (importance-weighted) sum of squared errors of the super-block with the codes at their nearest points: real
-// scales and minima from a few ranges by least squares, then rounds of "least squares for d and dmin; best neighbouring integers for each
-// sub-block". Whatever is compared was measured with the grid as it would be stored, and the best grid seen is kept.
+// The search minimises the (importance-weighted) sum of squared errors of the super-block with the codes at their
+// nearest points: real scales and minima from a few ranges by least squares, then rounds of "least squares for d and
+// dmin; best neighbouring integers for each sub-block". Whatever is compared was measured with the grid as it would be
+// stored, and the best grid seen is kept.
 //
 //   SubScaledAffineGrid<8> grid = AffineSearch<Q4Shape>(x, importance).run();
 #pragma once
@@ -58,9 +60,10 @@ class AffineSearch {
   struct Neighbour {
     float scale, minimum;
   };
-  // Tried around the integers of each sub-block. One step of the scale moves the top of the range by about as much as two steps of the
-  // minimum move the whole range, hence the skewed pattern: (1, 2) widens the range on both sides.
-  static constexpr Neighbour kNeighbours[] = {{0, 0}, {1, 0}, {-1, 0}, {0, 1}, {0, -1}, {1, 1}, {-1, -1}, {1, 2}, {-1, -2}};
+  // Tried around the integers of each sub-block. One step of the scale moves the top of the range by about as much as
+  // two steps of the minimum move the whole range, hence the skewed pattern: (1, 2) widens the range on both sides.
+  static constexpr Neighbour kNeighbours[] = {{0, 0}, {1, 0},   {-1, 0}, {0, 1},  {0, -1},
+                                              {1, 1}, {-1, -1}, {1, 2},  {-1, -2}};
 
   // Sums of one pass: w r r, w r, w r q, w q, w q q with r the residual and q the code.
   struct Sums {
@@ -126,7 +129,8 @@ class AffineSearch {
         const Vector shifted = load(block_.x[e] + v * kWidth) + offset;
         const Vector code = round_lanes(clamp(shifted * inverse, 0, kMaxCode));
         const Vector residual = shifted - step * code;
-        const Vector wq = block_.template weigh<kWeighted>(e, v, code), wr = block_.template weigh<kWeighted>(e, v, residual);
+        const Vector wq = block_.template weigh<kWeighted>(e, v, code),
+                     wr = block_.template weigh<kWeighted>(e, v, residual);
         q += wq;
         qq += wq * code;
         r += wr;
@@ -143,7 +147,8 @@ class AffineSearch {
     return sums;
   }
 
-  // Real scales and minima: for each range, codes by rounding, then least squares for both with the codes unchanged. The minimum stays
+  // Real scales and minima: for each range, codes by rounding, then least squares for both with the codes unchanged.
+  // The minimum stays
   // >= 0. The error after the change follows from the sums, without another pass.
   template <bool kWeighted>
   void search_ranges() {
@@ -195,7 +200,8 @@ class AffineSearch {
   }
 
   static std::uint8_t to_integer(float value, float unit) {
-    return unit > 0 ? static_cast<std::uint8_t>(to_nearest_even(clamp_to(value / unit, 0, kMaxScale))) : std::uint8_t{0};
+    return unit > 0 ? static_cast<std::uint8_t>(to_nearest_even(clamp_to(value / unit, 0, kMaxScale)))
+                    : std::uint8_t{0};
   }
 
   // Per sub-block, in every lane of it.
@@ -291,6 +297,6 @@ class AffineSearch {
   }
 };
 
-}  // inline namespace NIBBLE_LANES
+}  // namespace NIBBLE_LANES
 
 }  // namespace nibble

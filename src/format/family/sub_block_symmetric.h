@@ -4,8 +4,8 @@
 //
 //   value = d * scale[s] * point
 //
-// The points reach a little further on the negative side; the sign of a scale decides which side of the values that is. The search is
-// that of sub_block_affine.h with one parameter less.
+// The points reach a little further on the negative side; the sign of a scale decides which side of the values that is.
+// The search is that of sub_block_affine.h with one parameter less.
 #pragma once
 
 #include <cstdint>
@@ -35,10 +35,10 @@ struct ScaleNeighbour {
 
 inline namespace NIBBLE_LANES {
 
-// Shape has kSubs (8 or 16), nearest_points() of values in steps (round() for a single one), the lowest point kLow, kMaxScale, and what
-// is tried: kPeaks, where among the points the first guesses put the largest value of a sub-block; kStarts, which integers the largest
-// scale starts at (beyond kMaxScale: it is clipped, and the many small scales get a finer unit); kNeighbours, the scales
-// sign * scale + change around the integer found; kRounds of that.
+// Shape has kSubs (8 or 16), nearest_points() of values in steps (round() for a single one), the lowest point kLow,
+// kMaxScale, and what is tried: kPeaks, where among the points the first guesses put the largest value of a sub-block;
+// kStarts, which integers the largest scale starts at (beyond kMaxScale: it is clipped, and the many small scales get a
+// finer unit); kNeighbours, the scales sign * scale + change around the integer found; kRounds of that.
 template <class Shape>
 class SymmetricSearch {
   static constexpr std::size_t kSubs = Shape::kSubs;
@@ -124,7 +124,8 @@ class SymmetricSearch {
     return peaks;
   }
 
-  // The real scale of each sub-block that explains most of it: the gain of the least-squares scale is (sum w x q)^2 / sum w q q.
+  // The real scale of each sub-block that explains most of it: the gain of the least-squares scale is (sum w x q)^2 /
+  // sum w q q.
   template <bool kWeighted>
   void search_ranges(bool try_all) {
     const Lanes peaks = measure_peaks();
@@ -151,7 +152,8 @@ class SymmetricSearch {
     for (std::size_t s = 0; s < kSubs; ++s) largest = std::max(largest, std::fabs(scale[s]));
     grid.d = nearest_scale(largest / largest_scale);
     for (std::size_t s = 0; s < kSubs; ++s)
-      grid.scales[s] = static_cast<std::int8_t>(to_nearest_even(clamp_to(scale[s] / grid.d, -kMaxScale - 1, kMaxScale)));
+      grid.scales[s] =
+          static_cast<std::int8_t>(to_nearest_even(clamp_to(scale[s] / grid.d, -kMaxScale - 1, kMaxScale)));
     grid.derive();
     return grid;
   }
@@ -224,6 +226,6 @@ class SymmetricSearch {
   }
 };
 
-}  // inline namespace NIBBLE_LANES
+}  // namespace NIBBLE_LANES
 
 }  // namespace nibble

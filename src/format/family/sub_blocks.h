@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One super-block of 256 values laid out for the grid searches of the two-level formats: element by element across sub-blocks, so that
-// sums run over sub-blocks side by side ("lanes") and never across. Results therefore do not depend on the width of vectors (lanes.h).
+// One super-block of 256 values laid out for the grid searches of the two-level formats: element by element across
+// sub-blocks, so that sums run over sub-blocks side by side ("lanes") and never across. Results therefore do not depend
+// on the width of vectors (lanes.h).
 #pragma once
 
 #include <algorithm>
@@ -15,14 +16,17 @@ namespace nibble::inline NIBBLE_LANES {
 
 inline constexpr std::size_t kSuperBlock = 256;
 
-// Values are held inside this magnitude while searching: far outside what any of the formats can store, small enough to be squared.
+// Values are held inside this magnitude while searching: far outside what any of the formats can store, small enough to
+// be squared.
 inline constexpr float kLargestSearched = 1e12F;
 // Largest values below this decode to zeros in every format: half of the smallest step, 2^-24.
 inline constexpr float kSmallestSearched = 0x1p-26F;
-// An unimportant column still counts this much, so that sub-blocks of nothing but unimportant columns get a sensible grid.
+// An unimportant column still counts this much, so that sub-blocks of nothing but unimportant columns get a sensible
+// grid.
 inline constexpr float kLeastImportance = 1e-10F;
 
-// Adding and subtracting this rounds a float below 2^22 in magnitude to the nearest integer, ties to even, without a library call.
+// Adding and subtracting this rounds a float below 2^22 in magnitude to the nearest integer, ties to even, without a
+// library call.
 inline constexpr float kRoundingBias = 12582912.F;
 [[gnu::always_inline]] inline float to_nearest_even(float value) { return (value + kRoundingBias) - kRoundingBias; }
 [[gnu::always_inline]] inline float clamp_to(float value, float low, float high) {
@@ -36,15 +40,17 @@ inline constexpr float kRoundingBias = 12582912.F;
   return half == 0 && value > 0 ? kMinF16 : half;
 }
 
-// Importance as the searches use it: scaled so that its largest value is 1; ones where there is none (null) or nothing but zeros.
+// Importance as the searches use it: scaled so that its largest value is 1; ones where there is none (null) or nothing
+// but zeros.
 [[gnu::always_inline]] inline void scale_importance(const float* importance, float* w) {
   float heaviest = 0;
   for (std::size_t i = 0; importance != nullptr && i < kSuperBlock; ++i) heaviest = std::max(heaviest, importance[i]);
-  for (std::size_t i = 0; i < kSuperBlock; ++i) w[i] = heaviest > 0 ? std::max(importance[i] / heaviest, kLeastImportance) : 1.F;
+  for (std::size_t i = 0; i < kSuperBlock; ++i)
+    w[i] = heaviest > 0 ? std::max(importance[i] / heaviest, kLeastImportance) : 1.F;
 }
 
-// Lane l holds 16 values of sub-block l % kSubs: all of them where there are 16 sub-blocks, one half where there are 8. Both lanes of a
-// sub-block carry the same parameters and, after join(), the same sums.
+// Lane l holds 16 values of sub-block l % kSubs: all of them where there are 16 sub-blocks, one half where there are 8.
+// Both lanes of a sub-block carry the same parameters and, after join(), the same sums.
 inline constexpr std::size_t kLaneLength = kSuperBlock / kLanes;
 
 template <std::size_t kSubs>

@@ -37,7 +37,8 @@ double long_sum(std::size_t n, Term term) {
   return total;
 }
 
-// Above this squares and sums overflow, so only the plain rule applies; and a range is cut off where scale * point could overflow.
+// Above this squares and sums overflow, so only the plain rule applies; and a range is cut off where scale * point
+// could overflow.
 constexpr float kLargestMeasured = 0x1p60f;
 constexpr float kLargestRange = std::numeric_limits<float>::max() / 4;
 
@@ -90,7 +91,8 @@ struct ScaleSearch {
   }
 };
 
-PlanarGrid fit_symmetric(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search, ScaleUnit unit) {
+PlanarGrid fit_symmetric(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search,
+                         ScaleUnit unit) {
   const CodeRange codes = code_range(spec);
   PlanarGrid grid{1, unit.base, codes.middle, 0, unit.offset};
   if (!(magnitude_of(range) > 0)) return grid;
@@ -107,7 +109,9 @@ PlanarGrid fit_symmetric(const PlanarSpec& spec, const ScaleSearch& searching, c
   if (!search) return grid;
   const UnitPoints points = unit_points(spec, codes.middle);
   // Up to where the peak lies on the last code of the shorter side.
-  const float above = spec.is_high ? 1.05f : 1.02f * (static_cast<float>(codes.middle) - 0.5f) / static_cast<float>(codes.hi - codes.middle);
+  const float above =
+      spec.is_high ? 1.05f
+                   : 1.02f * (static_cast<float>(codes.middle) - 0.5f) / static_cast<float>(codes.hi - codes.middle);
   const auto [scale, error] = searching.best_scale(points, grid.scale, above, round);
   grid.scale = scale;
   if (spec.is_high) {
@@ -117,7 +121,8 @@ PlanarGrid fit_symmetric(const PlanarSpec& spec, const ScaleSearch& searching, c
   return grid;
 }
 
-PlanarGrid fit_asymmetric(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search, ScaleUnit unit) {
+PlanarGrid fit_asymmetric(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search,
+                          ScaleUnit unit) {
   const CodeRange codes = code_range(spec);
   PlanarGrid grid{1, unit.base, 0, 0, unit.offset};
   if (!(range.max > range.min)) return grid;
@@ -126,7 +131,9 @@ PlanarGrid fit_asymmetric(const PlanarSpec& spec, const ScaleSearch& searching, 
   float start = range.max / levels - range.min / levels;
   if (spec.scale == ScaleType::e8m0) start = std::exp2(std::ceil(std::log2(start)));
   grid.scale = round(start);
-  const auto zero_of = [&](float scale) { return static_cast<int>(std::nearbyint(std::clamp(-range.min / scale, 0.0f, levels))); };
+  const auto zero_of = [&](float scale) {
+    return static_cast<int>(std::nearbyint(std::clamp(-range.min / scale, 0.0f, levels)));
+  };
   grid.zero = zero_of(grid.scale);
   if (!search) return grid;
 
@@ -143,27 +150,31 @@ PlanarGrid fit_asymmetric(const PlanarSpec& spec, const ScaleSearch& searching, 
   return grid;
 }
 
-PlanarGrid fit_point_table(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search, ScaleUnit unit) {
+PlanarGrid fit_point_table(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search,
+                           ScaleUnit unit) {
   const PointTable& table = *point_table(spec.points);
   PlanarGrid grid{1, unit.base, 0, 0, unit.offset};
   if (!(magnitude_of(range) > 0)) return grid;
   const auto round = [&](float scale) { return storable_scale(scale, spec.scale, unit); };
   float start = magnitude_of(range) / table.max();
-  if (spec.scale == ScaleType::e8m0) start = std::exp2(std::floor(std::log2(magnitude_of(range))) - std::floor(std::log2(table.max())));
+  if (spec.scale == ScaleType::e8m0)
+    start = std::exp2(std::floor(std::log2(magnitude_of(range))) - std::floor(std::log2(table.max())));
   grid.scale = round(start);
   if (!search) return grid;
   const UnitPoints points = table.unit_points();
   grid.scale = searching.best_scale(points, grid.scale, kAbove, round).first;
-  if (spec.scale == ScaleType::e8m0) grid.scale = searching.best_scale(points, round(2 * grid.scale), kAbove, round).first;
+  if (spec.scale == ScaleType::e8m0)
+    grid.scale = searching.best_scale(points, round(2 * grid.scale), kAbove, round).first;
   return grid;
 }
 
-// The ternary scale with the least squared error: for any scale the kept values are those above half of it, so the best kept set is a
-// prefix of the values in falling order of magnitude; it maximises (sum w|x|)^2 / sum w.
+// The ternary scale with the least squared error: for any scale the kept values are those above half of it, so the best
+// kept set is a prefix of the values in falling order of magnitude; it maximises (sum w|x|)^2 / sum w.
 float best_ternary_scale(const SpanValues& span) {
   // Magnitude and position in one number: sorted by falling magnitude, then rising position.
   std::vector<std::uint64_t> order(span.n);
-  for (std::size_t i = 0; i < span.n; ++i) order[i] = (std::uint64_t{std::bit_cast<std::uint32_t>(std::fabs(span.x[i]))} << 32) | (0xffffffffu - i);
+  for (std::size_t i = 0; i < span.n; ++i)
+    order[i] = (std::uint64_t{std::bit_cast<std::uint32_t>(std::fabs(span.x[i]))} << 32) | (0xffffffffu - i);
   std::sort(order.begin(), order.end(), std::greater<>());
   double sum_w = 0, sum_wx = 0, best = -1, scale = 0;
   for (const std::uint64_t key : order) {
@@ -182,14 +193,16 @@ float best_ternary_scale(const SpanValues& span) {
 
 double mean_magnitude(const SpanValues& span) {
   const double weights = long_sum(span.n, [&](std::size_t i) { return span.weights[i]; });
-  return weights > 0 ? long_sum(span.n, [&](std::size_t i) { return span.weights[i] * std::fabs(span.x[i]); }) / weights : 0;
+  return weights > 0 ? long_sum(span.n, [&](std::size_t i) { return span.weights[i] * std::fabs(span.x[i]); }) / weights
+                     : 0;
 }
 
 double mean_magnitude(std::span<const float> x) {
   return long_sum(x.size(), [&](std::size_t i) { return std::fabs(x[i]); }) / static_cast<double>(x.size());
 }
 
-PlanarGrid fit_ternary(const PlanarSpec& spec, const SpanValues& span, const Extremes& range, FitRule rule, ScaleUnit unit) {
+PlanarGrid fit_ternary(const PlanarSpec& spec, const SpanValues& span, const Extremes& range, FitRule rule,
+                       ScaleUnit unit) {
   PlanarGrid grid{1, unit.base, 1, 0.5f, unit.offset};
   if (!(magnitude_of(range) > 0)) return grid;
   const std::span<const float> x(span.x, span.n);
@@ -203,7 +216,8 @@ PlanarGrid fit_ternary(const PlanarSpec& spec, const SpanValues& span, const Ext
     threshold = static_cast<float>(0.7 * mean_magnitude(x));
     const auto kept = [&](std::size_t i) { return std::fabs(span.x[i]) > threshold; };
     const double count = long_sum(span.n, [&](std::size_t i) { return kept(i) ? 1.0f : 0.0f; });
-    scale = static_cast<float>(long_sum(span.n, [&](std::size_t i) { return kept(i) ? std::fabs(span.x[i]) : 0.0f; }) / count);
+    scale = static_cast<float>(long_sum(span.n, [&](std::size_t i) { return kept(i) ? std::fabs(span.x[i]) : 0.0f; }) /
+                               count);
   }
   grid.scale = storable_scale(scale, spec.scale, unit);
   grid.threshold = rule == FitRule::threshold ? threshold : 0.5f * grid.scale;
@@ -213,8 +227,8 @@ PlanarGrid fit_ternary(const PlanarSpec& spec, const SpanValues& span, const Ext
 // Weights whose sums overflow, fitted at 2^-64 of their size.
 constexpr int kHugeExponent = 64;
 
-PlanarGrid fit_huge(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options, ScaleUnit unit,
-                    const SpanLoops& loops) {
+PlanarGrid fit_huge(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance,
+                    const FitOptions& options, ScaleUnit unit, const SpanLoops& loops) {
   std::vector<float> smaller(x.size());
   std::transform(x.begin(), x.end(), smaller.begin(), [](float value) { return std::ldexp(value, -kHugeExponent); });
   PlanarSpec exact = spec;
@@ -230,7 +244,8 @@ PlanarGrid fit_huge(const PlanarSpec& spec, std::span<const float> x, std::span<
 }
 
 float clipped_at(const PlanarSpec& spec, std::span<const float> x, const FitOptions& options) {
-  return is_clipping(options.rule) ? clip_of(x, std::size_t{1} << (spec.bits - 1), options) : std::numeric_limits<float>::infinity();
+  return is_clipping(options.rule) ? clip_of(x, std::size_t{1} << (spec.bits - 1), options)
+                                   : std::numeric_limits<float>::infinity();
 }
 
 }  // namespace
@@ -281,23 +296,26 @@ UnitPoints unit_points(const PlanarSpec& spec, std::int32_t zero) {
   return points;
 }
 
-PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& given, ScaleUnit unit,
-                      const SpanLoops& loops) {
+PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance,
+                      const FitOptions& given, ScaleUnit unit, const SpanLoops& loops) {
   FitOptions options = given;
   Extremes range = loops.extremes(x.data(), x.size());
   if (magnitude_of(range) > kLargestMeasured) {
-    if (spec.points == PlanarPoints::ternary || spec.points == PlanarPoints::binary) return fit_huge(spec, x, importance, options, unit, loops);
+    if (spec.points == PlanarPoints::ternary || spec.points == PlanarPoints::binary)
+      return fit_huge(spec, x, importance, options, unit, loops);
     options.rule = FitRule::absmax;
     range = {std::max(range.min, -kLargestRange), std::min(range.max, kLargestRange)};
   }
-  if (const float clip = clipped_at(spec, x, options); clip > 0) range = {std::max(range.min, -clip), std::min(range.max, clip)};
+  if (const float clip = clipped_at(spec, x, options); clip > 0)
+    range = {std::max(range.min, -clip), std::min(range.max, clip)};
   const bool search = options.rule == FitRule::search || (options.rule == FitRule::automatic && spec.bits < 7);
   // Searches always have weights, so that their loops need not ask.
   const float* weights = importance.data();
   std::vector<float> ones;
   if (importance.empty() && x.size() <= kMaxSearched) {
     weights = weights_or_ones(nullptr);
-  } else if (importance.empty() && (search || spec.points == PlanarPoints::ternary || spec.points == PlanarPoints::binary)) {
+  } else if (importance.empty() &&
+             (search || spec.points == PlanarPoints::ternary || spec.points == PlanarPoints::binary)) {
     ones.assign(x.size(), 1.0f);
     weights = ones.data();
   }
@@ -314,7 +332,8 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
       return grid;
     }
     case PlanarPoints::integer:
-      return spec.is_asymmetric ? fit_asymmetric(spec, searching, range, search, unit) : fit_symmetric(spec, searching, range, search, unit);
+      return spec.is_asymmetric ? fit_asymmetric(spec, searching, range, search, unit)
+                                : fit_symmetric(spec, searching, range, search, unit);
     default:
       return fit_point_table(spec, searching, range, search, unit);
   }

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How the grid of one span of a planar format is chosen. Scales are rounded to what can be stored before any code is chosen.
+// How the grid of one span of a planar format is chosen. Scales are rounded to what can be stored before any code is
+// chosen.
 //
 //   absmax, minmax       the range (which always includes 0) fills the codes: symmetric int8 amax / 127, fewer bits
-//                        amax / (2^(b-1) - 1/2), asymmetric (max - min) / (2^b - 1); floats amax / largest value, with e8m0 scales
-//                        2^(floor(log2 amax) - floor(log2 largest value)) as OCP Microscaling says; ternary amax
-//   search               the (importance-weighted) squared error over a range of scales, each refined by least squares; never worse
+//                        amax / (2^(b-1) - 1/2), asymmetric (max - min) / (2^b - 1); floats amax / largest value, with
+//                        e8m0 scales 2^(floor(log2 amax) - floor(log2 largest value)) as OCP Microscaling says; ternary
+//                        amax
+//   search               the (importance-weighted) squared error over a range of scales, each refined by least squares;
+//   never worse
 //                        than absmax; exact for ternary and binary. Learned tables: k-means.
 //   percentile, entropy  the range is cut off (clip.h), then absmax
 //   absmean              ternary, binary: scale = mean |x| (BitNet b1.58, XNOR-Net); elsewhere as absmax
-//   threshold            ternary: |x| > 0.7 mean |x| are kept, scale = their mean (Ternary Weight Networks); elsewhere as absmax
-//   automatic            search below 7 bits, absmax from there on
+//   threshold            ternary: |x| > 0.7 mean |x| are kept, scale = their mean (Ternary Weight Networks); elsewhere
+//   as absmax automatic            search below 7 bits, absmax from there on
 #pragma once
 
 #include <cstdint>
@@ -22,8 +25,8 @@
 
 namespace nibble {
 
-// What scales of several levels are counted in: s6, s8: scale = base * code; dq: scale = base * dynamic_map[code] + offset. A base of 0
-// leaves such scales unrounded (when the units are about to be chosen).
+// What scales of several levels are counted in: s6, s8: scale = base * code; dq: scale = base * dynamic_map[code] +
+// offset. A base of 0 leaves such scales unrounded (when the units are about to be chosen).
 struct ScaleUnit {
   float base = 0, offset = 0;
 };
@@ -38,8 +41,8 @@ struct PlanarGrid {
   std::uint8_t scale_code = 0;  // dq: the stored code of the scale
 };
 
-// A scale rounded to its type, positive (zero only for binary), finite. Negative scales only where the format is high; what is
-// nearest to a tiny scale in dq may be zero or less, as in its reference.
+// A scale rounded to its type, positive (zero only for binary), finite. Negative scales only where the format is high;
+// what is nearest to a tiny scale in dq may be zero or less, as in its reference.
 float storable_scale(float scale, ScaleType type, ScaleUnit unit);
 
 // Integers as they are stored: codes 0 .. 2^bits - 1.
@@ -52,12 +55,12 @@ CodeRange code_range(const PlanarSpec& spec);
 UnitPoints unit_points(const PlanarSpec& spec, std::int32_t zero);
 
 // The grid for x. Not for learned tables.
-PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options, ScaleUnit unit,
-                      const SpanLoops& loops = plain_span_loops());
+PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance,
+                      const FitOptions& options, ScaleUnit unit, const SpanLoops& loops = plain_span_loops());
 
-// A learned table of 2^bits ascending points rounded to `type`, by k-means in one dimension; with FitRule::absmax and minmax evenly
-// spaced over the range.
-void fit_table(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options,
-               std::span<float> table);
+// A learned table of 2^bits ascending points rounded to `type`, by k-means in one dimension; with FitRule::absmax and
+// minmax evenly spaced over the range.
+void fit_table(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance,
+               const FitOptions& options, std::span<float> table);
 
 }  // namespace nibble

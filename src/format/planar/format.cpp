@@ -95,7 +95,8 @@ FormatInfo make_info(const PlanarSpec& spec) {
   info.bits_per_weight = spec.bits;
   const bool is_table = spec.points == PlanarPoints::table;
   if (spec.grain == PlanarGrain::group) {
-    const unsigned per_group = is_table ? scale_bits(spec.scale) << spec.bits : scale_bits(spec.scale) + (spec.is_asymmetric ? spec.bits : 0);
+    const unsigned per_group =
+        is_table ? scale_bits(spec.scale) << spec.bits : scale_bits(spec.scale) + (spec.is_asymmetric ? spec.bits : 0);
     info.bits_per_weight += static_cast<double>(per_group) / spec.group;
     if (spec.scale == ScaleType::dq) info.bits_per_weight += 32.0 / static_cast<double>(kNestedGroups * spec.group);
   }
@@ -114,7 +115,11 @@ FormatInfo make_info(const PlanarSpec& spec) {
 }  // namespace
 
 PlanarFormat::PlanarFormat(const PlanarSpec& spec, const SpanLoops& loops)
-    : Format(make_info(spec)), spec_(spec), range_(code_range(spec)), fixed_table_(point_table(spec.points)), loops_(loops) {
+    : Format(make_info(spec)),
+      spec_(spec),
+      range_(code_range(spec)),
+      fixed_table_(point_table(spec.points)),
+      loops_(loops) {
   info_.first_code = first_integer();
 }
 
@@ -162,15 +167,17 @@ std::vector<PlaneSpec> PlanarFormat::planes(std::uint64_t rows, std::uint64_t co
   return specs;
 }
 
-// --- grids ---------------------------------------------------------------------------------------------------------------------------
+// --- grids -----------------------------------------------------------------------------------------------------------
 
-std::unique_ptr<TensorGrid> PlanarFormat::prepare(std::span<const float> weights, std::uint64_t rows, std::uint64_t cols,
-                                                  std::span<const float> importance, const FitOptions& given) const {
+std::unique_ptr<TensorGrid> PlanarFormat::prepare(std::span<const float> weights, std::uint64_t rows,
+                                                  std::uint64_t cols, std::span<const float> importance,
+                                                  const FitOptions& given) const {
   if (!needs_prepare()) return nullptr;
   auto tensor_grid = std::make_unique<PlanarTensorGrid>();
   if (spec_.grain == PlanarGrain::tensor) {
     std::vector<float> repeated;
-    for (std::uint64_t row = 0; row < rows && !importance.empty(); ++row) repeated.insert(repeated.end(), importance.begin(), importance.end());
+    for (std::uint64_t row = 0; row < rows && !importance.empty(); ++row)
+      repeated.insert(repeated.end(), importance.begin(), importance.end());
     tensor_grid->grid = fit_planar(spec_, weights, repeated, given, {}, loops_);
     return tensor_grid;
   }
@@ -182,7 +189,8 @@ std::unique_ptr<TensorGrid> PlanarFormat::prepare(std::span<const float> weights
     for (std::uint64_t begin = 0; begin < cols; begin += spec_.group) {
       const auto columns = static_cast<std::size_t>(std::min<std::uint64_t>(spec_.group, cols - begin));
       const auto x = whole_row.subspan(static_cast<std::size_t>(begin), columns);
-      const auto weight = importance.empty() ? importance : importance.subspan(static_cast<std::size_t>(begin), columns);
+      const auto weight =
+          importance.empty() ? importance : importance.subspan(static_cast<std::size_t>(begin), columns);
       wanted.push_back(all_zero(x) ? 0.0f : fit_planar(spec_, x, weight, options, {}, loops_).scale);
     }
   }
@@ -193,7 +201,8 @@ std::unique_ptr<TensorGrid> PlanarFormat::prepare(std::span<const float> weights
   }
   const float top = spec_.scale == ScaleType::s6 ? 63.0f : 255.0f;
   for (std::uint64_t row = 0; row < rows; ++row) {
-    const auto of_row = std::span(wanted).subspan(static_cast<std::size_t>(row * tensor_grid->groups), static_cast<std::size_t>(tensor_grid->groups));
+    const auto of_row = std::span(wanted).subspan(static_cast<std::size_t>(row * tensor_grid->groups),
+                                                  static_cast<std::size_t>(tensor_grid->groups));
     const float largest = *std::max_element(of_row.begin(), of_row.end());
     tensor_grid->bases.push_back(largest > 0 ? std::max(largest / top, kMinNormal) : 1.0f);
   }
@@ -212,25 +221,28 @@ void PlanarFormat::pack_tensor(const TensorGrid* tensor_grid, const RowPlanes& p
   if (spec_.is_asymmetric) *planes[kScales + 1] = static_cast<std::byte>(grid.zero);
 }
 
-std::unique_ptr<TensorGrid> PlanarFormat::unpack_tensor(const ConstRowPlanes& planes, std::uint64_t rows, std::uint64_t cols) const {
+std::unique_ptr<TensorGrid> PlanarFormat::unpack_tensor(const ConstRowPlanes& planes, std::uint64_t rows,
+                                                        std::uint64_t cols) const {
   if (!needs_prepare()) return nullptr;
   auto tensor_grid = std::make_unique<PlanarTensorGrid>();
   tensor_grid->groups = groups(cols);
   if (spec_.grain == PlanarGrain::tensor) {
     tensor_grid->grid = read_grid(planes, 0, 0, nullptr);
   } else if (is_double()) {
-    tensor_grid->nested.resize(static_cast<std::size_t>((rows * tensor_grid->groups + kNestedGroups - 1) / kNestedGroups));
+    tensor_grid->nested.resize(
+        static_cast<std::size_t>((rows * tensor_grid->groups + kNestedGroups - 1) / kNestedGroups));
     std::memcpy(tensor_grid->nested.data(), planes[kNested], tensor_grid->nested.size() * sizeof(float));
     tensor_grid->offset = read_float(ScaleType::f32, planes[kOffset]);
   } else {
     const std::byte* bases = planes[kScales + (spec_.is_asymmetric ? 2 : 1)];
-    for (std::uint64_t row = 0; row < rows; ++row) tensor_grid->bases.push_back(read_float(ScaleType::f32, bases + 4 * row));
+    for (std::uint64_t row = 0; row < rows; ++row)
+      tensor_grid->bases.push_back(read_float(ScaleType::f32, bases + 4 * row));
   }
   return tensor_grid;
 }
 
-void PlanarFormat::fit(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid, std::uint64_t row,
-                       const FitOptions& options, std::byte* grid, std::size_t span_index) const {
+void PlanarFormat::fit(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid,
+                       std::uint64_t row, const FitOptions& options, std::byte* grid, std::size_t span_index) const {
   PlanarGrid fitted;
   if (has_table()) {
     float table[16];
@@ -241,7 +253,8 @@ void PlanarFormat::fit(std::span<const float> x, std::span<const float> importan
   } else if (spec_.grain == PlanarGrain::tensor) {
     fitted = static_cast<const PlanarTensorGrid&>(*tensor_grid).grid;
   } else {
-    const ScaleUnit unit = needs_prepare() ? static_cast<const PlanarTensorGrid&>(*tensor_grid).unit_of(row, span_index) : ScaleUnit{};
+    const ScaleUnit unit =
+        needs_prepare() ? static_cast<const PlanarTensorGrid&>(*tensor_grid).unit_of(row, span_index) : ScaleUnit{};
     fitted = fit_planar(spec_, x, importance, options, unit, loops_);
     if (needs_prepare() && all_zero(x)) fitted.scale = storable_scale(is_double() ? 0.0f : 1.0f, spec_.scale, unit);
     if (is_double()) fitted.scale_code = nearest_dynamic((fitted.scale - unit.offset) / unit.base);
@@ -250,7 +263,8 @@ void PlanarFormat::fit(std::span<const float> x, std::span<const float> importan
   std::memcpy(grid, &fitted, sizeof(fitted));
 }
 
-void PlanarFormat::write_grid(const PlanarGrid& grid, const float* table, std::size_t span_index, const RowPlanes& row) const {
+void PlanarFormat::write_grid(const PlanarGrid& grid, const float* table, std::size_t span_index,
+                              const RowPlanes& row) const {
   if (spec_.grain == PlanarGrain::tensor) return;  // pack_tensor did
   if (has_table()) {
     const std::size_t size = scale_bits(spec_.scale) / 8;
@@ -272,7 +286,8 @@ void PlanarFormat::write_grid(const PlanarGrid& grid, const float* table, std::s
   if (spec_.is_asymmetric) pack_bits(&zero, 1, spec_.bits, span_index * spec_.bits, row[kScales + 1]);
 }
 
-PlanarGrid PlanarFormat::read_grid(const ConstRowPlanes& row, std::size_t span_index, std::uint64_t first_group, float* table) const {
+PlanarGrid PlanarFormat::read_grid(const ConstRowPlanes& row, std::size_t span_index, std::uint64_t first_group,
+                                   float* table) const {
   PlanarGrid grid;
   if (has_table()) {
     const std::size_t size = scale_bits(spec_.scale) / 8;
@@ -303,9 +318,10 @@ PlanarGrid PlanarFormat::read_grid(const ConstRowPlanes& row, std::size_t span_i
   return grid;
 }
 
-// --- codes ---------------------------------------------------------------------------------------------------------------------------
+// --- codes -----------------------------------------------------------------------------------------------------------
 
-void PlanarFormat::find_codes(const PlanarGrid& grid, const float* table, std::span<const float> x, std::uint8_t* codes) const {
+void PlanarFormat::find_codes(const PlanarGrid& grid, const float* table, std::span<const float> x,
+                              std::uint8_t* codes) const {
   switch (spec_.points) {
     case PlanarPoints::ternary:
       for (std::size_t i = 0; i < x.size(); ++i)
@@ -327,7 +343,8 @@ void PlanarFormat::find_codes(const PlanarGrid& grid, const float* table, std::s
   }
 }
 
-void PlanarFormat::find_values(const PlanarGrid& grid, const float* table, std::span<const std::uint8_t> codes, float* out) const {
+void PlanarFormat::find_values(const PlanarGrid& grid, const float* table, std::span<const std::uint8_t> codes,
+                               float* out) const {
   switch (spec_.points) {
     case PlanarPoints::integer:
     case PlanarPoints::ternary:
@@ -346,13 +363,15 @@ void PlanarFormat::find_values(const PlanarGrid& grid, const float* table, std::
 
 Code PlanarFormat::nearest(const std::byte* grid, std::size_t, const float* target, const float*) const {
   std::uint8_t code;
-  find_codes(*reinterpret_cast<const PlanarGrid*>(grid), reinterpret_cast<const float*>(grid + sizeof(PlanarGrid)), {target, 1}, &code);
+  find_codes(*reinterpret_cast<const PlanarGrid*>(grid), reinterpret_cast<const float*>(grid + sizeof(PlanarGrid)),
+             {target, 1}, &code);
   return code;
 }
 
 void PlanarFormat::value(const std::byte* grid, std::size_t, Code code, float* out) const {
   const auto byte = static_cast<std::uint8_t>(code);
-  find_values(*reinterpret_cast<const PlanarGrid*>(grid), reinterpret_cast<const float*>(grid + sizeof(PlanarGrid)), {&byte, 1}, out);
+  find_values(*reinterpret_cast<const PlanarGrid*>(grid), reinterpret_cast<const float*>(grid + sizeof(PlanarGrid)),
+              {&byte, 1}, out);
 }
 
 std::vector<GridPart> PlanarFormat::grid_parts(const std::byte* bytes, std::size_t) const {
@@ -372,25 +391,29 @@ std::vector<GridPart> PlanarFormat::grid_parts(const std::byte* bytes, std::size
   return parts;
 }
 
-// --- bytes ---------------------------------------------------------------------------------------------------------------------------
+// --- bytes -----------------------------------------------------------------------------------------------------------
 
-void PlanarFormat::pack(const std::byte* grid, const Code* codes, std::size_t span_index, std::size_t columns, const RowPlanes& row) const {
-  write_grid(*reinterpret_cast<const PlanarGrid*>(grid), reinterpret_cast<const float*>(grid + sizeof(PlanarGrid)), span_index, row);
+void PlanarFormat::pack(const std::byte* grid, const Code* codes, std::size_t span_index, std::size_t columns,
+                        const RowPlanes& row) const {
+  write_grid(*reinterpret_cast<const PlanarGrid*>(grid), reinterpret_cast<const float*>(grid + sizeof(PlanarGrid)),
+             span_index, row);
   pack_bits(codes, columns, spec_.bits, span_index * spec_.group * spec_.bits, row[kCodes]);
 }
 
-void PlanarFormat::unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns, const TensorGrid* tensor_grid,
-                          std::uint64_t row_index, std::byte* grid, Code* codes) const {
+void PlanarFormat::unpack(const ConstRowPlanes& row, std::size_t span_index, std::size_t columns,
+                          const TensorGrid* tensor_grid, std::uint64_t row_index, std::byte* grid, Code* codes) const {
   float table[16];
-  const std::uint64_t first_group = is_double() ? row_index * static_cast<const PlanarTensorGrid&>(*tensor_grid).groups : 0;
+  const std::uint64_t first_group =
+      is_double() ? row_index * static_cast<const PlanarTensorGrid&>(*tensor_grid).groups : 0;
   const PlanarGrid unpacked = read_grid(row, span_index, first_group, table);
   std::memcpy(grid, &unpacked, sizeof(unpacked));
   std::memcpy(grid + sizeof(PlanarGrid), table, sizeof(float) * num_table_points());
   unpack_bits(row[kCodes], span_index * spec_.group * spec_.bits, columns, spec_.bits, codes);
 }
 
-void PlanarFormat::encode_row(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid, std::uint64_t row_index,
-                              const FitOptions& given, const RowPlanes& row) const {
+void PlanarFormat::encode_row(std::span<const float> x, std::span<const float> importance,
+                              const TensorGrid* tensor_grid, std::uint64_t row_index, const FitOptions& given,
+                              const RowPlanes& row) const {
   struct {
     PlanarGrid grid;
     float table[16];
@@ -404,14 +427,16 @@ void PlanarFormat::encode_row(std::span<const float> x, std::span<const float> i
     fit(piece, weights, tensor_grid, row_index, options, reinterpret_cast<std::byte*>(&fitted), index);
     PlanarGrid coding = fitted.grid;
     // bitsandbytes chooses codes with scales that are not yet doubly quantized; the plain rule gives its bytes.
-    if (is_double() && is_plain(options.rule)) coding.scale = fit_planar(spec_, piece, weights, options, {}, loops_).scale;
+    if (is_double() && is_plain(options.rule))
+      coding.scale = fit_planar(spec_, piece, weights, options, {}, loops_).scale;
     find_codes(coding, fitted.table, piece, codes.data());
     write_grid(fitted.grid, fitted.table, index, row);
     pack_bits(codes.data(), piece.size(), spec_.bits, begin * spec_.bits, row[kCodes]);
   }
 }
 
-void PlanarFormat::decode_row(const ConstRowPlanes& row, const TensorGrid*, std::uint64_t row_index, std::span<float> out) const {
+void PlanarFormat::decode_row(const ConstRowPlanes& row, const TensorGrid*, std::uint64_t row_index,
+                              std::span<float> out) const {
   constexpr std::size_t kChunk = 256;  // columns unpacked at a time
   const std::size_t span = span_columns(out.size());
   std::uint8_t codes[kChunk];

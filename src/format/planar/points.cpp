@@ -33,7 +33,8 @@ std::vector<float> nf4() {
 std::vector<float> fp4() {
   std::vector<float> values;
   for (const float sign : {1.0f, -1.0f})
-    for (const float twelfths : {0.0f, 0.0625f, 8.0f, 12.0f, 4.0f, 6.0f, 2.0f, 3.0f}) values.push_back(sign * (twelfths / 12.0f));
+    for (const float twelfths : {0.0f, 0.0625f, 8.0f, 12.0f, 4.0f, 6.0f, 2.0f, 3.0f})
+      values.push_back(sign * (twelfths / 12.0f));
   return values;
 }
 
@@ -42,7 +43,8 @@ std::vector<float> fp4() {
 PointTable::PointTable(std::vector<float> value_of) : value_of_(std::move(value_of)) {
   std::vector<Code> order(value_of_.size());
   std::iota(order.begin(), order.end(), Code{0});
-  std::sort(order.begin(), order.end(), [&](Code a, Code b) { return value_of_[a] != value_of_[b] ? value_of_[a] < value_of_[b] : a < b; });
+  std::sort(order.begin(), order.end(),
+            [&](Code a, Code b) { return value_of_[a] != value_of_[b] ? value_of_[a] < value_of_[b] : a < b; });
   std::size_t count = 0;
   for (const Code code : order) {
     if (count > 0 && sorted_[count - 1] == value_of_[code]) continue;  // -0 after 0
@@ -70,13 +72,15 @@ void PointTable::make_bins() {
   }
 }
 
-PointTable::PointTable(int exponent_bits, int mantissa_bits, int num_reserved) : minifloat_{exponent_bits, mantissa_bits, 0} {
+PointTable::PointTable(int exponent_bits, int mantissa_bits, int num_reserved)
+    : minifloat_{exponent_bits, mantissa_bits, 0} {
   const int codes_per_sign = 1 << (exponent_bits + mantissa_bits);
   for (const float sign : {1.0f, -1.0f}) {
     for (int code = 0; code < codes_per_sign; ++code) {
       const int exponent = code >> mantissa_bits, mantissa = code & ((1 << mantissa_bits) - 1);
       const int whole = exponent == 0 ? mantissa : mantissa + (1 << mantissa_bits);
-      const float value = sign * std::ldexp(static_cast<float>(whole), std::max(exponent, 1) - 1 + minifloat_.min_exponent() - mantissa_bits);
+      const float value = sign * std::ldexp(static_cast<float>(whole),
+                                            std::max(exponent, 1) - 1 + minifloat_.min_exponent() - mantissa_bits);
       const bool is_reserved = code >= codes_per_sign - num_reserved;
       value_of_.push_back(is_reserved ? std::numeric_limits<float>::quiet_NaN() : value);
       if (!is_reserved) max_ = std::max(max_, value);
@@ -111,7 +115,8 @@ Code PointTable::minifloat_code(float x) const {
   if (exponent < min_exponent) {
     code = static_cast<int>(std::ldexp(magnitude, mantissa_bits - min_exponent));
   } else {
-    code = ((exponent - min_exponent + 1) << mantissa_bits) | static_cast<int>((bits & 0x7fffffu) >> (23 - mantissa_bits));
+    code =
+        ((exponent - min_exponent + 1) << mantissa_bits) | static_cast<int>((bits & 0x7fffffu) >> (23 - mantissa_bits));
   }
   const bool is_negative = x < 0 && code != 0;
   return static_cast<Code>(is_negative ? code + static_cast<int>(value_of_.size() / 2) : code);

@@ -50,7 +50,8 @@ class PointTable {
   float round_listed(float x) const { return sorted_[nearest_index(x)]; }
 
  private:
-  // The range is cut into bins so narrow that each meets at most one of the middles between neighbours: one comparison decides.
+  // The range is cut into bins so narrow that each meets at most one of the middles between neighbours: one comparison
+  // decides.
   static constexpr std::size_t kBins = 512;
   std::size_t nearest_index(float x) const {
     const auto bin = static_cast<std::size_t>(clamp_float((x - sorted_[0]) * bins_per_unit_, 0, kBins - 1));
@@ -62,8 +63,10 @@ class PointTable {
   float round_minifloat(float x) const { return std::copysign(round_magnitude(std::fabs(x)), x); }
   float round_magnitude(float magnitude) const {
     magnitude = std::min(magnitude, minifloat_.max);
-    const int exponent = std::max(static_cast<int>(std::bit_cast<std::uint32_t>(magnitude) >> 23) - 127, minifloat_.min_exponent());
-    const float step = std::bit_cast<float>(static_cast<std::uint32_t>(exponent - minifloat_.mantissa_bits + 127) << 23);
+    const int exponent =
+        std::max(static_cast<int>(std::bit_cast<std::uint32_t>(magnitude) >> 23) - 127, minifloat_.min_exponent());
+    const float step =
+        std::bit_cast<float>(static_cast<std::uint32_t>(exponent - minifloat_.mantissa_bits + 127) << 23);
     return (magnitude / step + 12582912.0f - 12582912.0f) * step;
   }
   Code minifloat_code(float x) const;

@@ -46,7 +46,8 @@ constexpr auto kNamedScales = std::to_array<NamedScale>({{"f32", ScaleType::f32}
                                                          {"s8", ScaleType::s8},
                                                          {"dq", ScaleType::dq}});
 
-// The OCP microscaling formats are planar ones with a group of 32 and power-of-two scales. (mxfp4 is the block format of that name.)
+// The OCP microscaling formats are planar ones with a group of 32 and power-of-two scales. (mxfp4 is the block format
+// of that name.)
 constexpr auto kAliases = std::to_array<std::array<std::string_view, 2>>({{"mxfp6", "fp6:g32:e8m0"},
                                                                           {"mxfp6_e2m3", "fp6:g32:e8m0"},
                                                                           {"mxfp6_e3m2", "fp6_e3m2:g32:e8m0"},
@@ -121,13 +122,18 @@ void judge(const PlanarSpec& spec, std::string_view spelling) {
   if (spec.is_asymmetric && !is_integer) refuse(spelling, "only integers have zero points; leave out asym");
   if (is_integer && spec.bits == 1 && !spec.is_asymmetric)
     refuse(spelling, "one bit is an integer only with a zero point (add :asym); {-1, 1} is called binary");
-  if (spec.is_high && !(is_integer && spec.bits == 2 && !spec.is_asymmetric)) refuse(spelling, "high is a form of symmetric int2");
-  if (spec.is_high && (is_two_level || spec.scale == ScaleType::e8m0)) refuse(spelling, "high needs scales with a sign: f32, f16 or bf16");
-  if (spec.points == PlanarPoints::table && (is_two_level || spec.scale == ScaleType::e8m0)) refuse(spelling, "tables hold f32, f16 or bf16");
-  if (spec.points == PlanarPoints::table && spec.grain == PlanarGrain::tensor) refuse(spelling, "a table belongs to a row or a group");
+  if (spec.is_high && !(is_integer && spec.bits == 2 && !spec.is_asymmetric))
+    refuse(spelling, "high is a form of symmetric int2");
+  if (spec.is_high && (is_two_level || spec.scale == ScaleType::e8m0))
+    refuse(spelling, "high needs scales with a sign: f32, f16 or bf16");
+  if (spec.points == PlanarPoints::table && (is_two_level || spec.scale == ScaleType::e8m0))
+    refuse(spelling, "tables hold f32, f16 or bf16");
+  if (spec.points == PlanarPoints::table && spec.grain == PlanarGrain::tensor)
+    refuse(spelling, "a table belongs to a row or a group");
   if (spec.points == PlanarPoints::binary && spec.scale == ScaleType::e8m0)
     refuse(spelling, "e8m0 has no zero, which all-zero groups of binary need");
-  if ((is_two_level || is_double) && spec.grain != PlanarGrain::group) refuse(spelling, "two-level scales need groups, for example g64");
+  if ((is_two_level || is_double) && spec.grain != PlanarGrain::group)
+    refuse(spelling, "two-level scales need groups, for example g64");
 }
 
 }  // namespace
@@ -170,7 +176,9 @@ std::optional<PlanarSpec> parse_planar(std::string_view spelling) {
         refuse(spelling, "a group has 1 to " + std::to_string(kMaxGroup) + " columns: " + std::string(option));
       spec->grain = PlanarGrain::group;
     } else {
-      refuse(spelling, "unknown option; options are g<N>, row, tensor, asym, high, f32, f16, bf16, e8m0, s6, s8, dq: '" + std::string(option) + "'");
+      refuse(spelling,
+             "unknown option; options are g<N>, row, tensor, asym, high, f32, f16, bf16, e8m0, s6, s8, dq: '" +
+                 std::string(option) + "'");
     }
   }
   if (!has_scale) spec->scale = default_scale(*spec);
@@ -180,7 +188,8 @@ std::optional<PlanarSpec> parse_planar(std::string_view spelling) {
 
 std::string planar_name(const PlanarSpec& spec) {
   std::string name;
-  if (spec.points == PlanarPoints::integer) name = std::string(spec.is_unsigned ? "uint" : "int").append(std::to_string(spec.bits));
+  if (spec.points == PlanarPoints::integer)
+    name = std::string(spec.is_unsigned ? "uint" : "int").append(std::to_string(spec.bits));
   if (spec.points == PlanarPoints::table) name = std::string("table").append(std::to_string(spec.bits));
   for (const NamedPoints& named : kNamedPoints) {
     if (name.empty() && named.points == spec.points) name = named.name;
@@ -205,21 +214,31 @@ std::string planar_name(const PlanarSpec& spec) {
 std::string planar_description(const PlanarSpec& spec) {
   std::string text;
   if (spec.points == PlanarPoints::integer) {
-    const int low = spec.is_unsigned ? 0 : spec.is_high ? -1 : spec.bits == 8 && !spec.is_asymmetric ? -127 : -(1 << (spec.bits - 1));
+    const int low = spec.is_unsigned                        ? 0
+                    : spec.is_high                          ? -1
+                    : spec.bits == 8 && !spec.is_asymmetric ? -127
+                                                            : -(1 << (spec.bits - 1));
     const int high = spec.is_unsigned ? (1 << spec.bits) - 1 : spec.is_high ? 2 : (1 << (spec.bits - 1)) - 1;
-    text.append(std::to_string(spec.bits)).append("-bit integers ").append(std::to_string(low)).append("..").append(std::to_string(high));
+    text.append(std::to_string(spec.bits))
+        .append("-bit integers ")
+        .append(std::to_string(low))
+        .append("..")
+        .append(std::to_string(high));
   } else if (spec.points == PlanarPoints::table) {
     text.append("a learned table of ").append(std::to_string(1 << spec.bits)).append(" points");
   }
   for (const NamedPoints& named : kNamedPoints) {
     if (text.empty() && named.points == spec.points) text = named.description;
   }
-  const std::string per = spec.grain == PlanarGrain::group ? std::to_string(spec.group) : spec.grain == PlanarGrain::row ? "row" : "tensor";
+  const std::string per = spec.grain == PlanarGrain::group ? std::to_string(spec.group)
+                          : spec.grain == PlanarGrain::row ? "row"
+                                                           : "tensor";
   if (spec.points == PlanarPoints::table) return text + " per " + per;
   text += spec.is_asymmetric ? ", scale and zero point per " : ", one scale per ";
   text += per;
   if (spec.scale == ScaleType::e8m0) text += ", a power of two";
-  if (spec.scale == ScaleType::s6 || spec.scale == ScaleType::s8) text += ", itself stored in " + std::to_string(scale_bits(spec.scale)) + " bits";
+  if (spec.scale == ScaleType::s6 || spec.scale == ScaleType::s8)
+    text += ", itself stored in " + std::to_string(scale_bits(spec.scale)) + " bits";
   if (spec.scale == ScaleType::dq) text += ", doubly quantized as bitsandbytes does";
   return text;
 }
@@ -231,14 +250,16 @@ std::string planar_spelling_help() {
   std::string scales;
   for (const NamedScale& named : kNamedScales) scales.append(scales.empty() ? "" : ", ").append(named.name);
   std::string aliases;
-  for (const auto& [alias, meaning] : kAliases) aliases.append(aliases.empty() ? "" : ", ").append(alias).append(" = ").append(meaning);
+  for (const auto& [alias, meaning] : kAliases)
+    aliases.append(aliases.empty() ? "" : ", ").append(alias).append(" = ").append(meaning);
   return "points   " + points + ", table2..table4\n" +
          "grain    gN (N columns share a scale), row, tensor\n"
          "zero     asym: a zero point beside each scale (integers)\n"
          "range    high: int2 as {-1, 0, 1, 2} instead of {-2, -1, 0, 1}\n"
          "scales   " +
          scales +
-         "\n         e8m0: powers of two; s6, s8: 6- and 8-bit multiples of the row's; dq: bitsandbytes' double quantization (nf4, fp4)\n"
+         "\n         e8m0: powers of two; s6, s8: 6- and 8-bit multiples of the row's; dq: bitsandbytes' double "
+         "quantization (nf4, fp4)\n"
          "also     " +
          aliases + "\n";
 }

@@ -2,16 +2,18 @@
 //
 // What distinguishes one planar format from another, and its spelling: points, then options after colons in any order.
 //
-//   points   int1 .. int8, uint1 .. uint8, ternary, binary, nf4, fp4 (bitsandbytes' table), e2m1, fp6 (E2M3), fp6_e3m2, fp8 (E4M3),
+//   points   int1 .. int8, uint1 .. uint8, ternary, binary, nf4, fp4 (bitsandbytes' table), e2m1, fp6 (E2M3), fp6_e3m2,
+//   fp8 (E4M3),
 //            fp8_e5m2, table2 .. table4 (learned)
 //   grain    g<N> columns, row, tensor
 //   zero     asym (an integer zero point per scale); without it the format is symmetric
 //   range    high: int2 as {-1, 0, 1, 2} instead of {-2, -1, 0, 1}
-//   scales   f32, f16, bf16, e8m0, or s6 / s8: 6- or 8-bit multiples of one f32 per row, or dq (nf4 and fp4): bitsandbytes' double
+//   scales   f32, f16, bf16, e8m0, or s6 / s8: 6- or 8-bit multiples of one f32 per row, or dq (nf4 and fp4):
+//   bitsandbytes' double
 //            quantization. Default: f16 for groups and tables, else f32.
 //
-// uintN stores and decodes as intN does; only the numbering of its codes (and zero points) differs: 0 .. 2^N - 1 instead of
-// -2^(N-1) .. 2^(N-1) - 1.
+// uintN stores and decodes as intN does; only the numbering of its codes (and zero points) differs: 0 .. 2^N - 1
+// instead of -2^(N-1) .. 2^(N-1) - 1.
 //
 //   PlanarSpec spec = *parse_planar("int4:asym:g32");   planar_name(spec) == "int4:g32:asym"
 #pragma once
@@ -23,7 +25,19 @@
 
 namespace nibble {
 
-enum class PlanarPoints : std::uint8_t { integer, ternary, binary, nf4, fp4, e2m1, fp6_e2m3, fp6_e3m2, fp8_e4m3, fp8_e5m2, table };
+enum class PlanarPoints : std::uint8_t {
+  integer,
+  ternary,
+  binary,
+  nf4,
+  fp4,
+  e2m1,
+  fp6_e2m3,
+  fp6_e3m2,
+  fp8_e4m3,
+  fp8_e5m2,
+  table
+};
 enum class PlanarGrain : std::uint8_t { group, row, tensor };
 enum class ScaleType : std::uint8_t { f32, f16, bf16, e8m0, s6, s8, dq };
 
@@ -40,7 +54,8 @@ struct PlanarSpec {
   bool operator==(const PlanarSpec&) const = default;
 };
 
-// Nothing when the text does not begin like a planar format; Error(invalid_argument) when it does and is wrong after that.
+// Nothing when the text does not begin like a planar format; Error(invalid_argument) when it does and is wrong after
+// that.
 std::optional<PlanarSpec> parse_planar(std::string_view lower_case_spelling);
 // The canonical spelling. parse_planar(planar_name(spec)) == spec for every spec that parse_planar returns.
 std::string planar_name(const PlanarSpec& spec);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Learned tables: k-means in one dimension, weighted by importance (SqueezeLLM, Kim et al. 2023). Values are sorted once, so that an
-// iteration costs one binary search per point.
+// Learned tables: k-means in one dimension, weighted by importance (SqueezeLLM, Kim et al. 2023). Values are sorted
+// once, so that an iteration costs one binary search per point.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -25,7 +25,8 @@ struct SortedSpan {
   SortedSpan(std::span<const float> values, std::span<const float> importance) {
     std::vector<std::size_t> order(values.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return values[a] != values[b] ? values[a] < values[b] : a < b; });
+    std::sort(order.begin(), order.end(),
+              [&](std::size_t a, std::size_t b) { return values[a] != values[b] ? values[a] < values[b] : a < b; });
     const bool weighted = std::any_of(importance.begin(), importance.end(), [](float weight) { return weight > 0; });
     w.push_back(0);
     wx.push_back(0);
@@ -62,7 +63,8 @@ double error_of(const SortedSpan& span, const std::vector<double>& points) {
   return error;
 }
 
-// A point whose cell is empty moves to the far end of the cell with the largest error; false when there is none to improve.
+// A point whose cell is empty moves to the far end of the cell with the largest error; false when there is none to
+// improve.
 bool revive_empty_cell(const SortedSpan& span, std::vector<double>& points, const std::vector<std::size_t>& begin) {
   std::size_t empty = points.size(), worst = 0;
   double worst_error = 0;
@@ -75,7 +77,8 @@ bool revive_empty_cell(const SortedSpan& span, std::vector<double>& points, cons
     }
   }
   if (empty == points.size() || !(worst_error > 1e-12 * span.wxx.back())) return false;
-  const double low = static_cast<double>(span.x[begin[worst]]), high = static_cast<double>(span.x[begin[worst + 1] - 1]);
+  const double low = static_cast<double>(span.x[begin[worst]]),
+               high = static_cast<double>(span.x[begin[worst + 1] - 1]);
   points[empty] = points[worst] - low > high - points[worst] ? low : high;
   return true;
 }
@@ -107,8 +110,8 @@ float round_point(double point, ScaleType type) {
 
 }  // namespace
 
-void fit_table(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance, const FitOptions& options,
-               std::span<float> table) {
+void fit_table(const PlanarSpec& spec, std::span<const float> x, std::span<const float> importance,
+               const FitOptions& options, std::span<float> table) {
   const SortedSpan span(x, importance);
   const std::size_t num_points = table.size();
   double low = static_cast<double>(span.x.front()), high = static_cast<double>(span.x.back());
@@ -118,12 +121,13 @@ void fit_table(const PlanarSpec& spec, std::span<const float> x, std::span<const
     high = std::min(high, clip);
   }
   std::vector<double> even(num_points);
-  for (std::size_t k = 0; k < num_points; ++k) even[k] = low + (high - low) * static_cast<double>(k) / static_cast<double>(num_points - 1);
+  for (std::size_t k = 0; k < num_points; ++k)
+    even[k] = low + (high - low) * static_cast<double>(k) / static_cast<double>(num_points - 1);
 
   std::vector<double> best = even;
   if (options.rule == FitRule::automatic || options.rule == FitRule::search) {
-    // Starts: even spacing; quantiles of the weight; quantiles of the cube root of the density, which is what the best points follow
-    // (Panter and Dite 1951), taken as half way between the two.
+    // Starts: even spacing; quantiles of the weight; quantiles of the cube root of the density, which is what the best
+    // points follow (Panter and Dite 1951), taken as half way between the two.
     std::vector<double> quantiles(num_points), mixed(num_points);
     for (std::size_t k = 0; k < num_points; ++k) {
       const double target = span.w.back() * (static_cast<double>(k) + 0.5) / static_cast<double>(num_points);

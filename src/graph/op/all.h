@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one list of operations. A new one is a file beside this and a line here; what it must say of itself is OperationType.
+// The one list of operations. A new one is a file beside this and a line here; what it must say of itself is
+// OperationType.
 #pragma once
 
 #include <variant>
@@ -26,6 +27,7 @@ namespace nibble {
 template <OperationType... T>
 using OperationList = std::variant<T...>;
 
-using Operation = OperationList<Add, Attention, Embedding, ExpertLinear, Gelu, Linear, MixExperts, Multiply, RmsNorm, Rope, Route, Scale, Silu, Slice, SoftCap>;
+using Operation = OperationList<Add, Attention, Embedding, ExpertLinear, Gelu, Linear, MixExperts, Multiply, RmsNorm,
+                                Rope, Route, Scale, Silu, Slice, SoftCap>;
 
 }  // namespace nibble

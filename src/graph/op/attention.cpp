@@ -10,13 +10,15 @@ Dimensions Attention::output(std::span<const Dimensions> inputs) const {
   require_drawable(kv_heads > 0 && heads % kv_heads == 0, kName, "heads do not share the key heads evenly");
   require_drawable(soft_cap >= 0, kName, "a soft cap that is negative");
   require_drawable(width_of(inputs[0]) == heads * head_dim, kName, "queries of another width");
-  require_drawable(width_of(inputs[1]) == kv_heads * head_dim && inputs[1] == inputs[2], kName, "keys or values of another width");
+  require_drawable(width_of(inputs[1]) == kv_heads * head_dim && inputs[1] == inputs[2], kName,
+                   "keys or values of another width");
   return inputs[0];
 }
 
 std::vector<WeightUse> Attention::weights(std::span<const Dimensions>) const { return {}; }
 
-// Positions are mixed, not channels: a factor of a channel may stand on the values, where all query heads that read it agree.
+// Positions are mixed, not channels: a factor of a channel may stand on the values, where all query heads that read it
+// agree.
 std::vector<ScalePassage> Attention::scale_passages(std::span<const Dimensions>) const {
   ScalePassage to_values{.absorber = {}, .input = 2, .channel_of = std::vector<std::uint32_t>(heads * head_dim)};
   for (std::uint64_t c = 0; c < heads * head_dim; ++c)
@@ -24,7 +26,9 @@ std::vector<ScalePassage> Attention::scale_passages(std::span<const Dimensions>)
   return {to_values};
 }
 
-Cost Attention::cost(std::span<const Dimensions>) const { return {.per_token = 0, .per_earlier_token = 2 * heads * head_dim}; }
+Cost Attention::cost(std::span<const Dimensions>) const {
+  return {.per_token = 0, .per_earlier_token = 2 * heads * head_dim};
+}
 
 void Attention::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   const std::span<const float> q = operands.inputs[0], k = operands.inputs[1], v = operands.inputs[2];
@@ -37,9 +41,11 @@ void Attention::evaluate(const Operands& operands, std::span<const Dimensions>, 
       for (std::size_t s = first; s <= t; ++s) {
         double product = 0;
         for (std::uint64_t i = 0; i < head_dim; ++i)
-          product += static_cast<double>(q[t * width + head * head_dim + i]) * static_cast<double>(k[s * kv_width + kv + i]);
+          product +=
+              static_cast<double>(q[t * width + head * head_dim + i]) * static_cast<double>(k[s * kv_width + kv + i]);
         weights[s] = product * static_cast<double>(scale);
-        if (soft_cap != 0) weights[s] = static_cast<double>(soft_cap) * std::tanh(weights[s] / static_cast<double>(soft_cap));
+        if (soft_cap != 0)
+          weights[s] = static_cast<double>(soft_cap) * std::tanh(weights[s] / static_cast<double>(soft_cap));
       }
       const double largest = *std::max_element(&weights[first], &weights[t] + 1);
       double total = 0;

@@ -5,9 +5,10 @@
 
 namespace nibble {
 
-// Causal grouped-query attention (Ainslie et al. 2023): inputs queries [tokens, heads * head_dim], keys and values [tokens, kv_heads * head_dim].
-// Query head h reads key and value head h / (heads / kv_heads). With a window (Beltagy et al. 2020) a token attends to that many tokens, itself the last;
-// with a soft cap its scores are bounded as SoftCap bounds numbers. Its state, the keys and values of all tokens so far, belongs to a sequence.
+// Causal grouped-query attention (Ainslie et al. 2023): inputs queries [tokens, heads * head_dim], keys and values
+// [tokens, kv_heads * head_dim]. Query head h reads key and value head h / (heads / kv_heads). With a window (Beltagy
+// et al. 2020) a token attends to that many tokens, itself the last; with a soft cap its scores are bounded as SoftCap
+// bounds numbers. Its state, the keys and values of all tokens so far, belongs to a sequence.
 struct Attention {
   static constexpr std::string_view kName = "attention";
   static constexpr std::size_t kInputs = 3;

@@ -8,14 +8,15 @@ namespace nibble {
 Dimensions ExpertLinear::output(std::span<const Dimensions> inputs) const {
   require_drawable(inputs[1].size() == 2 && width_of(inputs[1]) > 0, kName, "a routing of another shape");
   const std::uint64_t experts = width_of(inputs[1]);
-  require_drawable(inputs[0].size() == 2 || (inputs[0].size() == 3 && inputs[0][1] == Dimension{Axis::expert, experts}), kName,
-                   "inputs of other experts");
+  require_drawable(inputs[0].size() == 2 || (inputs[0].size() == 3 && inputs[0][1] == Dimension{Axis::expert, experts}),
+                   kName, "inputs of other experts");
   return {{Axis::token, 0}, {Axis::expert, experts}, {Axis::channel, rows}};
 }
 
 std::vector<WeightUse> ExpertLinear::weights(std::span<const Dimensions> inputs) const {
   std::vector<WeightUse> uses;
-  for (std::uint64_t e = 0; e < width_of(inputs[1]); ++e) uses.push_back({expert_part(part, e), TensorRole::linear, {rows, width_of(inputs[0])}});
+  for (std::uint64_t e = 0; e < width_of(inputs[1]); ++e)
+    uses.push_back({expert_part(part, e), TensorRole::linear, {rows, width_of(inputs[0])}});
   return uses;
 }
 
@@ -23,9 +24,12 @@ std::vector<WeightUse> ExpertLinear::weights(std::span<const Dimensions> inputs)
 std::vector<ScalePassage> ExpertLinear::scale_passages(std::span<const Dimensions>) const { return {}; }
 
 // Of all experts; a token pays for those that it is routed to.
-Cost ExpertLinear::cost(std::span<const Dimensions> inputs) const { return {.per_token = width_of(inputs[1]) * rows * width_of(inputs[0])}; }
+Cost ExpertLinear::cost(std::span<const Dimensions> inputs) const {
+  return {.per_token = width_of(inputs[1]) * rows * width_of(inputs[0])};
+}
 
-void ExpertLinear::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
+void ExpertLinear::evaluate(const Operands& operands, std::span<const Dimensions> inputs,
+                            std::span<float> output) const {
   const std::uint64_t experts = width_of(inputs[1]), cols = width_of(inputs[0]);
   const bool has_own = inputs[0].size() == 3;
   std::ranges::fill(output, 0.0f);
@@ -36,7 +40,8 @@ void ExpertLinear::evaluate(const Operands& operands, std::span<const Dimensions
       const std::span<const float> x = operands.inputs[0].subspan((has_own ? t * experts + e : t) * cols, cols);
       for (std::uint64_t row = 0; row < rows; ++row) {
         double sum = 0;
-        for (std::uint64_t i = 0; i < cols; ++i) sum += static_cast<double>(weight[row * cols + i]) * static_cast<double>(x[i]);
+        for (std::uint64_t i = 0; i < cols; ++i)
+          sum += static_cast<double>(weight[row * cols + i]) * static_cast<double>(x[i]);
         output[(t * experts + e) * rows + row] = static_cast<float>(sum);
       }
     }

@@ -18,7 +18,8 @@ Cost Gelu::cost(std::span<const Dimensions> inputs) const { return {.per_token =
 void Gelu::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   for (std::size_t i = 0; i < output.size(); ++i) {
     const double x = static_cast<double>(operands.inputs[0][i]);
-    output[i] = static_cast<float>(x / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x))));
+    output[i] =
+        static_cast<float>(x / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x))));
   }
 }
 

@@ -5,7 +5,8 @@
 
 namespace nibble {
 
-// y = x * P(X <= x) of a standard normal X, by the form with tanh (Hendrycks and Gimpel 2016): x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2.
+// y = x * P(X <= x) of a standard normal X, by the form with tanh (Hendrycks and Gimpel 2016): x * (1 + tanh(sqrt(2 /
+// pi) * (x + 0.044715 x^3))) / 2.
 struct Gelu {
   static constexpr std::string_view kName = "gelu";
   static constexpr std::size_t kInputs = 1;

@@ -16,7 +16,9 @@ std::vector<WeightUse> Linear::weights(std::span<const Dimensions> inputs) const
 }
 
 // Rows make channels, each its own; the bias goes with them.
-std::vector<ScalePassage> Linear::scale_passages(std::span<const Dimensions>) const { return {{.absorber = part, .channel_of = {}}}; }
+std::vector<ScalePassage> Linear::scale_passages(std::span<const Dimensions>) const {
+  return {{.absorber = part, .channel_of = {}}};
+}
 
 Cost Linear::cost(std::span<const Dimensions> inputs) const { return {.per_token = rows * width_of(inputs[0])}; }
 
@@ -27,7 +29,8 @@ void Linear::evaluate(const Operands& operands, std::span<const Dimensions> inpu
   for (std::size_t t = 0; t < operands.tokens; ++t)
     for (std::uint64_t row = 0; row < rows; ++row) {
       double sum = b.empty() ? 0 : static_cast<double>(b[row]);
-      for (std::uint64_t i = 0; i < cols; ++i) sum += static_cast<double>(x[t * cols + i]) * static_cast<double>(w[row * cols + i]);
+      for (std::uint64_t i = 0; i < cols; ++i)
+        sum += static_cast<double>(x[t * cols + i]) * static_cast<double>(w[row * cols + i]);
       output[t * rows + row] = static_cast<float>(sum);
     }
 }

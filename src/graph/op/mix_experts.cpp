@@ -4,13 +4,16 @@
 namespace nibble {
 
 Dimensions MixExperts::output(std::span<const Dimensions> inputs) const {
-  require_drawable(inputs[0].size() == 3 && inputs[1].size() == 2 && inputs[0][1].extent == width_of(inputs[1]), kName, "a routing to other experts");
+  require_drawable(inputs[0].size() == 3 && inputs[1].size() == 2 && inputs[0][1].extent == width_of(inputs[1]), kName,
+                   "a routing to other experts");
   return token_rows(width_of(inputs[0]));
 }
 
 std::vector<WeightUse> MixExperts::weights(std::span<const Dimensions>) const { return {}; }
 
-std::vector<ScalePassage> MixExperts::scale_passages(std::span<const Dimensions>) const { return {{.absorber = {}, .input = 0, .channel_of = {}}}; }
+std::vector<ScalePassage> MixExperts::scale_passages(std::span<const Dimensions>) const {
+  return {{.absorber = {}, .input = 0, .channel_of = {}}};
+}
 
 Cost MixExperts::cost(std::span<const Dimensions> inputs) const { return {.per_token = numbers_per_token(inputs[0])}; }
 
@@ -20,7 +23,8 @@ void MixExperts::evaluate(const Operands& operands, std::span<const Dimensions> 
     for (std::uint64_t i = 0; i < width; ++i) {
       double sum = 0;
       for (std::uint64_t e = 0; e < experts; ++e)
-        sum += static_cast<double>(operands.inputs[1][t * experts + e]) * static_cast<double>(operands.inputs[0][(t * experts + e) * width + i]);
+        sum += static_cast<double>(operands.inputs[1][t * experts + e]) *
+               static_cast<double>(operands.inputs[0][(t * experts + e) * width + i]);
       output[t * width + i] = static_cast<float>(sum);
     }
 }

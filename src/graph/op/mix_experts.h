@@ -5,8 +5,8 @@
 
 namespace nibble {
 
-// What a token's experts give, weighted by its routing: y[t] = sum over e of routing[t, e] * x[t, e]. Inputs: [tokens, experts, width] and
-// [tokens, experts]; output: [tokens, width].
+// What a token's experts give, weighted by its routing: y[t] = sum over e of routing[t, e] * x[t, e]. Inputs: [tokens,
+// experts, width] and [tokens, experts]; output: [tokens, width].
 struct MixExperts {
   static constexpr std::string_view kName = "mix_experts";
   static constexpr std::size_t kInputs = 2;

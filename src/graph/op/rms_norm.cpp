@@ -27,7 +27,8 @@ void RmsNorm::evaluate(const Operands& operands, std::span<const Dimensions> inp
   const std::uint64_t length = group == 0 ? width_of(inputs[0]) : group;
   for (std::size_t begin = 0; begin < x.size(); begin += length) {
     double squares = 0;
-    for (std::size_t i = begin; i < begin + length; ++i) squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    for (std::size_t i = begin; i < begin + length; ++i)
+      squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
     const double factor = 1 / std::sqrt(squares / static_cast<double>(length) + static_cast<double>(epsilon));
     for (std::size_t i = 0; i < length; ++i)
       output[begin + i] = static_cast<float>(static_cast<double>(x[begin + i]) * factor * static_cast<double>(w[i]));

@@ -5,8 +5,8 @@
 
 namespace nibble {
 
-// y_i = x_i / sqrt(mean(x^2) + epsilon) * w_i (Zhang and Sennrich 2019), over all channels or over groups of them (the heads of a query), which
-// share the weights [group].
+// y_i = x_i / sqrt(mean(x^2) + epsilon) * w_i (Zhang and Sennrich 2019), over all channels or over groups of them (the
+// heads of a query), which share the weights [group].
 struct RmsNorm {
   static constexpr std::string_view kName = "rms_norm";
   static constexpr std::size_t kInputs = 1;

@@ -9,7 +9,8 @@ namespace nibble {
 Dimensions Rope::output(std::span<const Dimensions> inputs) const {
   require_drawable(head_dim > 0 && width_of(inputs[0]) % head_dim == 0, kName, "channels are not whole heads");
   require_drawable(2 * frequencies.size() <= head_dim, kName, "more pairs than a head has");
-  require_drawable(long_frequencies.empty() || long_frequencies.size() == frequencies.size(), kName, "other pairs in long sequences");
+  require_drawable(long_frequencies.empty() || long_frequencies.size() == frequencies.size(), kName,
+                   "other pairs in long sequences");
   return inputs[0];
 }
 
@@ -24,7 +25,8 @@ Cost Rope::cost(std::span<const Dimensions> inputs) const {
 
 void Rope::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
   const std::uint64_t width = width_of(inputs[0]), pairs = frequencies.size();
-  const std::vector<double>& turns = !long_frequencies.empty() && operands.tokens > short_length ? long_frequencies : frequencies;
+  const std::vector<double>& turns =
+      !long_frequencies.empty() && operands.tokens > short_length ? long_frequencies : frequencies;
   std::ranges::copy(operands.inputs[0], output.begin());
   for (std::size_t t = 0; t < operands.tokens; ++t)
     for (std::uint64_t head = 0; head < width / head_dim; ++head)

@@ -5,9 +5,10 @@
 
 namespace nibble {
 
-// Rotary position embedding (Su et al. 2021): pairs of channels of each head turn by the token's position times a frequency. Pairs are
-// (i, i + n) of a head's first 2n channels where they are halves, else (2i, 2i + 1); n = frequencies.size(); the rest passes. Sequences that are to
-// become longer than some length may turn by other frequencies, from their first token on (LongRoPE, Ding et al. 2024).
+// Rotary position embedding (Su et al. 2021): pairs of channels of each head turn by the token's position times a
+// frequency. Pairs are (i, i + n) of a head's first 2n channels where they are halves, else (2i, 2i + 1); n =
+// frequencies.size(); the rest passes. Sequences that are to become longer than some length may turn by other
+// frequencies, from their first token on (LongRoPE, Ding et al. 2024).
 struct Rope {
   static constexpr std::string_view kName = "rope";
   static constexpr std::size_t kInputs = 1;
@@ -17,9 +18,9 @@ struct Rope {
   std::uint64_t head_dim = 0;
   std::vector<double> frequencies;  // radians a position
   bool half_split = true;
-  float magnitude = 1;                   // what turns is multiplied by it, too
+  float magnitude = 1;                        // what turns is multiplied by it, too
   std::vector<double> long_frequencies = {};  // as many; empty: the same ones at every length
-  std::uint64_t short_length = 0;        // up to which sequences turn by `frequencies`
+  std::uint64_t short_length = 0;             // up to which sequences turn by `frequencies`
   bool operator==(const Rope&) const = default;
 
   Dimensions output(std::span<const Dimensions> inputs) const;

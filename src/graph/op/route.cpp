@@ -26,7 +26,9 @@ void Route::evaluate(const Operands& operands, std::span<const Dimensions> input
     const std::span<const float> logits = operands.inputs[0].subspan(t * experts, experts);
     const std::span<float> weights = output.subspan(t * experts, experts);
     std::iota(order.begin(), order.end(), std::uint64_t{0});
-    std::ranges::sort(order, [&](std::uint64_t a, std::uint64_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
+    std::ranges::sort(order, [&](std::uint64_t a, std::uint64_t b) {
+      return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
+    });
     double sum = 0, chosen = 0;
     for (std::uint64_t i = 0; i < experts; ++i) {
       const double p = std::exp(static_cast<double>(logits[order[i]]) - static_cast<double>(logits[order[0]]));
@@ -35,7 +37,9 @@ void Route::evaluate(const Operands& operands, std::span<const Dimensions> input
     }
     std::ranges::fill(weights, 0.0f);
     for (std::uint64_t i = 0; i < used; ++i)
-      weights[order[i]] = static_cast<float>(std::exp(static_cast<double>(logits[order[i]]) - static_cast<double>(logits[order[0]])) / (normalizes ? chosen : sum));
+      weights[order[i]] =
+          static_cast<float>(std::exp(static_cast<double>(logits[order[i]]) - static_cast<double>(logits[order[0]])) /
+                             (normalizes ? chosen : sum));
   }
 }
 

@@ -7,7 +7,9 @@ Dimensions Scale::output(std::span<const Dimensions> inputs) const { return inpu
 
 std::vector<WeightUse> Scale::weights(std::span<const Dimensions>) const { return {}; }
 
-std::vector<ScalePassage> Scale::scale_passages(std::span<const Dimensions>) const { return {{.absorber = {}, .input = 0, .channel_of = {}}}; }
+std::vector<ScalePassage> Scale::scale_passages(std::span<const Dimensions>) const {
+  return {{.absorber = {}, .input = 0, .channel_of = {}}};
+}
 
 Cost Scale::cost(std::span<const Dimensions> inputs) const { return {.per_token = width_of(inputs[0])}; }
 

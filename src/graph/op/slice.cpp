@@ -25,7 +25,8 @@ Cost Slice::cost(std::span<const Dimensions>) const { return {}; }
 
 void Slice::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
   const std::uint64_t width = width_of(inputs[0]);
-  for (std::size_t t = 0; t < operands.tokens; ++t) std::copy_n(&operands.inputs[0][t * width + begin], count, &output[t * count]);
+  for (std::size_t t = 0; t < operands.tokens; ++t)
+    std::copy_n(&operands.inputs[0][t * width + begin], count, &output[t * count]);
 }
 
 }  // namespace nibble

@@ -19,7 +19,8 @@ Cost SoftCap::cost(std::span<const Dimensions> inputs) const { return {.per_toke
 
 void SoftCap::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   for (std::size_t i = 0; i < output.size(); ++i)
-    output[i] = static_cast<float>(static_cast<double>(cap) * std::tanh(static_cast<double>(operands.inputs[0][i]) / static_cast<double>(cap)));
+    output[i] = static_cast<float>(static_cast<double>(cap) *
+                                   std::tanh(static_cast<double>(operands.inputs[0][i]) / static_cast<double>(cap)));
 }
 
 }  // namespace nibble

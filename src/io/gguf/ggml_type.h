@@ -26,7 +26,8 @@ std::span<const GgmlType> list_ggml_types();
 const GgmlType* find_ggml_type(std::uint32_t id);
 // Ids that old files may carry and no reader accepts any more (Q4_2, Q4_0_4_4, ...).
 bool is_removed_ggml_type(std::uint32_t id);
-// What a type is that find_ggml_type() does not know, and what to do: "type was removed from the format; ...", "unknown type".
+// What a type is that find_ggml_type() does not know, and what to do: "type was removed from the format; ...", "unknown
+// type".
 std::string describe_unknown_ggml_type(std::uint32_t id);
 
 }  // namespace nibble

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What stands before the weights in a GGUF file (versions 2 and 3): metadata and the list of tensors, judged by every rule of the
-// specification and of ggml's own reader (gguf.cpp). Nothing is copied but names and metadata. Safe from any thread.
+// What stands before the weights in a GGUF file (versions 2 and 3): metadata and the list of tensors, judged by every
+// rule of the specification and of ggml's own reader (gguf.cpp). Nothing is copied but names and metadata. Safe from
+// any thread.
 //
 //   const GgufHeader header = parse_gguf(file.bytes(), "model.gguf");
 #pragma once
@@ -19,7 +20,7 @@
 namespace nibble {
 
 inline constexpr std::uint32_t kGgufDefaultAlignment = 32;
-inline constexpr std::size_t kGgufMaxName = 63;       // bytes of a tensor's name
+inline constexpr std::size_t kGgufMaxName = 63;  // bytes of a tensor's name
 inline constexpr std::size_t kGgufMaxDimensions = 4;
 inline constexpr std::size_t kGgufMaxKey = 65535;
 
@@ -39,7 +40,8 @@ struct GgufHeader {
   std::uint64_t data_offset = 0;
 };
 
-// bytes: the whole file; source: its name in messages. Error(corrupt) or Error(unsupported) names file, key or tensor, and offset.
+// bytes: the whole file; source: its name in messages. Error(corrupt) or Error(unsupported) names file, key or tensor,
+// and offset.
 GgufHeader parse_gguf(std::span<const std::byte> bytes, const std::string& source);
 
 // The value of general.alignment, or the default. Error(corrupt): not a u32 that is a power of two.

@@ -12,7 +12,8 @@
 namespace nibble {
 
 std::string_view gguf_type_name(GgufType type) {
-  constexpr std::array<std::string_view, 13> kNames = {"u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"};
+  constexpr std::array<std::string_view, 13> kNames = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                                       "bool", "string", "array", "u64", "i64", "f64"};
   const auto index = static_cast<std::size_t>(type);
   return index < kNames.size() ? kNames[index] : "?";
 }
@@ -36,7 +37,9 @@ GgufValue GgufValue::of_u64(std::uint64_t v) { return {GgufType::u64, v}; }
 GgufValue GgufValue::of_f32(float v) { return {GgufType::f32, static_cast<double>(v)}; }
 GgufValue GgufValue::of_bool(bool v) { return {GgufType::boolean, v}; }
 GgufValue GgufValue::of_string(std::string v) { return {GgufType::string, std::move(v)}; }
-GgufValue GgufValue::of_strings(std::vector<std::string> v) { return {GgufType::array, GgufArray{GgufType::string, std::move(v)}}; }
+GgufValue GgufValue::of_strings(std::vector<std::string> v) {
+  return {GgufType::array, GgufArray{GgufType::string, std::move(v)}};
+}
 
 GgufValue GgufValue::of_f32s(const std::vector<float>& v) {
   return {GgufType::array, GgufArray{GgufType::f32, std::vector<double>(v.begin(), v.end())}};
@@ -51,8 +54,9 @@ GgufValue GgufValue::of_bools(const std::vector<bool>& v) {
 }
 
 void GgufMetadata::refuse(std::string_view key, std::string_view wanted, const GgufValue& value) const {
-  throw Error(ErrorKind::corrupt, fmt::format("{}metadata key {} should {} stored as {}", source_.empty() ? "" : source_ + ": ", quote_name(key), wanted,
-                                              kind_text(value)));
+  throw Error(ErrorKind::corrupt,
+              fmt::format("{}metadata key {} should {} stored as {}", source_.empty() ? "" : source_ + ": ",
+                          quote_name(key), wanted, kind_text(value)));
 }
 
 const GgufValue* GgufMetadata::find(std::string_view key) const noexcept {
@@ -62,8 +66,10 @@ const GgufValue* GgufMetadata::find(std::string_view key) const noexcept {
 
 void GgufMetadata::set(std::string key, GgufValue value) {
   const auto item = std::ranges::find(items_, key, &Item::key);
-  if (item != items_.end()) item->value = std::move(value);
-  else items_.push_back({std::move(key), std::move(value)});
+  if (item != items_.end())
+    item->value = std::move(value);
+  else
+    items_.push_back({std::move(key), std::move(value)});
 }
 
 void GgufMetadata::append(std::string key, GgufValue value) { items_.push_back({std::move(key), std::move(value)}); }
@@ -118,7 +124,8 @@ std::optional<std::vector<double>> GgufMetadata::numbers(std::string_view key) c
   const GgufValue* value = find(key);
   if (!value) return std::nullopt;
   const auto* array = std::get_if<GgufArray>(&value->value);
-  if (!array || array->element == GgufType::string || array->element == GgufType::boolean) refuse(key, "be an array of numbers but is", *value);
+  if (!array || array->element == GgufType::string || array->element == GgufType::boolean)
+    refuse(key, "be an array of numbers but is", *value);
   std::vector<double> out;
   out.reserve(array->size());
   std::visit(

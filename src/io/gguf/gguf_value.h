@@ -20,7 +20,8 @@ std::string_view gguf_type_name(GgufType type);  // "u32", "string", ...
 // An array of numbers keeps its element type beside the widened values; bools are 0 and 1 among the unsigned.
 struct GgufArray {
   GgufType element = GgufType::u32;
-  std::variant<std::vector<std::int64_t>, std::vector<std::uint64_t>, std::vector<double>, std::vector<std::string>> values;
+  std::variant<std::vector<std::int64_t>, std::vector<std::uint64_t>, std::vector<double>, std::vector<std::string>>
+      values;
   std::size_t size() const;
   bool operator==(const GgufArray&) const = default;
 };
@@ -54,16 +55,17 @@ class GgufMetadata {
   bool empty() const noexcept { return items_.empty(); }
   void set_source(std::string source) { source_ = std::move(source); }  // the file that errors below name
   const GgufValue* find(std::string_view key) const noexcept;
-  void set(std::string key, GgufValue value);   // replaces or appends
+  void set(std::string key, GgufValue value);     // replaces or appends
   void append(std::string key, GgufValue value);  // for a key that is known to be new: no search
   void erase(std::string_view key);
 
-  // Readers that accept any width of the kind asked for. nullopt: the key is absent. Error(corrupt): it has another kind.
+  // Readers that accept any width of the kind asked for. nullopt: the key is absent. Error(corrupt): it has another
+  // kind.
   std::optional<std::uint64_t> unsigned_integer(std::string_view key) const;
-  std::optional<double> number(std::string_view key) const;      // any integer or float
+  std::optional<double> number(std::string_view key) const;  // any integer or float
   std::optional<bool> boolean(std::string_view key) const;
   std::optional<std::string> string(std::string_view key) const;
-  const std::vector<std::string>* strings(std::string_view key) const;   // null when absent
+  const std::vector<std::string>* strings(std::string_view key) const;  // null when absent
   std::optional<std::vector<double>> numbers(std::string_view key) const;
 
  private:

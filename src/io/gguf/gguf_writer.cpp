@@ -55,11 +55,16 @@ class HeaderBytes {
     std::visit([&](const auto& v) { put_scalar(value.type, v); }, value.value);
   }
 
-  void pad(std::uint64_t alignment) { bytes_.resize(static_cast<std::size_t>((bytes_.size() + alignment - 1) / alignment * alignment), '\0'); }
+  void pad(std::uint64_t alignment) {
+    bytes_.resize(static_cast<std::size_t>((bytes_.size() + alignment - 1) / alignment * alignment), '\0');
+  }
   void put_raw(std::string_view text) { bytes_ += text; }
 
  private:
-  [[noreturn]] void mistyped() const { refuse(ErrorKind::invalid_argument, "{}: metadata key {}: the value does not fit its type", output_, quote_name(*key_)); }
+  [[noreturn]] void mistyped() const {
+    refuse(ErrorKind::invalid_argument, "{}: metadata key {}: the value does not fit its type", output_,
+           quote_name(*key_));
+  }
 
   template <class Stored, class Given>
   void put_checked(Given value) {
@@ -72,19 +77,29 @@ class HeaderBytes {
   void put_scalar(GgufType type, const Given& value) {
     if constexpr (std::is_same_v<Given, std::uint64_t>) {
       switch (type) {
-        case GgufType::u8: return put_checked<std::uint8_t>(value);
-        case GgufType::u16: return put_checked<std::uint16_t>(value);
-        case GgufType::u32: return put_checked<std::uint32_t>(value);
-        case GgufType::u64: return put(value);
-        default: mistyped();
+        case GgufType::u8:
+          return put_checked<std::uint8_t>(value);
+        case GgufType::u16:
+          return put_checked<std::uint16_t>(value);
+        case GgufType::u32:
+          return put_checked<std::uint32_t>(value);
+        case GgufType::u64:
+          return put(value);
+        default:
+          mistyped();
       }
     } else if constexpr (std::is_same_v<Given, std::int64_t>) {
       switch (type) {
-        case GgufType::i8: return put_checked<std::int8_t>(value);
-        case GgufType::i16: return put_checked<std::int16_t>(value);
-        case GgufType::i32: return put_checked<std::int32_t>(value);
-        case GgufType::i64: return put(value);
-        default: mistyped();
+        case GgufType::i8:
+          return put_checked<std::int8_t>(value);
+        case GgufType::i16:
+          return put_checked<std::int16_t>(value);
+        case GgufType::i32:
+          return put_checked<std::int32_t>(value);
+        case GgufType::i64:
+          return put(value);
+        default:
+          mistyped();
       }
     } else if constexpr (std::is_same_v<Given, double>) {
       if (type == GgufType::f32) return put(static_cast<float>(value));
@@ -126,11 +141,15 @@ void judge_metadata(const GgufMetadata& metadata, const std::string& output) {
   std::unordered_set<std::string_view> keys;
   for (const auto& [key, value] : metadata.items()) {
     if (key.empty() || key.size() > kGgufMaxKey || find_invalid_utf8(key) != std::string::npos)
-      refuse(ErrorKind::invalid_argument, "{}: metadata key is empty, too long or not UTF-8: {}", output, quote_name(key));
-    if (!keys.insert(key).second) refuse(ErrorKind::invalid_argument, "{}: metadata key {} is given twice", output, quote_name(key));
+      refuse(ErrorKind::invalid_argument, "{}: metadata key is empty, too long or not UTF-8: {}", output,
+             quote_name(key));
+    if (!keys.insert(key).second)
+      refuse(ErrorKind::invalid_argument, "{}: metadata key {} is given twice", output, quote_name(key));
   }
   if (metadata.find("split.count"))
-    refuse(ErrorKind::invalid_argument, "{}: metadata key 'split.count' has no place in a single file; remove the keys that begin with 'split.'", output);
+    refuse(ErrorKind::invalid_argument,
+           "{}: metadata key 'split.count' has no place in a single file; remove the keys that begin with 'split.'",
+           output);
 }
 
 class GgufWriter final : public CheckpointWriter {
@@ -186,11 +205,14 @@ class GgufWriter final : public CheckpointWriter {
     const PlannedTensor& planned = stream_.planned(index);
     const std::string where = fmt::format("{}: tensor {}", path_.string(), quote_name(planned.name));
     if (!planned.format->info().ggml_type)
-      refuse(ErrorKind::unsupported, "{}: GGUF cannot hold the format {}; write a directory, or choose a GGUF format", where, planned.format->name());
+      refuse(ErrorKind::unsupported, "{}: GGUF cannot hold the format {}; write a directory, or choose a GGUF format",
+             where, planned.format->name());
     if (planned.name.size() > kGgufMaxName)
-      refuse(ErrorKind::unsupported, "{}: GGUF names have at most {} bytes: {}", where, kGgufMaxName, planned.name.size());
+      refuse(ErrorKind::unsupported, "{}: GGUF names have at most {} bytes: {}", where, kGgufMaxName,
+             planned.name.size());
     if (dimensions(planned.shape).size() > kGgufMaxDimensions)
-      refuse(ErrorKind::unsupported, "{}: GGUF tensors have at most {} dimensions: {}", where, kGgufMaxDimensions, shape_text(planned.shape));
+      refuse(ErrorKind::unsupported, "{}: GGUF tensors have at most {} dimensions: {}", where, kGgufMaxDimensions,
+             shape_text(planned.shape));
   }
 
   // ne, innermost first, without outer 1s.
@@ -233,9 +255,11 @@ class GgufWriter final : public CheckpointWriter {
     const auto temporary = file_->temporary_path();
     const MappedFile mapped(temporary);
     if (mapped.bytes().size() != file_bytes_)
-      refuse(ErrorKind::internal, "{}: read back {} bytes but wrote {}", path_.string(), mapped.bytes().size(), file_bytes_);
+      refuse(ErrorKind::internal, "{}: read back {} bytes but wrote {}", path_.string(), mapped.bytes().size(),
+             file_bytes_);
     if (XXH3_64bits(mapped.bytes().data(), header_bytes_) != header_hash_)
-      refuse(ErrorKind::internal, "{}: the header read back differs from what was written; the disk may be failing", path_.string());
+      refuse(ErrorKind::internal, "{}: the header read back differs from what was written; the disk may be failing",
+             path_.string());
     stream_.verify(Checkpoint::open(temporary), pool);
   }
 
@@ -249,7 +273,8 @@ class GgufWriter final : public CheckpointWriter {
 
 }  // namespace
 
-std::unique_ptr<CheckpointWriter> make_gguf_writer(const std::filesystem::path& path, const GgufMetadata& metadata, const std::vector<PlannedTensor>& plan) {
+std::unique_ptr<CheckpointWriter> make_gguf_writer(const std::filesystem::path& path, const GgufMetadata& metadata,
+                                                   const std::vector<PlannedTensor>& plan) {
   return std::make_unique<GgufWriter>(path, metadata, plan);
 }
 

@@ -29,7 +29,8 @@ struct Shard {
   std::uint64_t file_bytes = 0;
 };
 
-// Fills shards in the order of the plan. A tensor larger than a shard has one to itself; all planes of a tensor share a shard.
+// Fills shards in the order of the plan. A tensor larger than a shard has one to itself; all planes of a tensor share a
+// shard.
 std::vector<Shard> cut_into_shards(const TensorStream& stream, std::uint64_t shard_bytes) {
   std::vector<Shard> shards(1);
   std::uint64_t filled = 0;
@@ -42,15 +43,20 @@ std::vector<Shard> cut_into_shards(const TensorStream& stream, std::uint64_t sha
     filled += stream.bytes(i);
   }
   for (std::size_t i = 0; i < shards.size(); ++i)
-    shards[i].name = shards.size() == 1 ? "model.safetensors" : shard_name({"model", i + 1, shards.size(), ".safetensors"});
+    shards[i].name =
+        shards.size() == 1 ? "model.safetensors" : shard_name({"model", i + 1, shards.size(), ".safetensors"});
   return shards;
 }
 
 class DirectoryWriter final : public CheckpointWriter {
  public:
-  DirectoryWriter(const std::filesystem::path& path, const std::vector<SideFile>& side_files, const std::vector<PlannedTensor>& plan,
-                  std::uint64_t shard_bytes, const std::vector<SideTensor>& side_tensors)
-      : path_(path), stream_(plan, path.string()), shards_(cut_into_shards(stream_, shard_bytes)), side_tensors_(side_tensors) {
+  DirectoryWriter(const std::filesystem::path& path, const std::vector<SideFile>& side_files,
+                  const std::vector<PlannedTensor>& plan, std::uint64_t shard_bytes,
+                  const std::vector<SideTensor>& side_tensors)
+      : path_(path),
+        stream_(plan, path.string()),
+        shards_(cut_into_shards(stream_, shard_bytes)),
+        side_tensors_(side_tensors) {
     std::vector<SafetensorsLayout> layouts;
     for (const Shard& shard : shards_) layouts.push_back(lay_out(shard));
     const std::string config = make_config(side_files);
@@ -98,7 +104,8 @@ class DirectoryWriter final : public CheckpointWriter {
   }
 
   void require_open() const {
-    if (!directory_) throw Error(ErrorKind::internal, fmt::format("{}: the writer has finished or failed", path_.string()));
+    if (!directory_)
+      throw Error(ErrorKind::internal, fmt::format("{}: the writer has finished or failed", path_.string()));
   }
 
   void close() {
@@ -113,11 +120,13 @@ class DirectoryWriter final : public CheckpointWriter {
       for (const PlaneSpec& spec : stream_.specs(i)) {
         // A raw tensor keeps its own shape; planes have theirs.
         const bool raw = planned.format->info().kind == FormatKind::raw;
-        entries.push_back({plane_name(planned.name, spec.suffix), spec.dtype, raw ? planned.shape : spec.shape, spec.bytes});
+        entries.push_back(
+            {plane_name(planned.name, spec.suffix), spec.dtype, raw ? planned.shape : spec.shape, spec.bytes});
       }
     }
     if (&shard == &shards_.front())
-      for (const SideTensor& side : side_tensors_) entries.push_back({side.name, side.tensor.dtype, side.tensor.shape, side.tensor.bytes.size()});
+      for (const SideTensor& side : side_tensors_)
+        entries.push_back({side.name, side.tensor.dtype, side.tensor.shape, side.tensor.bytes.size()});
     return lay_out_safetensors(entries, (path_ / shard.name).string());
   }
 
@@ -130,7 +139,8 @@ class DirectoryWriter final : public CheckpointWriter {
     shard.file_bytes = layout.file_bytes;
     std::size_t entry = 0;
     for (const std::size_t i : shard.tensors)
-      for (std::size_t plane = 0; plane < stream_.specs(i).size(); ++plane) stream_.place(i, plane, file, layout.offsets[entry++]);
+      for (std::size_t plane = 0; plane < stream_.specs(i).size(); ++plane)
+        stream_.place(i, plane, file, layout.offsets[entry++]);
     if (&shard != &shards_.front()) return;
     for (const SideTensor& side : side_tensors_) {
       file.write_at(layout.offsets[entry++], side.tensor.bytes);
@@ -149,9 +159,11 @@ class DirectoryWriter final : public CheckpointWriter {
     if (!config.empty()) write_small_file("config.json", config);
     for (const SideFile& file : side_files) {
       if (file.name == "config.json") continue;
-      const bool taken = file.name == kIndexName || file.name.ends_with(".safetensors") || is_there(directory_->temporary_path() / file.name);
+      const bool taken = file.name == kIndexName || file.name.ends_with(".safetensors") ||
+                         is_there(directory_->temporary_path() / file.name);
       if (!is_plain_file_name(file.name) || taken)
-        throw Error(ErrorKind::invalid_argument, fmt::format("{}: a side file cannot be named {}", path_.string(), quote_name(file.name)));
+        throw Error(ErrorKind::invalid_argument,
+                    fmt::format("{}: a side file cannot be named {}", path_.string(), quote_name(file.name)));
       write_small_file(file.name, file.text);
     }
   }
@@ -168,7 +180,8 @@ class DirectoryWriter final : public CheckpointWriter {
     std::uint64_t total = 0;
     for (const Shard& shard : shards_)
       for (const std::size_t i : shard.tensors) {
-        for (const PlaneSpec& spec : stream_.specs(i)) map[plane_name(stream_.planned(i).name, spec.suffix)] = shard.name;
+        for (const PlaneSpec& spec : stream_.specs(i))
+          map[plane_name(stream_.planned(i).name, spec.suffix)] = shard.name;
         total += stream_.bytes(i);
       }
     for (const SideTensor& side : side_tensors_) {
@@ -181,17 +194,20 @@ class DirectoryWriter final : public CheckpointWriter {
   void verify(ThreadPool* pool) const {
     for (const Shard& shard : shards_) {
       const MappedFile mapped(directory_->temporary_path() / shard.name);
-      if (mapped.bytes().size() != shard.file_bytes || XXH3_64bits(mapped.bytes().data(), shard.header_bytes) != shard.header_hash)
+      if (mapped.bytes().size() != shard.file_bytes ||
+          XXH3_64bits(mapped.bytes().data(), shard.header_bytes) != shard.header_hash)
         throw Error(ErrorKind::internal,
-                    fmt::format("{}: read back differs from what was written; the disk may be failing", (path_ / shard.name).string()));
+                    fmt::format("{}: read back differs from what was written; the disk may be failing",
+                                (path_ / shard.name).string()));
     }
     const Checkpoint written = Checkpoint::open(directory_->temporary_path());
     stream_.verify(written, pool, side_tensors_.size());
     for (const SideTensor& side : side_tensors_) {
       const StoredTensor* const stored = written.find(side.name);
       if (stored == nullptr || !std::ranges::equal(stored->data, side.tensor.bytes))
-        throw Error(ErrorKind::internal, fmt::format("{}: tensor {}: read back differs from what was written; the disk may be failing",
-                                                     path_.string(), quote_name(side.name)));
+        throw Error(ErrorKind::internal,
+                    fmt::format("{}: tensor {}: read back differs from what was written; the disk may be failing",
+                                path_.string(), quote_name(side.name)));
     }
   }
 
@@ -206,8 +222,10 @@ class DirectoryWriter final : public CheckpointWriter {
 
 }  // namespace
 
-std::unique_ptr<CheckpointWriter> make_directory_writer(const std::filesystem::path& path, const std::vector<SideFile>& side_files,
-                                                        const std::vector<PlannedTensor>& plan, std::uint64_t shard_bytes,
+std::unique_ptr<CheckpointWriter> make_directory_writer(const std::filesystem::path& path,
+                                                        const std::vector<SideFile>& side_files,
+                                                        const std::vector<PlannedTensor>& plan,
+                                                        std::uint64_t shard_bytes,
                                                         const std::vector<SideTensor>& side_tensors) {
   return std::make_unique<DirectoryWriter>(path, side_files, plan, shard_bytes, side_tensors);
 }

@@ -30,10 +30,12 @@ std::string_view layer_of(std::string_view tensor) {
 
 Shape read_shape(const Json& entry, const std::string& where) {
   const auto found = entry.find("shape");
-  if (found == entry.end() || !found->is_array() || found->empty() || found->size() > 8) corrupt("{}: 'shape' should be a list of 1 to 8 numbers", where);
+  if (found == entry.end() || !found->is_array() || found->empty() || found->size() > 8)
+    corrupt("{}: 'shape' should be a list of 1 to 8 numbers", where);
   Shape shape;
   for (const Json& extent : *found) {
-    if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() == 0) corrupt("{}: 'shape' should hold positive integers", where);
+    if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() == 0)
+      corrupt("{}: 'shape' should hold positive integers", where);
     shape.push_back(extent.get<std::uint64_t>());
   }
   checked_elements(shape, where);
@@ -69,7 +71,8 @@ Json parse_config(const std::string& text, const std::string& source) {
 
 // "P" of a name "P.SUFFIX" that a plane could bear; nullopt for other names.
 std::optional<std::string_view> layer_of_plane(std::string_view name) {
-  constexpr std::array<std::string_view, 8> kSuffixes = {".codes", ".scales", ".zeros", ".table", ".base", ".nested", ".offset", ".order"};
+  constexpr std::array<std::string_view, 8> kSuffixes = {".codes", ".scales", ".zeros",  ".table",
+                                                         ".base",  ".nested", ".offset", ".order"};
   for (const std::string_view suffix : kSuffixes)
     if (name.ends_with(suffix)) return name.substr(0, name.size() - suffix.size());
   return std::nullopt;
@@ -81,28 +84,34 @@ std::string plane_name(std::string_view tensor, std::string_view suffix) {
   return suffix.empty() ? std::string(tensor) : fmt::format("{}.{}", layer_of(tensor), suffix);
 }
 
-std::optional<std::vector<PlannedTensor>> read_container_plan(const std::string& config_json, const std::string& source) {
+std::optional<std::vector<PlannedTensor>> read_container_plan(const std::string& config_json,
+                                                              const std::string& source) {
   if (config_json.empty()) return std::nullopt;
   const Json config = parse_config(config_json, source);
   if (!is_container(config)) return std::nullopt;
   const Json& container = config["quantization_config"];
   const auto version = container.find("version");
-  if (version == container.end() || !version->is_number_unsigned()) corrupt("{}: quantization_config: 'version' should be a number", source);
+  if (version == container.end() || !version->is_number_unsigned())
+    corrupt("{}: quantization_config: 'version' should be a number", source);
   if (*version != kContainerVersion)
-    throw Error(ErrorKind::unsupported, fmt::format("{}: quantization_config: version is not {}; a newer nibble wrote it: {}", source, kContainerVersion,
-                                                    version->get<std::uint64_t>()));
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{}: quantization_config: version is not {}; a newer nibble wrote it: {}", source,
+                            kContainerVersion, version->get<std::uint64_t>()));
   const auto tensors = container.find("tensors");
-  if (tensors == container.end() || !tensors->is_object()) corrupt("{}: quantization_config: 'tensors' should be an object", source);
+  if (tensors == container.end() || !tensors->is_object())
+    corrupt("{}: quantization_config: 'tensors' should be an object", source);
   std::vector<PlannedTensor> plan;
   for (const auto& [name, entry] : tensors->items()) plan.push_back(read_entry(name, entry, source));
   return plan;
 }
 
-std::string write_container_plan(const std::string& config_json, const std::vector<PlannedTensor>& plan, const std::string& source) {
+std::string write_container_plan(const std::string& config_json, const std::vector<PlannedTensor>& plan,
+                                 const std::string& source) {
   Json config = config_json.empty() ? Json::object() : parse_config(config_json, source);
   Json tensors = Json::object();
   for (const PlannedTensor& planned : plan)
-    if (planned.format->info().kind != FormatKind::raw) tensors[planned.name] = {{"format", planned.format->name()}, {"shape", planned.shape}};
+    if (planned.format->info().kind != FormatKind::raw)
+      tensors[planned.name] = {{"format", planned.format->name()}, {"shape", planned.shape}};
   if (tensors.empty()) {
     if (!is_container(config)) return config_json;
     config.erase("quantization_config");
@@ -121,13 +130,15 @@ namespace {
 // Builds one tensor from its planes; marks them as taken.
 class Assembler {
  public:
-  Assembler(std::vector<StoredTensor>& tensors, const std::string& directory) : tensors_(tensors), directory_(directory), taken_(tensors.size(), false) {
+  Assembler(std::vector<StoredTensor>& tensors, const std::string& directory)
+      : tensors_(tensors), directory_(directory), taken_(tensors.size(), false) {
     for (std::size_t i = 0; i < tensors.size(); ++i) by_name_.emplace(tensors[i].name, i);
   }
 
   // The tensor goes where the first of its planes was.
   void assemble(const PlannedTensor& planned) {
-    const std::string where = fmt::format("{}: tensor {} ({})", directory_, quote_name(planned.name), planned.format->name());
+    const std::string where =
+        fmt::format("{}: tensor {} ({})", directory_, quote_name(planned.name), planned.format->name());
     layers_.insert(std::string(layer_of(planned.name)));
     const MatrixSize size = matrix_size(planned.shape);
     StoredTensor result;
@@ -166,11 +177,13 @@ class Assembler {
       if (auto found = assembled_.find(i); found != assembled_.end()) out.push_back(std::move(found->second));
       if (taken_[i]) continue;
       if (is_stray_plane(tensors_[i].name))
-        corrupt("{}: tensor {} looks like a plane of a quantized tensor, but config.json lists none that has it", directory_, quote_name(tensors_[i].name));
+        corrupt("{}: tensor {} looks like a plane of a quantized tensor, but config.json lists none that has it",
+                directory_, quote_name(tensors_[i].name));
       out.push_back(std::move(tensors_[i]));
     }
     for (const StoredTensor& tensor : out)
-      if (!names.insert(tensor.name).second) corrupt("{}: tensor {} is stored both as it is and in planes", directory_, quote_name(tensor.name));
+      if (!names.insert(tensor.name).second)
+        corrupt("{}: tensor {} is stored both as it is and in planes", directory_, quote_name(tensor.name));
     tensors_ = std::move(out);
   }
 
@@ -181,8 +194,8 @@ class Assembler {
     if (taken_[found->second]) corrupt("{}: plane {} belongs to two tensors", where, quote_name(name));
     const StoredTensor& plane = tensors_[found->second];
     if (plane.type_name != dtype_name(spec.dtype) || plane.shape != spec.shape)
-      corrupt("{}: plane {} in {} should be {} {} but is {} {}", where, quote_name(name), plane.file, dtype_name(spec.dtype), shape_text(spec.shape),
-              plane.type_name, shape_text(plane.shape));
+      corrupt("{}: plane {} in {} should be {} {} but is {} {}", where, quote_name(name), plane.file,
+              dtype_name(spec.dtype), shape_text(spec.shape), plane.type_name, shape_text(plane.shape));
     taken_[found->second] = true;
     return found->second;
   }
@@ -197,13 +210,14 @@ class Assembler {
   const std::string& directory_;
   std::vector<bool> taken_;
   std::unordered_map<std::string, std::size_t> by_name_;
-  std::unordered_set<std::string> layers_;  // of the tensors that config.json lists
+  std::unordered_set<std::string> layers_;                   // of the tensors that config.json lists
   std::unordered_map<std::size_t, StoredTensor> assembled_;  // by the index of their first plane
 };
 
 }  // namespace
 
-void assemble_planes(std::vector<StoredTensor>& tensors, const std::vector<PlannedTensor>& plan, const std::string& directory) {
+void assemble_planes(std::vector<StoredTensor>& tensors, const std::vector<PlannedTensor>& plan,
+                     const std::string& directory) {
   Assembler assembler(tensors, directory);
   for (const PlannedTensor& planned : plan) assembler.assemble(planned);
   assembler.finish();

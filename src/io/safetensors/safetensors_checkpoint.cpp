@@ -62,8 +62,9 @@ void drop_second_copies(CheckpointParts& parts, const ShardIndex& index, const s
     const auto listed = index.weight_map.find(one.name);
     const bool means_one = listed != index.weight_map.end() && listed->second == one.file;
     if (!means_one && (listed == index.weight_map.end() || listed->second != other.file))
-      throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} is in two shards, {} and {}, and the index does not say in which", source,
-                                                  quote_name(one.name), quote_name(one.file), quote_name(other.file)));
+      throw Error(ErrorKind::corrupt,
+                  fmt::format("{}: tensor {} is in two shards, {} and {}, and the index does not say in which", source,
+                              quote_name(one.name), quote_name(one.file), quote_name(other.file)));
     dropped[means_one ? i : place->second] = any = true;
     if (!means_one) place->second = i;
   }
@@ -74,13 +75,14 @@ void drop_second_copies(CheckpointParts& parts, const ShardIndex& index, const s
   parts.tensors = std::move(kept);
 }
 
-// What counts is what the shards hold. What only the index lists is remembered for whoever asks for it: nobody may, as with the parts of a model
-// that were left out when it was saved.
+// What counts is what the shards hold. What only the index lists is remembered for whoever asks for it: nobody may, as
+// with the parts of a model that were left out when it was saved.
 void add_weights(CheckpointParts& parts) {
   const WeightFiles files = find_weight_files(parts.path);
   for (const std::string& name : files.names) add_file(parts, parts.path / name);
   const ShardIndex no_index;
-  drop_second_copies(parts, files.index ? *files.index : no_index, (files.index ? files.index_path : parts.path).string());
+  drop_second_copies(parts, files.index ? *files.index : no_index,
+                     (files.index ? files.index_path : parts.path).string());
   if (!files.index) return;
   std::unordered_set<std::string_view> found;
   for (const StoredTensor& tensor : parts.tensors) found.insert(tensor.name);

@@ -27,10 +27,11 @@ struct TypeWidth {
 
 // The order of the reference implementation, narrow to wide.
 constexpr std::array kTypes = {
-    TypeWidth{"BOOL", 8},    TypeWidth{"F4", 4},          TypeWidth{"F6_E2M3", 6},     TypeWidth{"F6_E3M2", 6}, TypeWidth{"U8", 8},
-    TypeWidth{"I8", 8},      TypeWidth{"F8_E5M2", 8},     TypeWidth{"F8_E4M3", 8},     TypeWidth{"F8_E8M0", 8}, TypeWidth{"F8_E4M3FNUZ", 8},
-    TypeWidth{"F8_E5M2FNUZ", 8}, TypeWidth{"I16", 16},    TypeWidth{"U16", 16},        TypeWidth{"F16", 16},    TypeWidth{"BF16", 16},
-    TypeWidth{"I32", 32},    TypeWidth{"U32", 32},        TypeWidth{"F32", 32},        TypeWidth{"C64", 64},    TypeWidth{"F64", 64},
+    TypeWidth{"BOOL", 8},    TypeWidth{"F4", 4},          TypeWidth{"F6_E2M3", 6},     TypeWidth{"F6_E3M2", 6},
+    TypeWidth{"U8", 8},      TypeWidth{"I8", 8},          TypeWidth{"F8_E5M2", 8},     TypeWidth{"F8_E4M3", 8},
+    TypeWidth{"F8_E8M0", 8}, TypeWidth{"F8_E4M3FNUZ", 8}, TypeWidth{"F8_E5M2FNUZ", 8}, TypeWidth{"I16", 16},
+    TypeWidth{"U16", 16},    TypeWidth{"F16", 16},        TypeWidth{"BF16", 16},       TypeWidth{"I32", 32},
+    TypeWidth{"U32", 32},    TypeWidth{"F32", 32},        TypeWidth{"C64", 64},        TypeWidth{"F64", 64},
     TypeWidth{"I64", 64},    TypeWidth{"U64", 64},
 };
 
@@ -57,22 +58,35 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
 
   bool start_object(std::size_t) override {
     switch (where_) {
-      case Where::document: where_ = Where::top; return true;
+      case Where::document:
+        where_ = Where::top;
+        return true;
       case Where::top:
         where_ = in_metadata_ ? Where::metadata : Where::entry;
         return true;
-      case Where::entry: return begin_field(true);
-      case Where::ignored: return deeper();
-      default: unexpected("an object");
+      case Where::entry:
+        return begin_field(true);
+      case Where::ignored:
+        return deeper();
+      default:
+        unexpected("an object");
     }
   }
 
   bool end_object() override {
     switch (where_) {
-      case Where::top: where_ = Where::document; return true;
-      case Where::metadata: where_ = Where::top; return true;
-      case Where::entry: finish_entry(); where_ = Where::top; return true;
-      default: return shallower();
+      case Where::top:
+        where_ = Where::document;
+        return true;
+      case Where::metadata:
+        where_ = Where::top;
+        return true;
+      case Where::entry:
+        finish_entry();
+        where_ = Where::top;
+        return true;
+      default:
+        return shallower();
     }
   }
 
@@ -83,27 +97,34 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool end_array() override {
-    if (where_ == Where::shape || where_ == Where::offsets) where_ = Where::entry;
-    else shallower();
+    if (where_ == Where::shape || where_ == Where::offsets)
+      where_ = Where::entry;
+    else
+      shallower();
     return true;
   }
 
   bool key(string_t& text) override {
-    if (where_ == Where::top) begin_entry(text);
-    else if (where_ == Where::metadata) metadata_key_ = text;
-    else if (where_ == Where::entry) field_ = text;
+    if (where_ == Where::top)
+      begin_entry(text);
+    else if (where_ == Where::metadata)
+      metadata_key_ = text;
+    else if (where_ == Where::entry)
+      field_ = text;
     return true;
   }
 
   bool string(string_t& text) override {
     if (where_ == Where::metadata) {
-      if (!metadata.emplace(metadata_key_, text).second) corrupt("{}: __metadata__ has the key {} twice", source_, quote_name(metadata_key_));
+      if (!metadata.emplace(metadata_key_, text).second)
+        corrupt("{}: __metadata__ has the key {} twice", source_, quote_name(metadata_key_));
       return true;
     }
     if (where_ == Where::entry && field_ == "dtype") {
       if (entry_.type) corrupt("{}: tensor {}: field 'dtype' appears twice", source_, quote_name(entry_.name));
       const auto found = std::ranges::find(kTypes, std::string_view(text), &TypeWidth::name);
-      if (found == kTypes.end()) corrupt("{}: tensor {}: unknown dtype: {}", source_, quote_name(entry_.name), quote_name(text));
+      if (found == kTypes.end())
+        corrupt("{}: tensor {}: unknown dtype: {}", source_, quote_name(entry_.name), quote_name(text));
       entry_.type = &*found;
       return true;
     }
@@ -112,12 +133,14 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
 
   bool number_unsigned(number_unsigned_t value) override {
     if (where_ == Where::shape) {
-      if (entry_.shape.size() == kSafetensorsMaxRank) corrupt("{}: tensor {}: more than {} dimensions", source_, quote_name(entry_.name), kSafetensorsMaxRank);
+      if (entry_.shape.size() == kSafetensorsMaxRank)
+        corrupt("{}: tensor {}: more than {} dimensions", source_, quote_name(entry_.name), kSafetensorsMaxRank);
       entry_.shape.push_back(value);
       return true;
     }
     if (where_ == Where::offsets) {
-      if (entry_.data_offsets.size() == 2) corrupt("{}: tensor {}: data_offsets should hold two numbers but hold more", source_, quote_name(entry_.name));
+      if (entry_.data_offsets.size() == 2)
+        corrupt("{}: tensor {}: data_offsets should hold two numbers but hold more", source_, quote_name(entry_.name));
       entry_.data_offsets.push_back(value);
       return true;
     }
@@ -127,7 +150,9 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
   bool null() override { return scalar("null"); }
   bool boolean(bool) override { return scalar("a boolean"); }
   bool number_integer(number_integer_t) override { return scalar("a negative number"); }
-  bool number_float(number_float_t, const string_t&) override { return scalar("a number that is not an unsigned integer"); }
+  bool number_float(number_float_t, const string_t&) override {
+    return scalar("a number that is not an unsigned integer");
+  }
   bool binary(binary_t&) override { return scalar("binary data"); }
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
@@ -139,7 +164,8 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
 
   std::string place() const {
     if (where_ == Where::document) return "header";
-    if (in_metadata_) return where_ == Where::metadata ? fmt::format("__metadata__ {}", quote_name(metadata_key_)) : "__metadata__";
+    if (in_metadata_)
+      return where_ == Where::metadata ? fmt::format("__metadata__ {}", quote_name(metadata_key_)) : "__metadata__";
     if (where_ == Where::shape) return fmt::format("tensor {}: shape", quote_name(entry_.name));
     if (where_ == Where::offsets) return fmt::format("tensor {}: data_offsets", quote_name(entry_.name));
     if (where_ == Where::entry) return fmt::format("tensor {}: field {}", quote_name(entry_.name), quote_name(field_));
@@ -153,7 +179,9 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
     return "an array of unsigned integers";
   }
 
-  [[noreturn]] void unexpected(std::string_view found) const { corrupt("{}: {} should be {} but is {}", source_, place(), wanted(), found); }
+  [[noreturn]] void unexpected(std::string_view found) const {
+    corrupt("{}: {} should be {} but is {}", source_, place(), wanted(), found);
+  }
 
   bool known_field() const { return field_ == "dtype" || field_ == "shape" || field_ == "data_offsets"; }
 
@@ -164,7 +192,8 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool deeper() {
-    if (++depth_ > kMaxDepth) corrupt("{}: tensor {}: JSON is nested deeper than {} levels", source_, quote_name(entry_.name), kMaxDepth);
+    if (++depth_ > kMaxDepth)
+      corrupt("{}: tensor {}: JSON is nested deeper than {} levels", source_, quote_name(entry_.name), kMaxDepth);
     return true;
   }
 
@@ -190,16 +219,21 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
   void begin_entry(const std::string& name) {
     in_metadata_ = name == "__metadata__";
     if (!names_.insert(name).second) corrupt("{}: tensor {} appears twice in the header", source_, quote_name(name));
-    if (names_.size() > kSafetensorsMaxTensors) corrupt("{}: header has more than {} tensors", source_, kSafetensorsMaxTensors);
+    if (names_.size() > kSafetensorsMaxTensors)
+      corrupt("{}: header has more than {} tensors", source_, kSafetensorsMaxTensors);
     entry_ = RawEntry{};
     entry_.name = name;
   }
 
   void finish_entry() {
-    const std::string_view missing = !entry_.type ? "dtype" : !entry_.has_shape ? "shape" : !entry_.has_offsets ? "data_offsets" : "";
+    const std::string_view missing = !entry_.type          ? "dtype"
+                                     : !entry_.has_shape   ? "shape"
+                                     : !entry_.has_offsets ? "data_offsets"
+                                                           : "";
     if (!missing.empty()) corrupt("{}: tensor {}: field '{}' is missing", source_, quote_name(entry_.name), missing);
     if (entry_.data_offsets.size() != 2)
-      corrupt("{}: tensor {}: data_offsets should hold two numbers but hold {}", source_, quote_name(entry_.name), entry_.data_offsets.size());
+      corrupt("{}: tensor {}: data_offsets should hold two numbers but hold {}", source_, quote_name(entry_.name),
+              entry_.data_offsets.size());
     entries.push_back(std::move(entry_));
   }
 
@@ -216,37 +250,47 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
 std::uint64_t expected_bytes(const RawEntry& entry, const std::string& source) {
   const std::string what = fmt::format("{}: tensor {}", source, quote_name(entry.name));
   const std::uint64_t elements = checked_elements(entry.shape, what);
-  if (elements > (std::uint64_t{1} << 63) / entry.type->bits) corrupt("{}: the number of bits overflows: {} {}", what, entry.type->name, shape_text(entry.shape));
+  if (elements > (std::uint64_t{1} << 63) / entry.type->bits)
+    corrupt("{}: the number of bits overflows: {} {}", what, entry.type->name, shape_text(entry.shape));
   const std::uint64_t bits = elements * entry.type->bits;
-  if (bits % 8 != 0) corrupt("{}: elements do not fill whole bytes: {} {}", what, entry.type->name, shape_text(entry.shape));
+  if (bits % 8 != 0)
+    corrupt("{}: elements do not fill whole bytes: {} {}", what, entry.type->name, shape_text(entry.shape));
   return bits / 8;
 }
 
 // Tensors must fill the data section without gaps, overlaps or a rest.
-SafetensorsHeader place(std::vector<RawEntry>&& raw, std::uint64_t data_offset, std::uint64_t file_bytes, const std::string& source) {
+SafetensorsHeader place(std::vector<RawEntry>&& raw, std::uint64_t data_offset, std::uint64_t file_bytes,
+                        const std::string& source) {
   // By name last: the order of tensors without bytes must not depend on chance.
-  std::ranges::sort(raw, {}, [](const RawEntry& entry) { return std::tie(entry.data_offsets[0], entry.data_offsets[1], entry.name); });
+  std::ranges::sort(raw, {}, [](const RawEntry& entry) {
+    return std::tie(entry.data_offsets[0], entry.data_offsets[1], entry.name);
+  });
   SafetensorsHeader header;
   header.entries.reserve(raw.size());
   std::uint64_t expected = 0;
   for (RawEntry& entry : raw) {
     const std::uint64_t begin = entry.data_offsets[0], end = entry.data_offsets[1];
-    if (end < begin) corrupt("{}: tensor {}: data_offsets end before they begin: [{}, {}]", source, quote_name(entry.name), begin, end);
+    if (end < begin)
+      corrupt("{}: tensor {}: data_offsets end before they begin: [{}, {}]", source, quote_name(entry.name), begin,
+              end);
     if (begin != expected)
       corrupt("{}: tensor {}: {}: data_offsets begin at {}, not at {}", source, quote_name(entry.name),
-              begin < expected ? "overlaps the tensor before it" : "leaves a gap after the tensor before it", begin, expected);
+              begin < expected ? "overlaps the tensor before it" : "leaves a gap after the tensor before it", begin,
+              expected);
     const std::uint64_t bytes = expected_bytes(entry, source);
     if (bytes != end - begin)
-      corrupt("{}: tensor {}: {} {} needs {} bytes but data_offsets hold {}", source, quote_name(entry.name), entry.type->name, shape_text(entry.shape), bytes,
-              end - begin);
+      corrupt("{}: tensor {}: {} {} needs {} bytes but data_offsets hold {}", source, quote_name(entry.name),
+              entry.type->name, shape_text(entry.shape), bytes, end - begin);
     if (end > file_bytes - data_offset)
-      corrupt("{}: tensor {}: ends beyond the file: needs {} bytes at offset {}, file has {} bytes", source, quote_name(entry.name), bytes, data_offset + begin,
-              file_bytes);
-    header.entries.push_back({std::move(entry.name), entry.type->name, std::move(entry.shape), data_offset + begin, bytes});
+      corrupt("{}: tensor {}: ends beyond the file: needs {} bytes at offset {}, file has {} bytes", source,
+              quote_name(entry.name), bytes, data_offset + begin, file_bytes);
+    header.entries.push_back(
+        {std::move(entry.name), entry.type->name, std::move(entry.shape), data_offset + begin, bytes});
     expected = end;
   }
   if (expected != file_bytes - data_offset)
-    corrupt("{}: the file goes on after its last tensor at offset {}: {} bytes too many", source, data_offset + expected, file_bytes - data_offset - expected);
+    corrupt("{}: the file goes on after its last tensor at offset {}: {} bytes too many", source,
+            data_offset + expected, file_bytes - data_offset - expected);
   return header;
 }
 
@@ -255,13 +299,16 @@ SafetensorsHeader place(std::vector<RawEntry>&& raw, std::uint64_t data_offset, 
 SafetensorsHeader parse_safetensors(std::span<const std::byte> bytes, const std::string& source) {
   ByteReader reader(bytes, source);
   const auto length = reader.read<std::uint64_t>("header length");
-  if (length > kSafetensorsMaxHeader) corrupt("{}: header length at offset 0 is over the limit of {} bytes: {}", source, kSafetensorsMaxHeader, length);
+  if (length > kSafetensorsMaxHeader)
+    corrupt("{}: header length at offset 0 is over the limit of {} bytes: {}", source, kSafetensorsMaxHeader, length);
   const auto header_bytes = reader.take(length, "header");
   const std::string_view text(reinterpret_cast<const char*>(header_bytes.data()), header_bytes.size());
   if (text.empty() || text[0] != '{') corrupt("{}: header does not begin with '{{' at offset 8", source);
-  if (const auto bad = find_invalid_utf8(text); bad != std::string_view::npos) corrupt("{}: header is not UTF-8 at offset {}", source, 8 + bad);
+  if (const auto bad = find_invalid_utf8(text); bad != std::string_view::npos)
+    corrupt("{}: header is not UTF-8 at offset {}", source, 8 + bad);
   // The JSON library takes a zero byte for the end of the text.
-  if (const auto zero = text.find('\0'); zero != std::string_view::npos) corrupt("{}: header is not JSON at offset {}", source, 8 + zero);
+  if (const auto zero = text.find('\0'); zero != std::string_view::npos)
+    corrupt("{}: header is not JSON at offset {}", source, 8 + zero);
   HeaderHandler handler(source);
   nlohmann::json::sax_parse(text.begin(), text.end(), &handler);
   SafetensorsHeader header = place(std::move(handler.entries), 8 + length, bytes.size(), source);

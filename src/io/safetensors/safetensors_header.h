@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The header of a safetensors file, judged by every rule of its specification and reference reader (README "Format", tensor.rs).
-// Safe from any thread.
+// The header of a safetensors file, judged by every rule of its specification and reference reader (README "Format",
+// tensor.rs). Safe from any thread.
 //
 //   const SafetensorsHeader header = parse_safetensors(file.bytes(), "model.safetensors");
 #pragma once
@@ -24,7 +24,7 @@ inline constexpr std::size_t kSafetensorsMaxRank = 8;
 
 struct SafetensorsEntry {
   std::string name;
-  std::string_view type_name;       // "BF16": one of the names of the specification, also those that DType lacks
+  std::string_view type_name;  // "BF16": one of the names of the specification, also those that DType lacks
   Shape shape;
   std::uint64_t offset = 0, bytes = 0;  // in the file
 };

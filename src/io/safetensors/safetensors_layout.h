@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where tensors go in a safetensors file and the header that says so, in the reference writer's way: element types in descending order,
-// then names; header padded with spaces to a multiple of 8. Safe from any thread.
+// Where tensors go in a safetensors file and the header that says so, in the reference writer's way: element types in
+// descending order, then names; header padded with spaces to a multiple of 8. Safe from any thread.
 //
 //   const SafetensorsLayout layout = lay_out_safetensors(entries, "out/model.safetensors");
 //   file.write(layout.header);  // then entry i at layout.offsets[i]

@@ -13,7 +13,8 @@ namespace {
 constexpr std::string_view kEmbedding = "embed_tokens.weight", kHead = "lm_head.weight", kBody = "model.";
 
 // Of wrappers around any part of a model; no model has such a part itself.
-constexpr std::array<std::string_view, 3> kAnywhere = {"_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."};
+constexpr std::array<std::string_view, 3> kAnywhere = {"_orig_mod.", "_fsdp_wrapped_module.",
+                                                       "_checkpoint_wrapped_module."};
 
 std::string without_wrappers(std::string name) {
   for (const std::string_view wrapper : kAnywhere)

@@ -12,10 +12,12 @@
 namespace nibble {
 namespace {
 
-constexpr std::size_t kRows = 48;           // query rows (tokens x heads of a group) that share the work on a chunk; 8 tiles of 6
-constexpr std::size_t kSpan = 16 * kKvChunk;  // positions whose softmax runs by itself; spans are merged in order, whoever computed them
+constexpr std::size_t kRows =
+    48;  // query rows (tokens x heads of a group) that share the work on a chunk; 8 tiles of 6
+constexpr std::size_t kSpan =
+    16 * kKvChunk;  // positions whose softmax runs by itself; spans are merged in order, whoever computed them
 constexpr std::size_t kNoWindow = SIZE_MAX / 2;  // longer than any cache
-constexpr std::size_t kVector = 16;         // arrays of one number a row are read in whole vectors
+constexpr std::size_t kVector = 16;              // arrays of one number a row are read in whole vectors
 
 // What is the same for all pieces of a call.
 struct Setting {
@@ -32,13 +34,18 @@ struct Setting {
   std::size_t first_seen(std::size_t position) const { return position < window ? 0 : position + 1 - window; }
   // The tokens from `position` on see something of these spans.
   std::size_t first_span(std::size_t position) const { return first_seen(position) / kSpan; }
-  std::size_t num_spans(std::size_t position, std::size_t tokens) const { return (position + tokens + kSpan - 1) / kSpan - first_span(position); }
+  std::size_t num_spans(std::size_t position, std::size_t tokens) const {
+    return (position + tokens + kSpan - 1) / kSpan - first_span(position);
+  }
   std::size_t num_spans(const AttentionPiece& piece) const { return num_spans(piece.position, piece.tokens); }
-  // A piece is cut into blocks of tokens, or, where it is a single block, into spans: there may be fewer heads than there are threads.
+  // A piece is cut into blocks of tokens, or, where it is a single block, into spans: there may be fewer heads than
+  // there are threads.
   std::size_t parts(const AttentionPiece& piece) const {
     return piece.tokens > block_tokens() ? (piece.tokens + block_tokens() - 1) / block_tokens() : num_spans(piece);
   }
-  bool is_cut_into_spans(const AttentionPiece& piece) const { return piece.tokens <= block_tokens() && num_spans(piece) > 1; }
+  bool is_cut_into_spans(const AttentionPiece& piece) const {
+    return piece.tokens <= block_tokens() && num_spans(piece) > 1;
+  }
   bool coded() const { return type == KvType::q8_0 || type == KvType::q4_0; }
   std::int32_t offset() const { return type == KvType::q8_0 ? 128 : 8; }
 };
@@ -64,7 +71,9 @@ class Cutter {
 struct Gathered {
   float *result, *top, *sum;  // [rows, depth], [rows], [rows]: weighted values, largest score, sum of weights
   Gathered(Cutter& cut, std::size_t rows, std::size_t depth)
-      : result(cut.take<float>(rows * depth)), top(cut.take<float>(rows + kVector)), sum(cut.take<float>(rows + kVector)) {}
+      : result(cut.take<float>(rows * depth)),
+        top(cut.take<float>(rows + kVector)),
+        sum(cut.take<float>(rows + kVector)) {}
   void clear(std::size_t rows, std::size_t depth) const {
     std::fill_n(result, rows * depth, 0.0f);
     std::fill_n(top, rows, std::numeric_limits<float>::lowest());
@@ -74,10 +83,10 @@ struct Gathered {
 
 // Everything a worker needs for one block of rows.
 struct Workspace {
-  float *queries, *scores;        // [rows, head_dim], [rows, 64]
-  float *keys, *values;           // [depth, 64], [64, depth]: of an f16 cache
-  CodedRows coded = {};           // of quantized ones
-  std::int8_t* codes = nullptr;   // what `coded` reads
+  float *queries, *scores;       // [rows, head_dim], [rows, 64]
+  float *keys, *values;          // [depth, 64], [64, depth]: of an f16 cache
+  CodedRows coded = {};          // of quantized ones
+  std::int8_t* codes = nullptr;  // what `coded` reads
   float* scales = nullptr;
   std::int32_t* biases = nullptr;
   Gathered total, span;
@@ -119,7 +128,9 @@ struct Block {
     std::size_t count() const { return end - begin; }
   };
   Rows rows_seeing(const Setting& a, std::size_t begin, std::size_t end) const {
-    const auto tokens_before = [this](std::size_t position) { return std::min(tokens, position > here() ? position - here() : 0); };
+    const auto tokens_before = [this](std::size_t position) {
+      return std::min(tokens, position > here() ? position - here() : 0);
+    };
     return {tokens_before(begin) * a.group(), tokens_before(end + a.window - 1) * a.group()};
   }
   std::size_t offset(const Setting& a, std::size_t row) const {
@@ -134,12 +145,14 @@ void take_queries(const Setting& a, const Block& block, const Workspace& w) {
     std::copy_n(block.piece->queries + block.offset(a, r), a.head_dim, query);
     if (block.cache().rotates()) hadamard_rotate(query, a.head_dim);
     if (a.coded())
-      a.kernels.quantize_query(query, a.head_dim, a.scale, a.offset(), w.codes + r * a.depth, w.scales + r * groups, w.biases + r * groups);
+      a.kernels.quantize_query(query, a.head_dim, a.scale, a.offset(), w.codes + r * a.depth, w.scales + r * groups,
+                               w.biases + r * groups);
   }
 }
 
 // One chunk, whose first position is `start`, and the rows that see some of it.
-void attend_to_codes(const Setting& a, const Block& block, std::size_t start, const Block::Rows& seeing, const Workspace& w, const Gathered& out) {
+void attend_to_codes(const Setting& a, const Block& block, std::size_t start, const Block::Rows& seeing,
+                     const Workspace& w, const Gathered& out) {
   const KvLayer::State& s = block.cache();
   const std::byte *keys = s.keys(block.kv_head, start / kKvChunk), *values = s.values(block.kv_head, start / kKvChunk);
   const auto codes = [](const std::byte* p) { return reinterpret_cast<const std::uint8_t*>(p); };
@@ -153,14 +166,24 @@ void attend_to_codes(const Setting& a, const Block& block, std::size_t start, co
   rows.sum = out.sum;
   const bool is_last = start + kKvChunk >= block.here() + block.tokens;
   const std::size_t next_bytes = is_last ? 0 : 2 * (s.code_bytes + s.scale_bytes);
-  const CodedChunk chunk{a.type == KvType::q8_0 ? 8 : 4, a.depth,      codes(keys),       codes(values),
-                         scales(keys),                   scales(values), keys + next_bytes, next_bytes};
-  const std::size_t seen = block.here() + seeing.begin / a.group() + 1 - start;  // of the chunk, by the first of these rows
-  const std::ptrdiff_t first = a.window == kNoWindow ? SeenPositions::kNoWindow : static_cast<std::ptrdiff_t>(seen) - static_cast<std::ptrdiff_t>(a.window);
+  const CodedChunk chunk{a.type == KvType::q8_0 ? 8 : 4,
+                         a.depth,
+                         codes(keys),
+                         codes(values),
+                         scales(keys),
+                         scales(values),
+                         keys + next_bytes,
+                         next_bytes};
+  const std::size_t seen =
+      block.here() + seeing.begin / a.group() + 1 - start;  // of the chunk, by the first of these rows
+  const std::ptrdiff_t first = a.window == kNoWindow
+                                   ? SeenPositions::kNoWindow
+                                   : static_cast<std::ptrdiff_t>(seen) - static_cast<std::ptrdiff_t>(a.window);
   a.kernels.attend_to_codes(chunk, rows.from(seeing.begin, a.depth), seeing.count(), {first, seen, a.group()}, a.cap);
 }
 
-void attend_to_floats(const Setting& a, const Block& block, std::size_t start, const Block::Rows& seeing, const Workspace& w, const Gathered& out) {
+void attend_to_floats(const Setting& a, const Block& block, std::size_t start, const Block::Rows& seeing,
+                      const Workspace& w, const Gathered& out) {
   const KvLayer::State& s = block.cache();
   const std::byte *k = s.keys(block.kv_head, start / kKvChunk), *v = s.values(block.kv_head, start / kKvChunk);
   const float *keys = reinterpret_cast<const float*>(k), *values = reinterpret_cast<const float*>(v);
@@ -171,23 +194,28 @@ void attend_to_floats(const Setting& a, const Block& block, std::size_t start, c
     values = w.values;
   }
   const std::size_t rows = seeing.count();
-  a.kernels.f32_tile(keys, a.head_dim, kKvChunk, w.queries + seeing.begin * a.head_dim, a.head_dim, rows, w.scores, kKvChunk, 0);
+  a.kernels.f32_tile(keys, a.head_dim, kKvChunk, w.queries + seeing.begin * a.head_dim, a.head_dim, rows, w.scores,
+                     kKvChunk, 0);
   const bool is_capped = a.cap.outer != 0;
   if (is_capped) a.kernels.soft_cap(w.scores, rows * kKvChunk, a.cap.inner * a.scale, a.cap.outer);
   for (std::size_t i = 0; i < rows; ++i) {
-    const std::size_t r = seeing.begin + i, position = block.here() + r / a.group(), end = std::min(kKvChunk, position + 1 - start);
+    const std::size_t r = seeing.begin + i, position = block.here() + r / a.group(),
+                      end = std::min(kKvChunk, position + 1 - start);
     const std::size_t first = a.first_seen(position), begin = first > start ? first - start : 0;
-    const float kept = a.kernels.softmax_chunk(w.scores + i * kKvChunk, begin, end, is_capped ? 1 : a.scale, &out.top[r], &out.sum[r]);
+    const float kept =
+        a.kernels.softmax_chunk(w.scores + i * kKvChunk, begin, end, is_capped ? 1 : a.scale, &out.top[r], &out.sum[r]);
     if (kept != 1)
       for (float* x = out.result + r * a.depth; x != out.result + (r + 1) * a.depth; ++x) *x *= kept;
   }
-  a.kernels.f32_tile(values, kKvChunk, a.depth, w.scores, kKvChunk, rows, out.result + seeing.begin * a.depth, a.depth, 1);
+  a.kernels.f32_tile(values, kKvChunk, a.depth, w.scores, kKvChunk, rows, out.result + seeing.begin * a.depth, a.depth,
+                     1);
 }
 
 // One span of positions, for rows whose queries were taken.
 void attend(const Setting& a, const Block& block, std::size_t span, const Workspace& w, const Gathered& out) {
   out.clear(block.rows(a), a.depth);
-  const std::size_t first_chunk = a.first_seen(block.here()) / kKvChunk, end = std::min(block.here() + block.tokens, (span + 1) * kSpan);
+  const std::size_t first_chunk = a.first_seen(block.here()) / kKvChunk,
+                    end = std::min(block.here() + block.tokens, (span + 1) * kSpan);
   for (std::size_t start = std::max(span * kSpan, first_chunk * kKvChunk); start < end; start += kKvChunk) {
     const Block::Rows seeing = block.rows_seeing(a, start, start + kKvChunk);
     if (a.coded())
@@ -201,7 +229,8 @@ void attend(const Setting& a, const Block& block, std::size_t span, const Worksp
 void merge(const Setting& a, const Block& block, std::size_t span, const Gathered& from, const Gathered& into) {
   const Block::Rows seeing = block.rows_seeing(a, span * kSpan, (span + 1) * kSpan);
   for (std::size_t r = seeing.begin; r < seeing.end; ++r)
-    a.kernels.merge_softmax(from.result + r * a.depth, from.top[r], from.sum[r], a.depth, into.result + r * a.depth, &into.top[r], &into.sum[r]);
+    a.kernels.merge_softmax(from.result + r * a.depth, from.top[r], from.sum[r], a.depth, into.result + r * a.depth,
+                            &into.top[r], &into.sum[r]);
 }
 
 void finish(const Setting& a, const Block& block, const Gathered& total) {
@@ -222,14 +251,24 @@ void attend_to_all(const Setting& a, const Block& block, const Workspace& w) {
 
 }  // namespace
 
-void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule, Isa isa, ThreadPool& pool,
+               KernelScratch& scratch) {
   if (pieces.empty()) return;
   const KvLayer::State& shape = pieces[0].cache->state();
   assert(shape.kv_heads != 0 && rule.heads % shape.kv_heads == 0);
   constexpr float kLog2E = std::numbers::log2e_v<float>;
-  const ScoreCap cap = rule.soft_cap == 0 ? ScoreCap{} : ScoreCap{.inner = 1 / (rule.soft_cap * kLog2E), .outer = rule.soft_cap * kLog2E};
-  const Setting a{kernel_table(isa), rule.heads,           shape.kv_heads, shape.head_dim, shape.depth,
-                  shape.type,        rule.scale * kLog2E, rule.window == 0 ? kNoWindow : rule.window, cap};
+  const ScoreCap cap = rule.soft_cap == 0
+                           ? ScoreCap{}
+                           : ScoreCap{.inner = 1 / (rule.soft_cap * kLog2E), .outer = rule.soft_cap * kLog2E};
+  const Setting a{kernel_table(isa),
+                  rule.heads,
+                  shape.kv_heads,
+                  shape.head_dim,
+                  shape.depth,
+                  shape.type,
+                  rule.scale * kLog2E,
+                  rule.window == 0 ? kNoWindow : rule.window,
+                  cap};
 
   // Partial results of pieces that are cut into spans.
   std::size_t tasks = 0, slots = 0, slot_rows = 0;
@@ -276,7 +315,8 @@ void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule
     for (std::size_t head = 0; a.is_cut_into_spans(piece) && head < a.kv_heads; ++head, next_slot += a.parts(piece)) {
       const Block block{&piece, head, 0, piece.tokens};
       const Gathered total = slot(next_slot);
-      for (std::size_t i = 1; i < a.parts(piece); ++i) merge(a, block, a.first_span(piece.position) + i, slot(next_slot + i), total);
+      for (std::size_t i = 1; i < a.parts(piece); ++i)
+        merge(a, block, a.first_span(piece.position) + i, slot(next_slot + i), total);
       finish(a, block, total);
     }
 }

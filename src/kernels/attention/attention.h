@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Causal grouped-query attention over key/value caches. Online softmax, in powers of two, over fixed chunks of 64 positions in order within spans
-// of 1024, and over spans in order, so that results are the same bits for any number of threads and any cut of the query batch. f32 and f16 caches
-// are multiplied in f32, each sum one chain of fused multiply-adds; quantized ones in integers (coded_chunk.h), keys and queries
-// rotated by a Hadamard transform before they are rounded, which spreads a few large dimensions over all.
+// Causal grouped-query attention over key/value caches. Online softmax, in powers of two, over fixed chunks of 64
+// positions in order within spans of 1024, and over spans in order, so that results are the same bits for any number of
+// threads and any cut of the query batch. f32 and f16 caches are multiplied in f32, each sum one chain of fused
+// multiply-adds; quantized ones in integers (coded_chunk.h), keys and queries rotated by a Hadamard transform before
+// they are rounded, which spreads a few large dimensions over all.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +26,8 @@ std::optional<KvType> parse_kv_type(std::string_view name);
 
 class KvLayer;
 
-// Tokens of one sequence that go through one layer: positions position .. position + tokens - 1, which must fit the cache.
+// Tokens of one sequence that go through one layer: positions position .. position + tokens - 1, which must fit the
+// cache.
 struct AttentionPiece {
   KvLayer* cache;
   std::size_t position, tokens;
@@ -49,20 +51,23 @@ class KvLayer {
   std::unique_ptr<State> state_;
 };
 
-// Puts each piece's keys and values into its cache. Pieces are of different sequences; their caches have one shape and type.
+// Puts each piece's keys and values into its cache. Pieces are of different sequences; their caches have one shape and
+// type.
 void store_keys_values(std::span<const AttentionPiece> pieces, ThreadPool& pool);
 
-// How queries meet keys. heads is a multiple of the cache's kv_heads; head h reads kv head h / (heads / kv_heads). A score is the product of query
-// and key times scale, and with a soft cap c (Gemma 2) c * tanh(score / c). With a window a query sees only that many positions, its own the last.
+// How queries meet keys. heads is a multiple of the cache's kv_heads; head h reads kv head h / (heads / kv_heads). A
+// score is the product of query and key times scale, and with a soft cap c (Gemma 2) c * tanh(score / c). With a window
+// a query sees only that many positions, its own the last.
 struct AttentionRule {
   std::size_t heads = 1;
-  float scale = 1;          // usually 1 / sqrt(head_dim)
-  std::size_t window = 0;   // 0: all positions
-  float soft_cap = 0;       // 0: none
+  float scale = 1;         // usually 1 / sqrt(head_dim)
+  std::size_t window = 0;  // 0: all positions
+  float soft_cap = 0;      // 0: none
 };
 
-// Fills each piece's out: query t stands at position + t and sees keys 0 .. position + t of its cache (with a window the last ones of these), its
-// own stored before. What a piece gets does not depend on the others.
-void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule, Isa isa, ThreadPool& pool, KernelScratch& scratch);
+// Fills each piece's out: query t stands at position + t and sees keys 0 .. position + t of its cache (with a window
+// the last ones of these), its own stored before. What a piece gets does not depend on the others.
+void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule, Isa isa, ThreadPool& pool,
+               KernelScratch& scratch);
 
 }  // namespace nibble

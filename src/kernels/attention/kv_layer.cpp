@@ -19,7 +19,9 @@ constexpr std::string_view kTypeNames[] = {"f32", "f16", "q8_0", "q4_0"};
 
 std::size_t checked_capacity(std::size_t capacity) {
   constexpr std::size_t kMost = std::size_t{1} << 31;
-  if (capacity > kMost) throw Error(ErrorKind::invalid_argument, "context too long for a key/value cache; positions: " + std::to_string(capacity));
+  if (capacity > kMost)
+    throw Error(ErrorKind::invalid_argument,
+                "context too long for a key/value cache; positions: " + std::to_string(capacity));
   return capacity;
 }
 
@@ -93,7 +95,10 @@ KvLayer::State::State(std::size_t capacity_, std::size_t kv_heads_, std::size_t 
       depth(round_up(head_dim_, quantized(type_) ? kKvGroup : 16)),
       type(type_) {
   const std::size_t elements = kKvChunk * depth;
-  code_bytes = type == KvType::f32 ? elements * 4 : type == KvType::f16 ? elements * 2 : type == KvType::q8_0 ? elements : elements / 2;
+  code_bytes = type == KvType::f32    ? elements * 4
+               : type == KvType::f16  ? elements * 2
+               : type == KvType::q8_0 ? elements
+                                      : elements / 2;
   scale_bytes = quantized(type) ? elements / kKvGroup * 2 : 0;
   num_chunks = round_up(capacity, kKvChunk) / kKvChunk;
   const std::size_t chunk_bytes = 2 * (code_bytes + scale_bytes);
@@ -102,7 +107,8 @@ KvLayer::State::State(std::size_t capacity_, std::size_t kv_heads_, std::size_t 
   bytes = ResidentBytes(num_chunks * kv_heads * chunk_bytes);
 }
 
-// Where dimension d of position j has its byte; with 4 bits it shares it with dimension d + 4 of keys, d + 16 of values.
+// Where dimension d of position j has its byte; with 4 bits it shares it with dimension d + 4 of keys, d + 16 of
+// values.
 static std::size_t key_byte(std::size_t d, std::size_t j, int bits) {
   const std::size_t quad = d / 4;
   return (bits == 4 ? quad / 2 : quad) * 4 * kKvChunk + j * 4 + d % 4;
@@ -186,9 +192,11 @@ void store_keys_values(std::span<const AttentionPiece> pieces, ThreadPool& pool)
   std::size_t tokens = 0;
   for (const AttentionPiece& piece : pieces) tokens += piece.tokens;
   const std::size_t tasks = pieces.size() * kv_heads;
-  pool.parallel_for(tasks, tokens <= 4 ? tasks : 1, [&](std::size_t begin, std::size_t end, std::size_t) {  // 4: too little to wake anybody
-    for (std::size_t task = begin; task < end; ++task) store_head(pieces[task / kv_heads], task % kv_heads);
-  });
+  pool.parallel_for(tasks, tokens <= 4 ? tasks : 1,
+                    [&](std::size_t begin, std::size_t end, std::size_t) {  // 4: too little to wake anybody
+                      for (std::size_t task = begin; task < end; ++task)
+                        store_head(pieces[task / kv_heads], task % kv_heads);
+                    });
 }
 
 }  // namespace nibble

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How keys and values of one layer lie in memory: per kv head, in chunks of 64 positions. f32 and f16 keys are stored [depth, 64] (a panel whose
-// columns are positions), values [64, depth] (a panel whose columns are dimensions), so that both attention products are panel products;
-// those of the quantized types in lines of 64 bytes (coded_chunk.h) for the same reason. depth is head_dim rounded up to whole vectors or
-// quantization groups; what lies beyond head_dim is zero.
+// How keys and values of one layer lie in memory: per kv head, in chunks of 64 positions. f32 and f16 keys are stored
+// [depth, 64] (a panel whose columns are positions), values [64, depth] (a panel whose columns are dimensions), so that
+// both attention products are panel products; those of the quantized types in lines of 64 bytes (coded_chunk.h) for the
+// same reason. depth is head_dim rounded up to whole vectors or quantization groups; what lies beyond head_dim is zero.
 #pragma once
 
 #include <cstddef>
@@ -24,11 +24,14 @@ struct KvLayer::State {
   std::size_t num_chunks;
   ResidentBytes bytes;
 
-  // Keys, and the queries that meet them, are rotated where they are rounded: a few dimensions of keys are far larger than the others of their group.
+  // Keys, and the queries that meet them, are rotated where they are rounded: a few dimensions of keys are far larger
+  // than the others of their group.
   bool rotates() const { return type == KvType::q8_0 || type == KvType::q4_0; }
 
   // One chunk of a head: codes, then (quantized types) scales.
-  std::byte* keys(std::size_t head, std::size_t chunk) const { return bytes.data() + (head * num_chunks + chunk) * 2 * (code_bytes + scale_bytes); }
+  std::byte* keys(std::size_t head, std::size_t chunk) const {
+    return bytes.data() + (head * num_chunks + chunk) * 2 * (code_bytes + scale_bytes);
+  }
   std::byte* values(std::size_t head, std::size_t chunk) const { return keys(head, chunk) + code_bytes + scale_bytes; }
 
   void store_key(std::size_t head, std::size_t position, const float* x) const;
@@ -38,8 +41,8 @@ struct KvLayer::State {
   void store_codes(const float* x, std::size_t position, bool of_keys, std::byte* chunk) const;
 };
 
-// The orthonormal Hadamard transform of each run of 2^n elements of x, where 2^n is the largest power of two that divides size. Spreads
-// outliers over the run; applied to keys and queries alike it leaves their products as they are.
+// The orthonormal Hadamard transform of each run of 2^n elements of x, where 2^n is the largest power of two that
+// divides size. Spreads outliers over the run; applied to keys and queries alike it leaves their products as they are.
 void hadamard_rotate(float* x, std::size_t size);
 
 }  // namespace nibble

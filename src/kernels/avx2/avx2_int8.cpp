@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Integer products without dot-product instructions. VPMADDUBSW would saturate on 8-bit operands, so bytes are widened to 16 bits, even
-// and odd ones apart, and multiplied exactly.
+// Integer products without dot-product instructions. VPMADDUBSW would saturate on 8-bit operands, so bytes are widened
+// to 16 bits, even and odd ones apart, and multiplied exactly.
 #include "kernels/avx2/bytes.h"
 #include "kernels/avx2/parts.h"
 #include "kernels/lanes/integer_functions.h"
@@ -45,6 +45,8 @@ inline Sums dot(Sums s, Bytes w, Quad q) { return {dot_half(s.a, w.a, q), dot_ha
 
 }  // namespace
 
-void fill_int8(KernelTable& table) { lanes::fill_integer_functions<F32, Bytes, Sums, Quad, UnsignedQuad, 2, 1, 2, 1, true>(table); }
+void fill_int8(KernelTable& table) {
+  lanes::fill_integer_functions<F32, Bytes, Sums, Quad, UnsignedQuad, 2, 1, 2, 1, true>(table);
+}
 
 }  // namespace nibble::avx2

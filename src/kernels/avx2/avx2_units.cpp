@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Units of several columns eight rows and four octets at a time. Each octet's four lines are one gathered word; four words are turned over to make
-// lines of four octets. Serves AVX2 and AVX-VNNI.
+// Units of several columns eight rows and four octets at a time. Each octet's four lines are one gathered word; four
+// words are turned over to make lines of four octets. Serves AVX2 and AVX-VNNI.
 #include <immintrin.h>
 
 #include "kernels/avx2/parts.h"
@@ -9,14 +9,20 @@
 namespace nibble::avx2 {
 namespace {
 
-[[gnu::always_inline]] inline __m256i load(const std::uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-[[gnu::always_inline]] inline void store(std::uint8_t* p, __m256i x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+[[gnu::always_inline]] inline __m256i load(const std::uint8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+[[gnu::always_inline]] inline void store(std::uint8_t* p, __m256i x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x);
+}
 [[gnu::always_inline]] inline __m256i bytes(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
 [[gnu::always_inline]] inline __m256i both_halves(__m128i x) { return _mm256_broadcastsi128_si256(x); }
 
 // Seven signs and the eighth, which makes the number of minus signs even.
 [[gnu::always_inline]] inline __m256i with_parity(__m256i signs) {
-  const __m256i odd = both_halves(_mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0)), nibble = bytes(15);
+  const __m256i odd =
+                    both_halves(_mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0)),
+                nibble = bytes(15);
   const __m256i seven = _mm256_and_si256(signs, bytes(127));
   const __m256i low = _mm256_shuffle_epi8(odd, _mm256_and_si256(seven, nibble));
   const __m256i high = _mm256_shuffle_epi8(odd, _mm256_and_si256(_mm256_srli_epi16(seven, 4), nibble));
@@ -62,12 +68,14 @@ struct Decoder {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
       __m256i index = _mm256_and_si256(_mm256_srli_epi32(low, 8 * i), byte);
-      if constexpr (kIndexBits > 8) index = _mm256_or_si256(index, _mm256_slli_epi32(_mm256_and_si256(_mm256_srli_epi32(high, 8 * i), byte), 8));
+      if constexpr (kIndexBits > 8)
+        index = _mm256_or_si256(index, _mm256_slli_epi32(_mm256_and_si256(_mm256_srli_epi32(high, 8 * i), byte), 8));
       words[i] = _mm256_i32gather_epi32(reinterpret_cast<const int*>(u.lines), index, 4);
     }
   }
 
-  // Bits 3 and 7 of line k's bytes, all others 0, by the octets' signs; or the same bit for all of an octet's columns, or of a row's.
+  // Bits 3 and 7 of line k's bytes, all others 0, by the octets' signs; or the same bit for all of an octet's columns,
+  // or of a row's.
   [[gnu::always_inline]] static __m256i signs_of_line(__m256i signs, int k) {
     if constexpr (!kHasSigns) return signs;
     return _mm256_and_si256(_mm256_slli_epi16(signs, 3 - k), bytes(0x88));
@@ -96,7 +104,8 @@ struct Decoder {
     lines[3] = second[1];
   }
 
-  // The four lines of eight rows (unit_shape.h). Returns what holds the spare bits: bit 7 of each byte, or bit 3 where there are no signs.
+  // The four lines of eight rows (unit_shape.h). Returns what holds the spare bits: bit 7 of each byte, or bit 3 where
+  // there are no signs.
   [[gnu::always_inline]] __m256i make_lines(std::size_t four, std::size_t at, __m256i (&lines)[4]) const {
     __m256i signs = kHasSigns ? load(block + signs_offset(u) + four * 256 + at) : _mm256_setzero_si256();
     __m256i runs[kRuns][4];
@@ -113,7 +122,8 @@ struct Decoder {
       look_up(run, at, high, runs[r]);
     }
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) lines[i] = kRuns == 1 ? runs[0][i] : _mm256_or_si256(runs[0][i], _mm256_slli_epi32(runs[kRuns - 1][i], 16));
+    for (int i = 0; i < 4; ++i)
+      lines[i] = kRuns == 1 ? runs[0][i] : _mm256_or_si256(runs[0][i], _mm256_slli_epi32(runs[kRuns - 1][i], 16));
     turn_over(lines);
     const __m256i all_signs = spread(signs);
 #pragma GCC unroll 4
@@ -125,7 +135,8 @@ struct Decoder {
   // The group's scale from the spare bits of its four octets, as 2 s + 1 in the lowest byte of each row.
   [[gnu::always_inline]] static __m256i scale_of(__m256i signs) {
     const __m256i spare = _mm256_and_si256(_mm256_srli_epi16(signs, kHasSigns ? 7 : 3), bytes(1));
-    const __m256i weights = _mm256_set1_epi32(kSigns == UnitSigns::of_group ? 0x00080402 : 0x10080402);  // the shift's bit counts for nothing
+    const __m256i weights = _mm256_set1_epi32(
+        kSigns == UnitSigns::of_group ? 0x00080402 : 0x10080402);  // the shift's bit counts for nothing
     const __m256i sum = _mm256_madd_epi16(_mm256_maddubs_epi16(spare, weights), _mm256_set1_epi16(1));
     return _mm256_or_si256(sum, _mm256_set1_epi32(1));
   }
@@ -135,8 +146,10 @@ struct Decoder {
     const std::uint8_t* const plane = block + unit_scales_offset(u);
     const __m256i mask = bytes(0x0e), one = bytes(1);
     for (std::size_t i = 0; i < 256; i += 32) {
-      const __m256i line = load(plane + i), pairs = load(plane + 256 + i % 128), rest = i < 128 ? pairs : _mm256_srli_epi16(pairs, 4);
-      const __m256i lower = _mm256_and_si256(_mm256_srli_epi16(line, 5), bytes(6)), upper = _mm256_and_si256(rest, bytes(8));
+      const __m256i line = load(plane + i), pairs = load(plane + 256 + i % 128),
+                    rest = i < 128 ? pairs : _mm256_srli_epi16(pairs, 4);
+      const __m256i lower = _mm256_and_si256(_mm256_srli_epi16(line, 5), bytes(6)),
+                    upper = _mm256_and_si256(rest, bytes(8));
       store(scales + i, _mm256_or_si256(one, _mm256_and_si256(_mm256_slli_epi16(line, 1), mask)));
       store(scales + 256 + i, _mm256_or_si256(one, _mm256_and_si256(_mm256_srli_epi16(line, 2), mask)));
       store(scales + 512 + i, _mm256_or_si256(one, _mm256_or_si256(lower, upper)));

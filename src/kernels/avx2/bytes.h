@@ -13,7 +13,9 @@ struct Bytes {
 
   static __m256i load32(const std::uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   static Bytes load(const std::uint8_t* p) { return {load32(p), load32(p + 32)}; }
-  static Bytes set(std::uint8_t x) { return {_mm256_set1_epi8(static_cast<char>(x)), _mm256_set1_epi8(static_cast<char>(x))}; }
+  static Bytes set(std::uint8_t x) {
+    return {_mm256_set1_epi8(static_cast<char>(x)), _mm256_set1_epi8(static_cast<char>(x))};
+  }
   static Bytes table(const std::uint8_t* points) {
     const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(points)));
     return {t, t};
@@ -40,8 +42,12 @@ inline Bytes shift_and(Bytes x, Bytes mask) {
   const Bytes moved = shift<kShift>(x);
   return {_mm256_and_si256(moved.a, mask.a), _mm256_and_si256(moved.b, mask.b)};
 }
-inline __m256i select_half(__m256i mask, __m256i a, __m256i b) { return _mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b)); }
-inline Bytes select(Bytes mask, Bytes x, Bytes y) { return {select_half(mask.a, x.a, y.a), select_half(mask.b, x.b, y.b)}; }
+inline __m256i select_half(__m256i mask, __m256i a, __m256i b) {
+  return _mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b));
+}
+inline Bytes select(Bytes mask, Bytes x, Bytes y) {
+  return {select_half(mask.a, x.a, y.a), select_half(mask.b, x.b, y.b)};
+}
 inline Bytes join(Bytes x, Bytes y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
 // Products below 256.
 inline __m256i multiply_half(__m256i a, __m256i b) {
@@ -58,13 +64,16 @@ inline Bytes spread(Bytes x) {
   const __m256i both = _mm256_broadcastsi128_si256(order);
   return {_mm256_shuffle_epi8(x.a, both), _mm256_shuffle_epi8(x.b, both)};
 }
-inline Bytes look_up(Bytes table, Bytes index) { return {_mm256_shuffle_epi8(table.a, index.a), _mm256_shuffle_epi8(table.b, index.b)}; }
+inline Bytes look_up(Bytes table, Bytes index) {
+  return {_mm256_shuffle_epi8(table.a, index.a), _mm256_shuffle_epi8(table.b, index.b)};
+}
 
 // Byte kByte of each lane; signed ones 2^24 times too large.
 template <int kByte, bool kSigned>
 inline F32 byte_to_f32(Bytes x) {
   constexpr int kLane = kSigned ? 0x00808080 | kByte << 24 : static_cast<int>(0x80808000u) | kByte;
-  const __m128i order = _mm_add_epi8(_mm_set1_epi32(kLane), kSigned ? _mm_setr_epi32(0, 4 << 24, 8 << 24, 12 << 24) : _mm_setr_epi32(0, 4, 8, 12));
+  const __m128i order = _mm_add_epi8(
+      _mm_set1_epi32(kLane), kSigned ? _mm_setr_epi32(0, 4 << 24, 8 << 24, 12 << 24) : _mm_setr_epi32(0, 4, 8, 12));
   const __m256i both = _mm256_broadcastsi128_si256(order);
   return {_mm256_cvtepi32_ps(_mm256_shuffle_epi8(x.a, both)), _mm256_cvtepi32_ps(_mm256_shuffle_epi8(x.b, both))};
 }
@@ -79,12 +88,13 @@ inline __m256i moved(__m256i x) {
 inline __m256 bits_of_half(__m256i bits, __m256i mask, __m256i others) {
   return _mm256_castsi256_ps(_mm256_or_si256(_mm256_and_si256(bits, mask), others));
 }
-// Byte kByte of each lane as a small float: its lowest kMagnitude bits at the end of f32's exponent field and in the mantissa, with 64 added to the
-// exponent.
+// Byte kByte of each lane as a small float: its lowest kMagnitude bits at the end of f32's exponent field and in the
+// mantissa, with 64 added to the exponent.
 template <int kByte, int kMagnitude, int kMantissa>
 inline F32 magnitude_of_byte(Bytes x) {
   constexpr int kLeft = 23 - kMantissa - 8 * kByte;
-  const __m256i mask = _mm256_set1_epi32(((1 << kMagnitude) - 1) << (23 - kMantissa)), exponent = _mm256_set1_epi32(64 << 23);
+  const __m256i mask = _mm256_set1_epi32(((1 << kMagnitude) - 1) << (23 - kMantissa)),
+                exponent = _mm256_set1_epi32(64 << 23);
   return {bits_of_half(moved<kLeft>(x.a), mask, exponent), bits_of_half(moved<kLeft>(x.b), mask, exponent)};
 }
 // `power`, with bit kMagnitude of the same byte as its sign.
@@ -92,7 +102,8 @@ template <int kByte, int kMagnitude>
 inline F32 with_sign_of_byte(F32 power, Bytes x) {
   constexpr int kLeft = 31 - kMagnitude - 8 * kByte;
   const __m256i sign = _mm256_set1_epi32(static_cast<int>(0x80000000u));
-  return {bits_of_half(moved<kLeft>(x.a), sign, _mm256_castps_si256(power.a)), bits_of_half(moved<kLeft>(x.b), sign, _mm256_castps_si256(power.b))};
+  return {bits_of_half(moved<kLeft>(x.a), sign, _mm256_castps_si256(power.a)),
+          bits_of_half(moved<kLeft>(x.b), sign, _mm256_castps_si256(power.b))};
 }
 
 inline F32 absolute(F32 x) {
@@ -101,7 +112,8 @@ inline F32 absolute(F32 x) {
 }
 inline void store_low_bytes(F32 x, std::int8_t* p) {
   const __m256i low = _mm256_set1_epi32(255);
-  const __m256i words = _mm256_packus_epi32(_mm256_and_si256(_mm256_castps_si256(x.a), low), _mm256_and_si256(_mm256_castps_si256(x.b), low));
+  const __m256i words = _mm256_packus_epi32(_mm256_and_si256(_mm256_castps_si256(x.a), low),
+                                            _mm256_and_si256(_mm256_castps_si256(x.b), low));
   const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);  // packing works within halves
   const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
@@ -116,7 +128,8 @@ struct Sums {
   __m256i a, b;
   static Sums set(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
   static Sums load_bits(const float* p) {
-    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};
   }
   void store_bits(float* p) const {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sixteen lanes in two 256-bit registers. Everything here has internal linkage: nothing compiled for this set can be picked for another.
+// Sixteen lanes in two 256-bit registers. Everything here has internal linkage: nothing compiled for this set can be
+// picked for another.
 #pragma once
 
 #include <immintrin.h>
@@ -31,12 +32,15 @@ struct F32 {
             _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
   }
   static __m256 bf16_half(const std::uint16_t* p) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
   }
   static F32 load_bf16(const std::uint16_t* p) { return {bf16_half(p), bf16_half(p + 8)}; }
   static __m128i load8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
   static __m256i widen_u8(const std::uint8_t* p) { return _mm256_cvtepu8_epi32(load8(p)); }
-  static F32 load_u8(const std::uint8_t* p) { return {_mm256_cvtepi32_ps(widen_u8(p)), _mm256_cvtepi32_ps(widen_u8(p + 8))}; }
+  static F32 load_u8(const std::uint8_t* p) {
+    return {_mm256_cvtepi32_ps(widen_u8(p)), _mm256_cvtepi32_ps(widen_u8(p + 8))};
+  }
   static F32 look_up(const float* table, const std::uint8_t* p) {
     return {_mm256_i32gather_ps(table, widen_u8(p), 4), _mm256_i32gather_ps(table, widen_u8(p + 8), 4)};
   }
@@ -44,10 +48,13 @@ struct F32 {
     const __m256i moved = _mm256_srl_epi32(widen_u8(p), _mm_cvtsi32_si128(static_cast<int>(shift)));
     return _mm256_cvtepi32_ps(_mm256_and_si256(moved, _mm256_set1_epi32(static_cast<int>(mask))));
   }
-  static F32 load_bits(const std::uint8_t* p, unsigned shift, unsigned mask) { return {load_bits8(p, shift, mask), load_bits8(p + 8, shift, mask)}; }
+  static F32 load_bits(const std::uint8_t* p, unsigned shift, unsigned mask) {
+    return {load_bits8(p, shift, mask), load_bits8(p + 8, shift, mask)};
+  }
   template <int kShift>
   static F32 from_bits(const std::uint8_t* p) {
-    return {_mm256_castsi256_ps(_mm256_slli_epi32(widen_u8(p), kShift)), _mm256_castsi256_ps(_mm256_slli_epi32(widen_u8(p + 8), kShift))};
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(widen_u8(p), kShift)),
+            _mm256_castsi256_ps(_mm256_slli_epi32(widen_u8(p + 8), kShift))};
   }
   void store(float* p) const {
     _mm256_storeu_ps(p, a);
@@ -59,9 +66,12 @@ struct F32 {
   }
   void store_f16(std::uint16_t* p) const {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), _mm256_cvtps_ph(b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8),
+                     _mm256_cvtps_ph(b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
-  static float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }  // the library's would set errno
+  static float square_root(float x) {
+    return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)));
+  }  // the library's would set errno
 };
 
 inline F32 add(F32 x, F32 y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
@@ -72,7 +82,8 @@ inline F32 fma(F32 x, F32 y, F32 z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _m
 inline F32 max(F32 x, F32 y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
 inline F32 min(F32 x, F32 y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
 inline F32 keep_where_at_least(F32 value, F32 x, F32 limit) {
-  return {_mm256_and_ps(_mm256_cmp_ps(x.a, limit.a, _CMP_GE_OQ), value.a), _mm256_and_ps(_mm256_cmp_ps(x.b, limit.b, _CMP_GE_OQ), value.b)};
+  return {_mm256_and_ps(_mm256_cmp_ps(x.a, limit.a, _CMP_GE_OQ), value.a),
+          _mm256_and_ps(_mm256_cmp_ps(x.b, limit.b, _CMP_GE_OQ), value.b)};
 }
 inline F32 first_lanes(F32 value, std::size_t n, F32 other) {
   return {_mm256_blendv_ps(other.a, value.a, _mm256_castsi256_ps(lanes_below(n))),
@@ -126,7 +137,8 @@ inline F64 max(F64 x, F64 y) {
 }
 inline F64 power_of_two_from_shifted(F64 x) {
   for (__m256d& part : x.v)
-    part = _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_add_epi64(_mm256_castpd_si256(part), _mm256_set1_epi64x(1023)), 52));
+    part = _mm256_castsi256_pd(
+        _mm256_slli_epi64(_mm256_add_epi64(_mm256_castpd_si256(part), _mm256_set1_epi64x(1023)), 52));
   return x;
 }
 inline double sum_lanes(F64 x) {
@@ -146,7 +158,9 @@ struct Double {
     _mm256_storeu_pd(p + 4, b);
   }
 };
-inline Double fma(Double x, Double y, Double z) { return {_mm256_fmadd_pd(x.a, y.a, z.a), _mm256_fmadd_pd(x.b, y.b, z.b)}; }
+inline Double fma(Double x, Double y, Double z) {
+  return {_mm256_fmadd_pd(x.a, y.a, z.a), _mm256_fmadd_pd(x.b, y.b, z.b)};
+}
 
 }  // namespace
 }  // namespace nibble::avx2

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Products of bf16 pairs with f32 sums, where the processor has AVX512_BF16. The instruction treats subnormals as zero and rounds after
-// each of the two products, so its bits are its own: the same for any batch and thread count, not the same as other sets'.
+// Products of bf16 pairs with f32 sums, where the processor has AVX512_BF16. The instruction treats subnormals as zero
+// and rounds after each of the two products, so its bits are its own: the same for any batch and thread count, not the
+// same as other sets'.
 #include <immintrin.h>
 
 #include "kernels/avx512/parts.h"
@@ -9,8 +10,11 @@
 namespace nibble::avx512 {
 namespace {
 
-// The intrinsic would do, but g++ 12 gives its in-out operand two homes and spills every accumulator of a large tile in every step.
-[[gnu::always_inline]] inline void add_pairs(__m512& sum, __m512i w, __m512i x) { __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x)); }
+// The intrinsic would do, but g++ 12 gives its in-out operand two homes and spills every accumulator of a large tile in
+// every step.
+[[gnu::always_inline]] inline void add_pairs(__m512& sum, __m512i w, __m512i x) {
+  __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
+}
 
 [[gnu::always_inline]] inline __m512i broadcast_pair(const std::uint16_t* p) {
   std::int32_t bits;
@@ -19,13 +23,14 @@ namespace {
 }
 
 template <int MR>
-[[gnu::noinline]] void register_tile(const std::uint16_t* panel, std::size_t pairs, const std::uint16_t* x, std::size_t x_stride, float* y,
-                                     std::size_t y_stride, int accumulate) {
+[[gnu::noinline]] void register_tile(const std::uint16_t* panel, std::size_t pairs, const std::uint16_t* x,
+                                     std::size_t x_stride, float* y, std::size_t y_stride, int accumulate) {
   __m512 sum[MR][4];
 #pragma GCC unroll 8
   for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 4
-    for (int n = 0; n < 4; ++n) sum[m][n] = accumulate != 0 ? _mm512_loadu_ps(y + m * y_stride + 16 * n) : _mm512_setzero_ps();
+    for (int n = 0; n < 4; ++n)
+      sum[m][n] = accumulate != 0 ? _mm512_loadu_ps(y + m * y_stride + 16 * n) : _mm512_setzero_ps();
   for (std::size_t k = 0; k < pairs; ++k) {
     __m512i w[4];
 #pragma GCC unroll 4
@@ -47,17 +52,21 @@ template <int MR>
     for (int n = 0; n < 4; ++n) _mm512_storeu_ps(y + m * y_stride + 16 * n, sum[m][n]);
 }
 
-void bf16_tile(const std::uint16_t* panel, std::size_t pairs, const std::uint16_t* x, std::size_t x_stride, std::size_t tokens, float* y,
-               std::size_t y_stride, int accumulate) {
+void bf16_tile(const std::uint16_t* panel, std::size_t pairs, const std::uint16_t* x, std::size_t x_stride,
+               std::size_t tokens, float* y, std::size_t y_stride, int accumulate) {
   std::size_t t = 0;
-  for (; t + 6 <= tokens; t += 6) register_tile<6>(panel, pairs, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
-  for (; t + 2 <= tokens; t += 2) register_tile<2>(panel, pairs, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
-  for (; t < tokens; ++t) register_tile<1>(panel, pairs, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
+  for (; t + 6 <= tokens; t += 6)
+    register_tile<6>(panel, pairs, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
+  for (; t + 2 <= tokens; t += 2)
+    register_tile<2>(panel, pairs, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
+  for (; t < tokens; ++t)
+    register_tile<1>(panel, pairs, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
 }
 
 void narrow_bf16(const float* in, std::size_t count, std::uint16_t* out) {
   for (std::size_t i = 0; i < count; i += 16) {
-    const __mmask16 lanes = count - i < 16 ? static_cast<__mmask16>((1u << (count - i)) - 1u) : static_cast<__mmask16>(0xffff);
+    const __mmask16 lanes =
+        count - i < 16 ? static_cast<__mmask16>((1u << (count - i)) - 1u) : static_cast<__mmask16>(0xffff);
     const __m256bh narrow = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(lanes, in + i));
     _mm256_mask_storeu_epi16(out + i, lanes, reinterpret_cast<__m256i>(narrow));
   }

@@ -13,7 +13,9 @@ struct Words {
   __m512i v;
   static Words set(std::uint64_t x) { return {_mm512_set1_epi64(static_cast<long long>(x))}; }
   static Words load(const std::uint64_t* p) { return {_mm512_loadu_si512(p)}; }
-  void store_narrow(std::uint32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi64_epi32(v)); }
+  void store_narrow(std::uint32_t* p) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi64_epi32(v));
+  }
 };
 inline Words add(Words x, Words y) { return {_mm512_add_epi64(x.v, y.v)}; }
 inline Words exclusive_or(Words x, Words y) { return {_mm512_xor_si512(x.v, y.v)}; }

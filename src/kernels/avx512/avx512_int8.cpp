@@ -5,6 +5,8 @@
 
 namespace nibble::avx512 {
 
-void fill_int8(KernelTable& table) { lanes::fill_integer_functions<F32, Bytes, Sums, Quad, UnsignedQuad, 6, 4, 6, 2, true>(table); }
+void fill_int8(KernelTable& table) {
+  lanes::fill_integer_functions<F32, Bytes, Sums, Quad, UnsignedQuad, 6, 4, 6, 2, true>(table);
+}
 
 }  // namespace nibble::avx512

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Units of several columns sixteen rows and four octets at a time, where the processor has AVX512_VBMI and GFNI: one instruction looks 64 bytes
-// up in a table of 128, one moves the bits of 64 bytes wherever they should go.
+// Units of several columns sixteen rows and four octets at a time, where the processor has AVX512_VBMI and GFNI: one
+// instruction looks 64 bytes up in a table of 128, one moves the bits of 64 bytes wherever they should go.
 #include <immintrin.h>
 
 #include "kernels/avx512/parts.h"
@@ -31,19 +31,22 @@ struct Vectors {
   __m512i v[4];
 };
 
-// Two bytes for each index. number: the index from bit 7 on. The tables are walked over: lanes are replaced when the walk comes to their part, and
-// hold the index until then.
+// Two bytes for each index. number: the index from bit 7 on. The tables are walked over: lanes are replaced when the
+// walk comes to their part, and hold the index until then.
 template <int kBits>
-[[gnu::always_inline]] inline void look_up(const std::uint8_t* tables, const Vectors& index, const Vectors& number, Vectors& a, Vectors& b) {
+[[gnu::always_inline]] inline void look_up(const std::uint8_t* tables, const Vectors& index, const Vectors& number,
+                                           Vectors& a, Vectors& b) {
   a = b = index;
 #pragma GCC unroll 4
   for (int part = 0; part < 1 << (kBits - 7); ++part) {
     const std::uint8_t *first = tables + part * 128, *second = first + (1 << kBits);
-    const __m512i a0 = load(first), a1 = load(first + 64), b0 = load(second), b1 = load(second + 64), here = bytes(part);
+    const __m512i a0 = load(first), a1 = load(first + 64), b0 = load(second), b1 = load(second + 64),
+                  here = bytes(part);
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) {
-      const __mmask64 lanes = kBits == 8 ? (part == 0 ? ~_mm512_movepi8_mask(index.v[v]) : _mm512_movepi8_mask(index.v[v]))
-                                         : _mm512_cmpeq_epi8_mask(number.v[v], here);
+      const __mmask64 lanes = kBits == 8
+                                  ? (part == 0 ? ~_mm512_movepi8_mask(index.v[v]) : _mm512_movepi8_mask(index.v[v]))
+                                  : _mm512_cmpeq_epi8_mask(number.v[v], here);
       a.v[v] = _mm512_mask2_permutex2var_epi8(a0, a.v[v], lanes, a1);
       b.v[v] = _mm512_mask2_permutex2var_epi8(b0, b.v[v], lanes, b1);
     }
@@ -51,10 +54,11 @@ template <int kBits>
 }
 
 // A group's scale by the byte of its rows' lanes, as the highest byte of each lane.
-alignas(64) constexpr std::uint8_t kHighestByte[4][16] = {{128, 128, 128, 0, 128, 128, 128, 4, 128, 128, 128, 8, 128, 128, 128, 12},
-                                                          {128, 128, 128, 1, 128, 128, 128, 5, 128, 128, 128, 9, 128, 128, 128, 13},
-                                                          {128, 128, 128, 2, 128, 128, 128, 6, 128, 128, 128, 10, 128, 128, 128, 14},
-                                                          {128, 128, 128, 3, 128, 128, 128, 7, 128, 128, 128, 11, 128, 128, 128, 15}};
+alignas(64) constexpr std::uint8_t kHighestByte[4][16] = {
+    {128, 128, 128, 0, 128, 128, 128, 4, 128, 128, 128, 8, 128, 128, 128, 12},
+    {128, 128, 128, 1, 128, 128, 128, 5, 128, 128, 128, 9, 128, 128, 128, 13},
+    {128, 128, 128, 2, 128, 128, 128, 6, 128, 128, 128, 10, 128, 128, 128, 14},
+    {128, 128, 128, 3, 128, 128, 128, 7, 128, 128, 128, 11, 128, 128, 128, 15}};
 
 template <int kColumns, int kIndexBits, int kHighBits, UnitSigns kSigns, SpareBit kSpare, std::size_t kGroup>
 struct Decoder {
@@ -76,13 +80,15 @@ struct Decoder {
     Vectors number = index;
     if constexpr (kIndexBits == 8) return number;
     constexpr std::uint64_t kLowest = BitMap{{128}}.bits();
-    constexpr std::uint64_t kHigher =
-        kIndexBits == 11 ? BitMap{{0, 1, 2, 4}}.bits() : kIndexBits == 10 ? BitMap{{0, 1, 2}}.bits() : BitMap{{0, kHighBits == 0 ? 128 : 1}}.bits();
+    constexpr std::uint64_t kHigher = kIndexBits == 11   ? BitMap{{0, 1, 2, 4}}.bits()
+                                      : kIndexBits == 10 ? BitMap{{0, 1, 2}}.bits()
+                                                         : BitMap{{0, kHighBits == 0 ? 128 : 1}}.bits();
     constexpr std::size_t kPerLine = kHighBits == 0 ? 1 : 8 / kHighBits;
     const std::size_t shift = run % kPerLine * kHighBits;
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < 4; ++v) {
-      const __m512i high = kHighBits == 0 ? four.signs.v[v] : load(block + high_offset(u) + run / kPerLine * 256 + 64 * v);
+      const __m512i high =
+          kHighBits == 0 ? four.signs.v[v] : load(block + high_offset(u) + run / kPerLine * 256 + 64 * v);
       number.v[v] = _mm512_or_si512(move_bits(index.v[v], kLowest), move_bits(high, kHigher << shift));
       if constexpr (!kHasSigns) four.signs.v[v] = move_bits(high, BitMap{{8}}.bits() << shift);
     }
@@ -104,7 +110,8 @@ struct Decoder {
     }
   }
 
-  // Bits of a line: those of one column from bit 0 on, of the other from bit kPitch on, the highest of each being its sign.
+  // Bits of a line: those of one column from bit 0 on, of the other from bit kPitch on, the highest of each being its
+  // sign.
   template <int kPitch>
   static constexpr std::uint64_t levels_map(int from) {
     BitMap map;
@@ -146,12 +153,14 @@ struct Decoder {
       lines[3] = _mm512_or_si512(lines[3], move_bits(found.signs.v[v], signs_map<kPitch>(3)));
     } else {
       const __m512i last = _mm512_set4_epi32(0x0f0f0f0f, 0x0b0b0b0b, 0x07070707, 0x03030303);
-      const __m512i shifts = kSigns == UnitSigns::of_group ? _mm512_shuffle_epi8(found.signs.v[v], last) : found.signs.v[v];
+      const __m512i shifts =
+          kSigns == UnitSigns::of_group ? _mm512_shuffle_epi8(found.signs.v[v], last) : found.signs.v[v];
       const __m512i spread = move_bits(shifts, signs_map<kPitch>(0));
 #pragma GCC unroll 4
       for (int k = 0; k < 4; ++k) lines[k] = _mm512_or_si512(lines[k], spread);
     }
-    if constexpr (kGroup == 16) {  // octets 0 and 1 of two lines make a line, and octets 2 and 3, those of the second line first
+    if constexpr (kGroup ==
+                  16) {  // octets 0 and 1 of two lines make a line, and octets 2 and 3, those of the second line first
       const __mmask32 odd_words = 0xaaaaaaaa;
       __m512i first[2], second[2];
 #pragma GCC unroll 2
@@ -169,7 +178,8 @@ struct Decoder {
 
   // The group's scale from the spare bits of its four octets, as 2 s + 1 in the lowest byte of each row.
   [[gnu::always_inline]] static __m512i scale_of(const Four& found, std::size_t v) {
-    const int weights = kSigns == UnitSigns::of_group ? 0x00080402 : 0x10080402;  // 2 4 8 16; the shift's bit counts for nothing
+    const int weights =
+        kSigns == UnitSigns::of_group ? 0x00080402 : 0x10080402;  // 2 4 8 16; the shift's bit counts for nothing
     const __m512i spare = kHasSigns ? move_bits(found.signs.v[v], BitMap{{128}}.bits()) : found.signs.v[v];
     return _mm512_dpbusd_epi32(_mm512_set1_epi32(1), spare, _mm512_set1_epi32(weights));
   }
@@ -201,7 +211,8 @@ struct Decoder {
     const std::uint8_t* const plane = block + unit_scales_offset(u);
     const __m512i mask = bytes(0x0e), one = bytes(1);
     for (std::size_t i = 0; i < 256; i += 64) {
-      const __m512i line = load(plane + i), pairs = load(plane + 256 + i % 128), rest = i < 128 ? pairs : _mm512_srli_epi16(pairs, 4);
+      const __m512i line = load(plane + i), pairs = load(plane + 256 + i % 128),
+                    rest = i < 128 ? pairs : _mm512_srli_epi16(pairs, 4);
       const __m512i lower = _mm512_ternarylogic_epi32(one, _mm512_srli_epi16(line, 5), bytes(6), 0xf8);
       store(scales + i, _mm512_ternarylogic_epi32(one, _mm512_slli_epi16(line, 1), mask, 0xf8));
       store(scales + 256 + i, _mm512_ternarylogic_epi32(one, _mm512_srli_epi16(line, 2), mask, 0xf8));
@@ -223,7 +234,7 @@ struct Decoder {
   }
 };
 
-// --- a single token ------------------------------------------------------------------------------------------------------------------
+// --- a single token --------------------------------------------------------------------------------------------------
 
 // Operands by the bits of a line. VPERMB takes no notice of an index's upper two bits, so that lines need no masking.
 struct Operands {
@@ -253,7 +264,8 @@ struct Operands {
 
 // Adds the products of one group of 16 rows' lines, or of two, with the codes of 32 columns.
 template <int kPitch, std::size_t kGroup>
-[[gnu::always_inline]] inline void add_line_dots(const Operands& operands, const __m512i (&lines)[4], const std::int8_t* codes, __m512i (&sums)[2]) {
+[[gnu::always_inline]] inline void add_line_dots(const Operands& operands, const __m512i (&lines)[4],
+                                                 const std::int8_t* codes, __m512i (&sums)[2]) {
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) {
     __m512i& sum = sums[kGroup == 16 ? k / 2 : k % 2];
@@ -264,8 +276,9 @@ template <int kPitch, std::size_t kGroup>
 
 // The arithmetic of integer_product.h.
 template <class D, int kPitch, std::size_t kGroup>
-[[gnu::noinline]] void vector_of_units(const UnitShape& u, const IntegerShape& shape, const std::uint8_t* panel, std::size_t num_blocks,
-                                       const QuantizedActivations& x, float* y, int accumulate) {
+[[gnu::noinline]] void vector_of_units(const UnitShape& u, const IntegerShape& shape, const std::uint8_t* panel,
+                                       std::size_t num_blocks, const QuantizedActivations& x, float* y,
+                                       int accumulate) {
   const Operands operands = Operands::template of<kPitch>(shape);
   const __m512 factor = _mm512_set1_ps(shape.factor * 0x1p-24f);  // scales are taken 2^24 times too large
   const std::size_t block_size = unit_block_bytes(u, kGroup), ahead = (block_size / 64 + 7) / 8;
@@ -280,14 +293,18 @@ template <class D, int kPitch, std::size_t kGroup>
     const std::int32_t* biases = x.biases + b * kMaxGroups;
     std::uint64_t wide = x.wide_quads[b];
     if constexpr (!D::kScaleInSpare) decoder.spread_scales(scales);
-    for (std::size_t four = 0; four < kOctets / 4; ++four, codes += 32, wide_codes += 32, wide >>= 8, biases += 32 / kGroup) {
-      // A block's planes are read side by side, which no processor foresees: the next block is asked for in order while this one is worked on.
-      for (std::size_t line = 0; line < ahead; ++line) __builtin_prefetch(panel + block_size + (four * ahead + line) * 64);
+    for (std::size_t four = 0; four < kOctets / 4;
+         ++four, codes += 32, wide_codes += 32, wide >>= 8, biases += 32 / kGroup) {
+      // A block's planes are read side by side, which no processor foresees: the next block is asked for in order while
+      // this one is worked on.
+      for (std::size_t line = 0; line < ahead; ++line)
+        __builtin_prefetch(panel + block_size + (four * ahead + line) * 64);
       typename D::Four found;
       decoder.find(four, found);
 #pragma GCC unroll 4
       for (std::size_t v = 0; v < 4; ++v) {
-        __m512i lines[4], sums[2] = {_mm512_set1_epi32(biases[0]), kGroup == 16 ? _mm512_set1_epi32(biases[1]) : _mm512_setzero_si512()};
+        __m512i lines[4], sums[2] = {_mm512_set1_epi32(biases[0]),
+                                     kGroup == 16 ? _mm512_set1_epi32(biases[1]) : _mm512_setzero_si512()};
         D::template make_lines<kPitch>(found, v, lines);
         if ((wide & 255) != 0) [[unlikely]] {
           __m512i high[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
@@ -304,18 +321,21 @@ template <class D, int kPitch, std::size_t kGroup>
           if constexpr (D::kScaleInSpare) {
             scale = _mm512_slli_epi32(D::scale_of(found, v), 24);
           } else {
-            const __m512i order = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(kHighestByte[group % 4])));
+            const __m512i order =
+                _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(kHighestByte[group % 4])));
             scale = _mm512_shuffle_epi8(load(scales + group / 4 * 256 + 64 * v), order);
           }
           const __m512 value = _mm512_cvtepi32_ps(sums[g]), multiple = _mm512_cvtepi32_ps(scale);
-          running[v] = g == 0 && four % fours == 0 ? _mm512_mul_ps(value, multiple) : _mm512_fmadd_ps(value, multiple, running[v]);
+          running[v] = g == 0 && four % fours == 0 ? _mm512_mul_ps(value, multiple)
+                                                   : _mm512_fmadd_ps(value, multiple, running[v]);
         }
       }
       if ((four + 1) % fours != 0) continue;
       const __m512 x_scale = _mm512_set1_ps(x.scales[b * x.runs + four / fours]);
 #pragma GCC unroll 4
       for (std::size_t v = 0; v < 4; ++v) {
-        const __m512 super = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(panel + unit_super_offset(u) + 32 * v)));
+        const __m512 super = _mm512_cvtph_ps(
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(panel + unit_super_offset(u) + 32 * v)));
         total[v] = _mm512_fmadd_ps(_mm512_mul_ps(running[v], _mm512_mul_ps(super, factor)), x_scale, total[v]);
       }
     }
@@ -328,7 +348,8 @@ template <class D, int kPitch, std::size_t kGroup>
 template <class Take>
 void with_kind(const UnitShape& u, Take&& take) {
   if (u.columns == 4) {
-    if (u.index_bits == 8) return take.template operator()<Decoder<4, 8, 0, UnitSigns::seven, SpareBit::scale, 32>, 4, 32>();
+    if (u.index_bits == 8)
+      return take.template operator()<Decoder<4, 8, 0, UnitSigns::seven, SpareBit::scale, 32>, 4, 32>();
     return take.template operator()<Decoder<4, 9, 1, UnitSigns::eight, SpareBit::none, 32>, 4, 32>();
   }
   switch (u.index_bits) {
@@ -341,7 +362,8 @@ void with_kind(const UnitShape& u, Take&& take) {
     default:
       break;
   }
-  if (u.signs == UnitSigns::of_group) return take.template operator()<Decoder<8, 11, 4, UnitSigns::of_group, SpareBit::none, 32>, 3, 32>();
+  if (u.signs == UnitSigns::of_group)
+    return take.template operator()<Decoder<8, 11, 4, UnitSigns::of_group, SpareBit::none, 32>, 3, 32>();
   return take.template operator()<Decoder<8, 11, 4, UnitSigns::of_unit, SpareBit::none, 16>, 3, 16>();
 }
 
@@ -349,9 +371,11 @@ void expand_units(const UnitShape& u, std::size_t, const std::uint8_t* block, st
   with_kind(u, [&]<class D, int, std::size_t>() { D{u, block}.expand(out); });
 }
 
-void unit_vector(const UnitShape& u, const IntegerShape& shape, const std::uint8_t* panel, std::size_t num_blocks, const QuantizedActivations& x,
-                 float* y, int accumulate) {
-  with_kind(u, [&]<class D, int kPitch, std::size_t kGroup>() { vector_of_units<D, kPitch, kGroup>(u, shape, panel, num_blocks, x, y, accumulate); });
+void unit_vector(const UnitShape& u, const IntegerShape& shape, const std::uint8_t* panel, std::size_t num_blocks,
+                 const QuantizedActivations& x, float* y, int accumulate) {
+  with_kind(u, [&]<class D, int kPitch, std::size_t kGroup>() {
+    vector_of_units<D, kPitch, kGroup>(u, shape, panel, num_blocks, x, y, accumulate);
+  });
 }
 
 }  // namespace

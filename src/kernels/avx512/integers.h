@@ -11,14 +11,17 @@ namespace {
 struct Bytes {
   __m512i v;
 
-  // Once, and kept: the compiler would rather load a line again for each use of it, and this set loads one line a cycle.
+  // Once, and kept: the compiler would rather load a line again for each use of it, and this set loads one line a
+  // cycle.
   static Bytes load(const std::uint8_t* p) {
     Bytes x{_mm512_loadu_si512(p)};
     __asm__("" : "+v"(x.v));
     return x;
   }
   static Bytes set(std::uint8_t x) { return {_mm512_set1_epi8(static_cast<char>(x))}; }
-  static Bytes table(const std::uint8_t* points) { return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(points)))}; }
+  static Bytes table(const std::uint8_t* points) {
+    return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(points)))};
+  }
   void store(std::uint8_t* p) const { _mm512_storeu_si512(p, v); }
 };
 
@@ -79,7 +82,8 @@ struct Sums {
   static Sums load_bits(const float* p) { return {_mm512_loadu_si512(p)}; }
   void store_bits(float* p) const { _mm512_storeu_si512(p, v); }
 };
-// The intrinsic would do, but g++ 12 gives its in-out operand two homes and spills every accumulator of a large tile in every step.
+// The intrinsic would do, but g++ 12 gives its in-out operand two homes and spills every accumulator of a large tile in
+// every step.
 [[gnu::always_inline]] inline Sums dot(Sums s, Bytes w, Quad q) {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(s.v) : "v"(w.v), "v"(q.v));
   return s;
@@ -99,7 +103,8 @@ inline F32 to_f32(Sums s) { return {_mm512_cvtepi32_ps(s.v)}; }
 template <int kByte, bool kSigned>
 inline F32 byte_to_f32(Bytes x) {
   constexpr int kLane = kSigned ? 0x00808080 | kByte << 24 : static_cast<int>(0x80808000u) | kByte;
-  const __m128i order = _mm_add_epi8(_mm_set1_epi32(kLane), kSigned ? _mm_setr_epi32(0, 4 << 24, 8 << 24, 12 << 24) : _mm_setr_epi32(0, 4, 8, 12));
+  const __m128i order = _mm_add_epi8(
+      _mm_set1_epi32(kLane), kSigned ? _mm_setr_epi32(0, 4 << 24, 8 << 24, 12 << 24) : _mm_setr_epi32(0, 4, 8, 12));
   return {_mm512_cvtepi32_ps(_mm512_shuffle_epi8(x.v, _mm512_broadcast_i32x4(order)))};
 }
 
@@ -110,12 +115,14 @@ inline __m512i moved(__m512i x) {
   else
     return _mm512_srli_epi32(x, -kLeft);
 }
-// Byte kByte of each lane as a small float: its lowest kMagnitude bits at the end of f32's exponent field and in the mantissa, with 64 added to the
-// exponent.
+// Byte kByte of each lane as a small float: its lowest kMagnitude bits at the end of f32's exponent field and in the
+// mantissa, with 64 added to the exponent.
 template <int kByte, int kMagnitude, int kMantissa>
 inline F32 magnitude_of_byte(Bytes x) {
-  const __m512i bits = moved<23 - kMantissa - 8 * kByte>(x.v), mask = _mm512_set1_epi32(((1 << kMagnitude) - 1) << (23 - kMantissa));
-  return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_set1_epi32(64 << 23), bits, mask, 0xf8))};  // a | (b & c)
+  const __m512i bits = moved<23 - kMantissa - 8 * kByte>(x.v),
+                mask = _mm512_set1_epi32(((1 << kMagnitude) - 1) << (23 - kMantissa));
+  return {
+      _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_set1_epi32(64 << 23), bits, mask, 0xf8))};  // a | (b & c)
 }
 // `power`, with bit kMagnitude of the same byte as its sign.
 template <int kByte, int kMagnitude>

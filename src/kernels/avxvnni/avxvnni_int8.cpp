@@ -25,7 +25,8 @@ struct UnsignedQuad {
     return {_mm256_set1_epi32(bits)};
   }
 };
-// The intrinsic would do, but g++ 12 gives its in-out operand two homes and spills every accumulator of a large tile in every step.
+// The intrinsic would do, but g++ 12 gives its in-out operand two homes and spills every accumulator of a large tile in
+// every step.
 [[gnu::always_inline]] inline void multiply_add(__m256i& sum, __m256i from_unsigned, __m256i from_signed) {
   __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(from_unsigned), "x"(from_signed));
 }

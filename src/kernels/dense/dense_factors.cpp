@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Triangular work in blocks of 64. Between blocks it is panel products; within one it is a panel product per row, with what is solved for
-// on the lanes, so that a row costs a few instructions.
+// Triangular work in blocks of 64. Between blocks it is panel products; within one it is a panel product per row, with
+// what is solved for on the lanes, so that a row costs a few instructions.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -28,7 +28,8 @@ struct BlockColumn {
 
 // lanes[j, i] = a[row + i, col + j] less the product of the earlier columns.
 template <class T>
-void load_transposed(const KernelTable& kernels, const BlockColumn<T>& c, std::size_t row, std::size_t rows, T* tile, T* lanes) {
+void load_transposed(const KernelTable& kernels, const BlockColumn<T>& c, std::size_t row, std::size_t rows, T* tile,
+                     T* lanes) {
   for (std::size_t i = 0; i < rows; ++i) {
     std::copy_n(c.a + (row + i) * c.n + c.col, c.cols, tile + i * kBlock);
     std::fill_n(tile + i * kBlock + c.cols, kBlock - c.cols, T(0));
@@ -88,7 +89,8 @@ void fill_earlier(const BlockColumn<T>& c, T* panel, ThreadPool& pool) {
   pool.parallel_for(c.col, 1024, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t k = begin; k < end; k += 16)
       for (std::size_t j = 0; j < kBlock; ++j)
-        for (std::size_t i = k; i < std::min(k + 16, end); ++i) panel[i * kWidth + j] = j < c.cols ? -c.a[(c.col + j) * c.n + i] : T(0);
+        for (std::size_t i = k; i < std::min(k + 16, end); ++i)
+          panel[i * kWidth + j] = j < c.cols ? -c.a[(c.col + j) * c.n + i] : T(0);
   });
 }
 
@@ -99,19 +101,24 @@ std::size_t factor(T* a, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch
   const Workspace<T> space(scratch, pool, 2 * kSquare, panel_count + kSquare + kBlock);
   T* const earlier = space.shared();
   for (std::size_t col = 0; col < n; col += kBlock) {
-    const BlockColumn<T> c{a, n, col, std::min(kBlock, n - col), earlier, earlier + panel_count, earlier + panel_count + kSquare};
+    const BlockColumn<T> c{
+        a, n, col, std::min(kBlock, n - col), earlier, earlier + panel_count, earlier + panel_count + kSquare};
     fill_earlier(c, earlier, pool);
-    if (const std::size_t done = factor_diagonal(kernels, c, space.of(0), space.of(0) + kSquare); done != c.cols) return col + done;
+    if (const std::size_t done = factor_diagonal(kernels, c, space.of(0), space.of(0) + kSquare); done != c.cols)
+      return col + done;
     const std::size_t below = col + c.cols;
-    pool.parallel_for((n - below + kBlock - 1) / kBlock, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
-      for (std::size_t b = begin; b < end; ++b) solve_below(kernels, c, below + b * kBlock, space.of(worker), space.of(worker) + kSquare);
-    });
+    pool.parallel_for((n - below + kBlock - 1) / kBlock, 1,
+                      [&](std::size_t begin, std::size_t end, std::size_t worker) {
+                        for (std::size_t b = begin; b < end; ++b)
+                          solve_below(kernels, c, below + b * kBlock, space.of(worker), space.of(worker) + kSquare);
+                      });
   }
   zero_above(a, n);
   return n;
 }
 
-// Columns col .. col + 64 of L^-1 as a panel of rows col .. n: x[i, j] = (e[i, j] - sum over k < i of L[i, k] x[k, j]) / L[i, i].
+// Columns col .. col + 64 of L^-1 as a panel of rows col .. n: x[i, j] = (e[i, j] - sum over k < i of L[i, k] x[k, j])
+// / L[i, i].
 template <class T>
 void invert_columns(const KernelTable& kernels, const T* l, std::size_t n, std::size_t col, T* panel) {
   std::fill_n(panel, (n - col) * kWidth, T(0));
@@ -129,17 +136,19 @@ void invert_columns(const KernelTable& kernels, const T* l, std::size_t n, std::
   }
 }
 
-// Columns are solved for side by side; what is found replaces them when a whole round is done, since columns to the left of a block need
-// nothing of it and columns in the same round may.
+// Columns are solved for side by side; what is found replaces them when a whole round is done, since columns to the
+// left of a block need nothing of it and columns in the same round may.
 template <class T>
 void invert(T* l, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
   const KernelTable& kernels = kernel_table(isa);
-  const std::size_t blocks = (n + kBlock - 1) / kBlock, round = std::min(blocks, 4 * pool.num_threads()), panel_count = n * kWidth;
+  const std::size_t blocks = (n + kBlock - 1) / kBlock, round = std::min(blocks, 4 * pool.num_threads()),
+                    panel_count = n * kWidth;
   T* const panels = reinterpret_cast<T*>(scratch.reserve(round * panel_count * sizeof(T)));
   for (std::size_t first = 0; first < blocks; first += round) {
     const std::size_t count = std::min(round, blocks - first);
     pool.parallel_for(count, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t b = begin; b < end; ++b) invert_columns(kernels, l, n, (first + b) * kBlock, panels + b * panel_count);
+      for (std::size_t b = begin; b < end; ++b)
+        invert_columns(kernels, l, n, (first + b) * kBlock, panels + b * panel_count);
     });
     pool.parallel_for(count, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t b = begin; b < end; ++b) {
@@ -164,11 +173,19 @@ std::size_t reversed_inverse_factor(T* h, std::size_t n, Isa isa, ThreadPool& po
 }  // namespace
 }  // namespace dense
 
-std::size_t cholesky(float* a, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) { return dense::factor(a, n, isa, pool, scratch); }
-std::size_t cholesky(double* a, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) { return dense::factor(a, n, isa, pool, scratch); }
+std::size_t cholesky(float* a, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+  return dense::factor(a, n, isa, pool, scratch);
+}
+std::size_t cholesky(double* a, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+  return dense::factor(a, n, isa, pool, scratch);
+}
 
-void invert_lower(float* l, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) { dense::invert(l, n, isa, pool, scratch); }
-void invert_lower(double* l, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) { dense::invert(l, n, isa, pool, scratch); }
+void invert_lower(float* l, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+  dense::invert(l, n, isa, pool, scratch);
+}
+void invert_lower(double* l, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+  dense::invert(l, n, isa, pool, scratch);
+}
 
 std::size_t inverse_upper_factor(float* h, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
   return dense::reversed_inverse_factor(h, n, isa, pool, scratch);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// All products go the same way: a task takes a block of results, copies the rows of its left factor and panels of its right one, a slice
-// of depth at a time, and leaves the rest to the panel product. Cuts leave no trace in the bits, since chains continue from slice to slice.
+// All products go the same way: a task takes a block of results, copies the rows of its left factor and panels of its
+// right one, a slice of depth at a time, and leaves the rest to the panel product. Cuts leave no trace in the bits,
+// since chains continue from slice to slice.
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
@@ -22,8 +23,8 @@ constexpr std::size_t kBlockCols = 2048 / sizeof(T);
 template <class T>
 using Sum = std::conditional_t<std::is_same_v<T, std::int32_t>, float, T>;
 
-// result[i, j] += sum over k of left(i, k) right[k, j]. left(i, k) lies at left[i * left_row + k * left_step]; one of the two strides is 1.
-// Elements are multiplied as T.
+// result[i, j] += sum over k of left(i, k) right[k, j]. left(i, k) lies at left[i * left_row + k * left_step]; one of
+// the two strides is 1. Elements are multiplied as T.
 template <class S, class T>
 struct Product {
   const S* left;
@@ -31,11 +32,12 @@ struct Product {
   const S* right;
   Sum<T>* result;
   std::size_t rows, cols, depth;
-  bool lower_only;  // panels beyond the diagonal are left out
+  bool lower_only;                                              // panels beyond the diagonal are left out
   const float *left_scales = nullptr, *right_scales = nullptr;  // of quads, by row and by column
 };
 
-// Results that a task computes. The wider, the less copying; `rows` by kDepth numbers should stay in the second-level cache.
+// Results that a task computes. The wider, the less copying; `rows` by kDepth numbers should stay in the second-level
+// cache.
 struct Cut {
   std::size_t rows = 576, cols = 1024;
   std::size_t strips(std::size_t m) const { return (m + rows - 1) / rows; }
@@ -44,18 +46,23 @@ struct Cut {
 
 Cut cut_for(std::size_t m, std::size_t n, std::size_t threads) {
   Cut cut;
-  while (cut.rows > 72 && cut.strips(m) * cut.columns(n) < 8 * threads) (cut.cols > cut.rows ? cut.cols : cut.rows) /= 2;
+  while (cut.rows > 72 && cut.strips(m) * cut.columns(n) < 8 * threads)
+    (cut.cols > cut.rows ? cut.cols : cut.rows) /= 2;
   return cut;
 }
 
 // A thread's slices of both factors, and results narrower than a panel.
 template <class T>
 struct Copies {
-  static constexpr std::size_t kStride = kDepth<T> + 64 / sizeof(T);  // rows at powers of two would share few lines of the nearest cache
+  static constexpr std::size_t kStride =
+      kDepth<T> + 64 / sizeof(T);  // rows at powers of two would share few lines of the nearest cache
   static constexpr std::size_t kPanel = kDepth<T> * kWidth;
   static std::size_t count(const Cut& cut) { return kPanel + kWidth + cut.rows * (kStride + kWidth); }
   Copies(T* base, const Cut& cut)
-      : panel(base), left(base + kPanel), tile(reinterpret_cast<Sum<T>*>(left + cut.rows * kStride)), offsets(tile + cut.rows * kWidth) {}
+      : panel(base),
+        left(base + kPanel),
+        tile(reinterpret_cast<Sum<T>*>(left + cut.rows * kStride)),
+        offsets(tile + cut.rows * kWidth) {}
   T *panel, *left;
   Sum<T>*tile, *offsets;
 };
@@ -74,13 +81,15 @@ void find_offsets(const std::int32_t* panel, std::size_t depth, float* offsets) 
   for (std::size_t k = 0; k < depth; ++k, panel += kWidth)
     for (std::size_t j = 0; j < kWidth; ++j) {
       const std::int32_t quad = panel[j];
-      sums[j] += static_cast<std::int8_t>(quad) + static_cast<std::int8_t>(quad >> 8) + static_cast<std::int8_t>(quad >> 16) + (quad >> 24);
+      sums[j] += static_cast<std::int8_t>(quad) + static_cast<std::int8_t>(quad >> 8) +
+                 static_cast<std::int8_t>(quad >> 16) + (quad >> 24);
     }
   for (std::size_t j = 0; j < kWidth; ++j) offsets[j] = static_cast<float>(-128 * sums[j]);
 }
 
 template <class S, class T>
-void copy_left(const Product<S, T>& p, std::size_t row, std::size_t rows, std::size_t start, std::size_t depth, T* out) {
+void copy_left(const Product<S, T>& p, std::size_t row, std::size_t rows, std::size_t start, std::size_t depth,
+               T* out) {
   constexpr std::size_t kStride = Copies<T>::kStride;
   const S* from = p.left + row * p.left_row + start * p.left_step;
   if (p.left_step == 1) {
@@ -110,19 +119,20 @@ void copy_panel(const S* from, std::size_t stride, std::size_t depth, std::size_
 
 // A panel's product with rows of the left factor, from row `row` and column `col` of the results on.
 template <class S, class T>
-void add_rows(const KernelTable& kernels, const Product<S, T>& p, const Copies<T>& copies, const T* left, std::size_t depth, std::size_t row,
-              std::size_t rows, std::size_t col, Sum<T>* result, std::size_t stride) {
+void add_rows(const KernelTable& kernels, const Product<S, T>& p, const Copies<T>& copies, const T* left,
+              std::size_t depth, std::size_t row, std::size_t rows, std::size_t col, Sum<T>* result,
+              std::size_t stride) {
   if constexpr (std::is_same_v<T, std::int32_t>)
-    kernels.quad_product(
-        {copies.panel, depth, left, Copies<T>::kStride, rows, p.left_scales + row, p.right_scales + col, copies.offsets, result, stride});
+    kernels.quad_product({copies.panel, depth, left, Copies<T>::kStride, rows, p.left_scales + row,
+                          p.right_scales + col, copies.offsets, result, stride});
   else
     add_product(kernels, copies.panel, depth, left, Copies<T>::kStride, rows, result, stride);
 }
 
 // The same by way of a tile where the results are narrower than a panel.
 template <class S, class T>
-void add_panel(const KernelTable& kernels, const Product<S, T>& p, const Copies<T>& copies, const T* left, std::size_t depth, std::size_t row,
-               std::size_t rows, std::size_t col) {
+void add_panel(const KernelTable& kernels, const Product<S, T>& p, const Copies<T>& copies, const T* left,
+               std::size_t depth, std::size_t row, std::size_t rows, std::size_t col) {
   Sum<T>* const result = p.result + row * p.cols + col;
   const std::size_t cols = std::min(kWidth, p.cols - col);
   if (cols == kWidth) return add_rows(kernels, p, copies, left, depth, row, rows, col, result, p.cols);
@@ -132,7 +142,8 @@ void add_panel(const KernelTable& kernels, const Product<S, T>& p, const Copies<
 }
 
 template <class S, class T>
-void multiply_block(const KernelTable& kernels, const Product<S, T>& p, const Cut& cut, std::size_t row, std::size_t col, const Copies<T>& copies) {
+void multiply_block(const KernelTable& kernels, const Product<S, T>& p, const Cut& cut, std::size_t row,
+                    std::size_t col, const Copies<T>& copies) {
   const std::size_t rows = std::min(cut.rows, p.rows - row);
   const std::size_t end = std::min({col + cut.cols, p.cols, p.lower_only ? row + rows : p.cols});
   if (col >= end) return;
@@ -157,11 +168,13 @@ void multiply(const Product<S, T>& p, Isa isa, ThreadPool& pool, KernelScratch& 
   pool.parallel_for(strips * columns, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
     // From the last strip on: those of a triangle are longest there.
     for (std::size_t task = begin; task < end; ++task)
-      multiply_block(kernels, p, cut, (strips - 1 - task / columns) * cut.rows, task % columns * cut.cols, Copies<T>(space.of(worker), cut));
+      multiply_block(kernels, p, cut, (strips - 1 - task / columns) * cut.rows, task % columns * cut.cols,
+                     Copies<T>(space.of(worker), cut));
   });
 }
 
-// h[col + j, row + i] = h[row + i, col + j] for a square of 16. Each line is written whole: rows at powers of two share few places in a cache.
+// h[col + j, row + i] = h[row + i, col + j] for a square of 16. Each line is written whole: rows at powers of two share
+// few places in a cache.
 template <class T>
 void mirror_square(T* h, std::size_t n, std::size_t row, std::size_t col) {
   T square[kSquare][kSquare];
@@ -181,48 +194,55 @@ void mirror(T* h, std::size_t n, ThreadPool& pool) {
 }
 
 template <class S, class T>
-void add_square(const S* x, std::size_t tokens, std::size_t n, T* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+void add_square(const S* x, std::size_t tokens, std::size_t n, T* h, Isa isa, ThreadPool& pool,
+                KernelScratch& scratch) {
   multiply(Product<S, T>{x, 1, n, x, h, n, n, tokens, true}, isa, pool, scratch);
 }
 
 }  // namespace
 }  // namespace dense
 
-void gemm(const float* a, const float* b, std::size_t m, std::size_t n, std::size_t k, float* c, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+void gemm(const float* a, const float* b, std::size_t m, std::size_t n, std::size_t k, float* c, Isa isa,
+          ThreadPool& pool, KernelScratch& scratch) {
   dense::multiply(dense::Product<float, float>{a, k, 1, b, c, m, n, k, false}, isa, pool, scratch);
 }
-void gemm(const double* a, const double* b, std::size_t m, std::size_t n, std::size_t k, double* c, Isa isa, ThreadPool& pool,
-          KernelScratch& scratch) {
+void gemm(const double* a, const double* b, std::size_t m, std::size_t n, std::size_t k, double* c, Isa isa,
+          ThreadPool& pool, KernelScratch& scratch) {
   dense::multiply(dense::Product<double, double>{a, k, 1, b, c, m, n, k, false}, isa, pool, scratch);
 }
 
-void add_outer_products(const float* y, const float* x, std::size_t tokens, std::size_t m, std::size_t n, float* c, Isa isa, ThreadPool& pool,
-                        KernelScratch& scratch) {
+void add_outer_products(const float* y, const float* x, std::size_t tokens, std::size_t m, std::size_t n, float* c,
+                        Isa isa, ThreadPool& pool, KernelScratch& scratch) {
   dense::multiply(dense::Product<float, float>{y, 1, m, x, c, m, n, tokens, false}, isa, pool, scratch);
 }
-void add_outer_products(const double* y, const double* x, std::size_t tokens, std::size_t m, std::size_t n, double* c, Isa isa, ThreadPool& pool,
-                        KernelScratch& scratch) {
+void add_outer_products(const double* y, const double* x, std::size_t tokens, std::size_t m, std::size_t n, double* c,
+                        Isa isa, ThreadPool& pool, KernelScratch& scratch) {
   dense::multiply(dense::Product<double, double>{y, 1, m, x, c, m, n, tokens, false}, isa, pool, scratch);
 }
 
-void syrk(const float* x, std::size_t tokens, std::size_t n, float* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+void syrk(const float* x, std::size_t tokens, std::size_t n, float* h, Isa isa, ThreadPool& pool,
+          KernelScratch& scratch) {
   dense::add_square(x, tokens, n, h, isa, pool, scratch);
 }
-void syrk(const float* x, std::size_t tokens, std::size_t n, double* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+void syrk(const float* x, std::size_t tokens, std::size_t n, double* h, Isa isa, ThreadPool& pool,
+          KernelScratch& scratch) {
   dense::add_square(x, tokens, n, h, isa, pool, scratch);
 }
-void syrk(const double* x, std::size_t tokens, std::size_t n, double* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+void syrk(const double* x, std::size_t tokens, std::size_t n, double* h, Isa isa, ThreadPool& pool,
+          KernelScratch& scratch) {
   dense::add_square(x, tokens, n, h, isa, pool, scratch);
 }
 
 void syrk(const RoundedRows& x, float* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
   const std::size_t n = x.cols();
-  dense::multiply(dense::Product<std::int32_t, std::int32_t>{x.data(), 1, n, x.data(), h, n, n, x.quads(), true, x.scales(), x.scales()}, isa, pool,
-                  scratch);
+  dense::multiply(dense::Product<std::int32_t, std::int32_t>{x.data(), 1, n, x.data(), h, n, n, x.quads(), true,
+                                                             x.scales(), x.scales()},
+                  isa, pool, scratch);
 }
-void add_outer_products(const RoundedRows& y, const RoundedRows& x, float* c, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  dense::multiply(dense::Product<std::int32_t, std::int32_t>{y.data(), 1, y.cols(), x.data(), c, y.cols(), x.cols(), x.quads(), false, y.scales(),
-                                                             x.scales()},
+void add_outer_products(const RoundedRows& y, const RoundedRows& x, float* c, Isa isa, ThreadPool& pool,
+                        KernelScratch& scratch) {
+  dense::multiply(dense::Product<std::int32_t, std::int32_t>{y.data(), 1, y.cols(), x.data(), c, y.cols(), x.cols(),
+                                                             x.quads(), false, y.scales(), x.scales()},
                   isa, pool, scratch);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the files of dense algebra share: panel products chosen by type, and the division of scratch among threads. A panel is [depth, 64].
+// What the files of dense algebra share: panel products chosen by type, and the division of scratch among threads. A
+// panel is [depth, 64].
 #pragma once
 
 #include <algorithm>
@@ -16,14 +17,17 @@ namespace nibble::dense {
 
 inline constexpr std::size_t kWidth = 64;  // columns of a panel
 template <class T>
-inline constexpr std::size_t kDepth = 1024 / sizeof(T);  // of what is multiplied at a time; chains continue from one to the next
+inline constexpr std::size_t kDepth =
+    1024 / sizeof(T);  // of what is multiplied at a time; chains continue from one to the next
 template <>
-inline constexpr std::size_t kDepth<std::int32_t> = 128;  // of quads of bytes: 512 rows, whose sums f32 still holds exactly
+inline constexpr std::size_t kDepth<std::int32_t> =
+    128;  // of quads of bytes: 512 rows, whose sums f32 still holds exactly
 
-// y[t, j] += sum over k of x[t, k] panel[k, j] for `rows` rows and the first `width` columns of the panel (a multiple of 16).
+// y[t, j] += sum over k of x[t, k] panel[k, j] for `rows` rows and the first `width` columns of the panel (a multiple
+// of 16).
 template <class T>
-void add_product(const KernelTable& kernels, const T* panel, std::size_t depth, const T* x, std::size_t x_stride, std::size_t rows, T* y,
-                 std::size_t y_stride) {
+void add_product(const KernelTable& kernels, const T* panel, std::size_t depth, const T* x, std::size_t x_stride,
+                 std::size_t rows, T* y, std::size_t y_stride) {
   if constexpr (std::is_same_v<T, float>)
     kernels.f32_tile(panel, depth, kWidth, x, x_stride, rows, y, y_stride, 1);
   else
@@ -32,10 +36,11 @@ void add_product(const KernelTable& kernels, const T* panel, std::size_t depth, 
 
 // The same for a panel that is deeper than a cache.
 template <class T>
-void add_deep_product(const KernelTable& kernels, const T* panel, std::size_t depth, const T* x, std::size_t x_stride, std::size_t rows, T* y,
-                      std::size_t y_stride) {
+void add_deep_product(const KernelTable& kernels, const T* panel, std::size_t depth, const T* x, std::size_t x_stride,
+                      std::size_t rows, T* y, std::size_t y_stride) {
   for (std::size_t start = 0; start < depth; start += kDepth<T>)
-    add_product(kernels, panel + start * kWidth, std::min(kDepth<T>, depth - start), x + start, x_stride, rows, y, y_stride);
+    add_product(kernels, panel + start * kWidth, std::min(kDepth<T>, depth - start), x + start, x_stride, rows, y,
+                y_stride);
 }
 
 // `count` elements for each thread and `shared` for all; counts that are multiples of 64 keep everything aligned.
@@ -43,7 +48,9 @@ template <class T>
 class Workspace {
  public:
   Workspace(KernelScratch& scratch, const ThreadPool& pool, std::size_t count, std::size_t shared = 0)
-      : shared_(reinterpret_cast<T*>(scratch.reserve((shared + pool.num_threads() * count) * sizeof(T)))), own_(shared_ + shared), count_(count) {}
+      : shared_(reinterpret_cast<T*>(scratch.reserve((shared + pool.num_threads() * count) * sizeof(T)))),
+        own_(shared_ + shared),
+        count_(count) {}
   T* shared() const { return shared_; }
   T* of(std::size_t worker) const { return own_ + worker * count_; }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Quantization of activations to int8: with a scale of its own for every run of a token's columns, wide columns apart, or on a grid that is given.
+// Quantization of activations to int8: with a scale of its own for every run of a token's columns, wide columns apart,
+// or on a grid that is given.
 #pragma once
 
 #include "kernels/linear/integer_shape.h"
@@ -13,7 +14,8 @@ static constexpr std::size_t kRunVectors = kActivationDepth / 16;
 static constexpr float kLargestCode = 127.0f, kLargestWide = 127.0f * 128.0f;
 static constexpr float kSmallestTop = 1e-33f;  // of a run: less would overflow the inverse of a wide scale
 
-// Stores the codes of 16 columns, which stand in the lowest bytes of `shifted`, and returns their sum: exact, as they are small integers.
+// Stores the codes of 16 columns, which stand in the lowest bytes of `shifted`, and returns their sum: exact, as they
+// are small integers.
 template <class F32>
 [[gnu::always_inline]] static inline float store_codes(F32 shifted, F32 shift, std::int8_t* codes) {
   store_low_bytes(shifted, codes);
@@ -62,11 +64,12 @@ class GroupSums {
   float sum_ = 0;
 };
 
-// The magnitude from which on columns are wide: the rule's times the mean magnitude, of which outliers are not allowed to be a part: they are cut
-// off there, twice over. Never less than wide codes need; the largest magnitude where nothing is wide. sum: of all magnitudes.
+// The magnitude from which on columns are wide: the rule's times the mean magnitude, of which outliers are not allowed
+// to be a part: they are cut off there, twice over. Never less than wide codes need; the largest magnitude where
+// nothing is wide. sum: of all magnitudes.
 template <class F32>
-[[gnu::always_inline]] static inline float limit_of(const F32* values, std::size_t vectors, std::size_t count, float top, float sum,
-                                                    const WideRule& rule) {
+[[gnu::always_inline]] static inline float limit_of(const F32* values, std::size_t vectors, std::size_t count,
+                                                    float top, float sum, const WideRule& rule) {
   constexpr float kReach = kLargestWide / kLargestCode;
   if (rule.limit == 0) return top / kReach;
   const float numbers = static_cast<float>(count);
@@ -85,9 +88,10 @@ template <class F32>
 
 // Whole numbers of a run as codes and wide codes. Returns the bits of the quads that have a wide one.
 template <class F32>
-[[gnu::always_inline]] static inline std::uint32_t split_wide(const F32* whole, std::size_t vectors, std::int8_t* codes, std::int8_t* wide) {
-  const F32 shift = F32::set(kRoundingShift), one = F32::set(1), zero = F32::set(0), most = F32::set(kLargestCode), part = F32::set(1.0f / 128.0f),
-            parts = F32::set(-128.0f);
+[[gnu::always_inline]] static inline std::uint32_t split_wide(const F32* whole, std::size_t vectors, std::int8_t* codes,
+                                                              std::int8_t* wide) {
+  const F32 shift = F32::set(kRoundingShift), one = F32::set(1), zero = F32::set(0), most = F32::set(kLargestCode),
+            part = F32::set(1.0f / 128.0f), parts = F32::set(-128.0f);
   std::uint32_t quads = 0;
   for (std::size_t i = 0; i < vectors; ++i) {
     const F32 is_wide = min(max(sub(absolute(whole[i]), most), zero), one);
@@ -105,7 +109,8 @@ template <class F32>
 
 // One run: `count` numbers of it are there.
 template <class F32>
-[[gnu::always_inline]] static inline float quantize_run(const float* x, std::size_t count, const ActivationRounding& rounding, std::int8_t* codes,
+[[gnu::always_inline]] static inline float quantize_run(const float* x, std::size_t count,
+                                                        const ActivationRounding& rounding, std::int8_t* codes,
                                                         std::int8_t* wide, std::uint32_t& quads, GroupSums<F32>& sums) {
   const std::size_t vectors = rounding.run / 16;
   const F32 shift = F32::set(kRoundingShift), zero = F32::set(0);
@@ -137,7 +142,8 @@ template <class F32>
 }
 
 template <class F32>
-static void quantize_activations(const float* x, std::size_t count, const ActivationRounding& rounding, const ActivationTarget& out) {
+static void quantize_activations(const float* x, std::size_t count, const ActivationRounding& rounding,
+                                 const ActivationTarget& out) {
   GroupSums<F32> sums(rounding, out);
   std::uint64_t wide_quads = 0;
   for (std::size_t start = 0, run = 0; start < kBlockDepth; start += rounding.run, ++run) {
@@ -149,18 +155,22 @@ static void quantize_activations(const float* x, std::size_t count, const Activa
   *out.wide_quads = wide_quads;
 }
 
-// Columns beyond count have code 0, not the zero point: they are not there, and their weights are anything. None is wide.
+// Columns beyond count have code 0, not the zero point: they are not there, and their weights are anything. None is
+// wide.
 template <class F32>
-static void quantize_on_grid(const ActivationScale& grid, const float* x, std::size_t count, const ActivationRounding& rounding,
-                             const ActivationTarget& out) {
+static void quantize_on_grid(const ActivationScale& grid, const float* x, std::size_t count,
+                             const ActivationRounding& rounding, const ActivationTarget& out) {
   const F32 shift = F32::set(kRoundingShift), inverse = F32::set(grid.inverse), zero = F32::set(grid.zero);
   const F32 lowest = F32::set(-128.0f - grid.zero), highest = F32::set(127.0f - grid.zero);
   float zeros[16];
   for (float& z : zeros) z = grid.zero;
   GroupSums<F32> sums(rounding, out);
-  for (std::size_t start = 0; start < kBlockDepth; start += rounding.run) out.scales[start / rounding.run] = count <= start ? 0.0f : grid.scale;
+  for (std::size_t start = 0; start < kBlockDepth; start += rounding.run)
+    out.scales[start / rounding.run] = count <= start ? 0.0f : grid.scale;
   for (std::size_t at = 0; at < kBlockDepth; at += 16) {
-    const F32 value = at + 16 <= count ? F32::load(x + at) : at < count ? F32::load_part(x + at, count - at) : F32::set(0);
+    const F32 value = at + 16 <= count ? F32::load(x + at)
+                      : at < count     ? F32::load_part(x + at, count - at)
+                                       : F32::set(0);
     const F32 offset = at + 16 <= count ? zero : at < count ? F32::load_part(zeros, count - at) : F32::set(0);
     const F32 rounded = add(add(min(max(mul(value, inverse), lowest), highest), shift), offset);
     sums.put(store_codes(rounded, shift, out.codes + at));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The block formats' row loops for whichever instruction set this is compiled for. Every type that a template of format/ is instantiated with
-// is local to the including file, and whatever else is called is always inlined: nothing compiled here can be picked for another set.
+// The block formats' row loops for whichever instruction set this is compiled for. Every type that a template of
+// format/ is instantiated with is local to the including file, and whatever else is called is always inlined: nothing
+// compiled here can be picked for another set.
 #pragma once
 
 #include <cstring>
@@ -25,7 +26,7 @@
 namespace nibble {
 namespace {
 
-// --- K types: the grid by the reference's search, then codes as bytes ------------------------------------------------------------------
+// --- K types: the grid by the reference's search, then codes as bytes ------------------------------------------------
 
 // round_of(s) gives what turns values of sub-block s into codes.
 template <std::size_t kSubLength, class RoundOf>
@@ -47,9 +48,10 @@ struct AffineTwin {
 
   static void find_codes(const Grid& grid, const float* x, std::uint8_t* codes) {
     find_sub_block_codes<Rules::kSubLength>(x, codes, [&](std::size_t s) __attribute__((always_inline)) {
-      return [offset = splat(grid.offset[s]), inverse = splat(grid.inverse[s])](Vector value) __attribute__((always_inline)) {
-        return round_lanes(clamp((value + offset) * inverse, 0, Local::Shape::kMaxCode));
-      };
+      return [offset = splat(grid.offset[s]), inverse = splat(grid.inverse[s])](Vector value)
+                 __attribute__((always_inline)) {
+                   return round_lanes(clamp((value + offset) * inverse, 0, Local::Shape::kMaxCode));
+                 };
     });
   }
 };
@@ -78,7 +80,8 @@ struct TableTwin {
     find_sub_block_codes<Rules::kSubLength>(x, codes, [&](std::size_t s) __attribute__((always_inline)) {
       return [inverse = splat(grid.inverse[s])](Vector value) __attribute__((always_inline)) {
         Vector code{};
-        for (std::size_t k = 0; k < 15; ++k) code = value * inverse > Local::Shape::boundary(k) ? splat(static_cast<float>(k + 1)) : code;
+        for (std::size_t k = 0; k < 15; ++k)
+          code = value * inverse > Local::Shape::boundary(k) ? splat(static_cast<float>(k + 1)) : code;
         return code;
       };
     });
@@ -90,7 +93,8 @@ struct SuperBlockTwin {
   using Codes = Twin<Local>;
   using Block = typename Local::Type::Block;
 
-  static void encode(const float* x, const float* importance, const FitOptions& options, std::size_t count, std::byte* blocks) {
+  static void encode(const float* x, const float* importance, const FitOptions& options, std::size_t count,
+                     std::byte* blocks) {
     for (std::size_t b = 0; b < count; ++b, x += kSuperBlock, blocks += sizeof(Block)) {
       typename Codes::Grid grid;
       Codes::Rules::fit(x, importance != nullptr ? importance + b * kSuperBlock : nullptr, options, grid);
@@ -108,7 +112,8 @@ struct SuperBlockTwin {
     std::memcpy(grid, &fitted, sizeof(fitted));
   }
 
-  static constexpr BlockTwin kEntry{.name = Local::Type::kInfo.name, .columns = kSuperBlock, .encode = encode, .fit = fit};
+  static constexpr BlockTwin kEntry{
+      .name = Local::Type::kInfo.name, .columns = kSuperBlock, .encode = encode, .fit = fit};
 };
 
 struct LocalQ2_K {
@@ -136,7 +141,7 @@ struct LocalIQ4_XS {
   struct Shape : IQ4_XSShape {};
 };
 
-// --- IQ types: the reference's search over vectors of this width --------------------------------------------------------------------
+// --- IQ types: the reference's search over vectors of this width -----------------------------------------------------
 
 template <class Local>
 struct VectorTwin {
@@ -144,7 +149,8 @@ struct VectorTwin {
   using Grid = typename Rules::Grid;
   using Block = typename Local::Type::Block;
 
-  static void encode(const float* x, const float* importance, const FitOptions& options, std::size_t count, std::byte* blocks) {
+  static void encode(const float* x, const float* importance, const FitOptions& options, std::size_t count,
+                     std::byte* blocks) {
     for (std::size_t b = 0; b < count; ++b, x += kSuperBlock, blocks += sizeof(Block)) {
       Grid grid;
       Code codes[kSuperBlock / Local::Shape::kUnit];
@@ -161,7 +167,8 @@ struct VectorTwin {
     std::memcpy(grid, &fitted, sizeof(fitted));
   }
 
-  static constexpr BlockTwin kEntry{.name = Local::Type::kInfo.name, .columns = kSuperBlock, .encode = encode, .fit = fit};
+  static constexpr BlockTwin kEntry{
+      .name = Local::Type::kInfo.name, .columns = kSuperBlock, .encode = encode, .fit = fit};
 };
 
 struct LocalIQ3_S {
@@ -194,12 +201,24 @@ struct LocalIQ1_S {
 };
 
 constexpr BlockTwin kBlockTwins[] = {
-    Q8_0Twin::kEntry, SymmetricLegacyTwin<Q5_0, 5>::kEntry, AffineLegacyTwin<Q5_1, 5>::kEntry, SymmetricLegacyTwin<Q4_0, 4>::kEntry,
+    Q8_0Twin::kEntry,
+    SymmetricLegacyTwin<Q5_0, 5>::kEntry,
+    AffineLegacyTwin<Q5_1, 5>::kEntry,
+    SymmetricLegacyTwin<Q4_0, 4>::kEntry,
     AffineLegacyTwin<Q4_1, 4>::kEntry,
-    SuperBlockTwin<SymmetricTwin, LocalQ6_K>::kEntry, SuperBlockTwin<AffineTwin, LocalQ5_K>::kEntry,    SuperBlockTwin<AffineTwin, LocalQ4_K>::kEntry,
-    SuperBlockTwin<TableTwin, LocalIQ4_XS>::kEntry,   SuperBlockTwin<SymmetricTwin, LocalQ3_K>::kEntry, SuperBlockTwin<AffineTwin, LocalQ2_K>::kEntry,
-    VectorTwin<LocalIQ3_S>::kEntry, VectorTwin<LocalIQ3_XXS>::kEntry, VectorTwin<LocalIQ2_S>::kEntry, VectorTwin<LocalIQ2_XS>::kEntry,
-    VectorTwin<LocalIQ2_XXS>::kEntry, VectorTwin<LocalIQ1_M>::kEntry, VectorTwin<LocalIQ1_S>::kEntry,
+    SuperBlockTwin<SymmetricTwin, LocalQ6_K>::kEntry,
+    SuperBlockTwin<AffineTwin, LocalQ5_K>::kEntry,
+    SuperBlockTwin<AffineTwin, LocalQ4_K>::kEntry,
+    SuperBlockTwin<TableTwin, LocalIQ4_XS>::kEntry,
+    SuperBlockTwin<SymmetricTwin, LocalQ3_K>::kEntry,
+    SuperBlockTwin<AffineTwin, LocalQ2_K>::kEntry,
+    VectorTwin<LocalIQ3_S>::kEntry,
+    VectorTwin<LocalIQ3_XXS>::kEntry,
+    VectorTwin<LocalIQ2_S>::kEntry,
+    VectorTwin<LocalIQ2_XS>::kEntry,
+    VectorTwin<LocalIQ2_XXS>::kEntry,
+    VectorTwin<LocalIQ1_M>::kEntry,
+    VectorTwin<LocalIQ1_S>::kEntry,
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Attention to a chunk of quantized keys and values (coded_chunk.h), without widening them: integer products straight from the codes.
+// Attention to a chunk of quantized keys and values (coded_chunk.h), without widening them: integer products straight
+// from the codes.
 #pragma once
 
 #include "kernels/attention/coded_chunk.h"
@@ -16,13 +17,15 @@ inline constexpr float kLargestWeight = 65280.0f;  // 255 * 256; in 16 bits what
 
 // One head of one token. offset: of the stored keys.
 template <class F32>
-static void quantize_query(const float* x, std::size_t count, float factor, std::int32_t offset, std::int8_t* codes, float* scales,
-                           std::int32_t* biases) {
+static void quantize_query(const float* x, std::size_t count, float factor, std::int32_t offset, std::int8_t* codes,
+                           float* scales, std::int32_t* biases) {
   const F32 shift = F32::set(kRoundingShift);
   for (std::size_t start = 0, g = 0; start < count; start += kKvGroup, ++g) {
     const std::size_t n = count - start < kKvGroup ? count - start : kKvGroup;
     const F32 low = n >= 16 ? F32::load(x + start) : F32::load_part(x + start, n);
-    const F32 high = n == kKvGroup ? F32::load(x + start + 16) : n > 16 ? F32::load_part(x + start + 16, n - 16) : F32::set(0);
+    const F32 high = n == kKvGroup ? F32::load(x + start + 16)
+                     : n > 16      ? F32::load_part(x + start + 16, n - 16)
+                                   : F32::set(0);
     const float top = max_lanes(max(absolute(low), absolute(high)));
     const bool nothing = !(top > 1e-35f);  // smaller would overflow the inverse
     scales[g] = nothing ? 0.0f : top / 127.0f * factor;
@@ -35,7 +38,8 @@ static void quantize_query(const float* x, std::size_t count, float factor, std:
 
 // MR rows times 16 * NV positions.
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
-[[gnu::noinline]] static void score_tile(const std::uint8_t* keys, std::size_t depth, const CodedRows& rows, std::size_t row, std::size_t position) {
+[[gnu::noinline]] static void score_tile(const std::uint8_t* keys, std::size_t depth, const CodedRows& rows,
+                                         std::size_t row, std::size_t position) {
   const std::size_t groups = depth / kKvGroup;
   F32 running[MR][NV];
 #pragma GCC unroll 8
@@ -45,13 +49,15 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
   for (std::size_t g = 0; g < groups; ++g) {
     const std::size_t at = row * groups + g;
     Sums sum[MR][NV];
-    group_dots<Bytes, Sums, Quad, MR, NV>(keys + g * kKvGroup * kKvChunk + position * 4, kKvGroup / 4, rows.codes + row * depth + g * kKvGroup, depth,
-                                          rows.biases + at, groups, sum);
+    group_dots<Bytes, Sums, Quad, MR, NV>(keys + g * kKvGroup * kKvChunk + position * 4, kKvGroup / 4,
+                                          rows.codes + row * depth + g * kKvGroup, depth, rows.biases + at, groups,
+                                          sum);
 #pragma GCC unroll 4
     for (int n = 0; n < NV; ++n) {
       const F32 key_scale = F32::load(rows.grids + g * kKvChunk + position + 16 * n);
 #pragma GCC unroll 8
-      for (int m = 0; m < MR; ++m) running[m][n] = fma(mul(to_f32(sum[m][n]), key_scale), F32::set(rows.scales[at + m * groups]), running[m][n]);
+      for (int m = 0; m < MR; ++m)
+        running[m][n] = fma(mul(to_f32(sum[m][n]), key_scale), F32::set(rows.scales[at + m * groups]), running[m][n]);
     }
   }
 #pragma GCC unroll 8
@@ -62,7 +68,8 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
 
 // MR rows times the 32 dimensions of a group.
 template <class F32, class Bytes, class Sums, class UnsignedQuad, int MR>
-[[gnu::noinline]] static void value_tile(const std::uint8_t* values, std::size_t depth, const CodedRows& rows, std::size_t row, std::size_t group) {
+[[gnu::noinline]] static void value_tile(const std::uint8_t* values, std::size_t depth, const CodedRows& rows,
+                                         std::size_t row, std::size_t group) {
   const std::size_t groups = depth / kKvGroup, stride = groups * 2 * kKvChunk;
   const std::uint8_t* const panel = values + group * kKvGroup * 4;
   const std::uint8_t* const weights = rows.weights + (row * groups + group) * 2 * kKvChunk;
@@ -86,16 +93,19 @@ template <class F32, class Bytes, class Sums, class UnsignedQuad, int MR>
 }
 
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
-static void score_rows(const std::uint8_t* keys, std::size_t depth, const CodedRows& rows, std::size_t& row, std::size_t end) {
+static void score_rows(const std::uint8_t* keys, std::size_t depth, const CodedRows& rows, std::size_t& row,
+                       std::size_t end) {
   for (; row + MR <= end; row += MR)
     for (std::size_t position = 0; position < kKvChunk; position += 16 * NV)
       score_tile<F32, Bytes, Sums, Quad, MR, NV>(keys, depth, rows, row, position);
 }
 
 template <class F32, class Bytes, class Sums, class UnsignedQuad, int MR>
-static void value_rows(const std::uint8_t* values, std::size_t depth, const CodedRows& rows, std::size_t& row, std::size_t end) {
+static void value_rows(const std::uint8_t* values, std::size_t depth, const CodedRows& rows, std::size_t& row,
+                       std::size_t end) {
   for (; row + MR <= end; row += MR)
-    for (std::size_t g = 0; g < depth / kKvGroup; ++g) value_tile<F32, Bytes, Sums, UnsignedQuad, MR>(values, depth, rows, row, g);
+    for (std::size_t g = 0; g < depth / kKvGroup; ++g)
+      value_tile<F32, Bytes, Sums, UnsignedQuad, MR>(values, depth, rows, row, g);
 }
 
 // The scales as f32 (of values their magnitudes), and of each position's values the largest.
@@ -119,7 +129,8 @@ template <class Bytes>
 static void unpack_values(const CodedChunk& chunk, std::uint8_t* out) {
   const std::size_t groups = chunk.depth / kKvGroup;
   std::uint8_t codes[32];
-  alignas(64) std::uint32_t negative[16];  // bytes of ones for positions whose scale is negative, the same for 16 dimensions
+  alignas(64)
+      std::uint32_t negative[16];  // bytes of ones for positions whose scale is negative, the same for 16 dimensions
   for (std::size_t i = 0; i < 16; ++i) {
     codes[i] = static_cast<std::uint8_t>(i - 8);
     codes[16 + i] = static_cast<std::uint8_t>(8 - i);
@@ -171,7 +182,8 @@ static void raise_tops(const CodedRows& rows, std::size_t count) {
 // Scores become powers of two; their sum and the largest one times its values' scale are kept for each row.
 template <class F32>
 static void exponentiate(const CodedRows& rows, std::size_t count, const float* scales, const SeenPositions& seen) {
-  const F32 largest[kChunkVectors] = {F32::load(scales), F32::load(scales + 16), F32::load(scales + 32), F32::load(scales + 48)};
+  const F32 largest[kChunkVectors] = {F32::load(scales), F32::load(scales + 16), F32::load(scales + 32),
+                                      F32::load(scales + 48)};
   for (std::size_t r = 0; r < count; ++r) {
     float* const scores = rows.scores + r * kKvChunk;
     const F32 here = F32::set(rows.here[r]);
@@ -228,7 +240,8 @@ static void store_weights(const CodedRows& rows, std::size_t count, const float*
 
 // NV vectors of positions and MR rows to a tile.
 template <class F32, class Bytes, class Sums, class Quad, class UnsignedQuad, int MR, int NV>
-static void attend_to_codes(const CodedChunk& chunk, const CodedRows& rows, std::size_t count, const SeenPositions& seen, const ScoreCap& cap) {
+static void attend_to_codes(const CodedChunk& chunk, const CodedRows& rows, std::size_t count,
+                            const SeenPositions& seen, const ScoreCap& cap) {
   const std::size_t depth = chunk.depth, groups = depth / kKvGroup;
   const std::uint8_t *keys = chunk.keys, *values = chunk.values;
   if (chunk.bits == 4) {

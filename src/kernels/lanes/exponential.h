@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// e^x, defined to the bit: n = round(x / ln 2) to even, r = x - n ln 2 in two steps (Cody and Waite 1980), the polynomial of Cephes'
-// expf on r, times 2^n. Relative error below 2^-23. Below -87.33 the result is +0, above 88.37 it stays at e^88.37.
+// e^x, defined to the bit: n = round(x / ln 2) to even, r = x - n ln 2 in two steps (Cody and Waite 1980), the
+// polynomial of Cephes' expf on r, times 2^n. Relative error below 2^-23. Below -87.33 the result is +0, above 88.37 it
+// stays at e^88.37.
 #pragma once
 
 namespace nibble::lanes {
@@ -24,8 +25,8 @@ template <class F32>
   return keep_where_at_least(mul(p, power_of_two_from_shifted(shifted)), x, lowest);
 }
 
-// 2^x for x <= 0: n = round(x) to even, 2^(x - n) by the polynomial of degree 6 that has the value 1 at 0 and is otherwise 2^r at Chebyshev's
-// points. Relative error below 2^-22; exactly 1 at 0; at -126 and below 2^-126.
+// 2^x for x <= 0: n = round(x) to even, 2^(x - n) by the polynomial of degree 6 that has the value 1 at 0 and is
+// otherwise 2^r at Chebyshev's points. Relative error below 2^-22; exactly 1 at 0; at -126 and below 2^-126.
 template <class F32>
 [[gnu::always_inline]] static inline F32 power_of_two(F32 x) {
   const F32 shift = F32::set(12582912.0f), bounded = max(x, F32::set(-126.0f));
@@ -40,8 +41,8 @@ template <class F32>
   return mul(p, power_of_two_from_shifted(shifted));
 }
 
-// e^x in f64 for x <= 0, where sums over a vocabulary must not lose what models differ by: Taylor's polynomial of degree 11, relative
-// error below 1e-14. Below -708 the result stays at e^-708; NaN stays NaN.
+// e^x in f64 for x <= 0, where sums over a vocabulary must not lose what models differ by: Taylor's polynomial of
+// degree 11, relative error below 1e-14. Below -708 the result stays at e^-708; NaN stays NaN.
 template <class F64>
 [[gnu::always_inline]] static inline F64 exponential_f64(F64 x) {
   constexpr double kCoefficients[] = {1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,

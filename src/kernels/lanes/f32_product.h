@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// f32 and f64 products over interleaved panels. Each output is one chain of fused multiply-adds in ascending k, so the tile shape (MR tokens by
-// NV vectors), the batch and the instruction set leave no trace in the bits.
+// f32 and f64 products over interleaved panels. Each output is one chain of fused multiply-adds in ascending k, so the
+// tile shape (MR tokens by NV vectors), the batch and the instruction set leave no trace in the bits.
 #pragma once
 
 #include <cstddef>
@@ -9,10 +9,11 @@
 
 namespace nibble::lanes {
 
-// One register tile. Kept out of line and small so that the compiler keeps all accumulators in registers. V: sixteen f32 or eight f64 lanes.
+// One register tile. Kept out of line and small so that the compiler keeps all accumulators in registers. V: sixteen
+// f32 or eight f64 lanes.
 template <class V, int MR, int NV, class T>
-[[gnu::noinline]] static void register_tile(const T* panel, std::size_t depth, std::size_t width, const T* x, std::size_t x_stride, T* y,
-                                            std::size_t y_stride, int accumulate) {
+[[gnu::noinline]] static void register_tile(const T* panel, std::size_t depth, std::size_t width, const T* x,
+                                            std::size_t x_stride, T* y, std::size_t y_stride, int accumulate) {
   constexpr std::size_t kLanes = 64 / sizeof(T);
   V sum[MR][NV];
 #pragma GCC unroll 8
@@ -38,25 +39,32 @@ template <class V, int MR, int NV, class T>
 }
 
 template <class V, int MR, int NV, class T>
-static void tile_columns(const T* panel, std::size_t depth, std::size_t width, const T* x, std::size_t x_stride, std::size_t tokens, T* y,
-                         std::size_t y_stride, int accumulate) {
+static void tile_columns(const T* panel, std::size_t depth, std::size_t width, const T* x, std::size_t x_stride,
+                         std::size_t tokens, T* y, std::size_t y_stride, int accumulate) {
   std::size_t t = 0;
-  for (; t + MR <= tokens; t += MR) register_tile<V, MR, NV>(panel, depth, width, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
+  for (; t + MR <= tokens; t += MR)
+    register_tile<V, MR, NV>(panel, depth, width, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
   if constexpr (MR > 2)
-    for (; t + 2 <= tokens; t += 2) register_tile<V, 2, NV>(panel, depth, width, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
-  for (; t < tokens; ++t) register_tile<V, 1, NV>(panel, depth, width, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
+    for (; t + 2 <= tokens; t += 2)
+      register_tile<V, 2, NV>(panel, depth, width, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
+  for (; t < tokens; ++t)
+    register_tile<V, 1, NV>(panel, depth, width, x + t * x_stride, x_stride, y + t * y_stride, y_stride, accumulate);
 }
 
-// MR x NV: the set's best tile for batches. A single token takes four vectors at once where it can, for enough independent chains.
+// MR x NV: the set's best tile for batches. A single token takes four vectors at once where it can, for enough
+// independent chains.
 template <class V, class T, int MR, int NV>
-static void panel_product(const T* panel, std::size_t depth, std::size_t width, const T* x, std::size_t x_stride, std::size_t tokens, T* y,
-                          std::size_t y_stride, int accumulate) {
+static void panel_product(const T* panel, std::size_t depth, std::size_t width, const T* x, std::size_t x_stride,
+                          std::size_t tokens, T* y, std::size_t y_stride, int accumulate) {
   constexpr std::size_t kLanes = 64 / sizeof(T);
   std::size_t n = 0;
   if (tokens == 1)
-    for (; n + 4 * kLanes <= width; n += 4 * kLanes) register_tile<V, 1, 4>(panel + n, depth, width, x, x_stride, y + n, y_stride, accumulate);
-  for (; n + kLanes * NV <= width; n += kLanes * NV) tile_columns<V, MR, NV>(panel + n, depth, width, x, x_stride, tokens, y + n, y_stride, accumulate);
-  for (; n < width; n += kLanes) tile_columns<V, MR, 1>(panel + n, depth, width, x, x_stride, tokens, y + n, y_stride, accumulate);
+    for (; n + 4 * kLanes <= width; n += 4 * kLanes)
+      register_tile<V, 1, 4>(panel + n, depth, width, x, x_stride, y + n, y_stride, accumulate);
+  for (; n + kLanes * NV <= width; n += kLanes * NV)
+    tile_columns<V, MR, NV>(panel + n, depth, width, x, x_stride, tokens, y + n, y_stride, accumulate);
+  for (; n < width; n += kLanes)
+    tile_columns<V, MR, 1>(panel + n, depth, width, x, x_stride, tokens, y + n, y_stride, accumulate);
 }
 
 struct HalfBits {

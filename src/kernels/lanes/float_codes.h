@@ -7,10 +7,11 @@
 
 namespace nibble::lanes {
 
-// kMagnitude: bits below the sign; kMantissa: of them, behind the exponent. Moved to the exponent and mantissa of f32 they are a number too
-// small by a power of two, but for an exponent of 0: f32 then takes 1 + mantissa for what is twice the mantissa. That is twice the number less the
-// smallest normal one, which is below the number itself there and nowhere else. (As subnormals of f32 they would be right at once, but some
-// processors take a hundred times as long for those.)
+// kMagnitude: bits below the sign; kMantissa: of them, behind the exponent. Moved to the exponent and mantissa of f32
+// they are a number too small by a power of two, but for an exponent of 0: f32 then takes 1 + mantissa for what is
+// twice the mantissa. That is twice the number less the smallest normal one, which is below the number itself there and
+// nowhere else. (As subnormals of f32 they would be right at once, but some processors take a hundred times as long for
+// those.)
 template <int kByte, class F32, class Bytes, int kMagnitude, int kMantissa>
 [[gnu::always_inline]] static inline F32 float_of_byte(Bytes quad, F32 power) {
   const F32 number = magnitude_of_byte<kByte, kMagnitude, kMantissa>(quad);
@@ -19,7 +20,8 @@ template <int kByte, class F32, class Bytes, int kMagnitude, int kMantissa>
 }
 
 template <class F32, class Bytes, int kMagnitude, int kMantissa>
-static void widen_floats(const std::uint8_t* codes, std::size_t columns, const float* scales, std::size_t group, float* out) {
+static void widen_floats(const std::uint8_t* codes, std::size_t columns, const float* scales, std::size_t group,
+                         float* out) {
   constexpr int kBias = (1 << (kMagnitude - kMantissa - 1)) - 1;
   float factor = 1;
   for (int i = kBias; i < 63; ++i) factor *= 2;
@@ -37,7 +39,8 @@ static void widen_floats(const std::uint8_t* codes, std::size_t columns, const f
 
 // The kinds of float_form.cpp.
 template <class F32, class Bytes>
-static void widen_float_codes(FloatCodes kind, const std::uint8_t* codes, std::size_t columns, const float* scales, std::size_t group, float* out) {
+static void widen_float_codes(FloatCodes kind, const std::uint8_t* codes, std::size_t columns, const float* scales,
+                              std::size_t group, float* out) {
   switch (kind) {
     case FloatCodes::e4m3:
       return widen_floats<F32, Bytes, 7, 3>(codes, columns, scales, group, out);

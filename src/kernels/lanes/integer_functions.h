@@ -16,8 +16,10 @@
 
 namespace nibble::lanes {
 
-// kVector: with kernels of their own for a single token. They repeat much code; sets that do not need the speed take the panel path.
-template <class F32, class Bytes, class Sums, class Quad, class UnsignedQuad, int MR, int NV, int GR, int GV, bool kVector>
+// kVector: with kernels of their own for a single token. They repeat much code; sets that do not need the speed take
+// the panel path.
+template <class F32, class Bytes, class Sums, class Quad, class UnsignedQuad, int MR, int NV, int GR, int GV,
+          bool kVector>
 static void fill_integer_functions(KernelTable& table) {
   table.unpack_codes = unpack_codes<Bytes>;
   table.multiply_operands = multiply_operands<Bytes>;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Products of unsigned weight operands with signed 8-bit activations. Dot products are exact in 32 bits (integer_shape.h); scales are applied
-// group by group in ascending order, so every tile shape and instruction set gives the same bits. Wide codes are looked at where a token of the
-// tile has some; other tokens' are zeros there, so that who shares a tile changes nothing.
+// Products of unsigned weight operands with signed 8-bit activations. Dot products are exact in 32 bits
+// (integer_shape.h); scales are applied group by group in ascending order, so every tile shape and instruction set
+// gives the same bits. Wide codes are looked at where a token of the tile has some; other tokens' are zeros there, so
+// that who shares a tile changes nothing.
 #pragma once
 
 #include "kernels/linear/integer_shape.h"
@@ -11,8 +12,9 @@ namespace nibble::lanes {
 
 // sum[m][n] += dot products of MR tokens, x_stride apart, and NV lines of each quad of columns, panel_stride apart.
 template <class Bytes, class Sums, class Quad, int MR, int NV, class Code>
-[[gnu::always_inline]] static inline void add_dots(const std::uint8_t* panel, std::size_t panel_stride, std::size_t quads, const Code* x,
-                                                   std::size_t x_stride, Sums (&sum)[MR][NV]) {
+[[gnu::always_inline]] static inline void add_dots(const std::uint8_t* panel, std::size_t panel_stride,
+                                                   std::size_t quads, const Code* x, std::size_t x_stride,
+                                                   Sums (&sum)[MR][NV]) {
   for (std::size_t q = 0; q < quads; ++q) {
     Bytes w[NV];
 #pragma GCC unroll 4
@@ -30,7 +32,8 @@ template <class Bytes, class Sums, class Quad, int MR, int NV, class Code>
 
 // sum[m][n] = bias[m]
 template <class Sums, int MR, int NV>
-[[gnu::always_inline]] static inline void begin_with_biases(const std::int32_t* biases, std::size_t bias_stride, Sums (&sum)[MR][NV]) {
+[[gnu::always_inline]] static inline void begin_with_biases(const std::int32_t* biases, std::size_t bias_stride,
+                                                            Sums (&sum)[MR][NV]) {
 #pragma GCC unroll 8
   for (int m = 0; m < MR; ++m) {
     const Sums bias = Sums::set(biases[static_cast<std::size_t>(m) * bias_stride]);
@@ -41,15 +44,17 @@ template <class Sums, int MR, int NV>
 
 // One group of columns for MR tokens x NV vectors of rows: sum[m][n] = bias + dot products.
 template <class Bytes, class Sums, class Quad, int MR, int NV>
-[[gnu::always_inline]] static inline void group_dots(const std::uint8_t* panel, std::size_t quads, const std::int8_t* x, std::size_t x_stride,
-                                                     const std::int32_t* biases, std::size_t bias_stride, Sums (&sum)[MR][NV]) {
+[[gnu::always_inline]] static inline void group_dots(const std::uint8_t* panel, std::size_t quads, const std::int8_t* x,
+                                                     std::size_t x_stride, const std::int32_t* biases,
+                                                     std::size_t bias_stride, Sums (&sum)[MR][NV]) {
   begin_with_biases(biases, bias_stride, sum);
   add_dots<Bytes, Sums, Quad, MR, NV>(panel, 256, quads, x, x_stride, sum);
 }
 
 // 128 times the products of wide codes, added, for the quads of a group of which `wide` has the bits.
 template <class Bytes, class Sums, class Quad, int MR, int NV>
-[[gnu::always_inline]] static inline void add_wide_dots(const std::uint8_t* panel, std::uint64_t wide, const std::int8_t* x, std::size_t x_stride,
+[[gnu::always_inline]] static inline void add_wide_dots(const std::uint8_t* panel, std::uint64_t wide,
+                                                        const std::int8_t* x, std::size_t x_stride,
                                                         Sums (&sum)[MR][NV]) {
   for (; wide != 0; wide &= wide - 1) {
     const std::size_t q = static_cast<std::size_t>(__builtin_ctzll(wide));
@@ -67,7 +72,8 @@ template <class Bytes, class Sums, class Quad, int MR, int NV>
 
 // Groups' sums of activations times their minima, for a run. quads: of groups. has_wide: sums may have a third part.
 template <class Bytes, class Sums, class Quad>
-[[gnu::always_inline]] static inline Sums sum_of_minima(const std::uint8_t* minima, std::size_t quads, const std::int8_t* sum_codes, bool has_wide) {
+[[gnu::always_inline]] static inline Sums sum_of_minima(const std::uint8_t* minima, std::size_t quads,
+                                                        const std::int8_t* sum_codes, bool has_wide) {
   Sums sum = Sums::set(0);
   if (has_wide) {
     sum = dot(sum, Bytes::load(minima), Quad::load(sum_codes + 16));
@@ -87,10 +93,11 @@ template <class Bytes, class Sums, class Quad>
   coming.count -= count;
 }
 
-// The lines that a tile's results will go to, half of them with the first run of columns and half with the next: all at once they would take every
-// place there is for lines on their way.
+// The lines that a tile's results will go to, half of them with the first run of columns and half with the next: all at
+// once they would take every place there is for lines on their way.
 template <int MR, int NV>
-[[gnu::always_inline]] static inline void ask_for_target(const IntegerProduct& p, const float* target, bool is_first_run) {
+[[gnu::always_inline]] static inline void ask_for_target(const IntegerProduct& p, const float* target,
+                                                         bool is_first_run) {
   if (p.target == p.y) return;
 #pragma GCC unroll 8
   for (int m = 0; m < MR; ++m)
@@ -114,7 +121,8 @@ template <bool kOffsets>
   at.offsets += kOffsets ? 64 : 0;
 }
 
-// A group's dot products with codes and wide codes, and its bias. Where nothing of the block is wide there is but the question to pay for.
+// A group's dot products with codes and wide codes, and its bias. Where nothing of the block is wide there is but the
+// question to pay for.
 template <class Bytes, class Sums, class Quad, int MR, int NV>
 [[gnu::always_inline]] static inline void all_dots(const GroupCursor& at, std::size_t quads, Sums (&sum)[MR][NV]) {
   group_dots<Bytes, Sums, Quad, MR, NV>(at.panel, quads, at.x, kBlockDepth, at.biases, kMaxGroups, sum);
@@ -125,7 +133,8 @@ template <class Bytes, class Sums, class Quad, int MR, int NV>
   }
 }
 
-// One group: its dot products, times its scale, plus its offset, added to what the groups before it gave (kFirst: nothing).
+// One group: its dot products, times its scale, plus its offset, added to what the groups before it gave (kFirst:
+// nothing).
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool kOffsets, bool kFirst>
 [[gnu::always_inline]] static inline void take_group(GroupCursor& at, std::size_t columns, F32 (&running)[MR][NV]) {
   Sums sum[MR][NV];
@@ -147,8 +156,9 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
 
 // What a run's sum of multiples stands for: times d, less the minima.
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
-[[gnu::always_inline]] static inline void scale_multiples_sum(const IntegerProduct& p, std::size_t start, std::size_t token, std::size_t column,
-                                                              bool has_wide, F32 (&running)[MR][NV]) {
+[[gnu::always_inline]] static inline void scale_multiples_sum(const IntegerProduct& p, std::size_t start,
+                                                              std::size_t token, std::size_t column, bool has_wide,
+                                                              F32 (&running)[MR][NV]) {
   const std::size_t quads = p.minima_quads, stride = p.x.runs * kSumCodes;
   const std::int8_t* const sum_codes = p.x.sum_codes + token * stride + start / p.run * kSumCodes;
 #pragma GCC unroll 4
@@ -161,7 +171,8 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
     const std::uint8_t* const minima = p.grid.minima + start / kActivationDepth * quads * 256 + column * 4 + 64 * n;
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m)
-      running[m][n] = fma(to_f32(sum_of_minima<Bytes, Sums, Quad>(minima, quads, sum_codes + m * stride, has_wide)), minus_super, running[m][n]);
+      running[m][n] = fma(to_f32(sum_of_minima<Bytes, Sums, Quad>(minima, quads, sum_codes + m * stride, has_wide)),
+                          minus_super, running[m][n]);
   }
 }
 
@@ -203,7 +214,8 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
         left -= columns;
       }
     }
-    if (p.grid.super != nullptr) scale_multiples_sum<F32, Bytes, Sums, Quad, MR, NV>(p, start, token, column, has_wide, running);
+    if (p.grid.super != nullptr)
+      scale_multiples_sum<F32, Bytes, Sums, Quad, MR, NV>(p, start, token, column, has_wide, running);
     const bool is_last = start + p.run >= p.depth;
     const float* before = p.y + token * p.y_stride + column;
     float* out = is_last ? target : p.y + token * p.y_stride + column;
@@ -212,7 +224,8 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, bool k
     for (int m = 0; m < MR; ++m, before += p.y_stride, out += out_stride) {
       const F32 x_scale = F32::set(x_scales[m * p.x.runs]);
 #pragma GCC unroll 4
-      for (int n = 0; n < NV; ++n) fma(running[m][n], x_scale, is_first ? F32::set(0) : F32::load(before + 16 * n)).store(out + 16 * n);
+      for (int n = 0; n < NV; ++n)
+        fma(running[m][n], x_scale, is_first ? F32::set(0) : F32::load(before + 16 * n)).store(out + 16 * n);
     }
   }
 }
@@ -233,11 +246,13 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
     const std::size_t columns = p.depth - start < kActivationDepth ? p.depth - start : kActivationDepth;
     ask_for_some(*p.coming);
     ask_for_target<MR, NV>(p, target, start == 0);
-    add_dots<Bytes, Sums, Quad, MR, NV>(p.panel + start * 64 + column * 4, 256, columns / 4, p.x.codes + token * kBlockDepth + start, kBlockDepth, sum);
+    add_dots<Bytes, Sums, Quad, MR, NV>(p.panel + start * 64 + column * 4, 256, columns / 4,
+                                        p.x.codes + token * kBlockDepth + start, kBlockDepth, sum);
   }
 #pragma GCC unroll 8
   for (int m = 0; m < MR; ++m) {
-    const F32 shift = F32::set(p.shifts == nullptr ? 0.0f : p.shifts[token + m]), x_scale = F32::set(p.x.scales[(token + m) * p.x.runs]);
+    const F32 shift = F32::set(p.shifts == nullptr ? 0.0f : p.shifts[token + m]),
+              x_scale = F32::set(p.x.scales[(token + m) * p.x.runs]);
 #pragma GCC unroll 4
     for (int n = 0; n < NV; ++n) {
       if (!p.is_last) {
@@ -245,18 +260,20 @@ template <class F32, class Bytes, class Sums, class Quad, int MR, int NV>
         continue;
       }
       const F32 start = p.shifts == nullptr ? F32::set(0) : mul(shift, F32::load(p.row_sums + column + 16 * n));
-      fma(mul(to_f32(sum[m][n]), F32::load(p.grid.scales + column + 16 * n)), x_scale, start).store(target + m * p.target_stride + 16 * n);
+      fma(mul(to_f32(sum[m][n]), F32::load(p.grid.scales + column + 16 * n)), x_scale, start)
+          .store(target + m * p.target_stride + 16 * n);
     }
   }
 }
 
-// The last tokens, fewer than a tile's: with fewer of them a tile is wider, or too few sums would wait for each other. take.operator()<MR, NV>(token,
-// column) is one tile.
+// The last tokens, fewer than a tile's: with fewer of them a tile is wider, or too few sums would wait for each other.
+// take.operator()<MR, NV>(token, column) is one tile.
 template <int NV, class Take>
 static void last_tokens(const IntegerProduct& p, std::size_t token, Take&& take) {
   constexpr int kWide = NV == 1 ? 1 : 4;
   const auto rows = [&]<int kTokens, int kVectors>() {
-    for (std::size_t column = 0; column < 64; column += 16 * kVectors) take.template operator()<kTokens, kVectors>(token, column);
+    for (std::size_t column = 0; column < 64; column += 16 * kVectors)
+      take.template operator()<kTokens, kVectors>(token, column);
   };
   switch (p.tokens - token) {
     case 5:
@@ -291,7 +308,8 @@ static void integer_tiles(const IntegerProduct& p) {
   });
 }
 
-// MR x NV: the set's register tile. With several groups to a run their results are held in registers, too, and the tile is GR x GV.
+// MR x NV: the set's register tile. With several groups to a run their results are held in registers, too, and the tile
+// is GR x GV.
 template <class F32, class Bytes, class Sums, class Quad, int MR, int NV, int GR, int GV>
 static void integer_product(const IntegerProduct& p) {
   if (p.sums_whole_rows)

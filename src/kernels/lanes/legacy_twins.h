@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The row loops of the blocks of 32 whose reference rounds plainly (format/family/legacy_block.h, format/block/q8_0.h), for whichever
-// instruction set this is compiled for.
+// The row loops of the blocks of 32 whose reference rounds plainly (format/family/legacy_block.h, format/block/q8_0.h),
+// for whichever instruction set this is compiled for.
 #pragma once
 
 #include <cstring>
@@ -36,10 +36,12 @@ struct Ends {
 }
 
 // Codes of 32 values: whole parts of x * inverse + shift inside [0, top].
-[[gnu::always_inline]] inline void find_plain_codes(const float* x, float offset, float inverse, float shift, float top, std::uint8_t* codes) {
+[[gnu::always_inline]] inline void find_plain_codes(const float* x, float offset, float inverse, float shift, float top,
+                                                    std::uint8_t* codes) {
   for (std::size_t i = 0; i < kLegacyBlock; i += kLanes) {
     Lanes lanes;
-    for (std::size_t v = 0; v < kVectors; ++v) lanes[v] = clamp((load(x + i + v * kWidth) - offset) * inverse + shift, 0, top);
+    for (std::size_t v = 0; v < kVectors; ++v)
+      lanes[v] = clamp((load(x + i + v * kWidth) - offset) * inverse + shift, 0, top);
     store_bytes(codes + i, lanes);
   }
 }
@@ -99,7 +101,8 @@ struct SymmetricLegacyTwin {
       std::memcpy(blocks, &block, sizeof(block));
     }
   }
-  static constexpr BlockTwin kEntry{.name = Type::kInfo.name, .columns = kLegacyBlock, .encode = encode, .is_plain = true};
+  static constexpr BlockTwin kEntry{
+      .name = Type::kInfo.name, .columns = kLegacyBlock, .encode = encode, .is_plain = true};
 };
 
 template <class Type, int kBits>
@@ -127,7 +130,8 @@ struct AffineLegacyTwin {
       std::memcpy(blocks, &block, sizeof(block));
     }
   }
-  static constexpr BlockTwin kEntry{.name = Type::kInfo.name, .columns = kLegacyBlock, .encode = encode, .is_plain = true};
+  static constexpr BlockTwin kEntry{
+      .name = Type::kInfo.name, .columns = kLegacyBlock, .encode = encode, .is_plain = true};
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Loops that do nothing but multiply, in enough independent chains to hide the latency: what the processor could do at best.
+// Loops that do nothing but multiply, in enough independent chains to hide the latency: what the processor could do at
+// best.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +9,8 @@
 
 namespace nibble::lanes {
 
-// As many as registers hold beside operands: sixteen lanes take two of the sixteen registers that sets before AVX-512 have.
+// As many as registers hold beside operands: sixteen lanes take two of the sixteen registers that sets before AVX-512
+// have.
 #if defined(__AVX512F__)
 static constexpr int kChains = 12;
 #elif defined(__AVXVNNI__)
@@ -17,7 +19,8 @@ static constexpr int kChains = 6;
 static constexpr int kChains = 4;
 #endif
 
-// iterations x 24 vectors of multiply-adds, in as many chains as the set's registers hold at once. V: sixteen f32 or eight f64 lanes.
+// iterations x 24 vectors of multiply-adds, in as many chains as the set's registers hold at once. V: sixteen f32 or
+// eight f64 lanes.
 template <class V, class T, int kHeld>
 static float float_peak(std::size_t iterations) {
   static_assert(24 % kHeld == 0);
@@ -27,7 +30,8 @@ static float float_peak(std::size_t iterations) {
   T lanes[kLanes];
 #pragma GCC unroll 24
   for (int i = 0; i < kHeld; ++i) {
-    for (int j = 0; j < kLanes; ++j) lanes[j] = static_cast<T>(i * kLanes + j);  // all different, or equal chains would be computed once
+    for (int j = 0; j < kLanes; ++j)
+      lanes[j] = static_cast<T>(i * kLanes + j);  // all different, or equal chains would be computed once
     sum[i] = V::load(lanes);
   }
   for (std::size_t n = 0; n < iterations * (24 / kHeld); ++n) {
@@ -49,7 +53,8 @@ static float int8_peak(std::size_t iterations) {
   Sums sum[kChains];
   const std::int8_t activations[4] = {1, -1, 2, -2};
   std::uint8_t weights[64];
-  for (int i = 0; i < 64; ++i) weights[i] = static_cast<std::uint8_t>(i);  // all different, or equal halves would be computed once
+  for (int i = 0; i < 64; ++i)
+    weights[i] = static_cast<std::uint8_t>(i);  // all different, or equal halves would be computed once
   Bytes w = Bytes::load(weights);
   const Quad x = Quad::load(activations);
 #pragma GCC unroll 12

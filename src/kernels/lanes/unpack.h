@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From the bit planes of a block to operands, one byte each. The unit is an octet: eight quads of columns (32 columns) of 16 rows.
+// From the bit planes of a block to operands, one byte each. The unit is an octet: eight quads of columns (32 columns)
+// of 16 rows.
 #pragma once
 
 #include "kernels/linear/integer_shape.h"
@@ -39,19 +40,23 @@ template <int kBits, int kTo, class Bytes>
 template <int kBits, int kTo, int kQuads, class Bytes>
 [[gnu::always_inline]] static inline void plane_quads(const std::uint8_t* lines, Bytes* out) {
 #pragma GCC unroll 8
-  for (int j = 0; j < kQuads * kBits / 8; ++j) line_quads<kBits, kTo>(Bytes::load(lines + j * kLineStride), out + j * (8 / kBits));
+  for (int j = 0; j < kQuads * kBits / 8; ++j)
+    line_quads<kBits, kTo>(Bytes::load(lines + j * kLineStride), out + j * (8 / kBits));
 }
 
 // Bytes that an octet of all 64 rows takes in a plane.
 static constexpr std::size_t octet_bytes(int bits) { return static_cast<std::size_t>(bits) * kLineStride; }
 
 // Quads whose bits fill whole lines of both planes.
-static constexpr int whole_lines(int low, int high) { return low == 7 ? 8 : high != 0 && low > high ? 8 / high : 8 / low; }
+static constexpr int whole_lines(int low, int high) {
+  return low == 7 ? 8 : high != 0 && low > high ? 8 / high : 8 / low;
+}
 
-// Quads of 3-bit codes: first two of them are put together in each byte. The order of the bits in the high plane (high_bit in integer_shape.h)
-// is such that this takes few shifts.
+// Quads of 3-bit codes: first two of them are put together in each byte. The order of the bits in the high plane
+// (high_bit in integer_shape.h) is such that this takes few shifts.
 template <class Bytes>
-[[gnu::always_inline]] static inline void quads_of_3_bits(const std::uint8_t* low, const std::uint8_t* high, Bytes* out) {
+[[gnu::always_inline]] static inline void quads_of_3_bits(const std::uint8_t* low, const std::uint8_t* high,
+                                                          Bytes* out) {
   const Bytes top = Bytes::set(0x44), code = Bytes::set(7);
   const Bytes a = Bytes::load(low), b = Bytes::load(low + kLineStride), h = Bytes::load(high);
   const Bytes pairs[4] = {select(top, h, a), select(top, shift<1>(h), shift<2>(a)), select(top, shift<-1>(h), b),
@@ -65,7 +70,8 @@ template <class Bytes>
 
 // Four quads of 6-bit codes.
 template <class Bytes>
-[[gnu::always_inline]] static inline void quads_of_6_bits(const std::uint8_t* low, const std::uint8_t* high, Bytes* out) {
+[[gnu::always_inline]] static inline void quads_of_6_bits(const std::uint8_t* low, const std::uint8_t* high,
+                                                          Bytes* out) {
   const Bytes top = Bytes::set(0x30), code = Bytes::set(63);
   const Bytes a = Bytes::load(low), b = Bytes::load(low + kLineStride), h = Bytes::load(high);
   out[0] = shift_and<0>(select(top, shift<-4>(h), a), code);
@@ -86,9 +92,11 @@ template <int kLine, class Bytes>
   if constexpr (kLine + 1 < static_cast<int>(kSevenBitLines)) quad_of_7_bits<kLine + 1>(lines, out);
 }
 
-// kLow, kHigh: bits of the planes. kQuads: a multiple of whole_lines. 1-bit codes become 0 or 2. Formats with a table have 4-bit codes.
+// kLow, kHigh: bits of the planes. kQuads: a multiple of whole_lines. 1-bit codes become 0 or 2. Formats with a table
+// have 4-bit codes.
 template <int kLow, int kHigh, bool kTable, int kQuads, class Bytes>
-[[gnu::always_inline]] static inline void operands_of_quads(const std::uint8_t* low, const std::uint8_t* high, Bytes table, Bytes* out) {
+[[gnu::always_inline]] static inline void operands_of_quads(const std::uint8_t* low, const std::uint8_t* high,
+                                                            Bytes table, Bytes* out) {
   if constexpr (kLow == 7) {
     quad_of_7_bits<0>(low, out);
   } else if constexpr (kLow == 2 && kHigh == 1) {
@@ -124,7 +132,8 @@ static void unpack_nibbles(const std::uint8_t* plane, std::size_t plane_bytes, s
 }
 
 template <class Bytes, int kLow, int kHigh, bool kTable>
-static void unpack_planes(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::uint8_t* panel) {
+static void unpack_planes(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth,
+                          std::uint8_t* panel) {
   const std::uint8_t *low = block + low_plane_offset(shape, depth), *high = block + codes_offset(shape, depth);
   const Bytes table = Bytes::table(shape.points);
   for (std::size_t octet = 0; octet < depth / 32; ++octet) {

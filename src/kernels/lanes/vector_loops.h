@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The small operations between the products, once for all instruction sets: templates over a set's sixteen-lane vector. Sums run in
-// sixteen lanes (element i in lane i mod 16) that are folded 16-8-4-2-1 at the end, whatever the register width.
+// The small operations between the products, once for all instruction sets: templates over a set's sixteen-lane vector.
+// Sums run in sixteen lanes (element i in lane i mod 16) that are folded 16-8-4-2-1 at the end, whatever the register
+// width.
 #pragma once
 
 #include <cstddef>
@@ -34,7 +35,9 @@ static void rms_norm_row(const float* x, const float* weight, std::size_t width,
   const float mean = sum_lanes(squares) / static_cast<float>(width);
   const F32 factor = F32::set(1.0f / F32::square_root(mean + epsilon));
   for (i = 0; i + 16 <= width; i += 16) mul(mul(F32::load(x + i), factor), F32::load(weight + i)).store(out + i);
-  if (i < width) mul(mul(F32::load_part(x + i, width - i), factor), F32::load_part(weight + i, width - i)).store_part(out + i, width - i);
+  if (i < width)
+    mul(mul(F32::load_part(x + i, width - i), factor), F32::load_part(weight + i, width - i))
+        .store_part(out + i, width - i);
 }
 
 template <class F32>
@@ -54,10 +57,12 @@ template <class F32, F32 (*times)(F32, F32)>
 static void gated_multiply(const float* gate, const float* up, std::size_t count, float* out) {
   std::size_t i = 0;
   for (; i + 16 <= count; i += 16) times(F32::load(gate + i), F32::load(up + i)).store(out + i);
-  if (i < count) times(F32::load_part(gate + i, count - i), F32::load_part(up + i, count - i)).store_part(out + i, count - i);
+  if (i < count)
+    times(F32::load_part(gate + i, count - i), F32::load_part(up + i, count - i)).store_part(out + i, count - i);
 }
 
-// outer * tanh(inner * x), tanh(z) = 1 - 2 / (e^(2z) + 1): within a few units of the last place of `outer`. inner2: 2 * inner.
+// outer * tanh(inner * x), tanh(z) = 1 - 2 / (e^(2z) + 1): within a few units of the last place of `outer`. inner2: 2 *
+// inner.
 template <class F32>
 [[gnu::always_inline]] static inline F32 soft_capped(F32 x, F32 inner2, F32 outer) {
   const F32 one = F32::set(1.0f);
@@ -91,7 +96,8 @@ static void rope_half_split(float* x, const float* cosine, const float* sine, st
   }
   if (i < half) {
     const std::size_t n = half - i;
-    const F32 a = F32::load_part(x + i, n), b = F32::load_part(x + half + i, n), c = F32::load_part(cosine + i, n), s = F32::load_part(sine + i, n);
+    const F32 a = F32::load_part(x + i, n), b = F32::load_part(x + half + i, n), c = F32::load_part(cosine + i, n),
+              s = F32::load_part(sine + i, n);
     fma(a, c, sub(zero, mul(b, s))).store_part(x + i, n);
     fma(a, s, mul(b, c)).store_part(x + half + i, n);
   }
@@ -107,7 +113,8 @@ static void rope_pairs(float* x, const float* cosine, const float* sine, std::si
       a[j] = x[2 * (i + j)];
       b[j] = x[2 * (i + j) + 1];
     }
-    const F32 va = F32::load_part(a, n), vb = F32::load_part(b, n), c = F32::load_part(cosine + i, n), s = F32::load_part(sine + i, n);
+    const F32 va = F32::load_part(a, n), vb = F32::load_part(b, n), c = F32::load_part(cosine + i, n),
+              s = F32::load_part(sine + i, n);
     fma(va, c, sub(zero, mul(vb, s))).store(a);
     fma(va, s, mul(vb, c)).store(b);
     for (std::size_t j = 0; j < n; ++j) {
@@ -142,12 +149,14 @@ template <class F32, class F64>
 static double sum_exp(const float* x, std::size_t count, float maximum) {
   const F64 top = F64::set(static_cast<double>(maximum));
   F64 sum = F64::set(0);
-  for (std::size_t i = 0; i < count; i += 16) sum = add(sum, exponentials<F32, F64>(load_or_lowest<F32>(x + i, count - i), top));
+  for (std::size_t i = 0; i < count; i += 16)
+    sum = add(sum, exponentials<F32, F64>(load_or_lowest<F32>(x + i, count - i), top));
   return sum_lanes(sum);
 }
 
 template <class F32, class F64>
-static void divergence_sums(const float* p, const float* q, std::size_t count, float maximum_p, float maximum_q, double* out) {
+static void divergence_sums(const float* p, const float* q, std::size_t count, float maximum_p, float maximum_q,
+                            double* out) {
   const F64 top_p = F64::set(static_cast<double>(maximum_p)), top_q = F64::set(static_cast<double>(maximum_q));
   F64 sum_p = F64::set(0), sum_q = F64::set(0), weighted = F64::set(0);
   for (std::size_t i = 0; i < count; i += 16) {
@@ -190,12 +199,14 @@ static float exponential_of(float x) {
 }
 
 template <class F32>
-static float softmax_chunk(float* scores, std::size_t begin, std::size_t end, float scale, float* running_maximum, float* running_sum) {
+static float softmax_chunk(float* scores, std::size_t begin, std::size_t end, float scale, float* running_maximum,
+                           float* running_sum) {
   const F32 factor = F32::set(scale), lowest = F32::set(-__FLT_MAX__);
   F32 s[kChunkVectors];
   for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = mul(F32::load(scores + 16 * i), factor);
   mask(s, begin, end, lowest);
-  const float here = max_lanes(max(max(s[0], s[1]), max(s[2], s[3]))), before = *running_maximum, top = here > before ? here : before;
+  const float here = max_lanes(max(max(s[0], s[1]), max(s[2], s[3]))), before = *running_maximum,
+              top = here > before ? here : before;
   for (std::size_t i = 0; i < kChunkVectors; ++i) s[i] = power_of_two(sub(s[i], F32::set(top)));
   mask(s, begin, end, F32::set(0));
   for (std::size_t i = 0; i < kChunkVectors; ++i) s[i].store(scores + 16 * i);
@@ -206,10 +217,12 @@ static float softmax_chunk(float* scores, std::size_t begin, std::size_t end, fl
 }
 
 template <class F32>
-static void merge_softmax(const float* other, float other_maximum, float other_sum, std::size_t count, float* result, float* maximum, float* sum) {
+static void merge_softmax(const float* other, float other_maximum, float other_sum, std::size_t count, float* result,
+                          float* maximum, float* sum) {
   const float top = other_maximum > *maximum ? other_maximum : *maximum;
   const F32 kept = power_of_two(F32::set(*maximum - top)), taken = power_of_two(F32::set(other_maximum - top));
-  for (std::size_t i = 0; i < count; i += 16) fma(F32::load(other + i), taken, mul(F32::load(result + i), kept)).store(result + i);
+  for (std::size_t i = 0; i < count; i += 16)
+    fma(F32::load(other + i), taken, mul(F32::load(result + i), kept)).store(result + i);
   *sum = *sum * first_lane(kept) + other_sum * first_lane(taken);
   *maximum = top;
 }

@@ -15,7 +15,8 @@ inline constexpr std::uint64_t kBf16Preparation = 1;  // PackedWeights::preparat
 
 inline std::size_t bf16_stride(std::uint64_t cols) { return (static_cast<std::size_t>(cols) + 1) / 2 * 2; }
 
-inline void round_to_bf16(const KernelTable& kernels, const float* x, std::size_t tokens, std::uint64_t cols, ThreadPool& pool, std::uint16_t* out) {
+inline void round_to_bf16(const KernelTable& kernels, const float* x, std::size_t tokens, std::uint64_t cols,
+                          ThreadPool& pool, std::uint16_t* out) {
   const std::size_t stride = bf16_stride(cols), count = static_cast<std::size_t>(cols);
   pool.parallel_for(tokens, 1 + 8192 / stride, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t t = begin; t < end; ++t) {

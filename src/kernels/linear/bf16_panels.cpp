@@ -38,21 +38,24 @@ class Bf16Panels final : public PackedWeights {
   std::uint64_t resident_bytes() const noexcept override { return bytes_.size(); }
 
   std::uint64_t preparation() const noexcept override { return kBf16Preparation; }
-  std::size_t shared_bytes(std::size_t tokens) const noexcept override { return tokens * x_stride() * sizeof(std::uint16_t); }
+  std::size_t shared_bytes(std::size_t tokens) const noexcept override {
+    return tokens * x_stride() * sizeof(std::uint16_t);
+  }
   std::size_t worker_bytes() const noexcept override { return kTokenBlock * kPanelRows * sizeof(float); }
 
   void prepare(const float* x, std::size_t tokens, ThreadPool& pool, std::byte* shared) const override {
     round_to_bf16(kernels_, x, tokens, cols_, pool, reinterpret_cast<std::uint16_t*>(shared));
   }
 
-  void multiply_panel(std::size_t p, const float*, std::size_t tokens, float* y, std::byte* shared, std::byte* worker) const override {
+  void multiply_panel(std::size_t p, const float*, std::size_t tokens, float* y, std::byte* shared,
+                      std::byte* worker) const override {
     const std::uint16_t* const rounded = reinterpret_cast<const std::uint16_t*>(shared);
     const PanelOutput out(y, rows_, p, tokens, reinterpret_cast<float*>(worker));
     for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
       const std::size_t n = std::min(kTokenBlock, tokens - t);
       for (std::size_t k = 0; k < pairs_; k += kPairs)
-        kernels_.bf16_tile(panel(p) + k * 2 * kPanelRows, std::min(kPairs, pairs_ - k), rounded + t * x_stride() + 2 * k, x_stride(), n, out.data(t),
-                           out.stride(), k != 0);
+        kernels_.bf16_tile(panel(p) + k * 2 * kPanelRows, std::min(kPairs, pairs_ - k),
+                           rounded + t * x_stride() + 2 * k, x_stride(), n, out.data(t), out.stride(), k != 0);
       out.finish(kernels_, t, n);
     }
   }
@@ -73,7 +76,9 @@ class Bf16Panels final : public PackedWeights {
 
   std::size_t x_stride() const noexcept { return 2 * pairs_; }
   std::uint16_t* panel(std::size_t p) const { return bytes_.as<std::uint16_t>() + p * pairs_ * 2 * kPanelRows; }
-  static std::size_t element(std::size_t row, std::size_t column) { return column / 2 * 2 * kPanelRows + row * 2 + column % 2; }
+  static std::size_t element(std::size_t row, std::size_t column) {
+    return column / 2 * 2 * kPanelRows + row * 2 + column % 2;
+  }
 
   const KernelTable& kernels_;
   std::size_t pairs_;
@@ -82,7 +87,8 @@ class Bf16Panels final : public PackedWeights {
 
 }  // namespace
 
-std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
+std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, const KernelOptions& options,
+                                                ThreadPool& pool) {
   if (weights.cols == 0) return nullptr;
   return std::make_unique<Bf16Panels>(weights, kernel_table(options.isa), options.isa, pool);
 }

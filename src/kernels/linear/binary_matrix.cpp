@@ -22,7 +22,8 @@ std::uint64_t sign_word(const float* x, std::size_t count) {
 }
 
 void pack_signs(const float* x, std::size_t cols, std::uint64_t* out, std::size_t stride) {
-  for (std::size_t k = 0; k < words_of(cols); ++k) out[k * stride] = sign_word(x + 64 * k, std::min<std::size_t>(64, cols - 64 * k));
+  for (std::size_t k = 0; k < words_of(cols); ++k)
+    out[k * stride] = sign_word(x + 64 * k, std::min<std::size_t>(64, cols - 64 * k));
 }
 
 }  // namespace
@@ -35,30 +36,37 @@ BinaryMatrix BinaryMatrix::pack(const float* weights, std::size_t rows, std::siz
   matrix.bits_ = ResidentBytes(panels_of(rows) * kBinaryRows * words * sizeof(std::uint64_t));
   std::uint64_t* const bits = matrix.bits_.as<std::uint64_t>();
   pool.parallel_for(rows, kBinaryRows, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t row = begin; row < end; ++row) pack_signs(weights + row * cols, cols, bits + begin * words + (row - begin), kBinaryRows);
+    for (std::size_t row = begin; row < end; ++row)
+      pack_signs(weights + row * cols, cols, bits + begin * words + (row - begin), kBinaryRows);
   });
   return matrix;
 }
 
-void BinaryMatrix::multiply(const float* x, std::size_t tokens, std::int32_t* y, Isa isa, ThreadPool& pool, KernelScratch& scratch) const {
+void BinaryMatrix::multiply(const float* x, std::size_t tokens, std::int32_t* y, Isa isa, ThreadPool& pool,
+                            KernelScratch& scratch) const {
   const KernelTable& kernels = kernel_table(isa);
   const std::size_t words = words_of(cols_), tile_words = kTokens * kBinaryRows / 2;  // counts are half as wide
-  std::uint64_t* const signs = reinterpret_cast<std::uint64_t*>(scratch.reserve((tokens * words + pool.num_threads() * tile_words) * 8));
-  pool.parallel_for(tokens, std::max<std::size_t>(1, 16384 / std::max<std::size_t>(cols_, 1)), [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t t = begin; t < end; ++t) pack_signs(x + t * cols_, cols_, signs + t * words, 1);
-  });
+  std::uint64_t* const signs =
+      reinterpret_cast<std::uint64_t*>(scratch.reserve((tokens * words + pool.num_threads() * tile_words) * 8));
+  pool.parallel_for(tokens, std::max<std::size_t>(1, 16384 / std::max<std::size_t>(cols_, 1)),
+                    [&](std::size_t begin, std::size_t end, std::size_t) {
+                      for (std::size_t t = begin; t < end; ++t) pack_signs(x + t * cols_, cols_, signs + t * words, 1);
+                    });
   const std::uint64_t* const bits = bits_.as<std::uint64_t>();
   // Small matrices are not worth waking anybody for.
-  const std::size_t panels = panels_of(rows_), grain = std::clamp<std::size_t>(16384 / (words * std::min(tokens, kTokens) + 1), 1, panels + 1);
+  const std::size_t panels = panels_of(rows_),
+                    grain = std::clamp<std::size_t>(16384 / (words * std::min(tokens, kTokens) + 1), 1, panels + 1);
   pool.parallel_for(panels, grain, [&](std::size_t begin, std::size_t end, std::size_t worker) {
     std::uint32_t* const counts = reinterpret_cast<std::uint32_t*>(signs + tokens * words + worker * tile_words);
     for (std::size_t panel = begin; panel < end; ++panel)
       for (std::size_t first = 0; first < tokens; first += kTokens) {
-        const std::size_t count = std::min(kTokens, tokens - first), row = panel * kBinaryRows, rows = std::min(kBinaryRows, rows_ - row);
+        const std::size_t count = std::min(kTokens, tokens - first), row = panel * kBinaryRows,
+                          rows = std::min(kBinaryRows, rows_ - row);
         kernels.binary_product(bits + row * words, words, signs + first * words, words, count, counts, kBinaryRows);
         for (std::size_t t = 0; t < count; ++t)
           for (std::size_t n = 0; n < rows; ++n)
-            y[(first + t) * rows_ + row + n] = static_cast<std::int32_t>(cols_) - 2 * static_cast<std::int32_t>(counts[t * kBinaryRows + n]);
+            y[(first + t) * rows_ + row + n] =
+                static_cast<std::int32_t>(cols_) - 2 * static_cast<std::int32_t>(counts[t * kBinaryRows + n]);
       }
   });
 }

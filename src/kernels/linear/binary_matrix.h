@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fully binary products (XNOR-Net, Rastegari et al., arXiv:1603.05279, section 3.2): weights and activations are signs, a bit each, and a
-// product of signs is an exclusive or and a count of ones. Exact integers: the same on every instruction set. The scales of either side, one
-// for each row and token, are the caller's.
+// Fully binary products (XNOR-Net, Rastegari et al., arXiv:1603.05279, section 3.2): weights and activations are signs,
+// a bit each, and a product of signs is an exclusive or and a count of ones. Exact integers: the same on every
+// instruction set. The scales of either side, one for each row and token, are the caller's.
 //
 //   BinaryMatrix w = BinaryMatrix::pack(weights, rows, cols, pool);
 //   w.multiply(x, tokens, y, isa, pool, scratch);   // y[t, n] = sum over k of sign(x[t, k]) * sign(w[n, k])
 //
-// sign is -1 where the sign bit is set, -0 included, and +1 elsewhere. Const members may be called from several threads, each with a pool
-// and scratch of its own.
+// sign is -1 where the sign bit is set, -0 included, and +1 elsewhere. Const members may be called from several
+// threads, each with a pool and scratch of its own.
 #pragma once
 
 #include <cstddef>
@@ -31,7 +31,8 @@ class BinaryMatrix {
   std::size_t resident_bytes() const noexcept { return bits_.size(); }
 
   // y: [tokens, rows], x: [tokens, cols], both row-major, not aliased.
-  void multiply(const float* x, std::size_t tokens, std::int32_t* y, Isa isa, ThreadPool& pool, KernelScratch& scratch) const;
+  void multiply(const float* x, std::size_t tokens, std::int32_t* y, Isa isa, ThreadPool& pool,
+                KernelScratch& scratch) const;
 
  private:
   std::size_t rows_ = 0, cols_ = 0;

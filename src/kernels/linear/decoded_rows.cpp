@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The path that takes every format: rows stay as the file has them; a panel of 64 rows is decoded to f32 for each product.
+// The path that takes every format: rows stay as the file has them; a panel of 64 rows is decoded to f32 for each
+// product.
 #include <span>
 
 #include "kernels/linear/f32_panels.h"
@@ -14,7 +15,9 @@ namespace {
 class DecodedRows final : public PackedWeights {
  public:
   DecodedRows(const QuantizedView& w, Isa isa)
-      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/f32 from rows of " + w.format->name()), kernels_(kernel_table(isa)), view_(w) {
+      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/f32 from rows of " + w.format->name()),
+        kernels_(kernel_table(isa)),
+        view_(w) {
     for (auto& plane : view_.planes) {
       ResidentBytes copy(plane.size());
       if (!plane.empty()) std::memcpy(copy.data(), plane.data(), plane.size());
@@ -30,9 +33,12 @@ class DecodedRows final : public PackedWeights {
   }
 
   // Decoded rows, an f32 panel, a tile of results.
-  std::size_t worker_bytes() const noexcept override { return (row_stride() + kF32Depth + kTokenBlock) * kPanelRows * sizeof(float); }
+  std::size_t worker_bytes() const noexcept override {
+    return (row_stride() + kF32Depth + kTokenBlock) * kPanelRows * sizeof(float);
+  }
 
-  void multiply_panel(std::size_t p, const float* x, std::size_t tokens, float* y, std::byte*, std::byte* worker) const override {
+  void multiply_panel(std::size_t p, const float* x, std::size_t tokens, float* y, std::byte*,
+                      std::byte* worker) const override {
     const std::size_t cols = static_cast<std::size_t>(cols_);
     float* const decoded = reinterpret_cast<float*>(worker);
     float* const f32_panel = decoded + row_stride() * kPanelRows;
@@ -49,7 +55,9 @@ class DecodedRows final : public PackedWeights {
     }
   }
 
-  void decode_row(std::uint64_t row, float* out) const override { view_.decode_row(row, {out, static_cast<std::size_t>(cols_)}); }
+  void decode_row(std::uint64_t row, float* out) const override {
+    view_.decode_row(row, {out, static_cast<std::size_t>(cols_)});
+  }
 
  private:
   std::size_t row_stride() const noexcept { return (static_cast<std::size_t>(cols_) + 15) / 16 * 16; }
@@ -72,7 +80,8 @@ class DecodedRows final : public PackedWeights {
 
 }  // namespace
 
-std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, const KernelOptions& options, ThreadPool&) {
+std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, const KernelOptions& options,
+                                                 ThreadPool&) {
   return std::make_unique<DecodedRows>(weights, options.isa);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Small binary floats on scales: codes and scales lie as those of integers do (integer_shape.h); a block is widened in the nearest cache and
-// multiplied with all tokens.
+// Small binary floats on scales: codes and scales lie as those of integers do (integer_shape.h); a block is widened in
+// the nearest cache and multiplied with all tokens.
 #include <array>
 
 #include "kernels/linear/bf16_activations.h"
@@ -26,7 +26,8 @@ struct Buffers {
   std::uint8_t *operands, *multiples;
 
   static constexpr std::size_t kTile = kTokenBlock * 64 * sizeof(float), kWide = kBlockDepth * 64 * sizeof(float);
-  static constexpr std::size_t kScales = kMaxGroups * 64 * sizeof(float), kPairs = kBlockDepth * 64 * sizeof(std::uint16_t);
+  static constexpr std::size_t kScales = kMaxGroups * 64 * sizeof(float),
+                               kPairs = kBlockDepth * 64 * sizeof(std::uint16_t);
   static constexpr std::size_t kOperands = kBlockDepth * 64, kMultiples = 2 * kMaxGroups * 64;
   static constexpr std::size_t kBytes = kTile + kWide + kScales + kPairs + kOperands + kMultiples;
   explicit Buffers(std::byte* base)
@@ -42,7 +43,8 @@ class FloatPanels final : public PackedWeights {
  public:
   FloatPanels(const QuantizedView& w, const FloatForm& form, Arithmetic arithmetic, Isa isa, ThreadPool& pool)
       : PackedWeights(w.rows, w.cols,
-                      std::string(isa_name(isa)) + (arithmetic == Arithmetic::bf16 ? "/bf16" : "/f32") + " from codes of " + w.format->name()),
+                      std::string(isa_name(isa)) + (arithmetic == Arithmetic::bf16 ? "/bf16" : "/f32") +
+                          " from codes of " + w.format->name()),
         form_(form),
         arithmetic_(arithmetic),
         kernels_(kernel_table(isa)),
@@ -65,7 +67,8 @@ class FloatPanels final : public PackedWeights {
     if (uses_bf16()) round_to_bf16(kernels_, x, tokens, cols_, pool, reinterpret_cast<std::uint16_t*>(shared));
   }
 
-  void multiply_panel(std::size_t p, const float* x, std::size_t tokens, float* y, std::byte* shared, std::byte* worker) const override {
+  void multiply_panel(std::size_t p, const float* x, std::size_t tokens, float* y, std::byte* shared,
+                      std::byte* worker) const override {
     const Buffers buffers(worker);
     const PanelOutput out(y, rows_, p, tokens, buffers.tile);
     for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
@@ -75,14 +78,16 @@ class FloatPanels final : public PackedWeights {
         const std::size_t columns = columns_of(b);
         for (std::size_t c = 0; c < columns; c += step) {
           const std::size_t count = std::min(step, columns - c), at = b * kBlockDepth + c, padded = round_up(count, 4);
-          kernels_.widen_float_codes(form_.codes, codes + c * 64, padded, buffers.scales + c / group() * 64, group(), buffers.wide);
+          kernels_.widen_float_codes(form_.codes, codes + c * 64, padded, buffers.scales + c / group() * 64, group(),
+                                     buffers.wide);
           if (uses_bf16()) {
             kernels_.pair_bf16(buffers.wide, padded, buffers.pairs);
-            kernels_.bf16_tile(buffers.pairs, (count + 1) / 2, reinterpret_cast<const std::uint16_t*>(shared) + t * bf16_stride(cols_) + at,
+            kernels_.bf16_tile(buffers.pairs, (count + 1) / 2,
+                               reinterpret_cast<const std::uint16_t*>(shared) + t * bf16_stride(cols_) + at,
                                bf16_stride(cols_), n, out.data(t), out.stride(), at != 0);
           } else {
-            kernels_.f32_tile(buffers.wide, count, kPanelRows, x + t * cols_ + at, static_cast<std::size_t>(cols_), n, out.data(t), out.stride(),
-                              at != 0);
+            kernels_.f32_tile(buffers.wide, count, kPanelRows, x + t * cols_ + at, static_cast<std::size_t>(cols_), n,
+                              out.data(t), out.stride(), at != 0);
           }
         }
       }
@@ -99,7 +104,8 @@ class FloatPanels final : public PackedWeights {
       ExpandedGrid grid{scales, nullptr, nullptr, multiples, nullptr};
       kernels_.expand_grid(form_.form.shape, block_at(p, b), panel_row_scales(p), depth_of(b), grid);
       for (std::size_t c = 0; c < columns_of(b); ++c)
-        out[b * kBlockDepth + c] = scales[c / group() * 64 + r] * form_.values[read_code(form_.form.shape, block_at(p, b), depth_of(b), r, c)];
+        out[b * kBlockDepth + c] =
+            scales[c / group() * 64 + r] * form_.values[read_code(form_.form.shape, block_at(p, b), depth_of(b), r, c)];
     }
   }
 
@@ -108,11 +114,19 @@ class FloatPanels final : public PackedWeights {
   // Powers of two are part of the bf16 numbers; others would be rounded.
   bool scales_come_last() const { return uses_bf16() && form_.form.shape.scale == ScaleKind::row; }
   std::size_t group() const { return kernel_group(form_.form.shape); }
-  std::size_t columns_of(std::size_t b) const { return std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth); }
-  std::size_t depth_of(std::size_t b) const { return std::min(kBlockDepth, round_up(static_cast<std::size_t>(cols_) - b * kBlockDepth, kDepthUnit)); }
+  std::size_t columns_of(std::size_t b) const {
+    return std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
+  }
+  std::size_t depth_of(std::size_t b) const {
+    return std::min(kBlockDepth, round_up(static_cast<std::size_t>(cols_) - b * kBlockDepth, kDepthUnit));
+  }
   std::size_t block_offset(std::size_t b) const { return b * block_bytes(form_.form.shape, kBlockDepth); }
-  std::uint8_t* block_at(std::size_t p, std::size_t b) const { return bytes_.as<std::uint8_t>(p * panel_bytes_ + block_offset(b)); }
-  float* panel_row_scales(std::size_t p) const { return row_scales_.size() == 0 ? nullptr : row_scales_.as<float>() + p * kPanelRows; }
+  std::uint8_t* block_at(std::size_t p, std::size_t b) const {
+    return bytes_.as<std::uint8_t>(p * panel_bytes_ + block_offset(b));
+  }
+  float* panel_row_scales(std::size_t p) const {
+    return row_scales_.size() == 0 ? nullptr : row_scales_.as<float>() + p * kPanelRows;
+  }
 
   void pack_panel(const QuantizedView& w, std::size_t p) const {
     const std::size_t count = std::min<std::size_t>(kPanelRows, static_cast<std::size_t>(rows_) - p * kPanelRows);
@@ -157,11 +171,13 @@ class FloatPanels final : public PackedWeights {
 
 }  // namespace
 
-std::unique_ptr<PackedWeights> pack_float_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
+std::unique_ptr<PackedWeights> pack_float_panels(const QuantizedView& weights, const KernelOptions& options,
+                                                 ThreadPool& pool) {
   const auto form = float_form(*weights.format);
   if (!form || weights.cols == 0 || has_multiples(form->form.shape)) return nullptr;
   const ScaleKind scale = form->form.shape.scale;
-  const bool is_exact = scale == ScaleKind::row || scale == ScaleKind::e8m0, bf16 = is_exact && takes_bf16(options, is_exact);
+  const bool is_exact = scale == ScaleKind::row || scale == ScaleKind::e8m0,
+             bf16 = is_exact && takes_bf16(options, is_exact);
   return std::make_unique<FloatPanels>(weights, *form, bf16 ? Arithmetic::bf16 : Arithmetic::f32, options.isa, pool);
 }
 

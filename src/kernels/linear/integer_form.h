@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which formats are integers on a grid, and how their blocks are read. The one place where kernels know formats by name; everything
-// behind it knows shapes only (integer_shape.h).
+// Which formats are integers on a grid, and how their blocks are read. The one place where kernels know formats by
+// name; everything behind it knows shapes only (integer_shape.h).
 //
 //   if (auto form = integer_form(*view.format, view.cols)) form->read(*form, view.row(7), 0, 256, codes);
 #pragma once
@@ -29,7 +29,8 @@ struct BlockCodes {
 
 struct IntegerForm {
   // Reads `columns` columns of block `block` of a row. What the shape does not have is left alone.
-  using Read = void (*)(const IntegerForm& form, const ConstRowPlanes& row, std::size_t block, std::size_t columns, BlockCodes& out);
+  using Read = void (*)(const IntegerForm& form, const ConstRowPlanes& row, std::size_t block, std::size_t columns,
+                        BlockCodes& out);
 
   IntegerShape shape;  // of the block, or of what a block of units is decoded to
   UnitShape units;

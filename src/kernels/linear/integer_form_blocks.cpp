@@ -35,7 +35,8 @@ Block block_at(const ConstRowPlanes& row, std::size_t index) {
 
 // Formats whose blocks are shorter than the kernels': several in a row, each a group.
 template <class T, void (*kRead)(const typename T::Block&, std::uint8_t*, BlockCodes&, std::size_t)>
-void read_short_blocks(const IntegerForm&, const ConstRowPlanes& row, std::size_t block, std::size_t columns, BlockCodes& out) {
+void read_short_blocks(const IntegerForm&, const ConstRowPlanes& row, std::size_t block, std::size_t columns,
+                       BlockCodes& out) {
   constexpr std::size_t kColumns = T::kInfo.columns;
   for (std::size_t i = 0; i * kColumns < columns; ++i)
     kRead(block_at<typename T::Block>(row, block * (kBlockDepth / kColumns) + i), out.codes + i * kColumns, out, i);
@@ -89,16 +90,19 @@ typename T::Grid unpack_super_block(const typename T::Block& block, BlockCodes& 
 
 // d * scale * (code - middle)
 template <class T>
-void read_symmetric_k(const IntegerForm& form, const ConstRowPlanes& row, std::size_t index, std::size_t, BlockCodes& out) {
+void read_symmetric_k(const IntegerForm& form, const ConstRowPlanes& row, std::size_t index, std::size_t,
+                      BlockCodes& out) {
   const auto block = block_at<typename T::Block>(row, index);
   const auto grid = unpack_super_block<T>(block, out);
   out.super[0] = block.d;
-  for (std::size_t s = 0; s < kBlockDepth / form.shape.group; ++s) out.scales[s] = static_cast<std::uint8_t>(grid.scales[s]);
+  for (std::size_t s = 0; s < kBlockDepth / form.shape.group; ++s)
+    out.scales[s] = static_cast<std::uint8_t>(grid.scales[s]);
 }
 
 // d * scale * code - dmin * minimum
 template <class T>
-void read_affine_k(const IntegerForm& form, const ConstRowPlanes& row, std::size_t index, std::size_t, BlockCodes& out) {
+void read_affine_k(const IntegerForm& form, const ConstRowPlanes& row, std::size_t index, std::size_t,
+                   BlockCodes& out) {
   const auto block = block_at<typename T::Block>(row, index);
   const auto grid = unpack_super_block<T>(block, out);
   out.super[0] = block.d;
@@ -124,28 +128,48 @@ const Line kLines[] = {
     {"q4_0", {.low_bits = 4, .middle = 8}, read_short_blocks<Q4_0, read_symmetric<Q4_0>>, nullptr},
     {"q5_0", {.low_bits = 4, .high_bits = 1, .middle = 16}, read_short_blocks<Q5_0, read_symmetric<Q5_0>>, nullptr},
     {"q4_1", {.low_bits = 4, .offset = OffsetKind::f16}, read_short_blocks<Q4_1, read_affine<Q4_1>>, nullptr},
-    {"q5_1", {.low_bits = 4, .high_bits = 1, .offset = OffsetKind::f16}, read_short_blocks<Q5_1, read_affine<Q5_1>>, nullptr},
+    {"q5_1",
+     {.low_bits = 4, .high_bits = 1, .offset = OffsetKind::f16},
+     read_short_blocks<Q5_1, read_affine<Q5_1>>,
+     nullptr},
     {"q6_k",
      {.low_bits = 4, .high_bits = 2, .middle = 32, .scale = ScaleKind::signed8, .super_scales = 1, .group = 16},
      read_symmetric_k<Q6_K>,
      nullptr},
     {"q5_k",
-     {.low_bits = 4, .high_bits = 1, .scale = ScaleKind::unsigned8, .offset = OffsetKind::minus_unsigned8, .super_scales = 2},
+     {.low_bits = 4,
+      .high_bits = 1,
+      .scale = ScaleKind::unsigned8,
+      .offset = OffsetKind::minus_unsigned8,
+      .super_scales = 2},
      read_affine_k<Q5_K>,
      nullptr},
-    {"q4_k", {.low_bits = 4, .scale = ScaleKind::unsigned8, .offset = OffsetKind::minus_unsigned8, .super_scales = 2}, read_affine_k<Q4_K>, nullptr},
+    {"q4_k",
+     {.low_bits = 4, .scale = ScaleKind::unsigned8, .offset = OffsetKind::minus_unsigned8, .super_scales = 2},
+     read_affine_k<Q4_K>,
+     nullptr},
     {"q3_k",
      {.low_bits = 2, .high_bits = 1, .middle = 4, .scale = ScaleKind::signed6, .super_scales = 1, .group = 16},
      read_symmetric_k<Q3_K>,
      nullptr},
     {"q2_k",
-     {.low_bits = 2, .scale = ScaleKind::unsigned4, .offset = OffsetKind::minus_unsigned4, .super_scales = 2, .group = 16},
+     {.low_bits = 2,
+      .scale = ScaleKind::unsigned4,
+      .offset = OffsetKind::minus_unsigned4,
+      .super_scales = 2,
+      .group = 16},
      read_affine_k<Q2_K>,
      nullptr},
-    {"iq4_xs", {.low_bits = 4, .scale = ScaleKind::signed8, .super_scales = 1}, read_symmetric_k<IQ4_XS>, IQ4_XSShape::kPoints},
+    {"iq4_xs",
+     {.low_bits = 4, .scale = ScaleKind::signed8, .super_scales = 1},
+     read_symmetric_k<IQ4_XS>,
+     IQ4_XSShape::kPoints},
     {"iq4_nl", {.low_bits = 4}, read_short_blocks<Iq4_Nl, read_plain<Iq4_Nl>>, IQ4_XSShape::kPoints},
     {"mxfp4", {.low_bits = 4, .scale = ScaleKind::e8m0}, read_short_blocks<Mxfp4, read_plain<Mxfp4>>, kE2m1},
-    {"nvfp4", {.low_bits = 4, .scale = ScaleKind::e4m3, .group = 16}, read_short_blocks<Nvfp4, read_plain<Nvfp4>>, kE2m1},
+    {"nvfp4",
+     {.low_bits = 4, .scale = ScaleKind::e4m3, .group = 16},
+     read_short_blocks<Nvfp4, read_plain<Nvfp4>>,
+     kE2m1},
     {"q2_0", {.low_bits = 2, .middle = 1, .group = 64}, read_short_blocks<Q2_0, read_plain<Q2_0>>, nullptr},
     {"q1_0", {.low_bits = 1, .middle = 1, .group = 128}, read_short_blocks<Q1_0, read_plain<Q1_0>>, nullptr},
     {"tq2_0", {.low_bits = 2, .middle = 1, .group = 256}, read_short_blocks<Tq2_0, read_plain<Tq2_0>>, nullptr},

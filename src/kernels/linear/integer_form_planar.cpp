@@ -29,14 +29,16 @@ std::uint32_t scale_bits_of(const PlanarGrid& grid, ScaleKind kind) {
       return grid.scale_code;
     case ScaleKind::unsigned8_of_row: {
       const float multiple = std::nearbyint(grid.scale / grid.base);
-      return multiple >= 0 && multiple <= 255 ? static_cast<std::uint32_t>(multiple) : 0u;  // a base of zero: every value is zero
+      return multiple >= 0 && multiple <= 255 ? static_cast<std::uint32_t>(multiple)
+                                              : 0u;  // a base of zero: every value is zero
     }
     default:
       return 0;
   }
 }
 
-void read_planar(const IntegerForm& form, const ConstRowPlanes& row, std::size_t block, std::size_t columns, BlockCodes& out) {
+void read_planar(const IntegerForm& form, const ConstRowPlanes& row, std::size_t block, std::size_t columns,
+                 BlockCodes& out) {
   const auto& format = static_cast<const PlanarFormat&>(*form.format);
   const PlanarSpec& spec = format.spec();
   const std::size_t first = block * kBlockDepth, group = spec.grain == PlanarGrain::group ? spec.group : 0;
@@ -106,13 +108,16 @@ void set_points(IntegerForm& form, const std::array<float, 16>& points) {
   shape.has_table = true;
   shape.middle = 128;
   form.table = points;
-  const bool halves = std::all_of(points.begin(), points.end(), [](float x) { return 2 * x == std::nearbyint(2 * x) && std::fabs(2 * x) <= 127; });
-  const bool whole = halves && std::all_of(points.begin(), points.end(), [](float x) { return x == std::nearbyint(x); });
+  const bool halves = std::all_of(points.begin(), points.end(),
+                                  [](float x) { return 2 * x == std::nearbyint(2 * x) && std::fabs(2 * x) <= 127; });
+  const bool whole =
+      halves && std::all_of(points.begin(), points.end(), [](float x) { return x == std::nearbyint(x); });
   float largest = 0;
   for (float x : points) largest = std::max(largest, std::fabs(x));
   shape.factor = whole ? 1.0f : halves ? 0.5f : largest / 127.0f;
   for (std::size_t i = 0; i < 16; ++i)
-    shape.points[i] = static_cast<std::uint8_t>(128 + std::lround(halves ? points[i] / shape.factor : points[i] * (127.0f / largest)));
+    shape.points[i] = static_cast<std::uint8_t>(
+        128 + std::lround(halves ? points[i] / shape.factor : points[i] * (127.0f / largest)));
 }
 
 std::optional<IntegerForm> planar_integer_form(const Format& format, std::uint64_t cols) {
@@ -183,7 +188,8 @@ std::optional<FloatForm> float_form(const Format& format) {
   result.form.format = &format;
   result.form.read = read_planar;
   if (!set_planes(result.form.shape, spec.bits) || !set_scales(result.form.shape, spec)) return std::nullopt;
-  for (std::size_t i = 0; i < std::size_t{1} << spec.bits; ++i) result.values[i] = planar->fixed_table()->value(static_cast<Code>(i));
+  for (std::size_t i = 0; i < std::size_t{1} << spec.bits; ++i)
+    result.values[i] = planar->fixed_table()->value(static_cast<Code>(i));
   return result;
 }
 

@@ -27,7 +27,8 @@ struct NestedScales {
 };
 NestedScales nested_scales(const TensorGrid& grid);
 
-// Formats whose codes are small binary floats on scales. The form's shape says how codes and scales lie in memory; its products are not integers.
+// Formats whose codes are small binary floats on scales. The form's shape says how codes and scales lie in memory; its
+// products are not integers.
 struct FloatForm {
   IntegerForm form;
   FloatCodes codes;
@@ -35,7 +36,8 @@ struct FloatForm {
 };
 std::optional<FloatForm> float_form(const Format& format);
 
-// Rounds 4-bit points to int8 operands around 128: exactly where twice every point is an integer, else in units of largest / 127.
+// Rounds 4-bit points to int8 operands around 128: exactly where twice every point is an integer, else in units of
+// largest / 127.
 void set_points(IntegerForm& form, const std::array<float, 16>& points);
 
 }  // namespace nibble

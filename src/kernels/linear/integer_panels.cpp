@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Quantized weights multiplied as integers: repacked once into panels (integer_shape.h); for every product, activations become int8,
-// and each block is decoded to 8-bit operands in the nearest cache, to be multiplied with all tokens.
+// Quantized weights multiplied as integers: repacked once into panels (integer_shape.h); for every product, activations
+// become int8, and each block is decoded to 8-bit operands in the nearest cache, to be multiplied with all tokens.
 #include <array>
 #include <bit>
 #include <cassert>
@@ -23,7 +23,7 @@ namespace {
 
 std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// --- products ------------------------------------------------------------------------------------------------------------------------
+// --- products --------------------------------------------------------------------------------------------------------
 
 // Activations of a call, in the caller's scratch: for each block of columns, all tokens.
 struct ActivationBuffers {
@@ -35,7 +35,8 @@ struct ActivationBuffers {
   float* shifts;  // [tokens]: minus scale times zero point
 
   static std::size_t bytes(std::size_t blocks, std::size_t tokens, std::size_t runs) {
-    return round_up(blocks * tokens * (2 * kBlockDepth + 8 + 8 * kMaxGroups + runs * (4 + kSumCodes)) + tokens * sizeof(float), 64);
+    return round_up(
+        blocks * tokens * (2 * kBlockDepth + 8 + 8 * kMaxGroups + runs * (4 + kSumCodes)) + tokens * sizeof(float), 64);
   }
   ActivationBuffers(std::byte* base, std::size_t blocks, std::size_t tokens, std::size_t num_runs) : runs(num_runs) {
     const std::size_t n = blocks * tokens;
@@ -54,8 +55,13 @@ struct ActivationBuffers {
     return {runs, t.codes, t.scales, t.biases, t.sums, t.sum_codes, t.wide, t.wide_quads};
   }
   ActivationTarget target(std::size_t index) const {
-    return {codes + index * kBlockDepth, scales + index * runs,       biases + index * kMaxGroups, sums + index * kMaxGroups,
-            sum_codes + index * runs * kSumCodes, wide + index * kBlockDepth, wide_quads + index};
+    return {codes + index * kBlockDepth,
+            scales + index * runs,
+            biases + index * kMaxGroups,
+            sums + index * kMaxGroups,
+            sum_codes + index * runs * kSumCodes,
+            wide + index * kBlockDepth,
+            wide_quads + index};
   }
 };
 
@@ -65,10 +71,13 @@ struct PanelBuffers {
   ExpandedGrid grid;
   float* tile;
 
-  static constexpr std::size_t kOperandBytes = kBlockDepth * 64, kGridFloats = kMaxGroups * 64, kTileFloats = kTokenBlock * 64;
+  static constexpr std::size_t kOperandBytes = kBlockDepth * 64, kGridFloats = kMaxGroups * 64,
+                               kTileFloats = kTokenBlock * 64;
   static constexpr std::size_t kMultipleBytes = 2 * kMaxGroups * 64;
-  static constexpr std::size_t kDecodedBytes = kBlockDepth * 32 + 128 + kMaxGroups * 64;  // 4-bit codes, super scales, multiples
-  static constexpr std::size_t kBytes = kOperandBytes + kMultipleBytes + kDecodedBytes + (2 * kGridFloats + 128 + kTileFloats) * sizeof(float);
+  static constexpr std::size_t kDecodedBytes =
+      kBlockDepth * 32 + 128 + kMaxGroups * 64;  // 4-bit codes, super scales, multiples
+  static constexpr std::size_t kBytes =
+      kOperandBytes + kMultipleBytes + kDecodedBytes + (2 * kGridFloats + 128 + kTileFloats) * sizeof(float);
   explicit PanelBuffers(std::byte* base) {
     operands = reinterpret_cast<std::uint8_t*>(base);
     grid.bytes = operands + kOperandBytes;
@@ -81,7 +90,9 @@ struct PanelBuffers {
   }
 };
 
-ActivationScale scale_of(const ActivationGrid& grid) { return {grid.scale, 1.0f / grid.scale, static_cast<float>(grid.zero)}; }
+ActivationScale scale_of(const ActivationGrid& grid) {
+  return {grid.scale, 1.0f / grid.scale, static_cast<float>(grid.zero)};
+}
 
 // The grid that just holds a token.
 ActivationScale scale_of_range(float low, float high, bool is_asymmetric) {
@@ -96,8 +107,8 @@ ActivationRounding rounding_of(const IntegerShape& shape, const ActivationFormat
   return {run, std::min(kernel_group(shape), run), shape.middle, wide_rule(format.wide)};
 }
 
-// For which operands are not worth another pass: they give the same bits without it, as sums of 128 columns stay below 2^24. Where all columns may be
-// wide they do not.
+// For which operands are not worth another pass: they give the same bits without it, as sums of 128 columns stay below
+// 2^24. Where all columns may be wide they do not.
 constexpr std::size_t kFewTokens = 32;
 
 struct RowScales {
@@ -107,18 +118,21 @@ struct RowScales {
 class IntegerPanels final : public PackedWeights {
  public:
   IntegerPanels(const QuantizedView& w, const IntegerForm& form, const KernelOptions& options, ThreadPool& pool)
-      : PackedWeights(w.rows, w.cols, std::string(isa_name(options.isa)) + "/int8 " + layout_name(form) + " from " + w.format->name()),
+      : PackedWeights(w.rows, w.cols,
+                      std::string(isa_name(options.isa)) + "/int8 " + layout_name(form) + " from " + w.format->name()),
         form_(form),
         activations_(options.activation_format),
         rounding_(rounding_of(form.shape, options.activation_format)),
-        grid_{options.activation_grid.scale, options.activation_format.is_asymmetric ? options.activation_grid.zero : 0},
+        grid_{options.activation_grid.scale,
+              options.activation_format.is_asymmetric ? options.activation_grid.zero : 0},
         kernels_(kernel_table(options.isa)),
         num_blocks_((static_cast<std::size_t>(w.cols) + kBlockDepth - 1) / kBlockDepth),
         panel_bytes_(num_blocks_ == 0 ? 0 : block_offset(num_blocks_ - 1) + stored_bytes(depth_of(num_blocks_ - 1))),
         bytes_(num_panels(w.rows) * panel_bytes_),
         row_scales_(has_row_scales(form.shape) ? num_panels(w.rows) * kPanelRows * sizeof(float) : 0) {
     if (has_units())
-      for (std::size_t place = 0; place < 32; ++place) places_[unit_column(form.units, form.shape.group, place)] = static_cast<std::uint8_t>(place);
+      for (std::size_t place = 0; place < 32; ++place)
+        places_[unit_column(form.units, form.shape.group, place)] = static_cast<std::uint8_t>(place);
     form_.tensor_grid = w.tensor_grid.get();
     if (has_nested_scales()) nested_ = nested_scales(*form_.tensor_grid);
     form_.shape.scale_offset = nested_.offset;
@@ -139,22 +153,28 @@ class IntegerPanels final : public PackedWeights {
            rounding_.group << 16 | static_cast<std::uint64_t>(form_.shape.middle);
   }
   std::uint64_t input_grid() const noexcept override {
-    const std::uint64_t kind = static_cast<std::uint64_t>(activations_.grain) << 8 | std::uint64_t{activations_.is_asymmetric} << 10 |
-                               static_cast<std::uint64_t>(activations_.wide) << 11 | std::uint64_t{activations_.run} << 16;
+    const std::uint64_t kind =
+        static_cast<std::uint64_t>(activations_.grain) << 8 | std::uint64_t{activations_.is_asymmetric} << 10 |
+        static_cast<std::uint64_t>(activations_.wide) << 11 | std::uint64_t{activations_.run} << 16;
     if (!activations_.is_static()) return kind;
-    return kind | std::uint64_t{std::bit_cast<std::uint32_t>(grid_.scale)} << 32 | static_cast<std::uint8_t>(grid_.zero);
+    return kind | std::uint64_t{std::bit_cast<std::uint32_t>(grid_.scale)} << 32 |
+           static_cast<std::uint8_t>(grid_.zero);
   }
-  std::size_t shared_bytes(std::size_t tokens) const noexcept override { return ActivationBuffers::bytes(num_blocks_, tokens, num_runs()); }
+  std::size_t shared_bytes(std::size_t tokens) const noexcept override {
+    return ActivationBuffers::bytes(num_blocks_, tokens, num_runs());
+  }
   std::size_t worker_bytes() const noexcept override { return PanelBuffers::kBytes; }
 
   void prepare(const float* x, std::size_t tokens, ThreadPool& pool, std::byte* shared) const override {
     const ActivationBuffers activations(shared, num_blocks_, tokens, num_runs());
-    pool.parallel_for(tokens, std::max<std::size_t>(1, 8192 / (num_blocks_ * kBlockDepth)), [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t t = begin; t < end; ++t) quantize_token(x + t * cols_, t, tokens, activations);
-    });
+    pool.parallel_for(tokens, std::max<std::size_t>(1, 8192 / (num_blocks_ * kBlockDepth)),
+                      [&](std::size_t begin, std::size_t end, std::size_t) {
+                        for (std::size_t t = begin; t < end; ++t) quantize_token(x + t * cols_, t, tokens, activations);
+                      });
   }
 
-  void multiply_panel(std::size_t p, const float*, std::size_t tokens, float* y, std::byte* shared, std::byte* worker) const override {
+  void multiply_panel(std::size_t p, const float*, std::size_t tokens, float* y, std::byte* shared,
+                      std::byte* worker) const override {
     const ActivationBuffers activations(shared, num_blocks_, tokens, num_runs());
     const PanelBuffers buffers(worker);
     multiply_tokens(p, activations, tokens, PanelOutput(y, rows_, p, tokens, buffers.tile), buffers);
@@ -167,7 +187,8 @@ class IntegerPanels final : public PackedWeights {
     alignas(64) float scales[kMaxGroups * 64], offsets[kMaxGroups * 64], super[128];
     alignas(64) std::uint8_t bytes[PanelBuffers::kMultipleBytes], decoded[PanelBuffers::kDecodedBytes];
     for (std::size_t b = 0; b < num_blocks_; ++b) {
-      const std::size_t depth = depth_of(b), columns = std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
+      const std::size_t depth = depth_of(b),
+                        columns = std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
       const std::uint8_t* const block = regular_block(p, b, decoded);
       ExpandedGrid grid{scales, offsets, super, bytes, nullptr};
       RowScales row_scales;
@@ -176,8 +197,9 @@ class IntegerPanels final : public PackedWeights {
         const std::size_t group = c / kernel_group(shape), g = group * 64 + r;
         const std::uint8_t code = read_code(shape, block, depth, r, place_of(c));
         const float scale = has_multiples(shape) ? scales[g] * super[r] : scales[g];
-        const float offset =
-            grid.minima != nullptr ? super[64 + r] * static_cast<float>(grid.minima[group / 4 * 256 + r * 4 + group % 4]) : offsets[g];
+        const float offset = grid.minima != nullptr
+                                 ? super[64 + r] * static_cast<float>(grid.minima[group / 4 * 256 + r * 4 + group % 4])
+                                 : offsets[g];
         out[b * kBlockDepth + c] = value_of(shape, block, depth, r, c, code, scale, offset);
       }
     }
@@ -192,12 +214,13 @@ class IntegerPanels final : public PackedWeights {
     return name.append(s.has_table ? "-bit table" : "-bit");
   }
 
-  float value_of(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::size_t r, std::size_t c, std::uint8_t code,
-                 float scale, float offset) const {
+  float value_of(const IntegerShape& shape, const std::uint8_t* block, std::size_t depth, std::size_t r, std::size_t c,
+                 std::uint8_t code, float scale, float offset) const {
     if (shape.has_table) return scale * form_.table[code];
     const int operand = shape.low_bits == 1 ? 2 * code : code;
     if (shape.offset == OffsetKind::zero8 || shape.offset == OffsetKind::zero_packed)
-      return scale * static_cast<float>(operand - zero_of(shape, block + offsets_offset(shape, depth), c / shape.group, r));
+      return scale *
+             static_cast<float>(operand - zero_of(shape, block + offsets_offset(shape, depth), c / shape.group, r));
     const float product = scale * static_cast<float>(operand - shape.middle);
     return shape.offset == OffsetKind::none ? product : product + offset;
   }
@@ -208,8 +231,8 @@ class IntegerPanels final : public PackedWeights {
   bool has_units() const { return form_.units.columns != 0; }
   // Whether no scale changes along a row of weights or of activations.
   bool sums_whole_rows() const {
-    return form_.shape.scale == ScaleKind::row && form_.shape.offset == OffsetKind::none && activations_.grain != ActivationGrain::run &&
-           cols_ <= kMostSummedColumns;
+    return form_.shape.scale == ScaleKind::row && form_.shape.offset == OffsetKind::none &&
+           activations_.grain != ActivationGrain::run && cols_ <= kMostSummedColumns;
   }
   // Whether results of several tokens begin with the zero points' part; whole rows are given it with their scales.
   bool begins_with_shifts() const { return activations_.is_asymmetric && !sums_whole_rows(); }
@@ -223,10 +246,18 @@ class IntegerPanels final : public PackedWeights {
     kernels_.expand_units(form_.units, form_.shape.group, block_at(p, b), decoded);
     return decoded;
   }
-  std::size_t columns_of(std::size_t b) const { return std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth); }
-  std::size_t depth_of(std::size_t b) const { return std::min(kBlockDepth, round_up(static_cast<std::size_t>(cols_) - b * kBlockDepth, kDepthUnit)); }
-  std::uint8_t* block_at(std::size_t p, std::size_t b) const { return bytes_.as<std::uint8_t>(p * panel_bytes_ + block_offset(b)); }
-  float* panel_row_scales(std::size_t p) const { return row_scales_.size() == 0 ? nullptr : row_scales_.as<float>() + p * kPanelRows; }
+  std::size_t columns_of(std::size_t b) const {
+    return std::min(kBlockDepth, static_cast<std::size_t>(cols_) - b * kBlockDepth);
+  }
+  std::size_t depth_of(std::size_t b) const {
+    return std::min(kBlockDepth, round_up(static_cast<std::size_t>(cols_) - b * kBlockDepth, kDepthUnit));
+  }
+  std::uint8_t* block_at(std::size_t p, std::size_t b) const {
+    return bytes_.as<std::uint8_t>(p * panel_bytes_ + block_offset(b));
+  }
+  float* panel_row_scales(std::size_t p) const {
+    return row_scales_.size() == 0 ? nullptr : row_scales_.as<float>() + p * kPanelRows;
+  }
 
   bool has_nested_scales() const { return form_.shape.scale == ScaleKind::nested8; }
   // What the scales of one block are made of beside its own bytes.
@@ -259,7 +290,8 @@ class IntegerPanels final : public PackedWeights {
   // Where column c of a block stands in what its units are decoded to.
   std::size_t place_of(std::size_t c) const { return has_units() ? c / 32 * 32 + places_[c % 32] : c; }
 
-  void quantize_token(const float* x, std::size_t token, std::size_t tokens, const ActivationBuffers& activations) const {
+  void quantize_token(const float* x, std::size_t token, std::size_t tokens,
+                      const ActivationBuffers& activations) const {
     if (activations_.is_static()) return put_on_grid(scale_of(grid_), x, token, tokens, activations);
     if (activations_.grain == ActivationGrain::token) {
       float range[2];
@@ -273,7 +305,8 @@ class IntegerPanels final : public PackedWeights {
     }
   }
 
-  void put_on_grid(const ActivationScale& grid, const float* x, std::size_t token, std::size_t tokens, const ActivationBuffers& activations) const {
+  void put_on_grid(const ActivationScale& grid, const float* x, std::size_t token, std::size_t tokens,
+                   const ActivationBuffers& activations) const {
     for (std::size_t b = 0; b < num_blocks_; ++b) {
       const ActivationTarget target = activations.target(b * tokens + token);
       kernels_.quantize_on_grid(grid, x + b * kBlockDepth, columns_of(b), rounding_, target);
@@ -287,7 +320,8 @@ class IntegerPanels final : public PackedWeights {
   void gather_biases(std::size_t token, std::size_t tokens, const ActivationBuffers& activations) const {
     std::int32_t sum = 0;
     for (std::size_t b = 0; b < num_blocks_; ++b)
-      for (std::size_t run = 0; run * kActivationDepth < depth_of(b); ++run) sum += activations.biases[(b * tokens + token) * kMaxGroups + run];
+      for (std::size_t run = 0; run * kActivationDepth < depth_of(b); ++run)
+        sum += activations.biases[(b * tokens + token) * kMaxGroups + run];
     activations.biases[token * kMaxGroups] = sum;
   }
 
@@ -303,7 +337,8 @@ class IntegerPanels final : public PackedWeights {
     std::vector<float> sums(row_sums_.size());
     for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t thread) {
       const PanelBuffers buffers(base + shared + thread * worker_bytes());
-      multiply_tokens(p, ones, 1, PanelOutput(sums.data(), sums.size(), p, 1, buffers.tile), buffers);  // row_sums_ are still zeros
+      multiply_tokens(p, ones, 1, PanelOutput(sums.data(), sums.size(), p, 1, buffers.tile),
+                      buffers);  // row_sums_ are still zeros
     });
     row_sums_ = std::move(sums);
   }
@@ -326,14 +361,17 @@ class IntegerPanels final : public PackedWeights {
     for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
       const std::size_t n = std::min(kTokenBlock, tokens - t);
       if (begins_with_shifts()) begin(p, activations.shifts + t, n, out.data(t), out.stride());
-      const Results sums{out.data(t), out.stride()}, wanted = out.target(t) == nullptr ? sums : Results{out.target(t), out.rows()};
+      const Results sums{out.data(t), out.stride()},
+          wanted = out.target(t) == nullptr ? sums : Results{out.target(t), out.rows()};
       for (std::size_t b = 0; b < num_blocks_; ++b)
-        multiply_block(p, b, activations.at(b * tokens + t), n, sums, b + 1 == num_blocks_ ? wanted : sums, activations.shifts + t, buffers);
+        multiply_block(p, b, activations.at(b * tokens + t), n, sums, b + 1 == num_blocks_ ? wanted : sums,
+                       activations.shifts + t, buffers);
       if (out.target(t) == nullptr) out.finish(kernels_, t, n);
     }
   }
 
-  // Columns to where they stand in what units are decoded to: within 32, so that all quads of 32 count as wide where one is.
+  // Columns to where they stand in what units are decoded to: within 32, so that all quads of 32 count as wide where
+  // one is.
   void reorder(const ActivationTarget& target) const {
     std::uint64_t quads = 0;
     for (std::size_t start = 0; start < kBlockDepth; start += 32) {
@@ -350,24 +388,28 @@ class IntegerPanels final : public PackedWeights {
     std::memcpy(codes, ordered, 32);
   }
 
-  void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers, bool accumulate) const {
+  void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers,
+                       bool accumulate) const {
     RowScales row_scales;
     const std::size_t ahead = kernels_.read_ahead;
     if (has_nested_scales() && !nested_.has_one_base_a_row()) {
       for (std::size_t b = 0; b < num_blocks_; ++b)
-        kernels_.integer_vector(form_.shape, block_at(p, b), block_row_scales(p, b, row_scales), depth_of(b), activations.at(b), ahead, y,
-                                accumulate || b != 0);
+        kernels_.integer_vector(form_.shape, block_at(p, b), block_row_scales(p, b, row_scales), depth_of(b),
+                                activations.at(b), ahead, y, accumulate || b != 0);
       return;
     }
     if (sums_whole_rows())
-      return kernels_.row_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0), ahead, y, accumulate);
+      return kernels_.row_vector(form_.shape, block_at(p, 0), panel_row_scales(p), padded_cols(), activations.at(0),
+                                 ahead, y, accumulate);
     if (!has_units())
-      return kernels_.integer_vector(form_.shape, block_at(p, 0), block_row_scales(p, 0, row_scales), padded_cols(), activations.at(0), ahead, y,
-                                     accumulate);
+      return kernels_.integer_vector(form_.shape, block_at(p, 0), block_row_scales(p, 0, row_scales), padded_cols(),
+                                     activations.at(0), ahead, y, accumulate);
     if (kernels_.unit_vector != nullptr)
-      return kernels_.unit_vector(form_.units, form_.shape, block_at(p, 0), num_blocks_, activations.at(0), y, accumulate);
+      return kernels_.unit_vector(form_.units, form_.shape, block_at(p, 0), num_blocks_, activations.at(0), y,
+                                  accumulate);
     for (std::size_t b = 0; b < num_blocks_; ++b)
-      kernels_.integer_vector(form_.shape, regular_block(p, b, buffers.decoded), nullptr, kBlockDepth, activations.at(b), 0, y, accumulate || b != 0);
+      kernels_.integer_vector(form_.shape, regular_block(p, b, buffers.decoded), nullptr, kBlockDepth,
+                              activations.at(b), 0, y, accumulate || b != 0);
   }
 
   // [tokens, 64]
@@ -376,8 +418,9 @@ class IntegerPanels final : public PackedWeights {
     std::size_t stride;
   };
   // sums: of the blocks before it; wanted: where they are with this one. shifts: of the tokens.
-  void multiply_block(std::size_t p, std::size_t b, const QuantizedActivations& x, std::size_t tokens, const Results& sums, const Results& wanted,
-                      const float* shifts, const PanelBuffers& buffers) const {
+  void multiply_block(std::size_t p, std::size_t b, const QuantizedActivations& x, std::size_t tokens,
+                      const Results& sums, const Results& wanted, const float* shifts,
+                      const PanelBuffers& buffers) const {
     const IntegerShape& shape = form_.shape;
     const std::uint8_t* const block = regular_block(p, b, buffers.decoded);
     const std::size_t depth = depth_of(b);
@@ -417,14 +460,16 @@ class IntegerPanels final : public PackedWeights {
     kernels_.integer_product(product);
   }
 
-  // The block that this thread will read next, asked for meanwhile: processors that read ahead only a page at a time (base/cpu.h) would first wait
-  // for one and then work on it. With few tokens the next block takes as long to come as this one takes to be multiplied.
+  // The block that this thread will read next, asked for meanwhile: processors that read ahead only a page at a time
+  // (base/cpu.h) would first wait for one and then work on it. With few tokens the next block takes as long to come as
+  // this one takes to be multiplied.
   ComingLines coming_lines(std::size_t p, std::size_t b, std::size_t tokens) const {
     constexpr std::size_t kTokensOfTile = 6, kStrips = 2;
     if (kernels_.read_ahead == 0) return {};
     const std::size_t offset = p * panel_bytes_ + block_offset(b) + stored_bytes(depth_of(b));
     const std::size_t count = std::min(stored_bytes(kBlockDepth), bytes_.size() - offset) / 64;
-    const std::size_t steps = round_up(tokens, kTokensOfTile) / kTokensOfTile * kStrips * std::max<std::size_t>(1, depth_of(b) / rounding_.group);
+    const std::size_t steps = round_up(tokens, kTokensOfTile) / kTokensOfTile * kStrips *
+                              std::max<std::size_t>(1, depth_of(b) / rounding_.group);
     return {bytes_.as<std::uint8_t>(offset), count, (count + steps - 1) / steps};
   }
 
@@ -442,7 +487,8 @@ class IntegerPanels final : public PackedWeights {
 
 }  // namespace
 
-std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
+std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options,
+                                                   ThreadPool& pool) {
   const auto form = integer_form(*weights.format, weights.cols);
   if (form && form->needs_tensor_grid && weights.tensor_grid == nullptr) return nullptr;
   return form && weights.cols != 0 ? std::make_unique<IntegerPanels>(weights, *form, options, pool) : nullptr;

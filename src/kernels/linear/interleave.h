@@ -13,11 +13,12 @@
 
 namespace nibble {
 
-// 64 rows from `panel` * 64 on (fewer at the end) to out[i * 64 + row], i counting the elements of a row: numbers, or pairs of them that stay
-// together. What lies beyond the last row is left alone.
+// 64 rows from `panel` * 64 on (fewer at the end) to out[i * 64 + row], i counting the elements of a row: numbers, or
+// pairs of them that stay together. What lies beyond the last row is left alone.
 template <class Element>
 inline void interleave(const QuantizedView& w, std::size_t panel, Element* out) {
-  const std::size_t first = panel * kPanelRows, count = std::min<std::size_t>(kPanelRows, static_cast<std::size_t>(w.rows) - first);
+  const std::size_t first = panel * kPanelRows,
+                    count = std::min<std::size_t>(kPanelRows, static_cast<std::size_t>(w.rows) - first);
   const std::size_t cols = w.specs[0].row_bytes / sizeof(Element);
   constexpr std::size_t kBlock = 64 / sizeof(Element);
   std::array<Element, kBlock> line;

@@ -73,7 +73,9 @@ PackedLinear PackedLinear::pack(const QuantizedView& weights, const KernelOption
 std::uint64_t PackedLinear::rows() const noexcept { return state_ ? state_->weights->rows() : 0; }
 std::uint64_t PackedLinear::cols() const noexcept { return state_ ? state_->weights->cols() : 0; }
 std::uint64_t PackedLinear::resident_bytes() const noexcept { return state_ ? state_->weights->resident_bytes() : 0; }
-Arithmetic PackedLinear::arithmetic() const noexcept { return state_ ? state_->weights->arithmetic() : Arithmetic::f32; }
+Arithmetic PackedLinear::arithmetic() const noexcept {
+  return state_ ? state_->weights->arithmetic() : Arithmetic::f32;
+}
 std::string PackedLinear::kernel_name() const { return state_ ? state_->weights->name() : std::string(); }
 
 namespace {
@@ -92,7 +94,8 @@ struct Part {
 
 }  // namespace
 
-void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, ThreadPool& pool, KernelScratch& scratch) {
+void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, ThreadPool& pool,
+                  KernelScratch& scratch) {
   if (tokens == 0) return;
   assert(products.size() <= kMostProducts);
   std::array<Part, kMostProducts> parts;
@@ -102,8 +105,8 @@ void multiply_all(std::span<const LinearProduct> products, const float* x, std::
     const PackedWeights& w = PackedLinear::Access::weights(*products[i].weights);
     parts[i] = {&w, products[i].y, shared, panels, true};
     for (std::size_t j = 0; j < i && parts[i].prepares; ++j)
-      if (w.preparation() != 0 && w.preparation() == parts[j].weights->preparation() && w.input_grid() == parts[j].weights->input_grid() &&
-          w.cols() == parts[j].weights->cols()) {
+      if (w.preparation() != 0 && w.preparation() == parts[j].weights->preparation() &&
+          w.input_grid() == parts[j].weights->input_grid() && w.cols() == parts[j].weights->cols()) {
         parts[i].shared_at = parts[j].shared_at;
         parts[i].prepares = false;
       }
@@ -119,13 +122,15 @@ void multiply_all(std::span<const LinearProduct> products, const float* x, std::
     std::size_t i = products.size() - 1;
     while (panel < parts[i].first_panel) --i;
     const Part& part = parts[i];
-    part.weights->multiply_panel(panel - part.first_panel, x, tokens, part.y, base + part.shared_at, base + shared + thread * worker);
+    part.weights->multiply_panel(panel - part.first_panel, x, tokens, part.y, base + part.shared_at,
+                                 base + shared + thread * worker);
   };
   if (work >= kWorthwhile) return for_each_panel(pool, panels, multiply_panel);
   for (std::size_t p = 0; p < panels; ++p) multiply_panel(p, 0);
 }
 
-void PackedLinear::multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const {
+void PackedLinear::multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool,
+                            KernelScratch& scratch) const {
   assert(state_);
   const LinearProduct product{this, y};
   multiply_all({&product, 1}, x, tokens, pool, scratch);

@@ -2,9 +2,9 @@
 //
 // A Linear's weights as they are kept in memory for this processor, and the product with them.
 //
-// Weights are repacked once at load from the file's format, stay quantized (resident bytes within 1.03x of the file's for formats
-// that have a layout of their own), and are multiplied from that form. Arithmetic is defined: the same bits for any number of threads
-// and any batch.
+// Weights are repacked once at load from the file's format, stay quantized (resident bytes within 1.03x of the file's
+// for formats that have a layout of their own), and are multiplied from that form. Arithmetic is defined: the same bits
+// for any number of threads and any batch.
 //
 //   PackedLinear w = PackedLinear::pack(view, choice, pool);
 //   w.multiply(x, tokens, y, pool, scratch);   // y[t, n] = sum_k x[t, k] * w[n, k]
@@ -23,10 +23,11 @@
 
 namespace nibble {
 
-// How activations enter the products. automatic: int8 when the weights are quantized and a kernel takes them, f32 otherwise, for the same
-// bits on every processor: what originals are measured in. native: the same, but bf16 for weights that are bf16, on processors that are faster
-// at such products: weights stay exact, and activations are rounded as the weights once were. bf16: for all floating-point weights, which are
-// rounded, too, however fast that is. Whatever is asked for, weights that no such kernel takes are multiplied in f32; kernel_name() says so.
+// How activations enter the products. automatic: int8 when the weights are quantized and a kernel takes them, f32
+// otherwise, for the same bits on every processor: what originals are measured in. native: the same, but bf16 for
+// weights that are bf16, on processors that are faster at such products: weights stay exact, and activations are
+// rounded as the weights once were. bf16: for all floating-point weights, which are rounded, too, however fast that is.
+// Whatever is asked for, weights that no such kernel takes are multiplied in f32; kernel_name() says so.
 enum class ActivationMode { automatic, native, f32, bf16, int8 };
 
 // What a product's operands are: its speed is held against that peak of the processor.
@@ -35,8 +36,9 @@ enum class Arithmetic { f32, bf16, int8 };
 struct KernelOptions {
   Isa isa = Isa::scalar;
   ActivationMode activations = ActivationMode::automatic;
-  // Of int8 products. y is the product of the stored weights with scale * (code - zero): both cross terms of the zero points are integers'
-  // sums, of a row's weights times the activations' zero and of a token's activations times the weights' zero.
+  // Of int8 products. y is the product of the stored weights with scale * (code - zero): both cross terms of the zero
+  // points are integers' sums, of a row's weights times the activations' zero and of a token's activations times the
+  // weights' zero.
   ActivationFormat activation_format = kDefaultActivations;
   ActivationGrid activation_grid = {};  // where the format is static
 };
@@ -87,6 +89,7 @@ struct LinearProduct {
   float* y;  // [tokens, rows of the weights]
 };
 inline constexpr std::size_t kMostProducts = 8;
-void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, ThreadPool& pool, KernelScratch& scratch);
+void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, ThreadPool& pool,
+                  KernelScratch& scratch);
 
 }  // namespace nibble

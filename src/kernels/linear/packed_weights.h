@@ -22,39 +22,48 @@ class PackedWeights {
   virtual std::uint64_t resident_bytes() const noexcept = 0;
   virtual void decode_row(std::uint64_t row, float* out) const = 0;
 
-  // A product takes two steps: inputs are prepared once, in `shared`; then any thread multiplies any panel of 64 rows with a scratch of
-  // its own. preparation(): weights of as many columns that return the same number, not 0, prepare the same bytes.
+  // A product takes two steps: inputs are prepared once, in `shared`; then any thread multiplies any panel of 64 rows
+  // with a scratch of its own. preparation(): weights of as many columns that return the same number, not 0, prepare
+  // the same bytes.
   virtual std::uint64_t preparation() const noexcept { return 0; }
   virtual std::uint64_t input_grid() const noexcept { return 0; }  // must be equal, too
   virtual std::size_t shared_bytes(std::size_t /*tokens*/) const noexcept { return 0; }
   virtual std::size_t worker_bytes() const noexcept = 0;
   virtual void prepare(const float* /*x*/, std::size_t /*tokens*/, ThreadPool& /*pool*/, std::byte* /*shared*/) const {}
-  virtual void multiply_panel(std::size_t panel, const float* x, std::size_t tokens, float* y, std::byte* shared, std::byte* worker) const = 0;
+  virtual void multiply_panel(std::size_t panel, const float* x, std::size_t tokens, float* y, std::byte* shared,
+                              std::byte* worker) const = 0;
 
  protected:
-  PackedWeights(std::uint64_t rows, std::uint64_t cols, std::string name) : rows_(rows), cols_(cols), name_(std::move(name)) {}
+  PackedWeights(std::uint64_t rows, std::uint64_t cols, std::string name)
+      : rows_(rows), cols_(cols), name_(std::move(name)) {}
   std::uint64_t rows_, cols_;
   std::string name_;
 };
 
-// Whether floating-point weights are multiplied with bf16 activations. is_exact: each is a bf16 number but for the row's scale.
+// Whether floating-point weights are multiplied with bf16 activations. is_exact: each is a bf16 number but for the
+// row's scale.
 bool takes_bf16(const KernelOptions& options, bool is_exact);
 
 // f32, f16 or bf16 elements interleaved in panels of 64 rows; multiplied in f32.
-std::unique_ptr<PackedWeights> pack_raw_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
+std::unique_ptr<PackedWeights> pack_raw_panels(const QuantizedView& weights, const KernelOptions& options,
+                                               ThreadPool& pool);
 
 // Any format, kept as the file has it; tiles are decoded to f32 for every product.
-std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
+std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, const KernelOptions& options,
+                                                 ThreadPool& pool);
 
 // Formats that are integers on a grid; null for others. Activations become int8.
-std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
+std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options,
+                                                   ThreadPool& pool);
 
-// Small binary floats on scales, kept as they are; null for others. Multiplied in f32, with the bits of pack_decoded_rows; or, where bf16
-// takes them and each is such a number but for the row's scale, as pairs of bf16.
-std::unique_ptr<PackedWeights> pack_float_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
+// Small binary floats on scales, kept as they are; null for others. Multiplied in f32, with the bits of
+// pack_decoded_rows; or, where bf16 takes them and each is such a number but for the row's scale, as pairs of bf16.
+std::unique_ptr<PackedWeights> pack_float_panels(const QuantizedView& weights, const KernelOptions& options,
+                                                 ThreadPool& pool);
 
-// f32, f16 or bf16 elements as pairs of bf16 (rounded where they are not), multiplied with bf16 activations; null where there are no columns.
-// The set must have the instruction.
-std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
+// f32, f16 or bf16 elements as pairs of bf16 (rounded where they are not), multiplied with bf16 activations; null where
+// there are no columns. The set must have the instruction.
+std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, const KernelOptions& options,
+                                                ThreadPool& pool);
 
 }  // namespace nibble

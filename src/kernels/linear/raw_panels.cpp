@@ -34,7 +34,8 @@ class RawPanels final : public PackedWeights {
 
   std::size_t worker_bytes() const noexcept override { return (kF32Depth + kTokenBlock) * kPanelRows * sizeof(float); }
 
-  void multiply_panel(std::size_t p, const float* x, std::size_t tokens, float* y, std::byte*, std::byte* worker) const override {
+  void multiply_panel(std::size_t p, const float* x, std::size_t tokens, float* y, std::byte*,
+                      std::byte* worker) const override {
     float* const f32_panel = reinterpret_cast<float*>(worker);
     const PanelOutput out(y, rows_, p, tokens, f32_panel + kF32Depth * kPanelRows);
     for (std::size_t t = 0; t < tokens; t += kTokenBlock) {
@@ -73,7 +74,8 @@ class RawPanels final : public PackedWeights {
       kernels_.bf16_vector(panel<std::uint16_t>(p), depth, x, y);
   }
 
-  void tile_product(std::size_t p, const float* x, std::size_t tokens, float* y, std::size_t y_stride, float* f32_panel) const {
+  void tile_product(std::size_t p, const float* x, std::size_t tokens, float* y, std::size_t y_stride,
+                    float* f32_panel) const {
     const std::size_t cols = static_cast<std::size_t>(cols_);
     for (std::size_t c = 0; c < cols; c += kF32Depth) {
       const std::size_t depth = std::min(kF32Depth, cols - c), offset = c * kPanelRows;
@@ -96,11 +98,13 @@ class RawPanels final : public PackedWeights {
 
 }  // namespace
 
-std::unique_ptr<PackedWeights> pack_raw_panels(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
+std::unique_ptr<PackedWeights> pack_raw_panels(const QuantizedView& weights, const KernelOptions& options,
+                                               ThreadPool& pool) {
   const DType dtype = weights.specs.at(0).dtype;
   if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16)
     throw Error(ErrorKind::unsupported,
-                "weights of this element type cannot be multiplied; convert to f32, f16 or bf16: " + std::string(dtype_name(dtype)));
+                "weights of this element type cannot be multiplied; convert to f32, f16 or bf16: " +
+                    std::string(dtype_name(dtype)));
   return std::make_unique<RawPanels>(weights, dtype, options.isa, pool);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory for weights: zeroed pages straight from the system, so that a page belongs to the thread that first writes it, with huge pages
-// asked for where the block is large.
+// Memory for weights: zeroed pages straight from the system, so that a page belongs to the thread that first writes it,
+// with huge pages asked for where the block is large.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,8 @@ class ResidentBytes {
  public:
   ResidentBytes() = default;
   explicit ResidentBytes(std::size_t size);  // Error(resource) when the system has no more
-  ResidentBytes(ResidentBytes&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  ResidentBytes(ResidentBytes&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   ResidentBytes& operator=(ResidentBytes&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);

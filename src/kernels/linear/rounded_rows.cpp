@@ -11,9 +11,10 @@ namespace nibble {
 namespace {
 
 constexpr float kLargest = 127;
-constexpr float kSmallestPeak = 1e-30f;     // smaller ones would overflow the inverse, and mean nothing
-constexpr std::size_t kColumns = 128;       // of a task
-constexpr float kIntegerAdder = 12582912;   // 1.5 * 2^23: what is added to it is rounded to an integer, ties to even, in its lowest bits
+constexpr float kSmallestPeak = 1e-30f;  // smaller ones would overflow the inverse, and mean nothing
+constexpr std::size_t kColumns = 128;    // of a task
+constexpr float kIntegerAdder =
+    12582912;  // 1.5 * 2^23: what is added to it is rounded to an integer, ties to even, in its lowest bits
 
 constexpr float kZeros[kColumns] = {};
 
@@ -41,8 +42,9 @@ void RoundedRows::assign(const float* x, std::size_t rows, std::size_t cols, Thr
       for (std::size_t r = 0; r < 4; ++r) row[r] = t + r < rows ? x + (t + r) * cols + begin : kZeros;
       std::int32_t* const out = &data_[t / 4 * cols + begin];
       for (std::size_t i = 0; i < count; ++i)
-        out[i] = static_cast<std::int32_t>(rounded(row[0][i] * inverse[i]) | rounded(row[1][i] * inverse[i]) << 8 |
-                                           rounded(row[2][i] * inverse[i]) << 16 | rounded(row[3][i] * inverse[i]) << 24);
+        out[i] =
+            static_cast<std::int32_t>(rounded(row[0][i] * inverse[i]) | rounded(row[1][i] * inverse[i]) << 8 |
+                                      rounded(row[2][i] * inverse[i]) << 16 | rounded(row[3][i] * inverse[i]) << 24);
     }
   });
 }

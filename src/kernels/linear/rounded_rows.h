@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rows of numbers as 8-bit integers with a scale for each column, for moments: products of bytes take a quarter of f32's time, and sums over
-// 512 rows are exact. What rounding adds to a column's mean square is (peak / root mean square)^2 / (12 * 127^2) of it: 1e-4 for a peak of five,
-// 0.3 % at most, where one of 512 rows holds all there is. Between columns it adds nothing on average. The same bits for any number of threads
-// and on any instruction set.
+// Rows of numbers as 8-bit integers with a scale for each column, for moments: products of bytes take a quarter of
+// f32's time, and sums over 512 rows are exact. What rounding adds to a column's mean square is (peak / root mean
+// square)^2 / (12 * 127^2) of it: 1e-4 for a peak of five, 0.3 % at most, where one of 512 rows holds all there is.
+// Between columns it adds nothing on average. The same bits for any number of threads and on any instruction set.
 //
 //   RoundedRows x;
 //   x.assign(numbers, tokens, width, pool);
@@ -23,7 +23,8 @@ namespace nibble {
 
 class RoundedRows {
  public:
-  // x: [rows, cols], finite. Scales are those of these rows: columns that vary much from piece to piece are rounded finely in each.
+  // x: [rows, cols], finite. Scales are those of these rows: columns that vary much from piece to piece are rounded
+  // finely in each.
   void assign(const float* x, std::size_t rows, std::size_t cols, ThreadPool& pool);
 
   std::size_t cols() const { return cols_; }
@@ -41,6 +42,7 @@ class RoundedRows {
 // h[n, n] += x^T x, the lower triangle; what lies above is overwritten with nothing of use.
 void syrk(const RoundedRows& x, float* h, Isa isa, ThreadPool& pool, KernelScratch& scratch);
 // c[m, n] += y^T x for as many rows of y and x.
-void add_outer_products(const RoundedRows& y, const RoundedRows& x, float* c, Isa isa, ThreadPool& pool, KernelScratch& scratch);
+void add_outer_products(const RoundedRows& y, const RoundedRows& x, float* c, Isa isa, ThreadPool& pool,
+                        KernelScratch& scratch);
 
 }  // namespace nibble

@@ -19,7 +19,7 @@
 namespace nibble {
 namespace {
 
-// --- tables (unit_shape.h) -----------------------------------------------------------------------------------------------------------
+// --- tables (unit_shape.h) -------------------------------------------------------------------------------------------
 
 std::vector<std::uint8_t> tables_of(std::span<const std::uint16_t> grid, std::size_t columns) {
   const std::size_t bits = columns == 8 ? 2 : 3, mask = (std::size_t{1} << bits) - 1;
@@ -28,7 +28,8 @@ std::vector<std::uint8_t> tables_of(std::span<const std::uint16_t> grid, std::si
     const auto level = [&](std::size_t column) { return static_cast<unsigned>(grid[i] >> (bits * column) & mask); };
     for (std::size_t t = 0; t < 2; ++t)
       tables[t * grid.size() + i] = static_cast<std::uint8_t>(
-          columns == 8 ? level(2 * t) | level(2 * t + 4) << 2 | level(2 * t + 1) << 4 | level(2 * t + 5) << 6 : level(t) | level(t + 2) << 4);
+          columns == 8 ? level(2 * t) | level(2 * t + 4) << 2 | level(2 * t + 1) << 4 | level(2 * t + 5) << 6
+                       : level(t) | level(t + 2) << 4);
   }
   return tables;
 }
@@ -45,7 +46,8 @@ struct Tables {
   std::vector<std::uint32_t> lines;
 
   Tables(std::span<const std::uint16_t> grid, std::size_t columns) : tables(tables_of(grid, columns)) {
-    for (std::size_t i = 0; i < grid.size(); ++i) lines.push_back(lines_of(tables[i], tables[grid.size() + i], columns));
+    for (std::size_t i = 0; i < grid.size(); ++i)
+      lines.push_back(lines_of(tables[i], tables[grid.size() + i], columns));
   }
 };
 
@@ -55,7 +57,7 @@ const Tables& tables() {
   return kTables;
 }
 
-// --- reading -------------------------------------------------------------------------------------------------------------------------
+// --- reading ---------------------------------------------------------------------------------------------------------
 
 template <class T>
 struct Unpacked {
@@ -71,7 +73,9 @@ struct Unpacked {
   }
 };
 
-std::uint8_t all_signs(unsigned seven) { return static_cast<std::uint8_t>(seven | (static_cast<unsigned>(std::popcount(seven)) & 1u) << 7); }
+std::uint8_t all_signs(unsigned seven) {
+  return static_cast<std::uint8_t>(seven | (static_cast<unsigned>(std::popcount(seven)) & 1u) << 7);
+}
 
 // Index, then signs: eight, or seven.
 template <class T, unsigned kIndexBits>
@@ -80,7 +84,8 @@ void read_signed(const IntegerForm& form, const ConstRowPlanes& row, std::size_t
   for (std::size_t i = 0; i < kOctets; ++i) {
     const unsigned signs = in.codes[i] >> kIndexBits;
     out.unit_indices[i] = static_cast<std::uint16_t>(in.codes[i] & ((1u << kIndexBits) - 1u));
-    out.unit_signs[i] = form.units.signs == UnitSigns::seven ? all_signs(signs & 127u) : static_cast<std::uint8_t>(signs);
+    out.unit_signs[i] =
+        form.units.signs == UnitSigns::seven ? all_signs(signs & 127u) : static_cast<std::uint8_t>(signs);
   }
 }
 
@@ -116,7 +121,7 @@ void read_iq1_m(const IntegerForm&, const ConstRowPlanes& row, std::size_t block
   }
 }
 
-// --- forms ---------------------------------------------------------------------------------------------------------------------------
+// --- forms -----------------------------------------------------------------------------------------------------------
 
 // Points of levels and, in bit 3, a minus sign. factor: a scale is d (2 s + 1) times that.
 template <std::size_t kLevels>
@@ -150,17 +155,33 @@ struct Line {
 };
 
 const Line kLines[] = {
-    {"iq2_xxs", {.columns = 8, .signs = UnitSigns::seven, .spare = SpareBit::scale}, 32, tables<kIq2XxsGrid, 8>, read_signed<IQ2_XXS, 8>},
+    {"iq2_xxs",
+     {.columns = 8, .signs = UnitSigns::seven, .spare = SpareBit::scale},
+     32,
+     tables<kIq2XxsGrid, 8>,
+     read_signed<IQ2_XXS, 8>},
     {"iq2_xs",
      {.columns = 8, .index_bits = 9, .signs = UnitSigns::seven, .spare = SpareBit::index},
      16,
      tables<kIq2XsGrid, 8>,
      read_signed<IQ2_XS, 9>},
     {"iq2_s", {.columns = 8, .index_bits = 10, .high_bits = 2}, 16, tables<kIq2SGrid, 8>, read_signed<IQ2_S, 10>},
-    {"iq3_xxs", {.columns = 4, .signs = UnitSigns::seven, .spare = SpareBit::scale}, 32, tables<kIq3XxsGrid, 4>, read_iq3_xxs},
+    {"iq3_xxs",
+     {.columns = 4, .signs = UnitSigns::seven, .spare = SpareBit::scale},
+     32,
+     tables<kIq3XxsGrid, 4>,
+     read_iq3_xxs},
     {"iq3_s", {.columns = 4, .index_bits = 9, .high_bits = 1}, 32, tables<kIq3SGrid, 4>, read_iq3_s},
-    {"iq1_s", {.columns = 8, .index_bits = 11, .high_bits = 4, .signs = UnitSigns::of_group}, 32, tables<kIq1SGrid, 8>, read_iq1_s},
-    {"iq1_m", {.columns = 8, .index_bits = 11, .high_bits = 4, .signs = UnitSigns::of_unit}, 16, tables<kIq1SGrid, 8>, read_iq1_m},
+    {"iq1_s",
+     {.columns = 8, .index_bits = 11, .high_bits = 4, .signs = UnitSigns::of_group},
+     32,
+     tables<kIq1SGrid, 8>,
+     read_iq1_s},
+    {"iq1_m",
+     {.columns = 8, .index_bits = 11, .high_bits = 4, .signs = UnitSigns::of_unit},
+     16,
+     tables<kIq1SGrid, 8>,
+     read_iq1_m},
 };
 
 }  // namespace
@@ -173,7 +194,12 @@ std::optional<IntegerForm> unit_form(const Format& format) {
     form.units.tables = line.tables().tables.data();
     form.units.lines = line.tables().lines.data();
     form.read = line.read;
-    form.shape = {.low_bits = 4, .has_table = true, .middle = 128, .scale = ScaleKind::signed8, .super_scales = 1, .group = line.group};
+    form.shape = {.low_bits = 4,
+                  .has_table = true,
+                  .middle = 128,
+                  .scale = ScaleKind::signed8,
+                  .super_scales = 1,
+                  .group = line.group};
     if (!has_signs(line.units))
       set_shifted_levels(form);
     else if (line.units.columns == 8)

@@ -29,11 +29,13 @@ struct Bytes {
   void store(std::uint8_t* p) const { std::memcpy(p, v, 64); }
 };
 
-// Each byte by itself, right, or left for negative numbers. (Vector units shift 16 bits at a time; nobody uses what crosses over.)
+// Each byte by itself, right, or left for negative numbers. (Vector units shift 16 bits at a time; nobody uses what
+// crosses over.)
 template <int kShift>
 inline Bytes shift(Bytes x) {
   for (std::uint8_t& byte : x.v)
-    byte = static_cast<std::uint8_t>(kShift >= 0 ? byte >> (kShift >= 0 ? kShift : 0) : byte << (kShift < 0 ? -kShift : 0));
+    byte = static_cast<std::uint8_t>(kShift >= 0 ? byte >> (kShift >= 0 ? kShift : 0)
+                                                 : byte << (kShift < 0 ? -kShift : 0));
   return x;
 }
 template <int kShift>
@@ -137,13 +139,14 @@ inline F32 byte_to_f32(Bytes x) {
   return r;
 }
 
-// Byte kByte of each lane as a small float: its lowest kMagnitude bits at the end of f32's exponent field and in the mantissa, with 64 added to the
-// exponent.
+// Byte kByte of each lane as a small float: its lowest kMagnitude bits at the end of f32's exponent field and in the
+// mantissa, with 64 added to the exponent.
 template <int kByte, int kMagnitude, int kMantissa>
 inline F32 magnitude_of_byte(Bytes x) {
   F32 r;
   for (int i = 0; i < 16; ++i) {
-    const std::uint32_t byte = x.v[4 * i + kByte], bits = (byte & ((1u << kMagnitude) - 1u)) << (23 - kMantissa) | 64u << 23;
+    const std::uint32_t byte = x.v[4 * i + kByte],
+                        bits = (byte & ((1u << kMagnitude) - 1u)) << (23 - kMantissa) | 64u << 23;
     std::memcpy(&r.v[i], &bits, 4);
   }
   return r;

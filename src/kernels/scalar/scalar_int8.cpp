@@ -5,6 +5,8 @@
 
 namespace nibble::scalar {
 
-void fill_int8(KernelTable& table) { lanes::fill_integer_functions<F32, Bytes, Sums, Quad, UnsignedQuad, 2, 1, 2, 1, false>(table); }
+void fill_int8(KernelTable& table) {
+  lanes::fill_integer_functions<F32, Bytes, Sums, Quad, UnsignedQuad, 2, 1, 2, 1, false>(table);
+}
 
 }  // namespace nibble::scalar

@@ -14,11 +14,13 @@ struct Octet {
 unsigned high_of(const UnitShape& u, const std::uint8_t* block, std::size_t run, std::size_t at) {
   if (u.high_bits == 0) return 0;
   const std::size_t per_line = 8u / u.high_bits;
-  return block[high_offset(u) + run / per_line * 256 + at] >> (run % per_line * u.high_bits) & ((1u << u.high_bits) - 1u);
+  return block[high_offset(u) + run / per_line * 256 + at] >> (run % per_line * u.high_bits) &
+         ((1u << u.high_bits) - 1u);
 }
 
 // at: 4 * row + octet of four.
-Octet decode_octet(const UnitShape& u, const std::uint8_t* block, std::size_t four, std::size_t at, std::uint8_t stored_signs) {
+Octet decode_octet(const UnitShape& u, const std::uint8_t* block, std::size_t four, std::size_t at,
+                   std::uint8_t stored_signs) {
   Octet out{};
   const std::size_t runs = 8u / u.columns;
   for (std::size_t r = 0; r < runs; ++r) {
@@ -41,7 +43,8 @@ unsigned with_parity(unsigned signs) {
 }
 
 // Four octets of one row: their sixteen bytes, line by line. Returns the four spare bits.
-unsigned decode_row_of_four(const UnitShape& u, const std::uint8_t* block, std::size_t four, std::size_t row, std::uint8_t (&lines)[4][4]) {
+unsigned decode_row_of_four(const UnitShape& u, const std::uint8_t* block, std::size_t four, std::size_t row,
+                            std::uint8_t (&lines)[4][4]) {
   unsigned spares = 0, all_signs[4] = {};
   for (std::size_t i = 0; i < 4; ++i) {
     const std::size_t at = 4 * row + i;
@@ -49,12 +52,18 @@ unsigned decode_row_of_four(const UnitShape& u, const std::uint8_t* block, std::
     const Octet octet = decode_octet(u, block, four, at, stored);
     const unsigned spare = has_signs(u) ? static_cast<unsigned>(stored) >> 7 : octet.spare;
     spares |= spare << i;
-    all_signs[i] = u.signs == UnitSigns::eight ? stored : u.signs == UnitSigns::seven ? with_parity(stored) : spare != 0 ? 255u : 0u;
+    all_signs[i] = u.signs == UnitSigns::eight   ? stored
+                   : u.signs == UnitSigns::seven ? with_parity(stored)
+                   : spare != 0                  ? 255u
+                                                 : 0u;
     for (std::size_t k = 0; k < 4; ++k) lines[k][i] = static_cast<std::uint8_t>(octet.lines >> (8 * k));
   }
   for (std::size_t i = 0; i < 4; ++i) {
-    const unsigned signs = u.signs == UnitSigns::of_group && (spares & 8u) != 0 ? 255u : u.signs == UnitSigns::of_group ? 0u : all_signs[i];
-    for (std::size_t k = 0; k < 4; ++k) lines[k][i] = static_cast<std::uint8_t>(lines[k][i] | (signs << (3 - k) & 0x88u));
+    const unsigned signs = u.signs == UnitSigns::of_group && (spares & 8u) != 0 ? 255u
+                           : u.signs == UnitSigns::of_group                     ? 0u
+                                                                                : all_signs[i];
+    for (std::size_t k = 0; k < 4; ++k)
+      lines[k][i] = static_cast<std::uint8_t>(lines[k][i] | (signs << (3 - k) & 0x88u));
   }
   return spares;
 }
@@ -75,11 +84,13 @@ void expand_units(const UnitShape& u, std::size_t group, const std::uint8_t* blo
       const unsigned spares = decode_row_of_four(u, block, four, row, lines);
       for (std::size_t k = 0; k < 4; ++k)
         for (std::size_t i = 0; i < 4; ++i) {
-          const std::size_t line = group == 32 ? k : i / 2 * 2 + k / 2, byte = group == 32 ? i : (k % 2 ^ i / 2) * 2 + i % 2;
+          const std::size_t line = group == 32 ? k : i / 2 * 2 + k / 2,
+                            byte = group == 32 ? i : (k % 2 ^ i / 2) * 2 + i % 2;
           codes[(four * 4 + line) * 256 + 4 * row + byte] = lines[k][i];
         }
       if (!has_scale_plane(u))
-        scales[four / 4 * 256 + 4 * row + four % 4] = static_cast<std::uint8_t>((u.signs == UnitSigns::of_group ? spares & 7u : spares) << 1 | 1u);
+        scales[four / 4 * 256 + 4 * row + four % 4] =
+            static_cast<std::uint8_t>((u.signs == UnitSigns::of_group ? spares & 7u : spares) << 1 | 1u);
     }
   if (!has_scale_plane(u)) return;
   const std::uint8_t* const plane = block + unit_scales_offset(u);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sixteen lanes in plain C++: the reference that the other sets are compared with. Also runs where there is no vector unit.
+// Sixteen lanes in plain C++: the reference that the other sets are compared with. Also runs where there is no vector
+// unit.
 #pragma once
 
 #include <cmath>

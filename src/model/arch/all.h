@@ -15,7 +15,8 @@ Architecture qwen2_architecture();
 Architecture qwen3_architecture();
 Architecture qwen3moe_architecture();
 
-inline constexpr Architecture (*kArchitectures[])() = {llama_architecture, qwen2_architecture, qwen3_architecture, qwen3moe_architecture, gemma2_architecture,
-                                                     gemma3_architecture, phi3_architecture};
+inline constexpr Architecture (*kArchitectures[])() = {llama_architecture,    qwen2_architecture,  qwen3_architecture,
+                                                       qwen3moe_architecture, gemma2_architecture, gemma3_architecture,
+                                                       phi3_architecture};
 
 }  // namespace nibble

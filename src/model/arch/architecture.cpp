@@ -41,12 +41,15 @@ std::string with_number(std::string_view pattern, std::uint64_t number) {
   return std::string(pattern.substr(0, place)) + std::to_string(number) + std::string(pattern.substr(place + 2));
 }
 
-std::string part_key(std::string_view part, std::int64_t layer) { return std::string(part) + '@' + std::to_string(layer); }
+std::string part_key(std::string_view part, std::int64_t layer) {
+  return std::string(part) + '@' + std::to_string(layer);
+}
 
 bool is_layered(const TensorName& name) { return name.hf.find("{}") != std::string_view::npos; }
 bool is_of_experts(const TensorName& name) { return is_layered(name) && name.hf.find("{}") != name.hf.rfind("{}"); }
 
-ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse& use, const Graph& graph, bool interleaves_rotary) {
+ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse& use, const Graph& graph,
+                    bool interleaves_rotary) {
   ModelTensor tensor;
   tensor.part = tensor.kind = name.part;
   tensor.layer = layer;
@@ -64,14 +67,17 @@ ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse&
 Network draw_network(const ModelConfig& config) {
   const Architecture& architecture = find_architecture(config.architecture);
   std::vector<Graph> layers;
-  for (std::uint64_t i = 0; i < config.layers; ++i) layers.push_back(architecture.draw_layer(config, static_cast<std::int64_t>(i)));
+  for (std::uint64_t i = 0; i < config.layers; ++i)
+    layers.push_back(architecture.draw_layer(config, static_cast<std::int64_t>(i)));
   return {architecture.draw_begin(config), std::move(layers), architecture.draw_end(config)};
 }
 
-ModelTensors::ModelTensors(const ModelConfig& config) : architecture_(&find_architecture(config.architecture)), network_(draw_network(config)) {
+ModelTensors::ModelTensors(const ModelConfig& config)
+    : architecture_(&find_architecture(config.architecture)), network_(draw_network(config)) {
   // The model's order: what stands before the first layered name, the layers one after another, the rest.
   const auto& names = architecture_->names;
-  const auto first = std::ranges::find_if(names, is_layered), last = std::ranges::find_if_not(first, names.end(), is_layered);
+  const auto first = std::ranges::find_if(names, is_layered),
+             last = std::ranges::find_if_not(first, names.end(), is_layered);
   const auto add = [&](auto begin, auto end, std::int64_t layer, const Graph& graph) {
     std::unordered_map<std::string, WeightUse> uses;
     for (WeightUse& use : graph.weights()) uses.emplace(use.part, use);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is known of a family of models: its drawing, how containers spell its tensors, and what their configurations leave out. All else (shapes,
-// sites, folds, sizes) follows from the drawing. Everything here is immutable and safe to share between threads.
+// What is known of a family of models: its drawing, how containers spell its tensors, and what their configurations
+// leave out. All else (shapes, sites, folds, sizes) follows from the drawing. Everything here is immutable and safe to
+// share between threads.
 //
 //   ModelConfig config = read_model_config(checkpoint);
 //   ModelTensors tensors(config);
@@ -27,13 +28,14 @@
 
 namespace nibble {
 
-// --- the data of one family ------------------------------------------------------------------------------------------------------------
+// --- the data of one family ------------------------------------------------------------------------------------------
 
-// How containers spell a part: {} stands for the layer's number; without it, a tensor of the whole model. A second {} in Hugging Face's stands for
-// an expert's, whose parts are expert_part(part, e); GGUF files hold those of all experts in one tensor, one below the other. A family's names stand in the order in
-// which its tensors are written; which of them a model has, and of what shape, its drawing says.
+// How containers spell a part: {} stands for the layer's number; without it, a tensor of the whole model. A second {}
+// in Hugging Face's stands for an expert's, whose parts are expert_part(part, e); GGUF files hold those of all experts
+// in one tensor, one below the other. A family's names stand in the order in which its tensors are written; which of
+// them a model has, and of what shape, its drawing says.
 struct TensorName {
-  std::string_view part;      // "q", "q.bias", "attention_norm": what drawings call it
+  std::string_view part;  // "q", "q.bias", "attention_norm": what drawings call it
   std::string_view hf, gguf;
   float hf_offset = 0;  // added to what Hugging Face files hold; GGUF holds the sum (zero-centred norms)
 };
@@ -47,33 +49,36 @@ struct HfVariant {
   std::uint64_t default_original_context = 0;  // of longrope; 0: the context
   double default_norm_epsilon = 1e-6;
   std::uint64_t default_sliding_window = 0;
-  bool window_needs_switch = false;         // the window counts only when use_sliding_window is true, and from layer max_window_layers on
-  bool reads_sliding_window = false;        // the key counts though its default is none
-  bool reads_layer_types() const { return window_needs_switch || default_full_every != 0; }  // else a window is every layer's
-  std::uint64_t default_full_every = 0;     // every so many layers one attends to all positions; 0: all slide
+  bool window_needs_switch =
+      false;  // the window counts only when use_sliding_window is true, and from layer max_window_layers on
+  bool reads_sliding_window = false;  // the key counts though its default is none
+  bool reads_layer_types() const {
+    return window_needs_switch || default_full_every != 0;
+  }                                      // else a window is every layer's
+  std::uint64_t default_full_every = 0;  // every so many layers one attends to all positions; 0: all slide
   double default_rope_base = 10000;
-  double default_local_rope_base = 0;       // of layers that slide; 0: the same
-  bool default_tied = false;                // where tie_word_embeddings is absent
-  std::uint64_t default_experts = 0;        // 0: a class without experts
+  double default_local_rope_base = 0;  // of layers that slide; 0: the same
+  bool default_tied = false;           // where tie_word_embeddings is absent
+  std::uint64_t default_experts = 0;   // 0: a class without experts
   std::uint64_t default_experts_used = 0;
   std::uint64_t default_expert_intermediate = 0;  // 0: intermediate_size
-  bool normalizes_routing = true;           // where norm_topk_prob is absent
-  bool always_qkv_bias = false;             // q, k and v have a bias whatever config.json says
+  bool normalizes_routing = true;                 // where norm_topk_prob is absent
+  bool always_qkv_bias = false;                   // q, k and v have a bias whatever config.json says
 };
 
 struct Architecture {
-  std::string_view name;                 // our name, ModelConfig::architecture
-  std::string_view gguf_name;            // general.architecture
-  bool gguf_interleaved_rotary = false;  // GGUF stores q and k rows so that rotary pairs are neighbours
-  bool gguf_qkv_bias = false;            // GGUF files of this family always carry q, k and v biases
-  std::uint64_t gguf_full_every = 0;     // as HfVariant::default_full_every, where GGUF files do not say it
-  std::uint64_t gguf_default_window = 0; // where GGUF files do not say it; 0: none
-  double gguf_local_rope_base = 0;       // as HfVariant::default_local_rope_base
-  bool gguf_longrope = false;            // llama.cpp reads the tensors of longrope for this family
-  bool llama_cpp_slides = false;         // llama.cpp runs this family within its window
-  bool gguf_expert_width = false;        // GGUF files have a key for the experts' width; else it is feed_forward_length
-  bool rotates_partly = false;           // positions may turn only the first channels of a head
-  std::vector<HfVariant> variants;       // the first one is written when a GGUF file becomes a directory
+  std::string_view name;                  // our name, ModelConfig::architecture
+  std::string_view gguf_name;             // general.architecture
+  bool gguf_interleaved_rotary = false;   // GGUF stores q and k rows so that rotary pairs are neighbours
+  bool gguf_qkv_bias = false;             // GGUF files of this family always carry q, k and v biases
+  std::uint64_t gguf_full_every = 0;      // as HfVariant::default_full_every, where GGUF files do not say it
+  std::uint64_t gguf_default_window = 0;  // where GGUF files do not say it; 0: none
+  double gguf_local_rope_base = 0;        // as HfVariant::default_local_rope_base
+  bool gguf_longrope = false;             // llama.cpp reads the tensors of longrope for this family
+  bool llama_cpp_slides = false;          // llama.cpp runs this family within its window
+  bool gguf_expert_width = false;   // GGUF files have a key for the experts' width; else it is feed_forward_length
+  bool rotates_partly = false;      // positions may turn only the first channels of a head
+  std::vector<HfVariant> variants;  // the first one is written when a GGUF file becomes a directory
   std::vector<TensorName> names;
   Graph (*draw_begin)(const ModelConfig& config) = nullptr;  // -> the stream
   Graph (*draw_layer)(const ModelConfig& config, std::int64_t layer) = nullptr;
@@ -82,7 +87,8 @@ struct Architecture {
   void (*read_huggingface)(const HuggingFaceFields& fields, ModelConfig& config) = nullptr;
   void (*read_gguf)(const GgufKeys& keys, ModelConfig& config) = nullptr;
   void (*write_huggingface)(const ModelConfig& config, nlohmann::ordered_json& json) = nullptr;
-  void (*write_gguf)(const ModelConfig& config, const std::string& prefix, GgufMetadata& metadata) = nullptr;  // Error(unsupported): has no words for it
+  void (*write_gguf)(const ModelConfig& config, const std::string& prefix,
+                     GgufMetadata& metadata) = nullptr;  // Error(unsupported): has no words for it
 };
 
 // Every family; the one list is arch/all.h.
@@ -90,20 +96,21 @@ const std::vector<Architecture>& all_architectures();
 // Error(unsupported) for an unknown name lists the known ones.
 const Architecture& find_architecture(std::string_view name);
 
-// What config.json of a family's first variant means where it leaves the keys out that only this family has. sliding_window: 0: none slides.
+// What config.json of a family's first variant means where it leaves the keys out that only this family has.
+// sliding_window: 0: none slides.
 void set_family_defaults(ModelConfig& config, std::uint64_t sliding_window);
 
 // The network that a configuration means.
 Network draw_network(const ModelConfig& config);
 
-// --- one model's tensors -----------------------------------------------------------------------------------------------------------------
+// --- one model's tensors ---------------------------------------------------------------------------------------------
 
 enum class Spelling { huggingface, gguf };
 Spelling spelling_of(const Checkpoint& checkpoint);
 
 struct ModelTensor {
-  std::string part;        // "q", "expert_up.3"
-  std::string kind;        // the same without an expert's number
+  std::string part;         // "q", "expert_up.3"
+  std::string kind;         // the same without an expert's number
   std::int64_t layer = -1;  // -1: of the whole model
   std::string hf_name, gguf_name;
   std::uint64_t expert = 0, experts = 0;  // which of how many, whose matrices share gguf_name; 0: a tensor of its own
@@ -127,7 +134,8 @@ class ModelTensors {
   const Architecture& architecture() const noexcept { return *architecture_; }
   const Network& network() const noexcept { return network_; }
   const std::vector<ModelTensor>& all() const noexcept { return tensors_; }
-  // By name in either spelling; null when the model has no such tensor ("rope_freqs.weight", "rotary_emb.inv_freq", ...).
+  // By name in either spelling; null when the model has no such tensor ("rope_freqs.weight", "rotary_emb.inv_freq",
+  // ...).
   const ModelTensor* find(std::string_view name) const noexcept;
   // By part and layer (-1 for the model's own); null when absent (a bias, a tied head).
   const ModelTensor* part(std::string_view part, std::int64_t layer) const noexcept;
@@ -142,14 +150,14 @@ class ModelTensors {
   std::unordered_map<std::string, std::size_t> by_part_;
 };
 
-// --- q and k rows --------------------------------------------------------------------------------------------------------------------------
+// --- q and k rows ----------------------------------------------------------------------------------------------------
 
-// Per head of head_dim rows: Hugging Face's row s * head_dim / 2 + i is GGUF's row 2i + s (s = 0, 1). Both take an index into the whole
-// matrix or bias. Rows keep their bytes, so quantized rows move without being decoded.
+// Per head of head_dim rows: Hugging Face's row s * head_dim / 2 + i is GGUF's row 2i + s (s = 0, 1). Both take an
+// index into the whole matrix or bias. Rows keep their bytes, so quantized rows move without being decoded.
 std::uint64_t gguf_row_of(std::uint64_t huggingface_row, std::uint64_t head_dim);
 std::uint64_t huggingface_row_of(std::uint64_t gguf_row, std::uint64_t head_dim);
 
-// --- configuration in the other container -----------------------------------------------------------------------------------------------------
+// --- configuration in the other container ----------------------------------------------------------------------------
 
 struct GgufModelOptions {
   std::string name = {};                        // general.name; empty: left out
@@ -162,7 +170,8 @@ GgufMetadata to_gguf_metadata(const ModelConfig& config, const GgufModelOptions&
 
 // What rope_freqs.weight must hold [rotary_dim / 2], F32; empty: the file needs no such tensor.
 inline constexpr std::string_view kRopeDivisorsName = "rope_freqs.weight";
-inline constexpr std::string_view kShortRopeFactorsName = "rope_factors_short.weight", kLongRopeFactorsName = "rope_factors_long.weight";
+inline constexpr std::string_view kShortRopeFactorsName = "rope_factors_short.weight",
+                                  kLongRopeFactorsName = "rope_factors_long.weight";
 std::vector<float> rope_frequency_divisors(const RopeConfig& rope);
 
 // Tensors of GGUF files that are no weights: what rotary positions are divided by.
@@ -174,13 +183,13 @@ std::vector<RopeTensor> gguf_rope_tensors(const RopeConfig& rope);
 bool is_rope_tensor(std::string_view name);
 
 struct HfConfigOptions {
-  std::string dtype = "bfloat16";             // of the unquantized tensors
+  std::string dtype = "bfloat16";  // of the unquantized tensors
   std::optional<std::int64_t> bos_token_id = {}, eos_token_id = {};
   std::string quantization_config_json = {};  // an object's text; empty: left out
 };
 
-// The text of config.json in keys that every version of transformers reads. Divisors from a GGUF file are recognised as llama3 scaling;
-// Error(unsupported) when they are anything else.
+// The text of config.json in keys that every version of transformers reads. Divisors from a GGUF file are recognised as
+// llama3 scaling; Error(unsupported) when they are anything else.
 std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptions& options);
 
 }  // namespace nibble

@@ -16,7 +16,8 @@ namespace {
 
 constexpr std::uint32_t kQuantizationVersion = 2;  // of ggml's block types, all that GGUF v3 files have had
 
-// Divisors carry no parameters. Those of every Llama 3 release come from these low and high factors; context and factor are searched for.
+// Divisors carry no parameters. Those of every Llama 3 release come from these low and high factors; context and factor
+// are searched for.
 RopeConfig recognise_llama3(const RopeConfig& rope) {
   const std::vector<float>& divisors = rope.frequency_divisors;
   RopeConfig guess = rope;
@@ -30,27 +31,38 @@ RopeConfig recognise_llama3(const RopeConfig& rope) {
     const std::vector<float> candidate = rope_frequency_divisors(guess);
     bool equal = true;
     for (std::size_t i = 0; i < divisors.size() && equal; ++i)
-      equal = std::abs(static_cast<double>(candidate[i]) - static_cast<double>(divisors[i])) <= 1e-4 * static_cast<double>(divisors[i]);
+      equal = std::abs(static_cast<double>(candidate[i]) - static_cast<double>(divisors[i])) <=
+              1e-4 * static_cast<double>(divisors[i]);
     if (equal) return guess;
   }
-  throw Error(ErrorKind::unsupported, fmt::format("{} holds divisors that are not llama3 scaling with factors 1 and 4, so config.json has no words "
-                                                  "for them; keep the model in a GGUF file", kRopeDivisorsName));
+  throw Error(
+      ErrorKind::unsupported,
+      fmt::format("{} holds divisors that are not llama3 scaling with factors 1 and 4, so config.json has no words "
+                  "for them; keep the model in a GGUF file",
+                  kRopeDivisorsName));
 }
 
 // In the words that every version of transformers takes, which leave the magnitude to a formula.
 void write_longrope(const ModelConfig& config, nlohmann::ordered_json& json) {
   const RopeConfig& rope = config.rope;
   const double factor = static_cast<double>(config.context) / static_cast<double>(rope.original_context);
-  if (const float usual = longrope_magnitude(factor, rope.original_context); std::abs(usual - rope.magnitude) > 1e-6f * usual)
-    throw Error(ErrorKind::unsupported, fmt::format("config.json has no words for what longrope multiplies by, which follows from the context lengths there; "
-                                                    "keep the model in a GGUF file: {}, not {}", rope.magnitude, usual));
+  if (const float usual = longrope_magnitude(factor, rope.original_context);
+      std::abs(usual - rope.magnitude) > 1e-6f * usual)
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format(
+            "config.json has no words for what longrope multiplies by, which follows from the context lengths there; "
+            "keep the model in a GGUF file: {}, not {}",
+            rope.magnitude, usual));
   const auto decimals = [](const std::vector<float>& values) {
     std::vector<double> list;
     for (const float value : values) list.push_back(shortest_decimal(value));
     return list;
   };
   json["original_max_position_embeddings"] = rope.original_context;
-  json["rope_scaling"] = {{"type", "longrope"}, {"short_factor", decimals(rope.short_factors)}, {"long_factor", decimals(rope.long_factors)}};
+  json["rope_scaling"] = {{"type", "longrope"},
+                          {"short_factor", decimals(rope.short_factors)},
+                          {"long_factor", decimals(rope.long_factors)}};
 }
 
 RopeConfig huggingface_rope(const RopeConfig& rope) {
@@ -58,7 +70,8 @@ RopeConfig huggingface_rope(const RopeConfig& rope) {
   bool all_one = true;
   for (const float divisor : rope.frequency_divisors) all_one = all_one && divisor == 1;
   if (rope.scaling == RopeScaling::linear && !all_one)
-    throw Error(ErrorKind::unsupported, "linear rotary scaling together with rope_freqs.weight has no words in config.json");
+    throw Error(ErrorKind::unsupported,
+                "linear rotary scaling together with rope_freqs.weight has no words in config.json");
   if (!all_one) return recognise_llama3(rope);
   RopeConfig plain = rope;
   plain.frequency_divisors.clear();
@@ -68,7 +81,8 @@ RopeConfig huggingface_rope(const RopeConfig& rope) {
 }  // namespace
 
 std::vector<RopeTensor> gguf_rope_tensors(const RopeConfig& rope) {
-  if (rope.scaling == RopeScaling::longrope) return {{kLongRopeFactorsName, rope.long_factors}, {kShortRopeFactorsName, rope.short_factors}};
+  if (rope.scaling == RopeScaling::longrope)
+    return {{kLongRopeFactorsName, rope.long_factors}, {kShortRopeFactorsName, rope.short_factors}};
   std::vector<float> divisors = rope_frequency_divisors(rope);
   if (divisors.empty()) return {};
   return {{kRopeDivisorsName, std::move(divisors)}};
@@ -81,7 +95,9 @@ bool is_rope_tensor(std::string_view name) {
 GgufMetadata to_gguf_metadata(const ModelConfig& config, const GgufModelOptions& options) {
   const Architecture& architecture = find_architecture(config.architecture);
   const std::string arch(architecture.gguf_name);
-  const auto u32 = [](std::uint64_t value) { return GgufValue::of_u32(static_cast<std::uint32_t>(value)); };  // validate_config capped them
+  const auto u32 = [](std::uint64_t value) {
+    return GgufValue::of_u32(static_cast<std::uint32_t>(value));
+  };  // validate_config capped them
   GgufMetadata m;
   m.set("general.architecture", GgufValue::of_string(arch));
   m.set("general.type", GgufValue::of_string("model"));
@@ -107,7 +123,8 @@ GgufMetadata to_gguf_metadata(const ModelConfig& config, const GgufModelOptions&
   }
   if (config.rope.scaling == RopeScaling::longrope) {
     if (!architecture.gguf_longrope)
-      throw Error(ErrorKind::unsupported, fmt::format("llama.cpp reads no longrope of {} files; write a directory instead", arch));
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("llama.cpp reads no longrope of {} files; write a directory instead", arch));
     m.set(arch + ".rope.scaling.type", GgufValue::of_string("longrope"));
     m.set(arch + ".rope.scaling.original_context_length", u32(config.rope.original_context));
     m.set(arch + ".rope.scaling.attn_factor", GgufValue::of_f32(config.rope.magnitude));
@@ -132,7 +149,8 @@ std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptio
   const HfVariant* variant = &architecture.variants.front();
   // Experts, and a window, exist only where the variant that has them was read.
   for (const HfVariant& v : architecture.variants)
-    if (config.num_experts > 0 ? v.default_experts > 0 : config.sliding_window > 0 && v.default_sliding_window > 0) variant = &v;
+    if (config.num_experts > 0 ? v.default_experts > 0 : config.sliding_window > 0 && v.default_sliding_window > 0)
+      variant = &v;
 
   nlohmann::ordered_json j;
   j["architectures"] = {variant->class_name};
@@ -158,7 +176,8 @@ std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptio
                          {"high_freq_factor", rope.high_frequency_factor},
                          {"original_max_position_embeddings", rope.original_context}};
   if (rope.scaling == RopeScaling::longrope) write_longrope(config, j);
-  if (rope.rotary_dim != config.head_dim) j["partial_rotary_factor"] = static_cast<double>(rope.rotary_dim) / static_cast<double>(config.head_dim);
+  if (rope.rotary_dim != config.head_dim)
+    j["partial_rotary_factor"] = static_cast<double>(rope.rotary_dim) / static_cast<double>(config.head_dim);
   j["tie_word_embeddings"] = config.tied_embedding;
   if (!variant->always_qkv_bias) {
     j["attention_bias"] = config.attention_bias;
@@ -170,8 +189,10 @@ std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptio
     if (variant->window_needs_switch) j["max_window_layers"] = first;
     const bool all = std::ranges::find(config.slides, false) == config.slides.end();
     if (!all && !variant->reads_layer_types())
-      throw Error(ErrorKind::unsupported, fmt::format("config.json cannot say of {} that only some layers have a window; keep the model in a GGUF file",
-                                                      variant->model_type));
+      throw Error(
+          ErrorKind::unsupported,
+          fmt::format("config.json cannot say of {} that only some layers have a window; keep the model in a GGUF file",
+                      variant->model_type));
     for (std::size_t i = 0; !all && i < config.slides.size(); ++i)
       j["layer_types"].push_back(config.slides[i] ? "sliding_attention" : "full_attention");
   }
@@ -180,7 +201,8 @@ std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptio
   if (options.bos_token_id) j["bos_token_id"] = *options.bos_token_id;
   if (options.eos_token_id) j["eos_token_id"] = *options.eos_token_id;
   j["torch_dtype"] = options.dtype;
-  if (!options.quantization_config_json.empty()) j["quantization_config"] = nlohmann::ordered_json::parse(options.quantization_config_json);
+  if (!options.quantization_config_json.empty())
+    j["quantization_config"] = nlohmann::ordered_json::parse(options.quantization_config_json);
   return j.dump(2) + "\n";
 }
 

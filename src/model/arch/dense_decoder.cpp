@@ -34,31 +34,41 @@ std::vector<TensorName> dense_decoder_names() {
 
 Rope rope_of(const ModelConfig& c, std::int64_t layer) {
   const RopeConfig& rope = c.rope_of(layer);
-  return {c.head_dim, rope_inverse_frequencies(rope), rope.half_split, rope.magnitude, rope_long_frequencies(rope), rope.original_context};
+  return {c.head_dim,     rope_inverse_frequencies(rope), rope.half_split,
+          rope.magnitude, rope_long_frequencies(rope),    rope.original_context};
 }
 
 Attention attention_of(const ModelConfig& c, std::int64_t layer) {
   const double length = c.query_pre_attn_scalar != 0 ? c.query_pre_attn_scalar : static_cast<double>(c.head_dim);
-  return {c.heads, c.kv_heads, c.head_dim, static_cast<float>(1 / std::sqrt(length)), c.window_of(layer), c.attention_soft_cap};
+  return {c.heads,
+          c.kv_heads,
+          c.head_dim,
+          static_cast<float>(1 / std::sqrt(length)),
+          c.window_of(layer),
+          c.attention_soft_cap};
 }
 
 Value draw_gated_mlp(Drawing& d, Value h, const ModelConfig& c, Value (Drawing::*activation)(Value)) {
-  const auto [gate, up] = d.linears(h, "mlp_in", {{"gate", c.intermediate, c.mlp_bias}, {"up", c.intermediate, c.mlp_bias}});
+  const auto [gate, up] =
+      d.linears(h, "mlp_in", {{"gate", c.intermediate, c.mlp_bias}, {"up", c.intermediate, c.mlp_bias}});
   return d.linear(d.multiply((d.*activation)(gate), up), "mlp_out", {"down", c.hidden, c.mlp_bias});
 }
 
 Value draw_experts(Drawing& d, Value h, const ModelConfig& c) {
-  const Value routing = d.route(d.linear(h, "mlp_in", {"router", c.num_experts, false, TensorRole::router}), {c.experts_used, c.normalizes_routing});
+  const Value routing = d.route(d.linear(h, "mlp_in", {"router", c.num_experts, false, TensorRole::router}),
+                                {c.experts_used, c.normalizes_routing});
   const Value gate = d.expert_linear(h, routing, "experts_in", "expert_gate", c.expert_intermediate);
   const Value up = d.expert_linear(h, routing, "experts_in", "expert_up", c.expert_intermediate);
-  return d.mix_experts(d.expert_linear(d.multiply(d.silu(gate), up), routing, "experts_out", "expert_down", c.hidden), routing);
+  return d.mix_experts(d.expert_linear(d.multiply(d.silu(gate), up), routing, "experts_out", "expert_down", c.hidden),
+                       routing);
 }
 
 Value draw_mlp(Drawing& d, Value h, const ModelConfig& c, std::int64_t layer) {
   return c.has_experts(layer) ? draw_experts(d, h, c) : draw_gated_mlp(d, h, c, &Drawing::silu);
 }
 
-std::vector<TensorName> expert_names(std::string_view router, std::string_view gate, std::string_view up, std::string_view down) {
+std::vector<TensorName> expert_names(std::string_view router, std::string_view gate, std::string_view up,
+                                     std::string_view down) {
   return {
       {"router", router, "blk.{}.ffn_gate_inp.weight"},
       {"expert_gate", gate, "blk.{}.ffn_gate_exps.weight"},
@@ -90,7 +100,8 @@ Graph draw_dense_layer(const ModelConfig& c, std::int64_t layer) {
 Graph draw_head(const ModelConfig& c) {
   Drawing d;
   const Value h = d.rms_norm(d.input(token_rows(c.hidden)), "final_norm", c.norm_epsilon);
-  const LinearSpec tied{"embedding", c.vocab_size, false, TensorRole::embedding}, own{"head", c.vocab_size, false, TensorRole::head};
+  const LinearSpec tied{"embedding", c.vocab_size, false, TensorRole::embedding},
+      own{"head", c.vocab_size, false, TensorRole::head};
   const Value logits = d.linear(h, "head_in", c.tied_embedding ? tied : own);
   return std::move(d).finish({c.logit_soft_cap == 0 ? logits : d.soft_cap(logits, c.logit_soft_cap)});
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the dense pre-norm decoders with RMSNorm, grouped-query attention and SwiGLU have in common: Llama and those that follow it.
-// Family files start from this and change what differs.
+// What the dense pre-norm decoders with RMSNorm, grouped-query attention and SwiGLU have in common: Llama and those
+// that follow it. Family files start from this and change what differs.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,8 @@ Value draw_experts(Drawing& d, Value h, const ModelConfig& config);
 // SwiGLU, or experts where the layer has them.
 Value draw_mlp(Drawing& d, Value h, const ModelConfig& config, std::int64_t layer);
 // The names of a router and of its experts' matrices, from Hugging Face's.
-std::vector<TensorName> expert_names(std::string_view router, std::string_view gate, std::string_view up, std::string_view down);
+std::vector<TensorName> expert_names(std::string_view router, std::string_view gate, std::string_view up,
+                                     std::string_view down);
 
 Graph draw_embedding(const ModelConfig& config);
 Graph draw_dense_layer(const ModelConfig& config, std::int64_t layer);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Gemma 2 (Gemma Team 2024) and Gemma 3, its text part (Gemma Team 2025): norms before and behind attention and MLP, GEGLU, an embedding that is scaled
-// and read again as the head, most layers within a window. Gemma 2 bounds scores and logits; Gemma 3 norms queries and keys head by head and turns
-// those of layers that slide by a base of their own. Norms are zero-centred: Hugging Face files hold w where the network multiplies by 1 + w.
+// Gemma 2 (Gemma Team 2024) and Gemma 3, its text part (Gemma Team 2025): norms before and behind attention and MLP,
+// GEGLU, an embedding that is scaled and read again as the head, most layers within a window. Gemma 2 bounds scores and
+// logits; Gemma 3 norms queries and keys head by head and turns those of layers that slide by a base of their own.
+// Norms are zero-centred: Hugging Face files hold w where the network multiplies by 1 + w.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -39,7 +40,8 @@ Graph draw_layer(const ModelConfig& c, std::int64_t layer, bool norms_heads) {
     k = d.rms_norm_heads(k, "k_norm", eps, c.head_dim);
   }
   const Value mixed = d.attention(d.rope(q, rope), d.rope(k, rope), v, attention_of(c, layer));
-  x = d.add(x, d.rms_norm(d.linear(mixed, "attention_out", {"o", c.hidden, c.output_bias}), "after_attention_norm", eps));
+  x = d.add(x,
+            d.rms_norm(d.linear(mixed, "attention_out", {"o", c.hidden, c.output_bias}), "after_attention_norm", eps));
   x = d.add(x, d.rms_norm(draw_gated_mlp(d, d.rms_norm(x, "mlp_norm", eps), c, &Drawing::gelu), "after_mlp_norm", eps));
   return std::move(d).finish({x});
 }
@@ -54,15 +56,16 @@ std::vector<TensorName> tensor_names(bool norms_heads) {
   if (norms_heads)
     names.insert(at("mlp_norm"), {{"q_norm", "model.layers.{}.self_attn.q_norm.weight", "blk.{}.attn_q_norm.weight"},
                                   {"k_norm", "model.layers.{}.self_attn.k_norm.weight", "blk.{}.attn_k_norm.weight"}});
-  names.insert(at("mlp_norm"),
-               {"after_attention_norm", "model.layers.{}.post_attention_layernorm.weight", "blk.{}.post_attention_norm.weight"});
-  names.insert(at("final_norm"), {"after_mlp_norm", "model.layers.{}.post_feedforward_layernorm.weight", "blk.{}.post_ffw_norm.weight"});
+  names.insert(at("mlp_norm"), {"after_attention_norm", "model.layers.{}.post_attention_layernorm.weight",
+                                "blk.{}.post_attention_norm.weight"});
+  names.insert(at("final_norm"),
+               {"after_mlp_norm", "model.layers.{}.post_feedforward_layernorm.weight", "blk.{}.post_ffw_norm.weight"});
   for (TensorName& name : names)
     if (name.part.ends_with("_norm")) name.hf_offset = 1;
   return names;
 }
 
-// --- config.json ---------------------------------------------------------------------------------------------------------------------------
+// --- config.json -----------------------------------------------------------------------------------------------------
 
 // Far beyond any cap or length that makes sense; what is inside survives f32.
 bool is_sound_cap(double value) { return value > 1e-9 && value < 1e9; }
@@ -70,7 +73,8 @@ bool is_sound_cap(double value) { return value > 1e-9 && value < 1e9; }
 // A key that is null says that there is none.
 float read_soft_cap(const HuggingFaceFields& fields, const char* key, double usual) {
   const double cap = fields.has_null(key) ? 0 : fields.number(key, usual);
-  if (fields.find(key) != nullptr && !is_sound_cap(cap)) fields.wrong(key, "positive, or null for none", *fields.find(key));
+  if (fields.find(key) != nullptr && !is_sound_cap(cap))
+    fields.wrong(key, "positive, or null for none", *fields.find(key));
   return static_cast<float>(cap);
 }
 
@@ -78,9 +82,11 @@ void read_huggingface(const HuggingFaceFields& fields, ModelConfig& c, double at
   constexpr const char* kActivation = "gelu_pytorch_tanh";
   if (const std::string given = fields.string("hidden_activation", kActivation); given != kActivation)
     fields.unsupported(fmt::format("hidden_activation must be {}: {}", kActivation, given));
-  if (fields.boolean("use_bidirectional_attention", false)) fields.unsupported("tokens that attend to later ones cannot be run; use_bidirectional_attention");
+  if (fields.boolean("use_bidirectional_attention", false))
+    fields.unsupported("tokens that attend to later ones cannot be run; use_bidirectional_attention");
   c.query_pre_attn_scalar = fields.number("query_pre_attn_scalar", 256);
-  if (!is_sound_cap(c.query_pre_attn_scalar)) fields.wrong("query_pre_attn_scalar", "positive", *fields.find("query_pre_attn_scalar"));
+  if (!is_sound_cap(c.query_pre_attn_scalar))
+    fields.wrong("query_pre_attn_scalar", "positive", *fields.find("query_pre_attn_scalar"));
   c.attention_soft_cap = read_soft_cap(fields, "attn_logit_softcapping", attention_cap);
   c.logit_soft_cap = read_soft_cap(fields, "final_logit_softcapping", logit_cap);
 }
@@ -101,9 +107,10 @@ void write_huggingface(const ModelConfig& c, nlohmann::ordered_json& json) {
   if (c.sliding_rope) json["rope_local_base_freq"] = shortest_decimal(static_cast<float>(c.sliding_rope->base));
 }
 
-// --- GGUF ----------------------------------------------------------------------------------------------------------------------------------
+// --- GGUF ------------------------------------------------------------------------------------------------------------
 
-// No key says what scores are divided by the root of: llama.cpp knows the models of 27 billion parameters by their number of layers.
+// No key says what scores are divided by the root of: llama.cpp knows the models of 27 billion parameters by their
+// number of layers.
 double gguf_query_scalar(const ModelConfig& c, std::uint64_t layers_of_27b) {
   return static_cast<double>(c.layers == layers_of_27b && c.heads != 0 ? c.hidden / c.heads : c.head_dim);
 }
@@ -116,11 +123,17 @@ float read_soft_cap(const GgufKeys& keys, std::string_view key, double usual) {
 
 void write_gguf(const ModelConfig& c, const std::string& prefix, GgufMetadata& metadata, std::uint64_t layers_of_27b) {
   if (!c.tied_embedding)
-    throw Error(ErrorKind::unsupported, "llama.cpp reads no head beside the embedding in files of this family; write a directory instead");
+    throw Error(ErrorKind::unsupported,
+                "llama.cpp reads no head beside the embedding in files of this family; write a directory instead");
   if (const double scalar = gguf_query_scalar(c, layers_of_27b); scalar != c.query_pre_attn_scalar)
-    throw Error(ErrorKind::unsupported, fmt::format("GGUF files of this family cannot say what scores are divided by the root of, which llama.cpp takes to "
-                                                    "be {}; write a directory instead: query_pre_attn_scalar {}", scalar, c.query_pre_attn_scalar));
-  if (c.attention_soft_cap != 0) metadata.set(prefix + "attn_logit_softcapping", GgufValue::of_f32(c.attention_soft_cap));
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format(
+            "GGUF files of this family cannot say what scores are divided by the root of, which llama.cpp takes to "
+            "be {}; write a directory instead: query_pre_attn_scalar {}",
+            scalar, c.query_pre_attn_scalar));
+  if (c.attention_soft_cap != 0)
+    metadata.set(prefix + "attn_logit_softcapping", GgufValue::of_f32(c.attention_soft_cap));
   if (c.logit_soft_cap != 0) metadata.set(prefix + "final_logit_softcapping", GgufValue::of_f32(c.logit_soft_cap));
 }
 
@@ -160,7 +173,9 @@ Architecture gemma2_architecture() {
   };
   a.write_gguf = [](const ModelConfig& c, const std::string& prefix, GgufMetadata& metadata) {
     if (c.attention_soft_cap == 0 || c.logit_soft_cap == 0)
-      throw Error(ErrorKind::unsupported, "GGUF files of this family cannot say that scores or logits are not bounded; write a directory instead");
+      throw Error(
+          ErrorKind::unsupported,
+          "GGUF files of this family cannot say that scores or logits are not bounded; write a directory instead");
     write_gguf(c, prefix, metadata, kGemma2Layers27b);
   };
   return a;
@@ -187,12 +202,15 @@ Architecture gemma3_architecture() {
   };
   a.write_gguf = [](const ModelConfig& c, const std::string& prefix, GgufMetadata& metadata) {
     if (c.attention_soft_cap != 0)
-      throw Error(ErrorKind::unsupported, "GGUF files of this family cannot say that scores are bounded; write a directory instead");
+      throw Error(ErrorKind::unsupported,
+                  "GGUF files of this family cannot say that scores are bounded; write a directory instead");
     write_gguf(c, prefix, metadata, kGemma3Layers27b);
     if (!c.sliding_rope) return;
     const RopeConfig& rope = *c.sliding_rope;
     if (rope.scaling != RopeScaling::none)
-      throw Error(ErrorKind::unsupported, "GGUF files of this family cannot say that the positions of layers that slide are scaled; write a directory instead");
+      throw Error(ErrorKind::unsupported,
+                  "GGUF files of this family cannot say that the positions of layers that slide are scaled; write a "
+                  "directory instead");
     metadata.set(prefix + "rope.freq_base_swa", GgufValue::of_f32(static_cast<float>(rope.base)));
   };
   return a;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Llama (Touvron et al. 2023), Mistral, which is the same network with a sliding window, and Mixtral (Jiang et al. 2024), which has experts in place of
-// the MLP. GGUF files of all of them say "llama".
+// Llama (Touvron et al. 2023), Mistral, which is the same network with a sliding window, and Mixtral (Jiang et al.
+// 2024), which has experts in place of the MLP. GGUF files of all of them say "llama".
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -25,7 +25,11 @@ Architecture llama_architecture() {
   a.gguf_interleaved_rotary = a.gguf_longrope = true;
   a.variants = {
       {.model_type = "llama", .class_name = "LlamaForCausalLM", .default_context = 2048},
-      {.model_type = "mistral", .class_name = "MistralForCausalLM", .default_kv_heads = 8, .default_context = 131072, .default_sliding_window = 4096},
+      {.model_type = "mistral",
+       .class_name = "MistralForCausalLM",
+       .default_kv_heads = 8,
+       .default_context = 131072,
+       .default_sliding_window = 4096},
       {.model_type = "mixtral",
        .class_name = "MixtralForCausalLM",
        .default_kv_heads = 8,

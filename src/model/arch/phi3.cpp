@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Phi 3 (Abdin et al. 2024), 3.5, 4 and 4-mini: Llama whose queries, keys and values are one matrix, as are gate and up; LongRoPE, and in 4-mini
-// positions that turn part of a head.
+// Phi 3 (Abdin et al. 2024), 3.5, 4 and 4-mini: Llama whose queries, keys and values are one matrix, as are gate and
+// up; LongRoPE, and in 4-mini positions that turn part of a head.
 #include <fmt/format.h>
 
 #include <utility>
@@ -20,8 +20,10 @@ Graph draw_layer(const ModelConfig& c, std::int64_t layer) {
 
   Drawing d;
   Value x = d.input(token_rows(c.hidden));
-  const Value qkv = d.linear(d.rms_norm(x, "attention_norm", c.norm_epsilon), "attention_in", {"qkv", query + 2 * key_value});
-  const Value q = d.slice(qkv, 0, query), k = d.slice(qkv, query, key_value), v = d.slice(qkv, query + key_value, key_value);
+  const Value qkv =
+      d.linear(d.rms_norm(x, "attention_norm", c.norm_epsilon), "attention_in", {"qkv", query + 2 * key_value});
+  const Value q = d.slice(qkv, 0, query), k = d.slice(qkv, query, key_value),
+              v = d.slice(qkv, query + key_value, key_value);
   const Value mixed = d.attention(d.rope(q, rope), d.rope(k, rope), v, attention_of(c, layer));
   x = d.add(x, d.linear(mixed, "attention_out", {"o", c.hidden}));
   const Value both = d.linear(d.rms_norm(x, "mlp_norm", c.norm_epsilon), "mlp_in", {"gate_up", 2 * wide});
@@ -44,8 +46,12 @@ Architecture phi3_architecture() {
                  .reads_sliding_window = true}};
   a.write_gguf = [](const ModelConfig& c, const std::string&, GgufMetadata&) {
     if (c.heads * c.head_dim != c.hidden)
-      throw Error(ErrorKind::unsupported, fmt::format("llama.cpp reads no file of this family whose heads are not as wide as the model together; write a "
-                                                      "directory instead: {} heads of {}, width {}", c.heads, c.head_dim, c.hidden));
+      throw Error(
+          ErrorKind::unsupported,
+          fmt::format(
+              "llama.cpp reads no file of this family whose heads are not as wide as the model together; write a "
+              "directory instead: {} heads of {}, width {}",
+              c.heads, c.head_dim, c.hidden));
   };
   a.names = {
       {"embedding", "model.embed_tokens.weight", "token_embd.weight"},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Qwen 2 and 2.5: Llama with biases on q, k and v that no configuration key announces, and rotary halves kept as they are in GGUF.
+// Qwen 2 and 2.5: Llama with biases on q, k and v that no configuration key announces, and rotary halves kept as they
+// are in GGUF.
 #include "model/arch/all.h"
 #include "model/arch/dense_decoder.h"
 

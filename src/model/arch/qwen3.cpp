@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Qwen 3 (Yang et al. 2025): Llama whose queries and keys are normed head by head before they turn, and rotary halves kept as they are in GGUF. Its
-// sparse models have experts in place of the MLP.
+// Qwen 3 (Yang et al. 2025): Llama whose queries and keys are normed head by head before they turn, and rotary halves
+// kept as they are in GGUF. Its sparse models have experts in place of the MLP.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -41,10 +41,12 @@ std::vector<TensorName> names() {
 // llama.cpp has experts in every layer of this family, and makes their weights sum to 1.
 void write_experts(const ModelConfig& c, const std::string&, GgufMetadata&) {
   if (!c.dense.empty())
-    throw Error(ErrorKind::unsupported, "GGUF files of this family cannot say that some layers have no experts; write a directory instead");
+    throw Error(ErrorKind::unsupported,
+                "GGUF files of this family cannot say that some layers have no experts; write a directory instead");
   if (!c.normalizes_routing)
     throw Error(ErrorKind::unsupported,
-                "GGUF files of this family cannot say that experts' weights are used as they are; write a directory instead: norm_topk_prob false");
+                "GGUF files of this family cannot say that experts' weights are used as they are; write a directory "
+                "instead: norm_topk_prob false");
 }
 
 void write_expert_keys(const ModelConfig& c, nlohmann::ordered_json& json) {

@@ -68,7 +68,9 @@ std::size_t spaces_end(std::string_view text, std::size_t end) {
   return end;
 }
 
-std::uint64_t edge(std::uint32_t node, char byte) noexcept { return std::uint64_t{node} << 8 | static_cast<std::uint8_t>(byte); }
+std::uint64_t edge(std::uint32_t node, char byte) noexcept {
+  return std::uint64_t{node} << 8 | static_cast<std::uint8_t>(byte);
+}
 
 }  // namespace
 
@@ -113,7 +115,8 @@ std::vector<Section> AddedTokens::cut(std::string_view text, Stage stage, bool p
   std::size_t covered = 0;  // up to here everything is in sections
   for (std::size_t at = 0; at < text.size();) {
     std::size_t size = 0;
-    const std::int32_t index = trie.firsts.test(static_cast<std::uint8_t>(text[at])) ? trie.longest(text.substr(at), size) : -1;
+    const std::int32_t index =
+        trie.firsts.test(static_cast<std::uint8_t>(text[at])) ? trie.longest(text.substr(at), size) : -1;
     if (index < 0) {
       ++at;
       continue;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tokens that are looked for in the text itself, before the model sees it: control tokens ("<|end_of_text|>") and user-defined ones.
-// The leftmost match wins, the longest of those. Immutable after construction, safe from many threads.
+// Tokens that are looked for in the text itself, before the model sees it: control tokens ("<|end_of_text|>") and
+// user-defined ones. The leftmost match wins, the longest of those. Immutable after construction, safe from many
+// threads.
 //
 //   AddedTokens added({{.id = 2, .content = "</s>", .special = true}});
 //   for (const Section& section : added.cut("a</s>b", AddedTokens::Stage::raw, true)) ...

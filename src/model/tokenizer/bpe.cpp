@@ -32,7 +32,8 @@ void WordCache::remember(std::string_view word, const std::int32_t* ids, std::si
   words_.emplace(word, std::vector<std::int32_t>(ids, ids + count));
 }
 
-// The symbols of one word as a doubly linked list in an array; a symbol that was merged into its left neighbour has size 0.
+// The symbols of one word as a doubly linked list in an array; a symbol that was merged into its left neighbour has
+// size 0.
 struct BpeModel::Word {
   struct Node {
     Symbol symbol = kNone;  // kNone: a character without a token
@@ -45,7 +46,9 @@ struct BpeModel::Word {
     std::uint32_t rank = 0;
     std::uint32_t left = 0;  // node
     Symbol result = 0;
-    bool operator>(const Candidate& other) const noexcept { return rank != other.rank ? rank > other.rank : left > other.left; }
+    bool operator>(const Candidate& other) const noexcept {
+      return rank != other.rank ? rank > other.rank : left > other.left;
+    }
   };
 
   std::string_view text;
@@ -55,7 +58,8 @@ struct BpeModel::Word {
   void add(Symbol symbol, std::size_t begin, std::size_t size) {
     const auto index = static_cast<std::uint32_t>(nodes.size());
     if (index > 0) nodes.back().next = index;
-    nodes.push_back({symbol, index > 0 ? index - 1 : kNone, kNone, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(size)});
+    nodes.push_back({symbol, index > 0 ? index - 1 : kNone, kNone, static_cast<std::uint32_t>(begin),
+                     static_cast<std::uint32_t>(size)});
   }
 };
 
@@ -66,8 +70,8 @@ BpeModel::BpeModel(MergeTable merges, BpeSettings settings, const Vocabulary& vo
 
 BpeModel BpeModel::from_scores(const Vocabulary& vocabulary, BpeSettings settings, bool merges_all) {
   const auto takes_part = [&](const Token& token) {
-    return !token.text.empty() &&
-           (merges_all || token.kind == TokenKind::normal || token.kind == TokenKind::user_defined || token.kind == TokenKind::unused);
+    return !token.text.empty() && (merges_all || token.kind == TokenKind::normal ||
+                                   token.kind == TokenKind::user_defined || token.kind == TokenKind::unused);
   };
   BpeModel model;
   model.settings_ = std::move(settings);
@@ -80,7 +84,8 @@ BpeModel BpeModel::from_scores(const Vocabulary& vocabulary, BpeSettings setting
     if (token.kind == TokenKind::unused) model.has_unused_ = model.settings_.reads_unused;
     for (std::size_t at = 0; at < token.text.size();) {
       const std::string_view character = next_character(token.text, at);
-      if (!vocabulary.find(character)) model.characters_.emplace(character, static_cast<Symbol>(vocabulary.size() + model.characters_.size()));
+      if (!vocabulary.find(character))
+        model.characters_.emplace(character, static_cast<Symbol>(vocabulary.size() + model.characters_.size()));
     }
   }
   const auto symbol_of = [&](std::string_view text) -> Symbol {
@@ -88,7 +93,8 @@ BpeModel BpeModel::from_scores(const Vocabulary& vocabulary, BpeSettings setting
     const auto found = model.characters_.find(std::string(text));
     return found == model.characters_.end() ? kNone : found->second;
   };
-  std::stable_sort(by_score.begin(), by_score.end(), [&](std::int32_t a, std::int32_t b) { return vocabulary[a].score > vocabulary[b].score; });
+  std::stable_sort(by_score.begin(), by_score.end(),
+                   [&](std::int32_t a, std::int32_t b) { return vocabulary[a].score > vocabulary[b].score; });
   std::uint32_t rank = 0;
   for (std::size_t i = 0; i < by_score.size(); ++i) {
     const Token& token = vocabulary[by_score[i]];
@@ -120,7 +126,8 @@ bool BpeModel::cuts_before_space(const Vocabulary& vocabulary) const {
   return true;
 }
 
-void BpeModel::encode(std::string_view text, const Vocabulary& vocabulary, WordCache& cache, std::vector<std::int32_t>& ids) const {
+void BpeModel::encode(std::string_view text, const Vocabulary& vocabulary, WordCache& cache,
+                      std::vector<std::int32_t>& ids) const {
   const auto encode_one = [&](std::string_view word) {
     if (const auto* known = cache.find(word)) {
       ids.insert(ids.end(), known->begin(), known->end());
@@ -179,7 +186,8 @@ void BpeModel::encode_word(std::string_view text, const Vocabulary& vocabulary, 
 }
 
 // `spelled` is the character with the prefix or suffix that its place in the word asks for.
-void BpeModel::add_character(std::string_view character, std::string_view spelled, const Vocabulary& vocabulary, Word& word) const {
+void BpeModel::add_character(std::string_view character, std::string_view spelled, const Vocabulary& vocabulary,
+                             Word& word) const {
   const std::size_t begin = static_cast<std::size_t>(character.data() - word.text.data());
   if (const auto id = vocabulary.find(spelled)) return word.add(static_cast<Symbol>(*id), begin, character.size());
   if (!characters_.empty()) {
@@ -192,7 +200,8 @@ void BpeModel::add_character(std::string_view character, std::string_view spelle
     if (settings_.unknown) word.add(kNone, begin, character.size());
     return;
   }
-  for (std::size_t i = 0; i < bytes.size(); ++i) word.add(static_cast<Symbol>(bytes[i]), begin, i == 0 ? character.size() : 0);
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    word.add(static_cast<Symbol>(bytes[i]), begin, i == 0 ? character.size() : 0);
 }
 
 bool BpeModel::append_bytes(std::string_view text, const Vocabulary& vocabulary, std::vector<std::int32_t>& ids) const {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Byte-pair encoding of one word: characters become symbols, and the best mergeable pair of neighbours merges until none is left, with a
-// queue over a linked list, so that a word of n characters takes O(n log n) steps. Two ways of ranking share it: a list of merges
-// (tokenizer.json, GGUF "gpt2") and scores of the merged pieces (SentencePiece, GGUF "llama").
-// Immutable after construction, safe from many threads; each thread brings its own WordCache.
+// Byte-pair encoding of one word: characters become symbols, and the best mergeable pair of neighbours merges until
+// none is left, with a queue over a linked list, so that a word of n characters takes O(n log n) steps. Two ways of
+// ranking share it: a list of merges (tokenizer.json, GGUF "gpt2") and scores of the merged pieces (SentencePiece, GGUF
+// "llama"). Immutable after construction, safe from many threads; each thread brings its own WordCache.
 //
 //   const BpeModel model = BpeModel::from_scores(vocabulary, {.byte_fallback = true, .unknown = 0});
 //   WordCache cache;
@@ -23,10 +23,10 @@
 namespace nibble::tokenizing {
 
 struct BpeSettings {
-  bool byte_fallback = false;           // a character without a token becomes its bytes' tokens, if there are all of them
-  bool fuse_unknown = false;            // neighbouring unknown characters become one unknown token
-  bool ignore_merges = false;           // a word that is a token is that token
-  bool reads_unused = false;            // SentencePiece: an unused piece is cut again into the two it came from
+  bool byte_fallback = false;  // a character without a token becomes its bytes' tokens, if there are all of them
+  bool fuse_unknown = false;   // neighbouring unknown characters become one unknown token
+  bool ignore_merges = false;  // a word that is a token is that token
+  bool reads_unused = false;   // SentencePiece: an unused piece is cut again into the two it came from
   std::optional<std::int32_t> unknown;  // without it unknown characters vanish
   std::string continuing_prefix;        // in front of every character of a word but the first
   std::string end_suffix;               // behind the last one
@@ -52,12 +52,13 @@ class BpeModel {
   BpeModel() = default;
   // The merges' symbols are token ids.
   BpeModel(MergeTable merges, BpeSettings settings, const Vocabulary& vocabulary);
-  // Every way to cut a token into two known symbols is a merge, ranked by the token's score, highest first. Takes part: a token of kind
-  // normal, user_defined or unused, and with `merges_all` of any kind (llama.cpp).
+  // Every way to cut a token into two known symbols is a merge, ranked by the token's score, highest first. Takes part:
+  // a token of kind normal, user_defined or unused, and with `merges_all` of any kind (llama.cpp).
   static BpeModel from_scores(const Vocabulary& vocabulary, BpeSettings settings, bool merges_all);
 
   // Appends the ids of `text`, which must be well-formed UTF-8.
-  void encode(std::string_view text, const Vocabulary& vocabulary, WordCache& cache, std::vector<std::int32_t>& ids) const;
+  void encode(std::string_view text, const Vocabulary& vocabulary, WordCache& cache,
+              std::vector<std::int32_t>& ids) const;
 
   const MergeTable& merges() const noexcept { return merges_; }
   const BpeSettings& settings() const noexcept { return settings_; }
@@ -67,9 +68,11 @@ class BpeModel {
  private:
   struct Word;
   void encode_word(std::string_view word, const Vocabulary& vocabulary, std::vector<std::int32_t>& ids) const;
-  void add_character(std::string_view character, std::string_view spelled, const Vocabulary& vocabulary, Word& word) const;
+  void add_character(std::string_view character, std::string_view spelled, const Vocabulary& vocabulary,
+                     Word& word) const;
   void merge(Word& word) const;
-  void append_symbol(const Word& word, Symbol symbol, std::string_view text, const Vocabulary& vocabulary, std::vector<std::int32_t>& ids) const;
+  void append_symbol(const Word& word, Symbol symbol, std::string_view text, const Vocabulary& vocabulary,
+                     std::vector<std::int32_t>& ids) const;
   bool append_bytes(std::string_view text, const Vocabulary& vocabulary, std::vector<std::int32_t>& ids) const;
   bool cuts_before_space(const Vocabulary& vocabulary) const;
 

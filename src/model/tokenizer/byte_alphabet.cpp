@@ -8,7 +8,9 @@
 namespace nibble::tokenizing {
 namespace {
 
-constexpr bool stands_for_itself(unsigned byte) { return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE; }
+constexpr bool stands_for_itself(unsigned byte) {
+  return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+}
 
 constexpr unsigned kFirstShifted = 0x100;
 constexpr unsigned kNumShifted = 68;

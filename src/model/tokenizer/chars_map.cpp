@@ -22,7 +22,8 @@ std::uint32_t child_offset(std::uint32_t unit) noexcept { return (unit >> 10) <<
 
 CharsMap::CharsMap(std::string_view blob, const std::string& place) {
   std::uint32_t trie_bytes = 0;
-  if (blob.size() < sizeof trie_bytes) throw Error(ErrorKind::corrupt, fmt::format("{}: the table is too short: {} bytes", place, blob.size()));
+  if (blob.size() < sizeof trie_bytes)
+    throw Error(ErrorKind::corrupt, fmt::format("{}: the table is too short: {} bytes", place, blob.size()));
   std::memcpy(&trie_bytes, blob.data(), sizeof trie_bytes);
   blob.remove_prefix(sizeof trie_bytes);
   if (trie_bytes > blob.size() || trie_bytes % 4 != 0 || trie_bytes == 0)
@@ -45,7 +46,8 @@ std::size_t CharsMap::longest(std::string_view text, std::size_t& replacement) c
     node ^= child_offset(unit);
     if (!has_leaf(unit)) continue;
     if (node >= units_.size() || leaf_value(units_[node]) >= replacements_.size()) break;
-    // A table could match half a character or begin a replacement with the second half of one; the result would not be UTF-8.
+    // A table could match half a character or begin a replacement with the second half of one; the result would not be
+    // UTF-8.
     const std::size_t start = leaf_value(units_[node]);
     if (is_continuation(replacements_[start]) || (i + 1 < text.size() && is_continuation(text[i + 1]))) continue;
     replacement = start;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SentencePiece's precompiled normalisation table: a double-array trie from character sequences to their replacements. The layout is
-// that of sentencepiece's normalizer: u32 size of the trie in bytes, the trie's 32-bit units, then NUL-terminated replacements.
-// Immutable, safe from many threads.
+// SentencePiece's precompiled normalisation table: a double-array trie from character sequences to their replacements.
+// The layout is that of sentencepiece's normalizer: u32 size of the trie in bytes, the trie's 32-bit units, then
+// NUL-terminated replacements. Immutable, safe from many threads.
 //
 //   const CharsMap map(blob, "tokenizer.model: normalizer_spec.precompiled_charsmap");
 //   const std::string normal = map.apply("ﬁne");   // "fine" with nmt_nfkc

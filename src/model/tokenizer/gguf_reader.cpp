@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tokenizers in GGUF metadata: model "llama" (SentencePiece BPE with scores) and "gpt2" (byte-level BPE with merges), by llama.cpp's rules.
+// Tokenizers in GGUF metadata: model "llama" (SentencePiece BPE with scores) and "gpt2" (byte-level BPE with merges),
+// by llama.cpp's rules.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,30 +26,34 @@ std::string key(std::string_view name) { return std::string(kPrefix) + std::stri
 }
 
 // As many numbers as tokens, or none.
-std::optional<std::vector<double>> numbers_per_token(const GgufMetadata& metadata, std::string_view name, std::size_t num_tokens,
-                                                     const std::string& source) {
+std::optional<std::vector<double>> numbers_per_token(const GgufMetadata& metadata, std::string_view name,
+                                                     std::size_t num_tokens, const std::string& source) {
   auto values = metadata.numbers(key(name));
-  if (values && values->size() < num_tokens) corrupt(source, name, fmt::format("{} values for {} tokens", values->size(), num_tokens));
+  if (values && values->size() < num_tokens)
+    corrupt(source, name, fmt::format("{} values for {} tokens", values->size(), num_tokens));
   return values;
 }
 
 std::vector<Token> read_tokens(const GgufMetadata& metadata, bool spells_bytes_in_hex, const std::string& source) {
   const std::vector<std::string>* texts = metadata.strings(key("tokens"));
   if (texts == nullptr) corrupt(source, "tokens", "the key is missing");
-  if (texts->empty() || texts->size() > Vocabulary::kMaxTokens) corrupt(source, "tokens", fmt::format("{} tokens", texts->size()));
+  if (texts->empty() || texts->size() > Vocabulary::kMaxTokens)
+    corrupt(source, "tokens", fmt::format("{} tokens", texts->size()));
   const auto scores = numbers_per_token(metadata, "scores", texts->size(), source);
   const auto kinds = numbers_per_token(metadata, "token_type", texts->size(), source);
   std::vector<Token> tokens(texts->size());
   for (std::size_t id = 0; id < tokens.size(); ++id) {
     Token& token = tokens[id];
     token.text = (*texts)[id];
-    if (find_invalid_utf8(token.text) != std::string::npos) corrupt(source, "tokens", fmt::format("token {} is not UTF-8", id));
+    if (find_invalid_utf8(token.text) != std::string::npos)
+      corrupt(source, "tokens", fmt::format("token {} is not UTF-8", id));
     if (scores) token.score = static_cast<float>((*scores)[id]);
     if (std::isnan(token.score)) corrupt(source, "scores", fmt::format("the score of token {} is not a number", id));
     const double kind = kinds ? (*kinds)[id] : 1;
     // llama.cpp takes numbers that it does not know as "undefined", which takes part in nothing special.
     token.kind = kind >= 1 && kind <= 6 ? static_cast<TokenKind>(static_cast<int>(kind)) : TokenKind::normal;
-    if (spells_bytes_in_hex && token.kind == TokenKind::normal && parse_byte_token(token.text)) token.kind = TokenKind::byte;
+    if (spells_bytes_in_hex && token.kind == TokenKind::normal && parse_byte_token(token.text))
+      token.kind = TokenKind::byte;
     if (token.text.empty()) {
       token.text = fmt::format("[EMPTY_{}]", id);
       token.kind = TokenKind::unused;
@@ -66,7 +71,8 @@ void read_vocabulary(const GgufMetadata& metadata, bool spells_bytes_in_hex, Tok
 void read_special_ids(const GgufMetadata& metadata, TokenizerParts& parts) {
   const auto read = [&](std::string_view name, std::optional<std::int32_t>& id) {
     const auto value = metadata.unsigned_integer(key(name));
-    if (value && *value < parts.vocabulary.size()) id = static_cast<std::int32_t>(*value);  // others are ignored, as llama.cpp does
+    if (value && *value < parts.vocabulary.size())
+      id = static_cast<std::int32_t>(*value);  // others are ignored, as llama.cpp does
   };
   read("bos_token_id", parts.special.bos);
   read("eos_token_id", parts.special.eos);
@@ -85,7 +91,8 @@ void read_added_tokens(const GgufMetadata& metadata, TokenizerParts& parts) {
   std::vector<AddedToken> added;
   for (std::size_t id = 0; id < parts.vocabulary.size(); ++id) {
     const Token& token = parts.vocabulary[id];
-    if (token.kind != TokenKind::control && token.kind != TokenKind::user_defined && token.kind != TokenKind::unknown) continue;
+    if (token.kind != TokenKind::control && token.kind != TokenKind::user_defined && token.kind != TokenKind::unknown)
+      continue;
     AddedToken entry;
     entry.id = static_cast<std::int32_t>(id);
     entry.content = token.text;
@@ -100,11 +107,13 @@ void read_scored_model(const GgufMetadata& metadata, TokenizerParts& parts) {
   parts.family = Family::sentencepiece;
   parts.special = {.bos = 1, .eos = 2, .unknown = 0};
   read_vocabulary(metadata, true, parts);
-  if (metadata.find(key("scores")) == nullptr) corrupt(parts.source, "scores", "the key is missing, and without scores the order of merges is lost");
+  if (metadata.find(key("scores")) == nullptr)
+    corrupt(parts.source, "scores", "the key is missing, and without scores the order of merges is lost");
   parts.vocabulary.has_scores = true;
   for (auto* id : {&parts.special.bos, &parts.special.eos, &parts.special.unknown})
     if (!parts.vocabulary.contains(**id)) id->reset();
-  if (metadata.boolean(key("add_space_prefix")).value_or(true)) parts.normalizer.push_back(Prepend{std::string(kVisibleSpace)});
+  if (metadata.boolean(key("add_space_prefix")).value_or(true))
+    parts.normalizer.push_back(Prepend{std::string(kVisibleSpace)});
   parts.normalizer.push_back(Replace{Pattern::literal(" "), std::string(kVisibleSpace)});
   parts.decoder.steps = {Replace{Pattern::literal(std::string(kVisibleSpace)), " "}, FromByteToken{}};
   parts.decoder.strip_left = parts.normalizer.size() > 1 ? 1 : 0;
@@ -124,7 +133,8 @@ MergeTable read_merges(const GgufMetadata& metadata, const TokenizerParts& parts
     // The first character may be a space itself.
     const std::size_t space = text.find(' ', 1);
     if (space == std::string_view::npos)
-      corrupt(parts.source, "merges", fmt::format("merge {} has no space between two pieces: {}", rank, quote_name(text)));
+      corrupt(parts.source, "merges",
+              fmt::format("merge {} has no space between two pieces: {}", rank, quote_name(text)));
     const std::string_view left = text.substr(0, space);
     const std::string_view right = text.substr(space + 1);
     const std::string merged = std::string(left) + std::string(right);
@@ -137,7 +147,8 @@ MergeTable read_merges(const GgufMetadata& metadata, const TokenizerParts& parts
                           quote_name(!left_id    ? left
                                      : !right_id ? right
                                                  : std::string_view(merged))));
-    table.insert(static_cast<Symbol>(*left_id), static_cast<Symbol>(*right_id), {static_cast<std::uint32_t>(rank), static_cast<Symbol>(*merged_id)});
+    table.insert(static_cast<Symbol>(*left_id), static_cast<Symbol>(*right_id),
+                 {static_cast<std::uint32_t>(rank), static_cast<Symbol>(*merged_id)});
   }
   return table;
 }
@@ -147,10 +158,11 @@ void read_merged_model(const GgufMetadata& metadata, TokenizerParts& parts) {
   const std::string pre = metadata.string(key("pre")).value_or("default");
   const SplitRule* rule = split_rule(pre);
   if (rule == nullptr)
-    throw Error(ErrorKind::unsupported,
-                fmt::format("{}: {}: the split rule '{}' is not known; its text would be cut into other tokens than the model "
-                            "was trained on",
-                            parts.source, key("pre"), pre));
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("{}: {}: the split rule '{}' is not known; its text would be cut into other tokens than the model "
+                    "was trained on",
+                    parts.source, key("pre"), pre));
   parts.pre_id = pre;
   read_vocabulary(metadata, false, parts);
   parts.pre_tokenizer = pre_tokenizer_of(*rule, parts.source + ": " + key("pre"));
@@ -174,17 +186,20 @@ TokenizerParts read_gguf(const GgufMetadata& metadata, const std::string& source
   TokenizerParts parts;
   parts.source = source;
   if (model == "none") {
-    throw Error(ErrorKind::not_found, fmt::format("{}: this file carries no tokenizer (tokenizer.ggml.model is 'none' or missing)", source));
+    throw Error(ErrorKind::not_found,
+                fmt::format("{}: this file carries no tokenizer (tokenizer.ggml.model is 'none' or missing)", source));
   } else if (model == "llama") {
     read_scored_model(metadata, parts);
   } else if (model == "gpt2") {
     read_merged_model(metadata, parts);
   } else {
     throw Error(ErrorKind::unsupported,
-                fmt::format("{}: {}: tokenizers of kind '{}' are not supported; llama and gpt2 are", source, key("model"), model));
+                fmt::format("{}: {}: tokenizers of kind '{}' are not supported; llama and gpt2 are", source,
+                            key("model"), model));
   }
   read_added_tokens(metadata, parts);
-  if (parts.special.bos && metadata.boolean(key("add_bos_token")).value_or(adds_bos_by_default(parts))) parts.prefix = {*parts.special.bos};
+  if (parts.special.bos && metadata.boolean(key("add_bos_token")).value_or(adds_bos_by_default(parts)))
+    parts.prefix = {*parts.special.bos};
   if (parts.special.eos && metadata.boolean(key("add_eos_token")).value_or(false)) parts.suffix = {*parts.special.eos};
   parts.chat_template = metadata.string("tokenizer.chat_template").value_or("");
   find_end_tokens(parts);

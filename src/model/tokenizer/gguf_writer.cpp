@@ -20,7 +20,8 @@ constexpr float kAddedScore = -1000.0f;
 constexpr float kPaddingScore = -10000.0f;
 
 [[noreturn]] void unsupported(const TokenizerParts& parts, std::string_view what) {
-  throw Error(ErrorKind::unsupported, fmt::format("{}: a GGUF file cannot hold this tokenizer: {}", parts.source, what));
+  throw Error(ErrorKind::unsupported,
+              fmt::format("{}: a GGUF file cannot hold this tokenizer: {}", parts.source, what));
 }
 
 struct Columns {
@@ -29,27 +30,32 @@ struct Columns {
   std::vector<std::int32_t> kinds;
 };
 
-std::string with_plain_spaces(std::string text) { return normalize({Replace{Pattern::literal(std::string(kVisibleSpace)), " "}}, std::move(text)); }
+std::string with_plain_spaces(std::string text) {
+  return normalize({Replace{Pattern::literal(std::string(kVisibleSpace)), " "}}, std::move(text));
+}
 
 Columns make_columns(const TokenizerParts& parts, std::uint64_t rows) {
   const Vocabulary& vocabulary = parts.vocabulary;
-  if (rows > Vocabulary::kMaxTokens) throw Error(ErrorKind::invalid_argument, fmt::format("more embedding rows than any vocabulary has: {}", rows));
+  if (rows > Vocabulary::kMaxTokens)
+    throw Error(ErrorKind::invalid_argument, fmt::format("more embedding rows than any vocabulary has: {}", rows));
   Columns columns;
   std::set<std::string> seen;
   for (std::uint64_t id = 0; id < std::max<std::uint64_t>(rows, vocabulary.size()); ++id) {
     Token token;
     if (id < vocabulary.size()) token = vocabulary[id];
     if (id >= rows && !token.text.empty())
-      throw Error(ErrorKind::corrupt,
-                  fmt::format("{}: token {} is {}, but the embedding has only {} rows", parts.source, id, quote_name(token.text), rows));
+      throw Error(ErrorKind::corrupt, fmt::format("{}: token {} is {}, but the embedding has only {} rows",
+                                                  parts.source, id, quote_name(token.text), rows));
     if (id >= rows) break;
     if (token.text.empty()) {
       token.text = fmt::format("[PAD{}]", id);
       token.kind = TokenKind::unused;
       token.score = kPaddingScore;
     }
-    if (token.kind == TokenKind::user_defined && parts.family == Family::sentencepiece) token.text = with_plain_spaces(token.text);
-    while (!seen.insert(token.text).second) token.text += fmt::format("[{}]", id);  // llama.cpp ends itself on two equal texts
+    if (token.kind == TokenKind::user_defined && parts.family == Family::sentencepiece)
+      token.text = with_plain_spaces(token.text);
+    while (!seen.insert(token.text).second)
+      token.text += fmt::format("[{}]", id);  // llama.cpp ends itself on two equal texts
     columns.texts.push_back(std::move(token.text));
     columns.scores.push_back(token.score);
     columns.kinds.push_back(static_cast<std::int32_t>(token.kind));
@@ -57,7 +63,8 @@ Columns make_columns(const TokenizerParts& parts, std::uint64_t rows) {
   return columns;
 }
 
-// llama.cpp takes a word that is a token as it is under some rules. That makes no difference when every token's own spelling merges into it.
+// llama.cpp takes a word that is a token as it is under some rules. That makes no difference when every token's own
+// spelling merges into it.
 bool tokens_merge_into_themselves(const TokenizerParts& parts) {
   const BpeModel& bpe = *parts.bpe();
   BpeSettings settings = bpe.settings();
@@ -75,40 +82,49 @@ bool tokens_merge_into_themselves(const TokenizerParts& parts) {
 
 std::string choose_split_rule(const TokenizerParts& parts) {
   const auto rules = matching_split_rules(parts.pre_tokenizer);
-  if (rules.empty()) unsupported(parts, "llama.cpp has no split rule (tokenizer.ggml.pre) with these regular expressions");
+  if (rules.empty())
+    unsupported(parts, "llama.cpp has no split rule (tokenizer.ggml.pre) with these regular expressions");
   const bool ignores = parts.bpe()->settings().ignore_merges;
   const auto agrees = [&](const SplitRule* rule) { return rule != nullptr && rule->ignore_merges == ignores; };
   if (agrees(split_rule(parts.pre_id)) || tokens_merge_into_themselves(parts)) return parts.pre_id;
   const auto rule = std::find_if(rules.begin(), rules.end(), agrees);
   if (rule == rules.end())
-    unsupported(parts, fmt::format("under llama.cpp's split rule '{}' some words would become other tokens (ignore_merges)", parts.pre_id));
+    unsupported(parts,
+                fmt::format("under llama.cpp's split rule '{}' some words would become other tokens (ignore_merges)",
+                            parts.pre_id));
   return std::string((*rule)->ids.front());
 }
 
 void write_byte_level(const TokenizerParts& parts, GgufMetadata& metadata) {
   const BpeSettings& settings = parts.bpe()->settings();
-  if (!settings.continuing_prefix.empty() || !settings.end_suffix.empty()) unsupported(parts, "its words have a prefix or suffix");
-  // llama.cpp does not normalise, and its converter takes models that do all the same; lost_in_gguf() says what that changes.
+  if (!settings.continuing_prefix.empty() || !settings.end_suffix.empty())
+    unsupported(parts, "its words have a prefix or suffix");
+  // llama.cpp does not normalise, and its converter takes models that do all the same; lost_in_gguf() says what that
+  // changes.
   metadata.set("tokenizer.ggml.pre", GgufValue::of_string(choose_split_rule(parts)));
   std::vector<MergeTable::Entry> entries = parts.bpe()->merges().entries();
-  std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.merge.rank < b.merge.rank; });
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const auto& a, const auto& b) { return a.merge.rank < b.merge.rank; });
   std::vector<std::string> merges;
   const auto spelt = [&](Symbol symbol) {
-    return normalize({Replace{Pattern::literal(" "), "\xC4\xA0"}}, parts.vocabulary[symbol].text);  // a space would be taken for the border
+    return normalize({Replace{Pattern::literal(" "), "\xC4\xA0"}},
+                     parts.vocabulary[symbol].text);  // a space would be taken for the border
   };
   for (const MergeTable::Entry& entry : entries) merges.push_back(spelt(entry.left) + " " + spelt(entry.right));
   metadata.set("tokenizer.ggml.merges", GgufValue::of_strings(std::move(merges)));
 }
 
-// Whether a space is put before the text. Error(unsupported) where spaces are not spelt or words not cut as llama.cpp's SentencePiece does.
+// Whether a space is put before the text. Error(unsupported) where spaces are not spelt or words not cut as llama.cpp's
+// SentencePiece does.
 bool adds_space_prefix(const TokenizerParts& parts) {
   bool prefix = false;
   bool escapes = false;
   for (const NormalizerStep& step : parts.normalizer) {
     if (const auto* prepend = std::get_if<Prepend>(&step); prepend != nullptr && prepend->text == kVisibleSpace) {
       prefix = true;
-    } else if (const auto* replace = std::get_if<Replace>(&step);
-               replace != nullptr && replace->pattern.is_literal() && replace->pattern.text() == " " && replace->content == kVisibleSpace) {
+    } else if (const auto* replace = std::get_if<Replace>(&step); replace != nullptr && replace->pattern.is_literal() &&
+                                                                  replace->pattern.text() == " " &&
+                                                                  replace->content == kVisibleSpace) {
       escapes = true;
     } else if (const auto* spaces = std::get_if<SentencePieceSpaces>(&step); spaces != nullptr && spaces->escape) {
       prefix = spaces->add_prefix;
@@ -116,7 +132,8 @@ bool adds_space_prefix(const TokenizerParts& parts) {
     }  // what else the normalizer does is lost; lost_in_gguf() says what that changes
   }
   for (const PreTokenizerStep& step : parts.pre_tokenizer) {
-    if (const auto* metaspace = std::get_if<Metaspace>(&step); metaspace != nullptr && metaspace->replacement == kVisibleSpace && !escapes) {
+    if (const auto* metaspace = std::get_if<Metaspace>(&step);
+        metaspace != nullptr && metaspace->replacement == kVisibleSpace && !escapes) {
       prefix = metaspace->prepend != PrependScheme::never;
       escapes = true;
     } else if (const auto* split = std::get_if<Split>(&step);
@@ -140,7 +157,8 @@ std::vector<float> scores_from_ranks(const TokenizerParts& parts) {
   }
   for (std::size_t id = 0; id < scores.size(); ++id) {
     const TokenKind kind = parts.vocabulary[id].kind;
-    if (kind == TokenKind::normal || kind == TokenKind::unused) scores[id] = -static_cast<float>(last + 1);  // characters: below all merges
+    if (kind == TokenKind::normal || kind == TokenKind::unused)
+      scores[id] = -static_cast<float>(last + 1);  // characters: below all merges
     if (kind == TokenKind::byte || kind == TokenKind::unknown) scores[id] = 0;
   }
   for (const auto& [symbol, rank] : best) scores[symbol] = -static_cast<float>(rank);
@@ -163,7 +181,8 @@ void write_sentencepiece(const TokenizerParts& parts, Columns& columns, GgufMeta
 
 void write_special_ids(const TokenizerParts& parts, GgufMetadata& metadata) {
   const auto write = [&](std::string_view name, const std::optional<std::int32_t>& id) {
-    if (id) metadata.set(fmt::format("tokenizer.ggml.{}_token_id", name), GgufValue::of_u32(static_cast<std::uint32_t>(*id)));
+    if (id)
+      metadata.set(fmt::format("tokenizer.ggml.{}_token_id", name), GgufValue::of_u32(static_cast<std::uint32_t>(*id)));
   };
   write("bos", parts.special.bos);
   write("eos", parts.special.eos);

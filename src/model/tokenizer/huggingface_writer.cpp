@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// tokenizer.json and tokenizer_config.json. Written as text, because the vocabulary is an object with a hundred thousand keys in order.
+// tokenizer.json and tokenizer_config.json. Written as text, because the vocabulary is an object with a hundred
+// thousand keys in order.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -38,7 +39,9 @@ struct NormalizerJson {
   void operator()(const StripAccents&) { items.push_back({{"type", "StripAccents"}}); }
   void operator()(const Prepend& step) { items.push_back({{"type", "Prepend"}, {"prepend", step.text}}); }
   void operator()(const Replace& step) { items.push_back(replace_json(step.pattern, step.content)); }
-  void operator()(const StripSpaces& step) { items.push_back({{"type", "Strip"}, {"strip_left", step.left}, {"strip_right", step.right}}); }
+  void operator()(const StripSpaces& step) {
+    items.push_back({{"type", "Strip"}, {"strip_left", step.left}, {"strip_right", step.right}});
+  }
   void operator()(const ApplyCharsMap& step) {
     items.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", encode_base64(step.map->blob())}});
   }
@@ -63,12 +66,16 @@ struct PreTokenizerJson {
                      {"behavior", kNames[static_cast<std::size_t>(step.behaviour)]},
                      {"invert", step.invert}});
   }
-  // A space alone has no component; ByteLevel with its own expression brings it, and is put together again from its three steps.
+  // A space alone has no component; ByteLevel with its own expression brings it, and is put together again from its
+  // three steps.
   void operator()(const AddSpace&) { add_space = true; }
   void operator()(const ByteMap&) {
     const bool own_expression = add_space && !items.empty();
     if (own_expression) items.pop_back();
-    items.push_back({{"type", "ByteLevel"}, {"add_prefix_space", add_space}, {"trim_offsets", true}, {"use_regex", own_expression}});
+    items.push_back({{"type", "ByteLevel"},
+                     {"add_prefix_space", add_space},
+                     {"trim_offsets", true},
+                     {"use_regex", own_expression}});
     add_space = false;
   }
   void operator()(const Metaspace& step) {
@@ -85,7 +92,8 @@ struct DecoderJson {
   bool metaspace = false;
   void operator()(const Replace& step) {
     if (metaspace) {
-      items.push_back({{"type", "Metaspace"}, {"replacement", step.pattern.text()}, {"prepend_scheme", "always"}, {"split", true}});
+      items.push_back(
+          {{"type", "Metaspace"}, {"replacement", step.pattern.text()}, {"prepend_scheme", "always"}, {"split", true}});
     } else {
       items.push_back(replace_json(step.pattern, step.content));
     }
@@ -106,7 +114,8 @@ Json decoder_json(const PieceDecoder& decoder) {
   const std::size_t left = decoder.strip_each_leading_piece ? 1 : decoder.strip_left;
   if (left > 0 || decoder.strip_right > 0) {
     json.items.push_back({{"type", "Fuse"}});
-    json.items.push_back({{"type", "Strip"}, {"content", decoder.strip}, {"start", left}, {"stop", decoder.strip_right}});
+    json.items.push_back(
+        {{"type", "Strip"}, {"content", decoder.strip}, {"start", left}, {"stop", decoder.strip_right}});
   }
   return sequence("decoders", json.items);
 }
@@ -125,7 +134,9 @@ Json post_processor_json(const TokenizerParts& parts) {
       special[text] = {{"id", text}, {"ids", {id}}, {"tokens", {text}}};
     }
   };
-  const auto text = [](std::string_view name, int type_id) { return Json{{"Sequence", {{"id", name}, {"type_id", type_id}}}}; };
+  const auto text = [](std::string_view name, int type_id) {
+    return Json{{"Sequence", {{"id", name}, {"type_id", type_id}}}};
+  };
   add(parts.prefix, 0);
   single.push_back(text("A", 0));
   pair.push_back(text("A", 0));
@@ -137,10 +148,12 @@ Json post_processor_json(const TokenizerParts& parts) {
 }
 
 Json added_token_json(const AddedToken& token) {
-  // What SentencePiece looks for in normalised text is spelt without a space in front, which a normalized token would get.
+  // What SentencePiece looks for in normalised text is spelt without a space in front, which a normalized token would
+  // get.
   const bool normalized = token.normalized && token.matched != token.content;
-  return {{"id", token.id},         {"content", token.content}, {"single_word", token.single_word}, {"lstrip", token.lstrip},
-          {"rstrip", token.rstrip}, {"normalized", normalized}, {"special", token.special}};
+  return {{"id", token.id},          {"content", token.content}, {"single_word", token.single_word},
+          {"lstrip", token.lstrip},  {"rstrip", token.rstrip},   {"normalized", normalized},
+          {"special", token.special}};
 }
 
 std::string bpe_json(const TokenizerParts& parts, const BpeModel& bpe) {
@@ -151,19 +164,21 @@ std::string bpe_json(const TokenizerParts& parts, const BpeModel& bpe) {
   out += settings.unknown ? quote(vocabulary[*settings.unknown].text) : "null";
   out += ",\"continuing_subword_prefix\":" + text_or_null(settings.continuing_prefix);
   out += ",\"end_of_word_suffix\":" + text_or_null(settings.end_suffix);
-  out += fmt::format(",\"fuse_unk\":{},\"byte_fallback\":{},\"ignore_merges\":{},\"vocab\":{{", settings.fuse_unknown, settings.byte_fallback,
-                     settings.ignore_merges);
+  out += fmt::format(",\"fuse_unk\":{},\"byte_fallback\":{},\"ignore_merges\":{},\"vocab\":{{", settings.fuse_unknown,
+                     settings.byte_fallback, settings.ignore_merges);
   std::string_view comma;
   for (std::size_t id = 0; id < vocabulary.size(); ++id) {
     if (vocabulary[id].text.empty()) continue;
     // A text that two ids have leads to the first.
     const bool is_second = vocabulary.find(vocabulary[id].text) != static_cast<std::int32_t>(id);
-    out += fmt::format("{}{}:{}", comma, quote(is_second ? fmt::format("{}[{}]", vocabulary[id].text, id) : vocabulary[id].text), id);
+    out += fmt::format("{}{}:{}", comma,
+                       quote(is_second ? fmt::format("{}[{}]", vocabulary[id].text, id) : vocabulary[id].text), id);
     comma = ",";
   }
   out += "},\"merges\":[";
   std::vector<MergeTable::Entry> entries = bpe.merges().entries();
-  std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.merge.rank < b.merge.rank; });
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const auto& a, const auto& b) { return a.merge.rank < b.merge.rank; });
   comma = "";
   for (const MergeTable::Entry& entry : entries) {
     if (!bpe.is_token(entry.left) || !bpe.is_token(entry.right)) continue;
@@ -175,10 +190,11 @@ std::string bpe_json(const TokenizerParts& parts, const BpeModel& bpe) {
 
 std::string unigram_json(const TokenizerParts& parts, const UnigramModel& unigram) {
   const std::int32_t unknown = unigram.settings().unknown;
-  std::string out = fmt::format("{{\"type\":\"Unigram\",\"unk_id\":{},\"byte_fallback\":{},\"vocab\":[", unknown < 0 ? "null" : std::to_string(unknown),
-                                unigram.settings().byte_fallback);
+  std::string out = fmt::format("{{\"type\":\"Unigram\",\"unk_id\":{},\"byte_fallback\":{},\"vocab\":[",
+                                unknown < 0 ? "null" : std::to_string(unknown), unigram.settings().byte_fallback);
   for (std::size_t id = 0; id < parts.vocabulary.size(); ++id)
-    out += fmt::format("{}[{},{}]", id == 0 ? "" : ",", quote(parts.vocabulary[id].text), nlohmann::json(parts.vocabulary[id].score).dump());
+    out += fmt::format("{}[{},{}]", id == 0 ? "" : ",", quote(parts.vocabulary[id].text),
+                       nlohmann::json(parts.vocabulary[id].score).dump());
   return out + "]}";
 }
 
@@ -199,7 +215,8 @@ std::string write_tokenizer_json(const TokenizerParts& parts) {
   out += ",\"post_processor\":" + post_processor_json(parts).dump();
   out += ",\"decoder\":" + decoder_json(parts.decoder).dump();
   out += ",\"model\":";
-  out += parts.bpe() != nullptr ? bpe_json(parts, *parts.bpe()) : unigram_json(parts, std::get<UnigramModel>(parts.model));
+  out +=
+      parts.bpe() != nullptr ? bpe_json(parts, *parts.bpe()) : unigram_json(parts, std::get<UnigramModel>(parts.model));
   return out + "}\n";
 }
 

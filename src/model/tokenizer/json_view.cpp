@@ -9,7 +9,8 @@
 namespace nibble::tokenizing {
 std::string_view JsonView::string() const {
   std::string_view value;
-  if (element_.get_string().get(value) != simdjson::SUCCESS || is_unheld_number(value)) corrupt("a string is expected here");
+  if (element_.get_string().get(value) != simdjson::SUCCESS || is_unheld_number(value))
+    corrupt("a string is expected here");
   return value;
 }
 
@@ -57,7 +58,8 @@ std::optional<JsonView> JsonView::find(std::string_view key) const {
 
 std::vector<JsonView> JsonView::elements() const {
   std::vector<JsonView> views;
-  for (const simdjson::dom::element element : array()) views.emplace_back(element, *source_, fmt::format("{}[{}]", path_, views.size()));
+  for (const simdjson::dom::element element : array())
+    views.emplace_back(element, *source_, fmt::format("{}[{}]", path_, views.size()));
   return views;
 }
 
@@ -73,13 +75,18 @@ bool JsonView::boolean_or(std::string_view key, bool fallback) const {
 
 std::string JsonView::place() const { return path_.empty() ? *source_ : fmt::format("{}: {}", *source_, path_); }
 
-void JsonView::corrupt(std::string_view what) const { throw Error(ErrorKind::corrupt, fmt::format("{}: {}", place(), what)); }
+void JsonView::corrupt(std::string_view what) const {
+  throw Error(ErrorKind::corrupt, fmt::format("{}: {}", place(), what));
+}
 
-void JsonView::unsupported(std::string_view what) const { throw Error(ErrorKind::unsupported, fmt::format("{}: {}", place(), what)); }
+void JsonView::unsupported(std::string_view what) const {
+  throw Error(ErrorKind::unsupported, fmt::format("{}: {}", place(), what));
+}
 
 JsonText::JsonText(std::string_view text, std::string source) : source_(std::move(source)) {
   const simdjson::error_code error = parser_.parse(plain_json(text, source_)).get(root_);
-  if (error != simdjson::SUCCESS) throw Error(ErrorKind::corrupt, fmt::format("{}: text is not JSON: {}", source_, simdjson::error_message(error)));
+  if (error != simdjson::SUCCESS)
+    throw Error(ErrorKind::corrupt, fmt::format("{}: text is not JSON: {}", source_, simdjson::error_message(error)));
 }
 
 }  // namespace nibble::tokenizing

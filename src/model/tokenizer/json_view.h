@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A place inside a parsed JSON text that knows its own path, so that every complaint names file and place. A view into the parser's
-// memory: it must not outlive the JsonText. Reads are safe from many threads.
+// A place inside a parsed JSON text that knows its own path, so that every complaint names file and place. A view into
+// the parser's memory: it must not outlive the JsonText. Reads are safe from many threads.
 //
 //   const JsonText text(bytes, "tokenizer.json");
 //   const std::string_view type = text.root().at("model").at("type").string();

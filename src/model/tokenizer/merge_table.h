@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which two neighbouring symbols merge, how early, and into what: an open-addressed hash table, because the merge loop does little else
-// than look into it. Safe to read from many threads.
+// Which two neighbouring symbols merge, how early, and into what: an open-addressed hash table, because the merge loop
+// does little else than look into it. Safe to read from many threads.
 //
 //   MergeTable table(num_merges);
 //   table.insert(left, right, {.rank = 0, .result = id});
@@ -30,7 +30,9 @@ class MergeTable {
   };
 
   MergeTable() : MergeTable(0) {}
-  explicit MergeTable(std::size_t num_merges) : slots_(std::bit_ceil(num_merges * 2 + 2)) { entries_.reserve(num_merges); }
+  explicit MergeTable(std::size_t num_merges) : slots_(std::bit_ceil(num_merges * 2 + 2)) {
+    entries_.reserve(num_merges);
+  }
 
   // The first of two merges of the same pair stays.
   void insert(Symbol left, Symbol right, Merge merge) {
@@ -53,13 +55,15 @@ class MergeTable {
     const std::size_t mask = slots_.size() - 1;
     const std::uint64_t key = (std::uint64_t{left} << 32 | right) * 0x9E3779B97F4A7C15u;
     std::size_t at = (key >> 32 ^ key >> 17) & mask;
-    while (slots_[at] != 0 && (entries_[slots_[at] - 1].left != left || entries_[slots_[at] - 1].right != right)) at = (at + 1) & mask;
+    while (slots_[at] != 0 && (entries_[slots_[at] - 1].left != left || entries_[slots_[at] - 1].right != right))
+      at = (at + 1) & mask;
     return &slots_[at];
   }
 
   void grow() {
     slots_.assign(slots_.size() * 2, 0);
-    for (std::size_t i = 0; i < entries_.size(); ++i) *slot_of(entries_[i].left, entries_[i].right) = static_cast<std::uint32_t>(i + 1);
+    for (std::size_t i = 0; i < entries_.size(); ++i)
+      *slot_of(entries_[i].left, entries_[i].right) = static_cast<std::uint32_t>(i + 1);
   }
 
   std::vector<std::uint32_t> slots_;  // index into entries_ plus one; 0 is empty

@@ -36,8 +36,9 @@ std::string apply(const ToForm& step, std::string text) {
       break;
   }
   utf8proc_uint8_t* mapped = nullptr;
-  const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-                                             &mapped, static_cast<utf8proc_option_t>(options));
+  const utf8proc_ssize_t size =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &mapped, static_cast<utf8proc_option_t>(options));
   if (size < 0) throw Error(ErrorKind::internal, std::string("Unicode normalisation failed: ") + utf8proc_errmsg(size));
   std::string out(reinterpret_cast<const char*>(mapped), static_cast<std::size_t>(size));
   std::free(mapped);
@@ -65,7 +66,8 @@ std::string apply(const StripAccents&, std::string text) {
     const std::size_t begin = at;
     const char32_t character = next_code_point(text, at);
     const utf8proc_category_t category = utf8proc_category(static_cast<utf8proc_int32_t>(character));
-    const bool is_mark = category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME;
+    const bool is_mark =
+        category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME;
     if (!is_mark) out.append(text, begin, at - begin);
   }
   return out;
@@ -89,8 +91,8 @@ std::string apply(const Replace& step, std::string text) {
 
 // Unicode White_Space.
 bool is_space(char32_t c) noexcept {
-  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
-         c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 std::string apply(const StripSpaces& step, std::string text) {
@@ -135,7 +137,8 @@ std::string apply(const SentencePieceSpaces& step, std::string text) {
 }  // namespace
 
 std::string normalize(const Normalizer& steps, std::string text) {
-  for (const NormalizerStep& step : steps) text = std::visit([&](const auto& s) { return apply(s, std::move(text)); }, step);
+  for (const NormalizerStep& step : steps)
+    text = std::visit([&](const auto& s) { return apply(s, std::move(text)); }, step);
   return text;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What happens to text before it is cut into words: an ordered list of steps, data that can be read, compared and written back.
-// Pure functions, safe from many threads.
+// What happens to text before it is cut into words: an ordered list of steps, data that can be read, compared and
+// written back. Pure functions, safe from many threads.
 //
 //   const std::string normal = normalize({Prepend{"▁"}, Replace{Pattern::literal(" "), "▁"}}, "a b");   // "▁a▁b"
 #pragma once
@@ -37,15 +37,16 @@ struct StripSpaces {
 struct ApplyCharsMap {
   std::shared_ptr<const CharsMap> map;
 };
-// SentencePiece's own rules, in its order: spaces at the ends go and runs become one (remove_extra), a space is put in front
-// (add_prefix), spaces become U+2581 (escape).
+// SentencePiece's own rules, in its order: spaces at the ends go and runs become one (remove_extra), a space is put in
+// front (add_prefix), spaces become U+2581 (escape).
 struct SentencePieceSpaces {
   bool remove_extra = true;
   bool add_prefix = true;
   bool escape = true;
 };
 
-using NormalizerStep = std::variant<ToForm, Lowercase, StripAccents, Prepend, Replace, StripSpaces, ApplyCharsMap, SentencePieceSpaces>;
+using NormalizerStep =
+    std::variant<ToForm, Lowercase, StripAccents, Prepend, Replace, StripSpaces, ApplyCharsMap, SentencePieceSpaces>;
 using Normalizer = std::vector<NormalizerStep>;
 
 // U+2581, SentencePiece's visible space.

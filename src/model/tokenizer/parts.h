@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a tokenizer consists of, whichever file it was read from. Readers fill it, Tokenizer runs it, writers turn it into files again.
-// Immutable once inside a Tokenizer, safe from many threads.
+// What a tokenizer consists of, whichever file it was read from. Readers fill it, Tokenizer runs it, writers turn it
+// into files again. Immutable once inside a Tokenizer, safe from many threads.
 //
 //   TokenizerParts parts = read_sentencepiece(bytes, "tokenizer.model");
 #pragma once
@@ -29,7 +29,8 @@ namespace nibble::tokenizing {
 enum class Family { byte_level, sentencepiece, unigram };
 
 struct SpecialIds {
-  std::optional<std::int32_t> bos = {}, eos = {}, eot = {}, eom = {}, unknown = {}, separator = {}, padding = {}, mask = {};
+  std::optional<std::int32_t> bos = {}, eos = {}, eot = {}, eom = {}, unknown = {}, separator = {}, padding = {},
+                              mask = {};
 };
 
 struct TokenizerParts {
@@ -43,7 +44,8 @@ struct TokenizerParts {
   std::vector<std::int32_t> prefix;  // what add_special puts before
   std::vector<std::int32_t> suffix;  // and behind
   PieceDecoder decoder;
-  std::unordered_map<std::int32_t, std::string> surfaces;  // pieces that decode to something else than their spelling says
+  std::unordered_map<std::int32_t, std::string>
+      surfaces;  // pieces that decode to something else than their spelling says
   SpecialIds special;
   std::vector<std::int32_t> ends;  // tokens that end generation
   std::string pre_id;              // llama.cpp's name of the split rule; empty: none known
@@ -79,8 +81,9 @@ void find_end_tokens(TokenizerParts& parts);
 GgufMetadata write_gguf(const TokenizerParts& parts, std::uint64_t rows);
 // Which texts get other ids from what was written, a sentence each. piece: a token's bytes in running text.
 using EncodeText = std::function<std::vector<std::int32_t>(std::string_view)>;
-std::vector<std::string> find_gguf_losses(const TokenizerParts& parts, const std::function<std::string(std::int32_t)>& piece, const EncodeText& source,
-                                          const EncodeText& written);
+std::vector<std::string> find_gguf_losses(const TokenizerParts& parts,
+                                          const std::function<std::string(std::int32_t)>& piece,
+                                          const EncodeText& source, const EncodeText& written);
 std::string write_tokenizer_json(const TokenizerParts& parts);
 std::string write_tokenizer_config_json(const TokenizerParts& parts);
 

@@ -32,22 +32,25 @@ Pattern Pattern::literal(std::string text) {
 
 Pattern Pattern::regex(std::string text, const std::string& place) {
   const std::string translated = translate_regex(text, place);
-  const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(pcre2_compile_context_create(nullptr),
-                                                                                              &pcre2_compile_context_free);
+  const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
+      pcre2_compile_context_create(nullptr), &pcre2_compile_context_free);
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
   int error = 0;
   std::size_t offset = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                                   PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context.get());
+  pcre2_code* code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context.get());
   if (code == nullptr)
     throw Error(ErrorKind::unsupported,
-                fmt::format("{}: this regular expression cannot be compiled: {} at offset {} of '{}'", place, message_of(error), offset, translated));
+                fmt::format("{}: this regular expression cannot be compiled: {} at offset {} of '{}'", place,
+                            message_of(error), offset, translated));
   // Without JIT (a hardened kernel may refuse executable pages) the interpreter does the same, slower.
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
   Pattern pattern;
   pattern.text_ = std::move(text);
   pattern.place_ = place;
-  pattern.code_ = std::shared_ptr<const pcre2_real_code_8>(code, [](const pcre2_real_code_8* p) { pcre2_code_free(const_cast<pcre2_code*>(p)); });
+  pattern.code_ = std::shared_ptr<const pcre2_real_code_8>(
+      code, [](const pcre2_real_code_8* p) { pcre2_code_free(const_cast<pcre2_code*>(p)); });
   return pattern;
 }
 
@@ -55,7 +58,8 @@ PatternScan::PatternScan(const Pattern& pattern) : pattern_(pattern) {
   if (pattern_.is_literal()) return;
   data_ = pcre2_match_data_create_from_pattern(pattern_.code_.get(), nullptr);
   context_ = pcre2_match_context_create(nullptr);
-  if (data_ == nullptr || context_ == nullptr) throw Error(ErrorKind::resource, "no memory left for matching a regular expression");
+  if (data_ == nullptr || context_ == nullptr)
+    throw Error(ErrorKind::resource, "no memory left for matching a regular expression");
   pcre2_set_match_limit(context_, kMatchLimit);
 }
 
@@ -87,8 +91,9 @@ bool PatternScan::next(std::string_view subject, std::size_t from, std::size_t& 
   const int result = match(subject, from);
   if (result == PCRE2_ERROR_NOMATCH) return false;
   if (result < 0)
-    throw Error(ErrorKind::resource, fmt::format("{}: this regular expression takes too many steps on the text given ({}): '{}'", pattern_.place_,
-                                                 message_of(result), pattern_.text_));
+    throw Error(ErrorKind::resource,
+                fmt::format("{}: this regular expression takes too many steps on the text given ({}): '{}'",
+                            pattern_.place_, message_of(result), pattern_.text_));
   const std::size_t* bounds = pcre2_get_ovector_pointer(data_);
   begin = bounds[0];
   end = bounds[1];

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a tokenizer looks for in text: a literal, or a regular expression as tokenizer.json spells it (Oniguruma, Ruby syntax), run by
-// PCRE2 after the few differences are translated: white space and word characters by Unicode's definition, \h for hex digits, ^ and $ at
-// every line. Immutable, safe from many threads; each thread scans with a PatternScan of its own.
+// What a tokenizer looks for in text: a literal, or a regular expression as tokenizer.json spells it (Oniguruma, Ruby
+// syntax), run by PCRE2 after the few differences are translated: white space and word characters by Unicode's
+// definition, \h for hex digits, ^ and $ at every line. Immutable, safe from many threads; each thread scans with a
+// PatternScan of its own.
 //
 //   const Pattern words = Pattern::regex("\\p{L}+", "tokenizer.json: pre_tokenizer");
 //   PatternScan scan(words);
@@ -24,7 +25,8 @@ namespace nibble::tokenizing {
 class Pattern {
  public:
   static Pattern literal(std::string text);
-  // `place` names file and field. Error(unsupported): a construct that PCRE2 has no equal for, or a syntax error, with its offset.
+  // `place` names file and field. Error(unsupported): a construct that PCRE2 has no equal for, or a syntax error, with
+  // its offset.
   static Pattern regex(std::string text, const std::string& place);
 
   const std::string& text() const noexcept { return text_; }  // as it was given
@@ -45,8 +47,8 @@ class PatternScan {
   PatternScan(const PatternScan&) = delete;
   PatternScan& operator=(const PatternScan&) = delete;
 
-  // Calls found(begin, end) for every match from left to right, empty ones included. `subject` must be well-formed UTF-8.
-  // Error(resource): the expression backtracks beyond the match limit on this text.
+  // Calls found(begin, end) for every match from left to right, empty ones included. `subject` must be well-formed
+  // UTF-8. Error(resource): the expression backtracks beyond the match limit on this text.
   template <class Found>
   void each(std::string_view subject, Found&& found) {
     std::size_t from = 0;

@@ -10,10 +10,13 @@ namespace nibble::tokenizing {
 namespace {
 
 // Unicode White_Space. PCRE2's own \s also takes U+180E.
-constexpr std::string_view kSpace = "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}";
-// Alphabetic, marks, decimal digits and connectors. The ranges are the circled and squared letters: symbols that count as alphabetic.
+constexpr std::string_view kSpace =
+    "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}";
+// Alphabetic, marks, decimal digits and connectors. The ranges are the circled and squared letters: symbols that count
+// as alphabetic.
 constexpr std::string_view kWord =
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}";
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{"
+    "1F189}";
 constexpr std::string_view kHexDigit = "0-9A-Fa-f";
 
 class Translator {
@@ -37,7 +40,8 @@ class Translator {
 
  private:
   [[noreturn]] void refuse(std::string_view what) const {
-    throw Error(ErrorKind::unsupported, fmt::format("{}: this regular expression uses {} at offset {}: '{}'", place_, what, at_, regex_));
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{}: this regular expression uses {} at offset {}: '{}'", place_, what, at_, regex_));
   }
 
   void set(std::string_view members, bool negated, bool in_class) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From a token's spelling to the bytes it adds to running text, and what is taken off the ends of the whole. Data that can be compared
-// and written back; safe from many threads.
+// From a token's spelling to the bytes it adds to running text, and what is taken off the ends of the whole. Data that
+// can be compared and written back; safe from many threads.
 //
 //   const PieceDecoder decoder{.steps = {Replace{Pattern::literal("▁"), " "}, FromByteToken{}}, .strip_left = 1};
 //   decoder.append_piece("▁Hello", out);   // " Hello"

@@ -121,8 +121,10 @@ void apply(const Metaspace& step, CutText& cut) {
         out.push_back(c);
       }
     }
-    const bool prepend = step.prepend == PrependScheme::always || (step.prepend == PrependScheme::first && first && cut.at_start);
-    if (prepend && !std::string_view(out).substr(begin).starts_with(step.replacement)) out.insert(begin, step.replacement);
+    const bool prepend =
+        step.prepend == PrependScheme::always || (step.prepend == PrependScheme::first && first && cut.at_start);
+    if (prepend && !std::string_view(out).substr(begin).starts_with(step.replacement))
+      out.insert(begin, step.replacement);
   });
   if (step.split) apply(Split{Pattern::literal(step.replacement), SplitBehaviour::merged_with_next, false}, cut);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How normalised text is cut into the words that the model encodes one by one: an ordered list of steps, data that can be read, compared
-// and written back. Pure functions, safe from many threads.
+// How normalised text is cut into the words that the model encodes one by one: an ordered list of steps, data that can
+// be read, compared and written back. Pure functions, safe from many threads.
 //
 //   CutText cut = CutText::whole("two words");
 //   pre_tokenize({Split{Pattern::regex("\\S+|\\s+", place)}, ByteMap{}}, cut);   // "two", "Ġ", "words"

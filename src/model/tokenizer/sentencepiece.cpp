@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reader of SentencePiece .model files: the protocol buffer ModelProto of sentencepiece_model.proto, of which a dozen fields matter here.
+// Reader of SentencePiece .model files: the protocol buffer ModelProto of sentencepiece_model.proto, of which a dozen
+// fields matter here.
 #include <fmt/format.h>
 
 #include <bit>
@@ -25,7 +26,8 @@ struct Field {
 
 class WireReader {
  public:
-  WireReader(std::string_view message, std::size_t offset, const std::string& source) : message_(message), base_(offset), source_(source) {}
+  WireReader(std::string_view message, std::size_t offset, const std::string& source)
+      : message_(message), base_(offset), source_(source) {}
 
   bool next(Field& field) {
     if (at_ == message_.size()) return false;
@@ -55,7 +57,8 @@ class WireReader {
 
   std::size_t offset() const noexcept { return base_ + at_; }
   [[noreturn]] void corrupt(std::string_view what) const {
-    throw Error(ErrorKind::corrupt, fmt::format("{}: not a SentencePiece model: {} at offset {}", source_, what, offset()));
+    throw Error(ErrorKind::corrupt,
+                fmt::format("{}: not a SentencePiece model: {} at offset {}", source_, what, offset()));
   }
 
  private:
@@ -71,7 +74,8 @@ class WireReader {
   }
 
   std::string_view take(std::uint64_t count) {
-    if (count > message_.size() - at_) corrupt(fmt::format("a field of {} bytes has only {} left", count, message_.size() - at_));
+    if (count > message_.size() - at_)
+      corrupt(fmt::format("a field of {} bytes has only {} left", count, message_.size() - at_));
     const std::string_view bytes = message_.substr(at_, static_cast<std::size_t>(count));
     at_ += static_cast<std::size_t>(count);
     return bytes;
@@ -105,11 +109,13 @@ Token read_piece(const Field& message, std::size_t offset, const std::string& so
     if (field.number == 1) token.text = field.bytes;
     if (field.number == 2) token.score = field.as_float();
     if (field.number == 3) {
-      if (field.integer < 1 || field.integer > 6) reader.corrupt(fmt::format("a piece has an unknown type: {}", field.integer));
+      if (field.integer < 1 || field.integer > 6)
+        reader.corrupt(fmt::format("a piece has an unknown type: {}", field.integer));
       token.kind = static_cast<TokenKind>(field.integer);
     }
   }
-  if (token.text.empty() || find_invalid_utf8(token.text) != std::string::npos) reader.corrupt("a piece is empty or not UTF-8");
+  if (token.text.empty() || find_invalid_utf8(token.text) != std::string::npos)
+    reader.corrupt("a piece is empty or not UTF-8");
   token.special = token.kind == TokenKind::control;
   return token;
 }
@@ -179,7 +185,8 @@ Model read_proto(std::string_view proto, const std::string& source) {
     if (field.number == 1) model.pieces.push_back(read_piece(field, offset, source));
     if (field.number == 2) read_trainer_spec(field, offset, source, model);
     if (field.number == 3) read_normalizer_spec(field, offset, source, model);
-    if (model.pieces.size() > Vocabulary::kMaxTokens) reader.corrupt(fmt::format("it has more pieces than {}", Vocabulary::kMaxTokens));
+    if (model.pieces.size() > Vocabulary::kMaxTokens)
+      reader.corrupt(fmt::format("it has more pieces than {}", Vocabulary::kMaxTokens));
   }
   if (model.pieces.empty()) reader.corrupt("it has no pieces");
   return model;
@@ -190,7 +197,8 @@ std::optional<std::int32_t> piece_id(std::int64_t id, const Vocabulary& vocabula
   return static_cast<std::int32_t>(id);
 }
 
-// User-defined pieces are looked for after normalisation, as they are spelt. Control pieces never come out of text unless asked for.
+// User-defined pieces are looked for after normalisation, as they are spelt. Control pieces never come out of text
+// unless asked for.
 std::vector<AddedToken> added_pieces(const Model& model, const Vocabulary& vocabulary) {
   std::vector<AddedToken> added;
   for (std::size_t id = 0; id < vocabulary.size(); ++id) {
@@ -213,8 +221,10 @@ TokenizerParts read_sentencepiece(std::string_view model_proto, const std::strin
   Model model = read_proto(model_proto, source);
   if (model.type != Model::unigram && model.type != Model::bpe)
     throw Error(ErrorKind::unsupported,
-                fmt::format("{}: SentencePiece models of type {} are not supported; 1 (Unigram) and 2 (BPE) are", source, model.type));
-  if (model.whitespace_as_suffix) throw Error(ErrorKind::unsupported, fmt::format("{}: treat_whitespace_as_suffix is not supported", source));
+                fmt::format("{}: SentencePiece models of type {} are not supported; 1 (Unigram) and 2 (BPE) are",
+                            source, model.type));
+  if (model.whitespace_as_suffix)
+    throw Error(ErrorKind::unsupported, fmt::format("{}: treat_whitespace_as_suffix is not supported", source));
   TokenizerParts parts;
   parts.source = source;
   parts.vocabulary = Vocabulary(std::move(model.pieces));
@@ -222,15 +232,20 @@ TokenizerParts read_sentencepiece(std::string_view model_proto, const std::strin
   const Vocabulary& vocabulary = parts.vocabulary;
   for (std::size_t id = 0; id < vocabulary.size(); ++id)
     if (vocabulary.find(vocabulary[id].text) != static_cast<std::int32_t>(id))
-      throw Error(ErrorKind::corrupt,
-                  fmt::format("{}: piece {} appears twice, the second time as id {}", source, quote_name(vocabulary[id].text), id));
-  parts.special = {.bos = piece_id(model.bos, vocabulary), .eos = piece_id(model.eos, vocabulary), .padding = piece_id(model.padding, vocabulary)};
+      throw Error(ErrorKind::corrupt, fmt::format("{}: piece {} appears twice, the second time as id {}", source,
+                                                  quote_name(vocabulary[id].text), id));
+  parts.special = {.bos = piece_id(model.bos, vocabulary),
+                   .eos = piece_id(model.eos, vocabulary),
+                   .padding = piece_id(model.padding, vocabulary)};
   parts.special.unknown = piece_id(model.unknown, vocabulary);
-  if (!parts.special.unknown) throw Error(ErrorKind::corrupt, fmt::format("{}: unk_id is not a piece: {}", source, model.unknown));
+  if (!parts.special.unknown)
+    throw Error(ErrorKind::corrupt, fmt::format("{}: unk_id is not a piece: {}", source, model.unknown));
   parts.added = AddedTokens(added_pieces(model, vocabulary));
   if (!model.chars_map.empty())
-    parts.normalizer.push_back(ApplyCharsMap{std::make_shared<const CharsMap>(model.chars_map, source + ": precompiled_charsmap")});
-  parts.normalizer.push_back(SentencePieceSpaces{model.remove_extra_whitespaces, model.add_dummy_prefix, model.escape_whitespaces});
+    parts.normalizer.push_back(
+        ApplyCharsMap{std::make_shared<const CharsMap>(model.chars_map, source + ": precompiled_charsmap")});
+  parts.normalizer.push_back(
+      SentencePieceSpaces{model.remove_extra_whitespaces, model.add_dummy_prefix, model.escape_whitespaces});
   if (model.type == Model::bpe) {
     parts.family = Family::sentencepiece;
     parts.model = BpeModel::from_scores(vocabulary,

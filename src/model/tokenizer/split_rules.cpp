@@ -19,14 +19,19 @@ namespace {
 #define NIBBLE_UPPER_THEN_LOWER R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
 #define NIBBLE_UPPER R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
 
-constexpr std::string_view kLlama3 = NIBBLE_CONTRACTIONS "|" NIBBLE_LETTERS R"(|\p{N}{1,3}|)" NIBBLE_SIGNS "|" NIBBLE_SPACES;
-constexpr std::string_view kLlama3Spelt = NIBBLE_CONTRACTIONS_SPELT "|" NIBBLE_LETTERS R"(|\p{N}{1,3}|)" NIBBLE_SIGNS "|" NIBBLE_SPACES;
+constexpr std::string_view kLlama3 =
+    NIBBLE_CONTRACTIONS "|" NIBBLE_LETTERS R"(|\p{N}{1,3}|)" NIBBLE_SIGNS "|" NIBBLE_SPACES;
+constexpr std::string_view kLlama3Spelt =
+    NIBBLE_CONTRACTIONS_SPELT "|" NIBBLE_LETTERS R"(|\p{N}{1,3}|)" NIBBLE_SIGNS "|" NIBBLE_SPACES;
 constexpr std::string_view kQwen2 = NIBBLE_CONTRACTIONS "|" NIBBLE_LETTERS R"(|\p{N}|)" NIBBLE_SIGNS "|" NIBBLE_SPACES;
-constexpr std::string_view kQwen2Spelt = NIBBLE_CONTRACTIONS_SPELT "|" NIBBLE_LETTERS R"(|\p{N}|)" NIBBLE_SIGNS "|" NIBBLE_SPACES;
-constexpr std::string_view kQwen35 = NIBBLE_CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|)" NIBBLE_SPACES;
-constexpr std::string_view kTekken = NIBBLE_UPPER_THEN_LOWER "|" NIBBLE_UPPER R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)" NIBBLE_SPACES;
-constexpr std::string_view kGpt4o =
-    NIBBLE_UPPER_THEN_LOWER NIBBLE_CONTRACTIONS "?|" NIBBLE_UPPER NIBBLE_CONTRACTIONS R"(?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)" NIBBLE_SPACES;
+constexpr std::string_view kQwen2Spelt =
+    NIBBLE_CONTRACTIONS_SPELT "|" NIBBLE_LETTERS R"(|\p{N}|)" NIBBLE_SIGNS "|" NIBBLE_SPACES;
+constexpr std::string_view kQwen35 =
+    NIBBLE_CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|)" NIBBLE_SPACES;
+constexpr std::string_view kTekken =
+    NIBBLE_UPPER_THEN_LOWER "|" NIBBLE_UPPER R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)" NIBBLE_SPACES;
+constexpr std::string_view kGpt4o = NIBBLE_UPPER_THEN_LOWER NIBBLE_CONTRACTIONS
+    "?|" NIBBLE_UPPER NIBBLE_CONTRACTIONS R"(?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)" NIBBLE_SPACES;
 constexpr std::string_view kDeepseek3 =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|)" NIBBLE_SPACES;
 // Letters with case, as code points: some have look-alikes that editors put in their place.
@@ -48,19 +53,25 @@ constexpr std::string_view kDeepseekSigns = "\\s?[!-/:-~！-／：-～‘-‟　
 
 const std::vector<SplitRule>& table() {
   static const std::vector<SplitRule> rules = {
-      {{"gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling", "gigachat", "a.x-4.0", "mellum", "modern-bert", "exaone4",
-        "roberta-bpe", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "jina-v1-en", "jina-v2-code"},
+      {{"gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling", "gigachat", "a.x-4.0", "mellum",
+        "modern-bert", "exaone4", "roberta-bpe", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "jina-v1-en",
+        "jina-v2-code"},
        {{kGpt2Split}}},
-      {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"}, {{kLlama3}, {kLlama3Spelt}}, true, true},
+      {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
+       {{kLlama3}, {kLlama3Spelt}},
+       true,
+       true},
       {{"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"}, {{kLlama3}, {kLlama3Spelt}}},
-      {{"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2"}, {{kQwen2}, {kQwen2Spelt}}},
+      {{"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2"},
+       {{kQwen2}, {kQwen2Spelt}}},
       {{"qwen35"}, {{kQwen35}}},
       {{"tekken"}, {{kTekken}}, true, true},
       {{"gpt-4o", "llama4", "kanana2", "minimax-m2"}, {{kGpt4o}}},
       {{"deepseek-llm"}, {{R"([\r\n])", kDeepseekLetters, kDeepseekSigns, R"(\s+$)", kEastAsian, R"(\p{N}+)"}}},
       {{"deepseek-coder"}, {{R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kEastAsian, R"(\p{N})"}}},
       {{"deepseek-v3", "hunyuan-dense", "joyai-llm"}, {{R"(\p{N}{1,3})", kHanKana, kDeepseek3}}},
-      {{"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"}, {{R"(\p{N})", kGpt2Split}}},
+      {{"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
+       {{R"(\p{N})", kGpt2Split}}},
       {{"falcon"}, {{R"([\p{P}$+<=>^~|`]+)", kGpt2Split, "[0-9][0-9][0-9]"}}},
       {{"bloom", "poro-chat", "gpt3-finnish"}, {{" ?[^(\\s|.,!?…。，、।۔،)]+"}}},
       {{"viking"}, {{" ?[^(\\s|.,!?…。，、।۔،)]+", R"(\p{N})"}}},
@@ -83,7 +94,8 @@ std::string canonical(std::string_view expression) {
       out += "\\r";
     } else if (c == '\\' && expression.substr(at, 3) == "\\x{") {
       const std::size_t close = std::min(expression.find('}', at), expression.size());
-      append_utf8(out, static_cast<char32_t>(std::strtoul(std::string(expression.substr(at + 3, close - at - 3)).c_str(), nullptr, 16)));
+      append_utf8(out, static_cast<char32_t>(
+                           std::strtoul(std::string(expression.substr(at + 3, close - at - 3)).c_str(), nullptr, 16)));
       at = close;
     } else if (c == '\\' && at + 1 < expression.size()) {
       out += expression.substr(at++, 2);
@@ -105,7 +117,8 @@ std::optional<std::vector<std::string>> isolated_expressions(const PreTokenizer&
     const auto* split = std::get_if<Split>(&steps[i]);
     if (split == nullptr || split->pattern.is_literal()) return std::nullopt;
     // Keeping the matches only is the same for expressions that match every character.
-    const bool isolates = split->behaviour == SplitBehaviour::isolated || (split->behaviour == SplitBehaviour::removed && split->invert);
+    const bool isolates =
+        split->behaviour == SplitBehaviour::isolated || (split->behaviour == SplitBehaviour::removed && split->invert);
     if (!isolates) return std::nullopt;
     expressions.push_back(canonical(split->pattern.text()));
   }

@@ -44,7 +44,8 @@ class Encoding {
  private:
   void add_section(std::string_view text, bool at_start) {
     std::string normal = normalize(parts_.normalizer, std::string(text));
-    if (parts_.added.empty(AddedTokens::Stage::normalized)) return add_words(CutText::whole(std::move(normal), at_start));
+    if (parts_.added.empty(AddedTokens::Stage::normalized))
+      return add_words(CutText::whole(std::move(normal), at_start));
     for (const Section& section : parts_.added.cut(normal, AddedTokens::Stage::normalized, options_.parse_special)) {
       if (section.id >= 0) {
         ids.push_back(section.id);
@@ -73,7 +74,8 @@ class Encoding {
 void check_id(const TokenizerParts& parts, std::int32_t id) {
   if (!parts.vocabulary.contains(id))
     throw Error(ErrorKind::invalid_argument,
-                fmt::format("{}: there is no token with this id, the vocabulary has {}: {}", parts.source, parts.vocabulary.size(), id));
+                fmt::format("{}: there is no token with this id, the vocabulary has {}: {}", parts.source,
+                            parts.vocabulary.size(), id));
 }
 
 void append_token(const TokenizerParts& parts, std::int32_t id, bool begins_text, std::string& out) {
@@ -88,7 +90,9 @@ void append_token(const TokenizerParts& parts, std::int32_t id, bool begins_text
   }
 }
 
-std::string_view text_or_none(const std::optional<std::string>& text) { return text ? std::string_view(*text) : std::string_view(); }
+std::string_view text_or_none(const std::optional<std::string>& text) {
+  return text ? std::string_view(*text) : std::string_view();
+}
 
 // A JSON file beside the weights; nullopt when it is absent. Without a text it is no JSON, and not absent.
 std::optional<std::string> read_json_file(const Checkpoint& checkpoint, const char* name) {
@@ -97,32 +101,50 @@ std::optional<std::string> read_json_file(const Checkpoint& checkpoint, const ch
   return text;
 }
 
-// Files of directories. One of a foreign tokenizer is read in no way here, but told, so that nobody misses a tokenizer later.
+// Files of directories. One of a foreign tokenizer is read in no way here, but told, so that nobody misses a tokenizer
+// later.
 enum class FileRole { vocabulary, foreign, settings };
 struct TokenizerFile {
   const char* name;
   FileRole role;
 };
 constexpr TokenizerFile kFiles[] = {
-    {"tokenizer.json", FileRole::vocabulary},         {"tokenizer.model", FileRole::vocabulary},     {"vocab.json", FileRole::vocabulary},
-    {"merges.txt", FileRole::vocabulary},             {"vocab.txt", FileRole::foreign},              {"spiece.model", FileRole::foreign},
-    {"sentencepiece.bpe.model", FileRole::foreign},   {"tekken.json", FileRole::foreign},            {"qwen.tiktoken", FileRole::foreign},
-    {"tiktoken.model", FileRole::foreign},            {"tokenizer_config.json", FileRole::settings}, {"special_tokens_map.json", FileRole::settings},
-    {"added_tokens.json", FileRole::settings},        {"chat_template.jinja", FileRole::settings},   {"chat_template.json", FileRole::settings},
+    {"tokenizer.json", FileRole::vocabulary},
+    {"tokenizer.model", FileRole::vocabulary},
+    {"vocab.json", FileRole::vocabulary},
+    {"merges.txt", FileRole::vocabulary},
+    {"vocab.txt", FileRole::foreign},
+    {"spiece.model", FileRole::foreign},
+    {"sentencepiece.bpe.model", FileRole::foreign},
+    {"tekken.json", FileRole::foreign},
+    {"qwen.tiktoken", FileRole::foreign},
+    {"tiktoken.model", FileRole::foreign},
+    {"tokenizer_config.json", FileRole::settings},
+    {"special_tokens_map.json", FileRole::settings},
+    {"added_tokens.json", FileRole::settings},
+    {"chat_template.jinja", FileRole::settings},
+    {"chat_template.json", FileRole::settings},
 };
-constexpr const char* kAdvice = "save the tokenizer as tokenizer.json beside it (transformers: AutoTokenizer, save_pretrained)";
+constexpr const char* kAdvice =
+    "save the tokenizer as tokenizer.json beside it (transformers: AutoTokenizer, save_pretrained)";
 
 TokenizerParts read_old_files(const Checkpoint& checkpoint, const SideFiles& sides) {
   const auto vocabulary = checkpoint.read_side_file("vocab.json"), merges = checkpoint.read_side_file("merges.txt");
-  const auto added = read_json_file(checkpoint, "added_tokens.json"), special = read_json_file(checkpoint, "special_tokens_map.json");
-  if (vocabulary && merges) return read_vocabulary_files({*vocabulary, *merges, text_or_none(added), text_or_none(special)}, sides);
+  const auto added = read_json_file(checkpoint, "added_tokens.json"),
+             special = read_json_file(checkpoint, "special_tokens_map.json");
+  if (vocabulary && merges)
+    return read_vocabulary_files({*vocabulary, *merges, text_or_none(added), text_or_none(special)}, sides);
   if (vocabulary || merges)
-    throw Error(ErrorKind::not_found, fmt::format("{0}{1}: a tokenizer needs {2}, too, which is not here; add it, or {3}", sides.directory,
-                                                  vocabulary ? "vocab.json" : "merges.txt", vocabulary ? "merges.txt" : "vocab.json", kAdvice));
+    throw Error(
+        ErrorKind::not_found,
+        fmt::format("{0}{1}: a tokenizer needs {2}, too, which is not here; add it, or {3}", sides.directory,
+                    vocabulary ? "vocab.json" : "merges.txt", vocabulary ? "merges.txt" : "vocab.json", kAdvice));
   for (const TokenizerFile& file : kFiles)
     if (file.role == FileRole::foreign && is_there(checkpoint.path() / file.name))
-      throw Error(ErrorKind::unsupported, fmt::format("{}{}: tokenizers in such files are not read; {}", sides.directory, file.name, kAdvice));
-  throw Error(ErrorKind::not_found, fmt::format("{}: neither tokenizer.json nor tokenizer.model is here", checkpoint.path().string()));
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("{}{}: tokenizers in such files are not read; {}", sides.directory, file.name, kAdvice));
+  throw Error(ErrorKind::not_found,
+              fmt::format("{}: neither tokenizer.json nor tokenizer.model is here", checkpoint.path().string()));
 }
 
 // A SentencePiece model does not say whether the text is framed; tokenizer_config.json does.
@@ -138,12 +160,14 @@ void apply_frame(const SideFiles& sides, TokenizerParts& parts) {
 TokenizerParts read_directory(const Checkpoint& checkpoint) {
   const auto tokenizer_config = read_json_file(checkpoint, "tokenizer_config.json");
   const auto generation_config = read_json_file(checkpoint, "generation_config.json");
-  const SideFiles sides{text_or_none(tokenizer_config), text_or_none(generation_config), checkpoint.config_json(), checkpoint.path().string() + "/"};
+  const SideFiles sides{text_or_none(tokenizer_config), text_or_none(generation_config), checkpoint.config_json(),
+                        checkpoint.path().string() + "/"};
   const auto sentencepiece = checkpoint.read_side_file("tokenizer.model");
   TokenizerParts parts;
   if (const auto json = checkpoint.read_side_file("tokenizer.json")) {
     parts = read_tokenizer_json(*json, sides, (checkpoint.path() / "tokenizer.json").string());
-    if (sentencepiece && parts.family == Family::sentencepiece) adopt_scores(read_sentencepiece(*sentencepiece, "tokenizer.model"), parts);
+    if (sentencepiece && parts.family == Family::sentencepiece)
+      adopt_scores(read_sentencepiece(*sentencepiece, "tokenizer.model"), parts);
   } else if (sentencepiece) {
     parts = read_sentencepiece(*sentencepiece, (checkpoint.path() / "tokenizer.model").string());
     apply_side_files(sides, parts);
@@ -152,7 +176,8 @@ TokenizerParts read_directory(const Checkpoint& checkpoint) {
     parts = read_old_files(checkpoint, sides);
   }
   // The file of its own wins over the copy in tokenizer_config.json.
-  if (auto chat_template = checkpoint.read_side_file("chat_template.jinja")) parts.chat_template = std::move(*chat_template);
+  if (auto chat_template = checkpoint.read_side_file("chat_template.jinja"))
+    parts.chat_template = std::move(*chat_template);
   return parts;
 }
 
@@ -169,7 +194,8 @@ Tokenizer Tokenizer::from_checkpoint(const Checkpoint& checkpoint) {
 }
 
 bool Tokenizer::available(const Checkpoint& checkpoint) {
-  if (checkpoint.kind() == ContainerKind::gguf) return checkpoint.gguf().string("tokenizer.ggml.model").value_or("none") != "none";
+  if (checkpoint.kind() == ContainerKind::gguf)
+    return checkpoint.gguf().string("tokenizer.ggml.model").value_or("none") != "none";
   if (checkpoint.kind() != ContainerKind::huggingface) return false;
   return std::ranges::any_of(kFiles, [&checkpoint](const TokenizerFile& file) {
     return file.role != FileRole::settings && is_there(checkpoint.path() / file.name);
@@ -182,7 +208,8 @@ std::vector<std::string> Tokenizer::file_names() {
   return names;
 }
 
-Tokenizer Tokenizer::from_json(std::string_view tokenizer_json, std::string_view config_json, const std::string& source) {
+Tokenizer Tokenizer::from_json(std::string_view tokenizer_json, std::string_view config_json,
+                               const std::string& source) {
   const SideFiles sides{.tokenizer_config = config_json, .generation_config = {}, .config = {}};
   return Tokenizer(std::make_unique<const State>(State{read_tokenizer_json(tokenizer_json, sides, source)}));
 }
@@ -197,7 +224,8 @@ Tokenizer Tokenizer::from_gguf(const GgufMetadata& metadata, const std::string& 
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   if (text.size() > kMaxText)
-    throw Error(ErrorKind::unusable_input, fmt::format("text to encode is larger than 1 GiB, cut it into parts: {} bytes", text.size()));
+    throw Error(ErrorKind::unusable_input,
+                fmt::format("text to encode is larger than 1 GiB, cut it into parts: {} bytes", text.size()));
   const TokenizerParts& parts = state_->parts;
   Encoding encoding(parts, options);
   if (options.add_special) encoding.ids = parts.prefix;
@@ -256,7 +284,8 @@ std::size_t Tokenizer::count_special(std::string_view text) const {
         count += is_special(part.id) ? 1 : 0;
     }
   };
-  const std::string repaired = find_invalid_utf8(text) == std::string_view::npos ? std::string() : replace_invalid_utf8(text);
+  const std::string repaired =
+      find_invalid_utf8(text) == std::string_view::npos ? std::string() : replace_invalid_utf8(text);
   count_in(repaired.empty() ? text : repaired, Stage::raw, [&](std::string_view between) {
     if (parts.added.empty(Stage::normalized)) return;
     count_in(normalize(parts.normalizer, std::string(between)), Stage::normalized, [](std::string_view) {});
@@ -271,7 +300,9 @@ const std::string& Tokenizer::token_text(std::int32_t id) const {
   return state_->parts.vocabulary[id].text;
 }
 
-std::optional<std::int32_t> Tokenizer::find_token(std::string_view text) const { return state_->parts.vocabulary.find(text); }
+std::optional<std::int32_t> Tokenizer::find_token(std::string_view text) const {
+  return state_->parts.vocabulary.find(text);
+}
 std::optional<std::int32_t> Tokenizer::bos() const noexcept { return state_->parts.special.bos; }
 std::optional<std::int32_t> Tokenizer::eos() const noexcept { return state_->parts.special.eos; }
 bool Tokenizer::adds_bos() const noexcept { return state_->parts.adds_bos(); }
@@ -302,10 +333,13 @@ std::vector<std::string> Tokenizer::lost_in_gguf(const GgufMetadata& written) co
   static constexpr EncodeOptions kOptions{.add_special = true, .parse_special = true};
   const Tokenizer other = from_gguf(written, state_->parts.source);
   return find_gguf_losses(
-      state_->parts, [this](std::int32_t id) { return piece(id); }, [this](std::string_view text) { return encode(text, kOptions); },
+      state_->parts, [this](std::int32_t id) { return piece(id); },
+      [this](std::string_view text) { return encode(text, kOptions); },
       [&other](std::string_view text) { return other.encode(text, kOptions); });
 }
 
-Tokenizer::HfFiles Tokenizer::to_huggingface() const { return {write_tokenizer_json(state_->parts), write_tokenizer_config_json(state_->parts)}; }
+Tokenizer::HfFiles Tokenizer::to_huggingface() const {
+  return {write_tokenizer_json(state_->parts), write_tokenizer_config_json(state_->parts)};
+}
 
 }  // namespace nibble

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Text to token ids and back, by the rules that the model was trained with: byte-level BPE with a split regex (GPT-2, Llama 3, Qwen) and
-// SentencePiece-style BPE with byte fallback (Llama 2, Phi-3). Immutable after construction, safe from many threads.
+// Text to token ids and back, by the rules that the model was trained with: byte-level BPE with a split regex (GPT-2,
+// Llama 3, Qwen) and SentencePiece-style BPE with byte fallback (Llama 2, Phi-3). Immutable after construction, safe
+// from many threads.
 //
 //   Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
 //   std::vector<std::int32_t> ids = tokenizer.encode("Once upon a time", {.add_special = true});
@@ -28,11 +29,12 @@ struct EncodeOptions {
 
 class Tokenizer {
  public:
-  // Whatever the checkpoint offers: tokenizer.json (with tokenizer_config.json, generation_config.json and config.json beside it), else
-  // tokenizer.model, else vocab.json with merges.txt, or GGUF metadata. Errors: not_found (nothing there, or tokenizer.ggml.model = none),
-  // corrupt, unsupported (tokenizers in other files).
+  // Whatever the checkpoint offers: tokenizer.json (with tokenizer_config.json, generation_config.json and config.json
+  // beside it), else tokenizer.model, else vocab.json with merges.txt, or GGUF metadata. Errors: not_found (nothing
+  // there, or tokenizer.ggml.model = none), corrupt, unsupported (tokenizers in other files).
   static Tokenizer from_checkpoint(const Checkpoint& checkpoint);
-  // True when the checkpoint has something that from_checkpoint would try, by the names of its files or a key: nothing is read.
+  // True when the checkpoint has something that from_checkpoint would try, by the names of its files or a key: nothing
+  // is read.
   static bool available(const Checkpoint& checkpoint);
   // The files of a directory that make up tokenizers, those of kinds that are not read here too.
   static std::vector<std::string> file_names();
@@ -56,10 +58,11 @@ class Tokenizer {
 
   // A control token by the vocabulary or the added tokens: what decode(skip_special) leaves out.
   bool is_special(std::int32_t id) const;
-  // How many control tokens the text spells out, which encode() with parse_special takes for these tokens. The text between them is not encoded.
+  // How many control tokens the text spells out, which encode() with parse_special takes for these tokens. The text
+  // between them is not encoded.
   std::size_t count_special(std::string_view text) const;
 
-  std::size_t vocab_size() const noexcept;               // number of tokens named, may be less than the embedding's rows
+  std::size_t vocab_size() const noexcept;  // number of tokens named, may be less than the embedding's rows
   const std::string& token_text(std::int32_t id) const;  // as the vocabulary spells it
   std::optional<std::int32_t> find_token(std::string_view text) const;
   std::optional<std::int32_t> bos() const noexcept;
@@ -69,11 +72,12 @@ class Tokenizer {
   std::string kind() const;                           // "byte-level BPE (llama-bpe)", "SentencePiece BPE"
   const std::string& chat_template() const noexcept;  // Jinja text of the checkpoint; empty when it has none
 
-  // The tokenizer.* keys of a GGUF file for llama.cpp. rows: embedding rows; missing ids become unique [PADn] UNUSED tokens.
-  // Error(unsupported) when no llama.cpp pre-tokenizer id has this split rule.
+  // The tokenizer.* keys of a GGUF file for llama.cpp. rows: embedding rows; missing ids become unique [PADn] UNUSED
+  // tokens. Error(unsupported) when no llama.cpp pre-tokenizer id has this split rule.
   GgufMetadata to_gguf(std::uint64_t rows) const;
-  // Which texts get other ids from a GGUF file with these keys, a sentence each; empty: none that was tried. What is tried is made from this
-  // tokenizer: its added tokens between letters and blanks, its own tokens, decomposed characters, digits, white space, other scripts.
+  // Which texts get other ids from a GGUF file with these keys, a sentence each; empty: none that was tried. What is
+  // tried is made from this tokenizer: its added tokens between letters and blanks, its own tokens, decomposed
+  // characters, digits, white space, other scripts.
   std::vector<std::string> lost_in_gguf(const GgufMetadata& written) const;
   // tokenizer.json and tokenizer_config.json for a Hugging Face directory (needed when a GGUF becomes a directory).
   struct HfFiles {

@@ -84,7 +84,8 @@ TokenizerParts read_tokenizer_json(std::string_view text, const SideFiles& sides
   parts.decoder = read_decoder(root.find("decoder"));
   read_post_processor(root.find("post_processor"), parts);
   parts.family = family_of(parts);
-  if (const auto rules = matching_split_rules(parts.pre_tokenizer); !rules.empty()) parts.pre_id = rules.front()->ids.front();
+  if (const auto rules = matching_split_rules(parts.pre_tokenizer); !rules.empty())
+    parts.pre_id = rules.front()->ids.front();
   apply_side_files(sides, parts);
   find_end_tokens(parts);
   return parts;

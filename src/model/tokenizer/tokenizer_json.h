@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The components of tokenizer.json, one reader each. Every reader throws Error(corrupt) with the place, or Error(unsupported) naming the
-// component that is not known here. Pure functions, safe from many threads.
+// The components of tokenizer.json, one reader each. Every reader throws Error(corrupt) with the place, or
+// Error(unsupported) naming the component that is not known here. Pure functions, safe from many threads.
 //
 //   parts.normalizer = read_normalizer(root.find("normalizer"));
 #pragma once

@@ -14,14 +14,19 @@ class TokenList {
  public:
   void put(const JsonView& view, std::string_view text, std::int64_t id) {
     if (id < 0 || static_cast<std::uint64_t>(id) >= Vocabulary::kMaxTokens)
-      view.corrupt(fmt::format("token {} has an id outside 0..{}: {}", quote_name(text), Vocabulary::kMaxTokens - 1, id));
+      view.corrupt(
+          fmt::format("token {} has an id outside 0..{}: {}", quote_name(text), Vocabulary::kMaxTokens - 1, id));
     const auto index = static_cast<std::size_t>(id);
     if (index >= tokens_.size()) tokens_.resize(index + 1);
     if (!tokens_[index].text.empty())
-      view.corrupt(fmt::format("tokens {} and {} have the same id: {}", quote_name(tokens_[index].text), quote_name(text), id));
+      view.corrupt(
+          fmt::format("tokens {} and {} have the same id: {}", quote_name(tokens_[index].text), quote_name(text), id));
     tokens_[index].text = text;
   }
-  bool has(std::int64_t id) const { return id >= 0 && static_cast<std::uint64_t>(id) < tokens_.size() && !tokens_[static_cast<std::size_t>(id)].text.empty(); }
+  bool has(std::int64_t id) const {
+    return id >= 0 && static_cast<std::uint64_t>(id) < tokens_.size() &&
+           !tokens_[static_cast<std::size_t>(id)].text.empty();
+  }
   std::vector<Token>& tokens() { return tokens_; }
 
  private:
@@ -31,7 +36,8 @@ class TokenList {
 void read_bpe_vocabulary(const JsonView& vocab, TokenList& list) {
   for (const auto [text, element] : vocab.object()) {
     std::int64_t id = 0;
-    if (element.get_int64().get(id) != simdjson::SUCCESS) vocab.corrupt(fmt::format("token {} has no integer id", quote_name(text)));
+    if (element.get_int64().get(id) != simdjson::SUCCESS)
+      vocab.corrupt(fmt::format("token {} has no integer id", quote_name(text)));
     if (text.empty()) vocab.corrupt(fmt::format("the token with id {} is empty", id));
     list.put(vocab, text, id);
   }
@@ -42,7 +48,8 @@ void read_unigram_vocabulary(const JsonView& vocab, TokenList& list) {
   for (const simdjson::dom::element element : vocab.array()) {
     std::string_view text;
     double score = 0;
-    if (element.at(0).get_string().get(text) != simdjson::SUCCESS || element.at(1).get_double().get(score) != simdjson::SUCCESS)
+    if (element.at(0).get_string().get(text) != simdjson::SUCCESS ||
+        element.at(1).get_double().get(score) != simdjson::SUCCESS)
       vocab.corrupt(fmt::format("piece {} is not a pair of text and score", id));
     list.put(vocab, text, id);
     list.tokens()[static_cast<std::size_t>(id)].score = static_cast<float>(score);
@@ -51,19 +58,23 @@ void read_unigram_vocabulary(const JsonView& vocab, TokenList& list) {
 }
 
 // Tokens that the model does not have are appended to the list; `added` gets all of them.
-void read_added_tokens(const JsonView& root, const Normalizer& normalizer, TokenList& list, std::vector<AddedToken>& added) {
+void read_added_tokens(const JsonView& root, const Normalizer& normalizer, TokenList& list,
+                       std::vector<AddedToken>& added) {
   const auto view = root.find("added_tokens");
   if (!view) return;
   const std::vector<JsonView> items = view->elements();
-  std::unordered_map<std::string_view, std::int64_t> model_ids;  // of the contents that the model has; -1: not found yet
+  std::unordered_map<std::string_view, std::int64_t>
+      model_ids;  // of the contents that the model has; -1: not found yet
   for (const JsonView& item : items) model_ids.emplace(item.at("content").string(), -1);
   for (std::size_t id = 0; id < list.tokens().size(); ++id)
-    if (const auto known = model_ids.find(list.tokens()[id].text); known != model_ids.end()) known->second = static_cast<std::int64_t>(id);
+    if (const auto known = model_ids.find(list.tokens()[id].text); known != model_ids.end())
+      known->second = static_cast<std::int64_t>(id);
   for (const JsonView& item : items) {
     AddedToken token;
     token.content = item.at("content").string();
     if (token.content.empty()) item.corrupt("an added token is empty");
-    // As the reference reads them: a text that the vocabulary has keeps its id there, and an id that is taken gives way to the next free one.
+    // As the reference reads them: a text that the vocabulary has keeps its id there, and an id that is taken gives way
+    // to the next free one.
     std::int64_t id = item.at("id").integer();
     std::int64_t& known = model_ids.at(token.content);
     if (known >= 0) id = known;
@@ -85,19 +96,22 @@ void read_added_tokens(const JsonView& root, const Normalizer& normalizer, Token
 }
 
 // One merge: "left right", or ["left", "right"].
-std::pair<std::string_view, std::string_view> read_merge(const JsonView& merges, simdjson::dom::element element, std::size_t index) {
+std::pair<std::string_view, std::string_view> read_merge(const JsonView& merges, simdjson::dom::element element,
+                                                         std::size_t index) {
   std::string_view text;
   if (element.get_string().get(text) == simdjson::SUCCESS) {
     const std::size_t space = text.find(' ');
-    if (space == std::string_view::npos || space == 0 || space + 1 == text.size() || text.find(' ', space + 1) != std::string_view::npos)
-      merges.corrupt(fmt::format("merge {} is not two pieces with one space between them: {}", index, quote_name(text)));
+    if (space == std::string_view::npos || space == 0 || space + 1 == text.size() ||
+        text.find(' ', space + 1) != std::string_view::npos)
+      merges.corrupt(
+          fmt::format("merge {} is not two pieces with one space between them: {}", index, quote_name(text)));
     return {text.substr(0, space), text.substr(space + 1)};
   }
   std::string_view left;
   std::string_view right;
   simdjson::dom::array pair;
-  if (element.get_array().get(pair) != simdjson::SUCCESS || pair.size() != 2 || pair.at(0).get_string().get(left) != simdjson::SUCCESS ||
-      pair.at(1).get_string().get(right) != simdjson::SUCCESS)
+  if (element.get_array().get(pair) != simdjson::SUCCESS || pair.size() != 2 ||
+      pair.at(0).get_string().get(left) != simdjson::SUCCESS || pair.at(1).get_string().get(right) != simdjson::SUCCESS)
     merges.corrupt(fmt::format("merge {} is neither a text nor a pair of texts", index));
   return {left, right};
 }
@@ -125,7 +139,8 @@ MergeTable read_merges(const JsonView& merges, const BpeSettings& settings, cons
                                  quote_name(!left_id    ? left
                                             : !right_id ? right
                                                         : std::string_view(merged))));
-    table.insert(static_cast<Symbol>(*left_id), static_cast<Symbol>(*right_id), {rank++, static_cast<Symbol>(*merged_id)});
+    table.insert(static_cast<Symbol>(*left_id), static_cast<Symbol>(*right_id),
+                 {rank++, static_cast<Symbol>(*merged_id)});
     ++index;
   }
   return table;
@@ -149,7 +164,8 @@ std::string model_type(const JsonView& model) {
   return model.find("merges") ? "BPE" : "Unigram";
 }
 
-void mark_kinds(const JsonView& model, bool byte_fallback, const std::optional<std::string>& unknown, std::vector<Token>& tokens) {
+void mark_kinds(const JsonView& model, bool byte_fallback, const std::optional<std::string>& unknown,
+                std::vector<Token>& tokens) {
   for (Token& token : tokens) {
     if (token.text.empty()) token.kind = TokenKind::unused;
     if (byte_fallback && token.kind == TokenKind::normal && parse_byte_token(token.text)) token.kind = TokenKind::byte;
@@ -186,7 +202,8 @@ void read_model(const JsonView& root, TokenizerParts& parts) {
   if (unknown) parts.special.unknown = parts.vocabulary.find(*unknown);
   if (type == "Unigram") {
     parts.vocabulary.has_scores = true;
-    parts.model = UnigramModel(parts.vocabulary, {.unknown = parts.special.unknown.value_or(-1), .byte_fallback = byte_fallback});
+    parts.model =
+        UnigramModel(parts.vocabulary, {.unknown = parts.special.unknown.value_or(-1), .byte_fallback = byte_fallback});
     return;
   }
   BpeSettings settings = read_bpe_settings(model);

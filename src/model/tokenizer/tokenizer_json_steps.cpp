@@ -73,13 +73,15 @@ void append_pre_tokenizer(const JsonView& view, PreTokenizer& steps) {
   if (type == "Sequence") {
     for (const JsonView& inner : view.at("pretokenizers").elements()) append_pre_tokenizer(inner, steps);
   } else if (type == "Split") {
-    steps.emplace_back(Split{read_pattern(view.at("pattern")), read_behaviour(view.at("behavior")), view.boolean_or("invert", false)});
+    steps.emplace_back(
+        Split{read_pattern(view.at("pattern")), read_behaviour(view.at("behavior")), view.boolean_or("invert", false)});
   } else if (type == "ByteLevel") {
     if (view.boolean_or("add_prefix_space", true)) steps.emplace_back(AddSpace{});
     if (view.boolean_or("use_regex", true)) split_by(kGpt2Split, SplitBehaviour::isolated);
     steps.emplace_back(ByteMap{});
   } else if (type == "Digits") {
-    split_by("\\p{N}", view.boolean_or("individual_digits", false) ? SplitBehaviour::isolated : SplitBehaviour::contiguous);
+    split_by("\\p{N}",
+             view.boolean_or("individual_digits", false) ? SplitBehaviour::isolated : SplitBehaviour::contiguous);
   } else if (type == "Punctuation") {
     const auto behaviour = view.find("behavior");
     split_by("[\\p{P}$+<=>^`|~]", behaviour ? read_behaviour(*behaviour) : SplitBehaviour::isolated);
@@ -88,9 +90,11 @@ void append_pre_tokenizer(const JsonView& view, PreTokenizer& steps) {
   } else if (type == "WhitespaceSplit") {
     split_by("\\s", SplitBehaviour::removed);
   } else if (type == "CharDelimiterSplit") {
-    steps.emplace_back(Split{Pattern::literal(std::string(view.at("delimiter").string())), SplitBehaviour::removed, false});
+    steps.emplace_back(
+        Split{Pattern::literal(std::string(view.at("delimiter").string())), SplitBehaviour::removed, false});
   } else if (type == "Metaspace") {
-    steps.emplace_back(Metaspace{view.string_or("replacement", kVisibleSpace), read_prepend_scheme(view), view.boolean_or("split", true)});
+    steps.emplace_back(Metaspace{view.string_or("replacement", kVisibleSpace), read_prepend_scheme(view),
+                                 view.boolean_or("split", true)});
   } else {
     view.unsupported(fmt::format("pre-tokenizer '{}' is not supported", type));
   }
@@ -146,7 +150,8 @@ void read_template(const JsonView& view, TokenizerParts& parts) {
       continue;
     }
     const auto ids = view.at("special_tokens").at(piece.at("SpecialToken").at("id").string()).at("ids");
-    for (const JsonView& id : ids.elements()) (behind ? parts.suffix : parts.prefix).push_back(known_id(id, id.integer(), parts.vocabulary));
+    for (const JsonView& id : ids.elements())
+      (behind ? parts.suffix : parts.prefix).push_back(known_id(id, id.integer(), parts.vocabulary));
   }
 }
 

@@ -80,8 +80,9 @@ void UnigramModel::encode(std::string_view text, const Vocabulary& vocabulary, s
       continue;
     }
     const std::string_view unknown = text.substr(piece->first, piece->second - piece->first);
-    const bool has_bytes = settings_.byte_fallback && std::all_of(unknown.begin(), unknown.end(),
-                                                                  [&](char c) { return vocabulary.byte_token(static_cast<std::uint8_t>(c)) >= 0; });
+    const bool has_bytes = settings_.byte_fallback && std::all_of(unknown.begin(), unknown.end(), [&](char c) {
+                             return vocabulary.byte_token(static_cast<std::uint8_t>(c)) >= 0;
+                           });
     if (has_bytes) {
       for (const char c : unknown) ids.push_back(vocabulary.byte_token(static_cast<std::uint8_t>(c)));
     } else if (!after_unknown && settings_.unknown >= 0) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tokens of a tokenizer: id -> text, kind and score, and text -> id. Immutable after construction, safe from many threads.
+// The tokens of a tokenizer: id -> text, kind and score, and text -> id. Immutable after construction, safe from many
+// threads.
 //
 //   const Vocabulary vocabulary(std::move(tokens));
 //   const std::optional<std::int32_t> id = vocabulary.find("<s>");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Byte-level tokenizers from before tokenizer.json: vocab.json and merges.txt, with added_tokens.json, special_tokens_map.json and
-// tokenizer_config.json beside them. They are put together into the tokenizer.json that says the same.
+// Byte-level tokenizers from before tokenizer.json: vocab.json and merges.txt, with added_tokens.json,
+// special_tokens_map.json and tokenizer_config.json beside them. They are put together into the tokenizer.json that
+// says the same.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -21,7 +22,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::array kNamedTokens = {"bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token", "additional_special_tokens"};
+constexpr std::array kNamedTokens = {"bos_token", "eos_token", "unk_token",  "pad_token",
+                                     "sep_token", "cls_token", "mask_token", "additional_special_tokens"};
 constexpr const char* kGpt2End = "<|endoftext|>";  // of GPT-2's class where nothing names another
 
 enum class SplitKind { gpt2, qwen2 };
@@ -34,14 +36,18 @@ SplitKind split_of(const Json& config, const std::string& source) {
   for (const char* known : {"", "GPT2Tokenizer", "CodeGenTokenizer", "PreTrainedTokenizer"})
     if (name == known) return SplitKind::gpt2;
   if (name == "Qwen2Tokenizer") return SplitKind::qwen2;
-  throw Error(ErrorKind::unsupported, fmt::format("{}: how this class cuts text is known here only from tokenizer.json; save that beside it: {}", source, name));
+  throw Error(
+      ErrorKind::unsupported,
+      fmt::format("{}: how this class cuts text is known here only from tokenizer.json; save that beside it: {}",
+                  source, name));
 }
 
 class AddedList {
  public:
   explicit AddedList(const nlohmann::json& vocabulary) : vocabulary_(vocabulary) {}
 
-  // `entry`: a text, or an object with the text as content and flags. Without an id the vocabulary's; tokens that have none are left out.
+  // `entry`: a text, or an object with the text as content and flags. Without an id the vocabulary's; tokens that have
+  // none are left out.
   void add(const Json& entry, std::optional<std::int64_t> id, std::optional<bool> special) {
     Json token = entry.is_object() ? entry : Json{{"content", entry}};
     if (!token.contains("content") || !token["content"].is_string()) return;
@@ -82,11 +88,13 @@ void add_named(const Json& config, AddedList& added) {
   }
 }
 
-Json added_tokens(const nlohmann::json& vocabulary, const Json& config, const Json& added_file, const Json& special_map) {
+Json added_tokens(const nlohmann::json& vocabulary, const Json& config, const Json& added_file,
+                  const Json& special_map) {
   AddedList added(vocabulary);
   if (const auto listed = config.find("added_tokens_decoder"); listed != config.end() && listed->is_object())
     for (const auto& [id, token] : listed->items())
-      if (!id.empty() && id.find_first_not_of("0123456789") == std::string::npos && id.size() < 10) added.add(token, std::stoll(id), std::nullopt);
+      if (!id.empty() && id.find_first_not_of("0123456789") == std::string::npos && id.size() < 10)
+        added.add(token, std::stoll(id), std::nullopt);
   for (const auto& [text, id] : added_file.items())
     if (id.is_number_integer()) added.add(text, id.get<std::int64_t>(), std::nullopt);
   add_named(special_map, added);
@@ -115,9 +123,17 @@ Json object_of(std::string_view text, const std::string& source) {
   return json;
 }
 
-std::string assemble(std::string_view vocabulary, const std::vector<std::string>& merges, const Json& added, SplitKind kind, bool adds_space) {
-  const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", adds_space}, {"trim_offsets", true}, {"use_regex", kind == SplitKind::gpt2}};
-  Json json = {{"version", "1.0"}, {"added_tokens", added}, {"normalizer", nullptr}, {"pre_tokenizer", byte_level}, {"decoder", byte_level}};
+std::string assemble(std::string_view vocabulary, const std::vector<std::string>& merges, const Json& added,
+                     SplitKind kind, bool adds_space) {
+  const Json byte_level = {{"type", "ByteLevel"},
+                           {"add_prefix_space", adds_space},
+                           {"trim_offsets", true},
+                           {"use_regex", kind == SplitKind::gpt2}};
+  Json json = {{"version", "1.0"},
+               {"added_tokens", added},
+               {"normalizer", nullptr},
+               {"pre_tokenizer", byte_level},
+               {"decoder", byte_level}};
   if (kind == SplitKind::qwen2) {
     const Json split = {{"type", "Split"},
                         {"pattern", {{"Regex", split_rule("qwen2")->spellings.front().front()}}},
@@ -145,13 +161,16 @@ TokenizerParts read_vocabulary_files(const VocabularyFiles& files, const SideFil
   if (const auto bad = find_invalid_utf8(files.merges); bad != std::string::npos)
     throw Error(ErrorKind::corrupt, fmt::format("{}merges.txt: text is not UTF-8 at offset {}", sides.directory, bad));
   const nlohmann::json unordered = nlohmann::json::parse(vocabulary);
-  if (!unordered.is_object()) throw Error(ErrorKind::corrupt, sides.directory + "vocab.json: an object is expected here");
+  if (!unordered.is_object())
+    throw Error(ErrorKind::corrupt, sides.directory + "vocab.json: an object is expected here");
   const SplitKind kind = split_of(config, sides.directory + "tokenizer_config.json");
   const auto flag = [&config](const char* key) {
     const auto found = config.find(key);
     return found != config.end() && found->is_boolean() && found->get<bool>();
   };
-  const std::string text = assemble(vocabulary, merge_lines(files.merges), added_tokens(unordered, config, added_file, special_map), kind, flag("add_prefix_space"));
+  const std::string text =
+      assemble(vocabulary, merge_lines(files.merges), added_tokens(unordered, config, added_file, special_map), kind,
+               flag("add_prefix_space"));
   TokenizerParts parts = read_tokenizer_json(text, sides, source);
   if (!parts.special.eos) parts.special.eos = parts.vocabulary.find(kGpt2End);
   if (flag("add_bos_token") && parts.special.bos) parts.prefix = {*parts.special.bos};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nibble/evaluate.h"
 
-#include "pipeline/judge/judge_models.h"
 #include "pipeline/api/model_state.h"
+#include "pipeline/judge/judge_models.h"
 
 namespace nibble {
 namespace {
@@ -13,7 +13,12 @@ Interval interval_of(const Figure& figure) {
 }
 
 PerplexityResult result_of(const PairedVerdict& verdict, const Figure& perplexity) {
-  return {perplexity.value, perplexity.gaussian_error, interval_of(perplexity), verdict.tokens_scored, verdict.windows, verdict.context,
+  return {perplexity.value,
+          perplexity.gaussian_error,
+          interval_of(perplexity),
+          verdict.tokens_scored,
+          verdict.windows,
+          verdict.context,
           std::string(protocol_name(verdict.protocol))};
 }
 
@@ -29,14 +34,17 @@ JudgeOptions judge_options(const EvaluateRequest& request) {
 
 PerplexityResult evaluate(const Model& model, std::string_view text, const EvaluateRequest& request) {
   ThreadPool pool(request.machine.threads);
-  const PairedVerdict verdict = judge_models(model.state().checkpoint, {}, {{"the text", std::string(text)}}, judge_options(request), pool);
+  const PairedVerdict verdict =
+      judge_models(model.state().checkpoint, {}, {{"the text", std::string(text)}}, judge_options(request), pool);
   return result_of(verdict, verdict.original_perplexity);
 }
 
-Verdict evaluate_against(const Model& candidate, const Model& original, std::string_view text, const EvaluateRequest& request) {
+Verdict evaluate_against(const Model& candidate, const Model& original, std::string_view text,
+                         const EvaluateRequest& request) {
   ThreadPool pool(request.machine.threads);
-  const PairedVerdict paired = judge_models(original.state().checkpoint, {{"the candidate", &candidate.state().checkpoint}},
-                                            {{"the text", std::string(text)}}, judge_options(request), pool);
+  const PairedVerdict paired =
+      judge_models(original.state().checkpoint, {{"the candidate", &candidate.state().checkpoint}},
+                   {{"the text", std::string(text)}}, judge_options(request), pool);
   const MetricFigures& figures = paired.candidates.front().overall;
   const auto value = [&](Metric metric) { return figures[metric].value; };
   const auto interval = [&](Metric metric) { return interval_of(figures[metric]); };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/config.h"
-#include "pipeline/tell/inspect.h"
 #include "pipeline/api/model_state.h"
+#include "pipeline/tell/inspect.h"
 
 namespace nibble {
 

@@ -21,8 +21,14 @@ Quantized quantize(const Model& model, const QuantizeRequest& request) {
   ThreadPool pool(request.machine.threads);
   QuantizeSummary summary = quantize_model(model.state().checkpoint, options, pool, request.progress);
   summary.notes.insert(summary.notes.end(), summary.warnings.begin(), summary.warnings.end());
-  return {summary.output,        summary.output_bytes,           summary.source_bytes, summary.bits_per_weight, summary.linear_bits_per_weight,
-          summary.substitutions, describe_substitutions(summary), summary.notes};
+  return {summary.output,
+          summary.output_bytes,
+          summary.source_bytes,
+          summary.bits_per_weight,
+          summary.linear_bits_per_weight,
+          summary.substitutions,
+          describe_substitutions(summary),
+          summary.notes};
 }
 
 std::vector<FormatDescription> list_format_descriptions() {
@@ -35,8 +41,10 @@ std::vector<FormatDescription> list_format_descriptions() {
     result.push_back({info.name, info.description, group, info.bits_per_weight});
   }
   for (const MixInfo& mix : list_mixes()) {
-    const bool shares_name = std::any_of(result.begin(), result.end(), [&](const FormatDescription& f) { return f.name == mix.name; });
-    result.push_back({(shares_name ? "mix:" : "") + std::string(mix.name), std::string(mix.description), FormatGroup::mix, 0});
+    const bool shares_name =
+        std::any_of(result.begin(), result.end(), [&](const FormatDescription& f) { return f.name == mix.name; });
+    result.push_back(
+        {(shares_name ? "mix:" : "") + std::string(mix.name), std::string(mix.description), FormatGroup::mix, 0});
   }
   return result;
 }

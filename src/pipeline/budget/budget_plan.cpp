@@ -7,26 +7,29 @@
 namespace nibble {
 namespace {
 
-constexpr double kNear = 0.88;            // of the bytes: what is smaller is no rival
-constexpr std::size_t kMostRivals = 2;    // of mixes, and of single formats
+constexpr double kNear = 0.88;          // of the bytes: what is smaller is no rival
+constexpr std::size_t kMostRivals = 2;  // of mixes, and of single formats
 constexpr std::size_t kMeasuredAgain = 12;
 constexpr int kMostSolutions = 3;
 constexpr double kMostCorrection = 20;
 
 // What the solver's candidates hold; mixes of rarer formats are not compared with.
-constexpr std::string_view kUsual[] = {"q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs"};
+constexpr std::string_view kUsual[] = {"q4_0", "q4_1", "q5_0", "q5_1", "q8_0",   "q2_k",
+                                       "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs"};
 
 // The bytes that a budget allows; those of the mix where it is a divergence.
 std::uint64_t allowed_bytes(const Sensitivities& sensitivities, const Budget& budget, const SolvedRecipe& solved) {
   if (budget.bytes) return *budget.bytes;
-  if (budget.bits_per_weight) return static_cast<std::uint64_t>(*budget.bits_per_weight * static_cast<double>(sensitivities.parameters) / 8);
+  if (budget.bits_per_weight)
+    return static_cast<std::uint64_t>(*budget.bits_per_weight * static_cast<double>(sensitivities.parameters) / 8);
   return solved.bytes;
 }
 
 Recipe without(const Recipe& recipe, const BudgetItem& item) {
   Recipe result = recipe;
   for (const std::string& tensor : item.tensors)
-    result.rules.insert(result.rules.begin(), {.pattern = tensor, .when = {}, .format = std::string(kSourceFormat), .method = {}});
+    result.rules.insert(result.rules.begin(),
+                        {.pattern = tensor, .when = {}, .format = std::string(kSourceFormat), .method = {}});
   return result;
 }
 
@@ -35,17 +38,20 @@ const BudgetCandidate& chosen(const BudgetItem& item, const Recipe& recipe) {
   return *std::ranges::find(item.candidates, rule->format, &BudgetCandidate::format);
 }
 
-// Losses of the groups that matter most become what the mix loses less without them; the others' share what is left of what was measured.
+// Losses of the groups that matter most become what the mix loses less without them; the others' share what is left of
+// what was measured.
 void correct(SensitivityProbe& probe, Sensitivities& sensitivities, const SolvedRecipe& solved, double measured) {
   std::vector<std::size_t> order(sensitivities.items.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::ranges::stable_sort(order, std::greater{}, [&](std::size_t i) { return chosen(sensitivities.items[i], solved.recipe).loss; });
+  std::ranges::stable_sort(order, std::greater{},
+                           [&](std::size_t i) { return chosen(sensitivities.items[i], solved.recipe).loss; });
   const std::size_t count = std::min(kMeasuredAgain, order.size());
   std::vector<Recipe> recipes;
   for (std::size_t i = 0; i < count; ++i) recipes.push_back(without(solved.recipe, sensitivities.items[order[i]]));
   const std::vector<double> kl = probe.divergences(recipes);
   const auto scale = [](BudgetItem& item, double factor) {
-    for (BudgetCandidate& candidate : item.candidates) candidate.loss *= std::clamp(factor, 1 / kMostCorrection, kMostCorrection);
+    for (BudgetCandidate& candidate : item.candidates)
+      candidate.loss *= std::clamp(factor, 1 / kMostCorrection, kMostCorrection);
   };
   double left = measured, left_added = solved.expected_kl;
   for (std::size_t i = 0; i < count; ++i) {
@@ -55,7 +61,8 @@ void correct(SensitivityProbe& probe, Sensitivities& sensitivities, const Solved
     left_added -= added;
     if (added > 0) scale(item, own / added);
   }
-  for (std::size_t i = count; i < order.size() && left_added > 0; ++i) scale(sensitivities.items[order[i]], std::max(0.0, left) / left_added);
+  for (std::size_t i = count; i < order.size() && left_added > 0; ++i)
+    scale(sensitivities.items[order[i]], std::max(0.0, left) / left_added);
 }
 
 }  // namespace
@@ -74,7 +81,9 @@ std::vector<Recipe> rivals(const SensitivityProbe& probe, std::uint64_t bytes, s
     std::ranges::stable_sort(recipes, std::greater{}, [&](const Recipe& recipe) { return probe.bytes_of(recipe); });
     std::size_t added = 0;
     for (Recipe& recipe : recipes) {
-      if (added == most || std::ranges::any_of(result, [&](const Recipe& other) { return probe.are_alike(recipe, other); })) continue;
+      if (added == most ||
+          std::ranges::any_of(result, [&](const Recipe& other) { return probe.are_alike(recipe, other); }))
+        continue;
       result.push_back(std::move(recipe));
       ++added;
     }
@@ -83,7 +92,8 @@ std::vector<Recipe> rivals(const SensitivityProbe& probe, std::uint64_t bytes, s
   for (const MixInfo& mix : list_mixes()) {
     Recipe recipe = find_recipe("mix:" + std::string(mix.name));
     recipe.name = "mix:" + std::string(mix.name);
-    if (std::ranges::find(kUsual, recipe.main_format) != std::end(kUsual) && is_near(recipe)) mixes.push_back(std::move(recipe));
+    if (std::ranges::find(kUsual, recipe.main_format) != std::end(kUsual) && is_near(recipe))
+      mixes.push_back(std::move(recipe));
   }
   for (const std::string_view format : kUsual)
     if (Recipe recipe = find_recipe(format); is_near(recipe)) uniform.push_back(std::move(recipe));
@@ -115,8 +125,12 @@ PlannedMix plan_mix(SensitivityProbe& probe, Sensitivities& sensitivities, const
 
   for (int round = 0; round < kMostSolutions; ++round) {
     const SolvedRecipe solved = solve_recipe(sensitivities, budget);
-    if (round > 0 && std::ranges::any_of(mixes, [&](const SolvedRecipe& mix) { return probe.are_alike(mix.recipe, solved.recipe); })) break;
-    const double kl = measure(solved, round == 0 ? rivals(probe, allowed_bytes(sensitivities, budget, solved), kMostRivals) : std::vector<Recipe>{});
+    if (round > 0 &&
+        std::ranges::any_of(mixes, [&](const SolvedRecipe& mix) { return probe.are_alike(mix.recipe, solved.recipe); }))
+      break;
+    const double kl =
+        measure(solved, round == 0 ? rivals(probe, allowed_bytes(sensitivities, budget, solved), kMostRivals)
+                                   : std::vector<Recipe>{});
     if (round + 1 == kMostSolutions || !disagree(solved.expected_kl, kl)) break;
     correct(probe, sensitivities, solved, kl);
   }
@@ -124,7 +138,9 @@ PlannedMix plan_mix(SensitivityProbe& probe, Sensitivities& sensitivities, const
   for (std::size_t i = 1; i < mixes.size(); ++i) {
     const bool smaller_loss = mixes[i].expected_kl < mixes[best].expected_kl;
     // A divergence was asked for: later solutions know better than the first what it takes.
-    if (budget.max_kl ? plan.measured[i].is_solved || (smaller_loss && mixes[i].bytes <= mixes[best].bytes) : smaller_loss) best = i;
+    if (budget.max_kl ? plan.measured[i].is_solved || (smaller_loss && mixes[i].bytes <= mixes[best].bytes)
+                      : smaller_loss)
+      best = i;
   }
   plan.solved = mixes[best];
   return plan;

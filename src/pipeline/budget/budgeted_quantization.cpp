@@ -15,36 +15,41 @@
 namespace nibble {
 namespace {
 
-constexpr double kCloseEnough = 0.92;      // of the limit: a smaller output would gain little
+constexpr double kCloseEnough = 0.92;        // of the limit: a smaller output would gain little
 constexpr double kAim = 0.97;                // of the limit: what the next round is to measure
-constexpr double kResolution = 1.03;       // between what was met and what was missed, beyond which no round is spent
-constexpr std::size_t kWindowsToJudge = 64;               // where a divergence must be kept
+constexpr double kResolution = 1.03;         // between what was met and what was missed, beyond which no round is spent
+constexpr std::size_t kWindowsToJudge = 64;  // where a divergence must be kept
 constexpr std::size_t kWindowsToMeasure = kFewestBlocks;  // where it is only told: as many as an interval takes
 constexpr std::size_t kWindowsToExplain = 8;              // in f32 arithmetic, where it is not what was expected
 constexpr double kLeastShare = 0.125, kLargestShare = 0.5;
 
 // The texts of `request`, or the ends of the calibration texts, which `options` then lacks.
-std::vector<NamedText> judging_texts(const SourceModel& source, QuantizeModelOptions& options, const BudgetRequest& request) {
+std::vector<NamedText> judging_texts(const SourceModel& source, QuantizeModelOptions& options,
+                                     const BudgetRequest& request) {
   const Tokenizer& tokenizer = source.tokenizer();
   const std::uint64_t model_context = source.config().context;
   std::vector<NamedText> texts = request.verify.texts;
   if (texts.empty()) {
     std::size_t tokens = 0;
     const EncodeOptions encoding{.parse_special = options.calibration.sampling.parse_special};
-    for (const CalibrationText& text : options.calibration.texts) tokens += tokenizer.encode(text.text, encoding).size();
+    for (const CalibrationText& text : options.calibration.texts)
+      tokens += tokenizer.encode(text.text, encoding).size();
     const std::size_t context = request.verify.judge.windows.context != 0 ? request.verify.judge.windows.context
                                 : model_context != 0                      ? std::min<std::uint64_t>(512, model_context)
                                                                           : 512;
-    const double wanted = tokens == 0 ? 0 : static_cast<double>(kWindowsToJudge * context) / static_cast<double>(tokens);
+    const double wanted =
+        tokens == 0 ? 0 : static_cast<double>(kWindowsToJudge * context) / static_cast<double>(tokens);
     auto [rest, held] = hold_out(options.calibration.texts, std::clamp(wanted, kLeastShare, kLargestShare));
     options.calibration.texts = std::move(rest);
     texts = std::move(held);
   }
   std::size_t windows = 0;
-  for (const ReadText& text : read_texts(texts, tokenizer, model_context, request.verify.judge.windows)) windows += text.windows.count;
+  for (const ReadText& text : read_texts(texts, tokenizer, model_context, request.verify.judge.windows))
+    windows += text.windows.count;
   if (request.budget.max_kl && windows < kFewestBlocks)
     throw Error(ErrorKind::unusable_input,
-                fmt::format("whether a divergence is kept cannot be judged on so little text; give a longer one, or another to judge by: {} windows, "
+                fmt::format("whether a divergence is kept cannot be judged on so little text; give a longer one, or "
+                            "another to judge by: {} windows, "
                             "at least {}",
                             windows, kFewestBlocks),
                 "verify.texts");
@@ -55,10 +60,16 @@ class Search {
  public:
   Search(const SourceModel& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
          const ProgressCallback& progress)
-      : source_(source), options_(options), request_(request), verify_(request.verify), pool_(pool), progress_(progress) {
+      : source_(source),
+        options_(options),
+        request_(request),
+        verify_(request.verify),
+        pool_(pool),
+        progress_(progress) {
     result_.held_out = verify_.texts.empty();
     verify_.texts = judging_texts(source, options_, request);
-    if (result_.held_out && !request.budget.max_kl && verify_.judge.windows.max_windows == 0) verify_.judge.windows.max_windows = kWindowsToMeasure;
+    if (result_.held_out && !request.budget.max_kl && verify_.judge.windows.max_windows == 0)
+      verify_.judge.windows.max_windows = kWindowsToMeasure;
     if (request.budget.max_kl) {
       const std::string limit = fmt::format("kl<={}", *request.budget.max_kl);
       verify_.requirements.push_back(parse_requirements(limit).front());
@@ -109,7 +120,8 @@ class Search {
   void meet_divergence(double limit) {
     const auto least_of = [this] {
       double least = 0;
-      for (const BudgetItem& item : sensitivities_.items) least += std::ranges::min_element(item.candidates, {}, &BudgetCandidate::loss)->loss;
+      for (const BudgetItem& item : sensitivities_.items)
+        least += std::ranges::min_element(item.candidates, {}, &BudgetCandidate::loss)->loss;
       return least * (1 + 1e-9);  // sums in another order
     };
     double expected = std::max(limit, least_of());
@@ -124,7 +136,8 @@ class Search {
       const BudgetRound& judged = round(solved);
       if (judged.accepted) smallest = solved.bytes;
       if (!judged.accepted && expected <= least) return;
-      tried.push_back({solved.expected_kl, judged.kl.certainty == Certainty::interval ? judged.kl.upper_bound : judged.kl.value});
+      tried.push_back(
+          {solved.expected_kl, judged.kl.certainty == Certainty::interval ? judged.kl.upper_bound : judged.kl.value});
       const std::optional<double> next = next_expectation(tried, limit);
       if (!next) return;
       expected = std::max(*next, least);
@@ -136,10 +149,14 @@ class Search {
     JudgeOptions judge = verify_.judge;
     judge.kernels.activations = ActivationMode::f32;
     judge.kv = KvType::f16;
-    judge.windows.max_windows = judge.windows.max_windows == 0 ? kWindowsToExplain : std::min(judge.windows.max_windows, kWindowsToExplain);
+    judge.windows.max_windows =
+        judge.windows.max_windows == 0 ? kWindowsToExplain : std::min(judge.windows.max_windows, kWindowsToExplain);
     judge.progress = progress_;
     const SourceModel output = SourceModel::open(options_.output);
-    return judge_models(source_, {{options_.output.string(), &output}}, verify_.texts, judge, pool_).candidates[0].overall[Metric::kl_mean].value;
+    return judge_models(source_, {{options_.output.string(), &output}}, verify_.texts, judge, pool_)
+        .candidates[0]
+        .overall[Metric::kl_mean]
+        .value;
   }
 
   const BudgetRound& round(const SolvedRecipe& solved) {
@@ -181,7 +198,8 @@ class Search {
 
 }  // namespace
 
-std::pair<std::vector<CalibrationText>, std::vector<NamedText>> hold_out(const std::vector<CalibrationText>& texts, double share) {
+std::pair<std::vector<CalibrationText>, std::vector<NamedText>> hold_out(const std::vector<CalibrationText>& texts,
+                                                                         double share) {
   std::pair<std::vector<CalibrationText>, std::vector<NamedText>> result;
   for (const CalibrationText& text : texts) {
     std::size_t cut = static_cast<std::size_t>(static_cast<double>(text.text.size()) * (1 - share));
@@ -189,7 +207,8 @@ std::pair<std::vector<CalibrationText>, std::vector<NamedText>> hold_out(const s
     if (line != std::string::npos && line > 0) {
       cut = line + 1;
     } else {
-      while (cut < text.text.size() && (static_cast<unsigned char>(text.text[cut]) & 0xC0u) == 0x80u) ++cut;  // not within a character
+      while (cut < text.text.size() && (static_cast<unsigned char>(text.text[cut]) & 0xC0u) == 0x80u)
+        ++cut;  // not within a character
     }
     result.first.push_back({text.name, text.text.substr(0, cut)});
     result.second.push_back({text.name + " (held out)", text.text.substr(cut)});
@@ -218,7 +237,8 @@ std::optional<double> next_expectation(std::span<const JudgedExpectation> tried,
   if (!(from.measured > 0)) return 2 * from.expected;
   // Divergences grow in proportion as long as two rounds have not shown otherwise.
   const JudgedExpectation* other = met != nullptr ? missed : nullptr;
-  if (other == nullptr && tried.size() > 1) other = &tried[tried.size() - 1] == &from ? &tried[tried.size() - 2] : &tried.back();
+  if (other == nullptr && tried.size() > 1)
+    other = &tried[tried.size() - 1] == &from ? &tried[tried.size() - 2] : &tried.back();
   double slope = 1;
   if (other != nullptr && other->measured > 0 && other->expected != from.expected)
     slope = std::clamp(std::log(other->measured / from.measured) / std::log(other->expected / from.expected), 0.4, 3.0);
@@ -228,11 +248,13 @@ std::optional<double> next_expectation(std::span<const JudgedExpectation> tried,
   return std::clamp(next, met->expected * std::pow(apart, 0.1), met->expected * std::pow(apart, 0.9));
 }
 
-BudgetedQuantization quantize_to_budget(const SourceModel& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
+BudgetedQuantization quantize_to_budget(const SourceModel& source, const QuantizeModelOptions& options,
+                                        const BudgetRequest& request, ThreadPool& pool,
                                         const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
     throw Error(ErrorKind::invalid_argument,
-                "a budget is met by measuring on text what each tensor costs, and the result is judged on a part of it that is held out, or on a "
+                "a budget is met by measuring on text what each tensor costs, and the result is judged on a part of it "
+                "that is held out, or on a "
                 "text of its own; give a text",
                 "texts");
   return Search(source, options, request, pool, progress).run();

@@ -7,7 +7,9 @@ namespace nibble {
 
 namespace {
 
-std::uint64_t bytes_of(const Decoder& decoder, std::size_t context) { return decoder.resident_bytes() + decoder.new_cache(context).resident_bytes(); }
+std::uint64_t bytes_of(const Decoder& decoder, std::size_t context) {
+  return decoder.resident_bytes() + decoder.new_cache(context).resident_bytes();
+}
 
 }  // namespace
 
@@ -15,10 +17,13 @@ bool splits_loss(const Decoder& original, std::size_t windows, bool required) {
   const bool exact = original.multiplies_in_f32();
   if (required && windows == 0)
     throw Error(ErrorKind::invalid_argument,
-                "the weights alone are judged by reading windows with products in f32, too, but none are to be read so; allow some", "split_windows");
+                "the weights alone are judged by reading windows with products in f32, too, but none are to be read "
+                "so; allow some",
+                "split_windows");
   if (required && !exact)
     throw Error(ErrorKind::invalid_argument,
-                "the weights alone cannot be told from the arithmetic against an original whose own arithmetic rounds; have all models read in f32, "
+                "the weights alone cannot be told from the arithmetic against an original whose own arithmetic rounds; "
+                "have all models read in f32, "
                 "or name an original that is not quantized",
                 "activations");
   return windows > 0 && exact;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Candidates that are in memory together and read side by side with their original; where the loss is split, each a second time with nothing
-// but its weights rounded. Not for several threads at once.
+// Candidates that are in memory together and read side by side with their original; where the loss is split, each a
+// second time with nothing but its weights rounded. Not for several threads at once.
 //
 //   CandidateGroup group(original, splits_loss(original, 32, false));
 //   group.add(checkpoint, options, pool);
@@ -12,14 +12,14 @@
 #include <optional>
 #include <vector>
 
+#include "engine/decoder.h"
 #include "evaluate/side_by_side.h"
 #include "model/source_model.h"
-#include "engine/decoder.h"
 
 namespace nibble {
 
-// Whether losses against this original can be split: windows are to be read for it, and the original's own arithmetic does not round.
-// Error(invalid_argument) when they must be split and cannot.
+// Whether losses against this original can be split: windows are to be read for it, and the original's own arithmetic
+// does not round. Error(invalid_argument) when they must be split and cannot.
 bool splits_loss(const Decoder& original, std::size_t windows, bool required);
 
 class CandidateGroup {

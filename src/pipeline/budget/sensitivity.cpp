@@ -9,19 +9,21 @@
 
 #include "base/progress_meter.h"
 #include "nibble/error.h"
-#include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/budget/trial_walk.h"
+#include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
 namespace {
 
-// A divergence beyond which the second order no longer tells what a finer format loses, in nats: the next one is measured, too, whose squared
-// error is at least so many times smaller.
+// A divergence beyond which the second order no longer tells what a finer format loses, in nats: the next one is
+// measured, too, whose squared error is at least so many times smaller.
 constexpr double kStrong = 0.005, kNextError = 3;
 constexpr int kMostRounds = 5;
 
-CalibrationTokens windows_of(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SamplingOptions& sampling) {
-  if (texts.empty()) throw Error(ErrorKind::invalid_argument, "what each tensor costs is measured on text; give some", "texts");
+CalibrationTokens windows_of(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
+                             const SamplingOptions& sampling) {
+  if (texts.empty())
+    throw Error(ErrorKind::invalid_argument, "what each tensor costs is measured on text; give some", "texts");
   return choose_windows(texts, checkpoint.tokenizer(), sampling, checkpoint.config().context);
 }
 
@@ -29,8 +31,8 @@ CalibrationTokens windows_of(const SourceModel& checkpoint, std::span<const Cali
 struct Group {
   BudgetItem item;
   std::vector<FormatPtr> formats;
-  std::vector<double> errors;           // of candidates
-  std::vector<MeasuredLoss> measured;   // of these
+  std::vector<double> errors;          // of candidates
+  std::vector<MeasuredLoss> measured;  // of these
 
   // The next candidate to be measured; none: what was measured tells enough.
   std::optional<std::size_t> next() const {
@@ -64,7 +66,8 @@ Group make_group(const std::vector<const ModelTensor*>& tensors, const Sensitivi
   return group;
 }
 
-std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& config, const SensitivityOptions& options) {
+std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& config,
+                               const SensitivityOptions& options) {
   std::vector<Group> groups;
   for (std::int64_t i = 0; i < tensors.network().num_layers(); ++i)
     for (const Site& site : tensors.network().layer(i).sites) {
@@ -73,7 +76,8 @@ std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& c
       groups.push_back(make_group(parts, options, config.tied_embedding));
     }
   for (const std::string_view part : {"embedding", "head"})
-    if (const ModelTensor* const tensor = tensors.part(part, -1)) groups.push_back(make_group({tensor}, options, config.tied_embedding));
+    if (const ModelTensor* const tensor = tensors.part(part, -1))
+      groups.push_back(make_group({tensor}, options, config.tied_embedding));
   return groups;
 }
 
@@ -92,7 +96,9 @@ namespace {
 
 void refuse_experts(const ModelConfig& config) {
   if (config.num_experts != 0)
-    throw Error(ErrorKind::unsupported, "what experts' formats cost cannot be measured one by one yet, which a budget asks for; choose a format or a mix");
+    throw Error(ErrorKind::unsupported,
+                "what experts' formats cost cannot be measured one by one yet, which a budget asks for; choose a "
+                "format or a mix");
 }
 
 }  // namespace
@@ -125,12 +131,15 @@ std::vector<FormatPtr> candidate_formats(const SensitivityOptions& options, std:
 }
 
 double interpolated_loss(std::span<const MeasuredLoss> measured, double error) {
-  const auto in_proportion = [error](const MeasuredLoss& from) { return from.error > 0 ? from.loss * error / from.error : from.loss; };
+  const auto in_proportion = [error](const MeasuredLoss& from) {
+    return from.error > 0 ? from.loss * error / from.error : from.loss;
+  };
   if (error >= measured.front().error) return in_proportion(measured.front());
   for (std::size_t i = 1; i < measured.size(); ++i) {
     const MeasuredLoss &coarse = measured[i - 1], &fine = measured[i];
     if (error < fine.error) continue;
-    if (!(coarse.loss > 0 && fine.loss > 0 && fine.error > 0 && coarse.error > fine.error)) return std::max(coarse.loss, fine.loss);
+    if (!(coarse.loss > 0 && fine.loss > 0 && fine.error > 0 && coarse.error > fine.error))
+      return std::max(coarse.loss, fine.loss);
     const double share = std::log(error / fine.error) / std::log(coarse.error / fine.error);
     return fine.loss * std::pow(coarse.loss / fine.loss, share);
   }
@@ -138,13 +147,17 @@ double interpolated_loss(std::span<const MeasuredLoss> measured, double error) {
 }
 
 struct SensitivityProbe::State {
-  State(const SourceModel& checkpoint, CalibrationTokens scored_windows, CalibrationTokens calibration_windows, const SensitivityOptions& chosen,
-        ThreadPool& pool)
+  State(const SourceModel& checkpoint, CalibrationTokens scored_windows, CalibrationTokens calibration_windows,
+        const SensitivityOptions& chosen, ThreadPool& pool)
       : options(chosen),
         scored(std::move(scored_windows)),
         calibration(std::move(calibration_windows)),
         walk(checkpoint, scored, calibration,
-             {.method = chosen.method, .walk = chosen.walk, .kernels = chosen.kernels, .spill_directory = chosen.spill_directory}, pool) {}
+             {.method = chosen.method,
+              .walk = chosen.walk,
+              .kernels = chosen.kernels,
+              .spill_directory = chosen.spill_directory},
+             pool) {}
 
   Trial trial_of(const Recipe& recipe) const {
     Trial trial;
@@ -152,7 +165,8 @@ struct SensitivityProbe::State {
       if (is_vector(tensor.role)) continue;
       // What stays in floating point counts as unchanged.
       const FormatPtr format = format_of(recipe, tensor);
-      if (format->info().kind != FormatKind::raw && format->name() != source_format(tensor)->name()) trial.formats[tensor.gguf_name] = format;
+      if (format->info().kind != FormatKind::raw && format->name() != source_format(tensor)->name())
+        trial.formats[tensor.gguf_name] = format;
     }
     return trial;
   }
@@ -160,9 +174,7 @@ struct SensitivityProbe::State {
     const Assignment assignment = assign(recipe, tensor_facts(tensor, walk.config()), source_format(tensor));
     return assignment.format ? assignment.format : source_format(tensor);
   }
-  FormatPtr source_format(const ModelTensor& tensor) const {
-    return walk.checkpoint().stored(tensor).view.format;
-  }
+  FormatPtr source_format(const ModelTensor& tensor) const { return walk.checkpoint().stored(tensor).view.format; }
   void measure(std::vector<Group>& groups, bool is_first, ProgressMeter& meter);
 
   SensitivityOptions options;
@@ -196,15 +208,18 @@ void SensitivityProbe::State::measure(std::vector<Group>& groups, bool is_first,
   }
 }
 
-SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration,
-                                   const SensitivityOptions& options, ThreadPool& pool)
-    : state_((refuse_experts(checkpoint.config()), std::make_unique<State>(checkpoint, scored, calibration, options, pool))) {}
-
-SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
+SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, const CalibrationTokens& scored,
+                                   const CalibrationTokens& calibration, const SensitivityOptions& options,
                                    ThreadPool& pool)
+    : state_((refuse_experts(checkpoint.config()),
+              std::make_unique<State>(checkpoint, scored, calibration, options, pool))) {}
+
+SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
+                                   const SensitivityOptions& options, ThreadPool& pool)
     : SensitivityProbe(checkpoint, windows_of(checkpoint, texts, options.sampling),
-                       options.method.needs() == Needs::nothing ? CalibrationTokens{} : windows_of(checkpoint, texts, options.calibration), options,
-                       pool) {}
+                       options.method.needs() == Needs::nothing ? CalibrationTokens{}
+                                                                : windows_of(checkpoint, texts, options.calibration),
+                       options, pool) {}
 
 SensitivityProbe::~SensitivityProbe() = default;
 
@@ -240,7 +255,8 @@ std::uint64_t SensitivityProbe::bytes_of(const Recipe& recipe) const {
   std::uint64_t bytes = 0;
   for (const ModelTensor& tensor : state_->walk.tensors().all()) {
     const std::uint64_t rows = tensor.shape.size() > 1 ? tensor.shape.front() : 1, cols = tensor.shape.back();
-    bytes += is_vector(tensor.role) ? cols * sizeof(float) : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
+    bytes +=
+        is_vector(tensor.role) ? cols * sizeof(float) : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
   }
   return bytes;
 }
@@ -251,13 +267,15 @@ bool SensitivityProbe::are_alike(const Recipe& a, const Recipe& b) const {
   });
 }
 
-Sensitivities measure_sensitivities(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
-                                    ThreadPool& pool) {
+Sensitivities measure_sensitivities(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
+                                    const SensitivityOptions& options, ThreadPool& pool) {
   return SensitivityProbe(checkpoint, texts, options, pool).measure();
 }
 
 SolvedRecipe solve_recipe(const Sensitivities& sensitivities, const Budget& budget) {
-  const auto bits = [&](std::uint64_t bytes) { return 8.0 * static_cast<double>(bytes) / static_cast<double>(sensitivities.parameters); };
+  const auto bits = [&](std::uint64_t bytes) {
+    return 8.0 * static_cast<double>(bytes) / static_cast<double>(sensitivities.parameters);
+  };
   std::uint64_t least = sensitivities.fixed_bytes;
   double best = 0;
   for (const BudgetItem& item : sensitivities.items) {
@@ -269,25 +287,29 @@ SolvedRecipe solve_recipe(const Sensitivities& sensitivities, const Budget& budg
     choice = solve_loss(sensitivities.items, *budget.max_kl);
     if (choice.empty())
       throw Error(ErrorKind::invalid_argument,
-                  fmt::format("no mix of these formats loses so little; the least is {:.5f} nats, asked for {:.5f}", best, *budget.max_kl));
+                  fmt::format("no mix of these formats loses so little; the least is {:.5f} nats, asked for {:.5f}",
+                              best, *budget.max_kl));
   } else {
-    const double wanted =
-        budget.bytes ? static_cast<double>(*budget.bytes) : budget.bits_per_weight.value_or(0) * static_cast<double>(sensitivities.parameters) / 8;
+    const double wanted = budget.bytes
+                              ? static_cast<double>(*budget.bytes)
+                              : budget.bits_per_weight.value_or(0) * static_cast<double>(sensitivities.parameters) / 8;
     const auto bytes = static_cast<std::uint64_t>(std::max(0.0, wanted));
-    if (bytes > sensitivities.fixed_bytes) choice = solve_budget(sensitivities.items, bytes - sensitivities.fixed_bytes);
+    if (bytes > sensitivities.fixed_bytes)
+      choice = solve_budget(sensitivities.items, bytes - sensitivities.fixed_bytes);
     if (choice.empty())
-      throw Error(ErrorKind::invalid_argument,
-                  fmt::format("no mix of these formats is so small; the smallest takes {} bytes, {:.3f} bits per weight, "
-                              "asked for {} bytes",
-                              least, bits(least), bytes));
+      throw Error(
+          ErrorKind::invalid_argument,
+          fmt::format("no mix of these formats is so small; the smallest takes {} bytes, {:.3f} bits per weight, "
+                      "asked for {} bytes",
+                      least, bits(least), bytes));
   }
   SolvedRecipe solved;
   solved.bytes = sensitivities.fixed_bytes + bytes_of(sensitivities.items, choice);
   solved.bits_per_weight = bits(solved.bytes);
   solved.expected_kl = loss_of(sensitivities.items, choice);
   solved.recipe.name = fmt::format("solved-{:.2f}", solved.bits_per_weight);
-  solved.recipe.description =
-      fmt::format("solved for {:.3f} bits per weight, expected divergence {:.5f} nats", solved.bits_per_weight, solved.expected_kl);
+  solved.recipe.description = fmt::format("solved for {:.3f} bits per weight, expected divergence {:.5f} nats",
+                                          solved.bits_per_weight, solved.expected_kl);
   std::map<std::string, std::uint64_t> bytes_by_format;
   for (std::size_t i = 0; i < choice.size(); ++i) {
     const BudgetItem& item = sensitivities.items[i];
@@ -295,7 +317,8 @@ SolvedRecipe solve_recipe(const Sensitivities& sensitivities, const Budget& budg
     bytes_by_format[chosen.format] += chosen.bytes;
     for (const std::string& tensor : item.tensors) solved.recipe.rules.push_back({tensor, {}, chosen.format, {}});
   }
-  solved.recipe.main_format = std::ranges::max_element(bytes_by_format, {}, [](const auto& entry) { return entry.second; })->first;
+  solved.recipe.main_format =
+      std::ranges::max_element(bytes_by_format, {}, [](const auto& entry) { return entry.second; })->first;
   solved.recipe.rules.push_back({"*", {}, solved.recipe.main_format, {}});
   return solved;
 }

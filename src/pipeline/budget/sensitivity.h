@@ -2,10 +2,11 @@
 //
 // What each group of tensors costs in each format, measured on text, and the mix that loses least within a budget.
 //
-// One group at a time is rounded, by the method that the output will be rounded by, to the smallest format that its rows fit, while all else
-// stays as it is, and the divergence of the predictions is measured. Where that is much, further formats are measured, finer and finer ones,
-// until it is little. What lies between two that were measured is interpolated in the logarithms of losses and of the outputs' squared errors;
-// what lies beyond the finest loses in proportion to that error.
+// One group at a time is rounded, by the method that the output will be rounded by, to the smallest format that its
+// rows fit, while all else stays as it is, and the divergence of the predictions is measured. Where that is much,
+// further formats are measured, finer and finer ones, until it is little. What lies between two that were measured is
+// interpolated in the logarithms of losses and of the outputs' squared errors; what lies beyond the finest loses in
+// proportion to that error.
 //
 //   SensitivityProbe probe(checkpoint, texts, {.method = find_method("gptq")}, pool);
 //   Sensitivities s = probe.measure();
@@ -24,8 +25,8 @@
 #include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
-#include "model/source_model.h"
 #include "kernels/linear/linear.h"
+#include "model/source_model.h"
 #include "nibble/progress.h"
 #include "quantize/budget.h"
 #include "quantize/method.h"
@@ -40,11 +41,12 @@ struct SensitivityOptions {
   std::vector<std::string> other_formats = {"q4_0", "iq4_nl", "q4_1", "q5_0", "q5_1"};
   Method method = find_method("rtn");  // of the output; its transform is left out
   KernelOptions kernels{};
-  SamplingOptions sampling{.samples = 6, .length = 96, .seed = 0};       // of texts: windows whose predictions are compared
-  SamplingOptions calibration{.samples = 16, .length = 512, .seed = 1};  // and those that tell the method of inputs, where it asks
-  WalkArithmetic walk = WalkArithmetic::automatic;                       // of the latter
-  std::filesystem::path spill_directory{};                               // as WalkOptions::spill_directory
-  ProgressCallback progress{};                                           // stages "sensitivity" and "mixes", in layers
+  SamplingOptions sampling{.samples = 6, .length = 96, .seed = 0};  // of texts: windows whose predictions are compared
+  SamplingOptions calibration{
+      .samples = 16, .length = 512, .seed = 1};     // and those that tell the method of inputs, where it asks
+  WalkArithmetic walk = WalkArithmetic::automatic;  // of the latter
+  std::filesystem::path spill_directory{};          // as WalkOptions::spill_directory
+  ProgressCallback progress{};                      // stages "sensitivity" and "mixes", in layers
 };
 
 struct Sensitivities {
@@ -67,7 +69,8 @@ double interpolated_loss(std::span<const MeasuredLoss> measured, double error);
 class SensitivityProbe {
  public:
   // Errors as calibration's; invalid_argument when there is no text. `checkpoint` must outlive the probe.
-  SensitivityProbe(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options, ThreadPool& pool);
+  SensitivityProbe(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
+                   const SensitivityOptions& options, ThreadPool& pool);
   SensitivityProbe(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration,
                    const SensitivityOptions& options, ThreadPool& pool);
   ~SensitivityProbe();
@@ -86,8 +89,8 @@ class SensitivityProbe {
 };
 
 // A probe's measure() alone.
-Sensitivities measure_sensitivities(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const SensitivityOptions& options,
-                                    ThreadPool& pool);
+Sensitivities measure_sensitivities(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
+                                    const SensitivityOptions& options, ThreadPool& pool);
 
 // Exactly one is given.
 struct Budget {
@@ -105,8 +108,8 @@ struct SolvedRecipe {
 // Error(invalid_argument) when no mix meets the budget: says what the nearest would be.
 SolvedRecipe solve_recipe(const Sensitivities& sensitivities, const Budget& budget);
 
-// Before anything is measured: Error(invalid_argument) as solve_recipe's when not even the smallest formats meet a budget of size. Gives
-// some recipe that meets it; a divergence is not judged.
+// Before anything is measured: Error(invalid_argument) as solve_recipe's when not even the smallest formats meet a
+// budget of size. Gives some recipe that meets it; a divergence is not judged.
 Recipe require_reachable(const SourceModel& checkpoint, const SensitivityOptions& options, const Budget& budget);
 
 }  // namespace nibble

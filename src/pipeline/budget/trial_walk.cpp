@@ -17,8 +17,8 @@ std::size_t first_scored(std::size_t length) { return length / 6; }
 
 }  // namespace
 
-TrialWalk::TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration, const TrialOptions& options,
-                     ThreadPool& pool)
+TrialWalk::TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& scored,
+                     const CalibrationTokens& calibration, const TrialOptions& options, ThreadPool& pool)
     : checkpoint_(checkpoint),
       scored_(scored),
       calibration_(calibration),
@@ -26,10 +26,13 @@ TrialWalk::TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& sco
       pool_(pool),
       config_(checkpoint.config()),
       tensors_(checkpoint.parts()),
-      walk_(tensors_.network(), scored_, {.kernels = options.kernels, .spill_directory = options.spill_directory}, pool) {
+      walk_(tensors_.network(), scored_, {.kernels = options.kernels, .spill_directory = options.spill_directory},
+            pool) {
   if (options_.method.needs() != Needs::nothing)
-    calibration_walk_.emplace(tensors_.network(), calibration_,
-                              WalkOptions{.kernels = options.kernels, .arithmetic = options.walk, .spill_directory = options.spill_directory}, pool);
+    calibration_walk_.emplace(
+        tensors_.network(), calibration_,
+        WalkOptions{.kernels = options.kernels, .arithmetic = options.walk, .spill_directory = options.spill_directory},
+        pool);
   std::uint64_t bytes = 0;
   for (std::int64_t i = 0; i < tensors_.network().num_layers(); ++i)
     for (const Site& site : tensors_.network().layer(i).sites)
@@ -38,17 +41,22 @@ TrialWalk::TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& sco
   walk_original();
 }
 
-Matrix TrialWalk::matrix(std::string_view part) const { return decode_matrix(checkpoint_, *tensors_.part(part, -1), pool_); }
+Matrix TrialWalk::matrix(std::string_view part) const {
+  return decode_matrix(checkpoint_, *tensors_.part(part, -1), pool_);
+}
 
 void TrialWalk::embed(LayerWalk& walk, const Matrix& rows) {
-  walk.embed([&](std::int32_t id, float* out) { std::copy_n(&rows.values[static_cast<std::size_t>(id) * rows.cols], rows.cols, out); });
+  walk.embed([&](std::int32_t id, float* out) {
+    std::copy_n(&rows.values[static_cast<std::size_t>(id) * rows.cols], rows.cols, out);
+  });
 }
 
 PackedLinear TrialWalk::packed(const Matrix& head) {
   KernelOptions kernels = options_.kernels;
   kernels.activations = ActivationMode::f32;
-  return PackedLinear::pack(make_view(find_raw_format(DType::f32), head.rows, head.cols, {std::as_bytes(std::span(head.values))}, "head"), kernels,
-                            pool_);
+  return PackedLinear::pack(
+      make_view(find_raw_format(DType::f32), head.rows, head.cols, {std::as_bytes(std::span(head.values))}, "head"),
+      kernels, pool_);
 }
 
 // What the layer's sites see while `walk` passes it.
@@ -57,7 +65,8 @@ void TrialWalk::add_statistics(LayerWalk& walk, std::int64_t index, const LayerW
   for (const Site& site : layer.drawing().sites) {
     walk.pack(site, layer);
     SiteAccumulator sums(index, site.name, site.width,
-                         {.second_moment = full, .distribution = false, .rounded = full && walk.multiplies_codes()}, pool_, options_.kernels.isa);
+                         {.second_moment = full, .distribution = false, .rounded = full && walk.multiplies_codes()},
+                         pool_, options_.kernels.isa);
     for (std::size_t window = 0; window < walk.windows(); ++window) {
       sums.add(walk.inputs(site, layer, window).data(), walk.length());
       walk.leave(site, layer, window);
@@ -90,7 +99,8 @@ void TrialWalk::walk_original() {
   }
   const bool full = options_.method.needs() == Needs::second_moment;
   SiteAccumulator sums(-1, kHeadSite, config_.hidden,
-                       {.second_moment = full, .distribution = false, .rounded = full && informs.multiplies_codes()}, pool_, options_.kernels.isa);
+                       {.second_moment = full, .distribution = false, .rounded = full && informs.multiplies_codes()},
+                       pool_, options_.kernels.isa);
   for (std::size_t window = 0; window < informs.windows(); ++window)
     sums.add(informs.head_inputs(final_norm_.values, window).data(), informs.length());
   head_statistics_ = sums.finish();
@@ -99,7 +109,8 @@ void TrialWalk::walk_original() {
 
 // Of the text as it stands at the end of walk_; the first call takes the original's own.
 double TrialWalk::divergence(const PackedLinear& head) {
-  const std::size_t length = scored_.length, vocab = config_.vocab_size, first = first_scored(length), count = length - first;
+  const std::size_t length = scored_.length, vocab = config_.vocab_size, first = first_scored(length),
+                    count = length - first;
   const bool is_reference = reference_.empty();
   if (is_reference) reference_.resize(walk_.windows() * count * vocab);
   std::vector<float> logits(is_reference ? 0 : count * vocab);
@@ -108,11 +119,13 @@ double TrialWalk::divergence(const PackedLinear& head) {
   for (std::size_t window = 0; window < walk_.windows(); ++window) {
     float* const reference = &reference_[window * count * vocab];
     float* const out = is_reference ? reference : logits.data();
-    head.multiply(walk_.head_inputs(final_norm_.values, window).data() + first * config_.hidden, count, out, pool_, scratch_);
+    head.multiply(walk_.head_inputs(final_norm_.values, window).data() + first * config_.hidden, count, out, pool_,
+                  scratch_);
     walk_.finish_logits({out, count * vocab}, count);
     if (is_reference) continue;
     pool_.parallel_for(count, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t t = begin; t < end; ++t) kl[t] = divergence_of_logits(reference + t * vocab, out + t * vocab, vocab, options_.kernels.isa).kl;
+      for (std::size_t t = begin; t < end; ++t)
+        kl[t] = divergence_of_logits(reference + t * vocab, out + t * vocab, vocab, options_.kernels.isa).kl;
     });
     for (const double value : kl) total += value;
   }
@@ -120,10 +133,12 @@ double TrialWalk::divergence(const PackedLinear& head) {
 }
 
 bool TrialWalk::changes(const Trial& trial, std::int64_t layer) const {
-  return std::ranges::any_of(trial.formats, [&](const auto& entry) { return tensors_.find(entry.first)->layer == layer; });
+  return std::ranges::any_of(trial.formats,
+                             [&](const auto& entry) { return tensors_.find(entry.first)->layer == layer; });
 }
 
-void TrialWalk::pass(const LayerWeights& layer, std::int64_t index, const Trial& trial, std::map<std::string, SiteRounding>& rounding) {
+void TrialWalk::pass(const LayerWeights& layer, std::int64_t index, const Trial& trial,
+                     std::map<std::string, SiteRounding>& rounding) {
   std::vector<std::string_view> changed;
   for (const Site& site : layer.drawing().sites)
     for (std::size_t p = 0; p < site.parts.size(); ++p) {
@@ -144,7 +159,8 @@ std::vector<double> TrialWalk::run(const std::vector<Trial>& trials, const SiteV
   const bool informed = options_.method.needs() != Needs::nothing;
   const Matrix embedding_rows = matrix("embedding");
   // An embedding that is no head is looked up, not multiplied: no inputs weigh its columns.
-  SiteRounding embedding_rounding(options_.method, config_.tied_embedding ? &head_statistics_ : nullptr, {&embedding_rows}, pool_, isa);
+  SiteRounding embedding_rounding(options_.method, config_.tied_embedding ? &head_statistics_ : nullptr,
+                                  {&embedding_rows}, pool_, isa);
   std::vector<std::optional<SpillableBytes>> states(trials.size());  // of trials that have left the original
   for (std::size_t t = 0; t < trials.size(); ++t)
     if (const auto format = trials[t].formats.find(embedding->gguf_name); format != trials[t].formats.end()) {
@@ -201,7 +217,8 @@ std::vector<double> TrialWalk::run(const std::vector<Trial>& trials, const SiteV
     if (format == trials[t].formats.end())
       result.push_back(divergence(original_head));
     else
-      result.push_back(divergence(packed((head != nullptr ? head_rounding : embedding_rounding).keep(0, format->second))));
+      result.push_back(
+          divergence(packed((head != nullptr ? head_rounding : embedding_rounding).keep(0, format->second))));
   }
   if (meter != nullptr) meter->advance(1, "head");
   return result;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What storing some of a model's tensors in other formats does to its predictions, for many such trials at once: all of them walk through the
-// model side by side, a layer's weights in memory at a time, each from the first layer that it changes. Everything is multiplied in f32, so
-// that the divergence is the weights' own. The same figures for any number of threads. Internal to pipeline/.
+// What storing some of a model's tensors in other formats does to its predictions, for many such trials at once: all of
+// them walk through the model side by side, a layer's weights in memory at a time, each from the first layer that it
+// changes. Everything is multiplied in f32, so that the divergence is the weights' own. The same figures for any number
+// of threads. Internal to pipeline/.
 //
 //   TrialWalk walk(checkpoint, scored, calibration, options, pool);
 //   std::vector<double> kl = walk.run({{{{"blk.0.ffn_down.weight", find_format("q2_k")}}}}, {}, nullptr);
@@ -22,8 +23,8 @@
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
 #include "calibrate/spillable_bytes.h"
-#include "model/source_model.h"
 #include "kernels/linear/linear.h"
+#include "model/source_model.h"
 #include "nibble/progress.h"
 #include "pipeline/quantize/site_rounding.h"
 #include "quantize/method.h"
@@ -47,10 +48,10 @@ using SiteVisitor = std::function<void(const std::vector<const ModelTensor*>& te
 
 class TrialWalk {
  public:
-  // scored: windows whose predictions are compared; calibration: those that tell the method of inputs, where it asks. Walks the original.
-  // Errors as calibration's.
-  TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration, const TrialOptions& options,
-            ThreadPool& pool);
+  // scored: windows whose predictions are compared; calibration: those that tell the method of inputs, where it asks.
+  // Walks the original. Errors as calibration's.
+  TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration,
+            const TrialOptions& options, ThreadPool& pool);
 
   const ModelConfig& config() const { return config_; }
   const ModelTensors& tensors() const { return tensors_; }
@@ -67,7 +68,8 @@ class TrialWalk {
   static void pass_original(LayerWalk& walk, const LayerWeights& layer);
   void add_statistics(LayerWalk& walk, std::int64_t index, const LayerWeights& layer);
   // The layer with a trial's changes; `rounding` by site.
-  void pass(const LayerWeights& layer, std::int64_t index, const Trial& trial, std::map<std::string, SiteRounding>& rounding);
+  void pass(const LayerWeights& layer, std::int64_t index, const Trial& trial,
+            std::map<std::string, SiteRounding>& rounding);
   bool changes(const Trial& trial, std::int64_t layer) const;
   double divergence(const PackedLinear& head);
   PackedLinear packed(const Matrix& head);

@@ -25,8 +25,10 @@ const Container& find_container(std::string_view name) {
 const Container& container_of(const std::filesystem::path& output) {
   const std::string extension = lower_extension(output);
   if (extension == ".safetensors")
-    throw Error(ErrorKind::invalid_argument, "a model is written to a directory or to a .gguf file, not to a single safetensors file; leave the "
-                                             "extension away: " + output.string());
+    throw Error(ErrorKind::invalid_argument,
+                "a model is written to a directory or to a .gguf file, not to a single safetensors file; leave the "
+                "extension away: " +
+                    output.string());
   return extension == ".gguf" ? gguf_container() : nibble_container();
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The containers that a model can be handed on in: how tensors are named, what lies beside them, and how they become bytes. A new one is a file
-// and a line in the list. Immutable, safe to use from many threads. Internal to pipeline/.
+// The containers that a model can be handed on in: how tensors are named, what lies beside them, and how they become
+// bytes. A new one is a file and a line in the list. Immutable, safe to use from many threads. Internal to pipeline/.
 //
 //   const Container& container = find_container("gguf");
 //   auto writer = container.make_writer({source, plan, activations, manifest, tensors}, "out.gguf");
@@ -44,10 +44,12 @@ class Container {
   virtual std::string refusal(const FormatInfo&) const { return {}; }
   // What another recipe of about the same size may need beside its tensors more than this one, in bytes a tensor.
   virtual std::uint64_t margin() const noexcept = 0;
-  // What is wrong with replacing what stands at `output`: "is a directory". Empty: it is an earlier output, or nothing stands there.
+  // What is wrong with replacing what stands at `output`: "is a directory". Empty: it is an earlier output, or nothing
+  // stands there.
   virtual std::string in_the_way(const std::filesystem::path& output) const = 0;
   // Errors of the writer's kind; what cannot be translated is Error(unsupported).
-  virtual std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const = 0;
+  virtual std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents,
+                                                        const std::filesystem::path& output) const = 0;
   // Error(corrupt) where what lies beside the weights could not be read from the output again.
   virtual void require_sound(const SourceModel&) const {}
   // What whoever uses the output should know of the source, and no fault of the container; empty: nothing.

@@ -9,8 +9,8 @@
 namespace nibble {
 namespace {
 
-// A GGUF source keeps its keys; a directory's configuration and tokenizer are translated. A model without a tokenizer gets
-// tokenizer.ggml.model = "none".
+// A GGUF source keeps its keys; a directory's configuration and tokenizer are translated. A model without a tokenizer
+// gets tokenizer.ggml.model = "none".
 GgufMetadata make_metadata(const ContainerContents& contents) {
   const auto& [source, plan, activations, manifest, tensors] = contents;
   GgufMetadata metadata;
@@ -36,12 +36,15 @@ GgufMetadata make_metadata(const ContainerContents& contents) {
 class GgufContainer final : public Container {
  public:
   std::string_view name() const noexcept override { return "gguf"; }
-  std::string_view description() const noexcept override { return "one GGUF file, for llama.cpp and what is built on it"; }
+  std::string_view description() const noexcept override {
+    return "one GGUF file, for llama.cpp and what is built on it";
+  }
   Spelling naming() const noexcept override { return Spelling::gguf; }
   bool is_file() const noexcept override { return true; }
   std::string refusal(const FormatInfo& format) const override {
     if (format.kind != FormatKind::planar) return {};
-    return "a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a block format such as q4_k";
+    return "a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a "
+           "block format such as q4_k";
   }
   std::uint64_t margin() const noexcept override { return 32; }  // padding
   std::string in_the_way(const std::filesystem::path& output) const override {
@@ -53,7 +56,8 @@ class GgufContainer final : public Container {
     file.read(start.data(), static_cast<std::streamsize>(start.size()));
     return file.gcount() == 0 || start == "GGUF" ? "" : "is no GGUF file";
   }
-  std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const override {
+  std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents,
+                                                const std::filesystem::path& output) const override {
     return make_gguf_writer(output, make_metadata(contents), contents.tensors);
   }
   std::string note(const SourceModel& source) const override {

@@ -30,7 +30,8 @@ Json calibration_record(const Calibration& calibration, const ModelConfig& confi
   }
   if (calibration.texts.empty()) return record;
   for (const CalibrationText& text : calibration.texts)
-    record["texts"].push_back({{"name", text.name}, {"xxh3", hash_text(XXH3_64bits(text.text.data(), text.text.size()))}});
+    record["texts"].push_back(
+        {{"name", text.name}, {"xxh3", hash_text(XXH3_64bits(text.text.data(), text.text.size()))}});
   record["samples"] = calibration.sampling.samples;
   record["length"] = calibration.sampling.length;
   record["seed"] = calibration.sampling.seed;
@@ -41,7 +42,8 @@ Json calibration_record(const Calibration& calibration, const ModelConfig& confi
 
 }  // namespace
 
-std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& source_hash) {
+std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& options,
+                          const std::string& source_hash) {
   Json manifest;
   manifest["nibble"] = version();
   manifest["source"] = {{"tensors", plan.tensors.size()}, {"xxh3", source_hash}};
@@ -50,12 +52,14 @@ std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& 
   if (options.fit) manifest["fit"] = fit_spelling(*options.fit);
   if (options.activations) {
     manifest["activations"]["format"] = activation_format_name(options.activations->format);
-    if (options.activations->format.is_static()) manifest["activations"]["fit"] = fit_spelling(options.activations->fit);
+    if (options.activations->format.is_static())
+      manifest["activations"]["fit"] = fit_spelling(options.activations->fit);
   }
   if (!options.transform.empty()) manifest["transform"] = options.transform;
   if (!options.round.empty()) manifest["round"] = options.round;
   if (options.smoothquant_alpha) manifest["alpha"] = *options.smoothquant_alpha;
-  if (Json calibration = calibration_record(options.calibration, plan.config); !calibration.empty()) manifest["calibration"] = std::move(calibration);
+  if (Json calibration = calibration_record(options.calibration, plan.config); !calibration.empty())
+    manifest["calibration"] = std::move(calibration);
   return manifest.dump();
 }
 

@@ -12,8 +12,9 @@ namespace nibble {
 inline constexpr const char* kManifestKey = "nibble.manifest";        // a string in GGUF files
 inline constexpr const char* kManifestFile = "nibble_manifest.json";  // in directories
 
-// JSON: version, hash of the inputs, recipe, method and fit. No time, host, path or number of threads: the same inputs give the same text, and a
-// quantization that goes on from unfinished pieces goes on from those of the same text.
-std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& source_hash);
+// JSON: version, hash of the inputs, recipe, method and fit. No time, host, path or number of threads: the same inputs
+// give the same text, and a quantization that goes on from unfinished pieces goes on from those of the same text.
+std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& options,
+                          const std::string& source_hash);
 
 }  // namespace nibble

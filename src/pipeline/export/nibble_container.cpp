@@ -23,15 +23,16 @@ using Json = nlohmann::ordered_json;
 constexpr std::uint64_t kShardBytes = 5'000'000'000;
 
 // What may lie beside the weights of a directory and means the same for its quantized copy, beside the tokenizer.
-constexpr std::array kKeptFiles = {"generation_config.json", "preprocessor_config.json", "processor_config.json", "modules.json",
-                                   "sentence_bert_config.json", "LICENSE"};
+constexpr std::array kKeptFiles = {"generation_config.json", "preprocessor_config.json",  "processor_config.json",
+                                   "modules.json",           "sentence_bert_config.json", "LICENSE"};
 
 // Whether a file of this name may be of an output: weights, and what lies beside them.
 bool may_be_written(const std::string& name) {
   if (name == "config.json" || name == kManifestFile || name == "model.safetensors.index.json") return true;
   if (name.starts_with("model") && name.ends_with(".safetensors")) return true;
   const std::vector<std::string> tokenizer = Tokenizer::file_names();
-  return std::ranges::find(tokenizer, name) != tokenizer.end() || std::ranges::find(kKeptFiles, name) != kKeptFiles.end();
+  return std::ranges::find(tokenizer, name) != tokenizer.end() ||
+         std::ranges::find(kKeptFiles, name) != kKeptFiles.end();
 }
 
 // transformers' name of the unquantized tensors' type.
@@ -57,7 +58,9 @@ std::string translated_config(const SourceModel& source, const QuantizePlan& pla
 }
 
 std::string kept_config(const SourceModel& source, const QuantizePlan& plan) {
-  Json config = source.config_json().empty() ? Json::object() : parse_json(source.config_json(), (source.path() / "config.json").string());
+  Json config = source.config_json().empty()
+                    ? Json::object()
+                    : parse_json(source.config_json(), (source.path() / "config.json").string());
   // A foreign quantization_config would describe tensors that are no longer there.
   config.erase("quantization_config");
   const char* const key = config.contains("dtype") && !config.contains("torch_dtype") ? "dtype" : "torch_dtype";
@@ -90,7 +93,9 @@ std::vector<SideFile> make_side_files(const ContainerContents& contents) {
 class NibbleContainer final : public Container {
  public:
   std::string_view name() const noexcept override { return "nibble"; }
-  std::string_view description() const noexcept override { return "a Hugging Face directory, codes, scales and zero points as tensors of their own"; }
+  std::string_view description() const noexcept override {
+    return "a Hugging Face directory, codes, scales and zero points as tensors of their own";
+  }
   Spelling naming() const noexcept override { return Spelling::huggingface; }
   bool is_file() const noexcept override { return false; }
   std::uint64_t margin() const noexcept override { return 256; }  // a plane more in the list and the header
@@ -112,8 +117,10 @@ class NibbleContainer final : public Container {
       if (error.kind() == ErrorKind::corrupt) throw;
     }
   }
-  std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents, const std::filesystem::path& output) const override {
-    return make_directory_writer(output, make_side_files(contents), contents.tensors, kShardBytes, activation_tensors(contents.activations));
+  std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents,
+                                                const std::filesystem::path& output) const override {
+    return make_directory_writer(output, make_side_files(contents), contents.tensors, kShardBytes,
+                                 activation_tensors(contents.activations));
   }
 };
 

@@ -8,9 +8,9 @@
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
 #include "pipeline/budget/candidate_group.h"
-#include "pipeline/tell/inspect.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/temporary_directory.h"
+#include "pipeline/tell/inspect.h"
 
 namespace nibble {
 namespace {
@@ -34,13 +34,15 @@ Pace measure_pace(Decoder& decoder, const CompareOptions& options) {
   speed.generated_tokens = std::min<std::size_t>(speed.generated_tokens, decoder.config().context);
   speed.progress = options.progress;
   Pace pace;
-  for (const Speed& result : measure_speed(decoder, speed)) (result.test.starts_with("pp") ? pace.prefill : pace.decode) = result.tokens_per_second;
+  for (const Speed& result : measure_speed(decoder, speed))
+    (result.test.starts_with("pp") ? pace.prefill : pace.decode) = result.tokens_per_second;
   return pace;
 }
 
 // Models are judged in f32 where they are not quantized, but run by whoever uses them with native activations.
 Pace pace_in_use(const SourceModel& checkpoint, Decoder& judged, const CompareOptions& options, ThreadPool& pool) {
-  if (options.kernels.activations != ActivationMode::automatic || judged.arithmetic() != Arithmetic::f32 || main_format_of(checkpoint) != "bf16")
+  if (options.kernels.activations != ActivationMode::automatic || judged.arithmetic() != Arithmetic::f32 ||
+      main_format_of(checkpoint) != "bf16")
     return measure_pace(judged, options);
   DecoderOptions in_use{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
   in_use.kernels.activations = ActivationMode::native;
@@ -48,7 +50,8 @@ Pace pace_in_use(const SourceModel& checkpoint, Decoder& judged, const CompareOp
   return measure_pace(decoder, options);
 }
 
-QuantizeModelOptions quantize_options(const std::string& format, const CompareOptions& options, const std::filesystem::path& directory) {
+QuantizeModelOptions quantize_options(const std::string& format, const CompareOptions& options,
+                                      const std::filesystem::path& directory) {
   QuantizeModelOptions result;
   result.recipe = find_recipe(format);
   result.method = options.method;
@@ -61,7 +64,8 @@ QuantizeModelOptions quantize_options(const std::string& format, const CompareOp
 class Candidates {
  public:
   // held: empty.
-  Candidates(const SourceModel& original, CandidateGroup held, SideBySide& pass, const CompareOptions& options, ThreadPool& pool)
+  Candidates(const SourceModel& original, CandidateGroup held, SideBySide& pass, const CompareOptions& options,
+             ThreadPool& pool)
       : original_(original),
         held_(std::move(held)),
         pass_(pass),
@@ -80,7 +84,9 @@ class Candidates {
     result.summary = quantize_model(original_, quantize, pool_, options_.progress);
     const SourceModel candidate = SourceModel::open(quantize.output);
     if (options_.portraits) result.portrait = portray(original_, candidate, *options_.portraits, pool_);
-    Decoder& decoder = held_.add(candidate, DecoderOptions{.kernels = options_.kernels, .kv = options_.kv, .progress = options_.progress}, pool_);
+    Decoder& decoder =
+        held_.add(candidate,
+                  DecoderOptions{.kernels = options_.kernels, .kv = options_.kv, .progress = options_.progress}, pool_);
     const std::uint64_t bytes = held_.resident_bytes(pass_.texts().front().windows.context);
     largest_ = std::max(largest_, bytes - held_bytes_);
     held_bytes_ = bytes;
@@ -119,10 +125,12 @@ class Candidates {
 }  // namespace
 
 std::vector<std::string> default_compare_formats() {
-  return {"f32", "f16", "bf16", "q8_0", "int8:row", "q6_k", "q4_k_m", "q4_0", "int4:g32", "int4:row", "int3:g32", "int2:g32"};
+  return {"f32",    "f16",  "bf16",     "q8_0",     "int8:row", "q6_k",
+          "q4_k_m", "q4_0", "int4:g32", "int4:row", "int3:g32", "int2:g32"};
 }
 
-Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts, const CompareOptions& options, ThreadPool& pool) {
+Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts,
+                           const CompareOptions& options, ThreadPool& pool) {
   if (options.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to compare; name some", "formats");
   for (const std::string& format : options.formats) {
     plan_quantization(original, quantize_options(format, options, {}));  // throws where it cannot be made
@@ -130,7 +138,8 @@ Comparison compare_formats(const SourceModel& original, const std::vector<NamedT
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
   Decoder reference(original, decoder_options, pool);
   const Tokenizer& tokenizer = original.tokenizer();
-  SideBySide pass(read_texts(texts, tokenizer, reference.config().context, options.windows), options.formats.size(), options.split_windows);
+  SideBySide pass(read_texts(texts, tokenizer, reference.config().context, options.windows), options.formats.size(),
+                  options.split_windows);
 
   Comparison comparison;
   comparison.original_bytes = original.file_bytes();
@@ -140,7 +149,8 @@ Comparison compare_formats(const SourceModel& original, const std::vector<NamedT
   comparison.original_prefill = reference_pace.prefill;
   comparison.original_decode = reference_pace.decode;
 
-  Candidates candidates(original, CandidateGroup(reference, splits_loss(reference, options.split_windows, false)), pass, options, pool);
+  Candidates candidates(original, CandidateGroup(reference, splits_loss(reference, options.split_windows, false)), pass,
+                        options, pool);
   try {
     for (const std::string& format : options.formats) comparison.formats.push_back(candidates.make(format));
     candidates.read();

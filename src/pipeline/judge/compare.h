@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What each format costs and brings on one model: quantizes it to every format in turn (in a temporary directory, from which it goes straight
-// into memory), times both ways of running each, and reads the texts with the original and all candidates side by side.
+// What each format costs and brings on one model: quantizes it to every format in turn (in a temporary directory, from
+// which it goes straight into memory), times both ways of running each, and reads the texts with the original and all
+// candidates side by side.
 //
 //   Comparison c = compare_formats(checkpoint, {{"heldout.txt", text}}, {.formats = {"q8_0", "q4_k_m"}}, pool);
 #pragma once
@@ -14,12 +15,12 @@
 
 #include "evaluate/speed.h"
 #include "evaluate/verdict.h"
-#include "model/source_model.h"
 #include "kernels/linear/linear.h"
+#include "model/source_model.h"
 #include "nibble/progress.h"
 #include "pipeline/judge/judge_models.h"
-#include "pipeline/tell/model_portrait.h"
 #include "pipeline/quantize/quantize_model.h"
+#include "pipeline/tell/model_portrait.h"
 
 namespace nibble {
 
@@ -33,13 +34,13 @@ struct CompareOptions {
   WindowOptions windows{};
   std::string method = "rtn";
   SpeedOptions speed{.prompt_tokens = 512, .generated_tokens = 32, .repetitions = 3, .warm_up = true, .progress = {}};
-  std::filesystem::path scratch{};  // where temporary models go; empty: the system's temporary directory
-  std::uint64_t memory_bytes = 0;   // for candidates that are held together; 0: what the machine has free
-  bool layers = false;              // also how far each layer's output is from the original's
-  std::size_t split_windows = 0;    // as JudgeOptions says
+  std::filesystem::path scratch{};             // where temporary models go; empty: the system's temporary directory
+  std::uint64_t memory_bytes = 0;              // for candidates that are held together; 0: what the machine has free
+  bool layers = false;                         // also how far each layer's output is from the original's
+  std::size_t split_windows = 0;               // as JudgeOptions says
   std::optional<PortraitOptions> portraits{};  // what pictures show of each candidate; none: nothing
-  bool keep_partial = false;        // a stop gives the figures so far; otherwise it is Error(cancelled)
-  ProgressCallback progress{};      // stages "quantize", "load", "evaluate", "bench"
+  bool keep_partial = false;                   // a stop gives the figures so far; otherwise it is Error(cancelled)
+  ProgressCallback progress{};                 // stages "quantize", "load", "evaluate", "bench"
 };
 
 struct ComparedFormat {
@@ -59,6 +60,7 @@ struct Comparison {
 };
 
 // Errors of quantize_model and judge_models. All formats are judged before the first is made.
-Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts, const CompareOptions& options, ThreadPool& pool);
+Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts,
+                           const CompareOptions& options, ThreadPool& pool);
 
 }  // namespace nibble

@@ -19,7 +19,8 @@ using Encoded = std::vector<std::vector<std::int32_t>>;  // of each text
 EncodeOptions encoding_of(const WindowOptions& options) { return {.parse_special = options.parse_special}; }
 
 // What `act` throws of a text is said of its name.
-void each_text(const std::vector<NamedText>& texts, const std::string& prefix, const std::function<void(std::size_t)>& act) {
+void each_text(const std::vector<NamedText>& texts, const std::string& prefix,
+               const std::function<void(std::size_t)>& act) {
   for (std::size_t i = 0; i < texts.size(); ++i) try {
       act(i);
     } catch (const Error& error) {
@@ -34,25 +35,31 @@ Encoded encode_texts(const std::vector<NamedText>& texts, const Tokenizer& token
   return encoded;
 }
 
-std::vector<ReadText> cut_texts(const std::vector<NamedText>& texts, const Encoded& encoded, const Tokenizer& tokenizer, std::size_t context,
-                                const WindowOptions& options) {
+std::vector<ReadText> cut_texts(const std::vector<NamedText>& texts, const Encoded& encoded, const Tokenizer& tokenizer,
+                                std::size_t context, const WindowOptions& options) {
   std::vector<ReadText> result;
-  each_text(texts, "", [&](std::size_t i) { result.push_back({texts[i].name, cut_windows(encoded[i], bos_of(tokenizer), context, options)}); });
+  each_text(texts, "", [&](std::size_t i) {
+    result.push_back({texts[i].name, cut_windows(encoded[i], bos_of(tokenizer), context, options)});
+  });
   return result;
 }
 
-void require_same_reading(const Encoded& original, const NamedCheckpoint& candidate, const std::vector<NamedText>& texts,
-                          const WindowOptions& options) {
+void require_same_reading(const Encoded& original, const NamedCheckpoint& candidate,
+                          const std::vector<NamedText>& texts, const WindowOptions& options) {
   const Tokenizer& own = candidate.checkpoint->tokenizer();
-  each_text(texts, candidate.name + ", ", [&](std::size_t i) { require_same_tokens(original[i], own, texts[i].text, encoding_of(options)); });
+  each_text(texts, candidate.name + ", ",
+            [&](std::size_t i) { require_same_tokens(original[i], own, texts[i].text, encoding_of(options)); });
 }
 
 // Weights as they lie in memory, and a little for caches.
-std::uint64_t resident_estimate(const Checkpoint& checkpoint) { return checkpoint.file_bytes() + checkpoint.file_bytes() / 8 + (64u << 20); }
+std::uint64_t resident_estimate(const Checkpoint& checkpoint) {
+  return checkpoint.file_bytes() + checkpoint.file_bytes() / 8 + (64u << 20);
+}
 
 }  // namespace
 
-std::size_t count_that_fit(const std::vector<NamedCheckpoint>& models, std::size_t first, std::uint64_t memory_bytes, std::uint64_t copies) {
+std::size_t count_that_fit(const std::vector<NamedCheckpoint>& models, std::size_t first, std::uint64_t memory_bytes,
+                           std::uint64_t copies) {
   const std::uint64_t memory = memory_bytes > 0 ? memory_bytes : available_memory() / 10 * 8;
   std::uint64_t needed = 0;
   std::size_t count = 0;
@@ -64,12 +71,13 @@ std::size_t count_that_fit(const std::vector<NamedCheckpoint>& models, std::size
   return count;
 }
 
-std::vector<ReadText> read_texts(const std::vector<NamedText>& texts, const Tokenizer& tokenizer, std::size_t context, const WindowOptions& options) {
+std::vector<ReadText> read_texts(const std::vector<NamedText>& texts, const Tokenizer& tokenizer, std::size_t context,
+                                 const WindowOptions& options) {
   return cut_texts(texts, encode_texts(texts, tokenizer, options), tokenizer, context, options);
 }
 
-PairedVerdict judge_models(const SourceModel& original, const std::vector<NamedCheckpoint>& candidates, const std::vector<NamedText>& texts,
-                           const JudgeOptions& options, ThreadPool& pool) {
+PairedVerdict judge_models(const SourceModel& original, const std::vector<NamedCheckpoint>& candidates,
+                           const std::vector<NamedText>& texts, const JudgeOptions& options, ThreadPool& pool) {
   const Tokenizer& tokenizer = original.tokenizer();
   const ModelConfig& config = original.config();
   const Encoded encoded = encode_texts(texts, tokenizer, options.windows);
@@ -84,7 +92,8 @@ PairedVerdict judge_models(const SourceModel& original, const std::vector<NamedC
     }
     context = std::min<std::size_t>(context, own.context);
   }
-  SideBySide pass(cut_texts(texts, encoded, tokenizer, context, options.windows), candidates.size(), options.split_windows);
+  SideBySide pass(cut_texts(texts, encoded, tokenizer, context, options.windows), candidates.size(),
+                  options.split_windows);
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
   DecoderOptions reference_options = decoder_options;
   if (options.original_kv && !candidates.empty()) reference_options.kv = options.original_kv;
@@ -104,7 +113,8 @@ PairedVerdict judge_models(const SourceModel& original, const std::vector<NamedC
         group.read(pass, first, {.progress = options.progress, .layers = options.layers}, pool);
       } catch (const Error& error) {
         // Of this group not one window: what is known is about the groups before.
-        if (error.kind() == ErrorKind::cancelled && judged > 0 && pass.windows_done(names.size()) == 0) names.resize(judged);
+        if (error.kind() == ErrorKind::cancelled && judged > 0 && pass.windows_done(names.size()) == 0)
+          names.resize(judged);
         throw;
       }
       first += count;

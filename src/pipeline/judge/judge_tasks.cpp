@@ -21,7 +21,8 @@ TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeT
   for (QuestionFile& file : files)
     if (options.limit > 0 && file.questions.size() > options.limit) file.questions.resize(options.limit);
 
-  const DecoderOptions decoder_options{.kernels = options.engine.kernels, .kv = options.engine.kv, .progress = options.engine.progress};
+  const DecoderOptions decoder_options{
+      .kernels = options.engine.kernels, .kv = options.engine.kv, .progress = options.engine.progress};
   TaskRun run(task, std::move(files), models.size());
   std::vector<std::string> names;
   try {
@@ -29,7 +30,8 @@ TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeT
     for (std::size_t first = 0; first < models.size();) {
       const std::size_t count = count_that_fit(models, first, options.engine.memory_bytes), judged = names.size();
       std::vector<Decoder> decoders;
-      for (std::size_t i = first; i < first + count; ++i) decoders.emplace_back(*models[i].checkpoint, decoder_options, pool);
+      for (std::size_t i = first; i < first + count; ++i)
+        decoders.emplace_back(*models[i].checkpoint, decoder_options, pool);
       std::vector<Answerer> answerers;
       for (std::size_t i = 0; i < count; ++i) {
         answerers.emplace_back(decoders[i], models[first + i].checkpoint->tokenizer(), task, options.answers);
@@ -45,7 +47,9 @@ TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeT
       first += count;
     }
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::cancelled || !options.engine.keep_partial || names.empty() || run.answered(names.size()) == 0) throw;
+    if (error.kind() != ErrorKind::cancelled || !options.engine.keep_partial || names.empty() ||
+        run.answered(names.size()) == 0)
+      throw;
   }
   TaskVerdict verdict = judge_task(run, names, options.paired, pool);
   for (std::size_t i = names.size(); i < models.size(); ++i) verdict.left_out.push_back(models[i].name);

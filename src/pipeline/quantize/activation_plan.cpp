@@ -17,17 +17,19 @@ namespace {
 
 bool is_quantized(const TensorPlan& tensor) { return tensor.target.format->info().kind != FormatKind::raw; }
 
-Statistics walk_text(const SourceModel& source, const QuantizePlan& plan, const Calibration& calibration, ThreadPool& pool,
-                     const ProgressCallback& progress, std::vector<std::string>& warnings) {
+Statistics walk_text(const SourceModel& source, const QuantizePlan& plan, const Calibration& calibration,
+                     ThreadPool& pool, const ProgressCallback& progress, std::vector<std::string>& warnings) {
   const Tokenizer& tokenizer = source.tokenizer();
-  const CalibrationTokens tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan.config.context);
+  const CalibrationTokens tokens =
+      choose_windows(calibration.texts, tokenizer, calibration.sampling, plan.config.context);
   const CollectOptions collect{.kernels = calibration.kernels,
                                .arithmetic = calibration.walk,
                                .spill_directory = calibration.spill_directory,
                                .progress = progress};
   Statistics statistics = collect_statistics(source, tokens, collect, pool);
   warnings = statistics_warnings(statistics);
-  if (const std::string shortage = shortage_warning(tokens); !shortage.empty()) warnings.insert(warnings.begin(), shortage);
+  if (const std::string shortage = shortage_warning(tokens); !shortage.empty())
+    warnings.insert(warnings.begin(), shortage);
   return statistics;
 }
 
@@ -42,7 +44,8 @@ std::vector<std::string> formats_in_f32(const QuantizePlan& plan) {
 
 bool any_in_integers(const QuantizePlan& plan) {
   return std::ranges::any_of(plan.tensors, [](const TensorPlan& tensor) {
-    return is_quantized(tensor) && tensor.role != TensorRole::norm && integer_form(*tensor.target.format, tensor.cols).has_value();
+    return is_quantized(tensor) && tensor.role != TensorRole::norm &&
+           integer_form(*tensor.target.format, tensor.cols).has_value();
   });
 }
 
@@ -60,37 +63,43 @@ bool moves_activations(const QuantizePlan& plan, const QuantizeModelOptions& opt
   });
 }
 
-ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, ThreadPool& pool,
+ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& plan,
+                                const QuantizeModelOptions& options, ThreadPool& pool,
                                 const ProgressCallback& progress) {
   ActivationPlan planned;
   StoredActivations& result = planned.stored;
   if (!options.activations) return planned;
   if (std::ranges::none_of(plan.tensors, is_quantized))
     throw Error(ErrorKind::invalid_argument,
-                "inputs are rounded where weights are quantized, and none are here; put the plus behind a format of such weights, as in "
+                "inputs are rounded where weights are quantized, and none are here; put the plus behind a format of "
+                "such weights, as in "
                 "'int8:row+a8'; weights here are: " +
                     plan.recipe.name);
   if (const std::vector<std::string> in_f32 = formats_in_f32(plan); !in_f32.empty()) {
     const std::string names = joined(in_f32);
     if (!any_in_integers(plan))
       throw Error(ErrorKind::invalid_argument,
-                  "inputs are rounded where weights are integers on a grid, and these are multiplied in f32; leave the plus out, or choose weights "
+                  "inputs are rounded where weights are integers on a grid, and these are multiplied in f32; leave the "
+                  "plus out, or choose weights "
                   "such as int8:row, int4:g32 or q4_0: " +
                       names);
-    planned.warnings.push_back("weights in these formats are multiplied in f32, and their inputs are not rounded: " + names);
+    planned.warnings.push_back("weights in these formats are multiplied in f32, and their inputs are not rounded: " +
+                               names);
   }
   result.format = options.activations->format;
   if (!result.format->is_static()) return planned;
   Statistics walked;
   std::vector<std::string> walk_warnings;
-  if (options.calibration.statistics == nullptr) walked = walk_text(source, plan, options.calibration, pool, progress, walk_warnings);
+  if (options.calibration.statistics == nullptr)
+    walked = walk_text(source, plan, options.calibration, pool, progress, walk_warnings);
   planned.warnings.insert(planned.warnings.end(), walk_warnings.begin(), walk_warnings.end());
   const Statistics& statistics = options.calibration.statistics != nullptr ? *options.calibration.statistics : walked;
   const ModelTensors tensors(plan.config);
   for (const SiteStatistics& site : statistics.sites) {
     const ActivationGrid grid = fit_activation_grid(site, *result.format, options.activations->fit);
     for (const ModelTensor* const tensor : tensors_of_site(tensors, site)) {
-      const auto linear = std::ranges::find(plan.tensors, tensor->name(plan.target_spelling), [](const TensorPlan& t) { return t.target.name; });
+      const auto linear = std::ranges::find(plan.tensors, tensor->name(plan.target_spelling),
+                                            [](const TensorPlan& t) { return t.target.name; });
       if (linear != plan.tensors.end() && is_quantized(*linear)) result.grids.emplace(linear->target.name, grid);
     }
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bands on their way to a file: while one is written on a thread of its own, the next is encoded. At most one band waits, so memory
-// stays bounded. Used from one thread.
+// Bands on their way to a file: while one is written on a thread of its own, the next is encoded. At most one band
+// waits, so memory stays bounded. Used from one thread.
 //
 //   BandWriter bands(*writer, true);
 //   bands.write(0, linear.encode(rows));  ...

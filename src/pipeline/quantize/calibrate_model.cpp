@@ -16,14 +16,15 @@ std::vector<std::string> warnings_of(const CalibrationTokens& tokens, const std:
   std::vector<SiteWarning> sites;
   for (const SiteAdequacy& site : adequacy) sites.push_back({site.site, site.warning});
   std::vector<std::string> warnings = warning_lines(sites);
-  if (const std::string shortage = shortage_warning(tokens); !shortage.empty()) warnings.insert(warnings.begin(), shortage);
+  if (const std::string shortage = shortage_warning(tokens); !shortage.empty())
+    warnings.insert(warnings.begin(), shortage);
   return warnings;
 }
 
 }  // namespace
 
-CalibrationResult calibrate_model(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const CalibrateOptions& options,
-                                  ThreadPool& pool) {
+CalibrationResult calibrate_model(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
+                                  const CalibrateOptions& options, ThreadPool& pool) {
   const Tokenizer& tokenizer = checkpoint.tokenizer();
   const CalibrationTokens tokens = choose_windows(texts, tokenizer, options.sampling, checkpoint.config().context);
   CalibrationResult result;
@@ -38,7 +39,8 @@ std::uint64_t statistics_bytes(const SourceModel& checkpoint, const CollectOptio
   const Network& network = checkpoint.parts().network();
   std::uint64_t numbers = 0;
   for (std::int64_t i = 0; i < network.num_layers(); ++i)
-    for (const Site& site : network.layer(i).sites) numbers += options.second_moments ? site.width * site.width : 2 * site.width;
+    for (const Site& site : network.layer(i).sites)
+      numbers += options.second_moments ? site.width * site.width : 2 * site.width;
   return numbers * sizeof(float);
 }
 
@@ -54,8 +56,9 @@ Statistics load_statistics(const std::filesystem::path& path, const SourceModel&
   for (const SiteStatistics& site : statistics.sites)
     for (const ModelTensor* const tensor : tensors_of_site(tensors, site))
       if (tensor->shape.back() != site.width())
-        throw Error(ErrorKind::unusable_input, fmt::format("{}: made for another model: site '{}' feeds '{}', which has {} columns, not {}",
-                                                             path.string(), site.name(), tensor->hf_name, tensor->shape.back(), site.width()));
+        throw Error(ErrorKind::unusable_input,
+                    fmt::format("{}: made for another model: site '{}' feeds '{}', which has {} columns, not {}",
+                                path.string(), site.name(), tensor->hf_name, tensor->shape.back(), site.width()));
   return statistics;
 }
 

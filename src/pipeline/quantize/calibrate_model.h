@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calibration as one act: text through a model, statistics out, and whether the text was enough. And statistics from whatever file has them.
+// Calibration as one act: text through a model, statistics out, and whether the text was enough. And statistics from
+// whatever file has them.
 //
 //   CalibrationResult r = calibrate_model(checkpoint, texts, {.sampling = {.samples = 128}}, pool);
 //   save_statistics(r.statistics, checkpoint, "model.stats.safetensors");
@@ -30,16 +31,17 @@ struct CalibrationResult {
   std::vector<std::string> warnings;  // one line each; empty: the text was enough
 };
 
-CalibrationResult calibrate_model(const SourceModel& checkpoint, std::span<const CalibrationText> texts, const CalibrateOptions& options,
-                                  ThreadPool& pool);
+CalibrationResult calibrate_model(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
+                                  const CalibrateOptions& options, ThreadPool& pool);
 
 // About what a file of a model's statistics holds, to be compared with the disk before text is walked.
 std::uint64_t statistics_bytes(const SourceModel& checkpoint, const CollectOptions& options);
 
-// By extension, in either case: .gguf and .dat are llama.cpp's importance matrices, anything else is a file of statistics
-// (calibrate/statistics_file.h).
+// By extension, in either case: .gguf and .dat are llama.cpp's importance matrices, anything else is a file of
+// statistics (calibrate/statistics_file.h).
 void save_statistics(const Statistics& statistics, const SourceModel& checkpoint, const std::filesystem::path& path);
-// By content, whatever the name. Error(unusable_input) when they were made for a model of other widths (names the site).
+// By content, whatever the name. Error(unusable_input) when they were made for a model of other widths (names the
+// site).
 Statistics load_statistics(const std::filesystem::path& path, const SourceModel& checkpoint);
 
 }  // namespace nibble

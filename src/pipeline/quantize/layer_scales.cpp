@@ -11,8 +11,9 @@ namespace nibble {
 namespace {
 
 // The Linears of a site that are to be scaled, and by which rule; null: none.
-const Transform* gather_linears(const PlannedParts& parts, std::int64_t layer, const Site& site, const LayerWeights& weights, Isa isa,
-                                std::vector<Method>& methods, ScaleRequest& request) {
+const Transform* gather_linears(const PlannedParts& parts, std::int64_t layer, const Site& site,
+                                const LayerWeights& weights, Isa isa, std::vector<Method>& methods,
+                                ScaleRequest& request) {
   const Transform* rule = nullptr;
   for (const std::string& part : site.parts) methods.push_back(parts.method(part, layer));
   for (std::size_t i = 0; i < methods.size(); ++i) {
@@ -30,12 +31,14 @@ const Transform* gather_linears(const PlannedParts& parts, std::int64_t layer, c
 
 bool LayerScales::wanted(const PlannedParts& parts, std::int64_t layer) {
   return std::ranges::any_of(parts.drawing(layer).sites, [&](const Site& site) {
-    return std::ranges::any_of(site.parts, [&](const std::string& part) { return parts.method(part, layer).transform.rule != Transform::Rule::none; });
+    return std::ranges::any_of(site.parts, [&](const std::string& part) {
+      return parts.method(part, layer).transform.rule != Transform::Rule::none;
+    });
   });
 }
 
-void LayerScales::fold(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, LayerWeights& weights, Isa isa,
-                       ThreadPool& pool) {
+void LayerScales::fold(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics,
+                       LayerWeights& weights, Isa isa, ThreadPool& pool) {
   const DrawnGraph& drawing = parts.drawing(layer);
   for (std::size_t s = 0; s < drawing.sites.size(); ++s) {
     const Site& site = drawing.sites[s];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The transforms of a layer's methods: scales of its sites' columns, chosen and folded into what produces their activations. Internal to
-// pipeline/.
+// The transforms of a layer's methods: scales of its sites' columns, chosen and folded into what produces their
+// activations. Internal to pipeline/.
 //
 //   LayerScales scales;
 //   if (LayerScales::wanted(parts, layer)) scales.fold(parts, layer, statistics, weights, isa, pool);
@@ -26,9 +26,10 @@ class LayerScales {
   // True when a method of the layer has a transform.
   static bool wanted(const PlannedParts& parts, std::int64_t layer);
 
-  // Chooses by what the layer's sites see, and folds into `weights`. Sites of which nothing is known, or which the drawing lets no
-  // scale pass from, stay as they are.
-  void fold(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, LayerWeights& weights, Isa isa, ThreadPool& pool);
+  // Chooses by what the layer's sites see, and folds into `weights`. Sites of which nothing is known, or which the
+  // drawing lets no scale pass from, stay as they are.
+  void fold(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, LayerWeights& weights, Isa isa,
+            ThreadPool& pool);
 
   // What a site's columns were multiplied by; empty: nothing.
   std::span<const float> columns(std::string_view site) const;

@@ -5,10 +5,12 @@
 
 namespace nibble {
 
-PlannedParts::PlannedParts(const QuantizePlan& plan, const QuantizeModelOptions& options) : plan_(plan), options_(options), tensors_(plan.config) {}
+PlannedParts::PlannedParts(const QuantizePlan& plan, const QuantizeModelOptions& options)
+    : plan_(plan), options_(options), tensors_(plan.config) {}
 
 std::size_t PlannedParts::index(std::string_view part, std::int64_t layer) const {
-  return static_cast<std::size_t>(&tensor(part, layer) - tensors_.all().data());  // a plan has the model's tensors in the model's order
+  return static_cast<std::size_t>(&tensor(part, layer) -
+                                  tensors_.all().data());  // a plan has the model's tensors in the model's order
 }
 
 bool PlannedParts::asks_for(std::string_view part, std::int64_t layer, Needs needs) const {

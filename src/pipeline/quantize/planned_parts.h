@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A plan's tensors by part and layer, for who goes through a model layer by layer. Internal to pipeline/; safe to read from many threads.
+// A plan's tensors by part and layer, for who goes through a model layer by layer. Internal to pipeline/; safe to read
+// from many threads.
 //
 //   const PlannedParts parts(plan, options);
 //   if (parts.asks_for("gate", 3, Needs::second_moment)) ...
@@ -25,7 +26,9 @@ class PlannedParts {
   const ModelTensor& tensor(std::string_view part, std::int64_t layer) const { return *tensors_.part(part, layer); }
   // The tensor's place in the plan.
   std::size_t index(std::string_view part, std::int64_t layer) const;
-  const TensorPlan& planned(std::string_view part, std::int64_t layer) const { return plan_.tensors[index(part, layer)]; }
+  const TensorPlan& planned(std::string_view part, std::int64_t layer) const {
+    return plan_.tensors[index(part, layer)];
+  }
   Method method(std::string_view part, std::int64_t layer) const { return method_for(planned(part, layer), options_); }
   // True when the tensor's rounding wants to know that much of its inputs.
   bool asks_for(std::string_view part, std::int64_t layer, Needs needs) const;

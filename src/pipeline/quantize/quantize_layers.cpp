@@ -16,24 +16,27 @@ namespace nibble {
 
 bool needs_calibration(const QuantizePlan& plan, const QuantizeModelOptions& options) {
   return std::ranges::any_of(plan.tensors, [&](const TensorPlan& tensor) {
-    return tensor.target.format->info().kind != FormatKind::raw && method_for(tensor, options).needs() != Needs::nothing;
+    return tensor.target.format->info().kind != FormatKind::raw &&
+           method_for(tensor, options).needs() != Needs::nothing;
   });
 }
 
 struct LayerQuantizer::Live {
   CalibrationTokens tokens;
-  std::optional<LayerWalk> original, stored;  // the text through the original's layers, and through those quantized so far
+  std::optional<LayerWalk> original,
+      stored;  // the text through the original's layers, and through those quantized so far
 };
 
-LayerQuantizer::LayerQuantizer(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, TensorOutput& output,
-                               ThreadPool& pool)
+LayerQuantizer::LayerQuantizer(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
+                               TensorOutput& output, ThreadPool& pool)
     : source_(source), plan_(plan), options_(options), output_(output), pool_(pool), parts_(plan, options) {}
 
 LayerQuantizer::~LayerQuantizer() = default;
 
 void LayerQuantizer::begin_walk() {
   const Calibration& calibration = options_.calibration;
-  const WalkOptions walk{.kernels = calibration.kernels, .arithmetic = calibration.walk, .spill_directory = calibration.spill_directory};
+  const WalkOptions walk{
+      .kernels = calibration.kernels, .arithmetic = calibration.walk, .spill_directory = calibration.spill_directory};
   live_ = std::make_unique<Live>();
   const Tokenizer& tokenizer = source_.tokenizer();
   live_->tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan_.config.context);
@@ -42,14 +45,17 @@ void LayerQuantizer::begin_walk() {
   live_->stored.emplace(parts_.tensors().network(), live_->tokens, stored, pool_);
   bool has_targets = false;  // only they need the original beside the quantized layers
   for (const ModelTensor& tensor : parts_.tensors().all())
-    has_targets = has_targets || (tensor.role == TensorRole::linear && parts_.asks_for(tensor.part, tensor.layer, Needs::second_moment));
-  if (calibration.follow_original && has_targets) live_->original.emplace(parts_.tensors().network(), live_->tokens, walk, pool_);
+    has_targets = has_targets || (tensor.role == TensorRole::linear &&
+                                  parts_.asks_for(tensor.part, tensor.layer, Needs::second_moment));
+  if (calibration.follow_original && has_targets)
+    live_->original.emplace(parts_.tensors().network(), live_->tokens, walk, pool_);
 }
 
 std::vector<std::string> LayerQuantizer::warnings() const {
   if (!live_) return statistics_warnings(*options_.calibration.statistics);
   std::vector<std::string> lines = warning_lines(site_warnings_);
-  if (const std::string shortage = shortage_warning(live_->tokens); !shortage.empty()) lines.insert(lines.begin(), shortage);
+  if (const std::string shortage = shortage_warning(live_->tokens); !shortage.empty())
+    lines.insert(lines.begin(), shortage);
   return lines;
 }
 
@@ -80,7 +86,9 @@ void LayerQuantizer::embedding() {
   if (!live_) return;
   const std::size_t width = plan_.config.hidden;
   const auto rows_of = [width](const Matrix& matrix) {
-    return [&matrix, width](std::int32_t id, float* out) { std::copy_n(&matrix.values[static_cast<std::size_t>(id) * width], width, out); };
+    return [&matrix, width](std::int32_t id, float* out) {
+      std::copy_n(&matrix.values[static_cast<std::size_t>(id) * width], width, out);
+    };
   };
   live_->stored->embed(rows_of(rounded));
   if (live_->original) live_->original->embed(rows_of(weights));
@@ -91,10 +99,12 @@ Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer
   const SpillableBytes before = walk.save();
   Statistics statistics;
   for (const Site& site : layer.drawing().sites) {
-    const bool full = std::ranges::any_of(
-        site.parts, [&](const std::string& part) { return parts_.method(part, index).transform.needs == Needs::second_moment; });
+    const bool full = std::ranges::any_of(site.parts, [&](const std::string& part) {
+      return parts_.method(part, index).transform.needs == Needs::second_moment;
+    });
     walk.pack(site, layer);
-    const AccumulateOptions accumulate{.second_moment = full, .distribution = false, .rounded = walk.multiplies_codes()};
+    const AccumulateOptions accumulate{
+        .second_moment = full, .distribution = false, .rounded = walk.multiplies_codes()};
     SiteAccumulator sums(index, site.name, site.width, accumulate, pool_, isa());
     for (std::size_t window = 0; window < walk.windows(); ++window) {
       sums.add(walk.inputs(site, layer, window).data(), walk.length());
@@ -130,8 +140,10 @@ void LayerQuantizer::layer(std::int64_t index) {
   report_layer(index, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 }
 
-SiteView LayerQuantizer::observe(const Site& site, std::int64_t layer, const LayerPair& weights, const LayerScales& scales) {
-  if (!live_) return view_of_statistics(options_.calibration.statistics->find(layer, site.name), scales.columns(site.name));
+SiteView LayerQuantizer::observe(const Site& site, std::int64_t layer, const LayerPair& weights,
+                                 const LayerScales& scales) {
+  if (!live_)
+    return view_of_statistics(options_.calibration.statistics->find(layer, site.name), scales.columns(site.name));
   LayerWalk* const original = live_->original ? &*live_->original : nullptr;
   SiteView view = view_of_text(site, layer, parts_, weights, *live_->stored, original, isa(), pool_);
   view.column_scales = scales.columns(site.name);
@@ -140,11 +152,12 @@ SiteView LayerQuantizer::observe(const Site& site, std::int64_t layer, const Lay
 }
 
 // The site's Linears, and the text through what they have become.
-void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original, LayerWeights& current,
-                                   const LayerScales& scales) {
+void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original,
+                                   LayerWeights& current, const LayerScales& scales) {
   const LayerPair weights{original, current};
   SiteView view;
-  if (std::ranges::all_of(site.parts, [&](const std::string& part) { return output_.is_done(parts_.index(part, layer)); }))
+  if (std::ranges::all_of(site.parts,
+                          [&](const std::string& part) { return output_.is_done(parts_.index(part, layer)); }))
     restored_.insert(site.name);
   else
     view = observe(site, layer, weights, scales);
@@ -176,16 +189,17 @@ void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const L
   if (live_->original && !view.is_original_left) live_->original->leave(site, original);
 }
 
-StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer, const Matrix& weights, const Matrix& original, SiteView& view) {
+StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer, const Matrix& weights,
+                                      const Matrix& original, SiteView& view) {
   const std::size_t index = parts_.index(part, layer);
   const TensorPlan& planned = plan_.tensors[index];
   const SiteStatistics* inputs = view.inputs();
   if (inputs != nullptr && is_silent(*inputs)) inputs = nullptr;  // zeros would make any choice as good as any other
   const QuantizedView source = view_of(weights);
   LinearTask task{.weights = output_.rows_of(index, source),
-                        .format = planned.target.format,
-                        .method = parts_.method(part, layer),
-                        .moments = {{.rows = {0, weights.rows}, .inputs = inputs}}};
+                  .format = planned.target.format,
+                  .method = parts_.method(part, layer),
+                  .moments = {{.rows = {0, weights.rows}, .inputs = inputs}}};
   if (&weights != &original) task.weights.file.clear();  // numbers of our own, which no file holds
   const bool keeps_codes = planned.role == TensorRole::linear && live_ && live_->stored->multiplies_codes();
   StoredMatrix stored = output_.write_and_keep(index, task, view.plans, keeps_codes);
@@ -207,7 +221,8 @@ void LayerQuantizer::write_vectors(std::int64_t layer, LayerWeights& weights) {
 
 void LayerQuantizer::report_layer(std::int64_t index, double seconds) {
   if (!options_.on_layer) return;
-  LayerReport report{.layer = static_cast<std::uint64_t>(index), .layers = plan_.config.layers, .seconds = seconds, .restored = true};
+  LayerReport report{
+      .layer = static_cast<std::uint64_t>(index), .layers = plan_.config.layers, .seconds = seconds, .restored = true};
   double count = 0;
   for (const Site& site : parts_.drawing(index).sites) {
     report.restored = report.restored && restored_.contains(site.name);
@@ -235,10 +250,13 @@ void LayerQuantizer::head() {
   SiteView view;
   if (live_ && parts_.asks_for("head", -1, Needs::mean_square)) {
     LayerWalk& walk = *live_->stored;
-    SiteAccumulator sums(
-        -1, kHeadSite, plan_.config.hidden,
-        {.second_moment = parts_.asks_for("head", -1, Needs::second_moment), .distribution = false, .rounded = walk.multiplies_codes()}, pool_, isa());
-    for (std::size_t window = 0; window < walk.windows(); ++window) sums.add(walk.head_inputs(norm.values, window).data(), walk.length());
+    SiteAccumulator sums(-1, kHeadSite, plan_.config.hidden,
+                         {.second_moment = parts_.asks_for("head", -1, Needs::second_moment),
+                          .distribution = false,
+                          .rounded = walk.multiplies_codes()},
+                         pool_, isa());
+    for (std::size_t window = 0; window < walk.windows(); ++window)
+      sums.add(walk.head_inputs(norm.values, window).data(), walk.length());
     view.own = sums.finish();
     site_warnings_.push_back({view.own->name(), site_warning(*view.own, true)});
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Quantizes a model whose method needs statistics: layer by layer, in the order in which text meets the sites, so that every Linear is
-// rounded for the inputs that the layers before it, already quantized, will give it (true-sequential). Makes the tasks; TensorOutput carries
-// them out. Internal to pipeline/.
+// Quantizes a model whose method needs statistics: layer by layer, in the order in which text meets the sites, so that
+// every Linear is rounded for the inputs that the layers before it, already quantized, will give it (true-sequential).
+// Makes the tasks; TensorOutput carries them out. Internal to pipeline/.
 //
 //   LayerQuantizer(source, plan, options, output, pool).run();
 #pragma once
@@ -29,7 +29,8 @@ bool needs_calibration(const QuantizePlan& plan, const QuantizeModelOptions& opt
 class LayerQuantizer {
  public:
   // All outlive this.
-  LayerQuantizer(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, TensorOutput& output, ThreadPool& pool);
+  LayerQuantizer(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
+                 TensorOutput& output, ThreadPool& pool);
   ~LayerQuantizer();
   void run();
   // A line for each kind of shortage of the calibration.
@@ -47,11 +48,13 @@ class LayerQuantizer {
   // Statistics of the layer's sites as its text meets them now, for transforms.
   Statistics preview(std::int64_t index, const LayerWeights& layer);
   SiteView observe(const Site& site, std::int64_t layer, const LayerPair& weights, const LayerScales& scales);
-  void quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original, LayerWeights& current, const LayerScales& scales);
+  void quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original, LayerWeights& current,
+                     const LayerScales& scales);
   void head();
   // Rounds and writes a matrix (in the source's row order); returns what was stored, in the same order.
   // original: the source's weights; the same where no transform and no target has changed them.
-  StoredMatrix quantize(std::string_view part, std::int64_t layer, const Matrix& weights, const Matrix& original, SiteView& view);
+  StoredMatrix quantize(std::string_view part, std::int64_t layer, const Matrix& weights, const Matrix& original,
+                        SiteView& view);
   void write_vectors(std::int64_t layer, LayerWeights& weights);
   void report_layer(std::int64_t index, double seconds);
 

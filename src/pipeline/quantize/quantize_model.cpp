@@ -11,16 +11,16 @@
 #include "base/progress_meter.h"
 #include "calibrate/layer_weights.h"
 #include "nibble/error.h"
-#include "pipeline/quantize/activation_plan.h"
-#include "pipeline/quantize/band_writer.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
+#include "pipeline/quantize/activation_plan.h"
+#include "pipeline/quantize/band_writer.h"
 #include "pipeline/quantize/quantize_layers.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/source_survey.h"
 #include "pipeline/quantize/statistics_gaps.h"
-#include "pipeline/quantize/tensor_output.h"
 #include "pipeline/quantize/temporary_directory.h"
+#include "pipeline/quantize/tensor_output.h"
 #include "pipeline/quantize/work_directory.h"
 #include "quantize/method.h"
 
@@ -29,27 +29,33 @@ namespace {
 
 void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem::path& output) {
   std::error_code ignored;
-  const auto same = [&](const std::filesystem::path& path) { return std::filesystem::equivalent(output, path, ignored); };
+  const auto same = [&](const std::filesystem::path& path) {
+    return std::filesystem::equivalent(output, path, ignored);
+  };
   bool overwrites = same(source.path());
   for (const StoredTensor& tensor : source.tensors()) {
     if (overwrites) break;
-    overwrites = same(std::filesystem::path(source.path()).parent_path() / tensor.file) || same(source.path() / tensor.file);
+    overwrites =
+        same(std::filesystem::path(source.path()).parent_path() / tensor.file) || same(source.path() / tensor.file);
   }
   if (overwrites)
-    throw Error(ErrorKind::invalid_argument, "the output would take the place of the model that is read; choose another name: " + output.string());
+    throw Error(ErrorKind::invalid_argument,
+                "the output would take the place of the model that is read; choose another name: " + output.string());
 }
 
-void write_tensor(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options, const SourceModel& source, TensorOutput& output,
-                  ThreadPool& pool) {
+void write_tensor(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options,
+                  const SourceModel& source, TensorOutput& output, ThreadPool& pool) {
   const TensorPlan& tensor = plan.tensors[index];
   source.require_unchanged(*tensor.source);
-  if ((tensor.permuted_head_dim != 0 && tensor.target.shape.size() == 1) || tensor.source_offset != tensor.target_offset) {
+  if ((tensor.permuted_head_dim != 0 && tensor.target.shape.size() == 1) ||
+      tensor.source_offset != tensor.target_offset) {
     std::vector<float> values = decode_matrix(*tensor.source, pool).values;
     for (float& value : values) value += tensor.source_offset;
     output.write_vector(index, values);
   } else {
-    const LinearTask task{
-        .weights = output.rows_of(index, tensor.source->view), .format = tensor.target.format, .method = method_for(tensor, options)};
+    const LinearTask task{.weights = output.rows_of(index, tensor.source->view),
+                          .format = tensor.target.format,
+                          .method = method_for(tensor, options)};
     RoundPlans plans;
     output.write(index, task, plans, [&] { source.release(*tensor.source); });
   }
@@ -78,8 +84,9 @@ std::uint64_t tensor_bytes(const QuantizePlan& plan) {
   return total;
 }
 
-std::unique_ptr<CheckpointWriter> make_writer(const SourceModel& source, const QuantizePlan& plan, const std::filesystem::path& output,
-                                              const StoredActivations& activations, const std::string& manifest) {
+std::unique_ptr<CheckpointWriter> make_writer(const SourceModel& source, const QuantizePlan& plan,
+                                              const std::filesystem::path& output, const StoredActivations& activations,
+                                              const std::string& manifest) {
   return plan.container->make_writer({source, plan, activations, manifest, output_tensors(plan).planned}, output);
 }
 
@@ -134,8 +141,7 @@ void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& o
   if (options.calibration.statistics != nullptr || !options.calibration.texts.empty()) return;
   if (needs_calibration(plan, options))
     throw Error(ErrorKind::invalid_argument,
-                "this method needs to know what the model's layers see; give it text or statistics",
-                "calibration");
+                "this method needs to know what the model's layers see; give it text or statistics", "calibration");
   if (options.activations && options.activations->format.is_static())
     throw Error(ErrorKind::invalid_argument,
                 "static grids of activations come from what the model's layers see; give it text or statistics",
@@ -143,23 +149,26 @@ void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& o
 }
 
 struct Written {
-  std::map<std::size_t, OutputError> errors;  // what rounding took, by the tensor's place in the plan, where statistics told
+  std::map<std::size_t, OutputError>
+      errors;  // what rounding took, by the tensor's place in the plan, where statistics told
   std::vector<std::string> warnings;
 };
 
-Written write_model(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
-                    ThreadPool& pool, const ProgressCallback& progress) {
+Written write_model(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
+                    const std::string& manifest, ThreadPool& pool, const ProgressCallback& progress) {
   Written written;
   remove_abandoned_partials(options.output);
   const bool calibrated = needs_calibration(plan, options);
   ActivationPlan planned_activations = plan_activations(source, plan, options, pool, progress);
   written.warnings = std::move(planned_activations.warnings);
-  const std::unique_ptr<CheckpointWriter> writer = make_writer(source, plan, options.output, planned_activations.stored, manifest);
+  const std::unique_ptr<CheckpointWriter> writer =
+      make_writer(source, plan, options.output, planned_activations.stored, manifest);
   std::uint64_t work_units = 0;
-  for (const TensorPlan& tensor : plan.tensors) work_units += tensor.rows * tensor.cols * progress_weight(tensor.role, calibrated);
-  ProgressMeter meter(
-      progress, "quantize", work_units,
-      calibrated ? "quantize was cancelled; the same command goes on where it stopped" : "quantize was cancelled; nothing was written");
+  for (const TensorPlan& tensor : plan.tensors)
+    work_units += tensor.rows * tensor.cols * progress_weight(tensor.role, calibrated);
+  ProgressMeter meter(progress, "quantize", work_units,
+                      calibrated ? "quantize was cancelled; the same command goes on where it stopped"
+                                 : "quantize was cancelled; nothing was written");
   std::optional<WorkDirectory> work;
   if (calibrated) {
     // Rows lie in the container's order, which the manifest does not tell.
@@ -177,7 +186,8 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
     for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan, options, source, output, pool);
   }
   const std::size_t num_weights = output_tensors(plan).planned.size() - plan.rope_tensors.size();
-  for (std::size_t i = 0; i < plan.rope_tensors.size(); ++i) write_divisors(num_weights + i, plan.rope_tensors[i].values, bands);
+  for (std::size_t i = 0; i < plan.rope_tensors.size(); ++i)
+    write_divisors(num_weights + i, plan.rope_tensors[i].values, bands);
   bands.finish();
   source.require_unchanged();
   try {
@@ -196,13 +206,15 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
   return written;
 }
 
-// Scales that are folded away change what the Linears read: weights come first, then what their Linears read is looked at and the tensors
-// are copied. The weights lie beside the output meanwhile.
-Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options, const std::string& manifest,
-                           ThreadPool& pool, const ProgressCallback& progress) {
+// Scales that are folded away change what the Linears read: weights come first, then what their Linears read is looked
+// at and the tensors are copied. The weights lie beside the output meanwhile.
+Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
+                           const std::string& manifest, ThreadPool& pool, const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
-    throw Error(ErrorKind::invalid_argument,
-                "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text", "texts");
+    throw Error(
+        ErrorKind::invalid_argument,
+        "this method changes what the Linears read, so statistics of the source do not tell their ranges; give it text",
+        "texts");
   struct Weights {
     std::filesystem::path path;
     ~Weights() {
@@ -229,17 +241,21 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
   second.calibration = options.calibration;
   second.calibration.statistics = nullptr;
   const SourceModel made = SourceModel::open(weights.path);
-  for (std::string& line : write_model(made, plan_quantization(made, second), second, manifest, pool, progress).warnings)
-    if (std::ranges::find(written.warnings, line) == written.warnings.end()) written.warnings.push_back(std::move(line));
+  for (std::string& line :
+       write_model(made, plan_quantization(made, second), second, manifest, pool, progress).warnings)
+    if (std::ranges::find(written.warnings, line) == written.warnings.end())
+      written.warnings.push_back(std::move(line));
   return written;
 }
 
 void set_output_bytes(QuantizeSummary& summary, std::uint64_t bytes) {
   summary.output_bytes = bytes;
-  summary.bits_per_weight = summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(summary.parameters);
+  summary.bits_per_weight =
+      summary.parameters == 0 ? 0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(summary.parameters);
 }
 
-// The size of what would be written, by beginning to write it where nothing stays. Grids of static activations are yet unknown.
+// The size of what would be written, by beginning to write it where nothing stays. Grids of static activations are yet
+// unknown.
 std::uint64_t forecast(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
   const TemporaryDirectory scratch({});
   StoredActivations activations;
@@ -254,7 +270,8 @@ void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
   const SpelledFormat spelled = split_format(spelling);
   options.recipe = find_recipe(spelled.weights);
   if (spelled.parts.size() > 1)
-    throw Error(ErrorKind::invalid_argument, fmt::format("the inputs' format is given once: '{}' has {} parts", spelling, spelled.parts.size()));
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("the inputs' format is given once: '{}' has {} parts", spelling, spelled.parts.size()));
   for (const std::string_view part : spelled.parts) {
     if (!options.activations) options.activations.emplace();
     options.activations->format = parse_activation_format(part);
@@ -269,7 +286,8 @@ std::filesystem::path unfinished_weights(const std::filesystem::path& output) {
   return (output.has_filename() ? output : output.parent_path()).string() + ".weights" + output.extension().string();
 }
 
-QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress) {
+QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, ThreadPool& pool,
+                               const ProgressCallback& progress) {
   QuantizePlan plan = plan_quantization(source, options);
   // What refuses without looking at a weight comes before what looks at all of them.
   if (!options.output.empty()) refuse_to_overwrite_source(source, options.output);
@@ -301,12 +319,15 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
   }
   // What lies around the tensors is looked at only where it could decide.
   constexpr std::uint64_t kAround = std::uint64_t{256} << 20;
-  require_disk_space(options.output, free_disk_space(options.output) > summary.tensor_bytes + kAround ? summary.tensor_bytes : forecast(source, plan, options));
+  require_disk_space(options.output, free_disk_space(options.output) > summary.tensor_bytes + kAround
+                                         ? summary.tensor_bytes
+                                         : forecast(source, plan, options));
   summary.source_hash = survey.hash;
   const std::string manifest = make_manifest(plan, options, summary.source_hash);
-  const bool two_steps = options.activations && options.activations->format.is_static() && moves_activations(plan, options);
-  Written written =
-      two_steps ? write_in_two_steps(source, plan, options, manifest, pool, progress) : write_model(source, plan, options, manifest, pool, progress);
+  const bool two_steps =
+      options.activations && options.activations->format.is_static() && moves_activations(plan, options);
+  Written written = two_steps ? write_in_two_steps(source, plan, options, manifest, pool, progress)
+                              : write_model(source, plan, options, manifest, pool, progress);
   for (const auto& [index, error] : written.errors) summary.tensors[index].error = error;
   summary.warnings.insert(summary.warnings.end(), written.warnings.begin(), written.warnings.end());
   set_output_bytes(summary, weight_file_bytes(options.output));
@@ -349,14 +370,19 @@ std::string describe_substitutions(const QuantizeSummary& summary) {
     std::string names, became;
     for (const auto& [wanted, stored] : replaced) {
       names += (names.empty() ? "" : ", ") + wanted;
-      for (const auto& [format, number] : stored) became += fmt::format("{}{} became {} in {}", became.empty() ? "" : ", ", wanted, format, number);
+      for (const auto& [format, number] : stored)
+        became += fmt::format("{}{} became {} in {}", became.empty() ? "" : ", ", wanted, format, number);
       if (obstacle == Obstacle::row_length)
-        became += fmt::format(" ({} is not a multiple of {})", cols.at(wanted), find_format(wanted)->info().row_multiple);
+        became +=
+            fmt::format(" ({} is not a multiple of {})", cols.at(wanted), find_format(wanted)->info().row_multiple);
     }
-    const std::string_view why =
-        obstacle == Obstacle::row_length ? "their rows do not fit its blocks" : "their weights are too large or too small for its scales";
-    text += fmt::format("{}{} of {} tensors, {:.1f} % of parameters, are not {} because {}: {}", text.empty() ? "" : "; ", count,
-                        summary.tensors.size(), 100.0 * static_cast<double>(elements) / static_cast<double>(summary.parameters), names, why, became);
+    const std::string_view why = obstacle == Obstacle::row_length
+                                     ? "their rows do not fit its blocks"
+                                     : "their weights are too large or too small for its scales";
+    text += fmt::format("{}{} of {} tensors, {:.1f} % of parameters, are not {} because {}: {}",
+                        text.empty() ? "" : "; ", count, summary.tensors.size(),
+                        100.0 * static_cast<double>(elements) / static_cast<double>(summary.parameters), names, why,
+                        became);
   }
   return text;
 }

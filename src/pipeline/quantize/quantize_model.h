@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A whole model into another format and container: any checkpoint to one GGUF file or to a Hugging Face directory. Works through the tensors
-// in bands of rows, so that memory is bounded by a band, whatever the model's size. The same inputs give the same bytes on any number of
-// threads. The output appears whole or not at all.
+// A whole model into another format and container: any checkpoint to one GGUF file or to a Hugging Face directory.
+// Works through the tensors in bands of rows, so that memory is bounded by a band, whatever the model's size. The same
+// inputs give the same bytes on any number of threads. The output appears whole or not at all.
 //
 //   QuantizeModelOptions options{.recipe = find_recipe("q4_k_m"), .output = "out.gguf"};
 //   QuantizeSummary summary = quantize_model(SourceModel::open("models/tale"), options, pool, {});
@@ -21,9 +21,9 @@
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
 #include "format/activation_format.h"
-#include "model/source_model.h"
 #include "io/checkpoint_writer.h"
 #include "kernels/linear/linear.h"
+#include "model/source_model.h"
 #include "nibble/progress.h"
 #include "quantize/output_error.h"
 #include "quantize/recipe.h"
@@ -31,7 +31,8 @@
 
 namespace nibble {
 
-// What methods that need statistics are given: a file's, or texts that are walked through the model while it is quantized.
+// What methods that need statistics are given: a file's, or texts that are walked through the model while it is
+// quantized.
 struct Calibration {
   const Statistics* statistics = nullptr;
   std::vector<CalibrationText> texts{};  // used when there are no statistics
@@ -39,7 +40,8 @@ struct Calibration {
   KernelOptions kernels{};
   WalkArithmetic walk = WalkArithmetic::automatic;
   std::filesystem::path spill_directory{};  // as WalkOptions::spill_directory
-  // With texts: weights aim at the original's outputs although their inputs come from quantized layers (quantize/round/target.h).
+  // With texts: weights aim at the original's outputs although their inputs come from quantized layers
+  // (quantize/round/target.h).
   bool follow_original = true;
 };
 
@@ -62,21 +64,23 @@ struct LayerReport {
 struct QuantizeModelOptions {
   Recipe recipe{};
   std::optional<ActivationChoice> activations{};  // none: whoever runs the model decides
-  std::string method = "rtn";        // where the recipe names none
-  std::optional<FitOptions> fit{};   // instead of the method's own
-  std::string transform{}, round{};  // stages instead of the method's own, by name; empty: the method's
+  std::string method = "rtn";                     // where the recipe names none
+  std::optional<FitOptions> fit{};                // instead of the method's own
+  std::string transform{}, round{};               // stages instead of the method's own, by name; empty: the method's
   std::optional<double> smoothquant_alpha{};
-  std::vector<std::string> include{}, exclude{};  // patterns of matrices' names, "*" any text: others, or these, stay as they are
+  std::vector<std::string> include{},
+      exclude{};                    // patterns of matrices' names, "*" any text: others, or these, stay as they are
   std::string embedding{}, head{};  // formats in place of the recipe's; empty: the recipe decides
   std::filesystem::path output{};   // *.gguf: one file; anything else: a directory
   std::string container{};          // a name of pipeline/export/; empty: as the output's name ends
   bool allow_requantize = false;    // a source that is quantized already may be quantized again
   bool strict = false;              // a format that cannot hold a tensor is an error, not a substitution
-  bool dry_run = false;             // decide everything, write nothing (output may be empty: a file is assumed where the formats allow it)
-  bool sync = false;                // fsync before the output appears
-  OutputJudge judge{};              // sees the finished output before it takes its place
-  Isa isa = best_isa(detect_cpu());  // whose encoders to use; the same bytes with any
-  Calibration calibration{};        // for methods that need statistics
+  bool dry_run =
+      false;  // decide everything, write nothing (output may be empty: a file is assumed where the formats allow it)
+  bool sync = false;                                   // fsync before the output appears
+  OutputJudge judge{};                                 // sees the finished output before it takes its place
+  Isa isa = best_isa(detect_cpu());                    // whose encoders to use; the same bytes with any
+  Calibration calibration{};                           // for methods that need statistics
   std::function<void(const LayerReport&)> on_layer{};  // with statistics: after each layer
 };
 
@@ -92,10 +96,10 @@ struct TensorSummary {
   std::string name;  // as the output spells it
   std::uint64_t rows = 0, cols = 0;
   std::string source_format, format;
-  std::string wanted;   // the recipe's format when it could not hold the tensor
+  std::string wanted;                  // the recipe's format when it could not hold the tensor
   Obstacle obstacle = Obstacle::none;  // why not
-  bool linear = false;  // a layer's Linear (not embedding, head, norm or bias)
-  std::string kind;     // what it is in any family: "q", "down", "embedding", "attention_norm"
+  bool linear = false;                 // a layer's Linear (not embedding, head, norm or bias)
+  std::string kind;                    // what it is in any family: "q", "down", "embedding", "attention_norm"
   std::uint64_t bytes = 0;
   std::optional<OutputError> error;  // of calibrated quantizations
 
@@ -108,12 +112,15 @@ struct QuantizeSummary {
   std::string activations;  // the format that is stored with the model; empty: none
   std::vector<TensorSummary> tensors;
   std::vector<std::string> ignored;  // tensors of the source that the model does not use
-  std::vector<std::string> uninformed;  // tensors whose method asks for statistics, which have nothing of them, or zeros
-  std::vector<std::string> warnings;    // a line each: calibration that is too little, or inputs whose rounding has no kernels
-  std::vector<std::string> notes;    // what else the output holds otherwise than the source, a sentence each
-  std::uint64_t source_bytes = 0;    // of all weight files
-  std::uint64_t tensor_bytes = 0;    // of all tensors in the output
-  std::uint64_t output_bytes = 0;    // of the weight files, written or (a dry run) to be written: headers and padding included
+  std::vector<std::string>
+      uninformed;  // tensors whose method asks for statistics, which have nothing of them, or zeros
+  std::vector<std::string>
+      warnings;  // a line each: calibration that is too little, or inputs whose rounding has no kernels
+  std::vector<std::string> notes;  // what else the output holds otherwise than the source, a sentence each
+  std::uint64_t source_bytes = 0;  // of all weight files
+  std::uint64_t tensor_bytes = 0;  // of all tensors in the output
+  std::uint64_t output_bytes =
+      0;  // of the weight files, written or (a dry run) to be written: headers and padding included
   std::uint64_t parameters = 0;
   std::uint64_t substitutions = 0, substituted_parameters = 0;
   double bits_per_weight = 0;         // all of the output's weight bytes
@@ -124,21 +131,22 @@ struct QuantizeSummary {
 // "int8:row+a8:static": recipe and, behind a plus, activations. Error(invalid_argument) lists near names.
 void choose_format(QuantizeModelOptions& options, std::string_view spelling);
 
-// Errors: invalid_argument (options that contradict each other or the container), unsupported, unusable_input (weights that are quantized
-// already), corrupt (weights that are no numbers), io, resource, cancelled.
-QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, ThreadPool& pool, const ProgressCallback& progress);
+// Errors: invalid_argument (options that contradict each other or the container), unsupported, unusable_input (weights
+// that are quantized already), corrupt (weights that are no numbers), io, resource, cancelled.
+QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, ThreadPool& pool,
+                               const ProgressCallback& progress);
 
 // Where a calibrated quantization keeps finished pieces until the output is whole; the same command goes on from there.
 std::filesystem::path unfinished_work(const std::filesystem::path& output);
 // Where one in two steps keeps the weights meanwhile.
 std::filesystem::path unfinished_weights(const std::filesystem::path& output);
 
-// What the output's weight files would hold beside tensors: headers and padding, at most, for this recipe or one that is little else. Writes
-// nothing.
+// What the output's weight files would hold beside tensors: headers and padding, at most, for this recipe or one that
+// is little else. Writes nothing.
 std::uint64_t container_bytes(const SourceModel& source, const QuantizeModelOptions& options);
 
-// "12 of 146 tensors, 31.0 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became q5_0 in 12 (576 is not a
-// multiple of 256)", the same for each obstacle; empty when there are none.
+// "12 of 146 tensors, 31.0 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became q5_0 in
+// 12 (576 is not a multiple of 256)", the same for each obstacle; empty when there are none.
 std::string describe_substitutions(const QuantizeSummary& summary);
 
 }  // namespace nibble

@@ -13,10 +13,10 @@
 #include "model/known_family.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
-#include "pipeline/quantize/activation_plan.h"
 #include "pipeline/export/container.h"
-#include "pipeline/tell/source_notes.h"
+#include "pipeline/quantize/activation_plan.h"
 #include "pipeline/quantize/unknown_network.h"
+#include "pipeline/tell/source_notes.h"
 #include "quantize/held_magnitude.h"
 #include "quantize/method.h"
 #include "tensor/shape.h"
@@ -26,38 +26,45 @@ namespace {
 
 bool recipe_needs_directory(const Recipe& recipe) {
   return std::ranges::any_of(recipe.rules, [](const RecipeRule& rule) {
-    return rule.format != kSixteenBit && rule.format != kSourceFormat && find_format(rule.format)->info().kind == FormatKind::planar;
+    return rule.format != kSixteenBit && rule.format != kSourceFormat &&
+           find_format(rule.format)->info().kind == FormatKind::planar;
   });
 }
 
 const Container& decide_container(const QuantizeModelOptions& options, const Recipe& recipe, bool needs_directory) {
   if (!options.container.empty()) return find_container(options.container);
-  if (options.output.empty()) return needs_directory || recipe_needs_directory(recipe) ? nibble_container() : gguf_container();
+  if (options.output.empty())
+    return needs_directory || recipe_needs_directory(recipe) ? nibble_container() : gguf_container();
   return container_of(options.output);
 }
 
 void apply_overrides(Recipe& recipe, const QuantizeModelOptions& options, const ModelConfig& config) {
   if (config.tied_embedding && !options.embedding.empty() && !options.head.empty() && options.embedding != options.head)
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("this model's embedding is its head, too, and can have one format only; give one of the two: {} and {}",
-                            options.embedding, options.head),
-                "embedding");
+    throw Error(
+        ErrorKind::invalid_argument,
+        fmt::format(
+            "this model's embedding is its head, too, and can have one format only; give one of the two: {} and {}",
+            options.embedding, options.head),
+        "embedding");
   if (!options.embedding.empty()) override_embedding(recipe, options.embedding);
   if (!options.head.empty()) override_head(recipe, options.head);
 }
 
 void require_shape(const StoredTensor& stored, const ModelTensor& tensor) {
   if (is_same_shape(stored.shape, tensor.shape)) return;
-  throw Error(ErrorKind::corrupt, fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
-                                              stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
+  throw Error(ErrorKind::corrupt,
+              fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
+                          stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
 }
 
 void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, const QuantizeModelOptions& options) {
   const FormatPtr& from = stored.view.format;
-  if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw || from->name() == target->name())
+  if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw ||
+      from->name() == target->name())
     return;
   throw Error(ErrorKind::unusable_input,
-              fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from the original model, or "
+              fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from "
+                          "the original model, or "
                           "insist: {} to {}",
                           stored.file, stored.name, from->name(), target->name()),
               "allow_requantize");
@@ -66,8 +73,8 @@ void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, co
 void require_held(const Container& container, const TensorPlan& plan, const Recipe& recipe) {
   const std::string refusal = container.refusal(plan.target.format->info());
   if (!refusal.empty())
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("{}: {} for '{}' by recipe '{}'", refusal, plan.target.format->name(), plan.target.name, recipe.name));
+    throw Error(ErrorKind::invalid_argument, fmt::format("{}: {} for '{}' by recipe '{}'", refusal,
+                                                         plan.target.format->name(), plan.target.name, recipe.name));
 }
 
 // In either spelling.
@@ -77,18 +84,25 @@ bool is_named(const std::string& pattern, const ModelTensor& tensor) {
 
 bool is_chosen(const ModelTensor& tensor, const QuantizeModelOptions& options) {
   const auto names = [&](const std::string& pattern) { return is_named(pattern, tensor); };
-  return (options.include.empty() || std::ranges::any_of(options.include, names)) && std::ranges::none_of(options.exclude, names);
+  return (options.include.empty() || std::ranges::any_of(options.include, names)) &&
+         std::ranges::none_of(options.exclude, names);
 }
 
 // A pattern that names no matrix is a slip of the pen.
 void require_used(const std::vector<ModelTensor>& tensors, const QuantizeModelOptions& options) {
   for (const auto* const patterns : {&options.include, &options.exclude})
     for (const std::string& pattern : *patterns) {
-      if (std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return !stays_in_float(tensor.role) && is_named(pattern, tensor); })) continue;
-      const bool stays = std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return is_named(pattern, tensor); });
+      if (std::ranges::any_of(tensors, [&](const ModelTensor& tensor) {
+            return !stays_in_float(tensor.role) && is_named(pattern, tensor);
+          }))
+        continue;
+      const bool stays =
+          std::ranges::any_of(tensors, [&](const ModelTensor& tensor) { return is_named(pattern, tensor); });
       throw Error(ErrorKind::invalid_argument,
                   fmt::format("{} ('*' is any text, and letters count as they are): '{}'",
-                              stays ? "these tensors stay as they are in any case" : "no matrix of the model has a name like this", pattern),
+                              stays ? "these tensors stay as they are in any case"
+                                    : "no matrix of the model has a name like this",
+                              pattern),
                   patterns == &options.include ? "include" : "exclude");
     }
 }
@@ -104,13 +118,17 @@ std::string stacked_note(const QuantizePlan& plan) {
     stacked += elements;
   }
   if (count == 0) return {};
-  return fmt::format("tensors of more than two dimensions (experts in a stack, convolutions) stay as they are: {} of them, {:.1f} % of the parameters", count,
-                     100.0 * static_cast<double>(stacked) / static_cast<double>(all));
+  return fmt::format(
+      "tensors of more than two dimensions (experts in a stack, convolutions) stay as they are: {} of them, {:.1f} % "
+      "of the parameters",
+      count, 100.0 * static_cast<double>(stacked) / static_cast<double>(all));
 }
 
 // A quantization that quantizes nothing is hardly meant.
 std::string nothing_note(const QuantizePlan& plan) {
-  const auto is_quantized = [](const TensorPlan& tensor) { return tensor.target.format->info().kind != FormatKind::raw; };
+  const auto is_quantized = [](const TensorPlan& tensor) {
+    return tensor.target.format->info().kind != FormatKind::raw;
+  };
   const std::string& wanted = plan.recipe.main_format;
   if (wanted.empty() || wanted == kSourceFormat || find_format(wanted)->info().kind == FormatKind::raw) return {};
   const auto fell_back = [](const TensorPlan& tensor) { return !tensor.wanted.empty(); };  // which the summary tells
@@ -125,8 +143,13 @@ std::string foreign_words_note(const SourceModel& source) {
   const auto found = config.is_object() ? config.find("quantization_config") : config.end();
   if (found == config.end() || !found->is_object()) return {};
   const auto named = found->find("quant_method");
-  const std::string method = named != found->end() && named->is_string() ? named->get<std::string>() : "no method named";
-  return method == "nibble" ? "" : fmt::format("config.json speaks of a quantization, but the tensors are plain; its words are left out: {}", method);
+  const std::string method =
+      named != found->end() && named->is_string() ? named->get<std::string>() : "no method named";
+  return method == "nibble"
+             ? ""
+             : fmt::format(
+                   "config.json speaks of a quantization, but the tensors are plain; its words are left out: {}",
+                   method);
 }
 
 // What asks for more than the weights themselves cannot be had where nobody knows what they do.
@@ -136,25 +159,32 @@ std::string foreign_words_note(const SourceModel& source) {
 
 void require_undrawn(const UnknownNetwork& network, const QuantizePlan& plan, const QuantizeModelOptions& options) {
   if (plan.source_spelling == Spelling::gguf && plan.target_spelling != Spelling::gguf)
-    refuse_unknown("its tensors have no names in a directory: write a GGUF file, in a block format such as q4_k", network);
-  if (plan.source_spelling != plan.target_spelling) refuse_unknown("its tensors have no names in a GGUF file: write a directory", network);
+    refuse_unknown("its tensors have no names in a directory: write a GGUF file, in a block format such as q4_k",
+                   network);
+  if (plan.source_spelling != plan.target_spelling)
+    refuse_unknown("its tensors have no names in a GGUF file: write a directory", network);
   if (options.activations) refuse_unknown("nothing says which inputs to round: leave the plus out", network);
   if (options.calibration.statistics != nullptr || !options.calibration.texts.empty())
-    refuse_unknown("neither text nor statistics tell anything of its matrices: use rtn or mse, which ask for neither", network);
+    refuse_unknown("neither text nor statistics tell anything of its matrices: use rtn or mse, which ask for neither",
+                   network);
 }
 
 // Once the recipe has spoken.
-void require_uncalibrated(const UnknownNetwork& network, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+void require_uncalibrated(const UnknownNetwork& network, const QuantizePlan& plan,
+                          const QuantizeModelOptions& options) {
   for (const TensorPlan& tensor : plan.tensors)
     if (tensor.target.format->info().kind != FormatKind::raw && method_for(tensor, options).needs() != Needs::nothing)
-      refuse_unknown(fmt::format("no text can be walked through it, which the method {} asks for: use rtn or mse", tensor.method), network);
+      refuse_unknown(
+          fmt::format("no text can be walked through it, which the method {} asks for: use rtn or mse", tensor.method),
+          network);
 }
 
-TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, const QuantizePlan& plan, const QuantizeModelOptions& options) {
+TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, const QuantizePlan& plan,
+                       const QuantizeModelOptions& options) {
   require_shape(stored, tensor);
   if (!stored.view.format)
-    throw Error(ErrorKind::unsupported,
-                fmt::format("{}: tensor '{}' has elements that are no weights: {}", stored.file, stored.name, dtype_name(stored.dtype)));
+    throw Error(ErrorKind::unsupported, fmt::format("{}: tensor '{}' has elements that are no weights: {}", stored.file,
+                                                    stored.name, dtype_name(stored.dtype)));
   TensorPlan result;
   result.source = &stored;
   result.role = tensor.role;
@@ -185,15 +215,18 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.method = assignment.method.empty() ? options.method : assignment.method;
   if (!result.wanted.empty()) result.obstacle = Obstacle::row_length;
   if (!result.wanted.empty() && options.strict)
-    throw Error(ErrorKind::unsupported, fmt::format("{} cannot hold tensor '{}', whose rows are not multiples of {}: {} columns",
-                                                    result.wanted, result.target.name, find_format(result.wanted)->info().row_multiple, result.cols),
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{} cannot hold tensor '{}', whose rows are not multiples of {}: {} columns", result.wanted,
+                            result.target.name, find_format(result.wanted)->info().row_multiple, result.cols),
                 "strict");
   refuse_requantizing(stored, result.target.format, options);
-  if (result.method == "table" && result.target.format->info().kind != FormatKind::raw && !result.target.format->name().starts_with("table"))
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("the method table learns a format's points, which {} does not let it; choose a table format such "
-                            "as table4:row, or the method imatrix",
-                            result.target.format->name()));
+  if (result.method == "table" && result.target.format->info().kind != FormatKind::raw &&
+      !result.target.format->name().starts_with("table"))
+    throw Error(
+        ErrorKind::invalid_argument,
+        fmt::format("the method table learns a format's points, which {} does not let it; choose a table format such "
+                    "as table4:row, or the method imatrix",
+                    result.target.format->name()));
   require_held(*plan.container, result, plan.recipe);
   return result;
 }
@@ -201,10 +234,13 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
 // Stock llama.cpp runs some families as if there were no window.
 std::string window_note(const QuantizePlan& plan) {
   const ModelConfig& config = plan.config;
-  if (plan.target_spelling != Spelling::gguf || config.sliding_window == 0 || config.sliding_window >= config.context) return {};
+  if (plan.target_spelling != Spelling::gguf || config.sliding_window == 0 || config.sliding_window >= config.context)
+    return {};
   if (find_architecture(config.architecture).llama_cpp_slides) return {};
-  return fmt::format("llama.cpp knows no sliding window of this family: texts of more than {} tokens give something else there than here",
-                     config.sliding_window);
+  return fmt::format(
+      "llama.cpp knows no sliding window of this family: texts of more than {} tokens give something else there than "
+      "here",
+      config.sliding_window);
 }
 
 // Calibration tells what Linears read, but not yet which tokens an expert is sent.
@@ -214,21 +250,29 @@ std::string experts_note(const QuantizePlan& plan, const QuantizeModelOptions& o
     if (tensor.role != TensorRole::linear) continue;
     all += tensor.rows * tensor.cols;
     const bool is_rounded = tensor.target.format->info().kind != FormatKind::raw;
-    if (is_rounded && tensor.kind.starts_with("expert_") && method_for(tensor, options).needs() != Needs::nothing) experts += tensor.rows * tensor.cols;
+    if (is_rounded && tensor.kind.starts_with("expert_") && method_for(tensor, options).needs() != Needs::nothing)
+      experts += tensor.rows * tensor.cols;
   }
   if (experts == 0) return {};
-  return fmt::format("experts are rounded by themselves, whatever their inputs are; the method sees the other Linears: {:.1f} % of these weights are experts'",
-                     100 * static_cast<double>(experts) / static_cast<double>(all));
+  return fmt::format(
+      "experts are rounded by themselves, whatever their inputs are; the method sees the other Linears: {:.1f} % of "
+      "these weights are experts'",
+      100 * static_cast<double>(experts) / static_cast<double>(all));
 }
 
 // Every tensor by itself.
-void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const SourceModel& source, const QuantizeModelOptions& options) {
+void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const SourceModel& source,
+                  const QuantizeModelOptions& options) {
   plan.num_experts = network.num_experts;
   require_undrawn(network, plan, options);
   require_used(network.tensors, options);
-  for (std::size_t i = 0; i < network.tensors.size(); ++i) plan.tensors.push_back(plan_tensor(*network.stored[i], network.tensors[i], plan, options));
+  for (std::size_t i = 0; i < network.tensors.size(); ++i)
+    plan.tensors.push_back(plan_tensor(*network.stored[i], network.tensors[i], plan, options));
   require_uncalibrated(network, plan, options);
-  plan.notes.push_back("the network is not understood, so matrices are quantized one by one, and nothing here can run or judge the result: " + network.reason);
+  plan.notes.push_back(
+      "the network is not understood, so matrices are quantized one by one, and nothing here can run or judge the "
+      "result: " +
+      network.reason);
   if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
   if (std::string note = stacked_note(plan); !note.empty()) plan.notes.push_back(std::move(note));
   for (const std::string& tensor : network.left_out) add_loss("left out: " + tensor, options.strict, plan.notes);
@@ -240,21 +284,29 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
   require_used(source.parts().all(), options);
   for (const ModelTensor& tensor : source.parts().all()) {
     const StoredTensor& stored = source.stored(tensor);
-    used.insert(tensor.is_stacked(plan.source_spelling) ? std::string_view(tensor.gguf_name) : std::string_view(stored.name));
+    used.insert(tensor.is_stacked(plan.source_spelling) ? std::string_view(tensor.gguf_name)
+                                                        : std::string_view(stored.name));
     plan.tensors.push_back(plan_tensor(stored, tensor, plan, options));
   }
   if (const StoredTensor* const head = find_second_head(source, plan.config)) used.insert(head->name);
-  if (std::string note = second_head_note(source, plan.config); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
+  if (std::string note = second_head_note(source, plan.config); !note.empty())
+    add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
   for (std::size_t i = 1; i < plan.tensors.size(); ++i)
-    if (plan.tensors[i].target.name == plan.tensors[i - 1].target.name && plan.tensors[i].target.format->name() != plan.tensors[i - 1].target.format->name())
-      throw Error(ErrorKind::invalid_argument, "experts that lie in one tensor of the output have one format; choose all of them or none, or write a "
-                                               "directory: " + plan.tensors[i].target.name);
-  if (std::string note = experts_note(plan, options); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
+    if (plan.tensors[i].target.name == plan.tensors[i - 1].target.name &&
+        plan.tensors[i].target.format->name() != plan.tensors[i - 1].target.format->name())
+      throw Error(
+          ErrorKind::invalid_argument,
+          "experts that lie in one tensor of the output have one format; choose all of them or none, or write a "
+          "directory: " +
+              plan.tensors[i].target.name);
+  if (std::string note = experts_note(plan, options); !note.empty())
+    add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = window_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
   for (const StoredTensor& stored : source.tensors())
-    if (!used.contains(stored.name) && !is_rope_tensor(stored.name) && !is_activation_tensor(stored.name)) plan.ignored.push_back(stored.name);
+    if (!used.contains(stored.name) && !is_rope_tensor(stored.name) && !is_activation_tensor(stored.name))
+      plan.ignored.push_back(stored.name);
   // What scales are folded into must hold them exactly enough, whoever chose the method that folds.
   if (moves_activations(plan, options))
     for (TensorPlan& tensor : plan.tensors)
@@ -270,14 +322,18 @@ void add_loss(std::string loss, bool strict, std::vector<std::string>& notes) {
 }
 
 void require_readable(const SourceModel& written, const QuantizePlan& plan, const std::string& output) {
-  const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::internal, fmt::format("{}: read back {}", output, why)); };
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorKind::internal, fmt::format("{}: read back {}", output, why));
+  };
   try {
     for (const PlannedTensor& tensor : output_tensors(plan).planned)
-      if (!is_same_shape(written.tensor(tensor.name).shape, tensor.shape)) refuse("has a tensor of another shape: " + tensor.name);
+      if (!is_same_shape(written.tensor(tensor.name).shape, tensor.shape))
+        refuse("has a tensor of another shape: " + tensor.name);
     if (!plan.is_understood()) return;
     const ModelConfig &config = written.config(), &meant = plan.config;
-    if (config.vocab_size != meant.vocab_size || config.hidden != meant.hidden || config.intermediate != meant.intermediate ||
-        config.layers != meant.layers || config.heads != meant.heads || config.kv_heads != meant.kv_heads || config.head_dim != meant.head_dim ||
+    if (config.vocab_size != meant.vocab_size || config.hidden != meant.hidden ||
+        config.intermediate != meant.intermediate || config.layers != meant.layers || config.heads != meant.heads ||
+        config.kv_heads != meant.kv_heads || config.head_dim != meant.head_dim ||
         config.tied_embedding != meant.tied_embedding)
       refuse("has another configuration");
     for (const ModelTensor& tensor : written.parts().all()) require_shape(written.stored(tensor), tensor);
@@ -328,7 +384,8 @@ OutputTensors output_tensors(const QuantizePlan& plan) {
       last->shape.insert(last->shape.begin(), 2);
     outputs.of_plan.push_back(outputs.planned.size() - 1);
   }
-  for (const RopeTensor& rope : plan.rope_tensors) outputs.planned.push_back({std::string(rope.name), {rope.values.size()}, find_format("f32")});
+  for (const RopeTensor& rope : plan.rope_tensors)
+    outputs.planned.push_back({std::string(rope.name), {rope.values.size()}, find_format("f32")});
   return outputs;
 }
 
@@ -372,7 +429,8 @@ struct Judged {
 
 Judged judge_magnitude(const TensorPlan& tensor, const SourceSurvey& survey, const QuantizeModelOptions& options) {
   const auto peak = survey.peaks.find(tensor.source);
-  const MagnitudeSample sample(tensor.source->view, peak != survey.peaks.end() ? std::optional(peak->second) : std::nullopt, options.isa);
+  const MagnitudeSample sample(tensor.source->view,
+                               peak != survey.peaks.end() ? std::optional(peak->second) : std::nullopt, options.isa);
   return {held_format(tensor.target.format, sample, method_for(tensor, options).fit, tensor.cols), sample.largest()};
 }
 
@@ -382,7 +440,8 @@ void substitute(TensorPlan& tensor, const Judged& judged, bool strict) {
   if (wanted->name() == "f16" && static_cast<double>(judged.largest) > wanted->info().max_magnitude) return;
   if (strict)
     throw Error(ErrorKind::unsupported,
-                fmt::format("{} cannot hold tensor '{}', whose weights are too large or too small for its scales; the largest magnitude is "
+                fmt::format("{} cannot hold tensor '{}', whose weights are too large or too small for its scales; the "
+                            "largest magnitude is "
                             "{:.3g}",
                             wanted->name(), tensor.target.name, judged.largest),
                 "strict");
@@ -395,8 +454,10 @@ void substitute(TensorPlan& tensor, const Judged& judged, bool strict) {
 void join_stacks(QuantizePlan& plan) {
   for (std::size_t begin = 0, end = 0; begin < plan.tensors.size(); begin = end) {
     const TensorPlan* most = &plan.tensors[begin];
-    for (end = begin; end < plan.tensors.size() && plan.tensors[end].target.name == plan.tensors[begin].target.name; ++end)
-      if (plan.tensors[end].target.format->info().bits_per_weight > most->target.format->info().bits_per_weight) most = &plan.tensors[end];
+    for (end = begin; end < plan.tensors.size() && plan.tensors[end].target.name == plan.tensors[begin].target.name;
+         ++end)
+      if (plan.tensors[end].target.format->info().bits_per_weight > most->target.format->info().bits_per_weight)
+        most = &plan.tensors[end];
     for (std::size_t i = begin; i < end; ++i) {
       if (plan.tensors[i].target.format->name() == most->target.format->name()) continue;
       plan.tensors[i].wanted = most->wanted;
@@ -411,12 +472,13 @@ void join_stacks(QuantizePlan& plan) {
 std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan) {
   std::vector<const StoredTensor*> tensors;
   for (const TensorPlan& tensor : plan.tensors)
-    if (may_be_unheld(tensor) && needs_peak(*tensor.source->view.format, *tensor.target.format)) tensors.push_back(tensor.source);
+    if (may_be_unheld(tensor) && needs_peak(*tensor.source->view.format, *tensor.target.format))
+      tensors.push_back(tensor.source);
   return tensors;
 }
 
-void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey, const QuantizeModelOptions& options,
-                       ThreadPool& pool) {
+void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey,
+                       const QuantizeModelOptions& options, ThreadPool& pool) {
   std::vector<Judged> judged(plan.tensors.size());
   pool.parallel_for(plan.tensors.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t i = begin; i < end; ++i) {
@@ -426,7 +488,8 @@ void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const Sour
     }
   });
   for (std::size_t i = 0; i < judged.size(); ++i)
-    if (judged[i].held && judged[i].held->name() != plan.tensors[i].target.format->name()) substitute(plan.tensors[i], judged[i], options.strict);
+    if (judged[i].held && judged[i].held->name() != plan.tensors[i].target.format->name())
+      substitute(plan.tensors[i], judged[i], options.strict);
   join_stacks(plan);
 }
 

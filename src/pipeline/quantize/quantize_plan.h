@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What quantize_model is going to write, decided before the first byte: every tensor's name, format and row order in the output.
+// What quantize_model is going to write, decided before the first byte: every tensor's name, format and row order in
+// the output.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "model/source_model.h"
 #include "io/checkpoint_writer.h"
 #include "model/arch/architecture.h"
+#include "model/source_model.h"
 #include "pipeline/quantize/quantize_model.h"
 #include "pipeline/quantize/source_survey.h"
 #include "quantize/method.h"
@@ -20,19 +21,19 @@ struct TensorPlan {
   PlannedTensor target{};
   TensorRole role = TensorRole::linear;
   std::uint64_t rows = 0, cols = 0;
-  std::string wanted{};  // the recipe's format when it could not hold the tensor
+  std::string wanted{};                // the recipe's format when it could not hold the tensor
   Obstacle obstacle = Obstacle::none;  // why not
   std::string method{};
-  std::string kind{};  // ModelTensor::kind
-  std::uint64_t permuted_head_dim = 0;  // 0: rows stay in order
+  std::string kind{};                          // ModelTensor::kind
+  std::uint64_t permuted_head_dim = 0;         // 0: rows stay in order
   float source_offset = 0, target_offset = 0;  // of vectors: added to what each file holds, ModelTensor::offset
 };
 
 class Container;
 
 struct QuantizePlan {
-  ModelConfig config;             // without an architecture where no family draws the network
-  std::uint64_t num_experts = 0;  // that its keys tell all the same
+  ModelConfig config;                    // without an architecture where no family draws the network
+  std::uint64_t num_experts = 0;         // that its keys tell all the same
   const Container* container = nullptr;  // of the output
   Spelling source_spelling = Spelling::huggingface, target_spelling = Spelling::gguf;
   Recipe recipe;  // with overrides applied
@@ -48,14 +49,15 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
 
 // Tensors that may hold what is too large for their format: what substitute_unheld asks a survey for.
 std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan);
-// Gives tensors whose magnitude their format's scales cannot hold another format, or refuses when options.strict. Reads a few rows of each.
-void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey, const QuantizeModelOptions& options,
-                       ThreadPool& pool);
+// Gives tensors whose magnitude their format's scales cannot hold another format, or refuses when options.strict. Reads
+// a few rows of each.
+void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey,
+                       const QuantizeModelOptions& options, ThreadPool& pool);
 // Something of the source that the output cannot hold: a note, or with `strict` Error(unsupported).
 void add_loss(std::string loss, bool strict, std::vector<std::string>& notes);
 
-// What was written must be a model that can be read: the configuration that was meant, and every tensor in the shape that it asks for.
-// Error(internal) otherwise. output: for messages.
+// What was written must be a model that can be read: the configuration that was meant, and every tensor in the shape
+// that it asks for. Error(internal) otherwise. output: for messages.
 void require_readable(const SourceModel& written, const QuantizePlan& meant, const std::string& output);
 
 // Norms and biases, which are no matrices and stay in floating point.
@@ -63,7 +65,8 @@ bool is_vector(TensorRole role);
 // These, and routers, which are small and choose.
 bool stays_in_float(TensorRole role);
 
-// The tensors of the output: a plan's, of which those of one name (experts) are one stack; and by place in the plan which of them holds it.
+// The tensors of the output: a plan's, of which those of one name (experts) are one stack; and by place in the plan
+// which of them holds it.
 struct OutputTensors {
   std::vector<PlannedTensor> planned;
   std::vector<std::size_t> of_plan;

@@ -15,12 +15,15 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-[[noreturn]] void fail(const std::string& source, const std::string& what) { throw Error(ErrorKind::corrupt, source + ": " + what); }
+[[noreturn]] void fail(const std::string& source, const std::string& what) {
+  throw Error(ErrorKind::corrupt, source + ": " + what);
+}
 
 std::string text_member(const Json& object, const char* key, const std::string& source, const std::string& where) {
   const auto it = object.find(key);
   if (it == object.end()) return {};
-  if (!it->is_string() || is_unheld_number(it->get_ref<const std::string&>())) fail(source, where + ": \"" + key + "\" must be a string");
+  if (!it->is_string() || is_unheld_number(it->get_ref<const std::string&>()))
+    fail(source, where + ": \"" + key + "\" must be a string");
   return it->get<std::string>();
 }
 
@@ -61,18 +64,22 @@ void add_default(Recipe& recipe, const std::string& source) {
 bool has_rules_of(const Recipe& recipe, const Recipe& other) {
   return recipe.main_format == other.main_format &&
          std::ranges::equal(recipe.rules, other.rules, [](const RecipeRule& a, const RecipeRule& b) {
-           return a.pattern == b.pattern && a.format == b.format && a.method == b.method && a.when.text() == b.when.text();
+           return a.pattern == b.pattern && a.format == b.format && a.method == b.method &&
+                  a.when.text() == b.when.text();
          });
 }
 
-// A mix that was printed and edited is no longer that mix: neither its name nor the file type that stands for it would be true of the file.
+// A mix that was printed and edited is no longer that mix: neither its name nor the file type that stands for it would
+// be true of the file.
 void tell_from_namesake(Recipe& recipe) {
   std::vector<Recipe> namesakes;  // a format and a mix may share a name
   for (const char* const prefix : {"", "mix:"}) try {
       namesakes.push_back(find_recipe(prefix + recipe.name));
     } catch (const Error&) {  // no such one
     }
-  if (namesakes.empty() || std::ranges::any_of(namesakes, [&](const Recipe& namesake) { return has_rules_of(recipe, namesake); })) return;
+  if (namesakes.empty() ||
+      std::ranges::any_of(namesakes, [&](const Recipe& namesake) { return has_rules_of(recipe, namesake); }))
+    return;
   recipe.name += " (edited)";
   if (std::ranges::find(namesakes, recipe.file_type, &Recipe::file_type) != namesakes.end()) recipe.file_type.reset();
 }
@@ -111,7 +118,8 @@ Recipe recipe_from_json(std::string_view text, const std::string& source) {
     recipe.file_type = it->get<std::uint32_t>();
   }
   const auto rules = json.find("rules");
-  if (rules == json.end() || !rules->is_array() || rules->empty()) fail(source, "a recipe needs \"rules\", a list with at least one rule");
+  if (rules == json.end() || !rules->is_array() || rules->empty())
+    fail(source, "a recipe needs \"rules\", a list with at least one rule");
   if (rules->size() > 10'000) fail(source, "too many rules, at most 10000: " + std::to_string(rules->size()));
   for (std::size_t i = 0; i < rules->size(); ++i) recipe.rules.push_back(rule_from_json((*rules)[i], i, source));
   add_default(recipe, source);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Recipes as JSON: {"name", "description", "format", "file_type", "rules": [{"tensors", "when", "format", "method"}]}. Safe from any thread.
+// Recipes as JSON: {"name", "description", "format", "file_type", "rules": [{"tensors", "when", "format", "method"}]}.
+// Safe from any thread.
 //
 //   std::string text = recipe_to_json(find_recipe("q4_k_m"));
 //   Recipe recipe = recipe_from_json(text, "mine.json");
@@ -15,7 +16,8 @@ namespace nibble {
 
 std::string recipe_to_json(const Recipe& recipe);
 
-// A recipe whose rules are no longer those of the mix that it names is called so ("q4_k_m (edited)"). Error(corrupt) names source and rule.
+// A recipe whose rules are no longer those of the mix that it names is called so ("q4_k_m (edited)"). Error(corrupt)
+// names source and rule.
 Recipe recipe_from_json(std::string_view text, const std::string& source);
 
 }  // namespace nibble

@@ -12,7 +12,8 @@ constexpr std::uint64_t kBandElements = std::uint64_t{4} << 20;
 
 }  // namespace
 
-SiteRounding::SiteRounding(const Method& method, const SiteStatistics* site, std::vector<const Matrix*> matrices, ThreadPool& pool, Isa isa)
+SiteRounding::SiteRounding(const Method& method, const SiteStatistics* site, std::vector<const Matrix*> matrices,
+                           ThreadPool& pool, Isa isa)
     : method_(method), site_(site), matrices_(std::move(matrices)), pool_(pool), isa_(isa) {}
 
 Matrix SiteRounding::round(const Matrix& matrix, const FormatPtr& format) {
@@ -25,7 +26,8 @@ Matrix SiteRounding::round(const Matrix& matrix, const FormatPtr& format) {
   task.moments.push_back({.rows = {0, matrix.rows}, .inputs = site_});
   const LinearQuantizer linear(task, plans_, pool_, isa_);
   Matrix stored{matrix.rows, matrix.cols, std::vector<float>(matrix.rows * matrix.cols)};
-  for (const RowRange rows : bands_of(task.weights, *format, kBandElements)) linear.decode(linear.encode(rows), rows.begin, stored.values);
+  for (const RowRange rows : bands_of(task.weights, *format, kBandElements))
+    linear.decode(linear.encode(rows), rows.begin, stored.values);
   return stored;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The Linears of one site rounded as an output's will be, in one format after another, and what that does to their outputs on the inputs that
-// the site saw. Nothing is written. Internal to pipeline/; one thread at a time, the pool does the work.
+// The Linears of one site rounded as an output's will be, in one format after another, and what that does to their
+// outputs on the inputs that the site saw. Nothing is written. Internal to pipeline/; one thread at a time, the pool
+// does the work.
 //
 //   SiteRounding rounding(method, &site, {&gate, &up}, pool, isa);
 //   const Matrix& stored = rounding.keep(0, find_format("q4_k"));      // made once, kept for whoever asks again
@@ -25,8 +26,10 @@ namespace nibble {
 
 class SiteRounding {
  public:
-  // site: of the matrices' inputs; null where the method is told nothing, as of an embedding's. All must outlive the rounding.
-  SiteRounding(const Method& method, const SiteStatistics* site, std::vector<const Matrix*> matrices, ThreadPool& pool, Isa isa);
+  // site: of the matrices' inputs; null where the method is told nothing, as of an embedding's. All must outlive the
+  // rounding.
+  SiteRounding(const Method& method, const SiteStatistics* site, std::vector<const Matrix*> matrices, ThreadPool& pool,
+               Isa isa);
 
   std::size_t count() const { return matrices_.size(); }
   const Matrix& original(std::size_t index) const { return *matrices_[index]; }
@@ -43,7 +46,7 @@ class SiteRounding {
   ThreadPool& pool_;
   Isa isa_;
   RoundPlans plans_;
-  std::map<std::pair<std::size_t, std::string>, Matrix> kept_;           // by matrix and format
+  std::map<std::pair<std::size_t, std::string>, Matrix> kept_;  // by matrix and format
   std::map<std::pair<std::size_t, std::string>, double> errors_;
 };
 

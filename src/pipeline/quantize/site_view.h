@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What calibration tells of one site while its Linears are rounded: of statistics that were read, or of the text that walks through the
-// layers quantized so far, beside the original's. Internal to pipeline/; one thread at a time, the pool does the work.
+// What calibration tells of one site while its Linears are rounded: of statistics that were read, or of the text that
+// walks through the layers quantized so far, beside the original's. Internal to pipeline/; one thread at a time, the
+// pool does the work.
 //
 //   SiteView view = view_of_text(site, layer, parts, {original, current}, stored, &walk_of_original, isa, pool);
 //   current.at("q").values = target_of("q", layer, parts, {original, current}, scales.rows("q"), view, isa, pool);
@@ -25,13 +26,14 @@ namespace nibble {
 struct SiteView {
   const SiteStatistics* given = nullptr;  // of statistics that were read
   std::optional<SiteStatistics> own{};    // in place of them: of the walk, or rescaled
-  // What the original's layer has with the inputs x' of the quantized layers; empty without a walk. Its inputs, E[x x'^T]; or where outputs are
-  // added to the residual stream, what they should be, E[y x'^T]: the original's stream behind them less the stream that they are added to.
+  // What the original's layer has with the inputs x' of the quantized layers; empty without a walk. Its inputs, E[x
+  // x'^T]; or where outputs are added to the residual stream, what they should be, E[y x'^T]: the original's stream
+  // behind them less the stream that they are added to.
   std::vector<float> cross{};
   bool is_original_left = false;  // the original's text has gone on
   RoundPlans plans{};
-  std::optional<FeedbackFactor> factor{};    // of the moment, for targets where the rounder has made none
-  std::span<const float> column_scales{};    // of the transform; empty: none
+  std::optional<FeedbackFactor> factor{};  // of the moment, for targets where the rounder has made none
+  std::span<const float> column_scales{};  // of the transform; empty: none
 
   const SiteStatistics* inputs() const { return own ? &*own : given; }  // null: nothing is known
 };
@@ -45,14 +47,16 @@ struct LayerPair {
 // A site of statistics that were read, whose columns a transform has multiplied by `scales` (empty: nothing).
 SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> scales);
 
-// A site as the text meets it now. stored: the text behind the layers quantized so far; original: behind the original's, null where nobody
-// follows it. Both are at the site; where the site's outputs are added to the residual stream, the original is left.
-SiteView view_of_text(const Site& site, std::int64_t layer, const PlannedParts& parts, const LayerPair& weights, LayerWalk& stored,
-                      LayerWalk* original, Isa isa, ThreadPool& pool);
+// A site as the text meets it now. stored: the text behind the layers quantized so far; original: behind the
+// original's, null where nobody follows it. Both are at the site; where the site's outputs are added to the residual
+// stream, the original is left.
+SiteView view_of_text(const Site& site, std::int64_t layer, const PlannedParts& parts, const LayerPair& weights,
+                      LayerWalk& stored, LayerWalk* original, Isa isa, ThreadPool& pool);
 
-// The weights that give a Linear's outputs best for the inputs that it gets now, [rows, cols]. outputs_scale: what a transform multiplied the
-// Linear's own outputs by; empty: nothing. Needs view.cross.
-std::vector<float> target_of(std::string_view part, std::int64_t layer, const PlannedParts& parts, const LayerPair& weights,
-                             std::span<const float> outputs_scale, SiteView& view, Isa isa, ThreadPool& pool);
+// The weights that give a Linear's outputs best for the inputs that it gets now, [rows, cols]. outputs_scale: what a
+// transform multiplied the Linear's own outputs by; empty: nothing. Needs view.cross.
+std::vector<float> target_of(std::string_view part, std::int64_t layer, const PlannedParts& parts,
+                             const LayerPair& weights, std::span<const float> outputs_scale, SiteView& view, Isa isa,
+                             ThreadPool& pool);
 
 }  // namespace nibble

@@ -70,7 +70,8 @@ SourceSurvey survey_source(const Checkpoint& checkpoint, const SurveyRequest& re
     const bool wants_peak = wanted.erase(&tensor) != 0;
     if (request.hash || wants_peak) items.push_back({&tensor, wants_peak, request.hash});
   }
-  for (const StoredTensor* const expert : wanted) items.push_back({expert, true, false});  // rows of a stack, which is hashed as a whole
+  for (const StoredTensor* const expert : wanted)
+    items.push_back({expert, true, false});  // rows of a stack, which is hashed as a whole
   std::ranges::sort(items, {}, [](const Surveyed& item) -> const std::string& { return item.tensor->name; });
   pool.parallel_for(items.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t i = begin; i < end; ++i) survey_tensor(checkpoint, items[i].wants_hash, items[i]);

@@ -2,8 +2,8 @@
 //
 // What has to be known of all of a source's weights before the first is written, found in one pass over their bytes.
 //
-//   const SourceSurvey survey = survey_source(source, {.hash = true, .peaks = {&source.tensor("lm_head.weight")}}, pool);
-//   survey.hash;   // "5f0a..."
+//   const SourceSurvey survey = survey_source(source, {.hash = true, .peaks = {&source.tensor("lm_head.weight")}},
+//   pool); survey.hash;   // "5f0a..."
 #pragma once
 
 #include <map>
@@ -22,8 +22,8 @@ struct SurveyRequest {
 };
 
 struct SourceSurvey {
-  // XXH3-64 over the sorted names of all tensors, each followed by the XXH3-64 of its bytes as they lie in the file; 16 hexadecimal digits.
-  // Empty where it was not asked for.
+  // XXH3-64 over the sorted names of all tensors, each followed by the XXH3-64 of its bytes as they lie in the file; 16
+  // hexadecimal digits. Empty where it was not asked for.
   std::string hash;
   std::map<const StoredTensor*, WeightPeak> peaks;
 };

@@ -23,8 +23,10 @@ std::string name_list(const std::vector<std::string>& names) {
 }
 
 bool asks(const TensorPlan& tensor, const QuantizeModelOptions& options, bool tied) {
-  const bool is_product = tensor.role == TensorRole::linear || tensor.role == TensorRole::head || (tensor.role == TensorRole::embedding && tied);
-  return is_product && tensor.target.format->info().kind != FormatKind::raw && method_for(tensor, options).needs() != Needs::nothing;
+  const bool is_product = tensor.role == TensorRole::linear || tensor.role == TensorRole::head ||
+                          (tensor.role == TensorRole::embedding && tied);
+  return is_product && tensor.target.format->info().kind != FormatKind::raw &&
+         method_for(tensor, options).needs() != Needs::nothing;
 }
 
 }  // namespace
@@ -39,7 +41,8 @@ StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& o
   const ModelTensors tensors(plan.config);
   std::map<std::string, const SiteStatistics*, std::less<>> known;
   for (const SiteStatistics& site : options.calibration.statistics->sites)
-    for (const ModelTensor* const tensor : tensors_of_site(tensors, site)) known.emplace(tensor->name(plan.target_spelling), &site);
+    for (const ModelTensor* const tensor : tensors_of_site(tensors, site))
+      known.emplace(tensor->name(plan.target_spelling), &site);
   for (const TensorPlan& tensor : plan.tensors) {
     if (!asks(tensor, options, plan.config.tied_embedding)) continue;
     const auto site = known.find(tensor.target.name);
@@ -58,8 +61,10 @@ StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& o
 void require_second_moments(const StatisticsGaps& gaps) {
   if (gaps.shallow.empty()) return;
   throw Error(ErrorKind::unusable_input,
-              fmt::format("the method weighs a Linear's inputs against each other, and these statistics hold their mean squares only (importance matrices "
-                          "never hold more); collect them with second moments, give text in their place, or choose the method imatrix: {}",
+              fmt::format("the method weighs a Linear's inputs against each other, and these statistics hold their "
+                          "mean squares only (importance matrices "
+                          "never hold more); collect them with second moments, give text in their place, or choose the "
+                          "method imatrix: {}",
                           name_list(gaps.shallow)),
               "second_moments");
 }
@@ -72,15 +77,19 @@ void require_no_gaps(const StatisticsGaps& gaps) {
 std::vector<std::string> describe_gaps(const StatisticsGaps& gaps) {
   std::vector<std::string> lines;
   if (!gaps.missing.empty())
-    lines.push_back(fmt::format("the statistics have nothing of {} tensors, which are rounded as if all columns mattered alike: {}",
-                                gaps.missing.size(), name_list(gaps.missing)));
+    lines.push_back(
+        fmt::format("the statistics have nothing of {} tensors, which are rounded as if all columns mattered alike: {}",
+                    gaps.missing.size(), name_list(gaps.missing)));
   if (!gaps.silent.empty())
-    lines.push_back(fmt::format("the statistics saw nothing but zeros of {} tensors, which are rounded as if all columns mattered alike: {}",
-                                gaps.silent.size(), name_list(gaps.silent)));
+    lines.push_back(fmt::format(
+        "the statistics saw nothing but zeros of {} tensors, which are rounded as if all columns mattered alike: {}",
+        gaps.silent.size(), name_list(gaps.silent)));
   if (!gaps.missing_head.empty())
-    lines.push_back(fmt::format("the statistics have nothing of the output matrix, which importance matrices often leave out; it is rounded as if "
-                                "all columns mattered alike: {}",
-                                name_list(gaps.missing_head)));
+    lines.push_back(
+        fmt::format("the statistics have nothing of the output matrix, which importance matrices often leave out; it "
+                    "is rounded as if "
+                    "all columns mattered alike: {}",
+                    name_list(gaps.missing_head)));
   return lines;
 }
 

@@ -14,9 +14,12 @@
 namespace nibble {
 
 struct StatisticsGaps {
-  std::vector<std::string> missing;  // layers' matrices, as the output spells them, whose inputs the statistics do not have
-  std::vector<std::string> missing_head;  // the same of the output matrix, which may be the embedding: llama.cpp collects none for it
-  std::vector<std::string> shallow;  // layers' matrices whose method weighs inputs against each other, of which the statistics know squares only
+  std::vector<std::string>
+      missing;  // layers' matrices, as the output spells them, whose inputs the statistics do not have
+  std::vector<std::string>
+      missing_head;  // the same of the output matrix, which may be the embedding: llama.cpp collects none for it
+  std::vector<std::string> shallow;  // layers' matrices whose method weighs inputs against each other, of which the
+                                     // statistics know squares only
   std::vector<std::string> silent;   // tensors whose inputs were never seen, or only as zeros
 };
 
@@ -32,8 +35,8 @@ void require_no_gaps(const StatisticsGaps& gaps);
 // True when nothing was seen at the site but zeros: such numbers weigh nothing and are not used.
 bool is_silent(const SiteStatistics& site);
 
-// "the statistics have nothing of 7 tensors, which are rounded as if all columns mattered alike: blk.1.attn_q.weight, ..."; a line for each
-// kind of gap.
+// "the statistics have nothing of 7 tensors, which are rounded as if all columns mattered alike: blk.1.attn_q.weight,
+// ..."; a line for each kind of gap.
 std::vector<std::string> describe_gaps(const StatisticsGaps& gaps);
 
 }  // namespace nibble

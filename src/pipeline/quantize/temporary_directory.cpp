@@ -18,7 +18,8 @@ TemporaryDirectory::TemporaryDirectory(const std::filesystem::path& parent) {
   std::string pattern = (where / "nibble-XXXXXX").string();
   if (error || mkdtemp(pattern.data()) == nullptr)
     throw Error(ErrorKind::io, "cannot make a temporary directory in '" + where.string() +
-                                   "'; set TMPDIR to a place with room: " + (error ? error.message() : std::system_category().message(errno)));
+                                   "'; set TMPDIR to a place with room: " +
+                                   (error ? error.message() : std::system_category().message(errno)));
   path_ = pattern;
 }
 

@@ -9,7 +9,8 @@ namespace nibble {
 
 class TemporaryDirectory {
  public:
-  // Makes PARENT/nibble-XXXXXX; an empty parent stands for the system's temporary directory. Error(io) with the system's reason.
+  // Makes PARENT/nibble-XXXXXX; an empty parent stands for the system's temporary directory. Error(io) with the
+  // system's reason.
   explicit TemporaryDirectory(const std::filesystem::path& parent);
   ~TemporaryDirectory();
   TemporaryDirectory(const TemporaryDirectory&) = delete;

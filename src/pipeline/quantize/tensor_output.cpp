@@ -23,12 +23,22 @@ bool is_raw(const TensorPlan& tensor) { return tensor.target.format->info().kind
 
 }  // namespace
 
-std::uint64_t progress_weight(TensorRole role, bool is_calibrated) { return is_calibrated && role == TensorRole::linear ? 16 : 1; }
+std::uint64_t progress_weight(TensorRole role, bool is_calibrated) {
+  return is_calibrated && role == TensorRole::linear ? 16 : 1;
+}
 
-TensorOutput::TensorOutput(const QuantizePlan& plan, BandWriter& bands, ProgressMeter& meter, const TensorOutputOptions& options, ThreadPool& pool)
-    : plan_(plan), output_of_(output_tensors(plan).of_plan), bands_(bands), meter_(meter), options_(options), pool_(pool) {}
+TensorOutput::TensorOutput(const QuantizePlan& plan, BandWriter& bands, ProgressMeter& meter,
+                           const TensorOutputOptions& options, ThreadPool& pool)
+    : plan_(plan),
+      output_of_(output_tensors(plan).of_plan),
+      bands_(bands),
+      meter_(meter),
+      options_(options),
+      pool_(pool) {}
 
-std::uint64_t TensorOutput::weight_of(const TensorPlan& tensor) const { return progress_weight(tensor.role, options_.work != nullptr); }
+std::uint64_t TensorOutput::weight_of(const TensorPlan& tensor) const {
+  return progress_weight(tensor.role, options_.work != nullptr);
+}
 
 RowSource TensorOutput::rows_of(std::size_t index, const QuantizedView& view) const {
   const TensorPlan& tensor = plan_.tensors[index];
@@ -40,24 +50,28 @@ RowSource TensorOutput::rows_of(std::size_t index, const QuantizedView& view) co
   return rows;
 }
 
-void TensorOutput::write(std::size_t index, const LinearTask& task, RoundPlans& plans, const std::function<void()>& after_band) {
+void TensorOutput::write(std::size_t index, const LinearTask& task, RoundPlans& plans,
+                         const std::function<void()>& after_band) {
   write_bands(index, task, plans, [&](const LinearQuantizer&, const QuantizedTensor&, std::uint64_t) {
     if (after_band) after_band();
   });
 }
 
-StoredMatrix TensorOutput::write_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans, bool keeps_codes) {
+StoredMatrix TensorOutput::write_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans,
+                                          bool keeps_codes) {
   const std::uint64_t rows = task.weights.view->rows, cols = task.weights.view->cols;
   StoredMatrix stored{{rows, cols, large_vector(rows * cols)}, {}, nullptr};
-  write_bands(index, task, plans, [&](const LinearQuantizer& linear, const QuantizedTensor& band, std::uint64_t first_row) {
-    linear.decode(band, first_row, stored.values.values);
-    stored.tensor_grid = linear.tensor_grid();
-    // Rows that know their place in a tensor cannot be put into another order.
-    if (!keeps_codes || stored.tensor_grid != nullptr || is_raw(plan_.tensors[index])) return;
-    if (!stored.codes) stored.codes.emplace(task.format, rows, cols);
-    const QuantizedView view = band.view();
-    for (std::uint64_t row = 0; row < band.rows; ++row) stored.codes->copy_row(task.weights.stored_row(first_row + row), view, row);
-  });
+  write_bands(index, task, plans,
+              [&](const LinearQuantizer& linear, const QuantizedTensor& band, std::uint64_t first_row) {
+                linear.decode(band, first_row, stored.values.values);
+                stored.tensor_grid = linear.tensor_grid();
+                // Rows that know their place in a tensor cannot be put into another order.
+                if (!keeps_codes || stored.tensor_grid != nullptr || is_raw(plan_.tensors[index])) return;
+                if (!stored.codes) stored.codes.emplace(task.format, rows, cols);
+                const QuantizedView view = band.view();
+                for (std::uint64_t row = 0; row < band.rows; ++row)
+                  stored.codes->copy_row(task.weights.stored_row(first_row + row), view, row);
+              });
   return stored;
 }
 
@@ -110,8 +124,8 @@ void TensorOutput::record_error(std::size_t index, const RoundedLinear& linear) 
   if (options_.work != nullptr && options_.work->load(error_piece_name(index), piece)) {
     std::memcpy(values.data(), piece.planes[0].data(), sizeof values);
   } else {
-    const OutputError error =
-        measure_output_error(linear, with_kernels(plan_.tensors[index].target.format, options_.isa), pool_, options_.isa);
+    const OutputError error = measure_output_error(
+        linear, with_kernels(plan_.tensors[index].target.format, options_.isa), pool_, options_.isa);
     values = {static_cast<float>(error.nearest), static_cast<float>(error.stored)};
     std::memcpy(piece.planes[0].data(), values.data(), sizeof values);
     if (options_.work != nullptr) options_.work->store(error_piece_name(index), piece);

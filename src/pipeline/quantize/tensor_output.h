@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The way of a plan's tensors into an output: tasks are carried out band by band, so that memory is bounded by a band, and what a run before
-// has finished is taken from where it left it. Internal to pipeline/; one thread at a time, the pool does the work.
+// The way of a plan's tensors into an output: tasks are carried out band by band, so that memory is bounded by a band,
+// and what a run before has finished is taken from where it left it. Internal to pipeline/; one thread at a time, the
+// pool does the work.
 //
 //   TensorOutput output(plan, bands, meter, {.work = &work, .isa = isa}, pool);
 //   RoundPlans plans;
@@ -25,7 +26,8 @@
 
 namespace nibble {
 
-// How much longer a tensor's weights take than an embedding's, in a calibrated quantization or another: what progress is counted in.
+// How much longer a tensor's weights take than an embedding's, in a calibrated quantization or another: what progress
+// is counted in.
 std::uint64_t progress_weight(TensorRole role, bool is_calibrated);
 
 struct TensorOutputOptions {
@@ -42,13 +44,16 @@ struct StoredMatrix {
 
 class TensorOutput {
  public:
-  TensorOutput(const QuantizePlan& plan, BandWriter& bands, ProgressMeter& meter, const TensorOutputOptions& options, ThreadPool& pool);
+  TensorOutput(const QuantizePlan& plan, BandWriter& bands, ProgressMeter& meter, const TensorOutputOptions& options,
+               ThreadPool& pool);
 
-  // The plan's row order, format and name for weights that lie elsewhere than in the source's tensor. view outlives the result.
+  // The plan's row order, format and name for weights that lie elsewhere than in the source's tensor. view outlives the
+  // result.
   RowSource rows_of(std::size_t index, const QuantizedView& view) const;
 
   // Carries out a task whose weights are rows_of(index, ...). after_band: called when a band's rows have been read.
-  void write(std::size_t index, const LinearTask& task, RoundPlans& plans, const std::function<void()>& after_band = {});
+  void write(std::size_t index, const LinearTask& task, RoundPlans& plans,
+             const std::function<void()>& after_band = {});
   // The same, and says what is stored.
   StoredMatrix write_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans, bool keeps_codes);
   // A norm or a bias, its elements in the source's order.
@@ -57,7 +62,8 @@ class TensorOutput {
   // True when nothing of the tensor is left to be rounded.
   bool is_done(std::size_t index) const;
 
-  // What rounding took of the outputs. Kept with the pieces: a run that goes on from them does not know the inputs any more.
+  // What rounding took of the outputs. Kept with the pieces: a run that goes on from them does not know the inputs any
+  // more.
   void record_error(std::size_t index, const RoundedLinear& linear);
   const std::map<std::size_t, OutputError>& errors() const { return errors_; }
 

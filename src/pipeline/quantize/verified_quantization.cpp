@@ -14,9 +14,12 @@ struct NotAccepted {};
 
 }  // namespace
 
-VerifiedQuantization quantize_verified(const SourceModel& source, const QuantizeModelOptions& options, const VerifyOptions& verify, ThreadPool& pool,
+VerifiedQuantization quantize_verified(const SourceModel& source, const QuantizeModelOptions& options,
+                                       const VerifyOptions& verify, ThreadPool& pool,
                                        const ProgressCallback& progress) {
-  if (options.dry_run) throw Error(ErrorKind::invalid_argument, "a dry run writes nothing that could be verified; leave out one of the two");
+  if (options.dry_run)
+    throw Error(ErrorKind::invalid_argument,
+                "a dry run writes nothing that could be verified; leave out one of the two");
   read_texts(verify.texts, source.tokenizer(), source.config().context, verify.judge.windows);
   VerifiedQuantization result;
   QuantizeModelOptions judged = options;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Quantizing with a judge at the door: the finished output is read side by side with its source before it takes its place, and does so only
-// when it meets what is required. A bad model never replaces a good one.
+// Quantizing with a judge at the door: the finished output is read side by side with its source before it takes its
+// place, and does so only when it meets what is required. A bad model never replaces a good one.
 //
-//   VerifiedQuantization result = quantize_verified(source, options, {.texts = texts, .requirements = parse_requirements("kl<=0.02")}, pool, {});
-//   if (!result.released) explain(result.acceptance);
+//   VerifiedQuantization result = quantize_verified(source, options, {.texts = texts, .requirements =
+//   parse_requirements("kl<=0.02")}, pool, {}); if (!result.released) explain(result.acceptance);
 #pragma once
 
 #include <optional>
@@ -30,7 +30,7 @@ struct VerifiedQuantization {
 };
 
 // Errors of quantize_model and judge_models. Texts and tokenizer are judged before the work begins.
-VerifiedQuantization quantize_verified(const SourceModel& source, const QuantizeModelOptions& options, const VerifyOptions& verify, ThreadPool& pool,
-                                       const ProgressCallback& progress);
+VerifiedQuantization quantize_verified(const SourceModel& source, const QuantizeModelOptions& options,
+                                       const VerifyOptions& verify, ThreadPool& pool, const ProgressCallback& progress);
 
 }  // namespace nibble

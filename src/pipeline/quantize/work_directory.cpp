@@ -45,9 +45,11 @@ bool holds_nothing(const std::filesystem::path& path) {
 WorkDirectory::WorkDirectory(std::filesystem::path path, const std::string& key) : path_(std::move(path)) {
   std::error_code error;
   if (std::filesystem::exists(path_, error)) {
-    if (!std::filesystem::is_directory(path_, error) || (!std::filesystem::exists(path_ / kKeyFile, error) && !holds_nothing(path_)))
-      throw Error(ErrorKind::io,
-                  "this is where unfinished work would be kept, but something else is there; move it away: " + path_.string());
+    if (!std::filesystem::is_directory(path_, error) ||
+        (!std::filesystem::exists(path_ / kKeyFile, error) && !holds_nothing(path_)))
+      throw Error(
+          ErrorKind::io,
+          "this is where unfinished work would be kept, but something else is there; move it away: " + path_.string());
     if (read_key(path_ / kKeyFile) == key) {
       drop_damaged();
       return;
@@ -55,7 +57,8 @@ WorkDirectory::WorkDirectory(std::filesystem::path path, const std::string& key)
     remove();
   }
   if (!std::filesystem::create_directories(path_, error) || error)
-    throw Error(ErrorKind::io, "cannot make a directory for unfinished work: " + path_.string() + ": " + error.message());
+    throw Error(ErrorKind::io,
+                "cannot make a directory for unfinished work: " + path_.string() + ": " + error.message());
   OutputFile file(path_ / kKeyFile);
   file.write(std::string_view(key));
   file.commit();
@@ -102,7 +105,8 @@ void WorkDirectory::remove() noexcept {
   // The key goes last, so that at any moment the directory is one that a run knows for its own.
   std::error_code ignored;
   std::vector<std::filesystem::path> pieces;
-  for (auto entry = std::filesystem::directory_iterator(path_, ignored); entry != std::filesystem::directory_iterator(); entry.increment(ignored))
+  for (auto entry = std::filesystem::directory_iterator(path_, ignored); entry != std::filesystem::directory_iterator();
+       entry.increment(ignored))
     if (entry->path().filename() != kKeyFile) pieces.push_back(entry->path());
   for (const auto& piece : pieces) std::filesystem::remove(piece, ignored);
   std::filesystem::remove_all(path_, ignored);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Finished pieces of a long quantization, kept beside the output until it is complete, so that the same command goes on where an
-// interrupted one stopped, at any moment, and ends with the same bytes. Pieces appear whole or not at all. One thread at a time.
+// Finished pieces of a long quantization, kept beside the output until it is complete, so that the same command goes on
+// where an interrupted one stopped, at any moment, and ends with the same bytes. Pieces appear whole or not at all. One
+// thread at a time.
 //
 //   WorkDirectory work("out.gguf.work", key);          // pieces made under another key are thrown away
 //   if (!work.load(name, band)) { ...; work.store(name, band); }
@@ -17,11 +18,13 @@ namespace nibble {
 
 class WorkDirectory {
  public:
-  // key: everything that decides the bytes. Error(io) when the directory cannot be made, or when something else stands at `path`.
+  // key: everything that decides the bytes. Error(io) when the directory cannot be made, or when something else stands
+  // at `path`.
   WorkDirectory(std::filesystem::path path, const std::string& key);
 
   bool has(const std::string& piece) const;
-  // Fills the planes of `tensor`, which has the right sizes already; false when the piece is not there or not of these sizes.
+  // Fills the planes of `tensor`, which has the right sizes already; false when the piece is not there or not of these
+  // sizes.
   bool load(const std::string& piece, QuantizedTensor& tensor) const;
   void store(const std::string& piece, const QuantizedTensor& tensor);
   void remove() noexcept;

@@ -34,14 +34,16 @@ float evenly_spread(std::size_t i) {
 void judge(const ExplainRequest& request) {
   const auto all = [&](const char* what, std::span<const float> numbers) {
     if (first_not_finite(numbers))
-      throw Error(ErrorKind::invalid_argument, std::string("no format stores NaN or infinity; leave it out of the ") + what);
+      throw Error(ErrorKind::invalid_argument,
+                  std::string("no format stores NaN or infinity; leave it out of the ") + what);
   };
   all("numbers", request.numbers);
   if (request.range) {
     all("range", std::array{request.range->first, request.range->second});
     if (!(request.range->first < request.range->second))
-      throw Error(ErrorKind::invalid_argument, fmt::format("a range is its lower end, then its upper end, as in -2.5,3: {},{}",
-                                                           explained_number(request.range->first), explained_number(request.range->second)));
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("a range is its lower end, then its upper end, as in -2.5,3: {},{}",
+                              explained_number(request.range->first), explained_number(request.range->second)));
   }
 }
 
@@ -68,13 +70,15 @@ FittedSpan make_span(const ExplainRequest& request, std::span<const float> numbe
   }
   const std::size_t room = info.span == 0 ? kMostNumbers : info.span;
   if (span.values.size() > room)
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("{} numbers share a grid in {}; give at most {}: {}", info.span == 0 ? kMostNumbers : info.span, info.name,
-                            room - (request.range ? 2 : 0), numbers.size()));
+    throw Error(ErrorKind::invalid_argument, fmt::format("{} numbers share a grid in {}; give at most {}: {}",
+                                                         info.span == 0 ? kMostNumbers : info.span, info.name,
+                                                         room - (request.range ? 2 : 0), numbers.size()));
   if (info.span > span.values.size() && info.span <= kLargestFilled) {
     const std::size_t missing = info.span - span.values.size();
-    for (std::size_t i = 0; i < missing; ++i) span.values.push_back(span.low + evenly_spread(i) * (span.high - span.low));
-    span.description += fmt::format(", and {} numbers spread evenly over the range: {} share a grid", missing, info.span);
+    for (std::size_t i = 0; i < missing; ++i)
+      span.values.push_back(span.low + evenly_spread(i) * (span.high - span.low));
+    span.description +=
+        fmt::format(", and {} numbers spread evenly over the range: {} share a grid", missing, info.span);
   }
   return span;
 }
@@ -96,7 +100,8 @@ EncodedSpan encode(const ExplainRequest& request, const FittedSpan& span) {
   const auto read_grid = format.unpack_tensor(view.row(0), 1, columns);
   EncodedSpan encoded{std::vector<std::byte>(format.grid_bytes()), std::vector<Code>(columns)};
   if (format.info().kind == FormatKind::raw) {
-    for (std::size_t i = 0; i < columns; ++i) format.unpack(view.row(0), i, 1, nullptr, 0, encoded.grid.data(), &encoded.codes[i]);
+    for (std::size_t i = 0; i < columns; ++i)
+      format.unpack(view.row(0), i, 1, nullptr, 0, encoded.grid.data(), &encoded.codes[i]);
   } else {
     format.unpack(view.row(0), 0, columns, read_grid.get(), 0, encoded.grid.data(), encoded.codes.data());
   }
@@ -104,7 +109,8 @@ EncodedSpan encode(const ExplainRequest& request, const FittedSpan& span) {
 }
 
 // The unit that holds this column, with numbers outside the range as they were given.
-Code code_of(const Format& format, const EncodedSpan& encoded, const FittedSpan& span, std::span<const float> numbers, std::size_t column) {
+Code code_of(const Format& format, const EncodedSpan& encoded, const FittedSpan& span, std::span<const float> numbers,
+             std::size_t column) {
   const std::size_t unit = format.info().unit, first = column / unit * unit;
   if (format.info().kind == FormatKind::raw) return encoded.codes[column];
   bool is_outside = false;
@@ -129,7 +135,8 @@ std::vector<float> points_at(const Format& format, const std::byte* grid) {
   return points;
 }
 
-ExplainedNumber explain_number(const Format& format, const std::byte* grid, std::size_t column, Code code, float given) {
+ExplainedNumber explain_number(const Format& format, const std::byte* grid, std::size_t column, Code code,
+                               float given) {
   const std::size_t unit = format.info().unit;
   std::vector<float> values(unit);
   format.value(grid, column / unit * unit, code, values.data());
@@ -168,7 +175,8 @@ Explanation explain_format(const ExplainRequest& request) {
     explanation.points = points_at(format, grid);
   }
   for (std::size_t i = 0; i < numbers.size(); ++i)
-    explanation.numbers.push_back(explain_number(format, grid, i, code_of(format, encoded, span, numbers, i), numbers[i]));
+    explanation.numbers.push_back(
+        explain_number(format, grid, i, code_of(format, encoded, span, numbers, i), numbers[i]));
   explanation.zero_points = explain_zero_points(format, grid, numbers);
   return explanation;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a format stores given numbers, step by step: the range, the grid it leads to, each number's code, what the code decodes to, and the
-// error. Works for every format through its interface; formats on evenly spaced points also get their arithmetic, with the numbers put in.
-// Everything here is a value; nothing is shared.
+// How a format stores given numbers, step by step: the range, the grid it leads to, each number's code, what the code
+// decodes to, and the error. Works for every format through its interface; formats on evenly spaced points also get
+// their arithmetic, with the numbers put in. Everything here is a value; nothing is shared.
 //
 //   Explanation e = explain_format({.format = find_format("int8:tensor:asym"), .numbers = {3.0f, 0.0f, -2.5f}});
 //   e.numbers[0].code;      // 127
@@ -22,8 +22,9 @@ namespace nibble {
 struct ExplainRequest {
   FormatPtr format;
   FitOptions fit{};
-  std::vector<float> numbers{};                       // finite; none: a few of the range are taken
-  std::optional<std::pair<float, float>> range = {};  // low, high of the values that the grid is for; none: of the numbers
+  std::vector<float> numbers{};  // finite; none: a few of the range are taken
+  std::optional<std::pair<float, float>> range =
+      {};  // low, high of the values that the grid is for; none: of the numbers
 };
 
 // One step towards the grid: "scale", "(3 - -2.5) / 255", 0.0215686.
@@ -70,7 +71,8 @@ struct Explanation {
   std::optional<ZeroPoints> zero_points;
 };
 
-// Error(invalid_argument): numbers that are not finite, a range whose ends are in the wrong order, more numbers than share a grid.
+// Error(invalid_argument): numbers that are not finite, a range whose ends are in the wrong order, more numbers than
+// share a grid.
 Explanation explain_format(const ExplainRequest& request);
 
 }  // namespace nibble

@@ -38,7 +38,8 @@ PlainScale plain_scale(const PlanarSpec& spec, double low, double high) {
     }
   } else if (spec.is_asymmetric) {
     const double levels = std::exp2(spec.bits) - 1;
-    return {(high - low) / levels, fmt::format("({} - {}) / {}", explained_number(high), operand(low), explained_number(levels))};
+    return {(high - low) / levels,
+            fmt::format("({} - {}) / {}", explained_number(high), operand(low), explained_number(levels))};
   } else if (spec.is_high) {
     const double end = high >= -low ? high : low;
     return {end / 2, fmt::format("{} / 2", explained_number(end))};
@@ -64,7 +65,8 @@ std::string rule_in_words(FitRule rule) {
   }
 }
 
-std::string planar_scale_formula(const PlanarFormat& format, const PlanarGrid& grid, double low, double high, const FitOptions& fit) {
+std::string planar_scale_formula(const PlanarFormat& format, const PlanarGrid& grid, double low, double high,
+                                 const FitOptions& fit) {
   const PlanarSpec& spec = format.spec();
   if (!(high > low)) return "nothing but zeros: any scale would do";
   if (spec.points == PlanarPoints::binary) return "the mean magnitude";
@@ -73,20 +75,25 @@ std::string planar_scale_formula(const PlanarFormat& format, const PlanarGrid& g
   if (spec.scale == ScaleType::e8m0) rounded = std::exp2(std::ceil(std::log2(plain.value)));
   const float stored = storable_scale(static_cast<float>(rounded), spec.scale, {grid.base, grid.offset});
   // Where scales are counted in units, what was wanted may be far from what is stored: compare with the wish.
-  const double wish = spec.scale == ScaleType::dq ? plain.value : static_cast<double>(stored), found = static_cast<double>(grid.scale);
+  const double wish = spec.scale == ScaleType::dq ? plain.value : static_cast<double>(stored),
+               found = static_cast<double>(grid.scale);
   const double slack = spec.scale == ScaleType::dq ? 0.01 * static_cast<double>(grid.base) : 0;
   const bool is_plain = std::fabs(wish - found) <= slack + 2e-7 * std::fabs(found);
-  if (!is_plain) return fmt::format("{}; the plain rule, {}, gives {}", rule_in_words(fit.rule), plain.formula, explained_number(plain.value));
+  if (!is_plain)
+    return fmt::format("{}; the plain rule, {}, gives {}", rule_in_words(fit.rule), plain.formula,
+                       explained_number(plain.value));
   const bool is_exact = std::fabs(plain.value - static_cast<double>(grid.scale)) <= 1e-6 * plain.value;
-  return is_exact ? plain.formula : fmt::format("{} = {}, rounded to what is stored", plain.formula, explained_number(plain.value));
+  return is_exact ? plain.formula
+                  : fmt::format("{} = {}, rounded to what is stored", plain.formula, explained_number(plain.value));
 }
 
 std::string planar_zero_formula(const PlanarFormat& format, const PlanarGrid& grid, double low) {
   const std::int32_t first = format.first_integer(), levels = (1 << format.spec().bits) - 1;
   const double ratio = -low / static_cast<double>(grid.scale);
-  if (static_cast<int>(std::nearbyint(std::clamp(ratio, 0.0, static_cast<double>(levels)))) != grid.zero) return "searched with the scale";
-  const std::string rounded =
-      fmt::format("round({} / {}) = round({})", explained_number(-low), explained_number(static_cast<double>(grid.scale)), explained_number(ratio));
+  if (static_cast<int>(std::nearbyint(std::clamp(ratio, 0.0, static_cast<double>(levels)))) != grid.zero)
+    return "searched with the scale";
+  const std::string rounded = fmt::format("round({} / {}) = round({})", explained_number(-low),
+                                          explained_number(static_cast<double>(grid.scale)), explained_number(ratio));
   return first == 0 ? rounded : fmt::format("{} + {}", first, rounded);
 }
 
@@ -95,10 +102,12 @@ std::string ratio_formula(double scale, double low, double high) {
   const double peak = high >= -low ? high : low;
   const auto whole = [&](double length) {
     const double ratio = length / scale;
-    return scale != 0 && std::fabs(ratio) < 300 && std::fabs(ratio) > 1.5 && std::fabs(ratio - std::nearbyint(ratio)) < 0.004 * std::fabs(ratio);
+    return scale != 0 && std::fabs(ratio) < 300 && std::fabs(ratio) > 1.5 &&
+           std::fabs(ratio - std::nearbyint(ratio)) < 0.004 * std::fabs(ratio);
   };
   if (whole(peak)) return fmt::format("{} / {:.0f}", explained_number(peak), peak / scale);
-  if (whole(high - low)) return fmt::format("({} - {}) / {:.0f}", explained_number(high), operand(low), (high - low) / scale);
+  if (whole(high - low))
+    return fmt::format("({} - {}) / {:.0f}", explained_number(high), operand(low), (high - low) / scale);
   return {};
 }
 
@@ -119,15 +128,17 @@ std::string even_code_formula(const EvenPoints& points, const ExplainedNumber& n
   if (points.zero) {
     const double ratio = given / points.scale;
     code = std::nearbyint(ratio) + static_cast<double>(*points.zero);
-    text = *points.zero == 0 ? fmt::format("round({} / {}) = round({})", explained_number(given), operand(points.scale), explained_number(ratio))
-                             : fmt::format("round({} / {}) + {} = {} + {}", explained_number(given), operand(points.scale),
-                                           operand(static_cast<double>(*points.zero)), explained_number(std::nearbyint(ratio)),
-                                           operand(static_cast<double>(*points.zero)));
+    text = *points.zero == 0
+               ? fmt::format("round({} / {}) = round({})", explained_number(given), operand(points.scale),
+                             explained_number(ratio))
+               : fmt::format("round({} / {}) + {} = {} + {}", explained_number(given), operand(points.scale),
+                             operand(static_cast<double>(*points.zero)), explained_number(std::nearbyint(ratio)),
+                             operand(static_cast<double>(*points.zero)));
   } else {
     const double ratio = (given - points.offset) / points.scale;
     code = std::nearbyint(ratio);
-    text = fmt::format("round(({} - {}) / {}) = round({})", explained_number(given), operand(points.offset), operand(points.scale),
-                       explained_number(ratio));
+    text = fmt::format("round(({} - {}) / {}) = round({})", explained_number(given), operand(points.offset),
+                       operand(points.scale), explained_number(ratio));
   }
   const double cut = std::clamp(code, static_cast<double>(points.lowest), static_cast<double>(points.highest));
   text += fmt::format(" = {:.0f}", code + 0.0);
@@ -166,17 +177,20 @@ std::optional<EvenPoints> find_even_points(const Format& format, const std::byte
   points.highest = first + static_cast<std::int64_t>(num_codes) - 1;
   points.offset = values.front() - points.scale * static_cast<double>(first);
   const double zero = -values.front() / points.scale, whole = std::nearbyint(zero);
-  if (std::fabs(zero - whole) < 1e-3 && whole >= 0 && whole < static_cast<double>(num_codes)) points.zero = static_cast<std::int64_t>(whole) + first;
+  if (std::fabs(zero - whole) < 1e-3 && whole >= 0 && whole < static_cast<double>(num_codes))
+    points.zero = static_cast<std::int64_t>(whole) + first;
   return points;
 }
 
-std::vector<ExplainedStep> explain_grid(const Format& format, const std::byte* grid, float low, float high, const FitOptions& fit) {
+std::vector<ExplainedStep> explain_grid(const Format& format, const std::byte* grid, float low, float high,
+                                        const FitOptions& fit) {
   const double from = static_cast<double>(low), to = static_cast<double>(high);
-  std::vector<ExplainedStep> steps = {
-      {"range", "smallest and largest number; always includes 0", explained_number(from) + " .. " + explained_number(to)}};
+  std::vector<ExplainedStep> steps = {{"range", "smallest and largest number; always includes 0",
+                                       explained_number(from) + " .. " + explained_number(to)}};
   const PlanarFormat* const planar = as_planar(format);
   if (planar != nullptr && planar->spec().points == PlanarPoints::table)
-    steps.push_back({"table", "learned: the points with the least squared error (k-means)", fmt::format("{} points", planar->num_codes())});
+    steps.push_back({"table", "learned: the points with the least squared error (k-means)",
+                     fmt::format("{} points", planar->num_codes())});
   for (const GridPart& part : format.grid_parts(grid, 0)) {
     std::string formula;
     if (planar != nullptr) {
@@ -193,31 +207,37 @@ std::vector<ExplainedStep> explain_grid(const Format& format, const std::byte* g
 
 std::string explain_rule(const Format& format, const std::byte* grid) {
   if (format.info().unit > 1)
-    return fmt::format("q = the nearest of {} vectors of {} points;  x ~ step * vector", format.num_codes(), format.info().unit);
+    return fmt::format("q = the nearest of {} vectors of {} points;  x ~ step * vector", format.num_codes(),
+                       format.info().unit);
   if (const auto points = find_even_points(format, grid, 0)) {
     if (!points->zero) return clamped_formula(*points, "round((x - minimum) / scale)") + ";  x ~ scale * q + minimum";
     if (*points->zero == 0) return clamped_formula(*points, "round(x / scale)") + ";  x ~ scale * q";
-    return clamped_formula(*points, "round(x / scale) + zero") + fmt::format(" with zero = {};  x ~ scale * (q - zero)", *points->zero);
+    return clamped_formula(*points, "round(x / scale) + zero") +
+           fmt::format(" with zero = {};  x ~ scale * (q - zero)", *points->zero);
   }
   if (format.num_codes() == 2) return "q = 1 where x >= 0, else 0;  x ~ scale * (2 q - 1)";
   if (format.grid_parts(grid, 0).empty()) return "q = the nearest point;  x ~ point";
   return "q = the point nearest to x / scale;  x ~ scale * point";
 }
 
-std::string explain_code(const Format& format, const std::byte* grid, std::size_t column, const ExplainedNumber& number) {
+std::string explain_code(const Format& format, const std::byte* grid, std::size_t column,
+                         const ExplainedNumber& number) {
   const FormatInfo& info = format.info();
   if (info.kind == FormatKind::raw) return fmt::format("bits {:#x}", number.code);
   if (info.unit > 1)
-    return fmt::format("columns {} to {} share this code", column / info.unit * info.unit, column / info.unit * info.unit + info.unit - 1);
+    return fmt::format("columns {} to {} share this code", column / info.unit * info.unit,
+                       column / info.unit * info.unit + info.unit - 1);
   if (const auto points = find_even_points(format, grid, column)) return even_code_formula(*points, number);
   if (format.num_codes() == 2) return number.given >= 0 ? "not negative" : "negative";
   const double step = step_of(format, grid, column);
   if (step == 0) return "the nearest point";
-  return fmt::format("{} / {} = {}, nearest point {}", explained_number(static_cast<double>(number.given)), operand(step),
-                     explained_number(static_cast<double>(number.given) / step), explained_number(static_cast<double>(number.decoded) / step));
+  return fmt::format("{} / {} = {}, nearest point {}", explained_number(static_cast<double>(number.given)),
+                     operand(step), explained_number(static_cast<double>(number.given) / step),
+                     explained_number(static_cast<double>(number.decoded) / step));
 }
 
-std::optional<ZeroPoints> explain_zero_points(const Format& format, const std::byte* grid, std::span<const float> numbers) {
+std::optional<ZeroPoints> explain_zero_points(const Format& format, const std::byte* grid,
+                                              std::span<const float> numbers) {
   if (!is_asymmetric(format)) return std::nullopt;
   const auto& typed = *reinterpret_cast<const PlanarGrid*>(grid);
   const std::int64_t half = std::int64_t{1} << (as_planar(format)->spec().bits - 1);
@@ -228,7 +248,8 @@ std::optional<ZeroPoints> explain_zero_points(const Format& format, const std::b
                    .highest_unsigned = 2 * half - 1};
   zeros.example = *std::ranges::max_element(numbers, {}, [](float x) { return std::fabs(x); });
   const Code code = format.nearest(grid, 0, &zeros.example, nullptr);
-  zeros.mixed_up = static_cast<double>(typed.scale) * (static_cast<double>(code) - static_cast<double>(half) - static_cast<double>(typed.zero));
+  zeros.mixed_up = static_cast<double>(typed.scale) *
+                   (static_cast<double>(code) - static_cast<double>(half) - static_cast<double>(typed.zero));
   return zeros;
 }
 

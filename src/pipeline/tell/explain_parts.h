@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The words and the arithmetic of explain_format: what a grid's numbers come from, how a number becomes a code, with the numbers put in.
-// All functions are pure.
+// The words and the arithmetic of explain_format: what a grid's numbers come from, how a number becomes a code, with
+// the numbers put in. All functions are pure.
 #pragma once
 
 #include <optional>
@@ -19,15 +19,18 @@ std::string explained_number(double value);  // up to six significant digits: "-
 std::optional<EvenPoints> find_even_points(const Format& format, const std::byte* grid, std::size_t column);
 
 // The numbers of the grid at column 0 in the order in which they are found. low, high: the range, 0 included.
-std::vector<ExplainedStep> explain_grid(const Format& format, const std::byte* grid, float low, float high, const FitOptions& fit);
+std::vector<ExplainedStep> explain_grid(const Format& format, const std::byte* grid, float low, float high,
+                                        const FitOptions& fit);
 
 // How x becomes a code and back, as a formula for column 0.
 std::string explain_rule(const Format& format, const std::byte* grid);
 
 // The formula for one number, whose given, code and decoded are set.
-std::string explain_code(const Format& format, const std::byte* grid, std::size_t column, const ExplainedNumber& number);
+std::string explain_code(const Format& format, const std::byte* grid, std::size_t column,
+                         const ExplainedNumber& number);
 
 // Asymmetric integers only. The example is the number of the largest magnitude.
-std::optional<ZeroPoints> explain_zero_points(const Format& format, const std::byte* grid, std::span<const float> numbers);
+std::optional<ZeroPoints> explain_zero_points(const Format& format, const std::byte* grid,
+                                              std::span<const float> numbers);
 
 }  // namespace nibble

@@ -23,7 +23,9 @@ namespace {
 constexpr std::uint64_t kGrainElements = 65536;
 constexpr std::uint64_t kBandElements = std::uint64_t{16} << 20;  // between releases of mapped pages
 
-std::uint64_t rows_of(std::uint64_t elements, std::uint64_t cols) { return std::max<std::uint64_t>(1, elements / std::max<std::uint64_t>(1, cols)); }
+std::uint64_t rows_of(std::uint64_t elements, std::uint64_t cols) {
+  return std::max<std::uint64_t>(1, elements / std::max<std::uint64_t>(1, cols));
+}
 
 const char* container_name(ContainerKind kind) {
   switch (kind) {
@@ -79,7 +81,8 @@ struct Moments {
 
 // Calls visit(chunk, values) for every row; rows of one chunk come in order on one thread.
 template <class Visit>
-void each_row(const Checkpoint& checkpoint, const StoredTensor& tensor, std::uint64_t grain, ThreadPool& pool, Visit visit) {
+void each_row(const Checkpoint& checkpoint, const StoredTensor& tensor, std::uint64_t grain, ThreadPool& pool,
+              Visit visit) {
   const QuantizedView& view = tensor.view;
   const std::uint64_t band = rows_of(kBandElements, view.cols) / grain * grain;
   const std::uint64_t step = std::max(grain, band);
@@ -102,17 +105,20 @@ std::string quantizer_of(const Checkpoint& checkpoint) {
   if (checkpoint.kind() == ContainerKind::huggingface)
     if (const auto manifest = checkpoint.read_side_file(kManifestFile)) return "nibble: " + *manifest;
   std::string text;
-  for (const char* key : {"general.quantized_by", "general.file_type", "quantize.imatrix.file", "quantize.imatrix.dataset"}) {
+  for (const char* key :
+       {"general.quantized_by", "general.file_type", "quantize.imatrix.file", "quantize.imatrix.dataset"}) {
     const GgufValue* const value = checkpoint.gguf().find(key);
     if (value == nullptr) continue;
     text += (text.empty() ? "" : ", ") + std::string(key) + " ";
-    const std::optional<std::uint64_t> number = std::string_view(key) == "general.file_type" ? checkpoint.gguf().unsigned_integer(key) : std::nullopt;
+    const std::optional<std::uint64_t> number =
+        std::string_view(key) == "general.file_type" ? checkpoint.gguf().unsigned_integer(key) : std::nullopt;
     text += number ? std::to_string(*number) : checkpoint.gguf().string(key).value_or("?");
   }
   return text;
 }
 
-// Files that go on behind their last tensor, which only GGUF's readers let pass. Files without a tensor have no such place.
+// Files that go on behind their last tensor, which only GGUF's readers let pass. Files without a tensor have no such
+// place.
 std::vector<Defect> find_overlong_files(const Checkpoint& checkpoint) {
   std::vector<Defect> defects;
   if (checkpoint.kind() != ContainerKind::gguf) return defects;
@@ -126,7 +132,9 @@ std::vector<Defect> find_overlong_files(const Checkpoint& checkpoint) {
     const std::uint64_t padded = (end + alignment - 1) / alignment * alignment;
     const std::uint64_t size = std::filesystem::file_size(checkpoint.path().parent_path() / file);
     if (size > padded)
-      defects.push_back({"", file, fmt::format("goes on behind its last tensor at offset {}: {} bytes too many", padded, size - padded)});
+      defects.push_back(
+          {"", file,
+           fmt::format("goes on behind its last tensor at offset {}: {} bytes too many", padded, size - padded)});
   }
   return defects;
 }
@@ -139,7 +147,8 @@ ModelInfo describe_weights(const Checkpoint& checkpoint) {
   info.tensors = checkpoint.tensors().size();
   info.bytes = checkpoint.file_bytes();
   for (const StoredTensor& tensor : checkpoint.tensors()) info.parameters += count_elements(tensor);
-  if (info.parameters > 0) info.bits_per_weight = 8.0 * static_cast<double>(info.bytes) / static_cast<double>(info.parameters);
+  if (info.parameters > 0)
+    info.bits_per_weight = 8.0 * static_cast<double>(info.bytes) / static_cast<double>(info.parameters);
   return info;
 }
 
@@ -179,7 +188,8 @@ ModelInfo describe_model(const SourceModel& checkpoint) {
 std::vector<TensorListing> list_tensors(const Checkpoint& checkpoint) {
   std::vector<TensorListing> result;
   for (const StoredTensor& tensor : checkpoint.tensors())
-    result.push_back({tensor.name, tensor.shape, tensor.view.format ? tensor.view.format->name() : std::string(dtype_name(tensor.dtype)),
+    result.push_back({tensor.name, tensor.shape,
+                      tensor.view.format ? tensor.view.format->name() : std::string(dtype_name(tensor.dtype)),
                       count_elements(tensor), tensor.bytes, tensor.file, tensor.offset});
   return result;
 }
@@ -190,7 +200,8 @@ TensorStatistics measure_statistics(const Checkpoint& checkpoint, const StoredTe
   if (!view.format || view.rows == 0 || view.cols == 0) return result;
   const std::uint64_t grain = rows_of(kGrainElements, view.cols), chunks = (view.rows + grain - 1) / grain;
   std::vector<Moments> moments(chunks);
-  each_row(checkpoint, tensor, grain, pool, [&](std::uint64_t chunk, std::span<const float> values) { moments[chunk].add(values); });
+  each_row(checkpoint, tensor, grain, pool,
+           [&](std::uint64_t chunk, std::span<const float> values) { moments[chunk].add(values); });
   Moments all;
   for (const Moments& chunk : moments) all.add(chunk);
   result.count = all.count;
@@ -199,7 +210,8 @@ TensorStatistics measure_statistics(const Checkpoint& checkpoint, const StoredTe
 
   const double n = static_cast<double>(all.count), mean = all.sum / n;
   const double m2 = std::max(0.0, all.sum2 / n - mean * mean);
-  const double m4 = all.sum4 / n - 4 * mean * all.sum3 / n + 6 * mean * mean * all.sum2 / n - 3 * mean * mean * mean * mean;
+  const double m4 =
+      all.sum4 / n - 4 * mean * all.sum3 / n + 6 * mean * mean * all.sum2 / n - 3 * mean * mean * mean * mean;
   result.mean = mean;
   result.deviation = std::sqrt(m2);
   result.minimum = all.minimum;
@@ -222,7 +234,8 @@ TensorStatistics measure_statistics(const Checkpoint& checkpoint, const StoredTe
   return result;
 }
 
-CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defects, ThreadPool& pool, const ProgressCallback& progress) {
+CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defects, ThreadPool& pool,
+                             const ProgressCallback& progress) {
   CheckResult result;
   std::uint64_t total_bytes = 0;
   for (const StoredTensor& tensor : checkpoint.tensors()) total_bytes += tensor.bytes;
@@ -235,7 +248,8 @@ CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defec
       result.rows += view.rows;
       std::mutex mutex;
       std::vector<Defect> found;
-      if (auto defect = view.format->find_tensor_defect(view.tensor_grid.get())) found.push_back({tensor.name, tensor.file, std::move(*defect), 0});
+      if (auto defect = view.format->find_tensor_defect(view.tensor_grid.get()))
+        found.push_back({tensor.name, tensor.file, std::move(*defect), 0});
       const std::uint64_t band = rows_of(kBandElements, view.cols);
       for (std::uint64_t begin = 0; begin < view.rows; begin += band) {
         pool.parallel_for(std::min(band, view.rows - begin), rows_of(kGrainElements, view.cols),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is in a checkpoint: the model as a whole, its tensors, and statistics of their values that tell how they will take quantization.
+// What is in a checkpoint: the model as a whole, its tensors, and statistics of their values that tell how they will
+// take quantization.
 //
 //   for (const TensorListing& t : list_tensors(checkpoint)) print(t.name, t.format);
 #pragma once
@@ -18,8 +19,8 @@ namespace nibble {
 
 // What the tensors alone tell: their container, number, bytes, parameters and bits; the rest stays empty.
 ModelInfo describe_weights(const Checkpoint& checkpoint);
-// The same with the configuration and the tokenizer, which are read for it. Works for models that cannot be run, too: what is not known stays
-// empty.
+// The same with the configuration and the tokenizer, which are read for it. Works for models that cannot be run, too:
+// what is not known stays empty.
 ModelInfo describe_model(const SourceModel& checkpoint);
 
 struct TensorListing {
@@ -40,7 +41,7 @@ struct TensorStatistics {
   double minimum = 0, maximum = 0, absmax = 0;
   double kurtosis = 0;        // fourth standardised moment: 3 for a normal distribution, larger with heavier tails
   double beyond_6_sigma = 0;  // share of values further than 6 deviations from the mean
-  double asymmetry = 0;       // (maximum + minimum) / (maximum - minimum) of the range with 0: 0 is symmetric, +-1 one-sided
+  double asymmetry = 0;  // (maximum + minimum) / (maximum - minimum) of the range with 0: 0 is symmetric, +-1 one-sided
 };
 
 // Decodes every row, a bounded number at a time; the same bits for any number of threads.
@@ -51,13 +52,14 @@ struct Defect {
   std::uint64_t row = 0;
 };
 
-// Looks through every row of every tensor for what no writer should have stored, and for bytes behind the last tensor and its padding (of
-// safetensors nothing with such bytes is opened). At most max_defects are described; `total` counts all rows and files that have one,
-// `overlong` such files.
+// Looks through every row of every tensor for what no writer should have stored, and for bytes behind the last tensor
+// and its padding (of safetensors nothing with such bytes is opened). At most max_defects are described; `total` counts
+// all rows and files that have one, `overlong` such files.
 struct CheckResult {
   std::vector<Defect> defects;
   std::uint64_t total = 0, overlong = 0, rows = 0, tensors = 0, bytes = 0;
 };
-CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defects, ThreadPool& pool, const ProgressCallback& progress);
+CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defects, ThreadPool& pool,
+                             const ProgressCallback& progress);
 
 }  // namespace nibble

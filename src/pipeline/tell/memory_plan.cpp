@@ -22,7 +22,7 @@ constexpr std::uint64_t kUsualContext = 8192;
 constexpr std::uint64_t kLongestContext = std::uint64_t{1} << 24;
 constexpr std::uint64_t kPromptBatch = 512;                  // tokens of a prompt read at a time
 constexpr std::uint64_t kCacheChunk = 64, kCacheGroup = 32;  // positions and dimensions that the cache is rounded up to
-constexpr std::size_t kQuantizedCache = 1;  // of kCacheTypes: q8_0, as Decoder chooses
+constexpr std::size_t kQuantizedCache = 1;                   // of kCacheTypes: q8_0, as Decoder chooses
 constexpr std::uint64_t kLeastHeadroom = 256'000'000;
 
 // A model's dimensions, and how they were come by.
@@ -47,7 +47,8 @@ std::uint64_t parameters_of(const ModelConfig& config) {
 }
 
 Basis basis_of_size(std::uint64_t parameters, const std::string& text) {
-  if (parameters < 1'000'000) throw Error(ErrorKind::invalid_argument, fmt::format("a model has at least a million parameters: '{}'", text));
+  if (parameters < 1'000'000)
+    throw Error(ErrorKind::invalid_argument, fmt::format("a model has at least a million parameters: '{}'", text));
   Basis basis;
   double nearest = HUGE_VAL;
   for (const SynthShape& shape : list_synth_shapes()) {
@@ -77,7 +78,8 @@ Basis find_basis(const std::string& model) {
   std::string shapes;
   for (const SynthShape& shape : list_synth_shapes()) shapes += (shapes.empty() ? "" : ", ") + shape.name;
   throw Error(ErrorKind::invalid_argument,
-              fmt::format("'{}' is neither a model's directory or file, nor a size such as 70B, nor a known shape: {}", model, shapes));
+              fmt::format("'{}' is neither a model's directory or file, nor a size such as 70B, nor a known shape: {}",
+                          model, shapes));
 }
 
 std::uint64_t scaled_bytes(std::uint64_t bytes, double scale) {
@@ -103,7 +105,10 @@ PlannedWeights plan_weights(const Basis& basis, const std::string& spelling) {
     planned.bytes += bytes;
     const bool is_looked_up = tensor.role == TensorRole::embedding && !basis.config.tied_embedding;
     // Of experts a token reads those that it is sent to.
-    const double read = is_looked_up ? 0 : tensor.experts == 0 ? 1 : static_cast<double>(basis.config.experts_used) / static_cast<double>(tensor.experts);
+    const double read = is_looked_up ? 0
+                        : tensor.experts == 0
+                            ? 1
+                            : static_cast<double>(basis.config.experts_used) / static_cast<double>(tensor.experts);
     planned.bytes_per_token += scaled_bytes(bytes, read);
   }
   planned.bytes = scaled_bytes(planned.bytes, basis.scaled);
@@ -130,7 +135,8 @@ std::uint64_t activation_bytes(const ModelConfig& config, const Network& network
   for (std::int64_t i = 0; i < network.num_layers(); ++i) {
     if (i > 0 && &network.layer(i) == &network.layer(i - 1)) continue;  // alike
     const Graph& graph = network.layer(i).graph;
-    beside = std::max(beside, Program(graph, {.given = graph.inputs, .wanted = graph.outputs}, tables).numbers_per_token());
+    beside =
+        std::max(beside, Program(graph, {.given = graph.inputs, .wanted = graph.outputs}, tables).numbers_per_token());
   }
   return 4 * (kPromptBatch * (config.hidden + beside) + config.vocab_size);
 }
@@ -138,7 +144,8 @@ std::uint64_t activation_bytes(const ModelConfig& config, const Network& network
 void judge(const MemoryPlanRequest& request) {
   if (request.memory == 0) throw Error(ErrorKind::invalid_argument, "no memory is given", "memory");
   if (request.context > kLongestContext)
-    throw Error(ErrorKind::invalid_argument, fmt::format("a context has at most {} tokens: {}", kLongestContext, request.context));
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("a context has at most {} tokens: {}", kLongestContext, request.context));
   if (request.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to plan for; name some", "formats");
 }
 
@@ -151,7 +158,8 @@ void measure_against(const MemoryPlan& plan, PlannedWeights& weights) {
   }
   if (plan.bandwidth <= 0) return;
   weights.fastest = plan.bandwidth / static_cast<double>(weights.bytes_per_token);
-  weights.fastest_full = plan.bandwidth / static_cast<double>(weights.bytes_per_token + plan.cache_bytes[weights.usual_cache]);
+  weights.fastest_full =
+      plan.bandwidth / static_cast<double>(weights.bytes_per_token + plan.cache_bytes[weights.usual_cache]);
 }
 
 }  // namespace

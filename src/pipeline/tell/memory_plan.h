@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What of a model fits into a given memory: for each format the bytes of the weights, with the key/value cache of a given context, and how
-// fast a memory of given bandwidth lets it decode. Exact for a checkpoint and for a named shape; a bare size ("70B") borrows the shape of
-// the nearest known model and scales its matrices. Pure, but for reading a checkpoint's headers.
+// What of a model fits into a given memory: for each format the bytes of the weights, with the key/value cache of a
+// given context, and how fast a memory of given bandwidth lets it decode. Exact for a checkpoint and for a named shape;
+// a bare size ("70B") borrows the shape of the nearest known model and scales its matrices. Pure, but for reading a
+// checkpoint's headers.
 //
 //   MemoryPlan plan = plan_memory({.model = "70B", .memory = 24'000'000'000, .bandwidth = 60e9});
 //   if (plan.best) use(plan.formats[*plan.best].format);
@@ -29,24 +30,27 @@ inline constexpr std::array kCacheTypes = {CacheType{"f16", 16}, CacheType{"q8_0
 std::vector<std::string> default_plan_formats();
 
 struct MemoryPlanRequest {
-  std::string model{};                         // a path, a shape of synth, or a size such as "70B"
-  std::uint64_t memory = 0;                    // bytes; for weights, cache, activations and headroom together
-  std::optional<std::uint64_t> headroom = {};  // bytes left to everything else; none: a twentieth of the memory, at least 256 MB
-  std::uint64_t context = 0;                   // tokens; 0: 8192, or the model's own context where that is shorter
-  double bandwidth = 0;                        // bytes per second; 0: not known
+  std::string model{};       // a path, a shape of synth, or a size such as "70B"
+  std::uint64_t memory = 0;  // bytes; for weights, cache, activations and headroom together
+  std::optional<std::uint64_t> headroom =
+      {};                     // bytes left to everything else; none: a twentieth of the memory, at least 256 MB
+  std::uint64_t context = 0;  // tokens; 0: 8192, or the model's own context where that is shorter
+  double bandwidth = 0;       // bytes per second; 0: not known
   std::vector<std::string> formats = default_plan_formats();
 };
 
 struct PlannedWeights {
   std::string format;
-  double bits_per_weight = 0;                               // of the whole model
-  std::uint64_t bytes = 0;                                  // of all tensors
-  std::uint64_t bytes_per_token = 0;                        // read to decode one token; an embedding that is only looked up is not
-  std::array<bool, kCacheTypes.size()> fits{};              // with the cache in each type
-  std::array<std::uint64_t, kCacheTypes.size()> longest{};  // tokens that would fit, at most those that the model was trained for
-  double fastest = 0, fastest_full = 0;                     // tokens per second that bandwidth allows: cache empty; full, as usual. 0: not known
-  std::size_t usual_cache = 0;                              // the type that running such weights takes unless told otherwise
-  std::uint64_t substitutions = 0;                          // tensors whose rows the format cannot hold
+  double bits_per_weight = 0;                   // of the whole model
+  std::uint64_t bytes = 0;                      // of all tensors
+  std::uint64_t bytes_per_token = 0;            // read to decode one token; an embedding that is only looked up is not
+  std::array<bool, kCacheTypes.size()> fits{};  // with the cache in each type
+  std::array<std::uint64_t, kCacheTypes.size()>
+      longest{};  // tokens that would fit, at most those that the model was trained for
+  double fastest = 0,
+         fastest_full = 0;      // tokens per second that bandwidth allows: cache empty; full, as usual. 0: not known
+  std::size_t usual_cache = 0;  // the type that running such weights takes unless told otherwise
+  std::uint64_t substitutions = 0;  // tensors whose rows the format cannot hold
   std::uint64_t tensors = 0;
 };
 
@@ -70,8 +74,8 @@ struct MemoryPlan {
   std::uint64_t usable() const { return memory > headroom + activations ? memory - headroom - activations : 0; }
 };
 
-// Error(invalid_argument): neither a path nor a shape nor a size (lists the shapes), no memory, a context of more than 2^24. Errors of
-// reading a checkpoint.
+// Error(invalid_argument): neither a path nor a shape nor a size (lists the shapes), no memory, a context of more than
+// 2^24. Errors of reading a checkpoint.
 MemoryPlan plan_memory(const MemoryPlanRequest& request);
 
 }  // namespace nibble

@@ -28,8 +28,8 @@ void each_sampled_row(const Checkpoint& checkpoint, const StoredTensor& tensor, 
   checkpoint.release(tensor);
 }
 
-std::vector<std::uint64_t> count_values(const Checkpoint& checkpoint, const StoredTensor& tensor, std::uint64_t stride, double low, double high,
-                                        std::size_t bins) {
+std::vector<std::uint64_t> count_values(const Checkpoint& checkpoint, const StoredTensor& tensor, std::uint64_t stride,
+                                        double low, double high, std::size_t bins) {
   std::vector<std::uint64_t> counts(bins);
   const double per_unit = high > low ? static_cast<double>(bins) / (high - low) : 0;
   each_sampled_row(checkpoint, tensor, stride, [&](const std::vector<float>& values) {
@@ -42,8 +42,8 @@ std::vector<std::uint64_t> count_values(const Checkpoint& checkpoint, const Stor
   return counts;
 }
 
-// What the first group of the middle row can hold. Formats that code several columns together have too many such values; theirs are those
-// that the group does hold.
+// What the first group of the middle row can hold. Formats that code several columns together have too many such
+// values; theirs are those that the group does hold.
 std::vector<float> storable_values(const QuantizedView& view) {
   const Format& format = *view.format;
   if (format.info().kind == FormatKind::raw || view.cols == 0) return {};
@@ -66,10 +66,11 @@ std::vector<float> storable_values(const QuantizedView& view) {
   return points;
 }
 
-WeightHistogram histogram_of(const SourceModel& original, const StoredTensor& before, const SourceModel& candidate, const StoredTensor& after,
-                             const PortraitOptions& options) {
+WeightHistogram histogram_of(const SourceModel& original, const StoredTensor& before, const SourceModel& candidate,
+                             const StoredTensor& after, const PortraitOptions& options) {
   WeightHistogram result;
-  const std::uint64_t stride = std::max<std::uint64_t>(1, before.view.rows * before.view.cols / std::max<std::uint64_t>(1, options.max_values));
+  const std::uint64_t stride =
+      std::max<std::uint64_t>(1, before.view.rows * before.view.cols / std::max<std::uint64_t>(1, options.max_values));
   bool first = true;
   each_sampled_row(original, before, stride, [&](const std::vector<float>& values) {
     for (const float value : values) {
@@ -87,7 +88,8 @@ WeightHistogram histogram_of(const SourceModel& original, const StoredTensor& be
 
 }  // namespace
 
-ModelPortrait portray(const SourceModel& original, const SourceModel& candidate, const PortraitOptions& options, ThreadPool& pool) {
+ModelPortrait portray(const SourceModel& original, const SourceModel& candidate, const PortraitOptions& options,
+                      ThreadPool& pool) {
   ModelPortrait portrait;
   portrait.bytes = candidate.file_bytes();
   portrait.bits_per_weight = describe_weights(candidate).bits_per_weight;
@@ -97,7 +99,8 @@ ModelPortrait portray(const SourceModel& original, const SourceModel& candidate,
     last = std::max(last, tensor.layer);
     const StoredTensor* stored = find_matrix(candidate, tensor);
     if (!stored) continue;
-    const double bits = 8.0 * static_cast<double>(stored->bytes) / static_cast<double>(stored->view.rows * stored->view.cols);
+    const double bits =
+        8.0 * static_cast<double>(stored->bytes) / static_cast<double>(stored->view.rows * stored->view.cols);
     portrait.tensors.push_back({tensor.hf_name, tensor.part, tensor.layer, stored->view.format->name(), bits});
   }
   struct Pair {

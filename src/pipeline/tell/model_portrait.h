@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What pictures show of a quantized model beside its original: which tensor is stored how, and how the values of some matrices moved.
+// What pictures show of a quantized model beside its original: which tensor is stored how, and how the values of some
+// matrices moved.
 //
 //   ModelPortrait portrait = portray(original, candidate, {}, pool);
 #pragma once
@@ -27,7 +28,8 @@ struct WeightHistogram {
   std::string tensor;
   double low = 0, high = 0;  // the original's extremes
   std::vector<std::uint64_t> before, after;
-  std::vector<float> points;  // every value that one group (the first of the middle row) can take, ascending; empty for raw formats
+  std::vector<float>
+      points;  // every value that one group (the first of the middle row) can take, ascending; empty for raw formats
 };
 
 struct ModelPortrait {
@@ -39,11 +41,13 @@ struct ModelPortrait {
 
 struct PortraitOptions {
   std::size_t bins = 121;
-  std::vector<std::string> parts = {"v", "down"};  // of the first, the middle and the last layer
+  std::vector<std::string> parts = {"v", "down"};     // of the first, the middle and the last layer
   std::uint64_t max_values = std::uint64_t{4} << 20;  // of a matrix; larger ones are sampled by rows
 };
 
-// Parts that either model lacks are left out. The same figures for any number of threads. Errors: unsupported for models of unknown families.
-ModelPortrait portray(const SourceModel& original, const SourceModel& candidate, const PortraitOptions& options, ThreadPool& pool);
+// Parts that either model lacks are left out. The same figures for any number of threads. Errors: unsupported for
+// models of unknown families.
+ModelPortrait portray(const SourceModel& original, const SourceModel& candidate, const PortraitOptions& options,
+                      ThreadPool& pool);
 
 }  // namespace nibble

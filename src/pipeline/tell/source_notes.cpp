@@ -35,14 +35,17 @@ const StoredTensor* find_named(const SourceModel& source, const ModelConfig& con
   return name == names.end() ? nullptr : source.find(source.spelling() == Spelling::gguf ? name->gguf : name->hf);
 }
 
-void add_stray_end(const std::string& file, std::string_view key, std::uint64_t id, const ModelConfig& config, std::vector<std::string>& notes) {
+void add_stray_end(const std::string& file, std::string_view key, std::uint64_t id, const ModelConfig& config,
+                   std::vector<std::string>& notes) {
   if (id < config.vocab_size) return;
-  notes.push_back(fmt::format("{}: {} is beyond the vocabulary and ends no text; set it to the token that does: {}, of {} tokens", file, key, id,
-                              config.vocab_size));
+  notes.push_back(
+      fmt::format("{}: {} is beyond the vocabulary and ends no text; set it to the token that does: {}, of {} tokens",
+                  file, key, id, config.vocab_size));
 }
 
 // One id or a list of them; what is neither is left to the tokenizer, which reads them.
-void add_stray_ends(const std::string& text, const std::string& file, const ModelConfig& config, std::vector<std::string>& notes) {
+void add_stray_ends(const std::string& text, const std::string& file, const ModelConfig& config,
+                    std::vector<std::string>& notes) {
   constexpr const char* kKey = "eos_token_id";
   const auto json = parse_json(text, file);
   if (!json.is_object() || !json.contains(kKey)) return;
@@ -54,8 +57,11 @@ void add_stray_ends(const std::string& text, const std::string& file, const Mode
 }  // namespace
 
 std::string narrowed_note(const Checkpoint& source) {
-  const auto count = std::ranges::count_if(source.tensors(), [](const StoredTensor& tensor) { return tensor.type_name == "F64"; });
-  return count == 0 ? "" : fmt::format("{} of {} tensors are stored in F64 and were narrowed to f32", count, source.tensors().size());
+  const auto count =
+      std::ranges::count_if(source.tensors(), [](const StoredTensor& tensor) { return tensor.type_name == "F64"; });
+  return count == 0 ? ""
+                    : fmt::format("{} of {} tensors are stored in F64 and were narrowed to f32", count,
+                                  source.tensors().size());
 }
 
 const StoredTensor* find_second_head(const SourceModel& source, const ModelConfig& config) {
@@ -69,18 +75,23 @@ std::string second_head_note(const SourceModel& source, const ModelConfig& confi
   const bool is_same = embedding != nullptr && holds_same_values(*head, *embedding);
   source.release(*head);
   if (is_same) return "";
-  return fmt::format("{}: '{}' differs from the embedding, although the configuration ties the two (tie_word_embeddings); the embedding is used as "
-                     "the head and '{}' is left out; set tie_word_embeddings to false if it is meant",
-                     source.path().string(), head->name, head->name);
+  return fmt::format(
+      "{}: '{}' differs from the embedding, although the configuration ties the two (tie_word_embeddings); the "
+      "embedding is used as "
+      "the head and '{}' is left out; set tie_word_embeddings to false if it is meant",
+      source.path().string(), head->name, head->name);
 }
 
 std::vector<std::string> stray_end_notes(const SourceModel& source, const ModelConfig& config) {
   std::vector<std::string> notes;
-  for (const char* const key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
-    if (const auto id = source.gguf().unsigned_integer(key)) add_stray_end(source.path().string(), key, *id, config, notes);
+  for (const char* const key :
+       {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
+    if (const auto id = source.gguf().unsigned_integer(key))
+      add_stray_end(source.path().string(), key, *id, config, notes);
   for (const char* const name : {"generation_config.json", "config.json"}) {
     try {
-      if (const auto text = source.read_side_file(name)) add_stray_ends(*text, (source.path() / name).string(), config, notes);
+      if (const auto text = source.read_side_file(name))
+        add_stray_ends(*text, (source.path() / name).string(), config, notes);
     } catch (const Error&) {
       // Whoever reads the tokenizer says so.
     }
@@ -103,7 +114,8 @@ std::vector<std::string> source_notes(const SourceModel& source) {
     add(second_head_note(source, *config));
     for (std::string& note : stray_end_notes(source, *config)) add(std::move(note));
   }
-  if (const std::string narrowed = narrowed_note(source); !narrowed.empty()) add(fmt::format("{}: {}", source.path().string(), narrowed));
+  if (const std::string narrowed = narrowed_note(source); !narrowed.empty())
+    add(fmt::format("{}: {}", source.path().string(), narrowed));
   return notes;
 }
 

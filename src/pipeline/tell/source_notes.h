@@ -8,12 +8,13 @@
 #include <string>
 #include <vector>
 
-#include "model/source_model.h"
 #include "model/config.h"
+#include "model/source_model.h"
 
 namespace nibble {
 
-// A sentence each, which names the model: those below. Where the configuration cannot be read, what the tensors alone tell.
+// A sentence each, which names the model: those below. Where the configuration cannot be read, what the tensors alone
+// tell.
 std::vector<std::string> source_notes(const SourceModel& source);
 
 // Of tensors in F64; empty where there are none.
@@ -24,7 +25,8 @@ const StoredTensor* find_second_head(const SourceModel& source, const ModelConfi
 // Where its values are not the embedding's; empty where they are. Reads both.
 std::string second_head_note(const SourceModel& source, const ModelConfig& config);
 
-// Ends of a text that are no token, of each file that names one. An id of a row of the embedding without a text is none: rows are often padded.
+// Ends of a text that are no token, of each file that names one. An id of a row of the embedding without a text is
+// none: rows are often padded.
 std::vector<std::string> stray_end_notes(const SourceModel& source, const ModelConfig& config);
 
 }  // namespace nibble

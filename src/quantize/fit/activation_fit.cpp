@@ -27,10 +27,11 @@ struct Range {
 void require(const SiteStatistics& site, ActivationFormat format) {
   const bool complete = !site.histogram.empty() && !site.absmax.empty() && (!format.is_asymmetric || site.has_signs());
   if (!complete)
-    throw Error(ErrorKind::unusable_input,
-                fmt::format("a grid for activations needs what 'nibble calibrate' now records of their distribution, not "
-                            "an importance matrix or older statistics; calibrate again: site {}",
-                            site.name()));
+    throw Error(
+        ErrorKind::unusable_input,
+        fmt::format("a grid for activations needs what 'nibble calibrate' now records of their distribution, not "
+                    "an importance matrix or older statistics; calibrate again: site {}",
+                    site.name()));
 }
 
 Range seen(const SiteStatistics& site) {
@@ -55,7 +56,8 @@ std::vector<Bin> distribution(const SiteStatistics& site) {
     return site.has_signs() ? static_cast<double>(site.negatives[bin]) : 0.5 * static_cast<double>(site.histogram[bin]);
   };
   for (std::size_t bin = kHistogramBins; bin-- > 0;) put(-edge(bin + 1), -edge(bin), negatives(bin));
-  for (std::size_t bin = 0; bin < kHistogramBins; ++bin) put(edge(bin), edge(bin + 1), static_cast<double>(site.histogram[bin]) - negatives(bin));
+  for (std::size_t bin = 0; bin < kHistogramBins; ++bin)
+    put(edge(bin), edge(bin + 1), static_cast<double>(site.histogram[bin]) - negatives(bin));
   return bins;
 }
 
@@ -74,8 +76,8 @@ double squared_error(const std::vector<Bin>& bins, const ActivationGrid& grid) {
   for (const Bin& bin : bins)
     for (int i = 0; i < kPoints; ++i) {
       const double x = bin.low + (bin.high - bin.low) * (i + 0.5) / kPoints;
-      const double code =
-          std::clamp(std::nearbyint(x / scale) + zero, static_cast<double>(kLowestActivation), static_cast<double>(kHighestActivation));
+      const double code = std::clamp(std::nearbyint(x / scale) + zero, static_cast<double>(kLowestActivation),
+                                     static_cast<double>(kHighestActivation));
       const double error = x - scale * (code - zero);
       sum += bin.count * error * error / kPoints;
     }
@@ -87,7 +89,8 @@ double quantile(const std::vector<Bin>& bins, double share) {
   double total = 0, below = 0;
   for (const Bin& bin : bins) total += bin.count;
   for (const Bin& bin : bins) {
-    if (below + bin.count >= share * total) return bin.low + (bin.high - bin.low) * std::clamp((share * total - below) / bin.count, 0.0, 1.0);
+    if (below + bin.count >= share * total)
+      return bin.low + (bin.high - bin.low) * std::clamp((share * total - below) / bin.count, 0.0, 1.0);
     below += bin.count;
   }
   return bins.empty() ? 0 : bins.back().high;
@@ -100,10 +103,13 @@ double entropy_range(const std::vector<Bin>& bins, double largest) {
   std::vector<double> histogram(kBins, 0.0);
   const double width = largest / kBins;
   for (const Bin& bin : bins) {
-    const double low = std::min(std::fabs(bin.low), std::fabs(bin.high)), high = std::max(std::fabs(bin.low), std::fabs(bin.high));
-    const auto first = std::min(kBins - 1, static_cast<std::size_t>(low / width)), last = std::min(kBins - 1, static_cast<std::size_t>(high / width));
+    const double low = std::min(std::fabs(bin.low), std::fabs(bin.high)),
+                 high = std::max(std::fabs(bin.low), std::fabs(bin.high));
+    const auto first = std::min(kBins - 1, static_cast<std::size_t>(low / width)),
+               last = std::min(kBins - 1, static_cast<std::size_t>(high / width));
     for (std::size_t i = first; i <= last; ++i) {
-      const double begin = std::max(low, static_cast<double>(i) * width), end = std::min(high, static_cast<double>(i + 1) * width);
+      const double begin = std::max(low, static_cast<double>(i) * width),
+                   end = std::min(high, static_cast<double>(i + 1) * width);
       histogram[i] += first == last ? bin.count : bin.count * std::max(0.0, end - begin) / (high - low);
     }
   }
@@ -120,12 +126,14 @@ Range search(const std::vector<Bin>& bins, Range range, bool is_asymmetric) {
     least = error;
     best = candidate;
   };
-  for (int step = 1; step < 80; ++step) attempt({range.low * std::exp2(-step / 8.0), range.high * std::exp2(-step / 8.0)});
+  for (int step = 1; step < 80; ++step)
+    attempt({range.low * std::exp2(-step / 8.0), range.high * std::exp2(-step / 8.0)});
   const auto refine = [&](bool low, bool high) {
     const Range middle = best;
     for (int step = -8; step <= 8; ++step) {
       const double factor = std::exp2(step / 64.0);
-      attempt({std::max(range.low, low ? middle.low * factor : middle.low), std::min(range.high, high ? middle.high * factor : middle.high)});
+      attempt({std::max(range.low, low ? middle.low * factor : middle.low),
+               std::min(range.high, high ? middle.high * factor : middle.high)});
     }
   };
   refine(true, true);
@@ -181,7 +189,8 @@ ActivationGrid fit_activation_grid(const SiteStatistics& site, ActivationFormat 
     case FitRule::absmean:
     case FitRule::threshold:
       throw Error(ErrorKind::invalid_argument,
-                  fmt::format("a rule for weights; activations are fitted by absmax, percentile, search or entropy: {}", fit_name(fit.rule)));
+                  fmt::format("a rule for weights; activations are fitted by absmax, percentile, search or entropy: {}",
+                              fit_name(fit.rule)));
   }
   return grid_of(range, format.is_asymmetric);
 }

@@ -16,10 +16,12 @@ constexpr std::array kFits = {
     NamedFit{"absmax", FitRule::absmax, "the largest magnitude reaches the end of the range"},
     NamedFit{"minmax", FitRule::minmax, "smallest and largest value reach the ends of the range"},
     NamedFit{"search", FitRule::search, "the grid with the smallest squared error, weighted by importance where known"},
-    NamedFit{"percentile", FitRule::percentile, "a share of the magnitudes stays inside the range: percentile:99.5; 99.9 unless it is given"},
+    NamedFit{"percentile", FitRule::percentile,
+             "a share of the magnitudes stays inside the range: percentile:99.5; 99.9 unless it is given"},
     NamedFit{"entropy", FitRule::entropy, "the range that keeps the distribution closest (Kullback-Leibler)"},
     NamedFit{"absmean", FitRule::absmean, "ternary and binary: the mean magnitude is the scale (BitNet b1.58)"},
-    NamedFit{"threshold", FitRule::threshold, "ternary: what exceeds 0.7 of the mean magnitude is kept (Ternary Weight Networks)"},
+    NamedFit{"threshold", FitRule::threshold,
+             "ternary: what exceeds 0.7 of the mean magnitude is kept (Ternary Weight Networks)"},
 };
 
 }  // namespace
@@ -53,7 +55,8 @@ FitOptions find_fit(std::string_view spelling) {
     if (fit.rule != FitRule::percentile || code != std::errc{} || end != value.data() + value.size() ||
         !(options.percentile > 0 && options.percentile <= 100))
       throw Error(ErrorKind::invalid_argument,
-                  "only percentile takes a number, above 0 and up to 100, as in percentile:99.5: '" + std::string(spelling) + "'");
+                  "only percentile takes a number, above 0 and up to 100, as in percentile:99.5: '" +
+                      std::string(spelling) + "'");
     return options;
   }
   throw Error(ErrorKind::invalid_argument, "unknown fit '" + std::string(spelling) + "'; known are " + known);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The second stage of a method: how the grid of a span is chosen. The rules themselves belong to the formats (only a format knows which
-// grids it can store); here are their names.
+// The second stage of a method: how the grid of a span is chosen. The rules themselves belong to the formats (only a
+// format knows which grids it can store); here are their names.
 #pragma once
 
 #include <span>

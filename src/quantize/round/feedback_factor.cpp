@@ -15,7 +15,8 @@ namespace {
 constexpr std::size_t kMaxUnit = 8;
 
 // The inverse of an upper triangular [unit, unit] block.
-void invert_upper(const std::array<double, kMaxUnit * kMaxUnit>& r, std::size_t unit, std::array<double, kMaxUnit * kMaxUnit>& inverse) {
+void invert_upper(const std::array<double, kMaxUnit * kMaxUnit>& r, std::size_t unit,
+                  std::array<double, kMaxUnit * kMaxUnit>& inverse) {
   inverse.fill(0);
   for (std::size_t j = 0; j < unit; ++j) {
     inverse[j * unit + j] = 1 / r[j * unit + j];
@@ -29,7 +30,8 @@ void invert_upper(const std::array<double, kMaxUnit * kMaxUnit>& r, std::size_t 
 
 }  // namespace
 
-FeedbackFactor::FeedbackFactor(std::span<const float> second_moment, std::size_t cols, const FactorOptions& options, ThreadPool& pool, Isa isa)
+FeedbackFactor::FeedbackFactor(std::span<const float> second_moment, std::size_t cols, const FactorOptions& options,
+                               ThreadPool& pool, Isa isa)
     : cols_(cols), unit_(options.unit), block_(options.block), diagonal_(cols), added_(cols) {
   assert(second_moment.size() == cols * cols && cols % unit_ == 0 && block_ % unit_ == 0 && unit_ <= kMaxUnit);
   for (std::size_t i = 0; i < cols; ++i) {

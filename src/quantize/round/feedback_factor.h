@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The second moment of a Linear's inputs, factored for feedback rounding. With H = R R^T and R upper triangular in the order in which
-// columns are rounded, the loss of a row's errors E (original minus stored) is the sum over units J of
+// The second moment of a Linear's inputs, factored for feedback rounding. With H = R R^T and R upper triangular in the
+// order in which columns are rounded, the loss of a row's errors E (original minus stored) is the sum over units J of
 //
 //   | (E_J + sum over K < J of E_K N_KJ) R_JJ |^2,    N_KJ = R_KJ R_JJ^-1,
 //
-// so that each unit's best target is its weight plus the feedback of the errors made before it: GPTQ (Frantar et al. 2022) in the form
-// of LDLQ (Chee et al. 2023), without an inverse. Immutable, safe to share between threads and by all Linears of a site.
+// so that each unit's best target is its weight plus the feedback of the errors made before it: GPTQ (Frantar et al.
+// 2022) in the form of LDLQ (Chee et al. 2023), without an inverse. Immutable, safe to share between threads and by all
+// Linears of a site.
 #pragma once
 
 #include <cstddef>
@@ -29,8 +30,10 @@ struct FactorOptions {
 
 class FeedbackFactor {
  public:
-  // second_moment: [cols, cols], symmetric. Damping is doubled until the factor exists, so this never fails: what was needed is reported.
-  FeedbackFactor(std::span<const float> second_moment, std::size_t cols, const FactorOptions& options, ThreadPool& pool, Isa isa);
+  // second_moment: [cols, cols], symmetric. Damping is doubled until the factor exists, so this never fails: what was
+  // needed is reported.
+  FeedbackFactor(std::span<const float> second_moment, std::size_t cols, const FactorOptions& options, ThreadPool& pool,
+                 Isa isa);
 
   std::size_t cols() const { return cols_; }
   std::size_t unit() const { return unit_; }
@@ -40,7 +43,8 @@ class FeedbackFactor {
 
   // order()[p]: the column that is rounded p-th.
   const std::vector<std::uint32_t>& order() const { return order_; }
-  // N of block `from` to block `to` (from <= to), [block_cols(from), block_cols(to)]; within a block zeros on and below the units' diagonal.
+  // N of block `from` to block `to` (from <= to), [block_cols(from), block_cols(to)]; within a block zeros on and below
+  // the units' diagonal.
   const float* feedback(std::size_t from, std::size_t to) const;
   // R_JJ R_JJ^T of the unit that begins at position p, [unit, unit]: the metric of its error.
   const float* metric(std::size_t p) const { return &metrics_[p / unit_ * unit_ * unit_]; }

@@ -17,8 +17,9 @@ namespace {
 class GptqPlan final : public RoundPlan {
  public:
   GptqPlan(const SiteStatistics& site, const Format& format, const GptqOptions& options, ThreadPool& pool, Isa isa)
-      : factor_(site.second_moment, site.width(), {.damp_percent = options.damp_percent, .act_order = options.desc_act, .unit = format.info().unit},
-               pool, isa) {
+      : factor_(site.second_moment, site.width(),
+                {.damp_percent = options.damp_percent, .act_order = options.desc_act, .unit = format.info().unit}, pool,
+                isa) {
     if (options.sweeps > 0) descent_.emplace(site.second_moment, site.width(), format, factor_.damping(), pool, isa);
   }
   const FeedbackFactor* factor() const override { return &factor_; }
@@ -29,7 +30,8 @@ class GptqPlan final : public RoundPlan {
   std::optional<SpanDescent> descent_;
 };
 
-// One band on its way: weights and errors lie block after block in the order of rounding, each block [rows, columns of the block].
+// One band on its way: weights and errors lie block after block in the order of rounding, each block [rows, columns of
+// the block].
 class BandRounder {
  public:
   BandRounder(const FeedbackFactor& factor, const RoundBand& band, SpanCodes& codes, ThreadPool& pool, Isa isa)
@@ -41,8 +43,8 @@ class BandRounder {
     for (std::size_t b = 0; b < factor_.num_blocks(); ++b) {
       gather(b, targets);
       for (std::size_t from = 0; from < b; ++from)
-        gemm(block(from), factor_.feedback(from, b), band_.rows, factor_.block_cols(b), factor_.block_cols(from), targets.data(), isa_, pool_,
-             scratch_);
+        gemm(block(from), factor_.feedback(from, b), band_.rows, factor_.block_cols(b), factor_.block_cols(from),
+             targets.data(), isa_, pool_, scratch_);
       round_block(b, targets.data());
     }
   }
@@ -56,8 +58,8 @@ class BandRounder {
       for (std::size_t row = begin; row < end; ++row)
         for (std::size_t s = 0; s < codes_.spans(); ++s) {
           const std::size_t first = row * band_.cols + s * codes_.span();
-          codes_.fit(band_, row, s, band_.values.subspan(first, codes_.span_cols(s)), importance.subspan(s * codes_.span(), codes_.span_cols(s)),
-                     codes_.grid(row, s));
+          codes_.fit(band_, row, s, band_.values.subspan(first, codes_.span_cols(s)),
+                     importance.subspan(s * codes_.span(), codes_.span_cols(s)), codes_.grid(row, s));
         }
     });
   }
@@ -112,10 +114,12 @@ class GptqRounder final : public Rounder {
   void encode(const Format& format, const RoundInput& input, const RowPlanes& out) const override {
     format.encode_row(input.values, input.importance, input.tensor_grid, input.row, input.fit, out);
   }
-  std::shared_ptr<const RoundPlan> plan(const SiteStatistics& site, const Format& format, ThreadPool& pool, Isa isa) const override {
+  std::shared_ptr<const RoundPlan> plan(const SiteStatistics& site, const Format& format, ThreadPool& pool,
+                                        Isa isa) const override {
     return std::make_shared<GptqPlan>(site, format, options_, pool, isa);
   }
-  void encode_band(const Format& format, const RoundBand& band, QuantizedTensor& out, ThreadPool& pool, Isa isa) const override {
+  void encode_band(const Format& format, const RoundBand& band, QuantizedTensor& out, ThreadPool& pool,
+                   Isa isa) const override {
     if (band.plan == nullptr) return Rounder::encode_band(format, band, out, pool, isa);
     const auto& plan = static_cast<const GptqPlan&>(*band.plan);
     SpanCodes codes(format, band.rows, band.cols);
@@ -130,6 +134,8 @@ class GptqRounder final : public Rounder {
 
 }  // namespace
 
-std::shared_ptr<const Rounder> make_gptq_rounder(const GptqOptions& options) { return std::make_shared<GptqRounder>(options); }
+std::shared_ptr<const Rounder> make_gptq_rounder(const GptqOptions& options) {
+  return std::make_shared<GptqRounder>(options);
+}
 
 }  // namespace nibble

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The third stage of a method: which of the storable values stand for the weights. One file for each choice. A rounder works through
-// the Format interface only, so that any rounder works in any format.
+// The third stage of a method: which of the storable values stand for the weights. One file for each choice. A rounder
+// works through the Format interface only, so that any rounder works in any format.
 //
-// Rows are independent of each other in all of them. Those that look at weights one by one implement encode(); those that weigh a
-// column's error against the others' see a band of rows and what calibration knows: plan() once for a site, encode_band() for its Linears.
+// Rows are independent of each other in all of them. Those that look at weights one by one implement encode(); those
+// that weigh a column's error against the others' see a band of rows and what calibration knows: plan() once for a
+// site, encode_band() for its Linears.
 #pragma once
 
 #include <cstdint>
@@ -62,9 +63,11 @@ class Rounder {
   // Writes the row's codes and grids into zeroed planes, each weight by itself.
   virtual void encode(const Format& format, const RoundInput& input, const RowPlanes& out) const = 0;
 
-  virtual std::shared_ptr<const RoundPlan> plan(const SiteStatistics& site, const Format& format, ThreadPool& pool, Isa isa) const;
+  virtual std::shared_ptr<const RoundPlan> plan(const SiteStatistics& site, const Format& format, ThreadPool& pool,
+                                                Isa isa) const;
   // Writes rows 0 .. band.rows - 1 of `out`. The same bytes for any number of threads. Without a plan: row by row.
-  virtual void encode_band(const Format& format, const RoundBand& band, QuantizedTensor& out, ThreadPool& pool, Isa isa) const;
+  virtual void encode_band(const Format& format, const RoundBand& band, QuantizedTensor& out, ThreadPool& pool,
+                           Isa isa) const;
 };
 
 }  // namespace nibble

@@ -31,8 +31,8 @@ class SpanCodes {
   Code& code(std::size_t row, std::size_t col) { return codes_[row * units_ + col / format_.info().unit]; }
 
   // Chooses the grid of one span for `x`, in `band`'s terms.
-  void fit(const RoundBand& band, std::size_t row, std::size_t s, std::span<const float> x, std::span<const float> importance,
-           std::byte* grid) const {
+  void fit(const RoundBand& band, std::size_t row, std::size_t s, std::span<const float> x,
+           std::span<const float> importance, std::byte* grid) const {
     format_.fit(x, importance, band.tensor_grid, band.first_row + row, band.fit, grid, s);
   }
 
@@ -48,7 +48,8 @@ class SpanCodes {
     pool.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t row = begin; row < end; ++row) {
         const RowPlanes planes = out.row(row);
-        for (std::size_t s = 0; s < spans_; ++s) format_.pack(grid(row, s), &code(row, s * span_), s, span_cols(s), planes);
+        for (std::size_t s = 0; s < spans_; ++s)
+          format_.pack(grid(row, s), &code(row, s * span_), s, span_cols(s), planes);
       }
     });
   }

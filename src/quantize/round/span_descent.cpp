@@ -17,14 +17,16 @@ struct SpanDescent::Work {
   std::vector<float> best;
 };
 
-SpanDescent::SpanDescent(std::span<const float> second_moment, std::size_t cols, const Format& format, double damping, ThreadPool& pool, Isa isa)
+SpanDescent::SpanDescent(std::span<const float> second_moment, std::size_t cols, const Format& format, double damping,
+                         ThreadPool& pool, Isa isa)
     : format_(format),
       cols_(cols),
       unit_(format.info().unit),
       span_(format.info().span == 0 ? cols : std::min(format.info().span, cols)),
       columns_(cols * cols) {
   double mean = 0;
-  for (std::size_t i = 0; i < cols; ++i) mean += static_cast<double>(second_moment[i * cols + i]) / static_cast<double>(cols);
+  for (std::size_t i = 0; i < cols; ++i)
+    mean += static_cast<double>(second_moment[i * cols + i]) / static_cast<double>(cols);
   if (!(mean > 0)) mean = 1;
   const auto moment = [&](std::size_t i, std::size_t j) {
     const float value = second_moment[i * cols + j];
@@ -52,7 +54,8 @@ SpanDescent::SpanDescent(std::span<const float> second_moment, std::size_t cols,
           span.inverse[i * n + j] = static_cast<float>(sum);
         }
     });
-    const FeedbackFactor factor(span.moment, n, {.damp_percent = 0, .act_order = false, .unit = unit_, .block = n}, pool, isa);
+    const FeedbackFactor factor(span.moment, n, {.damp_percent = 0, .act_order = false, .unit = unit_, .block = n},
+                                pool, isa);
     span.factor.assign(factor.feedback(0, 0), factor.feedback(0, 0) + n * n);
     for (std::size_t p = 0; p < n; p += unit_) {
       span.metrics.insert(span.metrics.end(), factor.metric(p), factor.metric(p) + unit_ * unit_);
@@ -75,7 +78,8 @@ double SpanDescent::round_span(const Span& span, const std::byte* grid, Work& wo
     work.codes[p / unit_] = code;
     for (std::size_t i = 0; i < unit_; ++i)
       for (std::size_t j = 0; j < unit_; ++j)
-        loss += static_cast<double>((t[i] - work.candidate[p + i]) * metric[i * unit_ + j] * (t[j] - work.candidate[p + j]));
+        loss += static_cast<double>((t[i] - work.candidate[p + i]) * metric[i * unit_ + j] *
+                                    (t[j] - work.candidate[p + j]));
     for (std::size_t i = 0; i < unit_; ++i) {
       const float error = work.target[p + i] - work.candidate[p + i];
       const float* const share = &span.factor[(p + i) * n];
@@ -85,8 +89,8 @@ double SpanDescent::round_span(const Span& span, const std::byte* grid, Work& wo
   return loss;
 }
 
-void SpanDescent::descend_row(const Span& span, std::size_t s, const RoundBand& band, SpanCodes& codes, std::size_t row, float* gradient,
-                              float* errors, Work& work) const {
+void SpanDescent::descend_row(const Span& span, std::size_t s, const RoundBand& band, SpanCodes& codes, std::size_t row,
+                              float* gradient, float* errors, Work& work) const {
   const std::size_t n = span.cols;
   // errors and gradient: this span's n columns.
   const float* const weights = &band.values[row * band.cols + span.first];
@@ -132,7 +136,8 @@ void SpanDescent::run(const RoundBand& band, SpanCodes& codes, int sweeps, Threa
         const std::size_t s = i / span_;
         format_.value(codes.grid(row, s), i % span_, codes.code(row, i), stored);
         for (std::size_t j = 0; j < unit_; ++j)
-          errors[spans_[s].first * rows + row * spans_[s].cols + i % span_ + j] = band.values[row * cols_ + i + j] - stored[j];
+          errors[spans_[s].first * rows + row * spans_[s].cols + i % span_ + j] =
+              band.values[row * cols_ + i + j] - stored[j];
       }
   });
   std::vector<Work> work(pool.num_threads());
@@ -149,11 +154,12 @@ void SpanDescent::run(const RoundBand& band, SpanCodes& codes, int sweeps, Threa
       const Span& span = spans_[s];
       std::fill(gradient.begin(), gradient.end(), 0.0F);
       for (const Span& from : spans_)
-        gemm(&errors[from.first * rows], &columns_[span.first * cols_ + from.first * span.cols], rows, span.cols, from.cols, gradient.data(), isa,
-             pool, scratch);
+        gemm(&errors[from.first * rows], &columns_[span.first * cols_ + from.first * span.cols], rows, span.cols,
+             from.cols, gradient.data(), isa, pool, scratch);
       pool.parallel_for(rows, 4, [&](std::size_t begin, std::size_t end, std::size_t worker) {
         for (std::size_t row = begin; row < end; ++row)
-          descend_row(span, s, band, codes, row, &gradient[row * span.cols], &errors[span.first * rows + row * span.cols], work[worker]);
+          descend_row(span, s, band, codes, row, &gradient[row * span.cols],
+                      &errors[span.first * rows + row * span.cols], work[worker]);
       });
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Block coordinate descent on the loss tr(E H E^T) of a band of rows, a span at a time, from codes that exist already. With G = E H and
-// the other spans unchanged, the loss of span s is a H_ss a^T + constant for a = t - stored, where t = stored + G_s H_ss^-1 is the
-// best that real numbers could do: grid and codes are chosen anew for t, by feedback within the span, and kept where they lower it.
-// Never above the loss it starts from. Internal to round/.
+// Block coordinate descent on the loss tr(E H E^T) of a band of rows, a span at a time, from codes that exist already.
+// With G = E H and the other spans unchanged, the loss of span s is a H_ss a^T + constant for a = t - stored, where t =
+// stored + G_s H_ss^-1 is the best that real numbers could do: grid and codes are chosen anew for t, by feedback within
+// the span, and kept where they lower it. Never above the loss it starts from. Internal to round/.
 #pragma once
 
 #include <span>
@@ -16,7 +16,8 @@ namespace nibble {
 
 class SpanDescent {
  public:
-  SpanDescent(std::span<const float> second_moment, std::size_t cols, const Format& format, double damping, ThreadPool& pool, Isa isa);
+  SpanDescent(std::span<const float> second_moment, std::size_t cols, const Format& format, double damping,
+              ThreadPool& pool, Isa isa);
 
   void run(const RoundBand& band, SpanCodes& codes, int sweeps, ThreadPool& pool, Isa isa) const;
 
@@ -30,8 +31,8 @@ class SpanDescent {
     std::vector<float> weights;          // R_jj^2: what an error costs when those after it can still make it good
   };
   struct Work;
-  void descend_row(const Span& span, std::size_t s, const RoundBand& band, SpanCodes& codes, std::size_t row, float* gradient, float* errors,
-                   Work& work) const;
+  void descend_row(const Span& span, std::size_t s, const RoundBand& band, SpanCodes& codes, std::size_t row,
+                   float* gradient, float* errors, Work& work) const;
   double round_span(const Span& span, const std::byte* grid, Work& work) const;
 
   const Format& format_;

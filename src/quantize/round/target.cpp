@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// With the moment N M N^T, N upper triangular with blocks of identity for its units and M its units' metrics, X = B (N M N^T)^-1 comes from
-// Z N^T = B, last block first, and X N = Z M^-1, first block first. What is solved for is kept with its sign turned: sums then only add.
+// With the moment N M N^T, N upper triangular with blocks of identity for its units and M its units' metrics, X = B (N
+// M N^T)^-1 comes from Z N^T = B, last block first, and X N = Z M^-1, first block first. What is solved for is kept
+// with its sign turned: sums then only add.
 #include "quantize/round/target.h"
 
 #include <algorithm>
@@ -110,11 +111,13 @@ class TargetSystem {
 
 }  // namespace
 
-std::vector<float> solve_target(const FeedbackFactor& factor, std::span<const float> weights, std::span<const float> outputs, std::size_t rows,
-                                ThreadPool& pool, Isa isa) {
+std::vector<float> solve_target(const FeedbackFactor& factor, std::span<const float> weights,
+                                std::span<const float> outputs, std::size_t rows, ThreadPool& pool, Isa isa) {
   assert(weights.size() == rows * factor.cols() && outputs.size() == weights.size());
   TargetSystem system(factor, rows, pool, isa);
-  system.for_numbers([&](std::size_t at, std::uint32_t column, float& value) { value = outputs[at] + factor.added()[column] * weights[at]; });
+  system.for_numbers([&](std::size_t at, std::uint32_t column, float& value) {
+    value = outputs[at] + factor.added()[column] * weights[at];
+  });
   system.solve();
   std::vector<float> result = large_vector(weights.size());
   system.for_numbers([&](std::size_t at, std::uint32_t, float& value) { result[at] = -value; });

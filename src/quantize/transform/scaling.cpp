@@ -53,8 +53,9 @@ std::vector<float> relative_magnitudes(const ScaleRequest& request) {
 }
 
 // Rows of W minus what is stored of W s divided by s: [count, cols].
-std::vector<float> sampled_errors(const ScaledLinear& linear, std::size_t cols, std::span<const float> scales, std::span<const float> importance,
-                                  std::uint64_t step, std::uint64_t count, ThreadPool& pool) {
+std::vector<float> sampled_errors(const ScaledLinear& linear, std::size_t cols, std::span<const float> scales,
+                                  std::span<const float> importance, std::uint64_t step, std::uint64_t count,
+                                  ThreadPool& pool) {
   std::vector<float> errors(count * cols);
   pool.parallel_for(count, 2, [&](std::size_t begin, std::size_t end, std::size_t) {
     std::vector<float> scaled(cols);
@@ -125,7 +126,8 @@ std::vector<float> smoothquant_scales(const ScaleRequest& request, double alpha)
   join_groups(peaks, request.group_of);
   join_groups(weights, request.group_of);
   const auto power = static_cast<float>(alpha);
-  for (std::size_t i = 0; i < n; ++i) scales[i] = std::pow(std::max(peaks[i], 1e-5F), power) / std::pow(std::max(weights[i], 1e-5F), 1 - power);
+  for (std::size_t i = 0; i < n; ++i)
+    scales[i] = std::pow(std::max(peaks[i], 1e-5F), power) / std::pow(std::max(weights[i], 1e-5F), 1 - power);
   normalise(scales);
   return scales;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The first stage of a method: what moves difficulty from one place to another before the grid is chosen, leaving the function of
-// the model as it is. One file for each choice. `none` is the only one that needs no statistics.
+// The first stage of a method: what moves difficulty from one place to another before the grid is chosen, leaving the
+// function of the model as it is. One file for each choice. `none` is the only one that needs no statistics.
 //
-// Scaling transforms multiply the columns of a site's Linears by positive scales and divide the outputs of whatever produces the site's
-// activation (a norm's weight, the rows of a Linear) by the same, so that they fold away and any container can hold the result.
+// Scaling transforms multiply the columns of a site's Linears by positive scales and divide the outputs of whatever
+// produces the site's activation (a norm's weight, the rows of a Linear) by the same, so that they fold away and any
+// container can hold the result.
 #pragma once
 
 #include <span>
@@ -45,7 +46,8 @@ struct ScaledLinear {
 struct ScaleRequest {
   const SiteStatistics* site = nullptr;
   std::vector<ScaledLinear> linears;
-  // Columns i and j must have the same scale when group_of[i] == group_of[j] (values of attention that several heads read). Empty: none.
+  // Columns i and j must have the same scale when group_of[i] == group_of[j] (values of attention that several heads
+  // read). Empty: none.
   std::vector<std::uint32_t> group_of;
   Isa isa = Isa::scalar;  // whose products to use; the same scales with any
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What another project does with the installed library: open, quantize, measure, generate. Argument: the source directory of nibble.
+// What another project does with the installed library: open, quantize, measure, generate. Argument: the source
+// directory of nibble.
 #include <nibble/evaluate.h>
 #include <nibble/formats.h>
 #include <nibble/generate.h>
@@ -20,7 +21,7 @@ int main(int, char** arguments) {
   request.max_tokens = 8;
   const nibble::GeneratedText text = nibble::generate_text(small, "Once upon a time", request, {});
   std::filesystem::remove(output);
-  std::printf("%s: %zu formats, %.2f bits per weight, \"%s\"\n", std::string(nibble::version()).c_str(), nibble::list_format_descriptions().size(),
-              quantized.bits_per_weight, text.text.c_str());
+  std::printf("%s: %zu formats, %.2f bits per weight, \"%s\"\n", std::string(nibble::version()).c_str(),
+              nibble::list_format_descriptions().size(), quantized.bits_per_weight, text.text.c_str());
   return text.generated_tokens == 8 && quantized.bytes < quantized.source_bytes ? 0 : 1;
 }
