@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The calibration pass: carries windows of text through a network one layer at a time, as it is drawn. What has to
-// outlive a site is kept of all windows in f32; weights are one layer's only. Every site shows the activations that its
-// Linears read, window by window, so that a layer can be changed piece by piece while the text walks through it. The
-// same bits for any number of threads. One thread at a time; the pool does the work.
+// The calibration pass (layer-wise, true-sequential): carries windows of text through a network one layer at a time, as
+// it is drawn. What has to outlive a site is kept of all windows in f32; weights are one layer's only. Every site shows
+// the activations that its Linears read, window by window, so that a layer can be changed piece by piece while the text
+// walks through it. The same bits for any number of threads. One thread at a time; the pool does the work.
 //
 //   LayerWalk walk(network, tokens, {.kernels = kernels}, pool);
 //   walk.embed(embedding_rows);

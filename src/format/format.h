@@ -163,7 +163,7 @@ class Format {
   // The defaults are built from the functions above; overridden where a direct loop is clearer or the reference's rule
   // is not "fit, then nearest".
 
-  // fit + nearest + pack for one row of any length that planes() accepts.
+  // fit + nearest + pack for one row of any length that planes() accepts: quantize. decode_row dequantizes.
   virtual void encode_row(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid,
                           std::uint64_t row_index, const FitOptions& options, const RowPlanes& row) const;
   virtual void decode_row(const ConstRowPlanes& row, const TensorGrid* tensor_grid, std::uint64_t row_index,

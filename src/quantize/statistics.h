@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What calibration saw of the inputs of a model's Linears. One set of numbers serves all Linears that read the same
-// activation (a site). Plain data: safe to read from many threads.
+// activation (a site). Plain data: safe to read from many threads. The second moment, the mean of x x^T, is what papers
+// call the Hessian (of the layer's squared error, up to a factor); its diagonal is an importance matrix (imatrix).
 //
 //   const SiteStatistics* site = statistics.find(3, "attention_in");
 //   if (site != nullptr && site->has_second_moment()) ...

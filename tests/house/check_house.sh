@@ -46,6 +46,10 @@ while IFS= read -r file; do
   esac
 done < <(find include src tests bench fuzz tools cmake \( -name '*.h' -o -name '*.cpp' -o -name '*.py' -o -name '*.sh' -o -name '*.cmake' -o -name CMakeLists.txt \) | sort)
 
+# What documents point to is there.
+while IFS= read -r place; do [ -e "$place" ] || breach "documents name what is not there: $place"; done \
+  < <(grep -ohE '`(src|tests|tools|bench|include)/[a-z0-9_/-]+(\.[a-z]+)?`' docs/*.md README.md 2>/dev/null | tr -d '`' | sort -u)
+
 # Lines are read side by side: at most 120 characters, but for tables and text that would mean something else if broken.
 while IFS= read -r line; do breach "long line: $line"; done \
   < <(LC_ALL=C.UTF-8 grep -rnP '^.{121,}' src include tests bench fuzz --include='*.cpp' --include='*.h' | grep -vE '_(table|tables|grids)\.(h|cpp):|R"|\\$|": |^[^:]+:[0-9]+:(mix|Exit codes|Planar)' || true)

@@ -5,9 +5,9 @@
 
 namespace nibble {
 
-// A Linear for each expert (Shazeer et al. 2017), applied to the tokens that are routed to it: y[t, e] = W_e x[t], or
-// W_e x[t, e]. Inputs: x, [tokens, cols] or [tokens, experts, cols], and the routing [tokens, experts]. Output:
-// [tokens, experts, rows], zero where nothing is routed.
+// A Linear for each expert of a mixture of experts (MoE; Shazeer et al. 2017), applied to the tokens that are routed to
+// it: y[t, e] = W_e x[t], or W_e x[t, e]. Inputs: x, [tokens, cols] or [tokens, experts, cols], and the routing
+// [tokens, experts]. Output: [tokens, experts, rows], zero where nothing is routed.
 struct ExpertLinear {
   static constexpr std::string_view kName = "expert_linear";
   static constexpr std::size_t kInputs = 2;

@@ -5,9 +5,9 @@
 
 namespace nibble {
 
-// Which experts a token is sent to, and with what weight (Shazeer et al. 2017): of logits [tokens, experts] the `used`
-// largest, by their softmax over all experts; with `normalizes` divided by their sum. Of equal logits the earlier
-// expert's comes first. Output: [tokens, experts], 0 for all others.
+// The router of a mixture of experts (MoE): which experts a token is sent to, and with what weight (Shazeer et al.
+// 2017): of logits [tokens, experts] the `used` largest, by their softmax over all experts; with `normalizes` divided
+// by their sum. Of equal logits the earlier expert's comes first. Output: [tokens, experts], 0 for all others.
 struct Route {
   static constexpr std::string_view kName = "route";
   static constexpr std::size_t kInputs = 1;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Causal grouped-query attention over key/value caches. Online softmax, in powers of two, over fixed chunks of 64
-// positions in order within spans of 1024, and over spans in order, so that results are the same bits for any number of
-// threads and any cut of the query batch. f32 and f16 caches are multiplied in f32, each sum one chain of fused
-// multiply-adds; quantized ones in integers (coded_chunk.h), keys and queries rotated by a Hadamard transform before
-// they are rounded, which spreads a few large dimensions over all.
+// Causal grouped-query attention over key/value (KV) caches, as flash attention does it. Online softmax, in powers of
+// two, over fixed chunks of 64 positions in order within spans of 1024, and over spans in order, so that results are
+// the same bits for any number of threads and any cut of the query batch. f32 and f16 caches are multiplied in f32,
+// each sum one chain of fused multiply-adds; quantized ones in integers (coded_chunk.h), keys and queries rotated by a
+// Hadamard transform before they are rounded, which spreads a few large dimensions over all.
 #pragma once
 
 #include <cstddef>

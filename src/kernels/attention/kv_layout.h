@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How keys and values of one layer lie in memory: per kv head, in chunks of 64 positions. f32 and f16 keys are stored
-// [depth, 64] (a panel whose columns are positions), values [64, depth] (a panel whose columns are dimensions), so that
-// both attention products are panel products; those of the quantized types in lines of 64 bytes (coded_chunk.h) for the
-// same reason. depth is head_dim rounded up to whole vectors or quantization groups; what lies beyond head_dim is zero.
+// The KV cache of one layer: how keys and values lie in memory, per kv head, in chunks of 64 positions. f32 and f16
+// keys are stored [depth, 64] (a panel whose columns are positions), values [64, depth] (a panel whose columns are
+// dimensions), so that both attention products are panel products; those of the quantized types in lines of 64 bytes
+// (coded_chunk.h) for the same reason. depth is head_dim rounded up to whole vectors or quantization groups; what lies
+// beyond head_dim is zero.
 #pragma once
 
 #include <cstddef>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Dense algebra that the methods need, in f32 and f64. Matrices are row-major and whole; nothing may alias. Every
-// element is one chain of fused multiply-adds in ascending order of the summed index (and then a division or root),
-// which depends neither on the number of threads nor on the instruction set: the same bits everywhere. Sums run in the
-// type of the result.
+// Dense algebra that the methods need (GEMM, SYRK, Cholesky, triangular inverse), in f32 and f64. Matrices are
+// row-major and whole; nothing may alias. Every element is one chain of fused multiply-adds in ascending order of the
+// summed index (and then a division or root), which depends neither on the number of threads nor on the instruction
+// set: the same bits everywhere. Sums run in the type of the result.
 //
 //   syrk(x, tokens, n, h, isa, pool, scratch);              // h += x^T x, its lower triangle
 //   mirror_lower(h, n, pool);                               // once, when all is summed

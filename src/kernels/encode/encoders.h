@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A format whose row loops are those of an instruction set: the same name, grids, codes and bytes as the format itself,
-// sooner. Whatever works through the Format interface (rounders, readers) takes one in the place of the other.
+// Vectorised (SIMD) encoders: a format whose row loops are those of an instruction set, the same name, grids, codes and
+// bytes as the format itself, sooner. Whatever works through the Format interface (rounders, readers) takes one in the
+// place of the other.
 //
 //   const FormatPtr fast = with_kernels(find_format("q4_k"), Isa::avx512);
 //   fast->encode_row(x, {}, nullptr, 0, {}, row);

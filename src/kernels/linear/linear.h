@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A Linear's weights as they are kept in memory for this processor, and the product with them.
+// A Linear's weights as they are kept in memory for this processor (repacked), and the product with them: GEMM for the
+// tokens of a prompt, GEMV for a single one.
 //
 // Weights are repacked once at load from the file's format, stay quantized (resident bytes within 1.03x of the file's
 // for formats that have a layout of their own), and are multiplied from that form. Arithmetic is defined: the same bits

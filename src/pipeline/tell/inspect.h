@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is in a checkpoint: the model as a whole, its tensors, and statistics of their values that tell how they will
-// take quantization.
+// What is in a checkpoint: the model as a whole, its tensors, and statistics of their values (extremes,
+// outliers) that tell how they will take quantization.
 //
 //   for (const TensorListing& t : list_tensors(checkpoint)) print(t.name, t.format);
 #pragma once

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Feedback rounding: each column's rounding error is made good by the columns that are rounded after it. GPTQ (Frantar
-// et al. 2022) in every format, vector types by their unit; optionally followed by sweeps that visit span after span
-// again, choose its grid anew for what the other spans' errors now ask of it, round it by feedback within, and keep the
-// result only where it lowers the loss (block coordinate descent on the same loss; for single columns and fixed grids
-// this is QuantEase, Behdin et al. 2023).
+// Feedback rounding (error feedback; LDLQ in QuIP's words): each column's rounding error is made good by the columns
+// that are rounded after it. GPTQ (Frantar et al. 2022) in every format, vector types by their unit; optionally
+// followed by sweeps that visit span after span again, choose its grid anew for what the other spans' errors now ask of
+// it, round it by feedback within, and keep the result only where it lowers the loss (block coordinate descent on the
+// same loss; for single columns and fixed grids this is QuantEase, Behdin et al. 2023).
 #pragma once
 
 #include <memory>
