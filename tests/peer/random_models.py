@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random models whose rows are multiples of 256 long, one of each network that llama.cpp reads, for tests/peer_logits.
+
+    python3 random_models.py TESTS_DATA TOKENIZER_MODEL OUT [NAME...]
+
+They are the tiny models under TESTS_DATA in other sizes, with the tokenizer of TOKENIZER_MODEL. Prints their names. Weights are as large as
+makes every layer count; norms and biases differ from 1 and 0, so that none can be left out unseen.
+"""
+
+import array
+import json
+import pathlib
+import random
+import shutil
+import struct
+import sys
+
+HIDDEN, WIDE, HEADS, KV_HEADS, HEAD, EXPERTS = 256, 512, 4, 2, 64, 4
+NEAR = [1.0 + 0.05 * i for i in range(24)]
+FAR = [1.5 + 0.5 * i for i in range(24)]
+# name: tiny model, what its configuration says otherwise. llama.cpp slides Gemmas only, and normalizes every routing.
+MODELS = {
+    "llama": ("tiny_gqa_llama3rope", {}),
+    "mistral": ("tiny_mistral", {"sliding_window": None}),
+    "mixtral": ("tiny_mixtral", {"num_local_experts": EXPERTS, "num_experts_per_tok": 2, "intermediate_size": 256}),
+    "qwen2": ("tiny_qwen2", {}),
+    "qwen3": ("tiny_qwen3", {}),
+    "qwen3moe": ("tiny_qwen3moe", {"num_experts": EXPERTS, "moe_intermediate_size": 256}),
+    "gemma2": ("tiny_gemma2", {"query_pre_attn_scalar": HEAD}),
+    "gemma3": ("tiny_gemma3", {"query_pre_attn_scalar": HEAD}),
+    "phi3-long": ("tiny_phi3", {"sliding_window": None, "rope_scaling": {"type": "longrope", "short_factor": NEAR, "long_factor": FAR}}),
+    # llama.cpp makes contexts multiples of 256, and looks at those.
+    "phi3-short": ("tiny_phi3", {"sliding_window": None, "original_max_position_embeddings": 256, "max_position_embeddings": 1024,
+                                 "rope_scaling": {"type": "longrope", "short_factor": NEAR, "long_factor": FAR}}),
+}
+
+
+def read_header(path):
+    with open(path, "rb") as file:
+        size = struct.unpack("<Q", file.read(8))[0]
+        return [name for name in json.loads(file.read(size)) if name != "__metadata__"]
+
+
+def shape_of(name, config):
+    words = name.split(".")
+    part, is_bias = words[-2], words[-1] == "bias"
+    query, key_value = HEADS * HEAD, KV_HEADS * HEAD
+    expert = config.get("moe_intermediate_size", config["intermediate_size"])
+    wide = expert if ".experts." in name else config["intermediate_size"]
+    if part in ("q_norm", "k_norm"):
+        return [HEAD]
+    if part == "norm" or part.endswith("layernorm"):
+        return [HIDDEN]
+    rows, cols = {
+        "embed_tokens": (config["vocab_size"], HIDDEN),
+        "lm_head": (config["vocab_size"], HIDDEN),
+        "q_proj": (query, HIDDEN),
+        "k_proj": (key_value, HIDDEN),
+        "v_proj": (key_value, HIDDEN),
+        "o_proj": (HIDDEN, query),
+        "qkv_proj": (query + 2 * key_value, HIDDEN),
+        "gate_up_proj": (2 * wide, HIDDEN),
+        "gate_proj": (wide, HIDDEN),
+        "up_proj": (wide, HIDDEN),
+        "down_proj": (HIDDEN, wide),
+        "w1": (wide, HIDDEN),
+        "w3": (wide, HIDDEN),
+        "w2": (HIDDEN, wide),
+        "gate": (EXPERTS, HIDDEN),
+    }[part]
+    return [rows] if is_bias else [rows, cols]
+
+
+def values_of(name, shape, centre, rng):
+    count = shape[0] * (shape[1] if len(shape) > 1 else 1)
+    if name.endswith(".bias"):
+        return array.array("f", (0.3 * rng.gauss(0, 1) for _ in range(count)))
+    if len(shape) == 1:
+        return array.array("f", (centre + 0.2 * rng.gauss(0, 1) for _ in range(count)))
+    # Heads and tied embeddings of about this size keep probabilities away from certainty.
+    scale = 0.1 if "embed" in name else (0.15 if "lm_head" in name else 1.2 / shape[1] ** 0.5)
+    return array.array("f", (scale * rng.gauss(0, 1) for _ in range(count)))
+
+
+def make(directory, tiny, changes, tokenizer):
+    rng = random.Random(directory.name)
+    config = json.loads((tiny / "config.json").read_text())
+    vocabulary = json.loads((tokenizer / "config.json").read_text())
+    config.update(hidden_size=HIDDEN, intermediate_size=WIDE, num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, head_dim=HEAD)
+    config.update({key: vocabulary[key] for key in ("vocab_size", "bos_token_id", "eos_token_id")})
+    config.update(changes)
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    for side in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(tokenizer / side, directory / side)
+    tensors, offset = {}, 0
+    names = [n for n in read_header(tiny / "model.safetensors")
+             if ".experts." not in n or int(n.split(".experts.")[1].split(".")[0]) < EXPERTS]
+    centre = 0.0 if config["model_type"].startswith("gemma") else 1.0
+    for name in sorted(names):
+        shape = shape_of(name, config)
+        bytes_ = values_of(name, shape, centre, rng).tobytes()
+        tensors[name] = (shape, offset, bytes_)
+        offset += len(bytes_)
+    header = {name: {"dtype": "F32", "shape": shape, "data_offsets": [at, at + len(b)]} for name, (shape, at, b) in tensors.items()}
+    text = json.dumps(header).encode()
+    with open(directory / "model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, _, b in tensors.values():
+            file.write(b)
+
+
+def main():
+    data, tokenizer, out = map(pathlib.Path, sys.argv[1:4])
+    for name, (tiny, changes) in MODELS.items():
+        if len(sys.argv) > 4 and name not in sys.argv[4:]:
+            continue
+        make(out / name, data / tiny, changes, tokenizer)
+        print(name)
+
+
+if __name__ == "__main__":
+    main()
