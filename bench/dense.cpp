@@ -17,12 +17,6 @@
 namespace nibble {
 namespace {
 
-struct Machine {
-  Isa isa;
-  ThreadPool pool;
-  KernelScratch scratch;
-};
-
 template <class T>
 std::vector<T> numbers(std::size_t count, double scale) {
   std::vector<T> out(count);
@@ -64,23 +58,22 @@ void add_benchmarks(const std::string& type, double peak, Machine& m) {
     add("gemm" + size, [=, &m](benchmark::State& state) {
       const auto a = numbers<T>(n * n, 1), b = numbers<T>(n * n, 1);
       std::vector<T> c(n * n);
-      measure(state, 2 * cube, peak, nothing,
-              [&] { gemm(a.data(), b.data(), n, n, n, c.data(), m.isa, m.pool, m.scratch); });
+      measure(state, 2 * cube, peak, nothing, [&] { gemm(a.data(), b.data(), n, n, n, c.data(), m); });
     });
     add("syrk" + size, [=, &m](benchmark::State& state) {
       const auto x = numbers<T>(n * n, 1);
       std::vector<T> h(n * n);
-      measure(state, cube, peak, nothing, [&] { syrk(x.data(), n, n, h.data(), m.isa, m.pool, m.scratch); });
+      measure(state, cube, peak, nothing, [&] { syrk(x.data(), n, n, h.data(), m); });
     });
     add("cholesky" + size, [=, &m](benchmark::State& state) {
       const auto start = positive_matrix<T>(n);
       std::vector<T> h;
-      measure(state, cube / 3, peak, [&] { h = start; }, [&] { cholesky(h.data(), n, m.isa, m.pool, m.scratch); });
+      measure(state, cube / 3, peak, [&] { h = start; }, [&] { cholesky(h.data(), n, m); });
     });
     add("invert_lower" + size, [=, &m](benchmark::State& state) {
       const auto start = positive_matrix<T>(n);
       std::vector<T> l;
-      measure(state, cube / 3, peak, [&] { l = start; }, [&] { invert_lower(l.data(), n, m.isa, m.pool, m.scratch); });
+      measure(state, cube / 3, peak, [&] { l = start; }, [&] { invert_lower(l.data(), n, m); });
     });
   }
 }
@@ -90,8 +83,8 @@ void add_benchmarks(const std::string& type, double peak, Machine& m) {
 
 int main(int argc, char** argv) {
   using namespace nibble;
-  Machine machine{best_isa(detect_cpu()), ThreadPool(), {}};
-  const double f32 = measure_f32_peak(machine.isa, machine.pool), f64 = measure_f64_peak(machine.isa, machine.pool);
+  Machine machine(best_isa(detect_cpu()));
+  const double f32 = measure_f32_peak(machine), f64 = measure_f64_peak(machine);
   std::printf("limits with %zu threads: f32 %.0f, f64 %.0f Gop/s\n", machine.pool.num_threads(), f32 * 1e-9,
               f64 * 1e-9);
   add_benchmarks<float>("f32", f32, machine);

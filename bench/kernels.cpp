@@ -53,7 +53,7 @@ QuantizedTensor repeated_row(const FormatPtr& format, std::size_t rows, std::siz
   return tensor;
 }
 
-void multiply(benchmark::State& state, const Case& c, ThreadPool& pool, Isa isa) {
+void multiply(benchmark::State& state, const Case& c, Machine& machine) {
   const QuantizedTensor tensor = repeated_row(c.format, c.rows, c.cols);
   // Single tokens read weights from memory, as a decoder does: as many copies as no cache holds.
   const std::size_t copies =
@@ -62,12 +62,11 @@ void multiply(benchmark::State& state, const Case& c, ThreadPool& pool, Isa isa)
           : std::min(kMostCopies, (std::size_t{256} << 20) / static_cast<std::size_t>(tensor.view().bytes()) + 1);
   std::vector<PackedLinear> weights;
   for (std::size_t i = 0; i < copies; ++i)
-    weights.push_back(PackedLinear::pack(tensor.view(), {isa, ActivationMode::native}, pool));
+    weights.push_back(PackedLinear::pack(tensor.view(), {ActivationMode::native}, machine));
   std::vector<float> x(c.tokens * c.cols, 0.5f), y(c.tokens * c.rows);
-  KernelScratch scratch;
   std::size_t next = 0;
   for (auto _ : state) {
-    weights[next].multiply(x.data(), c.tokens, y.data(), pool, scratch);
+    weights[next].multiply(x.data(), c.tokens, y.data(), machine);
     next = next + 1 == copies ? 0 : next + 1;
     benchmark::DoNotOptimize(y.data());
   }
@@ -81,17 +80,16 @@ void multiply(benchmark::State& state, const Case& c, ThreadPool& pool, Isa isa)
 }
 
 // Signs times signs, with the signs of the activations taken on the way: to be held against int8:row of the same size.
-void multiply_signs(benchmark::State& state, std::size_t rows, std::size_t cols, std::size_t tokens, ThreadPool& pool,
-                    Isa isa) {
+void multiply_signs(benchmark::State& state, std::size_t rows, std::size_t cols, std::size_t tokens, Machine& machine) {
   const std::vector<float> numbers(rows * cols, 0.5f), x(tokens * cols, 0.5f);
   const std::size_t copies = tokens > 1 ? 1 : std::min(kMostCopies, (std::size_t{256} << 20) / (rows * cols / 8) + 1);
   std::vector<BinaryMatrix> weights;
-  for (std::size_t i = 0; i < copies; ++i) weights.push_back(BinaryMatrix::pack(numbers.data(), rows, cols, pool));
+  for (std::size_t i = 0; i < copies; ++i)
+    weights.push_back(BinaryMatrix::pack(numbers.data(), rows, cols, machine.pool));
   std::vector<std::int32_t> y(tokens * rows);
-  KernelScratch scratch;
   std::size_t next = 0;
   for (auto _ : state) {
-    weights[next].multiply(x.data(), tokens, y.data(), isa, pool, scratch);
+    weights[next].multiply(x.data(), tokens, y.data(), machine);
     next = next + 1 == copies ? 0 : next + 1;
     benchmark::DoNotOptimize(y.data());
   }
@@ -106,11 +104,10 @@ void multiply_signs(benchmark::State& state, std::size_t rows, std::size_t cols,
 int main(int argc, char** argv) {
   using namespace nibble;
   const char* const wanted = std::getenv("NIBBLE_ISA");
-  const Isa isa = choose_isa(detect_cpu(), wanted == nullptr ? "" : wanted);
-  ThreadPool pool;
+  Machine machine(choose_isa(detect_cpu(), wanted == nullptr ? "" : wanted));
   // One thread alone is measured by processor time, so that neighbours count little.
   const auto timed = [&](benchmark::internal::Benchmark* benchmark) {
-    if (pool.num_threads() > 1) benchmark->UseRealTime();
+    if (machine.pool.num_threads() > 1) benchmark->UseRealTime();
   };
   for (const FormatPtr& format : list_formats())
     for (const auto& [rows, cols] : {std::pair<std::size_t, std::size_t>{64, 64},
@@ -124,19 +121,20 @@ int main(int argc, char** argv) {
         const Case c{format, rows, cols, tokens};
         const std::string name =
             format->name() + "/" + std::to_string(rows) + "x" + std::to_string(cols) + "/" + std::to_string(tokens);
-        timed(benchmark::RegisterBenchmark(
-            name.c_str(), [c, &pool, isa](benchmark::State& state) { multiply(state, c, pool, isa); }));
+        timed(benchmark::RegisterBenchmark(name.c_str(),
+                                           [c, &machine](benchmark::State& state) { multiply(state, c, machine); }));
       }
   for (std::size_t size : {64u, 256u, 1024u, 2048u, 4096u})
     for (std::size_t tokens : {1u, 8u, 512u}) {
       const std::string name =
           "signs/" + std::to_string(size) + "x" + std::to_string(size) + "/" + std::to_string(tokens);
-      timed(benchmark::RegisterBenchmark(
-          name.c_str(), [=, &pool](benchmark::State& state) { multiply_signs(state, size, size, tokens, pool, isa); }));
+      timed(benchmark::RegisterBenchmark(name.c_str(), [=, &machine](benchmark::State& state) {
+        multiply_signs(state, size, size, tokens, machine);
+      }));
     }
   benchmark::Initialize(&argc, argv);
   std::printf("limits with %zu threads: int8 %.0f, bf16 %.0f, f32 %.0f Gop/s, read stream %.1f GB/s\n",
-              pool.num_threads(), measure_int8_peak(isa, pool) * 1e-9, measure_bf16_peak(isa, pool) * 1e-9,
-              measure_f32_peak(isa, pool) * 1e-9, measure_read_stream(isa, pool) * 1e-9);
+              machine.pool.num_threads(), measure_int8_peak(machine) * 1e-9, measure_bf16_peak(machine) * 1e-9,
+              measure_f32_peak(machine) * 1e-9, measure_read_stream(machine) * 1e-9);
   benchmark::RunSpecifiedBenchmarks();
 }

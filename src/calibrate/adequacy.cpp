@@ -31,11 +31,10 @@ double effective_rank(const SiteStatistics& site) {
   return squares > 0 ? trace * trace / squares : 0;
 }
 
-double condition(const SiteStatistics& site, Isa isa, ThreadPool& pool) {
+double condition(const SiteStatistics& site, Machine& machine) {
   const std::size_t n = site.width();
   std::vector<double> factor(site.second_moment.begin(), site.second_moment.end());
-  KernelScratch scratch;
-  if (cholesky(factor.data(), n, isa, pool, scratch) != n) return std::numeric_limits<double>::infinity();
+  if (cholesky(factor.data(), n, machine) != n) return std::numeric_limits<double>::infinity();
   double smallest = std::numeric_limits<double>::infinity(), largest = 0;
   for (std::size_t i = 0; i < n; ++i) {
     smallest = std::min(smallest, factor[i * n + i]);
@@ -44,7 +43,7 @@ double condition(const SiteStatistics& site, Isa isa, ThreadPool& pool) {
   return largest * largest / (smallest * smallest);
 }
 
-SiteAdequacy judge_site(const SiteStatistics& site, Isa isa, ThreadPool& pool) {
+SiteAdequacy judge_site(const SiteStatistics& site, Machine& machine) {
   SiteAdequacy result;
   result.site = site.name();
   result.count = site.count;
@@ -57,7 +56,7 @@ SiteAdequacy judge_site(const SiteStatistics& site, Isa isa, ThreadPool& pool) {
   result.peak_ratio = median > 0 ? std::sqrt(static_cast<double>(sorted.back()) / static_cast<double>(median)) : 0;
   if (site.has_second_moment()) {
     result.effective_rank = effective_rank(site);
-    result.condition = condition(site, isa, pool);
+    result.condition = condition(site, machine);
   }
   result.warning = site_warning(site, true);
   return result;
@@ -94,10 +93,10 @@ std::vector<std::string> statistics_warnings(const Statistics& statistics) {
   return warning_lines(warnings);
 }
 
-std::vector<SiteAdequacy> judge_statistics(const Statistics& statistics, Isa isa, ThreadPool& pool) {
+std::vector<SiteAdequacy> judge_statistics(const Statistics& statistics, Machine& machine) {
   std::vector<SiteAdequacy> result;
   for (const SiteStatistics& site : statistics.sites)
-    if (site.width() > 0) result.push_back(judge_site(site, isa, pool));
+    if (site.width() > 0) result.push_back(judge_site(site, machine));
   return result;
 }
 

@@ -2,15 +2,14 @@
 //
 // Whether a calibration text was enough, judged site by site.
 //
-//   for (const SiteAdequacy& site : judge_statistics(statistics, isa, pool)) if (!site.warning.empty()) ...
+//   for (const SiteAdequacy& site : judge_statistics(statistics, machine)) if (!site.warning.empty()) ...
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "base/cpu.h"
-#include "base/thread_pool.h"
+#include "kernels/machine.h"
 #include "quantize/statistics.h"
 
 namespace nibble {
@@ -41,6 +40,6 @@ std::vector<std::string> warning_lines(const std::vector<SiteWarning>& warnings)
 // Of statistics that were read, whoever made them.
 std::vector<std::string> statistics_warnings(const Statistics& statistics);
 
-std::vector<SiteAdequacy> judge_statistics(const Statistics& statistics, Isa isa, ThreadPool& pool);
+std::vector<SiteAdequacy> judge_statistics(const Statistics& statistics, Machine& machine);
 
 }  // namespace nibble

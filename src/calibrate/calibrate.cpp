@@ -13,14 +13,14 @@ namespace {
 
 // A site for all windows: what its Linears see, and on to the next.
 std::optional<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const LayerWeights& layer,
-                                        std::int64_t index, const CollectOptions& options, ThreadPool& pool) {
+                                        std::int64_t index, const CollectOptions& options, Machine& machine) {
   walk.pack(site, layer);
   if (!options.layers) {
     walk.leave(site, layer);
     return std::nullopt;
   }
   const AccumulateOptions accumulate{.second_moment = options.second_moments, .rounded = walk.multiplies_codes()};
-  SiteAccumulator sums(index, site.name, site.width, accumulate, pool, options.kernels.isa);
+  SiteAccumulator sums(index, site.name, site.width, accumulate, machine);
   for (std::size_t window = 0; window < walk.windows(); ++window) {
     sums.add(walk.inputs(site, layer, window).data(), walk.length());
     walk.leave(site, layer, window);
@@ -31,7 +31,7 @@ std::optional<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const
 }  // namespace
 
 Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTokens& tokens,
-                              const CollectOptions& options, ThreadPool& pool) {
+                              const CollectOptions& options, Machine& machine) {
   const ModelConfig& config = checkpoint.config();
   const ModelTensors& tensors = checkpoint.parts();
   ProgressMeter meter(options.progress, "calibrate", config.layers + 1);
@@ -42,21 +42,21 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
 
   const WalkOptions how{
       .kernels = options.kernels, .arithmetic = options.arithmetic, .spill_directory = options.spill_directory};
-  LayerWalk walk(tensors.network(), tokens, how, pool);
+  LayerWalk walk(tensors.network(), tokens, how, machine);
   const StoredTensor& embedding = checkpoint.stored(*tensors.part("embedding", -1));
   walk.embed([&](std::int32_t id, float* out) {
     embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden});
   });
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
-    const LayerWeights layer(checkpoint, tensors, i, pool);
+    const LayerWeights layer(checkpoint, tensors, i, machine.pool);
     for (const Site& site : layer.drawing().sites)
-      if (auto seen = pass_site(walk, site, layer, i, options, pool)) statistics.sites.push_back(std::move(*seen));
+      if (auto seen = pass_site(walk, site, layer, i, options, machine)) statistics.sites.push_back(std::move(*seen));
     meter.report(static_cast<std::uint64_t>(i) + 1, "layers");
   }
   if (options.head) {
-    const Matrix norm = decode_matrix(checkpoint, *tensors.part("final_norm", -1), pool);
+    const Matrix norm = decode_matrix(checkpoint, *tensors.part("final_norm", -1), machine.pool);
     const AccumulateOptions accumulate{.second_moment = options.second_moments, .rounded = walk.multiplies_codes()};
-    SiteAccumulator sums(-1, kHeadSite, config.hidden, accumulate, pool, options.kernels.isa);
+    SiteAccumulator sums(-1, kHeadSite, config.hidden, accumulate, machine);
     for (std::size_t window = 0; window < walk.windows(); ++window)
       sums.add(walk.head_inputs(norm.values, window).data(), walk.length());
     statistics.sites.push_back(sums.finish());

@@ -3,15 +3,15 @@
 // Walks text through a model, one layer's weights in memory at a time, and collects what every site of it sees. The
 // same statistics for any number of threads.
 //
-//   Statistics s = collect_statistics(checkpoint, tokens, {.second_moments = true}, pool);
+//   Statistics s = collect_statistics(checkpoint, tokens, {.second_moments = true}, machine);
 #pragma once
 
 #include <filesystem>
 
-#include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
 #include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 #include "model/source_model.h"
 #include "nibble/progress.h"
 #include "quantize/statistics.h"
@@ -30,6 +30,6 @@ struct CollectOptions {
 
 // Errors: those of reading the model; corrupt when an activation is not finite (names the site); cancelled.
 Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTokens& tokens,
-                              const CollectOptions& options, ThreadPool& pool);
+                              const CollectOptions& options, Machine& machine);
 
 }  // namespace nibble

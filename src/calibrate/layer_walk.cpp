@@ -32,9 +32,9 @@ std::optional<Program> program_behind(const Graph& graph, ValueId value, RotaryT
   return program;
 }
 
-void run_behind(const std::optional<Program>& program, float* values, std::size_t tokens, Workspace& workspace, Isa isa,
-                ThreadPool& pool) {
-  if (program) program->run({.tokens = tokens, .pieces = {}}, {}, {{&values, 1}, {&values, 1}}, workspace, isa, pool);
+void run_behind(const std::optional<Program>& program, float* values, std::size_t tokens, Workspace& workspace,
+                Machine& machine) {
+  if (program) program->run({.tokens = tokens, .pieces = {}}, {}, {{&values, 1}, {&values, 1}}, workspace, machine);
 }
 
 ValueId embedding_of(const Graph& graph) {
@@ -62,11 +62,11 @@ WalkArithmetic resolve_walk_arithmetic(WalkArithmetic arithmetic, const Network&
 }
 
 LayerWalk::LayerWalk(const Network& network, const CalibrationTokens& tokens, const WalkOptions& options,
-                     ThreadPool& pool)
+                     Machine& machine)
     : network_(network),
       tokens_(tokens),
       kernels_(options.kernels),
-      pool_(pool),
+      machine_(machine),
       spill_directory_(options.spill_directory),
       head_inputs_(head_program(network.end(), workspace_.rotary)),
       behind_embedding_(program_behind(network.begin().graph, embedding_of(network.begin().graph), workspace_.rotary)),
@@ -74,7 +74,7 @@ LayerWalk::LayerWalk(const Network& network, const CalibrationTokens& tokens, co
           program_behind(network.end().graph, network.end().find_site(kHeadSite)->outputs.front(), workspace_.rotary)) {
   const bool is_int8 = resolve_walk_arithmetic(options.arithmetic, network) == WalkArithmetic::int8;
   kernels_.activations = is_int8 ? ActivationMode::int8 : ActivationMode::f32;
-  format_ = is_int8 ? with_kernels(find_format("int8:g128"), kernels_.isa) : find_raw_format(DType::f32);
+  format_ = is_int8 ? with_kernels(find_format("int8:g128"), machine_.isa) : find_raw_format(DType::f32);
   keeps_inputs_ = is_int8 && options.keeps_inputs;
   // Memory is taken at once, so that what does not fit is known before anything is computed.
   for (std::int64_t i = 0; i < network.num_layers(); ++i) add_plan(network.layer(i));
@@ -125,10 +125,10 @@ void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
   for (std::size_t window = 0; window < windows(); ++window) {
     visit(window);
     const std::span<const std::int32_t> ids = tokens_.window(window);
-    pool_.parallel_for(ids.size(), 64, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine_.pool.parallel_for(ids.size(), 64, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t) row_of(ids[t], place(0, window) + t * width);
     });
-    run_behind(behind_embedding_, place(0, window), length(), workspace_, kernels_.isa, pool_);
+    run_behind(behind_embedding_, place(0, window), length(), workspace_, machine_);
   }
 }
 
@@ -141,7 +141,7 @@ void LayerWalk::pack(std::string_view part, const Matrix& weights) {
   const std::uint64_t rows = weights.rows, cols = weights.cols;
   if (!multiplies_codes() || routers_.contains(part)) return pack(part, view_of(weights));
   QuantizedTensor rounded(format_, rows, cols);
-  pool_.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+  machine_.pool.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t row = begin; row < end; ++row)
       format_->encode_row(std::span(weights.values).subspan(row * cols, cols), {}, nullptr, row, {}, rounded.row(row));
   });
@@ -154,7 +154,7 @@ void LayerWalk::pack(std::string_view part, const QuantizedView& weights) {
     forget();
   KernelOptions kernels = kernels_;
   kernels.activation_format = activations_of_site(kernels.activation_format, part);
-  packed_.insert_or_assign(std::string(part), PackedLinear::pack(weights, kernels, pool_));
+  packed_.insert_or_assign(std::string(part), PackedLinear::pack(weights, kernels, machine_));
 }
 
 // One window, whose rows are all of the batch.
@@ -176,8 +176,7 @@ void LayerWalk::run(const Program& program, const LayerWeights& layer, const Pro
         caches.push_back(&cache);
         break;
       }
-  program.run({.tokens = length(), .pieces = {&piece, 1}, .caches = caches}, weights, bound, workspace_, kernels_.isa,
-              pool_);
+  program.run({.tokens = length(), .pieces = {&piece, 1}, .caches = caches}, weights, bound, workspace_, machine_);
 }
 
 float* LayerWalk::place(std::size_t store, std::size_t window) const {
@@ -223,13 +222,12 @@ std::span<const float> LayerWalk::head_inputs(std::span<const float> final_norm,
   const BatchPiece piece{.row = 0, .tokens = length(), .position = 0};
   const ProgramWeights weights{.linears = {}, .biases = {}, .norms = {final_norm}};
   const std::array given = {place(0, window)}, wanted = {input_.data()};
-  head_inputs_.run({.tokens = length(), .pieces = {&piece, 1}}, weights, {given, wanted}, workspace_, kernels_.isa,
-                   pool_);
+  head_inputs_.run({.tokens = length(), .pieces = {&piece, 1}}, weights, {given, wanted}, workspace_, machine_);
   return input_;
 }
 
 void LayerWalk::finish_logits(std::span<float> logits, std::size_t tokens) {
-  run_behind(behind_head_, logits.data(), tokens, workspace_, kernels_.isa, pool_);
+  run_behind(behind_head_, logits.data(), tokens, workspace_, machine_);
 }
 
 // Prepares to remember inputs that take products to compute.
@@ -240,7 +238,7 @@ void LayerWalk::keep_costly(const Site& site, const SitePlan& plan) {
   if (!keeps_inputs_) return;
   const ActivationFormat format = activations_of_site(kernels_.activation_format, site.parts.front());
   if (costly_.kept && costly_.width == site.width && costly_.format == format) return costly_.kept->forget();
-  costly_.kept.emplace(windows(), length(), site.width, format, kernels_.isa, spill_directory_);
+  costly_.kept.emplace(windows(), length(), site.width, format, machine_.isa, spill_directory_);
   costly_.width = site.width;
   costly_.format = format;
 }
@@ -255,7 +253,7 @@ std::span<const float> LayerWalk::inputs(const Site& site, const LayerWeights& l
     if (costly_.window == window) return input_;
     costly_.window = window;
     if (costly_.kept && costly_.kept->has(window)) {
-      costly_.kept->get(window, input_.data(), pool_);
+      costly_.kept->get(window, input_.data(), machine_.pool);
       return input_;
     }
   } else {
@@ -265,7 +263,7 @@ std::span<const float> LayerWalk::inputs(const Site& site, const LayerWeights& l
   for (const ValueId value : plan.kept) given.push_back(place(plan_of(layer.drawing()).store_of.at(value), window));
   float* const wanted = input_.data();
   run(plan.inputs, layer, {given, {&wanted, 1}});
-  if (plan.has_products && costly_.kept) costly_.kept->put(window, input_.data(), pool_);
+  if (plan.has_products && costly_.kept) costly_.kept->put(window, input_.data(), machine_.pool);
   return input_;
 }
 

@@ -5,7 +5,7 @@
 // the activations that its Linears read, window by window, so that a layer can be changed piece by piece while the text
 // walks through it. The same bits for any number of threads. One thread at a time; the pool does the work.
 //
-//   LayerWalk walk(network, tokens, {.kernels = kernels}, pool);
+//   LayerWalk walk(network, tokens, {.kernels = kernels}, machine);
 //   walk.embed(embedding_rows);
 //   for each layer: for (const Site& site : layer.drawing().sites) {
 //     walk.pack(site, layer);
@@ -26,7 +26,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
 #include "calibrate/kept_inputs.h"
 #include "calibrate/layer_weights.h"
@@ -36,6 +35,7 @@
 #include "graph/network.h"
 #include "kernels/attention/attention.h"
 #include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 
 namespace nibble {
 
@@ -63,7 +63,7 @@ struct WalkOptions {
 class LayerWalk {
  public:
   // network and tokens outlive this; layers that walk through are of this very network.
-  LayerWalk(const Network& network, const CalibrationTokens& tokens, const WalkOptions& options, ThreadPool& pool);
+  LayerWalk(const Network& network, const CalibrationTokens& tokens, const WalkOptions& options, Machine& machine);
 
   std::size_t windows() const { return tokens_.windows(); }
   std::size_t length() const { return tokens_.length; }
@@ -128,7 +128,7 @@ class LayerWalk {
   const CalibrationTokens& tokens_;
   KernelOptions kernels_;
   FormatPtr format_;  // what weights are packed in
-  ThreadPool& pool_;
+  Machine& machine_;
   bool keeps_inputs_ = false;
   std::filesystem::path spill_directory_;
   Workspace workspace_;

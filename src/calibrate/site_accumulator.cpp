@@ -46,23 +46,22 @@ void add_tokens(const float* x, std::size_t stride, const ColumnSums& sums) {
 }  // namespace
 
 SiteAccumulator::SiteAccumulator(std::int64_t layer, std::string_view site, std::size_t width,
-                                 const AccumulateOptions& options, ThreadPool& pool, Isa isa)
+                                 const AccumulateOptions& options, Machine& machine)
     : layer_(layer),
       site_(site),
       width_(width),
-      pool_(pool),
-      isa_(isa),
+      machine_(machine),
       sum_squares_(width),
       lowest_(width),
       highest_(width),
       is_rounded_(options.rounded),
       products_(large_vector(options.second_moment ? width * width : 0)),
-      partial_(options.distribution ? pool.num_threads() : 0) {}
+      partial_(options.distribution ? machine.pool.num_threads() : 0) {}
 
 void SiteAccumulator::add(const float* x, std::size_t tokens) {
   count_ += tokens;
   // A column belongs to one chunk, so its sum runs over the tokens in order whatever the number of threads.
-  pool_.parallel_for(width_, 128, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+  machine_.pool.parallel_for(width_, 128, [&](std::size_t begin, std::size_t end, std::size_t worker) {
     const ColumnSums sums{&sum_squares_[begin], &lowest_[begin], &highest_[begin], end - begin};
     std::size_t done = 0;
     for (; done + 4 <= tokens; done += 4) add_tokens<4>(x + done * width_ + begin, width_, sums);
@@ -80,9 +79,9 @@ void SiteAccumulator::add(const float* x, std::size_t tokens) {
           ErrorKind::corrupt,
           fmt::format("an activation is not finite, so the model's weights overflow: layer {}, {}", layer_, site_));
   if (products_.empty()) return;
-  if (!is_rounded_) return syrk(x, tokens, width_, products_.data(), isa_, pool_, scratch_);
-  rounded_.assign(x, tokens, width_, pool_);
-  syrk(rounded_, products_.data(), isa_, pool_, scratch_);
+  if (!is_rounded_) return syrk(x, tokens, width_, products_.data(), machine_);
+  rounded_.assign(x, tokens, width_, machine_.pool);
+  syrk(rounded_, products_.data(), machine_);
 }
 
 SiteStatistics SiteAccumulator::finish() {
@@ -97,9 +96,9 @@ SiteStatistics SiteAccumulator::finish() {
     result.lowest = std::min(result.lowest, lowest_[i]);
     result.highest = std::max(result.highest, highest_[i]);
   }
-  if (!products_.empty()) mirror_lower(products_.data(), width_, pool_);
+  if (!products_.empty()) mirror_lower(products_.data(), width_, machine_.pool);
   result.second_moment = std::move(products_);
-  scale_all(result.second_moment, scale, pool_);
+  scale_all(result.second_moment, scale, machine_.pool);
   if (is_rounded_ && !result.second_moment.empty())  // the diagonal is known as it is
     for (std::size_t i = 0; i < width_; ++i) result.second_moment[i * width_ + i] = result.mean_square[i];
   if (partial_.empty()) return result;
@@ -117,13 +116,13 @@ SiteStatistics SiteAccumulator::finish() {
 
 void CrossAccumulator::add(const float* y, const float* x, std::size_t tokens, const RoundedRows& rounded) {
   count_ += tokens;
-  if (!is_rounded_) return add_outer_products(y, x, tokens, height_, width_, sums_.data(), isa_, pool_, scratch_);
-  rounded_y_.assign(y, tokens, height_, pool_);
-  add_outer_products(rounded_y_, rounded, sums_.data(), isa_, pool_, scratch_);
+  if (!is_rounded_) return add_outer_products(y, x, tokens, height_, width_, sums_.data(), machine_);
+  rounded_y_.assign(y, tokens, height_, machine_.pool);
+  add_outer_products(rounded_y_, rounded, sums_.data(), machine_);
 }
 
 std::vector<float> CrossAccumulator::finish() {
-  scale_all(sums_, count_ == 0 ? 0.0 : 1.0 / static_cast<double>(count_), pool_);
+  scale_all(sums_, count_ == 0 ? 0.0 : 1.0 / static_cast<double>(count_), machine_.pool);
   return std::move(sums_);
 }
 

@@ -3,7 +3,7 @@
 // Sums up what a site sees. The same bits for any number of threads, as long as inputs come in the same order and
 // pieces. One thread at a time; the pool does the work.
 //
-//   SiteAccumulator sums(layer, "attention_in", width, {.second_moment = true}, pool, isa);
+//   SiteAccumulator sums(layer, "attention_in", width, {.second_moment = true}, machine);
 //   sums.add(x, tokens);
 //   SiteStatistics statistics = sums.finish();
 #pragma once
@@ -15,11 +15,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/cpu.h"
 #include "base/huge_pages.h"
-#include "base/thread_pool.h"
-#include "kernels/linear/linear.h"
 #include "kernels/linear/rounded_rows.h"
+#include "kernels/machine.h"
 #include "quantize/statistics.h"
 
 namespace nibble {
@@ -33,7 +31,7 @@ struct AccumulateOptions {
 class SiteAccumulator {
  public:
   SiteAccumulator(std::int64_t layer, std::string_view site, std::size_t width, const AccumulateOptions& options,
-                  ThreadPool& pool, Isa isa);
+                  Machine& machine);
 
   // x: [tokens, width]. Error(corrupt) names the site when a number is not finite.
   void add(const float* x, std::size_t tokens);
@@ -51,9 +49,7 @@ class SiteAccumulator {
   std::int64_t layer_;
   std::string site_;
   std::size_t width_;
-  ThreadPool& pool_;
-  Isa isa_;
-  KernelScratch scratch_;
+  Machine& machine_;
   std::uint64_t count_ = 0;
   std::vector<double> sum_squares_;
   std::vector<float> lowest_, highest_;  // of each column and 0
@@ -67,12 +63,11 @@ class SiteAccumulator {
 class CrossAccumulator {
  public:
   // is_rounded: as AccumulateOptions::rounded.
-  CrossAccumulator(std::size_t height, std::size_t width, bool is_rounded, ThreadPool& pool, Isa isa)
+  CrossAccumulator(std::size_t height, std::size_t width, bool is_rounded, Machine& machine)
       : height_(height),
         width_(width),
         is_rounded_(is_rounded),
-        pool_(pool),
-        isa_(isa),
+        machine_(machine),
         sums_(large_vector(height * width)) {}
 
   // y: [tokens, height], x: [tokens, width]. rounded: the same x, read in its place where is_rounded.
@@ -83,9 +78,7 @@ class CrossAccumulator {
   std::size_t height_, width_;
   bool is_rounded_;
   RoundedRows rounded_y_;
-  ThreadPool& pool_;
-  Isa isa_;
-  KernelScratch scratch_;
+  Machine& machine_;
   std::uint64_t count_ = 0;
   std::vector<float> sums_;
 };

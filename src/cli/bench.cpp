@@ -41,9 +41,9 @@ struct Work {
   }
 };
 
-Limits measure_limits(Isa isa, ThreadPool& pool) {
-  return {measure_read_stream(isa, pool), measure_int8_peak(isa, pool), measure_f32_peak(isa, pool),
-          measure_bf16_peak(isa, pool)};
+Limits measure_limits(Machine& machine) {
+  return {measure_read_stream(machine), measure_int8_peak(machine), measure_f32_peak(machine),
+          measure_bf16_peak(machine)};
 }
 
 Work work_of(const SourceModel& checkpoint, const Decoder& decoder) {
@@ -100,10 +100,10 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
   if (options.speed.prompt_tokens == 0 && options.speed.generated_tokens == 0)
     throw Error(ErrorKind::invalid_argument, "nothing is measured with -p 0 and -n 0; give one of the two");
   const KernelOptions kernels = session.running_kernels();
-  session.pool();
+  session.machine();
   const auto start = std::chrono::steady_clock::now();
   const SourceModel checkpoint = SourceModel::open(options.model);
-  Decoder decoder(checkpoint, {kernels, session.kv(), session.progress()}, session.pool());
+  Decoder decoder(checkpoint, {kernels, session.kv(), session.progress()}, session.machine());
   const double load_seconds = seconds_since(start);
   const double first_token_seconds = load_seconds + first_token(decoder);
   session.note_reading(checkpoint);
@@ -111,7 +111,7 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
   options.speed.progress = session.progress();
   const std::vector<Speed> speeds = measure_speed(decoder, options.speed);
   std::optional<Limits> limits;
-  if (options.limits) limits = measure_limits(kernels.isa, session.pool());
+  if (options.limits) limits = measure_limits(session.machine());
   const Work work = work_of(checkpoint, decoder);
   const Arithmetic arithmetic = decoder.arithmetic();
   if (session.json()) {
@@ -120,7 +120,7 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
                  {"bytes", checkpoint.file_bytes()},
                  {"resident_bytes", decoder.resident_bytes()},
                  {"threads", session.pool().num_threads()},
-                 {"isa", isa_name(kernels.isa)},
+                 {"isa", isa_name(session.machine().isa)},
                  {"kv", kv_type_name(decoder.kv_type())},
                  {"load_seconds", load_seconds},
                  {"first_token_seconds", first_token_seconds},

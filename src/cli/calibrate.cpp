@@ -92,7 +92,7 @@ void calibrate(const CLI::App& verb, Options& options, Session& session) {
   options.request.collect.kernels = session.kernels();
   options.request.collect.progress = session.progress();
   const auto start = std::chrono::steady_clock::now();
-  const CalibrationResult result = calibrate_model(checkpoint, texts, options.request, session.pool());
+  const CalibrationResult result = calibrate_model(checkpoint, texts, options.request, session.machine());
   save_statistics(result.statistics, checkpoint, options.output);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   session.end_progress();

@@ -139,7 +139,7 @@ void compare(const CLI::App& verb, const Options& options, Session& session) {
     page.emplace(options.html);
     request.portraits.emplace();
   }
-  const Comparison comparison = compare_formats(checkpoint, texts, request, session.pool());
+  const Comparison comparison = compare_formats(checkpoint, texts, request, session.machine());
   if (page) {
     page->write(html_page(page_figures(comparison, {options.model, session.settings()})));
     page->commit();

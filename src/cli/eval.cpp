@@ -127,7 +127,7 @@ void evaluate(const CLI::App& verb, const Options& options, Session& session) {
   std::optional<OutputFile> page;  // a place that cannot be written to shows before the work
   if (!options.html.empty()) page.emplace(options.html);
   const PairedVerdict verdict =
-      judge_models(original ? *original : checkpoints.front(), candidates, texts, request, session.pool());
+      judge_models(original ? *original : checkpoints.front(), candidates, texts, request, session.machine());
   std::vector<Acceptance> acceptances;
   if (!requirements.empty())
     for (std::size_t i = 0; i < verdict.candidates.size(); ++i) acceptances.push_back(accept(verdict, i, requirements));

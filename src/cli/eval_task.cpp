@@ -102,7 +102,7 @@ void evaluate_task(const TaskModels& models, const TaskArguments& arguments, Ses
   std::optional<OutputFile> page, answers;  // a place that cannot be written to shows before the work
   if (!models.html.empty()) page.emplace(models.html);
   if (!arguments.answers.empty()) answers.emplace(arguments.answers);
-  const TaskVerdict verdict = judge_tasks(named, request, session.pool());
+  const TaskVerdict verdict = judge_tasks(named, request, session.machine());
   if (page) {
     page->write(html_page(page_figures(verdict, {models.against, session.settings()})));
     page->commit();

@@ -32,11 +32,11 @@ std::vector<std::string> feature_names(const CpuFeatures& f) {
 }
 
 // Which kernel a format's products run on, found out by packing a small matrix.
-std::string kernel_of(const FormatPtr& format, const KernelOptions& options, ThreadPool& pool) {
+std::string kernel_of(const FormatPtr& format, const KernelOptions& options, Machine& machine) {
   try {
     QuantizedTensor zeros(format, 64, 256);
     zeros.tensor_grid = format->unpack_tensor(zeros.view().row(0), 64, 256);
-    return PackedLinear::pack(zeros.view(), options, pool).kernel_name();
+    return PackedLinear::pack(zeros.view(), options, machine).kernel_name();
   } catch (const Error& error) {
     return std::string("none: ") + error.what();
   }
@@ -49,11 +49,11 @@ void info(Session& session) {
   const std::string why = wanted != nullptr && *wanted != '\0'
                               ? "asked for by NIBBLE_ISA"
                               : fmt::format("the richest set that this processor has the features for");
-  const Bf16Products bf16 = bf16_products(features, kernels.isa);
+  const Bf16Products bf16 = bf16_products(features, session.machine().isa);
   Json list = Json::array();
   Table table({{"format"}, {"kernel"}});
   for (const FormatPtr& format : list_formats()) {
-    const std::string kernel = kernel_of(format, kernels, session.pool());
+    const std::string kernel = kernel_of(format, kernels, session.machine());
     list.push_back({{"format", format->name()}, {"kernel", kernel}});
     table.add({format->name(), kernel});
   }
@@ -62,7 +62,7 @@ void info(Session& session) {
     return session.print_json({{"version", version()},
                                {"processor", features.brand},
                                {"features", names},
-                               {"isa", isa_name(kernels.isa)},
+                               {"isa", isa_name(session.machine().isa)},
                                {"isa_reason", why},
                                {"bf16_products", bf16.are_fast},
                                {"bf16_reason", bf16.reason},
@@ -71,7 +71,7 @@ void info(Session& session) {
   std::string text = fmt::format("nibble {}\nprocessor        {}\nfeatures        ", version(), features.brand);
   for (const std::string& name : names) text += " " + name;
   text += fmt::format("\ninstruction set  {}: {}\nbf16 weights     times {}: {}\nthreads          {}\n\n",
-                      isa_name(kernels.isa), why, bf16.are_fast ? "bf16" : "f32", bf16.reason,
+                      isa_name(session.machine().isa), why, bf16.are_fast ? "bf16" : "f32", bf16.reason,
                       session.pool().num_threads());
   session.print(text + table.text(session.style()));
 }

@@ -33,8 +33,8 @@ void plan(const CLI::App& verb, Options& options, Session& session) {
     request.headroom = options.headroom == "0" ? 0 : bytes_of_option(options.headroom, "--headroom");
   if (!options.formats.empty()) request.formats = split_list(options.formats);
   plan_memory(request);  // what is wrong with the command shows before anything is measured
-  request.bandwidth = options.bandwidth.empty() ? measure_read_stream(session.kernels().isa, session.pool())
-                                                : parse_bandwidth(options.bandwidth);
+  request.bandwidth =
+      options.bandwidth.empty() ? measure_read_stream(session.machine()) : parse_bandwidth(options.bandwidth);
   const MemoryPlan result = plan_memory(request);
   if (session.json()) return session.print_json(to_json(result));
   session.print(memory_plan_text(result, session.style()));

@@ -216,17 +216,17 @@ Outcome quantize_as_asked(const SourceModel& source, const Options& options, Ses
       for (const MeasuredMix& mix : plan.measured) session.note(mix_text(mix));
     };
     budget.on_round = [&session](const BudgetRound& round) { session.note(round_text(round)); };
-    outcome.budgeted = quantize_to_budget(source, request, budget, session.pool(), session.progress());
+    outcome.budgeted = quantize_to_budget(source, request, budget, session.machine(), session.progress());
     outcome.summary = outcome.budgeted->outcome.summary;
     save_recipe(options, outcome.budgeted->recipe);
     return outcome;
   }
   save_recipe(options, request.recipe);
   if (options.verify.empty()) {
-    outcome.summary = quantize_model(source, request, session.pool(), session.progress());
+    outcome.summary = quantize_model(source, request, session.machine(), session.progress());
   } else {
     outcome.verified =
-        quantize_verified(source, request, verify_options(options, session), session.pool(), session.progress());
+        quantize_verified(source, request, verify_options(options, session), session.machine(), session.progress());
     outcome.summary = outcome.verified->summary;
   }
   return outcome;
@@ -256,7 +256,6 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   else if (options.has_budget())
     session.announce_stages({"sensitivity", "mixes", "quantize", "evaluate"});
   QuantizeModelOptions& request = options.request;
-  request.isa = session.kernels().isa;
   request.on_layer = [&session](const LayerReport& report) { session.note(layer_text(report)); };
   const SourceModel source = SourceModel::open(options.model);
   refuse_idle_methods(verb, options, source);
@@ -273,8 +272,8 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   if (options.pareto || (request.dry_run && options.has_budget())) {
     if (!options.pareto && !options.max_kl)
       require_reachable(source, sensitivity_options(options, session), budget_of(options));
-    const Sensitivities sensitivities =
-        measure_sensitivities(source, request.calibration.texts, sensitivity_options(options, session), session.pool());
+    const Sensitivities sensitivities = measure_sensitivities(source, request.calibration.texts,
+                                                              sensitivity_options(options, session), session.machine());
     if (options.pareto) return print_pareto(sensitivities, session);
     request.recipe = solve_recipe(sensitivities, budget_of(options)).recipe;
     session.note(request.recipe.description);

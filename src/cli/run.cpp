@@ -73,11 +73,11 @@ void run(const CLI::App& verb, Options& options, Session& session) {
   judge_options(verb, options);
   session.running_kernels();
   const std::string prompt = options.prompt_file.empty() ? options.prompt : session.read_corpus(options.prompt_file);
-  session.pool();
+  session.machine();
   const auto start = std::chrono::steady_clock::now();
   const SourceModel checkpoint = SourceModel::open(options.model);
   const Tokenizer& tokenizer = checkpoint.tokenizer();
-  Decoder decoder(checkpoint, {session.running_kernels(), session.kv(), session.progress()}, session.pool());
+  Decoder decoder(checkpoint, {session.running_kernels(), session.kv(), session.progress()}, session.machine());
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   session.note_reading(checkpoint);
   session.note_unused_activations(options.model, checkpoint);

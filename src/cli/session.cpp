@@ -87,20 +87,18 @@ void Session::add_engine(CLI::App& verb) {
       ->capture_default_str();
 }
 
-ThreadPool& Session::pool() {
-  if (pool_) return *pool_;
-  pool_ = std::make_unique<ThreadPool>(threads_);
-  const std::size_t asked = threads_ == 0 ? available_processors() : threads_;
-  if (pool_->num_threads() < asked)
-    note(fmt::format("the system gives no more threads; goes on with {} of the {} asked for", pool_->num_threads(),
-                     asked));
-  return *pool_;
+Machine& Session::machine() {
+  if (machine_) return *machine_;
+  const char* const isa = std::getenv("NIBBLE_ISA");
+  machine_ = std::make_unique<Machine>(choose_isa(detect_cpu(), isa == nullptr ? "" : isa), threads_);
+  const std::size_t asked = threads_ == 0 ? available_processors() : threads_, given = machine_->pool.num_threads();
+  if (given < asked)
+    note(fmt::format("the system gives no more threads; goes on with {} of the {} asked for", given, asked));
+  return *machine_;
 }
 
 KernelOptions Session::kernels() const {
-  const char* const isa = std::getenv("NIBBLE_ISA");
   KernelOptions options;
-  options.isa = choose_isa(detect_cpu(), isa == nullptr ? "" : isa);
   if (activations_ == "f32") options.activations = ActivationMode::f32;
   if (activations_ == "bf16") options.activations = ActivationMode::bf16;
   if (const auto format = spelled_activations(activations_)) {
@@ -124,8 +122,8 @@ ProgressCallback Session::progress() {
 
 std::vector<std::pair<std::string, std::string>> Session::settings() {
   return {{"processor", detect_cpu().brand},
-          {"instruction set", std::string(isa_name(kernels().isa))},
-          {"threads", std::to_string(pool().num_threads())},
+          {"instruction set", std::string(isa_name(machine().isa))},
+          {"threads", std::to_string(machine().pool.num_threads())},
           {"activations", activations_},
           {"KV cache", kv_}};
 }

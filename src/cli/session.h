@@ -10,11 +10,11 @@
 #include <string>
 #include <string_view>
 
-#include "base/thread_pool.h"
 #include "cli/progress_bar.h"
 #include "evaluate/acceptance.h"
 #include "kernels/attention/attention.h"
 #include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 #include "pipeline/judge/judge_models.h"
 #include "report/json_report.h"
 #include "report/table.h"
@@ -35,8 +35,9 @@ class Session {
   // What the program exits with when nothing goes wrong; 0 unless a verb says otherwise.
   void set_exit_code(int code) noexcept { exit_code_ = code; }
   int exit_code() const noexcept { return exit_code_; }
-  ThreadPool& pool();
-  // NIBBLE_ISA is heeded here. The first is for judging models: `auto` measures originals in f32. The second is for
+  Machine& machine();  // NIBBLE_ISA is heeded here
+  ThreadPool& pool() { return machine().pool; }
+  // The first is for judging models: `auto` measures originals in f32. The second is for
   // running them.
   KernelOptions kernels() const;
   KernelOptions running_kernels() const;
@@ -69,7 +70,7 @@ class Session {
   bool json_ = false, force_text_ = false;
   int exit_code_ = 0;
   std::string activations_ = "auto", kv_ = "auto";
-  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<Machine> machine_;
   ProgressBar bar_;
 };
 

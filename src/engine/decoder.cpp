@@ -69,12 +69,12 @@ std::uint64_t KvCache::resident_bytes() const noexcept {
 }
 
 struct Decoder::State {
-  State(const SourceModel& checkpoint, const DecoderOptions& given, ThreadPool& threads)
+  State(const SourceModel& checkpoint, const DecoderOptions& given, Machine& given_machine)
       : config(checkpoint.config()),
         network(checkpoint.parts().network()),
         options(given),
         kv(given.kv.value_or(has_quantized_weights(checkpoint) ? KvType::q8_0 : KvType::f16)),
-        pool(threads) {
+        machine(given_machine) {
     load(checkpoint);
     options.progress = nullptr;
   }
@@ -83,7 +83,7 @@ struct Decoder::State {
   Network network;
   DecoderOptions options;
   KvType kv = KvType::f16;
-  ThreadPool& pool;
+  Machine& machine;
   Workspace workspace;
   std::map<const DrawnGraph*, Program> programs;
   std::map<std::string, PackedLinear>
@@ -98,7 +98,6 @@ struct Decoder::State {
   std::vector<BatchPiece> rows;
   std::vector<KvLayer*> caches;  // [states, pieces]
 
-  Isa isa() const { return options.kernels.isa; }
   void load(const SourceModel& checkpoint);
   const Program& program_of(const DrawnGraph& drawn);
   LoadedWeights load_weights(const WeightLoader& loader, const Program& program, std::int64_t layer);
@@ -144,7 +143,7 @@ LoadedWeights Decoder::State::load_weights(const WeightLoader& loader, const Pro
 
 void Decoder::State::load(const SourceModel& checkpoint) {
   checkpoint.require_unchanged();
-  const WeightLoader loader(checkpoint, checkpoint.parts(), options.kernels, pool);
+  const WeightLoader loader(checkpoint, checkpoint.parts(), options.kernels, machine);
   ProgressMeter meter(options.progress, "load", config.layers + 2);
   std::uint64_t done = 0;
   begin = load_weights(loader, program_of(network.begin()), -1);
@@ -162,14 +161,14 @@ void Decoder::State::load(const SourceModel& checkpoint) {
   meter.report(++done, "head");
 }
 
-Decoder::Decoder(const SourceModel& checkpoint, const DecoderOptions& options, ThreadPool& pool)
-    : state_(std::make_unique<State>(checkpoint, options, pool)) {}
+Decoder::Decoder(const SourceModel& checkpoint, const DecoderOptions& options, Machine& machine)
+    : state_(std::make_unique<State>(checkpoint, options, machine)) {}
 
 Decoder::Decoder(Decoder&&) noexcept = default;
 Decoder::~Decoder() = default;
 
 const ModelConfig& Decoder::config() const noexcept { return state_->config; }
-Isa Decoder::isa() const noexcept { return state_->isa(); }
+Isa Decoder::isa() const noexcept { return state_->machine.isa; }
 
 KvType Decoder::kv_type() const noexcept { return state_->kv; }
 
@@ -239,7 +238,7 @@ void Decoder::fill(KvCache& cache, std::size_t length) const {
     for (std::size_t at = 0; at < length; at += kPiece) {
       const AttentionPiece piece{&layer,        at,     std::min(kPiece, length - at), nullptr, values.data(),
                                  values.data(), nullptr};
-      store_keys_values({&piece, 1}, state_->pool);
+      store_keys_values({&piece, 1}, state_->machine.pool);
     }
   cache.length_ = length;
 }
@@ -277,7 +276,7 @@ std::size_t Decoder::State::logits_of(std::span<const Piece> pieces, float* logi
   }
   if (count != 0)
     program_of(network.end())
-        .run({.tokens = count, .pieces = {}}, end.program, {{&given, 1}, {&logits, 1}}, workspace, isa(), pool);
+        .run({.tokens = count, .pieces = {}}, end.program, {{&given, 1}, {&logits, 1}}, workspace, machine);
   return count;
 }
 
@@ -289,12 +288,12 @@ std::size_t Decoder::State::run_batch(std::span<const Piece> pieces, std::size_t
   fill_batch(pieces, tokens);
   float* const x = stream.data();
   program_of(network.begin())
-      .run({.tokens = tokens, .pieces = rows, .ids = ids}, begin.program, {{}, {&x, 1}}, workspace, isa(), pool);
+      .run({.tokens = tokens, .pieces = rows, .ids = ids}, begin.program, {{}, {&x, 1}}, workspace, machine);
   show(0);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const std::span<KvLayer* const> own = std::span(caches).subspan(layers[i].first_state * pieces.size());
     layers[i].program->run({.tokens = tokens, .pieces = rows, .caches = own}, layers[i].weights.program,
-                           {{&x, 1}, {&x, 1}}, workspace, isa(), pool);
+                           {{&x, 1}, {&x, 1}}, workspace, machine);
     show(i + 1);
   }
   for (const Piece& piece : pieces) piece.cache->length_ += piece.count();

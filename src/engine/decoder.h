@@ -3,7 +3,7 @@
 // A decoder-only transformer ready to run: weights repacked for this processor, and the forward pass.
 //
 //   SourceModel checkpoint = SourceModel::open(path);
-//   Decoder decoder(checkpoint, {}, pool);
+//   Decoder decoder(checkpoint, {}, machine);
 //   KvCache cache = decoder.new_cache(512);
 //   decoder.forward(cache, ids, LogitsFor::last, logits);
 #pragma once
@@ -15,9 +15,9 @@
 #include <span>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "kernels/attention/attention.h"
 #include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 #include "model/source_model.h"
 #include "nibble/progress.h"
 
@@ -81,7 +81,7 @@ class Decoder {
  public:
   // Reads every weight once. The checkpoint may be destroyed afterwards. Errors: unsupported, corrupt, not_found (names
   // the tensor).
-  Decoder(const SourceModel& checkpoint, const DecoderOptions& options, ThreadPool& pool);
+  Decoder(const SourceModel& checkpoint, const DecoderOptions& options, Machine& machine);
   Decoder(Decoder&&) noexcept;
   ~Decoder();
 

@@ -14,11 +14,10 @@ struct Program::Runner {
   const ProgramWeights& weights;
   const std::vector<float*>& slots;
   Workspace& workspace;
-  Isa isa;
-  ThreadPool& pool;
+  Machine& machine;
 
   void operator()(const Embed& step) const {
-    pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine.pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t)
         weights.linears[step.linear]->decode_row(static_cast<std::uint64_t>(batch.ids[t]),
                                                  slots[step.out] + t * step.width);
@@ -27,14 +26,14 @@ struct Program::Runner {
 
   void operator()(const Norm& step) const {
     rms_norm(slots[step.in], weights.norms[step.weight].data(), batch.tokens * step.rows, step.length, step.epsilon,
-             slots[step.out], isa, pool);
+             slots[step.out], machine);
   }
 
   void operator()(const Products& step) const {
     std::array<LinearProduct, kMostProducts> products;
     for (std::size_t i = 0; i < step.linears.size(); ++i)
       products[i] = {weights.linears[step.linears[i]], slots[step.outs[i]]};
-    multiply_all({products.data(), step.linears.size()}, slots[step.in], batch.tokens, pool, workspace.scratch);
+    multiply_all({products.data(), step.linears.size()}, slots[step.in], batch.tokens, machine);
     for (std::size_t i = 0; i < step.linears.size(); ++i) {
       const std::span<const float> bias = weights.biases[step.linears[i]];
       for (std::size_t t = 0; t < batch.tokens && !bias.empty(); ++t)
@@ -44,7 +43,7 @@ struct Program::Runner {
 
   void operator()(const Rotate& step) const {
     rope(slots[step.x], workspace.rotary.cosine(step.table), workspace.rotary.sine(step.table), batch.tokens,
-         step.heads, step.head_dim, 2 * step.pairs, step.half_split, isa, pool);
+         step.heads, step.head_dim, 2 * step.pairs, step.half_split, machine);
   }
 
   void operator()(const Attend& step) const {
@@ -57,28 +56,27 @@ struct Program::Runner {
                                     slots[step.k] + piece.row * kv_width, slots[step.v] + piece.row * kv_width,
                                     slots[step.out] + piece.row * width});
     }
-    store_keys_values(workspace.attended, pool);
-    attention(workspace.attended, {step.op.heads, step.op.scale, step.op.window, step.op.soft_cap}, isa, pool,
-              workspace.scratch);
+    store_keys_values(workspace.attended, machine.pool);
+    attention(workspace.attended, {step.op.heads, step.op.scale, step.op.window, step.op.soft_cap}, machine);
   }
 
   void operator()(const GatedActivation& step) const {
     const auto multiply = step.activation == Activation::silu ? silu_multiply : gelu_multiply;
-    multiply(slots[step.gate], slots[step.up], batch.tokens * step.width, slots[step.out], isa, pool);
+    multiply(slots[step.gate], slots[step.up], batch.tokens * step.width, slots[step.out], machine);
   }
 
   void operator()(const Multiplied& step) const {
-    scale_in_place(slots[step.x], batch.tokens * step.width, step.factor, pool);
+    scale_in_place(slots[step.x], batch.tokens * step.width, step.factor, machine.pool);
   }
 
-  void operator()(const Capped& step) const { soft_cap(slots[step.x], batch.tokens * step.width, step.cap, isa, pool); }
+  void operator()(const Capped& step) const { soft_cap(slots[step.x], batch.tokens * step.width, step.cap, machine); }
 
   void operator()(const Accumulate& step) const {
-    add_in_place(slots[step.into], slots[step.from], batch.tokens * step.width, isa, pool);
+    add_in_place(slots[step.into], slots[step.from], batch.tokens * step.width, machine);
   }
 
   void operator()(const Choose& step) const {
-    pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine.pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
       choose_experts(slots[step.logits] + begin * step.experts, end - begin, step.experts, step.used, step.normalizes,
                      slots[step.routing] + begin * step.experts);
     });
@@ -99,7 +97,7 @@ struct Program::Runner {
       for (std::size_t p = 0; p < step.parts.size(); ++p)
         products[p] = {weights.linears[step.parts[p].linears[e]],
                        slots[step.parts[p].out] + first * step.parts[p].rows};
-      multiply_all({products.data(), step.parts.size()}, x, count, pool, workspace.scratch);
+      multiply_all({products.data(), step.parts.size()}, x, count, machine);
     }
   }
 
@@ -109,7 +107,7 @@ struct Program::Runner {
     const float* const x = slots[step.in];
     if (count == 1) return x + groups.token[first] * step.cols;
     workspace.gathered.resize(std::max(workspace.gathered.size(), count * step.cols));
-    pool.parallel_for(count, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine.pool.parallel_for(count, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t i = begin; i < end; ++i)
         std::copy_n(x + groups.token[first + i] * step.cols, step.cols, &workspace.gathered[i * step.cols]);
     });
@@ -118,7 +116,7 @@ struct Program::Runner {
 
   void operator()(const Mix& step) const {
     const ExpertGroups& groups = workspace.groups[step.group];
-    pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine.pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t) {
         float* const out = slots[step.out] + t * step.width;
         std::fill_n(out, step.width, 0.0f);
@@ -132,15 +130,15 @@ struct Program::Runner {
   }
 
   void operator()(const Copy& step) const {
-    pool.parallel_for(batch.tokens, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine.pool.parallel_for(batch.tokens, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t)
         std::copy_n(slots[step.from] + t * step.from_width + step.begin, step.width, slots[step.to] + t * step.width);
     });
   }
 };
 
-void Program::run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace, Isa isa,
-                  ThreadPool& pool) const {
+void Program::run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace,
+                  Machine& machine) const {
   assert(bound.given.size() + bound.wanted.size() == num_bound_);
   assert(weights.linears.size() == linears_.size() && weights.norms.size() == norms_.size());
   std::vector<float*>& slots = workspace.places;
@@ -154,7 +152,7 @@ void Program::run(const Batch& batch, const ProgramWeights& weights, const Bound
     slots[i] = memory.data();
   }
   if (workspace.groups.size() < num_groups_) workspace.groups.resize(num_groups_);
-  const Runner runner{batch, weights, slots, workspace, isa, pool};
+  const Runner runner{batch, weights, slots, workspace, machine};
   for (const Step& step : steps_) std::visit(runner, step);
 }
 

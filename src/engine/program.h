@@ -7,7 +7,7 @@
 // one, each with a workspace of its own.
 //
 //   Program program(graph, {.given = graph.inputs, .wanted = graph.outputs}, workspace.rotary);
-//   program.run(batch, weights, {{&x, 1}, {&y, 1}}, workspace, isa, pool);
+//   program.run(batch, weights, {{&x, 1}, {&y, 1}}, workspace, machine);
 #pragma once
 
 #include <cstddef>
@@ -19,13 +19,12 @@
 #include <variant>
 #include <vector>
 
-#include "base/cpu.h"
-#include "base/thread_pool.h"
 #include "engine/expert_groups.h"
 #include "engine/rotary_tables.h"
 #include "graph/graph.h"
 #include "kernels/attention/attention.h"
 #include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 
 namespace nibble {
 
@@ -58,7 +57,6 @@ struct ProgramWeights {
 // Memory of a batch, kept between runs and shared by the programs of a network. One thread at a time.
 struct Workspace {
   RotaryTables rotary;  // filled by whoever runs the batch
-  KernelScratch scratch;
   std::vector<std::vector<float>> slots;
   std::vector<float*> places;        // of a program's slots
   std::vector<ExpertGroups> groups;  // of a program's routings
@@ -89,8 +87,8 @@ class Program {
   struct Bound {
     std::span<float* const> given, wanted;  // [tokens, width] each; those that share a place are the same
   };
-  void run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace, Isa isa,
-           ThreadPool& pool) const;
+  void run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace,
+           Machine& machine) const;
 
  private:
   using Slot = std::size_t;

@@ -41,7 +41,7 @@ void WeightLoader::check_values(const StoredTensor& stored) const {
   const bool raw = view.format->info().kind == FormatKind::raw;
   constexpr std::uint64_t kNone = ~std::uint64_t{0};
   std::atomic<std::uint64_t> first_bad = kNone;  // the smallest row, whatever thread finds it
-  pool_.parallel_for(view.rows, 64, [&](std::size_t begin, std::size_t end, std::size_t) {
+  machine_.pool.parallel_for(view.rows, 64, [&](std::size_t begin, std::size_t end, std::size_t) {
     std::vector<float> values(raw ? view.cols : 0);
     for (std::size_t row = begin; row < end; ++row) {
       if (raw) view.decode_row(row, values);
@@ -78,7 +78,7 @@ PackedLinear WeightLoader::matrix(std::string_view part, std::int64_t layer) con
   const StoredTensor& stored = fetch(*tensors_.part(part, layer));
   checkpoint_.will_need(stored);
   check_values(stored);
-  PackedLinear packed = PackedLinear::pack(stored.view, kernels_for(part, stored), pool_);
+  PackedLinear packed = PackedLinear::pack(stored.view, kernels_for(part, stored), machine_);
   checkpoint_.release(stored);
   return packed;
 }

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 #include "model/arch/architecture.h"
 #include "model/source_model.h"
 #include "model/stored_activations.h"
@@ -18,7 +18,7 @@ namespace nibble {
 class WeightLoader {
  public:
   WeightLoader(const SourceModel& checkpoint, const ModelTensors& tensors, const KernelOptions& kernels,
-               ThreadPool& pool)
+               Machine& machine)
       : checkpoint_(checkpoint),
         tensors_(tensors),
         spelling_(spelling_of(checkpoint)),
@@ -26,7 +26,7 @@ class WeightLoader {
         activations_(kernels.activations == ActivationMode::automatic || kernels.activations == ActivationMode::native
                          ? read_activations(checkpoint)
                          : StoredActivations{}),
-        pool_(pool) {}
+        machine_(machine) {}
 
   // A matrix repacked for this processor. Errors: not_found, corrupt (wrong shape, a value that is not finite).
   PackedLinear matrix(std::string_view part, std::int64_t layer) const;
@@ -43,7 +43,7 @@ class WeightLoader {
   Spelling spelling_;
   KernelOptions kernels_;
   StoredActivations activations_;  // what the checkpoint wants, where the caller leaves it to that
-  ThreadPool& pool_;
+  Machine& machine_;
 };
 
 }  // namespace nibble

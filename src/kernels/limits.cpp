@@ -25,41 +25,38 @@ double best_seconds(Body&& body) {
   return best;
 }
 
-double measure_peak(float (*loop)(std::size_t), double operations, Isa isa, ThreadPool& pool) {
+double measure_peak(float (*loop)(std::size_t), double operations, Machine& machine) {
   if (loop == nullptr) return 0;
-  const std::size_t iterations = isa == Isa::scalar ? 100'000 : 4'000'000;
-  std::vector<float> results(pool.num_threads() * 16);  // kept, so that the loops are not dropped
+  const std::size_t iterations = machine.isa == Isa::scalar ? 100'000 : 4'000'000;
+  std::vector<float> results(machine.pool.num_threads() * 16);  // kept, so that the loops are not dropped
   const double seconds =
-      best_seconds([&] { pool.run([&](std::size_t worker) { results[worker * 16] = loop(iterations); }); });
-  return operations * static_cast<double>(iterations) * static_cast<double>(pool.num_threads()) / seconds;
+      best_seconds([&] { machine.pool.run([&](std::size_t worker) { results[worker * 16] = loop(iterations); }); });
+  return operations * static_cast<double>(iterations) * static_cast<double>(machine.pool.num_threads()) / seconds;
 }
 
 }  // namespace
 
-double measure_int8_peak(Isa isa, ThreadPool& pool) {
-  return measure_peak(kernel_table(isa).int8_peak, 2 * 768, isa, pool);
+double measure_int8_peak(Machine& machine) {
+  return measure_peak(kernel_table(machine.isa).int8_peak, 2 * 768, machine);
 }
-double measure_bf16_peak(Isa isa, ThreadPool& pool) {
-  return measure_peak(kernel_table(isa).bf16_peak, 2 * 384, isa, pool);
+double measure_bf16_peak(Machine& machine) {
+  return measure_peak(kernel_table(machine.isa).bf16_peak, 2 * 384, machine);
 }
-double measure_f32_peak(Isa isa, ThreadPool& pool) {
-  return measure_peak(kernel_table(isa).f32_peak, 2 * 384, isa, pool);
-}
-double measure_f64_peak(Isa isa, ThreadPool& pool) {
-  return measure_peak(kernel_table(isa).f64_peak, 2 * 192, isa, pool);
-}
+double measure_f32_peak(Machine& machine) { return measure_peak(kernel_table(machine.isa).f32_peak, 2 * 384, machine); }
+double measure_f64_peak(Machine& machine) { return measure_peak(kernel_table(machine.isa).f64_peak, 2 * 192, machine); }
 
-double measure_read_stream(Isa isa, ThreadPool& pool) {
+double measure_read_stream(Machine& machine) {
   constexpr std::size_t kBytes = std::size_t{256} << 20;  // well beyond any cache
-  const ResidentBytes memory(kBytes * pool.num_threads());
-  std::vector<float> results(pool.num_threads() * 16);
-  pool.run([&](std::size_t worker) { std::memset(memory.data() + worker * kBytes, 1, kBytes); });
+  const ResidentBytes memory(kBytes * machine.pool.num_threads());
+  std::vector<float> results(machine.pool.num_threads() * 16);
+  machine.pool.run([&](std::size_t worker) { std::memset(memory.data() + worker * kBytes, 1, kBytes); });
   const double seconds = best_seconds([&] {
-    pool.run([&](std::size_t worker) {
-      results[worker * 16] = kernel_table(isa).read_stream(memory.as<float>(worker * kBytes), kBytes / sizeof(float));
+    machine.pool.run([&](std::size_t worker) {
+      results[worker * 16] =
+          kernel_table(machine.isa).read_stream(memory.as<float>(worker * kBytes), kBytes / sizeof(float));
     });
   });
-  return static_cast<double>(kBytes) * static_cast<double>(pool.num_threads()) / seconds;
+  return static_cast<double>(kBytes) * static_cast<double>(machine.pool.num_threads()) / seconds;
 }
 
 }  // namespace nibble

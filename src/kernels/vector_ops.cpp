@@ -16,31 +16,31 @@ std::size_t token_grain(std::size_t width) { return width >= kGrain ? 1 : kGrain
 }  // namespace
 
 void rms_norm(const float* x, const float* weight, std::size_t tokens, std::size_t width, float epsilon, float* out,
-              Isa isa, ThreadPool& pool) {
-  const KernelTable& kernels = kernel_table(isa);
-  pool.parallel_for(tokens, token_grain(width), [&](std::size_t begin, std::size_t end, std::size_t) {
+              Machine& machine) {
+  const KernelTable& kernels = kernel_table(machine.isa);
+  machine.pool.parallel_for(tokens, token_grain(width), [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t t = begin; t < end; ++t)
       kernels.rms_norm_row(x + t * width, weight, width, epsilon, out + t * width);
   });
 }
 
-void silu_multiply(const float* gate, const float* up, std::size_t count, float* out, Isa isa, ThreadPool& pool) {
-  const KernelTable& kernels = kernel_table(isa);
-  pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+void silu_multiply(const float* gate, const float* up, std::size_t count, float* out, Machine& machine) {
+  const KernelTable& kernels = kernel_table(machine.isa);
+  machine.pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
     kernels.silu_multiply(gate + begin, up + begin, end - begin, out + begin);
   });
 }
 
-void gelu_multiply(const float* gate, const float* up, std::size_t count, float* out, Isa isa, ThreadPool& pool) {
-  const KernelTable& kernels = kernel_table(isa);
-  pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+void gelu_multiply(const float* gate, const float* up, std::size_t count, float* out, Machine& machine) {
+  const KernelTable& kernels = kernel_table(machine.isa);
+  machine.pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
     kernels.gelu_multiply(gate + begin, up + begin, end - begin, out + begin);
   });
 }
 
-void soft_cap(float* x, std::size_t count, float cap, Isa isa, ThreadPool& pool) {
-  const KernelTable& kernels = kernel_table(isa);
-  pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+void soft_cap(float* x, std::size_t count, float cap, Machine& machine) {
+  const KernelTable& kernels = kernel_table(machine.isa);
+  machine.pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
     kernels.soft_cap(x + begin, end - begin, 1 / cap, cap);
   });
 }
@@ -51,24 +51,25 @@ void scale_in_place(float* x, std::size_t count, float factor, ThreadPool& pool)
   });
 }
 
-void add_in_place(float* x, const float* y, std::size_t count, Isa isa, ThreadPool& pool) {
-  const KernelTable& kernels = kernel_table(isa);
-  pool.parallel_for(count, 4 * kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+void add_in_place(float* x, const float* y, std::size_t count, Machine& machine) {
+  const KernelTable& kernels = kernel_table(machine.isa);
+  machine.pool.parallel_for(count, 4 * kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
     kernels.add_in_place(x + begin, y + begin, end - begin);
   });
 }
 
 void rope(float* x, const float* cosine, const float* sine, std::size_t tokens, std::size_t heads, std::size_t head_dim,
-          std::size_t rotary_dim, bool half_split, Isa isa, ThreadPool& pool) {
+          std::size_t rotary_dim, bool half_split, Machine& machine) {
   assert(rotary_dim <= head_dim && rotary_dim % 2 == 0);
-  const KernelTable& kernels = kernel_table(isa);
+  const KernelTable& kernels = kernel_table(machine.isa);
   const auto rotate = half_split ? kernels.rope_half_split : kernels.rope_pairs;
   const std::size_t half = rotary_dim / 2;
-  pool.parallel_for(tokens, token_grain(heads * head_dim), [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t t = begin; t < end; ++t)
-      for (std::size_t h = 0; h < heads; ++h)
-        rotate(x + (t * heads + h) * head_dim, cosine + t * half, sine + t * half, half);
-  });
+  machine.pool.parallel_for(tokens, token_grain(heads * head_dim),
+                            [&](std::size_t begin, std::size_t end, std::size_t) {
+                              for (std::size_t t = begin; t < end; ++t)
+                                for (std::size_t h = 0; h < heads; ++h)
+                                  rotate(x + (t * heads + h) * head_dim, cosine + t * half, sine + t * half, half);
+                            });
 }
 
 }  // namespace nibble

@@ -5,7 +5,7 @@
 // from many threads.
 //
 //   const SourceModel model = SourceModel::open("models/tale");
-//   Decoder decoder(model, {}, pool);
+//   Decoder decoder(model, {}, machine);
 //   std::vector<std::int32_t> ids = model.tokenizer().encode(text);
 #pragma once
 

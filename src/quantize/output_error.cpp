@@ -31,13 +31,11 @@ std::vector<float> difference(std::vector<float> a, std::span<const float> b) {
 
 }  // namespace
 
-double output_power(const SiteStatistics& site, std::span<const float> x, std::uint64_t rows, Isa isa,
-                    ThreadPool& pool) {
+double output_power(const SiteStatistics& site, std::span<const float> x, std::uint64_t rows, Machine& machine) {
   const std::size_t cols = site.width();
   std::vector<float> products(x.size());
   if (site.has_second_moment()) {
-    KernelScratch scratch;
-    gemm(x.data(), site.second_moment.data(), rows, cols, cols, products.data(), isa, pool, scratch);
+    gemm(x.data(), site.second_moment.data(), rows, cols, cols, products.data(), machine);
   } else {
     for (std::size_t i = 0; i < x.size(); ++i) products[i] = x[i] * site.mean_square[i % cols];
   }
@@ -46,19 +44,19 @@ double output_power(const SiteStatistics& site, std::span<const float> x, std::u
   return total;
 }
 
-OutputError measure_output_error(const RoundedLinear& linear, const FormatPtr& format, ThreadPool& pool, Isa isa) {
+OutputError measure_output_error(const RoundedLinear& linear, const FormatPtr& format, Machine& machine) {
   const std::size_t cols = linear.weights.size() / linear.rows;
   const std::uint64_t step = std::max<std::uint64_t>(1, linear.rows / kSampledRows), count = linear.rows / step;
   SiteStatistics unknown;
   if (linear.site == nullptr) unknown.mean_square.assign(cols, 1.0F);
   const SiteStatistics& site = linear.site != nullptr ? *linear.site : unknown;
   const auto share = [&](const std::vector<float>& errors, const std::vector<float>& weights) {
-    const double whole = output_power(site, weights, count, isa, pool);
-    return whole > 0 ? std::max(0.0, output_power(site, errors, count, isa, pool)) / whole : 0;
+    const double whole = output_power(site, weights, count, machine);
+    return whole > 0 ? std::max(0.0, output_power(site, errors, count, machine)) / whole : 0;
   };
 
   std::vector<float> original = sampled(linear.original, cols, step, count), errors(original.size());
-  pool.parallel_for(count, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
+  machine.pool.parallel_for(count, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t i = begin; i < end; ++i) {
       const std::span<const float> row = std::span(original).subspan(i * cols, cols);
       const std::span<float> error = std::span(errors).subspan(i * cols, cols);

@@ -4,21 +4,19 @@
 // threads.
 //
 //   OutputError error = measure_output_error({.site = site, .weights = w, .stored = q, .original = w, .rows = rows},
-//   format, pool, isa); error.nearest;  // 0.016: nearest values would lose 1.6 % of the outputs' mean square
+//   format, machine); error.nearest;  // 0.016: nearest values would lose 1.6 % of the outputs' mean square
 #pragma once
 
 #include <span>
 
-#include "base/cpu.h"
-#include "base/thread_pool.h"
 #include "format/format.h"
+#include "kernels/machine.h"
 #include "quantize/statistics.h"
 
 namespace nibble {
 
 // The sum over rows x of x H x^T, for x: [rows, cols]; of the diagonal alone where the site has no second moment.
-double output_power(const SiteStatistics& site, std::span<const float> x, std::uint64_t rows, Isa isa,
-                    ThreadPool& pool);
+double output_power(const SiteStatistics& site, std::span<const float> x, std::uint64_t rows, Machine& machine);
 
 // Shares of the outputs' mean square.
 struct OutputError {
@@ -36,6 +34,6 @@ struct RoundedLinear {
 };
 
 // From up to 128 rows, evenly spread.
-OutputError measure_output_error(const RoundedLinear& linear, const FormatPtr& format, ThreadPool& pool, Isa isa);
+OutputError measure_output_error(const RoundedLinear& linear, const FormatPtr& format, Machine& machine);
 
 }  // namespace nibble

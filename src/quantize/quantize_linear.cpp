@@ -162,14 +162,14 @@ std::vector<RowRange> bands_of(const RowSource& weights, const Format& format, s
 }
 
 std::shared_ptr<const RoundPlan> RoundPlans::of(const Method& method, const FormatPtr& format,
-                                                const SiteStatistics* inputs, ThreadPool& pool, Isa isa) {
+                                                const SiteStatistics* inputs, Machine& machine) {
   if (inputs == nullptr || !inputs->has_second_moment() || method.rounder->needs() != Needs::second_moment ||
       format->info().kind == FormatKind::raw)
     return nullptr;
   const auto [known, is_new] = known_.try_emplace({inputs, std::string(method.rounder->name()) + " " + format->name()});
   if (is_new) {
-    known->second.format = with_kernels(format, isa);
-    known->second.plan = method.rounder->plan(*inputs, *known->second.format, pool, isa);
+    known->second.format = with_kernels(format, machine.isa);
+    known->second.plan = method.rounder->plan(*inputs, *known->second.format, machine);
   }
   return known->second.plan;
 }
@@ -182,12 +182,11 @@ struct LinearQuantizer::Known {
 
 LinearQuantizer::~LinearQuantizer() = default;
 
-LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, ThreadPool& pool, Isa isa)
+LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Machine& machine)
     : task_(task),
-      pool_(pool),
-      isa_(isa),
-      reading_(with_kernels(task.weights.view->format, isa)),
-      writing_(with_kernels(task.format, isa)),
+      machine_(machine),
+      reading_(with_kernels(task.weights.view->format, machine.isa)),
+      writing_(with_kernels(task.format, machine.isa)),
       is_copy_(task.weights.view->format->name() == task.format->name()),
       is_raw_(task.format->info().kind == FormatKind::raw) {
   const QuantizedView& view = *task.weights.view;
@@ -201,7 +200,7 @@ LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Thre
     Known& known = known_.emplace_back(Known{moment.rows, {}, nullptr});
     if (is_raw_ || is_copy_ || moment.inputs == nullptr) continue;
     if (task.method.needs() >= Needs::mean_square) known.importance = moment.inputs->mean_square;
-    known.plan = plans.of(task.method, task.format, moment.inputs, pool, isa);
+    known.plan = plans.of(task.method, task.format, moment.inputs, machine);
   }
   if (is_copy_)
     grid_ = view.tensor_grid;
@@ -212,7 +211,7 @@ LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Thre
 void LinearQuantizer::prepare() {
   const QuantizedView& view = *task_.weights.view;
   std::vector<float> kept, mean;
-  const std::span<const float> weights = widen(task_.weights, *reading_, {0, view.rows}, kept, pool_);
+  const std::span<const float> weights = widen(task_.weights, *reading_, {0, view.rows}, kept, machine_.pool);
   std::span<const float> importance = known_.front().importance;
   // Several ranges: what a row of the tensor sees on the average.
   if (known_.size() > 1 && std::ranges::none_of(known_, [](const Known& known) { return known.importance.empty(); })) {
@@ -265,7 +264,7 @@ QuantizedTensor LinearQuantizer::encode(RowRange rows) const {
 void LinearQuantizer::copy_rows(RowRange rows, QuantizedTensor& band) const {
   const QuantizedView& view = *task_.weights.view;
   FirstDefect defect;
-  pool_.parallel_for(rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t) {
+  machine_.pool.parallel_for(rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t) {
     std::vector<float> values;
     for (std::size_t i = first; i < last; ++i) {
       const std::uint64_t from = task_.weights.stored_row(rows.begin + i);
@@ -284,21 +283,23 @@ void LinearQuantizer::encode_rows(RowRange rows, const Known& known, QuantizedTe
   const QuantizedView& view = *task_.weights.view;
   const float overflow = overflow_of(*task_.format);
   FirstDefect defect;
-  std::vector<std::vector<float>> scratch(pool_.num_threads());
-  pool_.parallel_for(rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t worker) {
-    std::vector<float>& values = scratch[worker];
-    values.resize(view.cols);
-    for (std::size_t i = first; i < last; ++i) {
-      const std::uint64_t row = rows.begin + i, from = task_.weights.stored_row(row);
-      reading_->decode_row(view.row(from), view.tensor_grid.get(), from, values);
-      if (!defect.accepts(row, values, overflow)) return;
-      const RowPlanes out = band.row(row - first_row);
-      if (is_raw_)
-        writing_->encode_row(values, {}, nullptr, row, {}, out);
-      else
-        task_.method.rounder->encode(*writing_, {values, known.importance, grid_.get(), row, task_.method.fit}, out);
-    }
-  });
+  std::vector<std::vector<float>> scratch(machine_.pool.num_threads());
+  machine_.pool.parallel_for(rows.count(), grain_of(view.cols),
+                             [&](std::size_t first, std::size_t last, std::size_t worker) {
+                               std::vector<float>& values = scratch[worker];
+                               values.resize(view.cols);
+                               for (std::size_t i = first; i < last; ++i) {
+                                 const std::uint64_t row = rows.begin + i, from = task_.weights.stored_row(row);
+                                 reading_->decode_row(view.row(from), view.tensor_grid.get(), from, values);
+                                 if (!defect.accepts(row, values, overflow)) return;
+                                 const RowPlanes out = band.row(row - first_row);
+                                 if (is_raw_)
+                                   writing_->encode_row(values, {}, nullptr, row, {}, out);
+                                 else
+                                   task_.method.rounder->encode(
+                                       *writing_, {values, known.importance, grid_.get(), row, task_.method.fit}, out);
+                               }
+                             });
   defect.raise_if_any(task_.weights, task_.format.get());
 }
 
@@ -306,12 +307,12 @@ void LinearQuantizer::encode_planned(RowRange rows, const Known& known, Quantize
                                      std::uint64_t first_row) const {
   const std::uint64_t cols = task_.weights.view->cols;
   std::vector<float> kept;
-  const std::span<const float> values = widen(task_.weights, *reading_, rows, kept, pool_);
+  const std::span<const float> values = widen(task_.weights, *reading_, rows, kept, machine_.pool);
   const RoundBand input{values,     known.importance, rows.count(),     cols,
                         rows.begin, grid_.get(),      task_.method.fit, known.plan.get()};
-  if (rows.count() == band.rows) return task_.method.rounder->encode_band(*writing_, input, band, pool_, isa_);
+  if (rows.count() == band.rows) return task_.method.rounder->encode_band(*writing_, input, band, machine_);
   QuantizedTensor part(task_.format, rows.count(), cols);
-  task_.method.rounder->encode_band(*writing_, input, part, pool_, isa_);
+  task_.method.rounder->encode_band(*writing_, input, part, machine_);
   const QuantizedView encoded = part.view();
   for (std::uint64_t row = 0; row < rows.count(); ++row) band.copy_row(rows.begin - first_row + row, encoded, row);
 }
@@ -322,16 +323,16 @@ void LinearQuantizer::decode(const QuantizedTensor& band, std::uint64_t first_ro
   // Through the bytes, tensor-wide parts included.
   const std::shared_ptr<const TensorGrid> grid =
       task_.format->unpack_tensor(view.row(0), task_.weights.view->rows, view.cols);
-  pool_.parallel_for(view.rows, 16, [&](std::size_t first, std::size_t last, std::size_t) {
+  machine_.pool.parallel_for(view.rows, 16, [&](std::size_t first, std::size_t last, std::size_t) {
     for (std::size_t i = first; i < last; ++i)
       writing_->decode_row(view.row(i), grid.get(), first_row + i,
                            matrix.subspan(task_.weights.stored_row(first_row + i) * view.cols, view.cols));
   });
 }
 
-QuantizedTensor quantize_linear(const LinearTask& task, ThreadPool& pool, Isa isa) {
+QuantizedTensor quantize_linear(const LinearTask& task, Machine& machine) {
   RoundPlans plans;
-  return LinearQuantizer(task, plans, pool, isa).encode({0, task.weights.view->rows});
+  return LinearQuantizer(task, plans, machine).encode({0, task.weights.view->rows});
 }
 
 }  // namespace nibble

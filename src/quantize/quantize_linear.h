@@ -9,9 +9,9 @@
 //   .method = find_method("gptq"),
 //                         .moments = {{.rows = {0, tensor.view.rows}, .inputs = &site}}};
 //   RoundPlans plans;                                     // kept while Linears of the same inputs follow
-//   const LinearQuantizer linear(task, plans, pool, isa);
+//   const LinearQuantizer linear(task, plans, machine);
 //   for (RowRange rows : bands_of(task.weights, *task.format, 8 << 20)) writer.write(linear.encode(rows));
-//   QuantizedTensor whole = quantize_linear(task, pool, isa);
+//   QuantizedTensor whole = quantize_linear(task, machine);
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/cpu.h"
-#include "base/thread_pool.h"
 #include "format/quantized_tensor.h"
+#include "kernels/machine.h"
 #include "quantize/method.h"
 
 namespace nibble {
@@ -71,7 +70,7 @@ class RoundPlans {
  public:
   // Null where the rounder needs none, or knows nothing of the inputs.
   std::shared_ptr<const RoundPlan> of(const Method& method, const FormatPtr& format, const SiteStatistics* inputs,
-                                      ThreadPool& pool, Isa isa);
+                                      Machine& machine);
 
  private:
   struct Known {
@@ -87,7 +86,7 @@ class LinearQuantizer {
   // weight that is NaN or infinite where all weights are looked at here; Error(invalid_argument) when the moments do
   // not cover the rows; Error(unsupported) for formats that code rows together, which no rounder does yet. The task and
   // `plans` outlive this.
-  LinearQuantizer(const LinearTask& task, RoundPlans& plans, ThreadPool& pool, Isa isa);
+  LinearQuantizer(const LinearTask& task, RoundPlans& plans, Machine& machine);
   ~LinearQuantizer();
 
   // As encode() returns it, but for the rows themselves, which are zero.
@@ -110,8 +109,7 @@ class LinearQuantizer {
   void copy_rows(RowRange rows, QuantizedTensor& band) const;
 
   const LinearTask& task_;
-  ThreadPool& pool_;
-  Isa isa_;
+  Machine& machine_;
   FormatPtr reading_, writing_;  // with the loops of the instruction set
   bool is_copy_ = false, is_raw_ = false;
   std::vector<Known> known_;
@@ -119,6 +117,6 @@ class LinearQuantizer {
 };
 
 // All rows at once, for what fits into memory.
-QuantizedTensor quantize_linear(const LinearTask& task, ThreadPool& pool, Isa isa);
+QuantizedTensor quantize_linear(const LinearTask& task, Machine& machine);
 
 }  // namespace nibble

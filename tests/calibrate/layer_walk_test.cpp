@@ -5,6 +5,7 @@
 
 #include "calibrate/calibrate.h"
 #include "calibrate/walked_model.h"
+#include "kernels/chosen_isa.h"
 
 namespace nibble {
 namespace {
@@ -18,7 +19,7 @@ TEST_P(Walk, EndsWhereTheDecoderEnds) {
     EXPECT_EQ(model.walk.inputs(site, layer, 0).size(), 16 * site.width);
   });
   const Matrix head = model.matrix(model.config.tied_embedding ? "embedding" : "head");
-  Decoder decoder(model.checkpoint, exact_options(), model.pool);
+  Decoder decoder(model.checkpoint, exact_options(), model.machine);
   for (std::size_t window = 0; window < model.tokens.windows(); ++window) {
     const std::vector<float> x = model.outputs(window);
     std::vector<float> logits(16 * vocab);
@@ -51,7 +52,7 @@ TEST(LayerWalk, GoesThroughWindowsOneByOneOrAllAtOnce) {
     std::copy_n(&embedding.values[static_cast<std::size_t>(id) * embedding.cols], embedding.cols, out);
   });
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(single.config.layers); ++i) {
-    const LayerWeights layer(single.checkpoint, single.tensors, i, single.pool);
+    const LayerWeights layer(single.checkpoint, single.tensors, i, single.machine.pool);
     for (const Site& site : layer.drawing().sites) {
       single.walk.pack(site, layer);
       for (std::size_t window = 0; window < single.walk.windows(); ++window) {
@@ -67,7 +68,7 @@ TEST(LayerWalk, GoesThroughWindowsOneByOneOrAllAtOnce) {
 TEST(LayerWalk, TakesCodesInPlaceOfMatrices) {
   WalkedModel model("tiny_tied", 16, WalkArithmetic::int8);
   const Matrix embedding = model.matrix("embedding");
-  const LayerWeights layer(model.checkpoint, model.tensors, 0, model.pool);
+  const LayerWeights layer(model.checkpoint, model.tensors, 0, model.machine.pool);
   const FormatPtr format = find_format("int8:g128");
   const auto walk_step = [&](bool as_codes) {
     model.walk.embed([&](std::int32_t id, float* out) {
@@ -108,7 +109,7 @@ INSTANTIATE_TEST_SUITE_P(Models, Walk, testing::ValuesIn(tiny_models()), [](cons
 TEST(CollectStatistics, IsIndifferentToThreadsAndSeesEverySite) {
   const SourceModel checkpoint = SourceModel::open(data_directory() / "tiny_tied");
   const CalibrationTokens tokens = tokens_of(ReferenceLogits::read("tiny_tied"), 16);
-  ThreadPool one(1), three(3);
+  Machine one(chosen_isa(), 1), three(chosen_isa(), 3);
   const CollectOptions options{.kernels = exact_options().kernels, .second_moments = true};
   const Statistics a = collect_statistics(checkpoint, tokens, options, one),
                    b = collect_statistics(checkpoint, tokens, options, three);

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "calibrate/adequacy.h"
 #include "calibrate/site_accumulator.h"
+#include "kernels/chosen_isa.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -23,8 +24,8 @@ std::vector<float> inputs(std::size_t tokens, std::size_t width) {
 }
 
 SiteStatistics accumulate(std::size_t threads, std::size_t tokens, std::size_t width, bool is_rounded = false) {
-  ThreadPool pool(threads);
-  SiteAccumulator sums(3, "attention_in", width, {.second_moment = true, .rounded = is_rounded}, pool, Isa::scalar);
+  Machine machine(chosen_isa(), threads);
+  SiteAccumulator sums(3, "attention_in", width, {.second_moment = true, .rounded = is_rounded}, machine);
   const std::vector<float> x = inputs(tokens, width);
   sums.add(x.data(), tokens / 2);
   sums.add(x.data() + tokens / 2 * width, tokens - tokens / 2);
@@ -91,8 +92,8 @@ TEST(SiteAccumulator, RoundsToTwelveBitsWhereAsked) {
 
 TEST(SiteAccumulator, NamesTheSiteOfNumbersThatAreNone) {
   for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
-    ThreadPool pool(1);
-    SiteAccumulator sums(3, "mlp_in", 2, {}, pool, Isa::scalar);
+    Machine machine(chosen_isa(), 1);
+    SiteAccumulator sums(3, "mlp_in", 2, {}, machine);
     const float x[] = {1, 2, 3, bad};
     try {
       sums.add(x, 2);
@@ -105,13 +106,13 @@ TEST(SiteAccumulator, NamesTheSiteOfNumbersThatAreNone) {
 }
 
 TEST(SiteAccumulator, CrossMomentsPairWhatBelongsTogether) {
-  ThreadPool pool(1);
+  Machine machine(chosen_isa(), 1);
   const float y[] = {1, 2, 3, 4}, x[] = {1, 0, 2, 0, 1, 1};
   const std::vector<float> expected = {0.5F, 1.5F, 2.5F, 1, 2, 4};
-  CrossAccumulator exact(2, 3, false, pool, Isa::scalar), rounded(2, 3, true, pool, Isa::scalar);
+  CrossAccumulator exact(2, 3, false, machine), rounded(2, 3, true, machine);
   RoundedRows integers;
   exact.add(y, x, 2, integers);
-  integers.assign(x, 2, 3, pool);
+  integers.assign(x, 2, 3, machine.pool);
   rounded.add(y, x, 2, integers);
   EXPECT_EQ(exact.finish(), expected);
   const std::vector<float> near = rounded.finish();
@@ -132,8 +133,8 @@ TEST(Adequacy, WarnsOfTooFewVectorsAndUnusedColumns) {
   Statistics statistics;
   statistics.sites.push_back(accumulate(1, 10, 37));
   statistics.sites.push_back(accumulate(1, 1000, 37));
-  ThreadPool pool(1);
-  const auto judged = judge_statistics(statistics, Isa::scalar, pool);
+  Machine machine(chosen_isa(), 1);
+  const auto judged = judge_statistics(statistics, machine);
   EXPECT_NE(judged[0].warning.find("fewer vectors than columns"), std::string::npos);
   EXPECT_NE(judged[1].warning.find("1 of 37 columns"), std::string::npos);
   EXPECT_TRUE(std::isinf(judged[1].condition));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "calibrate/layer_walk.h"
+#include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
 
 namespace nibble {
@@ -30,7 +31,7 @@ struct WalkedModel {
   ModelConfig config;
   ModelTensors tensors;
   CalibrationTokens tokens;
-  ThreadPool pool{2};
+  Machine machine{chosen_isa(), 2};
   LayerWalk walk;
 
   WalkedModel(const std::string& name, std::size_t length, WalkArithmetic arithmetic = WalkArithmetic::f32)
@@ -38,9 +39,9 @@ struct WalkedModel {
         config(checkpoint.config()),
         tensors(config),
         tokens(tokens_of(ReferenceLogits::read(name), length)),
-        walk(tensors.network(), tokens, {.kernels = exact_options().kernels, .arithmetic = arithmetic}, pool) {}
+        walk(tensors.network(), tokens, {.kernels = exact_options().kernels, .arithmetic = arithmetic}, machine) {}
 
-  Matrix matrix(std::string_view part) { return decode_matrix(checkpoint, *tensors.part(part, -1), pool); }
+  Matrix matrix(std::string_view part) { return decode_matrix(checkpoint, *tensors.part(part, -1), machine.pool); }
 
   // change: sees each layer before the text does. seen: after each site's weights are packed, before they are applied.
   void walk_through(const std::function<void(LayerWeights&)>& change,
@@ -50,7 +51,7 @@ struct WalkedModel {
       embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden});
     });
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
-      LayerWeights layer(checkpoint, tensors, i, pool);
+      LayerWeights layer(checkpoint, tensors, i, machine.pool);
       if (change) change(layer);
       for (const Site& site : layer.drawing().sites) {
         walk.pack(site, layer);

@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
 
 namespace nibble {
@@ -16,9 +17,9 @@ class BadWeights : public testing::Test {
 
   std::string message(ErrorKind expected) {
     model.write(scratch.path());
-    ThreadPool pool(2);
+    Machine machine(chosen_isa(), 2);
     const SourceModel checkpoint = SourceModel::open(scratch.path());
-    const auto [kind, text] = error_of([&] { Decoder decoder(checkpoint, exact_options(), pool); });
+    const auto [kind, text] = error_of([&] { Decoder decoder(checkpoint, exact_options(), machine); });
     EXPECT_EQ(kind, expected) << text;
     EXPECT_NE(text.find(scratch.path().string()), std::string::npos) << text;
     return text;

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 
+#include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
 
 namespace nibble {
@@ -19,9 +20,10 @@ namespace {
 constexpr double kAgreement = 1e-4;
 
 struct Loaded {
-  explicit Loaded(const std::string& name, std::size_t threads = 2, DecoderOptions options = exact_options())
-      : pool(threads), decoder(SourceModel::open(data_directory() / name), options, pool) {}
-  ThreadPool pool;
+  explicit Loaded(const std::string& name, std::size_t threads = 2, DecoderOptions options = exact_options(),
+                  Isa isa = chosen_isa())
+      : machine(isa, threads), decoder(SourceModel::open(data_directory() / name), options, machine) {}
+  Machine machine;
   Decoder decoder;
 };
 
@@ -41,9 +43,9 @@ TEST_P(TinyModel, AgreesWithTransformers) {
 
 TEST(BundledModel, AgreesWithTransformers) {
   const ReferenceLogits reference = ReferenceLogits::read("tale-4M");
-  ThreadPool pool(2);
+  Machine machine(chosen_isa(), 2);
   Decoder decoder(SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"), exact_options(),
-                  pool);
+                  machine);
   const std::vector<float> logits = all_logits(decoder, reference.ids);
   const std::size_t vocab = decoder.config().vocab_size;
   ASSERT_GE(reference.at.size(), 4u);
@@ -54,9 +56,7 @@ TEST(BundledModel, AgreesWithTransformers) {
 
 TEST_P(TinyModel, EveryInstructionSetGivesTheSameBits) {
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
-  DecoderOptions options = exact_options();
-  options.kernels.isa = Isa::scalar;
-  Loaded scalar(GetParam(), 2, options);
+  Loaded scalar(GetParam(), 2, exact_options(), Isa::scalar);
   Loaded best(GetParam());
   EXPECT_EQ(all_logits(scalar.decoder, reference.ids), all_logits(best.decoder, reference.ids));
 }
@@ -257,7 +257,7 @@ TEST(Decoder, CacheTooShort) {
 }
 
 TEST(Decoder, ReportsLoadingAndCanBeStopped) {
-  ThreadPool pool(1);
+  Machine machine(chosen_isa(), 1);
   DecoderOptions options = exact_options();
   std::uint64_t last = 0, total = 0;
   options.progress = [&](const Progress& p) {
@@ -267,11 +267,11 @@ TEST(Decoder, ReportsLoadingAndCanBeStopped) {
     return true;
   };
   const SourceModel checkpoint = SourceModel::open(data_directory() / "tiny_tied");
-  Decoder decoder(checkpoint, options, pool);
+  Decoder decoder(checkpoint, options, machine);
   EXPECT_EQ(last, 4u);
   EXPECT_EQ(total, 4u);
   options.progress = [](const Progress&) { return false; };
-  EXPECT_EQ(error_of([&] { Decoder stopped(checkpoint, options, pool); }).first, ErrorKind::cancelled);
+  EXPECT_EQ(error_of([&] { Decoder stopped(checkpoint, options, machine); }).first, ErrorKind::cancelled);
 }
 
 }  // namespace

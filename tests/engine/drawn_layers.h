@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "engine/program.h"
 #include "graph/drawing.h"
+#include "kernels/chosen_isa.h"
 
 namespace nibble {
 
@@ -121,7 +122,7 @@ struct Runnable {
   Graph graph;
   std::map<std::string, std::vector<float>, std::less<>> weights;
   std::map<std::string, PackedLinear, std::less<>> packed;
-  ThreadPool pool{2};
+  Machine machine{chosen_isa(), 2};
   Workspace workspace;
   KvLayer cache{kTokens, 2, 4, KvType::f32};
   std::vector<float> x = std::vector<float>(kTokens * kHidden);
@@ -139,7 +140,7 @@ struct Runnable {
       if (use.role != TensorRole::linear && use.role != TensorRole::router) continue;
       const QuantizedView view = make_view(find_raw_format(DType::f32), use.shape[0], use.shape[1],
                                            {std::as_bytes(std::span(values))}, use.part);
-      packed.emplace(use.part, PackedLinear::pack(view, {.activations = ActivationMode::f32}, pool));
+      packed.emplace(use.part, PackedLinear::pack(view, {.activations = ActivationMode::f32}, machine));
     }
   }
 
@@ -161,7 +162,7 @@ struct Runnable {
     const BatchPiece piece{.row = 0, .tokens = kTokens, .position = 0};
     KvLayer* const caches[] = {&cache};
     program.run({.tokens = kTokens, .pieces = {&piece, 1}, .caches = caches}, bound, {given, wanted}, workspace,
-                Isa::scalar, pool);
+                machine);
   }
 };
 

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <cstdlib>
 
+#include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
 
 namespace nibble {
@@ -56,14 +57,14 @@ TEST(TextStream, AnEmptyStopTextIsNone) {
 class Generate : public testing::Test {
  protected:
   Generate()
-      : pool(2),
-        decoder(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool),
+      : machine(chosen_isa(), 2),
+        decoder(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), machine),
         tokenizer(Tokenizer::from_json(read_text(bundled() / "tokenizer.json"),
                                        read_text(bundled() / "tokenizer_config.json"), "tokenizer.json")) {}
 
   static std::filesystem::path bundled() { return std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M"; }
 
-  ThreadPool pool;
+  Machine machine;
   Decoder decoder;
   Tokenizer tokenizer;
   const std::vector<std::int32_t> prompt = {40, 50, 60};
@@ -86,9 +87,9 @@ TEST_F(Generate, GreedyIsTheLargestLogitEveryTime) {
 
 // tests/data/logits/greedy.json, made by tools/reference_generation.py.
 void expect_greedy_tokens_of(const std::filesystem::path& directory) {
-  ThreadPool pool(2);
+  Machine machine(chosen_isa(), 2);
   const SourceModel checkpoint = SourceModel::open(directory);
-  Decoder decoder(checkpoint, exact_options(), pool);
+  Decoder decoder(checkpoint, exact_options(), machine);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
   std::size_t prompts = 0;
   for (const auto& entry : nlohmann::json::parse(read_text(data_directory() / "logits/greedy.json"))) {

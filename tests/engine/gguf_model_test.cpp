@@ -5,6 +5,7 @@
 
 #include "format/format.h"
 #include "io/checkpoint_writer.h"
+#include "kernels/chosen_isa.h"
 #include "model/arch/architecture.h"
 #include "model/tiny_models.h"
 
@@ -63,8 +64,8 @@ INSTANTIATE_TEST_SUITE_P(All, GgufModel, testing::ValuesIn(tiny_models()), [](co
 TEST_P(GgufModel, GivesTheLogitsOfTheDirectory) {
   write_gguf(directory, path, metadata);
   const SourceModel file = SourceModel::open(path);
-  ThreadPool pool(2);
-  Decoder from_directory(directory, exact_options(), pool), from_file(file, exact_options(), pool);
+  Machine machine(chosen_isa(), 2);
+  Decoder from_directory(directory, exact_options(), machine), from_file(file, exact_options(), machine);
   EXPECT_EQ(from_file.config().rope.half_split, !directory.parts().architecture().gguf_interleaved_rotary);
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
   const std::vector<float> expected = all_logits(from_directory, reference.ids),

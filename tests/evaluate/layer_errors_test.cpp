@@ -9,6 +9,7 @@
 #include "base/half.h"
 #include "evaluate/side_by_side.h"
 #include "evaluate/verdict.h"
+#include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
 
 namespace nibble {
@@ -39,25 +40,25 @@ void scale(EditableModel::Stored& tensor, float factor) {
 
 class LayerErrorsOf : public testing::Test {
  protected:
-  LayerErrorsOf() : pool(2) {}
+  LayerErrorsOf() : machine(chosen_isa(), 2) {}
 
   Decoder open(const std::string& model) {
-    return Decoder(SourceModel::open(data_directory() / model), exact_options(), pool);
+    return Decoder(SourceModel::open(data_directory() / model), exact_options(), machine);
   }
 
   Decoder scaled(const std::string& model, const std::map<std::string, float>& factors) {
     EditableModel edited = EditableModel::read(data_directory() / model);
     for (const auto& [name, factor] : factors) scale(edited.tensors.at(name), factor);
     edited.write(scratch.path());
-    return Decoder(SourceModel::open(scratch.path()), exact_options(), pool);
+    return Decoder(SourceModel::open(scratch.path()), exact_options(), machine);
   }
 
   std::vector<CandidateVerdict> compare(const std::string& model, std::vector<Decoder*> candidates,
                                         std::vector<ReadText> texts) {
     Decoder original = open(model);
     SideBySide pass(std::move(texts), candidates.size());
-    pass.run(original, candidates, 0, {.layers = true}, pool);
-    return judge(pass, std::vector<std::string>(candidates.size(), "candidate"), pool).candidates;
+    pass.run(original, candidates, 0, {.layers = true}, machine.pool);
+    return judge(pass, std::vector<std::string>(candidates.size(), "candidate"), machine.pool).candidates;
   }
 
   LayerErrors errors(const std::string& model, Decoder& candidate) {
@@ -65,7 +66,7 @@ class LayerErrorsOf : public testing::Test {
     return *compare(model, {&candidate}, {{"text", windows}})[0].layers;
   }
 
-  ThreadPool pool;
+  Machine machine;
   ScratchDirectory scratch;
 };
 
@@ -146,11 +147,11 @@ TEST_F(LayerErrorsOf, LookingChangesNothing) {
   const Windows windows =
       cut_windows(ReferenceLogits::read(kModel).ids, 7, 128, {.protocol = Protocol::paper, .context = 25});
   SideBySide plain({{"text", windows}}, 1), watched({{"text", windows}}, 1);
-  plain.run(original, candidates, 0, {}, pool);
-  watched.run(original, candidates, 0, {.layers = true}, pool);
+  plain.run(original, candidates, 0, {}, machine.pool);
+  watched.run(original, candidates, 0, {.layers = true}, machine.pool);
   EXPECT_EQ(plain.candidates()[0].kl, watched.candidates()[0].kl);
   EXPECT_EQ(watched.candidates()[0].layers.size(), windows.count);
-  EXPECT_FALSE(judge(plain, {"candidate"}, pool).candidates[0].layers.has_value());
+  EXPECT_FALSE(judge(plain, {"candidate"}, machine.pool).candidates[0].layers.has_value());
 }
 
 // However few tokens are held at a time and whatever the number of threads, the same bits.
@@ -186,7 +187,7 @@ TEST_F(LayerErrorsOf, ModelsOfDifferentShape) {
   shorter.config["num_hidden_layers"] = 1;
   std::erase_if(shorter.tensors, [](const auto& item) { return item.first.starts_with("model.layers.1."); });
   shorter.write(scratch.path());
-  Decoder candidate(SourceModel::open(scratch.path()), exact_options(), pool);
+  Decoder candidate(SourceModel::open(scratch.path()), exact_options(), machine);
   EXPECT_EQ(error_of([&] { errors(kModel, candidate); }).second,
             "models of different shape have no layers that could be compared; leave out the layers: original 2 of "
             "width 64, candidate 1 of width 64");

@@ -7,15 +7,16 @@
 
 #include "evaluate/side_by_side.h"
 #include "evaluate/verdict.h"
+#include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
 
 namespace nibble {
 namespace {
 
-PairedVerdict read_alone(Decoder& decoder, const Windows& windows, const EvaluateOptions& options, ThreadPool& pool) {
+PairedVerdict read_alone(Decoder& decoder, const Windows& windows, const EvaluateOptions& options, Machine& machine) {
   SideBySide pass({{"text", windows}}, 0);
-  pass.run(decoder, {}, 0, options, pool);
-  return judge(pass, {}, pool);
+  pass.run(decoder, {}, 0, options, machine.pool);
+  return judge(pass, {}, machine.pool);
 }
 
 class PerplexityOf : public testing::TestWithParam<const char*> {};
@@ -25,22 +26,22 @@ INSTANTIATE_TEST_SUITE_P(All, PerplexityOf, testing::Values("tiny_gqa_llama3rope
 // One window over all ids scores every token but the first: the mean that transformers gives.
 TEST_P(PerplexityOf, AgreesWithTransformers) {
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
-  ThreadPool pool(2);
-  Decoder decoder(SourceModel::open(data_directory() / GetParam()), exact_options(), pool);
+  Machine machine(chosen_isa(), 2);
+  Decoder decoder(SourceModel::open(data_directory() / GetParam()), exact_options(), machine);
   const Windows windows =
       cut_windows(reference.ids, std::nullopt, 128, {.protocol = Protocol::paper, .context = reference.ids.size()});
-  const PairedVerdict p = read_alone(decoder, windows, {}, pool);
+  const PairedVerdict p = read_alone(decoder, windows, {}, machine);
   EXPECT_EQ(p.tokens_scored, reference.ids.size() - 1);
   EXPECT_NEAR(std::log(p.original_perplexity.value), reference.mean_nll, 1e-4 * reference.mean_nll);
 }
 
 TEST_P(PerplexityOf, EveryScoredTokenIsPredictedFromThoseBeforeIt) {
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
-  ThreadPool pool(3);
-  Decoder decoder(SourceModel::open(data_directory() / GetParam()), exact_options(), pool);
+  Machine machine(chosen_isa(), 3);
+  Decoder decoder(SourceModel::open(data_directory() / GetParam()), exact_options(), machine);
   const Windows windows = cut_windows(reference.ids, 7, 128, {.context = 30});
   ASSERT_EQ(windows.count, 3u);
-  const PairedVerdict p = read_alone(decoder, windows, {}, pool);
+  const PairedVerdict p = read_alone(decoder, windows, {}, machine);
   EXPECT_EQ(p.tokens_scored, 3u * 14);
 
   const std::size_t vocab = decoder.config().vocab_size;
@@ -70,18 +71,18 @@ TEST(Perplexity, ThreadsDoNotMatter) {
   const ReferenceLogits reference = ReferenceLogits::read("tiny_tied");
   std::vector<double> results;
   for (const std::size_t threads : {1, 4}) {
-    ThreadPool pool(threads);
-    Decoder decoder(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), pool);
-    results.push_back(
-        read_alone(decoder, cut_windows(reference.ids, 7, 128, {.context = 25}), {}, pool).original_perplexity.value);
+    Machine machine(chosen_isa(), threads);
+    Decoder decoder(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), machine);
+    results.push_back(read_alone(decoder, cut_windows(reference.ids, 7, 128, {.context = 25}), {}, machine)
+                          .original_perplexity.value);
   }
   EXPECT_EQ(results[0], results[1]);
 }
 
 TEST(Perplexity, ReportsAndStops) {
   const ReferenceLogits reference = ReferenceLogits::read("tiny_tied");
-  ThreadPool pool(1);
-  Decoder decoder(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), pool);
+  Machine machine(chosen_isa(), 1);
+  Decoder decoder(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), machine);
   const Windows windows = cut_windows(reference.ids, 7, 128, {.context = 25});
   std::uint64_t last = 0;
   EvaluateOptions options;
@@ -91,10 +92,10 @@ TEST(Perplexity, ReportsAndStops) {
     last = p.done;
     return true;
   };
-  read_alone(decoder, windows, options, pool);
+  read_alone(decoder, windows, options, machine);
   EXPECT_EQ(last, windows.tokens_scored());
   options.progress = [](const Progress&) { return false; };
-  EXPECT_EQ(error_of([&] { read_alone(decoder, windows, options, pool); }).first, ErrorKind::cancelled);
+  EXPECT_EQ(error_of([&] { read_alone(decoder, windows, options, machine); }).first, ErrorKind::cancelled);
 }
 
 TEST(Perplexity, WeightsThatOverflow) {
@@ -104,10 +105,10 @@ TEST(Perplexity, WeightsThatOverflow) {
   const float huge = 3e38f;
   for (std::size_t i = 0; i < 64; ++i) std::memcpy(norm.data() + i * sizeof huge, &huge, sizeof huge);
   model.write(scratch.path());
-  ThreadPool pool(2);
-  Decoder decoder(SourceModel::open(scratch.path()), exact_options(), pool);
+  Machine machine(chosen_isa(), 2);
+  Decoder decoder(SourceModel::open(scratch.path()), exact_options(), machine);
   const Windows windows = cut_windows(std::vector<std::int32_t>(20, 3), std::nullopt, 128, {.context = 20});
-  const auto [kind, message] = error_of([&] { read_alone(decoder, windows, {}, pool); });
+  const auto [kind, message] = error_of([&] { read_alone(decoder, windows, {}, machine); });
   EXPECT_EQ(kind, ErrorKind::corrupt);
   EXPECT_TRUE(
       message.starts_with("the logits of the model are not finite, so its weights overflow: window 0, position "))

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "evaluate/verdict.h"
+#include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
 
 namespace nibble {
@@ -16,9 +17,9 @@ namespace {
 class SideBySideOf : public testing::Test {
  protected:
   SideBySideOf()
-      : pool(2),
+      : machine(chosen_isa(), 2),
         reference(ReferenceLogits::read("tiny_gqa_llama3rope")),
-        original(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool),
+        original(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), machine),
         windows(cut_windows(reference.ids, 7, 128, {.context = 20})) {}
 
   // The same model with one matrix scaled.
@@ -34,25 +35,25 @@ class SideBySideOf : public testing::Test {
       std::memcpy(bytes.data() + i, &value, sizeof value);
     }
     model.write(scratch.path());
-    return Decoder(SourceModel::open(scratch.path()), options, pool);
+    return Decoder(SourceModel::open(scratch.path()), options, machine);
   }
 
   SideBySide read(const std::vector<Decoder*>& candidates, std::vector<ReadText> texts) {
     SideBySide pass(std::move(texts), candidates.size());
-    pass.run(original, candidates, 0, {}, pool);
+    pass.run(original, candidates, 0, {}, machine.pool);
     return pass;
   }
 
   ScratchDirectory scratch;
-  ThreadPool pool;
+  Machine machine;
   ReferenceLogits reference;
   Decoder original;
   Windows windows;
 };
 
 TEST_F(SideBySideOf, AModelAndItselfIsNothing) {
-  Decoder twin(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool);
-  const PairedVerdict verdict = judge(read({&twin}, {{"text", windows}}), {"twin"}, pool);
+  Decoder twin(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), machine);
+  const PairedVerdict verdict = judge(read({&twin}, {{"text", windows}}), {"twin"}, machine.pool);
   const MetricFigures& figures = verdict.candidates[0].overall;
   for (const Metric metric :
        {Metric::kl_mean, Metric::kl_median, Metric::kl_p999, Metric::kl_maximum, Metric::flips_to_wrong,
@@ -110,7 +111,7 @@ TEST_F(SideBySideOf, MatchesTheLogitsOfBothModels) {
 TEST_F(SideBySideOf, FiguresFollowFromTheSamples) {
   Decoder candidate = changed(0.6f);
   const SideBySide pass = read({&candidate}, {{"text", windows}});
-  const PairedVerdict verdict = judge(pass, {"changed"}, pool);
+  const PairedVerdict verdict = judge(pass, {"changed"}, machine.pool);
   const MetricFigures& figures = verdict.candidates[0].overall;
   const CandidateSamples& samples = pass.candidates()[0];
   const double n = static_cast<double>(samples.kl.size());
@@ -149,16 +150,17 @@ TEST_F(SideBySideOf, SeveralCandidatesAndTexts) {
   SideBySide apart(texts, 2);
   Decoder* const one[] = {&near};
   Decoder* const two[] = {&far};
-  apart.run(original, one, 0, {}, pool);
-  apart.run(original, two, 1, {}, pool);
+  apart.run(original, one, 0, {}, machine.pool);
+  apart.run(original, two, 1, {}, machine.pool);
   EXPECT_EQ(together.candidates()[1].kl, apart.candidates()[1].kl);
   EXPECT_EQ(together.candidates()[0].nll, apart.candidates()[0].nll);
 
-  const PairedVerdict verdict = judge(together, {"near", "far"}, pool);
+  const PairedVerdict verdict = judge(together, {"near", "far"}, machine.pool);
   ASSERT_EQ(verdict.candidates[1].texts.size(), 2u);
   EXPECT_EQ(verdict.texts[1].tokens_scored, 2u * 9);
-  EXPECT_EQ(verdict.candidates[1].texts[0][Metric::kl_mean].value,
-            judge(read({&far}, {{"first", windows}}), {"far"}, pool).candidates[0].overall[Metric::kl_mean].value);
+  EXPECT_EQ(
+      verdict.candidates[1].texts[0][Metric::kl_mean].value,
+      judge(read({&far}, {{"first", windows}}), {"far"}, machine.pool).candidates[0].overall[Metric::kl_mean].value);
   const double whole = (5 * verdict.candidates[1].texts[0][Metric::kl_mean].value +
                         2 * verdict.candidates[1].texts[1][Metric::kl_mean].value) /
                        7;
@@ -179,15 +181,15 @@ TEST_F(SideBySideOf, AContestIsDecidedByItsPairedInterval) {
   const Windows enough = cut_windows(ids, 7, 128, {.context = 8});
   ASSERT_GE(enough.count, kFewestBlocks);
   const PairedVerdict verdict =
-      judge(read({&near, &far, &near}, {{"text", enough}}), {"near", "far", "near again"}, pool);
+      judge(read({&near, &far, &near}, {{"text", enough}}), {"near", "far", "near again"}, machine.pool);
   EXPECT_EQ(verdict.contests[0].result, Contest::first_better);
   EXPECT_LT(verdict.contests[0].kl_difference.high, 0);
   EXPECT_EQ(verdict.contests[1].result, Contest::equal);
-  const PairedVerdict turned = judge(read({&far, &near}, {{"text", enough}}), {"far", "near"}, pool);
+  const PairedVerdict turned = judge(read({&far, &near}, {{"text", enough}}), {"far", "near"}, machine.pool);
   EXPECT_EQ(turned.contests[0].result, Contest::second_better);
   // The identity is exact where there are intervals.
-  Decoder twin(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), pool);
-  const PairedVerdict same = judge(read({&twin}, {{"text", enough}}), {"twin"}, pool);
+  Decoder twin(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), machine);
+  const PairedVerdict same = judge(read({&twin}, {{"text", enough}}), {"twin"}, machine.pool);
   EXPECT_EQ(same.candidates[0].overall[Metric::kl_p999].high, 0);
   EXPECT_EQ(same.candidates[0].overall[Metric::top1_agreement].low, 1);
 }
@@ -201,7 +203,7 @@ TEST_F(SideBySideOf, TheLossIsSplit) {
   Decoder* const alone[] = {&weights, nullptr};
   const std::vector<ReadText> texts = {{"first", windows}, {"second", windows}};
   SideBySide pass(texts, 2, 4);
-  pass.run(original, candidates, 0, {.weights_alone = alone}, pool);
+  pass.run(original, candidates, 0, {.weights_alone = alone}, machine.pool);
   const SideBySide whole = read({&as_run, &weights}, texts);
   EXPECT_EQ(pass.candidates()[0].kl, whole.candidates()[0].kl);
 
@@ -218,7 +220,7 @@ TEST_F(SideBySideOf, TheLossIsSplit) {
   EXPECT_EQ(held, (std::vector<std::size_t>{2, 4, 7, 9}));
   EXPECT_EQ(pass.weights_alone()[0].kl, kl_weights);
 
-  const PairedVerdict verdict = judge(pass, {"as run", "other"}, pool);
+  const PairedVerdict verdict = judge(pass, {"as run", "other"}, machine.pool);
   const LossSplit& split = verdict.candidates[0].split.value();
   const auto mean = [](const std::vector<double>& values) {
     return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
@@ -234,7 +236,7 @@ TEST_F(SideBySideOf, TheLossIsSplit) {
   EXPECT_EQ(same.windows, 10u);
   EXPECT_EQ(same.weights[Metric::kl_mean].value, verdict.candidates[1].overall[Metric::kl_mean].value);
   EXPECT_EQ(same.arithmetic.result, Contest::equal);
-  EXPECT_FALSE(judge(whole, {"as run", "weights"}, pool).candidates[0].split.has_value());
+  EXPECT_FALSE(judge(whole, {"as run", "weights"}, machine.pool).candidates[0].split.has_value());
 }
 
 TEST_F(SideBySideOf, AStopSplitsWhatWasRead) {
@@ -244,10 +246,10 @@ TEST_F(SideBySideOf, AStopSplitsWhatWasRead) {
   SideBySide pass({{"first", windows}, {"second", windows}}, 1, 2);  // the fifth window and the tenth
   EvaluateOptions options{.weights_alone = alone};
   options.progress = [](const Progress& p) { return p.done == 0; };
-  EXPECT_EQ(error_of([&] { pass.run(original, candidates, 0, options, pool); }).first, ErrorKind::cancelled);
+  EXPECT_EQ(error_of([&] { pass.run(original, candidates, 0, options, machine.pool); }).first, ErrorKind::cancelled);
   const std::size_t done = pass.windows_done(1);
   ASSERT_GT(done, 0u);
-  const std::optional<LossSplit> split = judge(pass, {"as run"}, pool).candidates[0].split;
+  const std::optional<LossSplit> split = judge(pass, {"as run"}, machine.pool).candidates[0].split;
   ASSERT_EQ(split.has_value(), done >= 5);
   EXPECT_EQ(split ? split->windows : 0, done / 5);
 }
@@ -255,21 +257,21 @@ TEST_F(SideBySideOf, AStopSplitsWhatWasRead) {
 TEST_F(SideBySideOf, ThreadsDoNotMatter) {
   std::vector<double> kl, low;
   for (const std::size_t threads : {1, 3}) {
-    ThreadPool own(threads);
+    Machine own(chosen_isa(), threads);
     Decoder a(SourceModel::open(data_directory() / "tiny_gqa_llama3rope"), exact_options(), own);
     Decoder b = changed(0.7f);
     Decoder* const both[] = {&b};
     SideBySide pass({{"text", cut_windows(reference.ids, 7, 128, {.context = 4})}}, 1);
-    pass.run(a, both, 0, {}, pool);
+    pass.run(a, both, 0, {}, machine.pool);
     kl.push_back(pass.candidates()[0].kl[3]);
-    low.push_back(judge(pass, {"b"}, own).candidates[0].overall[Metric::kl_mean].value);
+    low.push_back(judge(pass, {"b"}, own.pool).candidates[0].overall[Metric::kl_mean].value);
   }
   EXPECT_EQ(kl[0], kl[1]);
   EXPECT_EQ(low[0], low[1]);
 }
 
 TEST_F(SideBySideOf, VocabulariesOfDifferentSize) {
-  Decoder other(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), pool);
+  Decoder other(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), machine);
   const auto [kind, message] = error_of([&] { read({&other}, {{"text", windows}}); });
   EXPECT_EQ(kind, ErrorKind::unsupported);
   EXPECT_EQ(message,
@@ -286,18 +288,19 @@ TEST_F(SideBySideOf, WhatWasReadBeforeAStopIsKept) {
   Decoder candidate = changed(0.9f);
   Decoder* const candidates[] = {&candidate};
   SideBySide pass({{"first", windows}, {"second", windows}}, 1);
-  EXPECT_EQ(error_of([&] { pass.run(original, candidates, 0, options, pool); }).first, ErrorKind::cancelled);
+  EXPECT_EQ(error_of([&] { pass.run(original, candidates, 0, options, machine.pool); }).first, ErrorKind::cancelled);
   const std::size_t done = pass.windows_done(1);
   ASSERT_GT(done, 0u);
-  const PairedVerdict verdict = judge(pass, {"candidate"}, pool);
+  const PairedVerdict verdict = judge(pass, {"candidate"}, machine.pool);
   EXPECT_EQ(verdict.windows, done);
   EXPECT_EQ(verdict.partial(), done < 10);
   EXPECT_EQ(verdict.texts[0].windows, std::min<std::size_t>(5, done));
 
   SideBySide untouched({{"first", windows}}, 1);
   options.progress = [](const Progress&) { return false; };
-  EXPECT_EQ(error_of([&] { untouched.run(original, candidates, 0, options, pool); }).first, ErrorKind::cancelled);
-  EXPECT_EQ(error_of([&] { judge(untouched, {"candidate"}, pool); }).second,
+  EXPECT_EQ(error_of([&] { untouched.run(original, candidates, 0, options, machine.pool); }).first,
+            ErrorKind::cancelled);
+  EXPECT_EQ(error_of([&] { judge(untouched, {"candidate"}, machine.pool); }).second,
             "not one window was read, so there is nothing to judge: 0 of 5");
 }
 

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
 
 namespace nibble {
@@ -27,8 +28,8 @@ TEST(Speed, MedianAndDeviation) {
 }
 
 TEST(Speed, RunsWhatWasAskedFor) {
-  ThreadPool pool(1);
-  Decoder decoder(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), pool);
+  Machine machine(chosen_isa(), 1);
+  Decoder decoder(SourceModel::open(data_directory() / "tiny_tied"), exact_options(), machine);
   const std::vector<Speed> both =
       measure_speed(decoder, {.prompt_tokens = 16, .generated_tokens = 4, .repetitions = 3});
   ASSERT_EQ(both.size(), 2u);

@@ -11,6 +11,7 @@
 #include "evaluate/tasks/numbers.h"
 #include "evaluate/tasks/task_file.h"
 #include "evaluate/tasks/task_verdict.h"
+#include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
 
 namespace nibble {
@@ -31,8 +32,8 @@ TEST_P(Harness, GivesTheSameLogLikelihoodsAndScores) {
   const std::string name = GetParam();
   const auto reference = nlohmann::json::parse(read_text(kData / "harness.json"))[name];
   const SourceModel checkpoint = SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M");
-  ThreadPool pool(2);
-  Decoder decoder(checkpoint, exact_options(), pool);
+  Machine machine(chosen_isa(), 2);
+  Decoder decoder(checkpoint, exact_options(), machine);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
   const Task& task = find_task(name);
   TaskFile file = file_of(name + ".jsonl");
@@ -50,7 +51,7 @@ TEST_P(Harness, GivesTheSameLogLikelihoodsAndScores) {
           << q << ' ' << i;
       EXPECT_EQ(answers[q].scores[i].greedy, reference["greedy"][q][i].get<bool>()) << q << ' ' << i;
     }
-  const TaskVerdict verdict = judge_task(run, {"model"}, false, pool);
+  const TaskVerdict verdict = judge_task(run, {"model"}, false, machine.pool);
   for (const TaskMeasure& measure : verdict.models[0].measures)
     EXPECT_NEAR(measure.figure.value, reference["metrics"][measure.name].get<double>(),
                 1e-3 * (1 + measure.figure.value))
@@ -60,16 +61,16 @@ TEST_P(Harness, GivesTheSameLogLikelihoodsAndScores) {
 // One of three answers is right: Wilson's interval and the harness's standard error.
 TEST(TaskScores, HaveIntervals) {
   const SourceModel checkpoint = SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M");
-  ThreadPool pool(2);
-  Decoder decoder(checkpoint, exact_options(), pool);
+  Machine machine(chosen_isa(), 2);
+  Decoder decoder(checkpoint, exact_options(), machine);
   const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
   TaskRun run(kPiqa, read_questions(kPiqa, {file_of("piqa.jsonl")}, {}), 1);
   std::vector<Answerer> answerers;
   answerers.emplace_back(decoder, tokenizer, kPiqa);
-  EXPECT_EQ(error_of([&] { judge_task(run, {"model"}, false, pool); }).second,
+  EXPECT_EQ(error_of([&] { judge_task(run, {"model"}, false, machine.pool); }).second,
             "not one question was answered, so there is nothing to judge: 0 of 3");
   run.ask(answerers, 0, {});
-  const Figure acc = judge_task(run, {"model"}, false, pool).models[0].measures[0].figure;
+  const Figure acc = judge_task(run, {"model"}, false, machine.pool).models[0].measures[0].figure;
   EXPECT_NEAR(acc.value, 1.0 / 3, 1e-12);
   EXPECT_NEAR(acc.low, 0.0614919, 1e-6);
   EXPECT_NEAR(acc.high, 0.7923404, 1e-6);

@@ -28,14 +28,12 @@ QuantizedTensor quantize(const std::string& name, std::uint64_t rows, std::uint6
 
 std::vector<float> product(const QuantizedView& view, Isa isa, ActivationFormat format, const ActivationGrid& grid,
                            const std::vector<float>& x, std::size_t tokens, std::size_t threads) {
-  ThreadPool pool(threads);
-  KernelScratch scratch;
+  Machine machine(isa, threads);
   const PackedLinear packed = PackedLinear::pack(
-      view, {.isa = isa, .activations = ActivationMode::int8, .activation_format = format, .activation_grid = grid},
-      pool);
+      view, {.activations = ActivationMode::int8, .activation_format = format, .activation_grid = grid}, machine);
   EXPECT_NE(packed.kernel_name().find("int8"), std::string::npos) << packed.kernel_name();
   const GuardedBuffer<float> in(x), out(tokens * static_cast<std::size_t>(view.rows));
-  packed.multiply(in.data(), tokens, out.data(), pool, scratch);
+  packed.multiply(in.data(), tokens, out.data(), machine);
   return out.copy();
 }
 
@@ -295,14 +293,13 @@ INSTANTIATE_TEST_SUITE_P(All, ActivationFormatsOf, ::testing::ValuesIn(formats()
 // Linears that read one input share its codes only where they want the same grid.
 TEST(ActivationFormats, LinearsWithOtherGridsGetCodesOfTheirOwn) {
   const std::size_t rows = 64, cols = 256;
-  ThreadPool pool(1);
-  KernelScratch scratch;
+  Machine machine(Isa::scalar, 1);
   const QuantizedTensor tensor = quantize("int8:row", rows, cols, normal_numbers(rows * cols, 1));
   const auto x = normal_numbers(cols, 2);
   const ActivationFormat format{ActivationGrain::tensor, true};
   const auto pack = [&](const ActivationGrid& grid) {
-    return PackedLinear::pack(
-        tensor.view(), {.isa = runnable_sets().back(), .activation_format = format, .activation_grid = grid}, pool);
+    return PackedLinear::pack(tensor.view(), {.activation_format = format, .activation_grid = grid},
+                              with_set(machine, runnable_sets().back()));
   };
   const PackedLinear a = pack({0.02f, 3}), b = pack({0.03f, 3}), c = pack({0.02f, 4}), d = pack({0.02f, 3});
   std::vector<float> together(4 * rows), alone(4 * rows);
@@ -310,9 +307,9 @@ TEST(ActivationFormats, LinearsWithOtherGridsGetCodesOfTheirOwn) {
   std::vector<LinearProduct> products;
   for (std::size_t i = 0; i < 4; ++i) {
     products.push_back({all[i], &together[i * rows]});
-    all[i]->multiply(x.data(), 1, &alone[i * rows], pool, scratch);
+    all[i]->multiply(x.data(), 1, &alone[i * rows], machine);
   }
-  multiply_all(products, x.data(), 1, pool, scratch);
+  multiply_all(products, x.data(), 1, machine);
   EXPECT_TRUE(same_bits(together, alone));
 }
 

@@ -28,20 +28,19 @@ struct Case {
 // Stores `cached` positions in pieces, then asks for the last `tokens` of them.
 std::vector<float> run(const Case& c, const Shape& s, std::size_t cached, std::size_t tokens, KvType type, Isa isa,
                        std::size_t threads, std::size_t piece) {
-  ThreadPool pool(threads);
-  KernelScratch scratch;
+  Machine machine(isa, threads);
   KvLayer layer(cached, s.kv_heads, s.head_dim, type);
   const std::size_t width = s.kv_heads * s.head_dim, out_width = s.heads * s.head_dim;
   for (std::size_t p = 0; p < cached; p += piece) {
     const AttentionPiece stored{
         &layer, p, std::min(piece, cached - p), nullptr, c.k.data() + p * width, c.v.data() + p * width, nullptr};
-    store_keys_values(std::span(&stored, 1), pool);
+    store_keys_values(std::span(&stored, 1), machine.pool);
   }
   const GuardedBuffer<float> q(
       std::vector<float>(c.q.end() - static_cast<std::ptrdiff_t>(tokens * out_width), c.q.end())),
       out(tokens * out_width);
   const AttentionPiece asked{&layer, cached - tokens, tokens, q.data(), nullptr, nullptr, out.data()};
-  attention(std::span(&asked, 1), s.rule(), isa, pool, scratch);
+  attention(std::span(&asked, 1), s.rule(), machine);
   return out.copy();
 }
 
@@ -294,8 +293,7 @@ TEST_P(Attention, SameBitsWithinWindowsAndUnderCaps) {
 // Pieces of several sequences, long and short, in one call.
 void expect_sequences_apart(const Shape& s, KvType type) {
   const std::size_t lengths[] = {1500, 70, 2100, 1}, tokens[] = {1, 20, 2, 1}, width = s.heads * s.head_dim;
-  ThreadPool pool(3);
-  KernelScratch scratch;
+  Machine machine(Isa::scalar, 3);
   std::vector<KvLayer> layers;
   std::vector<AttentionPiece> pieces;
   std::vector<std::vector<float>> outs;
@@ -307,13 +305,13 @@ void expect_sequences_apart(const Shape& s, KvType type) {
   }
   for (std::size_t i = 0; i < 4; ++i) {
     const AttentionPiece stored{&layers[i], 0, lengths[i], nullptr, cases[i].k.data(), cases[i].v.data(), nullptr};
-    store_keys_values(std::span(&stored, 1), pool);
+    store_keys_values(std::span(&stored, 1), machine.pool);
     const std::size_t position = lengths[i] - tokens[i];
     pieces.push_back(
         {&layers[i], position, tokens[i], &cases[i].q[position * width], nullptr, nullptr, outs[i].data()});
   }
   const Isa isa = runnable_sets().back();
-  attention(pieces, s.rule(), isa, pool, scratch);
+  attention(pieces, s.rule(), with_set(machine, isa));
   for (std::size_t i = 0; i < 4; ++i)
     EXPECT_TRUE(same_bits(outs[i], run(cases[i], s, lengths[i], tokens[i], type, isa, 1, 1000))) << i;
 }

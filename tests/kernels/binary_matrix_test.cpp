@@ -11,14 +11,13 @@ int sign(float x) { return std::signbit(x) ? -1 : 1; }
 
 std::vector<std::int32_t> product(const std::vector<float>& w, std::size_t rows, const std::vector<float>& x,
                                   std::size_t tokens, Isa isa, std::size_t threads) {
-  ThreadPool pool(threads);
-  KernelScratch scratch;
+  Machine machine(isa, threads);
   const GuardedBuffer<float> weights(w), in(x);
   const GuardedBuffer<std::int32_t> out(tokens * rows);
-  const BinaryMatrix matrix = BinaryMatrix::pack(weights.data(), rows, w.size() / rows, pool);
+  const BinaryMatrix matrix = BinaryMatrix::pack(weights.data(), rows, w.size() / rows, machine.pool);
   EXPECT_EQ(matrix.rows(), rows);
   EXPECT_EQ(matrix.cols(), w.size() / rows);
-  matrix.multiply(in.data(), tokens, out.data(), isa, pool, scratch);
+  matrix.multiply(in.data(), tokens, out.data(), machine);
   return out.copy();
 }
 

@@ -27,12 +27,11 @@ TEST(DecodedRows, EveryFormatGivesTheProductOfItsDecodedRows) {
     const auto x = normal_numbers(tokens * cols, 12);
     std::vector<float> reference;
     for (Isa isa : runnable_sets()) {
-      ThreadPool pool(2);
-      KernelScratch scratch;
-      const PackedLinear packed = PackedLinear::pack(tensor.view(), {isa, ActivationMode::f32}, pool);
+      Machine machine(isa, 2);
+      const PackedLinear packed = PackedLinear::pack(tensor.view(), {ActivationMode::f32}, machine);
       EXPECT_EQ(packed.resident_bytes(), tensor.view().bytes());
       const GuardedBuffer<float> in(x), out(tokens * rows);
-      packed.multiply(in.data(), tokens, out.data(), pool, scratch);
+      packed.multiply(in.data(), tokens, out.data(), machine);
       if (isa == Isa::scalar) reference = out.copy();
       EXPECT_TRUE(same_bits(out.copy(), reference)) << format->name() << ' ' << isa_name(isa);
     }

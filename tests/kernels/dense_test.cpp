@@ -50,16 +50,15 @@ bool equal_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
 }
 
-// The same act on every set and on 1 and 3 threads, each from a fresh copy of `start`; `act` gets (data, isa, pool,
-// scratch).
+// The same act on every set and on 1 and 3 threads, each from a fresh copy of `start`; `act` gets (data,
+// machine).
 template <class T, class Act>
 void expect_everywhere(const std::vector<T>& start, const std::vector<T>& expected, Act&& act) {
   for (Isa isa : runnable_sets())
     for (std::size_t threads : {1u, 3u}) {
-      ThreadPool pool(threads);
-      KernelScratch scratch;
+      Machine machine(isa, threads);
       GuardedBuffer<T> data(start);
-      act(data.data(), isa, pool, scratch);
+      act(data.data(), machine);
       EXPECT_TRUE(equal_bits(data.copy(), expected)) << isa_name(isa) << ", threads " << threads;
     }
 }
@@ -125,9 +124,8 @@ TYPED_TEST(Dense, GemmIsAChainPerElementAndNearTheExactProduct) {
         ASSERT_LE(std::fabs(sum - exact), gamma<T>(s.k + 1) * magnitude);
       }
     const GuardedBuffer<T> left(a), right(b);
-    expect_everywhere(c, expected, [&](T* out, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-      gemm(left.data(), right.data(), s.m, s.n, s.k, out, isa, pool, scratch);
-    });
+    expect_everywhere(c, expected,
+                      [&](T* out, Machine& machine) { gemm(left.data(), right.data(), s.m, s.n, s.k, out, machine); });
   }
 }
 
@@ -141,8 +139,8 @@ TYPED_TEST(Dense, OuterProductsAreChainsOverTheTokens) {
         for (std::size_t t = 0; t < s.k; ++t)
           expected[i * s.n + j] = std::fma(y[t * s.m + i], x[t * s.n + j], expected[i * s.n + j]);
     const GuardedBuffer<T> left(y), right(x);
-    expect_everywhere(c, expected, [&](T* out, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-      add_outer_products(left.data(), right.data(), s.k, s.m, s.n, out, isa, pool, scratch);
+    expect_everywhere(c, expected, [&](T* out, Machine& machine) {
+      add_outer_products(left.data(), right.data(), s.k, s.m, s.n, out, machine);
     });
   }
 }
@@ -161,9 +159,9 @@ void check_syrk(std::size_t tokens, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i)
     for (std::size_t j = i + 1; j < n; ++j) lower[i * n + j] = std::numeric_limits<T>::quiet_NaN();
   const GuardedBuffer<S> in(x);
-  expect_everywhere(lower, expected, [&](T* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-    syrk(in.data(), tokens, n, h, isa, pool, scratch);
-    mirror_lower(h, n, pool);
+  expect_everywhere(lower, expected, [&](T* h, Machine& machine) {
+    syrk(in.data(), tokens, n, h, machine);
+    mirror_lower(h, n, machine.pool);
   });
 }
 
@@ -207,11 +205,11 @@ TEST(DenseRounded, ProductsAreExactSumsOfIntegersForEvery512Rows) {
           expected[i * n + j] =
               std::fma(left.scales[i] * right.scales[j], static_cast<float>(sum), expected[i * n + j]);
         }
-    expect_everywhere(start, expected, [&](float* out, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+    expect_everywhere(start, expected, [&](float* out, Machine& machine) {
       RoundedRows rounded_y, rounded_x;
-      rounded_y.assign(y.data(), tokens, m, pool);
-      rounded_x.assign(x.data(), tokens, n, pool);
-      add_outer_products(rounded_y, rounded_x, out, isa, pool, scratch);
+      rounded_y.assign(y.data(), tokens, m, machine.pool);
+      rounded_x.assign(x.data(), tokens, n, machine.pool);
+      add_outer_products(rounded_y, rounded_x, out, machine);
     });
   }
 }
@@ -220,14 +218,13 @@ TEST(DenseRounded, SyrkIsTheLowerTriangleOfTheOuterProducts) {
   for (const auto& [tokens, n] : {std::pair<std::size_t, std::size_t>{3, 5}, {512, 200}, {700, 577}}) {
     const auto x = numbers<float>(tokens * n, 7);
     for (const Isa isa : runnable_sets()) {
-      ThreadPool pool(3);
-      KernelScratch scratch;
+      Machine machine(Isa::scalar, 3);
       RoundedRows rounded;
-      rounded.assign(x.data(), tokens, n, pool);
+      rounded.assign(x.data(), tokens, n, machine.pool);
       std::vector<float> whole(n * n), lower(n * n);
-      add_outer_products(rounded, rounded, whole.data(), isa, pool, scratch);
-      syrk(rounded, lower.data(), isa, pool, scratch);
-      mirror_lower(lower.data(), n, pool);
+      add_outer_products(rounded, rounded, whole.data(), with_set(machine, isa));
+      syrk(rounded, lower.data(), with_set(machine, isa));
+      mirror_lower(lower.data(), n, machine.pool);
       EXPECT_TRUE(equal_bits(lower, whole)) << isa_name(isa) << ", n " << n;
     }
   }
@@ -254,27 +251,24 @@ TYPED_TEST(Dense, CholeskyIsDefinedBitForBitAndGivesTheMatrixBack) {
     std::vector<T> lower = h;
     for (std::size_t i = 0; i < n; ++i)
       for (std::size_t j = i + 1; j < n; ++j) lower[i * n + j] = std::numeric_limits<T>::quiet_NaN();
-    expect_everywhere(lower, expected, [&](T* a, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-      EXPECT_EQ(cholesky(a, n, isa, pool, scratch), n);
-    });
+    expect_everywhere(lower, expected, [&](T* a, Machine& machine) { EXPECT_EQ(cholesky(a, n, machine), n); });
   }
 }
 
 TYPED_TEST(Dense, CholeskyNamesThePivotThatFails) {
   using T = TypeParam;
   constexpr std::size_t kSize = 150;
-  ThreadPool pool(2);
-  KernelScratch scratch;
+  Machine machine(Isa::scalar, 2);
   for (std::size_t bad : {0u, 5u, 64u, 149u})
     for (T value : {T(-1), std::numeric_limits<T>::quiet_NaN(), std::numeric_limits<T>::infinity()}) {
       auto h = covariance<T>(kSize, 4);
       h[bad * kSize + bad] = value;
       auto reversed = h;
-      EXPECT_EQ(cholesky(h.data(), kSize, runnable_sets().back(), pool, scratch), bad);
-      EXPECT_EQ(inverse_upper_factor(reversed.data(), kSize, runnable_sets().back(), pool, scratch), bad);
+      EXPECT_EQ(cholesky(h.data(), kSize, with_set(machine, runnable_sets().back())), bad);
+      EXPECT_EQ(inverse_upper_factor(reversed.data(), kSize, with_set(machine, runnable_sets().back())), bad);
     }
   std::vector<T> zeros(9, T(0));
-  EXPECT_EQ(cholesky(zeros.data(), 3, Isa::scalar, pool, scratch), 0u);
+  EXPECT_EQ(cholesky(zeros.data(), 3, with_set(machine, Isa::scalar)), 0u);
 }
 
 TYPED_TEST(Dense, InverseIsDefinedBitForBitAndSolvesTheColumns) {
@@ -299,9 +293,7 @@ TYPED_TEST(Dense, InverseIsDefinedBitForBitAndSolvesTheColumns) {
         }
         ASSERT_LE(std::fabs(exact - (i == j ? 1 : 0)), gamma<T>(n) * magnitude) << "n " << n;
       }
-    expect_everywhere(l, expected, [&](T* a, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-      invert_lower(a, n, isa, pool, scratch);
-    });
+    expect_everywhere(l, expected, [&](T* a, Machine& machine) { invert_lower(a, n, machine); });
   }
 }
 
@@ -317,9 +309,7 @@ TYPED_TEST(Dense, InverseUpperFactorGivesTheInverse) {
     auto upper = h;
     for (std::size_t i = 0; i < n; ++i)
       for (std::size_t j = 0; j < i; ++j) upper[i * n + j] = std::numeric_limits<T>::quiet_NaN();
-    expect_everywhere(upper, u, [&](T* a, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-      EXPECT_EQ(inverse_upper_factor(a, n, isa, pool, scratch), n);
-    });
+    expect_everywhere(upper, u, [&](T* a, Machine& machine) { EXPECT_EQ(inverse_upper_factor(a, n, machine), n); });
 
     std::vector<long double> inverse(n * n);
     long double inverse_norm = 0, norm = 0, residual = 0;

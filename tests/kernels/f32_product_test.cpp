@@ -26,11 +26,10 @@ QuantizedTensor raw_matrix(DType dtype, std::uint64_t rows, std::uint64_t cols, 
 
 std::vector<float> product(const QuantizedView& view, Isa isa, const std::vector<float>& x, std::size_t tokens,
                            std::size_t threads, ActivationMode mode = ActivationMode::f32) {
-  ThreadPool pool(threads);
-  KernelScratch scratch;
-  const PackedLinear packed = PackedLinear::pack(view, {isa, mode}, pool);
+  Machine machine(isa, threads);
+  const PackedLinear packed = PackedLinear::pack(view, {mode}, machine);
   const GuardedBuffer<float> in(x), out(tokens * static_cast<std::size_t>(view.rows));
-  packed.multiply(in.data(), tokens, out.data(), pool, scratch);
+  packed.multiply(in.data(), tokens, out.data(), machine);
   return out.copy();
 }
 
@@ -76,9 +75,9 @@ TEST_P(RawProduct, AnyBatchGivesEachTokenTheSameBits) {
 
 TEST_P(RawProduct, DecodesRowsExactly) {
   const QuantizedTensor tensor = raw_matrix(GetParam(), 67, 45, normal_numbers(67 * 45, 9));
-  ThreadPool pool(2);
+  Machine machine(Isa::scalar, 2);
   const PackedLinear packed =
-      PackedLinear::pack(tensor.view(), {runnable_sets().back(), ActivationMode::automatic}, pool);
+      PackedLinear::pack(tensor.view(), {ActivationMode::automatic}, with_set(machine, runnable_sets().back()));
   EXPECT_EQ(packed.rows(), 67u);
   EXPECT_EQ(packed.cols(), 45u);
   std::vector<float> row(45), expected(45);
@@ -121,8 +120,8 @@ TEST_P(RawProduct, OnlyActivationsAreRoundedAndNothingWhereWeightsAreNotBf16) {
       const auto w = tensor.view().decode(), x = normal_numbers(kTokens * cols, 32);
       for (Isa isa : runnable_sets()) {
         const auto y = product(tensor.view(), isa, x, kTokens, 2, mode);
-        ThreadPool pool(1);
-        const Arithmetic arithmetic = PackedLinear::pack(tensor.view(), {isa, mode}, pool).arithmetic();
+        Machine machine(isa, 1);
+        const Arithmetic arithmetic = PackedLinear::pack(tensor.view(), {mode}, machine).arithmetic();
         if (arithmetic == Arithmetic::f32) {
           EXPECT_TRUE(same_bits(y, product(tensor.view(), isa, x, kTokens, 1))) << isa_name(isa);
           continue;

@@ -22,11 +22,10 @@ QuantizedTensor quantize(const std::string& name, std::size_t rows, std::size_t 
 
 std::vector<float> product(const QuantizedView& view, Isa isa, ActivationMode mode, const std::vector<float>& x,
                            std::size_t tokens, std::size_t threads) {
-  ThreadPool pool(threads);
-  KernelScratch scratch;
-  const PackedLinear packed = PackedLinear::pack(view, {isa, mode}, pool);
+  Machine machine(isa, threads);
+  const PackedLinear packed = PackedLinear::pack(view, {mode}, machine);
   const GuardedBuffer<float> in(x), out(tokens * static_cast<std::size_t>(view.rows));
-  packed.multiply(in.data(), tokens, out.data(), pool, scratch);
+  packed.multiply(in.data(), tokens, out.data(), machine);
   return out.copy();
 }
 
@@ -78,10 +77,10 @@ TEST_P(FloatFormats, NativeAndBf16StayWithinTheirBoundAndGiveTheSameBitsForAnyBa
 TEST_P(FloatFormats, DecodesRowsAndTakesTheMemoryOfItsFile) {
   const std::size_t rows = 64, cols = 2048;
   const QuantizedTensor tensor = quantize(GetParam(), rows, cols, normal_numbers(rows * cols, 5));
-  ThreadPool pool(1);
+  Machine machine(Isa::scalar, 1);
   for (Isa isa : runnable_sets())
     for (const ActivationMode mode : kModes) {
-      const PackedLinear packed = PackedLinear::pack(tensor.view(), {isa, mode}, pool);
+      const PackedLinear packed = PackedLinear::pack(tensor.view(), {mode}, with_set(machine, isa));
       EXPECT_LE(packed.resident_bytes(), tensor.view().bytes() * 103 / 100);
       std::vector<float> row(cols), expected(cols);
       for (std::size_t r = 0; r < rows; ++r) {

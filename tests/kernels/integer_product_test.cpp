@@ -52,12 +52,11 @@ struct Outcome {
 
 Outcome product(const QuantizedView& view, Isa isa, const std::vector<float>& x, std::size_t tokens,
                 std::size_t threads) {
-  ThreadPool pool(threads);
-  KernelScratch scratch;
+  Machine machine(isa, threads);
   const PackedLinear packed = PackedLinear::pack(
-      view, {.isa = isa, .activation_format = {.grain = ActivationGrain::run, .wide = WideColumns::none}}, pool);
+      view, {.activation_format = {.grain = ActivationGrain::run, .wide = WideColumns::none}}, machine);
   const GuardedBuffer<float> in(x), out(tokens * static_cast<std::size_t>(view.rows));
-  packed.multiply(in.data(), tokens, out.data(), pool, scratch);
+  packed.multiply(in.data(), tokens, out.data(), machine);
   return {out.copy(), packed.kernel_name()};
 }
 
@@ -151,8 +150,8 @@ TEST_P(IntegerFormats, DecodesRowsAsTheFormatDoes) {
     const std::size_t rows = 65, width = static_cast<std::size_t>(cols);
     const QuantizedTensor tensor = quantize(GetParam(), rows, cols, normal_numbers(rows * width, cols, 0.02));
     for (Isa isa : runnable_sets()) {
-      ThreadPool pool(1);
-      const PackedLinear packed = PackedLinear::pack(tensor.view(), {isa, ActivationMode::automatic}, pool);
+      Machine machine(isa, 1);
+      const PackedLinear packed = PackedLinear::pack(tensor.view(), {ActivationMode::automatic}, machine);
       std::vector<float> row(width), expected(width);
       for (std::uint64_t r = 0; r < rows; ++r) {
         packed.decode_row(r, row.data());
@@ -165,10 +164,11 @@ TEST_P(IntegerFormats, DecodesRowsAsTheFormatDoes) {
 
 // However its products are formed. The one exception: decoding base 3 would take more time than it saves to read.
 TEST(ResidentBytes, AreWithin3PercentOfTheFileForEveryFormat) {
-  ThreadPool pool(1);
+  Machine machine(Isa::scalar, 1);
   for (const FormatPtr& format : list_formats()) {
     const QuantizedTensor tensor = quantize(format->name(), 64, 2048, normal_numbers(64 * 2048, 1));
-    const PackedLinear packed = PackedLinear::pack(tensor.view(), {Isa::scalar, ActivationMode::automatic}, pool);
+    const PackedLinear packed =
+        PackedLinear::pack(tensor.view(), {ActivationMode::automatic}, with_set(machine, Isa::scalar));
     const double ratio = static_cast<double>(packed.resident_bytes()) / static_cast<double>(tensor.view().bytes());
     EXPECT_LE(ratio, format->name() == "tq1_0" ? 1.23 : 1.03) << packed.kernel_name();
   }

@@ -11,6 +11,7 @@
 
 #include "base/cpu.h"
 #include "base/random.h"
+#include "kernels/machine.h"
 
 namespace nibble {
 
@@ -23,6 +24,12 @@ inline std::vector<Isa> runnable_sets() {
   if (features.avx_vnni) sets.push_back(Isa::avxvnni);
   if (best >= Isa::avx512) sets.push_back(Isa::avx512);
   return sets;
+}
+
+// The same machine with the kernels of another set.
+inline Machine& with_set(Machine& machine, Isa isa) {
+  machine.isa = isa;
+  return machine;
 }
 
 inline std::vector<float> normal_numbers(std::size_t count, std::uint64_t seed, double scale = 1.0) {

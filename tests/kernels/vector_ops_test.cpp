@@ -34,12 +34,12 @@ TEST(Exponential, IsAccurateToOneUnitInTheLastPlaceAndTheSameOnAllSets) {
 // Relative error: the sum of squares has at most width/16 + 5 roundings in any lane, then five operations follow;
 // squares do not cancel.
 TEST(RmsNorm, AgreesWithExactArithmeticAndAmongSets) {
-  ThreadPool pool(3);
+  Machine machine(Isa::scalar, 3);
   for (std::size_t width : kWidths) {
     const std::size_t tokens = 5;
     const GuardedBuffer<float> x(normal_numbers(tokens * width, width)), weight(normal_numbers(width, 3)),
         out(tokens * width);
-    rms_norm(x.data(), weight.data(), tokens, width, 1e-5f, out.data(), Isa::scalar, pool);
+    rms_norm(x.data(), weight.data(), tokens, width, 1e-5f, out.data(), with_set(machine, Isa::scalar));
     const auto reference = out.copy();
     for (std::size_t t = 0; t < tokens; ++t) {
       double squares = 0;
@@ -52,17 +52,17 @@ TEST(RmsNorm, AgreesWithExactArithmeticAndAmongSets) {
       }
     }
     for (Isa isa : runnable_sets()) {
-      rms_norm(x.data(), weight.data(), tokens, width, 1e-5f, out.data(), isa, pool);
+      rms_norm(x.data(), weight.data(), tokens, width, 1e-5f, out.data(), with_set(machine, isa));
       EXPECT_TRUE(same_bits(out.copy(), reference)) << isa_name(isa) << ' ' << width;
     }
   }
 }
 
 TEST(SiluMultiply, AgreesWithExactArithmeticAndAmongSets) {
-  ThreadPool pool(3);
+  Machine machine(Isa::scalar, 3);
   for (std::size_t count : {std::size_t{1}, std::size_t{15}, std::size_t{33}, std::size_t{20001}}) {
     const GuardedBuffer<float> gate(normal_numbers(count, 1, 20)), up(normal_numbers(count, 2)), out(count);
-    silu_multiply(gate.data(), up.data(), count, out.data(), Isa::scalar, pool);
+    silu_multiply(gate.data(), up.data(), count, out.data(), with_set(machine, Isa::scalar));
     const auto reference = out.copy();
     for (std::size_t i = 0; i < count; ++i) {
       const double g = gate.data()[i], exact = g / (1 + std::exp(-g)) * static_cast<double>(up.data()[i]);
@@ -70,20 +70,20 @@ TEST(SiluMultiply, AgreesWithExactArithmeticAndAmongSets) {
           << g;  // e^-g within 4 units; sum, quotient, product
     }
     for (Isa isa : runnable_sets()) {
-      silu_multiply(gate.data(), up.data(), count, out.data(), isa, pool);
+      silu_multiply(gate.data(), up.data(), count, out.data(), with_set(machine, isa));
       EXPECT_TRUE(same_bits(out.copy(), reference)) << isa_name(isa) << ' ' << count;
       const GuardedBuffer<float> aliased(gate.copy());
-      silu_multiply(aliased.data(), up.data(), count, aliased.data(), isa, pool);
+      silu_multiply(aliased.data(), up.data(), count, aliased.data(), with_set(machine, isa));
       EXPECT_TRUE(same_bits(aliased.copy(), reference)) << isa_name(isa) << ' ' << count;
     }
   }
 }
 
 TEST(GeluMultiply, AgreesWithExactArithmeticAndAmongSets) {
-  ThreadPool pool(3);
+  Machine machine(Isa::scalar, 3);
   for (std::size_t count : {std::size_t{1}, std::size_t{15}, std::size_t{33}, std::size_t{20001}}) {
     const GuardedBuffer<float> gate(normal_numbers(count, 1, 4)), up(normal_numbers(count, 2)), out(count);
-    gelu_multiply(gate.data(), up.data(), count, out.data(), Isa::scalar, pool);
+    gelu_multiply(gate.data(), up.data(), count, out.data(), with_set(machine, Isa::scalar));
     const auto reference = out.copy();
     for (std::size_t i = 0; i < count; ++i) {
       const double g = gate.data()[i], u = std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g);
@@ -95,19 +95,19 @@ TEST(GeluMultiply, AgreesWithExactArithmeticAndAmongSets) {
     }
     for (Isa isa : runnable_sets()) {
       const GuardedBuffer<float> aliased(gate.copy());
-      gelu_multiply(aliased.data(), up.data(), count, aliased.data(), isa, pool);
+      gelu_multiply(aliased.data(), up.data(), count, aliased.data(), with_set(machine, isa));
       EXPECT_TRUE(same_bits(aliased.copy(), reference)) << isa_name(isa) << ' ' << count;
     }
   }
 }
 
 TEST(SoftCap, AgreesWithExactArithmeticAndAmongSets) {
-  ThreadPool pool(3);
+  Machine machine(Isa::scalar, 3);
   for (std::size_t count : {std::size_t{1}, std::size_t{15}, std::size_t{33}, std::size_t{20001}})
     for (const float cap : {0.5f, 30.0f}) {
       const auto x = normal_numbers(count, 1, 20);
       const GuardedBuffer<float> out(x);
-      soft_cap(out.data(), count, cap, Isa::scalar, pool);
+      soft_cap(out.data(), count, cap, with_set(machine, Isa::scalar));
       const auto reference = out.copy();
       for (std::size_t i = 0; i < count; ++i)
         EXPECT_NEAR(reference[i],
@@ -116,7 +116,7 @@ TEST(SoftCap, AgreesWithExactArithmeticAndAmongSets) {
             << x[i];
       for (Isa isa : runnable_sets()) {
         const GuardedBuffer<float> again(x);
-        soft_cap(again.data(), count, cap, isa, pool);
+        soft_cap(again.data(), count, cap, with_set(machine, isa));
         EXPECT_TRUE(same_bits(again.copy(), reference)) << isa_name(isa) << ' ' << count;
       }
     }
@@ -133,19 +133,19 @@ TEST(ScaleInPlace, MultipliesEveryElement) {
 }
 
 TEST(AddInPlace, AddsEveryElement) {
-  ThreadPool pool(2);
+  Machine machine(Isa::scalar, 2);
   for (std::size_t count : {std::size_t{1}, std::size_t{17}, std::size_t{70001}}) {
     const auto x = normal_numbers(count, 1), y = normal_numbers(count, 2);
     for (Isa isa : runnable_sets()) {
       const GuardedBuffer<float> sum(x), other(y);
-      add_in_place(sum.data(), other.data(), count, isa, pool);
+      add_in_place(sum.data(), other.data(), count, with_set(machine, isa));
       for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(sum.data()[i], x[i] + y[i]) << isa_name(isa) << ' ' << i;
     }
   }
 }
 
 TEST(Rope, RotatesPairsInBothOrdersAndLeavesTheRest) {
-  ThreadPool pool(2);
+  Machine machine(Isa::scalar, 2);
   for (const bool half_split : {true, false})
     for (std::size_t head_dim : {8u, 48u, 64u, 80u})
       for (std::size_t rotary : {head_dim, head_dim / 2}) {
@@ -160,7 +160,7 @@ TEST(Rope, RotatesPairsInBothOrdersAndLeavesTheRest) {
         std::vector<float> reference;
         for (Isa isa : runnable_sets()) {
           const GuardedBuffer<float> out(x);
-          rope(out.data(), c.data(), s.data(), tokens, heads, head_dim, rotary, half_split, isa, pool);
+          rope(out.data(), c.data(), s.data(), tokens, heads, head_dim, rotary, half_split, with_set(machine, isa));
           if (isa == Isa::scalar) reference = out.copy();
           EXPECT_TRUE(same_bits(out.copy(), reference))
               << isa_name(isa) << ' ' << head_dim << ' ' << rotary << ' ' << half_split;

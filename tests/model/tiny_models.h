@@ -13,7 +13,6 @@
 #include <string>
 #include <vector>
 
-#include "base/cpu.h"
 #include "base/scratch_directory.h"
 #include "engine/decoder.h"
 #include "io/checkpoint.h"
@@ -100,11 +99,10 @@ struct ReferenceLogits {
   }
 };
 
-// Everything in f32, on the best instruction set of this processor or the one that NIBBLE_ISA names.
+// Everything in f32.
 inline DecoderOptions exact_options() {
-  const char* wanted = std::getenv("NIBBLE_ISA");
   DecoderOptions options;
-  options.kernels = {choose_isa(detect_cpu(), wanted == nullptr ? "" : wanted), ActivationMode::f32};
+  options.kernels = {ActivationMode::f32};
   options.kv = KvType::f32;
   return options;
 }

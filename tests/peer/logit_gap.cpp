@@ -58,13 +58,12 @@ int run(const std::string& path, const char* ids_file, const char* theirs_file, 
   std::ifstream id_text(ids_file), their_bytes(theirs_file, std::ios::binary);
   const std::vector<std::int32_t> ids(std::istream_iterator<std::int32_t>(id_text), {});
   DecoderOptions options;
-  options.kernels.isa = best_isa(detect_cpu());
   if (is_exact) {
     options.kernels.activations = ActivationMode::f32;
     options.kv = KvType::f32;
   }
-  ThreadPool pool(2);
-  Decoder decoder(SourceModel::open(path), options, pool);
+  Machine machine(best_isa(detect_cpu()), 2);
+  Decoder decoder(SourceModel::open(path), options, machine);
   const std::size_t vocabulary = decoder.config().vocab_size;
   std::vector<float> ours(ids.size() * vocabulary), theirs(ours.size());
   KvCache cache = decoder.new_cache(ids.size());

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "kernels/chosen_isa.h"
 #include "nibble/evaluate.h"
 #include "nibble/formats.h"
 #include "nibble/generate.h"
@@ -17,8 +18,8 @@ namespace {
 
 TEST(Api, OpensQuantizesJudgesAndGenerates) {
   ScratchDirectory scratch;
-  ThreadPool pool(2);
-  const Model original = open_model(small_synth(scratch, pool));
+  Machine machine(chosen_isa(), 2);
+  const Model original = open_model(small_synth(scratch, machine.pool));
   EXPECT_EQ(original.info().architecture, "llama");
   const Quantized made =
       quantize(original, {.format = "q8_0", .output = scratch / "m.gguf", .machine = {.threads = 2}});

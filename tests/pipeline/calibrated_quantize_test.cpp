@@ -6,9 +6,9 @@
 #include <set>
 #include <sstream>
 
-#include "base/cpu.h"
 #include "base/random.h"
 #include "engine/decoder.h"
+#include "kernels/chosen_isa.h"
 #include "pipeline/models.h"
 #include "pipeline/quantize/calibrate_model.h"
 
@@ -35,7 +35,7 @@ std::string bytes_of(const std::filesystem::path& path) {
 
 class CalibratedQuantize : public testing::Test {
  protected:
-  explicit CalibratedQuantize(std::uint64_t hidden = 256) : model_(small_synth(scratch_, pool_, hidden)) {}
+  explicit CalibratedQuantize(std::uint64_t hidden = 256) : model_(small_synth(scratch_, machine_.pool, hidden)) {}
   QuantizeModelOptions options(const std::string& format, const std::string& method, const std::string& output) const {
     QuantizeModelOptions result;
     result.recipe = find_recipe(format);
@@ -43,19 +43,17 @@ class CalibratedQuantize : public testing::Test {
     result.output = scratch_ / output;
     if (method != "rtn") result.calibration.texts = {{"text", some_text(1)}};
     result.calibration.sampling = {.samples = 16, .length = 64, .seed = 0};
-    result.calibration.kernels.isa = isa_;
     return result;
   }
   void quantize(const QuantizeModelOptions& request, std::size_t threads) {
-    ThreadPool pool(threads);
-    quantize_model(SourceModel::open(model_), request, pool, {});
+    Machine machine(chosen_isa(), threads);
+    quantize_model(SourceModel::open(model_), request, machine, {});
   }
   std::vector<float> logits(const std::filesystem::path& path) {
-    DecoderOptions decoder_options{
-        .kernels = {.isa = isa_, .activations = ActivationMode::f32}, .kv = KvType::f32, .progress = {}};
+    DecoderOptions decoder_options{.kernels = {.activations = ActivationMode::f32}, .kv = KvType::f32, .progress = {}};
     const SourceModel checkpoint = SourceModel::open(path);
     const Tokenizer tokenizer = Tokenizer::from_checkpoint(checkpoint);
-    Decoder decoder(checkpoint, decoder_options, pool_);
+    Decoder decoder(checkpoint, decoder_options, machine_);
     KvCache cache = decoder.new_cache(100);
     std::vector<std::int32_t> ids = tokenizer.encode(some_text(2));
     ids.resize(100);
@@ -74,9 +72,8 @@ class CalibratedQuantize : public testing::Test {
     return std::sqrt(difference / norm);
   }
 
-  Isa isa_ = best_isa(detect_cpu());
   ScratchDirectory scratch_;
-  ThreadPool pool_{2};
+  Machine machine_{chosen_isa(), 2};
   std::filesystem::path model_;
 };
 
@@ -117,7 +114,7 @@ TEST_F(CalibratedQuantizeNarrow, KeepsHiddenStatesOnDiskWithTheSameBytes) {
     request.output = scratch_ / "disk.gguf";
     request.calibration.spill_directory = scratch_.path();
     const auto stop = [](const Progress& p) { return p.stage != "quantize" || p.done < p.total / 2; };
-    EXPECT_THROW(quantize_model(SourceModel::open(model_), request, pool_, stop), Error);
+    EXPECT_THROW(quantize_model(SourceModel::open(model_), request, machine_, stop), Error);
     EXPECT_TRUE(std::filesystem::exists(scratch_ / "disk.gguf.work/key"));
     quantize(request, 2);
     EXPECT_EQ(bytes_of(scratch_ / "disk.gguf"), bytes_of(scratch_ / "memory.gguf")) << walk_arithmetic_name(walk);
@@ -154,9 +151,8 @@ TEST_F(CalibratedQuantize, StatisticsServeInPlaceOfText) {
   const std::vector<CalibrationText> texts = {{"text", some_text(1)}};
   CalibrateOptions calibrate;
   calibrate.sampling = {.samples = 16, .length = 64, .seed = 0};
-  calibrate.collect.kernels.isa = isa_;
   calibrate.collect.second_moments = true;
-  const CalibrationResult result = calibrate_model(checkpoint, texts, calibrate, pool_);
+  const CalibrationResult result = calibrate_model(checkpoint, texts, calibrate, machine_);
   for (const char* name : {"s.safetensors", "s.gguf", "s.dat"}) {
     save_statistics(result.statistics, checkpoint, scratch_ / name);
     const Statistics statistics = load_statistics(scratch_ / name, checkpoint);
@@ -175,7 +171,7 @@ TEST_F(CalibratedQuantizeNarrow, GoesOnWhereItWasStoppedAndEndsWithTheSameBytes)
   const SourceModel checkpoint = SourceModel::open(model_);
   for (const bool late : {false, true}) {
     const auto stop = [&](const Progress& p) { return p.stage != "quantize" || (late && p.done < p.total); };
-    EXPECT_THROW(quantize_model(checkpoint, request, pool_, stop), Error);
+    EXPECT_THROW(quantize_model(checkpoint, request, machine_, stop), Error);
     EXPECT_TRUE(std::filesystem::exists(scratch_ / "stopped.gguf.work/key"));
     EXPECT_FALSE(std::filesystem::exists(scratch_ / "stopped.gguf"));
   }
@@ -189,7 +185,7 @@ TEST_F(CalibratedQuantizeNarrow, ThrowsAwayDamagedAndForeignPieces) {
   const QuantizeModelOptions request = options("q4_0", "gptq", "again.gguf");
   const SourceModel checkpoint = SourceModel::open(model_);
   const auto stop_late = [&](const QuantizeModelOptions& what) {
-    EXPECT_THROW(quantize_model(checkpoint, what, pool_,
+    EXPECT_THROW(quantize_model(checkpoint, what, machine_,
                                 [](const Progress& p) { return p.stage != "quantize" || p.done < p.total / 2; }),
                  Error);
   };
@@ -244,11 +240,11 @@ TEST_F(CalibratedQuantizeNarrow, NormsThatTakeScalesAreF32) {
     by_transform.calibration = by_option.calibration;
     by_transform.transform = method;
     for (const QuantizeModelOptions& request : {by_recipe, by_option, by_transform}) {
-      const QuantizeSummary summary = quantize_model(source, request, pool_, {});
+      const QuantizeSummary summary = quantize_model(source, request, machine_, {});
       EXPECT_EQ(norm_formats(summary), std::set<std::string>{"f32"}) << method << ": " << request.output;
     }
   }
-  EXPECT_EQ(norm_formats(quantize_model(source, options("int4:g32", "rtn", "plain"), pool_, {})),
+  EXPECT_EQ(norm_formats(quantize_model(source, options("int4:g32", "rtn", "plain"), machine_, {})),
             std::set<std::string>{own});
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/judge/compare.h"
+#include "kernels/chosen_isa.h"
 
 #include <gtest/gtest.h>
 
@@ -27,10 +28,10 @@ CompareOptions quick(std::vector<std::string> formats, const ScratchDirectory& s
 
 TEST(Compare, JudgesEveryFormatAgainstTheOriginal) {
   ScratchDirectory scratch;
-  ThreadPool pool(2);
-  const SourceModel original = SourceModel::open(small_synth(scratch, pool));
+  Machine machine(chosen_isa(), 2);
+  const SourceModel original = SourceModel::open(small_synth(scratch, machine.pool));
   const Comparison comparison =
-      compare_formats(original, {{"text", long_text()}}, quick({"bf16", "q8_0", "int2:g32"}, scratch), pool);
+      compare_formats(original, {{"text", long_text()}}, quick({"bf16", "q8_0", "int2:g32"}, scratch), machine);
   ASSERT_EQ(comparison.formats.size(), 3u);
   ASSERT_EQ(comparison.verdict.candidates.size(), 3u);
   const auto kl = [&](std::size_t i) { return comparison.verdict.candidates[i].overall[Metric::kl_mean].value; };
@@ -50,11 +51,11 @@ TEST(Compare, JudgesEveryFormatAgainstTheOriginal) {
 // What is not rounded as it is run is not read twice; what is, is held against its weights alone.
 TEST(Compare, SplitsTheLoss) {
   ScratchDirectory scratch;
-  ThreadPool pool(2);
-  const SourceModel original = SourceModel::open(small_synth(scratch, pool));
+  Machine machine(chosen_isa(), 2);
+  const SourceModel original = SourceModel::open(small_synth(scratch, machine.pool));
   CompareOptions options = quick({"f32", "q8_0"}, scratch);
   options.split_windows = 1;
-  const Comparison comparison = compare_formats(original, {{"text", long_text()}}, options, pool);
+  const Comparison comparison = compare_formats(original, {{"text", long_text()}}, options, machine);
   const LossSplit &raw = comparison.verdict.candidates[0].split.value(),
                   &rounded = comparison.verdict.candidates[1].split.value();
   EXPECT_TRUE(raw.same);
@@ -66,12 +67,12 @@ TEST(Compare, SplitsTheLoss) {
   // The weights alone are what a reading in f32 finds.
   options.kernels.activations = ActivationMode::f32;
   options.kv = KvType::f16;
-  const Comparison exact = compare_formats(original, {{"text", long_text()}}, options, pool);
+  const Comparison exact = compare_formats(original, {{"text", long_text()}}, options, machine);
   EXPECT_TRUE(exact.verdict.candidates[1].split->same);
   options.kernels.activations = ActivationMode::automatic;
   options.kv.reset();
   options.split_windows = 2;
-  const Comparison whole = compare_formats(original, {{"text", long_text()}}, options, pool);
+  const Comparison whole = compare_formats(original, {{"text", long_text()}}, options, machine);
   EXPECT_EQ(whole.verdict.candidates[1].split->weights[Metric::kl_mean].value,
             exact.verdict.candidates[1].overall[Metric::kl_mean].value);
 }
@@ -79,12 +80,12 @@ TEST(Compare, SplitsTheLoss) {
 // Candidates that do not fit into memory together are read in several passes, with the same figures.
 TEST(Compare, LittleMemoryChangesNothing) {
   ScratchDirectory scratch;
-  ThreadPool pool(2);
-  const SourceModel original = SourceModel::open(small_synth(scratch, pool));
+  Machine machine(chosen_isa(), 2);
+  const SourceModel original = SourceModel::open(small_synth(scratch, machine.pool));
   CompareOptions options = quick({"q8_0", "int4:g32", "int2:g32"}, scratch);
-  const Comparison roomy = compare_formats(original, {{"text", long_text()}}, options, pool);
+  const Comparison roomy = compare_formats(original, {{"text", long_text()}}, options, machine);
   options.memory_bytes = 1;
-  const Comparison tight = compare_formats(original, {{"text", long_text()}}, options, pool);
+  const Comparison tight = compare_formats(original, {{"text", long_text()}}, options, machine);
   for (std::size_t i = 0; i < 3; ++i)
     EXPECT_EQ(tight.verdict.candidates[i].overall[Metric::kl_mean].value,
               roomy.verdict.candidates[i].overall[Metric::kl_mean].value);
@@ -92,16 +93,16 @@ TEST(Compare, LittleMemoryChangesNothing) {
 
 TEST(Compare, JudgesAllNamesBeforeItBegins) {
   ScratchDirectory scratch;
-  ThreadPool pool(2);
-  const SourceModel original = SourceModel::open(small_synth(scratch, pool));
+  Machine machine(chosen_isa(), 2);
+  const SourceModel original = SourceModel::open(small_synth(scratch, machine.pool));
   CompareOptions options = quick({"q8_0", "q9_9"}, scratch);
   options.progress = [](const Progress&) {
     ADD_FAILURE() << "work began";
     return true;
   };
-  EXPECT_NE(error_of([&] { compare_formats(original, {{"text", long_text()}}, options, pool); }).find("q9_9"),
+  EXPECT_NE(error_of([&] { compare_formats(original, {{"text", long_text()}}, options, machine); }).find("q9_9"),
             std::string::npos);
-  EXPECT_EQ(error_of([&] { compare_formats(original, {{"text", long_text()}}, quick({}, scratch), pool); }),
+  EXPECT_EQ(error_of([&] { compare_formats(original, {{"text", long_text()}}, quick({}, scratch), machine); }),
             "no formats to compare; name some");
   EXPECT_EQ(scratch.num_entries(), 1u);
 }

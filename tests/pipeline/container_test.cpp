@@ -3,6 +3,7 @@
 // The list of containers: what each holds can be read back, what it cannot hold is refused, and names decide where they
 // are given.
 #include "pipeline/export/container.h"
+#include "kernels/chosen_isa.h"
 
 #include <gtest/gtest.h>
 
@@ -22,11 +23,13 @@ class Containers : public ::testing::Test {
     result.container = container;
     return result;
   }
-  void quantize(const QuantizeModelOptions& request) { quantize_model(SourceModel::open(model_), request, pool_, {}); }
+  void quantize(const QuantizeModelOptions& request) {
+    quantize_model(SourceModel::open(model_), request, machine_, {});
+  }
 
   ScratchDirectory scratch_;
-  ThreadPool pool_{2};
-  std::filesystem::path model_ = small_synth(scratch_, pool_);
+  Machine machine_{chosen_isa(), 2};
+  std::filesystem::path model_ = small_synth(scratch_, machine_.pool);
 };
 
 TEST_F(Containers, HaveNamesOfTheirOwn) {
@@ -83,7 +86,7 @@ TEST_F(Containers, ANameHoldsInBothSteps) {
 // Rows of q and k lie in another order in the other container.
 TEST_F(Containers, UnfinishedPiecesBelongToOneOfThem) {
   const ScratchDirectory narrow;
-  model_ = small_synth(narrow, pool_, 64);
+  model_ = small_synth(narrow, machine_.pool, 64);
   QuantizeModelOptions request = options("q8_0", scratch_ / "out", "nibble");
   request.method = "gptq";
   request.calibration.texts = {{"t", std::string(4000, 'x')}};

@@ -8,9 +8,9 @@
 #include <filesystem>
 #include <ostream>
 
-#include "base/cpu.h"
 #include "base/random.h"
 #include "engine/decoder.h"
+#include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
 #include "pipeline/models.h"
 
@@ -23,11 +23,11 @@ INSTANTIATE_TEST_SUITE_P(All, TinyFamily, testing::ValuesIn(tiny_models()), [](c
 // Numbers come back as they were; a zero-centred norm after a sum that is rounded once.
 TEST_P(TinyFamily, GoesIntoAGgufFileAndBack) {
   ScratchDirectory scratch;
-  ThreadPool pool(2);
+  Machine machine(chosen_isa(), 2);
   const std::filesystem::path original = data_directory() / GetParam(), file = scratch / "model.gguf",
                               back = scratch / "back";
-  quantize_to(original, "f32", file, pool);
-  quantize_to(file, "f32", back, pool);
+  quantize_to(original, "f32", file, machine);
+  quantize_to(file, "f32", back, machine);
   const SourceModel before = SourceModel::open(original), between = SourceModel::open(file),
                     after = SourceModel::open(back);
   EXPECT_EQ(to_huggingface_config(after.config(), {}), to_huggingface_config(before.config(), {}));
@@ -38,10 +38,10 @@ TEST_P(TinyFamily, GoesIntoAGgufFileAndBack) {
       ASSERT_NEAR(a[i], b[i], tensor.hf_offset == 0 ? 0 : 0x1p-23) << tensor.hf_name << " " << i;
   }
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
-  Decoder first(before, exact_options(), pool);
+  Decoder first(before, exact_options(), machine);
   const std::vector<float> expected = all_logits(first, reference.ids);
   for (const SourceModel* const model : {&between, &after}) {
-    Decoder decoder(*model, exact_options(), pool);
+    Decoder decoder(*model, exact_options(), machine);
     EXPECT_LT(relative_difference(all_logits(decoder, reference.ids), expected), 2e-5);
   }
 }
@@ -72,7 +72,7 @@ class CalibratedFamily : public testing::TestWithParam<Family> {
         .num_experts = GetParam().experts,
         .experts_used = GetParam().experts,  // all: a router's choice would jump where logits are near each other
         .expert_intermediate = GetParam().experts == 0 ? 0u : 96u};
-    synthesize_model(shape, {.output = scratch_ / "small"}, pool_, {});
+    synthesize_model(shape, {.output = scratch_ / "small"}, machine_.pool, {});
     // Weights of 0.02 would let every layer give next to nothing, and norms of 1 would hide which of them is which.
     edited_copy(scratch_ / "small", scratch_ / "model", [](const std::string& tensor, std::span<float> values) {
       Random random(values.size());
@@ -83,14 +83,14 @@ class CalibratedFamily : public testing::TestWithParam<Family> {
       std::filesystem::copy_file(scratch_ / "small" / side, scratch_ / "model" / side);
   }
   std::vector<float> logits(const std::filesystem::path& path) {
-    Decoder decoder(SourceModel::open(path), exact_options(), pool_);
+    Decoder decoder(SourceModel::open(path), exact_options(), machine_);
     std::vector<std::int32_t> ids;
     for (std::int32_t i = 0; i < 60; ++i) ids.push_back(3 + i * 37 % 250);
     return all_logits(decoder, ids);
   }
 
   ScratchDirectory scratch_;
-  ThreadPool pool_{2};
+  Machine machine_{chosen_isa(), 2};
 };
 INSTANTIATE_TEST_SUITE_P(All, CalibratedFamily,
                          testing::Values(Family{"mistral", "llama", 12}, Family{"qwen3", "qwen3", 0},
@@ -114,8 +114,7 @@ TEST_P(CalibratedFamily, KeepsItsFunction) {
     options.output = scratch_ / output;
     options.calibration.texts = {{"text", text}};
     options.calibration.sampling = {.samples = 4, .length = 64, .seed = 0};
-    options.calibration.kernels.isa = best_isa(detect_cpu());
-    quantize_model(SourceModel::open(scratch_ / "model"), options, pool_, {});
+    quantize_model(SourceModel::open(scratch_ / "model"), options, machine_, {});
     // Eight bits cost these random weights up to an eighth of the largest logit; a norm that is read or written wrongly
     // costs most of it.
     EXPECT_LT(relative_difference(logits(options.output), expected), 0.2) << method << " " << format;

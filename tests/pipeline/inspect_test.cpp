@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/tell/inspect.h"
+#include "kernels/chosen_isa.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -14,8 +15,8 @@ namespace {
 
 TEST(Inspect, DescribesBothContainers) {
   ScratchDirectory scratch;
-  ThreadPool pool(2);
-  quantize_to(kGroupedModel, "q8_0", scratch / "m.gguf", pool);
+  Machine machine(chosen_isa(), 2);
+  quantize_to(kGroupedModel, "q8_0", scratch / "m.gguf", machine);
   for (const auto& path : {kGroupedModel, scratch / "m.gguf"}) {
     const ModelInfo info = describe_model(SourceModel::open(path));
     EXPECT_EQ(info.architecture, "llama");
@@ -60,9 +61,9 @@ TEST(Inspect, StatisticsOfKnownNumbers) {
 
 TEST(Check, FindsWhatNoWriterShouldHaveStored) {
   ScratchDirectory scratch;
-  ThreadPool pool(2);
-  quantize_to(kGroupedModel, "q8_0", scratch / "m.gguf", pool);
-  CheckResult result = check_checkpoint(SourceModel::open(scratch / "m.gguf"), 10, pool, {});
+  Machine machine(chosen_isa(), 2);
+  quantize_to(kGroupedModel, "q8_0", scratch / "m.gguf", machine);
+  CheckResult result = check_checkpoint(SourceModel::open(scratch / "m.gguf"), 10, machine.pool, {});
   EXPECT_EQ(result.total, 0u);
   EXPECT_EQ(result.tensors, 22u);  // one of them the rope divisors
 
@@ -76,7 +77,7 @@ TEST(Check, FindsWhatNoWriterShouldHaveStored) {
   file[at] = '\x00';
   file[at + 1] = '\x7c';
   scratch.write("bad.gguf", file);
-  result = check_checkpoint(SourceModel::open(scratch / "bad.gguf"), 10, pool, {});
+  result = check_checkpoint(SourceModel::open(scratch / "bad.gguf"), 10, machine.pool, {});
   ASSERT_EQ(result.total, 1u);
   EXPECT_EQ(result.defects[0].tensor, "blk.0.ffn_up.weight");
   EXPECT_EQ(result.defects[0].row, 7u);
@@ -86,8 +87,8 @@ TEST(Check, FindsWhatNoWriterShouldHaveStored) {
 // Padding belongs to a file, and whatever comes behind it does not.
 TEST(Check, FindsWhatStandsBehindTheLastTensor) {
   ScratchDirectory scratch;
-  ThreadPool pool(2);
-  quantize_to(kGroupedModel, "q8_0", scratch / "m.gguf", pool);
+  Machine machine(chosen_isa(), 2);
+  quantize_to(kGroupedModel, "q8_0", scratch / "m.gguf", machine);
   const std::string file = read_text(scratch / "m.gguf");
   std::uint64_t end = 0;
   const SourceModel source = SourceModel::open(scratch / "m.gguf");
@@ -96,7 +97,7 @@ TEST(Check, FindsWhatStandsBehindTheLastTensor) {
   const auto check = [&](std::uint64_t size) {
     std::string text = file.substr(0, end);
     text.resize(size, 'x');
-    return check_checkpoint(SourceModel::open(scratch.write("other.gguf", text)), 10, pool, {});
+    return check_checkpoint(SourceModel::open(scratch.write("other.gguf", text)), 10, machine.pool, {});
   };
   EXPECT_EQ(check(end).total, 0u);
   EXPECT_EQ(check(padded).total, 0u);

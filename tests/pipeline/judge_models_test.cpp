@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/judge/judge_models.h"
+#include "kernels/chosen_isa.h"
 
 #include <gtest/gtest.h>
 
@@ -16,19 +17,19 @@ std::string some_text() {
 
 class JudgedModels : public testing::Test {
  protected:
-  JudgedModels() : original(SourceModel::open(small_synth(scratch, pool))) {
-    quantize_to(scratch / "small", "q8_0", scratch / "q8.gguf", pool);
+  JudgedModels() : original(SourceModel::open(small_synth(scratch, machine.pool))) {
+    quantize_to(scratch / "small", "q8_0", scratch / "q8.gguf", machine);
     options.windows = {Protocol::llama_cpp, 64, 3};
     options.split_windows = 2;
   }
 
   PairedVerdict judged(const SourceModel& against, const std::filesystem::path& model) {
     const SourceModel candidate = SourceModel::open(model);
-    return judge_models(against, {{"candidate", &candidate}}, {{"text", some_text()}}, options, pool);
+    return judge_models(against, {{"candidate", &candidate}}, {{"text", some_text()}}, options, machine);
   }
 
   ScratchDirectory scratch;
-  ThreadPool pool{2};
+  Machine machine{chosen_isa(), 2};
   SourceModel original;
   JudgeOptions options;
 };
@@ -40,7 +41,7 @@ TEST_F(JudgedModels, WhatArithmeticAddsIsNotTheWeights) {
   choose_format(widened, "f32");
   widened.output = scratch / "widened.gguf";
   widened.allow_requantize = true;
-  quantize_model(q8, widened, pool, {});
+  quantize_model(q8, widened, machine, {});
   const PairedVerdict verdict = judged(SourceModel::open(scratch / "widened.gguf"), scratch / "q8.gguf");
   const LossSplit& split = verdict.candidates[0].split.value();
   EXPECT_EQ(split.windows, 2u);
@@ -78,7 +79,7 @@ TEST_F(JudgedModels, ControlTokensAreComparedAsTheyAreRead) {
   scratch.write("other/tokenizer_config.json", "{}");
   const SourceModel other = SourceModel::open(scratch / "other");
   const auto judge_text = [&](const std::string& text) {
-    judge_models(original, {{"other", &other}}, {{"text", text}}, options, pool);
+    judge_models(original, {{"other", &other}}, {{"text", text}}, options, machine);
   };
   const std::string chat = some_text() + "</s>" + some_text();
   EXPECT_EQ(error_of([&] { judge_text(chat); }), "no error");

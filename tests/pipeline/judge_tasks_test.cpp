@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/judge/judge_tasks.h"
+#include "kernels/chosen_isa.h"
 
 #include <gtest/gtest.h>
 
@@ -20,18 +21,17 @@ class JudgeTasks : public testing::Test {
     QuantizeModelOptions options;
     options.recipe = find_recipe("int2:g32");
     options.output = scratch_ / "q";
-    quantize_model(original_, options, pool_, {});
+    quantize_model(original_, options, machine_, {});
     candidate_ = SourceModel::open(options.output);
   }
 
   JudgeTaskOptions options_for(const std::string& task) {
     JudgeTaskOptions options{.task = task, .files = {file_of(task + ".jsonl")}, .paired = true};
-    options.engine.kernels.isa = choose_isa(detect_cpu(), "");
     return options;
   }
 
   ScratchDirectory scratch_;
-  ThreadPool pool_{2};
+  Machine machine_{chosen_isa(), 2};
   SourceModel original_ = SourceModel::open(kSource / "models/tale-4M"),
               candidate_ = SourceModel::open(kSource / "models/tale-4M");
 };
@@ -47,10 +47,10 @@ bool same(const TaskVerdict& a, const TaskVerdict& b) {
 // What is told of a change follows from what each model answers alone.
 TEST_F(JudgeTasks, ChangesAreThoseOfTheAnswers) {
   JudgeTaskOptions options = options_for("openbookqa");
-  const TaskVerdict verdict = judge_tasks({{"original", &original_}, {"q", &candidate_}}, options, pool_);
+  const TaskVerdict verdict = judge_tasks({{"original", &original_}, {"q", &candidate_}}, options, machine_);
   options.paired = false;
-  const TaskVerdict before = judge_tasks({{"original", &original_}}, options, pool_),
-                    after = judge_tasks({{"q", &candidate_}}, options, pool_);
+  const TaskVerdict before = judge_tasks({{"original", &original_}}, options, machine_),
+                    after = judge_tasks({{"q", &candidate_}}, options, machine_);
   EXPECT_TRUE(after.models[0].changes.empty());
   std::uint64_t changed = 0, to_wrong = 0, to_right = 0;
   for (std::size_t q = 0; q < 2; ++q) {
@@ -71,9 +71,9 @@ TEST_F(JudgeTasks, ChangesAreThoseOfTheAnswers) {
 TEST_F(JudgeTasks, LittleMemoryChangesNothing) {
   JudgeTaskOptions options = options_for("hellaswag");
   const std::vector<NamedCheckpoint> models = {{"original", &original_}, {"q", &candidate_}, {"again", &original_}};
-  const TaskVerdict roomy = judge_tasks(models, options, pool_);
+  const TaskVerdict roomy = judge_tasks(models, options, machine_);
   options.engine.memory_bytes = 1;
-  EXPECT_TRUE(same(judge_tasks(models, options, pool_), roomy));
+  EXPECT_TRUE(same(judge_tasks(models, options, machine_), roomy));
   EXPECT_EQ(roomy.models[2].changes[0].changed, 0u);
 }
 
@@ -89,7 +89,7 @@ TEST_F(JudgeTasks, AStopKeepsWhatWasAnswered) {
   options.engine.progress = [&](const Progress& progress) {
     return progress.stage != "evaluate" || progress.done > 0 || ++begun < 2;
   };
-  const TaskVerdict verdict = judge_tasks(models, options, pool_);
+  const TaskVerdict verdict = judge_tasks(models, options, machine_);
   ASSERT_EQ(verdict.models.size(), 1u);
   EXPECT_EQ(verdict.models[0].model, "original");
   EXPECT_EQ(verdict.questions, 6u);
@@ -97,10 +97,10 @@ TEST_F(JudgeTasks, AStopKeepsWhatWasAnswered) {
   EXPECT_TRUE(verdict.partial());
   options.engine.keep_partial = false;
   begun = 0;
-  EXPECT_NE(error_of([&] { judge_tasks(models, options, pool_); }), "");
+  EXPECT_NE(error_of([&] { judge_tasks(models, options, machine_); }), "");
   options.engine.keep_partial = true;
   options.engine.progress = [](const Progress& progress) { return progress.stage != "evaluate"; };
-  EXPECT_NE(error_of([&] { judge_tasks(models, options, pool_); }), "");  // not one answer
+  EXPECT_NE(error_of([&] { judge_tasks(models, options, machine_); }), "");  // not one answer
 }
 
 }  // namespace

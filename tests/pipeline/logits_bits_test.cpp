@@ -16,8 +16,8 @@ std::uint64_t hash_of(std::span<const float> values, std::uint64_t hash = 0xcbf2
   return hash;
 }
 
-std::uint64_t hash_of_logits(const std::filesystem::path& path, ThreadPool& pool) {
-  Decoder decoder(SourceModel::open(path), {.kernels = {.isa = detect_cpu().avx2 ? Isa::avx2 : Isa::scalar}}, pool);
+std::uint64_t hash_of_logits(const std::filesystem::path& path, Machine& machine) {
+  Decoder decoder(SourceModel::open(path), {}, machine);
   const std::size_t vocab = decoder.config().vocab_size;
   std::vector<std::int32_t> ids(40);
   for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * 37 % 199);
@@ -35,18 +35,18 @@ std::uint64_t hash_of_logits(const std::filesystem::path& path, ThreadPool& pool
 class LogitsBits : public testing::Test {
  protected:
   ScratchDirectory scratch_;
-  ThreadPool pool_{2};
+  Machine machine_{detect_cpu().avx2 ? Isa::avx2 : Isa::scalar, 2};
 
   std::uint64_t quantized(const std::filesystem::path& model, const std::string& format, const std::string& name) {
-    quantize_to(model, format, scratch_ / name, pool_);
-    return hash_of_logits(scratch_ / name, pool_);
+    quantize_to(model, format, scratch_ / name, machine_);
+    return hash_of_logits(scratch_ / name, machine_);
   }
 };
 
 TEST_F(LogitsBits, OfOriginals) {
-  EXPECT_EQ(hash_of_logits(NIBBLE_SOURCE_DIR "/models/tale-4M", pool_), 12844663226574525764u);
-  EXPECT_EQ(hash_of_logits(kGroupedModel, pool_), 14889467489555139432u);
-  EXPECT_EQ(hash_of_logits(kTiedModel, pool_), 17119506215767196793u);
+  EXPECT_EQ(hash_of_logits(NIBBLE_SOURCE_DIR "/models/tale-4M", machine_), 12844663226574525764u);
+  EXPECT_EQ(hash_of_logits(kGroupedModel, machine_), 14889467489555139432u);
+  EXPECT_EQ(hash_of_logits(kTiedModel, machine_), 17119506215767196793u);
 }
 
 TEST_F(LogitsBits, OfQuantizedModels) {
@@ -68,13 +68,13 @@ TEST_F(LogitsBits, OfQwen2) {
                    .vocab = 300,
                    .context = 64};
   shape.architecture = "qwen2";
-  synthesize_model(shape, {.output = scratch_ / "qwen"}, pool_, {});
+  synthesize_model(shape, {.output = scratch_ / "qwen"}, machine_.pool, {});
   const auto model =
       edited_copy(scratch_ / "qwen", scratch_ / "biased", [](const std::string& tensor, std::span<float> values) {
         if (tensor.ends_with(".bias"))
           for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.01F * static_cast<float>(i % 7) - 0.03F;
       });
-  EXPECT_EQ(hash_of_logits(model, pool_), 15015665028195696617u);
+  EXPECT_EQ(hash_of_logits(model, machine_), 15015665028195696617u);
   EXPECT_EQ(quantized(model, "q8_0", "qwen.gguf"), 5859718113264866651u);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/tell/memory_plan.h"
+#include "kernels/chosen_isa.h"
 
 #include <gtest/gtest.h>
 
@@ -81,11 +82,12 @@ TEST(MemoryPlan, LongestContextIsTheLastThatFits) {
 // For a model at hand the bytes are those that quantize writes.
 TEST(MemoryPlan, IsExactForACheckpoint) {
   const std::string path = NIBBLE_SOURCE_DIR "/models/tale-4M";
-  ThreadPool pool(1);
+  Machine machine(chosen_isa(), 1);
   const SourceModel source = SourceModel::open(path);
   for (const char* format : {"q8_0", "q4_k_m", "int4:g32", "int8:row", "q3_k_m"}) {
     const MemoryPlan plan = plan_memory({.model = path, .memory = 1'000'000'000, .formats = {format}});
-    const QuantizeSummary summary = quantize_model(source, {.recipe = find_recipe(format), .dry_run = true}, pool, {});
+    const QuantizeSummary summary =
+        quantize_model(source, {.recipe = find_recipe(format), .dry_run = true}, machine, {});
     EXPECT_EQ(plan.formats[0].bytes, summary.tensor_bytes) << format;
     EXPECT_EQ(plan.parameters, summary.parameters);
     EXPECT_EQ(plan.context, 512u);

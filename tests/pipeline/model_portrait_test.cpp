@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/tell/model_portrait.h"
+#include "kernels/chosen_isa.h"
 
 #include <gtest/gtest.h>
 
@@ -15,13 +16,13 @@ namespace {
 class ModelPortraitTest : public ::testing::Test {
  protected:
   ModelPortrait portrait_of(const std::string& format, const char* output) {
-    quantize_to(model, format, scratch / output, pool);
-    return portray(SourceModel::open(model), SourceModel::open(scratch / output), {}, pool);
+    quantize_to(model, format, scratch / output, machine);
+    return portray(SourceModel::open(model), SourceModel::open(scratch / output), {}, machine.pool);
   }
 
   ScratchDirectory scratch;
-  ThreadPool pool{2};
-  std::filesystem::path model = small_synth(scratch, pool);
+  Machine machine{chosen_isa(), 2};
+  std::filesystem::path model = small_synth(scratch, machine.pool);
 };
 
 TEST_F(ModelPortraitTest, ListsEveryMatrixByLayerAndPart) {

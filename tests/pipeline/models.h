@@ -42,11 +42,11 @@ inline std::filesystem::path small_synth(const ScratchDirectory& scratch, Thread
 }
 
 inline QuantizeSummary quantize_to(const std::filesystem::path& model, const std::string& format,
-                                   const std::filesystem::path& output, ThreadPool& pool) {
+                                   const std::filesystem::path& output, Machine& machine) {
   QuantizeModelOptions options;
   choose_format(options, format);
   options.output = output;
-  return quantize_model(SourceModel::open(model), options, pool, {});
+  return quantize_model(SourceModel::open(model), options, machine, {});
 }
 
 inline std::string error_of(const std::function<void()>& act) {

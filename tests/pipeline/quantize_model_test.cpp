@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/quantize/quantize_model.h"
+#include "kernels/chosen_isa.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -15,10 +16,10 @@
 namespace nibble {
 namespace {
 
-std::vector<float> logits_of(const std::filesystem::path& model, ThreadPool& pool) {
+std::vector<float> logits_of(const std::filesystem::path& model, Machine& machine) {
   DecoderOptions options;
   options.kv = KvType::f32;  // in f16, a key's last bit would decide
-  Decoder decoder(SourceModel::open(model), options, pool);
+  Decoder decoder(SourceModel::open(model), options, machine);
   KvCache cache = decoder.new_cache(16);
   const std::vector<std::int32_t> tokens = {3, 250, 17, 99, 42, 7, 128, 200};
   std::vector<float> logits(tokens.size() * decoder.config().vocab_size);
@@ -46,7 +47,7 @@ void expect_same_values(const SourceModel& a, const SourceModel& b) {
 
 class QuantizeModel : public ::testing::Test {
  protected:
-  ThreadPool pool_{2};
+  Machine machine_{chosen_isa(), 2};
   ScratchDirectory scratch_;
 };
 
@@ -54,19 +55,19 @@ TEST_F(QuantizeModel, SurvivesTheWayToGgufAndBack) {
   for (const auto& model : {kGroupedModel, kTiedModel}) {
     const auto gguf = scratch_ / (model.filename().string() + ".gguf"),
                back = scratch_ / (model.filename().string() + "-back");
-    quantize_to(model, "f32", gguf, pool_);
-    quantize_to(gguf, "f32", back, pool_);
+    quantize_to(model, "f32", gguf, machine_);
+    quantize_to(gguf, "f32", back, machine_);
     expect_same_values(SourceModel::open(model), SourceModel::open(back));
     // The same function in both containers, though q and k rows lie in another order in one of them: products of
     // reordered heads are sums of 16 and 24 terms in another order, a few units of f32's last place.
-    const std::vector<float> original = logits_of(model, pool_);
-    EXPECT_LT(relative_distance(original, logits_of(gguf, pool_)), 1e-5) << model;
-    EXPECT_EQ(original, logits_of(back, pool_)) << model;
+    const std::vector<float> original = logits_of(model, machine_);
+    EXPECT_LT(relative_distance(original, logits_of(gguf, machine_)), 1e-5) << model;
+    EXPECT_EQ(original, logits_of(back, machine_)) << model;
   }
 }
 
 TEST_F(QuantizeModel, PermutesTheRowsOfQAndKInGguf) {
-  quantize_to(kGroupedModel, "f32", scratch_ / "m.gguf", pool_);
+  quantize_to(kGroupedModel, "f32", scratch_ / "m.gguf", machine_);
   const SourceModel hf = SourceModel::open(kGroupedModel), gguf = SourceModel::open(scratch_ / "m.gguf");
   const std::vector<float> from = hf.tensor("model.layers.1.self_attn.k_proj.weight").view.decode(),
                            to = gguf.tensor("blk.1.attn_k.weight").view.decode();
@@ -86,10 +87,10 @@ TEST_F(QuantizeModel, PermutesTheRowsOfQAndKInGguf) {
 TEST_F(QuantizeModel, GivesTheSameBytesForAnyNumberOfThreads) {
   std::string gguf, planar;
   for (std::size_t threads = 1; threads <= 4; ++threads) {
-    ThreadPool pool(threads);
+    Machine machine(chosen_isa(), threads);
     const std::string number = std::to_string(threads);
-    quantize_to(kGroupedModel, "q8_0", scratch_ / ("m" + number + ".gguf"), pool);
-    quantize_to(kGroupedModel, "int4:g32:asym", scratch_ / ("m" + number), pool);
+    quantize_to(kGroupedModel, "q8_0", scratch_ / ("m" + number + ".gguf"), machine);
+    quantize_to(kGroupedModel, "int4:g32:asym", scratch_ / ("m" + number), machine);
     const std::string file = read_text(scratch_ / ("m" + number + ".gguf")),
                       weights = read_text(scratch_ / ("m" + number) / "model.safetensors");
     if (threads == 1) {
@@ -105,7 +106,7 @@ TEST_F(QuantizeModel, GivesTheSameBytesForAnyNumberOfThreads) {
 TEST_F(QuantizeModel, PlanarFormatsCoverTheLinearsOnly) {
   const QuantizeModelOptions options{
       .recipe = find_recipe("int4:g32"), .fit = FitOptions{.rule = FitRule::absmax}, .output = scratch_ / "out"};
-  const QuantizeSummary summary = quantize_model(SourceModel::open(kTiedModel), options, pool_, {});
+  const QuantizeSummary summary = quantize_model(SourceModel::open(kTiedModel), options, machine_, {});
   const SourceModel out = SourceModel::open(scratch_ / "out");
   EXPECT_EQ(out.tensor("model.embed_tokens.weight").view.format->name(), "f16");
   EXPECT_EQ(out.tensor("model.layers.0.mlp.up_proj.weight").view.format->name(), "int4:g32");
@@ -127,7 +128,7 @@ TEST_F(QuantizeModel, PlanarFormatsCoverTheLinearsOnly) {
 }
 
 TEST_F(QuantizeModel, CountsSubstitutions) {
-  const QuantizeSummary summary = quantize_to(kGroupedModel, "q4_k", scratch_ / "m.gguf", pool_);
+  const QuantizeSummary summary = quantize_to(kGroupedModel, "q4_k", scratch_ / "m.gguf", machine_);
   // Rows of 64 and 96 hold no blocks of 256; all 16 matrices fall back.
   EXPECT_EQ(summary.substitutions, 16u);
   EXPECT_EQ(SourceModel::open(scratch_ / "m.gguf").tensor("blk.0.attn_q.weight").view.format->name(), "q5_0");
@@ -138,8 +139,8 @@ TEST_F(QuantizeModel, CountsSubstitutions) {
 }
 
 TEST_F(QuantizeModel, MixesChooseByLayerAndSizesAddUp) {
-  const auto model = small_synth(scratch_, pool_);
-  const QuantizeSummary summary = quantize_to(model, "q4_k_m", scratch_ / "m.gguf", pool_);
+  const auto model = small_synth(scratch_, machine_.pool);
+  const QuantizeSummary summary = quantize_to(model, "q4_k_m", scratch_ / "m.gguf", machine_);
   const SourceModel gguf = SourceModel::open(scratch_ / "m.gguf");
   EXPECT_EQ(gguf.tensor("token_embd.weight").view.format->name(), "q6_k");  // the head, too
   EXPECT_EQ(gguf.tensor("blk.1.attn_v.weight").view.format->name(), "q6_k");
@@ -152,21 +153,21 @@ TEST_F(QuantizeModel, MixesChooseByLayerAndSizesAddUp) {
   EXPECT_EQ(total, summary.tensor_bytes);
 
   QuantizeModelOptions dry{.recipe = find_recipe("q4_k_m"), .dry_run = true};
-  EXPECT_EQ(quantize_model(SourceModel::open(model), dry, pool_, {}).tensor_bytes, summary.tensor_bytes);
+  EXPECT_EQ(quantize_model(SourceModel::open(model), dry, machine_, {}).tensor_bytes, summary.tensor_bytes);
 }
 
 TEST_F(QuantizeModel, OverridesEmbeddingAndHead) {
   QuantizeModelOptions options{
       .recipe = find_recipe("int4:g32"), .embedding = "int8:row", .head = "f32", .output = scratch_ / "out"};
-  quantize_model(SourceModel::open(kGroupedModel), options, pool_, {});
+  quantize_model(SourceModel::open(kGroupedModel), options, machine_, {});
   const SourceModel out = SourceModel::open(scratch_ / "out");
   EXPECT_EQ(out.tensor("model.embed_tokens.weight").view.format->name(), "int8:row");
   EXPECT_EQ(out.tensor("lm_head.weight").view.format->name(), "f32");
 }
 
 TEST_F(QuantizeModel, TheManifestSaysWhatWasDone) {
-  quantize_to(kGroupedModel, "q8_0", scratch_ / "a.gguf", pool_);
-  quantize_to(kGroupedModel, "int8:row", scratch_ / "b", pool_);
+  quantize_to(kGroupedModel, "q8_0", scratch_ / "a.gguf", machine_);
+  quantize_to(kGroupedModel, "int8:row", scratch_ / "b", machine_);
   const auto a = nlohmann::json::parse(*SourceModel::open(scratch_ / "a.gguf").gguf().string("nibble.manifest"));
   const auto b = nlohmann::json::parse(read_text(scratch_ / "b" / "nibble_manifest.json"));
   EXPECT_EQ(a["recipe"]["name"], "q8_0");
@@ -179,7 +180,7 @@ TEST_F(QuantizeModel, TheManifestSaysWhatWasDone) {
 
   const auto edited = edited_copy(kGroupedModel, "model.norm.weight", scratch_ / "edited",
                                   [](std::span<float> values) { values[3] += 0.5f; });
-  quantize_to(edited, "q8_0", scratch_ / "c.gguf", pool_);
+  quantize_to(edited, "q8_0", scratch_ / "c.gguf", machine_);
   const auto c = nlohmann::json::parse(*SourceModel::open(scratch_ / "c.gguf").gguf().string("nibble.manifest"));
   EXPECT_NE(a["source"]["xxh3"], c["source"]["xxh3"]);
 }
@@ -196,16 +197,16 @@ TEST_F(QuantizeModel, ADirectoryKeepsItsSmallFiles) {
   };
   for (const std::string& name : names) scratch_.write("m/" + name, text_of(name));
   scratch_.write("m/notes.txt", "nothing of the model");
-  quantize_to(scratch_ / "m", "int8:row", scratch_ / "q", pool_);
+  quantize_to(scratch_ / "m", "int8:row", scratch_ / "q", machine_);
   for (const std::string& name : names) EXPECT_EQ(read_text(scratch_ / "q" / name), text_of(name));
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "q/notes.txt"));
 }
 
 TEST_F(QuantizeModel, AQuantizedModelMayBecomeFloatAgain) {
-  quantize_to(kGroupedModel, "q8_0", scratch_ / "q.gguf", pool_);
-  quantize_to(scratch_ / "q.gguf", "f32", scratch_ / "f.gguf", pool_);
+  quantize_to(kGroupedModel, "q8_0", scratch_ / "q.gguf", machine_);
+  quantize_to(scratch_ / "q.gguf", "f32", scratch_ / "f.gguf", machine_);
   expect_same_values(SourceModel::open(scratch_ / "q.gguf"), SourceModel::open(scratch_ / "f.gguf"));
-  quantize_to(scratch_ / "q.gguf", "q8_0", scratch_ / "again.gguf", pool_);  // nothing is rounded twice
+  quantize_to(scratch_ / "q.gguf", "q8_0", scratch_ / "again.gguf", machine_);  // nothing is rounded twice
   expect_same_values(SourceModel::open(scratch_ / "q.gguf"), SourceModel::open(scratch_ / "again.gguf"));
 }
 
@@ -213,7 +214,7 @@ TEST_F(QuantizeModel, ReportsProgressToItsEnd) {
   std::uint64_t last = 0, total = 0;
   QuantizeModelOptions options{.recipe = find_recipe("q8_0"), .output = scratch_ / "m.gguf"};
   const QuantizeSummary summary =
-      quantize_model(SourceModel::open(kGroupedModel), options, pool_, [&](const Progress& p) {
+      quantize_model(SourceModel::open(kGroupedModel), options, machine_, [&](const Progress& p) {
         EXPECT_EQ(p.stage, "quantize");
         EXPECT_GE(p.done, last);
         last = p.done;
@@ -237,7 +238,7 @@ TEST_F(QuantizeModel, WeightsBeyondTheScalesGetAnotherFormatThatIsCounted) {
                                    scratch_ / ("for-" + std::string(test.format)), [&](std::span<float> values) {
                                      for (float& value : values) value *= test.factor;
                                    });
-    const QuantizeSummary summary = quantize_to(model, test.format, scratch_ / test.output, pool_);
+    const QuantizeSummary summary = quantize_to(model, test.format, scratch_ / test.output, machine_);
     EXPECT_EQ(summary.substitutions, 1u);
     const auto changed = std::ranges::find(summary.tensors, Obstacle::magnitude, &TensorSummary::obstacle);
     ASSERT_NE(changed, summary.tensors.end()) << test.format;
@@ -267,8 +268,8 @@ TEST_F(QuantizeModel, WhatNvfp4CannotHoldIsCounted) {
       edited_copy(tale, "model.layers.1.mlp.up_proj.weight", scratch_ / "small", [](std::span<float> values) {
         for (float& value : values) value *= 1e-3F;
       });
-  EXPECT_EQ(quantize_to(tale, "nvfp4", scratch_ / "out.gguf", pool_).substitutions, 0u);
-  const QuantizeSummary summary = quantize_to(model, "nvfp4", scratch_ / "out.gguf", pool_);
+  EXPECT_EQ(quantize_to(tale, "nvfp4", scratch_ / "out.gguf", machine_).substitutions, 0u);
+  const QuantizeSummary summary = quantize_to(model, "nvfp4", scratch_ / "out.gguf", machine_);
   EXPECT_EQ(summary.substitutions, 1u);
   const std::string text = describe_substitutions(summary);
   const std::string expected =
@@ -285,7 +286,7 @@ TEST_F(QuantizeModel, MixesChooseByWhetherThereAreStatistics) {
                                                           "r"),
                                .dry_run = true};
   const auto format_of_down = [&] {
-    for (const TensorSummary& tensor : quantize_model(source, options, pool_, {}).tensors)
+    for (const TensorSummary& tensor : quantize_model(source, options, machine_, {}).tensors)
       if (tensor.kind == "down") return tensor.format;
     return std::string();
   };

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "kernels/chosen_isa.h"
 #include "pipeline/models.h"
 
 namespace nibble {
@@ -13,9 +14,9 @@ namespace {
 class QuantizeRefuses : public ::testing::Test {
  protected:
   std::string error(const std::filesystem::path& model, QuantizeModelOptions options) {
-    return error_of([&] { quantize_model(SourceModel::open(model), options, pool_, {}); });
+    return error_of([&] { quantize_model(SourceModel::open(model), options, machine_, {}); });
   }
-  ThreadPool pool_{2};
+  Machine machine_{chosen_isa(), 2};
   ScratchDirectory scratch_;
 };
 
@@ -49,7 +50,7 @@ TEST_F(QuantizeRefuses, PlanarFormatsInGguf) {
 }
 
 TEST_F(QuantizeRefuses, RoundingTwice) {
-  quantize_to(kGroupedModel, "q8_0", scratch_ / "q.gguf", pool_);
+  quantize_to(kGroupedModel, "q8_0", scratch_ / "q.gguf", machine_);
   QuantizeModelOptions options{.recipe = find_recipe("q4_0"), .output = scratch_ / "again.gguf"};
   EXPECT_EQ(error(scratch_ / "q.gguf", options),
             "q.gguf: tensor 'token_embd.weight' is quantized already, and rounding it again adds to its loss; start "
@@ -121,7 +122,7 @@ TEST_F(QuantizeRefuses, InputsThatNoKernelWouldRound) {
         << format << ": " << error(kGroupedModel, request(format));
   QuantizeModelOptions mixed = request("int4:g32+a8:g32");
   mixed.recipe.rules.insert(mixed.recipe.rules.begin(), {"*.ffn_down.weight", {}, "fp8:row", {}});
-  const QuantizeSummary summary = quantize_model(SourceModel::open(kGroupedModel), mixed, pool_, {});
+  const QuantizeSummary summary = quantize_model(SourceModel::open(kGroupedModel), mixed, machine_, {});
   ASSERT_EQ(summary.warnings.size(), 1u);
   EXPECT_EQ(summary.warnings[0],
             "weights in these formats are multiplied in f32, and their inputs are not rounded: fp8:row");
@@ -132,7 +133,7 @@ TEST_F(QuantizeRefuses, ToReplaceTheModelItReads) {
   std::filesystem::copy(kGroupedModel, copy);
   EXPECT_EQ(error(copy, {.recipe = find_recipe("f16"), .output = copy}),
             "the output would take the place of the model that is read; choose another name: " + copy.string());
-  quantize_to(copy, "f32", scratch_ / "m.gguf", pool_);
+  quantize_to(copy, "f32", scratch_ / "m.gguf", machine_);
   EXPECT_EQ(error(scratch_ / "m.gguf", {.recipe = find_recipe("f16"), .output = scratch_ / "m.gguf"}),
             "the output would take the place of the model that is read; choose another name: " +
                 (scratch_ / "m.gguf").string());
@@ -170,7 +171,7 @@ TEST_F(QuantizeRefuses, ToGoOnWhenCancelled) {
   for (const char* output : {"out.gguf", "out"}) {
     const QuantizeModelOptions options{.recipe = find_recipe("f16"), .output = scratch_ / output};
     EXPECT_EQ(error_of([&] {
-                quantize_model(SourceModel::open(kTiedModel), options, pool_, [](const Progress&) { return false; });
+                quantize_model(SourceModel::open(kTiedModel), options, machine_, [](const Progress&) { return false; });
               }),
               "quantize was cancelled; nothing was written");
     EXPECT_EQ(scratch_.num_entries(), 0u);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/budget/sensitivity.h"
+#include "kernels/chosen_isa.h"
 
 #include <gtest/gtest.h>
 
@@ -57,14 +58,14 @@ class SensitivityOfModels : public ::testing::Test {
     return chosen;
   }
   ScratchDirectory scratch_;
-  ThreadPool pool_{2};
+  Machine machine_{chosen_isa(), 2};
 };
 
 TEST_F(SensitivityOfModels, IsTheSameForAnyNumberOfThreads) {
-  const SourceModel model = SourceModel::open(small_synth(scratch_, pool_, 64));
-  ThreadPool one(1);
+  const SourceModel model = SourceModel::open(small_synth(scratch_, machine_.pool, 64));
+  Machine one(chosen_isa(), 1);
   const Sensitivities a = measure_sensitivities(model, text(), options("gptq"), one);
-  const Sensitivities b = measure_sensitivities(model, text(), options("gptq"), pool_);
+  const Sensitivities b = measure_sensitivities(model, text(), options("gptq"), machine_);
   ASSERT_EQ(a.items.size(), 9u);  // four of each layer, the tied embedding
   EXPECT_GE(a.probes, a.items.size());
   for (std::size_t i = 0; i < a.items.size(); ++i)
@@ -76,7 +77,7 @@ TEST_F(SensitivityOfModels, IsTheSameForAnyNumberOfThreads) {
 
 // One row that holds nearly all of the loss is seen, whichever it is.
 TEST_F(SensitivityOfModels, SeesARowThatMatters) {
-  const std::filesystem::path plain = small_synth(scratch_, pool_, 64);
+  const std::filesystem::path plain = small_synth(scratch_, machine_.pool, 64);
   const auto edited =
       edited_copy(plain, "model.layers.1.mlp.down_proj.weight", scratch_ / "edited", [](std::span<float> values) {
         for (std::size_t i = 0; i < 128; ++i) values[37 * 128 + i] *= 40;
@@ -84,7 +85,7 @@ TEST_F(SensitivityOfModels, SeesARowThatMatters) {
   std::filesystem::copy_file(plain / "tokenizer.json", edited / "tokenizer.json",
                              std::filesystem::copy_options::skip_existing);
   const auto loss_of = [&](const std::filesystem::path& path) {
-    const Sensitivities s = measure_sensitivities(SourceModel::open(path), text(), options("rtn"), pool_);
+    const Sensitivities s = measure_sensitivities(SourceModel::open(path), text(), options("rtn"), machine_);
     const auto item = std::ranges::find(s.items, "layer 1, down", &BudgetItem::name);
     return item->candidates.front().loss;
   };
@@ -92,8 +93,8 @@ TEST_F(SensitivityOfModels, SeesARowThatMatters) {
 }
 
 TEST_F(SensitivityOfModels, MeasuresWholeRecipesByWhatTheyChange) {
-  const SourceModel model = SourceModel::open(small_synth(scratch_, pool_, 64));
-  SensitivityProbe probe(model, text(), options("rtn"), pool_);
+  const SourceModel model = SourceModel::open(small_synth(scratch_, machine_.pool, 64));
+  SensitivityProbe probe(model, text(), options("rtn"), machine_);
   const std::vector<double> kl =
       probe.divergences({find_recipe("source"), find_recipe("q4_0"), find_recipe("q8_0"), find_recipe("q4_0")});
   EXPECT_EQ(kl[0], 0);
@@ -106,8 +107,8 @@ TEST_F(SensitivityOfModels, MeasuresWholeRecipesByWhatTheyChange) {
 }
 
 TEST_F(SensitivityOfModels, PlansNoMixThatLosesToItsRivals) {
-  const SourceModel model = SourceModel::open(small_synth(scratch_, pool_, 64));
-  SensitivityProbe probe(model, text(), options("rtn"), pool_);
+  const SourceModel model = SourceModel::open(small_synth(scratch_, machine_.pool, 64));
+  SensitivityProbe probe(model, text(), options("rtn"), machine_);
   const std::uint64_t bytes = probe.bytes_of(find_recipe("q5_0"));
   for (const Recipe& rival : rivals(probe, bytes, 2)) EXPECT_LE(probe.bytes_of(rival), bytes);
   ASSERT_FALSE(rivals(probe, bytes, 2).empty());

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "io/checkpoint_writer.h"
+#include "kernels/chosen_isa.h"
 #include "model/config.h"
 #include "model/tiny_models.h"
 #include "pipeline/quantize/quantize_model.h"
@@ -23,11 +24,11 @@ class SourceNotes : public ::testing::Test {
   QuantizeSummary quantize(const std::filesystem::path& model, const std::filesystem::path& output,
                            bool strict = false) {
     QuantizeModelOptions options{.recipe = find_recipe("f32"), .output = output, .strict = strict};
-    return quantize_model(SourceModel::open(model), options, pool_, {});
+    return quantize_model(SourceModel::open(model), options, machine_, {});
   }
 
   std::vector<float> logits_of(const std::filesystem::path& path, const std::vector<std::int32_t>& ids) {
-    Decoder decoder(SourceModel::open(path), exact_options(), pool_);
+    Decoder decoder(SourceModel::open(path), exact_options(), machine_);
     return all_logits(decoder, ids);
   }
 
@@ -43,7 +44,7 @@ class SourceNotes : public ::testing::Test {
     EXPECT_EQ(logits_of(back, ids), logits);
   }
 
-  ThreadPool pool_{2};
+  Machine machine_{chosen_isa(), 2};
   ScratchDirectory scratch_;
 };
 

@@ -8,6 +8,7 @@
 
 #include "calibrate/calibrate.h"
 #include "engine/decoder.h"
+#include "kernels/chosen_isa.h"
 #include "model/arch/architecture.h"
 #include "model/stored_activations.h"
 #include "pipeline/models.h"
@@ -24,7 +25,6 @@ QuantizeModelOptions options_for(const std::string& format, const std::filesyste
   choose_format(options, format);
   options.output = output;
   options.calibration.sampling = {.samples = 4, .length = 64};
-  options.calibration.kernels.isa = best_isa(detect_cpu());
   return options;
 }
 
@@ -36,9 +36,9 @@ Calibration with_text(Calibration calibration) {
   return calibration;
 }
 
-std::vector<float> logits_of(const std::filesystem::path& model, const KernelOptions& kernels, ThreadPool& pool) {
+std::vector<float> logits_of(const std::filesystem::path& model, const KernelOptions& kernels, Machine& machine) {
   const SourceModel checkpoint = SourceModel::open(model);
-  Decoder decoder(checkpoint, {.kernels = kernels, .kv = KvType::f32}, pool);
+  Decoder decoder(checkpoint, {.kernels = kernels, .kv = KvType::f32}, machine);
   KvCache cache = decoder.new_cache(8);
   const std::vector<std::int32_t> tokens = {1, 5, 9, 200, 31, 77, 12, 3};
   std::vector<float> logits(tokens.size() * decoder.config().vocab_size);
@@ -46,27 +46,27 @@ std::vector<float> logits_of(const std::filesystem::path& model, const KernelOpt
   return logits;
 }
 
-std::string error_text(const std::string& format, const std::filesystem::path& output, ThreadPool& pool) {
-  return error_of([&] { quantize_model(SourceModel::open(kTale), options_for(format, output), pool, {}); });
+std::string error_text(const std::string& format, const std::filesystem::path& output, Machine& machine) {
+  return error_of([&] { quantize_model(SourceModel::open(kTale), options_for(format, output), machine, {}); });
 }
 
 TEST(StaticActivations, AreStoredWithTheModelAndComeBack) {
   const ScratchDirectory scratch;
-  ThreadPool pool(2);
+  Machine machine(chosen_isa(), 2);
   for (const char* format : {"int8:row+a8:static:asym", "q8_0+a8:static:asym", "int4:g32+a8:static"}) {
     const bool gguf = std::string(format).starts_with("q8");
     const auto output = scratch / (gguf ? "out.gguf" : format);
     QuantizeModelOptions options = options_for(format, output);
     options.activations->fit = find_fit("percentile:99.9");
     options.calibration = with_text(options.calibration);
-    const QuantizeSummary summary = quantize_model(SourceModel::open(kTale), options, pool, {});
+    const QuantizeSummary summary = quantize_model(SourceModel::open(kTale), options, machine, {});
     EXPECT_EQ("+" + summary.activations, std::string(format).substr(std::string(format).find('+')));
 
     // The grids are those of the source's sites.
     const SourceModel source = SourceModel::open(kTale), made = SourceModel::open(output);
     const CalibrationTokens tokens = choose_windows(options.calibration.texts, Tokenizer::from_checkpoint(source),
                                                     options.calibration.sampling, 1024);
-    const Statistics statistics = collect_statistics(source, tokens, {.kernels = options.calibration.kernels}, pool);
+    const Statistics statistics = collect_statistics(source, tokens, {.kernels = options.calibration.kernels}, machine);
     const StoredActivations stored = read_activations(made);
     ASSERT_TRUE(stored.format && *stored.format == options.activations->format) << format;
     const ModelTensors tensors(source.config());
@@ -89,10 +89,10 @@ TEST(StaticActivations, AreStoredWithTheModelAndComeBack) {
 
 TEST(StaticActivations, LieInDirectoriesAsCompressedTensorsHasThem) {
   const ScratchDirectory scratch;
-  ThreadPool pool(2);
+  Machine machine(chosen_isa(), 2);
   QuantizeModelOptions options = options_for("int8:row+a8:static:asym", scratch / "out");
   options.calibration = with_text(options.calibration);
-  quantize_model(SourceModel::open(kTale), options, pool, {});
+  quantize_model(SourceModel::open(kTale), options, machine, {});
   const SourceModel made = SourceModel::open(scratch / "out");
   const auto config = nlohmann::json::parse(made.config_json());
   EXPECT_EQ(config["quantization_config"]["input_activations"],
@@ -109,23 +109,20 @@ TEST(StaticActivations, LieInDirectoriesAsCompressedTensorsHasThem) {
 // The engine runs with what the file says, unless it is told otherwise.
 TEST(StaticActivations, DecideHowTheModelRuns) {
   const ScratchDirectory scratch;
-  ThreadPool pool(2);
-  const Isa isa = best_isa(detect_cpu());
+  Machine machine(chosen_isa(), 2);
   std::vector<float> plain, token;
   for (const char* format :
        {"int8:row", "int8:row+a8", "int8:row+a8:token", "int8:row+a8:static", "int8:row+a8:static:asym"}) {
     const auto output = scratch / format;
     QuantizeModelOptions options = options_for(format, output);
     options.calibration = with_text(options.calibration);
-    quantize_model(SourceModel::open(kTale), options, pool, {});
-    const auto own = logits_of(output, {.isa = isa}, pool),
-               dynamic = logits_of(output, {.isa = isa, .activations = ActivationMode::int8}, pool);
+    quantize_model(SourceModel::open(kTale), options, machine, {});
+    const auto own = logits_of(output, {}, machine),
+               dynamic = logits_of(output, {.activations = ActivationMode::int8}, machine);
     if (plain.empty()) {
       plain = own;
       token = logits_of(
-          output,
-          {.isa = isa, .activations = ActivationMode::int8, .activation_format = {ActivationGrain::token, false}},
-          pool);
+          output, {.activations = ActivationMode::int8, .activation_format = {ActivationGrain::token, false}}, machine);
     }
     EXPECT_EQ(dynamic, plain) << format;
     if (std::string(format) == "int8:row+a8") {  // what a file that says nothing is run with
@@ -147,27 +144,26 @@ TEST(StaticActivations, DecideHowTheModelRuns) {
 // q and k rows are in another order in GGUF files, and grids belong to inputs: the same model computes the same.
 TEST(StaticActivations, SurviveCopiesAndAreReplacedOrDropped) {
   const ScratchDirectory scratch;
-  ThreadPool pool(2);
-  const Isa isa = best_isa(detect_cpu());
+  Machine machine(chosen_isa(), 2);
   QuantizeModelOptions options = options_for("q8_0+a8:static", scratch / "a.gguf");
   options.calibration = with_text(options.calibration);
-  quantize_model(SourceModel::open(kTale), options, pool, {});
+  quantize_model(SourceModel::open(kTale), options, machine, {});
   // Added afterwards to weights that are there: the same file, but for its record.
-  quantize_to(kTale, "q8_0", scratch / "weights.gguf", pool);
+  quantize_to(kTale, "q8_0", scratch / "weights.gguf", machine);
   EXPECT_FALSE(read_activations(SourceModel::open(scratch / "weights.gguf")).format);
   options = options_for("source+a8:static", scratch / "b.gguf");
   options.calibration = with_text(options.calibration);
-  quantize_model(SourceModel::open(scratch / "weights.gguf"), options, pool, {});
+  quantize_model(SourceModel::open(scratch / "weights.gguf"), options, machine, {});
   const SourceModel b = SourceModel::open(scratch / "b.gguf");
   EXPECT_EQ(read_activations(b).grids.size(), read_activations(SourceModel::open(scratch / "a.gguf")).grids.size());
-  EXPECT_NE(logits_of(scratch / "b.gguf", {.isa = isa}, pool), logits_of(scratch / "weights.gguf", {.isa = isa}, pool));
+  EXPECT_NE(logits_of(scratch / "b.gguf", {}, machine), logits_of(scratch / "weights.gguf", {}, machine));
   for (const StoredTensor& tensor : b.tensors())
     EXPECT_TRUE(std::ranges::equal(tensor.data, SourceModel::open(scratch / "weights.gguf").tensor(tensor.name).data))
         << tensor.name;
   // Another format in their place; none.
-  quantize_to(scratch / "b.gguf", "source+a8:token", scratch / "c.gguf", pool);
+  quantize_to(scratch / "b.gguf", "source+a8:token", scratch / "c.gguf", machine);
   EXPECT_EQ(read_activations(SourceModel::open(scratch / "c.gguf")).format->grain, ActivationGrain::token);
-  quantize_to(scratch / "b.gguf", "source", scratch / "d.gguf", pool);
+  quantize_to(scratch / "b.gguf", "source", scratch / "d.gguf", machine);
   EXPECT_FALSE(read_activations(SourceModel::open(scratch / "d.gguf")).format);
 }
 
@@ -175,7 +171,7 @@ TEST(StaticActivations, SurviveCopiesAndAreReplacedOrDropped) {
 // smaller.
 TEST(StaticActivations, FollowScalesThatAreFoldedAway) {
   const ScratchDirectory scratch;
-  ThreadPool pool(2);
+  Machine machine(chosen_isa(), 2);
   const auto twin = edited_copy(kTale, "model.layers.0.input_layernorm.weight", scratch / "twin",
                                 [](std::span<float> weight) { weight[3] *= 60; });
   for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) std::filesystem::copy(kTale / name, twin / name);
@@ -184,7 +180,7 @@ TEST(StaticActivations, FollowScalesThatAreFoldedAway) {
     options.method = method;
     options.activations->fit = find_fit("absmax");
     options.calibration = with_text(options.calibration);
-    quantize_model(SourceModel::open(twin), options, pool, {});
+    quantize_model(SourceModel::open(twin), options, machine, {});
     return read_activations(SourceModel::open(scratch / output)).find("model.layers.0.self_attn.q_proj.weight")->scale;
   };
   const float plain = scale_with("rtn", "plain"), smooth = scale_with("smoothquant", "smooth");
@@ -195,23 +191,23 @@ TEST(StaticActivations, FollowScalesThatAreFoldedAway) {
 
 TEST(StaticActivations, RefuseWhatCannotBe) {
   const ScratchDirectory scratch;
-  ThreadPool pool(1);
-  EXPECT_NE(error_text("int8:row+a8:static", scratch / "a", pool).find("give it text"), std::string::npos);
-  EXPECT_NE(error_text("f16+a8", scratch / "b.gguf", pool).find("weights are quantized"), std::string::npos);
-  EXPECT_NE(error_text("int8:row+a7", scratch / "c", pool).find("a8:token"), std::string::npos);
+  Machine machine(chosen_isa(), 1);
+  EXPECT_NE(error_text("int8:row+a8:static", scratch / "a", machine).find("give it text"), std::string::npos);
+  EXPECT_NE(error_text("f16+a8", scratch / "b.gguf", machine).find("weights are quantized"), std::string::npos);
+  EXPECT_NE(error_text("int8:row+a7", scratch / "c", machine).find("a8:token"), std::string::npos);
   // Statistics of the source say nothing about smoothed inputs.
   QuantizeModelOptions options = options_for("int8:row+a8:static", scratch / "d");
   const Statistics statistics;
   options.method = "smoothquant";
   options.calibration.statistics = &statistics;
-  EXPECT_NE(error_of([&] { quantize_model(SourceModel::open(kTale), options, pool, {}); }).find("give it text"),
+  EXPECT_NE(error_of([&] { quantize_model(SourceModel::open(kTale), options, machine, {}); }).find("give it text"),
             std::string::npos);
 }
 
 // Files that say something else than they should.
 TEST(StaticActivations, BadFilesAreRefusedByName) {
   const ScratchDirectory scratch;
-  ThreadPool pool(1);
+  Machine machine(chosen_isa(), 1);
   const auto file_with = [&](const std::function<void(GgufMetadata&)>& edit) {
     GgufMetadata metadata = SourceModel::open(scratch / "good.gguf").gguf();
     edit(metadata);
@@ -221,7 +217,7 @@ TEST(StaticActivations, BadFilesAreRefusedByName) {
     writer->finish();
     return error_of([&] { read_activations(SourceModel::open(scratch / "bad.gguf")); });
   };
-  quantize_to(kTale, "q8_0", scratch / "good.gguf", pool);
+  quantize_to(kTale, "q8_0", scratch / "good.gguf", machine);
   const auto set = [](GgufMetadata& m, const char* format, std::vector<float> scales, std::vector<std::int32_t> zeros) {
     m.set("nibble.activations.format", GgufValue::of_string(format));
     m.set("nibble.activations.tensors", GgufValue::of_strings({"blk.0.attn_q.weight"}));

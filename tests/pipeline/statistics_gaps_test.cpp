@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "calibrate/imatrix_file.h"
+#include "kernels/chosen_isa.h"
 #include "nibble/error.h"
 #include "pipeline/models.h"
 #include "pipeline/quantize/calibrate_model.h"
@@ -19,7 +20,7 @@ class StatisticsGaps : public ::testing::Test {
     std::string text;
     for (int i = 0; i < 60; ++i) text += "Line number " + std::to_string(i) + " of the text, and a word more.\n";
     const std::vector<CalibrationText> texts = {{"t", text}};
-    return calibrate_model(SourceModel::open(model_), texts, {.sampling = {.samples = 0, .length = 64}}, pool_)
+    return calibrate_model(SourceModel::open(model_), texts, {.sampling = {.samples = 0, .length = 64}}, machine_)
         .statistics;
   }
   QuantizeModelOptions options(const Statistics& given, const std::string& method = "imatrix") const {
@@ -28,7 +29,7 @@ class StatisticsGaps : public ::testing::Test {
     return result;
   }
   QuantizeSummary quantize(const QuantizeModelOptions& request) {
-    return quantize_model(SourceModel::open(model_), request, pool_, {});
+    return quantize_model(SourceModel::open(model_), request, machine_, {});
   }
   static bool says(const QuantizeSummary& summary, const std::string& words) {
     return std::ranges::any_of(summary.warnings,
@@ -36,8 +37,8 @@ class StatisticsGaps : public ::testing::Test {
   }
 
   ScratchDirectory scratch_;
-  ThreadPool pool_{2};
-  std::filesystem::path model_ = small_synth(scratch_, pool_, 64);
+  Machine machine_{chosen_isa(), 2};
+  std::filesystem::path model_ = small_synth(scratch_, machine_.pool, 64);
 };
 
 TEST_F(StatisticsGaps, MissingTensorsAreNamed) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/synth.h"
+#include "kernels/chosen_isa.h"
 
 #include <gtest/gtest.h>
 
@@ -25,15 +26,16 @@ SynthShape tiny_shape() {
 
 TEST(Synth, WritesAModelThatRuns) {
   ScratchDirectory scratch;
-  ThreadPool pool(2);
+  Machine machine(chosen_isa(), 2);
   for (const char* architecture : {"llama", "qwen2", "qwen3", "phi3", "gemma2", "gemma3"}) {
     SynthShape shape = tiny_shape();
     shape.architecture = architecture;
-    const SynthSummary summary = synthesize_model(shape, {.output = scratch / architecture, .dtype = "f16"}, pool, {});
+    const SynthSummary summary =
+        synthesize_model(shape, {.output = scratch / architecture, .dtype = "f16"}, machine.pool, {});
     const SourceModel checkpoint = SourceModel::open(scratch / architecture);
     EXPECT_EQ(describe_model(checkpoint).parameters, summary.parameters);
     EXPECT_EQ(checkpoint.config().architecture, architecture);
-    Decoder decoder(checkpoint, {}, pool);
+    Decoder decoder(checkpoint, {}, machine);
     KvCache cache = decoder.new_cache(8);
     std::vector<float> logits(300);
     const std::vector<std::int32_t> tokens = {1, 70, 71};

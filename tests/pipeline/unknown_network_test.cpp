@@ -2,6 +2,7 @@
 //
 // Checkpoints whose network no family draws: quantized matrix by matrix, refused where more is asked.
 #include "pipeline/quantize/unknown_network.h"
+#include "kernels/chosen_isa.h"
 
 #include <gtest/gtest.h>
 
@@ -18,7 +19,7 @@ namespace {
 class UnknownNetworks : public testing::Test {
  protected:
   ScratchDirectory scratch_;
-  ThreadPool pool_{2};
+  Machine machine_{chosen_isa(), 2};
 
   // tiny_gqa_llama3rope under the names of an encoder, with a buffer of integers.
   std::filesystem::path encoder() {
@@ -82,7 +83,7 @@ TEST_F(UnknownNetworks, NamesTellWhatMatricesAre) {
 
 TEST_F(UnknownNetworks, AreQuantizedMatrixByMatrix) {
   const SourceModel source = SourceModel::open(encoder());
-  const QuantizeSummary summary = quantize_model(source, options("int4:g32", "small"), pool_, {});
+  const QuantizeSummary summary = quantize_model(source, options("int4:g32", "small"), machine_, {});
   EXPECT_EQ(formats_of(scratch_ / "small"),
             (std::map<std::string, std::string>{{"embeddings.word_embeddings.weight", "f16"},
                                                 {"embeddings.LayerNorm.weight", "f32"},
@@ -94,21 +95,21 @@ TEST_F(UnknownNetworks, AreQuantizedMatrixByMatrix) {
       << summary.notes[0];
   EXPECT_EQ(summary.notes.back(), "left out: embeddings.position_ids (I64, no weights)");
   // What a known network's matrix of the same numbers becomes.
-  quantize_to(data_directory() / "tiny_gqa_llama3rope", "int4:g32", scratch_ / "known", pool_);
+  quantize_to(data_directory() / "tiny_gqa_llama3rope", "int4:g32", scratch_ / "known", machine_);
   const SourceModel known = SourceModel::open(scratch_ / "known"), small = SourceModel::open(scratch_ / "small");
   EXPECT_EQ(small.tensor("encoder.layer.1.output.dense.weight").view.decode(),
             known.tensor("model.layers.1.mlp.down_proj.weight").view.decode());
 }
 
 TEST_F(UnknownNetworks, InAGgufFileKeepTheirNamesAndKeys) {
-  quantize_to(data_directory() / "tiny_tied", "f32", scratch_ / "a.gguf", pool_);
+  quantize_to(data_directory() / "tiny_tied", "f32", scratch_ / "a.gguf", machine_);
   // The same file of a family that nobody knows.
   std::string bytes = read_text(scratch_ / "a.gguf");
   for (std::size_t at = bytes.find("llama"); at != std::string::npos; at = bytes.find("llama", at))
     bytes.replace(at, 5, "lama9");
   std::ofstream(scratch_ / "b.gguf", std::ios::binary) << bytes;
   const QuantizeSummary summary =
-      quantize_model(SourceModel::open(scratch_ / "b.gguf"), options("q8_0", "c.gguf"), pool_, {});
+      quantize_model(SourceModel::open(scratch_ / "b.gguf"), options("q8_0", "c.gguf"), machine_, {});
   EXPECT_NE(summary.notes.at(0).find("unknown general.architecture"), std::string::npos) << summary.notes[0];
   const SourceModel before = SourceModel::open(scratch_ / "b.gguf"), after = SourceModel::open(scratch_ / "c.gguf");
   EXPECT_EQ(after.gguf().string("general.architecture"), "lama9");
@@ -142,7 +143,7 @@ TEST_F(UnknownNetworks, ExpertsOfGgufFilesAreQuantizedInTheirStack) {
   }
   writer->finish();
   const SourceModel source = SourceModel::open(scratch_ / "experts.gguf");
-  const QuantizeSummary summary = quantize_model(source, options("q4_k_m", "small.gguf"), pool_, {});
+  const QuantizeSummary summary = quantize_model(source, options("q4_k_m", "small.gguf"), machine_, {});
   const auto formats = formats_of(scratch_ / "small.gguf");
   EXPECT_EQ(formats.at("blk.0.attn_k.weight"), "q8_0");  // the mix's rule for eight experts
   EXPECT_TRUE(formats.at("blk.0.ffn_down_exps.weight").starts_with("q")) << formats.at("blk.0.ffn_down_exps.weight");
@@ -162,7 +163,7 @@ TEST_F(UnknownNetworks, ExpertsOfGgufFilesAreQuantizedInTheirStack) {
 TEST_F(UnknownNetworks, RefuseWhatNeedsADrawing) {
   const SourceModel source = SourceModel::open(encoder());
   const auto error = [&](QuantizeModelOptions asked) {
-    return error_of([&] { quantize_model(source, asked, pool_, {}); }).second;
+    return error_of([&] { quantize_model(source, asked, machine_, {}); }).second;
   };
   QuantizeModelOptions gptq = options("int4:g32", "x");
   gptq.method = "gptq";
@@ -186,22 +187,22 @@ TEST_F(UnknownNetworks, RefuseWhatNeedsADrawing) {
 TEST_F(UnknownNetworks, PatternsChooseMatricesOfAnyNetwork) {
   QuantizeModelOptions some = options("int4:g32", "some");
   some.exclude = {"*.output.*"};
-  quantize_model(SourceModel::open(encoder()), some, pool_, {});
+  quantize_model(SourceModel::open(encoder()), some, machine_, {});
   EXPECT_EQ(formats_of(scratch_ / "some").at("encoder.layer.1.output.dense.weight"), "f32");
   EXPECT_EQ(formats_of(scratch_ / "some").at("encoder.layer.0.attention.self.query.weight"), "int4:g32");
   QuantizeModelOptions known = options("q8_0", "known.gguf");
   known.include = {"*ffn_down*", "*.self_attn.q_proj.*"};  // in either spelling
-  quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, pool_, {});
+  quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, machine_, {});
   std::size_t quantized = 0;
   for (const auto& [name, format] : formats_of(scratch_ / "known.gguf")) quantized += format != "f32" ? 1 : 0;
   EXPECT_EQ(quantized, 4u);
   known.include = {"*ffn_dwn*"};
   EXPECT_EQ(
-      error_of([&] { quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, pool_, {}); }).second,
+      error_of([&] { quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, machine_, {}); }).second,
       "no matrix of the model has a name like this ('*' is any text, and letters count as they are): '*ffn_dwn*'");
   known.include = {"*attn_norm*"};
   EXPECT_TRUE(error_of([&] {
-                quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, pool_, {});
+                quantize_model(SourceModel::open(data_directory() / "tiny_qwen3"), known, machine_, {});
               }).second.starts_with("these tensors stay as they are"));
 }
 
@@ -219,7 +220,7 @@ TEST_F(UnknownNetworks, KeepWhatTheyDoNotUnderstand) {
   model.tensors["nothing"] = {"F32", {0, 8}, ""};
   model.write(scratch_ / "clap");
   const SourceModel source = SourceModel::open(scratch_ / "clap");
-  const QuantizeSummary summary = quantize_model(source, options("int4:g32", "small"), pool_, {});
+  const QuantizeSummary summary = quantize_model(source, options("int4:g32", "small"), machine_, {});
   const std::string written = read_text(scratch_ / "small" / "model.safetensors");
   for (const auto& [name, tensor] : model.tensors) {
     if (name == "nothing") continue;
@@ -240,15 +241,15 @@ TEST_F(UnknownNetworks, KeepWhatTheyDoNotUnderstand) {
       has_note("config.json speaks of a quantization, but the tensors are plain; its words are left out: gptq"));
   QuantizeModelOptions none = options("int4:g32", "none");
   none.exclude = {"*"};
-  EXPECT_EQ(quantize_model(source, none, pool_, {}).notes.back(),
+  EXPECT_EQ(quantize_model(source, none, machine_, {}).notes.back(),
             "no matrix is quantized: each is excluded, or stays as it is; int4:g32");
 }
 
 // Codes without the configuration that says what they are.
 TEST_F(UnknownNetworks, CodesThatNobodyExplainsAreRefused) {
-  quantize_model(SourceModel::open(encoder()), options("int4:g32", "small"), pool_, {});
+  quantize_model(SourceModel::open(encoder()), options("int4:g32", "small"), machine_, {});
   const SourceModel bare = SourceModel::open(scratch_ / "small" / "model.safetensors");
-  const auto [kind, text] = error_of([&] { quantize_model(bare, options("q8_0", "again"), pool_, {}); });
+  const auto [kind, text] = error_of([&] { quantize_model(bare, options("q8_0", "again"), machine_, {}); });
   EXPECT_EQ(kind, ErrorKind::unsupported) << text;
   EXPECT_NE(text.find("give the directory"), std::string::npos) << text;
 }
@@ -258,7 +259,7 @@ TEST_F(UnknownNetworks, ADryRunNeedsNoOutput) {
   QuantizeModelOptions dry = options("q4_0", "");
   dry.output.clear();
   dry.dry_run = true;
-  EXPECT_NO_THROW(quantize_model(SourceModel::open(encoder()), dry, pool_, {}));
+  EXPECT_NO_THROW(quantize_model(SourceModel::open(encoder()), dry, machine_, {}));
 }
 
 }  // namespace

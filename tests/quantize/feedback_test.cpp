@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "kernels/chosen_isa.h"
 #include "model_free_matrix.h"
 #include "quantize/round/feedback_factor.h"
 #include "quantize/round/gptq.h"
@@ -57,16 +58,16 @@ struct Rounded {
 
 Rounded round_matrix(const Rounder& rounder, const FormatPtr& format, const std::vector<float>& weights,
                      std::size_t cols, const SiteStatistics* site, FitRule rule, std::size_t threads) {
-  ThreadPool pool(threads);
+  Machine machine(chosen_isa(), threads);
   const std::size_t rows = weights.size() / cols;
-  const auto plan = site == nullptr ? nullptr : rounder.plan(*site, *format, pool, Isa::scalar);
+  const auto plan = site == nullptr ? nullptr : rounder.plan(*site, *format, machine);
   const std::span<const float> importance =
       site == nullptr ? std::span<const float>() : std::span<const float>(site->mean_square);
   const auto grid = format->prepare(weights, rows, cols, importance, {.rule = rule});
   Rounded result{QuantizedTensor(format, rows, cols), {}};
   if (grid) format->pack_tensor(grid.get(), result.tensor.row(0));
   rounder.encode_band(*format, {weights, importance, rows, cols, 0, grid.get(), {.rule = rule}, plan.get()},
-                      result.tensor, pool, Isa::scalar);
+                      result.tensor, machine);
   result.values = make_view(format, rows, cols, result.tensor.view().planes, "test").decode();
   return result;
 }
@@ -152,9 +153,8 @@ TEST(FeedbackFactor, ReproducesTheMomentWithoutDamping) {
   // With R rebuilt from N and the metrics, R R^T is the moment: for units of one column N_kj = R_kj / R_jj.
   constexpr std::size_t kCols = 64;
   const SiteStatistics site = correlated_site(kCols, 3);
-  ThreadPool pool(1);
-  const FeedbackFactor factor(site.second_moment, kCols, {.damp_percent = 0, .act_order = true, .block = 16}, pool,
-                              Isa::scalar);
+  Machine machine(chosen_isa(), 1);
+  const FeedbackFactor factor(site.second_moment, kCols, {.damp_percent = 0, .act_order = true, .block = 16}, machine);
   std::vector<double> r(kCols * kCols);
   for (std::size_t to = 0; to < factor.num_blocks(); ++to)
     for (std::size_t from = 0; from <= to; ++from)
@@ -183,16 +183,16 @@ TEST(FeedbackFactor, RepairsAMomentThatHasNoFactor) {
   SiteStatistics site = independent_site(32);
   site.second_moment[1] = site.second_moment[32] =
       3;  // not positive definite: no text gives this, but damaged files may
-  ThreadPool pool(1);
-  const FeedbackFactor factor(site.second_moment, 32, {}, pool, Isa::scalar);
+  Machine machine(chosen_isa(), 1);
+  const FeedbackFactor factor(site.second_moment, 32, {}, machine);
   EXPECT_GT(factor.repairs(), 5u);
   EXPECT_GT(factor.damping(), 1.0);
 }
 
 TEST(FeedbackFactor, TakesAMomentOfNothingButZeros) {
   const std::vector<float> zeros(32 * 32);
-  ThreadPool pool(1);
-  const FeedbackFactor factor(zeros, 32, {}, pool, Isa::scalar);
+  Machine machine(chosen_isa(), 1);
+  const FeedbackFactor factor(zeros, 32, {}, machine);
   EXPECT_EQ(factor.dead_columns(), 32u);
   EXPECT_EQ(factor.repairs(), 0u);
 }
@@ -208,9 +208,9 @@ TEST(SolveTarget, GivesTheWeightsThemselvesWhenInputsHaveNotChanged) {
         sum += static_cast<double>(weights[row * 64 + i]) * static_cast<double>(site.second_moment[i * 64 + j]);
       outputs[row * 64 + j] = static_cast<float>(sum);
     }
-  ThreadPool pool(1);
-  const FeedbackFactor factor(site.second_moment, 64, {}, pool, Isa::scalar);
-  const std::vector<float> target = solve_target(factor, weights, outputs, 5, pool, Isa::scalar);
+  Machine machine(chosen_isa(), 1);
+  const FeedbackFactor factor(site.second_moment, 64, {}, machine);
+  const std::vector<float> target = solve_target(factor, weights, outputs, 5, machine);
   // Condition number at most 1 / damping times the spread of the diagonal; f32 products of 64 terms.
   for (std::size_t i = 0; i < weights.size(); ++i) EXPECT_NEAR(target[i], weights[i], 1e-3) << i;
 }
@@ -229,9 +229,9 @@ TEST(SolveTarget, SolvesForOutputsOfOtherInputs) {
         FactorOptions{.act_order = false, .unit = 8, .block = 64}}) {
     std::vector<float> first;
     for (const std::size_t threads : {1u, 3u}) {
-      ThreadPool pool(threads);
-      const FeedbackFactor factor(site.second_moment, kCols, options, pool, Isa::scalar);
-      const std::vector<float> target = solve_target(factor, weights, outputs, kRows, pool, Isa::scalar);
+      Machine machine(chosen_isa(), threads);
+      const FeedbackFactor factor(site.second_moment, kCols, options, machine);
+      const std::vector<float> target = solve_target(factor, weights, outputs, kRows, machine);
       if (first.empty()) first = target;
       EXPECT_EQ(target, first);
       for (std::size_t row = 0; row < kRows; ++row)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quantize/output_error.h"
+#include "kernels/chosen_isa.h"
 
 #include <gtest/gtest.h>
 
@@ -50,8 +51,8 @@ struct Problem {
     return lost / whole;
   }
   OutputError measure(const RoundedLinear& linear) const {
-    ThreadPool pool(2);
-    return measure_output_error(linear, find_format("int4:g32"), pool, Isa::scalar);
+    Machine machine(chosen_isa(), 2);
+    return measure_output_error(linear, find_format("int4:g32"), machine);
   }
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quantize/quantize_linear.h"
+#include "kernels/chosen_isa.h"
 
 #include <gtest/gtest.h>
 
@@ -19,11 +20,11 @@ constexpr std::uint64_t kRows = 300, kCols = 512;
 std::uint64_t reversed(std::uint64_t row, std::uint64_t count) { return count - 1 - row; }
 
 // Rows of a tensor without anything known of its inputs.
-QuantizedTensor encode(const RowSource& weights, RowRange rows, const char* format, ThreadPool& pool,
+QuantizedTensor encode(const RowSource& weights, RowRange rows, const char* format, Machine& machine,
                        const char* method = "rtn") {
   const LinearTask task{.weights = weights, .format = find_format(format), .method = find_method(method)};
   RoundPlans plans;
-  return LinearQuantizer(task, plans, pool, Isa::scalar).encode(rows);
+  return LinearQuantizer(task, plans, machine).encode(rows);
 }
 
 SiteStatistics random_site(std::uint64_t width, std::uint64_t seed) {
@@ -53,10 +54,10 @@ void expect_rows(const QuantizedTensor& rows, QuantizedTensor& whole, std::uint6
 TEST(QuantizeLinear, AgreesWithTheFormatRowByRow) {
   const QuantizedTensor source = random_matrix(kRows, kCols, 1);
   const QuantizedView view = source.view();
-  ThreadPool pool(2);
+  Machine machine(chosen_isa(), 2);
   for (const char* name : {"q8_0", "int4:g32:asym", "f16"}) {
     const FormatPtr format = find_format(name);
-    const QuantizedTensor band = encode({.view = &view, .name = "t"}, {7, 200}, name, pool);
+    const QuantizedTensor band = encode({.view = &view, .name = "t"}, {7, 200}, name, machine);
     ASSERT_EQ(band.rows, 193u);
     QuantizedTensor expected(format, 193, kCols);
     std::vector<float> row(kCols);
@@ -73,8 +74,8 @@ TEST(QuantizeLinear, GivesTheSameBytesForAnyNumberOfThreads) {
   const QuantizedView view = source.view();
   std::vector<std::vector<std::byte>> first;
   for (std::size_t threads = 1; threads <= 4; ++threads) {
-    ThreadPool pool(threads);
-    const QuantizedTensor band = encode({.view = &view, .name = "t"}, {0, kRows}, "q8_0", pool);
+    Machine machine(chosen_isa(), threads);
+    const QuantizedTensor band = encode({.view = &view, .name = "t"}, {0, kRows}, "q8_0", machine);
     if (threads == 1) first = band.planes;
     EXPECT_EQ(band.planes, first) << threads;
   }
@@ -83,11 +84,11 @@ TEST(QuantizeLinear, GivesTheSameBytesForAnyNumberOfThreads) {
 TEST(QuantizeLinear, FollowsTheRowOrder) {
   const QuantizedTensor source = random_matrix(kRows, kCols, 3);
   const QuantizedView view = source.view();
-  ThreadPool pool(2);
+  Machine machine(chosen_isa(), 2);
   for (const char* name : {"f32", "q8_0"}) {  // copied, encoded
-    const QuantizedTensor plain = encode({.view = &view, .name = "t"}, {0, kRows}, name, pool);
+    const QuantizedTensor plain = encode({.view = &view, .name = "t"}, {0, kRows}, name, machine);
     const QuantizedTensor turned =
-        encode({.view = &view, .name = "t", .order = reversed, .order_block = kRows}, {0, kRows}, name, pool);
+        encode({.view = &view, .name = "t", .order = reversed, .order_block = kRows}, {0, kRows}, name, machine);
     const std::size_t row_bytes = plain.planes[0].size() / kRows;
     for (std::uint64_t r = 0; r < kRows; ++r)
       ASSERT_EQ(std::memcmp(turned.planes[0].data() + r * row_bytes,
@@ -99,11 +100,11 @@ TEST(QuantizeLinear, FollowsTheRowOrder) {
 TEST(QuantizeLinear, CopiesWhatIsInTheFormatAlready) {
   const QuantizedTensor source = random_matrix(kRows, kCols, 4);
   const QuantizedView view = source.view();
-  ThreadPool pool(2);
+  Machine machine(chosen_isa(), 2);
   for (const char* name : {"q8_0", "int4:g32:asym", "int8:row"}) {
-    const QuantizedTensor once = encode({.view = &view, .name = "t"}, {0, kRows}, name, pool);
+    const QuantizedTensor once = encode({.view = &view, .name = "t"}, {0, kRows}, name, machine);
     const QuantizedView once_view = once.view();
-    const QuantizedTensor twice = encode({.view = &once_view, .name = "t"}, {0, kRows}, name, pool);
+    const QuantizedTensor twice = encode({.view = &once_view, .name = "t"}, {0, kRows}, name, machine);
     EXPECT_EQ(twice.planes, once.planes) << name;
   }
 }
@@ -118,7 +119,7 @@ TEST(QuantizeLinear, NamesTheFirstWeightThatIsNoNumber) {
   put(131, 300, std::numeric_limits<float>::infinity());
   const QuantizedView view = source.view();
   for (std::size_t threads = 1; threads <= 4; ++threads) {
-    ThreadPool pool(threads);
+    Machine machine(chosen_isa(), threads);
     const SiteStatistics site = random_site(kCols, 16);
     for (const auto& [name, method] :
          {std::pair{"q8_0", "rtn"}, {"f32", "rtn"}, {"f16", "rtn"}, {"q8_0", "gptq"}, {"nf4:g64:dq", "rtn"}}) {
@@ -127,7 +128,7 @@ TEST(QuantizeLinear, NamesTheFirstWeightThatIsNoNumber) {
                             .method = find_method(method),
                             .moments = {{.rows = {0, kRows}, .inputs = &site}}};
       try {
-        quantize_linear(task, pool, Isa::scalar);
+        quantize_linear(task, machine);
         ADD_FAILURE() << name;
       } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::corrupt);
@@ -144,16 +145,16 @@ TEST(QuantizeLinear, NamesAValueBeyondF16) {
   const float value = 70000;
   std::memcpy(source.planes[0].data() + (2 * 32 + 5) * sizeof(float), &value, sizeof(float));
   const QuantizedView view = source.view();
-  ThreadPool pool(1);
+  Machine machine(chosen_isa(), 1);
   try {
-    encode({.view = &view, .name = "t"}, {0, 4}, "f16", pool);
+    encode({.view = &view, .name = "t"}, {0, 4}, "f16", machine);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::unsupported);
     EXPECT_STREQ(error.what(),
                  "tensor 't' holds a value that f16 cannot; use bf16 or f32: row 2, column 5, value 70000.000000");
   }
-  EXPECT_NO_THROW(encode({.view = &view, .name = "t"}, {0, 4}, "bf16", pool));
+  EXPECT_NO_THROW(encode({.view = &view, .name = "t"}, {0, 4}, "bf16", machine));
 }
 
 TEST(QuantizeLinear, NamesAValueBeyondBf16) {
@@ -162,12 +163,12 @@ TEST(QuantizeLinear, NamesAValueBeyondBf16) {
     std::memcpy(source.planes[0].data() + (32 + 7) * sizeof(float), &value, sizeof(float));
   };
   const QuantizedView view = source.view();
-  ThreadPool pool(1);
+  Machine machine(chosen_isa(), 1);
   put(0x1.fefffep127F);  // the last that is rounded down
-  EXPECT_NO_THROW(encode({.view = &view, .name = "t"}, {0, 2}, "bf16", pool));
+  EXPECT_NO_THROW(encode({.view = &view, .name = "t"}, {0, 2}, "bf16", machine));
   put(0x1.ffp127F);
   try {
-    encode({.view = &view, .name = "t"}, {0, 2}, "bf16", pool);
+    encode({.view = &view, .name = "t"}, {0, 2}, "bf16", machine);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::unsupported);
@@ -188,10 +189,10 @@ TEST(QuantizeLinear, ABandHasTheSameBytesAloneAndAmongOthers) {
                             .format = find_format(format),
                             .method = find_method(method),
                             .moments = {{.rows = {0, kSmall}, .inputs = &site}}};
-      ThreadPool one(1), three(3);
-      QuantizedTensor whole = quantize_linear(task, one, Isa::scalar);
+      Machine one(chosen_isa(), 1), three(chosen_isa(), 3);
+      QuantizedTensor whole = quantize_linear(task, one);
       RoundPlans plans;
-      const LinearQuantizer linear(task, plans, three, Isa::scalar);
+      const LinearQuantizer linear(task, plans, three);
       std::vector<float> values(kSmall * kWidth);
       for (const RowRange rows : {RowRange{64, 96}, RowRange{0, 7}, RowRange{7, 64}}) {  // in any order
         const QuantizedTensor band = linear.encode(rows);
@@ -211,7 +212,7 @@ TEST(QuantizeLinear, EveryRangeOfRowsIsRoundedForItsOwnInputs) {
   const QuantizedTensor source = random_matrix(kSmall, kWidth, 9);
   const QuantizedView view = source.view();
   const SiteStatistics first = random_site(kWidth, 10), second = random_site(kWidth, 11);
-  ThreadPool pool(2);
+  Machine machine(chosen_isa(), 2);
   // nf4:g64:dq is fitted to the whole tensor, so rows of a mixture have scales of their own there.
   for (const auto& [method, format] :
        {std::pair{"imatrix", "int3:g64"}, {"gptq", "int3:g64"}, {"gptq", "nf4:g64:dq"}}) {
@@ -222,14 +223,14 @@ TEST(QuantizeLinear, EveryRangeOfRowsIsRoundedForItsOwnInputs) {
                         .method = find_method(rounding),
                         .moments = std::move(moments)};
     };
-    QuantizedTensor of_first = quantize_linear(task({{.rows = {0, kSmall}, .inputs = &first}}), pool, Isa::scalar);
-    QuantizedTensor of_second = quantize_linear(task({{.rows = {0, kSmall}, .inputs = &second}}), pool, Isa::scalar);
-    QuantizedTensor of_none = quantize_linear(task({}), pool, Isa::scalar);
+    QuantizedTensor of_first = quantize_linear(task({{.rows = {0, kSmall}, .inputs = &first}}), machine);
+    QuantizedTensor of_second = quantize_linear(task({{.rows = {0, kSmall}, .inputs = &second}}), machine);
+    QuantizedTensor of_none = quantize_linear(task({}), machine);
     const LinearTask mixed =
         task({{.rows = {0, 20}, .inputs = &first}, {.rows = {20, 40}, .inputs = &second}, {.rows = {40, kSmall}}});
-    QuantizedTensor whole = quantize_linear(mixed, pool, Isa::scalar);
+    QuantizedTensor whole = quantize_linear(mixed, machine);
     RoundPlans plans;
-    const LinearQuantizer linear(mixed, plans, pool, Isa::scalar);
+    const LinearQuantizer linear(mixed, plans, machine);
     const QuantizedTensor across = linear.encode({10, 45});
     expect_rows(across, whole, 10, method);
     for (std::uint64_t row = 0; row < kSmall && is_by_rows; ++row) {
@@ -246,7 +247,7 @@ TEST(QuantizeLinear, RefusesMomentsThatDoNotCoverTheRows) {
   const QuantizedTensor source = random_matrix(8, 64, 12);
   const QuantizedView view = source.view();
   const SiteStatistics site = random_site(64, 13), narrow = random_site(32, 14);
-  ThreadPool pool(1);
+  Machine machine(chosen_isa(), 1);
   const std::vector<std::vector<RowMoment>> wrong = {
       {{.rows = {0, 7}, .inputs = &site}},
       {{.rows = {0, 9}, .inputs = &site}},
@@ -259,7 +260,7 @@ TEST(QuantizeLinear, RefusesMomentsThatDoNotCoverTheRows) {
                           .format = find_format("int4:g32"),
                           .method = find_method("gptq"),
                           .moments = moments};
-    EXPECT_THROW(quantize_linear(task, pool, Isa::scalar), Error);
+    EXPECT_THROW(quantize_linear(task, machine), Error);
   }
 }
 

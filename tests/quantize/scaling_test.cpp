@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/random.h"
+#include "kernels/chosen_isa.h"
 #include "nibble/error.h"
 #include "quantize/method.h"
 #include "quantize/transform/transform.h"
@@ -49,23 +50,23 @@ struct Outlier {
 
 TEST(Awq, ProtectsAColumnThatIsStrong) {
   const Outlier outlier;
-  ThreadPool pool(2);
-  const std::vector<float> scales = choose_scales(find_transform("awq"), outlier.request("int3:g128"), pool);
+  Machine machine(chosen_isa(), 2);
+  const std::vector<float> scales = choose_scales(find_transform("awq"), outlier.request("int3:g128"), machine);
   EXPECT_GT(scales[9], 5 * scales[10]);
   EXPECT_LT(outlier.loss("int3:g128", scales), 0.85 * outlier.loss("int3:g128", std::vector<float>(kCols, 1.0F)));
 }
 
 TEST(Awq, GivesTheSameScalesForAnyNumberOfThreads) {
   const Outlier outlier;
-  ThreadPool one(1), three(3);
+  Machine one(chosen_isa(), 1), three(chosen_isa(), 3);
   EXPECT_EQ(choose_scales(find_transform("awq"), outlier.request("q4_0"), one),
             choose_scales(find_transform("awq"), outlier.request("q4_0"), three));
 }
 
 TEST(SmoothQuant, BalancesRanges) {
   const Outlier outlier;
-  ThreadPool pool(1);
-  const std::vector<float> scales = choose_scales(find_transform("smoothquant"), outlier.request("int8:row"), pool);
+  Machine machine(chosen_isa(), 1);
+  const std::vector<float> scales = choose_scales(find_transform("smoothquant"), outlier.request("int8:row"), machine);
   // alpha 0.5 makes max|x / s| and max|w s| of every column alike.
   for (const std::size_t i : {0u, 9u, 77u}) {
     float peak = 0;
@@ -81,11 +82,11 @@ TEST(SmoothQuant, BalancesRanges) {
 
 TEST(Scaling, GroupsShareAScale) {
   const Outlier outlier;
-  ThreadPool pool(1);
+  Machine machine(chosen_isa(), 1);
   for (const char* name : {"awq", "smoothquant"}) {
     ScaleRequest request = outlier.request("int4:g128");
     for (std::uint32_t i = 0; i < kCols; ++i) request.group_of.push_back(i % 64);
-    const std::vector<float> scales = choose_scales(find_transform(name), request, pool);
+    const std::vector<float> scales = choose_scales(find_transform(name), request, machine);
     for (std::size_t i = 0; i < 64; ++i) EXPECT_EQ(scales[i], scales[i + 64]) << name;
   }
 }

@@ -251,8 +251,7 @@ void attend_to_all(const Setting& a, const Block& block, const Workspace& w) {
 
 }  // namespace
 
-void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule, Isa isa, ThreadPool& pool,
-               KernelScratch& scratch) {
+void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule, Machine& machine) {
   if (pieces.empty()) return;
   const KvLayer::State& shape = pieces[0].cache->state();
   assert(shape.kv_heads != 0 && rule.heads % shape.kv_heads == 0);
@@ -260,7 +259,7 @@ void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule
   const ScoreCap cap = rule.soft_cap == 0
                            ? ScoreCap{}
                            : ScoreCap{.inner = 1 / (rule.soft_cap * kLog2E), .outer = rule.soft_cap * kLog2E};
-  const Setting a{kernel_table(isa),
+  const Setting a{kernel_table(machine.isa),
                   rule.heads,
                   shape.kv_heads,
                   shape.head_dim,
@@ -282,13 +281,14 @@ void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule
   Workspace(sizes, a);
   Cutter slot_sizes(nullptr);
   Gathered(slot_sizes, slot_rows, a.depth);
-  std::byte* const base = scratch.reserve(pool.num_threads() * sizes.used() + slots * slot_sizes.used());
+  std::byte* const base =
+      machine.scratch.reserve(machine.pool.num_threads() * sizes.used() + slots * slot_sizes.used());
   const auto slot = [&](std::size_t i) {
-    Cutter cut(base + pool.num_threads() * sizes.used() + i * slot_sizes.used());
+    Cutter cut(base + machine.pool.num_threads() * sizes.used() + i * slot_sizes.used());
     return Gathered(cut, slot_rows, a.depth);
   };
 
-  pool.parallel_for(tasks, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+  machine.pool.parallel_for(tasks, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
     Cutter cut(base + worker * sizes.used());
     const Workspace w(cut, a);
     for (std::size_t task = begin; task < end; ++task) {

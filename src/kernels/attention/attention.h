@@ -14,9 +14,8 @@
 #include <span>
 #include <string_view>
 
-#include "base/cpu.h"
 #include "base/thread_pool.h"
-#include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 
 namespace nibble {
 
@@ -67,7 +66,6 @@ struct AttentionRule {
 
 // Fills each piece's out: query t stands at position + t and sees keys 0 .. position + t of its cache (with a window
 // the last ones of these), its own stored before. What a piece gets does not depend on the others.
-void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule, Isa isa, ThreadPool& pool,
-               KernelScratch& scratch);
+void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule, Machine& machine);
 
 }  // namespace nibble

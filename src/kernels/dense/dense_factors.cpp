@@ -95,23 +95,23 @@ void fill_earlier(const BlockColumn<T>& c, T* panel, ThreadPool& pool) {
 }
 
 template <class T>
-std::size_t factor(T* a, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  const KernelTable& kernels = kernel_table(isa);
+std::size_t factor(T* a, std::size_t n, Machine& machine) {
+  const KernelTable& kernels = kernel_table(machine.isa);
   const std::size_t panel_count = n * kWidth;
-  const Workspace<T> space(scratch, pool, 2 * kSquare, panel_count + kSquare + kBlock);
+  const Workspace<T> space(machine, 2 * kSquare, panel_count + kSquare + kBlock);
   T* const earlier = space.shared();
   for (std::size_t col = 0; col < n; col += kBlock) {
     const BlockColumn<T> c{
         a, n, col, std::min(kBlock, n - col), earlier, earlier + panel_count, earlier + panel_count + kSquare};
-    fill_earlier(c, earlier, pool);
+    fill_earlier(c, earlier, machine.pool);
     if (const std::size_t done = factor_diagonal(kernels, c, space.of(0), space.of(0) + kSquare); done != c.cols)
       return col + done;
     const std::size_t below = col + c.cols;
-    pool.parallel_for((n - below + kBlock - 1) / kBlock, 1,
-                      [&](std::size_t begin, std::size_t end, std::size_t worker) {
-                        for (std::size_t b = begin; b < end; ++b)
-                          solve_below(kernels, c, below + b * kBlock, space.of(worker), space.of(worker) + kSquare);
-                      });
+    machine.pool.parallel_for(
+        (n - below + kBlock - 1) / kBlock, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+          for (std::size_t b = begin; b < end; ++b)
+            solve_below(kernels, c, below + b * kBlock, space.of(worker), space.of(worker) + kSquare);
+        });
   }
   zero_above(a, n);
   return n;
@@ -139,18 +139,18 @@ void invert_columns(const KernelTable& kernels, const T* l, std::size_t n, std::
 // Columns are solved for side by side; what is found replaces them when a whole round is done, since columns to the
 // left of a block need nothing of it and columns in the same round may.
 template <class T>
-void invert(T* l, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  const KernelTable& kernels = kernel_table(isa);
-  const std::size_t blocks = (n + kBlock - 1) / kBlock, round = std::min(blocks, 4 * pool.num_threads()),
+void invert(T* l, std::size_t n, Machine& machine) {
+  const KernelTable& kernels = kernel_table(machine.isa);
+  const std::size_t blocks = (n + kBlock - 1) / kBlock, round = std::min(blocks, 4 * machine.pool.num_threads()),
                     panel_count = n * kWidth;
-  T* const panels = reinterpret_cast<T*>(scratch.reserve(round * panel_count * sizeof(T)));
+  T* const panels = reinterpret_cast<T*>(machine.scratch.reserve(round * panel_count * sizeof(T)));
   for (std::size_t first = 0; first < blocks; first += round) {
     const std::size_t count = std::min(round, blocks - first);
-    pool.parallel_for(count, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine.pool.parallel_for(count, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t b = begin; b < end; ++b)
         invert_columns(kernels, l, n, (first + b) * kBlock, panels + b * panel_count);
     });
-    pool.parallel_for(count, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine.pool.parallel_for(count, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t b = begin; b < end; ++b) {
         const std::size_t col = (first + b) * kBlock, cols = std::min(kBlock, n - col);
         for (std::size_t i = col; i < n; ++i)
@@ -162,10 +162,10 @@ void invert(T* l, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scrat
 }
 
 template <class T>
-std::size_t reversed_inverse_factor(T* h, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+std::size_t reversed_inverse_factor(T* h, std::size_t n, Machine& machine) {
   std::reverse(h, h + n * n);  // of rows and of columns at once
-  if (const std::size_t done = factor(h, n, isa, pool, scratch); done != n) return n - 1 - done;
-  invert(h, n, isa, pool, scratch);
+  if (const std::size_t done = factor(h, n, machine); done != n) return n - 1 - done;
+  invert(h, n, machine);
   std::reverse(h, h + n * n);
   return n;
 }
@@ -173,25 +173,17 @@ std::size_t reversed_inverse_factor(T* h, std::size_t n, Isa isa, ThreadPool& po
 }  // namespace
 }  // namespace dense
 
-std::size_t cholesky(float* a, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  return dense::factor(a, n, isa, pool, scratch);
-}
-std::size_t cholesky(double* a, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  return dense::factor(a, n, isa, pool, scratch);
-}
+std::size_t cholesky(float* a, std::size_t n, Machine& machine) { return dense::factor(a, n, machine); }
+std::size_t cholesky(double* a, std::size_t n, Machine& machine) { return dense::factor(a, n, machine); }
 
-void invert_lower(float* l, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  dense::invert(l, n, isa, pool, scratch);
-}
-void invert_lower(double* l, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  dense::invert(l, n, isa, pool, scratch);
-}
+void invert_lower(float* l, std::size_t n, Machine& machine) { dense::invert(l, n, machine); }
+void invert_lower(double* l, std::size_t n, Machine& machine) { dense::invert(l, n, machine); }
 
-std::size_t inverse_upper_factor(float* h, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  return dense::reversed_inverse_factor(h, n, isa, pool, scratch);
+std::size_t inverse_upper_factor(float* h, std::size_t n, Machine& machine) {
+  return dense::reversed_inverse_factor(h, n, machine);
 }
-std::size_t inverse_upper_factor(double* h, std::size_t n, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  return dense::reversed_inverse_factor(h, n, isa, pool, scratch);
+std::size_t inverse_upper_factor(double* h, std::size_t n, Machine& machine) {
+  return dense::reversed_inverse_factor(h, n, machine);
 }
 
 }  // namespace nibble

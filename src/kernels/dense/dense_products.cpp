@@ -160,12 +160,12 @@ void multiply_block(const KernelTable& kernels, const Product<S, T>& p, const Cu
 }
 
 template <class S, class T>
-void multiply(const Product<S, T>& p, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  const KernelTable& kernels = kernel_table(isa);
-  const Cut cut = cut_for(p.rows, p.cols, pool.num_threads());
-  const Workspace<T> space(scratch, pool, Copies<T>::count(cut));
+void multiply(const Product<S, T>& p, Machine& machine) {
+  const KernelTable& kernels = kernel_table(machine.isa);
+  const Cut cut = cut_for(p.rows, p.cols, machine.pool.num_threads());
+  const Workspace<T> space(machine, Copies<T>::count(cut));
   const std::size_t strips = cut.strips(p.rows), columns = cut.columns(p.cols);
-  pool.parallel_for(strips * columns, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+  machine.pool.parallel_for(strips * columns, 1, [&](std::size_t begin, std::size_t end, std::size_t worker) {
     // From the last strip on: those of a triangle are longest there.
     for (std::size_t task = begin; task < end; ++task)
       multiply_block(kernels, p, cut, (strips - 1 - task / columns) * cut.rows, task % columns * cut.cols,
@@ -194,56 +194,49 @@ void mirror(T* h, std::size_t n, ThreadPool& pool) {
 }
 
 template <class S, class T>
-void add_square(const S* x, std::size_t tokens, std::size_t n, T* h, Isa isa, ThreadPool& pool,
-                KernelScratch& scratch) {
-  multiply(Product<S, T>{x, 1, n, x, h, n, n, tokens, true}, isa, pool, scratch);
+void add_square(const S* x, std::size_t tokens, std::size_t n, T* h, Machine& machine) {
+  multiply(Product<S, T>{x, 1, n, x, h, n, n, tokens, true}, machine);
 }
 
 }  // namespace
 }  // namespace dense
 
-void gemm(const float* a, const float* b, std::size_t m, std::size_t n, std::size_t k, float* c, Isa isa,
-          ThreadPool& pool, KernelScratch& scratch) {
-  dense::multiply(dense::Product<float, float>{a, k, 1, b, c, m, n, k, false}, isa, pool, scratch);
+void gemm(const float* a, const float* b, std::size_t m, std::size_t n, std::size_t k, float* c, Machine& machine) {
+  dense::multiply(dense::Product<float, float>{a, k, 1, b, c, m, n, k, false}, machine);
 }
-void gemm(const double* a, const double* b, std::size_t m, std::size_t n, std::size_t k, double* c, Isa isa,
-          ThreadPool& pool, KernelScratch& scratch) {
-  dense::multiply(dense::Product<double, double>{a, k, 1, b, c, m, n, k, false}, isa, pool, scratch);
+void gemm(const double* a, const double* b, std::size_t m, std::size_t n, std::size_t k, double* c, Machine& machine) {
+  dense::multiply(dense::Product<double, double>{a, k, 1, b, c, m, n, k, false}, machine);
 }
 
 void add_outer_products(const float* y, const float* x, std::size_t tokens, std::size_t m, std::size_t n, float* c,
-                        Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  dense::multiply(dense::Product<float, float>{y, 1, m, x, c, m, n, tokens, false}, isa, pool, scratch);
+                        Machine& machine) {
+  dense::multiply(dense::Product<float, float>{y, 1, m, x, c, m, n, tokens, false}, machine);
 }
 void add_outer_products(const double* y, const double* x, std::size_t tokens, std::size_t m, std::size_t n, double* c,
-                        Isa isa, ThreadPool& pool, KernelScratch& scratch) {
-  dense::multiply(dense::Product<double, double>{y, 1, m, x, c, m, n, tokens, false}, isa, pool, scratch);
+                        Machine& machine) {
+  dense::multiply(dense::Product<double, double>{y, 1, m, x, c, m, n, tokens, false}, machine);
 }
 
-void syrk(const float* x, std::size_t tokens, std::size_t n, float* h, Isa isa, ThreadPool& pool,
-          KernelScratch& scratch) {
-  dense::add_square(x, tokens, n, h, isa, pool, scratch);
+void syrk(const float* x, std::size_t tokens, std::size_t n, float* h, Machine& machine) {
+  dense::add_square(x, tokens, n, h, machine);
 }
-void syrk(const float* x, std::size_t tokens, std::size_t n, double* h, Isa isa, ThreadPool& pool,
-          KernelScratch& scratch) {
-  dense::add_square(x, tokens, n, h, isa, pool, scratch);
+void syrk(const float* x, std::size_t tokens, std::size_t n, double* h, Machine& machine) {
+  dense::add_square(x, tokens, n, h, machine);
 }
-void syrk(const double* x, std::size_t tokens, std::size_t n, double* h, Isa isa, ThreadPool& pool,
-          KernelScratch& scratch) {
-  dense::add_square(x, tokens, n, h, isa, pool, scratch);
+void syrk(const double* x, std::size_t tokens, std::size_t n, double* h, Machine& machine) {
+  dense::add_square(x, tokens, n, h, machine);
 }
 
-void syrk(const RoundedRows& x, float* h, Isa isa, ThreadPool& pool, KernelScratch& scratch) {
+void syrk(const RoundedRows& x, float* h, Machine& machine) {
   const std::size_t n = x.cols();
   dense::multiply(dense::Product<std::int32_t, std::int32_t>{x.data(), 1, n, x.data(), h, n, n, x.quads(), true,
                                                              x.scales(), x.scales()},
-                  isa, pool, scratch);
+                  machine);
 }
-void add_outer_products(const RoundedRows& y, const RoundedRows& x, float* c, Isa isa, ThreadPool& pool,
-                        KernelScratch& scratch) {
+void add_outer_products(const RoundedRows& y, const RoundedRows& x, float* c, Machine& machine) {
   dense::multiply(dense::Product<std::int32_t, std::int32_t>{y.data(), 1, y.cols(), x.data(), c, y.cols(), x.cols(),
                                                              x.quads(), false, y.scales(), x.scales()},
-                  isa, pool, scratch);
+                  machine);
 }
 
 void mirror_lower(float* h, std::size_t n, ThreadPool& pool) { dense::mirror(h, n, pool); }

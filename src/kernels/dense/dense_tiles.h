@@ -9,8 +9,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "base/thread_pool.h"
-#include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 #include "kernels/select.h"
 
 namespace nibble::dense {
@@ -47,8 +46,9 @@ void add_deep_product(const KernelTable& kernels, const T* panel, std::size_t de
 template <class T>
 class Workspace {
  public:
-  Workspace(KernelScratch& scratch, const ThreadPool& pool, std::size_t count, std::size_t shared = 0)
-      : shared_(reinterpret_cast<T*>(scratch.reserve((shared + pool.num_threads() * count) * sizeof(T)))),
+  Workspace(Machine& machine, std::size_t count, std::size_t shared = 0)
+      : shared_(
+            reinterpret_cast<T*>(machine.scratch.reserve((shared + machine.pool.num_threads() * count) * sizeof(T)))),
         own_(shared_ + shared),
         count_(count) {}
   T* shared() const { return shared_; }

@@ -20,13 +20,13 @@ constexpr std::size_t kPairs = 128;  // of a chunk: its panel of 32 KiB stays in
 
 class Bf16Panels final : public PackedWeights {
  public:
-  Bf16Panels(const QuantizedView& w, const KernelTable& kernels, Isa isa, ThreadPool& pool)
-      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/bf16 from " + w.format->name()),
-        kernels_(kernels),
+  Bf16Panels(const QuantizedView& w, Machine& machine)
+      : PackedWeights(w.rows, w.cols, std::string(isa_name(machine.isa)) + "/bf16 from " + w.format->name()),
+        kernels_(kernel_table(machine.isa)),
         pairs_((static_cast<std::size_t>(w.cols) + 1) / 2),
         bytes_(num_panels(w.rows) * pairs_ * 2 * kPanelRows * sizeof(std::uint16_t)) {
     const bool is_exact = w.specs[0].dtype == DType::bf16 && cols_ % 2 == 0;
-    for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t) {
+    for_each_panel(machine.pool, num_panels(rows_), [&](std::size_t p, std::size_t) {
       if (is_exact)
         interleave(w, p, bytes_.as<std::uint32_t>() + p * pairs_ * kPanelRows);
       else
@@ -87,10 +87,9 @@ class Bf16Panels final : public PackedWeights {
 
 }  // namespace
 
-std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, const KernelOptions& options,
-                                                ThreadPool& pool) {
+std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, Machine& machine) {
   if (weights.cols == 0) return nullptr;
-  return std::make_unique<Bf16Panels>(weights, kernel_table(options.isa), options.isa, pool);
+  return std::make_unique<Bf16Panels>(weights, machine);
 }
 
 }  // namespace nibble

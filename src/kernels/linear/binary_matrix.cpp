@@ -42,21 +42,21 @@ BinaryMatrix BinaryMatrix::pack(const float* weights, std::size_t rows, std::siz
   return matrix;
 }
 
-void BinaryMatrix::multiply(const float* x, std::size_t tokens, std::int32_t* y, Isa isa, ThreadPool& pool,
-                            KernelScratch& scratch) const {
-  const KernelTable& kernels = kernel_table(isa);
+void BinaryMatrix::multiply(const float* x, std::size_t tokens, std::int32_t* y, Machine& machine) const {
+  const KernelTable& kernels = kernel_table(machine.isa);
   const std::size_t words = words_of(cols_), tile_words = kTokens * kBinaryRows / 2;  // counts are half as wide
-  std::uint64_t* const signs =
-      reinterpret_cast<std::uint64_t*>(scratch.reserve((tokens * words + pool.num_threads() * tile_words) * 8));
-  pool.parallel_for(tokens, std::max<std::size_t>(1, 16384 / std::max<std::size_t>(cols_, 1)),
-                    [&](std::size_t begin, std::size_t end, std::size_t) {
-                      for (std::size_t t = begin; t < end; ++t) pack_signs(x + t * cols_, cols_, signs + t * words, 1);
-                    });
+  std::uint64_t* const signs = reinterpret_cast<std::uint64_t*>(
+      machine.scratch.reserve((tokens * words + machine.pool.num_threads() * tile_words) * 8));
+  machine.pool.parallel_for(tokens, std::max<std::size_t>(1, 16384 / std::max<std::size_t>(cols_, 1)),
+                            [&](std::size_t begin, std::size_t end, std::size_t) {
+                              for (std::size_t t = begin; t < end; ++t)
+                                pack_signs(x + t * cols_, cols_, signs + t * words, 1);
+                            });
   const std::uint64_t* const bits = bits_.as<std::uint64_t>();
   // Small matrices are not worth waking anybody for.
   const std::size_t panels = panels_of(rows_),
                     grain = std::clamp<std::size_t>(16384 / (words * std::min(tokens, kTokens) + 1), 1, panels + 1);
-  pool.parallel_for(panels, grain, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+  machine.pool.parallel_for(panels, grain, [&](std::size_t begin, std::size_t end, std::size_t worker) {
     std::uint32_t* const counts = reinterpret_cast<std::uint32_t*>(signs + tokens * words + worker * tile_words);
     for (std::size_t panel = begin; panel < end; ++panel)
       for (std::size_t first = 0; first < tokens; first += kTokens) {

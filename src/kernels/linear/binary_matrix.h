@@ -5,19 +5,18 @@
 // instruction set. The scales of either side, one for each row and token, are the caller's.
 //
 //   BinaryMatrix w = BinaryMatrix::pack(weights, rows, cols, pool);
-//   w.multiply(x, tokens, y, isa, pool, scratch);   // y[t, n] = sum over k of sign(x[t, k]) * sign(w[n, k])
+//   w.multiply(x, tokens, y, machine);   // y[t, n] = sum over k of sign(x[t, k]) * sign(w[n, k])
 //
 // sign is -1 where the sign bit is set, -0 included, and +1 elsewhere. Const members may be called from several
-// threads, each with a pool and scratch of its own.
+// threads, each with a machine of its own.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "base/cpu.h"
 #include "base/thread_pool.h"
-#include "kernels/linear/linear.h"
 #include "kernels/linear/resident_bytes.h"
+#include "kernels/machine.h"
 
 namespace nibble {
 
@@ -31,8 +30,7 @@ class BinaryMatrix {
   std::size_t resident_bytes() const noexcept { return bits_.size(); }
 
   // y: [tokens, rows], x: [tokens, cols], both row-major, not aliased.
-  void multiply(const float* x, std::size_t tokens, std::int32_t* y, Isa isa, ThreadPool& pool,
-                KernelScratch& scratch) const;
+  void multiply(const float* x, std::size_t tokens, std::int32_t* y, Machine& machine) const;
 
  private:
   std::size_t rows_ = 0, cols_ = 0;

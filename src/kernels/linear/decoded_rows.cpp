@@ -80,9 +80,8 @@ class DecodedRows final : public PackedWeights {
 
 }  // namespace
 
-std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, const KernelOptions& options,
-                                                 ThreadPool&) {
-  return std::make_unique<DecodedRows>(weights, options.isa);
+std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, Machine& machine) {
+  return std::make_unique<DecodedRows>(weights, machine.isa);
 }
 
 }  // namespace nibble

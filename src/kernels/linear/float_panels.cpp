@@ -41,18 +41,18 @@ struct Buffers {
 
 class FloatPanels final : public PackedWeights {
  public:
-  FloatPanels(const QuantizedView& w, const FloatForm& form, Arithmetic arithmetic, Isa isa, ThreadPool& pool)
+  FloatPanels(const QuantizedView& w, const FloatForm& form, Arithmetic arithmetic, Machine& machine)
       : PackedWeights(w.rows, w.cols,
-                      std::string(isa_name(isa)) + (arithmetic == Arithmetic::bf16 ? "/bf16" : "/f32") +
+                      std::string(isa_name(machine.isa)) + (arithmetic == Arithmetic::bf16 ? "/bf16" : "/f32") +
                           " from codes of " + w.format->name()),
         form_(form),
         arithmetic_(arithmetic),
-        kernels_(kernel_table(isa)),
+        kernels_(kernel_table(machine.isa)),
         num_blocks_((static_cast<std::size_t>(w.cols) + kBlockDepth - 1) / kBlockDepth),
         panel_bytes_(block_offset(num_blocks_ - 1) + block_bytes(form.form.shape, depth_of(num_blocks_ - 1))),
         bytes_(num_panels(w.rows) * panel_bytes_),
         row_scales_(has_row_scales(form.form.shape) ? num_panels(w.rows) * kPanelRows * sizeof(float) : 0) {
-    for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t) { pack_panel(w, p); });
+    for_each_panel(machine.pool, num_panels(rows_), [&](std::size_t p, std::size_t) { pack_panel(w, p); });
     form_.form.format = nullptr;  // only packing needed it
   }
 
@@ -172,13 +172,13 @@ class FloatPanels final : public PackedWeights {
 }  // namespace
 
 std::unique_ptr<PackedWeights> pack_float_panels(const QuantizedView& weights, const KernelOptions& options,
-                                                 ThreadPool& pool) {
+                                                 Machine& machine) {
   const auto form = float_form(*weights.format);
   if (!form || weights.cols == 0 || has_multiples(form->form.shape)) return nullptr;
   const ScaleKind scale = form->form.shape.scale;
   const bool is_exact = scale == ScaleKind::row || scale == ScaleKind::e8m0,
-             bf16 = is_exact && takes_bf16(options, is_exact);
-  return std::make_unique<FloatPanels>(weights, *form, bf16 ? Arithmetic::bf16 : Arithmetic::f32, options.isa, pool);
+             bf16 = is_exact && takes_bf16(machine.isa, options, is_exact);
+  return std::make_unique<FloatPanels>(weights, *form, bf16 ? Arithmetic::bf16 : Arithmetic::f32, machine);
 }
 
 }  // namespace nibble

@@ -117,15 +117,15 @@ struct RowScales {
 
 class IntegerPanels final : public PackedWeights {
  public:
-  IntegerPanels(const QuantizedView& w, const IntegerForm& form, const KernelOptions& options, ThreadPool& pool)
+  IntegerPanels(const QuantizedView& w, const IntegerForm& form, const KernelOptions& options, Machine& machine)
       : PackedWeights(w.rows, w.cols,
-                      std::string(isa_name(options.isa)) + "/int8 " + layout_name(form) + " from " + w.format->name()),
+                      std::string(isa_name(machine.isa)) + "/int8 " + layout_name(form) + " from " + w.format->name()),
         form_(form),
         activations_(options.activation_format),
         rounding_(rounding_of(form.shape, options.activation_format)),
         grid_{options.activation_grid.scale,
               options.activation_format.is_asymmetric ? options.activation_grid.zero : 0},
-        kernels_(kernel_table(options.isa)),
+        kernels_(kernel_table(machine.isa)),
         num_blocks_((static_cast<std::size_t>(w.cols) + kBlockDepth - 1) / kBlockDepth),
         panel_bytes_(num_blocks_ == 0 ? 0 : block_offset(num_blocks_ - 1) + stored_bytes(depth_of(num_blocks_ - 1))),
         bytes_(num_panels(w.rows) * panel_bytes_),
@@ -136,10 +136,10 @@ class IntegerPanels final : public PackedWeights {
     form_.tensor_grid = w.tensor_grid.get();
     if (has_nested_scales()) nested_ = nested_scales(*form_.tensor_grid);
     form_.shape.scale_offset = nested_.offset;
-    for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t) { pack_panel(w, p); });
+    for_each_panel(machine.pool, num_panels(rows_), [&](std::size_t p, std::size_t) { pack_panel(w, p); });
     form_.format = nullptr;  // only packing needed them
     form_.tensor_grid = nullptr;
-    if (activations_.is_asymmetric) sum_rows(pool);
+    if (activations_.is_asymmetric) sum_rows(machine);
   }
 
   Arithmetic arithmetic() const noexcept override { return Arithmetic::int8; }
@@ -326,16 +326,15 @@ class IntegerPanels final : public PackedWeights {
   }
 
   // Each row's sum of weights, which is its product with ones.
-  void sum_rows(ThreadPool& pool) {
+  void sum_rows(Machine& machine) {
     row_sums_.resize(num_panels(rows_) * kPanelRows);
-    KernelScratch scratch;
     const std::size_t shared = shared_bytes(1);
-    std::byte* const base = scratch.reserve(shared + pool.num_threads() * worker_bytes());
+    std::byte* const base = machine.scratch.reserve(shared + machine.pool.num_threads() * worker_bytes());
     const ActivationBuffers ones(base, num_blocks_, 1, num_runs());
     const std::vector<float> x(static_cast<std::size_t>(cols_), 1.0f);
     put_on_grid({1, 1, 0}, x.data(), 0, 1, ones);
     std::vector<float> sums(row_sums_.size());
-    for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t thread) {
+    for_each_panel(machine.pool, num_panels(rows_), [&](std::size_t p, std::size_t thread) {
       const PanelBuffers buffers(base + shared + thread * worker_bytes());
       multiply_tokens(p, ones, 1, PanelOutput(sums.data(), sums.size(), p, 1, buffers.tile),
                       buffers);  // row_sums_ are still zeros
@@ -488,10 +487,10 @@ class IntegerPanels final : public PackedWeights {
 }  // namespace
 
 std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options,
-                                                   ThreadPool& pool) {
+                                                   Machine& machine) {
   const auto form = integer_form(*weights.format, weights.cols);
   if (form && form->needs_tensor_grid && weights.tensor_grid == nullptr) return nullptr;
-  return form && weights.cols != 0 ? std::make_unique<IntegerPanels>(weights, *form, options, pool) : nullptr;
+  return form && weights.cols != 0 ? std::make_unique<IntegerPanels>(weights, *form, options, machine) : nullptr;
 }
 
 }  // namespace nibble

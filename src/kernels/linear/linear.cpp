@@ -4,28 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
-#include <new>
 
-#include "base/huge_pages.h"
 #include "kernels/linear/f32_panels.h"
 #include "kernels/linear/packed_weights.h"
 #include "kernels/select.h"
 #include "nibble/error.h"
 
 namespace nibble {
-
-void KernelScratch::Free::operator()(std::byte* p) const noexcept { ::operator delete[](p, std::align_val_t{64}); }
-
-std::byte* KernelScratch::reserve(std::size_t bytes) {
-  if (bytes > size_) {
-    data_.reset();
-    size_ = 0;
-    data_.reset(static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{64})));
-    size_ = bytes;
-    ask_for_huge_pages(data_.get(), size_);
-  }
-  return data_.get();
-}
 
 struct PackedLinear::State {
   std::unique_ptr<PackedWeights> weights;
@@ -42,31 +27,31 @@ PackedLinear::~PackedLinear() = default;
 
 namespace {
 
-std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
+std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, Machine& machine) {
   if (weights.format->info().kind == FormatKind::raw) {
-    if (takes_bf16(options, weights.specs.at(0).dtype == DType::bf16))
-      if (auto packed = pack_bf16_panels(weights, options, pool)) return packed;
-    return pack_raw_panels(weights, options, pool);
+    if (takes_bf16(machine.isa, options, weights.specs.at(0).dtype == DType::bf16))
+      if (auto packed = pack_bf16_panels(weights, machine)) return packed;
+    return pack_raw_panels(weights, machine);
   }
   if (options.activations != ActivationMode::f32 && options.activations != ActivationMode::bf16)
-    if (auto packed = pack_integer_panels(weights, options, pool)) return packed;
+    if (auto packed = pack_integer_panels(weights, options, machine)) return packed;
   if (options.activations != ActivationMode::f32)
-    if (auto packed = pack_float_panels(weights, options, pool)) return packed;
-  return pack_decoded_rows(weights, options, pool);
+    if (auto packed = pack_float_panels(weights, options, machine)) return packed;
+  return pack_decoded_rows(weights, machine);
 }
 
 }  // namespace
 
-bool takes_bf16(const KernelOptions& options, bool is_exact) {
-  if (kernel_table(options.isa).bf16_tile == nullptr) return false;
+bool takes_bf16(Isa isa, const KernelOptions& options, bool is_exact) {
+  if (kernel_table(isa).bf16_tile == nullptr) return false;
   return options.activations == ActivationMode::bf16 ||
-         (options.activations == ActivationMode::native && is_exact && kernel_table(options.isa).bf16_is_fast);
+         (options.activations == ActivationMode::native && is_exact && kernel_table(isa).bf16_is_fast);
 }
 
-PackedLinear PackedLinear::pack(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool) {
+PackedLinear PackedLinear::pack(const QuantizedView& weights, const KernelOptions& options, Machine& machine) {
   PackedLinear packed;
   packed.state_ = std::make_unique<State>();
-  packed.state_->weights = choose(weights, options, pool);
+  packed.state_->weights = choose(weights, options, machine);
   return packed;
 }
 
@@ -94,8 +79,7 @@ struct Part {
 
 }  // namespace
 
-void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, ThreadPool& pool,
-                  KernelScratch& scratch) {
+void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, Machine& machine) {
   if (tokens == 0) return;
   assert(products.size() <= kMostProducts);
   std::array<Part, kMostProducts> parts;
@@ -115,9 +99,9 @@ void multiply_all(std::span<const LinearProduct> products, const float* x, std::
     panels += num_panels(w.rows());
     work += w.rows() * w.cols() * tokens;
   }
-  std::byte* const base = scratch.reserve(shared + pool.num_threads() * worker);
+  std::byte* const base = machine.scratch.reserve(shared + machine.pool.num_threads() * worker);
   for (std::size_t i = 0; i < products.size(); ++i)
-    if (parts[i].prepares) parts[i].weights->prepare(x, tokens, pool, base + parts[i].shared_at);
+    if (parts[i].prepares) parts[i].weights->prepare(x, tokens, machine.pool, base + parts[i].shared_at);
   const auto multiply_panel = [&](std::size_t panel, std::size_t thread) {
     std::size_t i = products.size() - 1;
     while (panel < parts[i].first_panel) --i;
@@ -125,15 +109,14 @@ void multiply_all(std::span<const LinearProduct> products, const float* x, std::
     part.weights->multiply_panel(panel - part.first_panel, x, tokens, part.y, base + part.shared_at,
                                  base + shared + thread * worker);
   };
-  if (work >= kWorthwhile) return for_each_panel(pool, panels, multiply_panel);
+  if (work >= kWorthwhile) return for_each_panel(machine.pool, panels, multiply_panel);
   for (std::size_t p = 0; p < panels; ++p) multiply_panel(p, 0);
 }
 
-void PackedLinear::multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool,
-                            KernelScratch& scratch) const {
+void PackedLinear::multiply(const float* x, std::size_t tokens, float* y, Machine& machine) const {
   assert(state_);
   const LinearProduct product{this, y};
-  multiply_all({&product, 1}, x, tokens, pool, scratch);
+  multiply_all({&product, 1}, x, tokens, machine);
 }
 
 void PackedLinear::decode_row(std::uint64_t row, float* out) const {

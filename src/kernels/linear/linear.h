@@ -7,8 +7,8 @@
 // for formats that have a layout of their own), and are multiplied from that form. Arithmetic is defined: the same bits
 // for any number of threads and any batch.
 //
-//   PackedLinear w = PackedLinear::pack(view, choice, pool);
-//   w.multiply(x, tokens, y, pool, scratch);   // y[t, n] = sum_k x[t, k] * w[n, k]
+//   PackedLinear w = PackedLinear::pack(view, choice, machine);
+//   w.multiply(x, tokens, y, machine);   // y[t, n] = sum_k x[t, k] * w[n, k]
 #pragma once
 
 #include <cstddef>
@@ -17,10 +17,9 @@
 #include <span>
 #include <string>
 
-#include "base/cpu.h"
-#include "base/thread_pool.h"
 #include "format/activation_format.h"
 #include "format/quantized_tensor.h"
+#include "kernels/machine.h"
 
 namespace nibble {
 
@@ -35,25 +34,12 @@ enum class ActivationMode { automatic, native, f32, bf16, int8 };
 enum class Arithmetic { f32, bf16, int8 };
 
 struct KernelOptions {
-  Isa isa = Isa::scalar;
   ActivationMode activations = ActivationMode::automatic;
   // Of int8 products. y is the product of the stored weights with scale * (code - zero): both cross terms of the zero
   // points are integers' sums, of a row's weights times the activations' zero and of a token's activations times the
   // weights' zero.
   ActivationFormat activation_format = kDefaultActivations;
   ActivationGrid activation_grid = {};  // where the format is static
-};
-
-// Scratch that a caller keeps between products; grows as needed, one per concurrent caller.
-class KernelScratch {
- public:
-  std::byte* reserve(std::size_t bytes);  // 64-byte aligned, contents undefined
- private:
-  struct Free {
-    void operator()(std::byte* p) const noexcept;
-  };
-  std::unique_ptr<std::byte[], Free> data_;
-  std::size_t size_ = 0;
 };
 
 class PackedLinear {
@@ -63,7 +49,9 @@ class PackedLinear {
   PackedLinear& operator=(PackedLinear&&) noexcept;
   ~PackedLinear();
 
-  static PackedLinear pack(const QuantizedView& weights, const KernelOptions& options, ThreadPool& pool);
+  // For the machine's instruction set, which the weights keep: a machine that they are multiplied with lends them
+  // threads and scratch.
+  static PackedLinear pack(const QuantizedView& weights, const KernelOptions& options, Machine& machine);
 
   std::uint64_t rows() const noexcept;  // outputs
   std::uint64_t cols() const noexcept;  // inputs
@@ -72,7 +60,7 @@ class PackedLinear {
   Arithmetic arithmetic() const noexcept;
 
   // y: [tokens, rows], x: [tokens, cols], both row-major, not aliased. x finite.
-  void multiply(const float* x, std::size_t tokens, float* y, ThreadPool& pool, KernelScratch& scratch) const;
+  void multiply(const float* x, std::size_t tokens, float* y, Machine& machine) const;
 
   // One row widened to f32: embeddings are looked up from the same resident bytes when a matrix is tied.
   void decode_row(std::uint64_t row, float* out) const;
@@ -90,7 +78,6 @@ struct LinearProduct {
   float* y;  // [tokens, rows of the weights]
 };
 inline constexpr std::size_t kMostProducts = 8;
-void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, ThreadPool& pool,
-                  KernelScratch& scratch);
+void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, Machine& machine);
 
 }  // namespace nibble

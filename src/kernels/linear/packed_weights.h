@@ -9,6 +9,7 @@
 #include <string>
 
 #include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 
 namespace nibble {
 
@@ -42,28 +43,25 @@ class PackedWeights {
 
 // Whether floating-point weights are multiplied with bf16 activations. is_exact: each is a bf16 number but for the
 // row's scale.
-bool takes_bf16(const KernelOptions& options, bool is_exact);
+bool takes_bf16(Isa isa, const KernelOptions& options, bool is_exact);
 
 // f32, f16 or bf16 elements interleaved in panels of 64 rows; multiplied in f32.
-std::unique_ptr<PackedWeights> pack_raw_panels(const QuantizedView& weights, const KernelOptions& options,
-                                               ThreadPool& pool);
+std::unique_ptr<PackedWeights> pack_raw_panels(const QuantizedView& weights, Machine& machine);
 
 // Any format, kept as the file has it; tiles are decoded to f32 for every product.
-std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, const KernelOptions& options,
-                                                 ThreadPool& pool);
+std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, Machine& machine);
 
 // Formats that are integers on a grid; null for others. Activations become int8.
 std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options,
-                                                   ThreadPool& pool);
+                                                   Machine& machine);
 
 // Small binary floats on scales, kept as they are; null for others. Multiplied in f32, with the bits of
 // pack_decoded_rows; or, where bf16 takes them and each is such a number but for the row's scale, as pairs of bf16.
 std::unique_ptr<PackedWeights> pack_float_panels(const QuantizedView& weights, const KernelOptions& options,
-                                                 ThreadPool& pool);
+                                                 Machine& machine);
 
 // f32, f16 or bf16 elements as pairs of bf16 (rounded where they are not), multiplied with bf16 activations; null where
 // there are no columns. The set must have the instruction.
-std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, const KernelOptions& options,
-                                                ThreadPool& pool);
+std::unique_ptr<PackedWeights> pack_bf16_panels(const QuantizedView& weights, Machine& machine);
 
 }  // namespace nibble

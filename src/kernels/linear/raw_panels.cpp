@@ -16,13 +16,13 @@ namespace {
 
 class RawPanels final : public PackedWeights {
  public:
-  RawPanels(const QuantizedView& w, DType dtype, Isa isa, ThreadPool& pool)
-      : PackedWeights(w.rows, w.cols, std::string(isa_name(isa)) + "/f32 from " + w.format->name()),
+  RawPanels(const QuantizedView& w, DType dtype, Machine& machine)
+      : PackedWeights(w.rows, w.cols, std::string(isa_name(machine.isa)) + "/f32 from " + w.format->name()),
         dtype_(dtype),
-        kernels_(kernel_table(isa)),
+        kernels_(kernel_table(machine.isa)),
         panel_elements_(static_cast<std::size_t>(w.cols) * kPanelRows),
         bytes_(num_panels(w.rows) * panel_elements_ * dtype_size(dtype)) {
-    for_each_panel(pool, num_panels(rows_), [&](std::size_t p, std::size_t) {
+    for_each_panel(machine.pool, num_panels(rows_), [&](std::size_t p, std::size_t) {
       if (dtype_ == DType::f32)
         interleave(w, p, panel<std::uint32_t>(p));
       else
@@ -98,14 +98,13 @@ class RawPanels final : public PackedWeights {
 
 }  // namespace
 
-std::unique_ptr<PackedWeights> pack_raw_panels(const QuantizedView& weights, const KernelOptions& options,
-                                               ThreadPool& pool) {
+std::unique_ptr<PackedWeights> pack_raw_panels(const QuantizedView& weights, Machine& machine) {
   const DType dtype = weights.specs.at(0).dtype;
   if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16)
     throw Error(ErrorKind::unsupported,
                 "weights of this element type cannot be multiplied; convert to f32, f16 or bf16: " +
                     std::string(dtype_name(dtype)));
-  return std::make_unique<RawPanels>(weights, dtype, options.isa, pool);
+  return std::make_unique<RawPanels>(weights, dtype, machine);
 }
 
 }  // namespace nibble

@@ -7,17 +7,16 @@
 //
 //   RoundedRows x;
 //   x.assign(numbers, tokens, width, pool);
-//   syrk(x, h, isa, pool, scratch);           // as in dense.h
-//   add_outer_products(y, x, c, isa, pool, scratch);
+//   syrk(x, h, machine);           // as in dense.h
+//   add_outer_products(y, x, c, machine);
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-#include "base/cpu.h"
 #include "base/thread_pool.h"
-#include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 
 namespace nibble {
 
@@ -40,9 +39,8 @@ class RoundedRows {
 };
 
 // h[n, n] += x^T x, the lower triangle; what lies above is overwritten with nothing of use.
-void syrk(const RoundedRows& x, float* h, Isa isa, ThreadPool& pool, KernelScratch& scratch);
+void syrk(const RoundedRows& x, float* h, Machine& machine);
 // c[m, n] += y^T x for as many rows of y and x.
-void add_outer_products(const RoundedRows& y, const RoundedRows& x, float* c, Isa isa, ThreadPool& pool,
-                        KernelScratch& scratch);
+void add_outer_products(const RoundedRows& y, const RoundedRows& x, float* c, Machine& machine);
 
 }  // namespace nibble

@@ -24,7 +24,6 @@ PerplexityResult result_of(const PairedVerdict& verdict, const Figure& perplexit
 
 JudgeOptions judge_options(const EvaluateRequest& request) {
   JudgeOptions options;
-  options.kernels = kernel_options(request.machine);
   options.windows = {parse_protocol(request.protocol), request.context, request.max_windows};
   options.progress = request.progress;
   return options;
@@ -33,18 +32,18 @@ JudgeOptions judge_options(const EvaluateRequest& request) {
 }  // namespace
 
 PerplexityResult evaluate(const Model& model, std::string_view text, const EvaluateRequest& request) {
-  ThreadPool pool(request.machine.threads);
+  Machine machine = make_machine(request.machine);
   const PairedVerdict verdict =
-      judge_models(model.state().checkpoint, {}, {{"the text", std::string(text)}}, judge_options(request), pool);
+      judge_models(model.state().checkpoint, {}, {{"the text", std::string(text)}}, judge_options(request), machine);
   return result_of(verdict, verdict.original_perplexity);
 }
 
 Verdict evaluate_against(const Model& candidate, const Model& original, std::string_view text,
                          const EvaluateRequest& request) {
-  ThreadPool pool(request.machine.threads);
+  Machine machine = make_machine(request.machine);
   const PairedVerdict paired =
       judge_models(original.state().checkpoint, {{"the candidate", &candidate.state().checkpoint}},
-                   {{"the text", std::string(text)}}, judge_options(request), pool);
+                   {{"the text", std::string(text)}}, judge_options(request), machine);
   const MetricFigures& figures = paired.candidates.front().overall;
   const auto value = [&](Metric metric) { return figures[metric].value; };
   const auto interval = [&](Metric metric) { return interval_of(figures[metric]); };

@@ -7,13 +7,12 @@ namespace nibble {
 
 GeneratedText generate_text(const Model& model, std::string_view prompt, const GenerateRequest& request,
                             const std::function<bool(std::string_view)>& on_text) {
-  ThreadPool pool(request.machine.threads);
+  Machine machine = make_machine(request.machine);
   const Tokenizer& tokenizer = model.state().checkpoint.tokenizer();
   DecoderOptions decoder_options;
-  decoder_options.kernels = kernel_options(request.machine);
   decoder_options.kernels.activations = ActivationMode::native;
   decoder_options.progress = request.progress;
-  Decoder decoder(model.state().checkpoint, decoder_options, pool);
+  Decoder decoder(model.state().checkpoint, decoder_options, machine);
   GenerateOptions options;
   options.max_tokens = request.max_tokens;
   options.sampler.temperature = request.temperature;

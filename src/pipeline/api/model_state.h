@@ -3,8 +3,7 @@
 // What stands behind the installed Model. Internal to pipeline/.
 #pragma once
 
-#include "base/thread_pool.h"
-#include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 #include "model/source_model.h"
 #include "nibble/model.h"
 
@@ -16,6 +15,6 @@ struct Model::State {
 };
 
 // Error(invalid_argument) for an instruction set that is unknown or that this processor lacks.
-KernelOptions kernel_options(const MachineOptions& machine);
+Machine make_machine(const MachineOptions& options);
 
 }  // namespace nibble

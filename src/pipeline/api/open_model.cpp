@@ -16,6 +16,8 @@ Model open_model(const std::filesystem::path& path) {
   return Model(std::make_shared<const Model::State>(Model::State{std::move(checkpoint), std::move(info)}));
 }
 
-KernelOptions kernel_options(const MachineOptions& machine) { return {.isa = choose_isa(detect_cpu(), machine.isa)}; }
+Machine make_machine(const MachineOptions& options) {
+  return Machine(choose_isa(detect_cpu(), options.isa), options.threads);
+}
 
 }  // namespace nibble

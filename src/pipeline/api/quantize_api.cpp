@@ -17,9 +17,8 @@ Quantized quantize(const Model& model, const QuantizeRequest& request) {
   options.output = request.output;
   options.allow_requantize = request.allow_requantize;
   options.strict = request.strict;
-  options.isa = choose_isa(detect_cpu(), request.machine.isa);
-  ThreadPool pool(request.machine.threads);
-  QuantizeSummary summary = quantize_model(model.state().checkpoint, options, pool, request.progress);
+  Machine machine = make_machine(request.machine);
+  QuantizeSummary summary = quantize_model(model.state().checkpoint, options, machine, request.progress);
   summary.notes.insert(summary.notes.end(), summary.warnings.begin(), summary.warnings.end());
   return {summary.output,
           summary.output_bytes,

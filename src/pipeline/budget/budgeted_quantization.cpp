@@ -58,13 +58,13 @@ std::vector<NamedText> judging_texts(const SourceModel& source, QuantizeModelOpt
 
 class Search {
  public:
-  Search(const SourceModel& source, const QuantizeModelOptions& options, const BudgetRequest& request, ThreadPool& pool,
+  Search(const SourceModel& source, const QuantizeModelOptions& options, const BudgetRequest& request, Machine& machine,
          const ProgressCallback& progress)
       : source_(source),
         options_(options),
         request_(request),
         verify_(request.verify),
-        pool_(pool),
+        machine_(machine),
         progress_(progress) {
     result_.held_out = verify_.texts.empty();
     verify_.texts = judging_texts(source, options_, request);
@@ -80,7 +80,7 @@ class Search {
     SensitivityOptions measuring = for_output(request_.sensitivity, options_);
     measuring.progress = progress_;
     refuse_unreachable(measuring);
-    probe_.emplace(source_, options_.calibration.texts, measuring, pool_);
+    probe_.emplace(source_, options_.calibration.texts, measuring, machine_);
     sensitivities_ = probe_->measure();
     request_.budget.max_kl ? meet_divergence(*request_.budget.max_kl) : meet_size();
     return std::move(result_);
@@ -153,7 +153,7 @@ class Search {
         judge.windows.max_windows == 0 ? kWindowsToExplain : std::min(judge.windows.max_windows, kWindowsToExplain);
     judge.progress = progress_;
     const SourceModel output = SourceModel::open(options_.output);
-    return judge_models(source_, {{options_.output.string(), &output}}, verify_.texts, judge, pool_)
+    return judge_models(source_, {{options_.output.string(), &output}}, verify_.texts, judge, machine_)
         .candidates[0]
         .overall[Metric::kl_mean]
         .value;
@@ -161,7 +161,7 @@ class Search {
 
   const BudgetRound& round(const SolvedRecipe& solved) {
     options_.recipe = solved.recipe;
-    VerifiedQuantization outcome = quantize_verified(source_, options_, verify_, pool_, progress_);
+    VerifiedQuantization outcome = quantize_verified(source_, options_, verify_, machine_, progress_);
     BudgetRound judged{.mostly = solved.recipe.main_format,
                        .bits_per_weight = solved.bits_per_weight,
                        .tensor_bytes = solved.bytes,
@@ -189,7 +189,7 @@ class Search {
   QuantizeModelOptions options_;
   const BudgetRequest& request_;
   VerifyOptions verify_;
-  ThreadPool& pool_;
+  Machine& machine_;
   const ProgressCallback& progress_;
   std::optional<SensitivityProbe> probe_;
   Sensitivities sensitivities_;
@@ -249,7 +249,7 @@ std::optional<double> next_expectation(std::span<const JudgedExpectation> tried,
 }
 
 BudgetedQuantization quantize_to_budget(const SourceModel& source, const QuantizeModelOptions& options,
-                                        const BudgetRequest& request, ThreadPool& pool,
+                                        const BudgetRequest& request, Machine& machine,
                                         const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
     throw Error(ErrorKind::invalid_argument,
@@ -257,7 +257,7 @@ BudgetedQuantization quantize_to_budget(const SourceModel& source, const Quantiz
                 "that is held out, or on a "
                 "text of its own; give a text",
                 "texts");
-  return Search(source, options, request, pool, progress).run();
+  return Search(source, options, request, machine, progress).run();
 }
 
 }  // namespace nibble

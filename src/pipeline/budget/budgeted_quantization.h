@@ -5,7 +5,7 @@
 // part in it. Where a divergence was asked for and the judgement differs from what was expected, the mix is solved for
 // again with the expectation corrected, a bounded number of times; the smallest output that was accepted stays.
 //
-//   BudgetedQuantization result = quantize_to_budget(source, options, {.budget = {.max_kl = 0.02}}, pool, progress);
+//   BudgetedQuantization result = quantize_to_budget(source, options, {.budget = {.max_kl = 0.02}}, machine, progress);
 //   for (const BudgetRound& round : result.rounds) show(round.expected_kl, round.kl.value);
 #pragma once
 
@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/machine.h"
 #include "pipeline/budget/budget_plan.h"
 #include "pipeline/budget/sensitivity.h"
 #include "pipeline/quantize/verified_quantization.h"
@@ -65,7 +66,7 @@ SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelO
 // measure_sensitivities, solve_recipe and quantize_verified; invalid_argument when there is no text, unusable_input
 // when it is too little to judge by.
 BudgetedQuantization quantize_to_budget(const SourceModel& source, const QuantizeModelOptions& options,
-                                        const BudgetRequest& request, ThreadPool& pool,
+                                        const BudgetRequest& request, Machine& machine,
                                         const ProgressCallback& progress);
 
 // The last share of each text, cut at a line where there is one: first what is left, then what was cut off.

@@ -29,14 +29,14 @@ bool splits_loss(const Decoder& original, std::size_t windows, bool required) {
   return windows > 0 && exact;
 }
 
-Decoder& CandidateGroup::add(const SourceModel& checkpoint, const DecoderOptions& options, ThreadPool& pool) {
-  const Decoder& as_run = as_run_.emplace_back(checkpoint, options, pool);
+Decoder& CandidateGroup::add(const SourceModel& checkpoint, const DecoderOptions& options, Machine& machine) {
+  const Decoder& as_run = as_run_.emplace_back(checkpoint, options, machine);
   weights_alone_.emplace_back();
   if (split_ && !(as_run.multiplies_in_f32() && as_run.kv_type() == original_.kv_type())) {
     DecoderOptions exact = options;
     exact.kernels.activations = ActivationMode::f32;
     exact.kv = original_.kv_type();
-    weights_alone_.back().emplace(checkpoint, exact, pool);
+    weights_alone_.back().emplace(checkpoint, exact, machine);
   }
   return as_run_.back();
 }

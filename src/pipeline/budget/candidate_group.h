@@ -4,7 +4,7 @@
 // second time with nothing but its weights rounded. Not for several threads at once.
 //
 //   CandidateGroup group(original, splits_loss(original, 32, false));
-//   group.add(checkpoint, options, pool);
+//   group.add(checkpoint, options, machine);
 //   group.read(pass, 0, {}, pool);
 #pragma once
 
@@ -14,6 +14,7 @@
 
 #include "engine/decoder.h"
 #include "evaluate/side_by_side.h"
+#include "kernels/machine.h"
 #include "model/source_model.h"
 
 namespace nibble {
@@ -27,7 +28,7 @@ class CandidateGroup {
   CandidateGroup(Decoder& original, bool split) : original_(original), split_(split) {}
 
   // The candidate as it is run. Its checkpoint may be destroyed afterwards.
-  Decoder& add(const SourceModel& checkpoint, const DecoderOptions& options, ThreadPool& pool);
+  Decoder& add(const SourceModel& checkpoint, const DecoderOptions& options, Machine& machine);
   // All of them, as candidates first, first + 1, ... of the pass. options.weights_alone is the group's to fill in.
   void read(SideBySide& pass, std::size_t first, EvaluateOptions options, ThreadPool& pool);
 

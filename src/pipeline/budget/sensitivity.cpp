@@ -148,7 +148,7 @@ double interpolated_loss(std::span<const MeasuredLoss> measured, double error) {
 
 struct SensitivityProbe::State {
   State(const SourceModel& checkpoint, CalibrationTokens scored_windows, CalibrationTokens calibration_windows,
-        const SensitivityOptions& chosen, ThreadPool& pool)
+        const SensitivityOptions& chosen, Machine& machine)
       : options(chosen),
         scored(std::move(scored_windows)),
         calibration(std::move(calibration_windows)),
@@ -157,7 +157,7 @@ struct SensitivityProbe::State {
               .walk = chosen.walk,
               .kernels = chosen.kernels,
               .spill_directory = chosen.spill_directory},
-             pool) {}
+             machine) {}
 
   Trial trial_of(const Recipe& recipe) const {
     Trial trial;
@@ -210,16 +210,16 @@ void SensitivityProbe::State::measure(std::vector<Group>& groups, bool is_first,
 
 SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, const CalibrationTokens& scored,
                                    const CalibrationTokens& calibration, const SensitivityOptions& options,
-                                   ThreadPool& pool)
+                                   Machine& machine)
     : state_((refuse_experts(checkpoint.config()),
-              std::make_unique<State>(checkpoint, scored, calibration, options, pool))) {}
+              std::make_unique<State>(checkpoint, scored, calibration, options, machine))) {}
 
 SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
-                                   const SensitivityOptions& options, ThreadPool& pool)
+                                   const SensitivityOptions& options, Machine& machine)
     : SensitivityProbe(checkpoint, windows_of(checkpoint, texts, options.sampling),
                        options.method.needs() == Needs::nothing ? CalibrationTokens{}
                                                                 : windows_of(checkpoint, texts, options.calibration),
-                       options, pool) {}
+                       options, machine) {}
 
 SensitivityProbe::~SensitivityProbe() = default;
 
@@ -268,8 +268,8 @@ bool SensitivityProbe::are_alike(const Recipe& a, const Recipe& b) const {
 }
 
 Sensitivities measure_sensitivities(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
-                                    const SensitivityOptions& options, ThreadPool& pool) {
-  return SensitivityProbe(checkpoint, texts, options, pool).measure();
+                                    const SensitivityOptions& options, Machine& machine) {
+  return SensitivityProbe(checkpoint, texts, options, machine).measure();
 }
 
 SolvedRecipe solve_recipe(const Sensitivities& sensitivities, const Budget& budget) {

@@ -8,7 +8,7 @@
 // interpolated in the logarithms of losses and of the outputs' squared errors; what lies beyond the finest loses in
 // proportion to that error.
 //
-//   SensitivityProbe probe(checkpoint, texts, {.method = find_method("gptq")}, pool);
+//   SensitivityProbe probe(checkpoint, texts, {.method = find_method("gptq")}, machine);
 //   Sensitivities s = probe.measure();
 //   SolvedRecipe solved = solve_recipe(s, {.bits_per_weight = 4.5});
 //   double kl = probe.divergences({solved.recipe}).front();       // of all its changes together
@@ -22,10 +22,10 @@
 #include <string>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
 #include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 #include "model/source_model.h"
 #include "nibble/progress.h"
 #include "quantize/budget.h"
@@ -70,9 +70,9 @@ class SensitivityProbe {
  public:
   // Errors as calibration's; invalid_argument when there is no text. `checkpoint` must outlive the probe.
   SensitivityProbe(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
-                   const SensitivityOptions& options, ThreadPool& pool);
+                   const SensitivityOptions& options, Machine& machine);
   SensitivityProbe(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration,
-                   const SensitivityOptions& options, ThreadPool& pool);
+                   const SensitivityOptions& options, Machine& machine);
   ~SensitivityProbe();
 
   Sensitivities measure();
@@ -90,7 +90,7 @@ class SensitivityProbe {
 
 // A probe's measure() alone.
 Sensitivities measure_sensitivities(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
-                                    const SensitivityOptions& options, ThreadPool& pool);
+                                    const SensitivityOptions& options, Machine& machine);
 
 // Exactly one is given.
 struct Budget {

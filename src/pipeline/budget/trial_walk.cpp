@@ -18,21 +18,21 @@ std::size_t first_scored(std::size_t length) { return length / 6; }
 }  // namespace
 
 TrialWalk::TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& scored,
-                     const CalibrationTokens& calibration, const TrialOptions& options, ThreadPool& pool)
+                     const CalibrationTokens& calibration, const TrialOptions& options, Machine& machine)
     : checkpoint_(checkpoint),
       scored_(scored),
       calibration_(calibration),
       options_(options),
-      pool_(pool),
+      machine_(machine),
       config_(checkpoint.config()),
       tensors_(checkpoint.parts()),
       walk_(tensors_.network(), scored_, {.kernels = options.kernels, .spill_directory = options.spill_directory},
-            pool) {
+            machine) {
   if (options_.method.needs() != Needs::nothing)
     calibration_walk_.emplace(
         tensors_.network(), calibration_,
         WalkOptions{.kernels = options.kernels, .arithmetic = options.walk, .spill_directory = options.spill_directory},
-        pool);
+        machine);
   std::uint64_t bytes = 0;
   for (std::int64_t i = 0; i < tensors_.network().num_layers(); ++i)
     for (const Site& site : tensors_.network().layer(i).sites)
@@ -42,7 +42,7 @@ TrialWalk::TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& sco
 }
 
 Matrix TrialWalk::matrix(std::string_view part) const {
-  return decode_matrix(checkpoint_, *tensors_.part(part, -1), pool_);
+  return decode_matrix(checkpoint_, *tensors_.part(part, -1), machine_.pool);
 }
 
 void TrialWalk::embed(LayerWalk& walk, const Matrix& rows) {
@@ -56,7 +56,7 @@ PackedLinear TrialWalk::packed(const Matrix& head) {
   kernels.activations = ActivationMode::f32;
   return PackedLinear::pack(
       make_view(find_raw_format(DType::f32), head.rows, head.cols, {std::as_bytes(std::span(head.values))}, "head"),
-      kernels, pool_);
+      kernels, machine_);
 }
 
 // What the layer's sites see while `walk` passes it.
@@ -66,7 +66,7 @@ void TrialWalk::add_statistics(LayerWalk& walk, std::int64_t index, const LayerW
     walk.pack(site, layer);
     SiteAccumulator sums(index, site.name, site.width,
                          {.second_moment = full, .distribution = false, .rounded = full && walk.multiplies_codes()},
-                         pool_, options_.kernels.isa);
+                         machine_);
     for (std::size_t window = 0; window < walk.windows(); ++window) {
       sums.add(walk.inputs(site, layer, window).data(), walk.length());
       walk.leave(site, layer, window);
@@ -90,7 +90,7 @@ void TrialWalk::walk_original() {
   embed(walk_, embedding);
   if (calibration_walk_) embed(informs, embedding);
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config_.layers); ++i) {
-    const LayerWeights layer(checkpoint_, tensors_, i, pool_);
+    const LayerWeights layer(checkpoint_, tensors_, i, machine_.pool);
     if (keeps_statistics_)
       add_statistics(informs, i, layer);  // which moves that walk on
     else
@@ -100,7 +100,7 @@ void TrialWalk::walk_original() {
   const bool full = options_.method.needs() == Needs::second_moment;
   SiteAccumulator sums(-1, kHeadSite, config_.hidden,
                        {.second_moment = full, .distribution = false, .rounded = full && informs.multiplies_codes()},
-                       pool_, options_.kernels.isa);
+                       machine_);
   for (std::size_t window = 0; window < informs.windows(); ++window)
     sums.add(informs.head_inputs(final_norm_.values, window).data(), informs.length());
   head_statistics_ = sums.finish();
@@ -119,13 +119,12 @@ double TrialWalk::divergence(const PackedLinear& head) {
   for (std::size_t window = 0; window < walk_.windows(); ++window) {
     float* const reference = &reference_[window * count * vocab];
     float* const out = is_reference ? reference : logits.data();
-    head.multiply(walk_.head_inputs(final_norm_.values, window).data() + first * config_.hidden, count, out, pool_,
-                  scratch_);
+    head.multiply(walk_.head_inputs(final_norm_.values, window).data() + first * config_.hidden, count, out, machine_);
     walk_.finish_logits({out, count * vocab}, count);
     if (is_reference) continue;
-    pool_.parallel_for(count, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine_.pool.parallel_for(count, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t t = begin; t < end; ++t)
-        kl[t] = divergence_of_logits(reference + t * vocab, out + t * vocab, vocab, options_.kernels.isa).kl;
+        kl[t] = divergence_of_logits(reference + t * vocab, out + t * vocab, vocab, machine_.isa).kl;
     });
     for (const double value : kl) total += value;
   }
@@ -153,14 +152,13 @@ void TrialWalk::pass(const LayerWeights& layer, std::int64_t index, const Trial&
 
 std::vector<double> TrialWalk::run(const std::vector<Trial>& trials, const SiteVisitor& visit, ProgressMeter* meter) {
   const auto layers = static_cast<std::int64_t>(config_.layers);
-  const Isa isa = options_.kernels.isa;
   const ModelTensor* const embedding = tensors_.part("embedding", -1);
   const ModelTensor* const head = tensors_.part("head", -1);
   const bool informed = options_.method.needs() != Needs::nothing;
   const Matrix embedding_rows = matrix("embedding");
   // An embedding that is no head is looked up, not multiplied: no inputs weigh its columns.
   SiteRounding embedding_rounding(options_.method, config_.tied_embedding ? &head_statistics_ : nullptr,
-                                  {&embedding_rows}, pool_, isa);
+                                  {&embedding_rows}, machine_);
   std::vector<std::optional<SpillableBytes>> states(trials.size());  // of trials that have left the original
   for (std::size_t t = 0; t < trials.size(); ++t)
     if (const auto format = trials[t].formats.find(embedding->gguf_name); format != trials[t].formats.end()) {
@@ -173,7 +171,7 @@ std::vector<double> TrialWalk::run(const std::vector<Trial>& trials, const SiteV
   SpillableBytes original = walk_.save();
 
   for (std::int64_t i = 0; i < layers; ++i) {
-    const LayerWeights layer(checkpoint_, tensors_, i, pool_);
+    const LayerWeights layer(checkpoint_, tensors_, i, machine_.pool);
     if (!keeps_statistics_) {
       if (!calibration_walk_) walk_.restore(original);
       add_statistics(informed ? *calibration_walk_ : walk_, i, layer);
@@ -184,7 +182,7 @@ std::vector<double> TrialWalk::run(const std::vector<Trial>& trials, const SiteV
       walk_.pack(site, layer);
       std::vector<const Matrix*> matrices;
       for (const std::string& part : site.parts) matrices.push_back(&layer.at(part));
-      rounding.emplace(site.name, SiteRounding(options_.method, &statistics_.at({i, site.name}), matrices, pool_, isa));
+      rounding.emplace(site.name, SiteRounding(options_.method, &statistics_.at({i, site.name}), matrices, machine_));
     }
     for (std::size_t t = 0; t < trials.size(); ++t) {
       if (!states[t] && !changes(trials[t], i)) continue;
@@ -207,7 +205,7 @@ std::vector<double> TrialWalk::run(const std::vector<Trial>& trials, const SiteV
   }
 
   const Matrix head_rows = head != nullptr ? matrix("head") : Matrix{};
-  SiteRounding head_rounding(options_.method, &head_statistics_, {&head_rows}, pool_, isa);
+  SiteRounding head_rounding(options_.method, &head_statistics_, {&head_rows}, machine_);
   if (visit && head != nullptr) visit({head}, head_rounding);
   const PackedLinear original_head = packed(head != nullptr ? head_rows : embedding_rows);
   std::vector<double> result;

@@ -5,7 +5,7 @@
 // changes. Everything is multiplied in f32, so that the divergence is the weights' own. The same figures for any number
 // of threads. Internal to pipeline/.
 //
-//   TrialWalk walk(checkpoint, scored, calibration, options, pool);
+//   TrialWalk walk(checkpoint, scored, calibration, options, machine);
 //   std::vector<double> kl = walk.run({{{{"blk.0.ffn_down.weight", find_format("q2_k")}}}}, {}, nullptr);
 #pragma once
 
@@ -19,11 +19,11 @@
 #include <vector>
 
 #include "base/progress_meter.h"
-#include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
 #include "calibrate/spillable_bytes.h"
 #include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 #include "model/source_model.h"
 #include "nibble/progress.h"
 #include "pipeline/quantize/site_rounding.h"
@@ -51,7 +51,7 @@ class TrialWalk {
   // scored: windows whose predictions are compared; calibration: those that tell the method of inputs, where it asks.
   // Walks the original. Errors as calibration's.
   TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& scored, const CalibrationTokens& calibration,
-            const TrialOptions& options, ThreadPool& pool);
+            const TrialOptions& options, Machine& machine);
 
   const ModelConfig& config() const { return config_; }
   const ModelTensors& tensors() const { return tensors_; }
@@ -78,7 +78,7 @@ class TrialWalk {
   const CalibrationTokens& scored_;
   const CalibrationTokens& calibration_;
   TrialOptions options_;
-  ThreadPool& pool_;
+  Machine& machine_;
   ModelConfig config_;
   const ModelTensors& tensors_;
   LayerWalk walk_;
@@ -87,7 +87,6 @@ class TrialWalk {
   std::map<std::pair<std::int64_t, std::string>, SiteStatistics> statistics_;  // by layer and site
   SiteStatistics head_statistics_;
   Matrix final_norm_;
-  KernelScratch scratch_;
   std::vector<float> reference_;  // the original's logits at the scored positions
 };
 

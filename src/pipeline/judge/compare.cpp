@@ -40,13 +40,13 @@ Pace measure_pace(Decoder& decoder, const CompareOptions& options) {
 }
 
 // Models are judged in f32 where they are not quantized, but run by whoever uses them with native activations.
-Pace pace_in_use(const SourceModel& checkpoint, Decoder& judged, const CompareOptions& options, ThreadPool& pool) {
+Pace pace_in_use(const SourceModel& checkpoint, Decoder& judged, const CompareOptions& options, Machine& machine) {
   if (options.kernels.activations != ActivationMode::automatic || judged.arithmetic() != Arithmetic::f32 ||
       main_format_of(checkpoint) != "bf16")
     return measure_pace(judged, options);
   DecoderOptions in_use{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
   in_use.kernels.activations = ActivationMode::native;
-  Decoder decoder(checkpoint, in_use, pool);
+  Decoder decoder(checkpoint, in_use, machine);
   return measure_pace(decoder, options);
 }
 
@@ -65,12 +65,12 @@ class Candidates {
  public:
   // held: empty.
   Candidates(const SourceModel& original, CandidateGroup held, SideBySide& pass, const CompareOptions& options,
-             ThreadPool& pool)
+             Machine& machine)
       : original_(original),
         held_(std::move(held)),
         pass_(pass),
         options_(options),
-        pool_(pool),
+        machine_(machine),
         memory_(options.memory_bytes > 0 ? options.memory_bytes : available_memory() / 10 * 8) {}
 
   // Those held are read first when there may be no room for another one.
@@ -81,16 +81,16 @@ class Candidates {
     ComparedFormat result;
     result.format = format;
     const QuantizeModelOptions quantize = quantize_options(format, options_, scratch.path());
-    result.summary = quantize_model(original_, quantize, pool_, options_.progress);
+    result.summary = quantize_model(original_, quantize, machine_, options_.progress);
     const SourceModel candidate = SourceModel::open(quantize.output);
-    if (options_.portraits) result.portrait = portray(original_, candidate, *options_.portraits, pool_);
-    Decoder& decoder =
-        held_.add(candidate,
-                  DecoderOptions{.kernels = options_.kernels, .kv = options_.kv, .progress = options_.progress}, pool_);
+    if (options_.portraits) result.portrait = portray(original_, candidate, *options_.portraits, machine_.pool);
+    Decoder& decoder = held_.add(
+        candidate, DecoderOptions{.kernels = options_.kernels, .kv = options_.kv, .progress = options_.progress},
+        machine_);
     const std::uint64_t bytes = held_.resident_bytes(pass_.texts().front().windows.context);
     largest_ = std::max(largest_, bytes - held_bytes_);
     held_bytes_ = bytes;
-    const Pace pace = pace_in_use(candidate, decoder, options_, pool_);
+    const Pace pace = pace_in_use(candidate, decoder, options_, machine_);
     result.prefill = pace.prefill;
     result.decode = pace.decode;
     return result;
@@ -99,7 +99,7 @@ class Candidates {
   void read() {
     const std::size_t first = judged_, all = first + held_.size();
     try {
-      held_.read(pass_, first, {.progress = options_.progress, .layers = options_.layers}, pool_);
+      held_.read(pass_, first, {.progress = options_.progress, .layers = options_.layers}, machine_.pool);
     } catch (const Error&) {
       if (pass_.windows_done(all) > 0) judged_ = all;
       throw;
@@ -117,7 +117,7 @@ class Candidates {
   CandidateGroup held_;
   SideBySide& pass_;
   const CompareOptions& options_;
-  ThreadPool& pool_;
+  Machine& machine_;
   std::uint64_t memory_, held_bytes_ = 0, largest_ = 0;
   std::size_t judged_ = 0;
 };
@@ -130,13 +130,13 @@ std::vector<std::string> default_compare_formats() {
 }
 
 Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts,
-                           const CompareOptions& options, ThreadPool& pool) {
+                           const CompareOptions& options, Machine& machine) {
   if (options.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to compare; name some", "formats");
   for (const std::string& format : options.formats) {
     plan_quantization(original, quantize_options(format, options, {}));  // throws where it cannot be made
   }
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
-  Decoder reference(original, decoder_options, pool);
+  Decoder reference(original, decoder_options, machine);
   const Tokenizer& tokenizer = original.tokenizer();
   SideBySide pass(read_texts(texts, tokenizer, reference.config().context, options.windows), options.formats.size(),
                   options.split_windows);
@@ -145,12 +145,12 @@ Comparison compare_formats(const SourceModel& original, const std::vector<NamedT
   comparison.original_bytes = original.file_bytes();
   comparison.original_bits_per_weight = describe_weights(original).bits_per_weight;
   comparison.original_format = main_format_of(original);
-  const Pace reference_pace = pace_in_use(original, reference, options, pool);
+  const Pace reference_pace = pace_in_use(original, reference, options, machine);
   comparison.original_prefill = reference_pace.prefill;
   comparison.original_decode = reference_pace.decode;
 
   Candidates candidates(original, CandidateGroup(reference, splits_loss(reference, options.split_windows, false)), pass,
-                        options, pool);
+                        options, machine);
   try {
     for (const std::string& format : options.formats) comparison.formats.push_back(candidates.make(format));
     candidates.read();
@@ -159,7 +159,7 @@ Comparison compare_formats(const SourceModel& original, const std::vector<NamedT
   }
   comparison.formats.resize(candidates.judged());
   const auto first_left_out = options.formats.begin() + static_cast<std::ptrdiff_t>(candidates.judged());
-  comparison.verdict = judge(pass, {options.formats.begin(), first_left_out}, pool);
+  comparison.verdict = judge(pass, {options.formats.begin(), first_left_out}, machine.pool);
   comparison.verdict.left_out.assign(first_left_out, options.formats.end());
   return comparison;
 }

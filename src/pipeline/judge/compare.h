@@ -4,7 +4,7 @@
 // which it goes straight into memory), times both ways of running each, and reads the texts with the original and all
 // candidates side by side.
 //
-//   Comparison c = compare_formats(checkpoint, {{"heldout.txt", text}}, {.formats = {"q8_0", "q4_k_m"}}, pool);
+//   Comparison c = compare_formats(checkpoint, {{"heldout.txt", text}}, {.formats = {"q8_0", "q4_k_m"}}, machine);
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@
 #include "evaluate/speed.h"
 #include "evaluate/verdict.h"
 #include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 #include "model/source_model.h"
 #include "nibble/progress.h"
 #include "pipeline/judge/judge_models.h"
@@ -61,6 +62,6 @@ struct Comparison {
 
 // Errors of quantize_model and judge_models. All formats are judged before the first is made.
 Comparison compare_formats(const SourceModel& original, const std::vector<NamedText>& texts,
-                           const CompareOptions& options, ThreadPool& pool);
+                           const CompareOptions& options, Machine& machine);
 
 }  // namespace nibble

@@ -77,7 +77,7 @@ std::vector<ReadText> read_texts(const std::vector<NamedText>& texts, const Toke
 }
 
 PairedVerdict judge_models(const SourceModel& original, const std::vector<NamedCheckpoint>& candidates,
-                           const std::vector<NamedText>& texts, const JudgeOptions& options, ThreadPool& pool) {
+                           const std::vector<NamedText>& texts, const JudgeOptions& options, Machine& machine) {
   const Tokenizer& tokenizer = original.tokenizer();
   const ModelConfig& config = original.config();
   const Encoded encoded = encode_texts(texts, tokenizer, options.windows);
@@ -97,20 +97,21 @@ PairedVerdict judge_models(const SourceModel& original, const std::vector<NamedC
   const DecoderOptions decoder_options{.kernels = options.kernels, .kv = options.kv, .progress = options.progress};
   DecoderOptions reference_options = decoder_options;
   if (options.original_kv && !candidates.empty()) reference_options.kv = options.original_kv;
-  Decoder reference(original, reference_options, pool);
+  Decoder reference(original, reference_options, machine);
   const bool split = splits_loss(reference, options.split_windows, options.split_required) && !candidates.empty();
 
   std::vector<std::string> names;
   try {
-    if (candidates.empty()) pass.run(reference, {}, 0, {.progress = options.progress}, pool);
+    if (candidates.empty()) pass.run(reference, {}, 0, {.progress = options.progress}, machine.pool);
     for (std::size_t first = 0; first < candidates.size();) {
       const std::size_t count = count_that_fit(candidates, first, options.memory_bytes, split ? 2 : 1);
       CandidateGroup group(reference, split);
-      for (std::size_t i = first; i < first + count; ++i) group.add(*candidates[i].checkpoint, decoder_options, pool);
+      for (std::size_t i = first; i < first + count; ++i)
+        group.add(*candidates[i].checkpoint, decoder_options, machine);
       const std::size_t judged = names.size();
       for (std::size_t i = first; i < first + count; ++i) names.push_back(candidates[i].name);
       try {
-        group.read(pass, first, {.progress = options.progress, .layers = options.layers}, pool);
+        group.read(pass, first, {.progress = options.progress, .layers = options.layers}, machine.pool);
       } catch (const Error& error) {
         // Of this group not one window: what is known is about the groups before.
         if (error.kind() == ErrorKind::cancelled && judged > 0 && pass.windows_done(names.size()) == 0)
@@ -122,7 +123,7 @@ PairedVerdict judge_models(const SourceModel& original, const std::vector<NamedC
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::cancelled || !options.keep_partial || pass.windows_done(names.size()) == 0) throw;
   }
-  PairedVerdict verdict = judge(pass, names, pool);
+  PairedVerdict verdict = judge(pass, names, machine.pool);
   for (std::size_t i = names.size(); i < candidates.size(); ++i) verdict.left_out.push_back(candidates[i].name);
   return verdict;
 }

@@ -3,7 +3,7 @@
 // Models against their original on texts: opens what there is to open, checks that all read the texts alike, runs them
 // side by side.
 //
-//   PairedVerdict verdict = judge_models(original, {{"q4", &candidate}}, {{"stories.txt", text}}, {}, pool);
+//   PairedVerdict verdict = judge_models(original, {{"q4", &candidate}}, {{"stories.txt", text}}, {}, machine);
 #pragma once
 
 #include <optional>
@@ -12,6 +12,7 @@
 
 #include "evaluate/verdict.h"
 #include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 #include "model/source_model.h"
 
 namespace nibble {
@@ -50,7 +51,7 @@ struct JudgeOptions {
 // unsupported (tokenizers or vocabularies that differ: names text and model), invalid_argument (options that make no
 // sense), not_found (no tokenizer), corrupt, cancelled.
 PairedVerdict judge_models(const SourceModel& original, const std::vector<NamedCheckpoint>& candidates,
-                           const std::vector<NamedText>& texts, const JudgeOptions& options, ThreadPool& pool);
+                           const std::vector<NamedText>& texts, const JudgeOptions& options, Machine& machine);
 
 // How many of `models` from `first` on fit into this memory (0: what the machine has free) together, each in so many
 // copies; at least one.

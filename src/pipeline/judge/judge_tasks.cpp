@@ -12,7 +12,7 @@ std::vector<std::string> list_task_names() {
   return names;
 }
 
-TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeTaskOptions& options, ThreadPool& pool) {
+TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeTaskOptions& options, Machine& machine) {
   const Task& task = find_task(options.task);
   ShotOptions shots{.questions = {}, .count = options.num_shots};
   for (const TaskFile& file : options.shots)
@@ -31,7 +31,7 @@ TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeT
       const std::size_t count = count_that_fit(models, first, options.engine.memory_bytes), judged = names.size();
       std::vector<Decoder> decoders;
       for (std::size_t i = first; i < first + count; ++i)
-        decoders.emplace_back(*models[i].checkpoint, decoder_options, pool);
+        decoders.emplace_back(*models[i].checkpoint, decoder_options, machine);
       std::vector<Answerer> answerers;
       for (std::size_t i = 0; i < count; ++i) {
         answerers.emplace_back(decoders[i], models[first + i].checkpoint->tokenizer(), task, options.answers);
@@ -51,7 +51,7 @@ TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeT
         run.answered(names.size()) == 0)
       throw;
   }
-  TaskVerdict verdict = judge_task(run, names, options.paired, pool);
+  TaskVerdict verdict = judge_task(run, names, options.paired, machine.pool);
   for (std::size_t i = names.size(); i < models.size(); ++i) verdict.left_out.push_back(models[i].name);
   return verdict;
 }

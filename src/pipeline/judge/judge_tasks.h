@@ -3,13 +3,14 @@
 // Models put to a task, and what candidates answer differently from their original.
 //
 //   TaskVerdict verdict = judge_tasks({{"model", &original}, {"q4", &candidate}}, {.task = "piqa", .files = files,
-//   .paired = true}, pool);
+//   .paired = true}, machine);
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "evaluate/tasks/task_verdict.h"
+#include "kernels/machine.h"
 #include "pipeline/judge/judge_models.h"
 
 namespace nibble {
@@ -28,7 +29,7 @@ struct JudgeTaskOptions {
 // Errors: invalid_argument (unknown task), unusable_input (too few shots), corrupt (a malformed file: names file and
 // line), not_found (no tokenizer), unsupported, cancelled (unless engine.keep_partial and at least one question was
 // answered).
-TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeTaskOptions& options, ThreadPool& pool);
+TaskVerdict judge_tasks(const std::vector<NamedCheckpoint>& models, const JudgeTaskOptions& options, Machine& machine);
 
 std::vector<std::string> list_task_names();
 

@@ -18,7 +18,7 @@ namespace {
 bool is_quantized(const TensorPlan& tensor) { return tensor.target.format->info().kind != FormatKind::raw; }
 
 Statistics walk_text(const SourceModel& source, const QuantizePlan& plan, const Calibration& calibration,
-                     ThreadPool& pool, const ProgressCallback& progress, std::vector<std::string>& warnings) {
+                     Machine& machine, const ProgressCallback& progress, std::vector<std::string>& warnings) {
   const Tokenizer& tokenizer = source.tokenizer();
   const CalibrationTokens tokens =
       choose_windows(calibration.texts, tokenizer, calibration.sampling, plan.config.context);
@@ -26,7 +26,7 @@ Statistics walk_text(const SourceModel& source, const QuantizePlan& plan, const 
                                .arithmetic = calibration.walk,
                                .spill_directory = calibration.spill_directory,
                                .progress = progress};
-  Statistics statistics = collect_statistics(source, tokens, collect, pool);
+  Statistics statistics = collect_statistics(source, tokens, collect, machine);
   warnings = statistics_warnings(statistics);
   if (const std::string shortage = shortage_warning(tokens); !shortage.empty())
     warnings.insert(warnings.begin(), shortage);
@@ -64,7 +64,7 @@ bool moves_activations(const QuantizePlan& plan, const QuantizeModelOptions& opt
 }
 
 ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& plan,
-                                const QuantizeModelOptions& options, ThreadPool& pool,
+                                const QuantizeModelOptions& options, Machine& machine,
                                 const ProgressCallback& progress) {
   ActivationPlan planned;
   StoredActivations& result = planned.stored;
@@ -91,7 +91,7 @@ ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& p
   Statistics walked;
   std::vector<std::string> walk_warnings;
   if (options.calibration.statistics == nullptr)
-    walked = walk_text(source, plan, options.calibration, pool, progress, walk_warnings);
+    walked = walk_text(source, plan, options.calibration, machine, progress, walk_warnings);
   planned.warnings.insert(planned.warnings.end(), walk_warnings.begin(), walk_warnings.end());
   const Statistics& statistics = options.calibration.statistics != nullptr ? *options.calibration.statistics : walked;
   const ModelTensors tensors(plan.config);

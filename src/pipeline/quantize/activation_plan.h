@@ -5,6 +5,7 @@
 // Internal to pipeline/.
 #pragma once
 
+#include "kernels/machine.h"
 #include "model/stored_activations.h"
 #include "pipeline/quantize/quantize_plan.h"
 
@@ -19,7 +20,7 @@ struct ActivationPlan {
 // Nothing asked for: the format is none. Error(invalid_argument): no weights are quantized; weights of formats that are
 // multiplied in f32, all of them. Error(unusable_input): statistics that do not tell enough (names the site).
 ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& plan,
-                                const QuantizeModelOptions& options, ThreadPool& pool,
+                                const QuantizeModelOptions& options, Machine& machine,
                                 const ProgressCallback& progress);
 
 // True when scales are folded into the activations, so that static grids are those of the output, not of the source.

@@ -24,13 +24,13 @@ std::vector<std::string> warnings_of(const CalibrationTokens& tokens, const std:
 }  // namespace
 
 CalibrationResult calibrate_model(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
-                                  const CalibrateOptions& options, ThreadPool& pool) {
+                                  const CalibrateOptions& options, Machine& machine) {
   const Tokenizer& tokenizer = checkpoint.tokenizer();
   const CalibrationTokens tokens = choose_windows(texts, tokenizer, options.sampling, checkpoint.config().context);
   CalibrationResult result;
-  result.statistics = collect_statistics(checkpoint, tokens, options.collect, pool);
+  result.statistics = collect_statistics(checkpoint, tokens, options.collect, machine);
   checkpoint.require_unchanged();
-  result.adequacy = judge_statistics(result.statistics, options.collect.kernels.isa, pool);
+  result.adequacy = judge_statistics(result.statistics, machine);
   result.warnings = warnings_of(tokens, result.adequacy);
   return result;
 }

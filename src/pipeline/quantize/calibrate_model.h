@@ -3,7 +3,7 @@
 // Calibration as one act: text through a model, statistics out, and whether the text was enough. And statistics from
 // whatever file has them.
 //
-//   CalibrationResult r = calibrate_model(checkpoint, texts, {.sampling = {.samples = 128}}, pool);
+//   CalibrationResult r = calibrate_model(checkpoint, texts, {.sampling = {.samples = 128}}, machine);
 //   save_statistics(r.statistics, checkpoint, "model.stats.safetensors");
 #pragma once
 
@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "calibrate/adequacy.h"
 #include "calibrate/calibrate.h"
 #include "calibrate/calibration_text.h"
+#include "kernels/machine.h"
 #include "model/source_model.h"
 
 namespace nibble {
@@ -32,7 +32,7 @@ struct CalibrationResult {
 };
 
 CalibrationResult calibrate_model(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
-                                  const CalibrateOptions& options, ThreadPool& pool);
+                                  const CalibrateOptions& options, Machine& machine);
 
 // About what a file of a model's statistics holds, to be compared with the disk before text is walked.
 std::uint64_t statistics_bytes(const SourceModel& checkpoint, const CollectOptions& options);

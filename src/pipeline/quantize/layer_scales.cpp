@@ -38,20 +38,20 @@ bool LayerScales::wanted(const PlannedParts& parts, std::int64_t layer) {
 }
 
 void LayerScales::fold(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics,
-                       LayerWeights& weights, Isa isa, ThreadPool& pool) {
+                       LayerWeights& weights, Machine& machine) {
   const DrawnGraph& drawing = parts.drawing(layer);
   for (std::size_t s = 0; s < drawing.sites.size(); ++s) {
     const Site& site = drawing.sites[s];
     const std::optional<FoldSite>& fold = drawing.folds[s];
     const SiteStatistics* const seen = statistics.find(layer, site.name);
     if (!fold || seen == nullptr || is_silent(*seen)) continue;
-    ScaleRequest request{seen, {}, fold->channel_of, isa};
+    ScaleRequest request{seen, {}, fold->channel_of};
     std::vector<Method> methods;
-    const Transform* const rule = gather_linears(parts, layer, site, weights, isa, methods, request);
+    const Transform* const rule = gather_linears(parts, layer, site, weights, machine.isa, methods, request);
     // Smoothing moves what norms put out only: the ranges of other activations are the weights' own doing.
     const bool norm_only = rule != nullptr && rule->rule == Transform::Rule::smoothquant;
     if (rule == nullptr || (norm_only && !fold->is_norm)) continue;
-    std::vector<float> scales = choose_scales(*rule, request, pool);
+    std::vector<float> scales = choose_scales(*rule, request, machine);
     fold_scales(*fold, scales, weights);
     std::vector<float>& rows = rows_[fold->producer];
     for (std::size_t i = 0; i < scales.size(); ++i) {

@@ -4,7 +4,7 @@
 // activations. Internal to pipeline/.
 //
 //   LayerScales scales;
-//   if (LayerScales::wanted(parts, layer)) scales.fold(parts, layer, statistics, weights, isa, pool);
+//   if (LayerScales::wanted(parts, layer)) scales.fold(parts, layer, statistics, weights, machine);
 //   scales.columns("mlp_in");   // what the columns of gate and up were multiplied by
 #pragma once
 
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "calibrate/layer_weights.h"
+#include "kernels/machine.h"
 #include "pipeline/quantize/planned_parts.h"
 #include "quantize/statistics.h"
 
@@ -28,8 +29,8 @@ class LayerScales {
 
   // Chooses by what the layer's sites see, and folds into `weights`. Sites of which nothing is known, or which the
   // drawing lets no scale pass from, stay as they are.
-  void fold(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, LayerWeights& weights, Isa isa,
-            ThreadPool& pool);
+  void fold(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, LayerWeights& weights,
+            Machine& machine);
 
   // What a site's columns were multiplied by; empty: nothing.
   std::span<const float> columns(std::string_view site) const;

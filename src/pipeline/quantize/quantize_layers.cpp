@@ -28,8 +28,8 @@ struct LayerQuantizer::Live {
 };
 
 LayerQuantizer::LayerQuantizer(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                               TensorOutput& output, ThreadPool& pool)
-    : source_(source), plan_(plan), options_(options), output_(output), pool_(pool), parts_(plan, options) {}
+                               TensorOutput& output, Machine& machine)
+    : source_(source), plan_(plan), options_(options), output_(output), machine_(machine), parts_(plan, options) {}
 
 LayerQuantizer::~LayerQuantizer() = default;
 
@@ -42,13 +42,13 @@ void LayerQuantizer::begin_walk() {
   live_->tokens = choose_windows(calibration.texts, tokenizer, calibration.sampling, plan_.config.context);
   WalkOptions stored = walk;
   stored.keeps_inputs = true;
-  live_->stored.emplace(parts_.tensors().network(), live_->tokens, stored, pool_);
+  live_->stored.emplace(parts_.tensors().network(), live_->tokens, stored, machine_);
   bool has_targets = false;  // only they need the original beside the quantized layers
   for (const ModelTensor& tensor : parts_.tensors().all())
     has_targets = has_targets || (tensor.role == TensorRole::linear &&
                                   parts_.asks_for(tensor.part, tensor.layer, Needs::second_moment));
   if (calibration.follow_original && has_targets)
-    live_->original.emplace(parts_.tensors().network(), live_->tokens, walk, pool_);
+    live_->original.emplace(parts_.tensors().network(), live_->tokens, walk, machine_);
 }
 
 std::vector<std::string> LayerQuantizer::warnings() const {
@@ -76,12 +76,12 @@ void LayerQuantizer::embedding() {
                                    .second_moments = parts_.asks_for("embedding", -1, Needs::second_moment),
                                    .layers = false,
                                    .spill_directory = options_.calibration.spill_directory};
-      head_statistics_ = collect_statistics(source_, live_->tokens, collect, pool_);
+      head_statistics_ = collect_statistics(source_, live_->tokens, collect, machine_);
     }
     const Statistics* const statistics = live_ ? &*head_statistics_ : options_.calibration.statistics;
     view.given = statistics->find(-1, kHeadSite);
   }
-  const Matrix weights = decode_matrix(stored, pool_);
+  const Matrix weights = decode_matrix(stored, machine_.pool);
   const Matrix rounded = quantize("embedding", -1, weights, weights, view).values;
   if (!live_) return;
   const std::size_t width = plan_.config.hidden;
@@ -105,7 +105,7 @@ Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer
     walk.pack(site, layer);
     const AccumulateOptions accumulate{
         .second_moment = full, .distribution = false, .rounded = walk.multiplies_codes()};
-    SiteAccumulator sums(index, site.name, site.width, accumulate, pool_, isa());
+    SiteAccumulator sums(index, site.name, site.width, accumulate, machine_);
     for (std::size_t window = 0; window < walk.windows(); ++window) {
       sums.add(walk.inputs(site, layer, window).data(), walk.length());
       walk.leave(site, layer, window);
@@ -120,16 +120,16 @@ LayerScales LayerQuantizer::transform(std::int64_t index, LayerWeights& weights)
   LayerScales scales;
   if (!LayerScales::wanted(parts_, index)) return scales;
   const Statistics own = live_ ? preview(index, weights) : Statistics{};
-  scales.fold(parts_, index, live_ ? own : *options_.calibration.statistics, weights, isa(), pool_);
+  scales.fold(parts_, index, live_ ? own : *options_.calibration.statistics, weights, machine_);
   return scales;
 }
 
 void LayerQuantizer::layer(std::int64_t index) {
   const auto start = std::chrono::steady_clock::now();
   source_.require_unchanged();
-  const LayerWeights original(source_, parts_.tensors(), index, pool_);
+  const LayerWeights original(source_, parts_.tensors(), index, machine_.pool);
   source_.require_unchanged();
-  LayerWeights current = original.copy(pool_);
+  LayerWeights current = original.copy(machine_.pool);
   restored_.clear();
   const LayerScales scales = transform(index, current);
   for (const Site& site : original.drawing().sites) {
@@ -145,7 +145,7 @@ SiteView LayerQuantizer::observe(const Site& site, std::int64_t layer, const Lay
   if (!live_)
     return view_of_statistics(options_.calibration.statistics->find(layer, site.name), scales.columns(site.name));
   LayerWalk* const original = live_->original ? &*live_->original : nullptr;
-  SiteView view = view_of_text(site, layer, parts_, weights, *live_->stored, original, isa(), pool_);
+  SiteView view = view_of_text(site, layer, parts_, weights, *live_->stored, original, machine_);
   view.column_scales = scales.columns(site.name);
   site_warnings_.push_back({view.own->name(), site_warning(*view.own, true)});
   return view;
@@ -165,7 +165,7 @@ void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const L
   for (const std::string& part : site.parts) {
     Matrix& matrix = current.at(part);
     if (!view.cross.empty() && parts_.asks_for(part, layer, Needs::second_moment))
-      matrix.values = target_of(part, layer, parts_, weights, scales.rows(part), view, isa(), pool_);
+      matrix.values = target_of(part, layer, parts_, weights, scales.rows(part), view, machine_);
     StoredMatrix stored = quantize(part, layer, matrix, original.at(part), view);
     matrix = std::move(stored.values);
     if (stored.codes) codes.emplace(part, std::move(*stored.codes));
@@ -244,7 +244,7 @@ void LayerQuantizer::report_layer(std::int64_t index, double seconds) {
 }
 
 void LayerQuantizer::head() {
-  const Matrix norm = decode_matrix(source_, parts_.tensor("final_norm", -1), pool_);
+  const Matrix norm = decode_matrix(source_, parts_.tensor("final_norm", -1), machine_.pool);
   output_.write_vector(parts_.index("final_norm", -1), norm.values);
   if (plan_.config.tied_embedding) return;
   SiteView view;
@@ -254,14 +254,14 @@ void LayerQuantizer::head() {
                          {.second_moment = parts_.asks_for("head", -1, Needs::second_moment),
                           .distribution = false,
                           .rounded = walk.multiplies_codes()},
-                         pool_, isa());
+                         machine_);
     for (std::size_t window = 0; window < walk.windows(); ++window)
       sums.add(walk.head_inputs(norm.values, window).data(), walk.length());
     view.own = sums.finish();
     site_warnings_.push_back({view.own->name(), site_warning(*view.own, true)});
   }
   if (!live_) view.given = options_.calibration.statistics->find(-1, kHeadSite);
-  const Matrix weights = decode_matrix(*parts_.planned("head", -1).source, pool_);
+  const Matrix weights = decode_matrix(*parts_.planned("head", -1).source, machine_.pool);
   quantize("head", -1, weights, weights, view);
 }
 

@@ -4,7 +4,7 @@
 // every Linear is rounded for the inputs that the layers before it, already quantized, will give it (true-sequential).
 // Makes the tasks; TensorOutput carries them out. Internal to pipeline/.
 //
-//   LayerQuantizer(source, plan, options, output, pool).run();
+//   LayerQuantizer(source, plan, options, output, machine).run();
 #pragma once
 
 #include <memory>
@@ -16,6 +16,7 @@
 
 #include "calibrate/adequacy.h"
 #include "calibrate/layer_walk.h"
+#include "kernels/machine.h"
 #include "pipeline/quantize/planned_parts.h"
 #include "pipeline/quantize/site_view.h"
 #include "pipeline/quantize/tensor_output.h"
@@ -30,7 +31,7 @@ class LayerQuantizer {
  public:
   // All outlive this.
   LayerQuantizer(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                 TensorOutput& output, ThreadPool& pool);
+                 TensorOutput& output, Machine& machine);
   ~LayerQuantizer();
   void run();
   // A line for each kind of shortage of the calibration.
@@ -39,7 +40,6 @@ class LayerQuantizer {
  private:
   struct Live;  // text on its way through the model
 
-  Isa isa() const { return options_.calibration.kernels.isa; }
   void begin_walk();
   void embedding();
   void layer(std::int64_t index);
@@ -62,7 +62,7 @@ class LayerQuantizer {
   const QuantizePlan& plan_;
   const QuantizeModelOptions& options_;
   TensorOutput& output_;
-  ThreadPool& pool_;
+  Machine& machine_;
   PlannedParts parts_;
   std::unique_ptr<Live> live_;
   std::optional<Statistics> head_statistics_;

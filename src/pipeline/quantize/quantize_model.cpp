@@ -44,12 +44,12 @@ void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem:
 }
 
 void write_tensor(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                  const SourceModel& source, TensorOutput& output, ThreadPool& pool) {
+                  const SourceModel& source, TensorOutput& output, Machine& machine) {
   const TensorPlan& tensor = plan.tensors[index];
   source.require_unchanged(*tensor.source);
   if ((tensor.permuted_head_dim != 0 && tensor.target.shape.size() == 1) ||
       tensor.source_offset != tensor.target_offset) {
-    std::vector<float> values = decode_matrix(*tensor.source, pool).values;
+    std::vector<float> values = decode_matrix(*tensor.source, machine.pool).values;
     for (float& value : values) value += tensor.source_offset;
     output.write_vector(index, values);
   } else {
@@ -155,11 +155,11 @@ struct Written {
 };
 
 Written write_model(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                    const std::string& manifest, ThreadPool& pool, const ProgressCallback& progress) {
+                    const std::string& manifest, Machine& machine, const ProgressCallback& progress) {
   Written written;
   remove_abandoned_partials(options.output);
   const bool calibrated = needs_calibration(plan, options);
-  ActivationPlan planned_activations = plan_activations(source, plan, options, pool, progress);
+  ActivationPlan planned_activations = plan_activations(source, plan, options, machine, progress);
   written.warnings = std::move(planned_activations.warnings);
   const std::unique_ptr<CheckpointWriter> writer =
       make_writer(source, plan, options.output, planned_activations.stored, manifest);
@@ -174,16 +174,15 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
     // Rows lie in the container's order, which the manifest does not tell.
     work.emplace(unfinished_work(options.output), fmt::format("{} {}", plan.container->name(), manifest));
   }
-  BandWriter bands(*writer, pool.num_threads() > 1);
-  const Isa isa = calibrated ? options.calibration.kernels.isa : options.isa;
-  TensorOutput output(plan, bands, meter, {.work = work ? &*work : nullptr, .isa = isa}, pool);
+  BandWriter bands(*writer, machine.pool.num_threads() > 1);
+  TensorOutput output(plan, bands, meter, {.work = work ? &*work : nullptr}, machine);
   if (calibrated) {
-    LayerQuantizer quantizer(source, plan, options, output, pool);
+    LayerQuantizer quantizer(source, plan, options, output, machine);
     quantizer.run();
     written.errors = output.errors();
     for (std::string& line : quantizer.warnings()) written.warnings.push_back(std::move(line));
   } else {
-    for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan, options, source, output, pool);
+    for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan, options, source, output, machine);
   }
   const std::size_t num_weights = output_tensors(plan).planned.size() - plan.rope_tensors.size();
   for (std::size_t i = 0; i < plan.rope_tensors.size(); ++i)
@@ -195,7 +194,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
       require_readable(SourceModel::open(unreleased), plan, options.output.string());
       if (options.judge) options.judge(unreleased);
     };
-    writer->finish(options.sync, judge, &pool);
+    writer->finish(options.sync, judge, &machine.pool);
   } catch (const Error&) {
     throw;
   } catch (...) {
@@ -209,7 +208,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
 // Scales that are folded away change what the Linears read: weights come first, then what their Linears read is looked
 // at and the tensors are copied. The weights lie beside the output meanwhile.
 Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                           const std::string& manifest, ThreadPool& pool, const ProgressCallback& progress) {
+                           const std::string& manifest, Machine& machine, const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
     throw Error(
         ErrorKind::invalid_argument,
@@ -229,7 +228,7 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
   first.output = weights.path;
   first.judge = {};
   first.sync = false;
-  Written written = write_model(source, plan, first, manifest, pool, progress);
+  Written written = write_model(source, plan, first, manifest, machine, progress);
   QuantizeModelOptions second;
   second.recipe = find_recipe(kSourceFormat);
   second.activations = options.activations;
@@ -237,12 +236,11 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
   second.container = options.container;
   second.judge = options.judge;
   second.sync = options.sync;
-  second.isa = options.isa;
   second.calibration = options.calibration;
   second.calibration.statistics = nullptr;
   const SourceModel made = SourceModel::open(weights.path);
   for (std::string& line :
-       write_model(made, plan_quantization(made, second), second, manifest, pool, progress).warnings)
+       write_model(made, plan_quantization(made, second), second, manifest, machine, progress).warnings)
     if (std::ranges::find(written.warnings, line) == written.warnings.end())
       written.warnings.push_back(std::move(line));
   return written;
@@ -286,7 +284,7 @@ std::filesystem::path unfinished_weights(const std::filesystem::path& output) {
   return (output.has_filename() ? output : output.parent_path()).string() + ".weights" + output.extension().string();
 }
 
-QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, ThreadPool& pool,
+QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, Machine& machine,
                                const ProgressCallback& progress) {
   QuantizePlan plan = plan_quantization(source, options);
   // What refuses without looking at a weight comes before what looks at all of them.
@@ -303,8 +301,9 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
     note_losses(source, options.strict, plan);
   }
   source.require_unchanged();
-  const SourceSurvey survey = survey_source(source, {.hash = !options.dry_run, .peaks = peaks_to_find(plan)}, pool);
-  substitute_unheld(plan, source, survey, options, pool);
+  const SourceSurvey survey =
+      survey_source(source, {.hash = !options.dry_run, .peaks = peaks_to_find(plan)}, machine.pool);
+  substitute_unheld(plan, source, survey, options, machine);
   QuantizeSummary summary = summarize(source, plan, options);
   const StatisticsGaps gaps = find_gaps(plan, options);
   require_second_moments(gaps);
@@ -326,8 +325,8 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
   const std::string manifest = make_manifest(plan, options, summary.source_hash);
   const bool two_steps =
       options.activations && options.activations->format.is_static() && moves_activations(plan, options);
-  Written written = two_steps ? write_in_two_steps(source, plan, options, manifest, pool, progress)
-                              : write_model(source, plan, options, manifest, pool, progress);
+  Written written = two_steps ? write_in_two_steps(source, plan, options, manifest, machine, progress)
+                              : write_model(source, plan, options, manifest, machine, progress);
   for (const auto& [index, error] : written.errors) summary.tensors[index].error = error;
   summary.warnings.insert(summary.warnings.end(), written.warnings.begin(), written.warnings.end());
   set_output_bytes(summary, weight_file_bytes(options.output));

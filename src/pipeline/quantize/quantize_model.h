@@ -5,7 +5,7 @@
 // inputs give the same bytes on any number of threads. The output appears whole or not at all.
 //
 //   QuantizeModelOptions options{.recipe = find_recipe("q4_k_m"), .output = "out.gguf"};
-//   QuantizeSummary summary = quantize_model(SourceModel::open("models/tale"), options, pool, {});
+//   QuantizeSummary summary = quantize_model(SourceModel::open("models/tale"), options, machine, {});
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,12 @@
 #include <string_view>
 #include <vector>
 
-#include "base/cpu.h"
-#include "base/thread_pool.h"
 #include "calibrate/calibration_text.h"
 #include "calibrate/layer_walk.h"
 #include "format/activation_format.h"
 #include "io/checkpoint_writer.h"
 #include "kernels/linear/linear.h"
+#include "kernels/machine.h"
 #include "model/source_model.h"
 #include "nibble/progress.h"
 #include "quantize/output_error.h"
@@ -79,7 +78,6 @@ struct QuantizeModelOptions {
       false;  // decide everything, write nothing (output may be empty: a file is assumed where the formats allow it)
   bool sync = false;                                   // fsync before the output appears
   OutputJudge judge{};                                 // sees the finished output before it takes its place
-  Isa isa = best_isa(detect_cpu());                    // whose encoders to use; the same bytes with any
   Calibration calibration{};                           // for methods that need statistics
   std::function<void(const LayerReport&)> on_layer{};  // with statistics: after each layer
 };
@@ -133,7 +131,7 @@ void choose_format(QuantizeModelOptions& options, std::string_view spelling);
 
 // Errors: invalid_argument (options that contradict each other or the container), unsupported, unusable_input (weights
 // that are quantized already), corrupt (weights that are no numbers), io, resource, cancelled.
-QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, ThreadPool& pool,
+QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOptions& options, Machine& machine,
                                const ProgressCallback& progress);
 
 // Where a calibrated quantization keeps finished pieces until the output is whole; the same command goes on from there.

@@ -427,10 +427,11 @@ struct Judged {
   float largest = 0;
 };
 
-Judged judge_magnitude(const TensorPlan& tensor, const SourceSurvey& survey, const QuantizeModelOptions& options) {
+Judged judge_magnitude(const TensorPlan& tensor, const SourceSurvey& survey, const QuantizeModelOptions& options,
+                       Isa isa) {
   const auto peak = survey.peaks.find(tensor.source);
   const MagnitudeSample sample(tensor.source->view,
-                               peak != survey.peaks.end() ? std::optional(peak->second) : std::nullopt, options.isa);
+                               peak != survey.peaks.end() ? std::optional(peak->second) : std::nullopt, isa);
   return {held_format(tensor.target.format, sample, method_for(tensor, options).fit, tensor.cols), sample.largest()};
 }
 
@@ -478,12 +479,12 @@ std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan) {
 }
 
 void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey,
-                       const QuantizeModelOptions& options, ThreadPool& pool) {
+                       const QuantizeModelOptions& options, Machine& machine) {
   std::vector<Judged> judged(plan.tensors.size());
-  pool.parallel_for(plan.tensors.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+  machine.pool.parallel_for(plan.tensors.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t i = begin; i < end; ++i) {
       if (!may_be_unheld(plan.tensors[i])) continue;
-      judged[i] = judge_magnitude(plan.tensors[i], survey, options);
+      judged[i] = judge_magnitude(plan.tensors[i], survey, options, machine.isa);
       source.release(*plan.tensors[i].source);
     }
   });

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/checkpoint_writer.h"
+#include "kernels/machine.h"
 #include "model/arch/architecture.h"
 #include "model/source_model.h"
 #include "pipeline/quantize/quantize_model.h"
@@ -52,7 +53,7 @@ std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan);
 // Gives tensors whose magnitude their format's scales cannot hold another format, or refuses when options.strict. Reads
 // a few rows of each.
 void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey,
-                       const QuantizeModelOptions& options, ThreadPool& pool);
+                       const QuantizeModelOptions& options, Machine& machine);
 // Something of the source that the output cannot hold: a note, or with `strict` Error(unsupported).
 void add_loss(std::string loss, bool strict, std::vector<std::string>& notes);
 

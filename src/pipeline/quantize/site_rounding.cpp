@@ -13,8 +13,8 @@ constexpr std::uint64_t kBandElements = std::uint64_t{4} << 20;
 }  // namespace
 
 SiteRounding::SiteRounding(const Method& method, const SiteStatistics* site, std::vector<const Matrix*> matrices,
-                           ThreadPool& pool, Isa isa)
-    : method_(method), site_(site), matrices_(std::move(matrices)), pool_(pool), isa_(isa) {}
+                           Machine& machine)
+    : method_(method), site_(site), matrices_(std::move(matrices)), machine_(machine) {}
 
 Matrix SiteRounding::round(const Matrix& matrix, const FormatPtr& format) {
   const QuantizedView source = view_of(matrix);
@@ -24,7 +24,7 @@ Matrix SiteRounding::round(const Matrix& matrix, const FormatPtr& format) {
   task.format = format;
   task.method = method_;
   task.moments.push_back({.rows = {0, matrix.rows}, .inputs = site_});
-  const LinearQuantizer linear(task, plans_, pool_, isa_);
+  const LinearQuantizer linear(task, plans_, machine_);
   Matrix stored{matrix.rows, matrix.cols, std::vector<float>(matrix.rows * matrix.cols)};
   for (const RowRange rows : bands_of(task.weights, *format, kBandElements))
     linear.decode(linear.encode(rows), rows.begin, stored.values);
@@ -52,7 +52,7 @@ double SiteRounding::error(std::size_t index, const FormatPtr& format) {
     const std::uint64_t count = std::min(original.rows - begin, band_rows);
     const std::span<float> band = std::span(difference).subspan(begin * original.cols, count * original.cols);
     for (std::size_t i = 0; i < band.size(); ++i) band[i] = original.values[begin * original.cols + i] - band[i];
-    total += output_power(site_ != nullptr ? *site_ : unknown, band, count, isa_, pool_);
+    total += output_power(site_ != nullptr ? *site_ : unknown, band, count, machine_);
   }
   return known->second = std::max(0.0, total);
 }

@@ -4,7 +4,7 @@
 // outputs on the inputs that the site saw. Nothing is written. Internal to pipeline/; one thread at a time, the pool
 // does the work.
 //
-//   SiteRounding rounding(method, &site, {&gate, &up}, pool, isa);
+//   SiteRounding rounding(method, &site, {&gate, &up}, machine);
 //   const Matrix& stored = rounding.keep(0, find_format("q4_k"));      // made once, kept for whoever asks again
 //   double lost = rounding.error(1, find_format("q3_k"));              // kept only where somebody keeps it
 #pragma once
@@ -14,10 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "base/cpu.h"
-#include "base/thread_pool.h"
 #include "calibrate/layer_walk.h"
 #include "format/format.h"
+#include "kernels/machine.h"
 #include "quantize/method.h"
 #include "quantize/quantize_linear.h"
 #include "quantize/statistics.h"
@@ -28,8 +27,7 @@ class SiteRounding {
  public:
   // site: of the matrices' inputs; null where the method is told nothing, as of an embedding's. All must outlive the
   // rounding.
-  SiteRounding(const Method& method, const SiteStatistics* site, std::vector<const Matrix*> matrices, ThreadPool& pool,
-               Isa isa);
+  SiteRounding(const Method& method, const SiteStatistics* site, std::vector<const Matrix*> matrices, Machine& machine);
 
   std::size_t count() const { return matrices_.size(); }
   const Matrix& original(std::size_t index) const { return *matrices_[index]; }
@@ -43,8 +41,7 @@ class SiteRounding {
   const Method& method_;
   const SiteStatistics* site_;
   std::vector<const Matrix*> matrices_;
-  ThreadPool& pool_;
-  Isa isa_;
+  Machine& machine_;
   RoundPlans plans_;
   std::map<std::pair<std::size_t, std::string>, Matrix> kept_;  // by matrix and format
   std::map<std::pair<std::size_t, std::string>, double> errors_;

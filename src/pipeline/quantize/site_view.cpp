@@ -35,17 +35,17 @@ SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> s
 }
 
 SiteView view_of_text(const Site& site, std::int64_t layer, const PlannedParts& parts, const LayerPair& weights,
-                      LayerWalk& stored, LayerWalk* original, Isa isa, ThreadPool& pool) {
+                      LayerWalk& stored, LayerWalk* original, Machine& machine) {
   SiteView view;
   const bool full = parts.site_asks_for(site, layer, Needs::second_moment);
   const bool follow = full && original != nullptr;
   const bool adds = follow && original->shows_sum(site, weights.original);
   SiteAccumulator sums(layer, site.name, site.width,
-                       {.second_moment = full, .distribution = false, .rounded = stored.multiplies_codes()}, pool, isa);
+                       {.second_moment = full, .distribution = false, .rounded = stored.multiplies_codes()}, machine);
   std::optional<CrossAccumulator> cross;
   if (follow)
     cross.emplace(adds ? weights.current.at(site.parts.front()).rows : site.width, site.width,
-                  stored.multiplies_codes(), pool, isa);
+                  stored.multiplies_codes(), machine);
   std::vector<float> wanted;
   for (std::size_t window = 0; window < stored.windows(); ++window) {
     const auto x = stored.inputs(site, weights.current, window);
@@ -55,7 +55,7 @@ SiteView view_of_text(const Site& site, std::int64_t layer, const PlannedParts& 
       original->leave(site, weights.original, window);
       wanted_outputs(original->kept_value(site.added->sum, weights.original, window),
                      stored.kept_value(site.added->term, weights.current, window), bias_of(site, weights.original),
-                     wanted, pool);
+                     wanted, machine.pool);
     }
     cross->add(adds ? wanted.data() : original->inputs(site, weights.original, window).data(), x.data(),
                stored.length(), sums.last_rounded());
@@ -67,26 +67,25 @@ SiteView view_of_text(const Site& site, std::int64_t layer, const PlannedParts& 
 }
 
 std::vector<float> target_of(std::string_view part, std::int64_t layer, const PlannedParts& parts,
-                             const LayerPair& weights, std::span<const float> outputs_scale, SiteView& view, Isa isa,
-                             ThreadPool& pool) {
+                             const LayerPair& weights, std::span<const float> outputs_scale, SiteView& view,
+                             Machine& machine) {
   const Matrix& current = weights.current.at(part);
   const std::shared_ptr<const RoundPlan> plan =
-      view.plans.of(parts.method(part, layer), parts.planned(part, layer).target.format, view.inputs(), pool, isa);
+      view.plans.of(parts.method(part, layer), parts.planned(part, layer).target.format, view.inputs(), machine);
   const FeedbackFactor* factor = plan ? plan->factor() : nullptr;
   if (factor == nullptr) {
     if (!view.factor)
-      view.factor.emplace(view.inputs()->second_moment, view.inputs()->width(), FactorOptions{.act_order = false}, pool,
-                          isa);
+      view.factor.emplace(view.inputs()->second_moment, view.inputs()->width(), FactorOptions{.act_order = false},
+                          machine);
     factor = &*view.factor;
   }
-  if (view.is_original_left) return solve_target(*factor, current.values, view.cross, current.rows, pool, isa);
+  if (view.is_original_left) return solve_target(*factor, current.values, view.cross, current.rows, machine);
   std::vector<float> outputs = large_vector(current.values.size());
-  KernelScratch scratch;
   gemm(weights.original.at(part).values.data(), view.cross.data(), current.rows, current.cols, current.cols,
-       outputs.data(), isa, pool, scratch);
+       outputs.data(), machine);
   for (std::size_t i = 0; i < outputs.size() && !outputs_scale.empty(); ++i)
     outputs[i] *= outputs_scale[i / current.cols];
-  return solve_target(*factor, current.values, outputs, current.rows, pool, isa);
+  return solve_target(*factor, current.values, outputs, current.rows, machine);
 }
 
 }  // namespace nibble

@@ -4,8 +4,8 @@
 // walks through the layers quantized so far, beside the original's. Internal to pipeline/; one thread at a time, the
 // pool does the work.
 //
-//   SiteView view = view_of_text(site, layer, parts, {original, current}, stored, &walk_of_original, isa, pool);
-//   current.at("q").values = target_of("q", layer, parts, {original, current}, scales.rows("q"), view, isa, pool);
+//   SiteView view = view_of_text(site, layer, parts, {original, current}, stored, &walk_of_original, machine);
+//   current.at("q").values = target_of("q", layer, parts, {original, current}, scales.rows("q"), view, machine);
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "calibrate/layer_walk.h"
+#include "kernels/machine.h"
 #include "pipeline/quantize/layer_scales.h"
 #include "pipeline/quantize/planned_parts.h"
 #include "quantize/quantize_linear.h"
@@ -51,12 +52,12 @@ SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> s
 // original's, null where nobody follows it. Both are at the site; where the site's outputs are added to the residual
 // stream, the original is left.
 SiteView view_of_text(const Site& site, std::int64_t layer, const PlannedParts& parts, const LayerPair& weights,
-                      LayerWalk& stored, LayerWalk* original, Isa isa, ThreadPool& pool);
+                      LayerWalk& stored, LayerWalk* original, Machine& machine);
 
 // The weights that give a Linear's outputs best for the inputs that it gets now, [rows, cols]. outputs_scale: what a
 // transform multiplied the Linear's own outputs by; empty: nothing. Needs view.cross.
 std::vector<float> target_of(std::string_view part, std::int64_t layer, const PlannedParts& parts,
-                             const LayerPair& weights, std::span<const float> outputs_scale, SiteView& view, Isa isa,
-                             ThreadPool& pool);
+                             const LayerPair& weights, std::span<const float> outputs_scale, SiteView& view,
+                             Machine& machine);
 
 }  // namespace nibble

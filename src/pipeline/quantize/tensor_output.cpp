@@ -28,13 +28,13 @@ std::uint64_t progress_weight(TensorRole role, bool is_calibrated) {
 }
 
 TensorOutput::TensorOutput(const QuantizePlan& plan, BandWriter& bands, ProgressMeter& meter,
-                           const TensorOutputOptions& options, ThreadPool& pool)
+                           const TensorOutputOptions& options, Machine& machine)
     : plan_(plan),
       output_of_(output_tensors(plan).of_plan),
       bands_(bands),
       meter_(meter),
       options_(options),
-      pool_(pool) {}
+      machine_(machine) {}
 
 std::uint64_t TensorOutput::weight_of(const TensorPlan& tensor) const {
   return progress_weight(tensor.role, options_.work != nullptr);
@@ -77,7 +77,7 @@ StoredMatrix TensorOutput::write_and_keep(std::size_t index, const LinearTask& t
 
 void TensorOutput::write_bands(std::size_t index, const LinearTask& task, RoundPlans& plans, const BandUse& use) {
   const TensorPlan& tensor = plan_.tensors[index];
-  const LinearQuantizer linear(task, plans, pool_, options_.isa);
+  const LinearQuantizer linear(task, plans, machine_);
   for (const RowRange rows : bands_of(task.weights, *task.format, kBandElements)) {
     QuantizedTensor band = piece(index, linear, rows);
     use(linear, band, rows.begin);
@@ -124,8 +124,8 @@ void TensorOutput::record_error(std::size_t index, const RoundedLinear& linear) 
   if (options_.work != nullptr && options_.work->load(error_piece_name(index), piece)) {
     std::memcpy(values.data(), piece.planes[0].data(), sizeof values);
   } else {
-    const OutputError error = measure_output_error(
-        linear, with_kernels(plan_.tensors[index].target.format, options_.isa), pool_, options_.isa);
+    const OutputError error =
+        measure_output_error(linear, with_kernels(plan_.tensors[index].target.format, machine_.isa), machine_);
     values = {static_cast<float>(error.nearest), static_cast<float>(error.stored)};
     std::memcpy(piece.planes[0].data(), values.data(), sizeof values);
     if (options_.work != nullptr) options_.work->store(error_piece_name(index), piece);

@@ -4,7 +4,7 @@
 // and what a run before has finished is taken from where it left it. Internal to pipeline/; one thread at a time, the
 // pool does the work.
 //
-//   TensorOutput output(plan, bands, meter, {.work = &work, .isa = isa}, pool);
+//   TensorOutput output(plan, bands, meter, {.work = &work}, machine);
 //   RoundPlans plans;
 //   output.write(index, task, plans);
 #pragma once
@@ -18,6 +18,7 @@
 
 #include "base/progress_meter.h"
 #include "calibrate/layer_walk.h"
+#include "kernels/machine.h"
 #include "pipeline/quantize/band_writer.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/work_directory.h"
@@ -32,7 +33,6 @@ std::uint64_t progress_weight(TensorRole role, bool is_calibrated);
 
 struct TensorOutputOptions {
   WorkDirectory* work = nullptr;  // of a calibrated quantization: where finished pieces are left; null: nowhere
-  Isa isa = Isa::scalar;
 };
 
 // What the output holds in place of a matrix, rows in the source's order.
@@ -45,7 +45,7 @@ struct StoredMatrix {
 class TensorOutput {
  public:
   TensorOutput(const QuantizePlan& plan, BandWriter& bands, ProgressMeter& meter, const TensorOutputOptions& options,
-               ThreadPool& pool);
+               Machine& machine);
 
   // The plan's row order, format and name for weights that lie elsewhere than in the source's tensor. view outlives the
   // result.
@@ -78,7 +78,7 @@ class TensorOutput {
   BandWriter& bands_;
   ProgressMeter& meter_;
   TensorOutputOptions options_;
-  ThreadPool& pool_;
+  Machine& machine_;
   std::map<std::size_t, OutputError> errors_;  // by the tensor's index in the plan
 };
 

@@ -15,7 +15,7 @@ struct NotAccepted {};
 }  // namespace
 
 VerifiedQuantization quantize_verified(const SourceModel& source, const QuantizeModelOptions& options,
-                                       const VerifyOptions& verify, ThreadPool& pool,
+                                       const VerifyOptions& verify, Machine& machine,
                                        const ProgressCallback& progress) {
   if (options.dry_run)
     throw Error(ErrorKind::invalid_argument,
@@ -29,17 +29,18 @@ VerifiedQuantization quantize_verified(const SourceModel& source, const Quantize
     judge_options.progress = progress;
     judge_options.keep_partial = false;
     judge_options.split_required = judge_weights(verify.requirements);
-    result.verdict = judge_models(source, {{options.output.string(), &candidate}}, verify.texts, judge_options, pool);
+    result.verdict =
+        judge_models(source, {{options.output.string(), &candidate}}, verify.texts, judge_options, machine);
     if (verify.requirements.empty()) return;
     result.acceptance = accept(result.verdict, 0, verify.requirements);
     if (result.acceptance->judgement != Judgement::accepted) throw NotAccepted{};
   };
   try {
-    result.summary = quantize_model(source, judged, pool, progress);
+    result.summary = quantize_model(source, judged, machine, progress);
     result.released = true;
   } catch (const NotAccepted&) {
     judged.dry_run = true;
-    result.summary = quantize_model(source, judged, pool, {});
+    result.summary = quantize_model(source, judged, machine, {});
   }
   return result;
 }

@@ -4,13 +4,14 @@
 // place, and does so only when it meets what is required. A bad model never replaces a good one.
 //
 //   VerifiedQuantization result = quantize_verified(source, options, {.texts = texts, .requirements =
-//   parse_requirements("kl<=0.02")}, pool, {}); if (!result.released) explain(result.acceptance);
+//   parse_requirements("kl<=0.02")}, machine, {}); if (!result.released) explain(result.acceptance);
 #pragma once
 
 #include <optional>
 #include <vector>
 
 #include "evaluate/acceptance.h"
+#include "kernels/machine.h"
 #include "pipeline/judge/judge_models.h"
 #include "pipeline/quantize/quantize_model.h"
 
@@ -31,6 +32,6 @@ struct VerifiedQuantization {
 
 // Errors of quantize_model and judge_models. Texts and tokenizer are judged before the work begins.
 VerifiedQuantization quantize_verified(const SourceModel& source, const QuantizeModelOptions& options,
-                                       const VerifyOptions& verify, ThreadPool& pool, const ProgressCallback& progress);
+                                       const VerifyOptions& verify, Machine& machine, const ProgressCallback& progress);
 
 }  // namespace nibble

@@ -31,7 +31,7 @@ void invert_upper(const std::array<double, kMaxUnit * kMaxUnit>& r, std::size_t 
 }  // namespace
 
 FeedbackFactor::FeedbackFactor(std::span<const float> second_moment, std::size_t cols, const FactorOptions& options,
-                               ThreadPool& pool, Isa isa)
+                               Machine& machine)
     : cols_(cols), unit_(options.unit), block_(options.block), diagonal_(cols), added_(cols) {
   assert(second_moment.size() == cols * cols && cols % unit_ == 0 && block_ % unit_ == 0 && unit_ <= kMaxUnit);
   for (std::size_t i = 0; i < cols; ++i) {
@@ -39,7 +39,7 @@ FeedbackFactor::FeedbackFactor(std::span<const float> second_moment, std::size_t
     dead_ += diagonal_[i] > 0 ? 0 : 1;
   }
   choose_order(options.act_order);
-  factor(second_moment, options.damp_percent, pool, isa);
+  factor(second_moment, options.damp_percent, machine);
 }
 
 void FeedbackFactor::choose_order(bool act_order) {
@@ -54,17 +54,16 @@ void FeedbackFactor::choose_order(bool act_order) {
     for (std::size_t j = 0; j < unit_; ++j) order_.push_back(static_cast<std::uint32_t>(unit * unit_ + j));
 }
 
-void FeedbackFactor::factor(std::span<const float> second_moment, double damp_percent, ThreadPool& pool, Isa isa) {
+void FeedbackFactor::factor(std::span<const float> second_moment, double damp_percent, Machine& machine) {
   const std::size_t n = cols_;
   double mean = 0;
   for (const float value : diagonal_) mean += static_cast<double>(value) / static_cast<double>(n);
   if (!(mean > 0)) mean = 1;  // nothing was seen: every error weighs the same
   const ResidentBytes memory(n * n * sizeof(double));
   double* const reversed = memory.as<double>();
-  KernelScratch scratch;
   for (damping_ = std::max(damp_percent, 1e-8);; damping_ *= 2, ++repairs_) {
     // Rows and columns backwards: the lower factor of this is the upper factor of the other.
-    pool.parallel_for(n, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine.pool.parallel_for(n, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t i = begin; i < end; ++i) {
         const float* const row = &second_moment[order_[n - 1 - i] * n];
         for (std::size_t j = 0; j < n; ++j) reversed[i * n + j] = static_cast<double>(row[order_[n - 1 - j]]);
@@ -73,9 +72,9 @@ void FeedbackFactor::factor(std::span<const float> second_moment, double damp_pe
         added_[order_[n - 1 - i]] = static_cast<float>(added);
       }
     });
-    if (cholesky(reversed, n, isa, pool, scratch) == n) break;
+    if (cholesky(reversed, n, machine) == n) break;
   }
-  store_panels(reversed, pool);
+  store_panels(reversed, machine.pool);
 }
 
 void FeedbackFactor::store_panels(const double* reversed, ThreadPool& pool) {

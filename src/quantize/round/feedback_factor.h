@@ -15,9 +15,9 @@
 #include <span>
 #include <vector>
 
-#include "base/cpu.h"
 #include "base/thread_pool.h"
 #include "kernels/linear/resident_bytes.h"
+#include "kernels/machine.h"
 
 namespace nibble {
 
@@ -32,8 +32,8 @@ class FeedbackFactor {
  public:
   // second_moment: [cols, cols], symmetric. Damping is doubled until the factor exists, so this never fails: what was
   // needed is reported.
-  FeedbackFactor(std::span<const float> second_moment, std::size_t cols, const FactorOptions& options, ThreadPool& pool,
-                 Isa isa);
+  FeedbackFactor(std::span<const float> second_moment, std::size_t cols, const FactorOptions& options,
+                 Machine& machine);
 
   std::size_t cols() const { return cols_; }
   std::size_t unit() const { return unit_; }
@@ -61,7 +61,7 @@ class FeedbackFactor {
 
  private:
   void choose_order(bool act_order);
-  void factor(std::span<const float> second_moment, double damp_percent, ThreadPool& pool, Isa isa);
+  void factor(std::span<const float> second_moment, double damp_percent, Machine& machine);
   void store_panels(const double* reversed, ThreadPool& pool);
 
   std::size_t cols_, unit_, block_;

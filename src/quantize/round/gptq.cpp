@@ -16,11 +16,11 @@ namespace {
 
 class GptqPlan final : public RoundPlan {
  public:
-  GptqPlan(const SiteStatistics& site, const Format& format, const GptqOptions& options, ThreadPool& pool, Isa isa)
+  GptqPlan(const SiteStatistics& site, const Format& format, const GptqOptions& options, Machine& machine)
       : factor_(site.second_moment, site.width(),
-                {.damp_percent = options.damp_percent, .act_order = options.desc_act, .unit = format.info().unit}, pool,
-                isa) {
-    if (options.sweeps > 0) descent_.emplace(site.second_moment, site.width(), format, factor_.damping(), pool, isa);
+                {.damp_percent = options.damp_percent, .act_order = options.desc_act, .unit = format.info().unit},
+                machine) {
+    if (options.sweeps > 0) descent_.emplace(site.second_moment, site.width(), format, factor_.damping(), machine);
   }
   const FeedbackFactor* factor() const override { return &factor_; }
   const SpanDescent* descent() const { return descent_ ? &*descent_ : nullptr; }
@@ -34,8 +34,8 @@ class GptqPlan final : public RoundPlan {
 // the block].
 class BandRounder {
  public:
-  BandRounder(const FeedbackFactor& factor, const RoundBand& band, SpanCodes& codes, ThreadPool& pool, Isa isa)
-      : factor_(factor), band_(band), codes_(codes), pool_(pool), isa_(isa), errors_(band.rows * band.cols) {}
+  BandRounder(const FeedbackFactor& factor, const RoundBand& band, SpanCodes& codes, Machine& machine)
+      : factor_(factor), band_(band), codes_(codes), machine_(machine), errors_(band.rows * band.cols) {}
 
   void run() {
     fit_grids();
@@ -44,7 +44,7 @@ class BandRounder {
       gather(b, targets);
       for (std::size_t from = 0; from < b; ++from)
         gemm(block(from), factor_.feedback(from, b), band_.rows, factor_.block_cols(b), factor_.block_cols(from),
-             targets.data(), isa_, pool_, scratch_);
+             targets.data(), machine_);
       round_block(b, targets.data());
     }
   }
@@ -53,7 +53,7 @@ class BandRounder {
   float* block(std::size_t b) { return &errors_[b * factor_.block() * band_.rows]; }
 
   void fit_grids() {
-    pool_.parallel_for(band_.rows, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine_.pool.parallel_for(band_.rows, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
       const std::span<const float> importance(factor_.diagonal());
       for (std::size_t row = begin; row < end; ++row)
         for (std::size_t s = 0; s < codes_.spans(); ++s) {
@@ -68,7 +68,7 @@ class BandRounder {
     const std::size_t width = factor_.block_cols(b);
     const std::uint32_t* const order = &factor_.order()[b * factor_.block()];
     targets.resize(band_.rows * width);
-    pool_.parallel_for(band_.rows, 64, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine_.pool.parallel_for(band_.rows, 64, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t row = begin; row < end; ++row)
         for (std::size_t p = 0; p < width; ++p) targets[row * width + p] = band_.values[row * band_.cols + order[p]];
     });
@@ -78,7 +78,7 @@ class BandRounder {
     const std::size_t width = factor_.block_cols(b), unit = factor_.unit(), first = b * factor_.block();
     const std::uint32_t* const order = &factor_.order()[first];
     const float* const feedback = factor_.feedback(b, b);
-    pool_.parallel_for(band_.rows, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine_.pool.parallel_for(band_.rows, 4, [&](std::size_t begin, std::size_t end, std::size_t) {
       float stored[8];
       for (std::size_t row = begin; row < end; ++row) {
         float* const t = targets + row * width;
@@ -99,9 +99,7 @@ class BandRounder {
   const FeedbackFactor& factor_;
   const RoundBand& band_;
   SpanCodes& codes_;
-  ThreadPool& pool_;
-  Isa isa_;
-  KernelScratch scratch_;
+  Machine& machine_;
   std::vector<float> errors_;
 };
 
@@ -114,18 +112,17 @@ class GptqRounder final : public Rounder {
   void encode(const Format& format, const RoundInput& input, const RowPlanes& out) const override {
     format.encode_row(input.values, input.importance, input.tensor_grid, input.row, input.fit, out);
   }
-  std::shared_ptr<const RoundPlan> plan(const SiteStatistics& site, const Format& format, ThreadPool& pool,
-                                        Isa isa) const override {
-    return std::make_shared<GptqPlan>(site, format, options_, pool, isa);
+  std::shared_ptr<const RoundPlan> plan(const SiteStatistics& site, const Format& format,
+                                        Machine& machine) const override {
+    return std::make_shared<GptqPlan>(site, format, options_, machine);
   }
-  void encode_band(const Format& format, const RoundBand& band, QuantizedTensor& out, ThreadPool& pool,
-                   Isa isa) const override {
-    if (band.plan == nullptr) return Rounder::encode_band(format, band, out, pool, isa);
+  void encode_band(const Format& format, const RoundBand& band, QuantizedTensor& out, Machine& machine) const override {
+    if (band.plan == nullptr) return Rounder::encode_band(format, band, out, machine);
     const auto& plan = static_cast<const GptqPlan&>(*band.plan);
     SpanCodes codes(format, band.rows, band.cols);
-    BandRounder(*plan.factor(), band, codes, pool, isa).run();
-    if (plan.descent() != nullptr) plan.descent()->run(band, codes, options_.sweeps, pool, isa);
-    codes.pack(band.rows, out, pool);
+    BandRounder(*plan.factor(), band, codes, machine).run();
+    if (plan.descent() != nullptr) plan.descent()->run(band, codes, options_.sweeps, machine);
+    codes.pack(band.rows, out, machine.pool);
   }
 
  private:

@@ -13,10 +13,9 @@
 #include <span>
 #include <string_view>
 
-#include "base/cpu.h"
-#include "base/thread_pool.h"
 #include "format/format.h"
 #include "format/quantized_tensor.h"
+#include "kernels/machine.h"
 #include "quantize/statistics.h"
 
 namespace nibble {
@@ -63,11 +62,10 @@ class Rounder {
   // Writes the row's codes and grids into zeroed planes, each weight by itself.
   virtual void encode(const Format& format, const RoundInput& input, const RowPlanes& out) const = 0;
 
-  virtual std::shared_ptr<const RoundPlan> plan(const SiteStatistics& site, const Format& format, ThreadPool& pool,
-                                                Isa isa) const;
+  virtual std::shared_ptr<const RoundPlan> plan(const SiteStatistics& site, const Format& format,
+                                                Machine& machine) const;
   // Writes rows 0 .. band.rows - 1 of `out`. The same bytes for any number of threads. Without a plan: row by row.
-  virtual void encode_band(const Format& format, const RoundBand& band, QuantizedTensor& out, ThreadPool& pool,
-                           Isa isa) const;
+  virtual void encode_band(const Format& format, const RoundBand& band, QuantizedTensor& out, Machine& machine) const;
 };
 
 }  // namespace nibble

@@ -18,7 +18,7 @@ struct SpanDescent::Work {
 };
 
 SpanDescent::SpanDescent(std::span<const float> second_moment, std::size_t cols, const Format& format, double damping,
-                         ThreadPool& pool, Isa isa)
+                         Machine& machine)
     : format_(format),
       cols_(cols),
       unit_(format.info().unit),
@@ -32,7 +32,6 @@ SpanDescent::SpanDescent(std::span<const float> second_moment, std::size_t cols,
     const float value = second_moment[i * cols + j];
     return i != j ? value : static_cast<float>((value > 0 ? static_cast<double>(value) : mean) + damping * mean);
   };
-  KernelScratch scratch;
   for (std::size_t first = 0; first < cols; first += span_) {
     Span span;
     span.first = first;
@@ -43,10 +42,10 @@ SpanDescent::SpanDescent(std::span<const float> second_moment, std::size_t cols,
     span.moment.assign(&columns_[first * cols + first * n], &columns_[first * cols + first * n] + n * n);
     // A diagonal block of a matrix that has a Cholesky factor has one, too.
     std::vector<double> lower(span.moment.begin(), span.moment.end());
-    cholesky(lower.data(), n, isa, pool, scratch);
-    invert_lower(lower.data(), n, isa, pool, scratch);
+    cholesky(lower.data(), n, machine);
+    invert_lower(lower.data(), n, machine);
     span.inverse.resize(n * n);
-    pool.parallel_for(n, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine.pool.parallel_for(n, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t i = begin; i < end; ++i)
         for (std::size_t j = 0; j < n; ++j) {
           double sum = 0;
@@ -55,7 +54,7 @@ SpanDescent::SpanDescent(std::span<const float> second_moment, std::size_t cols,
         }
     });
     const FeedbackFactor factor(span.moment, n, {.damp_percent = 0, .act_order = false, .unit = unit_, .block = n},
-                                pool, isa);
+                                machine);
     span.factor.assign(factor.feedback(0, 0), factor.feedback(0, 0) + n * n);
     for (std::size_t p = 0; p < n; p += unit_) {
       span.metrics.insert(span.metrics.end(), factor.metric(p), factor.metric(p) + unit_ * unit_);
@@ -126,10 +125,10 @@ void SpanDescent::descend_row(const Span& span, std::size_t s, const RoundBand& 
   std::memcpy(codes.grid(row, s), work.best_grid.data(), work.best_grid.size());
 }
 
-void SpanDescent::run(const RoundBand& band, SpanCodes& codes, int sweeps, ThreadPool& pool, Isa isa) const {
+void SpanDescent::run(const RoundBand& band, SpanCodes& codes, int sweeps, Machine& machine) const {
   const std::size_t rows = band.rows;
   std::vector<float> errors(rows * cols_), gradient(rows * span_);
-  pool.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+  machine.pool.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
     float stored[8];
     for (std::size_t row = begin; row < end; ++row)
       for (std::size_t i = 0; i < cols_; i += unit_) {
@@ -140,7 +139,7 @@ void SpanDescent::run(const RoundBand& band, SpanCodes& codes, int sweeps, Threa
               band.values[row * cols_ + i + j] - stored[j];
       }
   });
-  std::vector<Work> work(pool.num_threads());
+  std::vector<Work> work(machine.pool.num_threads());
   for (Work& w : work) {
     for (auto* values : {&w.target, &w.rounded, &w.change, &w.weights, &w.candidate, &w.best}) values->resize(span_);
     w.codes.resize(span_);
@@ -148,15 +147,14 @@ void SpanDescent::run(const RoundBand& band, SpanCodes& codes, int sweeps, Threa
     w.grid.resize(format_.grid_bytes());
     w.best_grid.resize(format_.grid_bytes());
   }
-  KernelScratch scratch;
   for (int sweep = 0; sweep < sweeps; ++sweep)
     for (std::size_t s = 0; s < spans_.size(); ++s) {
       const Span& span = spans_[s];
       std::fill(gradient.begin(), gradient.end(), 0.0F);
       for (const Span& from : spans_)
         gemm(&errors[from.first * rows], &columns_[span.first * cols_ + from.first * span.cols], rows, span.cols,
-             from.cols, gradient.data(), isa, pool, scratch);
-      pool.parallel_for(rows, 4, [&](std::size_t begin, std::size_t end, std::size_t worker) {
+             from.cols, gradient.data(), machine);
+      machine.pool.parallel_for(rows, 4, [&](std::size_t begin, std::size_t end, std::size_t worker) {
         for (std::size_t row = begin; row < end; ++row)
           descend_row(span, s, band, codes, row, &gradient[row * span.cols],
                       &errors[span.first * rows + row * span.cols], work[worker]);

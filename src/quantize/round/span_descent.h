@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/machine.h"
 #include "quantize/round/feedback_factor.h"
 #include "quantize/round/span_codes.h"
 
@@ -17,9 +18,9 @@ namespace nibble {
 class SpanDescent {
  public:
   SpanDescent(std::span<const float> second_moment, std::size_t cols, const Format& format, double damping,
-              ThreadPool& pool, Isa isa);
+              Machine& machine);
 
-  void run(const RoundBand& band, SpanCodes& codes, int sweeps, ThreadPool& pool, Isa isa) const;
+  void run(const RoundBand& band, SpanCodes& codes, int sweeps, Machine& machine) const;
 
  private:
   // A span's own part of the moment.

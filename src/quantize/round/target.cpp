@@ -24,13 +24,13 @@ void transpose(const float* from, std::size_t rows, std::size_t cols, std::vecto
 
 class TargetSystem {
  public:
-  TargetSystem(const FeedbackFactor& factor, std::size_t rows, ThreadPool& pool, Isa isa)
-      : factor_(factor), rows_(rows), pool_(pool), isa_(isa), blocks_(large_vector(rows * factor.cols())) {}
+  TargetSystem(const FeedbackFactor& factor, std::size_t rows, Machine& machine)
+      : factor_(factor), rows_(rows), machine_(machine), blocks_(large_vector(rows * factor.cols())) {}
 
   // act(place of (row, column) in a matrix [rows, cols], its number here).
   template <class F>
   void for_numbers(F act) {
-    pool_.parallel_for(rows_, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    machine_.pool.parallel_for(rows_, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
       for (std::size_t b = 0; b < factor_.num_blocks(); ++b)
         for (std::size_t row = begin; row < end; ++row)
           for (std::size_t p = 0; p < factor_.block_cols(b); ++p) {
@@ -62,7 +62,7 @@ class TargetSystem {
 
   // Block b += block k times right.
   void add(std::size_t k, const float* right, std::size_t b) {
-    gemm(block(k), right, rows_, factor_.block_cols(b), factor_.block_cols(k), block(b), isa_, pool_, scratch_);
+    gemm(block(k), right, rows_, factor_.block_cols(b), factor_.block_cols(k), block(b), machine_);
   }
 
   // Block b is replaced by its product.
@@ -70,7 +70,7 @@ class TargetSystem {
     const std::size_t width = factor_.block_cols(b);
     left_.assign(block(b), block(b) + rows_ * width);
     std::fill_n(block(b), rows_ * width, 0.0F);
-    gemm(left_.data(), right.data(), rows_, width, width, block(b), isa_, pool_, scratch_);
+    gemm(left_.data(), right.data(), rows_, width, width, block(b), machine_);
   }
 
   // - N_bb^-T
@@ -82,7 +82,7 @@ class TargetSystem {
       lower_[i * width + i] = 1;
       for (std::size_t j = 0; j < i; ++j) lower_[i * width + j] = static_cast<double>(own[j * width + i]);
     }
-    invert_lower(lower_.data(), width, isa_, pool_, scratch_);
+    invert_lower(lower_.data(), width, machine_);
     negative_.resize(lower_.size());
     for (std::size_t i = 0; i < lower_.size(); ++i) negative_[i] = static_cast<float>(-lower_[i]);
     return negative_;
@@ -102,9 +102,7 @@ class TargetSystem {
 
   const FeedbackFactor& factor_;
   std::size_t rows_;
-  ThreadPool& pool_;
-  Isa isa_;
-  KernelScratch scratch_;
+  Machine& machine_;
   std::vector<float> blocks_, left_, right_, negative_;
   std::vector<double> lower_;
 };
@@ -112,9 +110,9 @@ class TargetSystem {
 }  // namespace
 
 std::vector<float> solve_target(const FeedbackFactor& factor, std::span<const float> weights,
-                                std::span<const float> outputs, std::size_t rows, ThreadPool& pool, Isa isa) {
+                                std::span<const float> outputs, std::size_t rows, Machine& machine) {
   assert(weights.size() == rows * factor.cols() && outputs.size() == weights.size());
-  TargetSystem system(factor, rows, pool, isa);
+  TargetSystem system(factor, rows, machine);
   system.for_numbers([&](std::size_t at, std::uint32_t column, float& value) {
     value = outputs[at] + factor.added()[column] * weights[at];
   });

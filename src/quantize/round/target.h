@@ -14,8 +14,7 @@
 #include <span>
 #include <vector>
 
-#include "base/cpu.h"
-#include "base/thread_pool.h"
+#include "kernels/machine.h"
 #include "quantize/round/feedback_factor.h"
 
 namespace nibble {
@@ -23,6 +22,6 @@ namespace nibble {
 // Two triangular systems in f32, in blocks of columns. factor: of E[x' x'^T], as feedback rounding has it. weights:
 // [rows, cols]; outputs: E[y x'^T], [rows, cols]. Returns W*, the same bits for any number of threads.
 std::vector<float> solve_target(const FeedbackFactor& factor, std::span<const float> weights,
-                                std::span<const float> outputs, std::size_t rows, ThreadPool& pool, Isa isa);
+                                std::span<const float> outputs, std::size_t rows, Machine& machine);
 
 }  // namespace nibble

@@ -72,7 +72,7 @@ std::vector<float> sampled_errors(const ScaledLinear& linear, std::size_t cols, 
   return errors;
 }
 
-double loss_of(const ScaleRequest& request, const std::vector<float>& scales, ThreadPool& pool) {
+double loss_of(const ScaleRequest& request, const std::vector<float>& scales, Machine& machine) {
   const SiteStatistics& site = *request.site;
   const std::size_t cols = site.width();
   std::vector<float> importance(cols);
@@ -81,15 +81,15 @@ double loss_of(const ScaleRequest& request, const std::vector<float>& scales, Th
   for (const ScaledLinear& linear : request.linears) {
     if (linear.format->needs_prepare()) continue;  // its grids are known for whole tensors only
     const std::uint64_t step = std::max<std::uint64_t>(1, linear.rows / kMaxRows), count = linear.rows / step;
-    const std::vector<float> errors = sampled_errors(linear, cols, scales, importance, step, count, pool);
-    total += output_power(site, errors, count, request.isa, pool) * static_cast<double>(step);
+    const std::vector<float> errors = sampled_errors(linear, cols, scales, importance, step, count, machine.pool);
+    total += output_power(site, errors, count, machine) * static_cast<double>(step);
   }
   return total;
 }
 
 }  // namespace
 
-std::vector<float> awq_scales(const ScaleRequest& request, ThreadPool& pool) {
+std::vector<float> awq_scales(const ScaleRequest& request, Machine& machine) {
   const std::size_t n = request.site->width();
   std::vector<float> active(n);
   for (std::size_t i = 0; i < n; ++i) active[i] = std::sqrt(request.site->mean_square[i]);
@@ -97,7 +97,7 @@ std::vector<float> awq_scales(const ScaleRequest& request, ThreadPool& pool) {
   join_groups(active, request.group_of);
   join_groups(magnitudes, request.group_of);
   std::vector<float> best(n, 1.0F), scales(n);
-  double best_loss = loss_of(request, best, pool);
+  double best_loss = loss_of(request, best, machine);
   for (const bool duo : {false, true})
     for (int step = 1; step <= kGrid; ++step) {
       const float alpha = static_cast<float>(step) / kGrid;
@@ -106,7 +106,7 @@ std::vector<float> awq_scales(const ScaleRequest& request, ThreadPool& pool) {
         scales[i] = duo ? std::pow(floor, alpha) / std::pow(magnitudes[i], 1 - alpha) : std::pow(floor, alpha);
       }
       normalise(scales);
-      const double loss = loss_of(request, scales, pool);
+      const double loss = loss_of(request, scales, machine);
       if (!(loss < best_loss)) continue;
       best_loss = loss;
       best = scales;

@@ -14,11 +14,12 @@
 
 #include <vector>
 
+#include "kernels/machine.h"
 #include "quantize/transform/transform.h"
 
 namespace nibble {
 
-std::vector<float> awq_scales(const ScaleRequest& request, ThreadPool& pool);
+std::vector<float> awq_scales(const ScaleRequest& request, Machine& machine);
 std::vector<float> smoothquant_scales(const ScaleRequest& request, double alpha);
 
 }  // namespace nibble

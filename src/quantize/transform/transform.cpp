@@ -35,10 +35,10 @@ Transform find_transform(std::string_view name) {
   throw Error(ErrorKind::invalid_argument, "unknown transform '" + std::string(name) + "'; known are " + known);
 }
 
-std::vector<float> choose_scales(const Transform& transform, const ScaleRequest& request, ThreadPool& pool) {
+std::vector<float> choose_scales(const Transform& transform, const ScaleRequest& request, Machine& machine) {
   switch (transform.rule) {
     case Transform::Rule::awq:
-      return awq_scales(request, pool);
+      return awq_scales(request, machine);
     case Transform::Rule::smoothquant:
       return smoothquant_scales(request, transform.alpha);
     case Transform::Rule::none:

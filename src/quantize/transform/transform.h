@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "format/format.h"
+#include "kernels/machine.h"
 #include "quantize/round/rounder.h"
 #include "quantize/statistics.h"
 
@@ -49,11 +49,10 @@ struct ScaleRequest {
   // Columns i and j must have the same scale when group_of[i] == group_of[j] (values of attention that several heads
   // read). Empty: none.
   std::vector<std::uint32_t> group_of;
-  Isa isa = Isa::scalar;  // whose products to use; the same scales with any
 };
 
 // The scales [cols] that multiply the columns; all ones where nothing helps. Groups are honoured.
-std::vector<float> choose_scales(const Transform& transform, const ScaleRequest& request, ThreadPool& pool);
+std::vector<float> choose_scales(const Transform& transform, const ScaleRequest& request, Machine& machine);
 
 // What the site will see once its activation is divided by the scales.
 SiteStatistics rescaled(SiteStatistics site, std::span<const float> scales);
