@@ -325,6 +325,8 @@ def main():
             generator = torch.Generator().manual_seed(seed + 100)
             ids = torch.randint(2, TINY[name]["vocab_size"], (100,), generator=generator).tolist()
             write_logits(directory, arguments.out / "logits" / name, ids, [0, 1, 40, 99])
+            if name == "tiny_phi3":  # the other side of longrope
+                write_logits(directory, arguments.out / "logits" / "tiny_phi3_short", ids[:32], [0, 1, 15, 31])
         return
     from tokenizers import Tokenizer
 

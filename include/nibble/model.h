@@ -35,6 +35,7 @@ struct ModelInfo {
   std::string chat_template;  // how turns are written, as the file has it (Jinja); empty where there is none
   std::string quantizer;      // who wrote a quantized file and how, as it says itself; empty where it does not
   std::string activations;    // how the file wants inputs rounded, "a8:g128:wide"; empty where it does not say
+  std::string obstacle;       // why it cannot be run, as an error would say it; empty where its configuration can
 };
 
 class Model {

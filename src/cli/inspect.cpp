@@ -48,6 +48,7 @@ std::string headline(const ModelInfo& info) {
         info.head_dim, info.kv_heads, info.rope_base, info.tied_head ? "the embedding" : "a matrix of its own");
   else if (!info.architecture.empty())
     text += fmt::format("architecture {} (not one that nibble runs)\n", info.architecture);
+  if (!info.obstacle.empty()) text += fmt::format("cannot be run: {}\n", info.obstacle);
   if (!info.tokenizer.empty())
     text += fmt::format("tokenizer: {}; chat template: {}\n", info.tokenizer,
                         info.chat_template.empty() ? "none" : template_kind(info.chat_template));

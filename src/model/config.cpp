@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "model/config_readers.h"
+#include "model/sound_tensors.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -100,11 +102,21 @@ std::vector<bool> usual_sliding_layers(std::uint64_t layers, std::uint64_t full_
   return slides;
 }
 
+bool is_same_network(const ModelConfig& a, const ModelConfig& b) {
+  const auto facts = [](const ModelConfig& c) {
+    return std::tie(c.architecture, c.vocab_size, c.hidden, c.intermediate, c.layers, c.heads, c.kv_heads, c.head_dim,
+                    c.tied_embedding, c.attention_soft_cap, c.logit_soft_cap, c.num_experts, c.experts_used,
+                    c.expert_intermediate, c.normalizes_routing, c.dense);
+  };
+  return facts(a) == facts(b);
+}
+
 ModelConfig read_model_config(const Checkpoint& checkpoint) {
   ConfigKeys keys;
   ModelConfig config = checkpoint.kind() == ContainerKind::gguf ? read_gguf_config(checkpoint, keys)
                                                                 : read_huggingface_config(checkpoint, keys);
   validate_config(config, keys);
+  require_sound_experts(checkpoint, config, keys);
   return config;
 }
 

@@ -67,6 +67,10 @@ inline constexpr std::uint64_t kMaxLayers = 4096;
 // Error(unsupported) for an unknown architecture (lists the known), Error(corrupt) for absurd or missing values.
 ModelConfig read_model_config(const Checkpoint& checkpoint);
 
+// Whether two configurations ask for the same tensors and put them together alike, as far as both containers say it.
+// What they say in other words (windows, scaled positions) is not compared.
+bool is_same_network(const ModelConfig& a, const ModelConfig& b);
+
 // By layer: every layer slides but each full_every-th; 0: all slide.
 std::vector<bool> usual_sliding_layers(std::uint64_t layers, std::uint64_t full_every);
 

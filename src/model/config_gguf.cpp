@@ -4,11 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <utility>
 
 #include "model/config_readers.h"
 #include "model/foreign_quantization.h"
 #include "model/gguf_keys.h"
+#include "model/undrawn_networks.h"
 #include "nibble/error.h"
 #include "tensor/shape.h"
 
@@ -24,6 +27,9 @@ const Architecture& find_gguf_architecture(const std::string& name, const std::s
     if (architecture.gguf_name == name) return architecture;
     known += (known.empty() ? "" : ", ") + std::string(architecture.gguf_name);
   }
+  if (const auto undrawn = undrawn_network(name))
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{}: general.architecture '{}' is {}; known are {}", source, name, *undrawn, known));
   throw Error(ErrorKind::unsupported,
               fmt::format("{}: unknown general.architecture '{}'; known are {}", source, name, known));
 }
@@ -86,6 +92,8 @@ std::uint64_t read_vocab(const Checkpoint& checkpoint, const Keys& keys) {
 void read_windows(const Keys& keys, const Architecture& architecture, ModelConfig& config, ConfigKeys& names) {
   names.sliding_window = keys.full("attention.sliding_window");
   config.sliding_window = keys.integer("attention.sliding_window").value_or(architecture.gguf_default_window);
+  if (config.sliding_window == 0 && architecture.gguf_default_window != 0)
+    keys.wrong("attention.sliding_window", "must be at least 1 where layers slide: 0");
   if (config.sliding_window == 0 || config.layers > kMaxLayers) return;
   constexpr std::string_view kPattern = "attention.sliding_window_pattern";
   if (auto flags = keys.layer_flags(kPattern, config.layers))
@@ -93,6 +101,42 @@ void read_windows(const Keys& keys, const Architecture& architecture, ModelConfi
   else
     config.slides = usual_sliding_layers(config.layers, keys.integer(kPattern).value_or(architecture.gguf_full_every));
   if (std::ranges::find(config.slides, true) == config.slides.end()) config.sliding_window = 0;
+}
+
+// Keys of other families that change what a network computes: a file that sets one is none of these networks.
+void refuse_unread(const Keys& keys, const Architecture& architecture) {
+  struct Unread {
+    std::string_view key;
+    double neutral, also;  // values that change nothing
+  };
+  constexpr std::array kUnread = std::to_array<Unread>({{"attention.causal", 1, 1},
+                                                        {"attention.scale", 0, 0},
+                                                        {"attention.clamp_kqv", 0, 0},
+                                                        {"attention.max_alibi_bias", 0, 0},
+                                                        {"attention.temperature_scale", 0, 0},
+                                                        {"attention.shared_kv_layers", 0, 0},
+                                                        {"embedding_scale", 0, 1},
+                                                        {"residual_scale", 0, 1},
+                                                        {"logit_scale", 0, 1},
+                                                        {"expert_shared_count", 0, 0},
+                                                        {"expert_shared_feed_forward_length", 0, 0},
+                                                        {"expert_gating_func", 0, 1},
+                                                        {"expert_weights_scale", 0, 1},
+                                                        {"expert_weights_norm", 1, 1},
+                                                        {"expert_group_count", 0, 1},
+                                                        {"leading_dense_block_count", 0, 0},
+                                                        {"nextn_predict_layers", 0, 0},
+                                                        {"embedding_length_per_layer_input", 0, 0}});
+  const auto refuse = [&](std::string_view key, double value, double neutral) {
+    keys.unsupported(fmt::format("networks of the family {} can only be run with {} {}: {}", architecture.name,
+                                 keys.full(key), neutral, value));
+  };
+  for (const auto& [key, neutral, also] : kUnread)
+    if (const auto value = keys.flag_or_number(key); value && *value != neutral && *value != also)
+      refuse(key, *value, neutral);
+  for (const std::string_view cap : {"attn_logit_softcapping", "final_logit_softcapping"})
+    if (architecture.read_gguf == nullptr)
+      if (const double value = keys.number(cap).value_or(0); value != 0) refuse(cap, value, 0);
 }
 
 }  // namespace
@@ -120,6 +164,7 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
            "",
            keys.full("rope.scaling.original_context_length")};
 
+  refuse_unread(keys, architecture);
   const std::uint64_t experts = keys.integer("expert_count").value_or(0);
   if (experts > 0 && std::ranges::find(architecture.names, "router", &TensorName::part) == architecture.names.end())
     keys.unsupported("mixtures of experts of this family cannot be run; " + keys.full("expert_count"));

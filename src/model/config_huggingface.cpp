@@ -12,6 +12,7 @@
 #include "model/foreign_quantization.h"
 #include "model/huggingface_fields.h"
 #include "model/known_family.h"
+#include "model/undrawn_networks.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -39,14 +40,20 @@ KnownFamily find_family(const Fields& fields) {
       fields.wrong("architectures", "a list of names", *classes);
     class_name = classes->front().get<std::string>();
   }
+  if (type.empty() && class_name.empty())
+    fields.unsupported(fmt::format("neither model_type nor architectures name a network; known are {}", known_types()));
   const auto family = find_family_of_type(type, class_name);
-  if (!family)
-    fields.unsupported(
-        fmt::format("unknown model_type '{}'; known are {}", type.empty() ? class_name : type, known_types()));
-  if (const HfVariant& variant = *family->variant; !class_name.empty() && class_name != variant.class_name)
-    fields.unsupported(
-        fmt::format("of model_type {} only {} can be run, not {}", variant.model_type, variant.class_name, class_name));
-  return *family;
+  if (family) {
+    if (!class_name.empty() && class_name != family->variant->class_name)
+      fields.unsupported(
+          fmt::format("of model_type {} only {} can be run, not {}", type, family->variant->class_name, class_name));
+    return *family;
+  }
+  const std::string& name = type.empty() ? class_name : type;
+  const char* const key = type.empty() ? "architectures" : "model_type";
+  if (const auto undrawn = undrawn_network(name))
+    fields.unsupported(fmt::format("{} '{}' is {}; known are {}", key, name, *undrawn, known_types()));
+  fields.unsupported(fmt::format("unknown {} '{}'; known are {}", key, name, known_types()));
 }
 
 std::vector<float> read_factors(const Fields& fields, const char* key, std::size_t count) {
@@ -110,6 +117,19 @@ std::uint64_t read_rotary_dim(const Fields& fields, const Architecture& architec
   return static_cast<std::uint64_t>(rotary);
 }
 
+// Files that carry both groups, for old readers and new ones, say the same in both.
+void refuse_two_scalings(const Fields& fields) {
+  if (fields.find("rope_parameters") == nullptr || fields.find("rope_scaling") == nullptr) return;
+  const Fields newer = fields.object("rope_parameters"), older = fields.object("rope_scaling");
+  if (newer.find("full_attention") != nullptr || newer.find("sliding_attention") != nullptr) return;
+  for (const char* const key : {"factor", "original_max_position_embeddings"})
+    if (newer.find(key) != nullptr && older.find(key) != nullptr && *newer.find(key) != *older.find(key))
+      fields.wrong("rope_parameters", "the same as rope_scaling", *fields.find("rope_parameters"));
+  const auto type = [](const Fields& group) { return group.string("rope_type", group.string("type", "default")); };
+  if (type(newer) != type(older))
+    fields.wrong("rope_parameters", "the same as rope_scaling", *fields.find("rope_parameters"));
+}
+
 void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& config, ConfigKeys& keys) {
   const HfVariant& variant = *family.variant;
   RopeConfig& rope = config.rope;
@@ -129,6 +149,7 @@ void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& con
   }
   if (fields.find(group.c_str()) == nullptr) return;
   Fields scaling = fields.object(group.c_str());
+  refuse_two_scalings(fields);
   if (scaling.find("full_attention") != nullptr || scaling.find("sliding_attention") != nullptr) {
     if (!has_local_base) fields.unsupported(fmt::format("{} that differ between layers cannot be run", group));
     if (scaling.find("sliding_attention") != nullptr) {
@@ -197,7 +218,10 @@ void read_windows(const Fields& fields, const HfVariant& variant, ModelConfig& c
 // Layers of a class that has experts have them, but for those that mlp_only_layers or decoder_sparse_step leave out.
 void read_experts(const Fields& fields, const HfVariant& variant, ModelConfig& config, ConfigKeys& keys) {
   if (variant.default_experts == 0) return;
-  keys.num_experts = fields.find("num_local_experts") != nullptr ? "num_local_experts" : "num_experts";
+  const Json* const local = fields.find("num_local_experts");
+  keys.num_experts = local != nullptr ? "num_local_experts" : "num_experts";
+  if (const Json* const other = fields.find("num_experts"); local != nullptr && other != nullptr && *local != *other)
+    fields.wrong("num_experts", "the same as num_local_experts", *other);
   keys.experts_used = "num_experts_per_tok";
   keys.expert_intermediate = variant.default_expert_intermediate != 0 ? "moe_intermediate_size" : "intermediate_size";
   config.num_experts = fields.integer(keys.num_experts.c_str(), variant.default_experts);

@@ -30,6 +30,12 @@ std::optional<std::uint64_t> GgufKeys::layer_integer(std::string_view key) const
   return static_cast<std::uint64_t>(list->front());
 }
 
+std::optional<double> GgufKeys::flag_or_number(std::string_view key) const {
+  const GgufValue* const value = metadata_.find(full(key));
+  if (value == nullptr || value->type != GgufType::boolean) return number(key);
+  return metadata_.boolean(full(key)).value_or(false) ? 1 : 0;
+}
+
 std::optional<std::vector<bool>> GgufKeys::layer_flags(std::string_view key, std::uint64_t layers) const {
   const GgufValue* value = metadata_.find(full(key));
   if (value == nullptr || value->type != GgufType::array) return std::nullopt;

@@ -29,6 +29,8 @@ class GgufKeys {
   // Counts that may differ between layers in the format; here they must be equal.
   std::optional<std::uint64_t> layer_integer(std::string_view key) const;
   std::optional<double> number(std::string_view key) const { return metadata_.number(full(key)); }
+  // A flag counts as 1 or 0.
+  std::optional<double> flag_or_number(std::string_view key) const;
   std::optional<std::string> string(std::string_view key) const { return metadata_.string(full(key)); }
   // An array of flags, one for each layer; a single number is nullopt.
   std::optional<std::vector<bool>> layer_flags(std::string_view key, std::uint64_t layers) const;

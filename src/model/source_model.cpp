@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "model/sound_tensors.h"
 #include "nibble/error.h"
 #include "tensor/shape.h"
 
@@ -39,7 +40,11 @@ const ModelConfig& SourceModel::config() const {
 const ModelTensors& SourceModel::parts() const {
   const ModelConfig& known = config();
   const std::scoped_lock lock(meaning_->mutex);
-  if (!meaning_->parts) meaning_->parts.emplace(known);
+  if (!meaning_->parts) {
+    ModelTensors parts(known);
+    require_no_strangers(*this, known, parts);
+    meaning_->parts.emplace(std::move(parts));
+  }
   return *meaning_->parts;
 }
 

@@ -30,6 +30,7 @@ class SourceModel : public Checkpoint {
 
   // Errors as read_model_config's, each time.
   const ModelConfig& config() const;
+  // Errors as config's; Error(corrupt): a layer holds weights that the network does not read.
   const ModelTensors& parts() const;
   // How the container names the model's tensors.
   Spelling spelling() const { return spelling_of(*this); }

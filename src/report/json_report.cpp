@@ -33,6 +33,7 @@ Json to_json(const ModelInfo& info) {
           {"tokenizer", info.tokenizer.empty() ? Json() : Json(info.tokenizer)},
           {"chat_template", info.chat_template.empty() ? Json() : Json(info.chat_template)},
           {"quantizer", info.quantizer.empty() ? Json() : Json(info.quantizer)},
+          {"obstacle", info.obstacle.empty() ? Json() : Json(info.obstacle)},
           {"activations", info.activations.empty() ? Json() : Json(info.activations)}};
 }
 

@@ -41,6 +41,27 @@ TEST_P(TinyModel, AgreesWithTransformers) {
         << "position " << position;
 }
 
+// The other frequencies of longrope, of sequences that are no longer than the model was first trained with; the cache
+// says how long one may become.
+TEST(LongRope, ShortSequencesAgreeWithTransformers) {
+  const ReferenceLogits reference = ReferenceLogits::read("tiny_phi3_short");
+  Loaded model("tiny_phi3");
+  const std::size_t vocab = model.decoder.config().vocab_size;
+  ASSERT_LE(reference.ids.size(), model.decoder.config().rope.original_context);
+  const auto largest_difference = [&](std::size_t capacity) {
+    KvCache cache = model.decoder.new_cache(capacity);
+    std::vector<float> logits(reference.ids.size() * vocab);
+    model.decoder.forward(cache, reference.ids, LogitsFor::all, logits);
+    double largest = 0;
+    for (const auto& [position, expected] : reference.at)
+      largest = std::max(largest, relative_difference(std::span(logits).subspan(position * vocab, vocab), expected));
+    return largest;
+  };
+  EXPECT_LT(largest_difference(reference.ids.size()), kAgreement);
+  EXPECT_LT(largest_difference(model.decoder.config().rope.original_context), kAgreement);
+  EXPECT_GT(largest_difference(model.decoder.config().rope.original_context + 1), 100 * kAgreement);
+}
+
 TEST(BundledModel, AgreesWithTransformers) {
   const ReferenceLogits reference = ReferenceLogits::read("tale-4M");
   Machine machine(chosen_isa(), 2);

@@ -3,6 +3,8 @@
 // The same model in both containers: keys, names, rotary rows and divisors must make up for each other.
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
 #include "format/format.h"
 #include "io/checkpoint_writer.h"
 #include "kernels/chosen_isa.h"
@@ -109,9 +111,51 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
             Found(ErrorKind::corrupt, family + ".attention.head_count must lie between 1 and 16384: 0"));
   EXPECT_EQ(message(family + ".block_count", GgufValue::of_u32(99999)),
             Found(ErrorKind::corrupt, family + ".block_count must lie between 1 and 4096: 99999"));
-  EXPECT_EQ(message(family + ".rope.scaling.type", GgufValue::of_string("yarn")),
-            Found(ErrorKind::unsupported, "rotary scaling can be none, linear or, where its tensors are, longrope; " +
-                                              family + ".rope.scaling.type: yarn"));
+  EXPECT_EQ(
+      message(family + ".rope.scaling.type", GgufValue::of_string("ntk")),
+      Found(ErrorKind::unsupported, "rotary scaling can be none, linear or, where its tensors are, longrope; " +
+                                        family + ".rope.scaling.type: ntk"));
+  EXPECT_EQ(
+      message("general.architecture", GgufValue::of_string("falcon-h1")),
+      Found(ErrorKind::unsupported,
+            "general.architecture 'falcon-h1' is Falcon-H1, which cannot be run: its layers keep a recurrent "
+            "state; its matrices can be inspected, and quantized one by one by the methods rtn and mse; known are "
+            "llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3"));
+  for (const auto& [key, value] :
+       std::vector<std::pair<std::string, GgufValue>>{{"attention.causal", GgufValue::of_bool(false)},
+                                                      {"attention.scale", GgufValue::of_f32(0.5F)},
+                                                      {"embedding_scale", GgufValue::of_f32(12)},
+                                                      {"residual_scale", GgufValue::of_f32(0.25F)},
+                                                      {"logit_scale", GgufValue::of_f32(8)},
+                                                      {"expert_shared_count", GgufValue::of_u32(1)},
+                                                      {"expert_gating_func", GgufValue::of_u32(2)},
+                                                      {"expert_weights_scale", GgufValue::of_f32(2.5F)},
+                                                      {"leading_dense_block_count", GgufValue::of_u32(1)}}) {
+    const auto [kind, text] = message(family + "." + key, value);
+    EXPECT_EQ(kind, ErrorKind::unsupported) << text;
+    EXPECT_TRUE(text.starts_with("networks of the family " + std::string(directory.parts().architecture().name) +
+                                 " can only be run with " + family + "." + key + " "))
+        << text;
+  }
+  if (family == "gemma2") {
+    EXPECT_EQ(message("gemma2.attention.sliding_window", GgufValue::of_u32(0)),
+              Found(ErrorKind::corrupt, "gemma2.attention.sliding_window must be at least 1 where layers slide: 0"));
+    for (const char* const key : {"gemma2.attn_logit_softcapping", "gemma2.final_logit_softcapping"})
+      EXPECT_EQ(message(key, GgufValue::of_f32(0)),
+                Found(ErrorKind::corrupt, std::string(key) + " must be positive: 0"));
+  }
+  if (directory.config().num_experts != 0) {
+    const std::uint64_t count = directory.config().num_experts, width = directory.config().expert_intermediate;
+    EXPECT_EQ(message(family + ".expert_count", GgufValue::of_u32(static_cast<std::uint32_t>(count + 1))),
+              Found(ErrorKind::corrupt,
+                    fmt::format("{}.expert_count contradicts tensor 'blk.0.ffn_gate_inp.weight', which has {}: {}",
+                                family, count, count + 1)));
+    const char* const key = family == "llama" ? "feed_forward_length" : "expert_feed_forward_length";
+    EXPECT_EQ(
+        message(family + "." + key, GgufValue::of_u32(7)),
+        Found(ErrorKind::corrupt,
+              fmt::format("{}.{} contradicts tensor 'blk.0.ffn_up_exps.weight', which has {}: 7", family, key, width)));
+  }
   const bool may_have_experts = family == "llama" || family == "qwen3moe";
   EXPECT_EQ(message(family + ".expert_count", GgufValue::of_u32(may_have_experts ? 5000 : 8)),
             may_have_experts && directory.config().num_experts == 0

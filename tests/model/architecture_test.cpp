@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -75,6 +77,55 @@ TEST_P(EveryArchitecture, DrawsWhatItNames) {
   for (const WeightUse& use : network.layer(0).graph.weights())
     if (use.role == TensorRole::linear) linears.insert(use.part);
   EXPECT_EQ(in_sites, linears);
+}
+
+// A scale of what Linears read goes into the norm before them, or into v and up, whose channels attention and the gate
+// leave apart: past soft caps, windows and sinks, but never out of o and down into norms that stand behind them, nor
+// out of queries and keys, and into no norm of heads.
+TEST_P(EveryArchitecture, FoldsWhereTheFunctionStaysTheSame) {
+  ModelConfig config = small_llama();
+  config.architecture = GetParam();
+  config.attention_soft_cap = config.logit_soft_cap = 20;
+  config.sliding_window = 8;
+  config.slides = {true, false};
+  const bool is_joint = GetParam() == "phi3";
+  const std::map<std::string, std::string> expected = {{"attention_in", "attention_norm"},
+                                                       {"attention_out", is_joint ? "qkv" : "v"},
+                                                       {"mlp_in", "mlp_norm"},
+                                                       {"mlp_out", is_joint ? "gate_up" : "up"}};
+  const Network network = draw_network(config);
+  for (std::int64_t i = 0; i < network.num_layers(); ++i) {
+    const DrawnGraph& layer = network.layer(i);
+    std::map<std::string, std::string> folds;
+    for (std::size_t site = 0; site < layer.sites.size(); ++site)
+      folds[layer.sites[site].name] = layer.folds[site] ? layer.folds[site]->producer : "nothing";
+    EXPECT_EQ(folds, expected);
+  }
+  // A head that is the embedding would change with it.
+  ASSERT_TRUE(network.end().folds[0]);
+  EXPECT_EQ(network.end().folds[0]->producer, "final_norm");
+  config.tied_embedding = true;
+  EXPECT_FALSE(draw_network(config).end().folds[0]);
+}
+
+// What a router and experts read has many readers, each with a matrix of its own, and experts' own products pass
+// through a sum that the router weights.
+TEST(Experts, ReadWhatNothingIsFoldedInto) {
+  std::size_t families = 0;
+  for (const Architecture& family : all_architectures()) {
+    if (std::ranges::find(family.names, "router", &TensorName::part) == family.names.end()) continue;
+    ++families;
+    ModelConfig config = small_llama();
+    config.architecture = family.name;
+    config.num_experts = config.experts_used = 2;
+    config.expert_intermediate = 8;
+    const Network network = draw_network(config);
+    const DrawnGraph& layer = network.layer(0);
+    for (std::size_t site = 0; site < layer.sites.size(); ++site)
+      EXPECT_EQ(layer.folds[site].has_value(), layer.sites[site].name.starts_with("attention"))
+          << family.name << " " << layer.sites[site].name;
+  }
+  EXPECT_EQ(families, 2u);
 }
 
 TEST(ModelTensors, NamesShapesAndOrder) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/tiny_models.h"
 #include "pipeline/models.h"
 
 namespace nibble {
@@ -27,6 +28,17 @@ TEST(Inspect, DescribesBothContainers) {
   }
   // 2 * 256 * 64 + 2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 96 + 2 * 64) + 64, counted by hand.
   EXPECT_EQ(describe_model(SourceModel::open(kGroupedModel)).parameters, 94528u);
+}
+
+TEST(Inspect, SaysWhyAModelCannotBeRun) {
+  EXPECT_EQ(describe_model(SourceModel::open(kGroupedModel)).obstacle, "");
+  ScratchDirectory scratch;
+  EditableModel model = EditableModel::read(kGroupedModel);
+  model.config["rope_scaling"] = {{"rope_type", "dynamic"}, {"factor", 2.0}};
+  model.write(scratch.path());
+  const ModelInfo info = describe_model(SourceModel::open(scratch.path()));
+  EXPECT_EQ(info.layers, 0u);
+  EXPECT_NE(info.obstacle.find("rope_scaling.rope_type: dynamic"), std::string::npos) << info.obstacle;
 }
 
 TEST(Inspect, StatisticsOfKnownNumbers) {

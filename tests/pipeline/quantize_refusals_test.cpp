@@ -3,6 +3,7 @@
 // What quantize_model refuses, in which words, and that nothing is left behind.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/chosen_isa.h"
@@ -47,6 +48,30 @@ TEST_F(QuantizeRefuses, PlanarFormatsInGguf) {
             "a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a "
             "block format such as q4_k: "
             "int4:g32 for 'blk.0.attn_q.weight' by recipe 'int4:g32'");
+}
+
+// A window that is shorter than the context and that llama.cpp does not know is a loss of a GGUF file, not of a
+// directory.
+TEST_F(QuantizeRefuses, WindowsThatLlamaCppLeavesOutWhereStrict) {
+  const auto note = [](const std::string& window) {
+    return "llama.cpp knows no sliding window of this family: texts of more than " + window +
+           " tokens give something else there than here";
+  };
+  const std::filesystem::path data = NIBBLE_SOURCE_DIR "/tests/data";
+  for (const auto& [name, window] : {std::pair("tiny_mistral", "9"), std::pair("tiny_phi3", "15")}) {
+    QuantizeModelOptions options{.recipe = find_recipe("q8_0"), .output = scratch_ / "out.gguf"};
+    const QuantizeSummary summary = quantize_model(SourceModel::open(data / name), options, machine_, {});
+    EXPECT_NE(std::ranges::find(summary.notes, note(window)), summary.notes.end()) << name;
+    options.strict = true;
+    EXPECT_EQ(error(data / name, options), note(window)) << name;
+    options.output = scratch_ / name;
+    options.recipe = find_recipe("int8:g32");
+    EXPECT_EQ(error(data / name, options), "no error") << name;
+  }
+  // llama.cpp slides these.
+  QuantizeModelOptions options{.recipe = find_recipe("f32"), .output = scratch_ / "gemma.gguf"};
+  for (const std::string& text : quantize_model(SourceModel::open(data / "tiny_gemma2"), options, machine_, {}).notes)
+    EXPECT_EQ(text.find("sliding window"), std::string::npos) << text;
 }
 
 TEST_F(QuantizeRefuses, RoundingTwice) {

@@ -330,12 +330,7 @@ void require_readable(const SourceModel& written, const QuantizePlan& plan, cons
       if (!is_same_shape(written.tensor(tensor.name).shape, tensor.shape))
         refuse("has a tensor of another shape: " + tensor.name);
     if (!plan.is_understood()) return;
-    const ModelConfig &config = written.config(), &meant = plan.config;
-    if (config.vocab_size != meant.vocab_size || config.hidden != meant.hidden ||
-        config.intermediate != meant.intermediate || config.layers != meant.layers || config.heads != meant.heads ||
-        config.kv_heads != meant.kv_heads || config.head_dim != meant.head_dim ||
-        config.tied_embedding != meant.tied_embedding)
-      refuse("has another configuration");
+    if (!is_same_network(written.config(), plan.config)) refuse("has another configuration");
     for (const ModelTensor& tensor : written.parts().all()) require_shape(written.stored(tensor), tensor);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::internal) throw;

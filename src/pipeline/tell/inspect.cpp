@@ -169,8 +169,9 @@ ModelInfo describe_model(const SourceModel& checkpoint) {
     info.rope_base = config.rope.base;
     info.tied_head = config.tied_embedding;
     if (const auto format = read_activations(checkpoint).format) info.activations = activation_format_name(*format);
-  } catch (const Error&) {
+  } catch (const Error& error) {
     // A file of tensors without a configuration, or of a family not known here, can be looked at all the same.
+    info.obstacle = error.what();
   }
   try {
     if (checkpoint.has_tokenizer()) {

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A model of every family with one thing wrong: the error names the key or the tensor, and what it could have been.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <ostream>
+
+#include "model/undrawn_networks.h"
+#include "tiny_models.h"
+
+namespace nibble {
+namespace {
+
+using Json = nlohmann::json;
+using Tensors = std::map<std::string, EditableModel::Stored>;
+
+struct Bad {
+  const char* model;
+  Json config;  // merged into the model's; null takes a key away
+  std::function<void(Tensors&)> edit;
+  ErrorKind kind;
+  const char* message;  // without the file that it begins with
+};
+
+void PrintTo(const Bad& bad, std::ostream* out) { *out << bad.model << ": " << bad.message; }
+
+// Opens the model and asks for its tensors, as everyone does who runs or quantizes it.
+std::pair<ErrorKind, std::string> refusal(const std::filesystem::path& path) {
+  return error_of([&] {
+    const SourceModel source = SourceModel::open(path);
+    for (const ModelTensor& tensor : source.parts().all()) source.stored(tensor);
+  });
+}
+
+class BadFamily : public testing::TestWithParam<Bad> {};
+
+TEST_P(BadFamily, IsRefusedByName) {
+  const Bad& bad = GetParam();
+  ScratchDirectory scratch;
+  EditableModel model = EditableModel::read(data_directory() / bad.model);
+  if (!bad.config.is_null()) model.config.merge_patch(bad.config);
+  if (bad.edit) bad.edit(model.tensors);
+  model.write(scratch.path());
+  const auto [kind, text] = refusal(scratch.path());
+  EXPECT_EQ(kind, bad.kind) << text;
+  EXPECT_NE(text.find(bad.message), std::string::npos) << text;
+  EXPECT_TRUE(text.starts_with(scratch.path().string()) || text.starts_with("model.safetensors")) << text;
+}
+
+std::function<void(Tensors&)> without(const char* name) {
+  return [name](Tensors& tensors) { ASSERT_EQ(tensors.erase(name), 1u) << name; };
+}
+std::function<void(Tensors&)> with(const char* name, const char* like) {
+  return [=](Tensors& tensors) { tensors[name] = tensors.at(like); };
+}
+
+constexpr auto kCorrupt = ErrorKind::corrupt, kUnsupported = ErrorKind::unsupported, kNotFound = ErrorKind::not_found;
+
+INSTANTIATE_TEST_SUITE_P(
+    Keys, BadFamily,
+    testing::Values(
+        Bad{"tiny_qwen3", {{"num_hidden_layers", nullptr}}, {}, kCorrupt, "key is missing: num_hidden_layers"},
+        Bad{"tiny_qwen3", {{"head_dim", 7}}, {}, kCorrupt, "head_dim must be even for rotary positions: 7"},
+        Bad{"tiny_qwen3",
+            {{"use_sliding_window", true}, {"sliding_window", 0}, {"max_window_layers", 0}},
+            {},
+            kCorrupt,
+            "sliding_window must be at least 1, or null for none: 0"},
+        Bad{"tiny_mistral",
+            {{"sliding_window", 0}},
+            {},
+            kCorrupt,
+            "sliding_window must be at least 1, or null for none: 0"},
+        Bad{"tiny_phi3",
+            {{"sliding_window", 0}},
+            {},
+            kCorrupt,
+            "sliding_window must be at least 1, or null for none: 0"},
+        Bad{"tiny_mixtral",
+            {{"sliding_window", 0}},
+            {},
+            kCorrupt,
+            "sliding_window must be at least 1, or null for none: 0"},
+        Bad{"tiny_gemma2",
+            {{"sliding_window", 0}},
+            {},
+            kCorrupt,
+            "sliding_window must be at least 1 where layers slide: 0"},
+        Bad{"tiny_gemma3",
+            {{"sliding_window", 0}},
+            {},
+            kCorrupt,
+            "sliding_window must be at least 1 where layers slide: 0"},
+        Bad{"tiny_gemma3",
+            {{"layer_types", {"sliding_attention"}}},
+            {},
+            kCorrupt,
+            "layer_types must be a list with a name for each layer"},
+        Bad{"tiny_gemma2",
+            {{"attn_logit_softcapping", 0}},
+            {},
+            kCorrupt,
+            "attn_logit_softcapping must be positive, or null for none: 0"},
+        Bad{"tiny_gemma2",
+            {{"final_logit_softcapping", 0.0}},
+            {},
+            kCorrupt,
+            "final_logit_softcapping must be positive, or null for none: 0.0"},
+        Bad{"tiny_gemma3",
+            {{"final_logit_softcapping", 0}},
+            {},
+            kCorrupt,
+            "final_logit_softcapping must be positive, or null for none: 0"},
+        Bad{"tiny_gemma3",
+            {{"use_bidirectional_attention", true}},
+            {},
+            kUnsupported,
+            "tokens that attend to later ones cannot be run; use_bidirectional_attention"},
+        Bad{"tiny_gemma3",
+            {{"hidden_activation", "silu"}},
+            {},
+            kUnsupported,
+            "hidden_activation must be gelu_pytorch_tanh: silu"},
+        Bad{"tiny_phi3", {{"hidden_act", "gelu"}}, {}, kUnsupported, "hidden_act must be silu: gelu"},
+        Bad{"tiny_phi3",
+            {{"rope_scaling", {{"long_factor", nullptr}}}},
+            {},
+            kCorrupt,
+            "rope_scaling.long_factor must be a list of 6 numbers: null"},
+        Bad{"tiny_mixtral",
+            {{"num_experts_per_tok", 6}},
+            {},
+            kCorrupt,
+            "num_experts_per_tok must lie between 1 and 5: 6"},
+        Bad{"tiny_mixtral", {{"num_experts", 7}}, {}, kCorrupt, "num_experts must be the same as num_local_experts: 7"},
+        Bad{"tiny_qwen3moe",
+            {{"norm_topk_prob", "yes"}},
+            {},
+            kCorrupt,
+            "norm_topk_prob must be true or false: \"yes\""},
+        Bad{"tiny_gqa_llama3rope",
+            {{"rope_parameters", {{"rope_type", "default"}}}},
+            {},
+            kCorrupt,
+            "rope_parameters must be the same as rope_scaling: {\"rope_type\":\"default\"}"},
+        Bad{"tiny_gqa_llama3rope",
+            {{"rope_parameters", {{"rope_type", "llama3"}, {"factor", 4.0}}}},
+            {},
+            kCorrupt,
+            "rope_parameters must be the same as rope_scaling: "},
+        Bad{"tiny_qwen2",
+            {{"rope_scaling", {{"rope_type", "dynamic"}, {"factor", 2.0}}}},
+            {},
+            kUnsupported,
+            "rotary scaling can be default, linear, llama3 or longrope; rope_scaling.rope_type: dynamic"},
+        Bad{"tiny_qwen2",
+            {{"model_type", nullptr}, {"architectures", nullptr}},
+            {},
+            kUnsupported,
+            "neither model_type nor architectures name a network; known are llama, "}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Tensors, BadFamily,
+    testing::Values(
+        Bad{"tiny_mixtral",
+            {{"num_local_experts", 4}},
+            {},
+            kCorrupt,
+            "config.json: num_local_experts contradicts tensor 'model.layers.0.block_sparse_moe.gate.weight', which "
+            "has 5: 4"},
+        Bad{"tiny_mixtral", {{"num_local_experts", 8}}, {}, kCorrupt, "num_local_experts contradicts tensor"},
+        Bad{"tiny_mixtral",
+            {{"intermediate_size", 64}},
+            {},
+            kCorrupt,
+            "intermediate_size contradicts tensor 'model.layers.0.block_sparse_moe.experts.0.w3.weight', which has 48: "
+            "64"},
+        Bad{"tiny_qwen3moe",
+            {{"moe_intermediate_size", 48}},
+            {},
+            kCorrupt,
+            "moe_intermediate_size contradicts tensor 'model.layers.0.mlp.experts.0.up_proj.weight', which has 40: 48"},
+        Bad{"tiny_qwen3moe",
+            {{"num_experts", 7}},
+            {},
+            kCorrupt,
+            "num_experts contradicts tensor 'model.layers.0.mlp.gate.weight', which has 6: 7"},
+        Bad{"tiny_qwen3moe",
+            {},
+            with("model.layers.1.mlp.experts.6.up_proj.weight", "model.layers.1.mlp.experts.5.up_proj.weight"),
+            kCorrupt,
+            "tensor 'model.layers.1.mlp.experts.6.up_proj.weight' is part of no network that the configuration means: "
+            "the configuration counts fewer experts: 6"},
+        Bad{"tiny_qwen3moe",
+            {},
+            without("model.layers.1.mlp.experts.5.down_proj.weight"),
+            kNotFound,
+            "model.layers.1.mlp.experts.5.down_proj.weight"},
+        Bad{"tiny_qwen3moe",
+            {{"mlp_only_layers", {1}}},
+            {},
+            kCorrupt,
+            "the configuration has no experts in this layer"},
+        Bad{"tiny_qwen3moe",
+            {},
+            with("model.layers.0.mlp.up_proj.weight", "model.layers.0.self_attn.q_proj.weight"),
+            kCorrupt,
+            "the configuration has experts in place of this layer's MLP"},
+        Bad{"tiny_qwen3",
+            {},
+            with("model.layers.0.self_attn.q_proj.bias", "model.layers.0.input_layernorm.weight"),
+            kCorrupt,
+            "tensor 'model.layers.0.self_attn.q_proj.bias' is part of no network that the configuration means: "
+            "attention_bias is not true"},
+        Bad{"tiny_gqa_llama3rope",
+            {},
+            with("model.layers.1.mlp.down_proj.bias", "model.norm.weight"),
+            kCorrupt,
+            "mlp_bias is not true"},
+        Bad{"tiny_qwen3",
+            {},
+            without("model.layers.1.self_attn.k_norm.weight"),
+            kNotFound,
+            "model.layers.1.self_attn.k_norm.weight"},
+        Bad{"tiny_gemma2",
+            {},
+            without("model.layers.2.post_feedforward_layernorm.weight"),
+            kNotFound,
+            "model.layers.2.post_feedforward_layernorm.weight"},
+        Bad{"tiny_gemma2", {{"num_hidden_layers", 2}}, {}, kCorrupt, "num_hidden_layers counts fewer layers: 2"},
+        Bad{"tiny_gemma2",
+            {},
+            with("model.layers.0.self_attn.q_norm.weight", "model.norm.weight"),
+            kCorrupt,
+            "networks of the family gemma2 have no such part"},
+        Bad{"tiny_phi3",
+            {},
+            with("model.layers.0.self_attn.q_proj.weight", "model.layers.0.self_attn.o_proj.weight"),
+            kCorrupt,
+            "networks of the family phi3 have no such part"},
+        Bad{"tiny_phi3",
+            {},
+            without("model.layers.0.mlp.gate_up_proj.weight"),
+            kNotFound,
+            "model.layers.0.mlp.gate_up_proj.weight"}));
+
+// What follows from the configuration may lie beside the weights, and what is no part of a layer.
+TEST(SoundFamily, MayHaveDerivedTensorsAndOthersOfTheWholeModel) {
+  ScratchDirectory scratch;
+  EditableModel model = EditableModel::read(data_directory() / "tiny_qwen3");
+  model.tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = model.tensors["model.norm.weight"];
+  model.tensors["score.weight"] = model.tensors["model.norm.weight"];
+  model.write(scratch.path());
+  EXPECT_NO_THROW(SourceModel::open(scratch.path()).parts());
+}
+
+// --- networks that are known by name only
+// -----------------------------------------------------------------------------
+
+TEST(UndrawnNetworks, AreToldByEveryNameThatTheyHave) {
+  for (const char* const name : {"gemma3n",
+                                 "gemma3n_text",
+                                 "Gemma3nForConditionalGeneration",
+                                 "llama4",
+                                 "Llama4ForCausalLM",
+                                 "cohere",
+                                 "command-r",
+                                 "cohere2",
+                                 "cohere2_moe",
+                                 "cohere2moe",
+                                 "exaone4",
+                                 "seed_oss",
+                                 "starcoder2",
+                                 "gpt_neox",
+                                 "GPTNeoXForCausalLM",
+                                 "gptneox",
+                                 "falcon",
+                                 "falcon_h1",
+                                 "falcon-h1",
+                                 "mamba",
+                                 "mamba2",
+                                 "jamba",
+                                 "apertus",
+                                 "arcee",
+                                 "afmoe",
+                                 "internlm2",
+                                 "internlm3",
+                                 "minicpm",
+                                 "minicpm3",
+                                 "stablelm",
+                                 "phimoe",
+                                 "PhiMoEForCausalLM",
+                                 "hunyuan_v1_moe",
+                                 "hunyuan-moe",
+                                 "hy_v3",
+                                 "hy_v4",
+                                 "bailingmoe2",
+                                 "bailing_moe_v2",
+                                 "dots1",
+                                 "mimo2",
+                                 "mimo_v2_flash",
+                                 "step35",
+                                 "laguna",
+                                 "deepseek_v32",
+                                 "deepseek32",
+                                 "deepseek_v4",
+                                 "glm-dsa",
+                                 "glm_moe_dsa",
+                                 "glm5_next",
+                                 "kimi-linear",
+                                 "kimi_linear",
+                                 "kimi-k3",
+                                 "minimax-m3",
+                                 "mistral_large4",
+                                 "qwen4_exp",
+                                 "qwen4exp",
+                                 "lfm3",
+                                 "hrm_text",
+                                 "muse-glimmer",
+                                 "muse_glimmer",
+                                 "rwkv",
+                                 "rwkv7",
+                                 "dream",
+                                 "llada",
+                                 "llada-moe",
+                                 "siglip_vision_model",
+                                 "clip"}) {
+    const auto text = undrawn_network(name);
+    ASSERT_TRUE(text) << name;
+    EXPECT_TRUE(text->ends_with("; its matrices can be inspected, and quantized one by one by the methods rtn and mse"))
+        << *text;
+  }
+  EXPECT_FALSE(undrawn_network("gpt2"));
+  EXPECT_FALSE(undrawn_network("gpt"));
+  EXPECT_FALSE(undrawn_network(""));
+}
+
+TEST(UndrawnNetworks, AreNoneThatIsRun) {
+  for (const Architecture& family : all_architectures()) {
+    EXPECT_FALSE(undrawn_network(family.gguf_name)) << family.gguf_name;
+    for (const HfVariant& variant : family.variants)
+      for (const std::string_view name : {variant.model_type, variant.class_name})
+        EXPECT_FALSE(undrawn_network(name)) << name;
+  }
+}
+
+TEST(UndrawnNetworks, AreRefusedWithTheirNameAndAHint) {
+  ScratchDirectory scratch;
+  EditableModel model = EditableModel::read(data_directory() / "tiny_qwen3");
+  model.config["model_type"] = "stablelm";
+  model.config["architectures"] = {"StableLmForCausalLM"};
+  model.write(scratch.path());
+  const auto [kind, text] = refusal(scratch.path());
+  EXPECT_EQ(kind, ErrorKind::unsupported);
+  EXPECT_EQ(text,
+            (scratch / "config.json").string() +
+                ": model_type 'stablelm' is StableLM, which cannot be run: its norms have means; its matrices "
+                "can be inspected, and quantized one by one by the methods rtn and mse; known are llama, mistral, "
+                "mixtral, qwen2, qwen3, qwen3_moe, gemma2, gemma3_text, phi3");
+  model.config.erase("model_type");
+  model.write(scratch.path());
+  EXPECT_NE(refusal(scratch.path()).second.find("architectures 'StableLmForCausalLM' is StableLM, which cannot be run"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace nibble
