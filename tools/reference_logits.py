@@ -5,7 +5,7 @@
     python tools/reference_logits.py bundled --model models/tale-4M --out tests/data/logits/tale-4M
 
 `tiny` first makes seeded random models: tiny_gqa_llama3rope (grouped queries, scaled rotary positions, untied head, F32), tiny_tied (tied
-embeddings, one key head per query head, F16), and one for each further family (F32). --only NAME makes one of them. Each result is a folder with index.json (ids, positions, files, digest of
+embeddings, one key head per query head, F16), tiny_yarn, and one for each further family (F32). --only NAME makes one of them. Each result is a folder with index.json (ids, positions, files, digest of
 the weights) and one file of little-endian f32 per position: the logits over the whole vocabulary.
 """
 
@@ -191,6 +191,16 @@ TINY = {
         num_local_experts=5,
         rope_theta=1000000.0,
         sliding_window=None,
+    ),
+    "tiny_yarn": dict(
+        LLAMA,
+        head_dim=32,
+        rope_scaling={
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "original_max_position_embeddings": 64,
+            "attention_factor": 1.25,
+        },
     ),
 }
 # Directory and names of (gate, up, down) of an expert as files have them; the package stacks them in memory.

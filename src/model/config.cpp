@@ -37,7 +37,7 @@ void check_rope(const RopeConfig& rope, const ConfigKeys& keys) {
   };
   check(keys.rope_base, rope.base, std::isfinite(rope.base) && rope.base > 1);
   check(keys.rope_factor, rope.factor, std::isfinite(rope.factor) && rope.factor > 0);
-  if (rope.scaling == RopeScaling::llama3) {
+  if (rope.scaling == RopeScaling::llama3 || rope.scaling == RopeScaling::yarn) {
     check(keys.rope_low, rope.low_frequency_factor,
           std::isfinite(rope.low_frequency_factor) && rope.low_frequency_factor > 0);
     check(keys.rope_high, rope.high_frequency_factor,
@@ -52,6 +52,9 @@ void check_rope(const RopeConfig& rope, const ConfigKeys& keys) {
     check("the factor that longrope multiplies by", static_cast<double>(rope.magnitude),
           std::isfinite(rope.magnitude) && rope.magnitude > 0);
   }
+  if (rope.scaling == RopeScaling::yarn)
+    check(keys.rope_magnitude, static_cast<double>(rope.magnitude),
+          std::isfinite(rope.magnitude) && rope.magnitude > 0);
   for (std::size_t i = 0; i < rope.frequency_divisors.size(); ++i)
     if (!std::isfinite(rope.frequency_divisors[i]) || rope.frequency_divisors[i] <= 0)
       refuse(keys, fmt::format("tensor rope_freqs.weight, element {}: divisors must be finite and positive: {}", i,

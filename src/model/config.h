@@ -12,20 +12,23 @@
 
 namespace nibble {
 
-enum class RopeScaling { none, linear, llama3, longrope };
+enum class RopeScaling { none, linear, llama3, longrope, yarn };
 
 struct RopeConfig {
   double base = 10000;
   std::uint64_t rotary_dim = 0;  // dimensions of a head that rotate
   bool half_split = true;        // pairs (i, i + d/2) as in HF; false: (2i, 2i+1) as in GGUF files of arch llama
+  bool whole_borders = true;     // yarn: channels begin and end to be blended at whole ones
   RopeScaling scaling = RopeScaling::none;
-  double factor = 1, low_frequency_factor = 1, high_frequency_factor = 4;
+  double factor = 1;
+  // llama3 and yarn: channels that turn more often than the high one in original_context positions are left alone, less
+  // often than the low one stretched by the factor, those between blended, each in a way of its own.
+  double low_frequency_factor = 1, high_frequency_factor = 4;
   std::uint64_t original_context = 8192;
   std::vector<float> frequency_divisors;  // GGUF rope_freqs.weight, [rotary_dim / 2]; empty when absent
-  // longrope: divisors [rotary_dim / 2] of sequences up to original_context and of longer ones; what cosines and sines
-  // are multiplied by.
+  // longrope: divisors [rotary_dim / 2] of sequences up to original_context and of longer ones.
   std::vector<float> short_factors = {}, long_factors = {};
-  float magnitude = 1;
+  float magnitude = 1;  // longrope, yarn: what cosines and sines are multiplied by
 };
 
 struct ModelConfig {
@@ -81,5 +84,8 @@ std::vector<double> rope_long_frequencies(const RopeConfig& rope);
 // What longrope multiplies cosines and sines by where nothing says it: sqrt(1 + ln(factor) / ln(original_context)), 1
 // for factors up to 1.
 float longrope_magnitude(double factor, std::uint64_t original_context);
+inline constexpr double kYarnFastTurns = 32, kYarnSlowTurns = 1;  // yarn's usual high and low factor
+// The same of yarn (Peng et al. 2023): 1 + 0.1 scale ln(factor).
+double yarn_magnitude(double factor, double scale = 1);
 
 }  // namespace nibble

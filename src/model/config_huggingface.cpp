@@ -26,7 +26,8 @@ std::string known_types() {
   std::string text;
   for (const Architecture& architecture : all_architectures())
     for (const HfVariant& variant : architecture.variants)
-      text += (text.empty() ? "" : ", ") + std::string(variant.model_type);
+      for (const std::string_view type : {variant.model_type, variant.wrapper_type})
+        if (!type.empty()) text += (text.empty() ? "" : ", ") + std::string(type);
   return text;
 }
 
@@ -44,9 +45,9 @@ KnownFamily find_family(const Fields& fields) {
     fields.unsupported(fmt::format("neither model_type nor architectures name a network; known are {}", known_types()));
   const auto family = find_family_of_type(type, class_name);
   if (family) {
-    if (!class_name.empty() && class_name != family->variant->class_name)
+    if (!class_name.empty() && class_name != family->class_name())
       fields.unsupported(
-          fmt::format("of model_type {} only {} can be run, not {}", type, family->variant->class_name, class_name));
+          fmt::format("of model_type {} only {} can be run, not {}", type, family->class_name(), class_name));
     return *family;
   }
   const std::string& name = type.empty() ? class_name : type;
@@ -81,6 +82,26 @@ RopeConfig read_longrope(const Fields& fields, RopeConfig rope, std::uint64_t co
   return rope;
 }
 
+// factor: of the context lengths, where none is given.
+RopeConfig read_yarn(const Fields& fields, RopeConfig rope, std::uint64_t context) {
+  rope.scaling = RopeScaling::yarn;
+  rope.original_context = fields.integer("original_max_position_embeddings", context);
+  if (rope.original_context == 0) fields.wrong("original_max_position_embeddings", "at least 1", 0);
+  rope.factor = fields.number("factor", static_cast<double>(context) / static_cast<double>(rope.original_context));
+  const double fast = fields.number("beta_fast", 0), slow = fields.number("beta_slow", 0);  // 0: the usual
+  rope.high_frequency_factor = fast != 0 ? fast : kYarnFastTurns;
+  rope.low_frequency_factor = slow != 0 ? slow : kYarnSlowTurns;
+  rope.whole_borders = fields.boolean("truncate", true);
+  const double scale = fields.number("mscale", 0), scale_of_all = fields.number("mscale_all_dim", 0);
+  const double usual = scale != 0 && scale_of_all != 0
+                           ? yarn_magnitude(rope.factor, scale) / yarn_magnitude(rope.factor, scale_of_all)
+                           : yarn_magnitude(rope.factor);
+  rope.magnitude = static_cast<float>(fields.number("attention_factor", usual));
+  if (fields.number("llama_4_scaling_beta", 0) != 0)
+    fields.unsupported("queries that are scaled by their position cannot be run; llama_4_scaling_beta");
+  return rope;
+}
+
 // What a rotary group of keys says: rope_scaling, or rope_parameters, which newer writers use instead and nest by kind
 // of layer. base: what holds where the group does not say it.
 RopeConfig read_scaling(const Fields& fields, const std::string& group, RopeConfig rope, std::uint64_t context) {
@@ -90,9 +111,10 @@ RopeConfig read_scaling(const Fields& fields, const std::string& group, RopeConf
   // Early files say su or yarn.
   if (type == "longrope" || type == "su" || (type == "yarn" && fields.find("long_factor") != nullptr))
     return read_longrope(fields, std::move(rope), context);
+  if (type == "yarn") return read_yarn(fields, std::move(rope), context);
   if (type != "linear" && type != "llama3")
     fields.unsupported(
-        fmt::format("rotary scaling can be default, linear, llama3 or longrope; {}.rope_type: {}", group, type));
+        fmt::format("rotary scaling can be default, linear, llama3, longrope or yarn; {}.rope_type: {}", group, type));
   if (fields.find("factor") == nullptr) fields.wrong("factor", "a number", Json());
   rope.scaling = type == "linear" ? RopeScaling::linear : RopeScaling::llama3;
   rope.factor = fields.number("factor", 1);
@@ -162,15 +184,18 @@ void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& con
     const Fields full = scaling.object("full_attention");
     group += ".full_attention";
     rope = read_scaling(full, group, rope, config.context);
+    rope.whole_borders = true;  // the key counts beside the groups only, where no file has it
     if (full.find("rope_theta") != nullptr) keys.rope_base = group + ".rope_theta";
   } else {
     rope = read_scaling(scaling, group, rope, config.context);
     if (scaling.find("rope_theta") != nullptr) keys.rope_base = group + ".rope_theta";
   }
   keys.rope_factor = group + ".factor";
-  keys.rope_low = group + ".low_freq_factor";
-  keys.rope_high = group + ".high_freq_factor";
+  const bool is_yarn = rope.scaling == RopeScaling::yarn;
+  keys.rope_low = group + (is_yarn ? ".beta_slow" : ".low_freq_factor");
+  keys.rope_high = group + (is_yarn ? ".beta_fast" : ".high_freq_factor");
   keys.rope_original_context = group + ".original_max_position_embeddings";
+  keys.rope_magnitude = group + ".attention_factor";
 }
 
 // Which layers slide where a window is there: layer_types says it for each, or the class does.
@@ -256,6 +281,12 @@ void read_biases(const Fields& fields, const HfVariant& variant, ModelConfig& co
   config.mlp_bias = fields.boolean("mlp_bias", false);
 }
 
+void refuse_other_text(const Fields& text, const HfVariant& variant) {
+  if (const std::string type = text.string("model_type", std::string(variant.model_type)); type != variant.model_type)
+    text.unsupported(fmt::format("the text part of {} can only be {}; text_config.model_type: {}", variant.wrapper_type,
+                                 variant.model_type, type));
+}
+
 }  // namespace
 
 void set_family_defaults(ModelConfig& config, std::uint64_t sliding_window) {
@@ -295,16 +326,22 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   const Json json = parse_json(checkpoint.config_json(), source);
   if (!json.is_object()) throw Error(ErrorKind::corrupt, source + ": must hold a JSON object");
   refuse_foreign_quantization(json, checkpoint);
-  const Fields fields(json, source);
-  const auto [architecture, variant] = find_family(fields);
+  const Fields whole(json, source);
+  const KnownFamily family = find_family(whole);
+  const auto& [architecture, variant, is_wrapped] = family;
+  const Fields fields = is_wrapped ? whole.object("text_config") : whole;
+  if (is_wrapped) refuse_other_text(fields, *variant);
 
   ModelConfig config;
   config.architecture = architecture->name;
-  config.vocab_size = fields.required_integer("vocab_size");
-  config.hidden = fields.required_integer("hidden_size");
-  config.intermediate = fields.required_integer("intermediate_size");
-  config.layers = fields.required_integer("num_hidden_layers");
-  config.heads = fields.required_integer("num_attention_heads");
+  const auto size = [&](const char* key, std::uint64_t otherwise) {
+    return is_wrapped && otherwise != 0 ? fields.integer(key, otherwise) : fields.required_integer(key);
+  };
+  config.vocab_size = size("vocab_size", variant->default_vocab);
+  config.hidden = size("hidden_size", variant->default_hidden);
+  config.intermediate = size("intermediate_size", variant->default_intermediate);
+  config.layers = size("num_hidden_layers", variant->default_layers);
+  config.heads = size("num_attention_heads", variant->default_heads);
   // null means as many as heads in every class; a missing key means the class's own number.
   const bool as_heads = fields.has_null("num_key_value_heads") || variant->default_kv_heads == 0;
   config.kv_heads = fields.integer("num_key_value_heads", as_heads ? config.heads : variant->default_kv_heads);
@@ -315,14 +352,16 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   config.head_dim = fields.integer("head_dim", usual);
   config.context = fields.integer("max_position_embeddings", variant->default_context);
   config.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", variant->default_norm_epsilon));
-  config.tied_embedding = fields.boolean("tie_word_embeddings", variant->default_tied);
+  // Of a wrapped model it counts what stands beside text_config.
+  config.tied_embedding =
+      whole.boolean("tie_word_embeddings", fields.boolean("tie_word_embeddings", variant->default_tied));
   // Sizes first: what follows is a list with an entry for each layer.
   if (config.layers <= kMaxLayers) {
     read_windows(fields, *variant, config, keys);
     read_experts(fields, *variant, config, keys);
   }
   read_biases(fields, *variant, config);
-  read_rope(fields, {architecture, variant}, config, keys);
+  read_rope(fields, family, config, keys);
   // Families that read keys of their own judge the activation, too.
   if (architecture->read_huggingface != nullptr)
     architecture->read_huggingface(fields, config);

@@ -19,8 +19,12 @@ std::string text_of(const nlohmann::ordered_json& object, const char* key) {
 std::optional<KnownFamily> find_family_of_type(std::string_view model_type, std::string_view class_name) {
   for (const Architecture& architecture : all_architectures())
     for (const HfVariant& variant : architecture.variants)
-      if (model_type.empty() ? class_name == variant.class_name : model_type == variant.model_type)
-        return KnownFamily{&architecture, &variant};
+      for (const bool is_wrapped : {false, true}) {
+        const KnownFamily family{&architecture, &variant, is_wrapped};
+        const std::string_view type = is_wrapped ? variant.wrapper_type : variant.model_type;
+        if (!type.empty() && (model_type.empty() ? class_name == family.class_name() : model_type == type))
+          return family;
+      }
   return std::nullopt;
 }
 
@@ -41,7 +45,28 @@ bool has_known_family(const Checkpoint& checkpoint) {
       classes != config.end() && classes->is_array() && !classes->empty() && classes->front().is_string())
     class_name = classes->front().get<std::string>();
   const auto family = find_family_of_type(text_of(config, "model_type"), class_name);
-  return family && (class_name.empty() || class_name == family->variant->class_name);
+  return family && (class_name.empty() || class_name == family->class_name());
+}
+
+bool is_text_part(const Checkpoint& checkpoint) {
+  if (checkpoint.kind() == ContainerKind::gguf || checkpoint.config_json().empty()) return false;
+  const auto config = parse_json(checkpoint.config_json(), (checkpoint.path() / "config.json").string());
+  if (!config.is_object()) return false;
+  const auto family = find_family_of_type(text_of(config, "model_type"), "");
+  return family && family->is_wrapped;
+}
+
+nlohmann::ordered_json text_part_config(const nlohmann::ordered_json& config) {
+  const auto family = find_family_of_type(text_of(config, "model_type"), "");
+  const auto text = config.find("text_config");
+  if (!family || !family->is_wrapped || text == config.end() || !text->is_object()) return config;
+  nlohmann::ordered_json own = *text;
+  own["architectures"] = {family->variant->class_name};
+  own["model_type"] = family->variant->model_type;
+  for (const char* const key : {"bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings", "torch_dtype",
+                                "dtype", "transformers_version"})
+    if (const auto outer = config.find(key); outer != config.end()) own[key] = *outer;
+  return own;
 }
 
 }  // namespace nibble

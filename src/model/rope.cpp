@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -24,6 +25,25 @@ double llama3_divisor(const RopeConfig& rope, double frequency) {
   return 1 / ((1 - smooth) / rope.factor + smooth);
 }
 
+// YaRN (Peng et al. 2023), with the borders as transformers and llama.cpp have them.
+double yarn_frequency(const RopeConfig& rope, std::uint64_t pair) {
+  const double dim = static_cast<double>(rope.rotary_dim), context = static_cast<double>(rope.original_context);
+  const auto pair_that_turns = [&](double times) {
+    return dim * std::log(context / (times * 2 * std::numbers::pi)) / (2 * std::log(rope.base));
+  };
+  double low = pair_that_turns(rope.high_frequency_factor), high = pair_that_turns(rope.low_frequency_factor);
+  if (rope.whole_borders) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, dim - 1);
+  if (low == high) high += 0.001;
+  const double stretched = std::clamp((static_cast<double>(pair) - low) / (high - low), 0.0, 1.0);
+  const double plain = plain_frequency(rope, pair);
+  return plain * (1 - stretched) + plain / rope.factor * stretched;
+}
+
 }  // namespace
 
 std::vector<double> rope_inverse_frequencies(const RopeConfig& rope) {
@@ -31,6 +51,7 @@ std::vector<double> rope_inverse_frequencies(const RopeConfig& rope) {
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
     double frequency = plain_frequency(rope, i);
     if (rope.scaling == RopeScaling::linear) frequency /= rope.factor;
+    if (rope.scaling == RopeScaling::yarn) frequency = yarn_frequency(rope, i);
     if (rope.scaling == RopeScaling::llama3) frequency /= llama3_divisor(rope, frequency);
     if (!rope.frequency_divisors.empty()) frequency /= static_cast<double>(rope.frequency_divisors[i]);
     if (rope.scaling == RopeScaling::longrope) frequency /= static_cast<double>(rope.short_factors[i]);
@@ -51,6 +72,8 @@ float longrope_magnitude(double factor, std::uint64_t original_context) {
   if (factor <= 1) return 1;
   return static_cast<float>(std::sqrt(1 + std::log(factor) / std::log(static_cast<double>(original_context))));
 }
+
+double yarn_magnitude(double factor, double scale) { return factor <= 1 ? 1 : 1 + 0.1 * scale * std::log(factor); }
 
 std::vector<float> rope_frequency_divisors(const RopeConfig& rope) {
   if (rope.scaling != RopeScaling::llama3) return rope.frequency_divisors;

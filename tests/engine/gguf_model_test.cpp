@@ -113,7 +113,7 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
             Found(ErrorKind::corrupt, family + ".block_count must lie between 1 and 4096: 99999"));
   EXPECT_EQ(
       message(family + ".rope.scaling.type", GgufValue::of_string("ntk")),
-      Found(ErrorKind::unsupported, "rotary scaling can be none, linear or, where its tensors are, longrope; " +
+      Found(ErrorKind::unsupported, "rotary scaling can be none, linear, yarn or, where its tensors are, longrope; " +
                                         family + ".rope.scaling.type: ntk"));
   EXPECT_EQ(
       message("general.architecture", GgufValue::of_string("falcon-h1")),

@@ -153,12 +153,37 @@ INSTANTIATE_TEST_SUITE_P(
             {{"rope_scaling", {{"rope_type", "dynamic"}, {"factor", 2.0}}}},
             {},
             kUnsupported,
-            "rotary scaling can be default, linear, llama3 or longrope; rope_scaling.rope_type: dynamic"},
+            "rotary scaling can be default, linear, llama3, longrope or yarn; rope_scaling.rope_type: dynamic"},
+        Bad{"tiny_qwen2",
+            {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}, {"beta_fast", 0.5}}}},
+            {},
+            kCorrupt,
+            "rope_scaling.beta_fast makes no sense for rotary positions: 0.5"},
+        Bad{"tiny_qwen2",
+            {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 0}}}},
+            {},
+            kCorrupt,
+            "rope_scaling.factor makes no sense for rotary positions: 0"},
+        Bad{"tiny_qwen2",
+            {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}, {"attention_factor", -1.0}}}},
+            {},
+            kCorrupt,
+            "rope_scaling.attention_factor makes no sense for rotary positions: -1"},
         Bad{"tiny_qwen2",
             {{"model_type", nullptr}, {"architectures", nullptr}},
             {},
             kUnsupported,
-            "neither model_type nor architectures name a network; known are llama, "}));
+            "neither model_type nor architectures name a network; known are llama, "},
+        Bad{"tiny_gemma3",
+            {{"model_type", "gemma3"}, {"architectures", nullptr}},
+            {},
+            kCorrupt,
+            "text_config must be an object: null"},
+        Bad{"tiny_gemma3",
+            {{"model_type", "gemma3"}, {"architectures", nullptr}, {"text_config", {{"model_type", "gemma2"}}}},
+            {},
+            kUnsupported,
+            "the text part of gemma3 can only be gemma3_text; text_config.model_type: gemma2"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Tensors, BadFamily,
@@ -340,7 +365,8 @@ TEST(UndrawnNetworks, AreNoneThatIsRun) {
   for (const Architecture& family : all_architectures()) {
     EXPECT_FALSE(undrawn_network(family.gguf_name)) << family.gguf_name;
     for (const HfVariant& variant : family.variants)
-      for (const std::string_view name : {variant.model_type, variant.class_name})
+      for (const std::string_view name :
+           {variant.model_type, variant.class_name, variant.wrapper_type, variant.wrapper_class})
         EXPECT_FALSE(undrawn_network(name)) << name;
   }
 }
@@ -357,7 +383,7 @@ TEST(UndrawnNetworks, AreRefusedWithTheirNameAndAHint) {
             (scratch / "config.json").string() +
                 ": model_type 'stablelm' is StableLM, which cannot be run: its norms have means; its matrices "
                 "can be inspected, and quantized one by one by the methods rtn and mse; known are llama, mistral, "
-                "mixtral, qwen2, qwen3, qwen3_moe, gemma2, gemma3_text, phi3");
+                "mixtral, qwen2, qwen3, qwen3_moe, gemma2, gemma3_text, gemma3, phi3");
   model.config.erase("model_type");
   model.write(scratch.path());
   EXPECT_NE(refusal(scratch.path()).second.find("architectures 'StableLmForCausalLM' is StableLM, which cannot be run"),

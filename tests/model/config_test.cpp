@@ -303,7 +303,7 @@ TEST_F(Config, ForeignModels) {
   model.config["model_type"] = "gpt_bigcode";
   EXPECT_EQ(message(ErrorKind::unsupported),
             "unknown model_type 'gpt_bigcode'; known are llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, gemma2, "
-            "gemma3_text, phi3");
+            "gemma3_text, gemma3, phi3");
   model.config["model_type"] = "llama";
   model.config["architectures"] = {"LlamaForSequenceClassification"};
   EXPECT_EQ(message(ErrorKind::unsupported),
@@ -384,9 +384,38 @@ TEST_F(Config, HeadsThatDoNotDivide) {
 TEST_F(Config, ScalingThatCannotBeRun) {
   model.config["rope_scaling"] = {{"rope_type", "dynamic"}, {"factor", 2.0}};
   EXPECT_EQ(message(ErrorKind::unsupported),
-            "rotary scaling can be default, linear, llama3 or longrope; rope_scaling.rope_type: dynamic");
+            "rotary scaling can be default, linear, llama3, longrope or yarn; rope_scaling.rope_type: dynamic");
   model.config["rope_scaling"] = {{"rope_type", "longrope"}, {"factor", 2.0}};
   EXPECT_EQ(message(ErrorKind::corrupt), "rope_scaling.short_factor must be a list of 8 numbers: null");
+}
+
+TEST_F(Config, Yarn) {
+  model.config["rope_scaling"] = {{"type", "yarn"}, {"factor", 4.0}};
+  ModelConfig c = read();
+  EXPECT_EQ(c.rope.scaling, RopeScaling::yarn);
+  EXPECT_EQ(c.rope.factor, 4);
+  EXPECT_EQ(c.rope.original_context, 256u);  // the context, where nothing says it
+  EXPECT_FLOAT_EQ(c.rope.magnitude, 1.1386294F);
+  EXPECT_EQ(to_gguf_metadata(c, {}).string("llama.rope.scaling.type"), "yarn");
+  EXPECT_EQ(to_gguf_metadata(c, {}).find("llama.rope.scaling.attn_factor"), nullptr);
+  model.config["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 8.0}, {"original_max_position_embeddings", 64},
+                                  {"beta_fast", 24.0},   {"mscale", 0.7}, {"mscale_all_dim", 1.3},
+                                  {"truncate", false}};
+  c = read();
+  EXPECT_EQ(c.rope.original_context, 64u);
+  EXPECT_EQ(c.rope.high_frequency_factor, 24);
+  EXPECT_EQ(c.rope.low_frequency_factor, 1);
+  EXPECT_FALSE(c.rope.whole_borders);
+  EXPECT_FLOAT_EQ(c.rope.magnitude, 0.90178399F);
+  // llama.cpp would run it with other borders.
+  const auto [kind, text] = error_of([&] { to_gguf_metadata(c, {}); });
+  EXPECT_EQ(kind, ErrorKind::unsupported);
+  EXPECT_TRUE(text.ends_with("write a directory instead: 24, 1, false")) << text;
+  model.config["rope_scaling"] = nlohmann::json::parse(to_huggingface_config(c, {}))["rope_scaling"];
+  EXPECT_EQ(model.config["rope_scaling"]["truncate"], false);
+  const ModelConfig again = read();
+  EXPECT_EQ(rope_inverse_frequencies(again.rope), rope_inverse_frequencies(c.rope));
+  EXPECT_EQ(again.rope.magnitude, c.rope.magnitude);
 }
 
 TEST_F(Config, OtherActivationsCannotBeRun) {

@@ -83,6 +83,35 @@ TEST(Rope, LongRopeFrequenciesAndMagnitude) {
   EXPECT_EQ(longrope_magnitude(1, 4096), 1.0f);
 }
 
+// transformers 5.24, _compute_yarn_parameters.
+TEST(Rope, YarnFrequenciesAndMagnitude) {
+  RopeConfig rope;
+  rope.rotary_dim = 16;
+  rope.scaling = RopeScaling::yarn;
+  rope.factor = 4;
+  rope.high_frequency_factor = kYarnFastTurns;
+  rope.low_frequency_factor = kYarnSlowTurns;
+  rope.original_context = 64;
+  expect_close(rope_inverse_frequencies(rope),
+               {1.0, 0.23717081546783447, 0.04999999701976776, 0.007905694656074047, 0.0024999999441206455,
+                0.0007905694656074047, 0.0002500000118743628, 7.905694656074047e-05});
+  EXPECT_NEAR(yarn_magnitude(4), 1.138629436111989, 1e-12);
+  rope.original_context = 4;  // no channel turns that often in so few positions
+  expect_close(rope_inverse_frequencies(rope),
+               {1.0, 0.07905694097280502, 0.02500000037252903, 0.007905694656074047, 0.0024999999441206455,
+                0.0007905694656074047, 0.0002500000118743628, 7.905694656074047e-05});
+  rope.factor = 8;
+  rope.original_context = 256;
+  rope.high_frequency_factor = 24;
+  rope.low_frequency_factor = 2;
+  rope.whole_borders = false;
+  expect_close(rope_inverse_frequencies(rope),
+               {1.0, 0.24696169793605804, 0.037556152790784836, 0.0039528473280370235, 0.0012499999720603228,
+                0.00039528473280370235, 0.0001250000059371814, 3.9528473280370235e-05});
+  EXPECT_NEAR(yarn_magnitude(8, 0.7) / yarn_magnitude(8, 1.3), 0.9017839869787123, 1e-12);
+  EXPECT_EQ(yarn_magnitude(1), 1);
+}
+
 TEST(Rope, PlainRotationNeedsNoDivisors) {
   EXPECT_TRUE(rope_frequency_divisors(RopeConfig{.rotary_dim = 16, .frequency_divisors = {}}).empty());
 }

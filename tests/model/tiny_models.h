@@ -23,9 +23,9 @@ namespace nibble {
 
 inline std::filesystem::path data_directory() { return std::filesystem::path(NIBBLE_SOURCE_DIR) / "tests/data"; }
 
-// Llama's four, and one of every further family: each has to have one.
+// Llama's five, and one of every further family: each has to have one.
 inline std::vector<std::string> tiny_models() {
-  std::vector<std::string> names = {"tiny_gqa_llama3rope", "tiny_tied", "tiny_mistral", "tiny_mixtral"};
+  std::vector<std::string> names = {"tiny_gqa_llama3rope", "tiny_tied", "tiny_mistral", "tiny_mixtral", "tiny_yarn"};
   for (const Architecture& family : all_architectures())
     if (family.name != "llama") names.push_back("tiny_" + std::string(family.name));
   return names;
@@ -76,6 +76,28 @@ struct EditableModel {
     out << text << body;
   }
 };
+
+// Gemma 3 as models that also read pictures are stored: the tiny model of text alone, wrapped. prefix stands in place
+// of "model.".
+inline EditableModel gemma3_with_pictures(const std::string& prefix, const std::string& vision) {
+  EditableModel model = EditableModel::read(data_directory() / "tiny_gemma3");
+  nlohmann::json text = model.config;
+  for (const char* const key : {"architectures", "bos_token_id", "eos_token_id"}) text.erase(key);
+  model.config = {{"architectures", {"Gemma3ForConditionalGeneration"}},
+                  {"model_type", "gemma3"},
+                  {"eos_token_id", {1, 106}},
+                  {"image_token_index", 199},
+                  {"torch_dtype", "float32"},
+                  {"text_config", text},
+                  {"vision_config", {{"model_type", "siglip_vision_model"}, {"hidden_size", 32}}}};
+  std::map<std::string, EditableModel::Stored> tensors;
+  for (auto& [name, stored] : model.tensors) tensors[prefix + name.substr(6)] = std::move(stored);
+  const EditableModel::Stored some = tensors.at(prefix + "norm.weight");
+  tensors[vision + "vision_tower.vision_model.encoder.layers.0.layer_norm1.weight"] = some;
+  tensors[vision + "multi_modal_projector.mm_soft_emb_norm.weight"] = some;
+  model.tensors = std::move(tensors);
+  return model;
+}
 
 struct ReferenceLogits {
   std::vector<std::int32_t> ids;

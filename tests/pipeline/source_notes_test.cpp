@@ -8,6 +8,7 @@
 #include "io/checkpoint_writer.h"
 #include "kernels/chosen_isa.h"
 #include "model/config.h"
+#include "model/known_family.h"
 #include "model/tiny_models.h"
 #include "pipeline/quantize/quantize_model.h"
 #include "pipeline/quantize/quantize_plan.h"
@@ -224,6 +225,31 @@ TEST_F(SourceNotes, TokensThatGgufCannotHold) {
   const auto [kind, text] = error_of([&] { quantize(scratch_ / "m", scratch_ / "strict.gguf", true); });
   EXPECT_EQ(kind, ErrorKind::unsupported);
   EXPECT_EQ(text, summary.notes[0]);
+}
+
+// The text part alone is a model, in either container; what reads pictures is left out, once and not tensor by tensor.
+TEST_F(SourceNotes, OfModelsThatReadPictures) {
+  const ReferenceLogits reference = ReferenceLogits::read("tiny_gemma3");
+  gemma3_with_pictures("language_model.model.", "").write(scratch_ / "source");
+  const std::string note = (scratch_ / "source").string() +
+                           ": the text part of a model that also reads pictures is used as a model of text alone; 2 "
+                           "tensors of its other parts are left out";
+  const std::vector<std::string> told = source_notes(SourceModel::open(scratch_ / "source"));
+  EXPECT_NE(std::ranges::find(told, note), told.end());
+  const std::vector<float> logits = logits_of(scratch_ / "source", reference.ids);
+  for (const char* const output : {"m.gguf", "directory"}) {
+    const QuantizeSummary summary = quantize(scratch_ / "source", scratch_ / output);
+    EXPECT_NE(std::ranges::find(summary.notes, note), summary.notes.end()) << output;
+    EXPECT_EQ(summary.ignored, std::vector<std::string>()) << output;
+    EXPECT_LT(relative_difference(logits_of(scratch_ / output, reference.ids), logits), 2e-5) << output;
+    EXPECT_FALSE(is_text_part(SourceModel::open(scratch_ / output))) << output;
+  }
+  const auto config = nlohmann::json::parse(read_text(scratch_ / "directory" / "config.json"));
+  EXPECT_EQ(config["architectures"], nlohmann::json({"Gemma3ForCausalLM"}));
+  EXPECT_FALSE(config.contains("vision_config"));
+  const auto [kind, text] = error_of([&] { quantize(scratch_ / "source", scratch_ / "strict.gguf", true); });
+  EXPECT_EQ(kind, ErrorKind::unsupported);
+  EXPECT_EQ(text, note);
 }
 
 }  // namespace

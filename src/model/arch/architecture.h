@@ -43,8 +43,12 @@ struct TensorName {
 // What one Hugging Face model_type means when config.json leaves a key out: the defaults of its configuration class.
 struct HfVariant {
   std::string_view model_type, class_name;  // "mistral", "MistralForCausalLM"
-  std::uint64_t default_kv_heads = 0;       // 0: as many as heads
-  std::uint64_t default_head_dim = 0;       // 0: hidden size / heads
+  // Of models that read pictures with this one as their text_config; empty: none.
+  std::string_view wrapper_type = {}, wrapper_class = {};
+  // Where text_config leaves them out; 0: it may not.
+  std::uint64_t default_vocab = 0, default_hidden = 0, default_intermediate = 0, default_layers = 0, default_heads = 0;
+  std::uint64_t default_kv_heads = 0;  // 0: as many as heads
+  std::uint64_t default_head_dim = 0;  // 0: hidden size / heads
   std::uint64_t default_context = 2048;
   std::uint64_t default_original_context = 0;  // of longrope; 0: the context
   double default_norm_epsilon = 1e-6;
@@ -54,7 +58,7 @@ struct HfVariant {
   bool reads_sliding_window = false;  // the key counts though its default is none
   bool reads_layer_types() const {
     return window_needs_switch || default_full_every != 0;
-  }                                      // else a window is every layer's
+  }  // else a window is every layer's
   std::uint64_t default_full_every = 0;  // every so many layers one attends to all positions; 0: all slide
   double default_rope_base = 10000;
   double default_local_rope_base = 0;  // of layers that slide; 0: the same

@@ -42,6 +42,12 @@ RopeConfig recognise_llama3(const RopeConfig& rope) {
                   kRopeDivisorsName));
 }
 
+// A last bit of difference comes from the way there and back.
+bool is_usual_yarn(const RopeConfig& rope) {
+  const double usual = yarn_magnitude(rope.factor);
+  return std::abs(static_cast<double>(rope.magnitude) - usual) <= 1e-6 * usual;
+}
+
 // In the words that every version of transformers takes, which leave the magnitude to a formula.
 void write_longrope(const ModelConfig& config, nlohmann::ordered_json& json) {
   const RopeConfig& rope = config.rope;
@@ -63,6 +69,42 @@ void write_longrope(const ModelConfig& config, nlohmann::ordered_json& json) {
   json["rope_scaling"] = {{"type", "longrope"},
                           {"short_factor", decimals(rope.short_factors)},
                           {"long_factor", decimals(rope.long_factors)}};
+}
+
+nlohmann::ordered_json yarn_words(const RopeConfig& rope) {
+  nlohmann::ordered_json words = {{"rope_type", "yarn"},
+                                  {"factor", shortest_decimal(static_cast<float>(rope.factor))},
+                                  {"original_max_position_embeddings", rope.original_context}};
+  if (!is_usual_yarn(rope)) words["attention_factor"] = shortest_decimal(rope.magnitude);
+  if (rope.high_frequency_factor != kYarnFastTurns)
+    words["beta_fast"] = shortest_decimal(static_cast<float>(rope.high_frequency_factor));
+  if (rope.low_frequency_factor != kYarnSlowTurns)
+    words["beta_slow"] = shortest_decimal(static_cast<float>(rope.low_frequency_factor));
+  if (!rope.whole_borders) words["truncate"] = false;
+  return words;
+}
+
+// What llama.cpp reads: borders are whole, 32 and 1 turns; attn_factor multiplies what follows from the factor.
+void write_yarn(const ModelConfig& config, const std::string& prefix, GgufMetadata& m) {
+  const RopeConfig& rope = config.rope;
+  if (config.sliding_rope)
+    throw Error(ErrorKind::unsupported,
+                "llama.cpp would scale the positions of layers that slide by yarn, too; write a directory instead");
+  if (rope.high_frequency_factor != kYarnFastTurns || rope.low_frequency_factor != kYarnSlowTurns ||
+      !rope.whole_borders)
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("llama.cpp runs yarn of this family with beta_fast {}, beta_slow {} and truncate true only; "
+                    "write a directory instead: {}, {}, {}",
+                    kYarnFastTurns, kYarnSlowTurns, rope.high_frequency_factor, rope.low_frequency_factor,
+                    rope.whole_borders));
+  m.set(prefix + "rope.scaling.type", GgufValue::of_string("yarn"));
+  m.set(prefix + "rope.scaling.factor", GgufValue::of_f32(static_cast<float>(rope.factor)));
+  m.set(prefix + "rope.scaling.original_context_length",
+        GgufValue::of_u32(static_cast<std::uint32_t>(rope.original_context)));
+  if (!is_usual_yarn(rope))
+    m.set(prefix + "rope.scaling.attn_factor",
+          GgufValue::of_f32(static_cast<float>(static_cast<double>(rope.magnitude) / yarn_magnitude(rope.factor))));
 }
 
 RopeConfig huggingface_rope(const RopeConfig& rope) {
@@ -129,6 +171,7 @@ GgufMetadata to_gguf_metadata(const ModelConfig& config, const GgufModelOptions&
     m.set(arch + ".rope.scaling.original_context_length", u32(config.rope.original_context));
     m.set(arch + ".rope.scaling.attn_factor", GgufValue::of_f32(config.rope.magnitude));
   }
+  if (config.rope.scaling == RopeScaling::yarn) write_yarn(config, arch + ".", m);
   m.set(arch + ".vocab_size", u32(config.vocab_size));
   if (config.num_experts > 0) {
     m.set(arch + ".expert_count", u32(config.num_experts));
@@ -176,6 +219,7 @@ std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptio
                          {"high_freq_factor", rope.high_frequency_factor},
                          {"original_max_position_embeddings", rope.original_context}};
   if (rope.scaling == RopeScaling::longrope) write_longrope(config, j);
+  if (rope.scaling == RopeScaling::yarn) j["rope_scaling"] = yarn_words(rope);
   if (rope.rotary_dim != config.head_dim)
     j["partial_rotary_factor"] = static_cast<double>(rope.rotary_dim) / static_cast<double>(config.head_dim);
   j["tie_word_embeddings"] = config.tied_embedding;

@@ -185,6 +185,13 @@ Architecture gemma3_architecture() {
   Architecture a = gemma_architecture("gemma3", true);
   a.variants = {{.model_type = "gemma3_text",
                  .class_name = "Gemma3ForCausalLM",
+                 .wrapper_type = "gemma3",
+                 .wrapper_class = "Gemma3ForConditionalGeneration",
+                 .default_vocab = 262208,
+                 .default_hidden = 2304,
+                 .default_intermediate = 9216,
+                 .default_layers = 26,
+                 .default_heads = 8,
                  .default_kv_heads = 4,
                  .default_head_dim = 256,
                  .default_context = 131072,

@@ -10,6 +10,7 @@
 #include "base/output_file.h"
 #include "io/json_text.h"
 #include "io/message_text.h"
+#include "model/known_family.h"
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
@@ -60,7 +61,7 @@ std::string translated_config(const SourceModel& source, const QuantizePlan& pla
 std::string kept_config(const SourceModel& source, const QuantizePlan& plan) {
   Json config = source.config_json().empty()
                     ? Json::object()
-                    : parse_json(source.config_json(), (source.path() / "config.json").string());
+                    : text_part_config(parse_json(source.config_json(), (source.path() / "config.json").string()));
   // A foreign quantization_config would describe tensors that are no longer there.
   config.erase("quantization_config");
   const char* const key = config.contains("dtype") && !config.contains("torch_dtype") ? "dtype" : "torch_dtype";

@@ -304,8 +304,12 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
     add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = window_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
+  std::string text_part = text_part_note(source, plan.config);
+  const bool is_part = !text_part.empty();
+  if (is_part) add_loss(std::move(text_part), options.strict, plan.notes);
   for (const StoredTensor& stored : source.tensors())
-    if (!used.contains(stored.name) && !is_rope_tensor(stored.name) && !is_activation_tensor(stored.name))
+    if (!used.contains(stored.name) && !is_rope_tensor(stored.name) && !is_activation_tensor(stored.name) &&
+        !(is_part && is_beside_text(source, plan.config, stored)))
       plan.ignored.push_back(stored.name);
   // What scales are folded into must hold them exactly enough, whoever chose the method that folds.
   if (moves_activations(plan, options))

@@ -10,6 +10,7 @@
 
 #include "io/json_text.h"
 #include "model/arch/architecture.h"
+#include "model/known_family.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -82,6 +83,21 @@ std::string second_head_note(const SourceModel& source, const ModelConfig& confi
       source.path().string(), head->name, head->name);
 }
 
+bool is_beside_text(const SourceModel& source, const ModelConfig& config, const StoredTensor& tensor) {
+  return source.parts().find(tensor.name) == nullptr && find_second_head(source, config) != &tensor;
+}
+
+std::string text_part_note(const SourceModel& source, const ModelConfig& config) {
+  if (!is_text_part(source)) return "";
+  const auto count = std::ranges::count_if(
+      source.tensors(), [&](const StoredTensor& tensor) { return is_beside_text(source, config, tensor); });
+  if (count == 0) return "";
+  return fmt::format(
+      "{}: the text part of a model that also reads pictures is used as a model of text alone; {} tensors of its other "
+      "parts are left out",
+      source.path().string(), count);
+}
+
 std::vector<std::string> stray_end_notes(const SourceModel& source, const ModelConfig& config) {
   std::vector<std::string> notes;
   for (const char* const key :
@@ -111,6 +127,11 @@ std::vector<std::string> source_notes(const SourceModel& source) {
     // Whoever runs the model says so.
   }
   if (config) {
+    try {
+      add(text_part_note(source, *config));
+    } catch (const Error&) {
+      // Likewise.
+    }
     add(second_head_note(source, *config));
     for (std::string& note : stray_end_notes(source, *config)) add(std::move(note));
   }

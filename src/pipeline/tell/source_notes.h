@@ -25,6 +25,11 @@ const StoredTensor* find_second_head(const SourceModel& source, const ModelConfi
 // Where its values are not the embedding's; empty where they are. Reads both.
 std::string second_head_note(const SourceModel& source, const ModelConfig& config);
 
+// Of a model that reads pictures, of which the text part is read: what that leaves out. Empty: nothing.
+std::string text_part_note(const SourceModel& source, const ModelConfig& config);
+// True for a tensor that it speaks of, where it does.
+bool is_beside_text(const SourceModel& source, const ModelConfig& config, const StoredTensor& tensor);
+
 // Ends of a text that are no token, of each file that names one. An id of a row of the embedding without a text is
 // none: rows are often padded.
 std::vector<std::string> stray_end_notes(const SourceModel& source, const ModelConfig& config);

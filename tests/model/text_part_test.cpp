@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Gemma 3 as models that also read pictures are stored: the text part, under text_config and behind a prefix, is the
+// model of text alone.
+#include <gtest/gtest.h>
+
+#include "kernels/chosen_isa.h"
+#include "model/known_family.h"
+#include "tiny_models.h"
+
+namespace nibble {
+namespace {
+
+TEST(TextPart, GivesTheLogitsOfTheModelOfTextAlone) {
+  const ReferenceLogits reference = ReferenceLogits::read("tiny_gemma3");
+  Machine machine(chosen_isa(), 2);
+  for (const auto& [prefix, vision] :
+       {std::pair("language_model.model.", ""), std::pair("model.language_model.", "model.")}) {
+    ScratchDirectory scratch;
+    gemma3_with_pictures(prefix, vision).write(scratch.path());
+    const SourceModel source = SourceModel::open(scratch.path());
+    EXPECT_TRUE(has_known_family(source));
+    EXPECT_TRUE(is_text_part(source));
+    EXPECT_EQ(source.config().architecture, "gemma3");
+    Decoder decoder(source, exact_options(), machine);
+    const std::vector<float> logits = all_logits(decoder, reference.ids);
+    const std::size_t vocab = source.config().vocab_size;
+    for (const auto& [position, expected] : reference.at)
+      EXPECT_LT(relative_difference(std::span(logits).subspan(position * vocab, vocab), expected), 1e-4) << prefix;
+  }
+}
+
+// As the released models have it: what the class means by itself is left out.
+TEST(TextPart, KeysThatAreAbsentMeanWhatTheClassMeans) {
+  ScratchDirectory scratch;
+  EditableModel model = gemma3_with_pictures("language_model.model.", "");
+  model.config["text_config"] = {{"hidden_size", 2560},
+                                 {"intermediate_size", 10240},
+                                 {"model_type", "gemma3_text"},
+                                 {"num_hidden_layers", 34},
+                                 {"rope_scaling", {{"factor", 8.0}, {"rope_type", "linear"}}},
+                                 {"sliding_window", 1024}};
+  model.write(scratch.path());
+  const ModelConfig c = SourceModel::open(scratch.path()).config();
+  EXPECT_EQ(c.vocab_size, 262208u);
+  EXPECT_EQ(c.heads, 8u);
+  EXPECT_EQ(c.kv_heads, 4u);
+  EXPECT_EQ(c.head_dim, 256u);
+  EXPECT_EQ(c.context, 131072u);
+  EXPECT_TRUE(c.tied_embedding);
+  EXPECT_FALSE(c.is_sliding(5));
+  EXPECT_TRUE(c.is_sliding(6));
+  EXPECT_EQ(c.rope_of(5).factor, 8);
+  EXPECT_EQ(c.rope_of(6).base, 1e4);
+}
+
+TEST(TextPart, ItsOwnConfigurationIsThatOfAModelOfTextAlone) {
+  const auto whole = nlohmann::ordered_json::parse(gemma3_with_pictures("language_model.model.", "").config.dump());
+  const auto own = text_part_config(whole);
+  EXPECT_EQ(own["architectures"], nlohmann::ordered_json({"Gemma3ForCausalLM"}));
+  EXPECT_EQ(own["model_type"], "gemma3_text");
+  EXPECT_EQ(own["eos_token_id"], whole["eos_token_id"]);
+  EXPECT_EQ(own["hidden_size"], 64);
+  EXPECT_FALSE(own.contains("vision_config") || own.contains("text_config"));
+  EXPECT_EQ(text_part_config(own), own);
+}
+
+}  // namespace
+}  // namespace nibble
