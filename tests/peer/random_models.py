@@ -21,6 +21,8 @@ FAR = [1.5 + 0.5 * i for i in range(24)]
 # name: tiny model, what its configuration says otherwise. llama.cpp slides Gemmas only, and normalizes every routing.
 MODELS = {
     "llama": ("tiny_gqa_llama3rope", {}),
+    "llama-yarn": ("tiny_yarn", {}),
+    "qwen2-yarn": ("tiny_qwen2", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}}),
     "mistral": ("tiny_mistral", {"sliding_window": None}),
     "mixtral": ("tiny_mixtral", {"num_local_experts": EXPERTS, "num_experts_per_tok": 2, "intermediate_size": 256}),
     "qwen2": ("tiny_qwen2", {}),
