@@ -33,7 +33,7 @@ struct Program::Runner {
     std::array<LinearProduct, kMostProducts> products;
     for (std::size_t i = 0; i < step.linears.size(); ++i)
       products[i] = {weights.linears[step.linears[i]], slots[step.outs[i]]};
-    multiply_all({products.data(), step.linears.size()}, slots[step.in], batch.tokens, machine);
+    multiply_all({products.data(), step.linears.size()}, slots[step.in], batch.tokens, machine, step.gated);
     for (std::size_t i = 0; i < step.linears.size(); ++i) {
       const std::span<const float> bias = weights.biases[step.linears[i]];
       for (std::size_t t = 0; t < batch.tokens && !bias.empty(); ++t)
@@ -97,7 +97,7 @@ struct Program::Runner {
       for (std::size_t p = 0; p < step.parts.size(); ++p)
         products[p] = {weights.linears[step.parts[p].linears[e]],
                        slots[step.parts[p].out] + first * step.parts[p].rows};
-      multiply_all({products.data(), step.parts.size()}, x, count, machine);
+      multiply_all({products.data(), step.parts.size()}, x, count, machine, step.gated);
     }
   }
 

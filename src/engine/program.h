@@ -107,6 +107,7 @@ class Program {
     Slot in;
     std::vector<std::size_t> linears;
     std::vector<Slot> outs;
+    std::optional<GatedProducts> gated = {};
   };
   struct Rotate {
     Slot x;
@@ -119,7 +120,7 @@ class Program {
     Attention op;
     std::size_t state;
   };
-  enum class Activation { silu, gelu };
+  // Where the products that it is about are not made by the step before.
   struct GatedActivation {
     Activation activation;
     Slot gate, up, out;
@@ -162,6 +163,7 @@ class Program {
       std::uint64_t rows;
     };
     std::vector<Part> parts;
+    std::optional<GatedProducts> gated = {};
   };
   struct Mix {
     Slot in, out;

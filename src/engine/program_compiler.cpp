@@ -269,8 +269,33 @@ class Program::Compiler {
     const Slot from = slot_of_.at(gate), up = slot_of_.at(factor);
     const bool in_place = dies_here(gate) && !is_bound(from) && !own_place_.contains(node.output);
     const Slot out = in_place ? slot_of_[node.output] = from : place(node.output);
-    program_.steps_.push_back(GatedActivation{activation, from, up, out, width_of_slot(node.output)});
+    if (!in_place || !gate_products(activation, from, up))
+      program_.steps_.push_back(GatedActivation{activation, from, up, out, width_of_slot(node.output)});
     release(node.output, {gate, factor});
+  }
+
+  // Leaves a gated activation to the step before where that makes both products and adds nothing to them.
+  bool gate_products(Activation activation, Slot gate, Slot up) {
+    const auto gate_step = [&](auto& step, std::size_t count, auto out, auto is_bare) {
+      std::optional<std::size_t> gate_at, up_at;
+      for (std::size_t i = 0; i < count; ++i) {
+        if (out(i) == gate && is_bare(i)) gate_at = i;
+        if (out(i) == up && is_bare(i)) up_at = i;
+      }
+      if (!gate_at || !up_at || gate_at == up_at || step.gated) return false;
+      step.gated = GatedProducts{*gate_at, *up_at, activation};
+      return true;
+    };
+    if (program_.steps_.empty()) return false;
+    if (auto* const step = std::get_if<Products>(&program_.steps_.back()))
+      return gate_step(
+          *step, step->outs.size(), [&](std::size_t i) { return step->outs[i]; },
+          [&](std::size_t i) { return program_.linears_[step->linears[i]].bias.empty(); });
+    if (auto* const step = std::get_if<ExpertProducts>(&program_.steps_.back()))
+      return gate_step(
+          *step, step->parts.size(), [&](std::size_t i) { return step->parts[i].out; },
+          [](std::size_t) { return true; });
+    return false;
   }
 
   [[noreturn]] static void refuse(std::string_view name) {

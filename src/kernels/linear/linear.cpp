@@ -77,11 +77,21 @@ struct Part {
   bool prepares;
 };
 
+void gate_panel(const KernelTable& kernels, Activation activation, std::size_t panel, std::size_t rows,
+                std::size_t tokens, float* gate, const float* up) {
+  const auto multiply = activation == Activation::silu ? kernels.silu_multiply : kernels.gelu_multiply;
+  const std::size_t first = panel * kPanelRows, width = std::min(kPanelRows, rows - first);
+  for (std::size_t at = first; at != first + tokens * rows; at += rows) multiply(gate + at, up + at, width, gate + at);
+}
+
 }  // namespace
 
-void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, Machine& machine) {
+void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, Machine& machine,
+                  const std::optional<GatedProducts>& gated) {
   if (tokens == 0) return;
   assert(products.size() <= kMostProducts);
+  assert(!gated ||
+         (gated->gate != gated->up && products[gated->gate].weights->rows() == products[gated->up].weights->rows()));
   std::array<Part, kMostProducts> parts;
   std::size_t shared = 0, worker = 0, panels = 0;
   std::uint64_t work = 0;
@@ -96,7 +106,7 @@ void multiply_all(std::span<const LinearProduct> products, const float* x, std::
       }
     if (parts[i].prepares) shared += whole_lines(w.shared_bytes(tokens));
     worker = std::max(worker, whole_lines(w.worker_bytes()));
-    panels += num_panels(w.rows());
+    if (!gated || i != gated->up) panels += num_panels(w.rows());  // those are multiplied along with the gate's
     work += w.rows() * w.cols() * tokens;
   }
   std::byte* const base = machine.scratch.reserve(shared + machine.pool.num_threads() * worker);
@@ -105,9 +115,16 @@ void multiply_all(std::span<const LinearProduct> products, const float* x, std::
   const auto multiply_panel = [&](std::size_t panel, std::size_t thread) {
     std::size_t i = products.size() - 1;
     while (panel < parts[i].first_panel) --i;
-    const Part& part = parts[i];
-    part.weights->multiply_panel(panel - part.first_panel, x, tokens, part.y, base + part.shared_at,
-                                 base + shared + thread * worker);
+    const std::size_t own = panel - parts[i].first_panel;
+    const auto multiply = [&](const Part& part) {
+      part.weights->multiply_panel(own, x, tokens, part.y, base + part.shared_at, base + shared + thread * worker);
+    };
+    multiply(parts[i]);
+    if (!gated || i != gated->gate) return;
+    const Part& up = parts[gated->up];
+    multiply(up);
+    gate_panel(kernel_table(machine.isa), gated->activation, own, static_cast<std::size_t>(up.weights->rows()), tokens,
+               parts[i].y, up.y);
   };
   if (work >= kWorthwhile) return for_each_panel(machine.pool, panels, multiply_panel);
   for (std::size_t p = 0; p < panels; ++p) multiply_panel(p, 0);

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -78,6 +79,17 @@ struct LinearProduct {
   float* y;  // [tokens, rows of the weights]
 };
 inline constexpr std::size_t kMostProducts = 8;
-void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, Machine& machine);
+
+// Two products of a call of which one gates the other: the activation of `gate`, times `up`, is put in the place of
+// `gate` panel by panel, while both are still in a near cache. The bits of silu_multiply and gelu_multiply
+// (kernels/vector_ops.h) on the whole.
+enum class Activation { silu, gelu };
+struct GatedProducts {
+  std::size_t gate, up;  // which of the products: two, of weights with as many rows
+  Activation activation;
+};
+
+void multiply_all(std::span<const LinearProduct> products, const float* x, std::size_t tokens, Machine& machine,
+                  const std::optional<GatedProducts>& gated = {});
 
 }  // namespace nibble
