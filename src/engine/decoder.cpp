@@ -15,6 +15,7 @@
 #include "engine/program.h"
 #include "engine/weights.h"
 #include "graph/network.h"
+#include "kernels/attention/coded_chunk.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -64,8 +65,39 @@ bool has_quantized_weights(const Checkpoint& checkpoint) {
 
 std::uint64_t KvCache::resident_bytes() const noexcept {
   std::uint64_t bytes = 0;
-  for (const KvLayer& layer : layers_) bytes += layer.resident_bytes();
+  for (const Layer& layer : layers_) bytes += layer.pages.resident_bytes();
   return bytes;
+}
+
+void KvCache::clear() noexcept {
+  length_ = 0;
+  oldest_saved_ = SIZE_MAX;
+  give_up_unseen();
+}
+
+SavedPoint KvCache::save() noexcept {
+  oldest_saved_ = std::min(oldest_saved_, length_);
+  return SavedPoint(length_);
+}
+
+void KvCache::restore(const SavedPoint& point) noexcept {
+  length_ = std::min(length_, point.length());
+  give_up_unseen();
+}
+
+std::uint64_t kept_positions(const KeyValueState& state, std::uint64_t capacity) noexcept {
+  const std::uint64_t all = (capacity + kKvChunk - 1) / kKvChunk * kKvChunk;
+  if (state.window == 0 || state.window >= capacity) return all;
+  // The first of a batch sees window - 1 positions before it; either end may lie anywhere in its page.
+  const std::uint64_t seen = state.window - 1 + kMaxBatch;
+  return std::min(all, (seen + 2 * kKvPage - 2) / kKvPage * kKvPage);
+}
+
+// The next token stands at length_, or at a saved point.
+void KvCache::give_up_unseen() noexcept {
+  const std::size_t next = std::min(length_, oldest_saved_);
+  for (Layer& layer : layers_)
+    if (layer.window != 0) layer.pages.keep(next < layer.window ? 0 : next + 1 - layer.window, length_);
 }
 
 struct Decoder::State {
@@ -196,13 +228,23 @@ bool Decoder::multiplies_in_f32() const noexcept {
 
 std::uint64_t Decoder::linear_parameters() const noexcept { return state_->network.linear_parameters(); }
 
+std::uint64_t Decoder::cache_bytes(std::size_t capacity) const {
+  std::uint64_t bytes = 0;
+  for (const KeyValueState& state : state_->states)
+    bytes += KvLayer::bytes_of(kept_positions(state, capacity), state.kv_heads, state.head_dim, state_->kv);
+  return bytes;
+}
+
 KvCache Decoder::new_cache(std::size_t capacity) const {
   // Memory is given out long before it is there, so a cache that cannot be held would end the process in the middle of
   // a text.
-  constexpr std::array kBits = {32.0, 16.0, 8.5, 4.5};
   constexpr std::uint64_t kLittle = 64u << 20;
-  const double bytes = static_cast<double>(capacity) * static_cast<double>(state_->network.state_numbers_per_token()) *
-                       kBits[static_cast<std::size_t>(state_->kv)] / 8;
+  constexpr std::array kBits = {32.0, 16.0, 8.5, 4.5};
+  double numbers = 0;
+  for (const KeyValueState& state : state_->states)
+    numbers +=
+        2 * static_cast<double>(state.kv_heads * state.head_dim) * static_cast<double>(kept_positions(state, capacity));
+  const double bytes = numbers * kBits[static_cast<std::size_t>(state_->kv)] / 8;
   const std::uint64_t available = bytes < static_cast<double>(kLittle) ? kLittle : available_memory();
   const auto refuse = [&] {
     throw Error(ErrorKind::resource,
@@ -218,7 +260,7 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   cache.capacity_ = capacity;
   try {
     for (const KeyValueState& state : state_->states)
-      cache.layers_.emplace_back(capacity, state.kv_heads, state.head_dim, state_->kv);
+      cache.layers_.push_back({KvLayer(capacity, state.kv_heads, state.head_dim, state_->kv), state.window});
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::resource) refuse();
     throw;
@@ -234,13 +276,14 @@ void Decoder::fill(KvCache& cache, std::size_t length) const {
   for (const KeyValueState& state : state_->states) width = std::max(width, state.kv_heads * state.head_dim);
   std::vector<float> values(kPiece * width);
   for (float& value : values) value = static_cast<float>(random.normal());
-  for (KvLayer& layer : cache.layers_)
-    for (std::size_t at = 0; at < length; at += kPiece) {
-      const AttentionPiece piece{&layer,        at,     std::min(kPiece, length - at), nullptr, values.data(),
-                                 values.data(), nullptr};
+  for (std::size_t at = 0; at < length; at = cache.length_) {
+    cache.length_ = std::min(at + kPiece, length);
+    for (KvCache::Layer& layer : cache.layers_) {
+      const AttentionPiece piece{&layer.pages, at, cache.length_ - at, nullptr, values.data(), values.data(), nullptr};
       store_keys_values({&piece, 1}, state_->machine.pool);
     }
-  cache.length_ = length;
+    cache.give_up_unseen();
+  }
 }
 
 // --- the forward pass ------------------------------------------------------------------------------------------------
@@ -257,7 +300,7 @@ void Decoder::State::fill_batch(std::span<const Piece> pieces, std::size_t token
     workspace.rotary.fill(piece.row, piece.count(), piece.cache->length(), piece.cache->capacity());
   }
   for (std::size_t state = 0; state < states.size(); ++state)
-    for (const Piece& piece : pieces) caches.push_back(&piece.cache->layers_[state]);
+    for (const Piece& piece : pieces) caches.push_back(&piece.cache->layers_[state].pages);
 }
 
 // Logits of the tokens that want them; returns how many rows that made.
@@ -296,7 +339,10 @@ std::size_t Decoder::State::run_batch(std::span<const Piece> pieces, std::size_t
                            {{&x, 1}, {&x, 1}}, workspace, machine);
     show(i + 1);
   }
-  for (const Piece& piece : pieces) piece.cache->length_ += piece.count();
+  for (const Piece& piece : pieces) {
+    piece.cache->length_ += piece.count();
+    piece.cache->give_up_unseen();
+  }
   return logits_of(pieces, logits);
 }
 

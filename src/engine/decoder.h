@@ -41,22 +41,36 @@ class SavedPoint {
   std::size_t length_;  // of keys and values; they stay where they are until others are put in their place
 };
 
-// Keys and values of one sequence. Move-only. length: how many positions are filled.
+// Keys and values of one sequence, in pages that come as positions are filled. Move-only. length: how many positions
+// are filled. Layers that see a window keep the pages that it may still see, from the end or from the oldest saved
+// point, and use the older ones again.
 class KvCache {
  public:
   std::size_t length() const noexcept { return length_; }
   std::size_t capacity() const noexcept { return capacity_; }
-  void clear() noexcept { length_ = 0; }
-  SavedPoint save() const { return SavedPoint(length_); }
+  void clear() noexcept;
+  // Until the cache is cleared, what the point needs is kept: layers with a window grow beyond it as the sequence goes
+  // on.
+  SavedPoint save() noexcept;
   // point: saved by this cache, since it was last cleared or went back behind it; may be gone back to more than once.
-  void restore(const SavedPoint& point) noexcept { length_ = point.length() < length_ ? point.length() : length_; }
-  std::uint64_t resident_bytes() const noexcept;
+  void restore(const SavedPoint& point) noexcept;
+  std::uint64_t resident_bytes() const noexcept;  // of the pages that are there
 
  private:
   friend class Decoder;
-  std::vector<KvLayer> layers_;
+  struct Layer {
+    KvLayer pages;
+    std::size_t window;  // 0: none
+  };
+  void give_up_unseen() noexcept;
+  std::vector<Layer> layers_;
   std::size_t length_ = 0, capacity_ = 0;
+  std::size_t oldest_saved_ = SIZE_MAX;  // position; SIZE_MAX: no point is saved
 };
+
+// How many positions of a cache of `capacity` a layer keeps at most, no point being saved: with a window, whole pages
+// of what a batch of tokens may see.
+std::uint64_t kept_positions(const KeyValueState& state, std::uint64_t capacity) noexcept;
 
 enum class LogitsFor { last, all };
 
@@ -95,6 +109,9 @@ class Decoder {
   // capacity: how long the sequence may become, which some models' rotary positions depend on. Error(resource): more
   // than memory holds.
   KvCache new_cache(std::size_t capacity) const;
+  // Of such a cache when it is full, no point being saved on the way. Errors as of new_cache, but for what memory there
+  // is.
+  std::uint64_t cache_bytes(std::size_t capacity) const;
   // Fills an empty cache with random keys and values, as if so many tokens had been read: for measurements of speed.
   void fill(KvCache& cache, std::size_t length) const;
 

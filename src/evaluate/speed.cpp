@@ -71,7 +71,7 @@ std::vector<Speed> measure_speed(Decoder& decoder, const SpeedOptions& options) 
   std::uint64_t done = 0;
   std::vector<Speed> speeds;
   std::vector<SavedPoint> begins;
-  for (const KvCache& cache : caches) begins.push_back(cache.save());
+  for (KvCache& cache : caches) begins.push_back(cache.save());
   const auto start_afresh = [&] {
     for (std::size_t s = 0; s < caches.size(); ++s) caches[s].restore(begins[s]);
   };

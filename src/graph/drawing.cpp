@@ -20,7 +20,7 @@ Value Drawing::apply(Operation operation, const std::vector<Value>& inputs) {
       node.operation));
   if (const auto* const attention = std::get_if<Attention>(&node.operation)) {
     node.state = static_cast<std::uint32_t>(graph_.states.size());
-    graph_.states.push_back({attention->kv_heads, attention->head_dim});
+    graph_.states.push_back({attention->kv_heads, attention->head_dim, attention->window});
   }
   graph_.nodes.push_back(std::move(node));
   return Value(graph_.nodes.back().output);

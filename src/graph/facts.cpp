@@ -128,10 +128,4 @@ std::uint64_t linear_parameters(const Graph& graph) {
   return total;
 }
 
-std::uint64_t state_numbers_per_token(const Graph& graph) {
-  std::uint64_t total = 0;
-  for (const KeyValueState& state : graph.states) total += 2 * state.kv_heads * state.head_dim;
-  return total;
-}
-
 }  // namespace nibble

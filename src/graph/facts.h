@@ -57,7 +57,5 @@ std::uint64_t rotated_heads(const Graph& graph, std::string_view part);
 
 // Of all Linears (of the role linear): rows * cols.
 std::uint64_t linear_parameters(const Graph& graph);
-// Of what a sequence keeps: keys and values for each token.
-std::uint64_t state_numbers_per_token(const Graph& graph);
 
 }  // namespace nibble

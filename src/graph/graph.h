@@ -20,9 +20,10 @@
 
 namespace nibble {
 
-// What a sequence remembers between steps for one operation: keys and values of all its tokens.
+// What a sequence remembers between steps for one operation: keys and values of its tokens, of which the last `window`
+// are seen (0: all of them).
 struct KeyValueState {
-  std::uint64_t kv_heads = 0, head_dim = 0;
+  std::uint64_t kv_heads = 0, head_dim = 0, window = 0;
   bool operator==(const KeyValueState&) const = default;
 };
 

@@ -28,10 +28,4 @@ std::uint64_t Network::linear_parameters() const {
   return total;
 }
 
-std::uint64_t Network::state_numbers_per_token() const {
-  std::uint64_t total = 0;
-  for (const auto& layer : layers_) total += nibble::state_numbers_per_token(layer->graph);
-  return total;
-}
-
 }  // namespace nibble

@@ -41,7 +41,6 @@ class Network {
   const DrawnGraph& layer(std::int64_t index) const { return *layers_[static_cast<std::size_t>(index)]; }
 
   std::uint64_t linear_parameters() const;        // of all layers, the head not counted
-  std::uint64_t state_numbers_per_token() const;  // of all layers: keys and values
 
  private:
   DrawnGraph begin_, end_;

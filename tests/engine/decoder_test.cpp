@@ -182,6 +182,50 @@ TEST(Decoder, WhatIsWrittenIntoTheStreamGoesOn) {
   EXPECT_EQ(found, expected);
 }
 
+// A window's layers keep what they may still see, and what a saved point does: the same logits, however the text is
+// cut.
+TEST(Decoder, WindowsBoundTheCache) {
+  for (const char* const name : {"tiny_mistral", "tiny_gemma2", "tiny_gemma3"}) {
+    Loaded model(name);
+    const ModelConfig& config = model.decoder.config();
+    ASSERT_GT(config.sliding_window, 0u) << name;
+    std::uint64_t whole = 0;
+    const std::size_t vocab = config.vocab_size, n = 2600;
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i)
+      whole += KvLayer::bytes_of(n, config.kv_heads, config.head_dim, KvType::f32);
+    std::vector<std::int32_t> ids(n);
+    for (std::size_t i = 0; i < n; ++i) ids[i] = static_cast<std::int32_t>(i * 37 % vocab);
+    const auto read = [&](KvCache& cache, std::size_t to, std::size_t piece) {
+      std::vector<float> logits(vocab);
+      for (std::size_t t = cache.length(); t < to; t = cache.length())
+        model.decoder.forward(cache, std::span(ids).subspan(t, std::min(piece, to - t)), LogitsFor::last, logits);
+      return logits;
+    };
+    KvCache cache = model.decoder.new_cache(n);
+    EXPECT_EQ(cache.resident_bytes(), 0u);
+    const std::vector<float> expected = read(cache, n, n);
+    const std::uint64_t bounded = cache.resident_bytes();
+    EXPECT_LE(bounded, model.decoder.cache_bytes(n)) << name;
+    EXPECT_LT(model.decoder.cache_bytes(n), whole) << name;
+    // Another text in its place, and one that goes back to where it was saved.
+    cache.clear();
+    EXPECT_EQ(read(cache, 700, 100).size(), vocab);
+    const SavedPoint point = cache.save();
+    for (const std::size_t piece : {300u, 77u, 512u}) {
+      EXPECT_EQ(read(cache, n, piece), expected) << name << ", pieces of " << piece;
+      EXPECT_GT(cache.resident_bytes(), bounded) << name;
+      cache.restore(point);
+      EXPECT_EQ(cache.length(), 700u);
+    }
+    cache.clear();
+    EXPECT_EQ(read(cache, n, 200), expected) << name;
+    // A cache that never was so long again is as large as one that never was.
+    KvCache fresh = model.decoder.new_cache(n);
+    EXPECT_EQ(read(fresh, n, 200), expected) << name;
+    EXPECT_LE(fresh.resident_bytes(), bounded) << name;
+  }
+}
+
 // Sequences of different lengths that come, go on and end at different steps, in steps longer and shorter than one
 // internal batch.
 TEST(Decoder, SequencesSideBySideGetTheBitsOfEachAlone) {
@@ -243,7 +287,7 @@ TEST(Decoder, HalfCachesStayClose) {
       relative_difference(all_logits(half.decoder, reference.ids), all_logits(exact.decoder, reference.ids));
   EXPECT_LT(difference, 1e-2);  // keys and values rounded to 11 bits
   EXPECT_GT(difference, 0);     // and rounded they were
-  EXPECT_LT(half.decoder.new_cache(64).resident_bytes(), exact.decoder.new_cache(64).resident_bytes());
+  EXPECT_LT(half.decoder.cache_bytes(64), exact.decoder.cache_bytes(64));
 }
 
 TEST(Decoder, CountsWhatItHolds) {

@@ -39,7 +39,7 @@ TEST(Sites, AreLinearsThatReadTheSameValue) {
   EXPECT_EQ(drawn.find_site("mlp_out"), &drawn.sites[1]);
   EXPECT_EQ(drawn.find_site("none"), nullptr);
   EXPECT_EQ(linear_parameters(drawn.graph), 3 * kHidden * kWide);
-  EXPECT_EQ(state_numbers_per_token(drawn.graph), 0u);
+  EXPECT_TRUE(drawn.graph.states.empty());
 }
 
 TEST(Folds, GoBackThroughTheLinearFactorOnly) {
@@ -77,13 +77,13 @@ TEST(Folds, NeedAllReadersOfAValue) {
 
 TEST(Folds, RepeatPerQueryHeadWhereHeadsAreShared) {
   Layer l;
-  const Attention attention{.heads = 4, .kv_heads = 2, .head_dim = 2};
+  const Attention attention{.heads = 4, .kv_heads = 2, .head_dim = 2, .window = 30};
   const auto [q, k, v] = l.d.linears(l.h, "attention_in", {{"q", 8}, {"k", 4}, {"v", 4}});
   const DrawnGraph drawn = l.finish({l.d.linear(l.d.attention(q, k, v, attention), "attention_out", {"o", kHidden})});
   ASSERT_TRUE(drawn.folds[1]);
   EXPECT_EQ(drawn.folds[1]->producer, "v");
   EXPECT_EQ(drawn.folds[1]->channel_of, (std::vector<std::uint32_t>{0, 1, 0, 1, 2, 3, 2, 3}));
-  EXPECT_EQ(state_numbers_per_token(drawn.graph), 8u);
+  EXPECT_EQ(drawn.graph.states, (std::vector<KeyValueState>{{.kv_heads = 2, .head_dim = 2, .window = 30}}));
 }
 
 // The router's site knows the matrices behind it; a norm that they read takes no scale.

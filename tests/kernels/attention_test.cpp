@@ -25,7 +25,8 @@ struct Case {
   std::vector<float> q, k, v;
 };
 
-// Stores `cached` positions in pieces, then asks for the last `tokens` of them.
+// Stores `cached` positions in pieces, then asks for the last `tokens` of them. What no query sees any more is given up
+// on the way.
 std::vector<float> run(const Case& c, const Shape& s, std::size_t cached, std::size_t tokens, KvType type, Isa isa,
                        std::size_t threads, std::size_t piece) {
   Machine machine(isa, threads);
@@ -35,6 +36,8 @@ std::vector<float> run(const Case& c, const Shape& s, std::size_t cached, std::s
     const AttentionPiece stored{
         &layer, p, std::min(piece, cached - p), nullptr, c.k.data() + p * width, c.v.data() + p * width, nullptr};
     store_keys_values(std::span(&stored, 1), machine.pool);
+    const std::size_t next = std::min(p + piece, cached - tokens);
+    if (s.window != 0) layer.keep(next < s.window ? 0 : next + 1 - s.window, cached);
   }
   const GuardedBuffer<float> q(
       std::vector<float>(c.q.end() - static_cast<std::ptrdiff_t>(tokens * out_width), c.q.end())),
@@ -327,13 +330,40 @@ INSTANTIATE_TEST_SUITE_P(Types, Attention, ::testing::Values(KvType::f32, KvType
                                std::array{"f32", "f16", "q8_0", "q4_0"}[static_cast<std::size_t>(param_info.param)]);
                          });
 
-TEST(KvLayer, SaysHowManyBytesItKeeps) {
-  const std::uint64_t f16 = KvLayer(128, 2, 64, KvType::f16).resident_bytes(),
-                      q8 = KvLayer(128, 2, 64, KvType::q8_0).resident_bytes(),
-                      q4 = KvLayer(128, 2, 64, KvType::q4_0).resident_bytes();
+TEST(KvLayer, SaysHowManyBytesPositionsTake) {
+  const std::uint64_t f16 = KvLayer::bytes_of(128, 2, 64, KvType::f16);
   EXPECT_EQ(f16, 128u * 2 * 64 * 2 * 2);
-  EXPECT_EQ(q8 * 16, f16 * 17 / 2);
-  EXPECT_EQ(q4 * 16, f16 * 9 / 2);
+  EXPECT_EQ(KvLayer::bytes_of(128, 2, 64, KvType::q8_0) * 16, f16 * 17 / 2);
+  EXPECT_EQ(KvLayer::bytes_of(128, 2, 64, KvType::q4_0) * 16, f16 * 9 / 2);
+  EXPECT_EQ(KvLayer::bytes_of(1, 2, 64, KvType::f16) * 2, f16);  // whole chunks of 64
+}
+
+// Pages come with what is stored, and go with what is given up: the next ones are those.
+TEST(KvLayer, HasThePagesOfWhatItKeeps) {
+  constexpr std::size_t kCapacity = 5 * kKvPage + 10;
+  const std::uint64_t page = KvLayer::bytes_of(kKvPage, 2, 64, KvType::q8_0);
+  KvLayer layer(kCapacity, 2, 64, KvType::q8_0);
+  EXPECT_EQ(layer.resident_bytes(), 0u);
+  layer.make_room(0, 1);
+  EXPECT_EQ(layer.resident_bytes(), page);
+  layer.make_room(1, 2 * kKvPage + 1);
+  EXPECT_EQ(layer.resident_bytes(), 3 * page);
+  const std::byte* const first = layer.state().keys(0, 0);
+  layer.keep(kKvPage - 1, 2 * kKvPage + 1);  // a position of the first page is kept
+  layer.make_room(2 * kKvPage + 1, 3 * kKvPage);
+  EXPECT_EQ(layer.resident_bytes(), 3 * page);
+  EXPECT_EQ(layer.state().keys(0, 0), first);
+  layer.keep(kKvPage, 3 * kKvPage);
+  layer.make_room(3 * kKvPage, 4 * kKvPage);
+  EXPECT_EQ(layer.resident_bytes(), 3 * page);
+  EXPECT_EQ(layer.state().keys(0, 3 * kPageChunks), first);
+  // Back to the beginning, as for another text.
+  layer.keep(0, 0);
+  layer.make_room(0, kKvPage);
+  EXPECT_EQ(layer.resident_bytes(), 3 * page);
+  // The last page is as long as what is left of the capacity, or one that waited.
+  layer.make_room(kKvPage, kCapacity);
+  EXPECT_EQ(layer.resident_bytes(), 5 * page + KvLayer::bytes_of(10, 2, 64, KvType::q8_0));
 }
 
 TEST(Attention, LargeScoresDoNotOverflow) {

@@ -33,6 +33,17 @@ TEST(MemoryPlan, CacheOfANamedShapeByHand) {
   EXPECT_EQ(weights_of(plan, "f16").bytes - weights_of(plan, "f16").bytes_per_token, 2u * 128256 * 4096);
 }
 
+// Five of six layers of Gemma 3 see 512 (1B) or 1024 positions: they keep that and a batch of 512, in
+// pages of 256.
+TEST(MemoryPlan, WindowsBoundTheirLayers) {
+  const MemoryPlan near = plan_memory({.model = "gemma-3-1b", .memory = 24'000'000'000, .context = 16384}),
+                   far = plan_memory({.model = "gemma-3-1b", .memory = 24'000'000'000, .context = 32768});
+  const std::uint64_t layer = near.cache_bytes_per_token[0] / near.layers;
+  const std::uint64_t full = near.layers / 6, kept = 5 * 256;  // 511 + 512 positions touch so many
+  EXPECT_EQ(near.cache_bytes[0], layer * (full * 16384 + (near.layers - full) * kept));
+  EXPECT_EQ(far.cache_bytes[0] - near.cache_bytes[0], layer * full * 16384);
+}
+
 TEST(MemoryPlan, ASizeTakesTheNearestShape) {
   const MemoryPlan plan = plan_memory({.model = "70B", .memory = 24'000'000'000, .bandwidth = 60e9});
   EXPECT_EQ(plan.shape, "llama-3.1-70b");

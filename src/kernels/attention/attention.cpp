@@ -154,7 +154,7 @@ void take_queries(const Setting& a, const Block& block, const Workspace& w) {
 void attend_to_codes(const Setting& a, const Block& block, std::size_t start, const Block::Rows& seeing,
                      const Workspace& w, const Gathered& out) {
   const KvLayer::State& s = block.cache();
-  const std::byte *keys = s.keys(block.kv_head, start / kKvChunk), *values = s.values(block.kv_head, start / kKvChunk);
+  const std::byte *keys = s.keys(block.kv_head, start / kKvChunk), *values = s.values_behind(keys);
   const auto codes = [](const std::byte* p) { return reinterpret_cast<const std::uint8_t*>(p); };
   const auto scales = [&s](const std::byte* p) { return reinterpret_cast<const std::uint16_t*>(p + s.code_bytes); };
   CodedRows rows = w.coded;
@@ -165,14 +165,14 @@ void attend_to_codes(const Setting& a, const Block& block, std::size_t start, co
   rows.top = out.top;
   rows.sum = out.sum;
   const bool is_last = start + kKvChunk >= block.here() + block.tokens;
-  const std::size_t next_bytes = is_last ? 0 : 2 * (s.code_bytes + s.scale_bytes);
+  const std::size_t next_bytes = is_last ? 0 : s.chunk_bytes();
   const CodedChunk chunk{a.type == KvType::q8_0 ? 8 : 4,
                          a.depth,
                          codes(keys),
                          codes(values),
                          scales(keys),
                          scales(values),
-                         keys + next_bytes,
+                         is_last ? keys : s.keys(block.kv_head, start / kKvChunk + 1),
                          next_bytes};
   const std::size_t seen =
       block.here() + seeing.begin / a.group() + 1 - start;  // of the chunk, by the first of these rows
@@ -185,7 +185,7 @@ void attend_to_codes(const Setting& a, const Block& block, std::size_t start, co
 void attend_to_floats(const Setting& a, const Block& block, std::size_t start, const Block::Rows& seeing,
                       const Workspace& w, const Gathered& out) {
   const KvLayer::State& s = block.cache();
-  const std::byte *k = s.keys(block.kv_head, start / kKvChunk), *v = s.values(block.kv_head, start / kKvChunk);
+  const std::byte *k = s.keys(block.kv_head, start / kKvChunk), *v = s.values_behind(k);
   const float *keys = reinterpret_cast<const float*>(k), *values = reinterpret_cast<const float*>(v);
   if (a.type == KvType::f16) {
     a.kernels.widen_f16(reinterpret_cast<const std::uint16_t*>(k), kKvChunk * a.depth, w.keys);

@@ -34,14 +34,24 @@ struct AttentionPiece {
   float* out;                            // [tokens, heads, head_dim]
 };
 
-// Keys and values of one layer and one sequence. Positions 0 .. capacity-1.
+// Keys and values of one layer and one sequence: positions 0 .. capacity - 1, in pages of kKvPage positions behind a
+// table. A page is there from when something is first stored in it until `keep` gives it up. One thread at a time.
+inline constexpr std::size_t kKvPage = 256;
 class KvLayer {
  public:
   KvLayer(std::size_t capacity, std::size_t kv_heads, std::size_t head_dim, KvType type);
   KvLayer(KvLayer&&) noexcept;
   KvLayer& operator=(KvLayer&&) noexcept;
   ~KvLayer();
-  std::uint64_t resident_bytes() const noexcept;
+  // What so many positions take.
+  static std::uint64_t bytes_of(std::size_t positions, std::size_t kv_heads, std::size_t head_dim, KvType type);
+  std::uint64_t resident_bytes() const noexcept;  // of the pages that are there, and of those that wait for use
+
+  // What lies outside begin .. end - 1 is not asked for again before it is stored again. Pages of which that is all
+  // serve the next positions that need one.
+  void keep(std::size_t begin, std::size_t end) noexcept;
+  // Brings the pages of positions begin .. end - 1, which follow on what is there. Error(resource).
+  void make_room(std::size_t begin, std::size_t end);
 
   struct State;  // kv_layout.h: of this room's files only
   const State& state() const noexcept { return *state_; }
@@ -50,8 +60,8 @@ class KvLayer {
   std::unique_ptr<State> state_;
 };
 
-// Puts each piece's keys and values into its cache. Pieces are of different sequences; their caches have one shape and
-// type.
+// Puts each piece's keys and values into its cache, which gets the pages that they need. Pieces are of different
+// sequences; their caches have one shape and type.
 void store_keys_values(std::span<const AttentionPiece> pieces, ThreadPool& pool);
 
 // How queries meet keys. heads is a multiple of the cache's kv_heads; head h reads kv head h / (heads / kv_heads). A

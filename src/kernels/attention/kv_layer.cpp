@@ -3,6 +3,7 @@
 #include <cassert>
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "base/half.h"
@@ -101,10 +102,10 @@ KvLayer::State::State(std::size_t capacity_, std::size_t kv_heads_, std::size_t 
                                       : elements / 2;
   scale_bytes = quantized(type) ? elements / kKvGroup * 2 : 0;
   num_chunks = round_up(capacity, kKvChunk) / kKvChunk;
-  const std::size_t chunk_bytes = 2 * (code_bytes + scale_bytes);
-  if (chunk_bytes != 0 && kv_heads != 0 && num_chunks > (std::size_t{1} << 46) / chunk_bytes / kv_heads)
+  if (chunk_bytes() != 0 && kv_heads != 0 && num_chunks > (std::size_t{1} << 46) / chunk_bytes() / kv_heads)
     throw Error(ErrorKind::resource, "key/value cache beyond any memory; positions: " + std::to_string(capacity));
-  bytes = ResidentBytes(num_chunks * kv_heads * chunk_bytes);
+  pages.resize((num_chunks + kPageChunks - 1) / kPageChunks);
+  spare.reserve(pages.size());
 }
 
 // Where dimension d of position j has its byte; with 4 bits it shares it with dimension d + 4 of keys, d + 16 of
@@ -168,10 +169,46 @@ KvLayer::KvLayer(KvLayer&&) noexcept = default;
 KvLayer& KvLayer::operator=(KvLayer&&) noexcept = default;
 KvLayer::~KvLayer() = default;
 
-std::uint64_t KvLayer::resident_bytes() const noexcept { return state_->bytes.size(); }
+std::uint64_t KvLayer::bytes_of(std::size_t positions, std::size_t kv_heads, std::size_t head_dim, KvType type) {
+  const State shape(positions, kv_heads, head_dim, type);
+  return static_cast<std::uint64_t>(shape.num_chunks) * kv_heads * shape.chunk_bytes();
+}
+
+std::uint64_t KvLayer::resident_bytes() const noexcept {
+  std::uint64_t bytes = 0;
+  for (const auto* const pages : {&state_->pages, &state_->spare})
+    for (const ResidentBytes& page : *pages) bytes += page.size();
+  return bytes;
+}
+
+void KvLayer::keep(std::size_t begin, std::size_t end) noexcept {
+  State& s = *state_;
+  const auto give_up = [&s](std::size_t page) { s.spare.push_back(std::exchange(s.pages[page], {})); };
+  while (s.first_page < s.end_page && (s.first_page + 1) * kKvPage <= begin) give_up(s.first_page++);
+  while (s.first_page < s.end_page && (s.end_page - 1) * kKvPage >= end) give_up(--s.end_page);
+}
+
+void KvLayer::make_room(std::size_t begin, std::size_t end) {
+  State& s = *state_;
+  assert(begin <= end && end <= s.capacity);
+  if (s.first_page == s.end_page) s.first_page = s.end_page = begin / kKvPage;
+  assert(s.first_page <= begin / kKvPage && begin / kKvPage <= s.end_page);
+  for (; s.end_page * kKvPage < end; ++s.end_page) {
+    const std::size_t bytes = s.page_bytes(s.end_page);
+    // The last page may be shorter than those that wait, and may be waiting itself.
+    const auto fits = std::ranges::find_if(s.spare, [&](const ResidentBytes& page) { return page.size() >= bytes; });
+    if (fits == s.spare.end()) {
+      s.pages[s.end_page] = ResidentBytes(bytes);
+      continue;
+    }
+    s.pages[s.end_page] = std::move(*fits);
+    s.spare.erase(fits);
+  }
+}
 
 void store_keys_values(std::span<const AttentionPiece> pieces, ThreadPool& pool) {
   if (pieces.empty()) return;
+  for (const AttentionPiece& piece : pieces) piece.cache->make_room(piece.position, piece.position + piece.tokens);
   const std::size_t kv_heads = pieces[0].cache->state().kv_heads;
   const auto store_head = [](const AttentionPiece& piece, std::size_t head) {
     const KvLayer::State& s = piece.cache->state();

@@ -8,7 +8,7 @@ namespace nibble {
 namespace {
 
 std::uint64_t bytes_of(const Decoder& decoder, std::size_t context) {
-  return decoder.resident_bytes() + decoder.new_cache(context).resident_bytes();
+  return decoder.resident_bytes() + decoder.cache_bytes(context);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/quantity.h"
+#include "engine/decoder.h"
 #include "engine/program.h"
 #include "io/checkpoint.h"
 #include "model/arch/architecture.h"
@@ -117,16 +118,35 @@ PlannedWeights plan_weights(const Basis& basis, const std::string& spelling) {
   return planned;
 }
 
-// Per token, all layers; dimensions of a head are rounded up to whole groups.
-std::uint64_t cache_bytes_per_token(const Network& network, double bits) {
-  std::uint64_t numbers = 0;
-  for (std::int64_t i = 0; i < network.num_layers(); ++i)
-    for (const KeyValueState& state : network.layer(i).graph.states)
-      numbers += 2 * state.kv_heads * ((state.head_dim + kCacheGroup - 1) / kCacheGroup * kCacheGroup);
+// What each token adds to a layer; dimensions of a head are rounded up to whole groups.
+std::uint64_t bytes_of_position(const KeyValueState& state, double bits) {
+  const std::uint64_t numbers = 2 * state.kv_heads * ((state.head_dim + kCacheGroup - 1) / kCacheGroup * kCacheGroup);
   return static_cast<std::uint64_t>(static_cast<double>(numbers) * bits / 8);
 }
 
-std::uint64_t round_up(std::uint64_t tokens) { return (tokens + kCacheChunk - 1) / kCacheChunk * kCacheChunk; }
+std::vector<KeyValueState> states_of(const Network& network) {
+  std::vector<KeyValueState> states;
+  for (std::int64_t i = 0; i < network.num_layers(); ++i)
+    states.insert(states.end(), network.layer(i).graph.states.begin(), network.layer(i).graph.states.end());
+  return states;
+}
+
+std::uint64_t cache_bytes(const std::vector<KeyValueState>& states, std::uint64_t context, double bits) {
+  std::uint64_t bytes = 0;
+  for (const KeyValueState& state : states) bytes += kept_positions(state, context) * bytes_of_position(state, bits);
+  return bytes;
+}
+
+// Tokens, in whole chunks, of the longest context whose cache takes no more than `bytes`; at most `most`.
+std::uint64_t longest_context(const std::vector<KeyValueState>& states, double bits, std::uint64_t bytes,
+                              std::uint64_t most) {
+  std::uint64_t fits = 0, too_long = (most + kCacheChunk - 1) / kCacheChunk + 1;
+  while (too_long - fits > 1) {
+    const std::uint64_t middle = fits + (too_long - fits) / 2;
+    (cache_bytes(states, middle * kCacheChunk, bits) <= bytes ? fits : too_long) = middle;
+  }
+  return std::min(fits * kCacheChunk, most);
+}
 
 // The residual stream and what the widest layer keeps beside it, in f32; one row of logits.
 std::uint64_t activation_bytes(const ModelConfig& config, const Network& network) {
@@ -149,12 +169,12 @@ void judge(const MemoryPlanRequest& request) {
   if (request.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to plan for; name some", "formats");
 }
 
-void measure_against(const MemoryPlan& plan, PlannedWeights& weights) {
+void measure_against(const MemoryPlan& plan, const std::vector<KeyValueState>& states, PlannedWeights& weights) {
   for (std::size_t type = 0; type < kCacheTypes.size(); ++type) {
     const std::uint64_t left = plan.usable() > weights.bytes ? plan.usable() - weights.bytes : 0;
     weights.fits[type] = left > 0 && plan.cache_bytes[type] <= left;
-    weights.longest[type] = left / plan.cache_bytes_per_token[type] / kCacheChunk * kCacheChunk;
-    if (plan.model_context != 0) weights.longest[type] = std::min(weights.longest[type], plan.model_context);
+    weights.longest[type] = longest_context(states, kCacheTypes[type].bits, left,
+                                            plan.model_context != 0 ? plan.model_context : kLongestContext);
   }
   if (plan.bandwidth <= 0) return;
   weights.fastest = plan.bandwidth / static_cast<double>(weights.bytes_per_token);
@@ -188,14 +208,16 @@ MemoryPlan plan_memory(const MemoryPlanRequest& request) {
   plan.headroom = request.headroom.value_or(std::max(kLeastHeadroom, request.memory / 20));
   const Network network = draw_network(config);
   plan.activations = activation_bytes(config, network);
+  const std::vector<KeyValueState> states = states_of(network);
   plan.bandwidth = request.bandwidth;
   for (std::size_t type = 0; type < kCacheTypes.size(); ++type) {
-    plan.cache_bytes_per_token[type] = cache_bytes_per_token(network, kCacheTypes[type].bits);
-    plan.cache_bytes[type] = plan.cache_bytes_per_token[type] * round_up(plan.context);
+    plan.cache_bytes[type] = cache_bytes(states, plan.context, kCacheTypes[type].bits);
+    for (const KeyValueState& state : states)
+      plan.cache_bytes_per_token[type] += bytes_of_position(state, kCacheTypes[type].bits);
   }
   for (const std::string& format : request.formats) {
     PlannedWeights weights = plan_weights(basis, format);
-    measure_against(plan, weights);
+    measure_against(plan, states, weights);
     plan.formats.push_back(std::move(weights));
   }
   for (std::size_t i = 0; i < plan.formats.size(); ++i) {
