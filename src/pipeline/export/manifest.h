@@ -13,7 +13,7 @@ inline constexpr const char* kManifestKey = "nibble.manifest";        // a strin
 inline constexpr const char* kManifestFile = "nibble_manifest.json";  // in directories
 
 // JSON: version, hash of the inputs, recipe, method and fit. No time, host, path or number of threads: the same inputs
-// give the same text, and a quantization that goes on from unfinished pieces goes on from those of the same text.
+// give the same text.
 std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& options,
                           const std::string& source_hash);
 

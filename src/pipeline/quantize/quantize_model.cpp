@@ -17,6 +17,7 @@
 #include "pipeline/quantize/band_writer.h"
 #include "pipeline/quantize/quantize_layers.h"
 #include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/quantize/resume_key.h"
 #include "pipeline/quantize/source_survey.h"
 #include "pipeline/quantize/statistics_gaps.h"
 #include "pipeline/quantize/temporary_directory.h"
@@ -148,6 +149,11 @@ void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& o
                 "calibration");
 }
 
+// What the output says of where it came from, and the hash of the source's tensors.
+struct Origin {
+  std::string manifest, source_hash;
+};
+
 struct Written {
   std::map<std::size_t, OutputError>
       errors;  // what rounding took, by the tensor's place in the plan, where statistics told
@@ -155,14 +161,14 @@ struct Written {
 };
 
 Written write_model(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                    const std::string& manifest, Machine& machine, const ProgressCallback& progress) {
+                    const Origin& origin, Machine& machine, const ProgressCallback& progress) {
   Written written;
   remove_abandoned_partials(options.output);
   const bool calibrated = needs_calibration(plan, options);
   ActivationPlan planned_activations = plan_activations(source, plan, options, machine, progress);
   written.warnings = std::move(planned_activations.warnings);
   const std::unique_ptr<CheckpointWriter> writer =
-      make_writer(source, plan, options.output, planned_activations.stored, manifest);
+      make_writer(source, plan, options.output, planned_activations.stored, origin.manifest);
   std::uint64_t work_units = 0;
   for (const TensorPlan& tensor : plan.tensors)
     work_units += tensor.rows * tensor.cols * progress_weight(tensor.role, calibrated);
@@ -171,8 +177,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
                                  : "quantize was cancelled; nothing was written");
   std::optional<WorkDirectory> work;
   if (calibrated) {
-    // Rows lie in the container's order, which the manifest does not tell.
-    work.emplace(unfinished_work(options.output), fmt::format("{} {}", plan.container->name(), manifest));
+    work.emplace(unfinished_work(options.output), resume_key(options, plan.container->name(), origin.source_hash));
   }
   BandWriter bands(*writer, machine.pool.num_threads() > 1);
   TensorOutput output(plan, bands, meter, {.work = work ? &*work : nullptr}, machine);
@@ -208,7 +213,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
 // Scales that are folded away change what the Linears read: weights come first, then what their Linears read is looked
 // at and the tensors are copied. The weights lie beside the output meanwhile.
 Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                           const std::string& manifest, Machine& machine, const ProgressCallback& progress) {
+                           const Origin& origin, Machine& machine, const ProgressCallback& progress) {
   if (options.calibration.texts.empty())
     throw Error(
         ErrorKind::invalid_argument,
@@ -228,7 +233,7 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
   first.output = weights.path;
   first.judge = {};
   first.sync = false;
-  Written written = write_model(source, plan, first, manifest, machine, progress);
+  Written written = write_model(source, plan, first, origin, machine, progress);
   QuantizeModelOptions second;
   second.recipe = find_recipe(kSourceFormat);
   second.activations = options.activations;
@@ -240,7 +245,7 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
   second.calibration.statistics = nullptr;
   const SourceModel made = SourceModel::open(weights.path);
   for (std::string& line :
-       write_model(made, plan_quantization(made, second), second, manifest, machine, progress).warnings)
+       write_model(made, plan_quantization(made, second), second, origin, machine, progress).warnings)
     if (std::ranges::find(written.warnings, line) == written.warnings.end())
       written.warnings.push_back(std::move(line));
   return written;
@@ -322,11 +327,11 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
                                          ? summary.tensor_bytes
                                          : forecast(source, plan, options));
   summary.source_hash = survey.hash;
-  const std::string manifest = make_manifest(plan, options, summary.source_hash);
+  const Origin origin{make_manifest(plan, options, summary.source_hash), summary.source_hash};
   const bool two_steps =
       options.activations && options.activations->format.is_static() && moves_activations(plan, options);
-  Written written = two_steps ? write_in_two_steps(source, plan, options, manifest, machine, progress)
-                              : write_model(source, plan, options, manifest, machine, progress);
+  Written written = two_steps ? write_in_two_steps(source, plan, options, origin, machine, progress)
+                              : write_model(source, plan, options, origin, machine, progress);
   for (const auto& [index, error] : written.errors) summary.tensors[index].error = error;
   summary.warnings.insert(summary.warnings.end(), written.warnings.begin(), written.warnings.end());
   set_output_bytes(summary, weight_file_bytes(options.output));
