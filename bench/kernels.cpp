@@ -47,7 +47,8 @@ QuantizedTensor repeated_row(const FormatPtr& format, std::size_t rows, std::siz
   if (grid) format->pack_tensor(grid.get(), tensor.row(0));
   format->encode_row(x, {}, grid.get(), 0, options, tensor.row(0));
   for (std::size_t p = 0; p < tensor.planes.size(); ++p)
-    for (std::size_t r = 1; r < rows && tensor.specs[p].row_bytes != 0; ++r)
+    for (std::size_t r = tensor.specs[p].row_unit; r < rows && tensor.specs[p].row_bytes != 0;
+         r += tensor.specs[p].row_unit)
       std::memcpy(tensor.row(r)[p], tensor.row(0)[p], tensor.specs[p].row_bytes);
   tensor.tensor_grid = format->unpack_tensor(tensor.view().row(0), rows, cols);
   return tensor;

@@ -90,8 +90,9 @@ struct PlaneSpec {
   std::string suffix;
   DType dtype = DType::u8;
   Shape shape;                  // as written to files; for block formats [rows, bytes per row] of U8
-  std::uint64_t row_bytes = 0;  // bytes that belong to one row; 0: the plane belongs to the whole tensor
+  std::uint64_t row_bytes = 0;  // bytes that belong to one row, or to row_unit rows; 0: the plane is the whole tensor's
   std::uint64_t bytes = 0;
+  std::uint64_t row_unit = 1;  // rows that share row_bytes, the last of a tensor perhaps fewer
 };
 
 inline constexpr std::size_t kMaxPlanes = 5;
@@ -118,7 +119,8 @@ class Format {
   virtual std::size_t grid_bytes() const = 0;
 
   // Chooses what is global to the tensor. weights: [rows * cols] row-major; importance: per column, may be empty. Most
-  // formats need nothing: nullptr.
+  // formats need nothing: nullptr. Formats with a row_unit take any run of rows that begins at a multiple of it for the
+  // tensor; rows then count from the run's first, here as in fit, encode_row and pack_tensor.
   virtual std::unique_ptr<TensorGrid> prepare(std::span<const float> weights, std::uint64_t rows, std::uint64_t cols,
                                               std::span<const float> importance, const FitOptions& options) const;
   // True when prepare() must see the whole tensor before rows can be encoded.

@@ -17,19 +17,31 @@ std::uint64_t QuantizedView::bytes() const {
 
 ConstRowPlanes QuantizedView::row(std::uint64_t index) const {
   ConstRowPlanes row{};
-  for (std::size_t i = 0; i < specs.size(); ++i) row[i] = planes[i].data() + index * specs[i].row_bytes;
+  for (std::size_t i = 0; i < specs.size(); ++i)
+    row[i] = planes[i].data() + index / specs[i].row_unit * specs[i].row_bytes;
   return row;
 }
 
-void QuantizedView::decode_row(std::uint64_t index, std::span<float> out) const {
+void QuantizedView::decode_row(std::uint64_t index, std::span<float> out) const { decode_row(*format, index, out); }
+
+void QuantizedView::decode_row(const Format& twin, std::uint64_t index, std::span<float> out) const {
   assert(index < rows && out.size() == cols);
-  format->decode_row(row(index), tensor_grid.get(), index, out);
+  twin.decode_row(row(index), tensor_grid.get(), index, out);
+  if (!parts) return;
+  if (!parts->output_transform.empty())
+    throw Error(ErrorKind::unsupported,
+                "an output transform mixes rows, which are wanted one by one here: " + parts->output_transform.name());
+  apply_to_row(*parts, index, out);
 }
 
 std::vector<float> QuantizedView::decode() const {
   std::vector<float> out(static_cast<std::size_t>(checked_elements({rows, cols}, format->name())));
-  for (std::uint64_t i = 0; i < rows; ++i)
-    decode_row(i, std::span(out).subspan(static_cast<std::size_t>(i * cols), static_cast<std::size_t>(cols)));
+  for (std::uint64_t i = 0; i < rows; ++i) {
+    const auto values = std::span(out).subspan(static_cast<std::size_t>(i * cols), static_cast<std::size_t>(cols));
+    format->decode_row(row(i), tensor_grid.get(), i, values);
+    if (parts) apply_to_row(*parts, i, values);
+  }
+  if (parts) apply_output_transform(parts->output_transform, rows, cols, out);
   return out;
 }
 
@@ -41,14 +53,15 @@ QuantizedTensor::QuantizedTensor(FormatPtr format_, std::uint64_t rows_, std::ui
 }
 
 QuantizedView QuantizedTensor::view() const {
-  QuantizedView view{format, rows, cols, specs, {}, tensor_grid};
+  QuantizedView view{format, rows, cols, specs, {}, tensor_grid, parts};
   view.planes.assign(planes.begin(), planes.end());
   return view;
 }
 
 RowPlanes QuantizedTensor::row(std::uint64_t index) {
   RowPlanes row{};
-  for (std::size_t i = 0; i < specs.size(); ++i) row[i] = planes[i].data() + index * specs[i].row_bytes;
+  for (std::size_t i = 0; i < specs.size(); ++i)
+    row[i] = planes[i].data() + index / specs[i].row_unit * specs[i].row_bytes;
   return row;
 }
 
@@ -56,12 +69,24 @@ void QuantizedTensor::copy_row(std::uint64_t index, const QuantizedView& from, s
   const ConstRowPlanes in = from.row(from_row);
   const RowPlanes out = row(index);
   for (std::size_t p = 0; p < specs.size(); ++p)
-    if (specs[p].row_bytes != 0) std::memcpy(out[p], in[p], specs[p].row_bytes);
+    if (specs[p].row_bytes != 0 && index % specs[p].row_unit == 0) std::memcpy(out[p], in[p], specs[p].row_bytes);
+}
+
+std::vector<TensorPart> parts_of(const QuantizedView& view) {
+  std::vector<TensorPart> list = view.parts ? parts_of(*view.parts) : std::vector<TensorPart>{};
+  if (view.format->info().row_unit > 1) list.push_back(TensorPart::row_tile);
+  return list;
 }
 
 QuantizedView view_of_rows(const QuantizedView& view, std::uint64_t begin, std::uint64_t count) {
   assert(begin + count <= view.rows);
+  const std::uint64_t unit = view.format->info().row_unit;
+  if (begin % unit != 0 || ((begin + count) % unit != 0 && begin + count != view.rows))
+    throw Error(ErrorKind::unsupported, view.format->name() + " keeps " + std::to_string(unit) +
+                                            " rows together, which rows " + std::to_string(begin) + " to " +
+                                            std::to_string(begin + count) + " cut");
   QuantizedView rows{view.format, count, view.cols, view.format->planes(count, view.cols), {}, view.tensor_grid};
+  if (view.parts) rows.parts = std::make_shared<TensorParts>(parts_of_rows(*view.parts, begin, count));
   const ConstRowPlanes first = view.row(begin);
   for (std::size_t i = 0; i < rows.specs.size(); ++i) rows.planes.emplace_back(first[i], rows.specs[i].bytes);
   return rows;
@@ -69,7 +94,7 @@ QuantizedView view_of_rows(const QuantizedView& view, std::uint64_t begin, std::
 
 QuantizedView make_view(FormatPtr format, std::uint64_t rows, std::uint64_t cols,
                         std::vector<std::span<const std::byte>> planes, const std::string& what) {
-  QuantizedView view{std::move(format), rows, cols, {}, std::move(planes), nullptr};
+  QuantizedView view{std::move(format), rows, cols, {}, std::move(planes), nullptr, nullptr};
   view.specs = view.format->planes(rows, cols);
   if (view.planes.size() != view.specs.size()) {
     throw Error(ErrorKind::corrupt, what + ": " + view.format->name() + " is stored in " +

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "format/format.h"
+#include "format/tensor_parts.h"
 
 namespace nibble {
 
@@ -22,11 +23,15 @@ struct QuantizedView {
   std::vector<PlaneSpec> specs;
   std::vector<std::span<const std::byte>> planes;  // same order as specs
   std::shared_ptr<const TensorGrid> tensor_grid;   // null for formats without one
+  std::shared_ptr<const TensorParts> parts{};      // null for most: nothing beside codes and grids
 
   std::uint64_t bytes() const;                    // of all planes
   ConstRowPlanes row(std::uint64_t index) const;  // where this row begins in each plane
+  // With the parts applied. Error(unsupported) where an output transform mixes rows.
   void decode_row(std::uint64_t index, std::span<float> out) const;
-  std::vector<float> decode() const;  // [rows * cols], for tests and small tensors
+  // The same by a twin of the format, with the loops of an instruction set.
+  void decode_row(const Format& twin, std::uint64_t index, std::span<float> out) const;
+  std::vector<float> decode() const;  // [rows * cols], all parts applied; for tests and small tensors
 };
 
 // The same, owning its bytes (zeroed by the constructor).
@@ -40,16 +45,20 @@ struct QuantizedTensor {
   std::vector<std::vector<std::byte>> planes;
   std::shared_ptr<const TensorGrid> tensor_grid;
 
-  // What only some methods leave behind; empty otherwise. A container that cannot hold a part refuses.
-  std::vector<std::uint32_t> input_order;  // act-order: column i of the codes is input input_order[i]
+  std::shared_ptr<const TensorParts> parts;  // null for most
 
   QuantizedView view() const;
   RowPlanes row(std::uint64_t index);
-  // Row `index` becomes a row of a tensor in the same format. What belongs to the whole tensor stays as it is.
+  // Row `index` becomes a row of a tensor in the same format. What belongs to the whole tensor stays as
+  // it is; what rows share is taken with the first of them, so that both indices have one place within the row unit.
   void copy_row(std::uint64_t index, const QuantizedView& from, std::uint64_t from_row);
 };
 
-// Some rows of a matrix, which are one below the other in every plane. Borrowed as the view is.
+// What there is beside codes and grids, row tiles included.
+std::vector<TensorPart> parts_of(const QuantizedView& view);
+
+// Some rows of a matrix, which are one below the other in every plane. Borrowed as the view is. Error(unsupported)
+// where the cut goes through rows that belong together.
 QuantizedView view_of_rows(const QuantizedView& view, std::uint64_t begin, std::uint64_t count);
 
 // Builds the view of planes that lie in a file. Sizes are judged: Error(corrupt) names `what` when a plane's size does

@@ -29,6 +29,8 @@ struct PlannedTensor {
       name;  // final name in the container (for planar formats: the weight's name; planes get their suffixes from it)
   Shape shape;       // outermost first: [rows, cols] or [n]
   FormatPtr format;  // raw, block or planar
+  std::shared_ptr<const TensorParts>
+      parts{};  // of block and planar formats, where the container holds them; null: none
 };
 
 // Looks at a finished output under its temporary name; what it throws keeps the output from its place.
@@ -49,7 +51,8 @@ class CheckpointWriter {
   virtual std::uint64_t planned_bytes() const noexcept = 0;
 };
 
-// One GGUF v3 file. metadata is written as given, plus nothing. Planar formats are refused (Error(unsupported)).
+// One GGUF v3 file. metadata is written as given, plus nothing. Planar formats and
+// tensors with parts are refused (Error(unsupported)).
 std::unique_ptr<CheckpointWriter> make_gguf_writer(const std::filesystem::path& path, const GgufMetadata& metadata,
                                                    const std::vector<PlannedTensor>& plan);
 

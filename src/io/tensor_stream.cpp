@@ -36,6 +36,11 @@ TensorStream::TensorStream(const std::vector<PlannedTensor>& plan, std::string o
     } catch (const Error& e) {
       throw Error(e.kind(), fmt::format("{}: {}", where, e.what()));
     }
+    if (planned.parts) {
+      if (planned.format->info().kind == FormatKind::raw && !parts_of(*planned.parts).empty())
+        refuse("is plain and cannot have parts");
+      if (const auto defect = find_parts_defect(*planned.parts, tensor.size.rows, tensor.size.cols)) refuse(*defect);
+    }
     tensor.planes.resize(tensor.specs.size());
     tensors_.push_back(std::move(tensor));
   }
@@ -60,6 +65,9 @@ void TensorStream::require_band_fits(const Planned& tensor, const QuantizedView&
   if (!band.format || band.format->name() != tensor.planned.format->name())
     refuse(fmt::format("should be in {} but is in {}", tensor.planned.format->name(),
                        band.format ? band.format->name() : "no format"));
+  if (band.parts && band.parts != tensor.planned.parts)
+    require_only(parts_of(*band.parts), {}, "a band whose tensor was planned without",
+                 fmt::format("{}: tensor {}", output_, quote_name(tensor.planned.name)));
   if (band.cols != tensor.size.cols)
     refuse(fmt::format("should have {} columns but has {}", tensor.size.cols, band.cols));
   if (band.rows > tensor.size.rows - tensor.rows_written)
@@ -68,7 +76,10 @@ void TensorStream::require_band_fits(const Planned& tensor, const QuantizedView&
     refuse(fmt::format("should have {} planes but has {}", tensor.specs.size(), band.planes.size()));
   for (std::size_t i = 0; i < tensor.specs.size(); ++i) {
     const PlaneSpec& spec = tensor.specs[i];
-    const std::uint64_t bytes = spec.row_bytes != 0 ? spec.row_bytes * band.rows : spec.bytes;
+    const std::uint64_t units = (band.rows + spec.row_unit - 1) / spec.row_unit;
+    const std::uint64_t bytes = spec.row_bytes != 0 ? spec.row_bytes * units : spec.bytes;
+    if (tensor.rows_written % spec.row_unit != 0)
+      refuse(fmt::format("begins between rows that share {} bytes of plane {}", spec.row_bytes, i));
     if (band.planes[i].size() != bytes)
       refuse(fmt::format("should have {} bytes in plane {} but has {}", bytes, i, band.planes[i].size()));
   }
@@ -89,7 +100,7 @@ void TensorStream::write_rows(std::size_t index, const QuantizedView& band) {
       XXH3_64bits_reset(plane.hash.get());
     }
     if (first || spec.row_bytes != 0) {
-      plane.file->write_at(plane.offset + tensor.rows_written * spec.row_bytes, band.planes[i]);
+      plane.file->write_at(plane.offset + tensor.rows_written / spec.row_unit * spec.row_bytes, band.planes[i]);
       XXH3_64bits_update(plane.hash.get(), band.planes[i].data(), band.planes[i].size());
       bytes_written_ += band.planes[i].size();
     }
@@ -133,6 +144,9 @@ void TensorStream::verify_tensor(const Checkpoint& written, const Planned& tenso
   if (!stored->view.format || stored->view.format->name() != tensor.planned.format->name())
     refuse("has another format");
   if (stored->view.planes.size() != tensor.planes.size()) refuse("has another number of planes");
+  const TensorParts none;
+  if ((stored->view.parts ? *stored->view.parts : none) != (tensor.planned.parts ? *tensor.planned.parts : none))
+    refuse("has other parts");
   for (std::size_t i = 0; i < tensor.planes.size(); ++i) {
     const std::span<const std::byte> bytes = stored->view.planes[i];
     const std::unique_ptr<XXH3_state_t, FreeState> hash(XXH3_createState());

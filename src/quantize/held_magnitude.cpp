@@ -48,7 +48,7 @@ MagnitudeSample::MagnitudeSample(const QuantizedView& view, const std::optional<
   const FormatPtr reading = with_kernels(view.format, isa);
   std::vector<float> row(view.cols);
   const auto keep = [&](std::uint64_t index, std::uint64_t first_column) {
-    reading->decode_row(view.row(index), view.tensor_grid.get(), index, row);
+    view.decode_row(*reading, index, row);
     PeakSearch search(DType::f32, view.cols);
     search.add(std::as_bytes(std::span(row)));
     const WeightPeak of_row = search.peak();

@@ -29,6 +29,23 @@ std::vector<float> difference(std::vector<float> a, std::span<const float> b) {
   return a;
 }
 
+// The format's nearest values to row `index`, which is `row`.
+void encode_nearest(const RoundedLinear& linear, const FormatPtr& format, std::uint64_t index,
+                    std::span<const float> row, std::span<float> out) {
+  QuantizedTensor nearest(format, 1, row.size());
+  const std::uint64_t unit = format->info().row_unit;
+  std::unique_ptr<TensorGrid> of_unit;  // where rows share grids, that of the rows around
+  if (unit > 1) {
+    const std::uint64_t begin = index / unit * unit, rows = std::min(unit, linear.rows - begin);
+    of_unit = format->prepare(linear.original.subspan(begin * row.size(), rows * row.size()), rows, row.size(), {}, {});
+    format->pack_tensor(of_unit.get(), nearest.row(0));
+    index -= begin;
+  }
+  const TensorGrid* const grid = of_unit ? of_unit.get() : linear.tensor_grid;
+  format->encode_row(row, {}, grid, index, {}, nearest.row(0));
+  format->decode_row(nearest.view().row(0), grid, index, out);
+}
+
 }  // namespace
 
 double output_power(const SiteStatistics& site, std::span<const float> x, std::uint64_t rows, Machine& machine) {
@@ -60,9 +77,7 @@ OutputError measure_output_error(const RoundedLinear& linear, const FormatPtr& f
     for (std::size_t i = begin; i < end; ++i) {
       const std::span<const float> row = std::span(original).subspan(i * cols, cols);
       const std::span<float> error = std::span(errors).subspan(i * cols, cols);
-      QuantizedTensor nearest(format, 1, cols);
-      format->encode_row(row, {}, linear.tensor_grid, i * step, {}, nearest.row(0));
-      format->decode_row(nearest.view().row(0), linear.tensor_grid, i * step, error);
+      encode_nearest(linear, format, i * step, row, error);
       for (std::size_t j = 0; j < cols; ++j) error[j] = row[j] - error[j];
     }
   });

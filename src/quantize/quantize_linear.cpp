@@ -111,7 +111,7 @@ std::span<const float> widen(const RowSource& source, const Format& reading, Row
                              ThreadPool& pool) {
   const QuantizedView& view = *source.view;
   FirstDefect defect;
-  const bool is_there = view.format->name() == "f32" && source.order == nullptr &&
+  const bool is_there = view.format->name() == "f32" && source.order == nullptr && !view.parts &&
                         reinterpret_cast<std::uintptr_t>(view.planes[0].data()) % alignof(float) == 0;
   if (!is_there) kept.resize(rows.count() * view.cols);
   const std::span<const float> values =
@@ -121,9 +121,7 @@ std::span<const float> widen(const RowSource& source, const Format& reading, Row
   pool.parallel_for(rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t) {
     for (std::size_t i = first; i < last; ++i) {
       const std::uint64_t from = source.stored_row(rows.begin + i);
-      if (!is_there)
-        reading.decode_row(view.row(from), view.tensor_grid.get(), from,
-                           std::span(kept).subspan(i * view.cols, view.cols));
+      if (!is_there) view.decode_row(reading, from, std::span(kept).subspan(i * view.cols, view.cols));
       defect.accepts(rows.begin + i, values.subspan(i * view.cols, view.cols), 0);
     }
   });
@@ -132,13 +130,19 @@ std::span<const float> widen(const RowSource& source, const Format& reading, Row
 }
 
 void require_cover(const std::vector<RowMoment>& moments, std::uint64_t rows, std::uint64_t cols,
-                   std::size_t row_unit) {
+                   const Format& format) {
+  const std::uint64_t row_unit = format.info().row_unit;
   std::uint64_t next = 0;
   for (const RowMoment& moment : moments) {
-    if (moment.rows.begin != next || moment.rows.end <= next || moment.rows.begin % row_unit != 0)
+    if (moment.rows.begin != next || moment.rows.end <= next)
       throw Error(ErrorKind::invalid_argument,
                   "what is known of a Linear's inputs does not follow its rows: a range begins at row " +
                       std::to_string(moment.rows.begin) + " where " + std::to_string(next) + " is next");
+    if (moment.rows.begin % row_unit != 0)
+      throw Error(ErrorKind::unsupported, format.name() + " keeps " + std::to_string(row_unit) +
+                                              " rows together, and a part of this matrix begins between; choose a "
+                                              "format with a scale for every row: row " +
+                                              std::to_string(moment.rows.begin));
     if (moment.inputs != nullptr && moment.inputs->width() != cols)
       throw Error(ErrorKind::invalid_argument, "statistics of " + std::to_string(moment.inputs->width()) +
                                                    " inputs do not belong to a Linear with " + std::to_string(cols));
@@ -180,6 +184,14 @@ struct LinearQuantizer::Known {
   std::shared_ptr<const RoundPlan> plan;
 };
 
+// Rows that are known alike, and the grid that their row numbers count in.
+struct LinearQuantizer::Run {
+  RowRange rows;
+  const Known& known;
+  const TensorGrid* grid;
+  std::uint64_t grid_begin;  // the tensor's row that is the grid's first
+};
+
 LinearQuantizer::~LinearQuantizer() = default;
 
 LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Machine& machine)
@@ -187,15 +199,14 @@ LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Mach
       machine_(machine),
       reading_(with_kernels(task.weights.view->format, machine.isa)),
       writing_(with_kernels(task.format, machine.isa)),
-      is_copy_(task.weights.view->format->name() == task.format->name()),
+      is_copy_(task.weights.view->format->name() == task.format->name() && !task.weights.view->parts),
       is_raw_(task.format->info().kind == FormatKind::raw) {
   const QuantizedView& view = *task.weights.view;
-  if (task.format->info().row_unit != 1)
-    throw Error(ErrorKind::unsupported, task.format->name() + " codes rows together, which no method can do yet: " +
-                                            std::to_string(task.format->info().row_unit) + " rows");
+  // Rows that share a grid cannot be copied into another order.
+  if (task.format->info().row_unit != 1 && task.weights.order != nullptr) is_copy_ = false;
   std::vector<RowMoment> moments = task.moments;
   if (moments.empty()) moments.push_back({.rows = {0, view.rows}});
-  require_cover(moments, view.rows, view.cols, task.format->info().row_unit);
+  require_cover(moments, view.rows, view.cols, *task.format);
   for (const RowMoment& moment : moments) {
     Known& known = known_.emplace_back(Known{moment.rows, {}, nullptr});
     if (is_raw_ || is_copy_ || moment.inputs == nullptr) continue;
@@ -204,7 +215,7 @@ LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Mach
   }
   if (is_copy_)
     grid_ = view.tensor_grid;
-  else if (writing_->needs_prepare())
+  else if (writing_->needs_prepare() && !has_grids_of_runs())
     prepare();
 }
 
@@ -222,6 +233,12 @@ void LinearQuantizer::prepare() {
     importance = mean;
   }
   grid_ = writing_->prepare(weights, view.rows, view.cols, importance, task_.method.fit);
+}
+
+std::unique_ptr<TensorGrid> LinearQuantizer::prepare_run(const Run& run) const {
+  std::vector<float> kept;
+  const std::span<const float> values = widen(task_.weights, *reading_, run.rows, kept, machine_.pool);
+  return writing_->prepare(values, run.rows.count(), task_.weights.view->cols, run.known.importance, task_.method.fit);
 }
 
 QuantizedTensor LinearQuantizer::blank(RowRange rows) const {
@@ -252,10 +269,18 @@ QuantizedTensor LinearQuantizer::encode(RowRange rows) const {
   for (const Known& known : known_) {
     const RowRange own{std::max(rows.begin, known.rows.begin), std::min(rows.end, known.rows.end)};
     if (own.begin >= own.end) continue;
+    Run run{own, known, grid_.get(), 0};
+    std::unique_ptr<TensorGrid> own_grid;
+    if (has_grids_of_runs()) {
+      own_grid = prepare_run(run);
+      run.grid = own_grid.get();
+      run.grid_begin = own.begin;
+      writing_->pack_tensor(run.grid, band.row(own.begin - rows.begin));
+    }
     if (known.plan)
-      encode_planned(own, known, band, rows.begin);
+      encode_planned(run, band, rows.begin);
     else
-      encode_rows(own, known, band, rows.begin);
+      encode_rows(run, band, rows.begin);
   }
   return band;
 }
@@ -278,40 +303,47 @@ void LinearQuantizer::copy_rows(RowRange rows, QuantizedTensor& band) const {
   defect.raise_if_any(task_.weights);
 }
 
-void LinearQuantizer::encode_rows(RowRange rows, const Known& known, QuantizedTensor& band,
-                                  std::uint64_t first_row) const {
+void LinearQuantizer::encode_rows(const Run& run, QuantizedTensor& band, std::uint64_t first_row) const {
+  const RowRange rows = run.rows;
   const QuantizedView& view = *task_.weights.view;
   const float overflow = overflow_of(*task_.format);
   FirstDefect defect;
   std::vector<std::vector<float>> scratch(machine_.pool.num_threads());
-  machine_.pool.parallel_for(rows.count(), grain_of(view.cols),
-                             [&](std::size_t first, std::size_t last, std::size_t worker) {
-                               std::vector<float>& values = scratch[worker];
-                               values.resize(view.cols);
-                               for (std::size_t i = first; i < last; ++i) {
-                                 const std::uint64_t row = rows.begin + i, from = task_.weights.stored_row(row);
-                                 reading_->decode_row(view.row(from), view.tensor_grid.get(), from, values);
-                                 if (!defect.accepts(row, values, overflow)) return;
-                                 const RowPlanes out = band.row(row - first_row);
-                                 if (is_raw_)
-                                   writing_->encode_row(values, {}, nullptr, row, {}, out);
-                                 else
-                                   task_.method.rounder->encode(
-                                       *writing_, {values, known.importance, grid_.get(), row, task_.method.fit}, out);
-                               }
-                             });
+  machine_.pool.parallel_for(
+      rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t worker) {
+        std::vector<float>& values = scratch[worker];
+        values.resize(view.cols);
+        for (std::size_t i = first; i < last; ++i) {
+          const std::uint64_t row = rows.begin + i, from = task_.weights.stored_row(row);
+          view.decode_row(*reading_, from, values);
+          if (!defect.accepts(row, values, overflow)) return;
+          const RowPlanes out = band.row(row - first_row);
+          if (is_raw_)
+            writing_->encode_row(values, {}, nullptr, row, {}, out);
+          else
+            task_.method.rounder->encode(
+                *writing_, {values, run.known.importance, run.grid, row - run.grid_begin, task_.method.fit}, out);
+        }
+      });
   defect.raise_if_any(task_.weights, task_.format.get());
 }
 
-void LinearQuantizer::encode_planned(RowRange rows, const Known& known, QuantizedTensor& band,
-                                     std::uint64_t first_row) const {
+void LinearQuantizer::encode_planned(const Run& run, QuantizedTensor& band, std::uint64_t first_row) const {
+  const RowRange rows = run.rows;
   const std::uint64_t cols = task_.weights.view->cols;
   std::vector<float> kept;
   const std::span<const float> values = widen(task_.weights, *reading_, rows, kept, machine_.pool);
-  const RoundBand input{values,     known.importance, rows.count(),     cols,
-                        rows.begin, grid_.get(),      task_.method.fit, known.plan.get()};
+  const RoundBand input{.values = values,
+                        .importance = run.known.importance,
+                        .rows = rows.count(),
+                        .cols = cols,
+                        .first_row = rows.begin - run.grid_begin,
+                        .tensor_grid = run.grid,
+                        .fit = task_.method.fit,
+                        .plan = run.known.plan.get()};
   if (rows.count() == band.rows) return task_.method.rounder->encode_band(*writing_, input, band, machine_);
   QuantizedTensor part(task_.format, rows.count(), cols);
+  if (has_grids_of_runs()) writing_->pack_tensor(run.grid, part.row(0));
   task_.method.rounder->encode_band(*writing_, input, part, machine_);
   const QuantizedView encoded = part.view();
   for (std::uint64_t row = 0; row < rows.count(); ++row) band.copy_row(rows.begin - first_row + row, encoded, row);
@@ -321,8 +353,10 @@ void LinearQuantizer::decode(const QuantizedTensor& band, std::uint64_t first_ro
   const QuantizedView view = band.view();
   if (view.rows == 0) return;
   // Through the bytes, tensor-wide parts included.
+  const bool has_tensor_planes =
+      std::ranges::any_of(view.specs, [](const PlaneSpec& spec) { return spec.row_bytes == 0; });
   const std::shared_ptr<const TensorGrid> grid =
-      task_.format->unpack_tensor(view.row(0), task_.weights.view->rows, view.cols);
+      task_.format->unpack_tensor(view.row(0), has_tensor_planes ? task_.weights.view->rows : view.rows, view.cols);
   machine_.pool.parallel_for(view.rows, 16, [&](std::size_t first, std::size_t last, std::size_t) {
     for (std::size_t i = first; i < last; ++i)
       writing_->decode_row(view.row(i), grid.get(), first_row + i,

@@ -84,12 +84,13 @@ class LinearQuantizer {
  public:
   // Fits what is global to the tensor and plans the rounding. Error(corrupt) names file, tensor, row and column of a
   // weight that is NaN or infinite where all weights are looked at here; Error(invalid_argument) when the moments do
-  // not cover the rows; Error(unsupported) for formats that code rows together, which no rounder does yet. The task and
+  // not cover the rows; Error(unsupported) when they begin between rows that the format keeps together. The task and
   // `plans` outlive this.
   LinearQuantizer(const LinearTask& task, RoundPlans& plans, Machine& machine);
   ~LinearQuantizer();
 
-  // As encode() returns it, but for the rows themselves, which are zero.
+  // rows: as bands_of gives them, or others that begin at multiples of the format's row_unit. As encode() returns it,
+  // but for the rows themselves, which are zero.
   QuantizedTensor blank(RowRange rows) const;
   // Error(corrupt) names file, tensor, row and column of a weight that is NaN or infinite (the first in output order),
   // Error(unsupported) one that f16 cannot hold. Rows already in the target format are copied byte for byte.
@@ -103,9 +104,14 @@ class LinearQuantizer {
  private:
   struct Known;  // of a range of rows: what its inputs say, ready for the rounder
 
+  struct Run;
+
+  // Formats that keep rows together need no look at the whole tensor: every run of rows has its own grid.
+  bool has_grids_of_runs() const { return writing_->info().row_unit > 1 && writing_->needs_prepare(); }
   void prepare();
-  void encode_rows(RowRange rows, const Known& known, QuantizedTensor& band, std::uint64_t first_row) const;
-  void encode_planned(RowRange rows, const Known& known, QuantizedTensor& band, std::uint64_t first_row) const;
+  std::unique_ptr<TensorGrid> prepare_run(const Run& run) const;
+  void encode_rows(const Run& run, QuantizedTensor& band, std::uint64_t first_row) const;
+  void encode_planned(const Run& run, QuantizedTensor& band, std::uint64_t first_row) const;
   void copy_rows(RowRange rows, QuantizedTensor& band) const;
 
   const LinearTask& task_;

@@ -75,18 +75,21 @@ TEST(PlanarSpelling, PrintedSpecsParseToThemselves) {
   for (int points = 0; points <= static_cast<int>(PlanarPoints::table); ++points)
     for (unsigned bits = 1; bits <= 8; ++bits)
       for (const bool is_unsigned : {false, true})
-        for (const bool is_asymmetric : {false, true})
+        for (const int zero : {0, 1, 2})  // none, a zero point, a bias
           for (const bool is_high : {false, true})
-            for (const PlanarGrain grain : {PlanarGrain::group, PlanarGrain::row, PlanarGrain::tensor})
+            for (const PlanarGrain grain :
+                 {PlanarGrain::group, PlanarGrain::row, PlanarGrain::tensor, PlanarGrain::block})
               for (int scale = 0; scale <= static_cast<int>(ScaleType::dq); ++scale) {
                 const PlanarSpec spec{static_cast<PlanarPoints>(points),
                                       bits,
                                       is_unsigned,
-                                      is_asymmetric,
+                                      zero == 1,
                                       is_high,
                                       grain,
-                                      grain == PlanarGrain::group ? 48u : 0u,
-                                      static_cast<ScaleType>(scale)};
+                                      grain == PlanarGrain::group || grain == PlanarGrain::block ? 48u : 0u,
+                                      static_cast<ScaleType>(scale),
+                                      zero == 2,
+                                      grain == PlanarGrain::block ? 16u : 0u};
                 std::optional<PlanarSpec> parsed;
                 try {
                   parsed = parse_planar(planar_name(spec));
@@ -103,15 +106,29 @@ TEST(PlanarSpelling, PrintedSpecsParseToThemselves) {
 
 TEST(PlanarSpelling, RefusalsSayWhy) {
   EXPECT_EQ(refusal_of("int1:g32"),
-            "format int1:g32: one bit is an integer only with a zero point (add :asym); {-1, 1} is called binary");
+            "format int1:g32: one bit is an integer only with a zero point or a bias (add :asym or :bias); {-1, 1} is "
+            "called binary");
   EXPECT_EQ(refusal_of("nf4:asym"), "format nf4:asym: only integers have zero points; leave out asym");
+  EXPECT_EQ(refusal_of("nf4:bias"), "format nf4:bias: only integers have a bias; leave out bias");
+  EXPECT_EQ(refusal_of("int4:asym:bias"),
+            "format int4:asym:bias: a bias takes the place of zero points; leave out asym or bias");
+  EXPECT_EQ(refusal_of("int4:bias:s6"), "format int4:bias:s6: a bias needs a type with a sign: f32, f16 or bf16");
+  EXPECT_EQ(refusal_of("int2:bias:high"), "format int2:bias:high: high is a form of symmetric int2");
   EXPECT_EQ(refusal_of("int4:g0"), "format int4:g0: a group has 1 to 1048576 columns: g0");
   EXPECT_EQ(refusal_of("int4:g99999999999"),
             "format int4:g99999999999: a group has 1 to 1048576 columns: g99999999999");
   EXPECT_EQ(refusal_of("int4:g32:row"), "format int4:g32:row: the grain is given twice");
-  EXPECT_EQ(
-      refusal_of("int4:"),
-      "format int4:: unknown option; options are g<N>, row, tensor, asym, high, f32, f16, bf16, e8m0, s6, s8, dq: ''");
+  EXPECT_EQ(refusal_of("int4:"),
+            "format int4:: unknown option; options are g<N>, row, tensor, block<R>x<N>, asym, bias, high, f32, f16, "
+            "bf16, e8m0, s6, "
+            "s8, dq: ''");
+  for (const char* block :
+       {"block", "blockx2", "block8", "block8x", "block1x8", "block8192x8", "block8x8y", "block8x0"})
+    EXPECT_EQ(refusal_of(std::string("int8:") + block),
+              std::string("format int8:") + block +
+                  ": a block has 2 to 4096 rows and 1 to 1048576 columns, as in block128x128: " + block);
+  EXPECT_EQ(refusal_of("int8:block8x8:s8"), "format int8:block8x8:s8: two-level scales need groups, for example g64");
+  EXPECT_EQ(refusal_of("table4:block8x8"), "format table4:block8x8: a table belongs to a row or a group");
   EXPECT_EQ(refusal_of("int3:high"), "format int3:high: high is a form of symmetric int2");
   EXPECT_EQ(refusal_of("int4:row:s8"), "format int4:row:s8: two-level scales need groups, for example g64");
   EXPECT_EQ(refusal_of("table4:tensor"), "format table4:tensor: a table belongs to a row or a group");
@@ -162,6 +179,99 @@ TEST(PlanarInteger, RangeAlwaysIncludesZero) {
   EXPECT_EQ(y, (std::vector<float>{15, 12, 14, 0}));
   const auto negative = encode("int4:row:asym", {-15.0f, -12.0f, -14.0f, -11.0f});
   EXPECT_EQ(negative.decoded, (std::vector<float>{-15, -12, -14, -11}));
+}
+
+TEST(PlanarInteger, BiasesPutTheRangeWhereTheNumbersAre) {
+  const auto [tensor, y] = encode("int4:g4:bias:f32", {15.0f, 12.0f, 14.5f, 13.0f, -1.0f, 2.0f, 0.5f, -0.25f});
+  ASSERT_EQ(tensor.specs[2].suffix, "biases");
+  EXPECT_EQ(tensor.specs[2].shape, (Shape{1, 2}));
+  const float scale = 15.0f / 15 - 12.0f / 15;
+  EXPECT_EQ(as_float(tensor.planes[1]), scale);
+  EXPECT_EQ(as_float(tensor.planes[2]), 12.0f);
+  EXPECT_EQ(tensor.planes[0][0], std::byte{0x0f});  // 15 is code 15, 12 code 0
+  EXPECT_EQ(y[0], scale * 15 + 12.0f);
+  EXPECT_EQ(y[1], 12.0f);
+  EXPECT_EQ(y[4], -1.0f);
+  EXPECT_EQ(find_format("uint4:g64:bias")->name(), "int4:g64:bias");  // codes have one numbering
+  EXPECT_EQ(find_format("int4:g64:bias")->info().first_code, 0);
+  EXPECT_DOUBLE_EQ(find_format("int4:g64:bias")->info().bits_per_weight, 4.5);
+}
+
+TEST(PlanarInteger, GroupsOfOneValueAreTheirBias) {
+  EXPECT_EQ(encode("int2:g4:bias", {0.75f, 0.75f, 0.75f, 0.75f}).decoded, std::vector<float>(4, 0.75f));
+  EXPECT_EQ(encode("int2:g4:bias", {0.0f, 0.0f, 0.0f, 0.0f}).decoded, std::vector<float>(4, 0.0f));
+}
+
+// As other programs may store it: the bias at the upper end, the scale below zero.
+TEST(PlanarInteger, ScalesBesideABiasMayBeNegative) {
+  auto [tensor, y] = encode("int8:row:bias", {1.0f, 2.0f, 3.0f});
+  const float scale = -0.5f, bias = 4.0f;
+  std::memcpy(tensor.planes[1].data(), &scale, 4);
+  std::memcpy(tensor.planes[2].data(), &bias, 4);
+  for (std::size_t i = 0; i < 3; ++i) tensor.planes[0][i] = static_cast<std::byte>(100 * i);
+  EXPECT_EQ(tensor.view().decode(), (std::vector<float>{4.0f, -46.0f, -96.0f}));
+  EXPECT_FALSE(tensor.format->find_defect(tensor.view().row(0), 3));
+  const float wrong = std::numeric_limits<float>::infinity();
+  std::memcpy(tensor.planes[2].data(), &wrong, 4);
+  EXPECT_EQ(tensor.format->find_defect(tensor.view().row(0), 3), "the bias is not finite at column 0");
+}
+
+TEST(PlanarInteger, ASearchedBiasIsNoWorseThanOneZeroPoint) {
+  Random random(7);
+  std::vector<float> x(64 * 64);
+  for (float& value : x) value = static_cast<float>(random.normal() + 1.5);
+  const auto error_of = [&](std::string_view format, FitRule rule) {
+    const auto y = encode(format, x, rule, 64).decoded;
+    double sum = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) sum += std::pow(static_cast<double>(x[i] - y[i]), 2);
+    return sum;
+  };
+  const double plain = error_of("int3:g64:bias", FitRule::absmax),
+               searched = error_of("int3:g64:bias", FitRule::search);
+  EXPECT_LT(searched, 0.95 * plain);
+  EXPECT_LT(searched, error_of("int3:g64:asym", FitRule::search));
+}
+
+// Blocks of 2 x 3 in a matrix of 5 x 4: the last ones are short in both directions.
+TEST(PlanarBlocks, RowsShareScales) {
+  const std::vector<float> x = {127, 1, 2, 254,   3, 4, 5, -508,   //
+                                6,   7, 8, 12.7f, 9, 0, 1, 25.4f,  //
+                                0,   0, 0, 1};
+  const auto [tensor, y] = encode("int8:block2x3", x, FitRule::absmax, 5);
+  ASSERT_EQ(tensor.specs[1].suffix, "scales");
+  EXPECT_EQ(tensor.specs[1].dtype, DType::f32);
+  EXPECT_EQ(tensor.specs[1].shape, (Shape{3, 2}));
+  const auto scale = [&](std::size_t i) { return as_float(std::span(tensor.planes[1]).subspan(4 * i)); };
+  EXPECT_EQ(scale(0), 1.0f);
+  EXPECT_EQ(scale(1), 4.0f);
+  EXPECT_EQ(scale(2), 9 / 127.0f);
+  EXPECT_EQ(scale(3), 25.4f / 127);
+  EXPECT_EQ(scale(4), 1.0f);  // nothing but zeros
+  EXPECT_EQ(scale(5), 1 / 127.0f);
+  EXPECT_EQ(y[0], 127);
+  EXPECT_EQ(y[3], 256);  // 254 / 4 = 63.5, to the even 64
+  EXPECT_EQ(y[4], 3);
+  EXPECT_EQ(y[7], -508);
+  EXPECT_EQ(find_format("int8:block2x3")->info().row_unit, 2u);
+  EXPECT_DOUBLE_EQ(find_format("int8:block128x128")->info().bits_per_weight, 8 + 32.0 / (128 * 128));
+  EXPECT_EQ(make_view(tensor.format, 5, 4, tensor.view().planes, "w").decode(), y);
+}
+
+TEST(PlanarBlocks, CutsGoBetweenBlocks) {
+  Random random(3);
+  std::vector<float> x(10 * 8);
+  for (float& value : x) value = static_cast<float>(random.normal());
+  const auto [tensor, y] = encode("int4:block4x8:asym", x, FitRule::search, 10);
+  const QuantizedView view = tensor.view();
+  EXPECT_EQ(view_of_rows(view, 4, 4).decode(), std::vector<float>(y.begin() + 32, y.begin() + 64));
+  EXPECT_EQ(view_of_rows(view, 8, 2).decode(), std::vector<float>(y.begin() + 64, y.end()));
+  EXPECT_EQ(parts_of(view), std::vector<TensorPart>{TensorPart::row_tile});
+  EXPECT_THROW(view_of_rows(view, 2, 4), Error);
+  EXPECT_THROW(view_of_rows(view, 4, 2), Error);
+  // Rows take what they share along with the first of them.
+  QuantizedTensor copy(tensor.format, 10, 8);
+  for (std::uint64_t row = 0; row < 10; ++row) copy.copy_row(row, view, row);
+  EXPECT_EQ(copy.planes, tensor.planes);
 }
 
 TEST(PlanarInteger, TwoFormsOfTwoBits) {

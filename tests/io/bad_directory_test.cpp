@@ -202,6 +202,19 @@ std::string planes(const std::string& scales_type = "F16", const std::string& co
       scales_bytes + 64);
 }
 
+// The same and one plane more, of zeros.
+std::string planes_and(const std::string& name, const std::string& type, std::size_t count) {
+  return safetensors_file(
+      fmt::format(
+          R"({{"q.scales":{{"dtype":"F16","shape":[2,2],"data_offsets":[0,8]}},"q.codes":{{"dtype":"U8","shape":[2,32],"data_offsets":[8,72]}},"{}":{{"dtype":"{}","shape":[{}],"data_offsets":[72,{}]}}}})",
+          name, type, count, 72 + 4 * count),
+      72 + 4 * count);
+}
+
+std::string with_parts(const std::string& parts) {
+  return R"({"q.weight":{"format":"int4:g32","shape":[2,64],"parts":)" + parts + "}}";
+}
+
 std::vector<BadDirectory> bad_planes() {
   const auto corrupt = ErrorKind::corrupt, unsupported = ErrorKind::unsupported;
   const std::string entry = R"({"q.weight":{"format":"int4:g32","shape":[2,64]}})";
@@ -213,8 +226,8 @@ std::vector<BadDirectory> bad_planes() {
   return {
       {"version_missing", with(R"({"quantization_config":{"quant_method":"nibble","tensors":{}}})", byte_tensors({})),
        corrupt, where + "'version' should be a number"},
-      {"version_newer", with(config_of("{}", "2"), byte_tensors({})), unsupported,
-       where + "version is not 1; a newer nibble wrote it: 2"},
+      {"version_newer", with(config_of("{}", "3"), byte_tensors({})), unsupported,
+       where + "version is not 1 or 2; a newer nibble wrote it: 3"},
       {"tensors_missing", with(R"({"quantization_config":{"quant_method":"nibble","version":1}})", byte_tensors({})),
        corrupt, where + "'tensors' should be an object"},
       {"entry_a_string", with(config_of(R"({"q.weight":"int4:g32"})"), planes()), corrupt,
@@ -257,6 +270,38 @@ std::vector<BadDirectory> bad_planes() {
                R"("q.weight":{"dtype":"U8","shape":[1],"data_offsets":[5,6]}})",
                6)),
        corrupt, "FILE: tensor 'q.weight' is stored both as it is and in planes"},
+      {"parts_a_list", with(config_of(with_parts("[]"), "2"), planes()), corrupt,
+       where + "tensor 'q.weight': 'parts' should be an object"},
+      {"part_unknown", with(config_of(with_parts(R"({"zap":1})"), "2"), planes()), unsupported,
+       where + "tensor 'q.weight': has a part that is not known here: 'zap'"},
+      {"part_plane_unknown", with(config_of(with_parts(R"({"planes":["zap"]})"), "2"), planes()), unsupported,
+       where + "tensor 'q.weight': has a part that is not known here: 'zap'"},
+      {"part_planes_a_number", with(config_of(with_parts(R"({"planes":[1]})"), "2"), planes()), corrupt,
+       where + "tensor 'q.weight': 'planes' should be a list of names"},
+      {"transform_unknown", with(config_of(with_parts(R"({"input_transform":"fourier"})"), "2"), planes()), unsupported,
+       where + "tensor 'q.weight': 'input_transform' is not known here: 'fourier'"},
+      {"transform_too_large", with(config_of(with_parts(R"({"input_transform":"hadamard128"})"), "2"), planes()),
+       corrupt,
+       "FILE: tensor 'q.weight' (int4:g32): the input transform should have a power of two that divides 64 channels: "
+       "hadamard128"},
+      {"part_plane_missing", with(config_of(with_parts(R"({"planes":["tensor_scale"]})"), "2"), planes()), corrupt,
+       "FILE: tensor 'q.weight' (int4:g32): plane 'q.tensor_scale' is missing"},
+      {"part_plane_twice",
+       with(config_of(with_parts(R"({"planes":["tensor_scale","tensor_scale"]})"), "2"),
+            planes_and("q.tensor_scale", "F32", 1)),
+       corrupt, "FILE: tensor 'q.weight' (int4:g32): plane 'q.tensor_scale' belongs to two tensors"},
+      {"part_plane_of_wrong_type",
+       with(config_of(with_parts(R"({"planes":["input_order"]})"), "2"), planes_and("q.input_order", "F32", 64)),
+       corrupt,
+       "FILE: tensor 'q.weight' (int4:g32): plane 'q.input_order' in model.safetensors should be a list of I32 but is "
+       "F32 [64]"},
+      {"part_plane_of_zeros",
+       with(config_of(with_parts(R"({"planes":["input_order"]})"), "2"), planes_and("q.input_order", "I32", 64)),
+       corrupt,
+       "FILE: tensor 'q.weight' (int4:g32): the input order names an input that is not there or twice at column 1"},
+      {"part_plane_left_over", with(config_of(entry), planes_and("q.tensor_scale", "F32", 1)), corrupt,
+       "FILE: tensor 'q.tensor_scale' looks like a plane of a quantized tensor, but config.json lists none that has "
+       "it"},
       {"plane_shared",
        with(config_of(R"({"q.weight":{"format":"int4:g32","shape":[2,64]},"q":{"format":"int4:g32","shape":[2,64]}})"),
             planes()),

@@ -83,6 +83,90 @@ TEST(DirectoryWriter, QuantizedTensorsComeBackAsTheyWere) {
             "U8");
 }
 
+TEST(DirectoryWriter, ScalesOfBlocksAndBiases) {
+  const TemporaryDirectory directory;
+  const std::vector<PlannedTensor> plan = {{"a.weight", {300, 200}, find_format("fp8:block128x128")},
+                                           {"b.weight", {5, 64}, find_format("int4:g32:bias:bf16")}};
+  const auto tensors = random_tensors(plan, 6);
+  const auto writer = make_directory_writer(directory.path() / "out", kSideFiles, plan);
+  for (std::size_t i = 0; i < plan.size(); ++i) write_in_bands(*writer, i, tensors[i], 128);
+  writer->finish();
+  const auto checkpoint = Checkpoint::open(directory.path() / "out");
+  for (std::size_t i = 0; i < plan.size(); ++i) expect_same_planes(checkpoint.tensor(plan[i].name), tensors[i]);
+  const auto planes = Checkpoint::open(directory.path() / "out" / "model.safetensors");
+  EXPECT_EQ(planes.tensor("a.scales").shape, (Shape{3, 2}));
+  EXPECT_EQ(planes.tensor("a.scales").type_name, "F32");
+  EXPECT_EQ(planes.tensor("b.biases").shape, (Shape{5, 2}));
+  EXPECT_EQ(planes.tensor("b.biases").type_name, "BF16");
+  // A band that ends inside a block cannot be followed.
+  const auto cut = make_directory_writer(directory.path() / "cut", kSideFiles, plan);
+  EXPECT_THROW(write_in_bands(*cut, 0, tensors[0], 100), Error);
+}
+
+std::shared_ptr<TensorParts> all_parts() {
+  auto parts = std::make_shared<TensorParts>();
+  for (std::uint32_t c = 0; c < 64; ++c) parts->input_order.push_back(63 - c);
+  parts->outliers = {{0, 2, 2, 2, 3, 3, 3, 4}, {0, 63, 5, 3}, {9.5f, -8.25f, 7.0f, -6.0f}};
+  parts->input_transform = {64, std::vector<std::int8_t>(64, -1)};
+  parts->output_transform = {8, {1, 1, -1, 1, -1, -1, 1, 1}};
+  parts->tensor_scale = 0.3f;
+  return parts;
+}
+
+TEST(DirectoryWriter, PartsComeBackAsTheyWere) {
+  const TemporaryDirectory directory;
+  const auto some = std::make_shared<TensorParts>();
+  some->output_transform = {2, {}};  // a name and no plane
+  const std::vector<PlannedTensor> plan = {{"a.weight", {8, 64}, find_format("int4:g32"), all_parts()},
+                                           {"b.weight", {4, 32}, find_format("q4_0"), some},
+                                           {"c.weight", {4, 32}, find_format("int8:row")}};
+  const auto tensors = random_tensors(plan, 7);
+  for (const std::uint64_t shard_bytes : {std::uint64_t{1} << 30, std::uint64_t{100}}) {
+    const auto path = directory.path() / std::to_string(shard_bytes);
+    const auto writer = make_directory_writer(path, kSideFiles, plan, shard_bytes);
+    for (std::size_t i = 0; i < plan.size(); ++i) write_in_bands(*writer, i, tensors[i], 3);
+    const std::uint64_t planned = writer->planned_bytes();
+    writer->finish();
+    const auto checkpoint = Checkpoint::open(path);
+    EXPECT_EQ(checkpoint.file_bytes(), planned);
+    ASSERT_EQ(checkpoint.tensors().size(), 3u);
+    for (std::size_t i = 0; i < plan.size(); ++i) {
+      const StoredTensor& stored = checkpoint.tensor(plan[i].name);
+      expect_same_planes(stored, tensors[i]);
+      ASSERT_EQ(stored.view.parts != nullptr, plan[i].parts != nullptr);
+      if (plan[i].parts) {
+        EXPECT_EQ(*stored.view.parts, *plan[i].parts);
+      }
+    }
+    const auto config = nlohmann::ordered_json::parse(checkpoint.config_json());
+    EXPECT_EQ(config["quantization_config"]["version"], 2);
+    EXPECT_EQ(config["quantization_config"]["tensors"]["a.weight"]["parts"].dump(),
+              R"({"planes":["input_order","outlier_ends","outlier_columns","outlier_values","input_signs",)"
+              R"("output_signs","tensor_scale"],"input_transform":"hadamard64","output_transform":"hadamard8"})");
+    EXPECT_EQ(config["quantization_config"]["tensors"]["b.weight"]["parts"].dump(),
+              R"({"output_transform":"hadamard2"})");
+  }
+}
+
+TEST(DirectoryWriter, PartsThatDoNotFitAreRefused) {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "out";
+  const auto message = [&](const PlannedTensor& planned) {
+    return error_of([&] { make_directory_writer(path, kSideFiles, {planned}); }, path);
+  };
+  EXPECT_EQ(message({"a.weight", {8, 64}, find_format("f16"), all_parts()}),
+            "FILE: tensor 'a.weight': is plain and cannot have parts");
+  EXPECT_EQ(message({"a.weight", {9, 64}, find_format("int8:row"), all_parts()}),
+            "FILE: tensor 'a.weight': the outliers should have an end for every row and a value for every column");
+  // Bands do not bring parts that were not planned.
+  const std::vector<PlannedTensor> plan = {{"a.weight", {8, 64}, find_format("int8:row")}};
+  auto tensors = random_tensors(plan, 8);
+  tensors[0].parts = all_parts();
+  EXPECT_EQ(error_of([&] { make_directory_writer(path, kSideFiles, plan)->write_rows(0, tensors[0].view()); }, path),
+            "FILE: tensor 'a.weight' has what a band whose tensor was planned without cannot have: input order, sparse "
+            "outliers, input transform, output transform, tensor scale");
+}
+
 TEST(DirectoryWriter, ShardsWithAnIndex) {
   const TemporaryDirectory directory;
   const auto path = directory.path() / "out";

@@ -127,6 +127,12 @@ TEST(GgufWriter, RefusesWhatTheContainerCannotHold) {
   EXPECT_EQ(
       message({{"q.weight", {2, 64}, find_format("int4:g32")}}),
       "FILE: tensor 'q.weight': GGUF cannot hold the format int4:g32; write a directory, or choose a GGUF format");
+  const auto parts = std::make_shared<TensorParts>();
+  parts->tensor_scale = 2.0f;
+  parts->input_order = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                        16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+  EXPECT_EQ(message({{"w", {2, 32}, find_format("q4_0"), parts}}),
+            "FILE: tensor 'w' has what a GGUF file cannot have: input order, tensor scale");
   EXPECT_EQ(message({{std::string(64, 'n'), {4}, f32}}),
             "FILE: tensor '" + std::string(64, 'n') + "': GGUF names have at most 63 bytes: 64");
   EXPECT_EQ(message({{"w", {2, 2, 2, 2, 2}, f32}}),

@@ -33,7 +33,9 @@ inline QuantizedView rows_of(const QuantizedTensor& tensor, std::uint64_t begin,
   view.specs = tensor.format->planes(count, tensor.cols);
   for (std::size_t i = 0; i < view.planes.size(); ++i)
     if (const auto bytes = tensor.specs[i].row_bytes; bytes != 0)
-      view.planes[i] = view.planes[i].subspan(begin * bytes, count * bytes);
+      view.planes[i] =
+          view.planes[i].subspan(begin / tensor.specs[i].row_unit * bytes,
+                                 (count + tensor.specs[i].row_unit - 1) / tensor.specs[i].row_unit * bytes);
   return view;
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/guarded_buffer.h"
 #include "kernels/kernel_sets.h"
 #include "kernels/linear/linear.h"
+#include "nibble/error.h"
 
 namespace nibble {
 namespace {
@@ -41,6 +42,53 @@ TEST(DecodedRows, EveryFormatGivesTheProductOfItsDecodedRows) {
         for (std::size_t k = 0; k < cols; ++k) sum = std::fma(x[t * cols + k], w[r * cols + k], sum);
         ASSERT_EQ(reference[t * rows + r], sum) << format->name() << ", token " << t << ", row " << r;
       }
+  }
+}
+
+// Parts are applied row by row; what mixes rows is refused by name.
+TEST(DecodedRows, TensorsWithPartsGiveTheProductOfTheirDecodedRows) {
+  const std::size_t rows = 66, cols = 512, tokens = 2;
+  const auto values = normal_numbers(rows * cols, 13);
+  for (const char* name : {"int4:g128", "q4_0"}) {
+    const FormatPtr format = find_format(name);
+    QuantizedTensor tensor(format, rows, cols);
+    for (std::size_t r = 0; r < rows; ++r)
+      format->encode_row(std::span(values).subspan(r * cols, cols), {}, nullptr, r, {}, tensor.row(r));
+    TensorParts parts;
+    for (std::uint32_t c = 0; c < cols; ++c) parts.input_order.push_back(c * 5 % cols);
+    parts.outliers.row_ends.assign(rows, 1);
+    parts.outliers.columns = {17};
+    parts.outliers.values = {50};
+    parts.input_transform = {128, {}};
+    parts.tensor_scale = 1.5f;
+    tensor.parts = std::make_shared<TensorParts>(parts);
+    const auto w = tensor.view().decode();
+    const auto x = normal_numbers(tokens * cols, 14);
+    for (const ActivationMode mode : {ActivationMode::automatic, ActivationMode::f32}) {
+      Machine machine(runnable_sets().back(), 2);
+      const PackedLinear packed = PackedLinear::pack(tensor.view(), {mode}, machine);
+      std::vector<float> y(tokens * rows), row(cols);
+      packed.multiply(x.data(), tokens, y.data(), machine);
+      for (std::size_t t = 0; t < tokens; ++t)
+        for (std::size_t r = 0; r < rows; ++r) {
+          float sum = 0;
+          for (std::size_t k = 0; k < cols; ++k) sum = std::fma(x[t * cols + k], w[r * cols + k], sum);
+          ASSERT_EQ(y[t * rows + r], sum) << name << ", token " << t << ", row " << r;
+        }
+      packed.decode_row(3, row.data());
+      EXPECT_TRUE(std::equal(row.begin(), row.end(), w.begin() + 3 * cols));
+    }
+    parts.output_transform = {2, {}};
+    tensor.parts = std::make_shared<TensorParts>(parts);
+    Machine machine(runnable_sets().back(), 1);
+    try {
+      PackedLinear::pack(tensor.view(), {}, machine);
+      ADD_FAILURE();
+    } catch (const Error& error) {
+      EXPECT_EQ(std::string(error.what()), std::string("a tensor in ") + name +
+                                               " has what a product that decodes row by row cannot have: output "
+                                               "transform");
+    }
   }
 }
 

@@ -94,6 +94,20 @@ TEST(Explain, NumbersOutsideTheRangeAreCut) {
   EXPECT_NE(e.numbers[0].how.find("cut to 127"), std::string::npos);
 }
 
+// Worked by hand: scale 3 / 15, the bias is the lower end; (14 - 12) / 0.2 = 10.
+TEST(Explain, BiasesByHand) {
+  const Explanation e = explain("int4:g4:bias:f32", {15.0f, 12.0f, 14.0f}, {}, FitRule::absmax);
+  EXPECT_EQ(value_of(e, "range"), "12 .. 15");
+  EXPECT_EQ(value_of(e, "scale"), "0.2");
+  EXPECT_EQ(value_of(e, "bias"), "12");
+  EXPECT_EQ(e.steps[1].formula, "(15 - 12) / 15");
+  EXPECT_EQ(e.rule, "q = clamp(round((x - bias) / scale), 0, 15);  x ~ scale * q + bias");
+  ASSERT_EQ(e.numbers.size(), 3u);
+  EXPECT_EQ(e.numbers[0].code, 15);
+  EXPECT_EQ(e.numbers[2].code, 10);
+  EXPECT_EQ(e.numbers[2].how, "round((14 - 12) / 0.2) = round(10) = 10");
+}
+
 TEST(Explain, TwoLevelScalesShowBothLevels) {
   const Explanation e = explain("q4_k", {0.1f, -0.2f, 0.3f});
   const double d = std::stod(value_of(e, "scale d of the block")),

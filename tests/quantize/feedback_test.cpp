@@ -145,9 +145,10 @@ TEST_P(Feedback, GivesTheSameBytesForAnyNumberOfThreads) {
 
 // q8_0 and the like round so finely that sweeps have nothing left to find.
 INSTANTIATE_TEST_SUITE_P(Formats, Feedback,
-                         testing::Values("int4:g128", "int3:g64:asym", "int2:g64", "int4:row", "nf4:g64", "ternary:row",
-                                         "q4_0", "q4_1", "q5_k", "q4_k", "q3_k", "q2_k", "q6_k", "iq4_nl", "iq4_xs",
-                                         "iq2_xs", "iq3_xxs", "tq2_0"));
+                         testing::Values("int4:g128", "int3:g64:asym", "int2:g64", "int4:row", "int4:g64:bias",
+                                         "int4:block4x64:asym", "nf4:g64", "ternary:row", "q4_0", "q4_1", "q5_k",
+                                         "q4_k", "q3_k", "q2_k", "q6_k", "iq4_nl", "iq4_xs", "iq2_xs", "iq3_xxs",
+                                         "tq2_0"));
 
 TEST(FeedbackFactor, ReproducesTheMomentWithoutDamping) {
   // With R rebuilt from N and the metrics, R R^T is the moment: for units of one column N_kj = R_kj / R_jj.

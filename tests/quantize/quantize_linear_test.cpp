@@ -69,6 +69,70 @@ TEST(QuantizeLinear, AgreesWithTheFormatRowByRow) {
   }
 }
 
+// A block's scale is found from all its rows, for every method; bands begin between blocks and are what they are in the
+// whole.
+TEST(QuantizeLinear, RowsThatShareAGridStayTogether) {
+  const QuantizedTensor source = random_matrix(kRows, kCols, 12);
+  const QuantizedView view = source.view();
+  const SiteStatistics site = random_site(kCols, 13), other = random_site(kCols, 14);
+  const FormatPtr format = find_format("int4:block128x128");
+  for (const char* method : {"rtn", "gptq"}) {
+    std::vector<std::vector<std::byte>> first;
+    for (std::size_t threads = 1; threads <= 3; ++threads) {
+      Machine machine(chosen_isa(), threads);
+      const LinearTask task{.weights = {.view = &view, .name = "t"},
+                            .format = format,
+                            .method = find_method(method),
+                            .moments = {{{0, 128}, &site}, {{128, kRows}, &other}}};
+      RoundPlans plans;
+      const LinearQuantizer linear(task, plans, machine);
+      QuantizedTensor whole = linear.encode({0, kRows});
+      if (threads == 1) first = whole.planes;
+      EXPECT_EQ(whole.planes, first) << method;
+      EXPECT_EQ(whole.specs[1].shape, (Shape{3, 4}));
+      const std::vector<RowRange> bands = bands_of(task.weights, *format, 1);
+      ASSERT_EQ(bands.size(), 3u);
+      std::vector<float> decoded(kRows * kCols);
+      for (const RowRange rows : bands) {
+        const QuantizedTensor band = linear.encode(rows);
+        expect_rows(band, whole, rows.begin, method);
+        linear.decode(band, rows.begin, decoded);
+      }
+      EXPECT_EQ(decoded, whole.view().decode());
+    }
+  }
+  // Against the format's own functions.
+  Machine machine(chosen_isa(), 2);
+  const std::vector<float> values = view.decode();
+  const auto grid = format->prepare(values, kRows, kCols, {}, {});
+  QuantizedTensor expected(format, kRows, kCols);
+  format->pack_tensor(grid.get(), expected.row(0));
+  for (std::uint64_t r = 0; r < kRows; ++r)
+    format->encode_row(std::span(values).subspan(r * kCols, kCols), {}, grid.get(), r, {}, expected.row(r));
+  const QuantizedTensor plain = encode({.view = &view, .name = "t"}, {0, kRows}, "int4:block128x128", machine);
+  EXPECT_EQ(plain.planes, expected.planes);
+  // Copied, and coded again in another order.
+  const QuantizedView coded = plain.view();
+  EXPECT_EQ(encode({.view = &coded, .name = "t"}, {0, kRows}, "int4:block128x128", machine).planes, plain.planes);
+  const QuantizedTensor turned = encode({.view = &coded, .name = "t", .order = reversed, .order_block = kRows},
+                                        {0, kRows}, "int4:block128x128", machine);
+  EXPECT_NE(turned.planes[1], plain.planes[1]);
+  // A part that begins inside a block.
+  try {
+    quantize_linear({.weights = {.view = &view, .name = "t"},
+                     .format = format,
+                     .method = find_method("rtn"),
+                     .moments = {{{0, 100}, &site}, {{100, kRows}, &other}}},
+                    machine);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::unsupported);
+    EXPECT_STREQ(error.what(),
+                 "int4:block128x128 keeps 128 rows together, and a part of this matrix begins between; choose a format "
+                 "with a scale for every row: row 100");
+  }
+}
+
 TEST(QuantizeLinear, GivesTheSameBytesForAnyNumberOfThreads) {
   const QuantizedTensor source = random_matrix(kRows, kCols, 2);
   const QuantizedView view = source.view();

@@ -150,6 +150,89 @@ PlanarGrid fit_asymmetric(const PlanarSpec& spec, const ScaleSearch& searching, 
   return grid;
 }
 
+// The range as it is, without 0 where 0 lies outside; cut off at +-clip.
+Extremes own_range(std::span<const float> x, float clip) {
+  const auto [least, largest] = std::minmax_element(x.begin(), x.end());
+  return {std::clamp(*least, -clip, clip), std::clamp(*largest, -clip, clip)};
+}
+
+// A scale and a bias that are being sought together.
+class BiasSearch {
+ public:
+  BiasSearch(const PlanarSpec& spec, const ScaleSearch& searching)
+      : type_(spec.scale),
+        points_(unit_points(spec, 0)),
+        span_(searching.span),
+        loops_(searching.loops),
+        above_bias_(span_.n),
+        codes_(span_.n) {}
+
+  // Takes a candidate if it is better than what was taken before, and returns the least-squares grid for its codes.
+  PlanarGrid consider(const PlanarGrid& candidate) {
+    for (std::size_t i = 0; i < span_.n; ++i) above_bias_[i] = span_.x[i] - candidate.bias;
+    double error;
+    loops_.errors({above_bias_.data(), span_.weights, span_.n}, points_, &candidate.scale, 1, &error);
+    if (error < least_) {
+      least_ = error;
+      best_ = candidate;
+    }
+    loops_.codes(above_bias_.data(), span_.n, points_, candidate.scale, codes_.data());
+    return refined(candidate);
+  }
+  const PlanarGrid& best() const { return best_; }
+
+ private:
+  PlanarGrid refined(PlanarGrid grid) const {
+    const auto sum = [&](auto term) {
+      return long_sum(
+          span_.n, [&](std::size_t i) { return span_.weights[i] * term(span_.x[i], static_cast<float>(codes_[i])); });
+    };
+    const double w = sum([](float, float) { return 1.0f; }), q = sum([](float, float code) { return code; }),
+                 qq = sum([](float, float code) { return code * code; }),
+                 x = sum([](float value, float) { return value; }),
+                 qx = sum([](float value, float code) { return code * value; });
+    const double determinant = w * qq - q * q;
+    const double scale = determinant > 0 ? (w * qx - q * x) / determinant : 0;
+    if (!(scale > 0)) return grid;
+    grid.scale = storable_scale(static_cast<float>(scale), type_, {});
+    grid.bias = storable_bias(static_cast<float>((x - scale * q) / w), type_);
+    return grid;
+  }
+
+  ScaleType type_;
+  UnitPoints points_;
+  SpanValues span_;
+  const SpanLoops& loops_;
+  std::vector<float> above_bias_;
+  std::vector<std::uint8_t> codes_;
+  PlanarGrid best_;
+  double least_ = std::numeric_limits<double>::infinity();
+};
+
+PlanarGrid fit_biased(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search) {
+  const float levels = static_cast<float>(code_range(spec).hi);
+  PlanarGrid plain;
+  plain.bias = storable_bias(range.min, spec.scale);
+  if (!(range.max > range.min)) return plain;
+  const float step = range.max / levels - range.min / levels;
+  plain.scale = storable_scale(step, spec.scale, {});
+  if (!search) return plain;
+
+  BiasSearch best(spec, searching);
+  best.consider(plain);
+  // Both ends are drawn in, each time refined by least squares.
+  constexpr int kShares = 10, kRefinements = 3;
+  for (int share = 0; share < kShares; ++share) {
+    const float shrunk = step * (1 - 0.05f * static_cast<float>(share));
+    PlanarGrid candidate;
+    candidate.scale = storable_scale(shrunk, spec.scale, {});
+    candidate.bias = storable_bias(range.min + 0.5f * levels * (step - shrunk), spec.scale);
+    for (int i = 0; i < kRefinements; ++i) candidate = best.consider(candidate);
+    best.consider(candidate);
+  }
+  return best.best();
+}
+
 PlanarGrid fit_point_table(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search,
                            ScaleUnit unit) {
   const PointTable& table = *point_table(spec.points);
@@ -278,10 +361,19 @@ float storable_scale(float scale, ScaleType type, ScaleUnit unit) {
   return scale;
 }
 
+float storable_bias(float bias, ScaleType type) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  if (type == ScaleType::f16) return f16_to_f32(to_f16_saturated(bias));
+  if (type == ScaleType::bf16)
+    return bf16_to_f32(f32_to_bf16(std::clamp(bias, -bf16_to_f32(0x7f7f), bf16_to_f32(0x7f7f))));
+  return std::clamp(bias, -kLargest, kLargest);
+}
+
 CodeRange code_range(const PlanarSpec& spec) {
   if (spec.points == PlanarPoints::ternary) return {0, 2, 1};
   if (spec.is_high) return {0, 3, 1};
   const std::int32_t levels = 1 << spec.bits;
+  if (spec.has_bias) return {0, levels - 1, 0};
   const bool is_symmetric_byte = spec.points == PlanarPoints::integer && spec.bits == 8 && !spec.is_asymmetric;
   return {is_symmetric_byte ? 1 : 0, levels - 1, levels / 2};
 }
@@ -306,8 +398,8 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
     options.rule = FitRule::absmax;
     range = {std::max(range.min, -kLargestRange), std::min(range.max, kLargestRange)};
   }
-  if (const float clip = clipped_at(spec, x, options); clip > 0)
-    range = {std::max(range.min, -clip), std::min(range.max, clip)};
+  const float clip = clipped_at(spec, x, options);
+  if (clip > 0) range = {std::max(range.min, -clip), std::min(range.max, clip)};
   const bool search = options.rule == FitRule::search || (options.rule == FitRule::automatic && spec.bits < 7);
   // Searches always have weights, so that their loops need not ask.
   const float* weights = importance.data();
@@ -332,6 +424,9 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
       return grid;
     }
     case PlanarPoints::integer:
+      if (spec.has_bias)
+        return fit_biased(spec, searching, own_range(x, clip > 0 ? std::min(clip, kLargestRange) : kLargestRange),
+                          search);
       return spec.is_asymmetric ? fit_asymmetric(spec, searching, range, search, unit)
                                 : fit_symmetric(spec, searching, range, search, unit);
     default:

@@ -10,6 +10,8 @@
 //   search               the (importance-weighted) squared error over a range of scales, each refined by least squares;
 //   never worse
 //                        than absmax; exact for ternary and binary. Learned tables: k-means.
+//                        With a bias: the range is that of the numbers, 0 or not, its lower end the bias; searches draw
+//                        both ends in and refine scale and bias together by least squares.
 //   percentile, entropy  the range is cut off (clip.h), then absmax
 //   absmean              ternary, binary: scale = mean |x| (BitNet b1.58, XNOR-Net); elsewhere as absmax
 //   threshold            ternary: |x| > 0.7 mean |x| are kept, scale = their mean (Ternary Weight Networks); elsewhere
@@ -38,12 +40,16 @@ struct PlanarGrid {
   std::int32_t zero = 0;        // the stored code that decodes to 0, for integers and ternary
   float threshold = 0;          // ternary: magnitudes above it are kept. Not stored; half the scale after reading
   float offset = 0;             // dq: see ScaleUnit
+  float bias = 0;               // what the stored code 0 decodes to, where the format has one; storable
   std::uint8_t scale_code = 0;  // dq: the stored code of the scale
 };
 
 // A scale rounded to its type, positive (zero only for binary), finite. Negative scales only where the format is high;
 // what is nearest to a tiny scale in dq may be zero or less, as in its reference.
 float storable_scale(float scale, ScaleType type, ScaleUnit unit);
+
+// A bias rounded to its type, finite.
+float storable_bias(float bias, ScaleType type);
 
 // Integers as they are stored: codes 0 .. 2^bits - 1.
 struct CodeRange {

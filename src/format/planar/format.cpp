@@ -10,6 +10,7 @@
 #include "format/bit_pack.h"
 #include "format/clip.h"
 #include "format/planar/dynamic_map.h"
+#include "format/planar/planes.h"
 #include "format/planar/points.h"
 #include "format/planar/tensor_grid.h"
 #include "format/scale.h"
@@ -19,85 +20,25 @@ namespace nibble {
 
 namespace {
 
-// The order of planes; a format has those it needs, in this order.
-constexpr std::size_t kCodes = 0;
-constexpr std::size_t kScales = 1;  // or the table
-constexpr std::size_t kNested = 2;
-constexpr std::size_t kOffset = 3;
-
-DType scale_dtype(ScaleType type) {
-  switch (type) {
-    case ScaleType::f32:
-      return DType::f32;
-    case ScaleType::f16:
-      return DType::f16;
-    case ScaleType::bf16:
-      return DType::bf16;
-    case ScaleType::e8m0:
-      return DType::f8_e8m0;
-    case ScaleType::s6:
-    case ScaleType::s8:
-    case ScaleType::dq:
-      return DType::u8;
-  }
-  return DType::u8;
-}
-
-void write_float(float value, ScaleType type, std::byte* at) {
-  switch (type) {
-    case ScaleType::f32:
-      std::memcpy(at, &value, 4);
-      return;
-    case ScaleType::f16:
-    case ScaleType::bf16: {
-      const std::uint16_t bits = type == ScaleType::f16 ? f32_to_f16(value) : f32_to_bf16(value);
-      std::memcpy(at, &bits, 2);
-      return;
-    }
-    default:
-      *at = static_cast<std::byte>(std::ilogb(value) + 127);
-      return;
-  }
-}
-
-float read_float(ScaleType type, const std::byte* at) {
-  float value;
-  std::uint16_t bits;
-  switch (type) {
-    case ScaleType::f32:
-      std::memcpy(&value, at, 4);
-      return value;
-    case ScaleType::f16:
-      std::memcpy(&bits, at, 2);
-      return f16_to_f32(bits);
-    case ScaleType::bf16:
-      std::memcpy(&bits, at, 2);
-      return bf16_to_f32(bits);
-    default: {
-      const int exponent = std::to_integer<int>(*at);
-      return exponent == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, exponent - 127);
-    }
-  }
-}
+constexpr std::size_t kChunk = 256;  // columns worked on at a time
 
 bool is_plain(FitRule rule) { return rule == FitRule::absmax || rule == FitRule::minmax; }
-
-bool all_zero(std::span<const float> x) {
-  return std::all_of(x.begin(), x.end(), [](float value) { return value == 0; });
-}
 
 FormatInfo make_info(const PlanarSpec& spec) {
   FormatInfo info;
   info.name = planar_name(spec);
   info.description = planar_description(spec);
   info.kind = FormatKind::planar;
-  info.span = spec.grain == PlanarGrain::group ? spec.group : 0;
+  info.span = spec.has_groups() ? spec.group : 0;
+  if (spec.grain == PlanarGrain::block) info.row_unit = spec.block_rows;
   info.bits_per_weight = spec.bits;
   const bool is_table = spec.points == PlanarPoints::table;
-  if (spec.grain == PlanarGrain::group) {
-    const unsigned per_group =
-        is_table ? scale_bits(spec.scale) << spec.bits : scale_bits(spec.scale) + (spec.is_asymmetric ? spec.bits : 0);
-    info.bits_per_weight += static_cast<double>(per_group) / spec.group;
+  if (spec.has_groups()) {
+    const unsigned per_group = is_table        ? scale_bits(spec.scale) << spec.bits
+                               : spec.has_bias ? 2 * scale_bits(spec.scale)
+                                               : scale_bits(spec.scale) + (spec.is_asymmetric ? spec.bits : 0);
+    info.bits_per_weight +=
+        static_cast<double>(per_group) / (static_cast<double>(spec.group) * static_cast<double>(info.row_unit));
     if (spec.scale == ScaleType::dq) info.bits_per_weight += 32.0 / static_cast<double>(kNestedGroups * spec.group);
   }
   if (!is_table && (spec.scale == ScaleType::f16)) {
@@ -107,6 +48,7 @@ FormatInfo make_info(const PlanarSpec& spec) {
     if (table != nullptr) largest = static_cast<double>(table->max());
     // A zero point moves the range: as much on either side is held whatever it is.
     if (spec.is_asymmetric) largest = (range.hi - range.lo) / 2.0;
+    if (spec.has_bias) largest = 1;  // the bias is an end of the range
     info.max_magnitude = largest * static_cast<double>(kMaxF16);
   }
   return info;
@@ -125,28 +67,33 @@ PlanarFormat::PlanarFormat(const PlanarSpec& spec, const SpanLoops& loops)
 
 std::int32_t PlanarFormat::first_integer() const noexcept {
   if (spec_.points == PlanarPoints::ternary) return -1;
-  if (spec_.points != PlanarPoints::integer || spec_.is_unsigned) return 0;
+  if (spec_.points != PlanarPoints::integer || spec_.is_unsigned || spec_.has_bias) return 0;
   return -range_.middle;
 }
 
 std::uint64_t PlanarFormat::groups(std::uint64_t cols) const noexcept {
-  return spec_.grain == PlanarGrain::group ? cols / spec_.group + (cols % spec_.group != 0 ? 1 : 0) : 1;
+  return spec_.has_groups() ? cols / spec_.group + (cols % spec_.group != 0 ? 1 : 0) : 1;
 }
 
 std::vector<PlaneSpec> PlanarFormat::planes(std::uint64_t rows, std::uint64_t cols) const {
   checked_elements({rows, cols, 64}, info_.name);  // no size below can overflow after this
   std::vector<PlaneSpec> specs;
-  const auto add = [&](const char* suffix, DType dtype, std::vector<std::uint64_t> per_row) {
-    PlaneSpec spec{suffix, dtype, {rows}, dtype_size(dtype), 0};
+  const auto add_for = [&](std::uint64_t row_unit, const char* suffix, DType dtype,
+                           const std::vector<std::uint64_t>& per_row) {
+    const std::uint64_t units = rows / row_unit + (rows % row_unit != 0 ? 1 : 0);
+    PlaneSpec spec{suffix, dtype, {units}, dtype_size(dtype), 0, row_unit};
     for (const std::uint64_t extent : per_row) {
       spec.shape.push_back(extent);
       spec.row_bytes *= extent;
     }
-    spec.bytes = rows * spec.row_bytes;
+    spec.bytes = units * spec.row_bytes;
     specs.push_back(std::move(spec));
   };
+  const auto add = [&](const char* suffix, DType dtype, const std::vector<std::uint64_t>& per_row) {
+    add_for(info_.row_unit, suffix, dtype, per_row);
+  };
   const auto packed = [](std::uint64_t count, unsigned bits) { return count / 8 * bits + (count % 8 * bits + 7) / 8; };
-  add("codes", DType::u8, {packed(cols, spec_.bits)});
+  add_for(1, "codes", DType::u8, {packed(cols, spec_.bits)});
   const std::uint64_t num_groups = groups(cols);
   if (has_table()) {
     add("table", scale_dtype(spec_.scale), {num_groups, std::uint64_t{1} << spec_.bits});
@@ -154,9 +101,11 @@ std::vector<PlaneSpec> PlanarFormat::planes(std::uint64_t rows, std::uint64_t co
     const DType dtype = scale_dtype(spec_.scale);
     specs.push_back({"scales", dtype, {1}, 0, dtype_size(dtype)});
     if (spec_.is_asymmetric) specs.push_back({"zeros", DType::u8, {1}, 0, 1});
+    if (spec_.has_bias) specs.push_back({"biases", dtype, {1}, 0, dtype_size(dtype)});
   } else {
     add("scales", scale_dtype(spec_.scale), {spec_.scale == ScaleType::s6 ? packed(num_groups, 6) : num_groups});
     if (spec_.is_asymmetric) add("zeros", DType::u8, {packed(num_groups, spec_.bits)});
+    if (spec_.has_bias) add("biases", scale_dtype(spec_.scale), {num_groups});
     if (is_two_level()) add("base", DType::f32, {});
     if (is_double()) {
       const std::uint64_t num_nested = (rows * num_groups + kNestedGroups - 1) / kNestedGroups;
@@ -165,157 +114,6 @@ std::vector<PlaneSpec> PlanarFormat::planes(std::uint64_t rows, std::uint64_t co
     }
   }
   return specs;
-}
-
-// --- grids -----------------------------------------------------------------------------------------------------------
-
-std::unique_ptr<TensorGrid> PlanarFormat::prepare(std::span<const float> weights, std::uint64_t rows,
-                                                  std::uint64_t cols, std::span<const float> importance,
-                                                  const FitOptions& given) const {
-  if (!needs_prepare()) return nullptr;
-  auto tensor_grid = std::make_unique<PlanarTensorGrid>();
-  if (spec_.grain == PlanarGrain::tensor) {
-    std::vector<float> repeated;
-    for (std::uint64_t row = 0; row < rows && !importance.empty(); ++row)
-      repeated.insert(repeated.end(), importance.begin(), importance.end());
-    tensor_grid->grid = fit_planar(spec_, weights, repeated, given, {}, loops_);
-    return tensor_grid;
-  }
-  // The scales that every group would like to have.
-  std::vector<float> wanted;
-  for (std::uint64_t row = 0; row < rows; ++row) {
-    const auto whole_row = weights.subspan(static_cast<std::size_t>(row * cols), static_cast<std::size_t>(cols));
-    const FitOptions options = clip_for_row(whole_row, entropy_levels(), given);
-    for (std::uint64_t begin = 0; begin < cols; begin += spec_.group) {
-      const auto columns = static_cast<std::size_t>(std::min<std::uint64_t>(spec_.group, cols - begin));
-      const auto x = whole_row.subspan(static_cast<std::size_t>(begin), columns);
-      const auto weight =
-          importance.empty() ? importance : importance.subspan(static_cast<std::size_t>(begin), columns);
-      wanted.push_back(all_zero(x) ? 0.0f : fit_planar(spec_, x, weight, options, {}, loops_).scale);
-    }
-  }
-  tensor_grid->groups = groups(cols);
-  if (is_double()) {
-    choose_nested(wanted, *tensor_grid);
-    return tensor_grid;
-  }
-  const float top = spec_.scale == ScaleType::s6 ? 63.0f : 255.0f;
-  for (std::uint64_t row = 0; row < rows; ++row) {
-    const auto of_row = std::span(wanted).subspan(static_cast<std::size_t>(row * tensor_grid->groups),
-                                                  static_cast<std::size_t>(tensor_grid->groups));
-    const float largest = *std::max_element(of_row.begin(), of_row.end());
-    tensor_grid->bases.push_back(largest > 0 ? std::max(largest / top, kMinNormal) : 1.0f);
-  }
-  return tensor_grid;
-}
-
-void PlanarFormat::pack_tensor(const TensorGrid* tensor_grid, const RowPlanes& planes) const {
-  if (is_double()) {
-    const auto& units = static_cast<const PlanarTensorGrid&>(*tensor_grid);
-    std::memcpy(planes[kNested], units.nested.data(), units.nested.size() * sizeof(float));
-    write_float(units.offset, ScaleType::f32, planes[kOffset]);
-  }
-  if (spec_.grain != PlanarGrain::tensor) return;
-  const auto& grid = static_cast<const PlanarTensorGrid&>(*tensor_grid).grid;
-  write_float(grid.scale, spec_.scale, planes[kScales]);
-  if (spec_.is_asymmetric) *planes[kScales + 1] = static_cast<std::byte>(grid.zero);
-}
-
-std::unique_ptr<TensorGrid> PlanarFormat::unpack_tensor(const ConstRowPlanes& planes, std::uint64_t rows,
-                                                        std::uint64_t cols) const {
-  if (!needs_prepare()) return nullptr;
-  auto tensor_grid = std::make_unique<PlanarTensorGrid>();
-  tensor_grid->groups = groups(cols);
-  if (spec_.grain == PlanarGrain::tensor) {
-    tensor_grid->grid = read_grid(planes, 0, 0, nullptr);
-  } else if (is_double()) {
-    tensor_grid->nested.resize(
-        static_cast<std::size_t>((rows * tensor_grid->groups + kNestedGroups - 1) / kNestedGroups));
-    std::memcpy(tensor_grid->nested.data(), planes[kNested], tensor_grid->nested.size() * sizeof(float));
-    tensor_grid->offset = read_float(ScaleType::f32, planes[kOffset]);
-  } else {
-    const std::byte* bases = planes[kScales + (spec_.is_asymmetric ? 2 : 1)];
-    for (std::uint64_t row = 0; row < rows; ++row)
-      tensor_grid->bases.push_back(read_float(ScaleType::f32, bases + 4 * row));
-  }
-  return tensor_grid;
-}
-
-void PlanarFormat::fit(std::span<const float> x, std::span<const float> importance, const TensorGrid* tensor_grid,
-                       std::uint64_t row, const FitOptions& options, std::byte* grid, std::size_t span_index) const {
-  PlanarGrid fitted;
-  if (has_table()) {
-    float table[16];
-    fit_table(spec_, x, importance, options, {table, num_table_points()});
-    std::memcpy(grid + sizeof(PlanarGrid), table, sizeof(float) * num_table_points());
-  } else if (needs_prepare() && tensor_grid == nullptr) {
-    throw Error(ErrorKind::internal, "a format with a grid for the whole tensor was not prepared: " + info_.name);
-  } else if (spec_.grain == PlanarGrain::tensor) {
-    fitted = static_cast<const PlanarTensorGrid&>(*tensor_grid).grid;
-  } else {
-    const ScaleUnit unit =
-        needs_prepare() ? static_cast<const PlanarTensorGrid&>(*tensor_grid).unit_of(row, span_index) : ScaleUnit{};
-    fitted = fit_planar(spec_, x, importance, options, unit, loops_);
-    if (needs_prepare() && all_zero(x)) fitted.scale = storable_scale(is_double() ? 0.0f : 1.0f, spec_.scale, unit);
-    if (is_double()) fitted.scale_code = nearest_dynamic((fitted.scale - unit.offset) / unit.base);
-    if (is_double()) fitted.scale = dynamic_value(fitted.scale_code) * unit.base + unit.offset;
-  }
-  std::memcpy(grid, &fitted, sizeof(fitted));
-}
-
-void PlanarFormat::write_grid(const PlanarGrid& grid, const float* table, std::size_t span_index,
-                              const RowPlanes& row) const {
-  if (spec_.grain == PlanarGrain::tensor) return;  // pack_tensor did
-  if (has_table()) {
-    const std::size_t size = scale_bits(spec_.scale) / 8;
-    for (std::size_t k = 0; k < num_table_points(); ++k)
-      write_float(table[k], spec_.scale, row[kScales] + (span_index * num_table_points() + k) * size);
-    return;
-  }
-  if (is_two_level()) {
-    const auto code = static_cast<std::uint32_t>(std::nearbyint(grid.scale / grid.base));
-    const unsigned bits = scale_bits(spec_.scale);
-    pack_bits(&code, 1, bits, span_index * bits, row[kScales]);
-    write_float(grid.base, ScaleType::f32, row[kScales + (spec_.is_asymmetric ? 2 : 1)]);
-  } else if (is_double()) {
-    row[kScales][span_index] = static_cast<std::byte>(grid.scale_code);
-  } else {
-    write_float(grid.scale, spec_.scale, row[kScales] + span_index * scale_bits(spec_.scale) / 8);
-  }
-  const auto zero = static_cast<std::uint32_t>(grid.zero);
-  if (spec_.is_asymmetric) pack_bits(&zero, 1, spec_.bits, span_index * spec_.bits, row[kScales + 1]);
-}
-
-PlanarGrid PlanarFormat::read_grid(const ConstRowPlanes& row, std::size_t span_index, std::uint64_t first_group,
-                                   float* table) const {
-  PlanarGrid grid;
-  if (has_table()) {
-    const std::size_t size = scale_bits(spec_.scale) / 8;
-    for (std::size_t k = 0; k < num_table_points(); ++k)
-      table[k] = read_float(spec_.scale, row[kScales] + (span_index * num_table_points() + k) * size);
-    return grid;
-  }
-  if (is_two_level()) {
-    std::uint32_t code;
-    const unsigned bits = scale_bits(spec_.scale);
-    unpack_bits(row[kScales], span_index * bits, 1, bits, &code);
-    grid.base = read_float(ScaleType::f32, row[kScales + (spec_.is_asymmetric ? 2 : 1)]);
-    grid.scale = grid.base * static_cast<float>(code);
-  } else if (is_double()) {
-    grid.base = read_float(ScaleType::f32, row[kNested] + (first_group + span_index) / kNestedGroups * sizeof(float));
-    grid.offset = read_float(ScaleType::f32, row[kOffset]);
-    grid.scale_code = std::to_integer<std::uint8_t>(row[kScales][span_index]);
-    grid.scale = dynamic_value(grid.scale_code) * grid.base + grid.offset;
-  } else {
-    grid.scale = read_float(spec_.scale, row[kScales] + span_index * scale_bits(spec_.scale) / 8);
-  }
-  if (spec_.is_asymmetric) {
-    unpack_bits(row[kScales + 1], span_index * spec_.bits, 1, spec_.bits, &grid.zero);
-  } else if (spec_.points == PlanarPoints::integer || spec_.points == PlanarPoints::ternary) {
-    grid.zero = range_.middle;
-  }
-  if (spec_.points == PlanarPoints::ternary) grid.threshold = 0.5f * grid.scale;
-  return grid;
 }
 
 // --- codes -----------------------------------------------------------------------------------------------------------
@@ -339,7 +137,17 @@ void PlanarFormat::find_codes(const PlanarGrid& grid, const float* table, std::s
       }
       return;
     default:
+      if (spec_.has_bias) return find_codes_above(grid, x, codes);
       loops_.codes(x.data(), x.size(), unit_points(spec_, grid.zero), grid.scale, codes);
+  }
+}
+
+void PlanarFormat::find_codes_above(const PlanarGrid& grid, std::span<const float> x, std::uint8_t* codes) const {
+  float above[kChunk];
+  for (std::size_t begin = 0; begin < x.size(); begin += kChunk) {
+    const std::size_t count = std::min(kChunk, x.size() - begin);
+    for (std::size_t i = 0; i < count; ++i) above[i] = x[begin + i] - grid.bias;
+    loops_.codes(above, count, unit_points(spec_, 0), grid.scale, codes + begin);
   }
 }
 
@@ -348,6 +156,10 @@ void PlanarFormat::find_values(const PlanarGrid& grid, const float* table, std::
   switch (spec_.points) {
     case PlanarPoints::integer:
     case PlanarPoints::ternary:
+      if (spec_.has_bias) {
+        for (std::size_t i = 0; i < codes.size(); ++i) out[i] = grid.scale * static_cast<float>(codes[i]) + grid.bias;
+        return;
+      }
       for (std::size_t i = 0; i < codes.size(); ++i) out[i] = grid.scale * static_cast<float>(codes[i] - grid.zero);
       return;
     case PlanarPoints::binary:
@@ -388,6 +200,7 @@ std::vector<GridPart> PlanarFormat::grid_parts(const std::byte* bytes, std::size
   }
   parts.push_back({"scale", static_cast<double>(grid.scale)});
   if (spec_.is_asymmetric) parts.push_back({"zero point", static_cast<double>(grid.zero + first_integer())});
+  if (spec_.has_bias) parts.push_back({"bias", static_cast<double>(grid.bias)});
   return parts;
 }
 
@@ -395,8 +208,9 @@ std::vector<GridPart> PlanarFormat::grid_parts(const std::byte* bytes, std::size
 
 void PlanarFormat::pack(const std::byte* grid, const Code* codes, std::size_t span_index, std::size_t columns,
                         const RowPlanes& row) const {
-  write_grid(*reinterpret_cast<const PlanarGrid*>(grid), reinterpret_cast<const float*>(grid + sizeof(PlanarGrid)),
-             span_index, row);
+  if (!has_shared_grids())
+    write_grid(*reinterpret_cast<const PlanarGrid*>(grid), reinterpret_cast<const float*>(grid + sizeof(PlanarGrid)),
+               span_index, row);
   pack_bits(codes, columns, spec_.bits, span_index * spec_.group * spec_.bits, row[kCodes]);
 }
 
@@ -419,7 +233,7 @@ void PlanarFormat::encode_row(std::span<const float> x, std::span<const float> i
     float table[16];
   } fitted;
   const std::size_t span = span_columns(x.size());
-  const FitOptions options = spec_.grain == PlanarGrain::tensor ? given : clip_for_row(x, entropy_levels(), given);
+  const FitOptions options = has_shared_grids() ? given : clip_for_row(x, entropy_levels(), given);
   std::vector<std::uint8_t> codes(std::min(span, x.size()));
   for (std::size_t begin = 0, index = 0; begin < x.size(); begin += span, ++index) {
     const auto piece = x.subspan(begin, std::min(span, x.size() - begin));
@@ -430,14 +244,13 @@ void PlanarFormat::encode_row(std::span<const float> x, std::span<const float> i
     if (is_double() && is_plain(options.rule))
       coding.scale = fit_planar(spec_, piece, weights, options, {}, loops_).scale;
     find_codes(coding, fitted.table, piece, codes.data());
-    write_grid(fitted.grid, fitted.table, index, row);
+    if (!has_shared_grids()) write_grid(fitted.grid, fitted.table, index, row);
     pack_bits(codes.data(), piece.size(), spec_.bits, begin * spec_.bits, row[kCodes]);
   }
 }
 
 void PlanarFormat::decode_row(const ConstRowPlanes& row, const TensorGrid*, std::uint64_t row_index,
                               std::span<float> out) const {
-  constexpr std::size_t kChunk = 256;  // columns unpacked at a time
   const std::size_t span = span_columns(out.size());
   std::uint8_t codes[kChunk];
   float table[16];
@@ -462,7 +275,8 @@ std::optional<std::string> PlanarFormat::find_defect(const ConstRowPlanes& row, 
     for (std::size_t k = 0; k < num_table_points(); ++k)
       if (!std::isfinite(table[k])) return "a point of the table is not finite" + where();
     if (!std::isfinite(grid.scale)) return "the scale is not finite" + where();
-    if (!spec_.is_high && std::signbit(grid.scale)) return "the scale is negative" + where();
+    if (!std::isfinite(grid.bias)) return "the bias is not finite" + where();
+    if (!spec_.is_high && !spec_.has_bias && std::signbit(grid.scale)) return "the scale is negative" + where();
     if (spec_.points != PlanarPoints::ternary && fixed_table_ == nullptr) continue;
     for (std::uint64_t i = begin; i < std::min(cols, begin + span); ++i) {
       std::uint8_t code;

@@ -6,14 +6,18 @@
 //   codes      U8 [rows, ceil(cols * bits / 8)]   least-significant bit first along the inputs, rows padded to bytes
 //   scales     F32, F16, BF16 or F8_E8M0 [rows, G], or [1] for the grain tensor; for s6 and s8: U8 [rows, ceil(G * 6 /
 //   8)] or [rows, G] zeros      U8 [rows, ceil(G * bits / 8)], packed like codes, or [1]; asymmetric integers only
+//   biases     as the scales; integers with a bias only, which have no zeros
 //   table      F16, BF16 or F32 [rows, G, 2^bits]; learned tables only, which have no scales
 //   base       F32 [rows]; s6 and s8 only: a group's scale is base * its scale code
 //   nested     F32 [ceil(rows * G / 256)], offset F32 [1]; dq only: groups are numbered across the whole tensor, and
 //   the scale of group
 //              i is dynamic_map[scales[i]] * nested[i / 256] + offset, as bitsandbytes stores doubly quantized scales
 //
+// Where the grain is a block, scales, zeros and biases have a row for every block_rows rows of the tensor.
+//
 // Integer codes are stored unsigned: for symmetric formats 2^(bits-1) (ternary and int2:high: 1) stands for 0, for
-// asymmetric ones the stored zero point does. x = scale * (code - zero). binary: x = scale * (2 code - 1). Floats: the
+// asymmetric ones the stored zero point does. x = scale * (code - zero), with a bias x = scale * code + bias, each
+// operation rounded to f32. binary: x = scale * (2 code - 1). Floats: the
 // code is the number's bit pattern.
 #pragma once
 
@@ -43,7 +47,7 @@ class PlanarFormat final : public Format, public LoopedFormat {
   std::size_t grid_bytes() const override { return sizeof(PlanarGrid) + sizeof(float) * num_table_points(); }
   std::unique_ptr<TensorGrid> prepare(std::span<const float> weights, std::uint64_t rows, std::uint64_t cols,
                                       std::span<const float> importance, const FitOptions& options) const override;
-  bool needs_prepare() const override { return spec_.grain == PlanarGrain::tensor || is_two_level() || is_double(); }
+  bool needs_prepare() const override { return has_shared_grids() || is_two_level() || is_double(); }
   void pack_tensor(const TensorGrid* tensor_grid, const RowPlanes& planes) const override;
   std::unique_ptr<TensorGrid> unpack_tensor(const ConstRowPlanes& planes, std::uint64_t rows,
                                             std::uint64_t cols) const override;
@@ -68,17 +72,28 @@ class PlanarFormat final : public Format, public LoopedFormat {
 
  private:
   bool is_two_level() const { return spec_.scale == ScaleType::s6 || spec_.scale == ScaleType::s8; }
+  bool has_blocks() const { return spec_.grain == PlanarGrain::block; }
+  // Whether grids are written by pack_tensor, not with the codes of a row.
+  bool has_shared_grids() const { return spec_.grain == PlanarGrain::tensor || has_blocks(); }
   bool is_double() const { return spec_.scale == ScaleType::dq; }
   bool has_table() const { return spec_.points == PlanarPoints::table; }
   std::size_t num_table_points() const { return has_table() ? std::size_t{1} << spec_.bits : 0; }
   std::size_t entropy_levels() const { return std::size_t{1} << (spec_.bits - 1); }
-  std::size_t span_columns(std::size_t cols) const { return spec_.grain == PlanarGrain::group ? spec_.group : cols; }
+  std::size_t span_columns(std::size_t cols) const { return spec_.has_groups() ? spec_.group : cols; }
+
+  std::unique_ptr<TensorGrid> prepare_blocks(std::span<const float> weights, std::uint64_t rows, std::uint64_t cols,
+                                             std::span<const float> importance, const FitOptions& options) const;
+  // Where a row of blocks begins in each plane.
+  template <class Planes>
+  Planes block_row(const Planes& planes, std::uint64_t index, std::uint64_t num_groups) const;
 
   void write_grid(const PlanarGrid& grid, const float* table, std::size_t span_index, const RowPlanes& row) const;
   // first_group: the number of the row's first group in the tensor, for dq.
   PlanarGrid read_grid(const ConstRowPlanes& row, std::size_t span_index, std::uint64_t first_group,
                        float* table) const;
   void find_codes(const PlanarGrid& grid, const float* table, std::span<const float> x, std::uint8_t* codes) const;
+  // Of formats with a bias.
+  void find_codes_above(const PlanarGrid& grid, std::span<const float> x, std::uint8_t* codes) const;
   void find_values(const PlanarGrid& grid, const float* table, std::span<const std::uint8_t> codes, float* out) const;
 
   PlanarSpec spec_;

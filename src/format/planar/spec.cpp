@@ -56,6 +56,7 @@ constexpr auto kAliases = std::to_array<std::array<std::string_view, 2>>({{"mxfp
                                                                           {"mxfp8_e5m2", "fp8_e5m2:g32:e8m0"}});
 
 constexpr std::uint32_t kMaxGroup = 1u << 20;
+constexpr std::uint32_t kMaxBlockRows = 4096;
 
 std::optional<unsigned> digit_after(std::string_view text, std::string_view prefix, unsigned min, unsigned max) {
   if (text.size() != prefix.size() + 1 || !text.starts_with(prefix)) return std::nullopt;
@@ -120,20 +121,39 @@ void judge(const PlanarSpec& spec, std::string_view spelling) {
   if (is_double && spec.points != PlanarPoints::nf4 && spec.points != PlanarPoints::fp4)
     refuse(spelling, "double quantization (dq) belongs to nf4 and fp4; integers have s6 and s8");
   if (spec.is_asymmetric && !is_integer) refuse(spelling, "only integers have zero points; leave out asym");
-  if (is_integer && spec.bits == 1 && !spec.is_asymmetric)
-    refuse(spelling, "one bit is an integer only with a zero point (add :asym); {-1, 1} is called binary");
-  if (spec.is_high && !(is_integer && spec.bits == 2 && !spec.is_asymmetric))
+  if (spec.has_bias && !is_integer) refuse(spelling, "only integers have a bias; leave out bias");
+  if (spec.has_bias && spec.is_asymmetric)
+    refuse(spelling, "a bias takes the place of zero points; leave out asym or bias");
+  if (spec.has_bias && (is_two_level || spec.scale == ScaleType::e8m0))
+    refuse(spelling, "a bias needs a type with a sign: f32, f16 or bf16");
+  if (is_integer && spec.bits == 1 && !spec.is_asymmetric && !spec.has_bias)
+    refuse(spelling,
+           "one bit is an integer only with a zero point or a bias (add :asym or :bias); {-1, 1} is called binary");
+  if (spec.is_high && !(is_integer && spec.bits == 2 && !spec.is_asymmetric && !spec.has_bias))
     refuse(spelling, "high is a form of symmetric int2");
   if (spec.is_high && (is_two_level || spec.scale == ScaleType::e8m0))
     refuse(spelling, "high needs scales with a sign: f32, f16 or bf16");
   if (spec.points == PlanarPoints::table && (is_two_level || spec.scale == ScaleType::e8m0))
     refuse(spelling, "tables hold f32, f16 or bf16");
-  if (spec.points == PlanarPoints::table && spec.grain == PlanarGrain::tensor)
+  if (spec.points == PlanarPoints::table && (spec.grain == PlanarGrain::tensor || spec.grain == PlanarGrain::block))
     refuse(spelling, "a table belongs to a row or a group");
   if (spec.points == PlanarPoints::binary && spec.scale == ScaleType::e8m0)
     refuse(spelling, "e8m0 has no zero, which all-zero groups of binary need");
   if ((is_two_level || is_double) && spec.grain != PlanarGrain::group)
     refuse(spelling, "two-level scales need groups, for example g64");
+}
+
+// "128x64" of "block128x64".
+void parse_block(std::string_view sizes, std::string_view spelling, PlanarSpec& spec) {
+  const char* const last = sizes.data() + sizes.size();
+  const auto [by, rows_code] = std::from_chars(sizes.data(), last, spec.block_rows);
+  const bool has_rows = rows_code == std::errc{} && by != last && *by == 'x';
+  const auto [end, cols_code] = std::from_chars(has_rows ? by + 1 : last, last, spec.group);
+  if (!has_rows || cols_code != std::errc{} || end != last || spec.block_rows < 2 || spec.block_rows > kMaxBlockRows ||
+      spec.group == 0 || spec.group > kMaxGroup)
+    refuse(spelling, "a block has 2 to " + std::to_string(kMaxBlockRows) + " rows and 1 to " +
+                         std::to_string(kMaxGroup) + " columns, as in block128x128: block" + std::string(sizes));
+  spec.grain = PlanarGrain::block;
 }
 
 }  // namespace
@@ -161,11 +181,16 @@ std::optional<PlanarSpec> parse_planar(std::string_view spelling) {
       once(has_grain, "the grain");
       spec->grain = option == "row" ? PlanarGrain::row : PlanarGrain::tensor;
       spec->group = 0;
+    } else if (option.starts_with("block")) {
+      once(has_grain, "the grain");
+      parse_block(option.substr(5), spelling, *spec);
     } else if (option == "asym" || option == "sym") {
       once(has_zero, "the symmetry");
       spec->is_asymmetric = option == "asym";
     } else if (option == "high") {
       once(spec->is_high, "high");
+    } else if (option == "bias") {
+      once(spec->has_bias, "bias");
     } else if (const auto scale = parse_scale(option)) {
       once(has_scale, "the scale's type");
       spec->scale = *scale;
@@ -177,11 +202,13 @@ std::optional<PlanarSpec> parse_planar(std::string_view spelling) {
       spec->grain = PlanarGrain::group;
     } else {
       refuse(spelling,
-             "unknown option; options are g<N>, row, tensor, asym, high, f32, f16, bf16, e8m0, s6, s8, dq: '" +
+             "unknown option; options are g<N>, row, tensor, block<R>x<N>, asym, bias, high, f32, f16, bf16, e8m0, s6, "
+             "s8, dq: '" +
                  std::string(option) + "'");
     }
   }
   if (!has_scale) spec->scale = default_scale(*spec);
+  if (spec->has_bias) spec->is_unsigned = false;
   judge(*spec, spelling);
   return spec;
 }
@@ -204,8 +231,12 @@ std::string planar_name(const PlanarSpec& spec) {
     case PlanarGrain::tensor:
       name += ":tensor";
       break;
+    case PlanarGrain::block:
+      name.append(":block").append(std::to_string(spec.block_rows)).append("x").append(std::to_string(spec.group));
+      break;
   }
   if (spec.is_asymmetric) name += ":asym";
+  if (spec.has_bias) name += ":bias";
   if (spec.is_high) name += ":high";
   if (spec.scale != default_scale(spec)) name.append(":").append(scale_name(spec.scale));
   return name;
@@ -214,11 +245,12 @@ std::string planar_name(const PlanarSpec& spec) {
 std::string planar_description(const PlanarSpec& spec) {
   std::string text;
   if (spec.points == PlanarPoints::integer) {
-    const int low = spec.is_unsigned                        ? 0
+    const bool from_zero = spec.is_unsigned || spec.has_bias;
+    const int low = from_zero                               ? 0
                     : spec.is_high                          ? -1
                     : spec.bits == 8 && !spec.is_asymmetric ? -127
                                                             : -(1 << (spec.bits - 1));
-    const int high = spec.is_unsigned ? (1 << spec.bits) - 1 : spec.is_high ? 2 : (1 << (spec.bits - 1)) - 1;
+    const int high = from_zero ? (1 << spec.bits) - 1 : spec.is_high ? 2 : (1 << (spec.bits - 1)) - 1;
     text.append(std::to_string(spec.bits))
         .append("-bit integers ")
         .append(std::to_string(low))
@@ -230,11 +262,15 @@ std::string planar_description(const PlanarSpec& spec) {
   for (const NamedPoints& named : kNamedPoints) {
     if (text.empty() && named.points == spec.points) text = named.description;
   }
-  const std::string per = spec.grain == PlanarGrain::group ? std::to_string(spec.group)
-                          : spec.grain == PlanarGrain::row ? "row"
-                                                           : "tensor";
+  const std::string per = spec.grain == PlanarGrain::group    ? std::to_string(spec.group)
+                          : spec.grain == PlanarGrain::row    ? "row"
+                          : spec.grain == PlanarGrain::tensor ? "tensor"
+                                                              : std::to_string(spec.block_rows) + " rows and " +
+                                                                    std::to_string(spec.group) + " columns";
   if (spec.points == PlanarPoints::table) return text + " per " + per;
-  text += spec.is_asymmetric ? ", scale and zero point per " : ", one scale per ";
+  text += spec.is_asymmetric ? ", scale and zero point per "
+          : spec.has_bias    ? ", scale and bias per "
+                             : ", one scale per ";
   text += per;
   if (spec.scale == ScaleType::e8m0) text += ", a power of two";
   if (spec.scale == ScaleType::s6 || spec.scale == ScaleType::s8)
@@ -253,8 +289,9 @@ std::string planar_spelling_help() {
   for (const auto& [alias, meaning] : kAliases)
     aliases.append(aliases.empty() ? "" : ", ").append(alias).append(" = ").append(meaning);
   return "points   " + points + ", table2..table4\n" +
-         "grain    gN (N columns share a scale), row, tensor\n"
-         "zero     asym: a zero point beside each scale (integers)\n"
+         "grain    gN (N columns share a scale), row, tensor, blockRxN (R rows and N columns share a scale)\n"
+         "zero     asym: a zero point beside each scale (integers); bias: a float beside each scale, x = scale * q + "
+         "bias\n"
          "range    high: int2 as {-1, 0, 1, 2} instead of {-2, -1, 0, 1}\n"
          "scales   " +
          scales +

@@ -5,15 +5,18 @@
 //   points   int1 .. int8, uint1 .. uint8, ternary, binary, nf4, fp4 (bitsandbytes' table), e2m1, fp6 (E2M3), fp6_e3m2,
 //   fp8 (E4M3),
 //            fp8_e5m2, table2 .. table4 (learned)
-//   grain    g<N> columns, row, tensor
-//   zero     asym (an integer zero point per scale); without it the format is symmetric
+//   grain    g<N> columns, row, tensor, block<R>x<N>: R rows and N columns share a scale
+//   zero     asym (an integer zero point per scale), bias (a float added to what scale and code give, for integers: as
+//   MLX
+//            has it); without either the format is symmetric
 //   range    high: int2 as {-1, 0, 1, 2} instead of {-2, -1, 0, 1}
 //   scales   f32, f16, bf16, e8m0, or s6 / s8: 6- or 8-bit multiples of one f32 per row, or dq (nf4 and fp4):
 //   bitsandbytes' double
 //            quantization. Default: f16 for groups and tables, else f32.
 //
 // uintN stores and decodes as intN does; only the numbering of its codes (and zero points) differs: 0 .. 2^N - 1
-// instead of -2^(N-1) .. 2^(N-1) - 1.
+// instead of -2^(N-1) .. 2^(N-1) - 1. With a bias codes have no other numbering than 0 .. 2^N - 1, and uintN is
+// another spelling of intN.
 //
 //   PlanarSpec spec = *parse_planar("int4:asym:g32");   planar_name(spec) == "int4:g32:asym"
 #pragma once
@@ -38,7 +41,7 @@ enum class PlanarPoints : std::uint8_t {
   fp8_e5m2,
   table
 };
-enum class PlanarGrain : std::uint8_t { group, row, tensor };
+enum class PlanarGrain : std::uint8_t { group, row, tensor, block };
 enum class ScaleType : std::uint8_t { f32, f16, bf16, e8m0, s6, s8, dq };
 
 struct PlanarSpec {
@@ -48,8 +51,12 @@ struct PlanarSpec {
   bool is_asymmetric = false;
   bool is_high = false;  // int2 as {-1, 0, 1, 2}
   PlanarGrain grain = PlanarGrain::group;
-  std::uint32_t group = 128;  // columns; for PlanarGrain::group
-  ScaleType scale = ScaleType::f16;
+  std::uint32_t group = 128;         // columns; for PlanarGrain::group and block
+  ScaleType scale = ScaleType::f16;  // of biases, too
+  bool has_bias = false;             // integers: x = scale * code + bias
+  std::uint32_t block_rows = 0;      // for PlanarGrain::block
+
+  bool has_groups() const { return grain == PlanarGrain::group || grain == PlanarGrain::block; }
 
   bool operator==(const PlanarSpec&) const = default;
 };

@@ -16,14 +16,21 @@ namespace nibble {
 
 inline constexpr std::uint64_t kNestedGroups = 256;  // scales that share a scale of theirs in dq
 
-// The one grid of a whole tensor, or the unit of each row's two-level scales, or what dq scales are counted in.
+// The one grid of a whole tensor, or those of its blocks, or the unit of each row's two-level scales, or what dq scales
+// are counted in.
 class PlanarTensorGrid final : public TensorGrid {
  public:
   PlanarGrid grid;
+  std::vector<PlanarGrid> blocks;  // [rows of blocks, groups]
   std::vector<float> bases;
   std::vector<float> nested;
   float offset = 0;
-  std::uint64_t groups = 0;  // a row's
+  std::uint64_t groups = 0;      // a row's
+  std::uint64_t block_rows = 1;  // rows that share a block
+
+  const PlanarGrid& block_of(std::uint64_t row, std::size_t span_index) const {
+    return blocks.at(static_cast<std::size_t>(row / block_rows * groups + span_index));
+  }
 
   ScaleUnit unit_of(std::uint64_t row, std::size_t span_index) const {
     if (nested.empty()) return bases.empty() ? ScaleUnit{} : ScaleUnit{bases.at(static_cast<std::size_t>(row))};

@@ -207,6 +207,7 @@ class GgufWriter final : public CheckpointWriter {
     if (!planned.format->info().ggml_type)
       refuse(ErrorKind::unsupported, "{}: GGUF cannot hold the format {}; write a directory, or choose a GGUF format",
              where, planned.format->name());
+    if (planned.parts) require_only(parts_of(*planned.parts), {}, "a GGUF file", where);
     if (planned.name.size() > kGgufMaxName)
       refuse(ErrorKind::unsupported, "{}: GGUF names have at most {} bytes: {}", where, kGgufMaxName,
              planned.name.size());

@@ -11,6 +11,7 @@
 #include "io/checkpoint_parts.h"
 #include "io/checkpoint_writer.h"
 #include "io/message_text.h"
+#include "io/packing/part_planes.h"
 #include "io/safetensors/planar_container.h"
 #include "io/safetensors/safetensors_layout.h"
 #include "io/tensor_stream.h"
@@ -113,6 +114,16 @@ class DirectoryWriter final : public CheckpointWriter {
     directory_.reset();
   }
 
+  // What the tensor has beside codes and grids, under the names of its planes.
+  std::vector<SideTensor> parts_of_tensor(std::size_t index) const {
+    std::vector<SideTensor> list;
+    const PlannedTensor& planned = stream_.planned(index);
+    if (!planned.parts) return list;
+    for (PartPlane& plane : pack_parts(*planned.parts))
+      list.push_back({plane_name(planned.name, plane.suffix), std::move(plane.tensor)});
+    return list;
+  }
+
   SafetensorsLayout lay_out(const Shard& shard) const {
     std::vector<LayoutEntry> entries;
     for (const std::size_t i : shard.tensors) {
@@ -123,6 +134,8 @@ class DirectoryWriter final : public CheckpointWriter {
         entries.push_back(
             {plane_name(planned.name, spec.suffix), spec.dtype, raw ? planned.shape : spec.shape, spec.bytes});
       }
+      for (const SideTensor& part : parts_of_tensor(i))
+        entries.push_back({part.name, part.tensor.dtype, part.tensor.shape, part.tensor.bytes.size()});
     }
     if (&shard == &shards_.front())
       for (const SideTensor& side : side_tensors_)
@@ -138,9 +151,14 @@ class DirectoryWriter final : public CheckpointWriter {
     shard.header_hash = XXH3_64bits(layout.header.data(), layout.header.size());
     shard.file_bytes = layout.file_bytes;
     std::size_t entry = 0;
-    for (const std::size_t i : shard.tensors)
+    for (const std::size_t i : shard.tensors) {
       for (std::size_t plane = 0; plane < stream_.specs(i).size(); ++plane)
         stream_.place(i, plane, file, layout.offsets[entry++]);
+      for (const SideTensor& part : parts_of_tensor(i)) {
+        file.write_at(layout.offsets[entry++], part.tensor.bytes);
+        small_bytes_ += part.tensor.bytes.size();
+      }
+    }
     if (&shard != &shards_.front()) return;
     for (const SideTensor& side : side_tensors_) {
       file.write_at(layout.offsets[entry++], side.tensor.bytes);
@@ -183,6 +201,10 @@ class DirectoryWriter final : public CheckpointWriter {
         for (const PlaneSpec& spec : stream_.specs(i))
           map[plane_name(stream_.planned(i).name, spec.suffix)] = shard.name;
         total += stream_.bytes(i);
+        for (const SideTensor& part : parts_of_tensor(i)) {
+          map[part.name] = shard.name;
+          total += part.tensor.bytes.size();
+        }
       }
     for (const SideTensor& side : side_tensors_) {
       map[side.name] = shards_.front().name;

@@ -11,6 +11,7 @@
 
 #include "io/json_text.h"
 #include "io/message_text.h"
+#include "io/packing/part_planes.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -42,18 +43,62 @@ Shape read_shape(const Json& entry, const std::string& where) {
   return shape;
 }
 
-PlannedTensor read_entry(const std::string& name, const Json& entry, const std::string& source) {
+ChannelTransform read_transform(const Json& parts, const char* key, const std::string& where) {
+  const auto found = parts.find(key);
+  if (found == parts.end()) return {};
+  if (!found->is_string()) corrupt("{}: '{}' should be a string", where, key);
+  const std::string& name = found->get_ref<const std::string&>();
+  const auto size = parse_transform(name);
+  if (!size)
+    throw Error(ErrorKind::unsupported, fmt::format("{}: '{}' is not known here: {}", where, key, quote_name(name)));
+  return {*size, {}};
+}
+
+// Everything in "parts" must be known: what is left out would change the weights.
+void read_part_list(const Json& entry, const std::string& where, ListedTensor& listed) {
+  const auto parts = entry.find("parts");
+  if (parts == entry.end()) return;
+  if (!parts->is_object()) corrupt("{}: 'parts' should be an object", where);
+  for (const auto& [key, value] : parts->items())
+    if (key != "planes" && key != "input_transform" && key != "output_transform")
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("{}: has a part that is not known here: {}", where, quote_name(key)));
+  listed.input_transform = read_transform(*parts, "input_transform", where);
+  listed.output_transform = read_transform(*parts, "output_transform", where);
+  const auto planes = parts->find("planes");
+  if (planes == parts->end()) return;
+  if (!planes->is_array()) corrupt("{}: 'planes' should be a list of names", where);
+  for (const Json& plane : *planes) {
+    if (!plane.is_string()) corrupt("{}: 'planes' should be a list of names", where);
+    const std::string& name = plane.get_ref<const std::string&>();
+    if (std::ranges::find(part_suffixes(), name) == part_suffixes().end())
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("{}: has a part that is not known here: {}", where, quote_name(name)));
+    listed.part_planes.push_back(name);
+  }
+}
+
+Json part_list(const TensorParts& parts) {
+  Json list = Json::object();
+  for (const PartPlane& plane : pack_parts(parts)) list["planes"].push_back(plane.suffix);
+  if (!parts.input_transform.empty()) list["input_transform"] = parts.input_transform.name();
+  if (!parts.output_transform.empty()) list["output_transform"] = parts.output_transform.name();
+  return list;
+}
+
+ListedTensor read_entry(const std::string& name, const Json& entry, const std::string& source) {
   const std::string where = fmt::format("{}: quantization_config: tensor {}", source, quote_name(name));
   if (!entry.is_object()) corrupt("{}: should be an object with 'format' and 'shape'", where);
   const auto format = entry.find("format");
   if (format == entry.end() || !format->is_string()) corrupt("{}: 'format' should be a string", where);
-  PlannedTensor planned{name, read_shape(entry, where), nullptr};
+  ListedTensor listed{{name, read_shape(entry, where), nullptr}, {}, {}, {}};
   try {
-    planned.format = find_format(format->get_ref<const std::string&>());
+    listed.tensor.format = find_format(format->get_ref<const std::string&>());
   } catch (const Error& e) {
     throw Error(ErrorKind::unsupported, fmt::format("{}: {}", where, e.what()));
   }
-  return planned;
+  read_part_list(entry, where, listed);
+  return listed;
 }
 
 bool is_container(const Json& config) {
@@ -71,10 +116,13 @@ Json parse_config(const std::string& text, const std::string& source) {
 
 // "P" of a name "P.SUFFIX" that a plane could bear; nullopt for other names.
 std::optional<std::string_view> layer_of_plane(std::string_view name) {
-  constexpr std::array<std::string_view, 8> kSuffixes = {".codes", ".scales", ".zeros",  ".table",
-                                                         ".base",  ".nested", ".offset", ".order"};
+  constexpr std::array<std::string_view, 8> kSuffixes = {".codes", ".scales", ".zeros",  ".biases",
+                                                         ".table", ".base",   ".nested", ".offset"};
   for (const std::string_view suffix : kSuffixes)
     if (name.ends_with(suffix)) return name.substr(0, name.size() - suffix.size());
+  for (const std::string_view suffix : part_suffixes())
+    if (name.ends_with(suffix) && name.size() > suffix.size() && name[name.size() - suffix.size() - 1] == '.')
+      return name.substr(0, name.size() - suffix.size() - 1);
   return std::nullopt;
 }
 
@@ -84,8 +132,8 @@ std::string plane_name(std::string_view tensor, std::string_view suffix) {
   return suffix.empty() ? std::string(tensor) : fmt::format("{}.{}", layer_of(tensor), suffix);
 }
 
-std::optional<std::vector<PlannedTensor>> read_container_plan(const std::string& config_json,
-                                                              const std::string& source) {
+std::optional<std::vector<ListedTensor>> read_container_plan(const std::string& config_json,
+                                                             const std::string& source) {
   if (config_json.empty()) return std::nullopt;
   const Json config = parse_config(config_json, source);
   if (!is_container(config)) return std::nullopt;
@@ -93,14 +141,14 @@ std::optional<std::vector<PlannedTensor>> read_container_plan(const std::string&
   const auto version = container.find("version");
   if (version == container.end() || !version->is_number_unsigned())
     corrupt("{}: quantization_config: 'version' should be a number", source);
-  if (*version != kContainerVersion)
+  if (*version != kContainerVersion && *version != kContainerVersionPlain)
     throw Error(ErrorKind::unsupported,
-                fmt::format("{}: quantization_config: version is not {}; a newer nibble wrote it: {}", source,
-                            kContainerVersion, version->get<std::uint64_t>()));
+                fmt::format("{}: quantization_config: version is not {} or {}; a newer nibble wrote it: {}", source,
+                            kContainerVersionPlain, kContainerVersion, version->get<std::uint64_t>()));
   const auto tensors = container.find("tensors");
   if (tensors == container.end() || !tensors->is_object())
     corrupt("{}: quantization_config: 'tensors' should be an object", source);
-  std::vector<PlannedTensor> plan;
+  std::vector<ListedTensor> plan;
   for (const auto& [name, entry] : tensors->items()) plan.push_back(read_entry(name, entry, source));
   return plan;
 }
@@ -109,9 +157,14 @@ std::string write_container_plan(const std::string& config_json, const std::vect
                                  const std::string& source) {
   Json config = config_json.empty() ? Json::object() : parse_config(config_json, source);
   Json tensors = Json::object();
-  for (const PlannedTensor& planned : plan)
-    if (planned.format->info().kind != FormatKind::raw)
-      tensors[planned.name] = {{"format", planned.format->name()}, {"shape", planned.shape}};
+  bool has_parts = false;
+  for (const PlannedTensor& planned : plan) {
+    if (planned.format->info().kind == FormatKind::raw) continue;
+    tensors[planned.name] = {{"format", planned.format->name()}, {"shape", planned.shape}};
+    if (!planned.parts || parts_of(*planned.parts).empty()) continue;
+    tensors[planned.name]["parts"] = part_list(*planned.parts);
+    has_parts = true;
+  }
   if (tensors.empty()) {
     if (!is_container(config)) return config_json;
     config.erase("quantization_config");
@@ -119,7 +172,7 @@ std::string write_container_plan(const std::string& config_json, const std::vect
     if (!is_container(config)) config["quantization_config"] = Json::object();
     Json& container = config["quantization_config"];
     container["quant_method"] = "nibble";
-    container["version"] = kContainerVersion;
+    container["version"] = has_parts ? kContainerVersion : kContainerVersionPlain;
     container["tensors"] = std::move(tensors);
   }
   return dump_json(config, 2) + "\n";
@@ -136,7 +189,8 @@ class Assembler {
   }
 
   // The tensor goes where the first of its planes was.
-  void assemble(const PlannedTensor& planned) {
+  void assemble(const ListedTensor& listed) {
+    const PlannedTensor& planned = listed.tensor;
     const std::string where =
         fmt::format("{}: tensor {} ({})", directory_, quote_name(planned.name), planned.format->name());
     layers_.insert(std::string(layer_of(planned.name)));
@@ -167,6 +221,7 @@ class Assembler {
     }
     if (planes.size() == 1) result.data = planes[0];
     result.view = make_view(planned.format, size.rows, size.cols, std::move(planes), where);
+    result.view.parts = read_parts(listed, size, where, result.bytes);
     assembled_.emplace(first, std::move(result));
   }
 
@@ -188,16 +243,41 @@ class Assembler {
   }
 
  private:
-  std::size_t take(const std::string& name, const PlaneSpec& spec, const std::string& where) {
+  // Null: none. bytes: those of the planes are added.
+  std::shared_ptr<const TensorParts> read_parts(const ListedTensor& listed, const MatrixSize& size,
+                                                const std::string& where, std::uint64_t& bytes) {
+    if (listed.part_planes.empty() && listed.input_transform.empty() && listed.output_transform.empty()) return nullptr;
+    auto parts = std::make_shared<TensorParts>();
+    parts->input_transform = listed.input_transform;
+    parts->output_transform = listed.output_transform;
+    for (const std::string& suffix : listed.part_planes) {
+      const std::string name = plane_name(listed.tensor.name, suffix);
+      const StoredTensor& plane = tensors_[take(name, where)];
+      const auto dtype = parse_dtype(plane.type_name);
+      const std::string why = dtype ? unpack_part(suffix, {*dtype, plane.shape, plane.data}, *parts)
+                                    : fmt::format("has a type that is not known here, {}", plane.type_name);
+      if (!why.empty()) corrupt("{}: plane {} in {} {}", where, quote_name(name), plane.file, why);
+      bytes += plane.data.size();
+    }
+    if (const auto defect = find_parts_defect(*parts, size.rows, size.cols)) corrupt("{}: {}", where, *defect);
+    return parts;
+  }
+
+  std::size_t take(const std::string& name, const std::string& where) {
     const auto found = by_name_.find(name);
     if (found == by_name_.end()) corrupt("{}: plane {} is missing", where, quote_name(name));
     if (taken_[found->second]) corrupt("{}: plane {} belongs to two tensors", where, quote_name(name));
-    const StoredTensor& plane = tensors_[found->second];
+    taken_[found->second] = true;
+    return found->second;
+  }
+
+  std::size_t take(const std::string& name, const PlaneSpec& spec, const std::string& where) {
+    const std::size_t index = take(name, where);
+    const StoredTensor& plane = tensors_[index];
     if (plane.type_name != dtype_name(spec.dtype) || plane.shape != spec.shape)
       corrupt("{}: plane {} in {} should be {} {} but is {} {}", where, quote_name(name), plane.file,
               dtype_name(spec.dtype), shape_text(spec.shape), plane.type_name, shape_text(plane.shape));
-    taken_[found->second] = true;
-    return found->second;
+    return index;
   }
 
   // Beside the codes of a tensor, or of one that config.json lists, nothing else bears such a name.
@@ -216,10 +296,10 @@ class Assembler {
 
 }  // namespace
 
-void assemble_planes(std::vector<StoredTensor>& tensors, const std::vector<PlannedTensor>& plan,
+void assemble_planes(std::vector<StoredTensor>& tensors, const std::vector<ListedTensor>& plan,
                      const std::string& directory) {
   Assembler assembler(tensors, directory);
-  for (const PlannedTensor& planned : plan) assembler.assemble(planned);
+  for (const ListedTensor& listed : plan) assembler.assemble(listed);
   assembler.finish();
 }
 

@@ -41,14 +41,14 @@ void read_planar(const IntegerForm& form, const ConstRowPlanes& row, std::size_t
                  BlockCodes& out) {
   const auto& format = static_cast<const PlanarFormat&>(*form.format);
   const PlanarSpec& spec = format.spec();
-  const std::size_t first = block * kBlockDepth, group = spec.grain == PlanarGrain::group ? spec.group : 0;
+  const std::size_t first = block * kBlockDepth, group = spec.has_groups() ? spec.group : 0;
   unpack_bits(row[0], first * spec.bits, columns, spec.bits, out.codes);
   for (std::size_t g = 0; g * form.shape.group < columns; ++g) {
     PlanarGrid grid;
     const std::size_t span = group == 0 ? 0 : (first + g * form.shape.group) / group;
     format.unpack(row, span, 0, form.tensor_grid, out.row, reinterpret_cast<std::byte*>(&grid), nullptr);
     out.scales[g] = scale_bits_of(grid, form.shape.scale);
-    out.offsets[g] = static_cast<std::uint32_t>(grid.zero);
+    out.offsets[g] = spec.has_bias ? f32_to_f16(grid.bias) : static_cast<std::uint32_t>(grid.zero);
     out.row_scale = form.shape.scale == ScaleKind::row ? grid.scale : grid.base;
   }
 }
@@ -91,7 +91,7 @@ void keep_nested(IntegerShape& shape, const PlanarSpec& spec, std::uint64_t cols
 // Whether blocks can hold the groups.
 bool set_scales(IntegerShape& shape, const PlanarSpec& spec) {
   shape.scale = scale_kind(spec.scale);
-  if (spec.grain == PlanarGrain::group) {
+  if (spec.has_groups()) {
     shape.group = spec.group;
     return spec.group >= 16 && kBlockDepth % spec.group == 0;
   }
@@ -132,7 +132,11 @@ std::optional<IntegerForm> planar_integer_form(const Format& format, std::uint64
   if (!set_scales(shape, spec)) return std::nullopt;
   switch (spec.points) {
     case PlanarPoints::integer:
-      if (spec.is_asymmetric)
+      if (spec.has_bias) {
+        // Biases of other types, and of whole rows, are no offsets that blocks hold.
+        if (shape.scale != ScaleKind::f16) return std::nullopt;
+        shape.offset = OffsetKind::f16;
+      } else if (spec.is_asymmetric)
         shape.offset = spec.bits == 1 || spec.bits == 2 || spec.bits == 4 ? OffsetKind::zero_packed : OffsetKind::zero8;
       else
         shape.middle = spec.bits == 1 ? 2 * code_range(spec).middle : code_range(spec).middle;

@@ -28,6 +28,14 @@ PackedLinear::~PackedLinear() = default;
 namespace {
 
 std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, Machine& machine) {
+  if (weights.parts) {
+    // Rows are decoded, parts and all, for each product; none of the faster forms has a place for them.
+    require_only(
+        parts_of(*weights.parts),
+        {TensorPart::input_order, TensorPart::sparse_outliers, TensorPart::input_transform, TensorPart::tensor_scale},
+        "a product that decodes row by row", "a tensor in " + weights.format->name());
+    return pack_decoded_rows(weights, machine);
+  }
   if (weights.format->info().kind == FormatKind::raw) {
     if (takes_bf16(machine.isa, options, weights.specs.at(0).dtype == DType::bf16))
       if (auto packed = pack_bf16_panels(weights, machine)) return packed;

@@ -65,8 +65,10 @@ StoredMatrix TensorOutput::write_and_keep(std::size_t index, const LinearTask& t
               [&](const LinearQuantizer& linear, const QuantizedTensor& band, std::uint64_t first_row) {
                 linear.decode(band, first_row, stored.values.values);
                 stored.tensor_grid = linear.tensor_grid();
-                // Rows that know their place in a tensor cannot be put into another order.
-                if (!keeps_codes || stored.tensor_grid != nullptr || is_raw(plan_.tensors[index])) return;
+                // Rows that know their place in a tensor, or share a grid, cannot be put into another order.
+                if (!keeps_codes || stored.tensor_grid != nullptr || is_raw(plan_.tensors[index]) ||
+                    task.format->info().row_unit != 1)
+                  return;
                 if (!stored.codes) stored.codes.emplace(task.format, rows, cols);
                 const QuantizedView view = band.view();
                 for (std::uint64_t row = 0; row < band.rows; ++row)

@@ -59,8 +59,12 @@ FittedSpan make_span(const ExplainRequest& request, std::span<const float> numbe
   const FormatInfo& info = request.format->info();
   FittedSpan span;
   const auto [smallest, largest] = std::ranges::minmax(numbers);
-  span.low = std::min(0.0f, request.range ? request.range->first : smallest);
-  span.high = std::max(0.0f, request.range ? request.range->second : largest);
+  span.low = request.range ? request.range->first : smallest;
+  span.high = request.range ? request.range->second : largest;
+  if (holds_zero(*request.format)) {
+    span.low = std::min(0.0f, span.low);
+    span.high = std::max(0.0f, span.high);
+  }
   for (const float x : numbers) span.values.push_back(std::clamp(x, span.low, span.high));
   if (info.kind == FormatKind::raw) return span;
   span.description = "the given numbers";

@@ -36,7 +36,7 @@ PlainScale plain_scale(const PlanarSpec& spec, double low, double high) {
       return {std::exp2(std::floor(std::log2(peak)) - std::floor(std::log2(divisor))),
               fmt::format("2^(floor(log2 {}) - floor(log2 {}))", explained_number(peak), explained_number(divisor))};
     }
-  } else if (spec.is_asymmetric) {
+  } else if (spec.is_asymmetric || spec.has_bias) {
     const double levels = std::exp2(spec.bits) - 1;
     return {(high - low) / levels,
             fmt::format("({} - {}) / {}", explained_number(high), operand(low), explained_number(levels))};
@@ -68,7 +68,8 @@ std::string rule_in_words(FitRule rule) {
 std::string planar_scale_formula(const PlanarFormat& format, const PlanarGrid& grid, double low, double high,
                                  const FitOptions& fit) {
   const PlanarSpec& spec = format.spec();
-  if (!(high > low)) return "nothing but zeros: any scale would do";
+  if (!(high > low))
+    return spec.has_bias ? "one value only: any scale would do" : "nothing but zeros: any scale would do";
   if (spec.points == PlanarPoints::binary) return "the mean magnitude";
   const PlainScale plain = plain_scale(spec, low, high);
   double rounded = plain.value;
@@ -150,6 +151,11 @@ std::string even_code_formula(const EvenPoints& points, const ExplainedNumber& n
 
 }  // namespace
 
+bool holds_zero(const Format& format) {
+  const PlanarFormat* const planar = as_planar(format);
+  return planar == nullptr || !planar->spec().has_bias;
+}
+
 std::string explained_number(double value) { return fmt::format("{:.6g}", value + 0.0); }
 
 std::optional<EvenPoints> find_even_points(const Format& format, const std::byte* grid, std::size_t column) {
@@ -177,7 +183,7 @@ std::optional<EvenPoints> find_even_points(const Format& format, const std::byte
   points.highest = first + static_cast<std::int64_t>(num_codes) - 1;
   points.offset = values.front() - points.scale * static_cast<double>(first);
   const double zero = -values.front() / points.scale, whole = std::nearbyint(zero);
-  if (std::fabs(zero - whole) < 1e-3 && whole >= 0 && whole < static_cast<double>(num_codes))
+  if (holds_zero(format) && std::fabs(zero - whole) < 1e-3 && whole >= 0 && whole < static_cast<double>(num_codes))
     points.zero = static_cast<std::int64_t>(whole) + first;
   return points;
 }
@@ -185,7 +191,9 @@ std::optional<EvenPoints> find_even_points(const Format& format, const std::byte
 std::vector<ExplainedStep> explain_grid(const Format& format, const std::byte* grid, float low, float high,
                                         const FitOptions& fit) {
   const double from = static_cast<double>(low), to = static_cast<double>(high);
-  std::vector<ExplainedStep> steps = {{"range", "smallest and largest number; always includes 0",
+  std::vector<ExplainedStep> steps = {{"range",
+                                       holds_zero(format) ? "smallest and largest number; always includes 0"
+                                                          : "smallest and largest number; 0 may lie outside",
                                        explained_number(from) + " .. " + explained_number(to)}};
   const PlanarFormat* const planar = as_planar(format);
   if (planar != nullptr && planar->spec().points == PlanarPoints::table)
@@ -196,6 +204,7 @@ std::vector<ExplainedStep> explain_grid(const Format& format, const std::byte* g
     if (planar != nullptr) {
       const auto& typed = *reinterpret_cast<const PlanarGrid*>(grid);
       if (part.name == "scale") formula = planar_scale_formula(*planar, typed, from, to, fit);
+      if (part.name == "bias") formula = "what code 0 stands for";
       if (part.name == "zero point") formula = planar_zero_formula(*planar, typed, from);
     } else if (part.name == "scale d") {
       formula = ratio_formula(part.value, from, to);
@@ -210,7 +219,9 @@ std::string explain_rule(const Format& format, const std::byte* grid) {
     return fmt::format("q = the nearest of {} vectors of {} points;  x ~ step * vector", format.num_codes(),
                        format.info().unit);
   if (const auto points = find_even_points(format, grid, 0)) {
-    if (!points->zero) return clamped_formula(*points, "round((x - minimum) / scale)") + ";  x ~ scale * q + minimum";
+    const std::string offset = holds_zero(format) ? "minimum" : "bias";
+    if (!points->zero)
+      return clamped_formula(*points, "round((x - " + offset + ") / scale)") + ";  x ~ scale * q + " + offset;
     if (*points->zero == 0) return clamped_formula(*points, "round(x / scale)") + ";  x ~ scale * q";
     return clamped_formula(*points, "round(x / scale) + zero") +
            fmt::format(" with zero = {};  x ~ scale * (q - zero)", *points->zero);

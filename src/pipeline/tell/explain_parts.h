@@ -13,12 +13,16 @@
 
 namespace nibble {
 
+// Whether the grid's range always includes 0: not where a bias is stored.
+bool holds_zero(const Format& format);
+
 std::string explained_number(double value);  // up to six significant digits: "-2.5", "0.0215686"
 
 // The evenly spaced points at this column; nothing where they are uneven, fewer than three, or vectors.
 std::optional<EvenPoints> find_even_points(const Format& format, const std::byte* grid, std::size_t column);
 
-// The numbers of the grid at column 0 in the order in which they are found. low, high: the range, 0 included.
+// The numbers of the grid at column 0 in the order in which they are found. low, high: the range, 0 included
+// where holds_zero.
 std::vector<ExplainedStep> explain_grid(const Format& format, const std::byte* grid, float low, float high,
                                         const FitOptions& fit);
 
