@@ -67,12 +67,34 @@ function(nibble_room name)
   set_property(GLOBAL APPEND PROPERTY NIBBLE_LINKS ${ROOM_LINK})
 endfunction()
 
-# The installed library: all rooms in one archive, with a package that find_package(nibble) finds.
+# One object of all rooms in which only the installed API is global: what src/pipeline/api/ defines outside namespace nibble::api. A program
+# that links the library may use any other name itself.
+function(nibble_hidden_object output rooms)
+  list(TRANSFORM rooms REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
+  set(list ${PROJECT_BINARY_DIR}/nibble_objects.txt)
+  file(GENERATE OUTPUT ${list} CONTENT "$<JOIN:${objects},\n>\n")
+  add_executable(nibble_weaken_unique EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/cmake/weaken_unique.cpp)
+  nibble_settings(nibble_weaken_unique)
+  add_custom_command(
+    OUTPUT ${output}
+    COMMAND ${PROJECT_SOURCE_DIR}/cmake/hide-internals ${CMAKE_NM} ${CMAKE_OBJCOPY} $<TARGET_FILE:nibble_weaken_unique> ${list} ${output}
+    DEPENDS ${objects} ${PROJECT_SOURCE_DIR}/cmake/hide-internals nibble_weaken_unique
+    VERBATIM)
+  set_source_files_properties(${output} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+endfunction()
+
+# The installed library: all rooms in one archive, with a package that find_package(nibble) finds. Sanitizers name what is in objects as it
+# is, so theirs stay apart and hide nothing.
 function(nibble_library)
   get_property(rooms GLOBAL PROPERTY NIBBLE_ROOMS)
   get_property(links GLOBAL PROPERTY NIBBLE_LINKS)
   list(REMOVE_DUPLICATES links)
-  list(TRANSFORM rooms REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
+  if(NIBBLE_SANITIZE)
+    list(TRANSFORM rooms REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
+  else()
+    set(objects ${PROJECT_BINARY_DIR}/nibble.o)
+    nibble_hidden_object(${objects} "${rooms}")
+  endif()
   add_library(nibble STATIC ${objects})
   add_library(nibble::nibble ALIAS nibble)
   set_target_properties(nibble PROPERTIES LINKER_LANGUAGE CXX)

@@ -10,22 +10,10 @@
 #include <vector>
 
 #include "kernels/machine.h"
+#include "nibble/calibrate.h"
 #include "quantize/statistics.h"
 
 namespace nibble {
-
-struct SiteAdequacy {
-  std::string site;
-  std::uint64_t count = 0, width = 0;
-  double vectors_per_column = 0;  // count / width: below 1 the second moment is singular
-  // With whole second moments only, else 0: (trace)^2 / (sum of squares), the number of directions that carry the
-  // inputs; and the largest over the smallest squared pivot of the Cholesky factor, a lower bound of the condition
-  // number, infinite when singular.
-  double effective_rank = 0, condition = 0;
-  std::uint64_t dead_columns = 0;  // never anything but zero
-  double peak_ratio = 0;           // the largest column's root mean square over the median one's
-  std::string warning;             // empty: enough
-};
 
 // Why what was seen of a site is too little; empty: it is enough. counts_known: site.count is a number of vectors (of
 // some importance matrices it is one of texts).

@@ -11,19 +11,13 @@
 #include <vector>
 
 #include "model/tokenizer/tokenizer.h"
+#include "nibble/calibrate.h"
 
 namespace nibble {
 
 struct CalibrationText {
   std::string name;  // of the file, for the record
   std::string text;
-};
-
-struct SamplingOptions {
-  std::uint64_t samples = 128;  // windows; 0: all
-  std::uint64_t length = 512;   // tokens in each
-  std::uint64_t seed = 0;
-  bool parse_special = false;  // the text of control tokens ("<|im_start|>") is that token, as in rendered chats
 };
 
 struct CalibrationTokens {

@@ -36,15 +36,12 @@
 #include "kernels/attention/attention.h"
 #include "kernels/linear/linear.h"
 #include "kernels/machine.h"
+#include "nibble/calibrate.h"
 
 namespace nibble {
 
 inline constexpr std::string_view kHeadSite = "head_in";
 
-// What Linears are multiplied in on the way. f32: weights and activations as they are. int8: activations rounded to 8
-// bits, wide columns to 15, as an engine rounds them; weights in their own codes where they are quantized, else rounded
-// to int8:g128. The latter is several times faster. automatic: int8 for models that would take long otherwise.
-enum class WalkArithmetic { automatic, f32, int8 };
 WalkArithmetic parse_walk_arithmetic(std::string_view spelling);  // Error(invalid_argument) lists what is known
 std::string_view walk_arithmetic_name(WalkArithmetic arithmetic);
 // f32 or int8.

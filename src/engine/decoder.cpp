@@ -362,9 +362,19 @@ void check_step(const SequenceStep& step, std::uint64_t vocab) {
 
 }  // namespace
 
-void Decoder::step(std::span<const SequenceStep> steps, std::span<float> logits) { run(steps, logits, {}); }
+void Decoder::step(std::span<const SequenceStep> steps, std::span<float> logits, const ProgressCallback& progress) {
+  std::vector<SavedPoint> before;
+  for (const SequenceStep& step : steps) before.push_back(step.cache->save());
+  try {
+    run(steps, logits, {}, progress);
+  } catch (...) {
+    for (std::size_t i = 0; i < steps.size(); ++i) steps[i].cache->restore(before[i]);
+    throw;
+  }
+}
 
-void Decoder::run(std::span<const SequenceStep> steps, std::span<float> logits, const StreamVisitor& visitor) {
+void Decoder::run(std::span<const SequenceStep> steps, std::span<float> logits, const StreamVisitor& visitor,
+                  const ProgressCallback& progress) {
   State& s = *state_;
   const std::uint64_t vocab = s.config.vocab_size;
   for (std::size_t i = 0; i < steps.size(); ++i) {
@@ -376,12 +386,16 @@ void Decoder::run(std::span<const SequenceStep> steps, std::span<float> logits, 
                     fmt::format("a step takes each sequence once, but two share a cache: {} and {}", j, i));
   }
 
+  std::size_t tokens = 0;
+  for (const SequenceStep& step : steps) tokens += step.tokens.size();
+  ProgressMeter meter(progress, "read", tokens);
   std::vector<Piece> pieces;
   std::size_t rows = 0, done = 0, written = 0;
   const auto flush = [&] {
     if (rows != 0) written += s.run_batch(pieces, rows, done, logits.data() + written * vocab, visitor);
     pieces.clear();
     done += rows;
+    if (rows != 0) meter.report(done);
     rows = 0;
   };
   for (const SequenceStep& step : steps)
@@ -400,7 +414,7 @@ void Decoder::run(std::span<const SequenceStep> steps, std::span<float> logits, 
 void Decoder::forward_from(KvCache& cache, std::span<const std::int32_t> tokens, std::size_t first,
                            std::span<float> logits, const StreamVisitor& visitor) {
   const SequenceStep alone{&cache, tokens, first};
-  run(std::span(&alone, 1), logits, visitor);
+  run(std::span(&alone, 1), logits, visitor, {});
 }
 
 void Decoder::forward(KvCache& cache, std::span<const std::int32_t> tokens, LogitsFor which, std::span<float> logits) {

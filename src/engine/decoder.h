@@ -119,8 +119,9 @@ class Decoder {
   // Sequences may come, go and differ in length from step to step; what each gets is the same bits as alone. logits:
   // [sum of tokens.size() - first, vocab_size], in the order of steps. Before anything is appended:
   // Error(unusable_input) when an id is outside the vocabulary, Error(invalid_argument) when a cache is too short (says
-  // both lengths) or given twice.
-  void step(std::span<const SequenceStep> steps, std::span<float> logits);
+  // both lengths) or given twice. progress: stage "read", in tokens; a stop is Error(cancelled), after which no
+  // sequence has become longer.
+  void step(std::span<const SequenceStep> steps, std::span<float> logits, const ProgressCallback& progress = {});
 
   // One sequence alone. Appends tokens to it and writes f32 logits: [vocab_size] for the last position or [tokens,
   // vocab_size] for all.
@@ -133,7 +134,8 @@ class Decoder {
                     const StreamVisitor& visitor = {});
 
  private:
-  void run(std::span<const SequenceStep> steps, std::span<float> logits, const StreamVisitor& visitor);
+  void run(std::span<const SequenceStep> steps, std::span<float> logits, const StreamVisitor& visitor,
+           const ProgressCallback& progress);
   struct State;
   std::unique_ptr<State> state_;
 };

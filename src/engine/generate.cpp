@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/progress_meter.h"
 #include "base/utf8.h"
 #include "nibble/error.h"
 
@@ -75,6 +76,14 @@ std::string TextStream::finish() { return stopped_ ? std::string() : take(held_.
 
 Generated generate(Decoder& decoder, const Tokenizer& tokenizer, std::span<const std::int32_t> prompt,
                    const GenerateOptions& options, const TextCallback& on_text) {
+  const auto step = [&](const SequenceStep& alone, std::span<float> logits, const ProgressCallback& progress) {
+    decoder.step(std::span(&alone, 1), logits, progress);
+  };
+  return generate(decoder, step, tokenizer, prompt, options, on_text);
+}
+
+Generated generate(const Decoder& decoder, const StepFunction& step, const Tokenizer& tokenizer,
+                   std::span<const std::int32_t> prompt, const GenerateOptions& options, const TextCallback& on_text) {
   const std::size_t capacity = choose_capacity(decoder.config(), prompt.size(), options);
   KvCache cache = decoder.new_cache(capacity);
   Sampler sampler(options.sampler);
@@ -89,9 +98,10 @@ Generated generate(Decoder& decoder, const Tokenizer& tokenizer, std::span<const
   std::vector<float> logits(decoder.config().vocab_size);
   std::vector<std::int32_t> history(prompt.begin(), prompt.end());
   auto start = std::chrono::steady_clock::now();
-  if (options.max_tokens > 0) decoder.forward(cache, prompt, LogitsFor::last, logits);
+  if (options.max_tokens > 0) step({&cache, prompt, prompt.size() - 1}, logits, options.progress);
   made.prompt_seconds = seconds_since(start);
 
+  ProgressMeter meter(options.progress, "generate", options.max_tokens);
   while (made.tokens.size() < options.max_tokens) {
     const std::int32_t next = sampler.choose(logits, history);
     if (tokenizer.is_end(next) && !options.ignore_end) {
@@ -100,6 +110,7 @@ Generated generate(Decoder& decoder, const Tokenizer& tokenizer, std::span<const
     }
     made.tokens.push_back(next);
     history.push_back(next);
+    meter.report(made.tokens.size());
     const bool go_on = give(stream.push(tokenizer.piece(next)));
     if (!go_on || stream.stopped()) {
       made.reason = go_on ? StopReason::stop_text : StopReason::caller;
@@ -111,7 +122,7 @@ Generated generate(Decoder& decoder, const Tokenizer& tokenizer, std::span<const
       break;
     }
     start = std::chrono::steady_clock::now();
-    decoder.forward(cache, std::span(&next, 1), LogitsFor::last, logits);
+    step({&cache, std::span(&next, 1), 0}, logits, {});
     made.decode_seconds += seconds_since(start);
     ++made.decode_tokens;
   }

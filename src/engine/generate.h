@@ -17,34 +17,19 @@
 #include "engine/decoder.h"
 #include "model/sampler.h"
 #include "model/tokenizer/tokenizer.h"
+#include "nibble/generate.h"
 
 namespace nibble {
-
-struct GenerateOptions {
-  SamplerOptions sampler = {};
-  std::size_t max_tokens = 128;
-  std::vector<std::string> stop = {};  // text that ends generation; neither it nor what follows is given out
-  bool ignore_end = false;             // go on past end tokens
-  std::size_t context = 0;  // room for prompt and answer; 0: as much as is needed, at most the model's own context
-};
-
-enum class StopReason { end_token, stop_text, max_tokens, context_full, caller };
-
-struct Generated {
-  std::string text;
-  std::vector<std::int32_t> tokens;  // without the end token
-  StopReason reason = StopReason::max_tokens;
-  std::size_t prompt_tokens = 0;
-  double prompt_seconds = 0, decode_seconds = 0;  // decode: of the passes after the prompt's
-  std::size_t decode_tokens = 0;                  // how many such passes there were
-};
-
-// Called with whole characters of new text (invalid UTF-8 replaced by U+FFFD); false stops.
-using TextCallback = std::function<bool(std::string_view)>;
 
 // Error(unusable_input) when the prompt is empty or does not fit the context.
 Generated generate(Decoder& decoder, const Tokenizer& tokenizer, std::span<const std::int32_t> prompt,
                    const GenerateOptions& options, const TextCallback& on_text);
+
+// The same where whoever owns the decoder steps it, so that others may use it between two steps.
+using StepFunction =
+    std::function<void(const SequenceStep& step, std::span<float> logits, const ProgressCallback& progress)>;
+Generated generate(const Decoder& decoder, const StepFunction& step, const Tokenizer& tokenizer,
+                   std::span<const std::int32_t> prompt, const GenerateOptions& options, const TextCallback& on_text);
 
 // Holds back what may not be given out yet: characters that are not complete, and text that may be the beginning of a
 // stop text.

@@ -13,35 +13,11 @@
 #include <vector>
 
 #include "evaluate/verdict.h"
+#include "nibble/evaluate.h"
 
 namespace nibble {
 
-enum class Judgement { accepted, rejected, undecided };
 std::string_view judgement_name(Judgement judgement);  // "accepted", "rejected", "undecided"
-
-enum class Limit { at_most, at_least };
-
-struct Requirement {
-  Metric metric = Metric::kl_mean;
-  bool of_weights = false;  // of the weights alone (LossSplit::weights); otherwise of the candidate as run
-  Limit limit = Limit::at_most;
-  double value = 0;
-  std::string text;  // "kl<=0.02"
-};
-
-struct RequirementResult {
-  Requirement requirement;
-  Judgement judgement = Judgement::undecided;
-  Figure figure;
-  std::uint64_t windows_read = 0;    // that the figure is of
-  std::uint64_t windows_needed = 0;  // in all, where undecided; 0: more text than can be told would be needed
-};
-
-struct Acceptance {
-  Judgement judgement = Judgement::undecided;  // rejected if any requirement is, accepted if all are
-  std::vector<RequirementResult> results;
-  std::uint64_t windows_needed = 0;  // the most of those that are undecided; 0 as above
-};
 
 // "NAME<=NUMBER" or "NAME>=NUMBER", separated by commas; names are MetricInfo::accept, with _weights behind them those
 // of the weights alone. Error(invalid_argument) names the rule and lists the names.

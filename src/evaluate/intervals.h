@@ -18,30 +18,13 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "nibble/evaluate.h"
 
 namespace nibble {
 
 inline constexpr std::size_t kFewestBlocks = 30;           // fewer blocks say too little about how blocks differ
 inline constexpr std::size_t kFewestExceedances = 20;      // values beyond a quantile, on its thin side ...
 inline constexpr std::size_t kFewestExceedingBlocks = 10;  // ... and blocks that hold them
-
-enum class Certainty {
-  interval,             // low .. high and the bounds are known
-  too_few_blocks,       // below kFewestBlocks
-  too_few_exceedances,  // a quantile so far out that too few values lie beyond it
-  none,                 // a maximum: no sample bounds it
-};
-
-// A measured number and how sure it is. low, high: the 95 % interval. lower_bound, upper_bound: each alone holds with
-// 95 %. These four mean something for Certainty::interval only.
-struct Figure {
-  double value = 0;
-  double gaussian_error = std::numeric_limits<double>::quiet_NaN();  // standard error if tokens were independent, as
-                                                                     // llama.cpp prints; NaN: none
-  Certainty certainty = Certainty::none;
-  double low = 0, high = 0;
-  double lower_bound = 0, upper_bound = 0;
-};
 
 // Values in order, cut into blocks. Block b holds values [ends[b - 1], ends[b]); stratum (text) h holds blocks
 // [strata[h - 1], strata[h]).

@@ -19,22 +19,9 @@
 
 #include "base/thread_pool.h"
 #include "engine/decoder.h"
+#include "nibble/evaluate.h"
 
 namespace nibble {
-
-struct LayerError {
-  double residual =
-      0;  // |y_i - x_i| / |x_i|: of the stream that leaves the layer, with all that earlier layers did to it
-  double output =
-      0;  // |(y_i - y_{i-1}) - (x_i - x_{i-1})| / |x_i - x_{i-1}|: of what the layer adds, each model on its own stream
-  double local = 0;  // |q_i(x_{i-1}) - x_i| / |x_i - x_{i-1}|: of what the candidate's layer q_i adds when it reads the
-                     // original's stream, here and at all earlier positions: what this layer alone does wrong
-};
-
-struct LayerErrors {
-  double embedding = 0;  // |y_0 - x_0| / |x_0|
-  std::vector<LayerError> layers;
-};
 
 // Sums of squares over some tokens. [i]: the point after i layers; added, output and local are 0 at point 0.
 struct LayerSums {

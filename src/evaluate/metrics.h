@@ -10,31 +10,9 @@
 #include <span>
 #include <string_view>
 
-namespace nibble {
+#include "nibble/evaluate.h"
 
-enum class Metric {
-  perplexity,
-  perplexity_ratio,
-  kl_mean,
-  kl_median,
-  kl_p99,
-  kl_p999,
-  kl_maximum,
-  top1_agreement,
-  top5_agreement,
-  flips_to_wrong,
-  flips_to_right,
-  probability_rms,
-  probability_mean,
-  probability_p01,
-  probability_p05,
-  probability_p25,
-  probability_p50,
-  probability_p75,
-  probability_p95,
-  probability_p99,
-};
-inline constexpr std::size_t kNumMetrics = 20;
+namespace nibble {
 
 enum class MetricUnit { plain, ratio, nats, share, change };  // share: 0 to 1; change: of a probability, -1 to 1
 enum class Better { lower, higher, neither };

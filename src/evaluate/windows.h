@@ -12,14 +12,9 @@
 #include <vector>
 
 #include "model/tokenizer/tokenizer.h"
+#include "nibble/evaluate.h"
 
 namespace nibble {
-
-enum class Protocol {
-  llama_cpp,  // llama-perplexity's: windows of 512, the first token of each replaced by the begin token, the second
-              // half scored
-  paper,      // the papers': windows that do not overlap, every token but the first scored, context 2048
-};
 
 std::string_view protocol_name(Protocol protocol);  // "llama.cpp", "paper"
 // Error(invalid_argument) lists the names.

@@ -12,20 +12,9 @@
 #include <vector>
 
 #include "base/random.h"
+#include "nibble/generate.h"
 
 namespace nibble {
-
-// Applied in this order: repetition penalty, top-k, top-p, min-p, temperature.
-struct SamplerOptions {
-  double temperature = 0;  // 0: greedy, the largest logit
-  std::size_t top_k = 40;  // keep the k largest; 0: all
-  double top_p = 0.95;     // keep the fewest tokens whose probabilities reach this sum; 1: all
-  double min_p = 0.05;     // drop tokens less probable than this share of the most probable one; 0: none
-  double repetition_penalty =
-      1;  // > 1 divides positive and multiplies negative logits of tokens seen (Keskar et al. 2019)
-  std::size_t repetition_window = 64;  // how many last tokens count as seen; 0: all
-  std::uint64_t seed = 0;
-};
 
 class Sampler {
  public:

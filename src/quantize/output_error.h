@@ -11,18 +11,13 @@
 
 #include "format/format.h"
 #include "kernels/machine.h"
+#include "nibble/quantize.h"
 #include "quantize/statistics.h"
 
 namespace nibble {
 
 // The sum over rows x of x H x^T, for x: [rows, cols]; of the diagonal alone where the site has no second moment.
 double output_power(const SiteStatistics& site, std::span<const float> x, std::uint64_t rows, Machine& machine);
-
-// Shares of the outputs' mean square.
-struct OutputError {
-  double nearest = 0;  // of the format's nearest values on its default grid
-  double stored = 0;   // of what the method chose
-};
 
 struct RoundedLinear {
   const SiteStatistics* site = nullptr;    // of the inputs of `weights`; null: every column weighs the same

@@ -3,7 +3,7 @@
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-mkdir -p "$scratch"/{include/nibble,src/base,src/model,tests,bench,fuzz,tools,cmake}
+mkdir -p "$scratch"/{include/nibble,src/base,src/model,examples,tests,bench,fuzz,tools,cmake}
 printf '// SPDX-License-Identifier: Apache-2.0\n' >"$scratch/src/base/a.h"
 "$1" "$scratch" || { echo "a sound tree was refused" >&2; exit 1; }
 printf '#include "model/config.h"\n' >>"$scratch/src/base/a.h"

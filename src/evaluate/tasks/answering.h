@@ -15,21 +15,9 @@
 #include "evaluate/tasks/bleu.h"
 #include "evaluate/tasks/task.h"
 #include "model/tokenizer/tokenizer.h"
+#include "nibble/tasks.h"
 
 namespace nibble {
-
-struct OptionScore {
-  double log_likelihood = 0;  // of the continuation's tokens, natural
-  bool greedy = false;        // each of them is the most probable one
-};
-
-struct Answer {
-  std::vector<OptionScore> scores;          // of the options
-  std::size_t chosen = 0, chosen_norm = 0;  // the best option by log likelihood, and by log likelihood per character
-  bool right = false, right_norm = false;   // exact_match: strict, and the last number in the text
-  std::string text;                         // what was generated
-  BleuCounts bleu;
-};
 
 struct AnswerOptions {
   std::size_t max_tokens = 256;  // of generated text

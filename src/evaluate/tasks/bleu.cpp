@@ -75,14 +75,14 @@ std::vector<std::string> bleu_tokens(std::string_view raw) {
   return tokens;
 }
 
-BleuCounts& BleuCounts::operator+=(const BleuCounts& other) {
+BleuCounts& operator+=(BleuCounts& sum, const BleuCounts& other) {
   for (std::size_t n = 0; n < 4; ++n) {
-    matches[n] += other.matches[n];
-    totals[n] += other.totals[n];
+    sum.matches[n] += other.matches[n];
+    sum.totals[n] += other.totals[n];
   }
-  length += other.length;
-  reference_length += other.reference_length;
-  return *this;
+  sum.length += other.length;
+  sum.reference_length += other.reference_length;
+  return sum;
 }
 
 BleuCounts count_bleu(std::string_view made, std::string_view reference) {

@@ -13,15 +13,11 @@
 #include <string_view>
 #include <vector>
 
+#include "nibble/tasks.h"
+
 namespace nibble {
 
-// What one sentence adds to a corpus.
-struct BleuCounts {
-  std::array<std::uint64_t, 4> matches{}, totals{};  // of n-grams, n = 1 .. 4
-  std::uint64_t length = 0, reference_length = 0;    // in tokens
-  BleuCounts& operator+=(const BleuCounts& other);
-};
-
+BleuCounts& operator+=(BleuCounts& sum, const BleuCounts& other);
 BleuCounts count_bleu(std::string_view made, std::string_view reference);
 double bleu_of(const BleuCounts& counts);
 

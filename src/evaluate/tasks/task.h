@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "nibble/tasks.h"
+
 namespace nibble {
 
 enum class TaskKind {
@@ -36,11 +38,6 @@ struct Question {
   std::size_t answer = 0;         // choice: the right option
   std::string prompt{};           // exact_match and bleu
   std::string reference{};        // the right answer's text
-};
-
-struct TaskFile {
-  std::string name, text;
-  std::string labels{};  // of tasks that keep answers in a file of their own; empty: there is none
 };
 
 struct Task {

@@ -15,6 +15,7 @@
 #include "evaluate/intervals.h"
 #include "evaluate/tasks/answering.h"
 #include "nibble/progress.h"
+#include "nibble/tasks.h"
 
 namespace nibble {
 
@@ -51,44 +52,6 @@ class TaskRun {
   const Task& task_;
   std::vector<QuestionFile> files_;
   std::vector<std::vector<Answer>> answers_;
-};
-
-// One way of counting: "acc", "acc_norm", "exact_match", "flexible_match", "perplexity", "bleu".
-struct TaskMeasure {
-  std::string name;
-  Figure figure;
-};
-
-// Of a candidate against the original, by one measure.
-struct TaskChange {
-  std::string name;
-  Figure difference;          // candidate - original
-  std::uint64_t changed = 0;  // questions answered differently, rightly or wrongly (bleu: other text)
-  std::uint64_t to_wrong = 0, to_right = 0;
-  double mcnemar = 1;  // exact p of to_wrong against to_right; 1 for measures that are no counts
-};
-
-struct TaskScores {
-  std::string model;
-  std::vector<TaskMeasure> measures;
-  std::vector<std::vector<TaskMeasure>> files;  // of each file, when there are several
-  std::vector<TaskChange> changes;              // against the first model; empty for it and for a run of one
-};
-
-struct AnsweredQuestion {
-  std::string file;
-  std::size_t line = 0, right = 0;  // right: the option, of choices
-  std::vector<Answer> answers;      // of each model
-};
-
-struct TaskVerdict {
-  std::string task;
-  std::vector<std::string> files;
-  std::uint64_t questions = 0, planned = 0;
-  std::vector<TaskScores> models;
-  std::vector<AnsweredQuestion> answered;
-  std::vector<std::string> left_out{};  // models that a stop kept from being asked at all
-  bool partial() const { return questions < planned || !left_out.empty(); }
 };
 
 // names: of the models to judge, which may be fewer than the run's; the original comes first when there is one

@@ -19,13 +19,9 @@
 
 #include "io/checkpoint.h"
 #include "io/gguf/gguf_value.h"
+#include "nibble/model.h"
 
 namespace nibble {
-
-struct EncodeOptions {
-  bool add_special = true;     // begin-of-text (and end-of-text) tokens as the tokenizer's own settings say
-  bool parse_special = false;  // recognise the text of control tokens ("<|end_of_text|>") in the input
-};
 
 class Tokenizer {
  public:

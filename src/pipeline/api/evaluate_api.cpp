@@ -1,62 +1,96 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nibble/evaluate.h"
 
+#include <fmt/format.h>
+
+#include "evaluate/acceptance.h"
+#include "evaluate/metrics.h"
+#include "nibble/error.h"
+#include "nibble/tasks.h"
 #include "pipeline/api/model_state.h"
 #include "pipeline/judge/judge_models.h"
+#include "pipeline/judge/judge_tasks.h"
 
 namespace nibble {
 namespace {
 
-Interval interval_of(const Figure& figure) {
-  if (figure.certainty != Certainty::interval) return {};
-  return {true, figure.low, figure.high};
-}
-
-PerplexityResult result_of(const PairedVerdict& verdict, const Figure& perplexity) {
-  return {perplexity.value,
-          perplexity.gaussian_error,
-          interval_of(perplexity),
-          verdict.tokens_scored,
-          verdict.windows,
-          verdict.context,
-          std::string(protocol_name(verdict.protocol))};
+// What is lost by keeping keys and values in so few bits is a loss of the candidate's: an original has f16 beside them.
+std::optional<KvType> original_kv(const EvaluateRequest& request) {
+  if (const auto kv = api::kv_of(request.original_keys_values)) return kv;
+  const KeyValueStorage storage = request.arithmetic.keys_values;
+  const bool is_coded = storage == KeyValueStorage::q8_0 || storage == KeyValueStorage::q4_0;
+  return is_coded ? std::optional(KvType::f16) : std::nullopt;
 }
 
 JudgeOptions judge_options(const EvaluateRequest& request) {
   JudgeOptions options;
-  options.windows = {parse_protocol(request.protocol), request.context, request.max_windows};
+  options.kernels = api::kernels_of(request.arithmetic);
+  options.kv = api::kv_of(request.arithmetic.keys_values);
+  options.original_kv = original_kv(request);
+  options.windows = {request.protocol, request.context, request.max_windows, request.parse_special};
   options.progress = request.progress;
+  options.keep_partial = request.keep_partial;
+  options.layers = request.layers;
+  options.split_windows = request.split_windows;
   return options;
+}
+
+std::vector<NamedCheckpoint> checkpoints_of(const std::vector<NamedModel>& models) {
+  std::vector<NamedCheckpoint> result;
+  for (const NamedModel& model : models) result.push_back({model.name, &model.model.state().checkpoint});
+  return result;
 }
 
 }  // namespace
 
-PerplexityResult evaluate(const Model& model, std::string_view text, const EvaluateRequest& request) {
-  Machine machine = make_machine(request.machine);
-  const PairedVerdict verdict =
-      judge_models(model.state().checkpoint, {}, {{"the text", std::string(text)}}, judge_options(request), machine);
-  return result_of(verdict, verdict.original_perplexity);
+MetricDescription describe_metric(Metric metric) {
+  const MetricInfo& info = describe(metric);
+  return {info.key, info.title, info.meaning};
 }
 
-Verdict evaluate_against(const Model& candidate, const Model& original, std::string_view text,
-                         const EvaluateRequest& request) {
-  Machine machine = make_machine(request.machine);
-  const PairedVerdict paired =
-      judge_models(original.state().checkpoint, {{"the candidate", &candidate.state().checkpoint}},
-                   {{"the text", std::string(text)}}, judge_options(request), machine);
-  const MetricFigures& figures = paired.candidates.front().overall;
-  const auto value = [&](Metric metric) { return figures[metric].value; };
-  const auto interval = [&](Metric metric) { return interval_of(figures[metric]); };
-  return {result_of(paired, figures[Metric::perplexity]),
-          result_of(paired, paired.original_perplexity),
-          value(Metric::kl_mean),
-          value(Metric::kl_p999),
-          value(Metric::top1_agreement),
-          value(Metric::perplexity_ratio),
-          interval(Metric::kl_mean),
-          interval(Metric::kl_p999),
-          interval(Metric::top1_agreement),
-          interval(Metric::perplexity_ratio)};
+PairedVerdict evaluate(const Model& model, const std::vector<NamedText>& texts, const EvaluateRequest& request) {
+  return evaluate_against({}, model, texts, request);
+}
+
+PairedVerdict evaluate_against(const std::vector<NamedModel>& candidates, const Model& original,
+                               const std::vector<NamedText>& texts, const EvaluateRequest& request) {
+  if (texts.empty()) throw Error(ErrorKind::unusable_input, "there is no text to read; give one at least", "texts");
+  const JudgeOptions options = judge_options(request);
+  Machine machine = api::make_machine(request.machine);
+  return judge_models(original.state().checkpoint, checkpoints_of(candidates), texts, options, machine);
+}
+
+std::vector<Requirement> read_requirements(std::string_view text) { return parse_requirements(text); }
+
+Acceptance judge_acceptance(const PairedVerdict& verdict, std::size_t candidate,
+                            const std::vector<Requirement>& requirements) {
+  if (candidate >= verdict.candidates.size())
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("the verdict has no candidate {}; it has {}", candidate, verdict.candidates.size()));
+  return accept(verdict, candidate, requirements);
+}
+
+TaskVerdict evaluate_task(const std::vector<NamedModel>& models, const EvaluateTaskRequest& request) {
+  if (models.empty()) throw Error(ErrorKind::invalid_argument, "there is no model to ask; give one at least");
+  JudgeTaskOptions options{.task = request.task,
+                           .files = request.files,
+                           .shots = request.shots,
+                           .num_shots = request.num_shots,
+                           .limit = request.limit,
+                           .paired = request.paired};
+  options.answers.max_tokens = request.max_tokens;
+  options.engine.kernels = api::kernels_of(request.arithmetic);
+  options.engine.kv = api::kv_of(request.arithmetic.keys_values);
+  options.engine.progress = request.progress;
+  options.engine.keep_partial = request.keep_partial;
+  Machine machine = api::make_machine(request.machine);
+  return judge_tasks(checkpoints_of(models), options, machine);
+}
+
+std::vector<TaskDescription> list_task_descriptions() {
+  std::vector<TaskDescription> tasks;
+  for (const std::string& name : list_task_names()) tasks.push_back({name, std::string(find_task(name).description)});
+  return tasks;
 }
 
 }  // namespace nibble

@@ -28,6 +28,7 @@
 #include "kernels/machine.h"
 #include "model/source_model.h"
 #include "nibble/progress.h"
+#include "nibble/quantize.h"
 #include "quantize/budget.h"
 #include "quantize/method.h"
 #include "quantize/recipe.h"
@@ -91,13 +92,6 @@ class SensitivityProbe {
 // A probe's measure() alone.
 Sensitivities measure_sensitivities(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
                                     const SensitivityOptions& options, Machine& machine);
-
-// Exactly one is given.
-struct Budget {
-  std::optional<double> bits_per_weight{};  // of all tensors
-  std::optional<std::uint64_t> bytes{};     // the same in bytes
-  std::optional<double> max_kl{};           // expected divergence, in nats
-};
 
 struct SolvedRecipe {
   Recipe recipe;

@@ -14,12 +14,9 @@
 #include "kernels/linear/linear.h"
 #include "kernels/machine.h"
 #include "model/source_model.h"
+#include "nibble/model.h"
 
 namespace nibble {
-
-struct NamedText {
-  std::string name, text;
-};
 
 struct NamedCheckpoint {
   std::string name;

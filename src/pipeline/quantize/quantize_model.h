@@ -24,6 +24,7 @@
 #include "kernels/machine.h"
 #include "model/source_model.h"
 #include "nibble/progress.h"
+#include "nibble/quantize.h"
 #include "quantize/output_error.h"
 #include "quantize/recipe.h"
 #include "quantize/statistics.h"
@@ -50,16 +51,6 @@ struct ActivationChoice {
   FitOptions fit{};  // of static grids (quantize/fit/activation_fit.h)
 };
 
-// A layer that a calibrated quantization has just finished.
-struct LayerReport {
-  std::uint64_t layer = 0, layers = 0;  // counted from 0; of how many
-  OutputError error{};                  // mean of its Linears
-  std::string worst{};                  // the Linear whose stored error is largest: "down"
-  OutputError worst_error{};
-  double seconds = 0;
-  bool restored = false;  // it was there already: the run before was interrupted
-};
-
 struct QuantizeModelOptions {
   Recipe recipe{};
   std::optional<ActivationChoice> activations{};  // none: whoever runs the model decides
@@ -82,49 +73,8 @@ struct QuantizeModelOptions {
   std::function<void(const LayerReport&)> on_layer{};  // with statistics: after each layer
 };
 
-// Why a tensor did not get the format that the recipe names.
-enum class Obstacle {
-  none,
-  row_length,  // its rows do not fit the format's blocks
-  magnitude,   // its weights are too large or too small for the format's scales
-};
+// Why a tensor did not get the format that the recipe names, in words.
 std::string_view obstacle_name(Obstacle obstacle);
-
-struct TensorSummary {
-  std::string name;  // as the output spells it
-  std::uint64_t rows = 0, cols = 0;
-  std::string source_format, format;
-  std::string wanted;                  // the recipe's format when it could not hold the tensor
-  Obstacle obstacle = Obstacle::none;  // why not
-  bool linear = false;                 // a layer's Linear (not embedding, head, norm or bias)
-  std::string kind;                    // what it is in any family: "q", "down", "embedding", "attention_norm"
-  std::uint64_t bytes = 0;
-  std::optional<OutputError> error;  // of calibrated quantizations
-
-  std::uint64_t elements() const { return rows * cols; }
-};
-
-struct QuantizeSummary {
-  std::filesystem::path output;
-  std::string recipe;
-  std::string activations;  // the format that is stored with the model; empty: none
-  std::vector<TensorSummary> tensors;
-  std::vector<std::string> ignored;  // tensors of the source that the model does not use
-  std::vector<std::string>
-      uninformed;  // tensors whose method asks for statistics, which have nothing of them, or zeros
-  std::vector<std::string>
-      warnings;  // a line each: calibration that is too little, or inputs whose rounding has no kernels
-  std::vector<std::string> notes;  // what else the output holds otherwise than the source, a sentence each
-  std::uint64_t source_bytes = 0;  // of all weight files
-  std::uint64_t tensor_bytes = 0;  // of all tensors in the output
-  std::uint64_t output_bytes =
-      0;  // of the weight files, written or (a dry run) to be written: headers and padding included
-  std::uint64_t parameters = 0;
-  std::uint64_t substitutions = 0, substituted_parameters = 0;
-  double bits_per_weight = 0;         // all of the output's weight bytes
-  double linear_bits_per_weight = 0;  // of the layers' Linears alone
-  std::string source_hash;            // XXH3-64 of the source's tensors; empty for a dry run
-};
 
 // "int8:row+a8:static": recipe and, behind a plus, activations. Error(invalid_argument) lists near names.
 void choose_format(QuantizeModelOptions& options, std::string_view spelling);
