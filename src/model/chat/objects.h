@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The values of a template that have an identity: namespaces, loops, macros, functions.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/chat/value.h"
+
+namespace nibble::chat {
+
+struct Statement;
+class Scope;
+
+// What a call gives: positional and then named values.
+struct Arguments {
+  std::vector<Value> positional;
+  std::vector<std::pair<std::string, Value>> named;
+};
+
+// namespace(): the one thing that a loop can change for what comes after it.
+struct Namespace : Object {
+  std::vector<std::pair<std::string, Value>> attributes;
+  std::string type_name() const override { return "TemplateNamespace"; }
+  const Value* find(std::string_view name) const {
+    for (const auto& [key, value] : attributes)
+      if (key == name) return &value;
+    return nullptr;
+  }
+};
+
+struct Cycler : Object {
+  std::vector<Value> items;
+  std::size_t at = 0;
+  std::string type_name() const override { return "Cycler"; }
+};
+
+struct Joiner : Object {
+  std::string separator;
+  bool is_used = false;
+  std::string type_name() const override { return "Joiner"; }
+};
+
+// raise_exception, range and the like: named, and the same for everyone.
+struct Function : Object {
+  explicit Function(std::string what) : name(std::move(what)) {}
+  std::string name;
+  std::string type_name() const override { return "function"; }
+};
+
+struct Macro : Object {
+  const Statement* statement = nullptr;
+  std::shared_ptr<Scope> scope;  // where it was written
+  std::string name;              // empty: the body of a call block
+  std::string type_name() const override { return "Macro"; }
+};
+
+// `loop`. Items come one at a time, since what an "if" behind them says may change while the body runs.
+struct Loop : Object {
+  std::function<std::optional<Value>()> advance;  // the next item that the loop takes
+  std::optional<std::size_t> known_length;        // without a filter
+  std::vector<Value> drained;                     // items that were taken to count them, last first
+  bool is_drained = false;
+  std::optional<Value> after;  // the next item, looked at already
+  Value before, current;
+  std::int64_t index0 = -1;
+  std::int64_t depth0 = 0;
+  std::optional<std::vector<Value>> last_changed;
+  const Statement* statement = nullptr;  // of a recursive loop: what calling it renders
+  std::shared_ptr<Scope> scope;
+  std::string type_name() const override { return "LoopContext"; }
+
+  std::optional<Value> take();
+  bool peek();
+  std::int64_t length();
+};
+
+}  // namespace nibble::chat

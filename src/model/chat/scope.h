@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Names and values of one frame: a loop's iteration, a macro's call, the template itself. What is looked up here and
+// not found is looked up where the frame was written. One thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "model/chat/value.h"
+
+namespace nibble::chat {
+
+class Scope {
+ public:
+  explicit Scope(std::shared_ptr<const Scope> outer = nullptr) : outer_(std::move(outer)) {}
+
+  void set(std::string_view name, Value value) { slot(name) = std::move(value); }
+  // Undefined from here on, whatever is outside.
+  void mask(const std::vector<std::string>& names) {
+    for (const std::string& name : names) slot(name) = std::nullopt;
+  }
+  // Null: nobody has the name. No value: it is masked.
+  const std::optional<Value>* find(std::string_view name) const {
+    for (const auto& [key, value] : entries_)
+      if (key == name) return &value;
+    return outer_ ? outer_->find(name) : nullptr;
+  }
+
+ private:
+  std::optional<Value>& slot(std::string_view name) {
+    for (auto& [key, value] : entries_)
+      if (key == name) return value;
+    return entries_.emplace_back(name, std::nullopt).second;
+  }
+
+  std::shared_ptr<const Scope> outer_;
+  std::vector<std::pair<std::string_view, std::optional<Value>>> entries_;  // names lie in the program
+};
+
+}  // namespace nibble::chat

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Texts as Python treats them: counted and cut by code points, white space and cases of all scripts. UTF-8 throughout.
+// Safe from any thread.
+//
+//   slice_text("naïve", 0, 3) == "naï"
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nibble::chat {
+
+bool is_space(char32_t c);
+std::size_t count_code_points(std::string_view text);
+std::vector<std::string_view> code_points(std::string_view text);  // each by its bytes
+// Code points [begin, end), both at most the text's length.
+std::string_view slice_text(std::string_view text, std::size_t begin, std::size_t end);
+
+enum class Side { both, left, right };
+std::string_view strip_space(std::string_view text, Side side = Side::both);
+// Any of the code points in `which`.
+std::string_view strip_of(std::string_view text, std::string_view which, Side side = Side::both);
+
+// The offset of `what` at or after `begin`, or npos; in time that grows with the sum of both lengths.
+std::size_t find_text(std::string_view text, std::string_view what, std::size_t begin = 0);
+std::string replace_text(std::string_view text, std::string_view what, std::string_view by, std::int64_t most);
+// most: how many cuts at most, -1 for any number. `separator` is not empty.
+std::vector<std::string_view> split_text(std::string_view text, std::string_view separator, std::int64_t most);
+std::vector<std::string_view> split_text_from_right(std::string_view text, std::string_view separator,
+                                                    std::int64_t most);
+std::vector<std::string_view> split_space(std::string_view text, std::int64_t most);
+std::vector<std::string_view> split_space_from_right(std::string_view text, std::int64_t most);
+std::vector<std::string_view> split_lines(std::string_view text, bool keeps_ends = false);
+
+// By the simple mappings of Unicode, and "ß" to "SS".
+std::string to_upper(std::string_view text);
+std::string to_lower(std::string_view text);
+std::string capitalize(std::string_view text);
+std::string swap_case(std::string_view text);
+// Each run of letters begins with a capital.
+std::string to_title(std::string_view text);
+
+enum class Letters { alpha, alnum, digit, numeric, decimal, space, lower, upper };
+// As Python's isalpha() and the like: false for an empty text.
+bool consists_of(std::string_view text, Letters which);
+
+std::string escape_html(std::string_view text);
+
+}  // namespace nibble::chat
