@@ -19,7 +19,8 @@ std::optional<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const
     walk.leave(site, layer);
     return std::nullopt;
   }
-  const AccumulateOptions accumulate{.second_moment = options.second_moments, .rounded = walk.multiplies_codes()};
+  const AccumulateOptions accumulate{
+      .second_moment = options.second_moments, .rounded = walk.multiplies_codes(), .windows = walk.windows()};
   SiteAccumulator sums(index, site.name, site.width, accumulate, machine);
   for (std::size_t window = 0; window < walk.windows(); ++window) {
     sums.add(walk.inputs(site, layer, window).data(), walk.length());
@@ -55,7 +56,8 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
   }
   if (options.head) {
     const Matrix norm = decode_matrix(checkpoint, *tensors.part("final_norm", -1), machine.pool);
-    const AccumulateOptions accumulate{.second_moment = options.second_moments, .rounded = walk.multiplies_codes()};
+    const AccumulateOptions accumulate{
+        .second_moment = options.second_moments, .rounded = walk.multiplies_codes(), .windows = walk.windows()};
     SiteAccumulator sums(-1, kHeadSite, config.hidden, accumulate, machine);
     for (std::size_t window = 0; window < walk.windows(); ++window)
       sums.add(walk.head_inputs(norm.values, window).data(), walk.length());

@@ -18,6 +18,17 @@ void scale_all(std::vector<float>& values, double scale, ThreadPool& pool) {
   });
 }
 
+// The shard's sums go into the total, and become zeros.
+void move_into(std::vector<float>& total, std::vector<float>& sums, ThreadPool& pool) {
+  if (total.empty()) total = large_vector(sums.size());
+  pool.parallel_for(sums.size(), std::size_t{1} << 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) {
+      total[i] += sums[i];
+      sums[i] = 0;
+    }
+  });
+}
+
 // Of some columns.
 struct ColumnSums {
   double* squares;
@@ -51,7 +62,9 @@ SiteAccumulator::SiteAccumulator(std::int64_t layer, std::string_view site, std:
       site_(site),
       width_(width),
       machine_(machine),
+      shards_(options.windows),
       sum_squares_(width),
+      total_squares_(width),
       lowest_(width),
       highest_(width),
       is_rounded_(options.rounded),
@@ -78,26 +91,38 @@ void SiteAccumulator::add(const float* x, std::size_t tokens) {
       throw Error(
           ErrorKind::corrupt,
           fmt::format("an activation is not finite, so the model's weights overflow: layer {}, {}", layer_, site_));
-  if (products_.empty()) return;
-  if (!is_rounded_) return syrk(x, tokens, width_, products_.data(), machine_);
-  rounded_.assign(x, tokens, width_, machine_.pool);
-  syrk(rounded_, products_.data(), machine_);
+  if (!products_.empty() && !is_rounded_) syrk(x, tokens, width_, products_.data(), machine_);
+  if (!products_.empty() && is_rounded_) {
+    rounded_.assign(x, tokens, width_, machine_.pool);
+    syrk(rounded_, products_.data(), machine_);
+  }
+  if (shards_.advance()) end_shard();
+}
+
+void SiteAccumulator::end_shard() {
+  for (std::size_t i = 0; i < width_; ++i) {
+    total_squares_[i] += sum_squares_[i];
+    sum_squares_[i] = 0;
+  }
+  if (!products_.empty()) move_into(total_products_, products_, machine_.pool);
 }
 
 SiteStatistics SiteAccumulator::finish() {
+  end_shard();
   SiteStatistics result;
   result.layer = layer_;
   result.site = site_;
   result.count = count_;
   const double scale = count_ == 0 ? 0.0 : 1.0 / static_cast<double>(count_);
-  for (const double sum : sum_squares_) result.mean_square.push_back(static_cast<float>(sum * scale));
+  for (const double sum : total_squares_) result.mean_square.push_back(static_cast<float>(sum * scale));
   for (std::size_t i = 0; i < width_; ++i) {
     result.absmax.push_back(std::max(highest_[i], -lowest_[i]));
     result.lowest = std::min(result.lowest, lowest_[i]);
     result.highest = std::max(result.highest, highest_[i]);
   }
-  if (!products_.empty()) mirror_lower(products_.data(), width_, machine_.pool);
-  result.second_moment = std::move(products_);
+  products_ = {};
+  if (!total_products_.empty()) mirror_lower(total_products_.data(), width_, machine_.pool);
+  result.second_moment = std::move(total_products_);
   scale_all(result.second_moment, scale, machine_.pool);
   if (is_rounded_ && !result.second_moment.empty())  // the diagonal is known as it is
     for (std::size_t i = 0; i < width_; ++i) result.second_moment[i * width_ + i] = result.mean_square[i];
@@ -116,14 +141,20 @@ SiteStatistics SiteAccumulator::finish() {
 
 void CrossAccumulator::add(const float* y, const float* x, std::size_t tokens, const RoundedRows& rounded) {
   count_ += tokens;
-  if (!is_rounded_) return add_outer_products(y, x, tokens, height_, width_, sums_.data(), machine_);
-  rounded_y_.assign(y, tokens, height_, machine_.pool);
-  add_outer_products(rounded_y_, rounded, sums_.data(), machine_);
+  if (is_rounded_) {
+    rounded_y_.assign(y, tokens, height_, machine_.pool);
+    add_outer_products(rounded_y_, rounded, sums_.data(), machine_);
+  } else {
+    add_outer_products(y, x, tokens, height_, width_, sums_.data(), machine_);
+  }
+  if (shards_.advance()) move_into(total_, sums_, machine_.pool);
 }
 
 std::vector<float> CrossAccumulator::finish() {
-  scale_all(sums_, count_ == 0 ? 0.0 : 1.0 / static_cast<double>(count_), machine_.pool);
-  return std::move(sums_);
+  move_into(total_, sums_, machine_.pool);
+  sums_ = {};
+  scale_all(total_, count_ == 0 ? 0.0 : 1.0 / static_cast<double>(count_), machine_.pool);
+  return std::move(total_);
 }
 
 }  // namespace nibble

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sums up what a site sees. The same bits for any number of threads, as long as inputs come in the same order and
-// pieces. One thread at a time; the pool does the work.
+// Sums up what a site sees, window by window. Windows belong to a fixed number of shards of consecutive ones; each
+// shard is summed by itself, and the shards' sums are added in order, so that whoever sums some of the shards elsewhere
+// gets the same bits. The same bits for any number of threads. One thread at a time; the pool does the work.
 //
-//   SiteAccumulator sums(layer, "attention_in", width, {.second_moment = true}, machine);
-//   sums.add(x, tokens);
+//   SiteAccumulator sums(layer, "attention_in", width, {.second_moment = true, .windows = n}, machine);
+//   for (std::size_t window = 0; window < n; ++window) sums.add(x[window], tokens);
 //   SiteStatistics statistics = sums.finish();
 #pragma once
 
@@ -22,10 +23,30 @@
 
 namespace nibble {
 
+// Into how many shards the windows are cut, whoever sums them up.
+inline constexpr std::size_t kMomentShards = 16;
+
+// Counts windows: true with the last one of each shard, but for the last shard of all.
+class ShardCounter {
+ public:
+  // windows: how many there will be; 0: all belong to one shard.
+  explicit ShardCounter(std::size_t windows) : windows_(windows) {}
+  bool advance() {
+    const std::size_t window = seen_++;
+    return seen_ < windows_ && shard_of(window) != shard_of(seen_);
+  }
+
+ private:
+  std::size_t shard_of(std::size_t window) const { return window * kMomentShards / windows_; }
+
+  std::size_t windows_, seen_ = 0;
+};
+
 struct AccumulateOptions {
   bool second_moment = false;  // the full matrix, not only its diagonal
   bool distribution = true;    // histograms of magnitudes
   bool rounded = false;        // its numbers to 8 bits, in a quarter of the time (kernels/linear/rounded_rows.h)
+  std::size_t windows = 0;     // how many add() will be given; 0: all are of one shard
 };
 
 class SiteAccumulator {
@@ -33,7 +54,7 @@ class SiteAccumulator {
   SiteAccumulator(std::int64_t layer, std::string_view site, std::size_t width, const AccumulateOptions& options,
                   Machine& machine);
 
-  // x: [tokens, width]. Error(corrupt) names the site when a number is not finite.
+  // The next window, x: [tokens, width]. Error(corrupt) names the site when a number is not finite.
   void add(const float* x, std::size_t tokens);
   // What was added last, where it is rounded for a second moment.
   const RoundedRows& last_rounded() const { return rounded_; }
@@ -41,6 +62,8 @@ class SiteAccumulator {
   SiteStatistics finish();
 
  private:
+  void end_shard();
+
   // Counted in tables of their own for numbers that stand side by side, since they often fall into the same bin:
   // [place][below 0][bin].
   static constexpr std::size_t kPlaces = 2;
@@ -50,27 +73,29 @@ class SiteAccumulator {
   std::string site_;
   std::size_t width_;
   Machine& machine_;
+  ShardCounter shards_;
   std::uint64_t count_ = 0;
-  std::vector<double> sum_squares_;
-  std::vector<float> lowest_, highest_;  // of each column and 0
+  std::vector<double> sum_squares_, total_squares_;  // of the shard at hand, and of those before it
+  std::vector<float> lowest_, highest_;              // of each column and 0
   bool is_rounded_;
   RoundedRows rounded_;
-  std::vector<float> products_;      // the lower triangle
-  std::vector<Magnitudes> partial_;  // what each worker has seen; empty where nobody asked
+  std::vector<float> products_, total_products_;  // the lower triangle, of the same; empty: there are none before it
+  std::vector<Magnitudes> partial_;               // what each worker has seen; empty where nobody asked
 };
 
 // The mean of y x^T over pairs of vectors that belong together, [height, width].
 class CrossAccumulator {
  public:
-  // is_rounded: as AccumulateOptions::rounded.
-  CrossAccumulator(std::size_t height, std::size_t width, bool is_rounded, Machine& machine)
+  // is_rounded, windows: as in AccumulateOptions.
+  CrossAccumulator(std::size_t height, std::size_t width, bool is_rounded, std::size_t windows, Machine& machine)
       : height_(height),
         width_(width),
         is_rounded_(is_rounded),
         machine_(machine),
+        shards_(windows),
         sums_(large_vector(height * width)) {}
 
-  // y: [tokens, height], x: [tokens, width]. rounded: the same x, read in its place where is_rounded.
+  // The next window, y: [tokens, height], x: [tokens, width]. rounded: the same x, read in its place where is_rounded.
   void add(const float* y, const float* x, std::size_t tokens, const RoundedRows& rounded);
   std::vector<float> finish();
 
@@ -79,8 +104,9 @@ class CrossAccumulator {
   bool is_rounded_;
   RoundedRows rounded_y_;
   Machine& machine_;
+  ShardCounter shards_;
   std::uint64_t count_ = 0;
-  std::vector<float> sums_;
+  std::vector<float> sums_, total_;
 };
 
 }  // namespace nibble

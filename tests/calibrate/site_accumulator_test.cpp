@@ -109,7 +109,7 @@ TEST(SiteAccumulator, CrossMomentsPairWhatBelongsTogether) {
   Machine machine(chosen_isa(), 1);
   const float y[] = {1, 2, 3, 4}, x[] = {1, 0, 2, 0, 1, 1};
   const std::vector<float> expected = {0.5F, 1.5F, 2.5F, 1, 2, 4};
-  CrossAccumulator exact(2, 3, false, machine), rounded(2, 3, true, machine);
+  CrossAccumulator exact(2, 3, false, 0, machine), rounded(2, 3, true, 0, machine);
   RoundedRows integers;
   exact.add(y, x, 2, integers);
   integers.assign(x, 2, 3, machine.pool);
@@ -118,6 +118,45 @@ TEST(SiteAccumulator, CrossMomentsPairWhatBelongsTogether) {
   const std::vector<float> near = rounded.finish();
   // Each number is off by at most half a step, 1 / 254 of its column's largest one.
   for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(near[i], expected[i], 4.0 * 2 * 2.01 / 254);
+}
+
+// What would be lost beside the first window's square is not where shards are summed by themselves.
+TEST(SiteAccumulator, AddsShardsOfWindowsInOrder) {
+  constexpr std::size_t kWindows = 2 * kMomentShards;
+  Machine machine(chosen_isa(), 1);
+  SiteAccumulator shards(0, "attention_in", 1, {.second_moment = true, .windows = kWindows}, machine),
+      whole(0, "attention_in", 1, {.second_moment = true}, machine);
+  CrossAccumulator crossed(1, 1, false, kWindows, machine);
+  for (std::size_t window = 0; window < kWindows; ++window) {
+    const float x = window == 0 ? 4096.0F : window == 1 ? 0.0F : 1.0F;
+    shards.add(&x, 1);
+    whole.add(&x, 1);
+    crossed.add(&x, &x, 1, shards.last_rounded());
+  }
+  const SiteStatistics seen = shards.finish();
+  EXPECT_EQ(seen.count, kWindows);
+  EXPECT_EQ(seen.second_moment, std::vector<float>{(0x1p24F + kWindows - 2) / kWindows});
+  EXPECT_EQ(seen.mean_square, seen.second_moment);
+  EXPECT_EQ(crossed.finish(), seen.second_moment);
+  EXPECT_EQ(whole.finish().second_moment, std::vector<float>{0x1p24F / kWindows});
+}
+
+TEST(ShardCounter, CutsWindowsIntoShardsOfNearlyTheSameSize) {
+  for (const std::size_t windows : {std::size_t{1}, std::size_t{5}, kMomentShards, std::size_t{40}, std::size_t{0}}) {
+    ShardCounter counter(windows);
+    std::size_t shards = 1, size = 1, smallest = SIZE_MAX, largest = 0;
+    for (std::size_t window = 0; window < std::max<std::size_t>(windows, 20); ++window, ++size)
+      if (counter.advance()) {
+        ++shards;
+        smallest = std::min(smallest, size);
+        largest = std::max(largest, size);
+        size = 0;
+      }
+    EXPECT_EQ(shards, std::max<std::size_t>(1, std::min(windows, kMomentShards)));
+    if (shards > 1) {
+      EXPECT_LE(largest - smallest, 1u);
+    }
+  }
 }
 
 TEST(Histogram, BinsAndEdgesAgree) {

@@ -65,7 +65,10 @@ void TrialWalk::add_statistics(LayerWalk& walk, std::int64_t index, const LayerW
   for (const Site& site : layer.drawing().sites) {
     walk.pack(site, layer);
     SiteAccumulator sums(index, site.name, site.width,
-                         {.second_moment = full, .distribution = false, .rounded = full && walk.multiplies_codes()},
+                         {.second_moment = full,
+                          .distribution = false,
+                          .rounded = full && walk.multiplies_codes(),
+                          .windows = walk.windows()},
                          machine_);
     for (std::size_t window = 0; window < walk.windows(); ++window) {
       sums.add(walk.inputs(site, layer, window).data(), walk.length());
@@ -99,7 +102,10 @@ void TrialWalk::walk_original() {
   }
   const bool full = options_.method.needs() == Needs::second_moment;
   SiteAccumulator sums(-1, kHeadSite, config_.hidden,
-                       {.second_moment = full, .distribution = false, .rounded = full && informs.multiplies_codes()},
+                       {.second_moment = full,
+                        .distribution = false,
+                        .rounded = full && informs.multiplies_codes(),
+                        .windows = informs.windows()},
                        machine_);
   for (std::size_t window = 0; window < informs.windows(); ++window)
     sums.add(informs.head_inputs(final_norm_.values, window).data(), informs.length());

@@ -104,7 +104,7 @@ Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer
     });
     walk.pack(site, layer);
     const AccumulateOptions accumulate{
-        .second_moment = full, .distribution = false, .rounded = walk.multiplies_codes()};
+        .second_moment = full, .distribution = false, .rounded = walk.multiplies_codes(), .windows = walk.windows()};
     SiteAccumulator sums(index, site.name, site.width, accumulate, machine_);
     for (std::size_t window = 0; window < walk.windows(); ++window) {
       sums.add(walk.inputs(site, layer, window).data(), walk.length());
@@ -253,7 +253,8 @@ void LayerQuantizer::head() {
     SiteAccumulator sums(-1, kHeadSite, plan_.config.hidden,
                          {.second_moment = parts_.asks_for("head", -1, Needs::second_moment),
                           .distribution = false,
-                          .rounded = walk.multiplies_codes()},
+                          .rounded = walk.multiplies_codes(),
+                          .windows = walk.windows()},
                          machine_);
     for (std::size_t window = 0; window < walk.windows(); ++window)
       sums.add(walk.head_inputs(norm.values, window).data(), walk.length());

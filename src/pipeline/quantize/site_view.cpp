@@ -40,12 +40,14 @@ SiteView view_of_text(const Site& site, std::int64_t layer, const PlannedParts& 
   const bool full = parts.site_asks_for(site, layer, Needs::second_moment);
   const bool follow = full && original != nullptr;
   const bool adds = follow && original->shows_sum(site, weights.original);
-  SiteAccumulator sums(layer, site.name, site.width,
-                       {.second_moment = full, .distribution = false, .rounded = stored.multiplies_codes()}, machine);
+  SiteAccumulator sums(
+      layer, site.name, site.width,
+      {.second_moment = full, .distribution = false, .rounded = stored.multiplies_codes(), .windows = stored.windows()},
+      machine);
   std::optional<CrossAccumulator> cross;
   if (follow)
     cross.emplace(adds ? weights.current.at(site.parts.front()).rows : site.width, site.width,
-                  stored.multiplies_codes(), machine);
+                  stored.multiplies_codes(), stored.windows(), machine);
   std::vector<float> wanted;
   for (std::size_t window = 0; window < stored.windows(); ++window) {
     const auto x = stored.inputs(site, weights.current, window);
