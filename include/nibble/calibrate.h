@@ -43,7 +43,8 @@ struct CalibrateRequest {
 
 // Whether the text was enough for one site (Linears that read the same activation).
 struct SiteAdequacy {
-  std::string site;
+  std::string site;          // of an expert without its number
+  std::int64_t expert = -1;  // -1: of none
   std::uint64_t count = 0, width = 0;
   double vectors_per_column = 0;  // count / width: below 1 the second moment is singular
   // With whole second moments only, else 0: (trace)^2 / (sum of squares), the number of directions that carry the

@@ -31,6 +31,7 @@ struct ModelInfo {
   double bits_per_weight = 0;  // bytes * 8 / parameters
   std::uint64_t vocabulary = 0, hidden = 0, layers = 0, context = 0;
   std::uint64_t intermediate = 0, heads = 0, kv_heads = 0, head_dim = 0;
+  std::uint64_t experts = 0, experts_used = 0;  // of a layer, and to how many a token is sent; 0: it has none
   double rope_base = 0;
   bool tied_head = false;     // the embedding is the head, too
   std::string tokenizer;      // "byte-level BPE (llama-bpe)"; empty where there is none

@@ -54,12 +54,21 @@ struct OutputError {
   double stored = 0;   // of what the method chose
 };
 
+// How many tokens each of a layer's experts was sent.
+struct ExpertTokens {
+  std::int64_t layer = 0;
+  std::uint64_t experts = 0, used = 0;  // used: were sent any
+  std::uint64_t few = 0;                // too few for what they saw to be taken alone
+  std::uint64_t fewest = 0, most = 0;   // tokens
+};
+
 // A layer that a calibrated quantization has just finished.
 struct LayerReport {
   std::uint64_t layer = 0, layers = 0;  // counted from 0; of how many
   OutputError error{};                  // mean of its Linears
   std::string worst{};                  // the Linear whose stored error is largest: "down"
   OutputError worst_error{};
+  ExpertTokens experts{};  // where the layer has any: what its experts were sent
   double seconds = 0;
   bool restored = false;  // it was there already: the run before was interrupted
 };
@@ -121,9 +130,10 @@ struct QuantizeSummary {
       uninformed;  // tensors whose method asks for statistics, which have nothing of them, or zeros
   std::vector<std::string>
       warnings;  // a line each: calibration that is too little, or inputs whose rounding has no kernels
-  std::vector<std::string> notes;  // what else the output holds otherwise than the source, a sentence each
-  std::uint64_t source_bytes = 0;  // of all weight files
-  std::uint64_t tensor_bytes = 0;  // of all tensors in the output
+  std::vector<ExpertTokens> experts;  // of calibrated quantizations, by layer
+  std::vector<std::string> notes;     // what else the output holds otherwise than the source, a sentence each
+  std::uint64_t source_bytes = 0;     // of all weight files
+  std::uint64_t tensor_bytes = 0;     // of all tensors in the output
   std::uint64_t output_bytes =
       0;  // of the weight files, written or (a dry run) to be written: headers and padding included
   std::uint64_t parameters = 0;

@@ -9,12 +9,10 @@
 #include <map>
 
 #include "kernels/dense/dense.h"
+#include "quantize/pooled_moment.h"
 
 namespace nibble {
 namespace {
-
-// Fewer vectors than this for each column leave the small eigenvalues to chance.
-constexpr double kEnoughVectors = 4;
 
 std::uint64_t dead_columns(const SiteStatistics& site) {
   return static_cast<std::uint64_t>(std::ranges::count(site.mean_square, 0.0F));
@@ -45,7 +43,8 @@ double condition(const SiteStatistics& site, Machine& machine) {
 
 SiteAdequacy judge_site(const SiteStatistics& site, Machine& machine) {
   SiteAdequacy result;
-  result.site = site.name();
+  result.site = SiteKey{site.layer, site.site}.name();
+  result.expert = site.expert;
   result.count = site.count;
   result.width = site.width();
   result.vectors_per_column = vectors_per_column(site);
@@ -65,6 +64,7 @@ SiteAdequacy judge_site(const SiteStatistics& site, Machine& machine) {
 }  // namespace
 
 std::string site_warning(const SiteStatistics& site, bool counts_known) {
+  if (site.expert >= 0) return {};  // experts_warning tells of all of them
   const double vectors = counts_known ? vectors_per_column(site) : kEnoughVectors;
   if (vectors < 1)
     return fmt::format("fewer vectors than columns ({} for {}): use more or longer samples", site.count, site.width());
@@ -86,11 +86,65 @@ std::vector<std::string> warning_lines(const std::vector<SiteWarning>& warnings)
   return lines;
 }
 
+ExpertTokens summarize_tokens(std::int64_t layer, std::span<const std::uint64_t> tokens, std::uint64_t width) {
+  ExpertTokens result{.layer = layer, .experts = tokens.size()};
+  for (const std::uint64_t count : tokens) {
+    SiteStatistics seen;
+    seen.count = count;
+    seen.mean_square.resize(width);
+    result.used += count > 0 ? 1 : 0;
+    result.few += saw_few(seen) ? 1 : 0;
+  }
+  result.fewest = *std::ranges::min_element(tokens);
+  result.most = *std::ranges::max_element(tokens);
+  return result;
+}
+
+std::vector<ExpertTokens> expert_tokens(const Statistics& statistics) {
+  struct Layer {
+    std::map<std::int64_t, std::uint64_t> tokens;  // by expert
+    std::uint64_t width = 0;
+  };
+  std::map<std::int64_t, Layer> layers;
+  for (const SiteStatistics& site : statistics.sites) {
+    if (site.expert < 0) continue;
+    Layer& layer = layers[site.layer];
+    layer.tokens[site.expert] = site.count;
+    layer.width = std::max<std::uint64_t>(layer.width, site.width());
+  }
+  std::vector<ExpertTokens> result;
+  for (const auto& [index, layer] : layers) {
+    std::vector<std::uint64_t> tokens;
+    for (const auto& [expert, count] : layer.tokens) tokens.push_back(count);
+    result.push_back(summarize_tokens(index, tokens, layer.width));
+  }
+  return result;
+}
+
+std::string experts_warning(std::span<const ExpertTokens> layers) {
+  std::uint64_t experts = 0, few = 0;
+  const ExpertTokens* least = nullptr;
+  for (const ExpertTokens& layer : layers) {
+    experts += layer.experts;
+    few += layer.few;
+    if (least == nullptr || layer.fewest < least->fewest) least = &layer;
+  }
+  if (few == 0) return {};
+  return fmt::format(
+      "{} of {} experts were sent too few tokens, {} the fewest (in layer {}), and are rounded for what they saw and "
+      "in "
+      "part for what all experts of their layer see: use more samples",
+      few, experts, least->fewest, least->layer);
+}
+
 std::vector<std::string> statistics_warnings(const Statistics& statistics) {
   std::vector<SiteWarning> warnings;
   for (const SiteStatistics& site : statistics.sites)
     warnings.push_back({site.name(), site_warning(site, statistics.length != 0)});
-  return warning_lines(warnings);
+  std::vector<std::string> lines = warning_lines(warnings);
+  if (statistics.length != 0)
+    if (std::string line = experts_warning(expert_tokens(statistics)); !line.empty()) lines.push_back(std::move(line));
+  return lines;
 }
 
 std::vector<SiteAdequacy> judge_statistics(const Statistics& statistics, Machine& machine) {

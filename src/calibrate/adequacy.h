@@ -6,11 +6,13 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "kernels/machine.h"
 #include "nibble/calibrate.h"
+#include "nibble/quantize.h"
 #include "quantize/statistics.h"
 
 namespace nibble {
@@ -24,6 +26,13 @@ struct SiteWarning {
 };
 // A line for each kind of warning; sites with the same one share it. Empty warnings are left out.
 std::vector<std::string> warning_lines(const std::vector<SiteWarning>& warnings);
+
+// width: the largest of their sites'.
+ExpertTokens summarize_tokens(std::int64_t layer, std::span<const std::uint64_t> tokens, std::uint64_t width);
+// Of the layers whose experts the statistics know, in order.
+std::vector<ExpertTokens> expert_tokens(const Statistics& statistics);
+// Says which experts saw too few, in a line for all layers; empty: none did.
+std::string experts_warning(std::span<const ExpertTokens> layers);
 
 // Of statistics that were read, whoever made them.
 std::vector<std::string> statistics_warnings(const Statistics& statistics);

@@ -1,32 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "calibrate/calibrate.h"
 
-#include <optional>
 #include <utility>
 
 #include "base/progress_meter.h"
 #include "calibrate/layer_walk.h"
-#include "calibrate/site_accumulator.h"
+#include "calibrate/site_observer.h"
 
 namespace nibble {
 namespace {
 
 // A site for all windows: what its Linears see, and on to the next.
-std::optional<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const LayerWeights& layer,
-                                        std::int64_t index, const CollectOptions& options, Machine& machine) {
+std::vector<SiteStatistics> pass_site(LayerWalk& walk, const Site& site, const LayerWeights& layer, std::int64_t index,
+                                      const CollectOptions& options, Machine& machine) {
   walk.pack(site, layer);
   if (!options.layers) {
     walk.leave(site, layer);
-    return std::nullopt;
+    return {};
   }
-  const AccumulateOptions accumulate{
-      .second_moment = options.second_moments, .rounded = walk.multiplies_codes(), .windows = walk.windows()};
-  SiteAccumulator sums(index, site.name, site.width, accumulate, machine);
-  for (std::size_t window = 0; window < walk.windows(); ++window) {
-    sums.add(walk.inputs(site, layer, window).data(), walk.length());
-    walk.leave(site, layer, window);
-  }
-  return sums.finish();
+  const ExpertRange experts{site.first_expert(), site.end_expert()};
+  const auto leave = [&](std::size_t window) { walk.leave(site, layer, window); };
+  return observe_site(walk, site, layer, index, experts,
+                      {.second_moment = options.second_moments, .rounded = walk.multiplies_codes()}, machine, leave);
 }
 
 }  // namespace
@@ -51,14 +46,15 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
     const LayerWeights layer(checkpoint, tensors, i, machine.pool);
     for (const Site& site : layer.drawing().sites)
-      if (auto seen = pass_site(walk, site, layer, i, options, machine)) statistics.sites.push_back(std::move(*seen));
+      for (SiteStatistics& seen : pass_site(walk, site, layer, i, options, machine))
+        statistics.sites.push_back(std::move(seen));
     meter.report(static_cast<std::uint64_t>(i) + 1, "layers");
   }
   if (options.head) {
     const Matrix norm = decode_matrix(checkpoint, *tensors.part("final_norm", -1), machine.pool);
     const AccumulateOptions accumulate{
         .second_moment = options.second_moments, .rounded = walk.multiplies_codes(), .windows = walk.windows()};
-    SiteAccumulator sums(-1, kHeadSite, config.hidden, accumulate, machine);
+    SiteAccumulator sums({.site = std::string(kHeadSite)}, config.hidden, accumulate, machine);
     for (std::size_t window = 0; window < walk.windows(); ++window)
       sums.add(walk.head_inputs(norm.values, window).data(), walk.length());
     statistics.sites.push_back(sums.finish());

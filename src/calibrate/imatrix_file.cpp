@@ -20,10 +20,10 @@
 namespace nibble {
 namespace {
 
-// What a file says of one weight: per column the mean of squares, and over how many vectors.
+// What a file says of one weight, or of each one of a stack: per column the mean of squares, and over how many vectors.
 struct Entry {
-  std::vector<float> mean_square;
-  std::uint64_t count = 0;
+  std::vector<float> mean_square;     // one weight's after the other's
+  std::vector<std::uint64_t> counts;  // of each; one for all in files that tell no more
 };
 using Entries = std::map<std::string, Entry, std::less<>>;
 
@@ -54,18 +54,21 @@ Entries read_gguf(const std::filesystem::path& path, Statistics& statistics) {
     const StoredTensor& counts = file.tensor(name + ".counts");
     if (!sums.view.format || !counts.view.format || sums.type_name != "F32" || counts.type_name != "F32")
       refuse(path, name, "is not F32");
-    if (sums.view.rows != 1 && name.find("_exps") != std::string::npos)
-      continue;  // a row for each expert, whose rounding asks for none
-    if (sums.view.rows != 1 || counts.view.rows * counts.view.cols != 1)
-      refuse(path, name, "has more than one matrix, which only experts have");
-    Entry entry{std::vector<float>(sums.view.cols), 0};
-    sums.view.decode_row(0, entry.mean_square);
-    float count = 0;
-    counts.view.decode_row(0, {&count, 1});
-    if (!(count >= 0 && count < 1e18F)) refuse(path, name, "has a count that is negative or not finite");
-    entry.count = static_cast<std::uint64_t>(count);
-    // Weights that nothing was seen of are all equally important.
-    for (float& value : entry.mean_square) value = count > 0 ? value / count : 1.0F;
+    const std::uint64_t matrices = sums.view.rows, cols = sums.view.cols;
+    if (counts.view.rows * counts.view.cols != matrices)
+      refuse(path, name, "has not one count for each of its matrices");
+    Entry entry{std::vector<float>(matrices * cols), {}};
+    std::vector<float> number(counts.view.cols);
+    for (std::uint64_t m = 0; m < matrices; ++m) {
+      const std::span<float> means = std::span(entry.mean_square).subspan(m * cols, cols);
+      sums.view.decode_row(m, means);
+      counts.view.decode_row(m / counts.view.cols, number);
+      const float count = number[m % counts.view.cols];
+      if (!(count >= 0 && count < 1e18F)) refuse(path, name, "has a count that is negative or not finite");
+      entry.counts.push_back(static_cast<std::uint64_t>(count));
+      // Weights that nothing was seen of are all equally important.
+      for (float& value : means) value = count > 0 ? value / count : 1.0F;
+    }
     require_sound(path, name, entry);
     entries.emplace(name, std::move(entry));
   }
@@ -92,7 +95,7 @@ Entries read_dat(const std::filesystem::path& path, Statistics& statistics) {
     const std::string name = text("an entry's name", kLongestName);
     const auto calls = static_cast<float>(length("an entry's number of calls", INT32_MAX));
     const auto bytes = reader.take(length("an entry's number of values", 1 << 26) * sizeof(float), "an entry's values");
-    Entry entry{std::vector<float>(bytes.size() / sizeof(float)), static_cast<std::uint64_t>(calls)};
+    Entry entry{std::vector<float>(bytes.size() / sizeof(float)), {static_cast<std::uint64_t>(calls)}};
     std::memcpy(entry.mean_square.data(), bytes.data(), bytes.size());
     for (float& value : entry.mean_square) value = calls > 0 ? value / calls : value;
     require_sound(path, name, entry);
@@ -107,30 +110,38 @@ Entries read_dat(const std::filesystem::path& path, Statistics& statistics) {
 }
 
 struct SiteParts {
-  std::string site;
-  std::int64_t layer;
+  SiteKey key;
+  std::uint64_t experts = 0;  // of the site
   std::vector<const ModelTensor*> tensors;
 };
 
 std::vector<SiteParts> site_parts(const ModelTensors& tensors) {
   std::vector<SiteParts> result;
   for (std::int64_t layer = 0; layer < tensors.network().num_layers(); ++layer)
-    for (const Site& site : tensors.network().layer(layer).sites) {
-      SiteParts parts{site.name, layer, {}};
-      for (const std::string& part : site.parts) parts.tensors.push_back(tensors.part(part, layer));
-      result.push_back(std::move(parts));
-    }
+    for (const Site& site : tensors.network().layer(layer).sites)
+      for (std::int64_t e = site.first_expert(); e < site.end_expert(); ++e) {
+        SiteParts parts{{layer, site.name, e}, site.experts, {}};
+        for (const std::string& part : site.parts_of(e)) parts.tensors.push_back(tensors.part(part, layer));
+        result.push_back(std::move(parts));
+      }
   const ModelTensor* const head = tensors.part("head", -1);
-  result.push_back({std::string(kHeadSite), -1, {head != nullptr ? head : tensors.part("embedding", -1)}});
+  result.push_back({{.site = std::string(kHeadSite)}, 0, {head != nullptr ? head : tensors.part("embedding", -1)}});
   return result;
 }
 
 }  // namespace
 
-std::vector<const ModelTensor*> tensors_of_site(const ModelTensors& tensors, const SiteStatistics& site) {
-  for (SiteParts& parts : site_parts(tensors))
-    if (parts.layer == site.layer && parts.site == site.site) return std::move(parts.tensors);
-  return {};
+std::vector<const ModelTensor*> tensors_of_site(const ModelTensors& tensors, const SiteKey& key) {
+  if (key.layer < 0 || key.layer >= tensors.network().num_layers()) {
+    const ModelTensor* const head = tensors.part("head", -1);
+    if (key == SiteKey{.site = std::string(kHeadSite)}) return {head != nullptr ? head : tensors.part("embedding", -1)};
+    return {};
+  }
+  std::vector<const ModelTensor*> result;
+  const Site* const site = tensors.network().layer(key.layer).find_site(key.site);
+  if (site == nullptr || key.expert < site->first_expert() || key.expert >= site->end_expert()) return {};
+  for (const std::string& part : site->parts_of(key.expert)) result.push_back(tensors.part(part, key.layer));
+  return result;
 }
 
 namespace {
@@ -170,15 +181,18 @@ Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& t
     for (const ModelTensor* const tensor : parts.tensors) {
       const auto found = entries.find(tensor->gguf_name);
       if (found == entries.end()) continue;
-      if (found->second.mean_square.size() != tensor->shape.back())
+      const Entry& entry = found->second;
+      const std::uint64_t cols = tensor->shape.back(), matrices = std::max<std::uint64_t>(1, parts.experts);
+      if (entry.mean_square.size() != matrices * cols || (entry.counts.size() != 1 && entry.counts.size() != matrices))
         throw Error(ErrorKind::unusable_input,
                     fmt::format("{}: made for another model: '{}' has {} columns, not {}", path.string(),
-                                tensor->gguf_name, tensor->shape.back(), found->second.mean_square.size()));
+                                tensor->gguf_name, matrices * cols, entry.mean_square.size()));
       SiteStatistics site;
-      site.layer = parts.layer;
-      site.site = parts.site;
-      site.count = found->second.count;
-      site.mean_square = found->second.mean_square;
+      static_cast<SiteKey&>(site) = parts.key;
+      const auto place = static_cast<std::size_t>(std::max<std::int64_t>(0, parts.key.expert));
+      site.count = entry.counts.size() == 1 ? entry.counts[0] : entry.counts[place];
+      const auto begin = entry.mean_square.begin() + static_cast<std::ptrdiff_t>(place * cols);
+      site.mean_square.assign(begin, begin + static_cast<std::ptrdiff_t>(cols));
       statistics.sites.push_back(std::move(site));
       break;
     }
@@ -191,8 +205,34 @@ Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& t
 
 namespace {
 
-void write_gguf(const Statistics& statistics,
-                const std::vector<std::pair<const ModelTensor*, const SiteStatistics*>>& entries,
+// What is written of one weight or stack: its statistics, by expert; null where nothing is known.
+struct WrittenEntry {
+  std::string name;
+  std::uint64_t width = 0;
+  std::vector<const SiteStatistics*> matrices;
+};
+
+// Where experts of a stack are unknown the others are written all the same.
+std::vector<WrittenEntry> written_entries(const Statistics& statistics, const ModelTensors& tensors) {
+  std::map<SiteKey, const SiteStatistics*> known;
+  for (const SiteStatistics& site : statistics.sites) known.emplace(site, &site);
+  std::vector<WrittenEntry> entries;
+  std::map<std::string_view, std::size_t> stacks;  // the entry of each stack
+  for (const SiteParts& parts : site_parts(tensors)) {
+    const auto site = known.find(parts.key);
+    for (const ModelTensor* const tensor : parts.tensors) {
+      const auto [place, is_new] = stacks.try_emplace(tensor->gguf_name, entries.size());
+      if (is_new) entries.push_back({tensor->gguf_name, tensor->shape.back(), {}});
+      entries[place->second].matrices.push_back(site == known.end() ? nullptr : site->second);
+    }
+  }
+  std::erase_if(entries, [](const WrittenEntry& entry) {
+    return std::ranges::all_of(entry.matrices, [](const SiteStatistics* site) { return site == nullptr; });
+  });
+  return entries;
+}
+
+void write_gguf(const Statistics& statistics, const std::vector<WrittenEntry>& entries,
                 const std::filesystem::path& path) {
   GgufMetadata metadata;
   metadata.set("general.type", GgufValue::of_string("imatrix"));
@@ -201,28 +241,30 @@ void write_gguf(const Statistics& statistics,
   metadata.set("imatrix.chunk_size", GgufValue::of_u32(static_cast<std::uint32_t>(statistics.length)));
   const FormatPtr f32 = find_raw_format(DType::f32);
   std::vector<PlannedTensor> plan;
-  for (const auto& [tensor, site] : entries) {
-    plan.push_back({tensor->gguf_name + ".in_sum2", {1, site->width()}, f32});
-    plan.push_back({tensor->gguf_name + ".counts", {1, 1}, f32});
+  for (const WrittenEntry& entry : entries) {
+    plan.push_back({entry.name + ".in_sum2", {entry.matrices.size(), entry.width}, f32});
+    plan.push_back({entry.name + ".counts", {entry.matrices.size(), 1}, f32});
   }
   const auto writer = make_gguf_writer(path, metadata, plan);
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    const SiteStatistics& site = *entries[i].second;
-    const float count = static_cast<float>(site.count);
-    QuantizedTensor sums(f32, 1, site.width()), counts(f32, 1, 1);
-    for (std::size_t j = 0; j < site.width(); ++j) {
-      const float sum = site.mean_square[j] * count;
-      std::memcpy(sums.planes[0].data() + j * sizeof sum, &sum, sizeof sum);
+    const std::vector<const SiteStatistics*>& matrices = entries[i].matrices;
+    QuantizedTensor sums(f32, matrices.size(), entries[i].width), counts(f32, matrices.size(), 1);
+    for (std::size_t m = 0; m < matrices.size(); ++m) {
+      if (matrices[m] == nullptr) continue;
+      const float count = static_cast<float>(matrices[m]->count);
+      std::vector<float> values = matrices[m]->mean_square;
+      for (float& value : values) value *= count;
+      std::memcpy(sums.planes[0].data() + m * values.size() * sizeof(float), values.data(),
+                  values.size() * sizeof(float));
+      std::memcpy(counts.planes[0].data() + m * sizeof count, &count, sizeof count);
     }
-    std::memcpy(counts.planes[0].data(), &count, sizeof count);
     writer->write_rows(2 * i, sums.view());
     writer->write_rows(2 * i + 1, counts.view());
   }
   writer->finish();
 }
 
-void write_dat(const Statistics& statistics,
-               const std::vector<std::pair<const ModelTensor*, const SiteStatistics*>>& entries,
+void write_dat(const Statistics& statistics, const std::vector<WrittenEntry>& entries,
                const std::filesystem::path& path) {
   OutputFile file(path);
   const auto number = [&](std::uint64_t value) {
@@ -236,13 +278,17 @@ void write_dat(const Statistics& statistics,
   // Sums over so many calls; statistics that do not know their number are means of one.
   const std::uint64_t calls = std::max<std::uint64_t>(1, statistics.samples);
   number(entries.size());
-  for (const auto& [tensor, site] : entries) {
-    text(tensor->gguf_name);
+  for (const WrittenEntry& entry : entries) {
+    text(entry.name);
     number(calls);
-    number(site->width());
-    std::vector<float> values = site->mean_square;
-    for (float& value : values) value *= static_cast<float>(calls);
-    file.write(std::as_bytes(std::span(values)));
+    number(entry.matrices.size() * entry.width);
+    for (const SiteStatistics* const matrix : entry.matrices) {
+      // Columns of a weight that nothing was seen of are all equally important.
+      std::vector<float> values(entry.width, 1.0F);
+      if (matrix != nullptr && (matrix->count > 0 || matrix->expert < 0)) values = matrix->mean_square;
+      for (float& value : values) value *= static_cast<float>(calls);
+      file.write(std::as_bytes(std::span(values)));
+    }
   }
   number(statistics.samples);
   text(statistics.texts.empty() ? std::string() : statistics.texts.front());
@@ -252,10 +298,7 @@ void write_dat(const Statistics& statistics,
 }  // namespace
 
 void write_imatrix(const Statistics& statistics, const ModelTensors& tensors, const std::filesystem::path& path) {
-  std::vector<std::pair<const ModelTensor*, const SiteStatistics*>> entries;
-  for (const SiteParts& parts : site_parts(tensors))
-    if (const SiteStatistics* const site = statistics.find(parts.layer, parts.site))
-      for (const ModelTensor* const tensor : parts.tensors) entries.emplace_back(tensor, site);
+  const std::vector<WrittenEntry> entries = written_entries(statistics, tensors);
   if (lower_extension(path) == ".dat")
     write_dat(statistics, entries, path);
   else

@@ -22,14 +22,15 @@ StatisticsForm statistics_form(const std::filesystem::path& path);
 // True for names under which an importance matrix is written: .gguf, .dat, .imatrix, in any case.
 bool is_imatrix_name(const std::filesystem::path& path);
 
-// Each site takes the numbers of the first of its Linears that the file names. Errors: corrupt, unsupported (a GGUF
-// file that is no imatrix), unusable_input (made for another model: says which weight and both widths; or names none of
-// its weights).
+// Each site takes the numbers of the first of its Linears that the file names; each of its experts those of its place
+// in the stack. Of statistics that are written experts that nothing is known of have a count of 0. Errors: corrupt,
+// unsupported (a GGUF file that is no imatrix), unusable_input (made for another model: says which weight and both
+// widths; or names none of its weights).
 Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& tensors);
 
 void write_imatrix(const Statistics& statistics, const ModelTensors& tensors, const std::filesystem::path& path);
 
-// The GGUF names of the weights that read a site: all that share its numbers.
-std::vector<const ModelTensor*> tensors_of_site(const ModelTensors& tensors, const SiteStatistics& site);
+// The weights that read a site's inputs, or an expert's: all that share these numbers.
+std::vector<const ModelTensor*> tensors_of_site(const ModelTensors& tensors, const SiteKey& key);
 
 }  // namespace nibble

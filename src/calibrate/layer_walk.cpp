@@ -133,8 +133,7 @@ void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
 }
 
 void LayerWalk::pack(const Site& site, const LayerWeights& layer) {
-  for (const auto* const parts : {&site.parts, &site.expert_parts})
-    for (const std::string& part : *parts) pack(part, layer.at(part));
+  for (const std::string& part : site.parts) pack(part, layer.at(part));
 }
 
 void LayerWalk::pack(std::string_view part, const Matrix& weights) {
@@ -157,10 +156,16 @@ void LayerWalk::pack(std::string_view part, const QuantizedView& weights) {
   packed_.insert_or_assign(std::string(part), PackedLinear::pack(weights, kernels, machine_));
 }
 
-// One window, whose rows are all of the batch.
-void LayerWalk::run(const Program& program, const LayerWeights& layer, const Program::Bound& bound) {
+// One window, whose rows are all of the batch. experts: whose products are made; none: everyone's.
+void LayerWalk::run(const Program& program, const LayerWeights& layer, const Program::Bound& bound,
+                    std::optional<ExpertRange> experts) {
   ProgramWeights weights;
   for (const Program::LinearUse& use : program.linears()) {
+    if (experts && use.expert >= 0 && (use.expert < experts->begin || use.expert >= experts->end)) {
+      weights.linears.push_back(nullptr);
+      weights.biases.emplace_back();
+      continue;
+    }
     const auto packed = packed_.find(use.part);
     assert(packed != packed_.end());
     weights.linears.push_back(&packed->second);
@@ -235,7 +240,7 @@ void LayerWalk::keep_costly(const Site& site, const SitePlan& plan) {
   if (costly_.program == &plan.inputs) return;
   costly_.program = &plan.inputs;
   costly_.window.reset();
-  if (!keeps_inputs_) return;
+  if (!keeps_inputs_ || site.has_own_inputs) return;
   const ActivationFormat format = activations_of_site(kernels_.activation_format, site.parts.front());
   if (costly_.kept && costly_.width == site.width && costly_.format == format) return costly_.kept->forget();
   costly_.kept.emplace(windows(), length(), site.width, format, machine_.isa, spill_directory_);
@@ -243,16 +248,27 @@ void LayerWalk::keep_costly(const Site& site, const SitePlan& plan) {
   costly_.format = format;
 }
 
-std::span<const float> LayerWalk::inputs(const Site& site, const LayerWeights& layer, std::size_t window) {
+std::span<const float> LayerWalk::inputs(const Site& site, const LayerWeights& layer, std::size_t window,
+                                         ExpertRange experts, std::span<const float> routing) {
+  last_inputs_ = make_inputs(site, layer, window, experts, routing);
+  if (site.experts != 0)
+    groups_.fill((routing.empty() ? routing_of(site, layer, window) : routing).data(), length(), site.experts);
+  return last_inputs_;
+}
+
+std::span<const float> LayerWalk::make_inputs(const Site& site, const LayerWeights& layer, std::size_t window,
+                                              ExpertRange experts, std::span<const float> routing) {
   visit(window);
   const SitePlan& plan = plan_of(site, layer);
   if (plan.is_kept) return kept_value(site.input, layer, window);
-  input_.resize(length() * site.width);
+  input_.resize(length() * site.numbers_per_token());
   if (plan.has_products) {
     keep_costly(site, plan);
-    if (costly_.window == window) return input_;
-    costly_.window = window;
-    if (costly_.kept && costly_.kept->has(window)) {
+    if (costly_.window == window && costly_.experts == experts && routing.empty()) return input_;
+    costly_.window.reset();
+    if (routing.empty()) costly_.window = window;
+    costly_.experts = experts;
+    if (costly_.kept && !site.has_own_inputs && costly_.kept->has(window)) {
       costly_.kept->get(window, input_.data(), machine_.pool);
       return input_;
     }
@@ -261,10 +277,30 @@ std::span<const float> LayerWalk::inputs(const Site& site, const LayerWeights& l
   }
   std::vector<float*> given;
   for (const ValueId value : plan.kept) given.push_back(place(plan_of(layer.drawing()).store_of.at(value), window));
+  const auto at = std::ranges::find(plan.kept, site.routing);
+  std::vector<float> others;  // programs are given what they may write to
+  if (!routing.empty() && at != plan.kept.end()) {
+    others.assign(routing.begin(), routing.end());
+    given[static_cast<std::size_t>(at - plan.kept.begin())] = others.data();
+  }
   float* const wanted = input_.data();
-  run(plan.inputs, layer, {given, {&wanted, 1}});
-  if (plan.has_products && costly_.kept) costly_.kept->put(window, input_.data(), machine_.pool);
+  run(plan.inputs, layer, {given, {&wanted, 1}}, experts);
+  if (plan.has_products && costly_.kept && !site.has_own_inputs)
+    costly_.kept->put(window, input_.data(), machine_.pool);
   return input_;
+}
+
+std::span<const float> LayerWalk::inputs_of(const Site& site, std::int64_t expert) {
+  if (expert < 0) return site.has_own_inputs ? last_inputs_.first(groups_.begin.back() * site.width) : last_inputs_;
+  const auto e = static_cast<std::size_t>(expert);
+  const std::size_t first = groups_.begin[e], count = groups_.begin[e + 1] - first;
+  if (site.has_own_inputs) return last_inputs_.subspan(first * site.width, count * site.width);
+  gathered_.resize(std::max(gathered_.size(), count * site.width));
+  machine_.pool.parallel_for(count, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i)
+      std::copy_n(&last_inputs_[groups_.token[first + i] * site.width], site.width, &gathered_[i * site.width]);
+  });
+  return {gathered_.data(), count * site.width};
 }
 
 void LayerWalk::forget() {

@@ -57,6 +57,12 @@ struct WalkOptions {
   std::filesystem::path spill_directory{};
 };
 
+// Of a site's experts begin .. end; of a site that has none, -1 .. 0.
+struct ExpertRange {
+  std::int64_t begin = -1, end = 0;
+  bool operator==(const ExpertRange&) const = default;
+};
+
 class LayerWalk {
  public:
   // network and tokens outlive this; layers that walk through are of this very network.
@@ -68,7 +74,7 @@ class LayerWalk {
   // The stream becomes rows of the embedding, row_of(id, out[hidden]), and what the network makes of them.
   void embed(const std::function<void(std::int32_t, float*)>& row_of);
 
-  // Packs the weights of the site's Linears, and of the experts behind them. Call it whenever they have changed.
+  // Packs the weights of the site's Linears. Call it whenever they have changed.
   void pack(const Site& site, const LayerWeights& layer);
   // One of them alone; from the codes that an engine will read where the walk multiplies_codes(). Rows in the source's
   // order.
@@ -77,7 +83,20 @@ class LayerWalk {
   bool multiplies_codes() const { return kernels_.activations == ActivationMode::int8; }
   // What the site's Linears read in this window; valid until the next call. The Linears of the sites before it are
   // packed.
-  std::span<const float> inputs(const Site& site, const LayerWeights& layer, std::size_t window);
+  std::span<const float> inputs(const Site& site, const LayerWeights& layer, std::size_t window) {
+    return inputs(site, layer, window, {site.first_expert(), site.end_expert()}, {});
+  }
+  // The same for some of a site's experts, whose inputs alone are made. routing: which of the window's tokens they are
+  // sent, [length, experts]; empty: those that the layer's router chooses.
+  std::span<const float> inputs(const Site& site, const LayerWeights& layer, std::size_t window, ExpertRange experts,
+                                std::span<const float> routing);
+  // Of the window whose inputs were asked for last, what one of these experts reads, [tokens, width]; of -1 what all
+  // of them do, or the site. Valid until the next call.
+  std::span<const float> inputs_of(const Site& site, std::int64_t expert);
+  // The site's routing of a window, [length, experts], 0 where a token is not sent.
+  std::span<const float> routing_of(const Site& site, const LayerWeights& layer, std::size_t window) const {
+    return kept_value(site.routing, layer, window);
+  }
   // Applies the site's packed Linears to a window, or to all: afterwards the next site's inputs are ready.
   void leave(const Site& site, const LayerWeights& layer, std::size_t window);
   void leave(const Site& site, const LayerWeights& layer);
@@ -105,6 +124,7 @@ class LayerWalk {
   struct Costly {
     const Program* program = nullptr;
     std::optional<std::size_t> window;
+    ExpertRange experts;  // of them, in that window
     std::optional<KeptInputs> kept;
     std::uint64_t width = 0;  // of those that are kept
     ActivationFormat format;
@@ -113,7 +133,10 @@ class LayerWalk {
   void add_plan(const DrawnGraph& drawing);
   const WalkPlan& plan_of(const DrawnGraph& drawing) const { return plans_.at(&drawing); }
   const SitePlan& plan_of(const Site& site, const LayerWeights& layer) const;
-  void run(const Program& program, const LayerWeights& layer, const Program::Bound& bound);
+  void run(const Program& program, const LayerWeights& layer, const Program::Bound& bound,
+           std::optional<ExpertRange> experts = {});
+  std::span<const float> make_inputs(const Site& site, const LayerWeights& layer, std::size_t window,
+                                     ExpertRange experts, std::span<const float> routing);
   float* place(std::size_t store, std::size_t window) const;
   void keep_costly(const Site& site, const SitePlan& plan);
   void forget();
@@ -140,6 +163,10 @@ class LayerWalk {
   std::size_t visited_ = 0;    // the window that was met last
   Costly costly_;
   std::vector<float> input_;  // of a site, where it is not kept
+  // Of experts: of what was asked for last, whose row is whose, and the rows of one.
+  std::span<const float> last_inputs_;
+  ExpertGroups groups_;
+  std::vector<float> gathered_;
 };
 
 }  // namespace nibble

@@ -56,10 +56,8 @@ void add_tokens(const float* x, std::size_t stride, const ColumnSums& sums) {
 
 }  // namespace
 
-SiteAccumulator::SiteAccumulator(std::int64_t layer, std::string_view site, std::size_t width,
-                                 const AccumulateOptions& options, Machine& machine)
-    : layer_(layer),
-      site_(site),
+SiteAccumulator::SiteAccumulator(SiteKey key, std::size_t width, const AccumulateOptions& options, Machine& machine)
+    : key_(std::move(key)),
       width_(width),
       machine_(machine),
       shards_(options.windows),
@@ -88,11 +86,10 @@ void SiteAccumulator::add(const float* x, std::size_t tokens) {
   });
   for (const double sum : sum_squares_)
     if (!std::isfinite(sum))  // squares of finite f32 numbers never overflow f64
-      throw Error(
-          ErrorKind::corrupt,
-          fmt::format("an activation is not finite, so the model's weights overflow: layer {}, {}", layer_, site_));
-  if (!products_.empty() && !is_rounded_) syrk(x, tokens, width_, products_.data(), machine_);
-  if (!products_.empty() && is_rounded_) {
+      throw Error(ErrorKind::corrupt,
+                  fmt::format("an activation is not finite, so the model's weights overflow: {}", key_.name()));
+  if (!products_.empty() && !is_rounded_ && tokens > 0) syrk(x, tokens, width_, products_.data(), machine_);
+  if (!products_.empty() && is_rounded_ && tokens > 0) {
     rounded_.assign(x, tokens, width_, machine_.pool);
     syrk(rounded_, products_.data(), machine_);
   }
@@ -110,8 +107,7 @@ void SiteAccumulator::end_shard() {
 SiteStatistics SiteAccumulator::finish() {
   end_shard();
   SiteStatistics result;
-  result.layer = layer_;
-  result.site = site_;
+  static_cast<SiteKey&>(result) = key_;
   result.count = count_;
   const double scale = count_ == 0 ? 0.0 : 1.0 / static_cast<double>(count_);
   for (const double sum : total_squares_) result.mean_square.push_back(static_cast<float>(sum * scale));
@@ -141,10 +137,10 @@ SiteStatistics SiteAccumulator::finish() {
 
 void CrossAccumulator::add(const float* y, const float* x, std::size_t tokens, const RoundedRows& rounded) {
   count_ += tokens;
-  if (is_rounded_) {
+  if (tokens > 0 && is_rounded_) {
     rounded_y_.assign(y, tokens, height_, machine_.pool);
     add_outer_products(rounded_y_, rounded, sums_.data(), machine_);
-  } else {
+  } else if (tokens > 0) {
     add_outer_products(y, x, tokens, height_, width_, sums_.data(), machine_);
   }
   if (shards_.advance()) move_into(total_, sums_, machine_.pool);

@@ -4,7 +4,7 @@
 // shard is summed by itself, and the shards' sums are added in order, so that whoever sums some of the shards elsewhere
 // gets the same bits. The same bits for any number of threads. One thread at a time; the pool does the work.
 //
-//   SiteAccumulator sums(layer, "attention_in", width, {.second_moment = true, .windows = n}, machine);
+//   SiteAccumulator sums({3, "attention_in"}, width, {.second_moment = true, .windows = n}, machine);
 //   for (std::size_t window = 0; window < n; ++window) sums.add(x[window], tokens);
 //   SiteStatistics statistics = sums.finish();
 #pragma once
@@ -51,10 +51,9 @@ struct AccumulateOptions {
 
 class SiteAccumulator {
  public:
-  SiteAccumulator(std::int64_t layer, std::string_view site, std::size_t width, const AccumulateOptions& options,
-                  Machine& machine);
+  SiteAccumulator(SiteKey key, std::size_t width, const AccumulateOptions& options, Machine& machine);
 
-  // The next window, x: [tokens, width]. Error(corrupt) names the site when a number is not finite.
+  // The next window, x: [tokens, width]; there may be none. Error(corrupt) names the site when a number is not finite.
   void add(const float* x, std::size_t tokens);
   // What was added last, where it is rounded for a second moment.
   const RoundedRows& last_rounded() const { return rounded_; }
@@ -69,8 +68,7 @@ class SiteAccumulator {
   static constexpr std::size_t kPlaces = 2;
   using Magnitudes = std::array<std::array<std::array<std::uint64_t, kHistogramBins>, 2>, kPlaces>;
 
-  std::int64_t layer_;
-  std::string site_;
+  SiteKey key_;
   std::size_t width_;
   Machine& machine_;
   ShardCounter shards_;
@@ -95,7 +93,8 @@ class CrossAccumulator {
         shards_(windows),
         sums_(large_vector(height * width)) {}
 
-  // The next window, y: [tokens, height], x: [tokens, width]. rounded: the same x, read in its place where is_rounded.
+  // The next window, y: [tokens, height], x: [tokens, width]; there may be no tokens. rounded: the same x, read in its
+  // place where is_rounded.
   void add(const float* y, const float* x, std::size_t tokens, const RoundedRows& rounded);
   std::vector<float> finish();
 

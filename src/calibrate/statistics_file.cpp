@@ -74,6 +74,12 @@ SiteStatistics read_site(const Reader& reader, const std::string& name) {
       reader.refuse(name + ".count", "names no site");
     site.site = name.substr(dot + 1);
   }
+  if (const std::size_t dot = site.site.find('.'); dot != std::string::npos) {
+    const char* const last = site.site.data() + site.site.size();
+    const auto [end, error] = std::from_chars(site.site.data() + dot + 1, last, site.expert);
+    if (error != std::errc() || end != last || site.expert < 0) reader.refuse(name + ".count", "names no site");
+    site.site.resize(dot);
+  }
   const std::int64_t count = reader.values<std::int64_t>(name + ".count", "I64", 1, true)[0];
   if (count < 0) reader.refuse(name + ".count", "is negative");
   site.count = static_cast<std::uint64_t>(count);
@@ -164,7 +170,8 @@ Statistics read_statistics(const std::filesystem::path& path) {
       statistics.sites.push_back(read_site(reader, entry.name.substr(0, entry.name.size() - kCount.size())));
   std::ranges::sort(statistics.sites, [](const SiteStatistics& a, const SiteStatistics& b) {
     const auto key = [](const SiteStatistics& s) { return static_cast<std::uint64_t>(s.layer); };  // -1 comes last
-    return key(a) != key(b) ? key(a) < key(b) : a.site < b.site;
+    if (key(a) != key(b)) return key(a) < key(b);
+    return a.site != b.site ? a.site < b.site : a.expert < b.expert;
   });
   return statistics;
 }

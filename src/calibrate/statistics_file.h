@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Statistics as a safetensors file. __metadata__ has "format" = "nibble.statistics", "version" = "1", "texts" (a JSON
-// array of names), "samples", "length". Per site S ("layers.3.attention_in", "head_in"), n columns wide:
+// array of names), "samples", "length". Per site S ("layers.3.attention_in", "head_in"), and
+// of a site of experts per expert ("layers.3.experts_in.7"), n columns wide:
 //
 //   S.count          I64 [1]       vectors seen
 //   S.mean_square    F32 [n]       mean of x^2

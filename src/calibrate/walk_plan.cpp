@@ -15,20 +15,18 @@ bool has(const std::vector<ValueId>& values, ValueId value) { return std::ranges
 Values computable(const DrawnGraph& drawing, std::size_t passed) {
   Values made(drawing.graph.inputs.begin(), drawing.graph.inputs.end());
   for (const Node& node : drawing.graph.nodes) {
-    if (std::holds_alternative<Linear>(node.operation)) {
-      const auto site = std::ranges::find(drawing.sites, node.inputs[0], &Site::input);
-      if (site - drawing.sites.begin() >= static_cast<std::ptrdiff_t>(passed)) continue;
-    }
+    const auto site = std::ranges::find_if(drawing.sites, [&](const Site& s) { return belongs_to(node, s); });
+    if (site != drawing.sites.end() && site - drawing.sites.begin() >= static_cast<std::ptrdiff_t>(passed)) continue;
     if (std::ranges::all_of(node.inputs, [&](ValueId input) { return made.contains(input); })) made.insert(node.output);
   }
   return made;
 }
 
-// Sums are streams; attention takes all tokens of a window at once.
+// Sums are streams; attention takes all tokens of a window at once; where tokens are sent takes little room.
 bool is_worth_keeping(const Graph& graph, ValueId value) {
   const Node* const node = graph.producer(value);
   return node == nullptr || std::holds_alternative<Add>(node->operation) ||
-         std::holds_alternative<Attention>(node->operation);
+         std::holds_alternative<Attention>(node->operation) || std::holds_alternative<Route>(node->operation);
 }
 
 void add_roots(const Graph& graph, ValueId value, Values& roots) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How text walks through a drawing site by site: what is kept of every window between two sites, what is computed from
-// it anew whenever a site's inputs are asked for, and what is computed and kept when a site is left. Streams and what
-// attention gives are kept; norms, activations and the products before them are cheaper to compute than to keep.
-// Immutable after it is made. Internal to calibrate/.
+// it anew whenever a site's inputs are asked for, and what is computed and kept when a site is left. Streams, what
+// attention gives and where tokens are sent are kept; norms, activations and the products before them are cheaper to
+// compute than to keep. Immutable after it is made. Internal to calibrate/.
 //
 //   WalkPlan plan(drawing, rotary);
 //   plan.sites[i].inputs.run(...);    // what the site's Linears read

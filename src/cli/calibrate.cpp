@@ -28,6 +28,29 @@ std::string condition_text(const SiteAdequacy& site) {
   return site.condition == 0 ? "" : std::isinf(site.condition) ? "singular" : fmt::format("{:.1e}", site.condition);
 }
 
+std::string range_text(const std::string& low, const std::string& high) {
+  return low == high ? low : low + " - " + high;
+}
+
+// One line for all experts of a site, from the one at `first` on; gives the place behind the last.
+std::size_t add_experts(Table& table, const std::vector<SiteAdequacy>& sites, std::size_t first) {
+  SiteAdequacy least = sites[first], most = sites[first];
+  std::size_t end = first;
+  for (; end < sites.size() && sites[end].site == least.site && sites[end].expert >= 0; ++end) {
+    const SiteAdequacy& site = sites[end];
+    least.count = std::min(least.count, site.count), most.count = std::max(most.count, site.count);
+    least.vectors_per_column = std::min(least.vectors_per_column, site.vectors_per_column);
+    most.vectors_per_column = std::max(most.vectors_per_column, site.vectors_per_column);
+    most.peak_ratio = std::max(most.peak_ratio, site.peak_ratio);
+    most.dead_columns = std::max(most.dead_columns, site.dead_columns);
+  }
+  table.add({fmt::format("{} ({} experts)", least.site, end - first), std::to_string(least.width),
+             range_text(std::to_string(least.count), std::to_string(most.count)),
+             range_text(fixed_text(least.vectors_per_column, 1), fixed_text(most.vectors_per_column, 1)), "", "",
+             fixed_text(most.peak_ratio, 1), std::to_string(most.dead_columns)});
+  return end;
+}
+
 Table table_of(const CalibrationResult& result) {
   Table table({{"site"},
                {"columns", Align::right},
@@ -37,11 +60,17 @@ Table table_of(const CalibrationResult& result) {
                {"condition", Align::right},
                {"peak", Align::right},
                {"never used", Align::right}});
-  for (const SiteAdequacy& site : result.adequacy)
+  for (std::size_t i = 0; i < result.adequacy.size(); ++i) {
+    const SiteAdequacy& site = result.adequacy[i];
+    if (site.expert >= 0) {
+      i = add_experts(table, result.adequacy, i) - 1;
+      continue;
+    }
     table.add({site.site, std::to_string(site.width), std::to_string(site.count),
                fixed_text(site.vectors_per_column, 1),
                site.effective_rank == 0 ? "" : fixed_text(site.effective_rank, 1), condition_text(site),
                fixed_text(site.peak_ratio, 1), std::to_string(site.dead_columns)});
+  }
   return table;
 }
 
@@ -49,6 +78,7 @@ Json json_of(const CalibrationResult& result, const std::string& output) {
   Json sites = Json::array();
   for (const SiteAdequacy& site : result.adequacy)
     sites.push_back({{"site", site.site},
+                     {"expert", site.expert},
                      {"width", site.width},
                      {"count", site.count},
                      {"effective_rank", site.effective_rank},

@@ -46,7 +46,9 @@ std::string headline(const ModelInfo& info) {
         "attention: {} heads of {}, {} key/value heads, rotary base {}; the head is {}\n",
         info.architecture, info.layers, info.hidden, info.intermediate, info.vocabulary, info.context, info.heads,
         info.head_dim, info.kv_heads, info.rope_base, info.tied_head ? "the embedding" : "a matrix of its own");
-  else if (!info.architecture.empty())
+  if (info.experts > 0)
+    text += fmt::format("experts: {} in a layer, of which a token is sent to {}\n", info.experts, info.experts_used);
+  if (info.layers == 0 && !info.architecture.empty())
     text += fmt::format("architecture {} (not one that nibble runs)\n", info.architecture);
   if (!info.obstacle.empty()) text += fmt::format("cannot be run: {}\n", info.obstacle);
   if (!info.tokenizer.empty())

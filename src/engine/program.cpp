@@ -91,7 +91,7 @@ struct Program::Runner {
     std::array<LinearProduct, kMostProducts> products;
     for (std::size_t e = 0; e + 1 < groups.begin.size(); ++e) {
       const std::size_t first = groups.begin[e], count = groups.begin[e + 1] - first;
-      if (count == 0) continue;
+      if (count == 0 || weights.linears[step.parts.front().linears[e]] == nullptr) continue;
       const float* x = slots[step.in] + first * step.cols;
       if (step.gathers) x = gathered_rows(step, groups, first, count);
       for (std::size_t p = 0; p < step.parts.size(); ++p)

@@ -49,7 +49,7 @@ struct Batch {
 
 // What a program reads, in the order of Program::linears() and norms(). Borrowed.
 struct ProgramWeights {
-  std::vector<const PackedLinear*> linears;
+  std::vector<const PackedLinear*> linears;    // null: of experts whose outputs nobody reads, which are not made
   std::vector<std::span<const float>> biases;  // by linear; empty: none
   std::vector<std::span<const float>> norms;
 };
@@ -67,7 +67,8 @@ struct Workspace {
 class Program {
  public:
   struct LinearUse {
-    std::string part, bias;  // bias: its part; empty: none
+    std::string part, bias;    // bias: its part; empty: none
+    std::int64_t expert = -1;  // whose it is
   };
 
   // tables: those of the workspace that it will run with. Error(unsupported): an operation that no kernel runs.

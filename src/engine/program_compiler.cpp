@@ -137,10 +137,10 @@ class Program::Compiler {
     return copy;
   }
 
-  std::size_t linear_index(const std::string& part, const std::string& bias) {
+  std::size_t linear_index(const std::string& part, const std::string& bias, std::int64_t expert = -1) {
     const auto known = std::ranges::find(program_.linears_, part, &LinearUse::part);
     if (known != program_.linears_.end()) return static_cast<std::size_t>(known - program_.linears_.begin());
-    program_.linears_.push_back({part, bias});
+    program_.linears_.push_back({part, bias, expert});
     return program_.linears_.size() - 1;
   }
 
@@ -232,7 +232,8 @@ class Program::Compiler {
       if (linear == nullptr || graph_.nodes[i].inputs != node.inputs || !needed_.contains(i) || done_.contains(i))
         continue;
       ExpertProducts::Part part{{}, place(graph_.nodes[i].output), linear->rows};
-      for (const WeightUse& use : graph_.weights(graph_.nodes[i])) part.linears.push_back(linear_index(use.part, {}));
+      for (const WeightUse& use : graph_.weights(graph_.nodes[i]))
+        part.linears.push_back(linear_index(use.part, {}, static_cast<std::int64_t>(part.linears.size())));
       step.parts.push_back(std::move(part));
       done_.insert(i);
       for (const ValueId input : node.inputs)

@@ -49,49 +49,112 @@ std::optional<FoldSite> follow(const Graph& graph, ValueId value, std::size_t re
     if (!passage.channel_of.empty())
       for (std::uint32_t& channel : channels) channel = passage.channel_of[channel];
     if (!passage.absorber.empty()) {
-      if (times_read(graph, passage.absorber) != 1) return std::nullopt;
-      return FoldSite{passage.absorber, std::holds_alternative<RmsNorm>(node->operation), {}, std::move(channels)};
+      if (times_read(graph, passage.is_by_expert ? expert_part(passage.absorber, 0) : passage.absorber) != 1)
+        return std::nullopt;
+      return FoldSite{passage.absorber,
+                      std::holds_alternative<RmsNorm>(node->operation),
+                      {},
+                      std::move(channels),
+                      passage.is_by_expert};
     }
     if (auto found = follow(graph, node->inputs[passage.input], 1, std::move(channels))) return found;
   }
   return std::nullopt;
 }
 
-// The site of the router that sends tokens to an operation's experts.
-Site& site_of_router(const Graph& graph, const Node& experts, std::vector<Site>& sites) {
-  const Node* const route = graph.producer(experts.inputs[1]);
-  require_drawable(route != nullptr && std::holds_alternative<Route>(route->operation), ExpertLinear::kName,
-                   "a routing that is not one");
-  const auto site = std::ranges::find_if(
-      sites, [&](const Site& s) { return std::ranges::find(s.outputs, route->inputs[0]) != s.outputs.end(); });
-  require_drawable(site != sites.end(), Route::kName, "logits that no Linear makes");
-  return *site;
+// What site an operation's matrices are of, by name; none: they are no Linear's.
+const std::string* site_name(const Node& node) {
+  if (const auto* const linear = std::get_if<Linear>(&node.operation)) return &linear->site;
+  if (const auto* const linear = std::get_if<ExpertLinear>(&node.operation)) return &linear->site;
+  return nullptr;
+}
+
+Site make_site(const Graph& graph, const Node& node) {
+  Site site{.name = *site_name(node), .input = node.inputs[0], .width = graph.width(node.inputs[0])};
+  if (!std::holds_alternative<ExpertLinear>(node.operation)) return site;
+  const Node* const producer = graph.producer(node.inputs[1]);
+  const auto* const route = producer == nullptr ? nullptr : std::get_if<Route>(&producer->operation);
+  require_drawable(route != nullptr, ExpertLinear::kName, "a routing that is not one");
+  site.experts = graph.width(node.inputs[1]);
+  site.used = route->used;
+  site.routing = node.inputs[1];
+  site.has_own_inputs = graph.values[node.inputs[0]].size() > 2;
+  return site;
+}
+
+// From the parts of all experts' matrices of one kind after another to one expert after another.
+void sort_by_expert(Site& site) {
+  if (site.experts == 0) return;
+  const std::size_t kinds = site.outputs.size();
+  std::vector<std::string> sorted;
+  for (std::uint64_t e = 0; e < site.experts; ++e)
+    for (std::size_t kind = 0; kind < kinds; ++kind) sorted.push_back(std::move(site.parts[kind * site.experts + e]));
+  site.parts = std::move(sorted);
+}
+
+// The Linears, experts' too, that read a value: how many operations, and their parts.
+std::size_t add_readers(const Graph& graph, ValueId value, std::vector<std::string>& parts) {
+  std::size_t readers = 0;
+  for (const Node* const node : graph.consumers(value)) {
+    if (site_name(*node) == nullptr || node->inputs[0] != value) continue;
+    ++readers;
+    if (const auto* const linear = std::get_if<Linear>(&node->operation))
+      parts.push_back(linear->part);
+    else
+      for (const WeightUse& use : graph.weights(*node)) parts.push_back(use.part);
+  }
+  return readers;
+}
+
+bool are_read_by_experts(const Graph& graph, ValueId value) {
+  return std::ranges::any_of(graph.consumers(value), [&](const Node* node) {
+    return std::holds_alternative<ExpertLinear>(node->operation) && node->inputs[0] == value;
+  });
 }
 
 }  // namespace
 
+std::span<const std::string> Site::parts_of(std::int64_t expert) const {
+  if (expert < 0) return parts;
+  return std::span(parts).subspan(static_cast<std::size_t>(expert) * outputs.size(), outputs.size());
+}
+
+bool belongs_to(const Node& node, const Site& site) {
+  const std::string* const name = site_name(node);
+  return name != nullptr && *name == site.name && node.inputs[0] == site.input;
+}
+
+FoldSite fold_of_expert(const FoldSite& fold, const Site& site, std::int64_t expert) {
+  FoldSite result = fold;
+  const std::span<const std::string> parts = site.parts_of(expert);
+  result.producer = expert_part(fold.producer, static_cast<std::uint64_t>(expert));
+  result.consumers.assign(parts.begin(), parts.end());
+  return result;
+}
+
 std::vector<Site> sites_of(const Graph& graph) {
   std::vector<Site> sites;
   for (const Node& node : graph.nodes) {
-    const auto* const linear = std::get_if<Linear>(&node.operation);
-    if (linear == nullptr) continue;
-    auto site = std::ranges::find(sites, node.inputs[0], &Site::input);
+    const std::string* const name = site_name(node);
+    if (name == nullptr) continue;
+    const bool is_of_experts = std::holds_alternative<ExpertLinear>(node.operation);
+    auto site = std::ranges::find_if(sites, [&](const Site& known) {
+      return known.input == node.inputs[0] && (known.experts != 0) == is_of_experts &&
+             (!is_of_experts || known.routing == node.inputs[1]);
+    });
     const bool is_new = site == sites.end();
-    const auto same_name = std::ranges::find(sites, linear->site, &Site::name);
-    require_drawable(is_new ? same_name == sites.end() : site->name == linear->site, Linear::kName,
+    const auto same_name = std::ranges::find(sites, *name, &Site::name);
+    require_drawable(is_new ? same_name == sites.end() : site->name == *name, Linear::kName,
                      "a site's name stands for one value");
-    if (is_new)
-      site = sites.insert(sites.end(),
-                          {.name = linear->site, .input = node.inputs[0], .width = graph.width(node.inputs[0])});
-    site->parts.push_back(linear->part);
+    if (is_new) site = sites.insert(sites.end(), make_site(graph, node));
+    for (const WeightUse& use : graph.weights(node))
+      if (use.role != TensorRole::bias) site->parts.push_back(use.part);
     site->outputs.push_back(node.output);
   }
-  for (const Node& node : graph.nodes) {
-    if (!std::holds_alternative<ExpertLinear>(node.operation)) continue;
-    Site& site = site_of_router(graph, node, sites);
-    for (const WeightUse& use : graph.weights(node)) site.expert_parts.push_back(use.part);
+  for (Site& site : sites) {
+    sort_by_expert(site);
+    site.added = find_sum(graph, site);
   }
-  for (Site& site : sites) site.added = find_sum(graph, site);
   return sites;
 }
 
@@ -101,10 +164,15 @@ std::optional<FoldSite> fold_of(const Graph& graph, const Site& site) {
     return linear != nullptr && linear->role == TensorRole::embedding;
   };
   if (std::ranges::any_of(graph.consumers(site.input), is_looked_up)) return std::nullopt;
+  if (site.experts == 0 && are_read_by_experts(graph, site.input)) return std::nullopt;
   std::vector<std::uint32_t> channel_of(site.width);
   std::iota(channel_of.begin(), channel_of.end(), 0u);
-  std::optional<FoldSite> fold = follow(graph, site.input, site.parts.size(), std::move(channel_of));
-  if (fold) fold->consumers = site.parts;
+  std::vector<std::string> consumers;
+  const std::size_t readers = add_readers(graph, site.input, consumers);
+  std::optional<FoldSite> fold = follow(graph, site.input, readers, std::move(channel_of));
+  // Scales of each expert's own meet weights of each expert's own.
+  if (fold && fold->is_by_expert != site.has_own_inputs) return std::nullopt;
+  if (fold) fold->consumers = std::move(consumers);
   return fold;
 }
 

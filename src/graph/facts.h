@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,20 +25,32 @@ struct Site {
   std::string name;                     // "attention_in"
   ValueId input = 0;                    // what its Linears read
   std::uint64_t width = 0;              // of it
-  std::vector<std::string> parts = {};  // of its Linears, in order
-  std::vector<ValueId> outputs = {};    // of them
-  // Of the experts that tokens are sent to by a router among these: their matrices, whose inputs are no site's.
-  std::vector<std::string> expert_parts = {};
+  std::vector<std::string> parts = {};  // of its Linears, in order; those of one expert after those of another
+  std::vector<ValueId> outputs = {};    // of them; of experts one for all
+  // Of experts: how many, to how many of them a token is sent, and by which routing. An expert's Linears see the tokens
+  // that are sent to it: rows of the input, or where it lies by expert (has_own_inputs) its own.
+  std::uint64_t experts = 0, used = 0;
+  ValueId routing = 0;
+  bool has_own_inputs = false;
   // Where the site is one Linear whose outputs are only added to a value that is there before: what the Linear should
   // give is known from the sum.
   struct Sum {
     ValueId term, sum;
   };
   std::optional<Sum> added = {};
+
+  // The first one that sees inputs of its own, -1 where there are none: for (e = first_expert(); e < end_expert();
+  // ++e).
+  std::int64_t first_expert() const { return experts == 0 ? -1 : 0; }
+  std::int64_t end_expert() const { return static_cast<std::int64_t>(experts); }
+  // Of one expert; -1: all.
+  std::span<const std::string> parts_of(std::int64_t expert) const;
+  // Numbers of the input for each token.
+  std::uint64_t numbers_per_token() const { return has_own_inputs ? width * used : width; }
 };
 
 // In the order in which text meets them. Error(internal): a value's readers disagree on the site's name, or two values
-// have the same one.
+// have the same one. A router and the experts that it sends tokens to may read the same value, by sites of their own.
 std::vector<Site> sites_of(const Graph& graph);
 
 // A weight whose rows (a vector: elements) can be divided by what all of a site's columns are multiplied by.
@@ -46,10 +59,17 @@ struct FoldSite {
   bool is_norm = false;
   std::vector<std::string> consumers;     // the site's parts
   std::vector<std::uint32_t> channel_of;  // of each of the site's columns, the producer's channel
+  bool is_by_expert = false;              // the producer is a matrix of each expert, which takes its own scale
 };
 
-// Nothing where the scale meets an operation that does not let it pass, a value or a weight that something else reads,
-// too, or a head that is also the embedding.
+// The fold of one expert's inputs.
+FoldSite fold_of_expert(const FoldSite& fold, const Site& site, std::int64_t expert);
+// Whether an operation is a Linear, or one of each expert, of the site.
+bool belongs_to(const Node& node, const Site& site);
+
+// Where experts read what their router reads, the fold is theirs: it scales the columns of them all. Nothing where the
+// scale meets an operation that does not let it pass, a value or a weight that something else reads, too, or a head
+// that is also the embedding.
 std::optional<FoldSite> fold_of(const Graph& graph, const Site& site);
 
 // Heads whose channels the rows of this weight or bias make, where rotary positions turn them; 0: none do.

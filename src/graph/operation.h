@@ -31,7 +31,8 @@ struct ScalePassage {
   std::string absorber;  // the part; empty: an input takes the factors
   std::size_t input = 0;
   std::vector<std::uint32_t>
-      channel_of;  // of each output channel, the absorber's row or the input's channel; empty: the same one
+      channel_of;             // of each output channel, the absorber's row or the input's channel; empty: the same one
+  bool is_by_expert = false;  // the absorber is a weight for each expert, which takes factors of its own
 };
 
 // Multiplications and additions, each pair counted once.

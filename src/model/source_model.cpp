@@ -48,13 +48,21 @@ const ModelTensors& SourceModel::parts() const {
   return *meaning_->parts;
 }
 
+const StoredTensor& SourceModel::holder(const ModelTensor& part) const {
+  if (spelling() == Spelling::huggingface && !part.hf_stack.empty() && find(part.hf_name) == nullptr)
+    if (const StoredTensor* const other = find(part.hf_stack)) return *other;
+  return tensor(part.name(spelling()));
+}
+
 const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
-  const StoredTensor& whole = tensor(part.name(spelling()));
-  if (!part.is_stacked(spelling())) return whole;
-  const std::string name = fmt::format("{}[{}]", whole.name, part.expert);
+  const StoredTensor& whole = holder(part);
+  if (part.experts == 0 || whole.name == part.hf_name) return whole;
+  // Of a directory's stacks several kinds may share one, each with its rows below the other's.
+  const std::uint64_t kinds = spelling() == Spelling::gguf ? 1 : part.kinds, place = kinds == 1 ? 0 : part.place;
+  const std::string name = fmt::format("{}[{}]", whole.name, part.expert * kinds + place);
   const std::scoped_lock lock(meaning_->mutex);
   if (const auto known = meaning_->experts.find(name); known != meaning_->experts.end()) return known->second;
-  const Shape expected = {part.experts, part.shape[0], part.shape[1]};
+  const Shape expected = {part.experts, kinds * part.shape[0], part.shape[1]};
   if (!is_same_shape(whole.shape, expected) || !whole.view.format)
     throw Error(
         ErrorKind::corrupt,
@@ -63,10 +71,10 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   StoredTensor one = whole;
   one.name = name;
   one.shape = part.shape;
-  one.view = view_of_rows(whole.view, part.expert * part.shape[0], part.shape[0]);
+  one.view = view_of_rows(whole.view, (part.expert * kinds + place) * part.shape[0], part.shape[0]);
   one.bytes = one.view.bytes();
   one.data = one.view.planes.size() == 1 ? one.view.planes.front() : std::span<const std::byte>{};
-  one.offset += part.expert * one.bytes;
+  one.offset += (part.expert * kinds + place) * one.bytes;
   return meaning_->experts.emplace(name, std::move(one)).first->second;
 }
 

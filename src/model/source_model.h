@@ -37,6 +37,8 @@ class SourceModel : public Checkpoint {
   // What holds one of the model's tensors; of a stack of experts' the one expert's rows. Error(not_found) names file
   // and tensor; Error(corrupt): a stack of another shape than the network asks for.
   const StoredTensor& stored(const ModelTensor& part) const;
+  // The tensor of the file that it lies in: stored(), or the whole stack. Error(not_found).
+  const StoredTensor& holder(const ModelTensor& part) const;
 
   // True when a tokenizer lies in or beside the weights, of whatever kind.
   bool has_tokenizer() const { return Tokenizer::available(*this); }

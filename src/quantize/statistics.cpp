@@ -8,11 +8,14 @@ float histogram_edge(std::size_t bin) {
   return bin == 0 ? 0.0F : std::bit_cast<float>((static_cast<std::uint32_t>(bin) + kFirst) << 20);
 }
 
-std::string SiteStatistics::name() const { return layer < 0 ? site : "layers." + std::to_string(layer) + "." + site; }
+std::string SiteKey::name() const {
+  return (layer < 0 ? "" : "layers." + std::to_string(layer) + ".") + site +
+         (expert < 0 ? "" : "." + std::to_string(expert));
+}
 
-const SiteStatistics* Statistics::find(std::int64_t layer, std::string_view site) const {
+const SiteStatistics* Statistics::find(const SiteKey& key) const {
   for (const SiteStatistics& item : sites)
-    if (item.layer == layer && item.site == site) return &item;
+    if (static_cast<const SiteKey&>(item) == key) return &item;
   return nullptr;
 }
 

@@ -4,11 +4,12 @@
 // activation (a site). Plain data: safe to read from many threads. The second moment, the mean of x x^T, is what papers
 // call the Hessian (of the layer's squared error, up to a factor); its diagonal is an importance matrix (imatrix).
 //
-//   const SiteStatistics* site = statistics.find(3, "attention_in");
+//   const SiteStatistics* site = statistics.find({3, "attention_in"});
 //   if (site != nullptr && site->has_second_moment()) ...
 #pragma once
 
 #include <bit>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -30,9 +31,18 @@ inline std::size_t histogram_bin(float x) {
 // The smallest magnitude that falls into the bin (0 for bin 0); kHistogramBins is allowed and ends the last one.
 float histogram_edge(std::size_t bin);
 
-struct SiteStatistics {
-  std::int64_t layer = -1;               // -1: of the whole model
-  std::string site;                      // "attention_in", "head_in"
+// Which inputs: those of a layer's site, or of one of its experts, which are the rows that tokens sent to it have
+// there.
+struct SiteKey {
+  std::int64_t layer = -1;   // -1: of the whole model
+  std::string site;          // "attention_in", "head_in"
+  std::int64_t expert = -1;  // -1: of all
+
+  auto operator<=>(const SiteKey&) const = default;
+  std::string name() const;  // "layers.3.attention_in", "layers.3.experts_in.7", "head_in"
+};
+
+struct SiteStatistics : SiteKey {
   std::uint64_t count = 0;               // vectors seen
   std::vector<float> mean_square;        // [width]: mean of x^2
   std::vector<float> absmax;             // [width]; empty when imported
@@ -44,7 +54,6 @@ struct SiteStatistics {
   std::size_t width() const { return mean_square.size(); }
   bool has_second_moment() const { return !second_moment.empty(); }
   bool has_signs() const { return !negatives.empty(); }
-  std::string name() const;  // "layers.3.attention_in", "head_in"
 };
 
 struct Statistics {
@@ -52,7 +61,7 @@ struct Statistics {
   std::uint64_t samples = 0, length = 0;  // windows and their tokens
   std::vector<SiteStatistics> sites;
 
-  const SiteStatistics* find(std::int64_t layer, std::string_view site) const;
+  const SiteStatistics* find(const SiteKey& key) const;  // null: nothing is known
 };
 
 }  // namespace nibble

@@ -27,6 +27,8 @@ Json to_json(const ModelInfo& info) {
           {"intermediate", info.intermediate},
           {"heads", info.heads},
           {"kv_heads", info.kv_heads},
+          {"experts", info.experts},
+          {"experts_used", info.experts_used},
           {"head_dim", info.head_dim},
           {"rope_base", info.rope_base},
           {"tied_head", info.tied_head},
@@ -72,7 +74,15 @@ Json to_json(const QuantizeSummary& summary) {
                {"uninformed", summary.uninformed},
                {"warnings", summary.warnings},
                {"notes", summary.notes},
+               {"experts", Json::array()},
                {"tensors", Json::array()}};
+  for (const ExpertTokens& layer : summary.experts)
+    json["experts"].push_back({{"layer", layer.layer},
+                               {"experts", layer.experts},
+                               {"used", layer.used},
+                               {"few", layer.few},
+                               {"fewest_tokens", layer.fewest},
+                               {"most_tokens", layer.most}});
   for (const TensorSummary& tensor : summary.tensors) {
     Json item = {{"name", tensor.name},          {"rows", tensor.rows},     {"cols", tensor.cols},
                  {"from", tensor.source_format}, {"format", tensor.format}, {"bytes", tensor.bytes}};

@@ -79,6 +79,9 @@ std::string layer_text(const LayerReport& report) {
   std::string text =
       fmt::format("layer {} of {}: error of outputs {}", report.layer + 1, report.layers, errors_text(report.error));
   if (!report.worst.empty()) text += fmt::format(" ({} {})", report.worst, errors_text(report.worst_error));
+  if (report.experts.few > 0)
+    text += fmt::format(", {} of {} experts were sent too few tokens (from {} on)", report.experts.few,
+                        report.experts.experts, report.experts.fewest);
   if (report.restored) return text + ", taken over from the interrupted run";
   text += ", " + duration_text(report.seconds);
   const std::uint64_t left = report.layers - report.layer - 1;

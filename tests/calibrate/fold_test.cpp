@@ -21,23 +21,32 @@ TEST_P(Fold, LeavesTheFunctionUnchanged) {
   const std::vector<float> before = model.outputs(0);
   Random random(4);
   std::size_t folded = 0;
+  const auto fold_randomly = [&](const FoldSite& fold, LayerWeights& layer) {
+    const std::size_t columns = layer.at(fold.consumers[0]).cols;
+    std::vector<float> scales(columns), of_channel(*std::ranges::max_element(fold.channel_of) + 1);
+    for (float& s : of_channel) s = static_cast<float>(std::exp2(6 * random.uniform() - 3));
+    for (std::size_t i = 0; i < columns; ++i) scales[i] = of_channel[fold.channel_of[i]];
+    const std::vector<float> untouched = layer.at(fold.consumers[0]).values;
+    fold_scales(fold, scales, layer);
+    folded += layer.at(fold.consumers[0]).values != untouched ? 1 : 0;
+  };
   model.walk_through([&](LayerWeights& layer) {
     for (std::size_t site = 0; site < layer.drawing().sites.size(); ++site) {
       const std::optional<FoldSite>& fold = layer.drawing().folds[site];
-      const bool feeds_experts =
-          !layer.drawing().sites[site].expert_parts.empty();  // which read the same, each with a matrix of its own
-      ASSERT_EQ(fold.has_value(), !feeds_experts);
+      const Site& folded_site = layer.drawing().sites[site];
+      // A router's scales are those of its experts, who read the same.
+      ASSERT_EQ(fold.has_value(), folded_site.parts[0] != "router");
       if (!fold) continue;
-      const std::size_t columns = layer.at(fold->consumers[0]).cols;
-      std::vector<float> scales(columns), of_channel(*std::ranges::max_element(fold->channel_of) + 1);
-      for (float& s : of_channel) s = static_cast<float>(std::exp2(6 * random.uniform() - 3));
-      for (std::size_t i = 0; i < columns; ++i) scales[i] = of_channel[fold->channel_of[i]];
-      const std::vector<float> untouched = layer.at(fold->consumers[0]).values;
-      fold_scales(*fold, scales, layer);
-      folded += layer.at(fold->consumers[0]).values != untouched ? 1 : 0;
+      ASSERT_EQ(fold->is_by_expert, folded_site.name == "experts_out");
+      if (fold->is_by_expert) {
+        for (std::int64_t e = 0; e < folded_site.end_expert(); ++e)
+          fold_randomly(fold_of_expert(*fold, folded_site, e), layer);
+      } else {
+        fold_randomly(*fold, layer);
+      }
     }
   });
-  EXPECT_EQ(folded, (model.config.num_experts == 0 ? 4 : 2) * model.config.layers);
+  EXPECT_EQ(folded, (model.config.num_experts == 0 ? 4 : 3 + model.config.num_experts) * model.config.layers);
   EXPECT_LT(relative_difference(model.outputs(0), before), 1e-4);
 }
 

@@ -118,9 +118,9 @@ TEST(CollectStatistics, IsIndifferentToThreadsAndSeesEverySite) {
     EXPECT_EQ(a.sites[i].second_moment, b.sites[i].second_moment) << a.sites[i].name();
     EXPECT_EQ(a.sites[i].count, tokens.ids.size());
   }
-  EXPECT_NE(a.find(-1, kHeadSite), nullptr);
-  EXPECT_NE(a.find(0, "mlp_out"), nullptr);
-  EXPECT_EQ(a.find(99, "mlp_out"), nullptr);
+  EXPECT_NE(a.find({.site = std::string(kHeadSite)}), nullptr);
+  EXPECT_NE(a.find({0, "mlp_out"}), nullptr);
+  EXPECT_EQ(a.find({99, "mlp_out"}), nullptr);
 }
 
 }  // namespace

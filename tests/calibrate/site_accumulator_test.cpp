@@ -25,7 +25,7 @@ std::vector<float> inputs(std::size_t tokens, std::size_t width) {
 
 SiteStatistics accumulate(std::size_t threads, std::size_t tokens, std::size_t width, bool is_rounded = false) {
   Machine machine(chosen_isa(), threads);
-  SiteAccumulator sums(3, "attention_in", width, {.second_moment = true, .rounded = is_rounded}, machine);
+  SiteAccumulator sums({3, "attention_in"}, width, {.second_moment = true, .rounded = is_rounded}, machine);
   const std::vector<float> x = inputs(tokens, width);
   sums.add(x.data(), tokens / 2);
   sums.add(x.data() + tokens / 2 * width, tokens - tokens / 2);
@@ -93,14 +93,14 @@ TEST(SiteAccumulator, RoundsToTwelveBitsWhereAsked) {
 TEST(SiteAccumulator, NamesTheSiteOfNumbersThatAreNone) {
   for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
     Machine machine(chosen_isa(), 1);
-    SiteAccumulator sums(3, "mlp_in", 2, {}, machine);
+    SiteAccumulator sums({3, "mlp_in"}, 2, {}, machine);
     const float x[] = {1, 2, 3, bad};
     try {
       sums.add(x, 2);
       ADD_FAILURE() << "nothing was thrown";
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::corrupt);
-      EXPECT_NE(std::string_view(error.what()).find("layer 3, mlp_in"), std::string_view::npos) << error.what();
+      EXPECT_NE(std::string_view(error.what()).find("layers.3.mlp_in"), std::string_view::npos) << error.what();
     }
   }
 }
@@ -124,8 +124,8 @@ TEST(SiteAccumulator, CrossMomentsPairWhatBelongsTogether) {
 TEST(SiteAccumulator, AddsShardsOfWindowsInOrder) {
   constexpr std::size_t kWindows = 2 * kMomentShards;
   Machine machine(chosen_isa(), 1);
-  SiteAccumulator shards(0, "attention_in", 1, {.second_moment = true, .windows = kWindows}, machine),
-      whole(0, "attention_in", 1, {.second_moment = true}, machine);
+  SiteAccumulator shards({0, "attention_in"}, 1, {.second_moment = true, .windows = kWindows}, machine),
+      whole({0, "attention_in"}, 1, {.second_moment = true}, machine);
   CrossAccumulator crossed(1, 1, false, kWindows, machine);
   for (std::size_t window = 0; window < kWindows; ++window) {
     const float x = window == 0 ? 4096.0F : window == 1 ? 0.0F : 1.0F;

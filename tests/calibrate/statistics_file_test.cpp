@@ -17,11 +17,12 @@ Statistics example(const ModelTensors& tensors) {
   statistics.samples = 4;
   statistics.length = 16;
   std::uint64_t number = 1;
-  const auto add = [&](std::int64_t layer, std::string_view name, std::uint64_t width) {
+  const auto add = [&](std::int64_t layer, std::string_view name, std::uint64_t width, std::int64_t expert) {
     SiteStatistics site;
     site.layer = layer;
     site.site = name;
-    site.count = 64;
+    site.expert = expert;
+    site.count = expert < 0 ? 64 : static_cast<std::uint64_t>(10 * expert);
     for (std::uint64_t i = 0; i < width; ++i) site.mean_square.push_back(static_cast<float>(number++) / 16);
     site.absmax = site.mean_square;
     site.histogram.assign(kHistogramBins, number);
@@ -31,13 +32,14 @@ Statistics example(const ModelTensors& tensors) {
     site.second_moment.assign(width * width, 0.25F);
     statistics.sites.push_back(site);
   };
-  for (const Site& site : tensors.network().layer(0).sites) add(0, site.name, site.width);
-  add(-1, "head_in", tensors.part("embedding", -1)->shape.back());
+  for (const Site& site : tensors.network().layer(0).sites)
+    for (std::int64_t e = site.first_expert(); e < site.end_expert(); ++e) add(0, site.name, site.width, e);
+  add(-1, "head_in", tensors.part("embedding", -1)->shape.back(), -1);
   return statistics;
 }
 
 const SiteStatistics& same_site(const Statistics& statistics, const SiteStatistics& site) {
-  const SiteStatistics* const found = statistics.find(site.layer, site.site);
+  const SiteStatistics* const found = statistics.find(site);
   EXPECT_NE(found, nullptr) << site.name();
   return *found;
 }
@@ -84,6 +86,64 @@ TEST_F(StatisticsFile, ImportanceMatricesReadBackInBothForms) {
         EXPECT_NEAR(back.mean_square[i], site.mean_square[i], site.mean_square[i] * 0x1p-22) << name;
     }
   }
+}
+
+// Experts by themselves in our own file, in the rows of a stack in an importance matrix; the first saw no token.
+TEST_F(StatisticsFile, KnowExperts) {
+  const ModelTensors tensors(SourceModel::open(data_directory() / "tiny_mixtral").config());
+  const Statistics written = example(tensors);
+  const std::uint64_t experts = tensors.network().layer(0).find_site("experts_in")->experts;
+  ASSERT_EQ(written.sites.size(), 3 + 2 * experts + 1);
+  write_statistics(written, scratch_ / "own");
+  write_imatrix(written, tensors, scratch_ / "i.gguf");
+  write_imatrix(written, tensors, scratch_ / "i.dat");
+  const Checkpoint file = Checkpoint::open(scratch_ / "i.gguf");
+  EXPECT_EQ(file.tensor("blk.0.ffn_gate_exps.weight.in_sum2").shape,
+            (Shape{experts, tensors.part("expert_gate.0", 0)->shape[1]}));
+  EXPECT_EQ(file.tensor("blk.0.ffn_down_exps.weight.counts").shape, (Shape{experts, 1}));
+  for (const char* name : {"own", "i.gguf", "i.dat"}) {
+    const bool is_own = std::string_view(name) == "own", tells_counts = std::string_view(name) != "i.dat";
+    const Statistics read = is_own ? read_statistics(scratch_ / name) : read_imatrix(scratch_ / name, tensors);
+    ASSERT_EQ(read.sites.size(), written.sites.size()) << name;
+    for (const SiteStatistics& site : written.sites) {
+      const SiteStatistics& back = same_site(read, site);
+      if (tells_counts) {
+        EXPECT_EQ(back.count, site.count) << name << " " << site.name();
+      }
+      for (std::size_t i = 0; i < site.width(); ++i) {
+        const float expected = site.count == 0 && !is_own ? 1 : site.mean_square[i];
+        EXPECT_NEAR(back.mean_square[i], expected, expected * 0x1p-22) << name << " " << site.name();
+      }
+    }
+  }
+  Statistics few = written;
+  std::erase_if(few.sites, [](const SiteStatistics& site) { return site.expert == 1; });
+  write_imatrix(few, tensors, scratch_ / "i.gguf");
+  EXPECT_EQ(read_imatrix(scratch_ / "i.gguf", tensors).find({0, "experts_in", 1})->count, 0u);
+  EXPECT_EQ(tensors_of_site(tensors, {0, "experts_in", 1}).size(), 2u);
+  EXPECT_EQ(tensors_of_site(tensors, {0, "experts_in", 99}).size(), 0u);
+  EXPECT_EQ(tensors_of_site(tensors, {0, "experts_in"}).size(), 0u);
+}
+
+// The counts of tokens by expert, and the one line that tells of those that saw too few.
+TEST_F(StatisticsFile, WarningsTellOfExpertsInOneLine) {
+  const ModelTensors tensors(SourceModel::open(data_directory() / "tiny_mixtral").config());
+  Statistics statistics = example(tensors);
+  const std::vector<ExpertTokens> layers = expert_tokens(statistics);
+  ASSERT_EQ(layers.size(), 1u);
+  EXPECT_EQ(layers[0].experts, tensors.network().layer(0).find_site("experts_in")->experts);
+  EXPECT_EQ(layers[0].used, layers[0].experts - 1);
+  EXPECT_EQ(layers[0].few, layers[0].experts);
+  EXPECT_EQ(layers[0].fewest, 0u);
+  EXPECT_EQ(layers[0].most, 10 * (layers[0].experts - 1));
+  const auto lines_on_experts = [&] {
+    return std::ranges::count_if(statistics_warnings(statistics), [](const std::string& line) {
+      return line.find("experts were sent too few tokens, 0 the fewest (in layer 0)") != std::string::npos;
+    });
+  };
+  EXPECT_EQ(lines_on_experts(), 1);
+  statistics.length = 0;
+  EXPECT_EQ(lines_on_experts(), 0);
 }
 
 // 30 bytes of a .dat file by hand: one entry "x", 2 calls, values 2 and 4; chunk count and dataset follow.

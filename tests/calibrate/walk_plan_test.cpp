@@ -25,7 +25,7 @@ TEST_P(EveryPlan, EndsWhereTheLayerEnds) {
   const auto place = [&](ValueId value) { return stores[plan.store_of.at(value)].data(); };
   for (std::size_t i = 0; i < drawing.sites.size(); ++i) {
     const SitePlan& site = plan.sites[i];
-    std::vector<float> input(kTokens * drawing.sites[i].width);
+    std::vector<float> input(kTokens * drawing.sites[i].numbers_per_token());
     std::vector<float*> given, wanted;
     for (const ValueId value : site.kept) given.push_back(place(value));
     if (!site.is_kept) {

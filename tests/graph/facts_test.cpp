@@ -86,17 +86,46 @@ TEST(Folds, RepeatPerQueryHeadWhereHeadsAreShared) {
   EXPECT_EQ(drawn.graph.states, (std::vector<KeyValueState>{{.kv_heads = 2, .head_dim = 2, .window = 30}}));
 }
 
-// The router's site knows the matrices behind it; a norm that they read takes no scale.
-TEST(Sites, OfARouterKnowItsExperts) {
+// Experts have sites of their own: rows of what their router reads, whose scales meet them all, and what they make.
+TEST(Sites, OfExpertsKnowTheirRouting) {
   Layer l;
-  const Value routing = l.d.route(l.d.linear(l.h, "mlp_in", {"router", 3, false, TensorRole::router}), {.used = 1});
-  const Value y = l.d.expert_linear(l.d.expert_linear(l.h, routing, "a_in", "a", 4), routing, "b_in", "b", kHidden);
+  const Value routing = l.d.route(l.d.linear(l.h, "mlp_in", {"router", 3, false, TensorRole::router}), {.used = 2});
+  const Value gate = l.d.expert_linear(l.h, routing, "a_in", "gate", 4),
+              up = l.d.expert_linear(l.h, routing, "a_in", "up", 4);
+  const Value y = l.d.expert_linear(l.d.multiply(l.d.silu(gate), up), routing, "b_in", "down", kHidden);
   const DrawnGraph drawn = l.finish({l.d.mix_experts(y, routing)});
-  ASSERT_EQ(drawn.sites.size(), 1u);
+  ASSERT_EQ(drawn.sites.size(), 3u);
   EXPECT_EQ(drawn.sites[0].parts, (std::vector<std::string>{"router"}));
-  EXPECT_EQ(drawn.sites[0].expert_parts, (std::vector<std::string>{"a.0", "a.1", "a.2", "b.0", "b.1", "b.2"}));
+  EXPECT_EQ(drawn.sites[0].experts, 0u);
+  const Site &in = drawn.sites[1], &out = drawn.sites[2];
+  EXPECT_EQ(in.parts, (std::vector<std::string>{"gate.0", "up.0", "gate.1", "up.1", "gate.2", "up.2"}));
+  EXPECT_EQ(out.parts_of(1).front(), "down.1");
+  EXPECT_EQ(in.input, drawn.sites[0].input);
+  for (const Site* const site : {&in, &out}) {
+    EXPECT_EQ(site->experts, 3u);
+    EXPECT_EQ(site->used, 2u);
+    EXPECT_EQ(site->routing, routing.id());
+  }
+  EXPECT_EQ(in.numbers_per_token(), kHidden);
+  EXPECT_EQ(out.numbers_per_token(), 2 * 4u);
   EXPECT_FALSE(drawn.folds[0]);
-  EXPECT_EQ(linear_parameters(drawn.graph), 3 * (4 * kHidden + kHidden * 4));
+  ASSERT_TRUE(drawn.folds[1]);
+  EXPECT_TRUE(drawn.folds[1]->is_norm);
+  EXPECT_EQ(drawn.folds[1]->consumers,
+            (std::vector<std::string>{"router", "gate.0", "gate.1", "gate.2", "up.0", "up.1", "up.2"}));
+  ASSERT_TRUE(drawn.folds[2]);
+  const FoldSite own = fold_of_expert(*drawn.folds[2], out, 2);
+  EXPECT_EQ(own.producer, "up.2");
+  EXPECT_EQ(own.consumers, (std::vector<std::string>{"down.2"}));
+  EXPECT_EQ(linear_parameters(drawn.graph), 3 * (2 * 4 * kHidden + kHidden * 4));
+}
+
+// One scale of what all experts give meets weights of each: it stays where it is.
+TEST(Folds, StopAtAMixOfExperts) {
+  Layer l;
+  const Value routing = l.d.route(l.d.linear(l.x, "mlp_in", {"router", 3, false, TensorRole::router}), {.used = 1});
+  const Value y = l.d.mix_experts(l.d.expert_linear(l.h, routing, "a_in", "a", kHidden), routing);
+  EXPECT_FALSE(l.finish({l.d.linear(y, "b_in", {"b", kHidden})}).folds[2]);
 }
 
 // Rows of a matrix that is several projections take scales of their own, as long as nothing else reads these channels.

@@ -4,15 +4,21 @@
 // and fold scales.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <filesystem>
+#include <map>
 #include <ostream>
+#include <set>
 
 #include "base/random.h"
 #include "engine/decoder.h"
 #include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
+#include "pipeline/budget/sensitivity.h"
 #include "pipeline/models.h"
+#include "pipeline/quantize/calibrate_model.h"
 
 namespace nibble {
 namespace {
@@ -89,6 +95,18 @@ class CalibratedFamily : public testing::TestWithParam<Family> {
     return all_logits(decoder, ids);
   }
 
+  QuantizeModelOptions options(const std::string& method, const std::string& format, const std::string& output) {
+    QuantizeModelOptions options;
+    choose_format(options, format);
+    options.method = method;
+    options.output = scratch_ / output;
+    std::string text;
+    for (int i = 0; i < 600; ++i) text += std::string(1, static_cast<char>('a' + i * i % 23)) + (i % 5 == 0 ? " " : "");
+    options.calibration.texts = {{"text", text}};
+    options.calibration.sampling = {.samples = 4, .length = 64, .seed = 0};
+    return options;
+  }
+
   ScratchDirectory scratch_;
   Machine machine_{chosen_isa(), 2};
 };
@@ -101,24 +119,176 @@ INSTANTIATE_TEST_SUITE_P(All, CalibratedFamily,
 
 TEST_P(CalibratedFamily, KeepsItsFunction) {
   const std::vector<float> expected = logits(scratch_ / "model");
-  std::string text;
-  for (int i = 0; i < 600; ++i) text += std::string(1, static_cast<char>('a' + i * i % 23)) + (i % 5 == 0 ? " " : "");
   for (const auto& [method, format, output] :
        std::vector<std::array<std::string, 3>>{{"awq", "int8:g32", "awq"},
                                                {"smoothquant", "int8:g32", "smoothquant"},
                                                {"gptq", "q8_0", "gptq.gguf"},
                                                {"awq", "q8_0", "awq.gguf"}}) {
+    quantize_model(SourceModel::open(scratch_ / "model"), options(method, format, output), machine_, {});
+    // Eight bits cost these random weights up to an eighth of the largest logit; a norm that is read or written wrongly
+    // costs most of it.
+    EXPECT_LT(relative_difference(logits(scratch_ / output), expected), 0.2) << method << " " << format;
+  }
+}
+
+// On the text that it saw, every kind of Linear loses less by what its inputs tell.
+TEST_P(CalibratedFamily, LosesLessByGptqThanByNearestValues) {
+  const QuantizeSummary summary =
+      quantize_model(SourceModel::open(scratch_ / "model"), options("gptq", "int3:g32", "gptq"), machine_, {});
+  std::map<std::string, OutputError> kinds;
+  for (const TensorSummary& tensor : summary.tensors) {
+    if (!tensor.linear) continue;
+    const std::string& kind = tensor.kind;
+    if (kind == "router") continue;
+    ASSERT_TRUE(tensor.error) << tensor.name;
+    kinds[kind].nearest += tensor.error->nearest;
+    kinds[kind].stored += tensor.error->stored;
+  }
+  EXPECT_EQ(kinds.contains("expert_down"), GetParam().experts > 0);
+  for (const auto& [kind, error] : kinds) EXPECT_LT(error.stored, error.nearest) << kind;
+  EXPECT_EQ(summary.experts.size(), GetParam().experts > 0 ? 3u : 0u);
+  for (const ExpertTokens& layer : summary.experts) {
+    EXPECT_EQ(layer.experts, GetParam().experts);
+    EXPECT_EQ(layer.used, GetParam().experts);
+    EXPECT_EQ(layer.fewest, 4 * 64u);
+    EXPECT_EQ(layer.most, 4 * 64u);
+  }
+}
+
+// As transformers has experts in memory: gate and up of all of them in one tensor, down in another.
+TEST(StackedExperts, OfADirectoryAreRead) {
+  for (const std::string family : {"tiny_mixtral", "tiny_qwen3moe"}) {
+    ScratchDirectory scratch;
+    Machine machine(chosen_isa(), 2);
+    EditableModel model = EditableModel::read(data_directory() / family);
+    const SourceModel original = SourceModel::open(data_directory() / family);
+    const ModelTensors& tensors = original.parts();
+    for (std::int64_t layer = 0; layer < tensors.network().num_layers(); ++layer) {
+      const std::string prefix = "model.layers." + std::to_string(layer) + ".mlp.";
+      auto router = model.tensors.extract(tensors.part("router", layer)->hf_name);
+      router.key() = prefix + "gate.weight";
+      model.tensors.insert(std::move(router));
+      const std::uint64_t experts = original.config().num_experts;
+      EditableModel::Stored gate_up, down;
+      for (std::uint64_t e = 0; e < experts; ++e)
+        for (const char* const part : {"expert_gate", "expert_up", "expert_down"}) {
+          const auto taken = model.tensors.extract(tensors.part(expert_part(part, e), layer)->hf_name);
+          EditableModel::Stored& stack = std::string_view(part) == "expert_down" ? down : gate_up;
+          stack.dtype = taken.mapped().dtype;
+          stack.shape = {experts, taken.mapped().shape[0] * (&stack == &down ? 1 : 2), taken.mapped().shape[1]};
+          stack.bytes += taken.mapped().bytes;
+        }
+      model.tensors[prefix + "experts.gate_up_proj"] = gate_up;
+      model.tensors[prefix + "experts.down_proj"] = down;
+    }
+    model.write(scratch / "stacked");
+    Decoder expected(original, exact_options(), machine),
+        found(SourceModel::open(scratch / "stacked"), exact_options(), machine);
+    const std::vector<std::int32_t> ids = ReferenceLogits::read(family).ids;
+    EXPECT_EQ(all_logits(found, ids), all_logits(expected, ids)) << family;
+    const QuantizeSummary summary = quantize_to(scratch / "stacked", "f32", scratch / "back", machine);
+    EXPECT_TRUE(summary.ignored.empty()) << summary.ignored.front();
+    Decoder again(SourceModel::open(scratch / "back"), exact_options(), machine);
+    EXPECT_EQ(all_logits(again, ids), all_logits(expected, ids)) << family;
+    EditableModel wrong = model;
+    wrong.tensors["model.layers.0.mlp.experts.down_proj"].shape[0] = 1;
+    wrong.tensors["model.layers.0.mlp.experts.down_proj"].shape[1] *= original.config().num_experts;
+    wrong.write(scratch / "wrong");
+    EXPECT_THROW(Decoder(SourceModel::open(scratch / "wrong"), exact_options(), machine), Error);
+  }
+}
+
+// Of eight experts two are used: what each sees is its own tokens, some see few or none, and nothing is refused.
+TEST(SparseFamily, IsQuantizedForWhatItsExpertsSee) {
+  ScratchDirectory scratch;
+  Machine machine(chosen_isa(), 2);
+  const SynthShape shape{.name = "small",
+                         .architecture = "qwen3moe",
+                         .hidden = 64,
+                         .intermediate = 96,
+                         .layers = 2,
+                         .heads = 4,
+                         .kv_heads = 2,
+                         .head_dim = 16,
+                         .vocab = 300,
+                         .context = 128,
+                         .tied = true,
+                         .num_experts = 8,
+                         .experts_used = 2,
+                         .expert_intermediate = 64};
+  synthesize_model(shape, {.output = scratch / "small"}, machine.pool, {});
+  const SourceModel source = SourceModel::open(scratch / "small");
+  std::string text;
+  for (int i = 0; i < 900; ++i) text += std::string(1, static_cast<char>('a' + i * i % 23)) + (i % 5 == 0 ? " " : "");
+  const CalibrateOptions calibrate{.sampling = {.samples = 8, .length = 64}, .collect = {.second_moments = true}};
+  const CalibrationResult seen =
+      calibrate_model(source, std::vector<CalibrationText>{{"text", text}}, calibrate, machine);
+  std::map<std::int64_t, std::uint64_t> tokens;
+  for (const SiteStatistics& site : seen.statistics.sites)
+    if (site.expert >= 0 && site.site == "experts_in") tokens[site.layer] += site.count;
+  ASSERT_EQ(tokens.size(), 2u);
+  for (const auto& [layer, count] : tokens) EXPECT_EQ(count, 2 * 64 * seen.statistics.samples);
+  EXPECT_TRUE(std::ranges::any_of(seen.warnings, [](const std::string& line) {
+    return line.find("of 16 experts were sent too few tokens") != std::string::npos;
+  }));
+  save_statistics(seen.statistics, source, scratch / "s.safetensors");
+  save_statistics(seen.statistics, source, scratch / "i.gguf");
+  save_statistics(seen.statistics, source, scratch / "i.dat");
+  for (const auto& [method, format, given] :
+       std::vector<std::array<std::string, 3>>{{"gptq", "q4_0", ""},
+                                               {"gptq", "int4:g32", "s.safetensors"},
+                                               {"awq", "int4:g32", "s.safetensors"},
+                                               {"imatrix", "q4_0", "i.gguf"},
+                                               {"imatrix", "q4_0", "i.dat"},
+                                               {"gptq", "q8_0+a8:static", ""},
+                                               {"rtn", "int8:row+a8:static", ""}}) {
     QuantizeModelOptions options;
     choose_format(options, format);
     options.method = method;
-    options.output = scratch_ / output;
-    options.calibration.texts = {{"text", text}};
-    options.calibration.sampling = {.samples = 4, .length = 64, .seed = 0};
-    quantize_model(SourceModel::open(scratch_ / "model"), options, machine_, {});
-    // Eight bits cost these random weights up to an eighth of the largest logit; a norm that is read or written wrongly
-    // costs most of it.
-    EXPECT_LT(relative_difference(logits(options.output), expected), 0.2) << method << " " << format;
+    options.output = scratch / (method + (format[0] == 'q' ? ".gguf" : ""));
+    Statistics statistics;
+    if (given.empty())
+      options.calibration.texts = {{"text", text}}, options.calibration.sampling = calibrate.sampling;
+    else
+      options.calibration.statistics = &(statistics = load_statistics(scratch / given, source));
+    std::vector<LayerReport> layers;
+    options.on_layer = [&](const LayerReport& report) { layers.push_back(report); };
+    const QuantizeSummary summary = quantize_model(source, options, machine, {});
+    EXPECT_TRUE(summary.notes.empty()) << summary.notes.front();
+    EXPECT_TRUE(summary.uninformed.empty()) << method << " " << format << ": " << summary.uninformed.front();
+    if (method == "gptq") {
+      ASSERT_EQ(layers.size(), 2u);
+      EXPECT_GT(layers[0].experts.few, 0u);
+    }
+    Decoder decoder(SourceModel::open(options.output), {}, machine);
+    std::vector<std::int32_t> ids = {3, 40, 77, 114};
+    for (const float logit : all_logits(decoder, ids)) ASSERT_TRUE(std::isfinite(logit)) << method << " " << format;
+    std::filesystem::remove_all(options.output);
   }
+}
+
+// A budget is spent on experts, too: those of one stack have one format.
+TEST_P(CalibratedFamily, IsSpentABudgetOn) {
+  const SourceModel source = SourceModel::open(scratch_ / "model");
+  SensitivityOptions options;
+  options.formats = {"q4_0", "q8_0"};
+  options.sampling = {.samples = 2, .length = 64};
+  options.calibration = options.sampling;
+  options.method = find_method("gptq");
+  const Sensitivities measured =
+      measure_sensitivities(source, this->options("gptq", "q4_0", "").calibration.texts, options, machine_);
+  const SolvedRecipe solved = solve_recipe(measured, {.bits_per_weight = 7});
+  QuantizeModelOptions made = this->options("gptq", "q4_0", "budget.gguf");
+  made.recipe = solved.recipe;
+  const QuantizeSummary summary = quantize_model(source, made, machine_, {});
+  std::map<std::string, std::set<std::string>> formats;  // of each stack
+  std::uint64_t bytes = 0;
+  for (const TensorSummary& tensor : summary.tensors) {
+    formats[tensor.name].insert(tensor.format);
+    bytes += tensor.bytes;
+  }
+  for (const auto& [name, of_it] : formats) EXPECT_EQ(of_it.size(), 1u) << name;
+  EXPECT_EQ(bytes, solved.bytes);
 }
 
 }  // namespace

@@ -77,7 +77,7 @@ TEST(StaticActivations, AreStoredWithTheModelAndComeBack) {
                                  : std::string(part) == "down" ? "mlp_out"
                                                                : "attention_in";
         const ActivationGrid expected =
-            fit_activation_grid(*statistics.find(layer, site), *stored.format, options.activations->fit);
+            fit_activation_grid(*statistics.find({layer, site}), *stored.format, options.activations->fit);
         const ActivationGrid* const grid = stored.find(tensors.part(part, layer)->name(spelling_of(made)));
         ASSERT_NE(grid, nullptr) << format << " " << part;
         EXPECT_EQ(*grid, expected) << format << " " << part;

@@ -20,8 +20,9 @@ std::vector<WeightUse> ExpertLinear::weights(std::span<const Dimensions> inputs)
   return uses;
 }
 
-// Each expert has rows of its own, which one factor for all experts cannot meet.
-std::vector<ScalePassage> ExpertLinear::scale_passages(std::span<const Dimensions>) const { return {}; }
+std::vector<ScalePassage> ExpertLinear::scale_passages(std::span<const Dimensions>) const {
+  return {{.absorber = part, .input = 0, .channel_of = {}, .is_by_expert = true}};
+}
 
 // Of all experts; a token pays for those that it is routed to.
 Cost ExpertLinear::cost(std::span<const Dimensions> inputs) const {

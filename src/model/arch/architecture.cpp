@@ -58,6 +58,9 @@ ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse&
   tensor.role = use.role;
   tensor.shape = use.shape;
   tensor.hf_offset = name.hf_offset;
+  tensor.hf_stack = with_number(name.hf_stack, static_cast<std::uint64_t>(layer));
+  tensor.place = name.place;
+  tensor.kinds = name.kinds;
   if (interleaves_rotary) tensor.permuted_heads = rotated_heads(graph, name.part);
   return tensor;
 }

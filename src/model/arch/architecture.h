@@ -38,6 +38,10 @@ struct TensorName {
   std::string_view part;  // "q", "q.bias", "attention_norm": what drawings call it
   std::string_view hf, gguf;
   float hf_offset = 0;  // added to what Hugging Face files hold; GGUF holds the sum (zero-centred norms)
+  // What Hugging Face files may call it instead; of experts a stack [experts, rows of all its kinds, cols], in which
+  // this kind's rows are the place-th of `kinds` runs. Read only.
+  std::string_view hf_stack = {};
+  std::uint64_t place = 0, kinds = 1;
 };
 
 // What one Hugging Face model_type means when config.json leaves a key out: the defaults of its configuration class.
@@ -122,6 +126,8 @@ struct ModelTensor {
   Shape shape;                       // [rows, cols] or [n]
   std::uint64_t permuted_heads = 0;  // heads whose rows are permuted between the spellings; 0: same rows in both
   float hf_offset = 0;               // TensorName's
+  std::string hf_stack = {};         // TensorName's, with the layer's number
+  std::uint64_t place = 0, kinds = 1;
 
   // What is added to the numbers that a file of this spelling holds.
   bool is_stacked(Spelling spelling) const { return experts != 0 && spelling == Spelling::gguf; }

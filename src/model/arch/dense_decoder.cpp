@@ -69,11 +69,12 @@ Value draw_mlp(Drawing& d, Value h, const ModelConfig& c, std::int64_t layer) {
 
 std::vector<TensorName> expert_names(std::string_view router, std::string_view gate, std::string_view up,
                                      std::string_view down) {
+  constexpr std::string_view kGateUp = "model.layers.{}.mlp.experts.gate_up_proj";
   return {
-      {"router", router, "blk.{}.ffn_gate_inp.weight"},
-      {"expert_gate", gate, "blk.{}.ffn_gate_exps.weight"},
-      {"expert_up", up, "blk.{}.ffn_up_exps.weight"},
-      {"expert_down", down, "blk.{}.ffn_down_exps.weight"},
+      {"router", router, "blk.{}.ffn_gate_inp.weight", 0, "model.layers.{}.mlp.gate.weight"},
+      {"expert_gate", gate, "blk.{}.ffn_gate_exps.weight", 0, kGateUp, 0, 2},
+      {"expert_up", up, "blk.{}.ffn_up_exps.weight", 0, kGateUp, 1, 2},
+      {"expert_down", down, "blk.{}.ffn_down_exps.weight", 0, "model.layers.{}.mlp.experts.down_proj"},
   };
 }
 

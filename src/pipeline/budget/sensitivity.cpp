@@ -48,7 +48,10 @@ struct Group {
 std::string group_name(const std::vector<const ModelTensor*>& tensors, bool tied) {
   if (tensors.front()->layer < 0) return tied ? "embedding and head" : tensors.front()->part;
   std::string name = fmt::format("layer {},", tensors.front()->layer);
-  for (const ModelTensor* const tensor : tensors) name += " " + tensor->part;
+  std::vector<std::string> kinds;  // experts have one format
+  for (const ModelTensor* const tensor : tensors)
+    if (std::ranges::find(kinds, tensor->kind) == kinds.end()) kinds.push_back(tensor->kind);
+  for (const std::string& kind : kinds) name += " " + kind;
   return name;
 }
 
@@ -59,7 +62,8 @@ Group make_group(const std::vector<const ModelTensor*>& tensors, const Sensitivi
   group.errors.resize(group.formats.size());
   for (const FormatPtr& format : group.formats) group.item.candidates.push_back({format->name(), 0, 0});
   for (const ModelTensor* const tensor : tensors) {
-    group.item.tensors.push_back(tensor->gguf_name);
+    std::vector<std::string>& names = group.item.tensors;
+    if (std::ranges::find(names, tensor->gguf_name) == names.end()) names.push_back(tensor->gguf_name);
     for (std::size_t f = 0; f < group.formats.size(); ++f)
       group.item.candidates[f].bytes += plane_bytes(*group.formats[f], tensor->shape.front(), tensor->shape.back());
   }
@@ -72,7 +76,10 @@ std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& c
   for (std::int64_t i = 0; i < tensors.network().num_layers(); ++i)
     for (const Site& site : tensors.network().layer(i).sites) {
       std::vector<const ModelTensor*> parts;
-      for (const std::string& part : site.parts) parts.push_back(tensors.part(part, i));
+      for (const std::string& part : site.parts)
+        if (const ModelTensor* const tensor = tensors.part(part, i); !stays_in_float(tensor->role))
+          parts.push_back(tensor);
+      if (parts.empty()) continue;
       groups.push_back(make_group(parts, options, config.tied_embedding));
     }
   for (const std::string_view part : {"embedding", "head"})
@@ -86,26 +93,14 @@ void count_parameters(const ModelTensors& tensors, Sensitivities& result) {
     std::uint64_t elements = 1;
     for (const std::uint64_t extent : tensor.shape) elements *= extent;
     result.parameters += elements;
-    if (is_vector(tensor.role)) result.fixed_bytes += elements * sizeof(float);
+    if (stays_in_float(tensor.role)) result.fixed_bytes += elements * sizeof(float);
   }
-}
-
-}  // namespace
-
-namespace {
-
-void refuse_experts(const ModelConfig& config) {
-  if (config.num_experts != 0)
-    throw Error(ErrorKind::unsupported,
-                "what experts' formats cost cannot be measured one by one yet, which a budget asks for; choose a "
-                "format or a mix");
 }
 
 }  // namespace
 
 Recipe require_reachable(const SourceModel& checkpoint, const SensitivityOptions& options, const Budget& budget) {
   const ModelConfig& config = checkpoint.config();
-  refuse_experts(config);
   const ModelTensors& tensors = checkpoint.parts();
   Sensitivities untried;
   for (Group& group : make_groups(tensors, config, options)) untried.items.push_back(std::move(group.item));
@@ -162,7 +157,7 @@ struct SensitivityProbe::State {
   Trial trial_of(const Recipe& recipe) const {
     Trial trial;
     for (const ModelTensor& tensor : walk.tensors().all()) {
-      if (is_vector(tensor.role)) continue;
+      if (stays_in_float(tensor.role)) continue;
       // What stays in floating point counts as unchanged.
       const FormatPtr format = format_of(recipe, tensor);
       if (format->info().kind != FormatKind::raw && format->name() != source_format(tensor)->name())
@@ -196,7 +191,9 @@ void SensitivityProbe::State::measure(std::vector<Group>& groups, bool is_first,
     probes.emplace_back(g, *next);
   }
   const SiteVisitor errors = [&](const std::vector<const ModelTensor*>& tensors, SiteRounding& rounding) {
-    Group& group = groups[group_of.find(tensors.front()->gguf_name)->second];
+    const auto known = group_of.find(tensors.front()->gguf_name);
+    if (known == group_of.end()) return;  // a router
+    Group& group = groups[known->second];
     for (std::size_t f = 0; f < group.formats.size(); ++f)
       for (std::size_t i = 0; i < rounding.count(); ++i) group.errors[f] += rounding.error(i, group.formats[f]);
   };
@@ -211,8 +208,7 @@ void SensitivityProbe::State::measure(std::vector<Group>& groups, bool is_first,
 SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, const CalibrationTokens& scored,
                                    const CalibrationTokens& calibration, const SensitivityOptions& options,
                                    Machine& machine)
-    : state_((refuse_experts(checkpoint.config()),
-              std::make_unique<State>(checkpoint, scored, calibration, options, machine))) {}
+    : state_(std::make_unique<State>(checkpoint, scored, calibration, options, machine)) {}
 
 SensitivityProbe::SensitivityProbe(const SourceModel& checkpoint, std::span<const CalibrationText> texts,
                                    const SensitivityOptions& options, Machine& machine)
@@ -255,15 +251,15 @@ std::uint64_t SensitivityProbe::bytes_of(const Recipe& recipe) const {
   std::uint64_t bytes = 0;
   for (const ModelTensor& tensor : state_->walk.tensors().all()) {
     const std::uint64_t rows = tensor.shape.size() > 1 ? tensor.shape.front() : 1, cols = tensor.shape.back();
-    bytes +=
-        is_vector(tensor.role) ? cols * sizeof(float) : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
+    bytes += stays_in_float(tensor.role) ? rows * cols * sizeof(float)
+                                         : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
   }
   return bytes;
 }
 
 bool SensitivityProbe::are_alike(const Recipe& a, const Recipe& b) const {
   return std::ranges::all_of(state_->walk.tensors().all(), [&](const ModelTensor& tensor) {
-    return is_vector(tensor.role) || state_->format_of(a, tensor)->name() == state_->format_of(b, tensor)->name();
+    return stays_in_float(tensor.role) || state_->format_of(a, tensor)->name() == state_->format_of(b, tensor)->name();
   });
 }
 

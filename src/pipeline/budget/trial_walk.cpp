@@ -3,8 +3,9 @@
 
 #include <algorithm>
 
-#include "calibrate/site_accumulator.h"
+#include "calibrate/site_observer.h"
 #include "kernels/log_probabilities.h"
+#include "quantize/pooled_moment.h"
 
 namespace nibble {
 namespace {
@@ -36,7 +37,8 @@ TrialWalk::TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& sco
   std::uint64_t bytes = 0;
   for (std::int64_t i = 0; i < tensors_.network().num_layers(); ++i)
     for (const Site& site : tensors_.network().layer(i).sites)
-      bytes += sizeof(float) * (options_.method.needs() == Needs::second_moment ? site.width * site.width : site.width);
+      bytes += sizeof(float) * std::max<std::uint64_t>(1, site.experts) *
+               (options_.method.needs() == Needs::second_moment ? site.width * site.width : site.width);
   keeps_statistics_ = bytes <= kKeptStatistics;
   walk_original();
 }
@@ -64,17 +66,15 @@ void TrialWalk::add_statistics(LayerWalk& walk, std::int64_t index, const LayerW
   const bool full = options_.method.needs() == Needs::second_moment;
   for (const Site& site : layer.drawing().sites) {
     walk.pack(site, layer);
-    SiteAccumulator sums(index, site.name, site.width,
-                         {.second_moment = full,
-                          .distribution = false,
-                          .rounded = full && walk.multiplies_codes(),
-                          .windows = walk.windows()},
-                         machine_);
-    for (std::size_t window = 0; window < walk.windows(); ++window) {
-      sums.add(walk.inputs(site, layer, window).data(), walk.length());
-      walk.leave(site, layer, window);
+    std::vector<SiteStatistics> seen =
+        observe_site(walk, site, layer, index, {site.first_expert(), site.end_expert()},
+                     {.second_moment = full, .distribution = false, .rounded = full && walk.multiplies_codes()},
+                     machine_, [&](std::size_t window) { walk.leave(site, layer, window); });
+    shrink_few(seen);
+    for (SiteStatistics& one : seen) {
+      const SiteKey key = one;
+      statistics_.insert_or_assign(key, std::move(one));
     }
-    statistics_[{index, site.name}] = sums.finish();
   }
 }
 
@@ -101,7 +101,7 @@ void TrialWalk::walk_original() {
     if (calibration_walk_) pass_original(walk_, layer);
   }
   const bool full = options_.method.needs() == Needs::second_moment;
-  SiteAccumulator sums(-1, kHeadSite, config_.hidden,
+  SiteAccumulator sums({.site = std::string(kHeadSite)}, config_.hidden,
                        {.second_moment = full,
                         .distribution = false,
                         .rounded = full && informs.multiplies_codes(),
@@ -163,8 +163,8 @@ std::vector<double> TrialWalk::run(const std::vector<Trial>& trials, const SiteV
   const bool informed = options_.method.needs() != Needs::nothing;
   const Matrix embedding_rows = matrix("embedding");
   // An embedding that is no head is looked up, not multiplied: no inputs weigh its columns.
-  SiteRounding embedding_rounding(options_.method, config_.tied_embedding ? &head_statistics_ : nullptr,
-                                  {&embedding_rows}, machine_);
+  SiteRounding embedding_rounding(options_.method,
+                                  {{&embedding_rows, config_.tied_embedding ? &head_statistics_ : nullptr}}, machine_);
   std::vector<std::optional<SpillableBytes>> states(trials.size());  // of trials that have left the original
   for (std::size_t t = 0; t < trials.size(); ++t)
     if (const auto format = trials[t].formats.find(embedding->gguf_name); format != trials[t].formats.end()) {
@@ -186,9 +186,11 @@ std::vector<double> TrialWalk::run(const std::vector<Trial>& trials, const SiteV
     const std::vector<Site>& sites = layer.drawing().sites;
     for (const Site& site : sites) {
       walk_.pack(site, layer);
-      std::vector<const Matrix*> matrices;
-      for (const std::string& part : site.parts) matrices.push_back(&layer.at(part));
-      rounding.emplace(site.name, SiteRounding(options_.method, &statistics_.at({i, site.name}), matrices, machine_));
+      std::vector<MatrixOfSite> matrices;
+      for (std::int64_t e = site.first_expert(); e < site.end_expert(); ++e)
+        for (const std::string& part : site.parts_of(e))
+          matrices.push_back({&layer.at(part), &statistics_.at({i, site.name, e})});
+      rounding.emplace(site.name, SiteRounding(options_.method, matrices, machine_));
     }
     for (std::size_t t = 0; t < trials.size(); ++t) {
       if (!states[t] && !changes(trials[t], i)) continue;
@@ -205,13 +207,12 @@ std::vector<double> TrialWalk::run(const std::vector<Trial>& trials, const SiteV
       for (const std::string& part : site.parts) tensors.push_back(tensors_.part(part, i));
       visit(tensors, rounding.at(site.name));
     }
-    if (!keeps_statistics_)
-      for (const Site& site : sites) statistics_.erase({i, site.name});
+    if (!keeps_statistics_) std::erase_if(statistics_, [&](const auto& entry) { return entry.first.layer == i; });
     if (meter != nullptr) meter->advance(1, "layers");
   }
 
   const Matrix head_rows = head != nullptr ? matrix("head") : Matrix{};
-  SiteRounding head_rounding(options_.method, &head_statistics_, {&head_rows}, machine_);
+  SiteRounding head_rounding(options_.method, {{&head_rows, &head_statistics_}}, machine_);
   if (visit && head != nullptr) visit({head}, head_rounding);
   const PackedLinear original_head = packed(head != nullptr ? head_rows : embedding_rows);
   std::vector<double> result;

@@ -84,7 +84,7 @@ class TrialWalk {
   LayerWalk walk_;
   std::optional<LayerWalk> calibration_walk_;
   bool keeps_statistics_ = false;  // of the layers, from one run to the next
-  std::map<std::pair<std::int64_t, std::string>, SiteStatistics> statistics_;  // by layer and site
+  std::map<SiteKey, SiteStatistics> statistics_;
   SiteStatistics head_statistics_;
   Matrix final_norm_;
   std::vector<float> reference_;  // the original's logits at the scored positions

@@ -2,6 +2,7 @@
 #include "pipeline/quantize/activation_plan.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "calibrate/adequacy.h"
@@ -11,6 +12,7 @@
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
 #include "quantize/fit/activation_fit.h"
+#include "quantize/pooled_moment.h"
 
 namespace nibble {
 namespace {
@@ -47,6 +49,30 @@ bool any_in_integers(const QuantizePlan& plan) {
     return is_quantized(tensor) && tensor.role != TensorRole::norm &&
            integer_form(*tensor.target.format, tensor.cols).has_value();
   });
+}
+
+// Of each site of experts, what all of them saw, without second moments.
+std::map<SiteKey, SiteStatistics> pooled_ranges(const Statistics& statistics) {
+  std::map<SiteKey, std::vector<SiteStatistics>> experts;
+  for (const SiteStatistics& site : statistics.sites) {
+    if (site.expert < 0) continue;
+    SiteStatistics& kept = experts[{site.layer, site.site}].emplace_back();
+    static_cast<SiteKey&>(kept) = site;
+    kept.count = site.count;
+    kept.mean_square = site.mean_square;
+    kept.absmax = site.absmax;
+    kept.histogram = site.histogram;
+    kept.negatives = site.negatives;
+    kept.lowest = site.lowest;
+    kept.highest = site.highest;
+  }
+  std::map<SiteKey, SiteStatistics> pooled;
+  for (const auto& [key, all] : experts) {
+    std::vector<const SiteStatistics*> seen;
+    for (const SiteStatistics& expert : all) seen.push_back(&expert);
+    pooled.emplace(key, pool_experts(seen));
+  }
+  return pooled;
 }
 
 std::string joined(const std::vector<std::string>& names) {
@@ -95,9 +121,13 @@ ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& p
   planned.warnings.insert(planned.warnings.end(), walk_warnings.begin(), walk_warnings.end());
   const Statistics& statistics = options.calibration.statistics != nullptr ? *options.calibration.statistics : walked;
   const ModelTensors tensors(plan.config);
-  for (const SiteStatistics& site : statistics.sites) {
+  const std::map<SiteKey, SiteStatistics> pooled = pooled_ranges(statistics);
+  for (const SiteStatistics& seen : statistics.sites) {
+    // Experts of a stack have one grid, and so have those that no token was sent to.
+    const bool is_pooled = seen.expert >= 0 && (seen.count == 0 || plan.target_spelling == Spelling::gguf);
+    const SiteStatistics& site = is_pooled ? pooled.at({seen.layer, seen.site}) : seen;
     const ActivationGrid grid = fit_activation_grid(site, *result.format, options.activations->fit);
-    for (const ModelTensor* const tensor : tensors_of_site(tensors, site)) {
+    for (const ModelTensor* const tensor : tensors_of_site(tensors, seen)) {
       const auto linear = std::ranges::find(plan.tensors, tensor->name(plan.target_spelling),
                                             [](const TensorPlan& t) { return t.target.name; });
       if (linear != plan.tensors.end() && is_quantized(*linear)) result.grids.emplace(linear->target.name, grid);

@@ -32,6 +32,8 @@ CalibrationResult calibrate_model(const SourceModel& checkpoint, std::span<const
   checkpoint.require_unchanged();
   result.adequacy = judge_statistics(result.statistics, machine);
   result.warnings = warnings_of(tokens, result.adequacy);
+  if (std::string line = experts_warning(expert_tokens(result.statistics)); !line.empty())
+    result.warnings.push_back(std::move(line));
   return result;
 }
 
@@ -40,7 +42,8 @@ std::uint64_t statistics_bytes(const SourceModel& checkpoint, const CollectOptio
   std::uint64_t numbers = 0;
   for (std::int64_t i = 0; i < network.num_layers(); ++i)
     for (const Site& site : network.layer(i).sites)
-      numbers += options.second_moments ? site.width * site.width : 2 * site.width;
+      numbers += std::max<std::uint64_t>(1, site.experts) *
+                 (options.second_moments ? site.width * site.width : 2 * site.width);
   return numbers * sizeof(float);
 }
 

@@ -10,14 +10,14 @@
 namespace nibble {
 namespace {
 
-// The Linears of a site that are to be scaled, and by which rule; null: none.
-const Transform* gather_linears(const PlannedParts& parts, std::int64_t layer, const Site& site,
+// The Linears that are to be scaled, and by which rule; null: none.
+const Transform* gather_linears(const PlannedParts& parts, std::int64_t layer, std::span<const std::string> scaled,
                                 const LayerWeights& weights, Isa isa, std::vector<Method>& methods,
                                 ScaleRequest& request) {
   const Transform* rule = nullptr;
-  for (const std::string& part : site.parts) methods.push_back(parts.method(part, layer));
+  for (const std::string& part : scaled) methods.push_back(parts.method(part, layer));
   for (std::size_t i = 0; i < methods.size(); ++i) {
-    const std::string& part = site.parts[i];
+    const std::string& part = scaled[i];
     const FormatPtr& format = parts.planned(part, layer).target.format;
     if (format->info().kind == FormatKind::raw || methods[i].transform.rule == Transform::Rule::none) continue;
     rule = &methods[i].transform;
@@ -25,6 +25,17 @@ const Transform* gather_linears(const PlannedParts& parts, std::int64_t layer, c
     request.linears.push_back({matrix.values, matrix.rows, with_kernels(format, isa), methods[i].fit});
   }
   return rule;
+}
+
+// Experts that share inputs see together what their router sees.
+std::string_view seen_by(const DrawnGraph& drawing, const Site& site) {
+  for (const Site& other : drawing.sites)
+    if (site.experts != 0 && other.experts == 0 && other.input == site.input) return other.name;
+  return site.name;
+}
+
+std::string name_of(const Site& site, std::int64_t expert) {
+  return site.has_own_inputs ? expert_part(site.name, static_cast<std::uint64_t>(expert)) : site.name;
 }
 
 }  // namespace
@@ -43,27 +54,39 @@ void LayerScales::fold(const PlannedParts& parts, std::int64_t layer, const Stat
   for (std::size_t s = 0; s < drawing.sites.size(); ++s) {
     const Site& site = drawing.sites[s];
     const std::optional<FoldSite>& fold = drawing.folds[s];
-    const SiteStatistics* const seen = statistics.find(layer, site.name);
-    if (!fold || seen == nullptr || is_silent(*seen)) continue;
-    ScaleRequest request{seen, {}, fold->channel_of};
-    std::vector<Method> methods;
-    const Transform* const rule = gather_linears(parts, layer, site, weights, machine.isa, methods, request);
-    // Smoothing moves what norms put out only: the ranges of other activations are the weights' own doing.
-    const bool norm_only = rule != nullptr && rule->rule == Transform::Rule::smoothquant;
-    if (rule == nullptr || (norm_only && !fold->is_norm)) continue;
-    std::vector<float> scales = choose_scales(*rule, request, machine);
-    fold_scales(*fold, scales, weights);
-    std::vector<float>& rows = rows_[fold->producer];
-    for (std::size_t i = 0; i < scales.size(); ++i) {
-      rows.resize(std::max<std::size_t>(rows.size(), request.group_of[i] + 1u), 1.0F);
-      rows[request.group_of[i]] = 1 / scales[i];
-    }
-    columns_[site.name] = std::move(scales);
+    if (!fold) continue;
+    if (!fold->is_by_expert)
+      fold_one(parts, layer, statistics.find({layer, std::string(seen_by(drawing, site))}), site.parts, *fold,
+               site.name, weights, machine);
+    for (std::int64_t e = 0; fold->is_by_expert && e < site.end_expert(); ++e)
+      fold_one(parts, layer, statistics.find({layer, site.name, e}), site.parts_of(e), fold_of_expert(*fold, site, e),
+               name_of(site, e), weights, machine);
   }
 }
 
-std::span<const float> LayerScales::columns(std::string_view site) const {
-  const auto found = columns_.find(site);
+// scaled: the parts that are to be rounded, of those that read the inputs.
+void LayerScales::fold_one(const PlannedParts& parts, std::int64_t layer, const SiteStatistics* seen,
+                           std::span<const std::string> scaled, const FoldSite& fold, std::string name,
+                           LayerWeights& weights, Machine& machine) {
+  if (seen == nullptr || is_silent(*seen)) return;
+  ScaleRequest request{seen, {}, fold.channel_of};
+  std::vector<Method> methods;
+  const Transform* const rule = gather_linears(parts, layer, scaled, weights, machine.isa, methods, request);
+  // Smoothing moves what norms put out only: the ranges of other activations are the weights' own doing.
+  const bool norm_only = rule != nullptr && rule->rule == Transform::Rule::smoothquant;
+  if (rule == nullptr || (norm_only && !fold.is_norm)) return;
+  std::vector<float> scales = choose_scales(*rule, request, machine);
+  fold_scales(fold, scales, weights);
+  std::vector<float>& rows = rows_[fold.producer];
+  for (std::size_t i = 0; i < scales.size(); ++i) {
+    rows.resize(std::max<std::size_t>(rows.size(), request.group_of[i] + 1u), 1.0F);
+    rows[request.group_of[i]] = 1 / scales[i];
+  }
+  columns_[std::move(name)] = std::move(scales);
+}
+
+std::span<const float> LayerScales::columns(const Site& site, std::int64_t expert) const {
+  const auto found = columns_.find(name_of(site, expert));
   return found == columns_.end() ? std::span<const float>{} : found->second;
 }
 

@@ -5,7 +5,7 @@
 //
 //   LayerScales scales;
 //   if (LayerScales::wanted(parts, layer)) scales.fold(parts, layer, statistics, weights, machine);
-//   scales.columns("mlp_in");   // what the columns of gate and up were multiplied by
+//   scales.columns(site, -1);   // what the columns of gate and up were multiplied by
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "calibrate/layer_weights.h"
-#include "kernels/machine.h"
+#include "graph/network.h"
 #include "pipeline/quantize/planned_parts.h"
 #include "quantize/statistics.h"
 
@@ -32,12 +32,16 @@ class LayerScales {
   void fold(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, LayerWeights& weights,
             Machine& machine);
 
-  // What a site's columns were multiplied by; empty: nothing.
-  std::span<const float> columns(std::string_view site) const;
+  // What the columns of a site, or of one of its experts, were multiplied by; empty: nothing.
+  std::span<const float> columns(const Site& site, std::int64_t expert) const;
   // What the outputs of a part were multiplied by in turn; empty: nothing.
   std::span<const float> rows(std::string_view part) const;
 
  private:
+  void fold_one(const PlannedParts& parts, std::int64_t layer, const SiteStatistics* seen,
+                std::span<const std::string> scaled, const FoldSite& fold, std::string name, LayerWeights& weights,
+                Machine& machine);
+
   std::map<std::string, std::vector<float>, std::less<>> columns_;
   std::map<std::string, std::vector<float>, std::less<>> rows_;
 };

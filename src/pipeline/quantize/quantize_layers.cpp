@@ -3,14 +3,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <map>
 
 #include "calibrate/calibrate.h"
-#include "calibrate/site_accumulator.h"
+#include "calibrate/site_observer.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
 #include "pipeline/quantize/layer_scales.h"
 #include "pipeline/quantize/statistics_gaps.h"
+#include "quantize/pooled_moment.h"
 
 namespace nibble {
 
@@ -54,13 +56,17 @@ void LayerQuantizer::begin_walk() {
 std::vector<std::string> LayerQuantizer::warnings() const {
   if (!live_) return statistics_warnings(*options_.calibration.statistics);
   std::vector<std::string> lines = warning_lines(site_warnings_);
+  if (std::string line = experts_warning(experts_); !line.empty()) lines.push_back(std::move(line));
   if (const std::string shortage = shortage_warning(live_->tokens); !shortage.empty())
     lines.insert(lines.begin(), shortage);
   return lines;
 }
 
 void LayerQuantizer::run() {
-  if (!options_.calibration.statistics) begin_walk();
+  if (!options_.calibration.statistics)
+    begin_walk();
+  else if (options_.calibration.statistics->length != 0)
+    experts_ = expert_tokens(*options_.calibration.statistics);
   embedding();
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(plan_.config.layers); ++i) layer(i);
   head();
@@ -79,7 +85,7 @@ void LayerQuantizer::embedding() {
       head_statistics_ = collect_statistics(source_, live_->tokens, collect, machine_);
     }
     const Statistics* const statistics = live_ ? &*head_statistics_ : options_.calibration.statistics;
-    view.given = statistics->find(-1, kHeadSite);
+    view.given = statistics->find({.site = std::string(kHeadSite)});
   }
   const Matrix weights = decode_matrix(stored, machine_.pool);
   const Matrix rounded = quantize("embedding", -1, weights, weights, view).values;
@@ -99,18 +105,24 @@ Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer
   const SpillableBytes before = walk.save();
   Statistics statistics;
   for (const Site& site : layer.drawing().sites) {
-    const bool full = std::ranges::any_of(site.parts, [&](const std::string& part) {
-      return parts_.method(part, index).transform.needs == Needs::second_moment;
-    });
+    // Of experts' own inputs as much as may be known at a time.
+    const bool fits =
+        !site.has_own_inputs || site.experts * site.width * site.width * sizeof(float) * 3 <= kExpertMomentBytes;
+    const bool full = fits && std::ranges::any_of(layer.drawing().graph.weights(), [&](const WeightUse& use) {
+                        return use.role == TensorRole::linear &&
+                               parts_.method(use.part, index).transform.needs == Needs::second_moment;
+                      });
     walk.pack(site, layer);
     const AccumulateOptions accumulate{
-        .second_moment = full, .distribution = false, .rounded = walk.multiplies_codes(), .windows = walk.windows()};
-    SiteAccumulator sums(index, site.name, site.width, accumulate, machine_);
-    for (std::size_t window = 0; window < walk.windows(); ++window) {
-      sums.add(walk.inputs(site, layer, window).data(), walk.length());
-      walk.leave(site, layer, window);
+        .second_moment = full, .distribution = false, .rounded = walk.multiplies_codes()};
+    // Experts that share inputs are scaled together, by what their router sees.
+    if (site.experts == 0 || site.has_own_inputs) {
+      std::vector<SiteStatistics> seen =
+          observe_site(walk, site, layer, index, {site.first_expert(), site.end_expert()}, accumulate, machine_);
+      shrink_few(seen);
+      std::ranges::move(seen, std::back_inserter(statistics.sites));
     }
-    statistics.sites.push_back(sums.finish());
+    walk.leave(site, layer);
   }
   walk.restore(before);
   return statistics;
@@ -140,53 +152,105 @@ void LayerQuantizer::layer(std::int64_t index) {
   report_layer(index, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 }
 
-SiteView LayerQuantizer::observe(const Site& site, std::int64_t layer, const LayerPair& weights,
-                                 const LayerScales& scales) {
-  if (!live_)
-    return view_of_statistics(options_.calibration.statistics->find(layer, site.name), scales.columns(site.name));
-  LayerWalk* const original = live_->original ? &*live_->original : nullptr;
-  SiteView view = view_of_text(site, layer, parts_, weights, *live_->stored, original, machine_);
-  view.column_scales = scales.columns(site.name);
-  site_warnings_.push_back({view.own->name(), site_warning(*view.own, true)});
-  return view;
+std::optional<SiteStatistics> LayerQuantizer::pooled_inputs(const Site& site, std::int64_t layer,
+                                                            const LayerWeights& current) {
+  if (site.experts == 0) return std::nullopt;
+  if (!live_) {
+    // Counts of statistics that know no length are of something else than tokens.
+    const Statistics& given = *options_.calibration.statistics;
+    std::vector<const SiteStatistics*> known;
+    for (std::int64_t e = 0; e < site.end_expert(); ++e)
+      if (const SiteStatistics* const seen = given.find({layer, site.name, e})) known.push_back(seen);
+    const bool any_few = std::ranges::any_of(known, [](const SiteStatistics* seen) { return saw_few(*seen); });
+    return any_few && given.length != 0 ? std::optional(pool_experts(known)) : std::nullopt;
+  }
+  LayerWalk& walk = *live_->stored;
+  const ExpertTokens tokens = summarize_tokens(layer, count_tokens(walk, site, current), site.width);
+  if (experts_.empty() || experts_.back().layer != layer) experts_.push_back(tokens);
+  experts_.back().few = std::max(experts_.back().few, tokens.few);
+  if (tokens.few == 0) return std::nullopt;
+  const AccumulateOptions accumulate{.second_moment = parts_.site_asks_for(site, layer, Needs::second_moment),
+                                     .distribution = false,
+                                     .rounded = walk.multiplies_codes()};
+  return observe_pooled(walk, site, current, layer, accumulate, machine_);
+}
+
+// What an expert's accumulators take: a shard's sums and the total, and the same of targets.
+std::uint64_t LayerQuantizer::moment_bytes(const Site& site, std::int64_t layer) const {
+  if (!live_ || !parts_.site_asks_for(site, layer, Needs::second_moment)) return site.width * sizeof(double);
+  return (live_->original ? 4 : 2) * site.width * site.width * sizeof(float);
+}
+
+std::vector<SiteView> LayerQuantizer::observe(const Site& site, std::int64_t layer, ExpertRange experts,
+                                              const LayerPair& weights, const LayerScales& scales) {
+  std::vector<SiteView> views;
+  if (live_)
+    views = views_of_text(site, layer, experts, parts_, weights, *live_->stored,
+                          live_->original ? &*live_->original : nullptr, machine_);
+  for (std::int64_t e = experts.begin; e < experts.end; ++e) {
+    const std::span<const float> columns = scales.columns(site, e);
+    if (!live_) {
+      const SiteStatistics* const given = options_.calibration.statistics->find({layer, site.name, e});
+      views.push_back(view_of_statistics(given, columns, pooled_ ? &*pooled_ : nullptr));
+      continue;
+    }
+    SiteView& view = views[static_cast<std::size_t>(e - experts.begin)];
+    view.column_scales = columns;
+    if (pooled_ && saw_few(*view.own)) view.shrink_towards(*pooled_);
+    site_warnings_.push_back({view.own->name(), site_warning(*view.own, true)});
+  }
+  return views;
 }
 
 // The site's Linears, and the text through what they have become.
 void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original,
                                    LayerWeights& current, const LayerScales& scales) {
   const LayerPair weights{original, current};
-  SiteView view;
-  if (std::ranges::all_of(site.parts,
-                          [&](const std::string& part) { return output_.is_done(parts_.index(part, layer)); }))
+  const auto is_done = [&](const std::string& part) { return output_.is_done(parts_.index(part, layer)); };
+  bool is_original_left = false;
+  if (std::ranges::all_of(site.parts, is_done))
     restored_.insert(site.name);
   else
-    view = observe(site, layer, weights, scales);
+    pooled_ = pooled_inputs(site, layer, current);
+  for (const ExpertRange experts : expert_groups(site, moment_bytes(site, layer))) {
+    std::vector<SiteView> views(static_cast<std::size_t>(experts.end - experts.begin));
+    bool is_restored = true;
+    for (std::int64_t e = experts.begin; e < experts.end; ++e)
+      is_restored = is_restored && std::ranges::all_of(site.parts_of(e), is_done);
+    if (!is_restored) views = observe(site, layer, experts, weights, scales);
+    for (std::int64_t e = experts.begin; e < experts.end; ++e) {
+      SiteView& view = views[static_cast<std::size_t>(e - experts.begin)];
+      quantize_parts(site.parts_of(e), layer, weights, current, scales, view);
+      is_original_left = is_original_left || view.is_original_left;
+      view = {};
+    }
+  }
+  pooled_.reset();
+  if (!live_) return;
+  live_->stored->leave(site, current);
+  if (live_->original && !is_original_left) live_->original->leave(site, original);
+}
+
+// Those of a site, or of one of its experts, in whose place the text meets what is stored.
+void LayerQuantizer::quantize_parts(std::span<const std::string> parts, std::int64_t layer, const LayerPair& weights,
+                                    LayerWeights& current, const LayerScales& scales, SiteView& view) {
   std::map<std::string_view, QuantizedTensor> codes;
-  for (const std::string& part : site.parts) {
+  for (const std::string& part : parts) {
     Matrix& matrix = current.at(part);
     if (!view.cross.empty() && parts_.asks_for(part, layer, Needs::second_moment))
       matrix.values = target_of(part, layer, parts_, weights, scales.rows(part), view, machine_);
-    StoredMatrix stored = quantize(part, layer, matrix, original.at(part), view);
+    StoredMatrix stored = quantize(part, layer, matrix, weights.original.at(part), view);
     matrix = std::move(stored.values);
     if (stored.codes) codes.emplace(part, std::move(*stored.codes));
   }
-  for (const std::string& part : site.expert_parts) {
-    SiteView nothing;
-    StoredMatrix stored = quantize(part, layer, current.at(part), original.at(part), nothing);
-    current.at(part) = std::move(stored.values);
-    if (stored.codes) codes.emplace(part, std::move(*stored.codes));
+  for (const std::string& part : parts) {
+    if (!live_) break;
+    const auto own = codes.find(part);
+    if (own == codes.end())
+      live_->stored->pack(part, current.at(part));
+    else
+      live_->stored->pack(part, own->second.view());
   }
-  if (!live_) return;
-  for (const auto* const parts : {&site.parts, &site.expert_parts})
-    for (const std::string& part : *parts) {
-      const auto own = codes.find(part);
-      if (own == codes.end())
-        live_->stored->pack(part, current.at(part));
-      else
-        live_->stored->pack(part, own->second.view());
-    }
-  live_->stored->leave(site, current);
-  if (live_->original && !view.is_original_left) live_->original->leave(site, original);
 }
 
 StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer, const Matrix& weights,
@@ -237,6 +301,8 @@ void LayerQuantizer::report_layer(std::int64_t index, double seconds) {
       report.worst_error = error->second;
     }
   }
+  const auto tokens = std::ranges::find(experts_, index, &ExpertTokens::layer);
+  if (tokens != experts_.end()) report.experts = *tokens;
   if (count == 0) return;
   report.error.nearest /= count;
   report.error.stored /= count;
@@ -250,7 +316,7 @@ void LayerQuantizer::head() {
   SiteView view;
   if (live_ && parts_.asks_for("head", -1, Needs::mean_square)) {
     LayerWalk& walk = *live_->stored;
-    SiteAccumulator sums(-1, kHeadSite, plan_.config.hidden,
+    SiteAccumulator sums({.site = std::string(kHeadSite)}, plan_.config.hidden,
                          {.second_moment = parts_.asks_for("head", -1, Needs::second_moment),
                           .distribution = false,
                           .rounded = walk.multiplies_codes(),
@@ -261,7 +327,7 @@ void LayerQuantizer::head() {
     view.own = sums.finish();
     site_warnings_.push_back({view.own->name(), site_warning(*view.own, true)});
   }
-  if (!live_) view.given = options_.calibration.statistics->find(-1, kHeadSite);
+  if (!live_) view.given = options_.calibration.statistics->find({.site = std::string(kHeadSite)});
   const Matrix weights = decode_matrix(*parts_.planned("head", -1).source, machine_.pool);
   quantize("head", -1, weights, weights, view);
 }

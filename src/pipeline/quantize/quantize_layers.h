@@ -36,6 +36,8 @@ class LayerQuantizer {
   void run();
   // A line for each kind of shortage of the calibration.
   std::vector<std::string> warnings() const;
+  // Of the layers that have experts.
+  const std::vector<ExpertTokens>& experts() const { return experts_; }
 
  private:
   struct Live;  // text on its way through the model
@@ -47,9 +49,16 @@ class LayerQuantizer {
   LayerScales transform(std::int64_t index, LayerWeights& weights);
   // Statistics of the layer's sites as its text meets them now, for transforms.
   Statistics preview(std::int64_t index, const LayerWeights& layer);
-  SiteView observe(const Site& site, std::int64_t layer, const LayerPair& weights, const LayerScales& scales);
+  // Of the site, or of some of its experts.
+  std::vector<SiteView> observe(const Site& site, std::int64_t layer, ExpertRange experts, const LayerPair& weights,
+                                const LayerScales& scales);
+  // What a site's experts see together, where one of them saw too little to be taken alone.
+  std::optional<SiteStatistics> pooled_inputs(const Site& site, std::int64_t layer, const LayerWeights& current);
+  std::uint64_t moment_bytes(const Site& site, std::int64_t layer) const;
   void quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original, LayerWeights& current,
                      const LayerScales& scales);
+  void quantize_parts(std::span<const std::string> parts, std::int64_t layer, const LayerPair& weights,
+                      LayerWeights& current, const LayerScales& scales, SiteView& view);
   void head();
   // Rounds and writes a matrix (in the source's row order); returns what was stored, in the same order.
   // original: the source's weights; the same where no transform and no target has changed them.
@@ -67,7 +76,9 @@ class LayerQuantizer {
   std::unique_ptr<Live> live_;
   std::optional<Statistics> head_statistics_;
   std::vector<SiteWarning> site_warnings_;  // of the walk
-  std::set<std::string> restored_;          // of the layer at work: sites whose pieces were all there
+  std::vector<ExpertTokens> experts_;
+  std::optional<SiteStatistics> pooled_;  // of the site at work
+  std::set<std::string> restored_;        // of the layer at work: sites whose pieces were all there
 };
 
 }  // namespace nibble

@@ -158,6 +158,7 @@ struct Written {
   std::map<std::size_t, OutputError>
       errors;  // what rounding took, by the tensor's place in the plan, where statistics told
   std::vector<std::string> warnings;
+  std::vector<ExpertTokens> experts;
 };
 
 Written write_model(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
@@ -185,6 +186,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
     LayerQuantizer quantizer(source, plan, options, output, machine);
     quantizer.run();
     written.errors = output.errors();
+    written.experts = quantizer.experts();
     for (std::string& line : quantizer.warnings()) written.warnings.push_back(std::move(line));
   } else {
     for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan, options, source, output, machine);
@@ -334,6 +336,7 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
                               : write_model(source, plan, options, origin, machine, progress);
   for (const auto& [index, error] : written.errors) summary.tensors[index].error = error;
   summary.warnings.insert(summary.warnings.end(), written.warnings.begin(), written.warnings.end());
+  summary.experts = std::move(written.experts);
   set_output_bytes(summary, weight_file_bytes(options.output));
   return summary;
 }

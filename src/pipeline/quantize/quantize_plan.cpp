@@ -243,23 +243,6 @@ std::string window_note(const QuantizePlan& plan) {
       config.sliding_window);
 }
 
-// Calibration tells what Linears read, but not yet which tokens an expert is sent.
-std::string experts_note(const QuantizePlan& plan, const QuantizeModelOptions& options) {
-  std::uint64_t experts = 0, all = 0;
-  for (const TensorPlan& tensor : plan.tensors) {
-    if (tensor.role != TensorRole::linear) continue;
-    all += tensor.rows * tensor.cols;
-    const bool is_rounded = tensor.target.format->info().kind != FormatKind::raw;
-    if (is_rounded && tensor.kind.starts_with("expert_") && method_for(tensor, options).needs() != Needs::nothing)
-      experts += tensor.rows * tensor.cols;
-  }
-  if (experts == 0) return {};
-  return fmt::format(
-      "experts are rounded by themselves, whatever their inputs are; the method sees the other Linears: {:.1f} % of "
-      "these weights are experts'",
-      100 * static_cast<double>(experts) / static_cast<double>(all));
-}
-
 // Every tensor by itself.
 void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const SourceModel& source,
                   const QuantizeModelOptions& options) {
@@ -284,8 +267,7 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
   require_used(source.parts().all(), options);
   for (const ModelTensor& tensor : source.parts().all()) {
     const StoredTensor& stored = source.stored(tensor);
-    used.insert(tensor.is_stacked(plan.source_spelling) ? std::string_view(tensor.gguf_name)
-                                                        : std::string_view(stored.name));
+    used.insert(source.holder(tensor).name);
     plan.tensors.push_back(plan_tensor(stored, tensor, plan, options));
   }
   if (const StoredTensor* const head = find_second_head(source, plan.config)) used.insert(head->name);
@@ -300,8 +282,6 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
           "experts that lie in one tensor of the output have one format; choose all of them or none, or write a "
           "directory: " +
               plan.tensors[i].target.name);
-  if (std::string note = experts_note(plan, options); !note.empty())
-    add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = window_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
   std::string text_part = text_part_note(source, plan.config);
@@ -314,7 +294,7 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
   // What scales are folded into must hold them exactly enough, whoever chose the method that folds.
   if (moves_activations(plan, options))
     for (TensorPlan& tensor : plan.tensors)
-      if (is_vector(tensor.role)) tensor.target.format = find_format("f32");
+      if (stays_in_float(tensor.role)) tensor.target.format = find_format("f32");
   if (plan.target_spelling == Spelling::gguf) plan.rope_tensors = gguf_rope_tensors(plan.config.rope);
 }
 

@@ -4,6 +4,7 @@
 #include "base/huge_pages.h"
 #include "calibrate/site_accumulator.h"
 #include "kernels/dense/dense.h"
+#include "quantize/pooled_moment.h"
 #include "quantize/round/target.h"
 #include "quantize/transform/transform.h"
 
@@ -28,44 +29,72 @@ void wanted_outputs(std::span<const float> original, std::span<const float> now,
 
 }  // namespace
 
-SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> scales) {
+SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> scales, const SiteStatistics* pooled) {
   SiteView view{.given = site, .column_scales = scales};
-  if (site != nullptr && !scales.empty()) view.own = rescaled(*site, scales);
+  if (site == nullptr) return view;
+  if (pooled != nullptr && saw_few(*site)) view.own = shrink(*site, *pooled, pooled_share(*site, *pooled));
+  if (!scales.empty()) view.own = rescaled(*view.inputs(), scales);
   return view;
 }
 
-SiteView view_of_text(const Site& site, std::int64_t layer, const PlannedParts& parts, const LayerPair& weights,
-                      LayerWalk& stored, LayerWalk* original, Machine& machine) {
-  SiteView view;
+std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, ExpertRange experts,
+                                    const PlannedParts& parts, const LayerPair& weights, LayerWalk& stored,
+                                    LayerWalk* original, Machine& machine) {
   const bool full = parts.site_asks_for(site, layer, Needs::second_moment);
   const bool follow = full && original != nullptr;
   const bool adds = follow && original->shows_sum(site, weights.original);
-  SiteAccumulator sums(
-      layer, site.name, site.width,
-      {.second_moment = full, .distribution = false, .rounded = stored.multiplies_codes(), .windows = stored.windows()},
-      machine);
-  std::optional<CrossAccumulator> cross;
-  if (follow)
-    cross.emplace(adds ? weights.current.at(site.parts.front()).rows : site.width, site.width,
-                  stored.multiplies_codes(), stored.windows(), machine);
+  const bool is_rounded = stored.multiplies_codes();
+  std::vector<SiteAccumulator> sums;
+  std::vector<CrossAccumulator> crosses;
+  sums.reserve(static_cast<std::size_t>(experts.end - experts.begin));
+  crosses.reserve(sums.capacity());
+  for (std::int64_t e = experts.begin; e < experts.end; ++e) {
+    sums.emplace_back(
+        SiteKey{layer, site.name, e}, site.width,
+        AccumulateOptions{
+            .second_moment = full, .distribution = false, .rounded = is_rounded, .windows = stored.windows()},
+        machine);
+    if (follow)
+      crosses.emplace_back(adds ? weights.current.at(site.parts.front()).rows : site.width, site.width, is_rounded,
+                           stored.windows(), machine);
+  }
   std::vector<float> wanted;
   for (std::size_t window = 0; window < stored.windows(); ++window) {
-    const auto x = stored.inputs(site, weights.current, window);
-    sums.add(x.data(), stored.length());
-    if (!follow) continue;
+    stored.inputs(site, weights.current, window, experts, {});
     if (adds) {
       original->leave(site, weights.original, window);
       wanted_outputs(original->kept_value(site.added->sum, weights.original, window),
                      stored.kept_value(site.added->term, weights.current, window), bias_of(site, weights.original),
                      wanted, machine.pool);
+    } else if (follow) {
+      original->inputs(site, weights.original, window, experts,
+                       site.experts == 0 ? std::span<const float>{} : stored.routing_of(site, weights.current, window));
     }
-    cross->add(adds ? wanted.data() : original->inputs(site, weights.original, window).data(), x.data(),
-               stored.length(), sums.last_rounded());
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      const std::int64_t expert = experts.begin + static_cast<std::int64_t>(i);
+      const std::span<const float> x = stored.inputs_of(site, expert);
+      const std::size_t tokens = x.size() / site.width;
+      sums[i].add(x.data(), tokens);
+      if (follow)
+        crosses[i].add(adds ? wanted.data() : original->inputs_of(site, expert).data(), x.data(), tokens,
+                       sums[i].last_rounded());
+    }
   }
-  view.is_original_left = adds;
-  view.own = sums.finish();
-  if (follow) view.cross = cross->finish();
-  return view;
+  std::vector<SiteView> views(sums.size());
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    views[i].is_original_left = adds;
+    views[i].own = sums[i].finish();
+    if (follow) views[i].cross = crosses[i].finish();
+  }
+  return views;
+}
+
+void SiteView::shrink_towards(const SiteStatistics& pooled) {
+  const double share = pooled_share(*own, pooled);
+  for (std::size_t i = 0; i < cross.size(); ++i)
+    cross[i] = static_cast<float>((1 - share) * static_cast<double>(cross[i]) +
+                                  share * static_cast<double>(pooled.second_moment[i]));
+  own = shrink(std::move(*own), pooled, share);
 }
 
 std::vector<float> target_of(std::string_view part, std::int64_t layer, const PlannedParts& parts,

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What calibration tells of one site while its Linears are rounded: of statistics that were read, or of the text that
-// walks through the layers quantized so far, beside the original's. Internal to pipeline/; one thread at a time, the
-// pool does the work.
+// What calibration tells of one site, or of one of its experts, while its Linears are rounded: of statistics that were
+// read, or of the text that walks through the layers quantized so far, beside the original's. Internal to pipeline/;
+// one thread at a time, the pool does the work.
 //
-//   SiteView view = view_of_text(site, layer, parts, {original, current}, stored, &walk_of_original, machine);
-//   current.at("q").values = target_of("q", layer, parts, {original, current}, scales.rows("q"), view, machine);
+//   std::vector<SiteView> views = views_of_text(site, layer, {}, parts, {original, current}, stored, &walk, machine);
+//   current.at("q").values = target_of("q", layer, parts, {original, current}, scales.rows("q"), views[0], machine);
 #pragma once
 
 #include <cstdint>
@@ -36,6 +36,10 @@ struct SiteView {
   std::optional<FeedbackFactor> factor{};  // of the moment, for targets where the rounder has made none
   std::span<const float> column_scales{};  // of the transform; empty: none
 
+  // Of an expert that saw too few tokens: towards what all experts see (quantize/pooled_moment.h). Where that takes the
+  // place of what the expert saw, the original has the same inputs.
+  void shrink_towards(const SiteStatistics& pooled);
+
   const SiteStatistics* inputs() const { return own ? &*own : given; }  // null: nothing is known
 };
 
@@ -45,14 +49,18 @@ struct LayerPair {
   const LayerWeights& current;
 };
 
-// A site of statistics that were read, whose columns a transform has multiplied by `scales` (empty: nothing).
-SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> scales);
+// A site of statistics that were read, whose columns a transform has multiplied by `scales` (empty: nothing). pooled:
+// of a site's experts; null: none of them saw too little.
+SiteView view_of_statistics(const SiteStatistics* site, std::span<const float> scales,
+                            const SiteStatistics* pooled = nullptr);
 
-// A site as the text meets it now. stored: the text behind the layers quantized so far; original: behind the
-// original's, null where nobody follows it. Both are at the site; where the site's outputs are added to the residual
-// stream, the original is left.
-SiteView view_of_text(const Site& site, std::int64_t layer, const PlannedParts& parts, const LayerPair& weights,
-                      LayerWalk& stored, LayerWalk* original, Machine& machine);
+// A site as the text meets it now, or of a site of experts some of them, a view each. stored: the text behind the
+// layers quantized so far; original: behind the original's, null where nobody follows it. Both are at the site; where
+// the site's outputs are added to the residual stream, the original is left. Experts of the original are sent the
+// tokens that those of the quantized layers are.
+std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, ExpertRange experts,
+                                    const PlannedParts& parts, const LayerPair& weights, LayerWalk& stored,
+                                    LayerWalk* original, Machine& machine);
 
 // The weights that give a Linear's outputs best for the inputs that it gets now, [rows, cols]. outputs_scale: what a
 // transform multiplied the Linear's own outputs by; empty: nothing. Needs view.cross.

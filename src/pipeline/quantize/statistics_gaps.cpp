@@ -39,16 +39,18 @@ StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& o
   StatisticsGaps gaps;
   if (options.calibration.statistics == nullptr) return gaps;
   const ModelTensors tensors(plan.config);
-  std::map<std::string, const SiteStatistics*, std::less<>> known;
+  std::map<const ModelTensor*, const SiteStatistics*> known;
   for (const SiteStatistics& site : options.calibration.statistics->sites)
-    for (const ModelTensor* const tensor : tensors_of_site(tensors, site))
-      known.emplace(tensor->name(plan.target_spelling), &site);
-  for (const TensorPlan& tensor : plan.tensors) {
+    for (const ModelTensor* const tensor : tensors_of_site(tensors, site)) known.emplace(tensor, &site);
+  for (std::size_t i = 0; i < plan.tensors.size(); ++i) {
+    const TensorPlan& tensor = plan.tensors[i];
     if (!asks(tensor, options, plan.config.tied_embedding)) continue;
-    const auto site = known.find(tensor.target.name);
+    const auto site = known.find(&tensors.all()[i]);  // a plan has the model's tensors in the model's order
     if (site == known.end()) {
       std::vector<std::string>& missing = tensor.role == TensorRole::linear ? gaps.missing : gaps.missing_head;
       if (missing.empty() || missing.back() != tensor.target.name) missing.push_back(tensor.target.name);
+    } else if (site->second->expert >= 0 && site->second->count == 0) {
+      continue;  // rounded for what all experts see, which is told elsewhere
     } else if (site->second->count == 0 || is_silent(*site->second))
       gaps.silent.push_back(tensor.target.name);
     else if (tensor.role == TensorRole::linear && !site->second->has_second_moment() &&

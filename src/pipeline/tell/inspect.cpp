@@ -165,6 +165,8 @@ ModelInfo describe_model(const SourceModel& checkpoint) {
     info.intermediate = config.intermediate;
     info.heads = config.heads;
     info.kv_heads = config.kv_heads;
+    info.experts = config.num_experts;
+    info.experts_used = config.experts_used;
     info.head_dim = config.head_dim;
     info.rope_base = config.rope.base;
     info.tied_head = config.tied_embedding;

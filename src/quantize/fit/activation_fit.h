@@ -11,7 +11,7 @@
 //
 // Statistics keep histograms, not values: eight bins an octave, taken as uniform within. Pure functions.
 //
-//   ActivationGrid grid = fit_activation_grid(*statistics.find(3, "mlp_out"), parse_activation_format("a8:static"),
+//   ActivationGrid grid = fit_activation_grid(*statistics.find({3, "mlp_out"}), parse_activation_format("a8:static"),
 //   find_fit("percentile:99.99"));
 #pragma once
 
