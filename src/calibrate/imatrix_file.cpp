@@ -120,12 +120,13 @@ std::vector<SiteParts> site_parts(const ModelTensors& tensors) {
   for (std::int64_t layer = 0; layer < tensors.network().num_layers(); ++layer)
     for (const Site& site : tensors.network().layer(layer).sites)
       for (std::int64_t e = site.first_expert(); e < site.end_expert(); ++e) {
-        SiteParts parts{{layer, site.name, e}, site.experts, {}};
+        SiteParts& parts = result.emplace_back(SiteParts{{layer, site.name, e}, site.experts, {}});
         for (const std::string& part : site.parts_of(e)) parts.tensors.push_back(tensors.part(part, layer));
-        result.push_back(std::move(parts));
       }
   const ModelTensor* const head = tensors.part("head", -1);
-  result.push_back({{.site = std::string(kHeadSite)}, 0, {head != nullptr ? head : tensors.part("embedding", -1)}});
+  SiteParts& last = result.emplace_back();
+  last.key.site = kHeadSite;
+  last.tensors.push_back(head != nullptr ? head : tensors.part("embedding", -1));
   return result;
 }
 

@@ -74,9 +74,12 @@ EncodedMatrix encode_matrix(std::span<const float> weights, std::uint64_t rows, 
   require_size(weights.size(), rows, cols);
   const SiteStatistics inputs = inputs_of(request.importance, cols);
   const QuantizedView view = make_view(find_raw_format(DType::f32), rows, cols, {std::as_bytes(weights)}, "the matrix");
-  LinearTask task{.weights = {.view = &view, .name = "the matrix", .file = "memory"},
-                  .format = find_format(request.format),
-                  .method = method_of(request)};
+  LinearTask task;
+  task.weights.view = &view;
+  task.weights.name = "the matrix";
+  task.weights.file = "memory";
+  task.format = find_format(request.format);
+  task.method = method_of(request);
   if (!request.importance.empty()) task.moments = {{.rows = {0, rows}, .inputs = &inputs}};
   Machine machine = api::make_machine(request.machine);
   QuantizedTensor made = quantize_linear(task, machine);
