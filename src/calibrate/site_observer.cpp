@@ -36,13 +36,25 @@ std::vector<SiteStatistics> observe_site(LayerWalk& walk, const Site& site, cons
 }
 
 SiteStatistics observe_pooled(LayerWalk& walk, const Site& site, const LayerWeights& layer, std::int64_t index,
-                              AccumulateOptions accumulate, Machine& machine) {
+                              AccumulateOptions accumulate, Machine& machine,
+                              const std::function<std::span<const float>(std::int64_t expert)>& columns) {
   accumulate.windows = walk.windows();
   SiteAccumulator sums(SiteKey{index, site.name}, site.width, accumulate, machine);
+  std::vector<float> unscaled;
   for (std::size_t window = 0; window < walk.windows(); ++window) {
     walk.inputs(site, layer, window);
-    const std::span<const float> x = walk.inputs_of(site, -1);
-    sums.add(x.data(), x.size() / site.width);
+    const std::span<const float> all = walk.inputs_of(site, -1);
+    if (!site.has_own_inputs || !columns) {
+      sums.add(all.data(), all.size() / site.width);
+      continue;
+    }
+    unscaled.clear();
+    for (std::int64_t e = 0; e < site.end_expert(); ++e) {
+      const std::span<const float> x = walk.inputs_of(site, e), scales = columns(e);
+      for (std::size_t i = 0; i < x.size(); ++i)
+        unscaled.push_back(scales.empty() ? x[i] : x[i] * scales[i % site.width]);
+    }
+    sums.add(unscaled.data(), unscaled.size() / site.width);
   }
   return sums.finish();
 }

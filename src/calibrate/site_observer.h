@@ -33,8 +33,10 @@ std::vector<SiteStatistics> observe_site(LayerWalk& walk, const Site& site, cons
 
 // What all of a site's experts see together. Where they share inputs a token's is seen once, since each is sent to as
 // many of them as any other.
+// columns(expert): what divided the columns of inputs that are an expert's own; they are pooled as they were before.
 SiteStatistics observe_pooled(LayerWalk& walk, const Site& site, const LayerWeights& layer, std::int64_t index,
-                              AccumulateOptions accumulate, Machine& machine);
+                              AccumulateOptions accumulate, Machine& machine,
+                              const std::function<std::span<const float>(std::int64_t expert)>& columns = {});
 
 // How many tokens are sent to each expert.
 std::vector<std::uint64_t> count_tokens(const LayerWalk& walk, const Site& site, const LayerWeights& layer);

@@ -85,6 +85,16 @@ void KvCache::restore(const SavedPoint& point) noexcept {
   give_up_unseen();
 }
 
+void KvCache::go_back(std::size_t length) noexcept {
+  const bool is_there = std::ranges::all_of(layers_, [&](const Layer& layer) {
+    return layer.window == 0 || layer.pages.first_position() <= (length < layer.window ? 0 : length + 1 - layer.window);
+  });
+  if (is_there || length_ == length)
+    restore(SavedPoint(length));
+  else
+    clear();
+}
+
 std::uint64_t kept_positions(const KeyValueState& state, std::uint64_t capacity) noexcept {
   const std::uint64_t all = (capacity + kKvChunk - 1) / kKvChunk * kKvChunk;
   if (state.window == 0 || state.window >= capacity) return all;
@@ -363,12 +373,12 @@ void check_step(const SequenceStep& step, std::uint64_t vocab) {
 }  // namespace
 
 void Decoder::step(std::span<const SequenceStep> steps, std::span<float> logits, const ProgressCallback& progress) {
-  std::vector<SavedPoint> before;
-  for (const SequenceStep& step : steps) before.push_back(step.cache->save());
+  std::vector<std::size_t> before;
+  for (const SequenceStep& step : steps) before.push_back(step.cache->length());
   try {
     run(steps, logits, {}, progress);
   } catch (...) {
-    for (std::size_t i = 0; i < steps.size(); ++i) steps[i].cache->restore(before[i]);
+    for (std::size_t i = 0; i < steps.size(); ++i) steps[i].cache->go_back(before[i]);
     throw;
   }
 }

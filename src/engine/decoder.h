@@ -63,6 +63,8 @@ class KvCache {
     std::size_t window;  // 0: none
   };
   void give_up_unseen() noexcept;
+  // To an earlier length; where a window has left what that sees, to none.
+  void go_back(std::size_t length) noexcept;
   std::vector<Layer> layers_;
   std::size_t length_ = 0, capacity_ = 0;
   std::size_t oldest_saved_ = SIZE_MAX;  // position; SIZE_MAX: no point is saved
@@ -119,8 +121,8 @@ class Decoder {
   // Sequences may come, go and differ in length from step to step; what each gets is the same bits as alone. logits:
   // [sum of tokens.size() - first, vocab_size], in the order of steps. Before anything is appended:
   // Error(unusable_input) when an id is outside the vocabulary, Error(invalid_argument) when a cache is too short (says
-  // both lengths) or given twice. progress: stage "read", in tokens; a stop is Error(cancelled), after which no
-  // sequence has become longer.
+  // both lengths) or given twice. progress: stage "read", in tokens; a stop is Error(cancelled). After
+  // an error sequences are as long as before, or empty where a window has left what they saw.
   void step(std::span<const SequenceStep> steps, std::span<float> logits, const ProgressCallback& progress = {});
 
   // One sequence alone. Appends tokens to it and writes f32 logits: [vocab_size] for the last position or [tokens,

@@ -16,7 +16,7 @@ TEST_P(Walk, EndsWhereTheDecoderEnds) {
   WalkedModel model(GetParam(), 16);
   const std::size_t hidden = model.config.hidden, vocab = model.config.vocab_size;
   model.walk_through({}, [&](const Site& site, const LayerWeights& layer) {
-    EXPECT_EQ(model.walk.inputs(site, layer, 0).size(), 16 * site.width);
+    EXPECT_EQ(model.walk.inputs(site, layer, 0).size(), 16 * site.numbers_per_token());
   });
   const Matrix head = model.matrix(model.config.tied_embedding ? "embedding" : "head");
   Decoder decoder(model.checkpoint, exact_options(), model.machine);

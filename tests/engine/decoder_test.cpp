@@ -207,6 +207,31 @@ TEST(Decoder, WindowsBoundTheCache) {
     const std::uint64_t bounded = cache.resident_bytes();
     EXPECT_LE(bounded, model.decoder.cache_bytes(n)) << name;
     EXPECT_LT(model.decoder.cache_bytes(n), whole) << name;
+    // In steps, as generation reads.
+    KvCache stepped = model.decoder.new_cache(n);
+    std::vector<float> logits(vocab);
+    for (std::size_t t = 0; t < n; t = stepped.length()) {
+      const std::span<const std::int32_t> piece = std::span(ids).subspan(t, std::min<std::size_t>(100, n - t));
+      const SequenceStep step{&stepped, piece, piece.size() - 1};
+      model.decoder.step({&step, 1}, logits);
+    }
+    EXPECT_EQ(logits, expected) << name;
+    EXPECT_LE(stepped.resident_bytes(), model.decoder.cache_bytes(n)) << name;
+    // A step that is stopped leaves the sequence as it was, or empty.
+    stepped.clear();
+    const auto read_until = [&](std::size_t to, std::size_t most) {
+      const std::size_t from = stepped.length();
+      const SequenceStep step{&stepped, std::span(ids).subspan(from, to - from), to - from};
+      EXPECT_THROW(model.decoder.step({&step, 1}, {}, [&](const Progress& p) { return p.done < most; }), Error);
+    };
+    read_until(2600, 1);
+    EXPECT_EQ(stepped.length(), 0u);
+    EXPECT_EQ(read(stepped, 300, 300).size(), vocab);
+    read_until(400, 1);
+    EXPECT_EQ(stepped.length(), 300u);
+    read_until(2600, 1);
+    EXPECT_EQ(stepped.length(), 0u);
+    EXPECT_EQ(read(stepped, n, 200), expected) << name;
     // Another text in its place, and one that goes back to where it was saved.
     cache.clear();
     EXPECT_EQ(read(cache, 700, 100).size(), vocab);

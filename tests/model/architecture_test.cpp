@@ -108,9 +108,8 @@ TEST_P(EveryArchitecture, FoldsWhereTheFunctionStaysTheSame) {
   EXPECT_FALSE(draw_network(config).end().folds[0]);
 }
 
-// What a router and experts read has many readers, each with a matrix of its own, and experts' own products pass
-// through a sum that the router weights.
-TEST(Experts, ReadWhatNothingIsFoldedInto) {
+// What a router and experts read comes from a norm, and what an expert's down reads from its own up.
+TEST(Experts, FoldIntoANormAndIntoTheirOwnUp) {
   std::size_t families = 0;
   for (const Architecture& family : all_architectures()) {
     if (std::ranges::find(family.names, "router", &TensorName::part) == family.names.end()) continue;
@@ -121,9 +120,13 @@ TEST(Experts, ReadWhatNothingIsFoldedInto) {
     config.expert_intermediate = 8;
     const Network network = draw_network(config);
     const DrawnGraph& layer = network.layer(0);
-    for (std::size_t site = 0; site < layer.sites.size(); ++site)
-      EXPECT_EQ(layer.folds[site].has_value(), layer.sites[site].name.starts_with("attention"))
-          << family.name << " " << layer.sites[site].name;
+    const auto producer = [&](std::string_view site) -> std::string {
+      for (std::size_t i = 0; i < layer.sites.size(); ++i)
+        if (layer.sites[i].name == site) return layer.folds[i] ? layer.folds[i]->producer : "nothing";
+      return "no such site";
+    };
+    EXPECT_EQ(producer("experts_in"), "mlp_norm") << family.name;
+    EXPECT_EQ(producer("experts_out"), "expert_up") << family.name;
   }
   EXPECT_EQ(families, 2u);
 }

@@ -47,6 +47,7 @@ class KvLayer {
   static std::uint64_t bytes_of(std::size_t positions, std::size_t kv_heads, std::size_t head_dim, KvType type);
   std::uint64_t resident_bytes() const noexcept;  // of the pages that are there, and of those that wait for use
 
+  std::size_t first_position() const noexcept;  // from which on positions are there; 0 where none is
   // What lies outside begin .. end - 1 is not asked for again before it is stored again. Pages of which that is all
   // serve the next positions that need one.
   void keep(std::size_t begin, std::size_t end) noexcept;

@@ -181,12 +181,31 @@ std::uint64_t KvLayer::resident_bytes() const noexcept {
   return bytes;
 }
 
+std::size_t KvLayer::first_position() const noexcept {
+  return state_->first_page == state_->end_page ? 0 : state_->first_page * kKvPage;
+}
+
 void KvLayer::keep(std::size_t begin, std::size_t end) noexcept {
   State& s = *state_;
   const auto give_up = [&s](std::size_t page) { s.spare.push_back(std::exchange(s.pages[page], {})); };
   while (s.first_page < s.end_page && (s.first_page + 1) * kKvPage <= begin) give_up(s.first_page++);
   while (s.first_page < s.end_page && (s.end_page - 1) * kKvPage >= end) give_up(--s.end_page);
 }
+
+namespace {
+
+ResidentBytes page_of(std::size_t bytes, std::size_t positions) {
+  try {
+    return ResidentBytes(bytes);
+  } catch (const Error&) {
+    throw Error(ErrorKind::resource,
+                "no memory for keys and values of so many positions; close other programs, or "
+                "read less text: " +
+                    std::to_string(positions));
+  }
+}
+
+}  // namespace
 
 void KvLayer::make_room(std::size_t begin, std::size_t end) {
   State& s = *state_;
@@ -198,7 +217,7 @@ void KvLayer::make_room(std::size_t begin, std::size_t end) {
     // The last page may be shorter than those that wait, and may be waiting itself.
     const auto fits = std::ranges::find_if(s.spare, [&](const ResidentBytes& page) { return page.size() >= bytes; });
     if (fits == s.spare.end()) {
-      s.pages[s.end_page] = ResidentBytes(bytes);
+      s.pages[s.end_page] = page_of(bytes, end);
       continue;
     }
     s.pages[s.end_page] = std::move(*fits);

@@ -105,6 +105,7 @@ ModelTensors::ModelTensors(const ModelConfig& config)
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     by_name_.emplace(tensors_[i].hf_name, i);
     by_name_.emplace(tensors_[i].gguf_name, i);
+    if (!tensors_[i].hf_stack.empty()) by_name_.emplace(tensors_[i].hf_stack, i);
     by_part_.emplace(part_key(tensors_[i].part, tensors_[i].layer), i);
   }
   require_named();

@@ -144,7 +144,8 @@ class ModelTensors {
   const Architecture& architecture() const noexcept { return *architecture_; }
   const Network& network() const noexcept { return network_; }
   const std::vector<ModelTensor>& all() const noexcept { return tensors_; }
-  // By name in either spelling; null when the model has no such tensor ("rope_freqs.weight", "rotary_emb.inv_freq",
+  // By name in either spelling, of stacks the first that they hold; null when the model has no such tensor
+  // ("rope_freqs.weight", "rotary_emb.inv_freq",
   // ...).
   const ModelTensor* find(std::string_view name) const noexcept;
   // By part and layer (-1 for the model's own); null when absent (a bias, a tied head).

@@ -13,6 +13,7 @@
 #include "pipeline/quantize/layer_scales.h"
 #include "pipeline/quantize/statistics_gaps.h"
 #include "quantize/pooled_moment.h"
+#include "quantize/transform/transform.h"
 
 namespace nibble {
 
@@ -153,7 +154,7 @@ void LayerQuantizer::layer(std::int64_t index) {
 }
 
 std::optional<SiteStatistics> LayerQuantizer::pooled_inputs(const Site& site, std::int64_t layer,
-                                                            const LayerWeights& current) {
+                                                            const LayerWeights& current, const LayerScales& scales) {
   if (site.experts == 0) return std::nullopt;
   if (!live_) {
     // Counts of statistics that know no length are of something else than tokens.
@@ -165,14 +166,19 @@ std::optional<SiteStatistics> LayerQuantizer::pooled_inputs(const Site& site, st
     return any_few && given.length != 0 ? std::optional(pool_experts(known)) : std::nullopt;
   }
   LayerWalk& walk = *live_->stored;
-  const ExpertTokens tokens = summarize_tokens(layer, count_tokens(walk, site, current), site.width);
-  if (experts_.empty() || experts_.back().layer != layer) experts_.push_back(tokens);
-  experts_.back().few = std::max(experts_.back().few, tokens.few);
-  if (tokens.few == 0) return std::nullopt;
+  if (count_tokens_of(site, layer, current).few == 0) return std::nullopt;
   const AccumulateOptions accumulate{.second_moment = parts_.site_asks_for(site, layer, Needs::second_moment),
                                      .distribution = false,
                                      .rounded = walk.multiplies_codes()};
-  return observe_pooled(walk, site, current, layer, accumulate, machine_);
+  return observe_pooled(walk, site, current, layer, accumulate, machine_,
+                        [&](std::int64_t expert) { return scales.columns(site, expert); });
+}
+
+ExpertTokens LayerQuantizer::count_tokens_of(const Site& site, std::int64_t layer, const LayerWeights& current) {
+  const ExpertTokens tokens = summarize_tokens(layer, count_tokens(*live_->stored, site, current), site.width);
+  if (experts_.empty() || experts_.back().layer != layer) experts_.push_back(tokens);
+  experts_.back().few = std::max(experts_.back().few, tokens.few);
+  return tokens;
 }
 
 // What an expert's accumulators take: a shard's sums and the total, and the same of targets.
@@ -196,7 +202,8 @@ std::vector<SiteView> LayerQuantizer::observe(const Site& site, std::int64_t lay
     }
     SiteView& view = views[static_cast<std::size_t>(e - experts.begin)];
     view.column_scales = columns;
-    if (pooled_ && saw_few(*view.own)) view.shrink_towards(*pooled_);
+    if (pooled_ && saw_few(*view.own))
+      view.shrink_towards(site.has_own_inputs && !columns.empty() ? rescaled(*pooled_, columns) : *pooled_);
     site_warnings_.push_back({view.own->name(), site_warning(*view.own, true)});
   }
   return views;
@@ -208,10 +215,12 @@ void LayerQuantizer::quantize_site(const Site& site, std::int64_t layer, const L
   const LayerPair weights{original, current};
   const auto is_done = [&](const std::string& part) { return output_.is_done(parts_.index(part, layer)); };
   bool is_original_left = false;
-  if (std::ranges::all_of(site.parts, is_done))
+  if (!std::ranges::all_of(site.parts, is_done)) {
+    pooled_ = pooled_inputs(site, layer, current, scales);
+  } else {
     restored_.insert(site.name);
-  else
-    pooled_ = pooled_inputs(site, layer, current);
+    if (live_ && site.experts != 0) count_tokens_of(site, layer, current);
+  }
   for (const ExpertRange experts : expert_groups(site, moment_bytes(site, layer))) {
     std::vector<SiteView> views(static_cast<std::size_t>(experts.end - experts.begin));
     bool is_restored = true;

@@ -53,7 +53,10 @@ class LayerQuantizer {
   std::vector<SiteView> observe(const Site& site, std::int64_t layer, ExpertRange experts, const LayerPair& weights,
                                 const LayerScales& scales);
   // What a site's experts see together, where one of them saw too little to be taken alone.
-  std::optional<SiteStatistics> pooled_inputs(const Site& site, std::int64_t layer, const LayerWeights& current);
+  std::optional<SiteStatistics> pooled_inputs(const Site& site, std::int64_t layer, const LayerWeights& current,
+                                              const LayerScales& scales);
+  // Of the text at this site; noted for the report.
+  ExpertTokens count_tokens_of(const Site& site, std::int64_t layer, const LayerWeights& current);
   std::uint64_t moment_bytes(const Site& site, std::int64_t layer) const;
   void quantize_site(const Site& site, std::int64_t layer, const LayerWeights& original, LayerWeights& current,
                      const LayerScales& scales);

@@ -91,9 +91,12 @@ std::vector<SiteView> views_of_text(const Site& site, std::int64_t layer, Expert
 
 void SiteView::shrink_towards(const SiteStatistics& pooled) {
   const double share = pooled_share(*own, pooled);
-  for (std::size_t i = 0; i < cross.size(); ++i)
+  // The original's inputs are not scaled: they are the columns' scales times these.
+  for (std::size_t i = 0; i < cross.size(); ++i) {
+    const double scale = column_scales.empty() ? 1 : static_cast<double>(column_scales[i / own->width()]);
     cross[i] = static_cast<float>((1 - share) * static_cast<double>(cross[i]) +
-                                  share * static_cast<double>(pooled.second_moment[i]));
+                                  share * scale * static_cast<double>(pooled.second_moment[i]));
+  }
   own = shrink(std::move(*own), pooled, share);
 }
 

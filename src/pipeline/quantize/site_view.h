@@ -37,7 +37,7 @@ struct SiteView {
   std::span<const float> column_scales{};  // of the transform; empty: none
 
   // Of an expert that saw too few tokens: towards what all experts see (quantize/pooled_moment.h). Where that takes the
-  // place of what the expert saw, the original has the same inputs.
+  // place of what the expert saw, the original has the same inputs. pooled: with columns scaled as this expert's are.
   void shrink_towards(const SiteStatistics& pooled);
 
   const SiteStatistics* inputs() const { return own ? &*own : given; }  // null: nothing is known
