@@ -67,6 +67,47 @@ std::optional<Value> find_attribute(Rendering& rendering, const Value& value, st
                         true);
 }
 
+// What Python's dicts have between "__" and "__"; what they do not have may be an item.
+bool is_own_of_dictionary(std::string_view name) {
+  static constexpr std::string_view kNames[] = {"class",
+                                                "class_getitem",
+                                                "contains",
+                                                "delattr",
+                                                "delitem",
+                                                "dir",
+                                                "doc",
+                                                "eq",
+                                                "format",
+                                                "ge",
+                                                "getattribute",
+                                                "getitem",
+                                                "getstate",
+                                                "gt",
+                                                "hash",
+                                                "init",
+                                                "init_subclass",
+                                                "ior",
+                                                "iter",
+                                                "le",
+                                                "len",
+                                                "lt",
+                                                "ne",
+                                                "new",
+                                                "or",
+                                                "reduce",
+                                                "reduce_ex",
+                                                "repr",
+                                                "reversed",
+                                                "ror",
+                                                "setattr",
+                                                "setitem",
+                                                "sizeof",
+                                                "str",
+                                                "subclasshook"};
+  if (name.size() < 4) return false;
+  return std::find(std::begin(kNames), std::end(kNames), name.substr(2, name.size() - 4)) != std::end(kNames);
+}
+
 std::optional<Value> find_item(Rendering& rendering, const Value& value, const Value& key) {
   if (const Dictionary* dictionary = value.dictionary()) {
     if (key.text()) rendering.step_text(key.text()->bytes.size());
@@ -91,11 +132,15 @@ std::optional<Value> find_item(Rendering& rendering, const Value& value, const V
 
 Value get_attribute(Rendering& rendering, const Value& value, std::string_view name) {
   expect_defined(value);
-  if (auto found = find_attribute(rendering, value, name)) return std::move(*found);
-  if (const Dictionary* dictionary = value.dictionary()) {
+  const Dictionary* dictionary = value.dictionary();
+  const Value* item = nullptr;
+  if (dictionary) {
     rendering.step_text(name.size());
-    if (const Value* found = dictionary->find(name)) return *found;
+    item = dictionary->find(name);
   }
+  if (item && name.starts_with("__") && !is_own_of_dictionary(name)) return *item;
+  if (auto found = find_attribute(rendering, value, name)) return std::move(*found);
+  if (item) return *item;
   return missing_attribute(value, name);
 }
 

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdlib>
 
 #include "model/chat/filters.h"
 #include "model/chat/parser.h"
+#include "model/chat/text.h"
 
 namespace nibble::chat {
 
@@ -216,7 +216,7 @@ ExpressionPtr ExpressionParser::parse_name(bool with_space) {
 
 ExpressionPtr ExpressionParser::parse_number() {
   const Token token = tokens_.take();
-  if (token.type == Type::real) return make_constant(token.line, Value(std::strtod(token.text.c_str(), nullptr)));
+  if (token.type == Type::real) return make_constant(token.line, Value(read_decimal(token.text).value_or(0)));
   int base = 10;
   std::string_view digits = token.text;
   if (digits.size() > 2 && digits[0] == '0' && !(digits[1] >= '0' && digits[1] <= '9')) {

@@ -103,8 +103,7 @@ Interpreter::Flow Interpreter::execute(const Statement& statement) {
       assign(*statement.targets[0], evaluate(*statement.values[0]), *scope_);
       break;
     case Kind::set_block:
-      execute_set_block(statement);
-      break;
+      return execute_set_block(statement);
     case Kind::macro:
       scope_->set(statement.name, make_macro(statement));
       break;
@@ -167,12 +166,14 @@ Interpreter::Flow Interpreter::execute_loop(const Statement& statement, const Va
   return execute_inside(statement.bodies[1], make_scope(statement.else_masked));
 }
 
-void Interpreter::execute_set_block(const Statement& statement) {
+Interpreter::Flow Interpreter::execute_set_block(const Statement& statement) {
   Capture capture(*this);
-  execute_inside(statement.bodies[0], make_scope(statement.masked));
+  const Flow flow = execute_inside(statement.bodies[0], make_scope(statement.masked));
   Value value = rendering_.text(capture.take());
+  if (flow != Flow::onward) return flow;
   if (statement.values[0]) value = apply_all(*statement.values[0], value);
   assign(*statement.targets[0], value, *scope_);
+  return flow;
 }
 
 Interpreter::Flow Interpreter::execute_filter_block(const Statement& statement) {

@@ -45,7 +45,7 @@ class Interpreter {
   Flow execute_branches(const Statement& statement);
   Flow execute_loop(const Statement& statement, const Value& items, std::int64_t depth0);
   Flow execute_inside(const Statement::Body& body, const ScopePtr& scope);
-  void execute_set_block(const Statement& statement);
+  Flow execute_set_block(const Statement& statement);
   void execute_call_block(const Statement& statement);
   Flow execute_filter_block(const Statement& statement);
   Flow execute_with(const Statement& statement);

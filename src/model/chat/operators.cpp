@@ -31,9 +31,20 @@ std::int64_t divide_down(std::int64_t a, std::int64_t b) {
   return quotient * b != a && ((a < 0) != (b < 0)) ? quotient - 1 : quotient;
 }
 
+// Both have the sign of b, as Python's have.
 double remainder_of(double a, double b) {
   const double rest = std::fmod(a, b);
-  return rest != 0 && ((rest < 0) != (b < 0)) ? rest + b : rest;
+  if (rest == 0) return std::copysign(0.0, b);
+  return (rest < 0) != (b < 0) ? rest + b : rest;
+}
+
+// (a - remainder) / b is a whole number but for its rounding.
+double divide_down(double a, double b) {
+  const double rest = std::fmod(a, b);
+  const double quotient = (a - rest) / b - (rest != 0 && (rest < 0) != (b < 0) ? 1 : 0);
+  if (quotient == 0) return std::copysign(0.0, a / b);
+  const double below = std::floor(quotient);
+  return quotient - below > 0.5 ? below + 1 : below;
 }
 
 Value power_of(std::int64_t base, std::int64_t exponent) {
@@ -82,7 +93,7 @@ Value calculate_real(std::string_view sign, double a, double b) {
   }
   if (b == 0) fail_value("division by zero");
   if (sign == "/") return Value(a / b);
-  if (sign == "//") return Value(std::floor((a - remainder_of(a, b)) / b + 0.5));
+  if (sign == "//") return Value(divide_down(a, b));
   return Value(remainder_of(a, b));
 }
 

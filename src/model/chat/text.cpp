@@ -4,6 +4,8 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <charconv>
+#include <limits>
 
 #include "base/utf8.h"
 
@@ -354,6 +356,38 @@ std::string escape_html(std::string_view text) {
     }
   }
   return result;
+}
+
+namespace {
+
+// Of digits that are no zeros: whether they stand for less than 1.
+bool is_below_one(std::string_view digits) {
+  constexpr std::int64_t kFar = std::int64_t{1} << 40;  // beyond what the places of any text make up for
+  const std::size_t mark = std::min(digits.find_first_of("eE"), digits.size());
+  const std::size_t point = std::min(digits.find('.'), mark);
+  const std::size_t first = digits.find_first_of("123456789");
+  std::int64_t exponent = 0;
+  if (mark < digits.size()) {
+    std::string_view text = digits.substr(mark + 1);
+    if (text.starts_with('+')) text.remove_prefix(1);
+    if (std::from_chars(text.data(), text.data() + text.size(), exponent).ec == std::errc::result_out_of_range)
+      exponent = text.starts_with('-') ? -kFar : kFar;
+  }
+  const auto places = static_cast<std::int64_t>(point) - static_cast<std::int64_t>(first);
+  return std::clamp(exponent, -kFar, kFar) + places <= 0;
+}
+
+}  // namespace
+
+std::optional<double> read_decimal(std::string_view text) {
+  const bool is_negative = text.starts_with('-');
+  if (is_negative || text.starts_with('+')) text.remove_prefix(1);
+  if (text.starts_with('-')) return std::nullopt;
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc::invalid_argument || end != text.data() + text.size()) return std::nullopt;
+  if (error == std::errc::result_out_of_range) value = is_below_one(text) ? 0 : std::numeric_limits<double>::infinity();
+  return is_negative ? -value : value;
 }
 
 }  // namespace nibble::chat

@@ -50,4 +50,7 @@ bool consists_of(std::string_view text, Letters which);
 
 std::string escape_html(std::string_view text);
 
+// "1.5e3", "-.5", "+5.", "inf", "nan" whatever the locale; what no double holds is infinity or 0. None for other texts.
+std::optional<double> read_decimal(std::string_view text);
+
 }  // namespace nibble::chat

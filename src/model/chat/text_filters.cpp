@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstdlib>
 
 #include "model/chat/arguments.h"
 #include "model/chat/filters.h"
@@ -226,13 +225,12 @@ std::optional<double> read_real(std::string_view text) {
   if (plain.empty() || plain.find_first_not_of("0123456789+-.einfty_") != std::string::npos) {
     if (plain != "nan" && plain != "+nan" && plain != "-nan") return std::nullopt;
   }
-  if (plain.find("__") != std::string::npos || plain.front() == '_' || plain.back() == '_') return std::nullopt;
+  const auto is_digit_at = [&](std::size_t i) { return i < plain.size() && plain[i] >= '0' && plain[i] <= '9'; };
+  for (std::size_t i = 0; i < plain.size(); ++i)
+    if (plain[i] == '_' && (i == 0 || !is_digit_at(i - 1) || !is_digit_at(i + 1))) return std::nullopt;
   std::string digits = plain;
   std::erase(digits, '_');
-  char* end = nullptr;
-  const double value = std::strtod(digits.c_str(), &end);
-  if (end != digits.c_str() + digits.size()) return std::nullopt;
-  return value;
+  return read_decimal(digits);
 }
 
 std::optional<std::int64_t> cut_to_whole(double value) {
@@ -281,7 +279,7 @@ Value absolute(Rendering&, const Value& value, const Arguments& arguments) {
 // Python rounds the decimal digits that the number prints as, ties to even of the exact value.
 double round_at(double value, std::int64_t digits) {
   if (digits >= 0)
-    return std::strtod(fmt::format("{:.{}f}", value, std::min<std::int64_t>(digits, 300)).c_str(), nullptr);
+    return read_decimal(fmt::format("{:.{}f}", value, std::min<std::int64_t>(digits, 300))).value_or(value);
   const double scale = std::pow(10.0, static_cast<double>(-digits));
   return std::nearbyint(value / scale) * scale;
 }
