@@ -163,6 +163,52 @@ TEST(ChatTemplate, LimitsStopHostileTemplates) {
     EXPECT_EQ(fault_of(text, small).cause(), Cause::limit) << text;
 }
 
+// What lives to the end of a rendering, what keys copy and what a call needs for a moment.
+TEST(ChatTemplate, AllThatIsHeldIsCounted) {
+  const std::string with_text = "{% set s = 'a' * 300000 %}";
+  for (const char* text : {
+           "{% for i in range(99) %}{% set j = joiner(s) %}{% endfor %}",
+           "{% for i in range(99) %}{% set n = namespace(**{s: 1}) %}{% endfor %}",
+           "{% for i in range(99) %}{% set c = cycler(*([1] * 9000)) %}{% endfor %}",
+           "{% for i in range(99) %}{% for x in [1] * 9000 %}{{ loop.index }}{% break %}{% endfor %}{% endfor %}",
+           "{{ {s: 1, s ~ 'b': 2}|length }}",
+           "{{ 'x'.strip(s) }}",
+           "{{ 'x'|trim(s) }}",
+           "{{ s in s }}",
+           "{{ s.find(s) }}",
+           "{{ s.split(s) }}",
+           "{{ s.partition(s)|length }}",
+           "{{ s.replace(s, '') }}",
+           "{{ s|replace(s, '') }}",
+           "{{ s|int }}",
+           "{{ s|float }}",
+       })
+    EXPECT_EQ(fault_of(with_text + text, {.held_bytes = 1U << 20U}).message(),
+              "the template's values need more than 1048576 bytes")
+        << text;
+}
+
+TEST(ChatTemplate, AllTextThatIsReadIsPaidFor) {
+  const std::string begin = "{% set s = 'a' * 200000 %}{% for i in range(60) %}";
+  for (const char* text :
+       {"{{ 'x'.removeprefix(s) }}", "{{ 'x'.strip(s) }}", "{{ 'x'|trim(s) }}", "{{ 'x'.split(s)|length }}",
+        "{{ 'x'.startswith(s) }}", "{{ s.startswith((s, 'b')) }}", "{{ s is sameas(s) }}", "{{ s in {} }}",
+        "{{ s|int }}", "{{ {}.get(s) }}", "{{ {}[s] }}", "{{ joiner(s) }}", "{{ [s]|unique(true)|list|length }}",
+        "{{ {(s[:9],): 1}|length }}{{ s in {} }}"})
+    EXPECT_EQ(fault_of(begin + text + "{% endfor %}", {.steps = 60'000}).message(),
+              "the template takes more than 60000 steps")
+        << text;
+  EXPECT_EQ(fault_of("{% set s = 'a' * 200000 %}{{ ('b' ~ s).startswith((s,) * 9000) }}", {.steps = 60'000}).message(),
+            "the template takes more than 60000 steps");
+}
+
+TEST(ChatTemplate, NamespacesInThemselvesArePrintedToALimit) {
+  EXPECT_EQ(fault_of("{% set ns = namespace() %}{% set ns.x = ns %}{% for i in range(95) %}{% set ns.x = [ns.x] %}"
+                     "{% endfor %}{{ ns }}")
+                .message(),
+            "a namespace that contains itself cannot be printed");
+}
+
 TEST(ChatTemplate, ErrorsNameTheLimit) {
   const std::string loop = "{% for i in range(100) %}aaaa{% endfor %}";
   EXPECT_EQ(fault_of(loop, {.steps = 100}).message(), "the template takes more than 100 steps");

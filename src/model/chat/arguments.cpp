@@ -39,11 +39,19 @@ std::int64_t Bound::whole(std::size_t i, std::int64_t otherwise) const {
 
 bool Bound::truth(std::size_t i, bool otherwise) const { return values_[i] ? is_true(*values_[i]) : otherwise; }
 
-std::string Bound::text(std::size_t i, std::string_view otherwise) const {
-  if (!is_given(i)) return std::string(otherwise);
+std::string_view Bound::text(std::size_t i, std::string_view otherwise) const {
+  if (!is_given(i)) return otherwise;
   const Text* value = values_[i]->text();
   if (!value) fail_type(i, "a text");
   return value->bytes;
+}
+
+void pay_for_texts(Rendering& rendering, const Arguments& arguments) {
+  const auto pay = [&](const Value& value) {
+    if (const Text* text = value.text()) rendering.step(text->bytes.size() / 64);
+  };
+  for (const Value& value : arguments.positional) pay(value);
+  for (const auto& [name, value] : arguments.named) pay(value);
 }
 
 }  // namespace nibble::chat

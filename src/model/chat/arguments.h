@@ -28,7 +28,7 @@ class Bound {
   // These throw Fault(value) where a value has another type. None counts as not given.
   std::int64_t whole(std::size_t i, std::int64_t otherwise) const;
   bool truth(std::size_t i, bool otherwise) const;
-  std::string text(std::size_t i, std::string_view otherwise) const;
+  std::string_view text(std::size_t i, std::string_view otherwise) const;  // lies in the arguments or in `otherwise`
 
  private:
   [[noreturn]] void fail_type(std::size_t i, std::string_view wanted) const;
@@ -36,5 +36,8 @@ class Bound {
   std::vector<std::string_view> names_;
   std::vector<const Value*> values_;
 };
+
+// The steps of who reads all texts among the arguments.
+void pay_for_texts(Rendering& rendering, const Arguments& arguments);
 
 }  // namespace nibble::chat

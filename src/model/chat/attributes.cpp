@@ -110,7 +110,7 @@ bool is_own_of_dictionary(std::string_view name) {
 
 std::optional<Value> find_item(Rendering& rendering, const Value& value, const Value& key) {
   if (const Dictionary* dictionary = value.dictionary()) {
-    if (key.text()) rendering.step_text(key.text()->bytes.size());
+    rendering.step_key(key);
     const Value* found = dictionary->find(key);
     return found ? std::optional(*found) : std::nullopt;
   }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "io/message_text.h"
 #include "model/chat/filters.h"
@@ -75,6 +76,7 @@ Value Interpreter::evaluate(const Expression& expression) {
 }
 
 Value Interpreter::evaluate_name(const Expression& expression) {
+  rendering_.step(expression.name.size() / 64);
   if (const std::optional<Value>* found = scope_->find(expression.name)) {
     if (*found) return **found;
   } else {
@@ -151,17 +153,23 @@ Value Interpreter::apply_all(const Expression& filters, const Value& value) {
 Arguments Interpreter::evaluate_arguments(const CallArguments& given) {
   Arguments arguments;
   for (const ExpressionPtr& value : given.positional) arguments.positional.push_back(evaluate(*value));
-  for (const auto& [name, value] : given.named) arguments.named.emplace_back(name, evaluate(*value));
+  for (const auto& [name, value] : given.named) {
+    rendering_.step(name.size() / 64);
+    arguments.named.emplace_back(name, evaluate(*value));
+  }
   if (given.more_positional)
     for (Value& value : iterate(rendering_, evaluate(*given.more_positional)))
       arguments.positional.push_back(std::move(value));
   if (!given.more_named) return arguments;
   const Value more = evaluate(*given.more_named);
   if (!more.dictionary()) fail_value(fmt::format("'**' wants a dict, not {}", more.type_name()));
+  for (const auto& [name, value] : arguments.named)
+    if (more.dictionary()->find(name)) fail_value(fmt::format("{} is given a second time", quote_name(name)));
+  std::size_t names = 0;
   for (const auto& [key, value] : more.dictionary()->entries) {
     if (!key.text()) fail_value("'**' wants texts as keys");
-    for (const auto& [name, other] : arguments.named)
-      if (name == key.text()->bytes) fail_value(fmt::format("'{}' is given a second time", name));
+    rendering_.step_text(key.text()->bytes.size());
+    rendering_.expect_room(names += key.text()->bytes.size());
     arguments.named.emplace_back(key.text()->bytes, value);
   }
   return arguments;
@@ -209,11 +217,12 @@ Value Interpreter::call_macro(const Macro& macro, const Arguments& arguments) {
 void Interpreter::bind_parameters(const Macro& macro, const Arguments& arguments, Scope& scope) {
   const Statement& statement = *macro.statement;
   const auto& parameters = statement.parameters;
-  std::vector<std::pair<std::string, Value>> named = arguments.named;
+  std::map<std::string_view, const Value*> named;
+  for (const auto& [name, value] : arguments.named) named.emplace(name, &value);
   const auto take_named = [&](std::string_view name) -> std::optional<Value> {
-    const auto place = std::find_if(named.begin(), named.end(), [&](const auto& pair) { return pair.first == name; });
+    const auto place = named.find(name);
     if (place == named.end()) return std::nullopt;
-    Value value = std::move(place->second);
+    Value value = *place->second;
     named.erase(place);
     return value;
   };
@@ -226,12 +235,13 @@ void Interpreter::bind_parameters(const Macro& macro, const Arguments& arguments
   }
   if (!named.empty() && !statement.takes_named)
     fail_value(fmt::format("the macro '{}' has no parameter {} that is not given yet", macro.name,
-                           quote_name(named.front().first)));
+                           quote_name(named.begin()->first)));
   if (arguments.positional.size() > parameters.size() && !statement.takes_positional)
     fail_value(fmt::format("the macro '{}' takes at most {} values", macro.name, parameters.size()));
   if (statement.takes_named) {
     std::vector<std::pair<Value, Value>> entries;
-    for (auto& [name, value] : named) entries.emplace_back(rendering_.text(name), std::move(value));
+    for (const auto& [name, value] : arguments.named)
+      if (named.contains(name)) entries.emplace_back(rendering_.text(name), value);
     scope.set("kwargs", rendering_.dictionary(std::move(entries)));
   }
   if (statement.takes_positional) {

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/utf8.h"
+#include "io/message_text.h"
 #include "model/chat/operators.h"
 #include "model/chat/printing.h"
 #include "model/chat/text.h"
@@ -327,9 +328,11 @@ class BraceFormatter {
       std::size_t at = 0;
       return positional(static_cast<std::size_t>(read_count(name, at, std::numeric_limits<int>::max(), "place")));
     }
-    for (const auto& [key, value] : values_.named)
+    for (const auto& [key, value] : values_.named) {
+      rendering_.step();
       if (key == name) return value;
-    fail_value(fmt::format("format() has no value for '{}'", name));
+    }
+    fail_value(fmt::format("format() has no value for {}", quote_name(name)));
   }
 
   const Value& positional(std::size_t i) const {

@@ -66,13 +66,14 @@ Value make_namespace(Rendering& rendering, const Arguments& arguments) {
     if (!key.text()) fail_value("a namespace's attributes have texts as names");
     if (key.text()->bytes.starts_with('_'))
       throw Fault{TemplateError::Cause::refused, "a namespace's attributes do not begin with '_'"};
-    space->attributes.emplace_back(key.text()->bytes, value);
+    space->set(rendering.meter(), key.text()->bytes, value);
   }
   return Value(static_cast<Object*>(space));
 }
 
 Value make_cycler(Rendering& rendering, const Arguments& arguments) {
   if (arguments.positional.empty() || !arguments.named.empty()) fail_value("cycler takes values without names");
+  rendering.meter().hold(arguments.positional.size() * sizeof(Value));
   auto* cycler = rendering.make<Cycler>();
   cycler->items = arguments.positional;
   return Value(static_cast<Object*>(cycler));
@@ -80,8 +81,10 @@ Value make_cycler(Rendering& rendering, const Arguments& arguments) {
 
 Value make_joiner(Rendering& rendering, const Arguments& arguments) {
   const Bound bound(arguments, "joiner", {"sep"});
+  const std::string_view separator = bound.text(0, ", ");
+  rendering.meter().hold(separator.size());
   auto* joiner = rendering.make<Joiner>();
-  joiner->separator = bound.text(0, ", ");
+  joiner->separator = separator;
   return Value(static_cast<Object*>(joiner));
 }
 
@@ -92,7 +95,7 @@ Value raise_exception(Rendering& rendering, const Arguments& arguments) {
 
 Value format_now(Rendering& rendering, const Arguments& arguments) {
   const Bound bound(arguments, "strftime_now", {"format"}, 1);
-  const std::string format = bound.text(0, "");
+  const std::string format(bound.text(0, ""));
   if (format.size() > kMaxTimeFormat)
     throw Fault{TemplateError::Cause::limit, fmt::format("a time format has more than {} bytes", kMaxTimeFormat)};
   const std::tm now = rendering.now();
@@ -128,6 +131,7 @@ Value find_function(Rendering& rendering, std::string_view name) {
 
 Value call_function(Rendering& rendering, const Value& callee, const Arguments& arguments) {
   rendering.step();
+  pay_for_texts(rendering, arguments);
   if (auto* joiner = callee.object_as<Joiner>()) {
     const Bound bound(arguments, "a joiner", {});
     return rendering.text(std::exchange(joiner->is_used, true) ? joiner->separator : "");

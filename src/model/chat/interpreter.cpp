@@ -14,10 +14,14 @@ namespace nibble::chat {
 using Kind = Statement::Kind;
 
 // The items that a loop takes, one at a time: those that its "if" lets pass when it comes to them.
-class Interpreter::ItemSource {
+class Interpreter::ItemSource : Counted {
  public:
   ItemSource(Interpreter& interpreter, const Statement& loop, std::vector<Value> items)
-      : interpreter_(interpreter), loop_(loop), scope_(interpreter.scope_), items_(std::move(items)) {}
+      : Counted(&interpreter.rendering_.meter(), items.size() * sizeof(Value), 1),
+        interpreter_(interpreter),
+        loop_(loop),
+        scope_(interpreter.scope_),
+        items_(std::move(items)) {}
 
   std::optional<Value> next() {
     while (at_ < items_.size()) {
@@ -70,7 +74,7 @@ void Interpreter::write(std::string_view text) {
 }
 
 Interpreter::ScopePtr Interpreter::make_scope(const std::vector<std::string>& masked) {
-  rendering_.step();
+  rendering_.step(1 + masked.size());
   auto scope = std::make_shared<Scope>(scope_);
   scope->mask(masked);
   return scope;
@@ -213,14 +217,7 @@ void Interpreter::assign(const Expression& target, const Value& value, Scope& sc
       fail_value(fmt::format("only a namespace's attributes can be set, not those of '{}'", target.parts[0]->name));
     if (target.name.starts_with('_'))
       throw Fault{TemplateError::Cause::refused, "a namespace's attributes do not begin with '_'"};
-    for (auto& [name, held] : space->attributes)
-      if (name == target.name) {
-        held = value;
-        return;
-      }
-    rendering_.meter().hold(sizeof(Value) + target.name.size() + 64);
-    space->attributes.emplace_back(target.name, value);
-    return;
+    return space->set(rendering_.meter(), target.name, value);
   }
   expect_defined(value);
   const std::vector<Value> items = iterate(rendering_, value);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "io/message_text.h"
 #include "model/chat/arguments.h"
 #include "model/chat/filters.h"
 #include "model/chat/operators.h"
@@ -33,7 +34,7 @@ class Path {
       return;
     }
     if (!attribute.text()) fail_value(fmt::format("an attribute is a text or a number, not {}", attribute.type_name()));
-    for (const std::string_view part : split_text(attribute.text()->bytes, ".", -1)) keys_.push_back(key_of_part(part));
+    split_text(attribute.text()->bytes, ".", -1, [&](std::string_view part) { keys_.push_back(key_of_part(part)); });
   }
 
   Value of(const Value& item, const Value* otherwise = nullptr) const {
@@ -83,8 +84,8 @@ Value sort(Rendering& rendering, const Value& value, const Arguments& arguments)
   std::vector<Path> paths;
   const Value& attribute = value_or_none(bound.get(2));
   if (attribute.text()) {
-    for (const std::string_view part : split_text(attribute.text()->bytes, ",", -1))
-      paths.emplace_back(rendering, rendering.text(std::string(part)));
+    split_text(attribute.text()->bytes, ",", -1,
+               [&](std::string_view part) { paths.emplace_back(rendering, rendering.text(std::string(part))); });
   } else {
     paths.emplace_back(rendering, attribute);
   }
@@ -102,7 +103,7 @@ Value sort_dictionary(Rendering& rendering, const Value& value, const Arguments&
   const Bound bound(arguments, "dictsort", {"case_sensitive", "by", "reverse"});
   expect_defined(value);
   if (!value.dictionary()) fail_value(fmt::format("dictsort wants a dict, not {}", value.type_name()));
-  const std::string by = bound.text(1, "key");
+  const std::string_view by = bound.text(1, "key");
   if (by != "key" && by != "value") fail_value("dictsort sorts by 'key' or 'value'");
   Items items;
   std::vector<Items> keys;
@@ -144,13 +145,18 @@ Value unique(Rendering& rendering, const Value& value, const Arguments& argument
   const Bound bound(arguments, "unique", {"case_sensitive", "attribute"});
   const Path path(rendering, value_or_none(bound.get(1)));
   std::set<std::string> seen;
+  std::size_t seen_bytes = 0;
   Items items;
   for (const Value& item : iterate(rendering, value)) {
     Value key = path.of(item);
     if (!bound.truth(0, false)) key = without_case(rendering, key);
+    rendering.step_key(key);
     std::optional<std::string> name = key_of(key);
     if (!name) fail_value(fmt::format("unique cannot compare values of type {}", key.type_name()));
-    if (seen.insert(std::move(*name)).second) items.push_back(item);
+    const std::size_t bytes = name->size() + 64;
+    if (!seen.insert(std::move(*name)).second) continue;
+    rendering.expect_room(seen_bytes += bytes);
+    items.push_back(item);
   }
   return iterator(rendering, std::move(items));
 }
@@ -295,7 +301,7 @@ Value slice(Rendering& rendering, const Value& value, const Arguments& arguments
 
 Value attribute(Rendering& rendering, const Value& value, const Arguments& arguments) {
   const Bound bound(arguments, "attr", {"name"}, 1);
-  const std::string name = bound.text(0, "");
+  const std::string_view name = bound.text(0, "");
   // An item of that name is no attribute.
   if (value.dictionary() && value.dictionary()->find(name)) {
     const Value empty = rendering.dictionary({});
@@ -389,7 +395,9 @@ Filter find_filter(std::string_view name) {
 Value apply_filter(Rendering& rendering, std::string_view name, const Value& value, const Arguments& arguments) {
   rendering.step();
   const Filter filter = find_filter(name);
-  if (!filter) throw Fault{TemplateError::Cause::unsupported, fmt::format("no filter is named '{}'", name)};
+  if (!filter) throw Fault{TemplateError::Cause::unsupported, fmt::format("no filter is named {}", quote_name(name))};
+  if (value.text()) rendering.step(value.text()->bytes.size() / 64);
+  pay_for_texts(rendering, arguments);
   return filter(rendering, value, arguments);
 }
 

@@ -28,8 +28,8 @@ Value call_on_dictionary(Rendering& rendering, const Method& method, const Argum
   const Dictionary& dictionary = *method.self.dictionary();
   if (method.name == "get") {
     const Bound bound(arguments, "get", {"key", "default"}, 1);
+    rendering.step_key(*bound.get(0));
     if (!key_of(*bound.get(0))) fail_value(fmt::format("a {} is no key of a dict", bound.get(0)->type_name()));
-    if (const Text* key = bound.get(0)->text()) rendering.step_text(key->bytes.size());
     const Value* found = dictionary.find(*bound.get(0));
     return found ? *found : bound.get(1) ? *bound.get(1) : Value(None{});
   }
@@ -115,6 +115,7 @@ MethodUse find_method(const Value& self, std::string_view name) {
 
 Value call_method(Rendering& rendering, const Method& method, const Arguments& arguments) {
   rendering.step();
+  pay_for_texts(rendering, arguments);
   if (method.self.text()) return call_on_text(rendering, method, arguments);
   if (method.self.dictionary()) return call_on_dictionary(rendering, method, arguments);
   if (method.self.sequence()) return call_on_sequence(rendering, method, arguments);

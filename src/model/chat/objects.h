@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,14 +25,16 @@ struct Arguments {
 };
 
 // namespace(): the one thing that a loop can change for what comes after it.
-struct Namespace : Object {
-  std::vector<std::pair<std::string, Value>> attributes;
+class Namespace : public Object {
+ public:
   std::string type_name() const override { return "TemplateNamespace"; }
-  const Value* find(std::string_view name) const {
-    for (const auto& [key, value] : attributes)
-      if (key == name) return &value;
-    return nullptr;
-  }
+  const std::vector<std::pair<std::string, Value>>& attributes() const { return attributes_; }
+  const Value* find(std::string_view name) const;
+  void set(Meter& meter, std::string_view name, const Value& value);
+
+ private:
+  std::vector<std::pair<std::string, Value>> attributes_;  // in the order that they came
+  std::map<std::string, std::size_t, std::less<>> places_;
 };
 
 struct Cycler : Object {

@@ -178,9 +178,11 @@ bool contains(Rendering& rendering, const Value& container, const Value& value) 
   if (const Text* text = container.text()) {
     if (!value.text()) fail_value(fmt::format("'in' a text looks for a text, not {}", value.type_name()));
     rendering.step_text(text->bytes.size() + value.text()->bytes.size());
+    expect_search(rendering, value.text()->bytes);
     return find_text(text->bytes, value.text()->bytes) != std::string::npos;
   }
   if (const Dictionary* dictionary = container.dictionary()) {
+    rendering.step_key(value);
     if (!key_of(value)) fail_value(fmt::format("a {} is no key of a dict", value.type_name()));
     return dictionary->find(value) != nullptr;
   }

@@ -81,6 +81,18 @@ class Representer {
 
   void represent(const Value& value) {
     writer_.rendering().step();
+    // Values are not deeper, but namespaces may contain themselves.
+    if (level_ > 2 * kMaxValueDepth)
+      throw Fault{TemplateError::Cause::limit, "a namespace that contains itself cannot be printed"};
+    ++level_;
+    represent_inside(value);
+    --level_;
+  }
+
+  std::string take() { return writer_.take(); }
+
+ private:
+  void represent_inside(const Value& value) {
     if (const Text* text = value.text()) return represent_text_value(*text);
     if (const Sequence* sequence = value.sequence()) return represent_sequence(*sequence);
     if (const Dictionary* dictionary = value.dictionary()) return represent_entries(dictionary->entries);
@@ -88,9 +100,6 @@ class Representer {
     writer_.write(represent_plain(value));
   }
 
-  std::string take() { return writer_.take(); }
-
- private:
   void represent_text_value(const Text& text) {
     const std::string quoted = represent_text(text.bytes);
     writer_.write(text.is_safe ? "Markup(" + quoted + ")" : quoted);
@@ -154,20 +163,18 @@ class Representer {
     writer_.write("}");
   }
 
-  // A namespace may contain itself.
   void represent_namespace(const Namespace& space) {
-    if (++spaces_ > kMaxValueDepth) throw Fault{TemplateError::Cause::limit, "a namespace contains itself"};
     writer_.write("<Namespace {");
-    for (std::size_t i = 0; i < space.attributes.size(); ++i) {
-      writer_.write((i ? ", " : "") + represent_text(space.attributes[i].first) + ": ");
-      represent(space.attributes[i].second);
+    bool is_first = true;
+    for (const auto& [name, value] : space.attributes()) {
+      writer_.write((std::exchange(is_first, false) ? "" : ", ") + represent_text(name) + ": ");
+      represent(value);
     }
     writer_.write("}>");
-    --spaces_;
   }
 
   Writer writer_;
-  int spaces_ = 0;
+  int level_ = 0;
 };
 
 std::string quote_json(std::string_view text, bool is_ascii) {
@@ -315,6 +322,7 @@ std::string print_real(double value) {
 std::string print(Rendering& rendering, const Value& value) {
   if (const Text* text = value.text()) {
     rendering.step_text(text->bytes.size());
+    rendering.expect_room(text->bytes.size());
     return text->bytes;
   }
   if (value.is_undefined()) return "";

@@ -54,6 +54,12 @@ void Rendering::step(std::uint64_t count) {
   steps_ += count;
 }
 
+void Rendering::step_key(const Value& key) {
+  const std::size_t size = key_size(key);
+  step_text(size);
+  expect_room(size);
+}
+
 void Rendering::expect_room(std::size_t count, std::size_t bytes_each) const {
   const std::size_t room = meter_.limit - meter_.held;
   if (bytes_each && count > room / bytes_each)
@@ -72,7 +78,8 @@ Value Rendering::sequence(std::vector<Value> items, Sequence::Kind kind) {
 }
 
 Value Rendering::dictionary(std::vector<std::pair<Value, Value>> entries) {
-  step(1 + entries.size());
+  step();
+  for (const auto& [key, value] : entries) step_key(key);
   return Value(std::make_shared<const Dictionary>(&meter_, std::move(entries)));
 }
 

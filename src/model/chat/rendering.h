@@ -59,6 +59,8 @@ class Rendering {
   void step(std::uint64_t count = 1);
   // For work on so many bytes of text.
   void step_text(std::size_t bytes) { step(1 + bytes / 64); }
+  // For a look-up of that key, which is copied for it.
+  void step_key(const Value& key);
   // Fault(limit) where so many bytes more could not be held: before they are made.
   void expect_room(std::size_t count, std::size_t bytes_each = 1) const;
 

@@ -4,11 +4,11 @@
 // not found is looked up where the frame was written. One thread.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "model/chat/value.h"
@@ -26,20 +26,15 @@ class Scope {
   }
   // Null: nobody has the name. No value: it is masked.
   const std::optional<Value>* find(std::string_view name) const {
-    for (const auto& [key, value] : entries_)
-      if (key == name) return &value;
+    if (const auto place = entries_.find(name); place != entries_.end()) return &place->second;
     return outer_ ? outer_->find(name) : nullptr;
   }
 
  private:
-  std::optional<Value>& slot(std::string_view name) {
-    for (auto& [key, value] : entries_)
-      if (key == name) return value;
-    return entries_.emplace_back(name, std::nullopt).second;
-  }
+  std::optional<Value>& slot(std::string_view name) { return entries_[name]; }
 
   std::shared_ptr<const Scope> outer_;
-  std::vector<std::pair<std::string_view, std::optional<Value>>> entries_;  // names lie in the program
+  std::map<std::string_view, std::optional<Value>> entries_;  // names lie in the program
 };
 
 }  // namespace nibble::chat

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include "io/message_text.h"
 #include "model/chat/arguments.h"
 #include "model/chat/filters.h"
 #include "model/chat/functions.h"
@@ -136,7 +137,8 @@ Test find_test(std::string_view name) {
 bool apply_test(Rendering& rendering, std::string_view name, const Value& value, const Arguments& arguments) {
   rendering.step();
   const Test test = find_test(name);
-  if (!test) throw Fault{TemplateError::Cause::unsupported, fmt::format("no test is named '{}'", name)};
+  if (!test) throw Fault{TemplateError::Cause::unsupported, fmt::format("no test is named {}", quote_name(name))};
+  pay_for_texts(rendering, arguments);
   return test(rendering, value, arguments);
 }
 

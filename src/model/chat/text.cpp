@@ -8,11 +8,13 @@
 #include <limits>
 
 #include "base/utf8.h"
+#include "model/chat/rendering.h"
 
 namespace nibble::chat {
 namespace {
 
 constexpr std::size_t kNone = std::string_view::npos;
+constexpr std::size_t kShort = 16;  // of what is looked for: no search of it is slow
 
 bool starts_code_point(char byte) { return (static_cast<unsigned char>(byte) & 0xc0U) != 0x80U; }
 
@@ -67,14 +69,15 @@ std::size_t count_code_points(std::string_view text) {
   return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), starts_code_point));
 }
 
+std::string_view take_code_point(std::string_view text, std::size_t& at) {
+  const std::size_t begin = at;
+  next_code_point(text, at);
+  return text.substr(begin, at - begin);
+}
+
 std::vector<std::string_view> code_points(std::string_view text) {
   std::vector<std::string_view> points;
-  for (std::size_t begin = 0; begin < text.size();) {
-    std::size_t end = begin;
-    next_code_point(text, end);
-    points.push_back(text.substr(begin, end - begin));
-    begin = end;
-  }
+  for (std::size_t at = 0; at < text.size();) points.push_back(take_code_point(text, at));
   return points;
 }
 
@@ -94,17 +97,27 @@ std::string_view slice_text(std::string_view text, std::size_t begin, std::size_
 
 std::string_view strip_space(std::string_view text, Side side) { return strip_where(text, side, is_space); }
 
+void pay_for_stripping(Rendering& rendering, std::string_view which) {
+  rendering.step(which.size());
+  rendering.expect_room(which.size(), sizeof(char32_t));
+}
+
 std::string_view strip_of(std::string_view text, std::string_view which, Side side) {
   std::u32string set;
+  set.reserve(count_code_points(which));
   for (std::size_t offset = 0; offset < which.size();) set += next_code_point(which, offset);
   std::sort(set.begin(), set.end());
   return strip_where(text, side, [&](char32_t c) { return std::binary_search(set.begin(), set.end(), c); });
 }
 
 std::size_t find_text(std::string_view text, std::string_view what, std::size_t begin) {
-  if (begin > text.size()) return kNone;
-  if (what.size() <= 16) return text.find(what, begin);
+  if (begin > text.size() || what.size() > text.size() - begin) return kNone;
+  if (what.size() <= kShort) return text.find(what, begin);
   return find_long(text, what, begin);
+}
+
+void expect_search(const Rendering& rendering, std::string_view what) {
+  if (what.size() > kShort) rendering.expect_room(what.size(), sizeof(std::size_t));
 }
 
 std::string replace_text(std::string_view text, std::string_view what, std::string_view by, std::int64_t most) {
@@ -130,40 +143,33 @@ std::string replace_text(std::string_view text, std::string_view what, std::stri
   return result;
 }
 
-std::vector<std::string_view> split_text(std::string_view text, std::string_view separator, std::int64_t most) {
-  std::vector<std::string_view> parts;
+void split_text(std::string_view text, std::string_view separator, std::int64_t most, const TakePart& take) {
   std::size_t at = 0;
   for (; most != 0; --most) {
     const std::size_t found = find_text(text, separator, at);
     if (found == kNone) break;
-    parts.push_back(text.substr(at, found - at));
+    take(text.substr(at, found - at));
     at = found + separator.size();
   }
-  parts.push_back(text.substr(at));
-  return parts;
+  take(text.substr(at));
 }
 
-std::vector<std::string_view> split_text_from_right(std::string_view text, std::string_view separator,
-                                                    std::int64_t most) {
-  std::vector<std::string_view> parts;
+void split_text_from_right(std::string_view text, std::string_view separator, std::int64_t most, const TakePart& take) {
   std::size_t end = text.size();
   for (; most != 0 && end >= separator.size(); --most) {
     const std::size_t found = text.substr(0, end).rfind(separator);
     if (found == kNone) break;
-    parts.push_back(text.substr(found + separator.size(), end - found - separator.size()));
+    take(text.substr(found + separator.size(), end - found - separator.size()));
     end = found;
   }
-  parts.push_back(text.substr(0, end));
-  std::reverse(parts.begin(), parts.end());
-  return parts;
+  take(text.substr(0, end));
 }
 
-std::vector<std::string_view> split_space(std::string_view text, std::int64_t most) {
-  std::vector<std::string_view> parts;
+void split_space(std::string_view text, std::int64_t most, const TakePart& take) {
   text = strip_space(text, Side::left);
   while (!text.empty()) {
     if (most-- == 0) {
-      parts.push_back(text);
+      take(text);
       break;
     }
     std::size_t end = 0;
@@ -172,18 +178,16 @@ std::vector<std::string_view> split_space(std::string_view text, std::int64_t mo
       if (is_space(next_code_point(text, next))) break;
       end = next;
     }
-    parts.push_back(text.substr(0, end));
+    take(text.substr(0, end));
     text = strip_space(text.substr(end), Side::left);
   }
-  return parts;
 }
 
-std::vector<std::string_view> split_space_from_right(std::string_view text, std::int64_t most) {
-  std::vector<std::string_view> parts;
+void split_space_from_right(std::string_view text, std::int64_t most, const TakePart& take) {
   text = strip_space(text, Side::right);
   while (!text.empty()) {
     if (most-- == 0) {
-      parts.push_back(text);
+      take(text);
       break;
     }
     std::size_t begin = text.size();
@@ -192,15 +196,12 @@ std::vector<std::string_view> split_space_from_right(std::string_view text, std:
       if (is_space(c)) break;
       begin = start;
     }
-    parts.push_back(text.substr(begin));
+    take(text.substr(begin));
     text = strip_space(text.substr(0, begin), Side::right);
   }
-  std::reverse(parts.begin(), parts.end());
-  return parts;
 }
 
-std::vector<std::string_view> split_lines(std::string_view text, bool keeps_ends) {
-  std::vector<std::string_view> lines;
+void split_lines(std::string_view text, bool keeps_ends, const TakePart& take) {
   std::size_t begin = 0;
   for (std::size_t at = 0; at < text.size();) {
     std::size_t next = at;
@@ -208,13 +209,12 @@ std::vector<std::string_view> split_lines(std::string_view text, bool keeps_ends
     const bool ends = (c >= 0x0a && c <= 0x0d) || (c >= 0x1c && c <= 0x1e) || c == 0x85 || c == 0x2028 || c == 0x2029;
     if (ends) {
       if (c == '\r' && next < text.size() && text[next] == '\n') ++next;
-      lines.push_back(text.substr(begin, (keeps_ends ? next : at) - begin));
+      take(text.substr(begin, (keeps_ends ? next : at) - begin));
       begin = next;
     }
     at = next;
   }
-  if (begin < text.size()) lines.push_back(text.substr(begin));
-  return lines;
+  if (begin < text.size()) take(text.substr(begin));
 }
 
 namespace {

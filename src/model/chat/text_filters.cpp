@@ -27,7 +27,9 @@ struct Soft {
 Value trim(Rendering& rendering, const Value& value, const Arguments& arguments) {
   const Bound bound(arguments, "trim", {"chars"});
   const Soft text(rendering, value);
-  const std::string_view rest = bound.is_given(0) ? strip_of(text.bytes, bound.text(0, "")) : strip_space(text.bytes);
+  const std::string_view which = bound.text(0, "");
+  pay_for_stripping(rendering, which);
+  const std::string_view rest = bound.is_given(0) ? strip_of(text.bytes, which) : strip_space(text.bytes);
   return rendering.text(std::string(rest), text.is_safe);
 }
 
@@ -55,7 +57,8 @@ Value title(Rendering& rendering, const Value& value, const Arguments& arguments
   const Soft text(rendering, value);
   std::string result;
   bool begins = true;
-  for (const std::string_view point : code_points(text.bytes)) {
+  for (std::size_t at = 0; at < text.bytes.size();) {
+    const std::string_view point = take_code_point(text.bytes, at);
     const bool splits =
         point == "-" || point == "(" || point == "{" || point == "[" || point == "<" || strip_space(point).empty();
     result += begins && !splits ? to_upper(point) : to_lower(point);
@@ -90,6 +93,7 @@ Value replace(Rendering& rendering, const Value& value, const Arguments& argumen
   const Bound bound(arguments, "replace", {"old", "new", "count"}, 2);
   const Soft text(rendering, value);
   const std::string what = print(rendering, *bound.get(0)), by = print(rendering, *bound.get(1));
+  expect_search(rendering, what);
   rendering.expect_room(text.bytes.size() / std::max<std::size_t>(what.size(), 1) + 1, by.size());
   return rendering.text(replace_text(text.bytes, what, by, std::max<std::int64_t>(bound.whole(2, -1), -1)));
 }
@@ -101,11 +105,13 @@ Value indent(Rendering& rendering, const Value& value, const Arguments& argument
   const bool is_text = bound.is_given(0) && bound.get(0)->text();
   const std::int64_t width = is_text ? 0 : std::max<std::int64_t>(bound.whole(0, 4), 0);
   rendering.expect_room(static_cast<std::size_t>(width));
-  const std::string margin = is_text ? bound.text(0, "") : std::string(static_cast<std::size_t>(width), ' ');
+  const std::string margin =
+      is_text ? std::string(bound.text(0, "")) : std::string(static_cast<std::size_t>(width), ' ');
+  rendering.expect_room(text->bytes.size());
   const std::string with_end = text->bytes + "\n";
   std::string result = bound.truth(1, false) ? margin : "";
   bool is_first = true;
-  for (const std::string_view line : split_lines(with_end)) {
+  split_lines(with_end, false, [&](std::string_view line) {
     if (!is_first) {
       result += '\n';
       if (bound.truth(2, false) || !line.empty()) result += margin;
@@ -114,7 +120,7 @@ Value indent(Rendering& rendering, const Value& value, const Arguments& argument
     result += line;
     rendering.step_text(line.size() + margin.size());
     rendering.expect_room(result.size());
-  }
+  });
   return rendering.text(std::move(result), text->is_safe);
 }
 
@@ -130,7 +136,7 @@ Value truncate(Rendering& rendering, const Value& value, const Arguments& argume
   const Text* text = value.text();
   if (!text) fail_value(fmt::format("truncate wants a text, not {}", value.type_name()));
   const std::int64_t length = bound.whole(0, 255);
-  const std::string end = bound.text(2, "...");
+  const std::string_view end = bound.text(2, "...");
   const auto end_length = static_cast<std::int64_t>(count_code_points(end));
   const std::int64_t leeway = bound.whole(3, 5);
   if (length < end_length || leeway < 0) fail_value("truncate cannot cut a text shorter than its end");
@@ -138,7 +144,8 @@ Value truncate(Rendering& rendering, const Value& value, const Arguments& argume
   if (have - leeway <= length) return value;
   std::string_view kept = slice_text(text->bytes, 0, static_cast<std::size_t>(length - end_length));
   if (!bound.truth(1, false)) kept = kept.substr(0, kept.rfind(' '));
-  return rendering.text(std::string(kept) + end);
+  rendering.expect_room(kept.size() + end.size());
+  return rendering.text(std::string(kept).append(end));
 }
 
 Value count_words(Rendering& rendering, const Value& value, const Arguments& arguments) {
@@ -146,7 +153,8 @@ Value count_words(Rendering& rendering, const Value& value, const Arguments& arg
   const std::string text = print(rendering, value);
   std::int64_t count = 0;
   bool is_inside = false;
-  for (const std::string_view point : code_points(text)) {
+  for (std::size_t at = 0; at < text.size();) {
+    const std::string_view point = take_code_point(text, at);
     const bool is_word = point == "_" || consists_of(point, Letters::alnum);
     if (is_word && !is_inside) ++count;
     is_inside = is_word;
@@ -170,7 +178,7 @@ JsonStyle style_of(const Bound& bound) {
   if (bound.is_given(1)) {
     const bool is_text = bound.get(1)->text() != nullptr;
     const std::int64_t width = is_text ? 0 : std::clamp<std::int64_t>(bound.whole(1, 0), 0, 1000);
-    style.indent = is_text ? bound.text(1, "") : std::string(static_cast<std::size_t>(width), ' ');
+    style.indent = is_text ? std::string(bound.text(1, "")) : std::string(static_cast<std::size_t>(width), ' ');
     style.between = ",";
   }
   if (bound.is_given(2)) {
@@ -240,11 +248,12 @@ std::optional<std::int64_t> cut_to_whole(double value) {
   return static_cast<std::int64_t>(value);
 }
 
-Value to_whole(Rendering&, const Value& value, const Arguments& arguments) {
+Value to_whole(Rendering& rendering, const Value& value, const Arguments& arguments) {
   const Bound bound(arguments, "int", {"default", "base"});
   const Value otherwise = bound.get(0) ? *bound.get(0) : Value(std::int64_t{0});
   std::optional<std::int64_t> result;
   if (const Text* text = value.text()) {
+    rendering.expect_room(text->bytes.size(), 3);
     const std::int64_t base = bound.whole(1, 10);
     if (base >= 2 && base <= 36) result = read_whole(text->bytes, static_cast<int>(base));
     if (!result)
@@ -259,12 +268,14 @@ Value to_whole(Rendering&, const Value& value, const Arguments& arguments) {
   return result ? Value(*result) : otherwise;
 }
 
-Value to_real(Rendering&, const Value& value, const Arguments& arguments) {
+Value to_real(Rendering& rendering, const Value& value, const Arguments& arguments) {
   const Bound bound(arguments, "float", {"default"});
   if (const auto real = value.number()) return Value(*real);
   expect_defined(value);
-  if (const Text* text = value.text())
+  if (const Text* text = value.text()) {
+    rendering.expect_room(text->bytes.size(), 3);
     if (const auto real = read_real(text->bytes)) return Value(*real);
+  }
   return bound.get(0) ? *bound.get(0) : Value(0.0);
 }
 
@@ -287,7 +298,7 @@ double round_at(double value, std::int64_t digits) {
 Value round_number(Rendering&, const Value& value, const Arguments& arguments) {
   const Bound bound(arguments, "round", {"precision", "method"});
   const std::int64_t precision = std::clamp<std::int64_t>(bound.whole(0, 0), -300, 300);
-  const std::string method = bound.text(1, "common");
+  const std::string_view method = bound.text(1, "common");
   if (method != "common" && method != "ceil" && method != "floor") fail_value("round knows common, ceil and floor");
   expect_defined(value);
   const auto number = value.number();

@@ -23,10 +23,12 @@ struct Call {
   // Looking from the right takes a step for every byte of both.
   void pay_from_right(std::size_t what) const { rendering.step(1 + self.bytes.size() / 64 * what); }
   Value text(std::string result) const { return rendering.text(std::move(result), self.is_safe); }
-  Value texts(const std::vector<std::string_view>& parts) const {
-    rendering.expect_room(parts.size(), sizeof(Value));
+  // split: hands each part to what it is called with.
+  template <typename Split>
+  Value texts(Split&& split) const {
     std::vector<Value> items;
-    for (const std::string_view part : parts) items.push_back(text(std::string(part)));
+    split([&](std::string_view part) { items.push_back(text(std::string(part))); });
+    if (name == "rsplit") return rendering.sequence({items.rbegin(), items.rend()});
     return rendering.sequence(std::move(items));
   }
 };
@@ -35,7 +37,9 @@ Value call_strip(const Call& call) {
   const Bound bound(call.arguments, call.name, {"chars"});
   const Side side = call.name == "strip" ? Side::both : call.name == "lstrip" ? Side::left : Side::right;
   if (!bound.is_given(0)) return call.text(std::string(strip_space(call.self.bytes, side)));
-  return call.text(std::string(strip_of(call.self.bytes, bound.text(0, ""), side)));
+  const std::string_view which = bound.text(0, "");
+  pay_for_stripping(call.rendering, which);
+  return call.text(std::string(strip_of(call.self.bytes, which, side)));
 }
 
 Value call_split(const Call& call) {
@@ -43,18 +47,24 @@ Value call_split(const Call& call) {
   const std::int64_t most = std::max<std::int64_t>(bound.whole(1, -1), -1);
   const bool from_right = call.name == "rsplit";
   if (!bound.is_given(0))
-    return call.texts(from_right ? split_space_from_right(call.self.bytes, most) : split_space(call.self.bytes, most));
-  const std::string separator = bound.text(0, "");
+    return call.texts([&](const TakePart& take) {
+      (from_right ? split_space_from_right : split_space)(call.self.bytes, most, take);
+    });
+  const std::string_view separator = bound.text(0, "");
   if (separator.empty()) fail_value("a text cannot be split at an empty text");
   if (from_right) call.pay_from_right(separator.size());
-  return call.texts(from_right ? split_text_from_right(call.self.bytes, separator, most)
-                               : split_text(call.self.bytes, separator, most));
+  expect_search(call.rendering, separator);
+  return call.texts([&](const TakePart& take) {
+    (from_right ? split_text_from_right : split_text)(call.self.bytes, separator, most, take);
+  });
 }
 
 Value call_partition(const Call& call) {
   const Bound bound(call.arguments, call.name, {"sep"}, 1);
-  const std::string separator = bound.text(0, "");
+  const std::string_view separator = bound.text(0, "");
   if (separator.empty()) fail_value("a text cannot be split at an empty text");
+  expect_search(call.rendering, separator);
+  call.rendering.expect_room(call.self.bytes.size());
   const bool from_right = call.name == "rpartition";
   if (from_right) call.pay_from_right(separator.size());
   const std::string& text = call.self.bytes;
@@ -87,6 +97,7 @@ Value call_starts_or_ends(const Call& call) {
   const auto fits = [&](const Value& value) {
     const Text* text = value.text();
     if (!text) fail_value(fmt::format("{} wants a text or a tuple of texts, not {}", call.name, value.type_name()));
+    call.rendering.step_text(std::min(part.size(), text->bytes.size()));
     return call.name == "startswith" ? part.starts_with(text->bytes) : part.ends_with(text->bytes);
   };
   const Sequence* several = bound.get(0)->sequence();
@@ -99,7 +110,7 @@ Value call_find(const Call& call) {
   if (!bound.get(0)->text()) fail_value(fmt::format("{} wants a text, not {}", call.name, bound.get(0)->type_name()));
   const auto [part, begin] = part_of(call, bound);
   const std::string& what = bound.get(0)->text()->bytes;
-  call.rendering.step_text(what.size());
+  expect_search(call.rendering, what);
   if (call.name == "count") {
     std::int64_t count = what.empty() ? static_cast<std::int64_t>(count_code_points(part)) + 1 : 0;
     for (std::size_t at = 0; !what.empty() && (at = find_text(part, what, at)) != std::string::npos; at += what.size())
@@ -118,9 +129,9 @@ Value call_find(const Call& call) {
 Value call_replace(const Call& call) {
   const Bound bound(call.arguments, "replace", {"old", "new", "count"}, 2);
   if (!bound.is_given(0) || !bound.is_given(1)) fail_value("replace wants texts, not None");
-  const std::string what = bound.text(0, ""), by = bound.text(1, "");
+  const std::string_view what = bound.text(0, ""), by = bound.text(1, "");
   const std::size_t places = call.self.bytes.size() / std::max<std::size_t>(what.size(), 1) + 1;
-  call.rendering.step_text(call.self.bytes.size() + what.size());
+  expect_search(call.rendering, what);
   call.rendering.expect_room(places, by.size());
   return call.text(replace_text(call.self.bytes, what, by, std::max<std::int64_t>(bound.whole(2, -1), -1)));
 }
@@ -144,6 +155,7 @@ Value call_join(const Call& call) {
 Value call_case(const Call& call) {
   const Bound bound(call.arguments, call.name, {});
   const std::string& text = call.self.bytes;
+  call.rendering.expect_room(text.size());
   if (call.name == "upper") return call.text(to_upper(text));
   if (call.name == "title") return call.text(to_title(text));
   if (call.name == "capitalize") return call.text(capitalize(text));
@@ -164,7 +176,7 @@ Value call_is(const Call& call) {
 
 Value call_remove(const Call& call) {
   const Bound bound(call.arguments, call.name, {"affix"}, 1);
-  const std::string affix = bound.text(0, "");
+  const std::string_view affix = bound.text(0, "");
   std::string_view text = call.self.bytes;
   if (call.name == "removeprefix" && text.starts_with(affix)) text.remove_prefix(affix.size());
   if (call.name == "removesuffix" && text.ends_with(affix)) text.remove_suffix(affix.size());
@@ -174,7 +186,7 @@ Value call_remove(const Call& call) {
 Value call_justify(const Call& call) {
   const Bound bound(call.arguments, call.name, {"width", "fillchar"}, 1);
   const bool fills_zero = call.name == "zfill";
-  const std::string fill = bound.text(1, fills_zero ? "0" : " ");
+  const std::string_view fill = bound.text(1, fills_zero ? "0" : " ");
   if (count_code_points(fill) != 1) fail_value(fmt::format("{} fills with one character", call.name));
   const std::int64_t missing = bound.whole(0, 0) - static_cast<std::int64_t>(count_code_points(call.self.bytes));
   if (missing <= 0) return call.text(call.self.bytes);
@@ -199,7 +211,7 @@ Value call_format(const Call& call) {
 
 Value call_lines(const Call& call) {
   const Bound bound(call.arguments, "splitlines", {"keepends"});
-  return call.texts(split_lines(call.self.bytes, bound.truth(0, false)));
+  return call.texts([&](const TakePart& take) { split_lines(call.self.bytes, bound.truth(0, false), take); });
 }
 
 struct TextMethod {

@@ -27,6 +27,12 @@ int depth_of(const Dictionary::Entries& entries) {
   return depth + 1;
 }
 
+std::size_t bytes_of(const Dictionary::Entries& entries) {
+  std::size_t bytes = entries.size() * 3 * kOverhead;
+  for (const auto& [key, value] : entries) bytes += key_size(key);
+  return bytes;
+}
+
 std::string number_key(double value) {
   if (value == std::floor(value) && std::abs(value) < 9e18) return fmt::format("i{}", static_cast<std::int64_t>(value));
   return fmt::format("f{}", value);
@@ -60,8 +66,7 @@ Sequence::Sequence(Meter* meter, std::vector<Value> what, Kind which)
 Method::Method(Meter* meter, Value what, std::string which)
     : Counted(meter, kOverhead + sizeof(Method), what.depth() + 1), self(std::move(what)), name(std::move(which)) {}
 
-Dictionary::Dictionary(Meter* meter, Entries what)
-    : Counted(meter, kOverhead + what.size() * 3 * kOverhead, depth_of(what)) {
+Dictionary::Dictionary(Meter* meter, Entries what) : Counted(meter, kOverhead + bytes_of(what), depth_of(what)) {
   entries.reserve(what.size());
   for (auto& [key, value] : what) {
     std::optional<std::string> name = key_of(key);
@@ -84,6 +89,21 @@ const Value* Dictionary::find(const Value& key) const {
   if (!name) return nullptr;
   const auto place = index_.find(*name);
   return place == index_.end() ? nullptr : &entries[place->second].second;
+}
+
+const Value* Namespace::find(std::string_view name) const {
+  const auto place = places_.find(name);
+  return place == places_.end() ? nullptr : &attributes_[place->second].second;
+}
+
+void Namespace::set(Meter& meter, std::string_view name, const Value& value) {
+  if (const auto place = places_.find(name); place != places_.end()) {
+    attributes_[place->second].second = value;
+    return;
+  }
+  meter.hold(sizeof(Value) + 2 * name.size() + 3 * kOverhead);
+  places_.emplace(name, attributes_.size());
+  attributes_.emplace_back(name, value);
 }
 
 const Absence* Value::absence() const {
@@ -154,6 +174,19 @@ std::optional<std::string> key_of(const Value& value) {
   return key;
 }
 
+std::size_t key_size(const Value& value) {
+  if (const Text* text = value.text()) return 1 + text->bytes.size();
+  constexpr std::size_t kNumber = 24;
+  const Sequence* sequence = value.sequence();
+  if (!sequence) return kNumber;
+  std::size_t size = 1;
+  for (const Value& item : sequence->items) {
+    size += key_size(item);
+    if (size > kMaxTupleKey) break;
+  }
+  return size;
+}
+
 bool is_true(const Value& value) {
   if (value.is_undefined() || value.is_none()) return false;
   if (const auto number = value.number()) return *number != 0;
@@ -176,6 +209,7 @@ bool equal_dictionaries(Rendering& rendering, const Dictionary& a, const Diction
   if (&a == &b) return true;
   if (a.entries.size() != b.entries.size()) return false;
   for (const auto& [key, value] : a.entries) {
+    rendering.step_key(key);
     const Value* other = b.find(key);
     if (!other || !equals(rendering, value, *other)) return false;
   }

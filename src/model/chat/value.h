@@ -138,7 +138,6 @@ struct Dictionary : Counted {
   const Value* find(const Value& key) const;  // null also for what can be no key
 
  private:
-  std::size_t place(const std::string& key) const;
   std::map<std::string, std::size_t, std::less<>> index_;  // of keys as key_of() writes them
 };
 
@@ -153,6 +152,8 @@ struct Method : Counted {
 
 // A text that two equal keys share (1, 1.0 and True are one); none for what can be no key.
 std::optional<std::string> key_of(const Value& value);
+// About how many bytes key_of() writes, at most those of a tuple that is too large and one text.
+std::size_t key_size(const Value& value);
 
 bool is_true(const Value& value);
 bool equals(Rendering& rendering, const Value& a, const Value& b);
