@@ -112,6 +112,10 @@ class Format {
   // by how much.
   virtual std::vector<PlaneSpec> planes(std::uint64_t rows, std::uint64_t cols) const = 0;
 
+  // A tensor of this row length can be cut into tensors of fewer rows at multiples of this: between rows that share
+  // anything but what the whole tensor shares. A multiple of row_unit.
+  virtual std::uint64_t cut_multiple(std::uint64_t) const { return info_.row_unit; }
+
   // --- grid ----------------------------------------------------------------------------------------------------------
 
   // Size of one span's grid as held in memory (trivially copyable; may be wider than its stored form, never more

@@ -80,15 +80,21 @@ std::vector<TensorPart> parts_of(const QuantizedView& view) {
 
 QuantizedView view_of_rows(const QuantizedView& view, std::uint64_t begin, std::uint64_t count) {
   assert(begin + count <= view.rows);
-  const std::uint64_t unit = view.format->info().row_unit;
-  if (begin % unit != 0 || ((begin + count) % unit != 0 && begin + count != view.rows))
-    throw Error(ErrorKind::unsupported, view.format->name() + " keeps " + std::to_string(unit) +
+  const std::uint64_t unit = view.format->info().row_unit, multiple = view.format->cut_multiple(view.cols);
+  if (begin % multiple != 0 || ((begin + count) % unit != 0 && begin + count != view.rows))
+    throw Error(ErrorKind::unsupported, view.format->name() + " keeps " + std::to_string(multiple) +
                                             " rows together, which rows " + std::to_string(begin) + " to " +
                                             std::to_string(begin + count) + " cut");
-  QuantizedView rows{view.format, count, view.cols, view.format->planes(count, view.cols), {}, view.tensor_grid};
+  QuantizedView rows{view.format, count, view.cols, view.format->planes(count, view.cols), {}, nullptr};
   if (view.parts) rows.parts = std::make_shared<TensorParts>(parts_of_rows(*view.parts, begin, count));
-  const ConstRowPlanes first = view.row(begin);
-  for (std::size_t i = 0; i < rows.specs.size(); ++i) rows.planes.emplace_back(first[i], rows.specs[i].bytes);
+  ConstRowPlanes first = view.row(begin);
+  const std::vector<PlaneSpec> none = view.format->planes(0, view.cols), before = view.format->planes(begin, view.cols);
+  for (std::size_t i = 0; i < rows.specs.size(); ++i) {
+    // Of the tensor's own planes, what grows with the rows before belongs to them.
+    if (rows.specs[i].row_bytes == 0) first[i] += before[i].bytes - none[i].bytes;
+    rows.planes.emplace_back(first[i], rows.specs[i].bytes);
+  }
+  if (view.tensor_grid) rows.tensor_grid = view.format->unpack_tensor(first, count, view.cols);
   return rows;
 }
 

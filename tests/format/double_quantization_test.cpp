@@ -12,6 +12,7 @@
 
 #include "format/planar/dynamic_map.h"
 #include "format/quantized_tensor.h"
+#include "nibble/error.h"
 
 namespace nibble {
 namespace {
@@ -117,6 +118,33 @@ TEST_P(DoubleQuantization, SearchedScalesAreNotWorse) {
     return sum;
   };
   EXPECT_LT(error(FitRule::search), error(FitRule::absmax));
+}
+
+// 8 rows of 64 groups: four of them share a scale of scales.
+TEST_P(DoubleQuantization, CutsGoBetweenRunsOfScales) {
+  constexpr std::size_t kWide = 4096;
+  const FormatPtr format = find_format(std::string(GetParam()) + ":g64:dq");
+  std::vector<float> x(8 * kWide);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x[i] = std::sin(static_cast<float>(i)) * static_cast<float>(1 + i / (4 * kWide));
+  QuantizedTensor tensor(format, 8, kWide);
+  tensor.tensor_grid = format->prepare(x, 8, kWide, {}, {});
+  format->pack_tensor(tensor.tensor_grid.get(), tensor.row(0));
+  for (std::uint64_t row = 0; row < 8; ++row)
+    format->encode_row(std::span(x).subspan(row * kWide, kWide), {}, tensor.tensor_grid.get(), row, {},
+                       tensor.row(row));
+  const std::vector<float> all = tensor.view().decode();
+  const QuantizedView lower = view_of_rows(tensor.view(), 4, 4);
+  EXPECT_EQ(lower.decode(), std::vector<float>(all.begin() + 4 * kWide, all.end()));
+  // Span by span, too, which reads the view's own grid.
+  std::vector<std::byte> grid(format->grid_bytes());
+  std::vector<Code> codes(64);
+  format->unpack(lower.row(1), 3, 64, lower.tensor_grid.get(), 1, grid.data(), codes.data());
+  float value = 0;
+  format->value(grid.data(), 0, codes[0], &value);
+  EXPECT_EQ(value, all[5 * kWide + 3 * 64]);
+  EXPECT_EQ(view_of_rows(tensor.view(), 0, 3).decode(), std::vector<float>(all.begin(), all.begin() + 3 * kWide));
+  EXPECT_THROW(view_of_rows(tensor.view(), 2, 4), Error);
 }
 
 TEST_P(DoubleQuantization, InfiniteScalesOfScalesAreADefect) {

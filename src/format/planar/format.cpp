@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "base/half.h"
 #include "format/bit_pack.h"
@@ -114,6 +115,11 @@ std::vector<PlaneSpec> PlanarFormat::planes(std::uint64_t rows, std::uint64_t co
     }
   }
   return specs;
+}
+
+// A nested scale's groups stay together.
+std::uint64_t PlanarFormat::cut_multiple(std::uint64_t cols) const {
+  return is_double() ? kNestedGroups / std::gcd(kNestedGroups, groups(cols)) : info_.row_unit;
 }
 
 // --- codes -----------------------------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ class PlanarFormat final : public Format, public LoopedFormat {
   std::uint64_t groups(std::uint64_t cols) const noexcept;
 
   std::vector<PlaneSpec> planes(std::uint64_t rows, std::uint64_t cols) const override;
+  std::uint64_t cut_multiple(std::uint64_t cols) const override;
   std::size_t grid_bytes() const override { return sizeof(PlanarGrid) + sizeof(float) * num_table_points(); }
   std::unique_ptr<TensorGrid> prepare(std::span<const float> weights, std::uint64_t rows, std::uint64_t cols,
                                       std::span<const float> importance, const FitOptions& options) const override;

@@ -26,6 +26,7 @@ class Delegate : public Format {
     return base_->prepare(weights, rows, cols, importance, options);
   }
   bool needs_prepare() const override { return base_->needs_prepare(); }
+  std::uint64_t cut_multiple(std::uint64_t cols) const override { return base_->cut_multiple(cols); }
   void pack_tensor(const TensorGrid* tensor_grid, const RowPlanes& planes) const override {
     base_->pack_tensor(tensor_grid, planes);
   }
