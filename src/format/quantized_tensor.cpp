@@ -52,6 +52,17 @@ QuantizedTensor::QuantizedTensor(FormatPtr format_, std::uint64_t rows_, std::ui
   for (const PlaneSpec& spec : specs) planes.emplace_back(static_cast<std::size_t>(spec.bytes));
 }
 
+QuantizedTensor room_for_rows(FormatPtr format, std::uint64_t count, std::uint64_t rows, std::uint64_t cols) {
+  QuantizedTensor part(std::move(format), count, cols);
+  const std::vector<PlaneSpec> whole = part.format->planes(rows, cols);
+  for (std::size_t p = 0; p < part.specs.size(); ++p) {
+    if (part.specs[p].row_bytes != 0) continue;
+    part.specs[p] = whole[p];
+    part.planes[p].resize(static_cast<std::size_t>(whole[p].bytes));
+  }
+  return part;
+}
+
 QuantizedView QuantizedTensor::view() const {
   QuantizedView view{format, rows, cols, specs, {}, tensor_grid, parts};
   view.planes.assign(planes.begin(), planes.end());

@@ -54,6 +54,10 @@ struct QuantizedTensor {
   void copy_row(std::uint64_t index, const QuantizedView& from, std::uint64_t from_row);
 };
 
+// Zeroed room for `count` rows of a [rows, cols] tensor. Planes of the whole tensor are as long as its rows make them,
+// and rows are encoded and decoded by their number in it.
+QuantizedTensor room_for_rows(FormatPtr format, std::uint64_t count, std::uint64_t rows, std::uint64_t cols);
+
 // What there is beside codes and grids, row tiles included.
 std::vector<TensorPart> parts_of(const QuantizedView& view);
 

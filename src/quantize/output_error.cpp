@@ -32,16 +32,16 @@ std::vector<float> difference(std::vector<float> a, std::span<const float> b) {
 // The format's nearest values to row `index`, which is `row`.
 void encode_nearest(const RoundedLinear& linear, const FormatPtr& format, std::uint64_t index,
                     std::span<const float> row, std::span<float> out) {
-  QuantizedTensor nearest(format, 1, row.size());
+  QuantizedTensor nearest = room_for_rows(format, 1, linear.rows, row.size());
   const std::uint64_t unit = format->info().row_unit;
   std::unique_ptr<TensorGrid> of_unit;  // where rows share grids, that of the rows around
   if (unit > 1) {
     const std::uint64_t begin = index / unit * unit, rows = std::min(unit, linear.rows - begin);
     of_unit = format->prepare(linear.original.subspan(begin * row.size(), rows * row.size()), rows, row.size(), {}, {});
-    format->pack_tensor(of_unit.get(), nearest.row(0));
     index -= begin;
   }
   const TensorGrid* const grid = of_unit ? of_unit.get() : linear.tensor_grid;
+  if (grid != nullptr) format->pack_tensor(grid, nearest.row(0));
   format->encode_row(row, {}, grid, index, {}, nearest.row(0));
   format->decode_row(nearest.view().row(0), grid, index, out);
 }

@@ -243,16 +243,12 @@ std::unique_ptr<TensorGrid> LinearQuantizer::prepare_run(const Run& run) const {
 
 QuantizedTensor LinearQuantizer::blank(RowRange rows) const {
   const QuantizedView& view = *task_.weights.view;
-  QuantizedTensor band(task_.format, rows.count(), view.cols);
+  QuantizedTensor band = room_for_rows(task_.format, rows.count(), view.rows, view.cols);
   band.tensor_grid = grid_;
-  // Planes that belong to the whole tensor are as long as the tensor makes them, not the band, and the same in every
-  // band.
-  const std::vector<PlaneSpec> of_tensor = task_.format->planes(view.rows, view.cols);
+  // Planes that belong to the whole tensor are the same in every band.
   bool has_tensor_planes = false;
   for (std::size_t p = 0; p < band.specs.size(); ++p) {
     if (band.specs[p].row_bytes != 0) continue;
-    band.specs[p] = of_tensor[p];
-    band.planes[p].resize(of_tensor[p].bytes);
     if (is_copy_) std::memcpy(band.planes[p].data(), view.planes[p].data(), band.planes[p].size());
     has_tensor_planes = true;
   }

@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "format/quantized_tensor.h"
+#include "quantize/quantize_linear.h"
 
 namespace nibble {
 namespace {
@@ -66,6 +67,28 @@ TEST(OutputError, IsTheShareOfTheOutputsThatIsLost) {
     nearest.format->encode_row(std::span(p.weights).subspan(row * kCols, kCols), {}, nullptr, row, {},
                                nearest.row(row));
   EXPECT_NEAR(error.nearest, p.share(p.weights, nearest.view().decode()), 1e-4 * error.nearest);
+}
+
+// What the whole matrix becomes is what single rows of it are measured by.
+TEST(OutputError, NearestValuesKnowWhatBelongsToTheWholeTensor) {
+  constexpr std::size_t kSide = 512;
+  Random random(5);
+  std::vector<float> x(kSide * kSide);
+  for (float& value : x) value = static_cast<float>(random.normal());
+  const QuantizedView view = make_view(find_format("f32"), kSide, kSide, {std::as_bytes(std::span(x))}, "x");
+  Machine machine(chosen_isa(), 2);
+  for (const char* name : {"int8:tensor", "int4:tensor:asym", "nf4:g64:dq", "int4:g32:s6", "int8:block128x128"}) {
+    const LinearTask task{
+        .weights = {.view = &view, .name = "x"}, .format = find_format(name), .method = find_method("rtn")};
+    const QuantizedTensor stored = quantize_linear(task, machine);
+    const std::vector<float> values = stored.view().decode();
+    const OutputError error = measure_output_error(
+        {.weights = x, .stored = values, .original = x, .rows = kSide, .tensor_grid = stored.tensor_grid.get()},
+        task.format, machine);
+    EXPECT_GT(error.stored, 0) << name;
+    EXPECT_LT(error.stored, 0.2) << name;
+    EXPECT_NEAR(error.nearest, error.stored, 1e-6 * error.stored) << name;
+  }
 }
 
 TEST(OutputError, ScalesOfATransformDoNotChangeWhatNearestValuesLose) {
