@@ -12,6 +12,7 @@
 #include "model/known_family.h"
 #include "model/tiny_models.h"
 #include "pipeline/models.h"
+#include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
 namespace {
@@ -158,6 +159,24 @@ TEST_F(UnknownNetworks, ExpertsOfGgufFilesAreQuantizedInTheirStack) {
   EXPECT_TRUE(std::ranges::any_of(summary.notes, [](const std::string& note) {
     return note.starts_with("tensors of more than two dimensions") && note.find(": 1 of them") != std::string::npos;
   }));
+}
+
+TEST(QuantizePlan, ExpertsOfAStackShareNoGrid) {
+  const auto refusal = [](const char* format, const Shape& shape) {
+    const PlannedTensor tensor{"blk.0.ffn_up_exps.weight", shape, find_format(format)};
+    return error_of([&] { require_whole_matrices(tensor); }).second;
+  };
+  EXPECT_EQ(refusal("int8:block128x128", {4, 192, 256}),
+            "int8:block128x128 keeps 128 rows together, which would be those of two experts where each has 192; choose "
+            "a format with a scale for every row, or exclude the tensor: 'blk.0.ffn_up_exps.weight'");
+  EXPECT_NE(refusal("nf4:g64:dq", {4, 96, 256}), "");  // 64 rows of 4 groups
+  const auto accepts = [](const char* format, const Shape& shape) {
+    require_whole_matrices({"blk.0.ffn_up_exps.weight", shape, find_format(format)});
+  };
+  EXPECT_NO_THROW(accepts("int8:block128x128", {4, 256, 256}));
+  EXPECT_NO_THROW(accepts("int8:block128x128", {192, 256}));
+  EXPECT_NO_THROW(accepts("nf4:g64:dq", {4, 128, 256}));
+  EXPECT_NO_THROW(accepts("q8_0", {4, 192, 256}));
 }
 
 TEST_F(UnknownNetworks, RefuseWhatNeedsADrawing) {

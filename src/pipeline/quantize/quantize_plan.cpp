@@ -305,6 +305,17 @@ void add_loss(std::string loss, bool strict, std::vector<std::string>& notes) {
   notes.push_back(std::move(loss));
 }
 
+void require_whole_matrices(const PlannedTensor& tensor) {
+  if (tensor.shape.size() < 3) return;
+  const std::uint64_t rows = tensor.shape[tensor.shape.size() - 2];
+  const std::uint64_t multiple = tensor.format->cut_multiple(tensor.shape.back());
+  if (rows % multiple == 0) return;
+  throw Error(ErrorKind::unsupported,
+              fmt::format("{} keeps {} rows together, which would be those of two experts where each has {}; choose a "
+                          "format with a scale for every row, or exclude the tensor: '{}'",
+                          tensor.format->name(), multiple, rows, tensor.name));
+}
+
 void require_readable(const SourceModel& written, const QuantizePlan& plan, const std::string& output) {
   const auto refuse = [&](const std::string& why) {
     throw Error(ErrorKind::internal, fmt::format("{}: read back {}", output, why));
@@ -389,6 +400,7 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
     plan_unknown(plan, *unknown, source, options);
   else
     plan_known(plan, source, options);
+  for (const PlannedTensor& tensor : output_tensors(plan).planned) require_whole_matrices(tensor);
   if (std::string note = foreign_words_note(source); !note.empty()) plan.notes.push_back(std::move(note));
   if (std::string note = nothing_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   return plan;

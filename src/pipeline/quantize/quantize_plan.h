@@ -66,6 +66,9 @@ bool is_vector(TensorRole role);
 // These, and routers, which are small and choose.
 bool stays_in_float(TensorRole role);
 
+// Error(unsupported) names a stack of experts whose format would let two of them share a grid.
+void require_whole_matrices(const PlannedTensor& tensor);
+
 // The tensors of the output: a plan's, of which those of one name (experts) are one stack; and by place in the plan
 // which of them holds it.
 struct OutputTensors {
