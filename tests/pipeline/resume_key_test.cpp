@@ -57,8 +57,27 @@ TEST(ResumeKey, EveryChoiceThatDecidesBytesChangesIt) {
   EXPECT_TRUE(keys.insert(key_of(informed)).second);
   statistics.sites[0].mean_square[1] = 3;
   EXPECT_TRUE(keys.insert(key_of(informed)).second);
+  using Touch = void (*)(SiteStatistics&);
+  for (const Touch touch : std::initializer_list<Touch>{
+           [](SiteStatistics& s) { s.layer = 1; }, [](SiteStatistics& s) { s.site = "head_in"; },
+           [](SiteStatistics& s) { s.expert = 1; }, [](SiteStatistics& s) { s.count = 9; },
+           [](SiteStatistics& s) { s.absmax = {1, 2}; }, [](SiteStatistics& s) { s.second_moment = {1, 2, 3, 4}; },
+           [](SiteStatistics& s) { s.histogram = {1, 2}; }, [](SiteStatistics& s) { s.negatives = {1, 2}; },
+           [](SiteStatistics& s) { s.lowest = -1; }, [](SiteStatistics& s) { s.highest = 1; }}) {
+    Statistics changed = statistics;
+    touch(changed.sites[0]);
+    informed.calibration.statistics = &changed;
+    EXPECT_TRUE(keys.insert(key_of(informed)).second) << count;
+    ++count;
+  }
   EXPECT_TRUE(keys.insert(resume_key(some_options(), "nibble", "0123456789abcdef")).second);
   EXPECT_TRUE(keys.insert(resume_key(some_options(), "gguf", "0123456789abcdee")).second);
+}
+
+TEST(ResumeKey, NamesOfTextsMayBeAnyBytes) {
+  QuantizeModelOptions options = some_options();
+  options.calibration.texts[0].name = "caf\xe9.txt";
+  EXPECT_NE(key_of(options).find("caf\xef\xbf\xbd.txt"), std::string::npos);
 }
 
 TEST(ResumeKey, WhatDecidesNoByteDoesNot) {

@@ -6,8 +6,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
 #include "nibble/model.h"
 #include "pipeline/quantize/recipe_json.h"
+#include "pipeline/quantize/statistics_hash.h"
 #include "quantize/fit/fit_rule.h"
 
 namespace nibble {
@@ -21,17 +23,13 @@ std::string hash_text(std::uint64_t hash) { return fmt::format("{:016x}", hash);
 Json calibration_record(const Calibration& calibration, const ModelConfig& config) {
   Json record;
   if (calibration.statistics != nullptr) {
-    std::uint64_t hash = 0;
-    for (const SiteStatistics& site : calibration.statistics->sites)
-      for (const std::vector<float>* const values : {&site.mean_square, &site.absmax, &site.second_moment})
-        hash = XXH3_64bits_withSeed(values->data(), values->size() * sizeof(float), hash);
-    record["statistics"] = hash_text(hash);
+    record["statistics"] = hash_text(statistics_hash(*calibration.statistics));
     return record;
   }
   if (calibration.texts.empty()) return record;
   for (const CalibrationText& text : calibration.texts)
-    record["texts"].push_back(
-        {{"name", text.name}, {"xxh3", hash_text(XXH3_64bits(text.text.data(), text.text.size()))}});
+    record["texts"].push_back({{"name", replace_invalid_utf8(text.name)},
+                               {"xxh3", hash_text(XXH3_64bits(text.text.data(), text.text.size()))}});
   record["samples"] = calibration.sampling.samples;
   record["length"] = calibration.sampling.length;
   record["seed"] = calibration.sampling.seed;

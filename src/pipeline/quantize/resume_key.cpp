@@ -8,6 +8,7 @@
 
 #include "nibble/model.h"
 #include "pipeline/quantize/recipe_json.h"
+#include "pipeline/quantize/statistics_hash.h"
 
 namespace nibble {
 namespace {
@@ -47,21 +48,12 @@ Json key_of(const CalibrationText& given) {
   return {name, XXH3_64bits(text.data(), text.size())};
 }
 
-// By content.
-Json key_of(const SiteStatistics& site) {
-  std::uint64_t hash = site.count;
-  for (const std::vector<float>* const values : {&site.mean_square, &site.absmax, &site.second_moment})
-    hash = XXH3_64bits_withSeed(values->data(), values->size() * sizeof(float), hash);
-  return hash;
-}
-
 // Where things are spilled does not matter.
 Json key_of(const Calibration& calibration) {
   const auto& [statistics, texts, sampling, kernels, walk, spill_directory, follow_original] = calibration;
   Json key = {key_of(sampling), key_of(kernels), static_cast<int>(walk), follow_original};
   for (const CalibrationText& text : texts) key.push_back(key_of(text));
-  if (statistics != nullptr)
-    for (const SiteStatistics& site : statistics->sites) key.push_back(key_of(site));
+  if (statistics != nullptr) key.push_back(statistics_hash(*statistics));
   return key;
 }
 
@@ -98,7 +90,7 @@ Json key_of(const QuantizeModelOptions& options) {
 std::string resume_key(const QuantizeModelOptions& options, std::string_view container,
                        const std::string& source_hash) {
   return Json{{"nibble", version()}, {"container", container}, {"source", source_hash}, {"options", key_of(options)}}
-      .dump();
+      .dump(-1, ' ', false, Json::error_handler_t::replace);  // files' names may be any bytes
 }
 
 }  // namespace nibble
