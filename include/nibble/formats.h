@@ -34,8 +34,9 @@ struct FormatDescription {
 // any group size ("int4:g64"), symmetric or not (":asym").
 std::vector<FormatDescription> list_format_descriptions();
 
-// One stored array of a matrix. Block and raw formats have one without a name; planar formats have "codes", "scales",
-// and where needed "zeros".
+// One stored array of a matrix. Block and raw formats have one without a name; planar formats have "codes", then
+// "scales" (or, where points are learned, "table"), and where needed "zeros" or "biases", "base" (of a row's scales),
+// "nested" and "offset" (of doubly quantized ones).
 struct EncodedPlane {
   std::string name;
   std::string type;                  // of the elements, as safetensors spells it: "U8", "F16"
@@ -70,8 +71,8 @@ struct EncodeMatrixRequest {
 EncodedMatrix encode_matrix(std::span<const float> weights, std::uint64_t rows, std::uint64_t cols,
                             const EncodeMatrixRequest& request);
 
-// [rows * cols]. Errors: invalid_argument (an unknown format), corrupt (planes of another size than the format's, or
-// bytes that no writer stores).
+// [rows * cols]. Errors: invalid_argument (an unknown format, no rows or no columns), corrupt (planes of another size
+// than the format's, or bytes that no writer stores).
 std::vector<float> decode_matrix(const EncodedMatrix& matrix);
 
 struct RoundTripError {

@@ -240,6 +240,9 @@ TEST_F(Api, MatricesThatMakeNoSenseAreRefused) {
   EXPECT_EQ(kind_of([&] { decode_matrix(cut); }), ErrorKind::corrupt);
   cut.planes.clear();
   EXPECT_EQ(kind_of([&] { decode_matrix(cut); }), ErrorKind::corrupt);
+  EXPECT_EQ(kind_of([&] { decode_matrix({"f32", std::uint64_t{1} << 56, 0, {{"", "F32", {}, {}}}}); }),
+            ErrorKind::invalid_argument);
+  EXPECT_EQ(kind_of([&] { decode_matrix({"f32", 0, 8, {{"", "F32", {}, {}}}}); }), ErrorKind::invalid_argument);
   EXPECT_EQ(kind_of([&] { round_trip_error(weights, {}); }), ErrorKind::invalid_argument);
 }
 

@@ -92,6 +92,8 @@ EncodedMatrix encode_matrix(std::span<const float> weights, std::uint64_t rows, 
 
 std::vector<float> decode_matrix(const EncodedMatrix& matrix) {
   const FormatPtr format = find_format(matrix.format);
+  if (matrix.rows == 0 || matrix.cols == 0)
+    refuse(fmt::format("a matrix has at least one row and one column; given: {} x {}", matrix.rows, matrix.cols));
   std::vector<std::span<const std::byte>> planes;
   for (const EncodedPlane& plane : matrix.planes) planes.emplace_back(plane.bytes);
   const QuantizedView view = make_view(format, matrix.rows, matrix.cols, std::move(planes), "the matrix");
