@@ -89,11 +89,8 @@ std::vector<std::string> warning_lines(const std::vector<SiteWarning>& warnings)
 ExpertTokens summarize_tokens(std::int64_t layer, std::span<const std::uint64_t> tokens, std::uint64_t width) {
   ExpertTokens result{.layer = layer, .experts = tokens.size()};
   for (const std::uint64_t count : tokens) {
-    SiteStatistics seen;
-    seen.count = count;
-    seen.mean_square.resize(width);
     result.used += count > 0 ? 1 : 0;
-    result.few += saw_few(seen) ? 1 : 0;
+    result.few += are_few(count, width) ? 1 : 0;
   }
   result.fewest = *std::ranges::min_element(tokens);
   result.most = *std::ranges::max_element(tokens);
@@ -132,8 +129,7 @@ std::string experts_warning(std::span<const ExpertTokens> layers) {
   if (few == 0) return {};
   return fmt::format(
       "{} of {} experts were sent too few tokens, {} the fewest (in layer {}), and are rounded for what they saw and "
-      "in "
-      "part for what all experts of their layer see: use more samples",
+      "in part for what all experts of their layer see: use more samples",
       few, experts, least->fewest, least->layer);
 }
 

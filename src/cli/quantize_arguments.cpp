@@ -39,8 +39,7 @@ void judge_ways(const QuantizeArguments& a) {
   if (budgets > 0 && a.texts.empty())
     refuse(
         "a budget is met by measuring on text what each tensor costs, and the result is judged on a part of it that is "
-        "held out "
-        "(or on --verify FILE); add --text FILE");
+        "held out (or on --verify FILE); add --text FILE");
   if (budgets > 0 && !(a.request.include.empty() && a.request.exclude.empty()))
     refuse("a budget decides of every matrix; --include and --exclude go with a format or a recipe");
   if (a.output.empty() && !a.request.dry_run && !a.pareto)

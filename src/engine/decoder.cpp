@@ -260,8 +260,7 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
     throw Error(ErrorKind::resource,
                 fmt::format("the key/value cache is too large for the memory there is; shorten the context or keep it "
                             "in fewer bits: {:.0f} bytes "
-                            "for {} "
-                            "tokens, available {}",
+                            "for {} tokens, available {}",
                             bytes, capacity, available),
                 "context");
   };

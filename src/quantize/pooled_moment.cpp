@@ -22,9 +22,11 @@ void add_weighted(std::vector<double>& sums, const std::vector<float>& values, d
 
 }  // namespace
 
-bool saw_few(const SiteStatistics& expert) {
-  return static_cast<double>(expert.count) < kEnoughVectors * static_cast<double>(expert.width());
+bool are_few(std::uint64_t vectors, std::uint64_t width) {
+  return static_cast<double>(vectors) < kEnoughVectors * static_cast<double>(width);
 }
+
+bool saw_few(const SiteStatistics& expert) { return are_few(expert.count, expert.width()); }
 
 SiteStatistics pool_experts(std::span<const SiteStatistics* const> experts) {
   SiteStatistics pooled;

@@ -22,6 +22,7 @@ namespace nibble {
 
 // Vectors for each column below which an expert's moment is shrunk: fewer leave the small eigenvalues to chance.
 inline constexpr double kEnoughVectors = 4;
+bool are_few(std::uint64_t vectors, std::uint64_t width);
 bool saw_few(const SiteStatistics& expert);
 
 // Of experts' own statistics, which have second moments, all of them or none: means weighed by their vectors. Their key

@@ -122,8 +122,7 @@ TEST_F(Errors, DamageIsFoundByCheck) {
   EXPECT_NE(result.out.find(line), std::string::npos) << result.out;
   EXPECT_EQ(result.error,
             "nibble: error: m.gguf: 1 rows hold values that no writer should have stored, 1 files go on behind their "
-            "last tensor; "
-            "get the file anew\n");
+            "last tensor; get the file anew\n");
   result = nibble_command(scratch_, "check m.gguf --json");
   EXPECT_EQ(result.json()["defects"], 2);
   EXPECT_TRUE(result.json()["shown"][1]["tensor"].is_null());

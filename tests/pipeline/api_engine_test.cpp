@@ -7,6 +7,7 @@
 #include <optional>
 #include <thread>
 
+#include "base/error_kind.h"
 #include "engine/decoder.h"
 #include "evaluate/acceptance.h"
 #include "nibble/engine.h"
@@ -21,17 +22,6 @@ namespace nibble {
 namespace {
 
 const std::filesystem::path kTale = NIBBLE_SOURCE_DIR "/models/tale-4M";
-
-template <typename Act>
-ErrorKind kind_of(const Act& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.kind();
-  }
-  ADD_FAILURE() << "no error";
-  return ErrorKind::internal;
-}
 
 std::vector<std::int32_t> some_tokens(std::size_t count, std::int32_t vocabulary, std::int32_t seed) {
   std::vector<std::int32_t> tokens;

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/error_kind.h"
 #include "evaluate/acceptance.h"
 #include "nibble/calibrate.h"
 #include "nibble/formats.h"
@@ -28,17 +29,6 @@ std::string some_text(int lines) {
 std::string bytes_of(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
-}
-
-template <typename Act>
-ErrorKind kind_of(const Act& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.kind();
-  }
-  ADD_FAILURE() << "no error";
-  return ErrorKind::internal;
 }
 
 class Api : public testing::Test {

@@ -27,8 +27,7 @@ TEST_F(QuantizeRefuses, WeightsThatAreNoNumbers) {
   for (const char* output : {"out.gguf", "out"}) {
     const std::string expected =
         "model.safetensors: tensor 'model.layers.1.mlp.up_proj.weight' holds NaN, which no format can store; repair or "
-        "retrain "
-        "the model: row 5, column 9";
+        "retrain the model: row 5, column 9";
     EXPECT_EQ(error(model, {.recipe = find_recipe("q8_0"), .output = scratch_ / output}), expected);
     EXPECT_EQ(scratch_.num_entries(), 1u);  // the model alone
   }

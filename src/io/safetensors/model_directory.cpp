@@ -92,8 +92,7 @@ std::string adapter_hint(const fs::path& directory) {
   }
   return fmt::format(
       "it holds an adapter{} (LoRA or the like), which is no model without its base; merge the two, for example with "
-      "PEFT's "
-      "merge_and_unload(), and give the result",
+      "PEFT's merge_and_unload(), and give the result",
       base);
 }
 
