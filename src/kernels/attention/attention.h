@@ -51,7 +51,7 @@ class KvLayer {
   // What lies outside begin .. end - 1 is not asked for again before it is stored again. Pages of which that is all
   // serve the next positions that need one.
   void keep(std::size_t begin, std::size_t end) noexcept;
-  // Brings the pages of positions begin .. end - 1, which follow on what is there. Error(resource).
+  // Brings the pages of positions begin .. end - 1, which follow on what is there.
   void make_room(std::size_t begin, std::size_t end);
 
   struct State;  // kv_layout.h: of this room's files only

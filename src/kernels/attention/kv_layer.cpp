@@ -3,7 +3,7 @@
 #include <cassert>
 #include <cmath>
 #include <cstring>
-#include <utility>
+#include <numeric>
 #include <vector>
 
 #include "base/half.h"
@@ -89,7 +89,7 @@ void hadamard_rotate(float* x, std::size_t size) {
   }
 }
 
-KvLayer::State::State(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_)
+KvShape::KvShape(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_)
     : capacity(checked_capacity(capacity_)),
       kv_heads(kv_heads_),
       head_dim(head_dim_),
@@ -104,8 +104,12 @@ KvLayer::State::State(std::size_t capacity_, std::size_t kv_heads_, std::size_t 
   num_chunks = round_up(capacity, kKvChunk) / kKvChunk;
   if (chunk_bytes() != 0 && kv_heads != 0 && num_chunks > (std::size_t{1} << 46) / chunk_bytes() / kv_heads)
     throw Error(ErrorKind::resource, "key/value cache beyond any memory; positions: " + std::to_string(capacity));
-  pages.resize((num_chunks + kPageChunks - 1) / kPageChunks);
-  spare.reserve(pages.size());
+}
+
+KvLayer::State::State(const KvShape& shape)
+    : KvShape(shape), bytes(num_pages() * whole_page_bytes()), places(num_pages()) {
+  spare.reserve(num_pages());
+  occupied.reserve(num_pages());
 }
 
 // Where dimension d of position j has its byte; with 4 bits it shares it with dimension d + 4 of keys, d + 16 of
@@ -164,21 +168,18 @@ void KvLayer::State::store_value(std::size_t head, std::size_t position, const f
 }
 
 KvLayer::KvLayer(std::size_t capacity, std::size_t kv_heads, std::size_t head_dim, KvType type)
-    : state_(std::make_unique<State>(capacity, kv_heads, head_dim, type)) {}
+    : state_(std::make_unique<State>(KvShape(capacity, kv_heads, head_dim, type))) {}
 KvLayer::KvLayer(KvLayer&&) noexcept = default;
 KvLayer& KvLayer::operator=(KvLayer&&) noexcept = default;
 KvLayer::~KvLayer() = default;
 
 std::uint64_t KvLayer::bytes_of(std::size_t positions, std::size_t kv_heads, std::size_t head_dim, KvType type) {
-  const State shape(positions, kv_heads, head_dim, type);
+  const KvShape shape(positions, kv_heads, head_dim, type);
   return static_cast<std::uint64_t>(shape.num_chunks) * kv_heads * shape.chunk_bytes();
 }
 
 std::uint64_t KvLayer::resident_bytes() const noexcept {
-  std::uint64_t bytes = 0;
-  for (const auto* const pages : {&state_->pages, &state_->spare})
-    for (const ResidentBytes& page : *pages) bytes += page.size();
-  return bytes;
+  return std::accumulate(state_->occupied.begin(), state_->occupied.end(), std::uint64_t{0});
 }
 
 std::size_t KvLayer::first_position() const noexcept {
@@ -187,25 +188,10 @@ std::size_t KvLayer::first_position() const noexcept {
 
 void KvLayer::keep(std::size_t begin, std::size_t end) noexcept {
   State& s = *state_;
-  const auto give_up = [&s](std::size_t page) { s.spare.push_back(std::exchange(s.pages[page], {})); };
+  const auto give_up = [&s](std::size_t page) { s.spare.push_back(s.places[page]); };
   while (s.first_page < s.end_page && (s.first_page + 1) * kKvPage <= begin) give_up(s.first_page++);
   while (s.first_page < s.end_page && (s.end_page - 1) * kKvPage >= end) give_up(--s.end_page);
 }
-
-namespace {
-
-ResidentBytes page_of(std::size_t bytes, std::size_t positions) {
-  try {
-    return ResidentBytes(bytes);
-  } catch (const Error&) {
-    throw Error(ErrorKind::resource,
-                "no memory for keys and values of so many positions; close other programs, or "
-                "read less text: " +
-                    std::to_string(positions));
-  }
-}
-
-}  // namespace
 
 void KvLayer::make_room(std::size_t begin, std::size_t end) {
   State& s = *state_;
@@ -213,15 +199,13 @@ void KvLayer::make_room(std::size_t begin, std::size_t end) {
   if (s.first_page == s.end_page) s.first_page = s.end_page = begin / kKvPage;
   assert(s.first_page <= begin / kKvPage && begin / kKvPage <= s.end_page);
   for (; s.end_page * kKvPage < end; ++s.end_page) {
-    const std::size_t bytes = s.page_bytes(s.end_page);
-    // The last page may be shorter than those that wait, and may be waiting itself.
-    const auto fits = std::ranges::find_if(s.spare, [&](const ResidentBytes& page) { return page.size() >= bytes; });
-    if (fits == s.spare.end()) {
-      s.pages[s.end_page] = page_of(bytes, end);
-      continue;
+    if (s.spare.empty()) {
+      s.spare.push_back(s.occupied.size());
+      s.occupied.push_back(0);
     }
-    s.pages[s.end_page] = std::move(*fits);
-    s.spare.erase(fits);
+    const std::size_t place = s.places[s.end_page] = s.spare.back();
+    s.spare.pop_back();
+    s.occupied[place] = std::max(s.occupied[place], s.page_bytes(s.end_page));
   }
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The KV cache of one layer: how keys and values lie in memory, in pages of a few chunks of 64 positions, [chunks, kv
-// heads] each (PagedAttention, for one owner). f32 and f16 keys are stored [depth, 64] (a panel whose columns are
-// positions), values [64, depth] (a panel whose columns are dimensions), so that both attention products are panel
-// products; those of the quantized types in lines of 64 bytes (coded_chunk.h) for the same reason. depth is head_dim
-// rounded up to whole vectors or quantization groups; what lies beyond head_dim is zero.
+// The KV cache of one layer: how keys and values lie in memory, in pages of a few chunks of 64 positions, [kv heads,
+// chunks] each (PagedAttention, for one owner). Pages are places of one block of addresses for the whole capacity, of
+// which the system gives memory to those that are touched, in huge pages. f32 and f16 keys are stored [depth, 64] (a
+// panel whose columns are positions), values [64, depth] (a panel whose columns are dimensions), so that both attention
+// products are panel products; those of the quantized types in lines of 64 bytes (coded_chunk.h) for the same reason.
+// depth is head_dim rounded up to whole vectors or quantization groups; what lies beyond head_dim is zero.
 #pragma once
 
 #include <algorithm>
@@ -20,22 +21,31 @@ namespace nibble {
 
 inline constexpr std::size_t kPageChunks = kKvPage / kKvChunk;
 
-struct KvLayer::State {
-  State(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_);
+// Sizes. Error(resource): beyond any memory.
+struct KvShape {
+  KvShape(std::size_t capacity_, std::size_t kv_heads_, std::size_t head_dim_, KvType type_);
 
   std::size_t capacity, kv_heads, head_dim, depth;
   KvType type;
   std::size_t code_bytes, scale_bytes;  // of one chunk of keys, or of values
   std::size_t num_chunks;
-  std::vector<ResidentBytes> pages;  // by position / kKvPage; those of first_page .. end_page - 1 are there
-  std::size_t first_page = 0, end_page = 0;
-  std::vector<ResidentBytes> spare;  // pages that were given up, for the next that are needed
 
   std::size_t chunk_bytes() const { return 2 * (code_bytes + scale_bytes); }
+  std::size_t num_pages() const { return (num_chunks + kPageChunks - 1) / kPageChunks; }
   // The last page ends with the capacity.
-  std::size_t page_bytes(std::size_t page) const {
-    return std::min(kPageChunks, num_chunks - page * kPageChunks) * kv_heads * chunk_bytes();
-  }
+  std::size_t chunks_of(std::size_t page) const { return std::min(kPageChunks, num_chunks - page * kPageChunks); }
+  std::size_t page_bytes(std::size_t page) const { return chunks_of(page) * kv_heads * chunk_bytes(); }
+  std::size_t whole_page_bytes() const { return kPageChunks * kv_heads * chunk_bytes(); }
+};
+
+struct KvLayer::State : KvShape {
+  explicit State(const KvShape& shape);
+
+  ResidentBytes bytes;              // [places, whole_page_bytes]
+  std::vector<std::size_t> places;  // by position / kKvPage; those of first_page .. end_page - 1 are there
+  std::size_t first_page = 0, end_page = 0;
+  std::vector<std::size_t> spare;     // places of pages that were given up, for the next that are needed
+  std::vector<std::size_t> occupied;  // bytes, by place: of the largest page that it has held
 
   // Keys, and the queries that meet them, are rotated where they are rounded: a few dimensions of keys are far larger
   // than the others of their group.
@@ -43,7 +53,9 @@ struct KvLayer::State {
 
   // One chunk of a head: codes, then (quantized types) scales.
   std::byte* keys(std::size_t head, std::size_t chunk) const {
-    return pages[chunk / kPageChunks].data() + (chunk % kPageChunks * kv_heads + head) * chunk_bytes();
+    const std::size_t page = chunk / kPageChunks;
+    return bytes.data() + places[page] * whole_page_bytes() +
+           (head * chunks_of(page) + chunk % kPageChunks) * chunk_bytes();
   }
   const std::byte* values_behind(const std::byte* keys) const { return keys + code_bytes + scale_bytes; }
   std::byte* values(std::size_t head, std::size_t chunk) const { return keys(head, chunk) + code_bytes + scale_bytes; }
