@@ -10,7 +10,7 @@
 #include "calibrate/imatrix_file.h"
 #include "cli/option_checks.h"
 #include "cli/places.h"
-#include "cli/special_tokens.h"
+#include "cli/text_files.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "report/number_text.h"
@@ -20,7 +20,7 @@ namespace {
 
 struct Options {
   std::string model, output, hidden_states = "memory";
-  std::vector<std::string> texts;
+  TextFiles texts;
   CalibrateOptions request;
 };
 
@@ -94,13 +94,16 @@ Json json_of(const CalibrationResult& result, const std::string& output) {
 }
 
 void judge_options(const CLI::App& verb, const Options& options) {
+  if (options.texts.empty())
+    throw Error(ErrorKind::invalid_argument, "name what to read: --text FILE, or conversations by --chat FILE");
+  judge_text_files(verb, options.texts);
   if (options.request.sampling.samples == 0)
     refuse_without_effect(verb, "--seed", false, "with --samples 0, which takes all windows");
   refuse_without_effect(verb, "--full", !is_imatrix_name(options.output),
                         "for an importance matrix, which holds no second moments");
   Places places;
   places.reads("the model", options.model);
-  places.reads("--text", options.texts);
+  options.texts.add_places(places);
   places.writes_file("--output", options.output);
   places.judge();
 }
@@ -113,10 +116,9 @@ void calibrate(const CLI::App& verb, Options& options, Session& session) {
   if (verb.count("--length") != 0)
     refuse_longer_than_context(options.request.sampling.length, checkpoint.config().context);
   std::vector<CalibrationText> texts;
-  for (const std::string& path : options.texts)
-    texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});
-  SpecialNotes special(checkpoint, options.request.sampling.parse_special, session);
-  for (const CalibrationText& text : texts) special.note(text.name, text.text);
+  for (NamedText& text : options.texts.read(checkpoint, session))
+    texts.push_back({std::filesystem::path(text.name).filename().string(), std::move(text.text)});
+  options.request.sampling.parse_special = options.texts.parse_special();
   OutputFile place(options.output);  // a place that cannot be written to shows before the work
   require_disk_space(options.output, statistics_bytes(checkpoint, options.request.collect));
   options.request.collect.kernels = session.kernels();
@@ -172,7 +174,7 @@ void add_calibrate(CLI::App& app, Session& session) {
       "  nibble quantize models/tale-4M -f q4_k --method gptq --stats tale.stats.safetensors -o tale.gguf");
   SamplingOptions& sampling = options->request.sampling;
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
-  verb->add_option("--text", options->texts, "Text file; may be given more than once")->required();
+  add_text_files(*verb, "Text to walk through the model", options->texts);
   verb->add_option("-o,--output", options->output,
                    "OUT.gguf or OUT.dat: llama.cpp's importance matrix; any other name: statistics")
       ->required();
@@ -185,7 +187,6 @@ void add_calibrate(CLI::App& app, Session& session) {
   verb->add_option("--seed", sampling.seed, "Which windows are drawn")->capture_default_str();
   verb->add_flag("--full", options->request.collect.second_moments,
                  "Whole second moments, which gptq and awq need: 4 x columns^2 bytes a site");
-  add_special(*verb, sampling.parse_special);
   add_walk(*verb, options->request.collect.arithmetic);
   add_hidden_states(*verb, options->hidden_states);
   session.add_force_text(*verb);

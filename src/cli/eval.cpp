@@ -5,7 +5,7 @@
 #include "cli/eval_task.h"
 #include "cli/option_checks.h"
 #include "cli/places.h"
-#include "cli/special_tokens.h"
+#include "cli/text_files.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/judge/judge_models.h"
@@ -18,10 +18,11 @@ namespace nibble::cli {
 namespace {
 
 struct Options {
-  std::vector<std::string> models, texts;
+  std::vector<std::string> models;
+  TextFiles texts;
   std::string against, original_kv, accept, html, protocol = "llama.cpp";
   std::size_t context = 0, windows = 0, split = kUsualSplitWindows;
-  bool layers = false, markdown = false, special = false;
+  bool layers = false, markdown = false;
   TaskArguments task;
 };
 
@@ -53,14 +54,15 @@ void judge_options(const CLI::App& verb, const Options& options) {
   const bool of_task = !options.task.name_and_files.empty();
   if (options.texts.empty() != of_task)
     throw Error(ErrorKind::invalid_argument,
-                "name what to read: --text FILE..., or --task NAME FILE... (one of the two)");
+                "name what to read: --text FILE... (or --chat FILE...), or --task NAME FILE... (one of the two)");
   if (of_task && !options.accept.empty())
     throw Error(ErrorKind::invalid_argument, "--accept judges texts, not tasks; leave out one of the two");
-  for (const char* const option :
-       {"--context", "--windows", "--protocol", "--layers", "--split", "--against-kv", "--special"})
+  for (const char* const option : {"--context", "--windows", "--protocol", "--layers", "--split", "--against-kv",
+                                   "--special", "--template", "--template-option", "--no-think"})
     refuse_without_effect(verb, option, !of_task, "with --task, which reads questions");
   for (const char* const option : {"--shots", "--num-shots", "--limit", "--answers", "--max-tokens"})
     refuse_without_effect(verb, option, of_task, "without --task");
+  judge_text_files(verb, options.texts);
   refuse_without_effect(verb, "--markdown", verb.count("--json") == 0, "beside --json");
   refuse_without_effect(verb, "--force-text", !of_task, "with --task, which reads questions");
   if (!of_task)
@@ -82,7 +84,7 @@ void judge_places(const Options& options) {
   Places places;
   places.reads("a model", options.models);
   places.reads("--against", options.against);
-  places.reads("--text", options.texts);
+  options.texts.add_places(places);
   places.writes_file("--html", options.html);
   add_task_places(options.task, places);
   places.judge();
@@ -102,13 +104,12 @@ void evaluate(const CLI::App& verb, const Options& options, Session& session) {
     request.original_kv = parse_kv_type(options.original_kv);
   else if (const auto kv = session.kv(); kv == KvType::q8_0 || kv == KvType::q4_0)
     request.original_kv = KvType::f16;
-  request.windows = {parse_protocol(options.protocol), options.context, options.windows, options.special};
+  request.windows = {parse_protocol(options.protocol), options.context, options.windows, options.texts.parse_special()};
   request.progress = session.progress();
   request.keep_partial = true;
   request.layers = options.layers;
   request.split_windows = options.split;
   request.split_required = judge_weights(requirements);
-  const std::vector<NamedText> texts = session.read_named_texts(options.texts);
   std::vector<SourceModel> checkpoints;
   for (const std::string& model : options.models) {
     checkpoints.push_back(SourceModel::open(model));
@@ -122,8 +123,7 @@ void evaluate(const CLI::App& verb, const Options& options, Session& session) {
     session.note_reading(*original);
     for (std::size_t i = 0; i < checkpoints.size(); ++i) candidates.push_back({options.models[i], &checkpoints[i]});
   }
-  SpecialNotes special(checkpoints.front(), options.special, session);
-  for (const NamedText& text : texts) special.note(text.name, text.text);
+  const std::vector<NamedText> texts = options.texts.read(original ? *original : checkpoints.front(), session);
   std::optional<OutputFile> page;  // a place that cannot be written to shows before the work
   if (!options.html.empty()) page.emplace(options.html);
   const PairedVerdict verdict =
@@ -161,7 +161,7 @@ void add_eval(CLI::App& app, Session& session) {
       "Protocols: llama.cpp (windows of 512, the second half scored), paper (windows of 2048, every token but the "
       "first scored).");
   verb->add_option("models", options->models, "Models to judge: Hugging Face directories or .gguf files")->required();
-  verb->add_option("--text", options->texts, "Text files ('-': standard input)");
+  add_text_files(*verb, "Text to judge on", options->texts);
   verb->add_option("--against", options->against,
                    "The original: what each model changed, with 95 % intervals, all models in one pass");
   verb->add_option("--against-kv", options->original_kv,
@@ -177,7 +177,6 @@ void add_eval(CLI::App& app, Session& session) {
       ->check(count_within(1, kMostTokens));
   verb->add_option("--windows", options->windows, "Use only the first N windows; 0: all")
       ->check(count_within(0, kMostWindows));
-  add_special(*verb, options->special);
   add_split(*verb, options->split);
   add_task_options(*verb, options->task);
   verb->add_option("--html", options->html, "Also write a page with charts that opens anywhere, offline");

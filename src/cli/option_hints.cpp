@@ -22,6 +22,7 @@ constexpr auto kHints = std::to_array<OptionHint>({{"texts", "--text FILE"},
                                                    {"exclude", "--exclude"},
                                                    {"memory", "--memory 24GB"},
                                                    {"formats", "-f q8_0,q4_k_m"},
+                                                   {"template", "--template FILE"},
                                                    {"output", "-o OUT.gguf or -o DIRECTORY"}});
 
 }  // namespace

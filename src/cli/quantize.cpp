@@ -10,7 +10,6 @@
 #include "base/output_file.h"
 #include "cli/option_checks.h"
 #include "cli/quantize_arguments.h"
-#include "cli/special_tokens.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/budget/budgeted_quantization.h"
@@ -62,7 +61,7 @@ VerifyOptions verify_options(const Options& options, Session& session) {
   request.texts = session.read_named_texts(options.verify);
   request.judge.kernels = session.kernels();
   request.judge.split_windows = options.split;
-  request.judge.windows.parse_special = options.request.calibration.sampling.parse_special;
+  request.judge.windows.parse_special = options.texts.parse_special();
   return request;
 }
 
@@ -264,10 +263,9 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   std::optional<Statistics> statistics;
   if (!options.statistics.empty())
     request.calibration.statistics = &statistics.emplace(load_statistics(options.statistics, source));
-  for (const std::string& path : options.texts)
-    request.calibration.texts.push_back({std::filesystem::path(path).filename().string(), session.read_corpus(path)});
-  SpecialNotes special(source, request.calibration.sampling.parse_special, session);
-  for (const CalibrationText& text : request.calibration.texts) special.note(text.name, text.text);
+  request.calibration.sampling.parse_special = options.texts.parse_special();
+  for (NamedText& text : options.texts.read(source, session))
+    request.calibration.texts.push_back({std::filesystem::path(text.name).filename().string(), std::move(text.text)});
   request.calibration.kernels = session.kernels();
   if (options.pareto || (request.dry_run && options.has_budget())) {
     if (!options.pareto && !options.max_kl)

@@ -9,7 +9,6 @@
 #include "base/output_file.h"
 #include "cli/option_checks.h"
 #include "cli/places.h"
-#include "cli/special_tokens.h"
 #include "cli/verbs.h"
 #include "evaluate/acceptance.h"
 #include "nibble/error.h"
@@ -39,7 +38,7 @@ void judge_ways(const QuantizeArguments& a) {
   if (budgets > 0 && a.texts.empty())
     refuse(
         "a budget is met by measuring on text what each tensor costs, and the result is judged on a part of it that is "
-        "held out (or on --verify FILE); add --text FILE");
+        "held out (or on --verify FILE); add --text FILE or --chat FILE");
   if (budgets > 0 && !(a.request.include.empty() && a.request.exclude.empty()))
     refuse("a budget decides of every matrix; --include and --exclude go with a format or a recipe");
   if (a.output.empty() && !a.request.dry_run && !a.pareto)
@@ -68,6 +67,7 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
     refuse_without_effect(verb, option, !a.pareto, "beside --pareto, which writes nothing");
   refuse_without_effect(verb, "--force-text", !a.texts.empty() || !a.verify.empty(),
                         "without a text (--text, --verify)");
+  judge_text_files(verb, a.texts);
   refuse_without_effect(verb, "--special", !a.texts.empty() || !a.verify.empty(), "without a text (--text, --verify)");
   refuse_without_effect(verb, "--verbose", a.request.dry_run, "without --dry-run");
   if (verb.count("--json") > 0)
@@ -92,7 +92,7 @@ void judge_places(const QuantizeArguments& a) {
   Places places;
   places.reads("the model", a.model);
   places.reads("--recipe", a.recipe_file);
-  places.reads("--text", a.texts);
+  a.texts.add_places(places);
   places.reads("--stats", a.statistics);
   places.reads("--verify", a.verify);
   const bool writes = !a.output.empty() && !a.request.dry_run;
@@ -167,7 +167,7 @@ void add_methods(CLI::App& verb, QuantizeArguments& arguments) {
 
 // What methods and budgets look at.
 void add_calibration(CLI::App& verb, QuantizeArguments& arguments) {
-  verb.add_option("--text", arguments.texts, "Calibration text for methods that need it; may be given more than once");
+  add_text_files(verb, "Calibration text for methods that need it", arguments.texts);
   verb.add_option("--stats,--imatrix", arguments.statistics,
                   "Statistics of 'nibble calibrate', or llama.cpp's importance matrix, in place of a text; where no "
                   "method is named they choose "
@@ -180,7 +180,6 @@ void add_calibration(CLI::App& verb, QuantizeArguments& arguments) {
       ->capture_default_str();
   verb.add_option("--seed", arguments.request.calibration.sampling.seed, "Which windows are drawn")
       ->capture_default_str();
-  add_special(verb, arguments.request.calibration.sampling.parse_special);
   add_walk(verb, arguments.request.calibration.walk);
   add_hidden_states(verb, arguments.hidden_states);
 }

@@ -11,13 +11,14 @@
 #include <vector>
 
 #include "cli/session.h"
+#include "cli/text_files.h"
 #include "pipeline/quantize/quantize_model.h"
 
 namespace nibble::cli {
 
 struct QuantizeArguments {
   std::string model, format, recipe_file, output, fit, activation_fit;
-  std::vector<std::string> texts;
+  TextFiles texts;
   std::string statistics, size, recipe_output, hidden_states = "memory";
   std::optional<double> bits, max_kl;
   bool pareto = false, verbose = false;

@@ -4,8 +4,11 @@
 #include <chrono>
 #include <utility>
 
+#include "cli/chat/chat_options.h"
+#include "cli/chat/loaded_chat.h"
 #include "cli/interrupt.h"
 #include "cli/option_checks.h"
+#include "cli/sampling_options.h"
 #include "cli/verbs.h"
 #include "engine/generate.h"
 #include "nibble/error.h"
@@ -17,27 +20,9 @@ namespace {
 struct Options {
   std::string model, prompt, prompt_file;
   GenerateOptions generate;
-  bool quiet = false, plain = false;
+  ChatOptions chat;
+  bool quiet = false, plain = false, answers = false;
 };
-
-const char* reason_name(StopReason reason) {
-  switch (reason) {
-    case StopReason::end_token:
-      return "end";
-    case StopReason::stop_text:
-      return "stop";
-    case StopReason::max_tokens:
-      return "length";
-    case StopReason::context_full:
-      return "context";
-    case StopReason::caller:
-      return "interrupted";
-  }
-  return "";
-}
-
-// 0: nothing was done, or too little to be measured.
-double rate(std::size_t tokens, double seconds) { return seconds > 1e-6 ? static_cast<double>(tokens) / seconds : 0; }
 
 void judge_options(const CLI::App& verb, const Options& options) {
   if (verb.count("--prompt") != 0 && verb.count("--prompt-file") != 0)
@@ -45,28 +30,30 @@ void judge_options(const CLI::App& verb, const Options& options) {
   refuse_without_effect(verb, "--force-text", !options.prompt_file.empty(), "without a file (--prompt-file)");
   if (verb.count("--prompt") + verb.count("--prompt-file") != 1)
     throw Error(ErrorKind::invalid_argument, "give a prompt: -p TEXT, or --prompt-file FILE ('-' for standard input)");
-  for (const char* const option : {"--seed", "--top-k", "--top-p", "--min-p"})
-    refuse_without_effect(verb, option, options.generate.sampler.temperature > 0,
-                          "at temperature 0 (--temperature), where the most probable token is taken");
   refuse_without_effect(verb, "--quiet", verb.count("--json") == 0, "beside --json");
-  Sampler judged(options.generate.sampler);
+  judge_sampling(verb, options.generate);
+  for (const char* const option : {"--system", "--tools", "--template", "--template-option", "--no-think"})
+    refuse_without_effect(verb, option, options.answers, "without --chat");
+  for (const char* const option : {"--no-special", "--ignore-end"})
+    refuse_without_effect(verb, option, !options.answers, "beside --chat");
 }
 
 // Why a model that was taught to answer in turns did not do what was expected of it; empty: nothing to say.
-std::string advice_for(const Tokenizer& tokenizer, std::string_view prompt, std::size_t special,
-                       const Generated& made) {
+std::string advice_for(const Tokenizer& tokenizer, std::size_t special, const Generated& made) {
   std::string text;
   if (made.tokens.empty() && made.reason == StopReason::end_token)
     text = "the model's first choice was its end token, so there is no answer; --ignore-end goes on past it";
   if (made.tokens.empty() && made.reason == StopReason::max_tokens) text = "no tokens were asked for (-n 0)";
   if (tokenizer.chat_template().empty() || special > 0) return text;
-  const bool in_turns = tokenizer.find_token("<|im_start|>").has_value();
   text += text.empty() ? "" : "; ";
-  text += "this model was taught to answer in turns, and the prompt is plain text; ";
-  if (!in_turns) return text + "write its turns around it, as 'nibble inspect MODEL --template' shows them";
-  return text +
-         fmt::format("write the turns around it: -p $'<|im_start|>user\\n{}<|im_end|>\\n<|im_start|>assistant\\n'",
-                     prompt.size() > 60 || prompt.find_first_of("'\n") != std::string_view::npos ? "..." : prompt);
+  return text + "this model was taught to answer in turns, and the prompt is plain text; --chat makes a message of it";
+}
+
+void answer(Options& options, const std::string& prompt, Session& session) {
+  OneAnswer asked{begin_conversation(options.chat), options.generate, options.quiet};
+  asked.conversation.messages.push_back({{"role", "user"}, {"content", prompt}});
+  LoadedChat loaded(options.model, options.chat, session);
+  answer_once(loaded, asked, session);
 }
 
 void run(const CLI::App& verb, Options& options, Session& session) {
@@ -74,6 +61,7 @@ void run(const CLI::App& verb, Options& options, Session& session) {
   session.running_kernels();
   const std::string prompt = options.prompt_file.empty() ? options.prompt : session.read_corpus(options.prompt_file);
   session.machine();
+  if (options.answers) return answer(options, prompt, session);
   const auto start = std::chrono::steady_clock::now();
   const SourceModel checkpoint = SourceModel::open(options.model);
   const Tokenizer& tokenizer = checkpoint.tokenizer();
@@ -92,13 +80,13 @@ void run(const CLI::App& verb, Options& options, Session& session) {
   };
   const Generated made = generate(decoder, tokenizer, ids, options.generate, show);
   show({});
-  const double prefill = rate(made.prompt_tokens, made.prompt_seconds),
-               decode = rate(made.decode_tokens, made.decode_seconds);
+  const double prefill = token_rate(made.prompt_tokens, made.prompt_seconds),
+               decode = token_rate(made.decode_tokens, made.decode_seconds);
   if (made.reason == StopReason::caller) session.set_exit_code(130);
   if (session.json())
     return session.print_json({{"prompt", prompt},
                                {"text", made.text},
-                               {"stop", reason_name(made.reason)},
+                               {"stop", stop_reason_name(made.reason)},
                                {"prompt_tokens", made.prompt_tokens},
                                {"special_tokens", special},
                                {"generated_tokens", made.tokens.size()},
@@ -113,10 +101,10 @@ void run(const CLI::App& verb, Options& options, Session& session) {
   if (!options.quiet)
     session.note(fmt::format("loaded in {:.2f} s; {} prompt tokens{}{}, {} new ones{} ({})", load_seconds,
                              made.prompt_tokens, special == 0 ? "" : fmt::format(" ({} special)", special),
-                             pace(prefill), made.tokens.size(), pace(decode), reason_name(made.reason)));
+                             pace(prefill), made.tokens.size(), pace(decode), stop_reason_name(made.reason)));
   if (!options.quiet)
     if (const std::string advice =
-            advice_for(tokenizer, prompt, options.plain ? tokenizer.count_special(prompt) : special, made);
+            advice_for(tokenizer, options.plain ? tokenizer.count_special(prompt) : special, made);
         !advice.empty())
       session.note("note: " + advice);
   if (made.reason == StopReason::caller) throw Error(ErrorKind::cancelled, "interrupted");
@@ -126,38 +114,25 @@ void run(const CLI::App& verb, Options& options, Session& session) {
 
 void add_run(CLI::App& app, Session& session) {
   const auto options = std::make_shared<Options>();
-  SamplerOptions& sampler = options->generate.sampler;
   CLI::App* const verb = app.add_subcommand("run", "Let a model continue a text");
   verb->footer(
       "Examples:\n  nibble run tale.gguf -p \"Once upon a time\"\n  nibble run tale.gguf -p \"Tom\" -n 200 "
       "--temperature 0.8 --seed 7\n"
-      "  echo \"Once\" | nibble run tale.gguf --prompt-file -");
+      "  echo \"Once\" | nibble run tale.gguf --prompt-file -\n"
+      "  nibble run small.gguf --chat -p \"Why is the sky blue?\" -n 200 --json");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-p,--prompt", options->prompt,
                    "Text to continue; the text of control tokens (<|im_start|>) is taken for these tokens");
+  verb->add_flag("--chat", options->answers,
+                 "The prompt is a message in a conversation, by the model's chat template; prints the answer");
+  add_chat_options(*verb, options->chat);
   verb->add_flag("--no-special", options->plain, "Take the text of control tokens for plain text");
   verb->add_option("--prompt-file", options->prompt_file, "File with the text to continue ('-': standard input)");
   session.add_force_text(*verb);
   verb->add_option("-n,--tokens", options->generate.max_tokens, "At most this many new tokens")
       ->check(count_within(0, std::uint64_t{1} << 31))
       ->capture_default_str();
-  verb->add_option("--temperature", sampler.temperature, "0: always the most probable token")
-      ->check(number_within(0, 1000))
-      ->capture_default_str();
-  verb->add_option("--top-k", sampler.top_k, "Choose among the k most probable (0: all)")
-      ->check(count_within(0, std::uint64_t{1} << 31))
-      ->capture_default_str();
-  verb->add_option("--top-p", sampler.top_p, "Choose among the fewest tokens that reach this probability")
-      ->check(number_within(0, 1))
-      ->capture_default_str();
-  verb->add_option("--min-p", sampler.min_p, "Drop tokens below this share of the most probable")
-      ->check(number_within(0, 1))
-      ->capture_default_str();
-  verb->add_option("--repetition-penalty", sampler.repetition_penalty, "Above 1: discourage tokens seen lately")
-      ->check(number_within(0.01, 100))
-      ->capture_default_str();
-  verb->add_option("--seed", sampler.seed, "Seed of the random choice")->capture_default_str();
-  verb->add_option("--stop", options->generate.stop, "Stop before this text (may be given several times)");
+  add_sampling(*verb, options->generate);
   verb->add_option("--context", options->generate.context,
                    "Room for prompt and answer in tokens (default: what is needed)")
       ->check(count_within(1, std::uint64_t{1} << 31));

@@ -20,6 +20,7 @@ void add_eval(CLI::App& app, Session& session);
 void add_compare(CLI::App& app, Session& session);
 void add_calibrate(CLI::App& app, Session& session);
 void add_run(CLI::App& app, Session& session);
+void add_chat(CLI::App& app, Session& session);
 void add_bench(CLI::App& app, Session& session);
 void add_synth(CLI::App& app, Session& session);
 void add_recipe(CLI::App& app, Session& session);
@@ -38,7 +39,7 @@ void add_split(CLI::App& verb, std::size_t& windows);
 
 // In the order in which help shows them.
 inline constexpr void (*kVerbs[])(CLI::App&, Session&) = {
-    add_compare, add_quantize, add_calibrate, add_eval, add_run,    add_bench, add_inspect,
+    add_compare, add_quantize, add_calibrate, add_eval, add_run,    add_chat,  add_bench, add_inspect,
     add_check,   add_formats,  add_explain,   add_plan, add_recipe, add_synth, add_info};
 
 }  // namespace nibble::cli

@@ -54,6 +54,8 @@ class KvCache {
   SavedPoint save() noexcept;
   // point: saved by this cache, since it was last cleared or went back behind it; may be gone back to more than once.
   void restore(const SavedPoint& point) noexcept;
+  // To an earlier length without a point; where what that sees is gone, as behind a window, to none. length() says.
+  void go_back(std::size_t length) noexcept;
   std::uint64_t resident_bytes() const noexcept;  // of the pages that are there
 
  private:
@@ -63,8 +65,6 @@ class KvCache {
     std::size_t window;  // 0: none
   };
   void give_up_unseen() noexcept;
-  // To an earlier length; where a window has left what that sees, to none.
-  void go_back(std::size_t length) noexcept;
   std::vector<Layer> layers_;
   std::size_t length_ = 0, capacity_ = 0;
   std::size_t oldest_saved_ = SIZE_MAX;  // position; SIZE_MAX: no point is saved

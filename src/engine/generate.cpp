@@ -38,14 +38,12 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-std::size_t choose_capacity(const ModelConfig& config, std::size_t prompt, const GenerateOptions& options) {
-  const std::size_t limit = options.context > 0 ? options.context : config.context;
+void expect_room(std::size_t prompt, std::size_t context) {
   if (prompt == 0) throw Error(ErrorKind::unusable_input, "the prompt has no tokens; give some text");
-  if (prompt >= limit)
+  if (prompt >= context)
     throw Error(
         ErrorKind::unusable_input,
-        fmt::format("the prompt leaves no room in the context; shorten it: tokens {}, context {}", prompt, limit));
-  return options.max_tokens < limit - prompt ? prompt + options.max_tokens : limit;
+        fmt::format("the prompt leaves no room in the context; shorten it: tokens {}, context {}", prompt, context));
 }
 
 }  // namespace
@@ -84,8 +82,16 @@ Generated generate(Decoder& decoder, const Tokenizer& tokenizer, std::span<const
 
 Generated generate(const Decoder& decoder, const StepFunction& step, const Tokenizer& tokenizer,
                    std::span<const std::int32_t> prompt, const GenerateOptions& options, const TextCallback& on_text) {
-  const std::size_t capacity = choose_capacity(decoder.config(), prompt.size(), options);
-  KvCache cache = decoder.new_cache(capacity);
+  const std::size_t limit = options.context > 0 ? options.context : decoder.config().context;
+  expect_room(prompt.size(), limit);
+  const bool fits = options.max_tokens < limit - prompt.size();
+  KvCache cache = decoder.new_cache(fits ? prompt.size() + options.max_tokens : limit);
+  return generate(decoder, cache, step, tokenizer, prompt, options, on_text);
+}
+
+Generated generate(const Decoder& decoder, KvCache& cache, const StepFunction& step, const Tokenizer& tokenizer,
+                   std::span<const std::int32_t> prompt, const GenerateOptions& options, const TextCallback& on_text) {
+  expect_room(prompt.size(), cache.capacity());
   Sampler sampler(options.sampler);
   TextStream stream(options.stop);
   Generated made;
@@ -98,7 +104,8 @@ Generated generate(const Decoder& decoder, const StepFunction& step, const Token
   std::vector<float> logits(decoder.config().vocab_size);
   std::vector<std::int32_t> history(prompt.begin(), prompt.end());
   auto start = std::chrono::steady_clock::now();
-  if (options.max_tokens > 0) step({&cache, prompt, prompt.size() - 1}, logits, options.progress);
+  const std::span<const std::int32_t> unread = prompt.subspan(cache.length());
+  if (options.max_tokens > 0) step({&cache, unread, unread.size() - 1}, logits, options.progress);
   made.prompt_seconds = seconds_since(start);
 
   ProgressMeter meter(options.progress, "generate", options.max_tokens);

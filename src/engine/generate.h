@@ -31,6 +31,12 @@ using StepFunction =
 Generated generate(const Decoder& decoder, const StepFunction& step, const Tokenizer& tokenizer,
                    std::span<const std::int32_t> prompt, const GenerateOptions& options, const TextCallback& on_text);
 
+// The same in a sequence that stays: cache holds the prompt's first tokens, not all of them, and these are not read
+// again; afterwards it holds the prompt and what was made, but for its last token. Its capacity is the context,
+// whatever the options say. After an error the cache is as step() leaves it.
+Generated generate(const Decoder& decoder, KvCache& cache, const StepFunction& step, const Tokenizer& tokenizer,
+                   std::span<const std::int32_t> prompt, const GenerateOptions& options, const TextCallback& on_text);
+
 // Holds back what may not be given out yet: characters that are not complete, and text that may be the beginning of a
 // stop text.
 class TextStream {

@@ -147,9 +147,10 @@ TEST_F(Tasks, BadFiles) {
 
 TEST_F(Tasks, BadCommands) {
   const std::string file = kQuestions + "piqa.jsonl";
-  expect("eval " + kTale, 2, "name what to read: --text FILE..., or --task NAME FILE... (one of the two)");
+  expect("eval " + kTale, 2,
+         "name what to read: --text FILE... (or --chat FILE...), or --task NAME FILE... (one of the two)");
   expect("eval " + kTale + " --text " + file + " --task piqa " + file, 2,
-         "name what to read: --text FILE..., or --task NAME FILE... (one of the two)");
+         "name what to read: --text FILE... (or --chat FILE...), or --task NAME FILE... (one of the two)");
   expect("eval " + kTale + " --against " + kTale + " --accept 'kl<=1' --task piqa " + file, 2,
          "--accept judges texts, not tasks; leave out one of the two");
   expect("eval " + kTale + " --task chess " + file, 2,

@@ -8,7 +8,7 @@ cd "${1:?usage: check_house.sh SOURCE_DIR}"
 
 # What each room may include besides itself, std and third parties. An arrow includes all that lies below it.
 declare -A sees=(
-  [base]="" [tensor]="base" [format]="tensor base"
+  [base]="" [terminal]="base" [tensor]="base" [format]="tensor base"
   [kernels]="format tensor base" [io]="format tensor base" [graph]="tensor base"
   [quantize]="kernels format tensor base"
   [engine]="model graph io kernels format tensor base"
@@ -18,7 +18,7 @@ declare -A sees=(
   [evaluate]="engine model graph io kernels format tensor base"
   [pipeline]="train calibrate evaluate engine model quantize graph io kernels format tensor base"
   [report]="pipeline train calibrate evaluate engine model quantize graph io kernels format tensor base"
-  [cli]="report pipeline train calibrate evaluate engine model quantize graph io kernels format tensor base"
+  [cli]="terminal report pipeline train calibrate evaluate engine model quantize graph io kernels format tensor base"
 )
 rooms="${!sees[*]}"
 breaches=0

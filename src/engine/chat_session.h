@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A model that is talked to: conversations become its template's text, answers come apart from the thoughts before
+// them, and what two conversations have in common at their beginnings is not read twice. One thread at a time.
+//
+//   const ModelTemplate chat_template = ModelTemplate::open(model, "", false);
+//   ChatSession chat(decoder, tokenizer, chat_template, 4096);
+//   conversation.messages.push_back({{"role", "user"}, {"content", "Hello"}});
+//   const ChatAnswer answer = chat.answer(conversation, {.max_tokens = 200}, show);
+//   conversation.messages.push_back(answer.message());
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/decoder.h"
+#include "engine/generate.h"
+#include "model/model_template.h"
+
+namespace nibble {
+
+struct ChatAnswer {
+  std::string text, reasoning;  // without marks
+  StopReason reason = StopReason::max_tokens;
+  std::size_t prompt_tokens = 0;  // of the whole conversation
+  std::size_t kept_tokens = 0;    // of these, read before and not again
+  std::size_t new_tokens = 0;     // reasoning and marks too
+  double prompt_seconds = 0, decode_seconds = 0;
+  std::size_t decode_tokens = 0;  // that decode_seconds were spent on
+
+  // {"role": "assistant", "content": ..., "reasoning_content": ...}
+  nlohmann::ordered_json message() const;
+};
+
+// Whole characters of reasoning or answer as they come; false stops.
+using AnswerCallback = std::function<bool(bool is_reasoning, std::string_view text)>;
+
+class ChatSession {
+ public:
+  // All three must outlive this. context: most tokens of a conversation and its answer. Errors as Decoder::new_cache's.
+  ChatSession(Decoder& decoder, const Tokenizer& tokenizer, const ModelTemplate& chat_template, std::size_t context);
+
+  std::size_t context() const noexcept { return cache_.capacity(); }
+  std::size_t held_tokens() const noexcept { return held_.size(); }
+  std::uint64_t cache_bytes() const noexcept { return cache_.resident_bytes(); }
+
+  // How many tokens the conversation is, with the beginning of an answer behind it. Errors as ChatTemplate::render's.
+  std::size_t count_tokens(const Conversation& conversation) const;
+
+  // options' context has no meaning here. Errors: as ModelTemplate::render's; unusable_input (no room in the context,
+  // says both counts); cancelled (by progress, while the conversation is read).
+  ChatAnswer answer(const Conversation& conversation, const GenerateOptions& options, const AnswerCallback& on_text);
+
+  // Forgets what was read.
+  void clear() noexcept;
+
+ private:
+  std::string render(Conversation conversation) const;
+  std::size_t keep_common(const std::vector<std::int32_t>& ids);
+
+  Decoder& decoder_;
+  const Tokenizer& tokenizer_;
+  const ModelTemplate& template_;
+  KvCache cache_;
+  std::vector<std::int32_t> held_;  // whose keys and values the cache has
+};
+
+}  // namespace nibble

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "terminal/line_editor.h"
+
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+
+#include "terminal/text_layout.h"
+
+namespace nibble {
+
+namespace {
+
+constexpr int kEscapeWait = 50, kStopWait = 250;  // milliseconds
+
+std::string common_beginning(const std::vector<std::string>& texts) {
+  std::string common = texts.front();
+  for (const std::string& text : texts) {
+    const auto [end, other] = std::mismatch(common.begin(), common.end(), text.begin(), text.end());
+    common.erase(end, common.end());
+  }
+  return common;
+}
+
+}  // namespace
+
+struct LineEditor::State {
+  const EditorOptions& options;
+  RawTerminal terminal;
+  KeyDecoder decoder;
+  LineBuffer buffer;
+  std::size_t recalled;  // which entry of the history stands there; its size: none
+  std::string own;       // what was being written before an entry was recalled
+  std::optional<Search> search;
+  std::size_t drawn_row = 0;  // where in the drawing the cursor is
+};
+
+WrittenText LineEditor::read(const EditorOptions& options) {
+  State state{options, RawTerminal(in_, out_), {}, LineBuffer(options.initial), history_.entries().size(), {}, {}};
+  draw(state);
+  std::optional<End> end;
+  while (!end) {
+    std::string bytes;
+    const bool waiting = state.decoder.waiting();
+    const RawTerminal::Read read = state.terminal.read(bytes, waiting ? kEscapeWait : kStopWait);
+    if (read == RawTerminal::Read::closed) end = End::closed;
+    if (options.should_stop && options.should_stop()) end = End::stopped;
+    const std::vector<KeyPress> presses = read == RawTerminal::Read::bytes ? state.decoder.feed(bytes)
+                                          : waiting                        ? state.decoder.flush()
+                                                                           : std::vector<KeyPress>();
+    for (const KeyPress& press : presses)
+      if (!end) end = act(state, press);
+    if (!end && !presses.empty()) draw(state);
+  }
+  state.search.reset();
+  state.buffer.set(state.buffer.text());
+  draw(state, true);
+  return {*end, state.buffer.text()};
+}
+
+std::optional<LineEditor::End> LineEditor::act(State& state, const KeyPress& press) {
+  if (state.search && search(state, press)) return std::nullopt;
+  return edit(state, press);
+}
+
+std::optional<LineEditor::End> LineEditor::edit(State& state, const KeyPress& press) {
+  LineBuffer& buffer = state.buffer;
+  switch (press.key) {
+    case Key::text:
+      buffer.insert(press.text);
+      break;
+    case Key::enter:
+      if (!state.options.wants_more || !state.options.wants_more(buffer.text())) return End::entered;
+      buffer.set(buffer.text() + '\n');
+      break;
+    case Key::new_line:
+      buffer.insert("\n");
+      break;
+    case Key::interrupt:
+      return End::interrupted;
+    case Key::end_of_input:
+      if (buffer.text().empty()) return End::closed;
+      buffer.delete_next();
+      break;
+    case Key::backspace:
+      buffer.backspace();
+      break;
+    case Key::delete_next:
+      buffer.delete_next();
+      break;
+    case Key::left:
+      buffer.left();
+      break;
+    case Key::right:
+      buffer.right();
+      break;
+    case Key::word_left:
+      buffer.word_left();
+      break;
+    case Key::word_right:
+      buffer.word_right();
+      break;
+    case Key::home:
+      buffer.home();
+      break;
+    case Key::end:
+      buffer.end();
+      break;
+    case Key::up:
+      if (!buffer.up()) recall(state, true);
+      break;
+    case Key::down:
+      if (!buffer.down()) recall(state, false);
+      break;
+    case Key::delete_word_left:
+      buffer.delete_word_left();
+      break;
+    case Key::delete_word_right:
+      buffer.delete_word_right();
+      break;
+    case Key::delete_to_start:
+      buffer.delete_to_start();
+      break;
+    case Key::delete_to_end:
+      buffer.delete_to_end();
+      break;
+    case Key::yank:
+      buffer.yank();
+      break;
+    case Key::tab:
+      complete(state);
+      break;
+    case Key::search:
+      state.search = Search{{}, {}, buffer.text()};
+      break;
+    case Key::clear_screen:
+      state.terminal.write("\x1b[H\x1b[2J");
+      state.drawn_row = 0;
+      break;
+    case Key::suspend:
+      state.terminal.write("\r\n");
+      state.terminal.suspend();
+      state.drawn_row = 0;
+      break;
+    case Key::outside:
+      edit_outside(state);
+      break;
+    case Key::escape:
+      break;
+  }
+  return std::nullopt;
+}
+
+// Whether the key belonged to the search. Any other one ends it and does what it does elsewhere.
+bool LineEditor::search(State& state, const KeyPress& press) {
+  Search& search = *state.search;
+  std::size_t end = history_.entries().size();
+  switch (press.key) {
+    case Key::text:
+      search.wanted += press.text;
+      if (search.found) end = *search.found + 1;
+      break;
+    case Key::backspace: {
+      LineBuffer wanted(search.wanted);
+      wanted.backspace();
+      search.wanted = wanted.text();
+      break;
+    }
+    case Key::search:
+      if (search.found) end = *search.found;
+      break;
+    case Key::interrupt:
+    case Key::escape:
+      state.buffer.set(search.before);
+      state.search.reset();
+      return true;
+    default:
+      state.search.reset();
+      return false;
+  }
+  if (const std::optional<std::size_t> found = history_.find_before(end, search.wanted);
+      found && !search.wanted.empty()) {
+    search.found = found;
+    state.recalled = *found;
+    state.buffer.set(history_.entries()[*found]);
+  }
+  return true;
+}
+
+void LineEditor::recall(State& state, bool older) {
+  const std::vector<std::string>& entries = history_.entries();
+  if (older ? state.recalled == 0 : state.recalled >= entries.size()) return;
+  if (state.recalled == entries.size()) state.own = state.buffer.text();
+  state.recalled += older ? std::size_t(-1) : 1;
+  state.buffer.set(state.recalled == entries.size() ? state.own : entries[state.recalled]);
+}
+
+void LineEditor::complete(State& state) {
+  if (!state.options.completions) return;
+  const std::vector<std::string> found = state.options.completions(state.buffer.text());
+  if (found.empty()) return;
+  const std::string common = common_beginning(found);
+  if (common.size() > state.buffer.text().size() || found.size() == 1) return state.buffer.set(common);
+  draw(state, true);
+  std::string line;
+  for (const std::string& text : found) line += (line.empty() ? "" : "  ") + text;
+  state.terminal.write(line + "\r\n");
+  state.drawn_row = 0;
+}
+
+void LineEditor::edit_outside(State& state) {
+  draw(state, true);
+  std::optional<std::string> text;
+  {
+    // The editor finds the terminal as it was.
+    termios ours{};
+    tcgetattr(in_, &ours);
+    termios plain = ours;
+    plain.c_iflag |= ICRNL;
+    plain.c_lflag |= ECHO | ICANON | IEXTEN | ISIG;
+    tcsetattr(in_, TCSADRAIN, &plain);
+    text = edit_in_program(state.buffer.text());
+    tcsetattr(in_, TCSADRAIN, &ours);
+  }
+  if (text) state.buffer.set(*text);
+}
+
+// Over what was drawn before. Of what is higher than the terminal the part around the cursor is shown.
+void LineEditor::draw(State& state, bool at_end) {
+  const auto [height, columns] = state.terminal.size();
+  std::string prompt = state.options.prompt;
+  if (state.search) prompt = "(search '" + state.search->wanted + "') ";
+  TextLayout layout = lay_out(prompt, state.options.continuation, state.buffer.text(), state.buffer.cursor(), columns);
+  const bool hinted = !at_end && state.buffer.text().empty() && !state.options.hint.empty() &&
+                      text_width(state.options.hint) + layout.cursor_column < columns;
+  if (hinted) layout.rows.back() += "\x1b[2m" + state.options.hint + "\x1b[0m";
+  std::size_t first = 0, count = layout.rows.size();
+  if (count > height) {
+    first = std::min(count - height, layout.cursor_row - std::min(layout.cursor_row, height / 2));
+    count = height;
+  }
+
+  std::string out = "\r";
+  if (state.drawn_row > 0) out += "\x1b[" + std::to_string(state.drawn_row) + "A";
+  out += "\x1b[J";
+  for (std::size_t i = 0; i < count; ++i) out += (i == 0 ? "" : "\r\n") + layout.rows[first + i];
+  if (at_end) {
+    out += "\r\n";
+    state.drawn_row = 0;
+  } else {
+    state.drawn_row = layout.cursor_row - first;
+    if (const std::size_t up = count - 1 - state.drawn_row; up > 0) out += "\x1b[" + std::to_string(up) + "A";
+    out += "\r";
+    if (layout.cursor_column > 0) out += "\x1b[" + std::to_string(layout.cursor_column) + "C";
+  }
+  state.terminal.write(out);
+}
+
+std::optional<std::string> edit_in_program(const std::string& text) {
+  std::string path = (std::filesystem::temp_directory_path() / "nibble-XXXXXX").string();
+  const int fd = ::mkstemp(path.data());
+  if (fd < 0) return std::nullopt;
+  std::optional<std::string> result;
+  const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  ::close(fd);
+  const char* program = std::getenv("VISUAL");
+  if (program == nullptr || *program == '\0') program = std::getenv("EDITOR");
+  if (program == nullptr || *program == '\0') program = "vi";
+  // The variable may hold options, as shells take it.
+  const std::string command = std::string(program) + " '" + path + "'";
+  if (written && std::system(command.c_str()) == 0) {
+    std::ifstream stream(path);
+    result.emplace(std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>());
+    while (result->ends_with('\n')) result->pop_back();
+  }
+  std::error_code ignored;
+  std::filesystem::remove(path, ignored);
+  return result;
+}
+
+}  // namespace nibble

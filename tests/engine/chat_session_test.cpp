@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/chat_session.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error_kind.h"
+#include "kernels/chosen_isa.h"
+#include "model/tiny_models.h"
+
+namespace nibble {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Roles as lines, and thoughts between the marks that templates of today have.
+constexpr const char* kTemplate =
+    "{% for m in messages %}{{ m.role }}: {{ m.content.split('</think>')[-1] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}";
+
+// The bundled model was not taught to talk; what is tested here does not depend on what it says.
+class Chat : public testing::Test {
+ protected:
+  Chat()
+      : machine(chosen_isa(), 2),
+        model(SourceModel::open(std::filesystem::path(NIBBLE_SOURCE_DIR) / "models/tale-4M")),
+        decoder(model, exact_options(), machine),
+        chat_template(open_template()) {}
+
+  ModelTemplate open_template() {
+    std::ofstream(scratch / "lines.jinja") << kTemplate;
+    return ModelTemplate::open(model, (scratch / "lines.jinja").string(), false);
+  }
+  static Conversation asking(std::initializer_list<const char*> texts) {
+    Conversation conversation;
+    const char* role = "user";
+    for (const char* const text : texts) {
+      conversation.messages.push_back(Json{{"role", role}, {"content", text}});
+      role = std::string_view(role) == "user" ? "assistant" : "user";
+    }
+    return conversation;
+  }
+
+  ScratchDirectory scratch;
+  Machine machine;
+  SourceModel model;
+  Decoder decoder;
+  ModelTemplate chat_template;
+  const GenerateOptions options = {.max_tokens = 12, .ignore_end = true};
+};
+
+TEST_F(Chat, AnswersAreThoseOfTheRenderedText) {
+  ChatSession chat(decoder, model.tokenizer(), chat_template, 256);
+  const Conversation conversation = asking({"Once upon a time"});
+  std::string streamed;
+  const ChatAnswer answer = chat.answer(conversation, options, [&](bool is_reasoning, std::string_view text) {
+    EXPECT_FALSE(is_reasoning);
+    streamed += text;
+    return true;
+  });
+  const std::vector<std::int32_t> ids = model.tokenizer().encode("user: Once upon a time\nassistant:", kRenderedText);
+  const Generated made = generate(decoder, model.tokenizer(), ids, options, {});
+  EXPECT_EQ(answer.text, made.text);
+  EXPECT_EQ(streamed, made.text);
+  EXPECT_EQ(answer.prompt_tokens, ids.size());
+  EXPECT_EQ(chat.count_tokens(conversation), ids.size());
+  EXPECT_EQ(answer.kept_tokens, 0U);
+  EXPECT_EQ(answer.new_tokens, 12U);
+}
+
+TEST_F(Chat, WhatWasReadIsNotReadAgainAndChangesNothing) {
+  ChatSession chat(decoder, model.tokenizer(), chat_template, 512);
+  Conversation conversation = asking({"Tom had a red ball."});
+  const ChatAnswer first = chat.answer(conversation, options, {});
+  conversation.messages.push_back(first.message());
+  conversation.messages.push_back(Json{{"role", "user"}, {"content", "What then?"}});
+  const ChatAnswer second = chat.answer(conversation, options, {});
+  EXPECT_GE(second.kept_tokens, first.prompt_tokens);
+  ChatSession fresh(decoder, model.tokenizer(), chat_template, 512);
+  const ChatAnswer alone = fresh.answer(conversation, options, {});
+  EXPECT_EQ(alone.kept_tokens, 0U);
+  EXPECT_EQ(second.text, alone.text);
+  // Another question after the same beginning.
+  conversation.messages.back()["content"] = "Who came?";
+  EXPECT_GE(chat.answer(conversation, options, {}).kept_tokens, first.prompt_tokens);
+  EXPECT_EQ(chat.answer(conversation, options, {}).kept_tokens, chat.count_tokens(conversation) - 1);
+  chat.clear();
+  EXPECT_EQ(chat.held_tokens(), 0U);
+  EXPECT_EQ(chat.answer(conversation, options, {}).kept_tokens, 0U);
+}
+
+TEST_F(Chat, AStopKeepsWhatWasSaid) {
+  ChatSession chat(decoder, model.tokenizer(), chat_template, 256);
+  int calls = 0;
+  const ChatAnswer answer = chat.answer(asking({"Once"}), options, [&](bool, std::string_view) { return ++calls < 4; });
+  EXPECT_EQ(answer.reason, StopReason::caller);
+  EXPECT_LT(answer.new_tokens, 12U);
+  EXPECT_EQ(answer.message()["content"], answer.text);
+}
+
+TEST_F(Chat, AStopWhileReadingLeavesItUsable) {
+  ChatSession chat(decoder, model.tokenizer(), chat_template, 256);
+  GenerateOptions stopping = options;
+  stopping.progress = [](const Progress&) { return false; };
+  EXPECT_EQ(kind_of([&] { chat.answer(asking({"Once"}), stopping, {}); }), ErrorKind::cancelled);
+  ChatSession fresh(decoder, model.tokenizer(), chat_template, 256);
+  EXPECT_EQ(chat.answer(asking({"Once"}), options, {}).text, fresh.answer(asking({"Once"}), options, {}).text);
+}
+
+TEST_F(Chat, TooLongAConversationIsRefusedWithBothCounts) {
+  ChatSession chat(decoder, model.tokenizer(), chat_template, 16);
+  const std::string message =
+      error_of([&] {
+        chat.answer(asking({"Once upon a time there was a little girl who had a very long name and a short dog."}),
+                    options, {});
+      }).second;
+  EXPECT_NE(message.find("context 16"), std::string::npos) << message;
+}
+
+TEST_F(Chat, AnswersEndWhereTheContextDoes) {
+  ChatSession chat(decoder, model.tokenizer(), chat_template, 24);
+  GenerateOptions long_answer = options;
+  long_answer.max_tokens = 1000;
+  EXPECT_EQ(chat.answer(asking({"Once"}), long_answer, {}).reason, StopReason::context_full);
+}
+
+TEST_F(Chat, MessagesHaveThoughtsApart) {
+  ChatAnswer answer;
+  answer.text = "Yes.";
+  EXPECT_FALSE(answer.message().contains("reasoning_content"));
+  answer.reasoning = "Hm.";
+  EXPECT_EQ(answer.message()["reasoning_content"], "Hm.");
+}
+
+TEST_F(Chat, WithoutATemplateThereIsNone) {
+  const std::string message = error_of([&] { ModelTemplate::open(model, "", false); }).second;
+  EXPECT_NE(message.find("has no chat template"), std::string::npos) << message;
+  EXPECT_EQ(kind_of([&] { ModelTemplate::open(model, "nowhere.jinja", false); }), ErrorKind::not_found);
+}
+
+}  // namespace
+}  // namespace nibble
