@@ -8,6 +8,8 @@
 #include "model/tokenizer/byte_alphabet.h"
 #include "model/tokenizer/normalizer.h"
 #include "model/tokenizer/pattern.h"
+#include "model/tokenizer/pre_tokenizer.h"
+#include "model/tokenizer/split_rules.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tokenizer_data.h"
 
@@ -80,6 +82,58 @@ TEST(TokenizerParts, RegexSpellings) {
   EXPECT_EQ(matches("x*", "axb"), (Texts{"", "x", "", ""}));
   EXPECT_EQ(matches("(?i:'s)", "'s'S'\xC5\xBF"), (Texts{"'s", "'S", "'\xC5\xBF"}));  // the long s folds to s
   EXPECT_EQ(matches("\\p{L}+(?!\\d)", "ab1"), (Texts{"a"}));
+  EXPECT_EQ(matches("\\ba.\\b", "ab cab aé- a\xCC\x81"), (Texts{"ab", "aé", "a\xCC\x81"}));
+  EXPECT_EQ(matches("a\\B.", "ab a-"), (Texts{"ab"}));
+}
+
+// Classes that others narrow, and scripts without what they share with others: U+3001 stands in Chinese texts, but in
+// Japanese ones, too.
+TEST(TokenizerParts, RegexClassesOfScripts) {
+  using Texts = std::vector<std::string>;
+  EXPECT_EQ(matches("\\p{Han}+", "漢字、か"), (Texts{"漢字"}));
+  EXPECT_EQ(matches("\\p{^Han}+", "漢a字"), (Texts{"a"}));
+  EXPECT_EQ(matches("[\\p{L}&&[^\\p{Han}]]+", "ab漢字éй"), (Texts{"ab", "éй"}));
+  EXPECT_EQ(matches("[\\p{Lu}\\p{Lo}&&[A-F漢]]+", "xADz漢字G"), (Texts{"AD", "漢"}));
+  EXPECT_EQ(matches("[a-z&&[^a-z]]|1", "a1"), (Texts{"1"}));
+}
+
+// A megabyte without blanks, through every split rule and through merges: what took more than a few steps for each
+// character would end at the limit of steps, or not at all.
+TEST(TokenizerParts, MegabytesWithoutBlanks) {
+  std::uint32_t state = 1;
+  std::vector<std::string> texts(4);
+  texts[0].assign(1'000'000, 'a');
+  texts[1].assign(1'000'000, 'A');
+  while (texts[2].size() < 1'000'000) {
+    state = state * 1664525u + 1013904223u;
+    texts[2].push_back("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[(state >> 8) % 52]);
+    append_utf8(texts[3], 0x4E00 + (state >> 8) % 0x5000);
+  }
+  for (const SplitRule& rule : split_rules()) {
+    const PreTokenizer steps = pre_tokenizer_of(rule, "test");
+    for (const std::string& text : texts) {
+      CutText cut = CutText::whole(text);
+      pre_tokenize(PreTokenizer(steps.begin(), steps.end() - 1), cut);  // without the byte map
+      std::string joined;
+      for (std::size_t i = 0; i < cut.pieces.size(); ++i) joined += cut[i];
+      EXPECT_TRUE(joined == text) << rule.ids.front();
+    }
+  }
+  const Tokenizer bytes = Tokenizer::from_json(read_repository_file("models/tale-4M/tokenizer.json"), "", "tale-4M"),
+                  pieces = Tokenizer::from_gguf(llama_spm_metadata(), "llama-spm");
+  for (const Tokenizer* tokenizer : {&bytes, &pieces})
+    for (const std::string& text : texts)
+      EXPECT_TRUE(tokenizer->decode(tokenizer->encode(text, {.add_special = false})) == text);
+}
+
+// What the package `tokenizers` leaves as it is, because its Unicode does not know it: U+1DF9 would be reordered.
+TEST(TokenizerParts, NormalFormsGoByUnicodeNine) {
+  const auto nfc = [](const char* text) { return normalize({ToForm{UnicodeForm::nfc}}, text); };
+  EXPECT_EQ(nfc("e\xCC\x81"), "é");
+  EXPECT_EQ(nfc("a\xCC\x81\xE1\xB7\xB9"), "á\xE1\xB7\xB9");
+  EXPECT_EQ(nfc("x\xD2\x83\xE1\xB7\xB9"), "x\xD2\x83\xE1\xB7\xB9");
+  EXPECT_EQ(nfc("x\xCC\x81\xCC\xA3"), "x\xCC\xA3\xCC\x81");  // known since long: reordered
+  EXPECT_EQ(nfc("한글 かな 漢字 Ünï"), "한글 かな 漢字 Ünï");
 }
 
 // A run that needs more than the matcher's first stack.

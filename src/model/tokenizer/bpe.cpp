@@ -2,6 +2,7 @@
 #include "model/tokenizer/bpe.h"
 
 #include <algorithm>
+#include <cstring>
 #include <queue>
 
 #include "base/utf8.h"
@@ -14,6 +15,24 @@ constexpr std::size_t kMaxCachedWord = 64;  // bytes
 constexpr std::size_t kMaxCachedWords = 1 << 16;
 constexpr std::uint32_t kNone = 0xFFFFFFFFu;
 
+// Of a short word, eight bytes at a time.
+std::uint64_t hash_of(std::string_view word) noexcept {
+  std::uint64_t hash = word.size() * 0x9E3779B97F4A7C15u;
+  const auto mix = [&hash](std::uint64_t bytes) {
+    hash = (hash ^ bytes) * 0xD6E8FEB86659FD93u;
+    hash ^= hash >> 32;
+  };
+  std::uint64_t bytes = 0;
+  for (; word.size() > 8; word.remove_prefix(8)) {
+    std::memcpy(&bytes, word.data(), 8);
+    mix(bytes);
+  }
+  bytes = 0;
+  std::memcpy(&bytes, word.data(), word.size());
+  mix(bytes);
+  return hash;
+}
+
 std::string_view next_character(std::string_view text, std::size_t& at) {
   const std::size_t begin = at;
   next_code_point(text, at);
@@ -22,14 +41,42 @@ std::string_view next_character(std::string_view text, std::size_t& at) {
 
 }  // namespace
 
-const std::vector<std::int32_t>* WordCache::find(std::string_view word) const {
-  const auto found = words_.find(word);
-  return found == words_.end() ? nullptr : &found->second;
+std::size_t WordCache::place_of(std::string_view word, std::uint64_t hash) const noexcept {
+  const std::size_t mask = slots_.size() - 1;
+  std::size_t at = hash & mask;
+  while (slots_[at].text_size != 0 &&
+         (slots_[at].hash != hash || slots_[at].text_size != word.size() ||
+          std::memcmp(texts_.data() + slots_[at].text_begin, word.data(), word.size()) != 0))
+    at = (at + 1) & mask;
+  return at;
 }
 
-void WordCache::remember(std::string_view word, const std::int32_t* ids, std::size_t count) {
-  if (word.size() > kMaxCachedWord || words_.size() >= kMaxCachedWords) return;
-  words_.emplace(word, std::vector<std::int32_t>(ids, ids + count));
+std::optional<std::span<const std::int32_t>> WordCache::find(std::string_view word) const noexcept {
+  if (slots_.empty() || word.size() > kMaxCachedWord) return std::nullopt;
+  const Slot& slot = slots_[place_of(word, hash_of(word))];
+  if (slot.text_size == 0) return std::nullopt;
+  return std::span(ids_).subspan(slot.ids_begin, slot.ids_size);
+}
+
+void WordCache::remember(std::string_view word, std::span<const std::int32_t> ids) {
+  if (word.empty() || word.size() > kMaxCachedWord || count_ >= kMaxCachedWords) return;
+  if (count_ * 2 >= slots_.size()) grow();
+  const std::uint64_t hash = hash_of(word);
+  Slot& slot = slots_[place_of(word, hash)];
+  if (slot.text_size != 0) return;
+  slot = {hash, static_cast<std::uint32_t>(texts_.size()), static_cast<std::uint32_t>(ids_.size()),
+          static_cast<std::uint16_t>(word.size()), static_cast<std::uint16_t>(ids.size())};
+  texts_ += word;
+  ids_.insert(ids_.end(), ids.begin(), ids.end());
+  ++count_;
+}
+
+void WordCache::grow() {
+  std::vector<Slot> old(std::max<std::size_t>(slots_.size() * 2, 64));
+  old.swap(slots_);
+  for (const Slot& slot : old)
+    if (slot.text_size != 0)
+      slots_[place_of(std::string_view(texts_).substr(slot.text_begin, slot.text_size), slot.hash)] = slot;
 }
 
 // The symbols of one word as a doubly linked list in an array; a symbol that was merged into its left neighbour has
@@ -129,13 +176,13 @@ bool BpeModel::cuts_before_space(const Vocabulary& vocabulary) const {
 void BpeModel::encode(std::string_view text, const Vocabulary& vocabulary, WordCache& cache,
                       std::vector<std::int32_t>& ids) const {
   const auto encode_one = [&](std::string_view word) {
-    if (const auto* known = cache.find(word)) {
+    if (const auto known = cache.find(word)) {
       ids.insert(ids.end(), known->begin(), known->end());
       return;
     }
     const std::size_t before = ids.size();
     encode_word(word, vocabulary, ids);
-    cache.remember(word, ids.data() + before, ids.size() - before);
+    cache.remember(word, std::span(ids).subspan(before));
   };
   if (!cuts_before_space_) return encode_one(text);
   while (!text.empty()) {

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -32,19 +33,27 @@ struct BpeSettings {
   std::string end_suffix;               // behind the last one
 };
 
-// Words met before and their ids. Text repeats itself: nine words of ten come from here.
+// Words met before and their ids. Text repeats itself: nine words of ten come from here. An open-addressed table over
+// two arenas, because a lookup is most of what a known word costs.
 class WordCache {
  public:
-  // Null when the word has not been met.
-  const std::vector<std::int32_t>* find(std::string_view word) const;
-  void remember(std::string_view word, const std::int32_t* ids, std::size_t count);
+  // nullopt when the word has not been met. Valid until the next word is remembered.
+  std::optional<std::span<const std::int32_t>> find(std::string_view word) const noexcept;
+  void remember(std::string_view word, std::span<const std::int32_t> ids);
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
+  struct Slot {
+    std::uint64_t hash = 0;
+    std::uint32_t text_begin = 0, ids_begin = 0;
+    std::uint16_t text_size = 0, ids_size = 0;  // no word is empty: 0 is a free slot
   };
-  std::unordered_map<std::string, std::vector<std::int32_t>, Hash, std::equal_to<>> words_;
+  std::size_t place_of(std::string_view word, std::uint64_t hash) const noexcept;  // its slot, or the free one for it
+  void grow();
+
+  std::vector<Slot> slots_;  // a power of two, or none
+  std::size_t count_ = 0;
+  std::string texts_;
+  std::vector<std::int32_t> ids_;
 };
 
 class BpeModel {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tokenizers in GGUF metadata: model "llama" (SentencePiece BPE with scores) and "gpt2" (byte-level BPE with merges),
-// by llama.cpp's rules.
+// Tokenizers in GGUF metadata, by llama.cpp's rules: model "llama" (SentencePiece BPE with scores), "gpt2" (byte-level
+// BPE with merges), "gemma4" (merges over text whose spaces are U+2581) and "t5" (Unigram).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -68,6 +68,11 @@ void read_vocabulary(const GgufMetadata& metadata, bool spells_bytes_in_hex, Tok
   parts.vocabulary = Vocabulary(read_tokens(metadata, spells_bytes_in_hex, parts.source));
 }
 
+// Rules under which spaces are spelt U+2581 and characters are not mapped to bytes' letters.
+bool is_spelled_rule(std::string_view pre) {
+  return pre == "gemma4" || pre == "sarvam-moe" || pre == "granite-embed-multi-311m";
+}
+
 void read_special_ids(const GgufMetadata& metadata, TokenizerParts& parts) {
   const auto read = [&](std::string_view name, std::optional<std::int32_t>& id) {
     const auto value = metadata.unsigned_integer(key(name));
@@ -96,6 +101,8 @@ void read_added_tokens(const GgufMetadata& metadata, TokenizerParts& parts) {
     AddedToken entry;
     entry.id = static_cast<std::int32_t>(id);
     entry.content = token.text;
+    if (parts.family == Family::sentencepiece && !parts.vocabulary.has_scores)
+      entry.content = normalize({Replace{Pattern::literal(std::string(kVisibleSpace)), " "}}, std::move(entry.content));
     entry.special = token.kind != TokenKind::user_defined;
     entry.rstrip = is_phi3 && token.text != "<unk>" && token.text != "<s>" && token.text != "<|endoftext|>";
     added.push_back(std::move(entry));
@@ -113,8 +120,8 @@ void read_scored_model(const GgufMetadata& metadata, TokenizerParts& parts) {
   for (auto* id : {&parts.special.bos, &parts.special.eos, &parts.special.unknown})
     if (!parts.vocabulary.contains(**id)) id->reset();
   if (metadata.boolean(key("add_space_prefix")).value_or(true))
-    parts.normalizer.push_back(Prepend{std::string(kVisibleSpace)});
-  parts.normalizer.push_back(Replace{Pattern::literal(" "), std::string(kVisibleSpace)});
+    parts.normalizer.emplace_back(Prepend{std::string(kVisibleSpace)});
+  parts.normalizer.emplace_back(Replace{Pattern::literal(" "), std::string(kVisibleSpace)});
   parts.decoder.steps = {Replace{Pattern::literal(std::string(kVisibleSpace)), " "}, FromByteToken{}};
   parts.decoder.strip_left = parts.normalizer.size() > 1 ? 1 : 0;
   read_special_ids(metadata, parts);
@@ -173,8 +180,59 @@ void read_merged_model(const GgufMetadata& metadata, TokenizerParts& parts) {
   read_special_ids(metadata, parts);
 }
 
+std::string with_visible_spaces(std::string text) {
+  return normalize({Replace{Pattern::literal(" "), std::string(kVisibleSpace)}}, std::move(text));
+}
+
+// Merges over whole texts: Gemma 4, and what is cut as it is. llama.cpp cuts at line ends first, which makes no
+// difference to tokens that are either line ends or none.
+void read_spelled_model(const GgufMetadata& metadata, TokenizerParts& parts) {
+  parts.family = Family::sentencepiece;
+  // The format spells user-defined tokens by plain spaces, and their merges by the visible ones.
+  std::vector<Token> tokens = read_tokens(metadata, true, parts.source);
+  for (Token& token : tokens)
+    if (token.kind == TokenKind::user_defined) token.text = with_visible_spaces(std::move(token.text));
+  parts.vocabulary = Vocabulary(std::move(tokens));
+  read_special_ids(metadata, parts);
+  parts.normalizer = {Replace{Pattern::literal(" "), std::string(kVisibleSpace)}};
+  parts.decoder.steps = {Replace{Pattern::literal(std::string(kVisibleSpace)), " "}, FromByteToken{}};
+  BpeSettings settings;
+  settings.byte_fallback = true;
+  settings.fuse_unknown = true;
+  settings.unknown = parts.special.unknown;
+  parts.model = BpeModel(read_merges(metadata, parts), settings, parts.vocabulary);
+}
+
+void read_unigram_model(const GgufMetadata& metadata, TokenizerParts& parts) {
+  parts.family = Family::unigram;
+  parts.special = {.eos = 1, .unknown = 2, .padding = 0};
+  read_vocabulary(metadata, true, parts);
+  if (metadata.find(key("scores")) == nullptr)
+    corrupt(parts.source, "scores", "the key is missing, and without scores no piece is more probable than another");
+  parts.vocabulary.has_scores = true;
+  for (auto* id : {&parts.special.eos, &parts.special.unknown, &parts.special.padding})
+    if (!parts.vocabulary.contains(**id)) id->reset();
+  read_special_ids(metadata, parts);
+  if (const auto bytes = metadata.numbers(key("precompiled_charsmap"))) {
+    std::string blob;
+    for (const double byte : *bytes) blob.push_back(static_cast<char>(static_cast<int>(byte) & 0xFF));
+    parts.normalizer.emplace_back(
+        ApplyCharsMap{std::make_shared<const CharsMap>(blob, parts.source + ": " + key("precompiled_charsmap"))});
+  }
+  const SentencePieceSpaces spaces{metadata.boolean(key("remove_extra_whitespaces")).value_or(false),
+                                   metadata.boolean(key("add_space_prefix")).value_or(true), true};
+  parts.normalizer.emplace_back(spaces);
+  parts.decoder.steps = {Replace{Pattern::literal(std::string(kVisibleSpace)), " "}, FromByteToken{}};
+  parts.decoder.strip_left = spaces.add_prefix ? 1 : 0;
+  bool has_bytes = true;
+  for (unsigned byte = 0; byte < 256; ++byte)
+    has_bytes = has_bytes && parts.vocabulary.byte_token(static_cast<std::uint8_t>(byte)) >= 0;
+  parts.model = UnigramModel(parts.vocabulary, {parts.special.unknown.value_or(-1), has_bytes, true});
+}
+
 bool adds_bos_by_default(const TokenizerParts& parts) {
-  if (parts.family == Family::sentencepiece) return true;
+  if (parts.family == Family::unigram) return false;
+  if (parts.family == Family::sentencepiece) return parts.vocabulary.has_scores;
   const SplitRule* rule = split_rule(parts.pre_id);
   return rule != nullptr && rule->add_bos;
 }
@@ -190,17 +248,24 @@ TokenizerParts read_gguf(const GgufMetadata& metadata, const std::string& source
                 fmt::format("{}: this file carries no tokenizer (tokenizer.ggml.model is 'none' or missing)", source));
   } else if (model == "llama") {
     read_scored_model(metadata, parts);
+  } else if (model == "gemma4" || (model == "gpt2" && is_spelled_rule(metadata.string(key("pre")).value_or("")))) {
+    read_spelled_model(metadata, parts);
   } else if (model == "gpt2") {
     read_merged_model(metadata, parts);
+  } else if (model == "t5") {
+    read_unigram_model(metadata, parts);
   } else {
     throw Error(ErrorKind::unsupported,
-                fmt::format("{}: {}: tokenizers of kind '{}' are not supported; llama and gpt2 are", source,
+                fmt::format("{}: {}: tokenizers of kind '{}' are not supported; llama, gpt2, gemma4 and t5 are", source,
                             key("model"), model));
   }
   read_added_tokens(metadata, parts);
-  if (parts.special.bos && metadata.boolean(key("add_bos_token")).value_or(adds_bos_by_default(parts)))
+  // llama.cpp puts Gemma 4's begin token before every text, whatever the file says.
+  if (parts.special.bos &&
+      (model == "gemma4" || metadata.boolean(key("add_bos_token")).value_or(adds_bos_by_default(parts))))
     parts.prefix = {*parts.special.bos};
-  if (parts.special.eos && metadata.boolean(key("add_eos_token")).value_or(false)) parts.suffix = {*parts.special.eos};
+  if (parts.special.eos && metadata.boolean(key("add_eos_token")).value_or(parts.family == Family::unigram))
+    parts.suffix = {*parts.special.eos};
   parts.chat_template = metadata.string("tokenizer.chat_template").value_or("");
   find_end_tokens(parts);
   return parts;

@@ -95,6 +95,20 @@ std::string choose_split_rule(const TokenizerParts& parts) {
   return std::string((*rule)->ids.front());
 }
 
+// "left right" in the order of ranks.
+std::vector<std::string> spelled_merges(const TokenizerParts& parts) {
+  std::vector<MergeTable::Entry> entries = parts.bpe()->merges().entries();
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const auto& a, const auto& b) { return a.merge.rank < b.merge.rank; });
+  const auto spelt = [&](Symbol symbol) {
+    return normalize({Replace{Pattern::literal(" "), "\xC4\xA0"}},
+                     parts.vocabulary[symbol].text);  // a space would be taken for the border
+  };
+  std::vector<std::string> merges;
+  for (const MergeTable::Entry& entry : entries) merges.push_back(spelt(entry.left) + " " + spelt(entry.right));
+  return merges;
+}
+
 void write_byte_level(const TokenizerParts& parts, GgufMetadata& metadata) {
   const BpeSettings& settings = parts.bpe()->settings();
   if (!settings.continuing_prefix.empty() || !settings.end_suffix.empty())
@@ -102,16 +116,12 @@ void write_byte_level(const TokenizerParts& parts, GgufMetadata& metadata) {
   // llama.cpp does not normalise, and its converter takes models that do all the same; lost_in_gguf() says what that
   // changes.
   metadata.set("tokenizer.ggml.pre", GgufValue::of_string(choose_split_rule(parts)));
-  std::vector<MergeTable::Entry> entries = parts.bpe()->merges().entries();
-  std::stable_sort(entries.begin(), entries.end(),
-                   [](const auto& a, const auto& b) { return a.merge.rank < b.merge.rank; });
-  std::vector<std::string> merges;
-  const auto spelt = [&](Symbol symbol) {
-    return normalize({Replace{Pattern::literal(" "), "\xC4\xA0"}},
-                     parts.vocabulary[symbol].text);  // a space would be taken for the border
-  };
-  for (const MergeTable::Entry& entry : entries) merges.push_back(spelt(entry.left) + " " + spelt(entry.right));
-  metadata.set("tokenizer.ggml.merges", GgufValue::of_strings(std::move(merges)));
+  metadata.set("tokenizer.ggml.merges", GgufValue::of_strings(spelled_merges(parts)));
+}
+
+// T5's: white space is what parts words, and nothing else.
+bool removes_blanks(const Split& split) {
+  return split.behaviour == SplitBehaviour::removed && !split.invert && split.pattern.text() == "\\s";
 }
 
 // Whether a space is put before the text. Error(unsupported) where spaces are not spelt or words not cut as llama.cpp's
@@ -137,7 +147,8 @@ bool adds_space_prefix(const TokenizerParts& parts) {
       prefix = metaspace->prepend != PrependScheme::never;
       escapes = true;
     } else if (const auto* split = std::get_if<Split>(&step);
-               !(split != nullptr && escapes && split->pattern.is_literal() && split->pattern.text() == " ")) {
+               split == nullptr ||
+               !(removes_blanks(*split) || (escapes && split->pattern.is_literal() && split->pattern.text() == " "))) {
       unsupported(parts, "it cuts text into words by a rule of its own");
     }
   }
@@ -165,17 +176,64 @@ std::vector<float> scores_from_ranks(const TokenizerParts& parts) {
   return scores;
 }
 
-void write_sentencepiece(const TokenizerParts& parts, Columns& columns, GgufMetadata& metadata) {
+// The model's own, or the order of merges in their place.
+std::vector<float> scores_of(const TokenizerParts& parts, const Columns& columns) {
+  std::vector<float> scores = columns.scores;
+  if (parts.vocabulary.has_scores) return scores;
+  const std::vector<float> ranks = scores_from_ranks(parts);
+  std::copy_n(ranks.begin(), std::min(ranks.size(), scores.size()), scores.begin());
+  for (std::size_t id = 0; id < scores.size(); ++id)
+    if (id >= parts.vocabulary.size() || parts.vocabulary[id].text.empty()) scores[id] = kPaddingScore;
+  return scores;
+}
+
+// Gemma 4's vocabulary has merges of its own, not those of scores; it is known by its turns.
+bool is_gemma4(const TokenizerParts& parts) {
+  return parts.family == Family::sentencepiece && !parts.vocabulary.has_scores && parts.vocabulary.find("<turn|>");
+}
+
+void write_gemma4(const TokenizerParts& parts, Columns& columns, GgufMetadata& metadata) {
   if (!parts.bpe()->settings().byte_fallback) unsupported(parts, "it has no byte tokens for unknown characters");
-  const bool prefix = adds_space_prefix(parts);
-  if (!parts.vocabulary.has_scores) {
-    const std::vector<float> scores = scores_from_ranks(parts);
-    std::copy_n(scores.begin(), std::min(scores.size(), columns.scores.size()), columns.scores.begin());
-    for (std::size_t id = 0; id < columns.scores.size(); ++id)
-      if (id >= parts.vocabulary.size() || parts.vocabulary[id].text.empty()) columns.scores[id] = kPaddingScore;
-  }
+  if (adds_space_prefix(parts)) unsupported(parts, "it puts a space before the text");
+  // What a chat's reader is to see.
+  constexpr std::string_view kShown[] = {"<|channel>",       "<channel|>",       "<|tool_call>", "<tool_call|>",
+                                         "<|tool_response>", "<tool_response|>", "<|\"|>"};
+  for (std::size_t id = 0; id < columns.texts.size(); ++id)
+    if (std::ranges::find(kShown, columns.texts[id]) != std::end(kShown))
+      columns.kinds[id] = static_cast<std::int32_t>(TokenKind::user_defined);
+  metadata.set("tokenizer.ggml.scores", GgufValue::of_f32s(scores_of(parts, columns)));
+  metadata.set("tokenizer.ggml.merges", GgufValue::of_strings(spelled_merges(parts)));
+}
+
+// The value of a SentencePiece setting, by what the normalizer does.
+bool removes_extra_spaces(const TokenizerParts& parts) {
+  for (const PreTokenizerStep& step : parts.pre_tokenizer)
+    if (const auto* split = std::get_if<Split>(&step); split != nullptr && removes_blanks(*split)) return true;
+  return std::ranges::any_of(parts.normalizer, [](const NormalizerStep& step) {
+    if (const auto* spaces = std::get_if<SentencePieceSpaces>(&step)) return spaces->remove_extra;
+    const auto* replace = std::get_if<Replace>(&step);
+    return replace != nullptr && replace->pattern.text() == " {2,}";
+  });
+}
+
+void write_unigram(const TokenizerParts& parts, const Columns& columns, GgufMetadata& metadata) {
   metadata.set("tokenizer.ggml.pre", GgufValue::of_string("default"));
   metadata.set("tokenizer.ggml.scores", GgufValue::of_f32s(columns.scores));
+  metadata.set("tokenizer.ggml.add_space_prefix", GgufValue::of_bool(adds_space_prefix(parts)));
+  metadata.set("tokenizer.ggml.remove_extra_whitespaces", GgufValue::of_bool(removes_extra_spaces(parts)));
+  for (const NormalizerStep& step : parts.normalizer)
+    if (const auto* map = std::get_if<ApplyCharsMap>(&step)) {
+      std::vector<std::uint64_t> bytes;
+      for (const char byte : map->map->blob()) bytes.push_back(static_cast<std::uint8_t>(byte));
+      metadata.set("tokenizer.ggml.precompiled_charsmap", {GgufType::array, GgufArray{GgufType::u8, std::move(bytes)}});
+    }
+}
+
+void write_sentencepiece(const TokenizerParts& parts, const Columns& columns, GgufMetadata& metadata) {
+  if (!parts.bpe()->settings().byte_fallback) unsupported(parts, "it has no byte tokens for unknown characters");
+  const bool prefix = adds_space_prefix(parts);
+  metadata.set("tokenizer.ggml.pre", GgufValue::of_string("default"));
+  metadata.set("tokenizer.ggml.scores", GgufValue::of_f32s(scores_of(parts, columns)));
   metadata.set("tokenizer.ggml.add_space_prefix", GgufValue::of_bool(prefix));
 }
 
@@ -205,14 +263,16 @@ GgufMetadata write_gguf(const TokenizerParts& parts, std::uint64_t rows) {
   Columns columns = make_columns(parts, rows);
   switch (parts.family) {
     case Family::unigram:
-      unsupported(parts, "Unigram models are written by no format here");
+      metadata.set("tokenizer.ggml.model", GgufValue::of_string("t5"));
+      write_unigram(parts, columns, metadata);
+      break;
     case Family::byte_level:
       metadata.set("tokenizer.ggml.model", GgufValue::of_string("gpt2"));
       write_byte_level(parts, metadata);
       break;
     case Family::sentencepiece:
-      metadata.set("tokenizer.ggml.model", GgufValue::of_string("llama"));
-      write_sentencepiece(parts, columns, metadata);
+      metadata.set("tokenizer.ggml.model", GgufValue::of_string(is_gemma4(parts) ? "gemma4" : "llama"));
+      is_gemma4(parts) ? write_gemma4(parts, columns, metadata) : write_sentencepiece(parts, columns, metadata);
       break;
   }
   metadata.set("tokenizer.ggml.tokens", GgufValue::of_strings(std::move(columns.texts)));

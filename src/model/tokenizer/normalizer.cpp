@@ -18,10 +18,40 @@ bool is_ascii(std::string_view text) noexcept {
   return true;
 }
 
-std::string apply(const ToForm& step, std::string text) {
-  if (is_ascii(text)) return text;
+struct Range {
+  char32_t first, last;
+};
+
+template <std::size_t N>
+bool is_in(const Range (&ranges)[N], char32_t c) noexcept {
+  const Range* range = std::upper_bound(ranges, ranges + N, c, [](char32_t x, const Range& r) { return x < r.first; });
+  return range != ranges && c <= range[-1].last;
+}
+
+// Ranges in which every character is in form NFC, whatever stands beside it.
+constexpr Range kComposed[] = {{0, 0x2FF},       {0x388, 0x482},   {0x5D0, 0x5EA},     {0x621, 0x64A},
+                               {0xE01, 0xE37},   {0x2010, 0x2027}, {0x2030, 0x205E},   {0x3001, 0x3029},
+                               {0x3041, 0x3096}, {0x30A1, 0x30FF}, {0x3400, 0x4DBF},   {0x4E00, 0x9FFF},
+                               {0xAC00, 0xD7A3}, {0xFF01, 0xFF9D}, {0x1F300, 0x1F64F}, {0x20000, 0x2A6DF}};
+
+// Characters later than Unicode 9 that decompose, combine or are reordered. The package that models' texts were
+// normalised with goes by Unicode 9, where they are unassigned and stay as they are (tools/compare_tokenizers.py).
+constexpr Range kLater[] = {
+    {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},     {0xC3C, 0xC3C},
+    {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},   {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},
+    {0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},   {0xA82C, 0xA82C},   {0xAB69, 0xAB69},   {0x10781, 0x10785},
+    {0x10787, 0x107B0}, {0x107B2, 0x107BA}, {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF},
+    {0x10F46, 0x10F50}, {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E},
+    {0x11839, 0x1183A}, {0x11930, 0x11930}, {0x11938, 0x11938}, {0x1193D, 0x1193E}, {0x11943, 0x11943},
+    {0x119E0, 0x119E0}, {0x11A34, 0x11A34}, {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42},
+    {0x11D44, 0x11D45}, {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E030, 0x1E06D},
+    {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF},
+    {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
+
+void append_form(UnicodeForm form, std::string_view text, std::string& out) {
+  if (text.empty()) return;
   int options = UTF8PROC_STABLE;
-  switch (step.form) {
+  switch (form) {
     case UnicodeForm::nfc:
       options |= UTF8PROC_COMPOSE;
       break;
@@ -40,8 +70,27 @@ std::string apply(const ToForm& step, std::string text) {
       utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
                    &mapped, static_cast<utf8proc_option_t>(options));
   if (size < 0) throw Error(ErrorKind::internal, std::string("Unicode normalisation failed: ") + utf8proc_errmsg(size));
-  std::string out(reinterpret_cast<const char*>(mapped), static_cast<std::size_t>(size));
+  out.append(reinterpret_cast<const char*>(mapped), static_cast<std::size_t>(size));
   std::free(mapped);
+}
+
+std::string apply(const ToForm& step, std::string text) {
+  if (is_ascii(text)) return text;
+  std::string out;
+  std::size_t done = 0;  // what stands before is in `out`
+  bool is_composed = step.form == UnicodeForm::nfc;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t begin = at;
+    const char32_t c = next_code_point(text, at);
+    if (c < 0x300) continue;
+    is_composed = is_composed && is_in(kComposed, c);
+    if (!is_in(kLater, c)) continue;
+    append_form(step.form, std::string_view(text).substr(done, begin - done), out);
+    out.append(text, begin, at - begin);
+    done = at;
+  }
+  if (is_composed) return text;
+  append_form(step.form, std::string_view(text).substr(done), out);
   return out;
 }
 

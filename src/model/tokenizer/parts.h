@@ -59,7 +59,8 @@ struct TokenizerParts {
 // Files beside tokenizer.json; empty texts are absent files.
 struct SideFiles {
   std::string_view tokenizer_config, generation_config, config;
-  std::string directory{};  // with a slash behind it, for messages; may be empty
+  std::string directory{};          // with a slash behind it, for messages; may be empty
+  std::string_view added_tokens{};  // added_tokens.json
 };
 
 // Byte-level tokenizers without tokenizer.json; empty texts are absent files.
@@ -69,7 +70,7 @@ struct VocabularyFiles {
 
 TokenizerParts read_vocabulary_files(const VocabularyFiles& files, const SideFiles& sides);
 TokenizerParts read_tokenizer_json(std::string_view text, const SideFiles& sides, const std::string& source);
-TokenizerParts read_sentencepiece(std::string_view model_proto, const std::string& source);
+TokenizerParts read_sentencepiece(std::string_view model_proto, const SideFiles& sides, const std::string& source);
 TokenizerParts read_gguf(const GgufMetadata& metadata, const std::string& source);
 // The special ids and end tokens that the side files name; fills what `parts` does not know.
 void apply_side_files(const SideFiles& sides, TokenizerParts& parts);

@@ -14,7 +14,7 @@ namespace {
 
 // Backtracking steps of one match. Split expressions of real tokenizers need a handful for each character of a word.
 constexpr std::uint32_t kMatchLimit = 10'000'000;
-constexpr std::size_t kMaxJitStack = std::size_t{16} << 20;
+constexpr std::size_t kMaxJitStack = std::size_t{256} << 20;  // of addresses; memory is taken as it is needed
 
 std::string message_of(int code) {
   std::array<unsigned char, 256> text{};
@@ -45,13 +45,23 @@ Pattern Pattern::regex(std::string text, const std::string& place) {
                 fmt::format("{}: this regular expression cannot be compiled: {} at offset {} of '{}'", place,
                             message_of(error), offset, translated));
   // Without JIT (a hardened kernel may refuse executable pages) the interpreter does the same, slower.
-  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
   Pattern pattern;
+  pattern.has_machine_code_ = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0;
   pattern.text_ = std::move(text);
   pattern.place_ = place;
   pattern.code_ = std::shared_ptr<const pcre2_real_code_8>(
       code, [](const pcre2_real_code_8* p) { pcre2_code_free(const_cast<pcre2_code*>(p)); });
   return pattern;
+}
+
+bool is_script(std::string_view name) {
+  const std::string expression = "\\p{sc:" + std::string(name) + "}";
+  int error = 0;
+  std::size_t offset = 0;
+  pcre2_code* const code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(), PCRE2_UTF,
+                                         &error, &offset, nullptr);
+  pcre2_code_free(code);
+  return code != nullptr;
 }
 
 PatternScan::PatternScan(const Pattern& pattern) : pattern_(pattern) {
@@ -71,11 +81,12 @@ PatternScan::~PatternScan() {
 
 int PatternScan::match(std::string_view subject, std::size_t from) {
   const auto* text = reinterpret_cast<PCRE2_SPTR>(subject.data());
-  int result = pcre2_match(pattern_.code_.get(), text, subject.size(), from, PCRE2_NO_UTF_CHECK, data_, context_);
+  const auto run = pattern_.has_machine_code_ ? &pcre2_jit_match : &pcre2_match;  // the same, with fewer questions
+  int result = run(pattern_.code_.get(), text, subject.size(), from, PCRE2_NO_UTF_CHECK, data_, context_);
   if (result == PCRE2_ERROR_JIT_STACKLIMIT && stack_ == nullptr) {
     stack_ = pcre2_jit_stack_create(std::size_t{64} << 10, kMaxJitStack, nullptr);
     pcre2_jit_stack_assign(context_, nullptr, stack_);
-    result = pcre2_match(pattern_.code_.get(), text, subject.size(), from, PCRE2_NO_UTF_CHECK, data_, context_);
+    result = run(pattern_.code_.get(), text, subject.size(), from, PCRE2_NO_UTF_CHECK, data_, context_);
   }
   return result;
 }

@@ -38,6 +38,7 @@ class Pattern {
   std::string text_;
   std::string place_;
   std::shared_ptr<const pcre2_real_code_8> code_;
+  bool has_machine_code_ = false;  // pcre2_jit_match may run it
 };
 
 class PatternScan {
@@ -70,6 +71,9 @@ class PatternScan {
   pcre2_real_match_context_8* context_ = nullptr;
   pcre2_real_jit_stack_8* stack_ = nullptr;
 };
+
+// Whether a Unicode script has this name, as \p{...} spells it.
+bool is_script(std::string_view name);
 
 // The PCRE2 spelling of an Oniguruma expression. Error(unsupported) names the construct.
 std::string translate_regex(std::string_view regex, const std::string& place);

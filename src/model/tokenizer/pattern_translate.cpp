@@ -3,6 +3,9 @@
 // From Oniguruma's spelling to PCRE2's. What both spell alike passes through.
 #include <fmt/format.h>
 
+#include <cstdint>
+
+#include "base/utf8.h"
 #include "model/tokenizer/pattern.h"
 #include "nibble/error.h"
 
@@ -82,6 +85,16 @@ class Translator {
         at_ += 6;
         return;
       }
+      case 'b':
+        if (in_class) break;  // a backspace
+        out_ += fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", kWord);
+        at_ += 2;
+        return;
+      case 'B':
+        if (in_class) break;
+        out_ += fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", kWord);
+        at_ += 2;
+        return;
       case 'K':
       case 'C':
         refuse("an escape that is not allowed in a split rule");
@@ -97,11 +110,16 @@ class Translator {
     if (at_ >= regex_.size() || regex_[at_] != '{') return;
     const std::size_t close = regex_.find('}', at_);
     if (close == std::string_view::npos) refuse("an unclosed brace");
-    out_.append(regex_.substr(at_, close + 1 - at_));
+    std::string_view name = regex_.substr(at_ + 1, close - at_ - 1);
+    const bool negated = name.starts_with('^');
+    if (negated) name.remove_prefix(1);
+    // A script means its own characters; PCRE2 takes a bare name for those that it shares with others, too.
+    out_ += fmt::format("{{{}{}{}}}", negated ? "^" : "", is_script(name) ? "sc:" : "", name);
     at_ = close + 1;
   }
 
   void bracket() {
+    const std::size_t begin = out_.size();
     out_.push_back('[');
     ++at_;
     if (at_ < regex_.size() && regex_[at_] == '^') {
@@ -119,13 +137,47 @@ class Translator {
       } else if (c == '[') {
         nested_bracket();
       } else if (regex_.substr(at_, 2) == "&&") {
-        refuse("an intersection of character classes (&&), which is not supported,");
+        return intersect(begin);
       } else {
         out_.push_back(c);
         ++at_;
       }
     }
     refuse("an unclosed character class");
+  }
+
+  // [A&&[B]]. What has been written of A begins at `begin`.
+  void intersect(std::size_t begin) {
+    constexpr std::string_view kWhat =
+        "an intersection of character classes (&&) that is neither [A&&[B]] nor [A&&[^B]],";
+    const std::string members = out_.substr(begin) + "]";
+    if (members.starts_with("[^") || regex_.substr(at_, 3) != "&&[") refuse(kWhat);
+    out_.resize(begin);
+    at_ += 2;
+    bracket();
+    const std::string other = out_.substr(begin);
+    if (at_ >= regex_.size() || regex_[at_] != ']') refuse(kWhat);
+    ++at_;
+    out_.resize(begin);
+    out_ += class_of("(?:(?=" + other + ")" + members + ")+");
+  }
+
+  // The characters that an expression's matches consist of, as one class: a repeated class takes no memory for each
+  // character that it has passed, a repeated group does.
+  std::string class_of(const std::string& expression) const {
+    std::string all;
+    for (char32_t c = 0; c < 0x110000; ++c)
+      if (c < 0xD800 || c > 0xDFFF) append_utf8(all, c);
+    const Pattern pattern = Pattern::regex(expression, place_);
+    std::string ranges;
+    PatternScan scan(pattern);
+    scan.each(all, [&](std::size_t first, std::size_t end) {
+      std::size_t last = end - 1;
+      while ((static_cast<unsigned char>(all[last]) & 0xC0) == 0x80) --last;
+      ranges += fmt::format("\\x{{{:X}}}-\\x{{{:X}}}", static_cast<std::uint32_t>(next_code_point(all, first)),
+                            static_cast<std::uint32_t>(next_code_point(all, last)));
+    });
+    return ranges.empty() ? "(?!)" : "[" + ranges + "]";
   }
 
   // [:alpha:] is spelt alike in both; a class within a class is not.

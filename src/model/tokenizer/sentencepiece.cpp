@@ -4,12 +4,14 @@
 // fields matter here.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
 #include "base/utf8.h"
 #include "io/message_text.h"
 #include "model/tokenizer/parts.h"
+#include "model/tokenizer/side_tokens.h"
 #include "nibble/error.h"
 
 namespace nibble::tokenizing {
@@ -197,14 +199,31 @@ std::optional<std::int32_t> piece_id(std::int64_t id, const Vocabulary& vocabula
   return static_cast<std::int32_t>(id);
 }
 
-// User-defined pieces are looked for after normalisation, as they are spelt. Control pieces never come out of text
-// unless asked for.
-std::vector<AddedToken> added_pieces(const Model& model, const Vocabulary& vocabulary) {
-  std::vector<AddedToken> added;
+// Tokens that a class of tokenizers puts behind its model's pieces.
+void add_class_tokens(const std::string& tokenizer_class, std::size_t num_pieces, std::vector<AddedToken>& added) {
+  if (tokenizer_class != "ChatGLMTokenizer") return;
+  constexpr std::string_view kTexts[] = {"[MASK]",   "[gMASK]",       "[sMASK]",        "sop", "eop", "<|system|>",
+                                         "<|user|>", "<|assistant|>", "<|observation|>"};
+  for (std::size_t i = 0; i < std::size(kTexts); ++i) {
+    AddedToken token;
+    token.id = static_cast<std::int32_t>(num_pieces + i);
+    token.content = kTexts[i];
+    token.special = true;
+    const bool is_named =
+        std::ranges::any_of(added, [&](const AddedToken& a) { return a.id == token.id || a.content == token.content; });
+    if (!is_named) added.push_back(std::move(token));
+  }
+}
+
+// Besides those that the files beside the model name: user-defined pieces are looked for after normalisation, as they
+// are spelt; control pieces never come out of text unless asked for.
+void add_pieces(const Model& model, const Vocabulary& vocabulary, std::vector<AddedToken>& added) {
+  std::vector<bool> is_named(vocabulary.size());
+  for (const AddedToken& token : added) is_named[static_cast<std::size_t>(token.id)] = true;
   for (std::size_t id = 0; id < vocabulary.size(); ++id) {
     const Token& token = vocabulary[id];
     const bool user_defined = token.kind == TokenKind::user_defined && model.type == Model::bpe;
-    if (token.kind != TokenKind::control && !user_defined) continue;
+    if (is_named[id] || (token.kind != TokenKind::control && !user_defined)) continue;
     AddedToken entry;
     entry.id = static_cast<std::int32_t>(id);
     entry.content = token.text;
@@ -212,12 +231,11 @@ std::vector<AddedToken> added_pieces(const Model& model, const Vocabulary& vocab
     entry.normalized = user_defined;
     added.push_back(std::move(entry));
   }
-  return added;
 }
 
 }  // namespace
 
-TokenizerParts read_sentencepiece(std::string_view model_proto, const std::string& source) {
+TokenizerParts read_sentencepiece(std::string_view model_proto, const SideFiles& sides, const std::string& source) {
   Model model = read_proto(model_proto, source);
   if (model.type != Model::unigram && model.type != Model::bpe)
     throw Error(ErrorKind::unsupported,
@@ -225,13 +243,16 @@ TokenizerParts read_sentencepiece(std::string_view model_proto, const std::strin
                             source, model.type));
   if (model.whitespace_as_suffix)
     throw Error(ErrorKind::unsupported, fmt::format("{}: treat_whitespace_as_suffix is not supported", source));
+  std::vector<AddedToken> added = read_side_tokens(sides);
+  add_class_tokens(class_of(sides), model.pieces.size(), added);
+  put_side_tokens(added, model.pieces, source);
   TokenizerParts parts;
   parts.source = source;
   parts.vocabulary = Vocabulary(std::move(model.pieces));
   parts.vocabulary.has_scores = true;
   const Vocabulary& vocabulary = parts.vocabulary;
   for (std::size_t id = 0; id < vocabulary.size(); ++id)
-    if (vocabulary.find(vocabulary[id].text) != static_cast<std::int32_t>(id))
+    if (!vocabulary[id].text.empty() && vocabulary.find(vocabulary[id].text) != static_cast<std::int32_t>(id))
       throw Error(ErrorKind::corrupt, fmt::format("{}: piece {} appears twice, the second time as id {}", source,
                                                   quote_name(vocabulary[id].text), id));
   parts.special = {.bos = piece_id(model.bos, vocabulary),
@@ -240,11 +261,12 @@ TokenizerParts read_sentencepiece(std::string_view model_proto, const std::strin
   parts.special.unknown = piece_id(model.unknown, vocabulary);
   if (!parts.special.unknown)
     throw Error(ErrorKind::corrupt, fmt::format("{}: unk_id is not a piece: {}", source, model.unknown));
-  parts.added = AddedTokens(added_pieces(model, vocabulary));
+  add_pieces(model, vocabulary, added);
+  parts.added = AddedTokens(std::move(added));
   if (!model.chars_map.empty())
-    parts.normalizer.push_back(
+    parts.normalizer.emplace_back(
         ApplyCharsMap{std::make_shared<const CharsMap>(model.chars_map, source + ": precompiled_charsmap")});
-  parts.normalizer.push_back(
+  parts.normalizer.emplace_back(
       SentencePieceSpaces{model.remove_extra_whitespaces, model.add_dummy_prefix, model.escape_whitespaces});
   if (model.type == Model::bpe) {
     parts.family = Family::sentencepiece;
@@ -270,9 +292,18 @@ TokenizerParts read_sentencepiece(std::string_view model_proto, const std::strin
 }
 
 void adopt_scores(const TokenizerParts& sentencepiece, TokenizerParts& parts) {
-  for (std::size_t id = 0; id < parts.vocabulary.size(); ++id)
-    if (const auto same = sentencepiece.vocabulary.find(parts.vocabulary[id].text))
-      parts.vocabulary.set_score(id, sentencepiece.vocabulary[*same].score);
+  for (std::size_t id = 0; id < parts.vocabulary.size(); ++id) {
+    const Token& token = parts.vocabulary[id];
+    const auto same = sentencepiece.vocabulary.find(token.text);
+    if (!same) continue;
+    if (*same != static_cast<std::int32_t>(id) && token.kind == TokenKind::normal &&
+        parts.vocabulary.find(token.text) == static_cast<std::int32_t>(id))
+      throw Error(
+          ErrorKind::corrupt,
+          fmt::format("{}: model.vocab.{}: another id than in {}, where it is {}; take one of the two files away: {}",
+                      parts.source, quote_name(token.text), sentencepiece.source, *same, id));
+    parts.vocabulary.set_score(id, sentencepiece.vocabulary[*same].score);
+  }
   parts.vocabulary.has_scores = true;
 }
 

@@ -51,13 +51,33 @@ constexpr std::string_view kEastAsian = R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{
 constexpr std::string_view kHanKana = "[一-龥぀-ゟ゠-ヿ]+";
 constexpr std::string_view kDeepseekSigns = "\\s?[!-/:-~！-／：-～‘-‟　-。]+";
 
+#define NIBBLE_RUNS \
+  R"(\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})"
+#define NIBBLE_NO_HAN "&&[^\\p{Han}]]"
+constexpr std::string_view kKimiK2 =
+    R"([\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M})" NIBBLE_NO_HAN
+    R"(*[\p{Ll}\p{Lm}\p{Lo}\p{M})" NIBBLE_NO_HAN "+" NIBBLE_CONTRACTIONS
+    R"(?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M})" NIBBLE_NO_HAN R"(+[\p{Ll}\p{Lm}\p{Lo}\p{M})" NIBBLE_NO_HAN
+    "*" NIBBLE_CONTRACTIONS R"(?|\p{N}{1,3}|)" NIBBLE_SIGNS "|" NIBBLE_SPACES;
+constexpr std::string_view kAfmoeScripts =
+    R"([\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{F900}-\x{FAFF}\x{3040}-\x{309F}\x{30A0}-\x{30FF}\x{FF65}-\x{FF9F}\x{2F00}-\x{2FDF})"
+    R"(\x{E40}-\x{E7F}\x{E80}-\x{EFF}\x{1780}-\x{17FF}\x{1000}-\x{109F}\x{AA60}-\x{AA7F}\x{A9E0}-\x{A9FF}\x{AC00}-\x{D7AF}\x{1100}-\x{11FF}]+)";
+constexpr std::string_view kSpark =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+)";
+constexpr std::string_view kYoutuScripts =
+    R"([\x{AC00}-\x{D7A3}\x{3131}-\x{318E}]+|[！…“”‘’—：；，\x{3001}-\x{303F}\x{FE30}-\x{FE4F}]+|[\x{3105}-\x{312F}]+|[\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)";
+constexpr std::string_view kYoutu = NIBBLE_UPPER_THEN_LOWER NIBBLE_CONTRACTIONS
+    "?|" NIBBLE_UPPER NIBBLE_CONTRACTIONS R"(?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)" NIBBLE_SPACES;
+constexpr std::string_view kExaoneMoe = NIBBLE_CONTRACTIONS
+    R"(|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)";
+
 const std::vector<SplitRule>& table() {
   static const std::vector<SplitRule> rules = {
       {{"gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling", "gigachat", "a.x-4.0", "mellum",
         "modern-bert", "exaone4", "roberta-bpe", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "jina-v1-en",
         "jina-v2-code"},
        {{kGpt2Split}}},
-      {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
+      {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"},
        {{kLlama3}, {kLlama3Spelt}},
        true,
        true},
@@ -66,10 +86,10 @@ const std::vector<SplitRule>& table() {
        {{kQwen2}, {kQwen2Spelt}}},
       {{"qwen35"}, {{kQwen35}}},
       {{"tekken"}, {{kTekken}}, true, true},
-      {{"gpt-4o", "llama4", "kanana2", "minimax-m2"}, {{kGpt4o}}},
+      {{"gpt-4o", "llama4", "kanana2", "minimax-m2", "talkie"}, {{kGpt4o}}},
       {{"deepseek-llm"}, {{R"([\r\n])", kDeepseekLetters, kDeepseekSigns, R"(\s+$)", kEastAsian, R"(\p{N}+)"}}},
       {{"deepseek-coder"}, {{R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kEastAsian, R"(\p{N})"}}},
-      {{"deepseek-v3", "hunyuan-dense", "joyai-llm"}, {{R"(\p{N}{1,3})", kHanKana, kDeepseek3}}},
+      {{"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"}, {{R"(\p{N}{1,3})", kHanKana, kDeepseek3}}},
       {{"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
        {{R"(\p{N})", kGpt2Split}}},
       {{"falcon"}, {{R"([\p{P}$+<=>^~|`]+)", kGpt2Split, "[0-9][0-9][0-9]"}}},
@@ -78,6 +98,26 @@ const std::vector<SplitRule>& table() {
       {{"bailingmoe", "bailingmoe2", "llada-moe"},
        {{R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)"}}},
       {{"seed-coder"}, {{NIBBLE_CONTRACTIONS "|" NIBBLE_LETTERS R"(|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|)" NIBBLE_SPACES}}},
+      {{"kimi-k2"}, {{kKimiK2}}},
+      {{"granite-embed-multi-97m"}, {{kGpt4o}}, true},
+      {{"tiny_aya", "cohere2moe"}, {{R"(\d{1,3}(?=(?:\d{3})*\b))", kGpt4o}}},
+      {{"afmoe"}, {{R"(\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N})))", kAfmoeScripts, kDeepseek3}}},
+      {{"superbpe"}, {{R"(\p{N}+)", R"((?=(\d{3})+(?!\d)))"}}},
+      {{"spark2_5"}, {{R"(\p{N}{1,3})", kHanKana, kSpark, R"(\p{N})"}}},
+      {{"youtu"}, {{kYoutuScripts, kYoutu}}, true},
+      {{"jais-2"},
+       {{NIBBLE_CONTRACTIONS "|" NIBBLE_LETTERS R"(|\p{N}{1,3}|)" NIBBLE_SIGNS R"(|\s*[\r\n]+|)" NIBBLE_RUNS}}},
+      {{"exaone-moe"}, {{kExaoneMoe}}},
+      {{"ufakzeka"}, {{NIBBLE_LETTERS R"(|\p{N}|)" NIBBLE_SIGNS "|" NIBBLE_SPACES}}},
+      {{"laguna"}, {{R"([^\n]+|[\n]+)", kQwen2}, {R"([^\n]+|[\n]+)", kQwen2Spelt}}},
+      {{"minicpm5"},
+       {{R"(\p{N}{1,3})", NIBBLE_CONTRACTIONS "|" NIBBLE_LETTERS R"(|\p{N}+|)" NIBBLE_SIGNS "|" NIBBLE_SPACES}},
+       true},
+      {{"chameleon"},
+       {{"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", R"(\p{N})",
+         R"([\p{P}!-/:-@\[-`{-~])", kGpt2Split}},
+       false,
+       true},
       {{"default"}, {{R"([\p{P}$+<=>^~|]+)", kGpt2Split, R"(\p{N}+)", "[0-9][0-9][0-9]"}}},
   };
   return rules;

@@ -7,9 +7,8 @@
 
 #include "base/utf8.h"
 #include "io/checkpoint_parts.h"
-#include "io/json_text.h"
-#include "model/tokenizer/json_view.h"
 #include "model/tokenizer/parts.h"
+#include "model/tokenizer/tokenizer_files.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -90,97 +89,6 @@ void append_token(const TokenizerParts& parts, std::int32_t id, bool begins_text
   }
 }
 
-std::string_view text_or_none(const std::optional<std::string>& text) {
-  return text ? std::string_view(*text) : std::string_view();
-}
-
-// A JSON file beside the weights; nullopt when it is absent. Without a text it is no JSON, and not absent.
-std::optional<std::string> read_json_file(const Checkpoint& checkpoint, const char* name) {
-  auto text = checkpoint.read_side_file(name);
-  if (text && text->empty()) plain_json(*text, (checkpoint.path() / name).string());
-  return text;
-}
-
-// Files of directories. One of a foreign tokenizer is read in no way here, but told, so that nobody misses a tokenizer
-// later.
-enum class FileRole { vocabulary, foreign, settings };
-struct TokenizerFile {
-  const char* name;
-  FileRole role;
-};
-constexpr TokenizerFile kFiles[] = {
-    {"tokenizer.json", FileRole::vocabulary},
-    {"tokenizer.model", FileRole::vocabulary},
-    {"vocab.json", FileRole::vocabulary},
-    {"merges.txt", FileRole::vocabulary},
-    {"vocab.txt", FileRole::foreign},
-    {"spiece.model", FileRole::foreign},
-    {"sentencepiece.bpe.model", FileRole::foreign},
-    {"tekken.json", FileRole::foreign},
-    {"qwen.tiktoken", FileRole::foreign},
-    {"tiktoken.model", FileRole::foreign},
-    {"tokenizer_config.json", FileRole::settings},
-    {"special_tokens_map.json", FileRole::settings},
-    {"added_tokens.json", FileRole::settings},
-    {"chat_template.jinja", FileRole::settings},
-    {"chat_template.json", FileRole::settings},
-};
-constexpr const char* kAdvice =
-    "save the tokenizer as tokenizer.json beside it (transformers: AutoTokenizer, save_pretrained)";
-
-TokenizerParts read_old_files(const Checkpoint& checkpoint, const SideFiles& sides) {
-  const auto vocabulary = checkpoint.read_side_file("vocab.json"), merges = checkpoint.read_side_file("merges.txt");
-  const auto added = read_json_file(checkpoint, "added_tokens.json"),
-             special = read_json_file(checkpoint, "special_tokens_map.json");
-  if (vocabulary && merges)
-    return read_vocabulary_files({*vocabulary, *merges, text_or_none(added), text_or_none(special)}, sides);
-  if (vocabulary || merges)
-    throw Error(
-        ErrorKind::not_found,
-        fmt::format("{0}{1}: a tokenizer needs {2}, too, which is not here; add it, or {3}", sides.directory,
-                    vocabulary ? "vocab.json" : "merges.txt", vocabulary ? "merges.txt" : "vocab.json", kAdvice));
-  for (const TokenizerFile& file : kFiles)
-    if (file.role == FileRole::foreign && is_there(checkpoint.path() / file.name))
-      throw Error(ErrorKind::unsupported,
-                  fmt::format("{}{}: tokenizers in such files are not read; {}", sides.directory, file.name, kAdvice));
-  throw Error(ErrorKind::not_found,
-              fmt::format("{}: neither tokenizer.json nor tokenizer.model is here", checkpoint.path().string()));
-}
-
-// A SentencePiece model does not say whether the text is framed; tokenizer_config.json does.
-void apply_frame(const SideFiles& sides, TokenizerParts& parts) {
-  if (sides.tokenizer_config.empty()) return;
-  const JsonText config(sides.tokenizer_config, sides.directory + "tokenizer_config.json");
-  parts.prefix.clear();
-  parts.suffix.clear();
-  if (parts.special.bos && config.root().boolean_or("add_bos_token", true)) parts.prefix = {*parts.special.bos};
-  if (parts.special.eos && config.root().boolean_or("add_eos_token", false)) parts.suffix = {*parts.special.eos};
-}
-
-TokenizerParts read_directory(const Checkpoint& checkpoint) {
-  const auto tokenizer_config = read_json_file(checkpoint, "tokenizer_config.json");
-  const auto generation_config = read_json_file(checkpoint, "generation_config.json");
-  const SideFiles sides{text_or_none(tokenizer_config), text_or_none(generation_config), checkpoint.config_json(),
-                        checkpoint.path().string() + "/"};
-  const auto sentencepiece = checkpoint.read_side_file("tokenizer.model");
-  TokenizerParts parts;
-  if (const auto json = checkpoint.read_side_file("tokenizer.json")) {
-    parts = read_tokenizer_json(*json, sides, (checkpoint.path() / "tokenizer.json").string());
-    if (sentencepiece && parts.family == Family::sentencepiece)
-      adopt_scores(read_sentencepiece(*sentencepiece, "tokenizer.model"), parts);
-  } else if (sentencepiece) {
-    parts = read_sentencepiece(*sentencepiece, (checkpoint.path() / "tokenizer.model").string());
-    apply_side_files(sides, parts);
-    apply_frame(sides, parts);
-  } else {
-    parts = read_old_files(checkpoint, sides);
-  }
-  // The file of its own wins over the copy in tokenizer_config.json.
-  if (auto chat_template = checkpoint.read_side_file("chat_template.jinja"))
-    parts.chat_template = std::move(*chat_template);
-  return parts;
-}
-
 }  // namespace
 
 Tokenizer::Tokenizer(std::unique_ptr<const State> state) : state_(std::move(state)) {}
@@ -190,32 +98,34 @@ Tokenizer::~Tokenizer() = default;
 
 Tokenizer Tokenizer::from_checkpoint(const Checkpoint& checkpoint) {
   if (checkpoint.kind() == ContainerKind::gguf) return from_gguf(checkpoint.gguf(), checkpoint.path().string());
-  return Tokenizer(std::make_unique<const State>(State{read_directory(checkpoint)}));
+  const TokenizerFiles files{checkpoint.path(),
+                             [&checkpoint](const std::string& name) { return checkpoint.read_side_file(name); }};
+  return Tokenizer(std::make_unique<const State>(State{read_directory(files)}));
 }
 
 bool Tokenizer::available(const Checkpoint& checkpoint) {
   if (checkpoint.kind() == ContainerKind::gguf)
     return checkpoint.gguf().string("tokenizer.ggml.model").value_or("none") != "none";
   if (checkpoint.kind() != ContainerKind::huggingface) return false;
-  return std::ranges::any_of(kFiles, [&checkpoint](const TokenizerFile& file) {
+  return std::ranges::any_of(named_files(), [&checkpoint](const NamedFile& file) {
     return file.role != FileRole::settings && is_there(checkpoint.path() / file.name);
   });
 }
 
 std::vector<std::string> Tokenizer::file_names() {
   std::vector<std::string> names;
-  for (const TokenizerFile& file : kFiles) names.emplace_back(file.name);
+  for (const NamedFile& file : named_files()) names.emplace_back(file.name);
   return names;
 }
 
 Tokenizer Tokenizer::from_json(std::string_view tokenizer_json, std::string_view config_json,
                                const std::string& source) {
   const SideFiles sides{.tokenizer_config = config_json, .generation_config = {}, .config = {}};
-  return Tokenizer(std::make_unique<const State>(State{read_tokenizer_json(tokenizer_json, sides, source)}));
+  return Tokenizer(std::make_unique<const State>(State{read_vocabulary(tokenizer_json, true, sides, source)}));
 }
 
 Tokenizer Tokenizer::from_sentencepiece(std::string_view model_proto, const std::string& source) {
-  return Tokenizer(std::make_unique<const State>(State{read_sentencepiece(model_proto, source)}));
+  return Tokenizer(std::make_unique<const State>(State{read_vocabulary(model_proto, false, {}, source)}));
 }
 
 Tokenizer Tokenizer::from_gguf(const GgufMetadata& metadata, const std::string& source) {

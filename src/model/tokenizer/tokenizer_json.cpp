@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "model/tokenizer/side_tokens.h"
 #include "model/tokenizer/split_rules.h"
 
 namespace nibble::tokenizing {
@@ -86,6 +87,7 @@ TokenizerParts read_tokenizer_json(std::string_view text, const SideFiles& sides
   parts.family = family_of(parts);
   if (const auto rules = matching_split_rules(parts.pre_tokenizer); !rules.empty())
     parts.pre_id = rules.front()->ids.front();
+  require_agreement(sides, parts.vocabulary, source);
   apply_side_files(sides, parts);
   find_end_tokens(parts);
   return parts;
@@ -116,10 +118,27 @@ void apply_side_files(const SideFiles& sides, TokenizerParts& parts) {
 }
 
 void find_end_tokens(TokenizerParts& parts) {
-  static constexpr std::string_view kTexts[] = {
-      "</s>",       "<eos>",   "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>",           "<|eom_id|>",
-      "<|im_end|>", "<|end|>", "<|return|>",    "<|call|>",        "<end_of_turn>",        "<end_of_utterance>",
-      "<EOT>",      "_<EOT>",  "[EOT]",         "[EOS]",           "<｜end▁of▁sentence｜>"};
+  static constexpr std::string_view kTexts[] = {"</s>",
+                                                "<eos>",
+                                                "<|endoftext|>",
+                                                "<|end_of_text|>",
+                                                "<|eot_id|>",
+                                                "<|eom_id|>",
+                                                "<|im_end|>",
+                                                "<|end|>",
+                                                "<|return|>",
+                                                "<|call|>",
+                                                "<end_of_turn>",
+                                                "<end_of_utterance>",
+                                                "<EOT>",
+                                                "_<EOT>",
+                                                "[EOT]",
+                                                "[EOS]",
+                                                "<｜end▁of▁sentence｜>",
+                                                "<turn|>",
+                                                "<|flush|>",
+                                                "<|calls|>",
+                                                "[e~["};
   const auto may_end = [&](std::int32_t id) {
     const TokenKind kind = parts.vocabulary[id].kind;
     return kind == TokenKind::control || kind == TokenKind::user_defined;
