@@ -131,11 +131,11 @@ Isa choose_isa(const CpuFeatures& features, std::string_view override_name) {
   if (override_name.empty()) return best;
   const std::optional<Isa> wanted = parse_isa(override_name);
   if (!wanted)
-    throw Error(ErrorKind::invalid_argument, "NIBBLE_ISA: no such kernel set; use scalar, avx2, avxvnni or avx512: \"" +
+    throw Error(ErrorKind::invalid_argument, "no such instruction set; use scalar, avx2, avxvnni or avx512: \"" +
                                                  std::string(override_name) + "\"");
   const bool present = *wanted == Isa::avxvnni ? features.avx_vnni && best >= Isa::avx2 : *wanted <= best;
   if (!present)
-    throw Error(ErrorKind::invalid_argument, "NIBBLE_ISA: this processor has no " + std::string(isa_name(*wanted)) +
+    throw Error(ErrorKind::invalid_argument, "this processor has no " + std::string(isa_name(*wanted)) +
                                                  "; the best it has: " + std::string(isa_name(best)));
   return *wanted;
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -152,6 +153,22 @@ std::string first_bytes(const std::filesystem::path& path) {
   return {reinterpret_cast<const char*>(file.bytes().data()), std::min<std::size_t>(file.bytes().size(), 16)};
 }
 
+// A model with fewer layers of the same widths would take the others as its own.
+void refuse_further_layers(const Entries& entries, const ModelTensors& tensors, const std::filesystem::path& path) {
+  constexpr std::string_view kLayer = "blk.";
+  std::int64_t last = -1;
+  for (const ModelTensor& tensor : tensors.all()) last = std::max(last, tensor.layer);
+  for (const auto& [name, entry] : entries) {
+    if (!name.starts_with(kLayer)) continue;
+    std::int64_t layer = 0;
+    std::from_chars(name.data() + kLayer.size(), name.data() + name.size(), layer);
+    if (layer > last)
+      throw Error(ErrorKind::unusable_input,
+                  fmt::format("{}: made for another model: it has '{}', and this model's layers end with {}",
+                              path.string(), name, last));
+  }
+}
+
 }  // namespace
 
 StatisticsForm statistics_form(const std::filesystem::path& path) {
@@ -178,6 +195,7 @@ bool is_imatrix_name(const std::filesystem::path& path) {
 Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& tensors) {
   Statistics statistics;
   Entries entries = first_bytes(path).starts_with("GGUF") ? read_gguf(path, statistics) : read_dat(path, statistics);
+  refuse_further_layers(entries, tensors, path);
   for (const SiteParts& parts : site_parts(tensors)) {
     for (const ModelTensor* const tensor : parts.tensors) {
       const auto found = entries.find(tensor->gguf_name);

@@ -14,8 +14,11 @@ constexpr std::size_t kShown = 20;
 void check(const std::string& model, Session& session) {
   const SourceModel checkpoint = SourceModel::open(model);
   const CheckResult result = check_checkpoint(checkpoint, kShown, session.pool(), session.progress());
+  const std::string obstacle = result.total == 0 ? obstacle_of(checkpoint) : std::string();
   if (session.json()) {
-    session.print_json(to_json(result));
+    Json json = to_json(result);
+    json["obstacle"] = obstacle.empty() ? Json(nullptr) : Json(obstacle);
+    session.print_json(json);
   } else {
     std::string text;
     for (const Defect& defect : result.defects)
@@ -25,6 +28,7 @@ void check(const std::string& model, Session& session) {
     if (result.total == 0)
       text += fmt::format("sound: {} tensors, {} rows, {}\n", result.tensors, grouped_text(result.rows),
                           bytes_text(result.bytes));
+    if (!obstacle.empty()) text += "the file is sound, but the model in it cannot be run: " + obstacle + "\n";
     session.print(text);
   }
   const std::uint64_t rows = result.total - result.overlong;

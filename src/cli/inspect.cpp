@@ -48,8 +48,7 @@ std::string headline(const ModelInfo& info) {
         info.head_dim, info.kv_heads, info.rope_base, info.tied_head ? "the embedding" : "a matrix of its own");
   if (info.experts > 0)
     text += fmt::format("experts: {} in a layer, of which a token is sent to {}\n", info.experts, info.experts_used);
-  if (info.layers == 0 && !info.architecture.empty())
-    text += fmt::format("architecture {} (not one that nibble runs)\n", info.architecture);
+  if (info.layers == 0 && !info.architecture.empty()) text += fmt::format("architecture {}\n", info.architecture);
   if (!info.obstacle.empty()) text += fmt::format("cannot be run: {}\n", info.obstacle);
   if (!info.tokenizer.empty())
     text += fmt::format("tokenizer: {}; chat template: {}\n", info.tokenizer,

@@ -71,6 +71,13 @@ std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
   return fmt::format("unknown verb '{}'; known are {}", argv[1], known);
 }
 
+// In the order in which they were given.
+std::string left_over(const CLI::App& app) {
+  std::string text;
+  for (const std::string& argument : app.remaining(true)) text += (text.empty() ? "" : " ") + argument;
+  return text;
+}
+
 int run(int argc, char** argv) {
   Session session;
   CLI::App app("nibble makes neural networks small: quantizes them, measures what that cost, runs them.", "nibble");
@@ -88,7 +95,9 @@ int run(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);
     std::string verb;
     for (const CLI::App* sub : app.get_subcommands()) verb = " " + sub->get_name();
-    return fail(session, 2, fmt::format("{}; 'nibble{} --help' tells more", error.what(), verb));
+    std::string what = error.what();
+    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) what = "not expected: " + left_over(app);
+    return fail(session, 2, fmt::format("{}; 'nibble{} --help' tells more", what, verb));
   } catch (const Error& error) {
     return fail(session, exit_code_of(error.kind()), message_of(error));
   } catch (const ReaderGone&) {

@@ -90,7 +90,13 @@ void Session::add_engine(CLI::App& verb) {
 Machine& Session::machine() {
   if (machine_) return *machine_;
   const char* const isa = std::getenv("NIBBLE_ISA");
-  machine_ = std::make_unique<Machine>(choose_isa(detect_cpu(), isa == nullptr ? "" : isa), threads_);
+  const std::string_view wanted = isa == nullptr ? "" : isa;
+  try {
+    machine_ = std::make_unique<Machine>(choose_isa(detect_cpu(), wanted), threads_);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::invalid_argument || wanted.empty()) throw;
+    throw Error(error.kind(), std::string("NIBBLE_ISA: ") + error.what());
+  }
   const std::size_t asked = threads_ == 0 ? available_processors() : threads_, given = machine_->pool.num_threads();
   if (given < asked)
     note(fmt::format("the system gives no more threads; goes on with {} of the {} asked for", given, asked));

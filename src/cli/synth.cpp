@@ -33,13 +33,21 @@ SynthShape changed_shape(const CLI::App& verb, SynthShape shape, const SynthShap
   take("--head-dim", &SynthShape::head_dim);
   take("--vocab", &SynthShape::vocab);
   take("--context", &SynthShape::context);
+  take("--experts", &SynthShape::num_experts);
+  take("--experts-used", &SynthShape::experts_used);
+  take("--expert-ffn", &SynthShape::expert_intermediate);
   shape.tied = shape.tied || given.tied;
   const bool heads_differ = shape.hidden != named.hidden || shape.heads != named.heads;
   if (verb.count("--head-dim") == 0 && heads_differ && shape.heads != 0) shape.head_dim = shape.hidden / shape.heads;
+  // The same share of a head is turned by positions.
+  if (shape.rotary_dim != 0 && named.head_dim != 0)
+    shape.rotary_dim = std::max<std::uint64_t>(2, shape.rotary_dim * shape.head_dim / named.head_dim / 2 * 2);
   const bool is_changed = shape.hidden != named.hidden || shape.intermediate != named.intermediate ||
                           shape.layers != named.layers || shape.heads != named.heads ||
                           shape.kv_heads != named.kv_heads || shape.head_dim != named.head_dim ||
-                          shape.vocab != named.vocab || shape.context != named.context || shape.tied != named.tied;
+                          shape.vocab != named.vocab || shape.context != named.context || shape.tied != named.tied ||
+                          shape.num_experts != named.num_experts || shape.experts_used != named.experts_used ||
+                          shape.expert_intermediate != named.expert_intermediate;
   if (is_changed) shape.name += " (changed)";
   return shape;
 }
@@ -48,6 +56,9 @@ void synth(const CLI::App& verb, Options& options, Session& session) {
   Places places;
   places.writes_directory("--output", options.output);
   places.judge();
+  const bool has_experts = !options.shape.empty() && find_synth_shape(options.shape).num_experts > 0;
+  for (const char* const option : {"--experts", "--experts-used", "--expert-ffn"})
+    refuse_without_effect(verb, option, has_experts, "without a shape that has experts (--shape mixtral-8x7b)");
   SynthShape shape = options.numbers;
   if (!options.shape.empty()) {
     shape = changed_shape(verb, find_synth_shape(options.shape), options.numbers);
@@ -79,7 +90,9 @@ void add_synth(CLI::App& app, Session& session) {
   verb->footer(
       "Examples:\n  nibble synth --shape llama-3.2-1b -o synth-1b\n  nibble synth --hidden 512 --ffn 1536 --layers 8 "
       "--heads 8 --kv-heads 4 -o "
-      "small\n\n"
+      "small\n"
+      "  nibble synth --shape qwen3-30b-a3b --hidden 256 --layers 2 --heads 4 --experts 8 --experts-used 2 "
+      "--expert-ffn 256 --vocab 2000 -o small-moe\n\n"
       "Shapes: " +
       shapes);
   verb->add_option("--shape", options->shape, "A named shape; the options below change it");
@@ -91,6 +104,10 @@ void add_synth(CLI::App& app, Session& session) {
   verb->add_option("--head-dim", options->numbers.head_dim, "Size of a head (default: hidden / heads)");
   verb->add_option("--vocab", options->numbers.vocab, "Vocabulary")->capture_default_str();
   verb->add_option("--context", options->numbers.context, "Longest context")->capture_default_str();
+  verb->add_option("--experts", options->numbers.num_experts, "Experts in a layer, of shapes that have some");
+  verb->add_option("--experts-used", options->numbers.experts_used, "To how many of them a token is sent");
+  verb->add_option("--expert-ffn", options->numbers.expert_intermediate,
+                   "Feed-forward size of an expert (default: of shapes that say none, --ffn)");
   verb->add_flag("--tied", options->numbers.tied, "The embedding is the head, too");
   verb->add_option("--dtype", options->request.dtype, "bf16 or f16")->capture_default_str();
   verb->add_option("--seed", options->request.seed, "Another seed gives other weights")->capture_default_str();

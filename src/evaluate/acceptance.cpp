@@ -46,6 +46,11 @@ Requirement parse_requirement(std::string_view text) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("nothing called '{}' can be required; known are {}", asked, known_names()));
   requirement.metric = metric->id;
+  const bool is_floor = requirement.limit == Limit::at_least;
+  if (metric->better == (is_floor ? Better::lower : Better::higher))
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{} is the better the {} it is; a requirement is {}{}NUMBER: '{}'", asked,
+                            is_floor ? "smaller" : "larger", asked, is_floor ? "<=" : ">=", text));
   const auto [end, failure] = std::from_chars(number.data(), number.data() + number.size(), requirement.value);
   if (failure != std::errc() || end != number.data() + number.size() || !std::isfinite(requirement.value))
     throw Error(ErrorKind::invalid_argument, fmt::format("the limit of a requirement must be a number: '{}'", text));
@@ -114,8 +119,7 @@ Acceptance accept(const PairedVerdict& verdict, std::size_t candidate, const std
   if (judge_weights(requirements) && !judged.split)
     throw Error(ErrorKind::invalid_argument,
                 "the weights alone can be judged only where the loss is split into theirs and the arithmetic's, for "
-                "which windows are read with "
-                "products in f32, too; have some read so: " +
+                "which windows are read with products in f32, too; ask for some (split_windows): " +
                     judged.name);
   Acceptance acceptance;
   acceptance.judgement = Judgement::accepted;

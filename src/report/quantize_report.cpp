@@ -48,7 +48,10 @@ std::string errors_text(const OutputError& error) {
   return percent_text(error.nearest, 2) + " -> " + percent_text(error.stored, 2);
 }
 
-double measured_bound(const Figure& kl) { return kl.certainty == Certainty::interval ? kl.upper_bound : kl.value; }
+// Empty: too few windows for a bound.
+std::string bound_text(const Figure& kl) {
+  return kl.certainty == Certainty::interval ? fmt::format("{:.5f}", kl.upper_bound) : "";
+}
 
 }  // namespace
 
@@ -99,16 +102,17 @@ Table rounds_table(const std::vector<BudgetRound>& rounds) {
                {""}});
   for (const BudgetRound& round : rounds)
     table.add({round.mostly, fixed_text(round.bits_per_weight, 3), grouped_text(round.tensor_bytes),
-               fmt::format("{:.5f}", round.expected_kl), fmt::format("{:.5f}", round.kl.value),
-               fmt::format("{:.5f}", measured_bound(round.kl)), round.accepted ? "" : "not accepted"});
+               fmt::format("{:.5f}", round.expected_kl), fmt::format("{:.5f}", round.kl.value), bound_text(round.kl),
+               round.accepted ? "" : "not accepted"});
   return table;
 }
 
 std::string round_text(const BudgetRound& round) {
-  return fmt::format(
-      "{:.3f} bits per weight, mostly {}: expected divergence {:.5f}, measured {:.5f} (at most {:.5f}){}",
-      round.bits_per_weight, round.mostly, round.expected_kl, round.kl.value, measured_bound(round.kl),
-      round.accepted ? "" : ": not accepted");
+  const std::string bound = bound_text(round.kl);
+  return fmt::format("{:.3f} bits per weight, mostly {}: expected divergence {:.5f}, measured {:.5f} ({}){}",
+                     round.bits_per_weight, round.mostly, round.expected_kl, round.kl.value,
+                     bound.empty() ? "too few windows for a bound" : "at most " + bound,
+                     round.accepted ? "" : ": not accepted");
 }
 
 std::string mix_text(const MeasuredMix& mix) {

@@ -169,6 +169,10 @@ TEST_F(StatisticsFile, NamesWhatIsWrongWithAFile) {
   refuses("width.dat",
           number(1) + number(static_cast<std::int32_t>(name.size())) + name + number(2) + number(2) + floats,
           "made for another model");
+  const std::string further = "blk.99.attn_q.weight";
+  refuses("further.dat",
+          number(1) + number(static_cast<std::int32_t>(further.size())) + further + number(2) + number(2) + floats,
+          "made for another model: it has 'blk.99.attn_q.weight'");
   const float bad[] = {-1, 4};
   refuses(
       "negative.dat",

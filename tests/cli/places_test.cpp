@@ -113,6 +113,14 @@ TEST_F(PlacesOfOutputs, OnlyOutputsOfBeforeAreReplaced) {
   scratch_.write("q/notes.txt", "my notes");
   expect_refused("quantize m -f int8:row -o q", "q: exists and holds more than a model, 'notes.txt'" + advice, 1);
   expect_refused(synth + "q", "q: exists and holds more than a model, 'notes.txt'" + advice, 1);
+  // Somebody else's model, made of ours without its manifest.
+  ASSERT_EQ(nibble_command(scratch_, "quantize m -f q8_0 -o other.gguf").code, 0);
+  std::string bytes = read_text(scratch_ / "other.gguf");
+  const std::size_t key = bytes.find("nibble.manifest");
+  ASSERT_NE(key, std::string::npos);
+  bytes.replace(key, 15, "someone.comment");
+  scratch_.write("other.gguf", bytes);
+  expect_refused("quantize m -f q8_0 -o other.gguf", "other.gguf: exists and was not written by nibble" + advice, 1);
   scratch_.write("blank.gguf", "");
   for (const char* arguments : {"quantize m -f q8_0 -o blank.gguf", "quantize m -f q8_0 --dry-run -o notes.gguf"})
     EXPECT_EQ(nibble_command(scratch_, arguments).code, 0) << arguments;

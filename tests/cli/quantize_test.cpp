@@ -100,6 +100,28 @@ TEST_F(Quantize, ReportsLayersAndErrors) {
   EXPECT_EQ(judged, 14u);
 }
 
+TEST_F(Quantize, WhatIsRefusedLeavesNothing) {
+  scratch_.write("short.txt", "A line.\n");
+  const CommandResult refused = run("quantize m -f q3_k --method gptq --text short.txt -o out.gguf", 1);
+  EXPECT_NE(refused.error.find("shorter than one window"), std::string::npos) << refused.error;
+  for (const auto& entry : std::filesystem::directory_iterator(scratch_.path()))
+    EXPECT_FALSE(entry.path().filename().string().starts_with("out.gguf")) << entry.path();
+}
+
+// A file may be sound, and what is in it no model.
+TEST_F(Quantize, CheckTellsAModelThatCannotBeRun) {
+  EXPECT_EQ(run("check m --json").json()["obstacle"], nullptr);
+  std::string config = read_text(scratch_ / "m/config.json");
+  const std::string layers = "\"num_hidden_layers\": ";
+  const std::size_t place = config.find(layers) + layers.size();
+  config.replace(place, 1, "3");
+  scratch_.write("m/config.json", config);
+  const auto checked = run("check m --json").json();
+  EXPECT_EQ(checked["sound"], true);
+  EXPECT_NE(checked["obstacle"].get<std::string>().find("model.layers.2"), std::string::npos) << checked.dump();
+  EXPECT_NE(run("inspect m").out.find("cannot be run: "), std::string::npos);
+}
+
 // What llama.cpp makes by the name is told, and needs not fit the model as strictly as what was asked for.
 TEST_F(Quantize, StrictIsForWhatIsAskedForOnly) {
   run("synth --hidden 64 --ffn 128 --layers 1 --heads 4 --kv-heads 2 --vocab 300 --context 64 --tied -o narrow");

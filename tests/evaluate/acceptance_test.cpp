@@ -92,6 +92,14 @@ TEST(Accept, WithoutAnIntervalNothingIsDecided) {
   EXPECT_EQ(judged(verdict, "kl_p999<=1").windows_needed, 20000u / 255 + 1);
 }
 
+// A floor under a loss, or a ceiling over an agreement, is a slip of the hand.
+TEST(Accept, ALimitOnTheWrongSideIsRefused) {
+  EXPECT_EQ(error_of([] { parse_requirements("kl>=0.02"); }).second,
+            "kl is the better the smaller it is; a requirement is kl<=NUMBER: 'kl>=0.02'");
+  EXPECT_EQ(error_of([] { parse_requirements("top1_weights<=0.9"); }).second,
+            "top1_weights is the better the larger it is; a requirement is top1_weights>=NUMBER: 'top1_weights<=0.9'");
+}
+
 TEST(Accept, TheWeightsAloneByTheSplit) {
   const auto rules = parse_requirements("kl_weights<=0.02, kl<=1, top1_weights>=0.97");
   EXPECT_TRUE(rules[0].of_weights);
@@ -103,8 +111,7 @@ TEST(Accept, TheWeightsAloneByTheSplit) {
   verdict.candidates[0].name = "q4.gguf";
   EXPECT_EQ(error_of([&] { judged(verdict, "kl<=1, kl_weights<=1"); }).second,
             "the weights alone can be judged only where the loss is split into theirs and the arithmetic's, for which "
-            "windows are read with products in "
-            "f32, too; have some read so: q4.gguf");
+            "windows are read with products in f32, too; ask for some (split_windows): q4.gguf");
   verdict.candidates[0].split = LossSplit{
       .windows = 40, .weights = verdict_with(0.25, 0.15, 0.35).candidates[0].overall, .as_run = {}, .arithmetic = {}};
   EXPECT_EQ(judged(verdict, "kl_weights<=0.35").judgement, Judgement::accepted);

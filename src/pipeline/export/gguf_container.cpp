@@ -33,6 +33,15 @@ GgufMetadata make_metadata(const ContainerContents& contents) {
   return metadata;
 }
 
+// What cannot be read as a model is nobody's output.
+bool is_own_file(const std::filesystem::path& path) {
+  try {
+    return Checkpoint::open(path).gguf().find(kManifestKey) != nullptr;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 class GgufContainer final : public Container {
  public:
   std::string_view name() const noexcept override { return "gguf"; }
@@ -51,10 +60,12 @@ class GgufContainer final : public Container {
     std::error_code ignored;
     if (std::filesystem::is_directory(output, ignored)) return "is a directory";
     if (!std::filesystem::is_regular_file(output, ignored)) return {};
+    if (std::filesystem::file_size(output, ignored) == 0) return {};
     std::string start(4, '\0');
     std::ifstream file(output, std::ios::binary);
     file.read(start.data(), static_cast<std::streamsize>(start.size()));
-    return file.gcount() == 0 || start == "GGUF" ? "" : "is no GGUF file";
+    if (start != "GGUF") return "is no GGUF file";
+    return is_own_file(output) ? "" : "was not written by nibble";
   }
   std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents,
                                                 const std::filesystem::path& output) const override {

@@ -22,6 +22,11 @@ std::string name_list(const std::vector<std::string>& names) {
   return list;
 }
 
+// The experts of a stack share a name.
+void add_once(std::vector<std::string>& names, const std::string& name) {
+  if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+}
+
 bool asks(const TensorPlan& tensor, const QuantizeModelOptions& options, bool tied) {
   const bool is_product = tensor.role == TensorRole::linear || tensor.role == TensorRole::head ||
                           (tensor.role == TensorRole::embedding && tied);
@@ -47,15 +52,14 @@ StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& o
     if (!asks(tensor, options, plan.config.tied_embedding)) continue;
     const auto site = known.find(&tensors.all()[i]);  // a plan has the model's tensors in the model's order
     if (site == known.end()) {
-      std::vector<std::string>& missing = tensor.role == TensorRole::linear ? gaps.missing : gaps.missing_head;
-      if (missing.empty() || missing.back() != tensor.target.name) missing.push_back(tensor.target.name);
+      add_once(tensor.role == TensorRole::linear ? gaps.missing : gaps.missing_head, tensor.target.name);
     } else if (site->second->expert >= 0 && site->second->count == 0) {
       continue;  // rounded for what all experts see, which is told elsewhere
     } else if (site->second->count == 0 || is_silent(*site->second))
-      gaps.silent.push_back(tensor.target.name);
+      add_once(gaps.silent, tensor.target.name);
     else if (tensor.role == TensorRole::linear && !site->second->has_second_moment() &&
              method_for(tensor, options).rounder->needs() == Needs::second_moment)
-      gaps.shallow.push_back(tensor.target.name);
+      add_once(gaps.shallow, tensor.target.name);
   }
   return gaps;
 }

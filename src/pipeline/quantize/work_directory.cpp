@@ -64,6 +64,15 @@ WorkDirectory::WorkDirectory(std::filesystem::path path, const std::string& key)
   file.commit();
 }
 
+WorkDirectory::~WorkDirectory() {
+  std::error_code error;
+  std::filesystem::directory_iterator entries(path_, error);
+  if (error) return;
+  for (const auto& entry : entries)
+    if (!entry.path().filename().string().starts_with(kKeyFile)) return;
+  remove();
+}
+
 void WorkDirectory::drop_damaged() const {
   std::vector<std::filesystem::path> damaged;
   for (const auto& entry : std::filesystem::directory_iterator(path_))

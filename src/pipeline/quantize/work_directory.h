@@ -21,6 +21,10 @@ class WorkDirectory {
   // key: everything that decides the bytes. Error(io) when the directory cannot be made, or when something else stands
   // at `path`.
   WorkDirectory(std::filesystem::path path, const std::string& key);
+  // Removes the directory where no piece is in it: what failed before the first one leaves nothing.
+  ~WorkDirectory();
+  WorkDirectory(const WorkDirectory&) = delete;
+  WorkDirectory& operator=(const WorkDirectory&) = delete;
 
   bool has(const std::string& piece) const;
   // Fills the planes of `tensor`, which has the right sizes already; false when the piece is not there or not of these

@@ -103,7 +103,10 @@ void each_row(const Checkpoint& checkpoint, const StoredTensor& tensor, std::uin
 std::string quantizer_of(const Checkpoint& checkpoint) {
   if (const auto manifest = checkpoint.gguf().string(kManifestKey)) return "nibble: " + *manifest;
   if (checkpoint.kind() == ContainerKind::huggingface)
-    if (const auto manifest = checkpoint.read_side_file(kManifestFile)) return "nibble: " + *manifest;
+    if (auto manifest = checkpoint.read_side_file(kManifestFile)) {
+      while (manifest->ends_with('\n')) manifest->pop_back();
+      return manifest->starts_with("{\"synth\"") ? "" : "nibble: " + *manifest;
+    }
   std::string text;
   for (const char* key :
        {"general.quantized_by", "general.file_type", "quantize.imatrix.file", "quantize.imatrix.dataset"}) {
@@ -152,6 +155,15 @@ ModelInfo describe_weights(const Checkpoint& checkpoint) {
   return info;
 }
 
+std::string obstacle_of(const SourceModel& model) {
+  try {
+    for (const ModelTensor& part : model.parts().all()) model.stored(part);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
 ModelInfo describe_model(const SourceModel& checkpoint) {
   ModelInfo info = describe_weights(checkpoint);
   if (const auto name = checkpoint.gguf().string("general.architecture")) info.architecture = *name;
@@ -170,6 +182,7 @@ ModelInfo describe_model(const SourceModel& checkpoint) {
     info.head_dim = config.head_dim;
     info.rope_base = config.rope.base;
     info.tied_head = config.tied_embedding;
+    info.obstacle = obstacle_of(checkpoint);
     if (const auto format = read_activations(checkpoint).format) info.activations = activation_format_name(*format);
   } catch (const Error& error) {
     // A file of tensors without a configuration, or of a family not known here, can be looked at all the same.
