@@ -81,6 +81,15 @@ SiteStatistics shrink(SiteStatistics expert, const SiteStatistics& pooled, doubl
   return expert;
 }
 
+std::optional<SiteStatistics> pool_where_few(const Statistics& statistics, std::int64_t layer, std::string_view site) {
+  if (statistics.length == 0) return std::nullopt;
+  std::vector<const SiteStatistics*> experts;
+  for (const SiteStatistics& seen : statistics.sites)
+    if (seen.layer == layer && seen.expert >= 0 && seen.site == site) experts.push_back(&seen);
+  if (std::ranges::none_of(experts, [](const SiteStatistics* expert) { return saw_few(*expert); })) return std::nullopt;
+  return pool_experts(experts);
+}
+
 void shrink_few(std::vector<SiteStatistics>& experts) {
   if (experts.front().expert < 0 || std::ranges::none_of(experts, saw_few)) return;
   std::vector<const SiteStatistics*> all;

@@ -13,7 +13,10 @@
 //   if (saw_few(expert)) expert = shrink(std::move(expert), pooled, pooled_share(expert, pooled));
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "quantize/statistics.h"
@@ -35,6 +38,10 @@ double pooled_share(const SiteStatistics& expert, const SiteStatistics& pooled);
 // (1 - share) * own + share * pooled, of mean squares and second moments. What was never seen has the pooled ranges,
 // too.
 SiteStatistics shrink(SiteStatistics expert, const SiteStatistics& pooled, double share);
+
+// What a site's experts see together, where one of them saw too few; nullopt where none did, and where statistics know
+// no length, whose counts are of something else than vectors.
+std::optional<SiteStatistics> pool_where_few(const Statistics& statistics, std::int64_t layer, std::string_view site);
 
 // Those of a site's experts, whose statistics are all here, that saw too few; other statistics stay as they are.
 void shrink_few(std::vector<SiteStatistics>& experts);

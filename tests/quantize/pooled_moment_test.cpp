@@ -58,6 +58,21 @@ TEST(PooledMoment, LeavesExpertsThatSawEnoughAlone) {
   EXPECT_GT(experts[2].mean_square[0], 0);
 }
 
+TEST(PooledMoment, PoolsASiteWhereOneOfItsExpertsSawTooFew) {
+  Statistics statistics;
+  statistics.length = 64;
+  statistics.sites = {expert(8, {5, 2, 2, 1}), expert(7, {1, -2, -2, 9})};
+  SiteStatistics& other = statistics.sites.emplace_back(expert(8, {9, 0, 0, 9}));
+  other.layer = 2;
+  const std::optional<SiteStatistics> pooled = pool_where_few(statistics, 1, "experts_in");
+  ASSERT_TRUE(pooled);
+  EXPECT_EQ(pooled->count, 15u);
+  EXPECT_FALSE(pool_where_few(statistics, 2, "experts_in"));
+  EXPECT_FALSE(pool_where_few(statistics, 1, "experts_out"));
+  statistics.length = 0;
+  EXPECT_FALSE(pool_where_few(statistics, 1, "experts_in"));
+}
+
 // Vectors of known moments, few of them: on the average the mix is nearer to the truth than either of its parts.
 TEST(PooledMoment, IsNearerToTheTruth) {
   constexpr std::size_t kWidth = 24, kVectors = 30, kTrials = 40;

@@ -2,10 +2,12 @@
 #include "pipeline/quantize/layer_scales.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "calibrate/fold.h"
 #include "kernels/encode/encoders.h"
 #include "pipeline/quantize/statistics_gaps.h"
+#include "quantize/pooled_moment.h"
 
 namespace nibble {
 namespace {
@@ -55,12 +57,23 @@ void LayerScales::fold(const PlannedParts& parts, std::int64_t layer, const Stat
     const Site& site = drawing.sites[s];
     const std::optional<FoldSite>& fold = drawing.folds[s];
     if (!fold) continue;
-    if (!fold->is_by_expert)
+    if (fold->is_by_expert)
+      fold_experts(parts, layer, statistics, site, *fold, weights, machine);
+    else
       fold_one(parts, layer, statistics.find({layer, std::string(seen_by(drawing, site))}), site.parts, *fold,
                site.name, weights, machine);
-    for (std::int64_t e = 0; fold->is_by_expert && e < site.end_expert(); ++e)
-      fold_one(parts, layer, statistics.find({layer, site.name, e}), site.parts_of(e), fold_of_expert(*fold, site, e),
-               name_of(site, e), weights, machine);
+  }
+}
+
+void LayerScales::fold_experts(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics,
+                               const Site& site, const FoldSite& fold, LayerWeights& weights, Machine& machine) {
+  const std::optional<SiteStatistics> pooled = pool_where_few(statistics, layer, site.name);
+  for (std::int64_t e = 0; e < site.end_expert(); ++e) {
+    const SiteStatistics* seen = statistics.find({layer, site.name, e});
+    std::optional<SiteStatistics> shrunk;
+    if (pooled && seen != nullptr && saw_few(*seen))
+      seen = &shrunk.emplace(shrink(*seen, *pooled, pooled_share(*seen, *pooled)));
+    fold_one(parts, layer, seen, site.parts_of(e), fold_of_expert(fold, site, e), name_of(site, e), weights, machine);
   }
 }
 

@@ -38,6 +38,9 @@ class LayerScales {
   std::span<const float> rows(std::string_view part) const;
 
  private:
+  // A site whose experts have scales of their own; by what those that saw too few see with the others.
+  void fold_experts(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, const Site& site,
+                    const FoldSite& fold, LayerWeights& weights, Machine& machine);
   void fold_one(const PlannedParts& parts, std::int64_t layer, const SiteStatistics* seen,
                 std::span<const std::string> scaled, const FoldSite& fold, std::string name, LayerWeights& weights,
                 Machine& machine);

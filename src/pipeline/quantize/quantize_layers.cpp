@@ -105,6 +105,8 @@ Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer
   LayerWalk& walk = *live_->stored;
   const SpillableBytes before = walk.save();
   Statistics statistics;
+  statistics.samples = walk.windows();
+  statistics.length = walk.length();
   for (const Site& site : layer.drawing().sites) {
     // Of experts' own inputs as much as may be known at a time.
     const bool fits =
@@ -118,10 +120,9 @@ Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer
         .second_moment = full, .distribution = false, .rounded = walk.multiplies_codes()};
     // Experts that share inputs are scaled together, by what their router sees.
     if (site.experts == 0 || site.has_own_inputs) {
-      std::vector<SiteStatistics> seen =
-          observe_site(walk, site, layer, index, {site.first_expert(), site.end_expert()}, accumulate, machine_);
-      shrink_few(seen);
-      std::ranges::move(seen, std::back_inserter(statistics.sites));
+      std::ranges::move(
+          observe_site(walk, site, layer, index, {site.first_expert(), site.end_expert()}, accumulate, machine_),
+          std::back_inserter(statistics.sites));
     }
     walk.leave(site, layer);
   }
@@ -156,15 +157,7 @@ void LayerQuantizer::layer(std::int64_t index) {
 std::optional<SiteStatistics> LayerQuantizer::pooled_inputs(const Site& site, std::int64_t layer,
                                                             const LayerWeights& current, const LayerScales& scales) {
   if (site.experts == 0) return std::nullopt;
-  if (!live_) {
-    // Counts of statistics that know no length are of something else than tokens.
-    const Statistics& given = *options_.calibration.statistics;
-    std::vector<const SiteStatistics*> known;
-    for (std::int64_t e = 0; e < site.end_expert(); ++e)
-      if (const SiteStatistics* const seen = given.find({layer, site.name, e})) known.push_back(seen);
-    const bool any_few = std::ranges::any_of(known, [](const SiteStatistics* seen) { return saw_few(*seen); });
-    return any_few && given.length != 0 ? std::optional(pool_experts(known)) : std::nullopt;
-  }
+  if (!live_) return pool_where_few(*options_.calibration.statistics, layer, site.name);
   LayerWalk& walk = *live_->stored;
   if (count_tokens_of(site, layer, current).few == 0) return std::nullopt;
   const AccumulateOptions accumulate{.second_moment = parts_.site_asks_for(site, layer, Needs::second_moment),
