@@ -74,10 +74,9 @@ std::string notes_of(const Comparison& comparison) {
   std::string text = "\n" + coverage_text(verdict);
   text += fmt::format(
               "The original's perplexity is {:.4f} ± {:.4f}. KL: mean divergence from the original in nats, with its "
-              "95 % interval where "
-              "the\ntexts are long enough. Bits per weight count the whole file; in Linears: the layers' matrices "
-              "alone, which is all that "
-              "planar\n"
+              "95 % interval where the\n"
+              "texts are long enough. Bits per weight count the whole file; in Linears: the layers' matrices alone, "
+              "which is all that planar\n"
               "formats (int4:g32) touch: embedding and head stay in 16 bits there.\n",
               verdict.original_perplexity.value, verdict.original_perplexity.gaussian_error) +
           split_note(verdict);
@@ -156,8 +155,9 @@ void add_compare(CLI::App& app, Session& session) {
   CLI::App* const verb =
       app.add_subcommand("compare", "One table: what every format costs on this model, and what it brings");
   verb->footer(
-      "Examples:\n  nibble compare models/tale-4M\n  nibble compare models/tale-4M -f q8_0,q4_k_m,int4:g64 --text "
-      "my.txt --markdown\n"
+      "Examples:\n"
+      "  nibble compare models/tale-4M\n"
+      "  nibble compare models/tale-4M -f q8_0,q4_k_m,int4:g64 --text my.txt --markdown\n"
       "  nibble compare models/tale-4M --html report.html");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-f,--formats", options->formats,

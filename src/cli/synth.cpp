@@ -88,9 +88,9 @@ void add_synth(CLI::App& app, Session& session) {
   CLI::App* const verb =
       app.add_subcommand("synth", "Write a model of random weights in a real model's shape, to measure size and speed");
   verb->footer(
-      "Examples:\n  nibble synth --shape llama-3.2-1b -o synth-1b\n  nibble synth --hidden 512 --ffn 1536 --layers 8 "
-      "--heads 8 --kv-heads 4 -o "
-      "small\n"
+      "Examples:\n"
+      "  nibble synth --shape llama-3.2-1b -o synth-1b\n"
+      "  nibble synth --hidden 512 --ffn 1536 --layers 8 --heads 8 --kv-heads 4 -o small\n"
       "  nibble synth --shape qwen3-30b-a3b --hidden 256 --layers 2 --heads 4 --experts 8 --experts-used 2 "
       "--expert-ffn 256 --vocab 2000 -o small-moe\n\n"
       "Shapes: " +

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <string_view>
 
 #include "calibrate/adequacy.h"
 #include "calibrate/calibrate.h"
@@ -122,16 +123,17 @@ ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& p
   const Statistics& statistics = options.calibration.statistics != nullptr ? *options.calibration.statistics : walked;
   const ModelTensors tensors(plan.config);
   const std::map<SiteKey, SiteStatistics> pooled = pooled_ranges(statistics);
+  std::set<std::string_view> quantized;
+  for (const TensorPlan& tensor : plan.tensors)
+    if (is_quantized(tensor)) quantized.insert(tensor.target.name);
   for (const SiteStatistics& seen : statistics.sites) {
     // Experts of a stack have one grid, and so have those that no token was sent to.
     const bool is_pooled = seen.expert >= 0 && (seen.count == 0 || plan.target_spelling == Spelling::gguf);
     const SiteStatistics& site = is_pooled ? pooled.at({seen.layer, seen.site}) : seen;
     const ActivationGrid grid = fit_activation_grid(site, *result.format, options.activations->fit);
-    for (const ModelTensor* const tensor : tensors_of_site(tensors, seen)) {
-      const auto linear = std::ranges::find(plan.tensors, tensor->name(plan.target_spelling),
-                                            [](const TensorPlan& t) { return t.target.name; });
-      if (linear != plan.tensors.end() && is_quantized(*linear)) result.grids.emplace(linear->target.name, grid);
-    }
+    for (const ModelTensor* const tensor : tensors_of_site(tensors, seen))
+      if (const std::string& name = tensor->name(plan.target_spelling); quantized.contains(name))
+        result.grids.emplace(name, grid);
   }
   return planned;
 }
