@@ -87,5 +87,8 @@ float longrope_magnitude(double factor, std::uint64_t original_context);
 inline constexpr double kYarnFastTurns = 32, kYarnSlowTurns = 1;  // yarn's usual high and low factor
 // The same of yarn (Peng et al. 2023): 1 + 0.1 scale ln(factor).
 double yarn_magnitude(double factor, double scale = 1);
+// Where other layers have yarn, llama.cpp multiplies the positions of layers that slide by this: 1 where the magnitude
+// is yarn's usual one.
+double sliding_magnitude(const RopeConfig& rope);
 
 }  // namespace nibble

@@ -240,8 +240,9 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   }
   read_rope_tensors(checkpoint, source, keys, config);
   read_scaling(keys, config.context, rope);
+  // llama.cpp does not stretch the positions of layers that slide, but multiplies them by attn_factor, too.
   if (rope.scaling == RopeScaling::yarn && config.sliding_rope)
-    keys.unsupported("yarn cannot be run in this family; " + keys.full("rope.scaling.type"));
+    config.sliding_rope->magnitude = static_cast<float>(sliding_magnitude(rope));
   read_windows(keys, architecture, config, names);
   if (architecture.read_gguf != nullptr) architecture.read_gguf(keys, config);
   return config;

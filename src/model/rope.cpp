@@ -73,6 +73,11 @@ float longrope_magnitude(double factor, std::uint64_t original_context) {
   return static_cast<float>(std::sqrt(1 + std::log(factor) / std::log(static_cast<double>(original_context))));
 }
 
+double sliding_magnitude(const RopeConfig& rope) {
+  const double usual = yarn_magnitude(rope.factor), share = static_cast<double>(rope.magnitude) / usual;
+  return std::abs(share - 1) <= 1e-6 ? 1 : share;  // a last bit of difference comes from rounding
+}
+
 double yarn_magnitude(double factor, double scale) { return factor <= 1 ? 1 : 1 + 0.1 * scale * std::log(factor); }
 
 std::vector<float> rope_frequency_divisors(const RopeConfig& rope) {

@@ -30,6 +30,8 @@ MODELS = {
     "qwen3moe": ("tiny_qwen3moe", {"num_experts": EXPERTS, "moe_intermediate_size": 256}),
     "gemma2": ("tiny_gemma2", {"query_pre_attn_scalar": HEAD}),
     "gemma3": ("tiny_gemma3", {"query_pre_attn_scalar": HEAD}),
+    "gemma3-yarn": ("tiny_gemma3", {"query_pre_attn_scalar": HEAD,
+                                    "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}}),
     "phi3-long": ("tiny_phi3", {"sliding_window": None, "rope_scaling": {"type": "longrope", "short_factor": NEAR, "long_factor": FAR}}),
     # llama.cpp makes contexts multiples of 256, and looks at those.
     "phi3-short": ("tiny_phi3", {"sliding_window": None, "original_max_position_embeddings": 256, "max_position_embeddings": 1024,

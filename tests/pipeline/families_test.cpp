@@ -52,6 +52,51 @@ TEST_P(TinyFamily, GoesIntoAGgufFileAndBack) {
   }
 }
 
+// Gemma 3's layers that slide keep their positions where yarn stretches the others'. What is not yarn's usual magnitude
+// llama.cpp multiplies those by, too: the file says the one, the directory the other.
+TEST(StretchedGemma3, GoesIntoAGgufFileAndBack) {
+  ScratchDirectory scratch;
+  Machine machine(chosen_isa(), 2);
+  EditableModel model = EditableModel::read(data_directory() / "tiny_gemma3");
+  model.config["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 16}};
+  model.write(scratch / "model");
+  quantize_to(scratch / "model", "f32", scratch / "model.gguf", machine);
+  quantize_to(scratch / "model.gguf", "f32", scratch / "back", machine);
+  const std::vector<std::int32_t> ids = ReferenceLogits::read("tiny_gemma3").ids;
+  const auto logits = [&](const std::string& name) {
+    Decoder decoder(SourceModel::open(scratch / name), exact_options(), machine);
+    return all_logits(decoder, ids);
+  };
+  Decoder plain(SourceModel::open(data_directory() / "tiny_gemma3"), exact_options(), machine);
+  const std::vector<float> expected = logits("model");
+  EXPECT_GT(relative_difference(all_logits(plain, ids), expected), 1e-3);
+  EXPECT_LT(relative_difference(logits("model.gguf"), expected), 2e-5);
+  EXPECT_LT(relative_difference(logits("back"), expected), 2e-5);
+
+  const SourceModel file = SourceModel::open(scratch / "model.gguf");
+  ASSERT_TRUE(file.config().sliding_rope);
+  EXPECT_EQ(file.config().sliding_rope->magnitude, 1);
+  GgufMetadata metadata = file.gguf();
+  metadata.set("gemma3.rope.scaling.attn_factor", GgufValue::of_f32(1.5F));
+  std::vector<PlannedTensor> plan;
+  for (const StoredTensor& tensor : file.tensors()) plan.push_back({tensor.name, tensor.shape, tensor.view.format});
+  const auto writer = make_gguf_writer(scratch / "multiplied.gguf", metadata, plan);
+  for (std::size_t i = 0; i < plan.size(); ++i) writer->write_rows(i, file.tensors()[i].view);
+  writer->finish();
+  const ModelConfig multiplied = SourceModel::open(scratch / "multiplied.gguf").config();
+  EXPECT_FLOAT_EQ(multiplied.rope.magnitude, 1.5F * static_cast<float>(yarn_magnitude(4)));
+  EXPECT_FLOAT_EQ(multiplied.sliding_rope->magnitude, 1.5F);
+  EXPECT_EQ(to_gguf_metadata(multiplied, {}).number("gemma3.rope.scaling.attn_factor"), 1.5);
+  EXPECT_NE(error_of([&] { to_huggingface_config(multiplied, {}); }).second.find("keep the model in a GGUF file: 1.5"),
+            std::string::npos);
+  model.config["rope_scaling"]["attention_factor"] = 1.0;
+  model.write(scratch / "unusual");
+  EXPECT_NE(error_of([&] {
+              quantize_to(scratch / "unusual", "f32", scratch / "unusual.gguf", machine);
+            }).second.find("write a directory instead"),
+            std::string::npos);
+}
+
 struct Family {
   std::string name, architecture;
   std::uint64_t window, experts = 0;

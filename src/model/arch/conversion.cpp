@@ -43,9 +43,9 @@ RopeConfig recognise_llama3(const RopeConfig& rope) {
 }
 
 // A last bit of difference comes from the way there and back.
+bool is_near(double value, double expected) { return std::abs(value - expected) <= 1e-6 * expected; }
 bool is_usual_yarn(const RopeConfig& rope) {
-  const double usual = yarn_magnitude(rope.factor);
-  return std::abs(static_cast<double>(rope.magnitude) - usual) <= 1e-6 * usual;
+  return is_near(static_cast<double>(rope.magnitude), yarn_magnitude(rope.factor));
 }
 
 // In the words that every version of transformers takes, which leave the magnitude to a formula.
@@ -87,9 +87,13 @@ nlohmann::ordered_json yarn_words(const RopeConfig& rope) {
 // What llama.cpp reads: borders are whole, 32 and 1 turns; attn_factor multiplies what follows from the factor.
 void write_yarn(const ModelConfig& config, const std::string& prefix, GgufMetadata& m) {
   const RopeConfig& rope = config.rope;
-  if (config.sliding_rope)
-    throw Error(ErrorKind::unsupported,
-                "llama.cpp would scale the positions of layers that slide by yarn, too; write a directory instead");
+  if (const double given = sliding_magnitude(rope);
+      config.sliding_rope && !is_near(static_cast<double>(config.sliding_rope->magnitude), given))
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("llama.cpp multiplies the positions of layers that slide by what an attention_factor differs "
+                    "from the usual one; write a directory instead: {}, not {}",
+                    given, config.sliding_rope->magnitude));
   if (rope.high_frequency_factor != kYarnFastTurns || rope.low_frequency_factor != kYarnSlowTurns ||
       !rope.whole_borders)
     throw Error(

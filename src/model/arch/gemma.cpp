@@ -104,6 +104,11 @@ void write_huggingface(const ModelConfig& c, nlohmann::ordered_json& json) {
   write_cap("attn_logit_softcapping", c.attention_soft_cap);
   write_cap("final_logit_softcapping", c.logit_soft_cap);
   if (c.sliding_window == 0) json["layer_types"] = std::vector<std::string>(c.layers, "full_attention");
+  if (c.sliding_rope && c.sliding_rope->scaling == RopeScaling::none && c.sliding_rope->magnitude != 1)
+    throw Error(ErrorKind::unsupported,
+                fmt::format("config.json cannot say that the positions of layers that slide are multiplied; keep the "
+                            "model in a GGUF file: {}",
+                            c.sliding_rope->magnitude));
   if (c.sliding_rope) json["rope_local_base_freq"] = shortest_decimal(static_cast<float>(c.sliding_rope->base));
 }
 
