@@ -200,47 +200,116 @@ TEST_P(CalibratedFamily, LosesLessByGptqThanByNearestValues) {
   }
 }
 
-// As transformers has experts in memory: gate and up of all of them in one tensor, down in another.
+// [experts, rows, cols] becomes [experts, cols, rows].
+EditableModel::Stored turned(const EditableModel::Stored& stack) {
+  const std::size_t experts = stack.shape[0], rows = stack.shape[1], cols = stack.shape[2];
+  const std::size_t size = stack.bytes.size() / (experts * rows * cols);
+  EditableModel::Stored result{stack.dtype, {experts, cols, rows}, std::string(stack.bytes.size(), 0)};
+  for (std::size_t e = 0; e < experts; ++e)
+    for (std::size_t r = 0; r < rows; ++r)
+      for (std::size_t c = 0; c < cols; ++c)
+        stack.bytes.copy(&result.bytes[((e * cols + c) * rows + r) * size], size, ((e * rows + r) * cols + c) * size);
+  return result;
+}
+
+// A model with experts as transformers has them in memory: gate and up of all of them in one tensor, down in another.
+EditableModel with_stacks(const std::filesystem::path& path) {
+  EditableModel model = EditableModel::read(path);
+  const SourceModel original = SourceModel::open(path);
+  const ModelTensors& tensors = original.parts();
+  for (std::int64_t layer = 0; layer < tensors.network().num_layers(); ++layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".mlp.";
+    auto router = model.tensors.extract(tensors.part("router", layer)->hf_name);
+    router.key() = prefix + "gate.weight";
+    model.tensors.insert(std::move(router));
+    const std::uint64_t experts = original.config().num_experts;
+    EditableModel::Stored gate_up, down;
+    for (std::uint64_t e = 0; e < experts; ++e)
+      for (const char* const part : {"expert_gate", "expert_up", "expert_down"}) {
+        const auto taken = model.tensors.extract(tensors.part(expert_part(part, e), layer)->hf_name);
+        EditableModel::Stored& stack = std::string_view(part) == "expert_down" ? down : gate_up;
+        stack.dtype = taken.mapped().dtype;
+        stack.shape = {experts, taken.mapped().shape[0] * (&stack == &down ? 1 : 2), taken.mapped().shape[1]};
+        stack.bytes += taken.mapped().bytes;
+      }
+    model.tensors[prefix + "experts.gate_up_proj"] = gate_up;
+    model.tensors[prefix + "experts.down_proj"] = down;
+  }
+  return model;
+}
+
 TEST(StackedExperts, OfADirectoryAreRead) {
   for (const std::string family : {"tiny_mixtral", "tiny_qwen3moe"}) {
     ScratchDirectory scratch;
     Machine machine(chosen_isa(), 2);
-    EditableModel model = EditableModel::read(data_directory() / family);
-    const SourceModel original = SourceModel::open(data_directory() / family);
-    const ModelTensors& tensors = original.parts();
-    for (std::int64_t layer = 0; layer < tensors.network().num_layers(); ++layer) {
-      const std::string prefix = "model.layers." + std::to_string(layer) + ".mlp.";
-      auto router = model.tensors.extract(tensors.part("router", layer)->hf_name);
-      router.key() = prefix + "gate.weight";
-      model.tensors.insert(std::move(router));
-      const std::uint64_t experts = original.config().num_experts;
-      EditableModel::Stored gate_up, down;
-      for (std::uint64_t e = 0; e < experts; ++e)
-        for (const char* const part : {"expert_gate", "expert_up", "expert_down"}) {
-          const auto taken = model.tensors.extract(tensors.part(expert_part(part, e), layer)->hf_name);
-          EditableModel::Stored& stack = std::string_view(part) == "expert_down" ? down : gate_up;
-          stack.dtype = taken.mapped().dtype;
-          stack.shape = {experts, taken.mapped().shape[0] * (&stack == &down ? 1 : 2), taken.mapped().shape[1]};
-          stack.bytes += taken.mapped().bytes;
-        }
-      model.tensors[prefix + "experts.gate_up_proj"] = gate_up;
-      model.tensors[prefix + "experts.down_proj"] = down;
-    }
+    const EditableModel model = with_stacks(data_directory() / family);
     model.write(scratch / "stacked");
-    Decoder expected(original, exact_options(), machine),
-        found(SourceModel::open(scratch / "stacked"), exact_options(), machine);
     const std::vector<std::int32_t> ids = ReferenceLogits::read(family).ids;
-    EXPECT_EQ(all_logits(found, ids), all_logits(expected, ids)) << family;
+    const auto logits = [&](const std::filesystem::path& path) {
+      Decoder decoder(SourceModel::open(path), exact_options(), machine);
+      return all_logits(decoder, ids);
+    };
+    const std::vector<float> expected = logits(data_directory() / family);
+    EXPECT_EQ(logits(scratch / "stacked"), expected) << family;
     const QuantizeSummary summary = quantize_to(scratch / "stacked", "f32", scratch / "back", machine);
     EXPECT_TRUE(summary.ignored.empty()) << summary.ignored.front();
-    Decoder again(SourceModel::open(scratch / "back"), exact_options(), machine);
-    EXPECT_EQ(all_logits(again, ids), all_logits(expected, ids)) << family;
+    EXPECT_EQ(logits(scratch / "back"), expected) << family;
+
+    // One stack as it is named and one that is not contradict each other.
+    EditableModel other = model;
+    EditableModel::Stored& down = other.tensors["model.layers.0.mlp.experts.down_proj"];
+    down = turned(down);
+    other.write(scratch / "mixed");
+    EXPECT_NE(error_of([&] { logits(scratch / "mixed"); }).second.find("does not have the shape"), std::string::npos);
     EditableModel wrong = model;
-    wrong.tensors["model.layers.0.mlp.experts.down_proj"].shape[0] = 1;
-    wrong.tensors["model.layers.0.mlp.experts.down_proj"].shape[1] *= original.config().num_experts;
+    std::vector<std::uint64_t>& flat = wrong.tensors["model.layers.0.mlp.experts.down_proj"].shape;
+    flat = {1, flat[0] * flat[1], flat[2]};
     wrong.write(scratch / "wrong");
-    EXPECT_THROW(Decoder(SourceModel::open(scratch / "wrong"), exact_options(), machine), Error);
+    EXPECT_THROW(logits(scratch / "wrong"), Error);
   }
+}
+
+// Columns by rows, as some classes have their stacks; told by the shapes of a layer's stacks together, of which either
+// may be square.
+TEST(StackedExperts, OfADirectoryMayHoldColumnsByRows) {
+  for (const char* const architecture : {"llama", "qwen3moe"})
+    for (const std::uint64_t width : {96u, 64u, 32u}) {
+      ScratchDirectory scratch;
+      Machine machine(chosen_isa(), 2);
+      const SynthShape shape{.name = "small",
+                             .architecture = architecture,
+                             .hidden = 64,
+                             .intermediate = width,
+                             .layers = 2,
+                             .heads = 4,
+                             .kv_heads = 2,
+                             .head_dim = 16,
+                             .vocab = 300,
+                             .context = 128,
+                             .tied = true,
+                             .num_experts = 3,
+                             .experts_used = 2,
+                             .expert_intermediate = width};
+      const std::filesystem::path original = spread_synth(shape, scratch, machine.pool);
+      EditableModel model = with_stacks(original);
+      for (auto& [name, tensor] : model.tensors)
+        if (name.find(".experts.") != std::string::npos) tensor = turned(tensor);
+      model.write(scratch / "turned");
+      const auto logits = [&](const std::filesystem::path& path) {
+        Decoder decoder(SourceModel::open(path), exact_options(), machine);
+        return all_logits(decoder, {3, 40, 77, 114, 151});
+      };
+      const std::vector<float> expected = logits(original);
+      EXPECT_EQ(logits(scratch / "turned"), expected) << architecture << " " << width;
+      const QuantizeSummary summary = quantize_to(scratch / "turned", "f32", scratch / "back", machine);
+      EXPECT_TRUE(summary.ignored.empty()) << summary.ignored.front();
+      EXPECT_EQ(logits(scratch / "back"), expected) << architecture << " " << width;
+      for (const char* const format : {"bf16", "q4_0"}) {
+        quantize_to(scratch / "turned", format, scratch / "a.gguf", machine);
+        quantize_to(original, format, scratch / "b.gguf", machine);
+        EXPECT_EQ(logits(scratch / "a.gguf"), logits(scratch / "b.gguf")) << architecture << " " << width;
+      }
+    }
 }
 
 // Of eight experts two are used: what each sees is its own tokens, some see few or none, and nothing is refused.

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 
+#include "base/random.h"
 #include "base/scratch_directory.h"
 #include "base/thread_pool.h"
 #include "io/checkpoint_writer.h"
@@ -85,6 +86,20 @@ inline std::filesystem::path edited_copy(const std::filesystem::path& model, con
   return edited_copy(model, output, [&](const std::string& name, std::span<float> values) {
     if (name == tensor) edit(values);
   });
+}
+
+// A model of random weights with a tokenizer, in scratch / "model". Weights of 0.02 would let every layer give next to
+// nothing, and norms of 1 would hide which of them is which.
+inline std::filesystem::path spread_synth(const SynthShape& shape, const ScratchDirectory& scratch, ThreadPool& pool) {
+  synthesize_model(shape, {.output = scratch / "small"}, pool, {});
+  edited_copy(scratch / "small", scratch / "model", [](const std::string& tensor, std::span<float> values) {
+    Random random(values.size());
+    const bool is_norm = tensor.find("norm") != std::string::npos;
+    for (float& value : values) value = is_norm ? value + 0.3F * static_cast<float>(random.normal()) : 8 * value;
+  });
+  for (const char* const side : {"tokenizer.json", "tokenizer_config.json"})
+    std::filesystem::copy_file(scratch / "small" / side, scratch / "model" / side);
+  return scratch / "model";
 }
 
 }  // namespace nibble

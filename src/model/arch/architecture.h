@@ -38,8 +38,8 @@ struct TensorName {
   std::string_view part;  // "q", "q.bias", "attention_norm": what drawings call it
   std::string_view hf, gguf;
   float hf_offset = 0;  // added to what Hugging Face files hold; GGUF holds the sum (zero-centred norms)
-  // What Hugging Face files may call it instead; of experts a stack [experts, rows of all its kinds, cols], in which
-  // this kind's rows are the place-th of `kinds` runs. Read only.
+  // What Hugging Face files may call it instead; of experts a stack [experts, rows of all its kinds, cols], or
+  // [experts, cols, rows of all its kinds], in which this kind's rows are the place-th of `kinds` runs. Read only.
   std::string_view hf_stack = {};
   std::uint64_t place = 0, kinds = 1;
 };
