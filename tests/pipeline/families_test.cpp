@@ -123,15 +123,7 @@ class CalibratedFamily : public testing::TestWithParam<Family> {
         .num_experts = GetParam().experts,
         .experts_used = GetParam().experts,  // all: a router's choice would jump where logits are near each other
         .expert_intermediate = GetParam().experts == 0 ? 0u : 96u};
-    synthesize_model(shape, {.output = scratch_ / "small"}, machine_.pool, {});
-    // Weights of 0.02 would let every layer give next to nothing, and norms of 1 would hide which of them is which.
-    edited_copy(scratch_ / "small", scratch_ / "model", [](const std::string& tensor, std::span<float> values) {
-      Random random(values.size());
-      const bool is_norm = tensor.find("norm") != std::string::npos;
-      for (float& value : values) value = is_norm ? value + 0.3F * static_cast<float>(random.normal()) : 8 * value;
-    });
-    for (const char* const side : {"tokenizer.json", "tokenizer_config.json"})
-      std::filesystem::copy_file(scratch_ / "small" / side, scratch_ / "model" / side);
+    spread_synth(shape, scratch_, machine_.pool);
   }
   std::vector<float> logits(const std::filesystem::path& path) {
     Decoder decoder(SourceModel::open(path), exact_options(), machine_);
@@ -310,75 +302,6 @@ TEST(StackedExperts, OfADirectoryMayHoldColumnsByRows) {
         EXPECT_EQ(logits(scratch / "a.gguf"), logits(scratch / "b.gguf")) << architecture << " " << width;
       }
     }
-}
-
-// Of eight experts two are used: what each sees is its own tokens, some see few or none, and nothing is refused.
-TEST(SparseFamily, IsQuantizedForWhatItsExpertsSee) {
-  ScratchDirectory scratch;
-  Machine machine(chosen_isa(), 2);
-  const SynthShape shape{.name = "small",
-                         .architecture = "qwen3moe",
-                         .hidden = 64,
-                         .intermediate = 96,
-                         .layers = 2,
-                         .heads = 4,
-                         .kv_heads = 2,
-                         .head_dim = 16,
-                         .vocab = 300,
-                         .context = 128,
-                         .tied = true,
-                         .num_experts = 8,
-                         .experts_used = 2,
-                         .expert_intermediate = 64};
-  synthesize_model(shape, {.output = scratch / "small"}, machine.pool, {});
-  const SourceModel source = SourceModel::open(scratch / "small");
-  std::string text;
-  for (int i = 0; i < 900; ++i) text += std::string(1, static_cast<char>('a' + i * i % 23)) + (i % 5 == 0 ? " " : "");
-  const CalibrateOptions calibrate{.sampling = {.samples = 8, .length = 64}, .collect = {.second_moments = true}};
-  const CalibrationResult seen =
-      calibrate_model(source, std::vector<CalibrationText>{{"text", text}}, calibrate, machine);
-  std::map<std::int64_t, std::uint64_t> tokens;
-  for (const SiteStatistics& site : seen.statistics.sites)
-    if (site.expert >= 0 && site.site == "experts_in") tokens[site.layer] += site.count;
-  ASSERT_EQ(tokens.size(), 2u);
-  for (const auto& [layer, count] : tokens) EXPECT_EQ(count, 2 * 64 * seen.statistics.samples);
-  EXPECT_TRUE(std::ranges::any_of(seen.warnings, [](const std::string& line) {
-    return line.find("of 16 experts were sent too few tokens") != std::string::npos;
-  }));
-  save_statistics(seen.statistics, source, scratch / "s.safetensors");
-  save_statistics(seen.statistics, source, scratch / "i.gguf");
-  save_statistics(seen.statistics, source, scratch / "i.dat");
-  for (const auto& [method, format, given] :
-       std::vector<std::array<std::string, 3>>{{"gptq", "q4_0", ""},
-                                               {"gptq", "int4:g32", "s.safetensors"},
-                                               {"awq", "int4:g32", "s.safetensors"},
-                                               {"imatrix", "q4_0", "i.gguf"},
-                                               {"imatrix", "q4_0", "i.dat"},
-                                               {"gptq", "q8_0+a8:static", ""},
-                                               {"rtn", "int8:row+a8:static", ""}}) {
-    QuantizeModelOptions options;
-    choose_format(options, format);
-    options.method = method;
-    options.output = scratch / (method + (format[0] == 'q' ? ".gguf" : ""));
-    Statistics statistics;
-    if (given.empty())
-      options.calibration.texts = {{"text", text}}, options.calibration.sampling = calibrate.sampling;
-    else
-      options.calibration.statistics = &(statistics = load_statistics(scratch / given, source));
-    std::vector<LayerReport> layers;
-    options.on_layer = [&](const LayerReport& report) { layers.push_back(report); };
-    const QuantizeSummary summary = quantize_model(source, options, machine, {});
-    EXPECT_TRUE(summary.notes.empty()) << summary.notes.front();
-    EXPECT_TRUE(summary.uninformed.empty()) << method << " " << format << ": " << summary.uninformed.front();
-    if (method == "gptq") {
-      ASSERT_EQ(layers.size(), 2u);
-      EXPECT_GT(layers[0].experts.few, 0u);
-    }
-    Decoder decoder(SourceModel::open(options.output), {}, machine);
-    std::vector<std::int32_t> ids = {3, 40, 77, 114};
-    for (const float logit : all_logits(decoder, ids)) ASSERT_TRUE(std::isfinite(logit)) << method << " " << format;
-    std::filesystem::remove_all(options.output);
-  }
 }
 
 // A budget is spent on experts, too: those of one stack have one format.
