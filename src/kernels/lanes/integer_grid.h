@@ -133,6 +133,8 @@ template <class F32>
                                                      std::size_t group, std::size_t row, F32 scale) {
   const std::size_t at = group * 64 + row;
   if (shape.offset == OffsetKind::f16) return F32::load_f16(reinterpret_cast<const std::uint16_t*>(offsets) + at);
+  if (shape.offset == OffsetKind::bf16) return F32::load_bf16(reinterpret_cast<const std::uint16_t*>(offsets) + at);
+  if (shape.offset == OffsetKind::f32) return F32::load(reinterpret_cast<const float*>(offsets) + at);
   const F32 zero = F32::set(0);
   if (shape.offset == OffsetKind::zero8) return sub(zero, mul(scale, F32::load_u8(offsets + at)));
   const std::size_t bit = group * shape.low_bits;

@@ -37,6 +37,17 @@ std::uint32_t scale_bits_of(const PlanarGrid& grid, ScaleKind kind) {
   }
 }
 
+// A bias is of its scale's type.
+OffsetKind bias_kind(ScaleType type) {
+  return type == ScaleType::f16 ? OffsetKind::f16 : type == ScaleType::bf16 ? OffsetKind::bf16 : OffsetKind::f32;
+}
+
+std::uint32_t bias_bits_of(float bias, OffsetKind kind) {
+  return kind == OffsetKind::f16    ? f32_to_f16(bias)
+         : kind == OffsetKind::bf16 ? f32_to_bf16(bias)
+                                    : std::bit_cast<std::uint32_t>(bias);
+}
+
 void read_planar(const IntegerForm& form, const ConstRowPlanes& row, std::size_t block, std::size_t columns,
                  BlockCodes& out) {
   const auto& format = static_cast<const PlanarFormat&>(*form.format);
@@ -48,7 +59,7 @@ void read_planar(const IntegerForm& form, const ConstRowPlanes& row, std::size_t
     const std::size_t span = group == 0 ? 0 : (first + g * form.shape.group) / group;
     format.unpack(row, span, 0, form.tensor_grid, out.row, reinterpret_cast<std::byte*>(&grid), nullptr);
     out.scales[g] = scale_bits_of(grid, form.shape.scale);
-    out.offsets[g] = spec.has_bias ? f32_to_f16(grid.bias) : static_cast<std::uint32_t>(grid.zero);
+    out.offsets[g] = spec.has_bias ? bias_bits_of(grid.bias, form.shape.offset) : static_cast<std::uint32_t>(grid.zero);
     out.row_scale = form.shape.scale == ScaleKind::row ? grid.scale : grid.base;
   }
 }
@@ -133,9 +144,7 @@ std::optional<IntegerForm> planar_integer_form(const Format& format, std::uint64
   switch (spec.points) {
     case PlanarPoints::integer:
       if (spec.has_bias) {
-        // Biases of other types, and of whole rows, are no offsets that blocks hold.
-        if (shape.scale != ScaleKind::f16) return std::nullopt;
-        shape.offset = OffsetKind::f16;
+        shape.offset = bias_kind(spec.scale);
       } else if (spec.is_asymmetric)
         shape.offset = spec.bits == 1 || spec.bits == 2 || spec.bits == 4 ? OffsetKind::zero_packed : OffsetKind::zero8;
       else

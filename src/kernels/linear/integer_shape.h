@@ -50,9 +50,9 @@ enum class ScaleKind : std::uint8_t {
   unsigned4,
   unsigned8_of_row
 };
-// none; f16 per group; a multiple of dmin, subtracted: planes of 8 or 4 bits; a zero point in 8 bits, or in low_bits
-// bits, several groups to a byte (doubled for 1-bit codes, whose operands are 0 and 2)
-enum class OffsetKind : std::uint8_t { none, f16, minus_unsigned8, minus_unsigned4, zero8, zero_packed };
+// none; a number per group; a multiple of dmin, subtracted: planes of 8 or 4 bits; a zero point in 8 bits, or in
+// low_bits bits, several groups to a byte (doubled for 1-bit codes, whose operands are 0 and 2)
+enum class OffsetKind : std::uint8_t { none, f16, bf16, f32, minus_unsigned8, minus_unsigned4, zero8, zero_packed };
 
 struct IntegerShape {
   std::uint8_t low_bits = 8, high_bits = 0;
@@ -106,7 +106,10 @@ static constexpr std::size_t scale_bytes(ScaleKind kind) {
                                                                                             : 0;
 }
 static constexpr std::size_t offset_bytes(OffsetKind kind) {
-  return kind == OffsetKind::f16 ? 2 : kind == OffsetKind::zero8 ? 1 : 0;
+  return kind == OffsetKind::f16 || kind == OffsetKind::bf16 ? 2
+         : kind == OffsetKind::f32                           ? 4
+         : kind == OffsetKind::zero8                         ? 1
+                                                             : 0;
 }
 static constexpr std::size_t super_bytes(const IntegerShape& s) { return std::size_t{s.super_scales} * 128; }
 // A plane of `bits` bits for `groups` groups, in whole lines.
