@@ -5,7 +5,9 @@
 
 #include <cctype>
 #include <cstdlib>
+#include <random>
 
+#include "base/utf8.h"
 #include "kernels/chosen_isa.h"
 #include "model/tiny_models.h"
 
@@ -51,6 +53,51 @@ TEST(TextStream, AnEmptyStopTextIsNone) {
   TextStream stream({""});
   EXPECT_EQ(stream.push("text"), "text");
   EXPECT_FALSE(stream.stopped());
+}
+
+// Whatever tokens come, each piece is whole characters and all of them together are the whole text: of tokens drawn at
+// random, most of them single bytes, and of texts whose characters are spread over several tokens.
+TEST(TextStream, NoSequenceOfTokensSplitsACharacter) {
+  const Tokenizer tokenizer = Tokenizer::from_checkpoint(Checkpoint::open(NIBBLE_SOURCE_DIR "/models/tale-4M"));
+  std::vector<std::int32_t> all, bytes;
+  for (std::size_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    const auto token = static_cast<std::int32_t>(id);
+    if (tokenizer.token_text(token).empty()) continue;
+    all.push_back(token);
+    if (find_invalid_utf8(tokenizer.piece(token)) == 0) bytes.push_back(token);
+  }
+  ASSERT_GE(bytes.size(), 100u);
+  std::mt19937 random(7);
+  const auto draw = [&](const std::vector<std::int32_t>& from) { return from[random() % from.size()]; };
+  std::size_t split = 0;  // characters that came in several tokens
+  for (int round = 0; round < 3000; ++round) {
+    std::vector<std::int32_t> ids;
+    if (round % 2 == 0) {
+      for (int i = 0; i < 24; ++i) ids.push_back(draw(random() % 4 == 0 ? all : bytes));
+    } else {
+      std::string text;
+      for (int i = 0; i < 8; ++i) append_utf8(text, static_cast<char32_t>(1 + random() % (i % 2 == 0 ? 0xD7FF : 0x7F)));
+      append_utf8(text, static_cast<char32_t>(0x1F300 + random() % 0x300));
+      ids = tokenizer.encode(text, {.add_special = false});
+    }
+    TextStream stream({});
+    std::string joined, whole;
+    const auto give = [&](const std::string& piece) {
+      EXPECT_EQ(find_invalid_utf8(piece), std::string::npos);
+      joined += piece;
+    };
+    for (const std::int32_t id : ids) {
+      split += find_invalid_utf8(tokenizer.piece(id)) != std::string::npos ? 1 : 0;
+      whole += tokenizer.piece(id);
+      give(stream.push(tokenizer.piece(id)));
+    }
+    give(stream.finish());
+    EXPECT_EQ(joined, replace_invalid_utf8(whole)) << round;
+    if (round % 2 == 1) {
+      EXPECT_EQ(joined, tokenizer.decode(ids)) << round;
+    }
+  }
+  EXPECT_GE(split, 10000u);
 }
 
 // The tiny model's ids are the first ones of the bundled tokenizer.

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/utf8.h"
+#include "cli/option_checks.h"
+#include "cli/verbs.h"
+#include "nibble/error.h"
+#include "pipeline/tell/token_pieces.h"
+
+namespace nibble::cli {
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+
+struct Options {
+  std::string model, text, text_file;
+  bool plain = false, bare = false, pieces = false, count = false, decode = false, lines = false;
+
+  EncodeOptions encode() const { return {.add_special = !bare, .parse_special = !plain}; }
+};
+
+void judge_options(const CLI::App& verb, const Options& options) {
+  if (verb.count("text") != 0 && verb.count("--text") != 0)
+    throw Error(ErrorKind::invalid_argument,
+                "the text is given twice, by itself and by --text; leave out one of the two");
+  refuse_without_effect(verb, "--force-text", verb.count("text") == 0 && !options.decode && !options.lines,
+                        "but for a file or standard input of plain text");
+  refuse_without_effect(verb, "--bare", !options.decode, "beside --decode, which adds no tokens");
+  refuse_without_effect(verb, "--lines", verb.count("text") == 0, "with a text on the command line");
+}
+
+// "1 2 3", "1,2,3", "[1, 2, 3]"; `where` names them in messages.
+Ids parse_ids(std::string_view text, const Tokenizer& tokenizer, const std::string& where) {
+  constexpr std::string_view kBetween = " \t\r\n,[]";
+  Ids ids;
+  while (true) {
+    text.remove_prefix(std::min(text.find_first_not_of(kBetween), text.size()));
+    if (text.empty()) return ids;
+    const std::string_view word = text.substr(0, text.find_first_of(kBetween));
+    std::int32_t id = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
+    if (error != std::errc() || end != word.data() + word.size())
+      throw Error(ErrorKind::unusable_input, fmt::format("{}: not the id of a token: '{}'", where, word.substr(0, 40)));
+    if (id < 0 || static_cast<std::size_t>(id) >= tokenizer.vocab_size())
+      throw Error(ErrorKind::unusable_input,
+                  fmt::format("{}: there is no token with this id, the vocabulary has {}: {}", where,
+                              tokenizer.vocab_size(), id));
+    ids.push_back(id);
+    text.remove_prefix(word.size());
+  }
+}
+
+std::string parse_json_line(std::string_view line, const std::string& where) {
+  const Json json = Json::parse(line, nullptr, false);
+  if (!json.is_string())
+    throw Error(ErrorKind::unusable_input, fmt::format("{}: each line is one JSON string, this one is none", where));
+  return json.get<std::string>();
+}
+
+template <class Line>
+void each_line(std::string_view text, const std::string& name, Line&& line) {
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    line(text.substr(0, end), fmt::format("{}: line {}", name, number));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
+void print_ids(const Options& options, const Tokenizer& tokenizer, std::string_view text, Session& session) {
+  const Ids ids = tokenizer.encode(text, options.encode());
+  if (options.count) return session.print(fmt::format("{}\n", ids.size()));
+  session.print(fmt::format("{}\n", fmt::join(ids, " ")));
+}
+
+Json to_json(const std::optional<TextRange>& range) { return range ? Json{range->begin, range->end} : Json(); }
+
+Json piece_json(const TokenPiece& piece) {
+  return {{"id", piece.id},           {"piece", piece.spelling},       {"text", replace_invalid_utf8(piece.text)},
+          {"special", piece.special}, {"bytes", to_json(piece.bytes)}, {"characters", to_json(piece.characters)}};
+}
+
+void print_pieces(const Options& options, const Tokenizer& tokenizer, std::string_view text, Session& session) {
+  const std::vector<TokenPiece> pieces = list_pieces(tokenizer, text, options.encode());
+  if (session.json()) {
+    Json ids = Json::array(), list = Json::array();
+    for (const TokenPiece& piece : pieces) {
+      ids.push_back(piece.id);
+      list.push_back(piece_json(piece));
+    }
+    return session.print_json(
+        {{"tokenizer", tokenizer.kind()}, {"count", pieces.size()}, {"ids", ids}, {"pieces", list}});
+  }
+  Table table({{"id", Align::right}, {"piece"}, {"text"}, {"bytes"}, {"characters"}});
+  const auto range = [](const std::optional<TextRange>& r) { return r ? fmt::format("{}-{}", r->begin, r->end) : ""; };
+  for (const TokenPiece& piece : pieces)
+    table.add({std::to_string(piece.id), quote_bytes(piece.spelling), quote_bytes(piece.text), range(piece.bytes),
+               range(piece.characters)});
+  session.print(table.text(session.style()));
+}
+
+void print_decoded(const Options& options, const Tokenizer& tokenizer, std::string_view text, const std::string& name,
+                   Session& session) {
+  const Ids ids = parse_ids(text, tokenizer, name);
+  const std::string decoded = tokenizer.decode(ids, options.plain);
+  if (!session.json()) return session.print(decoded + "\n");
+  session.print_json(
+      {{"tokenizer", tokenizer.kind()}, {"count", ids.size()}, {"ids", ids}, {"text", replace_invalid_utf8(decoded)}});
+}
+
+// Each line of the input by itself.
+void print_lines(const Options& options, const Tokenizer& tokenizer, std::string_view text, const std::string& name,
+                 Session& session) {
+  Json list = Json::array();
+  std::string out;
+  each_line(text, name, [&](std::string_view line, const std::string& where) {
+    Json answer;
+    if (options.decode) {
+      answer = replace_invalid_utf8(tokenizer.decode(parse_ids(line, tokenizer, where), options.plain));
+      out += answer.dump(-1, ' ', true) + "\n";
+    } else {
+      const Ids ids = tokenizer.encode(parse_json_line(line, where), options.encode());
+      answer = options.count ? Json(ids.size()) : Json(ids);
+      out += options.count ? fmt::format("{}\n", ids.size()) : fmt::format("{}\n", fmt::join(ids, " "));
+    }
+    if (session.json()) list.push_back(std::move(answer));
+  });
+  if (!session.json()) return session.print(out);
+  session.print_json({{"tokenizer", tokenizer.kind()},
+                      {options.decode  ? "texts"
+                       : options.count ? "counts"
+                                       : "ids",
+                       list}});
+}
+
+void tokenize(const CLI::App& verb, const Options& options, Session& session) {
+  judge_options(verb, options);
+  const std::string file = options.text_file.empty() ? "-" : options.text_file;
+  const std::string name = verb.count("text") != 0 ? "the text" : file == "-" ? "standard input" : file;
+  const bool is_plain = !options.decode && !options.lines;
+  const std::string text = verb.count("text") != 0 ? options.text
+                           : is_plain              ? session.read_corpus(file)
+                                                   : read_text(file);
+  const Tokenizer tokenizer = open_tokenizer(options.model);
+  if (options.lines) return print_lines(options, tokenizer, text, name, session);
+  if (options.decode) return print_decoded(options, tokenizer, text, name, session);
+  if (options.pieces || (session.json() && !options.count)) return print_pieces(options, tokenizer, text, session);
+  if (session.json())
+    return session.print_json(
+        {{"tokenizer", tokenizer.kind()}, {"count", tokenizer.encode(text, options.encode()).size()}});
+  print_ids(options, tokenizer, text, session);
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app, Session& session) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* const verb = app.add_subcommand("tokenize", "Show which tokens a text becomes, or the text of tokens");
+  verb->footer(
+      "Examples:\n  nibble tokenize models/tale-4M \"Once upon a time\"\n  nibble tokenize model.gguf --pieces "
+      "\"<s>Tom's "
+      "cat\"\n"
+      "  nibble tokenize tokenizer.json --count --text book.txt\n  nibble tokenize models/tale-4M --decode \"1 42 7\"\n"
+      "  nibble tokenize tekken.json --lines --text texts.jsonl      a JSON string on every line\n\n"
+      "Without a text standard input is read.");
+  verb->add_option("model", options->model,
+                   "Hugging Face directory, .gguf, or a vocabulary alone (tokenizer.json, tokenizer.model ...)")
+      ->required();
+  verb->add_option("text", options->text, "Text to cut into tokens, or ids (--decode)");
+  verb->add_option("--text", options->text_file, "File with the text ('-': standard input)");
+  session.add_force_text(*verb);
+  verb->add_flag("--no-special", options->plain,
+                 "Take the text of control tokens for plain text; with --decode, leave control tokens out");
+  verb->add_flag("--bare", options->bare, "Without the begin and end tokens that the tokenizer puts around a text");
+  CLI::Option* const pieces =
+      verb->add_flag("--pieces", options->pieces, "A table of the tokens: id, spelling, text, and where they stand");
+  CLI::Option* const count = verb->add_flag("--count", options->count, "Only how many tokens there are");
+  CLI::Option* const decode = verb->add_flag("--decode", options->decode, "The text is ids; print what they stand for");
+  CLI::Option* const lines = verb->add_flag(
+      "--lines", options->lines, "Each line is a JSON string (with --decode: ids) of its own, and answered by a line");
+  session.add_json(*verb);
+  for (CLI::Option* const other : {count, decode, lines, verb->get_option("--json")}) pieces->excludes(other);
+  count->excludes(decode);
+  verb->callback([options, verb, &session] { tokenize(*verb, *options, session); });
+}
+
+}  // namespace nibble::cli
