@@ -54,8 +54,8 @@ inline void open_and_decode(const std::filesystem::path& path) {
       for (const std::byte byte : tensor.data) sum += std::to_integer<std::uint64_t>(byte);
       volatile std::uint64_t keep = sum;
       static_cast<void>(keep);
-      if (tensor.view.format && tensor.view.cols <= kMaxDecoded / tensor.view.rows)
-        static_cast<void>(tensor.view.decode());
+      if (tensor.values.format() && tensor.values.cols() <= kMaxDecoded / tensor.values.rows())
+        static_cast<void>(tensor.values.decode());
       if (checkpoint.find(tensor.name) != &tensor) std::abort();
     }
   } catch (const Error&) {

@@ -41,7 +41,7 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
   LayerWalk walk(tensors.network(), tokens, how, machine);
   const StoredTensor& embedding = checkpoint.stored(*tensors.part("embedding", -1));
   walk.embed([&](std::int32_t id, float* out) {
-    embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden});
+    embedding.values.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden});
   });
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
     const LayerWeights layer(checkpoint, tensors, i, machine.pool);

@@ -53,18 +53,18 @@ Entries read_gguf(const std::filesystem::path& path, Statistics& statistics) {
     if (!sums.name.ends_with(kSums)) continue;
     const std::string name = sums.name.substr(0, sums.name.size() - kSums.size());
     const StoredTensor& counts = file.tensor(name + ".counts");
-    if (!sums.view.format || !counts.view.format || sums.type_name != "F32" || counts.type_name != "F32")
+    if (!sums.values.format() || !counts.values.format() || sums.type_name != "F32" || counts.type_name != "F32")
       refuse(path, name, "is not F32");
-    const std::uint64_t matrices = sums.view.rows, cols = sums.view.cols;
-    if (counts.view.rows * counts.view.cols != matrices)
+    const std::uint64_t matrices = sums.values.rows(), cols = sums.values.cols();
+    if (counts.values.rows() * counts.values.cols() != matrices)
       refuse(path, name, "has not one count for each of its matrices");
     Entry entry{std::vector<float>(matrices * cols), {}};
-    std::vector<float> number(counts.view.cols);
+    std::vector<float> number(counts.values.cols());
     for (std::uint64_t m = 0; m < matrices; ++m) {
       const std::span<float> means = std::span(entry.mean_square).subspan(m * cols, cols);
-      sums.view.decode_row(m, means);
-      counts.view.decode_row(m / counts.view.cols, number);
-      const float count = number[m % counts.view.cols];
+      sums.values.decode_row(m, means);
+      counts.values.decode_row(m / counts.values.cols(), number);
+      const float count = number[m % counts.values.cols()];
       if (!(count >= 0 && count < 1e18F)) refuse(path, name, "has a count that is negative or not finite");
       entry.counts.push_back(static_cast<std::uint64_t>(count));
       // Weights that nothing was seen of are all equally important.

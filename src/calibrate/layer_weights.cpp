@@ -18,19 +18,21 @@ QuantizedView view_of(const Matrix& matrix) {
 }
 
 Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool) {
-  const QuantizedView& view = tensor.view;
-  Matrix matrix{view.rows, view.cols, large_vector(view.rows * view.cols)};
-  std::atomic<std::uint64_t> bad_row = view.rows;
-  pool.parallel_for(view.rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+  const TensorSource& source = tensor.values;
+  Matrix matrix{source.rows(), source.cols(), large_vector(source.rows() * source.cols())};
+  std::atomic<std::uint64_t> bad_row = matrix.rows;
+  pool.parallel_for(matrix.rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    QuantizedTensor room;
+    const TensorRows rows = source.read_rows(begin, end, room);
     for (std::size_t row = begin; row < end; ++row) {
-      const std::span<float> out(matrix.values.data() + row * view.cols, view.cols);
-      view.decode_row(row, out);
+      const std::span<float> out(matrix.values.data() + row * matrix.cols, matrix.cols);
+      rows.decode_row(row, out);
       if (!first_not_finite(out)) continue;
       for (std::uint64_t known = bad_row; row < known && !bad_row.compare_exchange_weak(known, row);) {
       }
     }
   });
-  if (bad_row != view.rows)
+  if (bad_row != matrix.rows)
     throw Error(ErrorKind::corrupt,
                 fmt::format("{}: tensor '{}' holds a value that is not finite; repair or retrain the model: row {}",
                             tensor.file, tensor.name, bad_row.load()));
@@ -50,7 +52,7 @@ LayerWeights::LayerWeights(const SourceModel& checkpoint, const ModelTensors& te
   for (const ModelTensor& tensor : tensors.all()) {
     if (tensor.layer != layer) continue;
     const StoredTensor& stored = checkpoint.stored(tensor);
-    if (!is_same_shape(stored.shape, tensor.shape) || !stored.view.format)
+    if (!is_same_shape(stored.shape, tensor.shape) || !stored.values.format())
       throw Error(
           ErrorKind::corrupt,
           fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",

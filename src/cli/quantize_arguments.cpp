@@ -269,7 +269,7 @@ void refuse_idle_methods(const CLI::App& verb, const QuantizeArguments& a, const
   const bool quantizes = std::ranges::any_of(plan.tensors, [](const TensorPlan& tensor) {
     const Format& format = *tensor.target.format;
     return tensor.rows > 1 && format.info().kind != FormatKind::raw &&
-           format.name() != tensor.source->view.format->name();
+           format.name() != tensor.source->values.format()->name();
   });
   for (const char* const option : {"--method", "--fit", "--transform", "--round"})
     refuse_without_effect(verb, option, quantizes, "where no tensor is quantized");

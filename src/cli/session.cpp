@@ -197,8 +197,8 @@ void Session::note_reading(const SourceModel& model) {
 void Session::note_unused_activations(const std::string& name, const SourceModel& model) {
   if (!spelled_activations(activations_)) return;
   const bool any = std::ranges::any_of(model.tensors(), [](const StoredTensor& tensor) {
-    return tensor.view.format && tensor.view.rows > 1 &&
-           integer_form(*tensor.view.format, tensor.view.cols).has_value();
+    return tensor.values.format() && tensor.values.rows() > 1 &&
+           integer_form(*tensor.values.format(), tensor.values.cols()).has_value();
   });
   if (!any)
     note(

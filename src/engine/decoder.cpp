@@ -57,7 +57,7 @@ struct Piece {
 
 bool has_quantized_weights(const Checkpoint& checkpoint) {
   return std::ranges::any_of(checkpoint.tensors(), [](const StoredTensor& tensor) {
-    return tensor.view.format != nullptr && tensor.view.format->info().kind != FormatKind::raw;
+    return tensor.values.format() != nullptr && tensor.values.format()->info().kind != FormatKind::raw;
   });
 }
 

@@ -29,15 +29,14 @@ const StoredTensor& WeightLoader::fetch(const ModelTensor& expected) const {
         ErrorKind::corrupt,
         fmt::format("{}: tensor {} has the wrong shape: the configuration asks for {}, the file has {}",
                     checkpoint_.path().string(), stored.name, shape_text(expected.shape), shape_text(stored.shape)));
-  if (!stored.view.format)
+  if (!stored.values.format())
     throw Error(ErrorKind::unsupported,
                 fmt::format("{}: tensor {} has an element type that weights cannot have: {}",
                             checkpoint_.path().string(), stored.name, dtype_name(stored.dtype)));
   return stored;
 }
 
-void WeightLoader::check_values(const StoredTensor& stored) const {
-  const QuantizedView& view = stored.view;
+void WeightLoader::check_values(const StoredTensor& stored, const QuantizedView& view) const {
   const bool raw = view.format->info().kind == FormatKind::raw;
   constexpr std::uint64_t kNone = ~std::uint64_t{0};
   std::atomic<std::uint64_t> first_bad = kNone;  // the smallest row, whatever thread finds it
@@ -77,8 +76,10 @@ KernelOptions WeightLoader::kernels_for(std::string_view part, const StoredTenso
 PackedLinear WeightLoader::matrix(std::string_view part, std::int64_t layer) const {
   const StoredTensor& stored = fetch(*tensors_.part(part, layer));
   checkpoint_.will_need(stored);
-  check_values(stored);
-  PackedLinear packed = PackedLinear::pack(stored.view, kernels_for(part, stored), machine_);
+  QuantizedTensor room;
+  const QuantizedView view = stored.values.read_rows(0, stored.values.rows(), room, machine_.pool).planes;
+  check_values(stored, view);
+  PackedLinear packed = PackedLinear::pack(view, kernels_for(part, stored), machine_);
   checkpoint_.release(stored);
   return packed;
 }
@@ -87,9 +88,11 @@ std::vector<float> WeightLoader::vector(std::string_view part, std::int64_t laye
   const ModelTensor* expected = tensors_.part(part, layer);
   if (expected == nullptr) return {};
   const StoredTensor& stored = fetch(*expected);
-  check_values(stored);
-  std::vector<float> values(stored.view.cols);
-  stored.view.decode_row(0, values);
+  QuantizedTensor room;
+  const QuantizedView view = stored.values.read_rows(0, stored.values.rows(), room).planes;
+  check_values(stored, view);
+  std::vector<float> values(view.cols);
+  view.decode_row(0, values);
   if (const float offset = expected->offset(spelling_); offset != 0)
     for (float& value : values) value += offset;
   return values;

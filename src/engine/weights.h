@@ -35,7 +35,8 @@ class WeightLoader {
 
  private:
   const StoredTensor& fetch(const ModelTensor& expected) const;
-  void check_values(const StoredTensor& stored) const;
+  // view: all rows of what is stored.
+  void check_values(const StoredTensor& stored, const QuantizedView& view) const;
   KernelOptions kernels_for(std::string_view part, const StoredTensor& stored) const;
 
   const SourceModel& checkpoint_;

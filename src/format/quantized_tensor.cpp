@@ -89,13 +89,18 @@ std::vector<TensorPart> parts_of(const QuantizedView& view) {
   return list;
 }
 
-QuantizedView view_of_rows(const QuantizedView& view, std::uint64_t begin, std::uint64_t count) {
-  assert(begin + count <= view.rows);
-  const std::uint64_t unit = view.format->info().row_unit, multiple = view.format->cut_multiple(view.cols);
-  if (begin % multiple != 0 || ((begin + count) % unit != 0 && begin + count != view.rows))
-    throw Error(ErrorKind::unsupported, view.format->name() + " keeps " + std::to_string(multiple) +
+void require_whole_units(const Format& format, std::uint64_t cols, std::uint64_t rows, std::uint64_t begin,
+                         std::uint64_t count) {
+  const std::uint64_t unit = format.info().row_unit, multiple = format.cut_multiple(cols);
+  if (begin % multiple != 0 || ((begin + count) % unit != 0 && begin + count != rows))
+    throw Error(ErrorKind::unsupported, format.name() + " keeps " + std::to_string(multiple) +
                                             " rows together, which rows " + std::to_string(begin) + " to " +
                                             std::to_string(begin + count) + " cut");
+}
+
+QuantizedView view_of_rows(const QuantizedView& view, std::uint64_t begin, std::uint64_t count) {
+  assert(begin + count <= view.rows);
+  require_whole_units(*view.format, view.cols, view.rows, begin, count);
   QuantizedView rows{view.format, count, view.cols, view.format->planes(count, view.cols), {}, nullptr};
   if (view.parts) rows.parts = std::make_shared<TensorParts>(parts_of_rows(*view.parts, begin, count));
   ConstRowPlanes first = view.row(begin);

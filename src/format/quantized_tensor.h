@@ -61,6 +61,11 @@ QuantizedTensor room_for_rows(FormatPtr format, std::uint64_t count, std::uint64
 // What there is beside codes and grids, row tiles included.
 std::vector<TensorPart> parts_of(const QuantizedView& view);
 
+// Error(unsupported) where rows begin .. begin + count - 1 of a [rows, cols] matrix are cut from others that they
+// belong together with.
+void require_whole_units(const Format& format, std::uint64_t cols, std::uint64_t rows, std::uint64_t begin,
+                         std::uint64_t count);
+
 // Some rows of a matrix, which are one below the other in every plane. Borrowed as the view is. Error(unsupported)
 // where the cut goes through rows that belong together.
 QuantizedView view_of_rows(const QuantizedView& view, std::uint64_t begin, std::uint64_t count);

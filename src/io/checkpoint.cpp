@@ -146,6 +146,16 @@ void require_unchanged(const MappedFile& file) {
             file.path().string()));
 }
 
+// Planes, without a list made of them, or the pieces of another layout.
+template <class Visit>
+void each_piece(const StoredTensor& tensor, Visit visit) {
+  if (const QuantizedView* const planes = tensor.values.planes()) {
+    for (const auto plane : planes->planes) visit(plane);
+    return;
+  }
+  for (const auto piece : tensor.values.stored_bytes()) visit(piece);
+}
+
 }  // namespace
 
 void Checkpoint::require_unchanged() const {
@@ -153,8 +163,9 @@ void Checkpoint::require_unchanged() const {
 }
 
 void Checkpoint::require_unchanged(const StoredTensor& tensor) const {
-  for (const auto plane : tensor.view.planes)
-    if (const MappedFile* const file = state_->file_of(plane)) nibble::require_unchanged(*file);
+  each_piece(tensor, [&](std::span<const std::byte> piece) {
+    if (const MappedFile* const file = state_->file_of(piece)) nibble::require_unchanged(*file);
+  });
 }
 
 void Checkpoint::release(std::span<const std::byte> range) const noexcept {
@@ -167,12 +178,12 @@ void Checkpoint::will_need(std::span<const std::byte> range) const noexcept {
 
 void Checkpoint::release(const StoredTensor& tensor) const noexcept {
   release(tensor.data);
-  for (const auto plane : tensor.view.planes) release(plane);
+  each_piece(tensor, [this](std::span<const std::byte> piece) { release(piece); });
 }
 
 void Checkpoint::will_need(const StoredTensor& tensor) const noexcept {
   will_need(tensor.data);
-  for (const auto plane : tensor.view.planes) will_need(plane);
+  each_piece(tensor, [this](std::span<const std::byte> piece) { will_need(piece); });
 }
 
 }  // namespace nibble

@@ -6,7 +6,7 @@
 //
 //   auto checkpoint = Checkpoint::open("models/tale");
 //   const StoredTensor& q = checkpoint.tensor("model.layers.0.self_attn.q_proj.weight");
-//   q.view.decode_row(0, row);
+//   q.values.decode_row(0, row);
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@
 #include <string_view>
 #include <vector>
 
-#include "format/quantized_tensor.h"
+#include "format/tensor_source.h"
 #include "io/gguf/gguf_value.h"
 #include "tensor/tensor.h"
 
@@ -31,13 +31,13 @@ struct StoredTensor {
   std::string wrapped_name{};  // as it stands in the file, where `name` is what a bare causal model has instead; empty:
                                // they are one
   Shape shape;                 // outermost first, as in HF: [rows, cols] or [n]
-  DType dtype = DType::f32;    // of raw tensors; meaningless when view.format is block or planar
-  QuantizedView view;       // matrices and vectors of a known format; view.format is null for integer and other tensors
+  DType dtype = DType::f32;    // of raw tensors; meaningless when the format is block or planar
+  TensorSource values;      // matrices and vectors of a known format; without a format for integers and other tensors
   std::uint64_t bytes = 0;  // in the file, all planes
   std::string type_name;  // element type as the container spells it ("BF16", "Q4_K", also types unknown here); planar:
                           // the format's name
   std::span<const std::byte>
-      data;                  // in the mapped file, whatever the type; empty for planar tensors of more than one plane
+      data;                  // in the mapped file, whatever the type; empty for tensors that lie in several pieces
   std::string file;          // name of the file that holds it
   std::uint64_t offset = 0;  // of its first plane in that file
 };

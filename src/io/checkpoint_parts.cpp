@@ -23,8 +23,8 @@ MatrixSize matrix_size(const Shape& shape) {
 void attach_view(StoredTensor& tensor, const FormatPtr& format, const std::string& source) {
   const MatrixSize size = matrix_size(tensor.shape);
   if (!format || size.rows == 0 || size.cols == 0) return;
-  tensor.view = make_view(format, size.rows, size.cols, {tensor.data},
-                          fmt::format("{}: tensor {}", source, quote_name(tensor.name)));
+  tensor.values = make_view(format, size.rows, size.cols, {tensor.data},
+                            fmt::format("{}: tensor {}", source, quote_name(tensor.name)));
 }
 
 void attach_narrowed_view(CheckpointParts& parts, StoredTensor& tensor, const std::string& source) {
@@ -33,8 +33,8 @@ void attach_narrowed_view(CheckpointParts& parts, StoredTensor& tensor, const st
       *parts.narrowed.emplace_back(std::make_unique<std::vector<float>>(tensor.data.size() / sizeof(double)));
   widen_to_f32(DType::f64, tensor.data, values);
   const MatrixSize size = matrix_size(tensor.shape);
-  tensor.view = make_view(find_raw_format(DType::f32), size.rows, size.cols, {std::as_bytes(std::span(values))},
-                          fmt::format("{}: tensor {}", source, quote_name(tensor.name)));
+  tensor.values = make_view(find_raw_format(DType::f32), size.rows, size.cols, {std::as_bytes(std::span(values))},
+                            fmt::format("{}: tensor {}", source, quote_name(tensor.name)));
 }
 
 void refuse_foreign_weights(const MappedFile& file) {

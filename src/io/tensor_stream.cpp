@@ -141,14 +141,16 @@ void TensorStream::verify_tensor(const Checkpoint& written, const Planned& tenso
   const StoredTensor* stored = written.find(tensor.planned.name);
   if (!stored) return refuse("is missing");
   if (!is_same_shape(stored->shape, tensor.planned.shape)) refuse("has another shape");
-  if (!stored->view.format || stored->view.format->name() != tensor.planned.format->name())
+  if (!stored->values.format() || stored->values.format()->name() != tensor.planned.format->name())
     refuse("has another format");
-  if (stored->view.planes.size() != tensor.planes.size()) refuse("has another number of planes");
+  const QuantizedView* const view = stored->values.planes();
+  if (view == nullptr || view->planes.size() != tensor.planes.size()) refuse("has another number of planes");
   const TensorParts none;
-  if ((stored->view.parts ? *stored->view.parts : none) != (tensor.planned.parts ? *tensor.planned.parts : none))
+  if ((stored->values.parts() ? *stored->values.parts() : none) !=
+      (tensor.planned.parts ? *tensor.planned.parts : none))
     refuse("has other parts");
   for (std::size_t i = 0; i < tensor.planes.size(); ++i) {
-    const std::span<const std::byte> bytes = stored->view.planes[i];
+    const std::span<const std::byte> bytes = view->planes[i];
     const std::unique_ptr<XXH3_state_t, FreeState> hash(XXH3_createState());
     XXH3_64bits_reset(hash.get());
     for (std::size_t at = 0; at < bytes.size(); at += kVerifyChunk) {

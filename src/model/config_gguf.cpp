@@ -75,11 +75,11 @@ std::vector<float> read_divisors(const Checkpoint& checkpoint, const std::string
                                  std::uint64_t pairs) {
   const StoredTensor* stored = checkpoint.find(name);
   if (stored == nullptr) return {};
-  if (!is_same_shape(stored->shape, {pairs}) || !stored->view.format)
+  if (!is_same_shape(stored->shape, {pairs}) || !stored->values.format())
     throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} has the wrong shape: expected [{}], found {}", source,
                                                 name, pairs, shape_text(stored->shape)));
   std::vector<float> divisors(pairs);
-  stored->view.decode_row(0, divisors);
+  stored->values.decode_row(0, divisors);
   return divisors;
 }
 

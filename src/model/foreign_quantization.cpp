@@ -48,7 +48,7 @@ constexpr std::array kTraces = {
 bool holds_codes(const StoredTensor& tensor) {
   constexpr std::array<std::string_view, 11> kTypes = {"U8",      "I8",      "I16",         "U16",         "I32", "U32",
                                                        "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4"};
-  return tensor.name.ends_with(".weight") && tensor.shape.size() > 1 && !tensor.view.format &&
+  return tensor.name.ends_with(".weight") && tensor.shape.size() > 1 && !tensor.values.format() &&
          std::ranges::find(kTypes, tensor.type_name) != kTypes.end();
 }
 
@@ -113,7 +113,9 @@ void refuse_tensor_scales(const Checkpoint& checkpoint) {
     if (!tensor.name.ends_with(kScale)) continue;
     const std::string weight = tensor.name.substr(0, tensor.name.size() - kScale.size()) + ".weight";
     if (checkpoint.find(weight) == nullptr) continue;
-    if (tensor.view.format && tensor.view.rows * tensor.view.cols == 1 && tensor.view.decode().front() == 1) continue;
+    if (tensor.values.format() && tensor.values.rows() * tensor.values.cols() == 1 &&
+        tensor.values.decode().front() == 1)
+      continue;
     throw Error(ErrorKind::unsupported,
                 fmt::format("{}: tensor {} is a factor of the whole of {}, and such factors are not read here; give "
                             "the original in 16 or 32 bits",

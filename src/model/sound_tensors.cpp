@@ -117,7 +117,7 @@ void require_no_strangers(const Checkpoint& checkpoint, const ModelConfig& confi
   const std::string_view prefix = layer_prefix(parts.architecture(), spelling);
   for (const StoredTensor& stored : checkpoint.tensors()) {
     const auto place = place_behind(stored.name, prefix);
-    if (!place || !stored.view.format || parts.find(stored.name) != nullptr || is_activation_tensor(stored.name))
+    if (!place || !stored.values.format() || parts.find(stored.name) != nullptr || is_activation_tensor(stored.name))
       continue;
     if (std::ranges::any_of(kDerived, [&](std::string_view ending) { return stored.name.ends_with(ending); })) continue;
     throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} is part of no network that the configuration means: {}",

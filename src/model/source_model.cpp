@@ -112,7 +112,7 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   const std::scoped_lock lock(meaning_->mutex);
   if (const auto known = meaning_->experts.find(name); known != meaning_->experts.end()) return known->second;
   const Shape expected = is_turned ? Shape{part.experts, cols, kinds * rows} : Shape{part.experts, kinds * rows, cols};
-  if (!is_same_shape(whole.shape, expected) || !whole.view.format)
+  if (!is_same_shape(whole.shape, expected) || !whole.values.format())
     throw Error(
         ErrorKind::corrupt,
         fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
@@ -121,21 +121,24 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   one.name = name;
   one.shape = part.shape;
   if (is_turned) {
-    if (whole.view.format->info().kind != FormatKind::raw)
+    const FormatPtr& format = whole.values.format();
+    const QuantizedView* const planes = whole.values.planes();
+    if (planes == nullptr || format->info().kind != FormatKind::raw)
       throw Error(ErrorKind::unsupported,
                   fmt::format("{}: tensor '{}' holds its experts' matrices columns by rows, which can be read of "
                               "floating-point numbers only: {}",
-                              whole.file, whole.name, whole.view.format->name()));
+                              whole.file, whole.name, format->name()));
     meaning_->turned.push_back(
-        turn(whole.view, {.row = part.expert * cols, .num_rows = cols, .column = place * rows, .num_columns = rows}));
-    one.view = make_view(whole.view.format, rows, cols, {meaning_->turned.back()}, name);
-    one.offset += part.expert * one.view.bytes() * kinds;
+        turn(*planes, {.row = part.expert * cols, .num_rows = cols, .column = place * rows, .num_columns = rows}));
+    one.values = make_view(format, rows, cols, {meaning_->turned.back()}, name);
   } else {
-    one.view = view_of_rows(whole.view, (part.expert * kinds + place) * rows, rows);
-    one.offset += (part.expert * kinds + place) * one.view.bytes();
+    one.values = whole.values.slice((part.expert * kinds + place) * rows, rows);
   }
-  one.bytes = one.view.bytes();
-  one.data = one.view.planes.size() == 1 ? one.view.planes.front() : std::span<const std::byte>{};
+  const std::vector<std::span<const std::byte>> pieces = one.values.stored_bytes();
+  one.bytes = 0;
+  for (const auto piece : pieces) one.bytes += piece.size();
+  one.data = pieces.size() == 1 ? pieces.front() : std::span<const std::byte>{};
+  one.offset += (part.expert * kinds + (is_turned ? 0 : place)) * one.bytes;
   return meaning_->experts.emplace(name, std::move(one)).first->second;
 }
 

@@ -38,18 +38,19 @@ bool needs_peak(const Format& source, const Format& target) {
          source.info().max_magnitude > kSaturation * target.info().max_magnitude;
 }
 
-MagnitudeSample::MagnitudeSample(const QuantizedView& view, const std::optional<WeightPeak>& peak, Isa isa)
-    : isa_(isa), cols_(std::min(view.cols, kColumns)) {
-  if (view.rows == 0 || view.cols == 0) return;
+MagnitudeSample::MagnitudeSample(const TensorSource& source, const std::optional<WeightPeak>& peak, Isa isa)
+    : isa_(isa), cols_(std::min(source.cols(), kColumns)) {
+  if (source.rows() == 0 || source.cols() == 0) return;
   if (peak && !peak->is_finite) {
     is_finite_ = false;
     return;
   }
-  const FormatPtr reading = with_kernels(view.format, isa);
-  std::vector<float> row(view.cols);
+  const FormatPtr reading = with_kernels(source.format(), isa);
+  std::vector<float> row(source.cols());
   const auto keep = [&](std::uint64_t index, std::uint64_t first_column) {
-    view.decode_row(*reading, index, row);
-    PeakSearch search(DType::f32, view.cols);
+    QuantizedTensor room;
+    source.read_rows(index, index + 1, room).decode_row(*reading, index, row);
+    PeakSearch search(DType::f32, source.cols());
     search.add(std::as_bytes(std::span(row)));
     const WeightPeak of_row = search.peak();
     largest_ = std::max(largest_, of_row.magnitude);
@@ -58,14 +59,14 @@ MagnitudeSample::MagnitudeSample(const QuantizedView& view, const std::optional<
                    row.begin() + static_cast<std::ptrdiff_t>(first_column + cols_));
     ++rows_;
   };
-  const std::uint64_t kept = std::min(kRows, view.rows);
+  const std::uint64_t kept = std::min(kRows, source.rows());
   for (std::uint64_t i = 0; i < kept; ++i) {
     // Other columns in each row, so that no part of them goes unseen.
-    const std::uint64_t places = view.cols / kColumns;
-    keep((2 * i + 1) * view.rows / (2 * kept), places == 0 ? 0 : i % places * kColumns);
+    const std::uint64_t places = source.cols() / kColumns;
+    keep((2 * i + 1) * source.rows() / (2 * kept), places == 0 ? 0 : i % places * kColumns);
   }
   if (!peak) return;
-  keep(peak->row, std::min(peak->column / kColumns * kColumns, view.cols - cols_));
+  keep(peak->row, std::min(peak->column / kColumns * kColumns, source.cols() - cols_));
   has_peak_ = true;
 }
 

@@ -5,7 +5,7 @@
 // becomes zero. Judged by doing it: some rows are encoded as they are and once more at a magnitude that every scale
 // holds. Immutable once made, safe from many threads.
 //
-//   const MagnitudeSample sample(view, peak_of(view), isa);
+//   const MagnitudeSample sample(source, peak_of(source), isa);
 //   if (!sample.is_held_by(find_format("q8_0"), {})) ...
 #pragma once
 
@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/cpu.h"
-#include "format/quantized_tensor.h"
+#include "format/tensor_source.h"
 #include "quantize/weight_peak.h"
 
 namespace nibble {
@@ -23,7 +23,7 @@ namespace nibble {
 class MagnitudeSample {
  public:
   // Reads a few rows, and the one that the peak lies in. peak: of the whole matrix, where needs_peak().
-  MagnitudeSample(const QuantizedView& view, const std::optional<WeightPeak>& peak, Isa isa);
+  MagnitudeSample(const TensorSource& source, const std::optional<WeightPeak>& peak, Isa isa);
 
   // True where the format loses about as much as it does at any magnitude, and for tensors that hold NaN or infinity:
   // those are for whoever encodes them to name.

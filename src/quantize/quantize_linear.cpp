@@ -83,7 +83,7 @@ class FirstDefect {
     if (at != values.size()) report(row, at, values[at]);
     return at == values.size();
   }
-  void raise_if_any(const RowSource& source, const Format* target = nullptr) const {
+  void raise_if_any(const LinearWeights& source, const Format* target = nullptr) const {
     if (!found_) return;
     const std::string where = "row " + std::to_string(source.stored_row(row_)) + ", column " + std::to_string(col_);
     const std::string what = (source.file.empty() ? "" : source.file + ": ") + "tensor '" + source.name + "' holds ";
@@ -107,22 +107,26 @@ std::size_t grain_of(std::uint64_t cols) {
 }
 
 // Rows of a source as numbers: where they lie, if they lie there as such, else widened into `kept`.
-std::span<const float> widen(const RowSource& source, const Format& reading, RowRange rows, std::vector<float>& kept,
-                             ThreadPool& pool) {
-  const QuantizedView& view = *source.view;
+std::span<const float> widen(const LinearWeights& source, const Format& reading, RowRange rows,
+                             std::vector<float>& kept, ThreadPool& pool) {
+  const QuantizedView* const planes = source.values.planes();
+  const std::uint64_t cols = source.values.cols();
   FirstDefect defect;
-  const bool is_there = view.format->name() == "f32" && source.order == nullptr && !view.parts &&
-                        reinterpret_cast<std::uintptr_t>(view.planes[0].data()) % alignof(float) == 0;
-  if (!is_there) kept.resize(rows.count() * view.cols);
+  const bool is_there = planes != nullptr && planes->format->name() == "f32" && source.order == nullptr &&
+                        !planes->parts &&
+                        reinterpret_cast<std::uintptr_t>(planes->planes[0].data()) % alignof(float) == 0;
+  if (!is_there) kept.resize(rows.count() * cols);
   const std::span<const float> values =
-      is_there ? std::span(reinterpret_cast<const float*>(view.planes[0].data()) + rows.begin * view.cols,
-                           rows.count() * view.cols)
-               : std::span<const float>(kept);
-  pool.parallel_for(rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t) {
+      is_there
+          ? std::span(reinterpret_cast<const float*>(planes->planes[0].data()) + rows.begin * cols, rows.count() * cols)
+          : std::span<const float>(kept);
+  QuantizedTensor room;
+  const TensorRows read = source.read_rows(rows, room, pool);
+  pool.parallel_for(rows.count(), grain_of(cols), [&](std::size_t first, std::size_t last, std::size_t) {
     for (std::size_t i = first; i < last; ++i) {
       const std::uint64_t from = source.stored_row(rows.begin + i);
-      if (!is_there) view.decode_row(reading, from, std::span(kept).subspan(i * view.cols, view.cols));
-      defect.accepts(rows.begin + i, values.subspan(i * view.cols, view.cols), 0);
+      if (!is_there) read.decode_row(reading, from, std::span(kept).subspan(i * cols, cols));
+      defect.accepts(rows.begin + i, values.subspan(i * cols, cols), 0);
     }
   });
   defect.raise_if_any(source);
@@ -155,13 +159,19 @@ void require_cover(const std::vector<RowMoment>& moments, std::uint64_t rows, st
 
 }  // namespace
 
-std::vector<RowRange> bands_of(const RowSource& weights, const Format& format, std::uint64_t elements) {
+TensorRows LinearWeights::read_rows(RowRange rows, QuantizedTensor& room, ThreadPool& pool) const {
+  const std::uint64_t block = order != nullptr ? std::max<std::uint64_t>(1, order_block) : 1;
+  const std::uint64_t end = std::min(values.rows(), (rows.end + block - 1) / block * block);
+  return values.read_rows(rows.begin / block * block, end, room, pool);
+}
+
+std::vector<RowRange> bands_of(const LinearWeights& weights, const Format& format, std::uint64_t elements) {
   const std::uint64_t step =
       std::lcm(std::uint64_t{format.info().row_unit}, std::max<std::uint64_t>(1, weights.order_block));
-  const std::uint64_t rows = std::max(step, elements / std::max<std::uint64_t>(1, weights.view->cols) / step * step);
+  const std::uint64_t rows = std::max(step, elements / std::max<std::uint64_t>(1, weights.values.cols()) / step * step);
   std::vector<RowRange> ranges;
-  for (std::uint64_t begin = 0; begin < weights.view->rows; begin += rows)
-    ranges.push_back({begin, std::min(weights.view->rows, begin + rows)});
+  for (std::uint64_t begin = 0; begin < weights.values.rows(); begin += rows)
+    ranges.push_back({begin, std::min(weights.values.rows(), begin + rows)});
   return ranges;
 }
 
@@ -197,16 +207,16 @@ LinearQuantizer::~LinearQuantizer() = default;
 LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Machine& machine)
     : task_(task),
       machine_(machine),
-      reading_(with_kernels(task.weights.view->format, machine.isa)),
+      reading_(with_kernels(task.weights.values.format(), machine.isa)),
       writing_(with_kernels(task.format, machine.isa)),
-      is_copy_(task.weights.view->format->name() == task.format->name() && !task.weights.view->parts),
+      is_copy_(task.weights.values.format()->name() == task.format->name() && !task.weights.values.parts()),
       is_raw_(task.format->info().kind == FormatKind::raw) {
-  const QuantizedView& view = *task.weights.view;
+  const TensorSource& source = task.weights.values;
   // Rows that share a grid cannot be copied into another order.
   if (task.format->info().row_unit != 1 && task.weights.order != nullptr) is_copy_ = false;
   std::vector<RowMoment> moments = task.moments;
-  if (moments.empty()) moments.push_back({.rows = {0, view.rows}});
-  require_cover(moments, view.rows, view.cols, *task.format);
+  if (moments.empty()) moments.push_back({.rows = {0, source.rows()}});
+  require_cover(moments, source.rows(), source.cols(), *task.format);
   for (const RowMoment& moment : moments) {
     Known& known = known_.emplace_back(Known{moment.rows, {}, nullptr});
     if (is_raw_ || is_copy_ || moment.inputs == nullptr) continue;
@@ -214,42 +224,43 @@ LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Mach
     known.plan = plans.of(task.method, task.format, moment.inputs, machine);
   }
   if (is_copy_)
-    grid_ = view.tensor_grid;
+    grid_ = source.tensor_grid();
   else if (writing_->needs_prepare() && !has_grids_of_runs())
     prepare();
 }
 
 void LinearQuantizer::prepare() {
-  const QuantizedView& view = *task_.weights.view;
+  const std::uint64_t rows = task_.weights.values.rows(), cols = task_.weights.values.cols();
   std::vector<float> kept, mean;
-  const std::span<const float> weights = widen(task_.weights, *reading_, {0, view.rows}, kept, machine_.pool);
+  const std::span<const float> weights = widen(task_.weights, *reading_, {0, rows}, kept, machine_.pool);
   std::span<const float> importance = known_.front().importance;
   // Several ranges: what a row of the tensor sees on the average.
   if (known_.size() > 1 && std::ranges::none_of(known_, [](const Known& known) { return known.importance.empty(); })) {
-    mean.resize(view.cols);
+    mean.resize(cols);
     for (const Known& known : known_)
-      for (std::uint64_t col = 0; col < view.cols; ++col)
-        mean[col] += known.importance[col] * static_cast<float>(known.rows.count()) / static_cast<float>(view.rows);
+      for (std::uint64_t col = 0; col < cols; ++col)
+        mean[col] += known.importance[col] * static_cast<float>(known.rows.count()) / static_cast<float>(rows);
     importance = mean;
   }
-  grid_ = writing_->prepare(weights, view.rows, view.cols, importance, task_.method.fit);
+  grid_ = writing_->prepare(weights, rows, cols, importance, task_.method.fit);
 }
 
 std::unique_ptr<TensorGrid> LinearQuantizer::prepare_run(const Run& run) const {
   std::vector<float> kept;
   const std::span<const float> values = widen(task_.weights, *reading_, run.rows, kept, machine_.pool);
-  return writing_->prepare(values, run.rows.count(), task_.weights.view->cols, run.known.importance, task_.method.fit);
+  return writing_->prepare(values, run.rows.count(), task_.weights.values.cols(), run.known.importance,
+                           task_.method.fit);
 }
 
 QuantizedTensor LinearQuantizer::blank(RowRange rows) const {
-  const QuantizedView& view = *task_.weights.view;
-  QuantizedTensor band = room_for_rows(task_.format, rows.count(), view.rows, view.cols);
+  const TensorSource& source = task_.weights.values;
+  QuantizedTensor band = room_for_rows(task_.format, rows.count(), source.rows(), source.cols());
   band.tensor_grid = grid_;
   // Planes that belong to the whole tensor are the same in every band.
   bool has_tensor_planes = false;
   for (std::size_t p = 0; p < band.specs.size(); ++p) {
     if (band.specs[p].row_bytes != 0) continue;
-    if (is_copy_) std::memcpy(band.planes[p].data(), view.planes[p].data(), band.planes[p].size());
+    if (is_copy_) std::memcpy(band.planes[p].data(), source.planes()->planes[p].data(), band.planes[p].size());
     has_tensor_planes = true;
   }
   if (has_tensor_planes && !is_copy_ && rows.count() > 0) task_.format->pack_tensor(grid_.get(), band.row(0));
@@ -283,16 +294,18 @@ QuantizedTensor LinearQuantizer::encode(RowRange rows) const {
 
 // Judged by the format's own rules where it has any, as numbers where it is numbers.
 void LinearQuantizer::copy_rows(RowRange rows, QuantizedTensor& band) const {
-  const QuantizedView& view = *task_.weights.view;
+  const std::uint64_t cols = task_.weights.values.cols();
+  QuantizedTensor room;
+  const TensorRows read = task_.weights.read_rows(rows, room, machine_.pool);
   FirstDefect defect;
-  machine_.pool.parallel_for(rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t) {
+  machine_.pool.parallel_for(rows.count(), grain_of(cols), [&](std::size_t first, std::size_t last, std::size_t) {
     std::vector<float> values;
     for (std::size_t i = first; i < last; ++i) {
       const std::uint64_t from = task_.weights.stored_row(rows.begin + i);
-      band.copy_row(i, view, from);
-      if (!is_raw_ || find_unfinite(task_.format->name(), view.row(from)[0], view.cols) == view.cols) continue;
-      values.resize(view.cols);
-      reading_->decode_row(view.row(from), nullptr, from, values);
+      band.copy_row(i, read.planes, from - read.first);
+      if (!is_raw_ || find_unfinite(task_.format->name(), read.row(from)[0], cols) == cols) continue;
+      values.resize(cols);
+      reading_->decode_row(read.row(from), nullptr, from, values);
       defect.accepts(rows.begin + i, values, 0);
     }
   });
@@ -301,17 +314,19 @@ void LinearQuantizer::copy_rows(RowRange rows, QuantizedTensor& band) const {
 
 void LinearQuantizer::encode_rows(const Run& run, QuantizedTensor& band, std::uint64_t first_row) const {
   const RowRange rows = run.rows;
-  const QuantizedView& view = *task_.weights.view;
+  const std::uint64_t cols = task_.weights.values.cols();
+  QuantizedTensor room;
+  const TensorRows read = task_.weights.read_rows(rows, room, machine_.pool);
   const float overflow = overflow_of(*task_.format);
   FirstDefect defect;
   std::vector<std::vector<float>> scratch(machine_.pool.num_threads());
   machine_.pool.parallel_for(
-      rows.count(), grain_of(view.cols), [&](std::size_t first, std::size_t last, std::size_t worker) {
+      rows.count(), grain_of(cols), [&](std::size_t first, std::size_t last, std::size_t worker) {
         std::vector<float>& values = scratch[worker];
-        values.resize(view.cols);
+        values.resize(cols);
         for (std::size_t i = first; i < last; ++i) {
           const std::uint64_t row = rows.begin + i, from = task_.weights.stored_row(row);
-          view.decode_row(*reading_, from, values);
+          read.decode_row(*reading_, from, values);
           if (!defect.accepts(row, values, overflow)) return;
           const RowPlanes out = band.row(row - first_row);
           if (is_raw_)
@@ -326,7 +341,7 @@ void LinearQuantizer::encode_rows(const Run& run, QuantizedTensor& band, std::ui
 
 void LinearQuantizer::encode_planned(const Run& run, QuantizedTensor& band, std::uint64_t first_row) const {
   const RowRange rows = run.rows;
-  const std::uint64_t cols = task_.weights.view->cols;
+  const std::uint64_t cols = task_.weights.values.cols();
   std::vector<float> kept;
   const std::span<const float> values = widen(task_.weights, *reading_, rows, kept, machine_.pool);
   const RoundBand input{.values = values,
@@ -352,7 +367,7 @@ void LinearQuantizer::decode(const QuantizedTensor& band, std::uint64_t first_ro
   const bool has_tensor_planes =
       std::ranges::any_of(view.specs, [](const PlaneSpec& spec) { return spec.row_bytes == 0; });
   const std::shared_ptr<const TensorGrid> grid =
-      task_.format->unpack_tensor(view.row(0), has_tensor_planes ? task_.weights.view->rows : view.rows, view.cols);
+      task_.format->unpack_tensor(view.row(0), has_tensor_planes ? task_.weights.values.rows() : view.rows, view.cols);
   machine_.pool.parallel_for(view.rows, 16, [&](std::size_t first, std::size_t last, std::size_t) {
     for (std::size_t i = first; i < last; ++i)
       writing_->decode_row(view.row(i), grid.get(), first_row + i,
@@ -362,7 +377,7 @@ void LinearQuantizer::decode(const QuantizedTensor& band, std::uint64_t first_ro
 
 QuantizedTensor quantize_linear(const LinearTask& task, Machine& machine) {
   RoundPlans plans;
-  return LinearQuantizer(task, plans, machine).encode({0, task.weights.view->rows});
+  return LinearQuantizer(task, plans, machine).encode({0, task.weights.values.rows()});
 }
 
 }  // namespace nibble

@@ -5,9 +5,9 @@
 // any number of threads, in any process. Used by quantizations with and without calibration, by budgets that try
 // formats, and for every other matrix, which is a Linear of whose inputs nothing is known.
 //
-//   const LinearTask task{.weights = {.view = &tensor.view, .name = tensor.name}, .format = find_format("q4_k"),
+//   const LinearTask task{.weights = {.values = tensor.values, .name = tensor.name}, .format = find_format("q4_k"),
 //   .method = find_method("gptq"),
-//                         .moments = {{.rows = {0, tensor.view.rows}, .inputs = &site}}};
+//                         .moments = {{.rows = {0, tensor.values.rows()}, .inputs = &site}}};
 //   RoundPlans plans;                                     // kept while Linears of the same inputs follow
 //   const LinearQuantizer linear(task, plans, machine);
 //   for (RowRange rows : bands_of(task.weights, *task.format, 8 << 20)) writer.write(linear.encode(rows));
@@ -22,31 +22,33 @@
 #include <utility>
 #include <vector>
 
-#include "format/quantized_tensor.h"
+#include "format/tensor_source.h"
 #include "kernels/machine.h"
 #include "quantize/method.h"
 
 namespace nibble {
-
-// Where weights come from: a tensor in any format, its rows in an order of the reader's choice. Borrowed.
-struct RowSource {
-  const QuantizedView* view = nullptr;
-  std::string name{}, file{};  // for messages
-  // Row r here is the tensor's row order(r, order_block), within the same run of order_block rows; null: the same row.
-  std::uint64_t (*order)(std::uint64_t row, std::uint64_t order_block) = nullptr;
-  std::uint64_t order_block = 1;
-
-  std::uint64_t stored_row(std::uint64_t row) const { return order != nullptr ? order(row, order_block) : row; }
-};
 
 struct RowRange {
   std::uint64_t begin = 0, end = 0;
   std::uint64_t count() const { return end - begin; }
 };
 
+// What is quantized: a tensor from wherever it comes, its rows in an order of the reader's choice.
+struct LinearWeights {
+  TensorSource values;
+  std::string name{}, file{};  // for messages
+  // Row r here is the tensor's row order(r, order_block), within the same run of order_block rows; null: the same row.
+  std::uint64_t (*order)(std::uint64_t row, std::uint64_t order_block) = nullptr;
+  std::uint64_t order_block = 1;
+
+  std::uint64_t stored_row(std::uint64_t row) const { return order != nullptr ? order(row, order_block) : row; }
+  // What rows begin .. end - 1 here are made of, by the tensor's own numbers. Unpacked to `room`, if they have to be.
+  TensorRows read_rows(RowRange rows, QuantizedTensor& room, ThreadPool& pool) const;
+};
+
 // All rows in runs of about `elements` weights, which begin at multiples of the format's row_unit and read the rows
 // that they write.
-std::vector<RowRange> bands_of(const RowSource& weights, const Format& format, std::uint64_t elements);
+std::vector<RowRange> bands_of(const LinearWeights& weights, const Format& format, std::uint64_t elements);
 
 // What is known of the inputs of some rows. Rows that share a Linear may see different inputs (experts in a stack,
 // parts of a fused matrix).
@@ -56,7 +58,7 @@ struct RowMoment {
 };
 
 struct LinearTask {
-  RowSource weights;
+  LinearWeights weights;
   FormatPtr format;
   Method method;
   // Ascending ranges at multiples of the format's row_unit that cover all rows; empty: nothing is known of any row's

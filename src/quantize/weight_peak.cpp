@@ -16,6 +16,8 @@ namespace {
 // What a core's cache holds until the piece is looked through a second time.
 constexpr std::size_t kPieceElements = 65536;
 
+constexpr std::uint64_t kBandRows = 64;  // read together
+
 template <class Bits>
 Bits magnitude_bits(const std::byte* elements, std::size_t index) {
   Bits bits;
@@ -59,17 +61,23 @@ WeightPeak PeakSearch::peak() const {
   return peak;
 }
 
-WeightPeak peak_of(const QuantizedView& view) {
-  if (view.format->info().kind == FormatKind::raw) {
-    PeakSearch search(view.specs.front().dtype, view.cols);
-    search.add(view.planes.front());
+WeightPeak peak_of(const TensorSource& source) {
+  const QuantizedView* const planes = source.planes();
+  if (planes != nullptr && planes->format->info().kind == FormatKind::raw) {
+    PeakSearch search(planes->specs.front().dtype, planes->cols);
+    search.add(planes->planes.front());
     return search.peak();
   }
-  PeakSearch search(DType::f32, view.cols);
-  std::vector<float> row(view.cols);
-  for (std::uint64_t i = 0; i < view.rows; ++i) {
-    view.decode_row(i, row);
-    search.add(std::as_bytes(std::span(row)));
+  PeakSearch search(DType::f32, source.cols());
+  std::vector<float> row(source.cols());
+  QuantizedTensor room;
+  for (std::uint64_t begin = 0; begin < source.rows(); begin += kBandRows) {
+    const std::uint64_t end = std::min(source.rows(), begin + kBandRows);
+    const TensorRows rows = source.read_rows(begin, end, room);
+    for (std::uint64_t i = begin; i < end; ++i) {
+      rows.decode_row(i, row);
+      search.add(std::as_bytes(std::span(row)));
+    }
   }
   return search.peak();
 }

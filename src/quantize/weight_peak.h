@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <span>
 
-#include "format/quantized_tensor.h"
+#include "format/tensor_source.h"
 #include "tensor/dtype.h"
 
 namespace nibble {
@@ -41,7 +41,7 @@ class PeakSearch {
   std::uint32_t largest_ = 0;
 };
 
-// Reads or decodes the whole matrix.
-WeightPeak peak_of(const QuantizedView& view);
+// Reads or decodes the whole matrix, some rows at a time.
+WeightPeak peak_of(const TensorSource& source);
 
 }  // namespace nibble

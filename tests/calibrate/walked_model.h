@@ -48,7 +48,7 @@ struct WalkedModel {
                     const std::function<void(const Site&, const LayerWeights&)>& seen = {}) {
     const StoredTensor& embedding = checkpoint.tensor(tensors.part("embedding", -1)->hf_name);
     walk.embed([&](std::int32_t id, float* out) {
-      embedding.view.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden});
+      embedding.values.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden});
     });
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
       LayerWeights layer(checkpoint, tensors, i, machine.pool);

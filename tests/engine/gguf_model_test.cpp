@@ -33,7 +33,7 @@ void write_gguf(const SourceModel& checkpoint, const std::filesystem::path& path
   const auto writer = make_gguf_writer(path, metadata, plan);
   for (std::size_t i = 0; i < tensors.all().size(); ++i) {
     const ModelTensor& t = tensors.all()[i];
-    const QuantizedView source = checkpoint.tensor(t.hf_name).view;
+    const QuantizedView source = *checkpoint.tensor(t.hf_name).values.planes();
     QuantizedTensor moved(f32, source.rows, source.cols);
     for (std::uint64_t row = 0; row < source.rows; ++row) {
       const std::uint64_t from = t.permuted_heads > 0 ? huggingface_row_of(row, config.head_dim) : row;

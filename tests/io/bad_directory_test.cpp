@@ -332,7 +332,7 @@ TEST(BadDirectory, PlanesThatAreWholeOpen) {
   const StoredTensor& tensor = checkpoint.tensor("q.weight");
   EXPECT_EQ(tensor.type_name, "int4:g32");
   EXPECT_EQ(tensor.bytes, 72u);
-  EXPECT_EQ(tensor.view.decode(), std::vector<float>(128, 0.0f));
+  EXPECT_EQ(tensor.values.decode(), std::vector<float>(128, 0.0f));
 }
 
 TEST(BadDirectory, UnknownFormatNamesItsTensor) {

@@ -133,9 +133,9 @@ TEST(DirectoryWriter, PartsComeBackAsTheyWere) {
     for (std::size_t i = 0; i < plan.size(); ++i) {
       const StoredTensor& stored = checkpoint.tensor(plan[i].name);
       expect_same_planes(stored, tensors[i]);
-      ASSERT_EQ(stored.view.parts != nullptr, plan[i].parts != nullptr);
+      ASSERT_EQ(stored.values.parts() != nullptr, plan[i].parts != nullptr);
       if (plan[i].parts) {
-        EXPECT_EQ(*stored.view.parts, *plan[i].parts);
+        EXPECT_EQ(*stored.values.parts(), *plan[i].parts);
       }
     }
     const auto config = nlohmann::ordered_json::parse(checkpoint.config_json());

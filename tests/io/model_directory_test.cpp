@@ -38,7 +38,7 @@ std::vector<std::string> names_of(const Checkpoint& checkpoint) {
 }
 
 float value_of(const Checkpoint& checkpoint, std::string_view name) {
-  return checkpoint.tensor(name).view.decode().at(0);
+  return checkpoint.tensor(name).values.decode().at(0);
 }
 
 std::string index_of(const std::string& weight_map) { return R"({"weight_map":)" + weight_map + "}"; }
@@ -178,10 +178,10 @@ TEST(ModelDirectory, DoublesAreReadInSinglePrecision) {
   const StoredTensor& stored = checkpoint.tensor("w");
   EXPECT_EQ(stored.type_name, "F64");
   EXPECT_EQ(stored.bytes, 32u);
-  ASSERT_TRUE(stored.view.format);
-  EXPECT_EQ(stored.view.format->name(), "f32");
-  EXPECT_EQ(stored.view.rows, 2u);
-  const std::vector<float> values = stored.view.decode();
+  ASSERT_TRUE(stored.values.format());
+  EXPECT_EQ(stored.values.format()->name(), "f32");
+  EXPECT_EQ(stored.values.rows(), 2u);
+  const std::vector<float> values = stored.values.decode();
   EXPECT_EQ(values[0], 1.5f);
   EXPECT_EQ(values[1], -0.1f);
   EXPECT_TRUE(std::isinf(values[2]));  // which is refused where weights are judged

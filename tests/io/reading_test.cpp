@@ -23,8 +23,8 @@ void expect_ramp(const Checkpoint& checkpoint, const std::string& name, const Sh
   EXPECT_EQ(tensor.shape, shape) << name;
   EXPECT_EQ(tensor.type_name, type) << name;
   EXPECT_EQ(tensor.data.size(), tensor.bytes) << name;
-  ASSERT_TRUE(tensor.view.format) << name;
-  const auto values = tensor.view.decode();
+  ASSERT_TRUE(tensor.values.format()) << name;
+  const auto values = tensor.values.decode();
   EXPECT_EQ(values, ramp(values.size())) << name;
 }
 
@@ -34,7 +34,7 @@ void expect_no_view(const Checkpoint& checkpoint, const std::string& name, const
   EXPECT_EQ(tensor.shape, shape) << name;
   EXPECT_EQ(tensor.type_name, type) << name;
   EXPECT_EQ(tensor.bytes, bytes) << name;
-  EXPECT_FALSE(tensor.view.format) << name;
+  EXPECT_FALSE(tensor.values.format()) << name;
 }
 
 TEST(Reading, SafetensorsOfAnotherWriter) {
@@ -47,9 +47,9 @@ TEST(Reading, SafetensorsOfAnotherWriter) {
   expect_ramp(checkpoint, "matrix.f16", {4, 8}, "F16");
   expect_ramp(checkpoint, "stack.f32", {2, 3, 4}, "F32");
   expect_ramp(checkpoint, "vector.f32", {5}, "F32");
-  EXPECT_EQ(checkpoint.tensor("stack.f32").view.rows, 6u);
-  EXPECT_EQ(checkpoint.tensor("vector.f32").view.rows, 1u);
-  EXPECT_EQ(checkpoint.tensor("scalar").view.decode(), std::vector<float>{2.5f});
+  EXPECT_EQ(checkpoint.tensor("stack.f32").values.rows(), 6u);
+  EXPECT_EQ(checkpoint.tensor("vector.f32").values.rows(), 1u);
+  EXPECT_EQ(checkpoint.tensor("scalar").values.decode(), std::vector<float>{2.5f});
   EXPECT_EQ(checkpoint.tensor("scalar").shape, Shape{});
   expect_no_view(checkpoint, "ids", {7}, "I64", 56);
   expect_no_view(checkpoint, "bytes", {9}, "U8", 9);
@@ -66,9 +66,9 @@ TEST(Reading, GgufOfAnotherWriter) {
   expect_ramp(checkpoint, "matrix.f16", {4, 8}, "F16");
   expect_ramp(checkpoint, "vector.f32", {5}, "F32");
   expect_ramp(checkpoint, "experts.f32", {2, 3, 4}, "F32");
-  EXPECT_EQ(checkpoint.tensor("experts.f32").view.rows, 6u);
+  EXPECT_EQ(checkpoint.tensor("experts.f32").values.rows(), 6u);
   expect_no_view(checkpoint, "ids", {7}, "I32", 28);
-  const auto exact = checkpoint.tensor("matrix.q8_0").view.decode();
+  const auto exact = checkpoint.tensor("matrix.q8_0").values.decode();
   ASSERT_EQ(exact.size(), 128u);
   for (std::size_t i = 0; i < exact.size(); ++i)
     EXPECT_EQ(exact[i], std::min(static_cast<float>(i % 32) * 8 - 121, 127.0f)) << i;
@@ -137,7 +137,7 @@ TEST(Reading, ShardsInTheOrderOfTheirNames) {
   EXPECT_EQ(checkpoint.tensors()[1].file, "model-00002-of-00002.safetensors");
   checkpoint.will_need(checkpoint.tensors()[1]);
   checkpoint.release(checkpoint.tensors()[1]);
-  EXPECT_EQ(checkpoint.tensors()[1].view.decode(), (std::vector<float>{0, 0}));
+  EXPECT_EQ(checkpoint.tensors()[1].values.decode(), (std::vector<float>{0, 0}));
 }
 
 Bytes split_items(std::uint16_t number, std::uint16_t count, std::int32_t total) {
@@ -201,7 +201,7 @@ TEST(Reading, GgufTypesThatCannotBeDecodedAreListed) {
       directory.write("m.gguf", gguf_file(0, "", {{"w", {256, 2}, 15, 0}, {"i", {3}, 24, 608}}, 608 + 3)));
   EXPECT_EQ(checkpoint.tensor("w").type_name, "Q8_K");
   EXPECT_EQ(checkpoint.tensor("w").bytes, 584u);
-  EXPECT_FALSE(checkpoint.tensor("w").view.format);
+  EXPECT_FALSE(checkpoint.tensor("w").values.format());
   EXPECT_EQ(checkpoint.tensor("i").dtype, DType::i8);
 }
 

@@ -55,18 +55,18 @@ template <class MakeWriter>
 void copy_tensors(const Checkpoint& checkpoint, MakeWriter make_writer) {
   std::vector<PlannedTensor> plan;
   for (const StoredTensor& tensor : checkpoint.tensors())
-    plan.push_back({tensor.name, tensor.shape, tensor.view.format});
+    plan.push_back({tensor.name, tensor.shape, tensor.values.format()});
   const auto writer = make_writer(plan);
-  for (std::size_t i = 0; i < plan.size(); ++i) writer->write_rows(i, checkpoint.tensors()[i].view);
+  for (std::size_t i = 0; i < plan.size(); ++i) writer->write_rows(i, *checkpoint.tensors()[i].values.planes());
   writer->finish();
 }
 
 inline void expect_same_planes(const StoredTensor& stored, const QuantizedTensor& tensor) {
-  ASSERT_TRUE(stored.view.format) << stored.name;
-  EXPECT_EQ(stored.view.format->name(), tensor.format->name());
-  ASSERT_EQ(stored.view.planes.size(), tensor.planes.size());
+  ASSERT_TRUE(stored.values.format()) << stored.name;
+  EXPECT_EQ(stored.values.format()->name(), tensor.format->name());
+  ASSERT_EQ(stored.values.planes()->planes.size(), tensor.planes.size());
   for (std::size_t i = 0; i < tensor.planes.size(); ++i)
-    EXPECT_TRUE(std::ranges::equal(stored.view.planes[i], tensor.planes[i])) << stored.name << i;
+    EXPECT_TRUE(std::ranges::equal(stored.values.planes()->planes[i], tensor.planes[i])) << stored.name << i;
 }
 
 }  // namespace nibble

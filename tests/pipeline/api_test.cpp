@@ -45,7 +45,7 @@ TEST_F(Api, TellsWhatIsInAModel) {
   const std::vector<TensorInfo> tensors = model_.list_tensors();
   EXPECT_EQ(tensors.size(), model_.info().tensors);
   const SourceModel source = SourceModel::open(model_.path());
-  EXPECT_EQ(model_.read_tensor(tensors[1].name), source.tensor(tensors[1].name).view.decode());
+  EXPECT_EQ(model_.read_tensor(tensors[1].name), source.tensor(tensors[1].name).values.decode());
   EXPECT_EQ(kind_of([&] { model_.read_tensor("no.such.weight"); }), ErrorKind::not_found);
   EXPECT_EQ(kind_of([] { open_model("no/such/model"); }), ErrorKind::not_found);
 }
@@ -206,7 +206,7 @@ TEST_F(Api, AMatrixGoesThroughEveryFormatAsAModelsDoes) {
     const StoredTensor& tensor = written.tensor("blk.0.ffn_gate.weight");
     const std::vector<float> gate = model_.read_tensor("model.layers.0.mlp.gate_proj.weight");
     const EncodedMatrix alone = encode_matrix(gate, 512, 256, {.format = format.name});
-    EXPECT_TRUE(std::ranges::equal(alone.planes[0].bytes, tensor.view.planes[0])) << format.name;
+    EXPECT_TRUE(std::ranges::equal(alone.planes[0].bytes, tensor.values.planes()->planes[0])) << format.name;
   }
 }
 

@@ -229,7 +229,7 @@ TEST_F(CalibratedQuantizeNarrow, NormsThatTakeScalesAreF32) {
     return formats;
   };
   const SourceModel source = SourceModel::open(model_);
-  const std::string own = source.tensor("model.norm.weight").view.format->name();
+  const std::string own = source.tensor("model.norm.weight").values.format()->name();
   ASSERT_NE(own, "f32");
   for (const char* method : {"awq", "smoothquant"}) {
     QuantizeModelOptions by_recipe = options("int4:g32", "rtn", "by_recipe"),

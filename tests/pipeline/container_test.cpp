@@ -65,7 +65,7 @@ TEST_F(Containers, HoldEveryFormatOrRefuseIt) {
       EXPECT_EQ(std::filesystem::is_regular_file(output), container->is_file());
       const SourceModel written = SourceModel::open(output);
       EXPECT_EQ(written.spelling(), container->naming());
-      EXPECT_EQ(written.stored(*written.parts().part("down", 0)).view.format->name(), format);
+      EXPECT_EQ(written.stored(*written.parts().part("down", 0)).values.format()->name(), format);
       std::filesystem::remove_all(output);
     }
 }

@@ -38,7 +38,7 @@ TEST_P(TinyFamily, GoesIntoAGgufFileAndBack) {
                     after = SourceModel::open(back);
   EXPECT_EQ(to_huggingface_config(after.config(), {}), to_huggingface_config(before.config(), {}));
   for (const ModelTensor& tensor : before.parts().all()) {
-    const std::vector<float> a = before.stored(tensor).view.decode(), b = after.stored(tensor).view.decode();
+    const std::vector<float> a = before.stored(tensor).values.decode(), b = after.stored(tensor).values.decode();
     ASSERT_EQ(a.size(), b.size()) << tensor.hf_name;
     for (std::size_t i = 0; i < a.size(); ++i)
       ASSERT_NEAR(a[i], b[i], tensor.hf_offset == 0 ? 0 : 0x1p-23) << tensor.hf_name << " " << i;
@@ -79,9 +79,9 @@ TEST(StretchedGemma3, GoesIntoAGgufFileAndBack) {
   GgufMetadata metadata = file.gguf();
   metadata.set("gemma3.rope.scaling.attn_factor", GgufValue::of_f32(1.5F));
   std::vector<PlannedTensor> plan;
-  for (const StoredTensor& tensor : file.tensors()) plan.push_back({tensor.name, tensor.shape, tensor.view.format});
+  for (const StoredTensor& tensor : file.tensors()) plan.push_back({tensor.name, tensor.shape, tensor.values.format()});
   const auto writer = make_gguf_writer(scratch / "multiplied.gguf", metadata, plan);
-  for (std::size_t i = 0; i < plan.size(); ++i) writer->write_rows(i, file.tensors()[i].view);
+  for (std::size_t i = 0; i < plan.size(); ++i) writer->write_rows(i, *file.tensors()[i].values.planes());
   writer->finish();
   const ModelConfig multiplied = SourceModel::open(scratch / "multiplied.gguf").config();
   EXPECT_FLOAT_EQ(multiplied.rope.magnitude, 1.5F * static_cast<float>(yarn_magnitude(4)));

@@ -56,7 +56,7 @@ TEST_F(ModelPortraitTest, PointsAreWhatTheGroupHolds) {
   for (const WeightHistogram& histogram : portrait.histograms) {
     EXPECT_EQ(histogram.points.size(), 8u);
     EXPECT_TRUE(std::ranges::is_sorted(histogram.points));
-    const QuantizedView& view = candidate.tensor(histogram.tensor).view;
+    const QuantizedView& view = *candidate.tensor(histogram.tensor).values.planes();
     std::vector<float> row(view.cols);
     view.decode_row(view.rows / 2, row);
     const std::set<float> points(histogram.points.begin(), histogram.points.end());

@@ -69,9 +69,9 @@ inline std::filesystem::path edited_copy(
   const auto writer = make_directory_writer(output, {{"config.json", source.config_json()}}, plan);
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const StoredTensor& stored = source.tensors()[i];
-    std::vector<float> values = stored.view.decode();
+    std::vector<float> values = stored.values.decode();
     edit(stored.name, values);
-    QuantizedTensor raw(find_format("f32"), stored.view.rows, stored.view.cols);
+    QuantizedTensor raw(find_format("f32"), stored.values.rows(), stored.values.cols());
     std::memcpy(raw.planes[0].data(), values.data(), values.size() * sizeof(float));
     writer->write_rows(i, raw.view());
   }

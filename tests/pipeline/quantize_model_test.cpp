@@ -41,7 +41,7 @@ void expect_same_values(const SourceModel& a, const SourceModel& b) {
   for (const StoredTensor& tensor : a.tensors()) {
     const StoredTensor& other = b.tensor(tensor.name);
     EXPECT_EQ(tensor.shape, other.shape) << tensor.name;
-    EXPECT_EQ(tensor.view.decode(), other.view.decode()) << tensor.name;
+    EXPECT_EQ(tensor.values.decode(), other.values.decode()) << tensor.name;
   }
 }
 
@@ -69,8 +69,8 @@ TEST_F(QuantizeModel, SurvivesTheWayToGgufAndBack) {
 TEST_F(QuantizeModel, PermutesTheRowsOfQAndKInGguf) {
   quantize_to(kGroupedModel, "f32", scratch_ / "m.gguf", machine_);
   const SourceModel hf = SourceModel::open(kGroupedModel), gguf = SourceModel::open(scratch_ / "m.gguf");
-  const std::vector<float> from = hf.tensor("model.layers.1.self_attn.k_proj.weight").view.decode(),
-                           to = gguf.tensor("blk.1.attn_k.weight").view.decode();
+  const std::vector<float> from = hf.tensor("model.layers.1.self_attn.k_proj.weight").values.decode(),
+                           to = gguf.tensor("blk.1.attn_k.weight").values.decode();
   // Heads of 16: row s * 8 + i of a head goes to row 2i + s.
   constexpr std::size_t kHeads = 2, kHalf = 8, kCols = 64;
   for (std::size_t head = 0; head < kHeads; ++head)
@@ -78,8 +78,8 @@ TEST_F(QuantizeModel, PermutesTheRowsOfQAndKInGguf) {
       for (std::size_t i = 0; i < kHalf; ++i)
         for (std::size_t c = 0; c < kCols; ++c)
           ASSERT_EQ(to[(head * 16 + 2 * i + s) * kCols + c], from[(head * 16 + s * kHalf + i) * kCols + c]);
-  EXPECT_EQ(hf.tensor("model.layers.1.self_attn.v_proj.weight").view.decode(),
-            gguf.tensor("blk.1.attn_v.weight").view.decode());
+  EXPECT_EQ(hf.tensor("model.layers.1.self_attn.v_proj.weight").values.decode(),
+            gguf.tensor("blk.1.attn_v.weight").values.decode());
   // Llama 3's rope scaling has no key in GGUF; it lies in a tensor.
   EXPECT_EQ(gguf.tensor("rope_freqs.weight").shape, Shape{8});
 }
@@ -108,15 +108,17 @@ TEST_F(QuantizeModel, PlanarFormatsCoverTheLinearsOnly) {
       .recipe = find_recipe("int4:g32"), .fit = FitOptions{.rule = FitRule::absmax}, .output = scratch_ / "out"};
   const QuantizeSummary summary = quantize_model(SourceModel::open(kTiedModel), options, machine_, {});
   const SourceModel out = SourceModel::open(scratch_ / "out");
-  EXPECT_EQ(out.tensor("model.embed_tokens.weight").view.format->name(), "f16");
-  EXPECT_EQ(out.tensor("model.layers.0.mlp.up_proj.weight").view.format->name(), "int4:g32");
-  EXPECT_EQ(out.tensor("model.layers.0.input_layernorm.weight").view.format->name(), "f16");  // as the source has it
+  EXPECT_EQ(out.tensor("model.embed_tokens.weight").values.format()->name(), "f16");
+  EXPECT_EQ(out.tensor("model.layers.0.mlp.up_proj.weight").values.format()->name(), "int4:g32");
+  EXPECT_EQ(out.tensor("model.layers.0.input_layernorm.weight").values.format()->name(),
+            "f16");  // as the source has it
   EXPECT_EQ(summary.substitutions, 0u);
   EXPECT_NEAR(summary.linear_bits_per_weight, 4.5, 0.2);  // rows of 72 have short last groups
   EXPECT_GT(summary.bits_per_weight, summary.linear_bits_per_weight);
   // Every weight is within half a step of its original: the largest magnitude of a group is 7.5 steps.
-  const std::vector<float> a = SourceModel::open(kTiedModel).tensor("model.layers.0.mlp.up_proj.weight").view.decode();
-  const std::vector<float> b = out.tensor("model.layers.0.mlp.up_proj.weight").view.decode();
+  const std::vector<float> a =
+      SourceModel::open(kTiedModel).tensor("model.layers.0.mlp.up_proj.weight").values.decode();
+  const std::vector<float> b = out.tensor("model.layers.0.mlp.up_proj.weight").values.decode();
   for (std::size_t row = 0; row < 128; ++row)
     for (std::size_t begin = 0; begin < 72; begin += 32) {
       float largest = 0;
@@ -131,7 +133,7 @@ TEST_F(QuantizeModel, CountsSubstitutions) {
   const QuantizeSummary summary = quantize_to(kGroupedModel, "q4_k", scratch_ / "m.gguf", machine_);
   // Rows of 64 and 96 hold no blocks of 256; all 16 matrices fall back.
   EXPECT_EQ(summary.substitutions, 16u);
-  EXPECT_EQ(SourceModel::open(scratch_ / "m.gguf").tensor("blk.0.attn_q.weight").view.format->name(), "q5_0");
+  EXPECT_EQ(SourceModel::open(scratch_ / "m.gguf").tensor("blk.0.attn_q.weight").values.format()->name(), "q5_0");
   EXPECT_EQ(
       describe_substitutions(summary),
       "16 of 21 tensors, 99.7 % of parameters, are not q4_k because their rows do not fit its blocks: q4_k became "
@@ -142,10 +144,10 @@ TEST_F(QuantizeModel, MixesChooseByLayerAndSizesAddUp) {
   const auto model = small_synth(scratch_, machine_.pool);
   const QuantizeSummary summary = quantize_to(model, "q4_k_m", scratch_ / "m.gguf", machine_);
   const SourceModel gguf = SourceModel::open(scratch_ / "m.gguf");
-  EXPECT_EQ(gguf.tensor("token_embd.weight").view.format->name(), "q6_k");  // the head, too
-  EXPECT_EQ(gguf.tensor("blk.1.attn_v.weight").view.format->name(), "q6_k");
-  EXPECT_EQ(gguf.tensor("blk.0.attn_v.weight").view.format->name(), "q4_k");
-  EXPECT_EQ(gguf.tensor("blk.0.attn_norm.weight").view.format->name(), "f32");
+  EXPECT_EQ(gguf.tensor("token_embd.weight").values.format()->name(), "q6_k");  // the head, too
+  EXPECT_EQ(gguf.tensor("blk.1.attn_v.weight").values.format()->name(), "q6_k");
+  EXPECT_EQ(gguf.tensor("blk.0.attn_v.weight").values.format()->name(), "q4_k");
+  EXPECT_EQ(gguf.tensor("blk.0.attn_norm.weight").values.format()->name(), "f32");
   EXPECT_EQ(gguf.gguf().unsigned_integer("general.file_type"), 15u);
   EXPECT_EQ(summary.output_bytes, std::filesystem::file_size(scratch_ / "m.gguf"));
   std::uint64_t total = 0;
@@ -161,8 +163,8 @@ TEST_F(QuantizeModel, OverridesEmbeddingAndHead) {
       .recipe = find_recipe("int4:g32"), .embedding = "int8:row", .head = "f32", .output = scratch_ / "out"};
   quantize_model(SourceModel::open(kGroupedModel), options, machine_, {});
   const SourceModel out = SourceModel::open(scratch_ / "out");
-  EXPECT_EQ(out.tensor("model.embed_tokens.weight").view.format->name(), "int8:row");
-  EXPECT_EQ(out.tensor("lm_head.weight").view.format->name(), "f32");
+  EXPECT_EQ(out.tensor("model.embed_tokens.weight").values.format()->name(), "int8:row");
+  EXPECT_EQ(out.tensor("lm_head.weight").values.format()->name(), "f32");
 }
 
 TEST_F(QuantizeModel, TheManifestSaysWhatWasDone) {
@@ -249,9 +251,9 @@ TEST_F(QuantizeModel, WeightsBeyondTheScalesGetAnotherFormatThatIsCounted) {
                     test.format, test.format, test.got);
     EXPECT_NE(describe_substitutions(summary).find(expected), std::string::npos) << describe_substitutions(summary);
     const SourceModel made = SourceModel::open(scratch_ / test.output);
-    const std::vector<float> stored = made.tensor(changed->name).view.decode();
+    const std::vector<float> stored = made.tensor(changed->name).values.decode();
     const std::vector<float> wanted =
-        SourceModel::open(model).tensor("model.layers.1.mlp.up_proj.weight").view.decode();
+        SourceModel::open(model).tensor("model.layers.1.mlp.up_proj.weight").values.decode();
     double power = 0, lost = 0;
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       power += std::pow(static_cast<double>(wanted[i]), 2);

@@ -129,7 +129,7 @@ TEST_F(SourceNotes, DoublesAreNarrowed) {
   const QuantizeSummary summary = quantize(scratch_ / "double", scratch_ / "b.gguf");
   const SourceModel a = SourceModel::open(scratch_ / "a.gguf"), b = SourceModel::open(scratch_ / "b.gguf");
   for (const StoredTensor& tensor : a.tensors())
-    EXPECT_EQ(tensor.view.decode(), b.tensor(tensor.name).view.decode()) << tensor.name;
+    EXPECT_EQ(tensor.values.decode(), b.tensor(tensor.name).values.decode()) << tensor.name;
   const std::string note = std::to_string(widened) + " of " + std::to_string(summary.tensors.size()) +
                            " tensors are stored in F64 and were narrowed to f32";
   EXPECT_EQ(summary.notes.at(0), note);

@@ -26,7 +26,7 @@ TEST(SourceSurvey, AnswersWhatIsAskedWithAnyNumberOfThreads) {
   EXPECT_EQ(both.hash, hash.hash);
   ASSERT_EQ(both.peaks.size(), matrices.size());
   for (const StoredTensor* const tensor : matrices) {
-    const WeightPeak expected = peak_of(tensor->view);
+    const WeightPeak expected = peak_of(tensor->values);
     for (const SourceSurvey* const survey : {&peaks, &both}) {
       EXPECT_EQ(survey->peaks.at(tensor).magnitude, expected.magnitude) << tensor->name;
       EXPECT_EQ(survey->peaks.at(tensor).row, expected.row) << tensor->name;

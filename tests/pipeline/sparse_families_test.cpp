@@ -43,7 +43,7 @@ std::vector<std::string> planes_of(const QuantizedView& view) {
 std::map<std::string, std::vector<std::string>> stored_bytes(const std::filesystem::path& model) {
   const SourceModel source = SourceModel::open(model);
   std::map<std::string, std::vector<std::string>> bytes;
-  for (const StoredTensor& tensor : source.tensors()) bytes[tensor.name] = planes_of(tensor.view);
+  for (const StoredTensor& tensor : source.tensors()) bytes[tensor.name] = planes_of(*tensor.values.planes());
   return bytes;
 }
 

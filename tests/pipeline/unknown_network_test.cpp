@@ -49,7 +49,7 @@ class UnknownNetworks : public testing::Test {
     std::map<std::string, std::string> formats;
     const SourceModel written = SourceModel::open(path);
     for (const StoredTensor& tensor : written.tensors())
-      formats[tensor.name] = tensor.view.format ? tensor.view.format->name() : "-";
+      formats[tensor.name] = tensor.values.format() ? tensor.values.format()->name() : "-";
     return formats;
   }
 };
@@ -98,8 +98,8 @@ TEST_F(UnknownNetworks, AreQuantizedMatrixByMatrix) {
   // What a known network's matrix of the same numbers becomes.
   quantize_to(data_directory() / "tiny_gqa_llama3rope", "int4:g32", scratch_ / "known", machine_);
   const SourceModel known = SourceModel::open(scratch_ / "known"), small = SourceModel::open(scratch_ / "small");
-  EXPECT_EQ(small.tensor("encoder.layer.1.output.dense.weight").view.decode(),
-            known.tensor("model.layers.1.mlp.down_proj.weight").view.decode());
+  EXPECT_EQ(small.tensor("encoder.layer.1.output.dense.weight").values.decode(),
+            known.tensor("model.layers.1.mlp.down_proj.weight").values.decode());
 }
 
 TEST_F(UnknownNetworks, InAGgufFileKeepTheirNamesAndKeys) {
@@ -116,8 +116,8 @@ TEST_F(UnknownNetworks, InAGgufFileKeepTheirNamesAndKeys) {
   EXPECT_EQ(after.gguf().string("general.architecture"), "lama9");
   EXPECT_EQ(after.gguf().unsigned_integer("lama9.block_count"), before.gguf().unsigned_integer("lama9.block_count"));
   EXPECT_EQ(after.tensors().size(), before.tensors().size());
-  EXPECT_EQ(after.tensor("blk.0.ffn_down.weight").view.format->name(), "q8_0");
-  EXPECT_EQ(after.tensor("output_norm.weight").view.format->name(), "f32");
+  EXPECT_EQ(after.tensor("blk.0.ffn_down.weight").values.format()->name(), "q8_0");
+  EXPECT_EQ(after.tensor("output_norm.weight").values.format()->name(), "f32");
 }
 
 // Stacks are rows one after another, for mixes, too; what differs from layer to layer tells nothing.
@@ -153,8 +153,8 @@ TEST_F(UnknownNetworks, ExpertsOfGgufFilesAreQuantizedInTheirStack) {
   const SourceModel small = SourceModel::open(scratch_ / "small.gguf");
   const StoredTensor& stack = small.tensor("blk.0.ffn_down_exps.weight");
   EXPECT_EQ(stack.shape, (Shape{8, 16, 256}));
-  const std::vector<float> before = source.tensor("blk.0.ffn_down_exps.weight").view.decode(),
-                           after = stack.view.decode();
+  const std::vector<float> before = source.tensor("blk.0.ffn_down_exps.weight").values.decode(),
+                           after = stack.values.decode();
   EXPECT_LT(relative_difference(after, before), 0.1);
   EXPECT_TRUE(std::ranges::any_of(summary.notes, [](const std::string& note) {
     return note.starts_with("tensors of more than two dimensions") && note.find(": 1 of them") != std::string::npos;

@@ -79,7 +79,7 @@ TEST(OutputError, NearestValuesKnowWhatBelongsToTheWholeTensor) {
   Machine machine(chosen_isa(), 2);
   for (const char* name : {"int8:tensor", "int4:tensor:asym", "nf4:g64:dq", "int4:g32:s6", "int8:block128x128"}) {
     const LinearTask task{
-        .weights = {.view = &view, .name = "x"}, .format = find_format(name), .method = find_method("rtn")};
+        .weights = {.values = view, .name = "x"}, .format = find_format(name), .method = find_method("rtn")};
     const QuantizedTensor stored = quantize_linear(task, machine);
     const std::vector<float> values = stored.view().decode();
     const OutputError error = measure_output_error(

@@ -20,7 +20,7 @@ constexpr std::uint64_t kRows = 300, kCols = 512;
 std::uint64_t reversed(std::uint64_t row, std::uint64_t count) { return count - 1 - row; }
 
 // Rows of a tensor without anything known of its inputs.
-QuantizedTensor encode(const RowSource& weights, RowRange rows, const char* format, Machine& machine,
+QuantizedTensor encode(const LinearWeights& weights, RowRange rows, const char* format, Machine& machine,
                        const char* method = "rtn") {
   const LinearTask task{.weights = weights, .format = find_format(format), .method = find_method(method)};
   RoundPlans plans;
@@ -57,7 +57,7 @@ TEST(QuantizeLinear, AgreesWithTheFormatRowByRow) {
   Machine machine(chosen_isa(), 2);
   for (const char* name : {"q8_0", "int4:g32:asym", "f16"}) {
     const FormatPtr format = find_format(name);
-    const QuantizedTensor band = encode({.view = &view, .name = "t"}, {7, 200}, name, machine);
+    const QuantizedTensor band = encode({.values = view, .name = "t"}, {7, 200}, name, machine);
     ASSERT_EQ(band.rows, 193u);
     QuantizedTensor expected(format, 193, kCols);
     std::vector<float> row(kCols);
@@ -80,7 +80,7 @@ TEST(QuantizeLinear, RowsThatShareAGridStayTogether) {
     std::vector<std::vector<std::byte>> first;
     for (std::size_t threads = 1; threads <= 3; ++threads) {
       Machine machine(chosen_isa(), threads);
-      const LinearTask task{.weights = {.view = &view, .name = "t"},
+      const LinearTask task{.weights = {.values = view, .name = "t"},
                             .format = format,
                             .method = find_method(method),
                             .moments = {{{0, 128}, &site}, {{128, kRows}, &other}}};
@@ -109,17 +109,17 @@ TEST(QuantizeLinear, RowsThatShareAGridStayTogether) {
   format->pack_tensor(grid.get(), expected.row(0));
   for (std::uint64_t r = 0; r < kRows; ++r)
     format->encode_row(std::span(values).subspan(r * kCols, kCols), {}, grid.get(), r, {}, expected.row(r));
-  const QuantizedTensor plain = encode({.view = &view, .name = "t"}, {0, kRows}, "int4:block128x128", machine);
+  const QuantizedTensor plain = encode({.values = view, .name = "t"}, {0, kRows}, "int4:block128x128", machine);
   EXPECT_EQ(plain.planes, expected.planes);
   // Copied, and coded again in another order.
   const QuantizedView coded = plain.view();
-  EXPECT_EQ(encode({.view = &coded, .name = "t"}, {0, kRows}, "int4:block128x128", machine).planes, plain.planes);
-  const QuantizedTensor turned = encode({.view = &coded, .name = "t", .order = reversed, .order_block = kRows},
+  EXPECT_EQ(encode({.values = coded, .name = "t"}, {0, kRows}, "int4:block128x128", machine).planes, plain.planes);
+  const QuantizedTensor turned = encode({.values = coded, .name = "t", .order = reversed, .order_block = kRows},
                                         {0, kRows}, "int4:block128x128", machine);
   EXPECT_NE(turned.planes[1], plain.planes[1]);
   // A part that begins inside a block.
   try {
-    quantize_linear({.weights = {.view = &view, .name = "t"},
+    quantize_linear({.weights = {.values = view, .name = "t"},
                      .format = format,
                      .method = find_method("rtn"),
                      .moments = {{{0, 100}, &site}, {{100, kRows}, &other}}},
@@ -139,7 +139,7 @@ TEST(QuantizeLinear, GivesTheSameBytesForAnyNumberOfThreads) {
   std::vector<std::vector<std::byte>> first;
   for (std::size_t threads = 1; threads <= 4; ++threads) {
     Machine machine(chosen_isa(), threads);
-    const QuantizedTensor band = encode({.view = &view, .name = "t"}, {0, kRows}, "q8_0", machine);
+    const QuantizedTensor band = encode({.values = view, .name = "t"}, {0, kRows}, "q8_0", machine);
     if (threads == 1) first = band.planes;
     EXPECT_EQ(band.planes, first) << threads;
   }
@@ -150,9 +150,9 @@ TEST(QuantizeLinear, FollowsTheRowOrder) {
   const QuantizedView view = source.view();
   Machine machine(chosen_isa(), 2);
   for (const char* name : {"f32", "q8_0"}) {  // copied, encoded
-    const QuantizedTensor plain = encode({.view = &view, .name = "t"}, {0, kRows}, name, machine);
+    const QuantizedTensor plain = encode({.values = view, .name = "t"}, {0, kRows}, name, machine);
     const QuantizedTensor turned =
-        encode({.view = &view, .name = "t", .order = reversed, .order_block = kRows}, {0, kRows}, name, machine);
+        encode({.values = view, .name = "t", .order = reversed, .order_block = kRows}, {0, kRows}, name, machine);
     const std::size_t row_bytes = plain.planes[0].size() / kRows;
     for (std::uint64_t r = 0; r < kRows; ++r)
       ASSERT_EQ(std::memcmp(turned.planes[0].data() + r * row_bytes,
@@ -166,9 +166,9 @@ TEST(QuantizeLinear, CopiesWhatIsInTheFormatAlready) {
   const QuantizedView view = source.view();
   Machine machine(chosen_isa(), 2);
   for (const char* name : {"q8_0", "int4:g32:asym", "int8:row"}) {
-    const QuantizedTensor once = encode({.view = &view, .name = "t"}, {0, kRows}, name, machine);
+    const QuantizedTensor once = encode({.values = view, .name = "t"}, {0, kRows}, name, machine);
     const QuantizedView once_view = once.view();
-    const QuantizedTensor twice = encode({.view = &once_view, .name = "t"}, {0, kRows}, name, machine);
+    const QuantizedTensor twice = encode({.values = once_view, .name = "t"}, {0, kRows}, name, machine);
     EXPECT_EQ(twice.planes, once.planes) << name;
   }
 }
@@ -187,7 +187,7 @@ TEST(QuantizeLinear, NamesTheFirstWeightThatIsNoNumber) {
     const SiteStatistics site = random_site(kCols, 16);
     for (const auto& [name, method] :
          {std::pair{"q8_0", "rtn"}, {"f32", "rtn"}, {"f16", "rtn"}, {"q8_0", "gptq"}, {"nf4:g64:dq", "rtn"}}) {
-      const LinearTask task{.weights = {.view = &view, .name = "blk.0.attn_q.weight", .file = "m.gguf"},
+      const LinearTask task{.weights = {.values = view, .name = "blk.0.attn_q.weight", .file = "m.gguf"},
                             .format = find_format(name),
                             .method = find_method(method),
                             .moments = {{.rows = {0, kRows}, .inputs = &site}}};
@@ -211,14 +211,14 @@ TEST(QuantizeLinear, NamesAValueBeyondF16) {
   const QuantizedView view = source.view();
   Machine machine(chosen_isa(), 1);
   try {
-    encode({.view = &view, .name = "t"}, {0, 4}, "f16", machine);
+    encode({.values = view, .name = "t"}, {0, 4}, "f16", machine);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::unsupported);
     EXPECT_STREQ(error.what(),
                  "tensor 't' holds a value that f16 cannot; use bf16 or f32: row 2, column 5, value 70000.000000");
   }
-  EXPECT_NO_THROW(encode({.view = &view, .name = "t"}, {0, 4}, "bf16", machine));
+  EXPECT_NO_THROW(encode({.values = view, .name = "t"}, {0, 4}, "bf16", machine));
 }
 
 TEST(QuantizeLinear, NamesAValueBeyondBf16) {
@@ -229,10 +229,10 @@ TEST(QuantizeLinear, NamesAValueBeyondBf16) {
   const QuantizedView view = source.view();
   Machine machine(chosen_isa(), 1);
   put(0x1.fefffep127F);  // the last that is rounded down
-  EXPECT_NO_THROW(encode({.view = &view, .name = "t"}, {0, 2}, "bf16", machine));
+  EXPECT_NO_THROW(encode({.values = view, .name = "t"}, {0, 2}, "bf16", machine));
   put(0x1.ffp127F);
   try {
-    encode({.view = &view, .name = "t"}, {0, 2}, "bf16", machine);
+    encode({.values = view, .name = "t"}, {0, 2}, "bf16", machine);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::unsupported);
@@ -249,7 +249,7 @@ TEST(QuantizeLinear, ABandHasTheSameBytesAloneAndAmongOthers) {
   const SiteStatistics site = random_site(kWidth, 8);
   for (const char* method : {"rtn", "imatrix", "gptq", "descent"})
     for (const char* format : {"q4_k", "int3:g64", "nf4:g64:dq"}) {
-      const LinearTask task{.weights = {.view = &view, .order = reversed, .order_block = kSmall},
+      const LinearTask task{.weights = {.values = view, .order = reversed, .order_block = kSmall},
                             .format = find_format(format),
                             .method = find_method(method),
                             .moments = {{.rows = {0, kSmall}, .inputs = &site}}};
@@ -282,7 +282,7 @@ TEST(QuantizeLinear, EveryRangeOfRowsIsRoundedForItsOwnInputs) {
        {std::pair{"imatrix", "int3:g64"}, {"gptq", "int3:g64"}, {"gptq", "nf4:g64:dq"}}) {
     const bool is_by_rows = std::string_view(format) == "int3:g64";
     const auto task = [&, name = format, rounding = method](std::vector<RowMoment> moments) {
-      return LinearTask{.weights = {.view = &view},
+      return LinearTask{.weights = {.values = view},
                         .format = find_format(name),
                         .method = find_method(rounding),
                         .moments = std::move(moments)};
@@ -320,7 +320,7 @@ TEST(QuantizeLinear, RefusesMomentsThatDoNotCoverTheRows) {
       {{.rows = {0, 5}, .inputs = &site}, {.rows = {4, 8}, .inputs = &site}},
       {{.rows = {0, 8}, .inputs = &narrow}}};
   for (const auto& moments : wrong) {
-    const LinearTask task{.weights = {.view = &view},
+    const LinearTask task{.weights = {.values = view},
                           .format = find_format("int4:g32"),
                           .method = find_method("gptq"),
                           .moments = moments};
@@ -328,10 +328,56 @@ TEST(QuantizeLinear, RefusesMomentsThatDoNotCoverTheRows) {
   }
 }
 
+std::uint64_t reversed_in_runs(std::uint64_t row, std::uint64_t count) {
+  return row / count * count + count - 1 - row % count;
+}
+
+// Planes of a tensor, as if they had to be unpacked.
+class CopiedRows final : public PackedRows {
+ public:
+  explicit CopiedRows(const QuantizedView& view)
+      : PackedRows(view.format, view.rows, view.cols, view.parts), view_(view) {}
+  void unpack(std::uint64_t begin, std::uint64_t end, std::uint64_t at, QuantizedTensor& out) const override {
+    EXPECT_EQ(begin % format()->info().row_unit + at % format()->info().row_unit, 0u);
+    for (std::uint64_t row = begin; row < end; ++row) out.copy_row(at + row - begin, view_, row);
+  }
+  std::vector<std::span<const std::byte>> stored_bytes() const override { return view_.planes; }
+
+ private:
+  QuantizedView view_;
+};
+
+TEST(QuantizeLinear, RowsThatAreUnpackedGiveTheBytesOfPlanes) {
+  Machine machine(chosen_isa(), 3);
+  const QuantizedTensor original = random_matrix(kRows, kCols, 21);
+  for (const char* from : {"int4:g32:asym", "int4:block128x128", "f32", "q4_0"}) {
+    QuantizedTensor tensor = encode({.values = original.view()}, {0, kRows}, from, machine);
+    // As whoever opens a file would have it.
+    const QuantizedView coded = make_view(tensor.format, kRows, kCols, tensor.view().planes, from);
+    const TensorSource planes = coded, packed(std::make_shared<CopiedRows>(coded));
+    EXPECT_EQ(packed.decode(), planes.decode()) << from;
+    EXPECT_EQ(packed.slice(128, 150 + 22).decode(), planes.slice(128, 150 + 22).decode()) << from;
+    EXPECT_EQ(packed.planes(), nullptr);
+    for (const char* to : {from, "q8_0", "int8:tensor", "f16"}) {
+      const auto encoded = [&](const TensorSource& source, RowRange rows, bool is_turned) {
+        LinearWeights weights{.values = source, .name = "t"};
+        if (is_turned) {
+          weights.order = reversed_in_runs;
+          weights.order_block = 60;
+        }
+        return encode(weights, rows, to, machine).planes;
+      };
+      EXPECT_EQ(encoded(packed, {0, kRows}, false), encoded(planes, {0, kRows}, false)) << from << " to " << to;
+      if (find_format(to)->info().row_unit != 1) continue;
+      EXPECT_EQ(encoded(packed, {60, 181}, true), encoded(planes, {60, 181}, true)) << from << " to " << to;
+    }
+  }
+}
+
 TEST(QuantizeLinear, BandsCoverAllRowsAtMultiplesOfAnOrdersRuns) {
   const QuantizedTensor source = random_matrix(96, 64, 15);
   const QuantizedView view = source.view();
-  const RowSource weights{.view = &view, .order = reversed, .order_block = 32};
+  const LinearWeights weights{.values = view, .order = reversed, .order_block = 32};
   std::uint64_t next = 0;
   for (const RowRange rows : bands_of(weights, *find_format("q8_0"), 40 * 64)) {
     EXPECT_EQ(rows.begin, next);
@@ -339,7 +385,7 @@ TEST(QuantizeLinear, BandsCoverAllRowsAtMultiplesOfAnOrdersRuns) {
     next = rows.end;
   }
   EXPECT_EQ(next, 96u);
-  EXPECT_EQ(bands_of({.view = &view}, *find_format("q8_0"), 1).size(), 96u);
+  EXPECT_EQ(bands_of({.values = view}, *find_format("q8_0"), 1).size(), 96u);
 }
 
 }  // namespace

@@ -220,8 +220,9 @@ class Assembler {
       planes.push_back(plane.data);
     }
     if (planes.size() == 1) result.data = planes[0];
-    result.view = make_view(planned.format, size.rows, size.cols, std::move(planes), where);
-    result.view.parts = read_parts(listed, size, where, result.bytes);
+    QuantizedView view = make_view(planned.format, size.rows, size.cols, std::move(planes), where);
+    view.parts = read_parts(listed, size, where, result.bytes);
+    result.values = std::move(view);
     assembled_.emplace(first, std::move(result));
   }
 

@@ -41,7 +41,7 @@ void add_file(CheckpointParts& parts, const std::filesystem::path& path) {
 void attach_raw_views(CheckpointParts& parts, const std::filesystem::path& directory) {
   for (StoredTensor& tensor : parts.tensors) {
     const auto dtype = parse_dtype(tensor.type_name);
-    if (tensor.view.format || !dtype) continue;
+    if (tensor.values.format() || !dtype) continue;
     const std::string source = (directory / tensor.file).string();
     if (*dtype == DType::f64)
       attach_narrowed_view(parts, tensor, source);

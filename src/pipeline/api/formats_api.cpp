@@ -73,9 +73,8 @@ EncodedMatrix encode_matrix(std::span<const float> weights, std::uint64_t rows, 
                             const EncodeMatrixRequest& request) {
   require_size(weights.size(), rows, cols);
   const SiteStatistics inputs = inputs_of(request.importance, cols);
-  const QuantizedView view = make_view(find_raw_format(DType::f32), rows, cols, {std::as_bytes(weights)}, "the matrix");
   LinearTask task;
-  task.weights.view = &view;
+  task.weights.values = make_view(find_raw_format(DType::f32), rows, cols, {std::as_bytes(weights)}, "the matrix");
   task.weights.name = "the matrix";
   task.weights.file = "memory";
   task.format = find_format(request.format);

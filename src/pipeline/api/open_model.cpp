@@ -22,11 +22,11 @@ std::vector<TensorInfo> Model::list_tensors() const {
 
 std::vector<float> Model::read_tensor(std::string_view name) const {
   const StoredTensor& tensor = state_->checkpoint.tensor(name);
-  if (tensor.view.format == nullptr)
+  if (tensor.values.format() == nullptr)
     throw Error(ErrorKind::unsupported,
                 fmt::format("{}: tensor '{}' holds no weights but {}", path().string(), name, tensor.type_name));
   state_->checkpoint.require_unchanged(tensor);
-  std::vector<float> values = tensor.view.decode();
+  std::vector<float> values = tensor.values.decode();
   state_->checkpoint.require_unchanged(tensor);
   return values;
 }

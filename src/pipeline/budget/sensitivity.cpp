@@ -169,7 +169,7 @@ struct SensitivityProbe::State {
     const Assignment assignment = assign(recipe, tensor_facts(tensor, walk.config()), source_format(tensor));
     return assignment.format ? assignment.format : source_format(tensor);
   }
-  FormatPtr source_format(const ModelTensor& tensor) const { return walk.checkpoint().stored(tensor).view.format; }
+  FormatPtr source_format(const ModelTensor& tensor) const { return walk.checkpoint().stored(tensor).values.format(); }
   void measure(std::vector<Group>& groups, bool is_first, ProgressMeter& meter);
 
   SensitivityOptions options;

@@ -18,7 +18,7 @@ namespace {
 std::string main_format_of(const SourceModel& checkpoint) {
   std::map<std::string, std::uint64_t> elements;
   for (const StoredTensor& tensor : checkpoint.tensors())
-    if (tensor.view.format) elements[tensor.view.format->name()] += tensor.view.rows * tensor.view.cols;
+    if (tensor.values.format()) elements[tensor.values.format()->name()] += tensor.values.rows() * tensor.values.cols();
   const auto most = std::ranges::max_element(elements, {}, [](const auto& item) { return item.second; });
   return most == elements.end() ? std::string() : most->first;
 }

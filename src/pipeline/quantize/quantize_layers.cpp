@@ -261,8 +261,7 @@ StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer,
   const TensorPlan& planned = plan_.tensors[index];
   const SiteStatistics* inputs = view.inputs();
   if (inputs != nullptr && is_silent(*inputs)) inputs = nullptr;  // zeros would make any choice as good as any other
-  const QuantizedView source = view_of(weights);
-  LinearTask task{.weights = output_.rows_of(index, source),
+  LinearTask task{.weights = output_.weights_of(index, view_of(weights)),
                   .format = planned.target.format,
                   .method = parts_.method(part, layer),
                   .moments = {{.rows = {0, weights.rows}, .inputs = inputs}}};

@@ -54,7 +54,7 @@ void write_tensor(std::size_t index, const QuantizePlan& plan, const QuantizeMod
     for (float& value : values) value += tensor.source_offset;
     output.write_vector(index, values);
   } else {
-    const LinearTask task{.weights = output.rows_of(index, tensor.source->view),
+    const LinearTask task{.weights = output.weights_of(index, tensor.source->values),
                           .format = tensor.target.format,
                           .method = method_for(tensor, options)};
     RoundPlans plans;
@@ -111,7 +111,7 @@ QuantizeSummary summarize(const SourceModel& source, const QuantizePlan& plan, c
     item.name = tensor.target.name;
     item.rows = tensor.rows;
     item.cols = tensor.cols;
-    item.source_format = tensor.source->view.format->name();
+    item.source_format = tensor.source->values.format()->name();
     item.format = tensor.target.format->name();
     item.wanted = tensor.wanted;
     item.obstacle = tensor.obstacle;

@@ -58,7 +58,7 @@ void require_shape(const StoredTensor& stored, const ModelTensor& tensor) {
 }
 
 void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, const QuantizeModelOptions& options) {
-  const FormatPtr& from = stored.view.format;
+  const FormatPtr& from = stored.values.format();
   if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw ||
       from->name() == target->name())
     return;
@@ -182,7 +182,7 @@ void require_uncalibrated(const UnknownNetwork& network, const QuantizePlan& pla
 TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, const QuantizePlan& plan,
                        const QuantizeModelOptions& options) {
   require_shape(stored, tensor);
-  if (!stored.view.format)
+  if (!stored.values.format())
     throw Error(ErrorKind::unsupported, fmt::format("{}: tensor '{}' has elements that are no weights: {}", stored.file,
                                                     stored.name, dtype_name(stored.dtype)));
   TensorPlan result;
@@ -204,12 +204,12 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.target_offset = tensor.offset(plan.target_spelling);
   const bool is_plain = plan.target_spelling == Spelling::gguf && plan.is_understood();
   if (stays_in_float(tensor.role) || !is_chosen(tensor, options)) {
-    result.target.format = stays_in_float(tensor.role) && is_plain ? find_format("f32") : stored.view.format;
+    result.target.format = stays_in_float(tensor.role) && is_plain ? find_format("f32") : stored.values.format();
     result.method = "rtn";  // of codes that stay as they are
     require_held(*plan.container, result, plan.recipe);
     return result;
   }
-  const Assignment assignment = assign(plan.recipe, facts, stored.view.format);
+  const Assignment assignment = assign(plan.recipe, facts, stored.values.format());
   result.target.format = assignment.format;
   result.wanted = assignment.wanted;
   result.method = assignment.method.empty() ? options.method : assignment.method;
@@ -410,7 +410,7 @@ namespace {
 
 bool may_be_unheld(const TensorPlan& tensor) {
   const std::string& wanted = tensor.target.format->name();
-  return !stays_in_float(tensor.role) && wanted != "f32" && wanted != tensor.source->view.format->name();
+  return !stays_in_float(tensor.role) && wanted != "f32" && wanted != tensor.source->values.format()->name();
 }
 
 struct Judged {
@@ -421,7 +421,7 @@ struct Judged {
 Judged judge_magnitude(const TensorPlan& tensor, const SourceSurvey& survey, const QuantizeModelOptions& options,
                        Isa isa) {
   const auto peak = survey.peaks.find(tensor.source);
-  const MagnitudeSample sample(tensor.source->view,
+  const MagnitudeSample sample(tensor.source->values,
                                peak != survey.peaks.end() ? std::optional(peak->second) : std::nullopt, isa);
   return {held_format(tensor.target.format, sample, method_for(tensor, options).fit, tensor.cols), sample.largest()};
 }
@@ -464,7 +464,7 @@ void join_stacks(QuantizePlan& plan) {
 std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan) {
   std::vector<const StoredTensor*> tensors;
   for (const TensorPlan& tensor : plan.tensors)
-    if (may_be_unheld(tensor) && needs_peak(*tensor.source->view.format, *tensor.target.format))
+    if (may_be_unheld(tensor) && needs_peak(*tensor.source->values.format(), *tensor.target.format))
       tensors.push_back(tensor.source);
   return tensors;
 }

@@ -17,9 +17,8 @@ SiteRounding::SiteRounding(const Method& method, std::vector<MatrixOfSite> matri
 
 Matrix SiteRounding::round(const MatrixOfSite& of, const FormatPtr& format) {
   const Matrix& matrix = *of.matrix;
-  const QuantizedView source = view_of(matrix);
   LinearTask task;
-  task.weights.view = &source;
+  task.weights.values = view_of(matrix);
   task.weights.name = of.inputs != nullptr ? "of " + of.inputs->name() : "embedding";
   task.format = format;
   task.method = method_;

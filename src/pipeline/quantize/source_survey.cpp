@@ -31,9 +31,9 @@ struct Surveyed {
 
 void read_bytes(const Checkpoint& checkpoint, const StoredTensor& tensor, XXH3_state_t* hash, PeakSearch* search) {
   std::size_t held = 0;
-  for (const auto plane : tensor.view.planes)
-    for (std::size_t begin = 0; begin < plane.size(); begin += kPieceBytes) {
-      const auto piece = plane.subspan(begin, std::min(kPieceBytes, plane.size() - begin));
+  for (const auto stored : tensor.values.stored_bytes())
+    for (std::size_t begin = 0; begin < stored.size(); begin += kPieceBytes) {
+      const auto piece = stored.subspan(begin, std::min(kPieceBytes, stored.size() - begin));
       if (hash != nullptr) XXH3_64bits_update(hash, piece.data(), piece.size());
       if (search != nullptr) search->add(piece);
       if ((held += piece.size()) < kHeldBytes) continue;
@@ -52,12 +52,12 @@ void survey_tensor(const Checkpoint& checkpoint, bool wants_hash, Surveyed& item
     XXH3_64bits_reset(state.get());
   }
   std::optional<PeakSearch> search;
-  const bool is_raw = tensor.view.format && tensor.view.format->info().kind == FormatKind::raw;
-  if (item.wants_peak && is_raw) search.emplace(tensor.view.specs.front().dtype, tensor.view.cols);
+  const bool is_raw = tensor.values.format() && tensor.values.format()->info().kind == FormatKind::raw;
+  if (item.wants_peak && is_raw) search.emplace(tensor.values.planes()->specs.front().dtype, tensor.values.cols());
   if (wants_hash || search) read_bytes(checkpoint, tensor, state.get(), search ? &*search : nullptr);
   if (wants_hash) item.hash = XXH3_64bits_digest(state.get());
   if (!item.wants_peak) return;
-  item.peak = search ? search->peak() : peak_of(tensor.view);
+  item.peak = search ? search->peak() : peak_of(tensor.values);
   checkpoint.release(tensor);
 }
 

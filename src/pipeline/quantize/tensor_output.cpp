@@ -40,14 +40,14 @@ std::uint64_t TensorOutput::weight_of(const TensorPlan& tensor) const {
   return progress_weight(tensor.role, options_.work != nullptr);
 }
 
-RowSource TensorOutput::rows_of(std::size_t index, const QuantizedView& view) const {
+LinearWeights TensorOutput::weights_of(std::size_t index, TensorSource values) const {
   const TensorPlan& tensor = plan_.tensors[index];
-  RowSource rows{.view = &view, .name = tensor.source->name, .file = tensor.source->file};
+  LinearWeights weights{.values = std::move(values), .name = tensor.source->name, .file = tensor.source->file};
   if (tensor.permuted_head_dim != 0) {
-    rows.order = plan_.target_spelling == Spelling::gguf ? huggingface_row_of : gguf_row_of;
-    rows.order_block = tensor.permuted_head_dim;
+    weights.order = plan_.target_spelling == Spelling::gguf ? huggingface_row_of : gguf_row_of;
+    weights.order_block = tensor.permuted_head_dim;
   }
-  return rows;
+  return weights;
 }
 
 void TensorOutput::write(std::size_t index, const LinearTask& task, RoundPlans& plans,
@@ -59,7 +59,7 @@ void TensorOutput::write(std::size_t index, const LinearTask& task, RoundPlans& 
 
 StoredMatrix TensorOutput::write_and_keep(std::size_t index, const LinearTask& task, RoundPlans& plans,
                                           bool keeps_codes) {
-  const std::uint64_t rows = task.weights.view->rows, cols = task.weights.view->cols;
+  const std::uint64_t rows = task.weights.values.rows(), cols = task.weights.values.cols();
   StoredMatrix stored{{rows, cols, large_vector(rows * cols)}, {}, nullptr};
   write_bands(index, task, plans,
               [&](const LinearQuantizer& linear, const QuantizedTensor& band, std::uint64_t first_row) {
@@ -100,8 +100,7 @@ QuantizedTensor TensorOutput::piece(std::size_t index, const LinearQuantizer& li
 
 void TensorOutput::write_vector(std::size_t index, std::span<const float> values) {
   const TensorPlan& tensor = plan_.tensors[index];
-  const QuantizedView none;
-  const RowSource rows = rows_of(index, none);
+  const LinearWeights rows = weights_of(index, {});
   std::vector<float> moved(values.size());
   for (std::size_t i = 0; i < moved.size(); ++i) moved[i] = values[rows.stored_row(i)] - tensor.target_offset;
   QuantizedTensor result(tensor.target.format, 1, moved.size());
@@ -114,8 +113,8 @@ bool TensorOutput::is_done(std::size_t index) const {
   const TensorPlan& tensor = plan_.tensors[index];
   if (is_raw(tensor)) return true;
   if (options_.work == nullptr) return false;
-  const RowSource rows = rows_of(index, tensor.source->view);
-  const std::vector<RowRange> bands = bands_of(rows, *tensor.target.format, kBandElements);
+  const LinearWeights weights = weights_of(index, tensor.source->values);
+  const std::vector<RowRange> bands = bands_of(weights, *tensor.target.format, kBandElements);
   return options_.work->has(error_piece_name(index)) &&
          std::ranges::all_of(bands, [&](RowRange band) { return options_.work->has(piece_name(index, band.begin)); });
 }

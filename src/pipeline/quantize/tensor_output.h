@@ -47,11 +47,11 @@ class TensorOutput {
   TensorOutput(const QuantizePlan& plan, BandWriter& bands, ProgressMeter& meter, const TensorOutputOptions& options,
                Machine& machine);
 
-  // The plan's row order, format and name for weights that lie elsewhere than in the source's tensor. view outlives the
-  // result.
-  RowSource rows_of(std::size_t index, const QuantizedView& view) const;
+  // The plan's row order and name for weights that may lie elsewhere than in the source's tensor. Their bytes outlive
+  // the result.
+  LinearWeights weights_of(std::size_t index, TensorSource values) const;
 
-  // Carries out a task whose weights are rows_of(index, ...). after_band: called when a band's rows have been read.
+  // Carries out a task whose weights are weights_of(index, ...). after_band: called when a band's rows have been read.
   void write(std::size_t index, const LinearTask& task, RoundPlans& plans,
              const std::function<void()>& after_band = {});
   // The same, and says what is stored.

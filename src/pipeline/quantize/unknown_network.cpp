@@ -121,7 +121,7 @@ UnknownNetwork read_unknown_network(const SourceModel& source) {
   }
   for (const StoredTensor& stored : source.tensors()) {
     const std::string& own_name = stored.wrapped_name.empty() ? stored.name : stored.wrapped_name;
-    if (!stored.view.format) {
+    if (!stored.values.format()) {
       const bool is_empty = std::ranges::find(stored.shape, 0u) != stored.shape.end();
       network.left_out.push_back(
           fmt::format("{} ({})", own_name, is_empty ? "no elements" : stored.type_name + ", no weights"));

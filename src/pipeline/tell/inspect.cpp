@@ -83,15 +83,17 @@ struct Moments {
 template <class Visit>
 void each_row(const Checkpoint& checkpoint, const StoredTensor& tensor, std::uint64_t grain, ThreadPool& pool,
               Visit visit) {
-  const QuantizedView& view = tensor.view;
-  const std::uint64_t band = rows_of(kBandElements, view.cols) / grain * grain;
+  const TensorSource& source = tensor.values;
+  const std::uint64_t band = rows_of(kBandElements, source.cols()) / grain * grain;
   const std::uint64_t step = std::max(grain, band);
-  for (std::uint64_t begin = 0; begin < view.rows; begin += step) {
-    const std::uint64_t count = std::min(step, view.rows - begin);
+  QuantizedTensor room;
+  for (std::uint64_t begin = 0; begin < source.rows(); begin += step) {
+    const std::uint64_t count = std::min(step, source.rows() - begin);
+    const TensorRows rows = source.read_rows(begin, begin + count, room, pool);
     pool.parallel_for(count, grain, [&](std::size_t first, std::size_t last, std::size_t) {
-      std::vector<float> values(view.cols);
+      std::vector<float> values(source.cols());
       for (std::size_t row = first; row < last; ++row) {
-        view.decode_row(begin + row, values);
+        rows.decode_row(begin + row, values);
         visit((begin + first) / grain, values);
       }
     });
@@ -205,16 +207,16 @@ std::vector<TensorListing> list_tensors(const Checkpoint& checkpoint) {
   std::vector<TensorListing> result;
   for (const StoredTensor& tensor : checkpoint.tensors())
     result.push_back({tensor.name, tensor.shape,
-                      tensor.view.format ? tensor.view.format->name() : std::string(dtype_name(tensor.dtype)),
+                      tensor.values.format() ? tensor.values.format()->name() : std::string(dtype_name(tensor.dtype)),
                       count_elements(tensor), tensor.bytes, tensor.file, tensor.offset});
   return result;
 }
 
 TensorStatistics measure_statistics(const Checkpoint& checkpoint, const StoredTensor& tensor, ThreadPool& pool) {
-  const QuantizedView& view = tensor.view;
+  const TensorSource& source = tensor.values;
   TensorStatistics result;
-  if (!view.format || view.rows == 0 || view.cols == 0) return result;
-  const std::uint64_t grain = rows_of(kGrainElements, view.cols), chunks = (view.rows + grain - 1) / grain;
+  if (!source.format() || source.rows() == 0 || source.cols() == 0) return result;
+  const std::uint64_t grain = rows_of(kGrainElements, source.cols()), chunks = (source.rows() + grain - 1) / grain;
   std::vector<Moments> moments(chunks);
   each_row(checkpoint, tensor, grain, pool,
            [&](std::uint64_t chunk, std::span<const float> values) { moments[chunk].add(values); });
@@ -259,19 +261,23 @@ CheckResult check_checkpoint(const Checkpoint& checkpoint, std::size_t max_defec
   for (const StoredTensor& tensor : checkpoint.tensors()) {
     ++result.tensors;
     result.bytes += tensor.bytes;
-    const QuantizedView& view = tensor.view;
-    if (view.format) {
-      result.rows += view.rows;
+    const TensorSource& source = tensor.values;
+    if (source.format()) {
+      const Format& format = *source.format();
+      result.rows += source.rows();
       std::mutex mutex;
       std::vector<Defect> found;
-      if (auto defect = view.format->find_tensor_defect(view.tensor_grid.get()))
+      if (auto defect = format.find_tensor_defect(source.tensor_grid().get()))
         found.push_back({tensor.name, tensor.file, std::move(*defect), 0});
-      const std::uint64_t band = rows_of(kBandElements, view.cols);
-      for (std::uint64_t begin = 0; begin < view.rows; begin += band) {
-        pool.parallel_for(std::min(band, view.rows - begin), rows_of(kGrainElements, view.cols),
+      const std::uint64_t band = rows_of(kBandElements, source.cols());
+      QuantizedTensor room;
+      for (std::uint64_t begin = 0; begin < source.rows(); begin += band) {
+        const std::uint64_t count = std::min(band, source.rows() - begin);
+        const TensorRows rows = source.read_rows(begin, begin + count, room, pool);
+        pool.parallel_for(count, rows_of(kGrainElements, source.cols()),
                           [&](std::size_t first, std::size_t last, std::size_t) {
                             for (std::size_t row = first; row < last; ++row)
-                              if (auto defect = view.format->find_defect(view.row(begin + row), view.cols)) {
+                              if (auto defect = format.find_defect(rows.row(begin + row), source.cols())) {
                                 const std::scoped_lock lock(mutex);
                                 found.push_back({tensor.name, tensor.file, std::move(*defect), begin + row});
                               }

@@ -14,15 +14,15 @@ constexpr std::uint64_t kMaxPoints = 256;  // of a group; more would be a blur
 
 const StoredTensor* find_matrix(const SourceModel& checkpoint, const ModelTensor& tensor) {
   const StoredTensor* stored = checkpoint.find(tensor.name(checkpoint.spelling()));
-  return stored && stored->view.format && stored->shape.size() == 2 ? stored : nullptr;
+  return stored && stored->values.format() && stored->shape.size() == 2 ? stored : nullptr;
 }
 
 // Calls visit(values) for every `stride`-th row.
 template <class Visit>
 void each_sampled_row(const Checkpoint& checkpoint, const StoredTensor& tensor, std::uint64_t stride, Visit visit) {
-  std::vector<float> values(tensor.view.cols);
-  for (std::uint64_t row = 0; row < tensor.view.rows; row += stride) {
-    tensor.view.decode_row(row, values);
+  std::vector<float> values(tensor.values.cols());
+  for (std::uint64_t row = 0; row < tensor.values.rows(); row += stride) {
+    tensor.values.decode_row(row, values);
     visit(values);
   }
   checkpoint.release(tensor);
@@ -44,20 +44,23 @@ std::vector<std::uint64_t> count_values(const Checkpoint& checkpoint, const Stor
 
 // What the first group of the middle row can hold. Formats that code several columns together have too many such
 // values; theirs are those that the group does hold.
-std::vector<float> storable_values(const QuantizedView& view) {
-  const Format& format = *view.format;
-  if (format.info().kind == FormatKind::raw || view.cols == 0) return {};
-  const std::uint64_t row = view.rows / 2;
-  const std::size_t span = format.info().span == 0 ? view.cols : std::min<std::size_t>(format.info().span, view.cols);
+std::vector<float> storable_values(const TensorSource& source) {
+  const Format& format = *source.format();
+  const std::size_t cols = source.cols();
+  if (format.info().kind == FormatKind::raw || cols == 0) return {};
+  QuantizedTensor room;
+  const TensorRows rows = source.read_rows(source.rows() / 2, source.rows() / 2 + 1, room);
+  const std::uint64_t row = source.rows() / 2 - rows.first;
+  const std::size_t span = format.info().span == 0 ? cols : std::min<std::size_t>(format.info().span, cols);
   std::vector<float> points;
   if (format.info().unit == 1 && format.num_codes() <= kMaxPoints) {
     std::vector<std::byte> grid(format.grid_bytes());
     std::vector<Code> codes(span);
-    format.unpack(view.row(row), 0, span, view.tensor_grid.get(), row, grid.data(), codes.data());
+    format.unpack(rows.planes.row(row), 0, span, rows.planes.tensor_grid.get(), row, grid.data(), codes.data());
     for (Code code = 0; code < format.num_codes(); ++code) format.value(grid.data(), 0, code, &points.emplace_back());
   } else {
-    std::vector<float> values(view.cols);
-    view.decode_row(row, values);
+    std::vector<float> values(cols);
+    rows.planes.decode_row(row, values);
     points.assign(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(span));
   }
   std::erase_if(points, [](float value) { return !std::isfinite(value); });
@@ -69,8 +72,8 @@ std::vector<float> storable_values(const QuantizedView& view) {
 WeightHistogram histogram_of(const SourceModel& original, const StoredTensor& before, const SourceModel& candidate,
                              const StoredTensor& after, const PortraitOptions& options) {
   WeightHistogram result;
-  const std::uint64_t stride =
-      std::max<std::uint64_t>(1, before.view.rows * before.view.cols / std::max<std::uint64_t>(1, options.max_values));
+  const std::uint64_t stride = std::max<std::uint64_t>(
+      1, before.values.rows() * before.values.cols() / std::max<std::uint64_t>(1, options.max_values));
   bool first = true;
   each_sampled_row(original, before, stride, [&](const std::vector<float>& values) {
     for (const float value : values) {
@@ -82,7 +85,7 @@ WeightHistogram histogram_of(const SourceModel& original, const StoredTensor& be
   });
   result.before = count_values(original, before, stride, result.low, result.high, options.bins);
   result.after = count_values(candidate, after, stride, result.low, result.high, options.bins);
-  result.points = storable_values(after.view);
+  result.points = storable_values(after.values);
   return result;
 }
 
@@ -100,8 +103,8 @@ ModelPortrait portray(const SourceModel& original, const SourceModel& candidate,
     const StoredTensor* stored = find_matrix(candidate, tensor);
     if (!stored) continue;
     const double bits =
-        8.0 * static_cast<double>(stored->bytes) / static_cast<double>(stored->view.rows * stored->view.cols);
-    portrait.tensors.push_back({tensor.hf_name, tensor.part, tensor.layer, stored->view.format->name(), bits});
+        8.0 * static_cast<double>(stored->bytes) / static_cast<double>(stored->values.rows() * stored->values.cols());
+    portrait.tensors.push_back({tensor.hf_name, tensor.part, tensor.layer, stored->values.format()->name(), bits});
   }
   struct Pair {
     const ModelTensor* tensor;

@@ -17,13 +17,15 @@ namespace nibble {
 namespace {
 
 bool holds_same_values(const StoredTensor& a, const StoredTensor& b) {
-  if (!a.view.format || !b.view.format || a.view.rows != b.view.rows || a.view.cols != b.view.cols) return false;
-  if (a.view.format->name() == b.view.format->name() && !a.data.empty() && a.data.size() == b.data.size())
+  if (!a.values.format() || !b.values.format() || a.values.rows() != b.values.rows() ||
+      a.values.cols() != b.values.cols())
+    return false;
+  if (a.values.format()->name() == b.values.format()->name() && !a.data.empty() && a.data.size() == b.data.size())
     return std::memcmp(a.data.data(), b.data.data(), a.data.size()) == 0;
-  std::vector<float> left(a.view.cols), right(b.view.cols);
-  for (std::uint64_t row = 0; row < a.view.rows; ++row) {
-    a.view.decode_row(row, left);
-    b.view.decode_row(row, right);
+  std::vector<float> left(a.values.cols()), right(b.values.cols());
+  for (std::uint64_t row = 0; row < a.values.rows(); ++row) {
+    a.values.decode_row(row, left);
+    b.values.decode_row(row, right);
     if (left != right) return false;
   }
   return true;
