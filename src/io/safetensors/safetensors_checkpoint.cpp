@@ -7,6 +7,7 @@
 #include "io/checkpoint_parts.h"
 #include "io/json_text.h"
 #include "io/message_text.h"
+#include "io/safetensors/gptq_layers.h"
 #include "io/safetensors/model_directory.h"
 #include "io/safetensors/planar_container.h"
 #include "io/safetensors/safetensors_header.h"
@@ -90,6 +91,14 @@ void add_weights(CheckpointParts& parts) {
     if (!found.contains(name)) parts.absent.emplace(name, file);
 }
 
+// Layers of other programs whose layout is read here. Others stay as they are.
+void assemble_foreign_layers(CheckpointParts& parts) {
+  if (!has_gptq_layers(parts.tensors)) return;
+  const auto settings = read_small_file(parts.path / "quantize_config.json", kMaxConfig);
+  if (const auto plan = read_gptq_plan(parts.config_json, settings, parts.path.string()))
+    assemble_gptq_layers(parts.tensors, *plan, parts.path.string());
+}
+
 }  // namespace
 
 CheckpointParts read_safetensors_checkpoint(const std::filesystem::path& path) {
@@ -113,10 +122,12 @@ CheckpointParts read_directory_checkpoint(const std::filesystem::path& given) {
   }
   const auto plan = read_container_plan(parts.config_json, config_path.string());
   add_weights(parts);
-  if (plan)
+  if (plan) {
     assemble_planes(parts.tensors, *plan, path.string());
-  else
+  } else {
+    assemble_foreign_layers(parts);
     unwrap_names(parts.tensors);
+  }
   attach_raw_views(parts, path);
   return parts;
 }
