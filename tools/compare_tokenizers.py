@@ -112,7 +112,11 @@ class Kind:
                 (folder / name).symlink_to((self.root / source).resolve())
             else:
                 (folder / name).write_text(json.dumps(source), encoding="utf8")
-        return folder / "model.gguf" if "model.gguf" in self.files else folder
+        if "model.gguf" in self.files:
+            return folder / "model.gguf"
+        for name in ("config.json", "model.safetensors"):  # without weights a directory is none of a model
+            (folder / name).symlink_to(OWN / "tests/data/tiny_tied" / name)
+        return folder
 
 
 def kinds(data, llama_tokens):
