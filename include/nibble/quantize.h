@@ -57,9 +57,10 @@ struct OutputError {
 // How many tokens each of a layer's experts was sent.
 struct ExpertTokens {
   std::int64_t layer = 0;
-  std::uint64_t experts = 0, used = 0;  // used: were sent any
-  std::uint64_t few = 0;                // too few for what they saw to be taken alone
-  std::uint64_t fewest = 0, most = 0;   // tokens
+  std::uint64_t experts = 0, used = 0;             // used: were sent any
+  std::uint64_t few = 0;                           // too few for what they saw to be taken alone
+  std::uint64_t fewest = 0, median = 0, most = 0;  // tokens; median: of an even number the upper one of two
+  std::vector<std::uint64_t> unused{};             // the experts that were sent none
 };
 
 // A layer that a calibrated quantization has just finished.

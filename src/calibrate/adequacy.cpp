@@ -88,12 +88,16 @@ std::vector<std::string> warning_lines(const std::vector<SiteWarning>& warnings)
 
 ExpertTokens summarize_tokens(std::int64_t layer, std::span<const std::uint64_t> tokens, std::uint64_t width) {
   ExpertTokens result{.layer = layer, .experts = tokens.size()};
-  for (const std::uint64_t count : tokens) {
-    result.used += count > 0 ? 1 : 0;
-    result.few += are_few(count, width) ? 1 : 0;
+  for (std::size_t e = 0; e < tokens.size(); ++e) {
+    if (tokens[e] == 0) result.unused.push_back(e);
+    result.few += are_few(tokens[e], width) ? 1 : 0;
   }
-  result.fewest = *std::ranges::min_element(tokens);
-  result.most = *std::ranges::max_element(tokens);
+  result.used = tokens.size() - result.unused.size();
+  std::vector<std::uint64_t> sorted(tokens.begin(), tokens.end());
+  std::ranges::sort(sorted);
+  result.fewest = sorted.front();
+  result.median = sorted[sorted.size() / 2];
+  result.most = sorted.back();
   return result;
 }
 

@@ -27,7 +27,7 @@ struct SiteWarning {
 // A line for each kind of warning; sites with the same one share it. Empty warnings are left out.
 std::vector<std::string> warning_lines(const std::vector<SiteWarning>& warnings);
 
-// width: the largest of their sites'.
+// tokens: of each of the layer's experts, one at least; width: the largest of their sites'.
 ExpertTokens summarize_tokens(std::int64_t layer, std::span<const std::uint64_t> tokens, std::uint64_t width);
 // Of the layers whose experts the statistics know, in order.
 std::vector<ExpertTokens> expert_tokens(const Statistics& statistics);

@@ -21,34 +21,27 @@
 namespace nibble {
 namespace {
 
-// What a file says of one weight, or of each one of a stack: per column the mean of squares, and over how many vectors.
-struct Entry {
-  std::vector<float> mean_square;     // one weight's after the other's
-  std::vector<std::uint64_t> counts;  // of each; one for all in files that tell no more
-};
-using Entries = std::map<std::string, Entry, std::less<>>;
-
 constexpr std::int32_t kMostEntries = 1 << 20, kLongestName = 4096;
 
 [[noreturn]] void refuse(const std::filesystem::path& path, const std::string& name, const std::string& what) {
   throw Error(ErrorKind::corrupt, fmt::format("{}: entry '{}' {}", path.string(), name, what));
 }
 
-void require_sound(const std::filesystem::path& path, const std::string& name, const Entry& entry) {
+void require_sound(const std::filesystem::path& path, const std::string& name, const ImatrixEntry& entry) {
   for (const float value : entry.mean_square)
     if (!std::isfinite(value) || value < 0) refuse(path, name, "holds a sum of squares that is negative or not finite");
 }
 
-Entries read_gguf(const std::filesystem::path& path, Statistics& statistics) {
+Imatrix read_gguf(const std::filesystem::path& path) {
   constexpr std::string_view kSums = ".in_sum2";
   const Checkpoint file = Checkpoint::open(path);
   if (file.gguf().string("general.type").value_or("") != "imatrix")
     throw Error(ErrorKind::unsupported,
                 path.string() + ": a GGUF file, but not an importance matrix: its general.type is not 'imatrix'");
-  if (const auto* const texts = file.gguf().strings("imatrix.datasets")) statistics.texts = *texts;
-  statistics.samples = file.gguf().unsigned_integer("imatrix.chunk_count").value_or(0);
-  statistics.length = file.gguf().unsigned_integer("imatrix.chunk_size").value_or(0);
-  Entries entries;
+  Imatrix imatrix;
+  if (const auto* const texts = file.gguf().strings("imatrix.datasets")) imatrix.texts = *texts;
+  imatrix.samples = file.gguf().unsigned_integer("imatrix.chunk_count").value_or(0);
+  imatrix.length = file.gguf().unsigned_integer("imatrix.chunk_size").value_or(0);
   for (const StoredTensor& sums : file.tensors()) {
     if (!sums.name.ends_with(kSums)) continue;
     const std::string name = sums.name.substr(0, sums.name.size() - kSums.size());
@@ -58,7 +51,7 @@ Entries read_gguf(const std::filesystem::path& path, Statistics& statistics) {
     const std::uint64_t matrices = sums.values.rows(), cols = sums.values.cols();
     if (counts.values.rows() * counts.values.cols() != matrices)
       refuse(path, name, "has not one count for each of its matrices");
-    Entry entry{std::vector<float>(matrices * cols), {}};
+    ImatrixEntry entry{std::vector<float>(matrices * cols), {}};
     std::vector<float> number(counts.values.cols());
     for (std::uint64_t m = 0; m < matrices; ++m) {
       const std::span<float> means = std::span(entry.mean_square).subspan(m * cols, cols);
@@ -71,12 +64,12 @@ Entries read_gguf(const std::filesystem::path& path, Statistics& statistics) {
       for (float& value : means) value = count > 0 ? value / count : 1.0F;
     }
     require_sound(path, name, entry);
-    entries.emplace(name, std::move(entry));
+    imatrix.entries.emplace(name, std::move(entry));
   }
-  return entries;
+  return imatrix;
 }
 
-Entries read_dat(const std::filesystem::path& path, Statistics& statistics) {
+Imatrix read_dat(const std::filesystem::path& path) {
   const MappedFile file(path);
   ByteReader reader(file.bytes(), path.string());
   const auto length = [&](std::string_view field, std::int32_t limit) {
@@ -90,24 +83,24 @@ Entries read_dat(const std::filesystem::path& path, Statistics& statistics) {
     const auto bytes = reader.take(length(field, limit), field);
     return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   };
-  Entries entries;
+  Imatrix imatrix;
   const std::size_t num_entries = length("the number of entries", kMostEntries);
   for (std::size_t i = 0; i < num_entries; ++i) {
     const std::string name = text("an entry's name", kLongestName);
     const auto calls = static_cast<float>(length("an entry's number of calls", INT32_MAX));
     const auto bytes = reader.take(length("an entry's number of values", 1 << 26) * sizeof(float), "an entry's values");
-    Entry entry{std::vector<float>(bytes.size() / sizeof(float)), {static_cast<std::uint64_t>(calls)}};
+    ImatrixEntry entry{std::vector<float>(bytes.size() / sizeof(float)), {static_cast<std::uint64_t>(calls)}};
     std::memcpy(entry.mean_square.data(), bytes.data(), bytes.size());
     for (float& value : entry.mean_square) value = calls > 0 ? value / calls : value;
     require_sound(path, name, entry);
-    entries.emplace(name, std::move(entry));
+    imatrix.entries.emplace(name, std::move(entry));
   }
   if (reader.remaining() > 0) {
-    statistics.samples = length("the number of chunks", INT32_MAX);
+    imatrix.samples = length("the number of chunks", INT32_MAX);
     // However long: a whole path, or a list of them.
-    if (reader.remaining() > 0) statistics.texts = {text("the dataset's name", INT32_MAX)};
+    if (reader.remaining() > 0) imatrix.texts = {text("the dataset's name", INT32_MAX)};
   }
-  return entries;
+  return imatrix;
 }
 
 struct SiteParts {
@@ -154,7 +147,8 @@ std::string first_bytes(const std::filesystem::path& path) {
 }
 
 // A model with fewer layers of the same widths would take the others as its own.
-void refuse_further_layers(const Entries& entries, const ModelTensors& tensors, const std::filesystem::path& path) {
+void refuse_further_layers(const std::map<std::string, ImatrixEntry, std::less<>>& entries, const ModelTensors& tensors,
+                           const std::filesystem::path& path) {
   constexpr std::string_view kLayer = "blk.";
   std::int64_t last = -1;
   for (const ModelTensor& tensor : tensors.all()) last = std::max(last, tensor.layer);
@@ -192,15 +186,22 @@ bool is_imatrix_name(const std::filesystem::path& path) {
   return extension == ".gguf" || extension == ".dat" || extension == ".imatrix";
 }
 
+Imatrix read_imatrix_entries(const std::filesystem::path& path) {
+  return first_bytes(path).starts_with("GGUF") ? read_gguf(path) : read_dat(path);
+}
+
 Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& tensors) {
+  Imatrix imatrix = read_imatrix_entries(path);
   Statistics statistics;
-  Entries entries = first_bytes(path).starts_with("GGUF") ? read_gguf(path, statistics) : read_dat(path, statistics);
-  refuse_further_layers(entries, tensors, path);
+  statistics.texts = std::move(imatrix.texts);
+  statistics.samples = imatrix.samples;
+  statistics.length = imatrix.length;
+  refuse_further_layers(imatrix.entries, tensors, path);
   for (const SiteParts& parts : site_parts(tensors)) {
     for (const ModelTensor* const tensor : parts.tensors) {
-      const auto found = entries.find(tensor->gguf_name);
-      if (found == entries.end()) continue;
-      const Entry& entry = found->second;
+      const auto found = imatrix.entries.find(tensor->gguf_name);
+      if (found == imatrix.entries.end()) continue;
+      const ImatrixEntry& entry = found->second;
       const std::uint64_t cols = tensor->shape.back(), matrices = std::max<std::uint64_t>(1, parts.experts);
       if (entry.mean_square.size() != matrices * cols || (entry.counts.size() != 1 && entry.counts.size() != matrices))
         throw Error(ErrorKind::unusable_input,

@@ -138,6 +138,13 @@ void write_statistics(const Statistics& statistics, const std::filesystem::path&
   file.commit();
 }
 
+bool is_statistics_file(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  const SafetensorsHeader header = parse_safetensors(file.bytes(), path.string());
+  const auto format = header.metadata.find("format");
+  return format != header.metadata.end() && format->second == kFormatName;
+}
+
 Statistics read_statistics(const std::filesystem::path& path) {
   const MappedFile file(path);
   const SafetensorsHeader header = parse_safetensors(file.bytes(), path.string());

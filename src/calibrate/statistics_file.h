@@ -22,6 +22,9 @@ namespace nibble {
 
 void write_statistics(const Statistics& statistics, const std::filesystem::path& path);
 
+// Of a safetensors file: whether it holds statistics. Errors: those of reading its header.
+bool is_statistics_file(const std::filesystem::path& path);
+
 // Error(corrupt) names file and tensor; Error(unsupported) for a safetensors file that holds no statistics.
 Statistics read_statistics(const std::filesystem::path& path);
 

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/output_file.h"
+#include "calibrate/adequacy.h"
 #include "calibrate/imatrix_file.h"
 #include "cli/option_checks.h"
 #include "cli/places.h"
@@ -14,6 +15,7 @@
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "report/number_text.h"
+#include "report/statistics_report.h"
 
 namespace nibble::cli {
 namespace {
@@ -90,6 +92,7 @@ Json json_of(const CalibrationResult& result, const std::string& output) {
           {"samples", result.statistics.samples},
           {"length", result.statistics.length},
           {"sites", sites},
+          {"experts", experts_json(expert_tokens(result.statistics))},
           {"warnings", result.warnings}};
 }
 
@@ -130,7 +133,9 @@ void calibrate(const CLI::App& verb, Options& options, Session& session) {
   session.end_progress();
   for (const std::string& warning : result.warnings) session.note("warning: " + warning);
   if (session.json()) return session.print_json(json_of(result, options.output));
+  const std::vector<ExpertTokens> experts = expert_tokens(result.statistics);
   session.print(table_of(result).text(session.style()) +
+                (experts.empty() ? "" : "\n" + experts_table(experts).text(session.style())) +
                 fmt::format("\n{} windows of {} tokens; peak: the strongest column over the median one\n{} in {}{}\n",
                             result.statistics.samples, result.statistics.length, options.output, duration_text(seconds),
                             result.warnings.empty() ? "; the text was enough" : ""));

@@ -8,7 +8,9 @@
 
 #include "cli/verbs.h"
 #include "nibble/error.h"
+#include "pipeline/tell/statistics_listing.h"
 #include "report/number_text.h"
+#include "report/statistics_report.h"
 
 namespace nibble::cli {
 namespace {
@@ -98,7 +100,25 @@ void print_text(const ModelInfo& info, const std::vector<TensorListing>& tensors
   session.print(headline(info) + formats_line(tensors) + inputs_line(info) + table.text(session.style()));
 }
 
+// Of a file of statistics or an importance matrix in a model's place.
+void inspect_statistics(const Options& options, Session& session) {
+  if (options.statistics || options.chat_template)
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("--{} is of a model; this is a file of what calibration saw: {}",
+                            options.statistics ? "stats" : "template", options.model));
+  const StatisticsListing listing = list_statistics(options.model);
+  if (session.json()) return session.print_json(to_json(listing));
+  std::string text = fmt::format("{}, {} of {} sites", listing.form, bytes_text(listing.bytes), listing.entries.size());
+  if (listing.samples != 0) text += fmt::format(", {} windows", grouped_text(listing.samples));
+  if (listing.length != 0) text += fmt::format(" of {} tokens", grouped_text(listing.length));
+  for (std::size_t i = 0; i < listing.texts.size(); ++i) text += (i == 0 ? " of " : ", ") + listing.texts[i];
+  text += "\n\n" + entries_table(listing).text(session.style());
+  if (!listing.experts.empty()) text += "\n" + experts_table(listing.experts).text(session.style());
+  session.print(text);
+}
+
 void inspect(const Options& options, Session& session) {
+  if (is_statistics(options.model)) return inspect_statistics(options, session);
   const SourceModel checkpoint = SourceModel::open(options.model);
   session.note_reading(checkpoint);
   const ModelInfo info = describe_model(checkpoint);
@@ -134,12 +154,16 @@ void add_inspect(CLI::App& app, Session& session) {
   CLI::App* const verb =
       app.add_subcommand("inspect", "Show what is in a model: architecture, tensors, formats, statistics");
   verb->footer(
-      "Examples:\n  nibble inspect models/tale-4M\n  nibble inspect model.gguf --stats\n  nibble inspect model.gguf "
-      "--json\n\n"
+      "Examples:\n"
+      "  nibble inspect models/tale-4M\n"
+      "  nibble inspect model.gguf --stats\n"
+      "  nibble inspect model.gguf --json\n"
+      "  nibble inspect imatrix.gguf   what calibration saw: vectors of each site, tokens of each expert\n\n"
       "Statistics: kurtosis is 3 for a normal distribution and grows with outliers; asymmetry is (max + min) / (max - "
-      "min), 0 where the\n"
-      "range is symmetric.");
-  verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
+      "min), 0 where the\nrange is symmetric.");
+  verb->add_option("model", options->model,
+                   "Hugging Face directory, .safetensors or .gguf; or a file of statistics or importances")
+      ->required();
   verb->add_flag("--stats", options->statistics,
                  "Mean, deviation, largest magnitude, kurtosis, share beyond 6 sigma, asymmetry of each tensor");
   CLI::Option* const shown =

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report/json_report.h"
 
+#include "report/statistics_report.h"
 #include "report/verdict_json.h"
 
 namespace nibble {
@@ -74,15 +75,8 @@ Json to_json(const QuantizeSummary& summary) {
                {"uninformed", summary.uninformed},
                {"warnings", summary.warnings},
                {"notes", summary.notes},
-               {"experts", Json::array()},
+               {"experts", experts_json(summary.experts)},
                {"tensors", Json::array()}};
-  for (const ExpertTokens& layer : summary.experts)
-    json["experts"].push_back({{"layer", layer.layer},
-                               {"experts", layer.experts},
-                               {"used", layer.used},
-                               {"few", layer.few},
-                               {"fewest_tokens", layer.fewest},
-                               {"most_tokens", layer.most}});
   for (const TensorSummary& tensor : summary.tensors) {
     Json item = {{"name", tensor.name},          {"rows", tensor.rows},     {"cols", tensor.cols},
                  {"from", tensor.source_format}, {"format", tensor.format}, {"bytes", tensor.bytes}};

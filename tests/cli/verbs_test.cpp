@@ -246,6 +246,25 @@ TEST_F(Verbs, QuantizeVerifiesBeforeItReplaces) {
   EXPECT_EQ(nibble_command(scratch_, "quantize m -f q4_0 -o q.gguf --accept 'kl<=10'").code, 2);
 }
 
+TEST_F(Verbs, InspectTellsWhatCalibrationSaw) {
+  make_model();
+  make_text();
+  const auto calibrated = json("calibrate m --text text.txt --samples 3 --length 32 --full -o s.stats");
+  EXPECT_TRUE(calibrated["experts"].empty());
+  run("calibrate m --text text.txt --samples 3 --length 32 -o i.gguf");
+  for (const std::string name : {"s.stats", "i.gguf"}) {
+    const auto listing = json("inspect " + name);
+    EXPECT_EQ(listing["samples"], 3) << name;
+    EXPECT_EQ(listing["length"], 32) << name;
+    EXPECT_EQ(listing["texts"][0], "text.txt") << name;
+    EXPECT_EQ(listing["sites"][0]["median_vectors"], 96) << name;
+    EXPECT_EQ(listing["sites"][0]["second_moment"], name == "s.stats") << name;
+    EXPECT_TRUE(listing["experts"].empty()) << name;
+    EXPECT_NE(run("inspect " + name).out.find("3 windows of 32 tokens of text.txt"), std::string::npos) << name;
+    EXPECT_EQ(nibble_command(scratch_, "inspect " + name + " --stats").code, 2) << name;
+  }
+}
+
 TEST_F(Verbs, BenchKeys) {
   make_model();
   const auto bench = json("bench m -p 16 -n 4 -r 2 -t 1");
