@@ -202,6 +202,26 @@ TINY = {
             "attention_factor": 1.25,
         },
     ),
+    "tiny_glm": dict(
+        LLAMA,
+        architectures=["GlmForCausalLM"],
+        attention_bias=True,
+        head_dim=16,
+        model_type="glm",
+        pad_token_id=0,
+        partial_rotary_factor=0.5,
+        rms_norm_eps=1.5625e-07,
+    ),
+    "tiny_glm4": dict(
+        LLAMA,
+        architectures=["Glm4ForCausalLM"],
+        attention_bias=True,
+        head_dim=24,
+        model_type="glm4",
+        pad_token_id=0,
+        partial_rotary_factor=0.5,
+        rms_norm_eps=1.5625e-07,
+    ),
 }
 # Directory and names of (gate, up, down) of an expert as files have them; the package stacks them in memory.
 EXPERTS = {

@@ -65,18 +65,23 @@ void chat(const CLI::App& verb, Options& options, Session& session) {
   const bool on_terminal = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1 && !session.json();
   const bool once = !options.prompt.empty() || !on_terminal;
   std::string message = options.prompt;
+  for (const char* const option : {"--history", "--no-history", "--verbose", "--hide-thinking"})
+    refuse_without_effect(verb, option, !once, "without a terminal, or beside --prompt");
+  refuse_without_effect(verb, "--force-text", once && message.empty(), "without a message on standard input");
+  if (!options.load.empty() && once) begun = load_conversation(options.load);
   if (once && message.empty()) message = session.read_corpus("-");
   LoadedChat loaded(options.model, options.chat, session);
-  if (options.generate.max_tokens == 0) options.generate.max_tokens = loaded.model.config().context;
+  const std::size_t context = options.generate.context > 0
+                                  ? options.generate.context
+                                  : std::min<std::size_t>(loaded.model.config().context, kLongestByDefault);
+  if (options.generate.max_tokens == 0) options.generate.max_tokens = context;
   if (once) {
+    options.generate.context = context;
     while (message.ends_with('\n')) message.pop_back();
     begun.messages.push_back({{"role", "user"}, {"content", message}});
     return answer_once(loaded, {std::move(begun), options.generate, true}, session);
   }
   expect_interrupts();
-  const std::size_t context = options.generate.context > 0
-                                  ? options.generate.context
-                                  : std::min<std::size_t>(loaded.model.config().context, kLongestByDefault);
   ChatSession talk = loaded.talk(context);
   options.generate.max_tokens = std::min(options.generate.max_tokens, context);
   InputHistory history(options.no_history             ? std::filesystem::path()

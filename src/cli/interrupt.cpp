@@ -13,7 +13,7 @@ volatile sig_atomic_t signal_seen = 0, times_seen = 0, times_caught = 1;
 
 // Whoever insists ends the program at once.
 void on_signal(int number) {
-  signal_seen = number;
+  if (signal_seen == 0 || signal_seen == SIGINT) signal_seen = number;  // what ends programs is not forgotten
   times_seen = times_seen + 1;
   if (times_seen >= times_caught) signal(number, SIG_DFL);
 }
@@ -42,7 +42,7 @@ void catch_interrupts() {
 
 bool interrupted() noexcept { return signal_seen != 0; }
 
-void expect_interrupts() noexcept { times_caught = 3; }
+void expect_interrupts() noexcept { times_caught = 2; }
 
 bool take_interrupt() noexcept {
   if (signal_seen != SIGINT) return false;

@@ -48,11 +48,11 @@ std::uint64_t bytes_of_option(std::string_view text, std::string_view option) {
   return bytes;
 }
 
-void refuse_longer_than_context(std::uint64_t length, std::uint64_t context) {
+void refuse_longer_than_context(std::uint64_t length, std::uint64_t context, std::string_view option) {
   if (length > context)
-    throw Error(
-        ErrorKind::invalid_argument,
-        fmt::format("windows must not be longer than the model's context of {} tokens: --length {}", context, length));
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{} must not be longer than the model's context of {} tokens: {} {}",
+                            option == "--length" ? "windows" : "a conversation", context, option, length));
 }
 
 void refuse_without_effect(const CLI::App& verb, const std::string& option, bool has_effect, std::string_view why) {

@@ -25,9 +25,9 @@ CLI::Validator count_within(std::uint64_t least, std::uint64_t most);
 // Error(invalid_argument).
 std::uint64_t bytes_of_option(std::string_view text, std::string_view option);
 
-// Error(invalid_argument) when a --length that was given is more tokens than the model's context. The default is cut to
-// that.
-void refuse_longer_than_context(std::uint64_t length, std::uint64_t context);
+// Error(invalid_argument) when a --length (or what `option` is) that was given is more tokens than the model's context.
+// The default is cut to that.
+void refuse_longer_than_context(std::uint64_t length, std::uint64_t context, std::string_view option = "--length");
 
 // Error(invalid_argument) when `option` is given and `holds` does not: says why it would have no effect.
 void refuse_without_effect(const CLI::App& verb, const std::string& option, bool has_effect, std::string_view why);

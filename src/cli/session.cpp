@@ -91,12 +91,13 @@ Machine& Session::machine() {
   if (machine_) return *machine_;
   const char* const isa = std::getenv("NIBBLE_ISA");
   const std::string_view wanted = isa == nullptr ? "" : isa;
+  Isa chosen{};
   try {
-    machine_ = std::make_unique<Machine>(choose_isa(detect_cpu(), wanted), threads_);
+    chosen = choose_isa(detect_cpu(), wanted);
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::invalid_argument || wanted.empty()) throw;
     throw Error(error.kind(), std::string("NIBBLE_ISA: ") + error.what());
   }
+  machine_ = std::make_unique<Machine>(chosen, threads_);
   const std::size_t asked = threads_ == 0 ? available_processors() : threads_, given = machine_->pool.num_threads();
   if (given < asked)
     note(fmt::format("the system gives no more threads; goes on with {} of the {} asked for", given, asked));

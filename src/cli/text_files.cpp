@@ -22,11 +22,15 @@ NamedText render_file(const std::string& path, const ChatOptions& options, const
   const bool has_tools =
       std::ranges::any_of(conversations, [](const Conversation& one) { return !one.tools.is_null(); });
   const ModelTemplate chat_template = ModelTemplate::open(model, options.template_choice, has_tools);
+  const Tokenizer& tokenizer = model.tokenizer();
+  // What reads a text puts a begin token in front of it, where the tokenizer does.
+  const std::string begin = tokenizer.adds_bos() && tokenizer.bos() ? tokenizer.token_text(*tokenizer.bos()) : "";
   NamedText text{path, {}};
   for (std::size_t i = 0; i < conversations.size(); ++i) {
     for (const auto& [name, value] : variables.items()) conversations[i].variables[name] = value;
     try {
       text.text += chat_template.render(std::move(conversations[i]));
+      if (i == 0 && text.text.starts_with(begin)) text.text.erase(0, begin.size());
     } catch (const Error& error) {
       throw Error(error.kind(), fmt::format("{}: conversation {}: {}", path, i + 1, error.what()));
     }

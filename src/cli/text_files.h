@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The texts that a verb reads: plain ones, and conversations that become text by the model's chat template. Control
-// tokens that a text spells out ("<|im_start|>") are tokens where that is asked for, and of conversations always.
+// tokens that a text spells out ("<|im_start|>") are tokens where that is asked for, and wherever there are conversations.
 //
 //   add_text_files(*verb, "Text to calibrate on", options->texts);
 //   const std::vector<NamedText> texts = options.texts.read(model, session);
@@ -30,7 +30,7 @@ struct TextFiles {
   std::vector<NamedText> read(const SourceModel& model, Session& session) const;
 };
 
-// --text, --chat, --template, --template-option, --no-think, --special and --force-text.
+// --text, --chat, --template, --template-option, --no-think and --special.
 void add_text_files(CLI::App& verb, const std::string& what, TextFiles& files);
 // Error(invalid_argument): options of conversations without any.
 void judge_text_files(const CLI::App& verb, const TextFiles& files);

@@ -64,8 +64,8 @@ ChatAnswer ChatSession::answer(const Conversation& conversation, const GenerateO
     made = generate(decoder_, cache_, step, tokenizer_, ids, options,
                     [&](std::string_view text) { return give(stream.push(text)) && (!on_text || on_text(false, "")); });
   } catch (...) {
-    held_.resize(std::min(held_.size(), cache_.length()));
-    cache_.go_back(held_.size());
+    cache_.go_back(std::min(held_.size(), cache_.length()));
+    held_.resize(cache_.length());
     throw;
   }
   give(stream.finish());

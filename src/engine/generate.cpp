@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 
 #include "base/progress_meter.h"
@@ -84,8 +85,8 @@ Generated generate(const Decoder& decoder, const StepFunction& step, const Token
                    std::span<const std::int32_t> prompt, const GenerateOptions& options, const TextCallback& on_text) {
   const std::size_t limit = options.context > 0 ? options.context : decoder.config().context;
   expect_room(prompt.size(), limit);
-  const bool fits = options.max_tokens < limit - prompt.size();
-  KvCache cache = decoder.new_cache(fits ? prompt.size() + options.max_tokens : limit);
+  const std::size_t wanted = std::max<std::size_t>(1, options.max_tokens);
+  KvCache cache = decoder.new_cache(wanted < limit - prompt.size() ? prompt.size() + wanted : limit);
   return generate(decoder, cache, step, tokenizer, prompt, options, on_text);
 }
 
@@ -104,6 +105,7 @@ Generated generate(const Decoder& decoder, KvCache& cache, const StepFunction& s
   std::vector<float> logits(decoder.config().vocab_size);
   std::vector<std::int32_t> history(prompt.begin(), prompt.end());
   auto start = std::chrono::steady_clock::now();
+  assert(cache.length() < prompt.size());
   const std::span<const std::int32_t> unread = prompt.subspan(cache.length());
   if (options.max_tokens > 0) step({&cache, unread, unread.size() - 1}, logits, options.progress);
   made.prompt_seconds = seconds_since(start);

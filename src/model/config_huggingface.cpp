@@ -126,9 +126,10 @@ RopeConfig read_scaling(const Fields& fields, const std::string& group, RopeConf
   return rope;
 }
 
-std::uint64_t read_rotary_dim(const Fields& fields, const Architecture& architecture, std::uint64_t head_dim) {
+std::uint64_t read_rotary_dim(const Fields& fields, const Architecture& architecture, const HfVariant& variant,
+                              std::uint64_t head_dim) {
   constexpr const char* kKey = "partial_rotary_factor";
-  double part = fields.number(kKey, 1);
+  double part = fields.number(kKey, variant.default_rotary_part);
   for (const char* const group : {"rope_parameters", "rope_scaling"})
     if (fields.find(group) != nullptr) part = fields.object(group).number(kKey, part);
   if (part == 1) return head_dim;
@@ -156,7 +157,7 @@ void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& con
   const HfVariant& variant = *family.variant;
   RopeConfig& rope = config.rope;
   rope.half_split = true;
-  rope.rotary_dim = read_rotary_dim(fields, *family.architecture, config.head_dim);
+  rope.rotary_dim = read_rotary_dim(fields, *family.architecture, *family.variant, config.head_dim);
   rope.original_context =
       fields.integer("original_max_position_embeddings",
                      variant.default_original_context != 0 ? variant.default_original_context : config.context);
@@ -277,7 +278,7 @@ void read_biases(const Fields& fields, const HfVariant& variant, ModelConfig& co
     config.attention_bias = true;
     return;
   }
-  config.attention_bias = config.output_bias = fields.boolean("attention_bias", false);
+  config.attention_bias = config.output_bias = fields.boolean("attention_bias", variant.default_attention_bias);
   config.mlp_bias = fields.boolean("mlp_bias", false);
 }
 

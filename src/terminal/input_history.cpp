@@ -5,10 +5,14 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <exception>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 #include <system_error>
 #include <utility>
 
+#include "base/output_file.h"
 #include "base/utf8.h"
 
 namespace nibble {
@@ -48,17 +52,40 @@ void append(const std::filesystem::path& file, const std::string& line) {
   ::close(fd);
 }
 
+void rewrite(const std::filesystem::path& file, const std::vector<std::string>& entries) {
+  try {
+    OutputFile output(file);
+    for (const std::string& entry : entries) output.write(as_line(entry));
+    using std::filesystem::perms;
+    std::filesystem::permissions(output.temporary_path(), perms::owner_read | perms::owner_write);
+    output.commit();
+  } catch (const std::exception&) {
+    // It stays as long as it is.
+  }
+}
+
 }  // namespace
 
 InputHistory::InputHistory(std::filesystem::path file) : file_(std::move(file)) {
-  std::error_code missing;
-  if (file_.empty() || !std::filesystem::is_regular_file(file_, missing)) return;
-  if (std::filesystem::file_size(file_, missing) > kLongestFile) return;
-  std::ifstream stream(file_);
-  for (std::string line; std::getline(stream, line);)
+  std::error_code error;
+  if (file_.empty() || !std::filesystem::exists(file_, error)) return;
+  if (!std::filesystem::is_regular_file(file_, error) || std::filesystem::file_size(file_, error) > kLongestFile) {
+    file_.clear();
+    return;
+  }
+  std::ifstream stream(file_, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+  if (!stream || text.find('\0') != std::string::npos || find_invalid_utf8(text) != std::string::npos) {
+    file_.clear();
+    return;
+  }
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);)
     if (!line.empty() && line.size() <= kLongestEntry) entries_.push_back(from_line(line));
-  if (entries_.size() > kMostEntries)
-    entries_.erase(entries_.begin(), entries_.end() - static_cast<std::ptrdiff_t>(kMostEntries));
+  if (entries_.size() <= kMostEntries) return;
+  const bool is_long = entries_.size() > 2 * kMostEntries;
+  entries_.erase(entries_.begin(), entries_.end() - static_cast<std::ptrdiff_t>(kMostEntries));
+  if (is_long) rewrite(file_, entries_);
 }
 
 void InputHistory::add(const std::string& text) {

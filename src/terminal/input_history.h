@@ -18,8 +18,8 @@ namespace nibble {
 
 class InputHistory {
  public:
-  // No path: in memory only. A file that is not there is begun with the first entry, readable by its owner alone; one
-  // that cannot be read or written is left alone.
+  // No path: in memory only. A file that is not there is begun with the first entry, readable by its owner alone; what
+  // is no plain file of text is left alone. One that has grown long is cut to its last entries.
   explicit InputHistory(std::filesystem::path file = {});
 
   const std::vector<std::string>& entries() const noexcept { return entries_; }  // oldest first

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 
 #include "base/utf8.h"
 
@@ -12,7 +13,8 @@ namespace nibble {
 namespace {
 
 constexpr std::string_view kPasteBegins = "\x1b[200~", kPasteEnds = "\x1b[201~";
-constexpr std::size_t kLongestSequence = 32;  // of parameters that a terminal sends
+constexpr std::size_t kLongestSequence = 32;      // of parameters that a terminal sends
+constexpr std::size_t kLongestPaste = 16U << 20;  // bytes; what is longer is cut in two
 
 std::optional<Key> control_key(char byte) {
   switch (byte) {
@@ -156,8 +158,11 @@ std::vector<KeyPress> KeyDecoder::feed(std::string_view bytes) {
 
 std::vector<KeyPress> KeyDecoder::flush() {
   std::vector<KeyPress> presses;
-  if (pasting_) return presses;
-  if (held_.starts_with('\x1b'))
+  if (pasting_) {
+    presses.push_back({Key::text, pasted_text(pasted_ + held_)});
+    pasted_.clear();
+    pasting_ = false;
+  } else if (held_.starts_with('\x1b'))
     presses.push_back({Key::escape});
   else if (!held_.empty())
     presses.push_back({Key::text, replace_invalid_utf8(held_)});
@@ -194,6 +199,7 @@ std::size_t KeyDecoder::take_paste(std::string_view bytes, std::vector<KeyPress>
   // The mark may be cut in two.
   const std::size_t certain = bytes.size() - std::min(bytes.size(), kPasteEnds.size() - 1);
   pasted_ += bytes.substr(0, certain);
+  if (pasted_.size() > kLongestPaste) presses.push_back({Key::text, pasted_text(std::exchange(pasted_, {}))});
   return certain;
 }
 

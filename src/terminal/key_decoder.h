@@ -52,8 +52,9 @@ struct KeyPress {
 class KeyDecoder {
  public:
   std::vector<KeyPress> feed(std::string_view bytes);
-  // True in the middle of a sequence: an Escape that nothing follows is a key of its own.
-  bool waiting() const noexcept { return !held_.empty() && !pasting_; }
+  // True in the middle of a sequence: an Escape that nothing follows is a key of its own, and a paste may never end.
+  bool waiting() const noexcept { return !held_.empty() || pasting_; }
+  bool pasting() const noexcept { return pasting_; }
   // What is held, as it is, when no more came.
   std::vector<KeyPress> flush();
 

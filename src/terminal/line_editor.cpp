@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "terminal/line_editor.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <memory>
+#include <utility>
 
 #include "terminal/text_layout.h"
 
@@ -19,7 +21,7 @@ namespace nibble {
 
 namespace {
 
-constexpr int kEscapeWait = 50, kStopWait = 250;  // milliseconds
+constexpr int kEscapeWait = 50, kStopWait = 250, kPasteWait = 1000;  // milliseconds
 
 std::string common_beginning(const std::vector<std::string>& texts) {
   std::string common = texts.front();
@@ -30,12 +32,34 @@ std::string common_beginning(const std::vector<std::string>& texts) {
   return common;
 }
 
+// Of what becomes part of a prompt.
+std::string one_line(std::string_view text) {
+  std::string line = shown_text(text);
+  std::ranges::replace_if(line, [](char c) { return c == '\n' || c == '\t'; }, ' ');
+  return line;
+}
+
+// The variable may hold options, as shells take it; the path is an argument of its own.
+bool run_editor(const std::string& program, const std::string& path) {
+  const pid_t child = ::fork();
+  if (child < 0) return false;
+  if (child == 0) {
+    for (const int number : {SIGPIPE, SIGXFSZ, SIGINT}) ::signal(number, SIG_DFL);
+    const std::string command = program + " \"$1\"";
+    ::execl("/bin/sh", "sh", "-c", command.c_str(), "sh", path.c_str(), static_cast<char*>(nullptr));
+    ::_exit(127);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0)
+    if (errno != EINTR) return false;
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 }  // namespace
 
 struct LineEditor::State {
   const EditorOptions& options;
   RawTerminal terminal;
-  KeyDecoder decoder;
   LineBuffer buffer;
   std::size_t recalled;  // which entry of the history stands there; its size: none
   std::string own;       // what was being written before an entry was recalled
@@ -44,21 +68,32 @@ struct LineEditor::State {
 };
 
 WrittenText LineEditor::read(const EditorOptions& options) {
-  State state{options, RawTerminal(in_, out_), {}, LineBuffer(options.initial), history_.entries().size(), {}, {}};
+  State state{options, RawTerminal(in_, out_), LineBuffer(options.initial), history_.entries().size(), {}, {}};
   draw(state);
   std::optional<End> end;
+  bool typed_before = true;  // Enter of before the keys came one by one is a line end
   while (!end) {
     std::string bytes;
-    const bool waiting = state.decoder.waiting();
-    const RawTerminal::Read read = state.terminal.read(bytes, waiting ? kEscapeWait : kStopWait);
+    const bool waiting = decoder_.waiting();
+    const int wait = typed_before ? 0 : decoder_.pasting() ? kPasteWait : waiting ? kEscapeWait : kStopWait;
+    const RawTerminal::Read read = state.terminal.read(bytes, wait);
+    if (typed_before) std::ranges::replace(bytes, '\n', '\r');
     if (read == RawTerminal::Read::closed) end = End::closed;
     if (options.should_stop && options.should_stop()) end = End::stopped;
-    const std::vector<KeyPress> presses = read == RawTerminal::Read::bytes ? state.decoder.feed(bytes)
-                                          : waiting                        ? state.decoder.flush()
-                                                                           : std::vector<KeyPress>();
-    for (const KeyPress& press : presses)
-      if (!end) end = act(state, press);
+    std::vector<KeyPress> presses = std::exchange(unread_, {}), fresh;
+    if (read == RawTerminal::Read::bytes)
+      fresh = decoder_.feed(bytes);
+    else if (waiting && wait > 0)
+      fresh = decoder_.flush();
+    presses.insert(presses.end(), fresh.begin(), fresh.end());
+    for (const KeyPress& press : presses) {
+      if (end)
+        unread_.push_back(press);
+      else
+        end = act(state, press);
+    }
     if (!end && !presses.empty()) draw(state);
+    typed_before = false;
   }
   state.search.reset();
   state.buffer.set(state.buffer.text());
@@ -147,7 +182,7 @@ std::optional<LineEditor::End> LineEditor::edit(State& state, const KeyPress& pr
       break;
     case Key::suspend:
       state.terminal.write("\r\n");
-      state.terminal.suspend();
+      state.terminal.lend([] { ::raise(SIGTSTP); });
       state.drawn_row = 0;
       break;
     case Key::outside:
@@ -180,6 +215,7 @@ bool LineEditor::search(State& state, const KeyPress& press) {
     case Key::interrupt:
     case Key::escape:
       state.buffer.set(search.before);
+      state.recalled = history_.entries().size();
       state.search.reset();
       return true;
     default:
@@ -188,6 +224,7 @@ bool LineEditor::search(State& state, const KeyPress& press) {
   }
   if (const std::optional<std::size_t> found = history_.find_before(end, search.wanted);
       found && !search.wanted.empty()) {
+    if (state.recalled == history_.entries().size()) state.own = search.before;
     search.found = found;
     state.recalled = *found;
     state.buffer.set(history_.entries()[*found]);
@@ -212,24 +249,15 @@ void LineEditor::complete(State& state) {
   draw(state, true);
   std::string line;
   for (const std::string& text : found) line += (line.empty() ? "" : "  ") + text;
-  state.terminal.write(line + "\r\n");
+  state.terminal.write(shown_text(line) + "\r\n");
   state.drawn_row = 0;
 }
 
 void LineEditor::edit_outside(State& state) {
   draw(state, true);
   std::optional<std::string> text;
-  {
-    // The editor finds the terminal as it was.
-    termios ours{};
-    tcgetattr(in_, &ours);
-    termios plain = ours;
-    plain.c_iflag |= ICRNL;
-    plain.c_lflag |= ECHO | ICANON | IEXTEN | ISIG;
-    tcsetattr(in_, TCSADRAIN, &plain);
-    text = edit_in_program(state.buffer.text());
-    tcsetattr(in_, TCSADRAIN, &ours);
-  }
+  state.terminal.lend([&] { text = edit_in_program(state.buffer.text()); });
+  if (!text) state.terminal.write("the editor failed\r\n");
   if (text) state.buffer.set(*text);
 }
 
@@ -237,7 +265,7 @@ void LineEditor::edit_outside(State& state) {
 void LineEditor::draw(State& state, bool at_end) {
   const auto [height, columns] = state.terminal.size();
   std::string prompt = state.options.prompt;
-  if (state.search) prompt = "(search '" + state.search->wanted + "') ";
+  if (state.search) prompt = "(search '" + one_line(state.search->wanted) + "') ";
   TextLayout layout = lay_out(prompt, state.options.continuation, state.buffer.text(), state.buffer.cursor(), columns);
   const bool hinted = !at_end && state.buffer.text().empty() && !state.options.hint.empty() &&
                       text_width(state.options.hint) + layout.cursor_column < columns;
@@ -265,8 +293,9 @@ void LineEditor::draw(State& state, bool at_end) {
 }
 
 std::optional<std::string> edit_in_program(const std::string& text) {
-  std::string path = (std::filesystem::temp_directory_path() / "nibble-XXXXXX").string();
-  const int fd = ::mkstemp(path.data());
+  std::error_code error;
+  std::string path = (std::filesystem::temp_directory_path(error) / "nibble-XXXXXX").string();
+  const int fd = error ? -1 : ::mkstemp(path.data());
   if (fd < 0) return std::nullopt;
   std::optional<std::string> result;
   const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
@@ -274,15 +303,12 @@ std::optional<std::string> edit_in_program(const std::string& text) {
   const char* program = std::getenv("VISUAL");
   if (program == nullptr || *program == '\0') program = std::getenv("EDITOR");
   if (program == nullptr || *program == '\0') program = "vi";
-  // The variable may hold options, as shells take it.
-  const std::string command = std::string(program) + " '" + path + "'";
-  if (written && std::system(command.c_str()) == 0) {
+  if (written && run_editor(program, path)) {
     std::ifstream stream(path);
     result.emplace(std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>());
     while (result->ends_with('\n')) result->pop_back();
   }
-  std::error_code ignored;
-  std::filesystem::remove(path, ignored);
+  std::filesystem::remove(path, error);
   return result;
 }
 

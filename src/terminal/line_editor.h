@@ -52,6 +52,8 @@ class LineEditor {
   // Of a terminal. history must outlive this; what is entered is not added to it here.
   LineEditor(int in, int out, const InputHistory& history) : in_(in), out_(out), history_(history) {}
 
+  // What is typed behind the end of a text belongs to the next one, as long as this lives.
+
   // Error(io): there is no terminal. Afterwards the cursor is at the beginning of a new line.
   WrittenText read(const EditorOptions& options);
 
@@ -74,10 +76,12 @@ class LineEditor {
 
   int in_, out_;
   const InputHistory& history_;
+  KeyDecoder decoder_;
+  std::vector<KeyPress> unread_;
 };
 
-// Opens $VISUAL or $EDITOR (else vi) on the text in a temporary file, and returns what it has become; none when the
-// editor failed.
+// Opens $VISUAL or $EDITOR (else vi) on the text in a temporary file, and returns what it has become; none when there
+// is no place for the file, or the editor failed. From one thread.
 std::optional<std::string> edit_in_program(const std::string& text);
 
 }  // namespace nibble

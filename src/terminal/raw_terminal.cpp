@@ -2,7 +2,6 @@
 #include "terminal/raw_terminal.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -72,9 +71,9 @@ void RawTerminal::write(std::string_view text) {
   }
 }
 
-void RawTerminal::suspend() {
+void RawTerminal::lend(const std::function<void()>& act) {
   leave();
-  ::raise(SIGTSTP);
+  act();
   enter();
 }
 

@@ -7,6 +7,7 @@
 #include <termios.h>
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -32,8 +33,8 @@ class RawTerminal {
   Read read(std::string& bytes, int milliseconds);
   void write(std::string_view text);
   TerminalSize size() const { return terminal_size(out_); }
-  // Gives the terminal back, stops this process as Ctrl-Z does elsewhere, and takes the terminal again when it goes on.
-  void suspend();
+  // Gives the terminal back while something else is done, and takes it again.
+  void lend(const std::function<void()>& act);
 
  private:
   void enter();

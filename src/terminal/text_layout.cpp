@@ -81,9 +81,21 @@ class Rows {
 }  // namespace
 
 int character_width(char32_t code_point) {
+  if (code_point == '\t') return 2;
   if (code_point < 0x80) return code_point >= 0x20 && code_point != 0x7f ? 1 : 0;
   static const Utf8Locale locale;
   return std::max(0, locale.width(code_point));
+}
+
+std::string shown_text(std::string_view text) {
+  std::string shown;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const bool is_c1 = byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    if (is_c1) ++i;  // control characters of two bytes
+    if (!is_c1 && (byte >= 0x20 ? byte != 0x7f : byte == '\n' || byte == '\t')) shown += text[i];
+  }
+  return shown;
 }
 
 std::size_t text_width(std::string_view text) {

@@ -10,7 +10,7 @@ namespace nibble {
 void WordWrap::end_word(std::string& out) {
   if (word_.empty()) return;
   const std::size_t width = text_width(word_), gap = blanks_.size();
-  if (columns_ != 0 && column_ > 0 && width <= columns_ && column_ + gap + width > columns_) {
+  if (columns_ != 0 && !in_word_ && column_ > 0 && width <= columns_ && column_ + gap + width > columns_) {
     out += '\n';
     column_ = 0;
   } else {
@@ -29,18 +29,23 @@ std::string WordWrap::push(std::string_view text) {
   for (const char c : text) {
     if (c == '\n') {
       end_word(out);
+      in_word_ = false;
       blanks_.clear();
       out += '\n';
       column_ = 0;
     } else if (c == ' ') {
       end_word(out);
+      in_word_ = false;
       blanks_ += c;
     } else {
       word_ += c;
     }
   }
   // A word without an end is shown before it fills a line.
-  if (text_width(word_) >= columns_ / 2) end_word(out);
+  if (!word_.empty() && (in_word_ || text_width(word_) >= columns_ / 2)) {
+    end_word(out);
+    in_word_ = true;
+  }
   return out;
 }
 
@@ -48,6 +53,7 @@ std::string WordWrap::finish() {
   std::string out;
   end_word(out);
   column_ = 0;
+  in_word_ = false;
   blanks_.clear();
   return out;
 }

@@ -26,6 +26,7 @@ class WordWrap {
   void end_word(std::string& out);
   std::size_t columns_, column_ = 0;
   std::string blanks_, word_;  // blanks_ stand before word_, neither shown yet
+  bool in_word_ = false;       // a part of the word is shown already: what follows stays behind it
 };
 
 }  // namespace nibble

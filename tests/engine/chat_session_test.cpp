@@ -94,7 +94,8 @@ TEST_F(Chat, AStopKeepsWhatWasSaid) {
   const ChatAnswer answer = chat.answer(asking({"Once"}), options, [&](bool, std::string_view) { return ++calls < 4; });
   EXPECT_EQ(answer.reason, StopReason::caller);
   EXPECT_LT(answer.new_tokens, 12U);
-  EXPECT_EQ(answer.message()["content"], answer.text);
+  const ChatAnswer whole = chat.answer(asking({"Once"}), options, {});
+  EXPECT_TRUE(whole.text.starts_with(answer.text)) << answer.text;
 }
 
 TEST_F(Chat, AStopWhileReadingLeavesItUsable) {

@@ -175,6 +175,12 @@ TEST_F(Generate, StreamsTheTextItReturns) {
   EXPECT_FALSE(made.text.empty());
 }
 
+TEST_F(Generate, NoTokensMayBeAskedFor) {
+  const Generated made = generate(decoder, tokenizer, prompt, {.max_tokens = 0}, {});
+  EXPECT_TRUE(made.tokens.empty());
+  EXPECT_EQ(made.reason, StopReason::max_tokens);
+}
+
 TEST_F(Generate, TheCallerCanStop) {
   int calls = 0;
   const Generated made = generate(decoder, tokenizer, prompt,

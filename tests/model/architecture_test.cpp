@@ -88,11 +88,11 @@ TEST_P(EveryArchitecture, FoldsWhereTheFunctionStaysTheSame) {
   config.attention_soft_cap = config.logit_soft_cap = 20;
   config.sliding_window = 8;
   config.slides = {true, false};
-  const bool is_joint = GetParam() == "phi3";
+  const bool is_joint = GetParam() == "phi3", has_gate_up = is_joint || GetParam().starts_with("glm");
   const std::map<std::string, std::string> expected = {{"attention_in", "attention_norm"},
                                                        {"attention_out", is_joint ? "qkv" : "v"},
                                                        {"mlp_in", "mlp_norm"},
-                                                       {"mlp_out", is_joint ? "gate_up" : "up"}};
+                                                       {"mlp_out", has_gate_up ? "gate_up" : "up"}};
   const Network network = draw_network(config);
   for (std::int64_t i = 0; i < network.num_layers(); ++i) {
     const DrawnGraph& layer = network.layer(i);
@@ -246,7 +246,8 @@ TEST(Conversion, Llama3ScalingIsRecognisedFromItsDivisors) {
 TEST(Architectures, UnknownNameListsTheKnown) {
   const auto [kind, message] = error_of([] { find_architecture("gpt2"); });
   EXPECT_EQ(kind, ErrorKind::unsupported);
-  EXPECT_EQ(message, "unknown architecture; known are llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3: gpt2");
+  EXPECT_EQ(message,
+            "unknown architecture; known are llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3, glm, glm4: gpt2");
 }
 
 }  // namespace

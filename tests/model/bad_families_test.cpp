@@ -383,7 +383,7 @@ TEST(UndrawnNetworks, AreRefusedWithTheirNameAndAHint) {
             (scratch / "config.json").string() +
                 ": model_type 'stablelm' is StableLM, which cannot be run: its norms have means; its matrices "
                 "can be inspected, and quantized one by one by the methods rtn and mse; known are llama, mistral, "
-                "mixtral, qwen2, qwen3, qwen3_moe, gemma2, gemma3_text, gemma3, phi3");
+                "mixtral, qwen2, qwen3, qwen3_moe, gemma2, gemma3_text, gemma3, phi3, glm, glm4");
   model.config.erase("model_type");
   model.write(scratch.path());
   EXPECT_NE(refusal(scratch.path()).second.find("architectures 'StableLmForCausalLM' is StableLM, which cannot be run"),

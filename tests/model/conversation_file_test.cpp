@@ -53,6 +53,7 @@ TEST(ConversationFile, ErrorsNameThePlace) {
             "chats.jsonl: line 1: a message is no object with \"role\" and \"content\"");
   EXPECT_EQ(refusal("{\"messages\": []}"), "chats.jsonl: line 1: \"messages\" is no list of messages");
   EXPECT_EQ(refusal("{\"messages\": [{\"content\": \"a\"}]}"), "chats.jsonl: line 1: a message has no \"role\"");
+  EXPECT_EQ(refusal("[{\"role\": 5, \"content\": \"a\"}]"), "chats.jsonl: line 1: a message's \"role\" is no text");
   EXPECT_EQ(refusal("[{\"messages\": [{\"role\": \"u\"}]},\n{}]"), "chats.jsonl: conversation 2: has no \"messages\"");
   EXPECT_NE(refusal("{\"messages\": [{\"role\": \"u\"}]}\n{oops}\n").find("chats.jsonl: line 2"), std::string::npos);
   EXPECT_NE(refusal("not json"), "none");

@@ -36,6 +36,8 @@ MODELS = {
     # llama.cpp makes contexts multiples of 256, and looks at those.
     "phi3-short": ("tiny_phi3", {"sliding_window": None, "original_max_position_embeddings": 256, "max_position_embeddings": 1024,
                                  "rope_scaling": {"type": "longrope", "short_factor": NEAR, "long_factor": FAR}}),
+    "glm": ("tiny_glm", {}),
+    "glm4": ("tiny_glm4", {}),
 }
 
 

@@ -64,12 +64,19 @@ TEST(LineBuffer, DeletesWithinALine) {
   EXPECT_EQ(buffer.text(), "first\n");
   EXPECT_FALSE(buffer.delete_to_start());
   EXPECT_TRUE(buffer.up());
-  EXPECT_TRUE(buffer.home() || true);
+  buffer.home();
   EXPECT_TRUE(buffer.delete_to_end());
   EXPECT_EQ(buffer.text(), "\n");
   EXPECT_TRUE(buffer.delete_to_end());  // the line end itself
   EXPECT_EQ(buffer.text(), "");
   EXPECT_FALSE(buffer.delete_to_end());
+}
+
+TEST(LineBuffer, ATabIsACharacter) {
+  LineBuffer buffer("ab\tc");
+  buffer.backspace();
+  buffer.backspace();
+  EXPECT_EQ(buffer.text(), "ab");
 }
 
 TEST(LineBuffer, HoldsOnlyText) {

@@ -12,6 +12,9 @@
 #include <atomic>
 #include <chrono>
 #include <thread>
+#include <utility>
+
+#include "nibble/error.h"
 
 namespace nibble {
 namespace {
@@ -55,7 +58,16 @@ class Keyboard {
     const WrittenText written = editor.read(options);
     done = true;
     hands.join();
+    pollfd ready{master_, POLLIN, 0};
+    for (char buffer[4096]; poll(&ready, 1, 0) > 0;) {
+      const ssize_t count = ::read(master_, buffer, sizeof buffer);
+      if (count <= 0) break;
+      shown_.append(buffer, static_cast<std::size_t>(count));
+    }
     return written;
+  }
+  void press(const std::string& keys) const {
+    EXPECT_EQ(::write(master_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
   }
   const std::string& shown() const { return shown_; }
 
@@ -130,6 +142,13 @@ TEST_F(Editor, CompletesWhatCanBeKnown) {
   EXPECT_NE(keyboard.shown().find("/save   /set"), std::string::npos);
 }
 
+TEST_F(Editor, WhatIsTypedBehindTheEndBelongsToTheNextText) {
+  LineEditor editor(keyboard.terminal(), keyboard.terminal(), Keyboard::no_history());
+  keyboard.press("one\rtwo\r");  // before the editor begins
+  EXPECT_EQ(editor.read({}).text, "one");
+  EXPECT_EQ(editor.read({}).text, "two");
+}
+
 TEST_F(Editor, SaysHowItEnded) {
   EXPECT_EQ(keyboard.type("text\x03", {}).end, WrittenText::End::interrupted);
   EXPECT_EQ(keyboard.type("\x04", {}).end, WrittenText::End::closed);
@@ -151,6 +170,7 @@ TEST_F(Editor, TheHintIsShownOnlyWhereNothingIsWritten) {
   EditorOptions options;
   options.hint = "say it";
   entered("x\r", options);
+  ASSERT_NE(keyboard.shown().find("say it"), std::string::npos);
   EXPECT_EQ(keyboard.shown().find("say it"), keyboard.shown().rfind("say it"));
 }
 
@@ -172,7 +192,7 @@ TEST(NoTerminal, IsSaid) {
   ASSERT_EQ(pipe(ends), 0);
   InputHistory history;
   LineEditor editor(ends[0], ends[1], history);
-  EXPECT_ANY_THROW(editor.read({}));
+  EXPECT_THROW(editor.read({}), Error);
   close(ends[0]);
   close(ends[1]);
 }

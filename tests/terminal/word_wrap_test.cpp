@@ -31,6 +31,11 @@ TEST(WordWrap, LongWordsAreLeftToTheTerminal) {
   EXPECT_FALSE(held.empty());  // does not wait for a blank
 }
 
+TEST(WordWrap, AWordThatIsShownInPartsIsNotBroken) {
+  for (const std::size_t piece : {1, 2, 3, 100})
+    EXPECT_EQ(wrapped("ab cdefgh x", 8, piece).find("cdef\n"), std::string::npos);
+}
+
 TEST(WordWrap, NothingIsBrokenWithoutATerminal) { EXPECT_EQ(wrapped("one two", 0, 1), "one two"); }
 
 }  // namespace

@@ -56,11 +56,13 @@ void complete_file(std::string_view before, std::string_view begun, std::vector<
   const fs::path path(begun);
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
+  for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
     if (!name.starts_with(path.filename().string()) || found.size() == 200) continue;
     const fs::path whole = path.has_parent_path() ? path.parent_path() / name : fs::path(name);
-    found.push_back(std::string(before) + whole.string() + (entry.is_directory(error) ? "/" : ""));
+    std::error_code ignored;
+    found.push_back(std::string(before) + whole.string() + (entry->is_directory(ignored) ? "/" : ""));
   }
   std::ranges::sort(found);
 }

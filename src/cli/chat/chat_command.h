@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The commands of a chat: lines that begin with a slash, under the names that other programs have made known. Pure.
+// The commands of a chat: lines that begin with a slash, under the names that other programs have made known.
+// Nothing but completion looks beyond its arguments. Safe from any thread.
 //
 //   const ChatCommand command = parse_chat_command("/set temperature 0.8");
 #pragma once

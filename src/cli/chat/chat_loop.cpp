@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <new>
 #include <utility>
 
 #include "base/output_file.h"
@@ -17,6 +18,7 @@
 #include "nibble/error.h"
 #include "report/number_text.h"
 #include "terminal/line_editor.h"
+#include "terminal/text_layout.h"
 
 namespace nibble::cli {
 
@@ -34,23 +36,13 @@ std::string content_of(const nlohmann::ordered_json& message) {
 
 }  // namespace
 
-std::string shown_text(std::string_view text) {
-  std::string shown;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const bool is_c1 = byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
-    if (is_c1) ++i;  // control characters of two bytes
-    if (!is_c1 && (byte >= 0x20 ? byte != 0x7f : byte == '\n' || byte == '\t')) shown += text[i];
-  }
-  return shown;
-}
-
 ChatLoop::ChatLoop(ChatSession& chat, const ModelTemplate& chat_template, Conversation begun, GenerateOptions options,
                    ChatLook look, ChatFacts facts, InputHistory& history, Session& session)
     : chat_(chat),
       template_(chat_template),
       begun_(std::move(begun)),
       conversation_(begun_),
+      kept_(begun_.messages.size()),
       options_(std::move(options)),
       look_(look),
       facts_(std::move(facts)),
@@ -61,7 +53,7 @@ std::string ChatLoop::dim(std::string_view text) const {
   return look_.colours ? fmt::format("\x1b[2m{}\x1b[0m", text) : std::string(text);
 }
 
-void ChatLoop::tell(std::string_view text) { session_.print(dim(text) + "\n"); }
+void ChatLoop::tell(std::string_view text) { session_.print(dim(shown_text(text)) + "\n"); }
 
 void ChatLoop::greet() {
   tell(fmt::format("{}; context {} tokens; /? for help", facts_.model, grouped_text(chat_.context())));
@@ -80,8 +72,12 @@ void ChatLoop::run() {
   bool left_once = false;
   while (true) {
     options.initial = std::exchange(pending_, {});
+    take_interrupt();  // one that came when nothing was left to stop
     const WrittenText written = editor.read(options);
-    if (written.end == WrittenText::End::stopped) throw Error(ErrorKind::cancelled, "interrupted");
+    if (written.end == WrittenText::End::stopped) {
+      if (take_interrupt()) continue;
+      throw Error(ErrorKind::cancelled, "interrupted");
+    }
     if (written.end == WrittenText::End::closed) return;
     if (written.end == WrittenText::End::interrupted) {
       if (written.text.empty() && std::exchange(left_once, true)) return;
@@ -97,7 +93,13 @@ void ChatLoop::run() {
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::cancelled && !take_interrupt()) throw;  // a signal that ends programs
       end_part();
-      tell(error.kind() == ErrorKind::cancelled ? "stopped" : shown_text(error.what()));
+      tell(error.kind() == ErrorKind::cancelled ? "stopped" : error.what());
+    } catch (const std::bad_alloc&) {
+      end_part();
+      tell("not enough memory for this; the conversation is as it was before");
+    } catch (const std::exception& error) {
+      end_part();
+      tell(error.what());
     }
   }
 }
@@ -117,16 +119,18 @@ bool ChatLoop::act(const std::string& line) {
       break;
     case ChatAction::clear:
       conversation_ = begun_;
+      kept_ = begun_.messages.size();
       left_out_ = 0;
       tell("a new conversation");
       break;
-    case ChatAction::regenerate: {
-      const std::string message = take_last_message();
-      if (message.empty()) throw Error(ErrorKind::invalid_argument, "there is no message to answer yet");
-      ++options_.sampler.seed;
-      say(message);
+    case ChatAction::regenerate:
+      attempt([&] {
+        const std::string message = take_last_message();
+        if (message.empty()) throw Error(ErrorKind::invalid_argument, "there is no message to answer yet");
+        ++options_.sampler.seed;
+        say(message);
+      });
       break;
-    }
     case ChatAction::undo:
       tell(take_last_message().empty() ? "there is no message to take back" : "the last message is taken back");
       break;
@@ -168,8 +172,12 @@ void ChatLoop::obey_set(const std::string& argument) {
   if (name == "parameter") std::tie(name, value) = cut_word(value);
   auto& messages = conversation_.messages;
   if (name == "system") {
-    const bool has_one = !messages.empty() && role_of(messages[0]) == "system";
-    if (has_one) messages.erase(0);
+    const auto had = static_cast<std::ptrdiff_t>(first_message());
+    const std::ptrdiff_t shift = (value.empty() ? 0 : 1) - had;
+    for (std::size_t* const place : {&left_out_, &kept_})
+      if (*place > 0 || place == &kept_)
+        *place = static_cast<std::size_t>(std::max<std::ptrdiff_t>(0, static_cast<std::ptrdiff_t>(*place) + shift));
+    if (had > 0) messages.erase(0);
     if (!value.empty())
       messages.insert(messages.begin(), nlohmann::ordered_json{{"role", "system"}, {"content", message_text(value)}});
     tell(value.empty() ? "no system message" : "the system message is set");
@@ -221,7 +229,7 @@ void ChatLoop::set_parameter(const std::string& name, const std::string& value) 
   else if (name == "seed")
     sampler.seed = count();
   else if (name == "tokens" || name == "num_predict")
-    changed.max_tokens = std::min(count(), chat_.context());
+    changed.max_tokens = count() == 0 ? chat_.context() : std::min(count(), chat_.context());
   else if (name == "stop")
     changed.stop = value.empty() ? std::vector<std::string>() : std::vector<std::string>{value};
   else
@@ -279,8 +287,18 @@ void ChatLoop::show_stats() {
 }
 
 void ChatLoop::save(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::exists(path, error) && std::filesystem::file_size(path, error) > 0) {
+    try {
+      read_conversations(read_text(path), path);
+    } catch (const Error&) {
+      throw Error(ErrorKind::io, path + ": exists and holds no conversation; choose another file or remove it");
+    }
+  }
   nlohmann::ordered_json json = {{"messages", conversation_.messages}};
   if (!conversation_.tools.is_null()) json["tools"] = conversation_.tools;
+  if (!conversation_.documents.is_null()) json["documents"] = conversation_.documents;
+  if (!conversation_.variables.empty()) json["chat_template_kwargs"] = conversation_.variables;
   require_directory_of(path);
   OutputFile file(path);
   file.write(json_text(json));
@@ -289,31 +307,26 @@ void ChatLoop::save(const std::string& path) {
 }
 
 void ChatLoop::load(const std::string& path) {
-  const std::vector<Conversation> read = read_conversations(read_text(path), path);
-  conversation_.messages = read.front().messages;
-  if (!read.front().tools.is_null()) conversation_.tools = read.front().tools;
+  conversation_ = load_conversation(path);
+  kept_ = first_message();
   left_out_ = 0;
 }
 
+// A message that nothing was answered to is not part of the conversation. It can be recalled.
 void ChatLoop::say(const std::string& message) {
-  const std::size_t before = conversation_.messages.size();
-  conversation_.messages.push_back({{"role", "user"}, {"content", message}});
-  try {
+  attempt([&] {
+    conversation_.messages.push_back({{"role", "user"}, {"content", message}});
     answer();
-  } catch (...) {
-    // Nothing was answered: the message is not part of the conversation. It can be recalled.
-    auto& messages = conversation_.messages;
-    messages.erase(messages.begin() + static_cast<std::ptrdiff_t>(before), messages.end());
-    throw;
-  }
+  });
 }
 
 std::string ChatLoop::take_last_message() {
   auto& messages = conversation_.messages;
-  for (std::size_t i = messages.size(); i-- > begun_.messages.size();) {
+  for (std::size_t i = messages.size(); i-- > kept_;) {
     if (role_of(messages[i]) != "user") continue;
     const std::string text = content_of(messages[i]);
     messages.erase(messages.begin() + static_cast<std::ptrdiff_t>(i), messages.end());
+    left_out_ = std::min(left_out_, messages.size());
     return text;
   }
   return {};
@@ -325,21 +338,42 @@ bool ChatLoop::agrees(const std::string& question) {
   options.prompt = question + " [Y/n] ";
   options.should_stop = interrupted;
   const WrittenText written = editor.read(options);
+  take_interrupt();
   return written.end == WrittenText::End::entered &&
          (written.text.empty() || written.text[0] == 'y' || written.text[0] == 'Y');
 }
 
-// The conversation as the model will read it. False: it is too long, and the user wants nothing left out.
+void ChatLoop::attempt(const std::function<void()>& act) {
+  const Conversation before = conversation_;
+  const std::size_t left_out = left_out_;
+  try {
+    act();
+  } catch (...) {
+    conversation_ = before;
+    left_out_ = left_out;
+    throw;
+  }
+}
+
+std::size_t ChatLoop::first_message() const {
+  const auto& messages = conversation_.messages;
+  return !messages.empty() && role_of(messages[0]) == "system" ? 1 : 0;
+}
+
+Conversation ChatLoop::read_from(std::size_t begin) const {
+  Conversation read = conversation_;
+  const std::size_t first = first_message();
+  begin = std::max(first, std::min(begin, read.messages.size()));
+  read.messages.erase(read.messages.begin() + static_cast<std::ptrdiff_t>(first),
+                      read.messages.begin() + static_cast<std::ptrdiff_t>(begin));
+  return read;
+}
+
+// False: the conversation is too long, and the user wants nothing left out.
 bool ChatLoop::make_room() {
   const std::size_t room = std::min({kLeastRoom, options_.max_tokens, chat_.context() / 4});
   const auto& messages = conversation_.messages;
-  const std::size_t first = !messages.empty() && role_of(messages[0]) == "system" ? 1 : 0;
-  const auto read_from = [&](std::size_t begin) {
-    Conversation read = conversation_;
-    read.messages.erase(read.messages.begin() + static_cast<std::ptrdiff_t>(first),
-                        read.messages.begin() + static_cast<std::ptrdiff_t>(begin));
-    return read;
-  };
+  const std::size_t first = first_message();
   std::size_t begin = std::max(first, left_out_);
   const std::size_t tokens = chat_.count_tokens(read_from(begin));
   if (tokens + room <= chat_.context()) return true;
@@ -367,15 +401,10 @@ bool ChatLoop::make_room() {
 
 void ChatLoop::answer() {
   if (!make_room()) throw Error(ErrorKind::invalid_argument, "nothing was sent; /clear begins a new conversation");
-  Conversation read = conversation_;
-  const std::size_t first = !read.messages.empty() && role_of(read.messages[0]) == "system" ? 1 : 0;
-  if (left_out_ > first)
-    read.messages.erase(read.messages.begin() + static_cast<std::ptrdiff_t>(first),
-                        read.messages.begin() + static_cast<std::ptrdiff_t>(left_out_));
   options_.progress = [bar = session_.progress()](const Progress& progress) {
     return progress.stage != "read" || bar(progress);  // answers stop between two tokens and are kept
   };
-  last_ = chat_.answer(read, options_, [&](bool is_reasoning, std::string_view text) {
+  last_ = chat_.answer(read_from(left_out_), options_, [&](bool is_reasoning, std::string_view text) {
     if (!text.empty()) show_part(is_reasoning, text);
     return !interrupted();
   });

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "cli/session.h"
@@ -47,8 +48,13 @@ class ChatLoop {
   void say(const std::string& message);
   void edit_last();
   void answer();
+  // The conversation as the model reads it, when its messages from `begin` on are: a system message stays.
+  Conversation read_from(std::size_t begin) const;
+  std::size_t first_message() const;  // behind a system message
   bool make_room();
   std::string take_last_message();  // with all that came after it; empty: there is none
+  // Does it as a whole, or leaves the conversation as it was.
+  void attempt(const std::function<void()>& act);
   bool agrees(const std::string& question);
   void show_part(bool is_reasoning, std::string_view text);
   void end_part();
@@ -59,6 +65,7 @@ class ChatLoop {
   const ModelTemplate& template_;
   const Conversation begun_;
   Conversation conversation_;
+  std::size_t kept_ = 0;      // first messages that cannot be taken back
   std::size_t left_out_ = 0;  // oldest messages that the model does not read any more
   GenerateOptions options_;
   ChatLook look_;
@@ -77,8 +84,5 @@ class ChatLoop {
   Totals totals_;
   ChatAnswer last_;
 };
-
-// Of a model's text, which may hold anything: what a terminal would take for a command is left out.
-std::string shown_text(std::string_view text);
 
 }  // namespace nibble::cli

@@ -3,7 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "io/json_text.h"
+#include "model/chat/conversation_file.h"
 #include "nibble/error.h"
 
 namespace nibble::cli {
@@ -46,6 +49,13 @@ Json template_variables(const ChatOptions& options) {
     variables[variable.substr(0, sign)] = value_of_text(variable.substr(sign + 1));
   }
   return variables;
+}
+
+Conversation load_conversation(const std::string& path) {
+  std::vector<Conversation> read = read_conversations(read_text(path), path);
+  if (read.size() > 1)
+    throw Error(ErrorKind::unusable_input, fmt::format("{}: holds {} conversations, not one", path, read.size()));
+  return std::move(read.front());
 }
 
 Conversation begin_conversation(const ChatOptions& options) {

@@ -27,6 +27,9 @@ Conversation begin_conversation(const ChatOptions& options);
 // What the template is told, alone.
 nlohmann::ordered_json template_variables(const ChatOptions& options);
 
+// The one conversation of a file that /save wrote. Errors as read_conversations', and unusable_input: holds several.
+Conversation load_conversation(const std::string& path);
+
 // "true", "3", "\"x\"" and lists are JSON, everything else a text.
 nlohmann::ordered_json value_of_text(const std::string& text);
 

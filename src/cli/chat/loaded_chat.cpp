@@ -2,6 +2,7 @@
 #include "cli/chat/loaded_chat.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,6 +12,7 @@
 #include "cli/sampling_options.h"
 #include "nibble/error.h"
 #include "report/number_text.h"
+#include "terminal/text_layout.h"
 
 namespace nibble::cli {
 
@@ -49,7 +51,7 @@ LoadedChat::LoadedChat(const std::string& path, const ChatOptions& options, Sess
 }
 
 ChatSession LoadedChat::talk(std::size_t context) {
-  refuse_longer_than_context(context, model.config().context);
+  refuse_longer_than_context(context, model.config().context, "--context");
   return ChatSession(decoder, model.tokenizer(), chat_template, context);
 }
 
@@ -59,9 +61,11 @@ void answer_once(LoadedChat& loaded, const OneAnswer& asked, Session& session) {
   const std::string prompt = loaded.chat_template.render(conversation);
   const std::size_t tokens = loaded.model.tokenizer().encode(prompt, kRenderedText).size();
   const std::size_t most = loaded.model.config().context;
-  const std::size_t context = asked.generate.context > 0          ? asked.generate.context
-                              : asked.generate.max_tokens >= most ? most
-                                                                  : std::min(most, tokens + asked.generate.max_tokens);
+  const std::size_t context = asked.generate.context > 0 ? asked.generate.context
+                              : asked.generate.max_tokens >= most
+                                  ? most
+                                  : std::min(most, tokens + std::max<std::size_t>(1, asked.generate.max_tokens));
+  const bool on_terminal = isatty(STDOUT_FILENO) == 1;
   ChatSession chat = loaded.talk(std::max<std::size_t>(context, 1));
   GenerateOptions options = asked.generate;
   options.max_tokens = std::min(options.max_tokens, context);
@@ -69,7 +73,7 @@ void answer_once(LoadedChat& loaded, const OneAnswer& asked, Session& session) {
     return progress.stage != "read" || bar(progress);
   };
   const ChatAnswer answer = chat.answer(conversation, options, [&](bool is_reasoning, std::string_view text) {
-    if (!is_reasoning && !session.json()) session.print(text);
+    if (!is_reasoning && !session.json()) session.print(on_terminal ? shown_text(text) : std::string(text));
     return !interrupted();
   });
   const bool stopped = answer.reason == StopReason::caller;

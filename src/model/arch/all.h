@@ -9,6 +9,8 @@ namespace nibble {
 
 Architecture gemma2_architecture();
 Architecture gemma3_architecture();
+Architecture glm_architecture();
+Architecture glm4_architecture();
 Architecture llama_architecture();
 Architecture phi3_architecture();
 Architecture qwen2_architecture();
@@ -17,6 +19,6 @@ Architecture qwen3moe_architecture();
 
 inline constexpr Architecture (*kArchitectures[])() = {llama_architecture,    qwen2_architecture,  qwen3_architecture,
                                                        qwen3moe_architecture, gemma2_architecture, gemma3_architecture,
-                                                       phi3_architecture};
+                                                       phi3_architecture,     glm_architecture,    glm4_architecture};
 
 }  // namespace nibble

@@ -224,7 +224,7 @@ std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptio
                          {"original_max_position_embeddings", rope.original_context}};
   if (rope.scaling == RopeScaling::longrope) write_longrope(config, j);
   if (rope.scaling == RopeScaling::yarn) j["rope_scaling"] = yarn_words(rope);
-  if (rope.rotary_dim != config.head_dim)
+  if (rope.rotary_dim != config.head_dim || variant->default_rotary_part != 1)
     j["partial_rotary_factor"] = static_cast<double>(rope.rotary_dim) / static_cast<double>(config.head_dim);
   j["tie_word_embeddings"] = config.tied_embedding;
   if (!variant->always_qkv_bias) {

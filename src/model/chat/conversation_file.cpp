@@ -34,6 +34,7 @@ std::string role_of_speaker(const std::string& from) {
 
 Json message_of(const Json& item, const std::string& place) {
   if (!item.is_object()) refuse(place, "a message is no object with \"role\" and \"content\"");
+  if (item.contains("role") && !item["role"].is_string()) refuse(place, "a message's \"role\" is no text");
   if (item.contains("role")) return item;
   if (!item.contains("from") || !item["from"].is_string() || !item.contains("value"))
     refuse(place, "a message has no \"role\"");

@@ -68,8 +68,11 @@ WorkDirectory::~WorkDirectory() {
   std::error_code error;
   std::filesystem::directory_iterator entries(path_, error);
   if (error) return;
-  for (const auto& entry : entries)
-    if (!entry.path().filename().string().starts_with(kKeyFile)) return;
+  for (; entries != std::filesystem::directory_iterator(); entries.increment(error)) {
+    if (error) return;
+    const std::string name = entries->path().filename().string();
+    if (name != kKeyFile && !name.starts_with(std::string(kKeyFile) + ".partial-")) return;
+  }
   remove();
 }
 

@@ -52,12 +52,12 @@ struct Defect {
   std::uint64_t row = 0;
 };
 
-// Looks through every row of every tensor for what no writer should have stored, and for bytes behind the last tensor
-// and its padding (of safetensors nothing with such bytes is opened). At most max_defects are described; `total` counts
-// all rows and files that have one, `overlong` such files.
 // Why the model cannot be run, by its configuration and the names and shapes of its tensors; empty: it can.
 std::string obstacle_of(const SourceModel& model);
 
+// Looks through every row of every tensor for what no writer should have stored, and for bytes behind the last tensor
+// and its padding (of safetensors nothing with such bytes is opened). At most max_defects are described; `total` counts
+// all rows and files that have one, `overlong` such files.
 struct CheckResult {
   std::vector<Defect> defects;
   std::uint64_t total = 0, overlong = 0, rows = 0, tensors = 0, bytes = 0;

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// GLM-4 (Team GLM 2024) and GLM-4-0414: Llama with biases on q, k and v, gate and up in one matrix, and positions that
+// turn neighbouring channels of the first half of a head, in both containers; 0414 has norms behind attention and MLP,
+// too. GGUF files call the first "chatglm".
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "graph/drawing.h"
+#include "model/arch/all.h"
+#include "model/arch/dense_decoder.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+Graph draw_layer(const ModelConfig& c, std::int64_t layer, bool norms_behind) {
+  const std::uint64_t query = c.heads * c.head_dim, key_value = c.kv_heads * c.head_dim, wide = c.intermediate;
+  const float eps = c.norm_epsilon;
+  const Rope rope = rope_of(c, layer);
+
+  Drawing d;
+  Value x = d.input(token_rows(c.hidden));
+  const bool b = c.attention_bias;
+  const auto [q, k, v] = d.linears(d.rms_norm(x, "attention_norm", eps), "attention_in",
+                                   {{"q", query, b}, {"k", key_value, b}, {"v", key_value, b}});
+  const Value mixed = d.attention(d.rope(q, rope), d.rope(k, rope), v, attention_of(c, layer));
+  const Value attended = d.linear(mixed, "attention_out", {"o", c.hidden});
+  x = d.add(x, norms_behind ? d.rms_norm(attended, "after_attention_norm", eps) : attended);
+  const Value both = d.linear(d.rms_norm(x, "mlp_norm", eps), "mlp_in", {"gate_up", 2 * wide});
+  const Value gate = d.slice(both, 0, wide), up = d.slice(both, wide, wide);
+  const Value made = d.linear(d.multiply(d.silu(gate), up), "mlp_out", {"down", c.hidden});
+  x = d.add(x, norms_behind ? d.rms_norm(made, "after_mlp_norm", eps) : made);
+  return std::move(d).finish({x});
+}
+
+Graph draw_glm_layer(const ModelConfig& c, std::int64_t layer) { return draw_layer(c, layer, false); }
+Graph draw_glm4_layer(const ModelConfig& c, std::int64_t layer) { return draw_layer(c, layer, true); }
+
+// Pairs are neighbours, and the output of attention has no bias, whatever attention_bias says.
+void set_common(ModelConfig& c) {
+  c.rope.half_split = false;
+  c.output_bias = false;
+}
+void read_huggingface(const HuggingFaceFields&, ModelConfig& c) { set_common(c); }
+void read_gguf(const GgufKeys&, ModelConfig& c) { set_common(c); }
+
+void write_glm_gguf(const ModelConfig& c, const std::string&, GgufMetadata&) {
+  if (c.heads * c.head_dim != c.hidden)
+    throw Error(ErrorKind::unsupported,
+                fmt::format("llama.cpp reads no file of this family whose heads are not as wide as the model together; "
+                            "write a directory instead: {} heads of {}, width {}",
+                            c.heads, c.head_dim, c.hidden));
+}
+
+std::vector<TensorName> tensor_names(bool norms_behind) {
+  std::vector<TensorName> names = dense_decoder_names();
+  const auto at = [&](std::string_view part) { return std::ranges::find(names, part, &TensorName::part); };
+  for (const std::string_view part : {"o.bias", "gate", "up", "gate.bias", "up.bias", "down.bias"})
+    names.erase(at(part));
+  names.insert(at("down"), {"gate_up", "model.layers.{}.mlp.gate_up_proj.weight", "blk.{}.ffn_up.weight"});
+  if (norms_behind) {
+    names.insert(at("mlp_norm"), {"after_attention_norm", "model.layers.{}.post_self_attn_layernorm.weight",
+                                  "blk.{}.post_attention_norm.weight"});
+    names.insert(at("final_norm"),
+                 {"after_mlp_norm", "model.layers.{}.post_mlp_layernorm.weight", "blk.{}.post_ffw_norm.weight"});
+  }
+  return names;
+}
+
+Architecture common_architecture(std::string_view type, std::string_view class_name, bool norms_behind) {
+  Architecture a;
+  a.name = type;
+  a.rotates_partly = true;
+  a.variants = {{.model_type = type,
+                 .class_name = class_name,
+                 .default_kv_heads = 2,
+                 .default_head_dim = 128,
+                 .default_context = 131072,
+                 .default_norm_epsilon = 1.5625e-7,
+                 .default_rotary_part = 0.5,
+                 .default_attention_bias = true}};
+  a.names = tensor_names(norms_behind);
+  a.read_huggingface = read_huggingface;
+  a.read_gguf = read_gguf;
+  a.draw_begin = draw_embedding;
+  a.draw_end = draw_head;
+  return a;
+}
+
+}  // namespace
+
+Architecture glm_architecture() {
+  Architecture a = common_architecture("glm", "GlmForCausalLM", false);
+  a.gguf_name = "chatglm";
+  a.write_gguf = write_glm_gguf;
+  a.draw_layer = draw_glm_layer;
+  return a;
+}
+
+Architecture glm4_architecture() {
+  Architecture a = common_architecture("glm4", "Glm4ForCausalLM", true);
+  a.gguf_name = "glm4";
+  a.draw_layer = draw_glm4_layer;
+  return a;
+}
+
+}  // namespace nibble
