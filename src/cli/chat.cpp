@@ -69,6 +69,8 @@ void chat(const CLI::App& verb, Options& options, Session& session) {
     refuse_without_effect(verb, option, !once, "without a terminal, or beside --prompt");
   refuse_without_effect(verb, "--force-text", once && message.empty(), "without a message on standard input");
   if (!options.load.empty() && once) begun = load_conversation(options.load);
+  if (once && message.empty() && isatty(STDIN_FILENO) == 1)
+    session.note("reads the message from the keyboard; Ctrl-D on a line of its own ends it");
   if (once && message.empty()) message = session.read_corpus("-");
   LoadedChat loaded(options.model, options.chat, session);
   const std::size_t context = options.generate.context > 0

@@ -68,6 +68,8 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
   refuse_without_effect(verb, "--force-text", !a.texts.empty() || !a.verify.empty(),
                         "without a text (--text, --verify)");
   judge_text_files(verb, a.texts);
+  for (const char* const option : {"--samples", "--length", "--seed", "--walk", "--hidden-states"})
+    refuse_without_effect(verb, option, !a.texts.empty(), "without a text (--text, --chat)");
   refuse_without_effect(verb, "--special", !a.texts.empty() || !a.verify.empty(), "without a text (--text, --verify)");
   refuse_without_effect(verb, "--verbose", a.request.dry_run, "without --dry-run");
   if (verb.count("--json") > 0)
@@ -107,12 +109,6 @@ void judge_places(const QuantizeArguments& a) {
   places.writes_file("--save-recipe", a.recipe_output);
   places.judge();
   if (writes) require_replaceable(container_for(a), a.output);
-}
-
-// Which options mean something only beside others.
-void bind_options(CLI::App& verb) {
-  for (const char* const option : {"--samples", "--length", "--seed", "--walk", "--hidden-states"})
-    verb.get_option(option)->needs(verb.get_option("--text"));
 }
 
 std::string fit_help() {
@@ -237,7 +233,6 @@ CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments) {
   add_calibration(*verb, arguments);
   add_choices(*verb, arguments);
   add_safeguards(*verb, arguments);
-  bind_options(*verb);
   return verb;
 }
 
@@ -278,7 +273,7 @@ void refuse_idle_methods(const CLI::App& verb, const QuantizeArguments& a, const
   const std::string why = fmt::format(
       "with the method {}, which looks at weights only; name one that looks at the data (--method imatrix, gptq, awq)",
       a.request.method);
-  for (const char* const option : {"--text", "--stats"}) refuse_without_effect(verb, option, looks, why);
+  for (const char* const option : {"--text", "--chat", "--stats"}) refuse_without_effect(verb, option, looks, why);
 }
 
 }  // namespace nibble::cli

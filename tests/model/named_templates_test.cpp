@@ -48,7 +48,9 @@ TEST(NamedTemplates, AreChosenByNameOrByTools) {
     ADD_FAILURE();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::not_found);
-    EXPECT_STREQ(error.what(), "the model has no chat template named 'other'; it has 'default', 'tool_use', 'rag'");
+    EXPECT_STREQ(
+        error.what(),
+        "the model has no chat template named 'other', and there is no such file; it has 'default', 'tool_use', 'rag'");
   }
   EXPECT_THROW(choose_chat_template({}, "", false), Error);
 }

@@ -45,6 +45,13 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
+std::string in_small_letters(std::string_view text) {
+  std::string small(text);
+  for (char& c : small)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return small;
+}
+
 const KnownCommand* find_command(std::string_view name) {
   const auto* const found = std::ranges::find_if(
       kCommands, [&](const KnownCommand& one) { return std::ranges::find(one.names, name) != one.names.end(); });
@@ -72,7 +79,7 @@ void complete_file(std::string_view before, std::string_view begun, std::vector<
 // A path or a fraction is a message: a command is a word of letters.
 bool is_chat_command(std::string_view line) {
   if (!line.starts_with('/') || line.find('\n') != std::string_view::npos) return false;
-  const std::string name = cut_word(line).first;
+  const std::string name = in_small_letters(cut_word(line).first);
   return find_command(name) != nullptr ||
          (name.size() > 1 && std::all_of(name.begin() + 1, name.end(), [](char c) { return c >= 'a' && c <= 'z'; }));
 }
@@ -87,7 +94,7 @@ std::pair<std::string, std::string> cut_word(std::string_view text) {
 ChatCommand parse_chat_command(std::string_view line) {
   ChatCommand command;
   std::tie(command.name, command.argument) = cut_word(line);
-  if (const KnownCommand* const known = find_command(command.name)) command.action = known->action;
+  if (const KnownCommand* const known = find_command(in_small_letters(command.name))) command.action = known->action;
   return command;
 }
 

@@ -233,7 +233,11 @@ void ChatLoop::set_parameter(const std::string& name, const std::string& value) 
   else if (name == "stop")
     changed.stop = value.empty() ? std::vector<std::string>() : std::vector<std::string>{value};
   else
-    throw Error(ErrorKind::invalid_argument, fmt::format("there is no setting '{}'; /? lists them", name));
+    throw Error(
+        ErrorKind::invalid_argument,
+        fmt::format("there is no setting '{}'; there are system, think, nothink, verbose, quiet, temperature, top_k, "
+                    "top_p, min_p, repetition_penalty, seed, tokens and stop",
+                    name));
   Sampler judged(sampler);
   options_ = std::move(changed);
 }
@@ -288,6 +292,8 @@ void ChatLoop::show_stats() {
 
 void ChatLoop::save(const std::string& path) {
   std::error_code error;
+  if (std::filesystem::exists(path, error) && !std::filesystem::is_regular_file(path, error))
+    throw Error(ErrorKind::io, path + ": is no plain file; choose another one");
   if (std::filesystem::exists(path, error) && std::filesystem::file_size(path, error) > 0) {
     try {
       read_conversations(read_text(path), path);
@@ -386,9 +392,10 @@ bool ChatLoop::make_room() {
   if (needed + room > chat_.context())
     throw Error(
         ErrorKind::unusable_input,
-        fmt::format("the message is {} tokens with what belongs to it, the context {}; shorten it, or leave and "
-                    "give more room with --context",
-                    grouped_text(needed), grouped_text(chat_.context())));
+        fmt::format(
+            "the message is {} tokens with what belongs to it, which leaves less than {} of the context's {} for "
+            "an answer; shorten it, or leave and give more room with --context",
+            grouped_text(needed), grouped_text(room), grouped_text(chat_.context())));
   tell(
       fmt::format("the conversation is {} tokens, and the context is {}: to answer, the oldest {} messages have to be "
                   "left out of what the model reads ({} tokens; /save still has them)",

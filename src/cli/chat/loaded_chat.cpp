@@ -86,6 +86,9 @@ void answer_once(LoadedChat& loaded, const OneAnswer& asked, Session& session) {
                              answer.prompt_tokens, pace(token_rate(answer.prompt_tokens, answer.prompt_seconds)),
                              answer.new_tokens, pace(token_rate(answer.decode_tokens, answer.decode_seconds)),
                              stop_reason_name(answer.reason)));
+  if (asked.quiet && (answer.reason == StopReason::max_tokens || answer.reason == StopReason::context_full))
+    session.note(fmt::format("note: the answer was cut after {} tokens{}; --tokens and --context give more room",
+                             answer.new_tokens, answer.text.empty() ? ", all of them thoughts" : ""));
   if (stopped) throw Error(ErrorKind::cancelled, "interrupted");
 }
 

@@ -91,8 +91,9 @@ const NamedTemplate& choose_chat_template(const std::vector<NamedTemplate>& temp
   if (templates.empty()) throw Error(ErrorKind::not_found, "the model has no chat template");
   std::string names;
   for (const NamedTemplate& one : templates) names += (names.empty() ? "" : ", ") + quote_name(one.name);
-  throw Error(ErrorKind::not_found, fmt::format("the model has no chat template named {}; it has {}",
-                                                quote_name(name.empty() ? "default" : name), names));
+  throw Error(ErrorKind::not_found,
+              fmt::format("the model has no chat template named {}, and there is no such file; it has {}",
+                          quote_name(name.empty() ? "default" : name), names));
 }
 
 }  // namespace nibble

@@ -37,7 +37,9 @@ std::size_t begun_mark(std::string_view text, std::string_view mark) {
 
 // Templates spell channels in pieces: what all of them have is the channel's name in a mark.
 bool is_known_to(std::string_view template_text, const ReasoningMarks& marks) {
-  if (marks.answer.empty()) return template_text.find(marks.close) != std::string_view::npos;
+  if (marks.answer.empty())
+    return template_text.find(marks.close) != std::string_view::npos ||
+           template_text.find(marks.open) != std::string_view::npos;
   return template_text.find("<|channel|>analysis") != std::string_view::npos;
 }
 
