@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The texts that a verb reads: plain ones, and conversations that become text by the model's chat template. Control
-// tokens that a text spells out ("<|im_start|>") are tokens where that is asked for, and wherever there are conversations.
+// tokens that a text spells out ("<|im_start|>") are tokens where that is asked for, and in conversations.
 //
 //   add_text_files(*verb, "Text to calibrate on", options->texts);
 //   const std::vector<NamedText> texts = options.texts.read(model, session);

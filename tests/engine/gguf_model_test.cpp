@@ -68,7 +68,8 @@ TEST_P(GgufModel, GivesTheLogitsOfTheDirectory) {
   const SourceModel file = SourceModel::open(path);
   Machine machine(chosen_isa(), 2);
   Decoder from_directory(directory, exact_options(), machine), from_file(file, exact_options(), machine);
-  EXPECT_EQ(from_file.config().rope.half_split, !directory.parts().architecture().gguf_interleaved_rotary);
+  EXPECT_EQ(from_file.config().rope.half_split,
+            directory.config().rope.half_split && !directory.parts().architecture().gguf_interleaved_rotary);
   const ReferenceLogits reference = ReferenceLogits::read(GetParam());
   const std::vector<float> expected = all_logits(from_directory, reference.ids),
                            actual = all_logits(from_file, reference.ids);
@@ -106,7 +107,7 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
   EXPECT_EQ(message("general.architecture", GgufValue::of_string("gpt2")),
             Found(ErrorKind::unsupported,
                   "unknown general.architecture 'gpt2'; known are llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3, "
-                  "glm, glm4"));
+                  "chatglm, glm4"));
   EXPECT_EQ(message(family + ".attention.head_count", GgufValue::of_u32(0)),
             Found(ErrorKind::corrupt, family + ".attention.head_count must lie between 1 and 16384: 0"));
   EXPECT_EQ(message(family + ".block_count", GgufValue::of_u32(99999)),
@@ -120,7 +121,7 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
       Found(ErrorKind::unsupported,
             "general.architecture 'falcon-h1' is Falcon-H1, which cannot be run: its layers keep a recurrent "
             "state; its matrices can be inspected, and quantized one by one by the methods rtn and mse; known are "
-            "llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3, glm, glm4"));
+            "llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3, chatglm, glm4"));
   for (const auto& [key, value] :
        std::vector<std::pair<std::string, GgufValue>>{{"attention.causal", GgufValue::of_bool(false)},
                                                       {"attention.scale", GgufValue::of_f32(0.5F)},

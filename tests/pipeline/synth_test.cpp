@@ -123,7 +123,7 @@ TEST(Synth, RefusesShapesThatNoModelHas) {
             "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, llama-3.1-70b, "
             "llama-3.1-405b, qwen2.5-0.5b, qwen2.5-7b, "
             "qwen2.5-14b, qwen2.5-32b, qwen3-0.6b, qwen3-8b, qwen3-30b-a3b, mixtral-8x7b, phi-4-mini, phi-4, "
-            "gemma-2-2b, gemma-2-9b, gemma-3-1b, gemma-3-4b");
+            "glm-4-9b, gemma-2-2b, gemma-2-9b, gemma-3-1b, gemma-3-4b");
   EXPECT_EQ(scratch.num_entries(), 0u);
 }
 

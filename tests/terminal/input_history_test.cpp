@@ -40,8 +40,24 @@ TEST(InputHistory, AFileThatCannotBeUsedIsLeftAlone) {
   InputHistory history(scratch / "folder");
   history.add("x");
   EXPECT_EQ(history.entries(), Texts{"x"});
-  std::ofstream(scratch / "bytes") << "\xff\xfe\n" << std::string(100'000, 'a') << "\nb\n";
-  EXPECT_EQ(InputHistory(scratch / "bytes").entries(), (Texts{"\xef\xbf\xbd\xef\xbf\xbd", "b"}));
+  std::ofstream(scratch / "bytes") << "\xff\xfe\n";
+  InputHistory of_bytes(scratch / "bytes");
+  of_bytes.add("x");
+  EXPECT_EQ(of_bytes.entries(), Texts{"x"});
+  EXPECT_EQ(read_text(scratch / "bytes"), "\xff\xfe\n");
+  std::ofstream(scratch / "long") << std::string(100'000, 'a') << "\nb\n";
+  EXPECT_EQ(InputHistory(scratch / "long").entries(), Texts{"b"});
+}
+
+TEST(InputHistory, AFileThatHasGrownLongIsCut) {
+  const ScratchDirectory scratch;
+  {
+    std::ofstream file(scratch / "history");
+    for (int i = 0; i < 2500; ++i) file << i << '\n';
+  }
+  EXPECT_EQ(InputHistory(scratch / "history").entries().front(), "1500");
+  EXPECT_EQ(InputHistory(scratch / "history").entries().size(), 1000U);
+  EXPECT_TRUE(read_text(scratch / "history").starts_with("1500\n"));
 }
 
 TEST(InputHistory, FindsTheLatestFirst) {
