@@ -75,8 +75,9 @@ void ChatLoop::run() {
     take_interrupt();  // one that came when nothing was left to stop
     const WrittenText written = editor.read(options);
     if (written.end == WrittenText::End::stopped) {
-      if (take_interrupt()) continue;
-      throw Error(ErrorKind::cancelled, "interrupted");
+      if (!take_interrupt()) throw Error(ErrorKind::cancelled, "interrupted");
+      pending_ = written.text;
+      continue;
     }
     if (written.end == WrittenText::End::closed) return;
     if (written.end == WrittenText::End::interrupted) {
