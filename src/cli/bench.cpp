@@ -4,6 +4,7 @@
 #include <chrono>
 #include <optional>
 
+#include "base/elapsed.h"
 #include "cli/option_checks.h"
 #include "cli/verbs.h"
 #include "evaluate/speed.h"
@@ -15,10 +16,6 @@
 
 namespace nibble::cli {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 struct Options {
   std::string model;

@@ -2,14 +2,15 @@
 #include "cli/progress_bar.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 
+#include "base/elapsed.h"
 #include "cli/interrupt.h"
 #include "report/number_text.h"
+#include "terminal/raw_terminal.h"
 
 namespace nibble::cli {
 namespace {
@@ -17,8 +18,8 @@ namespace {
 constexpr std::chrono::seconds kQuiet{20};  // between two lines about one stage
 
 std::size_t terminal_width() {
-  winsize size{};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+  const std::size_t columns = terminal_size(STDERR_FILENO).columns;
+  return columns > 20 ? columns : TerminalSize().columns;
 }
 
 }  // namespace
@@ -70,7 +71,7 @@ bool ProgressBar::report(const Progress& progress) {
 void ProgressBar::draw(const Progress& progress) {
   const double share =
       progress.total == 0 ? 0 : std::min(1.0, static_cast<double>(progress.done) / static_cast<double>(progress.total));
-  const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+  const double elapsed = seconds_since(started_);
   std::string line = fmt::format("{:<9} [", progress.stage);
   constexpr int kCells = 24;
   for (int i = 0; i < kCells; ++i) line += i < share * kCells ? '#' : '.';

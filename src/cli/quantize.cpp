@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 
+#include "base/elapsed.h"
 #include "base/letter_case.h"
 #include "base/output_file.h"
 #include "cli/option_checks.h"
@@ -278,7 +279,7 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   }
   const auto start = std::chrono::steady_clock::now();
   Outcome outcome = quantize_or_tell_what_remains(source, options, session);
-  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  outcome.seconds = seconds_since(start);
   session.end_progress();
   note_namesake(source, options, outcome.summary, session);
   note_better_fit(options, outcome.summary, session);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/elapsed.h"
 #include "cli/chat/chat_options.h"
 #include "cli/chat/loaded_chat.h"
 #include "cli/interrupt.h"
@@ -66,7 +67,7 @@ void run(const CLI::App& verb, Options& options, Session& session) {
   const SourceModel checkpoint = SourceModel::open(options.model);
   const Tokenizer& tokenizer = checkpoint.tokenizer();
   Decoder decoder(checkpoint, {session.running_kernels(), session.kv(), session.progress()}, session.machine());
-  const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double load_seconds = seconds_since(start);
   session.note_reading(checkpoint);
   session.note_unused_activations(options.model, checkpoint);
   const std::vector<std::int32_t> ids = tokenizer.encode(prompt, {.parse_special = !options.plain});

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "base/elapsed.h"
 #include "base/progress_meter.h"
 #include "base/random.h"
 #include "nibble/error.h"
@@ -18,10 +19,6 @@ std::vector<std::int32_t> random_tokens(std::size_t count, std::uint64_t vocab_s
   std::vector<std::int32_t> tokens(count);
   for (std::int32_t& token : tokens) token = static_cast<std::int32_t>(random.below(vocab_size));
   return tokens;
-}
-
-double seconds(std::chrono::steady_clock::time_point from) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
 }
 
 }  // namespace
@@ -92,7 +89,7 @@ std::vector<Speed> measure_speed(Decoder& decoder, const SpeedOptions& options) 
       start_afresh();
       const auto start = std::chrono::steady_clock::now();
       pass(count, sequences);
-      speed.samples.push_back(static_cast<double>(speed.tokens) / seconds(start));
+      speed.samples.push_back(static_cast<double>(speed.tokens) / seconds_since(start));
     }
     summarise_samples(speed);
     speeds.push_back(std::move(speed));

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/elapsed.h"
 #include "kernels/linear/resident_bytes.h"
 #include "kernels/select.h"
 
@@ -20,7 +21,7 @@ double best_seconds(Body&& body) {
   for (int run = 0; run < kRuns; ++run) {
     const auto start = std::chrono::steady_clock::now();
     body();
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    best = std::min(best, seconds_since(start));
   }
   return best;
 }

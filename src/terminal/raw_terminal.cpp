@@ -15,8 +15,11 @@ namespace nibble {
 
 TerminalSize terminal_size(int fd) {
   winsize size{};
-  if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0) return {};
-  return {size.ws_row, size.ws_col};
+  TerminalSize told;
+  if (ioctl(fd, TIOCGWINSZ, &size) != 0) return told;
+  if (size.ws_row != 0) told.rows = size.ws_row;
+  if (size.ws_col != 0) told.columns = size.ws_col;
+  return told;
 }
 
 RawTerminal::RawTerminal(int in, int out) : in_(in), out_(out) {

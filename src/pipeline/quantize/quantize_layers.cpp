@@ -6,6 +6,7 @@
 #include <iterator>
 #include <map>
 
+#include "base/elapsed.h"
 #include "calibrate/calibrate.h"
 #include "calibrate/site_observer.h"
 #include "model/tokenizer/tokenizer.h"
@@ -151,7 +152,7 @@ void LayerQuantizer::layer(std::int64_t index) {
     quantize_site(site, index, original, current, scales);
   }
   write_vectors(index, current);
-  report_layer(index, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  report_layer(index, seconds_since(start));
 }
 
 std::optional<SiteStatistics> LayerQuantizer::pooled_inputs(const Site& site, std::int64_t layer,
