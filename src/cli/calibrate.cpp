@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "base/elapsed.h"
 #include "base/output_file.h"
 #include "calibrate/adequacy.h"
 #include "calibrate/imatrix_file.h"
@@ -28,10 +29,6 @@ struct Options {
 
 std::string condition_text(const SiteAdequacy& site) {
   return site.condition == 0 ? "" : std::isinf(site.condition) ? "singular" : fmt::format("{:.1e}", site.condition);
-}
-
-std::string range_text(const std::string& low, const std::string& high) {
-  return low == high ? low : low + " - " + high;
 }
 
 // One line for all experts of a site, from the one at `first` on; gives the place behind the last.
@@ -129,7 +126,7 @@ void calibrate(const CLI::App& verb, Options& options, Session& session) {
   const auto start = std::chrono::steady_clock::now();
   const CalibrationResult result = calibrate_model(checkpoint, texts, options.request, session.machine());
   save_statistics(result.statistics, checkpoint, options.output);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = seconds_since(start);
   session.end_progress();
   for (const std::string& warning : result.warnings) session.note("warning: " + warning);
   if (session.json()) return session.print_json(json_of(result, options.output));

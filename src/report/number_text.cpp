@@ -71,4 +71,8 @@ std::string duration_text(double seconds) {
   return fmt::format("{} h {} min", whole / 3600, whole % 3600 / 60);
 }
 
+std::string range_text(const std::string& low, const std::string& high) {
+  return low == high ? low : low + " - " + high;
+}
+
 }  // namespace nibble

@@ -60,10 +60,9 @@ Table entries_table(const StatisticsListing& listing) {
                {"median", Align::right},
                {"second moment"}});
   for (const StatisticsEntry& entry : listing.entries) {
-    const std::string fewest = grouped_text(entry.fewest), most = grouped_text(entry.most);
     table.add({entry.name, std::to_string(entry.columns), entry.experts == 0 ? "" : std::to_string(entry.experts),
-               fewest == most ? most : fewest + " - " + most, entry.experts == 0 ? "" : grouped_text(entry.median),
-               entry.has_second_moment ? "whole" : "diagonal"});
+               range_text(grouped_text(entry.fewest), grouped_text(entry.most)),
+               entry.experts == 0 ? "" : grouped_text(entry.median), entry.has_second_moment ? "whole" : "diagonal"});
   }
   return table;
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "calibrate/imatrix_file.h"
 #include "nibble/error.h"
@@ -22,9 +23,10 @@ std::string name_list(const std::vector<std::string>& names) {
   return list;
 }
 
-// The experts of a stack share a name.
-void add_once(std::vector<std::string>& names, const std::string& name) {
-  if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+// The experts of a stack share a name: of names that stand more than once the first stays.
+void drop_repeated(std::vector<std::string>& names) {
+  std::set<std::string> seen;
+  std::erase_if(names, [&](const std::string& name) { return !seen.insert(name).second; });
 }
 
 bool asks(const TensorPlan& tensor, const QuantizeModelOptions& options, bool tied) {
@@ -52,15 +54,17 @@ StatisticsGaps find_gaps(const QuantizePlan& plan, const QuantizeModelOptions& o
     if (!asks(tensor, options, plan.config.tied_embedding)) continue;
     const auto site = known.find(&tensors.all()[i]);  // a plan has the model's tensors in the model's order
     if (site == known.end()) {
-      add_once(tensor.role == TensorRole::linear ? gaps.missing : gaps.missing_head, tensor.target.name);
+      (tensor.role == TensorRole::linear ? gaps.missing : gaps.missing_head).push_back(tensor.target.name);
     } else if (site->second->expert >= 0 && site->second->count == 0) {
       continue;  // rounded for what all experts see, which is told elsewhere
     } else if (site->second->count == 0 || is_silent(*site->second))
-      add_once(gaps.silent, tensor.target.name);
+      gaps.silent.push_back(tensor.target.name);
     else if (tensor.role == TensorRole::linear && !site->second->has_second_moment() &&
              method_for(tensor, options).rounder->needs() == Needs::second_moment)
-      add_once(gaps.shallow, tensor.target.name);
+      gaps.shallow.push_back(tensor.target.name);
   }
+  for (std::vector<std::string>* const names : {&gaps.missing, &gaps.missing_head, &gaps.silent, &gaps.shallow})
+    drop_repeated(*names);
   return gaps;
 }
 
