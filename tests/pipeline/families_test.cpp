@@ -107,22 +107,11 @@ void PrintTo(const Family& family, std::ostream* out) { *out << family.name; }
 class CalibratedFamily : public testing::TestWithParam<Family> {
  protected:
   CalibratedFamily() {
-    SynthShape shape{
-        .name = "small",
-        .architecture = GetParam().architecture,
-        .hidden = 64,
-        .intermediate = 96,
-        .layers = 3,
-        .heads = 4,
-        .kv_heads = 2,
-        .head_dim = 16,
-        .vocab = 300,
-        .context = 128,
-        .tied = true,
-        .sliding_window = GetParam().window,
-        .num_experts = GetParam().experts,
-        .experts_used = GetParam().experts,  // all: a router's choice would jump where logits are near each other
-        .expert_intermediate = GetParam().experts == 0 ? 0u : 96u};
+    SynthShape shape = small_shape(GetParam().architecture, 3, 96);
+    shape.sliding_window = GetParam().window;
+    shape.num_experts = GetParam().experts;
+    shape.experts_used = GetParam().experts;  // all: a router's choice would jump where logits are near each other
+    shape.expert_intermediate = GetParam().experts == 0 ? 0u : 96u;
     spread_synth(shape, scratch_, machine_.pool);
   }
   std::vector<float> logits(const std::filesystem::path& path) {
@@ -269,20 +258,10 @@ TEST(StackedExperts, OfADirectoryMayHoldColumnsByRows) {
     for (const std::uint64_t width : {96u, 64u, 32u}) {
       ScratchDirectory scratch;
       Machine machine(chosen_isa(), 2);
-      const SynthShape shape{.name = "small",
-                             .architecture = architecture,
-                             .hidden = 64,
-                             .intermediate = width,
-                             .layers = 2,
-                             .heads = 4,
-                             .kv_heads = 2,
-                             .head_dim = 16,
-                             .vocab = 300,
-                             .context = 128,
-                             .tied = true,
-                             .num_experts = 3,
-                             .experts_used = 2,
-                             .expert_intermediate = width};
+      SynthShape shape = small_shape(architecture, 2, width);
+      shape.num_experts = 3;
+      shape.experts_used = 2;
+      shape.expert_intermediate = width;
       const std::filesystem::path original = spread_synth(shape, scratch, machine.pool);
       EditableModel model = with_stacks(original);
       for (auto& [name, tensor] : model.tensors)

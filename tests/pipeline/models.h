@@ -88,6 +88,23 @@ inline std::filesystem::path edited_copy(const std::filesystem::path& model, con
   });
 }
 
+// A network that takes no time, of any family.
+inline SynthShape small_shape(std::string architecture, std::uint64_t layers, std::uint64_t intermediate) {
+  SynthShape shape;
+  shape.name = "small";
+  shape.architecture = std::move(architecture);
+  shape.hidden = 64;
+  shape.intermediate = intermediate;
+  shape.layers = layers;
+  shape.heads = 4;
+  shape.kv_heads = 2;
+  shape.head_dim = 16;
+  shape.vocab = 300;
+  shape.context = 128;
+  shape.tied = true;
+  return shape;
+}
+
 // A model of random weights with a tokenizer, in scratch / "model". Weights of 0.02 would let every layer give next to
 // nothing, and norms of 1 would hide which of them is which.
 inline std::filesystem::path spread_synth(const SynthShape& shape, const ScratchDirectory& scratch, ThreadPool& pool) {

@@ -75,20 +75,10 @@ class SparseFamily : public testing::TestWithParam<Family> {
   static constexpr std::uint64_t kLayers = 2, kExperts = 8, kUsed = 2, kWindow = 64, kWindows = 20;
 
   SparseFamily() {
-    const SynthShape shape{.name = "small",
-                           .architecture = GetParam().architecture,
-                           .hidden = 64,
-                           .intermediate = 64,
-                           .layers = kLayers,
-                           .heads = 4,
-                           .kv_heads = 2,
-                           .head_dim = 16,
-                           .vocab = 300,
-                           .context = 128,
-                           .tied = true,
-                           .num_experts = kExperts,
-                           .experts_used = kUsed,
-                           .expert_intermediate = 64};
+    SynthShape shape = small_shape(GetParam().architecture, kLayers, 64);
+    shape.num_experts = kExperts;
+    shape.experts_used = kUsed;
+    shape.expert_intermediate = 64;
     spread_synth(shape, scratch_, machine_.pool);
     source_.emplace(SourceModel::open(scratch_ / "model"));
   }
