@@ -14,7 +14,6 @@
 #include "cli/sampling_options.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
-#include "pipeline/tell/inspect.h"
 #include "report/number_text.h"
 
 namespace nibble::cli {

@@ -12,18 +12,17 @@ nlohmann::ordered_json ChatAnswer::message() const {
   return message;
 }
 
+ChatPrompt make_prompt(const ModelTemplate& chat_template, const Tokenizer& tokenizer, Conversation conversation) {
+  conversation.add_generation_prompt = true;
+  ChatPrompt prompt;
+  prompt.text = chat_template.render(std::move(conversation));
+  prompt.ids = tokenizer.encode(prompt.text, kRenderedText);
+  return prompt;
+}
+
 ChatSession::ChatSession(Decoder& decoder, const Tokenizer& tokenizer, const ModelTemplate& chat_template,
                          std::size_t context)
     : decoder_(decoder), tokenizer_(tokenizer), template_(chat_template), cache_(decoder.new_cache(context)) {}
-
-std::string ChatSession::render(Conversation conversation) const {
-  conversation.add_generation_prompt = true;
-  return template_.render(std::move(conversation));
-}
-
-std::size_t ChatSession::count_tokens(const Conversation& conversation) const {
-  return tokenizer_.encode(render(conversation), kRenderedText).size();
-}
 
 void ChatSession::clear() noexcept {
   cache_.clear();
@@ -39,10 +38,9 @@ std::size_t ChatSession::keep_common(const std::vector<std::int32_t>& ids) {
   return cache_.length();
 }
 
-ChatAnswer ChatSession::answer(const Conversation& conversation, const GenerateOptions& options,
+ChatAnswer ChatSession::answer(const ChatPrompt& prompt, const GenerateOptions& options,
                                const AnswerCallback& on_text) {
-  const std::string rendered = render(conversation);
-  const std::vector<std::int32_t> ids = tokenizer_.encode(rendered, kRenderedText);
+  const auto& [rendered, ids] = prompt;
   ChatAnswer answer;
   answer.kept_tokens = keep_common(ids);
 

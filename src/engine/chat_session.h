@@ -6,7 +6,8 @@
 //   const ModelTemplate chat_template = ModelTemplate::open(model, "", false);
 //   ChatSession chat(decoder, tokenizer, chat_template, 4096);
 //   conversation.messages.push_back({{"role", "user"}, {"content", "Hello"}});
-//   const ChatAnswer answer = chat.answer(conversation, {.max_tokens = 200}, show);
+//   const ChatPrompt prompt = make_prompt(chat_template, tokenizer, conversation);
+//   const ChatAnswer answer = chat.answer(prompt, {.max_tokens = 200}, show);
 //   conversation.messages.push_back(answer.message());
 #pragma once
 
@@ -15,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/decoder.h"
@@ -39,6 +41,14 @@ struct ChatAnswer {
 // Whole characters of reasoning or answer as they come; false stops.
 using AnswerCallback = std::function<bool(bool is_reasoning, std::string_view text)>;
 
+// A conversation as the model reads it, with the beginning of an answer behind it.
+struct ChatPrompt {
+  std::string text;
+  std::vector<std::int32_t> ids;
+};
+// Errors as ModelTemplate::render's.
+ChatPrompt make_prompt(const ModelTemplate& chat_template, const Tokenizer& tokenizer, Conversation conversation);
+
 class ChatSession {
  public:
   // All three must outlive this. context: most tokens of a conversation and its answer. Errors as Decoder::new_cache's.
@@ -48,18 +58,19 @@ class ChatSession {
   std::size_t held_tokens() const noexcept { return held_.size(); }
   std::uint64_t cache_bytes() const noexcept { return cache_.resident_bytes(); }
 
-  // How many tokens the conversation is, with the beginning of an answer behind it. Errors as ChatTemplate::render's.
-  std::size_t count_tokens(const Conversation& conversation) const;
+  // make_prompt with this session's template and tokenizer.
+  ChatPrompt prompt(Conversation conversation) const {
+    return make_prompt(template_, tokenizer_, std::move(conversation));
+  }
 
-  // options' context has no meaning here. Errors: as ModelTemplate::render's; unusable_input (no room in the context,
-  // says both counts); cancelled (by progress, while the conversation is read).
-  ChatAnswer answer(const Conversation& conversation, const GenerateOptions& options, const AnswerCallback& on_text);
+  // options' context has no meaning here. Errors: unusable_input (no room in the context, says both counts); cancelled
+  // (by progress, while the prompt is read).
+  ChatAnswer answer(const ChatPrompt& prompt, const GenerateOptions& options, const AnswerCallback& on_text);
 
   // Forgets what was read.
   void clear() noexcept;
 
  private:
-  std::string render(Conversation conversation) const;
   std::size_t keep_common(const std::vector<std::int32_t>& ids);
 
   Decoder& decoder_;

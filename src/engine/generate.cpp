@@ -7,6 +7,7 @@
 #include <cassert>
 #include <chrono>
 
+#include "base/elapsed.h"
 #include "base/progress_meter.h"
 #include "base/utf8.h"
 #include "nibble/error.h"
@@ -33,10 +34,6 @@ std::size_t stop_prefix(std::string_view text, const std::vector<std::string>& s
     for (std::size_t length = std::min(s.size() - 1, text.size()); length > longest; --length)
       if (text.ends_with(std::string_view(s).substr(0, length))) longest = length;
   return longest;
-}
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 void expect_room(std::size_t prompt, std::size_t context) {

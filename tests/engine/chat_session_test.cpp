@@ -52,17 +52,18 @@ TEST_F(Chat, AnswersAreThoseOfTheRenderedText) {
   ChatSession chat(decoder, model.tokenizer(), chat_template, 256);
   const Conversation conversation = asking({"Once upon a time"});
   std::string streamed;
-  const ChatAnswer answer = chat.answer(conversation, options, [&](bool is_reasoning, std::string_view text) {
-    EXPECT_FALSE(is_reasoning);
-    streamed += text;
-    return true;
-  });
+  const ChatAnswer answer =
+      chat.answer(chat.prompt(conversation), options, [&](bool is_reasoning, std::string_view text) {
+        EXPECT_FALSE(is_reasoning);
+        streamed += text;
+        return true;
+      });
   const std::vector<std::int32_t> ids = model.tokenizer().encode("user: Once upon a time\nassistant:", kRenderedText);
   const Generated made = generate(decoder, model.tokenizer(), ids, options, {});
   EXPECT_EQ(answer.text, made.text);
   EXPECT_EQ(streamed, made.text);
   EXPECT_EQ(answer.prompt_tokens, ids.size());
-  EXPECT_EQ(chat.count_tokens(conversation), ids.size());
+  EXPECT_EQ(chat.prompt(conversation).ids.size(), ids.size());
   EXPECT_EQ(answer.kept_tokens, 0U);
   EXPECT_EQ(answer.new_tokens, 12U);
 }
@@ -70,31 +71,32 @@ TEST_F(Chat, AnswersAreThoseOfTheRenderedText) {
 TEST_F(Chat, WhatWasReadIsNotReadAgainAndChangesNothing) {
   ChatSession chat(decoder, model.tokenizer(), chat_template, 512);
   Conversation conversation = asking({"Tom had a red ball."});
-  const ChatAnswer first = chat.answer(conversation, options, {});
+  const ChatAnswer first = chat.answer(chat.prompt(conversation), options, {});
   conversation.messages.push_back(first.message());
   conversation.messages.push_back(Json{{"role", "user"}, {"content", "What then?"}});
-  const ChatAnswer second = chat.answer(conversation, options, {});
+  const ChatAnswer second = chat.answer(chat.prompt(conversation), options, {});
   EXPECT_GE(second.kept_tokens, first.prompt_tokens);
   ChatSession fresh(decoder, model.tokenizer(), chat_template, 512);
-  const ChatAnswer alone = fresh.answer(conversation, options, {});
+  const ChatAnswer alone = fresh.answer(fresh.prompt(conversation), options, {});
   EXPECT_EQ(alone.kept_tokens, 0U);
   EXPECT_EQ(second.text, alone.text);
   // Another question after the same beginning.
   conversation.messages.back()["content"] = "Who came?";
-  EXPECT_GE(chat.answer(conversation, options, {}).kept_tokens, first.prompt_tokens);
-  EXPECT_EQ(chat.answer(conversation, options, {}).kept_tokens, chat.count_tokens(conversation) - 1);
+  EXPECT_GE(chat.answer(chat.prompt(conversation), options, {}).kept_tokens, first.prompt_tokens);
+  EXPECT_EQ(chat.answer(chat.prompt(conversation), options, {}).kept_tokens, chat.prompt(conversation).ids.size() - 1);
   chat.clear();
   EXPECT_EQ(chat.held_tokens(), 0U);
-  EXPECT_EQ(chat.answer(conversation, options, {}).kept_tokens, 0U);
+  EXPECT_EQ(chat.answer(chat.prompt(conversation), options, {}).kept_tokens, 0U);
 }
 
 TEST_F(Chat, AStopKeepsWhatWasSaid) {
   ChatSession chat(decoder, model.tokenizer(), chat_template, 256);
   int calls = 0;
-  const ChatAnswer answer = chat.answer(asking({"Once"}), options, [&](bool, std::string_view) { return ++calls < 4; });
+  const ChatAnswer answer =
+      chat.answer(chat.prompt(asking({"Once"})), options, [&](bool, std::string_view) { return ++calls < 4; });
   EXPECT_EQ(answer.reason, StopReason::caller);
   EXPECT_LT(answer.new_tokens, 12U);
-  const ChatAnswer whole = chat.answer(asking({"Once"}), options, {});
+  const ChatAnswer whole = chat.answer(chat.prompt(asking({"Once"})), options, {});
   EXPECT_TRUE(whole.text.starts_with(answer.text)) << answer.text;
 }
 
@@ -102,17 +104,19 @@ TEST_F(Chat, AStopWhileReadingLeavesItUsable) {
   ChatSession chat(decoder, model.tokenizer(), chat_template, 256);
   GenerateOptions stopping = options;
   stopping.progress = [](const Progress&) { return false; };
-  EXPECT_EQ(kind_of([&] { chat.answer(asking({"Once"}), stopping, {}); }), ErrorKind::cancelled);
+  EXPECT_EQ(kind_of([&] { chat.answer(chat.prompt(asking({"Once"})), stopping, {}); }), ErrorKind::cancelled);
   ChatSession fresh(decoder, model.tokenizer(), chat_template, 256);
-  EXPECT_EQ(chat.answer(asking({"Once"}), options, {}).text, fresh.answer(asking({"Once"}), options, {}).text);
+  EXPECT_EQ(chat.answer(chat.prompt(asking({"Once"})), options, {}).text,
+            fresh.answer(fresh.prompt(asking({"Once"})), options, {}).text);
 }
 
 TEST_F(Chat, TooLongAConversationIsRefusedWithBothCounts) {
   ChatSession chat(decoder, model.tokenizer(), chat_template, 16);
   const std::string message =
       error_of([&] {
-        chat.answer(asking({"Once upon a time there was a little girl who had a very long name and a short dog."}),
-                    options, {});
+        chat.answer(
+            chat.prompt(asking({"Once upon a time there was a little girl who had a very long name and a short dog."})),
+            options, {});
       }).second;
   EXPECT_NE(message.find("context 16"), std::string::npos) << message;
 }
@@ -121,7 +125,7 @@ TEST_F(Chat, AnswersEndWhereTheContextDoes) {
   ChatSession chat(decoder, model.tokenizer(), chat_template, 24);
   GenerateOptions long_answer = options;
   long_answer.max_tokens = 1000;
-  EXPECT_EQ(chat.answer(asking({"Once"}), long_answer, {}).reason, StopReason::context_full);
+  EXPECT_EQ(chat.answer(chat.prompt(asking({"Once"})), long_answer, {}).reason, StopReason::context_full);
 }
 
 TEST_F(Chat, MessagesHaveThoughtsApart) {

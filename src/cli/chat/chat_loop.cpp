@@ -367,28 +367,29 @@ std::size_t ChatLoop::first_message() const {
   return !messages.empty() && role_of(messages[0]) == "system" ? 1 : 0;
 }
 
-Conversation ChatLoop::read_from(std::size_t begin) const {
+ChatPrompt ChatLoop::read_from(std::size_t begin) const {
   Conversation read = conversation_;
   const std::size_t first = first_message();
   begin = std::max(first, std::min(begin, read.messages.size()));
   read.messages.erase(read.messages.begin() + static_cast<std::ptrdiff_t>(first),
                       read.messages.begin() + static_cast<std::ptrdiff_t>(begin));
-  return read;
+  return chat_.prompt(std::move(read));
 }
 
-// False: the conversation is too long, and the user wants nothing left out.
-bool ChatLoop::make_room() {
+std::optional<ChatPrompt> ChatLoop::make_room() {
   const std::size_t room = std::min({kLeastRoom, options_.max_tokens, chat_.context() / 4});
   const auto& messages = conversation_.messages;
   const std::size_t first = first_message();
   std::size_t begin = std::max(first, left_out_);
-  const std::size_t tokens = chat_.count_tokens(read_from(begin));
-  if (tokens + room <= chat_.context()) return true;
+  ChatPrompt prompt = read_from(begin);
+  const std::size_t tokens = prompt.ids.size();
+  if (tokens + room <= chat_.context()) return prompt;
   std::size_t needed = tokens;
   while (needed + room > chat_.context() && begin + 1 < messages.size()) {
     ++begin;
     while (begin + 1 < messages.size() && role_of(messages[begin]) != "user") ++begin;
-    needed = chat_.count_tokens(read_from(begin));
+    prompt = read_from(begin);
+    needed = prompt.ids.size();
   }
   if (needed + room > chat_.context())
     throw Error(
@@ -402,17 +403,18 @@ bool ChatLoop::make_room() {
                   "left out of what the model reads ({} tokens; /save still has them)",
                   grouped_text(tokens), grouped_text(chat_.context()), begin - std::max(first, left_out_),
                   grouped_text(tokens - needed)));
-  if (!agrees("leave them out?")) return false;
+  if (!agrees("leave them out?")) return std::nullopt;
   left_out_ = begin;
-  return true;
+  return prompt;
 }
 
 void ChatLoop::answer() {
-  if (!make_room()) throw Error(ErrorKind::invalid_argument, "nothing was sent; /clear begins a new conversation");
+  const std::optional<ChatPrompt> prompt = make_room();
+  if (!prompt) throw Error(ErrorKind::invalid_argument, "nothing was sent; /clear begins a new conversation");
   options_.progress = [bar = session_.progress()](const Progress& progress) {
     return progress.stage != "read" || bar(progress);  // answers stop between two tokens and are kept
   };
-  last_ = chat_.answer(read_from(left_out_), options_, [&](bool is_reasoning, std::string_view text) {
+  last_ = chat_.answer(*prompt, options_, [&](bool is_reasoning, std::string_view text) {
     if (!text.empty()) show_part(is_reasoning, text);
     return !interrupted();
   });

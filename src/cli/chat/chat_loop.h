@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "cli/session.h"
@@ -49,9 +50,10 @@ class ChatLoop {
   void edit_last();
   void answer();
   // The conversation as the model reads it, when its messages from `begin` on are: a system message stays.
-  Conversation read_from(std::size_t begin) const;
+  ChatPrompt read_from(std::size_t begin) const;
   std::size_t first_message() const;  // behind a system message
-  bool make_room();
+  // What the model reads; none: it is too long, and the user wants nothing left out.
+  std::optional<ChatPrompt> make_room();
   std::string take_last_message();  // with all that came after it; empty: there is none
   // Does it as a whole, or leaves the conversation as it was.
   void attempt(const std::function<void()>& act);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/elapsed.h"
 #include "cli/interrupt.h"
 #include "cli/option_checks.h"
 #include "cli/sampling_options.h"
@@ -17,10 +18,6 @@
 namespace nibble::cli {
 
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 Json json_of(const ChatAnswer& answer, const std::string& prompt, double load_seconds) {
   return {{"prompt", prompt},
@@ -56,15 +53,13 @@ ChatSession LoadedChat::talk(std::size_t context) {
 }
 
 void answer_once(LoadedChat& loaded, const OneAnswer& asked, Session& session) {
-  Conversation conversation = asked.conversation;
-  conversation.add_generation_prompt = true;
-  const std::string prompt = loaded.chat_template.render(conversation);
-  const std::size_t tokens = loaded.model.tokenizer().encode(prompt, kRenderedText).size();
+  const ChatPrompt prompt = make_prompt(loaded.chat_template, loaded.model.tokenizer(), asked.conversation);
   const std::size_t most = loaded.model.config().context;
-  const std::size_t context = asked.generate.context > 0 ? asked.generate.context
-                              : asked.generate.max_tokens >= most
-                                  ? most
-                                  : std::min(most, tokens + std::max<std::size_t>(1, asked.generate.max_tokens));
+  const std::size_t context =
+      asked.generate.context > 0 ? asked.generate.context
+      : asked.generate.max_tokens >= most
+          ? most
+          : std::min(most, prompt.ids.size() + std::max<std::size_t>(1, asked.generate.max_tokens));
   const bool on_terminal = isatty(STDOUT_FILENO) == 1;
   ChatSession chat = loaded.talk(std::max<std::size_t>(context, 1));
   GenerateOptions options = asked.generate;
@@ -72,13 +67,13 @@ void answer_once(LoadedChat& loaded, const OneAnswer& asked, Session& session) {
   options.progress = [bar = session.progress()](const Progress& progress) {
     return progress.stage != "read" || bar(progress);
   };
-  const ChatAnswer answer = chat.answer(conversation, options, [&](bool is_reasoning, std::string_view text) {
+  const ChatAnswer answer = chat.answer(prompt, options, [&](bool is_reasoning, std::string_view text) {
     if (!is_reasoning && !session.json()) session.print(on_terminal ? shown_text(text) : std::string(text));
     return !interrupted();
   });
   const bool stopped = answer.reason == StopReason::caller;
   if (stopped) session.set_exit_code(130);
-  if (session.json()) return session.print_json(json_of(answer, prompt, loaded.load_seconds));
+  if (session.json()) return session.print_json(json_of(answer, prompt.text, loaded.load_seconds));
   session.print("\n");
   const auto pace = [](double rate) { return rate > 0 ? fmt::format(" at {} tok/s", speed_text(rate)) : ""; };
   if (!asked.quiet)
