@@ -151,7 +151,8 @@ void refuse_unread(const Keys& keys, const Architecture& architecture) {
   };
   for (const auto& [key, neutral, also] : kUnread)
     if (const auto value = keys.flag_or_number(key); value && *value != neutral && *value != also)
-      refuse(key, *value, neutral);
+      if (std::ranges::find(architecture.gguf_own_keys, key) == architecture.gguf_own_keys.end())
+        refuse(key, *value, neutral);
   for (const std::string_view cap : {"attn_logit_softcapping", "final_logit_softcapping"})
     if (architecture.read_gguf == nullptr)
       if (const double value = keys.number(cap).value_or(0); value != 0) refuse(cap, value, 0);

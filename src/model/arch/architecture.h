@@ -86,9 +86,10 @@ struct Architecture {
   double gguf_local_rope_base = 0;        // as HfVariant::default_local_rope_base
   bool gguf_longrope = false;             // llama.cpp reads the tensors of longrope for this family
   bool llama_cpp_slides = false;          // llama.cpp runs this family within its window
-  bool gguf_expert_width = false;   // GGUF files have a key for the experts' width; else it is feed_forward_length
-  bool rotates_partly = false;      // positions may turn only the first channels of a head
-  std::vector<HfVariant> variants;  // the first one is written when a GGUF file becomes a directory
+  bool gguf_expert_width = false;  // GGUF files have a key for the experts' width; else it is feed_forward_length
+  bool rotates_partly = false;     // positions may turn only the first channels of a head
+  std::vector<std::string_view> gguf_own_keys = {};  // that this family reads and others must not set
+  std::vector<HfVariant> variants;                   // the first one is written when a GGUF file becomes a directory
   std::vector<TensorName> names;
   Graph (*draw_begin)(const ModelConfig& config) = nullptr;  // -> the stream
   Graph (*draw_layer)(const ModelConfig& config, std::int64_t layer) = nullptr;
