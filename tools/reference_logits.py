@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import pathlib
+import zlib
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -222,7 +223,25 @@ TINY = {
         partial_rotary_factor=0.5,
         rms_norm_eps=1.5625e-07,
     ),
+    "tiny_mistral3": dict(
+        LLAMA,
+        architectures=["Ministral3ForCausalLM"],
+        model_type="ministral3",
+        head_dim=24,
+        rope_parameters={
+            "rope_type": "yarn",
+            "rope_theta": 10000.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 16,
+            "beta_fast": 24.0,
+            "beta_slow": 2.0,
+            "mscale": 1.0,
+            "mscale_all_dim": 1.0,
+            "llama_4_scaling_beta": 0.3,
+        },
+    ),
 }
+FIRST_MODELS = 13  # whose seeds are their places
 # Directory and names of (gate, up, down) of an expert as files have them; the package stacks them in memory.
 EXPERTS = {
     "qwen3_moe": ("mlp", ("gate_proj", "up_proj", "down_proj")),
@@ -268,9 +287,10 @@ def as_loaded(config, stored):
 
 def transformers_config(config):
     """The package's configuration for a config.json with rope_theta and rope_scaling; newer versions of the package want both in one dictionary."""
-    apart = ("rope_theta", "rope_local_base_freq", "rope_scaling", "torch_dtype", "architectures", "model_type")
+    apart = ("rope_theta", "rope_local_base_freq", "rope_scaling", "rope_parameters", "torch_dtype", "architectures", "model_type")
     plain = {k: v for k, v in config.items() if k not in apart}
-    rope = dict(config.get("rope_scaling") or {"rope_type": "default"}, rope_theta=config["rope_theta"])
+    given = config.get("rope_parameters") or config.get("rope_scaling") or {"rope_type": "default"}
+    rope = dict(given, rope_theta=config["rope_theta"])
     if rope.get("type") == "longrope":
         rope = dict(rope, rope_type=rope.pop("type"), partial_rotary_factor=config["partial_rotary_factor"],
                     original_max_position_embeddings=config["original_max_position_embeddings"])
@@ -347,9 +367,10 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.what == "tiny":
-        for seed, name in enumerate(TINY, start=5):
+        for place, name in enumerate(TINY):
             if arguments.only not in (None, name):
                 continue
+            seed = place + 5 if place < FIRST_MODELS else zlib.crc32(name.encode())  # so that the order of later ones is free
             directory = arguments.out / name
             make_tiny(name, directory, seed)
             generator = torch.Generator().manual_seed(seed + 100)

@@ -69,6 +69,13 @@ struct Program::Runner {
     scale_in_place(slots[step.x], batch.tokens * step.width, step.factor, machine.pool);
   }
 
+  void operator()(const ScaledByPosition& step) const {
+    for (const BatchPiece& piece : batch.pieces)
+      for (std::size_t t = 0; t < piece.tokens; ++t)
+        if (const float factor = step.op.factor(piece.position + t); factor != 1)
+          scale_in_place(slots[step.x] + (piece.row + t) * step.width, step.width, factor, machine.pool);
+  }
+
   void operator()(const Capped& step) const { soft_cap(slots[step.x], batch.tokens * step.width, step.cap, machine); }
 
   void operator()(const Accumulate& step) const {

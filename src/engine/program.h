@@ -132,6 +132,11 @@ class Program {
     std::uint64_t width;
     float factor;
   };
+  struct ScaledByPosition {
+    Slot x;
+    std::uint64_t width;
+    PositionScale op;
+  };
   struct Capped {
     Slot x;
     std::uint64_t width;
@@ -175,8 +180,8 @@ class Program {
     Slot from, to;
     std::uint64_t width, begin, from_width;  // channels, the first of them, and how many there are
   };
-  using Step = std::variant<Embed, Norm, Products, Rotate, Attend, GatedActivation, Multiplied, Capped, Choose, Group,
-                            ExpertProducts, Mix, Accumulate, Copy>;
+  using Step = std::variant<Embed, Norm, Products, Rotate, Attend, GatedActivation, Multiplied, ScaledByPosition,
+                            Capped, Choose, Group, ExpertProducts, Mix, Accumulate, Copy>;
   class Compiler;
   struct Runner;
 

@@ -95,7 +95,7 @@ class Program::Compiler {
       if (is_kept(value) || readers.size() != 1) return value;
       const Operation& next = readers.front()->operation;
       if (!std::holds_alternative<Scale>(next) && !std::holds_alternative<SoftCap>(next) &&
-          !std::holds_alternative<Rope>(next))
+          !std::holds_alternative<Rope>(next) && !std::holds_alternative<PositionScale>(next))
         return value;
       value = readers.front()->output;
     }
@@ -203,6 +203,11 @@ class Program::Compiler {
   void compile(const Node& node, const Scale& op) {
     const Slot x = take_over(node.inputs[0], node.output);
     program_.steps_.push_back(Multiplied{x, width_of_slot(node.output), op.factor});
+  }
+
+  void compile(const Node& node, const PositionScale& op) {
+    const Slot x = take_over(node.inputs[0], node.output);
+    program_.steps_.push_back(ScaledByPosition{x, width_of_slot(node.output), op});
   }
 
   void compile(const Node& node, const Slice& op) {

@@ -64,6 +64,10 @@ Value Drawing::gelu(Value x) { return apply(Gelu{}, {x}); }
 
 Value Drawing::scale(Value x, float factor) { return apply(Scale{factor}, {x}); }
 
+Value Drawing::scale_by_position(Value x, float growth, std::uint64_t period) {
+  return apply(PositionScale{growth, period}, {x});
+}
+
 Value Drawing::slice(Value x, std::uint64_t begin, std::uint64_t count) { return apply(Slice{begin, count}, {x}); }
 
 Value Drawing::route(Value logits, Route route) { return apply(route, {logits}); }

@@ -60,6 +60,7 @@ class Drawing {
   Value silu(Value x);
   Value gelu(Value x);
   Value scale(Value x, float factor);
+  Value scale_by_position(Value x, float growth, std::uint64_t period);
   Value slice(Value x, std::uint64_t begin, std::uint64_t count);
   Value soft_cap(Value x, float cap);
   Value route(Value logits, Route route);

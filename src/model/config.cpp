@@ -55,6 +55,8 @@ void check_rope(const RopeConfig& rope, const ConfigKeys& keys) {
   if (rope.scaling == RopeScaling::yarn)
     check(keys.rope_magnitude, static_cast<double>(rope.magnitude),
           std::isfinite(rope.magnitude) && rope.magnitude > 0);
+  check(keys.rope_query_growth, static_cast<double>(rope.query_growth),
+        std::isfinite(rope.query_growth) && rope.query_growth >= 0);
   for (std::size_t i = 0; i < rope.frequency_divisors.size(); ++i)
     if (!std::isfinite(rope.frequency_divisors[i]) || rope.frequency_divisors[i] <= 0)
       refuse(keys, fmt::format("tensor rope_freqs.weight, element {}: divisors must be finite and positive: {}", i,

@@ -29,6 +29,8 @@ struct RopeConfig {
   // longrope: divisors [rotary_dim / 2] of sequences up to original_context and of longer ones.
   std::vector<float> short_factors = {}, long_factors = {};
   float magnitude = 1;  // longrope, yarn: what cosines and sines are multiplied by
+  // yarn: queries at position p are multiplied by 1 + query_growth ln(1 + floor(p / original_context)).
+  float query_growth = 0;
 };
 
 struct ModelConfig {

@@ -36,22 +36,26 @@ const Architecture& find_gguf_architecture(const std::string& name, const std::s
 
 // llama.cpp multiplies by attn_factor what follows from the factor. What turns often and seldom its converter writes
 // for every family, and what is multiplied by under another name.
-void read_yarn(const Keys& keys, double factor, std::uint64_t context, RopeConfig& rope) {
+void read_yarn(const Keys& keys, const Architecture& architecture, double factor, std::uint64_t context,
+               RopeConfig& rope) {
   rope.scaling = RopeScaling::yarn;
   rope.factor = factor;
   rope.original_context = keys.integer("rope.scaling.original_context_length").value_or(context);
   rope.high_frequency_factor = keys.number("rope.scaling.yarn_beta_fast").value_or(kYarnFastTurns);
   rope.low_frequency_factor = keys.number("rope.scaling.yarn_beta_slow").value_or(kYarnSlowTurns);
-  for (const auto& [key, usual] :
-       {std::pair("rope.scaling.yarn_ext_factor", 1.0), std::pair("rope.scaling.yarn_log_multiplier", 0.0)})
-    if (const double value = keys.number(key).value_or(usual); value != usual)
+  const double multiplier = keys.number("rope.scaling.yarn_log_multiplier").value_or(0);
+  const auto require = [&](std::string_view key, double value, double usual) {
+    if (value != usual)
       keys.unsupported(fmt::format("yarn can only be run with {} {}: {}", keys.full(key), usual, value));
-  rope.magnitude =
-      static_cast<float>(keys.number("rope.scaling.yarn_attn_factor")
-                             .value_or(keys.number("rope.scaling.attn_factor").value_or(1) * yarn_magnitude(factor)));
+  };
+  require("rope.scaling.yarn_ext_factor", keys.number("rope.scaling.yarn_ext_factor").value_or(1), 1);
+  if (!architecture.gguf_yarn_keys) require("rope.scaling.yarn_log_multiplier", multiplier, 0);
+  const double usual = yarn_magnitude(factor) / (multiplier == 0 ? 1 : yarn_magnitude(factor, multiplier));
+  rope.magnitude = static_cast<float>(keys.number("rope.scaling.yarn_attn_factor")
+                                          .value_or(keys.number("rope.scaling.attn_factor").value_or(1) * usual));
 }
 
-void read_scaling(const Keys& keys, std::uint64_t context, RopeConfig& rope) {
+void read_scaling(const Keys& keys, const Architecture& architecture, std::uint64_t context, RopeConfig& rope) {
   const auto factor =
       keys.number("rope.scaling.factor") ? keys.number("rope.scaling.factor") : keys.number("rope.scale_linear");
   const bool is_long = rope.scaling == RopeScaling::longrope;  // its tensors say so, with or without the word
@@ -60,7 +64,7 @@ void read_scaling(const Keys& keys, std::uint64_t context, RopeConfig& rope) {
     keys.unsupported(fmt::format("rotary scaling can be none, linear, yarn or, where its tensors are, longrope; {}: {}",
                                  keys.full("rope.scaling.type"), type));
   if (is_long) return;
-  if (type == "yarn" && factor.value_or(0) != 0) return read_yarn(keys, *factor, context, rope);
+  if (type == "yarn" && factor.value_or(0) != 0) return read_yarn(keys, architecture, *factor, context, rope);
   if (keys.number("rope.scaling.attn_factor").value_or(1) != 1)
     keys.unsupported(keys.full("rope.scaling.attn_factor") + " other than 1 cannot be run");
   // A factor of 0 is llama.cpp's way of saying that nothing was set.
@@ -186,6 +190,7 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   names.rope_high = keys.full("rope.scaling.yarn_beta_fast");
   names.rope_low = keys.full("rope.scaling.yarn_beta_slow");
   names.rope_magnitude = keys.full("rope.scaling.attn_factor");
+  names.rope_query_growth = keys.full("attention.temperature_scale");
 
   refuse_unread(keys, architecture);
   const std::uint64_t experts = keys.integer("expert_count").value_or(0);
@@ -240,7 +245,7 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
     names.sliding_rope_base = keys.full("rope.freq_base_swa");
   }
   read_rope_tensors(checkpoint, source, keys, config);
-  read_scaling(keys, config.context, rope);
+  read_scaling(keys, architecture, config.context, rope);
   // llama.cpp does not stretch the positions of layers that slide, but multiplies them by attn_factor, too.
   if (rope.scaling == RopeScaling::yarn && config.sliding_rope)
     config.sliding_rope->magnitude = static_cast<float>(sliding_magnitude(rope));

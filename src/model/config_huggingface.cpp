@@ -2,6 +2,7 @@
 //
 // config.json. A key that is missing means the default of the model's configuration class, not zero.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -23,12 +24,12 @@ using Json = nlohmann::ordered_json;
 using Fields = HuggingFaceFields;
 
 std::string known_types() {
-  std::string text;
+  std::vector<std::string_view> types;  // a wrapper may have several text parts
   for (const Architecture& architecture : all_architectures())
     for (const HfVariant& variant : architecture.variants)
       for (const std::string_view type : {variant.model_type, variant.wrapper_type})
-        if (!type.empty()) text += (text.empty() ? "" : ", ") + std::string(type);
-  return text;
+        if (!type.empty() && std::ranges::find(types, type) == types.end()) types.push_back(type);
+  return fmt::format("{}", fmt::join(types, ", "));
 }
 
 // model_type decides; the class must agree, because other classes of the same type (classifiers, bare bodies) have
@@ -41,9 +42,12 @@ KnownFamily find_family(const Fields& fields) {
       fields.wrong("architectures", "a list of names", *classes);
     class_name = classes->front().get<std::string>();
   }
+  std::string text_type;
+  if (const Json* const text = fields.find("text_config"); text != nullptr && text->is_object())
+    text_type = fields.object("text_config").string("model_type", "");
   if (type.empty() && class_name.empty())
     fields.unsupported(fmt::format("neither model_type nor architectures name a network; known are {}", known_types()));
-  const auto family = find_family_of_type(type, class_name);
+  const auto family = find_family_of_type(type, class_name, text_type);
   if (family) {
     if (!class_name.empty() && class_name != family->class_name())
       fields.unsupported(
@@ -97,8 +101,7 @@ RopeConfig read_yarn(const Fields& fields, RopeConfig rope, std::uint64_t contex
                            ? yarn_magnitude(rope.factor, scale) / yarn_magnitude(rope.factor, scale_of_all)
                            : yarn_magnitude(rope.factor);
   rope.magnitude = static_cast<float>(fields.number("attention_factor", usual));
-  if (fields.number("llama_4_scaling_beta", 0) != 0)
-    fields.unsupported("queries that are scaled by their position cannot be run; llama_4_scaling_beta");
+  rope.query_growth = static_cast<float>(fields.number("llama_4_scaling_beta", 0));
   return rope;
 }
 
@@ -197,6 +200,9 @@ void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& con
   keys.rope_high = group + (is_yarn ? ".beta_fast" : ".high_freq_factor");
   keys.rope_original_context = group + ".original_max_position_embeddings";
   keys.rope_magnitude = group + ".attention_factor";
+  keys.rope_query_growth = group + ".llama_4_scaling_beta";
+  if (rope.query_growth != 0 && !family.architecture->grows_queries)
+    fields.unsupported("queries that grow with their position cannot be run in this family; " + keys.rope_query_growth);
 }
 
 // Which layers slide where a window is there: layer_types says it for each, or the class does.
@@ -283,9 +289,14 @@ void read_biases(const Fields& fields, const HfVariant& variant, ModelConfig& co
 }
 
 void refuse_other_text(const Fields& text, const HfVariant& variant) {
-  if (const std::string type = text.string("model_type", std::string(variant.model_type)); type != variant.model_type)
-    text.unsupported(fmt::format("the text part of {} can only be {}; text_config.model_type: {}", variant.wrapper_type,
-                                 variant.model_type, type));
+  const std::string type = text.string("model_type", std::string(variant.model_type));
+  if (type == variant.model_type) return;
+  std::vector<std::string_view> known;
+  for (const Architecture& architecture : all_architectures())
+    for (const HfVariant& other : architecture.variants)
+      if (other.wrapper_type == variant.wrapper_type) known.push_back(other.model_type);
+  text.unsupported(fmt::format("the text part of {} can only be {}; text_config.model_type: {}", variant.wrapper_type,
+                               fmt::join(known, " or "), type));
 }
 
 }  // namespace

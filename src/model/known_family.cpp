@@ -14,18 +14,26 @@ std::string text_of(const nlohmann::ordered_json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+std::string text_type_of(const nlohmann::ordered_json& config) {
+  const auto text = config.find("text_config");
+  return text != config.end() && text->is_object() ? text_of(*text, "model_type") : std::string();
+}
+
 }  // namespace
 
-std::optional<KnownFamily> find_family_of_type(std::string_view model_type, std::string_view class_name) {
+std::optional<KnownFamily> find_family_of_type(std::string_view model_type, std::string_view class_name,
+                                               std::string_view text_type) {
+  std::optional<KnownFamily> first;
   for (const Architecture& architecture : all_architectures())
     for (const HfVariant& variant : architecture.variants)
       for (const bool is_wrapped : {false, true}) {
         const KnownFamily family{&architecture, &variant, is_wrapped};
         const std::string_view type = is_wrapped ? variant.wrapper_type : variant.model_type;
-        if (!type.empty() && (model_type.empty() ? class_name == family.class_name() : model_type == type))
-          return family;
+        if (type.empty() || (model_type.empty() ? class_name != family.class_name() : model_type != type)) continue;
+        if (!is_wrapped || variant.model_type == text_type) return family;
+        if (!first) first = family;
       }
-  return std::nullopt;
+  return first;
 }
 
 bool has_known_family(const Checkpoint& checkpoint) {
@@ -44,7 +52,7 @@ bool has_known_family(const Checkpoint& checkpoint) {
   if (const auto classes = config.find("architectures");
       classes != config.end() && classes->is_array() && !classes->empty() && classes->front().is_string())
     class_name = classes->front().get<std::string>();
-  const auto family = find_family_of_type(text_of(config, "model_type"), class_name);
+  const auto family = find_family_of_type(text_of(config, "model_type"), class_name, text_type_of(config));
   return family && (class_name.empty() || class_name == family->class_name());
 }
 
@@ -52,12 +60,12 @@ bool is_text_part(const Checkpoint& checkpoint) {
   if (checkpoint.kind() == ContainerKind::gguf || checkpoint.config_json().empty()) return false;
   const auto config = parse_json(checkpoint.config_json(), (checkpoint.path() / "config.json").string());
   if (!config.is_object()) return false;
-  const auto family = find_family_of_type(text_of(config, "model_type"), "");
+  const auto family = find_family_of_type(text_of(config, "model_type"), "", text_type_of(config));
   return family && family->is_wrapped;
 }
 
 nlohmann::ordered_json text_part_config(const nlohmann::ordered_json& config) {
-  const auto family = find_family_of_type(text_of(config, "model_type"), "");
+  const auto family = find_family_of_type(text_of(config, "model_type"), "", text_type_of(config));
   const auto text = config.find("text_config");
   if (!family || !family->is_wrapped || text == config.end() || !text->is_object()) return config;
   nlohmann::ordered_json own = *text;

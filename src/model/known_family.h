@@ -22,8 +22,11 @@ struct KnownFamily {
   std::string_view class_name() const { return is_wrapped ? variant->wrapper_class : variant->class_name; }
 };
 
-// By model_type, or where that is empty by the class that "architectures" names. Nothing: no family has it.
-std::optional<KnownFamily> find_family_of_type(std::string_view model_type, std::string_view class_name);
+// By model_type, or where that is empty by the class that "architectures" names. text_type: the model_type of
+// text_config, which tells apart the text parts that one wrapper may have; where none of them has it, or it is empty,
+// the first. Nothing: no family has it.
+std::optional<KnownFamily> find_family_of_type(std::string_view model_type, std::string_view class_name,
+                                               std::string_view text_type = {});
 
 // False: config.json or general.architecture names a network of no family (an encoder, a vision tower, a newer
 // decoder), another class of a known type (a classifier), or there is no configuration at all. Errors: corrupt.

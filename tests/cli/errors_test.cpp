@@ -44,10 +44,7 @@ TEST_F(Errors, OfUsage) {
          "unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
   expect("quantize " + kTied + " -f q8_0 --fit tight -o x.gguf", 2,
          "unknown fit 'tight'; known are auto, absmax, minmax, search, percentile, entropy, absmean, threshold");
-  expect("synth --shape llama-9 -o x", 2,
-         "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, "
-         "qwen2.5-0.5b, qwen2.5-7b, qwen2.5-14b, qwen2.5-32b, qwen3-0.6b, qwen3-8b, qwen3-30b-a3b, mixtral-8x7b, "
-         "phi-4-mini, phi-4, glm-4-9b, gemma-2-2b, gemma-2-9b, gemma-3-1b, gemma-3-4b");
+  expect_part("synth --shape llama-9 -o x", 2, "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, ");
   expect("synth -o x", 2, "name a shape (--shape llama-3.2-1b) or give at least --hidden, --ffn, --layers and --heads");
   expect("run " + kTied, 2, "give a prompt: -p TEXT, or --prompt-file FILE ('-' for standard input)");
   expect(

@@ -136,6 +136,13 @@ TEST(Reference, NumberByNumber) {
   expect_near(run(cap, cap.soft_cap(cap.input(token_rows(3)), 2), 1, {{0, 2, -1000}}), {0, 2 * std::tanh(1.0F), -2});
 }
 
+TEST(Reference, QueriesGrowWithTheirPosition) {
+  Drawing d;
+  const Value y = d.scale_by_position(d.input(token_rows(1)), 0.5F, 2);
+  expect_near(run(d, y, 5, {{1, 1, 1, -2, 4}}),
+              {1, 1, 1 + 0.5F * std::log(2.0F), -2 - std::log(2.0F), 4 + 2 * std::log(3.0F)});
+}
+
 TEST(Reference, AttentionWithinAWindowAndUnderACap) {
   const std::vector<std::vector<float>> given = {{1, 1, 1}, {1, 2, 3}, {10, 20, 40}};
   const auto attend = [&](const Attention& op) {

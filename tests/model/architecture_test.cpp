@@ -246,8 +246,9 @@ TEST(Conversion, Llama3ScalingIsRecognisedFromItsDivisors) {
 TEST(Architectures, UnknownNameListsTheKnown) {
   const auto [kind, message] = error_of([] { find_architecture("gpt2"); });
   EXPECT_EQ(kind, ErrorKind::unsupported);
-  EXPECT_EQ(message,
-            "unknown architecture; known are llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3, glm, glm4: gpt2");
+  EXPECT_EQ(
+      message,
+      "unknown architecture; known are llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3, glm, glm4, mistral3: gpt2");
 }
 
 }  // namespace

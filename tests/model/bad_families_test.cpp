@@ -67,6 +67,16 @@ INSTANTIATE_TEST_SUITE_P(
             {},
             kCorrupt,
             "sliding_window must be at least 1, or null for none: 0"},
+        Bad{"tiny_mistral3",
+            {{"rope_parameters", {{"rope_type", "default"}, {"llama_4_scaling_beta", 0.1}}}},
+            {},
+            kUnsupported,
+            "queries can only grow with their position where rope_type is yarn; rope_parameters.llama_4_scaling_beta"},
+        Bad{"tiny_yarn",
+            {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4}, {"llama_4_scaling_beta", 0.1}}}},
+            {},
+            kUnsupported,
+            "queries that grow with their position cannot be run in this family; rope_scaling.llama_4_scaling_beta"},
         Bad{"tiny_mistral",
             {{"sliding_window", 0}},
             {},
@@ -379,11 +389,11 @@ TEST(UndrawnNetworks, AreRefusedWithTheirNameAndAHint) {
   model.write(scratch.path());
   const auto [kind, text] = refusal(scratch.path());
   EXPECT_EQ(kind, ErrorKind::unsupported);
-  EXPECT_EQ(text,
-            (scratch / "config.json").string() +
-                ": model_type 'stablelm' is StableLM, which cannot be run: its norms have means; its matrices "
-                "can be inspected, and quantized one by one by the methods rtn and mse; known are llama, mistral, "
-                "mixtral, qwen2, qwen3, qwen3_moe, gemma2, gemma3_text, gemma3, phi3, glm, glm4");
+  EXPECT_TRUE(text.starts_with((scratch / "config.json").string() +
+                               ": model_type 'stablelm' is StableLM, which cannot be run: its norms have means; its "
+                               "matrices can be inspected, and quantized one by one by the methods rtn and mse; known "
+                               "are llama, mistral, "))
+      << text;
   model.config.erase("model_type");
   model.write(scratch.path());
   EXPECT_NE(refusal(scratch.path()).second.find("architectures 'StableLmForCausalLM' is StableLM, which cannot be run"),

@@ -54,6 +54,36 @@ TEST(TextPart, KeysThatAreAbsentMeanWhatTheClassMeans) {
   EXPECT_EQ(c.rope_of(6).base, 1e4);
 }
 
+// One wrapper, two text parts: Mistral Small 3 is a mistral, Ministral 3 a network of its own.
+TEST(TextPart, TheTypeOfTheTextSaysWhichItIs) {
+  ScratchDirectory scratch;
+  const auto read = [&](const nlohmann::json& text) {
+    EditableModel model = EditableModel::read(data_directory() / "tiny_mistral3");
+    model.config = {{"architectures", {"Mistral3ForConditionalGeneration"}},
+                    {"model_type", "mistral3"},
+                    {"text_config", text},
+                    {"vision_config", {{"model_type", "pixtral"}}}};
+    model.write(scratch.path());
+    return SourceModel::open(scratch.path()).config();
+  };
+  const ModelConfig small = read({{"model_type", "mistral"}, {"head_dim", 128}, {"sliding_window", nullptr}});
+  EXPECT_EQ(small.architecture, "llama");
+  EXPECT_EQ(small.heads, 32u);
+  EXPECT_EQ(small.sliding_window, 0u);
+  EXPECT_EQ(read({{"sliding_window", nullptr}}).architecture, "llama");  // what the class takes
+
+  const ModelConfig ministral = read({{"model_type", "ministral3"}});
+  EXPECT_EQ(ministral.architecture, "mistral3");
+  EXPECT_EQ(ministral.layers, 34u);
+  EXPECT_EQ(ministral.rope.scaling, RopeScaling::yarn);
+  EXPECT_EQ(ministral.rope.original_context, 16384u);
+  EXPECT_FLOAT_EQ(ministral.rope.query_growth, 0.1f);
+  EXPECT_EQ(ministral.rope.magnitude, 1);
+  const auto [kind, text] = error_of([&] { read({{"model_type", "pixtral"}}); });
+  EXPECT_EQ(kind, ErrorKind::unsupported);
+  EXPECT_NE(text.find("can only be mistral or ministral3; text_config.model_type: pixtral"), std::string::npos) << text;
+}
+
 TEST(TextPart, ItsOwnConfigurationIsThatOfAModelOfTextAlone) {
   const auto whole = nlohmann::ordered_json::parse(gemma3_with_pictures("language_model.model.", "").config.dump());
   const auto own = text_part_config(whole);

@@ -38,6 +38,7 @@ MODELS = {
                                  "rope_scaling": {"type": "longrope", "short_factor": NEAR, "long_factor": FAR}}),
     "glm": ("tiny_glm", {}),
     "glm4": ("tiny_glm4", {}),
+    "mistral3": ("tiny_mistral3", {}),
 }
 
 

@@ -141,7 +141,7 @@ INSTANTIATE_TEST_SUITE_P(All, CalibratedFamily,
                                          Family{"phi3", "phi3", 12}, Family{"gemma2", "gemma2", 12},
                                          Family{"gemma3", "gemma3", 12}, Family{"mixtral", "llama", 0, 4},
                                          Family{"qwen3moe", "qwen3moe", 0, 4}, Family{"glm", "glm", 0},
-                                         Family{"glm4", "glm4", 0}),
+                                         Family{"glm4", "glm4", 0}, Family{"mistral3", "mistral3", 0}),
                          [](const auto& p) { return p.param.name; });
 
 TEST_P(CalibratedFamily, KeepsItsFunction) {

@@ -14,6 +14,7 @@
 #include "graph/op/linear.h"
 #include "graph/op/mix_experts.h"
 #include "graph/op/multiply.h"
+#include "graph/op/position_scale.h"
 #include "graph/op/rms_norm.h"
 #include "graph/op/rope.h"
 #include "graph/op/route.h"
@@ -27,7 +28,7 @@ namespace nibble {
 template <OperationType... T>
 using OperationList = std::variant<T...>;
 
-using Operation = OperationList<Add, Attention, Embedding, ExpertLinear, Gelu, Linear, MixExperts, Multiply, RmsNorm,
-                                Rope, Route, Scale, Silu, Slice, SoftCap>;
+using Operation = OperationList<Add, Attention, Embedding, ExpertLinear, Gelu, Linear, MixExperts, Multiply,
+                                PositionScale, RmsNorm, Rope, Route, Scale, Silu, Slice, SoftCap>;
 
 }  // namespace nibble

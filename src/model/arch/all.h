@@ -12,13 +12,14 @@ Architecture gemma3_architecture();
 Architecture glm_architecture();
 Architecture glm4_architecture();
 Architecture llama_architecture();
+Architecture mistral3_architecture();
 Architecture phi3_architecture();
 Architecture qwen2_architecture();
 Architecture qwen3_architecture();
 Architecture qwen3moe_architecture();
 
-inline constexpr Architecture (*kArchitectures[])() = {llama_architecture,    qwen2_architecture,  qwen3_architecture,
-                                                       qwen3moe_architecture, gemma2_architecture, gemma3_architecture,
-                                                       phi3_architecture,     glm_architecture,    glm4_architecture};
+inline constexpr Architecture (*kArchitectures[])() = {
+    llama_architecture,  qwen2_architecture, qwen3_architecture, qwen3moe_architecture, gemma2_architecture,
+    gemma3_architecture, phi3_architecture,  glm_architecture,   glm4_architecture,     mistral3_architecture};
 
 }  // namespace nibble

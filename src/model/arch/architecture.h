@@ -88,6 +88,9 @@ struct Architecture {
   bool llama_cpp_slides = false;          // llama.cpp runs this family within its window
   bool gguf_expert_width = false;  // GGUF files have a key for the experts' width; else it is feed_forward_length
   bool rotates_partly = false;     // positions may turn only the first channels of a head
+  bool grows_queries = false;      // queries may grow with their position (RopeConfig::query_growth)
+  bool gguf_yarn_keys =
+      false;  // llama.cpp reads for this family how often yarn's channels turn, and its logarithm's factor
   std::vector<std::string_view> gguf_own_keys = {};  // that this family reads and others must not set
   std::vector<HfVariant> variants;                   // the first one is written when a GGUF file becomes a directory
   std::vector<TensorName> names;

@@ -94,8 +94,10 @@ void write_yarn(const ModelConfig& config, const std::string& prefix, GgufMetada
         fmt::format("llama.cpp multiplies the positions of layers that slide by what an attention_factor differs "
                     "from the usual one; write a directory instead: {}, not {}",
                     given, config.sliding_rope->magnitude));
-  if (rope.high_frequency_factor != kYarnFastTurns || rope.low_frequency_factor != kYarnSlowTurns ||
-      !rope.whole_borders)
+  const bool has_keys = find_architecture(config.architecture).gguf_yarn_keys;
+  const bool turns_as_usual =
+      rope.high_frequency_factor == kYarnFastTurns && rope.low_frequency_factor == kYarnSlowTurns;
+  if ((!turns_as_usual && !has_keys) || !rope.whole_borders)
     throw Error(
         ErrorKind::unsupported,
         fmt::format("llama.cpp runs yarn of this family with beta_fast {}, beta_slow {} and truncate true only; "
@@ -106,7 +108,13 @@ void write_yarn(const ModelConfig& config, const std::string& prefix, GgufMetada
   m.set(prefix + "rope.scaling.factor", GgufValue::of_f32(static_cast<float>(rope.factor)));
   m.set(prefix + "rope.scaling.original_context_length",
         GgufValue::of_u32(static_cast<std::uint32_t>(rope.original_context)));
-  if (!is_usual_yarn(rope))
+  if (!turns_as_usual) {
+    m.set(prefix + "rope.scaling.yarn_beta_fast", GgufValue::of_f32(static_cast<float>(rope.high_frequency_factor)));
+    m.set(prefix + "rope.scaling.yarn_beta_slow", GgufValue::of_f32(static_cast<float>(rope.low_frequency_factor)));
+  }
+  if (has_keys && rope.magnitude == 1)
+    m.set(prefix + "rope.scaling.yarn_log_multiplier", GgufValue::of_f32(1));
+  else if (!is_usual_yarn(rope))
     m.set(prefix + "rope.scaling.attn_factor",
           GgufValue::of_f32(static_cast<float>(static_cast<double>(rope.magnitude) / yarn_magnitude(rope.factor))));
 }

@@ -92,7 +92,9 @@ Graph draw_dense_layer(const ModelConfig& c, std::int64_t layer) {
   const Value h = d.rms_norm(x, "attention_norm", c.norm_epsilon);
   const bool b = c.attention_bias;
   const auto [q, k, v] = d.linears(h, "attention_in", {{"q", query, b}, {"k", key_value, b}, {"v", key_value, b}});
-  const Value mixed = d.attention(d.rope(q, rope), d.rope(k, rope), v, attention_of(c, layer));
+  Value turned = d.rope(q, rope);
+  if (c.rope.query_growth != 0) turned = d.scale_by_position(turned, c.rope.query_growth, c.rope.original_context);
+  const Value mixed = d.attention(turned, d.rope(k, rope), v, attention_of(c, layer));
   x = d.add(x, d.linear(mixed, "attention_out", {"o", c.hidden, c.output_bias}));
   x = d.add(x, draw_mlp(d, d.rms_norm(x, "mlp_norm", c.norm_epsilon), c, layer));
   return std::move(d).finish({x});

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/op/position_scale.h"
+
+#include <cmath>
+
+namespace nibble {
+
+float PositionScale::factor(std::size_t position) const {
+  return static_cast<float>(1 + static_cast<double>(growth) * std::log1p(static_cast<double>(position / period)));
+}
+
+Dimensions PositionScale::output(std::span<const Dimensions> inputs) const {
+  require_drawable(period > 0, kName, "a period of no positions");
+  return inputs[0];
+}
+
+std::vector<WeightUse> PositionScale::weights(std::span<const Dimensions>) const { return {}; }
+
+std::vector<ScalePassage> PositionScale::scale_passages(std::span<const Dimensions>) const {
+  return {{.absorber = {}, .input = 0, .channel_of = {}}};
+}
+
+Cost PositionScale::cost(std::span<const Dimensions> inputs) const { return {.per_token = width_of(inputs[0])}; }
+
+void PositionScale::evaluate(const Operands& operands, std::span<const Dimensions> inputs,
+                             std::span<float> output) const {
+  const std::uint64_t width = width_of(inputs[0]);
+  for (std::size_t i = 0; i < output.size(); ++i) output[i] = factor(i / width) * operands.inputs[0][i];
+}
+
+}  // namespace nibble
