@@ -72,7 +72,7 @@ bool is_binary(std::string_view bytes) {
 
 }  // namespace
 
-std::string foreign_text_kind(std::string_view bytes) {
+std::string foreign_bytes_kind(std::string_view bytes) {
   if (const FileSignature* const known = find_signature(bytes); known != nullptr && !known->as_text.empty())
     return std::string(known->what).append(known->as_text);
   const std::string_view start = bytes.substr(0, kLooked);
@@ -82,6 +82,12 @@ std::string foreign_text_kind(std::string_view bytes) {
   if (has_safetensors_start(start)) return "a safetensors file, which holds weights; give a file of text";
   if (start.size() >= 4 && is_utf16(start)) return "UTF-16 text; convert it to UTF-8";
   if (is_binary(start)) return "binary data; give a file of text";
+  return {};
+}
+
+std::string foreign_text_kind(std::string_view bytes) {
+  if (std::string kind = foreign_bytes_kind(bytes); !kind.empty()) return kind;
+  const std::string_view start = bytes.substr(0, kLooked);
   const bool is_cut = start.size() < bytes.size();
   if (is_json_lines(start, is_cut)) return "JSON lines; write the text that they hold to a text file";
   if (is_json(start, is_cut)) return "JSON; write the text that it holds to a text file";

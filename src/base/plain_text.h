@@ -15,6 +15,8 @@ namespace nibble {
 // What it is instead, and what to do, in words that follow "looks like "; empty for text in UTF-8 or an encoding of its
 // own.
 std::string foreign_text_kind(std::string_view bytes);
+// The same, but JSON is text, too.
+std::string foreign_bytes_kind(std::string_view bytes);
 
 // True when there was one.
 bool drop_byte_order_mark(std::string& text);

@@ -149,7 +149,9 @@ void Session::note(std::string_view text) {
   std::fprintf(stderr, "nibble: %s\n", one_line(text).c_str());
 }
 
-std::string read_text(const std::string& path) {
+std::string text_name(const std::string& path) { return path == "-" ? "standard input" : path; }
+
+std::string read_text_or_nothing(const std::string& path) {
   const bool standard = path == "-";
   std::FILE* const file = standard ? stdin : std::fopen(path.c_str(), "rb");
   if (file == nullptr) {
@@ -165,7 +167,12 @@ std::string read_text(const std::string& path) {
   const int reason = errno;
   if (!standard) std::fclose(file);
   if (failed) throw Error(ErrorKind::io, fmt::format("cannot read the text '{}': {}", path, std::strerror(reason)));
-  if (text.empty()) throw Error(ErrorKind::unsupported, fmt::format("the text is empty: {}", path));
+  return text;
+}
+
+std::string read_text(const std::string& path) {
+  std::string text = read_text_or_nothing(path);
+  if (text.empty()) throw Error(ErrorKind::unsupported, fmt::format("the text is empty: {}", text_name(path)));
   return text;
 }
 
@@ -176,18 +183,35 @@ void Session::add_force_text(CLI::App& verb) {
 
 std::string Session::read_corpus(const std::string& path) {
   std::string text = read_text(path);
-  if (const std::string kind = foreign_text_kind(text); !kind.empty() && !force_text_)
-    throw Error(ErrorKind::unsupported, fmt::format("{}: looks like {} (or insist with --force-text)", path, kind));
+  refuse_foreign(text_name(path), foreign_text_kind(text));
   if (drop_byte_order_mark(text) && text.empty())
-    throw Error(ErrorKind::unsupported, fmt::format("the text is empty: {}", path));
-  if (const std::size_t bad = count_invalid_utf8(text); bad > 0)
-    note(fmt::format("note: {} sequences of bytes in '{}' are no UTF-8 and are read as such", bad, path));
+    throw Error(ErrorKind::unsupported, fmt::format("the text is empty: {}", text_name(path)));
+  note_invalid_utf8(text, text_name(path));
   return text;
+}
+
+std::string Session::read_any_text(const std::string& path) {
+  std::string text = read_text_or_nothing(path);
+  refuse_foreign(text_name(path), foreign_bytes_kind(text));
+  drop_byte_order_mark(text);
+  note_invalid_utf8(text, text_name(path));
+  return text;
+}
+
+void Session::refuse_foreign(const std::string& name, const std::string& kind) const {
+  if (!kind.empty() && !force_text_)
+    throw Error(ErrorKind::unsupported, fmt::format("{}: looks like {} (or insist with --force-text)", name, kind));
+}
+
+void Session::note_invalid_utf8(std::string_view text, const std::string& name) {
+  if (const std::size_t bad = count_invalid_utf8(text); bad > 0)
+    note(fmt::format("note: {}: {} of bytes that {} no UTF-8, read as U+FFFD", name,
+                     bad == 1 ? "a sequence" : fmt::format("{} sequences", bad), bad == 1 ? "is" : "are"));
 }
 
 std::vector<NamedText> Session::read_named_texts(const std::vector<std::string>& paths) {
   std::vector<NamedText> texts;
-  for (const std::string& path : paths) texts.push_back({path == "-" ? "standard input" : path, read_corpus(path)});
+  for (const std::string& path : paths) texts.push_back({text_name(path), read_corpus(path)});
   return texts;
 }
 

@@ -54,6 +54,9 @@ class Session {
   // something else than text, unless it is insisted on. Says how much of it is not UTF-8.
   void add_force_text(CLI::App& verb);
   std::string read_corpus(const std::string& path);
+  // The same, but there may be none, and JSON is text, too.
+  std::string read_any_text(const std::string& path);
+  void note_invalid_utf8(std::string_view text, const std::string& name);
   std::vector<NamedText> read_named_texts(const std::vector<std::string>& paths);
 
   // What is read of the model otherwise than it stands in its files, a line each.
@@ -66,6 +69,8 @@ class Session {
   void note(std::string_view text);  // to standard error, one line
 
  private:
+  void refuse_foreign(const std::string& name, const std::string& kind) const;
+
   std::size_t threads_ = 0;
   bool json_ = false, force_text_ = false;
   int exit_code_ = 0;
@@ -76,6 +81,8 @@ class Session {
 
 // The whole of a text file ("-": standard input). Error(not_found or io) names it; Error(unsupported) when it is empty.
 std::string read_text(const std::string& path);
+std::string read_text_or_nothing(const std::string& path);
+std::string text_name(const std::string& path);  // of messages: "standard input" for "-"
 
 // 0 when all are accepted (or nothing was required), 3 when one is rejected, 4 when one is undecided.
 int exit_code_of(const std::vector<Acceptance>& acceptances);

@@ -17,7 +17,8 @@ namespace {
 using Ids = std::vector<std::int32_t>;
 
 struct Options {
-  std::string model, text, text_file;
+  std::string model, text;
+  std::vector<std::string> text_files;
   bool plain = false, bare = false, pieces = false, count = false, decode = false, lines = false;
 
   EncodeOptions encode() const { return {.add_special = !bare, .parse_special = !plain}; }
@@ -27,6 +28,8 @@ void judge_options(const CLI::App& verb, const Options& options) {
   if (verb.count("text") != 0 && verb.count("--text") != 0)
     throw Error(ErrorKind::invalid_argument,
                 "the text is given twice, by itself and by --text; leave out one of the two");
+  if (options.text_files.size() > 1 && !options.count)
+    throw Error(ErrorKind::invalid_argument, "several files can only be counted; add --count, or give one --text");
   refuse_without_effect(verb, "--force-text", verb.count("text") == 0 && !options.decode && !options.lines,
                         "but for a file or standard input of plain text");
   refuse_without_effect(verb, "--bare", !options.decode, "beside --decode, which adds no tokens");
@@ -46,9 +49,8 @@ Ids parse_ids(std::string_view text, const Tokenizer& tokenizer, const std::stri
     if (error != std::errc() || end != word.data() + word.size())
       throw Error(ErrorKind::unusable_input, fmt::format("{}: not the id of a token: '{}'", where, word.substr(0, 40)));
     if (id < 0 || static_cast<std::size_t>(id) >= tokenizer.vocab_size())
-      throw Error(ErrorKind::unusable_input,
-                  fmt::format("{}: there is no token with this id, the vocabulary has {}: {}", where,
-                              tokenizer.vocab_size(), id));
+      throw Error(ErrorKind::unusable_input, fmt::format("{}: there is no token with this id, ids go from 0 to {}: {}",
+                                                         where, tokenizer.vocab_size() - 1, id));
     ids.push_back(id);
     text.remove_prefix(word.size());
   }
@@ -57,7 +59,8 @@ Ids parse_ids(std::string_view text, const Tokenizer& tokenizer, const std::stri
 std::string parse_json_line(std::string_view line, const std::string& where) {
   const Json json = Json::parse(line, nullptr, false);
   if (!json.is_string())
-    throw Error(ErrorKind::unusable_input, fmt::format("{}: each line is one JSON string, this one is none", where));
+    throw Error(ErrorKind::unusable_input,
+                fmt::format("{}: each line is one JSON string (\"a \\\"quoted\\\" word\"), this one is none", where));
   return json.get<std::string>();
 }
 
@@ -136,15 +139,34 @@ void print_lines(const Options& options, const Tokenizer& tokenizer, std::string
                        list}});
 }
 
+// A line for each file, and what they have together.
+void print_counts(const Options& options, const Tokenizer& tokenizer, Session& session) {
+  Json files = Json::array();
+  std::string out;
+  std::size_t sum = 0;
+  for (const std::string& file : options.text_files) {
+    const std::size_t count = tokenizer.encode(session.read_any_text(file), options.encode()).size();
+    sum += count;
+    out += fmt::format("{} {}\n", count, file);
+    files.push_back({{"name", text_name(file)}, {"count", count}});
+  }
+  if (session.json())
+    return session.print_json({{"tokenizer", tokenizer.kind()}, {"count", sum}, {"files", std::move(files)}});
+  session.print(fmt::format("{}{} in all\n", out, sum));
+}
+
 void tokenize(const CLI::App& verb, const Options& options, Session& session) {
   judge_options(verb, options);
-  const std::string file = options.text_file.empty() ? "-" : options.text_file;
-  const std::string name = verb.count("text") != 0 ? "the text" : file == "-" ? "standard input" : file;
-  const bool is_plain = !options.decode && !options.lines;
-  const std::string text = verb.count("text") != 0 ? options.text
-                           : is_plain              ? session.read_corpus(file)
-                                                   : read_text(file);
+  const bool is_given = verb.count("text") != 0 && options.text != "-";
+  const std::string file = options.text_files.empty() ? "-" : options.text_files.front();
+  const std::string name = is_given ? "the text" : text_name(file);
   const Tokenizer tokenizer = open_tokenizer(options.model);
+  if (options.text_files.size() > 1) return print_counts(options, tokenizer, session);
+  const bool is_plain = !options.decode && !options.lines;
+  const std::string text = is_given   ? options.text
+                           : is_plain ? session.read_any_text(file)
+                                      : read_text_or_nothing(file);
+  if (is_given && is_plain) session.note_invalid_utf8(text, name);
   if (options.lines) return print_lines(options, tokenizer, text, name, session);
   if (options.decode) return print_decoded(options, tokenizer, text, name, session);
   if (options.pieces || (session.json() && !options.count)) return print_pieces(options, tokenizer, text, session);
@@ -164,13 +186,17 @@ void add_tokenize(CLI::App& app, Session& session) {
       "\"<s>Tom's "
       "cat\"\n"
       "  nibble tokenize tokenizer.json --count --text book.txt\n  nibble tokenize models/tale-4M --decode \"1 42 7\"\n"
-      "  nibble tokenize tekken.json --lines --text texts.jsonl      a JSON string on every line\n\n"
-      "Without a text standard input is read.");
+      "  nibble tokenize tekken.json --lines --text texts.jsonl      a JSON string on every line\n"
+      "  nibble tokenize model.gguf --count --text a.txt --text b.txt\n\n"
+      "Without a text, or for '-', standard input is read. A text that begins with '-' stands behind '--': nibble "
+      "tokenize MODEL -- -x");
   verb->add_option("model", options->model,
                    "Hugging Face directory, .gguf, or a vocabulary alone (tokenizer.json, tokenizer.model ...)")
       ->required();
   verb->add_option("text", options->text, "Text to cut into tokens, or ids (--decode)");
-  verb->add_option("--text", options->text_file, "File with the text ('-': standard input)");
+  verb->add_option("--text", options->text_files,
+                   "File with the text ('-': standard input); with --count more than once")
+      ->check([](const std::string& path) { return path.empty() ? "name a file" : std::string(); });
   session.add_force_text(*verb);
   verb->add_flag("--no-special", options->plain,
                  "Take the text of control tokens for plain text; with --decode, leave control tokens out");

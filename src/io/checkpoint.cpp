@@ -126,10 +126,14 @@ std::optional<std::string> Checkpoint::read_side_file(std::string_view file_name
   if (!is_plain_file_name(file_name))
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("not the name of a file in a directory: {}", quote_name(file_name)));
-  auto text = read_small_file(state_->path / file_name, kMaxSideFile);
+  return nibble::read_side_file(state_->path, file_name);
+}
+
+std::optional<std::string> read_side_file(const std::filesystem::path& directory, std::string_view file_name) {
+  auto text = read_small_file(directory / file_name, kMaxSideFile);
   if (text)
     if (const auto foreign = describe_foreign_text(*text))
-      throw Error(ErrorKind::corrupt, fmt::format("{}: this is {}", (state_->path / file_name).string(), *foreign));
+      throw Error(ErrorKind::corrupt, fmt::format("{}: this is {}", (directory / file_name).string(), *foreign));
   return text;
 }
 

@@ -43,6 +43,9 @@ void refuse_foreign_weights(const MappedFile& file);
 // The whole of a small file, at most `limit` bytes; nullopt when it is not there.
 std::optional<std::string> read_small_file(const std::filesystem::path& path, std::uint64_t limit);
 
+// One of the small files beside weights; nullopt when it is not there. Error(corrupt): it is something else than text.
+std::optional<std::string> read_side_file(const std::filesystem::path& directory, std::string_view file_name);
+
 // Whether something is at `path`; false, too, where the system will not say (names too long, closed directories).
 bool is_there(const std::filesystem::path& path) noexcept;
 

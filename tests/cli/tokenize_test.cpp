@@ -87,6 +87,59 @@ TEST_F(Tokenize, LinesAreAnsweredByLines) {
   EXPECT_TRUE(json["ids"][1].empty());
 }
 
+// "Caf" and the word behind the accent stand in the text as the tokenizer spells them; the accented letter, which it
+// composes, does not.
+TEST_F(Tokenize, PositionsEndWhereTheTextIsSpeltOtherwise) {
+  nlohmann::json tokenizer = nlohmann::json::parse(read_text(std::filesystem::path(kTale) / "tokenizer.json"));
+  tokenizer["normalizer"] = {{"type", "NFC"}};
+  scratch_.write("nfc.json", tokenizer.dump());
+  const std::string text = "Cafe\xCC\x81 cat";
+  const nlohmann::json json = run("nfc.json --bare --json '" + text + "'").json();
+  const auto& pieces = json["pieces"];
+  EXPECT_EQ(pieces.front()["bytes"][0], 0u);
+  EXPECT_EQ(pieces.back()["bytes"], nlohmann::json({6u, 10u})) << pieces;
+  EXPECT_EQ(pieces.back()["characters"], nlohmann::json({5u, 9u}));
+  EXPECT_TRUE(std::ranges::any_of(pieces, [](const auto& piece) { return piece["bytes"].is_null(); })) << pieces;
+}
+
+TEST_F(Tokenize, ADirectoryNeedsNoWeights) {
+  std::filesystem::create_directory(scratch_ / "vocabulary");
+  std::filesystem::copy_file(std::filesystem::path(kTale) / "tokenizer.json", scratch_ / "vocabulary/tokenizer.json");
+  EXPECT_EQ(run("vocabulary cat").out, run(kTale + " cat").out);
+  EXPECT_EQ(run(kTale + "/model.safetensors cat").out, run(kTale + " cat").out);
+  std::filesystem::create_directory(scratch_ / "nothing-in-it");
+  EXPECT_NE(run("nothing-in-it cat", 1).error.find("nothing-in-it"), std::string::npos);
+}
+
+TEST_F(Tokenize, FilesAreCounted) {
+  scratch_.write("a.txt", "Once upon a time");
+  scratch_.write("b.txt", "");
+  scratch_.write("c.json", "{\"a\": 1}");
+  const auto count = [](const std::string& text) { return bundled().encode(text).size(); };
+  const std::size_t a = count("Once upon a time"), b = count(""), c = count("{\"a\": 1}");
+  const std::string files = " --count --text a.txt --text b.txt --text c.json";
+  EXPECT_EQ(run(kTale + files).out, std::to_string(a) + " a.txt\n" + std::to_string(b) + " b.txt\n" +
+                                        std::to_string(c) + " c.json\n" + std::to_string(a + b + c) + " in all\n");
+  const nlohmann::json json = run(kTale + files + " --json").json();
+  EXPECT_EQ(json["count"], a + b + c);
+  EXPECT_EQ(json["files"][2], nlohmann::json({{"name", "c.json"}, {"count", c}}));
+  EXPECT_NE(run(kTale + " --text a.txt --text b.txt", 2).error.find("--count"), std::string::npos);
+  EXPECT_EQ(run(kTale + " -").out, run(kTale + " ''").out);  // standard input, which is empty here
+}
+
+TEST_F(Tokenize, BytesThatAreNoTextAreTold) {
+  scratch_.write("bad.txt",
+                 "a\xFF"
+                 "b");
+  const CommandResult result = run(kTale + " --bare --json --text bad.txt");
+  EXPECT_NE(result.error.find("bad.txt: a sequence of bytes that is no UTF-8, read as U+FFFD"), std::string::npos)
+      << result.error;
+  EXPECT_EQ(result.json()["pieces"].back()["bytes"], nlohmann::json({4u, 5u}));
+  scratch_.write("notes", "# A title\n");
+  EXPECT_NE(run("notes cat", 1).error.find("a tokenizer is tokenizer.json"), std::string::npos);
+  EXPECT_NE(run(kTale + " --text ''", 2).error.find("name a file"), std::string::npos);
+}
+
 TEST_F(Tokenize, WhatIsAtFaultIsNamed) {
   EXPECT_NE(run(kTale + " --decode '1 2 99999999'", 1).error.find("99999999"), std::string::npos);
   EXPECT_NE(run(kTale + " --decode '1 two'", 1).error.find("'two'"), std::string::npos);

@@ -103,12 +103,20 @@ Tokenizer Tokenizer::from_checkpoint(const Checkpoint& checkpoint) {
   return Tokenizer(std::make_unique<const State>(State{read_directory(files)}));
 }
 
+Tokenizer Tokenizer::from_directory(const std::filesystem::path& directory) {
+  const TokenizerFiles files{directory, [&](const std::string& name) { return read_side_file(directory, name); }};
+  return Tokenizer(std::make_unique<const State>(State{read_directory(files)}));
+}
+
 bool Tokenizer::available(const Checkpoint& checkpoint) {
   if (checkpoint.kind() == ContainerKind::gguf)
     return checkpoint.gguf().string("tokenizer.ggml.model").value_or("none") != "none";
-  if (checkpoint.kind() != ContainerKind::huggingface) return false;
-  return std::ranges::any_of(named_files(), [&checkpoint](const NamedFile& file) {
-    return file.role != FileRole::settings && is_there(checkpoint.path() / file.name);
+  return checkpoint.kind() == ContainerKind::huggingface && available(checkpoint.path());
+}
+
+bool Tokenizer::available(const std::filesystem::path& directory) {
+  return std::ranges::any_of(named_files(), [&directory](const NamedFile& file) {
+    return file.role != FileRole::settings && is_there(directory / file.name);
   });
 }
 

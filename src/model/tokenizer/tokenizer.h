@@ -29,9 +29,12 @@ class Tokenizer {
   // beside it), else tokenizer.model, else vocab.json with merges.txt, or GGUF metadata. Errors: not_found (nothing
   // there, or tokenizer.ggml.model = none), corrupt, unsupported (tokenizers in other files).
   static Tokenizer from_checkpoint(const Checkpoint& checkpoint);
+  // Of a directory with or without weights, as from_checkpoint of one with them.
+  static Tokenizer from_directory(const std::filesystem::path& directory);
   // True when the checkpoint has something that from_checkpoint would try, by the names of its files or a key: nothing
   // is read.
   static bool available(const Checkpoint& checkpoint);
+  static bool available(const std::filesystem::path& directory);
   // The files of a directory that make up tokenizers, those of kinds that are not read here too.
   static std::vector<std::string> file_names();
 

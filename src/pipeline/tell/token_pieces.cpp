@@ -17,25 +17,62 @@ constexpr std::uint64_t kMaxVocabulary = 512u << 20;
 
 bool begins_character(char byte) noexcept { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }
 
-// Where each piece lies when all of them, one behind the other, are the text, but for a blank that SentencePiece puts
-// before it.
+// What a piece stands for at this place of the text; nothing: something else stands there. SentencePiece puts a blank
+// before a word that has none.
+std::optional<std::size_t> length_at(std::string_view text, std::string_view piece) {
+  if (text.starts_with(piece)) return piece.size();
+  if (piece.starts_with(' ') && text.starts_with(piece.substr(1))) return piece.size() - 1;
+  return std::nullopt;
+}
+
+TextRange characters_of(std::string_view text, const TextRange& bytes, std::size_t begun_before) {
+  const std::string_view part = text.substr(bytes.begin, bytes.end - bytes.begin);
+  const bool goes_on = !part.empty() && !begins_character(part.front());
+  const auto begun = static_cast<std::size_t>(std::ranges::count_if(part, begins_character));
+  return {begun_before - (goes_on ? 1 : 0), begun_before + begun};
+}
+
+// Where each piece lies, from the front up to the first and from the back down to the last that the text does not have
+// as it is spelled.
 void find_ranges(std::string_view text, std::vector<TokenPiece>& pieces) {
-  std::string joined;
-  for (const TokenPiece& piece : pieces) joined += piece.text;
-  const std::size_t added = joined.size() == text.size() + 1 && joined.front() == ' ' ? 1 : 0;
-  if (std::string_view(joined).substr(added) != text) return;
-  std::size_t at = 0, character = 0;  // behind the pieces so far; `character`: whole characters
-  for (TokenPiece& piece : pieces) {
+  std::size_t at = 0, first = 0;
+  for (; first < pieces.size(); ++first) {
+    TokenPiece& piece = pieces[first];
     if (piece.text.empty()) continue;
-    const std::size_t end = at + piece.text.size();
-    const TextRange bytes{std::max(at, added) - added, end - added};
-    const std::string_view part = text.substr(bytes.begin, bytes.end - bytes.begin);
-    const auto begun = static_cast<std::size_t>(std::ranges::count_if(part, begins_character));
-    const bool goes_on = !part.empty() && !begins_character(part.front());
-    piece.bytes = bytes;
-    piece.characters = TextRange{character - (goes_on ? 1 : 0), character + begun};
-    character += begun;
-    at = end;
+    const auto length = length_at(text.substr(at), piece.text);
+    if (!length) break;
+    piece.bytes = TextRange{at, at + *length};
+    at += *length;
+  }
+  std::size_t end = text.size();
+  for (std::size_t last = pieces.size(); last-- > first;) {
+    TokenPiece& piece = pieces[last];
+    if (piece.text.empty()) continue;
+    if (end < at + piece.text.size() || !text.substr(0, end).ends_with(piece.text)) break;
+    piece.bytes = TextRange{end - piece.text.size(), end};
+    end -= piece.text.size();
+  }
+  std::size_t counted = 0, begun = 0;  // characters that begin before `counted`
+  for (TokenPiece& piece : pieces) {
+    if (!piece.bytes) continue;
+    const auto between = text.substr(counted, piece.bytes->begin - counted);
+    begun += static_cast<std::size_t>(std::ranges::count_if(between, begins_character));
+    piece.characters = characters_of(text, *piece.bytes, begun);
+    begun = piece.characters->end;
+    counted = piece.bytes->end;
+  }
+}
+
+// A directory that has no tokenizer itself: a folder of a hub's cache, or none.
+Tokenizer open_in_checkpoint(const std::filesystem::path& path) {
+  try {
+    return Tokenizer::from_checkpoint(Checkpoint::open(path));
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+    throw Error(ErrorKind::not_found,
+                fmt::format("{}: neither a model nor a tokenizer (tokenizer.json, tokenizer.model, tekken.json, "
+                            "vocab.json with merges.txt) is here; give such a file if it has another name",
+                            path.string()));
   }
 }
 
@@ -44,16 +81,28 @@ void find_ranges(std::string_view text, std::vector<TokenPiece>& pieces) {
 Tokenizer open_tokenizer(const std::filesystem::path& path) {
   std::error_code ignored;
   const std::string extension = path.extension().string();
-  const bool is_json = extension == ".json";
-  if (!std::filesystem::is_regular_file(path, ignored) || extension == ".gguf" || extension == ".safetensors")
+  if (std::filesystem::is_directory(path, ignored) && Tokenizer::available(path))
+    return Tokenizer::from_directory(path);
+  if (std::filesystem::is_directory(path, ignored)) return open_in_checkpoint(path);
+  if (!std::filesystem::is_regular_file(path, ignored) || extension == ".gguf")
     return Tokenizer::from_checkpoint(Checkpoint::open(path));
+  const std::filesystem::path beside = path.has_parent_path() ? path.parent_path() : ".";
+  if (extension == ".safetensors") return Tokenizer::from_directory(beside);
   const std::string text = read_small_file(path, kMaxVocabulary).value_or("");
   if (text.starts_with("GGUF")) return Tokenizer::from_checkpoint(Checkpoint::open(path));
   if (const auto foreign = describe_foreign_text(text))
     throw Error(ErrorKind::corrupt, fmt::format("{}: this is {}", path.string(), *foreign));
-  if (!is_json) return Tokenizer::from_sentencepiece(text, path.string());
-  const auto config = read_small_file(path.parent_path() / "tokenizer_config.json", kMaxVocabulary);
-  return Tokenizer::from_json(text, config.value_or(""), path.string());
+  if (extension == ".json") {
+    const auto config = read_small_file(beside / "tokenizer_config.json", kMaxVocabulary);
+    return Tokenizer::from_json(text, config.value_or(""), path.string());
+  }
+  try {
+    return Tokenizer::from_sentencepiece(text, path.string());
+  } catch (const Error& error) {
+    throw Error(error.kind(), fmt::format("{} (a tokenizer is tokenizer.json, tekken.json, a SentencePiece model, "
+                                          "tiktoken's ranks, a GGUF file, or a directory with one of them)",
+                                          error.what()));
+  }
 }
 
 std::vector<TokenPiece> list_pieces(const Tokenizer& tokenizer, std::string_view text, const EncodeOptions& options) {

@@ -19,8 +19,9 @@
 
 namespace nibble {
 
-// Of a model, or of a vocabulary alone: tokenizer.json, tokenizer.model, tekken.json, tiktoken's ranks, by any name,
-// with the tokenizer_config.json beside a file that ends in .json. Errors as SourceModel::open's and Tokenizer's.
+// Of a model, of a directory without weights, or of a vocabulary alone: tokenizer.json, tokenizer.model, tekken.json,
+// tiktoken's ranks, by any name, with the tokenizer_config.json beside a file that ends in .json. Errors as
+// SourceModel::open's and Tokenizer's; corrupt (a file that is none of these).
 Tokenizer open_tokenizer(const std::filesystem::path& path);
 
 struct TextRange {
@@ -32,8 +33,9 @@ struct TokenPiece {
   std::string spelling;  // in the vocabulary
   std::string text;      // the bytes that it adds to running text; empty for tokens put around the text
   bool special = false;
-  // Of the text, in bytes and in characters (a character that several tokens make belongs to all of them). Nothing
-  // where the tokenizer changes the text before it cuts it, and for tokens put around the text.
+  // Of the text, in bytes and in characters (a character that several tokens make belongs to all of them), where each
+  // sequence of bytes that is no UTF-8 counts as U+FFFD. Nothing where the tokenizer changes the text before it cuts
+  // it, between the first such place and the last, and for tokens put around the text.
   std::optional<TextRange> bytes, characters;
 };
 
