@@ -36,8 +36,9 @@ class SequencePoint {
   std::shared_ptr<const State> state_;
 };
 
-// What a model remembers of one sequence of tokens: keys and values. Holds its own memory and may outlive the model
-// that made it. One thread at a time; different sequences may be used from different threads.
+// What a model remembers of one sequence of tokens: keys and values, and the states of layers that recur. Holds its own
+// memory and may outlive the model that made it. One thread at a time; different sequences may be used from different
+// threads.
 class Sequence {
  public:
   struct State;
@@ -50,6 +51,7 @@ class Sequence {
   std::size_t capacity() const noexcept;  // how long it may become
   std::uint64_t resident_bytes() const noexcept;
   void clear() noexcept;
+  // Of a model with layers that recur a point has a copy of their states.
   SequencePoint save() const;
   // point: saved by this sequence since it was last cleared or went back behind it; may be gone back to more than once.
   // Error(invalid_argument): of another sequence, or of a longer one.
@@ -94,8 +96,9 @@ class LoadedModel {
   // Appends tokens to several sequences at once, each at a position of its own: weights are read once for all of them.
   // Each gets the same bits as alone, however its tokens are spread over calls. logits: [sum of tokens.size() -
   // first_logits, vocabulary], in the order of inputs. progress: stage "read", in tokens. Errors, after which no
-  // sequence has become longer: unusable_input (an id outside the vocabulary), invalid_argument (a sequence that is too
-  // short, given twice or of another model; logits of another size), cancelled.
+  // sequence has become longer (and those of models with layers that recur may be empty): unusable_input (an id outside
+  // the vocabulary), invalid_argument (a sequence that is too short, given twice or of another model; logits of another
+  // size), cancelled.
   void step(std::span<const SequenceInput> inputs, std::span<float> logits, const ProgressCallback& progress = {});
 
   // One sequence alone: the logits for what follows the last token, [vocabulary].

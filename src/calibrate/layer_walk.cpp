@@ -26,7 +26,7 @@ Program head_program(const DrawnGraph& end, RotaryTables& rotary) {
 std::optional<Program> program_behind(const Graph& graph, ValueId value, RotaryTables& rotary) {
   if (graph.outputs.front() == value) return std::nullopt;
   Program program(graph, {.given = {value}, .wanted = graph.outputs}, rotary);
-  if (!program.linears().empty() || !program.norms().empty() || program.place_of(0) != 0)
+  if (!program.linears().empty() || !program.vectors().empty() || program.place_of(0) != 0)
     throw Error(ErrorKind::unsupported,
                 "text cannot be walked through a network that has weights behind its embedding or its head");
   return program;
@@ -172,7 +172,7 @@ void LayerWalk::run(const Program& program, const LayerWeights& layer, const Pro
     weights.biases.push_back(use.bias.empty() ? std::span<const float>{}
                                               : std::span<const float>(layer.at(use.bias).values));
   }
-  for (const std::string& norm : program.norms()) weights.norms.emplace_back(layer.at(norm).values);
+  for (const std::string& part : program.vectors()) weights.vectors.emplace_back(layer.at(part).values);
   const BatchPiece piece{.row = 0, .tokens = length(), .position = 0};
   std::vector<KvLayer*> caches;
   for (const KeyValueState& state : layer.drawing().graph.states)
@@ -181,7 +181,15 @@ void LayerWalk::run(const Program& program, const LayerWeights& layer, const Pro
         caches.push_back(&cache);
         break;
       }
-  program.run({.tokens = length(), .pieces = {&piece, 1}, .caches = caches}, weights, bound, workspace_, machine_);
+  // Every window begins as a text does.
+  std::vector<float*> memories;
+  for (std::size_t i = 0; i < layer.drawing().graph.recurrent.size(); ++i) {
+    memories_.resize(std::max(memories_.size(), i + 1));
+    memories_[i].assign(static_cast<std::size_t>(layer.drawing().graph.recurrent[i].numbers), 0.0f);
+    memories.push_back(memories_[i].data());
+  }
+  program.run({.tokens = length(), .pieces = {&piece, 1}, .caches = caches, .memories = memories}, weights, bound,
+              workspace_, machine_);
 }
 
 float* LayerWalk::place(std::size_t store, std::size_t window) const {
@@ -225,7 +233,7 @@ std::span<const float> LayerWalk::head_inputs(std::span<const float> final_norm,
   costly_.window.reset();
   input_.resize(length() * network_.end().find_site(kHeadSite)->width);
   const BatchPiece piece{.row = 0, .tokens = length(), .position = 0};
-  const ProgramWeights weights{.linears = {}, .biases = {}, .norms = {final_norm}};
+  const ProgramWeights weights{.linears = {}, .biases = {}, .vectors = {final_norm}};
   const std::array given = {place(0, window)}, wanted = {input_.data()};
   head_inputs_.run({.tokens = length(), .pieces = {&piece, 1}}, weights, {given, wanted}, workspace_, machine_);
   return input_;

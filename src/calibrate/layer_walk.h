@@ -159,8 +159,9 @@ class LayerWalk {
   std::set<std::string, std::less<>> routers_;  // stay in floating point: rounding would send tokens elsewhere
   // Of one window's attention: a drawing's states, those of one shape one after the other.
   std::vector<std::pair<KeyValueState, KvLayer>> caches_;
-  std::vector<Store> stores_;  // the first one is the stream between layers
-  std::size_t visited_ = 0;    // the window that was met last
+  std::vector<std::vector<float>> memories_;  // of one window's recurrent states
+  std::vector<Store> stores_;                 // the first one is the stream between layers
+  std::size_t visited_ = 0;                   // the window that was met last
   Costly costly_;
   std::vector<float> input_;  // of a site, where it is not kept
   // Of experts: of what was asked for last, whose row is whose, and the rows of one.

@@ -22,11 +22,13 @@ Values computable(const DrawnGraph& drawing, std::size_t passed) {
   return made;
 }
 
-// Sums are streams; attention takes all tokens of a window at once; where tokens are sent takes little room.
+// Sums are streams; attention, and what recurs, take all tokens of a window at once; where tokens are sent takes little
+// room.
 bool is_worth_keeping(const Graph& graph, ValueId value) {
   const Node* const node = graph.producer(value);
   return node == nullptr || std::holds_alternative<Add>(node->operation) ||
-         std::holds_alternative<Attention>(node->operation) || std::holds_alternative<Route>(node->operation);
+         std::holds_alternative<Attention>(node->operation) ||
+         std::holds_alternative<GatedDeltaRule>(node->operation) || std::holds_alternative<Route>(node->operation);
 }
 
 void add_roots(const Graph& graph, ValueId value, Values& roots) {

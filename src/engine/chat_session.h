@@ -72,12 +72,15 @@ class ChatSession {
 
  private:
   std::size_t keep_common(const std::vector<std::int32_t>& ids);
+  void go_back(std::size_t length);
+  void step(const SequenceStep& alone, std::span<float> logits, const ProgressCallback& progress);
 
   Decoder& decoder_;
   const Tokenizer& tokenizer_;
   const ModelTemplate& template_;
   KvCache cache_;
   std::vector<std::int32_t> held_;  // whose keys and values the cache has
+  std::vector<SavedPoint> points_;  // of networks that need them, the latest last
 };
 
 }  // namespace nibble

@@ -28,21 +28,21 @@ constexpr std::size_t kMaxBatch = 512;
 // A drawing's weights, in the order in which its program reads them.
 struct LoadedWeights {
   std::vector<PackedLinear> own;
-  std::vector<std::vector<float>> biases, norms;
+  std::vector<std::vector<float>> biases, vectors;
   ProgramWeights program;  // views of these, or of matrices that are the model's
 
   std::uint64_t resident_bytes() const {
     std::uint64_t bytes = 0;
     for (const PackedLinear& linear : own) bytes += linear.resident_bytes();
-    for (const auto* const vectors : {&biases, &norms})
-      for (const std::vector<float>& vector : *vectors) bytes += vector.size() * sizeof(float);
+    for (const auto* const some : {&biases, &vectors})
+      for (const std::vector<float>& vector : *some) bytes += vector.size() * sizeof(float);
     return bytes;
   }
 };
 
 struct Layer {
   const Program* program;
-  std::size_t first_state;  // in a sequence's cache
+  std::size_t first_state, first_recurrent;  // in a sequence's cache
   LoadedWeights weights;
 };
 
@@ -66,33 +66,39 @@ bool has_quantized_weights(const Checkpoint& checkpoint) {
 std::uint64_t KvCache::resident_bytes() const noexcept {
   std::uint64_t bytes = 0;
   for (const Layer& layer : layers_) bytes += layer.pages.resident_bytes();
+  for (const std::vector<float>& numbers : recurrent_) bytes += numbers.size() * sizeof(float);
   return bytes;
 }
 
 void KvCache::clear() noexcept {
   length_ = 0;
+  is_torn_ = false;
+  for (std::vector<float>& numbers : recurrent_) std::ranges::fill(numbers, 0.0f);
   oldest_saved_ = SIZE_MAX;
   give_up_unseen();
 }
 
-SavedPoint KvCache::save() noexcept {
+SavedPoint KvCache::save() {
+  SavedPoint point(length_, recurrent_.empty() ? nullptr : std::make_shared<const RecurrentNumbers>(recurrent_));
   oldest_saved_ = std::min(oldest_saved_, length_);
-  return SavedPoint(length_);
+  return point;
 }
 
 void KvCache::restore(const SavedPoint& point) noexcept {
   length_ = std::min(length_, point.length());
+  for (std::size_t i = 0; i < recurrent_.size(); ++i) std::ranges::copy((*point.recurrent_)[i], recurrent_[i].begin());
+  is_torn_ = false;
   give_up_unseen();
 }
 
 void KvCache::go_back(std::size_t length) noexcept {
+  if (!recurrent_.empty() && (length != length_ || is_torn_)) return clear();
   const bool is_there = std::ranges::all_of(layers_, [&](const Layer& layer) {
     return layer.window == 0 || layer.pages.first_position() <= (length < layer.window ? 0 : length + 1 - layer.window);
   });
-  if (is_there || length_ == length)
-    restore(SavedPoint(length));
-  else
-    clear();
+  if (!is_there && length_ != length) return clear();
+  length_ = std::min(length_, length);
+  give_up_unseen();
 }
 
 std::uint64_t kept_positions(const KeyValueState& state, std::uint64_t capacity) noexcept {
@@ -133,12 +139,14 @@ struct Decoder::State {
   LoadedWeights begin, end;
   std::vector<Layer> layers;
   std::vector<KeyValueState> states;  // of all layers
+  std::vector<RecurrentState> recurrent;
   // Of one batch, kept between calls.
   std::vector<float> stream,
       last;  // [tokens, hidden]: on its way through the layers; rows of several pieces that logits are made of
   std::vector<std::int32_t> ids;
   std::vector<BatchPiece> rows;
   std::vector<KvLayer*> caches;  // [states, pieces]
+  std::vector<float*> memories;  // [recurrent, pieces]
 
   void load(const SourceModel& checkpoint);
   const Program& program_of(const DrawnGraph& drawn);
@@ -175,11 +183,11 @@ LoadedWeights Decoder::State::load_weights(const WeightLoader& loader, const Pro
       shared.emplace(use.part, loader.matrix(use.part, layer));
     loaded.biases.push_back(use.bias.empty() ? std::vector<float>{} : loader.vector(use.bias, layer));
   }
-  for (const std::string& norm : program.norms()) loaded.norms.push_back(loader.vector(norm, layer));
+  for (const std::string& part : program.vectors()) loaded.vectors.push_back(loader.vector(part, layer));
   for (std::size_t i = 0; i < program.linears().size(); ++i)
     loaded.program.linears.push_back(layer >= 0 ? &loaded.own[i] : &shared.at(program.linears()[i].part));
   loaded.program.biases.assign(loaded.biases.begin(), loaded.biases.end());
-  loaded.program.norms.assign(loaded.norms.begin(), loaded.norms.end());
+  loaded.program.vectors.assign(loaded.vectors.begin(), loaded.vectors.end());
   return loaded;
 }
 
@@ -194,8 +202,9 @@ void Decoder::State::load(const SourceModel& checkpoint) {
     const DrawnGraph& drawn = network.layer(i);
     if (program_of(drawn).place_of(0) != 0)
       throw Error(ErrorKind::internal, "a layer's drawing does not leave the stream where it found it");
-    layers.push_back({&program_of(drawn), states.size(), load_weights(loader, program_of(drawn), i)});
+    layers.push_back({&program_of(drawn), states.size(), recurrent.size(), load_weights(loader, program_of(drawn), i)});
     states.insert(states.end(), drawn.graph.states.begin(), drawn.graph.states.end());
+    recurrent.insert(recurrent.end(), drawn.graph.recurrent.begin(), drawn.graph.recurrent.end());
     meter.report(++done, "layers");
   }
   end = load_weights(loader, program_of(network.end()), -1);
@@ -242,6 +251,7 @@ std::uint64_t Decoder::cache_bytes(std::size_t capacity) const {
   std::uint64_t bytes = 0;
   for (const KeyValueState& state : state_->states)
     bytes += KvLayer::bytes_of(kept_positions(state, capacity), state.kv_heads, state.head_dim, state_->kv);
+  for (const RecurrentState& state : state_->recurrent) bytes += state.numbers * sizeof(float);
   return bytes;
 }
 
@@ -254,7 +264,8 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   for (const KeyValueState& state : state_->states)
     numbers +=
         2 * static_cast<double>(state.kv_heads * state.head_dim) * static_cast<double>(kept_positions(state, capacity));
-  const double bytes = numbers * kBits[static_cast<std::size_t>(state_->kv)] / 8;
+  double bytes = numbers * kBits[static_cast<std::size_t>(state_->kv)] / 8;
+  for (const RecurrentState& state : state_->recurrent) bytes += static_cast<double>(state.numbers) * sizeof(float);
   const std::uint64_t available = bytes < static_cast<double>(kLittle) ? kLittle : available_memory();
   const auto refuse = [&] {
     throw Error(ErrorKind::resource,
@@ -270,6 +281,8 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   try {
     for (const KeyValueState& state : state_->states)
       cache.layers_.push_back({KvLayer(capacity, state.kv_heads, state.head_dim, state_->kv), state.window});
+    for (const RecurrentState& state : state_->recurrent)
+      cache.recurrent_.emplace_back(static_cast<std::size_t>(state.numbers));
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::resource) refuse();
     throw;
@@ -293,6 +306,8 @@ void Decoder::fill(KvCache& cache, std::size_t length) const {
     }
     cache.give_up_unseen();
   }
+  for (std::vector<float>& numbers : cache.recurrent_)
+    for (float& number : numbers) number = static_cast<float>(0.1 * random.normal());
 }
 
 // --- the forward pass ------------------------------------------------------------------------------------------------
@@ -303,6 +318,7 @@ void Decoder::State::fill_batch(std::span<const Piece> pieces, std::size_t token
   ids.clear();
   rows.clear();
   caches.clear();
+  memories.clear();
   for (const Piece& piece : pieces) {
     ids.insert(ids.end(), piece.tokens.begin(), piece.tokens.end());
     rows.push_back({piece.row, piece.count(), piece.cache->length()});
@@ -310,6 +326,8 @@ void Decoder::State::fill_batch(std::span<const Piece> pieces, std::size_t token
   }
   for (std::size_t state = 0; state < states.size(); ++state)
     for (const Piece& piece : pieces) caches.push_back(&piece.cache->layers_[state].pages);
+  for (std::size_t state = 0; state < recurrent.size(); ++state)
+    for (const Piece& piece : pieces) memories.push_back(piece.cache->recurrent_[state].data());
 }
 
 // Logits of the tokens that want them; returns how many rows that made.
@@ -338,18 +356,21 @@ std::size_t Decoder::State::run_batch(std::span<const Piece> pieces, std::size_t
     if (visitor) visitor({passed, first_token, std::span(stream).first(tokens * config.hidden)});
   };
   fill_batch(pieces, tokens);
+  for (const Piece& piece : pieces) piece.cache->is_torn_ = true;
   float* const x = stream.data();
   program_of(network.begin())
       .run({.tokens = tokens, .pieces = rows, .ids = ids}, begin.program, {{}, {&x, 1}}, workspace, machine);
   show(0);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const std::span<KvLayer* const> own = std::span(caches).subspan(layers[i].first_state * pieces.size());
-    layers[i].program->run({.tokens = tokens, .pieces = rows, .caches = own}, layers[i].weights.program,
-                           {{&x, 1}, {&x, 1}}, workspace, machine);
+    const std::span<float* const> remembered = std::span(memories).subspan(layers[i].first_recurrent * pieces.size());
+    layers[i].program->run({.tokens = tokens, .pieces = rows, .caches = own, .memories = remembered},
+                           layers[i].weights.program, {{&x, 1}, {&x, 1}}, workspace, machine);
     show(i + 1);
   }
   for (const Piece& piece : pieces) {
     piece.cache->length_ += piece.count();
+    piece.cache->is_torn_ = false;
     piece.cache->give_up_unseen();
   }
   return logits_of(pieces, logits);

@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/attention/attention.h"
@@ -29,6 +30,9 @@ struct DecoderOptions {
   ProgressCallback progress = {};  // stage "load"
 };
 
+// What a network's recurrent states hold of one sequence, by state.
+using RecurrentNumbers = std::vector<std::vector<float>>;
+
 // A point of a sequence to go back to. What a network remembers cannot always be cut short, so a point is saved when it
 // is passed.
 class SavedPoint {
@@ -37,26 +41,32 @@ class SavedPoint {
 
  private:
   friend class KvCache;
-  explicit SavedPoint(std::size_t length) : length_(length) {}
+  SavedPoint(std::size_t length, std::shared_ptr<const RecurrentNumbers> recurrent)
+      : length_(length), recurrent_(std::move(recurrent)) {}
   std::size_t length_;  // of keys and values; they stay where they are until others are put in their place
+  std::shared_ptr<const RecurrentNumbers> recurrent_;  // a copy; null: there are none
 };
 
-// Keys and values of one sequence, in pages that come as positions are filled. Move-only. length: how many positions
-// are filled. Layers that see a window keep the pages that it may still see, from the end or from the oldest saved
-// point, and use the older ones again.
+// What is remembered of one sequence: keys and values, in pages that come as positions are filled, and the recurrent
+// states of networks that have some, which know their end only. Move-only. length: how many positions are filled.
+// Layers that see a window keep the pages that it may still see, from the end or from the oldest saved point, and use
+// the older ones again.
 class KvCache {
  public:
   std::size_t length() const noexcept { return length_; }
   std::size_t capacity() const noexcept { return capacity_; }
   void clear() noexcept;
   // Until the cache is cleared, what the point needs is kept: layers with a window grow beyond it as the sequence goes
-  // on.
-  SavedPoint save() noexcept;
+  // on. The point has a copy of recurrent states.
+  SavedPoint save();
   // point: saved by this cache, since it was last cleared or went back behind it; may be gone back to more than once.
   void restore(const SavedPoint& point) noexcept;
-  // To an earlier length without a point; where what that sees is gone, as behind a window, to none. length() says.
+  // To an earlier length without a point; where what that sees is gone, as behind a window or in a recurrent state, to
+  // none. length() says.
   void go_back(std::size_t length) noexcept;
-  std::uint64_t resident_bytes() const noexcept;  // of the pages that are there
+  // Only to saved points, and to the beginning.
+  bool needs_points() const noexcept { return !recurrent_.empty(); }
+  std::uint64_t resident_bytes() const noexcept;  // of the pages that are there, and of recurrent states
 
  private:
   friend class Decoder;
@@ -66,6 +76,8 @@ class KvCache {
   };
   void give_up_unseen() noexcept;
   std::vector<Layer> layers_;
+  RecurrentNumbers recurrent_;
+  bool is_torn_ = false;  // recurrent states have been changed by tokens that are not counted
   std::size_t length_ = 0, capacity_ = 0;
   std::size_t oldest_saved_ = SIZE_MAX;  // position; SIZE_MAX: no point is saved
 };
@@ -122,7 +134,8 @@ class Decoder {
   // [sum of tokens.size() - first, vocab_size], in the order of steps. Before anything is appended:
   // Error(unusable_input) when an id is outside the vocabulary, Error(invalid_argument) when a cache is too short (says
   // both lengths) or given twice. progress: stage "read", in tokens; a stop is Error(cancelled). After
-  // an error sequences are as long as before, or empty where a window has left what they saw.
+  // an error sequences are as long as before, or empty where a window has left what they saw, or a recurrent state has
+  // gone on.
   void step(std::span<const SequenceStep> steps, std::span<float> logits, const ProgressCallback& progress = {});
 
   // One sequence alone. Appends tokens to it and writes f32 logits: [vocab_size] for the last position or [tokens,

@@ -25,8 +25,12 @@ struct Program::Runner {
   }
 
   void operator()(const Norm& step) const {
-    rms_norm(slots[step.in], weights.norms[step.weight].data(), batch.tokens * step.rows, step.length, step.epsilon,
+    rms_norm(slots[step.in], weights.vectors[step.weight].data(), batch.tokens * step.rows, step.length, step.epsilon,
              slots[step.out], machine);
+  }
+
+  void operator()(const Normalize& step) const {
+    l2_norm(slots[step.in], batch.tokens * step.rows, step.length, step.epsilon, slots[step.out], machine);
   }
 
   void operator()(const Products& step) const {
@@ -60,9 +64,42 @@ struct Program::Runner {
     attention(workspace.attended, {step.op.heads, step.op.scale, step.op.window, step.op.soft_cap}, machine);
   }
 
+  void operator()(const Convolve& step) const {
+    workspace.convolved.clear();
+    for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
+      const std::size_t at = batch.pieces[i].row * step.width;
+      workspace.convolved.push_back({batch.memories[step.state * batch.pieces.size() + i], batch.pieces[i].tokens,
+                                     slots[step.in] + at, slots[step.out] + at});
+    }
+    causal_convolution(workspace.convolved,
+                       {weights.vectors[step.taps].data(), step.num_taps, step.width, step.activates}, machine);
+  }
+
+  void operator()(const Recur& step) const {
+    const GatedDeltaRule& op = step.op;
+    workspace.recurred.clear();
+    for (std::size_t i = 0; i < batch.pieces.size(); ++i) {
+      const std::size_t row = batch.pieces[i].row, keys = row * op.key_heads * op.key_dim,
+                        values = row * op.heads * op.value_dim, gates = row * op.heads;
+      workspace.recurred.push_back({batch.memories[step.state * batch.pieces.size() + i], batch.pieces[i].tokens,
+                                    slots[step.q] + keys, slots[step.k] + keys, slots[step.v] + values,
+                                    slots[step.forgets] + gates, slots[step.learns] + gates, slots[step.out] + values});
+    }
+    gated_delta_rule(workspace.recurred,
+                     {weights.vectors[step.rate].data(), weights.vectors[step.bias].data(), op.key_heads, op.heads,
+                      op.key_dim, op.value_dim, op.scale, op.tiles_heads},
+                     machine);
+  }
+
   void operator()(const GatedActivation& step) const {
-    const auto multiply = step.activation == Activation::silu ? silu_multiply : gelu_multiply;
+    const auto multiply = step.activation == Activation::silu   ? silu_multiply
+                          : step.activation == Activation::gelu ? gelu_multiply
+                                                                : sigmoid_multiply;
     multiply(slots[step.gate], slots[step.up], batch.tokens * step.width, slots[step.out], machine);
+  }
+
+  void operator()(const GatedTokens& step) const {
+    gate_tokens(slots[step.gate], slots[step.x], batch.tokens, step.width, machine);
   }
 
   void operator()(const Multiplied& step) const {
@@ -138,8 +175,9 @@ struct Program::Runner {
 
   void operator()(const Copy& step) const {
     machine.pool.parallel_for(batch.tokens, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t t = begin; t < end; ++t)
-        std::copy_n(slots[step.from] + t * step.from_width + step.begin, step.width, slots[step.to] + t * step.width);
+      for (std::size_t row = begin * step.rows; row < end * step.rows; ++row)
+        std::copy_n(slots[step.from] + row * step.from_width + step.begin, step.width,
+                    slots[step.to] + row * step.width);
     });
   }
 };
@@ -147,7 +185,7 @@ struct Program::Runner {
 void Program::run(const Batch& batch, const ProgramWeights& weights, const Bound& bound, Workspace& workspace,
                   Machine& machine) const {
   assert(bound.given.size() + bound.wanted.size() == num_bound_);
-  assert(weights.linears.size() == linears_.size() && weights.norms.size() == norms_.size());
+  assert(weights.linears.size() == linears_.size() && weights.vectors.size() == vectors_.size());
   std::vector<float*>& slots = workspace.places;
   slots.assign(bound.given.begin(), bound.given.end());
   slots.insert(slots.end(), bound.wanted.begin(), bound.wanted.end());

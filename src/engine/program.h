@@ -25,6 +25,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/linear/linear.h"
 #include "kernels/machine.h"
+#include "kernels/recurrent/recurrent.h"
 
 namespace nibble {
 
@@ -44,14 +45,15 @@ struct Batch {
   std::size_t tokens = 0;                  // of all pieces
   std::span<const BatchPiece> pieces;      // of different sequences
   std::span<KvLayer* const> caches = {};   // of the graph's states, [states, pieces]
+  std::span<float* const> memories = {};   // of its recurrent states, [recurrent, pieces]
   std::span<const std::int32_t> ids = {};  // of embeddings, [tokens]
 };
 
-// What a program reads, in the order of Program::linears() and norms(). Borrowed.
+// What a program reads, in the order of Program::linears() and vectors(). Borrowed.
 struct ProgramWeights {
   std::vector<const PackedLinear*> linears;    // null: of experts whose outputs nobody reads, which are not made
   std::vector<std::span<const float>> biases;  // by linear; empty: none
-  std::vector<std::span<const float>> norms;
+  std::vector<std::span<const float>> vectors;
 };
 
 // Memory of a batch, kept between runs and shared by the programs of a network. One thread at a time.
@@ -62,6 +64,8 @@ struct Workspace {
   std::vector<ExpertGroups> groups;  // of a program's routings
   std::vector<float> gathered;       // rows of an expert's tokens
   std::vector<AttentionPiece> attended;
+  std::vector<ConvolutionPiece> convolved;
+  std::vector<DeltaPiece> recurred;
 };
 
 class Program {
@@ -75,7 +79,8 @@ class Program {
   Program(const Graph& graph, const ProgramSpan& span, RotaryTables& tables);
 
   const std::vector<LinearUse>& linears() const noexcept { return linears_; }
-  const std::vector<std::string>& norms() const noexcept { return norms_; }
+  // Parts in f32: norms' weights, coefficients.
+  const std::vector<std::string>& vectors() const noexcept { return vectors_; }
   // The given value (by its place in the span) that a wanted one is put in the place of; none: it has a place of its
   // own.
   std::optional<std::size_t> place_of(std::size_t wanted) const { return places_[wanted]; }
@@ -104,6 +109,11 @@ class Program {
     float epsilon;
     std::uint64_t rows, length;  // a token's groups, and their length
   };
+  struct Normalize {
+    Slot in, out;
+    float epsilon;
+    std::uint64_t rows, length;  // as Norm's
+  };
   struct Products {
     Slot in;
     std::vector<std::size_t> linears;
@@ -121,10 +131,27 @@ class Program {
     Attention op;
     std::size_t state;
   };
+  struct Convolve {
+    Slot in, out;
+    std::size_t taps;  // a vector
+    std::uint64_t num_taps, width;
+    std::size_t state;
+    bool activates;
+  };
+  struct Recur {
+    Slot q, k, v, forgets, learns, out;
+    std::size_t rate, bias;  // vectors
+    GatedDeltaRule op;
+    std::size_t state;
+  };
   // Where the products that it is about are not made by the step before.
   struct GatedActivation {
     Activation activation;
     Slot gate, up, out;
+    std::uint64_t width;
+  };
+  struct GatedTokens {
+    Slot gate, x;
     std::uint64_t width;
   };
   struct Multiplied {
@@ -179,15 +206,17 @@ class Program {
   struct Copy {
     Slot from, to;
     std::uint64_t width, begin, from_width;  // channels, the first of them, and how many there are
+    std::uint64_t rows = 1;                  // of a token: its heads
   };
-  using Step = std::variant<Embed, Norm, Products, Rotate, Attend, GatedActivation, Multiplied, ScaledByPosition,
-                            Capped, Choose, Group, ExpertProducts, Mix, Accumulate, Copy>;
+  using Step =
+      std::variant<Embed, Norm, Normalize, Products, Rotate, Attend, Convolve, Recur, GatedActivation, GatedTokens,
+                   Multiplied, ScaledByPosition, Capped, Choose, Group, ExpertProducts, Mix, Accumulate, Copy>;
   class Compiler;
   struct Runner;
 
   std::vector<Step> steps_;
   std::vector<LinearUse> linears_;
-  std::vector<std::string> norms_;
+  std::vector<std::string> vectors_;
   std::size_t num_groups_ = 0;
   std::vector<std::uint64_t> widths_;  // of slots; first those of the given values, then the wanted ones'
   std::size_t num_bound_ = 0;          // of these two

@@ -95,7 +95,8 @@ class Program::Compiler {
       if (is_kept(value) || readers.size() != 1) return value;
       const Operation& next = readers.front()->operation;
       if (!std::holds_alternative<Scale>(next) && !std::holds_alternative<SoftCap>(next) &&
-          !std::holds_alternative<Rope>(next) && !std::holds_alternative<PositionScale>(next))
+          !std::holds_alternative<Rope>(next) && !std::holds_alternative<PositionScale>(next) &&
+          !std::holds_alternative<L2Norm>(next))
         return value;
       value = readers.front()->output;
     }
@@ -144,11 +145,11 @@ class Program::Compiler {
     return program_.linears_.size() - 1;
   }
 
-  std::size_t norm_index(const std::string& part) {
-    const auto known = std::ranges::find(program_.norms_, part);
-    if (known != program_.norms_.end()) return static_cast<std::size_t>(known - program_.norms_.begin());
-    program_.norms_.push_back(part);
-    return program_.norms_.size() - 1;
+  std::size_t vector_index(const std::string& part) {
+    const auto known = std::ranges::find(program_.vectors_, part);
+    if (known != program_.vectors_.end()) return static_cast<std::size_t>(known - program_.vectors_.begin());
+    program_.vectors_.push_back(part);
+    return program_.vectors_.size() - 1;
   }
 
   void compile(const Node& node, const Embedding& op) {
@@ -158,8 +159,14 @@ class Program::Compiler {
   void compile(const Node& node, const RmsNorm& op) {
     const std::uint64_t width = width_of_slot(node.inputs[0]), length = op.group == 0 ? width : op.group;
     const Slot in = slot_of_.at(node.inputs[0]);
-    program_.steps_.push_back(Norm{in, place(node.output), norm_index(op.part), op.epsilon, width / length, length});
+    program_.steps_.push_back(Norm{in, place(node.output), vector_index(op.part), op.epsilon, width / length, length});
     release(node.output, {node.inputs[0]});
+  }
+
+  void compile(const Node& node, const L2Norm& op) {
+    const std::uint64_t width = width_of_slot(node.inputs[0]), length = op.group == 0 ? width : op.group;
+    const Slot x = take_over(node.inputs[0], node.output);
+    program_.steps_.push_back(Normalize{x, x, op.epsilon, width / length, length});
   }
 
   // With all others that read the same value.
@@ -190,6 +197,20 @@ class Program::Compiler {
     release(node.output, {node.inputs[0], node.inputs[1], node.inputs[2]});
   }
 
+  void compile(const Node& node, const CausalConvolution& op) {
+    const Slot x = slot_of_.at(node.inputs[0]);
+    program_.steps_.push_back(Convolve{x, place(node.output), vector_index(op.part), op.taps,
+                                       width_of_slot(node.output), node.state.value(), false});
+    release(node.output, {node.inputs[0]});
+  }
+
+  void compile(const Node& node, const GatedDeltaRule& op) {
+    const auto in = [&](std::size_t i) { return slot_of_.at(node.inputs[i]); };
+    program_.steps_.push_back(Recur{in(0), in(1), in(2), in(3), in(4), place(node.output), vector_index(op.rate),
+                                    vector_index(op.bias), op, node.state.value()});
+    release(node.output, {node.inputs[0], node.inputs[1], node.inputs[2], node.inputs[3], node.inputs[4]});
+  }
+
   void compile(const Node& node, const Add&) {
     // Into the term that dies; of two, into the one that was given, which is where the stream lies.
     ValueId into = node.inputs[0], from = node.inputs[1];
@@ -212,7 +233,8 @@ class Program::Compiler {
 
   void compile(const Node& node, const Slice& op) {
     const Slot from = slot_of_.at(node.inputs[0]);
-    program_.steps_.push_back(Copy{from, place(node.output), op.count, op.begin, width_of_slot(node.inputs[0])});
+    const std::uint64_t width = width_of_slot(node.inputs[0]), length = op.group == 0 ? width : op.group;
+    program_.steps_.push_back(Copy{from, place(node.output), op.count, op.begin, length, width / length});
     release(node.output, {node.inputs[0]});
   }
 
@@ -255,14 +277,40 @@ class Program::Compiler {
     release(node.output, {node.inputs[0], node.inputs[1]});
   }
 
-  void compile(const Node& node, const Silu& op) { activate(node, Activation::silu, op.kName); }
+  void compile(const Node& node, const Silu& op) {
+    if (!activates_convolution(node)) activate(node, Activation::silu, op.kName);
+  }
+  void compile(const Node& node, const Sigmoid& op) { activate(node, Activation::sigmoid, op.kName); }
   void compile(const Node& node, const Gelu& op) { activate(node, Activation::gelu, op.kName); }
+
+  // Leaves an activation to the step before where that is a convolution whose sums nobody else reads.
+  bool activates_convolution(const Node& node) {
+    const ValueId sums = node.inputs[0];
+    auto* const step = program_.steps_.empty() ? nullptr : std::get_if<Convolve>(&program_.steps_.back());
+    if (step == nullptr || step->activates || step->out != slot_of_.at(sums) || !dies_here(sums) ||
+        graph_.consumers(sums).size() != 1)
+      return false;
+    step->activates = true;
+    take_over(sums, node.output);
+    return true;
+  }
+
+  // By a sigmoid.
+  void compile(const Node& node, const ScaleTokens& op) {
+    const auto factor = activated_.find(node.inputs[1]);
+    if (factor == activated_.end() || factor->second.first != Activation::sigmoid) refuse(op.kName);
+    const Slot gate = slot_of_.at(factor->second.second), x = take_over(node.inputs[0], node.output);
+    program_.steps_.push_back(GatedTokens{gate, x, width_of_slot(node.output)});
+    release(node.output, {factor->second.second});
+  }
 
   // An activation waits for the multiplication that it is fused with.
   void activate(const Node& node, Activation activation, std::string_view name) {
     const std::vector<const Node*> readers = graph_.consumers(node.output);
-    if (is_kept(node.output) || readers.size() != 1 || !std::holds_alternative<Multiply>(readers.front()->operation))
-      refuse(name);
+    const auto is_fused = [](const Operation& next) {
+      return std::holds_alternative<Multiply>(next) || std::holds_alternative<ScaleTokens>(next);
+    };
+    if (is_kept(node.output) || readers.size() != 1 || !is_fused(readers.front()->operation)) refuse(name);
     activated_[node.output] = {activation, node.inputs[0]};
     last_use_[node.inputs[0]] = std::max(last_use_.at(node.inputs[0]), last_use_.at(node.output));
   }

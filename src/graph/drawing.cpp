@@ -22,6 +22,13 @@ Value Drawing::apply(Operation operation, const std::vector<Value>& inputs) {
     node.state = static_cast<std::uint32_t>(graph_.states.size());
     graph_.states.push_back({attention->kv_heads, attention->head_dim, attention->window});
   }
+  const auto recur = [&](std::uint64_t numbers) {
+    node.state = static_cast<std::uint32_t>(graph_.recurrent.size());
+    graph_.recurrent.push_back({numbers});
+  };
+  if (const auto* const convolution = std::get_if<CausalConvolution>(&node.operation))
+    recur(convolution->state_size(shapes));
+  if (const auto* const rule = std::get_if<GatedDeltaRule>(&node.operation)) recur(rule->state_size());
   graph_.nodes.push_back(std::move(node));
   return Value(graph_.nodes.back().output);
 }
@@ -69,6 +76,24 @@ Value Drawing::scale_by_position(Value x, float growth, std::uint64_t period) {
 }
 
 Value Drawing::slice(Value x, std::uint64_t begin, std::uint64_t count) { return apply(Slice{begin, count}, {x}); }
+
+Value Drawing::slice_heads(Value x, std::uint64_t group, std::uint64_t begin, std::uint64_t count) {
+  return apply(Slice{begin, count, group}, {x});
+}
+
+Value Drawing::scale_tokens(Value x, Value factors) { return apply(ScaleTokens{}, {x, factors}); }
+
+Value Drawing::sigmoid(Value x) { return apply(Sigmoid{}, {x}); }
+
+Value Drawing::l2_norm_heads(Value x, float epsilon, std::uint64_t group) { return apply(L2Norm{epsilon, group}, {x}); }
+
+Value Drawing::causal_convolution(Value x, std::string part, std::uint64_t taps) {
+  return apply(CausalConvolution{std::move(part), taps}, {x});
+}
+
+Value Drawing::gated_delta_rule(const DeltaInputs& inputs, GatedDeltaRule rule) {
+  return apply(std::move(rule), {inputs.queries, inputs.keys, inputs.values, inputs.forgets, inputs.learns});
+}
 
 Value Drawing::route(Value logits, Route route) { return apply(route, {logits}); }
 

@@ -40,6 +40,12 @@ struct LinearSpec {
   TensorRole role = TensorRole::linear;
 };
 
+// Of a gated delta rule.
+struct DeltaInputs {
+  Value queries, keys, values;
+  Value forgets, learns;  // a and b
+};
+
 class Drawing {
  public:
   Value input(Dimensions shape);
@@ -61,7 +67,14 @@ class Drawing {
   Value gelu(Value x);
   Value scale(Value x, float factor);
   Value scale_by_position(Value x, float growth, std::uint64_t period);
+  Value sigmoid(Value x);
+  Value scale_tokens(Value x, Value factors);
   Value slice(Value x, std::uint64_t begin, std::uint64_t count);
+  // The same of each head of `group` channels.
+  Value slice_heads(Value x, std::uint64_t group, std::uint64_t begin, std::uint64_t count);
+  Value l2_norm_heads(Value x, float epsilon, std::uint64_t group);
+  Value causal_convolution(Value x, std::string part, std::uint64_t taps);
+  Value gated_delta_rule(const DeltaInputs& inputs, GatedDeltaRule rule);
   Value soft_cap(Value x, float cap);
   Value route(Value logits, Route route);
   Value expert_linear(Value x, Value routing, const std::string& site, std::string part, std::uint64_t rows);

@@ -29,9 +29,7 @@ std::ptrdiff_t times_read(const Graph& graph, std::string_view part) {
 std::size_t times_read(const Graph& graph, ValueId value, const std::vector<std::uint32_t>& channels) {
   const auto reads = [&](const Node* node) {
     const auto* const slice = std::get_if<Slice>(&node->operation);
-    return slice == nullptr || std::ranges::any_of(channels, [&](std::uint64_t c) {
-             return c >= slice->begin && c - slice->begin < slice->count;
-           });
+    return slice == nullptr || std::ranges::any_of(channels, [&](std::uint64_t c) { return slice->takes(c); });
   };
   return static_cast<std::size_t>(std::ranges::count_if(graph.consumers(value), reads));
 }

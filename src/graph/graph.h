@@ -27,11 +27,18 @@ struct KeyValueState {
   bool operator==(const KeyValueState&) const = default;
 };
 
+// What a sequence remembers for one operation in so many f32 numbers, at first 0, however long it becomes. Each token
+// changes them: without the numbers of an earlier point there is no way back to it.
+struct RecurrentState {
+  std::uint64_t numbers = 0;
+  bool operator==(const RecurrentState&) const = default;
+};
+
 struct Node {
   Operation operation;
   std::vector<ValueId> inputs;
   ValueId output = 0;
-  std::optional<std::uint32_t> state;  // place in Graph::states
+  std::optional<std::uint32_t> state;  // place in Graph::states, or of operations that recur in Graph::recurrent
   bool operator==(const Node&) const = default;
 };
 
@@ -39,6 +46,7 @@ struct Graph {
   std::vector<Dimensions> values;  // by ValueId
   std::vector<Node> nodes;         // each reads only what earlier ones, or inputs, have made
   std::vector<KeyValueState> states;
+  std::vector<RecurrentState> recurrent;
   std::vector<ValueId> inputs, outputs;
   bool operator==(const Graph&) const = default;
 

@@ -39,7 +39,8 @@ using ValueId = std::uint32_t;
 // The name of one expert's part of an operation that has a matrix for each: "gate.3".
 std::string expert_part(std::string_view part, std::uint64_t expert);
 
-enum class TensorRole { embedding, head, linear, router, norm, bias };
+// coefficients: of an operation that is no product, such as the taps of a convolution.
+enum class TensorRole { embedding, head, linear, router, norm, bias, coefficients };
 
 // A weight that an operation reads. Layers that are alike read the same parts, each its own tensor.
 struct WeightUse {

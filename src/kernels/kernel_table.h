@@ -13,6 +13,7 @@
 
 #include "kernels/attention/coded_chunk.h"
 #include "kernels/linear/unit_shape.h"
+#include "kernels/recurrent/recurrent_parts.h"
 
 namespace nibble {
 
@@ -109,8 +110,8 @@ struct KernelTable {
   void (*find_range)(const float* x, std::size_t count, float* out);
 
   // --- products of signs (binary_matrix.h) ---------------------------------------------------------------------------
-  // y[t, n] = ones in x[t] xor panel column n. panel: [words, kBinaryRows]; x: rows x_stride words apart; y: [tokens, kBinaryRows], y_stride
-  // apart.
+  // y[t, n] = ones in x[t] xor panel column n. panel: [words, kBinaryRows]; x: rows x_stride words apart; y: [tokens,
+  // kBinaryRows], y_stride apart.
   void (*binary_product)(const std::uint64_t* panel, std::size_t words, const std::uint64_t* x, std::size_t x_stride,
                          std::size_t tokens, std::uint32_t* y, std::size_t y_stride);
 
@@ -118,12 +119,18 @@ struct KernelTable {
   void (*rms_norm_row)(const float* x, const float* weight, std::size_t width, float epsilon, float* out);
   void (*silu_multiply)(const float* gate, const float* up, std::size_t count, float* out);
   void (*gelu_multiply)(const float* gate, const float* up, std::size_t count, float* out);
+  void (*sigmoid_multiply)(const float* gate, const float* up, std::size_t count, float* out);
+  void (*l2_norm_row)(const float* x, std::size_t width, float epsilon, float* out);
   void (*add_in_place)(float* x, const float* y, std::size_t count);
   // One head of one token.
   void (*rope_half_split)(float* x, const float* cosine, const float* sine, std::size_t half);
   void (*rope_pairs)(float* x, const float* cosine, const float* sine, std::size_t half);
   // x[i] = outer * tanh(inner * x[i])
   void (*soft_cap)(float* x, std::size_t count, float inner, float outer);
+
+  // --- operations that recur (recurrent/recurrent.h) -----------------------------------------------------------------
+  void (*convolve_channels)(const ConvolvedChannels& channels);
+  void (*delta_rule_columns)(const DeltaColumns& columns);
 
   // --- distributions over a vocabulary (log_probabilities.h) ---------------------------------------------------------
   float (*maximum)(const float* x, std::size_t count);

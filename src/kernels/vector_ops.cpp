@@ -38,6 +38,30 @@ void gelu_multiply(const float* gate, const float* up, std::size_t count, float*
   });
 }
 
+void sigmoid_multiply(const float* gate, const float* up, std::size_t count, float* out, Machine& machine) {
+  const KernelTable& kernels = kernel_table(machine.isa);
+  machine.pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+    kernels.sigmoid_multiply(gate + begin, up + begin, end - begin, out + begin);
+  });
+}
+
+void gate_tokens(const float* gate, float* x, std::size_t tokens, std::size_t width, Machine& machine) {
+  const KernelTable& kernels = kernel_table(machine.isa);
+  machine.pool.parallel_for(tokens, token_grain(width), [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t t = begin; t < end; ++t) {
+      const float factor = 1 / (1 + kernels.exponential(-gate[t]));
+      for (std::size_t i = 0; i < width; ++i) x[t * width + i] *= factor;
+    }
+  });
+}
+
+void l2_norm(const float* x, std::size_t tokens, std::size_t width, float epsilon, float* out, Machine& machine) {
+  const KernelTable& kernels = kernel_table(machine.isa);
+  machine.pool.parallel_for(tokens, token_grain(width), [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t t = begin; t < end; ++t) kernels.l2_norm_row(x + t * width, width, epsilon, out + t * width);
+  });
+}
+
 void soft_cap(float* x, std::size_t count, float cap, Machine& machine) {
   const KernelTable& kernels = kernel_table(machine.isa);
   machine.pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {

@@ -22,6 +22,15 @@ void silu_multiply(const float* gate, const float* up, std::size_t count, float*
 // out[i] = gelu(gate[i]) * up[i] in the form with tanh; out may alias gate.
 void gelu_multiply(const float* gate, const float* up, std::size_t count, float* out, Machine& machine);
 
+// out[i] = sigmoid(gate[i]) * up[i]; out may alias gate.
+void sigmoid_multiply(const float* gate, const float* up, std::size_t count, float* out, Machine& machine);
+
+// x[t, i] *= sigmoid(gate[t])
+void gate_tokens(const float* gate, float* x, std::size_t tokens, std::size_t width, Machine& machine);
+
+// out[t, i] = x[t, i] / sqrt(sum_i x[t, i]^2 + epsilon); out may alias x.
+void l2_norm(const float* x, std::size_t tokens, std::size_t width, float epsilon, float* out, Machine& machine);
+
 // x[i] = cap * tanh(x[i] / cap), within 2^-21 of cap.
 void soft_cap(float* x, std::size_t count, float cap, Machine& machine);
 

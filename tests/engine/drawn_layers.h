@@ -92,6 +92,34 @@ inline std::vector<DrawnLayer> drawn_layers() {
       const Value y = p.d.expert_linear(p.d.multiply(p.d.silu(gate), up), routing, "experts_out", "down", kHidden);
       return p.d.add(p.x, p.d.mix_experts(y, routing));
     });
+  for (const bool tiles : {false, true})
+    add(tiles ? "recurrent_with_tiled_heads" : "recurrent", [tiles](LayerPen& p) {
+      constexpr std::uint64_t kKeys = 2 * 4, kValues = 4 * 3;
+      const auto [qkv, z, b, a] = p.d.linears(p.norm(p.x, "norm"), "delta_in",
+                                              {{"qkv", 2 * kKeys + kValues}, {"z", kValues}, {"b", 4}, {"a", 4}});
+      const Value mixed = p.d.silu(p.d.causal_convolution(qkv, "taps", 3));
+      const Value q = p.d.l2_norm_heads(p.d.slice(mixed, 0, kKeys), 1e-6F, 4),
+                  k = p.d.l2_norm_heads(p.d.slice(mixed, kKeys, kKeys), 1e-6F, 4),
+                  v = p.d.slice(mixed, 2 * kKeys, kValues);
+      const Value y = p.d.gated_delta_rule({q, k, v, a, b}, {.rate = "rate",
+                                                             .bias = "step",
+                                                             .key_heads = 2,
+                                                             .heads = 4,
+                                                             .key_dim = 4,
+                                                             .value_dim = 3,
+                                                             .scale = 0.5F,
+                                                             .tiles_heads = tiles});
+      const Value gated = p.d.multiply(p.d.rms_norm_heads(y, "delta_norm", 1e-5F, 3), p.d.silu(z));
+      const Value x = p.d.add(p.x, p.d.linear(gated, "delta_out", {"out", kHidden}));
+      return p.d.add(x, p.mlp(p.norm(x, "mlp_norm")));
+    });
+  add("gated_attention", [](LayerPen& p) {
+    const auto [both, k, v] = p.d.linears(p.norm(p.x, "norm"), "attention_in", {{"q", 32}, {"k", 8}, {"v", 8}});
+    const Value mixed =
+        p.d.attention(p.d.slice_heads(both, 8, 0, 4), k, v, {.heads = 4, .kv_heads = 2, .head_dim = 4, .scale = 0.5F});
+    const Value gated = p.d.multiply(mixed, p.d.sigmoid(p.d.slice_heads(both, 8, 4, 4)));
+    return p.d.add(p.x, p.d.linear(gated, "attention_out", {"o", kHidden}));
+  });
   add("parallel", [](LayerPen& p) {
     const Value o = p.attention(p.norm(p.x, "attention_norm"));
     return p.d.add(p.x, p.d.add(o, p.mlp(p.norm(p.x, "mlp_norm"))));
@@ -137,6 +165,8 @@ struct Runnable {
       std::vector<float>& values = weights[use.part];
       values.resize(use.shape[0] * (use.shape.size() > 1 ? use.shape[1] : 1));
       fill(values);
+      if (use.part == "rate")
+        for (float& value : values) value = -std::abs(value);
       if (use.role != TensorRole::linear && use.role != TensorRole::router) continue;
       const QuantizedView view = make_view(find_raw_format(DType::f32), use.shape[0], use.shape[1],
                                            {std::as_bytes(std::span(values))}, use.part);
@@ -157,12 +187,16 @@ struct Runnable {
       bound.biases.push_back(use.bias.empty() ? std::span<const float>{}
                                               : std::span<const float>(weights.at(use.bias)));
     }
-    for (const std::string& norm : program.norms()) bound.norms.emplace_back(weights.at(norm));
+    for (const std::string& part : program.vectors()) bound.vectors.emplace_back(weights.at(part));
     workspace.rotary.fill(0, kTokens, 0, kTokens);
     const BatchPiece piece{.row = 0, .tokens = kTokens, .position = 0};
     KvLayer* const caches[] = {&cache};
-    program.run({.tokens = kTokens, .pieces = {&piece, 1}, .caches = caches}, bound, {given, wanted}, workspace,
-                machine);
+    std::vector<std::vector<float>> numbers;
+    for (const RecurrentState& state : graph.recurrent) numbers.emplace_back(state.numbers);
+    std::vector<float*> memories;
+    for (std::vector<float>& state : numbers) memories.push_back(state.data());
+    program.run({.tokens = kTokens, .pieces = {&piece, 1}, .caches = caches, .memories = memories}, bound,
+                {given, wanted}, workspace, machine);
   }
 };
 

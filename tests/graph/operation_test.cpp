@@ -113,6 +113,61 @@ TEST(Reference, SliceTakesChannels) {
   expect_near(run(d, d.slice(d.input(token_rows(4)), 1, 2), 2, {{1, 2, 3, 4, 5, 6, 7, 8}}), {2, 3, 6, 7});
 }
 
+TEST(Reference, SliceTakesChannelsOfEachHead) {
+  Drawing d;
+  expect_near(run(d, d.slice_heads(d.input(token_rows(6)), 3, 1, 2), 1, {{1, 2, 3, 4, 5, 6}}), {2, 3, 5, 6});
+}
+
+TEST(Reference, L2NormOfHeads) {
+  Drawing d;
+  expect_near(run(d, d.l2_norm_heads(d.input(token_rows(4)), 11, 2), 1, {{3, 4, 5, 0}}), {0.5F, 4.0F / 6, 5.0F / 6, 0});
+}
+
+// Before the first token there is nothing; the last tap is the token's own.
+TEST(Reference, ConvolutionIsCausal) {
+  Drawing d;
+  expect_near(run(d, d.causal_convolution(d.input(token_rows(2)), "w", 3), 4, {{1, 10, 2, 20, 3, 30, 4, 40}},
+                  {{"w", {4, 2, 1, 0, 0, 3}}}),
+              {1, 30, 2 + 2, 60, 3 + 4 + 4, 90, 4 + 6 + 8, 120});
+}
+
+// Two heads of one key head. The first forgets half with every token and learns all (b is large): its memory of key
+// (1, 0) becomes the value, that of (0, 1) stays. The second learns half and forgets nothing.
+TEST(Reference, DeltaRuleForgetsAndCorrects) {
+  constexpr float kAll = 100;
+  const Weights weights = {{"rate", {-1, 0}}, {"bias", {0, 0}}};  // softplus(0) = ln 2
+  Drawing d;
+  const Value q = d.input(token_rows(2)), k = d.input(token_rows(2)), v = d.input(token_rows(2)),
+              a = d.input(token_rows(2)), b = d.input(token_rows(2));
+  const Value y = d.gated_delta_rule(
+      {q, k, v, a, b},
+      {.rate = "rate", .bias = "bias", .key_heads = 1, .heads = 2, .key_dim = 2, .value_dim = 1, .scale = 2});
+  expect_near(
+      run(d, y, 3,
+          {{1, 0, 1, 1, 1, 1}, {1, 0, 0, 1, 1, 0}, {8, 8, 6, 6, 5, 5}, {0, 0, 0, 0, 0, 0}, {kAll, 0, kAll, 0, kAll, 0}},
+          weights),
+      {2 * 8, 2 * 4, 2 * (4 + 6), 2 * (4 + 3), 2 * (5 + 3), 2 * (4.5F + 3)});
+}
+
+TEST(Reference, DeltaRuleReadsKeyHeads) {
+  const Weights weights = {{"rate", {0, 0, 0, 0}}, {"bias", {0, 0, 0, 0}}};
+  for (const bool tiles : {false, true}) {
+    Drawing d;
+    const Value q = d.input(token_rows(2)), k = d.input(token_rows(2)), v = d.input(token_rows(4)),
+                a = d.input(token_rows(4)), b = d.input(token_rows(4));
+    const Value y = d.gated_delta_rule({q, k, v, a, b}, {.rate = "rate",
+                                                         .bias = "bias",
+                                                         .key_heads = 2,
+                                                         .heads = 4,
+                                                         .key_dim = 1,
+                                                         .value_dim = 1,
+                                                         .tiles_heads = tiles});
+    const std::vector<float> all(4, 100);
+    expect_near(run(d, y, 1, {{1, 10}, {1, 1}, {1, 2, 3, 4}, {0, 0, 0, 0}, all}, weights),
+                tiles ? std::vector<float>{1, 20, 3, 40} : std::vector<float>{1, 2, 30, 40});
+  }
+}
+
 TEST(Reference, AttentionIsCausalAndSharesHeads) {
   Drawing d;
   const Value q = d.input(token_rows(2)), k = d.input(token_rows(1)), v = d.input(token_rows(1));
@@ -129,7 +184,9 @@ TEST(Reference, NumberByNumber) {
   expect_near(run(product, product.multiply(c, e), 1, {{1, 2}, {3, -4}}), {3, -8});
   expect_near(run(activation, activation.silu(activation.input(token_rows(2))), 1, {{0, 1}}),
               {0, 1 / (1 + std::exp(-1.0F))});
-  Drawing gelu, scale, cap;
+  Drawing gelu, scale, cap, gate;
+  expect_near(run(gate, gate.sigmoid(gate.input(token_rows(3))), 1, {{0, 1, -100}}),
+              {0.5F, 1 / (1 + std::exp(-1.0F)), 0});
   expect_near(run(gelu, gelu.gelu(gelu.input(token_rows(3))), 1, {{0, 1, -1}}),
               {0, 0.8411920F, -0.1588080F});  // PyTorch's gelu(approximate="tanh")
   expect_near(run(scale, scale.scale(scale.input(token_rows(2)), 3), 1, {{1, -2}}), {3, -6});

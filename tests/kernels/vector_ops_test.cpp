@@ -79,6 +79,49 @@ TEST(SiluMultiply, AgreesWithExactArithmeticAndAmongSets) {
   }
 }
 
+TEST(SigmoidMultiply, AgreesWithExactArithmeticAndAmongSets) {
+  Machine machine(Isa::scalar, 3);
+  for (std::size_t count : {std::size_t{1}, std::size_t{15}, std::size_t{33}, std::size_t{20001}}) {
+    const GuardedBuffer<float> gate(normal_numbers(count, 1, 20)), up(normal_numbers(count, 2)), out(count);
+    sigmoid_multiply(gate.data(), up.data(), count, out.data(), with_set(machine, Isa::scalar));
+    const auto reference = out.copy();
+    for (std::size_t i = 0; i < count; ++i) {
+      const double g = gate.data()[i], exact = static_cast<double>(up.data()[i]) / (1 + std::exp(-g));
+      EXPECT_NEAR(reference[i], exact, std::fabs(exact) * 8 * kUnit + 1e-36) << g;
+    }
+    for (Isa isa : runnable_sets()) {
+      const GuardedBuffer<float> aliased(gate.copy());
+      sigmoid_multiply(aliased.data(), up.data(), count, aliased.data(), with_set(machine, isa));
+      EXPECT_TRUE(same_bits(aliased.copy(), reference)) << isa_name(isa) << ' ' << count;
+    }
+  }
+}
+
+// As RmsNorm.
+TEST(L2Norm, AgreesWithExactArithmeticAndAmongSets) {
+  Machine machine(Isa::scalar, 3);
+  for (std::size_t width : kWidths) {
+    const std::size_t tokens = 5;
+    const GuardedBuffer<float> x(normal_numbers(tokens * width, width));
+    const std::vector<float> before = x.copy();
+    l2_norm(x.data(), tokens, width, 1e-3f, x.data(), with_set(machine, Isa::scalar));
+    const std::vector<float> reference = x.copy();
+    for (std::size_t t = 0; t < tokens; ++t) {
+      double squares = static_cast<double>(1e-3f);
+      for (std::size_t i = 0; i < width; ++i) squares += std::pow(static_cast<double>(before[t * width + i]), 2);
+      for (std::size_t i = 0; i < width; ++i) {
+        const double exact = static_cast<double>(before[t * width + i]) / std::sqrt(squares);
+        EXPECT_NEAR(reference[t * width + i], exact, std::fabs(exact) * kUnit * (static_cast<double>(width) / 16 + 12));
+      }
+    }
+    for (Isa isa : runnable_sets()) {
+      const GuardedBuffer<float> again(before);
+      l2_norm(again.data(), tokens, width, 1e-3f, again.data(), with_set(machine, isa));
+      EXPECT_TRUE(same_bits(again.copy(), reference)) << isa_name(isa) << ' ' << width;
+    }
+  }
+}
+
 TEST(GeluMultiply, AgreesWithExactArithmeticAndAmongSets) {
   Machine machine(Isa::scalar, 3);
   for (std::size_t count : {std::size_t{1}, std::size_t{15}, std::size_t{33}, std::size_t{20001}}) {

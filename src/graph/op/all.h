@@ -8,9 +8,12 @@
 
 #include "graph/op/add.h"
 #include "graph/op/attention.h"
+#include "graph/op/causal_convolution.h"
 #include "graph/op/embedding.h"
 #include "graph/op/expert_linear.h"
+#include "graph/op/gated_delta_rule.h"
 #include "graph/op/gelu.h"
+#include "graph/op/l2_norm.h"
 #include "graph/op/linear.h"
 #include "graph/op/mix_experts.h"
 #include "graph/op/multiply.h"
@@ -19,6 +22,8 @@
 #include "graph/op/rope.h"
 #include "graph/op/route.h"
 #include "graph/op/scale.h"
+#include "graph/op/scale_tokens.h"
+#include "graph/op/sigmoid.h"
 #include "graph/op/silu.h"
 #include "graph/op/slice.h"
 #include "graph/op/soft_cap.h"
@@ -28,7 +33,8 @@ namespace nibble {
 template <OperationType... T>
 using OperationList = std::variant<T...>;
 
-using Operation = OperationList<Add, Attention, Embedding, ExpertLinear, Gelu, Linear, MixExperts, Multiply,
-                                PositionScale, RmsNorm, Rope, Route, Scale, Silu, Slice, SoftCap>;
+using Operation = OperationList<Add, Attention, CausalConvolution, Embedding, ExpertLinear, GatedDeltaRule, Gelu,
+                                L2Norm, Linear, MixExperts, Multiply, PositionScale, RmsNorm, Rope, Route, Scale,
+                                ScaleTokens, Sigmoid, Silu, Slice, SoftCap>;
 
 }  // namespace nibble

@@ -2,31 +2,38 @@
 #include "graph/op/slice.h"
 
 #include <algorithm>
-#include <numeric>
 
 namespace nibble {
 
 Dimensions Slice::output(std::span<const Dimensions> inputs) const {
-  require_drawable(count > 0 && begin + count <= width_of(inputs[0]), kName, "channels that are not there");
+  const std::uint64_t width = width_of(inputs[0]), length = group == 0 ? width : group;
+  require_drawable(width % length == 0, kName, "channels are not whole groups");
+  require_drawable(count > 0 && begin + count <= length, kName, "channels that are not there");
   Dimensions shape = inputs[0];
-  shape.back().extent = count;
+  shape.back().extent = width / length * count;
   return shape;
 }
 
 std::vector<WeightUse> Slice::weights(std::span<const Dimensions>) const { return {}; }
 
-std::vector<ScalePassage> Slice::scale_passages(std::span<const Dimensions>) const {
-  ScalePassage passage{.absorber = {}, .input = 0, .channel_of = std::vector<std::uint32_t>(count)};
-  std::iota(passage.channel_of.begin(), passage.channel_of.end(), static_cast<std::uint32_t>(begin));
+std::vector<ScalePassage> Slice::scale_passages(std::span<const Dimensions> inputs) const {
+  ScalePassage passage{.absorber = {}, .input = 0, .channel_of = {}};
+  for (std::uint64_t channel = 0; channel < width_of(inputs[0]); ++channel)
+    if (takes(channel)) passage.channel_of.push_back(static_cast<std::uint32_t>(channel));
   return {passage};
+}
+
+bool Slice::takes(std::uint64_t channel) const {
+  if (group != 0) channel %= group;
+  return channel >= begin && channel - begin < count;
 }
 
 Cost Slice::cost(std::span<const Dimensions>) const { return {}; }
 
 void Slice::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
-  const std::uint64_t width = width_of(inputs[0]);
-  for (std::size_t t = 0; t < operands.tokens; ++t)
-    std::copy_n(&operands.inputs[0][t * width + begin], count, &output[t * count]);
+  const std::uint64_t length = group == 0 ? width_of(inputs[0]) : group;
+  for (std::size_t i = 0; i < output.size() / count; ++i)
+    std::copy_n(&operands.inputs[0][i * length + begin], count, &output[i * count]);
 }
 
 }  // namespace nibble

@@ -5,7 +5,8 @@
 
 namespace nibble {
 
-// The channels begin .. begin + count - 1 of x (a matrix whose rows are several projections, one below the other).
+// The channels begin .. begin + count - 1 of x (a matrix whose rows are several projections, one below the other), or
+// of each of its heads of `group` channels (several projections, head by head).
 struct Slice {
   static constexpr std::string_view kName = "slice";
   static constexpr std::size_t kInputs = 1;
@@ -13,6 +14,7 @@ struct Slice {
   static constexpr OnnxSpelling kOnnx = {"Slice"};
 
   std::uint64_t begin = 0, count = 0;
+  std::uint64_t group = 0;  // 0: all channels
   bool operator==(const Slice&) const = default;
 
   Dimensions output(std::span<const Dimensions> inputs) const;
@@ -20,6 +22,8 @@ struct Slice {
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+
+  bool takes(std::uint64_t channel) const;
 };
 
 }  // namespace nibble

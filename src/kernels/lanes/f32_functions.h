@@ -6,6 +6,7 @@
 #include "kernels/kernel_table.h"
 #include "kernels/lanes/f32_product.h"
 #include "kernels/lanes/peaks.h"
+#include "kernels/lanes/recurrent_loops.h"
 #include "kernels/lanes/vector_loops.h"
 
 namespace nibble::lanes {
@@ -28,6 +29,10 @@ static void fill_f32_functions(KernelTable& table) {
   table.rms_norm_row = rms_norm_row<F32>;
   table.silu_multiply = gated_multiply<F32, silu_times<F32>>;
   table.gelu_multiply = gated_multiply<F32, gelu_times<F32>>;
+  table.sigmoid_multiply = gated_multiply<F32, sigmoid_times<F32>>;
+  table.l2_norm_row = l2_norm_row<F32>;
+  table.convolve_channels = convolve_channels<F32>;
+  table.delta_rule_columns = delta_rule_columns<F32>;
   table.add_in_place = add_in_place<F32>;
   table.rope_half_split = rope_half_split<F32>;
   table.rope_pairs = rope_pairs<F32>;

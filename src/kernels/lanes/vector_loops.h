@@ -40,6 +40,25 @@ static void rms_norm_row(const float* x, const float* weight, std::size_t width,
         .store_part(out + i, width - i);
 }
 
+// out = x / sqrt(sum of x^2 + epsilon)
+template <class F32>
+static void l2_norm_row(const float* x, std::size_t width, float epsilon, float* out) {
+  F32 squares = F32::set(0);
+  for (std::size_t i = 0; i < width; i += 16) {
+    const F32 v = width - i < 16 ? F32::load_part(x + i, width - i) : F32::load(x + i);
+    squares = fma(v, v, squares);
+  }
+  const F32 factor = F32::set(1.0f / F32::square_root(sum_lanes(squares) + epsilon));
+  std::size_t i = 0;
+  for (; i + 16 <= width; i += 16) mul(F32::load(x + i), factor).store(out + i);
+  if (i < width) mul(F32::load_part(x + i, width - i), factor).store_part(out + i, width - i);
+}
+
+template <class F32>
+[[gnu::always_inline]] static inline F32 sigmoid_times(F32 gate, F32 up) {
+  return div(up, add(exponential(sub(F32::set(0), gate)), F32::set(1.0f)));
+}
+
 template <class F32>
 [[gnu::always_inline]] static inline F32 silu_times(F32 gate, F32 up) {
   const F32 sigmoid_inverse = add(exponential(sub(F32::set(0), gate)), F32::set(1.0f));

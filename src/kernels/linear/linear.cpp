@@ -87,7 +87,9 @@ struct Part {
 
 void gate_panel(const KernelTable& kernels, Activation activation, std::size_t panel, std::size_t rows,
                 std::size_t tokens, float* gate, const float* up) {
-  const auto multiply = activation == Activation::silu ? kernels.silu_multiply : kernels.gelu_multiply;
+  const auto multiply = activation == Activation::silu   ? kernels.silu_multiply
+                        : activation == Activation::gelu ? kernels.gelu_multiply
+                                                         : kernels.sigmoid_multiply;
   const std::size_t first = panel * kPanelRows, width = std::min(kPanelRows, rows - first);
   for (std::size_t at = first; at != first + tokens * rows; at += rows) multiply(gate + at, up + at, width, gate + at);
 }

@@ -81,9 +81,9 @@ struct LinearProduct {
 inline constexpr std::size_t kMostProducts = 8;
 
 // Two products of a call of which one gates the other: the activation of `gate`, times `up`, is put in the place of
-// `gate` panel by panel, while both are still in a near cache. The bits of silu_multiply and gelu_multiply
+// `gate` panel by panel, while both are still in a near cache. The bits of silu_multiply and its like
 // (kernels/vector_ops.h) on the whole.
-enum class Activation { silu, gelu };
+enum class Activation { silu, gelu, sigmoid };
 struct GatedProducts {
   std::size_t gate, up;  // which of the products: two, of weights with as many rows
   Activation activation;

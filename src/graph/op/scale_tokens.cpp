@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/op/scale_tokens.h"
+
+namespace nibble {
+
+Dimensions ScaleTokens::output(std::span<const Dimensions> inputs) const {
+  require_drawable(inputs[0].size() == 2 && inputs[1] == token_rows(1), kName, "factors of another shape");
+  return inputs[0];
+}
+
+std::vector<WeightUse> ScaleTokens::weights(std::span<const Dimensions>) const { return {}; }
+
+std::vector<ScalePassage> ScaleTokens::scale_passages(std::span<const Dimensions>) const {
+  return {{.absorber = {}, .input = 0, .channel_of = {}}};
+}
+
+Cost ScaleTokens::cost(std::span<const Dimensions> inputs) const { return {.per_token = width_of(inputs[0])}; }
+
+void ScaleTokens::evaluate(const Operands& operands, std::span<const Dimensions> inputs,
+                           std::span<float> output) const {
+  const std::uint64_t width = width_of(inputs[0]);
+  for (std::size_t i = 0; i < output.size(); ++i) output[i] = operands.inputs[0][i] * operands.inputs[1][i / width];
+}
+
+}  // namespace nibble

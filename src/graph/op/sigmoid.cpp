@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/op/sigmoid.h"
+
+#include <cmath>
+
+namespace nibble {
+
+Dimensions Sigmoid::output(std::span<const Dimensions> inputs) const { return inputs[0]; }
+
+std::vector<WeightUse> Sigmoid::weights(std::span<const Dimensions>) const { return {}; }
+
+// Not linear.
+std::vector<ScalePassage> Sigmoid::scale_passages(std::span<const Dimensions>) const { return {}; }
+
+Cost Sigmoid::cost(std::span<const Dimensions> inputs) const { return {.per_token = 4 * width_of(inputs[0])}; }
+
+void Sigmoid::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
+  for (std::size_t i = 0; i < output.size(); ++i)
+    output[i] = static_cast<float>(1 / (1 + std::exp(-static_cast<double>(operands.inputs[0][i]))));
+}
+
+}  // namespace nibble
