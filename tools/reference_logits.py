@@ -86,6 +86,25 @@ LLAMA = dict(
     torch_dtype="float32",
     vocab_size=256,
 )
+QWEN35 = {k: v for k, v in QWEN.items() if k not in ("rope_theta", "rope_scaling", "sliding_window", "use_sliding_window", "mlp_bias", "pretraining_tp")}
+QWEN35 = dict(
+    QWEN35,
+    head_dim=32,
+    layer_types=["linear_attention", "linear_attention", "full_attention", "linear_attention"],
+    linear_conv_kernel_dim=4,
+    linear_key_head_dim=16,
+    linear_num_key_heads=2,
+    linear_num_value_heads=6,
+    linear_value_head_dim=16,
+    num_hidden_layers=4,
+    rope_parameters={
+        "mrope_interleaved": True,
+        "mrope_section": [2, 1, 1],
+        "partial_rotary_factor": 0.25,
+        "rope_theta": 100000.0,
+        "rope_type": "default",
+    },
+)
 TINY = {
     "tiny_gqa_llama3rope": dict(
         LLAMA,
@@ -241,6 +260,19 @@ TINY = {
         },
     ),
 }
+TINY["tiny_qwen35"] = dict(QWEN35, architectures=["Qwen3_5ForCausalLM"], model_type="qwen3_5_text", tie_word_embeddings=True)
+TINY["tiny_qwen35moe"] = {
+    **{k: v for k, v in QWEN35.items() if k != "intermediate_size"},
+    "architectures": ["Qwen3_5MoeForCausalLM"],
+    "layer_types": ["linear_attention", "full_attention"],
+    "model_type": "qwen3_5_moe_text",
+    "moe_intermediate_size": 40,
+    "num_experts": 6,
+    "num_experts_per_tok": 2,
+    "num_hidden_layers": 2,
+    "shared_expert_intermediate_size": 48,
+    "tie_word_embeddings": False,
+}
 FIRST_MODELS = 13  # whose seeds are their places
 # Directory and names of (gate, up, down) of an expert as files have them; the package stacks them in memory.
 EXPERTS = {
@@ -289,6 +321,10 @@ def transformers_config(config):
     """The package's configuration for a config.json with rope_theta and rope_scaling; newer versions of the package want both in one dictionary."""
     apart = ("rope_theta", "rope_local_base_freq", "rope_scaling", "rope_parameters", "torch_dtype", "architectures", "model_type")
     plain = {k: v for k, v in config.items() if k not in apart}
+    if config["model_type"].startswith("qwen3_5"):
+        made = AutoConfig.for_model(config["model_type"], **plain, rope_parameters=config["rope_parameters"])
+        made._attn_implementation = made._experts_implementation = "eager"
+        return made
     given = config.get("rope_parameters") or config.get("rope_scaling") or {"rope_type": "default"}
     rope = dict(given, rope_theta=config["rope_theta"])
     if rope.get("type") == "longrope":
@@ -325,8 +361,11 @@ def make_tiny(name, directory, seed):
             continue
         if key.endswith(".bias"):
             w = 0.5 * torch.randn(value.shape, generator=generator)
+        elif key.endswith((".A_log", ".dt_bias")):
+            w = torch.randn(value.shape, generator=generator) - 1.0
         elif value.ndim == 1:
-            centre = 0.0 if config["model_type"].startswith("gemma") else 1.0
+            zero_centred = config["model_type"].startswith(("gemma", "qwen3_5")) and not key.endswith("linear_attn.norm.weight")
+            centre = 0.0 if zero_centred else 1.0
             w = centre + 0.2 * torch.randn(value.shape, generator=generator)
         else:
             w = torch.randn(value.shape, generator=generator) * (1.0 if "embed" in key else 1.5 / value.shape[-1] ** 0.5)

@@ -213,6 +213,7 @@ Statistics read_imatrix(const std::filesystem::path& path, const ModelTensors& t
       site.count = entry.counts.size() == 1 ? entry.counts[0] : entry.counts[place];
       const auto begin = entry.mean_square.begin() + static_cast<std::ptrdiff_t>(place * cols);
       site.mean_square.assign(begin, begin + static_cast<std::ptrdiff_t>(cols));
+      if (const auto order = tensor->network_columns(); !order.empty()) site = reordered(site, order);
       statistics.sites.push_back(std::move(site));
       break;
     }
@@ -230,6 +231,12 @@ struct WrittenEntry {
   std::string name;
   std::uint64_t width = 0;
   std::vector<const SiteStatistics*> matrices;
+  std::vector<std::uint32_t> column_order;  // of each column the statistics' one; empty: the same
+
+  std::vector<float> mean_square(std::size_t matrix) const {
+    return column_order.empty() ? matrices[matrix]->mean_square
+                                : reordered(*matrices[matrix], column_order).mean_square;
+  }
 };
 
 // Where experts of a stack are unknown the others are written all the same.
@@ -242,7 +249,7 @@ std::vector<WrittenEntry> written_entries(const Statistics& statistics, const Mo
     const auto site = known.find(parts.key);
     for (const ModelTensor* const tensor : parts.tensors) {
       const auto [place, is_new] = stacks.try_emplace(tensor->gguf_name, entries.size());
-      if (is_new) entries.push_back({tensor->gguf_name, tensor->shape.back(), {}});
+      if (is_new) entries.push_back({tensor->gguf_name, tensor->shape.back(), {}, tensor->gguf_columns()});
       entries[place->second].matrices.push_back(site == known.end() ? nullptr : site->second);
     }
   }
@@ -272,7 +279,7 @@ void write_gguf(const Statistics& statistics, const std::vector<WrittenEntry>& e
     for (std::size_t m = 0; m < matrices.size(); ++m) {
       if (matrices[m] == nullptr) continue;
       const float count = static_cast<float>(matrices[m]->count);
-      std::vector<float> values = matrices[m]->mean_square;
+      std::vector<float> values = entries[i].mean_square(m);
       for (float& value : values) value *= count;
       std::memcpy(sums.planes[0].data() + m * values.size() * sizeof(float), values.data(),
                   values.size() * sizeof(float));
@@ -302,10 +309,11 @@ void write_dat(const Statistics& statistics, const std::vector<WrittenEntry>& en
     text(entry.name);
     number(calls);
     number(entry.matrices.size() * entry.width);
-    for (const SiteStatistics* const matrix : entry.matrices) {
+    for (std::size_t m = 0; m < entry.matrices.size(); ++m) {
+      const SiteStatistics* const matrix = entry.matrices[m];
       // Columns of a weight that nothing was seen of are all equally important.
       std::vector<float> values(entry.width, 1.0F);
-      if (matrix != nullptr && (matrix->count > 0 || matrix->expert < 0)) values = matrix->mean_square;
+      if (matrix != nullptr && (matrix->count > 0 || matrix->expert < 0)) values = entry.mean_square(m);
       for (float& value : values) value *= static_cast<float>(calls);
       file.write(std::as_bytes(std::span(values)));
     }

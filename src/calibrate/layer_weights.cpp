@@ -41,8 +41,8 @@ Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool) {
 
 Matrix decode_matrix(const SourceModel& checkpoint, const ModelTensor& tensor, ThreadPool& pool) {
   Matrix matrix = decode_matrix(checkpoint.stored(tensor), pool);
-  if (const float offset = tensor.offset(checkpoint.spelling()); offset != 0)
-    for (float& value : matrix.values) value += offset;
+  if (const StoredNumbers numbers = tensor.numbers(checkpoint.spelling()); numbers != StoredNumbers{})
+    for (float& value : matrix.values) value = numbers.read(value);
   return matrix;
 }
 

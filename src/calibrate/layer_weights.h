@@ -49,7 +49,7 @@ class LayerWeights {
 };
 
 // Error(corrupt) names a tensor with a value that is not finite. The second: as the network reads it, whatever the file
-// holds (TensorName::hf_offset).
+// holds (StoredNumbers).
 Matrix decode_matrix(const StoredTensor& tensor, ThreadPool& pool);
 Matrix decode_matrix(const SourceModel& checkpoint, const ModelTensor& tensor, ThreadPool& pool);
 

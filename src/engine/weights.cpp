@@ -91,10 +91,10 @@ std::vector<float> WeightLoader::vector(std::string_view part, std::int64_t laye
   QuantizedTensor room;
   const QuantizedView view = stored.values.read_rows(0, stored.values.rows(), room).planes;
   check_values(stored, view);
-  std::vector<float> values(view.cols);
-  view.decode_row(0, values);
-  if (const float offset = expected->offset(spelling_); offset != 0)
-    for (float& value : values) value += offset;
+  std::vector<float> values(view.rows * view.cols);
+  for (std::uint64_t row = 0; row < view.rows; ++row)
+    view.decode_row(row, std::span(values).subspan(row * view.cols, view.cols));
+  for (float& value : values) value = expected->numbers(spelling_).read(value);
   return values;
 }
 

@@ -30,7 +30,8 @@ class WeightLoader {
 
   // A matrix repacked for this processor. Errors: not_found, corrupt (wrong shape, a value that is not finite).
   PackedLinear matrix(std::string_view part, std::int64_t layer) const;
-  // A vector widened to f32; empty when the configuration has no such part.
+  // A vector, or the rows of a matrix one after the other, widened to f32; empty when the configuration has no such
+  // part.
   std::vector<float> vector(std::string_view part, std::int64_t layer) const;
 
  private:

@@ -52,9 +52,21 @@ struct ModelConfig {
 
   // Mixtures of experts; 0: there are none.
   std::uint64_t num_experts = 0, experts_used = 0, expert_intermediate = 0;
-  bool normalizes_routing = true;  // the weights of the experts used are made to sum to 1
-  std::vector<bool> dense;         // by layer: one MLP in place of experts; empty: none of a model with experts
+  bool normalizes_routing = true;         // the weights of the experts used are made to sum to 1
+  std::uint64_t shared_intermediate = 0;  // of an expert beside these that sees every token; 0: there is none
+  std::vector<bool> dense;                // by layer: one MLP in place of experts; empty: none of a model with experts
 
+  // Layers that recur have a gated delta rule behind a convolution in place of attention.
+  std::vector<bool> recurs;  // by layer; empty: none
+  std::uint64_t delta_heads = 0, delta_key_heads = 0, delta_key_dim = 0, delta_value_dim = 0, convolution_taps = 0;
+  bool tiles_delta_heads = false;  // heads that share a key head stand apart, as in GGUF files; else side by side
+  std::uint64_t delta_keys() const { return delta_key_heads * delta_key_dim; }
+  std::uint64_t delta_values() const { return delta_heads * delta_value_dim; }
+  std::uint64_t guessing_layers = 0;  // that a file has behind the others, which guess further tokens; they are not run
+  // Rotary pairs that turn by what of a picture; a text turns them all alike. Empty: nothing is said.
+  std::vector<std::uint64_t> rope_sections;
+
+  bool is_recurrent(std::int64_t layer) const { return !recurs.empty() && recurs[static_cast<std::size_t>(layer)]; }
   bool has_experts(std::int64_t layer) const {
     return num_experts != 0 && (dense.empty() || !dense[static_cast<std::size_t>(layer)]);
   }

@@ -204,14 +204,15 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   config.context = keys.required_integer("context_length");
   const auto intermediate = keys.layer_integer("feed_forward_length"),
              heads = keys.layer_integer("attention.head_count");
-  if (!intermediate) keys.missing("feed_forward_length");
+  const auto expert_width = keys.integer("expert_feed_forward_length");
+  if (!intermediate && !expert_width) keys.missing("feed_forward_length");
   if (!heads) keys.missing("attention.head_count");
-  config.intermediate = *intermediate;
+  config.intermediate = intermediate ? *intermediate : *expert_width;
   config.heads = *heads;
   if (experts > 0) {
     config.num_experts = experts;
     config.experts_used = keys.required_integer("expert_used_count");
-    config.expert_intermediate = keys.integer("expert_feed_forward_length").value_or(config.intermediate);
+    config.expert_intermediate = expert_width.value_or(config.intermediate);
     names.num_experts = keys.full("expert_count");
     names.experts_used = keys.full("expert_used_count");
     names.expert_intermediate =

@@ -351,7 +351,9 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   };
   config.vocab_size = size("vocab_size", variant->default_vocab);
   config.hidden = size("hidden_size", variant->default_hidden);
-  config.intermediate = size("intermediate_size", variant->default_intermediate);
+  config.intermediate = variant->is_all_experts
+                            ? fields.integer("moe_intermediate_size", variant->default_expert_intermediate)
+                            : size("intermediate_size", variant->default_intermediate);
   config.layers = size("num_hidden_layers", variant->default_layers);
   config.heads = size("num_attention_heads", variant->default_heads);
   // null means as many as heads in every class; a missing key means the class's own number.

@@ -59,6 +59,8 @@ void GgufKeys::wrong(std::string_view key, std::string_view what) const {
   throw Error(ErrorKind::corrupt, fmt::format("{}: {} {}", source_, full(key), what));
 }
 
+void GgufKeys::contradicts(const std::string& what) const { throw Error(ErrorKind::corrupt, source_ + ": " + what); }
+
 void GgufKeys::unsupported(const std::string& what) const {
   throw Error(ErrorKind::unsupported, source_ + ": " + what);
 }

@@ -29,6 +29,7 @@ class GgufKeys {
   // Counts that may differ between layers in the format; here they must be equal.
   std::optional<std::uint64_t> layer_integer(std::string_view key) const;
   std::optional<double> number(std::string_view key) const { return metadata_.number(full(key)); }
+  std::optional<std::vector<double>> numbers(std::string_view key) const { return metadata_.numbers(full(key)); }
   // A flag counts as 1 or 0.
   std::optional<double> flag_or_number(std::string_view key) const;
   std::optional<std::string> string(std::string_view key) const { return metadata_.string(full(key)); }
@@ -38,6 +39,8 @@ class GgufKeys {
   [[noreturn]] void missing(std::string_view key) const;
   [[noreturn]] void wrong(std::string_view key, std::string_view what) const;
   [[noreturn]] void unsupported(const std::string& what) const;
+  // Values that no model has together: Error(corrupt).
+  [[noreturn]] void contradicts(const std::string& what) const;
 
  private:
   const GgufMetadata& metadata_;

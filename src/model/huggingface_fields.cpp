@@ -71,6 +71,10 @@ void HuggingFaceFields::wrong(const char* key, const char* expected, const Json&
               fmt::format("{}: {}{} must be {}: {}", source_, prefix_, key, expected, text.substr(0, 80)));
 }
 
+void HuggingFaceFields::contradicts(const std::string& what) const {
+  throw Error(ErrorKind::corrupt, source_ + ": " + what);
+}
+
 void HuggingFaceFields::unsupported(const std::string& what) const {
   throw Error(ErrorKind::unsupported, source_ + ": " + what);
 }

@@ -39,6 +39,8 @@ class HuggingFaceFields {
   // A key's value is not what it has to be: Error(corrupt).
   [[noreturn]] void wrong(const char* key, const char* expected, const Json& value) const;
   [[noreturn]] void unsupported(const std::string& what) const;
+  // Values that no model has together: Error(corrupt).
+  [[noreturn]] void contradicts(const std::string& what) const;
 
  private:
   const Json& object_;

@@ -119,6 +119,7 @@ void require_no_strangers(const Checkpoint& checkpoint, const ModelConfig& confi
     const auto place = place_behind(stored.name, prefix);
     if (!place || !stored.values.format() || parts.find(stored.name) != nullptr || is_activation_tensor(stored.name))
       continue;
+    if (place->number >= config.layers && place->number - config.layers < config.guessing_layers) continue;
     if (std::ranges::any_of(kDerived, [&](std::string_view ending) { return stored.name.ends_with(ending); })) continue;
     throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} is part of no network that the configuration means: {}",
                                                 checkpoint.path().string(), quote_name(stored.name),

@@ -178,7 +178,7 @@ std::vector<SideTensor> activation_tensors(const StoredActivations& activations)
 }
 
 ActivationFormat activations_of_site(ActivationFormat format, std::string_view part) {
-  if (format.wide == WideColumns::some && (part == "down" || part.starts_with("expert_down")))
+  if (format.wide == WideColumns::some && (part == "down" || part == "shared_down" || part.starts_with("expert_down")))
     format.wide = WideColumns::few;
   if (format.wide == WideColumns::some && (part == "head" || part == "embedding")) format.wide = WideColumns::many;
   return format;

@@ -40,6 +40,11 @@ const SynthShape kShapes[] = {
     {"qwen3-8b", "qwen3", 4096, 12288, 36, 32, 8, 128, 151936, 40960, 1000000, 1e-6, false, 0},
     {"qwen3-30b-a3b", "qwen3moe", 2048,  6144, 48, 32, 4, 128, 151936, 40960,
      1000000,         1e-6,       false, 0,    0,  0,  0, 128, 8,      768},
+    {"qwen3.5-0.8b", "qwen35", 1024, 3584, 24, 8,  2, 256, 248320, 262144, 10000000,
+     1e-6,           true,     0,    0,    0,  64, 0, 0,   0,      16},
+    {"qwen3.5-9b", "qwen35", 4096, 12288, 32, 16, 4, 256, 248320, 262144, 10000000, 1e-6, false, 0, 0, 0, 64},
+    {"qwen3.5-35b-a3b", "qwen35moe", 2048,  512, 40, 16, 2,  256, 248320, 262144,
+     10000000,          1e-6,        false, 0,   0,  0,  64, 256, 8,      512},
     {"mixtral-8x7b", "llama", 4096, 14336, 32, 32, 8, 128, 32000, 32768, 1000000, 1e-5, false, 0, 0, 0, 0, 8, 2, 0},
     {"phi-4-mini", "phi3", 3072, 8192, 32, 24, 8, 128, 200064, 131072, 10000, 1e-5, true, 0, 0, 0, 96},
     {"phi-4", "phi3", 5120, 17920, 40, 40, 10, 128, 100352, 16384, 250000, 1e-5, false},
@@ -93,7 +98,7 @@ class BandMaker {
     QuantizedTensor band(format_, end - begin, cols);
     const std::uint64_t grain = std::max<std::uint64_t>(1, kGrainElements / cols);
     pool_.parallel_for(end - begin, grain, [&](std::size_t first, std::size_t last, std::size_t) {
-      std::vector<float> row(cols, 1 - tensor.offset(Spelling::huggingface));
+      std::vector<float> row(cols, tensor.numbers(Spelling::huggingface).write(1));
       for (std::size_t i = first; i < last; ++i) {
         // Every row has a generator of its own, so that threads do not matter.
         Random random(seed_ * 0x9e3779b97f4a7c15u + (tensor_index << 32) + begin + i);
@@ -146,6 +151,12 @@ ModelConfig synth_config(const SynthShape& shape) {
     config.rope.factor = shape.llama3_factor;
   }
   set_family_defaults(config, shape.sliding_window);
+  if (config.shared_intermediate != 0)
+    config.shared_intermediate = config.expert_intermediate;  // as in all of these models
+  if (shape.full_every != 0) config.recurs = usual_sliding_layers(config.layers, shape.full_every);
+  if (shape.delta_heads != 0) config.delta_heads = shape.delta_heads;
+  if (shape.delta_key_heads != 0) config.delta_key_heads = shape.delta_key_heads;
+  if (shape.delta_dim != 0) config.delta_key_dim = config.delta_value_dim = shape.delta_dim;
   if (config.query_pre_attn_scalar != 0)
     config.query_pre_attn_scalar = static_cast<double>(config.head_dim);  // as in all of these models
   if (shape.linear_factor > 0) {
@@ -207,7 +218,7 @@ SynthSummary synthesize_model(const SynthShape& shape, const SynthOptions& optio
   std::vector<PlannedTensor> plan;
   SynthSummary summary{options.output, shape, 0, 0};
   for (const ModelTensor& tensor : model.all()) {
-    plan.push_back({tensor.hf_name, tensor.shape, format});
+    plan.push_back({tensor.hf_name, tensor.file_shape(Spelling::huggingface), format});
     summary.parameters += checked_elements(tensor.shape, tensor.hf_name);
   }
   require_replaceable(nibble_container(), options.output);

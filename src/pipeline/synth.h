@@ -31,6 +31,9 @@ struct SynthShape {
   std::uint64_t rotary_dim = 0;      // channels of a head that positions turn; 0: all
   std::uint64_t num_experts = 0, experts_used = 0;  // 0: no experts
   std::uint64_t expert_intermediate = 0;            // 0: intermediate
+  // Of recurrent layers, in families that have some; 0: as their class has it.
+  std::uint64_t delta_heads = 0, delta_key_heads = 0, delta_dim = 0;
+  std::uint64_t full_every = 0;  // every so many layers one attends
 };
 
 std::vector<SynthShape> list_synth_shapes();

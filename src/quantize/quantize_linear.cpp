@@ -112,7 +112,7 @@ std::span<const float> widen(const LinearWeights& source, const Format& reading,
   const QuantizedView* const planes = source.values.planes();
   const std::uint64_t cols = source.values.cols();
   FirstDefect defect;
-  const bool is_there = planes != nullptr && planes->format->name() == "f32" && source.order == nullptr &&
+  const bool is_there = planes != nullptr && planes->format->name() == "f32" && source.order.empty() &&
                         !planes->parts &&
                         reinterpret_cast<std::uintptr_t>(planes->planes[0].data()) % alignof(float) == 0;
   if (!is_there) kept.resize(rows.count() * cols);
@@ -160,14 +160,14 @@ void require_cover(const std::vector<RowMoment>& moments, std::uint64_t rows, st
 }  // namespace
 
 TensorRows LinearWeights::read_rows(RowRange rows, QuantizedTensor& room, ThreadPool& pool) const {
-  const std::uint64_t block = order != nullptr ? std::max<std::uint64_t>(1, order_block) : 1;
-  const std::uint64_t end = std::min(values.rows(), (rows.end + block - 1) / block * block);
-  return values.read_rows(rows.begin / block * block, end, room, pool);
+  if (order.empty()) return values.read_rows(rows.begin, rows.end, room, pool);
+  const auto [first, last] = std::minmax_element(order.begin() + static_cast<std::ptrdiff_t>(rows.begin),
+                                                 order.begin() + static_cast<std::ptrdiff_t>(rows.end));
+  return values.read_rows(*first, std::uint64_t{*last} + 1, room, pool);
 }
 
 std::vector<RowRange> bands_of(const LinearWeights& weights, const Format& format, std::uint64_t elements) {
-  const std::uint64_t step =
-      std::lcm(std::uint64_t{format.info().row_unit}, std::max<std::uint64_t>(1, weights.order_block));
+  const std::uint64_t step = format.info().row_unit;
   const std::uint64_t rows = std::max(step, elements / std::max<std::uint64_t>(1, weights.values.cols()) / step * step);
   std::vector<RowRange> ranges;
   for (std::uint64_t begin = 0; begin < weights.values.rows(); begin += rows)
@@ -213,7 +213,7 @@ LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Mach
       is_raw_(task.format->info().kind == FormatKind::raw) {
   const TensorSource& source = task.weights.values;
   // Rows that share a grid cannot be copied into another order.
-  if (task.format->info().row_unit != 1 && task.weights.order != nullptr) is_copy_ = false;
+  if (task.format->info().row_unit != 1 && !task.weights.order.empty()) is_copy_ = false;
   std::vector<RowMoment> moments = task.moments;
   if (moments.empty()) moments.push_back({.rows = {0, source.rows()}});
   require_cover(moments, source.rows(), source.cols(), *task.format);

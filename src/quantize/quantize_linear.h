@@ -37,11 +37,10 @@ struct RowRange {
 struct LinearWeights {
   TensorSource values;
   std::string name{}, file{};  // for messages
-  // Row r here is the tensor's row order(r, order_block), within the same run of order_block rows; null: the same row.
-  std::uint64_t (*order)(std::uint64_t row, std::uint64_t order_block) = nullptr;
-  std::uint64_t order_block = 1;
+  // Row r here is the tensor's row order[r]; empty: the same row.
+  std::vector<std::uint32_t> order{};
 
-  std::uint64_t stored_row(std::uint64_t row) const { return order != nullptr ? order(row, order_block) : row; }
+  std::uint64_t stored_row(std::uint64_t row) const { return order.empty() ? row : order[row]; }
   // What rows begin .. end - 1 here are made of, by the tensor's own numbers. Unpacked to `room`, if they have to be.
   TensorRows read_rows(RowRange rows, QuantizedTensor& room, ThreadPool& pool) const;
 };

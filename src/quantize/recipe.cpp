@@ -50,6 +50,8 @@ Recipe recipe_of_mix(const Mix& mix) {
   Recipe recipe{std::string(mix.name), std::string(mix.description), std::string(mix.main_format), {}, mix.file_type};
   for (const MixRule& rule : mix.rules)
     recipe.rules.push_back({std::string(rule.pattern), Condition::parse(rule.when), std::string(rule.format), {}});
+  // What recurrent layers forget and learn is decided by matrices of a row for each head.
+  recipe.rules.push_back({"*.ssm_alpha.weight|*.ssm_beta.weight", {}, "q8_0", {}});
   recipe.rules.push_back({"*", {}, std::string(mix.main_format), {}});
   return recipe;
 }

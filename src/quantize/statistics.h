@@ -56,6 +56,9 @@ struct SiteStatistics : SiteKey {
   bool has_signs() const { return !negatives.empty(); }
 };
 
+// The same of columns in another order: column c is what column order[c] was.
+SiteStatistics reordered(const SiteStatistics& site, const std::vector<std::uint32_t>& order);
+
 struct Statistics {
   std::vector<std::string> texts;         // names of the files, without directories
   std::uint64_t samples = 0, length = 0;  // windows and their tokens

@@ -32,6 +32,9 @@ std::string memory_text(const MemoryPlan& plan) {
     text +=
         fmt::format("{} {} in {}", type == 0 ? "" : ",", bytes_text(plan.cache_bytes[type]), kCacheTypes[type].name);
   text += "\n";
+  if (plan.recurrent_bytes > 0)
+    text += fmt::format("           of which recurrent states are {}, however long the text\n",
+                        bytes_text(plan.recurrent_bytes));
   if (plan.context > plan.model_context)
     text += fmt::format("           (this shape was trained for {} tokens)\n", grouped_text(plan.model_context));
   if (plan.bandwidth > 0)
@@ -138,6 +141,7 @@ Json to_json(const MemoryPlan& plan) {
                {"headroom_bytes", plan.headroom},
                {"activation_bytes", plan.activations},
                {"bandwidth_bytes_per_second", plan.bandwidth},
+               {"recurrent_bytes", plan.recurrent_bytes},
                {"cache", Json::array()},
                {"formats", Json::array()},
                {"best", nullptr}};

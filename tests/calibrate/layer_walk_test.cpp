@@ -40,7 +40,7 @@ TEST_P(Walk, InEightBitsIsNearTheExactOne) {
   exact.walk_through({});
   rounded.walk_through({});
   // Of random weights and rows of some 64 numbers, which give the roundings little to average over.
-  EXPECT_LT(relative_difference(rounded.outputs(0), exact.outputs(0)), 0.12);
+  EXPECT_LT(relative_difference(rounded.outputs(0), exact.outputs(0)), 0.15);
   EXPECT_NE(rounded.outputs(0), exact.outputs(0));
 }
 

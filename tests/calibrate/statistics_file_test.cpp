@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 
 #include "calibrate/adequacy.h"
@@ -84,6 +85,29 @@ TEST_F(StatisticsFile, ImportanceMatricesReadBackInBothForms) {
       const SiteStatistics& back = same_site(read, site);
       for (std::size_t i = 0; i < site.width(); ++i)
         EXPECT_NEAR(back.mean_square[i], site.mean_square[i], site.mean_square[i] * 0x1p-22) << name;
+    }
+  }
+}
+
+// llama.cpp has the value heads of recurrent layers in another order than a directory, and with them the columns that
+// they are.
+TEST_F(StatisticsFile, ImportanceMatricesHaveTheColumnsOfGgufFiles) {
+  ModelConfig config = SourceModel::open(data_directory() / "tiny_qwen35").config();
+  const ModelTensors tensors(config);
+  config.tiles_delta_heads = true;
+  const ModelTensors tiled(config);
+  const Statistics written = example(tensors);
+  for (const char* const name : {"i.gguf", "i.dat"}) {
+    write_imatrix(written, tensors, scratch_ / name);
+    const std::vector<float> own = written.find({0, "delta_out"})->mean_square,
+                             back = read_imatrix(scratch_ / name, tensors).find({0, "delta_out"})->mean_square,
+                             in_file = read_imatrix(scratch_ / name, tiled).find({0, "delta_out_tiled"})->mean_square;
+    const std::size_t length = config.delta_value_dim;
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      EXPECT_NEAR(back[i], own[i], own[i] * 0x1p-22) << name;
+      // Three heads for each of two key heads: the second in the file is the fourth here.
+      const std::size_t head = std::array<std::size_t, 6>{0, 3, 1, 4, 2, 5}[i / length];
+      EXPECT_NEAR(in_file[i], own[head * length + i % length], own[i] * 1e-3) << name;
     }
   }
 }

@@ -89,6 +89,37 @@ TEST_F(Chat, WhatWasReadIsNotReadAgainAndChangesNothing) {
   EXPECT_EQ(chat.answer(chat.prompt(conversation), options, {}).kept_tokens, 0U);
 }
 
+// A recurrent state cannot be cut short: what two conversations have in common is read from the last point before its
+// end.
+TEST_F(Chat, ARecurrentNetworkGoesOnFromTheLastPromptsEnd) {
+  EditableModel recurrent = EditableModel::read(data_directory() / "tiny_qwen35");
+  const std::uint64_t vocabulary = model.config().vocab_size;
+  EditableModel::Stored& embedding = recurrent.tensors.at("model.embed_tokens.weight");
+  const std::size_t row = embedding.bytes.size() / embedding.shape[0];
+  while (embedding.bytes.size() < vocabulary * row) embedding.bytes += embedding.bytes;
+  embedding.bytes.resize(vocabulary * row);
+  recurrent.config["vocab_size"] = embedding.shape[0] = vocabulary;
+  recurrent.write(scratch / "recurrent");
+  Decoder own(SourceModel::open(scratch / "recurrent"), exact_options(), machine);
+  ChatSession chat(own, model.tokenizer(), chat_template, 512);
+  Conversation conversation =
+      asking({"Tom had a red ball. He threw it over the wall, and then he went to look for it "
+              "with his dog, who was very old and could not see the ball."});
+  const ChatAnswer first = chat.answer(chat.prompt(conversation), options, {});
+  EXPECT_GT(first.prompt_tokens, 32u);
+  // Other words in place of the answer that was given.
+  conversation.messages.push_back(Json{{"role", "assistant"}, {"content", "He found it."}});
+  conversation.messages.push_back(Json{{"role", "user"}, {"content", "What then?"}});
+  const ChatAnswer second = chat.answer(chat.prompt(conversation), options, {});
+  EXPECT_EQ(second.kept_tokens, first.prompt_tokens - 32);
+  ChatSession fresh(own, model.tokenizer(), chat_template, 512);
+  EXPECT_EQ(second.text, fresh.answer(fresh.prompt(conversation), options, {}).text);
+  // Nothing in common.
+  const Conversation other = asking({"A cat sat on a mat."});
+  EXPECT_EQ(chat.answer(chat.prompt(other), options, {}).kept_tokens, 0u);
+  EXPECT_EQ(chat.answer(chat.prompt(other), options, {}).text, fresh.answer(fresh.prompt(other), options, {}).text);
+}
+
 TEST_F(Chat, AStopKeepsWhatWasSaid) {
   ChatSession chat(decoder, model.tokenizer(), chat_template, 256);
   int calls = 0;

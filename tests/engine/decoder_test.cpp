@@ -135,9 +135,66 @@ TEST_P(TinyModel, ACacheGoesBackToASavedPoint) {
   EXPECT_EQ(first, again);
 }
 
+// A recurrent state knows its end only: back to a point that was saved, or to the beginning.
+TEST(RecurrentStates, GoBackToSavedPointsOnly) {
+  const std::vector<std::int32_t> ids = ReferenceLogits::read("tiny_qwen35").ids;
+  Loaded model("tiny_qwen35");
+  const std::size_t vocab = model.decoder.config().vocab_size;
+  KvCache cache = model.decoder.new_cache(ids.size());
+  EXPECT_TRUE(cache.needs_points());
+  const std::uint64_t empty = cache.resident_bytes();
+  EXPECT_EQ(empty, 4u * 3 * (3 * (2 * 32 + 96) + 6 * 16 * 16));
+  EXPECT_GT(model.decoder.cache_bytes(ids.size()), empty);
+  std::vector<float> first(vocab), again(vocab);
+  const auto read = [&](std::size_t count, std::vector<float>& logits) {
+    model.decoder.forward(cache, std::span(ids).subspan(cache.length(), count), LogitsFor::last, logits);
+  };
+  read(20, first);
+  const SavedPoint early = cache.save();
+  read(20, first);
+  const SavedPoint late = cache.save();
+  read(10, first);
+  cache.go_back(50);
+  EXPECT_EQ(cache.length(), 50u);
+  cache.restore(late);
+  read(10, again);
+  EXPECT_EQ(first, again);
+  cache.restore(early);
+  read(30, again);
+  EXPECT_EQ(first, again);
+  cache.go_back(40);
+  EXPECT_EQ(cache.length(), 0u);
+  read(50, again);
+  EXPECT_EQ(first, again);
+  EXPECT_FALSE(Loaded("tiny_tied").decoder.new_cache(8).needs_points());
+}
+
+// What a step that is stopped has done to a state cannot be undone.
+TEST(RecurrentStates, AreEmptyBehindAStepThatIsStopped) {
+  Loaded model("tiny_qwen35");
+  const std::size_t vocab = model.decoder.config().vocab_size;
+  std::vector<std::int32_t> ids(700);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * 37 % vocab);
+  KvCache cache = model.decoder.new_cache(ids.size()), fresh = model.decoder.new_cache(ids.size());
+  std::vector<float> expected(vocab), found(vocab);
+  model.decoder.forward(fresh, ids, LogitsFor::last, expected);
+  model.decoder.forward(cache, std::span(ids).first(10), LogitsFor::last, found);
+  const SequenceStep rest{&cache, std::span(ids).subspan(10), 690};
+  EXPECT_THROW(model.decoder.step({&rest, 1}, {}, [](const Progress& p) { return p.done == 0; }), Error);
+  EXPECT_EQ(cache.length(), 0u);
+  model.decoder.forward(cache, ids, LogitsFor::last, found);
+  EXPECT_EQ(found, expected);
+  // A step that is refused before it begins changes nothing.
+  KvCache refused = model.decoder.new_cache(20);
+  model.decoder.forward(refused, std::span(ids).first(10), LogitsFor::last, found);
+  const SequenceStep too_long{&refused, ids, ids.size()};
+  EXPECT_THROW(model.decoder.step({&too_long, 1}, {}), Error);
+  EXPECT_EQ(refused.length(), 10u);
+}
+
 // Longer than one internal batch: the cut must not show.
-TEST(Decoder, LongPromptsAreCutWithoutATrace) {
-  Loaded model("tiny_gqa_llama3rope");
+TEST_P(TinyModel, LongPromptsAreCutWithoutATrace) {
+  Loaded model(GetParam());
   const std::size_t vocab = model.decoder.config().vocab_size;
   std::vector<std::int32_t> ids(1100);
   for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * 37 % vocab);
@@ -254,10 +311,12 @@ TEST(Decoder, WindowsBoundTheCache) {
 // Sequences of different lengths that come, go on and end at different steps, in steps longer and shorter than one
 // internal batch.
 TEST(Decoder, SequencesSideBySideGetTheBitsOfEachAlone) {
-  for (const KvType kv : {KvType::f32, KvType::q8_0, KvType::q4_0}) {
+  for (const auto& [name, kv] :
+       {std::pair("tiny_gqa_llama3rope", KvType::f32), std::pair("tiny_gqa_llama3rope", KvType::q8_0),
+        std::pair("tiny_gqa_llama3rope", KvType::q4_0), std::pair("tiny_qwen35", KvType::f32)}) {
     DecoderOptions options = exact_options();
     options.kv = kv;
-    Loaded model("tiny_gqa_llama3rope", 2, options);
+    Loaded model(name, 2, options);
     const std::size_t vocab = model.decoder.config().vocab_size;
     const std::vector<std::vector<std::size_t>> plan = {
         {300, 1, 1, 0}, {0, 450, 1, 3}, {7, 1, 1, 1}, {1, 0, 20, 1}};  // tokens [sequence][step]

@@ -33,14 +33,18 @@ void write_gguf(const SourceModel& checkpoint, const std::filesystem::path& path
   const auto writer = make_gguf_writer(path, metadata, plan);
   for (std::size_t i = 0; i < tensors.all().size(); ++i) {
     const ModelTensor& t = tensors.all()[i];
-    const QuantizedView source = *checkpoint.tensor(t.hf_name).values.planes();
-    QuantizedTensor moved(f32, source.rows, source.cols);
-    for (std::uint64_t row = 0; row < source.rows; ++row) {
-      const std::uint64_t from = t.permuted_heads > 0 ? huggingface_row_of(row, config.head_dim) : row;
-      const std::span<float> to(reinterpret_cast<float*>(moved.row(row)[0]), source.cols);
-      source.decode_row(from, to);
-      for (float& value : to) value += t.offset(Spelling::huggingface);
-    }
+    const std::vector<float> values = checkpoint.stored(t).values.decode();
+    const std::uint64_t rows = t.shape.front(), cols = values.size() / rows;  // of a vector each element
+    const auto row_order = t.rows_from(Spelling::huggingface, Spelling::gguf),
+               column_order = t.columns_from(Spelling::huggingface, Spelling::gguf);
+    QuantizedTensor moved(f32, t.shape.size() == 1 ? 1 : rows, t.shape.size() == 1 ? rows : cols);
+    float* const to = reinterpret_cast<float*>(moved.row(0)[0]);
+    for (std::uint64_t row = 0; row < rows; ++row)
+      for (std::uint64_t col = 0; col < cols; ++col) {
+        const std::uint64_t from_row = row_order.empty() ? row : row_order[row],
+                            from_col = column_order.empty() ? col : column_order[col];
+        to[row * cols + col] = t.numbers(Spelling::huggingface).read(values[from_row * cols + from_col]);
+      }
     writer->write_rows(place[i], moved.view());
   }
   for (std::size_t i = 0; i < ropes.size(); ++i) {
@@ -91,6 +95,28 @@ TEST_P(GgufModel, ConfigurationSurvivesTheWayBack) {
   EXPECT_EQ(b.tied_embedding, a.tied_embedding);
   EXPECT_EQ(b.norm_epsilon, a.norm_epsilon);
   EXPECT_EQ(to_huggingface_config(b, {}), to_huggingface_config(a, {}));
+}
+
+// Layers behind the network's own that guess further tokens are left out.
+TEST(GuessingLayers, OfAGgufFileAreNotRun) {
+  ScratchDirectory scratch;
+  const SourceModel directory = SourceModel::open(data_directory() / "tiny_qwen35");
+  GgufMetadata metadata = to_gguf_metadata(directory.config(), {});
+  metadata.set("qwen35.block_count", GgufValue::of_u32(4));
+  metadata.set("qwen35.nextn_predict_layers", GgufValue::of_u32(1));
+  // The last of four layers is said to be one of these.
+  write_gguf(directory, scratch / "model.gguf", metadata);
+  const SourceModel file = SourceModel::open(scratch / "model.gguf");
+  EXPECT_EQ(file.config().layers, 3u);
+  EXPECT_EQ(file.config().recurs, (std::vector<bool>{true, true, false}));
+  EXPECT_EQ(file.parts().part("mlp_norm", 3), nullptr);
+  EXPECT_NE(file.parts().part("mlp_norm", 2), nullptr);
+  metadata.set("qwen35.nextn_predict_layers", GgufValue::of_u32(4));
+  write_gguf(directory, scratch / "none.gguf", metadata);
+  EXPECT_NE(error_of([&] {
+              SourceModel::open(scratch / "none.gguf").config();
+            }).second.find("qwen35.nextn_predict_layers must be less than block_count: 4"),
+            std::string::npos);
 }
 
 TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
@@ -156,7 +182,7 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
         Found(ErrorKind::corrupt,
               fmt::format("{}.{} contradicts tensor 'blk.0.ffn_up_exps.weight', which has {}: 7", family, key, width)));
   }
-  const bool may_have_experts = family == "llama" || family == "qwen3moe";
+  const bool may_have_experts = family == "llama" || family.ends_with("moe");
   EXPECT_EQ(message(family + ".expert_count", GgufValue::of_u32(may_have_experts ? 5000 : 8)),
             may_have_experts && directory.config().num_experts == 0
                 ? Found(ErrorKind::corrupt, "key is missing: " + family + ".expert_used_count")

@@ -29,6 +29,15 @@ ModelConfig small_llama() {
   return config;
 }
 
+// The first of two layers recurs.
+void recur(ModelConfig& config) {
+  config.recurs = {true, false};
+  config.delta_heads = 4;
+  config.delta_key_heads = 2;
+  config.delta_key_dim = config.delta_value_dim = 8;
+  config.convolution_taps = 4;
+}
+
 class EveryArchitecture : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(All, EveryArchitecture, testing::ValuesIn([] {
                            std::vector<std::string> names;
@@ -56,7 +65,7 @@ TEST_P(EveryArchitecture, DrawsWhatItNames) {
   std::set<std::string> drawn;
   const auto draw = [&](const Network& shown) {
     std::vector<WeightUse> uses = shown.begin().graph.weights();
-    for (const DrawnGraph* const part : {&shown.layer(0), &shown.end()})
+    for (const DrawnGraph* const part : {&shown.layer(0), &shown.layer(1), &shown.end()})
       for (const WeightUse& use : part->graph.weights()) uses.push_back(use);
     for (const WeightUse& use : uses) {
       const bool is_of_expert = use.part.ends_with(".0") || use.part.ends_with(".1");
@@ -66,7 +75,11 @@ TEST_P(EveryArchitecture, DrawsWhatItNames) {
   draw(network);
   if (parts.contains("router")) {
     config.num_experts = config.experts_used = 2;
-    config.expert_intermediate = 8;
+    config.expert_intermediate = config.shared_intermediate = 8;
+    draw(draw_network(config));
+  }
+  if (parts.contains("delta_qkv")) {
+    recur(config);
     draw(draw_network(config));
   }
   EXPECT_EQ(drawn, std::set<std::string>(parts.begin(), parts.end()));
@@ -108,6 +121,52 @@ TEST_P(EveryArchitecture, FoldsWhereTheFunctionStaysTheSame) {
   EXPECT_FALSE(draw_network(config).end().folds[0]);
 }
 
+// What a recurrent layer reads comes from a norm; its heads share the weights of the norm behind the rule, which take
+// no factors of channels.
+TEST(RecurrentLayers, FoldIntoTheNormBeforeThem) {
+  ModelConfig config = small_llama();
+  config.architecture = "qwen35";
+  recur(config);
+  const Network network = draw_network(config);
+  const DrawnGraph& layer = network.layer(0);
+  std::map<std::string, std::string> folds;
+  for (std::size_t site = 0; site < layer.sites.size(); ++site)
+    folds[layer.sites[site].name] = layer.folds[site] ? layer.folds[site]->producer : "nothing";
+  EXPECT_EQ(folds,
+            (std::map<std::string, std::string>{
+                {"delta_in", "attention_norm"}, {"delta_out", "nothing"}, {"mlp_in", "mlp_norm"}, {"mlp_out", "up"}}));
+  EXPECT_EQ(layer.graph.recurrent, (std::vector<RecurrentState>{{3 * (2 * 2 * 8 + 4 * 8)}, {4 * 8 * 8}}));
+}
+
+// Two key heads with two value heads each: a, b and c, d in a directory, a, c and b, d in a GGUF file.
+TEST(ModelTensors, ValueHeadsStandTiledInGgufFiles) {
+  ModelConfig config = small_llama();
+  config.architecture = "qwen35";
+  recur(config);
+  config.delta_value_dim = 2;
+  const ModelTensors tensors(config);
+  const auto rows = [&](std::string_view part) {
+    return tensors.part(part, 0)->rows_from(Spelling::huggingface, Spelling::gguf);
+  };
+  using Order = std::vector<std::uint32_t>;
+  EXPECT_EQ(rows("delta_rate"), (Order{0, 2, 1, 3}));
+  EXPECT_EQ(rows("delta_gate"), (Order{0, 1, 4, 5, 2, 3, 6, 7}));
+  EXPECT_EQ(rows("delta_taps").size(), 2 * 2 * 8 + 8u);
+  const Order qkv = rows("delta_qkv");
+  EXPECT_EQ(Order(qkv.begin() + 31, qkv.begin() + 36), (Order{31, 32, 33, 36, 37}));
+  EXPECT_EQ(rows("delta_out"), Order{});
+  EXPECT_EQ(tensors.part("delta_out", 0)->columns_from(Spelling::huggingface, Spelling::gguf),
+            (Order{0, 1, 4, 5, 2, 3, 6, 7}));
+  EXPECT_EQ(rows("mlp_norm"), Order{});
+  config.delta_heads = 6;  // three each
+  const ModelTensors three(config);
+  const ModelTensor& rate = *three.part("delta_rate", 0);
+  EXPECT_EQ(rate.rows_from(Spelling::huggingface, Spelling::gguf), (Order{0, 3, 1, 4, 2, 5}));
+  EXPECT_EQ(rate.rows_from(Spelling::gguf, Spelling::huggingface), (Order{0, 2, 4, 1, 3, 5}));
+  EXPECT_EQ(three.part("delta_taps", 0)->file_shape(Spelling::huggingface), (Shape{2 * 2 * 8 + 12, 1, 4}));
+  EXPECT_EQ(three.part("delta_taps", 0)->file_shape(Spelling::gguf), (Shape{2 * 2 * 8 + 12, 4}));
+}
+
 // What a router and experts read comes from a norm, and what an expert's down reads from its own up.
 TEST(Experts, FoldIntoANormAndIntoTheirOwnUp) {
   std::size_t families = 0;
@@ -117,7 +176,7 @@ TEST(Experts, FoldIntoANormAndIntoTheirOwnUp) {
     ModelConfig config = small_llama();
     config.architecture = family.name;
     config.num_experts = config.experts_used = 2;
-    config.expert_intermediate = 8;
+    config.expert_intermediate = config.shared_intermediate = 8;
     const Network network = draw_network(config);
     const DrawnGraph& layer = network.layer(0);
     const auto producer = [&](std::string_view site) -> std::string {
@@ -128,7 +187,7 @@ TEST(Experts, FoldIntoANormAndIntoTheirOwnUp) {
     EXPECT_EQ(producer("experts_in"), "mlp_norm") << family.name;
     EXPECT_EQ(producer("experts_out"), "expert_up") << family.name;
   }
-  EXPECT_EQ(families, 2u);
+  EXPECT_EQ(families, 3u);
 }
 
 TEST(ModelTensors, NamesShapesAndOrder) {
@@ -248,7 +307,8 @@ TEST(Architectures, UnknownNameListsTheKnown) {
   EXPECT_EQ(kind, ErrorKind::unsupported);
   EXPECT_EQ(
       message,
-      "unknown architecture; known are llama, qwen2, qwen3, qwen3moe, gemma2, gemma3, phi3, glm, glm4, mistral3: gpt2");
+      "unknown architecture; known are llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, phi3, glm, "
+      "glm4, mistral3: gpt2");
 }
 
 }  // namespace

@@ -170,6 +170,74 @@ TEST_F(ExpertConfig, RefusesCountsThatCannotBe) {
   EXPECT_EQ(error("mlp_only_layers", {2}), "mlp_only_layers must be a list of the model's layers: [2]");
 }
 
+class RecurrentConfig : public Config {
+ protected:
+  RecurrentConfig() { model = EditableModel::read(data_directory() / "tiny_qwen35"); }
+};
+
+TEST_F(RecurrentConfig, SaysWhichLayersRecurAndWithWhatHeads) {
+  ModelConfig c = read();
+  EXPECT_EQ(c.recurs, (std::vector<bool>{true, true, false, true}));
+  EXPECT_EQ(c.delta_heads, 6u);
+  EXPECT_EQ(c.delta_key_heads, 2u);
+  EXPECT_EQ(c.delta_keys(), 32u);
+  EXPECT_EQ(c.delta_values(), 96u);
+  EXPECT_FALSE(c.tiles_delta_heads);
+  EXPECT_EQ(c.rope.rotary_dim, 8u);
+  EXPECT_EQ(c.rope.base, 100000);
+  EXPECT_EQ(c.rope_sections, (std::vector<std::uint64_t>{2, 1, 1}));
+  for (const char* const key : {"layer_types", "linear_num_value_heads", "linear_num_key_heads", "linear_key_head_dim",
+                                "linear_value_head_dim", "linear_conv_kernel_dim", "rope_parameters"})
+    model.config.erase(key);
+  c = read();
+  EXPECT_EQ(c.recurs, (std::vector<bool>{true, true, true, false}));
+  EXPECT_EQ(c.delta_heads, 32u);
+  EXPECT_EQ(c.delta_keys(), 2048u);
+  EXPECT_EQ(c.delta_values(), 4096u);
+  EXPECT_EQ(c.convolution_taps, 4u);
+  EXPECT_EQ(c.rope.rotary_dim, 8u);
+  model.config["full_attention_interval"] = 2;
+  EXPECT_EQ(read().recurs, (std::vector<bool>{true, false, true, false}));
+}
+
+// GGUF files of regular networks say the interval, too; sections that leave pairs out would leave them unturned there.
+TEST_F(RecurrentConfig, GoesIntoGgufKeys) {
+  ModelConfig c = read();
+  GgufMetadata keys = to_gguf_metadata(c, {});
+  EXPECT_EQ(keys.unsigned_integer("qwen35.full_attention_interval"), 3u);
+  EXPECT_EQ(keys.unsigned_integer("qwen35.ssm.inner_size"), 96u);
+  EXPECT_EQ(keys.numbers("qwen35.rope.dimension_sections"), (std::vector<double>{2, 1, 1, 0}));
+  EXPECT_EQ(keys.find("qwen35.rope.dimension_sections")->value, GgufValue::of_i32s({2, 1, 1, 0}).value);
+  c.recurs = {true, false, false, true};
+  c.rope_sections = {1, 1, 1};
+  keys = to_gguf_metadata(c, {});
+  EXPECT_EQ(keys.find("qwen35.full_attention_interval"), nullptr);
+  EXPECT_NE(keys.find("qwen35.attention.recurrent_layers"), nullptr);
+  EXPECT_EQ(keys.numbers("qwen35.rope.dimension_sections"), (std::vector<double>{2, 1, 1, 0}));
+  c.delta_value_dim = 8;
+  EXPECT_EQ(error_of([&] { to_gguf_metadata(c, {}); }).first, ErrorKind::unsupported);
+}
+
+TEST_F(RecurrentConfig, RefusesHeadsThatCannotBe) {
+  const auto error = [&](const char* key, const nlohmann::json& value, ErrorKind kind = ErrorKind::corrupt) {
+    const nlohmann::json kept = model.config[key];
+    model.config[key] = value;
+    const std::string text = message(kind);
+    model.config[key] = kept;
+    return text;
+  };
+  EXPECT_EQ(error("linear_num_value_heads", 5),
+            "value heads of recurrent layers must be a multiple of their key heads, between 1 and 1024: 5, 2");
+  EXPECT_EQ(error("linear_num_key_heads", 0),
+            "value heads of recurrent layers must be a multiple of their key heads, between 1 and 1024: 6, 0");
+  EXPECT_EQ(error("linear_key_head_dim", 4096), "heads of recurrent layers must have 1 to 1024 channels: 4096, 16");
+  EXPECT_EQ(error("linear_conv_kernel_dim", 33), "convolutions must have 1 to 32 taps: 33");
+  EXPECT_EQ(error("layer_types", {"linear_attention"}),
+            "layer_types must be a list with a name for each layer: [\"linear_attention\"]");
+  EXPECT_EQ(error("attention_bias", true, ErrorKind::unsupported),
+            "biases of attention cannot be run in this family; attention_bias");
+}
+
 class PhiConfig : public Config {
  protected:
   PhiConfig() { model = EditableModel::read(data_directory() / "tiny_phi3"); }

@@ -9,6 +9,7 @@ makes every layer count; norms and biases differ from 1 and 0, so that none can 
 
 import array
 import json
+import math
 import pathlib
 import random
 import shutil
@@ -18,6 +19,8 @@ import sys
 HIDDEN, WIDE, HEADS, KV_HEADS, HEAD, EXPERTS = 256, 512, 4, 2, 64, 4
 NEAR = [1.0 + 0.05 * i for i in range(24)]
 FAR = [1.5 + 0.5 * i for i in range(24)]
+DELTA = {"linear_num_key_heads": 2, "linear_num_value_heads": 6, "linear_key_head_dim": 128, "linear_value_head_dim": 128,
+         "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0, "partial_rotary_factor": 0.25}}
 # name: tiny model, what its configuration says otherwise. llama.cpp slides Gemmas only, and normalizes every routing.
 MODELS = {
     "llama": ("tiny_gqa_llama3rope", {}),
@@ -28,6 +31,8 @@ MODELS = {
     "qwen2": ("tiny_qwen2", {}),
     "qwen3": ("tiny_qwen3", {}),
     "qwen3moe": ("tiny_qwen3moe", {"num_experts": EXPERTS, "moe_intermediate_size": 256}),
+    "qwen35": ("tiny_qwen35", DELTA),
+    "qwen35moe": ("tiny_qwen35moe", dict(DELTA, num_experts=EXPERTS, moe_intermediate_size=256, shared_expert_intermediate_size=512)),
     "gemma2": ("tiny_gemma2", {"query_pre_attn_scalar": HEAD}),
     "gemma3": ("tiny_gemma3", {"query_pre_attn_scalar": HEAD}),
     "gemma3-yarn": ("tiny_gemma3", {"query_pre_attn_scalar": HEAD,
@@ -54,6 +59,31 @@ def shape_of(name, config):
     query, key_value = HEADS * HEAD, KV_HEADS * HEAD
     expert = config.get("moe_intermediate_size", config["intermediate_size"])
     wide = expert if ".experts." in name else config["intermediate_size"]
+    if ".shared_expert." in name:
+        wide = config["shared_expert_intermediate_size"]
+    if "model_type" in config and config["model_type"].startswith("qwen3_5"):
+        heads, width = config["linear_num_value_heads"], config["linear_value_head_dim"]
+        keys, values = config["linear_num_key_heads"] * config["linear_key_head_dim"], heads * width
+        own = {
+            "q_proj": [2 * query, HIDDEN],
+            "in_proj_qkv": [2 * keys + values, HIDDEN],
+            "in_proj_z": [values, HIDDEN],
+            "in_proj_b": [heads, HIDDEN],
+            "in_proj_a": [heads, HIDDEN],
+            "out_proj": [HIDDEN, values],
+            "conv1d": [2 * keys + values, 1, config["linear_conv_kernel_dim"]],
+            "shared_expert_gate": [1, HIDDEN],
+        }
+        if part in own:
+            return own[part]
+        if words[-1] in ("A_log", "dt_bias"):
+            return [heads]
+        if name.endswith("linear_attn.norm.weight"):
+            return [width]
+        if words[-1] == "gate_up_proj":
+            return [EXPERTS, 2 * expert, HIDDEN]
+        if words[-1] == "down_proj":
+            return [EXPERTS, HIDDEN, expert]
     if part in ("q_norm", "k_norm"):
         return [HEAD]
     if part == "norm" or part.endswith("layernorm"):
@@ -79,13 +109,15 @@ def shape_of(name, config):
 
 
 def values_of(name, shape, centre, rng):
-    count = shape[0] * (shape[1] if len(shape) > 1 else 1)
+    count = math.prod(shape)
     if name.endswith(".bias"):
         return array.array("f", (0.3 * rng.gauss(0, 1) for _ in range(count)))
     if len(shape) == 1:
         return array.array("f", (centre + 0.2 * rng.gauss(0, 1) for _ in range(count)))
+    if name.endswith(("A_log", "dt_bias")):
+        return array.array("f", (rng.gauss(0, 1) - 1 for _ in range(count)))
     # Heads and tied embeddings of about this size keep probabilities away from certainty.
-    scale = 0.1 if "embed" in name else (0.15 if "lm_head" in name else 1.2 / shape[1] ** 0.5)
+    scale = 0.1 if "embed" in name else (0.15 if "lm_head" in name else 1.2 / shape[-1] ** 0.5)
     return array.array("f", (scale * rng.gauss(0, 1) for _ in range(count)))
 
 
@@ -102,9 +134,10 @@ def make(directory, tiny, changes, tokenizer):
         shutil.copyfile(tokenizer / side, directory / side)
     tensors, offset = {}, 0
     names = [n for n in read_header(tiny / "model.safetensors")
-             if ".experts." not in n or int(n.split(".experts.")[1].split(".")[0]) < EXPERTS]
-    centre = 0.0 if config["model_type"].startswith("gemma") else 1.0
+             if ".experts." not in n or n.endswith("_proj") or int(n.split(".experts.")[1].split(".")[0]) < EXPERTS]
+    is_centred = config["model_type"].startswith(("gemma", "qwen3_5"))
     for name in sorted(names):
+        centre = 0.0 if is_centred and not name.endswith("linear_attn.norm.weight") else 1.0
         shape = shape_of(name, config)
         bytes_ = values_of(name, shape, centre, rng).tobytes()
         tensors[name] = (shape, offset, bytes_)

@@ -44,6 +44,17 @@ TEST(MemoryPlan, WindowsBoundTheirLayers) {
   EXPECT_EQ(far.cache_bytes[0] - near.cache_bytes[0], layer * full * 16384);
 }
 
+// 18 of 24 layers of Qwen 3.5 0.8B keep 16 matrices of 128 x 128 and three tokens of 6144 channels, in f32, whatever
+// the context; six keep keys and values, 2 heads of 256.
+TEST(MemoryPlan, RecurrentStatesHaveOneSize) {
+  const MemoryPlan near = plan_memory({.model = "qwen3.5-0.8b", .memory = 24'000'000'000, .context = 1024}),
+                   far = plan_memory({.model = "qwen3.5-0.8b", .memory = 24'000'000'000, .context = 2048});
+  EXPECT_EQ(near.recurrent_bytes, 4u * 18 * (16 * 128 * 128 + 3 * 6144));
+  EXPECT_EQ(far.recurrent_bytes, near.recurrent_bytes);
+  EXPECT_EQ(near.cache_bytes[0], near.recurrent_bytes + 1024u * 6 * 2 * 512 * 2);
+  EXPECT_EQ(far.cache_bytes[0], near.recurrent_bytes + 2048u * 6 * 2 * 512 * 2);
+}
+
 TEST(MemoryPlan, ASizeTakesTheNearestShape) {
   const MemoryPlan plan = plan_memory({.model = "70B", .memory = 24'000'000'000, .bandwidth = 60e9});
   EXPECT_EQ(plan.shape, "llama-3.1-70b");

@@ -102,6 +102,12 @@ inline SynthShape small_shape(std::string architecture, std::uint64_t layers, st
   shape.vocab = 300;
   shape.context = 128;
   shape.tied = true;
+  if (shape.architecture.starts_with("qwen35")) {
+    shape.delta_heads = 6;
+    shape.delta_key_heads = 2;
+    shape.delta_dim = 16;
+    shape.full_every = 2;
+  }
   return shape;
 }
 

@@ -114,5 +114,16 @@ TEST(PooledMoment, IsNearerToTheTruth) {
   EXPECT_LT(mixed_error, pooled_error);
 }
 
+TEST(Reordered, StatisticsFollowTheColumns) {
+  SiteStatistics site = expert(3, {1, 2, 3, 4, 5, 6, 7, 8, 9});
+  site.mean_square = {1, 5, 9};
+  site.absmax = {10, 20, 30};
+  const SiteStatistics moved = reordered(site, {2, 0, 1});
+  EXPECT_EQ(moved.count, 3u);
+  EXPECT_EQ(moved.mean_square, (std::vector<float>{site.mean_square[2], site.mean_square[0], site.mean_square[1]}));
+  EXPECT_EQ(moved.absmax, (std::vector<float>{30, 10, 20}));
+  EXPECT_EQ(moved.second_moment, (std::vector<float>{9, 7, 8, 3, 1, 2, 6, 4, 5}));
+}
+
 }  // namespace
 }  // namespace nibble

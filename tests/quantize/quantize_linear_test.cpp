@@ -17,7 +17,14 @@ namespace {
 
 constexpr std::uint64_t kRows = 300, kCols = 512;
 
-std::uint64_t reversed(std::uint64_t row, std::uint64_t count) { return count - 1 - row; }
+// Runs of so many rows, each from its end to its beginning.
+std::vector<std::uint32_t> reversed_in_runs(std::uint64_t rows, std::uint64_t run) {
+  std::vector<std::uint32_t> order;
+  for (std::uint64_t row = 0; row < rows; ++row)
+    order.push_back(static_cast<std::uint32_t>(row / run * run + run - 1 - row % run));
+  return order;
+}
+std::vector<std::uint32_t> reversed(std::uint64_t rows) { return reversed_in_runs(rows, rows); }
 
 // Rows of a tensor without anything known of its inputs.
 QuantizedTensor encode(const LinearWeights& weights, RowRange rows, const char* format, Machine& machine,
@@ -114,8 +121,8 @@ TEST(QuantizeLinear, RowsThatShareAGridStayTogether) {
   // Copied, and coded again in another order.
   const QuantizedView coded = plain.view();
   EXPECT_EQ(encode({.values = coded, .name = "t"}, {0, kRows}, "int4:block128x128", machine).planes, plain.planes);
-  const QuantizedTensor turned = encode({.values = coded, .name = "t", .order = reversed, .order_block = kRows},
-                                        {0, kRows}, "int4:block128x128", machine);
+  const QuantizedTensor turned =
+      encode({.values = coded, .name = "t", .order = reversed(kRows)}, {0, kRows}, "int4:block128x128", machine);
   EXPECT_NE(turned.planes[1], plain.planes[1]);
   // A part that begins inside a block.
   try {
@@ -152,7 +159,7 @@ TEST(QuantizeLinear, FollowsTheRowOrder) {
   for (const char* name : {"f32", "q8_0"}) {  // copied, encoded
     const QuantizedTensor plain = encode({.values = view, .name = "t"}, {0, kRows}, name, machine);
     const QuantizedTensor turned =
-        encode({.values = view, .name = "t", .order = reversed, .order_block = kRows}, {0, kRows}, name, machine);
+        encode({.values = view, .name = "t", .order = reversed(kRows)}, {0, kRows}, name, machine);
     const std::size_t row_bytes = plain.planes[0].size() / kRows;
     for (std::uint64_t r = 0; r < kRows; ++r)
       ASSERT_EQ(std::memcmp(turned.planes[0].data() + r * row_bytes,
@@ -249,7 +256,7 @@ TEST(QuantizeLinear, ABandHasTheSameBytesAloneAndAmongOthers) {
   const SiteStatistics site = random_site(kWidth, 8);
   for (const char* method : {"rtn", "imatrix", "gptq", "descent"})
     for (const char* format : {"q4_k", "int3:g64", "nf4:g64:dq"}) {
-      const LinearTask task{.weights = {.values = view, .order = reversed, .order_block = kSmall},
+      const LinearTask task{.weights = {.values = view, .order = reversed(kSmall)},
                             .format = find_format(format),
                             .method = find_method(method),
                             .moments = {{.rows = {0, kSmall}, .inputs = &site}}};
@@ -328,10 +335,6 @@ TEST(QuantizeLinear, RefusesMomentsThatDoNotCoverTheRows) {
   }
 }
 
-std::uint64_t reversed_in_runs(std::uint64_t row, std::uint64_t count) {
-  return row / count * count + count - 1 - row % count;
-}
-
 // Planes of a tensor, as if they had to be unpacked.
 class CopiedRows final : public PackedRows {
  public:
@@ -361,10 +364,7 @@ TEST(QuantizeLinear, RowsThatAreUnpackedGiveTheBytesOfPlanes) {
     for (const char* to : {from, "q8_0", "int8:tensor", "f16"}) {
       const auto encoded = [&](const TensorSource& source, RowRange rows, bool is_turned) {
         LinearWeights weights{.values = source, .name = "t"};
-        if (is_turned) {
-          weights.order = reversed_in_runs;
-          weights.order_block = 60;
-        }
+        if (is_turned) weights.order = reversed_in_runs(kRows, 60);
         return encode(weights, rows, to, machine).planes;
       };
       EXPECT_EQ(encoded(packed, {0, kRows}, false), encoded(planes, {0, kRows}, false)) << from << " to " << to;
@@ -374,17 +374,19 @@ TEST(QuantizeLinear, RowsThatAreUnpackedGiveTheBytesOfPlanes) {
   }
 }
 
-TEST(QuantizeLinear, BandsCoverAllRowsAtMultiplesOfAnOrdersRuns) {
+TEST(QuantizeLinear, BandsCoverAllRowsAtMultiplesOfThoseThatBelongTogether) {
   const QuantizedTensor source = random_matrix(96, 64, 15);
   const QuantizedView view = source.view();
-  const LinearWeights weights{.values = view, .order = reversed, .order_block = 32};
-  std::uint64_t next = 0;
-  for (const RowRange rows : bands_of(weights, *find_format("q8_0"), 40 * 64)) {
-    EXPECT_EQ(rows.begin, next);
-    EXPECT_EQ(rows.begin % 32, 0u);
-    next = rows.end;
+  const LinearWeights weights{.values = view, .order = reversed(96)};
+  for (const char* const format : {"q8_0", "int4:block32x32"}) {
+    std::uint64_t next = 0;
+    for (const RowRange rows : bands_of(weights, *find_format(format), 40 * 64)) {
+      EXPECT_EQ(rows.begin, next);
+      EXPECT_EQ(rows.begin % find_format(format)->info().row_unit, 0u);
+      next = rows.end;
+    }
+    EXPECT_EQ(next, 96u);
   }
-  EXPECT_EQ(next, 96u);
   EXPECT_EQ(bands_of({.values = view}, *find_format("q8_0"), 1).size(), 96u);
 }
 

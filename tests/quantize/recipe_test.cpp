@@ -88,6 +88,14 @@ TEST(Recipe, MixesAreFoundByNameAndByPrefix) {
   EXPECT_NE(message([] { find_recipe("q4_k_n"); }).find("q4_k_m"), std::string::npos);
 }
 
+// What a recurrent layer forgets and learns is decided by a row for each head.
+TEST(Recipe, MixesKeepTheGatesOfRecurrentLayersInEightBits) {
+  for (const char* const mix : {"mix:q4_0", "q4_k_m", "iq2_m", "mix:q6_k"})
+    for (const char* const name : {"blk.0.ssm_alpha.weight", "blk.0.ssm_beta.weight"})
+      EXPECT_EQ(assign(find_recipe(mix), matrix(name, 512), nullptr).format->name(), "q8_0") << mix;
+  EXPECT_EQ(assign(find_recipe("q4_k_m"), matrix("blk.0.ssm_out.weight", 512), nullptr).format->name(), "q4_k");
+}
+
 TEST(Recipe, NeedsARuleForEveryTensor) {
   const Recipe recipe{"part", {}, {}, {{"*.attn_v.weight", {}, "q8_0", {}}}, std::nullopt};
   EXPECT_EQ(message([&] { assign(recipe, matrix("output.weight", 64), nullptr); }),

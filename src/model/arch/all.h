@@ -17,9 +17,12 @@ Architecture phi3_architecture();
 Architecture qwen2_architecture();
 Architecture qwen3_architecture();
 Architecture qwen3moe_architecture();
+Architecture qwen35_architecture();
+Architecture qwen35moe_architecture();
 
 inline constexpr Architecture (*kArchitectures[])() = {
-    llama_architecture,  qwen2_architecture, qwen3_architecture, qwen3moe_architecture, gemma2_architecture,
-    gemma3_architecture, phi3_architecture,  glm_architecture,   glm4_architecture,     mistral3_architecture};
+    llama_architecture,  qwen2_architecture,     qwen3_architecture,  qwen3moe_architecture,
+    qwen35_architecture, qwen35moe_architecture, gemma2_architecture, gemma3_architecture,
+    phi3_architecture,   glm_architecture,       glm4_architecture,   mistral3_architecture};
 
 }  // namespace nibble

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <utility>
 
 #include "model/arch/all.h"
@@ -48,8 +49,14 @@ std::string part_key(std::string_view part, std::int64_t layer) {
 bool is_layered(const TensorName& name) { return name.hf.find("{}") != std::string_view::npos; }
 bool is_of_experts(const TensorName& name) { return is_layered(name) && name.hf.find("{}") != name.hf.rfind("{}"); }
 
+// Parts with one row for each head are of runs of 1, others of runs as long as a head's values.
+ModelTensor::Tiles tiles_of(std::uint64_t extent, const ModelConfig& config) {
+  return {config.delta_heads, config.delta_key_heads, extent == config.delta_heads ? 1 : config.delta_value_dim,
+          config.tiles_delta_heads ? Spelling::gguf : Spelling::huggingface};
+}
+
 ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse& use, const Graph& graph,
-                    bool interleaves_rotary) {
+                    const ModelConfig& config, bool interleaves_rotary) {
   ModelTensor tensor;
   tensor.part = tensor.kind = name.part;
   tensor.layer = layer;
@@ -57,7 +64,10 @@ ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse&
   tensor.gguf_name = with_number(name.gguf, static_cast<std::uint64_t>(layer));
   tensor.role = use.role;
   tensor.shape = use.shape;
-  tensor.hf_offset = name.hf_offset;
+  tensor.hf_numbers = {name.hf_offset, name.hf_log_of_minus};
+  tensor.hf_middle_axis = name.hf_middle_axis;
+  if (name.value_heads == ValueHeads::rows) tensor.tiled_rows = tiles_of(use.shape.front(), config);
+  if (name.value_heads == ValueHeads::columns) tensor.tiled_columns = tiles_of(use.shape.back(), config);
   tensor.hf_stack = with_number(name.hf_stack, static_cast<std::uint64_t>(layer));
   tensor.place = name.place;
   tensor.kinds = name.kinds;
@@ -86,12 +96,12 @@ ModelTensors::ModelTensors(const ModelConfig& config)
     for (WeightUse& use : graph.weights()) uses.emplace(use.part, use);
     for (auto name = begin; name != end; ++name) {
       if (const auto use = uses.find(std::string(name->part)); use != uses.end())
-        tensors_.push_back(resolve(*name, layer, use->second, graph, architecture_->gguf_interleaved_rotary));
+        tensors_.push_back(resolve(*name, layer, use->second, graph, config, architecture_->gguf_interleaved_rotary));
       if (!is_of_experts(*name)) continue;
       for (std::uint64_t e = 0; e < config.num_experts; ++e) {
         const auto use = uses.find(expert_part(name->part, e));
         if (use == uses.end()) break;
-        ModelTensor& tensor = tensors_.emplace_back(resolve(*name, layer, use->second, graph, false));
+        ModelTensor& tensor = tensors_.emplace_back(resolve(*name, layer, use->second, graph, config, false));
         tensor.part = use->first;
         tensor.hf_name = with_number(tensor.hf_name, e);
         tensor.expert = e;
@@ -131,6 +141,50 @@ const ModelTensor* ModelTensors::find(std::string_view name) const noexcept {
 const ModelTensor* ModelTensors::part(std::string_view part, std::int64_t layer) const noexcept {
   const auto found = by_part_.find(part_key(part, layer));
   return found == by_part_.end() ? nullptr : &tensors_[found->second];
+}
+
+float StoredNumbers::read(float stored) const { return is_log_of_minus ? -std::exp(stored) : stored + offset; }
+
+float StoredNumbers::write(float number) const { return is_log_of_minus ? std::log(-number) : number - offset; }
+
+Shape ModelTensor::file_shape(Spelling spelling) const {
+  if (!hf_middle_axis || spelling != Spelling::huggingface) return shape;
+  return {shape[0], 1, shape[1]};
+}
+
+namespace {
+
+std::vector<std::uint32_t> tiled_order(const ModelTensor::Tiles& tiles, std::uint64_t extent, Spelling to) {
+  if (tiles.heads == tiles.key_heads) return {};
+  const std::uint64_t each = tiles.heads / tiles.key_heads, begin = extent - tiles.heads * tiles.length;
+  const auto head_from = [&](std::uint64_t head) {
+    return to == Spelling::gguf ? head % tiles.key_heads * each + head / tiles.key_heads
+                                : head % each * tiles.key_heads + head / each;
+  };
+  std::vector<std::uint32_t> order(extent);
+  for (std::uint64_t i = 0; i < extent; ++i)
+    order[i] = static_cast<std::uint32_t>(
+        i < begin ? i : begin + head_from((i - begin) / tiles.length) * tiles.length + (i - begin) % tiles.length);
+  return order;
+}
+
+}  // namespace
+
+std::vector<std::uint32_t> ModelTensor::rows_from(Spelling from, Spelling to) const {
+  if (from == to) return {};
+  if (tiled_rows.heads != 0) return tiled_order(tiled_rows, shape.front(), to);
+  if (permuted_heads == 0) return {};
+  const std::uint64_t head_dim = shape.front() / permuted_heads;
+  std::vector<std::uint32_t> order(shape.front());
+  for (std::uint64_t row = 0; row < order.size(); ++row)
+    order[row] = static_cast<std::uint32_t>(to == Spelling::gguf ? huggingface_row_of(row, head_dim)
+                                                                 : gguf_row_of(row, head_dim));
+  return order;
+}
+
+std::vector<std::uint32_t> ModelTensor::columns_from(Spelling from, Spelling to) const {
+  return from == to || tiled_columns.heads == 0 ? std::vector<std::uint32_t>{}
+                                                : tiled_order(tiled_columns, shape.back(), to);
 }
 
 std::uint64_t gguf_row_of(std::uint64_t huggingface_row, std::uint64_t head_dim) {

@@ -30,6 +30,20 @@ namespace nibble {
 
 // --- the data of one family ------------------------------------------------------------------------------------------
 
+// What a file holds for a number of the network.
+struct StoredNumbers {
+  float offset = 0;              // the number less this
+  bool is_log_of_minus = false;  // ln(-number) instead
+
+  float read(float stored) const;
+  float write(float number) const;  // NaN or infinite where no file of this kind can say it
+  bool operator==(const StoredNumbers&) const = default;
+};
+
+// Rows, or columns, that belong to the value heads of recurrent layers, of which several share a key head. Hugging Face
+// files have those side by side, GGUF files a first one of every key head, then the second ones, and so on.
+enum class ValueHeads { none, rows, columns };
+
 // How containers spell a part: {} stands for the layer's number; without it, a tensor of the whole model. A second {}
 // in Hugging Face's stands for an expert's, whose parts are expert_part(part, e); GGUF files hold those of all experts
 // in one tensor, one below the other. A family's names stand in the order in which its tensors are written; which of
@@ -42,6 +56,9 @@ struct TensorName {
   // [experts, cols, rows of all its kinds], in which this kind's rows are the place-th of `kinds` runs. Read only.
   std::string_view hf_stack = {};
   std::uint64_t place = 0, kinds = 1;
+  bool hf_log_of_minus = false;  // Hugging Face files hold ln(-w); GGUF holds w (rates of decay)
+  bool hf_middle_axis = false;   // [n, 1, m] in Hugging Face files (depthwise convolutions); GGUF has [n, m]
+  ValueHeads value_heads = ValueHeads::none;  // whose order differs
 };
 
 // What one Hugging Face model_type means when config.json leaves a key out: the defaults of its configuration class.
@@ -70,6 +87,7 @@ struct HfVariant {
   std::uint64_t default_experts = 0;   // 0: a class without experts
   std::uint64_t default_experts_used = 0;
   std::uint64_t default_expert_intermediate = 0;  // 0: intermediate_size
+  bool is_all_experts = false;                    // no layer has an MLP, and no intermediate_size is said
   bool normalizes_routing = true;                 // where norm_topk_prob is absent
   bool always_qkv_bias = false;                   // q, k and v have a bias whatever config.json says
   double default_rotary_part = 1;       // of a head, that positions turn, where partial_rotary_factor is absent
@@ -131,13 +149,30 @@ struct ModelTensor {
   TensorRole role = TensorRole::linear;
   Shape shape;                       // [rows, cols] or [n]
   std::uint64_t permuted_heads = 0;  // heads whose rows are permuted between the spellings; 0: same rows in both
-  float hf_offset = 0;               // TensorName's
-  std::string hf_stack = {};         // TensorName's, with the layer's number
+  // Heads whose rows, or columns, stand in another order: the last `heads` runs of `length`. heads 0: none do.
+  struct Tiles {
+    std::uint64_t heads = 0, key_heads = 0, length = 0;
+    Spelling network = Spelling::huggingface;  // in whose order the network has them
+  };
+  Tiles tiled_rows = {}, tiled_columns = {};
+  StoredNumbers hf_numbers = {};
+  bool hf_middle_axis = false;  // TensorName's
+  std::string hf_stack = {};    // TensorName's, with the layer's number
   std::uint64_t place = 0, kinds = 1;
 
-  // What is added to the numbers that a file of this spelling holds.
+  // What a file of this spelling holds for the network's numbers, and as what shape.
+  StoredNumbers numbers(Spelling spelling) const {
+    return spelling == Spelling::huggingface ? hf_numbers : StoredNumbers{};
+  }
+  Shape file_shape(Spelling spelling) const;
+  // Of each row, of a vector each element, or of each column in a file of one spelling, its place in a file of the
+  // other; empty: the same.
+  std::vector<std::uint32_t> rows_from(Spelling from, Spelling to) const;
+  std::vector<std::uint32_t> columns_from(Spelling from, Spelling to) const;
+  // Of each column of the network its place in a GGUF file, and the other way round; empty: the same.
+  std::vector<std::uint32_t> network_columns() const { return columns_from(Spelling::gguf, tiled_columns.network); }
+  std::vector<std::uint32_t> gguf_columns() const { return columns_from(tiled_columns.network, Spelling::gguf); }
   bool is_stacked(Spelling spelling) const { return experts != 0 && spelling == Spelling::gguf; }
-  float offset(Spelling spelling) const { return spelling == Spelling::huggingface ? hf_offset : 0; }
   const std::string& name(Spelling spelling) const { return spelling == Spelling::gguf ? gguf_name : hf_name; }
 };
 

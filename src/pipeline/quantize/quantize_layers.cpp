@@ -262,13 +262,17 @@ StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer,
   const TensorPlan& planned = plan_.tensors[index];
   const SiteStatistics* inputs = view.inputs();
   if (inputs != nullptr && is_silent(*inputs)) inputs = nullptr;  // zeros would make any choice as good as any other
+  // What is rounded has the output's columns; what comes back has the source's.
+  const bool moves_columns = inputs != nullptr && !planned.column_order.empty();
+  const SiteStatistics moved = moves_columns ? reordered(*inputs, planned.column_order) : SiteStatistics{};
+  RoundPlans own_plans;
   LinearTask task{.weights = output_.weights_of(index, view_of(weights)),
                   .format = planned.target.format,
                   .method = parts_.method(part, layer),
-                  .moments = {{.rows = {0, weights.rows}, .inputs = inputs}}};
+                  .moments = {{.rows = {0, weights.rows}, .inputs = moves_columns ? &moved : inputs}}};
   if (&weights != &original) task.weights.file.clear();  // numbers of our own, which no file holds
   const bool keeps_codes = planned.role == TensorRole::linear && live_ && live_->stored->multiplies_codes();
-  StoredMatrix stored = output_.write_and_keep(index, task, view.plans, keeps_codes);
+  StoredMatrix stored = output_.write_and_keep(index, task, moves_columns ? own_plans : view.plans, keeps_codes);
   if (planned.target.format->info().kind != FormatKind::raw)
     output_.record_error(index, {.site = inputs,
                                  .weights = weights.values,

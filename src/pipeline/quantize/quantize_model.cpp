@@ -48,10 +48,9 @@ void write_tensor(std::size_t index, const QuantizePlan& plan, const QuantizeMod
                   const SourceModel& source, TensorOutput& output, Machine& machine) {
   const TensorPlan& tensor = plan.tensors[index];
   source.require_unchanged(*tensor.source);
-  if ((tensor.permuted_head_dim != 0 && tensor.target.shape.size() == 1) ||
-      tensor.source_offset != tensor.target_offset) {
+  if (is_vector(tensor.role) && (!tensor.row_order.empty() || tensor.source_numbers != tensor.target_numbers)) {
     std::vector<float> values = decode_matrix(*tensor.source, machine.pool).values;
-    for (float& value : values) value += tensor.source_offset;
+    for (float& value : values) value = tensor.source_numbers.read(value);
     output.write_vector(index, values);
   } else {
     const LinearTask task{.weights = output.weights_of(index, tensor.source->values),

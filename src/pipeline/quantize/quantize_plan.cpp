@@ -57,10 +57,12 @@ void require_shape(const StoredTensor& stored, const ModelTensor& tensor) {
                           stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
 }
 
-void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, const QuantizeModelOptions& options) {
+// Codes whose columns move are not kept.
+void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, bool moves_columns,
+                         const QuantizeModelOptions& options) {
   const FormatPtr& from = stored.values.format();
   if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw ||
-      from->name() == target->name())
+      (from->name() == target->name() && !moves_columns))
     return;
   throw Error(ErrorKind::unusable_input,
               fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from "
@@ -190,7 +192,7 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.role = tensor.role;
   result.kind = tensor.kind;
   result.target.name = tensor.name(plan.target_spelling);
-  result.target.shape = tensor.shape;
+  result.target.shape = tensor.file_shape(plan.target_spelling);
   TensorFacts facts = tensor_facts(tensor, plan.config);
   if (plan.num_experts != 0) facts.num_experts = plan.num_experts;
   // What is given for static grids alone tells the weights nothing.
@@ -198,10 +200,10 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   facts.has_importance = is_given && method_for(TensorPlan{}, options).needs() >= Needs::mean_square;
   result.rows = facts.rows;
   result.cols = facts.cols;
-  if (plan.source_spelling != plan.target_spelling && tensor.permuted_heads != 0)
-    result.permuted_head_dim = (tensor.shape.size() > 1 ? facts.rows : facts.cols) / tensor.permuted_heads;
-  result.source_offset = tensor.offset(plan.source_spelling);
-  result.target_offset = tensor.offset(plan.target_spelling);
+  result.row_order = tensor.rows_from(plan.source_spelling, plan.target_spelling);
+  result.column_order = tensor.columns_from(plan.source_spelling, plan.target_spelling);
+  result.source_numbers = tensor.numbers(plan.source_spelling);
+  result.target_numbers = tensor.numbers(plan.target_spelling);
   const bool is_plain = plan.target_spelling == Spelling::gguf && plan.is_understood();
   if (stays_in_float(tensor.role) || !is_chosen(tensor, options)) {
     result.target.format = stays_in_float(tensor.role) && is_plain ? find_format("f32") : stored.values.format();
@@ -219,7 +221,7 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
                 fmt::format("{} cannot hold tensor '{}', whose rows are not multiples of {}: {} columns", result.wanted,
                             result.target.name, find_format(result.wanted)->info().row_multiple, result.cols),
                 "strict");
-  refuse_requantizing(stored, result.target.format, options);
+  refuse_requantizing(stored, result.target.format, !result.column_order.empty(), options);
   if (result.method == "table" && result.target.format->info().kind != FormatKind::raw &&
       !result.target.format->name().starts_with("table"))
     throw Error(
@@ -358,7 +360,9 @@ Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options)
   return method;
 }
 
-bool is_vector(TensorRole role) { return role == TensorRole::norm || role == TensorRole::bias; }
+bool is_vector(TensorRole role) {
+  return role == TensorRole::norm || role == TensorRole::bias || role == TensorRole::coefficients;
+}
 
 bool stays_in_float(TensorRole role) { return is_vector(role) || role == TensorRole::router; }
 

@@ -25,9 +25,10 @@ struct TensorPlan {
   std::string wanted{};                // the recipe's format when it could not hold the tensor
   Obstacle obstacle = Obstacle::none;  // why not
   std::string method{};
-  std::string kind{};                          // ModelTensor::kind
-  std::uint64_t permuted_head_dim = 0;         // 0: rows stay in order
-  float source_offset = 0, target_offset = 0;  // of vectors: added to what each file holds, ModelTensor::offset
+  std::string kind{};  // ModelTensor::kind
+  // Of each of the output's rows (of vectors: elements) or columns the source's; empty: in order.
+  std::vector<std::uint32_t> row_order{}, column_order{};
+  StoredNumbers source_numbers{}, target_numbers{};  // of vectors
 };
 
 class Container;
@@ -61,7 +62,7 @@ void add_loss(std::string loss, bool strict, std::vector<std::string>& notes);
 // that it asks for. Error(internal) otherwise. output: for messages.
 void require_readable(const SourceModel& written, const QuantizePlan& meant, const std::string& output);
 
-// Norms and biases, which are no matrices and stay in floating point.
+// Norms, biases and coefficients, which are no matrices and stay in floating point.
 bool is_vector(TensorRole role);
 // These, and routers, which are small and choose.
 bool stays_in_float(TensorRole role);

@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 
 #include "base/huge_pages.h"
+#include "format/reordered_columns.h"
 #include "kernels/encode/encoders.h"
+#include "nibble/error.h"
 
 namespace nibble {
 namespace {
@@ -18,6 +21,16 @@ constexpr std::uint64_t kBandElements = std::uint64_t{8} << 20;
 
 std::string piece_name(std::size_t tensor, std::uint64_t row) { return fmt::format("{}-{}", tensor, row); }
 std::string error_piece_name(std::size_t tensor) { return fmt::format("{}-error", tensor); }
+
+// Back from the output's columns to the source's.
+void restore_columns(const std::vector<std::uint32_t>& order, Matrix& matrix) {
+  std::vector<float> row(order.size());
+  for (std::uint64_t r = 0; r < matrix.rows && !order.empty(); ++r) {
+    float* const values = &matrix.values[r * matrix.cols];
+    for (std::size_t c = 0; c < order.size(); ++c) row[order[c]] = values[c];
+    std::ranges::copy(row, values);
+  }
+}
 
 bool is_raw(const TensorPlan& tensor) { return tensor.target.format->info().kind == FormatKind::raw; }
 
@@ -42,12 +55,9 @@ std::uint64_t TensorOutput::weight_of(const TensorPlan& tensor) const {
 
 LinearWeights TensorOutput::weights_of(std::size_t index, TensorSource values) const {
   const TensorPlan& tensor = plan_.tensors[index];
-  LinearWeights weights{.values = std::move(values), .name = tensor.source->name, .file = tensor.source->file};
-  if (tensor.permuted_head_dim != 0) {
-    weights.order = plan_.target_spelling == Spelling::gguf ? huggingface_row_of : gguf_row_of;
-    weights.order_block = tensor.permuted_head_dim;
-  }
-  return weights;
+  if (!tensor.column_order.empty()) values = reordered_columns(values, tensor.column_order);
+  return {
+      .values = std::move(values), .name = tensor.source->name, .file = tensor.source->file, .order = tensor.row_order};
 }
 
 void TensorOutput::write(std::size_t index, const LinearTask& task, RoundPlans& plans,
@@ -65,15 +75,17 @@ StoredMatrix TensorOutput::write_and_keep(std::size_t index, const LinearTask& t
               [&](const LinearQuantizer& linear, const QuantizedTensor& band, std::uint64_t first_row) {
                 linear.decode(band, first_row, stored.values.values);
                 stored.tensor_grid = linear.tensor_grid();
-                // Rows that know their place in a tensor, or share a grid, cannot be put into another order.
+                // Rows that know their place in a tensor, or share a grid, cannot be put into another order, nor can
+                // columns.
                 if (!keeps_codes || stored.tensor_grid != nullptr || is_raw(plan_.tensors[index]) ||
-                    task.format->info().row_unit != 1)
+                    task.format->info().row_unit != 1 || !plan_.tensors[index].column_order.empty())
                   return;
                 if (!stored.codes) stored.codes.emplace(task.format, rows, cols);
                 const QuantizedView view = band.view();
                 for (std::uint64_t row = 0; row < band.rows; ++row)
                   stored.codes->copy_row(task.weights.stored_row(first_row + row), view, row);
               });
+  restore_columns(plan_.tensors[index].column_order, stored.values);
   return stored;
 }
 
@@ -100,11 +112,20 @@ QuantizedTensor TensorOutput::piece(std::size_t index, const LinearQuantizer& li
 
 void TensorOutput::write_vector(std::size_t index, std::span<const float> values) {
   const TensorPlan& tensor = plan_.tensors[index];
-  const LinearWeights rows = weights_of(index, {});
+  const std::vector<std::uint32_t>& order = tensor.row_order;
+  const std::size_t length = order.empty() ? values.size() : values.size() / order.size();  // of what keeps together
   std::vector<float> moved(values.size());
-  for (std::size_t i = 0; i < moved.size(); ++i) moved[i] = values[rows.stored_row(i)] - tensor.target_offset;
-  QuantizedTensor result(tensor.target.format, 1, moved.size());
-  tensor.target.format->encode_row(moved, {}, nullptr, 0, {}, result.row(0));
+  for (std::size_t i = 0; i < moved.size(); ++i) {
+    moved[i] = tensor.target_numbers.write(values[order.empty() ? i : order[i / length] * length + i % length]);
+    if (!std::isfinite(moved[i]))
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("{}: tensor '{}' holds a number that the output cannot say: element {}",
+                              tensor.source->file, tensor.source->name, i));
+  }
+  QuantizedTensor result(tensor.target.format, tensor.rows, tensor.cols);
+  for (std::uint64_t row = 0; row < tensor.rows; ++row)
+    tensor.target.format->encode_row(std::span(moved).subspan(row * tensor.cols, tensor.cols), {}, nullptr, row, {},
+                                     result.row(row));
   bands_.write(output_of_[index], std::move(result));
   meter_.advance(moved.size() * weight_of(tensor), tensor.target.name);
 }

@@ -124,26 +124,35 @@ std::uint64_t bytes_of_position(const KeyValueState& state, double bits) {
   return static_cast<std::uint64_t>(static_cast<double>(numbers) * bits / 8);
 }
 
-std::vector<KeyValueState> states_of(const Network& network) {
+// What a sequence remembers.
+struct Memory {
   std::vector<KeyValueState> states;
-  for (std::int64_t i = 0; i < network.num_layers(); ++i)
-    states.insert(states.end(), network.layer(i).graph.states.begin(), network.layer(i).graph.states.end());
-  return states;
+  std::uint64_t recurrent_bytes = 0;
+};
+
+Memory memory_of(const Network& network) {
+  Memory memory;
+  for (std::int64_t i = 0; i < network.num_layers(); ++i) {
+    const Graph& graph = network.layer(i).graph;
+    memory.states.insert(memory.states.end(), graph.states.begin(), graph.states.end());
+    for (const RecurrentState& state : graph.recurrent) memory.recurrent_bytes += state.numbers * sizeof(float);
+  }
+  return memory;
 }
 
-std::uint64_t cache_bytes(const std::vector<KeyValueState>& states, std::uint64_t context, double bits) {
-  std::uint64_t bytes = 0;
-  for (const KeyValueState& state : states) bytes += kept_positions(state, context) * bytes_of_position(state, bits);
+std::uint64_t cache_bytes(const Memory& memory, std::uint64_t context, double bits) {
+  std::uint64_t bytes = memory.recurrent_bytes;
+  for (const KeyValueState& state : memory.states)
+    bytes += kept_positions(state, context) * bytes_of_position(state, bits);
   return bytes;
 }
 
 // Tokens, in whole chunks, of the longest context whose cache takes no more than `bytes`; at most `most`.
-std::uint64_t longest_context(const std::vector<KeyValueState>& states, double bits, std::uint64_t bytes,
-                              std::uint64_t most) {
+std::uint64_t longest_context(const Memory& memory, double bits, std::uint64_t bytes, std::uint64_t most) {
   std::uint64_t fits = 0, too_long = (most + kCacheChunk - 1) / kCacheChunk + 1;
   while (too_long - fits > 1) {
     const std::uint64_t middle = fits + (too_long - fits) / 2;
-    (cache_bytes(states, middle * kCacheChunk, bits) <= bytes ? fits : too_long) = middle;
+    (cache_bytes(memory, middle * kCacheChunk, bits) <= bytes ? fits : too_long) = middle;
   }
   return std::min(fits * kCacheChunk, most);
 }
@@ -169,11 +178,11 @@ void judge(const MemoryPlanRequest& request) {
   if (request.formats.empty()) throw Error(ErrorKind::invalid_argument, "no formats to plan for; name some", "formats");
 }
 
-void measure_against(const MemoryPlan& plan, const std::vector<KeyValueState>& states, PlannedWeights& weights) {
+void measure_against(const MemoryPlan& plan, const Memory& memory, PlannedWeights& weights) {
   for (std::size_t type = 0; type < kCacheTypes.size(); ++type) {
     const std::uint64_t left = plan.usable() > weights.bytes ? plan.usable() - weights.bytes : 0;
     weights.fits[type] = left > 0 && plan.cache_bytes[type] <= left;
-    weights.longest[type] = longest_context(states, kCacheTypes[type].bits, left,
+    weights.longest[type] = longest_context(memory, kCacheTypes[type].bits, left,
                                             plan.model_context != 0 ? plan.model_context : kLongestContext);
   }
   if (plan.bandwidth <= 0) return;
@@ -208,16 +217,17 @@ MemoryPlan plan_memory(const MemoryPlanRequest& request) {
   plan.headroom = request.headroom.value_or(std::max(kLeastHeadroom, request.memory / 20));
   const Network network = draw_network(config);
   plan.activations = activation_bytes(config, network);
-  const std::vector<KeyValueState> states = states_of(network);
+  const Memory memory = memory_of(network);
+  plan.recurrent_bytes = memory.recurrent_bytes;
   plan.bandwidth = request.bandwidth;
   for (std::size_t type = 0; type < kCacheTypes.size(); ++type) {
-    plan.cache_bytes[type] = cache_bytes(states, plan.context, kCacheTypes[type].bits);
-    for (const KeyValueState& state : states)
+    plan.cache_bytes[type] = cache_bytes(memory, plan.context, kCacheTypes[type].bits);
+    for (const KeyValueState& state : memory.states)
       plan.cache_bytes_per_token[type] += bytes_of_position(state, kCacheTypes[type].bits);
   }
   for (const std::string& format : request.formats) {
     PlannedWeights weights = plan_weights(basis, format);
-    measure_against(plan, states, weights);
+    measure_against(plan, memory, weights);
     plan.formats.push_back(std::move(weights));
   }
   for (std::size_t i = 0; i < plan.formats.size(); ++i) {

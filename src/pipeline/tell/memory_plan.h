@@ -64,6 +64,7 @@ struct MemoryPlan {
   std::uint64_t memory = 0, headroom = 0;
   std::uint64_t activations = 0;                                // estimated: a prompt read 512 tokens at a time
   std::array<std::uint64_t, kCacheTypes.size()> cache_bytes{};  // at `context`; with windows, of what they keep
+  std::uint64_t recurrent_bytes = 0;                            // of these, whatever the context: recurrent states
   std::array<std::uint64_t, kCacheTypes.size()> cache_bytes_per_token{};  // while no window is full
   double bandwidth = 0;
   std::vector<PlannedWeights> formats;
