@@ -30,6 +30,38 @@ TEST(TextPart, GivesTheLogitsOfTheModelOfTextAlone) {
   }
 }
 
+// Qwen 3.5 has layers that guess further tokens beside its tower.
+TEST(TextPart, OfQwenHasTheLogitsOfTheModelOfTextAlone) {
+  for (const std::string type : {"qwen3_5", "qwen3_5_moe"}) {
+    const std::string name = type == "qwen3_5" ? "tiny_qwen35" : "tiny_qwen35moe";
+    EditableModel model = EditableModel::read(data_directory() / name);
+    nlohmann::json text = model.config;
+    text.erase("architectures");
+    model.config = {{"architectures",
+                     {type == "qwen3_5" ? "Qwen3_5ForConditionalGeneration" : "Qwen3_5MoeForConditionalGeneration"}},
+                    {"model_type", type},
+                    {"tie_word_embeddings", text["tie_word_embeddings"]},
+                    {"text_config", text},
+                    {"vision_config", {{"model_type", type}}}};
+    const EditableModel::Stored some = model.tensors.at("model.norm.weight");
+    std::map<std::string, EditableModel::Stored> tensors;
+    for (auto& [tensor, stored] : model.tensors)
+      tensors[tensor.starts_with("model.") ? "model.language_model." + tensor.substr(6) : tensor] = std::move(stored);
+    tensors["model.visual.blocks.0.norm1.weight"] = tensors["mtp.layers.0.input_layernorm.weight"] =
+        tensors["mtp.norm.weight"] = some;
+    model.tensors = std::move(tensors);
+    ScratchDirectory scratch;
+    model.write(scratch.path());
+    const SourceModel source = SourceModel::open(scratch.path());
+    EXPECT_TRUE(is_text_part(source));
+    Machine machine(chosen_isa(), 2);
+    Decoder decoder(source, exact_options(), machine),
+        plain(SourceModel::open(data_directory() / name), exact_options(), machine);
+    const std::vector<std::int32_t> ids = ReferenceLogits::read(name).ids;
+    EXPECT_EQ(all_logits(decoder, ids), all_logits(plain, ids)) << name;
+  }
+}
+
 // As the released models have it: what the class means by itself is left out.
 TEST(TextPart, KeysThatAreAbsentMeanWhatTheClassMeans) {
   ScratchDirectory scratch;
