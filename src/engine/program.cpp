@@ -38,11 +38,14 @@ struct Program::Runner {
     for (std::size_t i = 0; i < step.linears.size(); ++i)
       products[i] = {weights.linears[step.linears[i]], slots[step.outs[i]]};
     multiply_all({products.data(), step.linears.size()}, slots[step.in], batch.tokens, machine, step.gated);
-    for (std::size_t i = 0; i < step.linears.size(); ++i) {
-      const std::span<const float> bias = weights.biases[step.linears[i]];
-      for (std::size_t t = 0; t < batch.tokens && !bias.empty(); ++t)
-        for (std::size_t n = 0; n < bias.size(); ++n) products[i].y[t * bias.size() + n] += bias[n];
-    }
+    for (std::size_t i = 0; i < step.linears.size(); ++i) add_bias(step.linears[i], products[i].y, batch.tokens);
+  }
+
+  // To rows of a Linear's outputs.
+  void add_bias(std::size_t linear, float* y, std::size_t rows) const {
+    const std::span<const float> bias = weights.biases[linear];
+    for (std::size_t t = 0; t < rows && !bias.empty(); ++t)
+      for (std::size_t n = 0; n < bias.size(); ++n) y[t * bias.size() + n] += bias[n];
   }
 
   void operator()(const Rotate& step) const {
@@ -61,7 +64,8 @@ struct Program::Runner {
                                     slots[step.out] + piece.row * width});
     }
     store_keys_values(workspace.attended, machine.pool);
-    attention(workspace.attended, {step.op.heads, step.op.scale, step.op.window, step.op.soft_cap}, machine);
+    const float* const sinks = step.sinks ? weights.vectors[*step.sinks].data() : nullptr;
+    attention(workspace.attended, {step.op.heads, step.op.scale, step.op.window, step.op.soft_cap, sinks}, machine);
   }
 
   void operator()(const Convolve& step) const {
@@ -100,6 +104,11 @@ struct Program::Runner {
 
   void operator()(const GatedTokens& step) const {
     gate_tokens(slots[step.gate], slots[step.x], batch.tokens, step.width, machine);
+  }
+
+  void operator()(const ClampedGate& step) const {
+    clamped_swiglu(slots[step.gate], slots[step.up], batch.tokens * step.width, step.op.alpha, step.op.limit,
+                   slots[step.out], machine);
   }
 
   void operator()(const Multiplied& step) const {
@@ -142,6 +151,7 @@ struct Program::Runner {
         products[p] = {weights.linears[step.parts[p].linears[e]],
                        slots[step.parts[p].out] + first * step.parts[p].rows};
       multiply_all({products.data(), step.parts.size()}, x, count, machine, step.gated);
+      for (std::size_t p = 0; p < step.parts.size(); ++p) add_bias(step.parts[p].linears[e], products[p].y, count);
     }
   }
 

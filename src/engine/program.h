@@ -79,7 +79,7 @@ class Program {
   Program(const Graph& graph, const ProgramSpan& span, RotaryTables& tables);
 
   const std::vector<LinearUse>& linears() const noexcept { return linears_; }
-  // Parts in f32: norms' weights, coefficients.
+  // Parts in f32: norms' weights, coefficients, sinks.
   const std::vector<std::string>& vectors() const noexcept { return vectors_; }
   // The given value (by its place in the span) that a wanted one is put in the place of; none: it has a place of its
   // own.
@@ -130,6 +130,7 @@ class Program {
     Slot q, k, v, out;
     Attention op;
     std::size_t state;
+    std::optional<std::size_t> sinks;  // their vector
   };
   struct Convolve {
     Slot in, out;
@@ -153,6 +154,11 @@ class Program {
   struct GatedTokens {
     Slot gate, x;
     std::uint64_t width;
+  };
+  struct ClampedGate {
+    Slot gate, up, out;
+    std::uint64_t width;
+    ClampedSwiglu op;
   };
   struct Multiplied {
     Slot x;
@@ -208,9 +214,9 @@ class Program {
     std::uint64_t width, begin, from_width;  // channels, the first of them, and how many there are
     std::uint64_t rows = 1;                  // of a token: its heads
   };
-  using Step =
-      std::variant<Embed, Norm, Normalize, Products, Rotate, Attend, Convolve, Recur, GatedActivation, GatedTokens,
-                   Multiplied, ScaledByPosition, Capped, Choose, Group, ExpertProducts, Mix, Accumulate, Copy>;
+  using Step = std::variant<Embed, Norm, Normalize, Products, Rotate, Attend, Convolve, Recur, GatedActivation,
+                            ClampedGate, GatedTokens, Multiplied, ScaledByPosition, Capped, Choose, Group,
+                            ExpertProducts, Mix, Accumulate, Copy>;
   class Compiler;
   struct Runner;
 

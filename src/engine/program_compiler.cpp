@@ -193,7 +193,8 @@ class Program::Compiler {
 
   void compile(const Node& node, const Attention& op) {
     const Slot q = slot_of_.at(node.inputs[0]), k = slot_of_.at(node.inputs[1]), v = slot_of_.at(node.inputs[2]);
-    program_.steps_.push_back(Attend{q, k, v, place(node.output), op, node.state.value()});
+    const auto sinks = op.sinks.empty() ? std::nullopt : std::optional(vector_index(op.sinks));
+    program_.steps_.push_back(Attend{q, k, v, place(node.output), op, node.state.value(), sinks});
     release(node.output, {node.inputs[0], node.inputs[1], node.inputs[2]});
   }
 
@@ -259,8 +260,10 @@ class Program::Compiler {
       if (linear == nullptr || graph_.nodes[i].inputs != node.inputs || !needed_.contains(i) || done_.contains(i))
         continue;
       ExpertProducts::Part part{{}, place(graph_.nodes[i].output), linear->rows};
-      for (const WeightUse& use : graph_.weights(graph_.nodes[i]))
-        part.linears.push_back(linear_index(use.part, {}, static_cast<std::int64_t>(part.linears.size())));
+      for (std::uint64_t e = 0; e < graph_.width(node.inputs[1]); ++e)
+        part.linears.push_back(linear_index(expert_part(linear->part, e),
+                                            linear->has_bias ? expert_part(linear->bias(), e) : std::string(),
+                                            static_cast<std::int64_t>(e)));
       step.parts.push_back(std::move(part));
       done_.insert(i);
       for (const ValueId input : node.inputs)
@@ -328,6 +331,15 @@ class Program::Compiler {
     release(node.output, {gate, factor});
   }
 
+  void compile(const Node& node, const ClampedSwiglu& op) {
+    const ValueId gate = node.inputs[0], factor = node.inputs[1];
+    const Slot from = slot_of_.at(gate), up = slot_of_.at(factor);
+    const bool in_place = dies_here(gate) && !is_bound(from) && !own_place_.contains(node.output);
+    const Slot out = in_place ? slot_of_[node.output] = from : place(node.output);
+    program_.steps_.push_back(ClampedGate{from, up, out, width_of_slot(node.output), op});
+    release(node.output, {gate, factor});
+  }
+
   // Leaves a gated activation to the step before where that makes both products and adds nothing to them.
   bool gate_products(Activation activation, Slot gate, Slot up) {
     const auto gate_step = [&](auto& step, std::size_t count, auto out, auto is_bare) {
@@ -348,7 +360,7 @@ class Program::Compiler {
     if (auto* const step = std::get_if<ExpertProducts>(&program_.steps_.back()))
       return gate_step(
           *step, step->parts.size(), [&](std::size_t i) { return step->parts[i].out; },
-          [](std::size_t) { return true; });
+          [&](std::size_t i) { return program_.linears_[step->parts[i].linears.front()].bias.empty(); });
     return false;
   }
 

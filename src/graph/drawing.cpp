@@ -58,7 +58,7 @@ Value Drawing::linear(Value x, const std::string& site, const LinearSpec& spec) 
 Value Drawing::rope(Value x, Rope rope) { return apply(std::move(rope), {x}); }
 
 Value Drawing::attention(Value queries, Value keys, Value values, Attention attention) {
-  return apply(attention, {queries, keys, values});
+  return apply(std::move(attention), {queries, keys, values});
 }
 
 Value Drawing::add(Value a, Value b) { return apply(Add{}, {a, b}); }
@@ -68,6 +68,8 @@ Value Drawing::multiply(Value a, Value b) { return apply(Multiply{}, {a, b}); }
 Value Drawing::silu(Value x) { return apply(Silu{}, {x}); }
 
 Value Drawing::gelu(Value x) { return apply(Gelu{}, {x}); }
+
+Value Drawing::clamped_swiglu(Value gate, Value up, ClampedSwiglu op) { return apply(op, {gate, up}); }
 
 Value Drawing::scale(Value x, float factor) { return apply(Scale{factor}, {x}); }
 
@@ -97,8 +99,9 @@ Value Drawing::gated_delta_rule(const DeltaInputs& inputs, GatedDeltaRule rule) 
 
 Value Drawing::route(Value logits, Route route) { return apply(route, {logits}); }
 
-Value Drawing::expert_linear(Value x, Value routing, const std::string& site, std::string part, std::uint64_t rows) {
-  return apply(ExpertLinear{std::move(part), site, rows}, {x, routing});
+Value Drawing::expert_linear(Value x, Value routing, const std::string& site, std::string part, std::uint64_t rows,
+                             bool has_bias) {
+  return apply(ExpertLinear{std::move(part), site, rows, has_bias}, {x, routing});
 }
 
 Value Drawing::mix_experts(Value x, Value routing) { return apply(MixExperts{}, {x, routing}); }

@@ -65,6 +65,7 @@ class Drawing {
   Value multiply(Value a, Value b);
   Value silu(Value x);
   Value gelu(Value x);
+  Value clamped_swiglu(Value gate, Value up, ClampedSwiglu op);
   Value scale(Value x, float factor);
   Value scale_by_position(Value x, float growth, std::uint64_t period);
   Value sigmoid(Value x);
@@ -77,7 +78,8 @@ class Drawing {
   Value gated_delta_rule(const DeltaInputs& inputs, GatedDeltaRule rule);
   Value soft_cap(Value x, float cap);
   Value route(Value logits, Route route);
-  Value expert_linear(Value x, Value routing, const std::string& site, std::string part, std::uint64_t rows);
+  Value expert_linear(Value x, Value routing, const std::string& site, std::string part, std::uint64_t rows,
+                      bool has_bias = false);
   Value mix_experts(Value x, Value routing);
 
   Graph finish(const std::vector<Value>& outputs) &&;

@@ -99,7 +99,8 @@ std::size_t add_readers(const Graph& graph, ValueId value, std::vector<std::stri
     if (const auto* const linear = std::get_if<Linear>(&node->operation))
       parts.push_back(linear->part);
     else
-      for (const WeightUse& use : graph.weights(*node)) parts.push_back(use.part);
+      for (const WeightUse& use : graph.weights(*node))
+        if (use.role != TensorRole::bias) parts.push_back(use.part);
   }
   return readers;
 }

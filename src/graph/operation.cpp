@@ -15,7 +15,10 @@ std::uint64_t numbers_per_token(const Dimensions& dimensions) {
 }
 
 std::string expert_part(std::string_view part, std::uint64_t expert) {
-  return std::string(part) + '.' + std::to_string(expert);
+  constexpr std::string_view kBias = ".bias";
+  const std::string_view ending = part.ends_with(kBias) ? kBias : std::string_view{};
+  part.remove_suffix(ending.size());
+  return std::string(part) + '.' + std::to_string(expert) + std::string(ending);
 }
 
 void require_drawable(bool condition, std::string_view operation, std::string_view what) {

@@ -36,10 +36,12 @@ inline Dimensions token_rows(std::uint64_t width) { return {{Axis::token, 0}, {A
 // A value of one graph, by its place in Graph::values.
 using ValueId = std::uint32_t;
 
-// The name of one expert's part of an operation that has a matrix for each: "gate.3".
+// The name of one expert's part of an operation that has a matrix for each: "gate.3"; of its bias, "gate.bias", it is
+// "gate.3.bias".
 std::string expert_part(std::string_view part, std::uint64_t expert);
 
-// coefficients: of an operation that is no product, such as the taps of a convolution.
+// bias: all vectors that are added, sinks too. coefficients: of an operation that is no product, such as the taps of a
+// convolution.
 enum class TensorRole { embedding, head, linear, router, norm, bias, coefficients };
 
 // A weight that an operation reads. Layers that are alike read the same parts, each its own tensor.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/vector_ops.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "kernels/select.h"
@@ -51,6 +52,23 @@ void gate_tokens(const float* gate, float* x, std::size_t tokens, std::size_t wi
     for (std::size_t t = begin; t < end; ++t) {
       const float factor = 1 / (1 + kernels.exponential(-gate[t]));
       for (std::size_t i = 0; i < width; ++i) x[t * width + i] *= factor;
+    }
+  });
+}
+
+// What is left after the bounds is SiLU of another gate: g / (1 + e^(-alpha g)) * (u + 1) = silu(alpha g) * ((u + 1) /
+// alpha).
+void clamped_swiglu(const float* gate, const float* up, std::size_t count, float alpha, float limit, float* out,
+                    Machine& machine) {
+  constexpr std::size_t kPiece = 512;  // a multiple of 16
+  const KernelTable& kernels = kernel_table(machine.isa);
+  machine.pool.parallel_for(count, kGrain, [&](std::size_t begin, std::size_t end, std::size_t) {
+    float gates[kPiece], ups[kPiece];
+    for (std::size_t at = begin; at < end; at += kPiece) {
+      const std::size_t n = std::min(kPiece, end - at);
+      for (std::size_t i = 0; i < n; ++i) gates[i] = alpha * std::min(gate[at + i], limit);
+      for (std::size_t i = 0; i < n; ++i) ups[i] = (std::clamp(up[at + i], -limit, limit) + 1) / alpha;
+      kernels.silu_multiply(gates, ups, n, out + at);
     }
   });
 }

@@ -31,6 +31,11 @@ void gate_tokens(const float* gate, float* x, std::size_t tokens, std::size_t wi
 // out[t, i] = x[t, i] / sqrt(sum_i x[t, i]^2 + epsilon); out may alias x.
 void l2_norm(const float* x, std::size_t tokens, std::size_t width, float epsilon, float* out, Machine& machine);
 
+// With g = min(gate[i], limit) and u = up[i] within -limit .. limit: out[i] = g / (1 + e^(-alpha g)) * (u + 1); out may
+// alias gate.
+void clamped_swiglu(const float* gate, const float* up, std::size_t count, float alpha, float limit, float* out,
+                    Machine& machine);
+
 // x[i] = cap * tanh(x[i] / cap), within 2^-21 of cap.
 void soft_cap(float* x, std::size_t count, float cap, Machine& machine);
 

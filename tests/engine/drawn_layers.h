@@ -120,6 +120,32 @@ inline std::vector<DrawnLayer> drawn_layers() {
     const Value gated = p.d.multiply(mixed, p.d.sigmoid(p.d.slice_heads(both, 8, 4, 4)));
     return p.d.add(p.x, p.d.linear(gated, "attention_out", {"o", kHidden}));
   });
+  add("experts_with_biases_and_sinks", [](LayerPen& p) {
+    const auto [q, k, v] = p.d.linears(p.norm(p.x, "attention_norm"), "attention_in", {{"q", 16}, {"k", 8}, {"v", 8}});
+    const Value mixed = p.d.attention(
+        q, k, v, {.heads = 4, .kv_heads = 2, .head_dim = 4, .scale = 0.5F, .window = 3, .sinks = "sinks"});
+    const Value x = p.d.add(p.x, p.d.linear(mixed, "attention_out", {"o", kHidden, true}));
+    const Value h = p.norm(x, "mlp_norm");
+    const Value routing = p.d.route(p.d.linear(h, "mlp_in", {"router", 4, true, TensorRole::router}), {.used = 2});
+    const Value gate = p.d.expert_linear(h, routing, "experts_in", "gate", kWide, true),
+                up = p.d.expert_linear(h, routing, "experts_in", "up", kWide, true);
+    const Value made = p.d.clamped_swiglu(gate, up, {.alpha = 1.702F, .limit = 2});
+    const Value y = p.d.expert_linear(made, routing, "experts_out", "down", kHidden, true);
+    return p.d.add(x, p.d.mix_experts(y, routing));
+  });
+  add("gated_experts_with_biases", [](LayerPen& p) {
+    const Value h = p.norm(p.x, "mlp_norm");
+    const Value routing = p.d.route(p.d.linear(h, "mlp_in", {"router", 4, false, TensorRole::router}), {.used = 2});
+    const Value gate = p.d.expert_linear(h, routing, "experts_in", "gate", kWide, true),
+                up = p.d.expert_linear(h, routing, "experts_in", "up", kWide, true);
+    const Value y = p.d.expert_linear(p.d.multiply(p.d.silu(gate), up), routing, "experts_out", "down", kHidden);
+    return p.d.add(p.x, p.d.mix_experts(y, routing));
+  });
+  add("clamped_gate", [](LayerPen& p) {
+    const auto [gate, up] = p.d.linears(p.norm(p.x, "mlp_norm"), "mlp_in", {{"gate", kHidden}, {"up", kHidden}});
+    const Value y = p.d.clamped_swiglu(gate, up, {.alpha = 1, .limit = 1.5F});
+    return p.d.add(p.d.add(p.x, up), p.d.linear(y, "mlp_out", {"down", kHidden}));
+  });
   add("parallel", [](LayerPen& p) {
     const Value o = p.attention(p.norm(p.x, "attention_norm"));
     return p.d.add(p.x, p.d.add(o, p.mlp(p.norm(p.x, "mlp_norm"))));

@@ -91,8 +91,8 @@ TEST(Sites, OfExpertsKnowTheirRouting) {
   Layer l;
   const Value routing = l.d.route(l.d.linear(l.h, "mlp_in", {"router", 3, false, TensorRole::router}), {.used = 2});
   const Value gate = l.d.expert_linear(l.h, routing, "a_in", "gate", 4),
-              up = l.d.expert_linear(l.h, routing, "a_in", "up", 4);
-  const Value y = l.d.expert_linear(l.d.multiply(l.d.silu(gate), up), routing, "b_in", "down", kHidden);
+              up = l.d.expert_linear(l.h, routing, "a_in", "up", 4, true);
+  const Value y = l.d.expert_linear(l.d.multiply(l.d.silu(gate), up), routing, "b_in", "down", kHidden, true);
   const DrawnGraph drawn = l.finish({l.d.mix_experts(y, routing)});
   ASSERT_EQ(drawn.sites.size(), 3u);
   EXPECT_EQ(drawn.sites[0].parts, (std::vector<std::string>{"router"}));

@@ -108,6 +108,16 @@ TEST(Reference, ExpertsAreRoutedWeightedAndMixed) {
   expect_near(run(d, mixed, 2, {{10, 3}, {0.5F, 0, 2, 0, 1, 0}}, weights), {215, -3});
 }
 
+// What is routed nowhere stays zero, without a bias.
+TEST(Reference, ExpertsHaveBiasesOfTheirOwn) {
+  Drawing d;
+  const Value x = d.input(token_rows(1)), routing = d.input(token_rows(2));
+  const Value mixed = d.mix_experts(d.expert_linear(x, routing, "in", "w", 2, true), routing);
+  expect_near(run(d, mixed, 2, {{10, 1}, {0, 0.5F, 2, 1}},
+                  {{"w.0", {1, 2}}, {"w.1", {3, 4}}, {"w.0.bias", {0.25F, 0.5F}}, {"w.1.bias", {-2, 6}}}),
+              {14, 23, 3.5F, 15});
+}
+
 TEST(Reference, SliceTakesChannels) {
   Drawing d;
   expect_near(run(d, d.slice(d.input(token_rows(4)), 1, 2), 2, {{1, 2, 3, 4, 5, 6, 7, 8}}), {2, 3, 6, 7});
@@ -213,6 +223,25 @@ TEST(Reference, AttentionWithinAWindowAndUnderACap) {
               {10, (10 * a + 20 * b) / (a + b), (20 * b + 40 * c) / (b + c)});
   const float x = std::exp(2 * std::tanh(0.5F)), y = std::exp(2 * std::tanh(1.0F));
   expect_near({attend({.heads = 1, .kv_heads = 1, .head_dim = 1, .soft_cap = 2})[1]}, {(10 * x + 20 * y) / (x + y)});
+}
+
+// A head's sink takes a share of the weights and gives nothing for it.
+TEST(Reference, AttentionWithSinks) {
+  Drawing d;
+  const Value q = d.input(token_rows(2)), k = d.input(token_rows(1)), v = d.input(token_rows(1));
+  const Value y = d.attention(q, k, v, {.heads = 2, .kv_heads = 1, .head_dim = 1, .scale = 2, .sinks = "sinks"});
+  const float a = std::exp(2.0F), b = std::exp(4.0F), s = std::exp(1.0F);
+  expect_near(run(d, y, 2, {{0, 0, 1, 0}, {1, 2}, {10, 20}}, {{"sinks", {1, 100}}}),
+              {10 / (1 + s), 0, (10 * a + 20 * b) / (a + b + s), 0});
+}
+
+// The gate is bounded above, the other factor on both sides.
+TEST(Reference, ClampedSwiglu) {
+  Drawing d;
+  const Value gate = d.input(token_rows(4)), up = d.input(token_rows(4));
+  const float a = 2 / (1 + std::exp(-1.0F)), b = -4 / (1 + std::exp(2.0F)), c = 3 / (1 + std::exp(-1.5F));
+  expect_near(run(d, d.clamped_swiglu(gate, up, {.alpha = 0.5F, .limit = 3}), 1, {{2, -4, 90, 90}, {1, -5, 5, -1}}),
+              {2 * a, -2 * b, 4 * c, 0});
 }
 
 TEST(Costs, CountMultiplicationsOfATokenAndOfItsPast) {

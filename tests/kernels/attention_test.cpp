@@ -15,10 +15,16 @@
 namespace nibble {
 namespace {
 
+// Some beyond every score, some below, one that adds nothing.
+constexpr float kSinks[] = {0.5f, -1.0f, 30.0f, 2.0f, -200.0f, 6.0f, 0.0f, 1.5f};
+
 struct Shape {
   std::size_t heads, kv_heads, head_dim, window = 0;
   float soft_cap = 0;
-  AttentionRule rule() const { return {heads, 1 / std::sqrt(static_cast<float>(head_dim)), window, soft_cap}; }
+  bool has_sinks = false;
+  AttentionRule rule() const {
+    return {heads, 1 / std::sqrt(static_cast<float>(head_dim)), window, soft_cap, has_sinks ? kSinks : nullptr};
+  }
 };
 
 struct Case {
@@ -113,11 +119,12 @@ double rounded_weights_bound(const std::vector<double>& weights, const double* s
   return bound;
 }
 
-// The exact weights of one query and what its scores can be off by.
+// The exact weights of one query and what its scores can be off by. sink: null for none.
 struct Scores {
   std::vector<double> weights;
   double most = 0;  // of sum |q k|
-  Scores(const float* q, const std::vector<float>& k, std::size_t seen, std::size_t kv, double scale, const Shape& s)
+  Scores(const float* q, const std::vector<float>& k, std::size_t seen, std::size_t kv, double scale, const Shape& s,
+         const float* sink)
       : weights(seen) {
     double top = -1e300, sum = 0;
     const std::size_t first = s.window == 0 || seen < s.window ? 0 : seen - s.window;
@@ -133,6 +140,11 @@ struct Scores {
       const auto cap = static_cast<double>(s.soft_cap);
       if (cap != 0) weights[j] = cap * std::tanh(weights[j] / cap);
       top = std::max(top, weights[j]);
+    }
+    if (sink != nullptr) {
+      top = std::max(top, static_cast<double>(*sink));
+      sum = std::exp(static_cast<double>(*sink) - top);
+      most = std::max(most, std::fabs(static_cast<double>(*sink)) / scale);
     }
     for (std::size_t j = first; j < seen; ++j) sum += weights[j] = std::exp(weights[j] - top);
     for (double& x : weights) x /= sum;
@@ -168,7 +180,7 @@ void expect_exact(const Shape& s, std::size_t cached, std::size_t tokens, const 
     for (std::size_t h = 0; h < s.heads; ++h) {
       const std::size_t kv = h / (s.heads / s.kv_heads), seen = cached - tokens + t + 1;
       const std::size_t at = ((cached - tokens + t) * s.heads + h) * s.head_dim;
-      const Scores scores(&q[at], k, seen, kv, scale, s);
+      const Scores scores(&q[at], k, seen, kv, scale, s, s.has_sinks ? &kSinks[h] : nullptr);
       const double capped = static_cast<double>(s.soft_cap) * 0x1p-21, n = static_cast<double>(seen);
       const double moved = scale * static_cast<double>(s.head_dim + 6) * kUnit * 1.01 * scores.most + capped;
       const double relative = std::expm1(2 * moved + (12 + 16 * std::ceil(n / 64) + 2 * (n + 1)) * kUnit * 1.01);
@@ -219,6 +231,16 @@ TEST_P(Attention, AgreesWithExactArithmeticWithinWindowsAndUnderCaps) {
   for (const Shape& s : {Shape{4, 1, 32, 100}, Shape{4, 1, 32, 1030, 3.0f}})
     for (std::size_t tokens : {1u, 12u, 40u})
       expect_exact(s, 2100, tokens, normal_case(s, 2100, 12), GetParam(), runnable_sets().back());
+}
+
+// A sink joins once, however long the context is and whatever the window.
+TEST_P(Attention, AgreesWithExactArithmeticWithSinks) {
+  for (const Shape& s : {Shape{4, 2, 16, 0, 0, true}, Shape{8, 1, 64, 7, 0, true}, Shape{6, 2, 48, 30, 0.5f, true}})
+    for (std::size_t cached : {1u, 8u, 130u, 200u})
+      expect_exact(s, cached, cached, normal_case(s, cached, 6), GetParam(), runnable_sets().back());
+  for (const Shape& s : {Shape{4, 1, 32, 0, 0, true}, Shape{4, 1, 32, 1030, 0, true}})
+    for (std::size_t tokens : {1u, 12u, 40u})
+      expect_exact(s, 2100, tokens, normal_case(s, 2100, 13), GetParam(), runnable_sets().back());
 }
 
 // Keys, values and queries that are all of one large magnitude make the largest integers there can be, and weights that
@@ -293,6 +315,13 @@ TEST_P(Attention, SameBitsWithinWindowsAndUnderCaps) {
     expect_same_bits(s, 2100, GetParam(), {1, 2, 12, 13, 40, 1200});
 }
 
+TEST_P(Attention, SameBitsWithSinks) {
+  for (const Shape s : {Shape{4, 2, 16, 0, 0, true}, Shape{5, 1, 40, 64, 0, true}})
+    expect_same_bits(s, 150, GetParam(), {1, 2, 7, 17, 100, 150});
+  for (const Shape s : {Shape{4, 2, 32, 0, 0, true}, Shape{4, 2, 32, 1100, 0, true}})
+    expect_same_bits(s, 2100, GetParam(), {1, 2, 12, 13, 40, 1200});
+}
+
 // Pieces of several sequences, long and short, in one call.
 void expect_sequences_apart(const Shape& s, KvType type) {
   const std::size_t lengths[] = {1500, 70, 2100, 1}, tokens[] = {1, 20, 2, 1}, width = s.heads * s.head_dim;
@@ -320,7 +349,7 @@ void expect_sequences_apart(const Shape& s, KvType type) {
 }
 
 TEST_P(Attention, SequencesDoNotSeeEachOther) {
-  for (const Shape& s : {Shape{4, 2, 32}, Shape{4, 2, 32, 1100, 2.0f}, Shape{4, 2, 32, 30}})
+  for (const Shape& s : {Shape{4, 2, 32}, Shape{4, 2, 32, 1100, 2.0f}, Shape{4, 2, 32, 30, 0, true}})
     expect_sequences_apart(s, GetParam());
 }
 

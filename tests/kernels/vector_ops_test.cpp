@@ -144,6 +144,30 @@ TEST(GeluMultiply, AgreesWithExactArithmeticAndAmongSets) {
   }
 }
 
+// e^-x of a product that is rounded moves by |x| units, the exponential itself by 4; what it is made of and with by one
+// each.
+TEST(ClampedSwiglu, AgreesWithExactArithmeticAndAmongSets) {
+  constexpr float kAlpha = 1.702f;
+  Machine machine(Isa::scalar, 3);
+  for (const float limit : {7.0f, 1.0f})
+    for (std::size_t count : {std::size_t{1}, std::size_t{15}, std::size_t{33}, std::size_t{20001}}) {
+      const GuardedBuffer<float> gate(normal_numbers(count, 1, 6)), up(normal_numbers(count, 2, 6)), out(count);
+      clamped_swiglu(gate.data(), up.data(), count, kAlpha, limit, out.data(), with_set(machine, Isa::scalar));
+      const auto reference = out.copy();
+      for (std::size_t i = 0; i < count; ++i) {
+        const double most = static_cast<double>(limit), g = std::min(static_cast<double>(gate.data()[i]), most),
+                     u = std::clamp(static_cast<double>(up.data()[i]), -most, most);
+        const double x = static_cast<double>(kAlpha) * g, exact = g / (1 + std::exp(-x)) * (u + 1);
+        EXPECT_NEAR(reference[i], exact, std::fabs(exact) * (12 + std::fabs(x)) * kUnit + 1e-36) << g << ' ' << u;
+      }
+      for (Isa isa : runnable_sets()) {
+        const GuardedBuffer<float> aliased(gate.copy());
+        clamped_swiglu(aliased.data(), up.data(), count, kAlpha, limit, aliased.data(), with_set(machine, isa));
+        EXPECT_TRUE(same_bits(aliased.copy(), reference)) << isa_name(isa) << ' ' << count;
+      }
+    }
+}
+
 TEST(SoftCap, AgreesWithExactArithmeticAndAmongSets) {
   Machine machine(Isa::scalar, 3);
   for (std::size_t count : {std::size_t{1}, std::size_t{15}, std::size_t{33}, std::size_t{20001}})

@@ -9,6 +9,7 @@
 #include "graph/op/add.h"
 #include "graph/op/attention.h"
 #include "graph/op/causal_convolution.h"
+#include "graph/op/clamped_swiglu.h"
 #include "graph/op/embedding.h"
 #include "graph/op/expert_linear.h"
 #include "graph/op/gated_delta_rule.h"
@@ -33,8 +34,8 @@ namespace nibble {
 template <OperationType... T>
 using OperationList = std::variant<T...>;
 
-using Operation = OperationList<Add, Attention, CausalConvolution, Embedding, ExpertLinear, GatedDeltaRule, Gelu,
-                                L2Norm, Linear, MixExperts, Multiply, PositionScale, RmsNorm, Rope, Route, Scale,
-                                ScaleTokens, Sigmoid, Silu, Slice, SoftCap>;
+using Operation = OperationList<Add, Attention, CausalConvolution, ClampedSwiglu, Embedding, ExpertLinear,
+                                GatedDeltaRule, Gelu, L2Norm, Linear, MixExperts, Multiply, PositionScale, RmsNorm,
+                                Rope, Route, Scale, ScaleTokens, Sigmoid, Silu, Slice, SoftCap>;
 
 }  // namespace nibble

@@ -15,7 +15,10 @@ Dimensions Attention::output(std::span<const Dimensions> inputs) const {
   return inputs[0];
 }
 
-std::vector<WeightUse> Attention::weights(std::span<const Dimensions>) const { return {}; }
+std::vector<WeightUse> Attention::weights(std::span<const Dimensions>) const {
+  if (sinks.empty()) return {};
+  return {{sinks, TensorRole::bias, {heads}}};
+}
 
 // Positions are mixed, not channels: a factor of a channel may stand on the values, where all query heads that read it
 // agree.
@@ -33,6 +36,7 @@ Cost Attention::cost(std::span<const Dimensions>) const {
 void Attention::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   const std::span<const float> q = operands.inputs[0], k = operands.inputs[1], v = operands.inputs[2];
   const std::uint64_t width = heads * head_dim, kv_width = kv_heads * head_dim;
+  const std::span<const float> sink = sinks.empty() ? std::span<const float>{} : operands.weight(sinks);
   std::vector<double> weights(operands.tokens);
   for (std::size_t t = 0; t < operands.tokens; ++t)
     for (std::uint64_t head = 0; head < heads; ++head) {
@@ -47,8 +51,11 @@ void Attention::evaluate(const Operands& operands, std::span<const Dimensions>, 
         if (soft_cap != 0)
           weights[s] = static_cast<double>(soft_cap) * std::tanh(weights[s] / static_cast<double>(soft_cap));
       }
-      const double largest = *std::max_element(&weights[first], &weights[t] + 1);
-      double total = 0;
+      double largest = *std::max_element(&weights[first], &weights[t] + 1), total = 0;
+      if (!sink.empty()) {
+        largest = std::max(largest, static_cast<double>(sink[head]));
+        total = std::exp(static_cast<double>(sink[head]) - largest);
+      }
       for (std::size_t s = first; s <= t; ++s) total += weights[s] = std::exp(weights[s] - largest);
       for (std::uint64_t i = 0; i < head_dim; ++i) {
         double sum = 0;

@@ -17,9 +17,12 @@ std::vector<WeightUse> ExpertLinear::weights(std::span<const Dimensions> inputs)
   std::vector<WeightUse> uses;
   for (std::uint64_t e = 0; e < width_of(inputs[1]); ++e)
     uses.push_back({expert_part(part, e), TensorRole::linear, {rows, width_of(inputs[0])}});
+  for (std::uint64_t e = 0; has_bias && e < width_of(inputs[1]); ++e)
+    uses.push_back({expert_part(bias(), e), TensorRole::bias, {rows}});
   return uses;
 }
 
+// Rows make channels, each its own; the bias goes with them.
 std::vector<ScalePassage> ExpertLinear::scale_passages(std::span<const Dimensions>) const {
   return {{.absorber = part, .input = 0, .channel_of = {}, .is_by_expert = true}};
 }
@@ -36,11 +39,12 @@ void ExpertLinear::evaluate(const Operands& operands, std::span<const Dimensions
   std::ranges::fill(output, 0.0f);
   for (std::uint64_t e = 0; e < experts; ++e) {
     const std::span<const float> weight = operands.weight(expert_part(part, e));
+    const std::span<const float> b = has_bias ? operands.weight(expert_part(bias(), e)) : std::span<const float>{};
     for (std::size_t t = 0; t < operands.tokens; ++t) {
       if (operands.inputs[1][t * experts + e] == 0) continue;
       const std::span<const float> x = operands.inputs[0].subspan((has_own ? t * experts + e : t) * cols, cols);
       for (std::uint64_t row = 0; row < rows; ++row) {
-        double sum = 0;
+        double sum = b.empty() ? 0 : static_cast<double>(b[row]);
         for (std::uint64_t i = 0; i < cols; ++i)
           sum += static_cast<double>(weight[row * cols + i]) * static_cast<double>(x[i]);
         output[(t * experts + e) * rows + row] = static_cast<float>(sum);

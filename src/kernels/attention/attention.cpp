@@ -5,6 +5,7 @@
 #include <cassert>
 #include <limits>
 #include <numbers>
+#include <vector>
 
 #include "kernels/attention/kv_layout.h"
 #include "kernels/select.h"
@@ -24,9 +25,11 @@ struct Setting {
   const KernelTable& kernels;
   std::size_t heads, kv_heads, head_dim, depth;
   KvType type;
-  float scale;         // of scores that are exponents of 2
-  std::size_t window;  // beyond any position where there is none
-  ScoreCap cap;        // of scaled scores
+  float scale;                          // of scores that are exponents of 2
+  std::size_t window;                   // beyond any position where there is none
+  ScoreCap cap;                         // of scaled scores
+  std::span<const float> sinks = {};    // [heads], as exponents of 2; empty: none
+  std::span<const float> nothing = {};  // [depth]: what a sink's value is
   std::size_t group() const { return heads / kv_heads; }
   std::size_t block_tokens() const { return std::max<std::size_t>(1, kRows / group()); }
   std::size_t block_rows() const { return block_tokens() * group(); }
@@ -233,7 +236,15 @@ void merge(const Setting& a, const Block& block, std::size_t span, const Gathere
                             &into.top[r], &into.sum[r]);
 }
 
+// Behind all positions, however they were cut into spans.
+void add_sinks(const Setting& a, const Block& block, const Gathered& total) {
+  for (std::size_t r = 0; r < block.rows(a); ++r)
+    a.kernels.merge_softmax(a.nothing.data(), a.sinks[block.kv_head * a.group() + r % a.group()], 1, a.depth,
+                            total.result + r * a.depth, &total.top[r], &total.sum[r]);
+}
+
 void finish(const Setting& a, const Block& block, const Gathered& total) {
+  if (!a.sinks.empty()) add_sinks(a, block, total);
   for (std::size_t r = 0; r < block.rows(a); ++r)
     a.kernels.divide(total.result + r * a.depth, a.head_dim, total.sum[r], block.piece->out + block.offset(a, r));
 }
@@ -259,6 +270,10 @@ void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule
   const ScoreCap cap = rule.soft_cap == 0
                            ? ScoreCap{}
                            : ScoreCap{.inner = 1 / (rule.soft_cap * kLog2E), .outer = rule.soft_cap * kLog2E};
+  std::vector<float> sinks;
+  if (rule.sinks != nullptr) sinks.assign(rule.sinks, rule.sinks + rule.heads);
+  for (float& sink : sinks) sink *= kLog2E;
+  const std::vector<float> nothing(sinks.empty() ? 0 : shape.depth);
   const Setting a{kernel_table(machine.isa),
                   rule.heads,
                   shape.kv_heads,
@@ -267,7 +282,9 @@ void attention(std::span<const AttentionPiece> pieces, const AttentionRule& rule
                   shape.type,
                   rule.scale * kLog2E,
                   rule.window == 0 ? kNoWindow : rule.window,
-                  cap};
+                  cap,
+                  sinks,
+                  nothing};
 
   // Partial results of pieces that are cut into spans.
   std::size_t tasks = 0, slots = 0, slot_rows = 0;

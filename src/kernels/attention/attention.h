@@ -73,6 +73,8 @@ struct AttentionRule {
   float scale = 1;         // usually 1 / sqrt(head_dim)
   std::size_t window = 0;  // 0: all positions
   float soft_cap = 0;      // 0: none
+  // [heads], or null: a score of each head whose value is zero, neither scaled nor bounded (gpt-oss).
+  const float* sinks = nullptr;
 };
 
 // Fills each piece's out: query t stands at position + t and sees keys 0 .. position + t of its cache (with a window
