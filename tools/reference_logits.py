@@ -259,6 +259,31 @@ TINY = {
             "llama_4_scaling_beta": 0.3,
         },
     ),
+    "tiny_gptoss": dict(
+        LLAMA,
+        architectures=["GptOssForCausalLM"],
+        attention_bias=True,
+        head_dim=16,
+        intermediate_size=32,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        model_type="gpt_oss",
+        num_attention_heads=6,
+        num_experts_per_tok=2,
+        num_hidden_layers=3,
+        num_local_experts=5,
+        rope_theta=150000.0,
+        rope_scaling={
+            "rope_type": "yarn",
+            "beta_fast": 32.0,
+            "beta_slow": 1.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 64,
+            "truncate": False,
+        },
+        sliding_window=11,
+        swiglu_limit=7.0,
+        vocab_size=200,
+    ),
 }
 TINY["tiny_qwen35"] = dict(QWEN35, architectures=["Qwen3_5ForCausalLM"], model_type="qwen3_5_text", tie_word_embeddings=True)
 TINY["tiny_qwen35moe"] = {
@@ -359,7 +384,11 @@ def make_tiny(name, directory, seed):
     for key, value in model.state_dict().items():
         if key == "lm_head.weight" and config["tie_word_embeddings"]:
             continue
-        if key.endswith(".bias"):
+        if key.endswith(("sinks", "gate_up_proj")):  # as large as scores are, and as makes some numbers meet the limit
+            w = torch.randn(value.shape, generator=generator) * (1.5 if value.ndim == 1 else 0.35)
+        elif key.endswith("router.weight"):  # so that rounded inputs are sent to the same experts
+            w = torch.randn(value.shape, generator=generator) * 3.0 / value.shape[-1] ** 0.5
+        elif key.endswith((".bias", "_bias")):
             w = 0.5 * torch.randn(value.shape, generator=generator)
         elif key.endswith((".A_log", ".dt_bias")):
             w = torch.randn(value.shape, generator=generator) - 1.0

@@ -26,7 +26,7 @@ TensorSource::TensorSource(std::shared_ptr<const PackedRows> packed)
       packed_(std::move(packed)) {}
 
 std::vector<std::span<const std::byte>> TensorSource::stored_bytes() const {
-  return packed_ ? packed_->stored_bytes() : view_.planes;
+  return packed_ ? packed_->bytes_of_rows(first_, first_ + rows()) : view_.planes;
 }
 
 // The rows that are unpacked for these: whole runs of those that belong together.

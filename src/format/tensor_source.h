@@ -48,6 +48,10 @@ class PackedRows {
   virtual void unpack(std::uint64_t begin, std::uint64_t end, std::uint64_t at, QuantizedTensor& out) const = 0;
   // Everything that rows are made of, as it lies in the file.
   virtual std::vector<std::span<const std::byte>> stored_bytes() const = 0;
+  // What rows begin .. end - 1 are made of, and perhaps more.
+  virtual std::vector<std::span<const std::byte>> bytes_of_rows(std::uint64_t, std::uint64_t) const {
+    return stored_bytes();
+  }
 
  protected:
   PackedRows(FormatPtr format, std::uint64_t rows, std::uint64_t cols, std::shared_ptr<const TensorParts> parts);

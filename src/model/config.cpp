@@ -112,7 +112,8 @@ bool is_same_network(const ModelConfig& a, const ModelConfig& b) {
     return std::tie(c.architecture, c.vocab_size, c.hidden, c.intermediate, c.layers, c.heads, c.kv_heads, c.head_dim,
                     c.tied_embedding, c.attention_soft_cap, c.logit_soft_cap, c.num_experts, c.experts_used,
                     c.expert_intermediate, c.normalizes_routing, c.shared_intermediate, c.dense, c.recurs,
-                    c.delta_heads, c.delta_key_heads, c.delta_key_dim, c.delta_value_dim, c.convolution_taps);
+                    c.delta_heads, c.delta_key_heads, c.delta_key_dim, c.delta_value_dim, c.convolution_taps,
+                    c.swiglu_alpha, c.swiglu_limit);
   };
   return facts(a) == facts(b);
 }

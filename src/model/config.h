@@ -55,6 +55,7 @@ struct ModelConfig {
   bool normalizes_routing = true;         // the weights of the experts used are made to sum to 1
   std::uint64_t shared_intermediate = 0;  // of an expert beside these that sees every token; 0: there is none
   std::vector<bool> dense;                // by layer: one MLP in place of experts; empty: none of a model with experts
+  float swiglu_alpha = 0, swiglu_limit = 0;  // of experts with ClampedSwiglu; 0: they have another activation
 
   // Layers that recur have a gated delta rule behind a convolution in place of attention.
   std::vector<bool> recurs;  // by layer; empty: none

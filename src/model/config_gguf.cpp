@@ -39,6 +39,7 @@ const Architecture& find_gguf_architecture(const std::string& name, const std::s
 void read_yarn(const Keys& keys, const Architecture& architecture, double factor, std::uint64_t context,
                RopeConfig& rope) {
   rope.scaling = RopeScaling::yarn;
+  rope.whole_borders = architecture.gguf_whole_borders;
   rope.factor = factor;
   rope.original_context = keys.integer("rope.scaling.original_context_length").value_or(context);
   rope.high_frequency_factor = keys.number("rope.scaling.yarn_beta_fast").value_or(kYarnFastTurns);

@@ -310,6 +310,7 @@ void set_family_defaults(ModelConfig& config, std::uint64_t sliding_window) {
     config.sliding_rope = config.rope;
     config.sliding_rope->base = variant.default_local_rope_base;
   }
+  config.output_bias = config.attention_bias && !variant.always_qkv_bias;
   const Json none = Json::object();
   if (architecture.read_huggingface != nullptr)
     architecture.read_huggingface(Fields(none, config.architecture), config);

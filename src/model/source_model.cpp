@@ -4,14 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
-#include <vector>
 
+#include "model/expert_rows.h"
 #include "model/sound_tensors.h"
 #include "nibble/error.h"
 #include "tensor/shape.h"
@@ -25,28 +24,20 @@ struct SourceModel::Meaning {
   std::optional<Tokenizer> tokenizer;
   std::unordered_map<std::string, StoredTensor> experts;  // of stacks, by name and number
   std::unordered_map<std::int64_t, bool> turned_layers;   // whose stacks hold columns by rows
-  std::vector<std::vector<std::byte>> turned;             // matrices of such stacks, rows by columns
 };
 
 namespace {
 
-struct Cut {
-  std::uint64_t row = 0, num_rows = 0, column = 0, num_columns = 0;
-};
-
-// A part of a matrix, columns as rows: [num_columns, num_rows].
-std::vector<std::byte> turn(const QuantizedView& view, const Cut& part) {
-  const std::size_t size = dtype_size(view.specs.front().dtype), depth = static_cast<std::size_t>(part.num_rows);
-  std::vector<std::byte> result(static_cast<std::size_t>(part.num_columns) * depth * size);
-  constexpr std::size_t kTile = 64;  // rows of the result that are written side by side
-  for (std::size_t begin = 0; begin < part.num_columns; begin += kTile) {
-    const std::size_t end = std::min<std::size_t>(part.num_columns, begin + kTile);
-    for (std::size_t c = 0; c < depth; ++c) {
-      const std::byte* const from = view.row(part.row + c)[0] + part.column * size;
-      for (std::size_t r = begin; r < end; ++r) std::memcpy(&result[(r * depth + c) * size], from + r * size, size);
-    }
-  }
-  return result;
+// Where a stack of floating-point numbers holds one expert's matrix, or vector. kinds: whose rows, or numbers, the
+// stack has for each expert.
+ElementPlaces places_in_stack(const ModelTensor& part, std::uint64_t kinds, bool is_turned) {
+  const std::uint64_t rows = part.shape.size() < 2 ? 1 : part.shape[0], cols = part.shape.back();
+  const bool is_vector = part.shape.size() < 2;
+  const std::uint64_t first = part.expert * kinds * rows * cols, step = part.alternates ? kinds : 1;
+  const std::uint64_t before = part.alternates ? part.place : part.place * (is_vector ? cols : rows);
+  if (is_turned) return {first + before, step, kinds * rows};
+  if (is_vector) return {first + before, 0, step};
+  return {first + before * cols, step * cols, 1};
 }
 
 }  // namespace
@@ -89,7 +80,7 @@ bool SourceModel::has_turned_stacks(std::int64_t layer) const {
   if (!is_new) return told->second;
   bool any_as_named = false;
   for (const ModelTensor& tensor : known.all()) {
-    if (tensor.layer != layer || tensor.experts == 0 || tensor.expert != 0) continue;
+    if (tensor.layer != layer || tensor.experts == 0 || tensor.expert != 0 || tensor.shape.size() < 2) continue;
     const StoredTensor* const stack = find(tensor.hf_stack);
     if (stack == nullptr) continue;
     const std::uint64_t rows = tensor.kinds * tensor.shape[0], cols = tensor.shape[1];
@@ -106,12 +97,15 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   if (part.experts == 0 || whole.name == part.hf_name) return whole;
   // Of a directory's stacks several kinds may share one, each with its rows below the other's.
   const std::uint64_t kinds = spelling() == Spelling::gguf ? 1 : part.kinds, place = kinds == 1 ? 0 : part.place;
-  const std::uint64_t rows = part.shape[0], cols = part.shape[1];
-  const bool is_turned = spelling() == Spelling::huggingface && has_turned_stacks(part.layer);
+  const bool is_vector = part.shape.size() < 2;
+  const std::uint64_t rows = is_vector ? 1 : part.shape[0], cols = part.shape.back();
+  const bool is_turned = !is_vector && spelling() == Spelling::huggingface && has_turned_stacks(part.layer);
   const std::string name = fmt::format("{}[{}]", whole.name, part.expert * kinds + place);
   const std::scoped_lock lock(meaning_->mutex);
   if (const auto known = meaning_->experts.find(name); known != meaning_->experts.end()) return known->second;
-  const Shape expected = is_turned ? Shape{part.experts, cols, kinds * rows} : Shape{part.experts, kinds * rows, cols};
+  const Shape expected = is_vector   ? Shape{part.experts, kinds * cols}
+                         : is_turned ? Shape{part.experts, cols, kinds * rows}
+                                     : Shape{part.experts, kinds * rows, cols};
   if (!is_same_shape(whole.shape, expected) || !whole.values.format())
     throw Error(
         ErrorKind::corrupt,
@@ -120,25 +114,26 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   StoredTensor one = whole;
   one.name = name;
   one.shape = part.shape;
-  if (is_turned) {
-    const FormatPtr& format = whole.values.format();
-    const QuantizedView* const planes = whole.values.planes();
-    if (planes == nullptr || format->info().kind != FormatKind::raw)
-      throw Error(ErrorKind::unsupported,
-                  fmt::format("{}: tensor '{}' holds its experts' matrices columns by rows, which can be read of "
-                              "floating-point numbers only: {}",
-                              whole.file, whole.name, format->name()));
-    meaning_->turned.push_back(
-        turn(*planes, {.row = part.expert * cols, .num_rows = cols, .column = place * rows, .num_columns = rows}));
-    one.values = make_view(format, rows, cols, {meaning_->turned.back()}, name);
-  } else {
-    one.values = whole.values.slice((part.expert * kinds + place) * rows, rows);
-  }
-  const std::vector<std::span<const std::byte>> pieces = one.values.stored_bytes();
+  const std::uint64_t first = part.expert * kinds * rows;
+  const bool has_raw_planes = whole.values.planes() != nullptr && whole.values.format()->info().kind == FormatKind::raw;
+  if (kinds == 1 && !is_turned)
+    one.values = whole.values.slice(first, rows);
+  else if (has_raw_planes)
+    one.values = gather_elements(*whole.values.planes(), rows, cols, places_in_stack(part, kinds, is_turned));
+  else if (is_turned || is_vector)
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{}: tensor '{}' holds its experts' matrices columns by rows, which can be read of "
+                            "floating-point numbers only: {}",
+                            whole.file, whole.name, whole.values.format()->name()));
+  else if (part.alternates)
+    one.values = gather_rows(whole.values, rows, first + place, kinds);
+  else
+    one.values = whole.values.slice(first + place * rows, rows);
   one.bytes = 0;
-  for (const auto piece : pieces) one.bytes += piece.size();
-  one.data = pieces.size() == 1 ? pieces.front() : std::span<const std::byte>{};
-  one.offset += (part.expert * kinds + (is_turned ? 0 : place)) * one.bytes;
+  for (const PlaneSpec& plane : one.values.format()->planes(rows, cols)) one.bytes += plane.bytes;
+  const QuantizedView* const planes = one.values.planes();
+  one.data = planes != nullptr && planes->planes.size() == 1 ? planes->planes.front() : std::span<const std::byte>{};
+  one.offset += (part.expert * kinds + (planes != nullptr ? place : 0)) * one.bytes;
   return meaning_->experts.emplace(name, std::move(one)).first->second;
 }
 

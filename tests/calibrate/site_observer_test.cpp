@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "calibrate/walked_model.h"
@@ -29,8 +30,28 @@ std::vector<double> product(const Matrix& matrix, const std::vector<double>& x) 
   return y;
 }
 
+// Of one expert's Linear.
+std::vector<double> outputs(const LayerWeights& layer, const std::string& part, std::int64_t expert,
+                            const std::vector<double>& x) {
+  std::vector<double> y = product(layer.at(expert_part(part, static_cast<std::uint64_t>(expert))), x);
+  const std::string bias = expert_part(part + ".bias", static_cast<std::uint64_t>(expert));
+  for (std::size_t i = 0; i < y.size() && layer.has(bias); ++i) y[i] += static_cast<double>(layer.at(bias).values[i]);
+  return y;
+}
+
+std::vector<double> gated(const ModelConfig& config, const std::vector<double>& gate, const std::vector<double>& up) {
+  const double limit = static_cast<double>(config.swiglu_limit), alpha = static_cast<double>(config.swiglu_alpha);
+  std::vector<double> y(gate.size());
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const double g = limit == 0 ? gate[i] : std::min(gate[i], limit);
+    y[i] = limit == 0 ? g / (1 + std::exp(-g)) * up[i]
+                      : g / (1 + std::exp(-alpha * g)) * (std::clamp(up[i], -limit, limit) + 1);
+  }
+  return y;
+}
+
 class ExpertSites : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Models, ExpertSites, testing::Values("tiny_mixtral", "tiny_qwen3moe"),
+INSTANTIATE_TEST_SUITE_P(Models, ExpertSites, testing::Values("tiny_mixtral", "tiny_qwen3moe", "tiny_gptoss"),
                          [](const auto& p) { return p.param; });
 
 // The rows of an expert are those of the tokens that the router sends to it, in their order; behind its gate and up
@@ -54,12 +75,9 @@ TEST_P(ExpertSites, ShowEachExpertItsTokens) {
             expected.push_back(tokens[t]);
             continue;
           }
-          std::vector<double> y =
-              product(layer.at(expert_part("expert_gate", static_cast<std::uint64_t>(e))), tokens[t]);
-          const std::vector<double> up =
-              product(layer.at(expert_part("expert_up", static_cast<std::uint64_t>(e))), tokens[t]);
-          for (std::size_t i = 0; i < y.size(); ++i) y[i] = y[i] / (1 + std::exp(-y[i])) * up[i];
-          expected.push_back(y);
+          const std::vector<double> gate = outputs(layer, "expert_gate", e, tokens[t]),
+                                    up = outputs(layer, "expert_up", e, tokens[t]);
+          expected.push_back(gated(model.config, gate, up));
         }
         for (const ExpertRange asked : {ExpertRange{0, site.end_expert()}, ExpertRange{e, e + 1}}) {
           model.walk.inputs(site, layer, window, asked, {});

@@ -242,7 +242,7 @@ TEST(Decoder, WhatIsWrittenIntoTheStreamGoesOn) {
 // A window's layers keep what they may still see, and what a saved point does: the same logits, however the text is
 // cut.
 TEST(Decoder, WindowsBoundTheCache) {
-  for (const char* const name : {"tiny_mistral", "tiny_gemma2", "tiny_gemma3"}) {
+  for (const char* const name : {"tiny_mistral", "tiny_gemma2", "tiny_gemma3", "tiny_gptoss"}) {
     Loaded model(name);
     const ModelConfig& config = model.decoder.config();
     ASSERT_GT(config.sliding_window, 0u) << name;

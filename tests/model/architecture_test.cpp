@@ -46,6 +46,23 @@ INSTANTIATE_TEST_SUITE_P(All, EveryArchitecture, testing::ValuesIn([] {
                          }()),
                          [](const auto& parameter) { return parameter.param; });
 
+// Of a family all of whose layers have experts.
+bool is_sparse(const Architecture& a) { return a.name == "gptoss"; }
+
+// "expert_up.0.bias" as the family names it.
+std::string without_expert(const std::string& part) {
+  for (const std::string_view number : {".0", ".1"})
+    if (const std::size_t at = part.find(number); at != std::string::npos)
+      return part.substr(0, at) + part.substr(at + number.size());
+  return part;
+}
+
+void give_experts(ModelConfig& config) {
+  config.num_experts = config.experts_used = 2;
+  config.expert_intermediate = config.shared_intermediate = 8;
+  config.swiglu_alpha = config.swiglu_limit = 1;
+}
+
 // Every part that a family draws has a name in both spellings, every name is drawn in some configuration, and every
 // Linear belongs to one site.
 TEST_P(EveryArchitecture, DrawsWhatItNames) {
@@ -61,21 +78,18 @@ TEST_P(EveryArchitecture, DrawsWhatItNames) {
   ModelConfig config = small_llama();
   config.architecture = GetParam();
   config.attention_bias = config.output_bias = config.mlp_bias = true;
+  if (is_sparse(a)) give_experts(config);
   const Network network = draw_network(config);
   std::set<std::string> drawn;
   const auto draw = [&](const Network& shown) {
     std::vector<WeightUse> uses = shown.begin().graph.weights();
     for (const DrawnGraph* const part : {&shown.layer(0), &shown.layer(1), &shown.end()})
       for (const WeightUse& use : part->graph.weights()) uses.push_back(use);
-    for (const WeightUse& use : uses) {
-      const bool is_of_expert = use.part.ends_with(".0") || use.part.ends_with(".1");
-      drawn.insert(is_of_expert ? use.part.substr(0, use.part.size() - 2) : use.part);
-    }
+    for (const WeightUse& use : uses) drawn.insert(without_expert(use.part));
   };
   draw(network);
   if (parts.contains("router")) {
-    config.num_experts = config.experts_used = 2;
-    config.expert_intermediate = config.shared_intermediate = 8;
+    give_experts(config);
     draw(draw_network(config));
   }
   if (parts.contains("delta_qkv")) {
@@ -88,7 +102,7 @@ TEST_P(EveryArchitecture, DrawsWhatItNames) {
   std::multiset<std::string> in_sites, linears;
   for (const Site& site : network.layer(0).sites) in_sites.insert(site.parts.begin(), site.parts.end());
   for (const WeightUse& use : network.layer(0).graph.weights())
-    if (use.role == TensorRole::linear) linears.insert(use.part);
+    if (use.role == TensorRole::linear || use.role == TensorRole::router) linears.insert(use.part);
   EXPECT_EQ(in_sites, linears);
 }
 
@@ -102,10 +116,16 @@ TEST_P(EveryArchitecture, FoldsWhereTheFunctionStaysTheSame) {
   config.sliding_window = 8;
   config.slides = {true, false};
   const bool is_joint = GetParam() == "phi3", has_gate_up = is_joint || GetParam().starts_with("glm");
-  const std::map<std::string, std::string> expected = {{"attention_in", "attention_norm"},
-                                                       {"attention_out", is_joint ? "qkv" : "v"},
-                                                       {"mlp_in", "mlp_norm"},
-                                                       {"mlp_out", has_gate_up ? "gate_up" : "up"}};
+  std::map<std::string, std::string> expected = {{"attention_in", "attention_norm"},
+                                                 {"attention_out", is_joint ? "qkv" : "v"},
+                                                 {"mlp_in", "mlp_norm"},
+                                                 {"mlp_out", has_gate_up ? "gate_up" : "up"}};
+  if (is_sparse(find_architecture(GetParam()))) {
+    give_experts(config);
+    expected["mlp_in"] = "nothing";  // the experts' is the router's, too
+    expected.erase("mlp_out");
+    expected.insert({{"experts_in", "mlp_norm"}, {"experts_out", "nothing"}});
+  }
   const Network network = draw_network(config);
   for (std::int64_t i = 0; i < network.num_layers(); ++i) {
     const DrawnGraph& layer = network.layer(i);
@@ -167,7 +187,8 @@ TEST(ModelTensors, ValueHeadsStandTiledInGgufFiles) {
   EXPECT_EQ(three.part("delta_taps", 0)->file_shape(Spelling::gguf), (Shape{2 * 2 * 8 + 12, 4}));
 }
 
-// What a router and experts read comes from a norm, and what an expert's down reads from its own up.
+// What a router and experts read comes from a norm, and what an expert's down reads from its own up, where the gate
+// lets scales of that pass.
 TEST(Experts, FoldIntoANormAndIntoTheirOwnUp) {
   std::size_t families = 0;
   for (const Architecture& family : all_architectures()) {
@@ -175,8 +196,7 @@ TEST(Experts, FoldIntoANormAndIntoTheirOwnUp) {
     ++families;
     ModelConfig config = small_llama();
     config.architecture = family.name;
-    config.num_experts = config.experts_used = 2;
-    config.expert_intermediate = config.shared_intermediate = 8;
+    give_experts(config);
     const Network network = draw_network(config);
     const DrawnGraph& layer = network.layer(0);
     const auto producer = [&](std::string_view site) -> std::string {
@@ -185,9 +205,9 @@ TEST(Experts, FoldIntoANormAndIntoTheirOwnUp) {
       return "no such site";
     };
     EXPECT_EQ(producer("experts_in"), "mlp_norm") << family.name;
-    EXPECT_EQ(producer("experts_out"), "expert_up") << family.name;
+    EXPECT_EQ(producer("experts_out"), family.name == "gptoss" ? "nothing" : "expert_up") << family.name;
   }
-  EXPECT_EQ(families, 3u);
+  EXPECT_EQ(families, 4u);
 }
 
 TEST(ModelTensors, NamesShapesAndOrder) {
@@ -308,7 +328,7 @@ TEST(Architectures, UnknownNameListsTheKnown) {
   EXPECT_EQ(
       message,
       "unknown architecture; known are llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, phi3, glm, "
-      "glm4, mistral3: gpt2");
+      "glm4, mistral3, gptoss: gpt2");
 }
 
 }  // namespace

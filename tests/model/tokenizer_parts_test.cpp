@@ -253,6 +253,22 @@ TEST(TokenizerParts, ControlTokensOnlyWhenAsked) {
   EXPECT_FALSE(tokenizer.is_end(6324));
 }
 
+// An answer of several messages goes on behind the first.
+TEST(TokenizerParts, MessagesOfAnAnswerDoNotEndIt) {
+  GgufMetadata metadata = phi3_metadata();
+  std::vector<std::string> tokens = *metadata.strings("tokenizer.ggml.tokens");
+  const auto rename = [&](const std::string& from, const std::string& to) {
+    *std::ranges::find(tokens, from) = to;
+    metadata.set("tokenizer.ggml.tokens", GgufValue::of_strings(tokens));
+    return Tokenizer::from_gguf(metadata, "gpt-oss");
+  };
+  EXPECT_TRUE(rename("<|placeholder1|>", "<|return|>").is_end(32007));
+  const Tokenizer tokenizer = rename("<|placeholder2|>", "<|call|>");
+  EXPECT_FALSE(tokenizer.is_end(*tokenizer.find_token("<|end|>")));
+  for (const char* const end : {"<|return|>", "<|call|>", "<|endoftext|>"})
+    EXPECT_TRUE(tokenizer.is_end(*tokenizer.find_token(end))) << end;
+}
+
 // Streaming: pieces joined are the text with its leading space, whatever bytes they cut apart.
 TEST(TokenizerParts, PiecesJoinToTheText) {
   const std::string text = "Größe 🦙 नमस्ते\n";

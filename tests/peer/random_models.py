@@ -44,6 +44,10 @@ MODELS = {
     "glm": ("tiny_glm", {}),
     "glm4": ("tiny_glm4", {}),
     "mistral3": ("tiny_mistral3", {}),
+    # llama.cpp makes yarn's borders whole, as the second one's are.
+    "gptoss": ("tiny_gptoss", {"num_local_experts": EXPERTS, "intermediate_size": 256, "sliding_window": 32}),
+    "gptoss-plain": ("tiny_gptoss", {"num_local_experts": EXPERTS, "intermediate_size": 256, "sliding_window": 32,
+                                     "rope_scaling": {"rope_type": "default"}}),
 }
 
 
@@ -51,6 +55,11 @@ def read_header(path):
     with open(path, "rb") as file:
         size = struct.unpack("<Q", file.read(8))[0]
         return [name for name in json.loads(file.read(size)) if name != "__metadata__"]
+
+
+def number_of_expert(name):
+    number = name.partition(".experts.")[2].partition(".")[0]
+    return int(number) if number.isdigit() else 0
 
 
 def shape_of(name, config):
@@ -84,6 +93,15 @@ def shape_of(name, config):
             return [EXPERTS, 2 * expert, HIDDEN]
         if words[-1] == "down_proj":
             return [EXPERTS, HIDDEN, expert]
+    whole = {  # no "weight" behind their names: stacks, columns by rows
+        "sinks": [HEADS],
+        "gate_up_proj": [EXPERTS, HIDDEN, 2 * wide],
+        "down_proj": [EXPERTS, wide, HIDDEN],
+        "gate_up_proj_bias": [EXPERTS, 2 * wide],
+        "down_proj_bias": [EXPERTS, HIDDEN],
+    }
+    if words[-1] in whole:
+        return whole[words[-1]]
     if part in ("q_norm", "k_norm"):
         return [HEAD]
     if part == "norm" or part.endswith("layernorm"):
@@ -104,13 +122,16 @@ def shape_of(name, config):
         "w3": (wide, HIDDEN),
         "w2": (HIDDEN, wide),
         "gate": (EXPERTS, HIDDEN),
+        "router": (EXPERTS, HIDDEN),
     }[part]
     return [rows] if is_bias else [rows, cols]
 
 
 def values_of(name, shape, centre, rng):
     count = math.prod(shape)
-    if name.endswith(".bias"):
+    if name.endswith("sinks"):
+        return array.array("f", (1.5 * rng.gauss(0, 1) for _ in range(count)))
+    if name.endswith((".bias", "_bias")):
         return array.array("f", (0.3 * rng.gauss(0, 1) for _ in range(count)))
     if len(shape) == 1:
         return array.array("f", (centre + 0.2 * rng.gauss(0, 1) for _ in range(count)))
@@ -133,8 +154,7 @@ def make(directory, tiny, changes, tokenizer):
     for side in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(tokenizer / side, directory / side)
     tensors, offset = {}, 0
-    names = [n for n in read_header(tiny / "model.safetensors")
-             if ".experts." not in n or n.endswith("_proj") or int(n.split(".experts.")[1].split(".")[0]) < EXPERTS]
+    names = [n for n in read_header(tiny / "model.safetensors") if number_of_expert(n) < EXPERTS]
     is_centred = config["model_type"].startswith(("gemma", "qwen3_5"))
     for name in sorted(names):
         centre = 0.0 if is_centred and not name.endswith("linear_attn.norm.weight") else 1.0

@@ -147,7 +147,8 @@ INSTANTIATE_TEST_SUITE_P(All, CalibratedFamily,
                                          Family{"gemma3", "gemma3", 12}, Family{"mixtral", "llama", 0, 4},
                                          Family{"qwen3moe", "qwen3moe", 0, 4}, Family{"qwen35", "qwen35", 0},
                                          Family{"qwen35moe", "qwen35moe", 0, 4}, Family{"glm", "glm", 0},
-                                         Family{"glm4", "glm4", 0}, Family{"mistral3", "mistral3", 0}),
+                                         Family{"glm4", "glm4", 0}, Family{"mistral3", "mistral3", 0},
+                                         Family{"gptoss", "gptoss", 12, 4}),
                          [](const auto& p) { return p.param.name; });
 
 TEST_P(CalibratedFamily, KeepsItsFunction) {
@@ -288,6 +289,30 @@ TEST(StackedExperts, OfADirectoryMayHoldColumnsByRows) {
         EXPECT_EQ(logits(scratch / "a.gguf"), logits(scratch / "b.gguf")) << architecture << " " << width;
       }
     }
+}
+
+// Numbers of two digits, too, stand in their order.
+TEST(StackedExperts, HaveTheirOwnBiasesWhereTextIsWalkedThrough) {
+  ScratchDirectory scratch;
+  Machine machine(chosen_isa(), 2);
+  SynthShape shape = small_shape("gptoss", 1, 32);
+  shape.num_experts = 12;
+  shape.experts_used = 2;
+  shape.expert_intermediate = 32;
+  const SourceModel original = SourceModel::open(spread_synth(shape, scratch, machine.pool));
+  QuantizeModelOptions options;
+  choose_format(options, "q8_0");
+  options.method = "gptq";
+  options.output = scratch / "m.gguf";
+  options.calibration.texts = {{"text", std::string(400, 'x') + " and something else"}};
+  options.calibration.sampling = {.samples = 2, .length = 32};
+  quantize_model(original, options, machine, {});
+  const SourceModel file = SourceModel::open(options.output);
+  for (const ModelTensor& tensor : original.parts().all())
+    if (tensor.role == TensorRole::bias)
+      EXPECT_EQ(file.stored(*file.parts().part(tensor.part, tensor.layer)).values.decode(),
+                original.stored(tensor).values.decode())
+          << tensor.hf_name;
 }
 
 // A budget is spent on experts, too: those of one stack have one format.

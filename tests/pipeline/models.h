@@ -101,7 +101,7 @@ inline SynthShape small_shape(std::string architecture, std::uint64_t layers, st
   shape.head_dim = 16;
   shape.vocab = 300;
   shape.context = 128;
-  shape.tied = true;
+  shape.tied = shape.architecture != "gptoss";  // which llama.cpp reads with a head of its own only
   if (shape.architecture.starts_with("qwen35")) {
     shape.delta_heads = 6;
     shape.delta_key_heads = 2;

@@ -11,6 +11,7 @@ Architecture gemma2_architecture();
 Architecture gemma3_architecture();
 Architecture glm_architecture();
 Architecture glm4_architecture();
+Architecture gptoss_architecture();
 Architecture llama_architecture();
 Architecture mistral3_architecture();
 Architecture phi3_architecture();
@@ -23,6 +24,7 @@ Architecture qwen35moe_architecture();
 inline constexpr Architecture (*kArchitectures[])() = {
     llama_architecture,  qwen2_architecture,     qwen3_architecture,  qwen3moe_architecture,
     qwen35_architecture, qwen35moe_architecture, gemma2_architecture, gemma3_architecture,
-    phi3_architecture,   glm_architecture,       glm4_architecture,   mistral3_architecture};
+    phi3_architecture,   glm_architecture,       glm4_architecture,   mistral3_architecture,
+    gptoss_architecture};
 
 }  // namespace nibble

@@ -71,6 +71,7 @@ ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse&
   tensor.hf_stack = with_number(name.hf_stack, static_cast<std::uint64_t>(layer));
   tensor.place = name.place;
   tensor.kinds = name.kinds;
+  tensor.alternates = name.alternates;
   if (interleaves_rotary) tensor.permuted_heads = rotated_heads(graph, name.part);
   return tensor;
 }

@@ -53,9 +53,11 @@ struct TensorName {
   std::string_view hf, gguf;
   float hf_offset = 0;  // added to what Hugging Face files hold; GGUF holds the sum (zero-centred norms)
   // What Hugging Face files may call it instead; of experts a stack [experts, rows of all its kinds, cols], or
-  // [experts, cols, rows of all its kinds], in which this kind's rows are the place-th of `kinds` runs. Read only.
+  // [experts, cols, rows of all its kinds], in which this kind's rows are the place-th of `kinds` runs; of experts'
+  // vectors [experts, numbers of all kinds]. Read only.
   std::string_view hf_stack = {};
   std::uint64_t place = 0, kinds = 1;
+  bool alternates = false;  // the runs are of one row each: a row of every kind, again and again
   bool hf_log_of_minus = false;  // Hugging Face files hold ln(-w); GGUF holds w (rates of decay)
   bool hf_middle_axis = false;   // [n, 1, m] in Hugging Face files (depthwise convolutions); GGUF has [n, m]
   ValueHeads value_heads = ValueHeads::none;  // whose order differs
@@ -102,6 +104,7 @@ struct Architecture {
   std::uint64_t gguf_full_every = 0;      // as HfVariant::default_full_every, where GGUF files do not say it
   std::uint64_t gguf_default_window = 0;  // where GGUF files do not say it; 0: none
   double gguf_local_rope_base = 0;        // as HfVariant::default_local_rope_base
+  bool gguf_whole_borders = true;         // RopeConfig::whole_borders, which GGUF files do not say
   bool gguf_longrope = false;             // llama.cpp reads the tensors of longrope for this family
   bool llama_cpp_slides = false;          // llama.cpp runs this family within its window
   bool gguf_expert_width = false;  // GGUF files have a key for the experts' width; else it is feed_forward_length
@@ -159,6 +162,7 @@ struct ModelTensor {
   bool hf_middle_axis = false;  // TensorName's
   std::string hf_stack = {};    // TensorName's, with the layer's number
   std::uint64_t place = 0, kinds = 1;
+  bool alternates = false;
 
   // What a file of this spelling holds for the network's numbers, and as what shape.
   StoredNumbers numbers(Spelling spelling) const {

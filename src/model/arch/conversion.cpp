@@ -84,9 +84,11 @@ nlohmann::ordered_json yarn_words(const RopeConfig& rope) {
   return words;
 }
 
-// What llama.cpp reads: borders are whole, 32 and 1 turns; attn_factor multiplies what follows from the factor.
+// What GGUF files can say: borders are the family's, 32 and 1 turns; attn_factor multiplies what follows from the
+// factor.
 void write_yarn(const ModelConfig& config, const std::string& prefix, GgufMetadata& m) {
   const RopeConfig& rope = config.rope;
+  const bool whole_borders = find_architecture(config.architecture).gguf_whole_borders;
   if (const double given = sliding_magnitude(rope);
       config.sliding_rope && !is_near(static_cast<double>(config.sliding_rope->magnitude), given))
     throw Error(
@@ -97,13 +99,12 @@ void write_yarn(const ModelConfig& config, const std::string& prefix, GgufMetada
   const bool has_keys = find_architecture(config.architecture).gguf_yarn_keys;
   const bool turns_as_usual =
       rope.high_frequency_factor == kYarnFastTurns && rope.low_frequency_factor == kYarnSlowTurns;
-  if ((!turns_as_usual && !has_keys) || !rope.whole_borders)
-    throw Error(
-        ErrorKind::unsupported,
-        fmt::format("llama.cpp runs yarn of this family with beta_fast {}, beta_slow {} and truncate true only; "
-                    "write a directory instead: {}, {}, {}",
-                    kYarnFastTurns, kYarnSlowTurns, rope.high_frequency_factor, rope.low_frequency_factor,
-                    rope.whole_borders));
+  if ((!turns_as_usual && !has_keys) || rope.whole_borders != whole_borders)
+    throw Error(ErrorKind::unsupported,
+                fmt::format("GGUF files of this family mean yarn with beta_fast {}, beta_slow {} and truncate {} only; "
+                            "write a directory instead: {}, {}, {}",
+                            kYarnFastTurns, kYarnSlowTurns, whole_borders, rope.high_frequency_factor,
+                            rope.low_frequency_factor, rope.whole_borders));
   m.set(prefix + "rope.scaling.type", GgufValue::of_string("yarn"));
   m.set(prefix + "rope.scaling.factor", GgufValue::of_f32(static_cast<float>(rope.factor)));
   m.set(prefix + "rope.scaling.original_context_length",
@@ -243,7 +244,8 @@ std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptio
     j["sliding_window"] = config.sliding_window;
     const auto first = std::ranges::find(config.slides, true) - config.slides.begin();
     if (variant->window_needs_switch) j["max_window_layers"] = first;
-    const bool all = std::ranges::find(config.slides, false) == config.slides.end();
+    // What no key says the class has its own layers for.
+    const bool all = variant->default_full_every == 0 && std::ranges::find(config.slides, false) == config.slides.end();
     if (!all && !variant->reads_layer_types())
       throw Error(
           ErrorKind::unsupported,

@@ -143,8 +143,12 @@ void find_end_tokens(TokenizerParts& parts) {
     const TokenKind kind = parts.vocabulary[id].kind;
     return kind == TokenKind::control || kind == TokenKind::user_defined;
   };
+  // Where answers end by tokens of their own (gpt-oss), this one parts the messages that an answer consists of.
+  constexpr std::string_view kPartsMessages = "<|end|>";
+  const bool has_own = parts.vocabulary.find("<|return|>") && parts.vocabulary.find("<|call|>");
   for (const std::string_view text : kTexts)
-    if (const auto id = parts.vocabulary.find(text); id && may_end(*id)) add_end(*id, parts);
+    if (const auto id = parts.vocabulary.find(text); id && may_end(*id) && !(has_own && text == kPartsMessages))
+      add_end(*id, parts);
   for (const auto& id : {parts.special.eos, parts.special.eot, parts.special.eom})
     if (id) add_end(*id, parts);
 }

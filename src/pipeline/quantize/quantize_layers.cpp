@@ -285,8 +285,10 @@ StoredMatrix LayerQuantizer::quantize(std::string_view part, std::int64_t layer,
 }
 
 void LayerQuantizer::write_vectors(std::int64_t layer, LayerWeights& weights) {
-  for (const auto& [part, values] : weights.all())
-    if (is_vector(parts_.tensor(part, layer).role)) output_.write_vector(parts_.index(part, layer), values.values);
+  // In the model's order, in which those of experts lie in a stack.
+  for (const ModelTensor& tensor : parts_.tensors().all())
+    if (tensor.layer == layer && is_vector(tensor.role))
+      output_.write_vector(parts_.index(tensor.part, layer), weights.at(tensor.part).values);
 }
 
 void LayerQuantizer::report_layer(std::int64_t index, double seconds) {

@@ -245,6 +245,15 @@ std::string window_note(const QuantizePlan& plan) {
       config.sliding_window);
 }
 
+// Stock llama.cpp makes the borders of yarn whole.
+std::string yarn_note(const QuantizePlan& plan) {
+  const RopeConfig& rope = plan.config.rope;
+  if (plan.target_spelling != Spelling::gguf || rope.scaling != RopeScaling::yarn || rope.whole_borders) return {};
+  return "llama.cpp rounds the borders between which yarn blends positions, which this model's are not: its logits "
+         "differ "
+         "a little there from those here";
+}
+
 // Every tensor by itself.
 void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const SourceModel& source,
                   const QuantizeModelOptions& options) {
@@ -285,6 +294,7 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
           "directory: " +
               plan.tensors[i].target.name);
   if (std::string note = window_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
+  if (std::string note = yarn_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
   std::string text_part = text_part_note(source, plan.config);
   const bool is_part = !text_part.empty();
@@ -372,7 +382,7 @@ OutputTensors output_tensors(const QuantizePlan& plan) {
     PlannedTensor* const last = outputs.planned.empty() ? nullptr : &outputs.planned.back();
     if (last == nullptr || last->name != tensor.target.name)
       outputs.planned.push_back(tensor.target);
-    else if (last->shape.size() == 3)
+    else if (last->shape.size() > tensor.target.shape.size())
       ++last->shape[0];
     else
       last->shape.insert(last->shape.begin(), 2);

@@ -52,8 +52,9 @@ void survey_tensor(const Checkpoint& checkpoint, bool wants_hash, Surveyed& item
     XXH3_64bits_reset(state.get());
   }
   std::optional<PeakSearch> search;
-  const bool is_raw = tensor.values.format() && tensor.values.format()->info().kind == FormatKind::raw;
-  if (item.wants_peak && is_raw) search.emplace(tensor.values.planes()->specs.front().dtype, tensor.values.cols());
+  const QuantizedView* const planes = tensor.values.planes();
+  if (item.wants_peak && planes != nullptr && planes->format->info().kind == FormatKind::raw)
+    search.emplace(planes->specs.front().dtype, planes->cols);
   if (wants_hash || search) read_bytes(checkpoint, tensor, state.get(), search ? &*search : nullptr);
   if (wants_hash) item.hash = XXH3_64bits_digest(state.get());
   if (!item.wants_peak) return;
