@@ -9,6 +9,7 @@
 #include "io/message_text.h"
 #include "io/safetensors/gptq_layers.h"
 #include "io/safetensors/model_directory.h"
+#include "io/safetensors/mxfp4_layers.h"
 #include "io/safetensors/planar_container.h"
 #include "io/safetensors/safetensors_header.h"
 #include "io/safetensors/shard_index.h"
@@ -93,6 +94,8 @@ void add_weights(CheckpointParts& parts) {
 
 // Layers of other programs whose layout is read here. Others stay as they are.
 void assemble_foreign_layers(CheckpointParts& parts) {
+  if (has_mxfp4_layers(parts.tensors) && says_mxfp4(parts.config_json, parts.path.string()))
+    assemble_mxfp4_layers(parts.tensors, parts.path.string());
   if (!has_gptq_layers(parts.tensors)) return;
   const auto settings = read_small_file(parts.path / "quantize_config.json", kMaxConfig);
   if (const auto plan = read_gptq_plan(parts.config_json, settings, parts.path.string()))
