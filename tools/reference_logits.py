@@ -386,8 +386,6 @@ def make_tiny(name, directory, seed):
             continue
         if key.endswith(("sinks", "gate_up_proj")):  # as large as scores are, and as makes some numbers meet the limit
             w = torch.randn(value.shape, generator=generator) * (1.5 if value.ndim == 1 else 0.35)
-        elif key.endswith("router.weight"):  # so that rounded inputs are sent to the same experts
-            w = torch.randn(value.shape, generator=generator) * 3.0 / value.shape[-1] ** 0.5
         elif key.endswith((".bias", "_bias")):
             w = 0.5 * torch.randn(value.shape, generator=generator)
         elif key.endswith((".A_log", ".dt_bias")):

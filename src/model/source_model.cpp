@@ -115,9 +115,10 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   one.name = name;
   one.shape = part.shape;
   const std::uint64_t first = part.expert * kinds * rows;
+  const bool alternates = part.alternates && kinds > 1;
   const bool has_raw_planes = whole.values.planes() != nullptr && whole.values.format()->info().kind == FormatKind::raw;
-  if (kinds == 1 && !is_turned)
-    one.values = whole.values.slice(first, rows);
+  if (!is_turned && !alternates && (kinds == 1 || !is_vector))
+    one.values = whole.values.slice(first + place * rows, rows);
   else if (has_raw_planes)
     one.values = gather_elements(*whole.values.planes(), rows, cols, places_in_stack(part, kinds, is_turned));
   else if (is_turned || is_vector)
@@ -125,10 +126,8 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
                 fmt::format("{}: tensor '{}' holds its experts' matrices columns by rows, which can be read of "
                             "floating-point numbers only: {}",
                             whole.file, whole.name, whole.values.format()->name()));
-  else if (part.alternates)
-    one.values = gather_rows(whole.values, rows, first + place, kinds);
   else
-    one.values = whole.values.slice(first + place * rows, rows);
+    one.values = gather_rows(whole.values, rows, first + place, kinds);
   one.bytes = 0;
   for (const PlaneSpec& plane : one.values.format()->planes(rows, cols)) one.bytes += plane.bytes;
   const QuantizedView* const planes = one.values.planes();
