@@ -308,11 +308,12 @@ TEST(StackedExperts, HaveTheirOwnBiasesWhereTextIsWalkedThrough) {
   options.calibration.sampling = {.samples = 2, .length = 32};
   quantize_model(original, options, machine, {});
   const SourceModel file = SourceModel::open(options.output);
-  for (const ModelTensor& tensor : original.parts().all())
-    if (tensor.role == TensorRole::bias)
-      EXPECT_EQ(file.stored(*file.parts().part(tensor.part, tensor.layer)).values.decode(),
-                original.stored(tensor).values.decode())
-          << tensor.hf_name;
+  for (const ModelTensor& tensor : original.parts().all()) {
+    if (tensor.role != TensorRole::bias) continue;
+    EXPECT_EQ(file.stored(*file.parts().part(tensor.part, tensor.layer)).values.decode(),
+              original.stored(tensor).values.decode())
+        << tensor.hf_name;
+  }
 }
 
 // A budget is spent on experts, too: those of one stack have one format.

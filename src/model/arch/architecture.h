@@ -57,7 +57,7 @@ struct TensorName {
   // vectors [experts, numbers of all kinds]. Read only.
   std::string_view hf_stack = {};
   std::uint64_t place = 0, kinds = 1;
-  bool alternates = false;  // the runs are of one row each: a row of every kind, again and again
+  bool alternates = false;       // the runs are of one row each: a row of every kind, again and again
   bool hf_log_of_minus = false;  // Hugging Face files hold ln(-w); GGUF holds w (rates of decay)
   bool hf_middle_axis = false;   // [n, 1, m] in Hugging Face files (depthwise convolutions); GGUF has [n, m]
   ValueHeads value_heads = ValueHeads::none;  // whose order differs

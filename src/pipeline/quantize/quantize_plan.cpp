@@ -249,9 +249,7 @@ std::string window_note(const QuantizePlan& plan) {
 std::string yarn_note(const QuantizePlan& plan) {
   const RopeConfig& rope = plan.config.rope;
   if (plan.target_spelling != Spelling::gguf || rope.scaling != RopeScaling::yarn || rope.whole_borders) return {};
-  return "llama.cpp rounds the borders between which yarn blends positions, which this model's are not: its logits "
-         "differ "
-         "a little there from those here";
+  return "llama.cpp rounds the borders between which yarn blends positions: its logits differ a little from those here";
 }
 
 // Every tensor by itself.
