@@ -77,7 +77,7 @@ TEST_F(Mxfp4Directory, GoesIntoBothContainersAndBack) {
     expect_same_experts(kModel, path);
     EXPECT_LT(relative_difference(logits_of(path), expected), 2e-5) << path;
   }
-  EXPECT_EQ(SourceModel::open(directory).config_json().find("quantization_config"), std::string::npos);
+  EXPECT_EQ(SourceModel::open(directory).config_json().find("modules_to_not_convert"), std::string::npos);
   QuantizeModelOptions mix;
   choose_format(mix, "mxfp4_moe");
   mix.output = scratch_ / "mix.gguf";
