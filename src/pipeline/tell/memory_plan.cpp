@@ -54,6 +54,7 @@ Basis basis_of_size(std::uint64_t parameters, const std::string& text) {
   double nearest = HUGE_VAL;
   for (const SynthShape& shape : list_synth_shapes()) {
     const ModelConfig config = synth_config(shape);
+    if (config.num_experts != 0) continue;  // a size says nothing of experts
     const double scale = static_cast<double>(parameters) / static_cast<double>(parameters_of(config));
     if (std::fabs(std::log(scale)) >= nearest) continue;
     nearest = std::fabs(std::log(scale));
