@@ -44,8 +44,9 @@ MODELS = {
     "glm": ("tiny_glm", {}),
     "glm4": ("tiny_glm4", {}),
     "mistral3": ("tiny_mistral3", {}),
-    # llama.cpp makes yarn's borders whole, as the second one's are.
-    "gptoss": ("tiny_gptoss", {"num_local_experts": EXPERTS, "intermediate_size": 256, "sliding_window": 32}),
+    # The positions of the released models, whose borders llama.cpp makes whole; and none that are stretched.
+    "gptoss": ("tiny_gptoss", {"num_local_experts": EXPERTS, "intermediate_size": 256, "sliding_window": 32,
+                               "rope_scaling": {"rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096, "truncate": False}}),
     "gptoss-plain": ("tiny_gptoss", {"num_local_experts": EXPERTS, "intermediate_size": 256, "sliding_window": 32,
                                      "rope_scaling": {"rope_type": "default"}}),
 }
