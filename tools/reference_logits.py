@@ -346,12 +346,8 @@ def transformers_config(config):
     """The package's configuration for a config.json with rope_theta and rope_scaling; newer versions of the package want both in one dictionary."""
     apart = ("rope_theta", "rope_local_base_freq", "rope_scaling", "rope_parameters", "torch_dtype", "architectures", "model_type")
     plain = {k: v for k, v in config.items() if k not in apart}
-    if config["model_type"].startswith("qwen3_5"):
-        made = AutoConfig.for_model(config["model_type"], **plain, rope_parameters=config["rope_parameters"])
-        made._attn_implementation = made._experts_implementation = "eager"
-        return made
     given = config.get("rope_parameters") or config.get("rope_scaling") or {"rope_type": "default"}
-    rope = dict(given, rope_theta=config["rope_theta"])
+    rope = {"rope_theta": config.get("rope_theta"), **given}
     if rope.get("type") == "longrope":
         rope = dict(rope, rope_type=rope.pop("type"), partial_rotary_factor=config["partial_rotary_factor"],
                     original_max_position_embeddings=config["original_max_position_embeddings"])
@@ -384,12 +380,13 @@ def make_tiny(name, directory, seed):
     for key, value in model.state_dict().items():
         if key == "lm_head.weight" and config["tie_word_embeddings"]:
             continue
-        if key.endswith(("sinks", "gate_up_proj")):  # as large as scores are, and as makes some numbers meet the limit
+        if key.endswith((".A_log", ".dt_bias")):
+            w = torch.randn(value.shape, generator=generator) - 1.0
+        elif config["model_type"] == "gpt_oss" and key.endswith(("sinks", "gate_up_proj")):
+            # As large as scores are, and as makes some numbers meet the limit.
             w = torch.randn(value.shape, generator=generator) * (1.5 if value.ndim == 1 else 0.35)
         elif key.endswith((".bias", "_bias")):
             w = 0.5 * torch.randn(value.shape, generator=generator)
-        elif key.endswith((".A_log", ".dt_bias")):
-            w = torch.randn(value.shape, generator=generator) - 1.0
         elif value.ndim == 1:
             zero_centred = config["model_type"].startswith(("gemma", "qwen3_5")) and not key.endswith("linear_attn.norm.weight")
             centre = 0.0 if zero_centred else 1.0
