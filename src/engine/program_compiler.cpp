@@ -318,15 +318,21 @@ class Program::Compiler {
     last_use_[node.inputs[0]] = std::max(last_use_.at(node.inputs[0]), last_use_.at(node.output));
   }
 
+  // In the gate's place where that dies.
+  Slot place_of_gated(ValueId gate, ValueId output) {
+    const Slot from = slot_of_.at(gate);
+    const bool in_place = dies_here(gate) && !is_bound(from) && !own_place_.contains(output);
+    return in_place ? slot_of_[output] = from : place(output);
+  }
+
   void compile(const Node& node, const Multiply& op) {
     const bool is_first = activated_.contains(node.inputs[0]);
     const ValueId activated = node.inputs[is_first ? 0 : 1], factor = node.inputs[is_first ? 1 : 0];
     if (!activated_.contains(activated) || activated_.contains(factor)) refuse(op.kName);
     const auto [activation, gate] = activated_.at(activated);
     const Slot from = slot_of_.at(gate), up = slot_of_.at(factor);
-    const bool in_place = dies_here(gate) && !is_bound(from) && !own_place_.contains(node.output);
-    const Slot out = in_place ? slot_of_[node.output] = from : place(node.output);
-    if (!in_place || !gate_products(activation, from, up))
+    const Slot out = place_of_gated(gate, node.output);
+    if (out != from || !gate_products(activation, from, up))
       program_.steps_.push_back(GatedActivation{activation, from, up, out, width_of_slot(node.output)});
     release(node.output, {gate, factor});
   }
@@ -334,8 +340,7 @@ class Program::Compiler {
   void compile(const Node& node, const ClampedSwiglu& op) {
     const ValueId gate = node.inputs[0], factor = node.inputs[1];
     const Slot from = slot_of_.at(gate), up = slot_of_.at(factor);
-    const bool in_place = dies_here(gate) && !is_bound(from) && !own_place_.contains(node.output);
-    const Slot out = in_place ? slot_of_[node.output] = from : place(node.output);
+    const Slot out = place_of_gated(gate, node.output);
     program_.steps_.push_back(ClampedGate{from, up, out, width_of_slot(node.output), op});
     release(node.output, {gate, factor});
   }

@@ -10,6 +10,7 @@
 
 #include "io/json_text.h"
 #include "io/message_text.h"
+#include "io/safetensors/layer_assembly.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -57,8 +58,8 @@ class GptqAssembler {
     for (std::size_t i = 0; i < tensors.size(); ++i) by_name_.emplace(tensors[i].name, i);
   }
 
-  // The layer whose codes these are. taken: set for its tensors.
-  StoredTensor weight_of(const StoredTensor& codes, std::vector<bool>& taken) const {
+  // The layer whose codes these are, of whose tensors layers is told.
+  StoredTensor weight_of(const StoredTensor& codes, AssembledLayers& layers) const {
     const std::string layer = codes.name.substr(0, codes.name.size() - kCodes.size());
     const std::string where = fmt::format("{}: layer {}", directory_, quote_name(layer));
     StoredTensor weight;
@@ -69,13 +70,10 @@ class GptqAssembler {
       const auto found = by_name_.find(layer + std::string(suffix));
       if (found == by_name_.end()) return std::nullopt;
       const StoredTensor& tensor = tensors_[found->second];
-      const auto dtype = parse_dtype(tensor.type_name);
-      if (!dtype)
-        throw Error(ErrorKind::corrupt, fmt::format("{}: {} has a type that is not known here: {}", where,
-                                                    suffix.substr(1), tensor.type_name));
-      taken[found->second] = true;
+      const TensorView view = view_of_part(tensor, suffix.substr(1), where);
+      layers.take(found->second);
       weight.bytes += tensor.bytes;
-      return TensorView{*dtype, tensor.shape, tensor.data};
+      return view;
     };
     const auto need = [&](std::string_view suffix) {
       auto tensor = take(suffix);
@@ -126,16 +124,10 @@ std::optional<GptqPlan> read_gptq_plan(const std::string& config_json,
 
 void assemble_gptq_layers(std::vector<StoredTensor>& tensors, const GptqPlan& plan, const std::string& directory) {
   const GptqAssembler assembler(tensors, plan, directory);
-  std::vector<bool> taken(tensors.size(), false);
-  std::unordered_map<std::size_t, StoredTensor> weights;  // by the place of their codes
+  AssembledLayers layers(tensors.size());
   for (std::size_t i = 0; i < tensors.size(); ++i)
-    if (tensors[i].name.ends_with(kCodes)) weights.emplace(i, assembler.weight_of(tensors[i], taken));
-  std::vector<StoredTensor> result;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (const auto weight = weights.find(i); weight != weights.end()) result.push_back(std::move(weight->second));
-    if (!taken[i]) result.push_back(std::move(tensors[i]));
-  }
-  tensors = std::move(result);
+    if (tensors[i].name.ends_with(kCodes)) layers.put(i, assembler.weight_of(tensors[i], layers));
+  layers.replace(tensors);
 }
 
 }  // namespace nibble

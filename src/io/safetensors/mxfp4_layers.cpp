@@ -12,6 +12,7 @@
 #include "io/json_text.h"
 #include "io/message_text.h"
 #include "io/packing/mxfp4.h"
+#include "io/safetensors/layer_assembly.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -21,18 +22,11 @@ constexpr std::string_view kBlocks = "_blocks", kScales = "_scales";
 
 bool holds_blocks(const StoredTensor& tensor) { return tensor.name.ends_with(kBlocks); }
 
-TensorView view_of(const StoredTensor& tensor, const std::string& where) {
-  const auto dtype = parse_dtype(tensor.type_name);
-  if (!dtype)
-    throw Error(ErrorKind::corrupt, fmt::format("{}: {} has a type that is not known here: {}", where,
-                                                quote_name(tensor.name), tensor.type_name));
-  return {*dtype, tensor.shape, tensor.data};
-}
-
 StoredTensor assemble(const StoredTensor& blocks, const StoredTensor& scales, std::string name,
                       const std::string& where) {
   StoredTensor matrix;
-  matrix.values = read_mxfp4({view_of(blocks, where), view_of(scales, where)}, where);
+  const auto view = [&](const StoredTensor& part) { return view_of_part(part, quote_name(part.name), where); };
+  matrix.values = read_mxfp4({view(blocks), view(scales)}, where);
   matrix.name = std::move(name);
   matrix.shape = scales.shape;
   matrix.shape.back() = matrix.values.cols();
@@ -60,8 +54,7 @@ bool says_mxfp4(const std::string& config_json, const std::string& directory) {
 void assemble_mxfp4_layers(std::vector<StoredTensor>& tensors, const std::string& directory) {
   std::unordered_map<std::string, std::size_t> by_name;
   for (std::size_t i = 0; i < tensors.size(); ++i) by_name.emplace(tensors[i].name, i);
-  std::vector<bool> taken(tensors.size(), false);
-  std::unordered_map<std::size_t, StoredTensor> matrices;  // by the place of their blocks
+  AssembledLayers layers(tensors.size());
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (!holds_blocks(tensors[i])) continue;
     std::string name = tensors[i].name.substr(0, tensors[i].name.size() - kBlocks.size());
@@ -71,15 +64,11 @@ void assemble_mxfp4_layers(std::vector<StoredTensor>& tensors, const std::string
     const auto scales = by_name.find(name + std::string(kScales));
     if (scales == by_name.end())
       throw Error(ErrorKind::corrupt, fmt::format("{}: {} is missing", where, kScales.substr(1)));
-    taken[i] = taken[scales->second] = true;
-    matrices.emplace(i, assemble(tensors[i], tensors[scales->second], std::move(name), where));
+    layers.take(i);
+    layers.take(scales->second);
+    layers.put(i, assemble(tensors[i], tensors[scales->second], std::move(name), where));
   }
-  std::vector<StoredTensor> result;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (const auto matrix = matrices.find(i); matrix != matrices.end()) result.push_back(std::move(matrix->second));
-    if (!taken[i]) result.push_back(std::move(tensors[i]));
-  }
-  tensors = std::move(result);
+  layers.replace(tensors);
 }
 
 }  // namespace nibble

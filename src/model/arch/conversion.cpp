@@ -88,7 +88,7 @@ nlohmann::ordered_json yarn_words(const RopeConfig& rope) {
 // factor.
 void write_yarn(const ModelConfig& config, const std::string& prefix, GgufMetadata& m) {
   const RopeConfig& rope = config.rope;
-  const bool whole_borders = find_architecture(config.architecture).gguf_whole_borders;
+  const Architecture& architecture = find_architecture(config.architecture);
   if (const double given = sliding_magnitude(rope);
       config.sliding_rope && !is_near(static_cast<double>(config.sliding_rope->magnitude), given))
     throw Error(
@@ -96,7 +96,7 @@ void write_yarn(const ModelConfig& config, const std::string& prefix, GgufMetada
         fmt::format("llama.cpp multiplies the positions of layers that slide by what an attention_factor differs "
                     "from the usual one; write a directory instead: {}, not {}",
                     given, config.sliding_rope->magnitude));
-  const bool has_keys = find_architecture(config.architecture).gguf_yarn_keys;
+  const bool has_keys = architecture.gguf_yarn_keys, whole_borders = architecture.gguf_whole_borders;
   const bool turns_as_usual =
       rope.high_frequency_factor == kYarnFastTurns && rope.low_frequency_factor == kYarnSlowTurns;
   if ((!turns_as_usual && !has_keys) || rope.whole_borders != whole_borders)

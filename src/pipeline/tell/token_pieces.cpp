@@ -81,9 +81,8 @@ Tokenizer open_in_checkpoint(const std::filesystem::path& path) {
 Tokenizer open_tokenizer(const std::filesystem::path& path) {
   std::error_code ignored;
   const std::string extension = path.extension().string();
-  if (std::filesystem::is_directory(path, ignored) && Tokenizer::available(path))
-    return Tokenizer::from_directory(path);
-  if (std::filesystem::is_directory(path, ignored)) return open_in_checkpoint(path);
+  if (std::filesystem::is_directory(path, ignored))
+    return Tokenizer::available(path) ? Tokenizer::from_directory(path) : open_in_checkpoint(path);
   if (!std::filesystem::is_regular_file(path, ignored) || extension == ".gguf")
     return Tokenizer::from_checkpoint(Checkpoint::open(path));
   const std::filesystem::path beside = path.has_parent_path() ? path.parent_path() : ".";
