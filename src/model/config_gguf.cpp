@@ -228,7 +228,8 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   if (!epsilon) keys.missing("attention.layer_norm_rms_epsilon");
   config.norm_epsilon = static_cast<float>(*epsilon);
   config.tied_embedding = checkpoint.find("output.weight") == nullptr;
-  config.attention_bias = architecture.gguf_qkv_bias || checkpoint.find("blk.0.attn_q.bias") != nullptr;
+  config.attention_bias = architecture.gguf_qkv_bias || checkpoint.find("blk.0.attn_q.bias") != nullptr ||
+                          checkpoint.find("blk.0.attn_qkv.bias") != nullptr;
   config.output_bias = checkpoint.find("blk.0.attn_output.bias") != nullptr;
   config.mlp_bias = checkpoint.find("blk.0.ffn_gate.bias") != nullptr;
 

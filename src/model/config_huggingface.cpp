@@ -49,7 +49,7 @@ KnownFamily find_family(const Fields& fields) {
     fields.unsupported(fmt::format("neither model_type nor architectures name a network; known are {}", known_types()));
   const auto family = find_family_of_type(type, class_name, text_type);
   if (family) {
-    if (!class_name.empty() && class_name != family->class_name())
+    if (!class_name.empty() && !family->is_class(class_name))
       fields.unsupported(
           fmt::format("of model_type {} only {} can be run, not {}", type, family->class_name(), class_name));
     return *family;
@@ -342,7 +342,11 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   const Fields whole(json, source);
   const KnownFamily family = find_family(whole);
   const auto& [architecture, variant, is_wrapped] = family;
-  const Fields fields = is_wrapped ? whole.object("text_config") : whole;
+  const Fields fields = is_wrapped ? whole.object("text_config") : Fields(json, source, "", variant->own_keys);
+  if (!variant->own_keys.empty())
+    for (std::string* const key : {&keys.vocab_size, &keys.intermediate, &keys.layers, &keys.kv_heads, &keys.head_dim,
+                                   &keys.context, &keys.norm_epsilon})
+      *key = fields.name_of(key->c_str());
   if (is_wrapped) refuse_other_text(fields, *variant);
 
   ModelConfig config;
@@ -383,6 +387,7 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   else if (const std::string activation = fields.string("hidden_act", "silu");
            activation != "silu" && activation != "swish")
     fields.unsupported("hidden_act must be silu: " + activation);
+  if (variant->read_own != nullptr) variant->read_own(fields, config);
   return config;
 }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "io/json_text.h"
@@ -12,16 +13,21 @@ namespace nibble {
 
 double shortest_decimal(float value) { return std::stod(fmt::format("{}", value)); }
 
-HuggingFaceFields::HuggingFaceFields(const Json& object, std::string source, std::string prefix)
-    : object_(object), source_(std::move(source)), prefix_(std::move(prefix)) {}
+HuggingFaceFields::HuggingFaceFields(const Json& object, std::string source, std::string prefix, OwnKeys own_keys)
+    : object_(object), source_(std::move(source)), prefix_(std::move(prefix)), own_keys_(std::move(own_keys)) {}
+
+std::string HuggingFaceFields::name_of(const char* key) const {
+  const auto own = std::ranges::find(own_keys_, key, [](const auto& names) { return names.first; });
+  return std::string(own == own_keys_.end() ? key : own->second);
+}
 
 const HuggingFaceFields::Json* HuggingFaceFields::find(const char* key) const {
-  const auto found = object_.find(key);
+  const auto found = object_.find(name_of(key));
   return found == object_.end() || found->is_null() ? nullptr : &*found;
 }
 
 bool HuggingFaceFields::has_null(const char* key) const {
-  const auto found = object_.find(key);
+  const auto found = object_.find(name_of(key));
   return found != object_.end() && found->is_null();
 }
 
@@ -34,7 +40,7 @@ std::uint64_t HuggingFaceFields::integer(const char* key, std::uint64_t fallback
 
 std::uint64_t HuggingFaceFields::required_integer(const char* key) const {
   if (find(key) == nullptr)
-    throw Error(ErrorKind::corrupt, fmt::format("{}: key is missing: {}{}", source_, prefix_, key));
+    throw Error(ErrorKind::corrupt, fmt::format("{}: key is missing: {}{}", source_, prefix_, name_of(key)));
   return integer(key, 0);
 }
 
@@ -62,13 +68,13 @@ std::string HuggingFaceFields::string(const char* key, const std::string& fallba
 HuggingFaceFields HuggingFaceFields::object(const char* key) const {
   const Json* value = find(key);
   if (value == nullptr || !value->is_object()) wrong(key, "an object", value == nullptr ? Json() : *value);
-  return {*value, source_, prefix_ + key + "."};
+  return {*value, source_, prefix_ + name_of(key) + "."};
 }
 
 void HuggingFaceFields::wrong(const char* key, const char* expected, const Json& value) const {
   const std::string text = dump_json(value);
   throw Error(ErrorKind::corrupt,
-              fmt::format("{}: {}{} must be {}: {}", source_, prefix_, key, expected, text.substr(0, 80)));
+              fmt::format("{}: {}{} must be {}: {}", source_, prefix_, name_of(key), expected, text.substr(0, 80)));
 }
 
 void HuggingFaceFields::contradicts(const std::string& what) const {

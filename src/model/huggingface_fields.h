@@ -10,6 +10,9 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace nibble {
 
@@ -21,9 +24,14 @@ class HuggingFaceFields {
  public:
   using Json = nlohmann::ordered_json;
 
-  // object: borrowed. prefix: the path of keys that leads to it.
-  HuggingFaceFields(const Json& object, std::string source, std::string prefix = "");
+  // What an object calls a key otherwise: the usual name, its own.
+  using OwnKeys = std::vector<std::pair<std::string_view, std::string_view>>;
 
+  // object: borrowed. prefix: the path of keys that leads to it.
+  HuggingFaceFields(const Json& object, std::string source, std::string prefix = "", OwnKeys own_keys = {});
+
+  // What the object calls a key.
+  std::string name_of(const char* key) const;
   // Null: absent, or null.
   const Json* find(const char* key) const;
   bool has_null(const char* key) const;
@@ -45,6 +53,7 @@ class HuggingFaceFields {
  private:
   const Json& object_;
   std::string source_, prefix_;
+  OwnKeys own_keys_;
 };
 
 }  // namespace nibble

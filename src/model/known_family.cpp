@@ -29,7 +29,7 @@ std::optional<KnownFamily> find_family_of_type(std::string_view model_type, std:
       for (const bool is_wrapped : {false, true}) {
         const KnownFamily family{&architecture, &variant, is_wrapped};
         const std::string_view type = is_wrapped ? variant.wrapper_type : variant.model_type;
-        if (type.empty() || (model_type.empty() ? class_name != family.class_name() : model_type != type)) continue;
+        if (type.empty() || (model_type.empty() ? !family.is_class(class_name) : model_type != type)) continue;
         if (!is_wrapped || variant.model_type == text_type) return family;
         if (!first) first = family;
       }
@@ -53,7 +53,7 @@ bool has_known_family(const Checkpoint& checkpoint) {
       classes != config.end() && classes->is_array() && !classes->empty() && classes->front().is_string())
     class_name = classes->front().get<std::string>();
   const auto family = find_family_of_type(text_of(config, "model_type"), class_name, text_type_of(config));
-  return family && (class_name.empty() || class_name == family->class_name());
+  return family && (class_name.empty() || family->is_class(class_name));
 }
 
 bool is_text_part(const Checkpoint& checkpoint) {
@@ -62,6 +62,17 @@ bool is_text_part(const Checkpoint& checkpoint) {
   if (!config.is_object()) return false;
   const auto family = find_family_of_type(text_of(config, "model_type"), "", text_type_of(config));
   return family && family->is_wrapped;
+}
+
+bool has_own_keys(const nlohmann::ordered_json& config) {
+  const auto family = find_family_of_type(text_of(config, "model_type"), "", text_type_of(config));
+  return family && !family->is_wrapped && !family->variant->own_keys.empty();
+}
+
+std::string own_key(const nlohmann::ordered_json& config, std::string_view usual) {
+  if (!has_own_keys(config)) return std::string(usual);
+  const auto family = find_family_of_type(text_of(config, "model_type"), "", text_type_of(config));
+  return HuggingFaceFields(config, "", "", family->variant->own_keys).name_of(std::string(usual).c_str());
 }
 
 nlohmann::ordered_json text_part_config(const nlohmann::ordered_json& config) {

@@ -20,6 +20,9 @@ struct KnownFamily {
   bool is_wrapped = false;   // the text part of a model that reads pictures: text_config describes it
 
   std::string_view class_name() const { return is_wrapped ? variant->wrapper_class : variant->class_name; }
+  bool is_class(std::string_view name) const {
+    return name == class_name() || (!is_wrapped && !name.empty() && name == variant->other_class_name);
+  }
 };
 
 // By model_type, or where that is empty by the class that "architectures" names. text_type: the model_type of
@@ -34,6 +37,11 @@ bool has_known_family(const Checkpoint& checkpoint);
 
 // Whether config.json describes a model that reads pictures, too, of which a family draws the text part.
 bool is_text_part(const Checkpoint& checkpoint);
+
+// Whether config.json is of a class that has its own words for what all say; and its word for one of these keys.
+// config: an object.
+bool has_own_keys(const nlohmann::ordered_json& config);
+std::string own_key(const nlohmann::ordered_json& config, std::string_view usual);
 
 // config.json of a wrapped model's text part alone, in the words of its own class; of any other model as it is.
 // config: an object that is known to be sound.

@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "io/json_text.h"
 #include "io/message_text.h"
+#include "model/known_family.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
 #include "tensor/shape.h"
@@ -40,24 +43,39 @@ std::optional<Place> place_behind(std::string_view name, std::string_view before
 std::string_view pattern_of(const TensorName& name, Spelling spelling) {
   return spelling == Spelling::gguf ? name.gguf : name.hf;
 }
+std::string_view other_pattern_of(const TensorName& name, Spelling spelling) {
+  return spelling == Spelling::gguf ? name.gguf_joint : name.hf_stack;
+}
 
-// "model.layers." or "blk."
-std::string_view layer_prefix(const Architecture& architecture, Spelling spelling) {
+std::string_view prefix_of(std::string_view pattern) {
+  const std::size_t end = pattern.find("{}");
+  return end == std::string_view::npos ? std::string_view{} : pattern.substr(0, end);
+}
+
+// "model.layers.", or "blk.", and what else directories of a family call its layers.
+std::vector<std::string_view> layer_prefixes(const Architecture& architecture, Spelling spelling) {
+  std::vector<std::string_view> prefixes;
   for (const TensorName& name : architecture.names)
-    if (const auto pattern = pattern_of(name, spelling); pattern.find("{}") != std::string_view::npos)
-      return pattern.substr(0, pattern.find("{}"));
-  return {};
+    for (const std::string_view pattern : {pattern_of(name, spelling), other_pattern_of(name, spelling)})
+      if (const std::string_view prefix = prefix_of(pattern);
+          !prefix.empty() && std::ranges::find(prefixes, prefix) == prefixes.end())
+        prefixes.push_back(prefix);
+  return prefixes;
 }
 
 // What the configuration would have to say for a network with this tensor.
-std::string contradiction(const Architecture& architecture, const ModelConfig& config, Spelling spelling,
+std::string contradiction(const Architecture& architecture, const ModelConfig& config, const Checkpoint& checkpoint,
                           const Place& place) {
+  const Spelling spelling = spelling_of(checkpoint);
   const bool is_gguf = spelling == Spelling::gguf;
   if (place.number >= config.layers)
-    return fmt::format("{} counts fewer layers: {}", is_gguf ? "block_count" : "num_hidden_layers", config.layers);
+    return fmt::format(
+        "{} counts fewer layers: {}",
+        is_gguf ? "block_count" : own_key(parse_json(checkpoint.config_json(), "config.json"), "num_hidden_layers"),
+        config.layers);
   for (const TensorName& name : architecture.names) {
-    const std::string_view pattern = pattern_of(name, spelling), prefix = layer_prefix(architecture, spelling);
-    if (pattern.size() < prefix.size() + 3) continue;
+    const std::string_view pattern = pattern_of(name, spelling), prefix = prefix_of(pattern);
+    if (prefix.empty() || pattern.size() < prefix.size() + 3) continue;
     const std::string_view own = pattern.substr(prefix.size() + 3);  // behind "{}."
     const std::size_t expert = own.find("{}");
     if (expert != std::string_view::npos) {
@@ -114,16 +132,17 @@ void require_sound_experts(const Checkpoint& checkpoint, const ModelConfig& conf
 
 void require_no_strangers(const Checkpoint& checkpoint, const ModelConfig& config, const ModelTensors& parts) {
   const Spelling spelling = spelling_of(checkpoint);
-  const std::string_view prefix = layer_prefix(parts.architecture(), spelling);
+  const std::vector<std::string_view> prefixes = layer_prefixes(parts.architecture(), spelling);
   for (const StoredTensor& stored : checkpoint.tensors()) {
-    const auto place = place_behind(stored.name, prefix);
+    std::optional<Place> place;
+    for (std::size_t i = 0; i < prefixes.size() && !place; ++i) place = place_behind(stored.name, prefixes[i]);
     if (!place || !stored.values.format() || parts.find(stored.name) != nullptr || is_activation_tensor(stored.name))
       continue;
     if (place->number >= config.layers && place->number - config.layers < config.guessing_layers) continue;
     if (std::ranges::any_of(kDerived, [&](std::string_view ending) { return stored.name.ends_with(ending); })) continue;
     throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} is part of no network that the configuration means: {}",
                                                 checkpoint.path().string(), quote_name(stored.name),
-                                                contradiction(parts.architecture(), config, spelling, *place)));
+                                                contradiction(parts.architecture(), config, checkpoint, *place)));
   }
 }
 

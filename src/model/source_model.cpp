@@ -22,8 +22,8 @@ struct SourceModel::Meaning {
   std::optional<ModelConfig> config;
   std::optional<ModelTensors> parts;
   std::optional<Tokenizer> tokenizer;
-  std::unordered_map<std::string, StoredTensor> experts;  // of stacks, by name and number
-  std::unordered_map<std::int64_t, bool> turned_layers;   // whose stacks hold columns by rows
+  std::unordered_map<std::string, StoredTensor> pieces;  // of stacks and joint rows, by name
+  std::unordered_map<std::int64_t, bool> turned_layers;  // whose stacks hold columns by rows
 };
 
 namespace {
@@ -38,6 +38,21 @@ ElementPlaces places_in_stack(const ModelTensor& part, std::uint64_t kinds, bool
   if (is_turned) return {first + before, step, kinds * rows};
   if (is_vector) return {first + before, 0, step};
   return {first + before * cols, step * cols, 1};
+}
+
+void require_stack_shape(const StoredTensor& whole, const Shape& expected) {
+  if (is_same_shape(whole.shape, expected) && whole.values.format()) return;
+  throw Error(ErrorKind::corrupt,
+              fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
+                          whole.file, whole.name, shape_text(whole.shape), shape_text(expected)));
+}
+
+// Of a piece of a larger tensor, whose values are its own already: its size, and its bytes where they lie together.
+void finish_piece(StoredTensor& piece, std::uint64_t rows, std::uint64_t cols) {
+  piece.bytes = 0;
+  for (const PlaneSpec& plane : piece.values.format()->planes(rows, cols)) piece.bytes += plane.bytes;
+  const QuantizedView* const planes = piece.values.planes();
+  piece.data = planes != nullptr && planes->planes.size() == 1 ? planes->planes.front() : std::span<const std::byte>{};
 }
 
 }  // namespace
@@ -68,9 +83,38 @@ const ModelTensors& SourceModel::parts() const {
 }
 
 const StoredTensor& SourceModel::holder(const ModelTensor& part) const {
-  if (spelling() == Spelling::huggingface && !part.hf_stack.empty() && find(part.hf_name) == nullptr)
-    if (const StoredTensor* const other = find(part.hf_stack)) return *other;
-  return tensor(part.name(spelling()));
+  const std::string& other_name = part.other_name(spelling());
+  if (other_name.empty() || find(part.name(spelling())) != nullptr) return tensor(part.name(spelling()));
+  if (const StoredTensor* const other = find(other_name)) return *other;
+  const std::string& first = parts().all().front().other_name(spelling());  // tells which names the others have
+  return tensor(!first.empty() && find(first) != nullptr ? other_name : part.name(spelling()));
+}
+
+const StoredTensor& SourceModel::stored_run(const ModelTensor& part, const StoredTensor& whole) const {
+  const ModelTensor::Run& run = part.run(spelling());
+  if (run.whole == part.shape.front()) return whole;
+  const std::string name = fmt::format("{}[{}]", whole.name, part.part);
+  const std::scoped_lock lock(meaning_->mutex);
+  if (const auto known = meaning_->pieces.find(name); known != meaning_->pieces.end()) return known->second;
+  Shape expected = part.shape;
+  expected.front() = run.whole;
+  require_stack_shape(whole, expected);
+  StoredTensor one = whole;
+  one.name = name;
+  one.shape = part.shape;
+  const bool is_vector = part.shape.size() < 2;
+  const std::uint64_t rows = is_vector ? 1 : part.shape.front(), cols = part.shape.back();
+  if (is_vector) {
+    if (whole.values.planes() == nullptr || whole.values.format()->info().kind != FormatKind::raw)
+      throw Error(ErrorKind::unsupported, fmt::format("{}: tensor '{}' must hold floating-point numbers: {}",
+                                                      whole.file, whole.name, whole.values.format()->name()));
+    one.values = gather_elements(*whole.values.planes(), 1, cols, {run.begin, 0, 1});
+  } else {
+    one.values = whole.values.slice(run.begin, rows);
+  }
+  finish_piece(one, rows, cols);
+  if (one.values.planes() != nullptr) one.offset += run.begin * (one.bytes / part.shape.front());
+  return meaning_->pieces.emplace(name, std::move(one)).first->second;
 }
 
 bool SourceModel::has_turned_stacks(std::int64_t layer) const {
@@ -94,7 +138,8 @@ bool SourceModel::has_turned_stacks(std::int64_t layer) const {
 
 const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   const StoredTensor& whole = holder(part);
-  if (part.experts == 0 || whole.name == part.hf_name) return whole;
+  if (part.experts == 0) return whole.name == part.name(spelling()) ? whole : stored_run(part, whole);
+  if (whole.name == part.hf_name) return whole;
   // Of a directory's stacks several kinds may share one, each with its rows below the other's.
   const std::uint64_t kinds = spelling() == Spelling::gguf ? 1 : part.kinds, place = kinds == 1 ? 0 : part.place;
   const bool is_vector = part.shape.size() < 2;
@@ -102,15 +147,11 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   const bool is_turned = !is_vector && spelling() == Spelling::huggingface && has_turned_stacks(part.layer);
   const std::string name = fmt::format("{}[{}]", whole.name, part.expert * kinds + place);
   const std::scoped_lock lock(meaning_->mutex);
-  if (const auto known = meaning_->experts.find(name); known != meaning_->experts.end()) return known->second;
+  if (const auto known = meaning_->pieces.find(name); known != meaning_->pieces.end()) return known->second;
   const Shape expected = is_vector   ? Shape{part.experts, kinds * cols}
                          : is_turned ? Shape{part.experts, cols, kinds * rows}
                                      : Shape{part.experts, kinds * rows, cols};
-  if (!is_same_shape(whole.shape, expected) || !whole.values.format())
-    throw Error(
-        ErrorKind::corrupt,
-        fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
-                    whole.file, whole.name, shape_text(whole.shape), shape_text(expected)));
+  require_stack_shape(whole, expected);
   StoredTensor one = whole;
   one.name = name;
   one.shape = part.shape;
@@ -128,12 +169,10 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
                             whole.file, whole.name, whole.values.format()->name()));
   else
     one.values = gather_rows(whole.values, rows, first + place, kinds);
-  one.bytes = 0;
-  for (const PlaneSpec& plane : one.values.format()->planes(rows, cols)) one.bytes += plane.bytes;
+  finish_piece(one, rows, cols);
   const QuantizedView* const planes = one.values.planes();
-  one.data = planes != nullptr && planes->planes.size() == 1 ? planes->planes.front() : std::span<const std::byte>{};
   one.offset += (part.expert * kinds + (planes != nullptr ? place : 0)) * one.bytes;
-  return meaning_->experts.emplace(name, std::move(one)).first->second;
+  return meaning_->pieces.emplace(name, std::move(one)).first->second;
 }
 
 const Tokenizer& SourceModel::tokenizer() const {

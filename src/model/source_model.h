@@ -34,10 +34,10 @@ class SourceModel : public Checkpoint {
   const ModelTensors& parts() const;
   // How the container names the model's tensors.
   Spelling spelling() const { return spelling_of(*this); }
-  // What holds one of the model's tensors; of a stack of experts' the one expert's rows, which are gathered as they are
-  // read where the stack holds columns by rows, or rows of several kinds in turn. Error(not_found) names file and
-  // tensor; Error(corrupt): a stack of another shape than the network asks for; Error(unsupported): one of columns that
-  // are quantized.
+  // What holds one of the model's tensors; of rows of several parts its own; of a stack of experts' the one expert's,
+  // which are gathered as they are read where the stack holds columns by rows, or rows of several kinds in turn.
+  // Error(not_found) names file and tensor; Error(corrupt): a stack of another shape than the network asks for;
+  // Error(unsupported): one of columns that are quantized.
   const StoredTensor& stored(const ModelTensor& part) const;
   // The tensor of the file that it lies in: stored(), or the whole stack. Error(not_found).
   const StoredTensor& holder(const ModelTensor& part) const;
@@ -48,6 +48,8 @@ class SourceModel : public Checkpoint {
   const Tokenizer& tokenizer() const;
 
  private:
+  // Of what holds the rows of several parts, those of one.
+  const StoredTensor& stored_run(const ModelTensor& part, const StoredTensor& whole) const;
   // Whether the stacks of a directory's layer hold [experts, columns, rows] in place of [experts, rows, columns]. Their
   // shapes tell together: a stack may be square, all of them cannot. Where they do not, they are as they are named.
   bool has_turned_stacks(std::int64_t layer) const;

@@ -69,6 +69,7 @@ ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse&
   if (name.value_heads == ValueHeads::rows) tensor.tiled_rows = tiles_of(use.shape.front(), config);
   if (name.value_heads == ValueHeads::columns) tensor.tiled_columns = tiles_of(use.shape.back(), config);
   tensor.hf_stack = with_number(name.hf_stack, static_cast<std::uint64_t>(layer));
+  tensor.gguf_joint = with_number(name.gguf_joint, static_cast<std::uint64_t>(layer));
   tensor.place = name.place;
   tensor.kinds = name.kinds;
   tensor.alternates = name.alternates;
@@ -116,10 +117,28 @@ ModelTensors::ModelTensors(const ModelConfig& config)
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     by_name_.emplace(tensors_[i].hf_name, i);
     by_name_.emplace(tensors_[i].gguf_name, i);
-    if (!tensors_[i].hf_stack.empty()) by_name_.emplace(tensors_[i].hf_stack, i);
+    for (const Spelling spelling : {Spelling::huggingface, Spelling::gguf})
+      if (const std::string& other = tensors_[i].other_name(spelling); !other.empty()) by_name_.emplace(other, i);
     by_part_.emplace(part_key(tensors_[i].part, tensors_[i].layer), i);
   }
+  join_runs();
   require_named();
+}
+
+void ModelTensors::join_runs() {
+  for (const auto& [spelling, run] :
+       {std::pair(Spelling::huggingface, &ModelTensor::hf_run), std::pair(Spelling::gguf, &ModelTensor::gguf_run)}) {
+    std::unordered_map<std::string_view, std::uint64_t> wholes;
+    for (ModelTensor& tensor : tensors_)
+      if (tensor.experts == 0 && !tensor.other_name(spelling).empty()) {
+        std::uint64_t& whole = wholes[tensor.other_name(spelling)];
+        (tensor.*run).begin = whole;
+        whole += tensor.shape.front();
+      }
+    for (ModelTensor& tensor : tensors_)
+      if (const auto whole = wholes.find(tensor.other_name(spelling)); tensor.experts == 0 && whole != wholes.end())
+        (tensor.*run).whole = whole->second;
+  }
 }
 
 // What is drawn and has no name would be left out of the sums without a word.

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "graph/network.h"
@@ -54,13 +55,15 @@ struct TensorName {
   float hf_offset = 0;  // added to what Hugging Face files hold; GGUF holds the sum (zero-centred norms)
   // What Hugging Face files may call it instead; of experts a stack [experts, rows of all its kinds, cols], or
   // [experts, cols, rows of all its kinds], in which this kind's rows are the place-th of `kinds` runs; of experts'
-  // vectors [experts, numbers of all kinds]. Read only.
+  // vectors [experts, numbers of all kinds]; of other parts what has the rows of all the parts that say so, in their
+  // order. Read only.
   std::string_view hf_stack = {};
   std::uint64_t place = 0, kinds = 1;
   bool alternates = false;       // the runs are of one row each: a row of every kind, again and again
   bool hf_log_of_minus = false;  // Hugging Face files hold ln(-w); GGUF holds w (rates of decay)
   bool hf_middle_axis = false;   // [n, 1, m] in Hugging Face files (depthwise convolutions); GGUF has [n, m]
   ValueHeads value_heads = ValueHeads::none;  // whose order differs
+  std::string_view gguf_joint = {};           // as hf_stack of parts that are no experts', in GGUF files
 };
 
 // What one Hugging Face model_type means when config.json leaves a key out: the defaults of its configuration class.
@@ -92,8 +95,13 @@ struct HfVariant {
   bool is_all_experts = false;                    // no layer has an MLP, and no intermediate_size is said
   bool normalizes_routing = true;                 // where norm_topk_prob is absent
   bool always_qkv_bias = false;                   // q, k and v have a bias whatever config.json says
-  double default_rotary_part = 1;       // of a head, that positions turn, where partial_rotary_factor is absent
-  bool default_attention_bias = false;  // where attention_bias is absent
+  double default_rotary_part = 1;          // of a head, that positions turn, where partial_rotary_factor is absent
+  bool default_attention_bias = false;     // where attention_bias is absent
+  std::string_view other_class_name = {};  // what "architectures" may say instead
+  // Keys that this class calls otherwise: the usual name, its own. Such a config.json is read, and never written.
+  std::vector<std::pair<std::string_view, std::string_view>> own_keys = {};
+  // What beside those it says; null: nothing. Behind the family's own.
+  void (*read_own)(const HuggingFaceFields& fields, ModelConfig& config) = nullptr;
 };
 
 struct Architecture {
@@ -159,8 +167,8 @@ struct ModelTensor {
   };
   Tiles tiled_rows = {}, tiled_columns = {};
   StoredNumbers hf_numbers = {};
-  bool hf_middle_axis = false;  // TensorName's
-  std::string hf_stack = {};    // TensorName's, with the layer's number
+  bool hf_middle_axis = false;                 // TensorName's
+  std::string hf_stack = {}, gguf_joint = {};  // TensorName's, with the layer's number
   std::uint64_t place = 0, kinds = 1;
   bool alternates = false;
 
@@ -176,6 +184,15 @@ struct ModelTensor {
   // Of each column of the network its place in a GGUF file, and the other way round; empty: the same.
   std::vector<std::uint32_t> network_columns() const { return columns_from(Spelling::gguf, tiled_columns.network); }
   std::vector<std::uint32_t> gguf_columns() const { return columns_from(tiled_columns.network, Spelling::gguf); }
+  // What a file of this spelling may call what holds it, beside name(); empty: nothing else.
+  const std::string& other_name(Spelling spelling) const { return spelling == Spelling::gguf ? gguf_joint : hf_stack; }
+  // Where the rows of a part that is no expert's, or a vector's numbers, lie in what has other_name(), and how many
+  // rows that has.
+  struct Run {
+    std::uint64_t begin = 0, whole = 0;
+  };
+  Run hf_run = {}, gguf_run = {};
+  const Run& run(Spelling spelling) const { return spelling == Spelling::gguf ? gguf_run : hf_run; }
   bool is_stacked(Spelling spelling) const { return experts != 0 && spelling == Spelling::gguf; }
   const std::string& name(Spelling spelling) const { return spelling == Spelling::gguf ? gguf_name : hf_name; }
 };
@@ -197,6 +214,7 @@ class ModelTensors {
   const ModelTensor* part(std::string_view part, std::int64_t layer) const noexcept;
 
  private:
+  void join_runs();
   void require_named() const;
 
   const Architecture* architecture_;

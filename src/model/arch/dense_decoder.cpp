@@ -9,7 +9,7 @@
 namespace nibble {
 
 std::vector<TensorName> dense_decoder_names() {
-  return {
+  std::vector<TensorName> names = {
       {"embedding", "model.embed_tokens.weight", "token_embd.weight"},
       {"attention_norm", "model.layers.{}.input_layernorm.weight", "blk.{}.attn_norm.weight"},
       {"q", "model.layers.{}.self_attn.q_proj.weight", "blk.{}.attn_q.weight"},
@@ -30,6 +30,12 @@ std::vector<TensorName> dense_decoder_names() {
       {"final_norm", "model.norm.weight", "output_norm.weight"},
       {"head", "lm_head.weight", "output.weight"},
   };
+  for (TensorName& name : names) {
+    if (name.part == "q" || name.part == "k" || name.part == "v") name.gguf_joint = "blk.{}.attn_qkv.weight";
+    if (name.part == "q.bias" || name.part == "k.bias" || name.part == "v.bias")
+      name.gguf_joint = "blk.{}.attn_qkv.bias";
+  }
+  return names;
 }
 
 Rope rope_of(const ModelConfig& c, std::int64_t layer) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GLM-4 (Team GLM 2024) and GLM-4-0414: Llama with biases on q, k and v, gate and up in one matrix, and positions that
-// turn neighbouring channels of the first half of a head, in both containers; 0414 has norms behind attention and MLP,
-// too. GGUF files call the first "chatglm".
+// ChatGLM 2 and 3, GLM-4 (Team GLM 2024) and GLM-4-0414: Llama with biases on q, k and v, gate and up in one matrix,
+// and positions that turn neighbouring channels of the first half of a head, in both containers; 0414 has norms behind
+// attention and MLP, too. ChatGLM's directories, whose class is code of their own, have other names for all of this,
+// and q, k and v in one matrix. GGUF files call it "chatglm".
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -47,6 +48,69 @@ void set_common(ModelConfig& c) {
 }
 void read_huggingface(const HuggingFaceFields&, ModelConfig& c) { set_common(c); }
 void read_gguf(const GgufKeys&, ModelConfig& c) { set_common(c); }
+
+// ChatGLM's own keys.
+void read_chatglm(const HuggingFaceFields& fields, ModelConfig& c) {
+  for (const char* const key : {"position_encoding_2d", "inner_hidden_size"})
+    if (fields.find(key) != nullptr)
+      fields.unsupported(fmt::format("the first ChatGLM is another network, which cannot be run; {}", key));
+  const auto require = [&](const char* key, bool usual) {
+    if (fields.boolean(key, usual) != usual)
+      fields.unsupported(fmt::format("{} other than {} cannot be run", key, usual));
+  };
+  require("rmsnorm", true);
+  require("post_layer_norm", true);
+  require("add_bias_linear", false);
+  require("apply_residual_connection_post_layernorm", false);
+  if (fields.integer("pre_seq_len", 0) != 0)
+    fields.unsupported("a trained prefix cannot be run; pre_seq_len must be null");
+  if (!fields.boolean("multi_query_attention", false)) c.kv_heads = c.heads;
+  const double ratio = fields.number("rope_ratio", 1);
+  if (!(ratio > 0)) fields.wrong("rope_ratio", "a number above 0", ratio);
+  c.rope.base = 10000 * ratio;
+}
+
+HfVariant chatglm_variant() {
+  return {.model_type = "chatglm",
+          .class_name = "ChatGLMModel",
+          .default_vocab = 65024,
+          .default_kv_heads = 1,
+          .default_head_dim = 128,
+          .default_context = 2048,
+          .default_norm_epsilon = 1e-5,
+          .default_rotary_part = 0.5,
+          .other_class_name = "ChatGLMForConditionalGeneration",
+          .own_keys = {{"vocab_size", "padded_vocab_size"},
+                       {"intermediate_size", "ffn_hidden_size"},
+                       {"num_hidden_layers", "num_layers"},
+                       {"num_key_value_heads", "multi_query_group_num"},
+                       {"head_dim", "kv_channels"},
+                       {"max_position_embeddings", "seq_length"},
+                       {"rms_norm_eps", "layernorm_epsilon"},
+                       {"attention_bias", "add_qkv_bias"}},
+          .read_own = read_chatglm};
+}
+
+// What ChatGLM calls the parts.
+void add_chatglm_names(std::vector<TensorName>& names) {
+  constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+      {"embedding", "transformer.embedding.word_embeddings.weight"},
+      {"attention_norm", "transformer.encoder.layers.{}.input_layernorm.weight"},
+      {"q", "transformer.encoder.layers.{}.self_attention.query_key_value.weight"},
+      {"k", "transformer.encoder.layers.{}.self_attention.query_key_value.weight"},
+      {"v", "transformer.encoder.layers.{}.self_attention.query_key_value.weight"},
+      {"q.bias", "transformer.encoder.layers.{}.self_attention.query_key_value.bias"},
+      {"k.bias", "transformer.encoder.layers.{}.self_attention.query_key_value.bias"},
+      {"v.bias", "transformer.encoder.layers.{}.self_attention.query_key_value.bias"},
+      {"o", "transformer.encoder.layers.{}.self_attention.dense.weight"},
+      {"mlp_norm", "transformer.encoder.layers.{}.post_attention_layernorm.weight"},
+      {"gate_up", "transformer.encoder.layers.{}.mlp.dense_h_to_4h.weight"},
+      {"down", "transformer.encoder.layers.{}.mlp.dense_4h_to_h.weight"},
+      {"final_norm", "transformer.encoder.final_layernorm.weight"},
+      {"head", "transformer.output_layer.weight"},
+  };
+  for (const auto& [part, name] : kNames) std::ranges::find(names, part, &TensorName::part)->hf_stack = name;
+}
 
 void write_glm_gguf(const ModelConfig& c, const std::string&, GgufMetadata&) {
   if (c.heads * c.head_dim != c.hidden)
@@ -95,6 +159,8 @@ Architecture common_architecture(std::string_view type, std::string_view class_n
 
 Architecture glm_architecture() {
   Architecture a = common_architecture("glm", "GlmForCausalLM", false);
+  a.variants.push_back(chatglm_variant());
+  add_chatglm_names(a.names);
   a.gguf_name = "chatglm";
   a.write_gguf = write_glm_gguf;
   a.draw_layer = draw_glm_layer;

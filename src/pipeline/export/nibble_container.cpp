@@ -58,10 +58,20 @@ std::string translated_config(const SourceModel& source, const QuantizePlan& pla
   return to_huggingface_config(plan.config, options);
 }
 
+// config.json names the tensors that are written, in the words of their class.
+Json own_config(const SourceModel& source, const QuantizePlan& plan) {
+  if (source.config_json().empty()) return Json::object();
+  const std::string path = (source.path() / "config.json").string();
+  const Json config = parse_json(source.config_json(), path);
+  if (!has_own_keys(config)) return text_part_config(config);
+  Json usual = parse_json(to_huggingface_config(plan.config, {}), path);
+  for (const char* const key : {"bos_token_id", "eos_token_id", "pad_token_id"})
+    if (const auto id = config.find(key); id != config.end()) usual[key] = *id;
+  return usual;
+}
+
 std::string kept_config(const SourceModel& source, const QuantizePlan& plan) {
-  Json config = source.config_json().empty()
-                    ? Json::object()
-                    : text_part_config(parse_json(source.config_json(), (source.path() / "config.json").string()));
+  Json config = own_config(source, plan);
   // A foreign quantization_config would describe tensors that are no longer there.
   config.erase("quantization_config");
   const char* const key = config.contains("dtype") && !config.contains("torch_dtype") ? "dtype" : "torch_dtype";
