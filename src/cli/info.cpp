@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <memory>
 #include <utility>
 
 #include "base/cpu.h"
+#include "cli/option_checks.h"
 #include "cli/verbs.h"
+#include "model/arch/architecture.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
 
@@ -40,6 +45,35 @@ std::string kernel_of(const FormatPtr& format, const KernelOptions& options, Mac
   } catch (const Error& error) {
     return std::string("none: ") + error.what();
   }
+}
+
+// What config.json of a family's directories may say as model_type.
+std::vector<std::string_view> types_of(const Architecture& family) {
+  std::vector<std::string_view> types;
+  for (const HfVariant& variant : family.variants)
+    for (const std::string_view type : {variant.model_type, variant.wrapper_type})
+      if (!type.empty() && std::ranges::find(types, type) == types.end()) types.push_back(type);
+  return types;
+}
+
+void list_models(Session& session, bool as_markdown) {
+  Json list = Json::array();
+  const char* const quote = as_markdown ? "`" : "";
+  Table table({{"family"}, {"model_type of config.json"}, {"written as"}, {"general.architecture of GGUF"}});
+  for (const Architecture& family : all_architectures()) {
+    const std::vector<std::string_view> types = types_of(family);
+    const std::string_view written = family.variants.front().model_type;
+    list.push_back({{"family", family.title},
+                    {"name", family.name},
+                    {"model_types", types},
+                    {"written_as", written},
+                    {"gguf_architecture", family.gguf_name}});
+    table.add({std::string(family.title),
+               fmt::format("{0}{1}{0}", quote, fmt::join(types, fmt::format("{0}, {0}", quote))),
+               fmt::format("{0}{1}{0}", quote, written), fmt::format("{0}{1}{0}", quote, family.gguf_name)});
+  }
+  if (session.json()) return session.print_json({{"models", list}});
+  session.print(as_markdown ? table.markdown() : table.text(session.style()));
 }
 
 void info(Session& session) {
@@ -79,11 +113,25 @@ void info(Session& session) {
 }  // namespace
 
 void add_info(CLI::App& app, Session& session) {
-  CLI::App* const verb = app.add_subcommand("info", "Show this processor's features and the kernels chosen for it");
-  verb->footer("Examples:\n  nibble info\n  NIBBLE_ISA=avx2 nibble info");
+  CLI::App* const verb = app.add_subcommand(
+      "info", "Show this processor's features and the kernels chosen for it, or the models that are known");
+  verb->footer("Examples:\n  nibble info\n  nibble info --models\n  NIBBLE_ISA=avx2 nibble info");
+  struct Options {
+    bool models = false, markdown = false;
+  };
+  const auto options = std::make_shared<Options>();
+  verb->add_flag("--models", options->models, "List the families of models that are known instead");
+  verb->add_flag("--markdown", options->markdown, "Print that list as Markdown");
   session.add_json(*verb);
   session.add_engine(*verb);
-  verb->callback([&session] { info(session); });
+  verb->callback([&session, verb, options] {
+    refuse_without_effect(*verb, "--markdown", options->models && !session.json(),
+                          "without --models, or beside --json");
+    if (options->models)
+      list_models(session, options->markdown);
+    else
+      info(session);
+  });
 }
 
 }  // namespace nibble::cli

@@ -393,5 +393,20 @@ TEST_F(Verbs, ActivationsThatChangeNothingAreSaid) {
             std::string::npos);
 }
 
+// docs/models.md has the list as it is printed.
+TEST_F(Verbs, InfoListsTheModelsThatAreKnown) {
+  const std::string page = read_text(NIBBLE_SOURCE_DIR "/docs/models.md"), table = run("info --models --markdown").out;
+  EXPECT_NE(page.find(table), std::string::npos) << "docs/models.md lacks this table:\n" << table;
+  std::set<std::string> types;
+  const nlohmann::json list = json("info --models");
+  for (const auto& family : list["models"]) {
+    EXPECT_FALSE(family["family"].get<std::string>().empty()) << family;
+    for (const auto& type : family["model_types"]) types.insert(type);
+  }
+  for (const char* const type : {"llama", "qwen3_5", "gpt_oss", "chatglm", "mistral3"})
+    EXPECT_TRUE(types.contains(type));
+  EXPECT_EQ(nibble_command(scratch_, "info --markdown").code, 2);
+}
+
 }  // namespace
 }  // namespace nibble

@@ -105,6 +105,7 @@ struct HfVariant {
 };
 
 struct Architecture {
+  std::string_view title;                 // as people call it: "Qwen 2, Qwen 2.5"
   std::string_view name;                  // our name, ModelConfig::architecture
   std::string_view gguf_name;             // general.architecture
   bool gguf_interleaved_rotary = false;   // GGUF stores q and k rows so that rotary pairs are neighbours

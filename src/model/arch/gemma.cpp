@@ -144,8 +144,9 @@ void write_gguf(const ModelConfig& c, const std::string& prefix, GgufMetadata& m
 
 constexpr std::uint64_t kGemma2Layers27b = 46, kGemma3Layers27b = 62;
 
-Architecture gemma_architecture(std::string_view name, bool norms_heads) {
+Architecture gemma_architecture(std::string_view title, std::string_view name, bool norms_heads) {
   Architecture a;
+  a.title = title;
   a.name = a.gguf_name = name;
   a.llama_cpp_slides = true;
   a.names = tensor_names(norms_heads);
@@ -159,7 +160,7 @@ Architecture gemma_architecture(std::string_view name, bool norms_heads) {
 }  // namespace
 
 Architecture gemma2_architecture() {
-  Architecture a = gemma_architecture("gemma2", false);
+  Architecture a = gemma_architecture("Gemma 2", "gemma2", false);
   a.variants = {{.model_type = "gemma2",
                  .class_name = "Gemma2ForCausalLM",
                  .default_kv_heads = 4,
@@ -187,7 +188,7 @@ Architecture gemma2_architecture() {
 }
 
 Architecture gemma3_architecture() {
-  Architecture a = gemma_architecture("gemma3", true);
+  Architecture a = gemma_architecture("Gemma 3", "gemma3", true);
   a.variants = {{.model_type = "gemma3_text",
                  .class_name = "Gemma3ForCausalLM",
                  .wrapper_type = "gemma3",

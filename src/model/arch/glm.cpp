@@ -161,6 +161,7 @@ Architecture glm_architecture() {
   Architecture a = common_architecture("glm", "GlmForCausalLM", false);
   a.variants.push_back(chatglm_variant());
   add_chatglm_names(a.names);
+  a.title = "ChatGLM 2, ChatGLM 3, GLM-4";
   a.gguf_name = "chatglm";
   a.write_gguf = write_glm_gguf;
   a.draw_layer = draw_glm_layer;
@@ -169,6 +170,7 @@ Architecture glm_architecture() {
 
 Architecture glm4_architecture() {
   Architecture a = common_architecture("glm4", "Glm4ForCausalLM", true);
+  a.title = "GLM-4-0414";
   a.gguf_name = "glm4";
   a.draw_layer = draw_glm4_layer;
   return a;

@@ -138,6 +138,7 @@ void write_gguf(const ModelConfig& c, const std::string&, GgufMetadata&) {
 
 Architecture gptoss_architecture() {
   Architecture a;
+  a.title = "gpt-oss";
   a.name = "gptoss";
   a.gguf_name = "gpt-oss";
   a.gguf_qkv_bias = a.gguf_expert_width = a.llama_cpp_slides = true;

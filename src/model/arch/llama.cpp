@@ -21,6 +21,7 @@ void write_expert_keys(const ModelConfig& c, nlohmann::ordered_json& json) {
 
 Architecture llama_architecture() {
   Architecture a;
+  a.title = "Llama 2 and 3, Mistral, Mixtral, and what is built like them";
   a.name = a.gguf_name = "llama";
   a.gguf_interleaved_rotary = a.gguf_longrope = true;
   a.variants = {

@@ -68,6 +68,7 @@ void write_gguf(const ModelConfig& c, const std::string& prefix, GgufMetadata& m
 
 Architecture mistral3_architecture() {
   Architecture a;
+  a.title = "Ministral 3; Mistral Small 3's text part";
   a.name = a.gguf_name = "mistral3";
   a.gguf_interleaved_rotary = a.grows_queries = a.gguf_yarn_keys = true;
   a.gguf_own_keys = {"attention.temperature_scale"};

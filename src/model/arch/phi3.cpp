@@ -36,6 +36,7 @@ Graph draw_layer(const ModelConfig& c, std::int64_t layer) {
 
 Architecture phi3_architecture() {
   Architecture a;
+  a.title = "Phi 3, Phi 3.5, Phi 4, Phi 4 mini";
   a.name = a.gguf_name = "phi3";
   a.rotates_partly = a.gguf_longrope = true;
   a.variants = {{.model_type = "phi3",

@@ -9,6 +9,7 @@ namespace nibble {
 
 Architecture qwen2_architecture() {
   Architecture a;
+  a.title = "Qwen 2, Qwen 2.5";
   a.name = a.gguf_name = "qwen2";
   a.gguf_qkv_bias = true;
   a.variants = {{.model_type = "qwen2",

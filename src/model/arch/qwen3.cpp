@@ -64,6 +64,7 @@ void write_expert_keys(const ModelConfig& c, nlohmann::ordered_json& json) {
 
 Architecture qwen3_architecture() {
   Architecture a;
+  a.title = "Qwen 3";
   a.name = a.gguf_name = "qwen3";
   a.variants = {{.model_type = "qwen3",
                  .class_name = "Qwen3ForCausalLM",
@@ -81,6 +82,7 @@ Architecture qwen3_architecture() {
 
 Architecture qwen3moe_architecture() {
   Architecture a = qwen3_architecture();
+  a.title = "Qwen 3 with experts";
   a.name = a.gguf_name = "qwen3moe";
   a.variants = {{.model_type = "qwen3_moe",
                  .class_name = "Qwen3MoeForCausalLM",

@@ -329,6 +329,7 @@ void write_gguf(const ModelConfig& c, const std::string& prefix, GgufMetadata& m
 
 Architecture qwen35_architecture() {
   Architecture a;
+  a.title = "Qwen 3.5, Qwen 3.6";
   a.name = a.gguf_name = "qwen35";
   a.rotates_partly = true;
   a.variants = {{.model_type = "qwen3_5_text",
@@ -358,6 +359,7 @@ Architecture qwen35_architecture() {
 
 Architecture qwen35moe_architecture() {
   Architecture a = qwen35_architecture();
+  a.title = "Qwen 3.5 and 3.6 with experts";
   a.name = a.gguf_name = "qwen35moe";
   a.variants = {{.model_type = "qwen3_5_moe_text",
                  .class_name = "Qwen3_5MoeForCausalLM",
