@@ -16,6 +16,7 @@ void add_inspect(CLI::App& app, Session& session);
 void add_formats(CLI::App& app, Session& session);
 void add_info(CLI::App& app, Session& session);
 void add_quantize(CLI::App& app, Session& session);
+void add_convert(CLI::App& app, Session& session);
 void add_eval(CLI::App& app, Session& session);
 void add_compare(CLI::App& app, Session& session);
 void add_calibrate(CLI::App& app, Session& session);
@@ -40,7 +41,7 @@ void add_split(CLI::App& verb, std::size_t& windows);
 
 // In the order in which help shows them.
 inline constexpr void (*kVerbs[])(CLI::App&, Session&) = {
-    add_compare, add_quantize, add_calibrate, add_eval,    add_run,  add_chat,   add_bench, add_inspect,
-    add_check,   add_tokenize, add_formats,   add_explain, add_plan, add_recipe, add_synth, add_info};
+    add_compare, add_quantize, add_convert, add_calibrate, add_eval, add_run,    add_chat,  add_bench, add_inspect,
+    add_check,   add_tokenize, add_formats, add_explain,   add_plan, add_recipe, add_synth, add_info};
 
 }  // namespace nibble::cli

@@ -68,7 +68,10 @@ struct GridPart {
 // For block formats that ggml's reference fills by plain rounding, absmax and minmax are that rounding, to the byte.
 // percentile and entropy cut off the range of each group (format/clip.h) and then round plainly. absmean and threshold
 // are rules for ternary and binary points; other formats take them as absmax.
-enum class FitRule { automatic, absmax, minmax, search, percentile, entropy, absmean, threshold };
+//
+// exact finds the grid on which the numbers lie already, where integers times a scale have one (common_step.h);
+// elsewhere it is absmax.
+enum class FitRule { automatic, absmax, minmax, search, percentile, entropy, absmean, threshold, exact };
 
 struct FitOptions {
   FitRule rule = FitRule::automatic;

@@ -5,6 +5,7 @@
 
 #include "nibble/error.h"
 #include "quantize/fit/fit_rule.h"
+#include "quantize/round/exact.h"
 #include "quantize/round/gptq.h"
 #include "quantize/round/nearest.h"
 
@@ -49,6 +50,8 @@ std::shared_ptr<const Rounder> find_rounder(std::string_view name) {
 }
 
 Method find_method(std::string_view name) {
+  if (name == kExactMethod)
+    return {std::string(name), "the same numbers", kNoTransform, {.rule = FitRule::exact}, make_exact_rounder()};
   std::string known;
   for (Method& method : list_methods()) {
     if (method.name == name) return method;

@@ -34,7 +34,10 @@ struct Method {
 // Every method, in the order in which help shows them.
 std::vector<Method> list_methods();
 
-// Error(invalid_argument) lists the known names.
+// Of conversions, and in no list: the same numbers, or an error (quantize/round/exact.h).
+inline constexpr std::string_view kExactMethod = "exact";
+
+// These, or kExactMethod. Error(invalid_argument) lists the known names.
 Method find_method(std::string_view name);
 
 // The rounders by name, for compositions. Error(invalid_argument) lists the known names.

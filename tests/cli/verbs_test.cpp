@@ -52,9 +52,9 @@ class Verbs : public ::testing::Test {
 TEST_F(Verbs, VersionAndHelp) {
   EXPECT_EQ(run("--version").out, "nibble 0.1.0\n");
   const std::set<std::string> verbs = verbs_of_help();
-  EXPECT_EQ(verbs,
-            (std::set<std::string>{"bench", "calibrate", "chat", "check", "compare", "eval", "explain", "formats",
-                                   "info", "inspect", "plan", "quantize", "recipe", "run", "synth", "tokenize"}));
+  EXPECT_EQ(verbs, (std::set<std::string>{"bench", "calibrate", "chat", "check", "compare", "convert", "eval",
+                                          "explain", "formats", "info", "inspect", "plan", "quantize", "recipe", "run",
+                                          "synth", "tokenize"}));
   for (const std::string& verb : verbs) {
     const std::string own = run(verb + " --help").out;
     EXPECT_NE(own.find("Examples:"), std::string::npos) << verb;
@@ -391,6 +391,27 @@ TEST_F(Verbs, ActivationsThatChangeNothingAreSaid) {
     }
   EXPECT_EQ(run("eval q.gguf --text text.txt --context 16 --activations a8 -t 1").error.find("changes nothing"),
             std::string::npos);
+}
+
+TEST_F(Verbs, Convert) {
+  make_model();
+  run("quantize m -f int4:g32:asym -o q");
+  const auto made = json("convert q -o q.gguf");
+  EXPECT_EQ(made["exact"], true);
+  EXPECT_EQ(made["output"], "q.gguf");
+  EXPECT_GT(made["bytes"], 0);
+  std::set<std::string> places;
+  for (const auto& tensor : made["tensors"])
+    if (tensor["conversion"] == "exact") places.insert(tensor["to"]);
+  EXPECT_EQ(places, std::set<std::string>{"q5_0"});
+  EXPECT_NE(run("convert q.gguf -o back").out.find("kept as they are"), std::string::npos);
+  const auto rounded = json("convert q.gguf -o half --dtype bf16 --lossy");
+  EXPECT_EQ(rounded["exact"], false);
+  EXPECT_GT(rounded["tensors"][1]["changed"], 0);
+  const CommandResult refused = nibble_command(scratch_, "convert q.gguf -o other --dtype bf16");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_NE(refused.error.find("--lossy"), std::string::npos) << refused.error;
+  EXPECT_EQ(nibble_command(scratch_, "convert q -o x.gguf --shard-size 1MB").code, 2);
 }
 
 // docs/models.md has the list as it is printed.

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "format/common_step.h"
 #include "format/scale.h"
 
 namespace nibble {
@@ -20,7 +21,11 @@ int round_away(float value) { return static_cast<int>(value + std::copysign(0.49
 
 }  // namespace
 
-void Q8_0::fit(const float* x, const float*, const FitOptions&, Grid& grid) {
+void Q8_0::fit(const float* x, const float*, const FitOptions& options, Grid& grid) {
+  if (options.rule == FitRule::exact)
+    if (grid.d = find_common_step({x, 32}, -128, 127, [](float s) { return f16_to_f32(to_f16_saturated(s)); });
+        grid.d != 0)
+      return;
   grid.d = f16_to_f32(to_f16_saturated(largest_magnitude(x) / 127.0f));
 }
 

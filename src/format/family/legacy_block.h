@@ -12,6 +12,7 @@
 #include <cmath>
 
 #include "format/block_format.h"
+#include "format/common_step.h"
 #include "format/family/nibble_block.h"
 #include "format/scale.h"
 #include "format/scale_search.h"
@@ -33,6 +34,11 @@ struct SymmetricLegacy {
 
   static void fit(const float* x, const float* importance, const FitOptions& options, const SpanLoops& loops,
                   Grid& grid) {
+    if (options.rule == FitRule::exact)
+      if (grid.d =
+              find_common_step({x, 32}, -kMiddle, kMiddle - 1, [](float s) { return f16_to_f32(to_f16_saturated(s)); });
+          grid.d != 0)
+        return;
     if (wants_search(options, importance)) {
       constexpr float kLow = -kMiddle, kHigh = kMiddle - 1;
       // From half a code inside the end to a code and a half outside it.

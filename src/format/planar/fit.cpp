@@ -10,6 +10,7 @@
 
 #include "base/half.h"
 #include "format/clip.h"
+#include "format/common_step.h"
 #include "format/planar/dynamic_map.h"
 #include "format/planar/points.h"
 #include "format/scale.h"
@@ -91,12 +92,20 @@ struct ScaleSearch {
   }
 };
 
-PlanarGrid fit_symmetric(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search,
-                         ScaleUnit unit) {
+PlanarGrid fit_symmetric(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, FitRule rule,
+                         bool search, ScaleUnit unit) {
   const CodeRange codes = code_range(spec);
   PlanarGrid grid{1, unit.base, codes.middle, 0, unit.offset};
   if (!(magnitude_of(range) > 0)) return grid;
   const auto round = [&](float scale) { return storable_scale(scale, spec.scale, unit); };
+  if (rule == FitRule::exact)
+    if (const float step =
+            find_common_step({searching.span.x, searching.span.n}, codes.lo - codes.middle, codes.hi - codes.middle,
+                             [&](float scale) { return scale > 0 || spec.is_high ? round(scale) : 0; });
+        step != 0) {
+      grid.scale = step;
+      return grid;
+    }
   float start;
   if (spec.is_high) {
     start = (range.max >= -range.min ? range.max : range.min) / 2;  // the peak takes the far end, 2
@@ -428,7 +437,7 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
         return fit_biased(spec, searching, own_range(x, clip > 0 ? std::min(clip, kLargestRange) : kLargestRange),
                           search);
       return spec.is_asymmetric ? fit_asymmetric(spec, searching, range, search, unit)
-                                : fit_symmetric(spec, searching, range, search, unit);
+                                : fit_symmetric(spec, searching, range, options.rule, search, unit);
     default:
       return fit_point_table(spec, searching, range, search, unit);
   }

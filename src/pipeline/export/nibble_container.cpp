@@ -130,7 +130,8 @@ class NibbleContainer final : public Container {
   }
   std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents,
                                                 const std::filesystem::path& output) const override {
-    return make_directory_writer(output, make_side_files(contents), contents.tensors, kShardBytes,
+    return make_directory_writer(output, make_side_files(contents), contents.tensors,
+                                 contents.plan.shard_bytes != 0 ? contents.plan.shard_bytes : kShardBytes,
                                  activation_tensors(contents.activations));
   }
 };

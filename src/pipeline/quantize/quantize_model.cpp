@@ -270,6 +270,12 @@ std::uint64_t forecast(const SourceModel& source, const QuantizePlan& plan, cons
 
 }  // namespace
 
+void require_place(const Checkpoint& source, const Container& container, const std::filesystem::path& output) {
+  refuse_to_overwrite_source(source, output);
+  require_directory_of(output);
+  require_replaceable(container, output);
+}
+
 void choose_format(QuantizeModelOptions& options, std::string_view spelling) {
   const SpelledFormat spelled = split_format(spelling);
   options.recipe = find_recipe(spelled.weights);
@@ -297,8 +303,7 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
   if (!options.output.empty()) refuse_to_overwrite_source(source, options.output);
   if (!options.dry_run) {
     if (options.output.empty()) throw Error(ErrorKind::invalid_argument, "no output is named", "output");
-    require_directory_of(options.output);
-    require_replaceable(*plan.container, options.output);
+    require_place(source, *plan.container, options.output);
     require_calibration(plan, options);
     require_disk_space(options.output, tensor_bytes(plan));
   }

@@ -67,6 +67,7 @@ struct QuantizeModelOptions {
   bool strict = false;              // a format that cannot hold a tensor is an error, not a substitution
   bool dry_run =
       false;  // decide everything, write nothing (output may be empty: a file is assumed where the formats allow it)
+  std::uint64_t shard_bytes = 0;                       // the largest weight file of a directory; 0: the container's own
   bool sync = false;                                   // fsync before the output appears
   OutputJudge judge{};                                 // sees the finished output before it takes its place
   Calibration calibration{};                           // for methods that need statistics

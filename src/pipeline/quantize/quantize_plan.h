@@ -41,6 +41,7 @@ struct QuantizePlan {
   Recipe recipe;  // with overrides applied
   std::vector<TensorPlan> tensors;
   std::vector<RopeTensor> rope_tensors;  // of GGUF files of some models
+  std::uint64_t shard_bytes = 0;         // QuantizeModelOptions'
   std::vector<std::string> ignored;
   std::vector<std::string> notes;  // what the source holds that the output does not, or holds otherwise
 
@@ -57,6 +58,10 @@ void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const Sour
                        const QuantizeModelOptions& options, Machine& machine);
 // Something of the source that the output cannot hold: a note, or with `strict` Error(unsupported).
 void add_loss(std::string loss, bool strict, std::vector<std::string>& notes);
+
+// Before anything is looked at that takes time: that the output may stand where it is wanted. Error(invalid_argument):
+// over the model that is read; Error(io): in no directory, or in the place of something else.
+void require_place(const Checkpoint& source, const Container& container, const std::filesystem::path& output);
 
 // What was written must be a model that can be read: the configuration that was meant, and every tensor in the shape
 // that it asks for. Error(internal) otherwise. output: for messages.

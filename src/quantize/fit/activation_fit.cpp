@@ -162,6 +162,7 @@ ActivationGrid fit_activation_grid(const SiteStatistics& site, ActivationFormat 
   switch (fit.rule) {
     case FitRule::absmax:
     case FitRule::minmax:
+    case FitRule::exact:
       break;
     case FitRule::automatic:
     case FitRule::search:

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/convert/convert_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "base/progress_meter.h"
+#include "kernels/encode/encoders.h"
+#include "model/known_family.h"
+#include "nibble/error.h"
+#include "pipeline/export/container.h"
+#include "pipeline/quantize/quantize_model.h"
+#include "pipeline/quantize/quantize_plan.h"
+#include "pipeline/quantize/unknown_network.h"
+#include "quantize/method.h"
+#include "quantize/round/exact.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::uint64_t kBandElements = std::uint64_t{4} << 20;
+
+// Formats of integers times a scale, from the smallest on, in which codes may find the same numbers.
+constexpr const char* kGgufPlaces[] = {"q4_0", "mxfp4", "q5_0", "q8_0"};
+constexpr const char* kDirectoryPlaces[] = {"int2:g32", "int3:g32", "int4:g32",     "int5:g32",
+                                            "int6:g32", "int8:g32", "e2m1:g32:e8m0"};
+
+// A matrix of the source, and what the network calls it.
+struct Part {
+  const StoredTensor* stored;
+  const ModelTensor* tensor;
+};
+
+// Rows of one matrix held against another format.
+class Comparison {
+ public:
+  Comparison(const StoredTensor& stored, const FormatPtr& target, Machine& machine)
+      : stored_(stored),
+        reading_(with_kernels(stored.values.format(), machine.isa)),
+        target_(target),
+        machine_(machine) {}
+
+  // Whether every row has the same numbers in the target.
+  bool is_exact(ProgressMeter& meter) {
+    bool exact = true;
+    walk([&](std::span<const float> values, std::uint64_t row, const RowPlanes& out,
+             std::span<float> back) { return encode_exactly(*target_, values, row, out, back); },
+         exact, meter);
+    return exact;
+  }
+
+  NumberLoss loss(ProgressMeter& meter) {
+    NumberLoss all;
+    double changes = 0, squares = 0;
+    std::mutex mutex;
+    bool unused = true;
+    walk(
+        [&](std::span<const float> values, std::uint64_t row, const RowPlanes& out, std::span<float> back) {
+          target_->encode_row(values, {}, nullptr, row, {}, out);
+          ConstRowPlanes planes;
+          std::ranges::copy(out, planes.begin());
+          target_->decode_row(planes, nullptr, row, back);
+          NumberLoss own;
+          double change = 0, square = 0;
+          for (std::size_t i = 0; i < values.size(); ++i) {
+            const double old = static_cast<double>(values[i]), difference = static_cast<double>(back[i]) - old;
+            square += old * old;
+            if (difference == 0) continue;
+            ++own.changed;
+            change += difference * difference;
+            own.largest =
+                std::max(own.largest, old == 0 ? std::numeric_limits<double>::infinity() : std::fabs(difference / old));
+          }
+          const std::scoped_lock lock(mutex);
+          all.numbers += values.size();
+          all.changed += own.changed;
+          all.largest = std::max(all.largest, own.largest);
+          changes += change;
+          squares += square;
+          return true;
+        },
+        unused, meter);
+    all.relative_rms = squares > 0 ? std::sqrt(changes / squares) : 0;
+    return all;
+  }
+
+ private:
+  // Until a row is not held.
+  template <class Row>
+  void walk(Row&& row_is_held, bool& all_held, ProgressMeter& meter) {
+    const TensorSource& source = stored_.values;
+    const std::uint64_t cols = source.cols(), unit = target_->info().row_unit,
+                        step = std::max(unit, kBandElements / std::max<std::uint64_t>(1, cols) / unit * unit);
+    std::mutex mutex;
+    for (std::uint64_t begin = 0; begin < source.rows() && all_held; begin += step) {
+      const std::uint64_t end = std::min(source.rows(), begin + step);
+      QuantizedTensor room;
+      const TensorRows rows = source.read_rows(begin, end, room, machine_.pool);
+      QuantizedTensor made(target_, end - begin, cols);
+      machine_.pool.parallel_for(end - begin, 4, [&](std::size_t first, std::size_t last, std::size_t) {
+        std::vector<float> values(cols), back(cols);
+        for (std::size_t i = first; i < last; ++i) {
+          rows.decode_row(*reading_, begin + i, values);
+          if (row_is_held(values, begin + i, made.row(i), back)) continue;
+          const std::scoped_lock lock(mutex);
+          all_held = false;
+          return;
+        }
+      });
+      meter.advance((end - begin) * cols, stored_.name);
+    }
+  }
+
+  const StoredTensor& stored_;
+  FormatPtr reading_, target_;
+  Machine& machine_;
+};
+
+// What a matrix may become, the first that holds its numbers: what it is, where the container has that.
+std::vector<FormatPtr> places_for(const StoredTensor& stored, const Container& container,
+                                  const ConvertOptions& options) {
+  const FormatPtr& own = stored.values.format();
+  if (!options.dtype.empty()) return {find_format(options.dtype)};
+  std::vector<FormatPtr> places;
+  if (container.refusal(own->info()).empty()) return {own};
+  const auto add = [&](std::span<const char* const> names) {
+    for (const char* const name : names)
+      if (FormatPtr format = find_format(name); stored.values.cols() % format->info().row_multiple == 0)
+        places.push_back(std::move(format));
+  };
+  if (container.naming() == Spelling::gguf)
+    add(kGgufPlaces);
+  else
+    add(kDirectoryPlaces);
+  return places;
+}
+
+// Copied as it is stored, whatever rows and columns change their places.
+bool is_copied(const StoredTensor& stored, const Format& place) {
+  return stored.values.format()->name() == place.name() && !stored.values.parts();
+}
+
+[[noreturn]] void refuse(const StoredTensor& stored, const Container& container, const ConvertOptions& options) {
+  const std::string& own = stored.values.format()->name();
+  const std::string what =
+      options.dtype.empty()
+          ? fmt::format(
+                "no format of the container {} has a place for the same numbers; f32 does, or let them be "
+                "rounded, which is counted",
+                container.name())
+          : fmt::format(
+                "{} cannot hold its numbers exactly; f32 holds all of them, or let them be rounded, which is "
+                "counted",
+                options.dtype);
+  throw Error(ErrorKind::unsupported, fmt::format("{}: tensor '{}' is {}, and {}", stored.file, stored.name, own, what),
+              "lossy");
+}
+
+// The most frequent choice holds for all, the others by name in front of it.
+Recipe recipe_of(const std::vector<ConvertedTensor>& tensors, const std::vector<Part>& parts) {
+  std::map<std::pair<std::string, Conversion>, std::uint64_t> counts;
+  for (const ConvertedTensor& tensor : tensors) counts[{tensor.to, tensor.conversion}] += tensor.numbers;
+  Recipe recipe{
+      .name = "convert", .description = "the numbers as they are", .main_format = {}, .rules = {}, .file_type = {}};
+  const auto method = [](Conversion conversion) {
+    return std::string(conversion == Conversion::exact ? kExactMethod : "rtn");
+  };
+  if (counts.empty()) {
+    recipe.rules.push_back({"*", {}, std::string(kSourceFormat), {}});
+    return recipe;
+  }
+  const auto most = std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
+  for (std::size_t i = 0; i < tensors.size(); ++i)
+    if (std::pair(tensors[i].to, tensors[i].conversion) != most)
+      recipe.rules.push_back({parts[i].stored->name, {}, tensors[i].to, method(tensors[i].conversion)});
+  recipe.rules.push_back({"*", {}, most.first, method(most.second)});
+  recipe.file_type = find_format(most.first)->info().ggml_ftype;
+  return recipe;
+}
+
+// What becomes of the parts of one tensor of the output.
+std::vector<ConvertedTensor> convert_group(const std::string& name, std::span<const Part> group,
+                                           const Container& container, const ConvertOptions& options, Machine& machine,
+                                           ProgressMeter& meter) {
+  std::vector<ConvertedTensor> made;
+  for (const auto& [stored, tensor] : group) {
+    if (!stored->values.format())
+      throw Error(ErrorKind::unsupported, fmt::format("{}: tensor '{}' has elements that are no weights: {}",
+                                                      stored->file, stored->name, dtype_name(stored->dtype)));
+    made.push_back({.name = name,
+                    .from = stored->values.format()->name(),
+                    .numbers = stored->values.rows() * stored->values.cols()});
+  }
+  const std::vector<FormatPtr> places = places_for(*group.front().stored, container, options);
+  for (const FormatPtr& place : places) {
+    bool all_held = true;
+    for (std::size_t i = 0; i < group.size() && all_held; ++i) {
+      const bool is_kept = is_copied(*group[i].stored, *place);
+      made[i].conversion = is_kept ? Conversion::kept : Conversion::exact;
+      if (is_kept)
+        meter.advance(made[i].numbers, name);
+      else
+        all_held = Comparison(*group[i].stored, place, machine).is_exact(meter);
+    }
+    if (!all_held) continue;
+    for (ConvertedTensor& one : made) one.to = place->name();
+    return made;
+  }
+  if (!options.lossy) refuse(*group.front().stored, container, options);
+  const FormatPtr place = options.dtype.empty() ? find_format("f16") : places.front();
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    made[i].to = place->name();
+    made[i].loss = Comparison(*group[i].stored, place, machine).loss(meter);
+    made[i].conversion = made[i].loss.changed == 0 ? Conversion::exact : Conversion::rounded;
+  }
+  return made;
+}
+
+}  // namespace
+
+std::string_view conversion_name(Conversion conversion) {
+  switch (conversion) {
+    case Conversion::kept:
+      return "kept";
+    case Conversion::exact:
+      return "exact";
+    case Conversion::rounded:
+      return "rounded";
+  }
+  return "";
+}
+
+ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& options, Machine& machine,
+                             const ProgressCallback& progress) {
+  const Container& container =
+      options.container.empty() ? container_of(options.output) : find_container(options.container);
+  if (!options.dry_run) require_place(source, container, options.output);
+  std::optional<UnknownNetwork> unknown;
+  if (!has_known_family(source)) unknown = read_unknown_network(source);
+  std::vector<Part> parts;
+  const std::vector<ModelTensor>& all = unknown ? unknown->tensors : source.parts().all();
+  std::uint64_t work = 0;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (stays_in_float(all[i].role)) continue;
+    parts.push_back({unknown ? unknown->stored[i] : &source.stored(all[i]), &all[i]});
+    work += parts.back().stored->values.rows() * parts.back().stored->values.cols();
+  }
+  ProgressMeter meter(progress, "compare", work, "convert was cancelled; nothing was written");
+  ConvertSummary summary;
+  // Experts that lie in one tensor of the output have one format.
+  for (std::size_t begin = 0, end = 0; begin < parts.size(); begin = end) {
+    const std::string name = parts[begin].tensor->name(container.naming());
+    for (end = begin + 1; end < parts.size() && parts[end].tensor->name(container.naming()) == name; ++end) {
+    }
+    const std::span<const Part> group = std::span(parts).subspan(begin, end - begin);
+    for (ConvertedTensor& made : convert_group(name, group, container, options, machine, meter))
+      summary.tensors.push_back(std::move(made));
+    for (const Part& part : group) source.release(*part.stored);
+  }
+  QuantizeModelOptions request;
+  request.recipe = recipe_of(summary.tensors, parts);
+  request.output = options.output;
+  request.container = options.container;
+  request.allow_requantize = true;
+  request.strict = options.strict;
+  request.dry_run = options.dry_run;
+  request.sync = options.sync;
+  request.shard_bytes = options.shard_bytes;
+  summary.output = quantize_model(source, request, machine, progress);
+  return summary;
+}
+
+}  // namespace nibble

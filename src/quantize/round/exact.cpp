@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quantize/round/exact.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+class ExactRounder final : public Rounder {
+ public:
+  std::string_view name() const noexcept override { return "exact"; }
+  void encode(const Format& format, const RoundInput& input, const RowPlanes& out) const override {
+    std::vector<float> read_back(input.values.size());
+    if (encode_exactly(format, input.values, input.row, out, read_back)) return;
+    throw Error(ErrorKind::unsupported,
+                "a row has numbers that " + format.name() + " cannot hold exactly: row " + std::to_string(input.row));
+  }
+};
+
+}  // namespace
+
+bool encode_exactly(const Format& format, std::span<const float> values, std::uint64_t row, const RowPlanes& out,
+                    std::span<float> read_back) {
+  if (format.info().kind == FormatKind::raw)
+    format.encode_row(values, {}, nullptr, row, {}, out);
+  else
+    format.Format::encode_row(values, {}, nullptr, row, {.rule = FitRule::exact}, out);  // span by span
+  ConstRowPlanes planes;
+  std::ranges::copy(out, planes.begin());
+  format.decode_row(planes, nullptr, row, read_back);
+  return std::ranges::equal(values, read_back);
+}
+
+std::shared_ptr<const Rounder> make_exact_rounder() { return std::make_shared<ExactRounder>(); }
+
+}  // namespace nibble

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Conversions keep numbers: what another container decodes is what the source decodes, bit for bit, and files that go
+// there and back are the files that they were.
+#include "pipeline/convert/convert_model.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+
+#include "kernels/chosen_isa.h"
+#include "model/tiny_models.h"
+#include "pipeline/models.h"
+
+namespace nibble {
+namespace {
+
+class Convert : public testing::Test {
+ protected:
+  ConvertSummary convert(const std::filesystem::path& model, const std::string& output, ConvertOptions options = {}) {
+    options.output = scratch_ / output;
+    return convert_model(SourceModel::open(model), options, machine_, {});
+  }
+  std::string refusal(const std::filesystem::path& model, const std::string& output, ConvertOptions options = {}) {
+    return error_of([&] { convert(model, output, options); }).second;
+  }
+  // Every part of both, but for vectors that the containers say otherwise.
+  static void expect_same_numbers(const std::filesystem::path& a, const std::filesystem::path& b) {
+    const SourceModel first = SourceModel::open(a), second = SourceModel::open(b);
+    const Spelling from = second.spelling(), to = first.spelling();
+    for (const ModelTensor& part : first.parts().all()) {
+      if (part.hf_numbers != StoredNumbers{} && from != to) continue;
+      const TensorSource x = first.stored(part).values, y = second.stored(part).values;
+      const std::vector<float> own = x.decode(), other = y.decode();
+      ASSERT_EQ(own.size(), other.size());
+      const bool is_vector = part.shape.size() < 2;
+      const std::vector<std::uint32_t> rows = part.rows_from(from, to), cols = part.columns_from(from, to);
+      for (std::size_t i = 0; i < own.size(); ++i) {
+        const std::size_t row = is_vector ? i : i / x.cols(), col = is_vector ? 0 : i % x.cols();
+        const std::size_t at = (rows.empty() ? row : rows[row]) * (is_vector ? 1 : x.cols()) +
+                               (cols.empty() || is_vector ? col : cols[col]);
+        ASSERT_EQ(own[i], other[at]) << part.hf_name << " " << i;
+      }
+    }
+  }
+  static std::set<std::string> formats_of(const ConvertSummary& summary) {
+    std::set<std::string> formats;
+    for (const ConvertedTensor& tensor : summary.tensors) formats.insert(tensor.to);
+    return formats;
+  }
+
+  ScratchDirectory scratch_;
+  Machine machine_{chosen_isa(), 2};
+};
+
+TEST_F(Convert, IntegersOfADirectoryFindTheirPlaceInAGgufFile) {
+  const std::filesystem::path original = small_synth(scratch_, machine_.pool);
+  for (const auto& [format, place] :
+       {std::pair("int4:g128", "q4_0"), {"int4:g32:asym", "q5_0"}, {"int8:g32", "q8_0"}}) {
+    const std::string name = std::string(place) + ".gguf";
+    quantize_to(original, format, scratch_ / place, machine_);
+    const ConvertSummary made = convert(scratch_ / place, name);
+    EXPECT_EQ(formats_of(made), (std::set<std::string>{"bf16", place})) << format;
+    for (const ConvertedTensor& tensor : made.tensors)
+      EXPECT_EQ(tensor.conversion, tensor.from == format ? Conversion::exact : Conversion::kept) << tensor.name;
+    expect_same_numbers(scratch_ / place, scratch_ / name);
+    convert(scratch_ / name, "back");  // a directory keeps blocks as they are
+    expect_same_numbers(scratch_ / place, scratch_ / "back");
+  }
+}
+
+TEST_F(Convert, FilesComeBackAsTheyWere) {
+  for (const char* const name : {"tiny_glm", "tiny_qwen3moe", "tiny_qwen35", "tiny_gemma3"}) {
+    convert(data_directory() / name, "there.gguf");
+    convert(scratch_ / "there.gguf", "back");
+    expect_same_numbers(data_directory() / name, scratch_ / "there.gguf");
+    convert(scratch_ / "back", "again.gguf");
+    const SourceModel there = SourceModel::open(scratch_ / "there.gguf"),
+                      again = SourceModel::open(scratch_ / "again.gguf");
+    ASSERT_EQ(again.tensors().size(), there.tensors().size());
+    for (const StoredTensor& tensor : there.tensors())
+      EXPECT_TRUE(std::ranges::equal(again.tensor(tensor.name).data, tensor.data)) << name << " " << tensor.name;
+  }
+}
+
+// Experts of one stack share a format, though some would find a smaller place.
+TEST_F(Convert, ExpertsOfAStackHaveOnePlace) {
+  SynthShape shape = find_synth_shape("qwen3-30b-a3b");
+  shape.hidden = shape.intermediate = shape.expert_intermediate = 64;
+  shape.layers = 2;
+  shape.heads = shape.num_experts = 4;
+  shape.kv_heads = shape.experts_used = 2;
+  shape.head_dim = 32;
+  shape.vocab = 300;
+  synthesize_model(shape, {.output = scratch_ / "sparse"}, machine_.pool, {});
+  quantize_to(scratch_ / "sparse", "int4:g32:asym", scratch_ / "q", machine_);
+  const ConvertSummary made = convert(scratch_ / "q", "q.gguf");
+  std::map<std::string, std::set<std::string>> formats;
+  for (const ConvertedTensor& tensor : made.tensors) formats[tensor.name].insert(tensor.to);
+  std::size_t stacks = 0;
+  for (const auto& [name, of] : formats) {
+    EXPECT_EQ(of.size(), 1u) << name;
+    stacks += name.find("_exps") != std::string::npos ? 1 : 0;
+  }
+  EXPECT_GT(stacks, 0u);
+  expect_same_numbers(scratch_ / "q", scratch_ / "q.gguf");
+}
+
+TEST_F(Convert, WritesCodesOut) {
+  const std::filesystem::path original = small_synth(scratch_, machine_.pool);
+  quantize_to(original, "q4_k", scratch_ / "q.gguf", machine_);
+  const ConvertSummary made = convert(scratch_ / "q.gguf", "plain", {.dtype = "f32"});
+  EXPECT_EQ(formats_of(made), std::set<std::string>{"f32"});
+  expect_same_numbers(scratch_ / "q.gguf", scratch_ / "plain");
+}
+
+TEST_F(Convert, RefusesWhatItWouldHaveToRoundAndCountsIt) {
+  const std::filesystem::path original = small_synth(scratch_, machine_.pool);
+  quantize_to(original, "int8:row", scratch_ / "rows", machine_);
+  const std::string places = refusal(scratch_ / "rows", "rows.gguf");
+  EXPECT_NE(places.find("q_proj.weight' is int8:row, and no format of the container gguf has a place"),
+            std::string::npos)
+      << places;
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "rows.gguf"));
+  const std::string type = refusal(scratch_ / "rows", "half.gguf", {.dtype = "f16"});
+  EXPECT_NE(type.find("f16 cannot hold its numbers exactly"), std::string::npos) << type;
+
+  const ConvertSummary made = convert(scratch_ / "rows", "half.gguf", {.dtype = "f16", .lossy = true});
+  std::uint64_t changed = 0;
+  for (const ConvertedTensor& tensor : made.tensors) {
+    EXPECT_EQ(tensor.to, "f16");
+    if (tensor.conversion != Conversion::rounded) continue;
+    changed += tensor.loss.changed;
+    EXPECT_GT(tensor.loss.changed, 0u);
+    EXPECT_GT(tensor.loss.largest, 0);
+    EXPECT_LT(tensor.loss.relative_rms, 0x1p-11);  // a half has eleven bits
+    EXPECT_GT(tensor.loss.relative_rms, 0);
+  }
+  EXPECT_GT(changed, 0u);
+}
+
+TEST_F(Convert, CutsADirectoryIntoShardsAndJoinsThem) {
+  const std::filesystem::path original = small_synth(scratch_, machine_.pool);
+  convert(original, "cut", {.shard_bytes = 200'000});
+  EXPECT_TRUE(std::filesystem::exists(scratch_ / "cut" / "model.safetensors.index.json"));
+  EXPECT_GT(SourceModel::open(scratch_ / "cut").tensors().back().file, "model-00002");
+  convert(scratch_ / "cut", "joined");
+  EXPECT_TRUE(std::filesystem::exists(scratch_ / "joined" / "model.safetensors"));
+  expect_same_numbers(original, scratch_ / "cut");
+  expect_same_numbers(original, scratch_ / "joined");
+}
+
+TEST_F(Convert, OfAWrappedModelKeepsTheTextPart) {
+  gemma3_with_pictures("language_model.model.", "").write(scratch_ / "pictures");
+  const ConvertSummary made = convert(scratch_ / "pictures", "text.gguf");
+  EXPECT_FALSE(made.output.notes.empty());
+  expect_same_numbers(data_directory() / "tiny_gemma3", scratch_ / "text.gguf");
+}
+
+TEST_F(Convert, DoesNotTouchWhatIsInTheWay) {
+  const std::filesystem::path original = small_synth(scratch_, machine_.pool);
+  EXPECT_NE(refusal(original, "small").find("would take the place of the model"), std::string::npos);
+  scratch_.write("other.gguf", "not a model");
+  EXPECT_NE(refusal(original, "other.gguf"), "");
+  EXPECT_EQ(read_text(scratch_ / "other.gguf"), "not a model");
+  const ConvertSummary tried = convert(original, "tried.gguf", {.dry_run = true});
+  EXPECT_GT(tried.output.output_bytes, 0u);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "tried.gguf"));
+}
+
+}  // namespace
+}  // namespace nibble

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Codes and scales found again from numbers alone. The judge is the format that the numbers come from.
+#include "quantize/round/exact.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "format/common_step.h"
+#include "format/scale.h"
+#include "nibble/error.h"
+#include "quantize/method.h"
+
+namespace nibble {
+namespace {
+
+float half(float scale) { return f16_to_f32(to_f16_saturated(scale)); }
+
+// Random numbers as a format stores them.
+std::vector<float> numbers_of(const std::string& format, std::size_t columns, std::uint64_t seed) {
+  Random random(seed);
+  std::vector<float> x(columns), back(columns);
+  for (float& value : x) value = static_cast<float>(0.05 * random.normal());
+  const FormatPtr stored = find_format(format);
+  QuantizedTensor tensor(stored, 1, columns);
+  stored->encode_row(x, {}, nullptr, 0, {}, tensor.row(0));
+  tensor.view().decode_row(0, back);
+  return back;
+}
+
+bool holds(const std::string& format, const std::vector<float>& x) {
+  const FormatPtr target = find_format(format);
+  QuantizedTensor tensor(target, 1, x.size());
+  std::vector<float> back(x.size());
+  return encode_exactly(*target, x, 0, tensor.row(0), back);
+}
+
+struct Case {
+  const char *from, *to;
+  bool is_exact;
+};
+
+class ExactPlaces : public testing::TestWithParam<Case> {};
+INSTANTIATE_TEST_SUITE_P(Formats, ExactPlaces,
+                         testing::Values(Case{"int4:g128", "q4_0", true}, Case{"int4:g32", "q4_0", true},
+                                         Case{"int3:g64", "q4_0", true}, Case{"int2:g32:asym", "q4_0", true},
+                                         Case{"int4:g32:asym", "q5_0", true}, Case{"int4:g32:asym", "q4_0", false},
+                                         Case{"int5:g32", "q5_0", true}, Case{"int8:g32", "q8_0", true},
+                                         Case{"int6:g64", "q8_0", true}, Case{"q4_0", "int5:g32", true},
+                                         Case{"q5_0", "int6:g32", true}, Case{"q8_0", "int8:g32", true},
+                                         Case{"q4_0", "q8_0", true}, Case{"q8_0", "q4_0", false},
+                                         Case{"q4_k", "q8_0", false}, Case{"q4_0", "f32", true},
+                                         Case{"q4_k", "f32", true}, Case{"q8_0", "bf16", false},
+                                         Case{"bf16", "f32", true}, Case{"f16", "bf16", false}),
+                         [](const auto& p) {
+                           std::string name = std::string(p.param.from) + "_" + p.param.to;
+                           for (char& c : name)
+                             if (c == ':') c = '_';
+                           return name;
+                         });
+
+TEST_P(ExactPlaces, AreFoundWhereThereAre) {
+  const auto& [from, to, is_exact] = GetParam();
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) EXPECT_EQ(holds(to, numbers_of(from, 256, seed)), is_exact) << seed;
+}
+
+TEST(CommonStep, IsFoundFromNumbersAlone) {
+  const float d = half(0.0123f);
+  EXPECT_EQ(find_common_step(std::vector<float>{0, d, -3 * d, 7 * d}, -8, 7, half), d);
+  EXPECT_EQ(find_common_step(std::vector<float>{3 * d, -5 * d, 7 * d}, -8, 7, half), d);  // no number is one step
+  EXPECT_EQ(find_common_step(std::vector<float>{8 * d, -d}, -8, 7, half), -d);            // the longer side is negative
+  EXPECT_EQ(find_common_step(std::vector<float>{8 * d, -8 * d, d}, -8, 7, half), 0);
+  EXPECT_EQ(find_common_step(std::vector<float>{0, 0}, -8, 7, half), 0);
+  EXPECT_EQ(find_common_step(std::vector<float>{0.1f, 0.2f}, -8, 7, half), 0);  // no half is a tenth
+  const float least = 0x1p-24f;
+  EXPECT_EQ(find_common_step(std::vector<float>{least, -2 * least}, -8, 7, half), least);
+  EXPECT_EQ(find_common_step(std::vector<float>{INFINITY, 1}, -8, 7, half), 0);
+}
+
+TEST(ExactRounder, NamesTheRowThatItCannotHold) {
+  const Method method = find_method(kExactMethod);
+  const FormatPtr target = find_format("q4_0");
+  QuantizedTensor tensor(target, 1, 32);
+  const std::vector<float> x(32, 0.1f);
+  try {
+    method.rounder->encode(*target, {.values = x, .importance = {}, .row = 7}, tensor.row(0));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::unsupported);
+    EXPECT_NE(std::string(error.what()).find("q4_0 cannot hold exactly: row 7"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace nibble
