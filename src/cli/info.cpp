@@ -56,13 +56,24 @@ std::vector<std::string_view> types_of(const Architecture& family) {
   return types;
 }
 
+// What a directory that is made of a GGUF file says: the first, or the one that has experts or a window where those
+// are.
+std::vector<std::string_view> written_types(const Architecture& family) {
+  std::vector<std::string_view> types = {family.variants.front().model_type};
+  for (const HfVariant& variant : family.variants)
+    if ((variant.default_experts > 0 || variant.default_sliding_window > 0) &&
+        std::ranges::find(types, variant.model_type) == types.end())
+      types.push_back(variant.model_type);
+  return types;
+}
+
 void list_models(Session& session, bool as_markdown) {
   Json list = Json::array();
   const char* const quote = as_markdown ? "`" : "";
   Table table({{"family"}, {"model_type of config.json"}, {"written as"}, {"general.architecture of GGUF"}});
   for (const Architecture& family : all_architectures()) {
     const std::vector<std::string_view> types = types_of(family);
-    const std::string_view written = family.variants.front().model_type;
+    const std::vector<std::string_view> written = written_types(family);
     list.push_back({{"family", family.title},
                     {"name", family.name},
                     {"model_types", types},
@@ -70,7 +81,8 @@ void list_models(Session& session, bool as_markdown) {
                     {"gguf_architecture", family.gguf_name}});
     table.add({std::string(family.title),
                fmt::format("{0}{1}{0}", quote, fmt::join(types, fmt::format("{0}, {0}", quote))),
-               fmt::format("{0}{1}{0}", quote, written), fmt::format("{0}{1}{0}", quote, family.gguf_name)});
+               fmt::format("{0}{1}{0}", quote, fmt::join(written, fmt::format("{0}, {0}", quote))),
+               fmt::format("{0}{1}{0}", quote, family.gguf_name)});
   }
   if (session.json()) return session.print_json({{"models", list}});
   session.print(as_markdown ? table.markdown() : table.text(session.style()));

@@ -34,6 +34,8 @@ void judge_options(const CLI::App& verb, const Options& options) {
                         "but for a file or standard input of plain text");
   refuse_without_effect(verb, "--bare", !options.decode, "beside --decode, which adds no tokens");
   refuse_without_effect(verb, "--lines", verb.count("text") == 0, "with a text on the command line");
+  if (options.text_files.size() > 1 && options.lines)
+    throw Error(ErrorKind::invalid_argument, "the lines of one file are counted at a time; give one --text");
 }
 
 // "1 2 3", "1,2,3", "[1, 2, 3]"; `where` names them in messages.

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "engine/program.h"
+#include "kernels/recurrent/recurrent_parts.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -199,6 +200,7 @@ class Program::Compiler {
   }
 
   void compile(const Node& node, const CausalConvolution& op) {
+    static_assert(CausalConvolution::kMostTaps <= kMostTaps);
     const Slot x = slot_of_.at(node.inputs[0]);
     program_.steps_.push_back(Convolve{x, place(node.output), vector_index(op.part), op.taps,
                                        width_of_slot(node.output), node.state.value(), false});

@@ -262,7 +262,7 @@ void read_experts(const Fields& fields, const HfVariant& variant, ModelConfig& c
   if (variant.default_expert_intermediate != 0)
     config.expert_intermediate = fields.integer("moe_intermediate_size", variant.default_expert_intermediate);
   config.normalizes_routing = variant.normalizes_routing;
-  if (variant.default_expert_intermediate == 0) return;  // a class that has none of the keys below
+  if (variant.default_expert_intermediate == 0 || !variant.has_routing_keys) return;
   config.normalizes_routing = fields.boolean("norm_topk_prob", variant.normalizes_routing);
   const std::uint64_t step = fields.integer("decoder_sparse_step", 1);
   if (step == 0) fields.wrong("decoder_sparse_step", "at least 1", 0);
@@ -372,8 +372,10 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   config.context = fields.integer("max_position_embeddings", variant->default_context);
   config.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", variant->default_norm_epsilon));
   // Of a wrapped model it counts what stands beside text_config.
-  config.tied_embedding =
-      whole.boolean("tie_word_embeddings", fields.boolean("tie_word_embeddings", variant->default_tied));
+  config.tied_embedding = whole.boolean(
+      "tie_word_embeddings",
+      fields.boolean("tie_word_embeddings",
+                     variant->default_tied || (is_wrapped && checkpoint.find("lm_head.weight") == nullptr)));
   // Sizes first: what follows is a list with an entry for each layer.
   if (config.layers <= kMaxLayers) {
     read_windows(fields, *variant, config, keys);

@@ -74,6 +74,27 @@ TEST_F(Tokenize, PiecesSayWhereTheyStand) {
   EXPECT_NE(table.find("\\xE2"), std::string::npos) << table;  // a character in several tokens
 }
 
+// SentencePiece puts a blank before a text, whatever the text begins with.
+TEST_F(Tokenize, BlanksAtTheBeginningStandWhereTheyAre) {
+  const std::string model = NIBBLE_SOURCE_DIR "/tests/data/tokenizer/bpe_bytes.model";
+  for (const std::string text : {"  a  b ", " a", "a", "   "}) {
+    std::size_t at = 0;
+    bool is_first = true;
+    const nlohmann::json json = run(model + " --bare --json -- '" + text + "'").json();
+    for (const auto& piece : json["pieces"]) {
+      const std::string own = piece["text"].get<std::string>().substr(is_first ? 1 : 0);
+      is_first = false;
+      EXPECT_EQ(piece["bytes"], (nlohmann::json{at, at + own.size()})) << piece << text;
+      EXPECT_EQ(text.substr(at, own.size()), own);
+      at += own.size();
+    }
+    EXPECT_EQ(at, text.size()) << text;
+  }
+  scratch_.write("a.jsonl", "\"a\"\n");
+  scratch_.write("b.jsonl", "\"b\"\n");
+  EXPECT_EQ(nibble_command(scratch_, "tokenize " + kTale + " --lines --count --text a.jsonl --text b.jsonl").code, 2);
+}
+
 TEST_F(Tokenize, LinesAreAnsweredByLines) {
   const Tokenizer tokenizer = bundled();
   scratch_.write("texts.jsonl", "\"a\\nb\"\n\"\"\n\"\\u00e9t\\u00e9\"\n");

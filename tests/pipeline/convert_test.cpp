@@ -160,6 +160,27 @@ TEST_F(Convert, OfAWrappedModelKeepsTheTextPart) {
   expect_same_numbers(data_directory() / "tiny_gemma3", scratch_ / "text.gguf");
 }
 
+// What counts the layers of a file counts those that are written.
+TEST_F(Convert, LeavesOutLayersThatGuess) {
+  convert(data_directory() / "tiny_qwen35", "whole.gguf");
+  const SourceModel whole = SourceModel::open(scratch_ / "whole.gguf");
+  const std::uint32_t layers = static_cast<std::uint32_t>(whole.config().layers);
+  GgufMetadata metadata = whole.gguf();
+  metadata.set("qwen35.nextn_predict_layers", GgufValue::of_u32(1));
+  std::vector<PlannedTensor> plan;
+  for (const StoredTensor& tensor : whole.tensors())
+    plan.push_back({tensor.name, tensor.shape, tensor.values.format()});
+  const auto writer = make_gguf_writer(scratch_ / "guessing.gguf", metadata, plan);
+  for (std::size_t i = 0; i < plan.size(); ++i) writer->write_rows(i, *whole.tensors()[i].values.planes());
+  writer->finish();
+  convert(scratch_ / "guessing.gguf", "shorter.gguf");
+  const SourceModel shorter = SourceModel::open(scratch_ / "shorter.gguf");
+  EXPECT_EQ(shorter.gguf().unsigned_integer("qwen35.block_count"), layers - 1);
+  EXPECT_EQ(shorter.gguf().find("qwen35.nextn_predict_layers"), nullptr);
+  EXPECT_EQ(shorter.config().recurs.size(), layers - 1);
+  EXPECT_EQ(shorter.config().guessing_layers, 0u);
+}
+
 TEST_F(Convert, DoesNotTouchWhatIsInTheWay) {
   const std::filesystem::path original = small_synth(scratch_, machine_.pool);
   EXPECT_NE(refusal(original, "small").find("would take the place of the model"), std::string::npos);

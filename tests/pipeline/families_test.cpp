@@ -57,6 +57,56 @@ TEST_P(TinyFamily, GoesIntoAGgufFileAndBack) {
   }
 }
 
+// Mistral Small 3: what llama.cpp calls mistral3 without queries that grow is a Llama, in either container.
+TEST(MinistralWhoseQueriesDoNotGrow, IsALlama) {
+  ScratchDirectory scratch;
+  Machine machine(chosen_isa(), 2);
+  EditableModel model = EditableModel::read(data_directory() / "tiny_mistral3");
+  const char* const group = model.config.contains("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  model.config[group]["llama_4_scaling_beta"] = 0.0;
+  model.config[group]["beta_fast"] = 32.0;
+  model.config[group]["beta_slow"] = 1.0;
+  model.write(scratch / "model");
+  quantize_to(scratch / "model", "f32", scratch / "model.gguf", machine);
+  quantize_to(scratch / "model.gguf", "f32", scratch / "back", machine);
+  EXPECT_EQ(SourceModel::open(scratch / "model.gguf").gguf().string("general.architecture"), "llama");
+  const auto type = nlohmann::json::parse(SourceModel::open(scratch / "back").config_json())["model_type"];
+  EXPECT_TRUE(type == "llama" || type == "mistral") << type;
+  const std::vector<std::int32_t> ids = ReferenceLogits::read("tiny_mistral3").ids;
+  Decoder first(SourceModel::open(scratch / "model"), exact_options(), machine);
+  const std::vector<float> expected = all_logits(first, ids);
+  for (const char* const name : {"model.gguf", "back"}) {
+    Decoder decoder(SourceModel::open(scratch / name), exact_options(), machine);
+    EXPECT_LT(relative_difference(all_logits(decoder, ids), expected), 2e-5) << name;
+  }
+  // As llama.cpp's converter writes it.
+  const SourceModel file = SourceModel::open(scratch / "model.gguf");
+  GgufMetadata metadata;
+  for (const auto& item : file.gguf().items())
+    metadata.set(item.key.starts_with("llama.") ? "mistral3." + item.key.substr(6) : item.key, item.value);
+  metadata.set("general.architecture", GgufValue::of_string("mistral3"));
+  std::vector<PlannedTensor> plan;
+  for (const StoredTensor& tensor : file.tensors()) plan.push_back({tensor.name, tensor.shape, tensor.values.format()});
+  const auto writer = make_gguf_writer(scratch / "foreign.gguf", metadata, plan);
+  for (std::size_t i = 0; i < plan.size(); ++i) writer->write_rows(i, *file.tensors()[i].values.planes());
+  writer->finish();
+  quantize_to(scratch / "foreign.gguf", "f32", scratch / "of-foreign", machine);
+  Decoder decoder(SourceModel::open(scratch / "of-foreign"), exact_options(), machine);
+  EXPECT_LT(relative_difference(all_logits(decoder, ids), expected), 2e-5);
+}
+
+// The class always normalizes, whatever keys of other families stand there.
+TEST(Qwen35WithExperts, HasNoKeysOfRouting) {
+  ScratchDirectory scratch;
+  EditableModel model = EditableModel::read(data_directory() / "tiny_qwen35moe");
+  model.config["norm_topk_prob"] = false;
+  model.config["mlp_only_layers"] = {0};
+  model.write(scratch / "model");
+  const SourceModel source = SourceModel::open(scratch / "model");
+  EXPECT_TRUE(source.config().normalizes_routing);
+  EXPECT_TRUE(source.config().dense.empty());
+}
+
 // Gemma 3's layers that slide keep their positions where yarn stretches the others'. What is not yarn's usual magnitude
 // llama.cpp multiplies those by, too: the file says the one, the directory the other.
 TEST(StretchedGemma3, GoesIntoAGgufFileAndBack) {

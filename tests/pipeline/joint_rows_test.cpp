@@ -119,12 +119,10 @@ TEST(ChatGlm, ReadsWhatOnlyItSays) {
   ScratchDirectory scratch;
   EditableModel model = chatglm();
   model.config["rope_ratio"] = 500;
-  model.config["multi_query_attention"] = false;
   model.config["architectures"] = {"ChatGLMForConditionalGeneration"};
   model.write(scratch / "model");
   const SourceModel source = SourceModel::open(scratch / "model");
   EXPECT_EQ(source.config().rope.base, 5e6);
-  EXPECT_EQ(source.config().kv_heads, source.config().heads);
 }
 
 TEST(ChatGlm, NamesTheKeyAtFault) {
@@ -150,6 +148,11 @@ TEST(ChatGlm, NamesTheKeyAtFault) {
             std::string::npos);
   EXPECT_NE(message([](Model& m) { m.config["pre_seq_len"] = 128; }).find("pre_seq_len"), std::string::npos);
   EXPECT_NE(message([](Model& m) { m.config["inner_hidden_size"] = 128; }).find("the first ChatGLM"),
+            std::string::npos);
+  EXPECT_NE(
+      message([](Model& m) { m.config.erase("multi_query_attention"); }).find("multi_query_attention must be true"),
+      std::string::npos);
+  EXPECT_NE(message([](Model& m) { m.config["original_rope"] = false; }).find("original_rope other than true"),
             std::string::npos);
   const std::string fewer = message([](Model& m) { m.config["num_layers"] = 1; });
   EXPECT_NE(fewer.find("'transformer.encoder.layers.1."), std::string::npos) << fewer;

@@ -7,7 +7,7 @@
 
 namespace nibble {
 
-inline constexpr std::size_t kMostTaps = 32;  // of a convolution
+inline constexpr std::size_t kMostTaps = 32;  // of a convolution; drawings may have no more
 
 // Some channels of a convolution. state, x and out: rows `stride` apart.
 struct ConvolvedChannels {

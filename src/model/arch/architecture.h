@@ -94,6 +94,7 @@ struct HfVariant {
   std::uint64_t default_expert_intermediate = 0;  // 0: intermediate_size
   bool is_all_experts = false;                    // no layer has an MLP, and no intermediate_size is said
   bool normalizes_routing = true;                 // where norm_topk_prob is absent
+  bool has_routing_keys = true;                   // norm_topk_prob, decoder_sparse_step and mlp_only_layers count
   bool always_qkv_bias = false;                   // q, k and v have a bias whatever config.json says
   double default_rotary_part = 1;          // of a head, that positions turn, where partial_rotary_factor is absent
   bool default_attention_bias = false;     // where attention_bias is absent

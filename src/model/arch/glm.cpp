@@ -64,7 +64,9 @@ void read_chatglm(const HuggingFaceFields& fields, ModelConfig& c) {
   require("apply_residual_connection_post_layernorm", false);
   if (fields.integer("pre_seq_len", 0) != 0)
     fields.unsupported("a trained prefix cannot be run; pre_seq_len must be null");
-  if (!fields.boolean("multi_query_attention", false)) c.kv_heads = c.heads;
+  require("original_rope", true);
+  if (!fields.boolean("multi_query_attention", false))
+    fields.unsupported("q, k and v of one head after another cannot be run; multi_query_attention must be true");
   const double ratio = fields.number("rope_ratio", 1);
   if (!(ratio > 0)) fields.wrong("rope_ratio", "a number above 0", ratio);
   c.rope.base = 10000 * ratio;

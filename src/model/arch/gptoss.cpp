@@ -129,6 +129,10 @@ void write_gguf(const ModelConfig& c, const std::string&, GgufMetadata&) {
   };
   if (c.tied_embedding) refuse("llama.cpp reads no file of this family without a head beside the embedding");
   if (!c.attention_bias || !c.output_bias) refuse("GGUF files of this family cannot say that attention has no biases");
+  if (c.sliding_window > 0 && c.slides != usual_sliding_layers(c.layers, 2))
+    refuse(
+        "llama.cpp runs every second layer of this family within the window, from the first on; layer_types say "
+        "otherwise");
   if (c.swiglu_alpha != kAlpha || c.swiglu_limit != kLimit)
     refuse(fmt::format("GGUF files of this family mean swiglu_alpha {} and swiglu_limit {}, not {} and {}", kAlpha,
                        kLimit, c.swiglu_alpha, c.swiglu_limit));

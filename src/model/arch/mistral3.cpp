@@ -23,6 +23,11 @@ void set_usual_positions(RopeConfig& rope) {
   rope.query_growth = 0.1f;
 }
 
+// Where queries do not grow it is a Llama, whose class takes every way of turning positions.
+void name_family(ModelConfig& c) {
+  if (c.rope.query_growth == 0) c.architecture = "llama";
+}
+
 void read_huggingface(const HuggingFaceFields& fields, ModelConfig& c) {
   if (const std::string given = fields.string("hidden_act", "silu"); given != "silu" && given != "swish")
     fields.unsupported("hidden_act must be silu: " + given);
@@ -32,15 +37,10 @@ void read_huggingface(const HuggingFaceFields& fields, ModelConfig& c) {
   if (c.rope.scaling != RopeScaling::yarn && fields.object(group).number("llama_4_scaling_beta", 0) != 0)
     fields.unsupported(std::string("queries can only grow with their position where rope_type is yarn; ") + group +
                        ".llama_4_scaling_beta");
+  name_family(c);
 }
 
-// Where queries do not grow it is a Llama, whose class takes every way of turning positions.
 void write_huggingface(const ModelConfig& c, nlohmann::ordered_json& json) {
-  if (c.rope.query_growth == 0) {
-    json["architectures"] = {"LlamaForCausalLM"};
-    json["model_type"] = "llama";
-    return;
-  }
   nlohmann::ordered_json& words = json["rope_scaling"];
   words["rope_theta"] = json["rope_theta"];
   words["llama_4_scaling_beta"] = shortest_decimal(c.rope.query_growth);
@@ -57,6 +57,7 @@ void read_gguf(const GgufKeys& keys, ModelConfig& c) {
   if (c.rope.query_growth != 0 && c.rope.scaling != RopeScaling::yarn)
     keys.unsupported("queries can only grow with their position where positions are scaled by yarn; " +
                      keys.full("attention.temperature_scale"));
+  name_family(c);
 }
 
 void write_gguf(const ModelConfig& c, const std::string& prefix, GgufMetadata& metadata) {

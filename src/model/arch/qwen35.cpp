@@ -4,6 +4,7 @@
 // of attention, every fourth attention whose result is gated. Norms are zero-centred but for the one behind the rule.
 // Positions turn a quarter of a head.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -256,6 +257,17 @@ void write_huggingface(const ModelConfig& c, nlohmann::ordered_json& json) {
 
 // --- GGUF ------------------------------------------------------------------------------------------------------------
 
+// Which rotary pairs llama.cpp turns for a text: sections take turns at them, and what is over belongs to a fourth one
+// that stands still.
+bool all_turn(const std::vector<std::uint64_t>& sections, std::uint64_t pairs) {
+  const std::uint64_t sum = sum_of(sections);
+  for (std::uint64_t pair = 0; pair < pairs; ++pair) {
+    const std::uint64_t sector = sum == 0 ? 0 : pair % sum, which = sector % 3;
+    if (sum == 0 || which >= sections.size() || sector >= 3 * sections[which]) return false;
+  }
+  return true;
+}
+
 void read_gguf(const GgufKeys& keys, ModelConfig& c) {
   c.delta_key_heads = keys.required_integer("ssm.group_count");
   c.delta_heads = keys.required_integer("ssm.time_step_rank");
@@ -289,9 +301,10 @@ void read_gguf(const GgufKeys& keys, ModelConfig& c) {
       keys.wrong("rope.dimension_sections", fmt::format("must be counts of rotary pairs: {}", section));
     c.rope_sections.push_back(static_cast<std::uint64_t>(section));
   }
-  if (sum_of(c.rope_sections) < c.rope.rotary_dim / 2)
-    keys.unsupported(fmt::format("rotary pairs that do not turn cannot be run; {}: {} of {}",
-                                 keys.full("rope.dimension_sections"), sum_of(c.rope_sections), c.rope.rotary_dim / 2));
+  if (!all_turn(c.rope_sections, c.rope.rotary_dim / 2))
+    keys.unsupported(fmt::format("rotary pairs that do not turn cannot be run; {}: {} of {} pairs",
+                                 keys.full("rope.dimension_sections"), fmt::join(c.rope_sections, ", "),
+                                 c.rope.rotary_dim / 2));
 }
 
 void write_gguf(const ModelConfig& c, const std::string& prefix, GgufMetadata& metadata) {
@@ -319,7 +332,7 @@ void write_gguf(const ModelConfig& c, const std::string& prefix, GgufMetadata& m
   // llama.cpp does not turn pairs that no section has.
   const std::uint64_t pairs = c.rope.rotary_dim / 2;
   const std::vector<std::uint64_t> sections =
-      sum_of(c.rope_sections) == pairs ? c.rope_sections : usual_sections(pairs);
+      sum_of(c.rope_sections) == pairs && all_turn(c.rope_sections, pairs) ? c.rope_sections : usual_sections(pairs);
   std::vector<std::int32_t> four(4);
   std::ranges::copy(sections, four.begin());
   metadata.set(prefix + "rope.dimension_sections", GgufValue::of_i32s(four));
@@ -376,6 +389,7 @@ Architecture qwen35moe_architecture() {
                  .default_experts_used = 8,
                  .default_expert_intermediate = 512,
                  .is_all_experts = true,
+                 .has_routing_keys = false,
                  .default_rotary_part = 0.25}};
   a.gguf_expert_width = true;
   a.gguf_own_keys = {"nextn_predict_layers", "expert_shared_feed_forward_length"};

@@ -9,6 +9,15 @@
 namespace nibble {
 namespace {
 
+// Layers that guess further tokens are left out: what counts layers must not count them.
+void forget_guessing_layers(const ModelConfig& config, GgufMetadata& metadata) {
+  if (config.guessing_layers == 0) return;
+  const std::string prefix = std::string(find_architecture(config.architecture).gguf_name) + ".";
+  metadata.set(prefix + "block_count", GgufValue::of_u32(static_cast<std::uint32_t>(config.layers)));
+  metadata.erase(prefix + "nextn_predict_layers");
+  if (!config.recurs.empty()) metadata.set(prefix + "attention.recurrent_layers", GgufValue::of_bools(config.recurs));
+}
+
 // A GGUF source keeps its keys; a directory's configuration and tokenizer are translated. A model without a tokenizer
 // gets tokenizer.ggml.model = "none".
 GgufMetadata make_metadata(const ContainerContents& contents) {
@@ -17,6 +26,7 @@ GgufMetadata make_metadata(const ContainerContents& contents) {
   if (plan.source_spelling == Spelling::gguf) {
     metadata = source.gguf();
     for (const char* key : {"split.no", "split.count", "split.tensors.count"}) metadata.erase(key);
+    forget_guessing_layers(plan.config, metadata);
     if (plan.recipe.file_type) metadata.set("general.file_type", GgufValue::of_u32(*plan.recipe.file_type));
   } else {
     metadata = to_gguf_metadata(plan.config, {.name = {}, .file_type = plan.recipe.file_type});

@@ -35,11 +35,17 @@ TextRange characters_of(std::string_view text, const TextRange& bytes, std::size
 // Where each piece lies, from the front up to the first and from the back down to the last that the text does not have
 // as it is spelled.
 void find_ranges(std::string_view text, std::vector<TokenPiece>& pieces) {
+  std::string joined;
+  for (const TokenPiece& piece : pieces) joined += piece.text;
+  // Whatever the text begins with, the first blank is the one that was put there.
+  bool has_own_blank = joined.size() == text.size() + 1 && joined.front() == ' ' && joined.ends_with(text);
   std::size_t at = 0, first = 0;
   for (; first < pieces.size(); ++first) {
     TokenPiece& piece = pieces[first];
     if (piece.text.empty()) continue;
-    const auto length = length_at(text.substr(at), piece.text);
+    const std::optional<std::size_t> length =
+        has_own_blank ? piece.text.size() - 1 : length_at(text.substr(at), piece.text);
+    has_own_blank = false;
     if (!length) break;
     piece.bytes = TextRange{at, at + *length};
     at += *length;
