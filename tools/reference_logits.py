@@ -399,9 +399,13 @@ def make_tiny(name, directory, seed):
     save_file(as_stored(config, weights), str(directory / "model.safetensors"), metadata={"format": "pt"})
 
 
-@torch.no_grad()
 def write_logits(directory, out, ids, positions):
     config, model = load_model(directory)
+    write_logits_of(model, config, directory, out, ids, positions)
+
+
+@torch.no_grad()
+def write_logits_of(model, config, directory, out, ids, positions):
     logits = model(torch.tensor([ids])).logits[0].float()
     out.mkdir(parents=True, exist_ok=True)
     files = {}

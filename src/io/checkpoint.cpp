@@ -119,6 +119,7 @@ const StoredTensor& Checkpoint::tensor(std::string_view name) const {
               fmt::format("{}: tensor {} is missing{}", state_->path.string(), quote_name(name), place));
 }
 
+const LayerReading& Checkpoint::layer_reading() const noexcept { return state_->layer_reading; }
 const std::string& Checkpoint::config_json() const noexcept { return state_->config_json; }
 
 std::optional<std::string> Checkpoint::read_side_file(std::string_view file_name) const {

@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "format/activation_format.h"
 #include "format/tensor_source.h"
 #include "io/gguf/gguf_value.h"
 #include "tensor/tensor.h"
@@ -40,6 +41,14 @@ struct StoredTensor {
       data;                  // in the mapped file, whatever the type; empty for tensors that lie in several pieces
   std::string file;          // name of the file that holds it
   std::uint64_t offset = 0;  // of its first plane in that file
+};
+
+// How layers were read that another program has quantized; empty where there are none.
+struct LayerReading {
+  std::string method, place;       // "gptq", "quantization_config in config.json"; empty: nothing names one
+  std::string refusal;             // why the layers stay in pieces, where the method is known; empty: no reason to
+  std::vector<std::string> notes;  // what is read otherwise than it stands there, a sentence each
+  std::optional<ActivationFormat> activations{};  // how inputs are rounded; none: nothing says so
 };
 
 // Any tensor as a matrix: [] is 1 x 1, [n] is 1 x n, [e, r, c] (stacked experts) is e*r x c. The product must be known
@@ -65,6 +74,9 @@ class Checkpoint {
   const std::vector<StoredTensor>& tensors() const noexcept;  // in file order
   const StoredTensor* find(std::string_view name) const noexcept;
   const StoredTensor& tensor(std::string_view name) const;  // Error(not_found) names file and tensor
+
+  // HF: what was made of layers that another program has quantized.
+  const LayerReading& layer_reading() const noexcept;
 
   // HF: the text of config.json (empty for a bare safetensors file, or when it is missing) and of other small files
   // beside it.

@@ -22,6 +22,7 @@ struct CheckpointParts {
   std::vector<std::unique_ptr<std::vector<float>>> narrowed;  // of tensors in F64, which are read in f32
   std::map<std::string, std::string, std::less<>>
       absent;  // tensors that an index lists and its shard does not have -> the shard
+  LayerReading layer_reading;
   std::string config_json;
   GgufMetadata metadata;
 };

@@ -338,7 +338,7 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
           ""};
   const Json json = parse_json(checkpoint.config_json(), source);
   if (!json.is_object()) throw Error(ErrorKind::corrupt, source + ": must hold a JSON object");
-  refuse_foreign_quantization(json, checkpoint);
+  refuse_foreign_quantization(checkpoint);
   const Fields whole(json, source);
   const KnownFamily family = find_family(whole);
   const auto& [architecture, variant, is_wrapped] = family;

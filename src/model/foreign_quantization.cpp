@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "io/message_text.h"
@@ -13,8 +12,6 @@
 
 namespace nibble {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 struct Trace {
   std::string_view ending, method;
@@ -52,39 +49,11 @@ bool holds_codes(const StoredTensor& tensor) {
          std::ranges::find(kTypes, tensor.type_name) != kTypes.end();
 }
 
-std::string text_of(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-// "gptq" and where that stands; empty: the configuration names no method.
-struct Named {
-  std::string method, where;
-};
-
-Named named_method(const Json& config, const Checkpoint& checkpoint) {
-  for (const char* key : {"quantization_config", "compression_config", "quantization"}) {
-    const auto found = config.find(key);
-    if (found == config.end() || !found->is_object()) continue;
-    for (const char* inner : {"quant_method", "quantization_method", "quant_algo", "quant_type"})
-      if (std::string method = text_of(*found, inner); !method.empty())
-        return {std::move(method), fmt::format("{} in config.json", key)};
-    if (found->contains("load_in_4bit") || found->contains("load_in_8bit"))
-      return {"bitsandbytes", fmt::format("{} in config.json", key)};
-    if (found->contains("group_size") && found->contains("bits"))
-      return {key == std::string_view("quantization") ? "mlx" : "gptq or awq", fmt::format("{} in config.json", key)};
-  }
-  if (checkpoint.read_side_file("quantize_config.json")) return {"gptq", "quantize_config.json"};
-  if (checkpoint.read_side_file("quant_config.json")) return {"awq", "quant_config.json"};
-  if (checkpoint.read_side_file("hf_quant_config.json")) return {"modelopt", "hf_quant_config.json"};
-  return {};
-}
-
 }  // namespace
 
-void refuse_foreign_quantization(const Json& config, const Checkpoint& checkpoint) {
-  const Named named = named_method(config, checkpoint);
-  if (named.method == "nibble") return;
+void refuse_foreign_quantization(const Checkpoint& checkpoint) {
+  const LayerReading& reading = checkpoint.layer_reading();
+  if (reading.method == "nibble") return;
   const StoredTensor* evidence = nullptr;
   std::string_view guess = "another program";
   for (const Trace& trace : kTraces) {
@@ -101,10 +70,11 @@ void refuse_foreign_quantization(const Json& config, const Checkpoint& checkpoin
   if (evidence == nullptr) return;
   throw Error(
       ErrorKind::unsupported,
-      fmt::format("{}: the model is quantized already by {} ({}tensor {} in {}), which is not read here; give the "
+      fmt::format("{}: the model is quantized already by {} ({}tensor {} in {}), which is not read here{}; give the "
                   "original in 16 or 32 bits",
-                  checkpoint.path().string(), named.method.empty() ? std::string(guess) : named.method,
-                  named.where.empty() ? "" : named.where + "; ", quote_name(evidence->name), evidence->type_name));
+                  checkpoint.path().string(), reading.method.empty() ? std::string(guess) : reading.method,
+                  reading.place.empty() ? "" : reading.place + "; ", quote_name(evidence->name), evidence->type_name,
+                  reading.refusal.empty() ? "" : fmt::format(" ({})", reading.refusal)));
 }
 
 void refuse_tensor_scales(const Checkpoint& checkpoint) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Directories whose Linears GPTQ has quantized are inspected, run and quantized from their codes. tests/data/tiny_gptq
-// was packed by another program (tools/reference_gptq.py), the others are packed here.
+// was packed by another program (tools/reference_quantized.py), the others are packed here.
 #include <gtest/gtest.h>
 
 #include "base/error_kind.h"

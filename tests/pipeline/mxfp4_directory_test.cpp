@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Directories whose experts are stored in MXFP4 as gpt-oss was released: run from their codes, which go into both
-// containers and back without being rounded. tests/data/tiny_gptoss_mxfp4 was written by tools/reference_mxfp4.py.
+// containers and back without being rounded. tests/data/tiny_gptoss_mxfp4 was written by tools/reference_quantized.py.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -257,7 +257,8 @@ TEST_F(UnknownNetworks, KeepWhatTheyDoNotUnderstand) {
                "20.0 % of the parameters"));
   EXPECT_TRUE(has_note("left out: nothing (no elements)"));
   EXPECT_TRUE(
-      has_note("config.json speaks of a quantization, but the tensors are plain; its words are left out: gptq"));
+      has_note("quantization_config in config.json speaks of a quantization, but the tensors are plain; its words are "
+               "left out: gptq"));
   QuantizeModelOptions none = options("int4:g32", "none");
   none.exclude = {"*"};
   EXPECT_EQ(quantize_model(source, none, machine_, {}).notes.back(),

@@ -6,10 +6,9 @@
 
 #include "io/checkpoint_parts.h"
 #include "io/json_text.h"
+#include "io/layers/layer_assembly.h"
 #include "io/message_text.h"
-#include "io/safetensors/gptq_layers.h"
 #include "io/safetensors/model_directory.h"
-#include "io/safetensors/mxfp4_layers.h"
 #include "io/safetensors/planar_container.h"
 #include "io/safetensors/safetensors_header.h"
 #include "io/safetensors/shard_index.h"
@@ -92,16 +91,6 @@ void add_weights(CheckpointParts& parts) {
     if (!found.contains(name)) parts.absent.emplace(name, file);
 }
 
-// Layers of other programs whose layout is read here. Others stay as they are.
-void assemble_foreign_layers(CheckpointParts& parts) {
-  if (has_mxfp4_layers(parts.tensors) && says_mxfp4(parts.config_json, parts.path.string()))
-    assemble_mxfp4_layers(parts.tensors, parts.path.string());
-  if (!has_gptq_layers(parts.tensors)) return;
-  const auto settings = read_small_file(parts.path / "quantize_config.json", kMaxConfig);
-  if (const auto plan = read_gptq_plan(parts.config_json, settings, parts.path.string()))
-    assemble_gptq_layers(parts.tensors, *plan, parts.path.string());
-}
-
 }  // namespace
 
 CheckpointParts read_safetensors_checkpoint(const std::filesystem::path& path) {
@@ -127,8 +116,10 @@ CheckpointParts read_directory_checkpoint(const std::filesystem::path& given) {
   add_weights(parts);
   if (plan) {
     assemble_planes(parts.tensors, *plan, path.string());
+    parts.layer_reading.method = "nibble";
   } else {
-    assemble_foreign_layers(parts);
+    const auto read_settings = [&](const std::string& name) { return read_small_file(path / name, kMaxConfig); };
+    parts.layer_reading = assemble_quantized_layers(parts.tensors, parts.config_json, read_settings, path.string());
     unwrap_names(parts.tensors);
   }
   attach_raw_views(parts, path);

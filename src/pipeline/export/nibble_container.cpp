@@ -73,7 +73,7 @@ Json own_config(const SourceModel& source, const QuantizePlan& plan) {
 std::string kept_config(const SourceModel& source, const QuantizePlan& plan) {
   Json config = own_config(source, plan);
   // A foreign quantization_config would describe tensors that are no longer there.
-  config.erase("quantization_config");
+  for (const char* const key : {"quantization_config", "compression_config", "quantization"}) config.erase(key);
   const char* const key = config.contains("dtype") && !config.contains("torch_dtype") ? "dtype" : "torch_dtype";
   config[key] = torch_dtype(plan);
   return dump_json(config, 2) + "\n";

@@ -4,12 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <unordered_set>
 
 #include "base/output_file.h"
-#include "io/json_text.h"
 #include "model/known_family.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
@@ -137,20 +135,16 @@ std::string nothing_note(const QuantizePlan& plan) {
   return fmt::format("no matrix is quantized: each is excluded, or stays as it is; {}", wanted);
 }
 
-// What config.json says of another program's quantization, whose tensors are plain all the same.
+// What a configuration says of another program's quantization, whose tensors are plain all the same.
 std::string foreign_words_note(const SourceModel& source) {
-  if (source.kind() == ContainerKind::gguf || source.config_json().empty()) return {};
-  const auto config = parse_json(source.config_json(), (source.path() / "config.json").string());
-  const auto found = config.is_object() ? config.find("quantization_config") : config.end();
-  if (found == config.end() || !found->is_object()) return {};
-  const auto named = found->find("quant_method");
-  const std::string method =
-      named != found->end() && named->is_string() ? named->get<std::string>() : "no method named";
-  return method == "nibble"
+  const LayerReading& reading = source.layer_reading();
+  const bool is_plain = std::ranges::none_of(source.tensors(), [](const StoredTensor& tensor) {
+    return tensor.values.format() && tensor.values.format()->info().kind != FormatKind::raw;
+  });
+  return reading.method.empty() || !is_plain
              ? ""
-             : fmt::format(
-                   "config.json speaks of a quantization, but the tensors are plain; its words are left out: {}",
-                   method);
+             : fmt::format("{} speaks of a quantization, but the tensors are plain; its words are left out: {}",
+                           reading.place, reading.method);
 }
 
 // What asks for more than the weights themselves cannot be had where nobody knows what they do.
@@ -264,7 +258,7 @@ void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const Sourc
       "the network is not understood, so matrices are quantized one by one, and nothing here can run or judge the "
       "result: " +
       network.reason);
-  if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  for (std::string& note : stored_form_notes(source)) plan.notes.push_back(std::move(note));
   if (std::string note = stacked_note(plan); !note.empty()) plan.notes.push_back(std::move(note));
   for (const std::string& tensor : network.left_out) add_loss("left out: " + tensor, options.strict, plan.notes);
 }
@@ -281,7 +275,7 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
   if (const StoredTensor* const head = find_second_head(source, plan.config)) used.insert(head->name);
   if (std::string note = second_head_note(source, plan.config); !note.empty())
     add_loss(std::move(note), options.strict, plan.notes);
-  if (std::string note = narrowed_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  for (std::string& note : stored_form_notes(source)) plan.notes.push_back(std::move(note));
   for (std::size_t i = 1; i < plan.tensors.size(); ++i)
     if (plan.tensors[i].target.name == plan.tensors[i - 1].target.name &&
         plan.tensors[i].target.format->name() != plan.tensors[i - 1].target.format->name())

@@ -5,9 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
 
-#include "io/json_text.h"
 #include "model/foreign_quantization.h"
 #include "nibble/error.h"
 
@@ -109,10 +107,7 @@ UnknownNetwork read_unknown_network(const SourceModel& source) {
   if (source.kind() == ContainerKind::gguf)
     refuse_tensor_scales(source);
   else
-    refuse_foreign_quantization(source.config_json().empty()
-                                    ? nlohmann::ordered_json::object()
-                                    : parse_json(source.config_json(), (source.path() / "config.json").string()),
-                                source);
+    refuse_foreign_quantization(source);
   UnknownNetwork network;
   try {
     source.config();

@@ -59,12 +59,14 @@ void add_stray_ends(const std::string& text, const std::string& file, const Mode
 
 }  // namespace
 
-std::string narrowed_note(const Checkpoint& source) {
+std::vector<std::string> stored_form_notes(const Checkpoint& source) {
+  std::vector<std::string> notes = source.layer_reading().notes;
   const auto count =
       std::ranges::count_if(source.tensors(), [](const StoredTensor& tensor) { return tensor.type_name == "F64"; });
-  return count == 0 ? ""
-                    : fmt::format("{} of {} tensors are stored in F64 and were narrowed to f32", count,
-                                  source.tensors().size());
+  if (count != 0)
+    notes.push_back(
+        fmt::format("{} of {} tensors are stored in F64 and were narrowed to f32", count, source.tensors().size()));
+  return notes;
 }
 
 const StoredTensor* find_second_head(const SourceModel& source, const ModelConfig& config) {
@@ -137,8 +139,7 @@ std::vector<std::string> source_notes(const SourceModel& source) {
     add(second_head_note(source, *config));
     for (std::string& note : stray_end_notes(source, *config)) add(std::move(note));
   }
-  if (const std::string narrowed = narrowed_note(source); !narrowed.empty())
-    add(fmt::format("{}: {}", source.path().string(), narrowed));
+  for (const std::string& note : stored_form_notes(source)) add(fmt::format("{}: {}", source.path().string(), note));
   return notes;
 }
 

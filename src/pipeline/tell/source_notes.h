@@ -17,8 +17,9 @@ namespace nibble {
 // tell.
 std::vector<std::string> source_notes(const SourceModel& source);
 
-// Of tensors in F64; empty where there are none.
-std::string narrowed_note(const Checkpoint& source);
+// Without the model's name: tensors in F64, and of layers that another program has quantized what of their settings is
+// not done and what takes more bits here.
+std::vector<std::string> stored_form_notes(const Checkpoint& source);
 
 // A head that lies in the files although the configuration says that the embedding is the head; null: there is none.
 const StoredTensor* find_second_head(const SourceModel& source, const ModelConfig& config);

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/layers/layer_assembly.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
+
+#include "io/layers/layer_scheme.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+constexpr auto kMethods = std::to_array<LayerMethod>({
+    {"gptq", read_gptq_scheme},
+    {"mxfp4", read_mxfp4_scheme},
+});
+
+// Codes are whole numbers or floats of 8 bits; positions, which models of floating-point numbers have, too, are not.
+bool may_hold_codes(const StoredTensor& tensor) {
+  constexpr std::array<std::string_view, 5> kOthers = {"F16", "BF16", "F32", "F64", "I64"};
+  return std::ranges::find(kOthers, tensor.type_name) == kOthers.end();
+}
+
+// What was widened, by the reason: said once for all layers of a kind.
+class WidenedLayers {
+ public:
+  void add(const LayerWeight& weight) {
+    if (!weight.widened.empty()) ++counts_[{weight.values.format()->name(), weight.widened}];
+  }
+  void tell(std::vector<std::string>& notes) const {
+    for (const auto& [kind, count] : counts_)
+      notes.push_back(fmt::format("{} {} held as {}, which is exact and takes more bits than the files: {}", count,
+                                  count == 1 ? "matrix is" : "matrices are", kind.first, kind.second));
+  }
+
+ private:
+  std::map<std::pair<std::string, std::string>, std::size_t> counts_;
+};
+
+StoredTensor stored_weight(LayerWeight&& weight, const StoredTensor& codes, const LayerTensors& layer,
+                           const std::vector<StoredTensor>& tensors) {
+  StoredTensor stored;
+  stored.name = weight.name.empty() ? layer.layer() + ".weight" : std::move(weight.name);
+  stored.shape = weight.shape.empty() ? Shape{weight.values.rows(), weight.values.cols()} : std::move(weight.shape);
+  stored.type_name = weight.values.format()->name();
+  stored.values = std::move(weight.values);
+  for (const std::size_t part : layer.taken()) stored.bytes += tensors[part].bytes;
+  stored.file = codes.file;
+  stored.offset = codes.offset;
+  return stored;
+}
+
+void assemble(std::vector<StoredTensor>& tensors, const LayerScheme& scheme, const std::string& directory,
+              std::vector<std::string>& notes) {
+  TensorIndex index;
+  for (std::size_t i = 0; i < tensors.size(); ++i) index.emplace(tensors[i].name, i);
+  std::vector<bool> is_gone(tensors.size(), false);
+  std::vector<std::optional<StoredTensor>> weights(tensors.size());
+  WidenedLayers widened;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (scheme.is_passed_over(tensors[i])) is_gone[i] = true;
+    const std::string_view name = scheme.layer_of(tensors[i]);
+    if (name.empty()) continue;
+    LayerTensors layer(tensors, index, std::string(name), directory);
+    auto weight = scheme.read(layer);
+    if (!weight) continue;
+    for (const std::size_t part : layer.taken()) is_gone[part] = true;
+    widened.add(*weight);
+    weights[i] = stored_weight(*std::move(weight), tensors[i], layer, tensors);
+    if (const auto twin = index.find(weights[i]->name); twin != index.end() && twin->second != i)
+      throw Error(ErrorKind::corrupt,
+                  fmt::format("{}: is stored both as it is and in codes of {}", layer.where(), scheme.program()));
+  }
+  std::vector<StoredTensor> result;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (weights[i]) result.push_back(*std::move(weights[i]));
+    if (!is_gone[i]) result.push_back(std::move(tensors[i]));
+  }
+  tensors = std::move(result);
+  widened.tell(notes);
+}
+
+}  // namespace
+
+std::span<const LayerMethod> layer_methods() { return kMethods; }
+
+LayerReading assemble_quantized_layers(
+    std::vector<StoredTensor>& tensors, const std::string& config_json,
+    const std::function<std::optional<std::string>(const std::string&)>& read_side_file, const std::string& directory) {
+  LayerReading reading;
+  const bool any_codes = std::ranges::any_of(tensors, may_hold_codes);
+  const auto read_file = [&](const std::string& name) { return any_codes ? read_side_file(name) : std::nullopt; };
+  const auto settings = find_layer_settings(config_json, read_file, directory);
+  if (!settings) return reading;
+  reading.method = settings->method();
+  reading.place = settings->place();
+  if (!any_codes) return reading;
+  const auto method = std::ranges::find(kMethods, settings->method(), &LayerMethod::method);
+  if (method == kMethods.end()) return reading;
+  std::unique_ptr<LayerScheme> scheme;
+  try {
+    scheme = method->read(*settings);
+  } catch (const Error& error) {
+    reading.refusal = error.what();
+    return reading;
+  }
+  reading.notes = scheme->notes();
+  reading.activations = scheme->activations();
+  assemble(tensors, *scheme, directory, reading.notes);
+  return reading;
+}
+
+}  // namespace nibble

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How a program leaves a Linear that it has quantized: a file for each that says by which names the tensors of a layer
+// go, what their roles are and which packing (io/packing) they are in. Internal to io/. Immutable; safe from any
+// thread.
+//
+// A new one is a file here, and a line in the list of layer_schemes().
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/activation_format.h"
+#include "io/layers/layer_settings.h"
+#include "io/layers/layer_tensors.h"
+
+namespace nibble {
+
+struct LayerWeight {
+  TensorSource values;
+  Shape shape{};          // empty: rows and columns of the values
+  std::string name{};     // empty: the layer's, and ".weight" behind it
+  std::string widened{};  // why the values are in more bits than the file has; empty: they are not
+};
+
+class LayerScheme {
+ public:
+  virtual ~LayerScheme() = default;
+
+  // "GPTQ", for messages.
+  virtual std::string_view program() const = 0;
+  // The layer whose codes a tensor may hold, "model.layers.0.mlp.up_proj"; empty: it holds none.
+  virtual std::string_view layer_of(const StoredTensor& tensor) const = 0;
+  // The layer's weight; nothing where the tensor holds no codes after all. Error(corrupt, unsupported) names layer and
+  // tensor.
+  virtual std::optional<LayerWeight> read(LayerTensors& tensors) const = 0;
+
+  // Tensors that belong to what is not read of the scheme (scales of a cache), and are left out.
+  virtual bool is_passed_over(const StoredTensor&) const { return false; }
+  // How inputs are rounded, where that has a name here.
+  virtual std::optional<ActivationFormat> activations() const { return std::nullopt; }
+  // What the settings mean and is not read, a sentence each.
+  virtual std::vector<std::string> notes() const { return {}; }
+};
+
+// What precedes `ending` in a tensor's name; empty where the name has another ending.
+inline std::string_view layer_before(const StoredTensor& tensor, std::string_view ending) {
+  const std::string_view name = tensor.name;
+  return name.ends_with(ending) ? name.substr(0, name.size() - ending.size()) : std::string_view();
+}
+
+// By the name of the method in the settings. Error(unsupported) names the key that asks for what is not read here.
+struct LayerMethod {
+  std::string_view method;
+  std::unique_ptr<LayerScheme> (*read)(const LayerSettings& settings);
+};
+std::span<const LayerMethod> layer_methods();
+
+std::unique_ptr<LayerScheme> read_gptq_scheme(const LayerSettings& settings);
+std::unique_ptr<LayerScheme> read_mxfp4_scheme(const LayerSettings& settings);
+
+}  // namespace nibble

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Directories that other programs have quantized are inspected, run and quantized from their codes. Those of tests/data
+// were packed, and decoded for their logits, by the programs themselves (tools/reference_quantized.py).
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "base/error_kind.h"
+#include "kernels/chosen_isa.h"
+#include "model/stored_activations.h"
+#include "model/tiny_models.h"
+#include "pipeline/models.h"
+#include "pipeline/tell/inspect.h"
+#include "pipeline/tell/source_notes.h"
+
+namespace nibble {
+namespace {
+
+constexpr double kAgreement = 2e-5;  // of logits in f32, whose sums are taken in another order
+
+struct QuantizedModel {
+  std::string name;
+  std::map<std::string, std::string> formats;  // of some tensors
+  std::vector<std::string> notes;              // behind the path
+};
+
+const std::string kFirst = "model.layers.0.", kSecond = "model.layers.1.";
+
+const std::vector<QuantizedModel> kModels = {
+    {"tiny_gptq", {{kFirst + "mlp.up_proj.weight", "int4:g32:asym"}}, {}},
+};
+
+void PrintTo(const QuantizedModel& model, std::ostream* out) { *out << model.name; }
+
+std::string name_of(const testing::TestParamInfo<QuantizedModel>& info) { return info.param.name; }
+
+class QuantizedDirectory : public testing::TestWithParam<QuantizedModel> {
+ protected:
+  std::filesystem::path path() const { return data_directory() / GetParam().name; }
+
+  void expect_agreement(const std::filesystem::path& model, double bound, const DecoderOptions& options) {
+    const ReferenceLogits reference = ReferenceLogits::read(GetParam().name);
+    Decoder decoder(SourceModel::open(model), options, machine_);
+    const std::vector<float> logits = all_logits(decoder, reference.ids);
+    const std::size_t vocab = decoder.config().vocab_size;
+    ASSERT_EQ(reference.at.size(), 4u);
+    for (const auto& [position, expected] : reference.at)
+      EXPECT_LT(relative_difference(std::span(logits).subspan(position * vocab, vocab), expected), bound)
+          << "position " << position;
+  }
+
+  ScratchDirectory scratch_;
+  Machine machine_{chosen_isa(), 2};
+};
+INSTANTIATE_TEST_SUITE_P(Models, QuantizedDirectory, testing::ValuesIn(kModels), name_of);
+
+TEST_P(QuantizedDirectory, AgreesWithTransformers) { expect_agreement(path(), kAgreement, exact_options()); }
+
+TEST_P(QuantizedDirectory, IsInspectedAndChecked) {
+  const SourceModel model = SourceModel::open(path());
+  EXPECT_EQ(describe_model(model).obstacle, "");
+  const std::vector<TensorListing> tensors = list_tensors(model);
+  for (const auto& [name, format] : GetParam().formats) {
+    const auto found = std::ranges::find(tensors, name, &TensorListing::name);
+    ASSERT_NE(found, tensors.end()) << name;
+    EXPECT_EQ(found->format, format) << name;
+  }
+  std::vector<std::string> notes;
+  for (const std::string& note : GetParam().notes) notes.push_back(fmt::format("{}: {}", path().string(), note));
+  EXPECT_EQ(source_notes(model), notes);
+  const CheckResult result = check_checkpoint(model, 10, machine_.pool, {});
+  for (const Defect& defect : result.defects) ADD_FAILURE() << defect.tensor << ": " << defect.what;
+  // No byte of the file is counted twice or lost.
+  std::uint64_t bytes = 0;
+  for (const TensorListing& tensor : tensors) bytes += tensor.bytes;
+  const std::string file = read_text(path() / "model.safetensors");
+  std::uint64_t header = 0;
+  std::memcpy(&header, file.data(), sizeof header);
+  EXPECT_EQ(bytes, file.size() - 8 - header);
+}
+
+// What is written anew means the same, in either container; the settings of the other program are gone.
+TEST_P(QuantizedDirectory, IsQuantizedFromItsCodes) {
+  for (const char* const name : {"out", "out.gguf"}) {
+    const QuantizeSummary summary = quantize_to(path(), "f32", scratch_ / name, machine_);
+    for (const std::string& note : summary.notes) EXPECT_EQ(note.find("the tensors are plain"), std::string::npos);
+    expect_agreement(scratch_ / name, kAgreement, exact_options());
+  }
+  EXPECT_EQ(SourceModel::open(scratch_ / "out").config_json().find("quantization"), std::string::npos);
+  QuantizeModelOptions again;
+  choose_format(again, "q8_0");
+  again.output = scratch_ / "again.gguf";
+  const auto refused = error_of([&] { quantize_model(SourceModel::open(path()), again, machine_, {}); });
+  EXPECT_NE(refused.second.find("is quantized already"), std::string::npos) << refused.second;
+  again.allow_requantize = true;
+  quantize_model(SourceModel::open(path()), again, machine_, {});
+  expect_agreement(again.output, 0.05, exact_options());
+}
+
+}  // namespace
+}  // namespace nibble
