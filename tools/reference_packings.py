@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tests/data/packings/{gptq,awq,mlx,pack_quantized,fp8_blocks}.safetensors: matrices as other programs pack them.
+"""Writes tests/data/packings/{gptq,awq,awq_gemv,mlx,pack_quantized,fp8_blocks}.safetensors: matrices as other programs pack them.
 
 For each case NAME the tensors of the layout (NAME.qweight ...), and what is in them: NAME.codes (U8 [out, in], stored codes), NAME.weights (F32), and
 where there are any NAME.zero_points (U8 [out, groups]) and NAME.order (I32 [in]). GPTQ and AWQ are packed by NumPy, bit by bit, and decoded again by
@@ -97,6 +97,28 @@ def awq_case(symmetric=False, group=32, outputs=24, inputs=80, seed=2):
     return tensors
 
 
+def gemv_case(symmetric=False, group=32, outputs=24, inputs=96, seed=8):
+    """Room for zero points as AutoAWQ's calculate_zeros_width leaves it: words of 8, in fours for groups of 32."""
+    rng = random_numbers(seed)
+    groups = inputs // group
+    width = -(-(-(-groups // 8)) // {32: 4, 64: 2}.get(group, 1)) * {32: 4, 64: 2}.get(group, 1)
+    codes = rng.integers(0, 16, (outputs, inputs))
+    zeros = np.full((outputs, groups), 8) if symmetric else rng.integers(0, 16, (outputs, groups))
+    scales = half(rng.uniform(0.01, 0.1, (outputs, groups)))
+    g_idx = np.arange(inputs) // group
+    room = lambda x, dtype: np.pad(x, ((0, 0), (0, 8 * width - groups))).astype(dtype)
+    tensors = {
+        "qweight": words_of_bits(codes, 4),
+        "qzeros": words_of_bits(room(zeros, np.int64), 4),
+        "scales": room(scales, np.float16),
+        "codes": codes.astype(np.uint8),
+        "weights": scales.astype(np.float32)[:, g_idx] * (codes - zeros[:, g_idx]).astype(np.float32),
+    }
+    if not symmetric:
+        tensors["zero_points"] = zeros.astype(np.uint8)
+    return tensors
+
+
 def codes_of_words(words, bits, count):
     stream = (words.view(np.uint32)[:, :, None] >> np.arange(32, dtype=np.uint32)) & 1
     stream = stream.reshape(words.shape[0], -1)[:, : count * bits].reshape(words.shape[0], count, bits)
@@ -187,6 +209,8 @@ def main():
     gptq["narrow_4"] = gptq_case(4, "gptq_v2", outputs=8, inputs=40, group=16, seed=32)
     write(out / "gptq.safetensors", gptq)
     write(out / "awq.safetensors", {"asymmetric": awq_case(), "symmetric": awq_case(symmetric=True, seed=6)})
+    gemv = {"asymmetric": gemv_case(), "symmetric": gemv_case(symmetric=True, seed=9), "many_groups": gemv_case(group=64, inputs=640, outputs=8, seed=10)}
+    write(out / "awq_gemv.safetensors", gemv)
     pack = {}
     for bits in range(2, 9):
         pack[f"symmetric_{bits}"] = pack_quantized_case(bits, True, seed=40 + bits)

@@ -15,7 +15,7 @@
 #include "io/checkpoint.h"
 #include "io/packing/awq.h"
 #include "io/packing/compressed_tensors.h"
-#include "io/packing/fp8_blocks.h"
+#include "io/packing/fp8.h"
 #include "io/packing/gptq.h"
 #include "io/packing/mlx.h"
 #include "nibble/error.h"
@@ -282,6 +282,23 @@ TEST(Packing, AwqIsReadAndWritten) {
   }
 }
 
+TEST(Packing, AwqOfRowsIsRead) {
+  const Reference reference("awq_gemv");
+  for (const std::string& name : reference.cases()) {
+    const AwqTensors tensors{reference.get(name + ".qweight"), reference.get(name + ".qzeros"),
+                             reference.get(name + ".scales")};
+    const AwqLayout layout{.group = name == "many_groups" ? 64u : 32u, .version = AwqVersion::gemv};
+    const TensorSource source = read_awq(layout, tensors, "layer 'p'");
+    EXPECT_EQ(source.format()->name().ends_with(":asym"), name != "symmetric") << name;
+    expect_holds(source, reference, name);
+  }
+  AwqTensors tensors{reference.get("asymmetric.qweight"), reference.get("asymmetric.qzeros"),
+                     reference.get("asymmetric.scales")};
+  const AwqLayout layout{.group = 2, .version = AwqVersion::gemv};
+  EXPECT_EQ(message_of(ErrorKind::corrupt, [&] { read_awq(layout, tensors, "layer 'p'"); }),
+            "layer 'p': qzeros should have room for 48 groups but is [24, 4]");
+}
+
 TEST(Packing, AwqThatDoesNotFitIsRefused) {
   const Reference reference("awq");
   AwqTensors tensors{reference.get("symmetric.qweight"), reference.get("symmetric.qzeros"),
@@ -398,29 +415,29 @@ TEST(Packing, PackQuantizedThatDoesNotFitIsRefused) {
 TEST(Packing, Fp8BlocksAreReadAndWritten) {
   const Reference reference("fp8_blocks");
   for (const std::string name : {"f32", "bf16"}) {
-    const Fp8BlocksTensors tensors{reference.get(name + ".weight"), reference.get(name + ".weight_scale_inv")};
-    const TensorSource source = read_fp8_blocks({}, tensors, "layer 'p'");
+    const Fp8Tensors tensors{reference.get(name + ".weight"), reference.get(name + ".weight_scale_inv")};
+    const TensorSource source = read_fp8({}, tensors, "layer 'p'");
     EXPECT_EQ(source.format()->name(), name == "f32" ? "fp8:block128x128" : "fp8:block128x128:bf16");
     ASSERT_NE(source.planes(), nullptr);
     EXPECT_EQ(source.planes()->planes[0].data(), tensors.weight.bytes.data());  // nothing was copied
     expect_holds(source, reference, name);
-    const Fp8BlocksPacked packed = pack_fp8_blocks(*source.planes(), "layer 'p'");
+    const Fp8Packed packed = pack_fp8(*source.planes(), "layer 'p'");
     expect_same(tensors.weight, packed.weight, name);
-    expect_same(tensors.weight_scale_inv, packed.weight_scale_inv, name);
+    expect_same(tensors.scales, packed.scales, name);
   }
 }
 
 TEST(Packing, Fp8BlocksThatDoNotFitAreRefused) {
   const Reference reference("fp8_blocks");
-  const Fp8BlocksTensors tensors{reference.get("f32.weight"), reference.get("f32.weight_scale_inv")};
-  EXPECT_EQ(message_of(ErrorKind::corrupt, [&] { read_fp8_blocks({64, 128}, tensors, "layer 'p'"); }),
+  const Fp8Tensors tensors{reference.get("f32.weight"), reference.get("f32.weight_scale_inv")};
+  EXPECT_EQ(message_of(ErrorKind::corrupt, [&] { read_fp8({.rows = 64, .cols = 128}, tensors, "layer 'p'"); }),
             "layer 'p': weight_scale_inv should be F32 [3, 2] but is F32 [2, 2]");
-  EXPECT_NE(
-      message_of(ErrorKind::unsupported, [&] { read_fp8_blocks({1, 128}, tensors, "layer 'p'"); }).find("a block has"),
-      std::string::npos);
-  const QuantizedTensor rows(find_format("fp8:row"), 8, 32);
-  EXPECT_EQ(message_of(ErrorKind::unsupported, [&] { pack_fp8_blocks(rows.view(), "layer 'p'"); }),
-            "layer 'p': FP8 in blocks cannot hold fp8:row");
+  EXPECT_NE(message_of(ErrorKind::unsupported, [&] { read_fp8({.rows = 1, .cols = 128}, tensors, "layer 'p'"); })
+                .find("a block has"),
+            std::string::npos);
+  const QuantizedTensor rows(find_format("int8:row"), 8, 32);
+  EXPECT_EQ(message_of(ErrorKind::unsupported, [&] { pack_fp8(rows.view(), "layer 'p'"); }),
+            "layer 'p': FP8 cannot hold int8:row");
 }
 
 }  // namespace

@@ -27,6 +27,9 @@ struct QuantizedModel {
 const std::string kFirst = "model.layers.0.", kSecond = "model.layers.1.";
 
 const std::vector<QuantizedModel> kModels = {
+    {"tiny_awq",
+     {{kFirst + "mlp.up_proj.weight", "int4:g32:asym"}, {kSecond + "mlp.down_proj.weight", "int4:g32:asym"}},
+     {}},
     {"tiny_gptq", {{kFirst + "mlp.up_proj.weight", "int4:g32:asym"}}, {}},
 };
 

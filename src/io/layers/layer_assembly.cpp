@@ -15,6 +15,7 @@ namespace nibble {
 namespace {
 
 constexpr auto kMethods = std::to_array<LayerMethod>({
+    {"awq", read_awq_scheme},
     {"gptq", read_gptq_scheme},
     {"mxfp4", read_mxfp4_scheme},
 });

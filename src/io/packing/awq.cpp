@@ -36,9 +36,13 @@ void put_nibble(std::span<std::byte> words, std::uint64_t outputs, std::uint64_t
   words[at] |= static_cast<std::byte>(value << (nibble % 2 * 4));
 }
 
-class AwqRows final : public PackedRows {
+std::vector<std::span<const std::byte>> bytes_of(const AwqTensors& tensors) {
+  return {tensors.qweight.bytes, tensors.qzeros.bytes, tensors.scales.bytes};
+}
+
+class GemmRows final : public PackedRows {
  public:
-  AwqRows(FormatPtr format, std::uint64_t rows, std::uint64_t cols, std::uint32_t group, AwqTensors tensors)
+  GemmRows(FormatPtr format, std::uint64_t rows, std::uint64_t cols, std::uint32_t group, AwqTensors tensors)
       : PackedRows(std::move(format), rows, cols, nullptr), group_(group), tensors_(std::move(tensors)) {}
 
   void unpack(std::uint64_t begin, std::uint64_t end, std::uint64_t at, QuantizedTensor& out) const override {
@@ -65,14 +69,56 @@ class AwqRows final : public PackedRows {
       }
   }
 
-  std::vector<std::span<const std::byte>> stored_bytes() const override {
-    return {tensors_.qweight.bytes, tensors_.qzeros.bytes, tensors_.scales.bytes};
-  }
+  std::vector<std::span<const std::byte>> stored_bytes() const override { return bytes_of(tensors_); }
 
  private:
   std::uint32_t group_;
   AwqTensors tensors_;
 };
+
+// Rows as planes have them, but for room behind the last group.
+class GemvRows final : public PackedRows {
+ public:
+  GemvRows(FormatPtr format, std::uint64_t rows, std::uint64_t cols, std::uint64_t words, AwqTensors tensors)
+      : PackedRows(std::move(format), rows, cols, nullptr), words_(words), tensors_(std::move(tensors)) {}
+
+  void unpack(std::uint64_t begin, std::uint64_t end, std::uint64_t at, QuantizedTensor& out) const override {
+    const auto copy = [&](std::size_t plane, const TensorView& from, std::uint64_t stride) {
+      const std::uint64_t size = out.specs[plane].row_bytes;
+      for (std::uint64_t row = begin; row < end; ++row)
+        std::memcpy(out.planes[plane].data() + (at + row - begin) * size, from.bytes.data() + row * stride, size);
+    };
+    copy(kCodes, tensors_.qweight, cols() / 2);
+    copy(kScales, tensors_.scales, words_ * kPerWord * dtype_size(tensors_.scales.dtype));
+    if (out.planes.size() > kZeros) copy(kZeros, tensors_.qzeros, words_ * 4);
+  }
+
+  std::vector<std::span<const std::byte>> stored_bytes() const override { return bytes_of(tensors_); }
+
+ private:
+  std::uint64_t words_;  // of zero points, in a row
+  AwqTensors tensors_;
+};
+
+TensorSource read_gemv(const AwqLayout& layout, const AwqTensors& tensors, ScaleType type, const std::string& where) {
+  const std::uint64_t rows = tensors.qweight.shape[0], cols = tensors.qweight.shape[1] * kPerWord,
+                      groups = num_groups(cols, layout.group);
+  const std::uint64_t words = tensors.qzeros.shape.size() == 2 ? tensors.qzeros.shape[1] : 0;
+  require_tensor(tensors.qweight, "qweight", DType::i32, {rows, cols / kPerWord}, where);
+  if (words < groups / kPerWord + (groups % kPerWord != 0 ? 1 : 0) || words > groups + kPerWord)
+    throw Error(ErrorKind::corrupt, fmt::format("{}: qzeros should have room for {} groups but is {}", where, groups,
+                                                shape_text(tensors.qzeros.shape)));
+  require_tensor(tensors.qzeros, "qzeros", DType::i32, {rows, words}, where);
+  require_tensor(tensors.scales, "scales", tensors.scales.dtype, {rows, words * kPerWord}, where);
+  bool is_asymmetric = false;
+  std::vector<std::uint8_t> zeros(static_cast<std::size_t>(groups));
+  for (std::uint64_t row = 0; row < rows && !is_asymmetric; ++row) {
+    unpack_bits(tensors.qzeros.bytes.data() + row * words * 4, 0, zeros.size(), kBits, zeros.data());
+    is_asymmetric = std::ranges::any_of(zeros, [](std::uint8_t zero) { return zero != kMiddle; });
+  }
+  return TensorSource(
+      std::make_shared<GemvRows>(integer_format(kBits, layout.group, is_asymmetric, type), rows, cols, words, tensors));
+}
 
 }  // namespace
 
@@ -82,6 +128,7 @@ TensorSource read_awq(const AwqLayout& layout, const AwqTensors& tensors, const 
   if (codes.size() != 2 || codes[0] == 0 || codes[1] == 0)
     throw Error(ErrorKind::corrupt, fmt::format("{}: qweight should be a matrix but is {}", where, shape_text(codes)));
   checked_elements({codes[0], codes[1], kPerWord}, where);
+  if (layout.version == AwqVersion::gemv) return read_gemv(layout, tensors, type, where);
   const std::uint64_t rows = codes[1] * kPerWord, cols = codes[0], groups = num_groups(cols, layout.group);
   require_tensor(tensors.qweight, "qweight", DType::i32, {cols, rows / kPerWord}, where);
   require_tensor(tensors.qzeros, "qzeros", DType::i32, {groups, rows / kPerWord}, where);
@@ -89,8 +136,8 @@ TensorSource read_awq(const AwqLayout& layout, const AwqTensors& tensors, const 
   constexpr auto kMiddles = static_cast<std::byte>(kMiddle << 4 | kMiddle);
   const bool is_asymmetric =
       std::ranges::any_of(tensors.qzeros.bytes, [=](std::byte zeros) { return zeros != kMiddles; });
-  return TensorSource(std::make_shared<AwqRows>(integer_format(kBits, layout.group, is_asymmetric, type), rows, cols,
-                                                layout.group, tensors));
+  return TensorSource(std::make_shared<GemmRows>(integer_format(kBits, layout.group, is_asymmetric, type), rows, cols,
+                                                 layout.group, tensors));
 }
 
 AwqPacked pack_awq(const QuantizedView& view, const std::string& where) {
