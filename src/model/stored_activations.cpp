@@ -84,22 +84,50 @@ ActivationFormat scheme_of(const Json& json, const std::string& source) {
                                                   source, dump_json(json)));
 }
 
-// One element of the type; an absent tensor is none.
-template <class T>
-std::optional<T> read_scalar(const Checkpoint& checkpoint, const std::string& name, std::string_view type) {
+// A tensor of one element, which is of a type that has these bytes.
+const StoredTensor& require_scalar(const Checkpoint& checkpoint, const StoredTensor& stored, bool has_type,
+                                   std::string_view type, std::size_t bytes) {
+  if (!has_type || stored.data.size() != bytes)
+    corrupt("{}: tensor '{}' in {} should be one element of {} but is {} {}", checkpoint.path().string(), stored.name,
+            stored.file, type, stored.type_name, shape_text(stored.shape));
+  return stored;
+}
+
+// Here scales are F32, elsewhere of the type that the model is in.
+float read_scale(const Checkpoint& checkpoint, const StoredTensor& stored) {
+  const bool is_half = stored.type_name == "F16" || stored.type_name == "BF16";
+  require_scalar(checkpoint, stored, is_half || stored.type_name == "F32", "F32", is_half ? 2 : sizeof(float));
+  return stored.values.decode().front();
+}
+
+// An absent tensor is none.
+std::optional<std::int8_t> read_zero(const Checkpoint& checkpoint, const std::string& name) {
   const StoredTensor* const stored = checkpoint.find(name);
   if (stored == nullptr) return std::nullopt;
-  if (stored->type_name != type || stored->data.size() != sizeof(T))
-    corrupt("{}: tensor '{}' in {} should be one element of {} but is {} {}", checkpoint.path().string(), name,
-            stored->file, type, stored->type_name, shape_text(stored->shape));
-  T value;
-  std::memcpy(&value, stored->data.data(), sizeof(T));
-  return value;
+  require_scalar(checkpoint, *stored, stored->type_name == "I8", "I8", 1);
+  return std::to_integer<std::int8_t>(stored->data.front());
+}
+
+void read_grids(const Checkpoint& checkpoint, StoredActivations& result) {
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    if (!tensor.name.ends_with(kScale)) continue;
+    const std::string layer = tensor.name.substr(0, tensor.name.size() - kScale.size());
+    const auto zero = read_zero(checkpoint, layer + std::string(kZero));
+    if (result.format->is_asymmetric && !zero)
+      corrupt("{}: there is no tensor '{}{}'", checkpoint.path().string(), layer, kZero);
+    add_grid(result, checkpoint.path().string(), layer + std::string(kWeight),
+             {read_scale(checkpoint, tensor), zero.value_or(0)});
+  }
 }
 
 StoredActivations read_directory(const Checkpoint& checkpoint) {
   StoredActivations result;
   const std::string source = (checkpoint.path() / "config.json").string();
+  if (const auto& foreign = checkpoint.layer_reading().activations) {
+    result.format = foreign;
+    if (foreign->is_static()) read_grids(checkpoint, result);
+    return result;
+  }
   if (checkpoint.config_json().empty()) return result;
   const Json config = parse_json(checkpoint.config_json(), source);
   if (!config.is_object() || !config.contains("quantization_config") || !config["quantization_config"].is_object())
@@ -107,16 +135,7 @@ StoredActivations read_directory(const Checkpoint& checkpoint) {
   const Json& container = config["quantization_config"];
   if (container.value("quant_method", Json()) != "nibble" || !container.contains("input_activations")) return result;
   result.format = scheme_of(container["input_activations"], source);
-  if (!result.format->is_static()) return result;
-  for (const StoredTensor& tensor : checkpoint.tensors()) {
-    if (!tensor.name.ends_with(kScale)) continue;
-    const std::string layer = tensor.name.substr(0, tensor.name.size() - kScale.size());
-    const auto scale = read_scalar<float>(checkpoint, tensor.name, "F32");
-    const auto zero = read_scalar<std::int8_t>(checkpoint, layer + std::string(kZero), "I8");
-    if (result.format->is_asymmetric && !zero)
-      corrupt("{}: there is no tensor '{}{}'", checkpoint.path().string(), layer, kZero);
-    add_grid(result, checkpoint.path().string(), layer + std::string(kWeight), {scale.value_or(0), zero.value_or(0)});
-  }
+  if (result.format->is_static()) read_grids(checkpoint, result);
   return result;
 }
 

@@ -12,6 +12,7 @@
 //                 ones have the strategies "token", and "group" with a "group_size" and, where some columns are wide,
 //                 "wide_columns": true P.input_scale F32 [1] and, with a zero point, P.input_zero_point I8 [1] for the
 //                 weight P.weight: x = scale * (code - zero_point)
+//   layers that another program has quantized (Checkpoint::layer_reading)   the same tensors, scales in any type
 //
 // Pure functions.
 //

@@ -26,10 +26,32 @@ struct QuantizedModel {
 
 const std::string kFirst = "model.layers.0.", kSecond = "model.layers.1.";
 
+std::string widened(const std::string& what, const std::string& why) {
+  return fmt::format("{}, which is exact and takes more bits than the files: {}", what, why);
+}
+
 const std::vector<QuantizedModel> kModels = {
     {"tiny_awq",
      {{kFirst + "mlp.up_proj.weight", "int4:g32:asym"}, {kSecond + "mlp.down_proj.weight", "int4:g32:asym"}},
      {}},
+    {"tiny_compressed_tensors",
+     {{kFirst + "self_attn.q_proj.weight", "int4:g32:bf16"},
+      {kFirst + "self_attn.k_proj.weight", "int4:g32:asym:bf16"},
+      {kFirst + "self_attn.v_proj.weight", "int8:row:bf16"},
+      {kFirst + "self_attn.o_proj.weight", "int3:g16:bf16"},
+      {kFirst + "mlp.gate_proj.weight", "int8:g32:bf16"},
+      {kFirst + "mlp.up_proj.weight", "int8:row:asym:bf16"},
+      {kFirst + "mlp.down_proj.weight", "int8:row:bf16"},
+      {kSecond + "self_attn.q_proj.weight", "fp8:row:bf16"},
+      {kSecond + "self_attn.k_proj.weight", "fp8:tensor:bf16"},
+      {kSecond + "self_attn.v_proj.weight", "fp8:block16x32:bf16"},
+      {kSecond + "self_attn.o_proj.weight", "mxfp4"},
+      {kSecond + "mlp.gate_proj.weight", "nvfp4"},
+      {kSecond + "mlp.up_proj.weight", "fp8:g32:e8m0"},
+      {kSecond + "mlp.down_proj.weight", "e2m1:g16:f32"},
+      {"lm_head.weight", "fp8:g32:bf16"}},
+     {widened("1 matrix is held as e2m1:g16:f32",
+              "blocks of nvfp4 do not divide their rows, so that both scales are multiplied out")}},
     {"tiny_gptq", {{kFirst + "mlp.up_proj.weight", "int4:g32:asym"}}, {}},
 };
 

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Regular expressions that name modules of a network, as compressed-tensors spells them behind "re:" (Python's
+// re.match, which begins at the begin of a name and ends anywhere). All ways through an expression are followed at
+// once, so that no expression takes more than a bounded time. Immutable; safe from any thread.
+//
+//   const ModulePattern pattern("model\\.layers\\.[0-3]\\..*_proj$");
+//   pattern.matches("model.layers.2.self_attn.q_proj");   // true
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace nibble {
+
+struct PatternNode;
+
+class ModulePattern {
+ public:
+  // Literals, ., classes, groups, |, *, +, ?, {m,n}, lazy or not, ^, $, \d \w \s and their opposites, (?=...) and
+  // (?!...). Error(unsupported) names anything else, with its offset.
+  explicit ModulePattern(std::string_view expression);
+
+  // Error(unsupported) where following all ways takes too long.
+  bool matches(std::string_view name) const;
+
+ private:
+  std::string text_;
+  std::shared_ptr<const PatternNode> root_;
+};
+
+}  // namespace nibble

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// NVFP4 as compressed-tensors ("nvfp4-pack-quantized") and MLX (mode "nvfp4") leave it. With `in` inputs:
+//
+//   codes   U8 [out, in / 2]   E2M1 floats along the inputs, the even one in the low half of its byte
+//   scales  F8_E4M3 or U8 [out, in / 16]
+//
+// and perhaps a factor of the whole tensor. A weight is its point times its scale times the factor: ggml's nvfp4, whose
+// blocks of 64 hold code j of 16 beside code j + 8, with a tensor scale beside it. Rows that blocks do not divide are
+// read as e2m1:g16:f32, with scale and factor multiplied out.
+//
+//   const TensorSource source = read_nvfp4({codes, scales, 1 / global_scale}, "layer 'q_proj'");
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "format/tensor_source.h"
+#include "tensor/tensor.h"
+
+namespace nibble {
+
+struct Nvfp4Tensors {
+  TensorView codes, scales;
+  std::optional<float> factor{};
+};
+
+// Borrows the tensors' bytes. where: for messages. Error(corrupt): tensors that do not fit each other, a factor that is
+// no positive number.
+TensorSource read_nvfp4(const Nvfp4Tensors& tensors, const std::string& where);
+
+}  // namespace nibble
