@@ -38,7 +38,7 @@ class ForeignQuantization : public testing::Test {
 
 TEST_F(ForeignQuantization, TheConfigurationNamesTheMethod) {
   put(".qweight");
-  for (const char* method : {"fp8", "bitsandbytes", "some-future-method"}) {
+  for (const char* method : {"bitsandbytes", "some-future-method"}) {
     model.config["quantization_config"] = {{"quant_method", method}, {"bits", 4}};
     EXPECT_EQ(
         message(),

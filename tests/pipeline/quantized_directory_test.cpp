@@ -26,6 +26,8 @@ struct QuantizedModel {
 
 const std::string kFirst = "model.layers.0.", kSecond = "model.layers.1.";
 
+const std::string kWeightsAlone = "; the weights alone are as they are meant";
+
 std::string widened(const std::string& what, const std::string& why) {
   return fmt::format("{}, which is exact and takes more bits than the files: {}", what, why);
 }
@@ -52,6 +54,10 @@ const std::vector<QuantizedModel> kModels = {
       {"lm_head.weight", "fp8:g32:bf16"}},
      {widened("1 matrix is held as e2m1:g16:f32",
               "blocks of nvfp4 do not divide their rows, so that both scales are multiplied out")}},
+    {"tiny_fp8_blocks",
+     {{kFirst + "mlp.up_proj.weight", "fp8:block32x32"}, {kSecond + "mlp.down_proj.weight", "fp8:block32x32"}},
+     {"the inputs of Linears are not rounded to 8-bit floats as activation_scheme in config.json asks" +
+      kWeightsAlone}},
     {"tiny_gptq", {{kFirst + "mlp.up_proj.weight", "int4:g32:asym"}}, {}},
 };
 

@@ -17,6 +17,7 @@ namespace {
 constexpr auto kMethods = std::to_array<LayerMethod>({
     {"awq", read_awq_scheme},
     {"compressed-tensors", read_compressed_tensors_scheme},
+    {"fp8", read_fp8_scheme},
     {"gptq", read_gptq_scheme},
     {"mxfp4", read_mxfp4_scheme},
 });
