@@ -59,6 +59,17 @@ const std::vector<QuantizedModel> kModels = {
      {"the inputs of Linears are not rounded to 8-bit floats as activation_scheme in config.json asks" +
       kWeightsAlone}},
     {"tiny_gptq", {{kFirst + "mlp.up_proj.weight", "int4:g32:asym"}}, {}},
+    {"tiny_mlx",
+     {{"model.embed_tokens.weight", "int6:g32:bias"},
+      {kFirst + "self_attn.q_proj.weight", "int8:g64:bias"},
+      {kFirst + "self_attn.k_proj.weight", "int4:g32:bias"},
+      {kFirst + "self_attn.o_proj.weight", "int3:g32:bias"},
+      {kSecond + "self_attn.q_proj.weight", "mxfp4"},
+      {kSecond + "mlp.gate_proj.weight", "fp8:g32:e8m0"},
+      {kSecond + "mlp.up_proj.weight", "nvfp4"},
+      {kSecond + "mlp.down_proj.weight", "e2m1:g16:f32"}},
+     {widened("3 matrices are held as e2m1:g16:f32",
+              "blocks of nvfp4 do not divide their rows, so that scales are widened")}},
 };
 
 void PrintTo(const QuantizedModel& model, std::ostream* out) { *out << model.name; }

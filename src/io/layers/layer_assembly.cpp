@@ -19,6 +19,7 @@ constexpr auto kMethods = std::to_array<LayerMethod>({
     {"compressed-tensors", read_compressed_tensors_scheme},
     {"fp8", read_fp8_scheme},
     {"gptq", read_gptq_scheme},
+    {"mlx", read_mlx_scheme},
     {"mxfp4", read_mxfp4_scheme},
 });
 
