@@ -16,6 +16,8 @@ namespace {
 
 constexpr auto kMethods = std::to_array<LayerMethod>({
     {"awq", read_awq_scheme},
+    {"bitnet", read_bitnet_scheme},
+    {"bitsandbytes", read_bitsandbytes_scheme},
     {"compressed-tensors", read_compressed_tensors_scheme},
     {"fp8", read_fp8_scheme},
     {"gptq", read_gptq_scheme},

@@ -61,6 +61,8 @@ struct LayerMethod {
 std::span<const LayerMethod> layer_methods();
 
 std::unique_ptr<LayerScheme> read_awq_scheme(const LayerSettings& settings);
+std::unique_ptr<LayerScheme> read_bitnet_scheme(const LayerSettings& settings);
+std::unique_ptr<LayerScheme> read_bitsandbytes_scheme(const LayerSettings& settings);
 std::unique_ptr<LayerScheme> read_compressed_tensors_scheme(const LayerSettings& settings);
 std::unique_ptr<LayerScheme> read_fp8_scheme(const LayerSettings& settings);
 std::unique_ptr<LayerScheme> read_gptq_scheme(const LayerSettings& settings);
