@@ -92,5 +92,35 @@ TEST(DecodedRows, TensorsWithPartsGiveTheProductOfTheirDecodedRows) {
   }
 }
 
+// A scale of the whole tensor takes no format out of its integer form.
+TEST(DecodedRows, ATensorScaleIsMultipliedBehindTheProduct) {
+  const std::size_t rows = 130, cols = 256, tokens = 5;
+  const auto values = normal_numbers(rows * cols, 15), x = normal_numbers(tokens * cols, 16);
+  const FormatPtr format = find_format("nvfp4");
+  QuantizedTensor tensor(format, rows, cols);
+  for (std::size_t r = 0; r < rows; ++r)
+    format->encode_row(std::span(values).subspan(r * cols, cols), {}, nullptr, r, {}, tensor.row(r));
+  for (const Isa isa : runnable_sets()) {
+    Machine machine(isa, 2);
+    tensor.parts = nullptr;
+    const PackedLinear plain = PackedLinear::pack(tensor.view(), {}, machine);
+    TensorParts parts;
+    parts.tensor_scale = 0.3f;
+    tensor.parts = std::make_shared<TensorParts>(parts);
+    const PackedLinear scaled = PackedLinear::pack(tensor.view(), {}, machine);
+    EXPECT_EQ(scaled.kernel_name(), plain.kernel_name() + " and a tensor scale");
+    EXPECT_EQ(scaled.arithmetic(), Arithmetic::int8);
+    EXPECT_EQ(scaled.resident_bytes(), plain.resident_bytes() + 4);
+    std::vector<float> y(tokens * rows), expected(tokens * rows), row(cols);
+    plain.multiply(x.data(), tokens, expected.data(), machine);
+    for (float& value : expected) value *= 0.3f;
+    scaled.multiply(x.data(), tokens, y.data(), machine);
+    EXPECT_EQ(y, expected);
+    scaled.decode_row(129, row.data());
+    const std::vector<float> decoded = tensor.view().decode();
+    EXPECT_TRUE(std::equal(row.begin(), row.end(), decoded.begin() + 129 * cols));
+  }
+}
+
 }  // namespace
 }  // namespace nibble

@@ -27,8 +27,22 @@ PackedLinear::~PackedLinear() = default;
 
 namespace {
 
+// Integers with a tensor scale and no other part; null for others.
+std::unique_ptr<PackedWeights> pack_scaled(const QuantizedView& weights, const KernelOptions& options,
+                                           Machine& machine) {
+  const std::vector<TensorPart> parts = parts_of(*weights.parts);
+  if (options.activations == ActivationMode::f32 || options.activations == ActivationMode::bf16 || parts.size() != 1 ||
+      parts.front() != TensorPart::tensor_scale)
+    return nullptr;
+  QuantizedView unscaled = weights;
+  unscaled.parts = nullptr;
+  auto packed = pack_integer_panels(unscaled, options, machine);
+  return packed ? pack_scaled_panels(std::move(packed), *weights.parts->tensor_scale) : nullptr;
+}
+
 std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, Machine& machine) {
   if (weights.parts) {
+    if (auto packed = pack_scaled(weights, options, machine)) return packed;
     // Rows are decoded, parts and all, for each product; none of the faster forms has a place for them.
     require_only(
         parts_of(*weights.parts),

@@ -55,6 +55,9 @@ std::unique_ptr<PackedWeights> pack_decoded_rows(const QuantizedView& weights, M
 std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights, const KernelOptions& options,
                                                    Machine& machine);
 
+// Weights whose tensor has one scale more, which is multiplied behind each panel.
+std::unique_ptr<PackedWeights> pack_scaled_panels(std::unique_ptr<PackedWeights> weights, float scale);
+
 // Small binary floats on scales, kept as they are; null for others. Multiplied in f32, with the bits of
 // pack_decoded_rows; or, where bf16 takes them and each is such a number but for the row's scale, as pairs of bf16.
 std::unique_ptr<PackedWeights> pack_float_panels(const QuantizedView& weights, const KernelOptions& options,
