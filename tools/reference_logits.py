@@ -298,6 +298,54 @@ TINY["tiny_qwen35moe"] = {
     "shared_expert_intermediate_size": 48,
     "tie_word_embeddings": False,
 }
+GEMMA4 = {k: v for k, v in GEMMA.items() if k not in ("query_pre_attn_scalar", "rope_scaling", "hidden_act")}
+GEMMA4 = dict(
+    GEMMA4,
+    final_logit_softcapping=6.0,
+    global_head_dim=32,
+    head_dim=16,
+    rope_parameters={
+        "full_attention": {"partial_rotary_factor": 0.25, "rope_theta": 10000.0, "rope_type": "proportional"},
+        "sliding_attention": {"rope_theta": 500.0, "rope_type": "default"},
+    },
+    sliding_window=13,
+)
+TINY["tiny_gemma4"] = dict(
+    GEMMA4,
+    architectures=["Gemma4ForCausalLM"],
+    hidden_size_per_layer_input=16,
+    layer_types=3 * ["sliding_attention", "full_attention"],
+    model_type="gemma4_text",
+    num_hidden_layers=6,
+    num_kv_shared_layers=2,
+    use_double_wide_mlp=True,
+    vocab_size_per_layer_input=200,
+)
+TINY["tiny_gemma4_unified"] = dict(
+    GEMMA4,
+    architectures=["Gemma4UnifiedForCausalLM"],
+    attention_k_eq_v=True,
+    layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+    model_type="gemma4_unified_text",
+    num_global_key_value_heads=1,
+    num_hidden_layers=4,
+)
+TINY["tiny_gemma4_moe"] = dict(
+    GEMMA4,
+    architectures=["Gemma4ForCausalLM"],
+    attention_k_eq_v=True,
+    enable_moe_block=True,
+    final_logit_softcapping=None,
+    hidden_size_per_layer_input=0,
+    layer_types=["sliding_attention", "full_attention"],
+    model_type="gemma4_text",
+    moe_intermediate_size=40,
+    num_experts=6,
+    num_global_key_value_heads=1,
+    num_hidden_layers=2,
+    top_k_experts=2,
+    vocab_size_per_layer_input=200,
+)
 FIRST_MODELS = 13  # whose seeds are their places
 # Directory and names of (gate, up, down) of an expert as files have them; the package stacks them in memory.
 EXPERTS = {
@@ -347,7 +395,7 @@ def transformers_config(config):
     apart = ("rope_theta", "rope_local_base_freq", "rope_scaling", "rope_parameters", "torch_dtype", "architectures", "model_type")
     plain = {k: v for k, v in config.items() if k not in apart}
     given = config.get("rope_parameters") or config.get("rope_scaling") or {"rope_type": "default"}
-    rope = {"rope_theta": config.get("rope_theta"), **given}
+    rope = given if "full_attention" in given else {"rope_theta": config.get("rope_theta"), **given}
     if rope.get("type") == "longrope":
         rope = dict(rope, rope_type=rope.pop("type"), partial_rotary_factor=config["partial_rotary_factor"],
                     original_max_position_embeddings=config["original_max_position_embeddings"])
@@ -388,7 +436,7 @@ def make_tiny(name, directory, seed):
         elif key.endswith((".bias", "_bias")):
             w = 0.5 * torch.randn(value.shape, generator=generator)
         elif value.ndim == 1:
-            zero_centred = config["model_type"].startswith(("gemma", "qwen3_5")) and not key.endswith("linear_attn.norm.weight")
+            zero_centred = config["model_type"].startswith(("gemma2", "gemma3", "qwen3_5")) and not key.endswith("linear_attn.norm.weight")
             centre = 0.0 if zero_centred else 1.0
             w = centre + 0.2 * torch.randn(value.shape, generator=generator)
         else:

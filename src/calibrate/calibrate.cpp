@@ -39,10 +39,7 @@ Statistics collect_statistics(const SourceModel& checkpoint, const CalibrationTo
   const WalkOptions how{
       .kernels = options.kernels, .arithmetic = options.arithmetic, .spill_directory = options.spill_directory};
   LayerWalk walk(tensors.network(), tokens, how, machine);
-  const StoredTensor& embedding = checkpoint.stored(*tensors.part("embedding", -1));
-  walk.embed([&](std::int32_t id, float* out) {
-    embedding.values.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden});
-  });
+  walk.embed(stored_rows(checkpoint), LayerWeights(checkpoint, tensors, Network::kBegin, machine.pool));
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
     const LayerWeights layer(checkpoint, tensors, i, machine.pool);
     for (const Site& site : layer.drawing().sites)

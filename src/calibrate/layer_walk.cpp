@@ -22,24 +22,34 @@ Program head_program(const DrawnGraph& end, RotaryTables& rotary) {
   return {end.graph, {.given = end.graph.inputs, .wanted = {head->input}, .kept = end.graph.inputs}, rotary};
 }
 
-// What a drawing does to this value until it is the output, in its place; nothing where it is.
-std::optional<Program> program_behind(const Graph& graph, ValueId value, RotaryTables& rotary) {
-  if (graph.outputs.front() == value) return std::nullopt;
-  Program program(graph, {.given = {value}, .wanted = graph.outputs}, rotary);
-  if (!program.linears().empty() || !program.vectors().empty() || program.place_of(0) != 0)
-    throw Error(ErrorKind::unsupported,
-                "text cannot be walked through a network that has weights behind its embedding or its head");
+// What a drawing does to these values until the first is its first output, in its place; nothing where it is.
+std::optional<Program> program_behind(const Graph& graph, const std::vector<ValueId>& values, RotaryTables& rotary) {
+  if (graph.outputs.front() == values.front()) return std::nullopt;
+  Program program(graph, {.given = values, .wanted = graph.outputs}, rotary);
+  if (program.place_of(0) != 0)
+    throw Error(ErrorKind::internal, "a drawing does not leave the stream where its embedding was");
   return program;
 }
 
-void run_behind(const std::optional<Program>& program, float* values, std::size_t tokens, Workspace& workspace,
-                Machine& machine) {
-  if (program) program->run({.tokens = tokens, .pieces = {}}, {}, {{&values, 1}, {&values, 1}}, workspace, machine);
+std::optional<Program> program_behind_head(const DrawnGraph& end, RotaryTables& rotary) {
+  auto program = program_behind(end.graph, {end.find_site(kHeadSite)->outputs.front()}, rotary);
+  if (program && (!program->linears().empty() || !program->vectors().empty()))
+    throw Error(ErrorKind::unsupported, "text cannot be walked through a network that has weights behind its head");
+  return program;
 }
 
-ValueId embedding_of(const Graph& graph) {
-  const auto is_embedding = [](const Node& node) { return std::holds_alternative<Embedding>(node.operation); };
-  return std::ranges::find_if(graph.nodes, is_embedding)->output;
+// Nodes that look rows up.
+std::vector<const Node*> embeddings_of(const Graph& graph) {
+  std::vector<const Node*> found;
+  for (const Node& node : graph.nodes)
+    if (std::holds_alternative<Embedding>(node.operation)) found.push_back(&node);
+  return found;
+}
+
+std::vector<ValueId> embedded_values(const Graph& graph) {
+  std::vector<ValueId> values;
+  for (const Node* const node : embeddings_of(graph)) values.push_back(node->output);
+  return values;
 }
 
 }  // namespace
@@ -69,15 +79,21 @@ LayerWalk::LayerWalk(const Network& network, const CalibrationTokens& tokens, co
       machine_(machine),
       spill_directory_(options.spill_directory),
       head_inputs_(head_program(network.end(), workspace_.rotary)),
-      behind_embedding_(program_behind(network.begin().graph, embedding_of(network.begin().graph), workspace_.rotary)),
-      behind_head_(
-          program_behind(network.end().graph, network.end().find_site(kHeadSite)->outputs.front(), workspace_.rotary)) {
+      behind_embeddings_(
+          program_behind(network.begin().graph, embedded_values(network.begin().graph), workspace_.rotary)),
+      behind_head_(program_behind_head(network.end(), workspace_.rotary)) {
   const bool is_int8 = resolve_walk_arithmetic(options.arithmetic, network) == WalkArithmetic::int8;
   kernels_.activations = is_int8 ? ActivationMode::int8 : ActivationMode::f32;
   format_ = is_int8 ? with_kernels(find_format("int8:g128"), machine_.isa) : find_raw_format(DType::f32);
   keeps_inputs_ = is_int8 && options.keeps_inputs;
   // Memory is taken at once, so that what does not fit is known before anything is computed.
-  for (std::int64_t i = 0; i < network.num_layers(); ++i) add_plan(network.layer(i));
+  add_crossings(network.begin().graph.passed, network.begin().graph, Network::kBegin);
+  for (const WeightUse& use : network.begin().graph.weights())
+    if (use.role == TensorRole::exact) unrounded_.insert(use.part);
+  for (std::int64_t i = 0; i < network.num_layers(); ++i) {
+    add_plan(network.layer(i));
+    add_crossings(network.layer(i).graph.passed, network.layer(i).graph, i);
+  }
   workspace_.rotary.fill(0, length(), 0, length());
 }
 
@@ -85,7 +101,7 @@ void LayerWalk::add_plan(const DrawnGraph& drawing) {
   if (plans_.contains(&drawing)) return;
   const WalkPlan& plan = plans_.emplace(&drawing, WalkPlan(drawing, workspace_.rotary)).first->second;
   for (const WeightUse& use : drawing.graph.weights())
-    if (use.role == TensorRole::router) routers_.insert(use.part);
+    if (use.role == TensorRole::router) unrounded_.insert(use.part);
   for (const KeyValueState& state : drawing.graph.states)
     if (std::ranges::count(caches_, state, &std::pair<KeyValueState, KvLayer>::first) <
         std::ranges::count(drawing.graph.states, state))
@@ -97,6 +113,23 @@ void LayerWalk::add_plan(const DrawnGraph& drawing) {
     if (stores_[i].width >= plan.widths[i]) continue;
     stores_[i].width = plan.widths[i];
     stores_[i].memory = SpillableBytes(tokens_.ids.size() * plan.widths[i] * sizeof(float), spill_directory_);
+  }
+}
+
+void LayerWalk::add_crossings(const std::vector<Crossing>& passed, const Graph& graph, std::int64_t layer) {
+  for (const Crossing& crossing : passed) {
+    const std::string name = Network::name_of(crossing, layer);
+    const std::uint64_t width = graph.width(crossing.value);
+    if (!crossing_widths_.emplace(name, width).second) continue;
+    crossing_[name] = std::make_shared<SpillableBytes>(tokens_.ids.size() * width * sizeof(float), spill_directory_);
+  }
+}
+
+void LayerWalk::own_crossings(const std::vector<ValueId>& made, const LayerWeights& layer) {
+  for (const Crossing& crossing : layer.drawing().graph.passed) {
+    if (std::ranges::find(made, crossing.value) == made.end()) continue;
+    std::shared_ptr<SpillableBytes>& memory = crossing_.at(Network::name_of(crossing, layer.layer()));
+    if (memory.use_count() > 1) memory = std::make_shared<SpillableBytes>(memory->size(), spill_directory_);
   }
 }
 
@@ -114,21 +147,33 @@ bool LayerWalk::shows_sum(const Site& site, const LayerWeights& layer) const {
   return site.added && has(plan.kept, site.added->term) && has(plan.made, site.added->sum);
 }
 
-void LayerWalk::embed(const std::function<void(std::int32_t, float*)>& row_of) {
+void LayerWalk::embed(const EmbeddingRows& rows, const LayerWeights& begin) {
   forget();
-  const std::uint64_t width = stores_.front().width;
+  const Graph& graph = network_.begin().graph;
   const auto vocab = static_cast<std::int64_t>(network_.end().graph.width(network_.end().graph.outputs.front()));
   for (const std::int32_t id : tokens_.ids)
     if (id < 0 || id >= vocab)
       throw Error(ErrorKind::unusable_input,
                   fmt::format("the tokenizer gives an id outside the vocabulary of {}: {}", vocab, id));
+  if (behind_embeddings_)
+    for (const Program::LinearUse& use : behind_embeddings_->linears()) pack(use.part, begin.at(use.part));
+  own_crossings(graph.outputs, begin);
+  const std::vector<const Node*> looked_up = embeddings_of(graph);
+  std::vector<std::vector<float>> others;  // beside the stream's
+  for (std::size_t i = 1; i < looked_up.size(); ++i) others.emplace_back(length() * graph.width(looked_up[i]->output));
   for (std::size_t window = 0; window < windows(); ++window) {
     visit(window);
     const std::span<const std::int32_t> ids = tokens_.window(window);
-    machine_.pool.parallel_for(ids.size(), 64, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t t = begin; t < end; ++t) row_of(ids[t], place(0, window) + t * width);
-    });
-    run_behind(behind_embedding_, place(0, window), length(), workspace_, machine_);
+    std::vector<float*> given = {stream(window)}, wanted = given;
+    for (std::vector<float>& other : others) given.push_back(other.data());
+    for (std::size_t i = 0; i < looked_up.size(); ++i) {
+      const auto& op = std::get<Embedding>(looked_up[i]->operation);
+      machine_.pool.parallel_for(ids.size(), 64, [&](std::size_t first, std::size_t end, std::size_t) {
+        for (std::size_t t = first; t < end; ++t) rows(op.part, ids[t], given[i] + t * op.width);
+      });
+    }
+    for (const Crossing& crossing : graph.passed) wanted.push_back(place(crossing.value, begin, window));
+    if (behind_embeddings_) run(*behind_embeddings_, begin, {given, wanted});
   }
 }
 
@@ -138,7 +183,7 @@ void LayerWalk::pack(const Site& site, const LayerWeights& layer) {
 
 void LayerWalk::pack(std::string_view part, const Matrix& weights) {
   const std::uint64_t rows = weights.rows, cols = weights.cols;
-  if (!multiplies_codes() || routers_.contains(part)) return pack(part, view_of(weights));
+  if (!multiplies_codes() || unrounded_.contains(part)) return pack(part, view_of(weights));
   QuantizedTensor rounded(format_, rows, cols);
   machine_.pool.parallel_for(rows, 16, [&](std::size_t begin, std::size_t end, std::size_t) {
     for (std::size_t row = begin; row < end; ++row)
@@ -192,23 +237,34 @@ void LayerWalk::run(const Program& program, const LayerWeights& layer, const Pro
               workspace_, machine_);
 }
 
-float* LayerWalk::place(std::size_t store, std::size_t window) const {
-  return stores_[store].memory.as<float>() + window * length() * stores_[store].width;
+float* LayerWalk::stream(std::size_t window) const {
+  return stores_.front().memory.as<float>() + window * length() * stores_.front().width;
+}
+
+float* LayerWalk::place(ValueId value, const LayerWeights& layer, std::size_t window) const {
+  const Graph& graph = layer.drawing().graph;
+  for (const std::vector<Crossing>* const crossings : {&graph.received, &graph.passed})
+    if (const auto found = std::ranges::find(*crossings, value, &Crossing::value); found != crossings->end())
+      return crossing_.at(Network::name_of(*found, layer.layer()))->as<float>() +
+             window * length() * graph.width(value);
+  const Store& store = stores_[plan_of(layer.drawing()).store_of.at(value)];
+  return store.memory.as<float>() + window * length() * store.width;
 }
 
 std::span<const float> LayerWalk::kept_value(ValueId value, const LayerWeights& layer, std::size_t window) const {
-  return {place(plan_of(layer.drawing()).store_of.at(value), window), length() * layer.drawing().graph.width(value)};
+  return {place(value, layer, window), length() * layer.drawing().graph.width(value)};
 }
 
-SpillableBytes LayerWalk::save() const {
-  SpillableBytes saved(stores_.front().memory.size(), spill_directory_);
-  copy_by_window(stores_.front().memory, saved);
+WalkState LayerWalk::save() const {
+  WalkState saved{SpillableBytes(stores_.front().memory.size(), spill_directory_), crossing_};
+  copy_by_window(stores_.front().memory, saved.stream);
   return saved;
 }
 
-void LayerWalk::restore(const SpillableBytes& saved) {
+void LayerWalk::restore(const WalkState& saved) {
   forget();
-  copy_by_window(saved, stores_.front().memory);
+  copy_by_window(saved.stream, stores_.front().memory);
+  crossing_ = saved.crossing;
 }
 
 void LayerWalk::copy_by_window(const SpillableBytes& from, const SpillableBytes& to) const {
@@ -225,6 +281,10 @@ void LayerWalk::visit(std::size_t window) {
     const std::size_t size = length() * store.width * sizeof(float);
     store.memory.release(visited_ * size, size);
   }
+  for (const auto& [name, memory] : crossing_) {
+    const std::size_t size = length() * crossing_widths_.at(name) * sizeof(float);
+    memory->release(visited_ * size, size);
+  }
   visited_ = window;
 }
 
@@ -234,13 +294,15 @@ std::span<const float> LayerWalk::head_inputs(std::span<const float> final_norm,
   input_.resize(length() * network_.end().find_site(kHeadSite)->width);
   const BatchPiece piece{.row = 0, .tokens = length(), .position = 0};
   const ProgramWeights weights{.linears = {}, .biases = {}, .vectors = {final_norm}};
-  const std::array given = {place(0, window)}, wanted = {input_.data()};
+  const std::array given = {stream(window)}, wanted = {input_.data()};
   head_inputs_.run({.tokens = length(), .pieces = {&piece, 1}}, weights, {given, wanted}, workspace_, machine_);
   return input_;
 }
 
 void LayerWalk::finish_logits(std::span<float> logits, std::size_t tokens) {
-  run_behind(behind_head_, logits.data(), tokens, workspace_, machine_);
+  float* const values = logits.data();
+  if (behind_head_)
+    behind_head_->run({.tokens = tokens, .pieces = {}}, {}, {{&values, 1}, {&values, 1}}, workspace_, machine_);
 }
 
 // Prepares to remember inputs that take products to compute.
@@ -284,7 +346,7 @@ std::span<const float> LayerWalk::make_inputs(const Site& site, const LayerWeigh
     costly_.window.reset();
   }
   std::vector<float*> given;
-  for (const ValueId value : plan.kept) given.push_back(place(plan_of(layer.drawing()).store_of.at(value), window));
+  for (const ValueId value : plan.kept) given.push_back(place(value, layer, window));
   const auto at = std::ranges::find(plan.kept, site.routing);
   std::vector<float> others;  // programs are given what they may write to
   if (!routing.empty() && at != plan.kept.end()) {
@@ -322,9 +384,10 @@ void LayerWalk::leave(const Site& site, const LayerWeights& layer, std::size_t w
   if (!plan.made.empty()) {
     std::vector<float*> given, wanted;
     if (!plan.is_kept) inputs(site, layer, window);
-    for (const ValueId value : plan.kept) given.push_back(place(walk.store_of.at(value), window));
+    own_crossings(plan.made, layer);
+    for (const ValueId value : plan.kept) given.push_back(place(value, layer, window));
     if (!plan.is_kept) given.push_back(input_.data());
-    for (const ValueId value : plan.made) wanted.push_back(place(walk.store_of.at(value), window));
+    for (const ValueId value : plan.made) wanted.push_back(place(value, layer, window));
     run(plan.leave, layer, {given, wanted});
     costly_.window.reset();
   }
@@ -334,7 +397,7 @@ void LayerWalk::leave(const Site& site, const LayerWeights& layer, std::size_t w
   // The stream between layers has a place of its own.
   const ValueId output = drawing.graph.outputs.front();
   if (const std::size_t left = walk.store_of.at(output); left != 0)
-    std::copy_n(place(left, window), length() * drawing.graph.width(output), place(0, window));
+    std::copy_n(place(output, layer, window), length() * drawing.graph.width(output), stream(window));
 }
 
 void LayerWalk::leave(const Site& site, const LayerWeights& layer) {

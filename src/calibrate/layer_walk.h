@@ -6,7 +6,7 @@
 // walks through it. The same bits for any number of threads. One thread at a time; the pool does the work.
 //
 //   LayerWalk walk(network, tokens, {.kernels = kernels}, machine);
-//   walk.embed(embedding_rows);
+//   walk.embed(stored_rows(checkpoint), begin);
 //   for each layer: for (const Site& site : layer.drawing().sites) {
 //     walk.pack(site, layer);
 //     for (window ...) use(walk.inputs(site, layer, window));       // [length, site.width]
@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -63,6 +64,13 @@ struct ExpertRange {
   bool operator==(const ExpertRange&) const = default;
 };
 
+// What text is between two layers: the stream of all windows, and what crosses to layers behind, which walks share
+// until they make it anew.
+struct WalkState {
+  SpillableBytes stream;
+  std::map<std::string, std::shared_ptr<SpillableBytes>> crossing;  // by Network::name_of
+};
+
 class LayerWalk {
  public:
   // network and tokens outlive this; layers that walk through are of this very network.
@@ -71,8 +79,8 @@ class LayerWalk {
   std::size_t windows() const { return tokens_.windows(); }
   std::size_t length() const { return tokens_.length; }
 
-  // The stream becomes rows of the embedding, row_of(id, out[hidden]), and what the network makes of them.
-  void embed(const std::function<void(std::int32_t, float*)>& row_of);
+  // The stream becomes rows of the embedding, and what the network makes of them. begin: Network::kBegin's weights.
+  void embed(const EmbeddingRows& rows, const LayerWeights& begin);
 
   // Packs the weights of the site's Linears. Call it whenever they have changed.
   void pack(const Site& site, const LayerWeights& layer);
@@ -105,9 +113,9 @@ class LayerWalk {
   bool shows_sum(const Site& site, const LayerWeights& layer) const;
   // A value that is kept of the window at this point of the layer, [length, width].
   std::span<const float> kept_value(ValueId value, const LayerWeights& layer, std::size_t window) const;
-  // The stream between two layers, of all windows, to come back to.
-  SpillableBytes save() const;
-  void restore(const SpillableBytes& saved);
+  // Between two layers, to come back to.
+  WalkState save() const;
+  void restore(const WalkState& saved);
   // The final norm of a window's stream, what the head reads.
   std::span<const float> head_inputs(std::span<const float> final_norm, std::size_t window);
   // What the head's Linear gives for some tokens, [tokens, vocabulary], becomes logits, where the network does
@@ -137,7 +145,11 @@ class LayerWalk {
            std::optional<ExpertRange> experts = {});
   std::span<const float> make_inputs(const Site& site, const LayerWeights& layer, std::size_t window,
                                      ExpertRange experts, std::span<const float> routing);
-  float* place(std::size_t store, std::size_t window) const;
+  void add_crossings(const std::vector<Crossing>& passed, const Graph& graph, std::int64_t layer);
+  // Where a layer makes them anew, so that what was saved stays what it is.
+  void own_crossings(const std::vector<ValueId>& made, const LayerWeights& layer);
+  float* stream(std::size_t window) const;
+  float* place(ValueId value, const LayerWeights& layer, std::size_t window) const;
   void keep_costly(const Site& site, const SitePlan& plan);
   void forget();
   // The windows are met one after the other: what is kept of the last one may leave memory.
@@ -154,14 +166,18 @@ class LayerWalk {
   Workspace workspace_;
   std::map<const DrawnGraph*, WalkPlan> plans_;
   Program head_inputs_;
-  std::optional<Program> behind_embedding_, behind_head_;  // what is done in place to what these two give
+  std::optional<Program> behind_embeddings_;  // what is made of the rows that are looked up; none: they are the stream
+  std::optional<Program> behind_head_;        // what is done in place to what it gives
   std::map<std::string, PackedLinear, std::less<>> packed_;
-  std::set<std::string, std::less<>> routers_;  // stay in floating point: rounding would send tokens elsewhere
+  // Stay in floating point: routers, which would send tokens elsewhere, and what no output holds rounded.
+  std::set<std::string, std::less<>> unrounded_;
   // Of one window's attention: a drawing's states, those of one shape one after the other.
   std::vector<std::pair<KeyValueState, KvLayer>> caches_;
   std::vector<std::vector<float>> memories_;  // of one window's recurrent states
   std::vector<Store> stores_;                 // the first one is the stream between layers
-  std::size_t visited_ = 0;                   // the window that was met last
+  std::map<std::string, std::shared_ptr<SpillableBytes>> crossing_;
+  std::map<std::string, std::uint64_t> crossing_widths_;
+  std::size_t visited_ = 0;  // the window that was met last
   Costly costly_;
   std::vector<float> input_;  // of a site, where it is not kept
   // Of experts: of what was asked for last, whose row is whose, and the rows of one.

@@ -46,11 +46,31 @@ Matrix decode_matrix(const SourceModel& checkpoint, const ModelTensor& tensor, T
   return matrix;
 }
 
+namespace {
+
+// Not the rows that are looked up, nor what the model has of its own for its end.
+bool is_decoded(const ModelTensor& tensor, const DrawnGraph& drawing) {
+  if (tensor.layer != Network::kBegin) return true;
+  return tensor.role != TensorRole::embedding &&
+         std::ranges::any_of(drawing.graph.weights(), [&](const WeightUse& use) { return use.part == tensor.part; });
+}
+
+}  // namespace
+
+EmbeddingRows stored_rows(const SourceModel& checkpoint) {
+  return [&checkpoint](std::string_view part, std::int32_t id, float* row) {
+    const TensorSource& values = checkpoint.stored(*checkpoint.parts().part(part, Network::kBegin)).values;
+    values.decode_row(static_cast<std::uint64_t>(id), {row, values.cols()});
+  };
+}
+
 LayerWeights::LayerWeights(const SourceModel& checkpoint, const ModelTensors& tensors, std::int64_t layer,
                            ThreadPool& pool) {
-  drawing_ = &tensors.network().layer(layer);
+  const Network& network = tensors.network();
+  drawing_ = layer == Network::kBegin ? &network.begin() : &network.layer(layer);
+  layer_ = layer;
   for (const ModelTensor& tensor : tensors.all()) {
-    if (tensor.layer != layer) continue;
+    if (tensor.layer != layer || !is_decoded(tensor, *drawing_)) continue;
     const StoredTensor& stored = checkpoint.stored(tensor);
     if (!is_same_shape(stored.shape, tensor.shape) || !stored.values.format())
       throw Error(
@@ -65,6 +85,7 @@ LayerWeights::LayerWeights(const SourceModel& checkpoint, const ModelTensors& te
 LayerWeights LayerWeights::copy(ThreadPool& pool) const {
   LayerWeights result;
   result.drawing_ = drawing_;
+  result.layer_ = layer_;
   for (const auto& [part, matrix] : parts_) {
     Matrix& copied =
         result.parts_.emplace(part, Matrix{matrix.rows, matrix.cols, large_vector(matrix.values.size())}).first->second;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -32,8 +33,8 @@ QuantizedView view_of(const Matrix& matrix);
 class LayerWeights {
  public:
   LayerWeights() = default;
-  // Decodes the layer's tensors, whose network outlives this. Error(corrupt) names a tensor with a value that is not
-  // finite.
+  // Decodes the layer's tensors, or Network::kBegin's but for those whose rows are looked up; the network outlives
+  // this. Error(corrupt) names a tensor with a value that is not finite.
   LayerWeights(const SourceModel& checkpoint, const ModelTensors& tensors, std::int64_t layer, ThreadPool& pool);
 
   bool has(std::string_view part) const { return parts_.find(part) != parts_.end(); }
@@ -42,11 +43,18 @@ class LayerWeights {
   std::map<std::string, Matrix, std::less<>>& all() { return parts_; }
   LayerWeights copy(ThreadPool& pool) const;
   const DrawnGraph& drawing() const { return *drawing_; }
+  std::int64_t layer() const { return layer_; }
 
  private:
   const DrawnGraph* drawing_ = nullptr;
+  std::int64_t layer_ = Network::kBegin;
   std::map<std::string, Matrix, std::less<>> parts_;
 };
+
+// A row of a matrix whose rows are looked up by tokens.
+using EmbeddingRows = std::function<void(std::string_view part, std::int32_t id, float* row)>;
+// As they are stored; the checkpoint outlives them.
+EmbeddingRows stored_rows(const SourceModel& checkpoint);
 
 // Error(corrupt) names a tensor with a value that is not finite. The second: as the network reads it, whatever the file
 // holds (StoredNumbers).

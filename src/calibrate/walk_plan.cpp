@@ -23,10 +23,10 @@ Values computable(const DrawnGraph& drawing, std::size_t passed) {
 }
 
 // Sums are streams; attention, and what recurs, take all tokens of a window at once; where tokens are sent takes little
-// room.
+// room; what leaves the drawing is wanted as it is.
 bool is_worth_keeping(const Graph& graph, ValueId value) {
   const Node* const node = graph.producer(value);
-  return node == nullptr || std::holds_alternative<Add>(node->operation) ||
+  return node == nullptr || has(graph.outputs, value) || std::holds_alternative<Add>(node->operation) ||
          std::holds_alternative<Attention>(node->operation) ||
          std::holds_alternative<GatedDeltaRule>(node->operation) || std::holds_alternative<Route>(node->operation);
 }
@@ -60,6 +60,8 @@ SitePlan plan_site(const DrawnGraph& drawing, std::size_t index, RotaryTables& r
   for (const ValueId value : next) (has(kept, value) ? staying : made).push_back(value);
   const bool is_kept = has(kept, input);
   staying.push_back(input);
+  for (const Crossing& crossing : graph.received)  // which other layers may read, too
+    if (has(kept, crossing.value) && !has(staying, crossing.value)) staying.push_back(crossing.value);
   if (!is_kept) given.push_back(input);
   Program inputs(
       graph, {.given = kept, .wanted = is_kept ? std::vector<ValueId>{} : std::vector<ValueId>{input}, .kept = kept},
@@ -81,6 +83,10 @@ WalkPlan::WalkPlan(const DrawnGraph& drawing, RotaryTables& rotary) {
     const std::vector<ValueId> next = kept_behind(drawing, i + 1);
     for (std::size_t m = 0; m < plan.made.size(); ++m) {
       const ValueId value = plan.made[m];
+      if (graph.is_passed(value)) {
+        require_drawable(!plan.leave.place_of(m), "pass_on", "what is made in another value's place");
+        continue;
+      }
       if (const auto place = plan.leave.place_of(m)) {
         store_of[value] = store_of.at(plan.kept[*place]);
         continue;

@@ -34,8 +34,9 @@ struct SitePlan {
 struct WalkPlan {
   WalkPlan(const DrawnGraph& drawing, RotaryTables& rotary);
   std::vector<SitePlan> sites;  // in the drawing's order
-  std::map<ValueId, std::size_t>
-      store_of;  // where the values that are kept lie; 0: the stream that enters the drawing, and at its end leaves it
+  // Where the values that are kept lie, those that cross from or to another drawing apart; 0: the stream that enters
+  // the drawing, and at its end leaves it.
+  std::map<ValueId, std::size_t> store_of;
   std::vector<std::uint64_t> widths;  // of stores
 };
 

@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/progress_meter.h"
 #include "base/random.h"
+#include "engine/crossing_values.h"
 #include "engine/program.h"
 #include "engine/weights.h"
 #include "graph/network.h"
@@ -42,8 +43,10 @@ struct LoadedWeights {
 
 struct Layer {
   const Program* program;
-  std::size_t first_state, first_recurrent;  // in a sequence's cache
+  CrossingValues::Places crossings;
+  std::size_t first_recurrent;  // in a sequence's cache
   LoadedWeights weights;
+  std::vector<KvLayer*> caches;  // of one batch, [states, pieces]
 };
 
 // Consecutive tokens of one sequence that are part of a batch, in its rows row .. row + count.
@@ -137,15 +140,14 @@ struct Decoder::State {
   std::map<std::string, PackedLinear>
       shared;  // the model's own matrices: begin and end read the same one where the two are tied
   LoadedWeights begin, end;
+  CrossingValues crossing;
+  CrossingValues::Places begin_crossings;
   std::vector<Layer> layers;
-  std::vector<KeyValueState> states;  // of all layers
-  std::vector<RecurrentState> recurrent;
   // Of one batch, kept between calls.
   std::vector<float> stream,
       last;  // [tokens, hidden]: on its way through the layers; rows of several pieces that logits are made of
   std::vector<std::int32_t> ids;
   std::vector<BatchPiece> rows;
-  std::vector<KvLayer*> caches;  // [states, pieces]
   std::vector<float*> memories;  // [recurrent, pieces]
 
   void load(const SourceModel& checkpoint);
@@ -169,8 +171,7 @@ const Program& Decoder::State::program_of(const DrawnGraph& drawn) {
   const auto known = programs.find(&drawn);
   if (known != programs.end()) return known->second;
   const Graph& graph = drawn.graph;
-  return programs.emplace(&drawn, Program(graph, {.given = graph.inputs, .wanted = graph.outputs}, workspace.rotary))
-      .first->second;
+  return programs.emplace(&drawn, Program(graph, span_beside_states(graph), workspace.rotary)).first->second;
 }
 
 // layer: -1 where the matrices are the model's.
@@ -197,14 +198,16 @@ void Decoder::State::load(const SourceModel& checkpoint) {
   ProgressMeter meter(options.progress, "load", config.layers + 2);
   std::uint64_t done = 0;
   begin = load_weights(loader, program_of(network.begin()), -1);
+  begin_crossings = crossing.add(network.begin().graph, Network::kBegin);
   meter.report(++done, "embedding");
+  std::size_t recurrent = 0;
   for (std::int64_t i = 0; i < network.num_layers(); ++i) {
     const DrawnGraph& drawn = network.layer(i);
     if (program_of(drawn).place_of(0) != 0)
       throw Error(ErrorKind::internal, "a layer's drawing does not leave the stream where it found it");
-    layers.push_back({&program_of(drawn), states.size(), recurrent.size(), load_weights(loader, program_of(drawn), i)});
-    states.insert(states.end(), drawn.graph.states.begin(), drawn.graph.states.end());
-    recurrent.insert(recurrent.end(), drawn.graph.recurrent.begin(), drawn.graph.recurrent.end());
+    layers.push_back(
+        {&program_of(drawn), crossing.add(drawn.graph, i), recurrent, load_weights(loader, program_of(drawn), i), {}});
+    recurrent += drawn.graph.recurrent.size();
     meter.report(++done, "layers");
   }
   end = load_weights(loader, program_of(network.end()), -1);
@@ -249,9 +252,9 @@ std::uint64_t Decoder::linear_parameters() const noexcept { return state_->netwo
 
 std::uint64_t Decoder::cache_bytes(std::size_t capacity) const {
   std::uint64_t bytes = 0;
-  for (const KeyValueState& state : state_->states)
+  for (const KeyValueState& state : state_->network.states())
     bytes += KvLayer::bytes_of(kept_positions(state, capacity), state.kv_heads, state.head_dim, state_->kv);
-  for (const RecurrentState& state : state_->recurrent) bytes += state.numbers * sizeof(float);
+  for (const RecurrentState& state : state_->network.recurrent_states()) bytes += state.numbers * sizeof(float);
   return bytes;
 }
 
@@ -261,11 +264,12 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   constexpr std::uint64_t kLittle = 64u << 20;
   constexpr std::array kBits = {32.0, 16.0, 8.5, 4.5};
   double numbers = 0;
-  for (const KeyValueState& state : state_->states)
+  for (const KeyValueState& state : state_->network.states())
     numbers +=
         2 * static_cast<double>(state.kv_heads * state.head_dim) * static_cast<double>(kept_positions(state, capacity));
   double bytes = numbers * kBits[static_cast<std::size_t>(state_->kv)] / 8;
-  for (const RecurrentState& state : state_->recurrent) bytes += static_cast<double>(state.numbers) * sizeof(float);
+  for (const RecurrentState& state : state_->network.recurrent_states())
+    bytes += static_cast<double>(state.numbers) * sizeof(float);
   const std::uint64_t available = bytes < static_cast<double>(kLittle) ? kLittle : available_memory();
   const auto refuse = [&] {
     throw Error(ErrorKind::resource,
@@ -279,9 +283,9 @@ KvCache Decoder::new_cache(std::size_t capacity) const {
   KvCache cache;
   cache.capacity_ = capacity;
   try {
-    for (const KeyValueState& state : state_->states)
+    for (const KeyValueState& state : state_->network.states())
       cache.layers_.push_back({KvLayer(capacity, state.kv_heads, state.head_dim, state_->kv), state.window});
-    for (const RecurrentState& state : state_->recurrent)
+    for (const RecurrentState& state : state_->network.recurrent_states())
       cache.recurrent_.emplace_back(static_cast<std::size_t>(state.numbers));
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::resource) refuse();
@@ -295,7 +299,7 @@ void Decoder::fill(KvCache& cache, std::size_t length) const {
   constexpr std::size_t kPiece = 64;
   Random random(1);
   std::uint64_t width = 0;
-  for (const KeyValueState& state : state_->states) width = std::max(width, state.kv_heads * state.head_dim);
+  for (const KeyValueState& state : state_->network.states()) width = std::max(width, state.kv_heads * state.head_dim);
   std::vector<float> values(kPiece * width);
   for (float& value : values) value = static_cast<float>(random.normal());
   for (std::size_t at = 0; at < length; at = cache.length_) {
@@ -317,16 +321,19 @@ void Decoder::State::fill_batch(std::span<const Piece> pieces, std::size_t token
   stream.resize(std::max(stream.size(), tokens * config.hidden));
   ids.clear();
   rows.clear();
-  caches.clear();
   memories.clear();
+  crossing.begin_batch(tokens);
   for (const Piece& piece : pieces) {
     ids.insert(ids.end(), piece.tokens.begin(), piece.tokens.end());
     rows.push_back({piece.row, piece.count(), piece.cache->length()});
     workspace.rotary.fill(piece.row, piece.count(), piece.cache->length(), piece.cache->capacity());
   }
-  for (std::size_t state = 0; state < states.size(); ++state)
-    for (const Piece& piece : pieces) caches.push_back(&piece.cache->layers_[state].pages);
-  for (std::size_t state = 0; state < recurrent.size(); ++state)
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    layers[i].caches.clear();
+    for (const std::size_t state : network.states_of(static_cast<std::int64_t>(i)))
+      for (const Piece& piece : pieces) layers[i].caches.push_back(&piece.cache->layers_[state].pages);
+  }
+  for (std::size_t state = 0; state < network.recurrent_states().size(); ++state)
     for (const Piece& piece : pieces) memories.push_back(piece.cache->recurrent_[state].data());
 }
 
@@ -359,13 +366,15 @@ std::size_t Decoder::State::run_batch(std::span<const Piece> pieces, std::size_t
   for (const Piece& piece : pieces) piece.cache->is_torn_ = true;
   float* const x = stream.data();
   program_of(network.begin())
-      .run({.tokens = tokens, .pieces = rows, .ids = ids}, begin.program, {{}, {&x, 1}}, workspace, machine);
+      .run({.tokens = tokens, .pieces = rows, .ids = ids}, begin.program, {{}, crossing.wanted(x, begin_crossings)},
+           workspace, machine);
   show(0);
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    const std::span<KvLayer* const> own = std::span(caches).subspan(layers[i].first_state * pieces.size());
-    const std::span<float* const> remembered = std::span(memories).subspan(layers[i].first_recurrent * pieces.size());
-    layers[i].program->run({.tokens = tokens, .pieces = rows, .caches = own, .memories = remembered},
-                           layers[i].weights.program, {{&x, 1}, {&x, 1}}, workspace, machine);
+    const Layer& layer = layers[i];
+    const std::span<float* const> remembered = std::span(memories).subspan(layer.first_recurrent * pieces.size());
+    layer.program->run({.tokens = tokens, .pieces = rows, .caches = layer.caches, .memories = remembered},
+                       layer.weights.program, {crossing.given(x, layer.crossings), crossing.wanted(x, layer.crossings)},
+                       workspace, machine);
     show(i + 1);
   }
   for (const Piece& piece : pieces) {

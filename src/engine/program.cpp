@@ -60,10 +60,11 @@ struct Program::Runner {
       const BatchPiece& piece = batch.pieces[i];
       KvLayer* const cache = batch.caches[step.state * batch.pieces.size() + i];
       workspace.attended.push_back({cache, piece.position, piece.tokens, slots[step.q] + piece.row * width,
-                                    slots[step.k] + piece.row * kv_width, slots[step.v] + piece.row * kv_width,
+                                    step.stores ? slots[step.k] + piece.row * kv_width : nullptr,
+                                    step.stores ? slots[step.v] + piece.row * kv_width : nullptr,
                                     slots[step.out] + piece.row * width});
     }
-    store_keys_values(workspace.attended, machine.pool);
+    if (step.stores) store_keys_values(workspace.attended, machine.pool);
     const float* const sinks = step.sinks ? weights.vectors[*step.sinks].data() : nullptr;
     attention(workspace.attended, {step.op.heads, step.op.scale, step.op.window, step.op.soft_cap, sinks}, machine);
   }
@@ -115,6 +116,10 @@ struct Program::Runner {
     scale_in_place(slots[step.x], batch.tokens * step.width, step.factor, machine.pool);
   }
 
+  void operator()(const MultipliedByWeight& step) const {
+    scale_in_place(slots[step.x], batch.tokens * step.width, weights.vectors[step.factor].front(), machine.pool);
+  }
+
   void operator()(const ScaledByPosition& step) const {
     for (const BatchPiece& piece : batch.pieces)
       for (std::size_t t = 0; t < piece.tokens; ++t)
@@ -132,6 +137,10 @@ struct Program::Runner {
     machine.pool.parallel_for(batch.tokens, 8, [&](std::size_t begin, std::size_t end, std::size_t) {
       choose_experts(slots[step.logits] + begin * step.experts, end - begin, step.experts, step.used, step.normalizes,
                      slots[step.routing] + begin * step.experts);
+      if (!step.scales) return;
+      const std::span<const float> scales = weights.vectors[*step.scales];
+      for (std::size_t i = begin * step.experts; i < end * step.experts; ++i)
+        slots[step.routing][i] *= scales[i % step.experts];
     });
   }
 

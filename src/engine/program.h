@@ -35,6 +35,10 @@ struct ProgramSpan {
   std::vector<ValueId> kept = {};  // of those given: still read afterwards, so nothing else may be put in their place
 };
 
+// All of a drawing, by who keeps the states of sequences. Received keys and values that nobody gives are those that a
+// state has already.
+ProgramSpan span_beside_states(const Graph& graph);
+
 // Consecutive tokens of one sequence that are part of a batch, in its rows row .. row + tokens, at position, position +
 // 1, ...
 struct BatchPiece {
@@ -131,6 +135,7 @@ class Program {
     Attention op;
     std::size_t state;
     std::optional<std::size_t> sinks;  // their vector
+    bool stores;                       // keys and values; else they are in the state
   };
   struct Convolve {
     Slot in, out;
@@ -165,6 +170,11 @@ class Program {
     std::uint64_t width;
     float factor;
   };
+  struct MultipliedByWeight {
+    Slot x;
+    std::uint64_t width;
+    std::size_t factor;  // a vector of one number
+  };
   struct ScaledByPosition {
     Slot x;
     std::uint64_t width;
@@ -183,6 +193,7 @@ class Program {
     Slot logits, routing;
     std::uint64_t experts, used;
     bool normalizes;
+    std::optional<std::size_t> scales;  // a vector
   };
   struct Group {
     Slot routing;
@@ -215,8 +226,8 @@ class Program {
     std::uint64_t rows = 1;                  // of a token: its heads
   };
   using Step = std::variant<Embed, Norm, Normalize, Products, Rotate, Attend, Convolve, Recur, GatedActivation,
-                            ClampedGate, GatedTokens, Multiplied, ScaledByPosition, Capped, Choose, Group,
-                            ExpertProducts, Mix, Accumulate, Copy>;
+                            ClampedGate, GatedTokens, Multiplied, MultipliedByWeight, ScaledByPosition, Capped, Choose,
+                            Group, ExpertProducts, Mix, Accumulate, Copy>;
   class Compiler;
   struct Runner;
 

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "engine/program.h"
+#include "graph/facts.h"
 #include "kernels/recurrent/recurrent_parts.h"
 #include "nibble/error.h"
 
@@ -37,10 +38,12 @@ class Program::Compiler {
       const Node& node = graph_.nodes[i];
       if (!open.contains(node.output) || is_given(node.output)) continue;
       needed_.insert(i);
-      open.insert(node.inputs.begin(), node.inputs.end());
+      for (const ValueId input : node.inputs)
+        if (!is_in_state(input)) open.insert(input);
     }
     for (const std::size_t i : needed_)
-      for (const ValueId input : graph_.nodes[i].inputs) last_use_[input] = i;
+      for (const ValueId input : graph_.nodes[i].inputs)
+        if (!is_in_state(input)) last_use_[input] = i;
   }
 
   void bind() {
@@ -52,6 +55,10 @@ class Program::Compiler {
     program_.num_bound_ = program_.widths_.size();
   }
 
+  // Received, and given by nobody.
+  bool is_in_state(ValueId value) const {
+    return !is_given(value) && std::ranges::find(graph_.received, value, &Crossing::value) != graph_.received.end();
+  }
   bool is_given(ValueId value) const { return std::ranges::find(span_.given, value) != span_.given.end(); }
   bool is_wanted(ValueId value) const { return std::ranges::find(span_.wanted, value) != span_.wanted.end(); }
   bool is_kept(ValueId value) const {
@@ -96,8 +103,8 @@ class Program::Compiler {
       if (is_kept(value) || readers.size() != 1) return value;
       const Operation& next = readers.front()->operation;
       if (!std::holds_alternative<Scale>(next) && !std::holds_alternative<SoftCap>(next) &&
-          !std::holds_alternative<Rope>(next) && !std::holds_alternative<PositionScale>(next) &&
-          !std::holds_alternative<L2Norm>(next))
+          !std::holds_alternative<Rope>(next) && !std::holds_alternative<Gain>(next) &&
+          !std::holds_alternative<PositionScale>(next) && !std::holds_alternative<L2Norm>(next))
         return value;
       value = readers.front()->output;
     }
@@ -193,9 +200,14 @@ class Program::Compiler {
   }
 
   void compile(const Node& node, const Attention& op) {
-    const Slot q = slot_of_.at(node.inputs[0]), k = slot_of_.at(node.inputs[1]), v = slot_of_.at(node.inputs[2]);
     const auto sinks = op.sinks.empty() ? std::nullopt : std::optional(vector_index(op.sinks));
-    program_.steps_.push_back(Attend{q, k, v, place(node.output), op, node.state.value(), sinks});
+    const Slot q = slot_of_.at(node.inputs[0]);
+    if (is_in_state(node.inputs[1])) {
+      program_.steps_.push_back(Attend{q, q, q, place(node.output), op, node.state.value(), sinks, false});
+      return release(node.output, {node.inputs[0]});
+    }
+    const Slot k = slot_of_.at(node.inputs[1]), v = slot_of_.at(node.inputs[2]);
+    program_.steps_.push_back(Attend{q, k, v, place(node.output), op, node.state.value(), sinks, true});
     release(node.output, {node.inputs[0], node.inputs[1], node.inputs[2]});
   }
 
@@ -229,6 +241,11 @@ class Program::Compiler {
     program_.steps_.push_back(Multiplied{x, width_of_slot(node.output), op.factor});
   }
 
+  void compile(const Node& node, const Gain& op) {
+    const Slot x = take_over(node.inputs[0], node.output);
+    program_.steps_.push_back(MultipliedByWeight{x, width_of_slot(node.output), vector_index(op.part)});
+  }
+
   void compile(const Node& node, const PositionScale& op) {
     const Slot x = take_over(node.inputs[0], node.output);
     program_.steps_.push_back(ScaledByPosition{x, width_of_slot(node.output), op});
@@ -248,7 +265,9 @@ class Program::Compiler {
 
   void compile(const Node& node, const Route& op) {
     const Slot logits = slot_of_.at(node.inputs[0]);
-    program_.steps_.push_back(Choose{logits, place(node.output), graph_.width(node.output), op.used, op.normalizes});
+    const auto scales = op.scales.empty() ? std::nullopt : std::optional(vector_index(op.scales));
+    program_.steps_.push_back(
+        Choose{logits, place(node.output), graph_.width(node.output), op.used, op.normalizes, scales});
     release(node.output, {node.inputs[0]});
   }
 
@@ -387,6 +406,13 @@ class Program::Compiler {
   std::map<ValueId, std::size_t> group_of_;
   std::vector<Slot> free_;
 };
+
+ProgramSpan span_beside_states(const Graph& graph) {
+  ProgramSpan span{.given = inputs_beside_states(graph), .wanted = outputs_beside_states(graph)};
+  for (const Crossing& crossing : graph.received)
+    if (std::ranges::find(span.given, crossing.value) != span.given.end()) span.kept.push_back(crossing.value);
+  return span;
+}
 
 Program::Program(const Graph& graph, const ProgramSpan& span, RotaryTables& tables) {
   Compiler(graph, span, tables, *this);

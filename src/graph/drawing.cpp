@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "graph/drawing.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace nibble {
@@ -20,7 +21,9 @@ Value Drawing::apply(Operation operation, const std::vector<Value>& inputs) {
       node.operation));
   if (const auto* const attention = std::get_if<Attention>(&node.operation)) {
     node.state = static_cast<std::uint32_t>(graph_.states.size());
-    graph_.states.push_back({attention->kv_heads, attention->head_dim, attention->window});
+    const bool is_received =
+        std::ranges::find(graph_.received, node.inputs[1], &Crossing::value) != graph_.received.end();
+    graph_.states.push_back({attention->kv_heads, attention->head_dim, attention->window, is_received});
   }
   const auto recur = [&](std::uint64_t numbers) {
     node.state = static_cast<std::uint32_t>(graph_.recurrent.size());
@@ -38,6 +41,14 @@ Value Drawing::input(Dimensions shape) {
   graph_.values.push_back(std::move(shape));
   return Value(graph_.inputs.back());
 }
+
+Value Drawing::receive(std::string name, Dimensions shape) {
+  const Value value = input(std::move(shape));
+  graph_.received.push_back({std::move(name), value.id()});
+  return value;
+}
+
+void Drawing::pass_on(std::string name, Value x) { graph_.passed.push_back({std::move(name), x.id()}); }
 
 Value Drawing::embedding(std::string part, std::uint64_t vocabulary, std::uint64_t width) {
   return apply(Embedding{std::move(part), vocabulary, width}, {});
@@ -72,6 +83,8 @@ Value Drawing::gelu(Value x) { return apply(Gelu{}, {x}); }
 Value Drawing::clamped_swiglu(Value gate, Value up, ClampedSwiglu op) { return apply(op, {gate, up}); }
 
 Value Drawing::scale(Value x, float factor) { return apply(Scale{factor}, {x}); }
+
+Value Drawing::gain(Value x, std::string part) { return apply(Gain{std::move(part)}, {x}); }
 
 Value Drawing::scale_by_position(Value x, float growth, std::uint64_t period) {
   return apply(PositionScale{growth, period}, {x});
@@ -110,6 +123,7 @@ Value Drawing::soft_cap(Value x, float cap) { return apply(SoftCap{cap}, {x}); }
 
 Graph Drawing::finish(const std::vector<Value>& outputs) && {
   for (const Value output : outputs) graph_.outputs.push_back(output.id());
+  for (const Crossing& crossing : graph_.passed) graph_.outputs.push_back(crossing.value);
   return std::move(graph_);
 }
 

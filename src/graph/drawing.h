@@ -49,6 +49,9 @@ struct DeltaInputs {
 class Drawing {
  public:
   Value input(Dimensions shape);
+  // A value that an earlier drawing of the network has passed on, the last one of them that did; name: Crossing's.
+  Value receive(std::string name, Dimensions shape);
+  void pass_on(std::string name, Value x);
   Value embedding(std::string part, std::uint64_t vocabulary, std::uint64_t width);
   Value rms_norm(Value x, std::string part, float epsilon);
   // Each head of `group` channels by itself, with the same weights [group].
@@ -67,6 +70,7 @@ class Drawing {
   Value gelu(Value x);
   Value clamped_swiglu(Value gate, Value up, ClampedSwiglu op);
   Value scale(Value x, float factor);
+  Value gain(Value x, std::string part);
   Value scale_by_position(Value x, float growth, std::uint64_t period);
   Value sigmoid(Value x);
   Value scale_tokens(Value x, Value factors);

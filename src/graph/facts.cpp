@@ -188,6 +188,32 @@ std::uint64_t rotated_heads(const Graph& graph, std::string_view part) {
   return 0;
 }
 
+namespace {
+
+// Without those that cross and are keys or values of an attention.
+std::vector<ValueId> beside_states(const Graph& graph, const std::vector<ValueId>& values,
+                                   const std::vector<Crossing>& crossings) {
+  std::vector<ValueId> found;
+  for (const ValueId value : values) {
+    const bool crosses = std::ranges::find(crossings, value, &Crossing::value) != crossings.end();
+    const bool is_in_state = std::ranges::any_of(graph.nodes, [&](const Node& node) {
+      return std::holds_alternative<Attention>(node.operation) && (node.inputs[1] == value || node.inputs[2] == value);
+    });
+    if (!crosses || !is_in_state) found.push_back(value);
+  }
+  return found;
+}
+
+}  // namespace
+
+std::vector<ValueId> inputs_beside_states(const Graph& graph) {
+  return beside_states(graph, graph.inputs, graph.received);
+}
+
+std::vector<ValueId> outputs_beside_states(const Graph& graph) {
+  return beside_states(graph, graph.outputs, graph.passed);
+}
+
 std::uint64_t linear_parameters(const Graph& graph) {
   std::uint64_t total = 0;
   for (const WeightUse& use : graph.weights())

@@ -75,6 +75,11 @@ std::optional<FoldSite> fold_of(const Graph& graph, const Site& site);
 // Heads whose channels the rows of this weight or bias make, where rotary positions turn them; 0: none do.
 std::uint64_t rotated_heads(const Graph& graph, std::string_view part);
 
+// What goes into a drawing, and comes out of it, where whoever runs it keeps the states of sequences: keys and values
+// that cross from one drawing to another are in the state of the first.
+std::vector<ValueId> inputs_beside_states(const Graph& graph);
+std::vector<ValueId> outputs_beside_states(const Graph& graph);
+
 // Of all Linears (of the role linear): rows * cols.
 std::uint64_t linear_parameters(const Graph& graph);
 

@@ -12,6 +12,10 @@ const Node* Graph::producer(ValueId value) const {
   return found == nodes.end() ? nullptr : &*found;
 }
 
+bool Graph::is_passed(ValueId value) const {
+  return std::ranges::find(passed, value, &Crossing::value) != passed.end();
+}
+
 std::vector<const Node*> Graph::consumers(ValueId value) const {
   std::vector<const Node*> found;
   for (const Node& node : nodes)

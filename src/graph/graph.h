@@ -12,6 +12,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +25,7 @@ namespace nibble {
 // are seen (0: all of them).
 struct KeyValueState {
   std::uint64_t kv_heads = 0, head_dim = 0, window = 0;
+  bool is_received = false;  // keys and values come from an earlier drawing, in whose state they are kept already
   bool operator==(const KeyValueState&) const = default;
 };
 
@@ -42,16 +44,26 @@ struct Node {
   bool operator==(const Node&) const = default;
 };
 
+// A value that crosses from one drawing of a network to later ones, which know it by its name. A {} in the name stands
+// for the number of the layer whose drawing it is in.
+struct Crossing {
+  std::string name;
+  ValueId value = 0;
+  bool operator==(const Crossing&) const = default;
+};
+
 struct Graph {
   std::vector<Dimensions> values;  // by ValueId
   std::vector<Node> nodes;         // each reads only what earlier ones, or inputs, have made
   std::vector<KeyValueState> states;
   std::vector<RecurrentState> recurrent;
-  std::vector<ValueId> inputs, outputs;
+  std::vector<ValueId> inputs, outputs;    // those that cross among them, behind the others
+  std::vector<Crossing> received, passed;  // of inputs, and of outputs
   bool operator==(const Graph&) const = default;
 
   std::uint64_t width(ValueId value) const { return width_of(values[value]); }
-  const Node* producer(ValueId value) const;                // null: an input
+  const Node* producer(ValueId value) const;  // null: an input
+  bool is_passed(ValueId value) const;
   std::vector<const Node*> consumers(ValueId value) const;  // in order, one for each time that it is read
   std::vector<Dimensions> input_shapes(const Node& node) const;
   std::vector<WeightUse> weights(const Node& node) const;

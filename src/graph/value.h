@@ -41,8 +41,8 @@ using ValueId = std::uint32_t;
 std::string expert_part(std::string_view part, std::uint64_t expert);
 
 // bias: all vectors that are added, sinks too. coefficients: of an operation that is no product, such as the taps of a
-// convolution.
-enum class TensorRole { embedding, head, linear, router, norm, bias, coefficients };
+// convolution. exact: a matrix outside the layers whose numbers stay as they are.
+enum class TensorRole { embedding, head, linear, router, norm, bias, coefficients, exact };
 
 // A weight that an operation reads. Layers that are alike read the same parts, each its own tensor.
 struct WeightUse {

@@ -63,6 +63,31 @@ void check_rope(const RopeConfig& rope, const ConfigKeys& keys) {
                                rope.frequency_divisors[i]));
 }
 
+// Layers that do not slide, where they differ, and those that share keys and values.
+void check_full_layers(const ModelConfig& config, const ConfigKeys& keys) {
+  if (config.full_head_dim != 0) check_range(keys, keys.full_head_dim, config.full_head_dim, kMaxHeadDim);
+  if (config.full_head_dim % 2 != 0)
+    refuse(keys, fmt::format("{} must be even for rotary positions: {}", keys.full_head_dim, config.full_head_dim));
+  if (config.full_kv_heads != 0) check_range(keys, keys.full_kv_heads, config.full_kv_heads, config.heads);
+  if (config.full_kv_heads != 0 && config.heads % config.full_kv_heads != 0)
+    refuse(keys, fmt::format("{} must be a multiple of {}: {}, {}", keys.heads, keys.full_kv_heads, config.heads,
+                             config.full_kv_heads));
+  if (config.sharing_intermediate != 0)
+    check_range(keys, keys.intermediate, config.sharing_intermediate, kMaxWidth * 4);
+  if (config.per_layer_width != 0) check_range(keys, keys.per_layer_width, config.per_layer_width, kMaxWidth);
+  if (config.per_layer_width * config.layers > kMaxWidth * 4)
+    refuse(keys, fmt::format("{} in {} layers are more than any model has: {}", keys.per_layer_width, config.layers,
+                             config.per_layer_width));
+  for (std::uint64_t i = config.layers - std::min(config.layers, config.sharing_layers); i < config.layers; ++i) {
+    std::uint64_t first = 0;
+    const auto slides = [&](std::uint64_t layer) { return config.is_sliding(static_cast<std::int64_t>(layer)); };
+    while (first + config.sharing_layers < config.layers && slides(first) != slides(i)) ++first;
+    if (first + config.sharing_layers >= config.layers)
+      refuse(keys, fmt::format("{} leaves no layer of its own kind that layer {} could share keys and values with: {}",
+                               keys.sharing_layers, i, config.sharing_layers));
+  }
+}
+
 }  // namespace
 
 void validate_config(const ModelConfig& config, const ConfigKeys& keys) {
@@ -92,6 +117,7 @@ void validate_config(const ModelConfig& config, const ConfigKeys& keys) {
     check_range(keys, keys.experts_used, config.experts_used, config.num_experts);
     check_range(keys, keys.expert_intermediate, config.expert_intermediate, kMaxWidth * 4);
   }
+  check_full_layers(config, keys);
   check_rope(config.rope, keys);
   if (config.sliding_window != 0) check_range(keys, keys.sliding_window, config.sliding_window, kMaxContext);
   if (config.sliding_rope) {
@@ -113,7 +139,8 @@ bool is_same_network(const ModelConfig& a, const ModelConfig& b) {
                     c.tied_embedding, c.attention_soft_cap, c.logit_soft_cap, c.num_experts, c.experts_used,
                     c.expert_intermediate, c.normalizes_routing, c.shared_intermediate, c.dense, c.recurs,
                     c.delta_heads, c.delta_key_heads, c.delta_key_dim, c.delta_value_dim, c.convolution_taps,
-                    c.swiglu_alpha, c.swiglu_limit);
+                    c.swiglu_alpha, c.swiglu_limit, c.full_head_dim, c.full_kv_heads, c.full_keys_are_values,
+                    c.sharing_layers, c.sharing_intermediate, c.per_layer_width, c.scales_layers);
   };
   return facts(a) == facts(b);
 }

@@ -12,7 +12,8 @@
 
 namespace nibble {
 
-enum class RopeScaling { none, linear, llama3, longrope, yarn };
+// proportional: frequency_divisors are those of proportional_divisors.
+enum class RopeScaling { none, linear, llama3, longrope, yarn, proportional };
 
 struct RopeConfig {
   double base = 10000;
@@ -57,6 +58,15 @@ struct ModelConfig {
   std::vector<bool> dense;                // by layer: one MLP in place of experts; empty: none of a model with experts
   float swiglu_alpha = 0, swiglu_limit = 0;  // of experts with ClampedSwiglu; 0: they have another activation
 
+  // Of layers that do not slide, where they differ from those that do; 0: they do not.
+  std::uint64_t full_head_dim = 0, full_kv_heads = 0;
+  bool full_keys_are_values = false;  // what makes keys makes values, too, before it is normed and turned
+  // The last layers attend to the keys and values of the last layer before them that slides or does not as they do.
+  std::uint64_t sharing_layers = 0;
+  std::uint64_t sharing_intermediate = 0;  // the width of their MLP; 0: the others'
+  std::uint64_t per_layer_width = 0;       // of an input of its own that a layer has for every token; 0: there is none
+  bool scales_layers = false;              // what leaves a layer is multiplied by a number that it has
+
   // Layers that recur have a gated delta rule behind a convolution in place of attention.
   std::vector<bool> recurs;  // by layer; empty: none
   std::uint64_t delta_heads = 0, delta_key_heads = 0, delta_key_dim = 0, delta_value_dim = 0, convolution_taps = 0;
@@ -72,6 +82,16 @@ struct ModelConfig {
     return num_experts != 0 && (dense.empty() || !dense[static_cast<std::size_t>(layer)]);
   }
   bool is_sliding(std::int64_t layer) const { return !slides.empty() && slides[static_cast<std::size_t>(layer)]; }
+  std::uint64_t head_dim_of(std::int64_t layer) const {
+    return is_sliding(layer) || full_head_dim == 0 ? head_dim : full_head_dim;
+  }
+  std::uint64_t kv_heads_of(std::int64_t layer) const {
+    return is_sliding(layer) || full_kv_heads == 0 ? kv_heads : full_kv_heads;
+  }
+  bool is_sharing(std::int64_t layer) const { return static_cast<std::uint64_t>(layer) >= layers - sharing_layers; }
+  std::uint64_t intermediate_of(std::int64_t layer) const {
+    return is_sharing(layer) && sharing_intermediate != 0 ? sharing_intermediate : intermediate;
+  }
   std::uint64_t window_of(std::int64_t layer) const { return is_sliding(layer) ? sliding_window : 0; }
   const RopeConfig& rope_of(std::int64_t layer) const {
     return is_sliding(layer) && sliding_rope ? *sliding_rope : rope;
@@ -96,6 +116,11 @@ std::vector<bool> usual_sliding_layers(std::uint64_t layers, std::uint64_t full_
 // model card); of longrope those of short sequences, and of long ones, which other scalings do not have: empty.
 std::vector<double> rope_inverse_frequencies(const RopeConfig& rope);
 std::vector<double> rope_long_frequencies(const RopeConfig& rope);
+// Divisors [rotary_dim / 2] of rotary positions that turn only the first pairs, and those by 1 / factor: the others are
+// divided by so much that no context turns them.
+std::vector<float> proportional_divisors(std::uint64_t rotary_dim, std::uint64_t turning_pairs, double factor = 1);
+// The other way round: how many pairs turn; nullopt: divisors that say something else. factor: set to theirs.
+std::optional<std::uint64_t> turning_pairs(const std::vector<float>& divisors, double& factor);
 // What longrope multiplies cosines and sines by where nothing says it: sqrt(1 + ln(factor) / ln(original_context)), 1
 // for factors up to 1.
 float longrope_magnitude(double factor, std::uint64_t original_context);

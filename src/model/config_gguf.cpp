@@ -167,11 +167,11 @@ void refuse_unread(const Keys& keys, const Architecture& architecture) {
 
 ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   const std::string source = checkpoint.path().string();
-  const auto family = Keys(checkpoint.gguf(), source, "general.").string("architecture");
+  const auto family = Keys(checkpoint, source, "general.").string("architecture");
   if (!family) throw Error(ErrorKind::corrupt, source + ": key is missing: general.architecture");
   const Architecture& architecture = find_gguf_architecture(*family, source);
-  refuse_tensor_scales(checkpoint);
-  const Keys keys(checkpoint.gguf(), source, *family + ".");
+  refuse_tensor_scales(checkpoint, architecture.names);
+  const Keys keys(checkpoint, source, *family + ".");
   names = {source,
            keys.full("vocab_size"),
            keys.full("embedding_length"),
@@ -203,8 +203,13 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
   config.hidden = keys.required_integer("embedding_length");
   config.layers = keys.required_integer("block_count");
   config.context = keys.required_integer("context_length");
-  const auto intermediate = keys.layer_integer("feed_forward_length"),
-             heads = keys.layer_integer("attention.head_count");
+  const auto count_of = [&](std::string_view key) {
+    if (!architecture.gguf_lists_layers) return keys.layer_integer(key);
+    const bool is_sound = config.layers >= 1 && config.layers <= kMaxLayers;  // else it is judged later
+    const auto counts = keys.layer_integers(key, is_sound ? config.layers : 1);
+    return counts ? std::optional(counts->front()) : std::nullopt;
+  };
+  const auto intermediate = count_of("feed_forward_length"), heads = keys.layer_integer("attention.head_count");
   const auto expert_width = keys.integer("expert_feed_forward_length");
   if (!intermediate && !expert_width) keys.missing("feed_forward_length");
   if (!heads) keys.missing("attention.head_count");
@@ -219,7 +224,7 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
     names.expert_intermediate =
         keys.full(architecture.gguf_expert_width ? "expert_feed_forward_length" : "feed_forward_length");
   }
-  config.kv_heads = keys.layer_integer("attention.head_count_kv").value_or(config.heads);
+  config.kv_heads = count_of("attention.head_count_kv").value_or(config.heads);
   const bool divides = config.heads != 0 && config.hidden % config.heads == 0;
   config.head_dim = keys.integer("attention.key_length").value_or(divides ? config.hidden / config.heads : 0);
   if (keys.integer("attention.value_length").value_or(config.head_dim) != config.head_dim)

@@ -105,6 +105,21 @@ RopeConfig read_yarn(const Fields& fields, RopeConfig rope, std::uint64_t contex
   return rope;
 }
 
+// Positions that turn the first part of a head, by frequencies of the whole.
+RopeConfig as_proportional(RopeConfig rope, double part, double factor) {
+  rope.scaling = RopeScaling::proportional;
+  const auto turning = static_cast<std::uint64_t>(part * static_cast<double>(rope.rotary_dim) / 2);
+  rope.frequency_divisors = proportional_divisors(rope.rotary_dim, turning, factor);
+  return rope;
+}
+
+RopeConfig read_proportional(const Fields& fields, RopeConfig rope) {
+  const double part = fields.number("partial_rotary_factor", 1), factor = fields.number("factor", 1);
+  if (!(part >= 0 && part <= 1)) fields.wrong("partial_rotary_factor", "between 0 and 1", part);
+  if (!(factor > 1e-6 && factor < 1e6)) fields.wrong("factor", "positive", factor);
+  return as_proportional(std::move(rope), part, factor);
+}
+
 // What a rotary group of keys says: rope_scaling, or rope_parameters, which newer writers use instead and nest by kind
 // of layer. base: what holds where the group does not say it.
 RopeConfig read_scaling(const Fields& fields, const std::string& group, RopeConfig rope, std::uint64_t context) {
@@ -115,9 +130,11 @@ RopeConfig read_scaling(const Fields& fields, const std::string& group, RopeConf
   if (type == "longrope" || type == "su" || (type == "yarn" && fields.find("long_factor") != nullptr))
     return read_longrope(fields, std::move(rope), context);
   if (type == "yarn") return read_yarn(fields, std::move(rope), context);
+  if (type == "proportional") return read_proportional(fields, std::move(rope));
   if (type != "linear" && type != "llama3")
     fields.unsupported(
-        fmt::format("rotary scaling can be default, linear, llama3, longrope or yarn; {}.rope_type: {}", group, type));
+        fmt::format("rotary scaling can be default, linear, llama3, longrope, yarn or proportional; {}.rope_type: {}",
+                    group, type));
   if (fields.find("factor") == nullptr) fields.wrong("factor", "a number", Json());
   rope.scaling = type == "linear" ? RopeScaling::linear : RopeScaling::llama3;
   rope.factor = fields.number("factor", 1);
@@ -160,7 +177,8 @@ void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& con
   const HfVariant& variant = *family.variant;
   RopeConfig& rope = config.rope;
   rope.half_split = true;
-  rope.rotary_dim = read_rotary_dim(fields, *family.architecture, *family.variant, config.head_dim);
+  rope.rotary_dim = read_rotary_dim(fields, *family.architecture, variant,
+                                    config.full_head_dim != 0 ? config.full_head_dim : config.head_dim);
   rope.original_context =
       fields.integer("original_max_position_embeddings",
                      variant.default_original_context != 0 ? variant.default_original_context : config.context);
@@ -170,9 +188,12 @@ void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& con
   const bool has_local_base = variant.default_local_rope_base != 0;
   if (has_local_base) {
     config.sliding_rope = rope;
+    if (config.full_head_dim != 0) config.sliding_rope->rotary_dim = config.head_dim;
     config.sliding_rope->base = fields.number("rope_local_base_freq", variant.default_local_rope_base);
     keys.sliding_rope_base = "rope_local_base_freq";
   }
+  if (variant.default_proportional_part != 0 && fields.find(group.c_str()) == nullptr)
+    rope = as_proportional(std::move(rope), variant.default_proportional_part, 1);
   if (fields.find(group.c_str()) == nullptr) return;
   Fields scaling = fields.object(group.c_str());
   refuse_two_scalings(fields);
@@ -227,6 +248,7 @@ std::vector<bool> read_sliding_layers(const Fields& fields, const HfVariant& var
     if (every == 0) fields.wrong("sliding_window_pattern", "at least 1", *fields.find("sliding_window_pattern"));
     slides = usual_sliding_layers(layers, every);
   }
+  if (variant.last_attends_to_all && !slides.empty()) slides.back() = false;
   return slides;
 }
 
@@ -279,6 +301,58 @@ void read_experts(const Fields& fields, const HfVariant& variant, ModelConfig& c
   if (std::ranges::find(dense, true) != dense.end()) config.dense = std::move(dense);
 }
 
+constexpr std::uint64_t kUsualPerLayerVocab = 262144;
+
+// Heads of layers that do not slide, said by keys of their own or, as newer writers do, for each of these layers.
+void read_full_heads(const Fields& fields, ModelConfig& config, std::uint64_t usual) {
+  config.full_head_dim = fields.integer("global_head_dim", usual);
+  if (config.full_keys_are_values) config.full_kv_heads = fields.integer("num_global_key_value_heads", 0);
+  if (fields.find("per_layer_config") == nullptr) return;
+  const Fields by_layer = fields.object("per_layer_config");
+  bool is_first = true;
+  for (std::uint64_t i = 0; i < config.layers; ++i) {
+    const std::string layer = std::to_string(i);
+    const bool has_own = by_layer.find(layer.c_str()) != nullptr;
+    std::uint64_t head_dim = config.head_dim, kv_heads = config.kv_heads;
+    if (has_own) {
+      head_dim = by_layer.object(layer.c_str()).integer("head_dim", head_dim);
+      kv_heads = by_layer.object(layer.c_str()).integer("num_key_value_heads", kv_heads);
+    }
+    const bool slides = config.is_sliding(static_cast<std::int64_t>(i));
+    if (!slides && is_first) {
+      config.full_head_dim = head_dim;
+      config.full_kv_heads = kv_heads;
+      is_first = false;
+    }
+    if (head_dim != (slides ? config.head_dim : config.full_head_dim) ||
+        kv_heads != (slides ? config.kv_heads : config.full_kv_heads))
+      fields.unsupported("layers of one kind whose heads differ cannot be run; per_layer_config of layer " + layer);
+  }
+}
+
+// What layers of some classes have, each kind of its own.
+void read_layer_kinds(const Fields& fields, const HfVariant& variant, ModelConfig& config, ConfigKeys& keys) {
+  if (variant.default_full_head_dim == 0) return;
+  const bool is_by_layer = fields.find("per_layer_config") != nullptr;
+  keys.full_head_dim = is_by_layer ? "per_layer_config's head_dim" : "global_head_dim";
+  keys.full_kv_heads = is_by_layer ? "per_layer_config's num_key_value_heads" : "num_global_key_value_heads";
+  keys.sharing_layers = "num_kv_shared_layers";
+  keys.per_layer_width = "hidden_size_per_layer_input";
+  config.full_keys_are_values = fields.boolean("attention_k_eq_v", false);
+  read_full_heads(fields, config, variant.default_full_head_dim);
+  config.sharing_layers = fields.integer("num_kv_shared_layers", 0);
+  if (fields.boolean("use_double_wide_mlp", false) && config.sharing_layers != 0)
+    config.sharing_intermediate = 2 * config.intermediate;
+  if (variant.default_per_layer_width == 0 || fields.has_null("hidden_size_per_layer_input")) return;
+  config.per_layer_width = fields.integer("hidden_size_per_layer_input", variant.default_per_layer_width);
+  const std::uint64_t vocab = fields.integer("vocab_size_per_layer_input", kUsualPerLayerVocab);
+  if (config.per_layer_width != 0 && vocab != config.vocab_size)
+    fields.unsupported(
+        fmt::format("layers' own inputs of another vocabulary cannot be run; "
+                    "vocab_size_per_layer_input: {}, not {}",
+                    vocab, config.vocab_size));
+}
+
 void read_biases(const Fields& fields, const HfVariant& variant, ModelConfig& config) {
   if (variant.always_qkv_bias) {
     config.attention_bias = true;
@@ -306,6 +380,7 @@ void set_family_defaults(ModelConfig& config, std::uint64_t sliding_window) {
   const HfVariant& variant = architecture.variants.front();
   config.sliding_window = sliding_window;
   if (sliding_window != 0) config.slides = usual_sliding_layers(config.layers, variant.default_full_every);
+  if (variant.last_attends_to_all && !config.slides.empty()) config.slides.back() = false;
   if (variant.default_local_rope_base != 0) {
     config.sliding_rope = config.rope;
     config.sliding_rope->base = variant.default_local_rope_base;
@@ -379,6 +454,7 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   // Sizes first: what follows is a list with an entry for each layer.
   if (config.layers <= kMaxLayers) {
     read_windows(fields, *variant, config, keys);
+    read_layer_kinds(fields, *variant, config, keys);
     read_experts(fields, *variant, config, keys);
   }
   read_biases(fields, *variant, config);

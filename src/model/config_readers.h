@@ -18,7 +18,8 @@ struct ConfigKeys {
   std::string vocab_size, hidden, intermediate, layers, heads, kv_heads, head_dim, context, norm_epsilon, rope_base,
       rope_factor, rope_low, rope_high, rope_original_context;
   std::string sliding_window = {}, sliding_rope_base = {}, num_experts = {}, experts_used = {},
-              expert_intermediate = {}, rope_magnitude = {}, rope_query_growth = {};  // where there are any
+              expert_intermediate = {}, rope_magnitude = {}, rope_query_growth = {}, full_head_dim = {},
+              full_kv_heads = {}, sharing_layers = {}, per_layer_width = {};  // where there are any
 };
 
 ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& keys);

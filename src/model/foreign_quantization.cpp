@@ -77,10 +77,16 @@ void refuse_foreign_quantization(const Checkpoint& checkpoint) {
                   reading.refusal.empty() ? "" : fmt::format(" ({})", reading.refusal)));
 }
 
-void refuse_tensor_scales(const Checkpoint& checkpoint) {
+void refuse_tensor_scales(const Checkpoint& checkpoint, std::span<const TensorName> own) {
   constexpr std::string_view kScale = ".scale";
+  const auto is_own = [&](std::string_view tensor) {
+    return std::ranges::any_of(own, [&](const TensorName& name) {
+      const std::size_t number = name.gguf.find("{}");
+      return number != std::string_view::npos && tensor.ends_with(name.gguf.substr(number + 2));
+    });
+  };
   for (const StoredTensor& tensor : checkpoint.tensors()) {
-    if (!tensor.name.ends_with(kScale)) continue;
+    if (!tensor.name.ends_with(kScale) || is_own(tensor.name)) continue;
     const std::string weight = tensor.name.substr(0, tensor.name.size() - kScale.size()) + ".weight";
     if (checkpoint.find(weight) == nullptr) continue;
     if (tensor.values.format() && tensor.values.rows() * tensor.values.cols() == 1 &&

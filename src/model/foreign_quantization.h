@@ -6,7 +6,10 @@
 //   refuse_foreign_quantization(checkpoint);  // before anything asks for "q_proj.weight"
 #pragma once
 
+#include <span>
+
 #include "io/checkpoint.h"
+#include "model/arch/architecture.h"
 
 namespace nibble {
 
@@ -15,7 +18,8 @@ namespace nibble {
 void refuse_foreign_quantization(const Checkpoint& checkpoint);
 
 // Of GGUF files: factors of whole matrices that lie beside them (X.scale of X.weight: NVFP4 by other programs, BitNet),
-// which no reader here applies. Error(unsupported) names the first that is not 1.
-void refuse_tensor_scales(const Checkpoint& checkpoint);
+// which no reader here applies. Error(unsupported) names the first that is not 1. own: the names of a family, whose
+// tensors those of such a name are.
+void refuse_tensor_scales(const Checkpoint& checkpoint, std::span<const TensorName> own = {});
 
 }  // namespace nibble

@@ -10,8 +10,8 @@
 
 namespace nibble {
 
-GgufKeys::GgufKeys(const GgufMetadata& metadata, std::string source, std::string prefix)
-    : metadata_(metadata), source_(std::move(source)), prefix_(std::move(prefix)) {}
+GgufKeys::GgufKeys(const Checkpoint& checkpoint, std::string source, std::string prefix)
+    : checkpoint_(checkpoint), metadata_(checkpoint.gguf()), source_(std::move(source)), prefix_(std::move(prefix)) {}
 
 std::uint64_t GgufKeys::required_integer(std::string_view key) const {
   const auto value = integer(key);
@@ -28,6 +28,21 @@ std::optional<std::uint64_t> GgufKeys::layer_integer(std::string_view key) const
     if (v != list->front()) unsupported(fmt::format("layers that differ in {} cannot be run", full(key)));
   if (!(list->front() >= 0 && list->front() < 1e9)) wrong(key, fmt::format("must be a count: {}", list->front()));
   return static_cast<std::uint64_t>(list->front());
+}
+
+std::optional<std::vector<std::uint64_t>> GgufKeys::layer_integers(std::string_view key, std::uint64_t layers) const {
+  const GgufValue* const value = metadata_.find(full(key));
+  if (value == nullptr) return std::nullopt;
+  if (value->type != GgufType::array) return std::vector<std::uint64_t>(layers, *integer(key));
+  const auto list = metadata_.numbers(full(key));
+  if (!list || list->size() < layers || list->empty())
+    wrong(key, fmt::format("must have a count for each of {} layers", layers));
+  std::vector<std::uint64_t> counts;
+  for (std::uint64_t i = 0; i < layers; ++i) {
+    if (!((*list)[i] >= 0 && (*list)[i] < 1e9)) wrong(key, fmt::format("must be counts: {}", (*list)[i]));
+    counts.push_back(static_cast<std::uint64_t>((*list)[i]));
+  }
+  return counts;
 }
 
 std::optional<double> GgufKeys::flag_or_number(std::string_view key) const {

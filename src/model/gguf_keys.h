@@ -2,7 +2,7 @@
 //
 // The keys of one GGUF file under a prefix, {arch}., as configurations read them. Internal to model/.
 //
-//   const GgufKeys keys(checkpoint.gguf(), "model.gguf", "llama.");
+//   const GgufKeys keys(checkpoint, "model.gguf", "llama.");
 //   config.hidden = keys.required_integer("embedding_length");
 #pragma once
 
@@ -12,14 +12,15 @@
 #include <string_view>
 #include <vector>
 
+#include "io/checkpoint.h"
 #include "io/gguf/gguf_value.h"
 
 namespace nibble {
 
 class GgufKeys {
  public:
-  // metadata: borrowed.
-  GgufKeys(const GgufMetadata& metadata, std::string source, std::string prefix);
+  // checkpoint: a GGUF file, borrowed.
+  GgufKeys(const Checkpoint& checkpoint, std::string source, std::string prefix);
 
   std::string full(std::string_view key) const { return prefix_ + std::string(key); }
 
@@ -28,6 +29,8 @@ class GgufKeys {
   std::uint64_t required_integer(std::string_view key) const;
   // Counts that may differ between layers in the format; here they must be equal.
   std::optional<std::uint64_t> layer_integer(std::string_view key) const;
+  // Counts that may differ, one for each layer; a single number counts for all.
+  std::optional<std::vector<std::uint64_t>> layer_integers(std::string_view key, std::uint64_t layers) const;
   std::optional<double> number(std::string_view key) const { return metadata_.number(full(key)); }
   std::optional<std::vector<double>> numbers(std::string_view key) const { return metadata_.numbers(full(key)); }
   // A flag counts as 1 or 0.
@@ -36,6 +39,8 @@ class GgufKeys {
   // An array of flags, one for each layer; a single number is nullopt.
   std::optional<std::vector<bool>> layer_flags(std::string_view key, std::uint64_t layers) const;
 
+  bool has_tensor(std::string_view name) const { return checkpoint_.find(name) != nullptr; }
+
   [[noreturn]] void missing(std::string_view key) const;
   [[noreturn]] void wrong(std::string_view key, std::string_view what) const;
   [[noreturn]] void unsupported(const std::string& what) const;
@@ -43,6 +48,7 @@ class GgufKeys {
   [[noreturn]] void contradicts(const std::string& what) const;
 
  private:
+  const Checkpoint& checkpoint_;
   const GgufMetadata& metadata_;
   std::string source_, prefix_;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numbers>
 
 #include "model/arch/architecture.h"
@@ -9,6 +10,8 @@
 namespace nibble {
 
 namespace {
+
+constexpr float kStillDivisor = 1e30F;  // as llama.cpp's converter writes it
 
 double plain_frequency(const RopeConfig& rope, std::uint64_t pair) {
   return std::pow(rope.base, -2.0 * static_cast<double>(pair) / static_cast<double>(rope.rotary_dim));
@@ -58,6 +61,20 @@ std::vector<double> rope_inverse_frequencies(const RopeConfig& rope) {
     frequencies[i] = frequency;
   }
   return frequencies;
+}
+
+std::vector<float> proportional_divisors(std::uint64_t rotary_dim, std::uint64_t turning_pairs, double factor) {
+  std::vector<float> divisors(rotary_dim / 2, kStillDivisor);
+  std::fill_n(divisors.begin(), std::min<std::uint64_t>(turning_pairs, divisors.size()), static_cast<float>(factor));
+  return divisors;
+}
+
+std::optional<std::uint64_t> turning_pairs(const std::vector<float>& divisors, double& factor) {
+  const auto still = std::ranges::find_if(divisors, [](float divisor) { return divisor >= kStillDivisor; });
+  if (std::adjacent_find(divisors.begin(), still, std::not_equal_to<>()) != still) return std::nullopt;
+  if (std::any_of(still, divisors.end(), [](float divisor) { return divisor < kStillDivisor; })) return std::nullopt;
+  factor = still == divisors.begin() ? 1 : static_cast<double>(divisors.front());
+  return static_cast<std::uint64_t>(still - divisors.begin());
 }
 
 std::vector<double> rope_long_frequencies(const RopeConfig& rope) {

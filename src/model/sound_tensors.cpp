@@ -98,6 +98,20 @@ std::string contradiction(const Architecture& architecture, const ModelConfig& c
   return fmt::format("networks of the family {} have no such part", architecture.name);
 }
 
+// What would make keys and values in a layer that shares those of another: files keep it, and nothing reads it.
+bool is_left_by_sharing(const Architecture& architecture, const ModelConfig& config, Spelling spelling,
+                        const Place& place) {
+  if (config.sharing_layers == 0 || place.number >= config.layers ||
+      !config.is_sharing(static_cast<std::int64_t>(place.number)))
+    return false;
+  return std::ranges::any_of(architecture.names, [&](const TensorName& name) {
+    const std::string_view pattern = pattern_of(name, spelling);
+    const std::size_t behind = prefix_of(pattern).size() + 3;  // "{}."
+    return (name.part == "k" || name.part == "v" || name.part == "k_norm") && pattern.size() > behind &&
+           pattern.substr(behind) == place.rest;
+  });
+}
+
 }  // namespace
 
 void require_sound_experts(const Checkpoint& checkpoint, const ModelConfig& config, const ConfigKeys& keys) {
@@ -139,6 +153,7 @@ void require_no_strangers(const Checkpoint& checkpoint, const ModelConfig& confi
     if (!place || !stored.values.format() || parts.find(stored.name) != nullptr || is_activation_tensor(stored.name))
       continue;
     if (place->number >= config.layers && place->number - config.layers < config.guessing_layers) continue;
+    if (is_left_by_sharing(parts.architecture(), config, spelling, *place)) continue;
     if (std::ranges::any_of(kDerived, [&](std::string_view ending) { return stored.name.ends_with(ending); })) continue;
     throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} is part of no network that the configuration means: {}",
                                                 checkpoint.path().string(), quote_name(stored.name),

@@ -140,8 +140,9 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   const StoredTensor& whole = holder(part);
   if (part.experts == 0) return whole.name == part.name(spelling()) ? whole : stored_run(part, whole);
   if (whole.name == part.hf_name) return whole;
-  // Of a directory's stacks several kinds may share one, each with its rows below the other's.
-  const std::uint64_t kinds = spelling() == Spelling::gguf ? 1 : part.kinds, place = kinds == 1 ? 0 : part.place;
+  // Several kinds may share a stack, each with its rows below the other's.
+  const std::uint64_t kinds = whole.name == part.other_name(spelling()) ? part.kinds : 1,
+                      place = kinds == 1 ? 0 : part.place;
   const bool is_vector = part.shape.size() < 2;
   const std::uint64_t rows = is_vector ? 1 : part.shape[0], cols = part.shape.back();
   const bool is_turned = !is_vector && spelling() == Spelling::huggingface && has_turned_stacks(part.layer);

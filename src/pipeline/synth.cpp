@@ -155,11 +155,14 @@ ModelConfig synth_config(const SynthShape& shape) {
   set_family_defaults(config, shape.sliding_window);
   if (config.shared_intermediate != 0)
     config.shared_intermediate = config.expert_intermediate;  // as in all of these models
-  if (shape.full_every != 0) config.recurs = usual_sliding_layers(config.layers, shape.full_every);
+  if (shape.full_every != 0)
+    (shape.sliding_window != 0 ? config.slides : config.recurs) = usual_sliding_layers(config.layers, shape.full_every);
+  config.sharing_layers = shape.sharing_layers;
+  config.per_layer_width = shape.per_layer_width;
   if (shape.delta_heads != 0) config.delta_heads = shape.delta_heads;
   if (shape.delta_key_heads != 0) config.delta_key_heads = shape.delta_key_heads;
   if (shape.delta_dim != 0) config.delta_key_dim = config.delta_value_dim = shape.delta_dim;
-  if (config.query_pre_attn_scalar != 0)
+  if (config.query_pre_attn_scalar > 1)
     config.query_pre_attn_scalar = static_cast<double>(config.head_dim);  // as in all of these models
   if (shape.linear_factor > 0) {
     config.rope.scaling = RopeScaling::linear;

@@ -33,7 +33,9 @@ struct SynthShape {
   std::uint64_t expert_intermediate = 0;            // 0: intermediate
   // Of recurrent layers, in families that have some; 0: as their class has it.
   std::uint64_t delta_heads = 0, delta_key_heads = 0, delta_dim = 0;
-  std::uint64_t full_every = 0;  // every so many layers one attends
+  std::uint64_t full_every = 0;  // every so many layers one attends, or, within a window the others, to all positions
+  // Of Gemma 4: the last layers, which share keys and values, and the width of each layer's own input.
+  std::uint64_t sharing_layers = 0, per_layer_width = 0;
 };
 
 std::vector<SynthShape> list_synth_shapes();

@@ -10,7 +10,6 @@ namespace {
 // Names of the patterns. An untied head is output.weight; a tied one is the embedding. A fused q/k/v matrix is treated
 // as v.
 constexpr std::string_view kHead = "output.weight";
-constexpr std::string_view kEmbedding = "token_embd.weight";
 constexpr std::string_view kV = "*.attn_v.weight|*.attn_qkv.weight";
 constexpr std::string_view kK = "*.attn_k.weight";
 constexpr std::string_view kQK = "*.attn_q.weight|*.attn_k.weight";
@@ -21,16 +20,18 @@ constexpr std::string_view kAll = "*";
 
 // The head in files of 256-blocks: q6_k, or q8_0 where its rows do not fit.
 #define NIBBLE_HEAD_Q6                                                                                              \
-  {kHead, "cols%256", "q8_0"}, {kEmbedding, "tied, cols%256", "q8_0"}, {kHead, "", "q6_k"}, { \
-    kEmbedding, "tied", "q6_k"                                                                   \
+  {kHead, "cols%256", "q8_0"}, {kEmbeddings, "tied, cols%256", "q8_0"}, {kHead, "", "q6_k"}, { \
+    kEmbeddings, "tied", "q6_k"                                                                   \
   }
 #define NIBBLE_HEAD_Q5                                                                                              \
-  {kHead, "cols%256", "q8_0"}, {kEmbedding, "tied, cols%256", "q8_0"}, {kHead, "", "q5_k"}, { \
-    kEmbedding, "tied", "q5_k"                                                                   \
+  {kHead, "cols%256", "q8_0"}, {kEmbeddings, "tied, cols%256", "q8_0"}, {kHead, "", "q5_k"}, { \
+    kEmbeddings, "tied", "q5_k"                                                                   \
   }
 // ... and in files of 32-blocks.
 #define NIBBLE_HEAD_32                                                                                              \
-  {kHead, "cols%32", "q8_0"}, {kEmbedding, "tied, cols%32", "q8_0"}, {kHead, "", "q6_k"}, { kEmbedding, "tied", "q6_k" }
+  {kHead, "cols%32", "q8_0"}, {kEmbeddings, "tied, cols%32", "q8_0"}, {kHead, "", "q6_k"}, { \
+    kEmbeddings, "tied", "q6_k"                                                                  \
+  }
 // Mixtures of eight experts spend on attention, which is small beside them.
 #define NIBBLE_EIGHT_EXPERTS {kV, "experts=8", "q8_0"}, {kK, "experts=8", "q8_0"}
 #define NIBBLE_EIGHT_EXPERTS_O {kO, "experts=8", "q5_k"}
@@ -78,7 +79,7 @@ constexpr MixRule kQ6K[] = {NIBBLE_HEAD_Q6, NIBBLE_EIGHT_EXPERTS};
 
 // The 1- and 2-bit vector types: what attention reads and writes is kept finer.
 #define NIBBLE_TINY(embedding, v, down)                                                                                    \
-  NIBBLE_HEAD_Q5, {kEmbedding, "", embedding}, {kV, "gqa>=4", "q4_k"}, {kV, "experts>=4", "q4_k"}, {kV, "", v}, \
+  NIBBLE_HEAD_Q5, {kEmbeddings, "", embedding}, {kV, "gqa>=4", "q4_k"}, {kV, "experts>=4", "q4_k"}, {kV, "", v}, \
       {kK, "experts=8", "q4_k"}, {kDown, "layer<n/8", down}, {                                                       \
     kO, "experts=8", "q5_k"                                                                                                  \
   }
@@ -87,7 +88,7 @@ constexpr MixRule kIQ2X[] = {NIBBLE_TINY("q2_k", "q2_k", "q2_k")};
 constexpr MixRule kIQ2SM[] = {NIBBLE_TINY("iq3_s", "iq3_s", "iq3_s"), {kO, "", "iq3_s"}};
 
 constexpr MixRule kIQ3XXS[] = {NIBBLE_HEAD_Q5,
-                               {kEmbedding, "", "iq3_s"},
+                               {kEmbeddings, "", "iq3_s"},
                                NIBBLE_EIGHT_EXPERTS,
                                {kV, "layers=80, gqa>=4", "q5_k"},
                                {kV, "gqa>=4", "q4_k"},
@@ -121,7 +122,7 @@ constexpr MixRule kIQ4NL[] = {NIBBLE_HEAD_32, NIBBLE_EIGHT_EXPERTS, {kV, "gqa>=4
 constexpr MixRule kIQ4XS[] = {NIBBLE_HEAD_Q6, NIBBLE_EIGHT_EXPERTS, {kV, "gqa>=4", "q5_k"},
                                {kDown, "no importance, layer<n/8", "q5_k"},
                               NIBBLE_EIGHT_EXPERTS_O};
-constexpr MixRule kTernary[] = {NIBBLE_HEAD_Q6, {kEmbedding, "", "q4_k"}};
+constexpr MixRule kTernary[] = {NIBBLE_HEAD_Q6, {kEmbeddings, "", "q4_k"}};
 constexpr MixRule kMxfp4Moe[] = {{kAll, "stacked", "mxfp4"}, {kAll, "", "q8_0"}};
 
 #undef NIBBLE_HEAD_Q6

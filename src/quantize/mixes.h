@@ -21,6 +21,9 @@ struct Mix {
   std::span<const MixRule> rules;  // the main format follows for all that no rule takes
 };
 
+// Matrices whose rows are looked up; a tied one is the head, too.
+inline constexpr std::string_view kEmbeddings = "token_embd.weight|per_layer_token_embd.weight";
+
 std::span<const Mix> all_mixes();
 
 }  // namespace nibble

@@ -81,11 +81,26 @@ SiteStatistics shrink(SiteStatistics expert, const SiteStatistics& pooled, doubl
   return expert;
 }
 
-std::optional<SiteStatistics> pool_where_few(const Statistics& statistics, std::int64_t layer, std::string_view site) {
-  if (statistics.length == 0) return std::nullopt;
+namespace {
+
+std::vector<const SiteStatistics*> experts_of(const Statistics& statistics, std::int64_t layer, std::string_view site) {
   std::vector<const SiteStatistics*> experts;
   for (const SiteStatistics& seen : statistics.sites)
     if (seen.layer == layer && seen.expert >= 0 && seen.site == site) experts.push_back(&seen);
+  return experts;
+}
+
+}  // namespace
+
+std::optional<SiteStatistics> pool_site(const Statistics& statistics, std::int64_t layer, std::string_view site) {
+  const std::vector<const SiteStatistics*> experts = experts_of(statistics, layer, site);
+  if (experts.empty()) return std::nullopt;
+  return pool_experts(experts);
+}
+
+std::optional<SiteStatistics> pool_where_few(const Statistics& statistics, std::int64_t layer, std::string_view site) {
+  if (statistics.length == 0) return std::nullopt;
+  const std::vector<const SiteStatistics*> experts = experts_of(statistics, layer, site);
   if (std::ranges::none_of(experts, [](const SiteStatistics* expert) { return saw_few(*expert); })) return std::nullopt;
   return pool_experts(experts);
 }

@@ -39,6 +39,8 @@ double pooled_share(const SiteStatistics& expert, const SiteStatistics& pooled);
 // too.
 SiteStatistics shrink(SiteStatistics expert, const SiteStatistics& pooled, double share);
 
+// What a site's experts see together; nullopt where statistics have none of them.
+std::optional<SiteStatistics> pool_site(const Statistics& statistics, std::int64_t layer, std::string_view site);
 // What a site's experts see together, where one of them saw too few; nullopt where none did, and where statistics know
 // no length, whose counts are of something else than vectors.
 std::optional<SiteStatistics> pool_where_few(const Statistics& statistics, std::int64_t layer, std::string_view site);

@@ -59,7 +59,7 @@ Recipe recipe_of_mix(const Mix& mix) {
 Recipe recipe_of_format(const Format& format) {
   Recipe recipe{format.name(), format.info().description, format.name(), {}, format.info().ggml_ftype};
   if (format.info().kind == FormatKind::planar) {
-    recipe.rules.push_back({"token_embd.weight", {}, std::string(kSixteenBit), {}});
+    recipe.rules.push_back({std::string(kEmbeddings), {}, std::string(kSixteenBit), {}});
     recipe.rules.push_back({"output.weight", {}, std::string(kSixteenBit), {}});
   }
   recipe.rules.push_back({"*", {}, format.name(), {}});
@@ -118,7 +118,7 @@ bool covers_linears_only(const Recipe& recipe) {
 
 void override_embedding(Recipe& recipe, std::string_view format) {
   require_format(format);
-  recipe.rules.insert(recipe.rules.begin(), {"token_embd.weight", {}, std::string(format), {}});
+  recipe.rules.insert(recipe.rules.begin(), {std::string(kEmbeddings), {}, std::string(format), {}});
 }
 
 void override_head(Recipe& recipe, std::string_view format) {

@@ -60,9 +60,11 @@ TEST(LayerWalk, GoesThroughWindowsOneByOneOrAllAtOnce) {
   WalkedModel all("tiny_tied", 16), single("tiny_tied", 16);
   all.walk_through({});
   const Matrix embedding = single.matrix("embedding");
-  single.walk.embed([&](std::int32_t id, float* out) {
-    std::copy_n(&embedding.values[static_cast<std::size_t>(id) * embedding.cols], embedding.cols, out);
-  });
+  single.walk.embed(
+      [&](std::string_view, std::int32_t id, float* out) {
+        std::copy_n(&embedding.values[static_cast<std::size_t>(id) * embedding.cols], embedding.cols, out);
+      },
+      single.begin());
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(single.config.layers); ++i) {
     const LayerWeights layer(single.checkpoint, single.tensors, i, single.machine.pool);
     for (const Site& site : layer.drawing().sites) {
@@ -83,9 +85,11 @@ TEST(LayerWalk, TakesCodesInPlaceOfMatrices) {
   const LayerWeights layer(model.checkpoint, model.tensors, 0, model.machine.pool);
   const FormatPtr format = find_format("int8:g128");
   const auto walk_step = [&](bool as_codes) {
-    model.walk.embed([&](std::int32_t id, float* out) {
-      std::copy_n(&embedding.values[static_cast<std::size_t>(id) * embedding.cols], embedding.cols, out);
-    });
+    model.walk.embed(
+        [&](std::string_view, std::int32_t id, float* out) {
+          std::copy_n(&embedding.values[static_cast<std::size_t>(id) * embedding.cols], embedding.cols, out);
+        },
+        model.begin());
     for (const std::string& part : layer.drawing().find_site("mlp_in")->parts) {
       const Matrix& weights = layer.at(part);
       QuantizedTensor codes(format, weights.rows, weights.cols);

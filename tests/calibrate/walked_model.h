@@ -41,15 +41,13 @@ struct WalkedModel {
         tokens(tokens_of(ReferenceLogits::read(name), length)),
         walk(tensors.network(), tokens, {.kernels = exact_options().kernels, .arithmetic = arithmetic}, machine) {}
 
+  LayerWeights begin() { return {checkpoint, tensors, Network::kBegin, machine.pool}; }
   Matrix matrix(std::string_view part) { return decode_matrix(checkpoint, *tensors.part(part, -1), machine.pool); }
 
   // change: sees each layer before the text does. seen: after each site's weights are packed, before they are applied.
   void walk_through(const std::function<void(LayerWeights&)>& change,
                     const std::function<void(const Site&, const LayerWeights&)>& seen = {}) {
-    const StoredTensor& embedding = checkpoint.tensor(tensors.part("embedding", -1)->hf_name);
-    walk.embed([&](std::int32_t id, float* out) {
-      embedding.values.decode_row(static_cast<std::uint64_t>(id), {out, config.hidden});
-    });
+    walk.embed(stored_rows(checkpoint), begin());
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(config.layers); ++i) {
       LayerWeights layer(checkpoint, tensors, i, machine.pool);
       if (change) change(layer);

@@ -141,6 +141,23 @@ inline std::vector<DrawnLayer> drawn_layers() {
     const Value y = p.d.expert_linear(p.d.multiply(p.d.silu(gate), up), routing, "experts_out", "down", kHidden);
     return p.d.add(p.x, p.d.mix_experts(y, routing));
   });
+  add("gained", [](LayerPen& p) {
+    const Value h = p.d.add(p.x, p.mlp(p.norm(p.x, "mlp_norm")));
+    return p.d.gain(p.d.add(h, p.d.gain(p.attention(p.norm(h, "attention_norm")), "inner_gain")), "gain");
+  });
+  add("experts_times_their_own_numbers", [](LayerPen& p) {
+    const Value h = p.norm(p.x, "mlp_norm");
+    const Value routing =
+        p.d.route(p.d.linear(h, "mlp_in", {"router", 4, false, TensorRole::router}), {.used = 2, .scales = "scales"});
+    const Value up = p.d.expert_linear(h, routing, "experts_in", "up", kWide);
+    return p.d.add(p.x, p.d.mix_experts(p.d.expert_linear(up, routing, "experts_out", "down", kHidden), routing));
+  });
+  add("keys_are_values", [](LayerPen& p) {
+    const auto [q, k] = p.d.linears(p.norm(p.x, "norm"), "attention_in", {{"q", 16}, {"k", 8}});
+    const Value v = p.d.scale(p.d.l2_norm_heads(k, 1e-5F, 4), 2), turned = p.d.rms_norm_heads(k, "k_norm", 1e-5F, 4);
+    const Value mixed = p.d.attention(q, turned, v, {.heads = 4, .kv_heads = 2, .head_dim = 4});
+    return p.d.add(p.x, p.d.linear(mixed, "attention_out", {"o", kHidden}));
+  });
   add("clamped_gate", [](LayerPen& p) {
     const auto [gate, up] = p.d.linears(p.norm(p.x, "mlp_norm"), "mlp_in", {{"gate", kHidden}, {"up", kHidden}});
     const Value y = p.d.clamped_swiglu(gate, up, {.alpha = 1, .limit = 1.5F});

@@ -97,6 +97,45 @@ TEST_P(GgufModel, ConfigurationSurvivesTheWayBack) {
   EXPECT_EQ(to_huggingface_config(b, {}), to_huggingface_config(a, {}));
 }
 
+// llama.cpp's converter makes one stack of experts' gate and up: an expert's up below its gate.
+TEST(JoinedExperts, OfAGgufFileAreThoseOfTwoStacks) {
+  for (const char* const name : {"tiny_gemma4_moe", "tiny_qwen3moe", "tiny_qwen35moe"}) {
+    ScratchDirectory scratch;
+    const SourceModel directory = SourceModel::open(data_directory() / name);
+    write_gguf(directory, scratch / "two.gguf", to_gguf_metadata(directory.config(), {}));
+    const SourceModel two = SourceModel::open(scratch / "two.gguf");
+    std::vector<PlannedTensor> plan;
+    for (const StoredTensor& tensor : two.tensors()) {
+      if (tensor.name.ends_with("ffn_up_exps.weight")) continue;
+      plan.push_back({tensor.name, tensor.shape, tensor.values.format()});
+      if (!tensor.name.ends_with("ffn_gate_exps.weight")) continue;
+      plan.back().name.replace(tensor.name.find("gate_exps"), 9, "gate_up_exps");
+      plan.back().shape[1] *= 2;
+    }
+    const auto writer = make_gguf_writer(scratch / "one.gguf", two.gguf(), plan);
+    for (std::size_t i = 0; i < plan.size(); ++i) {
+      const std::size_t at = plan[i].name.find("gate_up_exps");
+      if (at == std::string::npos) {
+        writer->write_rows(i, *two.tensor(plan[i].name).values.planes());
+        continue;
+      }
+      const auto stack = [&](const char* kind) {
+        return two.tensor(std::string(plan[i].name).replace(at, 12, kind)).values;
+      };
+      const std::uint64_t experts = plan[i].shape[0], rows = plan[i].shape[1] / 2;
+      for (std::uint64_t e = 0; e < experts; ++e)
+        for (const char* const kind : {"gate_exps", "up_exps"})
+          writer->write_rows(i, *stack(kind).slice(e * rows, rows).planes());
+    }
+    writer->finish();
+    Machine machine(chosen_isa(), 2);
+    const std::vector<std::int32_t> ids = ReferenceLogits::read(name).ids;
+    Decoder of_two(two, exact_options(), machine),
+        of_one(SourceModel::open(scratch / "one.gguf"), exact_options(), machine);
+    EXPECT_EQ(all_logits(of_one, ids), all_logits(of_two, ids)) << name;
+  }
+}
+
 // Layers behind the network's own that guess further tokens are left out.
 TEST(GuessingLayers, OfAGgufFileAreNotRun) {
   ScratchDirectory scratch;
@@ -182,7 +221,8 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
         Found(ErrorKind::corrupt,
               fmt::format("{}.{} contradicts tensor 'blk.0.ffn_up_exps.weight', which has {}: 7", family, key, width)));
   }
-  const bool may_have_experts = family == "llama" || family.ends_with("moe") || family == "gpt-oss";
+  const bool may_have_experts =
+      family == "llama" || family.ends_with("moe") || family == "gpt-oss" || family == "gemma4";
   EXPECT_EQ(message(family + ".expert_count", GgufValue::of_u32(may_have_experts ? 5000 : 8)),
             may_have_experts && directory.config().num_experts == 0
                 ? Found(ErrorKind::corrupt, "key is missing: " + family + ".expert_used_count")

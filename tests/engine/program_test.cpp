@@ -65,6 +65,62 @@ TEST(Program, PartsGiveTheBitsOfTheWhole) {
   EXPECT_EQ(cuts, model.graph.nodes.size() - 2);
 }
 
+// A layer that makes keys and values, and one that reads them, too, with an input beside the stream.
+std::pair<Graph, Graph> sharing_layers() {
+  const Attention attention{.heads = 4, .kv_heads = 2, .head_dim = 4, .scale = 0.5F};
+  LayerPen first, second;
+  const auto [q, k, v] = first.d.linears(first.norm(first.x, "norm"), "attention_in", {{"q", 16}, {"k", 8}, {"v", 8}});
+  const Value keys = first.d.rope(k, {.head_dim = 4, .frequencies = {1, 0.25}});
+  first.d.pass_on("keys", keys);
+  first.d.pass_on("values", v);
+  first.d.pass_on("own", first.d.linear(first.x, "own_in", {"own", 6}));
+  const Value y = first.d.add(first.x, first.d.linear(first.d.attention(q, keys, v, attention), "out", {"o", kHidden}));
+  const Value received_keys = second.d.receive("keys", token_rows(8)),
+              values = second.d.receive("values", token_rows(8));
+  const Value asked = second.d.linear(second.norm(second.x, "norm"), "attention_in", {"q", 16});
+  const Value mixed = second.d.attention(asked, received_keys, values, attention);
+  const Value x = second.d.add(second.x, second.d.linear(mixed, "out", {"o", kHidden}));
+  const Value gate = second.d.gelu(second.d.linear(x, "gate_in", {"gate", 6}));
+  const Value gated = second.d.multiply(gate, second.d.receive("own", token_rows(6)));
+  return {first.finish(y), second.finish(second.d.add(x, second.d.linear(gated, "gate_out", {"back", kHidden})))};
+}
+
+// Whoever keeps states gives no keys and values; whoever does not, gives them as the first layer made them.
+TEST(CrossingValues, AreReadByLayersBehind) {
+  const auto [first_graph, second_graph] = sharing_layers();
+  Runnable first(first_graph), second(second_graph);
+  const auto by = [](const Runnable& model) {
+    return [&model](std::string_view part) { return std::span<const float>(model.weights.find(part)->second); };
+  };
+  const std::vector<std::vector<float>> stream = {first.x};
+  const std::vector<std::vector<float>> made = evaluate(first_graph, kTokens, stream, {}, by(first));
+  const std::vector<float> expected = evaluate(second_graph, kTokens, made, {}, by(second)).front();
+
+  const ProgramSpan of_first = span_beside_states(first_graph), of_second = span_beside_states(second_graph);
+  ASSERT_EQ(of_first.wanted.size(), 2u);
+  ASSERT_EQ(of_second.given.size(), 2u);
+  const Program begin(first_graph, of_first, first.workspace.rotary),
+      end(second_graph, of_second, second.workspace.rotary);
+  std::vector<float> x = first.x, own(kTokens * 6);
+  first.run(begin, {x.data()}, {x.data(), own.data()});
+  expect_close(own, made[3]);
+  std::swap(first.cache, second.cache);
+  const std::vector<float> before = own;
+  second.run(end, {x.data(), own.data()}, {x.data()});
+  EXPECT_EQ(own, before);
+  expect_close(x, expected);
+
+  ProgramSpan all{.given = second_graph.inputs, .wanted = second_graph.outputs};
+  all.kept.assign(second_graph.inputs.begin() + 1, second_graph.inputs.end());
+  std::vector<std::vector<float>> given = made;
+  std::vector<float*> places;
+  for (std::vector<float>& values : given) places.push_back(values.data());
+  second.cache = KvLayer(kTokens, 2, 4, KvType::f32);
+  second.run(Program(second_graph, all, second.workspace.rotary), places, {places[0]});
+  expect_close(given[0], expected);
+  for (std::size_t i = 1; i < given.size(); ++i) EXPECT_EQ(given[i], made[i]);
+}
+
 TEST(Program, RefusesWhatNoKernelRuns) {
   Drawing d;
   const Value x = d.input(token_rows(kHidden));

@@ -51,6 +51,18 @@ TEST(Reference, EmbeddingAndLinear) {
       {15, 26, 29, 11, 22, 29});
 }
 
+TEST(Reference, GainMultipliesByANumberThatIsStored) {
+  Drawing d;
+  expect_near(run(d, d.gain(d.input(token_rows(2)), "g"), 2, {{1, -2, 3, 4}}, {{"g", {-0.5F}}}), {-0.5F, 1, -1.5F, -2});
+}
+
+// Of logits 0, ln 3 and ln 2 the two largest share 3 : 2, and each is then times its expert's own number.
+TEST(Reference, RoutingMayBeTimesANumberOfEachExpert) {
+  Drawing d;
+  const Value routing = d.route(d.input(token_rows(3)), {.used = 2, .scales = "s"});
+  expect_near(run(d, routing, 1, {{0, std::log(3.0F), std::log(2.0F)}}, {{"s", {7, 2, -3}}}), {0, 1.2F, -1.2F});
+}
+
 TEST(Reference, RmsNormOfAllChannelsAndOfGroups) {
   Drawing all, groups;
   const std::vector<float> x = {3, 4, 0, 0};

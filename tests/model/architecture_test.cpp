@@ -96,6 +96,11 @@ TEST_P(EveryArchitecture, DrawsWhatItNames) {
     recur(config);
     draw(draw_network(config));
   }
+  if (parts.contains("per_layer_gate")) {
+    config.per_layer_width = 8;
+    config.scales_layers = true;
+    draw(draw_network(config));
+  }
   EXPECT_EQ(drawn, std::set<std::string>(parts.begin(), parts.end()));
   ASSERT_EQ(network.end().sites.size(), 1u);
   EXPECT_EQ(network.end().sites[0].name, "head_in");
@@ -120,6 +125,7 @@ TEST_P(EveryArchitecture, FoldsWhereTheFunctionStaysTheSame) {
                                                  {"attention_out", is_joint ? "qkv" : "v"},
                                                  {"mlp_in", "mlp_norm"},
                                                  {"mlp_out", has_gate_up ? "gate_up" : "up"}};
+  if (GetParam() == "gemma4") expected["attention_out"] = "nothing";  // values are normed
   if (is_sparse(find_architecture(GetParam()))) {
     give_experts(config);
     expected["mlp_in"] = "nothing";  // the experts' is the router's, too
@@ -204,10 +210,81 @@ TEST(Experts, FoldIntoANormAndIntoTheirOwnUp) {
         if (layer.sites[i].name == site) return layer.folds[i] ? layer.folds[i]->producer : "nothing";
       return "no such site";
     };
-    EXPECT_EQ(producer("experts_in"), "mlp_norm") << family.name;
+    EXPECT_EQ(producer("experts_in"), family.name == "gemma4" ? "experts_norm" : "mlp_norm") << family.name;
     EXPECT_EQ(producer("experts_out"), family.name == "gptoss" ? "nothing" : "expert_up") << family.name;
   }
-  EXPECT_EQ(families, 4u);
+  EXPECT_EQ(families, 5u);
+}
+
+// Six layers, every second of which attends to all positions; the last two share keys and values.
+ModelConfig small_gemma4() {
+  ModelConfig config = small_llama();
+  config.architecture = "gemma4";
+  config.layers = 6;
+  config.slides = {true, false, true, false, true, false};
+  config.sliding_window = 8;
+  config.full_head_dim = config.rope.rotary_dim = 32;
+  config.full_kv_heads = 1;
+  config.sliding_rope = config.rope;
+  config.sliding_rope->rotary_dim = 16;
+  config.sharing_layers = 2;
+  config.sharing_intermediate = 192;
+  config.per_layer_width = 8;
+  config.scales_layers = true;
+  return config;
+}
+
+TEST(Gemma4, LayersDifferByKindAndBySharing) {
+  const ModelTensors tensors(small_gemma4());
+  const auto shape = [&](std::string_view part, std::int64_t layer) {
+    const ModelTensor* const tensor = tensors.part(part, layer);
+    return tensor == nullptr ? Shape{} : tensor->shape;
+  };
+  EXPECT_EQ(shape("q", 0), (Shape{64, 64}));
+  EXPECT_EQ(shape("q", 1), (Shape{128, 64}));
+  EXPECT_EQ(shape("k", 0), (Shape{32, 64}));
+  EXPECT_EQ(shape("k", 1), (Shape{32, 64}));
+  EXPECT_EQ(shape("k_norm", 1), (Shape{32}));
+  for (const std::string_view part : {"k", "v", "k_norm"}) EXPECT_EQ(shape(part, 4), Shape{}) << part;
+  EXPECT_EQ(shape("q", 4), (Shape{64, 64}));
+  EXPECT_EQ(shape("gate", 3), (Shape{96, 64}));
+  EXPECT_EQ(shape("gate", 4), (Shape{192, 64}));
+  EXPECT_EQ(shape("per_layer_embedding", -1), (Shape{100, 48}));
+  EXPECT_EQ(shape("per_layer_projection", -1), (Shape{48, 64}));
+  EXPECT_EQ(shape("per_layer_gate", 5), (Shape{8, 64}));
+  EXPECT_EQ(tensors.part("layer_scale", 5)->gguf_name, "blk.5.layer_output_scale.weight");
+
+  const Network& network = tensors.network();
+  using State = KeyValueState;
+  EXPECT_EQ(network.states(), (std::vector<State>{{2, 16, 8}, {1, 32, 0}, {2, 16, 8}, {1, 32, 0}}));
+  EXPECT_EQ(network.states_of(4), (std::vector<std::size_t>{2}));
+  EXPECT_EQ(network.states_of(5), (std::vector<std::size_t>{3}));
+  EXPECT_NE(&network.layer(0), &network.layer(2));  // which passes keys and values on
+
+  ModelConfig keys_are_values = small_gemma4();
+  keys_are_values.full_keys_are_values = true;
+  const ModelTensors without(keys_are_values);
+  EXPECT_EQ(without.part("v", 1), nullptr);
+  EXPECT_NE(without.part("v", 0), nullptr);
+}
+
+// llama.cpp shares with the two layers before those that share, of which the last attends to all positions.
+TEST(Gemma4, IsWrittenForLlamaCppWhereThatSharesAlike) {
+  ModelConfig config = small_gemma4();
+  const GgufMetadata m = to_gguf_metadata(config, {});
+  EXPECT_EQ(m.unsigned_integer("gemma4.attention.shared_kv_layers"), 2u);
+  EXPECT_EQ(m.unsigned_integer("gemma4.attention.key_length"), 32u);
+  EXPECT_EQ(m.unsigned_integer("gemma4.attention.key_length_swa"), 16u);
+  EXPECT_EQ(m.unsigned_integer("gemma4.rope.dimension_count"), 32u);
+  EXPECT_EQ(m.unsigned_integer("gemma4.rope.dimension_count_swa"), 16u);
+  EXPECT_EQ(m.unsigned_integer("gemma4.embedding_length_per_layer_input"), 8u);
+  EXPECT_EQ(m.number("gemma4.final_logit_softcapping"), 0.0);  // absent it would be 30 there
+  EXPECT_EQ(m.numbers("gemma4.feed_forward_length"), (std::vector<double>{96, 96, 96, 96, 192, 192}));
+  EXPECT_EQ(m.numbers("gemma4.attention.head_count_kv"), (std::vector<double>{2, 1, 2, 1, 2, 1}));
+  config.slides = {true, true, false, true, true, false};
+  const auto [kind, message] = error_of([&] { to_gguf_metadata(config, {}); });
+  EXPECT_EQ(kind, ErrorKind::unsupported);
+  EXPECT_NE(message.find("share keys and values with the two before them only"), std::string::npos) << message;
 }
 
 TEST(ModelTensors, NamesShapesAndOrder) {
@@ -327,8 +404,8 @@ TEST(Architectures, UnknownNameListsTheKnown) {
   EXPECT_EQ(kind, ErrorKind::unsupported);
   EXPECT_EQ(
       message,
-      "unknown architecture; known are llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, phi3, glm, "
-      "glm4, mistral3, gptoss: gpt2");
+      "unknown architecture; known are llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, gemma2, gemma3, gemma4, phi3, "
+      "glm, glm4, mistral3, gptoss: gpt2");
 }
 
 }  // namespace

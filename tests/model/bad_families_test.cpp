@@ -163,7 +163,8 @@ INSTANTIATE_TEST_SUITE_P(
             {{"rope_scaling", {{"rope_type", "dynamic"}, {"factor", 2.0}}}},
             {},
             kUnsupported,
-            "rotary scaling can be default, linear, llama3, longrope or yarn; rope_scaling.rope_type: dynamic"},
+            "rotary scaling can be default, linear, llama3, longrope, yarn or proportional; rope_scaling.rope_type: "
+            "dynamic"},
         Bad{"tiny_qwen2",
             {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}, {"beta_fast", 0.5}}}},
             {},

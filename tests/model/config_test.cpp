@@ -450,8 +450,9 @@ TEST_F(Config, HeadsThatDoNotDivide) {
 
 TEST_F(Config, ScalingThatCannotBeRun) {
   model.config["rope_scaling"] = {{"rope_type", "dynamic"}, {"factor", 2.0}};
-  EXPECT_EQ(message(ErrorKind::unsupported),
-            "rotary scaling can be default, linear, llama3, longrope or yarn; rope_scaling.rope_type: dynamic");
+  EXPECT_EQ(
+      message(ErrorKind::unsupported),
+      "rotary scaling can be default, linear, llama3, longrope, yarn or proportional; rope_scaling.rope_type: dynamic");
   model.config["rope_scaling"] = {{"rope_type", "longrope"}, {"factor", 2.0}};
   EXPECT_EQ(message(ErrorKind::corrupt), "rope_scaling.short_factor must be a list of 8 numbers: null");
 }

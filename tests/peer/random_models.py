@@ -37,6 +37,10 @@ MODELS = {
     "gemma3": ("tiny_gemma3", {"query_pre_attn_scalar": HEAD}),
     "gemma3-yarn": ("tiny_gemma3", {"query_pre_attn_scalar": HEAD,
                                     "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}}),
+    # Every token to all experts: llama.cpp's GELU sends some elsewhere.
+    "gemma4": ("tiny_gemma4", {"global_head_dim": 2 * HEAD, "hidden_size_per_layer_input": 256}),
+    "gemma4-unified": ("tiny_gemma4_unified", {"global_head_dim": 2 * HEAD}),
+    "gemma4moe": ("tiny_gemma4_moe", {"global_head_dim": 2 * HEAD, "num_experts": EXPERTS, "top_k_experts": EXPERTS, "moe_intermediate_size": 256}),
     "phi3-long": ("tiny_phi3", {"sliding_window": None, "rope_scaling": {"type": "longrope", "short_factor": NEAR, "long_factor": FAR}}),
     # llama.cpp makes contexts multiples of 256, and looks at those.
     "phi3-short": ("tiny_phi3", {"sliding_window": None, "original_max_position_embeddings": 256, "max_position_embeddings": 1024,
@@ -63,7 +67,55 @@ def number_of_expert(name):
     return int(number) if number.isdigit() else 0
 
 
+def shape_of_gemma4(name, config):
+    words = name.split(".")
+    if not name.startswith("model.layers."):
+        width = config.get("hidden_size_per_layer_input", 0)
+        every = config["num_hidden_layers"] * width
+        return {
+            "embed_tokens": [config["vocab_size"], HIDDEN],
+            "norm": [HIDDEN],
+            "embed_tokens_per_layer": [config["vocab_size"], every],
+            "per_layer_model_projection": [every, HIDDEN],
+            "per_layer_projection_norm": [width],
+        }[words[1]]
+    layer, part = int(words[2]), words[-2]
+    is_full = config["layer_types"][layer] == "full_attention"
+    head = config["global_head_dim"] if is_full else HEAD
+    shared = layer >= config["num_hidden_layers"] - config.get("num_kv_shared_layers", 0)
+    wide = WIDE * (2 if shared and config.get("use_double_wide_mlp") else 1)
+    kv = (config.get("num_global_key_value_heads") or KV_HEADS) if is_full else KV_HEADS
+    expert = config.get("moe_intermediate_size")
+    whole = {
+        "layer_scalar": [1],
+        "scale": [HIDDEN],
+        "per_expert_scale": [EXPERTS],
+        "gate_up_proj": [EXPERTS, 2 * (expert or 0), HIDDEN],
+        "down_proj": [EXPERTS, HIDDEN, expert],
+    }
+    if words[-1] in whole:
+        return whole[words[-1]]
+    if part in ("q_norm", "k_norm"):
+        return [head]
+    if "norm" in part:
+        return [HIDDEN]
+    return {
+        "q_proj": [HEADS * head, HIDDEN],
+        "k_proj": [kv * head, HIDDEN],
+        "v_proj": [kv * head, HIDDEN],
+        "o_proj": [HIDDEN, HEADS * head],
+        "gate_proj": [wide, HIDDEN],
+        "up_proj": [wide, HIDDEN],
+        "down_proj": [HIDDEN, wide],
+        "proj": [EXPERTS, HIDDEN],
+        "per_layer_input_gate": [config.get("hidden_size_per_layer_input"), HIDDEN],
+        "per_layer_projection": [HIDDEN, config.get("hidden_size_per_layer_input")],
+    }[part]
+
+
 def shape_of(name, config):
+    if config["model_type"].startswith("gemma4"):
+        return shape_of_gemma4(name, config)
     words = name.split(".")
     part, is_bias = words[-2], words[-1] == "bias"
     query, key_value = HEADS * HEAD, KV_HEADS * HEAD
@@ -135,7 +187,7 @@ def values_of(name, shape, centre, rng):
     if name.endswith((".bias", "_bias")):
         return array.array("f", (0.3 * rng.gauss(0, 1) for _ in range(count)))
     if len(shape) == 1:
-        return array.array("f", (centre + 0.2 * rng.gauss(0, 1) for _ in range(count)))
+        return array.array("f", (centre + 0.2 * (centre or 1) * rng.gauss(0, 1) for _ in range(count)))
     if name.endswith(("A_log", "dt_bias")):
         return array.array("f", (rng.gauss(0, 1) - 1 for _ in range(count)))
     # Heads and tied embeddings of about this size keep probabilities away from certainty.
@@ -150,16 +202,20 @@ def make(directory, tiny, changes, tokenizer):
     config.update(hidden_size=HIDDEN, intermediate_size=WIDE, num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, head_dim=HEAD)
     config.update({key: vocabulary[key] for key in ("vocab_size", "bos_token_id", "eos_token_id")})
     config.update(changes)
+    if "vocab_size_per_layer_input" in config:
+        config["vocab_size_per_layer_input"] = config["vocab_size"]
     directory.mkdir(parents=True)
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     for side in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(tokenizer / side, directory / side)
     tensors, offset = {}, 0
     names = [n for n in read_header(tiny / "model.safetensors") if number_of_expert(n) < EXPERTS]
-    is_centred = config["model_type"].startswith(("gemma", "qwen3_5"))
+    is_centred = config["model_type"].startswith(("gemma2", "gemma3", "qwen3_5"))
     for name in sorted(names):
         centre = 0.0 if is_centred and not name.endswith("linear_attn.norm.weight") else 1.0
         shape = shape_of(name, config)
+        if config["model_type"].startswith("gemma4") and name.endswith("q_norm.weight"):
+            centre = shape[0] ** -0.5  # scores are not divided by anything
         bytes_ = values_of(name, shape, centre, rng).tobytes()
         tensors[name] = (shape, offset, bytes_)
         offset += len(bytes_)

@@ -155,6 +155,7 @@ TEST(StretchedGemma3, GoesIntoAGgufFileAndBack) {
 struct Family {
   std::string name, architecture;
   std::uint64_t window, experts = 0;
+  std::uint64_t sharing = 0;  // layers, of which every second then attends to all positions
 };
 
 void PrintTo(const Family& family, std::ostream* out) { *out << family.name; }
@@ -162,7 +163,12 @@ void PrintTo(const Family& family, std::ostream* out) { *out << family.name; }
 class CalibratedFamily : public testing::TestWithParam<Family> {
  protected:
   CalibratedFamily() {
-    SynthShape shape = small_shape(GetParam().architecture, 3, 96);
+    SynthShape shape = small_shape(GetParam().architecture, GetParam().sharing != 0 ? 4 : 3, 96);
+    shape.sharing_layers = GetParam().sharing;
+    if (shape.sharing_layers != 0) {
+      shape.full_every = 2;
+      shape.per_layer_width = 32;
+    }
     shape.sliding_window = GetParam().window;
     shape.num_experts = GetParam().experts;
     shape.experts_used = GetParam().experts;  // all: a router's choice would jump where logits are near each other
@@ -198,7 +204,8 @@ INSTANTIATE_TEST_SUITE_P(All, CalibratedFamily,
                                          Family{"qwen3moe", "qwen3moe", 0, 4}, Family{"qwen35", "qwen35", 0},
                                          Family{"qwen35moe", "qwen35moe", 0, 4}, Family{"glm", "glm", 0},
                                          Family{"glm4", "glm4", 0}, Family{"mistral3", "mistral3", 0},
-                                         Family{"gptoss", "gptoss", 12, 4}),
+                                         Family{"gptoss", "gptoss", 12, 4}, Family{"gemma4", "gemma4", 12, 0, 2},
+                                         Family{"gemma4moe", "gemma4", 12, 4}),
                          [](const auto& p) { return p.param.name; });
 
 TEST_P(CalibratedFamily, KeepsItsFunction) {

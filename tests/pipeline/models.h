@@ -117,7 +117,7 @@ inline std::filesystem::path spread_synth(const SynthShape& shape, const Scratch
   synthesize_model(shape, {.output = scratch / "small"}, pool, {});
   edited_copy(scratch / "small", scratch / "model", [](const std::string& tensor, std::span<float> values) {
     Random random(values.size());
-    const bool is_norm = tensor.find("norm") != std::string::npos;
+    const bool is_norm = tensor.find("norm") != std::string::npos || tensor.find("scal") != std::string::npos;
     for (float& value : values) value = is_norm ? value + 0.3F * static_cast<float>(random.normal()) : 8 * value;
   });
   for (const char* const side : {"tokenizer.json", "tokenizer_config.json"})

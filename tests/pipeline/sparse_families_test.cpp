@@ -127,7 +127,7 @@ class SparseFamily : public testing::TestWithParam<Family> {
 };
 INSTANTIATE_TEST_SUITE_P(All, SparseFamily,
                          testing::Values(Family{"mixtral", "llama"}, Family{"qwen3moe", "qwen3moe"},
-                                         Family{"gptoss", "gptoss"}),
+                                         Family{"gptoss", "gptoss"}, Family{"gemma4", "gemma4"}),
                          [](const auto& p) { return p.param.name; });
 
 TEST_P(SparseFamily, LosesLessByWhatItsExpertsSee) {

@@ -12,6 +12,7 @@
 #include "graph/op/clamped_swiglu.h"
 #include "graph/op/embedding.h"
 #include "graph/op/expert_linear.h"
+#include "graph/op/gain.h"
 #include "graph/op/gated_delta_rule.h"
 #include "graph/op/gelu.h"
 #include "graph/op/l2_norm.h"
@@ -34,7 +35,7 @@ namespace nibble {
 template <OperationType... T>
 using OperationList = std::variant<T...>;
 
-using Operation = OperationList<Add, Attention, CausalConvolution, ClampedSwiglu, Embedding, ExpertLinear,
+using Operation = OperationList<Add, Attention, CausalConvolution, ClampedSwiglu, Embedding, ExpertLinear, Gain,
                                 GatedDeltaRule, Gelu, L2Norm, Linear, MixExperts, Multiply, PositionScale, RmsNorm,
                                 Rope, Route, Scale, ScaleTokens, Sigmoid, Silu, Slice, SoftCap>;
 

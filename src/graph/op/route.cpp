@@ -12,7 +12,10 @@ Dimensions Route::output(std::span<const Dimensions> inputs) const {
   return inputs[0];
 }
 
-std::vector<WeightUse> Route::weights(std::span<const Dimensions>) const { return {}; }
+std::vector<WeightUse> Route::weights(std::span<const Dimensions> inputs) const {
+  if (scales.empty()) return {};
+  return {{scales, TensorRole::norm, {width_of(inputs[0])}}};  // factors, as norms have them
+}
 
 // Not linear.
 std::vector<ScalePassage> Route::scale_passages(std::span<const Dimensions>) const { return {}; }
@@ -40,6 +43,7 @@ void Route::evaluate(const Operands& operands, std::span<const Dimensions> input
       weights[order[i]] =
           static_cast<float>(std::exp(static_cast<double>(logits[order[i]]) - static_cast<double>(logits[order[0]])) /
                              (normalizes ? chosen : sum));
+    for (std::uint64_t e = 0; e < experts && !scales.empty(); ++e) weights[e] *= operands.weight(scales)[e];
   }
 }
 

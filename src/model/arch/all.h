@@ -9,6 +9,7 @@ namespace nibble {
 
 Architecture gemma2_architecture();
 Architecture gemma3_architecture();
+Architecture gemma4_architecture();
 Architecture glm_architecture();
 Architecture glm4_architecture();
 Architecture gptoss_architecture();
@@ -22,8 +23,8 @@ Architecture qwen35_architecture();
 Architecture qwen35moe_architecture();
 
 inline constexpr Architecture (*kArchitectures[])() = {
-    llama_architecture,     qwen2_architecture,    qwen3_architecture,  qwen3moe_architecture, qwen35_architecture,
-    qwen35moe_architecture, gemma2_architecture,   gemma3_architecture, phi3_architecture,     glm_architecture,
-    glm4_architecture,      mistral3_architecture, gptoss_architecture};
+    llama_architecture,     qwen2_architecture,  qwen3_architecture,    qwen3moe_architecture, qwen35_architecture,
+    qwen35moe_architecture, gemma2_architecture, gemma3_architecture,   gemma4_architecture,   phi3_architecture,
+    glm_architecture,       glm4_architecture,   mistral3_architecture, gptoss_architecture};
 
 }  // namespace nibble

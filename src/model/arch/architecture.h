@@ -63,7 +63,7 @@ struct TensorName {
   bool hf_log_of_minus = false;  // Hugging Face files hold ln(-w); GGUF holds w (rates of decay)
   bool hf_middle_axis = false;   // [n, 1, m] in Hugging Face files (depthwise convolutions); GGUF has [n, m]
   ValueHeads value_heads = ValueHeads::none;  // whose order differs
-  std::string_view gguf_joint = {};           // as hf_stack of parts that are no experts', in GGUF files
+  std::string_view gguf_joint = {};           // as hf_stack, in GGUF files
 };
 
 // What one Hugging Face model_type means when config.json leaves a key out: the defaults of its configuration class.
@@ -103,6 +103,12 @@ struct HfVariant {
   std::vector<std::pair<std::string_view, std::string_view>> own_keys = {};
   // What beside those it says; null: nothing. Behind the family's own.
   void (*read_own)(const HuggingFaceFields& fields, ModelConfig& config) = nullptr;
+  // Of classes whose layers that do not slide have heads of their own: global_head_dim where it is absent; the part of
+  // such a head that positions turn where nothing is said of them; 0: a class without such keys.
+  std::uint64_t default_full_head_dim = 0;
+  double default_proportional_part = 0;
+  bool last_attends_to_all = false;           // the last layer does not slide whatever layer_types say
+  std::uint64_t default_per_layer_width = 0;  // hidden_size_per_layer_input; 0: the class has none
 };
 
 struct Architecture {
@@ -123,7 +129,8 @@ struct Architecture {
   bool gguf_yarn_keys =
       false;  // llama.cpp reads for this family how often yarn's channels turn, and its logarithm's factor
   std::vector<std::string_view> gguf_own_keys = {};  // that this family reads and others must not set
-  std::vector<HfVariant> variants;                   // the first one is written when a GGUF file becomes a directory
+  bool gguf_lists_layers = false;   // heads and widths of layers may be lists in GGUF files, which read_gguf judges
+  std::vector<HfVariant> variants;  // the first one is written when a GGUF file becomes a directory
   std::vector<TensorName> names;
   Graph (*draw_begin)(const ModelConfig& config) = nullptr;  // -> the stream
   Graph (*draw_layer)(const ModelConfig& config, std::int64_t layer) = nullptr;

@@ -121,7 +121,7 @@ void write_yarn(const ModelConfig& config, const std::string& prefix, GgufMetada
 }
 
 RopeConfig huggingface_rope(const RopeConfig& rope) {
-  if (rope.frequency_divisors.empty()) return rope;
+  if (rope.frequency_divisors.empty() || rope.scaling == RopeScaling::proportional) return rope;
   bool all_one = true;
   for (const float divisor : rope.frequency_divisors) all_one = all_one && divisor == 1;
   if (rope.scaling == RopeScaling::linear && !all_one)
@@ -204,9 +204,11 @@ std::string to_huggingface_config(const ModelConfig& config, const HfConfigOptio
   const Architecture& architecture = find_architecture(config.architecture);
   const HfVariant* variant = &architecture.variants.front();
   // Experts, and a window, exist only where the variant that has them was read.
-  for (const HfVariant& v : architecture.variants)
-    if (config.num_experts > 0 ? v.default_experts > 0 : config.sliding_window > 0 && v.default_sliding_window > 0)
-      variant = &v;
+  const auto has_it = [&](const HfVariant& v) {
+    return config.num_experts > 0 ? v.default_experts > 0 : config.sliding_window > 0 && v.default_sliding_window > 0;
+  };
+  if (const auto found = std::ranges::find_if(architecture.variants, has_it); found != architecture.variants.end())
+    variant = &*found;
 
   nlohmann::ordered_json j;
   j["architectures"] = {variant->class_name};

@@ -40,15 +40,16 @@ std::vector<TensorName> dense_decoder_names() {
 
 Rope rope_of(const ModelConfig& c, std::int64_t layer) {
   const RopeConfig& rope = c.rope_of(layer);
-  return {c.head_dim,     rope_inverse_frequencies(rope), rope.half_split,
-          rope.magnitude, rope_long_frequencies(rope),    rope.original_context};
+  return {c.head_dim_of(layer), rope_inverse_frequencies(rope), rope.half_split,
+          rope.magnitude,       rope_long_frequencies(rope),    rope.original_context};
 }
 
 Attention attention_of(const ModelConfig& c, std::int64_t layer) {
-  const double length = c.query_pre_attn_scalar != 0 ? c.query_pre_attn_scalar : static_cast<double>(c.head_dim);
+  const double length =
+      c.query_pre_attn_scalar != 0 ? c.query_pre_attn_scalar : static_cast<double>(c.head_dim_of(layer));
   return {c.heads,
-          c.kv_heads,
-          c.head_dim,
+          c.kv_heads_of(layer),
+          c.head_dim_of(layer),
           static_cast<float>(1 / std::sqrt(length)),
           c.window_of(layer),
           c.attention_soft_cap};
@@ -76,12 +77,14 @@ Value draw_mlp(Drawing& d, Value h, const ModelConfig& c, std::int64_t layer) {
 std::vector<TensorName> expert_names(std::string_view router, std::string_view gate, std::string_view up,
                                      std::string_view down) {
   constexpr std::string_view kGateUp = "model.layers.{}.mlp.experts.gate_up_proj";
-  return {
+  std::vector<TensorName> names = {
       {"router", router, "blk.{}.ffn_gate_inp.weight", 0, "model.layers.{}.mlp.gate.weight"},
       {"expert_gate", gate, "blk.{}.ffn_gate_exps.weight", 0, kGateUp, 0, 2},
       {"expert_up", up, "blk.{}.ffn_up_exps.weight", 0, kGateUp, 1, 2},
       {"expert_down", down, "blk.{}.ffn_down_exps.weight", 0, "model.layers.{}.mlp.experts.down_proj"},
   };
+  names[1].gguf_joint = names[2].gguf_joint = kGgufGateUpStack;
+  return names;
 }
 
 Graph draw_embedding(const ModelConfig& c) {

@@ -24,6 +24,8 @@ Value draw_gated_mlp(Drawing& d, Value h, const ModelConfig& config, Value (Draw
 Value draw_experts(Drawing& d, Value h, const ModelConfig& config);
 // SwiGLU, or experts where the layer has them.
 Value draw_mlp(Drawing& d, Value h, const ModelConfig& config, std::int64_t layer);
+// What GGUF files may hold in place of the stacks of gate and of up: an expert's up below its gate.
+inline constexpr std::string_view kGgufGateUpStack = "blk.{}.ffn_gate_up_exps.weight";
 // The names of a router and of its experts' matrices, from Hugging Face's.
 std::vector<TensorName> expert_names(std::string_view router, std::string_view gate, std::string_view up,
                                      std::string_view down);

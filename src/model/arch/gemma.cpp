@@ -14,6 +14,7 @@
 #include "graph/drawing.h"
 #include "model/arch/all.h"
 #include "model/arch/dense_decoder.h"
+#include "model/arch/soft_cap_keys.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -67,17 +68,6 @@ std::vector<TensorName> tensor_names(bool norms_heads) {
 
 // --- config.json -----------------------------------------------------------------------------------------------------
 
-// Far beyond any cap or length that makes sense; what is inside survives f32.
-bool is_sound_cap(double value) { return value > 1e-9 && value < 1e9; }
-
-// A key that is null says that there is none.
-float read_soft_cap(const HuggingFaceFields& fields, const char* key, double usual) {
-  const double cap = fields.has_null(key) ? 0 : fields.number(key, usual);
-  if (fields.find(key) != nullptr && !is_sound_cap(cap))
-    fields.wrong(key, "positive, or null for none", *fields.find(key));
-  return static_cast<float>(cap);
-}
-
 void read_huggingface(const HuggingFaceFields& fields, ModelConfig& c, double attention_cap, double logit_cap) {
   constexpr const char* kActivation = "gelu_pytorch_tanh";
   if (const std::string given = fields.string("hidden_activation", kActivation); given != kActivation)
@@ -97,12 +87,8 @@ void write_huggingface(const ModelConfig& c, nlohmann::ordered_json& json) {
     json["query_pre_attn_scalar"] = static_cast<std::uint64_t>(c.query_pre_attn_scalar);
   else
     json["query_pre_attn_scalar"] = c.query_pre_attn_scalar;
-  const auto write_cap = [&](const char* key, float cap) {
-    json[key] = nullptr;
-    if (cap != 0) json[key] = shortest_decimal(cap);
-  };
-  write_cap("attn_logit_softcapping", c.attention_soft_cap);
-  write_cap("final_logit_softcapping", c.logit_soft_cap);
+  write_soft_cap(json, "attn_logit_softcapping", c.attention_soft_cap);
+  write_soft_cap(json, "final_logit_softcapping", c.logit_soft_cap);
   if (c.sliding_window == 0) json["layer_types"] = std::vector<std::string>(c.layers, "full_attention");
   if (c.sliding_rope && c.sliding_rope->scaling == RopeScaling::none && c.sliding_rope->magnitude != 1)
     throw Error(ErrorKind::unsupported,
@@ -118,12 +104,6 @@ void write_huggingface(const ModelConfig& c, nlohmann::ordered_json& json) {
 // number of layers.
 double gguf_query_scalar(const ModelConfig& c, std::uint64_t layers_of_27b) {
   return static_cast<double>(c.layers == layers_of_27b && c.heads != 0 ? c.hidden / c.heads : c.head_dim);
-}
-
-float read_soft_cap(const GgufKeys& keys, std::string_view key, double usual) {
-  const double cap = keys.number(key).value_or(usual);
-  if (!is_sound_cap(cap)) keys.wrong(key, fmt::format("must be positive: {}", cap));
-  return static_cast<float>(cap);
 }
 
 void write_gguf(const ModelConfig& c, const std::string& prefix, GgufMetadata& metadata, std::uint64_t layers_of_27b) {

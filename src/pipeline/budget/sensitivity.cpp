@@ -46,7 +46,8 @@ struct Group {
 };
 
 std::string group_name(const std::vector<const ModelTensor*>& tensors, bool tied) {
-  if (tensors.front()->layer < 0) return tied ? "embedding and head" : tensors.front()->part;
+  if (const std::string& part = tensors.front()->part; tensors.front()->layer < 0)
+    return tied && part == "embedding" ? "embedding and head" : part;
   std::string name = fmt::format("layer {},", tensors.front()->layer);
   std::vector<std::string> kinds;  // experts have one format
   for (const ModelTensor* const tensor : tensors)
@@ -82,18 +83,23 @@ std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& c
       if (parts.empty()) continue;
       groups.push_back(make_group(parts, options, config.tied_embedding));
     }
-  for (const std::string_view part : {"embedding", "head"})
-    if (const ModelTensor* const tensor = tensors.part(part, -1))
-      groups.push_back(make_group({tensor}, options, config.tied_embedding));
+  for (const ModelTensor& tensor : tensors.all())
+    if (tensor.layer < 0 && !stays_in_float(tensor.role))
+      groups.push_back(make_group({&tensor}, options, config.tied_embedding));
   return groups;
 }
 
-void count_parameters(const ModelTensors& tensors, Sensitivities& result) {
+// What a tensor takes that stays in floating point.
+std::uint64_t float_bytes(const SourceModel& checkpoint, const ModelTensor& tensor, std::uint64_t elements) {
+  return tensor.role == TensorRole::exact ? checkpoint.stored(tensor).bytes : elements * sizeof(float);
+}
+
+void count_parameters(const SourceModel& checkpoint, const ModelTensors& tensors, Sensitivities& result) {
   for (const ModelTensor& tensor : tensors.all()) {
     std::uint64_t elements = 1;
     for (const std::uint64_t extent : tensor.shape) elements *= extent;
     result.parameters += elements;
-    if (stays_in_float(tensor.role)) result.fixed_bytes += elements * sizeof(float);
+    if (stays_in_float(tensor.role)) result.fixed_bytes += float_bytes(checkpoint, tensor, elements);
   }
 }
 
@@ -104,7 +110,7 @@ Recipe require_reachable(const SourceModel& checkpoint, const SensitivityOptions
   const ModelTensors& tensors = checkpoint.parts();
   Sensitivities untried;
   for (Group& group : make_groups(tensors, config, options)) untried.items.push_back(std::move(group.item));
-  count_parameters(tensors, untried);
+  count_parameters(checkpoint, tensors, untried);
   return solve_recipe(untried, budget).recipe;
 }
 
@@ -236,7 +242,7 @@ Sensitivities SensitivityProbe::measure() {
       group.item.candidates[f].loss = group.errors[f] > 0 ? interpolated_loss(group.measured, group.errors[f]) : 0;
     result.items.push_back(std::move(group.item));
   }
-  count_parameters(tensors, result);
+  count_parameters(state.walk.checkpoint(), tensors, result);
   return result;
 }
 
@@ -251,7 +257,7 @@ std::uint64_t SensitivityProbe::bytes_of(const Recipe& recipe) const {
   std::uint64_t bytes = 0;
   for (const ModelTensor& tensor : state_->walk.tensors().all()) {
     const std::uint64_t rows = tensor.shape.size() > 1 ? tensor.shape.front() : 1, cols = tensor.shape.back();
-    bytes += stays_in_float(tensor.role) ? rows * cols * sizeof(float)
+    bytes += stays_in_float(tensor.role) ? float_bytes(state_->walk.checkpoint(), tensor, rows * cols)
                                          : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
   }
   return bytes;

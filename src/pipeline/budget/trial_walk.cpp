@@ -27,6 +27,7 @@ TrialWalk::TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& sco
       machine_(machine),
       config_(checkpoint.config()),
       tensors_(checkpoint.parts()),
+      begin_(checkpoint, tensors_, Network::kBegin, machine.pool),
       walk_(tensors_.network(), scored_, {.kernels = options.kernels, .spill_directory = options.spill_directory},
             machine) {
   if (options_.method.needs() != Needs::nothing)
@@ -40,6 +41,7 @@ TrialWalk::TrialWalk(const SourceModel& checkpoint, const CalibrationTokens& sco
       bytes += sizeof(float) * std::max<std::uint64_t>(1, site.experts) *
                (options_.method.needs() == Needs::second_moment ? site.width * site.width : site.width);
   keeps_statistics_ = bytes <= kKeptStatistics;
+  find_lookups();
   walk_original();
 }
 
@@ -47,10 +49,27 @@ Matrix TrialWalk::matrix(std::string_view part) const {
   return decode_matrix(checkpoint_, *tensors_.part(part, -1), machine_.pool);
 }
 
-void TrialWalk::embed(LayerWalk& walk, const Matrix& rows) {
-  walk.embed([&](std::int32_t id, float* out) {
-    std::copy_n(&rows.values[static_cast<std::size_t>(id) * rows.cols], rows.cols, out);
-  });
+void TrialWalk::find_lookups() {
+  for (const std::int32_t id : scored_.ids) row_of_.emplace(id, row_of_.size());
+  const EmbeddingRows stored = stored_rows(checkpoint_);
+  for (const WeightUse& use : tensors_.network().begin().graph.weights()) {
+    if (use.role != TensorRole::embedding || use.part == "embedding") continue;
+    Lookup& lookup =
+        lookups_.emplace_back(tensors_.part(use.part, Network::kBegin), Matrix{row_of_.size(), use.shape[1], {}});
+    lookup.rows.values.resize(lookup.rows.rows * lookup.rows.cols);
+    for (const auto& [id, row] : row_of_) stored(use.part, id, &lookup.rows.values[row * lookup.rows.cols]);
+  }
+}
+
+void TrialWalk::embed(LayerWalk& walk, const std::map<std::string_view, const Matrix*>& rows) {
+  walk.embed(
+      [&, others = stored_rows(checkpoint_)](std::string_view part, std::int32_t id, float* out) {
+        const auto told = rows.find(part);
+        if (told == rows.end()) return others(part, id, out);
+        const std::size_t row = part == "embedding" ? static_cast<std::size_t>(id) : row_of_.at(id);
+        std::copy_n(&told->second->values[row * told->second->cols], told->second->cols, out);
+      },
+      begin_);
 }
 
 PackedLinear TrialWalk::packed(const Matrix& head) {
@@ -90,8 +109,8 @@ void TrialWalk::walk_original() {
   const Matrix embedding = matrix("embedding");
   final_norm_ = matrix("final_norm");
   LayerWalk& informs = calibration_walk_ ? *calibration_walk_ : walk_;
-  embed(walk_, embedding);
-  if (calibration_walk_) embed(informs, embedding);
+  embed(walk_, {{"embedding", &embedding}});
+  if (calibration_walk_) embed(informs, {{"embedding", &embedding}});
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(config_.layers); ++i) {
     const LayerWeights layer(checkpoint_, tensors_, i, machine_.pool);
     if (keeps_statistics_)
@@ -165,16 +184,28 @@ std::vector<double> TrialWalk::run(const std::vector<Trial>& trials, const SiteV
   // An embedding that is no head is looked up, not multiplied: no inputs weigh its columns.
   SiteRounding embedding_rounding(options_.method,
                                   {{&embedding_rows, config_.tied_embedding ? &head_statistics_ : nullptr}}, machine_);
-  std::vector<std::optional<SpillableBytes>> states(trials.size());  // of trials that have left the original
-  for (std::size_t t = 0; t < trials.size(); ++t)
-    if (const auto format = trials[t].formats.find(embedding->gguf_name); format != trials[t].formats.end()) {
-      embed(walk_, embedding_rounding.keep(0, format->second));
-      states[t] = walk_.save();
-    }
+  std::vector<SiteRounding> lookup_roundings;
+  for (const Lookup& lookup : lookups_)
+    lookup_roundings.emplace_back(options_.method, std::vector<MatrixOfSite>{{&lookup.rows, nullptr}}, machine_);
+  std::vector<std::optional<WalkState>> states(trials.size());  // of trials that have left the original
+  for (std::size_t t = 0; t < trials.size(); ++t) {
+    std::map<std::string_view, const Matrix*> rows;
+    const auto change = [&](const ModelTensor& tensor, SiteRounding& rounding) {
+      if (const auto format = trials[t].formats.find(tensor.gguf_name); format != trials[t].formats.end())
+        rows[tensor.part] = &rounding.keep(0, format->second);
+    };
+    change(*embedding, embedding_rounding);
+    for (std::size_t i = 0; i < lookups_.size(); ++i) change(*lookups_[i].tensor, lookup_roundings[i]);
+    if (rows.empty()) continue;
+    rows.emplace("embedding", &embedding_rows);
+    embed(walk_, rows);
+    states[t] = walk_.save();
+  }
   if (visit) visit({embedding}, embedding_rounding);
-  embed(walk_, embedding_rows);
-  if (calibration_walk_ && !keeps_statistics_) embed(*calibration_walk_, embedding_rows);
-  SpillableBytes original = walk_.save();
+  for (std::size_t i = 0; i < lookups_.size() && visit; ++i) visit({lookups_[i].tensor}, lookup_roundings[i]);
+  embed(walk_, {{"embedding", &embedding_rows}});
+  if (calibration_walk_ && !keeps_statistics_) embed(*calibration_walk_, {{"embedding", &embedding_rows}});
+  WalkState original = walk_.save();
 
   for (std::int64_t i = 0; i < layers; ++i) {
     const LayerWeights layer(checkpoint_, tensors_, i, machine_.pool);

@@ -43,7 +43,8 @@ struct Trial {
   std::map<std::string, FormatPtr, std::less<>> formats;
 };
 
-// Called once for each site with the tensors that read it, and once with the embedding and the head each (layer -1).
+// Called once for each site with the tensors that read it, and once with each matrix that is looked up and the head
+// (layer -1).
 using SiteVisitor = std::function<void(const std::vector<const ModelTensor*>& tensors, SiteRounding& rounding)>;
 
 class TrialWalk {
@@ -63,7 +64,9 @@ class TrialWalk {
 
  private:
   Matrix matrix(std::string_view part) const;
-  void embed(LayerWalk& walk, const Matrix& rows);
+  // Rows of matrices that are looked up; those that are not told are the original's.
+  void embed(LayerWalk& walk, const std::map<std::string_view, const Matrix*>& rows);
+  void find_lookups();
   void walk_original();
   static void pass_original(LayerWalk& walk, const LayerWeights& layer);
   void add_statistics(LayerWalk& walk, std::int64_t index, const LayerWeights& layer);
@@ -81,6 +84,14 @@ class TrialWalk {
   Machine& machine_;
   ModelConfig config_;
   const ModelTensors& tensors_;
+  LayerWeights begin_;
+  // Matrices beside the embedding whose rows are looked up: the rows that scored windows ask for, and whose they are.
+  struct Lookup {
+    const ModelTensor* tensor;
+    Matrix rows;
+  };
+  std::vector<Lookup> lookups_;
+  std::map<std::int32_t, std::size_t> row_of_;
   LayerWalk walk_;
   std::optional<LayerWalk> calibration_walk_;
   bool keeps_statistics_ = false;  // of the layers, from one run to the next

@@ -29,12 +29,15 @@ const Transform* gather_linears(const PlannedParts& parts, std::int64_t layer, s
   return rule;
 }
 
-// Experts that share inputs see together what their router sees.
+}  // namespace
+
 std::string_view seen_by(const DrawnGraph& drawing, const Site& site) {
   for (const Site& other : drawing.sites)
     if (site.experts != 0 && other.experts == 0 && other.input == site.input) return other.name;
   return site.name;
 }
+
+namespace {
 
 std::string name_of(const Site& site, std::int64_t expert) {
   return site.has_own_inputs ? expert_part(site.name, static_cast<std::uint64_t>(expert)) : site.name;
@@ -60,9 +63,18 @@ void LayerScales::fold(const PlannedParts& parts, std::int64_t layer, const Stat
     if (fold->is_by_expert)
       fold_experts(parts, layer, statistics, site, *fold, weights, machine);
     else
-      fold_one(parts, layer, statistics.find({layer, std::string(seen_by(drawing, site))}), site.parts, *fold,
-               site.name, weights, machine);
+      fold_shared(parts, layer, statistics, site, *fold, weights, machine);
   }
+}
+
+void LayerScales::fold_shared(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics,
+                              const Site& site, const FoldSite& fold, LayerWeights& weights, Machine& machine) {
+  const std::string_view witness = seen_by(parts.drawing(layer), site);
+  const SiteStatistics* seen = statistics.find({layer, std::string(witness)});
+  std::optional<SiteStatistics> pooled;
+  if (seen == nullptr && site.experts != 0 && witness == site.name)
+    if ((pooled = pool_site(statistics, layer, site.name))) seen = &*pooled;
+  fold_one(parts, layer, seen, site.parts, fold, site.name, weights, machine);
 }
 
 void LayerScales::fold_experts(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics,

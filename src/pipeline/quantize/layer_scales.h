@@ -22,6 +22,10 @@
 
 namespace nibble {
 
+// The site by whose statistics a site is scaled: experts that share inputs see together what their router sees, where
+// it reads the same.
+std::string_view seen_by(const DrawnGraph& drawing, const Site& site);
+
 class LayerScales {
  public:
   // True when a method of the layer has a transform.
@@ -38,6 +42,9 @@ class LayerScales {
   std::span<const float> rows(std::string_view part) const;
 
  private:
+  // A site that has one scale for each column.
+  void fold_shared(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, const Site& site,
+                   const FoldSite& fold, LayerWeights& weights, Machine& machine);
   // A site whose experts have scales of their own; by what those that saw too few see with the others.
   void fold_experts(const PlannedParts& parts, std::int64_t layer, const Statistics& statistics, const Site& site,
                     const FoldSite& fold, LayerWeights& weights, Machine& machine);

@@ -91,20 +91,25 @@ void LayerQuantizer::embedding() {
   }
   const Matrix weights = decode_matrix(stored, machine_.pool);
   const Matrix rounded = quantize("embedding", -1, weights, weights, view).values;
+  // What else there is before the layers is rounded by itself, and the text meets the original.
+  for (const WeightUse& use : parts_.tensors().network().begin().graph.weights())
+    if (use.part != "embedding")
+      write_alone(parts_.index(use.part, Network::kBegin), plan_, options_, source_, output_, machine_);
   if (!live_) return;
-  const std::size_t width = plan_.config.hidden;
-  const auto rows_of = [width](const Matrix& matrix) {
-    return [&matrix, width](std::int32_t id, float* out) {
-      std::copy_n(&matrix.values[static_cast<std::size_t>(id) * width], width, out);
+  const LayerWeights begin(source_, parts_.tensors(), Network::kBegin, machine_.pool);
+  const auto rows_of = [others = stored_rows(source_)](const Matrix& matrix) {
+    return [&matrix, others](std::string_view part, std::int32_t id, float* out) {
+      if (part != "embedding") return others(part, id, out);
+      std::copy_n(&matrix.values[static_cast<std::size_t>(id) * matrix.cols], matrix.cols, out);
     };
   };
-  live_->stored->embed(rows_of(rounded));
-  if (live_->original) live_->original->embed(rows_of(weights));
+  live_->stored->embed(rows_of(rounded), begin);
+  if (live_->original) live_->original->embed(rows_of(weights), begin);
 }
 
 Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer) {
   LayerWalk& walk = *live_->stored;
-  const SpillableBytes before = walk.save();
+  const WalkState before = walk.save();
   Statistics statistics;
   statistics.samples = walk.windows();
   statistics.length = walk.length();
@@ -124,6 +129,8 @@ Statistics LayerQuantizer::preview(std::int64_t index, const LayerWeights& layer
       std::ranges::move(
           observe_site(walk, site, layer, index, {site.first_expert(), site.end_expert()}, accumulate, machine_),
           std::back_inserter(statistics.sites));
+    } else if (seen_by(layer.drawing(), site) == site.name) {
+      statistics.sites.push_back(observe_pooled(walk, site, layer, index, accumulate, machine_));
     }
     walk.leave(site, layer);
   }

@@ -44,24 +44,6 @@ void refuse_to_overwrite_source(const Checkpoint& source, const std::filesystem:
                 "the output would take the place of the model that is read; choose another name: " + output.string());
 }
 
-void write_tensor(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options,
-                  const SourceModel& source, TensorOutput& output, Machine& machine) {
-  const TensorPlan& tensor = plan.tensors[index];
-  source.require_unchanged(*tensor.source);
-  if (is_vector(tensor.role) && (!tensor.row_order.empty() || tensor.source_numbers != tensor.target_numbers)) {
-    std::vector<float> values = decode_matrix(*tensor.source, machine.pool).values;
-    for (float& value : values) value = tensor.source_numbers.read(value);
-    output.write_vector(index, values);
-  } else {
-    const LinearTask task{.weights = output.weights_of(index, tensor.source->values),
-                          .format = tensor.target.format,
-                          .method = method_for(tensor, options)};
-    RoundPlans plans;
-    output.write(index, task, plans, [&] { source.release(*tensor.source); });
-  }
-  source.require_unchanged(*tensor.source);
-}
-
 void write_divisors(std::size_t index, const std::vector<float>& divisors, BandWriter& writer) {
   QuantizedTensor tensor(find_format("f32"), 1, divisors.size());
   std::memcpy(tensor.planes[0].data(), divisors.data(), divisors.size() * sizeof(float));
@@ -188,7 +170,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
     written.experts = quantizer.experts();
     for (std::string& line : quantizer.warnings()) written.warnings.push_back(std::move(line));
   } else {
-    for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_tensor(i, plan, options, source, output, machine);
+    for (std::size_t i = 0; i < plan.tensors.size(); ++i) write_alone(i, plan, options, source, output, machine);
   }
   const std::size_t num_weights = output_tensors(plan).planned.size() - plan.rope_tensors.size();
   for (std::size_t i = 0; i < plan.rope_tensors.size(); ++i)

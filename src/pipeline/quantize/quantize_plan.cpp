@@ -199,7 +199,8 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.target_numbers = tensor.numbers(plan.target_spelling);
   const bool is_plain = plan.target_spelling == Spelling::gguf && plan.is_understood();
   if (stays_in_float(tensor.role) || !is_chosen(tensor, options)) {
-    result.target.format = stays_in_float(tensor.role) && is_plain ? find_format("f32") : stored.values.format();
+    const bool is_widened = stays_in_float(tensor.role) && tensor.role != TensorRole::exact && is_plain;
+    result.target.format = is_widened ? find_format("f32") : stored.values.format();
     result.method = "rtn";  // of codes that stay as they are
     require_held(*plan.container, result, plan.recipe);
     return result;
@@ -360,12 +361,6 @@ Method method_for(const TensorPlan& tensor, const QuantizeModelOptions& options)
   if (options.smoothquant_alpha) method.transform.alpha = *options.smoothquant_alpha;
   return method;
 }
-
-bool is_vector(TensorRole role) {
-  return role == TensorRole::norm || role == TensorRole::bias || role == TensorRole::coefficients;
-}
-
-bool stays_in_float(TensorRole role) { return is_vector(role) || role == TensorRole::router; }
 
 OutputTensors output_tensors(const QuantizePlan& plan) {
   OutputTensors outputs;

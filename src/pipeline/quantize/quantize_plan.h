@@ -68,9 +68,13 @@ void require_place(const Checkpoint& source, const Container& container, const s
 void require_readable(const SourceModel& written, const QuantizePlan& meant, const std::string& output);
 
 // Norms, biases and coefficients, which are no matrices and stay in floating point.
-bool is_vector(TensorRole role);
-// These, and routers, which are small and choose.
-bool stays_in_float(TensorRole role);
+inline bool is_vector(TensorRole role) {
+  return role == TensorRole::norm || role == TensorRole::bias || role == TensorRole::coefficients;
+}
+// These, routers, which are small and choose, and what stays exact.
+inline bool stays_in_float(TensorRole role) {
+  return is_vector(role) || role == TensorRole::router || role == TensorRole::exact;
+}
 
 // Error(unsupported) names a stack of experts whose format would let two of them share a grid.
 void require_whole_matrices(const PlannedTensor& tensor);

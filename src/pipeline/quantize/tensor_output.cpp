@@ -155,4 +155,22 @@ void TensorOutput::record_error(std::size_t index, const RoundedLinear& linear) 
   errors_[index] = {static_cast<double>(values[0]), static_cast<double>(values[1])};
 }
 
+void write_alone(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options,
+                 const SourceModel& source, TensorOutput& output, Machine& machine) {
+  const TensorPlan& tensor = plan.tensors[index];
+  source.require_unchanged(*tensor.source);
+  if (is_vector(tensor.role) && (!tensor.row_order.empty() || tensor.source_numbers != tensor.target_numbers)) {
+    std::vector<float> values = decode_matrix(*tensor.source, machine.pool).values;
+    for (float& value : values) value = tensor.source_numbers.read(value);
+    output.write_vector(index, values);
+  } else {
+    const LinearTask task{.weights = output.weights_of(index, tensor.source->values),
+                          .format = tensor.target.format,
+                          .method = method_for(tensor, options)};
+    RoundPlans plans;
+    output.write(index, task, plans, [&] { source.release(*tensor.source); });
+  }
+  source.require_unchanged(*tensor.source);
+}
+
 }  // namespace nibble

@@ -82,4 +82,8 @@ class TensorOutput {
   std::map<std::size_t, OutputError> errors_;  // by the tensor's index in the plan
 };
 
+// A tensor by itself, of whose inputs nothing is known.
+void write_alone(std::size_t index, const QuantizePlan& plan, const QuantizeModelOptions& options,
+                 const SourceModel& source, TensorOutput& output, Machine& machine);
+
 }  // namespace nibble

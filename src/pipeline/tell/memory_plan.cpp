@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/quantity.h"
+#include "engine/crossing_values.h"
 #include "engine/decoder.h"
 #include "engine/program.h"
 #include "io/checkpoint.h"
@@ -105,7 +106,9 @@ PlannedWeights plan_weights(const Basis& basis, const std::string& spelling) {
     if (format->info().kind != FormatKind::raw) planned.usual_cache = kQuantizedCache;
     const std::uint64_t bytes = plane_bytes(*format, facts.rows, facts.cols);
     planned.bytes += bytes;
-    const bool is_looked_up = tensor.role == TensorRole::embedding && !basis.config.tied_embedding;
+    // A row of it; a tied head reads all.
+    const bool is_looked_up =
+        tensor.role == TensorRole::embedding && (tensor.part != "embedding" || !basis.config.tied_embedding);
     // Of experts a token reads those that it is sent to.
     const double read = is_looked_up ? 0
                         : tensor.experts == 0
@@ -132,12 +135,9 @@ struct Memory {
 };
 
 Memory memory_of(const Network& network) {
-  Memory memory;
-  for (std::int64_t i = 0; i < network.num_layers(); ++i) {
-    const Graph& graph = network.layer(i).graph;
-    memory.states.insert(memory.states.end(), graph.states.begin(), graph.states.end());
-    for (const RecurrentState& state : graph.recurrent) memory.recurrent_bytes += state.numbers * sizeof(float);
-  }
+  Memory memory{network.states()};
+  for (const RecurrentState& state : network.recurrent_states())
+    memory.recurrent_bytes += state.numbers * sizeof(float);
   return memory;
 }
 
@@ -158,17 +158,23 @@ std::uint64_t longest_context(const Memory& memory, double bits, std::uint64_t b
   return std::min(fits * kCacheChunk, most);
 }
 
-// The residual stream and what the widest layer keeps beside it, in f32; one row of logits.
+// The residual stream, what crosses from layer to layer beside it and what the widest drawing keeps, in f32; one row of
+// logits.
 std::uint64_t activation_bytes(const ModelConfig& config, const Network& network) {
   std::uint64_t beside = 0;
   RotaryTables tables;
+  CrossingValues crossing;
+  const auto widen = [&](const Graph& graph) {
+    beside = std::max(beside, Program(graph, span_beside_states(graph), tables).numbers_per_token());
+  };
+  crossing.add(network.begin().graph, Network::kBegin);
+  if (!network.begin().graph.passed.empty()) widen(network.begin().graph);
   for (std::int64_t i = 0; i < network.num_layers(); ++i) {
+    crossing.add(network.layer(i).graph, i);
     if (i > 0 && &network.layer(i) == &network.layer(i - 1)) continue;  // alike
-    const Graph& graph = network.layer(i).graph;
-    beside =
-        std::max(beside, Program(graph, {.given = graph.inputs, .wanted = graph.outputs}, tables).numbers_per_token());
+    widen(network.layer(i).graph);
   }
-  return 4 * (kPromptBatch * (config.hidden + beside) + config.vocab_size);
+  return 4 * (kPromptBatch * (config.hidden + crossing.numbers_per_token() + beside) + config.vocab_size);
 }
 
 void judge(const MemoryPlanRequest& request) {
