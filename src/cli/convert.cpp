@@ -89,7 +89,6 @@ void convert(const CLI::App& verb, Options& options, Session& session) {
   session.announce_stages({"compare", "quantize"});
   const auto start = std::chrono::steady_clock::now();
   const SourceModel source = SourceModel::open(options.model);
-  session.note_reading(source);
   const ConvertSummary summary = convert_model(source, options.request, session.machine(), session.progress());
   const double seconds = seconds_since(start);
   session.end_progress();

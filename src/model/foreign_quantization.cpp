@@ -68,13 +68,16 @@ void refuse_foreign_quantization(const Checkpoint& checkpoint) {
     if (const auto codes = std::ranges::find_if(checkpoint.tensors(), holds_codes); codes != checkpoint.tensors().end())
       evidence = &*codes;
   if (evidence == nullptr) return;
+  const bool is_named = !reading.method.empty();
   throw Error(
       ErrorKind::unsupported,
-      fmt::format("{}: the model is quantized already by {} ({}tensor {} in {}), which is not read here{}; give the "
-                  "original in 16 or 32 bits",
-                  checkpoint.path().string(), reading.method.empty() ? std::string(guess) : reading.method,
-                  reading.place.empty() ? "" : reading.place + "; ", quote_name(evidence->name), evidence->type_name,
-                  reading.refusal.empty() ? "" : fmt::format(" ({})", reading.refusal)));
+      fmt::format(
+          "{}: the model is quantized already by {} ({}tensor {} in {}), {}{}; give the original in 16 or "
+          "32 bits",
+          checkpoint.path().string(), is_named ? reading.method : std::string(guess),
+          reading.place.empty() ? "" : reading.place + "; ", quote_name(evidence->name), evidence->type_name,
+          is_named ? "which is not read here" : "and config.json does not say how (quantization_config, quant_method)",
+          reading.refusal.empty() ? "" : fmt::format(" ({})", reading.refusal)));
 }
 
 void refuse_tensor_scales(const Checkpoint& checkpoint, std::span<const TensorName> own) {

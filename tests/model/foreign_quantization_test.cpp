@@ -104,6 +104,8 @@ TEST_F(ForeignQuantization, SchemesOfGroupsAreNamedByTheirKeys) {
             "format is 'pack-quantized': weights of type float in the format pack-quantized are not read here");
   EXPECT_EQ(refused(Json::array({"Linear"})),
             "config_groups.group_0 is '[\"Linear\"]': names of presets are not read here; an object is meant");
+  EXPECT_EQ(refused(Json()),
+            "config_groups.group_0 is missing: names of presets are not read here; an object is meant");
   const Json good = group({{"num_bits", 4}, {"group_size", 32}});
   EXPECT_EQ(refused(good, {{"sparsity_config", {{"format", "sparse-24-bitmask"}}}}),
             "sparsity_config is '{\"format\":\"sparse-24-bitmask\"}': not read here");

@@ -7,11 +7,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <string>
 
 #include "kernels/chosen_isa.h"
+#include "model/stored_activations.h"
 #include "model/tiny_models.h"
 #include "pipeline/models.h"
 
@@ -121,7 +123,7 @@ TEST_F(Convert, RefusesWhatItWouldHaveToRoundAndCountsIt) {
   const std::filesystem::path original = small_synth(scratch_, machine_.pool);
   quantize_to(original, "int8:row", scratch_ / "rows", machine_);
   const std::string places = refusal(scratch_ / "rows", "rows.gguf");
-  EXPECT_NE(places.find("q_proj.weight' is int8:row, and no format of the container gguf has a place"),
+  EXPECT_NE(places.find("q_proj.weight' is int8:row, and its numbers have no place in the formats that are tried"),
             std::string::npos)
       << places;
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "rows.gguf"));
@@ -158,6 +160,44 @@ TEST_F(Convert, OfAWrappedModelKeepsTheTextPart) {
   const ConvertSummary made = convert(scratch_ / "pictures", "text.gguf");
   EXPECT_FALSE(made.output.notes.empty());
   expect_same_numbers(data_directory() / "tiny_gemma3", scratch_ / "text.gguf");
+}
+
+// What reads the value heads of Qwen 3.5 has its columns elsewhere in the other container: its codes are no longer
+// codes of the same groups.
+TEST_F(Convert, MovesNoColumnsOfCodes) {
+  quantize_to(data_directory() / "tiny_qwen35", "q8_0", scratch_ / "codes.gguf", machine_);
+  const std::string refused = refusal(scratch_ / "codes.gguf", "codes");
+  EXPECT_NE(refused.find("ssm_out.weight' is q8_0, and its numbers have no place"), std::string::npos) << refused;
+  const ConvertSummary made = convert(scratch_ / "codes.gguf", "plain", {.dtype = "f32"});
+  expect_same_numbers(scratch_ / "codes.gguf", scratch_ / "plain");
+  EXPECT_EQ(formats_of(made), std::set<std::string>{"f32"});
+}
+
+TEST_F(Convert, KeepsHowInputsAreRounded) {
+  const std::filesystem::path original = small_synth(scratch_, machine_.pool);
+  quantize_to(original, "int8:g32+a8:token", scratch_ / "q", machine_);
+  convert(scratch_ / "q", "q.gguf", {.strict = true});
+  const auto format = read_activations(SourceModel::open(scratch_ / "q.gguf")).format;
+  ASSERT_TRUE(format);
+  EXPECT_EQ(activation_format_name(*format), "a8:token");
+  EXPECT_NE(refusal(scratch_ / "q", "plain", {.dtype = "f32", .strict = true})
+                .find("rounding of inputs is left out: a8:token"),
+            std::string::npos);
+  const ConvertSummary made = convert(scratch_ / "q", "plain", {.dtype = "f32"});
+  EXPECT_FALSE(made.output.notes.empty());
+}
+
+TEST_F(Convert, NamesTheTensorThatHoldsNoNumber) {
+  const std::filesystem::path original = small_synth(scratch_, machine_.pool);
+  const std::filesystem::path broken =
+      edited_copy(original, scratch_ / "broken", [](const std::string& tensor, std::span<float> values) {
+        if (tensor == "model.layers.1.mlp.up_proj.weight") values[5] = NAN;
+      });
+  for (const bool dry_run : {false, true}) {
+    const std::string message = refusal(broken, "out", {.dtype = "f16", .lossy = true, .dry_run = dry_run});
+    EXPECT_NE(message.find("'model.layers.1.mlp.up_proj.weight' holds NaN or an infinite value"), std::string::npos)
+        << message;
+  }
 }
 
 // What counts the layers of a file counts those that are written.

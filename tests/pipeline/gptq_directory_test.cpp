@@ -221,5 +221,21 @@ TEST_F(GptqDirectory, SettingsMayLieBesideTheConfiguration) {
   expect_twins(twins);
 }
 
+// Codes whose inputs stand in an order of their own cannot be copied into a container that has none for them, and are
+// not rounded anew unasked.
+TEST_F(GptqDirectory, InputOrdersAreNotLostWithoutAWord) {
+  const std::filesystem::path model = data_directory() / "tiny_gptq";
+  EXPECT_NE(error_of([&] {
+              quantize_to(model, "int4:g32:asym", scratch_ / "again", machine_);
+            }).second.find("is quantized already"),
+            std::string::npos);
+  EditableModel changed = EditableModel::read(model);
+  changed.tensors.erase("model.layers.0.mlp.down_proj.g_idx");
+  changed.write(scratch_ / "lost");
+  const std::string message = error_of([&] { logits_of(scratch_ / "lost", machine_); }).second;
+  EXPECT_NE(message.find("model.layers.0.mlp.down_proj"), std::string::npos) << message;
+  EXPECT_NE(message.find("g_idx is missing"), std::string::npos) << message;
+}
+
 }  // namespace
 }  // namespace nibble

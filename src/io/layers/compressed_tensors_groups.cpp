@@ -135,8 +135,10 @@ std::optional<ActivationFormat> read_activations(const LayerSettings& inputs) {
 }
 
 CompressionGroup read_group(const LayerSettings& settings, const std::string& key) {
-  const LayerSettings groups = settings.inner("config_groups"), own = groups.inner(key);
-  if (!groups.find(key)->is_object()) groups.refuse(key, "names of presets are not read here; an object is meant");
+  const LayerSettings groups = settings.inner("config_groups");
+  if (groups.find(key) == nullptr || !groups.find(key)->is_object())
+    groups.refuse(key, "names of presets are not read here; an object is meant");
+  const LayerSettings own = groups.inner(key);
   CompressionGroup group;
   group.name = key;
   group.targets = read_targets(own, "targets");

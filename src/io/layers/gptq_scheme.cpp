@@ -21,6 +21,7 @@ class GptqScheme final : public LayerScheme {
     if (const auto* own = settings.find("dynamic"); own != nullptr && !own->empty())
       settings.refuse("dynamic", "settings of layers of their own are not read here");
     is_symmetric_ = settings.flag("sym", false);
+    has_order_ = settings.flag("desc_act", false);
   }
 
   std::string_view program() const override { return "GPTQ"; }
@@ -28,7 +29,7 @@ class GptqScheme final : public LayerScheme {
 
   std::optional<LayerWeight> read(LayerTensors& tensors) const override {
     const GptqTensors parts{tensors.need(".qweight"), tensors.need(".qzeros"), tensors.need(".scales"),
-                            tensors.take(".g_idx")};
+                            has_order_ ? tensors.need(".g_idx") : tensors.take(".g_idx")};
     LayerWeight weight{read_gptq(layout_, parts, tensors.where())};
     // Some programs then look at no zero point.
     if (is_symmetric_ && weight.values.format()->name().find(":asym") != std::string::npos)
@@ -40,7 +41,7 @@ class GptqScheme final : public LayerScheme {
 
  private:
   GptqLayout layout_;
-  bool is_symmetric_ = false;
+  bool is_symmetric_ = false, has_order_ = false;
 };
 
 }  // namespace

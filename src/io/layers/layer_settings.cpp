@@ -99,6 +99,7 @@ std::uint32_t LayerSettings::group_size(std::string_view key, std::optional<std:
 
 LayerSettings LayerSettings::inner(std::string_view key) const {
   const Json* const value = find(key);
+  if (value != nullptr && !value->is_object()) refuse(key, "an object is meant");
   LayerSettings result(method_, place_, value == nullptr ? Json() : *value);
   result.prefix_ = fmt::format("{}{}.", prefix_, key);
   return result;

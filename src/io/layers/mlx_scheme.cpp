@@ -72,7 +72,7 @@ class MlxScheme final : public LayerScheme {
     const TensorView words = tensors.need(kWeight), scales = tensors.need(kScales);
     if (layer.mode == MlxMode::affine)
       return LayerWeight{read_mlx(layer.layout, {words, scales, tensors.need(".biases")}, tensors.where())};
-    if (scales.shape.size() != 2 || words.shape.size() != 2)
+    if (scales.shape.size() != 2 || words.shape.size() != 2 || words.shape[0] == 0)
       throw Error(ErrorKind::corrupt, fmt::format("{}: weight and scales should be matrices but are {} and {}",
                                                   tensors.where(), shape_text(words.shape), shape_text(scales.shape)));
     const TensorView bytes{DType::u8, {words.shape[0], words.bytes.size() / words.shape[0]}, words.bytes};

@@ -11,8 +11,10 @@
 #include <optional>
 
 #include "base/progress_meter.h"
+#include "format/reordered_columns.h"
 #include "kernels/encode/encoders.h"
 #include "model/known_family.h"
+#include "model/stored_activations.h"
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/quantize/quantize_model.h"
@@ -31,20 +33,19 @@ constexpr const char* kGgufPlaces[] = {"q4_0", "mxfp4", "q5_0", "q8_0"};
 constexpr const char* kDirectoryPlaces[] = {"int2:g32", "int3:g32", "int4:g32",     "int5:g32",
                                             "int6:g32", "int8:g32", "e2m1:g32:e8m0"};
 
-// A matrix of the source, and what the network calls it.
+// A matrix of the source, what the network calls it, and its numbers with the columns in the output's order.
 struct Part {
   const StoredTensor* stored;
   const ModelTensor* tensor;
+  TensorSource values;
+  bool moves_rows = false, moves_columns = false;
 };
 
 // Rows of one matrix held against another format.
 class Comparison {
  public:
-  Comparison(const StoredTensor& stored, const FormatPtr& target, Machine& machine)
-      : stored_(stored),
-        reading_(with_kernels(stored.values.format(), machine.isa)),
-        target_(target),
-        machine_(machine) {}
+  Comparison(const Part& part, const FormatPtr& target, Machine& machine)
+      : part_(part), reading_(with_kernels(part.values.format(), machine.isa)), target_(target), machine_(machine) {}
 
   // Whether every row has the same numbers in the target.
   bool is_exact(ProgressMeter& meter) {
@@ -94,7 +95,7 @@ class Comparison {
   // Until a row is not held.
   template <class Row>
   void walk(Row&& row_is_held, bool& all_held, ProgressMeter& meter) {
-    const TensorSource& source = stored_.values;
+    const TensorSource& source = part_.values;
     const std::uint64_t cols = source.cols(), unit = target_->info().row_unit,
                         step = std::max(unit, kBandElements / std::max<std::uint64_t>(1, cols) / unit * unit);
     std::mutex mutex;
@@ -107,31 +108,45 @@ class Comparison {
         std::vector<float> values(cols), back(cols);
         for (std::size_t i = first; i < last; ++i) {
           rows.decode_row(*reading_, begin + i, values);
+          if (first_not_finite(values))
+            throw Error(ErrorKind::corrupt,
+                        fmt::format("{}: tensor '{}' holds NaN or an infinite value, which no format can store: row {}",
+                                    part_.stored->file, part_.stored->name, begin + i));
           if (row_is_held(values, begin + i, made.row(i), back)) continue;
           const std::scoped_lock lock(mutex);
           all_held = false;
           return;
         }
       });
-      meter.advance((end - begin) * cols, stored_.name);
+      meter.advance((end - begin) * cols, part_.stored->name);
     }
   }
 
-  const StoredTensor& stored_;
+  const Part& part_;
   FormatPtr reading_, target_;
   Machine& machine_;
 };
 
-// What a matrix may become, the first that holds its numbers: what it is, where the container has that.
-std::vector<FormatPtr> places_for(const StoredTensor& stored, const Container& container,
+// Copied as it is stored: rows may change their places where they share nothing, columns may not.
+bool is_copied(const Part& part, const Format& place) {
+  return part.stored->values.format()->name() == place.name() && !part.stored->values.parts() && !part.moves_columns &&
+         (!part.moves_rows || place.info().row_unit == 1);
+}
+
+// What the parts of one tensor may become, of which the first that holds their numbers is taken: what they are, where
+// the container has that.
+std::vector<FormatPtr> places_for(std::span<const Part> group, const Container& container,
                                   const ConvertOptions& options) {
-  const FormatPtr& own = stored.values.format();
+  const FormatPtr& own = group.front().stored->values.format();
   if (!options.dtype.empty()) return {find_format(options.dtype)};
   std::vector<FormatPtr> places;
-  if (container.refusal(own->info()).empty()) return {own};
+  if (container.refusal(own->info()).empty()) {
+    places.push_back(own);
+    if (std::ranges::all_of(group, [&](const Part& part) { return is_copied(part, *own); })) return places;
+  }
   const auto add = [&](std::span<const char* const> names) {
     for (const char* const name : names)
-      if (FormatPtr format = find_format(name); stored.values.cols() % format->info().row_multiple == 0)
+      if (FormatPtr format = find_format(name); group.front().values.cols() % format->info().row_multiple == 0)
         places.push_back(std::move(format));
   };
   if (container.naming() == Spelling::gguf)
@@ -141,19 +156,14 @@ std::vector<FormatPtr> places_for(const StoredTensor& stored, const Container& c
   return places;
 }
 
-// Copied as it is stored, whatever rows and columns change their places.
-bool is_copied(const StoredTensor& stored, const Format& place) {
-  return stored.values.format()->name() == place.name() && !stored.values.parts();
-}
-
 [[noreturn]] void refuse(const StoredTensor& stored, const Container& container, const ConvertOptions& options) {
   const std::string& own = stored.values.format()->name();
   const std::string what =
       options.dtype.empty()
-          ? fmt::format(
-                "no format of the container {} has a place for the same numbers; f32 does, or let them be "
-                "rounded, which is counted",
-                container.name())
+          ? fmt::format("{} of the container {}; f32 holds them, or let them be rounded, which is counted",
+                        stored.values.parts() ? "its input order or tensor scale is kept by no conversion to a format"
+                                              : "its numbers have no place in the formats that are tried",
+                        container.name())
           : fmt::format(
                 "{} cannot hold its numbers exactly; f32 holds all of them, or let them be rounded, which is "
                 "counted",
@@ -163,7 +173,7 @@ bool is_copied(const StoredTensor& stored, const Format& place) {
 }
 
 // The most frequent choice holds for all, the others by name in front of it.
-Recipe recipe_of(const std::vector<ConvertedTensor>& tensors, const std::vector<Part>& parts) {
+Recipe recipe_of(const std::vector<ConvertedTensor>& tensors) {
   std::map<std::pair<std::string, Conversion>, std::uint64_t> counts;
   for (const ConvertedTensor& tensor : tensors) counts[{tensor.to, tensor.conversion}] += tensor.numbers;
   Recipe recipe{
@@ -178,10 +188,30 @@ Recipe recipe_of(const std::vector<ConvertedTensor>& tensors, const std::vector<
   const auto most = std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
   for (std::size_t i = 0; i < tensors.size(); ++i)
     if (std::pair(tensors[i].to, tensors[i].conversion) != most)
-      recipe.rules.push_back({parts[i].stored->name, {}, tensors[i].to, method(tensors[i].conversion)});
+      recipe.rules.push_back({tensors[i].name, {}, tensors[i].to, method(tensors[i].conversion)});
   recipe.rules.push_back({"*", {}, most.first, method(most.second)});
   recipe.file_type = find_format(most.first)->info().ggml_ftype;
   return recipe;
+}
+
+Part read_part(const StoredTensor& stored, const ModelTensor& tensor, Spelling from, Spelling to) {
+  if (!stored.values.format())
+    throw Error(ErrorKind::unsupported, fmt::format("{}: tensor '{}' has elements that are no weights: {}", stored.file,
+                                                    stored.name, dtype_name(stored.dtype)));
+  const std::vector<std::uint32_t> columns = tensor.columns_from(from, to);
+  return {&stored, &tensor, columns.empty() ? stored.values : reordered_columns(stored.values, columns),
+          !tensor.rows_from(from, to).empty(), !columns.empty()};
+}
+
+// How inputs are rounded goes with codes; grids that were fitted to them do not.
+std::optional<ActivationChoice> kept_activations(const SourceModel& source, const ConvertOptions& options,
+                                                 std::vector<std::string>& notes) {
+  const StoredActivations stored = read_activations(source);
+  if (!stored.format) return std::nullopt;
+  if (options.dtype.empty() && !stored.format->is_static()) return ActivationChoice{*stored.format, {}};
+  add_loss(fmt::format("the model's rounding of inputs is left out: {}", activation_format_name(*stored.format)),
+           options.strict, notes);
+  return std::nullopt;
 }
 
 // What becomes of the parts of one tensor of the output.
@@ -189,34 +219,32 @@ std::vector<ConvertedTensor> convert_group(const std::string& name, std::span<co
                                            const Container& container, const ConvertOptions& options, Machine& machine,
                                            ProgressMeter& meter) {
   std::vector<ConvertedTensor> made;
-  for (const auto& [stored, tensor] : group) {
-    if (!stored->values.format())
-      throw Error(ErrorKind::unsupported, fmt::format("{}: tensor '{}' has elements that are no weights: {}",
-                                                      stored->file, stored->name, dtype_name(stored->dtype)));
+  for (const Part& part : group)
     made.push_back({.name = name,
-                    .from = stored->values.format()->name(),
-                    .numbers = stored->values.rows() * stored->values.cols()});
-  }
-  const std::vector<FormatPtr> places = places_for(*group.front().stored, container, options);
+                    .from = part.stored->values.format()->name(),
+                    .numbers = part.values.rows() * part.values.cols()});
+  const std::vector<FormatPtr> places = places_for(group, container, options);
+  std::size_t unheld = 0;  // in the last place
   for (const FormatPtr& place : places) {
     bool all_held = true;
     for (std::size_t i = 0; i < group.size() && all_held; ++i) {
-      const bool is_kept = is_copied(*group[i].stored, *place);
+      const bool is_kept = is_copied(group[i], *place);
       made[i].conversion = is_kept ? Conversion::kept : Conversion::exact;
       if (is_kept)
         meter.advance(made[i].numbers, name);
       else
-        all_held = Comparison(*group[i].stored, place, machine).is_exact(meter);
+        all_held = Comparison(group[i], place, machine).is_exact(meter);
+      if (!all_held) unheld = i;
     }
     if (!all_held) continue;
     for (ConvertedTensor& one : made) one.to = place->name();
     return made;
   }
-  if (!options.lossy) refuse(*group.front().stored, container, options);
+  if (!options.lossy) refuse(*group[unheld].stored, container, options);
   const FormatPtr place = options.dtype.empty() ? find_format("f16") : places.front();
   for (std::size_t i = 0; i < group.size(); ++i) {
     made[i].to = place->name();
-    made[i].loss = Comparison(*group[i].stored, place, machine).loss(meter);
+    made[i].loss = Comparison(group[i], place, machine).loss(meter);
     made[i].conversion = made[i].loss.changed == 0 ? Conversion::exact : Conversion::rounded;
   }
   return made;
@@ -240,7 +268,7 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
                              const ProgressCallback& progress) {
   const Container& container =
       options.container.empty() ? container_of(options.output) : find_container(options.container);
-  if (!options.dry_run) require_place(source, container, options.output);
+  require_place(source, container, options.output);
   std::optional<UnknownNetwork> unknown;
   if (!has_known_family(source)) unknown = read_unknown_network(source);
   std::vector<Part> parts;
@@ -248,8 +276,9 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
   std::uint64_t work = 0;
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (stays_in_float(all[i].role)) continue;
-    parts.push_back({unknown ? unknown->stored[i] : &source.stored(all[i]), &all[i]});
-    work += parts.back().stored->values.rows() * parts.back().stored->values.cols();
+    parts.push_back(read_part(unknown ? *unknown->stored[i] : source.stored(all[i]), all[i], source.spelling(),
+                              container.naming()));
+    work += parts.back().values.rows() * parts.back().values.cols();
   }
   ProgressMeter meter(progress, "compare", work, "convert was cancelled; nothing was written");
   ConvertSummary summary;
@@ -264,7 +293,7 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
     for (const Part& part : group) source.release(*part.stored);
   }
   QuantizeModelOptions request;
-  request.recipe = recipe_of(summary.tensors, parts);
+  request.recipe = recipe_of(summary.tensors);
   request.output = options.output;
   request.container = options.container;
   request.allow_requantize = true;
@@ -272,7 +301,10 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
   request.dry_run = options.dry_run;
   request.sync = options.sync;
   request.shard_bytes = options.shard_bytes;
+  std::vector<std::string> notes;
+  request.activations = kept_activations(source, options, notes);
   summary.output = quantize_model(source, request, machine, progress);
+  summary.output.notes.insert(summary.output.notes.end(), notes.begin(), notes.end());
   return summary;
 }
 

@@ -54,12 +54,12 @@ void require_shape(const StoredTensor& stored, const ModelTensor& tensor) {
                           stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
 }
 
-// Codes whose columns move are not kept.
+// Codes whose columns move are not kept, nor are those with an input order or a tensor scale.
 void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, bool moves_columns,
                          const QuantizeModelOptions& options) {
   const FormatPtr& from = stored.values.format();
   if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw ||
-      (from->name() == target->name() && !moves_columns))
+      (from->name() == target->name() && !moves_columns && !stored.values.parts()))
     return;
   throw Error(ErrorKind::unusable_input,
               fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from "
