@@ -12,7 +12,7 @@ namespace nibble {
 namespace {
 
 constexpr std::uint64_t kHidden = 8;
-constexpr Attention kAttention = {.heads = 2, .kv_heads = 1, .head_dim = 4};
+const Attention kAttention = {.heads = 2, .kv_heads = 1, .head_dim = 4};
 
 Graph begin(std::uint64_t layers) {
   Drawing d;
