@@ -56,14 +56,15 @@ std::vector<std::string_view> types_of(const Architecture& family) {
   return types;
 }
 
-// What a directory that is made of a GGUF file says: the first, or the one that has experts or a window where those
+// What a directory that is made of a GGUF file says: the first, or the first that has experts or a window where those
 // are.
 std::vector<std::string_view> written_types(const Architecture& family) {
   std::vector<std::string_view> types = {family.variants.front().model_type};
-  for (const HfVariant& variant : family.variants)
-    if ((variant.default_experts > 0 || variant.default_sliding_window > 0) &&
-        std::ranges::find(types, variant.model_type) == types.end())
-      types.push_back(variant.model_type);
+  for (const auto member : {&HfVariant::default_experts, &HfVariant::default_sliding_window})
+    if (const auto found =
+            std::ranges::find_if(family.variants, [&](const HfVariant& variant) { return variant.*member > 0; });
+        found != family.variants.end() && std::ranges::find(types, found->model_type) == types.end())
+      types.push_back(found->model_type);
   return types;
 }
 
