@@ -16,6 +16,7 @@
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "report/number_text.h"
+#include "report/quantize_report.h"
 
 namespace nibble::cli {
 namespace {
@@ -53,7 +54,7 @@ Json to_json(const ConvertSummary& summary, double seconds) {
 
 struct Row {
   std::uint64_t tensors = 0, numbers = 0, changed = 0;
-  double largest = 0, rms = 0;
+  double rms = 0;
 };
 
 Table table_of(const ConvertSummary& summary) {
@@ -63,7 +64,6 @@ Table table_of(const ConvertSummary& summary) {
     ++row.tensors;
     row.numbers += tensor.numbers;
     row.changed += tensor.loss.changed;
-    row.largest = std::max(row.largest, tensor.loss.largest);
     row.rms = std::max(row.rms, tensor.loss.relative_rms);
   }
   Table table({{"from"}, {"to"}, {"matrices", Align::right}, {"numbers", Align::right}, {""}});
@@ -92,17 +92,10 @@ void convert(const CLI::App& verb, Options& options, Session& session) {
   const ConvertSummary summary = convert_model(source, options.request, session.machine(), session.progress());
   const double seconds = seconds_since(start);
   session.end_progress();
-  for (const std::string& name : summary.output.ignored)
-    session.note(fmt::format("note: tensor '{}' is not part of the model and is left out", name));
-  for (const std::string& note : summary.output.notes) session.note("note: " + note);
+  for (const std::string& note : source_notes(summary.output)) session.note(note);
   if (session.json()) return session.print_json(to_json(summary, seconds));
   session.print(table_of(summary).text(session.style()) +
-                fmt::format("\n{} {} ({} bytes), {} of the source's {}\n",
-                            options.request.dry_run ? "would be written:" : "written:",
-                            bytes_text(summary.output.output_bytes), grouped_text(summary.output.output_bytes),
-                            percent_text(static_cast<double>(summary.output.output_bytes) /
-                                         static_cast<double>(summary.output.source_bytes)),
-                            bytes_text(summary.output.source_bytes)));
+                fmt::format("\n{}\n", size_text(summary.output, options.request.dry_run)));
   if (!options.request.dry_run) session.print(fmt::format("{} in {}\n", options.output, duration_text(seconds)));
 }
 

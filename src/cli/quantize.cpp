@@ -31,15 +31,11 @@ namespace {
 using Options = QuantizeArguments;
 
 std::string describe(const QuantizeSummary& summary, bool dry_run, const TableStyle& style) {
-  const std::uint64_t bytes = summary.output_bytes;
   const std::string activations =
       summary.activations.empty() ? "" : fmt::format("{}: inputs of quantized Linears\n", summary.activations);
   return kinds_table(summary).text(style) + activations +
-         fmt::format("\n{} {} ({} bytes), {} of the source's {}; {} bits per weight, {} in the Linear layers\n",
-                     dry_run ? "would be written:" : "written:", bytes_text(bytes), grouped_text(bytes),
-                     percent_text(static_cast<double>(bytes) / static_cast<double>(summary.source_bytes)),
-                     bytes_text(summary.source_bytes), fixed_text(summary.bits_per_weight, 3),
-                     fixed_text(summary.linear_bits_per_weight, 3));
+         fmt::format("\n{}; {} bits per weight, {} in the Linear layers\n", size_text(summary, dry_run),
+                     fixed_text(summary.bits_per_weight, 3), fixed_text(summary.linear_bits_per_weight, 3));
 }
 
 std::string tensor_table(const QuantizeSummary& summary, const TableStyle& style) {
@@ -164,9 +160,7 @@ void note_better_fit(const Options& options, const QuantizeSummary& summary, Ses
 
 void print_outcome(const Outcome& outcome, const Options& options, Session& session) {
   const QuantizeSummary& summary = outcome.summary;
-  for (const std::string& name : summary.ignored)
-    session.note(fmt::format("note: tensor '{}' is not part of the model and is left out", name));
-  for (const std::string& note : summary.notes) session.note("note: " + note);
+  for (const std::string& note : source_notes(summary)) session.note(note);
   if (const std::string text = describe_substitutions(summary); !text.empty())
     session.note("note: " + text + alternatives_of(summary));
   for (const std::string& warning : summary.warnings) session.note("warning: " + warning);

@@ -78,6 +78,22 @@ Table kinds_table(const QuantizeSummary& summary) {
   return table;
 }
 
+std::vector<std::string> source_notes(const QuantizeSummary& summary) {
+  std::vector<std::string> notes;
+  for (const std::string& name : summary.ignored)
+    notes.push_back(fmt::format("note: tensor '{}' is not part of the model and is left out", name));
+  for (const std::string& note : summary.notes) notes.push_back("note: " + note);
+  return notes;
+}
+
+std::string size_text(const QuantizeSummary& summary, bool dry_run) {
+  const std::uint64_t bytes = summary.output_bytes;
+  return fmt::format("{} {} ({} bytes), {} of the source's {}",
+                     dry_run ? "would be written:" : "written:", bytes_text(bytes), grouped_text(bytes),
+                     percent_text(static_cast<double>(bytes) / static_cast<double>(summary.source_bytes)),
+                     bytes_text(summary.source_bytes));
+}
+
 std::string layer_text(const LayerReport& report) {
   std::string text =
       fmt::format("layer {} of {}: error of outputs {}", report.layer + 1, report.layers, errors_text(report.error));

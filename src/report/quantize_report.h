@@ -18,6 +18,12 @@ namespace nibble {
 // and, where known, which share of the outputs nearest values would have lost and the method did.
 Table kinds_table(const QuantizeSummary& summary);
 
+// What of the source was left out, and what the output holds otherwise: a line each.
+std::vector<std::string> source_notes(const QuantizeSummary& summary);
+
+// "written: 4.38 MB (4,384,640 bytes), 46.4 % of the source's 9.45 MB"; of a dry run what would be.
+std::string size_text(const QuantizeSummary& summary, bool dry_run);
+
 // "layer 3 of 16: error of outputs 1.52 % -> 0.71 % (down 2.10 % -> 0.93 %), 12 s, about 3 min left".
 std::string layer_text(const LayerReport& report);
 

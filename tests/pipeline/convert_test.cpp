@@ -111,6 +111,33 @@ TEST_F(Convert, ExpertsOfAStackHaveOnePlace) {
   expect_same_numbers(scratch_ / "q", scratch_ / "q.gguf");
 }
 
+// Of which some are what they were, and others find their numbers in the format of these.
+TEST_F(Convert, ExpertsOfSeveralFormatsKeepTheirNumbers) {
+  SynthShape shape = find_synth_shape("qwen3-30b-a3b");
+  shape.hidden = shape.intermediate = shape.expert_intermediate = 64;
+  shape.layers = 1;
+  shape.heads = shape.num_experts = 4;
+  shape.kv_heads = shape.experts_used = 2;
+  shape.head_dim = 32;
+  shape.vocab = 300;
+  synthesize_model(shape, {.output = scratch_ / "sparse"}, machine_.pool, {});
+  QuantizeModelOptions options;
+  choose_format(options, "q4_0");
+  options.recipe.rules.insert(options.recipe.rules.begin(),
+                              {"model.layers.0.mlp.experts.0.up_proj.weight", {}, "q8_0", {}});
+  options.output = scratch_ / "q";
+  quantize_model(SourceModel::open(scratch_ / "sparse"), options, machine_, {});
+  const ConvertSummary made = convert(scratch_ / "q", "q.gguf");
+  std::map<Conversion, int> conversions;
+  for (const ConvertedTensor& tensor : made.tensors)
+    if (tensor.name == "blk.0.ffn_up_exps.weight") {
+      EXPECT_EQ(tensor.to, "q8_0");
+      ++conversions[tensor.conversion];
+    }
+  EXPECT_EQ(conversions, (std::map<Conversion, int>{{Conversion::kept, 1}, {Conversion::exact, 3}}));
+  expect_same_numbers(scratch_ / "q", scratch_ / "q.gguf");
+}
+
 TEST_F(Convert, WritesCodesOut) {
   const std::filesystem::path original = small_synth(scratch_, machine_.pool);
   quantize_to(original, "q4_k", scratch_ / "q.gguf", machine_);

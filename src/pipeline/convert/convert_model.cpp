@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "base/progress_meter.h"
 #include "format/reordered_columns.h"
@@ -21,6 +23,7 @@
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/unknown_network.h"
 #include "quantize/method.h"
+#include "quantize/quantize_linear.h"
 #include "quantize/round/exact.h"
 
 namespace nibble {
@@ -49,24 +52,16 @@ class Comparison {
 
   // Whether every row has the same numbers in the target.
   bool is_exact(ProgressMeter& meter) {
-    bool exact = true;
-    walk([&](std::span<const float> values, std::uint64_t row, const RowPlanes& out,
-             std::span<float> back) { return encode_exactly(*target_, values, row, out, back); },
-         exact, meter);
-    return exact;
+    return walk([](std::span<const float>, std::span<const float>, bool is_same) { return is_same; }, meter);
   }
 
+  // Of a target that is a floating-point type.
   NumberLoss loss(ProgressMeter& meter) {
     NumberLoss all;
     double changes = 0, squares = 0;
     std::mutex mutex;
-    bool unused = true;
     walk(
-        [&](std::span<const float> values, std::uint64_t row, const RowPlanes& out, std::span<float> back) {
-          target_->encode_row(values, {}, nullptr, row, {}, out);
-          ConstRowPlanes planes;
-          std::ranges::copy(out, planes.begin());
-          target_->decode_row(planes, nullptr, row, back);
+        [&](std::span<const float> values, std::span<const float> back, bool) {
           NumberLoss own;
           double change = 0, square = 0;
           for (std::size_t i = 0; i < values.size(); ++i) {
@@ -86,40 +81,38 @@ class Comparison {
           squares += square;
           return true;
         },
-        unused, meter);
+        meter);
     all.relative_rms = squares > 0 ? std::sqrt(changes / squares) : 0;
     return all;
   }
 
  private:
-  // Until a row is not held.
-  template <class Row>
-  void walk(Row&& row_is_held, bool& all_held, ProgressMeter& meter) {
+  // judge(numbers, what the target makes of them, whether these are the same) of every row, until it says no: false.
+  template <class Judge>
+  bool walk(Judge&& judge, ProgressMeter& meter) {
     const TensorSource& source = part_.values;
-    const std::uint64_t cols = source.cols(), unit = target_->info().row_unit,
-                        step = std::max(unit, kBandElements / std::max<std::uint64_t>(1, cols) / unit * unit);
-    std::mutex mutex;
-    for (std::uint64_t begin = 0; begin < source.rows() && all_held; begin += step) {
-      const std::uint64_t end = std::min(source.rows(), begin + step);
+    const std::uint64_t cols = source.cols();
+    std::atomic<bool> goes_on = true;
+    for (const RowRange band : bands_of({.values = source}, *target_, kBandElements)) {
       QuantizedTensor room;
-      const TensorRows rows = source.read_rows(begin, end, room, machine_.pool);
-      QuantizedTensor made(target_, end - begin, cols);
-      machine_.pool.parallel_for(end - begin, 4, [&](std::size_t first, std::size_t last, std::size_t) {
+      const TensorRows rows = source.read_rows(band.begin, band.end, room, machine_.pool);
+      QuantizedTensor made(target_, band.count(), cols);
+      machine_.pool.parallel_for(band.count(), 4, [&](std::size_t first, std::size_t last, std::size_t) {
         std::vector<float> values(cols), back(cols);
-        for (std::size_t i = first; i < last; ++i) {
-          rows.decode_row(*reading_, begin + i, values);
+        for (std::size_t i = first; i < last && goes_on; ++i) {
+          const std::uint64_t row = band.begin + i;
+          rows.decode_row(*reading_, row, values);
           if (first_not_finite(values))
             throw Error(ErrorKind::corrupt,
                         fmt::format("{}: tensor '{}' holds NaN or an infinite value, which no format can store: row {}",
-                                    part_.stored->file, part_.stored->name, begin + i));
-          if (row_is_held(values, begin + i, made.row(i), back)) continue;
-          const std::scoped_lock lock(mutex);
-          all_held = false;
-          return;
+                                    part_.stored->file, part_.stored->name, row));
+          if (!judge(values, back, encode_exactly(*target_, values, row, made.row(i), back))) goes_on = false;
         }
       });
-      meter.advance((end - begin) * cols, part_.stored->name);
+      meter.advance(band.count() * cols, part_.stored->name);
+      if (!goes_on) return false;
     }
+    return true;
   }
 
   const Part& part_;
@@ -172,32 +165,27 @@ std::vector<FormatPtr> places_for(std::span<const Part> group, const Container& 
               "lossy");
 }
 
-// The most frequent choice holds for all, the others by name in front of it.
+// The most frequent format holds for all, the others by name in front of it.
 Recipe recipe_of(const std::vector<ConvertedTensor>& tensors) {
-  std::map<std::pair<std::string, Conversion>, std::uint64_t> counts;
-  for (const ConvertedTensor& tensor : tensors) counts[{tensor.to, tensor.conversion}] += tensor.numbers;
   Recipe recipe{
       .name = "convert", .description = "the numbers as they are", .main_format = {}, .rules = {}, .file_type = {}};
-  const auto method = [](Conversion conversion) {
-    return std::string(conversion == Conversion::exact ? kExactMethod : "rtn");
-  };
+  std::map<std::string, std::uint64_t> counts;
+  for (const ConvertedTensor& tensor : tensors) counts[tensor.to] += tensor.numbers;
   if (counts.empty()) {
     recipe.rules.push_back({"*", {}, std::string(kSourceFormat), {}});
     return recipe;
   }
-  const auto most = std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
-  for (std::size_t i = 0; i < tensors.size(); ++i)
-    if (std::pair(tensors[i].to, tensors[i].conversion) != most)
-      recipe.rules.push_back({tensors[i].name, {}, tensors[i].to, method(tensors[i].conversion)});
-  recipe.rules.push_back({"*", {}, most.first, method(most.second)});
-  recipe.file_type = find_format(most.first)->info().ggml_ftype;
+  const std::string& most = std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
+  for (const ConvertedTensor& tensor : tensors)  // experts of a stack have one name, and one format
+    if (tensor.to != most && (recipe.rules.empty() || recipe.rules.back().pattern != tensor.name))
+      recipe.rules.push_back({tensor.name, {}, tensor.to, {}});
+  recipe.rules.push_back({"*", {}, most, {}});
+  recipe.file_type = find_format(most)->info().ggml_ftype;
   return recipe;
 }
 
 Part read_part(const StoredTensor& stored, const ModelTensor& tensor, Spelling from, Spelling to) {
-  if (!stored.values.format())
-    throw Error(ErrorKind::unsupported, fmt::format("{}: tensor '{}' has elements that are no weights: {}", stored.file,
-                                                    stored.name, dtype_name(stored.dtype)));
+  require_weights(stored);
   const std::vector<std::uint32_t> columns = tensor.columns_from(from, to);
   return {&stored, &tensor, columns.empty() ? stored.values : reordered_columns(stored.values, columns),
           !tensor.rows_from(from, to).empty(), !columns.empty()};
@@ -269,6 +257,8 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
   const Container& container =
       options.container.empty() ? container_of(options.output) : find_container(options.container);
   require_place(source, container, options.output);
+  std::vector<std::string> notes;
+  std::optional<ActivationChoice> activations = kept_activations(source, options, notes);
   std::optional<UnknownNetwork> unknown;
   if (!has_known_family(source)) unknown = read_unknown_network(source);
   std::vector<Part> parts;
@@ -294,6 +284,7 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
   }
   QuantizeModelOptions request;
   request.recipe = recipe_of(summary.tensors);
+  request.method = kExactMethod;
   request.output = options.output;
   request.container = options.container;
   request.allow_requantize = true;
@@ -301,8 +292,7 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
   request.dry_run = options.dry_run;
   request.sync = options.sync;
   request.shard_bytes = options.shard_bytes;
-  std::vector<std::string> notes;
-  request.activations = kept_activations(source, options, notes);
+  request.activations = std::move(activations);
   summary.output = quantize_model(source, request, machine, progress);
   summary.output.notes.insert(summary.output.notes.end(), notes.begin(), notes.end());
   return summary;

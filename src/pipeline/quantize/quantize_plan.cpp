@@ -177,9 +177,7 @@ void require_uncalibrated(const UnknownNetwork& network, const QuantizePlan& pla
 TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, const QuantizePlan& plan,
                        const QuantizeModelOptions& options) {
   require_shape(stored, tensor);
-  if (!stored.values.format())
-    throw Error(ErrorKind::unsupported, fmt::format("{}: tensor '{}' has elements that are no weights: {}", stored.file,
-                                                    stored.name, dtype_name(stored.dtype)));
+  require_weights(stored);
   TensorPlan result;
   result.source = &stored;
   result.role = tensor.role;
@@ -303,6 +301,12 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
 }
 
 }  // namespace
+
+void require_weights(const StoredTensor& stored) {
+  if (!stored.values.format())
+    throw Error(ErrorKind::unsupported, fmt::format("{}: tensor '{}' has elements that are no weights: {}", stored.file,
+                                                    stored.name, dtype_name(stored.dtype)));
+}
 
 void add_loss(std::string loss, bool strict, std::vector<std::string>& notes) {
   if (strict) throw Error(ErrorKind::unsupported, loss, "strict");

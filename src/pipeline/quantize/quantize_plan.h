@@ -56,6 +56,8 @@ std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan);
 // a few rows of each.
 void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey,
                        const QuantizeModelOptions& options, Machine& machine);
+// Error(unsupported) for elements that are no numbers of a known format.
+void require_weights(const StoredTensor& stored);
 // Something of the source that the output cannot hold: a note, or with `strict` Error(unsupported).
 void add_loss(std::string loss, bool strict, std::vector<std::string>& notes);
 
