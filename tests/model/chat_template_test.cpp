@@ -114,6 +114,10 @@ TEST(ChatTemplate, ErrorsSayWhatAndWhere) {
   EXPECT_EQ(fault_of("{{ 1|nonsense }}").cause(), Cause::unsupported);
   EXPECT_EQ(fault_of("{% include 'other' %}").cause(), Cause::unsupported);
   EXPECT_EQ(fault_of("\xff").cause(), Cause::syntax);
+
+  for (const char* sliced : {"{{ [1][0:1, 0] }}", "{{ [1][0, :] }}", "{{ [1][:, :] }}"})
+    EXPECT_STREQ(fault_of(sliced).what(), "template: line 1: a slice stands alone in its brackets");
+  EXPECT_EQ(fault_of("{{ [1][0:1,] }}").cause(), Cause::syntax);
 }
 
 TEST(ChatTemplate, MessagesAreMadePlainFirst) {

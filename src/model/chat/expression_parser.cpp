@@ -341,6 +341,8 @@ ExpressionPtr ExpressionParser::parse_subscript(ExpressionPtr value) {
   while (!tokens_.is_sign("]")) {
     if (!items.empty()) tokens_.expect_sign(",");
     items.push_back(parse_subscribed());
+    if (items.size() > 1 && (items.front()->kind == Kind::slice || items.back()->kind == Kind::slice))
+      tokens_.fail("a slice stands alone in its brackets");
   }
   tokens_.expect_sign("]");
   if (items.size() != 1)
