@@ -9,9 +9,9 @@
 #include "cli/verbs.h"
 #include "evaluate/speed.h"
 #include "kernels/limits.h"
-#include "model/arch/architecture.h"
 #include "nibble/error.h"
 #include "pipeline/tell/inspect.h"
+#include "pipeline/tell/token_work.h"
 #include "report/number_text.h"
 
 namespace nibble::cli {
@@ -28,30 +28,15 @@ struct Limits {
   double read_stream = 0, int8_peak = 0, f32_peak = 0, bf16_peak = 0;  // per second
 };
 
-struct Work {
-  std::uint64_t bytes_per_token = 0;  // tensors of the file, without an embedding that is only looked up
-  std::uint64_t linear_parameters = 0, head_parameters = 0;
-
-  double operations(std::size_t tokens) const {
-    return 2 * (static_cast<double>(linear_parameters) * static_cast<double>(tokens) +
-                static_cast<double>(head_parameters));
-  }
-};
+// Of a prompt: the head is needed once.
+double operations(const TokenWork& work, std::size_t tokens) {
+  return 2 * (static_cast<double>(work.linear_parameters) * static_cast<double>(tokens) +
+              static_cast<double>(work.head_parameters));
+}
 
 Limits measure_limits(Machine& machine) {
   return {measure_read_stream(machine), measure_int8_peak(machine), measure_f32_peak(machine),
           measure_bf16_peak(machine)};
-}
-
-Work work_of(const SourceModel& checkpoint, const Decoder& decoder) {
-  Work work;
-  const ModelConfig& config = decoder.config();
-  const std::string embedding = checkpoint.parts().part("embedding", -1)->name(checkpoint.spelling());
-  for (const StoredTensor& tensor : checkpoint.tensors())
-    if (config.tied_embedding || tensor.name != embedding) work.bytes_per_token += tensor.bytes;
-  work.linear_parameters = decoder.linear_parameters();
-  work.head_parameters = config.vocab_size * config.hidden;
-  return work;
 }
 
 bool reads_prompt(const Speed& speed) { return speed.test.starts_with("pp"); }
@@ -67,11 +52,11 @@ double peak_of(const Limits& limits, Arithmetic arithmetic) {
 }
 
 // Prefill is judged by arithmetic, of the kind that most weights are multiplied in; decode by what must be read.
-double share_of_limit(const Speed& speed, const Work& work, const Limits& limits, Arithmetic arithmetic) {
+double share_of_limit(const Speed& speed, const TokenWork& work, const Limits& limits, Arithmetic arithmetic) {
   const double steps =
       speed.tokens_per_second / static_cast<double>(speed.sequences);  // weights are read once for all sequences
-  if (!reads_prompt(speed)) return steps * static_cast<double>(work.bytes_per_token) / limits.read_stream;
-  return work.operations(speed.tokens) * speed.tokens_per_second / static_cast<double>(speed.tokens) /
+  if (!reads_prompt(speed)) return steps * static_cast<double>(work.bytes) / limits.read_stream;
+  return operations(work, speed.tokens) * speed.tokens_per_second / static_cast<double>(speed.tokens) /
          peak_of(limits, arithmetic);
 }
 
@@ -109,13 +94,14 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
   const std::vector<Speed> speeds = measure_speed(decoder, options.speed);
   std::optional<Limits> limits;
   if (options.limits) limits = measure_limits(session.machine());
-  const Work work = work_of(checkpoint, decoder);
+  const TokenWork work = work_of_token(checkpoint);
   const Arithmetic arithmetic = decoder.arithmetic();
   if (session.json()) {
     Json json = {{"model", options.model},
                  {"parameters", describe_weights(checkpoint).parameters},
                  {"bytes", checkpoint.file_bytes()},
                  {"resident_bytes", decoder.resident_bytes()},
+                 {"bytes_per_token", work.bytes},
                  {"threads", session.pool().num_threads()},
                  {"isa", isa_name(session.machine().isa)},
                  {"kv", kv_type_name(decoder.kv_type())},

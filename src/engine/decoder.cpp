@@ -248,8 +248,6 @@ bool Decoder::multiplies_in_f32() const noexcept {
   return all;
 }
 
-std::uint64_t Decoder::linear_parameters() const noexcept { return state_->network.linear_parameters(); }
-
 std::uint64_t Decoder::cache_bytes(std::size_t capacity) const {
   std::uint64_t bytes = 0;
   for (const KeyValueState& state : state_->network.states())

@@ -119,7 +119,6 @@ class Decoder {
   std::uint64_t resident_bytes() const noexcept;     // weights
   Arithmetic arithmetic() const noexcept;            // of most of the layers' Linears, by parameters
   bool multiplies_in_f32() const noexcept;           // every product, the head's too: no input is rounded
-  std::uint64_t linear_parameters() const noexcept;  // of all layers' Linears, head not counted
   // capacity: how long the sequence may become, which some models' rotary positions depend on. Error(resource): more
   // than memory holds.
   KvCache new_cache(std::size_t capacity) const;

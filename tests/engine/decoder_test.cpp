@@ -376,8 +376,8 @@ TEST(Decoder, HalfCachesStayClose) {
 
 TEST(Decoder, CountsWhatItHolds) {
   Loaded model("tiny_gqa_llama3rope");
-  EXPECT_EQ(model.decoder.linear_parameters(), 2u * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 96));
-  EXPECT_GE(model.decoder.resident_bytes(), model.decoder.linear_parameters() * 4 + 2 * 256 * 64 * 4);
+  constexpr std::uint64_t kInLinears = 2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 96);
+  EXPECT_GE(model.decoder.resident_bytes(), kInLinears * 4 + 2 * 256 * 64 * 4);
 }
 
 TEST(Decoder, TokensOutsideTheVocabulary) {

@@ -16,6 +16,7 @@
 #include "nibble/error.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/synth.h"
+#include "pipeline/tell/token_work.h"
 
 namespace nibble {
 namespace {
@@ -106,15 +107,7 @@ PlannedWeights plan_weights(const Basis& basis, const std::string& spelling) {
     if (format->info().kind != FormatKind::raw) planned.usual_cache = kQuantizedCache;
     const std::uint64_t bytes = plane_bytes(*format, facts.rows, facts.cols);
     planned.bytes += bytes;
-    // A row of it; a tied head reads all.
-    const bool is_looked_up =
-        tensor.role == TensorRole::embedding && (tensor.part != "embedding" || !basis.config.tied_embedding);
-    // Of experts a token reads those that it is sent to.
-    const double read = is_looked_up ? 0
-                        : tensor.experts == 0
-                            ? 1
-                            : static_cast<double>(basis.config.experts_used) / static_cast<double>(tensor.experts);
-    planned.bytes_per_token += scaled_bytes(bytes, read);
+    planned.bytes_per_token += scaled_bytes(bytes, share_read(tensor, basis.config));
   }
   planned.bytes = scaled_bytes(planned.bytes, basis.scaled);
   planned.bytes_per_token = scaled_bytes(planned.bytes_per_token, basis.scaled);

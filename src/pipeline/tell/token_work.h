@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What one token takes of a model: the share of each tensor that it reads, and what it is multiplied with.
+#pragma once
+
+#include <cstdint>
+
+#include "model/arch/architecture.h"
+#include "model/source_model.h"
+
+namespace nibble {
+
+// Of the tensor's bytes, or its stack's: of experts those that a token is sent to; 0 where one row is looked up.
+double share_read(const ModelTensor& tensor, const ModelConfig& config);
+
+struct TokenWork {
+  std::uint64_t bytes = 0;              // read to decode a token, without what is kept for the positions before it
+  std::uint64_t linear_parameters = 0;  // of the layers' Linears that it is multiplied with
+  std::uint64_t head_parameters = 0;
+};
+
+// Of a model whose network is known, as its files hold it.
+TokenWork work_of_token(const SourceModel& model);
+
+}  // namespace nibble
