@@ -30,6 +30,12 @@ unsigned long long enabled_states() {
   return (static_cast<unsigned long long>(high) << 32) | low;
 }
 
+// Leaf 1: a family of four bits, and eight further ones that are added where those are full.
+unsigned family_of(unsigned signature) {
+  const unsigned family = signature >> 8 & 15;
+  return family == 15 ? family + (signature >> 20 & 255) : family;
+}
+
 bool bit(unsigned value, int position) { return ((value >> position) & 1u) != 0; }
 
 std::string vendor_name() {
@@ -69,6 +75,7 @@ CpuFeatures detect_cpu() {
   const Registers basic = cpuid(1, 0), extended = cpuid(7, 0), extended1 = cpuid(7, 1);
   f.vendor = vendor_name();
   f.brand = brand_name();
+  f.family = family_of(basic.a);
   if (!bit(basic.c, 27)) return f;  // OSXSAVE: without it no wide registers
   const unsigned long long states = enabled_states();
   const bool ymm = (states & 0x6u) == 0x6u, zmm = ymm && (states & 0xe0u) == 0xe0u;
@@ -104,7 +111,12 @@ Bf16Products bf16_products(const CpuFeatures& f, Isa isa) {
   return {true, "dot products of bf16 do twice the work of f32 multiply-adds in the same time"};
 }
 
-std::size_t read_ahead(const CpuFeatures& f) { return f.vendor == "GenuineIntel" ? 8192 : 0; }
+ReadAhead read_ahead(const CpuFeatures& f) {
+  constexpr unsigned kZen5 = 0x1a;
+  if (f.vendor == "GenuineIntel") return {8192, 8192};
+  if (f.vendor == "AuthenticAMD" && f.family >= kZen5) return {8192, 0};
+  return {};
+}
 
 std::string_view isa_name(Isa isa) {
   switch (isa) {
@@ -131,8 +143,8 @@ Isa choose_isa(const CpuFeatures& features, std::string_view override_name) {
   if (override_name.empty()) return best;
   const std::optional<Isa> wanted = parse_isa(override_name);
   if (!wanted)
-    throw Error(ErrorKind::invalid_argument, "no such instruction set; use scalar, avx2, avxvnni or avx512: \"" +
-                                                 std::string(override_name) + "\"");
+    throw Error(ErrorKind::invalid_argument,
+                "no such instruction set; use scalar, avx2, avxvnni or avx512: \"" + std::string(override_name) + "\"");
   const bool present = *wanted == Isa::avxvnni ? features.avx_vnni && best >= Isa::avx2 : *wanted <= best;
   if (!present)
     throw Error(ErrorKind::invalid_argument, "this processor has no " + std::string(isa_name(*wanted)) +

@@ -24,6 +24,7 @@ struct CpuFeatures {
        avx512_bf16 = false, avx512_vpopcntdq = false;
   bool gfni = false;          // with 512-bit registers
   std::string vendor, brand;  // the processor's own names
+  unsigned family = 0;        // as its vendor counts them: AMD's Zen 3 and 4 are 0x19, Zen 5 is 0x1a
 };
 
 // Asks cpuid, and XGETBV for what the system saves.
@@ -43,8 +44,13 @@ Bf16Products bf16_products(const CpuFeatures& features, Isa isa);
 
 // By how many bytes a loop that walks through memory should ask for lines before it reads them; 0: not at all. Intel's
 // prefetchers stop at the ends of pages, and a core of theirs waits for few lines at a time unless the second-level
-// cache was asked for them. On AMD's such requests take the places of the processor's own, which do better.
-std::size_t read_ahead(const CpuFeatures& features);
+// cache was asked for them. On AMD's such requests take the places of the processor's own, which do better up to Zen 4;
+// those of Zen 5 keep up with loops that do little for a line and fall behind where codes are taken apart.
+struct ReadAhead {
+  std::size_t packed = 0;  // of codes of fewer than 8 bits, and of all where several tokens share the walk
+  std::size_t whole = 0;   // of 8-bit codes
+};
+ReadAhead read_ahead(const CpuFeatures& features);
 
 std::string_view isa_name(Isa isa);  // "scalar", "avx2", "avxvnni", "avx512"
 std::optional<Isa> parse_isa(std::string_view name);

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/cpu.h"
 #include "kernels/attention/coded_chunk.h"
 #include "kernels/linear/unit_shape.h"
 #include "kernels/recurrent/recurrent_parts.h"
@@ -76,7 +77,7 @@ struct KernelTable {
   // (has_small_multiples). multiples: [groups / 4, 64, 4], as expand_grid leaves them in bytes.
   void (*multiply_operands)(const std::uint8_t* multiples, std::size_t depth, std::uint8_t* panel);
   void (*integer_product)(const IntegerProduct& product);
-  std::size_t read_ahead;  // base/cpu.h
+  ReadAhead read_ahead;  // base/cpu.h
   // out[column, row] = scale * value, rounded once. codes: [columns / 4, 64, 4]; scales: [columns / group, 64]; out:
   // [columns, 64]. columns: a multiple of 4, as is group.
   void (*widen_float_codes)(FloatCodes kind, const std::uint8_t* codes, std::size_t columns, const float* scales,

@@ -45,6 +45,22 @@ TEST(Cpu, Bf16ProductsAreFastWhereTheyAreIssuedAsOftenAsOthers) {
   EXPECT_FALSE(bf16_products(ice_lake(), Isa::avx512).are_fast);
 }
 
+TEST(Cpu, LinesAreAskedForWhereProcessorsFallBehind) {
+  CpuFeatures zen4 = ice_lake();
+  zen4.vendor = "AuthenticAMD";
+  zen4.family = 0x19;
+  EXPECT_EQ(read_ahead(zen4).packed, 0U);
+  CpuFeatures zen5 = zen4;
+  zen5.family = 0x1a;
+  EXPECT_GT(read_ahead(zen5).packed, 0U);
+  EXPECT_EQ(read_ahead(zen5).whole, 0U);
+  CpuFeatures xeon = ice_lake();
+  xeon.vendor = "GenuineIntel";
+  xeon.family = 6;
+  EXPECT_GT(read_ahead(xeon).whole, 0U);
+  EXPECT_EQ(read_ahead(haswell()).packed, 0U);
+}
+
 TEST(Cpu, OverrideIsJudged) {
   EXPECT_EQ(choose_isa(ice_lake(), ""), Isa::avx512);
   EXPECT_EQ(choose_isa(ice_lake(), "scalar"), Isa::scalar);
@@ -63,6 +79,8 @@ TEST(Cpu, CompilerAgreesOnThisProcessor) {
   const CpuFeatures f = detect_cpu();
   EXPECT_EQ(f.vendor == "AuthenticAMD", __builtin_cpu_is("amd") != 0);
   EXPECT_EQ(f.vendor == "GenuineIntel", __builtin_cpu_is("intel") != 0);
+  EXPECT_EQ(f.vendor == "AuthenticAMD" && f.family == 0x17, __builtin_cpu_is("amdfam17h") != 0);
+  EXPECT_EQ(f.vendor == "AuthenticAMD" && f.family == 0x19, __builtin_cpu_is("amdfam19h") != 0);
   EXPECT_EQ(f.avx2, __builtin_cpu_supports("avx2") != 0);
   EXPECT_EQ(f.fma, __builtin_cpu_supports("fma") != 0);
   EXPECT_EQ(f.avx512f, __builtin_cpu_supports("avx512f") != 0);

@@ -390,7 +390,7 @@ class IntegerPanels final : public PackedWeights {
   void multiply_vector(std::size_t p, const ActivationBuffers& activations, float* y, const PanelBuffers& buffers,
                        bool accumulate) const {
     RowScales row_scales;
-    const std::size_t ahead = kernels_.read_ahead;
+    const std::size_t ahead = form_.shape.low_bits == 8 ? kernels_.read_ahead.whole : kernels_.read_ahead.packed;
     if (has_nested_scales() && !nested_.has_one_base_a_row()) {
       for (std::size_t b = 0; b < num_blocks_; ++b)
         kernels_.integer_vector(form_.shape, block_at(p, b), block_row_scales(p, b, row_scales), depth_of(b),
@@ -464,7 +464,7 @@ class IntegerPanels final : public PackedWeights {
   // this one takes to be multiplied.
   ComingLines coming_lines(std::size_t p, std::size_t b, std::size_t tokens) const {
     constexpr std::size_t kTokensOfTile = 6, kStrips = 2;
-    if (kernels_.read_ahead == 0) return {};
+    if (kernels_.read_ahead.packed == 0) return {};
     const std::size_t offset = p * panel_bytes_ + block_offset(b) + stored_bytes(depth_of(b));
     const std::size_t count = std::min(stored_bytes(kBlockDepth), bytes_.size() - offset) / 64;
     const std::size_t steps = round_up(tokens, kTokensOfTile) / kTokensOfTile * kStrips *
