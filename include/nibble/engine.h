@@ -54,7 +54,7 @@ class Sequence {
   // Of a model with layers that recur a point has a copy of their states.
   SequencePoint save() const;
   // point: saved by this sequence since it was last cleared or went back behind it; may be gone back to more than once.
-  // Error(invalid_argument): of another sequence, or of a longer one.
+  // Error(invalid_argument): of another sequence, or of a text that this one has left, whatever its length is now.
   void restore(const SequencePoint& point);
 
   State& state() noexcept { return *state_; }  // the library's own

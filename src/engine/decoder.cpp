@@ -74,7 +74,7 @@ std::uint64_t KvCache::resident_bytes() const noexcept {
 }
 
 void KvCache::clear() noexcept {
-  length_ = 0;
+  shorten(0);
   is_torn_ = false;
   for (std::vector<float>& numbers : recurrent_) std::ranges::fill(numbers, 0.0f);
   oldest_saved_ = SIZE_MAX;
@@ -82,14 +82,17 @@ void KvCache::clear() noexcept {
 }
 
 SavedPoint KvCache::save() {
-  SavedPoint point(length_, recurrent_.empty() ? nullptr : std::make_shared<const RecurrentNumbers>(recurrent_));
+  auto saved = std::make_shared<SavedPoint::Saved>(SavedPoint::Saved{length_, recurrent_});
+  std::erase_if(points_, [](const auto& point) { return point.expired(); });
+  points_.push_back(saved);
   oldest_saved_ = std::min(oldest_saved_, length_);
-  return point;
+  return SavedPoint(std::move(saved));
 }
 
 void KvCache::restore(const SavedPoint& point) noexcept {
-  length_ = std::min(length_, point.length());
-  for (std::size_t i = 0; i < recurrent_.size(); ++i) std::ranges::copy((*point.recurrent_)[i], recurrent_[i].begin());
+  shorten(point.length());
+  for (std::size_t i = 0; i < recurrent_.size(); ++i)
+    std::ranges::copy(point.saved_->recurrent[i], recurrent_[i].begin());
   is_torn_ = false;
   give_up_unseen();
 }
@@ -100,7 +103,7 @@ void KvCache::go_back(std::size_t length) noexcept {
     return layer.window == 0 || layer.pages.first_position() <= (length < layer.window ? 0 : length + 1 - layer.window);
   });
   if (!is_there && length_ != length) return clear();
-  length_ = std::min(length_, length);
+  shorten(length);
   give_up_unseen();
 }
 
@@ -110,6 +113,13 @@ std::uint64_t kept_positions(const KeyValueState& state, std::uint64_t capacity)
   // The first of a batch sees window - 1 positions before it; either end may lie anywhere in its page.
   const std::uint64_t seen = state.window - 1 + kMaxBatch;
   return std::min(all, (seen + 2 * kKvPage - 2) / kKvPage * kKvPage);
+}
+
+// Points behind the new end are of a text that is no more.
+void KvCache::shorten(std::size_t length) noexcept {
+  length_ = std::min(length_, length);
+  for (const auto& point : points_)
+    if (const auto saved = point.lock(); saved && saved->length > length_) saved->is_there = false;
 }
 
 // The next token stands at length_, or at a saved point.

@@ -37,14 +37,19 @@ using RecurrentNumbers = std::vector<std::vector<float>>;
 // is passed.
 class SavedPoint {
  public:
-  std::size_t length() const noexcept { return length_; }
+  std::size_t length() const noexcept { return saved_->length; }
+  // Not once its sequence was cleared or went back behind it, however long that has become since.
+  bool is_there() const noexcept { return saved_->is_there; }
 
  private:
   friend class KvCache;
-  SavedPoint(std::size_t length, std::shared_ptr<const RecurrentNumbers> recurrent)
-      : length_(length), recurrent_(std::move(recurrent)) {}
-  std::size_t length_;  // of keys and values; they stay where they are until others are put in their place
-  std::shared_ptr<const RecurrentNumbers> recurrent_;  // a copy; null: there are none
+  struct Saved {
+    std::size_t length;  // of keys and values; they stay where they are until others are put in their place
+    RecurrentNumbers recurrent;
+    bool is_there = true;
+  };
+  explicit SavedPoint(std::shared_ptr<Saved> saved) : saved_(std::move(saved)) {}
+  std::shared_ptr<Saved> saved_;
 };
 
 // What is remembered of one sequence: keys and values, in pages that come as positions are filled, and the recurrent
@@ -59,7 +64,7 @@ class KvCache {
   // Until the cache is cleared, what the point needs is kept: layers with a window grow beyond it as the sequence goes
   // on. The point has a copy of recurrent states.
   SavedPoint save();
-  // point: saved by this cache, since it was last cleared or went back behind it; may be gone back to more than once.
+  // point: saved by this cache, and there; may be gone back to more than once.
   void restore(const SavedPoint& point) noexcept;
   // To an earlier length without a point; where what that sees is gone, as behind a window or in a recurrent state, to
   // none. length() says.
@@ -74,12 +79,14 @@ class KvCache {
     KvLayer pages;
     std::size_t window;  // 0: none
   };
+  void shorten(std::size_t length) noexcept;
   void give_up_unseen() noexcept;
   std::vector<Layer> layers_;
   RecurrentNumbers recurrent_;
   bool is_torn_ = false;  // recurrent states have been changed by tokens that are not counted
   std::size_t length_ = 0, capacity_ = 0;
   std::size_t oldest_saved_ = SIZE_MAX;  // position; SIZE_MAX: no point is saved
+  std::vector<std::weak_ptr<SavedPoint::Saved>> points_;
 };
 
 // How many positions of a cache of `capacity` a layer keeps at most, no point being saved: with a window, whole pages
@@ -114,11 +121,11 @@ class Decoder {
   ~Decoder();
 
   const ModelConfig& config() const noexcept;
-  KvType kv_type() const noexcept;                   // of the caches that new_cache makes
-  Isa isa() const noexcept;                          // whose kernels run
-  std::uint64_t resident_bytes() const noexcept;     // weights
-  Arithmetic arithmetic() const noexcept;            // of most of the layers' Linears, by parameters
-  bool multiplies_in_f32() const noexcept;           // every product, the head's too: no input is rounded
+  KvType kv_type() const noexcept;                // of the caches that new_cache makes
+  Isa isa() const noexcept;                       // whose kernels run
+  std::uint64_t resident_bytes() const noexcept;  // weights
+  Arithmetic arithmetic() const noexcept;         // of most of the layers' Linears, by parameters
+  bool multiplies_in_f32() const noexcept;        // every product, the head's too: no input is rounded
   // capacity: how long the sequence may become, which some models' rotary positions depend on. Error(resource): more
   // than memory holds.
   KvCache new_cache(std::size_t capacity) const;

@@ -86,6 +86,26 @@ TEST_F(ApiEngine, ASequenceGoesBackToItsPoints) {
   EXPECT_EQ(kind_of([&] { sequence.restore(point); }), ErrorKind::invalid_argument);
 }
 
+TEST_F(ApiEngine, PointsOfATextThatIsNoMoreAreRefusedAtAnyLength) {
+  Sequence sequence = loaded_.new_sequence(16);
+  const SequencePoint empty = sequence.save();
+  loaded_.next_logits(sequence, tokens(3, 1));
+  const SequencePoint early = sequence.save();
+  loaded_.next_logits(sequence, tokens(3, 2));
+  const SequencePoint late = sequence.save(), copy = late;
+  sequence.restore(early);
+  loaded_.next_logits(sequence, tokens(6, 3));
+  EXPECT_EQ(kind_of([&] { sequence.restore(late); }), ErrorKind::invalid_argument);
+  EXPECT_EQ(kind_of([&] { sequence.restore(copy); }), ErrorKind::invalid_argument);
+  EXPECT_EQ(sequence.length(), 9u);
+  sequence.restore(early);
+  sequence.clear();
+  loaded_.next_logits(sequence, tokens(9, 4));
+  EXPECT_EQ(kind_of([&] { sequence.restore(early); }), ErrorKind::invalid_argument);
+  sequence.restore(empty);
+  EXPECT_EQ(sequence.length(), 0u);
+}
+
 TEST_F(ApiEngine, StepsThatMakeNoSenseAreRefusedAndChangeNothing) {
   Sequence a = loaded_.new_sequence(8), b = loaded_.new_sequence(8);
   const std::vector<std::int32_t> three = tokens(3, 1), nine = tokens(9, 1), outside = {1, 1 << 20};

@@ -53,10 +53,11 @@ SequencePoint Sequence::save() const {
 void Sequence::restore(const SequencePoint& point) {
   if (point.state().sequence != state_->identity)
     throw Error(ErrorKind::invalid_argument, "a sequence goes back to points of its own only");
-  if (point.length() > length())
-    throw Error(
-        ErrorKind::invalid_argument,
-        fmt::format("the sequence has gone back behind this point: length {}, point at {}", length(), point.length()));
+  if (!point.state().point.is_there())
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("the sequence was cleared or went back behind this point since it was saved: length {}, "
+                            "point at {}",
+                            length(), point.length()));
   state_->cache.restore(point.state().point);
 }
 
