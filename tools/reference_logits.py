@@ -419,8 +419,7 @@ def load_model(directory):
     return config, model.eval()
 
 
-def make_tiny(name, directory, seed):
-    config = TINY[name]
+def make_tiny(config, directory, seed):
     model = AutoModelForCausalLM.from_config(transformers_config(config))
     generator = torch.Generator().manual_seed(seed)
     dtype = getattr(torch, config["torch_dtype"])
@@ -487,7 +486,7 @@ def main():
                 continue
             seed = place + 5 if place < FIRST_MODELS else zlib.crc32(name.encode())  # so that the order of later ones is free
             directory = arguments.out / name
-            make_tiny(name, directory, seed)
+            make_tiny(TINY[name], directory, seed)
             generator = torch.Generator().manual_seed(seed + 100)
             ids = torch.randint(2, TINY[name]["vocab_size"], (100,), generator=generator).tolist()
             write_logits(directory, arguments.out / "logits" / name, ids, [0, 1, 40, 99])
