@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What expressions match is what Python's re.match says of them.
+// What expressions match is what Python's re.match says of them; what lists of modules name.
 #include "io/layers/module_pattern.h"
 
 #include <gtest/gtest.h>
 
+#include "io/layers/module_list.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -66,6 +67,49 @@ TEST(ModulePattern, WhatItDoesNotKnowIsRefused) {
   std::string name(4000, 'a');
   const ModulePattern slow("(.(?=.*(?=.*z)))*z");
   EXPECT_NE(message_of([&] { slow.matches(name); }).find("takes too long"), std::string::npos);
+}
+
+TEST(ModuleList, NamesWholeWords) {
+  const struct {
+    std::string_view entry, module;
+    bool names, may_name;
+  } kCases[] = {
+      {"lm_head", "lm_head", true, true},
+      {"gate", "model.layers.0.mlp.gate", true, true},
+      {"mlp.gate", "model.layers.0.mlp.gate", true, true},
+      {"gate", "model.layers.0.mlp.gate_proj", false, false},
+      {"gate", "model.layers.0.mlp.up_gate", false, false},
+      {"model.layers.1", "model.layers.1.mlp.up_proj", true, true},
+      {"model.layers.1.", "model.layers.1.mlp.up_proj", true, true},
+      {"model.layers.1", "model.layers.10.mlp.up_proj", false, false},
+      {"layers.1.mlp.up_proj.weight", "model.layers.1.mlp.up_proj", true, true},
+      {"language_model.model.layers.1.mlp", "model.layers.1.mlp.up_proj", false, true},
+      {"language_model.model.layers.1.mlp", "model.layers.2.mlp.up_proj", false, false},
+      {"model.layers.*.self_attn", "model.layers.7.self_attn.q_proj", true, true},
+      {"model.layers.[0-3].mlp", "model.layers.3.mlp.up_proj", true, true},
+      {"model.layers.[0-3].mlp", "model.layers.4.mlp.up_proj", false, false},
+      {"model.layers.*.mlp.up", "model.layers.3.mlp.up_proj", false, false},
+      {"(unread", "(unread", false, false},
+      {"", "model", false, false},
+  };
+  for (const auto& [entry, module, names, may_name] : kCases) {
+    const LayerSettings settings("awq", "here", {{"list", {entry}}});
+    const ModuleList list(settings, "list");
+    EXPECT_TRUE(list.is_there());
+    EXPECT_EQ(list.names(module), names) << entry << ' ' << module;
+    EXPECT_EQ(list.may_name(module), may_name) << entry << ' ' << module;
+  }
+  EXPECT_FALSE(ModuleList(LayerSettings("awq", "here", {{"list", nullptr}}), "list").is_there());
+  EXPECT_THROW(ModuleList(LayerSettings("awq", "here", {{"list", "gate"}}), "list"), Error);
+}
+
+TEST(ModuleList, ReadsGlobs) {
+  const LayerSettings settings("modelopt", "here", {{"ignore", {"*mlp.gate", "model.layers.1.*", "lm_hea?", "a*b"}}});
+  const ModuleList list(settings, "ignore", ModuleList::Spelling::globs);
+  for (const char* const named : {"model.layers.0.mlp.gate", "model.layers.1.mlp.up_proj", "lm_head", "a.c.b"})
+    EXPECT_TRUE(list.names(named)) << named;
+  for (const char* const other : {"model.layers.0.mlp.gate_proj", "model.layers.11.mlp", "model_layers.1.mlp", "a.b.c"})
+    EXPECT_FALSE(list.names(other)) << other;
 }
 
 }  // namespace

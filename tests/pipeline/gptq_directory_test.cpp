@@ -201,7 +201,7 @@ TEST_F(GptqDirectory, ThatContradictsItselfIsRefused) {
                 "false if they are meant");
   // What is not read here is named as before.
   for (const auto& [key, value] : std::map<std::string, nlohmann::json>{
-           {"checkpoint_format", "marlin"}, {"bits", 5}, {"group_size", "all"}, {"dynamic", {{"up", {{"bits", 8}}}}}})
+           {"checkpoint_format", "marlin"}, {"bits", 5}, {"group_size", "all"}, {"dynamic", {{"up", {{"bits", 5}}}}}})
     EXPECT_TRUE(refusal([&](EditableModel& m) {
                   m.config["quantization_config"][key] = value;
                 }).starts_with("the model is quantized already by gptq (quantization_config in config.json; tensor "))

@@ -78,6 +78,22 @@ const std::vector<QuantizedModel> kModels = {
       {kSecond + "mlp.down_proj.weight", "e2m1:g16:f32"}},
      {widened("3 matrices are held as e2m1:g16:f32",
               "blocks of nvfp4 do not divide their rows, so that scales are widened")}},
+    {"tiny_qwen2_bitsandbytes",
+     {{kFirst + "mlp.up_proj.weight", "nf4:g64:f32"}, {kSecond + "mlp.down_proj.weight", "nf4:g32:f32"}},
+     {}},
+    {"tiny_qwen2_gptq_v2", {{kFirst + "self_attn.k_proj.weight", "int4:g32:asym"}}, {}},
+    {"tiny_qwen3moe_awq", {{kFirst + "mlp.experts.2.up_proj.weight", "int4:g32:asym"}}, {}},
+    {"tiny_qwen3moe_compressed", {{kSecond + "mlp.experts.2.down_proj.weight", "int4:g32:asym:bf16"}}, {}},
+    {"tiny_qwen3moe_fp8",
+     {{kSecond + "mlp.experts.0.down_proj.weight", "fp8:block32x32"}},
+     {"the inputs of Linears are not rounded to 8-bit floats as activation_scheme in config.json asks" +
+      kWeightsAlone}},
+    {"tiny_qwen3moe_gptq",
+     {{kFirst + "self_attn.v_proj.weight", "f16"},
+      {kSecond + "self_attn.v_proj.weight", "int4:g32:asym"},
+      {kFirst + "mlp.experts.0.down_proj.weight", "int4:g32:asym"},
+      {kFirst + "mlp.experts.1.down_proj.weight", "int8:g16:asym"}},
+     {}},
 };
 
 void PrintTo(const QuantizedModel& model, std::ostream* out) { *out << model.name; }

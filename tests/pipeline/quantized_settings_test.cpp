@@ -6,44 +6,14 @@
 
 #include "base/error_kind.h"
 #include "io/packing/fp8.h"
-#include "kernels/chosen_isa.h"
-#include "model/stored_activations.h"
-#include "model/tiny_models.h"
-#include "pipeline/models.h"
-#include "pipeline/tell/source_notes.h"
+#include "pipeline/edited_directory.h"
 
 namespace nibble {
 namespace {
 
 using Stored = EditableModel::Stored;
 
-class QuantizedSettings : public testing::Test {
- protected:
-  // What opening the model of tests/data with something changed says, without the directory.
-  std::string refusal(const std::string& name, const std::function<void(EditableModel&)>& edit) {
-    EditableModel model = EditableModel::read(data_directory() / name);
-    edit(model);
-    model.write(scratch_ / "edited");
-    const std::string message =
-        error_of([&] { Decoder(SourceModel::open(scratch_ / "edited"), exact_options(), machine_); }).second;
-    const std::string begin = (scratch_ / "edited").string() + ": ";
-    EXPECT_TRUE(message.starts_with(begin)) << message;
-    return message.substr(std::min(message.size(), begin.size()));
-  }
-  std::vector<std::string> notes_of(const EditableModel& model) {
-    model.write(scratch_ / "edited");
-    std::vector<std::string> notes = source_notes(SourceModel::open(scratch_ / "edited"));
-    for (std::string& note : notes) note = note.substr((scratch_ / "edited").string().size() + 2);
-    return notes;
-  }
-  std::optional<ActivationFormat> activations_of(const EditableModel& model) {
-    model.write(scratch_ / "edited");
-    return read_activations(SourceModel::open(scratch_ / "edited")).format;
-  }
-
-  ScratchDirectory scratch_;
-  Machine machine_{chosen_isa(), 2};
-};
+class QuantizedSettings : public EditedDirectory {};
 
 const std::string kLayer = "model.layers.1.mlp.up_proj";
 
@@ -195,11 +165,13 @@ TEST_F(QuantizedSettings, WhatContradictsTheTensorsIsRefused) {
                 .substr(0, 75),
             "layer 'model.layers.0.mlp.down_proj': qzeros has zero points other than 8, ");
   EXPECT_EQ(refusal("tiny_awq", [](EditableModel& m) { m.config["quantization_config"]["group_size"] = 64; }),
-            "layer 'model.layers.0.mlp.down_proj': qzeros should be I32 [2, 8] but is I32 [3, 8]");
+            "layer 'model.layers.0.mlp.down_proj': qzeros should be I32 [2, 8] but is I32 [3, 8] "
+            "(quantization_config in config.json: group_size 64)");
   EXPECT_EQ(refusal("tiny_fp8_blocks", erase(".weight_scale_inv")), where + "weight_scale_inv is missing");
   EXPECT_EQ(refusal("tiny_fp8_blocks",
                     [](EditableModel& m) { m.config["quantization_config"]["weight_block_size"] = {32, 64}; }),
-            "layer 'model.layers.0.mlp.down_proj': weight_scale_inv should be F32 [2, 2] but is F32 [2, 3]");
+            "layer 'model.layers.0.mlp.down_proj': weight_scale_inv should be F32 [2, 2] but is F32 [2, 3] "
+            "(quantization_config in config.json: weight_block_size [32, 64])");
   EXPECT_EQ(refusal("tiny_mlx", erase(".scales")), where + "scales is missing");
   EXPECT_EQ(refusal("tiny_mlx",
                     [](EditableModel& m) {
@@ -212,7 +184,8 @@ TEST_F(QuantizedSettings, WhatContradictsTheTensorsIsRefused) {
                       for (const char* const key : {"quantization", "quantization_config"})
                         m.config[key].erase("model.embed_tokens");
                     }),
-            "layer 'model.embed_tokens': weight should be U32 [200, 8] but is U32 [200, 12]");
+            "layer 'model.embed_tokens': weight should be U32 [200, 8] but is U32 [200, 12] "
+            "(quantization in config.json: bits 4, group_size 32)");
   EXPECT_EQ(refusal("tiny_bitnet", erase(".weight_scale")), where + "weight_scale is missing");
   EXPECT_NE(refusal("tiny_bitnet", [](EditableModel& m) { m.tensors[kLayer + ".weight"].bytes[70] = '\x83'; })
                 .find("row 1: the code is reserved at column 6"),
@@ -282,7 +255,9 @@ TEST_F(QuantizedSettings, CompressedTensorsThatDoNotFitAreRefused) {
                  "holds codes in weight, although config_groups.group_13 says "
                  "nvfp4-pack-quantized"));
   EXPECT_EQ(refused([&](EditableModel& m) { group(m, 0)["weights"]["group_size"] = 64; }),
-            said(q, "weight_scale should be BF16 [64, 1] but is BF16 [64, 2]"));
+            said(q,
+                 "weight_scale should be BF16 [64, 1] but is BF16 [64, 2] (quantization_config in config.json: "
+                 "config_groups.group_0.weights: num_bits 4, group_size 64)"));
   EXPECT_EQ(refused([&](EditableModel& m) { m.tensors[gate + ".weight_global_scale"].bytes = std::string(4, '\0'); }),
             said(gate, "the scale of the whole tensor is no positive number: inf"));
   EXPECT_EQ(refused([&](EditableModel& m) { m.tensors[q + ".weight_g_idx"] = {"I32", {64}, std::string(256, '\0')}; }),

@@ -18,7 +18,7 @@ constexpr std::string_view kWeight = ".weight";
 
 class BitsandbytesScheme final : public LayerScheme {
  public:
-  explicit BitsandbytesScheme(const LayerSettings& settings) {
+  explicit BitsandbytesScheme(const LayerSettings& settings) : left_(settings, "llm_int8_skip_modules") {
     settings.text("bnb_4bit_quant_storage", {"uint8"}, "uint8");
   }
 
@@ -55,6 +55,12 @@ class BitsandbytesScheme final : public LayerScheme {
     if (parts.is_doubly_quantized()) result.widened = "scales that are quantized themselves are decoded";
     return result;
   }
+
+  Said says_of(std::string_view layer) const override { return said_by(left_, layer); }
+  std::string_view key_of(std::string_view) const override { return left_.key(); }
+
+ private:
+  ModuleList left_;
 };
 
 }  // namespace

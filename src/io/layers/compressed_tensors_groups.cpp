@@ -191,6 +191,11 @@ CompressionGroups::CompressionGroups(const LayerSettings& settings) {
 }
 
 const CompressionGroup* CompressionGroups::find(std::string_view module) const {
+  const CompressionGroup* const target = find_target(module);
+  return target == nullptr && groups_.size() == 1 ? &groups_.front() : target;
+}
+
+const CompressionGroup* CompressionGroups::find_target(std::string_view module) const {
   const CompressionGroup* best = nullptr;
   const ModuleTarget* by = nullptr;
   auto nearest = ModuleTarget::Match::none;
@@ -203,7 +208,7 @@ const CompressionGroup* CompressionGroups::find(std::string_view module) const {
       by = &target;
       best = &group;
     }
-  return best == nullptr && groups_.size() == 1 ? &groups_.front() : best;
+  return best;
 }
 
 bool CompressionGroups::is_ignored(std::string_view module) const {

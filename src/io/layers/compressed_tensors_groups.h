@@ -57,6 +57,8 @@ class CompressionGroups {
   // The one that a layer is in: by its name before its class, of several expressions by the first in the alphabet;
   // where there is one group alone, that. Null: none.
   const CompressionGroup* find(std::string_view module) const;
+  // The same without the last.
+  const CompressionGroup* find_target(std::string_view module) const;
   // Whether a module is named among those that stay as they are.
   bool is_ignored(std::string_view module) const;
 

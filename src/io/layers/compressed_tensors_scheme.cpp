@@ -106,9 +106,6 @@ class CompressedTensorsScheme final : public LayerScheme {
   }
 
   std::optional<LayerWeight> read(LayerTensors& tensors) const override {
-    if (groups_.is_ignored(tensors.layer()))
-      contradict(tensors,
-                 "holds codes, although the configuration lists it among those that are not quantized (ignore)");
     const CompressionGroup* const group = groups_.find(tensors.layer());
     if (group == nullptr) contradict(tensors, "holds codes, and no group's targets name it (config_groups)");
     const bool is_packed = tensors.find(kPacked) != nullptr,
@@ -120,6 +117,24 @@ class CompressedTensorsScheme final : public LayerScheme {
     if (group->kind == Kind::nvfp4 && weight.values.format()->name() != "nvfp4")
       weight.widened = "blocks of nvfp4 do not divide their rows, so that both scales are multiplied out";
     return weight;
+  }
+
+  Said says_of(std::string_view layer) const override {
+    if (groups_.is_ignored(layer)) return Said::has_none;
+    const CompressionGroup* const group = groups_.find_target(layer);
+    return group != nullptr && group->kind != Kind::dense ? Said::has_codes : Said::nothing;
+  }
+  std::string_view key_of(std::string_view) const override { return "ignore"; }
+
+  std::string shape_settings(std::string_view layer) const override {
+    const CompressionGroup* const group = groups_.find(layer);
+    if (group == nullptr) return {};
+    const std::string grain = group->grain == PlanarGrain::block
+                                  ? fmt::format("block_structure [{}, {}]", group->block_rows, group->group)
+                              : group->grain == PlanarGrain::group  ? group_text(group->group)
+                              : group->grain == PlanarGrain::tensor ? "strategy tensor"
+                                                                    : "strategy channel";
+    return fmt::format("config_groups.{}.weights: num_bits {}, {}", group->name, group->bits, grain);
   }
 
   bool is_passed_over(const StoredTensor& tensor) const override {

@@ -18,7 +18,7 @@ constexpr std::string_view kWeight = ".weight";
 
 class Fp8Scheme final : public LayerScheme {
  public:
-  explicit Fp8Scheme(const LayerSettings& settings) {
+  explicit Fp8Scheme(const LayerSettings& settings) : left_(settings, "modules_to_not_convert") {
     rounds_inputs_ = settings.text("activation_scheme", {}, "dynamic") != "none";
     const auto* const block = settings.find("weight_block_size");
     if (block == nullptr) return;
@@ -64,8 +64,15 @@ class Fp8Scheme final : public LayerScheme {
         "alone are as they are meant"};
   }
 
+  Said says_of(std::string_view layer) const override { return said_by(left_, layer); }
+  std::string_view key_of(std::string_view) const override { return left_.key(); }
+  std::string shape_settings(std::string_view) const override {
+    return layout_ ? fmt::format("weight_block_size [{}, {}]", layout_->rows, layout_->cols) : "no weight_block_size";
+  }
+
  private:
   std::optional<Fp8Layout> layout_;  // none: no blocks
+  ModuleList left_;
   bool rounds_inputs_ = true;
 };
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GPTQ: P.qweight, P.qzeros, P.scales and perhaps P.g_idx (io/packing/gptq.h).
+// GPTQ: P.qweight, P.qzeros, P.scales and perhaps P.g_idx (io/packing/gptq.h). Modules may have settings of their own.
 #include <fmt/format.h>
 
+#include "io/layers/dynamic_settings.h"
 #include "io/layers/layer_scheme.h"
 #include "io/packing/gptq.h"
 #include "nibble/error.h"
@@ -10,38 +11,67 @@
 namespace nibble {
 namespace {
 
+struct GptqLayer {
+  GptqLayout layout;
+  bool is_symmetric = false, has_order = false;
+};
+
+GptqLayer read_layer(const LayerSettings& settings) {
+  GptqLayer layer;
+  layer.layout.bits = static_cast<unsigned>(settings.whole_number("bits", {2, 3, 4, 8}));
+  layer.layout.group = settings.group_size();
+  // Older and newer programs name the same.
+  for (const char* const key : {"checkpoint_format", "format"})
+    if (settings.text(key, {"gptq", "gptq_v2"}, "gptq") == "gptq_v2") layer.layout.zeros = GptqZeros::as_they_are;
+  layer.is_symmetric = settings.flag("sym", false);
+  layer.has_order = settings.flag("desc_act", false);
+  return layer;
+}
+
 class GptqScheme final : public LayerScheme {
  public:
-  explicit GptqScheme(const LayerSettings& settings) {
-    layout_.bits = static_cast<unsigned>(settings.whole_number("bits", {2, 3, 4, 8}));
-    layout_.group = settings.group_size();
-    // Older and newer programs name the same.
-    for (const char* const key : {"checkpoint_format", "format"})
-      if (settings.text(key, {"gptq", "gptq_v2"}, "gptq") == "gptq_v2") layout_.zeros = GptqZeros::as_they_are;
-    if (const auto* own = settings.find("dynamic"); own != nullptr && !own->empty())
-      settings.refuse("dynamic", "settings of layers of their own are not read here");
-    is_symmetric_ = settings.flag("sym", false);
-    has_order_ = settings.flag("desc_act", false);
+  explicit GptqScheme(const LayerSettings& settings) : all_(read_layer(settings)), dynamic_(settings) {
+    for (const DynamicSettings::Rule& rule : dynamic_.rules()) own_.push_back(rule.own ? read_layer(*rule.own) : all_);
   }
 
   std::string_view program() const override { return "GPTQ"; }
   std::string_view layer_of(const StoredTensor& tensor) const override { return layer_before(tensor, ".qweight"); }
 
   std::optional<LayerWeight> read(LayerTensors& tensors) const override {
+    const GptqLayer& layer = layer_named(tensors.layer());
     const GptqTensors parts{tensors.need(".qweight"), tensors.need(".qzeros"), tensors.need(".scales"),
-                            has_order_ ? tensors.need(".g_idx") : tensors.take(".g_idx")};
-    LayerWeight weight{read_gptq(layout_, parts, tensors.where())};
+                            layer.has_order ? tensors.need(".g_idx") : tensors.take(".g_idx")};
+    LayerWeight weight{read_gptq(layer.layout, parts, tensors.where())};
     // Some programs then look at no zero point.
-    if (is_symmetric_ && weight.values.format()->name().find(":asym") != std::string::npos)
+    if (layer.is_symmetric && has_zero_points(weight))
       throw Error(ErrorKind::corrupt, fmt::format("{}: has zero points of its own, although the configuration says "
                                                   "that there are none (sym); set sym to false if they are meant",
                                                   tensors.where()));
     return weight;
   }
 
+  // Without a rule that leaves modules, readers go by what is there.
+  Said says_of(std::string_view layer) const override {
+    const DynamicSettings::Rule* const rule = dynamic_.find(layer);
+    if (rule != nullptr) return rule->own ? Said::has_codes : Said::has_none;
+    return dynamic_.leaves_any() ? Said::has_codes : Said::nothing;
+  }
+  std::string_view key_of(std::string_view) const override { return DynamicSettings::kKey; }
+
+  std::string shape_settings(std::string_view layer) const override {
+    const GptqLayout& layout = layer_named(layer).layout;
+    return fmt::format("bits {}, {}", layout.bits, group_text(layout.group));
+  }
+
  private:
-  GptqLayout layout_;
-  bool is_symmetric_ = false, has_order_ = false;
+  const GptqLayer& layer_named(std::string_view layer) const {
+    const DynamicSettings::Rule* const rule = dynamic_.find(layer);
+    return rule == nullptr ? all_ : own_[static_cast<std::size_t>(rule - dynamic_.rules().data())];
+  }
+
+  GptqLayer all_;
+  DynamicSettings dynamic_;
+  std::vector<GptqLayer> own_;  // one for each rule
 };
 
 }  // namespace

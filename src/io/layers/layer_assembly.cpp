@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "io/layers/layer_scheme.h"
+#include "io/message_text.h"
+#include "io/packing/planar_words.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -60,20 +63,66 @@ StoredTensor stored_weight(LayerWeight&& weight, const StoredTensor& codes, cons
   return stored;
 }
 
+// The weight of a layer that may hold codes.
+std::optional<LayerWeight> read_layer(const LayerScheme& scheme, LayerTensors& layer, const std::string& place) {
+  try {
+    return scheme.read(layer);
+  } catch (const MisfitError& error) {
+    const std::string settings = scheme.shape_settings(layer.layer());
+    if (settings.empty()) throw;
+    throw Error(error.kind(), fmt::format("{} ({}: {})", error.what(), place, settings));
+  }
+}
+
+// A layer's name without its numbers: what it is in every layer, or of every expert.
+std::string kind_of(std::string_view layer) {
+  std::string kind;
+  for (std::size_t begin = 0; begin <= layer.size();) {
+    const std::size_t end = std::min(layer.find('.', begin), layer.size());
+    const std::string_view word = layer.substr(begin, end - begin);
+    if (word.find_first_not_of("0123456789") != std::string_view::npos) kind.append(word) += '.';
+    begin = end + 1;
+  }
+  return kind;
+}
+
+// Layers that hold no codes, where others of their kind do and the settings say that they do.
+void require_codes(const std::vector<StoredTensor>& tensors, const LayerScheme& scheme,
+                   const std::set<std::string>& kinds, const std::string& directory) {
+  constexpr std::array<std::string_view, 3> kPlain = {"F16", "BF16", "F32"};
+  for (const StoredTensor& tensor : tensors) {
+    const std::string_view layer = layer_before(tensor, ".weight");
+    if (layer.empty() || tensor.shape.size() < 2 || std::ranges::find(kPlain, tensor.type_name) == kPlain.end())
+      continue;
+    if (!kinds.contains(kind_of(layer)) || scheme.says_of(layer) != LayerScheme::Said::has_codes) continue;
+    throw Error(ErrorKind::corrupt,
+                fmt::format("{}: layer {}: holds no codes as others of its kind do, although the configuration does "
+                            "not list it among those that are not quantized ({})",
+                            directory, quote_name(layer), scheme.key_of(layer)));
+  }
+}
+
 void assemble(std::vector<StoredTensor>& tensors, const LayerScheme& scheme, const std::string& directory,
-              std::vector<std::string>& notes) {
+              LayerReading& reading) {
   TensorIndex index;
   for (std::size_t i = 0; i < tensors.size(); ++i) index.emplace(tensors[i].name, i);
   std::vector<bool> is_gone(tensors.size(), false);
   std::vector<std::optional<StoredTensor>> weights(tensors.size());
   WidenedLayers widened;
+  std::set<std::string> kinds;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (scheme.is_passed_over(tensors[i])) is_gone[i] = true;
     const std::string_view name = scheme.layer_of(tensors[i]);
     if (name.empty()) continue;
     LayerTensors layer(tensors, index, std::string(name), directory);
-    auto weight = scheme.read(layer);
+    if (scheme.says_of(name) == LayerScheme::Said::has_none)
+      throw Error(ErrorKind::corrupt,
+                  fmt::format("{}: holds codes, although the configuration lists it among those that are not quantized "
+                              "({})",
+                              layer.where(), scheme.key_of(name)));
+    auto weight = read_layer(scheme, layer, reading.place);
     if (!weight) continue;
+    kinds.insert(kind_of(name));
     for (const std::size_t part : layer.taken()) is_gone[part] = true;
     widened.add(*weight);
     weights[i] = stored_weight(*std::move(weight), tensors[i], layer, tensors);
@@ -81,13 +130,14 @@ void assemble(std::vector<StoredTensor>& tensors, const LayerScheme& scheme, con
       throw Error(ErrorKind::corrupt,
                   fmt::format("{}: is stored both as it is and in codes of {}", layer.where(), scheme.program()));
   }
+  require_codes(tensors, scheme, kinds, directory);
   std::vector<StoredTensor> result;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (weights[i]) result.push_back(*std::move(weights[i]));
     if (!is_gone[i]) result.push_back(std::move(tensors[i]));
   }
   tensors = std::move(result);
-  widened.tell(notes);
+  widened.tell(reading.notes);
 }
 
 }  // namespace
@@ -116,7 +166,7 @@ LayerReading assemble_quantized_layers(
   }
   reading.notes = scheme->notes();
   reading.activations = scheme->activations();
-  assemble(tensors, *scheme, directory, reading.notes);
+  assemble(tensors, *scheme, directory, reading);
   return reading;
 }
 

@@ -7,6 +7,7 @@
 // A new one is a file here, and a line in the list of layer_schemes().
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -17,6 +18,7 @@
 #include "format/activation_format.h"
 #include "io/layers/layer_settings.h"
 #include "io/layers/layer_tensors.h"
+#include "io/layers/module_list.h"
 
 namespace nibble {
 
@@ -41,11 +43,26 @@ class LayerScheme {
 
   // Tensors that belong to what is not read of the scheme (scales of a cache), and are left out.
   virtual bool is_passed_over(const StoredTensor&) const { return false; }
+  // What the settings say of a layer's codes by its name, and the key that says so ("ignore").
+  enum class Said : std::uint8_t { has_codes, has_none, nothing };
+  virtual Said says_of(std::string_view) const { return Said::nothing; }
+  virtual std::string_view key_of(std::string_view) const { return {}; }
+  // What decides the shapes of a layer's tensors, for messages: "group_size 64".
+  virtual std::string shape_settings(std::string_view) const { return {}; }
   // How inputs are rounded, where that has a name here.
   virtual std::optional<ActivationFormat> activations() const { return std::nullopt; }
   // What the settings mean and is not read, a sentence each.
   virtual std::vector<std::string> notes() const { return {}; }
 };
+
+// What a list of modules without codes says of a layer; nothing where there is no list, or where an entry may be meant.
+LayerScheme::Said said_by(const ModuleList& left, std::string_view layer);
+
+// Whether there are zero points beside the scales.
+bool has_zero_points(const LayerWeight& weight);
+
+// "group_size 64", and -1 for all inputs, as files have it.
+std::string group_text(std::uint32_t group);
 
 // What precedes `ending` in a tensor's name; empty where the name has another ending.
 inline std::string_view layer_before(const StoredTensor& tensor, std::string_view ending) {

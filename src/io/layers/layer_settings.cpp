@@ -105,6 +105,13 @@ LayerSettings LayerSettings::inner(std::string_view key) const {
   return result;
 }
 
+LayerSettings LayerSettings::overlaid(const Json& object, std::string_view place) const {
+  LayerSettings result = *this;
+  result.prefix_ = fmt::format("{}{}.", prefix_, place);
+  result.json_.update(object);
+  return result;
+}
+
 std::optional<LayerSettings> find_layer_settings(
     const std::string& config_json, const std::function<std::optional<std::string>(const std::string&)>& read_side_file,
     const std::string& directory) {

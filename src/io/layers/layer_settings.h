@@ -44,6 +44,8 @@ class LayerSettings {
 
   // An object within; no key is there where there is none.
   LayerSettings inner(std::string_view key) const;
+  // These, and laid over them those of an object within. place: of the object, for messages ("dynamic.X").
+  LayerSettings overlaid(const Json& object, std::string_view place) const;
 
   // Error(unsupported) "KEY is VALUE: why".
   [[noreturn]] void refuse(std::string_view key, std::string_view why) const;

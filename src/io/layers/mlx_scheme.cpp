@@ -79,6 +79,13 @@ class MlxScheme final : public LayerScheme {
     return read_floats(layer.mode, bytes, scales, tensors.where());
   }
 
+  std::string shape_settings(std::string_view name) const override {
+    const auto own = own_.find(name);
+    const MlxLayer& layer = own != own_.end() && own->second ? *own->second : all_;
+    return layer.mode == MlxMode::affine ? fmt::format("bits {}, {}", layer.layout.bits, group_text(layer.layout.group))
+                                         : std::string();
+  }
+
  private:
   static LayerWeight read_floats(MlxMode mode, TensorView codes, const TensorView& scales, const std::string& where) {
     if (mode == MlxMode::mxfp8) {

@@ -9,6 +9,8 @@ namespace {
 
 class Mxfp4Scheme final : public LayerScheme {
  public:
+  explicit Mxfp4Scheme(const LayerSettings& settings) : left_(settings, "modules_to_not_convert") {}
+
   std::string_view program() const override { return "MXFP4"; }
   std::string_view layer_of(const StoredTensor& tensor) const override { return layer_before(tensor, "_blocks"); }
 
@@ -18,10 +20,18 @@ class Mxfp4Scheme final : public LayerScheme {
     weight.shape.back() = weight.values.cols();
     return weight;
   }
+
+  Said says_of(std::string_view layer) const override { return said_by(left_, layer); }
+  std::string_view key_of(std::string_view) const override { return left_.key(); }
+
+ private:
+  ModuleList left_;
 };
 
 }  // namespace
 
-std::unique_ptr<LayerScheme> read_mxfp4_scheme(const LayerSettings&) { return std::make_unique<Mxfp4Scheme>(); }
+std::unique_ptr<LayerScheme> read_mxfp4_scheme(const LayerSettings& settings) {
+  return std::make_unique<Mxfp4Scheme>(settings);
+}
 
 }  // namespace nibble

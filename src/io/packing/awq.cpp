@@ -106,8 +106,8 @@ TensorSource read_gemv(const AwqLayout& layout, const AwqTensors& tensors, Scale
   const std::uint64_t words = tensors.qzeros.shape.size() == 2 ? tensors.qzeros.shape[1] : 0;
   require_tensor(tensors.qweight, "qweight", DType::i32, {rows, cols / kPerWord}, where);
   if (words < groups / kPerWord + (groups % kPerWord != 0 ? 1 : 0) || words > groups + kPerWord)
-    throw Error(ErrorKind::corrupt, fmt::format("{}: qzeros should have room for {} groups but is {}", where, groups,
-                                                shape_text(tensors.qzeros.shape)));
+    throw MisfitError(fmt::format("{}: qzeros should have room for {} groups but is {}", where, groups,
+                                  shape_text(tensors.qzeros.shape)));
   require_tensor(tensors.qzeros, "qzeros", DType::i32, {rows, words}, where);
   require_tensor(tensors.scales, "scales", tensors.scales.dtype, {rows, words * kPerWord}, where);
   bool is_asymmetric = false;

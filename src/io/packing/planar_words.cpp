@@ -7,15 +7,14 @@
 
 #include "format/bit_pack.h"
 #include "format/planar/format.h"
-#include "nibble/error.h"
 
 namespace nibble {
 
 void require_tensor(const TensorView& tensor, std::string_view name, DType dtype, const Shape& shape,
                     const std::string& where) {
   if (tensor.dtype == dtype && tensor.shape == shape) return;
-  throw Error(ErrorKind::corrupt, fmt::format("{}: {} should be {} {} but is {} {}", where, name, dtype_name(dtype),
-                                              shape_text(shape), dtype_name(tensor.dtype), shape_text(tensor.shape)));
+  throw MisfitError(fmt::format("{}: {} should be {} {} but is {} {}", where, name, dtype_name(dtype),
+                                shape_text(shape), dtype_name(tensor.dtype), shape_text(tensor.shape)));
 }
 
 void refuse_packing(const std::string& where, const std::string& why) {

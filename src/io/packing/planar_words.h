@@ -15,11 +15,18 @@
 
 #include "format/planar/spec.h"
 #include "format/quantized_tensor.h"
+#include "nibble/error.h"
 #include "tensor/tensor.h"
 
 namespace nibble {
 
-// Error(corrupt) "where: name should be I32 [32, 64] but is ..." unless it is.
+// A tensor is not what its layout's settings make it; who knows their names adds them.
+class MisfitError : public Error {
+ public:
+  explicit MisfitError(const std::string& message) : Error(ErrorKind::corrupt, message) {}
+};
+
+// MisfitError "where: name should be I32 [32, 64] but is ..." unless it is.
 void require_tensor(const TensorView& tensor, std::string_view name, DType dtype, const Shape& shape,
                     const std::string& where);
 // Error(unsupported) "where: 'why'".

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/layers/layer_scheme.h"
+
+#include "format/planar/format.h"
+
+namespace nibble {
+
+LayerScheme::Said said_by(const ModuleList& left, std::string_view layer) {
+  if (left.names(layer)) return LayerScheme::Said::has_none;
+  return left.is_there() && !left.may_name(layer) ? LayerScheme::Said::has_codes : LayerScheme::Said::nothing;
+}
+
+bool has_zero_points(const LayerWeight& weight) {
+  const auto* const planar = dynamic_cast<const PlanarFormat*>(weight.values.format().get());
+  return planar != nullptr && planar->spec().is_asymmetric;
+}
+
+std::string group_text(std::uint32_t group) { return "group_size " + (group == 0 ? "-1" : std::to_string(group)); }
+
+}  // namespace nibble

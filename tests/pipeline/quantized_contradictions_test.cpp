@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Quantized directories whose settings name layers: those that have codes and those that have none, and those that have
+// settings of their own.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "pipeline/edited_directory.h"
+
+namespace nibble {
+namespace {
+
+const std::string kLayer = "model.layers.1.mlp.up_proj", kWhere = "layer '" + kLayer + "': ";
+
+class QuantizedContradictions : public EditedDirectory {
+ protected:
+  // Whether the model with something changed is run.
+  bool runs(const EditableModel& model) {
+    model.write(scratch_ / "edited");
+    Decoder decoder(SourceModel::open(scratch_ / "edited"), exact_options(), machine_);
+    const std::vector<std::int32_t> ids = {7, 30, 9};
+    return std::ranges::all_of(all_logits(decoder, ids), [](float logit) { return std::isfinite(logit); });
+  }
+  bool runs(const std::string& name, const std::function<void(EditableModel&)>& edit) {
+    EditableModel model = EditableModel::read(data_directory() / name);
+    edit(model);
+    return runs(model);
+  }
+  std::vector<float> decoded(const EditableModel& model, const std::string& layer) {
+    model.write(scratch_ / "edited");
+    return SourceModel::open(scratch_ / "edited").tensor(layer + ".weight").values.decode();
+  }
+};
+
+nlohmann::json& settings(EditableModel& model) { return model.config["quantization_config"]; }
+
+std::function<void(EditableModel&)> with(const std::string& key, const nlohmann::json& value) {
+  return [=](EditableModel& model) { settings(model)[key] = value; };
+}
+
+// In place of the codes of kLayer.
+void put_plain(EditableModel& model) {
+  for (auto at = model.tensors.begin(); at != model.tensors.end();)
+    at = at->first.starts_with(kLayer + ".") ? model.tensors.erase(at) : std::next(at);
+  model.tensors[kLayer + ".weight"] = {"F16", {96, 64}, std::string(96 * 64 * 2, '\0')};
+}
+
+std::string listed(const std::string& key) {
+  return "holds codes, although the configuration lists it among those that are not quantized (" + key + ")";
+}
+
+TEST_F(QuantizedContradictions, ListsThatNameLayersWithCodes) {
+  for (const char* const entry :
+       {"model.layers.1.mlp.up_proj", "layers.1.mlp.up_proj.weight", "model.layers.1.mlp.up_.*"})
+    EXPECT_EQ(refusal("tiny_awq", with("modules_to_not_convert", {"lm_head", entry})),
+              kWhere + listed("modules_to_not_convert"))
+        << entry;
+  EXPECT_EQ(refusal("tiny_fp8_blocks", with("modules_to_not_convert", {"model.layers.*.mlp.down_proj"})),
+            "layer 'model.layers.0.mlp.down_proj': " + listed("modules_to_not_convert"));
+  EXPECT_EQ(refusal("tiny_bitsandbytes", with("llm_int8_skip_modules", {"down_proj"})),
+            "layer 'model.layers.0.mlp.down_proj': " + listed("llm_int8_skip_modules"));
+  // Parts of words name nothing.
+  EXPECT_TRUE(
+      runs("tiny_awq", with("modules_to_not_convert", {"gate", "up", "layers.1.mlp.up", "model.layers.1.mlp.u", "("})));
+}
+
+TEST_F(QuantizedContradictions, ListsThatDoNotNameLayersWithoutCodes) {
+  const auto plain = [](const std::string& key, const nlohmann::json& value) {
+    return [=](EditableModel& model) {
+      put_plain(model);
+      settings(model)[key] = value;
+    };
+  };
+  const auto not_listed = [](const std::string& key) {
+    return kWhere +
+           "holds no codes as others of its kind do, although the configuration does not list it among those "
+           "that are not quantized (" +
+           key + ")";
+  };
+  const std::string list = "modules_to_not_convert";
+  EXPECT_EQ(refusal("tiny_awq", plain(list, {"lm_head", "layers.10.mlp.up_proj"})), not_listed(list));
+  EXPECT_EQ(refusal("tiny_bitsandbytes", plain("llm_int8_skip_modules", {"lm_head"})),
+            not_listed("llm_int8_skip_modules"));
+  EXPECT_EQ(refusal("tiny_w8a8", plain("ignore", {"lm_head"})), not_listed("ignore"));
+  EXPECT_TRUE(runs("tiny_awq", plain(list, {kLayer})));
+  EXPECT_TRUE(runs("tiny_awq", plain(list, {"language_model." + kLayer})));
+  EXPECT_TRUE(runs("tiny_awq", plain(list, nullptr)));  // readers then go by what is there
+  EXPECT_TRUE(runs("tiny_w8a8", plain("ignore", {"lm_head", "re:.*1.mlp.up"})));
+}
+
+TEST_F(QuantizedContradictions, GptqModulesWithSettingsOfTheirOwn) {
+  const std::string name = "tiny_qwen3moe_gptq", first = "model.layers.0.", v = first + "self_attn.v_proj",
+                    down = first + "mlp.experts.1.down_proj";
+  const auto dynamic = [](const nlohmann::json& rules) { return with("dynamic", rules); };
+  const nlohmann::json bits = {{"bits", 8}, {"group_size", 16}};
+  EXPECT_EQ(refusal(name, dynamic({{"-:.*1\\.down_proj", nlohmann::json::object()}})),
+            "layer '" + down + "': " + listed("dynamic"));
+  // v_proj of the first layer has no codes.
+  EXPECT_EQ(refusal(name, dynamic({{"+:.*down_proj", bits}, {".*v_proj", {{"bits", 4}}}})).substr(0, 7), "layer '");
+  EditableModel model = EditableModel::read(data_directory() / name);
+  settings(model)["dynamic"].erase("-:.*layers\\.0\\.self_attn\\.v_proj$");
+  EXPECT_TRUE(runs(model));
+  settings(model)["dynamic"][".*self_attn"] = {{"sym", false}};
+  model.write(scratch_ / "edited");
+  EXPECT_NE(error_of([&] { SourceModel::open(scratch_ / "edited"); }).second.find("layer '" + v + "': holds no codes"),
+            std::string::npos);
+  EXPECT_EQ(refusal(name,
+                    [](EditableModel& m) {
+                      settings(m)["dynamic"]["+:.*\\.experts\\.[1-9]\\.down_proj"]["group_size"] = 32;
+                    }),
+            "layer '" + down +
+                "': qzeros should be I32 [1, 16] but is I32 [2, 16] (quantization_config in config.json: bits 8, "
+                "group_size 32)");
+  for (const auto& [rules, why] : std::vector<std::pair<nlohmann::json, std::string>>{
+           {{{"+:up", {{"bits", 5}}}}, "(dynamic.+:up.bits is '5': what is read here: 2, 3, 4, 8)"},
+           {{{"up", 8}}, "(dynamic.up is '8': an object is meant)"},
+           {{{"-:(?P<a>up)", nlohmann::json::object()}},
+            "the expression '(?P<a>up)' has a group of its own kind at offset 3"}})
+    EXPECT_NE(refusal(name, dynamic(rules)).find(why), std::string::npos) << refusal(name, dynamic(rules));
+}
+
+TEST_F(QuantizedContradictions, AwqModulesWithSettingsOfTheirOwn) {
+  const auto dynamic = [](const nlohmann::json& rules) { return with("dynamic", rules); };
+  EXPECT_EQ(refusal("tiny_awq", dynamic({{"-:.*1\\.mlp\\.up_proj", nlohmann::json::object()}})),
+            kWhere + listed("dynamic"));
+  EXPECT_EQ(
+      refusal("tiny_awq", dynamic({{".*1\\.mlp\\.up_proj", {{"group_size", 64}}}})),
+      kWhere + "qzeros should be I32 [1, 12] but is I32 [2, 12] (quantization_config in config.json: group_size 64)");
+  EXPECT_TRUE(runs("tiny_awq", [](EditableModel& model) {
+    put_plain(model);
+    settings(model)["dynamic"] = {{"-:" + kLayer, nlohmann::json::object()}, {"+:.*up_proj", {{"group_size", 32}}}};
+  }));
+}
+
+// Scales of NVFP4 that are no positive numbers, in rows that its blocks divide and in others.
+TEST_F(QuantizedContradictions, Nvfp4ScalesArePositive) {
+  for (const std::string part : {"up_proj", "down_proj"})
+    for (const char byte : {'\x7f', '\x80', '\xff', '\xb0'}) {
+      const std::string layer = "model.layers.1.mlp." + part;
+      const std::string message = refusal("tiny_mlx", [&](EditableModel& model) {
+        EditableModel::Stored& scales = model.tensors[layer + ".scales"];
+        scales.bytes[3 * scales.shape[1] + 1] = byte;
+      });
+      EXPECT_NE(message.find(layer + ".weight"), std::string::npos) << message;
+      EXPECT_NE(message.find("row 3"), std::string::npos) << message;
+      EXPECT_NE(message.find("scale is "), std::string::npos) << message;
+      EXPECT_NE(message.find("at column "), std::string::npos) << message;
+    }
+}
+
+}  // namespace
+}  // namespace nibble
