@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "pipeline/edited_directory.h"
 
 namespace nibble {
@@ -146,6 +148,64 @@ TEST_F(QuantizedContradictions, Nvfp4ScalesArePositive) {
       EXPECT_NE(message.find("scale is "), std::string::npos) << message;
       EXPECT_NE(message.find("at column "), std::string::npos) << message;
     }
+}
+
+TEST_F(QuantizedContradictions, ModelOptSaysHowLayersAreStored) {
+  const std::string name = "tiny_qwen3_modelopt", first = "model.layers.0.mlp.up_proj",
+                    where = "layer '" + first + "': ";
+  const EditableModel good = EditableModel::read(data_directory() / name);
+  EXPECT_EQ(refusal(name, [&](EditableModel& m) { m.tensors.erase(first + ".weight_scale"); }),
+            where + "weight_scale is missing");
+  EXPECT_EQ(refusal(name, [](EditableModel& m) { m.tensors.erase(kLayer + ".weight_scale_2"); }),
+            kWhere + "weight_scale_2 is missing");
+  EXPECT_EQ(refusal(name, with("ignore", {"*mlp.up_proj*"})), where + listed("ignore"));
+  EXPECT_EQ(refusal(name, [&](EditableModel& m) { settings(m)["quantized_layers"].erase(first); }),
+            where + "holds codes, and quantized_layers does not name it");
+  EXPECT_EQ(
+      refusal(name,
+              [&](EditableModel& m) { m.tensors[first + ".pre_quant_scale"] = {"F32", {64}, std::string(256, '\1')}; }),
+      where + "has pre_quant_scale, which changes its inputs or its result and is not read here");
+  EXPECT_EQ(refusal(name, [&](EditableModel& m) { settings(m)["quantized_layers"][first]["quant_algo"] = "NVFP4"; }),
+            where + "weight_scale_2 is missing");
+  EXPECT_NE(refusal(name, with("quant_algo", "W4A8_AWQ"))
+                .find("(quant_algo is 'W4A8_AWQ': what is read here: MIXED_PRECISION, FP8, FP8_PB_WO"),
+            std::string::npos);
+  // Algorithms that have other scales, of which each is 1.
+  const EditableModel::Stored one{"F32", {}, std::string("\0\0\x80\x3f", 4)};
+  EditableModel model = good;
+  model.tensors[first + ".weight_scale"] = one;
+  const std::vector<float> expected = decoded(model, first);
+  const auto expect_same = [&](const std::string& algorithm, const EditableModel::Stored& scales) {
+    settings(model)["quantized_layers"][first] = {{"quant_algo", algorithm}};
+    model.tensors[first + ".weight_scale"] = scales;
+    EXPECT_EQ(decoded(model, first), expected) << algorithm;
+  };
+  std::string ones;
+  for (int i = 0; i < 96; ++i) ones += one.bytes;
+  expect_same("FP8_PER_CHANNEL_PER_TOKEN", {"F32", {96}, ones});
+  expect_same("fp8_pb_wo", {"F32", {1, 1, 1, 1}, one.bytes});
+  expect_same("MXFP8", {"U8", {96, 2}, std::string(96 * 2, '\x7f')});
+}
+
+// As older directories have it.
+TEST_F(QuantizedContradictions, ModelOptSettingsMayLieBesideTheConfiguration) {
+  EditableModel model = EditableModel::read(data_directory() / "tiny_qwen3_modelopt");
+  nlohmann::json own = settings(model);
+  own["exclude_modules"] = own["ignore"];
+  own["kv_cache_quant_algo"] = "FP8";
+  for (const char* const key : {"ignore", "config_groups", "kv_cache_scheme", "producer", "quant_method"})
+    own.erase(key);
+  const std::vector<float> expected = decoded(model, kLayer);
+  model.config.erase("quantization_config");
+  model.write(scratch_ / "edited");
+  std::ofstream(scratch_ / "edited" / "hf_quant_config.json")
+      << nlohmann::json{{"producer", {{"name", "modelopt"}}}, {"quantization", own}};
+  const SourceModel source = SourceModel::open(scratch_ / "edited");
+  EXPECT_EQ(source.tensor(kLayer + ".weight").values.decode(), expected);
+  const std::vector<std::string> notes = source_notes(source);
+  EXPECT_TRUE(std::ranges::any_of(notes, [](const std::string& note) {
+    return note.ends_with("keys and values are not rounded as kv_cache_quant_algo asks (hf_quant_config.json)");
+  }));
 }
 
 }  // namespace

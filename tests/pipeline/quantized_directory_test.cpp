@@ -82,6 +82,17 @@ const std::vector<QuantizedModel> kModels = {
      {{kFirst + "mlp.up_proj.weight", "nf4:g64:f32"}, {kSecond + "mlp.down_proj.weight", "nf4:g32:f32"}},
      {}},
     {"tiny_qwen2_gptq_v2", {{kFirst + "self_attn.k_proj.weight", "int4:g32:asym"}}, {}},
+    {"tiny_qwen3_modelopt",
+     {{kFirst + "mlp.up_proj.weight", "fp8:tensor"},
+      {kSecond + "mlp.up_proj.weight", "nvfp4"},
+      {kSecond + "mlp.down_proj.weight", "e2m1:g16:f32"}},
+     {"the inputs of Linears are not rounded to 8-bit floats as quant_algo asks (quantization_config in config.json)" +
+          kWeightsAlone,
+      "the inputs of Linears are not rounded to 4-bit floats as quant_algo asks (quantization_config in config.json)" +
+          kWeightsAlone,
+      "keys and values are not rounded as kv_cache_scheme asks (quantization_config in config.json)",
+      widened("2 matrices are held as e2m1:g16:f32",
+              "blocks of nvfp4 do not divide their rows, so that both scales are multiplied out")}},
     {"tiny_qwen3moe_awq", {{kFirst + "mlp.experts.2.up_proj.weight", "int4:g32:asym"}}, {}},
     {"tiny_qwen3moe_compressed", {{kSecond + "mlp.experts.2.down_proj.weight", "int4:g32:asym:bf16"}}, {}},
     {"tiny_qwen3moe_fp8",

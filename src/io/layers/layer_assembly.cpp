@@ -25,6 +25,7 @@ constexpr auto kMethods = std::to_array<LayerMethod>({
     {"fp8", read_fp8_scheme},
     {"gptq", read_gptq_scheme},
     {"mlx", read_mlx_scheme},
+    {"modelopt", read_modelopt_scheme},
     {"mxfp4", read_mxfp4_scheme},
 });
 

@@ -84,6 +84,7 @@ std::unique_ptr<LayerScheme> read_compressed_tensors_scheme(const LayerSettings&
 std::unique_ptr<LayerScheme> read_fp8_scheme(const LayerSettings& settings);
 std::unique_ptr<LayerScheme> read_gptq_scheme(const LayerSettings& settings);
 std::unique_ptr<LayerScheme> read_mlx_scheme(const LayerSettings& settings);
+std::unique_ptr<LayerScheme> read_modelopt_scheme(const LayerSettings& settings);
 std::unique_ptr<LayerScheme> read_mxfp4_scheme(const LayerSettings& settings);
 
 }  // namespace nibble
