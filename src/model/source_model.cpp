@@ -86,6 +86,8 @@ const StoredTensor& SourceModel::holder(const ModelTensor& part) const {
   const std::string& other_name = part.other_name(spelling());
   if (other_name.empty() || find(part.name(spelling())) != nullptr) return tensor(part.name(spelling()));
   if (const StoredTensor* const other = find(other_name)) return *other;
+  if (spelling() == Spelling::huggingface && !part.hf_own_stack.empty())
+    if (const StoredTensor* const own = find(part.hf_own_stack)) return *own;
   const std::string& first = parts().all().front().other_name(spelling());  // tells which names the others have
   return tensor(!first.empty() && find(first) != nullptr ? other_name : part.name(spelling()));
 }

@@ -105,6 +105,13 @@ const std::vector<QuantizedModel> kModels = {
       {kFirst + "mlp.experts.0.down_proj.weight", "int4:g32:asym"},
       {kFirst + "mlp.experts.1.down_proj.weight", "int8:g16:asym"}},
      {}},
+    {"tiny_qwen3moe_mlx",
+     {{kFirst + "mlp.gate.weight", "int8:g64:bias"},
+      {kFirst + "mlp.switch_mlp.gate_proj.weight", "int4:g32:bias"},
+      {kFirst + "mlp.switch_mlp.up_proj.weight", "mxfp4"},
+      {kFirst + "mlp.switch_mlp.down_proj.weight", "e2m1:g16:f32"}},
+     {widened("2 matrices are held as e2m1:g16:f32",
+              "blocks of nvfp4 do not divide their rows, so that scales are widened")}},
 };
 
 void PrintTo(const QuantizedModel& model, std::ostream* out) { *out << model.name; }

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error_kind.h"
 #include "base/random.h"
 #include "calibrate/adequacy.h"
 #include "engine/decoder.h"
@@ -277,6 +278,42 @@ TEST_P(SparseFamily, IsQuantizedWhereExpertsSeeFewTokens) {
       EXPECT_GT(layers[0].experts.few, 0u) << name;
     }
     EXPECT_LT(loss_of(request.output), c.share * nearest.at(c.nearest)) << name;
+  }
+}
+
+// A stack for each kind of experts' tensors, as MLX has them, in place of what the tiny models have.
+TEST(ExpertStacks, OfOneKindAreTheSameExperts) {
+  ScratchDirectory scratch;
+  Machine machine(chosen_isa(), 2);
+  const auto logits = [&](const std::filesystem::path& path) {
+    const std::vector<std::int32_t> ids = {7, 30, 99, 4};
+    Decoder decoder(SourceModel::open(path), exact_options(), machine);
+    return all_logits(decoder, ids);
+  };
+  for (const std::string name : {"tiny_mixtral", "tiny_qwen3moe", "tiny_gptoss"}) {
+    const SourceModel source = SourceModel::open(data_directory() / name);
+    EditableModel model = EditableModel::read(data_directory() / name);
+    std::string last;
+    for (const ModelTensor& part : source.parts().all()) {
+      if (part.experts == 0) continue;
+      last = part.hf_own_stack;
+      ASSERT_NE(last, "") << part.hf_name;
+      model.tensors.erase(part.hf_name);
+      model.tensors.erase(part.hf_stack);
+      EditableModel::Stored& stack = model.tensors[last];
+      stack.dtype = "F32";
+      stack.shape = part.shape;
+      stack.shape.insert(stack.shape.begin(), part.experts);
+      const std::vector<float> values = source.stored(part).values.decode();
+      stack.bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    }
+    model.write(scratch / name);
+    EXPECT_EQ(logits(scratch / name), logits(data_directory() / name)) << name;
+    ++model.tensors[last].shape.front();
+    model.tensors[last].bytes.append(model.tensors[last].bytes.size() / (model.tensors[last].shape.front() - 1), '\0');
+    model.write(scratch / name);
+    const std::string message = error_of([&] { logits(scratch / name); }).second;
+    EXPECT_NE(message.find("'" + last + "'"), std::string::npos) << message;
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // MLX: P.weight in words, P.scales and, in the mode "affine", P.biases (io/packing/mlx.h). Embeddings are quantized as
-// Linears are. Layers may have settings of their own, under their names.
+// Linears are. Layers may have settings of their own, under their names. Experts lie in stacks [experts, out, in].
 #include <fmt/format.h>
 
 #include <array>
@@ -70,13 +70,14 @@ class MlxScheme final : public LayerScheme {
                                                   tensors.where()));
     const MlxLayer& layer = own != own_.end() ? *own->second : all_;
     const TensorView words = tensors.need(kWeight), scales = tensors.need(kScales);
-    if (layer.mode == MlxMode::affine)
-      return LayerWeight{read_mlx(layer.layout, {words, scales, tensors.need(".biases")}, tensors.where())};
-    if (scales.shape.size() != 2 || words.shape.size() != 2 || words.shape[0] == 0)
-      throw Error(ErrorKind::corrupt, fmt::format("{}: weight and scales should be matrices but are {} and {}",
-                                                  tensors.where(), shape_text(words.shape), shape_text(scales.shape)));
-    const TensorView bytes{DType::u8, {words.shape[0], words.bytes.size() / words.shape[0]}, words.bytes};
-    return read_floats(layer.mode, bytes, scales, tensors.where());
+    if (scales.shape.size() < 2 || words.shape.size() != scales.shape.size() || words.bytes.empty())
+      throw Error(ErrorKind::corrupt,
+                  fmt::format("{}: weight and scales should be matrices, or stacks of them, but are {} and {}",
+                              tensors.where(), shape_text(words.shape), shape_text(scales.shape)));
+    LayerWeight weight = read_matrix(layer, flattened(words), flattened(scales), tensors);
+    weight.shape = scales.shape;
+    weight.shape.back() = weight.values.cols();
+    return weight;
   }
 
   std::string shape_settings(std::string_view name) const override {
@@ -87,6 +88,23 @@ class MlxScheme final : public LayerScheme {
   }
 
  private:
+  // A stack's matrices one below the other.
+  static TensorView flattened(TensorView stack) {
+    if (stack.shape.empty()) return stack;
+    std::uint64_t rows = 1;
+    for (std::size_t i = 0; i + 1 < stack.shape.size(); ++i) rows *= stack.shape[i];
+    stack.shape = {rows, stack.shape.back()};
+    return stack;
+  }
+
+  static LayerWeight read_matrix(const MlxLayer& layer, const TensorView& words, const TensorView& scales,
+                                 LayerTensors& tensors) {
+    if (layer.mode == MlxMode::affine)
+      return {read_mlx(layer.layout, {words, scales, flattened(tensors.need(".biases"))}, tensors.where())};
+    const TensorView bytes{DType::u8, {words.shape[0], words.bytes.size() / words.shape[0]}, words.bytes};
+    return read_floats(layer.mode, bytes, scales, tensors.where());
+  }
+
   static LayerWeight read_floats(MlxMode mode, TensorView codes, const TensorView& scales, const std::string& where) {
     if (mode == MlxMode::mxfp8) {
       codes.dtype = DType::f8_e4m3;

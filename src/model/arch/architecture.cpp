@@ -70,6 +70,7 @@ ModelTensor resolve(const TensorName& name, std::int64_t layer, const WeightUse&
   if (name.value_heads == ValueHeads::columns) tensor.tiled_columns = tiles_of(use.shape.back(), config);
   tensor.hf_stack = with_number(name.hf_stack, static_cast<std::uint64_t>(layer));
   tensor.gguf_joint = with_number(name.gguf_joint, static_cast<std::uint64_t>(layer));
+  tensor.hf_own_stack = with_number(name.hf_own_stack, static_cast<std::uint64_t>(layer));
   tensor.place = name.place;
   tensor.kinds = name.kinds;
   tensor.alternates = name.alternates;
@@ -119,6 +120,7 @@ ModelTensors::ModelTensors(const ModelConfig& config)
     by_name_.emplace(tensors_[i].gguf_name, i);
     for (const Spelling spelling : {Spelling::huggingface, Spelling::gguf})
       if (const std::string& other = tensors_[i].other_name(spelling); !other.empty()) by_name_.emplace(other, i);
+    if (!tensors_[i].hf_own_stack.empty()) by_name_.emplace(tensors_[i].hf_own_stack, i);
     by_part_.emplace(part_key(tensors_[i].part, tensors_[i].layer), i);
   }
   join_runs();

@@ -64,6 +64,7 @@ struct TensorName {
   bool hf_middle_axis = false;   // [n, 1, m] in Hugging Face files (depthwise convolutions); GGUF has [n, m]
   ValueHeads value_heads = ValueHeads::none;  // whose order differs
   std::string_view gguf_joint = {};           // as hf_stack, in GGUF files
+  std::string_view hf_own_stack = {};  // of experts: a stack [experts, rows, cols] of this kind alone, as MLX has it
 };
 
 // What one Hugging Face model_type means when config.json leaves a key out: the defaults of its configuration class.
@@ -176,8 +177,8 @@ struct ModelTensor {
   };
   Tiles tiled_rows = {}, tiled_columns = {};
   StoredNumbers hf_numbers = {};
-  bool hf_middle_axis = false;                 // TensorName's
-  std::string hf_stack = {}, gguf_joint = {};  // TensorName's, with the layer's number
+  bool hf_middle_axis = false;                                    // TensorName's
+  std::string hf_stack = {}, gguf_joint = {}, hf_own_stack = {};  // TensorName's, with the layer's number
   std::uint64_t place = 0, kinds = 1;
   bool alternates = false;
 

@@ -84,6 +84,9 @@ std::vector<TensorName> expert_names(std::string_view router, std::string_view g
       {"expert_down", down, "blk.{}.ffn_down_exps.weight", 0, "model.layers.{}.mlp.experts.down_proj"},
   };
   names[1].gguf_joint = names[2].gguf_joint = kGgufGateUpStack;
+  names[1].hf_own_stack = "model.layers.{}.mlp.switch_mlp.gate_proj.weight";
+  names[2].hf_own_stack = "model.layers.{}.mlp.switch_mlp.up_proj.weight";
+  names[3].hf_own_stack = "model.layers.{}.mlp.switch_mlp.down_proj.weight";
   return names;
 }
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -76,6 +77,14 @@ std::vector<TensorName> names() {
        up("expert_up.bias", "model.layers.{}.mlp.experts.{}.up_proj.bias", "blk.{}.ffn_up_exps.bias", kGateUpBias),
        {"expert_down.bias", "model.layers.{}.mlp.experts.{}.down_proj.bias", "blk.{}.ffn_down_exps.bias", 0,
         kDownBias}});
+  constexpr auto kOwnStacks = std::to_array<std::pair<std::string_view, std::string_view>>(
+      {{"expert_gate", "model.layers.{}.mlp.experts.gate_proj.weight"},
+       {"expert_up", "model.layers.{}.mlp.experts.up_proj.weight"},
+       {"expert_down", "model.layers.{}.mlp.experts.down_proj.weight"},
+       {"expert_gate.bias", "model.layers.{}.mlp.experts.gate_proj.bias"},
+       {"expert_up.bias", "model.layers.{}.mlp.experts.up_proj.bias"},
+       {"expert_down.bias", "model.layers.{}.mlp.experts.down_proj.bias"}});
+  for (const auto& [part, stack] : kOwnStacks) at(part)->hf_own_stack = stack;
   return names;
 }
 

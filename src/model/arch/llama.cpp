@@ -49,9 +49,12 @@ Architecture llama_architecture() {
        .default_experts_used = 2},
   };
   a.names = dense_decoder_names();
-  const std::vector<TensorName> experts = expert_names(
+  std::vector<TensorName> experts = expert_names(
       "model.layers.{}.block_sparse_moe.gate.weight", "model.layers.{}.block_sparse_moe.experts.{}.w1.weight",
       "model.layers.{}.block_sparse_moe.experts.{}.w3.weight", "model.layers.{}.block_sparse_moe.experts.{}.w2.weight");
+  experts[1].hf_own_stack = "model.layers.{}.block_sparse_moe.switch_mlp.gate_proj.weight";
+  experts[2].hf_own_stack = "model.layers.{}.block_sparse_moe.switch_mlp.up_proj.weight";
+  experts[3].hf_own_stack = "model.layers.{}.block_sparse_moe.switch_mlp.down_proj.weight";
   a.names.insert(std::ranges::find(a.names, "final_norm", &TensorName::part), experts.begin(), experts.end());
   a.write_huggingface = write_expert_keys;
   a.draw_begin = draw_embedding;
