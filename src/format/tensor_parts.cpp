@@ -110,14 +110,20 @@ std::vector<TensorPart> parts_of(const TensorParts& parts) {
   return list;
 }
 
+std::string part_names(std::span<const TensorPart> parts) {
+  std::string names;
+  for (const TensorPart part : parts) names.append(names.empty() ? "" : ", ").append(part_name(part));
+  return names;
+}
+
 void require_only(std::span<const TensorPart> parts, std::initializer_list<TensorPart> taken, std::string_view who,
                   std::string_view whose) {
-  std::string names;
+  std::vector<TensorPart> others;
   for (const TensorPart part : parts)
-    if (std::ranges::find(taken, part) == taken.end()) names.append(names.empty() ? "" : ", ").append(part_name(part));
-  if (!names.empty())
+    if (std::ranges::find(taken, part) == taken.end()) others.push_back(part);
+  if (!others.empty())
     throw Error(ErrorKind::unsupported,
-                std::string(whose) + " has what " + std::string(who) + " cannot have: " + names);
+                std::string(whose) + " has what " + std::string(who) + " cannot have: " + part_names(others));
 }
 
 std::optional<std::string> find_parts_defect(const TensorParts& parts, std::uint64_t rows, std::uint64_t cols) {

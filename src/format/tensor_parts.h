@@ -65,7 +65,8 @@ enum class TensorPart : std::uint8_t {
   tensor_scale,
   row_tile
 };
-std::string_view part_name(TensorPart part);  // "input order"
+std::string_view part_name(TensorPart part);                // "input order"
+std::string part_names(std::span<const TensorPart> parts);  // "input order, tensor scale"
 
 // Those that are there, in the order of the list above; row_tile is the format's and not among them.
 std::vector<TensorPart> parts_of(const TensorParts& parts);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <cmath>
 #include <cstring>
 #include <mutex>
@@ -209,9 +210,11 @@ LinearQuantizer::LinearQuantizer(const LinearTask& task, RoundPlans& plans, Mach
       machine_(machine),
       reading_(with_kernels(task.weights.values.format(), machine.isa)),
       writing_(with_kernels(task.format, machine.isa)),
-      is_copy_(task.weights.values.format()->name() == task.format->name() && !task.weights.values.parts()),
+      is_copy_(task.weights.values.format()->name() == task.format->name() &&
+               task.weights.values.parts() == task.parts),
       is_raw_(task.format->info().kind == FormatKind::raw) {
   const TensorSource& source = task.weights.values;
+  assert(is_copy_ || !task.parts);
   // Rows that share a grid cannot be copied into another order.
   if (task.format->info().row_unit != 1 && !task.weights.order.empty()) is_copy_ = false;
   std::vector<RowMoment> moments = task.moments;
@@ -369,9 +372,12 @@ void LinearQuantizer::decode(const QuantizedTensor& band, std::uint64_t first_ro
   const std::shared_ptr<const TensorGrid> grid =
       task_.format->unpack_tensor(view.row(0), has_tensor_planes ? task_.weights.values.rows() : view.rows, view.cols);
   machine_.pool.parallel_for(view.rows, 16, [&](std::size_t first, std::size_t last, std::size_t) {
-    for (std::size_t i = first; i < last; ++i)
-      writing_->decode_row(view.row(i), grid.get(), first_row + i,
-                           matrix.subspan(task_.weights.stored_row(first_row + i) * view.cols, view.cols));
+    for (std::size_t i = first; i < last; ++i) {
+      const std::uint64_t row = task_.weights.stored_row(first_row + i);
+      const std::span<float> values = matrix.subspan(row * view.cols, view.cols);
+      writing_->decode_row(view.row(i), grid.get(), first_row + i, values);
+      if (task_.parts) apply_to_row(*task_.parts, row, values);
+    }
   });
 }
 

@@ -63,6 +63,9 @@ struct LinearTask {
   // Ascending ranges at multiples of the format's row_unit that cover all rows; empty: nothing is known of any row's
   // inputs.
   std::vector<RowMoment> moments{};
+  // What the output keeps beside codes and grids, the weights' own parts, so that their codes can be copied; null: all
+  // is in the codes.
+  std::shared_ptr<const TensorParts> parts{};
 };
 
 // What rounders work out once for all Linears that read the same inputs. Grows as it is asked; one thread at a time.

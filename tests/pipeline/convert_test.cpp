@@ -16,6 +16,7 @@
 #include "model/stored_activations.h"
 #include "model/tiny_models.h"
 #include "pipeline/models.h"
+#include "pipeline/tell/inspect.h"
 
 namespace nibble {
 namespace {
@@ -47,6 +48,10 @@ class Convert : public testing::Test {
         ASSERT_EQ(own[i], other[at]) << part.hf_name << " " << i;
       }
     }
+  }
+  std::vector<float> logits_of(const std::filesystem::path& model, const DecoderOptions& options = {}) {
+    Decoder decoder(SourceModel::open(model), options, machine_);
+    return all_logits(decoder, {5, 17, 190, 3, 42, 42, 8, 111});
   }
   static std::set<std::string> formats_of(const ConvertSummary& summary) {
     std::set<std::string> formats;
@@ -187,6 +192,71 @@ TEST_F(Convert, OfAWrappedModelKeepsTheTextPart) {
   const ConvertSummary made = convert(scratch_ / "pictures", "text.gguf");
   EXPECT_FALSE(made.output.notes.empty());
   expect_same_numbers(data_directory() / "tiny_gemma3", scratch_ / "text.gguf");
+}
+
+// What tensors have beside codes and grids goes with them from one directory to another, and nowhere else.
+TEST_F(Convert, KeepsInputOrdersAndTensorScales) {
+  std::set<TensorPart> seen;
+  for (const char* const name : {"tiny_gptq", "tiny_compressed_tensors", "tiny_mlx"}) {
+    const std::filesystem::path original = data_directory() / name;
+    ConvertSummary made = convert(original, "kept");
+    for (const ConvertedTensor& tensor : made.tensors) {
+      EXPECT_EQ(tensor.conversion, Conversion::kept) << tensor.name;
+      EXPECT_EQ(tensor.to, tensor.from);
+    }
+    made = convert(scratch_ / "kept", "cut", {.shard_bytes = 20'000});
+    EXPECT_TRUE(std::filesystem::exists(scratch_ / "cut" / "model.safetensors.index.json"));
+    for (const char* const copy : {"kept", "cut"}) {
+      expect_same_numbers(original, scratch_ / copy);
+      const SourceModel first = SourceModel::open(original), second = SourceModel::open(scratch_ / copy);
+      for (const ModelTensor& part : first.parts().all()) {
+        const TensorSource a = first.stored(part).values, b = second.stored(part).values;
+        ASSERT_EQ(a.parts() != nullptr, b.parts() != nullptr) << part.hf_name;
+        if (a.parts()) {
+          EXPECT_EQ(*a.parts(), *b.parts()) << part.hf_name;
+          for (const TensorPart one : parts_of(*a.parts())) seen.insert(one);
+        }
+        QuantizedTensor room, other;
+        EXPECT_TRUE(std::ranges::equal(a.read_rows(0, a.rows(), room).planes.planes,
+                                       b.read_rows(0, b.rows(), other).planes.planes,
+                                       [](auto x, auto y) { return std::ranges::equal(x, y); }))
+            << part.hf_name;
+      }
+      EXPECT_EQ(logits_of(scratch_ / copy), logits_of(original));
+      EXPECT_EQ(check_checkpoint(second, 10, machine_.pool, {}).total, 0u);
+    }
+    std::filesystem::remove_all(scratch_ / "cut");
+  }
+  EXPECT_EQ(seen, (std::set{TensorPart::input_order, TensorPart::tensor_scale}));
+
+  const std::string order = refusal(data_directory() / "tiny_gptq", "q.gguf");
+  EXPECT_NE(
+      order.find("q_proj.weight' is int4:g32:asym, and has what the container gguf does not keep (input order); a "
+                 "directory keeps it, f32 holds its numbers, or let them be rounded"),
+      std::string::npos)
+      << order;
+  convert(data_directory() / "tiny_gptq", "q.gguf", {.dtype = "f32"});
+  expect_same_numbers(data_directory() / "tiny_gptq", scratch_ / "q.gguf");
+}
+
+// Biases are offsets of q4_1 and q5_1 where they are halves. MLX's groups of 64 become two blocks.
+TEST_F(Convert, BiasesFindTheirPlaceInAGgufFile) {
+  const std::filesystem::path original = small_synth(scratch_, machine_.pool);
+  for (const auto& [format, place] :
+       {std::pair("int4:g32:bias", "q4_1"), {"int4:g64:bias:bf16", "q4_1"}, {"int5:g64:bias", "q5_1"}}) {
+    quantize_to(original, format, scratch_ / "biased", machine_);
+    const ConvertSummary made = convert(scratch_ / "biased", "biased.gguf");
+    EXPECT_EQ(formats_of(made), (std::set<std::string>{"bf16", place})) << format;
+    expect_same_numbers(scratch_ / "biased", scratch_ / "biased.gguf");
+    const std::vector<float> expected = logits_of(scratch_ / "biased", exact_options());
+    EXPECT_LT(relative_difference(logits_of(scratch_ / "biased.gguf", exact_options()), expected), 2e-5) << format;
+  }
+  for (const char* const format : {"int4:g32:bias:f32", "int8:g64:bias"}) {
+    quantize_to(original, format, scratch_ / "biased", machine_);
+    EXPECT_NE(refusal(scratch_ / "biased", "none.gguf").find("have no place in the formats that are tried"),
+              std::string::npos)
+        << format;
+  }
 }
 
 // What reads the value heads of Qwen 3.5 has its columns elsewhere in the other container: its codes are no longer

@@ -221,14 +221,19 @@ TEST_F(GptqDirectory, SettingsMayLieBesideTheConfiguration) {
   expect_twins(twins);
 }
 
-// Codes whose inputs stand in an order of their own cannot be copied into a container that has none for them, and are
+// Codes whose inputs stand in an order of their own are copied where the container has a place for it, and otherwise
 // not rounded anew unasked.
 TEST_F(GptqDirectory, InputOrdersAreNotLostWithoutAWord) {
+  const Twins twins = make("int4:g32", 4, 32, GptqZeros::as_they_are, true);
+  quantize_to(twins.gptq, "int4:g32", scratch_ / "copy", machine_);
+  EXPECT_EQ(logits_of(scratch_ / "copy", machine_), logits_of(twins.planar, machine_));
+  EXPECT_TRUE(SourceModel::open(scratch_ / "copy").tensor("model.layers.0.mlp.down_proj.weight").values.parts());
+  for (const char* const name : {"out", "out.gguf"})
+    EXPECT_NE(error_of([&] {
+                quantize_to(twins.gptq, "q4_0", scratch_ / name, machine_);
+              }).second.find("is quantized already"),
+              std::string::npos);
   const std::filesystem::path model = data_directory() / "tiny_gptq";
-  EXPECT_NE(error_of([&] {
-              quantize_to(model, "int4:g32:asym", scratch_ / "again", machine_);
-            }).second.find("is quantized already"),
-            std::string::npos);
   EditableModel changed = EditableModel::read(model);
   changed.tensors.erase("model.layers.0.mlp.down_proj.g_idx");
   changed.write(scratch_ / "lost");

@@ -45,23 +45,30 @@ struct Case {
 };
 
 class ExactPlaces : public testing::TestWithParam<Case> {};
-INSTANTIATE_TEST_SUITE_P(Formats, ExactPlaces,
-                         testing::Values(Case{"int4:g128", "q4_0", true}, Case{"int4:g32", "q4_0", true},
-                                         Case{"int3:g64", "q4_0", true}, Case{"int2:g32:asym", "q4_0", true},
-                                         Case{"int4:g32:asym", "q5_0", true}, Case{"int4:g32:asym", "q4_0", false},
-                                         Case{"int5:g32", "q5_0", true}, Case{"int8:g32", "q8_0", true},
-                                         Case{"int6:g64", "q8_0", true}, Case{"q4_0", "int5:g32", true},
-                                         Case{"q5_0", "int6:g32", true}, Case{"q8_0", "int8:g32", true},
-                                         Case{"q4_0", "q8_0", true}, Case{"q8_0", "q4_0", false},
-                                         Case{"q4_k", "q8_0", false}, Case{"q4_0", "f32", true},
-                                         Case{"q4_k", "f32", true}, Case{"q8_0", "bf16", false},
-                                         Case{"bf16", "f32", true}, Case{"f16", "bf16", false}),
-                         [](const auto& p) {
-                           std::string name = std::string(p.param.from) + "_" + p.param.to;
-                           for (char& c : name)
-                             if (c == ':') c = '_';
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Formats, ExactPlaces,
+    testing::Values(Case{"int4:g128", "q4_0", true}, Case{"int4:g32", "q4_0", true}, Case{"int3:g64", "q4_0", true},
+                    Case{"int2:g32:asym", "q4_0", true}, Case{"int4:g32:asym", "q5_0", true},
+                    Case{"int4:g32:asym", "q4_0", false}, Case{"int5:g32", "q5_0", true},
+                    Case{"int8:g32", "q8_0", true}, Case{"int6:g64", "q8_0", true}, Case{"q4_0", "int5:g32", true},
+                    Case{"q5_0", "int6:g32", true}, Case{"q8_0", "int8:g32", true}, Case{"q4_0", "q8_0", true},
+                    Case{"q8_0", "q4_0", false}, Case{"q4_k", "q8_0", false}, Case{"q4_0", "f32", true},
+                    Case{"q4_k", "f32", true}, Case{"q8_0", "bf16", false}, Case{"bf16", "f32", true},
+                    Case{"f16", "bf16", false}, Case{"int4:g32:bias", "q4_1", true},
+                    Case{"int4:g64:bias", "q4_1", true}, Case{"int4:g64:bias:bf16", "q4_1", true},
+                    Case{"int4:g128:bias", "q4_1", true}, Case{"int2:g32:bias", "q4_1", true},
+                    Case{"int3:g64:bias", "q4_1", true}, Case{"int5:g32:bias", "q5_1", true},
+                    Case{"int5:g64:bias:bf16", "q5_1", true}, Case{"int5:g32:bias", "q4_1", false},
+                    Case{"int4:g32:bias", "q5_0", false}, Case{"int4:g32:bias:f32", "q4_1", false},
+                    Case{"int4:g48:bias", "q4_1", false}, Case{"int8:g32:bias", "q5_1", false},
+                    Case{"q4_1", "q4_1", true}, Case{"q5_1", "q5_1", true}, Case{"q4_1", "q5_1", true},
+                    Case{"q4_0", "q4_1", true}, Case{"q4_k", "q4_1", false}, Case{"q2_k", "q4_1", false}),
+    [](const auto& p) {
+      std::string name = std::string(p.param.from) + "_" + p.param.to;
+      for (char& c : name)
+        if (c == ':') c = '_';
+      return name;
+    });
 
 TEST_P(ExactPlaces, AreFoundWhereThereAre) {
   const auto& [from, to, is_exact] = GetParam();
@@ -79,6 +86,42 @@ TEST(CommonStep, IsFoundFromNumbersAlone) {
   const float least = 0x1p-24f;
   EXPECT_EQ(find_common_step(std::vector<float>{least, -2 * least}, -8, 7, half), least);
   EXPECT_EQ(find_common_step(std::vector<float>{INFINITY, 1}, -8, 7, half), 0);
+}
+
+TEST(CommonSteps, AreFoundFromNumbersAlone) {
+  const float d = half(0.0123f), m = half(-0.0871f);
+  const auto grid = [&](float size, float offset, std::initializer_list<int> codes) {
+    std::vector<float> x;
+    for (const int code : codes) x.push_back(static_cast<float>(code) * size + offset);
+    return x;
+  };
+  const auto find = [&](const std::vector<float>& x, int high) -> std::vector<float> {
+    const auto steps = find_common_steps(x, high, half);
+    if (!steps) return {};
+    // What is found makes the numbers.
+    for (const float value : x) {
+      bool is_made = false;
+      for (int k = 0; k <= high; ++k) is_made |= static_cast<float>(k) * steps->size + steps->offset == value;
+      EXPECT_TRUE(is_made) << value;
+    }
+    return {steps->size, steps->offset};
+  };
+  using Pair = std::vector<float>;
+  EXPECT_EQ(find(grid(d, m, {0, 15, 4}), 15), (Pair{d, m}));
+  EXPECT_EQ(find(grid(d, m, {0, 31, 4}), 31), (Pair{d, m}));
+  EXPECT_EQ(find(grid(d, m, {0, 16, 1}), 15), (Pair{}));
+  EXPECT_FALSE(find(grid(d, m, {2, 13, 3, 4}), 15).empty());  // neither end is the offset
+  EXPECT_FALSE(find(grid(-d, -m, {0, 15, 3}), 15).empty());   // a negative step from the upper end
+  EXPECT_FALSE(find(grid(-d, -m, {1, 14, 3, 4}), 15).empty());
+  EXPECT_FALSE(find(grid(half(0.0003f), half(8.71f), {0, 14, 3}), 15).empty());  // sums are rounded
+  EXPECT_FALSE(find(grid(0x1p-24f, 0x1p-24f, {0, 14, 3}), 15).empty());
+  EXPECT_FALSE(find(grid(d, 0, {4, 5}), 15).empty());
+  EXPECT_EQ(find(grid(d, m, {7, 7}), 15).size(), 2u);  // one number
+  EXPECT_EQ(find({m, m}, 15), (Pair{0, m}));
+  EXPECT_EQ(find({0, 0}, 15), (Pair{0, 0}));
+  EXPECT_EQ(find({0.1f, 0.2f, 0.35f}, 15), (Pair{}));  // no halves
+  EXPECT_EQ(find({0.1f, 0.1f}, 15), (Pair{}));
+  EXPECT_EQ(find({INFINITY, 1}, 15), (Pair{}));
 }
 
 TEST(ExactRounder, NamesTheRowThatItCannotHold) {

@@ -125,6 +125,12 @@ struct AffineLegacy {
   }
 
   static void fit(const float* x, const float* importance, const FitOptions& options, Grid& grid) {
+    if (options.rule == FitRule::exact)
+      if (const auto steps =
+              find_common_steps({x, 32}, kMaxCode, [](float s) { return f16_to_f32(to_f16_saturated(s)); })) {
+        grid = {steps->size, steps->offset};
+        return;
+      }
     if (wants_search(options, importance)) {
       const AffineGrid found = search_affine(x, importance, 32, kMaxCode);
       grid = {found.d, found.m};

@@ -36,12 +36,15 @@ std::vector<Shard> cut_into_shards(const TensorStream& stream, std::uint64_t sha
   std::vector<Shard> shards(1);
   std::uint64_t filled = 0;
   for (std::size_t i = 0; i < stream.size(); ++i) {
-    if (!shards.back().tensors.empty() && (filled > shard_bytes || stream.bytes(i) > shard_bytes - filled)) {
+    std::uint64_t bytes = stream.bytes(i);
+    if (const auto& parts = stream.planned(i).parts)
+      for (const PartPlane& plane : pack_parts(*parts)) bytes += plane.tensor.bytes.size();
+    if (!shards.back().tensors.empty() && (filled > shard_bytes || bytes > shard_bytes - filled)) {
       shards.emplace_back();
       filled = 0;
     }
     shards.back().tensors.push_back(i);
-    filled += stream.bytes(i);
+    filled += bytes;
   }
   for (std::size_t i = 0; i < shards.size(); ++i)
     shards[i].name =

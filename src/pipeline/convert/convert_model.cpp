@@ -31,8 +31,9 @@ namespace {
 
 constexpr std::uint64_t kBandElements = std::uint64_t{4} << 20;
 
-// Formats of integers times a scale, from the smallest on, in which codes may find the same numbers.
-constexpr const char* kGgufPlaces[] = {"q4_0", "mxfp4", "q5_0", "q8_0"};
+// Formats of integers times a scale, some from an offset on, from the smallest on, in which codes may find the same
+// numbers.
+constexpr const char* kGgufPlaces[] = {"q4_0", "mxfp4", "q4_1", "q5_0", "q5_1", "q8_0"};
 constexpr const char* kDirectoryPlaces[] = {"int2:g32", "int3:g32", "int4:g32",     "int5:g32",
                                             "int6:g32", "int8:g32", "e2m1:g32:e8m0"};
 
@@ -120,10 +121,9 @@ class Comparison {
   Machine& machine_;
 };
 
-// Copied as it is stored: rows may change their places where they share nothing, columns may not.
-bool is_copied(const Part& part, const Format& place) {
-  return part.stored->values.format()->name() == place.name() && !part.stored->values.parts() && !part.moves_columns &&
-         (!part.moves_rows || place.info().row_unit == 1);
+bool is_kept(const Part& part, const Format& place, const Container& container) {
+  const TensorSource& own = part.stored->values;
+  return own.format()->name() == place.name() && is_copied(own, container, part.moves_rows, part.moves_columns);
 }
 
 // What the parts of one tensor may become, of which the first that holds their numbers is taken: what they are, where
@@ -135,7 +135,7 @@ std::vector<FormatPtr> places_for(std::span<const Part> group, const Container& 
   std::vector<FormatPtr> places;
   if (container.refusal(own->info()).empty()) {
     places.push_back(own);
-    if (std::ranges::all_of(group, [&](const Part& part) { return is_copied(part, *own); })) return places;
+    if (std::ranges::all_of(group, [&](const Part& part) { return is_kept(part, *own, container); })) return places;
   }
   const auto add = [&](std::span<const char* const> names) {
     for (const char* const name : names)
@@ -151,17 +151,18 @@ std::vector<FormatPtr> places_for(std::span<const Part> group, const Container& 
 
 [[noreturn]] void refuse(const StoredTensor& stored, const Container& container, const ConvertOptions& options) {
   const std::string& own = stored.values.format()->name();
-  const std::string what =
-      options.dtype.empty()
-          ? fmt::format("{} of the container {}; f32 holds them, or let them be rounded, which is counted",
-                        stored.values.parts() ? "its input order or tensor scale is kept by no conversion to a format"
-                                              : "its numbers have no place in the formats that are tried",
-                        container.name())
-          : fmt::format(
-                "{} cannot hold its numbers exactly; f32 holds all of them, or let them be rounded, which is "
-                "counted",
-                options.dtype);
-  throw Error(ErrorKind::unsupported, fmt::format("{}: tensor '{}' is {}, and {}", stored.file, stored.name, own, what),
+  std::string what;
+  if (!options.dtype.empty())
+    what = fmt::format("{} cannot hold its numbers exactly; f32 holds all of them", options.dtype);
+  else if (stored.values.parts() && !container.holds_parts())
+    what = fmt::format("has what the container {} does not keep ({}); a directory keeps it, f32 holds its numbers",
+                       container.name(), part_names(parts_of(*stored.values.parts())));
+  else
+    what = fmt::format("its numbers have no place in the formats that are tried of the container {}; f32 holds them",
+                       container.name());
+  throw Error(ErrorKind::unsupported,
+              fmt::format("{}: tensor '{}' is {}, and {}, or let them be rounded, which is counted", stored.file,
+                          stored.name, own, what),
               "lossy");
 }
 
@@ -216,9 +217,9 @@ std::vector<ConvertedTensor> convert_group(const std::string& name, std::span<co
   for (const FormatPtr& place : places) {
     bool all_held = true;
     for (std::size_t i = 0; i < group.size() && all_held; ++i) {
-      const bool is_kept = is_copied(group[i], *place);
-      made[i].conversion = is_kept ? Conversion::kept : Conversion::exact;
-      if (is_kept)
+      const bool stays = is_kept(group[i], *place, container);
+      made[i].conversion = stays ? Conversion::kept : Conversion::exact;
+      if (stays)
         meter.advance(made[i].numbers, name);
       else
         all_held = Comparison(group[i], place, machine).is_exact(meter);

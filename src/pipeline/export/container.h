@@ -42,6 +42,8 @@ class Container {
   virtual bool is_file() const noexcept = 0;  // else a directory
   // Why a tensor in this format cannot lie in it, and what to do about it; empty: it can.
   virtual std::string refusal(const FormatInfo&) const { return {}; }
+  // Whether tensors keep input orders, tensor scales and other parts in it (format/tensor_parts.h).
+  virtual bool holds_parts() const noexcept { return false; }
   // What another recipe of about the same size may need beside its tensors more than this one, in bytes a tensor.
   virtual std::uint64_t margin() const noexcept = 0;
   // What is wrong with replacing what stands at `output`: "is a directory". Empty: it is an earlier output, or nothing

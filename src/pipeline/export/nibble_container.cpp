@@ -109,6 +109,7 @@ class NibbleContainer final : public Container {
   }
   Spelling naming() const noexcept override { return Spelling::huggingface; }
   bool is_file() const noexcept override { return false; }
+  bool holds_parts() const noexcept override { return true; }
   std::uint64_t margin() const noexcept override { return 256; }  // a plane more in the list and the header
   std::string in_the_way(const std::filesystem::path& output) const override {
     std::error_code ignored;

@@ -13,6 +13,7 @@
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/quantize/activation_plan.h"
+#include "pipeline/quantize/quantize_layers.h"
 #include "pipeline/quantize/unknown_network.h"
 #include "pipeline/tell/source_notes.h"
 #include "quantize/method.h"
@@ -54,19 +55,32 @@ void require_shape(const StoredTensor& stored, const ModelTensor& tensor) {
                           stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
 }
 
-// Codes whose columns move are not kept, nor are those with an input order or a tensor scale.
-void refuse_requantizing(const StoredTensor& stored, const FormatPtr& target, bool moves_columns,
-                         const QuantizeModelOptions& options) {
-  const FormatPtr& from = stored.values.format();
-  if (options.allow_requantize || from->info().kind == FormatKind::raw || target->info().kind == FormatKind::raw ||
-      (from->name() == target->name() && !moves_columns && !stored.values.parts()))
+// Error(unusable_input) for codes that would be rounded again, unless that is insisted on.
+void refuse_requantizing(const TensorPlan& tensor, const QuantizeModelOptions& options) {
+  const StoredTensor& stored = *tensor.source;
+  if (options.allow_requantize || stored.values.format()->info().kind == FormatKind::raw ||
+      tensor.target.format->info().kind == FormatKind::raw)
     return;
   throw Error(ErrorKind::unusable_input,
               fmt::format("{}: tensor '{}' is quantized already, and rounding it again adds to its loss; start from "
                           "the original model, or "
                           "insist: {} to {}",
-                          stored.file, stored.name, from->name(), target->name()),
+                          stored.file, stored.name, stored.values.format()->name(), tensor.target.format->name()),
               "allow_requantize");
+}
+
+// Codes that stay in their format keep what they have beside them, unless a walk makes them from numbers.
+void keep_codes(QuantizePlan& plan, const QuantizeModelOptions& options) {
+  const bool is_walked = needs_calibration(plan, options);
+  for (TensorPlan& tensor : plan.tensors) {
+    const TensorSource& source = tensor.source->values;
+    const bool is_kept = source.format()->name() == tensor.target.format->name() && !(is_walked && source.parts()) &&
+                         is_copied(source, *plan.container, !tensor.row_order.empty(), !tensor.column_order.empty());
+    if (is_kept)
+      tensor.target.parts = source.parts();
+    else
+      refuse_requantizing(tensor, options);
+  }
 }
 
 void require_held(const Container& container, const TensorPlan& plan, const Recipe& recipe) {
@@ -216,7 +230,6 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
                 fmt::format("{} cannot hold tensor '{}', whose rows are not multiples of {}: {} columns", result.wanted,
                             result.target.name, find_format(result.wanted)->info().row_multiple, result.cols),
                 "strict");
-  refuse_requantizing(stored, result.target.format, !result.column_order.empty(), options);
   if (result.method == "table" && result.target.format->info().kind != FormatKind::raw &&
       !result.target.format->name().starts_with("table"))
     throw Error(
@@ -304,6 +317,14 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
 }
 
 }  // namespace
+
+bool is_copied(const TensorSource& source, const Container& container, bool moves_rows, bool moves_columns) {
+  if (source.parts() && !container.holds_parts()) return false;
+  const bool binds_rows =
+      source.format()->info().row_unit != 1 ||
+      (source.parts() && (!source.parts()->outliers.empty() || !source.parts()->output_transform.empty()));
+  return !moves_columns && !(moves_rows && binds_rows);
+}
 
 void require_weights(const StoredTensor& stored) {
   if (!stored.values.format())
@@ -408,6 +429,7 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
     plan_unknown(plan, *unknown, source, options);
   else
     plan_known(plan, source, options);
+  keep_codes(plan, options);
   for (const PlannedTensor& tensor : output_tensors(plan).planned) require_whole_matrices(tensor);
   if (std::string note = foreign_words_note(source); !note.empty()) plan.notes.push_back(std::move(note));
   if (std::string note = nothing_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);

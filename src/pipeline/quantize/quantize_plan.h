@@ -56,6 +56,9 @@ std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan);
 // a few rows of each.
 void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey,
                        const QuantizeModelOptions& options, Machine& machine);
+// Whether a tensor in its own format is a copy there of codes and grids, and of what it has beside them: rows may
+// change their places where they share nothing, columns may not.
+bool is_copied(const TensorSource& source, const Container& container, bool moves_rows, bool moves_columns);
 // Error(unsupported) for elements that are no numbers of a known format.
 void require_weights(const StoredTensor& stored);
 // Something of the source that the output cannot hold: a note, or with `strict` Error(unsupported).

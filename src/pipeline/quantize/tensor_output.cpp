@@ -166,7 +166,8 @@ void write_alone(std::size_t index, const QuantizePlan& plan, const QuantizeMode
   } else {
     const LinearTask task{.weights = output.weights_of(index, tensor.source->values),
                           .format = tensor.target.format,
-                          .method = method_for(tensor, options)};
+                          .method = method_for(tensor, options),
+                          .parts = tensor.target.parts};
     RoundPlans plans;
     output.write(index, task, plans, [&] { source.release(*tensor.source); });
   }
