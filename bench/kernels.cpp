@@ -14,7 +14,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -30,6 +32,7 @@ constexpr std::size_t kMostCopies = 1024;  // each is mapped on its own
 struct Case {
   FormatPtr format;
   std::size_t rows, cols, tokens;
+  bool is_ordered = false;  // codes have their inputs in another order
 };
 
 // One row is quantized and repeated: products take the same time for any numbers.
@@ -54,8 +57,18 @@ QuantizedTensor repeated_row(const FormatPtr& format, std::size_t rows, std::siz
   return tensor;
 }
 
+TensorParts random_order(std::size_t cols) {
+  TensorParts parts;
+  parts.input_order.resize(cols);
+  std::iota(parts.input_order.begin(), parts.input_order.end(), 0u);
+  Random random(2);
+  for (std::size_t c = cols; c-- > 1;) std::swap(parts.input_order[c], parts.input_order[random.below(c + 1)]);
+  return parts;
+}
+
 void multiply(benchmark::State& state, const Case& c, Machine& machine) {
-  const QuantizedTensor tensor = repeated_row(c.format, c.rows, c.cols);
+  QuantizedTensor tensor = repeated_row(c.format, c.rows, c.cols);
+  if (c.is_ordered) tensor.parts = std::make_shared<TensorParts>(random_order(c.cols));
   // Single tokens read weights from memory, as a decoder does: as many copies as no cache holds.
   const std::size_t copies =
       c.tokens > 1
@@ -122,6 +135,16 @@ int main(int argc, char** argv) {
         const Case c{format, rows, cols, tokens};
         const std::string name =
             format->name() + "/" + std::to_string(rows) + "x" + std::to_string(cols) + "/" + std::to_string(tokens);
+        timed(benchmark::RegisterBenchmark(name.c_str(),
+                                           [c, &machine](benchmark::State& state) { multiply(state, c, machine); }));
+      }
+  // As GPTQ leaves layers with act-order, and beside them the same without.
+  for (const bool is_ordered : {false, true})
+    for (const auto& [rows, cols] : {std::pair<std::size_t, std::size_t>{2048, 2048}, {8192, 2048}, {2048, 8192}})
+      for (const std::size_t tokens : {1u, 128u}) {
+        const Case c{find_format("int4:g128"), rows, cols, tokens, is_ordered};
+        const std::string name = std::string(is_ordered ? "act-order/" : "in order/") + std::to_string(rows) + "x" +
+                                 std::to_string(cols) + "/" + std::to_string(tokens);
         timed(benchmark::RegisterBenchmark(name.c_str(),
                                            [c, &machine](benchmark::State& state) { multiply(state, c, machine); }));
       }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Every format, multiplied in f32 from its own rows.
+#include <array>
 #include <cmath>
 
 #include "kernels/guarded_buffer.h"
@@ -119,6 +120,79 @@ TEST(DecodedRows, ATensorScaleIsMultipliedBehindTheProduct) {
     scaled.decode_row(129, row.data());
     const std::vector<float> decoded = tensor.view().decode();
     EXPECT_TRUE(std::equal(row.begin(), row.end(), decoded.begin() + 129 * cols));
+  }
+}
+
+// An input order takes no format out of its integer form either: inputs are put into it, alone and beside a tensor
+// scale. Products that share inputs share what is made of them only where their orders are equal.
+TEST(DecodedRows, AnInputOrderIsThatOfTheInputs) {
+  const std::size_t rows = 130, cols = 512, most = 37;
+  const auto values = normal_numbers(rows * cols, 17), x = normal_numbers(most * cols, 18);
+  for (const char* const name : {"int4:g128", "int4:g32:asym", "q8_0"}) {
+    const FormatPtr format = find_format(name);
+    QuantizedTensor tensor(format, rows, cols);
+    for (std::size_t r = 0; r < rows; ++r)
+      format->encode_row(std::span(values).subspan(r * cols, cols), {}, nullptr, r, {}, tensor.row(r));
+    TensorParts parts, others;
+    for (std::uint32_t c = 0; c < cols; ++c) {
+      parts.input_order.push_back(c * 5 % cols);
+      others.input_order.push_back(c * 7 % cols);
+    }
+    others.tensor_scale = 0.3f;
+    std::vector<float> reference;
+    for (const Isa isa : runnable_sets()) {
+      Machine machine(isa, 2);
+      const auto pack = [&](const TensorParts* with) {
+        QuantizedTensor whole = tensor;
+        if (with != nullptr) whole.parts = std::make_shared<TensorParts>(*with);
+        return PackedLinear::pack(whole.view(), {}, machine);
+      };
+      const PackedLinear plain = pack(nullptr), ordered = pack(&parts), twin = pack(&parts), other = pack(&others);
+      EXPECT_EQ(ordered.kernel_name(), plain.kernel_name() + " and an input order");
+      EXPECT_EQ(other.kernel_name(), plain.kernel_name() + " and a tensor scale and an input order");
+      EXPECT_EQ(ordered.arithmetic(), Arithmetic::int8);
+      EXPECT_EQ(ordered.resident_bytes(), plain.resident_bytes() + cols * 4);
+      std::vector<float> once;
+      for (const std::size_t tokens : {most, std::size_t{1}}) {
+        const auto expected = [&](const TensorParts& order, float scale) {
+          std::vector<float> moved(tokens * cols), y(tokens * rows);
+          for (std::size_t t = 0; t < tokens; ++t)
+            for (std::size_t c = 0; c < cols; ++c) moved[t * cols + c] = x[t * cols + order.input_order[c]];
+          plain.multiply(moved.data(), tokens, y.data(), machine);
+          for (float& value : y) value *= scale;
+          return y;
+        };
+        std::vector<float> a(tokens * rows), b(tokens * rows), c(tokens * rows), d(tokens * rows);
+        const std::array<LinearProduct, 4> products = {
+            {{&ordered, a.data()}, {&other, b.data()}, {&twin, c.data()}, {&plain, d.data()}}};
+        multiply_all(products, x.data(), tokens, machine);
+        EXPECT_EQ(a, expected(parts, 1)) << name;
+        EXPECT_EQ(b, expected(others, 0.3f)) << name;
+        EXPECT_EQ(c, a) << name;
+        plain.multiply(x.data(), tokens, b.data(), machine);
+        EXPECT_EQ(d, b) << name;
+        if (tokens == most) once = a;
+      }
+      if (reference.empty()) reference = once;
+      EXPECT_TRUE(same_bits(once, reference)) << name << ' ' << isa_name(isa);
+      tensor.parts = std::make_shared<TensorParts>(parts);
+      const std::vector<float> decoded = tensor.view().decode();
+      tensor.parts = nullptr;
+      std::vector<float> row(cols);
+      ordered.decode_row(129, row.data());
+      EXPECT_TRUE(std::equal(row.begin(), row.end(), decoded.begin() + 129 * cols));
+      // The product is that of the decoded matrix but for the rounding of inputs, of at most 1/254 of the largest of
+      // 128 each.
+      for (std::size_t r = 0; r < rows; ++r) {
+        double sum = 0, weights = 0, largest = 0;
+        for (std::size_t c = 0; c < cols; ++c) {
+          sum += static_cast<double>(decoded[r * cols + c]) * static_cast<double>(x[c]);
+          weights += std::fabs(static_cast<double>(decoded[r * cols + c]));
+          largest = std::max(largest, std::fabs(static_cast<double>(x[c])));
+        }
+        EXPECT_NEAR(static_cast<double>(once[r]), sum, weights * largest / 254 * 1.001);
+      }
+    }
   }
 }
 

@@ -27,23 +27,27 @@ PackedLinear::~PackedLinear() = default;
 
 namespace {
 
-// Integers with a tensor scale and no other part; null for others.
-std::unique_ptr<PackedWeights> pack_scaled(const QuantizedView& weights, const KernelOptions& options,
+// Integers whose parts, a tensor scale and an input order, do not reach into the products; null for others.
+std::unique_ptr<PackedWeights> pack_around(const QuantizedView& weights, const KernelOptions& options,
                                            Machine& machine) {
-  const std::vector<TensorPart> parts = parts_of(*weights.parts);
-  if (options.activations == ActivationMode::f32 || options.activations == ActivationMode::bf16 || parts.size() != 1 ||
-      parts.front() != TensorPart::tensor_scale)
+  const TensorParts& parts = *weights.parts;
+  const bool reaches_in = std::ranges::any_of(parts_of(parts), [](TensorPart part) {
+    return part != TensorPart::tensor_scale && part != TensorPart::input_order;
+  });
+  if (options.activations == ActivationMode::f32 || options.activations == ActivationMode::bf16 || reaches_in)
     return nullptr;
-  QuantizedView unscaled = weights;
-  unscaled.parts = nullptr;
-  auto packed = pack_integer_panels(unscaled, options, machine);
-  return packed ? pack_scaled_panels(std::move(packed), *weights.parts->tensor_scale) : nullptr;
+  QuantizedView inner = weights;
+  inner.parts = nullptr;
+  auto packed = pack_integer_panels(inner, options, machine);
+  if (packed && parts.tensor_scale) packed = pack_scaled_panels(std::move(packed), *parts.tensor_scale);
+  if (packed && !parts.input_order.empty()) packed = pack_ordered_panels(std::move(packed), parts.input_order);
+  return packed;
 }
 
 std::unique_ptr<PackedWeights> choose(const QuantizedView& weights, const KernelOptions& options, Machine& machine) {
   if (weights.parts) {
-    if (auto packed = pack_scaled(weights, options, machine)) return packed;
-    // Rows are decoded, parts and all, for each product; none of the faster forms has a place for them.
+    if (auto packed = pack_around(weights, options, machine)) return packed;
+    // Rows are decoded, parts and all, for each product; no other form has a place for all of them.
     require_only(
         parts_of(*weights.parts),
         {TensorPart::input_order, TensorPart::sparse_outliers, TensorPart::input_transform, TensorPart::tensor_scale},
@@ -124,7 +128,8 @@ void multiply_all(std::span<const LinearProduct> products, const float* x, std::
     parts[i] = {&w, products[i].y, shared, panels, true};
     for (std::size_t j = 0; j < i && parts[i].prepares; ++j)
       if (w.preparation() != 0 && w.preparation() == parts[j].weights->preparation() &&
-          w.input_grid() == parts[j].weights->input_grid() && w.cols() == parts[j].weights->cols()) {
+          w.input_grid() == parts[j].weights->input_grid() && w.cols() == parts[j].weights->cols() &&
+          std::ranges::equal(w.input_order(), parts[j].weights->input_order())) {
         parts[i].shared_at = parts[j].shared_at;
         parts[i].prepares = false;
       }

@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "kernels/linear/linear.h"
 #include "kernels/machine.h"
@@ -27,7 +29,8 @@ class PackedWeights {
   // with a scratch of its own. preparation(): weights of as many columns that return the same number, not 0, prepare
   // the same bytes.
   virtual std::uint64_t preparation() const noexcept { return 0; }
-  virtual std::uint64_t input_grid() const noexcept { return 0; }  // must be equal, too
+  virtual std::uint64_t input_grid() const noexcept { return 0; }                     // must be equal, too
+  virtual std::span<const std::uint32_t> input_order() const noexcept { return {}; }  // this, too; empty: as they come
   virtual std::size_t shared_bytes(std::size_t /*tokens*/) const noexcept { return 0; }
   virtual std::size_t worker_bytes() const noexcept = 0;
   virtual void prepare(const float* /*x*/, std::size_t /*tokens*/, ThreadPool& /*pool*/, std::byte* /*shared*/) const {}
@@ -57,6 +60,10 @@ std::unique_ptr<PackedWeights> pack_integer_panels(const QuantizedView& weights,
 
 // Weights whose tensor has one scale more, which is multiplied behind each panel.
 std::unique_ptr<PackedWeights> pack_scaled_panels(std::unique_ptr<PackedWeights> weights, float scale);
+
+// Weights whose column c is multiplied with input order[c].
+std::unique_ptr<PackedWeights> pack_ordered_panels(std::unique_ptr<PackedWeights> weights,
+                                                   std::vector<std::uint32_t> order);
 
 // Small binary floats on scales, kept as they are; null for others. Multiplied in f32, with the bits of
 // pack_decoded_rows; or, where bf16 takes them and each is such a number but for the row's scale, as pairs of bf16.
