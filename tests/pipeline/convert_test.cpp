@@ -259,6 +259,29 @@ TEST_F(Convert, BiasesFindTheirPlaceInAGgufFile) {
   }
 }
 
+// By the names that transformers reads, where it reads any.
+TEST_F(Convert, SaysWhereNamesOfExpertsAreOurs) {
+  for (const auto& [name, is_ours] :
+       {std::pair("tiny_gptoss", true), {"tiny_gemma4_moe", true}, {"tiny_mixtral", false}}) {
+    const auto count = [&](const QuantizeSummary& summary) {
+      return std::ranges::count_if(summary.notes, [](const std::string& note) {
+        return note.starts_with("experts are written one by one, by names that are ours: ") &&
+               note.find("experts.0.down_proj.weight'") != std::string::npos;
+      });
+    };
+    const std::filesystem::path model = data_directory() / name;
+    EXPECT_EQ(count(convert(model, "copy").output), is_ours ? 1 : 0) << name;
+    EXPECT_EQ(count(quantize_to(model, "q8_0", scratch_ / "codes", machine_)), is_ours ? 1 : 0) << name;
+    EXPECT_EQ(count(convert(model, "file.gguf").output), 0) << name;
+    if (is_ours) {
+      const std::string strict = refusal(model, "strict", {.strict = true});
+      EXPECT_TRUE(strict.starts_with("experts are written one by one")) << strict;
+    } else {
+      convert(model, "strict", {.strict = true});
+    }
+  }
+}
+
 // What reads the value heads of Qwen 3.5 has its columns elsewhere in the other container: its codes are no longer
 // codes of the same groups.
 TEST_F(Convert, MovesNoColumnsOfCodes) {

@@ -125,6 +125,7 @@ struct Architecture {
   bool gguf_longrope = false;             // llama.cpp reads the tensors of longrope for this family
   bool llama_cpp_slides = false;          // llama.cpp runs this family within its window
   bool gguf_expert_width = false;  // GGUF files have a key for the experts' width; else it is feed_forward_length
+  bool hf_stacks_experts = false;  // transformers reads this family's experts from stacks alone
   bool rotates_partly = false;     // positions may turn only the first channels of a head
   bool grows_queries = false;      // queries may grow with their position (RopeConfig::query_growth)
   bool gguf_yarn_keys =

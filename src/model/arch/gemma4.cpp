@@ -398,7 +398,7 @@ Architecture gemma4_architecture() {
   Architecture a;
   a.title = "Gemma 4";
   a.name = a.gguf_name = "gemma4";
-  a.llama_cpp_slides = a.gguf_expert_width = a.gguf_lists_layers = true;
+  a.llama_cpp_slides = a.gguf_expert_width = a.gguf_lists_layers = a.hf_stacks_experts = true;
   a.gguf_default_window = 512;
   a.gguf_local_rope_base = 1e4;
   a.gguf_own_keys = {"attention.shared_kv_layers", "embedding_length_per_layer_input"};

@@ -154,7 +154,7 @@ Architecture gptoss_architecture() {
   a.title = "gpt-oss";
   a.name = "gptoss";
   a.gguf_name = "gpt-oss";
-  a.gguf_qkv_bias = a.gguf_expert_width = a.llama_cpp_slides = true;
+  a.gguf_qkv_bias = a.gguf_expert_width = a.llama_cpp_slides = a.hf_stacks_experts = true;
   a.gguf_whole_borders = false;
   a.gguf_full_every = 2;
   a.gguf_default_window = 128;

@@ -260,6 +260,19 @@ std::string yarn_note(const QuantizePlan& plan) {
   return "llama.cpp rounds the borders between which yarn blends positions: its logits differ a little from those here";
 }
 
+// Directories hold experts one by one, which of some families nobody else does.
+std::string experts_note(const QuantizePlan& plan) {
+  if (plan.target_spelling != Spelling::huggingface || !find_architecture(plan.config.architecture).hf_stacks_experts)
+    return {};
+  for (const TensorPlan& tensor : plan.tensors)
+    if (tensor.kind == "expert_down")
+      return fmt::format(
+          "experts are written one by one, by names that are ours: transformers reads this family's from stacks alone, "
+          "and not '{}'",
+          tensor.target.name);
+  return {};
+}
+
 // Every tensor by itself.
 void plan_unknown(QuantizePlan& plan, const UnknownNetwork& network, const SourceModel& source,
                   const QuantizeModelOptions& options) {
@@ -301,6 +314,7 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
               plan.tensors[i].target.name);
   if (std::string note = window_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   if (std::string note = yarn_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
+  if (std::string note = experts_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   for (std::string& note : stray_end_notes(source, plan.config)) plan.notes.push_back(std::move(note));
   std::string text_part = text_part_note(source, plan.config);
   const bool is_part = !text_part.empty();
