@@ -111,7 +111,7 @@ void add_convert(CLI::App& app, Session& session) {
       "  nibble convert model.gguf -o model --shard-size 2GB  and back, in weight files of 2 GB\n"
       "  nibble convert model -o half --dtype f16 --lossy     numbers that f16 has not are rounded, and counted\n"
       "  nibble convert q4_k.gguf -o plain.gguf --dtype f32   codes written out\n\n"
-      "Codes find their place again where a format has the same numbers (int4 groups with f16 scales are q4_0 or "
+      "Codes find their place again where a format has the same numbers (int4 groups with f16 scales are q4_0, q4_1 or "
       "q5_0);\n"
       "what has none is an error unless --lossy. 'nibble quantize' makes a model smaller.");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
