@@ -130,7 +130,7 @@ TEST_F(QuantizedContradictions, AwqModulesWithSettingsOfTheirOwn) {
       kWhere + "qzeros should be I32 [1, 12] but is I32 [2, 12] (quantization_config in config.json: group_size 64)");
   EXPECT_TRUE(runs("tiny_awq", [](EditableModel& model) {
     put_plain(model);
-    settings(model)["dynamic"] = {{"-:" + kLayer, nlohmann::json::object()}, {"+:.*up_proj", {{"group_size", 32}}}};
+    settings(model)["dynamic"] = {{"-:" + kLayer, nlohmann::json::object()}, {".*up_proj", {{"group_size", 32}}}};
   }));
 }
 
