@@ -71,14 +71,17 @@ std::vector<float> read_factors(const Fields& fields, const char* key, std::size
   return factors;
 }
 
+// The length that a model was first trained with: in the rotary group, or beside it.
+constexpr const char* kOriginalContext = "original_max_position_embeddings";
+
 // Divisors for sequences up to the length that the model was first trained with, and for longer ones.
 // rope.original_context: that length, where the file says it beside the group.
 RopeConfig read_longrope(const Fields& fields, RopeConfig rope, std::uint64_t context) {
   rope.scaling = RopeScaling::longrope;
-  rope.original_context = fields.integer("original_max_position_embeddings", rope.original_context);
+  rope.original_context = fields.integer(kOriginalContext, rope.original_context);
   rope.short_factors = read_factors(fields, "short_factor", rope.rotary_dim / 2);
   rope.long_factors = read_factors(fields, "long_factor", rope.rotary_dim / 2);
-  if (rope.original_context == 0) fields.wrong("original_max_position_embeddings", "at least 1", 0);
+  if (rope.original_context == 0) fields.wrong(kOriginalContext, "at least 1", 0);
   const double factor =
       fields.number("factor", static_cast<double>(context) / static_cast<double>(rope.original_context));
   rope.magnitude = static_cast<float>(
@@ -89,8 +92,8 @@ RopeConfig read_longrope(const Fields& fields, RopeConfig rope, std::uint64_t co
 // factor: of the context lengths, where none is given.
 RopeConfig read_yarn(const Fields& fields, RopeConfig rope, std::uint64_t context) {
   rope.scaling = RopeScaling::yarn;
-  rope.original_context = fields.integer("original_max_position_embeddings", context);
-  if (rope.original_context == 0) fields.wrong("original_max_position_embeddings", "at least 1", 0);
+  rope.original_context = fields.integer(kOriginalContext, rope.original_context);
+  if (rope.original_context == 0) fields.wrong(kOriginalContext, "at least 1", 0);
   rope.factor = fields.number("factor", static_cast<double>(context) / static_cast<double>(rope.original_context));
   const double fast = fields.number("beta_fast", 0), slow = fields.number("beta_slow", 0);  // 0: the usual
   rope.high_frequency_factor = fast != 0 ? fast : kYarnFastTurns;
@@ -120,6 +123,16 @@ RopeConfig read_proportional(const Fields& fields, RopeConfig rope) {
   return as_proportional(std::move(rope), part, factor);
 }
 
+// rope: as its group says. Which of two lengths counts, readers do not agree on.
+void refuse_two_lengths(const Fields& fields, const RopeConfig& rope) {
+  const bool counts =
+      rope.scaling == RopeScaling::yarn || rope.scaling == RopeScaling::llama3 || rope.scaling == RopeScaling::longrope;
+  if (counts && fields.find(kOriginalContext) != nullptr &&
+      fields.integer(kOriginalContext, 0) != rope.original_context)
+    fields.wrong(kOriginalContext, fmt::format("the same as in the rotary group ({})", rope.original_context).c_str(),
+                 *fields.find(kOriginalContext));
+}
+
 // What a rotary group of keys says: rope_scaling, or rope_parameters, which newer writers use instead and nest by kind
 // of layer. base: what holds where the group does not say it.
 RopeConfig read_scaling(const Fields& fields, const std::string& group, RopeConfig rope, std::uint64_t context) {
@@ -141,7 +154,7 @@ RopeConfig read_scaling(const Fields& fields, const std::string& group, RopeConf
   if (type == "llama3") {
     rope.low_frequency_factor = fields.number("low_freq_factor", 1);
     rope.high_frequency_factor = fields.number("high_freq_factor", 4);
-    rope.original_context = fields.integer("original_max_position_embeddings", context);
+    rope.original_context = fields.integer(kOriginalContext, rope.original_context);
   }
   return rope;
 }
@@ -165,7 +178,7 @@ void refuse_two_scalings(const Fields& fields) {
   if (fields.find("rope_parameters") == nullptr || fields.find("rope_scaling") == nullptr) return;
   const Fields newer = fields.object("rope_parameters"), older = fields.object("rope_scaling");
   if (newer.find("full_attention") != nullptr || newer.find("sliding_attention") != nullptr) return;
-  for (const char* const key : {"factor", "original_max_position_embeddings"})
+  for (const char* const key : {"factor", kOriginalContext})
     if (newer.find(key) != nullptr && older.find(key) != nullptr && *newer.find(key) != *older.find(key))
       fields.wrong("rope_parameters", "the same as rope_scaling", *fields.find("rope_parameters"));
   const auto type = [](const Fields& group) { return group.string("rope_type", group.string("type", "default")); };
@@ -179,9 +192,8 @@ void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& con
   rope.half_split = true;
   rope.rotary_dim = read_rotary_dim(fields, *family.architecture, variant,
                                     config.full_head_dim != 0 ? config.full_head_dim : config.head_dim);
-  rope.original_context =
-      fields.integer("original_max_position_embeddings",
-                     variant.default_original_context != 0 ? variant.default_original_context : config.context);
+  rope.original_context = fields.integer(
+      kOriginalContext, variant.default_original_context != 0 ? variant.default_original_context : config.context);
   rope.base = fields.number("rope_theta", variant.default_rope_base);
   keys.rope_base = "rope_theta";
   std::string group = fields.find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
@@ -215,15 +227,23 @@ void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& con
     rope = read_scaling(scaling, group, rope, config.context);
     if (scaling.find("rope_theta") != nullptr) keys.rope_base = group + ".rope_theta";
   }
+  refuse_two_lengths(fields, rope);
   keys.rope_factor = group + ".factor";
   const bool is_yarn = rope.scaling == RopeScaling::yarn;
   keys.rope_low = group + (is_yarn ? ".beta_slow" : ".low_freq_factor");
   keys.rope_high = group + (is_yarn ? ".beta_fast" : ".high_freq_factor");
-  keys.rope_original_context = group + ".original_max_position_embeddings";
+  keys.rope_original_context = group + "." + kOriginalContext;
   keys.rope_magnitude = group + ".attention_factor";
   keys.rope_query_growth = group + ".llama_4_scaling_beta";
   if (rope.query_growth != 0 && !family.architecture->grows_queries)
     fields.unsupported("queries that grow with their position cannot be run in this family; " + keys.rope_query_growth);
+}
+
+void require_activation(const Fields& fields, const Architecture& architecture) {
+  const std::string usual(architecture.activation), key(architecture.activation_key);
+  const std::string given = fields.string(key.c_str(), usual);
+  if (given != usual && !(usual == "silu" && given == "swish"))
+    fields.unsupported(fmt::format("{} must be {}: {}", key, usual, given));
 }
 
 // Which layers slide where a window is there: layer_types says it for each, or the class does.
@@ -434,6 +454,7 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   config.intermediate = variant->is_all_experts
                             ? fields.integer("moe_intermediate_size", variant->default_expert_intermediate)
                             : size("intermediate_size", variant->default_intermediate);
+  if (variant->is_all_experts) keys.intermediate = "moe_intermediate_size";
   config.layers = size("num_hidden_layers", variant->default_layers);
   config.heads = size("num_attention_heads", variant->default_heads);
   // null means as many as heads in every class; a missing key means the class's own number.
@@ -459,12 +480,8 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   }
   read_biases(fields, *variant, config);
   read_rope(fields, family, config, keys);
-  // Families that read keys of their own judge the activation, too.
-  if (architecture->read_huggingface != nullptr)
-    architecture->read_huggingface(fields, config);
-  else if (const std::string activation = fields.string("hidden_act", "silu");
-           activation != "silu" && activation != "swish")
-    fields.unsupported("hidden_act must be silu: " + activation);
+  require_activation(fields, *architecture);
+  if (architecture->read_huggingface != nullptr) architecture->read_huggingface(fields, config);
   if (variant->read_own != nullptr) variant->read_own(fields, config);
   return config;
 }

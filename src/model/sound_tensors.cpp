@@ -63,6 +63,12 @@ std::vector<std::string_view> layer_prefixes(const Architecture& architecture, S
   return prefixes;
 }
 
+std::string without_experts(const ModelConfig& config, bool is_gguf) {
+  if (config.num_experts != 0) return "the configuration has no experts in this layer";
+  return fmt::format("the configuration counts no experts ({})",
+                     is_gguf ? "expert_count" : "num_experts, num_local_experts");
+}
+
 // What the configuration would have to say for a network with this tensor.
 std::string contradiction(const Architecture& architecture, const ModelConfig& config, const Checkpoint& checkpoint,
                           const Place& place) {
@@ -83,16 +89,21 @@ std::string contradiction(const Architecture& architecture, const ModelConfig& c
       if (which && which->rest == own.substr(expert + 3))
         return config.has_experts(static_cast<std::int64_t>(place.number))
                    ? fmt::format("the configuration counts fewer experts: {}", config.num_experts)
-                   : "the configuration has no experts in this layer";
+                   : without_experts(config, is_gguf);
     } else if (own == place.rest) {
-      if (name.part == "router" || name.part.starts_with("expert_"))
-        return "the configuration has no experts in this layer";
+      if (name.part == "router" || name.part.starts_with("expert_")) return without_experts(config, is_gguf);
       if (name.part == "gate" || name.part == "up" || name.part == "down")
         return "the configuration has experts in place of this layer's MLP";
       if (name.part.ends_with(".bias") && is_gguf) return "the first layer has no such bias";
       if (name.part.ends_with(".bias"))
         return fmt::format("{} is not true",
                            name.part.size() == 6 ? "attention_bias" : "mlp_bias");  // "q.bias" and "down.bias"
+      if (!config.recurs.empty())
+        return fmt::format(
+            "the configuration says that layer {} {} ({})", place.number,
+            config.recurs[place.number] ? "recurs" : "attends",
+            is_gguf ? "attention.recurrent_layers, full_attention_interval" : "layer_types, full_attention_interval");
+      return fmt::format("the configuration leaves it out of layer {}", place.number);
     }
   }
   return fmt::format("networks of the family {} have no such part", architecture.name);

@@ -126,6 +126,8 @@ struct Architecture {
   bool llama_cpp_slides = false;          // llama.cpp runs this family within its window
   bool gguf_expert_width = false;  // GGUF files have a key for the experts' width; else it is feed_forward_length
   bool hf_stacks_experts = false;  // transformers reads this family's experts from stacks alone
+  // What config.json calls the gate's function, under which key: it must be this one.
+  std::string_view activation_key = "hidden_act", activation = "silu";
   bool rotates_partly = false;     // positions may turn only the first channels of a head
   bool grows_queries = false;      // queries may grow with their position (RopeConfig::query_growth)
   bool gguf_yarn_keys =

@@ -69,9 +69,6 @@ std::vector<TensorName> tensor_names(bool norms_heads) {
 // --- config.json -----------------------------------------------------------------------------------------------------
 
 void read_huggingface(const HuggingFaceFields& fields, ModelConfig& c, double attention_cap, double logit_cap) {
-  constexpr const char* kActivation = "gelu_pytorch_tanh";
-  if (const std::string given = fields.string("hidden_activation", kActivation); given != kActivation)
-    fields.unsupported(fmt::format("hidden_activation must be {}: {}", kActivation, given));
   if (fields.boolean("use_bidirectional_attention", false))
     fields.unsupported("tokens that attend to later ones cannot be run; use_bidirectional_attention");
   c.query_pre_attn_scalar = fields.number("query_pre_attn_scalar", 256);
@@ -128,6 +125,8 @@ Architecture gemma_architecture(std::string_view title, std::string_view name, b
   Architecture a;
   a.title = title;
   a.name = a.gguf_name = name;
+  a.activation_key = "hidden_activation";
+  a.activation = "gelu_pytorch_tanh";
   a.llama_cpp_slides = true;
   a.names = tensor_names(norms_heads);
   a.draw_begin = draw_begin;

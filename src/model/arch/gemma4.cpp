@@ -203,9 +203,6 @@ bool shares_as_llama_cpp(const ModelConfig& c) {
 // --- config.json -----------------------------------------------------------------------------------------------------
 
 void read_huggingface(const HuggingFaceFields& fields, ModelConfig& c) {
-  constexpr const char* kActivation = "gelu_pytorch_tanh";
-  if (const std::string given = fields.string("hidden_activation", kActivation); given != kActivation)
-    fields.unsupported(fmt::format("hidden_activation must be {}: {}", kActivation, given));
   // "vision": of pictures alone.
   if (const std::string given = fields.string("use_bidirectional_attention", "vision"); given != "vision")
     fields.unsupported("tokens that attend to later ones cannot be run; use_bidirectional_attention: " + given);
@@ -398,6 +395,8 @@ Architecture gemma4_architecture() {
   Architecture a;
   a.title = "Gemma 4";
   a.name = a.gguf_name = "gemma4";
+  a.activation_key = "hidden_activation";
+  a.activation = "gelu_pytorch_tanh";
   a.llama_cpp_slides = a.gguf_expert_width = a.gguf_lists_layers = a.hf_stacks_experts = true;
   a.gguf_default_window = 512;
   a.gguf_local_rope_base = 1e4;

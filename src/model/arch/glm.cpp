@@ -48,6 +48,8 @@ void set_common(ModelConfig& c) {
 }
 void read_huggingface(const HuggingFaceFields&, ModelConfig& c) { set_common(c); }
 void read_gguf(const GgufKeys&, ModelConfig& c) { set_common(c); }
+// The classes' own token may lie beyond the vocabulary.
+void write_huggingface(const ModelConfig&, nlohmann::ordered_json& json) { json["pad_token_id"] = nullptr; }
 
 // ChatGLM's own keys.
 void read_chatglm(const HuggingFaceFields& fields, ModelConfig& c) {
@@ -151,6 +153,7 @@ Architecture common_architecture(std::string_view type, std::string_view class_n
                  .default_attention_bias = true}};
   a.names = tensor_names(norms_behind);
   a.read_huggingface = read_huggingface;
+  a.write_huggingface = write_huggingface;
   a.read_gguf = read_gguf;
   a.draw_begin = draw_embedding;
   a.draw_end = draw_head;

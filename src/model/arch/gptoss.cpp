@@ -91,8 +91,6 @@ std::vector<TensorName> names() {
 // --- config.json -----------------------------------------------------------------------------------------------------
 
 void read_huggingface(const HuggingFaceFields& fields, ModelConfig& c) {
-  if (const std::string activation = fields.string("hidden_act", "silu"); activation != "silu")
-    fields.unsupported("hidden_act must be silu: " + activation);
   const auto positive = [&](const char* key, float usual) {
     const double value = fields.number(key, static_cast<double>(usual));
     if (!(value > 1e-6 && value < 1e6)) fields.wrong(key, "positive", *fields.find(key));

@@ -29,8 +29,6 @@ void name_family(ModelConfig& c) {
 }
 
 void read_huggingface(const HuggingFaceFields& fields, ModelConfig& c) {
-  if (const std::string given = fields.string("hidden_act", "silu"); given != "silu" && given != "swish")
-    fields.unsupported("hidden_act must be silu: " + given);
   const bool is_newer = fields.find("rope_parameters") != nullptr;
   if (!is_newer && fields.find("rope_scaling") == nullptr) return set_usual_positions(c.rope);
   const char* const group = is_newer ? "rope_parameters" : "rope_scaling";

@@ -208,8 +208,6 @@ void read_sections(const HuggingFaceFields& fields, ModelConfig& c) {
 }
 
 void read_huggingface(const HuggingFaceFields& fields, ModelConfig& c) {
-  if (const std::string activation = fields.string("hidden_act", "silu"); activation != "silu")
-    fields.unsupported("hidden_act must be silu: " + activation);
   if (c.attention_bias) fields.unsupported("biases of attention cannot be run in this family; attention_bias");
   if (!fields.boolean("attn_output_gate", true))
     fields.unsupported("attention without a gate cannot be run in this family; attn_output_gate");
