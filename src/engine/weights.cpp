@@ -20,6 +20,14 @@ namespace {
                           stored.file, stored.offset, row, defect));
 }
 
+QuantizedTensor decoded(const QuantizedView& view) {
+  QuantizedTensor plain(find_format("f32"), view.rows, view.cols);
+  auto* const values = reinterpret_cast<float*>(plain.planes[0].data());
+  for (std::uint64_t row = 0; row < view.rows; ++row)
+    view.decode_row(row, std::span(values + row * view.cols, view.cols));
+  return plain;
+}
+
 }  // namespace
 
 const StoredTensor& WeightLoader::fetch(const ModelTensor& expected) const {
@@ -74,12 +82,18 @@ KernelOptions WeightLoader::kernels_for(std::string_view part, const StoredTenso
 }
 
 PackedLinear WeightLoader::matrix(std::string_view part, std::int64_t layer) const {
-  const StoredTensor& stored = fetch(*tensors_.part(part, layer));
+  const ModelTensor& expected = *tensors_.part(part, layer);
+  const StoredTensor& stored = fetch(expected);
   checkpoint_.will_need(stored);
   QuantizedTensor room;
   const QuantizedView view = stored.values.read_rows(0, stored.values.rows(), room, machine_.pool).planes;
   check_values(stored, view);
-  PackedLinear packed = PackedLinear::pack(view, kernels_for(part, stored), machine_);
+  // A last bit sends tokens elsewhere: routers that another program has quantized are multiplied as what they stand
+  // for.
+  const bool is_coded_router = expected.role == TensorRole::router && view.format->info().kind != FormatKind::raw;
+  QuantizedTensor plain;
+  if (is_coded_router) plain = decoded(view);
+  PackedLinear packed = PackedLinear::pack(is_coded_router ? plain.view() : view, kernels_for(part, stored), machine_);
   checkpoint_.release(stored);
   return packed;
 }

@@ -211,10 +211,11 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.target_numbers = tensor.numbers(plan.target_spelling);
   const bool is_plain = plan.target_spelling == Spelling::gguf && plan.is_understood();
   if (stays_in_float(tensor.role) || !is_chosen(tensor, options)) {
-    // Routers that another program has quantized are floats again.
-    const bool is_in_codes = stored.values.format()->info().kind != FormatKind::raw;
+    // Routers that another program has quantized are floats again, as the engine takes them.
+    const bool is_coded_router = tensor.role == TensorRole::router && plan.is_understood() &&
+                                 stored.values.format()->info().kind != FormatKind::raw;
     const bool is_widened =
-        stays_in_float(tensor.role) && tensor.role != TensorRole::exact && (is_plain || is_in_codes);
+        stays_in_float(tensor.role) && tensor.role != TensorRole::exact && (is_plain || is_coded_router);
     result.target.format = is_widened ? find_format("f32") : stored.values.format();
     result.method = "rtn";  // of codes that stay as they are
     require_held(*plan.container, result, plan.recipe);
