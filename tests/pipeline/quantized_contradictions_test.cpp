@@ -7,7 +7,9 @@
 
 #include <fstream>
 
+#include "nibble/error.h"
 #include "pipeline/edited_directory.h"
+#include "pipeline/tell/inspect.h"
 
 namespace nibble {
 namespace {
@@ -139,14 +141,20 @@ TEST_F(QuantizedContradictions, Nvfp4ScalesArePositive) {
   for (const std::string part : {"up_proj", "down_proj"})
     for (const char byte : {'\x7f', '\x80', '\xff', '\xb0'}) {
       const std::string layer = "model.layers.1.mlp." + part;
-      const std::string message = refusal("tiny_mlx", [&](EditableModel& model) {
+      const auto edit = [&](EditableModel& model) {
         EditableModel::Stored& scales = model.tensors[layer + ".scales"];
-        scales.bytes[3 * scales.shape[1] + 1] = byte;
-      });
-      EXPECT_NE(message.find(layer + ".weight"), std::string::npos) << message;
-      EXPECT_NE(message.find("row 3"), std::string::npos) << message;
-      EXPECT_NE(message.find("scale is "), std::string::npos) << message;
-      EXPECT_NE(message.find("at column "), std::string::npos) << message;
+        scales.bytes[3 * scales.shape[1] + 1] = scales.bytes.back() = byte;
+      };
+      const std::string what =
+          fmt::format("layer '{}': scales: row 3, column 1: a scale is {}: {:#04x}", layer,
+                      (byte & 0x7f) == 0x7f ? "no number" : "negative", static_cast<unsigned char>(byte));
+      EXPECT_EQ(refusal("tiny_mlx", edit), what);
+      // Whoever decodes it is told the same.
+      EditableModel model = EditableModel::read(data_directory() / "tiny_mlx");
+      edit(model);
+      EXPECT_TRUE(error_of([&] { decoded(model, layer); }).second.ends_with(what));
+      const SourceModel source = SourceModel::open(scratch_ / "edited");
+      EXPECT_TRUE(error_of([&] { check_checkpoint(source, 10, machine_.pool, {}); }).second.ends_with(what));
     }
 }
 
@@ -158,6 +166,10 @@ TEST_F(QuantizedContradictions, ModelOptSaysHowLayersAreStored) {
             where + "weight_scale is missing");
   EXPECT_EQ(refusal(name, [](EditableModel& m) { m.tensors.erase(kLayer + ".weight_scale_2"); }),
             kWhere + "weight_scale_2 is missing");
+  EXPECT_EQ(refusal(name, [](EditableModel& m) { m.tensors[kLayer + ".weight_scale"].shape = {48, 8}; }),
+            kWhere +
+                "weight should be U8 [48, 64] but is U8 [96, 32] (quantization_config in config.json: quant_algo "
+                "NVFP4)");
   EXPECT_EQ(refusal(name, with("ignore", {"*mlp.up_proj*"})), where + listed("ignore"));
   EXPECT_EQ(refusal(name, [&](EditableModel& m) { settings(m)["quantized_layers"].erase(first); }),
             where + "holds codes, and quantized_layers does not name it");

@@ -117,7 +117,7 @@ class MlxScheme final : public LayerScheme {
       codes.shape = {scales.shape[0], scales.shape[1], 16};
       return {read_mxfp4({codes, scales}, where)};
     }
-    LayerWeight weight{read_nvfp4({codes, scales}, where)};
+    LayerWeight weight{read_nvfp4({codes, scales, std::nullopt, kWeight.substr(1), kScales.substr(1)}, where)};
     if (weight.values.format()->name() != "nvfp4")
       weight.widened = "blocks of nvfp4 do not divide their rows, so that scales are widened";
     return weight;

@@ -160,7 +160,8 @@ class ModeloptScheme final : public LayerScheme {
     require_tensor(whole, kFactor.substr(1), DType::f32, whole.shape.empty() ? Shape{} : Shape{1}, tensors.where());
     float factor;
     std::memcpy(&factor, whole.bytes.data(), sizeof factor);
-    LayerWeight weight{read_nvfp4({tensors.need(kWeight), tensors.need(kScale), factor}, tensors.where())};
+    LayerWeight weight{read_nvfp4(
+        {tensors.need(kWeight), tensors.need(kScale), factor, kWeight.substr(1), kScale.substr(1)}, tensors.where())};
     if (weight.values.format()->name() != "nvfp4")
       weight.widened = "blocks of nvfp4 do not divide their rows, so that both scales are multiplied out";
     return weight;

@@ -14,6 +14,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "format/tensor_source.h"
 #include "tensor/tensor.h"
@@ -23,10 +24,11 @@ namespace nibble {
 struct Nvfp4Tensors {
   TensorView codes, scales;
   std::optional<float> factor{};
+  std::string_view codes_name = "weight_packed", scales_name = "weight_scale";  // what messages call them
 };
 
 // Borrows the tensors' bytes. where: for messages. Error(corrupt): tensors that do not fit each other, a factor that is
-// no positive number.
+// no positive number; while rows are read also a scale that is negative or NaN, of which the tensor's first is named.
 TensorSource read_nvfp4(const Nvfp4Tensors& tensors, const std::string& where);
 
 }  // namespace nibble
