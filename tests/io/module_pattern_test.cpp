@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What expressions match is what Python's re.match says of them; what lists of modules name.
+// What expressions match is what Python's re.match says of them; what lists of modules and rules for them name.
 #include "io/layers/module_pattern.h"
 
 #include <gtest/gtest.h>
 
+#include "io/layers/dynamic_settings.h"
 #include "io/layers/module_list.h"
 #include "nibble/error.h"
 
@@ -42,6 +43,25 @@ TEST(ModulePattern, MatchesAsPythonDoes) {
   for (const auto& c : kCases) EXPECT_EQ(ModulePattern(c.expression).matches(c.name), c.matches) << c.expression;
 }
 
+// As re.match says of any of the names that are left when words in front are taken away.
+TEST(ModulePattern, BeginsBehindPoints) {
+  const auto matches = [](std::string_view expression, std::string_view name) {
+    return ModulePattern(expression).matches(name, ModulePattern::Begin::word);
+  };
+  EXPECT_TRUE(matches("model", "model.layers.0"));
+  EXPECT_TRUE(matches("layers\\.0", "model.layers.0"));
+  EXPECT_TRUE(matches("^layers\\.0$", "model.layers.0"));
+  EXPECT_FALSE(matches("ayers", "model.layers.0"));
+  EXPECT_FALSE(matches("layers$", "model.layers.0"));
+}
+
+// Nothing is left to follow after the first letter.
+TEST(ModulePattern, NamesThatDoNotMatchEndEarly) {
+  std::string expression = "z";
+  for (int i = 0; i < 7; ++i) expression = "(" + expression + "){1000}";
+  EXPECT_FALSE(ModulePattern(expression).matches(std::string(4000, 'a')));
+}
+
 TEST(ModulePattern, WhatItDoesNotKnowIsRefused) {
   const auto message_of = [](const auto& work) -> std::string {
     try {
@@ -67,49 +87,91 @@ TEST(ModulePattern, WhatItDoesNotKnowIsRefused) {
   std::string name(4000, 'a');
   const ModulePattern slow("(.(?=.*(?=.*z)))*z");
   EXPECT_NE(message_of([&] { slow.matches(name); }).find("takes too long"), std::string::npos);
+  EXPECT_EQ(message_of([&] { ModulePattern("(.(?=.*(?=.*z)))*z", "ignore").matches(name); }),
+            "the expression '(.(?=.*(?=.*z)))*z' takes too long to be followed (ignore)");
+}
+
+using Match = ModuleList::Match;
+
+ModuleList list_of(const std::vector<std::string>& entries, ModuleList::Spelling spelling) {
+  return {LayerSettings("awq", "here", {{"list", entries}}), "list", spelling};
 }
 
 TEST(ModuleList, NamesWholeWords) {
   const struct {
-    std::string_view entry, module;
-    bool names, may_name;
+    std::string entry;
+    std::string_view module;
+    Match match;
   } kCases[] = {
-      {"lm_head", "lm_head", true, true},
-      {"gate", "model.layers.0.mlp.gate", true, true},
-      {"mlp.gate", "model.layers.0.mlp.gate", true, true},
-      {"gate", "model.layers.0.mlp.gate_proj", false, false},
-      {"gate", "model.layers.0.mlp.up_gate", false, false},
-      {"model.layers.1", "model.layers.1.mlp.up_proj", true, true},
-      {"model.layers.1.", "model.layers.1.mlp.up_proj", true, true},
-      {"model.layers.1", "model.layers.10.mlp.up_proj", false, false},
-      {"layers.1.mlp.up_proj.weight", "model.layers.1.mlp.up_proj", true, true},
-      {"language_model.model.layers.1.mlp", "model.layers.1.mlp.up_proj", false, true},
-      {"language_model.model.layers.1.mlp", "model.layers.2.mlp.up_proj", false, false},
-      {"model.layers.*.self_attn", "model.layers.7.self_attn.q_proj", true, true},
-      {"model.layers.[0-3].mlp", "model.layers.3.mlp.up_proj", true, true},
-      {"model.layers.[0-3].mlp", "model.layers.4.mlp.up_proj", false, false},
-      {"model.layers.*.mlp.up", "model.layers.3.mlp.up_proj", false, false},
-      {"(unread", "(unread", false, false},
-      {"", "model", false, false},
+      {"lm_head", "lm_head", Match::named},
+      {"gate", "model.layers.0.mlp.gate", Match::named},
+      {"mlp.gate", "model.layers.0.mlp.gate", Match::named},
+      {"gate", "model.layers.0.mlp.gate_proj", Match::perhaps},
+      {"gate", "model.layers.0.mlp.up_gate", Match::perhaps},
+      {"model.layers.1", "model.layers.1.mlp.up_proj", Match::named},
+      {"model.layers.1.", "model.layers.1.mlp.up_proj", Match::named},
+      {"model.layers.1", "model.layers.10.mlp.up_proj", Match::perhaps},
+      {"model.layers.10", "model.layers.1.mlp.up_proj", Match::none},
+      {"layers.1.mlp.up_proj.weight", "model.layers.1.mlp.up_proj", Match::named},
+      {"language_model.model.layers.1.mlp", "model.layers.1.mlp.up_proj", Match::perhaps},
+      {"language_model.model.layers.1.mlp", "model.layers.2.mlp.up_proj", Match::none},
+      {"model.layers.*.self_attn", "model.layers.7.self_attn.q_proj", Match::named},
+      {"model.layers.*.self_attn", "language_model.model.layers.7.self_attn.q_proj", Match::perhaps},
+      {"model.layers.[0-3].mlp", "model.layers.3.mlp.up_proj", Match::named},
+      {"model.layers.[0-3].mlp", "model.layers.4.mlp.up_proj", Match::none},
+      {"model.layers.*.mlp.up", "model.layers.3.mlp.up_proj", Match::perhaps},
+      {"(unread", "(unread", Match::perhaps},
+      {R"(model\.layers\.3\.mlp\b)", "model.layers.3.mlp.up_proj", Match::perhaps},
+      {"", "model", Match::none},
   };
-  for (const auto& [entry, module, names, may_name] : kCases) {
-    const LayerSettings settings("awq", "here", {{"list", {entry}}});
-    const ModuleList list(settings, "list");
+  for (const auto& [entry, module, match] : kCases) {
+    const ModuleList list = list_of({entry}, ModuleList::Spelling::parts);
     EXPECT_TRUE(list.is_there());
-    EXPECT_EQ(list.names(module), names) << entry << ' ' << module;
-    EXPECT_EQ(list.may_name(module), may_name) << entry << ' ' << module;
+    EXPECT_EQ(list.match(module), match) << entry << ' ' << module;
   }
   EXPECT_FALSE(ModuleList(LayerSettings("awq", "here", {{"list", nullptr}}), "list").is_there());
   EXPECT_THROW(ModuleList(LayerSettings("awq", "here", {{"list", "gate"}}), "list"), Error);
+  EXPECT_EQ(list_of({"(unread", "lm_head"}, ModuleList::Spelling::parts).match("lm_head"), Match::named);
 }
 
 TEST(ModuleList, ReadsGlobs) {
-  const LayerSettings settings("modelopt", "here", {{"ignore", {"*mlp.gate", "model.layers.1.*", "lm_hea?", "a*b"}}});
-  const ModuleList list(settings, "ignore", ModuleList::Spelling::globs);
-  for (const char* const named : {"model.layers.0.mlp.gate", "model.layers.1.mlp.up_proj", "lm_head", "a.c.b"})
-    EXPECT_TRUE(list.names(named)) << named;
+  const ModuleList list =
+      list_of({"*mlp.gate", "model.layers.1.*", "lm_hea?", "a*b", "model.layers.2.mlp"}, ModuleList::Spelling::globs);
+  for (const char* const named :
+       {"model.layers.0.mlp.gate", "model.layers.1.mlp.up_proj", "lm_head", "a.c.b", "model.layers.2.mlp"})
+    EXPECT_EQ(list.match(named), Match::named) << named;
+  for (const char* const perhaps :
+       {"model.layers.2.mlp.up_proj", "language_model.layers.1.mlp.up_proj", "language_model.model.layers.2.mlp"})
+    EXPECT_EQ(list.match(perhaps), Match::perhaps) << perhaps;
   for (const char* const other : {"model.layers.0.mlp.gate_proj", "model.layers.11.mlp", "model_layers.1.mlp", "a.b.c"})
-    EXPECT_FALSE(list.names(other)) << other;
+    EXPECT_NE(list.match(other), Match::named) << other;
+}
+
+TEST(ModuleList, ReadsTargets) {
+  const ModuleList list =
+      list_of({"model.layers.1.mlp", "re:model\\.layers\\.3\\..*_proj$"}, ModuleList::Spelling::targets);
+  EXPECT_EQ(list.match("model.layers.1.mlp"), Match::named);
+  EXPECT_EQ(list.match("model.layers.3.mlp.up_proj"), Match::named);
+  EXPECT_EQ(list.match("model.layers.1.mlp.up_proj"), Match::perhaps);
+  EXPECT_EQ(list.match("language_model.model.layers.3.mlp.up_proj"), Match::perhaps);
+  EXPECT_EQ(list.match("model.layers.3.mlp.up"), Match::none);
+}
+
+TEST(DynamicSettings, LiesOverThoseOfAllAndCopiesNone) {
+  const LayerSettings settings("gptq", "here",
+                               {{"bits", 4},
+                                {"group_size", 32},
+                                {"sym", true},
+                                {"dynamic", {{".*up", {{"bits", 8}, {"sym", nullptr}}}, {"-:.*down", {{"bits", 2}}}}}});
+  const DynamicSettings dynamic(settings);
+  const DynamicSettings::Rule* const rule = dynamic.find("mlp.up");
+  ASSERT_TRUE(rule != nullptr && rule->own);
+  EXPECT_EQ(rule->own->whole_number("bits", {}), 8);
+  EXPECT_EQ(rule->own->group_size(), 32u);
+  EXPECT_FALSE(rule->own->flag("sym", false));
+  EXPECT_EQ(&rule->own->json(), &settings.json()["dynamic"][".*up"]);
+  EXPECT_FALSE(dynamic.find("mlp.down")->own);
+  EXPECT_EQ(dynamic.find("mlp.gate"), nullptr);
 }
 
 }  // namespace

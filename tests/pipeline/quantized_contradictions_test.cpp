@@ -42,15 +42,28 @@ std::function<void(EditableModel&)> with(const std::string& key, const nlohmann:
   return [=](EditableModel& model) { settings(model)[key] = value; };
 }
 
-// In place of the codes of kLayer.
-void put_plain(EditableModel& model) {
+// In place of the codes of a layer.
+void put_plain(EditableModel& model, const std::string& layer = kLayer, const Shape& shape = {96, 64}) {
   for (auto at = model.tensors.begin(); at != model.tensors.end();)
-    at = at->first.starts_with(kLayer + ".") ? model.tensors.erase(at) : std::next(at);
-  model.tensors[kLayer + ".weight"] = {"F16", {96, 64}, std::string(96 * 64 * 2, '\0')};
+    at = at->first.starts_with(layer + ".") ? model.tensors.erase(at) : std::next(at);
+  model.tensors[layer + ".weight"] = {"F16", shape, std::string(shape[0] * shape[1] * 2, '\0')};
+}
+
+std::function<void(EditableModel&)> plain_with(const std::string& key, const nlohmann::json& value) {
+  return [=](EditableModel& model) {
+    put_plain(model);
+    settings(model)[key] = value;
+  };
 }
 
 std::string listed(const std::string& key) {
   return "holds codes, although the configuration lists it among those that are not quantized (" + key + ")";
+}
+
+std::string not_listed(const std::string& key) {
+  return "holds no codes as others of its kind do, although the configuration does not list it among those that are "
+         "not quantized (" +
+         key + ")";
 }
 
 TEST_F(QuantizedContradictions, ListsThatNameLayersWithCodes) {
@@ -63,51 +76,98 @@ TEST_F(QuantizedContradictions, ListsThatNameLayersWithCodes) {
             "layer 'model.layers.0.mlp.down_proj': " + listed("modules_to_not_convert"));
   EXPECT_EQ(refusal("tiny_bitsandbytes", with("llm_int8_skip_modules", {"down_proj"})),
             "layer 'model.layers.0.mlp.down_proj': " + listed("llm_int8_skip_modules"));
+  EXPECT_EQ(refusal("tiny_bitnet", with("modules_to_not_convert", {"layers.1.mlp.up_proj"})),
+            kWhere + listed("modules_to_not_convert"));
+  EXPECT_EQ(refusal("tiny_w8a8", with("ignore", {"lm_head", "re:.*1\\.mlp\\.up"})), kWhere + listed("ignore"));
   // Parts of words name nothing.
   EXPECT_TRUE(
       runs("tiny_awq", with("modules_to_not_convert", {"gate", "up", "layers.1.mlp.up", "model.layers.1.mlp.u", "("})));
 }
 
 TEST_F(QuantizedContradictions, ListsThatDoNotNameLayersWithoutCodes) {
-  const auto plain = [](const std::string& key, const nlohmann::json& value) {
-    return [=](EditableModel& model) {
-      put_plain(model);
-      settings(model)[key] = value;
-    };
-  };
-  const auto not_listed = [](const std::string& key) {
-    return kWhere +
-           "holds no codes as others of its kind do, although the configuration does not list it among those "
-           "that are not quantized (" +
-           key + ")";
-  };
   const std::string list = "modules_to_not_convert";
-  EXPECT_EQ(refusal("tiny_awq", plain(list, {"lm_head", "layers.10.mlp.up_proj"})), not_listed(list));
-  EXPECT_EQ(refusal("tiny_bitsandbytes", plain("llm_int8_skip_modules", {"lm_head"})),
-            not_listed("llm_int8_skip_modules"));
-  EXPECT_EQ(refusal("tiny_w8a8", plain("ignore", {"lm_head"})), not_listed("ignore"));
-  EXPECT_TRUE(runs("tiny_awq", plain(list, {kLayer})));
-  EXPECT_TRUE(runs("tiny_awq", plain(list, {"language_model." + kLayer})));
-  EXPECT_TRUE(runs("tiny_awq", plain(list, nullptr)));  // readers then go by what is there
-  EXPECT_TRUE(runs("tiny_w8a8", plain("ignore", {"lm_head", "re:.*1.mlp.up"})));
+  EXPECT_EQ(refusal("tiny_awq", plain_with(list, {"lm_head", "layers.10.mlp.up_proj"})), kWhere + not_listed(list));
+  EXPECT_EQ(refusal("tiny_bitsandbytes", plain_with("llm_int8_skip_modules", {"lm_head"})),
+            kWhere + not_listed("llm_int8_skip_modules"));
+  EXPECT_EQ(refusal("tiny_bitnet", plain_with(list, {"lm_head"})), kWhere + not_listed(list));
+  EXPECT_EQ(refusal("tiny_w8a8", plain_with("ignore", {"lm_head"})), kWhere + not_listed("ignore"));
+  EXPECT_TRUE(runs("tiny_awq", plain_with(list, {kLayer})));
+  EXPECT_TRUE(runs("tiny_awq", plain_with(list, nullptr)));  // readers then go by what is there
+  EXPECT_TRUE(runs("tiny_w8a8", plain_with("ignore", {"lm_head", "re:.*1.mlp.up"})));
+}
+
+// Some program that reads the entry leaves the layer plain, or knows it by another name.
+TEST_F(QuantizedContradictions, ListsThatMayNameLayersWithoutCodes) {
+  for (const char* const entry : {"language_model.model.layers.1.mlp.up_proj", "layers.1.mlp.up", "ers.1", "up",
+                                  "odel.", "model.layers.*.mlp.up", "layers.*1\\.mlp", "model\\.layers\\.1\\.mlp\\b"})
+    EXPECT_TRUE(runs("tiny_awq", plain_with("modules_to_not_convert", {entry}))) << entry;
+  for (const char* const entry :
+       {"model.language_model.layers.1.mlp.up_proj", "model.layers.1.mlp", "re:layers\\.1\\.", "re:(?P<any>.*)"})
+    EXPECT_TRUE(runs("tiny_w8a8", plain_with("ignore", {"lm_head", entry}))) << entry;
+  for (const char* const entry : {"layers.1.mlp*", "model.language_model.layers.1.mlp.*", "model.layers.1.mlp"})
+    EXPECT_TRUE(runs("tiny_qwen3_modelopt", plain_with("ignore", {entry}))) << entry;
+  // Whole names alone say that a layer has none.
+  EXPECT_TRUE(runs("tiny_qwen3_modelopt", with("ignore", {"model.layers.0.mlp", "up_proj"})));
+  EXPECT_TRUE(runs("tiny_w8a8", with("ignore", {"model.layers.0.mlp", "up_proj"})));
+}
+
+// Layers that guess further tokens, and those of networks whose layers are not counted here.
+TEST_F(QuantizedContradictions, LayersBehindTheLastMayHaveNoCodes) {
+  const std::string last = "model.layers.2.mlp.up_proj";
+  const auto opened = [&](const std::string& layer, const std::function<void(EditableModel&)>& edit) {
+    EditableModel model = EditableModel::read(data_directory() / "tiny_fp8_blocks");
+    put_plain(model, layer);
+    edit(model);
+    model.write(scratch_ / "edited");
+    try {
+      SourceModel::open(scratch_ / "edited");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(opened(last, [](EditableModel&) {}), "");
+  EXPECT_NE(opened(last, [](EditableModel& model) { model.config["num_hidden_layers"] = 3; }).find("holds no codes"),
+            std::string::npos);
+  EXPECT_NE(opened(last,
+                   [](EditableModel& model) {
+                     model.config.erase("num_hidden_layers");
+                     model.config["text_config"]["num_hidden_layers"] = 3;
+                   })
+                .find("holds no codes"),
+            std::string::npos);
+  EXPECT_EQ(opened(kLayer, [](EditableModel& model) { model.config.erase("num_hidden_layers"); }), "");
+}
+
+TEST_F(QuantizedContradictions, ExpressionsThatTakeTooLongAreNamed) {
+  std::string slow = "z";
+  for (int i = 0; i < 12; ++i) slow = ".*(?=" + slow + ")";
+  const std::string why =
+      "layer 'model.layers.0.mlp.down_proj': the expression '" + slow + "' takes too long to be followed (";
+  EXPECT_EQ(refusal("tiny_awq", with("modules_to_not_convert", {slow})), why + "modules_to_not_convert)");
+  EXPECT_EQ(refusal("tiny_w8a8", with("ignore", {"re:" + slow})), why + "ignore)");
+  EXPECT_EQ(refusal("tiny_awq", with("dynamic", {{slow, {{"bits", 4}}}})), why + "dynamic)");
 }
 
 TEST_F(QuantizedContradictions, GptqModulesWithSettingsOfTheirOwn) {
   const std::string name = "tiny_qwen3moe_gptq", first = "model.layers.0.", v = first + "self_attn.v_proj",
                     down = first + "mlp.experts.1.down_proj";
   const auto dynamic = [](const nlohmann::json& rules) { return with("dynamic", rules); };
-  const nlohmann::json bits = {{"bits", 8}, {"group_size", 16}};
   EXPECT_EQ(refusal(name, dynamic({{"-:.*1\\.down_proj", nlohmann::json::object()}})),
             "layer '" + down + "': " + listed("dynamic"));
-  // v_proj of the first layer has no codes.
-  EXPECT_EQ(refusal(name, dynamic({{"+:.*down_proj", bits}, {".*v_proj", {{"bits", 4}}}})).substr(0, 7), "layer '");
-  EditableModel model = EditableModel::read(data_directory() / name);
-  settings(model)["dynamic"].erase("-:.*layers\\.0\\.self_attn\\.v_proj$");
-  EXPECT_TRUE(runs(model));
-  settings(model)["dynamic"][".*self_attn"] = {{"sym", false}};
-  model.write(scratch_ / "edited");
-  EXPECT_NE(error_of([&] { SourceModel::open(scratch_ / "edited"); }).second.find("layer '" + v + "': holds no codes"),
-            std::string::npos);
+  // v_proj of the first layer has no codes. Where no rule names it readers go by what is there.
+  const std::string left = "-:.*layers\\.0\\.self_attn\\.v_proj$";
+  EXPECT_EQ(refusal(name,
+                    [&](EditableModel& m) {
+                      settings(m)["dynamic"].erase(left);
+                      settings(m)["dynamic"][".*v_proj"] = {{"bits", 4}};
+                    }),
+            "layer '" + v + "': " + not_listed("dynamic"));
+  for (const char* const other : {"", "-:.*lm_head"})
+    EXPECT_TRUE(runs(name, [&](EditableModel& m) {
+      settings(m)["dynamic"].erase(left);
+      if (*other != 0) settings(m)["dynamic"][other] = nlohmann::json::object();
+    })) << other;
   EXPECT_EQ(refusal(name,
                     [](EditableModel& m) {
                       settings(m)["dynamic"]["+:.*\\.experts\\.[1-9]\\.down_proj"]["group_size"] = 32;

@@ -10,7 +10,7 @@ namespace {
 
 class BitnetScheme final : public LayerScheme {
  public:
-  explicit BitnetScheme(const LayerSettings& settings) {
+  explicit BitnetScheme(const LayerSettings& settings) : left_(settings, "modules_to_not_convert") {
     layout_.divides = settings.text("linear_class", {"bitlinear", "autobitlinear"}, "bitlinear") == "bitlinear";
     settings.text("quantization_mode", {"offline"}, "offline");
     if (settings.flag("use_rms_norm", false)) settings.refuse("use_rms_norm", "norms within Linears are not read here");
@@ -27,6 +27,9 @@ class BitnetScheme final : public LayerScheme {
     return LayerWeight{read_bitnet(layout_, parts, tensors.where())};
   }
 
+  Said says_of(std::string_view layer) const override { return said_by(left_, layer); }
+  std::string_view key_of(std::string_view) const override { return left_.key(); }
+
   std::optional<ActivationFormat> activations() const override {
     ActivationFormat format;
     format.grain = ActivationGrain::token;
@@ -35,6 +38,7 @@ class BitnetScheme final : public LayerScheme {
 
  private:
   BitnetLayout layout_;
+  ModuleList left_;
 };
 
 }  // namespace

@@ -33,7 +33,7 @@ std::vector<ModuleTarget> read_targets(const LayerSettings& settings, std::strin
   if (!list->is_array()) settings.refuse(key, "a list of modules is meant");
   for (const Json& item : *list) {
     if (!item.is_string()) settings.refuse(key, "a list of modules is meant");
-    targets.emplace_back(item.get_ref<const std::string&>());
+    targets.emplace_back(item.get_ref<const std::string&>(), key);
   }
   return targets;
 }
@@ -161,8 +161,8 @@ CompressionGroup read_group(const LayerSettings& settings, const std::string& ke
 
 }  // namespace
 
-ModuleTarget::ModuleTarget(std::string_view text) : text_(text) {
-  if (text.starts_with(kExpression)) pattern_.emplace(text.substr(kExpression.size()));
+ModuleTarget::ModuleTarget(std::string_view text, std::string_view key) : text_(text) {
+  if (text.starts_with(kExpression)) pattern_.emplace(text.substr(kExpression.size()), key);
 }
 
 ModuleTarget::Match ModuleTarget::match(std::string_view module) const {
@@ -173,11 +173,11 @@ ModuleTarget::Match ModuleTarget::match(std::string_view module) const {
   return text_ == (is_embedding ? "Embedding" : "Linear") ? Match::class_name : Match::none;
 }
 
-CompressionGroups::CompressionGroups(const LayerSettings& settings) {
+CompressionGroups::CompressionGroups(const LayerSettings& settings)
+    : ignored_(settings, "ignore", ModuleList::Spelling::targets) {
   const Json* const groups = settings.find("config_groups");
   if (groups == nullptr || !groups->is_object()) settings.refuse("config_groups", "groups of layers are meant");
   for (const auto& [key, value] : groups->items()) groups_.push_back(read_group(settings, key));
-  ignored_ = read_targets(settings, "ignore");
   for (const char* const key : {"sparsity_config", "transform_config"}) {
     const Json* const other = settings.find(key);
     if (other == nullptr || other->empty()) continue;
@@ -209,13 +209,6 @@ const CompressionGroup* CompressionGroups::find_target(std::string_view module) 
       best = &group;
     }
   return best;
-}
-
-bool CompressionGroups::is_ignored(std::string_view module) const {
-  return std::ranges::any_of(ignored_, [&](const ModuleTarget& target) {
-    const auto match = target.match(module);
-    return match == ModuleTarget::Match::name || match == ModuleTarget::Match::expression;
-  });
 }
 
 }  // namespace nibble

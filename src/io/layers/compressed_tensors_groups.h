@@ -16,6 +16,7 @@
 #include "format/activation_format.h"
 #include "format/planar/spec.h"
 #include "io/layers/layer_settings.h"
+#include "io/layers/module_list.h"
 #include "io/layers/module_pattern.h"
 
 namespace nibble {
@@ -23,7 +24,8 @@ namespace nibble {
 // A module by its whole name, by an expression ("re:...") or by its class ("Linear").
 class ModuleTarget {
  public:
-  explicit ModuleTarget(std::string_view text);
+  // key: of the setting that has it, for messages.
+  ModuleTarget(std::string_view text, std::string_view key);
   enum class Match : std::uint8_t { name, expression, class_name, none };  // the nearest first
   Match match(std::string_view module) const;
   const std::string& text() const { return text_; }
@@ -59,14 +61,14 @@ class CompressionGroups {
   const CompressionGroup* find(std::string_view module) const;
   // The same without the last.
   const CompressionGroup* find_target(std::string_view module) const;
-  // Whether a module is named among those that stay as they are.
-  bool is_ignored(std::string_view module) const;
+  // Those that stay as they are.
+  const ModuleList& ignored() const { return ignored_; }
 
   const std::vector<CompressionGroup>& all() const { return groups_; }
 
  private:
   std::vector<CompressionGroup> groups_;
-  std::vector<ModuleTarget> ignored_;
+  ModuleList ignored_;
 };
 
 }  // namespace nibble

@@ -120,11 +120,13 @@ class CompressedTensorsScheme final : public LayerScheme {
   }
 
   Said says_of(std::string_view layer) const override {
-    if (groups_.is_ignored(layer)) return Said::has_none;
+    const ModuleList& ignored = groups_.ignored();
+    const Said said = said_by(ignored, layer);
+    if (ignored.is_there() && said != Said::has_codes) return said;
     const CompressionGroup* const group = groups_.find_target(layer);
     return group != nullptr && group->kind != Kind::dense ? Said::has_codes : Said::nothing;
   }
-  std::string_view key_of(std::string_view) const override { return "ignore"; }
+  std::string_view key_of(std::string_view) const override { return groups_.ignored().key(); }
 
   std::string shape_settings(std::string_view layer) const override {
     const CompressionGroup* const group = groups_.find(layer);

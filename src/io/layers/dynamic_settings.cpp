@@ -19,7 +19,7 @@ DynamicSettings::DynamicSettings(const LayerSettings& settings) {
     const bool is_left = expression.starts_with(kLeft);
     if (is_left || expression.starts_with(kOver)) expression.remove_prefix(kOver.size());
     if (!value.is_object()) all.refuse(key, "an object is meant");
-    Rule rule{ModulePattern(expression), std::nullopt};
+    Rule rule{ModulePattern(expression, kKey), std::nullopt};
     if (!is_left) rule.own = settings.overlaid(value, std::string(kKey) + '.' + key);
     rules_.push_back(std::move(rule));
   }
@@ -28,10 +28,6 @@ DynamicSettings::DynamicSettings(const LayerSettings& settings) {
 const DynamicSettings::Rule* DynamicSettings::find(std::string_view module) const {
   const auto rule = std::ranges::find_if(rules_, [&](const Rule& each) { return each.pattern.matches(module); });
   return rule == rules_.end() ? nullptr : &*rule;
-}
-
-bool DynamicSettings::leaves_any() const {
-  return std::ranges::any_of(rules_, [](const Rule& rule) { return !rule.own; });
 }
 
 }  // namespace nibble

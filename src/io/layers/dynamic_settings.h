@@ -27,13 +27,12 @@ class DynamicSettings {
     std::optional<LayerSettings> own;  // nothing: the module stays as it is
   };
 
-  // Error(unsupported) names the key whose value is no object, or whose expression is not read.
+  // Error(unsupported) names the key whose value is no object, or whose expression is not read. Rules share the
+  // settings: they take what the file takes, not the square of it.
   explicit DynamicSettings(const LayerSettings& settings);
 
   const std::vector<Rule>& rules() const { return rules_; }
   const Rule* find(std::string_view module) const;  // null: the settings of all
-  // Whether any rule is for modules that stay as they are.
-  bool leaves_any() const;
 
  private:
   std::vector<Rule> rules_;

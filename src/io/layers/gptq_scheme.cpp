@@ -50,11 +50,10 @@ class GptqScheme final : public LayerScheme {
     return weight;
   }
 
-  // Without a rule that leaves modules, readers go by what is there.
+  // Of modules without a rule readers go by what is there: some have no codes because too few inputs reached them.
   Said says_of(std::string_view layer) const override {
     const DynamicSettings::Rule* const rule = dynamic_.find(layer);
-    if (rule != nullptr) return rule->own ? Said::has_codes : Said::has_none;
-    return dynamic_.leaves_any() ? Said::has_codes : Said::nothing;
+    return rule == nullptr ? Said::nothing : rule->own ? Said::has_codes : Said::has_none;
   }
   std::string_view key_of(std::string_view) const override { return DynamicSettings::kKey; }
 

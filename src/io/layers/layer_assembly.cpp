@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <map>
 #include <set>
 #include <utility>
 
+#include "io/json_text.h"
 #include "io/layers/layer_scheme.h"
 #include "io/message_text.h"
 #include "io/packing/planar_words.h"
@@ -75,6 +77,40 @@ std::optional<LayerWeight> read_layer(const LayerScheme& scheme, LayerTensors& l
   }
 }
 
+LayerScheme::Said said_of(const LayerScheme& scheme, std::string_view layer, const std::string& directory) {
+  try {
+    return scheme.says_of(layer);
+  } catch (const Error& error) {
+    throw Error(error.kind(), fmt::format("{}: layer {}: {}", directory, quote_name(layer), error.what()));
+  }
+}
+
+// How many layers the network has, by the keys of most families; nothing where it is said otherwise.
+std::optional<std::uint64_t> find_num_layers(const std::string& config_json, const std::string& directory) {
+  const LayerSettings config(
+      "", "config.json",
+      config_json.empty() ? LayerSettings::Json() : parse_json(config_json, directory + "/config.json"));
+  const auto* const text = config.find("text_config");
+  const LayerSettings inner = text != nullptr && text->is_object() ? config.inner("text_config") : config;
+  for (const LayerSettings& settings : {inner, config})
+    for (const char* const key : {"num_hidden_layers", "num_layers"})
+      if (const auto* const count = settings.find(key); count != nullptr && count->is_number_unsigned())
+        return count->get<std::uint64_t>();
+  return std::nullopt;
+}
+
+// The first number of a layer's name; nothing where it has none that is small.
+std::optional<std::uint64_t> number_of(std::string_view layer) {
+  for (std::size_t begin = 0; begin <= layer.size();) {
+    const std::size_t end = std::min(layer.find('.', begin), layer.size());
+    std::uint64_t number = 0;
+    const auto [stop, error] = std::from_chars(layer.data() + begin, layer.data() + end, number);
+    if (error == std::errc() && stop == layer.data() + end) return number;
+    begin = end + 1;
+  }
+  return std::nullopt;
+}
+
 // A layer's name without its numbers: what it is in every layer, or of every expert.
 std::string kind_of(std::string_view layer) {
   std::string kind;
@@ -87,15 +123,19 @@ std::string kind_of(std::string_view layer) {
   return kind;
 }
 
-// Layers that hold no codes, where others of their kind do and the settings say that they do.
+// Layers that hold no codes, where others of their kind do and the settings say that they do. Layers behind the last
+// (those that guess further tokens) are plain in released checkpoints that list nothing of them.
 void require_codes(const std::vector<StoredTensor>& tensors, const LayerScheme& scheme,
-                   const std::set<std::string>& kinds, const std::string& directory) {
+                   const std::set<std::string>& kinds, std::optional<std::uint64_t> num_layers,
+                   const std::string& directory) {
   constexpr std::array<std::string_view, 3> kPlain = {"F16", "BF16", "F32"};
   for (const StoredTensor& tensor : tensors) {
     const std::string_view layer = layer_before(tensor, ".weight");
     if (layer.empty() || tensor.shape.size() < 2 || std::ranges::find(kPlain, tensor.type_name) == kPlain.end())
       continue;
-    if (!kinds.contains(kind_of(layer)) || scheme.says_of(layer) != LayerScheme::Said::has_codes) continue;
+    const auto number = number_of(layer);
+    if (!number || !num_layers || *number >= *num_layers || !kinds.contains(kind_of(layer))) continue;
+    if (said_of(scheme, layer, directory) != LayerScheme::Said::has_codes) continue;
     throw Error(ErrorKind::corrupt,
                 fmt::format("{}: layer {}: holds no codes as others of its kind do, although the configuration does "
                             "not list it among those that are not quantized ({})",
@@ -103,8 +143,8 @@ void require_codes(const std::vector<StoredTensor>& tensors, const LayerScheme& 
   }
 }
 
-void assemble(std::vector<StoredTensor>& tensors, const LayerScheme& scheme, const std::string& directory,
-              LayerReading& reading) {
+void assemble(std::vector<StoredTensor>& tensors, const LayerScheme& scheme, std::optional<std::uint64_t> num_layers,
+              const std::string& directory, LayerReading& reading) {
   TensorIndex index;
   for (std::size_t i = 0; i < tensors.size(); ++i) index.emplace(tensors[i].name, i);
   std::vector<bool> is_gone(tensors.size(), false);
@@ -116,7 +156,7 @@ void assemble(std::vector<StoredTensor>& tensors, const LayerScheme& scheme, con
     const std::string_view name = scheme.layer_of(tensors[i]);
     if (name.empty()) continue;
     LayerTensors layer(tensors, index, std::string(name), directory);
-    if (scheme.says_of(name) == LayerScheme::Said::has_none)
+    if (said_of(scheme, name, directory) == LayerScheme::Said::has_none)
       throw Error(ErrorKind::corrupt,
                   fmt::format("{}: holds codes, although the configuration lists it among those that are not quantized "
                               "({})",
@@ -131,7 +171,7 @@ void assemble(std::vector<StoredTensor>& tensors, const LayerScheme& scheme, con
       throw Error(ErrorKind::corrupt,
                   fmt::format("{}: is stored both as it is and in codes of {}", layer.where(), scheme.program()));
   }
-  require_codes(tensors, scheme, kinds, directory);
+  require_codes(tensors, scheme, kinds, num_layers, directory);
   std::vector<StoredTensor> result;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (weights[i]) result.push_back(*std::move(weights[i]));
@@ -167,7 +207,7 @@ LayerReading assemble_quantized_layers(
   }
   reading.notes = scheme->notes();
   reading.activations = scheme->activations();
-  assemble(tensors, *scheme, directory, reading);
+  assemble(tensors, *scheme, find_num_layers(config_json, directory), directory, reading);
   return reading;
 }
 

@@ -6,8 +6,16 @@
 namespace nibble {
 
 LayerScheme::Said said_by(const ModuleList& left, std::string_view layer) {
-  if (left.names(layer)) return LayerScheme::Said::has_none;
-  return left.is_there() && !left.may_name(layer) ? LayerScheme::Said::has_codes : LayerScheme::Said::nothing;
+  if (!left.is_there()) return LayerScheme::Said::nothing;
+  switch (left.match(layer)) {
+    case ModuleList::Match::named:
+      return LayerScheme::Said::has_none;
+    case ModuleList::Match::perhaps:
+      return LayerScheme::Said::nothing;
+    case ModuleList::Match::none:
+      break;
+  }
+  return LayerScheme::Said::has_codes;
 }
 
 bool has_zero_points(const LayerWeight& weight) {

@@ -42,12 +42,13 @@ std::string shown(const Json& value) { return value.is_string() ? value.get<std:
 }  // namespace
 
 LayerSettings::LayerSettings(std::string method, std::string place, Json json)
-    : method_(std::move(method)), place_(std::move(place)), json_(std::move(json)) {}
+    : method_(std::move(method)), place_(std::move(place)), json_(std::make_shared<const Json>(std::move(json))) {}
 
 const Json* LayerSettings::find(std::string_view key) const {
-  if (!json_.is_object()) return nullptr;
-  const auto found = json_.find(std::string(key));
-  return found == json_.end() || found->is_null() ? nullptr : &*found;
+  if (json_->is_object())
+    if (const auto found = json_->find(std::string(key)); found != json_->end())
+      return found->is_null() ? nullptr : &*found;
+  return under_ ? under_->find(key) : nullptr;
 }
 
 void LayerSettings::refuse(std::string_view key, std::string_view why) const {
@@ -100,7 +101,8 @@ std::uint32_t LayerSettings::group_size(std::string_view key, std::optional<std:
 LayerSettings LayerSettings::inner(std::string_view key) const {
   const Json* const value = find(key);
   if (value != nullptr && !value->is_object()) refuse(key, "an object is meant");
-  LayerSettings result(method_, place_, value == nullptr ? Json() : *value);
+  LayerSettings result(method_, place_, Json());
+  if (value != nullptr) result.json_ = std::shared_ptr<const Json>(json_, value);
   result.prefix_ = fmt::format("{}{}.", prefix_, key);
   return result;
 }
@@ -108,7 +110,8 @@ LayerSettings LayerSettings::inner(std::string_view key) const {
 LayerSettings LayerSettings::overlaid(const Json& object, std::string_view place) const {
   LayerSettings result = *this;
   result.prefix_ = fmt::format("{}{}.", prefix_, place);
-  result.json_.update(object);
+  result.json_ = std::shared_ptr<const Json>(json_, &object);
+  result.under_ = std::make_shared<const LayerSettings>(*this);
   return result;
 }
 

@@ -27,7 +27,7 @@ class LayerSettings {
 
   const std::string& method() const { return method_; }  // "gptq"; empty: they name none
   const std::string& place() const { return place_; }
-  const Json& json() const { return json_; }
+  const Json& json() const { return *json_; }  // of those that are laid over others: their own
 
   // Null where the key is missing or null.
   const Json* find(std::string_view key) const;
@@ -44,15 +44,18 @@ class LayerSettings {
 
   // An object within; no key is there where there is none.
   LayerSettings inner(std::string_view key) const;
-  // These, and laid over them those of an object within. place: of the object, for messages ("dynamic.X").
+  // These, and laid over them those of an object within; both are shared, not copied. place: of the object, for
+  // messages
+  // ("dynamic.X").
   LayerSettings overlaid(const Json& object, std::string_view place) const;
 
   // Error(unsupported) "KEY is VALUE: why".
   [[noreturn]] void refuse(std::string_view key, std::string_view why) const;
 
  private:
-  std::string method_, place_, prefix_;  // prefix: of keys in messages
-  Json json_;
+  std::string method_, place_, prefix_;         // prefix: of keys in messages
+  std::shared_ptr<const Json> json_;            // never null; with what it lies within
+  std::shared_ptr<const LayerSettings> under_;  // where keys are looked for that json_ does not have
 };
 
 // nullopt where nothing is said. read_side_file: a small file of the directory by its name. Error(corrupt): no JSON.

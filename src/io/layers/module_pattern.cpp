@@ -31,9 +31,14 @@ constexpr std::size_t kMaxLength = 1024, kMaxName = 4096;
 constexpr unsigned kMaxDepth = 32, kMaxCount = 1000, kNoEnd = std::numeric_limits<unsigned>::max();
 constexpr std::size_t kMaxSteps = 20'000'000;
 
+[[noreturn]] void refuse_expression(std::string_view text, std::string_view key, const std::string& what) {
+  throw Error(ErrorKind::unsupported, fmt::format("the expression {} {}{}", quote_name(text), what,
+                                                  key.empty() ? std::string() : fmt::format(" ({})", key)));
+}
+
 class Parser {
  public:
-  explicit Parser(std::string_view text) : text_(text) {}
+  Parser(std::string_view text, std::string_view key) : text_(text), key_(key) {}
 
   PatternNode parse() {
     PatternNode root = choice(0);
@@ -43,8 +48,7 @@ class Parser {
 
  private:
   [[noreturn]] void refuse(std::string_view what) const {
-    throw Error(ErrorKind::unsupported, fmt::format("the expression {} has {} at offset {}, which is not read here",
-                                                    quote_name(text_), what, at_));
+    refuse_expression(text_, key_, fmt::format("has {} at offset {}, which is not read here", what, at_));
   }
   bool take(char c) {
     if (at_ >= text_.size() || text_[at_] != c) return false;
@@ -186,19 +190,20 @@ class Parser {
     return is_negative ? ~set : set;
   }
 
-  std::string_view text_;
+  std::string_view text_, key_;
   std::size_t at_ = 0;
 };
 
 class Follower {
  public:
-  Follower(std::string_view name, std::string_view expression) : name_(name), expression_(expression) {}
+  // begins: where the name begins; expression and key for messages. Borrows all of them.
+  Follower(std::string_view name, const Positions& begins, std::string_view expression, std::string_view key)
+      : name_(name), begins_(begins), expression_(expression), key_(key) {}
 
   Positions follow(const PatternNode& node, const Positions& from) {
     steps_ += from.size();
-    if (steps_ > kMaxSteps)
-      throw Error(ErrorKind::unsupported,
-                  fmt::format("the expression {} takes too long to be followed", quote_name(expression_)));
+    if (steps_ > kMaxSteps) refuse_expression(expression_, key_, "takes too long to be followed");
+    if (!any(from)) return from;
     Positions to(from.size(), false);
     switch (node.kind) {
       case Kind::character:
@@ -206,7 +211,7 @@ class Follower {
           to[i + 1] = from[i] && node.characters[static_cast<unsigned char>(name_[i])];
         return to;
       case Kind::begin:
-        to.front() = from.front();
+        for (std::size_t i = 0; i < from.size(); ++i) to[i] = from[i] && begins_[i];
         return to;
       case Kind::end:
         to.back() = from.back();
@@ -253,7 +258,7 @@ class Follower {
   Positions repeat(const PatternNode& node, const Positions& from) {
     const PatternNode& child = node.children.front();
     Positions now = from;
-    for (unsigned i = 0; i < node.least; ++i) now = follow(child, now);
+    for (unsigned i = 0; i < node.least && any(now); ++i) now = follow(child, now);
     Positions all = now;
     for (unsigned i = node.least; i < node.most && any(now); ++i) {
       now = follow(child, now);
@@ -262,24 +267,27 @@ class Follower {
     return all;
   }
 
-  std::string_view name_, expression_;
+  std::string_view name_;
+  const Positions& begins_;
+  std::string_view expression_, key_;
   std::size_t steps_ = 0;
 };
 
 }  // namespace
 
-ModulePattern::ModulePattern(std::string_view expression) : text_(expression) {
+ModulePattern::ModulePattern(std::string_view expression, std::string_view key) : text_(expression), key_(key) {
   if (text_.size() > kMaxLength)
-    throw Error(ErrorKind::unsupported,
-                fmt::format("the expression {} is longer than {} characters", quote_name(text_), kMaxLength));
-  root_ = std::make_shared<PatternNode>(Parser(text_).parse());
+    refuse_expression(text_, key_, fmt::format("is longer than {} characters", kMaxLength));
+  root_ = std::make_shared<PatternNode>(Parser(text_, key_).parse());
 }
 
-bool ModulePattern::matches(std::string_view name) const {
+bool ModulePattern::matches(std::string_view name, Begin begin) const {
   if (name.size() > kMaxName) return false;
-  Positions from(name.size() + 1, false);
-  from.front() = true;
-  return Follower::any(Follower(name, text_).follow(*root_, from));
+  Positions begins(name.size() + 1, false);
+  begins.front() = true;
+  if (begin == Begin::word)
+    for (std::size_t i = 0; i < name.size(); ++i) begins[i + 1] = name[i] == '.';
+  return Follower::any(Follower(name, begins, text_, key_).follow(*root_, begins));
 }
 
 }  // namespace nibble

@@ -8,6 +8,7 @@
 //   pattern.matches("model.layers.2.self_attn.q_proj");   // true
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,14 +20,17 @@ struct PatternNode;
 class ModulePattern {
  public:
   // Literals, ., classes, groups, |, *, +, ?, {m,n}, lazy or not, ^, $, \d \w \s and their opposites, (?=...) and
-  // (?!...). Error(unsupported) names anything else, with its offset.
-  explicit ModulePattern(std::string_view expression);
+  // (?!...). Error(unsupported) names anything else, with its offset. key: of the setting that has the expression, for
+  // messages; empty: none.
+  explicit ModulePattern(std::string_view expression, std::string_view key = {});
 
+  // Where a match begins: where the name does, or behind any of its points, too, where ^ then holds.
+  enum class Begin : std::uint8_t { name, word };
   // Error(unsupported) where following all ways takes too long.
-  bool matches(std::string_view name) const;
+  bool matches(std::string_view name, Begin begin = Begin::name) const;
 
  private:
-  std::string text_;
+  std::string text_, key_;
   std::shared_ptr<const PatternNode> root_;
 };
 
