@@ -109,8 +109,8 @@ TEST_F(ForeignQuantization, SchemesOfGroupsAreNamedByTheirKeys) {
   const Json good = group({{"num_bits", 4}, {"group_size", 32}});
   EXPECT_EQ(refused(good, {{"sparsity_config", {{"format", "sparse-24-bitmask"}}}}),
             "sparsity_config is '{\"format\":\"sparse-24-bitmask\"}': not read here");
-  EXPECT_EQ(refused(good, {{"ignore", {"re:a(b"}}}),
-            "the expression 'a(b' has a group without an end at offset 3, which is not read here");
+  EXPECT_EQ(refused(Json{{"targets", {"re:a(b"}}, {"weights", good["weights"]}}),
+            "the expression 'a(b' has a group without an end at offset 3, which is not read here (targets)");
   EXPECT_EQ(refused(good, {{"ignore", {3}}}), "ignore is '[3]': a list of modules is meant");
 }
 
