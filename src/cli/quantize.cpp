@@ -19,6 +19,7 @@
 #include "pipeline/quantize/quantize_model.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/recipe_json.h"
+#include "pipeline/quantize/source_loss.h"
 #include "pipeline/quantize/verified_quantization.h"
 #include "report/number_text.h"
 #include "report/quantize_report.h"
@@ -114,6 +115,7 @@ struct Outcome {
   QuantizeSummary summary;
   std::optional<VerifiedQuantization> verified;
   std::optional<BudgetedQuantization> budgeted;
+  std::optional<SourceLoss> source_loss;
   double seconds = 0;
 };
 
@@ -158,6 +160,20 @@ void note_better_fit(const Options& options, const QuantizeSummary& summary, Ses
                       tensor.format));
 }
 
+std::string loss_text(const SourceLoss& loss) {
+  return fmt::format(
+      "the source had lost {} of its original's weights before (root mean square of {} matrices; most in "
+      "{}: {})",
+      percent_text(loss.relative_rms), loss.matrices, loss.worst, percent_text(loss.worst_relative_rms));
+}
+
+Json to_json(const SourceLoss& loss) {
+  return {{"matrices", loss.matrices},
+          {"relative_rms", loss.relative_rms},
+          {"worst", loss.worst},
+          {"worst_relative_rms", loss.worst_relative_rms}};
+}
+
 void print_outcome(const Outcome& outcome, const Options& options, Session& session) {
   const QuantizeSummary& summary = outcome.summary;
   for (const std::string& note : source_notes(summary)) session.note(note);
@@ -171,10 +187,14 @@ void print_outcome(const Outcome& outcome, const Options& options, Session& sess
     if (const std::string text = disagreement_text(outcome.budgeted->rounds[outcome.budgeted->kept]); !text.empty())
       session.note("warning: " + text);
   if (verified != nullptr && verified->acceptance) session.set_exit_code(exit_code_of({*verified->acceptance}));
-  if (session.json())
-    return session.print_json(outcome.budgeted      ? to_json(*outcome.budgeted)
-                              : verified != nullptr ? to_json(*verified)
-                                                    : to_json(summary));
+  if (outcome.source_loss) session.note(loss_text(*outcome.source_loss));
+  if (session.json()) {
+    Json json = outcome.budgeted      ? to_json(*outcome.budgeted)
+                : verified != nullptr ? to_json(*verified)
+                                      : to_json(summary);
+    if (outcome.source_loss) json["source_loss"] = to_json(*outcome.source_loss);
+    return session.print_json(json);
+  }
   std::string text;
   if (outcome.budgeted)
     text +=
@@ -271,9 +291,13 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
     request.recipe = solve_recipe(sensitivities, budget_of(options)).recipe;
     session.note(request.recipe.description);
   }
+  std::optional<SourceLoss> lost;
+  if (!options.original.empty())
+    lost = measure_source_loss(source, SourceModel::open(options.original), session.pool(), session.progress());
   const auto start = std::chrono::steady_clock::now();
   Outcome outcome = quantize_or_tell_what_remains(source, options, session);
   outcome.seconds = seconds_since(start);
+  outcome.source_loss = lost;
   session.end_progress();
   note_namesake(source, options, outcome.summary, session);
   note_better_fit(options, outcome.summary, session);

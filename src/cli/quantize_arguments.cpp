@@ -61,6 +61,7 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
   refuse_without_effect(verb, "--split", judged && !a.request.dry_run,
                         "where nothing is judged (--verify FILE or a budget)");
   refuse_without_effect(verb, "--verify", !a.request.dry_run && !a.pareto, "where nothing is written");
+  refuse_without_effect(verb, "--original", a.request.allow_requantize && !a.pareto, "without --allow-requantize");
   refuse_without_effect(verb, "--sync", !a.request.dry_run && !a.pareto, "where nothing is written");
   refuse_without_effect(verb, "--accept", !a.request.dry_run && !a.pareto, "where nothing is written");
   for (const char* const option : {"--output", "--save-recipe", "--embedding", "--head", "--strict", "--dry-run"})
@@ -204,6 +205,8 @@ void add_safeguards(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_flag("--dry-run", arguments.request.dry_run, "Show what would be written and how many bytes; write nothing");
   verb.add_flag("--verbose", arguments.verbose, "With --dry-run: also which tensor gets what");
   verb.add_flag("--allow-requantize", arguments.request.allow_requantize, "Quantize a model that is quantized already");
+  verb.add_option("--original", arguments.original,
+                  "With --allow-requantize: the model that this one was made from, to say what had been lost before");
   verb.add_flag("--sync", arguments.request.sync, "Have the disk confirm the output before it appears");
   verb.add_option("--verify", arguments.verify,
                   "Texts on which the output is judged against the model before it takes its place");

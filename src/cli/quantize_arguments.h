@@ -17,7 +17,7 @@
 namespace nibble::cli {
 
 struct QuantizeArguments {
-  std::string model, format, recipe_file, output, fit, activation_fit;
+  std::string model, format, recipe_file, output, fit, activation_fit, original;
   TextFiles texts;
   std::string statistics, size, recipe_output, hidden_states = "memory";
   std::optional<double> bits, max_kl;

@@ -482,6 +482,11 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   read_rope(fields, family, config, keys);
   require_activation(fields, *architecture);
   if (architecture->read_huggingface != nullptr) architecture->read_huggingface(fields, config);
+  if (config.num_experts != 0 && keys.num_experts.empty()) {  // Gemma 4's class has words of its own
+    keys.num_experts = "num_experts";
+    keys.experts_used = "top_k_experts";
+    keys.expert_intermediate = "moe_intermediate_size";
+  }
   if (variant->read_own != nullptr) variant->read_own(fields, config);
   return config;
 }

@@ -133,6 +133,7 @@ INSTANTIATE_TEST_SUITE_P(
             kUnsupported,
             "hidden_activation must be gelu_pytorch_tanh: silu"},
         Bad{"tiny_phi3", {{"hidden_act", "gelu"}}, {}, kUnsupported, "hidden_act must be silu: gelu"},
+        Bad{"tiny_gemma4_moe", {{"top_k_experts", 7}}, {}, kCorrupt, "top_k_experts must lie between 1 and 6: 7"},
         Bad{"tiny_glm", {{"hidden_act", "gelu"}}, {}, kUnsupported, "hidden_act must be silu: gelu"},
         Bad{"tiny_glm4", {{"hidden_act", "relu"}}, {}, kUnsupported, "hidden_act must be silu: relu"},
         Bad{"tiny_gptoss",
