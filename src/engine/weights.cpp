@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "format/format.h"
@@ -22,9 +23,8 @@ namespace {
 
 QuantizedTensor decoded(const QuantizedView& view) {
   QuantizedTensor plain(find_format("f32"), view.rows, view.cols);
-  auto* const values = reinterpret_cast<float*>(plain.planes[0].data());
-  for (std::uint64_t row = 0; row < view.rows; ++row)
-    view.decode_row(row, std::span(values + row * view.cols, view.cols));
+  const std::vector<float> values = view.decode();
+  std::ranges::copy(std::as_bytes(std::span(values)), plain.planes[0].begin());
   return plain;
 }
 
@@ -105,9 +105,7 @@ std::vector<float> WeightLoader::vector(std::string_view part, std::int64_t laye
   QuantizedTensor room;
   const QuantizedView view = stored.values.read_rows(0, stored.values.rows(), room).planes;
   check_values(stored, view);
-  std::vector<float> values(view.rows * view.cols);
-  for (std::uint64_t row = 0; row < view.rows; ++row)
-    view.decode_row(row, std::span(values).subspan(row * view.cols, view.cols));
+  std::vector<float> values = view.decode();
   for (float& value : values) value = expected->numbers(spelling_).read(value);
   return values;
 }

@@ -54,6 +54,17 @@ class Convert : public testing::Test {
     const bool is_small = decoder.config().vocab_size < 200;
     return all_logits(decoder, {5, 17, is_small ? 90 : 190, 3, 42, 42, 8, is_small ? 11 : 111});
   }
+  // A network with four experts in each layer, of which two are used: "sparse".
+  void synthesize_sparse(std::uint64_t layers) {
+    SynthShape shape = find_synth_shape("qwen3-30b-a3b");
+    shape.hidden = shape.intermediate = shape.expert_intermediate = 64;
+    shape.layers = layers;
+    shape.heads = shape.num_experts = 4;
+    shape.kv_heads = shape.experts_used = 2;
+    shape.head_dim = 32;
+    shape.vocab = 300;
+    synthesize_model(shape, {.output = scratch_ / "sparse"}, machine_.pool, {});
+  }
   static std::set<std::string> formats_of(const ConvertSummary& summary) {
     std::set<std::string> formats;
     for (const ConvertedTensor& tensor : summary.tensors) formats.insert(tensor.to);
@@ -96,14 +107,7 @@ TEST_F(Convert, FilesComeBackAsTheyWere) {
 
 // Experts of one stack share a format, though some would find a smaller place.
 TEST_F(Convert, ExpertsOfAStackHaveOnePlace) {
-  SynthShape shape = find_synth_shape("qwen3-30b-a3b");
-  shape.hidden = shape.intermediate = shape.expert_intermediate = 64;
-  shape.layers = 2;
-  shape.heads = shape.num_experts = 4;
-  shape.kv_heads = shape.experts_used = 2;
-  shape.head_dim = 32;
-  shape.vocab = 300;
-  synthesize_model(shape, {.output = scratch_ / "sparse"}, machine_.pool, {});
+  synthesize_sparse(2);
   quantize_to(scratch_ / "sparse", "int4:g32:asym", scratch_ / "q", machine_);
   const ConvertSummary made = convert(scratch_ / "q", "q.gguf");
   std::map<std::string, std::set<std::string>> formats;
@@ -119,14 +123,7 @@ TEST_F(Convert, ExpertsOfAStackHaveOnePlace) {
 
 // Of which some are what they were, and others find their numbers in the format of these.
 TEST_F(Convert, ExpertsOfSeveralFormatsKeepTheirNumbers) {
-  SynthShape shape = find_synth_shape("qwen3-30b-a3b");
-  shape.hidden = shape.intermediate = shape.expert_intermediate = 64;
-  shape.layers = 1;
-  shape.heads = shape.num_experts = 4;
-  shape.kv_heads = shape.experts_used = 2;
-  shape.head_dim = 32;
-  shape.vocab = 300;
-  synthesize_model(shape, {.output = scratch_ / "sparse"}, machine_.pool, {});
+  synthesize_sparse(1);
   QuantizeModelOptions options;
   choose_format(options, "q4_0");
   options.recipe.rules.insert(options.recipe.rules.begin(),

@@ -140,9 +140,7 @@ class CompressedTensorsScheme final : public LayerScheme {
   }
 
   bool is_passed_over(const StoredTensor& tensor) const override {
-    constexpr std::array<std::string_view, 5> kEndings = {".k_scale", ".v_scale", ".q_scale", ".k_proj.output_scale",
-                                                          ".v_proj.output_scale"};
-    return std::ranges::any_of(kEndings, [&](std::string_view ending) { return tensor.name.ends_with(ending); });
+    return has_ending(tensor, {".k_scale", ".v_scale", ".q_scale", ".k_proj.output_scale", ".v_proj.output_scale"});
   }
 
   std::optional<ActivationFormat> activations() const override {

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 
 #include "io/layers/layer_scheme.h"
 #include "io/packing/fp8.h"
@@ -53,8 +52,7 @@ class Fp8Scheme final : public LayerScheme {
   }
 
   bool is_passed_over(const StoredTensor& tensor) const override {
-    constexpr std::array<std::string_view, 3> kEndings = {".activation_scale", ".k_scale", ".v_scale"};
-    return std::ranges::any_of(kEndings, [&](std::string_view ending) { return tensor.name.ends_with(ending); });
+    return has_ending(tensor, {".activation_scale", ".k_scale", ".v_scale"});
   }
 
   std::vector<std::string> notes() const override {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/layers/layer_scheme.h"
 
+#include <algorithm>
+
 #include "format/planar/format.h"
 
 namespace nibble {
@@ -21,6 +23,10 @@ LayerScheme::Said said_by(const ModuleList& left, std::string_view layer) {
 bool has_zero_points(const LayerWeight& weight) {
   const auto* const planar = dynamic_cast<const PlanarFormat*>(weight.values.format().get());
   return planar != nullptr && planar->spec().is_asymmetric;
+}
+
+bool has_ending(const StoredTensor& tensor, std::initializer_list<std::string_view> endings) {
+  return std::ranges::any_of(endings, [&](std::string_view ending) { return tensor.name.ends_with(ending); });
 }
 
 std::string group_text(std::uint32_t group) { return "group_size " + (group == 0 ? "-1" : std::to_string(group)); }

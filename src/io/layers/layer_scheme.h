@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -63,6 +64,9 @@ bool has_zero_points(const LayerWeight& weight);
 
 // "group_size 64", and -1 for all inputs, as files have it.
 std::string group_text(std::uint32_t group);
+
+// Whether a tensor's name has one of these endings.
+bool has_ending(const StoredTensor& tensor, std::initializer_list<std::string_view> endings);
 
 // What precedes `ending` in a tensor's name; empty where the name has another ending.
 inline std::string_view layer_before(const StoredTensor& tensor, std::string_view ending) {

@@ -45,8 +45,7 @@ class LayerSettings {
   // An object within; no key is there where there is none.
   LayerSettings inner(std::string_view key) const;
   // These, and laid over them those of an object within; both are shared, not copied. place: of the object, for
-  // messages
-  // ("dynamic.X").
+  // messages ("dynamic.X").
   LayerSettings overlaid(const Json& object, std::string_view place) const;
 
   // Error(unsupported) "KEY is VALUE: why".

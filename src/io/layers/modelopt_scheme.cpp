@@ -88,8 +88,7 @@ class ModeloptScheme final : public LayerScheme {
   }
 
   bool is_passed_over(const StoredTensor& tensor) const override {
-    constexpr std::array<std::string_view, 2> kEndings = {".k_scale", ".v_scale"};
-    return std::ranges::any_of(kEndings, [&](std::string_view ending) { return tensor.name.ends_with(ending); });
+    return has_ending(tensor, {".k_scale", ".v_scale"});
   }
 
   Said says_of(std::string_view layer) const override {
