@@ -1,15 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <cmath>
+#include <ranges>
+
 #include "cli/verbs.h"
 #include "nibble/error.h"
+#include "pipeline/convert/same_numbers.h"
 #include "pipeline/tell/inspect.h"
 #include "report/number_text.h"
+#include "report/table.h"
 
 namespace nibble::cli {
 namespace {
 
 constexpr std::size_t kShown = 20;
+
+Json to_json(const NumbersComparison& result) {
+  Json tensors = Json::array();
+  for (const TensorDifference& tensor : result.differing)
+    tensors.push_back({{"name", tensor.name},
+                       {"format", tensor.format},
+                       {"other_format", tensor.other_format},
+                       {"numbers", tensor.numbers},
+                       {"changed", tensor.changed},
+                       {"largest", std::isfinite(tensor.largest) ? Json(tensor.largest) : Json()},
+                       {"relative_rms", tensor.relative_rms},
+                       {"row", tensor.row},
+                       {"col", tensor.col}});
+  return {{"same", result.is_same()},
+          {"tensors", result.tensors},
+          {"numbers", result.numbers},
+          {"recoded", result.recoded},
+          {"differing", std::move(tensors)}};
+}
+
+void compare_with(const std::string& model, const std::string& other, Session& session) {
+  const NumbersComparison result =
+      compare_numbers(SourceModel::open(model), SourceModel::open(other), session.pool(), session.progress());
+  session.end_progress();
+  if (session.json()) {
+    session.print_json(to_json(result));
+  } else if (result.is_same()) {
+    session.print(
+        fmt::format("the same numbers: {} tensors, {}{}\n", result.tensors, grouped_text(result.numbers),
+                    result.recoded == 0 ? "" : fmt::format("; {} matrices are in another format", result.recoded)));
+  } else {
+    Table table({{"tensor"},
+                 {"format"},
+                 {"other's"},
+                 {"changed", Align::right},
+                 {"by up to", Align::right},
+                 {"of root mean square", Align::right}});
+    for (const TensorDifference& tensor : result.differing | std::views::take(kShown))
+      table.add({tensor.name, tensor.format, tensor.other_format, grouped_text(tensor.changed),
+                 fmt::format("{:.3g}", tensor.largest), percent_text(tensor.relative_rms)});
+    session.print(table.text(session.style()));
+  }
+  if (result.is_same()) return;
+  const TensorDifference& first = result.differing.front();
+  throw Error(ErrorKind::unusable_input,
+              fmt::format("{} does not hold the numbers of {}: {} of {} tensors differ, the first at row {}, column {} "
+                          "of '{}'",
+                          model, other, result.differing.size(), result.tensors, first.row, first.col, first.name));
+}
 
 void check(const std::string& model, Session& session) {
   const SourceModel checkpoint = SourceModel::open(model);
@@ -41,16 +95,25 @@ void check(const std::string& model, Session& session) {
 }  // namespace
 
 void add_check(CLI::App& app, Session& session) {
-  const auto model = std::make_shared<std::string>();
+  struct Options {
+    std::string model, against;
+  };
+  const auto options = std::make_shared<Options>();
   CLI::App* const verb =
       app.add_subcommand("check", "Validate a whole file: structure, every row of every tensor, its end");
   verb->footer(
-      "Examples:\n  nibble check model.gguf\n  nibble check model.gguf --json\n\nExit code 1 when there is a defect; "
-      "the first 20 are shown.");
-  verb->add_option("model", *model, "Hugging Face directory, .safetensors or .gguf")->required();
+      "Examples:\n  nibble check model.gguf\n  nibble check model.gguf --json\n  nibble check out-gptq --against "
+      "out.gguf   whether both hold the same numbers\n\nExit code 1 when there is a defect, or a difference; the first "
+      "20 are shown.");
+  verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
+  verb->add_option("--against", options->against,
+                   "Another file of the network: every number of both is decoded and compared, whatever containers and "
+                   "formats they are in");
   session.add_json(*verb);
   session.add_threads(*verb);
-  verb->callback([model, &session] { check(*model, session); });
+  verb->callback([options, &session] {
+    options->against.empty() ? check(options->model, session) : compare_with(options->model, options->against, session);
+  });
 }
 
 }  // namespace nibble::cli

@@ -110,13 +110,14 @@ void add_convert(CLI::App& app, Session& session) {
       "file\n"
       "  nibble convert model.gguf -o model --shard-size 2GB  and back, in weight files of 2 GB\n"
       "  nibble convert model -o half --dtype f16 --lossy     numbers that f16 has not are rounded, and counted\n"
-      "  nibble convert q4_k.gguf -o plain.gguf --dtype f32   codes written out\n\n"
-      "Codes find their place again where a format has the same numbers (int4 groups with f16 scales are q4_0, q4_1 or "
-      "q5_0);\n"
+      "  nibble convert q4_k.gguf -o plain.gguf --dtype f32   codes written out\n"
+      "  nibble convert q4_0.gguf -o out --to gptq            the same codes as vLLM reads them\n\n"
+      "Codes find their place again where a format has the same numbers ('nibble formats --containers' shows which);\n"
       "what has none is an error unless --lossy. 'nibble quantize' makes a model smaller.");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-o,--output", options->output, "NAME.gguf: one file; anything else: a directory")->required();
-  verb->add_option("--to", options->request.container, "Container, where the name does not say it: gguf, nibble");
+  verb->add_option("--to", options->request.container,
+                   "Container, where the name does not say it: " + container_names());
   verb->add_option("--dtype", options->request.dtype, "Every matrix in f32, f16 or bf16 (default: as it is)")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}));
   verb->add_flag("--lossy", options->request.lossy,

@@ -4,6 +4,7 @@
 #include "cli/verbs.h"
 #include "format/planar/spec.h"
 #include "nibble/formats.h"
+#include "pipeline/convert/places.h"
 #include "report/number_text.h"
 
 namespace nibble::cli {
@@ -32,13 +33,33 @@ mix     llama.cpp's mixtures of block formats, chosen by layer and kind of matri
 Planar formats are spelled POINTS[:OPTION]..., in any order, as in int4:g128:asym; any such spelling is taken, not only those above:
 )";
 
+void print_containers(Session& session) {
+  const std::vector<Exactness> all = measure_exactness();
+  if (!session.json()) return session.print(exactness_markdown(all));
+  Json list = Json::array();
+  for (const Exactness& one : all)
+    list.push_back({{"format", one.format},
+                    {"container", one.container},
+                    {"place", one.place.empty() ? Json() : Json(one.place)},
+                    {"obstacle", one.obstacle.empty() ? Json() : Json(one.obstacle)}});
+  session.print_json({{"containers", std::move(list)}});
+}
+
 }  // namespace
 
 void add_formats(CLI::App& app, Session& session) {
   CLI::App* const verb = app.add_subcommand("formats", "List every format with its bits per weight");
-  verb->footer("Examples:\n  nibble formats\n  nibble formats --json");
+  verb->footer(
+      "Examples:\n  nibble formats\n  nibble formats --json\n  nibble formats --containers   which container holds "
+      "which "
+      "format's numbers");
   session.add_json(*verb);
-  verb->callback([&session] {
+  const auto by_container = std::make_shared<bool>(false);
+  verb->add_flag("--containers", *by_container,
+                 "In place of the list a Markdown table: how each container holds the numbers of each format, if it "
+                 "does");
+  verb->callback([by_container, &session] {
+    if (*by_container) return print_containers(session);
     const auto formats = list_format_descriptions();
     if (session.json()) {
       Json list = Json::array();

@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <optional>
+#include <ranges>
 
 #include "base/elapsed.h"
 #include "base/letter_case.h"
@@ -15,6 +16,7 @@
 #include "nibble/error.h"
 #include "pipeline/budget/budgeted_quantization.h"
 #include "pipeline/budget/sensitivity.h"
+#include "pipeline/convert/several_containers.h"
 #include "pipeline/quantize/calibrate_model.h"
 #include "pipeline/quantize/quantize_model.h"
 #include "pipeline/quantize/quantize_plan.h"
@@ -116,6 +118,7 @@ struct Outcome {
   std::optional<VerifiedQuantization> verified;
   std::optional<BudgetedQuantization> budgeted;
   std::optional<SourceLoss> source_loss;
+  std::vector<ConvertSummary> copies;  // in further containers
   double seconds = 0;
 };
 
@@ -193,6 +196,8 @@ void print_outcome(const Outcome& outcome, const Options& options, Session& sess
                 : verified != nullptr ? to_json(*verified)
                                       : to_json(summary);
     if (outcome.source_loss) json["source_loss"] = to_json(*outcome.source_loss);
+    for (const ConvertSummary& copy : outcome.copies)
+      json["copies"].push_back({{"output", copy.output.output.string()}, {"bytes", copy.output.output_bytes}});
     return session.print_json(json);
   }
   std::string text;
@@ -208,6 +213,9 @@ void print_outcome(const Outcome& outcome, const Options& options, Session& sess
     text += options.verbose ? "\n" + tensor_table(summary, session.style()) : "which tensor gets what: --verbose\n";
   if (!options.request.dry_run)
     text += fmt::format("{} in {}\n", summary.output.string(), duration_text(outcome.seconds));
+  for (const ConvertSummary& copy : outcome.copies)
+    text +=
+        fmt::format("{}: the same numbers, {}\n", copy.output.output.string(), bytes_text(copy.output.output_bytes));
   if (verified != nullptr) text += "\n" + describe(*verified, session);
   session.print(text);
 }
@@ -294,8 +302,18 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   std::optional<SourceLoss> lost;
   if (!options.original.empty())
     lost = measure_source_loss(source, SourceModel::open(options.original), session.pool(), session.progress());
+  std::vector<ContainerOutput> outputs;
+  if (options.containers.size() > 1) {
+    outputs = arrange_outputs(source, request, options.containers, options.output);
+    request.container = outputs.front().container->name();
+    if (!request.output.empty()) request.output = options.output = outputs.front().path.string();
+  }
   const auto start = std::chrono::steady_clock::now();
   Outcome outcome = quantize_or_tell_what_remains(source, options, session);
+  const bool is_written = !request.dry_run && (!outcome.verified || outcome.verified->released);
+  for (const ContainerOutput& copy : outputs | std::views::drop(1))
+    if (is_written)
+      outcome.copies.push_back(write_copy(outputs.front(), copy, request, session.machine(), session.progress()));
   outcome.seconds = seconds_since(start);
   outcome.source_loss = lost;
   session.end_progress();

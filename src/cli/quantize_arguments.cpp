@@ -12,6 +12,7 @@
 #include "cli/verbs.h"
 #include "evaluate/acceptance.h"
 #include "nibble/error.h"
+#include "pipeline/convert/several_containers.h"
 #include "pipeline/export/container.h"
 #include "pipeline/quantize/quantize_layers.h"
 #include "pipeline/quantize/quantize_plan.h"
@@ -99,7 +100,13 @@ void judge_places(const QuantizeArguments& a) {
   places.reads("--stats", a.statistics);
   places.reads("--verify", a.verify);
   const bool writes = !a.output.empty() && !a.request.dry_run;
-  if (writes) {
+  if (writes && a.containers.size() > 1) {
+    for (const ContainerOutput& one : outputs_named(a.containers, a.output)) {
+      const std::string what = fmt::format("--output in the container {}", one.container->name());
+      one.container->is_file() ? places.writes_file(what, one.path) : places.writes_directory(what, one.path);
+      require_replaceable(*one.container, one.path);
+    }
+  } else if (writes) {
     const bool is_file = container_for(a).is_file();
     is_file ? places.writes_file("--output", a.output) : places.writes_directory("--output", a.output);
     places.writes_directory("the unfinished work of --output", unfinished_work(a.output));
@@ -109,7 +116,7 @@ void judge_places(const QuantizeArguments& a) {
   }
   places.writes_file("--save-recipe", a.recipe_output);
   places.judge();
-  if (writes) require_replaceable(container_for(a), a.output);
+  if (writes && a.containers.size() <= 1) require_replaceable(container_for(a), a.output);
 }
 
 std::string fit_help() {
@@ -119,7 +126,10 @@ std::string fit_help() {
 }
 
 std::string container_help() {
-  std::string text = "What is written, whatever the output's name ends in:";
+  std::string text =
+      "What is written, whatever the output's name ends in; several by commas are made of one quantization, with the "
+      "same "
+      "numbers, as OUT-NAME and OUT.gguf:";
   for (const Container* const container : list_containers())
     text += fmt::format("\n{}: {}", container->name(), container->description());
   return text;
@@ -146,7 +156,7 @@ void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
                 "Print size against expected divergence of the best mixes; write nothing");
   verb.add_option("--save-recipe", arguments.recipe_output, "Write the recipe that was used as JSON");
   verb.add_option("-o,--output", arguments.output, "OUT.gguf for a GGUF file, any other name for a directory");
-  verb.add_option("--to", arguments.request.container, container_help());
+  verb.add_option("--to", arguments.containers, container_help())->delimiter(',');
 }
 
 // How values are chosen.
@@ -225,6 +235,8 @@ CLI::App* add_quantize_arguments(CLI::App& app, QuantizeArguments& arguments) {
       "Examples:\n"
       "  nibble quantize models/tale-4M -f q4_k_m -o tale.gguf      a mix, as llama.cpp makes it\n"
       "  nibble quantize models/tale-4M -f int4:g32 -o tale-int4    planar: Linear layers only, in a directory\n"
+      "  nibble quantize models/tale-4M -f int4:g32 --to gptq,gguf -o tale   tale-gptq and tale.gguf, the same "
+      "numbers\n"
       "  nibble quantize models/tale-4M -f q4_k --head q6_k -o tale.gguf\n"
       "  nibble quantize models/tale-4M -f int8:row+a8:static --text models/tale-4M/calibration.txt -o tale-w8a8\n"
       "  nibble quantize models/tale-4M -f q2_k --dry-run --verbose which tensor gets what\n"
@@ -243,6 +255,9 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
   judge_ways(a);
   judge_names(a);
   QuantizeModelOptions& request = a.request;
+  if (a.containers.size() == 1) request.container = a.containers.front();
+  if (a.containers.size() > 1 && a.has_budget() && !a.pareto)
+    refuse("a budget is met in one container; name one, and make the others of the result with 'nibble convert --to'");
   if (!a.format.empty()) choose_format(request, a.format);
   if (!a.fit.empty()) request.fit = find_fit(a.fit);
   if (!a.activation_fit.empty()) {

@@ -23,6 +23,7 @@ struct QuantizeArguments {
   std::optional<double> bits, max_kl;
   bool pareto = false, verbose = false;
   QuantizeModelOptions request;
+  std::vector<std::string> containers;  // of --to; several: one quantization in each
   std::vector<std::string> verify;
   std::string accept;
   std::size_t split = kUsualSplitWindows;

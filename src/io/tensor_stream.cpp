@@ -16,6 +16,17 @@ namespace {
 constexpr std::size_t kVerifyChunk = std::size_t{8}
                                      << 20;  // bytes of a mapped file that stay in memory while verifying
 
+// Of all numbers that a tensor decodes to.
+std::uint64_t checksum_of_numbers(const TensorSource& source) {
+  std::uint64_t checksum = 0;
+  std::vector<float> row(static_cast<std::size_t>(source.cols()));
+  for (std::uint64_t r = 0; r < source.rows(); ++r) {
+    source.decode_row(r, row);
+    checksum = XXH3_64bits_withSeed(row.data(), row.size() * sizeof(float), checksum);
+  }
+  return checksum;
+}
+
 }  // namespace
 
 TensorStream::TensorStream(const std::vector<PlannedTensor>& plan, std::string output) : output_(std::move(output)) {
@@ -30,7 +41,7 @@ TensorStream::TensorStream(const std::vector<PlannedTensor>& plan, std::string o
     if (!names.insert(planned.name).second) refuse("is planned twice");
     if (!planned.format) refuse("has no format");
     if (checked_elements(planned.shape, where) == 0) refuse("has no elements");
-    Planned tensor{planned, matrix_size(planned.shape), {}, {}, 0};
+    Planned tensor{planned, matrix_size(planned.shape), {}, {}, 0, planned.format->name()};
     try {
       tensor.specs = planned.format->planes(tensor.size.rows, tensor.size.cols);
     } catch (const Error& e) {
@@ -55,6 +66,32 @@ std::uint64_t TensorStream::bytes(std::size_t index) const {
 void TensorStream::place(std::size_t index, std::size_t plane, OutputFile& file, std::uint64_t offset) {
   tensors_[index].planes[plane].file = &file;
   tensors_[index].planes[plane].offset = offset;
+}
+
+void TensorStream::gather(std::size_t index, std::string reads_as, WholeUse use) {
+  tensors_[index].reads_as = std::move(reads_as);
+  tensors_[index].use = std::move(use);
+}
+
+void TensorStream::keep(Planned& tensor, const QuantizedView& band) {
+  if (tensor.rows_written == 0) tensor.room = {tensor.planned.format, tensor.size.rows, tensor.size.cols};
+  for (std::size_t i = 0; i < tensor.specs.size(); ++i) {
+    const PlaneSpec& spec = tensor.specs[i];
+    if (tensor.rows_written == 0 || spec.row_bytes != 0)
+      std::ranges::copy(band.planes[i],
+                        tensor.room.planes[i].begin() +
+                            static_cast<std::ptrdiff_t>(tensor.rows_written / spec.row_unit * spec.row_bytes));
+  }
+}
+
+void TensorStream::hand_over(Planned& tensor) {
+  const std::string where = fmt::format("{}: tensor {}", output_, quote_name(tensor.planned.name));
+  std::vector<std::span<const std::byte>> planes(tensor.room.planes.begin(), tensor.room.planes.end());
+  QuantizedView whole = make_view(tensor.planned.format, tensor.size.rows, tensor.size.cols, std::move(planes), where);
+  whole.parts = tensor.planned.parts;
+  if (tensor.reads_as != tensor.planned.format->name()) tensor.numbers_checksum = checksum_of_numbers(whole);
+  bytes_written_ += tensor.use(whole);
+  tensor.room = {};
 }
 
 void TensorStream::require_band_fits(const Planned& tensor, const QuantizedView& band) const {
@@ -100,16 +137,20 @@ void TensorStream::write_rows(std::size_t index, const QuantizedView& band) {
       XXH3_64bits_reset(plane.hash.get());
     }
     if (first || spec.row_bytes != 0) {
-      plane.file->write_at(plane.offset + tensor.rows_written / spec.row_unit * spec.row_bytes, band.planes[i]);
       XXH3_64bits_update(plane.hash.get(), band.planes[i].data(), band.planes[i].size());
-      bytes_written_ += band.planes[i].size();
+      if (!tensor.use) {
+        plane.file->write_at(plane.offset + tensor.rows_written / spec.row_unit * spec.row_bytes, band.planes[i]);
+        bytes_written_ += band.planes[i].size();
+      }
     }
     if (last) {
       plane.checksum = XXH3_64bits_digest(plane.hash.get());
       plane.hash.reset();
     }
   }
+  if (tensor.use) keep(tensor, band);
   tensor.rows_written += band.rows;
+  if (tensor.use && last) hand_over(tensor);
 }
 
 void TensorStream::require_complete() const {
@@ -133,34 +174,49 @@ void TensorStream::verify(const Checkpoint& written, ThreadPool* pool, std::size
     verify_some(0, tensors_.size(), 0);
 }
 
+void TensorStream::refuse_read(const Planned& tensor, std::string_view why) const {
+  throw Error(ErrorKind::internal,
+              fmt::format("{}: tensor {}: read back {}", output_, quote_name(tensor.planned.name), why));
+}
+
 void TensorStream::verify_tensor(const Checkpoint& written, const Planned& tensor) const {
-  const auto refuse = [&](std::string_view why) {
-    throw Error(ErrorKind::internal,
-                fmt::format("{}: tensor {}: read back {}", output_, quote_name(tensor.planned.name), why));
-  };
   const StoredTensor* stored = written.find(tensor.planned.name);
-  if (!stored) return refuse("is missing");
-  if (!is_same_shape(stored->shape, tensor.planned.shape)) refuse("has another shape");
-  if (!stored->values.format() || stored->values.format()->name() != tensor.planned.format->name())
-    refuse("has another format");
-  const QuantizedView* const view = stored->values.planes();
-  if (view == nullptr || view->planes.size() != tensor.planes.size()) refuse("has another number of planes");
+  if (!stored) refuse_read(tensor, "is missing");
+  if (!is_same_shape(stored->shape, tensor.planned.shape)) refuse_read(tensor, "has another shape");
+  if (!stored->values.format() || stored->values.format()->name() != tensor.reads_as)
+    refuse_read(tensor, "has another format");
+  if (tensor.reads_as != tensor.planned.format->name()) {
+    if (checksum_of_numbers(stored->values) != tensor.numbers_checksum) refuse_read(tensor, "has other numbers");
+    return;
+  }
   const TensorParts none;
   if ((stored->values.parts() ? *stored->values.parts() : none) !=
       (tensor.planned.parts ? *tensor.planned.parts : none))
-    refuse("has other parts");
-  for (std::size_t i = 0; i < tensor.planes.size(); ++i) {
-    const std::span<const std::byte> bytes = view->planes[i];
+    refuse_read(tensor, "has other parts");
+  verify_planes(written, *stored, tensor);
+}
+
+void TensorStream::verify_planes(const Checkpoint& written, const StoredTensor& stored, const Planned& tensor) const {
+  const QuantizedView* const view = stored.values.planes();
+  if (view == nullptr && !tensor.use) refuse_read(tensor, "has no planes");
+  QuantizedTensor room;  // where planes are made of what lies in the file
+  if (view == nullptr) stored.values.read_rows(0, tensor.size.rows, room);
+  const std::size_t num_planes = view != nullptr ? view->planes.size() : room.planes.size();
+  if (num_planes != tensor.planes.size()) refuse_read(tensor, "has another number of planes");
+  for (std::size_t i = 0; i < num_planes; ++i) {
+    const std::span<const std::byte> bytes = view != nullptr ? view->planes[i] : std::span(room.planes[i]);
     const std::unique_ptr<XXH3_state_t, FreeState> hash(XXH3_createState());
     XXH3_64bits_reset(hash.get());
     for (std::size_t at = 0; at < bytes.size(); at += kVerifyChunk) {
       const auto chunk = bytes.subspan(at, std::min(kVerifyChunk, bytes.size() - at));
       XXH3_64bits_update(hash.get(), chunk.data(), chunk.size());
-      written.release(chunk);
+      if (view != nullptr) written.release(chunk);
     }
     if (XXH3_64bits_digest(hash.get()) != tensor.planes[i].checksum)
-      refuse("differs from what was written; the disk may be failing");
+      refuse_read(tensor, "differs from what was written; the disk may be failing");
   }
+  if (view == nullptr)
+    for (const std::span<const std::byte> bytes : stored.values.stored_bytes()) written.release(bytes);
 }
 
 }  // namespace nibble

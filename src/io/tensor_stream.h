@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,6 +40,10 @@ class TensorStream {
 
   // The file must outlive the stream's last write.
   void place(std::size_t index, std::size_t plane, OutputFile& file, std::uint64_t offset);
+  // In place of that, for a tensor whose bytes in the file are no planes: its rows are kept in memory and handed over
+  // when all have come. reads_as: the name of the format that a reader finds, which holds the same numbers.
+  using WholeUse = std::function<std::uint64_t(const QuantizedView& whole)>;  // returns the bytes that it wrote
+  void gather(std::size_t index, std::string reads_as, WholeUse use);
 
   void write_rows(std::size_t index, const QuantizedView& band);
   std::uint64_t bytes_written() const noexcept { return bytes_written_; }
@@ -65,10 +70,18 @@ class TensorStream {
     std::vector<PlaneSpec> specs;
     std::vector<Plane> planes;
     std::uint64_t rows_written = 0;
+    std::string reads_as;                // of gathered ones
+    WholeUse use{};                      // of gathered ones, else none
+    QuantizedTensor room{};              // of gathered ones, while rows are coming
+    std::uint64_t numbers_checksum = 0;  // of those that are read in another format
   };
 
   void require_band_fits(const Planned& tensor, const QuantizedView& band) const;
+  void keep(Planned& tensor, const QuantizedView& band);
+  void hand_over(Planned& tensor);
   void verify_tensor(const Checkpoint& written, const Planned& tensor) const;
+  void verify_planes(const Checkpoint& written, const StoredTensor& stored, const Planned& tensor) const;
+  [[noreturn]] void refuse_read(const Planned& tensor, std::string_view why) const;
 
   std::string output_;
   std::vector<Planned> tensors_;

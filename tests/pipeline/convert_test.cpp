@@ -229,8 +229,8 @@ TEST_F(Convert, KeepsInputOrdersAndTensorScales) {
 
   const std::string order = refusal(data_directory() / "tiny_gptq", "q.gguf");
   EXPECT_NE(
-      order.find("q_proj.weight' is int4:g32:asym, and has what the container gguf does not keep (input order); a "
-                 "directory keeps it, f32 holds its numbers, or let them be rounded"),
+      order.find("q_proj.weight' is int4:g32:asym, and has what the container gguf does not keep (input order); the "
+                 "container nibble keeps it, f32 holds its numbers, or let them be rounded"),
       std::string::npos)
       << order;
   convert(data_directory() / "tiny_gptq", "q.gguf", {.dtype = "f32"});

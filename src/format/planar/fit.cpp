@@ -47,6 +47,12 @@ float magnitude_of(const Extremes& range) { return std::max(-range.min, range.ma
 
 constexpr float kAbove = 1.05f;  // how far above the plain scale a search begins
 
+// Whether a scale may turn its points over. What is found for numbers keeps to positive ones but for int2:high; numbers
+// that have such scales already (q4_0's are) keep them.
+bool has_sign(const PlanarSpec& spec) {
+  return spec.is_high || spec.scale == ScaleType::f16 || spec.scale == ScaleType::bf16 || spec.scale == ScaleType::f32;
+}
+
 // One span and what searches of its scale need.
 struct ScaleSearch {
   const SpanValues& span;
@@ -101,7 +107,7 @@ PlanarGrid fit_symmetric(const PlanarSpec& spec, const ScaleSearch& searching, c
   if (rule == FitRule::exact)
     if (const float step =
             find_common_step({searching.span.x, searching.span.n}, codes.lo - codes.middle, codes.hi - codes.middle,
-                             [&](float scale) { return scale > 0 || spec.is_high ? round(scale) : 0; });
+                             [&](float scale) { return scale > 0 || has_sign(spec) ? round(scale) : 0; });
         step != 0) {
       grid.scale = step;
       return grid;
@@ -130,11 +136,28 @@ PlanarGrid fit_symmetric(const PlanarSpec& spec, const ScaleSearch& searching, c
   return grid;
 }
 
-PlanarGrid fit_asymmetric(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search,
-                          ScaleUnit unit) {
+// A grid of whole steps from 0 on, whose lowest is the zero point.
+bool fit_asymmetric_exactly(const PlanarSpec& spec, std::span<const float> x, const Extremes& range, ScaleUnit unit,
+                            PlanarGrid& grid) {
+  const int levels = code_range(spec).hi;
+  const float step = find_common_step(
+      x, -levels, levels, [&](float scale) { return scale > 0 ? storable_scale(scale, spec.scale, unit) : 0; });
+  if (step == 0) return false;
+  const auto lowest = static_cast<int>(std::nearbyint(range.min / step)),
+             highest = static_cast<int>(std::nearbyint(range.max / step));
+  if (highest - lowest > levels) return false;
+  grid.scale = step;
+  grid.zero = -lowest;
+  return true;
+}
+
+PlanarGrid fit_asymmetric(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, FitRule rule,
+                          bool search, ScaleUnit unit) {
   const CodeRange codes = code_range(spec);
   PlanarGrid grid{1, unit.base, 0, 0, unit.offset};
   if (!(range.max > range.min)) return grid;
+  if (rule == FitRule::exact && fit_asymmetric_exactly(spec, {searching.span.x, searching.span.n}, range, unit, grid))
+    return grid;
   const auto round = [&](float scale) { return storable_scale(scale, spec.scale, unit); };
   const float levels = static_cast<float>(codes.hi);
   float start = range.max / levels - range.min / levels;
@@ -218,11 +241,33 @@ class BiasSearch {
   double least_ = std::numeric_limits<double>::infinity();
 };
 
-PlanarGrid fit_biased(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search) {
+// Whole steps from 0 on where the lowest code's number can be the bias, else from an offset on.
+bool fit_biased_exactly(const PlanarSpec& spec, std::span<const float> x, PlanarGrid& grid) {
+  const int levels = code_range(spec).hi, middle = (levels + 1) / 2;
+  const auto stored = [&](float scale) { return storable_scale(scale, spec.scale, {}); };
+  const float step = find_common_step(x, -middle, levels - middle, stored), lowest = -static_cast<float>(middle) * step;
+  if (step != 0 && storable_bias(lowest, spec.scale) == lowest) {
+    grid.scale = step;
+    grid.bias = lowest;
+    return true;
+  }
+  const auto steps = find_common_steps(x, levels, [&](float number) {
+    return number == 0 ? 0 : spec.scale == ScaleType::f32 ? number : stored(number);
+  });
+  if (!steps || storable_bias(steps->offset, spec.scale) != steps->offset || stored(steps->size) != steps->size)
+    return false;
+  grid.scale = steps->size;
+  grid.bias = steps->offset;
+  return true;
+}
+
+PlanarGrid fit_biased(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, FitRule rule,
+                      bool search) {
   const float levels = static_cast<float>(code_range(spec).hi);
   PlanarGrid plain;
   plain.bias = storable_bias(range.min, spec.scale);
   if (!(range.max > range.min)) return plain;
+  if (rule == FitRule::exact && fit_biased_exactly(spec, {searching.span.x, searching.span.n}, plain)) return plain;
   const float step = range.max / levels - range.min / levels;
   plain.scale = storable_scale(step, spec.scale, {});
   if (!search) return plain;
@@ -435,8 +480,8 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
     case PlanarPoints::integer:
       if (spec.has_bias)
         return fit_biased(spec, searching, own_range(x, clip > 0 ? std::min(clip, kLargestRange) : kLargestRange),
-                          search);
-      return spec.is_asymmetric ? fit_asymmetric(spec, searching, range, search, unit)
+                          options.rule, search);
+      return spec.is_asymmetric ? fit_asymmetric(spec, searching, range, options.rule, search, unit)
                                 : fit_symmetric(spec, searching, range, options.rule, search, unit);
     default:
       return fit_point_table(spec, searching, range, search, unit);

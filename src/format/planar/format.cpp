@@ -282,7 +282,7 @@ std::optional<std::string> PlanarFormat::find_defect(const ConstRowPlanes& row, 
       if (!std::isfinite(table[k])) return "a point of the table is not finite" + where();
     if (!std::isfinite(grid.scale)) return "the scale is not finite" + where();
     if (!std::isfinite(grid.bias)) return "the bias is not finite" + where();
-    if (!spec_.is_high && !spec_.has_bias && std::signbit(grid.scale)) return "the scale is negative" + where();
+    if (spec_.points != PlanarPoints::integer && std::signbit(grid.scale)) return "the scale is negative" + where();
     if (spec_.points != PlanarPoints::ternary && fixed_table_ == nullptr) continue;
     for (std::uint64_t i = begin; i < std::min(cols, begin + span); ++i) {
       std::uint8_t code;

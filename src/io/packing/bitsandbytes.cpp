@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "format/planar/dynamic_map.h"
+#include "format/planar/format.h"
 #include "format/planar/planes.h"
 #include "format/planar/points.h"
 #include "io/json_text.h"
@@ -131,6 +133,49 @@ TensorSource read_bitsandbytes(const BitsandbytesTensors& tensors, const std::st
   spec.group = static_cast<std::uint32_t>(state.block);
   spec.scale = ScaleType::f32;
   return TensorSource(std::make_shared<BlockRows>(find_format(planar_name(spec)), state, tensors));
+}
+
+BitsandbytesPacked pack_bitsandbytes(const QuantizedView& view, std::string_view dtype, const std::string& where) {
+  const auto* const planar = dynamic_cast<const PlanarFormat*>(view.format.get());
+  const bool is_fp4 = planar != nullptr && planar->spec().points == PlanarPoints::fp4;
+  const PlanarSpec& spec =
+      spec_to_pack(view, "bitsandbytes", is_fp4 ? PlanarPoints::fp4 : PlanarPoints::nf4, {}, where);
+  const bool is_double = spec.scale == ScaleType::dq;
+  if (spec.grain != PlanarGrain::group || view.cols % spec.group != 0 || view.cols % 2 != 0 ||
+      (spec.scale != ScaleType::f32 && !is_double))
+    refuse_packing(where, fmt::format("bitsandbytes cannot hold {}", view.format->name()));
+  const std::uint64_t numbers = view.rows * view.cols, blocks = numbers / spec.group;
+  const auto copy = [&](std::size_t plane, DType type, Shape shape) {
+    return Tensor{type, std::move(shape), {view.planes[plane].begin(), view.planes[plane].end()}};
+  };
+  const auto floats = [](std::span<const float> values) {
+    Tensor tensor = blank_tensor(DType::f32, {values.size()});
+    std::memcpy(tensor.bytes.data(), values.data(), values.size_bytes());
+    return tensor;
+  };
+  std::vector<float> points;
+  for (Code code = 0; code < 16; ++code) points.push_back(point_table(spec.points)->value(code));
+  nlohmann::ordered_json state = {{"quant_type", is_fp4 ? "fp4" : "nf4"},
+                                  {"blocksize", spec.group},
+                                  {"dtype", dtype},
+                                  {"shape", {view.rows, view.cols}}};
+  BitsandbytesPacked packed{copy(kCodes, DType::u8, {numbers / 2, 1}),
+                            copy(kScales, is_double ? DType::u8 : DType::f32, {blocks}),
+                            floats(points),
+                            {}};
+  for (std::byte& codes : packed.weight.bytes) codes = codes << 4 | codes >> 4;
+  if (is_double) {
+    float offset;
+    std::memcpy(&offset, view.planes[kOffset].data(), sizeof offset);
+    state.update({{"nested_blocksize", kNestedBlocks}, {"nested_dtype", "float32"}, {"nested_offset", offset}});
+    packed.nested_absmax = copy(kNested, DType::f32, {(blocks + kNestedBlocks - 1) / kNestedBlocks});
+    packed.nested_quant_map = floats(kDynamicMap);
+  }
+  const std::string text = state.dump();
+  if (text.size() > kBitsandbytesState) refuse_packing(where, fmt::format("quant_state is too long: {}", text));
+  packed.quant_state = {DType::u8, {kBitsandbytesState}, std::vector(kBitsandbytesState, std::byte{' '})};
+  std::memcpy(packed.quant_state.bytes.data(), text.data(), text.size());
+  return packed;
 }
 
 }  // namespace nibble

@@ -15,6 +15,7 @@
 // the format is nf4:g64:f32 in either case.
 //
 //   const TensorSource source = read_bitsandbytes(tensors, "layer 'q_proj'");
+//   const BitsandbytesPacked same = pack_bitsandbytes(view, "bfloat16", "layer 'q_proj'");
 #pragma once
 
 #include <optional>
@@ -35,5 +36,17 @@ struct BitsandbytesTensors {
 // Borrows the tensors' bytes. where: for messages. Error(corrupt): tensors that do not fit each other;
 // Error(unsupported): other points, and blocks that reach from one row into the next.
 TensorSource read_bitsandbytes(const BitsandbytesTensors& tensors, const std::string& where);
+
+// Bytes of quant_state as it is written: filled up with blanks, so that its length is known before its numbers.
+inline constexpr std::uint64_t kBitsandbytesState = 224;
+
+struct BitsandbytesPacked {
+  Tensor weight, absmax, quant_map, quant_state;
+  std::optional<Tensor> nested_absmax{}, nested_quant_map{};
+};
+
+// A tensor in a planar format of nf4 or fp4 in groups that divide its rows, with scales in F32 or doubly quantized,
+// without parts. dtype: torch's name of the type that it is decoded to. Error(unsupported): any other.
+BitsandbytesPacked pack_bitsandbytes(const QuantizedView& view, std::string_view dtype, const std::string& where);
 
 }  // namespace nibble

@@ -24,7 +24,15 @@ FormatPtr format_of(const PlanarSpec& spec, const std::string& where) {
   }
 }
 
-Shape shape_of_scales(const PlanarSpec& spec, std::uint64_t rows, std::uint64_t cols) {
+// Scales of rows and tensors come with extents of 1 and without.
+Shape without_ones(Shape shape) {
+  std::erase(shape, 1u);
+  return shape;
+}
+
+}  // namespace
+
+Shape fp8_scale_shape(const PlanarSpec& spec, std::uint64_t rows, std::uint64_t cols) {
   switch (spec.grain) {
     case PlanarGrain::tensor:
       return {1};
@@ -37,14 +45,6 @@ Shape shape_of_scales(const PlanarSpec& spec, std::uint64_t rows, std::uint64_t 
   }
   return {};
 }
-
-// Scales of rows and tensors come with extents of 1 and without.
-Shape without_ones(Shape shape) {
-  std::erase(shape, 1u);
-  return shape;
-}
-
-}  // namespace
 
 TensorSource read_fp8(const Fp8Layout& layout, const Fp8Tensors& tensors, const std::string& where) {
   const Shape& shape = tensors.weight.shape;
@@ -59,7 +59,7 @@ TensorSource read_fp8(const Fp8Layout& layout, const Fp8Tensors& tensors, const 
   const bool is_power = tensors.scales.dtype == DType::f8_e8m0 || tensors.scales.dtype == DType::u8;
   spec.scale = is_power ? ScaleType::e8m0 : scale_type_of(tensors.scales, layout.scales, where);
   const FormatPtr format = format_of(spec, where);
-  const Shape expected = shape_of_scales(spec, shape[0], shape[1]);
+  const Shape expected = fp8_scale_shape(spec, shape[0], shape[1]);
   const bool is_flat = !spec.has_groups() && without_ones(tensors.scales.shape) == without_ones(expected);
   if (!is_flat) require_tensor(tensors.scales, layout.scales, tensors.scales.dtype, expected, where);
   return make_view(format, shape[0], shape[1], {tensors.weight.bytes, tensors.scales.bytes}, where);
@@ -76,7 +76,7 @@ Fp8Packed pack_fp8(const QuantizedView& view, const std::string& where) {
     return Tensor{dtype, std::move(shape), {view.planes[plane].begin(), view.planes[plane].end()}};
   };
   return {copy(kCodes, is_wide ? DType::f8_e5m2 : DType::f8_e4m3, {view.rows, view.cols}),
-          copy(kScales, scale_dtype(spec.scale), shape_of_scales(spec, view.rows, view.cols))};
+          copy(kScales, scale_dtype(spec.scale), fp8_scale_shape(spec, view.rows, view.cols))};
 }
 
 }  // namespace nibble

@@ -44,6 +44,9 @@ struct Fp8Packed {
 // Error(unsupported): blocks and scales that no format here has.
 TensorSource read_fp8(const Fp8Layout& layout, const Fp8Tensors& tensors, const std::string& where);
 
+// As scales are written.
+Shape fp8_scale_shape(const PlanarSpec& spec, std::uint64_t rows, std::uint64_t cols);
+
 // A tensor in a planar format of 8-bit floats, without parts but a row tile. Error(unsupported): any other.
 Fp8Packed pack_fp8(const QuantizedView& view, const std::string& where);
 

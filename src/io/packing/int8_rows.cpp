@@ -83,4 +83,20 @@ TensorSource read_int8(const Int8Layout& layout, const Int8Tensors& tensors, con
                                                  rows, cols, layout, tensors, stored, is_shared));
 }
 
+Int8Packed pack_int8(const QuantizedView& view, const std::string& where) {
+  const PlanarSpec& spec = spec_to_pack(view, "int-quantized", PlanarPoints::integer, {}, where);
+  if (spec.bits != 8 || spec.has_bias || (spec.grain != PlanarGrain::row && spec.grain != PlanarGrain::group))
+    refuse_packing(where, fmt::format("int-quantized cannot hold {}", view.format->name()));
+  const auto turned = [&](std::size_t plane, Shape shape) {
+    Tensor tensor{DType::i8, std::move(shape), {view.planes[plane].begin(), view.planes[plane].end()}};
+    for (std::byte& code : tensor.bytes) code ^= kSign;
+    return tensor;
+  };
+  const Shape scales = {view.rows, num_groups(view.cols, spec.grain == PlanarGrain::row ? 0 : spec.group)};
+  Int8Packed packed{turned(kCodes, {view.rows, view.cols}),
+                    {scale_dtype(spec.scale), scales, {view.planes[kScales].begin(), view.planes[kScales].end()}}};
+  if (spec.is_asymmetric) packed.zero_points = turned(kZeros, scales);
+  return packed;
+}
+
 }  // namespace nibble

@@ -11,6 +11,7 @@
 // that all share is repeated for each row.
 //
 //   const TensorSource source = read_int8({}, {weight, scales}, "layer 'q_proj'");
+//   const Int8Packed same = pack_int8(view, "layer 'q_proj'");
 #pragma once
 
 #include <cstdint>
@@ -36,5 +37,13 @@ struct Int8Tensors {
 
 // Borrows the tensors' bytes. where: for messages. Error(corrupt): tensors that do not fit each other.
 TensorSource read_int8(const Int8Layout& layout, const Int8Tensors& tensors, const std::string& where);
+
+struct Int8Packed {
+  Tensor weight, scales;
+  std::optional<Tensor> zero_points{};
+};
+
+// A tensor in a planar format of 8-bit integers, groups or rows, without parts. Error(unsupported): any other.
+Int8Packed pack_int8(const QuantizedView& view, const std::string& where);
 
 }  // namespace nibble

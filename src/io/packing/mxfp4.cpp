@@ -31,11 +31,7 @@ class Mxfp4Rows final : public PackedRows {
     const auto* scales = reinterpret_cast<const std::uint8_t*>(scales_.data() + begin * groups_);
     for (std::uint64_t i = 0; i < (end - begin) * groups_; ++i, ++to, codes += kCodeBytes) {
       to->e = scales[i];
-      for (std::size_t pair = 0; pair < kCodeBytes / 2; ++pair) {
-        const unsigned first = codes[pair], second = codes[pair + kCodeBytes / 2];
-        to->qs[2 * pair] = static_cast<std::uint8_t>((first & 15) | (second & 15) << 4);
-        to->qs[2 * pair + 1] = static_cast<std::uint8_t>(first >> 4 | (second & 0xf0));
-      }
+      read_adjacent(codes, kCodeBytes, to->qs);
     }
   }
 
@@ -66,6 +62,23 @@ TensorSource read_mxfp4(const Mxfp4Tensors& tensors, const std::string& where) {
   const std::uint64_t groups = shape.back(), numbers = checked_elements(shape, where);
   if (numbers == 0) throw Error(ErrorKind::corrupt, fmt::format("{}: has no weights: {}", where, shape_text(shape)));
   return TensorSource(std::make_shared<Mxfp4Rows>(numbers / groups, groups, tensors));
+}
+
+Mxfp4Packed pack_mxfp4(const QuantizedView& view, const std::string& where) {
+  if (view.format->name() != Mxfp4::kInfo.name)
+    refuse_packing(where, fmt::format("MXFP4 cannot hold {}", view.format->name()));
+  if (view.parts) require_only(parts_of(*view.parts), {}, "MXFP4", where);
+  const std::uint64_t count = view.rows * view.cols / kColumns;
+  Mxfp4Packed packed{blank_tensor(DType::u8, {view.rows, view.cols / 2}),
+                     blank_tensor(DType::u8, {view.rows, view.cols / kColumns})};
+  const auto* from = reinterpret_cast<const Mxfp4::Block*>(view.planes[0].data());
+  auto* codes = reinterpret_cast<std::uint8_t*>(packed.blocks.bytes.data());
+  auto* const scales = reinterpret_cast<std::uint8_t*>(packed.scales.bytes.data());
+  for (std::uint64_t i = 0; i < count; ++i, ++from, codes += kCodeBytes) {
+    scales[i] = from->e;
+    write_adjacent(from->qs, kCodeBytes, codes);
+  }
+  return packed;
 }
 
 }  // namespace nibble

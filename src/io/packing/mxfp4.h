@@ -9,6 +9,7 @@
 // experts lie one below the other.
 //
 //   const TensorSource source = read_mxfp4({blocks, scales}, "layer 'gate_up_proj'");
+//   const Mxfp4Packed same = pack_mxfp4(view, "layer 'gate_up_proj'");
 #pragma once
 
 #include <string>
@@ -24,5 +25,12 @@ struct Mxfp4Tensors {
 
 // Borrows the tensors' bytes. where: for messages. Error(corrupt): tensors that do not fit each other.
 TensorSource read_mxfp4(const Mxfp4Tensors& tensors, const std::string& where);
+
+struct Mxfp4Packed {
+  Tensor blocks, scales;  // U8 [out, in / 2], as compressed-tensors and MLX name what lies here as [out, in / 32, 16]
+};
+
+// A tensor in the format mxfp4, without parts. Error(unsupported): any other.
+Mxfp4Packed pack_mxfp4(const QuantizedView& view, const std::string& where);
 
 }  // namespace nibble

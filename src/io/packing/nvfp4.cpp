@@ -73,12 +73,7 @@ class Nvfp4Rows final : public PackedRows {
     for (std::uint64_t i = 0; i < count; ++i, codes += kGroupBytes) {
       Nvfp4::Block& block = to[i / kGroups];
       block.d[i % kGroups] = scales[i];
-      std::uint8_t* const group = block.qs + i % kGroups * kGroupBytes;
-      for (std::size_t pair = 0; pair < kGroupBytes / 2; ++pair) {
-        const unsigned low = codes[pair], high = codes[pair + kGroupBytes / 2];
-        group[2 * pair] = static_cast<std::uint8_t>((low & 15) | (high & 15) << 4);
-        group[2 * pair + 1] = static_cast<std::uint8_t>(low >> 4 | (high & 0xf0));
-      }
+      read_adjacent(codes, kGroupBytes, block.qs + i % kGroups * kGroupBytes);
     }
   }
 
@@ -137,11 +132,40 @@ TensorSource read_nvfp4(const Nvfp4Tensors& tensors, const std::string& where) {
   if (cols % kColumns != 0)
     return TensorSource(std::make_shared<ScaledRows>(rows, cols, tensors.factor.value_or(1), bytes, std::move(scales)));
   std::shared_ptr<TensorParts> parts;
-  if (tensors.factor) {
+  if (tensors.factor && *tensors.factor != 1) {
     parts = std::make_shared<TensorParts>();
     parts->tensor_scale = tensors.factor;
   }
   return TensorSource(std::make_shared<Nvfp4Rows>(rows, cols, std::move(parts), bytes, std::move(scales)));
+}
+
+float nvfp4_divisor(float factor, const std::string& where) {
+  const float near = 1 / factor;
+  for (float divisor = std::nextafter(std::nextafter(near, 0.0f), 0.0f); divisor < 2 * near;) {
+    if (1 / divisor == factor) return divisor;
+    const float next = std::nextafter(divisor, 2 * near);
+    if (1 / divisor < factor) break;
+    divisor = next;
+  }
+  refuse_packing(where, fmt::format("the scale of the whole tensor is the inverse of no number: {}", factor));
+}
+
+Nvfp4Packed pack_nvfp4(const QuantizedView& view, const std::string& where) {
+  if (view.format->name() != Nvfp4::kInfo.name)
+    refuse_packing(where, fmt::format("NVFP4 cannot hold {}", view.format->name()));
+  if (view.parts) require_only(parts_of(*view.parts), {TensorPart::tensor_scale}, "NVFP4", where);
+  const std::uint64_t count = view.rows * view.cols / kGroup;
+  Nvfp4Packed packed{blank_tensor(DType::u8, {view.rows, view.cols / 2}),
+                     blank_tensor(DType::f8_e4m3, {view.rows, view.cols / kGroup})};
+  const auto* const from = reinterpret_cast<const Nvfp4::Block*>(view.planes[0].data());
+  auto* codes = reinterpret_cast<std::uint8_t*>(packed.codes.bytes.data());
+  auto* const scales = reinterpret_cast<std::uint8_t*>(packed.scales.bytes.data());
+  for (std::uint64_t i = 0; i < count; ++i, codes += kGroupBytes) {
+    const Nvfp4::Block& block = from[i / kGroups];
+    scales[i] = block.d[i % kGroups];
+    write_adjacent(block.qs + i % kGroups * kGroupBytes, kGroupBytes, codes);
+  }
+  return packed;
 }
 
 }  // namespace nibble

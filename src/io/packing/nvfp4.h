@@ -10,6 +10,7 @@
 // read as e2m1:g16:f32, with scale and factor multiplied out.
 //
 //   const TensorSource source = read_nvfp4({codes, scales, 1 / global_scale}, "layer 'q_proj'");
+//   const Nvfp4Packed same = pack_nvfp4(view, "layer 'q_proj'");
 #pragma once
 
 #include <optional>
@@ -30,5 +31,15 @@ struct Nvfp4Tensors {
 // Borrows the tensors' bytes. where: for messages. Error(corrupt): tensors that do not fit each other, a factor that is
 // no positive number; while rows are read also a scale that is negative or NaN, of which the tensor's first is named.
 TensorSource read_nvfp4(const Nvfp4Tensors& tensors, const std::string& where);
+
+// The number that compressed-tensors stores for a factor, which is its inverse. Error(unsupported): there is none.
+float nvfp4_divisor(float factor, const std::string& where);
+
+struct Nvfp4Packed {
+  Tensor codes, scales;  // U8 and F8_E4M3; the factor is the tensor's part
+};
+
+// A tensor in the format nvfp4, perhaps with a tensor scale. Error(unsupported): any other.
+Nvfp4Packed pack_nvfp4(const QuantizedView& view, const std::string& where);
 
 }  // namespace nibble

@@ -43,8 +43,28 @@ FormatPtr integer_format(unsigned bits, std::uint32_t group, bool is_asymmetric,
 const PlanarSpec& spec_to_pack(const QuantizedView& view, std::string_view who, PlanarPoints points,
                                std::initializer_list<TensorPart> taken, const std::string& where);
 
+// Codes of 4 bits that ggml's blocks hold apart, the first half in low nibbles and the second in high ones, side by
+// side with the even one low; and back. bytes: of both.
+inline void write_adjacent(const std::uint8_t* apart, std::size_t bytes, std::uint8_t* adjacent) {
+  for (std::size_t pair = 0; pair < bytes / 2; ++pair) {
+    const unsigned first = apart[2 * pair], second = apart[2 * pair + 1];
+    adjacent[pair] = static_cast<std::uint8_t>((first & 15) | (second & 15) << 4);
+    adjacent[pair + bytes / 2] = static_cast<std::uint8_t>(first >> 4 | (second & 0xf0));
+  }
+}
+inline void read_adjacent(const std::uint8_t* adjacent, std::size_t bytes, std::uint8_t* apart) {
+  for (std::size_t pair = 0; pair < bytes / 2; ++pair) {
+    const unsigned first = adjacent[pair], second = adjacent[pair + bytes / 2];
+    apart[2 * pair] = static_cast<std::uint8_t>((first & 15) | (second & 15) << 4);
+    apart[2 * pair + 1] = static_cast<std::uint8_t>(first >> 4 | (second & 0xf0));
+  }
+}
+
 // Zeroed.
 Tensor blank_tensor(DType dtype, Shape shape);
+
+// Words of 32 bits that so many codes fill.
+inline std::uint64_t num_words(std::uint64_t count, unsigned bits) { return (count * bits + 31) / 32; }
 
 inline std::uint64_t num_groups(std::uint64_t cols, std::uint32_t group) {
   return group == 0 ? 1 : cols / group + (cols % group != 0 ? 1 : 0);

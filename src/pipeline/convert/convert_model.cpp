@@ -18,6 +18,7 @@
 #include "model/known_family.h"
 #include "model/stored_activations.h"
 #include "nibble/error.h"
+#include "pipeline/convert/places.h"
 #include "pipeline/export/container.h"
 #include "pipeline/quantize/quantize_model.h"
 #include "pipeline/quantize/quantize_plan.h"
@@ -30,12 +31,6 @@ namespace nibble {
 namespace {
 
 constexpr std::uint64_t kBandElements = std::uint64_t{4} << 20;
-
-// Formats of integers times a scale, some from an offset on, from the smallest on, in which codes may find the same
-// numbers.
-constexpr const char* kGgufPlaces[] = {"q4_0", "mxfp4", "q4_1", "q5_0", "q5_1", "q8_0"};
-constexpr const char* kDirectoryPlaces[] = {"int2:g32", "int3:g32", "int4:g32",     "int5:g32",
-                                            "int6:g32", "int8:g32", "e2m1:g32:e8m0"};
 
 // A matrix of the source, what the network calls it, and its numbers with the columns in the output's order.
 struct Part {
@@ -132,20 +127,21 @@ std::vector<FormatPtr> places_for(std::span<const Part> group, const Container& 
                                   const ConvertOptions& options) {
   const FormatPtr& own = group.front().stored->values.format();
   if (!options.dtype.empty()) return {find_format(options.dtype)};
-  std::vector<FormatPtr> places;
-  if (container.refusal(own->info()).empty()) {
-    places.push_back(own);
-    if (std::ranges::all_of(group, [&](const Part& part) { return is_kept(part, *own, container); })) return places;
-  }
-  const auto add = [&](std::span<const char* const> names) {
-    for (const char* const name : names)
-      if (FormatPtr format = find_format(name); group.front().values.cols() % format->info().row_multiple == 0)
-        places.push_back(std::move(format));
+  if (own->info().kind != FormatKind::raw && !container.takes_codes(group.front().tensor->role))
+    return {find_format("bf16"), find_format("f16"), find_format("f32")};
+  const auto is_refused = [&](const FormatPtr& format) {
+    if (group.front().values.cols() % format->info().row_multiple != 0) return true;
+    return std::ranges::any_of(group, [&](const Part& part) {
+      const PlannedTensor planned{part.tensor->name(container.naming()),
+                                  {part.values.rows(), part.values.cols()},
+                                  format,
+                                  format->name() == own->name() ? part.stored->values.parts() : nullptr};
+      return !container.refusal(planned, part.tensor->role).empty();
+    });
   };
-  if (container.naming() == Spelling::gguf)
-    add(kGgufPlaces);
-  else
-    add(kDirectoryPlaces);
+  std::vector<FormatPtr> places = places_in(container, own, is_refused);
+  const auto stays = [&](const Part& part) { return is_kept(part, *own, container); };
+  if (!places.empty() && places.front()->name() == own->name() && std::ranges::all_of(group, stays)) places.resize(1);
   return places;
 }
 
@@ -154,9 +150,11 @@ std::vector<FormatPtr> places_for(std::span<const Part> group, const Container& 
   std::string what;
   if (!options.dtype.empty())
     what = fmt::format("{} cannot hold its numbers exactly; f32 holds all of them", options.dtype);
-  else if (stored.values.parts() && !container.holds_parts())
-    what = fmt::format("has what the container {} does not keep ({}); a directory keeps it, f32 holds its numbers",
-                       container.name(), part_names(parts_of(*stored.values.parts())));
+  else if (stored.values.parts() && !keeps_parts(stored.values, container))
+    what = fmt::format(
+        "has what the container {} does not keep ({}); the container nibble keeps it, f32 holds its "
+        "numbers",
+        container.name(), part_names(parts_of(*stored.values.parts())));
   else
     what = fmt::format("its numbers have no place in the formats that are tried of the container {}; f32 holds them",
                        container.name());
@@ -193,11 +191,12 @@ Part read_part(const StoredTensor& stored, const ModelTensor& tensor, Spelling f
 }
 
 // How inputs are rounded goes with codes; grids that were fitted to them do not.
-std::optional<ActivationChoice> kept_activations(const SourceModel& source, const ConvertOptions& options,
-                                                 std::vector<std::string>& notes) {
+std::optional<ActivationChoice> kept_activations(const SourceModel& source, const Container& container,
+                                                 const ConvertOptions& options, std::vector<std::string>& notes) {
   const StoredActivations stored = read_activations(source);
   if (!stored.format) return std::nullopt;
-  if (options.dtype.empty() && !stored.format->is_static()) return ActivationChoice{*stored.format, {}};
+  if (options.dtype.empty() && !stored.format->is_static() && container.takes_inputs(*stored.format))
+    return ActivationChoice{*stored.format, {}};
   add_loss(fmt::format("the model's rounding of inputs is left out: {}", activation_format_name(*stored.format)),
            options.strict, notes);
   return std::nullopt;
@@ -259,7 +258,7 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
       options.container.empty() ? container_of(options.output) : find_container(options.container);
   require_place(source, container, options.output);
   std::vector<std::string> notes;
-  std::optional<ActivationChoice> activations = kept_activations(source, options, notes);
+  std::optional<ActivationChoice> activations = kept_activations(source, container, options, notes);
   std::optional<UnknownNetwork> unknown;
   if (!has_known_family(source)) unknown = read_unknown_network(source);
   std::vector<Part> parts;

@@ -9,17 +9,25 @@
 namespace nibble {
 
 std::span<const Container* const> list_containers() {
-  static const std::array<const Container*, 2> list = {&gguf_container(), &nibble_container()};
+  static const std::array<const Container*, 8> list = {&gguf_container(),         &nibble_container(),
+                                                       &gptq_container(),         &gptq_v2_container(),
+                                                       &awq_container(),          &compressed_tensors_container(),
+                                                       &bitsandbytes_container(), &mlx_container()};
   return list;
 }
 
+std::string container_names() {
+  std::string names;
+  for (const Container* const container : list_containers())
+    names += (names.empty() ? "" : ", ") + std::string(container->name());
+  return names;
+}
+
 const Container& find_container(std::string_view name) {
-  std::string known;
-  for (const Container* const container : list_containers()) {
+  for (const Container* const container : list_containers())
     if (container->name() == name) return *container;
-    known += (known.empty() ? "" : ", ") + std::string(container->name());
-  }
-  throw Error(ErrorKind::invalid_argument, "unknown container '" + std::string(name) + "'; known are " + known);
+  throw Error(ErrorKind::invalid_argument,
+              "unknown container '" + std::string(name) + "'; known are " + container_names());
 }
 
 const Container& container_of(const std::filesystem::path& output) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,10 +41,16 @@ class Container {
   virtual std::string_view description() const noexcept = 0;  // one line for help
   virtual Spelling naming() const noexcept = 0;
   virtual bool is_file() const noexcept = 0;  // else a directory
+  // Whether matrices of this role can lie in it in codes; those of others stay in floating point.
+  virtual bool takes_codes(TensorRole) const noexcept { return true; }
   // Why a tensor in this format cannot lie in it, and what to do about it; empty: it can.
-  virtual std::string refusal(const FormatInfo&) const { return {}; }
-  // Whether tensors keep input orders, tensor scales and other parts in it (format/tensor_parts.h).
-  virtual bool holds_parts() const noexcept { return false; }
+  virtual std::string refusal(const PlannedTensor&, TensorRole) const { return {}; }
+  // Whether it can say that inputs are rounded so.
+  virtual bool takes_inputs(const ActivationFormat&) const noexcept { return true; }
+  // Why tensors that can, each by itself, cannot lie in it together, or beside such inputs; empty: they can.
+  virtual std::string conflict(const QuantizePlan&, const std::optional<ActivationFormat>&) const { return {}; }
+  // Whether tensors keep what they have of this beside codes and grids (format/tensor_parts.h).
+  virtual bool holds(TensorPart) const noexcept { return false; }
   // What another recipe of about the same size may need beside its tensors more than this one, in bytes a tensor.
   virtual std::uint64_t margin() const noexcept = 0;
   // What is wrong with replacing what stands at `output`: "is a directory". Empty: it is an earlier output, or nothing
@@ -54,14 +61,16 @@ class Container {
                                                         const std::filesystem::path& output) const = 0;
   // Error(corrupt) where what lies beside the weights could not be read from the output again.
   virtual void require_sound(const SourceModel&) const {}
-  // What whoever uses the output should know of the source, and no fault of the container; empty: nothing.
-  virtual std::string note(const SourceModel&) const { return {}; }
+  // What whoever uses the output should know, and no fault of the container, a sentence each.
+  virtual std::vector<std::string> notes(const SourceModel&, const QuantizePlan&) const { return {}; }
   // What of the source it cannot hold, a sentence each.
   virtual std::vector<std::string> losses(const SourceModel&) const { return {}; }
 };
 
 // In the order in which help shows them.
 std::span<const Container* const> list_containers();
+
+std::string container_names();  // "gguf, nibble, ...", for help and messages
 
 // Error(invalid_argument) lists the known names.
 const Container& find_container(std::string_view name);
@@ -74,5 +83,12 @@ void require_replaceable(const Container& container, const std::filesystem::path
 
 const Container& gguf_container();
 const Container& nibble_container();
+// Directories of other programs (io/layers/writers).
+const Container& gptq_container();
+const Container& gptq_v2_container();
+const Container& awq_container();
+const Container& compressed_tensors_container();
+const Container& bitsandbytes_container();
+const Container& mlx_container();
 
 }  // namespace nibble

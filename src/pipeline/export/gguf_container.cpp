@@ -60,8 +60,8 @@ class GgufContainer final : public Container {
   }
   Spelling naming() const noexcept override { return Spelling::gguf; }
   bool is_file() const noexcept override { return true; }
-  std::string refusal(const FormatInfo& format) const override {
-    if (format.kind != FormatKind::planar) return {};
+  std::string refusal(const PlannedTensor& tensor, TensorRole) const override {
+    if (tensor.format->info().kind != FormatKind::planar) return {};
     return "a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a "
            "block format such as q4_k";
   }
@@ -81,9 +81,10 @@ class GgufContainer final : public Container {
                                                 const std::filesystem::path& output) const override {
     return make_gguf_writer(output, make_metadata(contents), contents.tensors);
   }
-  std::string note(const SourceModel& source) const override {
+  std::vector<std::string> notes(const SourceModel& source, const QuantizePlan&) const override {
     if (source.spelling() == Spelling::gguf || source.has_tokenizer()) return {};
-    return "no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it";
+    return {
+        "no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it"};
   }
   std::vector<std::string> losses(const SourceModel& source) const override {
     if (source.spelling() == Spelling::gguf || !source.has_tokenizer()) return {};

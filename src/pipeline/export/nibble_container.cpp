@@ -1,139 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // docs/container.md specifies it.
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <array>
-#include <nlohmann/json.hpp>
-
-#include "base/output_file.h"
-#include "io/json_text.h"
-#include "io/message_text.h"
-#include "model/known_family.h"
-#include "nibble/error.h"
-#include "pipeline/export/container.h"
-#include "pipeline/export/manifest.h"
+#include "pipeline/export/directory_container.h"
 #include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-constexpr std::uint64_t kShardBytes = 5'000'000'000;
-
-// What may lie beside the weights of a directory and means the same for its quantized copy, beside the tokenizer.
-constexpr std::array kKeptFiles = {"generation_config.json", "preprocessor_config.json",  "processor_config.json",
-                                   "modules.json",           "sentence_bert_config.json", "LICENSE"};
-
-// Whether a file of this name may be of an output: weights, and what lies beside them.
-bool may_be_written(const std::string& name) {
-  if (name == "config.json" || name == kManifestFile || name == "model.safetensors.index.json") return true;
-  if (name.starts_with("model") && name.ends_with(".safetensors")) return true;
-  const std::vector<std::string> tokenizer = Tokenizer::file_names();
-  return std::ranges::find(tokenizer, name) != tokenizer.end() ||
-         std::ranges::find(kKeptFiles, name) != kKeptFiles.end();
-}
-
-// transformers' name of the unquantized tensors' type.
-std::string torch_dtype(const QuantizePlan& plan) {
-  for (const TensorPlan& tensor : plan.tensors)
-    if (tensor.target.format->info().kind == FormatKind::raw && tensor.rows > 1) {
-      const std::string& name = tensor.target.format->name();
-      return name == "f16" ? "float16" : name == "bf16" ? "bfloat16" : "float32";
-    }
-  return "float16";
-}
-
-std::string translated_config(const SourceModel& source, const QuantizePlan& plan) {
-  const auto id = [&](const char* key) -> std::optional<std::int64_t> {
-    const auto value = source.gguf().unsigned_integer(key);
-    return value ? std::optional(static_cast<std::int64_t>(*value)) : std::nullopt;
-  };
-  HfConfigOptions options;
-  options.dtype = torch_dtype(plan);
-  options.bos_token_id = id("tokenizer.ggml.bos_token_id");
-  options.eos_token_id = id("tokenizer.ggml.eos_token_id");
-  return to_huggingface_config(plan.config, options);
-}
-
-// config.json names the tensors that are written, in the words of their class.
-Json own_config(const SourceModel& source, const QuantizePlan& plan) {
-  if (source.config_json().empty()) return Json::object();
-  const std::string path = (source.path() / "config.json").string();
-  const Json config = parse_json(source.config_json(), path);
-  if (!has_own_keys(config)) return text_part_config(config);
-  Json usual = parse_json(to_huggingface_config(plan.config, {}), path);
-  for (const char* const key : {"bos_token_id", "eos_token_id", "pad_token_id"})
-    if (const auto id = config.find(key); id != config.end()) usual[key] = *id;
-  return usual;
-}
-
-std::string kept_config(const SourceModel& source, const QuantizePlan& plan) {
-  Json config = own_config(source, plan);
-  // A foreign quantization_config would describe tensors that are no longer there.
-  for (const char* const key : {"quantization_config", "compression_config", "quantization"}) config.erase(key);
-  const char* const key = config.contains("dtype") && !config.contains("torch_dtype") ? "dtype" : "torch_dtype";
-  config[key] = torch_dtype(plan);
-  return dump_json(config, 2) + "\n";
-}
-
-// A directory keeps its small files; a GGUF source's keys become config.json and tokenizer files.
-std::vector<SideFile> make_side_files(const ContainerContents& contents) {
-  const auto& [source, plan, activations, manifest, tensors] = contents;
-  std::vector<SideFile> files;
-  if (plan.source_spelling == Spelling::huggingface) {
-    files.push_back({"config.json", with_activations(activations, kept_config(source, plan))});
-    std::vector<std::string> names = Tokenizer::file_names();
-    names.insert(names.end(), kKeptFiles.begin(), kKeptFiles.end());
-    for (const std::string& name : names)
-      if (auto text = source.read_side_file(name)) files.push_back({name, std::move(*text)});
-  } else {
-    files.push_back({"config.json", with_activations(activations, translated_config(source, plan))});
-    if (source.has_tokenizer()) {
-      Tokenizer::HfFiles tokenizer = source.tokenizer().to_huggingface();
-      files.push_back({"tokenizer.json", std::move(tokenizer.tokenizer_json)});
-      files.push_back({"tokenizer_config.json", std::move(tokenizer.tokenizer_config_json)});
-    }
-  }
-  files.push_back({kManifestFile, manifest + "\n"});
-  return files;
-}
-
-class NibbleContainer final : public Container {
+class NibbleContainer final : public DirectoryContainer {
  public:
   std::string_view name() const noexcept override { return "nibble"; }
   std::string_view description() const noexcept override {
     return "a Hugging Face directory, codes, scales and zero points as tensors of their own";
   }
-  Spelling naming() const noexcept override { return Spelling::huggingface; }
-  bool is_file() const noexcept override { return false; }
-  bool holds_parts() const noexcept override { return true; }
-  std::uint64_t margin() const noexcept override { return 256; }  // a plane more in the list and the header
-  std::string in_the_way(const std::filesystem::path& output) const override {
-    std::error_code ignored;
-    if (!std::filesystem::exists(output, ignored)) return {};
-    if (!std::filesystem::is_directory(output, ignored)) return "is a file";
-    if (!is_replaceable_directory(output)) return "was not written by nibble";
-    for (const auto& entry : std::filesystem::directory_iterator(output))
-      if (const std::string name = entry.path().filename().string(); !may_be_written(name))
-        return fmt::format("holds more than a model, {}", quote_name(name));
-    return {};
-  }
-  // Files of a tokenizer are copied as they are, those of kinds that are not read here too.
-  void require_sound(const SourceModel& source) const override {
-    try {
-      if (source.has_tokenizer()) source.tokenizer();
-    } catch (const Error& error) {
-      if (error.kind() == ErrorKind::corrupt) throw;
-    }
-  }
+  bool holds(TensorPart) const noexcept override { return true; }
   std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents,
                                                 const std::filesystem::path& output) const override {
-    return make_directory_writer(output, make_side_files(contents), contents.tensors,
-                                 contents.plan.shard_bytes != 0 ? contents.plan.shard_bytes : kShardBytes,
-                                 activation_tensors(contents.activations));
+    std::string config = with_activations(contents.activations, directory_config(contents));
+    return make_directory_writer(output, directory_files(contents, std::move(config)), contents.tensors,
+                                 shard_bytes_of(contents.plan), activation_tensors(contents.activations));
   }
 };
 

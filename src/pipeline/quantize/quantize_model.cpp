@@ -74,7 +74,7 @@ std::unique_ptr<CheckpointWriter> make_writer(const SourceModel& source, const Q
 
 // What the container cannot hold of the source: notes, or with `strict` Error(unsupported).
 void note_losses(const SourceModel& source, bool strict, QuantizePlan& plan) {
-  if (std::string note = plan.container->note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  for (std::string& note : plan.container->notes(source, plan)) plan.notes.push_back(std::move(note));
   for (std::string& loss : plan.container->losses(source)) add_loss(std::move(loss), strict, plan.notes);
 }
 
@@ -297,6 +297,7 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
   const SourceSurvey survey =
       survey_source(source, {.hash = !options.dry_run, .peaks = peaks_to_find(plan)}, machine.pool);
   substitute_unheld(plan, source, survey, options, machine);
+  require_containable(plan, options);
   QuantizeSummary summary = summarize(source, plan, options);
   const StatisticsGaps gaps = find_gaps(plan, options);
   require_second_moments(gaps);

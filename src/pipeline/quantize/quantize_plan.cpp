@@ -84,7 +84,7 @@ void keep_codes(QuantizePlan& plan, const QuantizeModelOptions& options) {
 }
 
 void require_held(const Container& container, const TensorPlan& plan, const Recipe& recipe) {
-  const std::string refusal = container.refusal(plan.target.format->info());
+  const std::string refusal = container.refusal(plan.target, plan.role);
   if (!refusal.empty())
     throw Error(ErrorKind::invalid_argument, fmt::format("{}: {} for '{}' by recipe '{}'", refusal,
                                                          plan.target.format->name(), plan.target.name, recipe.name));
@@ -135,6 +135,19 @@ std::string stacked_note(const QuantizePlan& plan) {
       "tensors of more than two dimensions (experts in a stack, convolutions) stay as they are: {} of them, {:.1f} % "
       "of the parameters",
       count, 100.0 * static_cast<double>(stacked) / static_cast<double>(all));
+}
+
+// What stays in floating point because the container has it so, where the recipe means it, too.
+std::string uncoded_note(const QuantizePlan& plan) {
+  const std::string& wanted = plan.recipe.main_format;
+  const bool is_meant =
+      !wanted.empty() && wanted != kSourceFormat && find_format(wanted)->info().kind == FormatKind::block;
+  if (!is_meant) return {};
+  for (const TensorPlan& tensor : plan.tensors)
+    if (!plan.container->takes_codes(tensor.role) && tensor.target.format->info().kind == FormatKind::raw)
+      return fmt::format("'{}' stays in {}: the container {} has it so", tensor.target.name,
+                         tensor.target.format->name(), plan.container->name());
+  return {};
 }
 
 // A quantization that quantizes nothing is hardly meant.
@@ -188,6 +201,11 @@ void require_uncalibrated(const UnknownNetwork& network, const QuantizePlan& pla
           network);
 }
 
+// Whether the embedding's or the head's format is given beside the recipe.
+bool is_asked_for(TensorRole role, const QuantizeModelOptions& options) {
+  return role == TensorRole::embedding ? !options.embedding.empty() : !options.head.empty();
+}
+
 TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, const QuantizePlan& plan,
                        const QuantizeModelOptions& options) {
   require_shape(stored, tensor);
@@ -222,6 +240,13 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
     return result;
   }
   const Assignment assignment = assign(plan.recipe, facts, stored.values.format());
+  if (!plan.container->takes_codes(tensor.role) && !is_asked_for(tensor.role, options) &&
+      assignment.format->info().kind != FormatKind::raw) {
+    result.target.format =
+        stored.values.format()->info().kind == FormatKind::raw ? stored.values.format() : find_format("f16");
+    result.method = "rtn";
+    return result;
+  }
   result.target.format = assignment.format;
   result.wanted = assignment.wanted;
   result.method = assignment.method.empty() ? options.method : assignment.method;
@@ -333,8 +358,13 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
 
 }  // namespace
 
+bool keeps_parts(const TensorSource& source, const Container& container) {
+  return !source.parts() ||
+         std::ranges::all_of(parts_of(*source.parts()), [&](TensorPart part) { return container.holds(part); });
+}
+
 bool is_copied(const TensorSource& source, const Container& container, bool moves_rows, bool moves_columns) {
-  if (source.parts() && !container.holds_parts()) return false;
+  if (!keeps_parts(source, container)) return false;
   const bool binds_rows =
       source.format()->info().row_unit != 1 ||
       (source.parts() && (!source.parts()->outliers.empty() || !source.parts()->output_transform.empty()));
@@ -428,6 +458,19 @@ std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_
   return total;
 }
 
+void require_containable(const QuantizePlan& plan, const QuantizeModelOptions& options) {
+  for (const TensorPlan& tensor : plan.tensors) require_held(*plan.container, tensor, plan.recipe);
+  std::optional<ActivationFormat> activations;
+  if (options.activations) activations = options.activations->format;
+  if (activations && !plan.container->takes_inputs(*activations))
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("the container {} cannot say that inputs are rounded as {}: leave the plus out, or choose "
+                            "compressed-tensors with a8:token or a8:static, or the container nibble",
+                            plan.container->name(), activation_format_name(*activations)));
+  if (const std::string conflict = plan.container->conflict(plan, activations); !conflict.empty())
+    throw Error(ErrorKind::invalid_argument, conflict);
+}
+
 QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOptions& options) {
   QuantizePlan plan;
   std::optional<UnknownNetwork> unknown;
@@ -446,7 +489,9 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
     plan_known(plan, source, options);
   keep_codes(plan, options);
   for (const PlannedTensor& tensor : output_tensors(plan).planned) require_whole_matrices(tensor);
+  require_containable(plan, options);
   if (std::string note = foreign_words_note(source); !note.empty()) plan.notes.push_back(std::move(note));
+  if (std::string note = uncoded_note(plan); !note.empty()) plan.notes.push_back(std::move(note));
   if (std::string note = nothing_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   return plan;
 }

@@ -56,9 +56,13 @@ std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan);
 // a few rows of each.
 void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey,
                        const QuantizeModelOptions& options, Machine& machine);
+// Whether the container holds all that a tensor has beside codes and grids.
+bool keeps_parts(const TensorSource& source, const Container& container);
 // Whether a tensor in its own format is a copy there of codes and grids, and of what it has beside them: rows may
 // change their places where they share nothing, columns may not.
 bool is_copied(const TensorSource& source, const Container& container, bool moves_rows, bool moves_columns);
+// Error(invalid_argument) where the container cannot hold a tensor in its format, or all of them together.
+void require_containable(const QuantizePlan& plan, const QuantizeModelOptions& options);
 // Error(unsupported) for elements that are no numbers of a known format.
 void require_weights(const StoredTensor& stored);
 // Something of the source that the output cannot hold: a note, or with `strict` Error(unsupported).

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// GPTQ: P.qweight, P.qzeros, P.scales, P.g_idx (io/packing/gptq.h). The settings of most layers stand for all, those of
+// others, and what stays as it is, in "dynamic", as GPTQModel reads it.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "format/planar/planes.h"
+#include "io/layers/writers/layer_writer.h"
+#include "io/packing/gptq.h"
+#include "io/packing/planar_words.h"
+
+namespace nibble {
+namespace {
+
+std::uint32_t group_of(const PlanarSpec& spec) { return spec.grain == PlanarGrain::row ? 0 : spec.group; }
+
+// A module's whole name as an expression.
+std::string expression_of(std::string_view module) {
+  std::string text = "^";
+  for (const char letter : module) text += letter == '.' ? std::string("\\.") : std::string(1, letter);
+  return text + "$";
+}
+
+class GptqWriter final : public LayerWriter {
+ public:
+  explicit GptqWriter(GptqZeros zeros) : zeros_(zeros) {
+    layout_.bits = {2, 3, 4, 8};
+    layout_.takes_asymmetric = zeros == GptqZeros::as_they_are;
+    layout_.row_multiple = 32;
+    layout_.fills_words = true;
+  }
+
+  std::string_view program() const noexcept override {
+    return zeros_ == GptqZeros::less_one ? "the container gptq" : "the container gptq_v2";
+  }
+  std::string refusal(const PlannedTensor& matrix) const override {
+    return refuse_integers(matrix, layout_, program());
+  }
+  std::string nearest(const PlannedTensor& matrix) const override { return nearest_integers(matrix, layout_); }
+  bool takes_part(TensorPart part) const noexcept override { return part == TensorPart::input_order; }
+
+  std::vector<LayerTensorPlan> tensors(const PlannedTensor& matrix, const LayerPlan&) const override {
+    const PlanarSpec& spec = *planar_spec(matrix);
+    const std::uint64_t rows = matrix.shape[0], cols = matrix.shape[1], groups = num_groups(cols, group_of(spec));
+    return {{".qweight", DType::i32, {cols * spec.bits / 32, rows}},
+            {".qzeros", DType::i32, {groups, rows * spec.bits / 32}},
+            {".scales", scale_dtype(spec.scale), {groups, rows}},
+            {".g_idx", DType::i32, {cols}}};
+  }
+
+  std::vector<Tensor> pack(const QuantizedView& matrix, const LayerPlan&, const std::string& where) const override {
+    GptqPacked packed = pack_gptq(matrix, zeros_, where);
+    std::vector<Tensor> tensors;
+    for (Tensor* const one : {&packed.qweight, &packed.qzeros, &packed.scales, &packed.g_idx})
+      tensors.push_back(std::move(*one));
+    return tensors;
+  }
+
+  Json settings(const LayerPlan& plan) const override {
+    const std::vector<LayerClass> classes = classes_of(plan);
+    const auto own = [](const LayerClass& one) -> Json {
+      const PlanarSpec& spec = *planar_spec(*one.matrices.front());
+      return {{"bits", spec.bits},
+              {"group_size", spec.grain == PlanarGrain::row ? -1 : static_cast<std::int64_t>(spec.group)}};
+    };
+    Json config = {{"quant_method", "gptq"}};
+    if (!classes.empty()) config.update(own(classes.front()));
+    config["sym"] = std::ranges::none_of(plan.coded, [](const auto& one) { return planar_spec(one)->is_asymmetric; });
+    config["desc_act"] =
+        std::ranges::any_of(plan.coded, [](const auto& one) { return one.parts && !one.parts->input_order.empty(); });
+    config["checkpoint_format"] = zeros_ == GptqZeros::less_one ? "gptq" : "gptq_v2";
+    config["lm_head"] = false;
+    Json dynamic = Json::object();
+    for (std::size_t i = 1; i < classes.size(); ++i)
+      for (const PlannedTensor* const matrix : classes[i].matrices)
+        dynamic["+:" + expression_of(module_of(matrix->name))] = own(classes[i]);
+    for (const std::string& module : plan.plain)
+      if (module != kHead) dynamic["-:" + expression_of(module)] = Json::object();
+    if (!dynamic.empty()) config["dynamic"] = std::move(dynamic);
+    return {{"quantization_config", std::move(config)}};
+  }
+
+  std::vector<std::string> notes(const LayerPlan& plan) const override {
+    const bool is_common = std::ranges::all_of(plan.coded, [&](const PlannedTensor& matrix) {
+      const PlanarSpec& spec = *planar_spec(matrix);
+      return spec.bits == 4 && !spec.is_asymmetric && zeros_ == GptqZeros::less_one;
+    });
+    if (is_common) return {};
+    return {
+        "GPTQModel and transformers read this; vLLM takes GPTQ on a CPU in 4 bits alone, symmetric and by the first "
+        "layout (int4:g128 in the container gptq)"};
+  }
+
+ private:
+  GptqZeros zeros_;
+  IntegerLayout layout_;
+};
+
+}  // namespace
+
+const LayerWriter& gptq_writer() {
+  static const GptqWriter writer(GptqZeros::less_one);
+  return writer;
+}
+
+const LayerWriter& gptq_v2_writer() {
+  static const GptqWriter writer(GptqZeros::as_they_are);
+  return writer;
+}
+
+}  // namespace nibble

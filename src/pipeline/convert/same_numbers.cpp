@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/convert/same_numbers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <mutex>
+
+#include "base/progress_meter.h"
+#include "model/config.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::uint64_t kBandElements = std::uint64_t{4} << 20;
+
+[[noreturn]] void refuse(const SourceModel& file, const SourceModel& other, const std::string& why) {
+  throw Error(ErrorKind::unusable_input,
+              fmt::format("{} and {} are not of one network: {}", file.path().string(), other.path().string(), why));
+}
+
+// The same part of the other file.
+const ModelTensor& counterpart(const ModelTensor& tensor, const SourceModel& file, const SourceModel& other) {
+  const ModelTensor* const found = other.parts().part(tensor.part, tensor.layer);
+  if (found == nullptr || found->shape != tensor.shape)
+    refuse(file, other,
+           fmt::format("only the first has '{}' {}", tensor.name(file.spelling()), shape_text(tensor.shape)));
+  return *found;
+}
+
+// Elements of a vector, in rows of what keeps together when a file has another order.
+struct Order {
+  std::vector<std::uint32_t> rows, columns;  // of each of the file's the other's; empty: the same
+
+  std::uint64_t row(std::uint64_t r) const { return rows.empty() ? r : rows[r]; }
+  std::uint64_t column(std::uint64_t c) const { return columns.empty() ? c : columns[c]; }
+};
+
+class TensorComparison {
+ public:
+  TensorComparison(const ModelTensor& tensor, const StoredTensor& mine, const StoredTensor& theirs, Order order,
+                   StoredNumbers my_numbers, StoredNumbers their_numbers, const std::string& name)
+      : tensor_(tensor),
+        mine_(mine.values),
+        theirs_(theirs.values),
+        order_(std::move(order)),
+        my_numbers_(my_numbers),
+        their_numbers_(their_numbers) {
+    result_.name = name;
+    result_.format = mine_.format()->name();
+    result_.other_format = theirs_.format()->name();
+    result_.numbers = mine_.rows() * mine_.cols();
+  }
+
+  TensorDifference run(ThreadPool& pool) {
+    if (tensor_.shape.size() < 2)
+      compare_vector();
+    else
+      compare_matrix(pool);
+    result_.relative_rms = squares_ > 0 ? std::sqrt(differences_ / squares_) : changed_any() ? 1 : 0;
+    return result_;
+  }
+
+ private:
+  bool changed_any() const { return result_.changed != 0; }
+
+  void compare_matrix(ThreadPool& pool) {
+    QuantizedTensor my_room, their_room;
+    const TensorRows theirs = theirs_.read_rows(0, theirs_.rows(), their_room, pool);
+    const std::uint64_t unit = mine_.format()->info().row_unit;
+    const std::uint64_t step = std::max(unit, kBandElements / mine_.cols() / unit * unit);
+    for (std::uint64_t begin = 0; begin < mine_.rows(); begin += step) {
+      const std::uint64_t end = std::min(mine_.rows(), begin + step);
+      const TensorRows rows = mine_.read_rows(begin, end, my_room, pool);
+      pool.parallel_for(end - begin, 4, [&](std::size_t first, std::size_t last, std::size_t) {
+        std::vector<float> own(mine_.cols()), other(mine_.cols());
+        for (std::size_t i = first; i < last; ++i) {
+          rows.decode_row(begin + i, own);
+          theirs.decode_row(order_.row(begin + i), other);
+          compare_row(begin + i, own, other);
+        }
+      });
+    }
+  }
+
+  // Elements move in runs, as many as the order has no place for.
+  void compare_vector() {
+    const std::vector<float> own = mine_.decode(), other = theirs_.decode();
+    const std::size_t length = order_.rows.empty() ? own.size() : own.size() / order_.rows.size();
+    std::vector<float> moved(own.size());
+    for (std::size_t i = 0; i < moved.size(); ++i)
+      moved[i] = order_.rows.empty() ? other[i] : other[order_.rows[i / length] * length + i % length];
+    order_ = {};
+    compare_row(0, own, moved);
+  }
+
+  void compare_row(std::uint64_t row, std::span<const float> own, std::span<const float> other) {
+    std::uint64_t changed = 0, first = 0;
+    double largest = 0, differences = 0, squares = 0;
+    for (std::size_t c = 0; c < own.size(); ++c) {
+      const float mine = my_numbers_.read(own[c]), theirs = their_numbers_.read(other[order_.column(c)]);
+      squares += static_cast<double>(theirs) * static_cast<double>(theirs);
+      if (mine == theirs) continue;
+      const double difference = std::fabs(static_cast<double>(mine) - static_cast<double>(theirs));
+      if (changed++ == 0) first = c;
+      largest = std::max(largest, std::isnan(difference) ? std::numeric_limits<double>::infinity() : difference);
+      differences += std::isnan(difference) ? 0 : difference * difference;
+    }
+    const std::scoped_lock lock(mutex_);
+    squares_ += squares;
+    if (changed == 0) return;
+    if (result_.changed == 0 || row < result_.row) {
+      result_.row = row;
+      result_.col = first;
+    }
+    result_.changed += changed;
+    result_.largest = std::max(result_.largest, largest);
+    differences_ += differences;
+  }
+
+  const ModelTensor& tensor_;
+  TensorSource mine_, theirs_;
+  Order order_;
+  StoredNumbers my_numbers_, their_numbers_;
+  std::mutex mutex_;
+  double differences_ = 0, squares_ = 0;
+  TensorDifference result_;
+};
+
+}  // namespace
+
+NumbersComparison compare_numbers(const SourceModel& file, const SourceModel& other, ThreadPool& pool,
+                                  const ProgressCallback& progress) {
+  if (!is_same_network(file.config(), other.config())) refuse(file, other, "their configurations differ");
+  if (file.parts().all().size() != other.parts().all().size())
+    refuse(file, other,
+           fmt::format("they have {} and {} tensors", file.parts().all().size(), other.parts().all().size()));
+  std::uint64_t work = 0;
+  for (const ModelTensor& tensor : file.parts().all()) work += checked_elements(tensor.shape, tensor.part);
+  ProgressMeter meter(progress, "compare", work);
+  NumbersComparison result;
+  for (const ModelTensor& tensor : file.parts().all()) {
+    const StoredTensor &mine = file.stored(tensor), &theirs = other.stored(counterpart(tensor, file, other));
+    const Spelling from = other.spelling(), to = file.spelling();
+    const std::string& name = tensor.name(to);
+    TensorDifference difference =
+        TensorComparison(tensor, mine, theirs, {tensor.rows_from(from, to), tensor.columns_from(from, to)},
+                         tensor.numbers(to), tensor.numbers(from), name)
+            .run(pool);
+    ++result.tensors;
+    result.numbers += difference.numbers;
+    if (difference.changed == 0 && difference.format != difference.other_format) ++result.recoded;
+    meter.advance(difference.numbers, name);
+    if (difference.changed != 0) result.differing.push_back(std::move(difference));
+    file.release(mine);
+    other.release(theirs);
+  }
+  return result;
+}
+
+}  // namespace nibble

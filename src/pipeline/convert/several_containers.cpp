@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/convert/several_containers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/output_file.h"
+#include "nibble/error.h"
+#include "pipeline/convert/places.h"
+#include "pipeline/quantize/quantize_plan.h"
+
+namespace nibble {
+namespace {
+
+QuantizeModelOptions into(const QuantizeModelOptions& request, const Container& container) {
+  QuantizeModelOptions own = request;
+  own.container = container.name();
+  own.output.clear();
+  return own;
+}
+
+// Every format that is planned, once for each role and shape.
+void require_places(const QuantizePlan& plan, const Container& container) {
+  std::set<std::string> judged;
+  for (const TensorPlan& tensor : plan.tensors) {
+    const FormatPtr& format = tensor.target.format;
+    if (format->info().kind == FormatKind::raw || !container.takes_codes(tensor.role)) continue;
+    if (!judged
+             .insert(
+                 fmt::format("{} {} {}x{}", format->name(), static_cast<int>(tensor.role), tensor.rows, tensor.cols))
+             .second)
+      continue;
+    const Exactness found = find_place(container, format, tensor.role, tensor.target.name, tensor.rows, tensor.cols);
+    if (!found.place.empty()) continue;
+    throw Error(
+        ErrorKind::invalid_argument,
+        fmt::format("{} for '{}' has no place in the container {}: {}; docs/exactness.md shows which formats have",
+                    format->name(), tensor.target.name, container.name(), found.obstacle));
+  }
+}
+
+}  // namespace
+
+std::vector<ContainerOutput> outputs_named(const std::vector<std::string>& containers,
+                                           const std::filesystem::path& output) {
+  std::filesystem::path stem = output.has_filename() ? output : output.parent_path();
+  if (lower_extension(stem) == ".gguf") stem.replace_extension();
+  std::vector<ContainerOutput> outputs;
+  for (const std::string& name : containers) {
+    const Container& container = find_container(name);
+    for (const ContainerOutput& other : outputs)
+      if (other.container == &container)
+        throw Error(ErrorKind::invalid_argument, fmt::format("the container {} is named twice", name));
+    outputs.push_back({&container, stem.string() + (container.is_file() ? "." + name : "-" + name)});
+  }
+  return outputs;
+}
+
+std::vector<ContainerOutput> arrange_outputs(const SourceModel& source, const QuantizeModelOptions& request,
+                                             const std::vector<std::string>& containers,
+                                             const std::filesystem::path& output) {
+  std::vector<ContainerOutput> outputs = outputs_named(containers, output);
+  std::optional<Error> first_refusal;
+  auto made = outputs.end();
+  for (auto one = outputs.begin(); one != outputs.end() && made == outputs.end(); ++one) {
+    try {
+      plan_quantization(source, into(request, *one->container));
+      made = one;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::invalid_argument) throw;
+      if (!first_refusal) first_refusal = error;
+    }
+  }
+  if (made == outputs.end()) throw *first_refusal;
+  std::rotate(outputs.begin(), made, made + 1);
+  const QuantizePlan plan = plan_quantization(source, into(request, *outputs.front().container));
+  for (std::size_t i = 1; i < outputs.size(); ++i) {
+    require_places(plan, *outputs[i].container);
+    if (!request.dry_run) require_place(source, *outputs[i].container, outputs[i].path);
+  }
+  return outputs;
+}
+
+ConvertSummary write_copy(const ContainerOutput& made, const ContainerOutput& copy, const QuantizeModelOptions& request,
+                          Machine& machine, const ProgressCallback& progress) {
+  ConvertOptions options;
+  options.output = copy.path;
+  options.container = copy.container->name();
+  options.sync = request.sync;
+  options.shard_bytes = request.shard_bytes;
+  return convert_model(SourceModel::open(made.path), options, machine, progress);
+}
+
+}  // namespace nibble

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What Hugging Face directories have in common, whoever reads their weights: config.json, tokenizer and other small
+// files beside them, and what may be replaced. Internal to pipeline/export.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "io/checkpoint_writer.h"
+#include "pipeline/export/container.h"
+
+namespace nibble {
+
+class DirectoryContainer : public Container {
+ public:
+  Spelling naming() const noexcept override { return Spelling::huggingface; }
+  bool is_file() const noexcept override { return false; }
+  std::uint64_t margin() const noexcept override { return 256; }  // a plane more in the list and the header
+  std::string in_the_way(const std::filesystem::path& output) const override;
+  void require_sound(const SourceModel& source) const override;
+};
+
+// config.json of the output, without a word of how its weights lie: the source's, or what a GGUF file's keys say.
+std::string directory_config(const ContainerContents& contents);
+// It, the manifest and the source's small files; a GGUF source's keys become tokenizer files.
+std::vector<SideFile> directory_files(const ContainerContents& contents, std::string config_json);
+std::uint64_t shard_bytes_of(const QuantizePlan& plan);  // the plan's, or 5 GB
+
+}  // namespace nibble

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Directories whose matrices lie as another program has them: each is a writer (io/layers/writers) and its name.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "io/json_text.h"
+#include "io/layers/writers/layer_writer.h"
+#include "pipeline/export/directory_container.h"
+#include "pipeline/quantize/quantize_plan.h"
+
+namespace nibble {
+namespace {
+
+bool is_coded(const PlannedTensor& tensor) { return tensor.format->info().kind != FormatKind::raw; }
+
+LayerPlan layer_plan(const QuantizePlan& plan, const std::optional<ActivationFormat>& activations) {
+  LayerPlan layers;
+  bool has_head = false;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.role == TensorRole::head) has_head = true;
+    if (is_coded(tensor.target))
+      layers.coded.push_back(tensor.target);
+    else if (tensor.role == TensorRole::linear || tensor.role == TensorRole::head || tensor.role == TensorRole::router)
+      layers.plain.emplace_back(module_of(tensor.target.name));
+  }
+  if (!has_head)
+    layers.plain.emplace_back(kHead);  // which shares the embedding's weights, and is a module all the same
+  layers.activations = activations;
+  return layers;
+}
+
+class LayerContainer final : public DirectoryContainer {
+ public:
+  LayerContainer(std::string_view name, std::string_view description, const LayerWriter& writer)
+      : name_(name), description_(description), writer_(writer) {}
+
+  std::string_view name() const noexcept override { return name_; }
+  std::string_view description() const noexcept override { return description_; }
+  bool holds(TensorPart part) const noexcept override { return writer_.takes_part(part); }
+
+  bool takes_codes(TensorRole role) const noexcept override {
+    return (role != TensorRole::embedding || writer_.takes_embedding()) &&
+           (role != TensorRole::head || writer_.takes_head());
+  }
+
+  std::string refusal(const PlannedTensor& tensor, TensorRole role) const override {
+    if (!is_coded(tensor)) return {};
+    if (!takes_codes(role))
+      return fmt::format("{} has no {} in codes; f16 would do", writer_.program(),
+                         role == TensorRole::head ? "head" : "embedding");
+    if (tensor.shape.size() > 2) return fmt::format("{} has no stacks of matrices in codes", writer_.program());
+    const std::string why = writer_.refusal(tensor);
+    if (why.empty()) return {};
+    const std::string nearest = writer_.nearest(tensor);
+    return nearest.empty() ? why : fmt::format("{}; {} would do", why, nearest);
+  }
+
+  bool takes_inputs(const ActivationFormat& inputs) const noexcept override { return writer_.takes_inputs(inputs); }
+
+  std::string conflict(const QuantizePlan& plan, const std::optional<ActivationFormat>& activations) const override {
+    return writer_.conflict(layer_plan(plan, activations));
+  }
+
+  std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents,
+                                                const std::filesystem::path& output) const override {
+    const LayerPlan layers = layer_plan(contents.plan, contents.activations.format);
+    auto config = parse_json(directory_config(contents), "config.json");
+    config.update(writer_.settings(layers));
+    return make_layer_directory_writer(output, directory_files(contents, dump_json(config, 2) + "\n"), contents.tensors,
+                                       shard_bytes_of(contents.plan), activation_tensors(contents.activations), writer_,
+                                       layers);
+  }
+
+  std::vector<std::string> notes(const SourceModel&, const QuantizePlan& plan) const override {
+    return writer_.notes(layer_plan(plan, {}));
+  }
+
+ private:
+  std::string_view name_, description_;
+  const LayerWriter& writer_;
+};
+
+}  // namespace
+
+const Container& gptq_container() {
+  static const LayerContainer container("gptq", "a directory in GPTQ's layout, for vLLM, SGLang, transformers",
+                                        gptq_writer());
+  return container;
+}
+
+const Container& gptq_v2_container() {
+  static const LayerContainer container(
+      "gptq_v2", "the same with zero points as they are, for GPTQModel and transformers", gptq_v2_writer());
+  return container;
+}
+
+const Container& awq_container() {
+  static const LayerContainer container("awq", "a directory in AWQ's layout, for vLLM, SGLang, transformers",
+                                        awq_writer());
+  return container;
+}
+
+const Container& compressed_tensors_container() {
+  static const LayerContainer container("compressed-tensors",
+                                        "a directory as llm-compressor writes it, for vLLM and transformers",
+                                        compressed_tensors_writer());
+  return container;
+}
+
+const Container& bitsandbytes_container() {
+  static const LayerContainer container("bitsandbytes", "a directory in NF4 or FP4, for transformers with bitsandbytes",
+                                        bitsandbytes_writer());
+  return container;
+}
+
+const Container& mlx_container() {
+  static const LayerContainer container("mlx", "a directory for mlx-lm on Apple's processors", mlx_writer());
+  return container;
+}
+
+}  // namespace nibble

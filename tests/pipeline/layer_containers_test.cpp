@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Directories of other programs: what is written from what they wrote is what they wrote, byte for byte; every format
+// that one holds comes back with its numbers, and what it does not hold is refused before any work, with what would do.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "kernels/chosen_isa.h"
+#include "pipeline/convert/convert_model.h"
+#include "pipeline/convert/places.h"
+#include "pipeline/convert/same_numbers.h"
+#include "pipeline/convert/several_containers.h"
+#include "pipeline/export/container.h"
+#include "pipeline/models.h"
+#include "quantize/recipe.h"
+
+namespace nibble {
+namespace {
+
+class LayerContainers : public testing::Test {
+ protected:
+  std::filesystem::path quantized(const std::string& format, const std::string& container) {
+    const std::filesystem::path output = scratch_ / ("q" + std::to_string(++count_));
+    quantize_model(source_, request(format, container, output), machine_, {});
+    return output;
+  }
+  static QuantizeModelOptions request(const std::string& format, const std::string& container,
+                                      const std::filesystem::path& output = {}) {
+    QuantizeModelOptions options;
+    choose_format(options, format);
+    options.container = container;
+    options.output = output;
+    options.dry_run = output.empty();
+    return options;
+  }
+  std::string refusal(const std::string& format, const std::string& container) {
+    return error_of([&] { quantize_model(source_, request(format, container), machine_, {}); });
+  }
+  static nlohmann::json settings(const std::filesystem::path& directory) {
+    return nlohmann::json::parse(SourceModel::open(directory).config_json()).at("quantization_config");
+  }
+  void expect_same(const std::filesystem::path& a, const std::filesystem::path& b) {
+    const NumbersComparison result = compare_numbers(SourceModel::open(a), SourceModel::open(b), machine_.pool);
+    EXPECT_TRUE(result.is_same()) << a << " " << b << ": " << (result.is_same() ? "" : result.differing.front().name);
+    EXPECT_GT(result.numbers, 0u);
+  }
+
+  ScratchDirectory scratch_;
+  Machine machine_{chosen_isa(), 2};
+  std::filesystem::path model_ = small_synth(scratch_, machine_.pool);
+  SourceModel source_ = SourceModel::open(model_);
+  int count_ = 0;
+};
+
+// Tensors by name as they lie in one file.
+std::map<std::string, StoredTensor> tensors_of(const Checkpoint& file) {
+  std::map<std::string, StoredTensor> tensors;
+  for (const StoredTensor& tensor : file.tensors()) tensors.emplace(tensor.name, tensor);
+  return tensors;
+}
+
+// Made by AutoAWQ's layout, GPTQModel, compressed-tensors, bitsandbytes and mlx-lm.
+TEST_F(LayerContainers, WriteWhatTheirProgramsWrote) {
+  struct Case {
+    const char *directory, *container;
+    std::vector<std::string> endings;  // of the tensors that hold codes
+    bool all = true;                   // false: a matrix whose rows blocks do not divide has no place
+  };
+  const Case cases[] = {
+      {"tiny_awq", "awq", {".qweight", ".qzeros", ".scales"}},
+      {"tiny_qwen3moe_awq", "awq", {".qweight", ".qzeros", ".scales"}},
+      {"tiny_qwen2_gptq_v2", "gptq_v2", {".qweight", ".qzeros", ".scales", ".g_idx"}},
+      {"tiny_gptq", "gptq_v2", {".qweight", ".scales", ".g_idx"}},
+      {"tiny_qwen3moe_gptq", "gptq_v2", {".qweight", ".scales"}},
+      {"tiny_compressed_tensors", "compressed-tensors", {".weight_packed"}, false},
+      {"tiny_qwen3moe_compressed", "compressed-tensors", {".weight_packed", ".weight_scale", ".weight_zero_point"}},
+      {"tiny_qwen2_bitsandbytes", "bitsandbytes", {"proj.weight", ".absmax", ".quant_map"}},
+      {"tiny_mlx", "mlx", {"q_proj.weight", "o_proj.weight", ".biases"}, false}};
+  for (const auto& [directory, container, endings, all] : cases) {
+    SCOPED_TRACE(directory);
+    const std::filesystem::path theirs = std::filesystem::path(NIBBLE_SOURCE_DIR) / "tests/data" / directory,
+                                ours = scratch_ / directory;
+    const ConvertSummary summary =
+        convert_model(SourceModel::open(theirs), {.output = ours, .container = container, .lossy = !all}, machine_, {});
+    const auto rounded = std::ranges::count(summary.tensors, Conversion::rounded, &ConvertedTensor::conversion);
+    EXPECT_TRUE(!all || rounded == 0) << rounded;
+    const Checkpoint their_file = Checkpoint::open(theirs / "model.safetensors"),
+                     our_file = Checkpoint::open(ours / "model.safetensors");
+    const auto mine = tensors_of(our_file);
+    std::size_t compared = 0;
+    for (const auto& [name, tensor] : tensors_of(their_file)) {
+      if (std::ranges::none_of(endings, [&](const std::string& ending) { return name.ends_with(ending); })) continue;
+      const auto found = mine.find(name);
+      if (found == mine.end() && !all) continue;
+      ASSERT_NE(found, mine.end()) << name;
+      EXPECT_EQ(found->second.type_name, tensor.type_name) << name;
+      EXPECT_EQ(found->second.shape, tensor.shape) << name;
+      EXPECT_TRUE(std::ranges::equal(found->second.data, tensor.data)) << name;
+      ++compared;
+    }
+    EXPECT_GE(compared, 6u);
+    if (all) expect_same(ours, theirs);
+  }
+}
+
+TEST_F(LayerContainers, WhatTheyHoldComesBack) {
+  const std::map<std::string, std::vector<std::string>> held = {
+      {"gptq", {"int4:g128", "int4:g32", "int8:g64", "int2:g128", "int3:g32", "int4:row:f16", "int4:g64:bf16"}},
+      {"gptq_v2", {"int4:g128:asym", "int8:g32:asym", "int4:g32"}},
+      {"awq", {"int4:g128", "int4:g64:asym", "int4:row:f16"}},
+      {"compressed-tensors",
+       {"int4:g128", "int4:g32:asym", "int8:row", "int3:g64", "int6:g32", "int8:row+a8:token",
+        "int8:g128:asym+a8:token", "int4:g128+a8:token", "fp8:row", "fp8:tensor", "fp8:block128x128", "mxfp4",
+        "nvfp4"}},
+      {"bitsandbytes", {"nf4:g64:f32", "fp4:g64:f32", "nf4:g128:f32", "nf4:g64:dq"}},
+      {"mlx",
+       {"int2:g64:bias", "int3:g64:bias", "int4:g32:bias", "int5:g64:bias", "int6:g128:bias", "int8:g32:bias:bf16",
+        "mxfp4", "nvfp4", "fp8:g32:e8m0"}}};
+  for (const auto& [container, formats] : held)
+    for (const std::string& format : formats) {
+      SCOPED_TRACE(container + " " + format);
+      QuantizeModelOptions planar = request(format, "nibble", scratch_ / "planar");
+      if (!find_container(container).takes_codes(TensorRole::embedding)) planar.embedding = "source";
+      quantize_model(source_, planar, machine_, {});
+      expect_same(quantized(format, container), scratch_ / "planar");
+    }
+}
+
+TEST_F(LayerContainers, SettingsSayWhatDiffers) {
+  QuantizeModelOptions mixed = request("int4:g32", "gptq", scratch_ / "gptq");
+  mixed.recipe.rules.insert(mixed.recipe.rules.begin(), {"*ffn_down*", {}, "int8:g64", {}});
+  mixed.exclude = {"*layers.1.self_attn.k_proj*"};
+  quantize_model(source_, mixed, machine_, {});
+  const nlohmann::json gptq = settings(scratch_ / "gptq");
+  EXPECT_EQ(gptq["bits"], 4);
+  EXPECT_EQ(gptq["group_size"], 32);
+  EXPECT_EQ(gptq["sym"], true);
+  EXPECT_EQ(gptq["desc_act"], false);
+  EXPECT_EQ(gptq["checkpoint_format"], "gptq");
+  EXPECT_EQ(gptq["dynamic"]["+:^model\\.layers\\.0\\.mlp\\.down_proj$"],
+            (nlohmann::json{{"bits", 8}, {"group_size", 64}}));
+  EXPECT_EQ(gptq["dynamic"]["-:^model\\.layers\\.1\\.self_attn\\.k_proj$"], nlohmann::json::object());
+  mixed.container = "compressed-tensors";
+  mixed.output = scratch_ / "ct";
+  quantize_model(source_, mixed, machine_, {});
+  const nlohmann::json ct = settings(scratch_ / "ct");
+  EXPECT_EQ(ct["format"], "pack-quantized");
+  EXPECT_EQ(ct["config_groups"]["group_0"]["targets"], nlohmann::json{"Linear"});
+  EXPECT_EQ(ct["config_groups"]["group_1"]["weights"]["num_bits"], 8);
+  EXPECT_EQ(ct["config_groups"]["group_1"]["targets"],
+            (nlohmann::json{"model.layers.0.mlp.down_proj", "model.layers.1.mlp.down_proj"}));
+  EXPECT_EQ(ct["ignore"], (nlohmann::json{"model.layers.1.self_attn.k_proj", "lm_head"}));
+  expect_same(scratch_ / "ct", scratch_ / "gptq");
+  const nlohmann::json inputs =
+      settings(quantized("int8:row+a8:token", "compressed-tensors"))["config_groups"]["group_0"];
+  EXPECT_EQ(inputs["format"], "int-quantized");
+  EXPECT_EQ(inputs["input_activations"],
+            (nlohmann::json{
+                {"num_bits", 8}, {"type", "int"}, {"symmetric", true}, {"strategy", "token"}, {"dynamic", true}}));
+}
+
+TEST_F(LayerContainers, WhatTheyDoNotHoldIsRefusedWithWhatWould) {
+  const auto says = [&](const std::string& format, const std::string& container, const std::string& what) {
+    EXPECT_NE(refusal(format, container).find(what), std::string::npos)
+        << container << " " << format << ": " << refusal(format, container);
+  };
+  says("int4:g128:asym", "gptq", "symmetric integers alone; int4:g128 would do");
+  says("int5:g32", "gptq", "integers of 2, 3, 4, 8 bits; int4:g32 would do");
+  says("int8:row", "gptq", "scales of f16 or bf16; int8:row:f16 would do");
+  says("q4_k", "gptq", "int4:g128 would do");
+  says("int8:g128", "awq", "integers of 4 bits; int4:g128 would do");
+  says("nf4:g64", "compressed-tensors", "holds integers, 8-bit floats (fp8), mxfp4 and nvfp4; int4:g64 would do");
+  says("int4:g32", "bitsandbytes", "nf4:g64:f32 would do");
+  says("int4:g64", "mlx", "int4:g64:bias would do");
+  says("int4:g32+a8:token", "awq", "cannot say that inputs are rounded as a8:token");
+  says("int4:g32+a8", "compressed-tensors", "cannot say that inputs are rounded as a8:g128:wide");
+  says("fp8:row+a8:token", "compressed-tensors", "beside integers alone");
+  QuantizeModelOptions head = request("int4:g32", "awq");
+  head.embedding = "q8_0";
+  EXPECT_NE(error_of([&] { quantize_model(source_, head, machine_, {}); }).find("no embedding in codes"),
+            std::string::npos);
+  QuantizeModelOptions two = request("int4:g32", "awq");
+  two.recipe.rules.insert(two.recipe.rules.begin(), {"*ffn_down*", {}, "int4:g64", {}});
+  EXPECT_NE(error_of([&] { quantize_model(source_, two, machine_, {}); }).find("one group size for all layers"),
+            std::string::npos);
+}
+
+TEST_F(LayerContainers, OneQuantizationInSeveral) {
+  const QuantizeModelOptions asked = request("int4:g32", "", scratch_ / "all");
+  std::vector<ContainerOutput> outputs =
+      arrange_outputs(source_, asked, {"gguf", "awq", "mlx", "gptq"}, scratch_ / "all.gguf");
+  ASSERT_EQ(outputs.size(), 4u);
+  EXPECT_EQ(outputs[0].container->name(), "awq");  // the first that holds the format as it is
+  QuantizeModelOptions first = asked;
+  first.container = outputs[0].container->name();
+  first.output = outputs[0].path;
+  quantize_model(source_, first, machine_, {});
+  for (std::size_t i = 1; i < outputs.size(); ++i) write_copy(outputs[0], outputs[i], asked, machine_, {});
+  for (const char* const name : {"all.gguf", "all-mlx", "all-gptq"}) expect_same(scratch_ / name, scratch_ / "all-awq");
+  const auto arranging = [&](const char* format, const std::vector<std::string>& names) {
+    return error_of([&] { arrange_outputs(source_, request(format, ""), names, scratch_ / "x"); });
+  };
+  EXPECT_NE(arranging("int4:g32", {"gptq", "bitsandbytes"}).find("has no place in the container bitsandbytes"),
+            std::string::npos);
+  EXPECT_NE(arranging("int5:g32", {"gptq", "gguf"}).find("integers of 2, 3, 4, 8 bits"), std::string::npos);
+  EXPECT_NE(arranging("int4:g32", {"awq", "awq"}).find("named twice"), std::string::npos);
+}
+
+TEST_F(LayerContainers, NumbersThatDifferAreNamed) {
+  const SourceModel four = SourceModel::open(quantized("int4:g32", "gptq")),
+                    eight = SourceModel::open(quantized("int8:g32", "gptq"));
+  const NumbersComparison result = compare_numbers(four, eight, machine_.pool);
+  EXPECT_EQ(result.differing.size(), 14u);
+  EXPECT_EQ(result.differing.front().format, "int4:g32");
+  EXPECT_EQ(result.differing.front().other_format, "int8:g32");
+  EXPECT_GT(result.differing.front().relative_rms, 0.01);
+  EXPECT_LT(result.differing.front().relative_rms, 0.2);
+  const SourceModel other = SourceModel::open(kTiedModel);
+  EXPECT_NE(error_of([&] { compare_numbers(four, other, machine_.pool); }).find("not of one network"),
+            std::string::npos);
+}
+
+// Codes whose largest magnitude is negative have a negative scale in q4_0.
+TEST_F(LayerContainers, NumbersOfGgufFilesFindTheirPlace) {
+  quantize_to(model_, "q4_0", scratch_ / "q4.gguf", machine_);
+  for (const char* const container : {"gptq", "awq", "compressed-tensors", "mlx"}) {
+    const std::filesystem::path output = scratch_ / (std::string("of-gguf-") + container);
+    convert_model(SourceModel::open(scratch_ / "q4.gguf"), {.output = output, .container = container}, machine_, {});
+    expect_same(output, scratch_ / "q4.gguf");
+  }
+}
+
+TEST(ExactnessTable, IsWhatTheDocumentationHas) {
+  const std::string table = exactness_markdown(measure_exactness());
+  std::ifstream file(NIBBLE_SOURCE_DIR "/docs/exactness.md");
+  const std::string page((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  EXPECT_NE(page.find(table), std::string::npos) << "docs/exactness.md lacks this table:\n" << table;
+}
+
+}  // namespace
+}  // namespace nibble
