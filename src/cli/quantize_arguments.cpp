@@ -57,6 +57,10 @@ void judge_names(const QuantizeArguments& a) {
   if (!a.accept.empty()) parse_requirements(a.accept);
 }
 
+const Container& container_for(const QuantizeArguments& a) {
+  return a.request.container.empty() ? container_of(a.output) : find_container(a.request.container);
+}
+
 void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
   const bool judged = !a.verify.empty() || (a.has_budget() && !a.pareto);
   refuse_without_effect(verb, "--split", judged && !a.request.dry_run,
@@ -69,6 +73,8 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
     refuse_without_effect(verb, option, !a.pareto, "beside --pareto, which writes nothing");
   refuse_without_effect(verb, "--force-text", !a.texts.empty() || !a.verify.empty(),
                         "without a text (--text, --verify)");
+  const bool any_directory = a.containers.size() > 1 || (!a.output.empty() && !container_for(a).is_file());
+  refuse_without_effect(verb, "--shard-size", any_directory && !a.pareto, "for a single file");
   judge_text_files(verb, a.texts);
   for (const char* const option : {"--samples", "--length", "--seed", "--walk", "--hidden-states"})
     refuse_without_effect(verb, option, !a.texts.empty(), "without a text (--text, --chat)");
@@ -86,10 +92,6 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
     refuse("--stats takes the place of --text; leave out one of the two");
   if (a.request.calibration.sampling.samples == 0)
     refuse_without_effect(verb, "--seed", false, "with --samples 0, which takes all windows");
-}
-
-const Container& container_for(const QuantizeArguments& a) {
-  return a.request.container.empty() ? container_of(a.output) : find_container(a.request.container);
 }
 
 void judge_places(const QuantizeArguments& a) {
@@ -157,6 +159,8 @@ void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option("--save-recipe", arguments.recipe_output, "Write the recipe that was used as JSON");
   verb.add_option("-o,--output", arguments.output, "OUT.gguf for a GGUF file, any other name for a directory");
   verb.add_option("--to", arguments.containers, container_help())->delimiter(',');
+  verb.add_option("--shard-size", arguments.shard_size,
+                  "The largest weight file of a directory: 2GB, 500MB (default 5GB)");
 }
 
 // How values are chosen.
@@ -271,6 +275,7 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
   if (!a.statistics.empty() && !is_static && !names_method) request.method = "imatrix";
   judge_effects(verb, a);
   judge_places(a);
+  if (!a.shard_size.empty()) request.shard_bytes = bytes_of_option(a.shard_size, "--shard-size");
   request.output = a.output;
   request.calibration.spill_directory = spill_directory(a.hidden_states, a.output);
   if (!a.recipe_file.empty()) request.recipe = recipe_from_json(read_text(a.recipe_file), a.recipe_file);

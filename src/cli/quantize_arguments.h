@@ -19,7 +19,7 @@ namespace nibble::cli {
 struct QuantizeArguments {
   std::string model, format, recipe_file, output, fit, activation_fit, original;
   TextFiles texts;
-  std::string statistics, size, recipe_output, hidden_states = "memory";
+  std::string statistics, size, shard_size, recipe_output, hidden_states = "memory";
   std::optional<double> bits, max_kl;
   bool pareto = false, verbose = false;
   QuantizeModelOptions request;

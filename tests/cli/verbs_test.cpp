@@ -414,6 +414,39 @@ TEST_F(Verbs, Convert) {
   EXPECT_EQ(nibble_command(scratch_, "convert q -o x.gguf --shard-size 1MB").code, 2);
 }
 
+TEST_F(Verbs, OneQuantizationGoesIntoSeveralContainersAndIsTheSameInEach) {
+  const std::string model = NIBBLE_SOURCE_DIR "/models/tale-4M";
+  const CommandResult made = run("quantize " + model + " -f int4:g32 --to awq,gguf -o tale --shard-size 1MB");
+  EXPECT_NE(made.out.find("tale.gguf: the same numbers"), std::string::npos) << made.out;
+  EXPECT_TRUE(std::filesystem::exists(scratch_ / "tale-awq/model-00001-of-00004.safetensors"));
+  const std::string card = read_text(scratch_ / "tale-awq/README.md");
+  for (const char* const part : {"base_model: \"tale-4M\"", "recipe `int4:g32`, method `rtn`", "vllm serve ."})
+    EXPECT_NE(card.find(part), std::string::npos) << card;
+  EXPECT_NE(run("check tale-awq --against tale.gguf").out.find("the same numbers: 47 tensors"), std::string::npos);
+  EXPECT_EQ(json("check tale-awq --against tale.gguf")["same"], true);
+  const CommandResult other = nibble_command(scratch_, "check tale-awq --against " + model);
+  EXPECT_EQ(other.code, 1);
+  EXPECT_NE(other.error.find("35 of 47 tensors differ"), std::string::npos) << other.error;
+  EXPECT_EQ(nibble_command(scratch_, "quantize " + model + " -f int4:g32:asym --to gptq -o x").code, 2);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "x"));
+  const nlohmann::json places = json("formats --containers")["containers"];
+  EXPECT_GT(places.size(), 100u);
+}
+
+// Every command of docs/runtimes.md, in its order.
+TEST_F(Verbs, CommandsForRuntimesRun) {
+  std::filesystem::create_directory_symlink(NIBBLE_SOURCE_DIR "/models", scratch_ / "models");
+  std::istringstream page(read_text(NIBBLE_SOURCE_DIR "/docs/runtimes.md"));
+  std::size_t commands = 0;
+  for (std::string line; std::getline(page, line);) {
+    if (!line.starts_with("nibble ")) continue;
+    const CommandResult result = nibble_command(scratch_, line.substr(7));
+    EXPECT_EQ(result.code, 0) << line << "\n" << result.error;
+    ++commands;
+  }
+  EXPECT_GE(commands, 12u);
+}
+
 // docs/models.md has the list as it is printed.
 TEST_F(Verbs, InfoListsTheModelsThatAreKnown) {
   const std::string page = read_text(NIBBLE_SOURCE_DIR "/docs/models.md"), table = run("info --models --markdown").out;

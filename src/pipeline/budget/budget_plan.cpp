@@ -74,7 +74,7 @@ bool disagree(double expected, double measured) {
 std::vector<Recipe> rivals(const SensitivityProbe& probe, std::uint64_t bytes, std::size_t most) {
   const auto is_near = [&](const Recipe& recipe) {
     const std::uint64_t own = probe.bytes_of(recipe);
-    return own <= bytes && static_cast<double>(own) >= kNear * static_cast<double>(bytes);
+    return own <= bytes && static_cast<double>(own) >= kNear * static_cast<double>(bytes) && probe.is_held(recipe);
   };
   std::vector<Recipe> result;
   const auto add_nearest = [&](std::vector<Recipe> recipes) {
@@ -95,7 +95,10 @@ std::vector<Recipe> rivals(const SensitivityProbe& probe, std::uint64_t bytes, s
     if (std::ranges::find(kUsual, recipe.main_format) != std::end(kUsual) && is_near(recipe))
       mixes.push_back(std::move(recipe));
   }
-  for (const std::string_view format : kUsual)
+  std::vector<std::string> formats(std::begin(kUsual), std::end(kUsual));
+  for (const std::string& format : probe.formats())
+    if (std::ranges::find(formats, format) == formats.end()) formats.push_back(format);
+  for (const std::string& format : formats)
     if (Recipe recipe = find_recipe(format); is_near(recipe)) uniform.push_back(std::move(recipe));
   add_nearest(std::move(mixes));
   add_nearest(std::move(uniform));

@@ -10,6 +10,7 @@
 #include "model/config.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
+#include "pipeline/export/container.h"
 #include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
@@ -222,6 +223,19 @@ SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelO
   measuring.calibration.parse_special = measuring.sampling.parse_special = options.calibration.sampling.parse_special;
   measuring.walk = options.calibration.walk;
   measuring.spill_directory = options.calibration.spill_directory;
+  if (options.container.empty()) return measuring;
+  const Container& container = find_container(options.container);
+  if (container.budget_formats().empty()) return measuring;
+  if (container.budget_formats().size() == 1)
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("a budget mixes formats, and the container {} has one for all layers: name it, as in -f {}",
+                            container.name(), container.budget_formats().front()));
+  measuring.formats = container.budget_formats();
+  measuring.other_formats.clear();
+  measuring.is_plain = [&container](const ModelTensor& tensor) { return !container.takes_codes(tensor.role); };
+  measuring.is_refused = [&container](const ModelTensor& tensor, const FormatPtr& format) {
+    return !container.refusal({tensor.hf_name, tensor.shape, format}, tensor.role).empty();
+  };
   return measuring;
 }
 

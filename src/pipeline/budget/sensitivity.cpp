@@ -56,10 +56,22 @@ std::string group_name(const std::vector<const ModelTensor*>& tensors, bool tied
   return name;
 }
 
+// Whether a tensor has no part in the mix.
+bool is_left(const ModelTensor& tensor, const SensitivityOptions& options) {
+  return stays_in_float(tensor.role) || (options.is_plain && options.is_plain(tensor));
+}
+
 Group make_group(const std::vector<const ModelTensor*>& tensors, const SensitivityOptions& options, bool tied) {
   Group group;
   group.item.name = group_name(tensors, tied);
   group.formats = candidate_formats(options, tensors.front()->shape.back());
+  if (options.is_refused)
+    std::erase_if(group.formats, [&](const FormatPtr& format) {
+      return std::ranges::any_of(tensors, [&](const auto* tensor) { return options.is_refused(*tensor, format); });
+    });
+  if (group.formats.empty())
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("the container holds none of the formats that are tried for {}", group.item.name));
   group.errors.resize(group.formats.size());
   for (const FormatPtr& format : group.formats) group.item.candidates.push_back({format->name(), 0, 0});
   for (const ModelTensor* const tensor : tensors) {
@@ -78,28 +90,30 @@ std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& c
     for (const Site& site : tensors.network().layer(i).sites) {
       std::vector<const ModelTensor*> parts;
       for (const std::string& part : site.parts)
-        if (const ModelTensor* const tensor = tensors.part(part, i); !stays_in_float(tensor->role))
+        if (const ModelTensor* const tensor = tensors.part(part, i); !is_left(*tensor, options))
           parts.push_back(tensor);
       if (parts.empty()) continue;
       groups.push_back(make_group(parts, options, config.tied_embedding));
     }
   for (const ModelTensor& tensor : tensors.all())
-    if (tensor.layer < 0 && !stays_in_float(tensor.role))
+    if (tensor.layer < 0 && !is_left(tensor, options))
       groups.push_back(make_group({&tensor}, options, config.tied_embedding));
   return groups;
 }
 
 // What a tensor takes that stays in floating point.
 std::uint64_t float_bytes(const SourceModel& checkpoint, const ModelTensor& tensor, std::uint64_t elements) {
-  return tensor.role == TensorRole::exact ? checkpoint.stored(tensor).bytes : elements * sizeof(float);
+  const bool is_kept = tensor.role == TensorRole::exact || !stays_in_float(tensor.role);
+  return is_kept ? checkpoint.stored(tensor).bytes : elements * sizeof(float);
 }
 
-void count_parameters(const SourceModel& checkpoint, const ModelTensors& tensors, Sensitivities& result) {
+void count_parameters(const SourceModel& checkpoint, const ModelTensors& tensors, const SensitivityOptions& options,
+                      Sensitivities& result) {
   for (const ModelTensor& tensor : tensors.all()) {
     std::uint64_t elements = 1;
     for (const std::uint64_t extent : tensor.shape) elements *= extent;
     result.parameters += elements;
-    if (stays_in_float(tensor.role)) result.fixed_bytes += float_bytes(checkpoint, tensor, elements);
+    if (is_left(tensor, options)) result.fixed_bytes += float_bytes(checkpoint, tensor, elements);
   }
 }
 
@@ -110,7 +124,7 @@ Recipe require_reachable(const SourceModel& checkpoint, const SensitivityOptions
   const ModelTensors& tensors = checkpoint.parts();
   Sensitivities untried;
   for (Group& group : make_groups(tensors, config, options)) untried.items.push_back(std::move(group.item));
-  count_parameters(checkpoint, tensors, untried);
+  count_parameters(checkpoint, tensors, options, untried);
   return solve_recipe(untried, budget).recipe;
 }
 
@@ -163,7 +177,7 @@ struct SensitivityProbe::State {
   Trial trial_of(const Recipe& recipe) const {
     Trial trial;
     for (const ModelTensor& tensor : walk.tensors().all()) {
-      if (stays_in_float(tensor.role)) continue;
+      if (is_left(tensor, options)) continue;
       // What stays in floating point counts as unchanged.
       const FormatPtr format = format_of(recipe, tensor);
       if (format->info().kind != FormatKind::raw && format->name() != source_format(tensor)->name())
@@ -242,7 +256,7 @@ Sensitivities SensitivityProbe::measure() {
       group.item.candidates[f].loss = group.errors[f] > 0 ? interpolated_loss(group.measured, group.errors[f]) : 0;
     result.items.push_back(std::move(group.item));
   }
-  count_parameters(state.walk.checkpoint(), tensors, result);
+  count_parameters(state.walk.checkpoint(), tensors, state.options, result);
   return result;
 }
 
@@ -257,15 +271,26 @@ std::uint64_t SensitivityProbe::bytes_of(const Recipe& recipe) const {
   std::uint64_t bytes = 0;
   for (const ModelTensor& tensor : state_->walk.tensors().all()) {
     const std::uint64_t rows = tensor.shape.size() > 1 ? tensor.shape.front() : 1, cols = tensor.shape.back();
-    bytes += stays_in_float(tensor.role) ? float_bytes(state_->walk.checkpoint(), tensor, rows * cols)
-                                         : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
+    bytes += is_left(tensor, state_->options) ? float_bytes(state_->walk.checkpoint(), tensor, rows * cols)
+                                              : plane_bytes(*state_->format_of(recipe, tensor), rows, cols);
   }
   return bytes;
 }
 
+bool SensitivityProbe::is_held(const Recipe& recipe) const {
+  return !state_->options.is_refused ||
+         std::ranges::none_of(state_->walk.tensors().all(), [&](const ModelTensor& tensor) {
+           return !is_left(tensor, state_->options) &&
+                  state_->options.is_refused(tensor, state_->format_of(recipe, tensor));
+         });
+}
+
+const std::vector<std::string>& SensitivityProbe::formats() const { return state_->options.formats; }
+
 bool SensitivityProbe::are_alike(const Recipe& a, const Recipe& b) const {
   return std::ranges::all_of(state_->walk.tensors().all(), [&](const ModelTensor& tensor) {
-    return stays_in_float(tensor.role) || state_->format_of(a, tensor)->name() == state_->format_of(b, tensor)->name();
+    return is_left(tensor, state_->options) ||
+           state_->format_of(a, tensor)->name() == state_->format_of(b, tensor)->name();
   });
 }
 

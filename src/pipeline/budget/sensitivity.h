@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -40,6 +41,10 @@ struct SensitivityOptions {
   std::vector<std::string> formats = {"q2_k", "q3_k", "iq4_xs", "q4_k", "q5_k", "q6_k", "q8_0"};
   // What is added where not all of them fit.
   std::vector<std::string> other_formats = {"q4_0", "iq4_nl", "q4_1", "q5_0", "q5_1"};
+  // What the output's container says: which of these a matrix cannot have, and which matrices stay as they are; none:
+  // all can have all.
+  std::function<bool(const ModelTensor& tensor, const FormatPtr& format)> is_refused{};
+  std::function<bool(const ModelTensor& tensor)> is_plain{};
   Method method = find_method("rtn");  // of the output; its transform is left out
   KernelOptions kernels{};
   SamplingOptions sampling{.samples = 6, .length = 96, .seed = 0};  // of texts: windows whose predictions are compared
@@ -81,6 +86,9 @@ class SensitivityProbe {
   std::vector<double> divergences(const std::vector<Recipe>& recipes);
   // The bytes of all tensors by a recipe.
   std::uint64_t bytes_of(const Recipe& recipe) const;
+  // Whether the output's container holds what the recipe says.
+  bool is_held(const Recipe& recipe) const;
+  const std::vector<std::string>& formats() const;  // SensitivityOptions'
   // True when two recipes store every tensor alike.
   bool are_alike(const Recipe& a, const Recipe& b) const;
 

@@ -51,6 +51,8 @@ class Container {
   virtual std::string conflict(const QuantizePlan&, const std::optional<ActivationFormat>&) const { return {}; }
   // Whether tensors keep what they have of this beside codes and grids (format/tensor_parts.h).
   virtual bool holds(TensorPart) const noexcept { return false; }
+  // What budgets choose from (SensitivityOptions::formats); empty: the usual ones.
+  virtual std::vector<std::string> budget_formats() const { return {}; }
   // What another recipe of about the same size may need beside its tensors more than this one, in bytes a tensor.
   virtual std::uint64_t margin() const noexcept = 0;
   // What is wrong with replacing what stands at `output`: "is a directory". Empty: it is an earlier output, or nothing

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-//
 #include "pipeline/export/directory_container.h"
 
 #include <fmt/format.h>
@@ -14,6 +13,7 @@
 #include "model/known_family.h"
 #include "nibble/error.h"
 #include "pipeline/export/manifest.h"
+#include "pipeline/export/model_card.h"
 #include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
@@ -29,7 +29,9 @@ constexpr std::array kKeptFiles = {"generation_config.json", "preprocessor_confi
 
 // Whether a file of this name may be of an output: weights, and what lies beside them.
 bool may_be_written(const std::string& name) {
-  if (name == "config.json" || name == kManifestFile || name == "model.safetensors.index.json") return true;
+  if (name == "config.json" || name == kManifestFile || name == kModelCardFile ||
+      name == "model.safetensors.index.json")
+    return true;
   if (name.starts_with("model") && name.ends_with(".safetensors")) return true;
   const std::vector<std::string> tokenizer = Tokenizer::file_names();
   return std::ranges::find(tokenizer, name) != tokenizer.end() ||
@@ -106,7 +108,7 @@ std::string directory_config(const ContainerContents& contents) {
                                                                 : translated_config(contents.source, contents.plan);
 }
 
-std::vector<SideFile> directory_files(const ContainerContents& contents, std::string config_json) {
+std::vector<SideFile> DirectoryContainer::files(const ContainerContents& contents, std::string config_json) const {
   const SourceModel& source = contents.source;
   std::vector<SideFile> files;
   files.push_back({"config.json", std::move(config_json)});
@@ -121,6 +123,7 @@ std::vector<SideFile> directory_files(const ContainerContents& contents, std::st
     files.push_back({"tokenizer_config.json", std::move(tokenizer.tokenizer_config_json)});
   }
   files.push_back({kManifestFile, contents.manifest + "\n"});
+  files.push_back({kModelCardFile, make_model_card(contents, name(), use())});
   return files;
 }
 

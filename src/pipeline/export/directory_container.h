@@ -19,12 +19,17 @@ class DirectoryContainer : public Container {
   std::uint64_t margin() const noexcept override { return 256; }  // a plane more in the list and the header
   std::string in_the_way(const std::filesystem::path& output) const override;
   void require_sound(const SourceModel& source) const override;
+
+ protected:
+  // Commands that load such a directory from within it, a line each.
+  virtual std::string_view use() const noexcept = 0;
+  // config.json, the model's card, the manifest and the source's small files; a GGUF source's keys become tokenizer
+  // files.
+  std::vector<SideFile> files(const ContainerContents& contents, std::string config_json) const;
 };
 
 // config.json of the output, without a word of how its weights lie: the source's, or what a GGUF file's keys say.
 std::string directory_config(const ContainerContents& contents);
-// It, the manifest and the source's small files; a GGUF source's keys become tokenizer files.
-std::vector<SideFile> directory_files(const ContainerContents& contents, std::string config_json);
 std::uint64_t shard_bytes_of(const QuantizePlan& plan);  // the plan's, or 5 GB
 
 }  // namespace nibble

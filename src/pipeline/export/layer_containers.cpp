@@ -14,6 +14,11 @@
 namespace nibble {
 namespace {
 
+constexpr std::string_view
+    kVllm = "vllm serve .",
+    kTransformers =
+        "python3 -c \"from transformers import pipeline; print(pipeline('text-generation', '.')('Once upon a time'))\"";
+
 bool is_coded(const PlannedTensor& tensor) { return tensor.format->info().kind != FormatKind::raw; }
 
 LayerPlan layer_plan(const QuantizePlan& plan, const std::optional<ActivationFormat>& activations) {
@@ -34,8 +39,8 @@ LayerPlan layer_plan(const QuantizePlan& plan, const std::optional<ActivationFor
 
 class LayerContainer final : public DirectoryContainer {
  public:
-  LayerContainer(std::string_view name, std::string_view description, const LayerWriter& writer)
-      : name_(name), description_(description), writer_(writer) {}
+  LayerContainer(std::string_view name, std::string_view description, std::string_view use, const LayerWriter& writer)
+      : name_(name), description_(description), use_(use), writer_(writer) {}
 
   std::string_view name() const noexcept override { return name_; }
   std::string_view description() const noexcept override { return description_; }
@@ -58,6 +63,7 @@ class LayerContainer final : public DirectoryContainer {
     return nearest.empty() ? why : fmt::format("{}; {} would do", why, nearest);
   }
 
+  std::vector<std::string> budget_formats() const override { return writer_.mixed_formats(); }
   bool takes_inputs(const ActivationFormat& inputs) const noexcept override { return writer_.takes_inputs(inputs); }
 
   std::string conflict(const QuantizePlan& plan, const std::optional<ActivationFormat>& activations) const override {
@@ -69,7 +75,7 @@ class LayerContainer final : public DirectoryContainer {
     const LayerPlan layers = layer_plan(contents.plan, contents.activations.format);
     auto config = parse_json(directory_config(contents), "config.json");
     config.update(writer_.settings(layers));
-    return make_layer_directory_writer(output, directory_files(contents, dump_json(config, 2) + "\n"), contents.tensors,
+    return make_layer_directory_writer(output, files(contents, dump_json(config, 2) + "\n"), contents.tensors,
                                        shard_bytes_of(contents.plan), activation_tensors(contents.activations), writer_,
                                        layers);
   }
@@ -79,45 +85,49 @@ class LayerContainer final : public DirectoryContainer {
   }
 
  private:
-  std::string_view name_, description_;
+  std::string_view use() const noexcept override { return use_; }
+
+  std::string_view name_, description_, use_;
   const LayerWriter& writer_;
 };
 
 }  // namespace
 
 const Container& gptq_container() {
-  static const LayerContainer container("gptq", "a directory in GPTQ's layout, for vLLM, SGLang, transformers",
+  static const LayerContainer container("gptq", "a directory in GPTQ's layout, for vLLM, SGLang, transformers", kVllm,
                                         gptq_writer());
   return container;
 }
 
 const Container& gptq_v2_container() {
-  static const LayerContainer container(
-      "gptq_v2", "the same with zero points as they are, for GPTQModel and transformers", gptq_v2_writer());
+  static const LayerContainer container("gptq_v2",
+                                        "the same with zero points as they are, for GPTQModel and transformers",
+                                        kTransformers, gptq_v2_writer());
   return container;
 }
 
 const Container& awq_container() {
-  static const LayerContainer container("awq", "a directory in AWQ's layout, for vLLM, SGLang, transformers",
+  static const LayerContainer container("awq", "a directory in AWQ's layout, for vLLM, SGLang, transformers", kVllm,
                                         awq_writer());
   return container;
 }
 
 const Container& compressed_tensors_container() {
   static const LayerContainer container("compressed-tensors",
-                                        "a directory as llm-compressor writes it, for vLLM and transformers",
+                                        "a directory as llm-compressor writes it, for vLLM and transformers", kVllm,
                                         compressed_tensors_writer());
   return container;
 }
 
 const Container& bitsandbytes_container() {
   static const LayerContainer container("bitsandbytes", "a directory in NF4 or FP4, for transformers with bitsandbytes",
-                                        bitsandbytes_writer());
+                                        kTransformers, bitsandbytes_writer());
   return container;
 }
 
 const Container& mlx_container() {
-  static const LayerContainer container("mlx", "a directory for mlx-lm on Apple's processors", mlx_writer());
+  static const LayerContainer container("mlx", "a directory for mlx-lm on Apple's processors",
+                                        "mlx_lm.generate --model . --prompt 'Once upon a time'", mlx_writer());
   return container;
 }
 

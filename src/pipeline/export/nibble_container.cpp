@@ -17,9 +17,12 @@ class NibbleContainer final : public DirectoryContainer {
   std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents,
                                                 const std::filesystem::path& output) const override {
     std::string config = with_activations(contents.activations, directory_config(contents));
-    return make_directory_writer(output, directory_files(contents, std::move(config)), contents.tensors,
+    return make_directory_writer(output, files(contents, std::move(config)), contents.tensors,
                                  shard_bytes_of(contents.plan), activation_tensors(contents.activations));
   }
+
+ private:
+  std::string_view use() const noexcept override { return "nibble chat .\nnibble run . -p 'Once upon a time'"; }
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "model/config.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
+#include "pipeline/export/model_card.h"
 
 namespace nibble {
 
@@ -31,9 +32,9 @@ VerifiedQuantization quantize_verified(const SourceModel& source, const Quantize
     judge_options.split_required = judge_weights(verify.requirements);
     result.verdict =
         judge_models(source, {{options.output.string(), &candidate}}, verify.texts, judge_options, machine);
-    if (verify.requirements.empty()) return;
-    result.acceptance = accept(result.verdict, 0, verify.requirements);
-    if (result.acceptance->judgement != Judgement::accepted) throw NotAccepted{};
+    if (!verify.requirements.empty()) result.acceptance = accept(result.verdict, 0, verify.requirements);
+    if (result.acceptance && result.acceptance->judgement != Judgement::accepted) throw NotAccepted{};
+    add_verdict(unreleased, result.verdict);
   };
   try {
     result.summary = quantize_model(source, judged, machine, progress);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // AWQ, version "gemm": P.qweight, P.qzeros, P.scales (io/packing/awq.h). One group size for all layers.
+#include <algorithm>
+
 #include "format/planar/planes.h"
 #include "io/layers/writers/layer_writer.h"
 #include "io/packing/awq.h"
@@ -21,6 +23,7 @@ class AwqWriter final : public LayerWriter {
   std::string refusal(const PlannedTensor& matrix) const override {
     return refuse_integers(matrix, layout_, program());
   }
+  std::vector<std::string> mixed_formats() const override { return {"int4:g128"}; }
   std::string nearest(const PlannedTensor& matrix) const override { return nearest_integers(matrix, layout_); }
 
   std::string conflict(const LayerPlan& plan) const override {
@@ -54,6 +57,11 @@ class AwqWriter final : public LayerWriter {
                    {"version", "gemm"},
                    {"modules_to_not_convert", plan.plain}};
     return {{"quantization_config", std::move(config)}};
+  }
+
+  std::vector<std::string> notes(const LayerPlan& plan) const override {
+    if (std::ranges::none_of(plan.coded, is_expert)) return {};
+    return {std::string(kExpertsNote)};
   }
 
  private:

@@ -4,6 +4,8 @@
 // codes for all layers, in blocks of any size.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "format/planar/planes.h"
 #include "io/checkpoint.h"
 #include "io/layers/writers/layer_writer.h"
@@ -29,6 +31,7 @@ class BitsandbytesWriter final : public LayerWriter {
     return {};
   }
 
+  std::vector<std::string> mixed_formats() const override { return {"nf4:g64:f32"}; }
   std::string nearest(const PlannedTensor& matrix) const override {
     const PlanarSpec* const given = planar_spec(matrix);
     PlanarSpec spec;
@@ -95,6 +98,11 @@ class BitsandbytesWriter final : public LayerWriter {
                    {"bnb_4bit_quant_storage", "uint8"},
                    {"llm_int8_skip_modules", plan.plain}};
     return {{"quantization_config", std::move(config)}};
+  }
+
+  std::vector<std::string> notes(const LayerPlan& plan) const override {
+    if (std::ranges::none_of(plan.coded, is_expert)) return {};
+    return {std::string(kExpertsNote)};
   }
 
  private:

@@ -124,6 +124,7 @@ class CompressedTensorsWriter final : public LayerWriter {
     return refuse_integers(matrix, layout_, program());
   }
 
+  std::vector<std::string> mixed_formats() const override { return {"int4:g128", "int4:g32", "int8:g128"}; }
   std::string nearest(const PlannedTensor& matrix) const override {
     const PlanarSpec* const spec = planar_spec(matrix);
     const bool is_float8 =
@@ -259,9 +260,19 @@ class CompressedTensorsWriter final : public LayerWriter {
       return kind_of(matrix.format->name(), planar_spec(matrix), has_order(matrix.parts), plan) == Kind::packed;
     };
     if (any([&](const PlannedTensor& matrix) { return is_packed(matrix) && planar_spec(matrix)->is_asymmetric; }))
-      notes.emplace_back("vLLM reads packed integers with zero points; transformers 5.24 does not load them");
+      notes.emplace_back(
+          "vLLM reads packed integers with zero points; transformers 5.24 loads them with "
+          "CompressedTensorsConfig(dequantize=True) alone");
     if (any([&](const PlannedTensor& matrix) { return is_packed(matrix) && planar_spec(matrix)->bits != 4; }))
       notes.emplace_back("transformers reads packed integers of other widths than 4 bits; vLLM on a CPU does not");
+    const auto is_fp8 = [](const PlannedTensor& matrix) {
+      const PlanarSpec* const spec = planar_spec(matrix);
+      return spec != nullptr && spec->points == PlanarPoints::fp8_e4m3;
+    };
+    if (any(is_fp8))
+      notes.emplace_back("vLLM runs 8-bit floats on a GPU; on a CPU it wants their inputs in 8 bits, too");
+    if (any([](const PlannedTensor& matrix) { return is_expert(matrix) && matrix.format->name() == kNvfp4; }))
+      notes.emplace_back("transformers 5.24 forgets the global scale of experts in NVFP4, and gives other logits");
     return notes;
   }
 

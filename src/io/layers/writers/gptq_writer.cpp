@@ -38,6 +38,9 @@ class GptqWriter final : public LayerWriter {
   std::string refusal(const PlannedTensor& matrix) const override {
     return refuse_integers(matrix, layout_, program());
   }
+  std::vector<std::string> mixed_formats() const override {
+    return {"int2:g64", "int3:g128", "int4:g128", "int4:g32", "int8:g128"};
+  }
   std::string nearest(const PlannedTensor& matrix) const override { return nearest_integers(matrix, layout_); }
   bool takes_part(TensorPart part) const noexcept override { return part == TensorPart::input_order; }
 
@@ -87,10 +90,13 @@ class GptqWriter final : public LayerWriter {
       const PlanarSpec& spec = *planar_spec(matrix);
       return spec.bits == 4 && !spec.is_asymmetric && zeros_ == GptqZeros::less_one;
     });
-    if (is_common) return {};
-    return {
-        "GPTQModel and transformers read this; vLLM takes GPTQ on a CPU in 4 bits alone, symmetric and by the first "
-        "layout (int4:g128 in the container gptq)"};
+    std::vector<std::string> notes;
+    if (!is_common)
+      notes.emplace_back(
+          "GPTQModel and transformers read this; vLLM takes GPTQ on a CPU in 4 bits alone, symmetric and by the first "
+          "layout (int4:g128 in the container gptq)");
+    if (std::ranges::any_of(plan.coded, is_expert)) notes.emplace_back(kExpertsNote);
+    return notes;
   }
 
  private:

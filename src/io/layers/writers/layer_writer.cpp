@@ -37,6 +37,8 @@ std::string_view module_of(std::string_view weight) {
   return weight.ends_with(kEnding) ? weight.substr(0, weight.size() - kEnding.size()) : weight;
 }
 
+bool is_expert(const PlannedTensor& matrix) { return matrix.name.find(".experts.") != std::string::npos; }
+
 const PlanarSpec* planar_spec(const PlannedTensor& matrix) {
   const auto* const planar = dynamic_cast<const PlanarFormat*>(matrix.format.get());
   return planar == nullptr ? nullptr : &planar->spec();

@@ -46,6 +46,8 @@ class LayerWriter {
   virtual std::string_view program() const noexcept = 0;  // "GPTQ", for messages
   // Why a matrix in codes cannot be written so; empty: it can.
   virtual std::string refusal(const PlannedTensor& matrix) const = 0;
+  // What mixes are made of; one alone where all matrices have the same.
+  virtual std::vector<std::string> mixed_formats() const = 0;
   // The format of about as many bits that a matrix of this shape can have; empty: none.
   virtual std::string nearest(const PlannedTensor& matrix) const = 0;
   // Whether what is written can say that inputs are rounded so.
@@ -75,6 +77,12 @@ std::string_view module_of(std::string_view weight);
 
 // The spelled-out description of a planar format; null for others.
 const PlanarSpec* planar_spec(const PlannedTensor& matrix);
+
+inline constexpr std::string_view kExpertsNote =
+    "transformers 5.24 loads no experts in codes from such a directory; vLLM does, on a GPU";
+
+// Whether a matrix is one of several experts', each a module of its own.
+bool is_expert(const PlannedTensor& matrix);
 
 // What integers in groups, or rows, a layout has.
 struct IntegerLayout {

@@ -46,6 +46,10 @@ class MlxWriter final : public LayerWriter {
     return {};
   }
 
+  std::vector<std::string> mixed_formats() const override {
+    return {"int2:g64:bias", "int3:g64:bias", "int4:g64:bias", "int4:g32:bias",
+            "int5:g64:bias", "int6:g64:bias", "int8:g64:bias"};
+  }
   std::string nearest(const PlannedTensor& matrix) const override {
     const MatrixSize size = matrix_size(matrix.shape);
     const PlanarSpec* const given = planar_spec(matrix);
@@ -61,6 +65,12 @@ class MlxWriter final : public LayerWriter {
         return planar_name(spec);
       }
     return {};
+  }
+
+  std::string conflict(const LayerPlan& plan) const override {
+    if (std::ranges::none_of(plan.coded, is_expert)) return {};
+    return "mlx-lm reads experts in codes from stacks, which are not written here; leave them out (--exclude "
+           "'*experts*'), or let mlx_lm.convert quantize them";
   }
 
   std::vector<LayerTensorPlan> tensors(const PlannedTensor& matrix, const LayerPlan&) const override {

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/export/model_card.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "base/output_file.h"
+#include "evaluate/metrics.h"
+#include "io/json_text.h"
+#include "pipeline/quantize/quantize_plan.h"
+
+namespace nibble {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string source_name(const SourceModel& source) {
+  const std::filesystem::path path = source.path().has_filename() ? source.path() : source.path().parent_path();
+  return path.stem() == path.filename() || source.spelling() == Spelling::huggingface ? path.filename().string()
+                                                                                      : path.stem().string();
+}
+
+// Matrices of one kind in one format.
+struct Row {
+  std::string kind, format;
+  std::uint64_t tensors = 0, numbers = 0, bytes = 0;
+};
+
+std::vector<Row> rows_of(const QuantizePlan& plan) {
+  std::vector<Row> rows;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (is_vector(tensor.role)) continue;
+    const std::string& format = tensor.target.format->name();
+    const auto is_same = [&](const Row& row) { return row.kind == tensor.kind && row.format == format; };
+    auto row = std::ranges::find_if(rows, is_same);
+    if (row == rows.end()) {
+      // Beside the others of its kind.
+      const auto last =
+          std::find_if(rows.rbegin(), rows.rend(), [&](const Row& other) { return other.kind == tensor.kind; });
+      row = rows.insert(last == rows.rend() ? rows.end() : last.base(), {tensor.kind, format});
+    }
+    ++row->tensors;
+    row->numbers += tensor.rows * tensor.cols;
+    row->bytes += plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
+  }
+  return rows;
+}
+
+std::string table_of(const QuantizePlan& plan) {
+  std::string text = "| matrices | how many | weights | format | bits a weight |\n|---|---|---|---|---|\n";
+  for (const Row& row : rows_of(plan))
+    text += fmt::format("| {} | {} | {} | `{}` | {:.3f} |\n", row.kind, row.tensors, row.numbers, row.format,
+                        8.0 * static_cast<double>(row.bytes) / static_cast<double>(row.numbers));
+  return text;
+}
+
+std::string calibration_text(const Json& manifest) {
+  const auto calibration = manifest.find("calibration");
+  if (calibration == manifest.end()) return {};
+  if (const auto statistics = calibration->find("statistics"); statistics != calibration->end())
+    return fmt::format("\nCalibrated with statistics (xxh3 {}).\n", statistics->get<std::string>());
+  std::string names;
+  for (const Json& text : calibration->value("texts", Json::array()))
+    names += fmt::format("{}`{}` (xxh3 {})", names.empty() ? "" : ", ", text.at("name").get<std::string>(),
+                         text.at("xxh3").get<std::string>());
+  return fmt::format("\nCalibrated on {} windows of {} tokens (seed {}) of {}.\n",
+                     calibration->value("samples", Json()).dump(), calibration->value("length", Json()).dump(),
+                     calibration->value("seed", Json()).dump(), names);
+}
+
+std::string method_text(const Json& manifest) {
+  std::string text = fmt::format("recipe `{}`, method `{}`", manifest.at("recipe").at("name").get<std::string>(),
+                                 manifest.at("method").get<std::string>());
+  for (const char* const key : {"transform", "round", "fit"})
+    if (const auto value = manifest.find(key); value != manifest.end() && value->is_string())
+      text += fmt::format(", {} `{}`", key, value->get<std::string>());
+  if (const auto inputs = manifest.find("activations"); inputs != manifest.end())
+    text += fmt::format(", inputs `{}`", inputs->at("format").get<std::string>());
+  return text;
+}
+
+std::string figure_text(const Figure& figure, MetricUnit unit) {
+  const double factor = unit == MetricUnit::share || unit == MetricUnit::change ? 100 : 1;
+  const std::string_view sign = factor == 100 ? " %" : "";
+  std::string text = fmt::format("{:.4g}{}", factor * figure.value, sign);
+  if (figure.certainty == Certainty::interval)
+    text += fmt::format(" ({:.4g} to {:.4g})", factor * figure.low, factor * figure.high);
+  return text;
+}
+
+}  // namespace
+
+std::string make_model_card(const ContainerContents& contents, std::string_view container, std::string_view use) {
+  const std::string base = source_name(contents.source);
+  const Json manifest = parse_json(contents.manifest, "manifest");
+  std::string text = fmt::format("---\nbase_model: {}\ntags:\n- quantized\n- nibble\n---\n\n# {}, quantized\n\n",
+                                 Json(base).dump(), base);
+  text += fmt::format("Made of `{}` by nibble {}: {}; container `{}`.\n\n", base,
+                      manifest.at("nibble").get<std::string>(), method_text(manifest), container);
+  text += table_of(contents.plan) + calibration_text(manifest);
+  text += fmt::format(
+      "\n## Use\n\n```\n{}\n```\n\n`nibble check . --against OTHER` tells whether another file of this model "
+      "has the same numbers; `nibble_manifest.json` has the whole recipe and the hash of the tensors it "
+      "was made from (xxh3 {}).\n",
+      use, manifest.at("source").at("xxh3").get<std::string>());
+  return text;
+}
+
+void add_verdict(const std::filesystem::path& directory, const PairedVerdict& verdict) {
+  const std::filesystem::path path = directory / kModelCardFile;
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored) || verdict.candidates.empty()) return;
+  std::ifstream file(path);
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  text += fmt::format(
+      "\n## What it lost\n\nBeside the original, on {} windows of {} tokens ({} tokens scored; in brackets "
+      "95 % intervals):\n\n| | |\n|---|---|\n| perplexity of the original | {} |\n",
+      verdict.windows, verdict.context, verdict.tokens_scored,
+      figure_text(verdict.original_perplexity, MetricUnit::plain));
+  constexpr std::array kShown = {Metric::perplexity, Metric::perplexity_ratio, Metric::kl_mean, Metric::kl_p99,
+                                 Metric::top1_agreement};
+  for (const Metric metric : kShown)
+    text += fmt::format("| {} | {} |\n", describe(metric).title,
+                        figure_text(verdict.candidates.front().overall[metric], describe(metric).unit));
+  std::string names;
+  for (const MeasuredText& one : verdict.texts)
+    names += (names.empty() ? "`" : ", `") + std::filesystem::path(one.name).filename().string() + "`";
+  text += fmt::format("\nTexts: {}.\n", names);
+  OutputFile output(path);
+  output.write(text);
+  output.commit();
+}
+
+}  // namespace nibble
