@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How far logits of another program are from ours: a program for tests/peer_logits.
+// How far logits of another program are from ours: a program for tests/peer_logits and tests/clients.
 //
-//   logit_gap MODEL IDS THEIRS exact|rounded
+//   logit_gap MODEL IDS THEIRS exact|inputs|rounded
 //
-// THEIRS: little-endian f32 [ids, vocabulary]. exact: inputs of Linears stay f32; rounded: as the model is run by
-// itself. Prints a JSON object: largest |ours - theirs| over largest |theirs|, mean divergence KL(theirs || ours),
-// positions, and those whose likeliest token differs although theirs leads by more than the tolerance of 5e-3.
+// THEIRS: little-endian f32 [ids, vocabulary]. exact: inputs of Linears stay f32; inputs: they are rounded as the
+// model's file says, keys and values stay f32; rounded: as the model is run by itself. Prints a JSON object: largest
+// |ours - theirs| over largest |theirs|, mean divergence KL(theirs || ours), positions, and those whose likeliest token
+// differs although theirs leads by more than the tolerance of 5e-3.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -15,6 +16,7 @@
 #include <iterator>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/cpu.h"
@@ -54,14 +56,12 @@ struct Gap {
   }
 };
 
-int run(const std::string& path, const char* ids_file, const char* theirs_file, bool is_exact) {
+int run(const std::string& path, const char* ids_file, const char* theirs_file, std::string_view arithmetic) {
   std::ifstream id_text(ids_file), their_bytes(theirs_file, std::ios::binary);
   const std::vector<std::int32_t> ids(std::istream_iterator<std::int32_t>(id_text), {});
   DecoderOptions options;
-  if (is_exact) {
-    options.kernels.activations = ActivationMode::f32;
-    options.kv = KvType::f32;
-  }
+  if (arithmetic == "exact") options.kernels.activations = ActivationMode::f32;
+  if (arithmetic != "rounded") options.kv = KvType::f32;
   Machine machine(best_isa(detect_cpu()), 2);
   Decoder decoder(SourceModel::open(path), options, machine);
   const std::size_t vocabulary = decoder.config().vocab_size;
@@ -84,9 +84,9 @@ int run(const std::string& path, const char* ids_file, const char* theirs_file, 
 }  // namespace nibble
 
 int main(int argc, char** argv) {
-  if (argc != 5) return std::fputs("usage: logit_gap MODEL IDS THEIRS exact|rounded\n", stderr), 2;
+  if (argc != 5) return std::fputs("usage: logit_gap MODEL IDS THEIRS exact|inputs|rounded\n", stderr), 2;
   try {
-    return nibble::run(argv[1], argv[2], argv[3], std::string(argv[4]) == "exact");
+    return nibble::run(argv[1], argv[2], argv[3], argv[4]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "logit_gap: %s\n", error.what());
     return 1;

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which exports are handed to which foreign runtimes, and how near these must come: the data of agree.py."""
+
+import dataclasses
+
+# The bundled model, and of tests/peer/random_models.py: biases of queries; norms of heads; experts; capped scores and tied embeddings.
+BUNDLED = "tale-4M"
+RANDOM = ["qwen2", "qwen3", "qwen3moe", "gemma2"]
+# What a runtime knows nothing of: mlx-lm 0.32 has no windows for Gemma 2.
+CHANGES = {("mlx", "gemma2"): {"sliding_window": 256}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How a runtime reads an export. Logits may differ by `largest`; where the runtime leads by twice that it must choose as we do."""
+
+    largest: float = 3e-4  # f32 products of decoded weights
+    divergence: float = 1e-9  # mean KL(theirs || ours)
+    arithmetic: str = "exact"  # ours: exact, or inputs as the directory says
+    dtype: str = "float32"  # what the runtime computes in
+    not_read: dict = dataclasses.field(default_factory=dict)  # model -> why the runtime cannot have it
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    container: str
+    format: str
+    readers: dict  # client -> Reading, or why it does not read this
+    options: tuple = ()  # of nibble quantize
+
+    @property
+    def name(self):
+        return " ".join([self.container, self.format, *self.options])
+
+
+NO_EXPERTS = {"qwen3moe": "transformers 5.24 takes no experts that are packed so"}
+NO_EXPERT_KERNELS = {"qwen3moe": "vLLM 0.32 has no CPU kernels of experts that are quantized"}
+NO_EXPERT_SCALES = {"qwen3moe": "transformers 5.24 leaves out what scales a whole expert"}
+F32 = Reading()
+HF = Reading(not_read=NO_EXPERTS)
+# vLLM's 4-bit kernels for CPUs take halves only, which of models that are not quantized make as much.
+HALVES = Reading(largest=0.3, divergence=6e-4, dtype="float16", not_read=NO_EXPERT_KERNELS)
+# Inputs rounded to 8 bits as the directory says: an input beside a border of its grid is rounded to another side here and there.
+INT8_INPUTS = Reading(largest=0.3, divergence=1e-3, arithmetic="inputs", not_read=NO_EXPERT_KERNELS)
+FP8_INPUTS = Reading(largest=2.0, divergence=0.05, not_read=NO_EXPERT_KERNELS)  # which ours are not
+GPU = Reading(largest=0.3, divergence=6e-4, dtype="float16")
+STATIC = ("--text", "models/tale-4M/calibration.txt", "--samples", "4", "--length", "128")
+
+EXPORTS = [
+    Export("nibble", "f32", {"mlx": F32, "hf": F32, "vllm": F32, "vllm-gpu": GPU}),  # what a runtime's own arithmetic does
+    Export("gptq", "int4:g128", {"hf": HF, "vllm": HALVES, "vllm-gpu": GPU}),
+    Export("gptq", "int4:g128:asym", {"hf": HF, "vllm": "vLLM's CPU kernels take symmetric codes only", "vllm-gpu": GPU}),
+    Export("gptq", "int8:g128", {"hf": HF, "vllm": "vLLM's CPU kernels take 4 bits only", "vllm-gpu": GPU}),
+    Export("gptq", "int2:g64:asym", {"hf": HF, "vllm": "vLLM's CPU kernels take 4 bits only"}),
+    Export("awq", "int4:g128:asym", {"hf": HF, "vllm": HALVES, "vllm-gpu": GPU}),
+    Export("compressed-tensors", "int4:g128", {"hf": F32, "vllm": HALVES, "vllm-gpu": GPU}),
+    Export("compressed-tensors", "int4:g128:asym", {"hf": HF, "vllm": HALVES, "vllm-gpu": GPU}),
+    Export("compressed-tensors", "int8:g128", {"hf": F32, "vllm": "vLLM's CPU kernels take 4 bits only", "vllm-gpu": GPU}),
+    Export("compressed-tensors", "int8:row+a8:token", {"hf": HF, "vllm": INT8_INPUTS, "vllm-gpu": INT8_INPUTS}),
+    Export("compressed-tensors", "int8:row+a8:static", {"hf": HF, "vllm": INT8_INPUTS}, STATIC),
+    Export("compressed-tensors", "fp8:row", {"hf": F32, "vllm": FP8_INPUTS, "vllm-gpu": FP8_INPUTS}),
+    Export("compressed-tensors", "fp8:block128x128", {"hf": HF, "vllm": "vLLM's CPU kernels of blocks need AMX", "vllm-gpu": FP8_INPUTS}),
+    Export("compressed-tensors", "nvfp4", {"hf": Reading(not_read=NO_EXPERT_SCALES), "vllm": "vLLM has no CPU kernels of FP4", "vllm-gpu": GPU}),
+    Export("compressed-tensors", "e2m1:g32:e8m0", {"hf": F32, "vllm": "vLLM has no CPU kernels of FP4", "vllm-gpu": GPU}),
+    Export("bitsandbytes", "nf4:g64", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
+    Export("bitsandbytes", "nf4:g64:dq", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
+    Export("bitsandbytes", "fp4:g64", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
+    Export("bitsandbytes", "int8:row", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
+    *(Export("mlx", f"int{bits}:g64:bias", {"mlx": F32}) for bits in (2, 3, 4, 5, 6, 8)),
+    Export("mlx", "int4:g32:bias", {"mlx": F32}),
+    Export("mlx", "int4:g128:bias", {"mlx": F32}),
+    Export("mlx", "e2m1:g32:e8m0", {"mlx": F32}),
+    Export("mlx", "fp8:g32:e8m0", {"mlx": F32}),
+    Export("mlx", "nvfp4", {"mlx": F32}),
+    Export("onnx-genai", "int4:g32", {"onnx-cuda": GPU}, ("--onnx-type", "f16")),
+    Export("onnx", "int4:g32", {"tensorrt": GPU}, ("--for", "tensorrt")),
+    Export("onnx", "int8:row", {"tensorrt": GPU}, ("--for", "tensorrt")),
+]
+
+# Of directories that --directory names, whatever is in them.
+AS_GIVEN = {"mlx": F32, "hf": F32, "vllm": HALVES, "vllm-gpu": GPU, "onnx-cuda": GPU, "tensorrt": GPU}
