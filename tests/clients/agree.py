@@ -148,7 +148,7 @@ def exported(client, arguments, scratch, table):
             if made.returncode:
                 table.add(export.name, name, f"nibble: {made.stderr.strip()}", well=False)
                 continue
-            yield export.name, name, directory, reading
+            yield export.name, name, directory, reading.of(name)
 
 
 class Table:
@@ -174,7 +174,7 @@ def main():
         scratch = pathlib.Path(folder)
         if arguments.directory:
             given = exports.AS_GIVEN[arguments.client]
-            parts = [(path.parent.name, path.name, path.resolve(), given) for path in arguments.directory]
+            parts = [(path.parent.name, path.name, path.resolve(), given.of(path.name)) for path in arguments.directory]
         else:
             parts = list(exported(arguments.client, arguments, scratch, table))
         prompts = [prompt_for(directory) for _, _, directory, _ in parts]

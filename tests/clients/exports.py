@@ -19,6 +19,10 @@ class Reading:
     arithmetic: str = "exact"  # ours: exact, or inputs as the directory says
     dtype: str = "float32"  # what the runtime computes in
     not_read: dict = dataclasses.field(default_factory=dict)  # model -> why the runtime cannot have it
+    otherwise: dict = dataclasses.field(default_factory=dict)  # model -> the Reading of this one
+
+    def of(self, model):
+        return self.otherwise.get(model, self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,20 +42,21 @@ NO_EXPERT_KERNELS = {"qwen3moe": "vLLM 0.32 has no CPU kernels of experts that a
 NO_EXPERT_SCALES = {"qwen3moe": "transformers 5.24 leaves out what scales a whole expert"}
 F32 = Reading()
 HF = Reading(not_read=NO_EXPERTS)
-# vLLM's 4-bit kernels for CPUs take halves only, which of models that are not quantized make as much.
-HALVES = Reading(largest=0.3, divergence=6e-4, dtype="float16", not_read=NO_EXPERT_KERNELS)
+# vLLM's 4-bit kernels for CPUs take halves only, which of models that are not quantized make as much; its Gemma 2 takes bf16 only.
+BRAIN_HALVES = Reading(largest=0.2, divergence=3e-4, dtype="bfloat16")
+HALVES = Reading(largest=0.06, divergence=3e-5, dtype="float16", not_read=NO_EXPERT_KERNELS, otherwise={"gemma2": BRAIN_HALVES})
 # Inputs rounded to 8 bits as the directory says: an input beside a border of its grid is rounded to another side here and there.
 INT8_INPUTS = Reading(largest=0.3, divergence=1e-3, arithmetic="inputs", not_read=NO_EXPERT_KERNELS)
 FP8_INPUTS = Reading(largest=2.0, divergence=0.05, not_read=NO_EXPERT_KERNELS)  # which ours are not
-GPU = Reading(largest=0.3, divergence=6e-4, dtype="float16")
+GPU = Reading(largest=0.06, divergence=3e-5, dtype="float16", otherwise={"gemma2": BRAIN_HALVES})
 STATIC = ("--text", "models/tale-4M/calibration.txt", "--samples", "4", "--length", "128")
 
 EXPORTS = [
     Export("nibble", "f32", {"mlx": F32, "hf": F32, "vllm": F32, "vllm-gpu": GPU}),  # what a runtime's own arithmetic does
     Export("gptq", "int4:g128", {"hf": HF, "vllm": HALVES, "vllm-gpu": GPU}),
-    Export("gptq", "int4:g128:asym", {"hf": HF, "vllm": "vLLM's CPU kernels take symmetric codes only", "vllm-gpu": GPU}),
+    Export("gptq_v2", "int4:g128:asym", {"hf": HF, "vllm": "vLLM's CPU kernels take symmetric codes only", "vllm-gpu": GPU}),
     Export("gptq", "int8:g128", {"hf": HF, "vllm": "vLLM's CPU kernels take 4 bits only", "vllm-gpu": GPU}),
-    Export("gptq", "int2:g64:asym", {"hf": HF, "vllm": "vLLM's CPU kernels take 4 bits only"}),
+    Export("gptq_v2", "int2:g64:asym", {"hf": HF, "vllm": "vLLM's CPU kernels take 4 bits only"}),
     Export("awq", "int4:g128:asym", {"hf": HF, "vllm": HALVES, "vllm-gpu": GPU}),
     Export("compressed-tensors", "int4:g128", {"hf": F32, "vllm": HALVES, "vllm-gpu": GPU}),
     Export("compressed-tensors", "int4:g128:asym", {"hf": HF, "vllm": HALVES, "vllm-gpu": GPU}),
@@ -61,15 +66,14 @@ EXPORTS = [
     Export("compressed-tensors", "fp8:row", {"hf": F32, "vllm": FP8_INPUTS, "vllm-gpu": FP8_INPUTS}),
     Export("compressed-tensors", "fp8:block128x128", {"hf": HF, "vllm": "vLLM's CPU kernels of blocks need AMX", "vllm-gpu": FP8_INPUTS}),
     Export("compressed-tensors", "nvfp4", {"hf": Reading(not_read=NO_EXPERT_SCALES), "vllm": "vLLM has no CPU kernels of FP4", "vllm-gpu": GPU}),
-    Export("compressed-tensors", "e2m1:g32:e8m0", {"hf": F32, "vllm": "vLLM has no CPU kernels of FP4", "vllm-gpu": GPU}),
-    Export("bitsandbytes", "nf4:g64", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
+    Export("compressed-tensors", "mxfp4", {"hf": F32, "vllm": "vLLM has no CPU kernels of FP4", "vllm-gpu": GPU}),
+    Export("bitsandbytes", "nf4:g64:f32", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
     Export("bitsandbytes", "nf4:g64:dq", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
-    Export("bitsandbytes", "fp4:g64", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
-    Export("bitsandbytes", "int8:row", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
+    Export("bitsandbytes", "fp4:g64:f32", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
     *(Export("mlx", f"int{bits}:g64:bias", {"mlx": F32}) for bits in (2, 3, 4, 5, 6, 8)),
     Export("mlx", "int4:g32:bias", {"mlx": F32}),
     Export("mlx", "int4:g128:bias", {"mlx": F32}),
-    Export("mlx", "e2m1:g32:e8m0", {"mlx": F32}),
+    Export("mlx", "mxfp4", {"mlx": F32}),
     Export("mlx", "fp8:g32:e8m0", {"mlx": F32}),
     Export("mlx", "nvfp4", {"mlx": F32}),
     Export("onnx-genai", "int4:g32", {"onnx-cuda": GPU}, ("--onnx-type", "f16")),
