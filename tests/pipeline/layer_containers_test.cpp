@@ -132,6 +132,39 @@ TEST_F(LayerContainers, WhatTheyHoldComesBack) {
     }
 }
 
+// mlx-lm reads experts from stacks, of which GGUF files have the like.
+TEST_F(LayerContainers, ExpertsLieAsTheirProgramHasThem) {
+  SynthShape shape = find_synth_shape("qwen3-30b-a3b");
+  shape.hidden = shape.intermediate = shape.expert_intermediate = 64;
+  shape.layers = 2;
+  shape.heads = shape.num_experts = 4;
+  shape.kv_heads = shape.experts_used = 2;
+  shape.head_dim = 32;
+  shape.vocab = 300;
+  const std::filesystem::path experts = scratch_ / "sparse";
+  synthesize_model(shape, {.output = experts}, machine_.pool, {});
+  for (const auto& [container, format] : {std::pair("mlx", "int4:g32:bias"),
+                                          {"mlx", "mxfp4"},
+                                          {"gptq", "int4:g32"},
+                                          {"compressed-tensors", "int8:row"},
+                                          {"bitsandbytes", "nf4:g32:f32"}}) {
+    SCOPED_TRACE(container);
+    const std::filesystem::path output = scratch_ / (std::string("experts-") + container + format);
+    const SourceModel source = SourceModel::open(experts);
+    quantize_model(source, request(format, container, output), machine_, {});
+    QuantizeModelOptions planar = request(format, "nibble", scratch_ / "planar");
+    if (!find_container(container).takes_codes(TensorRole::embedding)) planar.embedding = planar.head = "source";
+    quantize_model(source, planar, machine_, {});
+    expect_same(output, scratch_ / "planar");
+    convert_model(SourceModel::open(output), {.output = scratch_ / "back", .container = "nibble"}, machine_, {});
+    expect_same(scratch_ / "back", output);
+  }
+  const auto names = tensors_of(Checkpoint::open(scratch_ / "experts-mlxint4:g32:bias" / "model.safetensors"));
+  const auto stack = names.find("model.layers.0.mlp.switch_mlp.down_proj.scales");
+  ASSERT_NE(stack, names.end());
+  EXPECT_EQ(stack->second.shape.size(), 3u);
+}
+
 TEST_F(LayerContainers, SettingsSayWhatDiffers) {
   QuantizeModelOptions mixed = request("int4:g32", "gptq", scratch_ / "gptq");
   mixed.recipe.rules.insert(mixed.recipe.rules.begin(), {"*ffn_down*", {}, "int8:g64", {}});

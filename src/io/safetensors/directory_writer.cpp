@@ -209,7 +209,7 @@ class DirectoryWriter final : public CheckpointWriter {
       std::uint64_t bytes = 0;
       for (std::size_t i = 0; i < offsets.size(); ++i) {
         const LayoutEntry& entry = entries_[index][i];
-        if (i >= tensors.size() || tensors[i].dtype != entry.dtype || tensors[i].shape != entry.shape)
+        if (i >= tensors.size() || tensors[i].dtype != entry.dtype || tensors[i].bytes.size() != entry.bytes)
           throw Error(ErrorKind::internal, fmt::format("{}: {} is not what was planned", where, entry.name));
         file.write_at(offsets[i], tensors[i].bytes);
         bytes += tensors[i].bytes.size();

@@ -132,7 +132,7 @@ std::vector<FormatPtr> places_for(std::span<const Part> group, const Container& 
   const auto is_refused = [&](const FormatPtr& format) {
     if (group.front().values.cols() % format->info().row_multiple != 0) return true;
     return std::ranges::any_of(group, [&](const Part& part) {
-      const PlannedTensor planned{part.tensor->name(container.naming()),
+      const PlannedTensor planned{container.name_of(*part.tensor),
                                   {part.values.rows(), part.values.cols()},
                                   format,
                                   format->name() == own->name() ? part.stored->values.parts() : nullptr};
@@ -164,8 +164,8 @@ std::vector<FormatPtr> places_for(std::span<const Part> group, const Container& 
               "lossy");
 }
 
-// The most frequent format holds for all, the others by name in front of it.
-Recipe recipe_of(const std::vector<ConvertedTensor>& tensors) {
+// The most frequent format holds for all, the others by name in front of it. parts: of the tensors, in their order.
+Recipe recipe_of(const std::vector<ConvertedTensor>& tensors, std::span<const Part> parts) {
   Recipe recipe{
       .name = "convert", .description = "the numbers as they are", .main_format = {}, .rules = {}, .file_type = {}};
   std::map<std::string, std::uint64_t> counts;
@@ -175,9 +175,13 @@ Recipe recipe_of(const std::vector<ConvertedTensor>& tensors) {
     return recipe;
   }
   const std::string& most = std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
-  for (const ConvertedTensor& tensor : tensors)  // experts of a stack have one name, and one format
-    if (tensor.to != most && (recipe.rules.empty() || recipe.rules.back().pattern != tensor.name))
-      recipe.rules.push_back({tensor.name, {}, tensor.to, {}});
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const ModelTensor& part = *parts[i].tensor;
+    // Recipes know tensors by the names of two containers; experts of a stack have one, and one format.
+    const std::string& name = tensors[i].name == part.hf_name ? part.hf_name : part.gguf_name;
+    if (tensors[i].to != most && (recipe.rules.empty() || recipe.rules.back().pattern != name))
+      recipe.rules.push_back({name, {}, tensors[i].to, {}});
+  }
   recipe.rules.push_back({"*", {}, most, {}});
   recipe.file_type = find_format(most)->info().ggml_ftype;
   return recipe;
@@ -274,8 +278,8 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
   ConvertSummary summary;
   // Experts that lie in one tensor of the output have one format.
   for (std::size_t begin = 0, end = 0; begin < parts.size(); begin = end) {
-    const std::string name = parts[begin].tensor->name(container.naming());
-    for (end = begin + 1; end < parts.size() && parts[end].tensor->name(container.naming()) == name; ++end) {
+    const std::string name = container.name_of(*parts[begin].tensor);
+    for (end = begin + 1; end < parts.size() && container.name_of(*parts[end].tensor) == name; ++end) {
     }
     const std::span<const Part> group = std::span(parts).subspan(begin, end - begin);
     for (ConvertedTensor& made : convert_group(name, group, container, options, machine, meter))
@@ -283,7 +287,7 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
     for (const Part& part : group) source.release(*part.stored);
   }
   QuantizeModelOptions request;
-  request.recipe = recipe_of(summary.tensors);
+  request.recipe = recipe_of(summary.tensors, parts);
   request.method = kExactMethod;
   request.output = options.output;
   request.container = options.container;

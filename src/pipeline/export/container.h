@@ -41,6 +41,8 @@ class Container {
   virtual std::string_view description() const noexcept = 0;  // one line for help
   virtual Spelling naming() const noexcept = 0;
   virtual bool is_file() const noexcept = 0;  // else a directory
+  // What a tensor is called; of experts one name where they lie in a stack.
+  virtual const std::string& name_of(const ModelTensor& tensor) const { return tensor.name(naming()); }
   // Whether matrices of this role can lie in it in codes; those of others stay in floating point.
   virtual bool takes_codes(TensorRole) const noexcept { return true; }
   // Why a tensor in this format cannot lie in it, and what to do about it; empty: it can.

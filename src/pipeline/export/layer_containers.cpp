@@ -24,10 +24,13 @@ bool is_coded(const PlannedTensor& tensor) { return tensor.format->info().kind !
 LayerPlan layer_plan(const QuantizePlan& plan, const std::optional<ActivationFormat>& activations) {
   LayerPlan layers;
   bool has_head = false;
-  for (const TensorPlan& tensor : plan.tensors) {
+  const OutputTensors outputs = output_tensors(plan);
+  for (std::size_t i = 0; i < plan.tensors.size(); ++i) {
+    const TensorPlan& tensor = plan.tensors[i];
     if (tensor.role == TensorRole::head) has_head = true;
+    if (i > 0 && outputs.of_plan[i] == outputs.of_plan[i - 1]) continue;  // of a stack
     if (is_coded(tensor.target))
-      layers.coded.push_back(tensor.target);
+      layers.coded.push_back(outputs.planned[outputs.of_plan[i]]);
     else if (tensor.role == TensorRole::linear || tensor.role == TensorRole::head || tensor.role == TensorRole::router)
       layers.plain.emplace_back(module_of(tensor.target.name));
   }
@@ -44,6 +47,10 @@ class LayerContainer final : public DirectoryContainer {
 
   std::string_view name() const noexcept override { return name_; }
   std::string_view description() const noexcept override { return description_; }
+  const std::string& name_of(const ModelTensor& tensor) const override {
+    const bool is_stacked = writer_.stacks_experts() && tensor.experts != 0 && !tensor.hf_own_stack.empty();
+    return is_stacked ? tensor.hf_own_stack : tensor.hf_name;
+  }
   bool holds(TensorPart part) const noexcept override { return writer_.takes_part(part); }
 
   bool takes_codes(TensorRole role) const noexcept override {
@@ -56,7 +63,6 @@ class LayerContainer final : public DirectoryContainer {
     if (!takes_codes(role))
       return fmt::format("{} has no {} in codes; f16 would do", writer_.program(),
                          role == TensorRole::head ? "head" : "embedding");
-    if (tensor.shape.size() > 2) return fmt::format("{} has no stacks of matrices in codes", writer_.program());
     const std::string why = writer_.refusal(tensor);
     if (why.empty()) return {};
     const std::string nearest = writer_.nearest(tensor);

@@ -214,7 +214,7 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   result.source = &stored;
   result.role = tensor.role;
   result.kind = tensor.kind;
-  result.target.name = tensor.name(plan.target_spelling);
+  result.target.name = plan.container->name_of(tensor);
   result.target.shape = tensor.file_shape(plan.target_spelling);
   TensorFacts facts = tensor_facts(tensor, plan.config);
   if (plan.num_experts != 0) facts.num_experts = plan.num_experts;

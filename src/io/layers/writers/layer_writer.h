@@ -56,12 +56,15 @@ class LayerWriter {
   virtual std::string conflict(const LayerPlan&) const { return {}; }
   virtual bool takes_embedding() const noexcept { return false; }
   virtual bool takes_head() const noexcept { return false; }
+  // Whether experts lie in stacks [experts, out, in], and not each by itself.
+  virtual bool stacks_experts() const noexcept { return false; }
   // Whether matrices keep what they have of this beside codes and grids.
   virtual bool takes_part(TensorPart) const noexcept { return false; }
 
   // Of a matrix that is not refused.
   virtual std::vector<LayerTensorPlan> tensors(const PlannedTensor& matrix, const LayerPlan& plan) const = 0;
-  // Their bytes, in the same order. where: for messages.
+  // Their bytes, in the same order, of shapes with as many elements; of a stack, matrices one below the other. where:
+  // for messages.
   virtual std::vector<Tensor> pack(const QuantizedView& matrix, const LayerPlan& plan,
                                    const std::string& where) const = 0;
   // The format that is read from what is written, where that is another, which holds the same numbers.

@@ -32,6 +32,7 @@ class MlxWriter final : public LayerWriter {
   std::string_view program() const noexcept override { return "the container mlx"; }
   bool takes_embedding() const noexcept override { return true; }
   bool takes_head() const noexcept override { return true; }
+  bool stacks_experts() const noexcept override { return true; }
 
   std::string refusal(const PlannedTensor& matrix) const override {
     const auto mode = mode_of(matrix);
@@ -69,18 +70,19 @@ class MlxWriter final : public LayerWriter {
 
   std::string conflict(const LayerPlan& plan) const override {
     if (std::ranges::none_of(plan.coded, is_expert)) return {};
-    return "mlx-lm reads experts in codes from stacks, which are not written here; leave them out (--exclude "
-           "'*experts*'), or let mlx_lm.convert quantize them";
+    return "mlx-lm reads experts in codes from stacks, of which it has none for this family; leave them out (--exclude "
+           "'*experts*')";
   }
 
   std::vector<LayerTensorPlan> tensors(const PlannedTensor& matrix, const LayerPlan&) const override {
     const Mode mode = *mode_of(matrix);
-    const std::uint64_t rows = matrix.shape[0], cols = matrix.shape[1], groups = cols / mode.group;
+    Shape words = matrix.shape, groups = matrix.shape;
+    words.back() = words.back() * mode.bits / 32;
+    groups.back() /= mode.group;
     const bool is_affine = mode.name == kAffine;
     const DType scales = is_affine ? scale_dtype(planar_spec(matrix)->scale) : DType::u8;
-    std::vector<LayerTensorPlan> list = {{".weight", DType::u32, {rows, cols * mode.bits / 32}},
-                                         {".scales", scales, {rows, groups}}};
-    if (is_affine) list.push_back({".biases", scales, {rows, groups}});
+    std::vector<LayerTensorPlan> list = {{".weight", DType::u32, words}, {".scales", scales, groups}};
+    if (is_affine) list.push_back({".biases", scales, groups});
     return list;
   }
 
@@ -100,7 +102,6 @@ class MlxWriter final : public LayerWriter {
       tensors = {std::move(packed.weight), std::move(packed.scales), std::move(packed.biases)};
       return tensors;
     }
-    tensors[0].shape = {matrix.rows, tensors[0].bytes.size() / 4 / matrix.rows};
     tensors[0].dtype = DType::u32;
     tensors[1].dtype = DType::u8;
     return tensors;
