@@ -81,6 +81,7 @@ TEST_F(LayerContainers, WriteWhatTheirProgramsWrote) {
       {"tiny_compressed_tensors", "compressed-tensors", {".weight_packed"}, false},
       {"tiny_qwen3moe_compressed", "compressed-tensors", {".weight_packed", ".weight_scale", ".weight_zero_point"}},
       {"tiny_qwen2_bitsandbytes", "bitsandbytes", {"proj.weight", ".absmax", ".quant_map"}},
+      {"tiny_w8a8", "compressed-tensors", {"proj.weight", ".weight_scale", ".input_scale"}},
       {"tiny_mlx", "mlx", {"q_proj.weight", "o_proj.weight", ".biases"}, false}};
   for (const auto& [directory, container, endings, all] : cases) {
     SCOPED_TRACE(directory);

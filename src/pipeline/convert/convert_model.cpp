@@ -194,13 +194,12 @@ Part read_part(const StoredTensor& stored, const ModelTensor& tensor, Spelling f
           !tensor.rows_from(from, to).empty(), !columns.empty()};
 }
 
-// How inputs are rounded goes with codes; grids that were fitted to them do not.
-std::optional<ActivationChoice> kept_activations(const SourceModel& source, const Container& container,
+// How inputs are rounded goes with codes. stored: of the source.
+std::optional<ActivationChoice> kept_activations(const StoredActivations& stored, const Container& container,
                                                  const ConvertOptions& options, std::vector<std::string>& notes) {
-  const StoredActivations stored = read_activations(source);
   if (!stored.format) return std::nullopt;
-  if (options.dtype.empty() && !stored.format->is_static() && container.takes_inputs(*stored.format))
-    return ActivationChoice{*stored.format, {}};
+  if (options.dtype.empty() && container.takes_inputs(*stored.format))
+    return ActivationChoice{*stored.format, {}, &stored};
   add_loss(fmt::format("the model's rounding of inputs is left out: {}", activation_format_name(*stored.format)),
            options.strict, notes);
   return std::nullopt;
@@ -262,7 +261,8 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
       options.container.empty() ? container_of(options.output) : find_container(options.container);
   require_place(source, container, options.output);
   std::vector<std::string> notes;
-  std::optional<ActivationChoice> activations = kept_activations(source, container, options, notes);
+  const StoredActivations stored_activations = read_activations(source);
+  std::optional<ActivationChoice> activations = kept_activations(stored_activations, container, options, notes);
   std::optional<UnknownNetwork> unknown;
   if (!has_known_family(source)) unknown = read_unknown_network(source);
   std::vector<Part> parts;

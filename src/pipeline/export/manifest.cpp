@@ -50,7 +50,7 @@ std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& 
   if (options.fit) manifest["fit"] = fit_spelling(*options.fit);
   if (options.activations) {
     manifest["activations"]["format"] = activation_format_name(options.activations->format);
-    if (options.activations->format.is_static())
+    if (options.activations->format.is_static() && options.activations->grids == nullptr)
       manifest["activations"]["fit"] = fit_spelling(options.activations->fit);
   }
   if (!options.transform.empty()) manifest["transform"] = options.transform;

@@ -82,6 +82,20 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
+// The source's, by the output's names. Experts of one stack have one.
+void keep_grids(const StoredActivations& source, const QuantizePlan& plan, StoredActivations& result) {
+  for (const TensorPlan& tensor : plan.tensors) {
+    const ActivationGrid* const grid = is_quantized(tensor) ? source.find(tensor.source->name) : nullptr;
+    if (grid == nullptr) continue;
+    const auto [kept, is_new] = result.grids.emplace(tensor.target.name, *grid);
+    if (!is_new && kept->second != *grid)
+      throw Error(
+          ErrorKind::unsupported,
+          "experts that lie in one tensor of the output have one grid of their inputs, and here have several: " +
+              tensor.target.name);
+  }
+}
+
 }  // namespace
 
 bool moves_activations(const QuantizePlan& plan, const QuantizeModelOptions& options) {
@@ -115,6 +129,10 @@ ActivationPlan plan_activations(const SourceModel& source, const QuantizePlan& p
   }
   result.format = options.activations->format;
   if (!result.format->is_static()) return planned;
+  if (options.activations->grids != nullptr) {
+    keep_grids(*options.activations->grids, plan, result);
+    return planned;
+  }
   Statistics walked;
   std::vector<std::string> walk_warnings;
   if (options.calibration.statistics == nullptr)

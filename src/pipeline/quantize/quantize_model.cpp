@@ -124,7 +124,7 @@ void require_calibration(const QuantizePlan& plan, const QuantizeModelOptions& o
   if (needs_calibration(plan, options))
     throw Error(ErrorKind::invalid_argument,
                 "this method needs to know what the model's layers see; give it text or statistics", "calibration");
-  if (options.activations && options.activations->format.is_static())
+  if (options.activations && options.activations->format.is_static() && options.activations->grids == nullptr)
     throw Error(ErrorKind::invalid_argument,
                 "static grids of activations come from what the model's layers see; give it text or statistics",
                 "calibration");

@@ -46,9 +46,12 @@ struct Calibration {
 };
 
 // How the inputs of quantized Linears are rounded: stored with the model, for every engine that reads it.
+struct StoredActivations;
+
 struct ActivationChoice {
   ActivationFormat format{};
-  FitOptions fit{};  // of static grids (quantize/fit/activation_fit.h)
+  FitOptions fit{};                          // of static grids (quantize/fit/activation_fit.h)
+  const StoredActivations* grids = nullptr;  // static ones of the source, which are kept; null: they are fitted
 };
 
 struct QuantizeModelOptions {

@@ -28,8 +28,8 @@ Json key_of(const ActivationFormat& format) {
 }
 
 Json key_of(const ActivationChoice& choice) {
-  const auto& [format, fit] = choice;
-  return {key_of(format), key_of(fit)};
+  const auto& [format, fit, grids] = choice;
+  return {key_of(format), key_of(fit), grids != nullptr};  // a conversion keeps no pieces
 }
 
 Json key_of(const KernelOptions& options) {
