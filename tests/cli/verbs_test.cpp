@@ -424,6 +424,10 @@ TEST_F(Verbs, OneQuantizationGoesIntoSeveralContainersAndIsTheSameInEach) {
     EXPECT_NE(card.find(part), std::string::npos) << card;
   EXPECT_NE(run("check tale-awq --against tale.gguf").out.find("the same numbers: 47 tensors"), std::string::npos);
   EXPECT_EQ(json("check tale-awq --against tale.gguf")["same"], true);
+  run("convert tale-awq -o plain --dtype f32");
+  const std::string plain = read_text(scratch_ / "plain/README.md");
+  EXPECT_NE(plain.find("**Not quantized:** the numbers of a quantized model"), std::string::npos) << plain;
+  EXPECT_EQ(plain.find("- quantized"), std::string::npos);
   const CommandResult other = nibble_command(scratch_, "check tale-awq --against " + model);
   EXPECT_EQ(other.code, 1);
   EXPECT_NE(other.error.find("35 of 47 tensors differ"), std::string::npos) << other.error;

@@ -98,8 +98,17 @@ std::string figure_text(const Figure& figure, MetricUnit unit) {
 std::string make_model_card(const ContainerContents& contents, std::string_view container, std::string_view use) {
   const std::string base = source_name(contents.source);
   const Json manifest = parse_json(contents.manifest, "manifest");
-  std::string text = fmt::format("---\nbase_model: {}\ntags:\n- quantized\n- nibble\n---\n\n# {}, quantized\n\n",
-                                 Json(base).dump(), base);
+  const auto in_codes = [](const FormatPtr& format) { return format->info().kind != FormatKind::raw; };
+  const bool is_quantized = std::ranges::any_of(
+      contents.plan.tensors, [&](const TensorPlan& tensor) { return in_codes(tensor.target.format); });
+  const bool was_quantized = std::ranges::any_of(
+      contents.plan.tensors, [&](const TensorPlan& tensor) { return in_codes(tensor.source->values.format()); });
+  std::string text = fmt::format("---\nbase_model: {}\ntags:\n{}- nibble\n---\n\n# {}{}\n\n", Json(base).dump(),
+                                 is_quantized ? "- quantized\n" : "", base, is_quantized ? ", quantized" : "");
+  if (!is_quantized)
+    text += was_quantized ? "**Not quantized:** the numbers of a quantized model, written out in floating point. They "
+                            "take as much room as those of a model that is not.\n\n"
+                          : "**Not quantized:** every weight is a floating-point number.\n\n";
   text += fmt::format("Made of `{}` by nibble {}: {}; container `{}`.\n\n", base,
                       manifest.at("nibble").get<std::string>(), method_text(manifest), container);
   text += table_of(contents.plan) + calibration_text(manifest);
