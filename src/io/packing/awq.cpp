@@ -140,6 +140,26 @@ TensorSource read_awq(const AwqLayout& layout, const AwqTensors& tensors, const 
                                                  layout.group, tensors));
 }
 
+namespace {
+
+// Word by word: the codes of eight outputs are taken apart first.
+void put_codes(const QuantizedView& view, std::span<std::byte> qweight) {
+  const auto cols = static_cast<std::size_t>(view.cols);
+  std::vector<std::uint8_t> codes(kPerWord * cols);
+  for (std::uint64_t word = 0; word < view.rows / kPerWord; ++word) {
+    for (std::size_t i = 0; i < kPerWord; ++i)
+      unpack_bits(view.row(word * kPerWord + i)[kCodes], 0, cols, kBits, codes.data() + i * cols);
+    for (std::size_t input = 0; input < cols; ++input) {
+      std::uint32_t value = 0;
+      for (std::size_t i = 0; i < kPerWord; ++i)
+        value |= static_cast<std::uint32_t>(codes[i * cols + input]) << (kBits * kNibbleOf[i]);
+      std::memcpy(qweight.data() + (input * (view.rows / kPerWord) + word) * sizeof value, &value, sizeof value);
+    }
+  }
+}
+
+}  // namespace
+
 AwqPacked pack_awq(const QuantizedView& view, const std::string& where) {
   const PlanarSpec& spec = spec_to_pack(view, "AWQ's layout", PlanarPoints::integer, {}, where);
   const std::uint64_t rows = view.rows, cols = view.cols;
@@ -153,12 +173,9 @@ AwqPacked pack_awq(const QuantizedView& view, const std::string& where) {
   const std::size_t size = dtype_size(type);
   AwqPacked packed{blank_tensor(DType::i32, {cols, rows / kPerWord}),
                    blank_tensor(DType::i32, {groups, rows / kPerWord}), blank_tensor(type, {groups, rows})};
-  std::vector<std::uint8_t> codes(static_cast<std::size_t>(cols));
+  put_codes(view, packed.qweight.bytes);
   for (std::uint64_t row = 0; row < rows; ++row) {
     const ConstRowPlanes planes = view.row(row);
-    unpack_bits(planes[kCodes], 0, codes.size(), kBits, codes.data());
-    for (std::uint64_t input = 0; input < cols; ++input)
-      put_nibble(packed.qweight.bytes, rows, input, row, codes[static_cast<std::size_t>(input)]);
     for (std::uint64_t g = 0; g < groups; ++g) {
       std::memcpy(packed.scales.bytes.data() + (g * rows + row) * size, planes[kScales] + g * size, size);
       std::uint8_t zero = kMiddle;
