@@ -111,8 +111,9 @@ void add_check(CLI::App& app, Session& session) {
                    "formats they are in");
   session.add_json(*verb);
   session.add_threads(*verb);
-  verb->callback([options, &session] {
-    options->against.empty() ? check(options->model, session) : compare_with(options->model, options->against, session);
+  verb->callback([options, verb, &session] {
+    verb->count("--against") == 0 ? check(options->model, session)
+                                  : compare_with(options->model, options->against, session);
   });
 }
 

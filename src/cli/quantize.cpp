@@ -180,6 +180,9 @@ Json to_json(const SourceLoss& loss) {
 void print_outcome(const Outcome& outcome, const Options& options, Session& session) {
   const QuantizeSummary& summary = outcome.summary;
   for (const std::string& note : source_notes(summary)) session.note(note);
+  for (const ConvertSummary& copy : outcome.copies)
+    for (const std::string& note : source_notes(copy.output))
+      session.note(fmt::format("{}: {}", copy.output.output.string(), note));
   if (const std::string text = describe_substitutions(summary); !text.empty())
     session.note("note: " + text + alternatives_of(summary));
   for (const std::string& warning : summary.warnings) session.note("warning: " + warning);
@@ -197,7 +200,8 @@ void print_outcome(const Outcome& outcome, const Options& options, Session& sess
                                       : to_json(summary);
     if (outcome.source_loss) json["source_loss"] = to_json(*outcome.source_loss);
     for (const ConvertSummary& copy : outcome.copies)
-      json["copies"].push_back({{"output", copy.output.output.string()}, {"bytes", copy.output.output_bytes}});
+      json["copies"].push_back(
+          {{"output", copy.output.output.string()}, {"bytes", copy.output.output_bytes}, {"notes", copy.output.notes}});
     return session.print_json(json);
   }
   std::string text;
@@ -280,6 +284,12 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   QuantizeModelOptions& request = options.request;
   request.on_layer = [&session](const LayerReport& report) { session.note(layer_text(report)); };
   const SourceModel source = SourceModel::open(options.model);
+  std::vector<ContainerOutput> outputs;
+  if (options.containers.size() > 1) {
+    outputs = arrange_outputs(source, request, options.containers, options.output);
+    request.container = outputs.front().container->name();
+    if (!request.output.empty()) request.output = options.output = outputs.front().path.string();
+  }
   refuse_idle_methods(verb, options, source);
   if (verb.count("--length") != 0)
     refuse_longer_than_context(request.calibration.sampling.length, source.config().context);
@@ -302,12 +312,6 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   std::optional<SourceLoss> lost;
   if (!options.original.empty())
     lost = measure_source_loss(source, SourceModel::open(options.original), session.pool(), session.progress());
-  std::vector<ContainerOutput> outputs;
-  if (options.containers.size() > 1) {
-    outputs = arrange_outputs(source, request, options.containers, options.output);
-    request.container = outputs.front().container->name();
-    if (!request.output.empty()) request.output = options.output = outputs.front().path.string();
-  }
   const auto start = std::chrono::steady_clock::now();
   Outcome outcome = quantize_or_tell_what_remains(source, options, session);
   const bool is_written = !request.dry_run && (!outcome.verified || outcome.verified->released);

@@ -106,6 +106,7 @@ void judge_places(const QuantizeArguments& a) {
     for (const ContainerOutput& one : outputs_named(a.containers, a.output)) {
       const std::string what = fmt::format("--output in the container {}", one.container->name());
       one.container->is_file() ? places.writes_file(what, one.path) : places.writes_directory(what, one.path);
+      places.writes_directory("the unfinished work of " + what, unfinished_work(one.path));
       require_replaceable(*one.container, one.path);
     }
   } else if (writes) {
@@ -259,8 +260,12 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
   judge_ways(a);
   judge_names(a);
   QuantizeModelOptions& request = a.request;
+  for (std::string& name : a.containers) {
+    name.erase(0, name.find_first_not_of(' '));
+    find_container(name);
+  }
   if (a.containers.size() == 1) request.container = a.containers.front();
-  if (a.containers.size() > 1 && a.has_budget() && !a.pareto)
+  if (a.containers.size() > 1 && a.has_budget())
     refuse("a budget is met in one container; name one, and make the others of the result with 'nibble convert --to'");
   if (!a.format.empty()) choose_format(request, a.format);
   if (!a.fit.empty()) request.fit = find_fit(a.fit);

@@ -180,6 +180,9 @@ TEST_F(LayerContainers, SettingsSayWhatDiffers) {
   EXPECT_EQ(gptq["dynamic"]["+:^model\\.layers\\.0\\.mlp\\.down_proj$"],
             (nlohmann::json{{"bits", 8}, {"group_size", 64}}));
   EXPECT_EQ(gptq["dynamic"]["-:^model\\.layers\\.1\\.self_attn\\.k_proj$"], nlohmann::json::object());
+  const auto has_rule = [&](const char* name) { return gptq["dynamic"].contains(name); };
+  EXPECT_TRUE(has_rule("-:^model\\.layers\\.1\\.self_attn\\.qkv_proj$"));  // as vLLM calls what it joins
+  EXPECT_FALSE(has_rule("+:^model\\.layers\\.0\\.self_attn\\.qkv_proj$"));
   mixed.container = "compressed-tensors";
   mixed.output = scratch_ / "ct";
   quantize_model(source_, mixed, machine_, {});
@@ -211,6 +214,7 @@ TEST_F(LayerContainers, WhatTheyDoNotHoldIsRefusedWithWhatWould) {
   says("int8:g128", "awq", "integers of 4 bits; int4:g128 would do");
   says("nf4:g64", "compressed-tensors", "holds integers, 8-bit floats (fp8), mxfp4 and nvfp4; int4:g64 would do");
   says("int4:g32", "bitsandbytes", "nf4:g64:f32 would do");
+  says("nf4:g16:f32", "bitsandbytes", "blocks of 32, 64, ... 4096; nf4:g64:f32 would do");
   says("int4:g64", "mlx", "int4:g64:bias would do");
   says("int4:g32+a8:token", "awq", "cannot say that inputs are rounded as a8:token");
   says("int4:g32+a8", "compressed-tensors", "cannot say that inputs are rounded as a8:g128:wide");
@@ -222,6 +226,58 @@ TEST_F(LayerContainers, WhatTheyDoNotHoldIsRefusedWithWhatWould) {
   QuantizeModelOptions two = request("int4:g32", "awq");
   two.recipe.rules.insert(two.recipe.rules.begin(), {"*ffn_down*", {}, "int4:g64", {}});
   EXPECT_NE(error_of([&] { quantize_model(source_, two, machine_, {}); }).find("one group size for all layers"),
+            std::string::npos);
+}
+
+TEST_F(LayerContainers, NotesSayWhoDoesNotTakeIt) {
+  const auto notes = [&](const QuantizeModelOptions& options) {
+    std::string text;
+    for (const std::string& note : quantize_model(source_, options, machine_, {}).notes) text += note + "\n";
+    return text;
+  };
+  const std::filesystem::path out = scratch_ / "noted";
+  EXPECT_EQ(notes(request("int8:row+a8:token", "compressed-tensors", out)), "");
+  EXPECT_NE(notes(request("int8:g128+a8:g32", "compressed-tensors", out)).find("beside int8:row alone"),
+            std::string::npos);
+  EXPECT_NE(notes(request("int8:row", "compressed-tensors", out)).find("vLLM on a CPU does not"), std::string::npos);
+  EXPECT_NE(notes(request("int4:g16", "gptq", out)).find("none for int4:g16"), std::string::npos);
+  EXPECT_NE(notes(request("mxfp4", "compressed-tensors", out)).find("embed_tokens.weight' is bf16 and not mxfp4"),
+            std::string::npos)
+      << notes(request("mxfp4", "compressed-tensors", out));
+  QuantizeModelOptions split = request("int4:g32", "gptq", out);
+  split.recipe.rules.insert(split.recipe.rules.begin(), {"blk.0.attn_q.weight", {}, "int8:g32", {}});
+  EXPECT_NE(notes(split).find("loads none that are stored in different ways: model.layers.0.self_attn.qkv_proj"),
+            std::string::npos);
+  QuantizeModelOptions head = request("int4:g32", "gptq", out);
+  head.recipe.rules.insert(head.recipe.rules.begin(), {"token_embd.weight", {}, "int8:g32", {}});
+  EXPECT_NE(notes(head).find("and not int8:g32"), std::string::npos);
+  head.strict = true;
+  EXPECT_NE(error_of([&] { notes(head); }).find("and not int8:g32"), std::string::npos);
+}
+
+// Without a matrix in codes there is nothing that settings could be of.
+TEST_F(LayerContainers, PlainDirectoriesSayNothingOfCodes) {
+  for (const char* const container : {"gptq", "mlx", "compressed-tensors"}) {
+    const std::filesystem::path output = scratch_ / (std::string("plain-") + container);
+    const ConvertSummary summary = convert_model(source_, {.output = output, .container = container}, machine_, {});
+    EXPECT_EQ(SourceModel::open(output).config_json().find("quantization"), std::string::npos);
+    ASSERT_EQ(summary.output.notes.size(), 1u);
+    EXPECT_NE(summary.output.notes.front().find("a plain directory"), std::string::npos);
+  }
+}
+
+TEST_F(LayerContainers, CopiesTellWhatTheyWereMadeOf) {
+  quantize_model(source_, request("int4:g32", "gptq", scratch_ / "first"), machine_, {});
+  const ContainerOutput made{&gptq_container(), scratch_ / "first"}, copy{&awq_container(), scratch_ / "second"};
+  write_copy(made, copy, request("int4:g32", "gptq"), machine_, {});
+  std::ifstream file(scratch_ / "second/README.md");
+  const std::string card((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  EXPECT_NE(card.find("base_model: \"small\""), std::string::npos) << card;
+  EXPECT_NE(card.find("recipe `int4:g32`, method `rtn`; container `awq`"), std::string::npos) << card;
+  QuantizeModelOptions rounded = request("int4:g32+a8:token", "");
+  EXPECT_NE(error_of([&] {
+              arrange_outputs(source_, rounded, {"compressed-tensors", "gptq"}, scratch_ / "x");
+            }).find("cannot say that inputs"),
             std::string::npos);
 }
 

@@ -21,7 +21,6 @@
 namespace nibble {
 namespace {
 
-constexpr std::uint64_t kNestedBlocks = 256;  // blocks whose scales share one
 constexpr std::uint64_t kMaxBlock = 1 << 20;
 
 struct QuantState {
@@ -54,7 +53,7 @@ QuantState parse_state(const TensorView& tensor, const std::string& where) {
   if (const auto offset = json.find("nested_offset"); offset != json.end() && offset->is_number())
     state.offset = offset->get<float>();
   if (!std::isfinite(state.offset)) refuse("nested_offset");
-  if (const auto size = json.find("nested_blocksize"); size != json.end() && *size != kNestedBlocks)
+  if (const auto size = json.find("nested_blocksize"); size != json.end() && *size != kBitsandbytesNested)
     refuse("nested_blocksize");
   return state;
 }
@@ -93,7 +92,7 @@ class BlockRows final : public PackedRows {
     if (!tensors_.is_doubly_quantized()) return float_at(tensors_.absmax, block);
     const auto code = std::to_integer<std::uint64_t>(tensors_.absmax.bytes[static_cast<std::size_t>(block)]);
     const float product =
-        float_at(*tensors_.nested_quant_map, code) * float_at(*tensors_.nested_absmax, block / kNestedBlocks);
+        float_at(*tensors_.nested_quant_map, code) * float_at(*tensors_.nested_absmax, block / kBitsandbytesNested);
     return product + state_.offset;
   }
 
@@ -118,9 +117,9 @@ TensorSource read_bitsandbytes(const BitsandbytesTensors& tensors, const std::st
       throw Error(
           ErrorKind::corrupt,
           fmt::format("{}: absmax is quantized itself, and nested_absmax or nested_quant_map is missing", where));
-    require_tensor(*tensors.nested_absmax, "nested_absmax", DType::f32, {(blocks + kNestedBlocks - 1) / kNestedBlocks},
-                   where);
-    require_tensor(*tensors.nested_quant_map, "nested_quant_map", DType::f32, {kNestedBlocks}, where);
+    require_tensor(*tensors.nested_absmax, "nested_absmax", DType::f32,
+                   {(blocks + kBitsandbytesNested - 1) / kBitsandbytesNested}, where);
+    require_tensor(*tensors.nested_quant_map, "nested_quant_map", DType::f32, {kBitsandbytesNested}, where);
   }
   require_tensor(tensors.absmax, "absmax", tensors.is_doubly_quantized() ? DType::u8 : DType::f32, {blocks}, where);
   const PointTable& points = *point_table(state.points);
@@ -167,8 +166,8 @@ BitsandbytesPacked pack_bitsandbytes(const QuantizedView& view, std::string_view
   if (is_double) {
     float offset;
     std::memcpy(&offset, view.planes[kOffset].data(), sizeof offset);
-    state.update({{"nested_blocksize", kNestedBlocks}, {"nested_dtype", "float32"}, {"nested_offset", offset}});
-    packed.nested_absmax = copy(kNested, DType::f32, {(blocks + kNestedBlocks - 1) / kNestedBlocks});
+    state.update({{"nested_blocksize", kBitsandbytesNested}, {"nested_dtype", "float32"}, {"nested_offset", offset}});
+    packed.nested_absmax = copy(kNested, DType::f32, {(blocks + kBitsandbytesNested - 1) / kBitsandbytesNested});
     packed.nested_quant_map = floats(kDynamicMap);
   }
   const std::string text = state.dump();

@@ -39,6 +39,8 @@ TensorSource read_bitsandbytes(const BitsandbytesTensors& tensors, const std::st
 
 // Bytes of quant_state as it is written: filled up with blanks, so that its length is known before its numbers.
 inline constexpr std::uint64_t kBitsandbytesState = 224;
+// Blocks whose scales share one, where these are quantized themselves.
+inline constexpr std::uint64_t kBitsandbytesNested = 256;
 
 struct BitsandbytesPacked {
   Tensor weight, absmax, quant_map, quant_state;

@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::size_t kZeros = 2;  // the plane behind the scales
 
-
 void require_fit(unsigned bits, std::uint64_t rows, std::uint64_t cols, const std::string& where) {
   if (bits < 2 || bits > 8) refuse_packing(where, fmt::format("pack-quantized has codes of 2 to 8 bits: {}", bits));
   checked_elements({rows, cols, 32}, where);

@@ -139,15 +139,12 @@ TensorSource read_nvfp4(const Nvfp4Tensors& tensors, const std::string& where) {
   return TensorSource(std::make_shared<Nvfp4Rows>(rows, cols, std::move(parts), bytes, std::move(scales)));
 }
 
-float nvfp4_divisor(float factor, const std::string& where) {
+std::optional<float> nvfp4_divisor(float factor) {
   const float near = 1 / factor;
-  for (float divisor = std::nextafter(std::nextafter(near, 0.0f), 0.0f); divisor < 2 * near;) {
+  for (float divisor = std::nextafter(std::nextafter(near, 0.0f), 0.0f); 1 / divisor >= factor;
+       divisor = std::nextafter(divisor, 2 * near))
     if (1 / divisor == factor) return divisor;
-    const float next = std::nextafter(divisor, 2 * near);
-    if (1 / divisor < factor) break;
-    divisor = next;
-  }
-  refuse_packing(where, fmt::format("the scale of the whole tensor is the inverse of no number: {}", factor));
+  return std::nullopt;
 }
 
 Nvfp4Packed pack_nvfp4(const QuantizedView& view, const std::string& where) {

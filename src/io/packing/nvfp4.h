@@ -32,8 +32,9 @@ struct Nvfp4Tensors {
 // no positive number; while rows are read also a scale that is negative or NaN, of which the tensor's first is named.
 TensorSource read_nvfp4(const Nvfp4Tensors& tensors, const std::string& where);
 
-// The number that compressed-tensors stores for a factor, which is its inverse. Error(unsupported): there is none.
-float nvfp4_divisor(float factor, const std::string& where);
+// The number that compressed-tensors stores for a factor, which is its inverse; nothing where there is none. factor:
+// positive and finite.
+std::optional<float> nvfp4_divisor(float factor);
 
 struct Nvfp4Packed {
   Tensor codes, scales;  // U8 and F8_E4M3; the factor is the tensor's part

@@ -103,8 +103,9 @@ std::vector<Group> make_groups(const ModelTensors& tensors, const ModelConfig& c
 
 // What a tensor takes that stays in floating point.
 std::uint64_t float_bytes(const SourceModel& checkpoint, const ModelTensor& tensor, std::uint64_t elements) {
-  const bool is_kept = tensor.role == TensorRole::exact || !stays_in_float(tensor.role);
-  return is_kept ? checkpoint.stored(tensor).bytes : elements * sizeof(float);
+  if (tensor.role == TensorRole::exact) return checkpoint.stored(tensor).bytes;
+  if (stays_in_float(tensor.role)) return elements * sizeof(float);
+  return plane_bytes(*uncoded_format(checkpoint.stored(tensor)), tensor.shape.front(), tensor.shape.back());
 }
 
 void count_parameters(const SourceModel& checkpoint, const ModelTensors& tensors, const SensitivityOptions& options,

@@ -286,6 +286,13 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
       summary.tensors.push_back(std::move(made));
     for (const Part& part : group) source.release(*part.stored);
   }
+  const auto is_rounded = [](const ConvertedTensor& tensor) { return tensor.conversion == Conversion::rounded; };
+  if (const auto rounded = std::ranges::count_if(summary.tensors, is_rounded);
+      rounded > 0 && options.dtype.empty() && !container.budget_formats().empty())
+    notes.push_back(fmt::format(
+        "{} matrices have no place in the container {} and are rounded to f16; 'nibble quantize --allow-requantize' "
+        "makes codes of them, which loses more",
+        rounded, container.name()));
   QuantizeModelOptions request;
   request.recipe = recipe_of(summary.tensors, parts);
   request.method = kExactMethod;

@@ -152,7 +152,8 @@ NumbersComparison compare_numbers(const SourceModel& file, const SourceModel& ot
             .run(pool);
     ++result.tensors;
     result.numbers += difference.numbers;
-    if (difference.changed == 0 && difference.format != difference.other_format) ++result.recoded;
+    const bool is_matrix = tensor.shape.size() > 1;
+    if (is_matrix && difference.changed == 0 && difference.format != difference.other_format) ++result.recoded;
     meter.advance(difference.numbers, name);
     if (difference.changed != 0) result.differing.push_back(std::move(difference));
     file.release(mine);

@@ -46,6 +46,10 @@ void require_places(const QuantizePlan& plan, const Container& container) {
 std::vector<ContainerOutput> outputs_named(const std::vector<std::string>& containers,
                                            const std::filesystem::path& output) {
   std::filesystem::path stem = output.has_filename() ? output : output.parent_path();
+  if (const std::string name = stem.filename().string();
+      !output.empty() && (name.empty() || name == "." || name == ".."))
+    throw Error(ErrorKind::invalid_argument,
+                "several outputs are named after one: give a name, as in -o DIR/NAME: " + output.string(), "output");
   if (lower_extension(stem) == ".gguf") stem.replace_extension();
   std::vector<ContainerOutput> outputs;
   for (const std::string& name : containers) {
@@ -78,6 +82,10 @@ std::vector<ContainerOutput> arrange_outputs(const SourceModel& source, const Qu
   const QuantizePlan plan = plan_quantization(source, into(request, *outputs.front().container));
   for (std::size_t i = 1; i < outputs.size(); ++i) {
     require_places(plan, *outputs[i].container);
+    if (request.activations && !outputs[i].container->takes_inputs(request.activations->format))
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("the container {} cannot say that inputs are rounded as {}: leave the plus out",
+                              outputs[i].container->name(), activation_format_name(request.activations->format)));
     if (!request.dry_run) require_place(source, *outputs[i].container, outputs[i].path);
   }
   return outputs;
@@ -90,7 +98,13 @@ ConvertSummary write_copy(const ContainerOutput& made, const ContainerOutput& co
   options.container = copy.container->name();
   options.sync = request.sync;
   options.shard_bytes = request.shard_bytes;
-  return convert_model(SourceModel::open(made.path), options, machine, progress);
+  options.strict = request.strict;
+  try {
+    return convert_model(SourceModel::open(made.path), options, machine, progress);
+  } catch (const Error& error) {
+    throw Error(error.kind(), fmt::format("{} was written, and {} was not: {}", made.path.string(), copy.path.string(),
+                                          error.what()));
+  }
 }
 
 }  // namespace nibble

@@ -66,7 +66,10 @@ class Container {
   // Error(corrupt) where what lies beside the weights could not be read from the output again.
   virtual void require_sound(const SourceModel&) const {}
   // What whoever uses the output should know, and no fault of the container, a sentence each.
-  virtual std::vector<std::string> notes(const SourceModel&, const QuantizePlan&) const { return {}; }
+  virtual std::vector<std::string> notes(const SourceModel&, const QuantizePlan&,
+                                         const std::optional<ActivationFormat>&) const {
+    return {};
+  }
   // What of the source it cannot hold, a sentence each.
   virtual std::vector<std::string> losses(const SourceModel&) const { return {}; }
 };

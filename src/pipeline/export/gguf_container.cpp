@@ -81,7 +81,8 @@ class GgufContainer final : public Container {
                                                 const std::filesystem::path& output) const override {
     return make_gguf_writer(output, make_metadata(contents), contents.tensors);
   }
-  std::vector<std::string> notes(const SourceModel& source, const QuantizePlan&) const override {
+  std::vector<std::string> notes(const SourceModel& source, const QuantizePlan&,
+                                 const std::optional<ActivationFormat>&) const override {
     if (source.spelling() == Spelling::gguf || source.has_tokenizer()) return {};
     return {
         "no tokenizer lies beside the weights, so the GGUF file has none, and programs that read text cannot run it"};

@@ -31,7 +31,7 @@ LayerPlan layer_plan(const QuantizePlan& plan, const std::optional<ActivationFor
     if (i > 0 && outputs.of_plan[i] == outputs.of_plan[i - 1]) continue;  // of a stack
     if (is_coded(tensor.target))
       layers.coded.push_back(outputs.planned[outputs.of_plan[i]]);
-    else if (tensor.role == TensorRole::linear || tensor.role == TensorRole::head || tensor.role == TensorRole::router)
+    else if (!is_vector(tensor.role) && tensor.role != TensorRole::embedding && tensor.target.shape.size() == 2)
       layers.plain.emplace_back(module_of(tensor.target.name));
   }
   if (!has_head)
@@ -80,14 +80,19 @@ class LayerContainer final : public DirectoryContainer {
                                                 const std::filesystem::path& output) const override {
     const LayerPlan layers = layer_plan(contents.plan, contents.activations.format);
     auto config = parse_json(directory_config(contents), "config.json");
-    config.update(writer_.settings(layers));
+    if (!layers.coded.empty()) config.update(writer_.settings(layers));
     return make_layer_directory_writer(output, files(contents, dump_json(config, 2) + "\n"), contents.tensors,
                                        shard_bytes_of(contents.plan), activation_tensors(contents.activations), writer_,
                                        layers);
   }
 
-  std::vector<std::string> notes(const SourceModel&, const QuantizePlan& plan) const override {
-    return writer_.notes(layer_plan(plan, {}));
+  std::vector<std::string> notes(const SourceModel&, const QuantizePlan& plan,
+                                 const std::optional<ActivationFormat>& activations) const override {
+    const LayerPlan layers = layer_plan(plan, activations);
+    if (layers.coded.empty())
+      return {
+          fmt::format("no matrix is in codes, so that nothing of the output is {}'s: it is a plain directory", name_)};
+    return writer_.notes(layers);
   }
 
  private:

@@ -40,7 +40,7 @@ Json calibration_record(const Calibration& calibration, const ModelConfig& confi
 
 }  // namespace
 
-std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& options,
+std::string make_manifest(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
                           const std::string& source_hash) {
   Json manifest;
   manifest["nibble"] = version();
@@ -58,7 +58,22 @@ std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& 
   if (options.smoothquant_alpha) manifest["alpha"] = *options.smoothquant_alpha;
   if (Json calibration = calibration_record(options.calibration, plan.config); !calibration.empty())
     manifest["calibration"] = std::move(calibration);
+  if (options.method == kExactMethod)
+    if (const auto own = manifest_of(source))
+      if (Json json = Json::parse(*own, nullptr, false); json.is_object()) {
+        const auto original = json.find("original");  // of one that was made so itself, what it was made of
+        manifest["original"] = original != json.end() ? *original : json;
+      }
   return manifest.dump();
+}
+
+std::optional<std::string> manifest_of(const Checkpoint& checkpoint) {
+  if (auto manifest = checkpoint.gguf().string(kManifestKey)) return manifest;
+  if (checkpoint.kind() != ContainerKind::huggingface) return std::nullopt;
+  auto manifest = checkpoint.read_side_file(kManifestFile);
+  if (!manifest || manifest->starts_with("{\"synth\"")) return std::nullopt;
+  while (manifest->ends_with('\n')) manifest->pop_back();
+  return manifest;
 }
 
 }  // namespace nibble

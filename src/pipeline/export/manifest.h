@@ -3,6 +3,7 @@
 // What an output says of how it was made. Internal to pipeline/.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "pipeline/quantize/quantize_plan.h"
@@ -14,7 +15,11 @@ inline constexpr const char* kManifestFile = "nibble_manifest.json";  // in dire
 
 // JSON: version, hash of the inputs, recipe, method and fit. No time, host, path or number of threads: the same inputs
 // give the same text.
-std::string make_manifest(const QuantizePlan& plan, const QuantizeModelOptions& options,
+// "original": of a source whose numbers are kept, what it says of itself.
+std::string make_manifest(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
                           const std::string& source_hash);
+
+// What an output of nibble says; nothing where it is none.
+std::optional<std::string> manifest_of(const Checkpoint& checkpoint);
 
 }  // namespace nibble

@@ -10,8 +10,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/output_file.h"
+#include "base/utf8.h"
 #include "evaluate/metrics.h"
 #include "io/json_text.h"
+#include "pipeline/export/manifest.h"
 #include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
@@ -19,10 +21,19 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr std::string_view kBase = "base_model: ";
+
+// What the source's own card says, where nibble made both; else the last component of its path.
 std::string source_name(const SourceModel& source) {
-  const std::filesystem::path path = source.path().has_filename() ? source.path() : source.path().parent_path();
-  return path.stem() == path.filename() || source.spelling() == Spelling::huggingface ? path.filename().string()
-                                                                                      : path.stem().string();
+  if (const auto card = source.read_side_file(kModelCardFile); card && manifest_of(source))
+    if (const std::size_t at = card->find(kBase); at != std::string::npos) {
+      const std::size_t begin = at + kBase.size();
+      const Json name = Json::parse(card->substr(begin, card->find('\n', begin) - begin), nullptr, false);
+      if (name.is_string()) return name.get<std::string>();
+    }
+  std::filesystem::path path = std::filesystem::absolute(source.path()).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return replace_invalid_utf8((source.spelling() == Spelling::gguf ? path.stem() : path.filename()).string());
 }
 
 // Matrices of one kind in one format.
@@ -97,13 +108,14 @@ std::string figure_text(const Figure& figure, MetricUnit unit) {
 
 std::string make_model_card(const ContainerContents& contents, std::string_view container, std::string_view use) {
   const std::string base = source_name(contents.source);
-  const Json manifest = parse_json(contents.manifest, "manifest");
+  const Json own = parse_json(contents.manifest, "manifest");
+  const Json& manifest = own.contains("original") ? own.at("original") : own;
   const auto in_codes = [](const FormatPtr& format) { return format->info().kind != FormatKind::raw; };
   const bool is_quantized = std::ranges::any_of(
       contents.plan.tensors, [&](const TensorPlan& tensor) { return in_codes(tensor.target.format); });
   const bool was_quantized = std::ranges::any_of(
       contents.plan.tensors, [&](const TensorPlan& tensor) { return in_codes(tensor.source->values.format()); });
-  std::string text = fmt::format("---\nbase_model: {}\ntags:\n{}- nibble\n---\n\n# {}{}\n\n", Json(base).dump(),
+  std::string text = fmt::format("---\n{}{}\ntags:\n{}- nibble\n---\n\n# {}{}\n\n", kBase, Json(base).dump(),
                                  is_quantized ? "- quantized\n" : "", base, is_quantized ? ", quantized" : "");
   if (!is_quantized)
     text += was_quantized ? "**Not quantized:** the numbers of a quantized model, written out in floating point. They "

@@ -73,9 +73,11 @@ std::unique_ptr<CheckpointWriter> make_writer(const SourceModel& source, const Q
 }
 
 // What the container cannot hold of the source: notes, or with `strict` Error(unsupported).
-void note_losses(const SourceModel& source, bool strict, QuantizePlan& plan) {
-  for (std::string& note : plan.container->notes(source, plan)) plan.notes.push_back(std::move(note));
-  for (std::string& loss : plan.container->losses(source)) add_loss(std::move(loss), strict, plan.notes);
+void note_losses(const SourceModel& source, const QuantizeModelOptions& options, QuantizePlan& plan) {
+  std::optional<ActivationFormat> activations;
+  if (options.activations) activations = options.activations->format;
+  for (std::string& note : plan.container->notes(source, plan, activations)) plan.notes.push_back(std::move(note));
+  for (std::string& loss : plan.container->losses(source)) add_loss(std::move(loss), options.strict, plan.notes);
 }
 
 QuantizeSummary summarize(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options) {
@@ -246,7 +248,7 @@ std::uint64_t forecast(const SourceModel& source, const QuantizePlan& plan, cons
   const TemporaryDirectory scratch({});
   StoredActivations activations;
   if (options.activations) activations.format = options.activations->format;
-  const std::string manifest = make_manifest(plan, options, std::string(16, '0'));
+  const std::string manifest = make_manifest(source, plan, options, std::string(16, '0'));
   return make_writer(source, plan, scratch.path() / "forecast", activations, manifest)->planned_bytes();
 }
 
@@ -291,7 +293,7 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
   }
   if (!options.output.empty()) {
     plan.container->require_sound(source);
-    note_losses(source, options.strict, plan);
+    note_losses(source, options, plan);
   }
   source.require_unchanged();
   const SourceSurvey survey =
@@ -316,7 +318,7 @@ QuantizeSummary quantize_model(const SourceModel& source, const QuantizeModelOpt
                                          ? summary.tensor_bytes
                                          : forecast(source, plan, options));
   summary.source_hash = survey.hash;
-  const Origin origin{make_manifest(plan, options, summary.source_hash), summary.source_hash};
+  const Origin origin{make_manifest(source, plan, options, summary.source_hash), summary.source_hash};
   const bool two_steps =
       options.activations && options.activations->format.is_static() && moves_activations(plan, options);
   Written written = two_steps ? write_in_two_steps(source, plan, options, origin, machine, progress)

@@ -138,16 +138,15 @@ std::string stacked_note(const QuantizePlan& plan) {
 }
 
 // What stays in floating point because the container has it so, where the recipe means it, too.
-std::string uncoded_note(const QuantizePlan& plan) {
-  const std::string& wanted = plan.recipe.main_format;
-  const bool is_meant =
-      !wanted.empty() && wanted != kSourceFormat && find_format(wanted)->info().kind == FormatKind::block;
-  if (!is_meant) return {};
-  for (const TensorPlan& tensor : plan.tensors)
-    if (!plan.container->takes_codes(tensor.role) && tensor.target.format->info().kind == FormatKind::raw)
-      return fmt::format("'{}' stays in {}: the container {} has it so", tensor.target.name,
-                         tensor.target.format->name(), plan.container->name());
-  return {};
+void note_uncoded(QuantizePlan& plan, bool strict) {
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.uncoded.empty()) continue;
+    const std::string& source = tensor.source->values.format()->name();
+    const std::string& target = tensor.target.format->name();
+    add_loss(fmt::format("'{}' is {}{} and not {}: the container {} has none in codes", tensor.target.name, target,
+                         source == target ? "" : ", rounded from " + source, tensor.uncoded, plan.container->name()),
+             strict, plan.notes);
+  }
 }
 
 // A quantization that quantizes nothing is hardly meant.
@@ -242,8 +241,8 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
   const Assignment assignment = assign(plan.recipe, facts, stored.values.format());
   if (!plan.container->takes_codes(tensor.role) && !is_asked_for(tensor.role, options) &&
       assignment.format->info().kind != FormatKind::raw) {
-    result.target.format =
-        stored.values.format()->info().kind == FormatKind::raw ? stored.values.format() : find_format("f16");
+    result.target.format = uncoded_format(stored);
+    result.uncoded = assignment.format->name();
     result.method = "rtn";
     return result;
   }
@@ -357,6 +356,10 @@ void plan_known(QuantizePlan& plan, const SourceModel& source, const QuantizeMod
 }
 
 }  // namespace
+
+FormatPtr uncoded_format(const StoredTensor& stored) {
+  return stored.values.format()->info().kind == FormatKind::raw ? stored.values.format() : find_format("f16");
+}
 
 bool keeps_parts(const TensorSource& source, const Container& container) {
   return !source.parts() ||
@@ -491,7 +494,7 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
   for (const PlannedTensor& tensor : output_tensors(plan).planned) require_whole_matrices(tensor);
   require_containable(plan, options);
   if (std::string note = foreign_words_note(source); !note.empty()) plan.notes.push_back(std::move(note));
-  if (std::string note = uncoded_note(plan); !note.empty()) plan.notes.push_back(std::move(note));
+  note_uncoded(plan, options.strict);
   if (std::string note = nothing_note(plan); !note.empty()) add_loss(std::move(note), options.strict, plan.notes);
   return plan;
 }

@@ -24,6 +24,7 @@ struct TensorPlan {
   std::uint64_t rows = 0, cols = 0;
   std::string wanted{};                // the recipe's format when it could not hold the tensor
   Obstacle obstacle = Obstacle::none;  // why not
+  std::string uncoded{};  // the recipe's format where the container has such tensors in floating point alone
   std::string method{};
   std::string kind{};  // ModelTensor::kind
   // Of each of the output's rows (of vectors: elements) or columns the source's; empty: in order.
@@ -56,6 +57,8 @@ std::vector<const StoredTensor*> peaks_to_find(const QuantizePlan& plan);
 // a few rows of each.
 void substitute_unheld(QuantizePlan& plan, const SourceModel& source, const SourceSurvey& survey,
                        const QuantizeModelOptions& options, Machine& machine);
+// What a matrix is written in that a container has in floating point alone.
+FormatPtr uncoded_format(const StoredTensor& stored);
 // Whether the container holds all that a tensor has beside codes and grids.
 bool keeps_parts(const TensorSource& source, const Container& container);
 // Whether a tensor in its own format is a copy there of codes and grids, and of what it has beside them: rows may

@@ -103,12 +103,7 @@ void each_row(const Checkpoint& checkpoint, const StoredTensor& tensor, std::uin
 
 // A manifest of our own, or what llama.cpp's tools note of the file type and of the importance matrix.
 std::string quantizer_of(const Checkpoint& checkpoint) {
-  if (const auto manifest = checkpoint.gguf().string(kManifestKey)) return "nibble: " + *manifest;
-  if (checkpoint.kind() == ContainerKind::huggingface)
-    if (auto manifest = checkpoint.read_side_file(kManifestFile)) {
-      while (manifest->ends_with('\n')) manifest->pop_back();
-      return manifest->starts_with("{\"synth\"") ? "" : "nibble: " + *manifest;
-    }
+  if (const auto manifest = manifest_of(checkpoint)) return "nibble: " + *manifest;
   std::string text;
   for (const char* key :
        {"general.quantized_by", "general.file_type", "quantize.imatrix.file", "quantize.imatrix.dataset"}) {

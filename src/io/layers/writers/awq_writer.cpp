@@ -28,14 +28,15 @@ class AwqWriter final : public LayerWriter {
 
   std::string conflict(const LayerPlan& plan) const override {
     for (const PlannedTensor& matrix : plan.coded)
-      if (group_of(matrix) != group_of(plan.coded.front()))
+      if (group_of(*planar_spec(matrix)) != group_of(*planar_spec(plan.coded.front())))
         return "AWQ has one group size for all layers, and there are " + plan.coded.front().format->name() + " and " +
                matrix.format->name();
     return {};
   }
 
   std::vector<LayerTensorPlan> tensors(const PlannedTensor& matrix, const LayerPlan&) const override {
-    const std::uint64_t rows = matrix.shape[0], cols = matrix.shape[1], groups = num_groups(cols, group_of(matrix));
+    const std::uint64_t rows = matrix.shape[0], cols = matrix.shape[1],
+                        groups = num_groups(cols, group_of(*planar_spec(matrix)));
     return {{".qweight", DType::i32, {cols, rows / 8}},
             {".qzeros", DType::i32, {groups, rows / 8}},
             {".scales", scale_dtype(planar_spec(matrix)->scale), {groups, rows}}};
@@ -49,7 +50,7 @@ class AwqWriter final : public LayerWriter {
   }
 
   Json settings(const LayerPlan& plan) const override {
-    const std::uint32_t group = plan.coded.empty() ? 128 : group_of(plan.coded.front());
+    const std::uint32_t group = plan.coded.empty() ? 128 : group_of(*planar_spec(plan.coded.front()));
     Json config = {{"quant_method", "awq"},
                    {"bits", 4},
                    {"group_size", group == 0 ? -1 : static_cast<std::int64_t>(group)},
@@ -60,16 +61,13 @@ class AwqWriter final : public LayerWriter {
   }
 
   std::vector<std::string> notes(const LayerPlan& plan) const override {
-    if (std::ranges::none_of(plan.coded, is_expert)) return {};
-    return {std::string(kExpertsNote)};
+    std::vector<std::string> notes;
+    if (std::ranges::any_of(plan.coded, is_expert)) notes.emplace_back(kExpertsNote);
+    add_vllm_notes(plan, notes);
+    return notes;
   }
 
  private:
-  static std::uint32_t group_of(const PlannedTensor& matrix) {
-    const PlanarSpec& spec = *planar_spec(matrix);
-    return spec.grain == PlanarGrain::row ? 0 : spec.group;
-  }
-
   IntegerLayout layout_;
 };
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // bitsandbytes: P.weight in NF4 or FP4 with P.weight.absmax and its relatives (io/packing/bitsandbytes.h). One kind of
-// codes for all layers, in blocks of any size.
+// codes for all layers, in blocks of 32, 64, ... 4096.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "format/planar/planes.h"
 #include "io/checkpoint.h"
@@ -13,8 +14,6 @@
 
 namespace nibble {
 namespace {
-
-constexpr std::uint64_t kNestedBlocks = 256;
 
 class BitsandbytesWriter final : public LayerWriter {
  public:
@@ -25,6 +24,8 @@ class BitsandbytesWriter final : public LayerWriter {
     if (spec == nullptr || (spec->points != PlanarPoints::nf4 && spec->points != PlanarPoints::fp4) ||
         spec->grain != PlanarGrain::group || (spec->scale != ScaleType::f32 && spec->scale != ScaleType::dq))
       return fmt::format("{} holds nf4 or fp4 in groups with scales of f32, or doubly quantized (dq)", program());
+    if (!std::has_single_bit(spec->group) || spec->group < 32 || spec->group > 4096)
+      return fmt::format("{} has blocks of 32, 64, ... 4096", program());
     if (matrix_size(matrix.shape).cols % spec->group != 0)
       return fmt::format("groups divide the inputs in {}, of which '{}' has {}", program(), matrix.name,
                          matrix.shape.back());
@@ -65,7 +66,7 @@ class BitsandbytesWriter final : public LayerWriter {
         {".weight.quant_map", DType::f32, {16}},
         {fmt::format(".weight.quant_state.bitsandbytes__{}", kind_of(spec)), DType::u8, {kBitsandbytesState}}};
     if (is_double(matrix)) {
-      list.push_back({".weight.nested_absmax", DType::f32, {(blocks + kNestedBlocks - 1) / kNestedBlocks}});
+      list.push_back({".weight.nested_absmax", DType::f32, {(blocks + kBitsandbytesNested - 1) / kBitsandbytesNested}});
       list.push_back({".weight.nested_quant_map", DType::f32, {256}});
     }
     return list;

@@ -31,10 +31,6 @@ constexpr std::string_view kMxfp4 = "mxfp4", kMxfp8 = "fp8:g32:e8m0", kNvfp4 = "
 constexpr std::string_view kFormats[] = {"pack-quantized",  "int-quantized",        "float-quantized",
                                          "mxfp8-quantized", "mxfp4-pack-quantized", "nvfp4-pack-quantized"};
 
-std::uint32_t group_of(const PlanarSpec& spec) { return spec.grain == PlanarGrain::row ? 0 : spec.group; }
-
-bool has_order(const std::shared_ptr<const TensorParts>& parts) { return parts && !parts->input_order.empty(); }
-
 // Bytes are multiplied as they are where inputs are bytes, too. spec: null where the format is a block's.
 Kind kind_of(std::string_view format, const PlanarSpec* spec, bool is_ordered, const LayerPlan& plan) {
   if (format == kMxfp4) return Kind::mxfp4;
@@ -76,8 +72,7 @@ Json weights_of(const LayerClass& one) {
       weights["block_structure"] = {spec.block_rows, spec.group};
       break;
   }
-  if (std::ranges::any_of(one.matrices, [](const auto* each) { return has_order(each->parts); }))
-    weights["actorder"] = "group";
+  if (one.is_ordered) weights["actorder"] = "group";
   return weights;
 }
 
@@ -108,6 +103,9 @@ class CompressedTensorsWriter final : public LayerWriter {
 
   std::string refusal(const PlannedTensor& matrix) const override {
     const std::string& name = matrix.format->name();
+    if (name == kNvfp4 && matrix.parts && matrix.parts->tensor_scale && !nvfp4_divisor(*matrix.parts->tensor_scale))
+      return fmt::format("{} stores the inverse of a tensor's scale, and {} is the inverse of no number", program(),
+                         *matrix.parts->tensor_scale);
     if (name == kMxfp4 || name == kNvfp4) return {};
     const PlanarSpec* const spec = planar_spec(matrix);
     if (spec != nullptr && spec->points == PlanarPoints::fp8_e4m3) {
@@ -147,7 +145,7 @@ class CompressedTensorsWriter final : public LayerWriter {
 
   std::vector<LayerTensorPlan> tensors(const PlannedTensor& matrix, const LayerPlan& plan) const override {
     const std::uint64_t rows = matrix.shape[0], cols = matrix.shape[1];
-    switch (kind_of(matrix.format->name(), planar_spec(matrix), has_order(matrix.parts), plan)) {
+    switch (kind_of(matrix.format->name(), planar_spec(matrix), has_order(matrix), plan)) {
       case Kind::mxfp4:
         return {{".weight_packed", DType::u8, {rows, cols / 2}}, {".weight_scale", DType::u8, {rows, cols / 32}}};
       case Kind::nvfp4:
@@ -177,15 +175,15 @@ class CompressedTensorsWriter final : public LayerWriter {
                                          {".weight_scale", scale_dtype(spec.scale), {rows, groups}},
                                          {".weight_shape", DType::i64, {2}}};
     if (spec.is_asymmetric) list.push_back({".weight_zero_point", DType::i32, {num_words(rows, spec.bits), groups}});
-    if (has_order(matrix.parts)) list.push_back({".weight_g_idx", DType::i32, {cols}});
+    if (has_order(matrix)) list.push_back({".weight_g_idx", DType::i32, {cols}});
     return list;
   }
 
   std::vector<Tensor> pack(const QuantizedView& matrix, const LayerPlan& plan,
                            const std::string& where) const override {
     const auto* const planar = dynamic_cast<const PlanarFormat*>(matrix.format.get());
-    switch (
-        kind_of(matrix.format->name(), planar != nullptr ? &planar->spec() : nullptr, has_order(matrix.parts), plan)) {
+    switch (kind_of(matrix.format->name(), planar != nullptr ? &planar->spec() : nullptr,
+                    matrix.parts && !matrix.parts->input_order.empty(), plan)) {
       case Kind::mxfp4: {
         Mxfp4Packed packed = pack_mxfp4(matrix, where);
         return {std::move(packed.blocks), std::move(packed.scales)};
@@ -193,7 +191,7 @@ class CompressedTensorsWriter final : public LayerWriter {
       case Kind::nvfp4: {
         Nvfp4Packed packed = pack_nvfp4(matrix, where);
         const float divisor =
-            matrix.parts && matrix.parts->tensor_scale ? nvfp4_divisor(*matrix.parts->tensor_scale, where) : 1;
+            matrix.parts && matrix.parts->tensor_scale ? nvfp4_divisor(*matrix.parts->tensor_scale).value() : 1;
         Tensor whole = blank_tensor(DType::f32, {1});
         std::memcpy(whole.bytes.data(), &divisor, sizeof divisor);
         return {std::move(packed.codes), std::move(packed.scales), std::move(whole)};
@@ -226,15 +224,16 @@ class CompressedTensorsWriter final : public LayerWriter {
     std::string common;
     for (const LayerClass& one : classes_of(plan)) {
       const PlannedTensor& matrix = *one.matrices.front();
-      const Kind kind = kind_of(one.format, planar_spec(matrix), has_order(matrix.parts), plan);
+      const Kind kind = kind_of(one.format, planar_spec(matrix), one.is_ordered, plan);
       const std::string_view format = kFormats[static_cast<std::size_t>(kind)];
       common = common.empty() || common == format ? format : "mixed-precision";
-      // All Linears but those that other groups name.
+      // All Linears but those that other groups name; vLLM's head is none of them.
+      const bool is_first = groups.empty();
       Json targets = Json::array();
-      if (groups.empty())
-        targets.push_back("Linear");
-      else
-        for (const PlannedTensor* const own : one.matrices) targets.push_back(module_of(own->name));
+      if (is_first) targets.push_back("Linear");
+      for (const PlannedTensor* const own : one.matrices)
+        if (const std::string_view module = module_of(own->name); !is_first || module == kHead)
+          targets.push_back(module);
       groups[fmt::format("group_{}", groups.size())] = {
           {"format", format},
           {"targets", std::move(targets)},
@@ -257,7 +256,7 @@ class CompressedTensorsWriter final : public LayerWriter {
     std::vector<std::string> notes;
     const auto any = [&](auto&& is) { return std::ranges::any_of(plan.coded, is); };
     const auto is_packed = [&](const PlannedTensor& matrix) {
-      return kind_of(matrix.format->name(), planar_spec(matrix), has_order(matrix.parts), plan) == Kind::packed;
+      return kind_of(matrix.format->name(), planar_spec(matrix), has_order(matrix), plan) == Kind::packed;
     };
     if (any([&](const PlannedTensor& matrix) { return is_packed(matrix) && planar_spec(matrix)->is_asymmetric; }))
       notes.emplace_back(
@@ -269,6 +268,8 @@ class CompressedTensorsWriter final : public LayerWriter {
       const PlanarSpec* const spec = planar_spec(matrix);
       return spec != nullptr && spec->points == PlanarPoints::fp8_e4m3;
     };
+    if (std::string note = inputs_note(plan); !note.empty()) notes.push_back(std::move(note));
+    add_vllm_notes(plan, notes);
     if (any(is_fp8))
       notes.emplace_back("vLLM runs 8-bit floats on a GPU; on a CPU it wants their inputs in 8 bits, too");
     if (any([](const PlannedTensor& matrix) { return is_expert(matrix) && matrix.format->name() == kNvfp4; }))
@@ -277,6 +278,20 @@ class CompressedTensorsWriter final : public LayerWriter {
   }
 
  private:
+  // What vLLM does not have of rounded inputs.
+  static std::string inputs_note(const LayerPlan& plan) {
+    if (!plan.activations) return {};
+    const bool is_run = plan.activations->grain == ActivationGrain::run;
+    const auto is_known = [&](const PlannedTensor& matrix) {
+      const PlanarSpec& spec = *planar_spec(matrix);
+      return spec.bits != 8 || (spec.grain == PlanarGrain::row && !spec.is_asymmetric);
+    };
+    if (is_run || !std::ranges::all_of(plan.coded, is_known))
+      return "vLLM has inputs in 8 bits beside int8:row alone, with a8:token or a8:static";
+    const auto is_head = [](const PlannedTensor& matrix) { return module_of(matrix.name) == kHead; };
+    return std::ranges::any_of(plan.coded, is_head) ? "vLLM reads no head in codes whose inputs are rounded" : "";
+  }
+
   IntegerLayout layout_;
 };
 

@@ -14,8 +14,6 @@
 namespace nibble {
 namespace {
 
-std::uint32_t group_of(const PlanarSpec& spec) { return spec.grain == PlanarGrain::row ? 0 : spec.group; }
-
 // A module's whole name as an expression.
 std::string expression_of(std::string_view module) {
   std::string text = "^";
@@ -71,16 +69,20 @@ class GptqWriter final : public LayerWriter {
     Json config = {{"quant_method", "gptq"}};
     if (!classes.empty()) config.update(own(classes.front()));
     config["sym"] = std::ranges::none_of(plan.coded, [](const auto& one) { return planar_spec(one)->is_asymmetric; });
-    config["desc_act"] =
-        std::ranges::any_of(plan.coded, [](const auto& one) { return one.parts && !one.parts->input_order.empty(); });
+    config["desc_act"] = std::ranges::any_of(plan.coded, has_order);
     config["checkpoint_format"] = zeros_ == GptqZeros::less_one ? "gptq" : "gptq_v2";
     config["lm_head"] = false;
+    // vLLM looks for the modules that it makes of several, too.
     Json dynamic = Json::object();
+    const auto add = [&dynamic](std::string_view sign, std::string_view module, const Json& value) {
+      for (const std::string& name : {std::string(module), joined_module(module)})
+        if (!name.empty()) dynamic[std::string(sign) + expression_of(name)] = value;
+    };
     for (std::size_t i = 1; i < classes.size(); ++i)
       for (const PlannedTensor* const matrix : classes[i].matrices)
-        dynamic["+:" + expression_of(module_of(matrix->name))] = own(classes[i]);
+        if (own(classes[i]) != own(classes.front())) add("+:", module_of(matrix->name), own(classes[i]));
     for (const std::string& module : plan.plain)
-      if (module != kHead) dynamic["-:" + expression_of(module)] = Json::object();
+      if (module != kHead) add("-:", module, Json::object());
     if (!dynamic.empty()) config["dynamic"] = std::move(dynamic);
     return {{"quantization_config", std::move(config)}};
   }
@@ -96,6 +98,7 @@ class GptqWriter final : public LayerWriter {
           "GPTQModel and transformers read this; vLLM takes GPTQ on a CPU in 4 bits alone, symmetric and by the first "
           "layout (int4:g128 in the container gptq)");
     if (std::ranges::any_of(plan.coded, is_expert)) notes.emplace_back(kExpertsNote);
+    add_vllm_notes(plan, notes);
     return notes;
   }
 

@@ -16,7 +16,7 @@ namespace nibble {
 namespace {
 
 bool fits_words(const MatrixSize& size, unsigned bits, const IntegerLayout& layout) {
-  if (size.rows * bits % (static_cast<std::uint64_t>(layout.row_multiple) * bits) != 0) return false;
+  if (size.rows % layout.row_multiple != 0) return false;
   return !layout.fills_words ||
          (size.cols * bits % 32 == 0 && (layout.row_multiple == 1 || size.rows * bits % 32 == 0));
 }
@@ -61,8 +61,10 @@ std::string refuse_integers(const PlannedTensor& matrix, const IntegerLayout& la
   if (spec->grain == PlanarGrain::group && size.cols % spec->group != 0)
     return fmt::format("groups divide the inputs in {}, of which '{}' has {}", who, matrix.name, size.cols);
   if (!fits_words(size, spec->bits, layout))
-    return fmt::format("codes fill whole words in {}; '{}' has {} inputs and {} outputs", who, matrix.name, size.cols,
-                       size.rows);
+    return fmt::format(
+        "codes of all inputs{} fill whole words of 32 bits in {}, and '{}' has {} inputs and {} outputs; "
+        "leave it out (--exclude)",
+        layout.row_multiple > 1 ? ", and of all outputs," : "", who, matrix.name, size.cols, size.rows);
   return {};
 }
 
@@ -92,15 +94,68 @@ std::string nearest_integers(const PlannedTensor& matrix, const IntegerLayout& l
   return planar_name(spec);
 }
 
+bool has_order(const PlannedTensor& matrix) { return matrix.parts && !matrix.parts->input_order.empty(); }
+
 std::vector<LayerClass> classes_of(const LayerPlan& plan) {
   std::vector<LayerClass> classes;
   for (const PlannedTensor& matrix : plan.coded) {
-    auto own = std::ranges::find(classes, matrix.format->name(), &LayerClass::format);
-    if (own == classes.end()) own = classes.insert(classes.end(), {matrix.format->name(), {}});
+    const auto is_alike = [&](const LayerClass& one) {
+      return one.format == matrix.format->name() && one.is_ordered == has_order(matrix);
+    };
+    auto own = std::ranges::find_if(classes, is_alike);
+    if (own == classes.end()) own = classes.insert(classes.end(), {matrix.format->name(), has_order(matrix), {}});
     own->matrices.push_back(&matrix);
   }
   std::ranges::stable_sort(classes, std::ranges::greater(), numbers_of);
   return classes;
+}
+
+std::string joined_module(std::string_view module) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kJoined = {{{".q_proj", ".qkv_proj"},
+                                                                                     {".k_proj", ".qkv_proj"},
+                                                                                     {".v_proj", ".qkv_proj"},
+                                                                                     {".gate_proj", ".gate_up_proj"},
+                                                                                     {".up_proj", ".gate_up_proj"}}};
+  for (const auto& [own, joined] : kJoined)
+    if (module.ends_with(own)) return std::string(module.substr(0, module.size() - own.size())) + std::string(joined);
+  return {};
+}
+
+std::string split_note(const LayerPlan& plan) {
+  std::map<std::string, std::string> formats;  // of joined modules
+  const auto differs = [&](std::string_view module, const std::string& format) {
+    const std::string joined = joined_module(module);
+    return !joined.empty() && formats.emplace(joined, format).first->second != format;
+  };
+  for (const PlannedTensor& matrix : plan.coded)
+    if (differs(module_of(matrix.name), matrix.format->name()))
+      return fmt::format("vLLM joins q, k and v, and gate and up, and loads none that are stored in different ways: {}",
+                         joined_module(module_of(matrix.name)));
+  for (const std::string& module : plan.plain)
+    if (differs(module, ""))
+      return fmt::format("vLLM joins q, k and v, and gate and up, and loads none that are stored in different ways: {}",
+                         joined_module(module));
+  return {};
+}
+
+std::string group_note(const LayerPlan& plan) {
+  for (const PlannedTensor& matrix : plan.coded)
+    if (const PlanarSpec* const spec = planar_spec(matrix); spec != nullptr && spec->points == PlanarPoints::integer &&
+                                                            spec->grain == PlanarGrain::group && spec->group != 32 &&
+                                                            spec->group != 64 && spec->group != 128)
+      return fmt::format("vLLM has kernels for groups of 32, 64 and 128, and none for {}", matrix.format->name());
+  return {};
+}
+
+std::string order_note(const LayerPlan& plan) {
+  return std::ranges::any_of(plan.coded, has_order)
+             ? "inputs have orders of their own (act-order), which transformers reads and vLLM 0.32 refuses"
+             : "";
+}
+
+void add_vllm_notes(const LayerPlan& plan, std::vector<std::string>& notes) {
+  for (std::string note : {split_note(plan), group_note(plan), order_note(plan)})
+    if (!note.empty()) notes.push_back(std::move(note));
 }
 
 }  // namespace nibble

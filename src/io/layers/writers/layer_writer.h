@@ -101,13 +101,33 @@ std::string refuse_integers(const PlannedTensor& matrix, const IntegerLayout& la
 // The format of integers whose bits are nearest, in the groups that it has where they divide the rows.
 std::string nearest_integers(const PlannedTensor& matrix, const IntegerLayout& layout);
 
-// A setting that most matrices share, and those that have others.
+// Inputs that share a scale; 0: all of them.
+inline std::uint32_t group_of(const PlanarSpec& spec) { return spec.grain == PlanarGrain::row ? 0 : spec.group; }
+
+// Whether a matrix's inputs are in an order of their own.
+bool has_order(const PlannedTensor& matrix);
+
+// Matrices that are stored alike: in one format, their inputs all in order or all in one of their own.
 struct LayerClass {
-  std::string format;                          // its name
+  std::string format;  // its name
+  bool is_ordered = false;
   std::vector<const PlannedTensor*> matrices;  // in their order
 };
 // The one with the most numbers first.
 std::vector<LayerClass> classes_of(const LayerPlan& plan);
+
+// The module in which vLLM joins q, k and v, or gate and up, of a layer: "model.layers.0.self_attn.qkv_proj"; empty
+// where it joins none.
+std::string joined_module(std::string_view module);
+// A sentence where modules that are joined are stored in different ways, so that vLLM does not load them; empty: none
+// are.
+std::string split_note(const LayerPlan& plan);
+// A sentence where groups have sizes that vLLM has no kernels of; empty: none do.
+std::string group_note(const LayerPlan& plan);
+// A sentence where inputs have orders of their own; empty: none do.
+std::string order_note(const LayerPlan& plan);
+// Those of them that say something, and of experts.
+void add_vllm_notes(const LayerPlan& plan, std::vector<std::string>& notes);
 
 // A directory as make_directory_writer's, whose matrices in codes lie as `layers` says; config.json among the side
 // files has its settings already.
