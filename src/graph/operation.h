@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "graph/onnx_spelling.h"
 #include "graph/value.h"
 
 namespace nibble {
@@ -48,25 +49,20 @@ struct GradientPlace {
 };
 inline constexpr GradientPlace kNoGradientYet = {false, "no room of this house trains yet"};
 
-// How ONNX spells it: an operator of its standard domain, or several that make it up.
-struct OnnxSpelling {
-  std::string_view operators;
-};
-
 template <typename T>
 concept OperationType = std::equality_comparable<T> && requires(const T op, std::span<const Dimensions> inputs,
                                                                 const Operands& operands, std::span<float> output) {
   { T::kName } -> std::convertible_to<std::string_view>;
   { T::kInputs } -> std::convertible_to<std::size_t>;
   { T::kGradient } -> std::convertible_to<GradientPlace>;
-  { T::kOnnx } -> std::convertible_to<OnnxSpelling>;
   { op.output(inputs) } -> std::same_as<Dimensions>;  // its shape; Error(internal) where the inputs do not fit
   { op.weights(inputs) } -> std::same_as<std::vector<WeightUse>>;  // what it reads
   {
     op.scale_passages(inputs)
   } -> std::same_as<std::vector<ScalePassage>>;  // alternatives, best first; none: nothing passes
   { op.cost(inputs) } -> std::same_as<Cost>;
-  op.evaluate(operands, inputs, output);  // the reference arithmetic: sums in f64, rounded to f32 once
+  { op.onnx(inputs) } -> std::same_as<OnnxSpelling>;  // how it is spelled there
+  op.evaluate(operands, inputs, output);              // the reference arithmetic: sums in f64, rounded to f32 once
 };
 
 // Error(internal): a drawing that no family should make.

@@ -4,6 +4,7 @@
 // by hand.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -38,8 +39,36 @@ TYPED_TEST_SUITE(EveryOperation, AllOf<Operation>::Types);
 
 TYPED_TEST(EveryOperation, SaysWhatItMust) {
   EXPECT_FALSE(TypeParam::kName.empty());
-  EXPECT_FALSE(TypeParam::kOnnx.operators.empty());
   EXPECT_TRUE(TypeParam::kGradient.exists || !TypeParam::kGradient.reason.empty());
+}
+
+// Steps read what there is: inputs, weights of the operation, earlier steps.
+void expect_sound(const Node& node, const Graph& graph) {
+  const auto shapes = graph.input_shapes(node);
+  const OnnxSpelling spelling = std::visit([&](const auto& op) { return op.onnx(shapes); }, node.operation);
+  EXPECT_NE(spelling.steps.empty(), spelling.refusal.empty());
+  std::vector<std::string> parts;
+  for (const WeightUse& use : graph.weights(node)) parts.push_back(use.part);
+  for (std::size_t i = 0; i < spelling.steps.size(); ++i)
+    for (const OnnxOperand& operand : spelling.steps[i].inputs) {
+      const bool is_part = operand.kind == OnnxOperand::Kind::weight || operand.kind == OnnxOperand::Kind::columns;
+      EXPECT_TRUE(operand.kind != OnnxOperand::Kind::input || operand.index < node.inputs.size());
+      EXPECT_TRUE(operand.kind != OnnxOperand::Kind::step || operand.index < i);
+      EXPECT_TRUE(!is_part || std::ranges::find(parts, operand.part) != parts.end()) << operand.part;
+    }
+}
+
+TEST(OnnxSpellings, ReadWhatThereIs) {
+  Drawing d;
+  const Value x = d.embedding("e", 7, 8);
+  const Value q = d.rope(d.rms_norm_heads(d.linear(x, "in", {"q", 8, true}), "n", 1e-5F, 4),
+                         {.head_dim = 4, .frequencies = {1}, .half_split = false});
+  const Value k = d.linear(x, "in", {"k", 4}), v = d.linear(x, "in", {"v", 4});
+  Value y = d.attention(d.scale_by_position(q, 0.1F, 8), k, v, {2, 1, 4, 0.5F, 3, 20, "sinks"});
+  y = d.add(d.multiply(d.silu(y), d.gelu(y)), d.soft_cap(d.scale(d.gain(y, "g"), 2), 5));
+  y = d.clamped_swiglu(d.sigmoid(y), d.l2_norm_heads(d.slice_heads(y, 4, 0, 4), 1e-6F, 4), {});
+  const Graph graph = std::move(d).finish({d.rms_norm(y, "f", 1e-5F)});
+  for (const Node& node : graph.nodes) expect_sound(node, graph);
 }
 
 TEST(Reference, EmbeddingAndLinear) {

@@ -15,6 +15,12 @@ std::vector<ScalePassage> Add::scale_passages(std::span<const Dimensions>) const
 
 Cost Add::cost(std::span<const Dimensions> inputs) const { return {.per_token = width_of(inputs[0])}; }
 
+OnnxSpelling Add::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.apply("Add", {s.input(0), s.input(1)});
+  return s;
+}
+
 void Add::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   for (std::size_t i = 0; i < output.size(); ++i) output[i] = operands.inputs[0][i] + operands.inputs[1][i];
 }

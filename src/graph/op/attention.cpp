@@ -33,6 +33,50 @@ Cost Attention::cost(std::span<const Dimensions>) const {
   return {.per_token = 0, .per_earlier_token = 2 * heads * head_dim};
 }
 
+OnnxSpelling Attention::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  const auto count = static_cast<std::int64_t>(heads), kept = static_cast<std::int64_t>(kv_heads);
+  const auto length = static_cast<std::int64_t>(head_dim);
+  const std::vector<OnnxSetting> heads_first = {{"perm", std::vector<std::int64_t>{0, 2, 1, 3}}};
+  const auto by_head = [&](std::size_t input, std::int64_t number) {
+    const auto x = s.apply("Reshape", {s.input(input), s.integers({0, 0, number, length})});
+    return s.apply("Transpose", {x}, heads_first);
+  };
+  const std::vector<OnnxSetting> along_tokens = {{"axis", std::int64_t{2}}};
+  const auto queries = by_head(0, count);
+  const auto keys = s.apply("Concat", {s.surrounding(OnnxSurrounding::past_keys), by_head(1, kept)}, along_tokens);
+  s.present.push_back(keys.index);
+  const auto values = s.apply("Concat", {s.surrounding(OnnxSurrounding::past_values), by_head(2, kept)}, along_tokens);
+  s.present.push_back(values.index);
+  // The query heads that share a key head lie side by side: [batch, kv_heads, heads / kv_heads * tokens, head_dim]
+  // would lose the mask's shape, so keys and values are repeated.
+  const auto repeated = [&](const OnnxOperand& x) {
+    if (count == kept) return x;
+    const auto one = s.apply("Unsqueeze", {x, s.integers({2})});
+    const auto many = s.apply("Expand", {one, s.integers({1, 1, count / kept, 1, 1})});
+    return s.apply("Reshape", {many, s.integers({0, count, -1, length})});
+  };
+  const auto turned = s.apply("Transpose", {repeated(keys)}, {{"perm", std::vector<std::int64_t>{0, 1, 3, 2}}});
+  OnnxOperand scores = s.apply("MatMul", {s.apply("Mul", {queries, s.number(scale)}), turned});
+  if (soft_cap != 0)
+    scores = s.apply("Mul", {s.apply("Tanh", {s.apply("Div", {scores, s.number(soft_cap)})}), s.number(soft_cap)});
+  const OnnxOperand seen = s.apply("Add", {scores, s.surrounding(OnnxSurrounding::mask)});
+  const std::vector<OnnxSetting> last_axis = {{"axis", std::int64_t{-1}}};
+  OnnxOperand shares;
+  if (sinks.empty()) {
+    shares = s.apply("Softmax", {seen}, last_axis);
+  } else {  // one more score of each head, which takes its share and gives nothing
+    const auto one = s.apply("Slice", {scores, s.integers({0}), s.integers({1}), s.integers({-1})});
+    const auto sink = s.apply("Reshape", {s.weight(sinks), s.integers({1, count, 1, 1})});
+    const auto column = s.apply("Add", {s.apply("Mul", {one, s.number(0)}), sink});
+    const auto all = s.apply("Softmax", {s.apply("Concat", {seen, column}, last_axis)}, last_axis);
+    shares = s.apply("Slice", {all, s.integers({0}), s.integers({-1}), s.integers({-1})});
+  }
+  const auto mixed = s.apply("Transpose", {s.apply("MatMul", {shares, repeated(values)})}, heads_first);
+  s.apply("Reshape", {mixed, s.integers({0, 0, count * length})});
+  return s;
+}
+
 void Attention::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   const std::span<const float> q = operands.inputs[0], k = operands.inputs[1], v = operands.inputs[2];
   const std::uint64_t width = heads * head_dim, kv_width = kv_heads * head_dim;

@@ -14,7 +14,6 @@ struct Attention {
   static constexpr std::string_view kName = "attention";
   static constexpr std::size_t kInputs = 3;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"Attention"};
 
   std::uint64_t heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 1;           // of the products of queries and keys
@@ -27,6 +26,7 @@ struct Attention {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 };
 

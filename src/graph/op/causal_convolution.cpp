@@ -25,6 +25,12 @@ std::uint64_t CausalConvolution::state_size(std::span<const Dimensions> inputs) 
   return (taps - 1) * width_of(inputs[0]);
 }
 
+OnnxSpelling CausalConvolution::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.refuse("no runtime here keeps the last inputs of a convolution between steps");
+  return s;
+}
+
 void CausalConvolution::evaluate(const Operands& operands, std::span<const Dimensions> inputs,
                                  std::span<float> output) const {
   const std::uint64_t width = width_of(inputs[0]);

@@ -13,7 +13,6 @@ struct CausalConvolution {
   static constexpr std::string_view kName = "causal_convolution";
   static constexpr std::size_t kInputs = 1;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"Conv"};
 
   static constexpr std::uint64_t kMostTaps = 32;
 
@@ -25,6 +24,7 @@ struct CausalConvolution {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 
   // The state's numbers: [taps - 1, channels], the oldest token first.

@@ -19,6 +19,15 @@ std::vector<ScalePassage> ClampedSwiglu::scale_passages(std::span<const Dimensio
 
 Cost ClampedSwiglu::cost(std::span<const Dimensions> inputs) const { return {.per_token = 10 * width_of(inputs[0])}; }
 
+OnnxSpelling ClampedSwiglu::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  const auto gate = s.apply("Min", {s.input(0), s.number(limit)});
+  const auto up = s.apply("Max", {s.apply("Min", {s.input(1), s.number(limit)}), s.number(-limit)});
+  const auto open = s.apply("Mul", {gate, s.apply("Sigmoid", {s.apply("Mul", {gate, s.number(alpha)})})});
+  s.apply("Mul", {open, s.apply("Add", {up, s.number(1)})});
+  return s;
+}
+
 void ClampedSwiglu::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   const double most = static_cast<double>(limit);
   for (std::size_t i = 0; i < output.size(); ++i) {

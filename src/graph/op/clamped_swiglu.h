@@ -11,7 +11,6 @@ struct ClampedSwiglu {
   static constexpr std::string_view kName = "clamped_swiglu";
   static constexpr std::size_t kInputs = 2;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"Clip, Mul, Sigmoid, Add"};
 
   float alpha = 1.702F, limit = 7;
   bool operator==(const ClampedSwiglu&) const = default;
@@ -20,6 +19,7 @@ struct ClampedSwiglu {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 };
 

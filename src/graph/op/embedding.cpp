@@ -16,6 +16,12 @@ std::vector<ScalePassage> Embedding::scale_passages(std::span<const Dimensions>)
 
 Cost Embedding::cost(std::span<const Dimensions>) const { return {}; }
 
+OnnxSpelling Embedding::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.apply("Gather", {s.weight(part), s.surrounding(OnnxSurrounding::token_ids)}, {{"axis", std::int64_t{0}}});
+  return s;
+}
+
 void Embedding::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   const std::span<const float> rows = operands.weight(part);
   for (std::size_t t = 0; t < operands.tokens; ++t)

@@ -10,7 +10,6 @@ struct Embedding {
   static constexpr std::string_view kName = "embedding";
   static constexpr std::size_t kInputs = 0;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"Gather"};
 
   std::string part;
   std::uint64_t vocabulary = 0, width = 0;
@@ -20,6 +19,7 @@ struct Embedding {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 };
 

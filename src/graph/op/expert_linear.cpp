@@ -32,6 +32,12 @@ Cost ExpertLinear::cost(std::span<const Dimensions> inputs) const {
   return {.per_token = width_of(inputs[1]) * rows * width_of(inputs[0])};
 }
 
+OnnxSpelling ExpertLinear::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.refuse("experts that tokens are sent to would all be computed for every token");
+  return s;
+}
+
 void ExpertLinear::evaluate(const Operands& operands, std::span<const Dimensions> inputs,
                             std::span<float> output) const {
   const std::uint64_t experts = width_of(inputs[1]), cols = width_of(inputs[0]);

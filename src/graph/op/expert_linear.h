@@ -12,7 +12,6 @@ struct ExpertLinear {
   static constexpr std::string_view kName = "expert_linear";
   static constexpr std::size_t kInputs = 2;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"MatMul"};
 
   std::string part;  // of expert e: expert_part(part, e)
   std::string site;
@@ -25,6 +24,7 @@ struct ExpertLinear {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 };
 

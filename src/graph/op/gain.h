@@ -12,7 +12,6 @@ struct Gain {
   static constexpr std::string_view kName = "gain";
   static constexpr std::size_t kInputs = 1;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"Mul"};
 
   std::string part;
   bool operator==(const Gain&) const = default;
@@ -21,6 +20,7 @@ struct Gain {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 };
 

@@ -31,6 +31,12 @@ std::vector<ScalePassage> GatedDeltaRule::scale_passages(std::span<const Dimensi
 
 Cost GatedDeltaRule::cost(std::span<const Dimensions>) const { return {.per_token = 4 * state_size()}; }
 
+OnnxSpelling GatedDeltaRule::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.refuse("no runtime here keeps a recurrent state of its own between steps");
+  return s;
+}
+
 void GatedDeltaRule::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   const std::span<const float> q = operands.inputs[0], k = operands.inputs[1], v = operands.inputs[2],
                                a = operands.inputs[3], b = operands.inputs[4];

@@ -21,7 +21,6 @@ struct GatedDeltaRule {
   static constexpr std::string_view kName = "gated_delta_rule";
   static constexpr std::size_t kInputs = 5;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"Scan"};
 
   std::string rate, bias;  // parts
   std::uint64_t key_heads = 0, heads = 0, key_dim = 0, value_dim = 0;
@@ -33,6 +32,7 @@ struct GatedDeltaRule {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 
   std::uint64_t key_head_of(std::uint64_t head) const {

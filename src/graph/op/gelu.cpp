@@ -15,6 +15,12 @@ std::vector<ScalePassage> Gelu::scale_passages(std::span<const Dimensions>) cons
 
 Cost Gelu::cost(std::span<const Dimensions> inputs) const { return {.per_token = 8 * width_of(inputs[0])}; }
 
+OnnxSpelling Gelu::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.apply("Gelu", {s.input(0)}, {{"approximate", std::string("tanh")}});
+  return s;
+}
+
 void Gelu::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   for (std::size_t i = 0; i < output.size(); ++i) {
     const double x = static_cast<double>(operands.inputs[0][i]);

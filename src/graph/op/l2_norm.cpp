@@ -17,6 +17,16 @@ std::vector<ScalePassage> L2Norm::scale_passages(std::span<const Dimensions>) co
 
 Cost L2Norm::cost(std::span<const Dimensions> inputs) const { return {.per_token = 2 * width_of(inputs[0])}; }
 
+OnnxSpelling L2Norm::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  OnnxOperand x = s.input(0);
+  if (group != 0) x = s.apply("Reshape", {x, s.integers({0, 0, -1, static_cast<std::int64_t>(group)})});
+  const auto squares = s.apply("Add", {s.apply("ReduceSumSquare", {x, s.integers({-1})}), s.number(epsilon)});
+  const auto normed = s.apply("Div", {x, s.apply("Sqrt", {squares})});
+  if (group != 0) s.apply("Reshape", {normed, s.integers({0, 0, -1})});
+  return s;
+}
+
 void L2Norm::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
   const std::span<const float> x = operands.inputs[0];
   const std::uint64_t length = group == 0 ? width_of(inputs[0]) : group;

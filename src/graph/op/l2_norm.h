@@ -10,7 +10,6 @@ struct L2Norm {
   static constexpr std::string_view kName = "l2_norm";
   static constexpr std::size_t kInputs = 1;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"ReduceSumSquare, Add, Sqrt, Div"};
 
   float epsilon = 0;
   std::uint64_t group = 0;  // 0: all channels
@@ -20,6 +19,7 @@ struct L2Norm {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 };
 

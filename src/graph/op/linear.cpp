@@ -22,6 +22,13 @@ std::vector<ScalePassage> Linear::scale_passages(std::span<const Dimensions>) co
 
 Cost Linear::cost(std::span<const Dimensions> inputs) const { return {.per_token = rows * width_of(inputs[0])}; }
 
+OnnxSpelling Linear::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  const auto product = s.apply("MatMul", {s.input(0), s.columns(part)});
+  if (has_bias) s.apply("Add", {product, s.weight(bias())});
+  return s;
+}
+
 void Linear::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
   const std::uint64_t cols = width_of(inputs[0]);
   const std::span<const float> x = operands.inputs[0], w = operands.weight(part);

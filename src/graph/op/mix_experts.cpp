@@ -17,6 +17,12 @@ std::vector<ScalePassage> MixExperts::scale_passages(std::span<const Dimensions>
 
 Cost MixExperts::cost(std::span<const Dimensions> inputs) const { return {.per_token = numbers_per_token(inputs[0])}; }
 
+OnnxSpelling MixExperts::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.refuse("experts that tokens are sent to would all be computed for every token");
+  return s;
+}
+
 void MixExperts::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
   const std::uint64_t experts = width_of(inputs[1]), width = width_of(inputs[0]);
   for (std::size_t t = 0; t < operands.tokens; ++t)

@@ -22,6 +22,15 @@ std::vector<ScalePassage> PositionScale::scale_passages(std::span<const Dimensio
 
 Cost PositionScale::cost(std::span<const Dimensions> inputs) const { return {.per_token = width_of(inputs[0])}; }
 
+OnnxSpelling PositionScale::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  const auto periods = s.apply(
+      "Floor", {s.apply("Div", {s.surrounding(OnnxSurrounding::positions), s.number(static_cast<float>(period))})});
+  const auto grown = s.apply("Mul", {s.apply("Log", {s.apply("Add", {periods, s.number(1)})}), s.number(growth)});
+  s.apply("Mul", {s.input(0), s.apply("Add", {grown, s.number(1)})});
+  return s;
+}
+
 void PositionScale::evaluate(const Operands& operands, std::span<const Dimensions> inputs,
                              std::span<float> output) const {
   const std::uint64_t width = width_of(inputs[0]);

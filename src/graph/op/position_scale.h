@@ -11,7 +11,6 @@ struct PositionScale {
   static constexpr std::string_view kName = "position_scale";
   static constexpr std::size_t kInputs = 1;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"Div, Floor, Log, Mul"};
 
   float growth = 0;
   std::uint64_t period = 1;  // positions
@@ -23,6 +22,7 @@ struct PositionScale {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 };
 

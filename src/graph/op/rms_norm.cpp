@@ -22,6 +22,18 @@ std::vector<ScalePassage> RmsNorm::scale_passages(std::span<const Dimensions> in
 
 Cost RmsNorm::cost(std::span<const Dimensions> inputs) const { return {.per_token = 2 * width_of(inputs[0])}; }
 
+OnnxSpelling RmsNorm::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  OnnxOperand x = s.input(0);
+  const auto length = static_cast<std::int64_t>(group);
+  if (group != 0) x = s.apply("Reshape", {x, s.integers({0, 0, -1, length})});
+  const auto mean = s.apply("ReduceMean", {s.apply("Pow", {x, s.number(2)}), s.integers({-1})});
+  const auto root = s.apply("Sqrt", {s.apply("Add", {mean, s.number(epsilon)})});
+  const auto normed = s.apply("Mul", {s.apply("Div", {x, root}), s.weight(part)});
+  if (group != 0) s.apply("Reshape", {normed, s.integers({0, 0, -1})});
+  return s;
+}
+
 void RmsNorm::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
   const std::span<const float> x = operands.inputs[0], w = operands.weight(part);
   const std::uint64_t length = group == 0 ? width_of(inputs[0]) : group;

@@ -11,7 +11,6 @@ struct RmsNorm {
   static constexpr std::string_view kName = "rms_norm";
   static constexpr std::size_t kInputs = 1;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"RMSNormalization"};
 
   std::string part;
   float epsilon = 0;
@@ -22,6 +21,7 @@ struct RmsNorm {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 };
 

@@ -23,6 +23,34 @@ Cost Rope::cost(std::span<const Dimensions> inputs) const {
   return {.per_token = width_of(inputs[0]) / head_dim * 4 * frequencies.size()};
 }
 
+OnnxSpelling Rope::onnx(std::span<const Dimensions> inputs) const {
+  OnnxSpelling s;
+  const auto heads = static_cast<std::int64_t>(width_of(inputs[0]) / head_dim),
+             all = static_cast<std::int64_t>(head_dim);
+  const auto pairs = static_cast<std::int64_t>(frequencies.size());
+  const auto cosines = s.surrounding(OnnxSurrounding::cosines), sines = s.surrounding(OnnxSurrounding::sines);
+  const auto x = s.apply("Reshape", {s.input(0), s.integers({0, 0, heads, all})});
+  const auto run = [&](std::int64_t begin, std::int64_t end, std::int64_t step) {
+    return s.apply("Slice", {x, s.integers({begin}), s.integers({end}), s.integers({-1}), s.integers({step})});
+  };
+  const auto a = half_split ? run(0, pairs, 1) : run(0, 2 * pairs, 2);
+  const auto b = half_split ? run(pairs, 2 * pairs, 1) : run(1, 2 * pairs, 2);
+  OnnxOperand first = s.apply("Sub", {s.apply("Mul", {a, cosines}), s.apply("Mul", {b, sines})});
+  OnnxOperand second = s.apply("Add", {s.apply("Mul", {a, sines}), s.apply("Mul", {b, cosines})});
+  const std::vector<OnnxSetting> last_axis = {{"axis", std::int64_t{-1}}};
+  OnnxOperand turned;
+  if (half_split) {
+    turned = s.apply("Concat", {first, second}, last_axis);
+  } else {
+    first = s.apply("Unsqueeze", {first, s.integers({-1})});
+    second = s.apply("Unsqueeze", {second, s.integers({-1})});
+    turned = s.apply("Reshape", {s.apply("Concat", {first, second}, last_axis), s.integers({0, 0, heads, 2 * pairs})});
+  }
+  if (2 * pairs != all) turned = s.apply("Concat", {turned, run(2 * pairs, all, 1)}, last_axis);
+  s.apply("Reshape", {turned, s.integers({0, 0, heads * all})});
+  return s;
+}
+
 void Rope::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
   const std::uint64_t width = width_of(inputs[0]), pairs = frequencies.size();
   const std::vector<double>& turns =

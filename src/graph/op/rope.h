@@ -13,7 +13,6 @@ struct Rope {
   static constexpr std::string_view kName = "rope";
   static constexpr std::size_t kInputs = 1;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"RotaryEmbedding"};
 
   std::uint64_t head_dim = 0;
   std::vector<double> frequencies;  // radians a position
@@ -27,6 +26,7 @@ struct Rope {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 };
 

@@ -22,6 +22,12 @@ std::vector<ScalePassage> Route::scale_passages(std::span<const Dimensions>) con
 
 Cost Route::cost(std::span<const Dimensions> inputs) const { return {.per_token = 8 * width_of(inputs[0])}; }
 
+OnnxSpelling Route::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.refuse("experts that tokens are sent to would all be computed for every token");
+  return s;
+}
+
 void Route::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
   const std::uint64_t experts = width_of(inputs[0]);
   std::vector<std::uint64_t> order(experts);

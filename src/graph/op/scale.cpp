@@ -13,6 +13,12 @@ std::vector<ScalePassage> Scale::scale_passages(std::span<const Dimensions>) con
 
 Cost Scale::cost(std::span<const Dimensions> inputs) const { return {.per_token = width_of(inputs[0])}; }
 
+OnnxSpelling Scale::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.apply("Mul", {s.input(0), s.number(factor)});
+  return s;
+}
+
 void Scale::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   for (std::size_t i = 0; i < output.size(); ++i) output[i] = factor * operands.inputs[0][i];
 }

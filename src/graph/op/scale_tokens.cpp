@@ -16,6 +16,12 @@ std::vector<ScalePassage> ScaleTokens::scale_passages(std::span<const Dimensions
 
 Cost ScaleTokens::cost(std::span<const Dimensions> inputs) const { return {.per_token = width_of(inputs[0])}; }
 
+OnnxSpelling ScaleTokens::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.apply("Mul", {s.input(0), s.input(1)});
+  return s;
+}
+
 void ScaleTokens::evaluate(const Operands& operands, std::span<const Dimensions> inputs,
                            std::span<float> output) const {
   const std::uint64_t width = width_of(inputs[0]);

@@ -14,6 +14,12 @@ std::vector<ScalePassage> Sigmoid::scale_passages(std::span<const Dimensions>) c
 
 Cost Sigmoid::cost(std::span<const Dimensions> inputs) const { return {.per_token = 4 * width_of(inputs[0])}; }
 
+OnnxSpelling Sigmoid::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.apply("Sigmoid", {s.input(0)});
+  return s;
+}
+
 void Sigmoid::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   for (std::size_t i = 0; i < output.size(); ++i)
     output[i] = static_cast<float>(1 / (1 + std::exp(-static_cast<double>(operands.inputs[0][i]))));

@@ -10,7 +10,6 @@ struct Sigmoid {
   static constexpr std::string_view kName = "sigmoid";
   static constexpr std::size_t kInputs = 1;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"Sigmoid"};
 
   bool operator==(const Sigmoid&) const = default;
 
@@ -18,6 +17,7 @@ struct Sigmoid {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 };
 

@@ -14,6 +14,12 @@ std::vector<ScalePassage> Silu::scale_passages(std::span<const Dimensions>) cons
 
 Cost Silu::cost(std::span<const Dimensions> inputs) const { return {.per_token = 8 * width_of(inputs[0])}; }
 
+OnnxSpelling Silu::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.apply("Mul", {s.input(0), s.apply("Sigmoid", {s.input(0)})});
+  return s;
+}
+
 void Silu::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   for (std::size_t i = 0; i < output.size(); ++i) {
     const double x = static_cast<double>(operands.inputs[0][i]);

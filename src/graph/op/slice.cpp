@@ -30,6 +30,16 @@ bool Slice::takes(std::uint64_t channel) const {
 
 Cost Slice::cost(std::span<const Dimensions>) const { return {}; }
 
+OnnxSpelling Slice::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  OnnxOperand x = s.input(0);
+  if (group != 0) x = s.apply("Reshape", {x, s.integers({0, 0, -1, static_cast<std::int64_t>(group)})});
+  const auto first = static_cast<std::int64_t>(begin), end = first + static_cast<std::int64_t>(count);
+  const auto taken = s.apply("Slice", {x, s.integers({first}), s.integers({end}), s.integers({-1})});
+  if (group != 0) s.apply("Reshape", {taken, s.integers({0, 0, -1})});
+  return s;
+}
+
 void Slice::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
   const std::uint64_t length = group == 0 ? width_of(inputs[0]) : group;
   for (std::size_t i = 0; i < output.size() / count; ++i)

@@ -11,7 +11,6 @@ struct Slice {
   static constexpr std::string_view kName = "slice";
   static constexpr std::size_t kInputs = 1;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"Slice"};
 
   std::uint64_t begin = 0, count = 0;
   std::uint64_t group = 0;  // 0: all channels
@@ -21,6 +20,7 @@ struct Slice {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 
   bool takes(std::uint64_t channel) const;

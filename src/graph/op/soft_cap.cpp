@@ -17,6 +17,12 @@ std::vector<ScalePassage> SoftCap::scale_passages(std::span<const Dimensions>) c
 
 Cost SoftCap::cost(std::span<const Dimensions> inputs) const { return {.per_token = 8 * width_of(inputs[0])}; }
 
+OnnxSpelling SoftCap::onnx(std::span<const Dimensions>) const {
+  OnnxSpelling s;
+  s.apply("Mul", {s.apply("Tanh", {s.apply("Div", {s.input(0), s.number(cap)})}), s.number(cap)});
+  return s;
+}
+
 void SoftCap::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
   for (std::size_t i = 0; i < output.size(); ++i)
     output[i] = static_cast<float>(static_cast<double>(cap) *

@@ -10,7 +10,6 @@ struct SoftCap {
   static constexpr std::string_view kName = "soft_cap";
   static constexpr std::size_t kInputs = 1;
   static constexpr GradientPlace kGradient = kNoGradientYet;
-  static constexpr OnnxSpelling kOnnx = {"Div, Tanh, Mul"};
 
   float cap = 1;
   bool operator==(const SoftCap&) const = default;
@@ -19,6 +18,7 @@ struct SoftCap {
   std::vector<WeightUse> weights(std::span<const Dimensions> inputs) const;
   std::vector<ScalePassage> scale_passages(std::span<const Dimensions> inputs) const;
   Cost cost(std::span<const Dimensions> inputs) const;
+  OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
 };
 
