@@ -33,6 +33,10 @@ for room in $rooms; do
   done
 done
 
+# Message types of ONNX stay where they are read and written.
+while IFS= read -r line; do breach "protobuf outside src/io/onnx: $line"; done \
+  < <(grep -rnE '#include [<"](google/protobuf|onnx/)' src include | grep -v '^src/io/onnx/onnx_messages.cpp:' || true)
+
 # Installed headers see only the standard library and each other.
 while IFS= read -r line; do breach "installed header that includes the house: $line"; done < <(grep -rn '#include "' include | grep -v '#include "nibble/' || true)
 [ "$(find include/nibble -name '*.h' | wc -l)" -le 10 ] || breach "more than 10 installed headers"

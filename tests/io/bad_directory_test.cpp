@@ -70,11 +70,14 @@ std::vector<BadDirectory> bad_shards() {
        "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; a download is not complete: "
        "'model.safetensors.part'"},
       {"only_onnx",
-       {{"model.onnx", "x"}},
+       {{"decoder_model.onnx", "x"}},
        missing,
-       "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; 'model.onnx' is of another "
-       "framework; save the model as "
-       "safetensors first"},
+       "FILE: directory holds neither model.safetensors nor model.safetensors.index.json; 'decoder_model.onnx' is of "
+       "another framework; save the model as safetensors first"},
+      {"foreign_onnx",
+       {{"model.onnx", "x"}},
+       ErrorKind::corrupt,
+       "FILE/model.onnx: is no ONNX model, or damaged"},
       {"only_archive",
        {{"model.zip", "PK\x03\x04"}},
        missing,

@@ -8,6 +8,7 @@
 #include "io/json_text.h"
 #include "io/layers/layer_assembly.h"
 #include "io/message_text.h"
+#include "io/onnx/onnx_package.h"
 #include "io/safetensors/model_directory.h"
 #include "io/safetensors/planar_container.h"
 #include "io/safetensors/safetensors_header.h"
@@ -111,6 +112,10 @@ CheckpointParts read_directory_checkpoint(const std::filesystem::path& given) {
   if (auto text = read_small_file(config_path, kMaxConfig)) {
     if (text->empty()) plain_json(*text, config_path.string());  // no JSON, and not absent
     parts.config_json = std::move(*text);
+  }
+  if (is_onnx_package(path)) {
+    read_onnx_tensors(parts);
+    return parts;
   }
   const auto plan = read_container_plan(parts.config_json, config_path.string());
   add_weights(parts);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/onnx/onnx_model.h"
+
+#include <limits>
+
+namespace nibble {
+
+unsigned onnx_type_bits(OnnxType type) {
+  switch (type) {
+    case OnnxType::f32:
+    case OnnxType::i32:
+      return 32;
+    case OnnxType::i64:
+      return 64;
+    case OnnxType::f16:
+    case OnnxType::bf16:
+      return 16;
+    case OnnxType::u8:
+    case OnnxType::i8:
+      return 8;
+    case OnnxType::u4:
+    case OnnxType::i4:
+      return 4;
+    case OnnxType::u2:
+    case OnnxType::i2:
+      return 2;
+    case OnnxType::undefined:
+      break;
+  }
+  return 0;
+}
+
+std::optional<std::uint64_t> initializer_bytes(const OnnxInitializer& initializer) {
+  const unsigned bits = onnx_type_bits(initializer.type);
+  if (bits == 0) return std::nullopt;
+  constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max() / 64;
+  std::uint64_t elements = 1;
+  for (const std::uint64_t extent : initializer.dims) {
+    if (extent != 0 && elements > kMost / extent) return std::nullopt;
+    elements *= extent;
+  }
+  return (elements * bits + 7) / 8;
+}
+
+const std::int64_t* OnnxNode::integer(std::string_view attribute) const {
+  for (const OnnxAttribute& item : attributes)
+    if (item.name == attribute) return std::get_if<std::int64_t>(&item.value);
+  return nullptr;
+}
+
+}  // namespace nibble

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <unordered_map>
+
+#include "base/mapped_file.h"
+#include "base/output_file.h"
+#include "io/onnx/onnx_package.h"
+#include "io/onnx/tensor_list.h"
+#include "io/packing/dequantize_linear.h"
+#include "io/packing/matmul_nbits.h"
+#include "io/tensor_stream.h"
+#include "nibble/error.h"
+
+namespace nibble {
+namespace {
+
+// Constants that runtimes map: at pages where that wastes little.
+constexpr std::uint64_t kPage = 4096, kLine = 64, kLarge = std::uint64_t{1} << 16;
+// Constants of this length and less lie in the model's own file.
+constexpr std::size_t kSmall = 256;
+
+class OnnxWriter final : public CheckpointWriter {
+ public:
+  OnnxWriter(const std::filesystem::path& path, OnnxPackage package, const std::vector<SideFile>& side_files,
+             const std::vector<PlannedTensor>& plan)
+      : path_(path),
+        model_(std::move(package.model)),
+        places_(std::move(package.places)),
+        stream_(plan, path.string()) {
+    if (places_.size() != plan.size()) refuse("places and tensors differ in number");
+    lay_out();
+    model_.metadata.emplace_back(kOnnxTensorsKey, write_onnx_tensor_list(plan, places_));
+    text_ = serialize_onnx(model_);
+    directory_.emplace(path_);
+    with_final_names([&] {
+      data_.emplace(directory_->temporary_path() / kOnnxDataFile);
+      for (const OnnxInitializer& constant : constants_)
+        data_->write_at(constant.external->offset, std::as_bytes(std::span(constant.bytes)));
+      for (std::size_t i = 0; i < places_.size(); ++i) place(i);
+      write_small_file(kOnnxFile, text_);
+      for (const SideFile& file : side_files) write_small_file(file.name, file.text);
+    });
+  }
+
+  void write_rows(std::size_t index, const QuantizedView& band) override {
+    require_open();
+    with_final_names([&] { stream_.write_rows(index, band); });
+  }
+
+  void finish(bool sync, const OutputJudge& judge, ThreadPool* pool) override {
+    require_open();
+    try {
+      stream_.require_complete();
+      with_final_names([&] {
+        data_->commit();
+        verify(pool);
+      });
+      if (judge) judge(directory_->temporary_path());
+      directory_->commit(sync);
+    } catch (...) {
+      close();
+      throw;
+    }
+    close();
+  }
+
+  std::uint64_t planned_bytes() const noexcept override { return text_.size() + data_bytes_; }
+  std::uint64_t bytes_written() const noexcept override { return small_bytes_ + stream_.bytes_written(); }
+
+ private:
+  template <class Work>
+  void with_final_names(Work&& work) {
+    naming_final_path(directory_->temporary_path(), path_, work);
+  }
+  [[noreturn]] void refuse(const std::string& why) const {
+    throw Error(ErrorKind::internal, fmt::format("{}: {}", path_.string(), why));
+  }
+  void require_open() const {
+    if (!directory_) refuse("the writer has finished or failed");
+  }
+  void close() {
+    data_.reset();
+    directory_.reset();
+  }
+
+  // Gives every constant that is not small its place in the data file.
+  void lay_out() {
+    for (OnnxInitializer& one : model_.initializers) {
+      if (!one.bytes.empty() && one.bytes.size() <= kSmall) continue;
+      const auto bytes = initializer_bytes(one);
+      if (!bytes || (!one.bytes.empty() && one.bytes.size() != *bytes))
+        refuse("an initializer has no size: " + one.name);
+      const std::uint64_t step = *bytes >= kLarge ? kPage : kLine;
+      const std::uint64_t offset = (data_bytes_ + step - 1) / step * step;
+      data_bytes_ = offset + *bytes;
+      one.external = {std::string(kOnnxDataFile), offset, *bytes};
+      if (!one.bytes.empty()) constants_.push_back(one);
+      one.bytes.clear();
+      external_.emplace(one.name, &one);
+    }
+  }
+
+  const OnnxInitializer& initializer(const std::string& name) const {
+    const auto found = external_.find(name);
+    if (found == external_.end()) refuse("no initializer takes rows: " + name);
+    return *found->second;
+  }
+  // Where so many bytes lie in the data file.
+  std::uint64_t offset_of(const std::string& name, std::uint64_t offset, std::uint64_t bytes) const {
+    const OnnxExternal& external = *initializer(name).external;
+    if (offset > external.length || bytes > external.length - offset) refuse("rows beyond the end of " + name);
+    return external.offset + offset;
+  }
+  std::uint64_t write_at(const std::string& name, std::uint64_t offset, std::span<const std::byte> bytes) {
+    data_->write_at(offset_of(name, offset, bytes.size()), bytes);
+    return bytes.size();
+  }
+
+  void place(std::size_t index) {
+    const PlannedTensor& planned = stream_.planned(index);
+    const OnnxPlace& to = places_[index];
+    const MatrixSize size = matrix_size(planned.shape);
+    switch (to.layout) {
+      case OnnxPlace::Layout::plain: {
+        const std::uint64_t bytes = stream_.bytes(index), unit = planned.shape.size() < 2 ? size.cols : size.rows;
+        return stream_.place(index, 0, *data_, offset_of(to.values, to.first * (bytes / unit), bytes));
+      }
+      case OnnxPlace::Layout::nbits: {
+        const bool is_half = initializer(to.scales).type == OnnxType::f16;
+        const NBitsLayout layout = nbits_layout(*planned.format, size.cols, is_half ? ScaleType::f16 : ScaleType::f32);
+        return stream_.gather(index, nbits_format(layout)->name(), [this, &to, layout](const QuantizedView& whole) {
+          const NBitsRows rows = pack_nbits(whole, layout);
+          return write_at(to.values, to.first * layout.value_bytes(), rows.values) +
+                 write_at(to.scales, to.first * layout.scale_bytes(), rows.scales) +
+                 (layout.has_zero_points
+                      ? write_at(to.zero_points, to.first * layout.zero_point_bytes(), rows.zero_points)
+                      : 0);
+        });
+      }
+      case OnnxPlace::Layout::dequantize: {
+        const DequantizeLayout layout = dequantize_layout(*planned.format, size.rows, size.cols);
+        return stream_.gather(index, dequantize_format(layout)->name(),
+                              [this, &to, layout](const QuantizedView& whole) {
+                                const DequantizeTensor tensor = pack_dequantize(whole, layout);
+                                return write_at(to.values, 0, tensor.values) + write_at(to.scales, 0, tensor.scales) +
+                                       (layout.has_zero_points ? write_at(to.zero_points, 0, tensor.zero_points) : 0);
+                              });
+      }
+    }
+  }
+
+  void write_small_file(std::string_view name, std::string_view text) {
+    OutputFile file(directory_->temporary_path() / name);
+    file.write(text);
+    file.commit();
+    small_bytes_ += text.size();
+  }
+
+  void verify(ThreadPool* pool) const {
+    const MappedFile model(directory_->temporary_path() / kOnnxFile),
+        data(directory_->temporary_path() / kOnnxDataFile);
+    bool is_same = std::ranges::equal(model.bytes(), std::as_bytes(std::span(text_)));
+    for (const OnnxInitializer& constant : constants_)
+      is_same =
+          is_same && std::ranges::equal(data.bytes().subspan(constant.external->offset, constant.external->length),
+                                        std::as_bytes(std::span(constant.bytes)));
+    if (!is_same) refuse("read back differs from what was written; the disk may be failing");
+    stream_.verify(Checkpoint::open(directory_->temporary_path()), pool);
+  }
+
+  std::filesystem::path path_;
+  OnnxModel model_;
+  std::vector<OnnxPlace> places_;
+  TensorStream stream_;
+  std::vector<OnnxInitializer> constants_;                                 // in the data file, with their bytes
+  std::unordered_map<std::string_view, const OnnxInitializer*> external_;  // all that lie there
+  std::string text_;                                                       // of model.onnx
+  std::uint64_t data_bytes_ = 0, small_bytes_ = 0;
+  std::optional<OutputDirectory> directory_;
+  std::optional<OutputFile> data_;  // after directory_, so that it goes first
+};
+
+}  // namespace
+
+std::unique_ptr<CheckpointWriter> make_onnx_writer(const std::filesystem::path& path, OnnxPackage package,
+                                                   const std::vector<SideFile>& side_files,
+                                                   const std::vector<PlannedTensor>& plan) {
+  return std::make_unique<OnnxWriter>(path, std::move(package), side_files, plan);
+}
+
+}  // namespace nibble
