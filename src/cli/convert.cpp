@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "base/elapsed.h"
+#include "cli/onnx_options.h"
 #include "cli/option_checks.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
@@ -23,6 +24,7 @@ namespace {
 
 struct Options {
   std::string model, output, shard_size;
+  OnnxArguments onnx;
   ConvertOptions request;
 };
 
@@ -86,6 +88,8 @@ void convert(const CLI::App& verb, Options& options, Session& session) {
   const Container& container =
       options.request.container.empty() ? container_of(options.output) : find_container(options.request.container);
   refuse_without_effect(verb, "--shard-size", !container.is_file(), "for a single file");
+  const std::string written(container.name());
+  options.request.onnx = onnx_options(verb, options.onnx, std::span(&written, 1));
   session.announce_stages({"compare", "quantize"});
   const auto start = std::chrono::steady_clock::now();
   const SourceModel source = SourceModel::open(options.model);
@@ -118,6 +122,7 @@ void add_convert(CLI::App& app, Session& session) {
   verb->add_option("-o,--output", options->output, "NAME.gguf: one file; anything else: a directory")->required();
   verb->add_option("--to", options->request.container,
                    "Container, where the name does not say it: " + container_names());
+  add_onnx_options(*verb, options->onnx);
   verb->add_option("--dtype", options->request.dtype, "Every matrix in f32, f16 or bf16 (default: as it is)")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}));
   verb->add_flag("--lossy", options->request.lossy,

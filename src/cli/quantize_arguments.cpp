@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/output_file.h"
+#include "cli/onnx_options.h"
 #include "cli/option_checks.h"
 #include "cli/places.h"
 #include "cli/verbs.h"
@@ -162,6 +163,7 @@ void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option("--to", arguments.containers, container_help())->delimiter(',');
   verb.add_option("--shard-size", arguments.shard_size,
                   "The largest weight file of a directory: 2GB, 500MB (default 5GB)");
+  add_onnx_options(verb, arguments.onnx);
 }
 
 // How values are chosen.
@@ -278,6 +280,7 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
   const bool is_static = request.activations && request.activations->format.is_static();
   const bool names_method = verb.count("--method") + verb.count("--transform") + verb.count("--round") > 0;
   if (!a.statistics.empty() && !is_static && !names_method) request.method = "imatrix";
+  request.onnx = onnx_options(verb, a.onnx, a.containers);
   judge_effects(verb, a);
   judge_places(a);
   if (!a.shard_size.empty()) request.shard_bytes = bytes_of_option(a.shard_size, "--shard-size");

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/onnx_options.h"
 #include "cli/session.h"
 #include "cli/text_files.h"
 #include "pipeline/quantize/quantize_model.h"
@@ -18,6 +19,7 @@ namespace nibble::cli {
 
 struct QuantizeArguments {
   std::string model, format, recipe_file, output, fit, activation_fit, original;
+  OnnxArguments onnx;
   TextFiles texts;
   std::string statistics, size, shard_size, recipe_output, hidden_states = "memory";
   std::optional<double> bits, max_kl;

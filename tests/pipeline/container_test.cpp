@@ -9,6 +9,7 @@
 
 #include <set>
 
+#include "io/onnx/onnx_model.h"
 #include "nibble/error.h"
 #include "pipeline/models.h"
 
@@ -51,7 +52,8 @@ TEST_F(Containers, EndingsChooseThem) {
 
 // A format is held, and then read back as it was written, or refused before anything is written.
 TEST_F(Containers, HoldEveryFormatOrRefuseIt) {
-  for (const Container* const container : list_containers())
+  for (const Container* const container : list_containers()) {
+    if (container->name().starts_with("onnx") && !has_onnx()) continue;
     for (const char* format : {"q8_0", "q4_k", "int4:g32", "nf4:g64", "f16"}) {
       const std::filesystem::path output = scratch_ / (std::string(container->name()) + "-out");
       const bool is_held =
@@ -68,9 +70,12 @@ TEST_F(Containers, HoldEveryFormatOrRefuseIt) {
       EXPECT_EQ(std::filesystem::is_regular_file(output), container->is_file());
       const SourceModel written = SourceModel::open(output);
       EXPECT_EQ(written.spelling(), container->naming());
-      EXPECT_EQ(written.stored(*written.parts().part("down", 0)).values.format()->name(), format);
+      // ONNX graphs have scales in f32.
+      const std::string& read = written.stored(*written.parts().part("down", 0)).values.format()->name();
+      EXPECT_TRUE(read == format || read == std::string(format) + ":f32") << read;
       std::filesystem::remove_all(output);
     }
+  }
 }
 
 // Static grids of a method that folds are written in a second step.

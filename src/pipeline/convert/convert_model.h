@@ -17,6 +17,7 @@
 #include "model/source_model.h"
 #include "nibble/progress.h"
 #include "nibble/quantize.h"
+#include "pipeline/export/onnx_options.h"
 
 namespace nibble {
 
@@ -28,6 +29,7 @@ struct ConvertOptions {
   bool strict = false;      // what the container cannot hold beside tensors is an error
   bool dry_run = false;     // looks at every number, writes nothing
   bool sync = false;
+  OnnxOptions onnx{};             // of containers with an ONNX graph
   std::uint64_t shard_bytes = 0;  // largest weight file of a directory; 0: the container's own
 };
 

@@ -99,6 +99,7 @@ ConvertSummary write_copy(const ContainerOutput& made, const ContainerOutput& co
   options.sync = request.sync;
   options.shard_bytes = request.shard_bytes;
   options.strict = request.strict;
+  options.onnx = request.onnx;
   try {
     return convert_model(SourceModel::open(made.path), options, machine, progress);
   } catch (const Error& error) {

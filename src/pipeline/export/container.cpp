@@ -9,10 +9,11 @@
 namespace nibble {
 
 std::span<const Container* const> list_containers() {
-  static const std::array<const Container*, 8> list = {&gguf_container(),         &nibble_container(),
-                                                       &gptq_container(),         &gptq_v2_container(),
-                                                       &awq_container(),          &compressed_tensors_container(),
-                                                       &bitsandbytes_container(), &mlx_container()};
+  static const std::array<const Container*, 10> list = {&gguf_container(),         &nibble_container(),
+                                                        &gptq_container(),         &gptq_v2_container(),
+                                                        &awq_container(),          &compressed_tensors_container(),
+                                                        &bitsandbytes_container(), &mlx_container(),
+                                                        &onnx_genai_container(),   &onnx_container()};
   return list;
 }
 

@@ -97,5 +97,8 @@ const Container& awq_container();
 const Container& compressed_tensors_container();
 const Container& bitsandbytes_container();
 const Container& mlx_container();
+// Directories with an ONNX graph.
+const Container& onnx_genai_container();
+const Container& onnx_container();
 
 }  // namespace nibble

@@ -10,10 +10,12 @@
 #include "base/output_file.h"
 #include "io/json_text.h"
 #include "io/message_text.h"
+#include "io/onnx/onnx_package.h"
 #include "model/known_family.h"
 #include "nibble/error.h"
 #include "pipeline/export/manifest.h"
 #include "pipeline/export/model_card.h"
+#include "pipeline/export/onnx/genai_config.h"
 #include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
@@ -33,6 +35,7 @@ bool may_be_written(const std::string& name) {
       name == "model.safetensors.index.json")
     return true;
   if (name.starts_with("model") && name.ends_with(".safetensors")) return true;
+  if (name == kOnnxFile || name == kOnnxDataFile || name == kGenaiConfigFile) return true;
   const std::vector<std::string> tokenizer = Tokenizer::file_names();
   return std::ranges::find(tokenizer, name) != tokenizer.end() ||
          std::ranges::find(kKeptFiles, name) != kKeptFiles.end();

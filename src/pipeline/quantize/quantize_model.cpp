@@ -10,6 +10,7 @@
 #include "base/output_file.h"
 #include "base/progress_meter.h"
 #include "calibrate/layer_weights.h"
+#include "io/onnx/onnx_package.h"
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
@@ -54,7 +55,9 @@ std::uint64_t weight_file_bytes(const std::filesystem::path& output) {
   if (std::filesystem::is_regular_file(output)) return std::filesystem::file_size(output);
   std::uint64_t total = 0;
   for (const auto& entry : std::filesystem::directory_iterator(output))
-    if (entry.path().extension() == ".safetensors") total += entry.file_size();
+    if (const auto name = entry.path().filename().string();
+        name.ends_with(".safetensors") || name.starts_with(kOnnxFile))
+      total += entry.file_size();
   return total;
 }
 
@@ -224,6 +227,7 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
   second.activations = options.activations;
   second.output = options.output;
   second.container = options.container;
+  second.onnx = options.onnx;
   second.judge = options.judge;
   second.sync = options.sync;
   second.calibration = options.calibration;

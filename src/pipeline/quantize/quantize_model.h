@@ -25,6 +25,7 @@
 #include "model/source_model.h"
 #include "nibble/progress.h"
 #include "nibble/quantize.h"
+#include "pipeline/export/onnx_options.h"
 #include "quantize/output_error.h"
 #include "quantize/recipe.h"
 #include "quantize/statistics.h"
@@ -66,6 +67,7 @@ struct QuantizeModelOptions {
   std::string embedding{}, head{};  // formats in place of the recipe's; empty: the recipe decides
   std::filesystem::path output{};   // *.gguf: one file; anything else: a directory
   std::string container{};          // a name of pipeline/export/; empty: as the output's name ends
+  OnnxOptions onnx{};               // of containers with an ONNX graph
   bool allow_requantize = false;    // a source that is quantized already may be quantized again
   bool strict = false;              // a format that cannot hold a tensor is an error, not a substitution
   bool dry_run =

@@ -485,6 +485,7 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
   plan.container = &decide_container(options, plan.recipe, unknown && plan.source_spelling == Spelling::huggingface);
   plan.target_spelling = plan.container->naming();
   plan.shard_bytes = options.shard_bytes;
+  plan.onnx = options.onnx;
   find_method(options.method);
   if (unknown)
     plan_unknown(plan, *unknown, source, options);

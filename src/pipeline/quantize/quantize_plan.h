@@ -43,6 +43,7 @@ struct QuantizePlan {
   std::vector<TensorPlan> tensors;
   std::vector<RopeTensor> rope_tensors;  // of GGUF files of some models
   std::uint64_t shard_bytes = 0;         // QuantizeModelOptions'
+  OnnxOptions onnx;                      // the same
   std::vector<std::string> ignored;
   std::vector<std::string> notes;  // what the source holds that the output does not, or holds otherwise
 
