@@ -5,7 +5,7 @@
     tests/clients/agree.py CLIENT [--model NAME]... [--export TEXT]...
     tests/clients/agree.py CLIENT --directory DIR...     directories that are there, whoever wrote them
 
-CLIENT: mlx, hf, vllm; with a GPU vllm-gpu, onnx-cuda, tensorrt, whose Python PYTHON_OF_CLIENT names (tests/clients/gpu).
+CLIENT: mlx, ort, openvino, hf, vllm; with a GPU vllm-gpu, onnx-cuda, tensorrt, whose Python PYTHON_OF_CLIENT names (tests/clients/gpu).
 
 Prints a table of export, model, largest difference of logits, mean divergence, in how many positions of how many both choose the same token,
 and in how many the runtime's own greedy continuation is ours; what a runtime does not read stands in it with the reason. Exit code 1 when a
@@ -35,6 +35,8 @@ READERS = {
     "hf": "transformers_reader.py",
     "vllm": "vllm_reader.py",
     "vllm-gpu": "vllm_reader.py",
+    "ort": "ort_reader.py",
+    "openvino": "openvino_reader.py",
     "onnx-cuda": "onnx_reader.py",
     "tensorrt": "onnx_reader.py",
 }
@@ -133,7 +135,7 @@ def models_in(scratch, names, client):
 
 def exported(client, arguments, scratch, table):
     """Directories to read: (export, model, directory, Reading). What nibble or the runtime refuses goes into the table."""
-    for name, model in models_in(scratch, arguments.model or [exports.BUNDLED, *exports.RANDOM], client).items():
+    for name, model in models_in(scratch, arguments.model or exports.models_for(client), client).items():
         for number, export in enumerate(exports.EXPORTS):
             reading = export.readers.get(client)
             if reading is None or not all(word in export.name for word in arguments.export):

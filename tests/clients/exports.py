@@ -6,6 +6,14 @@ import dataclasses
 # The bundled model, and of tests/peer/random_models.py: biases of queries; norms of heads; experts; capped scores and tied embeddings.
 BUNDLED = "tale-4M"
 RANDOM = ["qwen2", "qwen3", "qwen3moe", "gemma2"]
+# Of those, families without experts: windows, positions that turn part of a head or by neighbours, norms behind layers, too.
+GRAPHS = ["qwen2", "qwen3", "gemma2", "gemma3", "mistral", "mistral3", "phi3-short", "glm4"]
+
+
+def models_for(client):
+    return [BUNDLED, *(GRAPHS if client in ("ort", "openvino") else RANDOM)]
+
+
 # What a runtime knows nothing of: mlx-lm 0.32 has no windows for Gemma 2.
 CHANGES = {("mlx", "gemma2"): {"sliding_window": 256}}
 
@@ -49,6 +57,10 @@ HALVES = Reading(largest=0.06, divergence=3e-5, dtype="float16", not_read=NO_EXP
 INT8_INPUTS = Reading(largest=0.3, divergence=1e-3, arithmetic="inputs", not_read=NO_EXPERT_KERNELS)
 FP8_INPUTS = Reading(largest=2.0, divergence=0.05, not_read=NO_EXPERT_KERNELS)  # which ours are not
 GPU = Reading(largest=0.06, divergence=3e-5, dtype="float16", otherwise={"gemma2": BRAIN_HALVES})
+ORT_HALVES = Reading(largest=0.06, divergence=3e-5)
+ORT_INT8 = Reading(largest=1.0, divergence=5e-3)  # inputs rounded to 8 bits, which ours are not
+OPENVINO = Reading(not_read={"gemma2": "OpenVINO 2026.4 does not convert a GroupQueryAttention with soft caps"})
+EXACT_INPUTS = ("--onnx-accuracy", "0")
 STATIC = ("--text", "models/tale-4M/calibration.txt", "--samples", "4", "--length", "128")
 
 EXPORTS = [
@@ -76,10 +88,17 @@ EXPORTS = [
     Export("mlx", "mxfp4", {"mlx": F32}),
     Export("mlx", "fp8:g32:e8m0", {"mlx": F32}),
     Export("mlx", "nvfp4", {"mlx": F32}),
+    *(Export("onnx-genai", name, {"ort": F32, "openvino": OPENVINO}, EXACT_INPUTS)
+      for name in ("f32", "int4:g32", "int4:g128:asym", "int8:g32:asym", "int8:row")),
+    Export("onnx-genai", "int2:g64", {"ort": F32}, EXACT_INPUTS),
+    Export("onnx-genai", "int4:g32", {"ort": F32, "openvino": "OpenVINO 2026.4 has no GatherBlockQuantized"}, (*EXACT_INPUTS, "--embedding", "int8:g32")),
+    Export("onnx-genai", "int4:g32", {"ort": ORT_HALVES}, (*EXACT_INPUTS, "--onnx-type", "f16")),
+    Export("onnx-genai", "int4:g32", {"ort": ORT_INT8, "openvino": OPENVINO}),
     Export("onnx-genai", "int4:g32", {"onnx-cuda": GPU}, ("--onnx-type", "f16")),
+    *(Export("onnx", name, {"ort": F32, "openvino": F32}) for name in ("int4:g32", "int4:g128:asym", "int8:row")),
     Export("onnx", "int4:g32", {"tensorrt": GPU}, ("--for", "tensorrt")),
     Export("onnx", "int8:row", {"tensorrt": GPU}, ("--for", "tensorrt")),
 ]
 
 # Of directories that --directory names, whatever is in them.
-AS_GIVEN = {"mlx": F32, "hf": F32, "vllm": HALVES, "vllm-gpu": GPU, "onnx-cuda": GPU, "tensorrt": GPU}
+AS_GIVEN = {"mlx": F32, "hf": F32, "vllm": HALVES, "vllm-gpu": GPU, "onnx-cuda": GPU, "tensorrt": GPU, "ort": F32, "openvino": F32}

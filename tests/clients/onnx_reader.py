@@ -9,12 +9,13 @@ import pathlib
 
 import numpy
 import onnxruntime
+from onnx_graph import Decoder
 from reading import serve
 
 PROVIDER = os.environ.get("ONNX_PROVIDER", "CPUExecutionProvider")
 
 
-class Model:
+class Model(Decoder):
     def __init__(self, directory, dtype):
         options = onnxruntime.SessionOptions()
         # Products of decoded weights: by itself the runtime rounds inputs to 8 bits where it fuses.
@@ -25,32 +26,12 @@ class Model:
         self.inputs = {i.name: i for i in self.session.get_inputs()}
         self.outputs = [o.name for o in self.session.get_outputs()]
 
-    def step(self, ids, past):
-        """-> logits [ids, vocabulary], what `past` is for the next step."""
-        seen = next(iter(past.values())).shape[2] if past else 0
-        feed = {"input_ids": numpy.array([ids], numpy.int64)}
-        if "attention_mask" in self.inputs:
-            feed["attention_mask"] = numpy.ones((1, seen + len(ids)), numpy.int64)
-        if "position_ids" in self.inputs:
-            feed["position_ids"] = numpy.arange(seen, seen + len(ids), dtype=numpy.int64)[None]
-        for name, i in self.inputs.items():
-            if name.startswith("past"):
-                dtype = numpy.float16 if "float16" in i.type else numpy.float32
-                feed[name] = past[name] if past else numpy.zeros((1, i.shape[1], 0, i.shape[3]), dtype)
-        made = dict(zip(self.outputs, self.session.run(self.outputs, feed)))
-        kept = {name.replace("present", "past_key_values", 1): value for name, value in made.items() if name.startswith("present")}
-        return made["logits"][0].astype(numpy.float32), kept
+    def room(self, name):
+        i = self.inputs[name]
+        return numpy.zeros((1, i.shape[1], 0, i.shape[3]), numpy.float16 if "float16" in i.type else numpy.float32)
 
-    def continuation(self, ids, count):
-        logits, past = self.step(ids, {})
-        made = [int(logits[-1].argmax())]
-        while len(made) < count:
-            logits, past = self.step(made[-1:], past)
-            made.append(int(logits[-1].argmax()))
-        return made
-
-    def logits(self, ids):
-        return self.step(ids, {})[0]
+    def run(self, feed):
+        return dict(zip(self.outputs, self.session.run(self.outputs, feed)))
 
 
 if __name__ == "__main__":
