@@ -44,7 +44,8 @@ class OnnxContainer : public DirectoryContainer {
     return {};
   }
 
-  std::vector<std::string> notes(const SourceModel&, const QuantizePlan& plan) const override {
+  std::vector<std::string> notes(const SourceModel&, const QuantizePlan& plan,
+                                 const std::optional<ActivationFormat>&) const override {
     if (exported_context(plan.config) == plan.config.context) return {};
     return {
         fmt::format("longer sequences turn by other frequencies than a graph can hold beside the first: the package "
