@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "base/graphemes.h"
 #include "base/utf8.h"
 #include "terminal/text_layout.h"
 
@@ -11,14 +12,6 @@ namespace nibble {
 namespace {
 
 bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\t'; }
-
-// That of the code point that begins at or before offset.
-std::size_t code_point_begin(std::string_view text, std::size_t offset) {
-  while (offset > 0 && (static_cast<unsigned char>(text[offset]) & 0xc0) == 0x80) --offset;
-  return offset;
-}
-
-int width_at(std::string_view text, std::size_t offset) { return character_width(next_code_point(text, offset)); }
 
 }  // namespace
 
@@ -36,18 +29,14 @@ void LineBuffer::insert(std::string_view text) {
 }
 
 std::size_t LineBuffer::before(std::size_t offset) const {
-  while (offset > 0) {
-    offset = code_point_begin(text_, offset - 1);
-    if (text_[offset] == '\n' || width_at(text_, offset) > 0) break;
-  }
-  return offset;
+  if (offset == 0) return 0;
+  // A cluster is known from its beginning on only, and none goes over the end of a line.
+  std::size_t begin = text_[offset - 1] == '\n' ? offset - 1 : line_begin(offset);
+  for (std::size_t end = begin; (end = after(begin)) < offset;) begin = end;
+  return begin;
 }
 
-std::size_t LineBuffer::after(std::size_t offset) const {
-  if (offset < text_.size()) next_code_point(text_, offset);
-  while (offset < text_.size() && text_[offset] != '\n' && width_at(text_, offset) == 0) next_code_point(text_, offset);
-  return offset;
-}
+std::size_t LineBuffer::after(std::size_t offset) const { return grapheme_end(text_, offset); }
 
 std::size_t LineBuffer::line_begin(std::size_t offset) const {
   const std::size_t end = offset == 0 ? std::string::npos : text_.rfind('\n', offset - 1);
@@ -67,10 +56,11 @@ std::size_t LineBuffer::at_column(std::size_t line, std::size_t column) const {
   const std::size_t end = line_end(line);
   std::size_t offset = line, reached = 0;
   while (offset < end) {
-    const auto width = static_cast<std::size_t>(width_at(text_, offset));
+    const std::size_t behind = after(offset),
+                      width = text_width(std::string_view(text_).substr(offset, behind - offset));
     if (reached + width > column) break;
     reached += width;
-    offset = after(offset);
+    offset = behind;
   }
   return offset;
 }

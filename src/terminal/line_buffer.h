@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A text being written and where in it the cursor is. Moves and deletions go by characters as they are seen (a letter
-// with its combining marks), words by white space. One thread.
+// A text being written and where in it the cursor is. Moves and deletions go by characters as they are seen
+// (base/graphemes), words by white space. One thread.
 //
 //   LineBuffer buffer("hello world");
 //   buffer.delete_word_left();  // "hello "

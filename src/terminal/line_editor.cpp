@@ -65,6 +65,8 @@ struct LineEditor::State {
   std::string own;       // what was being written before an entry was recalled
   std::optional<Search> search;
   std::size_t drawn_row = 0;  // where in the drawing the cursor is
+  TerminalSize drawn_size{};
+  std::vector<std::size_t> drawn_widths = {};  // columns of the drawing's rows up to the cursor
 };
 
 WrittenText LineEditor::read(const EditorOptions& options) {
@@ -77,13 +79,16 @@ WrittenText LineEditor::read(const EditorOptions& options) {
     const bool waiting = decoder_.waiting();
     const int wait = typed_before ? 0 : decoder_.pasting() ? kPasteWait : waiting ? kEscapeWait : kStopWait;
     const RawTerminal::Read read = state.terminal.read(bytes, wait);
+    const TerminalSize size = state.terminal.size();
+    const bool is_resized = size != state.drawn_size;
+    if (is_resized) follow(state, size);
     if (typed_before) std::ranges::replace(bytes, '\n', '\r');
     if (read == RawTerminal::Read::closed) end = End::closed;
     if (options.should_stop && options.should_stop()) end = End::stopped;
     std::vector<KeyPress> presses = std::exchange(unread_, {}), fresh;
     if (read == RawTerminal::Read::bytes)
       fresh = decoder_.feed(bytes);
-    else if (waiting && wait > 0)
+    else if (waiting && wait > 0 && !is_resized)
       fresh = decoder_.flush();
     presses.insert(presses.end(), fresh.begin(), fresh.end());
     for (const KeyPress& press : presses) {
@@ -92,7 +97,7 @@ WrittenText LineEditor::read(const EditorOptions& options) {
       else
         end = act(state, press);
     }
-    if (!end && !presses.empty()) draw(state);
+    if (!end && (!presses.empty() || is_resized)) draw(state);
     typed_before = false;
   }
   state.search.reset();
@@ -261,9 +266,22 @@ void LineEditor::edit_outside(State& state) {
   if (text) state.buffer.set(*text);
 }
 
+// Terminals break rows anew that are wider than they have become: the cursor is further down then.
+void LineEditor::follow(State& state, const TerminalSize& size) {
+  if (state.drawn_row == 0 && state.drawn_widths.empty()) return;
+  state.drawn_row = 0;
+  for (std::size_t i = 0; i < state.drawn_widths.size(); ++i) {
+    const bool is_last = i + 1 == state.drawn_widths.size();
+    const std::size_t width = state.drawn_widths[i];
+    state.drawn_row +=
+        is_last ? width / size.columns : std::max<std::size_t>(1, (width + size.columns - 1) / size.columns);
+  }
+}
+
 // Over what was drawn before. Of what is higher than the terminal the part around the cursor is shown.
 void LineEditor::draw(State& state, bool at_end) {
-  const auto [height, columns] = state.terminal.size();
+  state.drawn_size = state.terminal.size();
+  const auto [height, columns] = state.drawn_size;
   std::string prompt = state.options.prompt;
   if (state.search) prompt = "(search '" + one_line(state.search->wanted) + "') ";
   TextLayout layout = lay_out(prompt, state.options.continuation, state.buffer.text(), state.buffer.cursor(), columns);
@@ -280,11 +298,15 @@ void LineEditor::draw(State& state, bool at_end) {
   if (state.drawn_row > 0) out += "\x1b[" + std::to_string(state.drawn_row) + "A";
   out += "\x1b[J";
   for (std::size_t i = 0; i < count; ++i) out += (i == 0 ? "" : "\r\n") + layout.rows[first + i];
+  state.drawn_widths.clear();
+  for (std::size_t i = first; i < layout.cursor_row && !at_end; ++i)
+    state.drawn_widths.push_back(shown_width(layout.rows[i]));
   if (at_end) {
     out += "\r\n";
     state.drawn_row = 0;
   } else {
     state.drawn_row = layout.cursor_row - first;
+    state.drawn_widths.push_back(layout.cursor_column);
     if (const std::size_t up = count - 1 - state.drawn_row; up > 0) out += "\x1b[" + std::to_string(up) + "A";
     out += "\r";
     if (layout.cursor_column > 0) out += "\x1b[" + std::to_string(layout.cursor_column) + "C";

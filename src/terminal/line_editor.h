@@ -72,6 +72,7 @@ class LineEditor {
   void recall(State& state, bool older);
   void complete(State& state);
   void edit_outside(State& state);
+  void follow(State& state, const TerminalSize& size);
   void draw(State& state, bool at_end = false);
 
   int in_, out_;

@@ -25,10 +25,17 @@ TerminalSize terminal_size(int fd) {
 RawTerminal::RawTerminal(int in, int out) : in_(in), out_(out) {
   if (tcgetattr(in_, &before_) != 0)
     throw Error(ErrorKind::io, std::string("cannot read keys from the terminal: ") + std::strerror(errno));
+  // A signal that is ignored, as this one is usually, ends no waiting; what it says is asked of the terminal.
+  struct sigaction resize{};
+  resize.sa_handler = [](int) {};
+  sigaction(SIGWINCH, &resize, &resize_before_);
   enter();
 }
 
-RawTerminal::~RawTerminal() { leave(); }
+RawTerminal::~RawTerminal() {
+  leave();
+  sigaction(SIGWINCH, &resize_before_, nullptr);
+}
 
 // Output is left as it is: a line end still begins a new line. Ctrl-C, Ctrl-Z and their like come as keys.
 void RawTerminal::enter() {

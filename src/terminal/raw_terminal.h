@@ -4,6 +4,7 @@
 // thread, one at a time.
 #pragma once
 
+#include <signal.h>
 #include <termios.h>
 
 #include <cstddef>
@@ -15,6 +16,7 @@ namespace nibble {
 
 struct TerminalSize {
   std::size_t rows = 24, columns = 80;
+  bool operator==(const TerminalSize&) const = default;
 };
 
 // Of the terminal behind a file descriptor; 80 x 24 where it does not say.
@@ -29,7 +31,7 @@ class RawTerminal {
   RawTerminal& operator=(const RawTerminal&) = delete;
 
   enum class Read { bytes, nothing, closed };
-  // Waits at most so many milliseconds; appends what came.
+  // Waits at most so many milliseconds; appends what came. nothing: also when the terminal has another size now.
   Read read(std::string& bytes, int milliseconds);
   void write(std::string_view text);
   TerminalSize size() const { return terminal_size(out_); }
@@ -41,6 +43,7 @@ class RawTerminal {
   void leave();
   int in_, out_;
   termios before_{};
+  struct sigaction resize_before_{};
 };
 
 }  // namespace nibble

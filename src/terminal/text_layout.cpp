@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/graphemes.h"
 #include "base/utf8.h"
 
 namespace nibble {
@@ -105,23 +106,35 @@ std::size_t text_width(std::string_view text) {
   return width;
 }
 
+std::size_t shown_width(std::string_view row) {
+  std::size_t width = 0;
+  for (std::size_t i = 0; i < row.size();) {
+    const std::size_t colour = colour_size(row.substr(i));
+    i += colour;
+    if (colour == 0) width += static_cast<std::size_t>(character_width(next_code_point(row, i)));
+  }
+  return width;
+}
+
 TextLayout lay_out(std::string_view prompt, std::string_view continuation, std::string_view text, std::size_t cursor,
                    std::size_t columns) {
   Rows rows(columns);
   rows.put_prompt(prompt);
   for (std::size_t i = 0; i < text.size();) {
-    if (i == cursor) rows.put_cursor();
     const std::size_t begin = i;
     const char32_t code_point = next_code_point(text, i);
+    const bool is_control = code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0);
+    if (!is_control) i = grapheme_end(text, begin);
+    if (begin <= cursor && cursor < i) rows.put_cursor();
     if (code_point == '\n') {
       rows.break_row();
       rows.put_prompt(continuation);
     } else if (code_point == '\t') {
       rows.put("  ", 2);
-    } else if (code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0)) {
+    } else if (is_control) {
       rows.put("\xef\xbf\xbd", 1);
     } else {
-      rows.put(text.substr(begin, i - begin), static_cast<std::size_t>(character_width(code_point)));
+      rows.put(text.substr(begin, i - begin), text_width(text.substr(begin, i - begin)));
     }
   }
   if (cursor >= text.size()) rows.put_cursor();

@@ -14,6 +14,8 @@ namespace nibble {
 // wcwidth has it in a UTF-8 locale, whatever the program's own is.
 int character_width(char32_t code_point);
 std::size_t text_width(std::string_view text);
+// The same of a row that may hold colours.
+std::size_t shown_width(std::string_view row);
 
 // Text from elsewhere (a model's, a file's name): without the control characters that a terminal would obey. Line ends
 // and tabs stay.

@@ -17,6 +17,9 @@ class WordWrap {
   // columns: of the terminal; 0: nothing is broken.
   explicit WordWrap(std::size_t columns) : columns_(columns) {}
 
+  // From now on; the terminal has another width.
+  void set_columns(std::size_t columns) { columns_ = columns; }
+
   // What can be shown now: a word is held back until it ends. Words longer than a line, and scripts that have no blanks
   // between words, are left to the terminal.
   std::string push(std::string_view text);

@@ -24,6 +24,29 @@ TEST(LineBuffer, MovesByWhatIsSeen) {
   EXPECT_FALSE(buffer.backspace());
 }
 
+TEST(LineBuffer, MovesOverWholeClusters) {
+  const std::string family = "\U0001F468\u200D\U0001F469\u200D\U0001F467", flag = "\U0001F1E9\U0001F1EA",
+                    syllable = "\u1112\u1161\u11ab", thumb = "\U0001F44D\U0001F3FD";
+  LineBuffer buffer("a" + flag + flag + family + syllable + thumb);
+  EXPECT_TRUE(buffer.backspace());
+  EXPECT_EQ(buffer.text(), "a" + flag + flag + family + syllable);
+  EXPECT_TRUE(buffer.backspace());
+  EXPECT_TRUE(buffer.left());
+  EXPECT_EQ(buffer.cursor(), 1 + 2 * flag.size());
+  EXPECT_TRUE(buffer.left());
+  EXPECT_EQ(buffer.cursor(), 1 + flag.size());
+  EXPECT_TRUE(buffer.delete_next());
+  EXPECT_EQ(buffer.text(), "a" + flag + family);
+  EXPECT_TRUE(buffer.right());
+  EXPECT_EQ(buffer.cursor(), buffer.text().size());
+  buffer.set("one\n" + flag + "x");
+  EXPECT_TRUE(buffer.left());
+  EXPECT_TRUE(buffer.left());
+  EXPECT_EQ(buffer.cursor(), 4U);
+  EXPECT_TRUE(buffer.left());
+  EXPECT_EQ(buffer.cursor(), 3U);  // before the line end
+}
+
 TEST(LineBuffer, WordsEndAtWhiteSpace) {
   LineBuffer buffer("one two-three  four");
   buffer.word_left();

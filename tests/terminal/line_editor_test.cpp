@@ -70,6 +70,7 @@ class Keyboard {
     EXPECT_EQ(::write(master_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
   }
   const std::string& shown() const { return shown_; }
+  int own_end() const { return master_; }
 
   static const InputHistory& no_history() {
     static const InputHistory none;
@@ -100,6 +101,38 @@ TEST_F(Editor, EditsIt) {
                     "r\r"),
             "world");
   EXPECT_EQ(entered("one two\x17three\x01zero \r"), "zero one three");
+}
+
+// The terminal becomes narrower while a text is being written: it is broken anew before the next key.
+TEST_F(Editor, FollowsTheWidthOfTheTerminal) {
+  std::string shown;
+  const auto read_until = [&](const std::string& wanted) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (shown.find(wanted) == std::string::npos && std::chrono::steady_clock::now() < deadline) {
+      pollfd ready{keyboard.own_end(), POLLIN, 0};
+      char buffer[4096];
+      if (poll(&ready, 1, 20) <= 0) continue;
+      if (const ssize_t count = ::read(keyboard.own_end(), buffer, sizeof buffer); count > 0)
+        shown.append(buffer, static_cast<std::size_t>(count));
+    }
+    EXPECT_NE(shown.find(wanted), std::string::npos) << testing::PrintToString(shown);
+  };
+  std::thread hands([&] {
+    read_until("> ");
+    keyboard.press("abcdefghijklmnop");  // a row of 18 columns
+    read_until("> abcdefghijklmnop");
+    shown.clear();
+    const winsize narrow{10, 8, 0, 0};
+    ioctl(keyboard.own_end(), TIOCSWINSZ, &narrow);
+    // The old row has become three, in the last of which the cursor is; the new one begins in the first of them.
+    read_until("\r\x1b[2A\x1b[J> abcdef\r\r\nghijklmn\r\r\nop");
+    keyboard.press("\r");
+    read_until("op\r\r\n");
+  });
+  LineEditor editor(keyboard.terminal(), keyboard.terminal(), Keyboard::no_history());
+  const WrittenText written = editor.read({});
+  hands.join();
+  EXPECT_EQ(written.text, "abcdefghijklmnop");
 }
 
 TEST_F(Editor, APasteOfLinesIsOneText) { EXPECT_EQ(entered("\x1b[200~a\rb\x1b[201~c\r"), "a\nbc"); }

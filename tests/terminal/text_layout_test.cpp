@@ -39,6 +39,16 @@ TEST(TextLayout, WideCharactersAreNotCut) {
   EXPECT_EQ(layout.cursor_column, 2U);
 }
 
+// Emoji that a joiner makes one stay in one row, and a cursor within them stands before them.
+TEST(TextLayout, ClustersAreNotCut) {
+  const std::string couple = "\U0001F468\u200D\U0001F469";
+  const TextLayout layout = lay_out("", "", "abc" + couple + "d", 7, 6);
+  EXPECT_EQ(layout.rows, (Rows{"abc", couple + "d"}));
+  EXPECT_EQ(layout.cursor_row, 0U);
+  EXPECT_EQ(layout.cursor_column, 3U);
+  EXPECT_EQ(shown_width("\x1b[1mab\x1b[0m" + couple), 6U);
+}
+
 TEST(TextLayout, ColoursTakeNoRoomAndControlsAreNotSent) {
   const TextLayout layout = lay_out("\x1b[1m>\x1b[0m ", "", "a\x07\tb", 4, 10);
   EXPECT_EQ(layout.rows, (Rows{"\x1b[1m>\x1b[0m a\xef\xbf\xbd  b"}));

@@ -447,9 +447,10 @@ void ChatLoop::show_part(bool is_reasoning, std::string_view text) {
   if (shown_ != kind) {
     end_part();
     if (is_reasoning) out += look_.colours ? "\x1b[2;3m" : "[thinking]\n";
-    wrap_ = WordWrap(terminal_size(STDOUT_FILENO).columns);
+    wrap_ = WordWrap(0);
   }
   shown_ = kind;
+  wrap_.set_columns(terminal_size(STDOUT_FILENO).columns);  // which may change while an answer comes
   session_.print(out + wrap_.push(shown_text(text)));
 }
 
