@@ -19,6 +19,22 @@ namespace {
 using namespace tokenizing;
 using Ids = std::vector<std::int32_t>;
 
+// As the package `tokenizers` does it, character by character as they are seen; SentencePiece's own rule is another.
+TEST(TokenizerParts, NormaliserMapsGoByGraphemesInTokenizerJson) {
+  const auto json = nlohmann::json::parse(read_tokenizer_file("kind_unigram.json"));
+  const std::string encoded = json["normalizer"]["normalizers"][0]["precompiled_charsmap"];
+  const CharsMap map(*decode_base64(encoded), "map");
+  std::size_t differing = 0;
+  const auto cases = read_tokenizer_vectors("charsmap.json");
+  for (const auto& pair : cases) {
+    const std::string text = pair[0], expected = pair[1];
+    EXPECT_EQ(map.apply_by_grapheme(text), expected) << pair[0];
+    if (map.apply(text) != expected) ++differing;
+  }
+  EXPECT_GE(cases.size(), 700u);
+  EXPECT_GE(differing, 40u);
+}
+
 TEST(TokenizerParts, ByteAlphabetIsABijection) {
   std::string all;
   for (int byte = 0; byte < 256; ++byte) all.push_back(static_cast<char>(byte));

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "base/graphemes.h"
 #include "base/utf8.h"
 #include "nibble/error.h"
 
@@ -35,8 +36,8 @@ CharsMap::CharsMap(std::string_view blob, const std::string& place) {
     throw Error(ErrorKind::corrupt, fmt::format("{}: the replacements are not NUL-terminated UTF-8", place));
 }
 
-std::size_t CharsMap::longest(std::string_view text, std::size_t& replacement) const noexcept {
-  std::size_t length = 0;
+template <class Visit>
+void CharsMap::each_known(std::string_view text, Visit&& visit) const noexcept {
   std::uint64_t node = child_offset(units_[0]);
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<std::uint8_t>(text[i]);
@@ -50,10 +51,27 @@ std::size_t CharsMap::longest(std::string_view text, std::size_t& replacement) c
     // UTF-8.
     const std::size_t start = leaf_value(units_[node]);
     if (is_continuation(replacements_[start]) || (i + 1 < text.size() && is_continuation(text[i + 1]))) continue;
-    replacement = start;
-    length = i + 1;
+    if (!visit(i + 1, start)) break;
   }
-  return length;
+}
+
+std::size_t CharsMap::longest(std::string_view text, std::size_t& replacement) const noexcept {
+  std::size_t longest = 0;
+  each_known(text, [&](std::size_t length, std::size_t start) {
+    longest = length;
+    replacement = start;
+    return true;
+  });
+  return longest;
+}
+
+const char* CharsMap::of_shortest(std::string_view text) const noexcept {
+  const char* replacement = nullptr;
+  each_known(text, [&](std::size_t, std::size_t start) {
+    replacement = replacements_.c_str() + start;
+    return false;
+  });
+  return replacement;
 }
 
 std::string CharsMap::apply(std::string_view text) const {
@@ -69,6 +87,27 @@ std::string CharsMap::apply(std::string_view text) const {
       out += text.substr(0, length);
     }
     text.remove_prefix(length);
+  }
+  return out;
+}
+
+std::string CharsMap::apply_by_grapheme(std::string_view text) const {
+  constexpr std::size_t kShort = 6;  // bytes
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = grapheme_end(text, begin);
+    const std::string_view grapheme = text.substr(begin, end - begin);
+    const char* const whole = grapheme.size() < kShort ? of_shortest(grapheme) : nullptr;
+    if (whole != nullptr) out += whole;
+    for (std::size_t at = 0; at < grapheme.size() && whole == nullptr;) {
+      const std::size_t before = at;
+      next_code_point(grapheme, at);
+      const std::string_view part = grapheme.substr(before, at - before);
+      const char* const replacement = of_shortest(part);
+      out += replacement != nullptr ? std::string_view(replacement) : part;
+    }
+    begin = end;
   }
   return out;
 }

@@ -22,11 +22,21 @@ class CharsMap {
 
   // Replaces the longest known sequence at every position; what is not known is copied.
   std::string apply(std::string_view text) const;
+  // The same as the package `tokenizers` has it: character by character as they are seen. One of less than six bytes
+  // becomes, as a whole, the replacement of the shortest known sequence that it begins with; of others, and where there
+  // is none, each code point does.
+  std::string apply_by_grapheme(std::string_view text) const;
   std::string blob() const;  // as it was given
 
  private:
+  // Calls visit(length, where its replacement starts) for the known sequences at the begin of `text`, from the shortest
+  // on, while it returns true.
+  template <class Visit>
+  void each_known(std::string_view text, Visit&& visit) const noexcept;
   // Length of the longest known sequence at the begin of `text` (0: none) and where its replacement starts.
   std::size_t longest(std::string_view text, std::size_t& replacement) const noexcept;
+  // The replacement of the shortest one; null: there is none.
+  const char* of_shortest(std::string_view text) const noexcept;
 
   std::vector<std::uint32_t> units_;
   std::string replacements_;

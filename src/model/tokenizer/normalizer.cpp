@@ -158,7 +158,9 @@ std::string apply(const StripSpaces& step, std::string text) {
   return first < last ? text.substr(first, last - first) : std::string();
 }
 
-std::string apply(const ApplyCharsMap& step, std::string text) { return step.map->apply(text); }
+std::string apply(const ApplyCharsMap& step, std::string text) {
+  return step.by_grapheme ? step.map->apply_by_grapheme(text) : step.map->apply(text);
+}
 
 std::string apply(const SentencePieceSpaces& step, std::string text) {
   std::string_view rest = text;

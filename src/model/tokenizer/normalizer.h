@@ -36,6 +36,7 @@ struct StripSpaces {
 };
 struct ApplyCharsMap {
   std::shared_ptr<const CharsMap> map;
+  bool by_grapheme = false;  // as the package `tokenizers` applies it, not as SentencePiece does
 };
 // SentencePiece's own rules, in its order: spaces at the ends go and runs become one (remove_extra), a space is put in
 // front (add_prefix), spaces become U+2581 (escape).

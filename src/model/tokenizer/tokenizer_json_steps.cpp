@@ -38,7 +38,7 @@ void append_normalizer(const JsonView& view, Normalizer& steps) {
     const JsonView map = view.at("precompiled_charsmap");
     const auto blob = decode_base64(map.string());
     if (!blob) map.corrupt("this is not base64");
-    steps.push_back(ApplyCharsMap{std::make_shared<const CharsMap>(*blob, map.place())});
+    steps.push_back(ApplyCharsMap{std::make_shared<const CharsMap>(*blob, map.place()), true});
   } else {
     view.unsupported(fmt::format("normalizer '{}' is not supported", type));
   }
