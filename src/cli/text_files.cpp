@@ -17,24 +17,13 @@ namespace nibble::cli {
 namespace {
 
 NamedText render_file(const std::string& path, const ChatOptions& options, const SourceModel& model, Session& session) {
-  const nlohmann::ordered_json variables = template_variables(options);
-  std::vector<Conversation> conversations = read_conversations(read_text(path), path);
-  const bool has_tools =
-      std::ranges::any_of(conversations, [](const Conversation& one) { return !one.tools.is_null(); });
-  const ModelTemplate chat_template = ModelTemplate::open(model, options.template_choice, has_tools);
+  const std::vector<std::string> conversations = render_conversations(path, options, model);
   const Tokenizer& tokenizer = model.tokenizer();
+  NamedText text{path, {}};
+  for (const std::string& conversation : conversations) text.text += conversation;
   // What reads a text puts a begin token in front of it, where the tokenizer does.
   const std::string begin = tokenizer.adds_bos() && tokenizer.bos() ? tokenizer.token_text(*tokenizer.bos()) : "";
-  NamedText text{path, {}};
-  for (std::size_t i = 0; i < conversations.size(); ++i) {
-    for (const auto& [name, value] : variables.items()) conversations[i].variables[name] = value;
-    try {
-      text.text += chat_template.render(std::move(conversations[i]));
-      if (i == 0 && text.text.starts_with(begin)) text.text.erase(0, begin.size());
-    } catch (const Error& error) {
-      throw Error(error.kind(), fmt::format("{}: conversation {}: {}", path, i + 1, error.what()));
-    }
-  }
+  if (text.text.starts_with(begin)) text.text.erase(0, begin.size());
   session.note(fmt::format("{}: {} conversations by the model's template", path, grouped_text(conversations.size())));
   return text;
 }
@@ -54,6 +43,25 @@ void note_special(const NamedText& text, bool parses, const Tokenizer& tokenizer
 }
 
 }  // namespace
+
+std::vector<std::string> render_conversations(const std::string& path, const ChatOptions& options,
+                                              const SourceModel& model) {
+  const nlohmann::ordered_json variables = template_variables(options);
+  std::vector<Conversation> conversations = read_conversations(read_text(path), path);
+  const bool has_tools =
+      std::ranges::any_of(conversations, [](const Conversation& one) { return !one.tools.is_null(); });
+  const ModelTemplate chat_template = ModelTemplate::open(model, options.template_choice, has_tools);
+  std::vector<std::string> texts;
+  for (Conversation& conversation : conversations) {
+    for (const auto& [name, value] : variables.items()) conversation.variables[name] = value;
+    try {
+      texts.push_back(chat_template.render(std::move(conversation)));
+    } catch (const Error& error) {
+      throw Error(error.kind(), fmt::format("{}: conversation {}: {}", path, texts.size() + 1, error.what()));
+    }
+  }
+  return texts;
+}
 
 void add_text_files(CLI::App& verb, const std::string& what, TextFiles& files) {
   verb.add_option("--text", files.plain, what + " ('-': standard input); may be given more than once");

@@ -30,6 +30,10 @@ struct TextFiles {
   std::vector<NamedText> read(const SourceModel& model, Session& session) const;
 };
 
+// Each conversation of a file as the model's template, or the chosen one, renders it. Errors name file and place.
+std::vector<std::string> render_conversations(const std::string& path, const ChatOptions& options,
+                                              const SourceModel& model);
+
 // --text, --chat, --template, --template-option, --no-think and --special.
 void add_text_files(CLI::App& verb, const std::string& what, TextFiles& files);
 // Error(invalid_argument): options of conversations without any.

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <ranges>
 
 #include "base/utf8.h"
 #include "cli/option_checks.h"
+#include "cli/text_files.h"
 #include "cli/verbs.h"
+#include "model/model_template.h"
 #include "nibble/error.h"
 #include "pipeline/tell/token_pieces.h"
 
@@ -19,6 +22,8 @@ using Ids = std::vector<std::int32_t>;
 struct Options {
   std::string model, text;
   std::vector<std::string> text_files;
+  std::string conversations;
+  ChatOptions chat;
   bool plain = false, bare = false, pieces = false, count = false, decode = false, lines = false;
 
   EncodeOptions encode() const { return {.add_special = !bare, .parse_special = !plain}; }
@@ -28,9 +33,19 @@ void judge_options(const CLI::App& verb, const Options& options) {
   if (verb.count("text") != 0 && verb.count("--text") != 0)
     throw Error(ErrorKind::invalid_argument,
                 "the text is given twice, by itself and by --text; leave out one of the two");
+  if (!options.conversations.empty())
+    for (const char* const option : {"text", "--text", "--decode", "--lines", "--bare", "--no-special"})
+      if (verb.count(option) != 0)
+        throw Error(ErrorKind::invalid_argument,
+                    fmt::format("--chat renders conversations, whose control tokens are tokens; leave out one of the "
+                                "two: {}, --chat",
+                                option));
+  for (const char* const option : {"--template", "--template-option", "--no-think"})
+    refuse_without_effect(verb, option, !options.conversations.empty(), "without conversations (--chat)");
   if (options.text_files.size() > 1 && !options.count)
     throw Error(ErrorKind::invalid_argument, "several files can only be counted; add --count, or give one --text");
-  refuse_without_effect(verb, "--force-text", verb.count("text") == 0 && !options.decode && !options.lines,
+  refuse_without_effect(verb, "--force-text",
+                        verb.count("text") == 0 && !options.decode && !options.lines && options.conversations.empty(),
                         "but for a file or standard input of plain text");
   refuse_without_effect(verb, "--bare", !options.decode, "beside --decode, which adds no tokens");
   refuse_without_effect(verb, "--lines", verb.count("text") == 0, "with a text on the command line");
@@ -88,23 +103,58 @@ Json piece_json(const TokenPiece& piece) {
           {"special", piece.special}, {"bytes", to_json(piece.bytes)}, {"characters", to_json(piece.characters)}};
 }
 
-void print_pieces(const Options& options, const Tokenizer& tokenizer, std::string_view text, Session& session) {
-  const std::vector<TokenPiece> pieces = list_pieces(tokenizer, text, options.encode());
-  if (session.json()) {
-    Json ids = Json::array(), list = Json::array();
-    for (const TokenPiece& piece : pieces) {
-      ids.push_back(piece.id);
-      list.push_back(piece_json(piece));
-    }
-    return session.print_json(
-        {{"tokenizer", tokenizer.kind()}, {"count", pieces.size()}, {"ids", ids}, {"pieces", list}});
+// count, ids, pieces: added to an object.
+void add_pieces(const std::vector<TokenPiece>& pieces, Json& json) {
+  Json ids = Json::array(), list = Json::array();
+  for (const TokenPiece& piece : pieces) {
+    ids.push_back(piece.id);
+    list.push_back(piece_json(piece));
   }
+  json["count"] = pieces.size();
+  json["ids"] = std::move(ids);
+  json["pieces"] = std::move(list);
+}
+
+std::string pieces_text(const std::vector<TokenPiece>& pieces, const TableStyle& style) {
   Table table({{"id", Align::right}, {"piece"}, {"text"}, {"bytes"}, {"characters"}});
   const auto range = [](const std::optional<TextRange>& r) { return r ? fmt::format("{}-{}", r->begin, r->end) : ""; };
   for (const TokenPiece& piece : pieces)
     table.add({std::to_string(piece.id), quote_bytes(piece.spelling), quote_bytes(piece.text), range(piece.bytes),
                range(piece.characters)});
-  session.print(table.text(session.style()));
+  return table.text(style);
+}
+
+void print_pieces(const Options& options, const Tokenizer& tokenizer, std::string_view text, Session& session) {
+  const std::vector<TokenPiece> pieces = list_pieces(tokenizer, text, options.encode());
+  if (!session.json()) return session.print(pieces_text(pieces, session.style()));
+  Json json = {{"tokenizer", tokenizer.kind()}};
+  add_pieces(pieces, json);
+  session.print_json(json);
+}
+
+// Each conversation of a file by itself, as the model reads it.
+void print_conversations(const Options& options, Session& session) {
+  const SourceModel model = SourceModel::open(options.model);
+  const Tokenizer& tokenizer = model.tokenizer();
+  Json list = Json::array();
+  std::string out;
+  std::size_t sum = 0;
+  for (const std::string& text : render_conversations(options.conversations, options.chat, model)) {
+    const std::vector<TokenPiece> pieces = list_pieces(tokenizer, text, kRenderedText);
+    sum += pieces.size();
+    Json one = {{"text", text}};
+    if (options.count)
+      one["count"] = pieces.size();
+    else
+      add_pieces(pieces, one);
+    list.push_back(std::move(one));
+    const auto ids = pieces | std::views::transform(&TokenPiece::id);
+    out += options.count    ? fmt::format("{}\n", pieces.size())
+           : options.pieces ? (out.empty() ? "" : "\n") + pieces_text(pieces, session.style())
+                            : fmt::format("{}\n", fmt::join(ids, " "));
+  }
+  if (!session.json()) return session.print(out);
+  session.print_json({{"tokenizer", tokenizer.kind()}, {"count", sum}, {"conversations", std::move(list)}});
 }
 
 void print_decoded(const Options& options, const Tokenizer& tokenizer, std::string_view text, const std::string& name,
@@ -159,6 +209,7 @@ void print_counts(const Options& options, const Tokenizer& tokenizer, Session& s
 
 void tokenize(const CLI::App& verb, const Options& options, Session& session) {
   judge_options(verb, options);
+  if (!options.conversations.empty()) return print_conversations(options, session);
   const bool is_given = verb.count("text") != 0 && options.text != "-";
   const std::string file = options.text_files.empty() ? "-" : options.text_files.front();
   const std::string name = is_given ? "the text" : text_name(file);
@@ -189,7 +240,8 @@ void add_tokenize(CLI::App& app, Session& session) {
       "cat\"\n"
       "  nibble tokenize tokenizer.json --count --text book.txt\n  nibble tokenize models/tale-4M --decode \"1 42 7\"\n"
       "  nibble tokenize tekken.json --lines --text texts.jsonl      a JSON string on every line\n"
-      "  nibble tokenize model.gguf --count --text a.txt --text b.txt\n\n"
+      "  nibble tokenize model.gguf --count --text a.txt --text b.txt\n"
+      "  nibble tokenize model.gguf --chat talks.jsonl --pieces      as the model's chat template renders them\n\n"
       "Without a text, or for '-', standard input is read. A text that begins with '-' stands behind '--': nibble "
       "tokenize MODEL -- -x");
   verb->add_option("model", options->model,
@@ -199,6 +251,9 @@ void add_tokenize(CLI::App& app, Session& session) {
   verb->add_option("--text", options->text_files,
                    "File with the text ('-': standard input); with --count more than once")
       ->check([](const std::string& path) { return path.empty() ? "name a file" : std::string(); });
+  verb->add_option("--chat", options->conversations,
+                   "File of conversations (JSON lines of \"messages\"), each rendered by the model's chat template");
+  add_template_options(*verb, options->chat);
   session.add_force_text(*verb);
   verb->add_flag("--no-special", options->plain,
                  "Take the text of control tokens for plain text; with --decode, leave control tokens out");

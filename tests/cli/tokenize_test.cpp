@@ -95,6 +95,41 @@ TEST_F(Tokenize, BlanksAtTheBeginningStandWhereTheyAre) {
   EXPECT_EQ(nibble_command(scratch_, "tokenize " + kTale + " --lines --count --text a.jsonl --text b.jsonl").code, 2);
 }
 
+TEST_F(Tokenize, ConversationsAreCutAsTheModelReadsThem) {
+  const Tokenizer tokenizer = bundled();
+  const std::string end = tokenizer.token_text(*tokenizer.eos());
+  scratch_.write("turns.jinja", "{% for m in messages %}{{ m.role }}: {{ m.content }}" + end + "{% endfor %}");
+  scratch_.write("talks.jsonl",
+                 R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello, Tom"}]})"
+                 "\n"
+                 R"([{"role": "user", "content": "Bye"}])"
+                 "\n");
+  const std::vector<std::string> texts = {"user: Hi" + end + "assistant: Hello, Tom" + end, "user: Bye" + end};
+  std::vector<std::vector<std::int32_t>> ids;
+  for (const std::string& text : texts)
+    ids.push_back(tokenizer.encode(text, {.add_special = false, .parse_special = true}));
+  EXPECT_EQ(ids[1].back(), *tokenizer.eos());
+  const std::string call = kTale + " --chat talks.jsonl --template turns.jinja";
+  EXPECT_EQ(run(call).out, joined(ids[0]) + joined(ids[1]));
+  EXPECT_EQ(run(call + " --count").out, std::to_string(ids[0].size()) + "\n" + std::to_string(ids[1].size()) + "\n");
+  EXPECT_NE(run(call + " --pieces").out.find("\"" + end + "\""), std::string::npos);
+  const nlohmann::json json = run(call + " --json").json();
+  EXPECT_EQ(json["count"], ids[0].size() + ids[1].size());
+  ASSERT_EQ(json["conversations"].size(), 2u);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(json["conversations"][i]["text"], texts[i]);
+    EXPECT_EQ(json["conversations"][i]["ids"], ids[i]);
+    EXPECT_EQ(json["conversations"][i]["pieces"].size(), ids[i].size());
+  }
+  EXPECT_FALSE(run(call + " --json --count").json()["conversations"][0].contains("ids"));
+  EXPECT_NE(run(kTale + " --chat talks.jsonl", 1).error.find("has no chat template"), std::string::npos);
+  EXPECT_NE(run(call + " --bare", 2).error.find("leave out one of the two: --bare, --chat"), std::string::npos);
+  EXPECT_NE(run(kTale + " --template turns.jinja a", 2).error.find("--template"), std::string::npos);
+  scratch_.write("raises.jinja", "{{ raise_exception('roles must alternate') }}");
+  EXPECT_NE(run(kTale + " --chat talks.jsonl --template raises.jinja", 1).error.find("roles must alternate"),
+            std::string::npos);
+}
+
 TEST_F(Tokenize, LinesAreAnsweredByLines) {
   const Tokenizer tokenizer = bundled();
   scratch_.write("texts.jsonl", "\"a\\nb\"\n\"\"\n\"\\u00e9t\\u00e9\"\n");
