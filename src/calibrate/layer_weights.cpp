@@ -8,7 +8,6 @@
 
 #include "base/huge_pages.h"
 #include "nibble/error.h"
-#include "tensor/shape.h"
 
 namespace nibble {
 
@@ -72,11 +71,6 @@ LayerWeights::LayerWeights(const SourceModel& checkpoint, const ModelTensors& te
   for (const ModelTensor& tensor : tensors.all()) {
     if (tensor.layer != layer || !is_decoded(tensor, *drawing_)) continue;
     const StoredTensor& stored = checkpoint.stored(tensor);
-    if (!is_same_shape(stored.shape, tensor.shape) || !stored.values.format())
-      throw Error(
-          ErrorKind::corrupt,
-          fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
-                      stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
     parts_.emplace(tensor.part, decode_matrix(checkpoint, tensor, pool));
     checkpoint.release(stored);
   }

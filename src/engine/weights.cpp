@@ -8,7 +8,6 @@
 
 #include "format/format.h"
 #include "nibble/error.h"
-#include "tensor/shape.h"
 
 namespace nibble {
 
@@ -29,20 +28,6 @@ QuantizedTensor decoded(const QuantizedView& view) {
 }
 
 }  // namespace
-
-const StoredTensor& WeightLoader::fetch(const ModelTensor& expected) const {
-  const StoredTensor& stored = checkpoint_.stored(expected);
-  if (!is_same_shape(stored.shape, expected.shape))
-    throw Error(
-        ErrorKind::corrupt,
-        fmt::format("{}: tensor {} has the wrong shape: the configuration asks for {}, the file has {}",
-                    checkpoint_.path().string(), stored.name, shape_text(expected.shape), shape_text(stored.shape)));
-  if (!stored.values.format())
-    throw Error(ErrorKind::unsupported,
-                fmt::format("{}: tensor {} has an element type that weights cannot have: {}",
-                            checkpoint_.path().string(), stored.name, dtype_name(stored.dtype)));
-  return stored;
-}
 
 void WeightLoader::check_values(const StoredTensor& stored, const QuantizedView& view) const {
   const bool raw = view.format->info().kind == FormatKind::raw;
@@ -83,7 +68,7 @@ KernelOptions WeightLoader::kernels_for(std::string_view part, const StoredTenso
 
 PackedLinear WeightLoader::matrix(std::string_view part, std::int64_t layer) const {
   const ModelTensor& expected = *tensors_.part(part, layer);
-  const StoredTensor& stored = fetch(expected);
+  const StoredTensor& stored = checkpoint_.stored(expected);
   checkpoint_.will_need(stored);
   QuantizedTensor room;
   const QuantizedView view = stored.values.read_rows(0, stored.values.rows(), room, machine_.pool).planes;
@@ -101,7 +86,7 @@ PackedLinear WeightLoader::matrix(std::string_view part, std::int64_t layer) con
 std::vector<float> WeightLoader::vector(std::string_view part, std::int64_t layer) const {
   const ModelTensor* expected = tensors_.part(part, layer);
   if (expected == nullptr) return {};
-  const StoredTensor& stored = fetch(*expected);
+  const StoredTensor& stored = checkpoint_.stored(*expected);
   QuantizedTensor room;
   const QuantizedView view = stored.values.read_rows(0, stored.values.rows(), room).planes;
   check_values(stored, view);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From stored tensors to weights ready to run: presence, shapes and values are judged here, once, with the tensor's
-// name in every error. Internal to engine/.
+// From stored tensors to weights ready to run: values are judged here, once, with the tensor's name in every error.
+// Internal to engine/.
 #pragma once
 
 #include <string_view>
@@ -28,14 +28,13 @@ class WeightLoader {
                          : StoredActivations{}),
         machine_(machine) {}
 
-  // A matrix repacked for this processor. Errors: not_found, corrupt (wrong shape, a value that is not finite).
+  // A matrix repacked for this processor. Errors as SourceModel::stored's; corrupt: a value that is not finite.
   PackedLinear matrix(std::string_view part, std::int64_t layer) const;
   // A vector, or the rows of a matrix one after the other, widened to f32; empty when the configuration has no such
   // part.
   std::vector<float> vector(std::string_view part, std::int64_t layer) const;
 
  private:
-  const StoredTensor& fetch(const ModelTensor& expected) const;
   // view: all rows of what is stored.
   void check_values(const StoredTensor& stored, const QuantizedView& view) const;
   KernelOptions kernels_for(std::string_view part, const StoredTensor& stored) const;

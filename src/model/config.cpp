@@ -8,7 +8,6 @@
 #include <tuple>
 
 #include "model/config_readers.h"
-#include "model/sound_tensors.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -145,13 +144,26 @@ bool is_same_network(const ModelConfig& a, const ModelConfig& b) {
   return facts(a) == facts(b);
 }
 
+namespace {
+
+ModelConfig read_config(const Checkpoint& checkpoint, ConfigKeys& keys) {
+  return checkpoint.kind() == ContainerKind::gguf ? read_gguf_config(checkpoint, keys)
+                                                  : read_huggingface_config(checkpoint, keys);
+}
+
+}  // namespace
+
 ModelConfig read_model_config(const Checkpoint& checkpoint) {
   ConfigKeys keys;
-  ModelConfig config = checkpoint.kind() == ContainerKind::gguf ? read_gguf_config(checkpoint, keys)
-                                                                : read_huggingface_config(checkpoint, keys);
+  ModelConfig config = read_config(checkpoint, keys);
   validate_config(config, keys);
-  require_sound_experts(checkpoint, config, keys);
   return config;
+}
+
+ConfigKeys config_keys(const Checkpoint& checkpoint) {
+  ConfigKeys keys;
+  read_config(checkpoint, keys);
+  return keys;
 }
 
 }  // namespace nibble

@@ -21,6 +21,8 @@ namespace {
 
 using Keys = GgufKeys;
 
+constexpr std::string_view kEmbeddingName = "token_embd.weight";
+
 const Architecture& find_gguf_architecture(const std::string& name, const std::string& source) {
   std::string known;
   for (const Architecture& architecture : all_architectures()) {
@@ -105,10 +107,19 @@ void read_rope_tensors(const Checkpoint& checkpoint, const std::string& source, 
 
 std::uint64_t read_vocab(const Checkpoint& checkpoint, const Keys& keys) {
   // llama.cpp takes the number of tokens; the embedding's rows are what must agree, and exist even without a tokenizer.
-  const StoredTensor* embedding = checkpoint.find("token_embd.weight");
-  if (embedding != nullptr && !embedding->shape.empty())
-    return matrix_size(embedding->shape).rows;  // [n] is one row of n
-  return keys.integer("vocab_size").value_or(0);
+  const StoredTensor* embedding = checkpoint.find(kEmbeddingName);
+  const auto said = keys.integer("vocab_size");
+  if (embedding == nullptr || embedding->shape.empty()) return said.value_or(0);
+  const std::uint64_t rows = matrix_size(embedding->shape).rows;  // [n] is one row of n
+  const auto refuse = [&](const std::string& what, std::uint64_t count) {
+    keys.contradicts(fmt::format("{} must be as many as the rows of {} ({}): {}", what, kEmbeddingName, rows, count));
+  };
+  if (said && *said != rows) refuse(keys.full("vocab_size"), *said);
+  const GgufValue* const tokens = checkpoint.gguf().find("tokenizer.ggml.tokens");
+  if (tokens != nullptr && tokens->type == GgufType::array)
+    if (const std::uint64_t count = std::get<GgufArray>(tokens->value).size(); count != rows)
+      refuse("tokenizer.ggml.tokens", count);
+  return rows;
 }
 
 // llama.cpp reads no window of some families whose checkpoints have one; the key is the same.
@@ -188,6 +199,17 @@ ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& names) {
            "",
            keys.full("rope.scaling.original_context_length")};
 
+  if (checkpoint.find(kEmbeddingName) != nullptr) names.vocab_size = fmt::format("rows of {}", kEmbeddingName);
+  names.full_kv_heads = names.kv_heads;
+  names.full_head_dim = names.head_dim;
+  if (architecture.gguf_lists_layers) names.head_dim = keys.full("attention.key_length_swa");
+  names.sharing_intermediate = names.intermediate;
+  names.shared_intermediate = keys.full("expert_shared_feed_forward_length");
+  names.per_layer_width = keys.full("embedding_length_per_layer_input");
+  names.delta_heads = keys.full("ssm.time_step_rank");
+  names.delta_key_heads = keys.full("ssm.group_count");
+  names.delta_key_dim = names.delta_value_dim = keys.full("ssm.state_size");
+  names.convolution_taps = keys.full("ssm.conv_kernel");
   names.rope_high = keys.full("rope.scaling.yarn_beta_fast");
   names.rope_low = keys.full("rope.scaling.yarn_beta_slow");
   names.rope_magnitude = keys.full("rope.scaling.attn_factor");

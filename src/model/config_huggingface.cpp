@@ -5,14 +5,16 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "io/json_text.h"
+#include "io/message_text.h"
 #include "model/config_readers.h"
 #include "model/foreign_quantization.h"
 #include "model/huggingface_fields.h"
 #include "model/known_family.h"
+#include "model/layer_types.h"
 #include "model/undrawn_networks.h"
 #include "nibble/error.h"
 
@@ -61,184 +63,6 @@ KnownFamily find_family(const Fields& fields) {
   fields.unsupported(fmt::format("unknown {} '{}'; known are {}", key, name, known_types()));
 }
 
-std::vector<float> read_factors(const Fields& fields, const char* key, std::size_t count) {
-  const Json* const list = fields.find(key);
-  const bool is_list = list != nullptr && list->is_array() && list->size() == count &&
-                       std::ranges::all_of(*list, [](const Json& v) { return v.is_number(); });
-  if (!is_list) fields.wrong(key, fmt::format("a list of {} numbers", count).c_str(), list == nullptr ? Json() : *list);
-  std::vector<float> factors;
-  for (const Json& value : *list) factors.push_back(static_cast<float>(value.get<double>()));
-  return factors;
-}
-
-// The length that a model was first trained with: in the rotary group, or beside it.
-constexpr const char* kOriginalContext = "original_max_position_embeddings";
-
-// Divisors for sequences up to the length that the model was first trained with, and for longer ones.
-// rope.original_context: that length, where the file says it beside the group.
-RopeConfig read_longrope(const Fields& fields, RopeConfig rope, std::uint64_t context) {
-  rope.scaling = RopeScaling::longrope;
-  rope.original_context = fields.integer(kOriginalContext, rope.original_context);
-  rope.short_factors = read_factors(fields, "short_factor", rope.rotary_dim / 2);
-  rope.long_factors = read_factors(fields, "long_factor", rope.rotary_dim / 2);
-  if (rope.original_context == 0) fields.wrong(kOriginalContext, "at least 1", 0);
-  const double factor =
-      fields.number("factor", static_cast<double>(context) / static_cast<double>(rope.original_context));
-  rope.magnitude = static_cast<float>(
-      fields.number("attention_factor", static_cast<double>(longrope_magnitude(factor, rope.original_context))));
-  return rope;
-}
-
-// factor: of the context lengths, where none is given.
-RopeConfig read_yarn(const Fields& fields, RopeConfig rope, std::uint64_t context) {
-  rope.scaling = RopeScaling::yarn;
-  rope.original_context = fields.integer(kOriginalContext, rope.original_context);
-  if (rope.original_context == 0) fields.wrong(kOriginalContext, "at least 1", 0);
-  rope.factor = fields.number("factor", static_cast<double>(context) / static_cast<double>(rope.original_context));
-  const double fast = fields.number("beta_fast", 0), slow = fields.number("beta_slow", 0);  // 0: the usual
-  rope.high_frequency_factor = fast != 0 ? fast : kYarnFastTurns;
-  rope.low_frequency_factor = slow != 0 ? slow : kYarnSlowTurns;
-  rope.whole_borders = fields.boolean("truncate", true);
-  const double scale = fields.number("mscale", 0), scale_of_all = fields.number("mscale_all_dim", 0);
-  const double usual = scale != 0 && scale_of_all != 0
-                           ? yarn_magnitude(rope.factor, scale) / yarn_magnitude(rope.factor, scale_of_all)
-                           : yarn_magnitude(rope.factor);
-  rope.magnitude = static_cast<float>(fields.number("attention_factor", usual));
-  rope.query_growth = static_cast<float>(fields.number("llama_4_scaling_beta", 0));
-  return rope;
-}
-
-// Positions that turn the first part of a head, by frequencies of the whole.
-RopeConfig as_proportional(RopeConfig rope, double part, double factor) {
-  rope.scaling = RopeScaling::proportional;
-  const auto turning = static_cast<std::uint64_t>(part * static_cast<double>(rope.rotary_dim) / 2);
-  rope.frequency_divisors = proportional_divisors(rope.rotary_dim, turning, factor);
-  return rope;
-}
-
-RopeConfig read_proportional(const Fields& fields, RopeConfig rope) {
-  const double part = fields.number("partial_rotary_factor", 1), factor = fields.number("factor", 1);
-  if (!(part >= 0 && part <= 1)) fields.wrong("partial_rotary_factor", "between 0 and 1", part);
-  if (!(factor > 1e-6 && factor < 1e6)) fields.wrong("factor", "positive", factor);
-  return as_proportional(std::move(rope), part, factor);
-}
-
-// rope: as its group says. Which of two lengths counts, readers do not agree on.
-void refuse_two_lengths(const Fields& fields, const RopeConfig& rope) {
-  const bool counts =
-      rope.scaling == RopeScaling::yarn || rope.scaling == RopeScaling::llama3 || rope.scaling == RopeScaling::longrope;
-  if (counts && fields.find(kOriginalContext) != nullptr &&
-      fields.integer(kOriginalContext, 0) != rope.original_context)
-    fields.wrong(kOriginalContext, fmt::format("the same as in the rotary group ({})", rope.original_context).c_str(),
-                 *fields.find(kOriginalContext));
-}
-
-// What a rotary group of keys says: rope_scaling, or rope_parameters, which newer writers use instead and nest by kind
-// of layer. base: what holds where the group does not say it.
-RopeConfig read_scaling(const Fields& fields, const std::string& group, RopeConfig rope, std::uint64_t context) {
-  rope.base = fields.number("rope_theta", rope.base);
-  const std::string type = fields.string("rope_type", fields.string("type", "default"));
-  if (type == "default") return rope;
-  // Early files say su or yarn.
-  if (type == "longrope" || type == "su" || (type == "yarn" && fields.find("long_factor") != nullptr))
-    return read_longrope(fields, std::move(rope), context);
-  if (type == "yarn") return read_yarn(fields, std::move(rope), context);
-  if (type == "proportional") return read_proportional(fields, std::move(rope));
-  if (type != "linear" && type != "llama3")
-    fields.unsupported(
-        fmt::format("rotary scaling can be default, linear, llama3, longrope, yarn or proportional; {}.rope_type: {}",
-                    group, type));
-  if (fields.find("factor") == nullptr) fields.wrong("factor", "a number", Json());
-  rope.scaling = type == "linear" ? RopeScaling::linear : RopeScaling::llama3;
-  rope.factor = fields.number("factor", 1);
-  if (type == "llama3") {
-    rope.low_frequency_factor = fields.number("low_freq_factor", 1);
-    rope.high_frequency_factor = fields.number("high_freq_factor", 4);
-    rope.original_context = fields.integer(kOriginalContext, rope.original_context);
-  }
-  return rope;
-}
-
-std::uint64_t read_rotary_dim(const Fields& fields, const Architecture& architecture, const HfVariant& variant,
-                              std::uint64_t head_dim) {
-  constexpr const char* kKey = "partial_rotary_factor";
-  double part = fields.number(kKey, variant.default_rotary_part);
-  for (const char* const group : {"rope_parameters", "rope_scaling"})
-    if (fields.find(group) != nullptr) part = fields.object(group).number(kKey, part);
-  if (part == 1) return head_dim;
-  if (!architecture.rotates_partly) fields.unsupported("partial_rotary_factor other than 1 cannot be run");
-  const double rotary = static_cast<double>(head_dim) * part;
-  if (!(rotary >= 2 && rotary <= static_cast<double>(head_dim)) || std::fmod(std::floor(rotary), 2) != 0)
-    fields.wrong(kKey, "a part of a head with an even number of channels", part);
-  return static_cast<std::uint64_t>(rotary);
-}
-
-// Files that carry both groups, for old readers and new ones, say the same in both.
-void refuse_two_scalings(const Fields& fields) {
-  if (fields.find("rope_parameters") == nullptr || fields.find("rope_scaling") == nullptr) return;
-  const Fields newer = fields.object("rope_parameters"), older = fields.object("rope_scaling");
-  if (newer.find("full_attention") != nullptr || newer.find("sliding_attention") != nullptr) return;
-  for (const char* const key : {"factor", kOriginalContext})
-    if (newer.find(key) != nullptr && older.find(key) != nullptr && *newer.find(key) != *older.find(key))
-      fields.wrong("rope_parameters", "the same as rope_scaling", *fields.find("rope_parameters"));
-  const auto type = [](const Fields& group) { return group.string("rope_type", group.string("type", "default")); };
-  if (type(newer) != type(older))
-    fields.wrong("rope_parameters", "the same as rope_scaling", *fields.find("rope_parameters"));
-}
-
-void read_rope(const Fields& fields, const KnownFamily& family, ModelConfig& config, ConfigKeys& keys) {
-  const HfVariant& variant = *family.variant;
-  RopeConfig& rope = config.rope;
-  rope.half_split = true;
-  rope.rotary_dim = read_rotary_dim(fields, *family.architecture, variant,
-                                    config.full_head_dim != 0 ? config.full_head_dim : config.head_dim);
-  rope.original_context = fields.integer(
-      kOriginalContext, variant.default_original_context != 0 ? variant.default_original_context : config.context);
-  rope.base = fields.number("rope_theta", variant.default_rope_base);
-  keys.rope_base = "rope_theta";
-  std::string group = fields.find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
-  const bool has_local_base = variant.default_local_rope_base != 0;
-  if (has_local_base) {
-    config.sliding_rope = rope;
-    if (config.full_head_dim != 0) config.sliding_rope->rotary_dim = config.head_dim;
-    config.sliding_rope->base = fields.number("rope_local_base_freq", variant.default_local_rope_base);
-    keys.sliding_rope_base = "rope_local_base_freq";
-  }
-  if (variant.default_proportional_part != 0 && fields.find(group.c_str()) == nullptr)
-    rope = as_proportional(std::move(rope), variant.default_proportional_part, 1);
-  if (fields.find(group.c_str()) == nullptr) return;
-  Fields scaling = fields.object(group.c_str());
-  refuse_two_scalings(fields);
-  if (scaling.find("full_attention") != nullptr || scaling.find("sliding_attention") != nullptr) {
-    if (!has_local_base) fields.unsupported(fmt::format("{} that differ between layers cannot be run", group));
-    if (scaling.find("sliding_attention") != nullptr) {
-      config.sliding_rope = read_scaling(scaling.object("sliding_attention"), group + ".sliding_attention",
-                                         *config.sliding_rope, config.context);
-      if (scaling.object("sliding_attention").find("rope_theta") != nullptr)
-        keys.sliding_rope_base = group + ".sliding_attention.rope_theta";
-    }
-    if (scaling.find("full_attention") == nullptr) return;
-    const Fields full = scaling.object("full_attention");
-    group += ".full_attention";
-    rope = read_scaling(full, group, rope, config.context);
-    rope.whole_borders = true;  // the key counts beside the groups only, where no file has it
-    if (full.find("rope_theta") != nullptr) keys.rope_base = group + ".rope_theta";
-  } else {
-    rope = read_scaling(scaling, group, rope, config.context);
-    if (scaling.find("rope_theta") != nullptr) keys.rope_base = group + ".rope_theta";
-  }
-  refuse_two_lengths(fields, rope);
-  keys.rope_factor = group + ".factor";
-  const bool is_yarn = rope.scaling == RopeScaling::yarn;
-  keys.rope_low = group + (is_yarn ? ".beta_slow" : ".low_freq_factor");
-  keys.rope_high = group + (is_yarn ? ".beta_fast" : ".high_freq_factor");
-  keys.rope_original_context = group + "." + kOriginalContext;
-  keys.rope_magnitude = group + ".attention_factor";
-  keys.rope_query_growth = group + ".llama_4_scaling_beta";
-  if (rope.query_growth != 0 && !family.architecture->grows_queries)
-    fields.unsupported("queries that grow with their position cannot be run in this family; " + keys.rope_query_growth);
-}
-
 void require_activation(const Fields& fields, const Architecture& architecture) {
   const std::string usual(architecture.activation), key(architecture.activation_key);
   const std::string given = fields.string(key.c_str(), usual);
@@ -249,17 +73,10 @@ void require_activation(const Fields& fields, const Architecture& architecture) 
 // Which layers slide where a window is there: layer_types says it for each, or the class does.
 std::vector<bool> read_sliding_layers(const Fields& fields, const HfVariant& variant, std::uint64_t layers) {
   std::vector<bool> slides(layers, true);
-  const Json* const types = variant.reads_layer_types() ? fields.find("layer_types") : nullptr;
-  if (types != nullptr) {
-    if (!types->is_array() || types->size() != layers)
-      fields.wrong("layer_types", "a list with a name for each layer", *types);
-    for (std::uint64_t i = 0; i < layers; ++i) {
-      const Json& type = (*types)[i];
-      if (type != "full_attention" && type != "sliding_attention")
-        fields.unsupported("layers can be of full_attention or sliding_attention; layer_types: " +
-                           dump_json(type).substr(0, 80));
-      slides[i] = type == "sliding_attention";
-    }
+  if (auto said = variant.reads_layer_types() ? read_layer_types(fields, layers, "sliding_attention") : std::nullopt) {
+    slides = std::move(*said);
+    if (variant.last_attends_to_all && !slides.empty() && slides.back())
+      fields.wrong("layer_types", "full_attention in this family's last layer", "sliding_attention");
   } else if (variant.window_needs_switch) {
     const std::uint64_t first = fields.integer("max_window_layers", 28);
     for (std::uint64_t i = 0; i < std::min(first, layers); ++i) slides[i] = false;
@@ -323,12 +140,34 @@ void read_experts(const Fields& fields, const HfVariant& variant, ModelConfig& c
 
 constexpr std::uint64_t kUsualPerLayerVocab = 262144;
 
+// by_layer: per_layer_config. What single layers have otherwise than the others can be the sizes of their heads.
+void require_known_layers(const Fields& fields, const Json& by_layer, std::uint64_t layers) {
+  for (const auto& [layer, words] : by_layer.items()) {
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(layer.data(), layer.data() + layer.size(), number);
+    if (error != std::errc() || end != layer.data() + layer.size() || number >= layers)
+      fields.contradicts(
+          fmt::format("per_layer_config may speak of layers 0 to {} alone: {}", layers - 1, quote_name(layer)));
+    if (!words.is_object()) fields.wrong("per_layer_config", "an object of objects", words);
+    for (const auto& [key, value] : words.items()) {
+      const Json* const usual = fields.find(key.c_str());
+      if (key != "head_dim" && key != "num_key_value_heads" && (usual == nullptr || *usual != value))
+        fields.unsupported(
+            fmt::format("layers that differ in anything but their heads cannot be run; "
+                        "per_layer_config.{}.{}: {}",
+                        layer, quote_name(key), dump_json(value).substr(0, 80)));
+    }
+  }
+}
+
 // Heads of layers that do not slide, said by keys of their own or, as newer writers do, for each of these layers.
 void read_full_heads(const Fields& fields, ModelConfig& config, std::uint64_t usual) {
   config.full_head_dim = fields.integer("global_head_dim", usual);
+  if (config.full_head_dim == 0) fields.wrong("global_head_dim", "at least 2", 0);
   if (config.full_keys_are_values) config.full_kv_heads = fields.integer("num_global_key_value_heads", 0);
   if (fields.find("per_layer_config") == nullptr) return;
   const Fields by_layer = fields.object("per_layer_config");
+  require_known_layers(fields, *fields.find("per_layer_config"), config.layers);
   bool is_first = true;
   for (std::uint64_t i = 0; i < config.layers; ++i) {
     const std::string layer = std::to_string(i);
@@ -357,6 +196,7 @@ void read_layer_kinds(const Fields& fields, const HfVariant& variant, ModelConfi
   keys.full_head_dim = is_by_layer ? "per_layer_config's head_dim" : "global_head_dim";
   keys.full_kv_heads = is_by_layer ? "per_layer_config's num_key_value_heads" : "num_global_key_value_heads";
   keys.sharing_layers = "num_kv_shared_layers";
+  keys.sharing_intermediate = "twice intermediate_size";
   keys.per_layer_width = "hidden_size_per_layer_input";
   config.full_keys_are_values = fields.boolean("attention_k_eq_v", false);
   read_full_heads(fields, config, variant.default_full_head_dim);
@@ -431,6 +271,12 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
           "",
           "",
           ""};
+  keys.shared_intermediate = "shared_expert_intermediate_size";
+  keys.delta_heads = "linear_num_value_heads";
+  keys.delta_key_heads = "linear_num_key_heads";
+  keys.delta_key_dim = "linear_key_head_dim";
+  keys.delta_value_dim = "linear_value_head_dim";
+  keys.convolution_taps = "linear_conv_kernel_dim";
   const Json json = parse_json(checkpoint.config_json(), source);
   if (!json.is_object()) throw Error(ErrorKind::corrupt, source + ": must hold a JSON object");
   refuse_foreign_quantization(checkpoint);
@@ -443,6 +289,8 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
                                    &keys.context, &keys.norm_epsilon})
       *key = fields.name_of(key->c_str());
   if (is_wrapped) refuse_other_text(fields, *variant);
+  keys.attention_bias = fields.name_of("attention_bias");
+  keys.mlp_bias = fields.name_of("mlp_bias");
 
   ModelConfig config;
   config.architecture = architecture->name;
@@ -479,7 +327,7 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
     read_experts(fields, *variant, config, keys);
   }
   read_biases(fields, *variant, config);
-  read_rope(fields, family, config, keys);
+  read_huggingface_rope(fields, family, config, keys);
   require_activation(fields, *architecture);
   if (architecture->read_huggingface != nullptr) architecture->read_huggingface(fields, config);
   if (config.num_experts != 0 && keys.num_experts.empty()) {  // Gemma 4's class has words of its own
@@ -487,6 +335,8 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
     keys.experts_used = "top_k_experts";
     keys.expert_intermediate = "moe_intermediate_size";
   }
+  if (variant->default_experts == 0 && fields.find("enable_moe_block") != nullptr)
+    keys.experts_switch = "enable_moe_block";
   if (variant->read_own != nullptr) variant->read_own(fields, config);
   return config;
 }

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "io/json_text.h"
 #include "io/message_text.h"
 #include "nibble/error.h"
 
@@ -49,11 +51,28 @@ bool holds_codes(const StoredTensor& tensor) {
          std::ranges::find(kTypes, tensor.type_name) != kTypes.end();
 }
 
+// ChatGLM's own code rounds the weights of its layers to 8 bits, or packs 4, and says so by a key of its own.
+void refuse_chatglm_codes(const Checkpoint& checkpoint) {
+  constexpr const char* kBits = "quantization_bit";
+  if (checkpoint.config_json().empty()) return;
+  const std::string source = (checkpoint.path() / "config.json").string();
+  const auto config = parse_json(checkpoint.config_json(), source);
+  if (!config.is_object() || config.value("model_type", nlohmann::ordered_json()) != "chatglm") return;
+  const auto bits = config.find(kBits);
+  if (bits == config.end() || bits->is_null() || *bits == 0) return;
+  throw Error(
+      ErrorKind::unsupported,
+      fmt::format("{}: the model is quantized already by ChatGLM's own code, whose codes are not read here; give "
+                  "the original in 16 bits; {}: {}",
+                  source, kBits, dump_json(*bits).substr(0, 80)));
+}
+
 }  // namespace
 
 void refuse_foreign_quantization(const Checkpoint& checkpoint) {
   const LayerReading& reading = checkpoint.layer_reading();
   if (reading.method == "nibble") return;
+  refuse_chatglm_codes(checkpoint);
   const StoredTensor* evidence = nullptr;
   std::string_view guess = "another program";
   for (const Trace& trace : kTraces) {

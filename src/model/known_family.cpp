@@ -69,12 +69,6 @@ bool has_own_keys(const nlohmann::ordered_json& config) {
   return family && !family->is_wrapped && !family->variant->own_keys.empty();
 }
 
-std::string own_key(const nlohmann::ordered_json& config, std::string_view usual) {
-  if (!has_own_keys(config)) return std::string(usual);
-  const auto family = find_family_of_type(text_of(config, "model_type"), "", text_type_of(config));
-  return HuggingFaceFields(config, "", "", family->variant->own_keys).name_of(std::string(usual).c_str());
-}
-
 nlohmann::ordered_json text_part_config(const nlohmann::ordered_json& config) {
   const auto family = find_family_of_type(text_of(config, "model_type"), "", text_type_of(config));
   const auto text = config.find("text_config");

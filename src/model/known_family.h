@@ -38,10 +38,8 @@ bool has_known_family(const Checkpoint& checkpoint);
 // Whether config.json describes a model that reads pictures, too, of which a family draws the text part.
 bool is_text_part(const Checkpoint& checkpoint);
 
-// Whether config.json is of a class that has its own words for what all say; and its word for one of these keys.
-// config: an object.
+// Whether config.json is of a class that has its own words for what all say. config: an object.
 bool has_own_keys(const nlohmann::ordered_json& config);
-std::string own_key(const nlohmann::ordered_json& config, std::string_view usual);
 
 // config.json of a wrapped model's text part alone, in the words of its own class; of any other model as it is.
 // config: an object that is known to be sound.

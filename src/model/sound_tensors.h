@@ -9,9 +9,18 @@
 
 namespace nibble {
 
-// Error(corrupt) where routers or experts are of other counts or widths than the configuration says; names key and
-// tensor.
-void require_sound_experts(const Checkpoint& checkpoint, const ModelConfig& config, const ConfigKeys& keys);
+// How a tensor of a file holds a part of the network.
+struct Holding {
+  bool is_run = false;      // among the rows of other parts
+  bool is_stack = false;    // among those of all experts
+  bool is_turned = false;   // of a stack: matrices columns by rows
+  std::uint64_t kinds = 1;  // of a stack: how many matrices, or vectors, of each expert it has
+};
+
+// The one judge of shapes. Error(corrupt) where the tensor has another than the network asks for: names both, and the
+// keys that say so with their values; Error(unsupported) where its elements are no weights.
+void require_shape(const Checkpoint& checkpoint, const ModelConfig& config, const ModelTensor& part,
+                   const StoredTensor& stored, const Holding& holding);
 
 // Error(corrupt) where a layer has weights that the network does not read, which would then be another one: a bias that
 // the configuration denies, a layer more than it counts, experts beyond its number, parts of another family. Tensors of

@@ -40,13 +40,6 @@ ElementPlaces places_in_stack(const ModelTensor& part, std::uint64_t kinds, bool
   return {first + before * cols, step * cols, 1};
 }
 
-void require_stack_shape(const StoredTensor& whole, const Shape& expected) {
-  if (is_same_shape(whole.shape, expected) && whole.values.format()) return;
-  throw Error(ErrorKind::corrupt,
-              fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
-                          whole.file, whole.name, shape_text(whole.shape), shape_text(expected)));
-}
-
 // Of a piece of a larger tensor, whose values are its own already: its size, and its bytes where they lie together.
 void finish_piece(StoredTensor& piece, std::uint64_t rows, std::uint64_t cols) {
   piece.bytes = 0;
@@ -94,13 +87,11 @@ const StoredTensor& SourceModel::holder(const ModelTensor& part) const {
 
 const StoredTensor& SourceModel::stored_run(const ModelTensor& part, const StoredTensor& whole) const {
   const ModelTensor::Run& run = part.run(spelling());
+  require_shape(*this, config(), part, whole, {.is_run = true});
   if (run.whole == part.shape.front()) return whole;
   const std::string name = fmt::format("{}[{}]", whole.name, part.part);
   const std::scoped_lock lock(meaning_->mutex);
   if (const auto known = meaning_->pieces.find(name); known != meaning_->pieces.end()) return known->second;
-  Shape expected = part.shape;
-  expected.front() = run.whole;
-  require_stack_shape(whole, expected);
   StoredTensor one = whole;
   one.name = name;
   one.shape = part.shape;
@@ -140,21 +131,20 @@ bool SourceModel::has_turned_stacks(std::int64_t layer) const {
 
 const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   const StoredTensor& whole = holder(part);
-  if (part.experts == 0) return whole.name == part.name(spelling()) ? whole : stored_run(part, whole);
-  if (whole.name == part.hf_name) return whole;
+  const bool is_own = whole.name == (part.experts == 0 ? part.name(spelling()) : part.hf_name);
+  if (is_own) require_shape(*this, config(), part, whole, {});
+  if (is_own) return whole;
+  if (part.experts == 0) return stored_run(part, whole);
   // Several kinds may share a stack, each with its rows below the other's.
   const std::uint64_t kinds = whole.name == part.other_name(spelling()) ? part.kinds : 1,
                       place = kinds == 1 ? 0 : part.place;
   const bool is_vector = part.shape.size() < 2;
   const std::uint64_t rows = is_vector ? 1 : part.shape[0], cols = part.shape.back();
   const bool is_turned = !is_vector && spelling() == Spelling::huggingface && has_turned_stacks(part.layer);
+  require_shape(*this, config(), part, whole, {.is_stack = true, .is_turned = is_turned, .kinds = kinds});
   const std::string name = fmt::format("{}[{}]", whole.name, part.expert * kinds + place);
   const std::scoped_lock lock(meaning_->mutex);
   if (const auto known = meaning_->pieces.find(name); known != meaning_->pieces.end()) return known->second;
-  const Shape expected = is_vector   ? Shape{part.experts, kinds * cols}
-                         : is_turned ? Shape{part.experts, cols, kinds * rows}
-                                     : Shape{part.experts, kinds * rows, cols};
-  require_stack_shape(whole, expected);
   StoredTensor one = whole;
   one.name = name;
   one.shape = part.shape;
@@ -176,6 +166,10 @@ const StoredTensor& SourceModel::stored(const ModelTensor& part) const {
   const QuantizedView* const planes = one.values.planes();
   one.offset += (part.expert * kinds + (planes != nullptr ? place : 0)) * one.bytes;
   return meaning_->pieces.emplace(name, std::move(one)).first->second;
+}
+
+void SourceModel::require_parts() const {
+  for (const ModelTensor& part : parts().all()) stored(part);
 }
 
 const Tokenizer& SourceModel::tokenizer() const {

@@ -36,9 +36,11 @@ class SourceModel : public Checkpoint {
   Spelling spelling() const { return spelling_of(*this); }
   // What holds one of the model's tensors; of rows of several parts its own; of a stack of experts' the one expert's,
   // which are gathered as they are read where the stack holds columns by rows, or rows of several kinds in turn.
-  // Error(not_found) names file and tensor; Error(corrupt): a stack of another shape than the network asks for;
-  // Error(unsupported): one of columns that are quantized.
+  // Error(not_found) names file and tensor; Error(corrupt): another shape than the network asks for, with the keys that
+  // say so; Error(unsupported): elements that are no weights, a stack of columns that are quantized.
   const StoredTensor& stored(const ModelTensor& part) const;
+  // That every part is there, and as the network asks for it. Errors as stored's.
+  void require_parts() const;
   // The tensor of the file that it lies in: stored(), or the whole stack. Error(not_found).
   const StoredTensor& holder(const ModelTensor& part) const;
 

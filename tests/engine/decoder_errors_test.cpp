@@ -50,8 +50,8 @@ TEST_F(BadWeights, MissingBias) {
 TEST_F(BadWeights, WrongShape) {
   model.tensors.at("model.layers.0.mlp.down_proj.weight").shape = {96, 64};
   EXPECT_NE(message(ErrorKind::corrupt)
-                .find("tensor model.layers.0.mlp.down_proj.weight has the wrong shape: the configuration asks for [64, "
-                      "96], the file has [96, 64]"),
+                .find("tensor 'model.layers.0.mlp.down_proj.weight' is [96, 64], but config.json (hidden_size: 64, "
+                      "intermediate_size: 96) asks for [64, 96]"),
             std::string::npos);
 }
 
@@ -59,17 +59,15 @@ TEST_F(BadWeights, NormOfAnotherWidth) {
   auto& norm = model.tensors.at("model.norm.weight");
   norm.shape = {32};
   norm.bytes.resize(32 * sizeof(float));
-  EXPECT_NE(
-      message(ErrorKind::corrupt)
-          .find("tensor model.norm.weight has the wrong shape: the configuration asks for [64], the file has [32]"),
-      std::string::npos);
+  EXPECT_NE(message(ErrorKind::corrupt)
+                .find("tensor 'model.norm.weight' is [32], but config.json (hidden_size: 64) asks for [64]"),
+            std::string::npos);
 }
 
 TEST_F(BadWeights, IntegersInsteadOfWeights) {
   auto& norm = model.tensors.at("model.norm.weight");
   norm.dtype = "I32";
-  EXPECT_NE(message(ErrorKind::unsupported)
-                .find("tensor model.norm.weight has an element type that weights cannot have: I32"),
+  EXPECT_NE(message(ErrorKind::unsupported).find("tensor 'model.norm.weight' has elements that are no weights: I32"),
             std::string::npos);
 }
 

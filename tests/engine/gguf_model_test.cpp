@@ -163,7 +163,7 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
     GgufMetadata changed = metadata;
     changed.set(key, std::move(value));
     write_gguf(directory, path, changed);
-    const auto [kind, text] = error_of([&] { read_model_config(SourceModel::open(path)); });
+    const auto [kind, text] = error_of([&] { SourceModel::open(path).require_parts(); });
     EXPECT_TRUE(text.starts_with(path.string() + ": ")) << text;
     return std::pair(kind, text.substr(std::min(text.size(), path.string().size() + 2)));
   };
@@ -210,16 +210,19 @@ TEST_P(GgufModel, ForeignAndAbsurdKeysAreRefusedByName) {
                 Found(ErrorKind::corrupt, std::string(key) + " must be positive: 0"));
   }
   if (directory.config().num_experts != 0) {
-    const std::uint64_t count = directory.config().num_experts, width = directory.config().expert_intermediate;
-    EXPECT_EQ(message(family + ".expert_count", GgufValue::of_u32(static_cast<std::uint32_t>(count + 1))),
-              Found(ErrorKind::corrupt,
-                    fmt::format("{}.expert_count contradicts tensor 'blk.0.ffn_gate_inp.weight', which has {}: {}",
-                                family, count, count + 1)));
-    const char* const key = family == "llama" ? "feed_forward_length" : "expert_feed_forward_length";
+    const std::uint64_t count = directory.config().num_experts, width = directory.config().expert_intermediate,
+                        hidden = directory.config().hidden;
     EXPECT_EQ(
-        message(family + "." + key, GgufValue::of_u32(7)),
-        Found(ErrorKind::corrupt,
-              fmt::format("{}.{} contradicts tensor 'blk.0.ffn_up_exps.weight', which has {}: 7", family, key, width)));
+        message(family + ".expert_count", GgufValue::of_u32(static_cast<std::uint32_t>(count + 1))),
+        Found(ErrorKind::corrupt, fmt::format("tensor 'blk.0.ffn_gate_inp.weight' is [{}, {}], but the file's header "
+                                              "({}.expert_count: {}) asks for [{}, {}]",
+                                              count, hidden, family, count + 1, count + 1, hidden)));
+    const char* const key = family == "llama" ? "feed_forward_length" : "expert_feed_forward_length";
+    EXPECT_EQ(message(family + "." + key, GgufValue::of_u32(7)),
+              Found(ErrorKind::corrupt,
+                    fmt::format("tensor 'blk.0.ffn_gate_exps.weight' is [{}, {}, {}], but the file's header ({}.{}: 7) "
+                                "asks for [{}, 7, {}]",
+                                count, width, hidden, family, key, count, hidden)));
   }
   const bool may_have_experts =
       family == "llama" || family.ends_with("moe") || family == "gpt-oss" || family == "gemma4";

@@ -120,8 +120,7 @@ TEST_F(Config, QwenAlwaysHasBiasesAndItsWindowNeedsTheSwitch) {
   EXPECT_EQ(message(ErrorKind::unsupported),
             "layers can be of full_attention or sliding_attention; layer_types: \"chunked_attention\"");
   model.config["layer_types"] = {"sliding_attention"};
-  EXPECT_EQ(message(ErrorKind::corrupt),
-            "layer_types must be a list with a name for each layer: [\"sliding_attention\"]");
+  EXPECT_EQ(message(ErrorKind::corrupt), "layer_types must be a list of 2 names, as num_hidden_layers says: 1");
 }
 
 class ExpertConfig : public Config {
@@ -233,7 +232,7 @@ TEST_F(RecurrentConfig, RefusesHeadsThatCannotBe) {
   EXPECT_EQ(error("linear_key_head_dim", 4096), "heads of recurrent layers must have 1 to 1024 channels: 4096, 16");
   EXPECT_EQ(error("linear_conv_kernel_dim", 33), "convolutions must have 1 to 32 taps: 33");
   EXPECT_EQ(error("layer_types", {"linear_attention"}),
-            "layer_types must be a list with a name for each layer: [\"linear_attention\"]");
+            "layer_types must be a list of 4 names, as num_hidden_layers says: 1");
   EXPECT_EQ(error("attention_bias", true, ErrorKind::unsupported),
             "biases of attention cannot be run in this family; attention_bias");
 }

@@ -97,6 +97,10 @@ void read_huggingface(const HuggingFaceFields& fields, ModelConfig& c) {
     return static_cast<float>(value);
   };
   if (c.num_experts == 0) fields.wrong("num_local_experts", "at least 1", 0);
+  // Released files say it twice; transformers reads one of the two.
+  if (const auto* const other = fields.find("experts_per_token"); other != nullptr && *other != c.experts_used)
+    fields.wrong("experts_per_token", fmt::format("the same as num_experts_per_tok ({})", c.experts_used).c_str(),
+                 *other);
   c.swiglu_alpha = positive("swiglu_alpha", kAlpha);
   c.swiglu_limit = positive("swiglu_limit", kLimit);
   if (fields.find("rope_parameters") != nullptr || fields.find("rope_scaling") != nullptr) return;

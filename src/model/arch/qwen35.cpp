@@ -14,6 +14,7 @@
 #include "graph/drawing.h"
 #include "model/arch/all.h"
 #include "model/arch/dense_decoder.h"
+#include "model/layer_types.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -177,22 +178,15 @@ std::string defect_of(const ModelConfig& c) {
 
 // --- config.json -----------------------------------------------------------------------------------------------------
 
-std::vector<bool> read_layer_types(const HuggingFaceFields& fields, std::uint64_t layers) {
-  const auto* const types = fields.find("layer_types");
-  if (types == nullptr) {
-    const std::uint64_t every = fields.integer("full_attention_interval", kFullEvery);
-    if (every == 0) fields.wrong("full_attention_interval", "at least 1", 0);
-    return usual_recurrent_layers(layers, every);
-  }
-  if (!types->is_array() || types->size() != layers)
-    fields.wrong("layer_types", "a list with a name for each layer", *types);
-  std::vector<bool> recurs;
-  for (const auto& type : *types) {
-    if (type != "full_attention" && type != "linear_attention")
-      fields.wrong("layer_types", "a list of full_attention and linear_attention", type);
-    recurs.push_back(type == "linear_attention");
-  }
-  return recurs;
+std::vector<bool> read_recurrent_layers(const HuggingFaceFields& fields, std::uint64_t layers) {
+  constexpr const char* kInterval = "full_attention_interval";
+  const std::uint64_t every = fields.integer(kInterval, kFullEvery);
+  if (every == 0) fields.wrong(kInterval, "at least 1", 0);
+  const std::vector<bool> usual = usual_recurrent_layers(layers, every);
+  const auto said = read_layer_types(fields, layers, "linear_attention");
+  if (said && fields.find(kInterval) != nullptr && *said != usual)
+    fields.wrong(kInterval, "what layer_types say: every so many layers full_attention", every);
+  return said.value_or(usual);
 }
 
 void read_sections(const HuggingFaceFields& fields, ModelConfig& c) {
@@ -211,7 +205,7 @@ void read_huggingface(const HuggingFaceFields& fields, ModelConfig& c) {
   if (c.attention_bias) fields.unsupported("biases of attention cannot be run in this family; attention_bias");
   if (!fields.boolean("attn_output_gate", true))
     fields.unsupported("attention without a gate cannot be run in this family; attn_output_gate");
-  if (c.layers <= kMaxLayers) c.recurs = read_layer_types(fields, c.layers);
+  if (c.layers <= kMaxLayers) c.recurs = read_recurrent_layers(fields, c.layers);
   c.delta_heads = fields.integer("linear_num_value_heads", 32);
   c.delta_key_heads = fields.integer("linear_num_key_heads", 16);
   c.delta_key_dim = fields.integer("linear_key_head_dim", 128);
