@@ -8,6 +8,7 @@
 
 #include "cli/verbs.h"
 #include "nibble/error.h"
+#include "pipeline/tell/source_notes.h"
 #include "pipeline/tell/statistics_listing.h"
 #include "report/number_text.h"
 #include "report/statistics_report.h"
@@ -122,6 +123,8 @@ void inspect(const Options& options, Session& session) {
   const SourceModel checkpoint = SourceModel::open(options.model);
   session.note_reading(checkpoint);
   const ModelInfo info = describe_model(checkpoint);
+  if (const std::string note = info.obstacle.empty() ? tokenizer_note(checkpoint) : ""; !note.empty())
+    session.note("note: " + note);
   const std::vector<TensorListing> tensors = list_tensors(checkpoint);
   if (options.chat_template) {
     if (info.chat_template.empty())

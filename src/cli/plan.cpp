@@ -36,6 +36,7 @@ void plan(const CLI::App& verb, Options& options, Session& session) {
   request.bandwidth =
       options.bandwidth.empty() ? measure_read_stream(session.machine()) : parse_bandwidth(options.bandwidth);
   const MemoryPlan result = plan_memory(request);
+  for (const std::string& note : result.notes) session.note("note: " + note);
   if (session.json()) return session.print_json(to_json(result));
   session.print(memory_plan_text(result, session.style()));
 }

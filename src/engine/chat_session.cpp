@@ -10,7 +10,6 @@ namespace {
 // A conversation goes on where the last prompt ended, but for the words that begin an answer, which the next prompt may
 // have otherwise.
 constexpr std::size_t kAnswerBeginning = 32;
-constexpr std::size_t kMostPoints = 2;  // each has a copy of the recurrent states
 
 }  // namespace
 

@@ -51,6 +51,9 @@ ChatPrompt make_prompt(const ModelTemplate& chat_template, const Tokenizer& toke
 
 class ChatSession {
  public:
+  // Points to go back to that are kept of a network with recurrent states, each with a copy of them.
+  static constexpr std::size_t kMostPoints = 2;
+
   // All three must outlive this. context: most tokens of a conversation and its answer. Errors as Decoder::new_cache's.
   ChatSession(Decoder& decoder, const Tokenizer& tokenizer, const ModelTemplate& chat_template, std::size_t context);
 

@@ -33,8 +33,9 @@ std::string memory_text(const MemoryPlan& plan) {
         fmt::format("{} {} in {}", type == 0 ? "" : ",", bytes_text(plan.cache_bytes[type]), kCacheTypes[type].name);
   text += "\n";
   if (plan.recurrent_bytes > 0)
-    text += fmt::format("           of which recurrent states are {}, however long the text\n",
-                        bytes_text(plan.recurrent_bytes));
+    text += fmt::format(
+        "           of which recurrent states are {}, however long the text; a chat keeps {} beside, to go back to\n",
+        bytes_text(plan.recurrent_bytes), bytes_text(plan.saved_bytes));
   if (plan.context > plan.model_context)
     text += fmt::format("           (this shape was trained for {} tokens)\n", grouped_text(plan.model_context));
   if (plan.bandwidth > 0)
@@ -58,7 +59,7 @@ bool needs_importance(std::string_view format) {
 
 std::string nothing_fits(const MemoryPlan& plan) {
   const PlannedWeights& smallest = *std::ranges::min_element(plan.formats, {}, &PlannedWeights::bytes);
-  const std::uint64_t alone = smallest.bytes + plan.cache_bytes.back() + plan.activations;
+  const std::uint64_t alone = smallest.bytes + plan.cache_bytes.back() + plan.activations + plan.saved_bytes;
   std::string text = fmt::format("\nNothing fits. The smallest, {}, needs {} with the cache in {}", smallest.format,
                                  bytes_text(alone + plan.headroom), kCacheTypes.back().name);
   if (alone <= plan.memory)
@@ -142,6 +143,7 @@ Json to_json(const MemoryPlan& plan) {
                {"activation_bytes", plan.activations},
                {"bandwidth_bytes_per_second", plan.bandwidth},
                {"recurrent_bytes", plan.recurrent_bytes},
+               {"saved_bytes", plan.saved_bytes},
                {"cache", Json::array()},
                {"formats", Json::array()},
                {"best", nullptr}};

@@ -306,7 +306,7 @@ TEST(StackedExperts, OfADirectoryAreRead) {
     EditableModel::Stored& down = other.tensors["model.layers.0.mlp.experts.down_proj"];
     down = turned(down);
     other.write(scratch / "mixed");
-    EXPECT_NE(error_of([&] { logits(scratch / "mixed"); }).second.find("does not have the shape"), std::string::npos);
+    EXPECT_NE(error_of([&] { logits(scratch / "mixed"); }).second.find(") asks for ["), std::string::npos);
     EditableModel wrong = model;
     std::vector<std::uint64_t>& flat = wrong.tensors["model.layers.0.mlp.experts.down_proj"].shape;
     flat = {1, flat[0] * flat[1], flat[2]};

@@ -52,6 +52,8 @@ TEST(MemoryPlan, RecurrentStatesHaveOneSize) {
   EXPECT_EQ(near.recurrent_bytes, 4u * 18 * (16 * 128 * 128 + 3 * 6144));
   EXPECT_EQ(far.recurrent_bytes, near.recurrent_bytes);
   EXPECT_EQ(near.cache_bytes[0], near.recurrent_bytes + 1024u * 6 * 2 * 512 * 2);
+  EXPECT_EQ(near.saved_bytes, 2 * near.recurrent_bytes);  // a chat goes back to two points
+  EXPECT_EQ(near.usable(), near.memory - near.headroom - near.activations - near.saved_bytes);
   EXPECT_EQ(far.cache_bytes[0], near.recurrent_bytes + 2048u * 6 * 2 * 512 * 2);
 }
 

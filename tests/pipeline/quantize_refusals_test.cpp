@@ -186,9 +186,9 @@ TEST_F(QuantizeRefuses, TensorsOfTheWrongShape) {
   config.replace(config.find("\"intermediate_size\": 128"), 24, "\"intermediate_size\": 130");
   scratch_.write("m/config.json", config);
   EXPECT_EQ(error(scratch_ / "m", {.recipe = find_recipe("f16"), .output = scratch_ / "x.gguf"}),
-            "model.safetensors: tensor 'model.layers.0.mlp.gate_proj.weight' does not have the shape that the model's "
-            "configuration asks for: [128, 72], "
-            "not [130, 72]");
+            (scratch_ / "m/model.safetensors").string() +
+                ": tensor 'model.layers.0.mlp.gate_proj.weight' is [128, 72], but config.json (intermediate_size: 130) "
+                "asks for [130, 72]");
 }
 
 TEST_F(QuantizeRefuses, ToGoOnWhenCancelled) {

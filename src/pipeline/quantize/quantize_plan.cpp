@@ -49,13 +49,6 @@ void apply_overrides(Recipe& recipe, const QuantizeModelOptions& options, const 
   if (!options.head.empty()) override_head(recipe, options.head);
 }
 
-void require_shape(const StoredTensor& stored, const ModelTensor& tensor) {
-  if (is_same_shape(stored.shape, tensor.shape)) return;
-  throw Error(ErrorKind::corrupt,
-              fmt::format("{}: tensor '{}' does not have the shape that the model's configuration asks for: {}, not {}",
-                          stored.file, stored.name, shape_text(stored.shape), shape_text(tensor.shape)));
-}
-
 // Error(unusable_input) for codes that would be rounded again, unless that is insisted on.
 void refuse_requantizing(const TensorPlan& tensor, const QuantizeModelOptions& options) {
   const StoredTensor& stored = *tensor.source;
@@ -155,7 +148,6 @@ bool is_asked_for(TensorRole role, const QuantizeModelOptions& options) {
 
 TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, const QuantizePlan& plan,
                        const QuantizeModelOptions& options) {
-  require_shape(stored, tensor);
   require_weights(stored);
   TensorPlan result;
   result.source = &stored;
@@ -322,7 +314,7 @@ void require_readable(const SourceModel& written, const QuantizePlan& plan, cons
         refuse("has a tensor of another shape: " + tensor.name);
     if (!plan.is_understood()) return;
     if (!is_same_network(written.config(), plan.config)) refuse("has another configuration");
-    for (const ModelTensor& tensor : written.parts().all()) require_shape(written.stored(tensor), tensor);
+    written.require_parts();
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::internal) throw;
     refuse(fmt::format("is no model: {}", error.what()));
@@ -408,6 +400,7 @@ QuantizePlan plan_quantization(const SourceModel& source, const QuantizeModelOpt
   else
     plan_known(plan, source, options);
   keep_codes(plan, options);
+  if (std::string note = unknown ? "" : tokenizer_note(source); !note.empty()) plan.notes.push_back(std::move(note));
   for (const PlannedTensor& tensor : output_tensors(plan).planned) require_whole_matrices(tensor);
   require_containable(plan, options);
   if (std::string note = foreign_words_note(source); !note.empty()) plan.notes.push_back(std::move(note));

@@ -154,7 +154,7 @@ ModelInfo describe_weights(const Checkpoint& checkpoint) {
 
 std::string obstacle_of(const SourceModel& model) {
   try {
-    for (const ModelTensor& part : model.parts().all()) model.stored(part);
+    model.require_parts();
   } catch (const Error& error) {
     return error.what();
   }

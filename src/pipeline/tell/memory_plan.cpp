@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/quantity.h"
+#include "engine/chat_session.h"
 #include "engine/crossing_values.h"
 #include "engine/decoder.h"
 #include "engine/program.h"
@@ -16,6 +17,7 @@
 #include "nibble/error.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/synth.h"
+#include "pipeline/tell/source_notes.h"
 #include "pipeline/tell/token_work.h"
 
 namespace nibble {
@@ -34,6 +36,7 @@ struct Basis {
   std::string shape;
   std::uint64_t parameters = 0;
   double scaled = 1;
+  std::string note = {};
 };
 
 std::uint64_t elements_of(const ModelTensor& tensor) {
@@ -73,8 +76,10 @@ Basis basis_of_size(std::uint64_t parameters, const std::string& text) {
 Basis find_basis(const std::string& model) {
   std::error_code ignored;
   if (std::filesystem::exists(model, ignored)) {
-    const ModelConfig config = SourceModel::open(model).config();
-    return {config, config.architecture, parameters_of(config), 1};
+    const SourceModel source = SourceModel::open(model);
+    source.require_parts();
+    const ModelConfig& config = source.config();
+    return {config, config.architecture, parameters_of(config), 1, tokenizer_note(source)};
   }
   for (const SynthShape& shape : list_synth_shapes())
     if (shape.name == model) return {synth_config(shape), shape.name, parameters_of(synth_config(shape)), 1};
@@ -219,6 +224,8 @@ MemoryPlan plan_memory(const MemoryPlanRequest& request) {
   plan.activations = activation_bytes(config, network);
   const Memory memory = memory_of(network);
   plan.recurrent_bytes = memory.recurrent_bytes;
+  plan.saved_bytes = ChatSession::kMostPoints * memory.recurrent_bytes;
+  if (!basis.note.empty()) plan.notes.push_back(basis.note);
   plan.bandwidth = request.bandwidth;
   for (std::size_t type = 0; type < kCacheTypes.size(); ++type) {
     plan.cache_bytes[type] = cache_bytes(memory, plan.context, kCacheTypes[type].bits);

@@ -65,14 +65,19 @@ struct MemoryPlan {
   std::uint64_t activations = 0;                                // estimated: a prompt read 512 tokens at a time
   std::array<std::uint64_t, kCacheTypes.size()> cache_bytes{};  // at `context`; with windows, of what they keep
   std::uint64_t recurrent_bytes = 0;                            // of these, whatever the context: recurrent states
+  std::uint64_t saved_bytes = 0;  // beside the cache: the copies of recurrent states that a chat goes back to
   std::array<std::uint64_t, kCacheTypes.size()> cache_bytes_per_token{};  // while no window is full
   double bandwidth = 0;
   std::vector<PlannedWeights> formats;
   std::optional<std::size_t> best;  // the format with the most bits that fits, and ...
   std::size_t best_cache = 0;       // ... the cache that it fits with: the usual one, or else a smaller
   bool usual_headroom = true;       // nobody asked for another
+  std::vector<std::string> notes;   // sentences: of a checkpoint, what keeps it from being used
 
-  std::uint64_t usable() const { return memory > headroom + activations ? memory - headroom - activations : 0; }
+  std::uint64_t usable() const {
+    const std::uint64_t taken = headroom + activations + saved_bytes;
+    return memory > taken ? memory - taken : 0;
+  }
 };
 
 // Error(invalid_argument): neither a path nor a shape nor a size (lists the shapes), no memory, a context of more than

@@ -87,6 +87,18 @@ std::string second_head_note(const SourceModel& source, const ModelConfig& confi
       source.path().string(), head->name, head->name);
 }
 
+std::string tokenizer_note(const SourceModel& source) {
+  try {
+    if (source.has_tokenizer()) source.tokenizer();
+  } catch (const Error& error) {
+    return fmt::format(
+        "the tokenizer cannot be used here, so run, eval and chat refuse the model, and what is made of "
+        "it: {}",
+        error.what());
+  }
+  return {};
+}
+
 bool is_beside_text(const SourceModel& source, const ModelConfig& config, const StoredTensor& tensor) {
   return source.parts().find(tensor.name) == nullptr && find_second_head(source, config) != &tensor;
 }

@@ -26,6 +26,10 @@ const StoredTensor* find_second_head(const SourceModel& source, const ModelConfi
 // Where its values are not the embedding's; empty where they are. Reads both.
 std::string second_head_note(const SourceModel& source, const ModelConfig& config);
 
+// Of a model whose tokenizer is there and cannot be used: why, and what that keeps from being done. Empty: it can, or
+// there is none.
+std::string tokenizer_note(const SourceModel& source);
+
 // Of a model that reads pictures, of which the text part is read: what that leaves out. Empty: nothing.
 std::string text_part_note(const SourceModel& source, const ModelConfig& config);
 // True for a tensor that it speaks of, where it does.
