@@ -78,13 +78,17 @@ void read_scaling(const Keys& keys, const Architecture& architecture, std::uint6
 }
 
 // One of the tensors that rotary positions are divided by; empty: there is none.
-std::vector<float> read_divisors(const Checkpoint& checkpoint, const std::string& source, std::string_view name,
-                                 std::uint64_t pairs) {
+std::vector<float> read_divisors(const Checkpoint& checkpoint, const std::string& source, const Keys& keys,
+                                 std::string_view name, std::uint64_t pairs) {
   const StoredTensor* stored = checkpoint.find(name);
   if (stored == nullptr) return {};
-  if (!is_same_shape(stored->shape, {pairs}) || !stored->values.format())
-    throw Error(ErrorKind::corrupt, fmt::format("{}: tensor {} has the wrong shape: expected [{}], found {}", source,
-                                                name, pairs, shape_text(stored->shape)));
+  if (!is_same_shape(stored->shape, {pairs}))
+    throw Error(ErrorKind::corrupt,
+                fmt::format("{}: tensor '{}' is {}, but the file's header ({}: {}) asks for [{}]", source, name,
+                            shape_text(stored->shape), keys.full("rope.dimension_count"), 2 * pairs, pairs));
+  if (!stored->values.format())
+    throw Error(ErrorKind::unsupported, fmt::format("{}: tensor '{}' has elements that are no weights: {}", source,
+                                                    name, dtype_name(stored->dtype)));
   std::vector<float> divisors(pairs);
   stored->values.decode_row(0, divisors);
   return divisors;
@@ -93,9 +97,9 @@ std::vector<float> read_divisors(const Checkpoint& checkpoint, const std::string
 void read_rope_tensors(const Checkpoint& checkpoint, const std::string& source, const Keys& keys, ModelConfig& config) {
   RopeConfig& rope = config.rope;
   const std::uint64_t pairs = rope.rotary_dim / 2;
-  rope.frequency_divisors = read_divisors(checkpoint, source, kRopeDivisorsName, pairs);
-  rope.short_factors = read_divisors(checkpoint, source, kShortRopeFactorsName, pairs);
-  rope.long_factors = read_divisors(checkpoint, source, kLongRopeFactorsName, pairs);
+  rope.frequency_divisors = read_divisors(checkpoint, source, keys, kRopeDivisorsName, pairs);
+  rope.short_factors = read_divisors(checkpoint, source, keys, kShortRopeFactorsName, pairs);
+  rope.long_factors = read_divisors(checkpoint, source, keys, kLongRopeFactorsName, pairs);
   if (rope.short_factors.empty() != rope.long_factors.empty())
     throw Error(ErrorKind::corrupt, fmt::format("{}: of the tensors {} and {} only one is there", source,
                                                 kShortRopeFactorsName, kLongRopeFactorsName));

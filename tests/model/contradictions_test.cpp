@@ -124,6 +124,19 @@ TEST_F(Contradiction, ExpertsOfAToken) {
             "experts_per_token must be the same as num_experts_per_tok (2): 3");
 }
 
+TEST_F(Contradiction, DivisorsOfRotaryPositions) {
+  const SourceModel source = SourceModel::open(data_directory() / "tiny_gqa_llama3rope");
+  const std::filesystem::path path = scratch / "m.gguf";
+  const FormatPtr f32 = find_format("f32");
+  const auto writer = make_gguf_writer(path, to_gguf_metadata(source.config(), {}), {{"rope_freqs.weight", {7}, f32}});
+  writer->write_rows(0, QuantizedTensor(f32, 1, 7).view());
+  writer->finish();
+  EXPECT_EQ(said_of([&] { SourceModel::open(path).config(); }),
+            path.string() +
+                ": tensor 'rope_freqs.weight' is [7], but the file's header (llama.rope.dimension_count: "
+                "16) asks for [8]");
+}
+
 // Of a GGUF file: the key, the tokenizer's words and the embedding's rows.
 TEST_F(Contradiction, SizesOfTheVocabulary) {
   const SourceModel source = SourceModel::open(data_directory() / "tiny_gqa_llama3rope");
