@@ -18,7 +18,7 @@ struct Cut {
   std::size_t length, sequences;
 };
 constexpr std::size_t kTokens = 23;
-constexpr Cut kCuts[] = {{kTokens, 1}, {1, 1}, {2, 3}, {7, 2}};
+constexpr Cut kCuts[] = {{kTokens, 1}, {1, 1}, {2, 3}, {7, 2}, {8, 1}};
 
 struct ConvolutionCase {
   std::size_t width, num_taps;
@@ -121,7 +121,7 @@ class DeltaRules : public testing::TestWithParam<DeltaCase> {
 INSTANTIATE_TEST_SUITE_P(All, DeltaRules,
                          testing::Values(DeltaCase{1, 1, 1, 1, false}, DeltaCase{2, 4, 16, 16, false},
                                          DeltaCase{2, 6, 24, 40, true}, DeltaCase{3, 3, 32, 100, false},
-                                         DeltaCase{2, 4, 128, 128, true}));
+                                         DeltaCase{2, 4, 128, 128, true}, DeltaCase{1, 1, 260, 48, false}));
 
 TEST_P(DeltaRules, AgreeWithExactArithmetic) {
   const std::vector<float> found = run(Isa::scalar, kCuts[0]);

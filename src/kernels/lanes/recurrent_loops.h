@@ -86,9 +86,61 @@ template <class F32>
   }
 }
 
+// The same of many tokens, whose rows would be in each other's way in the first cache where they lie far apart: two
+// vectors of columns in a place of their own. Between tokens that has the state as the next one forgets it, and what
+// that knows is summed up on the way, so that rows are read and written once a token.
+inline constexpr std::size_t kMostTileRows = 256, kManyTokens = 8;
+
+// known: of the token, and set to the next one's.
+template <class F32, bool kIsLast>
+[[gnu::always_inline]] static inline void delta_rule_step(const DeltaColumns& d, float* tile, std::size_t column,
+                                                          std::size_t t, F32 (&known)[2]) {
+  const float *const query = d.query + t * d.key_stride, *const key = d.key + t * d.key_stride;
+  const float* const next_key = kIsLast ? key : key + d.key_stride;
+  const F32 next_kept = F32::set(d.kept[kIsLast ? t : t + 1]), learnt = F32::set(d.learnt[t]);
+  F32 error[2], sum[2];
+  for (std::size_t v = 0; v < 2; ++v) {
+    error[v] = mul(sub(F32::load(d.value + t * d.stride + column + 16 * v), known[v]), learnt);
+    sum[v] = known[v] = F32::set(0);
+  }
+  for (std::size_t i = 0; i < d.depth; ++i) {
+    const F32 k = F32::set(key[i]), q = F32::set(query[i]), next_k = F32::set(next_key[i]);
+    for (std::size_t v = 0; v < 2; ++v) {
+      F32 x = fma(k, error[v], F32::load(tile + i * 32 + 16 * v));
+      sum[v] = fma(x, q, sum[v]);
+      if constexpr (!kIsLast) {
+        x = mul(x, next_kept);
+        known[v] = fma(x, next_k, known[v]);
+      }
+      x.store(tile + i * 32 + 16 * v);
+    }
+  }
+  for (std::size_t v = 0; v < 2; ++v) mul(sum[v], F32::set(d.scale)).store(d.out + t * d.stride + column + 16 * v);
+}
+
+template <class F32>
+[[gnu::noinline]] static void delta_rule_tile(const DeltaColumns& d, std::size_t column) {
+  alignas(64) float tile[kMostTileRows * 32];
+  float* const state = d.state + column;
+  const F32 kept = F32::set(d.kept[0]);
+  F32 known[2] = {F32::set(0), F32::set(0)};
+  for (std::size_t i = 0; i < d.depth; ++i)
+    for (std::size_t v = 0; v < 2; ++v) {
+      const F32 x = mul(F32::load(state + i * d.state_stride + 16 * v), kept);
+      known[v] = fma(x, F32::set(d.key[i]), known[v]);
+      x.store(tile + i * 32 + 16 * v);
+    }
+  for (std::size_t t = 0; t + 1 < d.tokens; ++t) delta_rule_step<F32, false>(d, tile, column, t, known);
+  delta_rule_step<F32, true>(d, tile, column, d.tokens - 1, known);
+  for (std::size_t i = 0; i < d.depth; ++i)
+    for (std::size_t v = 0; v < 2; ++v) F32::load(tile + i * 32 + 16 * v).store(state + i * d.state_stride + 16 * v);
+}
+
 template <class F32>
 static void delta_rule_columns(const DeltaColumns& d) {
   std::size_t column = 0;
+  if (d.tokens >= kManyTokens && d.depth <= kMostTileRows)
+    for (; column + 32 <= d.columns; column += 32) delta_rule_tile<F32>(d, column);
   for (; column + 32 <= d.columns; column += 32) delta_rule_lanes<F32>(d, column, 16, 16);
   if (column == d.columns) return;
   const std::size_t left = d.columns - column;

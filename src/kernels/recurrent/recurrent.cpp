@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t kChannels = 128;  // of a convolution that are one thread's at a time; a multiple of 16
 constexpr std::size_t kColumns = 64;    // of a head's state, likewise
+constexpr std::size_t kGates = 1024;    // about so many, likewise
 
 // What a token's forget and learn gates of a head make of its state.
 struct DeltaGates {
@@ -23,16 +24,15 @@ DeltaGates gates_of(double forget, double learn, double rate, double bias) {
   return {static_cast<float>(std::exp(rate * softplus)), static_cast<float>(1 / (1 + std::exp(-learn)))};
 }
 
-// kept, learnt: [heads, tokens]
-void fill_gates(const DeltaPiece& piece, const DeltaRule& rule, float* kept, float* learnt) {
-  for (std::size_t h = 0; h < rule.heads; ++h)
-    for (std::size_t t = 0; t < piece.tokens; ++t) {
-      const std::size_t at = t * rule.heads + h;
-      const DeltaGates gates = gates_of(static_cast<double>(piece.forgets[at]), static_cast<double>(piece.learns[at]),
-                                        static_cast<double>(rule.rate[h]), static_cast<double>(rule.bias[h]));
-      kept[h * piece.tokens + t] = gates.kept;
-      learnt[h * piece.tokens + t] = gates.learnt;
-    }
+// Of one head. kept, learnt: [tokens]
+void fill_gates(const DeltaPiece& piece, const DeltaRule& rule, std::size_t head, float* kept, float* learnt) {
+  for (std::size_t t = 0; t < piece.tokens; ++t) {
+    const std::size_t at = t * rule.heads + head;
+    const DeltaGates gates = gates_of(static_cast<double>(piece.forgets[at]), static_cast<double>(piece.learns[at]),
+                                      static_cast<double>(rule.rate[head]), static_cast<double>(rule.bias[head]));
+    kept[t] = gates.kept;
+    learnt[t] = gates.learnt;
+  }
 }
 
 }  // namespace
@@ -63,8 +63,13 @@ void gated_delta_rule(std::span<const DeltaPiece> pieces, const DeltaRule& rule,
   }
   float* const kept = reinterpret_cast<float*>(machine.scratch.reserve(2 * gates * sizeof(float)));
   float* const learnt = kept + gates;
-  machine.pool.parallel_for(pieces.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t i = begin; i < end; ++i) fill_gates(pieces[i], rule, kept + gates_at[i], learnt + gates_at[i]);
+  const std::size_t head_runs = pieces.size() * rule.heads;
+  const std::size_t runs_at_once = std::max<std::size_t>(1, kGates * head_runs / std::max<std::size_t>(1, gates));
+  machine.pool.parallel_for(head_runs, runs_at_once, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::size_t p = i / rule.heads, head = i % rule.heads, at = gates_at[p] + head * pieces[p].tokens;
+      fill_gates(pieces[p], rule, head, kept + at, learnt + at);
+    }
   });
   machine.pool.parallel_for(
       pieces.size() * rule.heads * chunks, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
