@@ -40,7 +40,6 @@ READERS = {
     "onnx-cuda": "onnx_reader.py",
     "tensorrt": "onnx_reader.py",
 }
-PROMPT, NEW = 200, 24  # tokens
 LEAD_OF_GAP = 5e-3  # where logit_gap counts another choice
 
 
@@ -48,13 +47,13 @@ def output_of(*command):
     return subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True).stdout
 
 
-def prompt_for(directory):
+def prompt_for(directory, length):
     """The first tokens of a text where the vocabulary is the bundled model's, else random ones."""
     size = json.loads((directory / "config.json").read_text())["vocab_size"]
     if size == json.loads((TALE / "config.json").read_text())["vocab_size"]:
-        return [int(word) for word in output_of(NIBBLE, "tokenize", TALE, "--text", TALE / "heldout.txt").split()[:PROMPT]]
+        return [int(word) for word in output_of(NIBBLE, "tokenize", TALE, "--text", TALE / "heldout.txt").split()[:length]]
     rng = random.Random(7)
-    return [rng.randrange(2, size) for _ in range(PROMPT)]
+    return [rng.randrange(2, size) for _ in range(length)]
 
 
 class Theirs:
@@ -79,19 +78,26 @@ class Theirs:
 
     def gap(self, directory, arithmetic, rows=None, scale=1.0):
         """logit_gap's figures; choices stay what they are whatever logits are multiplied by, which sets the lead that counts."""
-        file = self.folder / "compared"
+        file, ids = self.folder / "compared", self.folder / "ids_compared"
+        rows = rows or self.rows
+        ids.write_text(" ".join(map(str, self.ids[: len(rows)])))
         with open(file, "wb") as out:
-            for row in rows or self.rows:
+            for row in rows:
                 out.write(array.array("f", (scale * value for value in row)).tobytes())
-        return json.loads(output_of(GAP, directory, self.folder / "ids", file, arithmetic))
+        return json.loads(output_of(GAP, directory, ids, file, arithmetic))
+
+
+def largest_difference(figures, rows):
+    return figures["relative"] * max(abs(value) for row in rows for value in row)
 
 
 def judge(directory, theirs, reading):
     """-> (cells of the table, whether all is well)."""
-    lead = 2 * reading.largest
+    lead = reading.lead or reading.largest
     count = len(theirs.ids)
     figures = theirs.gap(directory, reading.arithmetic)
-    largest = figures["relative"] * max(abs(value) for row in theirs.rows for value in row)
+    largest = largest_difference(figures, theirs.rows)
+    first = largest_difference(theirs.gap(directory, reading.arithmetic, theirs.rows[:1]), theirs.rows[:1])
     same = count - theirs.gap(directory, reading.arithmetic, scale=1e6)["other_choice"]
     leads = [position for position in range(count) if theirs.lead(position) > lead]
     others = theirs.gap(directory, reading.arithmetic, scale=LEAD_OF_GAP / lead)["other_choice"]
@@ -103,9 +109,11 @@ def judge(directory, theirs, reading):
         wanted[position] = array.array("f", zeros)
         wanted[position][theirs.ids[position + 1]] = 1.0
     unlike = theirs.gap(directory, reading.arithmetic, wanted)["other_choice"] if steps else 0
-    well = theirs.finite and largest <= reading.largest and figures["kl"] <= reading.divergence and not others and not unlike
-    cells = [f"{largest:.1e}", f"{figures['kl']:.1e}", f"{same}/{count}", f"{len(leads) - others}/{len(leads)}", f"{len(steps) - unlike}/{len(steps)}"]
-    return cells, well and len(theirs.made) == NEW
+    near = largest <= reading.largest and first <= (reading.first or reading.largest) and figures["kl"] <= reading.divergence
+    well = theirs.finite and near and len(leads) >= reading.leads and not others and not unlike
+    counted = f"{len(leads) - others}/{len(leads)}", f"{len(steps) - unlike}/{len(steps)}"
+    cells = [f"{largest:.1e}", f"{figures['kl']:.1e}", f"{same}/{count}", *counted]
+    return cells, well and len(theirs.made) == exports.NEW
 
 
 def read_all(client, jobs, scratch, log):
@@ -133,12 +141,19 @@ def models_in(scratch, names, client):
     return {name: TALE if name == exports.BUNDLED else scratch / name for name in names}
 
 
+def say_inputs(path, inputs):
+    config = json.loads(path.read_text())
+    for group in config["quantization_config"]["config_groups"].values():
+        group["input_activations"] = inputs
+    path.write_text(json.dumps(config))
+
+
 def exported(client, arguments, scratch, table):
     """Directories to read: (export, model, directory, Reading). What nibble or the runtime refuses goes into the table."""
     for name, model in models_in(scratch, arguments.model or exports.models_for(client), client).items():
         for number, export in enumerate(exports.EXPORTS):
             reading = export.readers.get(client)
-            if reading is None or not all(word in export.name for word in arguments.export):
+            if reading is None or arguments.export and not any(word in export.name for word in arguments.export):
                 continue
             refusal = reading if isinstance(reading, str) else reading.not_read.get(name)
             if refusal:
@@ -150,6 +165,8 @@ def exported(client, arguments, scratch, table):
             if made.returncode:
                 table.add(export.name, name, f"nibble: {made.stderr.strip()}", well=False)
                 continue
+            if reading.of(name).inputs:
+                say_inputs(directory / "config.json", reading.of(name).inputs)
             yield export.name, name, directory, reading.of(name)
 
 
@@ -168,7 +185,7 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("client", choices=READERS)
     parser.add_argument("--model", action="append", default=[])
-    parser.add_argument("--export", action="append", default=[], help="only exports whose names contain this")
+    parser.add_argument("--export", action="append", default=[], help="only exports whose names contain one of these")
     parser.add_argument("--directory", nargs="+", type=pathlib.Path, default=[])
     arguments = parser.parse_args()
     table = Table(arguments.client)
@@ -179,10 +196,11 @@ def main():
             parts = [(path.parent.name, path.name, path.resolve(), given.of(path.name)) for path in arguments.directory]
         else:
             parts = list(exported(arguments.client, arguments, scratch, table))
-        prompts = [prompt_for(directory) for _, _, directory, _ in parts]
+        length = exports.PROMPTS.get(arguments.client, exports.PROMPT)
+        prompts = [prompt_for(directory, length) for _, _, directory, _ in parts]
         outs = [scratch / f"read-{i}" for i in range(len(parts))]
         jobs = [
-            {"model": str(directory), "dtype": reading.dtype, "ids": prompt, "new": NEW, "out": str(out)}
+            {"model": str(directory), "dtype": reading.dtype, "ids": prompt, "new": exports.NEW, "out": str(out)}
             for (_, _, directory, reading), prompt, out in zip(parts, prompts, outs)
         ]
         with open(scratch / "log", "w+") as log:

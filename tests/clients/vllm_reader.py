@@ -13,7 +13,7 @@ from reading import serve
 from vllm import LLM, SamplingParams
 from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
 
-POSITIONS = 256
+POSITIONS = 512
 
 
 class Model:

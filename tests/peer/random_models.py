@@ -184,8 +184,8 @@ def values_of(name, shape, centre, rng):
     count = math.prod(shape)
     if name.endswith("sinks"):
         return array.array("f", (1.5 * rng.gauss(0, 1) for _ in range(count)))
-    if name.endswith((".bias", "_bias")):
-        return array.array("f", (0.3 * rng.gauss(0, 1) for _ in range(count)))
+    if name.endswith((".bias", "_bias")):  # numbers that halves have, too: some readers keep biases so
+        return array.array("f", struct.unpack(f"<{count}e", struct.pack(f"<{count}e", *(0.3 * rng.gauss(0, 1) for _ in range(count)))))
     if len(shape) == 1:
         return array.array("f", (centre + 0.2 * (centre or 1) * rng.gauss(0, 1) for _ in range(count)))
     if name.endswith(("A_log", "dt_bias")):
