@@ -26,6 +26,7 @@ class Model:
             max_model_len=POSITIONS,
             max_num_batched_tokens=POSITIONS,
             max_num_seqs=2,
+            num_gpu_blocks_override=64,  # of the cache, which it keeps for every model of a process, and a gigabyte by itself
             enforce_eager=True,
             enable_prefix_caching=False,
             skip_tokenizer_init=True,
