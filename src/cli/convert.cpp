@@ -16,6 +16,7 @@
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
+#include "pipeline/export/runtime.h"
 #include "report/number_text.h"
 #include "report/quantize_report.h"
 
@@ -90,6 +91,8 @@ void convert(const CLI::App& verb, Options& options, Session& session) {
   refuse_without_effect(verb, "--shard-size", !container.is_file(), "for a single file");
   const std::string written(container.name());
   options.request.onnx = onnx_options(verb, options.onnx, std::span(&written, 1));
+  if (!options.request.runtime.empty()) find_runtime(options.request.runtime);
+  options.request.onnx.is_for_tensorrt = options.request.runtime == "tensorrt";
   session.announce_stages({"compare", "quantize"});
   const auto start = std::chrono::steady_clock::now();
   const SourceModel source = SourceModel::open(options.model);
@@ -123,6 +126,8 @@ void add_convert(CLI::App& app, Session& session) {
   verb->add_option("--to", options->request.container,
                    "Container, where the name does not say it: " + container_names());
   add_onnx_options(*verb, options->onnx);
+  verb->add_option("--for", options->request.runtime,
+                   "The program that is to load the output, and must take all of it: " + runtime_names());
   verb->add_option("--dtype", options->request.dtype, "Every matrix in f32, f16 or bf16 (default: as it is)")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}));
   verb->add_flag("--lossy", options->request.lossy,

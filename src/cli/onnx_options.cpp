@@ -15,8 +15,6 @@ void add_onnx_options(CLI::App& verb, OnnxArguments& arguments) {
                   "Of --to onnx-genai: what inputs of MatMulNBits are rounded to: 4: 8 bits (default, the fastest on "
                   "processors), 1: f32, 2: f16, 0: as the runtime likes, which on processors is exact")
       ->check(CLI::Range(0, 4));
-  verb.add_option("--for", arguments.runtime, "Of --to onnx: tensorrt, which takes symmetric formats alone")
-      ->check(CLI::IsMember({"tensorrt"}));
 }
 
 OnnxOptions onnx_options(const CLI::App& verb, const OnnxArguments& arguments,
@@ -24,10 +22,8 @@ OnnxOptions onnx_options(const CLI::App& verb, const OnnxArguments& arguments,
   const auto writes = [&](std::string_view name) { return std::ranges::find(containers, name) != containers.end(); };
   for (const char* const option : {"--onnx-type", "--onnx-accuracy"})
     refuse_without_effect(verb, option, writes("onnx-genai"), "without --to onnx-genai");
-  refuse_without_effect(verb, "--for", writes("onnx"), "without --to onnx");
   OnnxOptions options = arguments.options;
   options.is_half = arguments.type == "f16";
-  options.is_for_tensorrt = !arguments.runtime.empty();
   return options;
 }
 

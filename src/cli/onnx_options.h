@@ -16,7 +16,7 @@
 namespace nibble::cli {
 
 struct OnnxArguments {
-  std::string type, runtime;
+  std::string type;
   OnnxOptions options;
 };
 

@@ -284,6 +284,8 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   QuantizeModelOptions& request = options.request;
   request.on_layer = [&session](const LayerReport& report) { session.note(layer_text(report)); };
   const SourceModel source = SourceModel::open(options.model);
+  if (!request.runtime.empty() && request.container.empty())
+    request.container = container_for(find_runtime(request.runtime), source, request).name();
   std::vector<ContainerOutput> outputs;
   if (options.containers.size() > 1) {
     outputs = arrange_outputs(source, request, options.containers, options.output);

@@ -164,6 +164,10 @@ void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option("--shard-size", arguments.shard_size,
                   "The largest weight file of a directory: 2GB, 500MB (default 5GB)");
   add_onnx_options(verb, arguments.onnx);
+  verb.add_option("--for", arguments.request.runtime,
+                  "The program that is to load the output, and must take all of it; without --to it chooses the "
+                  "container: " +
+                      runtime_names());
 }
 
 // How values are chosen.
@@ -262,6 +266,12 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
   judge_ways(a);
   judge_names(a);
   QuantizeModelOptions& request = a.request;
+  if (!request.runtime.empty()) {
+    const Runtime& runtime = find_runtime(request.runtime);
+    if (a.containers.size() > 1) refuse("--for goes with one container; leave one of the two out");
+    if (a.containers.empty() && (a.has_budget() || runtime.containers.size() == 1))
+      a.containers.emplace_back(runtime.containers.front());
+  }
   for (std::string& name : a.containers) {
     name.erase(0, name.find_first_not_of(' '));
     find_container(name);
@@ -281,6 +291,7 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
   const bool names_method = verb.count("--method") + verb.count("--transform") + verb.count("--round") > 0;
   if (!a.statistics.empty() && !is_static && !names_method) request.method = "imatrix";
   request.onnx = onnx_options(verb, a.onnx, a.containers);
+  request.onnx.is_for_tensorrt = request.runtime == "tensorrt";
   judge_effects(verb, a);
   judge_places(a);
   if (!a.shard_size.empty()) request.shard_bytes = bytes_of_option(a.shard_size, "--shard-size");

@@ -255,6 +255,38 @@ TEST_F(LayerContainers, NotesSayWhoDoesNotTakeIt) {
   EXPECT_NE(error_of([&] { notes(head); }).find("and not int8:g32"), std::string::npos);
 }
 
+TEST_F(LayerContainers, RuntimesTakeAllOrItIsRefused) {
+  const auto made_for = [&](const char* runtime, const char* format, const char* container = "") {
+    QuantizeModelOptions options = request(format, container);
+    options.runtime = runtime;
+    return options;
+  };
+  const auto chosen = [&](const char* runtime, const char* format) {
+    return container_for(find_runtime(runtime), source_, made_for(runtime, format)).name();
+  };
+  EXPECT_EQ(chosen("vllm", "int4:g128"), "compressed-tensors");
+  EXPECT_EQ(chosen("transformers", "int4:g128:asym"), "gptq_v2");
+  EXPECT_EQ(chosen("transformers", "nf4:g64:f32"), "bitsandbytes");
+  EXPECT_EQ(chosen("mlx", "int4:g64:bias"), "mlx");
+  EXPECT_EQ(chosen("llama.cpp", "q4_k"), "gguf");
+  const auto refused = [&](const QuantizeModelOptions& options) {
+    return error_of([&] { quantize_model(source_, options, machine_, {}); });
+  };
+  EXPECT_NE(refused(made_for("vllm", "int3:g128", "gptq")).find("vLLM has integers of 4 and 8 bits"),
+            std::string::npos);
+  EXPECT_NE(refused(made_for("vllm", "int4:g16", "gptq")).find("groups of 32, 64 and 128"), std::string::npos);
+  EXPECT_NE(refused(made_for("vllm", "int4:g64:bias", "mlx")).find("vLLM does not read the container mlx"),
+            std::string::npos);
+  EXPECT_NE(refused(made_for("vllm", "int8:g128+a8:token", "compressed-tensors")).find("int8:row alone"),
+            std::string::npos);
+  QuantizeModelOptions split = made_for("vllm", "int4:g32", "gptq");
+  split.recipe.rules.insert(split.recipe.rules.begin(), {"blk.0.attn_q.weight", {}, "int8:g32", {}});
+  EXPECT_NE(refused(split).find("vLLM joins q, k and v"), std::string::npos);
+  split.runtime = "transformers";
+  EXPECT_EQ(refused(split), "no error");
+  EXPECT_NE(error_of([] { find_runtime("vlm"); }).find("known are llama.cpp, mlx"), std::string::npos);
+}
+
 // Without a matrix in codes there is nothing that settings could be of.
 TEST_F(LayerContainers, PlainDirectoriesSayNothingOfCodes) {
   for (const char* const container : {"gptq", "mlx", "compressed-tensors"}) {

@@ -11,6 +11,7 @@
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
+#include "pipeline/export/runtime.h"
 #include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
@@ -233,8 +234,11 @@ SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelO
   measuring.formats = container.budget_formats();
   measuring.other_formats.clear();
   measuring.is_plain = [&container](const ModelTensor& tensor) { return !container.takes_codes(tensor.role); };
-  measuring.is_refused = [&container](const ModelTensor& tensor, const FormatPtr& format) {
-    return !container.refusal({tensor.hf_name, tensor.shape, format}, tensor.role).empty();
+  const Runtime* const runtime = options.runtime.empty() ? nullptr : &find_runtime(options.runtime);
+  measuring.is_refused = [&container, runtime](const ModelTensor& tensor, const FormatPtr& format) {
+    const PlannedTensor planned{container.name_of(tensor), tensor.shape, format};
+    return !container.refusal(planned, tensor.role).empty() ||
+           (runtime != nullptr && !runtime->refusal(planned).empty());
   };
   return measuring;
 }

@@ -304,6 +304,7 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
   request.sync = options.sync;
   request.shard_bytes = options.shard_bytes;
   request.onnx = options.onnx;
+  request.runtime = options.runtime;
   request.activations = std::move(activations);
   summary.output = quantize_model(source, request, machine, progress);
   summary.output.notes.insert(summary.output.notes.end(), notes.begin(), notes.end());

@@ -30,6 +30,7 @@ struct ConvertOptions {
   bool dry_run = false;     // looks at every number, writes nothing
   bool sync = false;
   OnnxOptions onnx{};             // of containers with an ONNX graph
+  std::string runtime{};          // as QuantizeModelOptions::runtime
   std::uint64_t shard_bytes = 0;  // largest weight file of a directory; 0: the container's own
 };
 

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
+#include <span>
 
 #include "base/output_file.h"
 #include "nibble/error.h"
@@ -19,6 +21,22 @@ QuantizeModelOptions into(const QuantizeModelOptions& request, const Container& 
   own.container = container.name();
   own.output.clear();
   return own;
+}
+
+// The first that the request can be written into. Errors as plan_quantization's of the first.
+const Container& first_that_holds(const SourceModel& source, const QuantizeModelOptions& request,
+                                  std::span<const Container* const> containers) {
+  std::optional<Error> first_refusal;
+  for (const Container* const container : containers) {
+    try {
+      plan_quantization(source, into(request, *container));
+      return *container;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::invalid_argument) throw;
+      if (!first_refusal) first_refusal = error;
+    }
+  }
+  throw *first_refusal;
 }
 
 // Every format that is planned, once for each role and shape.
@@ -66,18 +84,10 @@ std::vector<ContainerOutput> arrange_outputs(const SourceModel& source, const Qu
                                              const std::vector<std::string>& containers,
                                              const std::filesystem::path& output) {
   std::vector<ContainerOutput> outputs = outputs_named(containers, output);
-  std::optional<Error> first_refusal;
-  auto made = outputs.end();
-  for (auto one = outputs.begin(); one != outputs.end() && made == outputs.end(); ++one) {
-    try {
-      plan_quantization(source, into(request, *one->container));
-      made = one;
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::invalid_argument) throw;
-      if (!first_refusal) first_refusal = error;
-    }
-  }
-  if (made == outputs.end()) throw *first_refusal;
+  std::vector<const Container*> named;
+  for (const ContainerOutput& one : outputs) named.push_back(one.container);
+  const Container& first = first_that_holds(source, request, named);
+  const auto made = std::ranges::find(outputs, &first, &ContainerOutput::container);
   std::rotate(outputs.begin(), made, made + 1);
   const QuantizePlan plan = plan_quantization(source, into(request, *outputs.front().container));
   for (std::size_t i = 1; i < outputs.size(); ++i) {
@@ -89,6 +99,12 @@ std::vector<ContainerOutput> arrange_outputs(const SourceModel& source, const Qu
     if (!request.dry_run) require_place(source, *outputs[i].container, outputs[i].path);
   }
   return outputs;
+}
+
+const Container& container_for(const Runtime& runtime, const SourceModel& source, const QuantizeModelOptions& request) {
+  std::vector<const Container*> containers;
+  for (const std::string_view name : runtime.containers) containers.push_back(&find_container(name));
+  return first_that_holds(source, request, containers);
 }
 
 ConvertSummary write_copy(const ContainerOutput& made, const ContainerOutput& copy, const QuantizeModelOptions& request,

@@ -15,6 +15,7 @@
 
 #include "pipeline/convert/convert_model.h"
 #include "pipeline/export/container.h"
+#include "pipeline/export/runtime.h"
 #include "pipeline/quantize/quantize_model.h"
 
 namespace nibble {
@@ -33,6 +34,10 @@ std::vector<ContainerOutput> outputs_named(const std::vector<std::string>& conta
 std::vector<ContainerOutput> arrange_outputs(const SourceModel& source, const QuantizeModelOptions& request,
                                              const std::vector<std::string>& containers,
                                              const std::filesystem::path& output);
+
+// The first of a runtime's containers that the request can be written into, for it. Errors as plan_quantization's of
+// the first.
+const Container& container_for(const Runtime& runtime, const SourceModel& source, const QuantizeModelOptions& request);
 
 // Errors as convert_model's.
 ConvertSummary write_copy(const ContainerOutput& made, const ContainerOutput& copy, const QuantizeModelOptions& request,

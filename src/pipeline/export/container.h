@@ -53,6 +53,11 @@ class Container {
   virtual std::string conflict(const QuantizePlan&, const std::optional<ActivationFormat>&) const { return {}; }
   // Whether tensors keep what they have of this beside codes and grids (format/tensor_parts.h).
   virtual bool holds(TensorPart) const noexcept { return false; }
+  // Why a program of pipeline/export/runtime.h does not take what is planned, although it reads the container; empty:
+  // it does.
+  virtual std::string obstacle(std::string_view, const QuantizePlan&, const std::optional<ActivationFormat>&) const {
+    return {};
+  }
   // What budgets choose from (SensitivityOptions::formats); empty: the usual ones.
   virtual std::vector<std::string> budget_formats() const { return {}; }
   // What another recipe of about the same size may need beside its tensors more than this one, in bytes a tensor.

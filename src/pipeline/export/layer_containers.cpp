@@ -86,6 +86,11 @@ class LayerContainer final : public DirectoryContainer {
                                        layers);
   }
 
+  std::string obstacle(std::string_view runtime, const QuantizePlan& plan,
+                       const std::optional<ActivationFormat>& activations) const override {
+    return runtime == "vllm" || runtime == "sglang" ? writer_.vllm_obstacle(layer_plan(plan, activations)) : "";
+  }
+
   std::vector<std::string> notes(const SourceModel&, const QuantizePlan& plan,
                                  const std::optional<ActivationFormat>& activations) const override {
     const LayerPlan layers = layer_plan(plan, activations);

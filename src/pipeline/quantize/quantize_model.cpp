@@ -228,6 +228,7 @@ Written write_in_two_steps(const SourceModel& source, const QuantizePlan& plan, 
   second.output = options.output;
   second.container = options.container;
   second.onnx = options.onnx;
+  second.runtime = options.runtime;
   second.judge = options.judge;
   second.sync = options.sync;
   second.calibration = options.calibration;

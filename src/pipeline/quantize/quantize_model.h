@@ -68,6 +68,7 @@ struct QuantizeModelOptions {
   std::filesystem::path output{};   // *.gguf: one file; anything else: a directory
   std::string container{};          // a name of pipeline/export/; empty: as the output's name ends
   OnnxOptions onnx{};               // of containers with an ONNX graph
+  std::string runtime{};            // a name of pipeline/export/runtime.h, which then must take it; empty: any may
   bool allow_requantize = false;    // a source that is quantized already may be quantized again
   bool strict = false;              // a format that cannot hold a tensor is an error, not a substitution
   bool dry_run =

@@ -2,6 +2,7 @@
 #include "pipeline/quantize/quantize_plan.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "model/stored_activations.h"
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
+#include "pipeline/export/runtime.h"
 #include "pipeline/quantize/activation_plan.h"
 #include "pipeline/quantize/plan_notes.h"
 #include "pipeline/quantize/quantize_layers.h"
@@ -369,10 +371,26 @@ std::uint64_t plane_bytes(const Format& format, std::uint64_t rows, std::uint64_
   return total;
 }
 
+// What the output is made for must take it.
+static void require_taken(const Runtime& runtime, const QuantizePlan& plan,
+                          const std::optional<ActivationFormat>& activations) {
+  if (std::ranges::find(runtime.containers, plan.container->name()) == runtime.containers.end())
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{} does not read the container {}: it reads {}", runtime.title, plan.container->name(),
+                            fmt::join(runtime.containers, ", ")));
+  for (const TensorPlan& tensor : plan.tensors)
+    if (const std::string why = runtime.refusal(tensor.target); !why.empty())
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("{}: {} for '{}'", why, tensor.target.format->name(), tensor.target.name));
+  if (const std::string why = plan.container->obstacle(runtime.name, plan, activations); !why.empty())
+    throw Error(ErrorKind::invalid_argument, why);
+}
+
 void require_containable(const QuantizePlan& plan, const QuantizeModelOptions& options) {
   for (const TensorPlan& tensor : plan.tensors) require_held(*plan.container, tensor, plan.recipe);
   std::optional<ActivationFormat> activations;
   if (options.activations) activations = options.activations->format;
+  if (!options.runtime.empty()) require_taken(find_runtime(options.runtime), plan, activations);
   if (activations && !plan.container->takes_inputs(*activations))
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("the container {} cannot say that inputs are rounded as {}: leave the plus out, or choose "

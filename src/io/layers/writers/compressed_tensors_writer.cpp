@@ -252,6 +252,11 @@ class CompressedTensorsWriter final : public LayerWriter {
     return {{"quantization_config", std::move(config)}};
   }
 
+  std::string vllm_obstacle(const LayerPlan& plan) const override {
+    const std::string note = inputs_note(plan);
+    return note.empty() ? LayerWriter::vllm_obstacle(plan) : note;
+  }
+
   std::vector<std::string> notes(const LayerPlan& plan) const override {
     std::vector<std::string> notes;
     const auto any = [&](auto&& is) { return std::ranges::any_of(plan.coded, is); };

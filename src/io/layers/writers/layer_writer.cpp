@@ -153,6 +153,12 @@ std::string order_note(const LayerPlan& plan) {
              : "";
 }
 
+std::string LayerWriter::vllm_obstacle(const LayerPlan& plan) const {
+  for (std::string note : {split_note(plan), group_note(plan), order_note(plan)})
+    if (!note.empty()) return note;
+  return {};
+}
+
 void add_vllm_notes(const LayerPlan& plan, std::vector<std::string>& notes) {
   for (std::string note : {split_note(plan), group_note(plan), order_note(plan)})
     if (!note.empty()) notes.push_back(std::move(note));

@@ -71,6 +71,8 @@ class LayerWriter {
   virtual std::string reads_as(const PlannedTensor& matrix) const { return matrix.format->name(); }
   // Keys of config.json.
   virtual Json settings(const LayerPlan& plan) const = 0;
+  // Why vLLM does not load what is planned; empty: it does.
+  virtual std::string vllm_obstacle(const LayerPlan& plan) const;
   // Which programs do not take what is planned, a sentence each.
   virtual std::vector<std::string> notes(const LayerPlan&) const { return {}; }
 };
