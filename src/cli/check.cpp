@@ -32,6 +32,7 @@ Json to_json(const NumbersComparison& result) {
           {"tensors", result.tensors},
           {"numbers", result.numbers},
           {"recoded", result.recoded},
+          {"configuration", result.configuration},
           {"differing", std::move(tensors)}};
 }
 
@@ -39,6 +40,8 @@ void compare_with(const std::string& model, const std::string& other, Session& s
   const NumbersComparison result =
       compare_numbers(SourceModel::open(model), SourceModel::open(other), session.pool(), session.progress());
   session.end_progress();
+  for (const std::string& difference : result.configuration)
+    session.note("warning: the configurations differ: " + difference);
   if (session.json()) {
     session.print_json(to_json(result));
   } else if (result.is_same()) {

@@ -88,7 +88,7 @@ void convert(const CLI::App& verb, Options& options, Session& session) {
   if (!options.shard_size.empty()) options.request.shard_bytes = bytes_of_option(options.shard_size, "--shard-size");
   const Container& container =
       options.request.container.empty() ? container_of(options.output) : find_container(options.request.container);
-  refuse_without_effect(verb, "--shard-size", !container.is_file(), "for a single file");
+  refuse_without_effect(verb, "--shard-size", container.takes_shards(), "for a single weight file");
   const std::string written(container.name());
   options.request.onnx = onnx_options(verb, options.onnx, std::span(&written, 1));
   if (!options.request.runtime.empty()) find_runtime(options.request.runtime);

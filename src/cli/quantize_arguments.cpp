@@ -74,8 +74,8 @@ void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
     refuse_without_effect(verb, option, !a.pareto, "beside --pareto, which writes nothing");
   refuse_without_effect(verb, "--force-text", !a.texts.empty() || !a.verify.empty(),
                         "without a text (--text, --verify)");
-  const bool any_directory = a.containers.size() > 1 || (!a.output.empty() && !container_for(a).is_file());
-  refuse_without_effect(verb, "--shard-size", any_directory && !a.pareto, "for a single file");
+  const bool any_directory = a.containers.size() > 1 || (!a.output.empty() && container_for(a).takes_shards());
+  refuse_without_effect(verb, "--shard-size", any_directory && !a.pareto, "for a single weight file");
   judge_text_files(verb, a.texts);
   for (const char* const option : {"--samples", "--length", "--seed", "--walk", "--hidden-states"})
     refuse_without_effect(verb, option, !a.texts.empty(), "without a text (--text, --chat)");

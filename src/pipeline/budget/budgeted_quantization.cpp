@@ -232,6 +232,9 @@ SensitivityOptions for_output(SensitivityOptions measuring, const QuantizeModelO
                 fmt::format("a budget mixes formats, and the container {} has one for all layers: name it, as in -f {}",
                             container.name(), container.budget_formats().front()));
   measuring.formats = container.budget_formats();
+  if (options.onnx.is_half)  // whose scales are halves, too
+    for (std::string& format : measuring.formats)
+      if (const std::size_t at = format.find(":f32"); at != std::string::npos) format.erase(at);
   measuring.other_formats.clear();
   measuring.is_plain = [&container](const ModelTensor& tensor) { return !container.takes_codes(tensor.role); };
   const Runtime* const runtime = options.runtime.empty() ? nullptr : &find_runtime(options.runtime);

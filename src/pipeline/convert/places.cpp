@@ -37,6 +37,12 @@ std::vector<std::string> relatives(const Format& own) {
     const bool has_groups = planar->spec().grain == PlanarGrain::group;
     for (const unsigned bits : {4u, 8u})
       if (bits > planar->spec().bits) add([&](PlanarSpec& spec) { spec.bits = bits; });
+    if (planar->spec().has_bias)
+      for (const bool is_asymmetric : {false, true})
+        add([&](PlanarSpec& spec) {
+          spec.has_bias = false;
+          spec.is_asymmetric = is_asymmetric;
+        });
     for (const ScaleType scale : {ScaleType::f16, ScaleType::f32}) {
       add([&](PlanarSpec& spec) { spec.scale = scale; });
       if (planar->spec().is_asymmetric && has_groups)

@@ -7,8 +7,11 @@
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <nlohmann/json.hpp>
 
 #include "base/progress_meter.h"
+#include "io/json_text.h"
+#include "model/arch/architecture.h"
 #include "model/config.h"
 #include "nibble/error.h"
 
@@ -38,6 +41,24 @@ struct Order {
   std::uint64_t row(std::uint64_t r) const { return rows.empty() ? r : rows[r]; }
   std::uint64_t column(std::uint64_t c) const { return columns.empty() ? c : columns[c]; }
 };
+
+// Keys of config.json that the two would have with other values.
+std::vector<std::string> differing_keys(const ModelConfig& file, const ModelConfig& other) {
+  using Json = nlohmann::ordered_json;
+  std::vector<std::string> sentences;
+  const Json mine = parse_json(to_huggingface_config(file, {}), "config.json").flatten(),
+             theirs = parse_json(to_huggingface_config(other, {}), "config.json").flatten();
+  const auto text = [](const Json& values, const std::string& key) {
+    const auto found = values.find(key);
+    return found == values.end() ? std::string("nothing") : found->dump();
+  };
+  for (const auto& [key, value] : mine.items())
+    if (const auto found = theirs.find(key); found == theirs.end() || *found != value)
+      sentences.push_back(fmt::format("{} is {} and {}", key.substr(1), value.dump(), text(theirs, key)));
+  for (const auto& [key, value] : theirs.items())
+    if (!mine.contains(key)) sentences.push_back(fmt::format("{} is nothing and {}", key.substr(1), value.dump()));
+  return sentences;
+}
 
 class TensorComparison {
  public:
@@ -142,6 +163,7 @@ NumbersComparison compare_numbers(const SourceModel& file, const SourceModel& ot
   for (const ModelTensor& tensor : file.parts().all()) work += checked_elements(tensor.shape, tensor.part);
   ProgressMeter meter(progress, "compare", work);
   NumbersComparison result;
+  result.configuration = differing_keys(file.config(), other.config());
   for (const ModelTensor& tensor : file.parts().all()) {
     const StoredTensor &mine = file.stored(tensor), &theirs = other.stored(counterpart(tensor, file, other));
     const Spelling from = other.spelling(), to = file.spelling();

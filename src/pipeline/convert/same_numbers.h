@@ -30,6 +30,7 @@ struct NumbersComparison {
   std::uint64_t tensors = 0, numbers = 0;
   std::uint64_t recoded = 0;  // matrices in another format than the other's, with the same numbers
   std::vector<TensorDifference> differing;
+  std::vector<std::string> configuration;  // what the two configurations say otherwise of one network, a sentence each
 
   bool is_same() const { return differing.empty(); }
 };

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
-#include <set>
 #include <span>
 
 #include "base/output_file.h"
@@ -39,24 +39,39 @@ const Container& first_that_holds(const SourceModel& source, const QuantizeModel
   throw *first_refusal;
 }
 
-// Every format that is planned, once for each role and shape.
-void require_places(const QuantizePlan& plan, const Container& container) {
-  std::set<std::string> judged;
-  for (const TensorPlan& tensor : plan.tensors) {
+// The plan as it will be in another container, so that it refuses now what it would refuse then.
+void require_held_in(const Container& container, QuantizePlan plan, const QuantizeModelOptions& request) {
+  std::map<std::string, Exactness> found;  // by format, role and shape
+  for (TensorPlan& tensor : plan.tensors) {
     const FormatPtr& format = tensor.target.format;
-    if (format->info().kind == FormatKind::raw || !container.takes_codes(tensor.role)) continue;
-    if (!judged
-             .insert(
-                 fmt::format("{} {} {}x{}", format->name(), static_cast<int>(tensor.role), tensor.rows, tensor.cols))
-             .second)
+    if (format->info().kind == FormatKind::raw) continue;
+    if (!container.takes_codes(tensor.role)) {
+      tensor.target.format = find_format("f32");
       continue;
-    const Exactness found = find_place(container, format, tensor.role, tensor.target.name, tensor.rows, tensor.cols);
-    if (!found.place.empty()) continue;
-    throw Error(
-        ErrorKind::invalid_argument,
-        fmt::format("{} for '{}' has no place in the container {}: {}; docs/exactness.md shows which formats have",
-                    format->name(), tensor.target.name, container.name(), found.obstacle));
+    }
+    const std::string kind =
+        fmt::format("{} {} {}x{}", format->name(), static_cast<int>(tensor.role), tensor.rows, tensor.cols);
+    auto known = found.find(kind);
+    if (known == found.end())
+      known =
+          found.emplace(kind, find_place(container, format, tensor.role, tensor.target.name, tensor.rows, tensor.cols))
+              .first;
+    if (known->second.place.empty())
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("{} for '{}' has no place in the container {}: {}; docs/exactness.md shows which formats "
+                              "have",
+                              format->name(), tensor.target.name, container.name(), known->second.obstacle));
+    tensor.target.format = find_format(known->second.place);
   }
+  std::optional<ActivationFormat> activations;
+  if (request.activations) activations = request.activations->format;
+  if (activations && !container.takes_inputs(*activations))
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("the container {} cannot say that inputs are rounded as {}: leave the plus out",
+                            container.name(), activation_format_name(*activations)));
+  plan.container = &container;
+  if (const std::string conflict = container.conflict(plan, activations); !conflict.empty())
+    throw Error(ErrorKind::invalid_argument, fmt::format("{}: {}", container.name(), conflict));
 }
 
 }  // namespace
@@ -91,11 +106,7 @@ std::vector<ContainerOutput> arrange_outputs(const SourceModel& source, const Qu
   std::rotate(outputs.begin(), made, made + 1);
   const QuantizePlan plan = plan_quantization(source, into(request, *outputs.front().container));
   for (std::size_t i = 1; i < outputs.size(); ++i) {
-    require_places(plan, *outputs[i].container);
-    if (request.activations && !outputs[i].container->takes_inputs(request.activations->format))
-      throw Error(ErrorKind::invalid_argument,
-                  fmt::format("the container {} cannot say that inputs are rounded as {}: leave the plus out",
-                              outputs[i].container->name(), activation_format_name(request.activations->format)));
+    require_held_in(*outputs[i].container, plan, request);
     if (!request.dry_run) require_place(source, *outputs[i].container, outputs[i].path);
   }
   return outputs;
@@ -119,8 +130,9 @@ ConvertSummary write_copy(const ContainerOutput& made, const ContainerOutput& co
   try {
     return convert_model(SourceModel::open(made.path), options, machine, progress);
   } catch (const Error& error) {
-    throw Error(error.kind(), fmt::format("{} was written, and {} was not: {}", made.path.string(), copy.path.string(),
-                                          error.what()));
+    const bool is_stopped = error.kind() == ErrorKind::cancelled;
+    throw Error(error.kind(), fmt::format("{} is whole, and {} was not written: {}", made.path.string(),
+                                          copy.path.string(), is_stopped ? "stopped" : error.what()));
   }
 }
 

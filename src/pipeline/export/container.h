@@ -40,7 +40,8 @@ class Container {
   virtual std::string_view name() const noexcept = 0;         // "gguf": what --to takes
   virtual std::string_view description() const noexcept = 0;  // one line for help
   virtual Spelling naming() const noexcept = 0;
-  virtual bool is_file() const noexcept = 0;  // else a directory
+  virtual bool is_file() const noexcept = 0;                         // else a directory
+  virtual bool takes_shards() const noexcept { return !is_file(); }  // whether weights may lie in several files
   // What a tensor is called; of experts one name where they lie in a stack.
   virtual const std::string& name_of(const ModelTensor& tensor) const { return tensor.name(naming()); }
   // Whether matrices of this role can lie in it in codes; those of others stay in floating point.

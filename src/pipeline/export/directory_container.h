@@ -12,6 +12,9 @@
 
 namespace nibble {
 
+inline constexpr std::string_view kNoTokenizer =
+    "no tokenizer lies beside the weights, and so none beside the output's: programs that read text need one";
+
 class DirectoryContainer : public Container {
  public:
   Spelling naming() const noexcept override { return Spelling::huggingface; }

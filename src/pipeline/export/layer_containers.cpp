@@ -15,8 +15,10 @@ namespace nibble {
 namespace {
 
 constexpr std::string_view
-    kVllm = "vllm serve .",
     kTransformers =
+        "python3 -c \"from transformers import pipeline; print(pipeline('text-generation', '.')('Once upon a time'))\"",
+    kBoth =
+        "vllm serve .\n"
         "python3 -c \"from transformers import pipeline; print(pipeline('text-generation', '.')('Once upon a time'))\"";
 
 bool is_coded(const PlannedTensor& tensor) { return tensor.format->info().kind != FormatKind::raw; }
@@ -91,13 +93,15 @@ class LayerContainer final : public DirectoryContainer {
     return runtime == "vllm" || runtime == "sglang" ? writer_.vllm_obstacle(layer_plan(plan, activations)) : "";
   }
 
-  std::vector<std::string> notes(const SourceModel&, const QuantizePlan& plan,
+  std::vector<std::string> notes(const SourceModel& source, const QuantizePlan& plan,
                                  const std::optional<ActivationFormat>& activations) const override {
     const LayerPlan layers = layer_plan(plan, activations);
     if (layers.coded.empty())
       return {
           fmt::format("no matrix is in codes, so that nothing of the output is {}'s: it is a plain directory", name_)};
-    return writer_.notes(layers);
+    std::vector<std::string> notes = writer_.notes(layers);
+    if (!source.has_tokenizer()) notes.emplace_back(kNoTokenizer);
+    return notes;
   }
 
  private:
@@ -110,7 +114,7 @@ class LayerContainer final : public DirectoryContainer {
 }  // namespace
 
 const Container& gptq_container() {
-  static const LayerContainer container("gptq", "a directory in GPTQ's layout, for vLLM, SGLang, transformers", kVllm,
+  static const LayerContainer container("gptq", "a directory in GPTQ's layout, for vLLM, SGLang, transformers", kBoth,
                                         gptq_writer());
   return container;
 }
@@ -123,14 +127,14 @@ const Container& gptq_v2_container() {
 }
 
 const Container& awq_container() {
-  static const LayerContainer container("awq", "a directory in AWQ's layout, for vLLM, SGLang, transformers", kVllm,
+  static const LayerContainer container("awq", "a directory in AWQ's layout, for vLLM, SGLang, transformers", kBoth,
                                         awq_writer());
   return container;
 }
 
 const Container& compressed_tensors_container() {
   static const LayerContainer container("compressed-tensors",
-                                        "a directory as llm-compressor writes it, for vLLM and transformers", kVllm,
+                                        "a directory as llm-compressor writes it, for vLLM and transformers", kBoth,
                                         compressed_tensors_writer());
   return container;
 }

@@ -129,6 +129,8 @@ std::string make_model_card(const ContainerContents& contents, std::string_view 
       "has the same numbers; `nibble_manifest.json` has the whole recipe and the hash of the tensors it "
       "was made from (xxh3 {}).\n",
       use, manifest.at("source").at("xxh3").get<std::string>());
+  if (!contents.plan.notes.empty()) text += "\n## Notes\n\n";
+  for (const std::string& note : contents.plan.notes) text += fmt::format("* {}\n", note);
   return text;
 }
 

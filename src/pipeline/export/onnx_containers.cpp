@@ -31,7 +31,9 @@ class OnnxContainer : public DirectoryContainer {
  public:
   explicit OnnxContainer(MakeDrawing make) : make_(make) {}
 
-  std::vector<std::string> budget_formats() const override { return {"int4:g128", "int4:g32", "int8:g32"}; }
+  std::vector<std::string> budget_formats() const override { return {"int4:g128:f32", "int4:g32:f32", "int8:g32:f32"}; }
+  std::uint64_t margin() const noexcept override { return 2048; }  // nodes of the graph
+  bool takes_shards() const noexcept override { return false; }
   // Runtimes decide it.
   bool takes_inputs(const ActivationFormat&) const noexcept override { return false; }
 
@@ -44,13 +46,16 @@ class OnnxContainer : public DirectoryContainer {
     return {};
   }
 
-  std::vector<std::string> notes(const SourceModel&, const QuantizePlan& plan,
+  std::vector<std::string> notes(const SourceModel& source, const QuantizePlan& plan,
                                  const std::optional<ActivationFormat>&) const override {
-    if (exported_context(plan.config) == plan.config.context) return {};
-    return {
-        fmt::format("longer sequences turn by other frequencies than a graph can hold beside the first: the package "
-                    "is for {} tokens, not {}",
-                    exported_context(plan.config), plan.config.context)};
+    std::vector<std::string> notes;
+    if (!source.has_tokenizer()) notes.emplace_back(kNoTokenizer);
+    if (exported_context(plan.config) != plan.config.context)
+      notes.push_back(
+          fmt::format("longer sequences turn by other frequencies than a graph can hold beside the first: the package "
+                      "is for {} tokens, not {}",
+                      exported_context(plan.config), plan.config.context));
+    return notes;
   }
 
   std::unique_ptr<CheckpointWriter> make_writer(const ContainerContents& contents,
@@ -113,7 +118,8 @@ class StandardContainer final : public OnnxContainer {
     return "a graph in ONNX's standard operators, matrices in DequantizeLinear";
   }
   std::string_view use() const noexcept override {
-    return "python3 -c \"import onnxruntime; print(onnxruntime.InferenceSession('model.onnx').get_inputs())\"";
+    return "python3 -c \"import onnxruntime; print(onnxruntime.InferenceSession('model.onnx').get_inputs())\"\n"
+           "trtexec --onnx=model.onnx   # where it was made with --for tensorrt";
   }
   std::string refusal(const PlannedTensor& tensor, TensorRole role) const override {
     if (!is_coded(tensor)) return {};

@@ -82,8 +82,8 @@ void keep_codes(QuantizePlan& plan, const QuantizeModelOptions& options) {
 void require_held(const Container& container, const TensorPlan& plan, const Recipe& recipe) {
   const std::string refusal = container.refusal(plan.target, plan.role);
   if (!refusal.empty())
-    throw Error(ErrorKind::invalid_argument, fmt::format("{}: {} for '{}' by recipe '{}'", refusal,
-                                                         plan.target.format->name(), plan.target.name, recipe.name));
+    throw Error(ErrorKind::invalid_argument, fmt::format("{} for '{}' (recipe '{}'): {}", plan.target.format->name(),
+                                                         plan.target.name, recipe.name, refusal));
 }
 
 // In either spelling.
@@ -381,7 +381,7 @@ static void require_taken(const Runtime& runtime, const QuantizePlan& plan,
   for (const TensorPlan& tensor : plan.tensors)
     if (const std::string why = runtime.refusal(tensor.target); !why.empty())
       throw Error(ErrorKind::invalid_argument,
-                  fmt::format("{}: {} for '{}'", why, tensor.target.format->name(), tensor.target.name));
+                  fmt::format("{} for '{}': {}", tensor.target.format->name(), tensor.target.name, why));
   if (const std::string why = plan.container->obstacle(runtime.name, plan, activations); !why.empty())
     throw Error(ErrorKind::invalid_argument, why);
 }

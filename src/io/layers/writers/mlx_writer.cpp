@@ -70,8 +70,8 @@ class MlxWriter final : public LayerWriter {
 
   std::string conflict(const LayerPlan& plan) const override {
     if (std::ranges::none_of(plan.coded, is_expert)) return {};
-    return "mlx-lm reads experts in codes from stacks, of which it has none for this family; leave them out (--exclude "
-           "'*experts*')";
+    return "mlx-lm reads experts in codes from stacks, of which it has none for this family; 'nibble quantize "
+           "--exclude *experts*' leaves them out";
   }
 
   std::vector<LayerTensorPlan> tensors(const PlannedTensor& matrix, const LayerPlan&) const override {
