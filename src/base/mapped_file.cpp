@@ -43,13 +43,17 @@ std::span<std::byte> whole_pages(std::span<const std::byte> range) {
 }  // namespace
 
 MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
-  const int descriptor = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  const int descriptor = open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe may have no writer
   if (descriptor < 0) fail(path_, errno);
   struct stat status{};
   if (fstat(descriptor, &status) != 0 || S_ISDIR(status.st_mode)) {
     const int error = S_ISDIR(status.st_mode) ? EISDIR : errno;
     close(descriptor);
     fail(path_, error);
+  }
+  if (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode)) {
+    close(descriptor);
+    fail(path_, ESPIPE);
   }
   size_ = static_cast<std::size_t>(status.st_size);
   stamp_ = {status.st_dev, status.st_ino, size_, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};

@@ -148,12 +148,20 @@ void refuse_two_scalings(const Fields& fields) {
   if (fields.find("rope_parameters") == nullptr || fields.find("rope_scaling") == nullptr) return;
   const Fields newer = fields.object("rope_parameters"), older = fields.object("rope_scaling");
   if (newer.find("full_attention") != nullptr || newer.find("sliding_attention") != nullptr) return;
-  for (const char* const key : {"factor", kOriginalContext})
-    if (newer.find(key) != nullptr && older.find(key) != nullptr && *newer.find(key) != *older.find(key))
-      fields.wrong("rope_parameters", "the same as rope_scaling", *fields.find("rope_parameters"));
-  const auto type = [](const Fields& group) { return group.string("rope_type", group.string("type", "default")); };
+  // Early files say su or yarn.
+  const auto type = [](const Fields& group) {
+    const std::string name = group.string("rope_type", group.string("type", "default"));
+    return name == "su" || (name == "yarn" && group.find("long_factor") != nullptr) ? std::string("longrope") : name;
+  };
   if (type(newer) != type(older))
-    fields.wrong("rope_parameters", "the same as rope_scaling", *fields.find("rope_parameters"));
+    fields.wrong("rope_parameters.rope_type", fmt::format("the same as rope_scaling's ({})", type(older)).c_str(),
+                 Json(type(newer)));
+  for (const auto& [key, value] : fields.find("rope_parameters")->items()) {
+    const Json* const other = older.find(key.c_str());
+    if (key == "type" || key == "rope_type" || other == nullptr || *other == value) continue;
+    fields.wrong(("rope_parameters." + key).c_str(),
+                 fmt::format("the same as rope_scaling.{} ({})", key, other->dump().substr(0, 80)).c_str(), value);
+  }
 }
 
 // Gemma 4's class knows no usual positions for a kind of layer that its groups leave out.

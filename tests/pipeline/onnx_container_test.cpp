@@ -137,7 +137,8 @@ TEST_F(OnnxContainers, StandardHasNoOthers) {
 TEST_F(OnnxContainers, AnEmbeddingInCodesIsShared) {
   QuantizeModelOptions request = options("int4:g16", "onnx-genai");
   request.embedding = "int4:g16";
-  const OnnxModel model = write(kTiedModel, request);
+  EXPECT_NE(error_of([&] { write(kTiedModel, request); }).find("16 do not divide rows of 72"), std::string::npos);
+  const OnnxModel model = write(small_synth(scratch_, machine_.pool), request);
   expect_sound(model);
   std::map<std::string, int> count = operators(model);
   EXPECT_EQ(count["GatherBlockQuantized"], 1);

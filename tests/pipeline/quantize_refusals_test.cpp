@@ -44,9 +44,8 @@ TEST_F(QuantizeRefuses, ARowOfQIsNamedAsTheSourceHasIt) {
 
 TEST_F(QuantizeRefuses, PlanarFormatsInGguf) {
   EXPECT_EQ(error(kGroupedModel, {.recipe = find_recipe("int4:g32"), .output = scratch_ / "out.gguf"}),
-            "a GGUF file cannot hold planar formats; write to a directory (an output name without .gguf), or choose a "
-            "block format such as q4_k: "
-            "int4:g32 for 'blk.0.attn_q.weight' by recipe 'int4:g32'");
+            "int4:g32 for 'blk.0.attn_q.weight' (recipe 'int4:g32'): a GGUF file cannot hold planar formats; write to "
+            "a directory (an output name without .gguf), or choose a block format such as q4_k");
 }
 
 // A window that is shorter than the context and that llama.cpp does not know is a loss of a GGUF file, not of a

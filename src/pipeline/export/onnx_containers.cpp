@@ -98,6 +98,9 @@ class GenaiContainer final : public OnnxContainer {
   std::string options_conflict(const QuantizePlan& plan) const override {
     if (plan.onnx.is_for_tensorrt) return "TensorRT has no MatMulNBits; write the container onnx";
     if (!plan.onnx.is_half) return {};
+    if (plan.config.rope.query_growth != 0)
+      return "queries that grow with their positions are lost in f16, which has none beyond 65504; leave --onnx-type "
+             "out";
     for (const TensorPlan& tensor : plan.tensors)
       if (is_coded(tensor.target))
         if (const std::string why = nbits_refusal(*tensor.target.format, ScaleType::f16); !why.empty())
@@ -134,6 +137,9 @@ class StandardContainer final : public OnnxContainer {
     for (const TensorPlan& tensor : plan.tensors) {
       if (!is_coded(tensor.target)) continue;
       auto spec = parse_planar(tensor.target.format->name());
+      if (spec && spec->grain == PlanarGrain::group && tensor.cols % spec->group != 0)
+        return fmt::format("TensorRT takes groups that divide the inputs alone: {} for '{}', which has {}",
+                           tensor.target.format->name(), tensor.target.name, tensor.cols);
       if (!spec || !spec->is_asymmetric) continue;
       spec->is_asymmetric = false;
       return fmt::format("TensorRT takes zero points of 0 alone; {} is the nearest: {} for '{}'", planar_name(*spec),

@@ -104,7 +104,23 @@ std::string DecoderDrawing::present(const FlatNode& attention, std::string_view 
 }
 
 std::string DecoderDrawing::table(const Rope& rope, bool is_sine) {
+  // Layers that turn by other frequencies have tables of their own.
+  std::uint64_t number = 0;
+  for (const FlatNode& node : flat_.nodes)
+    if (const auto* const other = std::get_if<Rope>(&node.node->operation)) {
+      if (other->frequencies == rope.frequencies && other->magnitude == rope.magnitude) break;
+      ++number;
+    }
+  const std::string name =
+      fmt::format("{}_cache{}", is_sine ? "sin" : "cos", number == 0 ? "" : fmt::format(".{}", number));
+  if (const auto known = tables_.find(name); known != tables_.end()) return known->second;
   const std::uint64_t positions = source_.has_tables ? exported_context(source_.config) : 1;
+  constexpr std::uint64_t kMostNumbers = std::uint64_t{1} << 28;
+  if (positions > kMostNumbers / rope.frequencies.size())
+    throw Error(ErrorKind::unsupported,
+                fmt::format("a graph has a table of all positions, and that of max_position_embeddings {} would take "
+                            "more than a gigabyte; set it to what is used",
+                            positions));
   std::vector<float> values;
   values.reserve(positions * rope.frequencies.size());
   for (std::uint64_t p = 0; p < positions; ++p)
@@ -113,15 +129,7 @@ std::string DecoderDrawing::table(const Rope& rope, bool is_sine) {
       values.push_back(
           static_cast<float>((is_sine ? std::sin(angle) : std::cos(angle)) * static_cast<double>(rope.magnitude)));
     }
-  // Layers that turn by other frequencies have tables of their own.
-  std::uint64_t number = 0;
-  for (const FlatNode& node : flat_.nodes)
-    if (const auto* const other = std::get_if<Rope>(&node.node->operation)) {
-      if (other->frequencies == rope.frequencies && other->magnitude == rope.magnitude) break;
-      ++number;
-    }
-  return pen_.numbers(fmt::format("{}_cache{}", is_sine ? "sin" : "cos", number == 0 ? "" : fmt::format(".{}", number)),
-                      {positions, rope.frequencies.size()}, values);
+  return tables_[name] = pen_.numbers(name, {positions, rope.frequencies.size()}, values);
 }
 
 std::string DecoderDrawing::operand(const OnnxOperand& operand, const FlatNode& node,

@@ -72,8 +72,9 @@ class DecoderDrawing {
   std::string step(const OnnxStep& step, const FlatNode& node, const std::vector<std::string>& steps);
   void add_interface();
 
-  std::vector<std::string> values_;  // by FlatNetwork's
-  std::vector<bool> drawn_;          // by node
+  std::map<std::string, std::string> tables_;  // of positions, by name
+  std::vector<std::string> values_;            // by FlatNetwork's
+  std::vector<bool> drawn_;                    // by node
 };
 
 // Positions that a model is exported for: fewer than its context where longer sequences turn by other frequencies.

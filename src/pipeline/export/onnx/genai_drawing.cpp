@@ -71,6 +71,12 @@ class GenaiDrawing final : public DecoderDrawing {
                   "GatherBlockQuantized looks up codes of 4 and 8 bits; give the embedding another format, such as "
                   "int4:g32",
                   "embedding");
+    if (matrix.cols % layout.block != 0)
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("GatherBlockQuantized looks up whole blocks, and {} do not divide rows of {}; give the "
+                              "embedding another format, such as int4:g32",
+                              layout.block, matrix.cols),
+                  "embedding");
     const std::string flat = pen_.add("Reshape", {matrix.values, pen_.integers({0, -1})});
     std::vector<std::string> inputs = {flat, ids, matrix.scales};
     if (!matrix.zero_points.empty()) inputs.push_back(matrix.zero_points);
@@ -144,7 +150,9 @@ class GenaiDrawing final : public DecoderDrawing {
     const bool is_known = q.linear != nullptr && k.linear != nullptr && v.linear != nullptr && v.rope == nullptr &&
                           v.norm == nullptr && turn_alike(q, k) && (q.norm == nullptr) == (k.norm == nullptr);
     const std::uint64_t width = attention.heads * attention.head_dim, kept = attention.kv_heads * attention.head_dim;
-    if (is_known) {
+    // The operator turns heads of 16, 32, ... channels, and 8, 16, ... pairs of them; others are turned before it.
+    const bool can_turn = q.rope == nullptr || (attention.head_dim % 16 == 0 && q.rope->frequencies.size() % 8 == 0);
+    if (is_known && can_turn) {
       group.is_turned = q.rope != nullptr;
       const bool is_sliced = q.slice != nullptr && k.slice != nullptr && v.slice != nullptr && q.value == k.value &&
                              q.value == v.value && q.slice->begin == 0 && q.slice->count == width &&
