@@ -229,6 +229,24 @@ TEST_F(OnnxPackages, NameWhatIsDamaged) {
 }
 
 // Types that are newer than the message types survive.
+// Two bytes each in the file, hundreds in memory.
+TEST(OnnxMessages, RefuseMorePartsThanNetworksHave) {
+  if (!has_onnx()) GTEST_SKIP() << "Optional: built without ONNX";
+  std::string nodes;
+  for (int i = 0; i < (1 << 20) + 1; ++i) nodes += std::string("\x0a\x00", 2);
+  std::string file = "\x3a";  // the graph
+  for (std::size_t length = nodes.size(); length != 0 || file.size() == 1; length >>= 7)
+    file += static_cast<char>((length & 0x7f) | (length >= 0x80 ? 0x80 : 0));
+  file += nodes;
+  try {
+    parse_onnx(std::as_bytes(std::span(file)), "model.onnx");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("more nodes, constants and attributes"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST_F(OnnxPackages, KeepTypesThatHaveNoName) {
   OnnxModel model;
   model.initializers = {{"a", static_cast<OnnxType>(4242), {1}, "x"}};

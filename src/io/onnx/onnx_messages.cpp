@@ -145,6 +145,61 @@ OnnxValue read_value(const onnx::ValueInfoProto& value) {
   return out;
 }
 
+// Parts of a graph, counted as they lie in the file before anything is made of them: an empty one takes two bytes there
+// and hundreds in memory.
+class PartCount {
+ public:
+  static constexpr std::uint64_t kMost = std::uint64_t{1} << 20;
+
+  // False where there are more. What is no message ends the count; the parser says so.
+  bool model(std::span<const std::byte> bytes) {
+    return walk(bytes, [this](std::uint64_t field, std::span<const std::byte> part) {
+      return field != onnx::ModelProto::kGraphFieldNumber || graph(part);
+    });
+  }
+
+ private:
+  bool graph(std::span<const std::byte> bytes) {
+    return walk(bytes, [this](std::uint64_t field, std::span<const std::byte> part) {
+      return ++count_ <= kMost && (field != onnx::GraphProto::kNodeFieldNumber || node(part));
+    });
+  }
+  bool node(std::span<const std::byte> bytes) {
+    return walk(bytes, [this](std::uint64_t, std::span<const std::byte>) { return ++count_ <= kMost; });
+  }
+
+  // Fields that have a length: use(number, bytes), until it says no.
+  template <class Use>
+  static bool walk(std::span<const std::byte> bytes, Use use) {
+    while (!bytes.empty()) {
+      std::uint64_t tag, value = 0;
+      if (!read_number(bytes, tag)) return true;
+      const std::uint64_t wire = tag & 7;
+      const std::size_t fixed = wire == 1 ? 8 : wire == 5 ? 4 : 0;
+      if (wire != 0 && wire != 2 && fixed == 0) return true;
+      if (fixed == 0 && !read_number(bytes, value)) return true;
+      const std::uint64_t length = wire == 2 ? value : fixed;
+      if (length > bytes.size()) return true;
+      if (wire == 2 && !use(tag >> 3, bytes.first(static_cast<std::size_t>(length)))) return false;
+      bytes = bytes.subspan(static_cast<std::size_t>(length));
+    }
+    return true;
+  }
+
+  static bool read_number(std::span<const std::byte>& bytes, std::uint64_t& number) {
+    number = 0;
+    for (unsigned shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
+      const auto byte = std::to_integer<std::uint64_t>(bytes.front());
+      bytes = bytes.subspan(1);
+      number |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return true;
+    }
+    return false;
+  }
+
+  std::uint64_t count_ = 0;
+};
+
 }  // namespace
 
 bool has_onnx() noexcept { return true; }
@@ -176,6 +231,8 @@ std::string serialize_onnx(const OnnxModel& model) {
 }
 
 OnnxModel parse_onnx(std::span<const std::byte> bytes, const std::string& source) {
+  if (PartCount count; !count.model(bytes))
+    refuse(source, fmt::format("has more nodes, constants and attributes than a network has, {}", PartCount::kMost));
   onnx::ModelProto file;
   if (bytes.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()) ||
       !file.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
