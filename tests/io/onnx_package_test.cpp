@@ -231,7 +231,7 @@ TEST_F(OnnxPackages, NameWhatIsDamaged) {
 // Types that are newer than the message types survive.
 // Two bytes each in the file, hundreds in memory.
 TEST(OnnxMessages, RefuseMorePartsThanNetworksHave) {
-  if (!has_onnx()) GTEST_SKIP() << "Optional: built without ONNX";
+  if (!has_onnx()) GTEST_SKIP() << "built without ONNX";
   std::string nodes;
   for (int i = 0; i < (1 << 20) + 1; ++i) nodes += std::string("\x0a\x00", 2);
   std::string file = "\x3a";  // the graph

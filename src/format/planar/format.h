@@ -103,6 +103,12 @@ class PlanarFormat final : public Format, public LoopedFormat {
   const SpanLoops& loops_;
 };
 
+// Null for formats of other kinds.
+inline const PlanarSpec* find_planar_spec(const Format& format) {
+  const auto* const planar = dynamic_cast<const PlanarFormat*>(&format);
+  return planar == nullptr ? nullptr : &planar->spec();
+}
+
 // Null when the spelling (lower case) is not that of a planar format; Error(invalid_argument) as parse_planar.
 FormatPtr make_planar_format(std::string_view spelling);
 

@@ -21,8 +21,8 @@ LayerScheme::Said said_by(const ModuleList& left, std::string_view layer) {
 }
 
 bool has_zero_points(const LayerWeight& weight) {
-  const auto* const planar = dynamic_cast<const PlanarFormat*>(weight.values.format().get());
-  return planar != nullptr && planar->spec().is_asymmetric;
+  const PlanarSpec* const spec = find_planar_spec(*weight.values.format());
+  return spec != nullptr && spec->is_asymmetric;
 }
 
 bool has_ending(const StoredTensor& tensor, std::initializer_list<std::string_view> endings) {

@@ -11,7 +11,7 @@
 #include "io/onnx/tensor_list.h"
 #include "io/packing/dequantize_linear.h"
 #include "io/packing/matmul_nbits.h"
-#include "io/tensor_stream.h"
+#include "io/streamed_directory.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -22,21 +22,17 @@ constexpr std::uint64_t kPage = 4096, kLine = 64, kLarge = std::uint64_t{1} << 1
 // Constants of this length and less lie in the model's own file.
 constexpr std::size_t kSmall = 256;
 
-class OnnxWriter final : public CheckpointWriter {
+class OnnxWriter final : public StreamedDirectory {
  public:
   OnnxWriter(const std::filesystem::path& path, OnnxPackage package, const std::vector<SideFile>& side_files,
              const std::vector<PlannedTensor>& plan)
-      : path_(path),
-        model_(std::move(package.model)),
-        places_(std::move(package.places)),
-        stream_(plan, path.string()) {
+      : StreamedDirectory(path, plan), model_(std::move(package.model)), places_(std::move(package.places)) {
     if (places_.size() != plan.size()) refuse("places and tensors differ in number");
     lay_out();
     model_.metadata.emplace_back(kOnnxTensorsKey, write_onnx_tensor_list(plan, places_));
     text_ = serialize_onnx(model_);
-    directory_.emplace(path_);
-    with_final_names([&] {
-      data_.emplace(directory_->temporary_path() / kOnnxDataFile);
+    open([&] {
+      data_.emplace(within(kOnnxDataFile));
       for (const OnnxInitializer& constant : constants_)
         data_->write_at(constant.external->offset, std::as_bytes(std::span(constant.bytes)));
       for (std::size_t i = 0; i < places_.size(); ++i) place(i);
@@ -45,45 +41,14 @@ class OnnxWriter final : public CheckpointWriter {
     });
   }
 
-  void write_rows(std::size_t index, const QuantizedView& band) override {
-    require_open();
-    with_final_names([&] { stream_.write_rows(index, band); });
-  }
-
-  void finish(bool sync, const OutputJudge& judge, ThreadPool* pool) override {
-    require_open();
-    try {
-      stream_.require_complete();
-      with_final_names([&] {
-        data_->commit();
-        verify(pool);
-      });
-      if (judge) judge(directory_->temporary_path());
-      directory_->commit(sync);
-    } catch (...) {
-      close();
-      throw;
-    }
-    close();
-  }
-
   std::uint64_t planned_bytes() const noexcept override { return text_.size() + data_bytes_; }
-  std::uint64_t bytes_written() const noexcept override { return small_bytes_ + stream_.bytes_written(); }
 
  private:
-  template <class Work>
-  void with_final_names(Work&& work) {
-    naming_final_path(directory_->temporary_path(), path_, work);
-  }
+  void commit_files() override { data_->commit(); }
+  void close_files() override { data_.reset(); }
+
   [[noreturn]] void refuse(const std::string& why) const {
     throw Error(ErrorKind::internal, fmt::format("{}: {}", path_.string(), why));
-  }
-  void require_open() const {
-    if (!directory_) refuse("the writer has finished or failed");
-  }
-  void close() {
-    data_.reset();
-    directory_.reset();
   }
 
   // Gives every constant that is not small its place in the data file.
@@ -152,35 +117,24 @@ class OnnxWriter final : public CheckpointWriter {
     }
   }
 
-  void write_small_file(std::string_view name, std::string_view text) {
-    OutputFile file(directory_->temporary_path() / name);
-    file.write(text);
-    file.commit();
-    small_bytes_ += text.size();
-  }
-
-  void verify(ThreadPool* pool) const {
-    const MappedFile model(directory_->temporary_path() / kOnnxFile),
-        data(directory_->temporary_path() / kOnnxDataFile);
+  void verify(ThreadPool* pool) const override {
+    const MappedFile model(within(kOnnxFile)), data(within(kOnnxDataFile));
     bool is_same = std::ranges::equal(model.bytes(), std::as_bytes(std::span(text_)));
     for (const OnnxInitializer& constant : constants_)
       is_same =
           is_same && std::ranges::equal(data.bytes().subspan(constant.external->offset, constant.external->length),
                                         std::as_bytes(std::span(constant.bytes)));
     if (!is_same) refuse("read back differs from what was written; the disk may be failing");
-    stream_.verify(Checkpoint::open(directory_->temporary_path()), pool);
+    stream_.verify(Checkpoint::open(temporary_path()), pool);
   }
 
-  std::filesystem::path path_;
   OnnxModel model_;
   std::vector<OnnxPlace> places_;
-  TensorStream stream_;
   std::vector<OnnxInitializer> constants_;                                 // in the data file, with their bytes
   std::unordered_map<std::string_view, const OnnxInitializer*> external_;  // all that lie there
   std::string text_;                                                       // of model.onnx
-  std::uint64_t data_bytes_ = 0, small_bytes_ = 0;
-  std::optional<OutputDirectory> directory_;
-  std::optional<OutputFile> data_;  // after directory_, so that it goes first
+  std::uint64_t data_bytes_ = 0;
+  std::optional<OutputFile> data_;
 };
 
 }  // namespace

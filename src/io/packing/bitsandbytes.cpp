@@ -135,8 +135,8 @@ TensorSource read_bitsandbytes(const BitsandbytesTensors& tensors, const std::st
 }
 
 BitsandbytesPacked pack_bitsandbytes(const QuantizedView& view, std::string_view dtype, const std::string& where) {
-  const auto* const planar = dynamic_cast<const PlanarFormat*>(view.format.get());
-  const bool is_fp4 = planar != nullptr && planar->spec().points == PlanarPoints::fp4;
+  const PlanarSpec* const given = find_planar_spec(*view.format);
+  const bool is_fp4 = given != nullptr && given->points == PlanarPoints::fp4;
   const PlanarSpec& spec =
       spec_to_pack(view, "bitsandbytes", is_fp4 ? PlanarPoints::fp4 : PlanarPoints::nf4, {}, where);
   const bool is_double = spec.scale == ScaleType::dq;

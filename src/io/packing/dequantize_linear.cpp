@@ -17,21 +17,6 @@ namespace {
 
 constexpr std::size_t kZeros = 2;  // the plane behind the scales
 
-const PlanarSpec* spec_of(const Format& format) {
-  const auto* const planar = dynamic_cast<const PlanarFormat*>(&format);
-  return planar == nullptr ? nullptr : &planar->spec();
-}
-
-// Codes of `bits` bits, one behind the other, least significant first.
-std::uint32_t code_at(const std::byte* bytes, unsigned bits, std::uint64_t index) {
-  const std::uint64_t bit = index * bits;
-  return (std::to_integer<std::uint32_t>(bytes[bit / 8]) >> bit % 8) & ((1u << bits) - 1);
-}
-void put_code(std::byte* bytes, unsigned bits, std::uint64_t index, std::uint32_t code) {
-  const std::uint64_t bit = index * bits;
-  bytes[bit / 8] |= static_cast<std::byte>(code << bit % 8);
-}
-
 // Codes are stored unsigned here; symmetric ones are two's complement there.
 std::uint32_t sign_of(const DequantizeLayout& layout) { return layout.has_zero_points ? 0 : 1u << (layout.bits - 1); }
 
@@ -79,7 +64,7 @@ class DequantizeSource final : public PackedRows {
 }  // namespace
 
 std::string dequantize_refusal(const Format& format) {
-  const PlanarSpec* const spec = spec_of(format);
+  const PlanarSpec* const spec = find_planar_spec(format);
   const bool is_integer = spec != nullptr && spec->points == PlanarPoints::integer &&
                           (spec->bits == 4 || spec->bits == 8) && !spec->has_bias;
   if (!is_integer)
@@ -99,7 +84,7 @@ std::string dequantize_refusal(const Format& format) {
 }
 
 DequantizeLayout dequantize_layout(const Format& format, std::uint64_t rows, std::uint64_t cols) {
-  const PlanarSpec& spec = *spec_of(format);
+  const PlanarSpec& spec = *find_planar_spec(format);
   return {rows, cols, spec.bits, spec.grain == PlanarGrain::row ? 0 : spec.group, spec.is_asymmetric};
 }
 
@@ -110,7 +95,7 @@ FormatPtr dequantize_format(const DequantizeLayout& layout) {
 DequantizeTensor pack_dequantize(const QuantizedView& view, const DequantizeLayout& layout) {
   DequantizeTensor tensor{std::vector<std::byte>(layout.value_bytes()), std::vector<std::byte>(layout.scale_bytes()),
                           std::vector<std::byte>(layout.zero_point_bytes())};
-  const PlanarSpec& spec = *spec_of(*view.format);
+  const PlanarSpec& spec = *find_planar_spec(*view.format);
   const std::uint64_t groups = layout.groups();
   const std::size_t size = dtype_size(scale_dtype(spec.scale));
   const std::uint32_t sign = sign_of(layout);

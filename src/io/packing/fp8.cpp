@@ -66,8 +66,8 @@ TensorSource read_fp8(const Fp8Layout& layout, const Fp8Tensors& tensors, const 
 }
 
 Fp8Packed pack_fp8(const QuantizedView& view, const std::string& where) {
-  const auto* const planar = dynamic_cast<const PlanarFormat*>(view.format.get());
-  const bool is_wide = planar != nullptr && planar->spec().points == PlanarPoints::fp8_e5m2;
+  const PlanarSpec* const given = find_planar_spec(*view.format);
+  const bool is_wide = given != nullptr && given->points == PlanarPoints::fp8_e5m2;
   const PlanarSpec& spec =
       spec_to_pack(view, "FP8", is_wide ? PlanarPoints::fp8_e5m2 : PlanarPoints::fp8_e4m3, {}, where);
   if (spec.scale == ScaleType::s6 || spec.scale == ScaleType::s8)

@@ -18,11 +18,6 @@ namespace {
 
 constexpr std::size_t kZeros = 2;  // the plane behind the scales
 
-const PlanarSpec* spec_of(const Format& format) {
-  const auto* const planar = dynamic_cast<const PlanarFormat*>(&format);
-  return planar == nullptr ? nullptr : &planar->spec();
-}
-
 bool is_integer(const PlanarSpec& spec) {
   const bool has_points = spec.points == PlanarPoints::integer || spec.points == PlanarPoints::ternary;
   return has_points && (spec.bits == 2 || spec.bits == 4 || spec.bits == 8) && !spec.has_bias && !spec.is_high;
@@ -76,7 +71,7 @@ class NBitsSource final : public PackedRows {
 }  // namespace
 
 std::string nbits_refusal(const Format& format, ScaleType scale) {
-  const PlanarSpec* const spec = spec_of(format);
+  const PlanarSpec* const spec = find_planar_spec(format);
   if (spec == nullptr || !is_integer(*spec))
     return fmt::format("MatMulNBits holds integers of 2, 4 and 8 bits on scales of groups of inputs: {} is the nearest",
                        format.info().bits_per_weight > 6 ? "int8:g32" : "int4:g32");
@@ -100,7 +95,7 @@ std::string nbits_refusal(const Format& format, ScaleType scale) {
 }
 
 NBitsLayout nbits_layout(const Format& format, std::uint64_t cols, ScaleType scale) {
-  const PlanarSpec& spec = *spec_of(format);
+  const PlanarSpec& spec = *find_planar_spec(format);
   const bool is_middle = middle_of(spec) == 1u << (spec.bits - 1);
   return {cols, spec.bits, block_of(spec, cols), spec.is_asymmetric || !is_middle, scale};
 }
@@ -110,7 +105,7 @@ FormatPtr nbits_format(const NBitsLayout& layout) {
 }
 
 NBitsRows pack_nbits(const QuantizedView& view, const NBitsLayout& layout) {
-  const PlanarSpec& spec = *spec_of(*view.format);
+  const PlanarSpec& spec = *find_planar_spec(*view.format);
   const std::uint64_t rows = view.rows, blocks = layout.blocks();
   NBitsRows packed{std::vector<std::byte>(rows * layout.value_bytes()),
                    std::vector<std::byte>(rows * layout.scale_bytes()),
@@ -127,13 +122,7 @@ NBitsRows pack_nbits(const QuantizedView& view, const NBitsLayout& layout) {
       write_float(read_float(spec.scale, planes[kScales] + g * from_size), layout.scale,
                   packed.scales.data() + row * layout.scale_bytes() + b * size);
       if (!layout.has_zero_points) continue;
-      std::uint32_t zero = middle_of(spec);
-      if (spec.is_asymmetric) {
-        const std::uint64_t bit = g * spec.bits;
-        zero = (std::to_integer<std::uint32_t>(planes[kZeros][bit / 8]) >> bit % 8) & ((1u << spec.bits) - 1);
-      }
-      const std::uint64_t bit = b * layout.bits;
-      zeros[bit / 8] |= static_cast<std::byte>(zero << bit % 8);
+      put_code(zeros, layout.bits, b, spec.is_asymmetric ? code_at(planes[kZeros], spec.bits, g) : middle_of(spec));
     }
   }
   return packed;

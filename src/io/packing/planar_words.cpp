@@ -46,11 +46,11 @@ FormatPtr integer_format(unsigned bits, std::uint32_t group, bool is_asymmetric,
 
 const PlanarSpec& spec_to_pack(const QuantizedView& view, std::string_view who, PlanarPoints points,
                                std::initializer_list<TensorPart> taken, const std::string& where) {
-  const auto* const planar = dynamic_cast<const PlanarFormat*>(view.format.get());
-  if (planar == nullptr || planar->spec().points != points)
+  const PlanarSpec* const spec = find_planar_spec(*view.format);
+  if (spec == nullptr || spec->points != points)
     refuse_packing(where, fmt::format("{} cannot hold {}", who, view.format->name()));
   if (view.parts) require_only(parts_of(*view.parts), taken, who, where);
-  return planar->spec();
+  return *spec;
 }
 
 Tensor blank_tensor(DType dtype, Shape shape) {

@@ -60,6 +60,16 @@ inline void read_adjacent(const std::uint8_t* adjacent, std::size_t bytes, std::
   }
 }
 
+// One of codes that lie one behind the other, least significant first. bits: 1, 2, 4 or 8. put_code: into zeros.
+inline std::uint32_t code_at(const std::byte* bytes, unsigned bits, std::uint64_t index) {
+  const std::uint64_t bit = index * bits;
+  return (std::to_integer<std::uint32_t>(bytes[bit / 8]) >> bit % 8) & ((1u << bits) - 1);
+}
+inline void put_code(std::byte* bytes, unsigned bits, std::uint64_t index, std::uint32_t code) {
+  const std::uint64_t bit = index * bits;
+  bytes[bit / 8] |= static_cast<std::byte>(code << bit % 8);
+}
+
 // Zeroed.
 Tensor blank_tensor(DType dtype, Shape shape);
 

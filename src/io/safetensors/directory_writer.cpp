@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <deque>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "base/mapped_file.h"
 #include "base/shard_name.h"
@@ -15,7 +14,7 @@
 #include "io/packing/part_planes.h"
 #include "io/safetensors/planar_container.h"
 #include "io/safetensors/safetensors_layout.h"
-#include "io/tensor_stream.h"
+#include "io/streamed_directory.h"
 #include "nibble/error.h"
 
 namespace nibble {
@@ -52,13 +51,12 @@ std::vector<Shard> cut_into_shards(const std::vector<std::vector<LayoutEntry>>& 
   return shards;
 }
 
-class DirectoryWriter final : public CheckpointWriter {
+class DirectoryWriter final : public StreamedDirectory {
  public:
   DirectoryWriter(const std::filesystem::path& path, const std::vector<SideFile>& side_files,
                   const std::vector<PlannedTensor>& plan, std::uint64_t shard_bytes,
                   const std::vector<SideTensor>& side_tensors, const LayerWriter* layers, const LayerPlan& layer_plan)
-      : path_(path),
-        stream_(plan, path.string()),
+      : StreamedDirectory(path, plan),
         layers_(layers),
         layer_plan_(layer_plan),
         entries_(list_entries()),
@@ -67,34 +65,11 @@ class DirectoryWriter final : public CheckpointWriter {
     std::vector<SafetensorsLayout> layouts;
     for (const Shard& shard : shards_) layouts.push_back(lay_out(shard));
     const std::string config = make_config(side_files);
-    directory_.emplace(path_);
-    with_final_names([&] {
+    open([&] {
       for (std::size_t i = 0; i < shards_.size(); ++i) open_shard(shards_[i], layouts[i]);
       write_side_files(side_files, config);
       if (shards_.size() > 1) write_small_file(kIndexName, index_text());
     });
-  }
-
-  void write_rows(std::size_t index, const QuantizedView& band) override {
-    require_open();
-    with_final_names([&] { stream_.write_rows(index, band); });
-  }
-
-  void finish(bool sync, const OutputJudge& judge, ThreadPool* pool) override {
-    require_open();
-    try {
-      stream_.require_complete();
-      with_final_names([&] {
-        for (OutputFile& file : files_) file.commit();
-        verify(pool);
-      });
-      if (judge) judge(directory_->temporary_path());
-      directory_->commit(sync);
-    } catch (...) {
-      close();
-      throw;
-    }
-    close();
   }
 
   std::uint64_t planned_bytes() const noexcept override {
@@ -102,23 +77,12 @@ class DirectoryWriter final : public CheckpointWriter {
     for (const Shard& shard : shards_) total += shard.file_bytes;
     return total;
   }
-  std::uint64_t bytes_written() const noexcept override { return small_bytes_ + stream_.bytes_written(); }
 
  private:
-  template <class Work>
-  void with_final_names(Work&& work) {
-    naming_final_path(directory_->temporary_path(), path_, work);
+  void commit_files() override {
+    for (OutputFile& file : files_) file.commit();
   }
-
-  void require_open() const {
-    if (!directory_)
-      throw Error(ErrorKind::internal, fmt::format("{}: the writer has finished or failed", path_.string()));
-  }
-
-  void close() {
-    files_.clear();
-    directory_.reset();
-  }
+  void close_files() override { files_.clear(); }
 
   // What the tensor has beside codes and grids, under the names of its planes.
   std::vector<SideTensor> parts_of_tensor(std::size_t index) const {
@@ -169,7 +133,7 @@ class DirectoryWriter final : public CheckpointWriter {
   }
 
   void open_shard(Shard& shard, const SafetensorsLayout& layout) {
-    OutputFile& file = files_.emplace_back(directory_->temporary_path() / shard.name);
+    OutputFile& file = files_.emplace_back(within(shard.name));
     file.write(layout.header);
     small_bytes_ += layout.header.size();
     shard.header_bytes = layout.header.size();
@@ -230,20 +194,12 @@ class DirectoryWriter final : public CheckpointWriter {
     if (!config.empty()) write_small_file("config.json", config);
     for (const SideFile& file : side_files) {
       if (file.name == "config.json") continue;
-      const bool taken = file.name == kIndexName || file.name.ends_with(".safetensors") ||
-                         is_there(directory_->temporary_path() / file.name);
+      const bool taken = file.name == kIndexName || file.name.ends_with(".safetensors") || is_there(within(file.name));
       if (!is_plain_file_name(file.name) || taken)
         throw Error(ErrorKind::invalid_argument,
                     fmt::format("{}: a side file cannot be named {}", path_.string(), quote_name(file.name)));
       write_small_file(file.name, file.text);
     }
-  }
-
-  void write_small_file(std::string_view name, std::string_view text) {
-    OutputFile file(directory_->temporary_path() / name);
-    file.write(text);
-    file.commit();
-    small_bytes_ += text.size();
   }
 
   std::string index_text() const {
@@ -262,16 +218,16 @@ class DirectoryWriter final : public CheckpointWriter {
     return nlohmann::json{{"metadata", {{"total_size", total}}}, {"weight_map", std::move(map)}}.dump(2) + "\n";
   }
 
-  void verify(ThreadPool* pool) const {
+  void verify(ThreadPool* pool) const override {
     for (const Shard& shard : shards_) {
-      const MappedFile mapped(directory_->temporary_path() / shard.name);
+      const MappedFile mapped(within(shard.name));
       if (mapped.bytes().size() != shard.file_bytes ||
           XXH3_64bits(mapped.bytes().data(), shard.header_bytes) != shard.header_hash)
         throw Error(ErrorKind::internal,
                     fmt::format("{}: read back differs from what was written; the disk may be failing",
                                 (path_ / shard.name).string()));
     }
-    const Checkpoint written = Checkpoint::open(directory_->temporary_path());
+    const Checkpoint written = Checkpoint::open(temporary_path());
     stream_.verify(written, pool, side_tensors_.size());
     for (const SideTensor& side : side_tensors_) {
       const StoredTensor* const stored = written.find(side.name);
@@ -282,16 +238,12 @@ class DirectoryWriter final : public CheckpointWriter {
     }
   }
 
-  std::filesystem::path path_;
-  TensorStream stream_;
   const LayerWriter* layers_;  // null: planes, as the planar container has them
   LayerPlan layer_plan_;
   std::vector<std::vector<LayoutEntry>> entries_;  // of each tensor of the plan
   std::vector<Shard> shards_;
   std::vector<SideTensor> side_tensors_;
-  std::optional<OutputDirectory> directory_;
-  std::deque<OutputFile> files_;  // one a shard; after directory_, so that they go first
-  std::uint64_t small_bytes_ = 0;
+  std::deque<OutputFile> files_;  // one a shard
 };
 
 }  // namespace

@@ -23,21 +23,21 @@ constexpr std::array kDirectoryPlaces = {"int2:g32",      "int3:g32",      "int4
 // The same codes on the same groups with scales of another kind.
 std::vector<std::string> relatives(const Format& own) {
   std::vector<std::string> names;
-  const auto* const planar = dynamic_cast<const PlanarFormat*>(&own);
-  if (planar == nullptr) return names;
+  const PlanarSpec* const given = find_planar_spec(own);
+  if (given == nullptr) return names;
   const auto add = [&](auto&& change) {
-    PlanarSpec spec = planar->spec();
+    PlanarSpec spec = *given;
     change(spec);
     names.push_back(planar_name(spec));
   };
-  const bool are_plain = planar->spec().points == PlanarPoints::integer && planar->spec().grain != PlanarGrain::block &&
-                         !planar->spec().is_high;
+  const bool are_plain =
+      given->points == PlanarPoints::integer && given->grain != PlanarGrain::block && !given->is_high;
   if (are_plain) {
     add([](PlanarSpec& spec) { spec.is_unsigned = false; });
-    const bool has_groups = planar->spec().grain == PlanarGrain::group;
+    const bool has_groups = given->grain == PlanarGrain::group;
     for (const unsigned bits : {4u, 8u})
-      if (bits > planar->spec().bits) add([&](PlanarSpec& spec) { spec.bits = bits; });
-    if (planar->spec().has_bias)
+      if (bits > given->bits) add([&](PlanarSpec& spec) { spec.bits = bits; });
+    if (given->has_bias)
       for (const bool is_asymmetric : {false, true})
         add([&](PlanarSpec& spec) {
           spec.has_bias = false;
@@ -45,19 +45,19 @@ std::vector<std::string> relatives(const Format& own) {
         });
     for (const ScaleType scale : {ScaleType::f16, ScaleType::f32}) {
       add([&](PlanarSpec& spec) { spec.scale = scale; });
-      if (planar->spec().is_asymmetric && has_groups)
+      if (given->is_asymmetric && has_groups)
         add([](PlanarSpec& spec) {
           spec.is_unsigned = spec.is_asymmetric = false;
           spec.bits = 8;
         });
-      if (!planar->spec().has_bias && has_groups)
+      if (!given->has_bias && has_groups)
         add([&](PlanarSpec& spec) {
           spec.is_unsigned = spec.is_asymmetric = false;
           spec.has_bias = true;
           spec.scale = scale;
         });
     }
-  } else if (planar->spec().points == PlanarPoints::nf4 || planar->spec().points == PlanarPoints::fp4) {
+  } else if (given->points == PlanarPoints::nf4 || given->points == PlanarPoints::fp4) {
     add([](PlanarSpec& spec) { spec.scale = ScaleType::f32; });
   }
   return names;

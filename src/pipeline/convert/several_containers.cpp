@@ -23,14 +23,13 @@ QuantizeModelOptions into(const QuantizeModelOptions& request, const Container& 
   return own;
 }
 
-// The first that the request can be written into. Errors as plan_quantization's of the first.
-const Container& first_that_holds(const SourceModel& source, const QuantizeModelOptions& request,
-                                  std::span<const Container* const> containers) {
+// The request's plan in the first container that it can be written into. Errors as plan_quantization's of the first.
+QuantizePlan plan_in_first(const SourceModel& source, const QuantizeModelOptions& request,
+                           std::span<const Container* const> containers) {
   std::optional<Error> first_refusal;
   for (const Container* const container : containers) {
     try {
-      plan_quantization(source, into(request, *container));
-      return *container;
+      return plan_quantization(source, into(request, *container));
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::invalid_argument) throw;
       if (!first_refusal) first_refusal = error;
@@ -63,15 +62,8 @@ void require_held_in(const Container& container, QuantizePlan plan, const Quanti
                               format->name(), tensor.target.name, container.name(), known->second.obstacle));
     tensor.target.format = find_format(known->second.place);
   }
-  std::optional<ActivationFormat> activations;
-  if (request.activations) activations = request.activations->format;
-  if (activations && !container.takes_inputs(*activations))
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("the container {} cannot say that inputs are rounded as {}: leave the plus out",
-                            container.name(), activation_format_name(*activations)));
   plan.container = &container;
-  if (const std::string conflict = container.conflict(plan, activations); !conflict.empty())
-    throw Error(ErrorKind::invalid_argument, fmt::format("{}: {}", container.name(), conflict));
+  require_containable(plan, request);
 }
 
 }  // namespace
@@ -101,10 +93,9 @@ std::vector<ContainerOutput> arrange_outputs(const SourceModel& source, const Qu
   std::vector<ContainerOutput> outputs = outputs_named(containers, output);
   std::vector<const Container*> named;
   for (const ContainerOutput& one : outputs) named.push_back(one.container);
-  const Container& first = first_that_holds(source, request, named);
-  const auto made = std::ranges::find(outputs, &first, &ContainerOutput::container);
+  const QuantizePlan plan = plan_in_first(source, request, named);
+  const auto made = std::ranges::find(outputs, plan.container, &ContainerOutput::container);
   std::rotate(outputs.begin(), made, made + 1);
-  const QuantizePlan plan = plan_quantization(source, into(request, *outputs.front().container));
   for (std::size_t i = 1; i < outputs.size(); ++i) {
     require_held_in(*outputs[i].container, plan, request);
     if (!request.dry_run) require_place(source, *outputs[i].container, outputs[i].path);
@@ -115,7 +106,7 @@ std::vector<ContainerOutput> arrange_outputs(const SourceModel& source, const Qu
 const Container& container_for(const Runtime& runtime, const SourceModel& source, const QuantizeModelOptions& request) {
   std::vector<const Container*> containers;
   for (const std::string_view name : runtime.containers) containers.push_back(&find_container(name));
-  return first_that_holds(source, request, containers);
+  return *plan_in_first(source, request, containers).container;
 }
 
 ConvertSummary write_copy(const ContainerOutput& made, const ContainerOutput& copy, const QuantizeModelOptions& request,

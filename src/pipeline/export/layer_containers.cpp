@@ -14,12 +14,9 @@
 namespace nibble {
 namespace {
 
-constexpr std::string_view
-    kTransformers =
-        "python3 -c \"from transformers import pipeline; print(pipeline('text-generation', '.')('Once upon a time'))\"",
-    kBoth =
-        "vllm serve .\n"
-        "python3 -c \"from transformers import pipeline; print(pipeline('text-generation', '.')('Once upon a time'))\"";
+constexpr const char* kTransformers =
+    "python3 -c \"from transformers import pipeline; print(pipeline('text-generation', '.')('Once upon a time'))\"";
+std::string vllm_and_transformers() { return std::string("vllm serve .\n") + kTransformers; }
 
 bool is_coded(const PlannedTensor& tensor) { return tensor.format->info().kind != FormatKind::raw; }
 
@@ -44,8 +41,8 @@ LayerPlan layer_plan(const QuantizePlan& plan, const std::optional<ActivationFor
 
 class LayerContainer final : public DirectoryContainer {
  public:
-  LayerContainer(std::string_view name, std::string_view description, std::string_view use, const LayerWriter& writer)
-      : name_(name), description_(description), use_(use), writer_(writer) {}
+  LayerContainer(std::string_view name, std::string_view description, std::string use, const LayerWriter& writer)
+      : name_(name), description_(description), use_(std::move(use)), writer_(writer) {}
 
   std::string_view name() const noexcept override { return name_; }
   std::string_view description() const noexcept override { return description_; }
@@ -90,7 +87,9 @@ class LayerContainer final : public DirectoryContainer {
 
   std::string obstacle(std::string_view runtime, const QuantizePlan& plan,
                        const std::optional<ActivationFormat>& activations) const override {
-    return runtime == "vllm" || runtime == "sglang" ? writer_.vllm_obstacle(layer_plan(plan, activations)) : "";
+    if (runtime != "vllm" && runtime != "sglang") return {};
+    const std::vector<std::string> obstacles = writer_.vllm_obstacles(layer_plan(plan, activations));
+    return obstacles.empty() ? "" : obstacles.front();
   }
 
   std::vector<std::string> notes(const SourceModel& source, const QuantizePlan& plan,
@@ -107,15 +106,16 @@ class LayerContainer final : public DirectoryContainer {
  private:
   std::string_view use() const noexcept override { return use_; }
 
-  std::string_view name_, description_, use_;
+  std::string_view name_, description_;
+  std::string use_;
   const LayerWriter& writer_;
 };
 
 }  // namespace
 
 const Container& gptq_container() {
-  static const LayerContainer container("gptq", "a directory in GPTQ's layout, for vLLM, SGLang, transformers", kBoth,
-                                        gptq_writer());
+  static const LayerContainer container("gptq", "a directory in GPTQ's layout, for vLLM, SGLang, transformers",
+                                        vllm_and_transformers(), gptq_writer());
   return container;
 }
 
@@ -127,15 +127,15 @@ const Container& gptq_v2_container() {
 }
 
 const Container& awq_container() {
-  static const LayerContainer container("awq", "a directory in AWQ's layout, for vLLM, SGLang, transformers", kBoth,
-                                        awq_writer());
+  static const LayerContainer container("awq", "a directory in AWQ's layout, for vLLM, SGLang, transformers",
+                                        vllm_and_transformers(), awq_writer());
   return container;
 }
 
 const Container& compressed_tensors_container() {
   static const LayerContainer container("compressed-tensors",
-                                        "a directory as llm-compressor writes it, for vLLM and transformers", kBoth,
-                                        compressed_tensors_writer());
+                                        "a directory as llm-compressor writes it, for vLLM and transformers",
+                                        vllm_and_transformers(), compressed_tensors_writer());
   return container;
 }
 

@@ -26,8 +26,7 @@ std::string refuse_vllm(const PlannedTensor& matrix) {
   const PlanarSpec* const spec = planar_spec(matrix);
   if (spec == nullptr || spec->points != PlanarPoints::integer) return {};
   if (spec->bits != 4 && spec->bits != 8) return "vLLM has integers of 4 and 8 bits";
-  if (spec->grain == PlanarGrain::group && spec->group != 32 && spec->group != 64 && spec->group != 128)
-    return "vLLM has groups of 32, 64 and 128";
+  if (!has_vllm_group(*spec)) return "vLLM has groups of 32, 64 and 128";
   return {};
 }
 

@@ -63,7 +63,7 @@ class AwqWriter final : public LayerWriter {
   std::vector<std::string> notes(const LayerPlan& plan) const override {
     std::vector<std::string> notes;
     if (std::ranges::any_of(plan.coded, is_expert)) notes.emplace_back(kExpertsNote);
-    add_vllm_notes(plan, notes);
+    for (std::string& note : vllm_obstacles(plan)) notes.push_back(std::move(note));
     return notes;
   }
 

@@ -181,8 +181,7 @@ class CompressedTensorsWriter final : public LayerWriter {
 
   std::vector<Tensor> pack(const QuantizedView& matrix, const LayerPlan& plan,
                            const std::string& where) const override {
-    const auto* const planar = dynamic_cast<const PlanarFormat*>(matrix.format.get());
-    switch (kind_of(matrix.format->name(), planar != nullptr ? &planar->spec() : nullptr,
+    switch (kind_of(matrix.format->name(), find_planar_spec(*matrix.format),
                     matrix.parts && !matrix.parts->input_order.empty(), plan)) {
       case Kind::mxfp4: {
         Mxfp4Packed packed = pack_mxfp4(matrix, where);
@@ -252,9 +251,10 @@ class CompressedTensorsWriter final : public LayerWriter {
     return {{"quantization_config", std::move(config)}};
   }
 
-  std::string vllm_obstacle(const LayerPlan& plan) const override {
-    const std::string note = inputs_note(plan);
-    return note.empty() ? LayerWriter::vllm_obstacle(plan) : note;
+  std::vector<std::string> vllm_obstacles(const LayerPlan& plan) const override {
+    std::vector<std::string> obstacles = LayerWriter::vllm_obstacles(plan);
+    if (std::string note = inputs_note(plan); !note.empty()) obstacles.insert(obstacles.begin(), std::move(note));
+    return obstacles;
   }
 
   std::vector<std::string> notes(const LayerPlan& plan) const override {
@@ -273,8 +273,7 @@ class CompressedTensorsWriter final : public LayerWriter {
       const PlanarSpec* const spec = planar_spec(matrix);
       return spec != nullptr && spec->points == PlanarPoints::fp8_e4m3;
     };
-    if (std::string note = inputs_note(plan); !note.empty()) notes.push_back(std::move(note));
-    add_vllm_notes(plan, notes);
+    for (std::string& note : vllm_obstacles(plan)) notes.push_back(std::move(note));
     if (any(is_fp8))
       notes.emplace_back("vLLM runs 8-bit floats on a GPU; on a CPU it wants their inputs in 8 bits, too");
     if (any([](const PlannedTensor& matrix) { return is_expert(matrix) && matrix.format->name() == kNvfp4; }))

@@ -98,7 +98,7 @@ class GptqWriter final : public LayerWriter {
           "GPTQModel and transformers read this; vLLM takes GPTQ on a CPU in 4 bits alone, symmetric and by the first "
           "layout (int4:g128 in the container gptq)");
     if (std::ranges::any_of(plan.coded, is_expert)) notes.emplace_back(kExpertsNote);
-    add_vllm_notes(plan, notes);
+    for (std::string& note : vllm_obstacles(plan)) notes.push_back(std::move(note));
     return notes;
   }
 

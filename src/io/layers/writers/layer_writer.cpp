@@ -39,10 +39,7 @@ std::string_view module_of(std::string_view weight) {
 
 bool is_expert(const PlannedTensor& matrix) { return matrix.name.find(".experts.") != std::string::npos; }
 
-const PlanarSpec* planar_spec(const PlannedTensor& matrix) {
-  const auto* const planar = dynamic_cast<const PlanarFormat*>(matrix.format.get());
-  return planar == nullptr ? nullptr : &planar->spec();
-}
+const PlanarSpec* planar_spec(const PlannedTensor& matrix) { return find_planar_spec(*matrix.format); }
 
 std::string refuse_integers(const PlannedTensor& matrix, const IntegerLayout& layout, std::string_view who) {
   const PlanarSpec* const spec = planar_spec(matrix);
@@ -121,47 +118,51 @@ std::string joined_module(std::string_view module) {
   return {};
 }
 
+bool has_vllm_group(const PlanarSpec& spec) {
+  return spec.points != PlanarPoints::integer || spec.grain != PlanarGrain::group || spec.group == 32 ||
+         spec.group == 64 || spec.group == 128;
+}
+
+namespace {
+
+// Where modules that vLLM joins are stored in different ways.
 std::string split_note(const LayerPlan& plan) {
   std::map<std::string, std::string> formats;  // of joined modules
-  const auto differs = [&](std::string_view module, const std::string& format) {
+  const auto note = [&](std::string_view module, const std::string& format) {
     const std::string joined = joined_module(module);
-    return !joined.empty() && formats.emplace(joined, format).first->second != format;
+    const bool is_split = !joined.empty() && formats.emplace(joined, format).first->second != format;
+    return is_split
+               ? "vLLM joins q, k and v, and gate and up, and loads none that are stored in different ways: " + joined
+               : std::string();
   };
   for (const PlannedTensor& matrix : plan.coded)
-    if (differs(module_of(matrix.name), matrix.format->name()))
-      return fmt::format("vLLM joins q, k and v, and gate and up, and loads none that are stored in different ways: {}",
-                         joined_module(module_of(matrix.name)));
+    if (std::string text = note(module_of(matrix.name), matrix.format->name()); !text.empty()) return text;
   for (const std::string& module : plan.plain)
-    if (differs(module, ""))
-      return fmt::format("vLLM joins q, k and v, and gate and up, and loads none that are stored in different ways: {}",
-                         joined_module(module));
+    if (std::string text = note(module, ""); !text.empty()) return text;
   return {};
 }
 
+// Where groups have sizes that vLLM has no kernels of.
 std::string group_note(const LayerPlan& plan) {
   for (const PlannedTensor& matrix : plan.coded)
-    if (const PlanarSpec* const spec = planar_spec(matrix); spec != nullptr && spec->points == PlanarPoints::integer &&
-                                                            spec->grain == PlanarGrain::group && spec->group != 32 &&
-                                                            spec->group != 64 && spec->group != 128)
+    if (const PlanarSpec* const spec = planar_spec(matrix); spec != nullptr && !has_vllm_group(*spec))
       return fmt::format("vLLM has kernels for groups of 32, 64 and 128, and none for {}", matrix.format->name());
   return {};
 }
 
+// Where inputs have orders of their own.
 std::string order_note(const LayerPlan& plan) {
   return std::ranges::any_of(plan.coded, has_order)
              ? "inputs have orders of their own (act-order), which transformers reads and vLLM 0.32 refuses"
              : "";
 }
 
-std::string LayerWriter::vllm_obstacle(const LayerPlan& plan) const {
-  for (std::string note : {split_note(plan), group_note(plan), order_note(plan)})
-    if (!note.empty()) return note;
-  return {};
-}
+}  // namespace
 
-void add_vllm_notes(const LayerPlan& plan, std::vector<std::string>& notes) {
-  for (std::string note : {split_note(plan), group_note(plan), order_note(plan)})
-    if (!note.empty()) notes.push_back(std::move(note));
+std::vector<std::string> LayerWriter::vllm_obstacles(const LayerPlan& plan) const {
+  std::vector<std::string> obstacles = {split_note(plan), group_note(plan), order_note(plan)};
+  std::erase(obstacles, "");
+  return obstacles;
 }
 
 }  // namespace nibble

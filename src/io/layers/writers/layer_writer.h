@@ -71,8 +71,8 @@ class LayerWriter {
   virtual std::string reads_as(const PlannedTensor& matrix) const { return matrix.format->name(); }
   // Keys of config.json.
   virtual Json settings(const LayerPlan& plan) const = 0;
-  // Why vLLM does not load what is planned; empty: it does.
-  virtual std::string vllm_obstacle(const LayerPlan& plan) const;
+  // Why vLLM does not load what is planned, a sentence each.
+  virtual std::vector<std::string> vllm_obstacles(const LayerPlan& plan) const;
   // Which programs do not take what is planned, a sentence each.
   virtual std::vector<std::string> notes(const LayerPlan&) const { return {}; }
 };
@@ -121,15 +121,8 @@ std::vector<LayerClass> classes_of(const LayerPlan& plan);
 // The module in which vLLM joins q, k and v, or gate and up, of a layer: "model.layers.0.self_attn.qkv_proj"; empty
 // where it joins none.
 std::string joined_module(std::string_view module);
-// A sentence where modules that are joined are stored in different ways, so that vLLM does not load them; empty: none
-// are.
-std::string split_note(const LayerPlan& plan);
-// A sentence where groups have sizes that vLLM has no kernels of; empty: none do.
-std::string group_note(const LayerPlan& plan);
-// A sentence where inputs have orders of their own; empty: none do.
-std::string order_note(const LayerPlan& plan);
-// Those of them that say something, and of experts.
-void add_vllm_notes(const LayerPlan& plan, std::vector<std::string>& notes);
+// Whether vLLM has kernels for integers in such groups.
+bool has_vllm_group(const PlanarSpec& spec);
 
 // A directory as make_directory_writer's, whose matrices in codes lie as `layers` says; config.json among the side
 // files has its settings already.
