@@ -8,6 +8,7 @@
 #include <limits>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/progress_meter.h"
 #include "io/json_text.h"
@@ -74,6 +75,8 @@ class TensorComparison {
     result_.format = mine_.format()->name();
     result_.other_format = theirs_.format()->name();
     result_.numbers = mine_.rows() * mine_.cols();
+    differences_.resize(static_cast<std::size_t>(mine_.rows()));
+    squares_.resize(differences_.size());
   }
 
   TensorDifference run(ThreadPool& pool) {
@@ -81,13 +84,14 @@ class TensorComparison {
       compare_vector();
     else
       compare_matrix(pool);
-    result_.relative_rms = squares_ > 0 ? std::sqrt(differences_ / squares_) : changed_any() ? 1 : 0;
+    // Row by row, whichever thread had which.
+    const double squares = std::accumulate(squares_.begin(), squares_.end(), 0.0),
+                 differences = std::accumulate(differences_.begin(), differences_.end(), 0.0);
+    result_.relative_rms = squares > 0 ? std::sqrt(differences / squares) : result_.changed != 0 ? 1 : 0;
     return result_;
   }
 
  private:
-  bool changed_any() const { return result_.changed != 0; }
-
   void compare_matrix(ThreadPool& pool) {
     QuantizedTensor my_room, their_room;
     const TensorRows theirs = theirs_.read_rows(0, theirs_.rows(), their_room, pool);
@@ -130,16 +134,16 @@ class TensorComparison {
       largest = std::max(largest, std::isnan(difference) ? std::numeric_limits<double>::infinity() : difference);
       differences += std::isnan(difference) ? 0 : difference * difference;
     }
-    const std::scoped_lock lock(mutex_);
-    squares_ += squares;
+    squares_[static_cast<std::size_t>(row)] = squares;
+    differences_[static_cast<std::size_t>(row)] = differences;
     if (changed == 0) return;
+    const std::scoped_lock lock(mutex_);
     if (result_.changed == 0 || row < result_.row) {
       result_.row = row;
       result_.col = first;
     }
     result_.changed += changed;
     result_.largest = std::max(result_.largest, largest);
-    differences_ += differences;
   }
 
   const ModelTensor& tensor_;
@@ -147,7 +151,7 @@ class TensorComparison {
   Order order_;
   StoredNumbers my_numbers_, their_numbers_;
   std::mutex mutex_;
-  double differences_ = 0, squares_ = 0;
+  std::vector<double> differences_, squares_;  // of each row
   TensorDifference result_;
 };
 
