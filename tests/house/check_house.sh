@@ -37,6 +37,9 @@ done
 while IFS= read -r line; do breach "protobuf outside src/io/onnx: $line"; done \
   < <(grep -rnE '#include [<"](google/protobuf|onnx/)' src include | grep -v '^src/io/onnx/onnx_messages.cpp:' || true)
 
+# What a machine runs of its own accord is ./test, and nothing else.
+if [ -e .ci/run ]; then grep -q 'exec \./test$' .ci/run && [ -x .ci/run ] || breach ".ci/run does not run ./test"; fi
+
 # Installed headers see only the standard library and each other.
 while IFS= read -r line; do breach "installed header that includes the house: $line"; done < <(grep -rn '#include "' include | grep -v '#include "nibble/' || true)
 [ "$(find include/nibble -name '*.h' | wc -l)" -le 10 ] || breach "more than 10 installed headers"
