@@ -18,12 +18,23 @@
 
 namespace nibble {
 
-// What the reference arithmetic works on: all tokens of one sequence from position 0, in f32, row-major.
+// What the reference arithmetic works on: consecutive tokens of one sequence, in f32, row-major. Operations that mix
+// tokens are given all of them, from position 0 on; others may be given some.
 struct Operands {
   std::size_t tokens = 0;
   std::vector<std::span<const float>> inputs;
   std::span<const std::int32_t> ids;                               // of embeddings
   std::function<std::span<const float>(std::string_view)> weight;  // of a part
+  std::size_t position = 0;                                        // of the first token
+  std::size_t length = 0;                                          // of the sequence; 0: these tokens are all of it
+  std::size_t sequence_length() const { return length == 0 ? tokens : length; }
+};
+
+// Where an operation adds the gradient (of whatever number is looked at) by each of its inputs, as it lies there, and
+// by its weights, by part. Empty: nobody asks for it.
+struct Gradients {
+  std::vector<std::span<float>> inputs;
+  std::function<std::span<float>(std::string_view)> weight;
 };
 
 // Where a factor for each channel of an operation's output may be put instead, with the same result: into a weight
@@ -44,26 +55,30 @@ struct Cost {
 
 // Whether an operation can be walked backwards, or why not.
 struct GradientPlace {
-  bool exists = false;
-  std::string_view reason;
+  bool exists = true;
+  bool reads_inputs = true;      // false: the gradient by its inputs follows from the output's alone
+  std::string_view reason = {};  // why there is none
 };
-inline constexpr GradientPlace kNoGradientYet = {false, "no room of this house trains yet"};
 
 template <typename T>
-concept OperationType = std::equality_comparable<T> && requires(const T op, std::span<const Dimensions> inputs,
-                                                                const Operands& operands, std::span<float> output) {
-  { T::kName } -> std::convertible_to<std::string_view>;
-  { T::kInputs } -> std::convertible_to<std::size_t>;
-  { T::kGradient } -> std::convertible_to<GradientPlace>;
-  { op.output(inputs) } -> std::same_as<Dimensions>;  // its shape; Error(internal) where the inputs do not fit
-  { op.weights(inputs) } -> std::same_as<std::vector<WeightUse>>;  // what it reads
-  {
-    op.scale_passages(inputs)
-  } -> std::same_as<std::vector<ScalePassage>>;  // alternatives, best first; none: nothing passes
-  { op.cost(inputs) } -> std::same_as<Cost>;
-  { op.onnx(inputs) } -> std::same_as<OnnxSpelling>;  // how it is spelled there
-  op.evaluate(operands, inputs, output);              // the reference arithmetic: sums in f64, rounded to f32 once
-};
+concept OperationType =
+    std::equality_comparable<T> &&
+    requires(const T op, std::span<const Dimensions> inputs, const Operands& operands, std::span<float> output,
+             std::span<const float> output_gradient, const Gradients& into) {
+      { T::kName } -> std::convertible_to<std::string_view>;
+      { T::kInputs } -> std::convertible_to<std::size_t>;
+      { T::kGradient } -> std::convertible_to<GradientPlace>;
+      { T::kMixesTokens } -> std::convertible_to<bool>;   // whether what it makes of a token depends on others
+      { op.output(inputs) } -> std::same_as<Dimensions>;  // its shape; Error(internal) where the inputs do not fit
+      { op.weights(inputs) } -> std::same_as<std::vector<WeightUse>>;  // what it reads
+      {
+        op.scale_passages(inputs)
+      } -> std::same_as<std::vector<ScalePassage>>;  // alternatives, best first; none: nothing passes
+      { op.cost(inputs) } -> std::same_as<Cost>;
+      { op.onnx(inputs) } -> std::same_as<OnnxSpelling>;  // how it is spelled there
+      op.evaluate(operands, inputs, output);              // the reference arithmetic: sums in f64, rounded to f32 once
+      op.gradient(operands, inputs, output_gradient, into);  // by the same arithmetic, added to what is there
+    };
 
 // Error(internal): a drawing that no family should make.
 void require_drawable(bool condition, std::string_view operation, std::string_view what);

@@ -27,21 +27,6 @@ void expect_near(const std::vector<float>& found, const std::vector<float>& expe
     EXPECT_NEAR(found[i], expected[i], 1e-6F * (1 + std::abs(expected[i]))) << i;
 }
 
-template <typename List>
-struct AllOf;
-template <typename... T>
-struct AllOf<std::variant<T...>> {
-  using Types = testing::Types<T...>;
-};
-template <typename T>
-class EveryOperation : public testing::Test {};
-TYPED_TEST_SUITE(EveryOperation, AllOf<Operation>::Types);
-
-TYPED_TEST(EveryOperation, SaysWhatItMust) {
-  EXPECT_FALSE(TypeParam::kName.empty());
-  EXPECT_TRUE(TypeParam::kGradient.exists || !TypeParam::kGradient.reason.empty());
-}
-
 // Steps read what there is: inputs, weights of the operation, earlier steps.
 void expect_sound(const Node& node, const Graph& graph) {
   const auto shapes = graph.input_shapes(node);

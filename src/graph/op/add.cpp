@@ -25,4 +25,10 @@ void Add::evaluate(const Operands& operands, std::span<const Dimensions>, std::s
   for (std::size_t i = 0; i < output.size(); ++i) output[i] = operands.inputs[0][i] + operands.inputs[1][i];
 }
 
+void Add::gradient(const Operands&, std::span<const Dimensions>, std::span<const float> output_gradient,
+                   const Gradients& into) const {
+  for (const std::span<float> term : into.inputs)
+    for (std::size_t i = 0; i < term.size(); ++i) term[i] += output_gradient[i];
+}
+
 }  // namespace nibble

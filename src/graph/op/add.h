@@ -9,7 +9,8 @@ namespace nibble {
 struct Add {
   static constexpr std::string_view kName = "add";
   static constexpr std::size_t kInputs = 2;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {.reads_inputs = false};
+  static constexpr bool kMixesTokens = false;
 
   bool operator==(const Add&) const = default;
 
@@ -19,6 +20,8 @@ struct Add {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 };
 
 }  // namespace nibble

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace nibble {
 
@@ -77,36 +78,94 @@ OnnxSpelling Attention::onnx(std::span<const Dimensions>) const {
   return s;
 }
 
+namespace {
+
+// What one head of a token sees, in f64.
+struct Seen {
+  std::size_t first = 0;             // the first token that it attends to
+  std::vector<double> scores;        // by token: scaled and bounded
+  std::vector<double> exponentials;  // of them, relative to the largest
+  double sink = 0, total = 0;        // the sink's exponential; the sum of all, it included
+
+  Seen(const Attention& op, const Operands& operands, std::size_t t, std::uint64_t head) {
+    const std::uint64_t dim = op.head_dim, width = op.heads * dim, kv_width = op.kv_heads * dim;
+    const float* const query = &operands.inputs[0][t * width + head * dim];
+    const float* const keys = &operands.inputs[1][head / (op.heads / op.kv_heads) * dim];
+    first = op.window == 0 || t < op.window ? 0 : t + 1 - op.window;
+    scores.resize(t + 1);
+    exponentials.resize(t + 1);
+    for (std::size_t s = first; s <= t; ++s) {
+      double product = 0;
+      for (std::uint64_t i = 0; i < dim; ++i)
+        product += static_cast<double>(query[i]) * static_cast<double>(keys[s * kv_width + i]);
+      scores[s] = product * static_cast<double>(op.scale);
+      if (op.soft_cap != 0)
+        scores[s] = static_cast<double>(op.soft_cap) * std::tanh(scores[s] / static_cast<double>(op.soft_cap));
+    }
+    double largest = *std::max_element(&scores[first], &scores[t] + 1);
+    if (!op.sinks.empty()) {
+      const double score = static_cast<double>(operands.weight(op.sinks)[head]);
+      largest = std::max(largest, score);
+      total = sink = std::exp(score - largest);
+    }
+    for (std::size_t s = first; s <= t; ++s) total += exponentials[s] = std::exp(scores[s] - largest);
+  }
+};
+
+}  // namespace
+
 void Attention::evaluate(const Operands& operands, std::span<const Dimensions>, std::span<float> output) const {
-  const std::span<const float> q = operands.inputs[0], k = operands.inputs[1], v = operands.inputs[2];
   const std::uint64_t width = heads * head_dim, kv_width = kv_heads * head_dim;
-  const std::span<const float> sink = sinks.empty() ? std::span<const float>{} : operands.weight(sinks);
-  std::vector<double> weights(operands.tokens);
   for (std::size_t t = 0; t < operands.tokens; ++t)
     for (std::uint64_t head = 0; head < heads; ++head) {
-      const std::uint64_t kv = head / (heads / kv_heads) * head_dim;
-      const std::size_t first = window == 0 || t < window ? 0 : t + 1 - window;
-      for (std::size_t s = first; s <= t; ++s) {
-        double product = 0;
-        for (std::uint64_t i = 0; i < head_dim; ++i)
-          product +=
-              static_cast<double>(q[t * width + head * head_dim + i]) * static_cast<double>(k[s * kv_width + kv + i]);
-        weights[s] = product * static_cast<double>(scale);
-        if (soft_cap != 0)
-          weights[s] = static_cast<double>(soft_cap) * std::tanh(weights[s] / static_cast<double>(soft_cap));
-      }
-      double largest = *std::max_element(&weights[first], &weights[t] + 1), total = 0;
-      if (!sink.empty()) {
-        largest = std::max(largest, static_cast<double>(sink[head]));
-        total = std::exp(static_cast<double>(sink[head]) - largest);
-      }
-      for (std::size_t s = first; s <= t; ++s) total += weights[s] = std::exp(weights[s] - largest);
+      const Seen seen(*this, operands, t, head);
+      const float* const values = &operands.inputs[2][head / (heads / kv_heads) * head_dim];
       for (std::uint64_t i = 0; i < head_dim; ++i) {
         double sum = 0;
-        for (std::size_t s = first; s <= t; ++s) sum += weights[s] * static_cast<double>(v[s * kv_width + kv + i]);
-        output[t * width + head * head_dim + i] = static_cast<float>(sum / total);
+        for (std::size_t s = seen.first; s <= t; ++s)
+          sum += seen.exponentials[s] * static_cast<double>(values[s * kv_width + i]);
+        output[t * width + head * head_dim + i] = static_cast<float>(sum / seen.total);
       }
     }
+}
+
+void Attention::gradient(const Operands& operands, std::span<const Dimensions>, std::span<const float> output_gradient,
+                         const Gradients& into) const {
+  const std::uint64_t width = heads * head_dim, kv_width = kv_heads * head_dim;
+  std::vector<double> by_queries(operands.tokens * width), by_keys(operands.tokens * kv_width),
+      by_values(by_keys.size()), by_sinks(heads), by_share(operands.tokens);
+  for (std::size_t t = 0; t < operands.tokens; ++t)
+    for (std::uint64_t head = 0; head < heads; ++head) {
+      const Seen seen(*this, operands, t, head);
+      const std::size_t query = t * width + head * head_dim, kv = head / (heads / kv_heads) * head_dim;
+      double mean = 0;  // of what shares are worth, by the shares
+      for (std::size_t s = seen.first; s <= t; ++s) {
+        by_share[s] = 0;
+        for (std::uint64_t i = 0; i < head_dim; ++i) {
+          const double dy = static_cast<double>(output_gradient[query + i]);
+          by_share[s] += dy * static_cast<double>(operands.inputs[2][s * kv_width + kv + i]);
+          by_values[s * kv_width + kv + i] += dy * seen.exponentials[s] / seen.total;
+        }
+        mean += by_share[s] * seen.exponentials[s] / seen.total;
+      }
+      by_sinks[head] -= mean * seen.sink / seen.total;
+      for (std::size_t s = seen.first; s <= t; ++s) {
+        double by_product = seen.exponentials[s] / seen.total * (by_share[s] - mean) * static_cast<double>(scale);
+        const double bound = soft_cap == 0 ? 0 : seen.scores[s] / static_cast<double>(soft_cap);
+        by_product *= 1 - bound * bound;
+        for (std::uint64_t i = 0; i < head_dim; ++i) {
+          by_queries[query + i] += by_product * static_cast<double>(operands.inputs[1][s * kv_width + kv + i]);
+          by_keys[s * kv_width + kv + i] += by_product * static_cast<double>(operands.inputs[0][query + i]);
+        }
+      }
+    }
+  const auto add = [](const std::vector<double>& sums, std::span<float> place) {
+    for (std::size_t i = 0; i < place.size(); ++i) place[i] += static_cast<float>(sums[i]);
+  };
+  add(by_queries, into.inputs[0]);
+  add(by_keys, into.inputs[1]);
+  add(by_values, into.inputs[2]);
+  if (!sinks.empty()) add(by_sinks, into.weight(sinks));
 }
 
 }  // namespace nibble

@@ -13,7 +13,8 @@ namespace nibble {
 struct Attention {
   static constexpr std::string_view kName = "attention";
   static constexpr std::size_t kInputs = 3;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {};
+  static constexpr bool kMixesTokens = true;
 
   std::uint64_t heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 1;           // of the products of queries and keys
@@ -28,6 +29,8 @@ struct Attention {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 };
 
 }  // namespace nibble

@@ -44,4 +44,26 @@ void CausalConvolution::evaluate(const Operands& operands, std::span<const Dimen
     }
 }
 
+void CausalConvolution::gradient(const Operands& operands, std::span<const Dimensions> inputs,
+                                 std::span<const float> output_gradient, const Gradients& into) const {
+  const std::uint64_t width = width_of(inputs[0]);
+  const std::span<const float> x = operands.inputs[0], w = operands.weight(part);
+  const std::span<float> by_x = into.inputs[0], by_taps = into.weight(part);
+  for (std::size_t i = 0; i < by_x.size(); ++i) {
+    double sum = 0;
+    for (std::uint64_t back = 0; back < taps && i + back * width < by_x.size(); ++back)
+      sum += static_cast<double>(w[i % width * taps + taps - 1 - back]) *
+             static_cast<double>(output_gradient[i + back * width]);
+    by_x[i] += static_cast<float>(sum);
+  }
+  for (std::size_t i = 0; i < by_taps.size(); ++i) {
+    const std::size_t channel = i / taps, back = taps - 1 - i % taps;
+    double sum = 0;
+    for (std::size_t t = back; t < operands.tokens; ++t)
+      sum += static_cast<double>(output_gradient[t * width + channel]) *
+             static_cast<double>(x[(t - back) * width + channel]);
+    by_taps[i] += static_cast<float>(sum);
+  }
+}
+
 }  // namespace nibble

@@ -12,7 +12,8 @@ namespace nibble {
 struct CausalConvolution {
   static constexpr std::string_view kName = "causal_convolution";
   static constexpr std::size_t kInputs = 1;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {};
+  static constexpr bool kMixesTokens = true;
 
   static constexpr std::uint64_t kMostTaps = 32;
 
@@ -26,6 +27,8 @@ struct CausalConvolution {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 
   // The state's numbers: [taps - 1, channels], the oldest token first.
   std::uint64_t state_size(std::span<const Dimensions> inputs) const;

@@ -37,4 +37,18 @@ void ClampedSwiglu::evaluate(const Operands& operands, std::span<const Dimension
   }
 }
 
+void ClampedSwiglu::gradient(const Operands& operands, std::span<const Dimensions>,
+                             std::span<const float> output_gradient, const Gradients& into) const {
+  const double most = static_cast<double>(limit), steepness = static_cast<double>(alpha);
+  for (std::size_t i = 0; i < output_gradient.size(); ++i) {
+    const double gate = static_cast<double>(operands.inputs[0][i]), up = static_cast<double>(operands.inputs[1][i]);
+    const double g = std::min(gate, most), u = std::clamp(up, -most, most),
+                 dy = static_cast<double>(output_gradient[i]);
+    const double open = 1 / (1 + std::exp(-steepness * g));
+    if (!into.inputs[0].empty() && gate <= most)
+      into.inputs[0][i] += static_cast<float>(dy * (u + 1) * open * (1 + steepness * g * (1 - open)));
+    if (!into.inputs[1].empty() && std::abs(up) <= most) into.inputs[1][i] += static_cast<float>(dy * g * open);
+  }
+}
+
 }  // namespace nibble

@@ -10,7 +10,8 @@ namespace nibble {
 struct ClampedSwiglu {
   static constexpr std::string_view kName = "clamped_swiglu";
   static constexpr std::size_t kInputs = 2;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {};
+  static constexpr bool kMixesTokens = false;
 
   float alpha = 1.702F, limit = 7;
   bool operator==(const ClampedSwiglu&) const = default;
@@ -21,6 +22,8 @@ struct ClampedSwiglu {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 };
 
 }  // namespace nibble

@@ -28,4 +28,13 @@ void Embedding::evaluate(const Operands& operands, std::span<const Dimensions>, 
     std::copy_n(&rows[static_cast<std::size_t>(operands.ids[t]) * width], width, &output[t * width]);
 }
 
+void Embedding::gradient(const Operands& operands, std::span<const Dimensions>, std::span<const float> output_gradient,
+                         const Gradients& into) const {
+  const std::span<float> rows = into.weight(part);
+  if (rows.empty()) return;
+  for (std::size_t t = 0; t < operands.tokens; ++t)
+    for (std::uint64_t i = 0; i < width; ++i)
+      rows[static_cast<std::size_t>(operands.ids[t]) * width + i] += output_gradient[t * width + i];
+}
+
 }  // namespace nibble

@@ -9,7 +9,8 @@ namespace nibble {
 struct Embedding {
   static constexpr std::string_view kName = "embedding";
   static constexpr std::size_t kInputs = 0;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {.reads_inputs = false};
+  static constexpr bool kMixesTokens = false;
 
   std::string part;
   std::uint64_t vocabulary = 0, width = 0;
@@ -21,6 +22,8 @@ struct Embedding {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 };
 
 }  // namespace nibble

@@ -59,4 +59,33 @@ void ExpertLinear::evaluate(const Operands& operands, std::span<const Dimensions
   }
 }
 
+void ExpertLinear::gradient(const Operands& operands, std::span<const Dimensions> inputs,
+                            std::span<const float> output_gradient, const Gradients& into) const {
+  const std::uint64_t experts = width_of(inputs[1]), cols = width_of(inputs[0]);
+  const bool has_own = inputs[0].size() == 3;
+  for (std::uint64_t e = 0; e < experts; ++e) {
+    const std::span<const float> w = operands.weight(expert_part(part, e));
+    const std::span<float> by_w = into.weight(expert_part(part, e)),
+                           by_bias = has_bias ? into.weight(expert_part(bias(), e)) : std::span<float>{};
+    std::vector<double> w_sums(by_w.size()), bias_sums(by_bias.size());
+    for (std::size_t t = 0; t < operands.tokens; ++t) {
+      if (operands.inputs[1][t * experts + e] == 0) continue;
+      const std::size_t place = (has_own ? t * experts + e : t) * cols;
+      const std::span<const float> x = operands.inputs[0].subspan(place, cols);
+      const std::span<const float> dy = output_gradient.subspan((t * experts + e) * rows, rows);
+      for (std::uint64_t i = 0; i < cols && !into.inputs[0].empty(); ++i) {
+        double sum = 0;
+        for (std::uint64_t row = 0; row < rows; ++row)
+          sum += static_cast<double>(dy[row]) * static_cast<double>(w[row * cols + i]);
+        into.inputs[0][place + i] += static_cast<float>(sum);
+      }
+      for (std::size_t i = 0; i < w_sums.size(); ++i)
+        w_sums[i] += static_cast<double>(dy[i / cols]) * static_cast<double>(x[i % cols]);
+      for (std::size_t row = 0; row < bias_sums.size(); ++row) bias_sums[row] += static_cast<double>(dy[row]);
+    }
+    for (std::size_t i = 0; i < w_sums.size(); ++i) by_w[i] += static_cast<float>(w_sums[i]);
+    for (std::size_t i = 0; i < bias_sums.size(); ++i) by_bias[i] += static_cast<float>(bias_sums[i]);
+  }
+}
+
 }  // namespace nibble

@@ -11,7 +11,8 @@ namespace nibble {
 struct ExpertLinear {
   static constexpr std::string_view kName = "expert_linear";
   static constexpr std::size_t kInputs = 2;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {};
+  static constexpr bool kMixesTokens = false;
 
   std::string part;  // of expert e: expert_part(part, e)
   std::string site;
@@ -26,6 +27,8 @@ struct ExpertLinear {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 };
 
 }  // namespace nibble

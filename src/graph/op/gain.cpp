@@ -26,4 +26,16 @@ void Gain::evaluate(const Operands& operands, std::span<const Dimensions>, std::
   for (std::size_t i = 0; i < output.size(); ++i) output[i] = factor * operands.inputs[0][i];
 }
 
+void Gain::gradient(const Operands& operands, std::span<const Dimensions>, std::span<const float> output_gradient,
+                    const Gradients& into) const {
+  const float factor = operands.weight(part).front();
+  for (std::size_t i = 0; i < into.inputs[0].size(); ++i) into.inputs[0][i] += factor * output_gradient[i];
+  const std::span<float> by_factor = into.weight(part);
+  if (by_factor.empty()) return;
+  double sum = 0;
+  for (std::size_t i = 0; i < output_gradient.size(); ++i)
+    sum += static_cast<double>(output_gradient[i]) * static_cast<double>(operands.inputs[0][i]);
+  by_factor.front() += static_cast<float>(sum);
+}
+
 }  // namespace nibble

@@ -11,7 +11,8 @@ namespace nibble {
 struct Gain {
   static constexpr std::string_view kName = "gain";
   static constexpr std::size_t kInputs = 1;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {};
+  static constexpr bool kMixesTokens = false;
 
   std::string part;
   bool operator==(const Gain&) const = default;
@@ -22,6 +23,8 @@ struct Gain {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 };
 
 }  // namespace nibble

@@ -20,7 +20,8 @@ namespace nibble {
 struct GatedDeltaRule {
   static constexpr std::string_view kName = "gated_delta_rule";
   static constexpr std::size_t kInputs = 5;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {};
+  static constexpr bool kMixesTokens = true;
 
   std::string rate, bias;  // parts
   std::uint64_t key_heads = 0, heads = 0, key_dim = 0, value_dim = 0;
@@ -34,6 +35,8 @@ struct GatedDeltaRule {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 
   std::uint64_t key_head_of(std::uint64_t head) const {
     return tiles_heads ? head % key_heads : head / (heads / key_heads);

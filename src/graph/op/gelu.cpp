@@ -29,4 +29,15 @@ void Gelu::evaluate(const Operands& operands, std::span<const Dimensions>, std::
   }
 }
 
+void Gelu::gradient(const Operands& operands, std::span<const Dimensions>, std::span<const float> output_gradient,
+                    const Gradients& into) const {
+  const double root = std::sqrt(2 / std::numbers::pi);
+  for (std::size_t i = 0; i < into.inputs[0].size(); ++i) {
+    const double x = static_cast<double>(operands.inputs[0][i]);
+    const double bend = std::tanh(root * (x + 0.044715 * x * x * x));
+    const double slope = (1 + bend) / 2 + x / 2 * (1 - bend * bend) * root * (1 + 3 * 0.044715 * x * x);
+    into.inputs[0][i] += static_cast<float>(static_cast<double>(output_gradient[i]) * slope);
+  }
+}
+
 }  // namespace nibble

@@ -39,4 +39,21 @@ void L2Norm::evaluate(const Operands& operands, std::span<const Dimensions> inpu
   }
 }
 
+void L2Norm::gradient(const Operands& operands, std::span<const Dimensions> inputs,
+                      std::span<const float> output_gradient, const Gradients& into) const {
+  const std::span<const float> x = operands.inputs[0];
+  const std::uint64_t length = group == 0 ? width_of(inputs[0]) : group;
+  for (std::size_t begin = 0; begin < into.inputs[0].size(); begin += length) {
+    double squares = static_cast<double>(epsilon), along = 0;
+    for (std::size_t i = begin; i < begin + length; ++i) {
+      squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+      along += static_cast<double>(x[i]) * static_cast<double>(output_gradient[i]);
+    }
+    const double factor = 1 / std::sqrt(squares), turned = along / squares;
+    for (std::size_t i = begin; i < begin + length; ++i)
+      into.inputs[0][i] +=
+          static_cast<float>(factor * (static_cast<double>(output_gradient[i]) - turned * static_cast<double>(x[i])));
+  }
+}
+
 }  // namespace nibble

@@ -42,4 +42,32 @@ void Linear::evaluate(const Operands& operands, std::span<const Dimensions> inpu
     }
 }
 
+void Linear::gradient(const Operands& operands, std::span<const Dimensions> inputs,
+                      std::span<const float> output_gradient, const Gradients& into) const {
+  const std::uint64_t cols = width_of(inputs[0]);
+  const std::span<const float> x = operands.inputs[0], w = operands.weight(part);
+  const std::span<float> by_x = into.inputs[0], by_w = into.weight(part),
+                         by_bias = has_bias ? into.weight(bias()) : std::span<float>{};
+  const auto dy = [&](std::size_t t, std::uint64_t row) {
+    return static_cast<double>(output_gradient[t * rows + row]);
+  };
+  for (std::size_t i = 0; i < by_x.size(); ++i) {
+    double sum = 0;
+    for (std::uint64_t row = 0; row < rows; ++row)
+      sum += dy(i / cols, row) * static_cast<double>(w[row * cols + i % cols]);
+    by_x[i] += static_cast<float>(sum);
+  }
+  for (std::size_t i = 0; i < by_w.size(); ++i) {
+    double sum = 0;
+    for (std::size_t t = 0; t < operands.tokens; ++t)
+      sum += dy(t, i / cols) * static_cast<double>(x[t * cols + i % cols]);
+    by_w[i] += static_cast<float>(sum);
+  }
+  for (std::size_t row = 0; row < by_bias.size(); ++row) {
+    double sum = 0;
+    for (std::size_t t = 0; t < operands.tokens; ++t) sum += dy(t, row);
+    by_bias[row] += static_cast<float>(sum);
+  }
+}
+
 }  // namespace nibble

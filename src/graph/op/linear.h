@@ -9,7 +9,8 @@ namespace nibble {
 struct Linear {
   static constexpr std::string_view kName = "linear";
   static constexpr std::size_t kInputs = 1;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {};
+  static constexpr bool kMixesTokens = false;
 
   std::string part, site;
   std::uint64_t rows = 0;
@@ -24,6 +25,8 @@ struct Linear {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 };
 
 }  // namespace nibble

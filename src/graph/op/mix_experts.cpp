@@ -35,4 +35,20 @@ void MixExperts::evaluate(const Operands& operands, std::span<const Dimensions> 
     }
 }
 
+void MixExperts::gradient(const Operands& operands, std::span<const Dimensions> inputs,
+                          std::span<const float> output_gradient, const Gradients& into) const {
+  const std::uint64_t experts = width_of(inputs[1]), width = width_of(inputs[0]);
+  for (std::size_t place = 0; place < operands.tokens * experts; ++place) {
+    const std::span<const float> dy = output_gradient.subspan(place / experts * width, width);
+    const float share = operands.inputs[1][place];
+    for (std::uint64_t i = 0; i < width && !into.inputs[0].empty(); ++i)
+      into.inputs[0][place * width + i] += share * dy[i];
+    if (into.inputs[1].empty() || share == 0) continue;
+    double sum = 0;
+    for (std::uint64_t i = 0; i < width; ++i)
+      sum += static_cast<double>(dy[i]) * static_cast<double>(operands.inputs[0][place * width + i]);
+    into.inputs[1][place] += static_cast<float>(sum);
+  }
+}
+
 }  // namespace nibble

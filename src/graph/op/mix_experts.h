@@ -10,7 +10,8 @@ namespace nibble {
 struct MixExperts {
   static constexpr std::string_view kName = "mix_experts";
   static constexpr std::size_t kInputs = 2;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {};
+  static constexpr bool kMixesTokens = false;
 
   bool operator==(const MixExperts&) const = default;
 
@@ -20,6 +21,8 @@ struct MixExperts {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 };
 
 }  // namespace nibble

@@ -27,4 +27,11 @@ void Multiply::evaluate(const Operands& operands, std::span<const Dimensions>, s
   for (std::size_t i = 0; i < output.size(); ++i) output[i] = operands.inputs[0][i] * operands.inputs[1][i];
 }
 
+void Multiply::gradient(const Operands& operands, std::span<const Dimensions>, std::span<const float> output_gradient,
+                        const Gradients& into) const {
+  for (std::size_t factor = 0; factor < 2; ++factor)
+    for (std::size_t i = 0; i < into.inputs[factor].size(); ++i)
+      into.inputs[factor][i] += output_gradient[i] * operands.inputs[1 - factor][i];
+}
+
 }  // namespace nibble

@@ -34,7 +34,15 @@ OnnxSpelling PositionScale::onnx(std::span<const Dimensions>) const {
 void PositionScale::evaluate(const Operands& operands, std::span<const Dimensions> inputs,
                              std::span<float> output) const {
   const std::uint64_t width = width_of(inputs[0]);
-  for (std::size_t i = 0; i < output.size(); ++i) output[i] = factor(i / width) * operands.inputs[0][i];
+  for (std::size_t i = 0; i < output.size(); ++i)
+    output[i] = factor(operands.position + i / width) * operands.inputs[0][i];
+}
+
+void PositionScale::gradient(const Operands& operands, std::span<const Dimensions> inputs,
+                             std::span<const float> output_gradient, const Gradients& into) const {
+  const std::uint64_t width = width_of(inputs[0]);
+  for (std::size_t i = 0; i < into.inputs[0].size(); ++i)
+    into.inputs[0][i] += factor(operands.position + i / width) * output_gradient[i];
 }
 
 }  // namespace nibble

@@ -10,7 +10,8 @@ namespace nibble {
 struct PositionScale {
   static constexpr std::string_view kName = "position_scale";
   static constexpr std::size_t kInputs = 1;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {.reads_inputs = false};
+  static constexpr bool kMixesTokens = false;
 
   float growth = 0;
   std::uint64_t period = 1;  // positions
@@ -24,6 +25,8 @@ struct PositionScale {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 };
 
 }  // namespace nibble

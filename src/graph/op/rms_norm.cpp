@@ -47,4 +47,29 @@ void RmsNorm::evaluate(const Operands& operands, std::span<const Dimensions> inp
   }
 }
 
+void RmsNorm::gradient(const Operands& operands, std::span<const Dimensions> inputs,
+                       std::span<const float> output_gradient, const Gradients& into) const {
+  const std::span<const float> x = operands.inputs[0], w = operands.weight(part);
+  const std::span<float> by_x = into.inputs[0], by_weight = into.weight(part);
+  const std::uint64_t length = group == 0 ? width_of(inputs[0]) : group;
+  std::vector<double> sums(by_weight.size());
+  for (std::size_t begin = 0; begin < x.size(); begin += length) {
+    const std::span<const float> head = x.subspan(begin, length), dy = output_gradient.subspan(begin, length);
+    double squares = 0, along = 0;
+    for (std::size_t i = 0; i < length; ++i) {
+      const double value = static_cast<double>(head[i]);
+      squares += value * value;
+      along += value * static_cast<double>(dy[i]) * static_cast<double>(w[i]);
+    }
+    const double mean = squares / static_cast<double>(length) + static_cast<double>(epsilon);
+    const double factor = 1 / std::sqrt(mean), turned = along / (mean * static_cast<double>(length));
+    for (std::size_t i = 0; i < length && !by_x.empty(); ++i)
+      by_x[begin + i] += static_cast<float>(
+          factor * (static_cast<double>(dy[i]) * static_cast<double>(w[i]) - turned * static_cast<double>(head[i])));
+    for (std::size_t i = 0; i < sums.size(); ++i)
+      sums[i] += static_cast<double>(dy[i]) * static_cast<double>(head[i]) * factor;
+  }
+  for (std::size_t i = 0; i < sums.size(); ++i) by_weight[i] += static_cast<float>(sums[i]);
+}
+
 }  // namespace nibble

@@ -10,7 +10,8 @@ namespace nibble {
 struct RmsNorm {
   static constexpr std::string_view kName = "rms_norm";
   static constexpr std::size_t kInputs = 1;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {};
+  static constexpr bool kMixesTokens = false;
 
   std::string part;
   float epsilon = 0;
@@ -23,6 +24,8 @@ struct RmsNorm {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 };
 
 }  // namespace nibble

@@ -51,22 +51,38 @@ OnnxSpelling Rope::onnx(std::span<const Dimensions> inputs) const {
   return s;
 }
 
-void Rope::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
-  const std::uint64_t width = width_of(inputs[0]), pairs = frequencies.size();
+// sign -1: backwards.
+void Rope::turn(const Operands& operands, std::uint64_t width, double sign, std::span<float> numbers) const {
+  const std::uint64_t pairs = frequencies.size();
   const std::vector<double>& turns =
-      !long_frequencies.empty() && operands.tokens > short_length ? long_frequencies : frequencies;
-  std::ranges::copy(operands.inputs[0], output.begin());
+      !long_frequencies.empty() && operands.sequence_length() > short_length ? long_frequencies : frequencies;
+  const double size = static_cast<double>(magnitude);
   for (std::size_t t = 0; t < operands.tokens; ++t)
-    for (std::uint64_t head = 0; head < width / head_dim; ++head)
-      for (std::uint64_t i = 0; i < pairs; ++i) {
-        const std::uint64_t base = t * width + head * head_dim;
-        float& a = output[base + (half_split ? i : 2 * i)];
-        float& b = output[base + (half_split ? i + pairs : 2 * i + 1)];
-        const double angle = static_cast<double>(t) * turns[i], size = static_cast<double>(magnitude);
+    for (std::uint64_t i = 0; i < pairs; ++i) {
+      const double angle = static_cast<double>(operands.position + t) * turns[i];
+      const double cosine = std::cos(angle), sine = sign * std::sin(angle);
+      for (std::uint64_t base = t * width; base < (t + 1) * width; base += head_dim) {
+        float& a = numbers[base + (half_split ? i : 2 * i)];
+        float& b = numbers[base + (half_split ? i + pairs : 2 * i + 1)];
         const double x = static_cast<double>(a), y = static_cast<double>(b);
-        a = static_cast<float>((x * std::cos(angle) - y * std::sin(angle)) * size);
-        b = static_cast<float>((x * std::sin(angle) + y * std::cos(angle)) * size);
+        a = static_cast<float>((x * cosine - y * sine) * size);
+        b = static_cast<float>((x * sine + y * cosine) * size);
       }
+    }
+}
+
+void Rope::evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const {
+  std::ranges::copy(operands.inputs[0], output.begin());
+  turn(operands, width_of(inputs[0]), 1, output);
+}
+
+// What a turn does is undone by the turn back; what it enlarges, it enlarges in both directions.
+void Rope::gradient(const Operands& operands, std::span<const Dimensions> inputs,
+                    std::span<const float> output_gradient, const Gradients& into) const {
+  if (into.inputs[0].empty()) return;
+  std::vector<float> turned(output_gradient.begin(), output_gradient.end());
+  turn(operands, width_of(inputs[0]), -1, turned);
+  for (std::size_t i = 0; i < turned.size(); ++i) into.inputs[0][i] += turned[i];
 }
 
 }  // namespace nibble

@@ -12,7 +12,8 @@ namespace nibble {
 struct Rope {
   static constexpr std::string_view kName = "rope";
   static constexpr std::size_t kInputs = 1;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {.reads_inputs = false};
+  static constexpr bool kMixesTokens = false;
 
   std::uint64_t head_dim = 0;
   std::vector<double> frequencies;  // radians a position
@@ -28,6 +29,11 @@ struct Rope {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
+
+ private:
+  void turn(const Operands& operands, std::uint64_t width, double sign, std::span<float> numbers) const;
 };
 
 }  // namespace nibble

@@ -23,4 +23,9 @@ void Scale::evaluate(const Operands& operands, std::span<const Dimensions>, std:
   for (std::size_t i = 0; i < output.size(); ++i) output[i] = factor * operands.inputs[0][i];
 }
 
+void Scale::gradient(const Operands&, std::span<const Dimensions>, std::span<const float> output_gradient,
+                     const Gradients& into) const {
+  for (std::size_t i = 0; i < into.inputs[0].size(); ++i) into.inputs[0][i] += factor * output_gradient[i];
+}
+
 }  // namespace nibble

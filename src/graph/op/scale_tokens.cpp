@@ -28,4 +28,17 @@ void ScaleTokens::evaluate(const Operands& operands, std::span<const Dimensions>
   for (std::size_t i = 0; i < output.size(); ++i) output[i] = operands.inputs[0][i] * operands.inputs[1][i / width];
 }
 
+void ScaleTokens::gradient(const Operands& operands, std::span<const Dimensions> inputs,
+                           std::span<const float> output_gradient, const Gradients& into) const {
+  const std::uint64_t width = width_of(inputs[0]);
+  for (std::size_t i = 0; i < into.inputs[0].size(); ++i)
+    into.inputs[0][i] += output_gradient[i] * operands.inputs[1][i / width];
+  for (std::size_t t = 0; t < into.inputs[1].size(); ++t) {
+    double sum = 0;
+    for (std::size_t i = t * width; i < (t + 1) * width; ++i)
+      sum += static_cast<double>(output_gradient[i]) * static_cast<double>(operands.inputs[0][i]);
+    into.inputs[1][t] += static_cast<float>(sum);
+  }
+}
+
 }  // namespace nibble

@@ -25,4 +25,12 @@ void Sigmoid::evaluate(const Operands& operands, std::span<const Dimensions>, st
     output[i] = static_cast<float>(1 / (1 + std::exp(-static_cast<double>(operands.inputs[0][i]))));
 }
 
+void Sigmoid::gradient(const Operands& operands, std::span<const Dimensions>, std::span<const float> output_gradient,
+                       const Gradients& into) const {
+  for (std::size_t i = 0; i < into.inputs[0].size(); ++i) {
+    const double y = 1 / (1 + std::exp(-static_cast<double>(operands.inputs[0][i])));
+    into.inputs[0][i] += static_cast<float>(static_cast<double>(output_gradient[i]) * y * (1 - y));
+  }
+}
+
 }  // namespace nibble

@@ -27,4 +27,12 @@ void Silu::evaluate(const Operands& operands, std::span<const Dimensions>, std::
   }
 }
 
+void Silu::gradient(const Operands& operands, std::span<const Dimensions>, std::span<const float> output_gradient,
+                    const Gradients& into) const {
+  for (std::size_t i = 0; i < into.inputs[0].size(); ++i) {
+    const double x = static_cast<double>(operands.inputs[0][i]), open = 1 / (1 + std::exp(-x));
+    into.inputs[0][i] += static_cast<float>(static_cast<double>(output_gradient[i]) * open * (1 + x * (1 - open)));
+  }
+}
+
 }  // namespace nibble

@@ -46,4 +46,12 @@ void Slice::evaluate(const Operands& operands, std::span<const Dimensions> input
     std::copy_n(&operands.inputs[0][i * length + begin], count, &output[i * count]);
 }
 
+void Slice::gradient(const Operands&, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                     const Gradients& into) const {
+  if (into.inputs[0].empty()) return;
+  const std::uint64_t length = group == 0 ? width_of(inputs[0]) : group;
+  for (std::size_t i = 0; i < output_gradient.size(); ++i)
+    into.inputs[0][i / count * length + begin + i % count] += output_gradient[i];
+}
+
 }  // namespace nibble

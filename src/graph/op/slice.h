@@ -10,7 +10,8 @@ namespace nibble {
 struct Slice {
   static constexpr std::string_view kName = "slice";
   static constexpr std::size_t kInputs = 1;
-  static constexpr GradientPlace kGradient = kNoGradientYet;
+  static constexpr GradientPlace kGradient = {.reads_inputs = false};
+  static constexpr bool kMixesTokens = false;
 
   std::uint64_t begin = 0, count = 0;
   std::uint64_t group = 0;  // 0: all channels
@@ -22,6 +23,8 @@ struct Slice {
   Cost cost(std::span<const Dimensions> inputs) const;
   OnnxSpelling onnx(std::span<const Dimensions> inputs) const;
   void evaluate(const Operands& operands, std::span<const Dimensions> inputs, std::span<float> output) const;
+  void gradient(const Operands& operands, std::span<const Dimensions> inputs, std::span<const float> output_gradient,
+                const Gradients& into) const;
 
   bool takes(std::uint64_t channel) const;
 };

@@ -29,4 +29,12 @@ void SoftCap::evaluate(const Operands& operands, std::span<const Dimensions>, st
                                    std::tanh(static_cast<double>(operands.inputs[0][i]) / static_cast<double>(cap)));
 }
 
+void SoftCap::gradient(const Operands& operands, std::span<const Dimensions>, std::span<const float> output_gradient,
+                       const Gradients& into) const {
+  for (std::size_t i = 0; i < into.inputs[0].size(); ++i) {
+    const double bend = std::tanh(static_cast<double>(operands.inputs[0][i]) / static_cast<double>(cap));
+    into.inputs[0][i] += static_cast<float>(static_cast<double>(output_gradient[i]) * (1 - bend * bend));
+  }
+}
+
 }  // namespace nibble
