@@ -245,11 +245,15 @@ def described(gradients):
 
 def model_gradients(directory):
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float64, attn_implementation="eager", experts_implementation="eager").double()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Embedding):
+            module.padding_idx = None  # whose row would have no gradient
     vocabulary, windows, length = model.config.get_text_config().vocab_size, 3, 24
     ids = torch.tensor([[int((number(w, i) + 2) * 1024) * 13 % vocabulary for i in range(length + 1)] for w in range(windows)])
     teacher = torch.stack([numbers(50 + w, length, vocabulary) for w in range(windows)])
     result = {"windows": ids.tolist()}
     parameters = dict(model.named_parameters())
+    parameters |= {name: b.requires_grad_() for name, b in model.named_buffers() if name.endswith("layer_scalar")}  # which is stored, too
     for kind in ("next_token", "divergence"):
         logits = model(ids[:, :-1], use_cache=False).logits.double()
         if kind == "next_token":

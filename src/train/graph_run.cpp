@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/graph_run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "nibble/error.h"
+#include "train/attention_products.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::size_t kShardTokens = 32;
+
+bool reads_inputs_backwards(const Node& node) {
+  return std::visit([](const auto& op) { return op.kGradient.reads_inputs; }, node.operation);
+}
+
+}  // namespace
+
+GraphRun::GraphRun(const Graph& graph, std::int64_t layer, NetworkWeights& weights, const SequenceBatch& batch,
+                   TapeRoom& room)
+    : graph_(graph),
+      layer_(layer),
+      weights_(weights),
+      batch_(batch),
+      room_(room),
+      values_(graph.values.size()),
+      gradients_(graph.values.size()),
+      given_needs_(graph.values.size()) {}
+
+GraphRun::~GraphRun() {
+  for (Value& value : values_) release(value);
+  for (std::vector<float>& gradient : gradients_) room_.buffers.give_back(std::move(gradient));
+}
+
+void GraphRun::release(Value& value) {
+  room_.buffers.give_back(std::move(value.own));
+  value = {};
+}
+
+void GraphRun::give(ValueId input, std::span<const float> numbers, bool needs_gradient) {
+  values_[input].numbers = numbers;
+  given_needs_[input] = needs_gradient;
+}
+
+std::span<float> GraphRun::take_value(ValueId value) { return values_[value].own; }
+
+// A value needs a gradient where one of what it is made from does.
+void GraphRun::mark_needs() {
+  needs_gradient_ = given_needs_;
+  for (const Node& node : graph_.nodes) {
+    bool needs = std::ranges::any_of(node.inputs, [&](ValueId input) { return needs_gradient_[input]; });
+    for (const WeightUse& use : graph_.weights(node)) needs = needs || !weight_gradient(use.part).empty();
+    needs_gradient_[node.output] = needs;
+  }
+}
+
+std::vector<bool> GraphRun::values_to_make(Keep keep) const {
+  std::vector<bool> wanted(graph_.values.size());
+  for (const ValueId output : graph_.outputs) wanted[output] = keep != Keep::inputs_of_gradients;
+  for (auto node = graph_.nodes.rbegin(); node != graph_.nodes.rend(); ++node) {
+    const bool is_read = keep != Keep::outputs && needs_gradient_[node->output] && reads_inputs_backwards(*node);
+    for (const ValueId input : node->inputs) wanted[input] = wanted[input] || is_read || wanted[node->output];
+  }
+  return wanted;
+}
+
+void GraphRun::forward(Keep keep) {
+  mark_needs();
+  const std::vector<bool> wanted = values_to_make(keep);
+  for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
+    const Node& node = graph_.nodes[i];
+    if (!wanted[node.output]) continue;
+    run_forward(node);
+    for (const ValueId input : node.inputs) {  // what nobody behind reads goes
+      const bool is_kept =
+          keep != Keep::outputs || std::ranges::find(graph_.outputs, input) != graph_.outputs.end() ||
+          std::any_of(graph_.nodes.begin() + static_cast<std::ptrdiff_t>(i) + 1, graph_.nodes.end(),
+                      [&](const Node& later) { return std::ranges::find(later.inputs, input) != later.inputs.end(); });
+      if (!is_kept && !values_[input].own.empty()) release(values_[input]);
+    }
+  }
+}
+
+void GraphRun::add_gradient(ValueId output, std::span<const float> gradient) {
+  bool has = false;
+  const std::span<float> sum = gradient_of(output, &has);
+  room_.machine.pool.parallel_for(sum.size(), std::size_t{1} << 16,
+                                  [&](std::size_t begin, std::size_t end, std::size_t) {
+                                    for (std::size_t i = begin; i < end; ++i)
+                                      sum[i] = has ? sum[i] + gradient[i] : gradient[i];
+                                  });
+}
+
+void GraphRun::backward() {
+  for (auto node = graph_.nodes.rbegin(); node != graph_.nodes.rend(); ++node) {
+    if (needs_gradient_[node->output] && !gradients_[node->output].empty()) run_backward(*node);
+    release(values_[node->output]);
+    room_.buffers.give_back(std::move(gradients_[node->output]));
+    gradients_[node->output] = {};
+  }
+}
+
+// --- what operations are given --------------------------------------------------------------------------------------
+
+const Matrix& GraphRun::weight(std::string_view part) const {
+  const NetworkWeight* const found = weights_.find(layer_, part);
+  if (found == nullptr)
+    throw Error(ErrorKind::internal,
+                fmt::format("a drawing reads a weight that is not there: {} of layer {}", part, layer_));
+  return found->values;
+}
+
+std::span<float> GraphRun::weight_gradient(std::string_view part) {
+  NetworkWeight* const found = weights_.find(layer_, part);
+  return found == nullptr ? std::span<float>{} : std::span<float>(found->gradient);
+}
+
+std::vector<float>& GraphRun::make(ValueId value, std::size_t size) {
+  release(values_[value]);
+  values_[value].own = room_.buffers.take(size);
+  values_[value].numbers = values_[value].own;
+  return values_[value].own;
+}
+
+std::span<float> GraphRun::gradient_of(ValueId value, bool* has) {
+  if (!needs_gradient_[value]) return {};
+  std::vector<float>& gradient = gradients_[value];
+  if (has != nullptr) *has = !gradient.empty();
+  if (!gradient.empty()) return gradient;
+  const std::size_t rows = is_by_expert(value) ? expert_rows_ : batch_.tokens();
+  gradient = room_.buffers.take(rows * graph_.width(value));
+  if (has == nullptr)
+    room_.machine.pool.parallel_for(gradient.size(), std::size_t{1} << 18,
+                                    [&](std::size_t begin, std::size_t end, std::size_t) {
+                                      std::fill(&gradient[begin], &gradient[begin] + (end - begin), 0.0F);
+                                    });
+  return gradient;
+}
+
+std::vector<GraphRun::Shard> GraphRun::shards_of(const Node& node, bool mixes_tokens) const {
+  const bool by_expert = is_by_expert(node.output);
+  const std::size_t sequences = by_expert ? 1 : batch_.sequences, length = by_expert ? expert_rows_ : batch_.length;
+  const std::size_t step = mixes_tokens ? length : kShardTokens;
+  std::vector<Shard> shards;
+  for (std::size_t s = 0; s < sequences; ++s)
+    for (std::size_t t = 0; t < length; t += step) shards.push_back({s * length + t, std::min(step, length - t), t});
+  return shards;
+}
+
+// Operations that look at numbers one by one take an expert's rows for tokens.
+std::vector<Dimensions> GraphRun::shapes_of(const Node& node) const {
+  std::vector<Dimensions> shapes = graph_.input_shapes(node);
+  for (Dimensions& shape : shapes)
+    if (shape.size() == 3) shape = token_rows(shape.back().extent);
+  return shapes;
+}
+
+Operands GraphRun::operands_of(const Node& node, const Shard& shard) const {
+  Operands operands{.tokens = shard.tokens,
+                    .inputs = {},
+                    .ids = ids_.empty() ? ids_ : ids_.subspan(shard.first, shard.tokens),
+                    .weight = [this](std::string_view part) { return std::span<const float>(weight(part).values); },
+                    .position = shard.position,
+                    .length = batch_.length};
+  for (const ValueId input : node.inputs) {
+    const std::size_t width = graph_.width(input);
+    const std::span<const float> numbers = values_[input].numbers;
+    operands.inputs.push_back(numbers.empty() ? numbers : numbers.subspan(shard.first * width, shard.tokens * width));
+  }
+  return operands;
+}
+
+// --- operations by their own arithmetic -----------------------------------------------------------------------------
+
+void GraphRun::run_forward(const Node& node) {
+  std::visit([&](const auto& op) { run_forward(node, op); }, node.operation);
+}
+
+void GraphRun::run_backward(const Node& node) {
+  std::visit([&](const auto& op) { run_backward(node, op); }, node.operation);
+}
+
+template <class Op>
+void GraphRun::run_forward(const Node& node, const Op& op) {
+  const std::size_t width = graph_.width(node.output);
+  std::vector<float>& output = make(node.output, (is_by_expert(node.output) ? expert_rows_ : batch_.tokens()) * width);
+  const std::vector<Dimensions> shapes = shapes_of(node);
+  const std::vector<Shard> shards = shards_of(node, Op::kMixesTokens);
+  room_.machine.pool.parallel_for(shards.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i)
+      op.evaluate(operands_of(node, shards[i]), shapes,
+                  std::span(output).subspan(shards[i].first * width, shards[i].tokens * width));
+  });
+}
+
+// Every shard has sums of its own for weights, which are added in order.
+template <class Op>
+void GraphRun::run_backward(const Node& node, const Op& op) {
+  const std::vector<Dimensions> shapes = shapes_of(node);
+  const std::vector<Shard> shards = shards_of(node, Op::kMixesTokens);
+  std::vector<std::span<float>> inputs;
+  for (const ValueId input : node.inputs) inputs.push_back(gradient_of(input));
+  struct Trained {
+    std::string part;
+    std::span<float> gradient;
+    std::size_t place;  // in a shard's sums
+  };
+  std::vector<Trained> trained;
+  std::size_t numbers = 0;
+  for (const WeightUse& use : graph_.weights(node))
+    if (const std::span<float> gradient = weight_gradient(use.part); !gradient.empty()) {
+      trained.push_back({use.part, gradient, numbers});
+      numbers += gradient.size();
+    }
+  std::vector<float> sums(shards.size() * numbers);
+  const std::vector<float>& dy = gradients_[node.output];
+  const std::size_t width = graph_.width(node.output);
+  room_.machine.pool.parallel_for(shards.size(), 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const Shard& shard = shards[i];
+      Gradients into;
+      for (std::size_t k = 0; k < inputs.size(); ++k) {
+        const std::size_t input_width = graph_.width(node.inputs[k]);
+        into.inputs.push_back(
+            inputs[k].empty() ? inputs[k] : inputs[k].subspan(shard.first * input_width, shard.tokens * input_width));
+      }
+      into.weight = [&](std::string_view part) {
+        const auto found = std::ranges::find(trained, part, &Trained::part);
+        if (found == trained.end()) return std::span<float>{};
+        return std::span<float>(sums).subspan(i * numbers + found->place, found->gradient.size());
+      };
+      op.gradient(operands_of(node, shard), shapes,
+                  std::span<const float>(dy).subspan(shard.first * width, shard.tokens * width), into);
+    }
+  });
+  for (const Trained& weight : trained)
+    for (std::size_t i = 0; i < shards.size(); ++i)
+      for (std::size_t j = 0; j < weight.gradient.size(); ++j)
+        weight.gradient[j] += sums[i * numbers + weight.place + j];
+}
+
+// Rows of a large matrix: tokens after tokens, whatever row they are of.
+void GraphRun::run_backward(const Node& node, const Embedding& op) {
+  const std::vector<float>& dy = gradients_[node.output];
+  op.gradient(operands_of(node, {0, batch_.tokens(), 0}), {}, dy,
+              {.inputs = {}, .weight = [&](std::string_view part) { return weight_gradient(part); }});
+}
+
+// --- products -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// Rows of y, each with the same vector added.
+void add_to_rows(std::span<float> y, std::span<const float> bias, ThreadPool& pool) {
+  pool.parallel_for(y.size() / bias.size(), 32, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t row = begin; row < end; ++row)
+      for (std::size_t i = 0; i < bias.size(); ++i) y[row * bias.size() + i] += bias[i];
+  });
+}
+
+}  // namespace
+
+void GraphRun::add_column_sums(std::span<const float> rows, std::span<float> sums) {
+  constexpr std::size_t kColumns = 64;
+  const std::size_t width = sums.size();
+  room_.machine.pool.parallel_for(width, kColumns, [&](std::size_t begin, std::size_t end, std::size_t) {
+    double totals[kColumns] = {};
+    for (std::size_t place = 0; place < rows.size(); place += width)
+      for (std::size_t i = begin; i < end; ++i) totals[i - begin] += static_cast<double>(rows[place + i]);
+    for (std::size_t i = begin; i < end; ++i) sums[i] += static_cast<float>(totals[i - begin]);
+  });
+}
+
+void GraphRun::run_forward(const Node& node, const Linear& op) {
+  const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows, tokens = batch_.tokens();
+  std::vector<float>& y = make(node.output, tokens * rows);
+  multiply({values_[node.inputs[0]].numbers.data(), cols}, {weight(op.part).values.data(), cols, true},
+           {tokens, rows, cols}, {y.data(), rows}, room_.arithmetic, room_.machine);
+  if (op.has_bias) add_to_rows(y, weight(op.bias()).values, room_.machine.pool);
+}
+
+void GraphRun::run_backward(const Node& node, const Linear& op) {
+  const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows, tokens = batch_.tokens();
+  const std::vector<float>& dy = gradients_[node.output];
+  bool has = false;
+  if (const std::span<float> dx = gradient_of(node.inputs[0], &has); !dx.empty())
+    multiply({dy.data(), rows}, {weight(op.part).values.data(), cols}, {tokens, cols, rows}, {dx.data(), cols, has},
+             room_.arithmetic, room_.machine);
+  if (const std::span<float> dw = weight_gradient(op.part); !dw.empty())
+    multiply({dy.data(), rows, true}, {values_[node.inputs[0]].numbers.data(), cols}, {rows, cols, tokens},
+             {dw.data(), cols, true}, room_.arithmetic, room_.machine);
+  if (op.has_bias)
+    if (const std::span<float> by_bias = weight_gradient(op.bias()); !by_bias.empty()) add_column_sums(dy, by_bias);
+}
+
+void GraphRun::run_forward(const Node& node, const Attention& op) {
+  std::vector<float>& y = make(node.output, batch_.tokens() * graph_.width(node.output));
+  const auto at = [&](std::size_t i) { return values_[node.inputs[i]].numbers.data(); };
+  attend({op, batch_, at(0), at(1), at(2), op.sinks.empty() ? std::span<const float>{} : weight(op.sinks).values},
+         y.data(), room_);
+}
+
+void GraphRun::run_backward(const Node& node, const Attention& op) {
+  const auto at = [&](std::size_t i) { return values_[node.inputs[i]].numbers.data(); };
+  // Each of the three takes part in the others' gradients: what nobody asks for is thrown away.
+  std::vector<std::vector<float>> unasked(3);
+  const auto by = [&](std::size_t i) {
+    if (const std::span<float> gradient = gradient_of(node.inputs[i]); !gradient.empty()) return gradient.data();
+    unasked[i] = room_.buffers.take(batch_.tokens() * graph_.width(node.inputs[i]));
+    return unasked[i].data();
+  };
+  const AttentionOperands operands = {
+      op, batch_, at(0), at(1), at(2), op.sinks.empty() ? std::span<const float>{} : weight(op.sinks).values};
+  add_attention_gradient(operands, gradients_[node.output].data(),
+                         {by(0), by(1), by(2), op.sinks.empty() ? std::span<float>{} : weight_gradient(op.sinks)},
+                         room_);
+  for (std::vector<float>& buffer : unasked) room_.buffers.give_back(std::move(buffer));
+}
+
+// --- experts --------------------------------------------------------------------------------------------------------
+
+const ExpertGroups& GraphRun::groups_of(ValueId routing) {
+  const auto [found, is_new] = groups_.try_emplace(routing);
+  if (is_new) {
+    found->second.fill(values_[routing].numbers.data(), batch_.tokens(), graph_.width(routing));
+    expert_rows_ = found->second.token.size();
+  }
+  return found->second;
+}
+
+// The rows of their tokens, one expert's after another's.
+std::vector<float> GraphRun::gathered(const ExpertGroups& groups, std::span<const float> x, std::size_t width) {
+  std::vector<float> rows = room_.buffers.take(groups.token.size() * width);
+  room_.machine.pool.parallel_for(groups.token.size(), 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t i = begin; i < end; ++i) std::copy_n(&x[groups.token[i] * width], width, &rows[i * width]);
+  });
+  return rows;
+}
+
+void GraphRun::run_forward(const Node& node, const ExpertLinear& op) {
+  const ExpertGroups& groups = groups_of(node.inputs[1]);
+  const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows;
+  const std::span<const float> given = values_[node.inputs[0]].numbers;
+  std::vector<float> own;
+  if (!is_by_expert(node.inputs[0])) own = gathered(groups, given, cols);
+  const float* const x = own.empty() ? given.data() : own.data();
+  std::vector<float>& y = make(node.output, groups.token.size() * rows);
+  for (std::size_t e = 0; e + 1 < groups.begin.size(); ++e) {
+    const std::size_t first = groups.begin[e], count = groups.begin[e + 1] - first;
+    if (count == 0) continue;
+    multiply({x + first * cols, cols}, {weight(expert_part(op.part, e)).values.data(), cols, true}, {count, rows, cols},
+             {&y[first * rows], rows}, room_.arithmetic, room_.machine);
+    if (op.has_bias)
+      add_to_rows(std::span(y).subspan(first * rows, count * rows), weight(expert_part(op.bias(), e)).values,
+                  room_.machine.pool);
+  }
+  room_.buffers.give_back(std::move(own));
+}
+
+void GraphRun::run_backward(const Node& node, const ExpertLinear& op) {
+  const ExpertGroups& groups = groups_of(node.inputs[1]);
+  const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows;
+  const bool has_own = is_by_expert(node.inputs[0]);
+  const std::span<const float> given = values_[node.inputs[0]].numbers;
+  const std::vector<float>& dy = gradients_[node.output];
+  std::vector<float> own, by_own;
+  if (!has_own) own = gathered(groups, given, cols);
+  const float* const x = has_own ? given.data() : own.data();
+  const std::span<float> by_input = gradient_of(node.inputs[0]);
+  if (!has_own && !by_input.empty()) by_own = room_.buffers.take(own.size());
+  float* const dx = has_own ? by_input.data() : by_own.data();
+  for (std::size_t e = 0; e + 1 < groups.begin.size(); ++e) {
+    const std::size_t first = groups.begin[e], count = groups.begin[e + 1] - first;
+    if (count == 0) continue;
+    const float* const rows_of_y = &dy[first * rows];
+    if (!by_input.empty())
+      multiply({rows_of_y, rows}, {weight(expert_part(op.part, e)).values.data(), cols}, {count, cols, rows},
+               {dx + first * cols, cols, has_own}, room_.arithmetic, room_.machine);
+    if (const std::span<float> dw = weight_gradient(expert_part(op.part, e)); !dw.empty())
+      multiply({rows_of_y, rows, true}, {x + first * cols, cols}, {rows, cols, count}, {dw.data(), cols, true},
+               room_.arithmetic, room_.machine);
+    if (op.has_bias)
+      if (const std::span<float> by_bias = weight_gradient(expert_part(op.bias(), e)); !by_bias.empty())
+        add_column_sums({rows_of_y, count * rows}, by_bias);
+  }
+  if (!by_own.empty())
+    room_.machine.pool.parallel_for(batch_.tokens(), 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+      for (std::size_t t = begin; t < end; ++t)
+        for (std::size_t r = groups.first[t]; r < groups.first[t + 1]; ++r)
+          for (std::size_t i = 0; i < cols; ++i) by_input[t * cols + i] += by_own[groups.rows[r] * cols + i];
+    });
+  room_.buffers.give_back(std::move(own));
+  room_.buffers.give_back(std::move(by_own));
+}
+
+void GraphRun::run_forward(const Node& node, const MixExperts&) {
+  const ExpertGroups& groups = groups_of(node.inputs[1]);
+  const std::size_t width = graph_.width(node.output);
+  const std::span<const float> x = values_[node.inputs[0]].numbers;
+  std::vector<float>& y = make(node.output, batch_.tokens() * width);
+  room_.machine.pool.parallel_for(batch_.tokens(), 16, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t t = begin; t < end; ++t) {
+      std::fill_n(&y[t * width], width, 0.0F);
+      for (std::size_t r = groups.first[t]; r < groups.first[t + 1]; ++r)
+        for (std::size_t i = 0; i < width; ++i)
+          y[t * width + i] += groups.weight[groups.rows[r]] * x[groups.rows[r] * width + i];
+    }
+  });
+}
+
+void GraphRun::run_backward(const Node& node, const MixExperts&) {
+  const ExpertGroups& groups = groups_of(node.inputs[1]);
+  const std::size_t width = graph_.width(node.output), experts = groups.begin.size() - 1;
+  const std::span<const float> x = values_[node.inputs[0]].numbers;
+  const std::vector<float>& dy = gradients_[node.output];
+  const std::span<float> dx = gradient_of(node.inputs[0]), by_routing = gradient_of(node.inputs[1]);
+  room_.machine.pool.parallel_for(experts, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t e = begin; e < end; ++e)
+      for (std::size_t row = groups.begin[e]; row < groups.begin[e + 1]; ++row) {
+        const std::size_t t = groups.token[row];
+        double worth = 0;
+        for (std::size_t i = 0; i < width; ++i) {
+          worth += static_cast<double>(dy[t * width + i]) * static_cast<double>(x[row * width + i]);
+          if (!dx.empty()) dx[row * width + i] += groups.weight[row] * dy[t * width + i];
+        }
+        if (!by_routing.empty()) by_routing[t * experts + e] += static_cast<float>(worth);
+      }
+  });
+}
+
+}  // namespace nibble

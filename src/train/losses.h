@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is made small: from logits, some tokens at a time, a loss for each of them, and the gradient by the logits.
+// Means over the tokens of a batch, in nats.
+//
+//   const LossFunction loss = next_token_loss(targets, machine);
+//   const double mean = tape.run(ids, batch, loss, Tape::Walk::there_and_back);
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "kernels/machine.h"
+
+namespace nibble {
+
+// logits: [tokens, vocabulary], of the batch's tokens from `first` on; becomes the gradient by them. losses: [tokens],
+// each token's share of the mean.
+using LossFunction = std::function<void(std::size_t first, std::span<float> logits, std::span<double> losses)>;
+
+inline constexpr std::int32_t kNoTarget = -1;  // of a token behind which nothing is to be predicted
+
+// Cross-entropy of the tokens that follow: targets: [tokens of the batch], borrowed, as is the machine.
+LossFunction next_token_loss(std::span<const std::int32_t> targets, Machine& machine);
+
+// KL(P || Q) of the distributions at a temperature T: P = softmax(teacher / T), Q = softmax(logits / T). teacher: fills
+// the logits of the batch's tokens from `first` on. tokens: of the batch.
+struct TeacherLogits {
+  std::function<void(std::size_t first, std::span<float> logits)> fill;
+  std::size_t tokens = 0;
+  float temperature = 1;
+};
+LossFunction divergence_loss(TeacherLogits teacher, Machine& machine);
+
+}  // namespace nibble
