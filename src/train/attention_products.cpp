@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/select.h"
+#include "kernels/training/training_loops.h"
+
 namespace nibble {
 namespace {
 
@@ -58,30 +61,26 @@ Run run_of(const AttentionOperands& a, std::size_t first) {
   return {first, std::min(first + kQueries, a.batch.length), window == 0 || first < window ? 0 : first + 1 - window};
 }
 
-// Scores of the keys that query t sees become shares; those of others 0. What the bound has made of a score is undone
-// by nobody: slopes, where there is a bound, get what it lets through. Gives the sink's share.
-float share(const AttentionOperands& a, const Run& run, std::size_t t, float sink, float* row, float* slopes) {
-  const std::size_t begin = (a.op.window == 0 || t < a.op.window ? 0 : t + 1 - a.op.window) - run.seen,
-                    end = t + 1 - run.seen;
-  const float cap = a.op.soft_cap;
-  float largest = sink;
-  for (std::size_t s = begin; s < end; ++s) {
-    row[s] *= a.op.scale;
-    if (cap != 0) {
-      const float bend = std::tanh(row[s] / cap);
-      row[s] = cap * bend;
-      if (slopes != nullptr) slopes[s] = 1 - bend * bend;
+// Scores of the keys that query t sees become shares; those of others 0. slopes: of the bound, where there is one, as
+// the scores; null: nobody asks. Gives the sink's share.
+float share(const Head& h, const Run& run, std::size_t t, float sink, float* row, float* slopes) {
+  const Attention& op = h.a.op;
+  const std::size_t begin = (op.window == 0 || t < op.window ? 0 : t + 1 - op.window) - run.seen,
+                    count = t + 1 - run.seen - begin;
+  float* const seen = row + begin;
+  float scale = op.scale;
+  if (op.soft_cap != 0) {
+    kernel_table(h.room.machine.isa).soft_cap(seen, count, op.scale / op.soft_cap, op.soft_cap);
+    scale = 1;
+    for (std::size_t s = 0; s < count && slopes != nullptr; ++s) {
+      const float bend = seen[s] / op.soft_cap;
+      slopes[begin + s] = 1 - bend * bend;
     }
-    largest = std::max(largest, row[s]);
   }
-  float total = std::exp(sink - largest);
-  const float rest = total;
-  for (std::size_t s = begin; s < end; ++s) total += row[s] = std::exp(row[s] - largest);
-  const float factor = 1 / total;
-  for (std::size_t s = begin; s < end; ++s) row[s] *= factor;
-  std::fill(row, row + begin, 0.0F);
-  std::fill(row + end, row + run.keys(), 0.0F);
-  return rest * factor;
+  const float rest = training_loops(h.room.machine.isa).softmax(seen, count, scale, sink);
+  std::fill(row, seen, 0.0F);
+  std::fill(seen + count, row + run.keys(), 0.0F);
+  return rest;
 }
 
 float sink_of(const Head& h) { return h.a.sinks.empty() ? -INFINITY : h.a.sinks[h.head]; }
@@ -94,7 +93,7 @@ void find_shares(const Head& h, const Run& run, float* sink_shares, float* slope
              {shares, run.keys()});
   for (std::size_t t = run.first; t < run.end; ++t) {
     const std::size_t row = t - run.first;
-    const float rest = share(h.a, run, t, sink_of(h), shares + row * run.keys(),
+    const float rest = share(h, run, t, sink_of(h), shares + row * run.keys(),
                              slopes == nullptr ? nullptr : slopes + row * run.keys());
     if (sink_shares != nullptr) sink_shares[row] = rest;
   }
@@ -127,9 +126,7 @@ float add_head_gradient(const Head& h, const float* dy, const AttentionGradients
     for (std::size_t row = 0; row < run.queries(); ++row) {
       const float* const p = shares + row * keys;
       float* const g = worth + row * keys;
-      float mean = 0;
-      for (std::size_t s = 0; s < keys; ++s) mean += p[s] * g[s];
-      for (std::size_t s = 0; s < keys; ++s) g[s] = p[s] * (g[s] - mean) * h.a.op.scale;
+      const float mean = training_loops(h.room.machine.isa).softmax_gradient(p, keys, h.a.op.scale, g);
       for (std::size_t s = 0; s < keys && !slopes.empty(); ++s) g[s] *= slopes[row * keys + s];
       by_sink -= mean * sink_shares[row];
     }

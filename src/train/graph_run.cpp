@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "nibble/error.h"
-#include "train/attention_products.h"
 
 namespace nibble {
 namespace {
@@ -26,6 +25,7 @@ GraphRun::GraphRun(const Graph& graph, std::int64_t layer, NetworkWeights& weigh
       weights_(weights),
       batch_(batch),
       room_(room),
+      loops_(training_loops(room.machine.isa)),
       values_(graph.values.size()),
       gradients_(graph.values.size()),
       given_needs_(graph.values.size()) {}
@@ -247,188 +247,6 @@ void GraphRun::run_backward(const Node& node, const Embedding& op) {
   const std::vector<float>& dy = gradients_[node.output];
   op.gradient(operands_of(node, {0, batch_.tokens(), 0}), {}, dy,
               {.inputs = {}, .weight = [&](std::string_view part) { return weight_gradient(part); }});
-}
-
-// --- products -------------------------------------------------------------------------------------------------------
-
-namespace {
-
-// Rows of y, each with the same vector added.
-void add_to_rows(std::span<float> y, std::span<const float> bias, ThreadPool& pool) {
-  pool.parallel_for(y.size() / bias.size(), 32, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t row = begin; row < end; ++row)
-      for (std::size_t i = 0; i < bias.size(); ++i) y[row * bias.size() + i] += bias[i];
-  });
-}
-
-}  // namespace
-
-void GraphRun::add_column_sums(std::span<const float> rows, std::span<float> sums) {
-  constexpr std::size_t kColumns = 64;
-  const std::size_t width = sums.size();
-  room_.machine.pool.parallel_for(width, kColumns, [&](std::size_t begin, std::size_t end, std::size_t) {
-    double totals[kColumns] = {};
-    for (std::size_t place = 0; place < rows.size(); place += width)
-      for (std::size_t i = begin; i < end; ++i) totals[i - begin] += static_cast<double>(rows[place + i]);
-    for (std::size_t i = begin; i < end; ++i) sums[i] += static_cast<float>(totals[i - begin]);
-  });
-}
-
-void GraphRun::run_forward(const Node& node, const Linear& op) {
-  const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows, tokens = batch_.tokens();
-  std::vector<float>& y = make(node.output, tokens * rows);
-  multiply({values_[node.inputs[0]].numbers.data(), cols}, {weight(op.part).values.data(), cols, true},
-           {tokens, rows, cols}, {y.data(), rows}, room_.arithmetic, room_.machine);
-  if (op.has_bias) add_to_rows(y, weight(op.bias()).values, room_.machine.pool);
-}
-
-void GraphRun::run_backward(const Node& node, const Linear& op) {
-  const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows, tokens = batch_.tokens();
-  const std::vector<float>& dy = gradients_[node.output];
-  bool has = false;
-  if (const std::span<float> dx = gradient_of(node.inputs[0], &has); !dx.empty())
-    multiply({dy.data(), rows}, {weight(op.part).values.data(), cols}, {tokens, cols, rows}, {dx.data(), cols, has},
-             room_.arithmetic, room_.machine);
-  if (const std::span<float> dw = weight_gradient(op.part); !dw.empty())
-    multiply({dy.data(), rows, true}, {values_[node.inputs[0]].numbers.data(), cols}, {rows, cols, tokens},
-             {dw.data(), cols, true}, room_.arithmetic, room_.machine);
-  if (op.has_bias)
-    if (const std::span<float> by_bias = weight_gradient(op.bias()); !by_bias.empty()) add_column_sums(dy, by_bias);
-}
-
-void GraphRun::run_forward(const Node& node, const Attention& op) {
-  std::vector<float>& y = make(node.output, batch_.tokens() * graph_.width(node.output));
-  const auto at = [&](std::size_t i) { return values_[node.inputs[i]].numbers.data(); };
-  attend({op, batch_, at(0), at(1), at(2), op.sinks.empty() ? std::span<const float>{} : weight(op.sinks).values},
-         y.data(), room_);
-}
-
-void GraphRun::run_backward(const Node& node, const Attention& op) {
-  const auto at = [&](std::size_t i) { return values_[node.inputs[i]].numbers.data(); };
-  // Each of the three takes part in the others' gradients: what nobody asks for is thrown away.
-  std::vector<std::vector<float>> unasked(3);
-  const auto by = [&](std::size_t i) {
-    if (const std::span<float> gradient = gradient_of(node.inputs[i]); !gradient.empty()) return gradient.data();
-    unasked[i] = room_.buffers.take(batch_.tokens() * graph_.width(node.inputs[i]));
-    return unasked[i].data();
-  };
-  const AttentionOperands operands = {
-      op, batch_, at(0), at(1), at(2), op.sinks.empty() ? std::span<const float>{} : weight(op.sinks).values};
-  add_attention_gradient(operands, gradients_[node.output].data(),
-                         {by(0), by(1), by(2), op.sinks.empty() ? std::span<float>{} : weight_gradient(op.sinks)},
-                         room_);
-  for (std::vector<float>& buffer : unasked) room_.buffers.give_back(std::move(buffer));
-}
-
-// --- experts --------------------------------------------------------------------------------------------------------
-
-const ExpertGroups& GraphRun::groups_of(ValueId routing) {
-  const auto [found, is_new] = groups_.try_emplace(routing);
-  if (is_new) {
-    found->second.fill(values_[routing].numbers.data(), batch_.tokens(), graph_.width(routing));
-    expert_rows_ = found->second.token.size();
-  }
-  return found->second;
-}
-
-// The rows of their tokens, one expert's after another's.
-std::vector<float> GraphRun::gathered(const ExpertGroups& groups, std::span<const float> x, std::size_t width) {
-  std::vector<float> rows = room_.buffers.take(groups.token.size() * width);
-  room_.machine.pool.parallel_for(groups.token.size(), 16, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t i = begin; i < end; ++i) std::copy_n(&x[groups.token[i] * width], width, &rows[i * width]);
-  });
-  return rows;
-}
-
-void GraphRun::run_forward(const Node& node, const ExpertLinear& op) {
-  const ExpertGroups& groups = groups_of(node.inputs[1]);
-  const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows;
-  const std::span<const float> given = values_[node.inputs[0]].numbers;
-  std::vector<float> own;
-  if (!is_by_expert(node.inputs[0])) own = gathered(groups, given, cols);
-  const float* const x = own.empty() ? given.data() : own.data();
-  std::vector<float>& y = make(node.output, groups.token.size() * rows);
-  for (std::size_t e = 0; e + 1 < groups.begin.size(); ++e) {
-    const std::size_t first = groups.begin[e], count = groups.begin[e + 1] - first;
-    if (count == 0) continue;
-    multiply({x + first * cols, cols}, {weight(expert_part(op.part, e)).values.data(), cols, true}, {count, rows, cols},
-             {&y[first * rows], rows}, room_.arithmetic, room_.machine);
-    if (op.has_bias)
-      add_to_rows(std::span(y).subspan(first * rows, count * rows), weight(expert_part(op.bias(), e)).values,
-                  room_.machine.pool);
-  }
-  room_.buffers.give_back(std::move(own));
-}
-
-void GraphRun::run_backward(const Node& node, const ExpertLinear& op) {
-  const ExpertGroups& groups = groups_of(node.inputs[1]);
-  const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows;
-  const bool has_own = is_by_expert(node.inputs[0]);
-  const std::span<const float> given = values_[node.inputs[0]].numbers;
-  const std::vector<float>& dy = gradients_[node.output];
-  std::vector<float> own, by_own;
-  if (!has_own) own = gathered(groups, given, cols);
-  const float* const x = has_own ? given.data() : own.data();
-  const std::span<float> by_input = gradient_of(node.inputs[0]);
-  if (!has_own && !by_input.empty()) by_own = room_.buffers.take(own.size());
-  float* const dx = has_own ? by_input.data() : by_own.data();
-  for (std::size_t e = 0; e + 1 < groups.begin.size(); ++e) {
-    const std::size_t first = groups.begin[e], count = groups.begin[e + 1] - first;
-    if (count == 0) continue;
-    const float* const rows_of_y = &dy[first * rows];
-    if (!by_input.empty())
-      multiply({rows_of_y, rows}, {weight(expert_part(op.part, e)).values.data(), cols}, {count, cols, rows},
-               {dx + first * cols, cols, has_own}, room_.arithmetic, room_.machine);
-    if (const std::span<float> dw = weight_gradient(expert_part(op.part, e)); !dw.empty())
-      multiply({rows_of_y, rows, true}, {x + first * cols, cols}, {rows, cols, count}, {dw.data(), cols, true},
-               room_.arithmetic, room_.machine);
-    if (op.has_bias)
-      if (const std::span<float> by_bias = weight_gradient(expert_part(op.bias(), e)); !by_bias.empty())
-        add_column_sums({rows_of_y, count * rows}, by_bias);
-  }
-  if (!by_own.empty())
-    room_.machine.pool.parallel_for(batch_.tokens(), 16, [&](std::size_t begin, std::size_t end, std::size_t) {
-      for (std::size_t t = begin; t < end; ++t)
-        for (std::size_t r = groups.first[t]; r < groups.first[t + 1]; ++r)
-          for (std::size_t i = 0; i < cols; ++i) by_input[t * cols + i] += by_own[groups.rows[r] * cols + i];
-    });
-  room_.buffers.give_back(std::move(own));
-  room_.buffers.give_back(std::move(by_own));
-}
-
-void GraphRun::run_forward(const Node& node, const MixExperts&) {
-  const ExpertGroups& groups = groups_of(node.inputs[1]);
-  const std::size_t width = graph_.width(node.output);
-  const std::span<const float> x = values_[node.inputs[0]].numbers;
-  std::vector<float>& y = make(node.output, batch_.tokens() * width);
-  room_.machine.pool.parallel_for(batch_.tokens(), 16, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t t = begin; t < end; ++t) {
-      std::fill_n(&y[t * width], width, 0.0F);
-      for (std::size_t r = groups.first[t]; r < groups.first[t + 1]; ++r)
-        for (std::size_t i = 0; i < width; ++i)
-          y[t * width + i] += groups.weight[groups.rows[r]] * x[groups.rows[r] * width + i];
-    }
-  });
-}
-
-void GraphRun::run_backward(const Node& node, const MixExperts&) {
-  const ExpertGroups& groups = groups_of(node.inputs[1]);
-  const std::size_t width = graph_.width(node.output), experts = groups.begin.size() - 1;
-  const std::span<const float> x = values_[node.inputs[0]].numbers;
-  const std::vector<float>& dy = gradients_[node.output];
-  const std::span<float> dx = gradient_of(node.inputs[0]), by_routing = gradient_of(node.inputs[1]);
-  room_.machine.pool.parallel_for(experts, 1, [&](std::size_t begin, std::size_t end, std::size_t) {
-    for (std::size_t e = begin; e < end; ++e)
-      for (std::size_t row = groups.begin[e]; row < groups.begin[e + 1]; ++row) {
-        const std::size_t t = groups.token[row];
-        double worth = 0;
-        for (std::size_t i = 0; i < width; ++i) {
-          worth += static_cast<double>(dy[t * width + i]) * static_cast<double>(x[row * width + i]);
-          if (!dx.empty()) dx[row * width + i] += groups.weight[row] * dy[t * width + i];
-        }
-        if (!by_routing.empty()) by_routing[t * experts + e] += static_cast<float>(worth);
-      }
-  });
 }
 
 }  // namespace nibble

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One drawing, walked forwards over a batch of sequences and back again. Linears, those of experts, and attention are
-// dense products; every other operation runs its own arithmetic, a shard of tokens at a time (where it mixes tokens, a
-// sequence at a time). Values of experts lie by expert, a row for each token that is sent there, as the engine has
-// them. Shards do not depend on the number of threads: the same bits for any. One thread at a time.
+// dense products, norms and activations kernels; every other operation runs its own arithmetic, a shard of tokens at a
+// time (where it mixes tokens, a sequence at a time). Values of experts lie by expert, a row for each token that is
+// sent there, as the engine has them. Shards do not depend on the number of threads: the same bits for any. One thread
+// at a time.
 //
 //   GraphRun run(network.layer(3).graph, 3, weights, {8, 512}, room);
 //   run.give(stream, x);
@@ -20,6 +21,7 @@
 
 #include "engine/expert_groups.h"
 #include "graph/graph.h"
+#include "kernels/training/training_loops.h"
 #include "train/network_weights.h"
 #include "train/tape_room.h"
 
@@ -78,6 +80,9 @@ class GraphRun {
   void run_forward(const Node& node, const ExpertLinear& op);
   void run_forward(const Node& node, const MixExperts& op);
   void run_forward(const Node& node, const Attention& op);
+  void run_forward(const Node& node, const Silu& op);
+  void run_forward(const Node& node, const Gelu& op);
+  void run_forward(const Node& node, const RmsNorm& op);
   template <class Op>
   void run_forward(const Node& node, const Op& op);
 
@@ -86,10 +91,14 @@ class GraphRun {
   void run_backward(const Node& node, const ExpertLinear& op);
   void run_backward(const Node& node, const MixExperts& op);
   void run_backward(const Node& node, const Attention& op);
+  void run_backward(const Node& node, const Silu& op);
+  void run_backward(const Node& node, const Gelu& op);
+  void run_backward(const Node& node, const RmsNorm& op);
   void run_backward(const Node& node, const Embedding& op);
   template <class Op>
   void run_backward(const Node& node, const Op& op);
 
+  void add_to_rows(std::span<float> y, std::span<const float> bias);
   void add_column_sums(std::span<const float> rows, std::span<float> sums);
   std::vector<float> gathered(const ExpertGroups& groups, std::span<const float> x, std::size_t width);
 
@@ -98,6 +107,7 @@ class GraphRun {
   NetworkWeights& weights_;
   SequenceBatch batch_;
   TapeRoom& room_;
+  const TrainingLoops& loops_;
   std::span<const std::int32_t> ids_;
   std::vector<Value> values_;
   std::vector<std::vector<float>> gradients_;

@@ -2,19 +2,13 @@
 #include "train/losses.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "kernels/log_probabilities.h"
+#include "kernels/training/training_loops.h"
 
 namespace nibble {
 namespace {
-
-// x becomes factor * softmax(x), whose normaliser is known.
-void to_probabilities(std::span<float> x, const LogSumExp& whole, float factor) {
-  const float log_sum = static_cast<float>(whole.log_sum);
-  for (float& value : x) value = factor * std::exp(value - log_sum);
-}
 
 // body(row, token of the batch, place in losses)
 template <class Body>
@@ -31,6 +25,7 @@ LossFunction next_token_loss(std::span<const std::int32_t> targets, Machine& mac
   const auto counted = targets.size() - static_cast<std::size_t>(std::ranges::count(targets, kNoTarget));
   const double share = counted == 0 ? 0 : 1 / static_cast<double>(counted);
   return [targets, share, &machine](std::size_t first, std::span<float> logits, std::span<double> losses) {
+    const TrainingLoops& loops = training_loops(machine.isa);
     for_each_token(logits, losses.size(), machine, [&](std::span<float> row, std::size_t t) {
       const std::int32_t target = targets[first + t];
       if (target == kNoTarget) {
@@ -41,7 +36,7 @@ LossFunction next_token_loss(std::span<const std::int32_t> targets, Machine& mac
       const auto place = static_cast<std::size_t>(target);
       const LogSumExp whole = log_sum_exp(row.data(), row.size(), machine.isa);
       losses[t] = share * (whole.log_sum - static_cast<double>(row[place]));
-      to_probabilities(row, whole, static_cast<float>(share));
+      loops.probabilities(row.data(), row.size(), static_cast<float>(whole.log_sum), static_cast<float>(share));
       row[place] -= static_cast<float>(share);
     });
   };
@@ -54,6 +49,7 @@ LossFunction divergence_loss(TeacherLogits teacher, Machine& machine) {
         teacher.fill(first, taught);
         const std::size_t width = logits.size() / losses.size();
         const double share = 1 / static_cast<double>(teacher.tokens);
+        const TrainingLoops& loops = training_loops(machine.isa);
         const float inverse = 1 / teacher.temperature, factor = static_cast<float>(share) * inverse;
         for_each_token(logits, losses.size(), machine, [&](std::span<float> row, std::size_t t) {
           const std::span<float> p = std::span(taught).subspan(t * width, width);
@@ -63,8 +59,8 @@ LossFunction divergence_loss(TeacherLogits teacher, Machine& machine) {
           }
           const LogitDivergence apart = divergence_of_logits(p.data(), row.data(), width, machine.isa);
           losses[t] = share * apart.kl;
-          to_probabilities(row, {0, apart.log_sum_q}, factor);
-          to_probabilities(p, {0, apart.log_sum_p}, factor);
+          loops.probabilities(row.data(), width, static_cast<float>(apart.log_sum_q), factor);
+          loops.probabilities(p.data(), width, static_cast<float>(apart.log_sum_p), factor);
           for (std::size_t i = 0; i < width; ++i) row[i] -= p[i];
         });
       };

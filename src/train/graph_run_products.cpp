@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Linears and attention of a walk: dense products.
+#include "train/attention_products.h"
+#include "train/graph_run.h"
+
+namespace nibble {
+
+void GraphRun::add_to_rows(std::span<float> y, std::span<const float> bias) {
+  const std::size_t width = bias.size();
+  room_.machine.pool.parallel_for(y.size() / width, 32, [&](std::size_t begin, std::size_t end, std::size_t) {
+    for (std::size_t row = begin; row < end; ++row)
+      for (std::size_t i = 0; i < width; ++i) y[row * width + i] += bias[i];
+  });
+}
+
+void GraphRun::add_column_sums(std::span<const float> rows, std::span<float> sums) {
+  constexpr std::size_t kColumns = 64;
+  const std::size_t width = sums.size();
+  room_.machine.pool.parallel_for(width, kColumns, [&](std::size_t begin, std::size_t end, std::size_t) {
+    double totals[kColumns] = {};
+    for (std::size_t place = 0; place < rows.size(); place += width)
+      for (std::size_t i = begin; i < end; ++i) totals[i - begin] += static_cast<double>(rows[place + i]);
+    for (std::size_t i = begin; i < end; ++i) sums[i] += static_cast<float>(totals[i - begin]);
+  });
+}
+
+void GraphRun::run_forward(const Node& node, const Linear& op) {
+  const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows, tokens = batch_.tokens();
+  std::vector<float>& y = make(node.output, tokens * rows);
+  multiply({values_[node.inputs[0]].numbers.data(), cols}, {weight(op.part).values.data(), cols, true},
+           {tokens, rows, cols}, {y.data(), rows}, room_.arithmetic, room_.machine);
+  if (op.has_bias) add_to_rows(y, weight(op.bias()).values);
+}
+
+void GraphRun::run_backward(const Node& node, const Linear& op) {
+  const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows, tokens = batch_.tokens();
+  const std::vector<float>& dy = gradients_[node.output];
+  bool has = false;
+  if (const std::span<float> dx = gradient_of(node.inputs[0], &has); !dx.empty())
+    multiply({dy.data(), rows}, {weight(op.part).values.data(), cols}, {tokens, cols, rows}, {dx.data(), cols, has},
+             room_.arithmetic, room_.machine);
+  if (const std::span<float> dw = weight_gradient(op.part); !dw.empty())
+    multiply({dy.data(), rows, true}, {values_[node.inputs[0]].numbers.data(), cols}, {rows, cols, tokens},
+             {dw.data(), cols, true}, room_.arithmetic, room_.machine);
+  if (op.has_bias)
+    if (const std::span<float> by_bias = weight_gradient(op.bias()); !by_bias.empty()) add_column_sums(dy, by_bias);
+}
+
+void GraphRun::run_forward(const Node& node, const Attention& op) {
+  std::vector<float>& y = make(node.output, batch_.tokens() * graph_.width(node.output));
+  const auto at = [&](std::size_t i) { return values_[node.inputs[i]].numbers.data(); };
+  attend({op, batch_, at(0), at(1), at(2), op.sinks.empty() ? std::span<const float>{} : weight(op.sinks).values},
+         y.data(), room_);
+}
+
+void GraphRun::run_backward(const Node& node, const Attention& op) {
+  const auto at = [&](std::size_t i) { return values_[node.inputs[i]].numbers.data(); };
+  // Each of the three takes part in the others' gradients: what nobody asks for is thrown away.
+  std::vector<std::vector<float>> unasked(3);
+  const auto by = [&](std::size_t i) {
+    if (const std::span<float> gradient = gradient_of(node.inputs[i]); !gradient.empty()) return gradient.data();
+    unasked[i] = room_.buffers.take(batch_.tokens() * graph_.width(node.inputs[i]));
+    return unasked[i].data();
+  };
+  const AttentionOperands operands = {
+      op, batch_, at(0), at(1), at(2), op.sinks.empty() ? std::span<const float>{} : weight(op.sinks).values};
+  add_attention_gradient(operands, gradients_[node.output].data(),
+                         {by(0), by(1), by(2), op.sinks.empty() ? std::span<float>{} : weight_gradient(op.sinks)},
+                         room_);
+  for (std::vector<float>& buffer : unasked) room_.buffers.give_back(std::move(buffer));
+}
+
+}  // namespace nibble
