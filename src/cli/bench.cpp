@@ -13,6 +13,7 @@
 #include "pipeline/tell/inspect.h"
 #include "pipeline/tell/token_work.h"
 #include "report/number_text.h"
+#include "train/training_speed.h"
 
 namespace nibble::cli {
 namespace {
@@ -21,6 +22,7 @@ struct Options {
   std::string model;
   SpeedOptions speed;
   bool limits = false;
+  std::size_t trained_tokens = 0;
 };
 
 // What the machine can do, and what of it a test used.
@@ -39,6 +41,33 @@ Limits measure_limits(Machine& machine) {
           measure_bf16_peak(machine)};
 }
 
+constexpr std::size_t kTrainedLength = 512;  // of a sequence
+
+SequenceBatch training_batch(std::size_t tokens) {
+  const std::size_t length = std::min(tokens, kTrainedLength);
+  return {tokens / length, length};
+}
+
+// A step there and back, without the optimizer's.
+Speed training_speed(const SourceModel& model, const Options& options, Session& session) {
+  const SequenceBatch batch = training_batch(options.trained_tokens);
+  Machine& machine = session.machine();
+  Speed speed;
+  speed.test = fmt::format("train{}", batch.tokens());
+  speed.tokens = batch.tokens();
+  speed.sequences = batch.sequences;
+  for (const double seconds : measure_training(model,
+                                               {.batch = batch,
+                                                .repetitions = options.speed.repetitions,
+                                                .arithmetic = fastest_products(machine.isa),
+                                                .progress = session.progress()},
+                                               machine))
+    speed.samples.push_back(static_cast<double>(batch.tokens()) / seconds);
+  summarise_samples(speed);
+  return speed;
+}
+
+bool trains(const Speed& speed) { return speed.test.starts_with("train"); }
 bool reads_prompt(const Speed& speed) { return speed.test.starts_with("pp"); }
 
 std::string_view name_of(Arithmetic arithmetic) {
@@ -51,8 +80,21 @@ double peak_of(const Limits& limits, Arithmetic arithmetic) {
                                           : limits.f32_peak;
 }
 
-// Prefill is judged by arithmetic, of the kind that most weights are multiplied in; decode by what must be read.
+// Of training every weight's product forwards, and the two that gradients take; what is computed anew on the way back
+// does not count.
+double training_operations(const TokenWork& work) {
+  return 6 * static_cast<double>(work.linear_parameters + work.head_parameters);
+}
+
+Arithmetic arithmetic_of(const Speed& speed, Arithmetic running, Isa isa) {
+  if (!trains(speed)) return running;
+  return fastest_products(isa) == ProductArithmetic::bf16 ? Arithmetic::bf16 : Arithmetic::f32;
+}
+
+// Prefill and training are judged by arithmetic, of the kind that most weights are multiplied in; decode by what must
+// be read.
 double share_of_limit(const Speed& speed, const TokenWork& work, const Limits& limits, Arithmetic arithmetic) {
+  if (trains(speed)) return training_operations(work) * speed.tokens_per_second / peak_of(limits, arithmetic);
   const double steps =
       speed.tokens_per_second / static_cast<double>(speed.sequences);  // weights are read once for all sequences
   if (!reads_prompt(speed)) return steps * static_cast<double>(work.bytes) / limits.read_stream;
@@ -79,7 +121,7 @@ double first_token(Decoder& decoder) {
 
 void bench(const CLI::App& verb, Options& options, Session& session) {
   refuse_without_effect(verb, "--batch", options.speed.generated_tokens > 0, "where no tokens are generated (-n 0)");
-  if (options.speed.prompt_tokens == 0 && options.speed.generated_tokens == 0)
+  if (options.speed.prompt_tokens == 0 && options.speed.generated_tokens == 0 && options.trained_tokens == 0)
     throw Error(ErrorKind::invalid_argument, "nothing is measured with -p 0 and -n 0; give one of the two");
   const KernelOptions kernels = session.running_kernels();
   session.machine();
@@ -91,7 +133,10 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
   session.note_reading(checkpoint);
   session.note_unused_activations(options.model, checkpoint);
   options.speed.progress = session.progress();
-  const std::vector<Speed> speeds = measure_speed(decoder, options.speed);
+  std::vector<Speed> speeds;
+  if (options.speed.prompt_tokens != 0 || options.speed.generated_tokens != 0)
+    speeds = measure_speed(decoder, options.speed);
+  if (options.trained_tokens != 0) speeds.push_back(training_speed(checkpoint, options, session));
   std::optional<Limits> limits;
   if (options.limits) limits = measure_limits(session.machine());
   const TokenWork work = work_of_token(checkpoint);
@@ -111,7 +156,9 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
                  {"results", Json::array()}};
     for (const Speed& speed : speeds) {
       json["results"].push_back(to_json(speed));
-      if (limits) json["results"].back()["share_of_limit"] = share_of_limit(speed, work, *limits, arithmetic);
+      const Arithmetic used = arithmetic_of(speed, arithmetic, session.machine().isa);
+      if (trains(speed)) json["results"].back()["arithmetic"] = name_of(used);
+      if (limits) json["results"].back()["share_of_limit"] = share_of_limit(speed, work, *limits, used);
     }
     if (limits) json["limits"] = limits_json(*limits);
     return session.print_json(json);
@@ -123,13 +170,15 @@ void bench(const CLI::App& verb, Options& options, Session& session) {
                {"test"},
                {"tok/s", Align::right},
                {limits ? "of the limit" : "", Align::right}});
-  for (const Speed& speed : speeds)
+  for (const Speed& speed : speeds) {
+    const Arithmetic used = arithmetic_of(speed, arithmetic, session.machine().isa);
     table.add({std::filesystem::path(options.model).filename().string(), bytes_text(checkpoint.file_bytes()),
                bytes_text(decoder.resident_bytes()), std::to_string(session.pool().num_threads()), speed.test,
                fmt::format("{} ± {}", speed_text(speed.tokens_per_second), speed_text(speed.spread)),
-               limits ? fmt::format("{} of {}", percent_text(share_of_limit(speed, work, *limits, arithmetic)),
-                                    reads_prompt(speed) ? name_of(arithmetic) : "reading")
+               limits ? fmt::format("{} of {}", percent_text(share_of_limit(speed, work, *limits, used)),
+                                    reads_prompt(speed) || trains(speed) ? name_of(used) : "reading")
                       : ""});
+  }
   std::string text = table.text(session.style());
   text += fmt::format("\nloaded in {:.2f} s, first token after {:.2f} s\n", load_seconds, first_token_seconds);
   if (limits)
@@ -150,7 +199,8 @@ void add_bench(CLI::App& app, Session& session) {
       "model.gguf -d 8192\n\n"
       "ppN reads N tokens in one go, tgN makes N tokens one at a time, tgNxB makes N for each of B sequences at once; "
       "medians and standard "
-      "deviations, as llama-bench counts them.");
+      "deviations, as llama-bench counts them. trainN is a step of training on N tokens, forwards and backwards, with "
+      "all weights in f32.");
   verb->add_option("model", options->model, "Hugging Face directory or .gguf")->required();
   verb->add_option("-p,--prompt", options->speed.prompt_tokens, "Prompt tokens (0: no such test)")
       ->check(count_within(0, kMostTokens))
@@ -168,6 +218,8 @@ void add_bench(CLI::App& app, Session& session) {
   verb->add_option("-r,--repetitions", options->speed.repetitions, "Repetitions")
       ->check(count_within(1, 10000))
       ->capture_default_str();
+  verb->add_option("--train", options->trained_tokens, "Tokens of a step of training, in sequences of 512")
+      ->check(count_within(1, kMostTokens));
   verb->add_flag("--limits", options->limits, "Measure what the machine can do, too, and show the share of it");
   session.add_json(*verb);
   session.add_engine(*verb);

@@ -278,6 +278,19 @@ TEST_F(Verbs, BenchKeys) {
   }
 }
 
+TEST_F(Verbs, BenchOfTraining) {
+  make_model();
+  const auto bench = json("bench m -p 0 -n 0 --train 1100 -r 2 -t 2 --limits");
+  ASSERT_EQ(bench["results"].size(), 1u);
+  const auto& result = bench["results"][0];
+  EXPECT_EQ(result["test"], "train1024");
+  EXPECT_EQ(result["sequences"], 2);
+  EXPECT_EQ(result["samples"].size(), 2u);
+  EXPECT_GT(result["share_of_limit"].get<double>(), 0);
+  EXPECT_TRUE(result["arithmetic"] == "f32" || result["arithmetic"] == "bf16");
+  EXPECT_NE(run("bench m -p 0 -n 0 --train 40 -r 1 -t 2").out.find("train40"), std::string::npos);
+}
+
 // What is written from a model without a tokenizer can be looked at, quantized again and timed.
 TEST_F(Verbs, ModelsWithoutATokenizer) {
   run("quantize " + kGrouped + " -f f16 -o m.gguf");
