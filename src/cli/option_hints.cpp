@@ -25,7 +25,10 @@ constexpr auto kHints = std::to_array<OptionHint>({{"texts", "--text FILE"},
                                                    {"memory", "--memory 24GB"},
                                                    {"formats", "-f q8_0,q4_k_m"},
                                                    {"template", "--template FILE"},
-                                                   {"output", "-o OUT.gguf or -o DIRECTORY"}});
+                                                   {"output", "-o OUT.gguf or -o DIRECTORY"},
+                                                   {"batch", "--batch"},
+                                                   {"rate", "--rate, --matrix-rate, --clip"},
+                                                   {"warm_up", "--warm-up, --hold"}});
 
 }  // namespace
 

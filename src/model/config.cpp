@@ -160,6 +160,13 @@ ModelConfig read_model_config(const Checkpoint& checkpoint) {
   return config;
 }
 
+ModelConfig parse_model_config(std::string_view config_json, const std::string& source) {
+  ConfigKeys keys;
+  ModelConfig config = read_huggingface_config(config_json, source, true, keys);
+  validate_config(config, keys);
+  return config;
+}
+
 ConfigKeys config_keys(const Checkpoint& checkpoint) {
   ConfigKeys keys;
   read_config(checkpoint, keys);

@@ -252,10 +252,16 @@ void set_family_defaults(ModelConfig& config, std::uint64_t sliding_window) {
 }
 
 ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& keys) {
-  const std::string source = (checkpoint.path() / "config.json").string();
   if (checkpoint.config_json().empty())
     throw Error(ErrorKind::not_found,
                 checkpoint.path().string() + ": no config.json says what the tensors mean; give the model's directory");
+  refuse_foreign_quantization(checkpoint);
+  return read_huggingface_config(checkpoint.config_json(), (checkpoint.path() / "config.json").string(),
+                                 checkpoint.find("lm_head.weight") != nullptr, keys);
+}
+
+ModelConfig read_huggingface_config(std::string_view text, const std::string& source, bool has_head,
+                                    ConfigKeys& keys) {
   keys = {source,
           "vocab_size",
           "hidden_size",
@@ -277,9 +283,8 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   keys.delta_key_dim = "linear_key_head_dim";
   keys.delta_value_dim = "linear_value_head_dim";
   keys.convolution_taps = "linear_conv_kernel_dim";
-  const Json json = parse_json(checkpoint.config_json(), source);
+  const Json json = parse_json(text, source);
   if (!json.is_object()) throw Error(ErrorKind::corrupt, source + ": must hold a JSON object");
-  refuse_foreign_quantization(checkpoint);
   const Fields whole(json, source);
   const KnownFamily family = find_family(whole);
   const auto& [architecture, variant, is_wrapped] = family;
@@ -319,7 +324,7 @@ ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& ke
   config.tied_embedding = whole.boolean(
       "tie_word_embeddings",
       fields.boolean("tie_word_embeddings",
-                     variant->default_tied || (is_wrapped && checkpoint.find("lm_head.weight") == nullptr)));
+                     variant->default_tied || (is_wrapped && !has_head)));
   // Sizes first: what follows is a list with an entry for each layer.
   if (config.layers <= kMaxLayers) {
     read_windows(fields, *variant, config, keys);

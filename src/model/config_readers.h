@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "io/checkpoint.h"
 #include "model/arch/architecture.h"
@@ -28,6 +29,8 @@ struct ConfigKeys {
 };
 
 ModelConfig read_huggingface_config(const Checkpoint& checkpoint, ConfigKeys& keys);
+// Of a text alone. has_head: whether the weights have a head of their own, where nothing else says it.
+ModelConfig read_huggingface_config(std::string_view text, const std::string& source, bool has_head, ConfigKeys& keys);
 ModelConfig read_gguf_config(const Checkpoint& checkpoint, ConfigKeys& keys);
 
 // Rotary positions. config: its sizes, heads and windows are read.

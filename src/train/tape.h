@@ -53,6 +53,8 @@ class Tape {
   // num_layers() for the logits. None: all of them were finite.
   std::optional<std::int64_t> first_unsound() const;
 
+  std::int64_t num_layers() const { return network_.num_layers(); }
+
   // What run() takes beside weights and their gradients, in bytes.
   std::uint64_t bytes(const SequenceBatch& batch) const;
 

@@ -54,7 +54,7 @@ TEST_F(Verbs, VersionAndHelp) {
   const std::set<std::string> verbs = verbs_of_help();
   EXPECT_EQ(verbs, (std::set<std::string>{"bench", "calibrate", "chat", "check", "compare", "convert", "eval",
                                           "explain", "formats", "info", "inspect", "plan", "quantize", "recipe", "run",
-                                          "synth", "tokenize"}));
+                                          "synth", "tokenize", "train"}));
   for (const std::string& verb : verbs) {
     const std::string own = run(verb + " --help").out;
     EXPECT_NE(own.find("Examples:"), std::string::npos) << verb;

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "base/elapsed.h"
+#include "cli/option_checks.h"
+#include "cli/places.h"
+#include "cli/verbs.h"
+#include "nibble/error.h"
+#include "pipeline/train/train_decoder.h"
+#include "report/number_text.h"
+
+namespace nibble::cli {
+namespace {
+
+struct Options {
+  std::vector<std::string> texts, validation;
+  std::string config, tokenizer, output, optimizer = "muon", fall = "cosine", arithmetic = "auto";
+  TrainRequest request;
+};
+
+std::string joined(const std::vector<std::string>& paths, const std::string& separator, Session& session) {
+  std::string whole;
+  for (const std::string& path : paths) {
+    if (!whole.empty()) whole += separator;
+    whole += session.read_corpus(path);
+  }
+  return whole;
+}
+
+ProductArithmetic arithmetic_of(const std::string& name, Isa isa) {
+  if (name == "auto") return fastest_products(isa);
+  if (name == "f32") return ProductArithmetic::f32;
+  if (!multiplies_bf16(isa))
+    throw Error(ErrorKind::unsupported, "this processor has no products of bf16 numbers; take --arithmetic f32");
+  return ProductArithmetic::bf16;
+}
+
+Json points_json(const std::vector<Trainer::CurvePoint>& points) {
+  Json json = Json::array();
+  for (const Trainer::CurvePoint& point : points) json.push_back({{"step", point.step}, {"loss", point.loss}});
+  return json;
+}
+
+std::string loss_text(const std::vector<Trainer::CurvePoint>& points) {
+  if (points.empty()) return "-";
+  return fmt::format("{:.3f} (perplexity {:.2f})", points.back().loss, std::exp(points.back().loss));
+}
+
+void train(const CLI::App& verb, Options& options, Session& session) {
+  TrainRequest& request = options.request;
+  Places places;
+  places.reads("--text", options.texts);
+  places.reads("--validation", options.validation);
+  places.reads("--config", options.config);
+  places.reads("--tokenizer", options.tokenizer);
+  places.writes_directory("--output", options.output);
+  places.judge();
+  TrainerSettings& settings = request.settings;
+  settings.optimizer = *find_optimizer(options.optimizer);
+  settings.fall = *find_rate_fall(options.fall);
+  const bool has_muon = settings.optimizer == OptimizerKind::muon;
+  refuse_without_effect(verb, "--matrix-rate", has_muon, "without --optimizer muon");
+  refuse_without_effect(verb, "--patience", settings.validate_every > 0, "with --validate-every 0");
+  refuse_without_effect(verb, "--held-out", options.validation.empty(), "with --validation");
+  if (verb.count("--rate") == 0 && settings.optimizer != OptimizerKind::muon)
+    settings.rate = settings.optimizer == OptimizerKind::adamw ? 0.002 : 0.1;
+  settings.arithmetic = arithmetic_of(options.arithmetic, session.machine().isa);
+  request.config = options.config;
+  request.tokenizer = options.tokenizer;
+  request.output = options.output;
+  request.text = joined(options.texts, request.documents.separator, session);
+  request.validation = joined(options.validation, request.documents.separator, session);
+  request.progress = session.progress();
+  request.note = [&](const std::string& note) { session.note(note); };
+  const auto start = std::chrono::steady_clock::now();
+  const TrainSummary summary = train_decoder(request, session.machine());
+  const double seconds = seconds_since(start);
+  session.end_progress();
+  if (session.json())
+    return session.print_json({{"output", summary.output.string()},
+                               {"parameters", summary.parameters},
+                               {"bytes", summary.bytes},
+                               {"tokens", summary.tokens},
+                               {"steps", summary.steps},
+                               {"resumed_at", summary.resumed_at},
+                               {"stopped_early", summary.stopped_early},
+                               {"loss", points_json(summary.curve)},
+                               {"validation", points_json(summary.validations)}});
+  const std::uint64_t read =
+      (summary.steps - summary.resumed_at) * settings.accumulate * settings.batch.size * settings.batch.length;
+  session.print(fmt::format("{}: {} parameters, {}\n{} steps{}, {} tokens in {} ({} tok/s)\nloss {}, held-out {}\n",
+                            summary.output.string(), count_text(summary.parameters), bytes_text(summary.bytes),
+                            summary.steps, summary.stopped_early ? ", stopped early" : "", count_text(read),
+                            duration_text(seconds), speed_text(static_cast<double>(read) / seconds),
+                            loss_text(summary.curve), loss_text(summary.validations)));
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Session& session) {
+  const auto options = std::make_shared<Options>();
+  TrainRequest& request = options->request;
+  TrainerSettings& settings = request.settings;
+  CLI::App* const verb = app.add_subcommand("train", "Train a decoder from nothing on text");
+  verb->footer(
+      "Examples:\n"
+      "  nibble train --text stories.txt --config models/tale-4M -o mine --steps 2000\n"
+      "  nibble train --text a.txt --text b.txt --config shape.json --tokenizer models/tale-4M --validation held.txt "
+      "--patience 5 -o mine\n\n"
+      "The state of a run lies beside the output, in OUTPUT.training: the same command goes on where it was "
+      "interrupted, and ends in the same bytes.");
+  verb->add_option("--text", options->texts, "Text to learn from; documents are separated by two empty lines")
+      ->required();
+  verb->add_option("--config", options->config, "The shape: config.json, or the directory of a model")->required();
+  verb->add_option("--tokenizer", options->tokenizer, "Directory of the tokenizer (default: that of --config)");
+  verb->add_option("-o,--output", options->output, "Directory to write")->required();
+  verb->add_option("--steps", settings.steps, "Steps")->check(count_within(1, 1'000'000'000))->capture_default_str();
+  verb->add_option("-b,--batch", settings.batch.size, "Rows of a batch")
+      ->check(count_within(1, 65536))
+      ->capture_default_str();
+  verb->add_option("-l,--length", settings.batch.length, "Tokens of a row")
+      ->check(count_within(1, kMostTokens))
+      ->capture_default_str();
+  verb->add_option("--accumulate", settings.accumulate, "Batches of a step")
+      ->check(count_within(1, 65536))
+      ->capture_default_str();
+  verb->add_option("--optimizer", options->optimizer,
+                   "muon (matrices of layers by Muon, the rest by AdamW), adamw or sgd")
+      ->check(CLI::IsMember({"muon", "adamw", "sgd"}))
+      ->capture_default_str();
+  verb->add_option("--rate", settings.rate, "Learning rate (default of adamw alone 0.002, of sgd 0.1)")
+      ->check(number_within(0, 10))
+      ->capture_default_str();
+  verb->add_option("--matrix-rate", settings.matrix_rate, "Learning rate of Muon")
+      ->check(number_within(0, 10))
+      ->capture_default_str();
+  verb->add_option("--weight-decay", settings.weight_decay, "Of matrices of layers")
+      ->check(number_within(0, 10))
+      ->capture_default_str();
+  verb->add_option("--clip", settings.clip, "The longest gradient; 0: any")
+      ->check(number_within(0, 1e9))
+      ->capture_default_str();
+  verb->add_option("--fall", options->fall, "How the rate falls: constant, linear or cosine")
+      ->check(CLI::IsMember({"constant", "linear", "cosine"}))
+      ->capture_default_str();
+  verb->add_option("--warm-up", settings.warm_up, "Share of the steps in which the rate rises")
+      ->check(number_within(0, 1))
+      ->capture_default_str();
+  verb->add_option("--hold", settings.hold, "Share of the steps in which it stays behind those")
+      ->check(number_within(0, 1))
+      ->capture_default_str();
+  verb->add_option("--validation", options->validation, "Text to judge by (default: the end of --text)");
+  verb->add_option("--held-out", request.held_out, "Share of --text that is kept to judge by")
+      ->check(number_within(0, 0.5))
+      ->capture_default_str();
+  verb->add_option("--validate-every", settings.validate_every, "Steps between judgements; 0: none")
+      ->check(count_within(0, 1'000'000'000))
+      ->capture_default_str();
+  verb->add_option("--patience", settings.patience,
+                   "Judgements without a better one after which the run ends, with the best weights; 0: it goes on")
+      ->check(count_within(0, 1'000'000))
+      ->capture_default_str();
+  verb->add_option("--seed", request.seed, "Of the weights that it begins with")->capture_default_str();
+  verb->add_option("--text-seed", settings.batch.seed, "Of the order of the text")->capture_default_str();
+  verb->add_option("--arithmetic", options->arithmetic, "auto, f32 or bf16: what factors are multiplied as")
+      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
+      ->capture_default_str();
+  verb->add_option("--dtype", request.dtype, "bf16, f16 or f32: as the result is stored")
+      ->check(CLI::IsMember({"bf16", "f16", "f32"}))
+      ->capture_default_str();
+  verb->add_option("--save-every", request.save_every, "Steps between two savings of the state")
+      ->check(count_within(1, 1'000'000'000))
+      ->capture_default_str();
+  session.add_force_text(*verb);
+  session.add_json(*verb);
+  session.add_threads(*verb);
+  verb->callback([options, verb, &session] { train(*verb, *options, session); });
+}
+
+}  // namespace nibble::cli

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/train/train_decoder.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/memory.h"
+#include "base/output_file.h"
+#include "base/progress_meter.h"
+#include "io/checkpoint_writer.h"
+#include "model/tokenizer/tokenizer.h"
+#include "nibble/error.h"
+#include "nibble/model.h"
+#include "pipeline/export/container.h"
+#include "pipeline/export/manifest.h"
+#include "pipeline/train/initial_weights.h"
+
+namespace nibble {
+namespace {
+
+std::string read_whole(const std::filesystem::path& path, const std::string& what) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file)
+    throw Error(ErrorKind::not_found, fmt::format("{}: {} is not there or cannot be read", path.string(), what));
+  std::ostringstream text;
+  text << file.rdbuf();
+  return std::move(text).str();
+}
+
+std::string hash_of(std::string_view text) { return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size())); }
+
+// The run's files and texts, each read once.
+struct Sources {
+  std::filesystem::path config_path, tokenizer_path;
+  std::string config_text;
+  ModelConfig config;
+  Tokenizer tokenizer;
+  TokenStream training, held_out;
+
+  explicit Sources(const TrainRequest& request)
+      : config_path(std::filesystem::is_directory(request.config) ? request.config / "config.json" : request.config),
+        tokenizer_path(request.tokenizer.empty() ? config_path.parent_path() : request.tokenizer),
+        config_text(read_whole(config_path, "the configuration")),
+        config(parse_model_config(config_text, config_path.string())),
+        tokenizer(Tokenizer::from_directory(tokenizer_path)) {
+    if (tokenizer.vocab_size() > config.vocab_size)
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("{}: vocab_size is less than the tokens of the tokenizer; raise it: {} and {}",
+                              config_path.string(), config.vocab_size, tokenizer.vocab_size()));
+    if (request.settings.batch.length > config.context)
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("a row of a batch is longer than the model's context: {} and {}",
+                              request.settings.batch.length, config.context),
+                  "length");
+    training = join_documents(request.text, tokenizer, request.documents);
+    held_out = request.validation.empty() ? hold_out(training, request.held_out)
+                                          : join_documents(request.validation, tokenizer, request.documents);
+  }
+};
+
+// What decides the course of a run beside the trainer's settings.
+std::map<std::string, std::string> identity_of(const TrainRequest& request, const Sources& sources) {
+  const auto hash_ids = [](const TokenStream& stream) {
+    return hash_of({reinterpret_cast<const char*>(stream.ids.data()), stream.ids.size() * sizeof(std::int32_t)});
+  };
+  return {{"config.json", hash_of(sources.config_text)},
+          {"training tokens", hash_ids(sources.training)},
+          {"held-out tokens", hash_ids(sources.held_out)},
+          {"weights' seed", std::to_string(request.seed)},
+          {"version", std::string(version())}};
+}
+
+void require_memory(const ModelTensors& tensors, const NetworkWeights& weights, const TrainRequest& request,
+                    std::uint64_t parameters, Machine& machine) {
+  const std::uint64_t needed = Trainer::bytes(tensors.network(), weights, request.settings, machine);
+  const std::uint64_t there = available_memory();
+  const std::string numbers = fmt::format(
+      "{:.2f} GiB for {} parameters, their gradients and a batch of {} rows of {} tokens; {:.2f} GiB are free",
+      static_cast<double>(needed + parameters * sizeof(float)) * 0x1p-30, parameters, request.settings.batch.size,
+      request.settings.batch.length, static_cast<double>(there) * 0x1p-30);
+  if (needed > there)
+    throw Error(ErrorKind::resource, "training takes more memory than there is; give smaller batches: " + numbers,
+                "batch");
+  if (request.note) request.note("training takes " + numbers);
+}
+
+nlohmann::ordered_json points_json(const std::vector<Trainer::CurvePoint>& points) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const Trainer::CurvePoint& point : points) json.push_back({point.step, point.loss});
+  return json;
+}
+
+// No time, host or number of threads: the same run gives the same text.
+std::string manifest_of_run(const std::map<std::string, std::string>& identity, const Trainer& trainer,
+                            const TrainerSettings& s) {
+  nlohmann::ordered_json json;
+  json["version"] = version();
+  json["trained"] = {{"config", identity.at("config.json")},
+                     {"training_tokens", identity.at("training tokens")},
+                     {"seed", identity.at("weights' seed")},
+                     {"optimizer", optimizer_name(s.optimizer)},
+                     {"steps", trainer.steps_done()},
+                     {"batch", s.batch.size * s.accumulate},
+                     {"length", s.batch.length},
+                     {"rate", s.rate},
+                     {"arithmetic", s.arithmetic == ProductArithmetic::bf16 ? "bf16" : "f32"},
+                     {"loss", points_json(trainer.curve())},
+                     {"validation", points_json(trainer.validations())}};
+  return json.dump(1) + "\n";
+}
+
+void write_model(const TrainRequest& request, const Sources& sources, const ModelTensors& tensors,
+                 const NetworkWeights& weights, const std::string& manifest, TrainSummary& summary) {
+  const FormatPtr format = find_format(request.dtype);
+  std::vector<PlannedTensor> plan;
+  for (const ModelTensor& tensor : tensors.all())
+    plan.push_back({tensor.hf_name, tensor.file_shape(Spelling::huggingface), format});
+  HfConfigOptions options;
+  options.dtype = request.dtype == "bf16" ? "bfloat16" : request.dtype == "f16" ? "float16" : "float32";
+  if (const auto begin = sources.tokenizer.bos()) options.bos_token_id = *begin;
+  if (const auto end = sources.tokenizer.eos()) options.eos_token_id = *end;
+  std::vector<SideFile> side_files = {{"config.json", to_huggingface_config(sources.config, options)},
+                                      {kManifestFile, manifest}};
+  for (const std::string& name : Tokenizer::file_names())
+    if (name != "config.json" && std::filesystem::is_regular_file(sources.tokenizer_path / name))
+      side_files.push_back({name, read_whole(sources.tokenizer_path / name, "a file of the tokenizer")});
+  const auto writer = make_directory_writer(request.output, side_files, plan);
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const ModelTensor& tensor = tensors.all()[i];
+    const Matrix& matrix = weights.all()[i].values;
+    QuantizedTensor rows(format, matrix.rows, matrix.cols);
+    const StoredNumbers numbers = tensor.numbers(Spelling::huggingface);
+    std::vector<float> row(matrix.cols);
+    for (std::uint64_t r = 0; r < matrix.rows; ++r) {
+      for (std::uint64_t c = 0; c < matrix.cols; ++c) row[c] = numbers.write(matrix.values[r * matrix.cols + c]);
+      format->encode_row(row, {}, nullptr, r, {}, rows.row(r));
+    }
+    writer->write_rows(i, rows.view());
+  }
+  writer->finish();
+  summary.bytes = writer->bytes_written();
+}
+
+}  // namespace
+
+std::filesystem::path training_state_path(const std::filesystem::path& output) {
+  std::filesystem::path path = output;
+  if (!path.has_filename()) path = path.parent_path();
+  path += ".training";
+  return path;
+}
+
+TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
+  if (request.dtype != "bf16" && request.dtype != "f16" && request.dtype != "f32")
+    throw Error(ErrorKind::invalid_argument, "weights are stored as bf16, f16 or f32, not as '" + request.dtype + "'");
+  require_replaceable(nibble_container(), request.output);
+  const Sources sources(request);
+  const ModelTensors tensors(sources.config);
+  NetworkWeights weights(initial_weights(tensors, request.seed, machine.pool));
+  TrainSummary summary;
+  summary.output = request.output;
+  summary.tokens = sources.training.ids.size();
+  for (const NetworkWeight& weight : weights.all()) summary.parameters += weight.values.values.size();
+  weights.train([](const NetworkWeight&) { return true; });
+  require_memory(tensors, weights, request, summary.parameters, machine);
+  require_disk_space(request.output, summary.parameters * 4 * sizeof(float));
+
+  Trainer trainer(tensors.network(), weights, {sources.training, sources.held_out}, request.settings, machine);
+  const std::map<std::string, std::string> identity = identity_of(request, sources);
+  const std::filesystem::path state = training_state_path(request.output);
+  if (std::filesystem::exists(state)) {
+    trainer.take_up(state, identity);
+    summary.resumed_at = trainer.steps_done();
+    if (request.note) request.note(fmt::format("{}: goes on behind step {}", state.string(), summary.resumed_at));
+  }
+  ProgressMeter meter(request.progress, "train", request.settings.steps);
+  std::string validation;
+  try {
+    while (!trainer.is_done()) {
+      const TrainingStep step = trainer.step();
+      if (step.validation) validation = fmt::format(", held-out {:.3f}", *step.validation);
+      if (step.step % request.save_every == 0) trainer.save(state, identity);
+      meter.report(step.step, fmt::format("loss {:.3f}{}", step.loss, validation));
+    }
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::cancelled) trainer.save(state, identity);
+    throw;
+  }
+  trainer.keep_best();
+  summary.steps = trainer.steps_done();
+  summary.stopped_early = trainer.stopped_early();
+  summary.curve = trainer.curve();
+  summary.validations = trainer.validations();
+  write_model(request, sources, tensors, weights, manifest_of_run(identity, trainer, request.settings), summary);
+  std::filesystem::remove(state);
+  return summary;
+}
+
+}  // namespace nibble

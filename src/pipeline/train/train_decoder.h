@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A decoder trained from nothing on text, in the shape that a config.json says, written as a Hugging Face directory.
+// While it runs its state lies beside the output; a run that was killed goes on there, and ends in the same bytes. One
+// caller at a time.
+//
+//   const TrainSummary summary = train_decoder(request, machine);
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "nibble/progress.h"
+#include "train/trainer.h"
+
+namespace nibble {
+
+struct TrainRequest {
+  std::filesystem::path config;     // config.json, or a directory that holds it
+  std::filesystem::path tokenizer;  // a directory; empty: that of config
+  std::string text;                 // documents between blank lines, as DocumentOptions say
+  std::string validation;           // empty: held_out of the text
+  double held_out = 0.01;
+  DocumentOptions documents{};
+  TrainerSettings settings{};
+  std::uint64_t seed = 1;          // of the weights that it begins with
+  std::string dtype = "bf16";      // bf16, f16 or f32: as the result is stored
+  std::uint64_t save_every = 100;  // steps
+  std::filesystem::path output;
+  ProgressCallback progress = {};                          // stage "train", in steps
+  std::function<void(const std::string& note)> note = {};  // what is known before the first step
+};
+
+struct TrainSummary {
+  std::filesystem::path output;
+  std::uint64_t parameters = 0, bytes = 0, tokens = 0;  // tokens: of the training text
+  std::uint64_t steps = 0, resumed_at = 0;
+  bool stopped_early = false;
+  std::vector<Trainer::CurvePoint> curve, validations;
+};
+
+// Where a run's state lies.
+std::filesystem::path training_state_path(const std::filesystem::path& output);
+
+// Errors name what to change: a configuration without weights' meaning, a tokenizer of more tokens than the model has,
+// a text shorter than a batch, memory that does not suffice, a loss that is none, a state of other settings.
+// Error(cancelled): the state is saved.
+TrainSummary train_decoder(const TrainRequest& request, Machine& machine);
+
+}  // namespace nibble

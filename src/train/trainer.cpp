@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "nibble/error.h"
+#include "train/gradient_norm.h"
+
+namespace nibble {
+namespace {
+
+constexpr std::size_t kValidationTokens = std::size_t{1} << 15;  // of the held-out text, at most
+
+void require(bool condition, const char* setting, const std::string& what) {
+  if (!condition) throw Error(ErrorKind::invalid_argument, what, setting);
+}
+
+TrainerSettings judged(const TrainerSettings& s) {
+  require(s.steps > 0, "steps", "a run has at least one step");
+  require(s.accumulate > 0, "accumulate", "a step takes at least one batch");
+  require(s.clip >= 0, "clip", "a gradient cannot be shortened to less than nothing");
+  require(s.warm_up >= 0 && s.hold >= 0 && s.warm_up + s.hold <= 1, "warm_up",
+          "the shares of a run in which the rate rises and stays must lie between 0 and 1 together");
+  return s;
+}
+
+RateSchedule schedule_of(const TrainerSettings& s) {
+  const auto steps = [&](double share) { return static_cast<std::uint64_t>(share * static_cast<double>(s.steps)); };
+  return {.fall = s.fall, .steps = s.steps, .warm_up = steps(s.warm_up), .hold = steps(s.hold), .last = s.last};
+}
+
+bool is_layers_matrix(const NetworkWeight& weight) {
+  return weight.layer != Network::kBegin && weight.values.rows > 1 &&
+         (weight.role == TensorRole::linear || weight.role == TensorRole::router);
+}
+
+OptimizerSettings settings_of(const TrainerSettings& s, double weight_decay) {
+  if (s.optimizer == OptimizerKind::sgd) return SgdSettings{.rate = s.rate, .weight_decay = weight_decay};
+  return AdamWSettings{.rate = s.rate, .beta2 = 0.98, .weight_decay = weight_decay};
+}
+
+// Of rows [length + 1] what is read, and what is to be predicted.
+struct Halves {
+  std::vector<std::int32_t> read, predicted;
+  Halves(const std::vector<std::int32_t>& rows, std::size_t length) {
+    for (std::size_t begin = 0; begin < rows.size(); begin += length + 1)
+      for (std::size_t i = 0; i < length; ++i) {
+        read.push_back(rows[begin + i]);
+        predicted.push_back(rows[begin + i + 1]);
+      }
+  }
+};
+
+const std::pair<OptimizerKind, std::string_view> kOptimizers[] = {
+    {OptimizerKind::muon, "muon"}, {OptimizerKind::adamw, "adamw"}, {OptimizerKind::sgd, "sgd"}};
+
+}  // namespace
+
+std::string_view optimizer_name(OptimizerKind kind) {
+  return std::ranges::find(kOptimizers, kind, &std::pair<OptimizerKind, std::string_view>::first)->second;
+}
+
+std::optional<OptimizerKind> find_optimizer(std::string_view name) {
+  for (const auto& [kind, known] : kOptimizers)
+    if (known == name) return kind;
+  return std::nullopt;
+}
+
+Trainer::Trainer(const Network& network, NetworkWeights& weights, const TrainingText& text,
+                 const TrainerSettings& settings, Machine& machine)
+    : weights_(weights),
+      text_(text),
+      settings_(judged(settings)),
+      machine_(machine),
+      tape_(network, weights, {.arithmetic = settings.arithmetic}, machine),
+      batches_(text.training, settings.batch),
+      curve_((settings.steps + stride() - 1) / stride()),
+      validations_(settings.validate_every == 0 ? 0 : settings.steps / settings.validate_every) {
+  const std::vector<Parameter> all = weights.parameters();
+  require(!all.empty(), "train", "nothing of the model is to be trained");
+  std::size_t i = 0;
+  for (const NetworkWeight& weight : weights.all())
+    if (weight.is_trained()) (is_layers_matrix(weight) ? matrices_ : others_).push_back(all[i++]);
+  if (!matrices_.empty())
+    matrix_optimizer_.emplace(
+        settings_.optimizer == OptimizerKind::muon
+            ? OptimizerSettings(MuonSettings{.rate = settings_.matrix_rate, .weight_decay = settings_.weight_decay})
+            : settings_of(settings_, settings_.weight_decay),
+        matrices_);
+  if (!others_.empty()) optimizer_.emplace(settings_of(settings_, 0), others_);
+}
+
+void Trainer::refuse_loss(double loss, const std::string& what) const {
+  std::string where;
+  if (const std::optional<std::int64_t> layer = tape_.first_unsound()) {
+    const std::string name = *layer == Network::kBegin      ? "the embedding is"
+                             : *layer >= tape_.num_layers() ? "the logits are"
+                                                            : fmt::format("the output of layer {} is", *layer);
+    where = fmt::format(", and {} the first to hold such a number", name);
+  }
+  throw Error(ErrorKind::unusable_input,
+              fmt::format("training has gone astray in step {}: {} is not finite{}; lower the rate, or the longest "
+                          "gradient: {}",
+                          step_ + 1, what, where, loss),
+              "rate");
+}
+
+TrainingStep Trainer::step() {
+  weights_.clear_gradients(machine_.pool);
+  const std::size_t length = static_cast<std::size_t>(settings_.batch.length);
+  const SequenceBatch shape = {static_cast<std::size_t>(settings_.batch.size), length};
+  double loss = 0;
+  for (std::uint64_t i = 0; i < settings_.accumulate; ++i) {
+    const Halves halves(batches_.next(), length);
+    loss += tape_.run(halves.read, shape, next_token_loss(halves.predicted, machine_), Tape::Walk::there_and_back) /
+            static_cast<double>(settings_.accumulate);
+    if (!std::isfinite(loss)) refuse_loss(loss, "the loss");
+  }
+  const double share = 1 / static_cast<double>(settings_.accumulate);
+  const double norm = share * gradient_norm(weights_.parameters(), machine_.pool);
+  if (!std::isfinite(norm)) refuse_loss(norm, "the gradient's length");
+  const double factor = rate_factor(schedule_of(settings_), step_);
+  const StepScale scale = {.rate_factor = factor, .gradient_factor = share * clip_factor(norm, settings_.clip)};
+  if (matrix_optimizer_) matrix_optimizer_->step(matrices_, scale, machine_);
+  if (optimizer_) optimizer_->step(others_, scale, machine_);
+  ++step_;
+  summed_loss_ += loss;
+  if (step_ % stride() == 0 || step_ == settings_.steps) {
+    const std::uint64_t point = (step_ - 1) / stride(), steps = step_ - point * stride();
+    curve_[static_cast<std::size_t>(point)] = static_cast<float>(summed_loss_ / static_cast<double>(steps));
+    summed_loss_ = 0;
+  }
+  TrainingStep done = {.step = step_, .loss = loss, .gradient_norm = norm, .rate_factor = factor};
+  if (settings_.validate_every != 0 && step_ % settings_.validate_every == 0 && !text_.held_out.ids.empty()) {
+    done.validation = validation_loss();
+    judge_validation(*done.validation);
+  }
+  return done;
+}
+
+// --- held-out text ---------------------------------------------------------------------------------------------------
+
+double Trainer::validation_loss() {
+  const std::size_t length = static_cast<std::size_t>(settings_.batch.length);
+  const TokenStream& held = text_.held_out;
+  const std::size_t taken = held.begin ? length : length + 1;
+  std::vector<std::int32_t> rows;
+  std::size_t windows = 0;
+  for (std::size_t at = 0; at + taken <= held.ids.size() && windows * length < kValidationTokens;
+       at += length, ++windows) {
+    if (held.begin) rows.push_back(*held.begin);
+    rows.insert(rows.end(), held.ids.begin() + static_cast<std::ptrdiff_t>(at),
+                held.ids.begin() + static_cast<std::ptrdiff_t>(at + taken));
+  }
+  if (windows == 0)
+    throw Error(
+        ErrorKind::unusable_input,
+        fmt::format("the held-out text is shorter than a row; give more of it, or shorter rows: {} tokens, and a "
+                    "row takes {}",
+                    held.ids.size(), taken),
+        "length");
+  const Halves halves(rows, length);
+  double sum = 0;
+  const std::size_t together = static_cast<std::size_t>(settings_.batch.size);
+  for (std::size_t first = 0; first < windows; first += together) {
+    const std::size_t count = std::min(together, windows - first);
+    const std::span<const std::int32_t> read(&halves.read[first * length], count * length),
+        predicted(&halves.predicted[first * length], count * length);
+    sum += tape_.run(read, {count, length}, next_token_loss(predicted, machine_), Tape::Walk::there) *
+           static_cast<double>(count);
+  }
+  return sum / static_cast<double>(windows);
+}
+
+void Trainer::judge_validation(double loss) {
+  const std::size_t place = static_cast<std::size_t>(step_ / settings_.validate_every) - 1;
+  const std::optional<double> best = best_validation();
+  validations_[place] = static_cast<float>(loss);
+  if (settings_.patience == 0) return;
+  if (!best || validations_[place] < static_cast<float>(*best)) {
+    waited_ = 0;
+    best_.clear();
+    for (const Parameter& parameter : weights_.parameters())
+      best_.emplace_back(parameter.values.begin(), parameter.values.end());
+  } else if (++waited_ >= settings_.patience) {
+    stopped_early_ = true;
+  }
+}
+
+std::optional<double> Trainer::best_validation() const {
+  std::optional<double> best;
+  for (const CurvePoint& point : validations())
+    if (!best || point.loss < *best) best = point.loss;
+  return best;
+}
+
+void Trainer::keep_best() {
+  const std::vector<Parameter> parameters = weights_.parameters();
+  for (std::size_t i = 0; i < best_.size(); ++i) std::ranges::copy(best_[i], parameters[i].values.begin());
+}
+
+std::vector<Trainer::CurvePoint> Trainer::curve() const {
+  std::vector<CurvePoint> points;
+  for (std::uint64_t i = 0; i * stride() < step_; ++i) {
+    const std::uint64_t end = std::min((i + 1) * stride(), settings_.steps);
+    if (end <= step_) points.push_back({end, static_cast<double>(curve_[static_cast<std::size_t>(i)])});
+  }
+  return points;
+}
+
+std::vector<Trainer::CurvePoint> Trainer::validations() const {
+  std::vector<CurvePoint> points;
+  for (std::size_t i = 0; i < validations_.size() && validations_[i] != 0; ++i)
+    points.push_back({(i + 1) * settings_.validate_every, static_cast<double>(validations_[i])});
+  return points;
+}
+
+// --- the state of a run ----------------------------------------------------------------------------------------------
+
+TrainingState Trainer::state(const std::map<std::string, std::string>& run) {
+  const TrainerSettings& s = settings_;
+  TrainingState state;
+  state.settings = run;
+  const auto say = [&](const char* name, const auto& value) { state.settings[name] = fmt::format("{}", value); };
+  say("steps", s.steps);
+  say("batch", s.batch.size);
+  say("length", s.batch.length);
+  say("seed", s.batch.seed);
+  say("accumulate", s.accumulate);
+  say("optimizer", optimizer_name(s.optimizer));
+  say("rate", s.rate);
+  say("matrix rate", s.matrix_rate);
+  say("weight decay", s.weight_decay);
+  say("clip", s.clip);
+  say("fall", rate_fall_name(s.fall));
+  say("warm-up", s.warm_up);
+  say("hold", s.hold);
+  say("last", s.last);
+  say("arithmetic", s.arithmetic == ProductArithmetic::bf16 ? "bf16" : "f32");
+  say("validate every", s.validate_every);
+  say("patience", s.patience);
+  state.counts = {{"step", step_},     {"pass", batches_.position().pass},  {"row", batches_.position().row},
+                  {"waited", waited_}, {"stopped", stopped_early_ ? 1 : 0}, {"has_best", best_.empty() ? 0 : 1}};
+  state.figures = {{"summed_loss", summed_loss_}};
+  const auto add = [&](const std::string& name, std::span<float> values) {
+    state.tensors.push_back({name, {values.size()}, values});
+  };
+  add("curve", curve_);
+  if (!validations_.empty()) add("validations", validations_);
+  const auto add_all = [&](std::optional<Optimizer>& optimizer, const std::vector<Parameter>& parameters) {
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      add(parameters[i].name, parameters[i].values);
+      for (const OptimizerMemory& memory : optimizer->memory(i))
+        add(parameters[i].name + "." + std::string(memory.name), memory.values);
+    }
+  };
+  add_all(matrix_optimizer_, matrices_);
+  add_all(optimizer_, others_);
+  const std::vector<Parameter> parameters = weights_.parameters();
+  for (std::size_t i = 0; i < best_.size(); ++i) add(parameters[i].name + ".best", best_[i]);
+  return state;
+}
+
+void Trainer::save(const std::filesystem::path& path, const std::map<std::string, std::string>& run) {
+  write_training_state(state(run), path);
+}
+
+void Trainer::take_up(const std::filesystem::path& path, const std::map<std::string, std::string>& run) {
+  TrainingState saved = state(run);
+  // Whether the best weights are among them is known when the counts are.
+  read_training_state(path, saved);
+  if (saved.counts["has_best"] != 0 && best_.empty()) {
+    for (const Parameter& parameter : weights_.parameters()) best_.emplace_back(parameter.values.size());
+    saved = state(run);
+    read_training_state(path, saved);
+  }
+  step_ = saved.counts["step"];
+  waited_ = saved.counts["waited"];
+  stopped_early_ = saved.counts["stopped"] != 0;
+  summed_loss_ = saved.figures["summed_loss"];
+  batches_.go_to({saved.counts["pass"], saved.counts["row"]});
+  for (std::optional<Optimizer>* const optimizer : {&matrix_optimizer_, &optimizer_})
+    if (*optimizer) (*optimizer)->set_steps(step_);
+}
+
+std::uint64_t Trainer::bytes(const Network& network, const NetworkWeights& weights, const TrainerSettings& settings,
+                             Machine& machine) {
+  std::uint64_t numbers = 0;  // gradients, and two that optimizers remember; Muon one
+  for (const NetworkWeight& weight : weights.all()) {
+    const bool is_muons = settings.optimizer != OptimizerKind::adamw && is_layers_matrix(weight);
+    if (weight.is_trained()) numbers += weight.values.values.size() * (is_muons ? 2 : 3);
+    if (weight.is_trained() && settings.patience != 0) numbers += weight.values.values.size();
+  }
+  const SequenceBatch batch = {static_cast<std::size_t>(settings.batch.size),
+                               static_cast<std::size_t>(settings.batch.length)};
+  NetworkWeights none(std::vector<NetworkWeight>{});
+  return numbers * sizeof(float) + Tape(network, none, {.arithmetic = settings.arithmetic}, machine).bytes(batch);
+}
+
+}  // namespace nibble

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A run of training, step by step: batches of text, there and back, the gradient shortened, optimizers, the rate's
+// schedule; now and then the loss of text that is held out. What a run is follows from its settings, the text and the
+// weights that it begins with: the same bits for any number of threads, and of a run that was saved and taken up again.
+// One thread at a time.
+//
+//   Trainer trainer(network, weights, {training, held_out}, settings, machine);
+//   if (exists(state)) trainer.take_up(state);
+//   while (!trainer.is_done()) show(trainer.step());
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "train/optimizer.h"
+#include "train/rate_schedule.h"
+#include "train/state_file.h"
+#include "train/tape.h"
+#include "train/text_batches.h"
+
+namespace nibble {
+
+// muon: matrices of layers by Muon, all else by AdamW.
+enum class OptimizerKind : std::uint8_t { muon, adamw, sgd };
+std::string_view optimizer_name(OptimizerKind kind);
+std::optional<OptimizerKind> find_optimizer(std::string_view name);
+
+struct TrainerSettings {
+  std::uint64_t steps = 1000;
+  BatchSettings batch{};
+  std::uint64_t accumulate = 1;  // batches of a step
+  OptimizerKind optimizer = OptimizerKind::muon;
+  double rate = 0.004;         // of AdamW and of SGD
+  double matrix_rate = 0.006;  // of Muon
+  double weight_decay = 0.02;  // of matrices of layers
+  double clip = 1;             // the longest gradient; 0: any
+  RateFall fall = RateFall::cosine;
+  double warm_up = 0.01, hold = 0.29, last = 0;  // shares of the steps, and of the rate at the end
+  ProductArithmetic arithmetic = ProductArithmetic::f32;
+  std::uint64_t validate_every = 100;  // steps; 0: never
+  std::uint64_t patience = 0;          // validations without a better one after which the run ends; 0: it does not
+};
+
+// Borrowed. held_out may be empty.
+struct TrainingText {
+  const TokenStream& training;
+  const TokenStream& held_out;
+};
+
+struct TrainingStep {
+  std::uint64_t step = 0;    // those that are done
+  double loss = 0;           // mean of its tokens, nats
+  double gradient_norm = 0;  // before it was shortened
+  double rate_factor = 0;
+  std::optional<double> validation = {};  // where it was time
+};
+
+class Trainer {
+ public:
+  // weights: trained in place; which of them, they say. Error(unusable_input): text shorter than a batch;
+  // Error(invalid_argument): settings that no run can have, by name.
+  Trainer(const Network& network, NetworkWeights& weights, const TrainingText& text, const TrainerSettings& settings,
+          Machine& machine);
+
+  bool is_done() const { return step_ >= settings_.steps || stopped_early_; }
+  std::uint64_t steps_done() const { return step_; }
+  bool stopped_early() const { return stopped_early_; }
+  // Error(unusable_input): a loss that is NaN or infinite; says in which step, where in the network, what to lower.
+  TrainingStep step();
+  double validation_loss();
+  std::optional<double> best_validation() const;
+  // Puts the weights of the best validation in place, where patience has kept them.
+  void keep_best();
+
+  struct CurvePoint {
+    std::uint64_t step = 0;
+    double loss = 0;  // mean of the steps since the last point
+  };
+  std::vector<CurvePoint> curve() const;  // at most about 200 points
+  std::vector<CurvePoint> validations() const;
+
+  void save(const std::filesystem::path& path, const std::map<std::string, std::string>& run);
+  // Goes on where a saved run was. run: what decides the course of it beside the settings. Errors as
+  // read_training_state's.
+  void take_up(const std::filesystem::path& path, const std::map<std::string, std::string>& run);
+
+  // What a run takes beside the weights themselves, in bytes: gradients, what optimizers remember, the tape's.
+  static std::uint64_t bytes(const Network& network, const NetworkWeights& weights, const TrainerSettings& settings,
+                             Machine& machine);
+
+ private:
+  TrainingState state(const std::map<std::string, std::string>& run);
+  void judge_validation(double loss);
+  std::uint64_t stride() const { return (settings_.steps + 199) / 200; }
+  [[noreturn]] void refuse_loss(double loss, const std::string& what) const;
+
+  NetworkWeights& weights_;
+  TrainingText text_;
+  TrainerSettings settings_;
+  Machine& machine_;
+  Tape tape_;
+  TextBatches batches_;
+  std::vector<Parameter> matrices_, others_;  // by optimizer
+  std::optional<Optimizer> matrix_optimizer_, optimizer_;
+  std::uint64_t step_ = 0, waited_ = 0;  // validations without a better one
+  bool stopped_early_ = false;
+  double summed_loss_ = 0;  // since the last point of the curve
+  std::vector<float> curve_, validations_;
+  std::vector<std::vector<float>> best_;  // weights, with patience
+};
+
+}  // namespace nibble
