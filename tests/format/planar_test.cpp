@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "format/planar/points.h"
+#include "format/planar_encoding.h"
 #include "format/quantized_tensor.h"
 #include "nibble/error.h"
 
@@ -26,32 +27,6 @@ std::string refusal_of(std::string_view spelling) {
   return "accepted";
 }
 
-struct Encoded {
-  QuantizedTensor tensor;
-  std::vector<float> decoded;
-};
-
-Encoded encode(std::string_view spelling, const std::vector<float>& x, FitRule rule = FitRule::absmax,
-               std::uint64_t rows = 1) {
-  const FormatPtr format = find_format(spelling);
-  const std::uint64_t cols = x.size() / rows;
-  QuantizedTensor tensor(format, rows, cols);
-  const FitOptions options{.rule = rule};
-  tensor.tensor_grid = format->prepare(x, rows, cols, {}, options);
-  format->pack_tensor(tensor.tensor_grid.get(), tensor.row(0));
-  for (std::uint64_t row = 0; row < rows; ++row)
-    format->encode_row(std::span(x).subspan(row * cols, cols), {}, tensor.tensor_grid.get(), row, options,
-                       tensor.row(row));
-  auto decoded = tensor.view().decode();
-  return {std::move(tensor), std::move(decoded)};
-}
-
-float as_float(std::span<const std::byte> bytes) {
-  float value;
-  std::memcpy(&value, bytes.data(), 4);
-  return value;
-}
-
 TEST(PlanarSpelling, CanonicalNames) {
   EXPECT_EQ(name_of("int4"), "int4:g128");
   EXPECT_EQ(name_of("INT4:G32:ASYM"), "int4:g32:asym");
@@ -67,6 +42,9 @@ TEST(PlanarSpelling, CanonicalNames) {
   EXPECT_EQ(name_of("mxfp6_e3m2"), "fp6_e3m2:g32:e8m0");
   EXPECT_EQ(name_of("fp8_e4m3:row"), "fp8:row");
   EXPECT_EQ(name_of("table4"), "table4:row");
+  EXPECT_EQ(name_of("int2:half:g64"), "int2:g64:half");
+  EXPECT_EQ(name_of("uint3:half"), "int3:g128:half");
+  EXPECT_EQ(name_of("int3:signed"), "int3:g128:signed");
   EXPECT_EQ(name_of("mxfp4"), "mxfp4");  // the block format keeps its name
 }
 
@@ -75,8 +53,8 @@ TEST(PlanarSpelling, PrintedSpecsParseToThemselves) {
   for (int points = 0; points <= static_cast<int>(PlanarPoints::table); ++points)
     for (unsigned bits = 1; bits <= 8; ++bits)
       for (const bool is_unsigned : {false, true})
-        for (const int zero : {0, 1, 2})  // none, a zero point, a bias
-          for (const bool is_high : {false, true})
+        for (const int zero : {0, 1, 2})    // none, a zero point, a bias
+          for (const int sign : {0, 1, 2})  // none, high, signed
             for (const PlanarGrain grain :
                  {PlanarGrain::group, PlanarGrain::row, PlanarGrain::tensor, PlanarGrain::block})
               for (int scale = 0; scale <= static_cast<int>(ScaleType::dq); ++scale) {
@@ -84,12 +62,13 @@ TEST(PlanarSpelling, PrintedSpecsParseToThemselves) {
                                       bits,
                                       is_unsigned,
                                       zero == 1,
-                                      is_high,
+                                      sign == 1,
                                       grain,
                                       grain == PlanarGrain::group || grain == PlanarGrain::block ? 48u : 0u,
                                       static_cast<ScaleType>(scale),
                                       zero == 2,
-                                      grain == PlanarGrain::block ? 16u : 0u};
+                                      grain == PlanarGrain::block ? 16u : 0u,
+                                      sign == 2};
                 std::optional<PlanarSpec> parsed;
                 try {
                   parsed = parse_planar(planar_name(spec));
@@ -119,8 +98,8 @@ TEST(PlanarSpelling, RefusalsSayWhy) {
             "format int4:g99999999999: a group has 1 to 1048576 columns: g99999999999");
   EXPECT_EQ(refusal_of("int4:g32:row"), "format int4:g32:row: the grain is given twice");
   EXPECT_EQ(refusal_of("int4:"),
-            "format int4:: unknown option; options are g<N>, row, tensor, block<R>x<N>, asym, bias, high, f32, f16, "
-            "bf16, e8m0, s6, "
+            "format int4:: unknown option; options are g<N>, row, tensor, block<R>x<N>, asym, bias, half, signed, f32, "
+            "f16, bf16, e8m0, s6, "
             "s8, dq: ''");
   for (const char* block :
        {"block", "blockx2", "block8", "block8x", "block1x8", "block8192x8", "block8x8y", "block8x0"})
@@ -130,6 +109,16 @@ TEST(PlanarSpelling, RefusalsSayWhy) {
   EXPECT_EQ(refusal_of("int8:block8x8:s8"), "format int8:block8x8:s8: two-level scales need groups, for example g64");
   EXPECT_EQ(refusal_of("table4:block8x8"), "format table4:block8x8: a table belongs to a row or a group");
   EXPECT_EQ(refusal_of("int3:high"), "format int3:high: high is a form of symmetric int2");
+  for (const char* name :
+       {"int5:half", "int1:half", "nf4:half", "int3:half:asym", "int3:half:bias", "int2:half:signed"})
+    EXPECT_EQ(refusal_of(name), std::string("format ") + name +
+                                    ": half is a form of int2, int3 and int4 that leaves no choice of zero or sign");
+  for (const char* name : {"int8:signed", "int4:asym:signed", "int4:bias:signed", "nf4:signed", "int2:high:signed"})
+    EXPECT_EQ(refusal_of(name),
+              std::string("format ") + name + ": signed is a form of symmetric integers of 2 to 7 bits");
+  EXPECT_EQ(refusal_of("int4:signed:s8"), "format int4:signed:s8: signed needs scales with a sign: f32, f16 or bf16");
+  EXPECT_EQ(refusal_of("int2:half:e8m0"),
+            "format int2:half:e8m0: e8m0 has no zero, which all-zero groups of points without one need");
   EXPECT_EQ(refusal_of("int4:row:s8"), "format int4:row:s8: two-level scales need groups, for example g64");
   EXPECT_EQ(refusal_of("table4:tensor"), "format table4:tensor: a table belongs to a row or a group");
   EXPECT_NE(refusal_of("int9:g32").find("no format has this name"), std::string::npos);
@@ -272,13 +261,6 @@ TEST(PlanarBlocks, CutsGoBetweenBlocks) {
   QuantizedTensor copy(tensor.format, 10, 8);
   for (std::uint64_t row = 0; row < 10; ++row) copy.copy_row(row, view, row);
   EXPECT_EQ(copy.planes, tensor.planes);
-}
-
-TEST(PlanarInteger, TwoFormsOfTwoBits) {
-  EXPECT_EQ(encode("int2:row", {-1.5f, 1.5f, 0.4f, 1.0f}).decoded, (std::vector<float>{-2, 1, 0, 1}));
-  EXPECT_EQ(encode("int2:row:high", {-1.0f, 2.0f, 0.4f, 1.0f}).decoded, (std::vector<float>{-1, 2, 0, 1}));
-  EXPECT_EQ(encode("int2:row:high", {1.0f, -2.0f, -0.4f, -1.0f}).decoded,
-            (std::vector<float>{1, -2, 0, -1}));  // a negative scale
 }
 
 TEST(PlanarInteger, ShortLastGroupHasItsOwnGrid) {

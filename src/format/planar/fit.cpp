@@ -2,9 +2,7 @@
 #include "format/planar/fit.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <vector>
 
@@ -12,31 +10,15 @@
 #include "format/clip.h"
 #include "format/common_step.h"
 #include "format/planar/dynamic_map.h"
+#include "format/planar/long_sum.h"
 #include "format/planar/points.h"
+#include "format/planar/ternary_fit.h"
 #include "format/scale.h"
 #include "format/scale_search.h"
 
 namespace nibble {
 
 namespace {
-
-// sum of term(i): float lanes within runs of 4096, doubles across them, so that whole tensors can be summed.
-template <class Term>
-double long_sum(std::size_t n, Term term) {
-  double total = 0;
-  for (std::size_t begin = 0; begin < n; begin += 4096) {
-    const std::size_t end = std::min(n, begin + 4096);
-    float lanes[16] = {};
-    std::size_t i = begin;
-    for (; i + 16 <= end; i += 16)
-      for (std::size_t j = 0; j < 16; ++j) lanes[j] += term(i + j);
-    for (; i < end; ++i) lanes[i % 16] += term(i);
-    for (std::size_t width = 8; width > 0; width /= 2)
-      for (std::size_t j = 0; j < width; ++j) lanes[j] += lanes[j + width];
-    total += static_cast<double>(lanes[0]);
-  }
-  return total;
-}
 
 // Above this squares and sums overflow, so only the plain rule applies; and a range is cut off where scale * point
 // could overflow.
@@ -47,10 +29,10 @@ float magnitude_of(const Extremes& range) { return std::max(-range.min, range.ma
 
 constexpr float kAbove = 1.05f;  // how far above the plain scale a search begins
 
-// Whether a scale may turn its points over. What is found for numbers keeps to positive ones but for int2:high; numbers
-// that have such scales already (q4_0's are) keep them.
+// Whether a scale may turn its points over. Only formats with signed scales seek such ones; numbers that have them
+// already (q4_0's do) keep them.
 bool has_sign(const PlanarSpec& spec) {
-  return spec.is_high || spec.scale == ScaleType::f16 || spec.scale == ScaleType::bf16 || spec.scale == ScaleType::f32;
+  return spec.scale == ScaleType::f16 || spec.scale == ScaleType::bf16 || spec.scale == ScaleType::f32;
 }
 
 // One span and what searches of its scale need.
@@ -112,11 +94,15 @@ PlanarGrid fit_symmetric(const PlanarSpec& spec, const ScaleSearch& searching, c
       grid.scale = step;
       return grid;
     }
+  // Where scales have either sign: the ends' distances from 0, of which the far one takes the peak.
+  const float middle = static_cast<float>(codes.middle), low = middle - static_cast<float>(codes.lo),
+              high = static_cast<float>(codes.hi) - middle, far = spec.is_high ? high : -low,
+              near = std::min(low, high);
   float start;
-  if (spec.is_high) {
-    start = (range.max >= -range.min ? range.max : range.min) / 2;  // the peak takes the far end, 2
+  if (spec.has_signed_scales()) {
+    start = (range.max >= -range.min ? range.max : range.min) / far;
   } else {
-    start = magnitude_of(range) / (spec.bits == 8 ? 127.0f : static_cast<float>(codes.middle) - 0.5f);
+    start = magnitude_of(range) / (spec.bits == 8 ? 127.0f : middle - 0.5f);
     // A power of two below the wanted scale would clip; take the one above.
     if (spec.scale == ScaleType::e8m0) start = std::exp2(std::ceil(std::log2(start)));
   }
@@ -124,13 +110,12 @@ PlanarGrid fit_symmetric(const PlanarSpec& spec, const ScaleSearch& searching, c
   if (!search) return grid;
   const UnitPoints points = unit_points(spec, codes.middle);
   // Up to where the peak lies on the last code of the shorter side.
-  const float above =
-      spec.is_high ? 1.05f
-                   : 1.02f * (static_cast<float>(codes.middle) - 0.5f) / static_cast<float>(codes.hi - codes.middle);
+  const float above = spec.has_signed_scales() ? 1.05f : 1.02f * (middle - 0.5f) / high;
   const auto [scale, error] = searching.best_scale(points, grid.scale, above, round);
   grid.scale = scale;
-  if (spec.is_high) {
-    const auto [opposite, opposite_error] = searching.best_scale(points, -grid.scale, 2.05f, round);
+  if (spec.has_signed_scales()) {
+    const auto [opposite, opposite_error] =
+        searching.best_scale(points, -grid.scale, 1.025f * std::fabs(far) / near, round);
     if (opposite_error < error) grid.scale = opposite;
   }
   return grid;
@@ -287,12 +272,29 @@ PlanarGrid fit_biased(const PlanarSpec& spec, const ScaleSearch& searching, cons
   return best.best();
 }
 
-PlanarGrid fit_point_table(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, bool search,
-                           ScaleUnit unit) {
-  const PointTable& table = *point_table(spec.points);
-  PlanarGrid grid{1, unit.base, 0, 0, unit.offset};
+// The scale of which all numbers are odd multiples of a half, or 0.
+template <class Round>
+float find_half_step(const PlanarSpec& spec, std::span<const float> x, Round round) {
+  const int reach = (1 << spec.bits) - 1;
+  const float half = find_common_step(x, -reach, reach,
+                                      [&](float step) { return step > 0 && round(2 * step) == 2 * step ? step : 0; });
+  const bool are_odd = half != 0 && std::ranges::all_of(x, [&](float value) {
+                         return static_cast<int>(std::nearbyint(value / half)) % 2 != 0;
+                       });
+  return are_odd ? 2 * half : 0;
+}
+
+PlanarGrid fit_point_table(const PlanarSpec& spec, const ScaleSearch& searching, const Extremes& range, FitRule rule,
+                           bool search, ScaleUnit unit) {
+  const PointTable& table = *point_table(spec);
+  PlanarGrid grid{has_point_at_zero(spec) ? 1.0f : 0.0f, unit.base, 0, 0, unit.offset};
   if (!(magnitude_of(range) > 0)) return grid;
   const auto round = [&](float scale) { return storable_scale(scale, spec.scale, unit); };
+  if (rule == FitRule::exact && spec.points == PlanarPoints::half_integer)
+    if (const float step = find_half_step(spec, {searching.span.x, searching.span.n}, round); step != 0) {
+      grid.scale = step;
+      return grid;
+    }
   float start = magnitude_of(range) / table.max();
   if (spec.scale == ScaleType::e8m0)
     start = std::exp2(std::floor(std::log2(magnitude_of(range))) - std::floor(std::log2(table.max())));
@@ -302,62 +304,6 @@ PlanarGrid fit_point_table(const PlanarSpec& spec, const ScaleSearch& searching,
   grid.scale = searching.best_scale(points, grid.scale, kAbove, round).first;
   if (spec.scale == ScaleType::e8m0)
     grid.scale = searching.best_scale(points, round(2 * grid.scale), kAbove, round).first;
-  return grid;
-}
-
-// The ternary scale with the least squared error: for any scale the kept values are those above half of it, so the best
-// kept set is a prefix of the values in falling order of magnitude; it maximises (sum w|x|)^2 / sum w.
-float best_ternary_scale(const SpanValues& span) {
-  // Magnitude and position in one number: sorted by falling magnitude, then rising position.
-  std::vector<std::uint64_t> order(span.n);
-  for (std::size_t i = 0; i < span.n; ++i)
-    order[i] = (std::uint64_t{std::bit_cast<std::uint32_t>(std::fabs(span.x[i]))} << 32) | (0xffffffffu - i);
-  std::sort(order.begin(), order.end(), std::greater<>());
-  double sum_w = 0, sum_wx = 0, best = -1, scale = 0;
-  for (const std::uint64_t key : order) {
-    const double weight = static_cast<double>(span.weights[0xffffffffu - (key & 0xffffffffu)]);
-    sum_w += weight;
-    sum_wx += weight * static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(key >> 32)));
-    if (!(sum_w > 0)) continue;
-    const double mean = sum_wx / sum_w;
-    if (mean * sum_wx > best) {
-      best = mean * sum_wx;
-      scale = mean;
-    }
-  }
-  return static_cast<float>(scale);
-}
-
-double mean_magnitude(const SpanValues& span) {
-  const double weights = long_sum(span.n, [&](std::size_t i) { return span.weights[i]; });
-  return weights > 0 ? long_sum(span.n, [&](std::size_t i) { return span.weights[i] * std::fabs(span.x[i]); }) / weights
-                     : 0;
-}
-
-double mean_magnitude(std::span<const float> x) {
-  return long_sum(x.size(), [&](std::size_t i) { return std::fabs(x[i]); }) / static_cast<double>(x.size());
-}
-
-PlanarGrid fit_ternary(const PlanarSpec& spec, const SpanValues& span, const Extremes& range, FitRule rule,
-                       ScaleUnit unit) {
-  PlanarGrid grid{1, unit.base, 1, 0.5f, unit.offset};
-  if (!(magnitude_of(range) > 0)) return grid;
-  const std::span<const float> x(span.x, span.n);
-  float scale = magnitude_of(range), threshold = 0;
-  if (rule == FitRule::automatic || rule == FitRule::search) {
-    scale = best_ternary_scale(span);
-    if (!(scale > 0)) scale = static_cast<float>(mean_magnitude(x));  // nothing of importance
-  } else if (rule == FitRule::absmean) {
-    scale = static_cast<float>(mean_magnitude(x));
-  } else if (rule == FitRule::threshold) {
-    threshold = static_cast<float>(0.7 * mean_magnitude(x));
-    const auto kept = [&](std::size_t i) { return std::fabs(span.x[i]) > threshold; };
-    const double count = long_sum(span.n, [&](std::size_t i) { return kept(i) ? 1.0f : 0.0f; });
-    scale = static_cast<float>(long_sum(span.n, [&](std::size_t i) { return kept(i) ? std::fabs(span.x[i]) : 0.0f; }) /
-                               count);
-  }
-  grid.scale = storable_scale(scale, spec.scale, unit);
-  grid.threshold = rule == FitRule::threshold ? threshold : 0.5f * grid.scale;
   return grid;
 }
 
@@ -433,7 +379,7 @@ CodeRange code_range(const PlanarSpec& spec) {
 }
 
 UnitPoints unit_points(const PlanarSpec& spec, std::int32_t zero) {
-  if (const PointTable* const table = point_table(spec.points)) return table->unit_points();
+  if (const PointTable* const table = point_table(spec)) return table->unit_points();
   const CodeRange codes = code_range(spec);
   UnitPoints points;
   points.low = static_cast<float>(codes.lo - zero);
@@ -469,14 +415,9 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
   const ScaleSearch searching{span, loops};
   switch (spec.points) {
     case PlanarPoints::ternary:
-      return fit_ternary(spec, span, range, options.rule, unit);
-    case PlanarPoints::binary: {
-      // The mean magnitude is the least-squares scale; every rule comes to it.
-      const double weighted = mean_magnitude(span), mean = weighted > 0 ? weighted : mean_magnitude(x);
-      PlanarGrid grid{0, unit.base, 0, 0, unit.offset};
-      if (mean > 0) grid.scale = storable_scale(static_cast<float>(mean), spec.scale, unit);
-      return grid;
-    }
+      return fit_ternary(spec, span, magnitude_of(range), options.rule, unit);
+    case PlanarPoints::binary:
+      return fit_binary(spec, span, unit);
     case PlanarPoints::integer:
       if (spec.has_bias)
         return fit_biased(spec, searching, own_range(x, clip > 0 ? std::min(clip, kLargestRange) : kLargestRange),
@@ -484,7 +425,7 @@ PlanarGrid fit_planar(const PlanarSpec& spec, std::span<const float> x, std::spa
       return spec.is_asymmetric ? fit_asymmetric(spec, searching, range, options.rule, search, unit)
                                 : fit_symmetric(spec, searching, range, options.rule, search, unit);
     default:
-      return fit_point_table(spec, searching, range, search, unit);
+      return fit_point_table(spec, searching, range, options.rule, search, unit);
   }
 }
 

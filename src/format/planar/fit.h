@@ -7,6 +7,7 @@
 //                        amax / (2^(b-1) - 1/2), asymmetric (max - min) / (2^b - 1); floats amax / largest value, with
 //                        e8m0 scales 2^(floor(log2 amax) - floor(log2 largest value)) as OCP Microscaling says; ternary
 //                        amax
+//                        where scales have either sign, the largest magnitude with the far end of the codes
 //   search               the (importance-weighted) squared error over a range of scales, each refined by least squares;
 //   never worse
 //                        than absmax; exact for ternary and binary. Learned tables: k-means.
@@ -44,8 +45,8 @@ struct PlanarGrid {
   std::uint8_t scale_code = 0;  // dq: the stored code of the scale
 };
 
-// A scale rounded to its type, positive (zero only for binary), finite. Negative scales only where the format is high;
-// what is nearest to a tiny scale in dq may be zero or less, as in its reference.
+// A scale rounded to its type, positive (zero only where no point is at zero), finite. Negative scales only where the
+// format has them; what is nearest to a tiny scale in dq may be zero or less, as in its reference.
 float storable_scale(float scale, ScaleType type, ScaleUnit unit);
 
 // A bias rounded to its type, finite.

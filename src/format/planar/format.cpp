@@ -44,7 +44,7 @@ FormatInfo make_info(const PlanarSpec& spec) {
   }
   if (!is_table && (spec.scale == ScaleType::f16)) {
     const CodeRange range = code_range(spec);
-    const PointTable* table = point_table(spec.points);
+    const PointTable* table = point_table(spec);
     double largest = spec.points == PlanarPoints::binary ? 1.0 : range.hi - range.middle;
     if (table != nullptr) largest = static_cast<double>(table->max());
     // A zero point moves the range: as much on either side is held whatever it is.
@@ -58,11 +58,7 @@ FormatInfo make_info(const PlanarSpec& spec) {
 }  // namespace
 
 PlanarFormat::PlanarFormat(const PlanarSpec& spec, const SpanLoops& loops)
-    : Format(make_info(spec)),
-      spec_(spec),
-      range_(code_range(spec)),
-      fixed_table_(point_table(spec.points)),
-      loops_(loops) {
+    : Format(make_info(spec)), spec_(spec), range_(code_range(spec)), fixed_table_(point_table(spec)), loops_(loops) {
   info_.first_code = first_integer();
 }
 

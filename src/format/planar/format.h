@@ -17,8 +17,8 @@
 //
 // Integer codes are stored unsigned: for symmetric formats 2^(bits-1) (ternary and int2:high: 1) stands for 0, for
 // asymmetric ones the stored zero point does. x = scale * (code - zero), with a bias x = scale * code + bias, each
-// operation rounded to f32. binary: x = scale * (2 code - 1). Floats: the
-// code is the number's bit pattern.
+// operation rounded to f32. Half integers: x = scale * (code - (2^bits - 1) / 2). binary: x = scale * (2 code - 1).
+// Floats: the code is the number's bit pattern.
 #pragma once
 
 #include "format/format.h"

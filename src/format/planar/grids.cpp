@@ -160,7 +160,8 @@ void PlanarFormat::fit(std::span<const float> x, std::span<const float> importan
     const ScaleUnit unit =
         needs_prepare() ? static_cast<const PlanarTensorGrid&>(*tensor_grid).unit_of(row, span_index) : ScaleUnit{};
     fitted = fit_planar(spec_, x, importance, options, unit, loops_);
-    if (needs_prepare() && all_zero(x)) fitted.scale = storable_scale(is_double() ? 0.0f : 1.0f, spec_.scale, unit);
+    if (needs_prepare() && all_zero(x) && has_point_at_zero(spec_))
+      fitted.scale = storable_scale(is_double() ? 0.0f : 1.0f, spec_.scale, unit);
     if (is_double()) fitted.scale_code = nearest_dynamic((fitted.scale - unit.offset) / unit.base);
     if (is_double()) fitted.scale = dynamic_value(fitted.scale_code) * unit.base + unit.offset;
   }

@@ -38,6 +38,13 @@ std::vector<float> fp4() {
   return values;
 }
 
+std::vector<float> half_integers(unsigned bits) {
+  const int levels = 1 << bits;
+  std::vector<float> values;
+  for (int code = 0; code < levels; ++code) values.push_back(0.5f * static_cast<float>(2 * code + 1 - levels));
+  return values;
+}
+
 }  // namespace
 
 PointTable::PointTable(std::vector<float> value_of) : value_of_(std::move(value_of)) {
@@ -144,6 +151,12 @@ const PointTable* point_table(PlanarPoints points) {
     default:
       return nullptr;
   }
+}
+
+const PointTable* point_table(const PlanarSpec& spec) {
+  static const PointTable kHalves[] = {PointTable(half_integers(2)), PointTable(half_integers(3)),
+                                       PointTable(half_integers(4))};
+  return spec.points == PlanarPoints::half_integer ? &kHalves[spec.bits - 2] : point_table(spec.points);
 }
 
 }  // namespace nibble

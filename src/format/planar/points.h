@@ -2,6 +2,7 @@
 //
 // Points that are not integers: fixed tables of values by code.
 //
+//   half integers  odd multiples of 1/2, from -(2^bits - 1) / 2 up (Qift, arXiv:2606.02823)
 //   NF4            Dettmers et al. 2023 (QLoRA), the constants of bitsandbytes
 //   FP4            bitsandbytes' own 4-bit float, by bit pattern, normalised to 1
 //   E2M1 .. E5M2   OCP Microscaling Formats 1.0 and OFP8 1.0
@@ -82,7 +83,10 @@ class PointTable {
   float bins_per_unit_ = 0;
 };
 
-// Null for integers, ternary, binary and learned tables.
+// Of points that are the same whatever else their spec says; null for integers, ternary, binary and learned tables, and
+// for half integers, which differ by their bits.
 const PointTable* point_table(PlanarPoints points);
+// Null for integers, ternary, binary and learned tables.
+const PointTable* point_table(const PlanarSpec& spec);
 
 }  // namespace nibble

@@ -131,14 +131,16 @@ void judge(const PlanarSpec& spec, std::string_view spelling) {
            "one bit is an integer only with a zero point or a bias (add :asym or :bias); {-1, 1} is called binary");
   if (spec.is_high && !(is_integer && spec.bits == 2 && !spec.is_asymmetric && !spec.has_bias))
     refuse(spelling, "high is a form of symmetric int2");
-  if (spec.is_high && (is_two_level || spec.scale == ScaleType::e8m0))
-    refuse(spelling, "high needs scales with a sign: f32, f16 or bf16");
+  if (spec.is_signed && (!is_integer || spec.is_asymmetric || spec.has_bias || spec.is_high || spec.bits == 8))
+    refuse(spelling, "signed is a form of symmetric integers of 2 to 7 bits");
+  if (spec.has_signed_scales() && (is_two_level || spec.scale == ScaleType::e8m0))
+    refuse(spelling, (spec.is_high ? "high" : "signed") + std::string(" needs scales with a sign: f32, f16 or bf16"));
   if (spec.points == PlanarPoints::table && (is_two_level || spec.scale == ScaleType::e8m0))
     refuse(spelling, "tables hold f32, f16 or bf16");
   if (spec.points == PlanarPoints::table && (spec.grain == PlanarGrain::tensor || spec.grain == PlanarGrain::block))
     refuse(spelling, "a table belongs to a row or a group");
-  if (spec.points == PlanarPoints::binary && spec.scale == ScaleType::e8m0)
-    refuse(spelling, "e8m0 has no zero, which all-zero groups of binary need");
+  if (!has_point_at_zero(spec) && spec.scale == ScaleType::e8m0)
+    refuse(spelling, "e8m0 has no zero, which all-zero groups of points without one need");
   if ((is_two_level || is_double) && spec.grain != PlanarGrain::group)
     refuse(spelling, "two-level scales need groups, for example g64");
 }
@@ -165,7 +167,7 @@ std::optional<PlanarSpec> parse_planar(std::string_view spelling) {
   auto spec = parse_points(spelling.substr(0, points_end));
   if (!spec) return std::nullopt;
 
-  bool has_grain = false, has_scale = false, has_zero = false;
+  bool has_grain = false, has_scale = false, has_zero = false, is_half = false;
   const auto once = [&](bool& seen, std::string_view what) {
     if (seen) refuse(spelling, std::string(what) + " is given twice");
     seen = true;
@@ -189,6 +191,10 @@ std::optional<PlanarSpec> parse_planar(std::string_view spelling) {
       spec->is_asymmetric = option == "asym";
     } else if (option == "high") {
       once(spec->is_high, "high");
+    } else if (option == "signed") {
+      once(spec->is_signed, "signed");
+    } else if (option == "half") {
+      once(is_half, "half");
     } else if (option == "bias") {
       once(spec->has_bias, "bias");
     } else if (const auto scale = parse_scale(option)) {
@@ -202,20 +208,27 @@ std::optional<PlanarSpec> parse_planar(std::string_view spelling) {
       spec->grain = PlanarGrain::group;
     } else {
       refuse(spelling,
-             "unknown option; options are g<N>, row, tensor, block<R>x<N>, asym, bias, high, f32, f16, bf16, e8m0, s6, "
+             "unknown option; options are g<N>, row, tensor, block<R>x<N>, asym, bias, half, signed, f32, f16, bf16, "
+             "e8m0, s6, "
              "s8, dq: '" +
                  std::string(option) + "'");
     }
   }
   if (!has_scale) spec->scale = default_scale(*spec);
-  if (spec->has_bias) spec->is_unsigned = false;
+  if (is_half) {
+    if (spec->points != PlanarPoints::integer || spec->bits < 2 || spec->bits > 4 || spec->is_asymmetric ||
+        spec->has_bias || spec->is_high || spec->is_signed)
+      refuse(spelling, "half is a form of int2, int3 and int4 that leaves no choice of zero or sign");
+    spec->points = PlanarPoints::half_integer;
+  }
+  if (spec->has_bias || is_half) spec->is_unsigned = false;
   judge(*spec, spelling);
   return spec;
 }
 
 std::string planar_name(const PlanarSpec& spec) {
   std::string name;
-  if (spec.points == PlanarPoints::integer)
+  if (spec.points == PlanarPoints::integer || spec.points == PlanarPoints::half_integer)
     name = std::string(spec.is_unsigned ? "uint" : "int").append(std::to_string(spec.bits));
   if (spec.points == PlanarPoints::table) name = std::string("table").append(std::to_string(spec.bits));
   for (const NamedPoints& named : kNamedPoints) {
@@ -238,6 +251,8 @@ std::string planar_name(const PlanarSpec& spec) {
   if (spec.is_asymmetric) name += ":asym";
   if (spec.has_bias) name += ":bias";
   if (spec.is_high) name += ":high";
+  if (spec.is_signed) name += ":signed";
+  if (spec.points == PlanarPoints::half_integer) name += ":half";
   if (spec.scale != default_scale(spec)) name.append(":").append(scale_name(spec.scale));
   return name;
 }
@@ -256,6 +271,9 @@ std::string planar_description(const PlanarSpec& spec) {
         .append(std::to_string(low))
         .append("..")
         .append(std::to_string(high));
+  } else if (spec.points == PlanarPoints::half_integer) {
+    const std::string end = std::to_string((1 << spec.bits) - 1);
+    text.append(std::to_string(spec.bits)).append("-bit odd halves -").append(end).append("/2..").append(end + "/2");
   } else if (spec.points == PlanarPoints::table) {
     text.append("a learned table of ").append(std::to_string(1 << spec.bits)).append(" points");
   }
@@ -268,9 +286,10 @@ std::string planar_description(const PlanarSpec& spec) {
                                                               : std::to_string(spec.block_rows) + " rows and " +
                                                                     std::to_string(spec.group) + " columns";
   if (spec.points == PlanarPoints::table) return text + " per " + per;
-  text += spec.is_asymmetric ? ", scale and zero point per "
-          : spec.has_bias    ? ", scale and bias per "
-                             : ", one scale per ";
+  text += spec.is_asymmetric         ? ", scale and zero point per "
+          : spec.has_bias            ? ", scale and bias per "
+          : spec.has_signed_scales() ? ", one scale of either sign per "
+                                     : ", one scale per ";
   text += per;
   if (spec.scale == ScaleType::e8m0) text += ", a power of two";
   if (spec.scale == ScaleType::s6 || spec.scale == ScaleType::s8)
@@ -292,7 +311,8 @@ std::string planar_spelling_help() {
          "grain    gN (N columns share a scale), row, tensor, blockRxN (R rows and N columns share a scale)\n"
          "zero     asym: a zero point beside each scale (integers); bias: a float beside each scale, x = scale * q + "
          "bias\n"
-         "range    high: int2 as {-1, 0, 1, 2} instead of {-2, -1, 0, 1}\n"
+         "places   half: int2..int4 as odd multiples of half a scale, -3/2 to 3/2 for int2; signed: scales of either "
+         "sign (symmetric integers)\n"
          "scales   " +
          scales +
          "\n         e8m0: powers of two; s6, s8: 6- and 8-bit multiples of the row's; dq: bitsandbytes' double "

@@ -9,7 +9,9 @@
 //   zero     asym (an integer zero point per scale), bias (a float added to what scale and code give, for integers: as
 //   MLX
 //            has it); without either the format is symmetric
-//   range    high: int2 as {-1, 0, 1, 2} instead of {-2, -1, 0, 1}
+//   places   half: int2 .. int4 as odd multiples of half a scale (int2: -3/2, -1/2, 1/2, 3/2), none of which is 0;
+//            signed: symmetric integers whose scale may be negative, so that the end that reaches further lies on
+//            whichever side needs it. high is read as older files have it: int2:signed with codes numbered from -1.
 //   scales   f32, f16, bf16, e8m0, or s6 / s8: 6- or 8-bit multiples of one f32 per row, or dq (nf4 and fp4):
 //   bitsandbytes' double
 //            quantization. Default: f16 for groups and tables, else f32.
@@ -30,6 +32,7 @@ namespace nibble {
 
 enum class PlanarPoints : std::uint8_t {
   integer,
+  half_integer,
   ternary,
   binary,
   nf4,
@@ -49,13 +52,15 @@ struct PlanarSpec {
   unsigned bits = 4;         // per stored code; ternary 2, binary 1
   bool is_unsigned = false;  // integers: codes are numbered from 0
   bool is_asymmetric = false;
-  bool is_high = false;  // int2 as {-1, 0, 1, 2}
+  bool is_high = false;  // int2 as {-1, 0, 1, 2}, and signed
   PlanarGrain grain = PlanarGrain::group;
   std::uint32_t group = 128;         // columns; for PlanarGrain::group and block
   ScaleType scale = ScaleType::f16;  // of biases, too
   bool has_bias = false;             // integers: x = scale * code + bias
   std::uint32_t block_rows = 0;      // for PlanarGrain::block
+  bool is_signed = false;            // symmetric integers: scales of either sign are sought
 
+  bool has_signed_scales() const { return is_signed || is_high; }
   bool has_groups() const { return grain == PlanarGrain::group || grain == PlanarGrain::block; }
 
   bool operator==(const PlanarSpec&) const = default;
@@ -70,6 +75,11 @@ std::string planar_description(const PlanarSpec& spec);
 
 // What a spelling is made of, a line for each kind of word: for help.
 std::string planar_spelling_help();
+
+// Whether a scale that is not 0 can give 0.
+inline bool has_point_at_zero(const PlanarSpec& spec) {
+  return spec.points != PlanarPoints::binary && spec.points != PlanarPoints::half_integer;
+}
 
 unsigned scale_bits(ScaleType type);  // stored per scale
 

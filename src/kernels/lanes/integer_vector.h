@@ -372,9 +372,11 @@ static void vector_of_codes(const IntegerShape& shape, const std::uint8_t* panel
     case 41:
       return run(vector_panel<F32, Bytes, Sums, Quad, 4, 1, false, kGrid>);
     case 21:
-      return run(vector_panel<F32, Bytes, Sums, Quad, 2, 1, false, kGrid>);
+      return run(shape.has_table ? vector_panel<F32, Bytes, Sums, Quad, 2, 1, true, kGrid>
+                                 : vector_panel<F32, Bytes, Sums, Quad, 2, 1, false, kGrid>);
     case 20:
-      return run(vector_panel<F32, Bytes, Sums, Quad, 2, 0, false, kGrid>);
+      return run(shape.has_table ? vector_panel<F32, Bytes, Sums, Quad, 2, 0, true, kGrid>
+                                 : vector_panel<F32, Bytes, Sums, Quad, 2, 0, false, kGrid>);
     case 10:
       return run(vector_panel<F32, Bytes, Sums, Quad, 1, 0, false, kGrid>);
     default:

@@ -93,7 +93,7 @@ template <int kLine, class Bytes>
 }
 
 // kLow, kHigh: bits of the planes. kQuads: a multiple of whole_lines. 1-bit codes become 0 or 2. Formats with a table
-// have 4-bit codes.
+// have codes of 2 to 4 bits.
 template <int kLow, int kHigh, bool kTable, int kQuads, class Bytes>
 [[gnu::always_inline]] static inline void operands_of_quads(const std::uint8_t* low, const std::uint8_t* high,
                                                             Bytes table, Bytes* out) {
@@ -101,6 +101,10 @@ template <int kLow, int kHigh, bool kTable, int kQuads, class Bytes>
     quad_of_7_bits<0>(low, out);
   } else if constexpr (kLow == 2 && kHigh == 1) {
     quads_of_3_bits(low, high, out);
+    if constexpr (kTable) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kQuads; ++i) out[i] = look_up(table, out[i]);
+    }
   } else if constexpr (kLow == 4 && kHigh == 2) {
 #pragma GCC unroll 2
     for (int i = 0; i < kQuads; i += 4) quads_of_6_bits(low + i / 2 * kLineStride, high + i / 4 * kLineStride, out + i);
@@ -169,10 +173,16 @@ static void unpack_codes(const IntegerShape& shape, const std::uint8_t* block, s
       unpack_planes<Bytes, 4, 1, false>(shape, block, depth, panel);
       break;
     case 21:
-      unpack_planes<Bytes, 2, 1, false>(shape, block, depth, panel);
+      if (shape.has_table)
+        unpack_planes<Bytes, 2, 1, true>(shape, block, depth, panel);
+      else
+        unpack_planes<Bytes, 2, 1, false>(shape, block, depth, panel);
       break;
     case 20:
-      unpack_planes<Bytes, 2, 0, false>(shape, block, depth, panel);
+      if (shape.has_table)
+        unpack_planes<Bytes, 2, 0, true>(shape, block, depth, panel);
+      else
+        unpack_planes<Bytes, 2, 0, false>(shape, block, depth, panel);
       break;
     case 10:
       unpack_planes<Bytes, 1, 0, false>(shape, block, depth, panel);

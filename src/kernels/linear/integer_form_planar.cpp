@@ -151,6 +151,16 @@ std::optional<IntegerForm> planar_integer_form(const Format& format, std::uint64
         shape.middle = spec.bits == 1 ? 2 * code_range(spec).middle : code_range(spec).middle;
       if (spec.bits == 1) shape.factor = 0.5f;
       return form;
+    case PlanarPoints::half_integer:
+      // Twice the points are odd integers: twice the code less what lies in the middle.
+      shape.has_table = true;
+      shape.middle = (1 << spec.bits) - 1;
+      shape.factor = 0.5f;
+      for (unsigned code = 0; code < 1u << spec.bits; ++code) {
+        shape.points[code] = static_cast<std::uint8_t>(2 * code);
+        form.table[code] = planar->fixed_table()->value(code);
+      }
+      return form;
     case PlanarPoints::ternary:
       shape.middle = 1;
       return form;

@@ -25,18 +25,23 @@ std::vector<std::string> relatives(const Format& own) {
   std::vector<std::string> names;
   const PlanarSpec* const given = find_planar_spec(own);
   if (given == nullptr) return names;
-  const auto add = [&](auto&& change) {
-    PlanarSpec spec = *given;
-    change(spec);
-    names.push_back(planar_name(spec));
-  };
-  const bool are_plain =
-      given->points == PlanarPoints::integer && given->grain != PlanarGrain::block && !given->is_high;
-  if (are_plain) {
-    add([](PlanarSpec& spec) { spec.is_unsigned = false; });
+  const bool are_halves = given->points == PlanarPoints::half_integer;
+  if ((given->points == PlanarPoints::integer || are_halves) && given->grain != PlanarGrain::block) {
+    // Scales keep their signs where formats do not speak of them. Odd halves are whole numbers of half the scale, which
+    // take a bit more.
+    PlanarSpec whole = *given;
+    whole.points = PlanarPoints::integer;
+    whole.is_unsigned = whole.is_high = whole.is_signed = false;
+    if (are_halves) ++whole.bits;
+    const auto add = [&](auto&& change) {
+      PlanarSpec spec = whole;
+      change(spec);
+      names.push_back(planar_name(spec));
+    };
+    add([](PlanarSpec&) {});
     const bool has_groups = given->grain == PlanarGrain::group;
     for (const unsigned bits : {4u, 8u})
-      if (bits > given->bits) add([&](PlanarSpec& spec) { spec.bits = bits; });
+      if (bits > whole.bits) add([&](PlanarSpec& spec) { spec.bits = bits; });
     if (given->has_bias)
       for (const bool is_asymmetric : {false, true})
         add([&](PlanarSpec& spec) {
@@ -47,29 +52,55 @@ std::vector<std::string> relatives(const Format& own) {
       add([&](PlanarSpec& spec) { spec.scale = scale; });
       if (given->is_asymmetric && has_groups)
         add([](PlanarSpec& spec) {
-          spec.is_unsigned = spec.is_asymmetric = false;
+          spec.is_asymmetric = false;
           spec.bits = 8;
         });
       if (!given->has_bias && has_groups)
         add([&](PlanarSpec& spec) {
-          spec.is_unsigned = spec.is_asymmetric = false;
+          spec.is_asymmetric = false;
           spec.has_bias = true;
+          spec.bits = given->bits;
           spec.scale = scale;
         });
     }
   } else if (given->points == PlanarPoints::nf4 || given->points == PlanarPoints::fp4) {
-    add([](PlanarSpec& spec) { spec.scale = ScaleType::f32; });
+    PlanarSpec spec = *given;
+    spec.scale = ScaleType::f32;
+    names.push_back(planar_name(spec));
   }
   return names;
 }
 
 // What is tried of formats: one of each kind that people have.
-constexpr std::array kFormats = {
-    "q4_0",         "q4_1",           "q5_0",         "q8_0",          "q4_k",      "q6_k",
-    "iq4_nl",       "mxfp4",          "nvfp4",        "int2:g64",      "int3:g128", "int4:g32",
-    "int4:g128",    "int4:g128:asym", "int4:row:f16", "int4:g64:bias", "int8:g32",  "int8:g128",
-    "int8:row",     "nf4:g64",        "nf4:g64:f32",  "nf4:g64:dq",    "fp8:row",   "fp8:block128x128",
-    "e2m1:g32:e8m0"};
+constexpr std::array kFormats = {"q4_0",
+                                 "q4_1",
+                                 "q5_0",
+                                 "q8_0",
+                                 "q4_k",
+                                 "q6_k",
+                                 "iq4_nl",
+                                 "mxfp4",
+                                 "nvfp4",
+                                 "int2:g64",
+                                 "int2:g64:half",
+                                 "int3:g128",
+                                 "int3:g128:signed",
+                                 "int3:g128:half",
+                                 "int4:g128:half",
+                                 "int4:g32",
+                                 "int4:g128",
+                                 "int4:g128:asym",
+                                 "int4:row:f16",
+                                 "int4:g64:bias",
+                                 "int8:g32",
+                                 "int8:g128",
+                                 "int8:row",
+                                 "nf4:g64",
+                                 "nf4:g64:f32",
+                                 "nf4:g64:dq",
+                                 "fp8:row",
+                                 "fp8:block128x128",
+                                 "e2m1:g32:e8m0"};
 
 constexpr std::uint64_t kRows = 256, kCols = 256;
 

@@ -30,7 +30,7 @@ struct PlainScale {
 PlainScale plain_scale(const PlanarSpec& spec, double low, double high) {
   const double peak = std::max(-low, high);
   double divisor = 1;
-  if (const PointTable* const table = point_table(spec.points)) {
+  if (const PointTable* const table = point_table(spec)) {
     divisor = static_cast<double>(table->max());
     if (spec.scale == ScaleType::e8m0) {
       return {std::exp2(std::floor(std::log2(peak)) - std::floor(std::log2(divisor))),
@@ -40,9 +40,9 @@ PlainScale plain_scale(const PlanarSpec& spec, double low, double high) {
     const double levels = std::exp2(spec.bits) - 1;
     return {(high - low) / levels,
             fmt::format("({} - {}) / {}", explained_number(high), operand(low), explained_number(levels))};
-  } else if (spec.is_high) {
-    const double end = high >= -low ? high : low;
-    return {end / 2, fmt::format("{} / 2", explained_number(end))};
+  } else if (spec.has_signed_scales()) {
+    const double end = high >= -low ? high : low, far = spec.is_high ? 2 : -std::exp2(spec.bits - 1);
+    return {end / far, fmt::format("{} / {}", explained_number(end), operand(far))};
   } else if (spec.points == PlanarPoints::integer) {
     divisor = spec.bits == 8 ? 127.0 : std::exp2(spec.bits - 1) - 0.5;
   }

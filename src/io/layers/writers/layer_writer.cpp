@@ -41,6 +41,15 @@ bool is_expert(const PlannedTensor& matrix) { return matrix.name.find(".experts.
 
 const PlanarSpec* planar_spec(const PlannedTensor& matrix) { return find_planar_spec(*matrix.format); }
 
+// Layouts do not say whether scales were sought with either sign.
+std::string LayerWriter::reads_as(const PlannedTensor& matrix) const {
+  const PlanarSpec* const given = planar_spec(matrix);
+  if (given == nullptr || !given->is_signed) return matrix.format->name();
+  PlanarSpec spec = *given;
+  spec.is_signed = false;
+  return planar_name(spec);
+}
+
 std::string refuse_integers(const PlannedTensor& matrix, const IntegerLayout& layout, std::string_view who) {
   const PlanarSpec* const spec = planar_spec(matrix);
   const bool are_integers =

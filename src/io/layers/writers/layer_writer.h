@@ -68,7 +68,7 @@ class LayerWriter {
   virtual std::vector<Tensor> pack(const QuantizedView& matrix, const LayerPlan& plan,
                                    const std::string& where) const = 0;
   // The format that is read from what is written, where that is another, which holds the same numbers.
-  virtual std::string reads_as(const PlannedTensor& matrix) const { return matrix.format->name(); }
+  virtual std::string reads_as(const PlannedTensor& matrix) const;
   // Keys of config.json.
   virtual Json settings(const LayerPlan& plan) const = 0;
   // Why vLLM does not load what is planned, a sentence each.
