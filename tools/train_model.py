@@ -2,7 +2,7 @@
 """Trains the bundled model on text of story_grammar.py. One thread of a CPU is enough.
 
     python tools/story_grammar.py --split vocabulary --megabytes 4 --out vocabulary.txt
-    python tools/train_tokenizer.py --text vocabulary.txt --vocab-size 3072 --out models/tale-4M
+    nibble train-tokenizer --text vocabulary.txt --size 3072 -o models/tale-4M
     python tools/story_grammar.py --split train --megabytes 90 --out train.txt
     python tools/train_model.py --text train.txt --model models/tale-4M --minutes 80
 

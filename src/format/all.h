@@ -53,7 +53,8 @@ inline constexpr auto kUsualPlanarFormats = std::to_array<std::string_view>({
   "int8:row", "int8:tensor:asym", "int8:block128x128", "int4:block32x64:asym:f16", "fp8:block128x128",
   "uint8:row:asym", "int7:row", "int6:g64", "int5:g64", "int4:g32", "int4:g128", "int4:g32:asym", "int4:g64:bias",
   "int4:g32:bias:bf16", "int4:g64:s6", "int4:row", "int3:g64", "int3:g128:asym", "int2:g32", "int2:g32:signed",
-  "int2:g64:half", "int3:g128:half", "int3:g128:signed", "int4:g64:half",  "int2:g64:asym", "int1:g32:asym", "ternary:row", "ternary:g64", "binary:row", "nf4:g64", "nf4:g64:s8", "nf4:g64:dq",
+  "int2:g64:half", "int3:g128:half", "int3:g128:signed", "int4:g64:half",
+  "int2:g64:asym", "int1:g32:asym", "ternary:row", "ternary:g64", "binary:row", "nf4:g64", "nf4:g64:s8", "nf4:g64:dq",
   "fp4:g64", "fp4:g64:dq", "e2m1:g32:e8m0", "fp8:row", "fp8_e5m2:row", "fp8:g32:e8m0", "fp8_e5m2:g32:e8m0",
   "fp6:g32:e8m0", "fp6_e3m2:g32:e8m0", "table4:row", "table3:row", "table2:g256"});
 // clang-format on

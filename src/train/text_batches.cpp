@@ -18,7 +18,7 @@ TokenStream join_documents(std::string_view text, const Tokenizer& tokenizer, co
   // Documents up to a closed one are tokenized together: their separators may be part of longer tokens.
   std::size_t first = 0, at = 0;
   const auto append = [&](std::size_t behind) {
-    const std::vector<std::int32_t> ids = tokenizer.encode(text.substr(first, behind - first), {});
+    const std::vector<std::int32_t> ids = tokenizer.encode(text.substr(first, behind - first), {.add_special = false});
     stream.ids.insert(stream.ids.end(), ids.begin(), ids.end());
   };
   for (;;) {

@@ -41,6 +41,28 @@ TEST_F(Tokenize, TextsFromEverywhereBecomeTheSameIds) {
   EXPECT_EQ(run(kTale + " --bare ''").out, "\n");
 }
 
+TEST_F(Tokenize, TokenizersAreTrainedOnText) {
+  const auto train = [&](const std::string& arguments, int code) {
+    CommandResult result = nibble_command(scratch_, "train-tokenizer " + arguments);
+    EXPECT_EQ(result.code, code) << arguments << '\n' << result.error;
+    return result;
+  };
+  const std::string text = " --text '" + kTale + "/calibration.txt' --text '" + kTale + "/heldout.txt'";
+  const auto made = nlohmann::json::parse(train(text + " --size 500 -o made --json", 0).out);
+  EXPECT_EQ(made["tokens"], 500);
+  EXPECT_EQ(made["merges"], 500 - 258);
+  const std::string words = "The old man's boat, 1234 times; naïve.";
+  const std::string ids = run("made --bare \"" + words + "\"").out;
+  scratch_.write("ids.txt", ids);
+  EXPECT_EQ(run("made --decode --text ids.txt").out, words + "\n");
+  const std::string said = train(" --text ids.txt --size 3072 -o other", 1).error;
+  EXPECT_NE(said.find("the text has too few pairs of symbols for this vocabulary; give more text, or a smaller size"),
+            std::string::npos)
+      << said;
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "other"));
+  EXPECT_NE(train(text + " --size 100 -o other", 2).error.find("259 in all: 100"), std::string::npos);
+}
+
 TEST_F(Tokenize, ControlTokensAreTokensUnlessToldOtherwise) {
   const Tokenizer tokenizer = bundled();
   const std::string end = tokenizer.token_text(*tokenizer.eos());
