@@ -29,9 +29,9 @@ float find_common_step(std::span<const float> x, int low, int high, Stored store
   for (int j = 1; j <= reach; ++j) {
     const float step = least / static_cast<float>(j);
     if (largest > step * (static_cast<float>(reach) + 0.5f)) break;  // smaller ones reach less far
-    if (step * static_cast<float>(j) != least) continue;
-    for (const float s : {step, -step}) {
-      if (stored(s) != s) continue;
+    // Products of scales with 24 bits are rounded: the scale may be a neighbour of the quotient.
+    for (const float s : {step, -step, std::nextafter(step, 0.0f), std::nextafter(step, largest)}) {
+      if (std::fabs(s * static_cast<float>(j)) != least || stored(s) != s) continue;
       const bool holds = std::all_of(x.begin(), x.end(), [&](float value) {
         const float k = std::nearbyint(value / s);
         return k >= static_cast<float>(low) && k <= static_cast<float>(high) && k * s == value;

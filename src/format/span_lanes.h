@@ -95,6 +95,24 @@ template <class Use>
   return two[0] + two[1];
 }
 
+// The same of four, each added in the same order.
+[[gnu::always_inline]] inline void fold_four(const Lanes (&lanes)[4], float (&sums)[4]) {
+  using Four __attribute__((vector_size(16))) = float;
+  Four four[4];
+  for (std::size_t i = 0; i < 4; ++i) {
+    Four part[4];
+    std::memcpy(part, &lanes[i], sizeof(part));
+    const Four first = part[0] + part[2], second = part[1] + part[3];
+    four[i] = first + second;
+  }
+  const Four front = __builtin_shufflevector(four[0], four[1], 0, 4, 1, 5) +
+                     __builtin_shufflevector(four[0], four[1], 2, 6, 3, 7),
+             back = __builtin_shufflevector(four[2], four[3], 0, 4, 1, 5) +
+                    __builtin_shufflevector(four[2], four[3], 2, 6, 3, 7);
+  const Four all = __builtin_shufflevector(front, back, 0, 1, 4, 5) + __builtin_shufflevector(front, back, 2, 3, 6, 7);
+  std::memcpy(sums, &all, sizeof(all));
+}
+
 // Up to sixteen values and weights; those that are missing repeat the last value with no weight.
 struct SpanTail {
   float x[kLanes], weights[kLanes];
@@ -181,6 +199,40 @@ void span_least_squares(const SpanValues& span, const UnitPoints& points, const 
 }
 
 template <class Rounding>
+[[gnu::always_inline]] inline BiasedSums biased_sums_of(const SpanValues& span, float scale, float bias,
+                                                        const Rounding& rounding) {
+  BiasedSums total;
+  Lanes lanes[4] = {};  // error, q, qq, qx
+  for_runs(
+      span,
+      [&](const float* values, const float* weights) __attribute__((always_inline)) {
+        for (std::size_t v = 0; v < kVectors; ++v) {
+          const Vector value = load(values + v * kWidth), weight = load(weights + v * kWidth);
+          const Vector above = value - bias, code = rounding.code(above / scale);
+          const Vector off = above - scale * code;
+          lanes[0][v] += weight * off * off;
+          lanes[1][v] += weight * code;
+          lanes[2][v] += weight * (code * code);
+          lanes[3][v] += weight * (code * value);
+        }
+      },
+      [&]() __attribute__((always_inline)) {
+        float sums[4];
+        fold_four(lanes, sums);
+        total.error += static_cast<double>(sums[0]);
+        total.q += static_cast<double>(sums[1]);
+        total.qq += static_cast<double>(sums[2]);
+        total.qx += static_cast<double>(sums[3]);
+        for (Lanes& one : lanes) one = Lanes{};
+      });
+  return total;
+}
+
+BiasedSums span_biased_sums(const SpanValues& span, const UnitPoints& points, float scale, float bias) {
+  return with_rounding(points, [&](const auto& rounding) { return biased_sums_of(span, scale, bias, rounding); });
+}
+
+template <class Rounding>
 [[gnu::always_inline]] inline void sixteen_codes(const float* x, float scale, const Rounding& rounding,
                                                  std::uint8_t* codes) {
   Lanes lanes;
@@ -219,7 +271,7 @@ Extremes span_extremes(const float* x, std::size_t n) {
   return extremes;
 }
 
-constexpr SpanLoops kSpanLoops{span_extremes, span_errors, span_least_squares, span_codes};
+constexpr SpanLoops kSpanLoops{span_extremes, span_errors, span_least_squares, span_biased_sums, span_codes};
 
 }  // namespace
 }  // namespace nibble

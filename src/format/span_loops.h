@@ -46,6 +46,11 @@ struct LeastSquares {
   double cross = 0, square = 0;  // sum w x p, sum w p^2 for the points p of a scale
 };
 
+// The same of points from a bias on, sum w (x - bias - s q)^2, and what a least-squares line through them is made of.
+struct BiasedSums {
+  double error = 0, q = 0, qq = 0, qx = 0;  // the latter: sum w q, sum w q^2, sum w q x for the codes q
+};
+
 struct Extremes {
   float min = 0, max = 0;  // always include 0
 };
@@ -58,6 +63,8 @@ struct SpanLoops {
                  double* errors);
   void (*least_squares)(const SpanValues& span, const UnitPoints& points, const float* scales, std::size_t count,
                         LeastSquares* sums);
+  // Of the codes nearest to (x - bias) / scale.
+  BiasedSums (*biased_sums)(const SpanValues& span, const UnitPoints& points, float scale, float bias);
   // The codes of the points nearest to x / scale.
   void (*codes)(const float* x, std::size_t n, const UnitPoints& points, float scale, std::uint8_t* codes);
 };

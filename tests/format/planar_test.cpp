@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <random>
 
 #include "base/random.h"
 #include "format/planar/points.h"
@@ -57,7 +58,7 @@ TEST(PlanarSpelling, PrintedSpecsParseToThemselves) {
           for (const int sign : {0, 1, 2})  // none, high, signed
             for (const PlanarGrain grain :
                  {PlanarGrain::group, PlanarGrain::row, PlanarGrain::tensor, PlanarGrain::block})
-              for (int scale = 0; scale <= static_cast<int>(ScaleType::dq); ++scale) {
+              for (int scale = 0; scale <= static_cast<int>(ScaleType::amax); ++scale) {
                 const PlanarSpec spec{static_cast<PlanarPoints>(points),
                                       bits,
                                       is_unsigned,
@@ -100,7 +101,7 @@ TEST(PlanarSpelling, RefusalsSayWhy) {
   EXPECT_EQ(refusal_of("int4:"),
             "format int4:: unknown option; options are g<N>, row, tensor, block<R>x<N>, asym, bias, half, signed, f32, "
             "f16, bf16, e8m0, s6, "
-            "s8, dq: ''");
+            "s8, dq, amax: ''");
   for (const char* block :
        {"block", "blockx2", "block8", "block8x", "block1x8", "block8192x8", "block8x8y", "block8x0"})
     EXPECT_EQ(refusal_of(std::string("int8:") + block),
@@ -120,8 +121,24 @@ TEST(PlanarSpelling, RefusalsSayWhy) {
   EXPECT_EQ(refusal_of("int2:half:e8m0"),
             "format int2:half:e8m0: e8m0 has no zero, which all-zero groups of points without one need");
   EXPECT_EQ(refusal_of("int4:row:s8"), "format int4:row:s8: two-level scales need groups, for example g64");
+  for (const char* const other : {"int8:g32", "int8:tensor", "int4:row", "int8:row:asym", "uint8:row", "fp8:row"})
+    EXPECT_NE(refusal_of(std::string(other) + ":amax").find("(amax) belong to int8:row"), std::string::npos) << other;
   EXPECT_EQ(refusal_of("table4:tensor"), "format table4:tensor: a table belongs to a row or a group");
   EXPECT_NE(refusal_of("int9:g32").find("no format has this name"), std::string::npos);
+}
+
+// What LLM.int8 stores for a row is its largest magnitude; what decodes it multiplies by 1/127 in f32.
+TEST(PlanarInteger, MagnitudesOfRowsAreStoredAsTheyAre) {
+  std::mt19937 random(3);
+  for (int i = 0; i < 1000; ++i) {
+    const float largest = std::ldexp(1 + static_cast<float>(random() % (1u << 23)) * 0x1p-23f, i % 40 - 20);
+    const auto [tensor, y] = encode("int8:row:amax", {largest, -0.5f * largest, 0.0f, 0.25f * largest});
+    float stored;
+    std::memcpy(&stored, tensor.planes[1].data(), sizeof stored);
+    EXPECT_LE(std::fabs(stored - largest), 0x1p-23f * largest);
+    EXPECT_EQ(y[0], 127.0f * (stored * 7.874015718698502e-3f));
+    EXPECT_EQ(y[2], 0.0f);
+  }
 }
 
 TEST(PlanarInteger, SymmetricByteUsesAmaxOver127) {

@@ -66,7 +66,7 @@ const std::vector<QuantizedModel> kModels = {
      {"the inputs of Linears are not rounded to 8-bit floats as activation_scheme in config.json asks" +
       kWeightsAlone}},
     {"tiny_gptq", {{kFirst + "mlp.up_proj.weight", "int4:g32:asym"}}, {}},
-    {"tiny_llm_int8", {{kFirst + "mlp.up_proj.weight", "int8:row"}}, {}},
+    {"tiny_llm_int8", {{kFirst + "mlp.up_proj.weight", "int8:row:amax"}}, {}},
     {"tiny_mlx",
      {{"model.embed_tokens.weight", "int6:g32:bias"},
       {kFirst + "self_attn.q_proj.weight", "int8:g64:bias"},

@@ -11,6 +11,7 @@
 #include "format/common_step.h"
 #include "format/planar/dynamic_map.h"
 #include "format/planar/long_sum.h"
+#include "format/planar/planes.h"
 #include "format/planar/points.h"
 #include "format/planar/ternary_fit.h"
 #include "format/scale.h"
@@ -179,51 +180,35 @@ class BiasSearch {
   BiasSearch(const PlanarSpec& spec, const ScaleSearch& searching)
       : type_(spec.scale),
         points_(unit_points(spec, 0)),
-        span_(searching.span),
-        loops_(searching.loops),
-        above_bias_(span_.n),
-        codes_(span_.n) {}
-
-  // Takes a candidate if it is better than what was taken before, and returns the least-squares grid for its codes.
-  PlanarGrid consider(const PlanarGrid& candidate) {
-    for (std::size_t i = 0; i < span_.n; ++i) above_bias_[i] = span_.x[i] - candidate.bias;
-    double error;
-    loops_.errors({above_bias_.data(), span_.weights, span_.n}, points_, &candidate.scale, 1, &error);
-    if (error < least_) {
-      least_ = error;
-      best_ = candidate;
-    }
-    loops_.codes(above_bias_.data(), span_.n, points_, candidate.scale, codes_.data());
-    return refined(candidate);
+        searching_(searching),
+        w_(long_sum(searching.span.n, [&](std::size_t i) { return searching.span.weights[i]; })),
+        x_(long_sum(searching.span.n, [&](std::size_t i) { return searching.span.weights[i] * searching.span.x[i]; })) {
   }
-  const PlanarGrid& best() const { return best_; }
+
+  // A candidate's error, and the least-squares grid for its codes.
+  struct Step {
+    double error;
+    PlanarGrid refined;
+  };
+  Step step(const PlanarGrid& candidate) const {
+    const BiasedSums sums = searching_.loops.biased_sums(searching_.span, points_, candidate.scale, candidate.bias);
+    return {sums.error, refined(candidate, sums)};
+  }
 
  private:
-  PlanarGrid refined(PlanarGrid grid) const {
-    const auto sum = [&](auto term) {
-      return long_sum(
-          span_.n, [&](std::size_t i) { return span_.weights[i] * term(span_.x[i], static_cast<float>(codes_[i])); });
-    };
-    const double w = sum([](float, float) { return 1.0f; }), q = sum([](float, float code) { return code; }),
-                 qq = sum([](float, float code) { return code * code; }),
-                 x = sum([](float value, float) { return value; }),
-                 qx = sum([](float value, float code) { return code * value; });
-    const double determinant = w * qq - q * q;
-    const double scale = determinant > 0 ? (w * qx - q * x) / determinant : 0;
+  PlanarGrid refined(PlanarGrid grid, const BiasedSums& sums) const {
+    const double determinant = w_ * sums.qq - sums.q * sums.q;
+    const double scale = determinant > 0 ? (w_ * sums.qx - sums.q * x_) / determinant : 0;
     if (!(scale > 0)) return grid;
     grid.scale = storable_scale(static_cast<float>(scale), type_, {});
-    grid.bias = storable_bias(static_cast<float>((x - scale * q) / w), type_);
+    grid.bias = storable_bias(static_cast<float>((x_ - scale * sums.q) / w_), type_);
     return grid;
   }
 
   ScaleType type_;
   UnitPoints points_;
-  SpanValues span_;
-  const SpanLoops& loops_;
-  std::vector<float> above_bias_;
-  std::vector<std::uint8_t> codes_;
-  PlanarGrid best_;
-  double least_ = std::numeric_limits<double>::infinity();
+  const ScaleSearch& searching_;
+  double w_, x_;  // sum w, sum w x
 };
 
 // Whole steps from 0 on where the lowest code's number can be the bias, else from an offset on.
@@ -257,19 +242,41 @@ PlanarGrid fit_biased(const PlanarSpec& spec, const ScaleSearch& searching, cons
   plain.scale = storable_scale(step, spec.scale, {});
   if (!search) return plain;
 
-  BiasSearch best(spec, searching);
-  best.consider(plain);
-  // Both ends are drawn in, each time refined by least squares.
-  constexpr int kShares = 10, kRefinements = 3;
-  for (int share = 0; share < kShares; ++share) {
+  // Both ends are drawn in, each time refined by least squares: all side by side, so that none waits for its own sums.
+  constexpr std::size_t kShares = 10, kSteps = 4;
+  struct Course {
+    PlanarGrid grids[kSteps];
+    double errors[kSteps];
+    std::size_t count = 0;
+    bool rests = false;
+  };
+  const BiasSearch search_of(spec, searching);
+  Course courses[kShares];
+  for (std::size_t share = 0; share < kShares; ++share) {
     const float shrunk = step * (1 - 0.05f * static_cast<float>(share));
-    PlanarGrid candidate;
-    candidate.scale = storable_scale(shrunk, spec.scale, {});
-    candidate.bias = storable_bias(range.min + 0.5f * levels * (step - shrunk), spec.scale);
-    for (int i = 0; i < kRefinements; ++i) candidate = best.consider(candidate);
-    best.consider(candidate);
+    PlanarGrid& first = courses[share].grids[0];
+    first.scale = storable_scale(shrunk, spec.scale, {});
+    first.bias = storable_bias(range.min + 0.5f * levels * (step - shrunk), spec.scale);
   }
-  return best.best();
+  for (std::size_t i = 0; i < kSteps; ++i)
+    for (Course& course : courses) {
+      if (course.rests) continue;
+      const PlanarGrid& grid = course.grids[i];
+      const auto [error, refined] = search_of.step(grid);
+      course.errors[course.count++] = error;
+      course.rests = refined.scale == grid.scale && refined.bias == grid.bias;
+      if (i + 1 < kSteps) course.grids[i + 1] = refined;
+    }
+  // Of equal ones the first.
+  PlanarGrid best = plain;
+  double least = search_of.step(plain).error;
+  for (const Course& course : courses)
+    for (std::size_t i = 0; i < course.count; ++i)
+      if (course.errors[i] < least) {
+        least = course.errors[i];
+        best = course.grids[i];
+      }
+  return best;
 }
 
 // The scale of which all numbers are odd multiples of a half, or 0.
@@ -338,6 +345,8 @@ float storable_scale(float scale, ScaleType type, ScaleUnit unit) {
   switch (type) {
     case ScaleType::f32:
       return std::copysign(std::clamp(magnitude, kMinNormal, std::numeric_limits<float>::max()), scale);
+    case ScaleType::amax:
+      return magnitude_for(std::copysign(std::clamp(magnitude, kMinNormal, 0x1p121f), scale)) * kPerMagnitude;
     case ScaleType::f16:
       return f16_to_f32(f32_to_f16(std::copysign(std::clamp(magnitude, kMinF16, kMaxF16), scale)));
     case ScaleType::bf16:

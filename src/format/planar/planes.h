@@ -25,6 +25,7 @@ inline constexpr std::size_t kOffset = 3;
 inline DType scale_dtype(ScaleType type) {
   switch (type) {
     case ScaleType::f32:
+    case ScaleType::amax:
       return DType::f32;
     case ScaleType::f16:
       return DType::f16;
@@ -40,9 +41,25 @@ inline DType scale_dtype(ScaleType type) {
   return DType::u8;
 }
 
+// Of amax: what the stored magnitude is multiplied by, in f32, for the scale.
+inline constexpr float kPerMagnitude = 1 / 127.0f;
+
+// The magnitude whose scale is nearest, which is not every number.
+inline float magnitude_for(float scale) {
+  const float about = scale * 127.0f;
+  float best = about;
+  for (const float other : {std::nextafter(about, 0.0f), std::nextafter(about, std::copysign(HUGE_VALF, about))})
+    if (std::fabs(other * kPerMagnitude - scale) < std::fabs(best * kPerMagnitude - scale)) best = other;
+  return best;
+}
+
 inline void write_float(float value, ScaleType type, std::byte* at) {
   switch (type) {
     case ScaleType::f32:
+      std::memcpy(at, &value, 4);
+      return;
+    case ScaleType::amax:
+      value = magnitude_for(value);
       std::memcpy(at, &value, 4);
       return;
     case ScaleType::f16:
@@ -64,6 +81,9 @@ inline float read_float(ScaleType type, const std::byte* at) {
     case ScaleType::f32:
       std::memcpy(&value, at, 4);
       return value;
+    case ScaleType::amax:
+      std::memcpy(&value, at, 4);
+      return value * kPerMagnitude;
     case ScaleType::f16:
       std::memcpy(&bits, at, 2);
       return f16_to_f32(bits);

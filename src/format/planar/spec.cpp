@@ -44,7 +44,8 @@ constexpr auto kNamedScales = std::to_array<NamedScale>({{"f32", ScaleType::f32}
                                                          {"e8m0", ScaleType::e8m0},
                                                          {"s6", ScaleType::s6},
                                                          {"s8", ScaleType::s8},
-                                                         {"dq", ScaleType::dq}});
+                                                         {"dq", ScaleType::dq},
+                                                         {"amax", ScaleType::amax}});
 
 // The OCP microscaling formats are planar ones with a group of 32 and power-of-two scales. (mxfp4 is the block format
 // of that name.)
@@ -120,6 +121,9 @@ void judge(const PlanarSpec& spec, std::string_view spelling) {
   const bool is_double = spec.scale == ScaleType::dq;
   if (is_double && spec.points != PlanarPoints::nf4 && spec.points != PlanarPoints::fp4)
     refuse(spelling, "double quantization (dq) belongs to nf4 and fp4; integers have s6 and s8");
+  if (spec.scale == ScaleType::amax && (!is_integer || spec.bits != 8 || spec.is_asymmetric || spec.has_bias ||
+                                        spec.is_unsigned || spec.grain != PlanarGrain::row))
+    refuse(spelling, "scales by their largest magnitude (amax) belong to int8:row");
   if (spec.is_asymmetric && !is_integer) refuse(spelling, "only integers have zero points; leave out asym");
   if (spec.has_bias && !is_integer) refuse(spelling, "only integers have a bias; leave out bias");
   if (spec.has_bias && spec.is_asymmetric)
@@ -209,8 +213,7 @@ std::optional<PlanarSpec> parse_planar(std::string_view spelling) {
     } else {
       refuse(spelling,
              "unknown option; options are g<N>, row, tensor, block<R>x<N>, asym, bias, half, signed, f32, f16, bf16, "
-             "e8m0, s6, "
-             "s8, dq: '" +
+             "e8m0, s6, s8, dq, amax: '" +
                  std::string(option) + "'");
     }
   }
@@ -295,6 +298,7 @@ std::string planar_description(const PlanarSpec& spec) {
   if (spec.scale == ScaleType::s6 || spec.scale == ScaleType::s8)
     text += ", itself stored in " + std::to_string(scale_bits(spec.scale)) + " bits";
   if (spec.scale == ScaleType::dq) text += ", doubly quantized as bitsandbytes does";
+  if (spec.scale == ScaleType::amax) text += ", stored times 127 as bitsandbytes does";
   return text;
 }
 
@@ -316,7 +320,7 @@ std::string planar_spelling_help() {
          "scales   " +
          scales +
          "\n         e8m0: powers of two; s6, s8: 6- and 8-bit multiples of the row's; dq: bitsandbytes' double "
-         "quantization (nf4, fp4)\n"
+         "quantization (nf4, fp4);\n         amax: times 127, as its LLM.int8 (int8:row)\n"
          "also     " +
          aliases + "\n";
 }
@@ -324,6 +328,7 @@ std::string planar_spelling_help() {
 unsigned scale_bits(ScaleType type) {
   switch (type) {
     case ScaleType::f32:
+    case ScaleType::amax:
       return 32;
     case ScaleType::f16:
     case ScaleType::bf16:

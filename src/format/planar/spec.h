@@ -14,7 +14,8 @@
 //            whichever side needs it. high is read as older files have it: int2:signed with codes numbered from -1.
 //   scales   f32, f16, bf16, e8m0, or s6 / s8: 6- or 8-bit multiples of one f32 per row, or dq (nf4 and fp4):
 //   bitsandbytes' double
-//            quantization. Default: f16 for groups and tables, else f32.
+//            quantization, or amax (int8 rows): f32 that are 127 times the scale, as LLM.int8 has them. Default: f16
+//            for groups and tables, else f32.
 //
 // uintN stores and decodes as intN does; only the numbering of its codes (and zero points) differs: 0 .. 2^N - 1
 // instead of -2^(N-1) .. 2^(N-1) - 1. With a bias codes have no other numbering than 0 .. 2^N - 1, and uintN is
@@ -45,7 +46,7 @@ enum class PlanarPoints : std::uint8_t {
   table
 };
 enum class PlanarGrain : std::uint8_t { group, row, tensor, block };
-enum class ScaleType : std::uint8_t { f32, f16, bf16, e8m0, s6, s8, dq };
+enum class ScaleType : std::uint8_t { f32, f16, bf16, e8m0, s6, s8, dq, amax };
 
 struct PlanarSpec {
   PlanarPoints points = PlanarPoints::integer;

@@ -38,9 +38,7 @@ class BitsandbytesScheme final : public LayerScheme {
             throw Error(ErrorKind::unsupported,
                         fmt::format("{}: weight_format is none of rows, which is not read here: {}", tensors.where(),
                                     std::to_integer<int>(byte)));
-      // Scales are the largest magnitudes of rows.
-      constexpr float kPerStep = 1 / 127.0f;
-      return LayerWeight{read_int8({.factor = kPerStep, .scales = "SCB"}, {weight, scales}, tensors.where())};
+      return LayerWeight{read_int8({.are_amax = true, .scales = "SCB"}, {weight, scales}, tensors.where())};
     }
     constexpr std::array<std::string_view, 2> kStates = {".weight.quant_state.bitsandbytes__nf4",
                                                          ".weight.quant_state.bitsandbytes__fp4"};

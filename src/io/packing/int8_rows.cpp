@@ -21,11 +21,10 @@ constexpr std::byte kSign{0x80};
 class Int8Rows final : public PackedRows {
  public:
   Int8Rows(FormatPtr format, std::uint64_t rows, std::uint64_t cols, const Int8Layout& layout, Int8Tensors tensors,
-           ScaleType stored, bool is_shared)
+           bool is_shared)
       : PackedRows(std::move(format), rows, cols, nullptr),
         layout_(layout),
         tensors_(std::move(tensors)),
-        stored_(stored),
         is_shared_(is_shared) {}
 
   void unpack(std::uint64_t begin, std::uint64_t end, std::uint64_t at, QuantizedTensor& out) const override {
@@ -36,13 +35,7 @@ class Int8Rows final : public PackedRows {
     for (std::uint64_t row = begin; row < end; ++row) {
       const std::uint64_t from = is_shared_ ? 0 : row * groups, to = (at + row - begin) * groups;
       const std::byte* const scales = tensors_.scales.bytes.data() + from * size;
-      if (layout_.factor == 1) {
-        std::memcpy(out.planes[kScales].data() + to * size, scales, groups * size);
-      } else {
-        for (std::uint64_t g = 0; g < groups; ++g)
-          write_float(read_float(stored_, scales + g * size) * layout_.factor, ScaleType::f32,
-                      out.planes[kScales].data() + (to + g) * sizeof(float));
-      }
+      std::memcpy(out.planes[kScales].data() + to * size, scales, groups * size);
       if (!tensors_.zero_points) continue;
       const std::byte* const zeros = tensors_.zero_points->bytes.data() + from;
       std::transform(zeros, zeros + groups, out.planes[kZeros].data() + to, turn);
@@ -58,7 +51,6 @@ class Int8Rows final : public PackedRows {
  private:
   Int8Layout layout_;
   Int8Tensors tensors_;
-  ScaleType stored_;
   bool is_shared_;  // one scale for all rows
 };
 
@@ -70,7 +62,11 @@ TensorSource read_int8(const Int8Layout& layout, const Int8Tensors& tensors, con
     throw Error(ErrorKind::corrupt, fmt::format("{}: weight should be a matrix but is {}", where, shape_text(shape)));
   const std::uint64_t rows = shape[0], cols = shape[1], groups = num_groups(cols, layout.group);
   require_tensor(tensors.weight, "weight", DType::i8, shape, where);
-  const ScaleType stored = scale_type_of(tensors.scales, layout.scales, where);
+  ScaleType type = scale_type_of(tensors.scales, layout.scales, where);
+  if (layout.are_amax) {
+    require_tensor(tensors.scales, layout.scales, DType::f32, {rows}, where);
+    type = ScaleType::amax;
+  }
   Shape given = tensors.scales.shape;
   std::erase(given, 1u);
   const bool is_shared = given.empty() && layout.group == 0;
@@ -78,15 +74,16 @@ TensorSource read_int8(const Int8Layout& layout, const Int8Tensors& tensors, con
   if (!is_flat) require_tensor(tensors.scales, layout.scales, tensors.scales.dtype, {rows, groups}, where);
   if (tensors.zero_points)
     require_tensor(*tensors.zero_points, layout.zero_points, DType::i8, tensors.scales.shape, where);
-  const ScaleType type = layout.factor == 1 ? stored : ScaleType::f32;
   return TensorSource(std::make_shared<Int8Rows>(integer_format(8, layout.group, tensors.zero_points.has_value(), type),
-                                                 rows, cols, layout, tensors, stored, is_shared));
+                                                 rows, cols, layout, tensors, is_shared));
 }
 
-Int8Packed pack_int8(const QuantizedView& view, const std::string& where) {
-  const PlanarSpec& spec = spec_to_pack(view, "int-quantized", PlanarPoints::integer, {}, where);
-  if (spec.bits != 8 || spec.has_bias || (spec.grain != PlanarGrain::row && spec.grain != PlanarGrain::group))
-    refuse_packing(where, fmt::format("int-quantized cannot hold {}", view.format->name()));
+Int8Packed pack_int8(const Int8Layout& layout, const QuantizedView& view, const std::string& where) {
+  const std::string_view who = layout.are_amax ? "LLM.int8" : "int-quantized";
+  const PlanarSpec& spec = spec_to_pack(view, who, PlanarPoints::integer, {}, where);
+  if (spec.bits != 8 || spec.has_bias || (spec.grain != PlanarGrain::row && spec.grain != PlanarGrain::group) ||
+      (spec.scale == ScaleType::amax) != layout.are_amax)
+    refuse_packing(where, fmt::format("{} cannot hold {}", who, view.format->name()));
   const auto turned = [&](std::size_t plane, Shape shape) {
     Tensor tensor{DType::i8, std::move(shape), {view.planes[plane].begin(), view.planes[plane].end()}};
     for (std::byte& code : tensor.bytes) code ^= kSign;

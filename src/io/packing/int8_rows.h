@@ -4,14 +4,16 @@
 // leave weights. With `in` inputs, `out` outputs and G = ceil(in / group) groups (1 where rows have one scale):
 //
 //   weight       I8 [out, in]
-//   scales       F16, BF16 or F32 [out, G]; [out] for rows; [1] or [] for one that all share
+//   scales       F16, BF16 or F32 [out, G]; [out] for rows; [1] or [] for one that all share. LLM.int8's SCB are F32
+//   [out]
+//                and 127 times what codes are multiplied by
 //   zero_points  I8, shaped as the scales; only of asymmetric layers
 //
 // A weight is scales[n, g] * (q - z). Planes count codes from 0, so that the first bit of each is turned over; a scale
 // that all share is repeated for each row.
 //
 //   const TensorSource source = read_int8({}, {weight, scales}, "layer 'q_proj'");
-//   const Int8Packed same = pack_int8(view, "layer 'q_proj'");
+//   const Int8Packed same = pack_int8({}, view, "layer 'q_proj'");
 #pragma once
 
 #include <cstdint>
@@ -26,7 +28,7 @@ namespace nibble {
 
 struct Int8Layout {
   std::uint32_t group = 0;  // inputs that share a scale; 0: all of a row
-  float factor = 1;         // what scales are multiplied by; other than 1 makes them F32
+  bool are_amax = false;    // scales are 127 times what codes are multiplied by (ScaleType::amax)
   std::string_view scales = "weight_scale", zero_points = "weight_zero_point";  // what messages call them
 };
 
@@ -43,7 +45,8 @@ struct Int8Packed {
   std::optional<Tensor> zero_points{};
 };
 
-// A tensor in a planar format of 8-bit integers, groups or rows, without parts. Error(unsupported): any other.
-Int8Packed pack_int8(const QuantizedView& view, const std::string& where);
+// A tensor in a planar format of 8-bit integers, groups or rows, without parts; where scales are amax, such rows alone.
+// Error(unsupported): any other.
+Int8Packed pack_int8(const Int8Layout& layout, const QuantizedView& view, const std::string& where);
 
 }  // namespace nibble

@@ -78,6 +78,7 @@ ScaleKind scale_kind(ScaleType type) {
     case ScaleType::s8:
       return ScaleKind::unsigned8_of_row;
     case ScaleType::dq:
+    case ScaleType::amax:  // of rows
       break;
   }
   return ScaleKind::f32;

@@ -202,7 +202,7 @@ class CompressedTensorsWriter final : public LayerWriter {
         return {std::move(packed.weight), std::move(packed.scales)};
       }
       case Kind::bytes: {
-        Int8Packed packed = pack_int8(matrix, where);
+        Int8Packed packed = pack_int8({}, matrix, where);
         std::vector<Tensor> tensors = {std::move(packed.weight), std::move(packed.scales)};
         if (packed.zero_points) tensors.push_back(*std::move(packed.zero_points));
         return tensors;
