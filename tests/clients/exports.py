@@ -11,7 +11,9 @@ GRAPHS = ["qwen2", "qwen3", "gemma2", "gemma3", "mistral", "mistral3", "phi3-sho
 
 
 def models_for(client):
-    return [BUNDLED, *(GRAPHS if client in ("ort", "openvino") else RANDOM)]
+    if client == "ort":
+        return [BUNDLED, *GRAPHS, "qwen3moe"]
+    return [BUNDLED, *(GRAPHS if client == "openvino" else RANDOM)]
 
 
 # What a runtime knows nothing of: mlx-lm 0.32 has no windows for Gemma 2. Longer prompts need more positions.
@@ -55,7 +57,9 @@ class Export:
 NO_EXPERTS = {"qwen3moe": "transformers 5.24 takes no experts that are packed so"}
 NO_EXPERT_KERNELS = {"qwen3moe": "vLLM 0.32 has no CPU kernels of experts that are quantized"}
 NO_EXPERT_SCALES = {"qwen3moe": "transformers 5.24 leaves out what scales a whole expert"}
+NO_QMOE = {"qwen3moe": "ONNX Runtime's QMoE is exact with 4 bits alone, and no standard operator has experts"}
 F32 = Reading()
+DENSE = Reading(not_read=NO_QMOE)
 HF = Reading(not_read=NO_EXPERTS)
 # vLLM's 4-bit kernels for CPUs take halves only, which of models that are not quantized make as much; its Gemma 2 takes bf16 only.
 BRAIN_HALVES = Reading(largest=0.2, divergence=3e-4, dtype="bfloat16")
@@ -92,20 +96,21 @@ EXPORTS = [
     Export("bitsandbytes", "nf4:g64:f32", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
     Export("bitsandbytes", "nf4:g64:dq", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
     Export("bitsandbytes", "fp4:g64:f32", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
+    Export("bitsandbytes", "int8:row", {"hf": HF, "vllm": "vLLM has no CPU kernels of bitsandbytes"}),
     *(Export("mlx", f"int{bits}:g64:bias", {"mlx": F32}) for bits in (2, 3, 4, 5, 6, 8)),
     Export("mlx", "int4:g32:bias", {"mlx": F32}),
     Export("mlx", "int4:g128:bias", {"mlx": F32}),
     Export("mlx", "mxfp4", {"mlx": F32}),
     Export("mlx", "fp8:g32:e8m0", {"mlx": F32}),
     Export("mlx", "nvfp4", {"mlx": F32}),
-    *(Export("onnx-genai", name, {"ort": F32, "openvino": OPENVINO}, EXACT_INPUTS)
-      for name in ("f32", "int4:g32", "int4:g128:asym", "int8:g32:asym", "int8:row")),
-    Export("onnx-genai", "int2:g64", {"ort": F32}, EXACT_INPUTS),
+    *(Export("onnx-genai", name, {"ort": F32, "openvino": OPENVINO}, EXACT_INPUTS) for name in ("int4:g32", "int4:g128:asym")),
+    *(Export("onnx-genai", name, {"ort": DENSE, "openvino": OPENVINO}, EXACT_INPUTS) for name in ("f32", "int8:g32:asym", "int8:row")),
+    Export("onnx-genai", "int2:g64", {"ort": DENSE}, EXACT_INPUTS),
     Export("onnx-genai", "int4:g32", {"ort": F32, "openvino": "OpenVINO 2026.4 has no GatherBlockQuantized"}, (*EXACT_INPUTS, "--embedding", "int8:g32")),
     Export("onnx-genai", "int4:g32", {"ort": ORT_HALVES}, (*EXACT_INPUTS, "--onnx-type", "f16")),
     Export("onnx-genai", "int4:g32", {"ort": ORT_INT8, "openvino": OPENVINO}),
     Export("onnx-genai", "int4:g32", {"onnx-cuda": GPU}, ("--onnx-type", "f16")),
-    *(Export("onnx", name, {"ort": F32, "openvino": F32}) for name in ("int4:g32", "int4:g128:asym", "int8:row")),
+    *(Export("onnx", name, {"ort": DENSE, "openvino": F32}) for name in ("int4:g32", "int4:g128:asym", "int8:row")),
     Export("onnx", "int4:g32", {"tensorrt": GPU}, ("--for", "tensorrt")),
     Export("onnx", "int8:row", {"tensorrt": GPU}, ("--for", "tensorrt")),
 ]

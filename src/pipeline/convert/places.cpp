@@ -40,6 +40,8 @@ std::vector<std::string> relatives(const Format& own) {
     };
     add([](PlanarSpec&) {});
     const bool has_groups = given->grain == PlanarGrain::group;
+    if (given->grain == PlanarGrain::row && given->bits == 8 && !given->is_asymmetric && !given->is_unsigned)
+      add([](PlanarSpec& spec) { spec.scale = ScaleType::amax; });
     for (const unsigned bits : {4u, 8u})
       if (bits > whole.bits) add([&](PlanarSpec& spec) { spec.bits = bits; });
     if (given->has_bias)
@@ -95,6 +97,7 @@ constexpr std::array kFormats = {"q4_0",
                                  "int8:g32",
                                  "int8:g128",
                                  "int8:row",
+                                 "int8:row:amax",
                                  "nf4:g64",
                                  "nf4:g64:f32",
                                  "nf4:g64:dq",

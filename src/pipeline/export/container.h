@@ -48,6 +48,8 @@ class Container {
   virtual bool takes_codes(TensorRole) const noexcept { return true; }
   // Why a tensor in this format cannot lie in it, and what to do about it; empty: it can.
   virtual std::string refusal(const PlannedTensor&, TensorRole) const { return {}; }
+  // What a matrix gets in place of a format that is asked for: the same points on the grids that the container has.
+  virtual FormatPtr own_form(const FormatPtr& format) const { return format; }
   // Whether it can say that inputs are rounded so.
   virtual bool takes_inputs(const ActivationFormat&) const noexcept { return true; }
   // Why tensors that can, each by itself, cannot lie in it together, or beside such inputs; empty: they can.

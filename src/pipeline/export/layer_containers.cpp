@@ -68,6 +68,7 @@ class LayerContainer final : public DirectoryContainer {
     return nearest.empty() ? why : fmt::format("{}; {} would do", why, nearest);
   }
 
+  FormatPtr own_form(const FormatPtr& format) const override { return writer_.own_form(format); }
   std::vector<std::string> budget_formats() const override { return writer_.mixed_formats(); }
   bool takes_inputs(const ActivationFormat& inputs) const noexcept override { return writer_.takes_inputs(inputs); }
 
@@ -140,7 +141,8 @@ const Container& compressed_tensors_container() {
 }
 
 const Container& bitsandbytes_container() {
-  static const LayerContainer container("bitsandbytes", "a directory in NF4 or FP4, for transformers with bitsandbytes",
+  static const LayerContainer container("bitsandbytes",
+                                        "a directory in NF4, FP4 or LLM.int8, for transformers with bitsandbytes",
                                         kTransformers, bitsandbytes_writer());
   return container;
 }

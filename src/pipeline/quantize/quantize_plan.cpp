@@ -188,7 +188,7 @@ TensorPlan plan_tensor(const StoredTensor& stored, const ModelTensor& tensor, co
     result.method = "rtn";
     return result;
   }
-  result.target.format = assignment.format;
+  result.target.format = plan.container->own_form(assignment.format);
   result.wanted = assignment.wanted;
   result.method = assignment.method.empty() ? options.method : assignment.method;
   if (!result.wanted.empty()) result.obstacle = Obstacle::row_length;

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bitsandbytes: P.weight in NF4 or FP4 with P.weight.absmax and its relatives (io/packing/bitsandbytes.h). One kind of
-// codes for all layers, in blocks of 32, 64, ... 4096.
+// bitsandbytes: P.weight in NF4 or FP4 with P.weight.absmax and its relatives (io/packing/bitsandbytes.h), in blocks of
+// 32, 64, ... 4096, or in signed bytes with P.SCB, the largest magnitude of each row (LLM.int8,
+// io/packing/int8_rows.h). One kind of codes for all layers.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <bit>
 
+#include "format/planar/format.h"
 #include "format/planar/planes.h"
 #include "io/checkpoint.h"
 #include "io/layers/writers/layer_writer.h"
 #include "io/packing/bitsandbytes.h"
+#include "io/packing/int8_rows.h"
 
 namespace nibble {
 namespace {
@@ -21,9 +24,11 @@ class BitsandbytesWriter final : public LayerWriter {
 
   std::string refusal(const PlannedTensor& matrix) const override {
     const PlanarSpec* const spec = planar_spec(matrix);
+    if (are_bytes(matrix)) return {};
     if (spec == nullptr || (spec->points != PlanarPoints::nf4 && spec->points != PlanarPoints::fp4) ||
         spec->grain != PlanarGrain::group || (spec->scale != ScaleType::f32 && spec->scale != ScaleType::dq))
-      return fmt::format("{} holds nf4 or fp4 in groups with scales of f32, or doubly quantized (dq)", program());
+      return fmt::format(
+          "{} holds int8:row:amax, and nf4 or fp4 in groups with scales of f32, or doubly quantized (dq)", program());
     if (!std::has_single_bit(spec->group) || spec->group < 32 || spec->group > 4096)
       return fmt::format("{} has blocks of 32, 64, ... 4096", program());
     if (matrix_size(matrix.shape).cols % spec->group != 0)
@@ -32,9 +37,15 @@ class BitsandbytesWriter final : public LayerWriter {
     return {};
   }
 
+  // LLM.int8 stores scales times 127, which not every number is.
+  FormatPtr own_form(const FormatPtr& format) const override {
+    return format->name() == "int8:row" ? find_format(kBytes) : format;
+  }
+
   std::vector<std::string> mixed_formats() const override { return {"nf4:g64:f32"}; }
   std::string nearest(const PlannedTensor& matrix) const override {
     const PlanarSpec* const given = planar_spec(matrix);
+    if (given != nullptr && given->points == PlanarPoints::integer && given->bits == 8) return std::string(kBytes);
     PlanarSpec spec;
     spec.points = given != nullptr && given->points == PlanarPoints::fp4 ? PlanarPoints::fp4 : PlanarPoints::nf4;
     spec.scale = given != nullptr && given->scale == ScaleType::dq ? ScaleType::dq : ScaleType::f32;
@@ -58,6 +69,10 @@ class BitsandbytesWriter final : public LayerWriter {
   }
 
   std::vector<LayerTensorPlan> tensors(const PlannedTensor& matrix, const LayerPlan&) const override {
+    if (are_bytes(matrix))
+      return {{".weight", DType::i8, matrix.shape},
+              {".SCB", DType::f32, {matrix.shape[0]}},
+              {".weight_format", DType::u8, {}}};
     const PlanarSpec& spec = *planar_spec(matrix);
     const std::uint64_t numbers = matrix.shape[0] * matrix.shape[1], blocks = numbers / spec.group;
     std::vector<LayerTensorPlan> list = {
@@ -73,6 +88,11 @@ class BitsandbytesWriter final : public LayerWriter {
   }
 
   std::vector<Tensor> pack(const QuantizedView& matrix, const LayerPlan&, const std::string& where) const override {
+    if (find_planar_spec(*matrix.format)->scale == ScaleType::amax) {
+      Int8Packed bytes = pack_int8({.are_amax = true}, matrix, where);
+      bytes.scales.shape = {matrix.rows};
+      return {std::move(bytes.weight), std::move(bytes.scales), {DType::u8, {}, {kRowMajor}}};
+    }
     BitsandbytesPacked packed = pack_bitsandbytes(matrix, "float32", where);
     std::vector<Tensor> tensors;
     for (Tensor* const one : {&packed.weight, &packed.absmax, &packed.quant_map, &packed.quant_state})
@@ -84,11 +104,20 @@ class BitsandbytesWriter final : public LayerWriter {
 
   std::string reads_as(const PlannedTensor& matrix) const override {
     PlanarSpec spec = *planar_spec(matrix);
-    spec.scale = ScaleType::f32;  // scales that are quantized themselves are decoded
+    if (spec.scale == ScaleType::dq) spec.scale = ScaleType::f32;  // scales that are quantized themselves are decoded
     return planar_name(spec);
   }
 
   Json settings(const LayerPlan& plan) const override {
+    if (!plan.coded.empty() && are_bytes(plan.coded.front()))
+      return {{"quantization_config",
+               {{"quant_method", "bitsandbytes"},
+                {"load_in_4bit", false},
+                {"load_in_8bit", true},
+                {"llm_int8_threshold", 6.0},
+                {"llm_int8_has_fp16_weight", false},
+                {"llm_int8_enable_fp32_cpu_offload", false},
+                {"llm_int8_skip_modules", plan.plain}}}};
     const PlanarSpec spec = plan.coded.empty() ? PlanarSpec{} : *planar_spec(plan.coded.front());
     Json config = {{"quant_method", "bitsandbytes"},
                    {"load_in_4bit", true},
@@ -107,8 +136,13 @@ class BitsandbytesWriter final : public LayerWriter {
   }
 
  private:
+  static constexpr std::string_view kBytes = "int8:row:amax";
+  static constexpr std::byte kRowMajor{0};
+  static bool are_bytes(const PlannedTensor& matrix) { return matrix.format->name() == kBytes; }
   static bool is_double(const PlannedTensor& matrix) { return planar_spec(matrix)->scale == ScaleType::dq; }
-  static std::string_view kind_of(const PlanarSpec& spec) { return spec.points == PlanarPoints::fp4 ? "fp4" : "nf4"; }
+  static std::string_view kind_of(const PlanarSpec& spec) {
+    return spec.points == PlanarPoints::integer ? "int8" : spec.points == PlanarPoints::fp4 ? "fp4" : "nf4";
+  }
 };
 
 }  // namespace

@@ -34,7 +34,10 @@ class GptqWriter final : public LayerWriter {
     return zeros_ == GptqZeros::less_one ? "the container gptq" : "the container gptq_v2";
   }
   std::string refusal(const PlannedTensor& matrix) const override {
-    return refuse_integers(matrix, layout_, program());
+    const std::string why = refuse_integers(matrix, layout_, program());
+    const PlanarSpec* const spec = planar_spec(matrix);
+    const bool is_asymmetric = spec != nullptr && spec->is_asymmetric && zeros_ == GptqZeros::less_one;
+    return why.empty() || !is_asymmetric ? why : why + ", and gptq_v2 those with zero points";
   }
   std::vector<std::string> mixed_formats() const override {
     return {"int2:g64", "int3:g128", "int4:g128", "int4:g32", "int8:g128"};

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "format/activation_format.h"
+#include "format/format.h"
 #include "format/planar/spec.h"
 #include "io/checkpoint_writer.h"
 
@@ -46,6 +47,8 @@ class LayerWriter {
   virtual std::string_view program() const noexcept = 0;  // "GPTQ", for messages
   // Why a matrix in codes cannot be written so; empty: it can.
   virtual std::string refusal(const PlannedTensor& matrix) const = 0;
+  // What a matrix gets in place of a format that is asked for: the same points on the grids that the layout has.
+  virtual FormatPtr own_form(const FormatPtr& format) const { return format; }
   // What mixes are made of; one alone where all matrices have the same.
   virtual std::vector<std::string> mixed_formats() const = 0;
   // The format of about as many bits that a matrix of this shape can have; empty: none.
