@@ -66,12 +66,34 @@ TEST_F(QuantizedSettings, InputsThatHaveNoEqualAreSaid) {
   EXPECT_EQ(notes_of(model), std::vector<std::string>{});
   // Scales of keys and values belong to what is not done.
   model.config["quantization_config"]["kv_cache_scheme"] = {{"num_bits", 8}, {"type", "float"}};
-  for (const char* const key : {"k_scale", "v_scale"})
+  for (const char* const key : {"k_scale", "v_scale", "k_zero_point"})
     model.tensors[std::string("model.layers.0.self_attn.") + key] = {"F32", {1}, std::string(4, '\1')};
-  EXPECT_EQ(
-      notes_of(model),
-      std::vector<std::string>{"keys and values are not kept in 8-bit floats as kv_cache_scheme in config.json asks"});
+  const auto cache_is = [&](const std::string& words) {
+    EXPECT_EQ(notes_of(model), std::vector<std::string>{
+                                   "keys and values are not kept as kv_cache_scheme in config.json asks, in " + words +
+                                   ": caches here have scales of their own for 32 channels of each position "
+                                   "(--kv)"});
+  };
+  cache_is("8-bit floats with a scale for each layer");
+  nlohmann::json& cache = model.config["quantization_config"]["kv_cache_scheme"];
+  cache["strategy"] = "attn_head";
+  cache_is("8-bit floats with a scale for each head");
+  cache = {{"num_bits", 8}, {"type", "int"}, {"strategy", "token"}, {"dynamic", true}};
+  cache_is("8-bit integers with scales of each token");
   Decoder(SourceModel::open(scratch_ / "edited"), exact_options(), machine_);
+}
+
+TEST_F(QuantizedSettings, TargetsThatAreNoLayerAreTold) {
+  EditableModel model = EditableModel::read(data_directory() / "tiny_w8a8");
+  nlohmann::json& targets = model.config["quantization_config"]["config_groups"]["group_0"]["targets"];
+  ASSERT_TRUE(targets.is_array());
+  targets.push_back("re:.*up_proj$");  // another way to a layer that is meant already
+  EXPECT_EQ(notes_of(model), std::vector<std::string>{});
+  targets.push_back("re:.*gate_pro$");
+  targets.push_back("model.layers.7.mlp.up_proj");
+  const std::string none = "no layer is meant by a target of config_groups.group_0: ";
+  EXPECT_EQ(notes_of(model),
+            (std::vector<std::string>{none + "'re:.*gate_pro$'", none + "'model.layers.7.mlp.up_proj'"}));
 }
 
 // One scale for all that a Linear reads, in the type that the model is in.

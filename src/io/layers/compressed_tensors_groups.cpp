@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 
+#include "io/message_text.h"
+
 namespace nibble {
 namespace {
 
@@ -188,6 +190,20 @@ CompressionGroups::CompressionGroups(const LayerSettings& settings)
       continue;
     settings.refuse(key, "not read here");
   }
+}
+
+std::vector<std::string> CompressionGroups::idle_notes(std::span<const std::string> modules) const {
+  std::vector<std::string> notes;
+  for (const CompressionGroup& group : groups_)
+    for (const ModuleTarget& target : group.targets) {
+      const auto is_meant = [&](const std::string& module) {
+        return target.match(module) != ModuleTarget::Match::none;
+      };
+      if (std::ranges::none_of(modules, is_meant))
+        notes.push_back(fmt::format("no layer is meant by a target of config_groups.{}: {}", group.name,
+                                    quote_name(target.text())));
+    }
+  return notes;
 }
 
 const CompressionGroup* CompressionGroups::find(std::string_view module) const {

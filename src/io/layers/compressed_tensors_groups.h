@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,6 +62,8 @@ class CompressionGroups {
   const CompressionGroup* find(std::string_view module) const;
   // The same without the last.
   const CompressionGroup* find_target(std::string_view module) const;
+  // Targets that are none of these modules, a sentence each.
+  std::vector<std::string> idle_notes(std::span<const std::string> modules) const;
   // Those that stay as they are.
   const ModuleList& ignored() const { return ignored_; }
 

@@ -91,10 +91,24 @@ TensorSource read_nvfp4_floats(LayerTensors& tensors) {
   return read_nvfp4({codes, scales, 1 / divisor}, tensors.where());
 }
 
+// "8-bit floats with a scale for each layer".
+std::string cache_words(const LayerSettings& cache) {
+  const std::string type = cache.text("type", {}, "int"), strategy = cache.text("strategy", {}, "tensor");
+  return fmt::format("{}-bit {} with {}", cache.whole_number("num_bits", {}, 8),
+                     type == "float" ? "floats"
+                     : type == "int" ? "integers"
+                                     : type,
+                     cache.flag("dynamic", false) ? "scales of each token"
+                     : strategy == "tensor"       ? "a scale for each layer"
+                     : strategy == "attn_head"    ? "a scale for each head"
+                                                  : "scales by " + strategy);
+}
+
 class CompressedTensorsScheme final : public LayerScheme {
  public:
-  explicit CompressedTensorsScheme(const LayerSettings& settings)
-      : groups_(settings), has_cache_scheme_(settings.find("kv_cache_scheme") != nullptr) {}
+  explicit CompressedTensorsScheme(const LayerSettings& settings) : groups_(settings) {
+    if (settings.find("kv_cache_scheme") != nullptr) cache_ = cache_words(settings.inner("kv_cache_scheme"));
+  }
 
   std::string_view program() const override { return "compressed-tensors"; }
 
@@ -140,7 +154,8 @@ class CompressedTensorsScheme final : public LayerScheme {
   }
 
   bool is_passed_over(const StoredTensor& tensor) const override {
-    return has_ending(tensor, {".k_scale", ".v_scale", ".q_scale", ".k_proj.output_scale", ".v_proj.output_scale"});
+    return has_ending(tensor, {".k_scale", ".v_scale", ".q_scale", ".k_zero_point", ".v_zero_point", ".q_zero_point",
+                               ".k_proj.output_scale", ".v_proj.output_scale"});
   }
 
   std::optional<ActivationFormat> activations() const override {
@@ -160,9 +175,16 @@ class CompressedTensorsScheme final : public LayerScheme {
       notes.emplace_back(
           "the inputs of Linears are quantized in a way that has no equal here (input_activations in "
           "config.json); the weights alone are as they are meant");
-    if (has_cache_scheme_)
-      notes.emplace_back("keys and values are not kept in 8-bit floats as kv_cache_scheme in config.json asks");
+    if (!cache_.empty())
+      notes.push_back(fmt::format(
+          "keys and values are not kept as kv_cache_scheme in config.json asks, in {}: caches here have scales of "
+          "their own for 32 channels of each position (--kv)",
+          cache_));
     return notes;
+  }
+
+  std::vector<std::string> idle_notes(std::span<const std::string> modules) const override {
+    return groups_.idle_notes(modules);
   }
 
  private:
@@ -186,7 +208,7 @@ class CompressedTensorsScheme final : public LayerScheme {
   }
 
   CompressionGroups groups_;
-  bool has_cache_scheme_;
+  std::string cache_;  // how keys and values are meant to be kept; empty: nothing is said
 };
 
 }  // namespace

@@ -143,6 +143,15 @@ void require_codes(const std::vector<StoredTensor>& tensors, const LayerScheme& 
   }
 }
 
+// Modules that have a matrix, in codes or not.
+std::vector<std::string> modules_of(const std::vector<StoredTensor>& assembled) {
+  std::vector<std::string> modules;
+  for (const StoredTensor& tensor : assembled)
+    if (const std::string_view module = layer_before(tensor, ".weight"); !module.empty() && tensor.shape.size() > 1)
+      modules.emplace_back(module);
+  return modules;
+}
+
 void assemble(std::vector<StoredTensor>& tensors, const LayerScheme& scheme, std::optional<std::uint64_t> num_layers,
               const std::string& directory, LayerReading& reading) {
   TensorIndex index;
@@ -179,6 +188,7 @@ void assemble(std::vector<StoredTensor>& tensors, const LayerScheme& scheme, std
   }
   tensors = std::move(result);
   widened.tell(reading.notes);
+  for (std::string& note : scheme.idle_notes(modules_of(tensors))) reading.notes.push_back(std::move(note));
 }
 
 }  // namespace

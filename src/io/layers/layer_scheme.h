@@ -52,6 +52,8 @@ class LayerScheme {
   virtual std::string shape_settings(std::string_view) const { return {}; }
   // How inputs are rounded, where that has a name here.
   virtual std::optional<ActivationFormat> activations() const { return std::nullopt; }
+  // What the settings say of layers that none of these modules is, a sentence each. Errors as says_of's.
+  virtual std::vector<std::string> idle_notes(std::span<const std::string>) const { return {}; }
   // What the settings mean and is not read, a sentence each.
   virtual std::vector<std::string> notes() const { return {}; }
 };
