@@ -25,7 +25,7 @@ Json to_json(const NumbersComparison& result) {
                        {"numbers", tensor.numbers},
                        {"changed", tensor.changed},
                        {"largest", std::isfinite(tensor.largest) ? Json(tensor.largest) : Json()},
-                       {"relative_rms", tensor.relative_rms},
+                       {"relative_rms", std::isfinite(tensor.relative_rms()) ? Json(tensor.relative_rms()) : Json()},
                        {"row", tensor.row},
                        {"col", tensor.col}});
   return {{"same", result.is_same()},
@@ -57,7 +57,8 @@ void compare_with(const std::string& model, const std::string& other, Session& s
                  {"of root mean square", Align::right}});
     for (const TensorDifference& tensor : result.differing | std::views::take(kShown))
       table.add({tensor.name, tensor.format, tensor.other_format, grouped_text(tensor.changed),
-                 fmt::format("{:.3g}", tensor.largest), percent_text(tensor.relative_rms)});
+                 std::isfinite(tensor.largest) ? fmt::format("{:.3g}", tensor.largest) : "no number",
+                 std::isfinite(tensor.relative_rms()) ? percent_text(tensor.relative_rms()) : "no share"});
     session.print(table.text(session.style()));
   }
   if (result.is_same()) return;
@@ -85,7 +86,6 @@ void check(const std::string& model, Session& session) {
     if (result.total == 0)
       text += fmt::format("sound: {} tensors, {} rows, {}\n", result.tensors, grouped_text(result.rows),
                           bytes_text(result.bytes));
-    if (!obstacle.empty()) text += "the file is sound, but the model in it cannot be run: " + obstacle + "\n";
     session.print(text);
   }
   const std::uint64_t rows = result.total - result.overlong;
@@ -93,6 +93,9 @@ void check(const std::string& model, Session& session) {
   if (result.overlong > 0)
     found += fmt::format("{}{} files go on behind their last tensor", found.empty() ? "" : ", ", result.overlong);
   if (!found.empty()) throw Error(ErrorKind::corrupt, fmt::format("{}: {}; get the file anew", model, found));
+  if (!obstacle.empty())
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{}: the file is sound, but the model in it cannot be run: {}", model, obstacle));
 }
 
 }  // namespace
@@ -106,8 +109,9 @@ void add_check(CLI::App& app, Session& session) {
       app.add_subcommand("check", "Validate a whole file: structure, every row of every tensor, its end");
   verb->footer(
       "Examples:\n  nibble check model.gguf\n  nibble check model.gguf --json\n  nibble check out-gptq --against "
-      "out.gguf   whether both hold the same numbers\n\nExit code 1 when there is a defect, or a difference; the first "
-      "20 are shown.");
+      "out.gguf   whether both hold the same numbers\n\nExit code 1 when there is a defect, a model that cannot be "
+      "run, or a "
+      "difference; the first 20 are shown.");
   verb->add_option("model", options->model, "Hugging Face directory, .safetensors or .gguf")->required();
   verb->add_option("--against", options->against,
                    "Another file of the network: every number of both is decoded and compared, whatever containers and "

@@ -6,6 +6,7 @@
 #include "base/output_file.h"
 #include "cli/option_checks.h"
 #include "cli/places.h"
+#include "cli/text_files.h"
 #include "cli/verbs.h"
 #include "nibble/error.h"
 #include "pipeline/quantize/quantize_model.h"
@@ -25,14 +26,15 @@ struct Options {
   bool layers = false, markdown = false;
 };
 
-std::vector<std::string> texts_beside(const std::string& model, const std::vector<std::string>& given) {
-  if (!given.empty()) return given;
-  const std::filesystem::path beside = std::filesystem::path(model) / "heldout.txt";
-  std::error_code ignored;
-  if (std::filesystem::is_regular_file(beside, ignored)) return {beside.string()};
-  throw Error(
-      ErrorKind::invalid_argument,
-      "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " + model);
+std::vector<std::string> texts_to_measure_on(const Options& options) {
+  if (!options.texts.empty()) return options.texts;
+  std::vector<std::string> texts = texts_beside(options.model);
+  if (texts.empty())
+    throw Error(
+        ErrorKind::invalid_argument,
+        "no text to measure on: add --text FILE (a file heldout.txt in the model's directory would be taken): " +
+            options.model);
+  return texts;
 }
 
 Table table_of(const Comparison& comparison) {
@@ -130,7 +132,7 @@ void compare(const CLI::App& verb, const Options& options, Session& session) {
   judge_options(verb, request);
   const SourceModel checkpoint = SourceModel::open(options.model);
   session.note_reading(checkpoint);
-  const std::vector<std::string> text_files = texts_beside(options.model, options.texts);
+  const std::vector<std::string> text_files = texts_to_measure_on(options);
   judge_places(options, text_files);
   const std::vector<NamedText> texts = session.read_named_texts(text_files);
   std::optional<OutputFile> page;  // a place that cannot be written to shows before the work

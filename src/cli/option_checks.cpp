@@ -48,6 +48,16 @@ std::uint64_t bytes_of_option(std::string_view text, std::string_view option) {
   return bytes;
 }
 
+std::uint64_t shard_bytes_of_option(std::string_view text) {
+  const std::uint64_t bytes = text == "0" ? 0 : bytes_of_option(text, "--shard-size");
+  if (bytes == 0)
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("a weight file has more than 0 bytes; give a size, as in --shard-size 2GB, or leave the "
+                            "option out for 5GB: '{}'",
+                            text));
+  return bytes;
+}
+
 void refuse_longer_than_context(std::uint64_t length, std::uint64_t context, std::string_view option) {
   if (length > context)
     throw Error(ErrorKind::invalid_argument,

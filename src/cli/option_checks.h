@@ -25,6 +25,9 @@ CLI::Validator count_within(std::uint64_t least, std::uint64_t most);
 // Error(invalid_argument).
 std::uint64_t bytes_of_option(std::string_view text, std::string_view option);
 
+// Of --shard-size: more than 0.
+std::uint64_t shard_bytes_of_option(std::string_view text);
+
 // Error(invalid_argument) when a --length (or what `option` is) that was given is more tokens than the model's context.
 // The default is cut to that.
 void refuse_longer_than_context(std::uint64_t length, std::uint64_t context, std::string_view option = "--length");

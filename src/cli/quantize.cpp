@@ -17,11 +17,11 @@
 #include "pipeline/budget/budgeted_quantization.h"
 #include "pipeline/budget/sensitivity.h"
 #include "pipeline/convert/several_containers.h"
+#include "pipeline/convert/source_loss.h"
 #include "pipeline/quantize/calibrate_model.h"
 #include "pipeline/quantize/quantize_model.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/recipe_json.h"
-#include "pipeline/quantize/source_loss.h"
 #include "pipeline/quantize/verified_quantization.h"
 #include "report/number_text.h"
 #include "report/quantize_report.h"
@@ -118,7 +118,8 @@ struct Outcome {
   std::optional<VerifiedQuantization> verified;
   std::optional<BudgetedQuantization> budgeted;
   std::optional<SourceLoss> source_loss;
-  std::vector<ConvertSummary> copies;  // in further containers
+  std::vector<ConvertSummary> copies;    // in further containers
+  std::vector<ContainerOutput> planned;  // the same where nothing is written
   double seconds = 0;
 };
 
@@ -202,6 +203,8 @@ void print_outcome(const Outcome& outcome, const Options& options, Session& sess
     for (const ConvertSummary& copy : outcome.copies)
       json["copies"].push_back(
           {{"output", copy.output.output.string()}, {"bytes", copy.output.output_bytes}, {"notes", copy.output.notes}});
+    for (const ContainerOutput& copy : outcome.planned)
+      json["copies"].push_back({{"output", copy.path.string()}, {"tensor_bytes", copy.tensor_bytes}});
     return session.print_json(json);
   }
   std::string text;
@@ -220,6 +223,8 @@ void print_outcome(const Outcome& outcome, const Options& options, Session& sess
   for (const ConvertSummary& copy : outcome.copies)
     text +=
         fmt::format("{}: the same numbers, {}\n", copy.output.output.string(), bytes_text(copy.output.output_bytes));
+  for (const ContainerOutput& copy : outcome.planned)
+    text += fmt::format("{}: the same numbers, tensors of {}\n", copy.path.string(), bytes_text(copy.tensor_bytes));
   if (verified != nullptr) text += "\n" + describe(*verified, session);
   session.print(text);
 }
@@ -318,7 +323,10 @@ void quantize(const CLI::App& verb, Options& options, Session& session) {
   Outcome outcome = quantize_or_tell_what_remains(source, options, session);
   const bool is_written = !request.dry_run && (!outcome.verified || outcome.verified->released);
   for (const ContainerOutput& copy : outputs | std::views::drop(1))
-    if (is_written)
+    if (request.dry_run)
+      outcome.planned.push_back(
+          {copy.container, options.output.empty() ? copy.container->name() : copy.path, copy.tensor_bytes});
+    else if (is_written)
       outcome.copies.push_back(write_copy(outputs.front(), copy, request, session.machine(), session.progress()));
   outcome.seconds = seconds_since(start);
   outcome.source_loss = lost;

@@ -294,7 +294,7 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
   request.onnx.is_for_tensorrt = request.runtime == "tensorrt";
   judge_effects(verb, a);
   judge_places(a);
-  if (!a.shard_size.empty()) request.shard_bytes = bytes_of_option(a.shard_size, "--shard-size");
+  if (!a.shard_size.empty()) request.shard_bytes = shard_bytes_of_option(a.shard_size);
   request.output = a.output;
   request.calibration.spill_directory = spill_directory(a.hidden_states, a.output);
   if (!a.recipe_file.empty()) request.recipe = recipe_from_json(read_text(a.recipe_file), a.recipe_file);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 
 #include "cli/option_checks.h"
 #include "model/chat/conversation_file.h"
@@ -61,6 +62,13 @@ std::vector<std::string> render_conversations(const std::string& path, const Cha
     }
   }
   return texts;
+}
+
+std::vector<std::string> texts_beside(const std::string& model) {
+  const std::filesystem::path beside = std::filesystem::path(model) / "heldout.txt";
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(beside, ignored)) return {};
+  return {beside.string()};
 }
 
 void add_text_files(CLI::App& verb, const std::string& what, TextFiles& files) {

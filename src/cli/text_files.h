@@ -30,6 +30,9 @@ struct TextFiles {
   std::vector<NamedText> read(const SourceModel& model, Session& session) const;
 };
 
+// What is measured on where no text is named: heldout.txt in the model's directory; empty where there is none.
+std::vector<std::string> texts_beside(const std::string& model);
+
 // Each conversation of a file as the model's template, or the chosen one, renders it. Errors name file and place.
 std::vector<std::string> render_conversations(const std::string& path, const ChatOptions& options,
                                               const SourceModel& model);

@@ -44,6 +44,15 @@ TEST_F(Errors, OfUsage) {
          "unknown method 'magic'; known are rtn, mse, imatrix, table, awq, smoothquant, gptq, descent");
   expect("quantize " + kTied + " -f q8_0 --fit tight -o x.gguf", 2,
          "unknown fit 'tight'; known are auto, absmax, minmax, search, percentile, entropy, absmean, threshold");
+  expect_part("convert " + kTied + " -o x --to gptq,awq", 2,
+              "one container is written; give the command once for each");
+  expect_part("convert " + kTied + " -o x --to tensorrt", 2, "it reads onnx: --to onnx --for tensorrt");
+  for (const char* const size : {"0", "0GB"})
+    expect_part("convert " + kTied + " -o x --shard-size " + size, 2, "a weight file has more than 0 bytes");
+  expect_part("quantize " + kTied + " --text t -o x.gguf --size 10000000000GB", 2, "more bytes than there are on any");
+  expect_part("tokenize " + kTied + " --chat c.jsonl --lines", 2, "renders whole conversations, which no lines are");
+  expect_part("tokenize " + kTied + " --chat c.jsonl --no-special", 2, "whose control tokens are tokens");
+  expect_part("quantize " + kTied + " -f int4:g32:asym --to gptq -o x", 2, "and gptq_v2 those with zero points");
   expect_part("synth --shape llama-9 -o x", 2, "unknown shape 'llama-9'; known are llama-3.2-1b, llama-3.2-3b, ");
   expect("synth -o x", 2, "name a shape (--shape llama-3.2-1b) or give at least --hidden, --ffn, --layers and --heads");
   expect("run " + kTied, 2, "give a prompt: -p TEXT, or --prompt-file FILE ('-' for standard input)");

@@ -69,6 +69,9 @@ TEST_F(Quantize, KeepsWithinASizeAndSaysWhatItCost) {
   for (const char* line :
        {"nibble: stage 1 of 4: sensitivity\n", "nibble: stage 3 of 4: quantize\n", "by its parts", "measured"})
     EXPECT_NE(shown.error.find(line), std::string::npos) << shown.error;
+  const std::string stage = "stage 1 of 4: sensitivity\n";  // which has passes of its own, and is told once
+  EXPECT_EQ(shown.error.find(stage), shown.error.rfind(stage)) << shown.error;
+  EXPECT_EQ(shown.error.find("nibble: load\n"), std::string::npos) << shown.error;
 }
 
 TEST_F(Quantize, SaysWhatABudgetNeeds) {
@@ -116,10 +119,33 @@ TEST_F(Quantize, CheckTellsAModelThatCannotBeRun) {
   const std::size_t place = config.find(layers) + layers.size();
   config.replace(place, 1, "3");
   scratch_.write("m/config.json", config);
-  const auto checked = run("check m --json").json();
+  const CommandResult found = run("check m --json", 1);
+  EXPECT_NE(found.error.find("the file is sound, but the model in it cannot be run: "), std::string::npos)
+      << found.error;
+  const auto checked = found.json();
   EXPECT_EQ(checked["sound"], true);
   EXPECT_NE(checked["obstacle"].get<std::string>().find("model.layers.2"), std::string::npos) << checked.dump();
   EXPECT_NE(run("inspect m").out.find("cannot be run: "), std::string::npos);
+}
+
+TEST_F(Quantize, ADryRunOfSeveralContainersTellsOfEach) {
+  const std::string command = "quantize m -f int4:g32 --to awq,gguf,mlx --dry-run";
+  const CommandResult shown = run(command + " -o set");
+  for (const char* const line : {"set.gguf: the same numbers, tensors of ", "set-mlx: the same numbers, tensors of "})
+    EXPECT_NE(shown.out.find(line), std::string::npos) << shown.out;
+  const auto copies = run(command + " --json").json()["copies"];
+  ASSERT_EQ(copies.size(), 2u);
+  EXPECT_EQ(copies[0]["output"], "gguf");
+  for (const auto& copy : copies) EXPECT_GT(copy["tensor_bytes"], 0);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "set.gguf"));
+}
+
+// A GGUF file has no card; what it was made of it says all the same.
+TEST_F(Quantize, TheNameOfTheBaseGoesThroughGgufFiles) {
+  run("quantize m -f q8_0 -o through.gguf");
+  run("convert through.gguf -o back --dtype f32");
+  EXPECT_NE(read_text(scratch_ / "back/README.md").find("base_model: \"m\""), std::string::npos)
+      << read_text(scratch_ / "back/README.md");
 }
 
 // What llama.cpp makes by the name is told, and needs not fit the model as strictly as what was asked for.

@@ -420,11 +420,29 @@ TEST_F(Verbs, Convert) {
   EXPECT_NE(run("convert q.gguf -o back").out.find("kept as they are"), std::string::npos);
   const auto rounded = json("convert q.gguf -o half --dtype bf16 --lossy");
   EXPECT_EQ(rounded["exact"], false);
+  EXPECT_FALSE(rounded.contains("verdict"));  // no text is named, and none lies beside the model
   EXPECT_GT(rounded["tensors"][1]["changed"], 0);
   const CommandResult refused = nibble_command(scratch_, "convert q.gguf -o other --dtype bf16");
   EXPECT_EQ(refused.code, 1);
   EXPECT_NE(refused.error.find("--lossy"), std::string::npos) << refused.error;
   EXPECT_EQ(nibble_command(scratch_, "convert q -o x.gguf --shard-size 1MB").code, 2);
+}
+
+TEST_F(Verbs, ConvertJudgesWhatRoundingCost) {
+  const std::string model = NIBBLE_SOURCE_DIR "/models/tale-4M";
+  run("quantize " + model + " -f int8:row -o q");
+  const std::string text = scratch_ / "text.txt";
+  std::string start(8000, ' ');
+  std::ifstream(model + "/calibration.txt").read(start.data(), 8000);
+  std::ofstream(text) << start;
+  const auto judged = json("convert q -o half --dtype bf16 --lossy --verify " + text);
+  EXPECT_GT(judged["verdict"]["kl_mean"], 0);
+  EXPECT_GT(judged["verdict"]["top1_agreement"], 0.9);
+  EXPECT_FALSE(json("convert q -o half --dtype bf16 --lossy --no-verdict").contains("verdict"));
+  for (const char* const idle : {" --lossy --no-verdict", " --lossy --dry-run", ""})
+    EXPECT_EQ(nibble_command(scratch_, "convert q -o half --dtype bf16" + std::string(idle) + " --verify " + text).code,
+              2)
+        << idle;
 }
 
 TEST_F(Verbs, OneQuantizationGoesIntoSeveralContainersAndIsTheSameInEach) {

@@ -174,6 +174,36 @@ TEST_F(Convert, RefusesWhatItWouldHaveToRoundAndCountsIt) {
   EXPECT_GT(changed, 0u);
 }
 
+// The verdict is that of the two files, as whoever judges them afterwards finds it.
+TEST_F(Convert, JudgesWhatRoundingCost) {
+  const std::filesystem::path original = small_synth(scratch_, machine_.pool);
+  quantize_to(original, "int8:row", scratch_ / "rows", machine_);
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += "line " + std::to_string(i * i) + ", ";
+  VerifyOptions verify{.texts = {{"lines", text}}};
+  verify.judge.windows = {.context = 32, .windows = 4};
+  verify.judge.kernels.activations = ActivationMode::f32;
+  verify.judge.kv = KvType::f32;
+  const ConvertSummary made = convert(scratch_ / "rows", "half", {.dtype = "f16", .lossy = true, .verify = verify});
+  ASSERT_TRUE(made.verdict);
+  const SourceModel rows = SourceModel::open(scratch_ / "rows"), half = SourceModel::open(scratch_ / "half");
+  const PairedVerdict after = judge_models(rows, {{"half", &half}}, verify.texts, verify.judge, machine_);
+  const MetricFigures &found = made.verdict->candidates.front().overall, &same = after.candidates.front().overall;
+  EXPECT_GT(found[Metric::kl_mean].value, 0);
+  EXPECT_LT(found[Metric::kl_mean].value, 1e-4);  // halves are within 2^-11 of each number
+  EXPECT_EQ(found[Metric::kl_mean].value, same[Metric::kl_mean].value);
+  EXPECT_EQ(found[Metric::perplexity].value, same[Metric::perplexity].value);
+  EXPECT_NE(file_text(scratch_ / "half" / "README.md").find("## What it lost"), std::string::npos);
+
+  const ConvertSummary exact = convert(scratch_ / "rows", "plain", {.dtype = "f32", .lossy = true, .verify = verify});
+  EXPECT_TRUE(exact.is_exact());
+  EXPECT_FALSE(exact.verdict);
+  verify.texts.front().text = "short";
+  EXPECT_NE(refusal(scratch_ / "rows", "none", {.dtype = "f16", .lossy = true, .verify = verify}).find("lines: "),
+            std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "none"));
+}
+
 TEST_F(Convert, CutsADirectoryIntoShardsAndJoinsThem) {
   const std::filesystem::path original = small_synth(scratch_, machine_.pool);
   convert(original, "cut", {.shard_bytes = 200'000});

@@ -81,6 +81,7 @@ TEST_F(LayerContainers, WriteWhatTheirProgramsWrote) {
       {"tiny_compressed_tensors", "compressed-tensors", {".weight_packed"}, false},
       {"tiny_qwen3moe_compressed", "compressed-tensors", {".weight_packed", ".weight_scale", ".weight_zero_point"}},
       {"tiny_qwen2_bitsandbytes", "bitsandbytes", {"proj.weight", ".absmax", ".quant_map"}},
+      {"tiny_llm_int8", "bitsandbytes", {"up_proj.weight", ".SCB", ".weight_format"}, false},
       {"tiny_w8a8", "compressed-tensors", {"proj.weight", ".weight_scale", ".input_scale"}},
       {"tiny_mlx", "mlx", {"q_proj.weight", "o_proj.weight", ".biases"}, false}};
   for (const auto& [directory, container, endings, all] : cases) {
@@ -119,7 +120,7 @@ TEST_F(LayerContainers, WhatTheyHoldComesBack) {
        {"int4:g128", "int4:g32:asym", "int8:row", "int3:g64", "int6:g32", "int8:row+a8:token",
         "int8:g128:asym+a8:token", "int4:g128+a8:token", "fp8:row", "fp8:tensor", "fp8:block128x128", "mxfp4",
         "nvfp4"}},
-      {"bitsandbytes", {"nf4:g64:f32", "fp4:g64:f32", "nf4:g128:f32", "nf4:g64:dq"}},
+      {"bitsandbytes", {"nf4:g64:f32", "fp4:g64:f32", "nf4:g128:f32", "nf4:g64:dq", "int8:row:amax"}},
       {"mlx",
        {"int2:g64:bias", "int3:g64:bias", "int4:g32:bias", "int5:g64:bias", "int6:g128:bias", "int8:g32:bias:bf16",
         "mxfp4", "nvfp4", "fp8:g32:e8m0"}}};
@@ -131,6 +132,28 @@ TEST_F(LayerContainers, WhatTheyHoldComesBack) {
       quantize_model(source_, planar, machine_, {});
       expect_same(quantized(format, container), scratch_ / "planar");
     }
+}
+
+// LLM.int8 has scales that are a magnitude times 1/127: codes of int8:row are chosen for these.
+TEST_F(LayerContainers, RowsOfBytesGetTheScalesThatLlmInt8Has) {
+  const std::filesystem::path bytes = quantized("int8:row", "bitsandbytes");
+  expect_same(bytes, quantized("int8:row:amax", "nibble"));
+  EXPECT_EQ(settings(bytes).at("load_in_8bit"), true);
+  EXPECT_EQ(settings(bytes).at("load_in_4bit"), false);
+  for (const char* const container : {"compressed-tensors", "onnx"}) {
+    const std::filesystem::path copy = scratch_ / container;
+    const ConvertSummary made =
+        convert_model(SourceModel::open(bytes), {.output = copy, .container = container}, machine_, {});
+    EXPECT_TRUE(made.is_exact());
+    expect_same(copy, bytes);
+  }
+  // Scales of its own kind are not all among them.
+  const std::filesystem::path rows = quantized("int8:row", "nibble");
+  EXPECT_NE(error_of([&] {
+              convert_model(SourceModel::open(rows), {.output = scratch_ / "no", .container = "bitsandbytes"}, machine_,
+                            {});
+            }).find("have no place in the formats that are tried of the container bitsandbytes"),
+            std::string::npos);
 }
 
 // mlx-lm reads experts from stacks, of which GGUF files have the like.
@@ -207,7 +230,7 @@ TEST_F(LayerContainers, WhatTheyDoNotHoldIsRefusedWithWhatWould) {
     EXPECT_NE(refusal(format, container).find(what), std::string::npos)
         << container << " " << format << ": " << refusal(format, container);
   };
-  says("int4:g128:asym", "gptq", "symmetric integers alone; int4:g128 would do");
+  says("int4:g128:asym", "gptq", "symmetric integers alone, and gptq_v2 those with zero points; int4:g128 would do");
   says("int5:g32", "gptq", "integers of 2, 3, 4, 8 bits; int4:g32 would do");
   says("int8:row", "gptq", "scales of f16 or bf16; int8:row:f16 would do");
   says("q4_k", "gptq", "int4:g128 would do");
@@ -341,11 +364,24 @@ TEST_F(LayerContainers, NumbersThatDifferAreNamed) {
   EXPECT_EQ(result.differing.size(), 14u);
   EXPECT_EQ(result.differing.front().format, "int4:g32");
   EXPECT_EQ(result.differing.front().other_format, "int8:g32");
-  EXPECT_GT(result.differing.front().relative_rms, 0.01);
-  EXPECT_LT(result.differing.front().relative_rms, 0.2);
+  EXPECT_GT(result.differing.front().relative_rms(), 0.01);
+  EXPECT_LT(result.differing.front().relative_rms(), 0.2);
   const SourceModel other = SourceModel::open(kTiedModel);
   EXPECT_NE(error_of([&] { compare_numbers(four, other, machine_.pool); }).find("not of one network"),
             std::string::npos);
+}
+
+TEST_F(LayerContainers, ANumberThatIsNoneDiffersByNoShare) {
+  const std::string name = "model.layers.0.mlp.up_proj.weight";
+  edited_copy(model_, name, scratch_ / "broken", [](std::span<float> values) { values[7] = NAN; });
+  const SourceModel broken = SourceModel::open(scratch_ / "broken");
+  const NumbersComparison result = compare_numbers(broken, source_, machine_.pool);
+  ASSERT_EQ(result.differing.size(), 1u);
+  EXPECT_EQ(result.differing.front().name, name);
+  EXPECT_EQ(result.differing.front().changed, 1u);
+  EXPECT_EQ(result.differing.front().col, 7u);
+  EXPECT_TRUE(std::isinf(result.differing.front().largest));
+  EXPECT_TRUE(std::isinf(result.differing.front().relative_rms()));
 }
 
 // Codes whose largest magnitude is negative have a negative scale in q4_0.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/quantize/source_loss.h"
+#include "pipeline/convert/source_loss.h"
 
 #include <gtest/gtest.h>
 

@@ -145,7 +145,20 @@ std::vector<FormatPtr> places_for(std::span<const Part> group, const Container& 
   return places;
 }
 
-[[noreturn]] void refuse(const StoredTensor& stored, const Container& container, const ConvertOptions& options) {
+// The other containers that have a place for numbers in a tensor's format: ", but in those of nibble, gptq_v2".
+std::string containers_for(const Part& part, const Container& refusing) {
+  std::string names;
+  for (const Container* const other : list_containers())
+    if (other != &refusing && (!part.stored->values.parts() || keeps_parts(part.stored->values, *other)) &&
+        !find_place(*other, part.stored->values.format(), part.tensor->role, other->name_of(*part.tensor),
+                    part.values.rows(), part.values.cols())
+             .place.empty())
+      names += (names.empty() ? ", but in those of " : ", ") + std::string(other->name());
+  return names;
+}
+
+[[noreturn]] void refuse(const Part& part, const Container& container, const ConvertOptions& options) {
+  const StoredTensor& stored = *part.stored;
   const std::string& own = stored.values.format()->name();
   std::string what;
   if (!options.dtype.empty())
@@ -156,8 +169,8 @@ std::vector<FormatPtr> places_for(std::span<const Part> group, const Container& 
         "numbers",
         container.name(), part_names(parts_of(*stored.values.parts())));
   else
-    what = fmt::format("its numbers have no place in the formats that are tried of the container {}; f32 holds them",
-                       container.name());
+    what = fmt::format("its numbers have no place in the formats that are tried of the container {}{}; f32 holds them",
+                       container.name(), containers_for(part, container));
   throw Error(ErrorKind::unsupported,
               fmt::format("{}: tensor '{}' is {}, and {}, or let them be rounded, which is counted", stored.file,
                           stored.name, own, what),
@@ -231,7 +244,7 @@ std::vector<ConvertedTensor> convert_group(const std::string& name, std::span<co
     for (ConvertedTensor& one : made) one.to = place->name();
     return made;
   }
-  if (!options.lossy) refuse(*group[unheld].stored, container, options);
+  if (!options.lossy) refuse(group[unheld], container, options);
   const FormatPtr place = options.dtype.empty() ? find_format("f16") : places.front();
   for (std::size_t i = 0; i < group.size(); ++i) {
     made[i].to = place->name();
@@ -255,11 +268,19 @@ std::string_view conversion_name(Conversion conversion) {
   return "";
 }
 
+bool ConvertSummary::is_exact() const {
+  return std::ranges::none_of(tensors,
+                              [](const ConvertedTensor& tensor) { return tensor.conversion == Conversion::rounded; });
+}
+
 ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& options, Machine& machine,
                              const ProgressCallback& progress) {
   const Container& container =
       options.container.empty() ? container_of(options.output) : find_container(options.container);
   require_place(source, container, options.output);
+  const bool may_judge = options.verify && !options.dry_run;
+  if (may_judge)
+    read_texts(options.verify->texts, source.tokenizer(), source.config().context, options.verify->judge.windows);
   std::vector<std::string> notes;
   const StoredActivations stored_activations = read_activations(source);
   std::optional<ActivationChoice> activations = kept_activations(stored_activations, container, options, notes);
@@ -306,7 +327,13 @@ ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& op
   request.onnx = options.onnx;
   request.runtime = options.runtime;
   request.activations = std::move(activations);
-  summary.output = quantize_model(source, request, machine, progress);
+  if (may_judge && !summary.is_exact()) {
+    VerifiedQuantization judged = quantize_verified(source, request, *options.verify, machine, progress);
+    summary.output = std::move(judged.summary);
+    summary.verdict = std::move(judged.verdict);
+  } else {
+    summary.output = quantize_model(source, request, machine, progress);
+  }
   summary.output.notes.insert(summary.output.notes.end(), notes.begin(), notes.end());
   return summary;
 }

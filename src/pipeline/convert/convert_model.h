@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "nibble/progress.h"
 #include "nibble/quantize.h"
 #include "pipeline/export/onnx_options.h"
+#include "pipeline/quantize/verified_quantization.h"
 
 namespace nibble {
 
@@ -32,6 +34,8 @@ struct ConvertOptions {
   OnnxOptions onnx{};             // of containers with an ONNX graph
   std::string runtime{};          // as QuantizeModelOptions::runtime
   std::uint64_t shard_bytes = 0;  // largest weight file of a directory; 0: the container's own
+  // What rounding cost is judged on these, before the output takes its place; none: the changes are counted alone.
+  std::optional<VerifyOptions> verify{};
 };
 
 enum class Conversion {
@@ -58,10 +62,12 @@ struct ConvertedTensor {
 struct ConvertSummary {
   QuantizeSummary output;
   std::vector<ConvertedTensor> tensors;  // matrices, in the order of the output
+  std::optional<PairedVerdict> verdict;  // where numbers were rounded, of what was written
+  bool is_exact() const;                 // every number is what it was
 };
 
-// Errors: as quantize_model's; unsupported (without lossy) names the first tensor that has no exact place, and what
-// would give it one.
+// Errors: as quantize_model's and, with texts, judge_models'; unsupported (without lossy) names the first tensor that
+// has no exact place, and what would give it one.
 ConvertSummary convert_model(const SourceModel& source, const ConvertOptions& options, Machine& machine,
                              const ProgressCallback& progress);
 

@@ -14,17 +14,9 @@
 #include "base/thread_pool.h"
 #include "model/source_model.h"
 #include "nibble/progress.h"
+#include "pipeline/convert/tensor_difference.h"
 
 namespace nibble {
-
-struct TensorDifference {
-  std::string name;  // as the file has it
-  std::string format, other_format;
-  std::uint64_t numbers = 0, changed = 0;
-  double largest = 0;              // |difference|, or infinite where one of the two is no number
-  double relative_rms = 0;         // root of the summed squares of differences by those of the other's numbers
-  std::uint64_t row = 0, col = 0;  // of the first that differs, in the file's order
-};
 
 struct NumbersComparison {
   std::uint64_t tensors = 0, numbers = 0;

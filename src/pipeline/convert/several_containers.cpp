@@ -38,8 +38,9 @@ QuantizePlan plan_in_first(const SourceModel& source, const QuantizeModelOptions
   throw *first_refusal;
 }
 
-// The plan as it will be in another container, so that it refuses now what it would refuse then.
-void require_held_in(const Container& container, QuantizePlan plan, const QuantizeModelOptions& request) {
+// The plan as it will be in another container, so that it refuses now what it would refuse then: the bytes of its
+// tensors.
+std::uint64_t require_held_in(const Container& container, QuantizePlan plan, const QuantizeModelOptions& request) {
   std::map<std::string, Exactness> found;  // by format, role and shape
   for (TensorPlan& tensor : plan.tensors) {
     const FormatPtr& format = tensor.target.format;
@@ -64,6 +65,9 @@ void require_held_in(const Container& container, QuantizePlan plan, const Quanti
   }
   plan.container = &container;
   require_containable(plan, request);
+  std::uint64_t bytes = 0;
+  for (const TensorPlan& tensor : plan.tensors) bytes += plane_bytes(*tensor.target.format, tensor.rows, tensor.cols);
+  return bytes;
 }
 
 }  // namespace
@@ -97,7 +101,7 @@ std::vector<ContainerOutput> arrange_outputs(const SourceModel& source, const Qu
   const auto made = std::ranges::find(outputs, plan.container, &ContainerOutput::container);
   std::rotate(outputs.begin(), made, made + 1);
   for (std::size_t i = 1; i < outputs.size(); ++i) {
-    require_held_in(*outputs[i].container, plan, request);
+    outputs[i].tensor_bytes = require_held_in(*outputs[i].container, plan, request);
     if (!request.dry_run) require_place(source, *outputs[i].container, outputs[i].path);
   }
   return outputs;

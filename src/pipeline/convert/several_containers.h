@@ -9,6 +9,7 @@
 //   for (const ContainerOutput& copy : outputs | std::views::drop(1)) write_copy(outputs[0], copy, ...);
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ namespace nibble {
 struct ContainerOutput {
   const Container* container = nullptr;
   std::filesystem::path path;
+  std::uint64_t tensor_bytes = 0;  // as planned, of those that arrange_outputs has found places for
 };
 
 // Each beside the others: OUT.gguf, OUT-gptq. Error(invalid_argument): a name that is not known, or given twice.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pipeline/quantize/source_loss.h"
+#include "pipeline/convert/source_loss.h"
 
 #include <fmt/format.h>
 
@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/progress_meter.h"
-#include "calibrate/layer_weights.h"
 #include "nibble/error.h"
+#include "pipeline/convert/tensor_difference.h"
 
 namespace nibble {
 namespace {
@@ -21,9 +21,9 @@ std::vector<const ModelTensor*> matrices_in_codes(const SourceModel& model) {
   return matrices;
 }
 
-const ModelTensor& counterpart(const ModelTensor& tensor, const SourceModel& source, const SourceModel& original) {
-  const ModelTensor* const other = original.parts().part(tensor.part, tensor.layer);
-  if (other != nullptr && other->shape == tensor.shape) return *other;
+const ModelTensor& required_counterpart(const ModelTensor& tensor, const SourceModel& source,
+                                        const SourceModel& original) {
+  if (const ModelTensor* const other = counterpart(tensor, original)) return *other;
   throw Error(ErrorKind::unusable_input,
               fmt::format("{} is not what {} was made from: it has no matrix as '{}' {}", original.path().string(),
                           source.path().string(), tensor.name(source.spelling()), shape_text(tensor.shape)));
@@ -43,29 +43,14 @@ SourceLoss measure_source_loss(const SourceModel& source, const SourceModel& ori
   ProgressMeter meter(progress, "source", matrices.size());
   std::uint64_t done = 0;
   for (const ModelTensor* const tensor : matrices) {
-    const Matrix stored = decode_matrix(source, *tensor, pool),
-                 meant = decode_matrix(original, counterpart(*tensor, source, original), pool);
-    double differences = 0, squares = 0;
-    // Where the two containers have rows, or columns, in another order.
-    const auto rows = tensor->rows_from(original.spelling(), source.spelling()),
-               columns = tensor->columns_from(original.spelling(), source.spelling());
-    for (std::size_t r = 0; r < stored.rows; ++r) {
-      const float* const from = stored.values.data() + r * stored.cols;
-      const float* const row = meant.values.data() + (rows.empty() ? r : rows[r]) * stored.cols;
-      for (std::size_t c = 0; c < stored.cols; ++c) {
-        const double value = static_cast<double>(row[columns.empty() ? c : columns[c]]),
-                     difference = static_cast<double>(from[c]) - value;
-        differences += difference * difference;
-        squares += value * value;
-      }
-    }
-    const double relative = squares > 0 ? std::sqrt(differences / squares) : 0;
-    if (loss.worst.empty() || relative > loss.worst_relative_rms) {
-      loss.worst = tensor->name(source.spelling());
+    const TensorDifference difference =
+        measure_difference(*tensor, source, required_counterpart(*tensor, source, original), original, pool);
+    if (const double relative = difference.relative_rms(); loss.worst.empty() || relative > loss.worst_relative_rms) {
+      loss.worst = difference.name;
       loss.worst_relative_rms = relative;
     }
-    all_differences += differences;
-    all_squares += squares;
+    all_differences += difference.differences;
+    all_squares += difference.squares;
     meter.report(++done);
   }
   loss.relative_rms = all_squares > 0 ? std::sqrt(all_differences / all_squares) : 0;
