@@ -53,6 +53,20 @@ std::filesystem::path parent_of(const std::filesystem::path& path) {
   return parent.empty() ? std::filesystem::path(".") : parent;
 }
 
+// What is written where `path` is named: links stay, and point to it.
+std::filesystem::path behind_links(std::filesystem::path path) {
+  constexpr int kMost = 40;  // as the system follows
+  std::error_code error;
+  for (int i = 0; i < kMost; ++i) {
+    const std::filesystem::path link = path.has_filename() ? path : path.parent_path();
+    if (!std::filesystem::is_symlink(link, error)) return path;
+    const std::filesystem::path target = std::filesystem::read_symlink(link, error);
+    if (error) return path;
+    path = target.is_absolute() ? target : link.parent_path() / target;
+  }
+  fail(path, "cannot write", ELOOP);
+}
+
 }  // namespace
 
 std::string lower_extension(const std::filesystem::path& path) { return lower_case(path.extension().string()); }
@@ -118,7 +132,8 @@ void remove_abandoned_partials(const std::filesystem::path& path) noexcept {
   }
 }
 
-OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)), temporary_(partial_name(path_)) {
+OutputFile::OutputFile(std::filesystem::path path)
+    : path_(behind_links(std::move(path))), temporary_(partial_name(path_)) {
   if (std::error_code ignored; std::filesystem::is_directory(path_, ignored)) fail(path_, "cannot write", EISDIR);
   require_directory_of(path_);
   descriptor_ = open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -171,7 +186,8 @@ void OutputFile::commit(bool sync) {
   if (sync) sync_path(parent_of(path_), O_RDONLY | O_DIRECTORY);
 }
 
-OutputDirectory::OutputDirectory(std::filesystem::path path) : path_(std::move(path)), temporary_(partial_name(path_)) {
+OutputDirectory::OutputDirectory(std::filesystem::path path)
+    : path_(behind_links(std::move(path))), temporary_(partial_name(path_)) {
   if (!is_replaceable_directory(path_))
     throw Error(ErrorKind::io,
                 path_.string() + ": exists and was not written by nibble; choose another output or remove it");

@@ -18,7 +18,8 @@ namespace nibble {
 
 class OutputFile {
  public:
-  // Creates PATH.partial-PID-N in the same directory. Errors: io, with the path and the system's reason.
+  // Where `path` is a symbolic link, what it points to is written and replaced. Creates PATH.partial-PID-N in the same
+  // directory. Errors: io, with the path and the system's reason.
   explicit OutputFile(std::filesystem::path path);
   ~OutputFile();
   OutputFile(OutputFile&& other) noexcept;
@@ -63,8 +64,9 @@ void remove_abandoned_partials(const std::filesystem::path& path) noexcept;
 // What an OutputDirectory takes the place of: nothing, an empty directory, one that nibble wrote.
 bool is_replaceable_directory(const std::filesystem::path& path);
 
-// A directory that appears whole or not at all. If `path` exists and is not empty, commit() refuses unless the
-// constructor found a previous nibble output there (config.json with quantization_config) or the directory was empty.
+// A directory that appears whole or not at all; where `path` is a symbolic link, what it points to. If `path` exists
+// and is not empty, commit() refuses unless the constructor found a previous nibble output there (config.json with
+// quantization_config) or the directory was empty.
 class OutputDirectory {
  public:
   explicit OutputDirectory(std::filesystem::path path);

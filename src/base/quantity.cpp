@@ -52,7 +52,10 @@ std::optional<double> parse_amount(std::string_view text, const std::array<Unit,
 
 std::uint64_t parse_bytes(std::string_view text, std::string_view what) {
   const auto amount = parse_amount(text, kByteUnits);
-  if (!amount || !(*amount < 0x1p63))
+  if (amount && !(*amount < 0x1p63))
+    throw Error(ErrorKind::invalid_argument,
+                std::string(what) + " is more bytes than there are on any machine: '" + std::string(text) + "'");
+  if (!amount)
     throw Error(ErrorKind::invalid_argument,
                 std::string(what) + " takes an amount of bytes such as 24GB or 512MiB: '" + std::string(text) + "'");
   return static_cast<std::uint64_t>(std::llround(*amount));

@@ -43,6 +43,8 @@ void ProgressBar::begin_stage(const Progress& progress) {
   started_ = announced_ = std::chrono::steady_clock::now();
   if (!announces_ || terminal_) return;
   const auto place = std::ranges::find(plan_, stage_);
+  if (stage_ == told_stage_ || (place == plan_.end() && !plan_.empty())) return;
+  told_stage_ = stage_;
   const std::string number =
       place == plan_.end() ? "" : fmt::format("stage {} of {}: ", place - plan_.begin() + 1, plan_.size());
   std::fprintf(stderr, "nibble: %s%s\n", number.c_str(), stage_.c_str());

@@ -25,8 +25,8 @@ class ProgressBar {
 
   bool report(const Progress& progress);
   void wipe();
-  // Where there is no terminal, a line for each stage that begins. plan: the stages that the whole work is known to
-  // have, in order.
+  // Where there is no terminal, a line for each stage that begins, once where it begins again at once. plan: the stages
+  // that the whole work is known to have, in order; others are parts of these, and untold.
   void announce_stages(std::vector<std::string> plan) {
     announces_ = true;
     plan_ = std::move(plan);
@@ -38,7 +38,7 @@ class ProgressBar {
   void draw(const Progress& progress);
 
   bool terminal_ = false, drawn_ = false, announces_ = false;
-  std::string stage_;
+  std::string stage_, told_stage_;
   std::vector<std::string> plan_;
   std::uint64_t done_ = 0;
   std::chrono::steady_clock::time_point started_{}, announced_{};

@@ -34,12 +34,16 @@ void judge_options(const CLI::App& verb, const Options& options) {
     throw Error(ErrorKind::invalid_argument,
                 "the text is given twice, by itself and by --text; leave out one of the two");
   if (!options.conversations.empty())
-    for (const char* const option : {"text", "--text", "--decode", "--lines", "--bare", "--no-special"})
+    for (const auto& [option, why] :
+         {std::pair{"text", "reads conversations, and a text is given beside it"},
+          std::pair{"--text", "reads conversations, and a text is given beside it"},
+          std::pair{"--decode", "renders conversations, and ids are not among them"},
+          std::pair{"--lines", "renders whole conversations, which no lines are"},
+          std::pair{"--bare", "renders conversations with the tokens that the template puts around them"},
+          std::pair{"--no-special", "renders conversations, whose control tokens are tokens"}})
       if (verb.count(option) != 0)
         throw Error(ErrorKind::invalid_argument,
-                    fmt::format("--chat renders conversations, whose control tokens are tokens; leave out one of the "
-                                "two: {}, --chat",
-                                option));
+                    fmt::format("--chat {}; leave out one of the two: {}, --chat", why, option));
   for (const char* const option : {"--template", "--template-option", "--no-think"})
     refuse_without_effect(verb, option, !options.conversations.empty(), "without conversations (--chat)");
   if (options.text_files.size() > 1 && !options.count)

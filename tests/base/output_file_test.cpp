@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "base/scratch_directory.h"
 #include "nibble/error.h"
 
@@ -33,6 +35,36 @@ TEST(OutputFile, WithoutCommitTheOldFileStaysAndNothingIsLeft) {
   }
   EXPECT_EQ(read_text(path), "old");
   EXPECT_EQ(scratch.num_entries(), 1u);
+}
+
+TEST(OutputFile, LinksStayAndWhatTheyPointToIsReplaced) {
+  ScratchDirectory scratch;
+  std::filesystem::create_directory(scratch / "there");
+  std::ofstream(scratch / "there/old.bin") << "old";
+  std::filesystem::create_symlink("there/old.bin", scratch / "link");
+  std::filesystem::create_symlink("link", scratch / "link of a link");
+  std::filesystem::create_symlink("there/new.bin", scratch / "link to nothing");
+  for (const auto& [link, target] : {std::pair{"link", "there/old.bin"},
+                                     {"link of a link", "there/old.bin"},
+                                     {"link to nothing", "there/new.bin"}}) {
+    OutputFile out(scratch / link);
+    out.write(link);
+    out.commit();
+    EXPECT_TRUE(std::filesystem::is_symlink(scratch / link)) << link;
+    EXPECT_FALSE(std::filesystem::is_symlink(scratch / target)) << link;
+    EXPECT_EQ(read_text(scratch / target), link);
+  }
+  std::filesystem::create_symlink("circle", scratch / "circle");
+  EXPECT_THROW(OutputFile(scratch / "circle"), Error);
+  std::filesystem::create_directory(scratch / "there/model");
+  std::filesystem::create_directory_symlink("there/model", scratch / "linked model");
+  {
+    OutputDirectory out(scratch / "linked model/");
+    std::ofstream(out.temporary_path() / "config.json") << "new";
+    out.commit();
+  }
+  EXPECT_TRUE(std::filesystem::is_symlink(scratch / "linked model"));
+  EXPECT_EQ(read_text(scratch / "there/model/config.json"), "new");
 }
 
 TEST(OutputFile, SaysWhyItCannotWrite) {

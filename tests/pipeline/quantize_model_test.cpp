@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <xxhash.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -179,6 +180,13 @@ TEST_F(QuantizeModel, TheManifestSaysWhatWasDone) {
   const std::string text = a.dump();
   EXPECT_EQ(text.find(scratch_.path().string()), std::string::npos);
   EXPECT_EQ(text.find("tiny_gqa"), std::string::npos);
+
+  const std::string weights = read_text(scratch_ / "b" / "model.safetensors");
+  EXPECT_EQ(b["files"],
+            nlohmann::json({{{"name", "model.safetensors"},
+                             {"bytes", weights.size()},
+                             {"xxh3", fmt::format("{:016x}", XXH3_64bits(weights.data(), weights.size()))}}}));
+  EXPECT_FALSE(a.contains("files"));
 
   const auto edited = edited_copy(kGroupedModel, "model.norm.weight", scratch_ / "edited",
                                   [](std::span<float> values) { values[3] += 0.5f; });

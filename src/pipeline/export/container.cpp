@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/export/container.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <array>
 
 #include "base/output_file.h"
 #include "nibble/error.h"
+#include "pipeline/export/runtime.h"
 
 namespace nibble {
 
@@ -27,6 +31,11 @@ std::string container_names() {
 const Container& find_container(std::string_view name) {
   for (const Container* const container : list_containers())
     if (container->name() == name) return *container;
+  for (const Runtime& runtime : list_runtimes())
+    if (runtime.name == name)
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("{} is a program, not a container; it reads {}: --to {} --for {}", runtime.title,
+                              fmt::join(runtime.containers, ", "), runtime.containers.front(), name));
   throw Error(ErrorKind::invalid_argument,
               "unknown container '" + std::string(name) + "'; known are " + container_names());
 }

@@ -4,6 +4,7 @@
 #include "nibble/error.h"
 #include "pipeline/export/container.h"
 #include "pipeline/export/manifest.h"
+#include "pipeline/export/model_card.h"
 #include "pipeline/quantize/quantize_plan.h"
 
 namespace nibble {
@@ -40,6 +41,7 @@ GgufMetadata make_metadata(const ContainerContents& contents) {
   put_activations(activations, metadata);
   metadata.set("general.quantization_version", GgufValue::of_u32(2));
   metadata.set(kManifestKey, GgufValue::of_string(manifest));
+  metadata.set(std::string(kBaseModelKey), GgufValue::of_string(base_name_of(source)));
   return metadata;
 }
 

@@ -5,8 +5,14 @@
 #include <xxhash.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "base/mapped_file.h"
+#include "base/output_file.h"
 #include "base/utf8.h"
+#include "io/checkpoint_parts.h"
+#include "io/json_text.h"
+#include "io/onnx/onnx_package.h"
 #include "nibble/model.h"
 #include "pipeline/quantize/recipe_json.h"
 #include "pipeline/quantize/statistics_hash.h"
@@ -63,8 +69,30 @@ std::string make_manifest(const SourceModel& source, const QuantizePlan& plan, c
       if (Json json = Json::parse(*own, nullptr, false); json.is_object()) {
         const auto original = json.find("original");  // of one that was made so itself, what it was made of
         manifest["original"] = original != json.end() ? *original : json;
+        manifest["original"].erase("files");
       }
   return manifest.dump();
+}
+
+bool is_weight_file(const std::string& name) { return name.ends_with(".safetensors") || name.starts_with(kOnnxFile); }
+
+void add_file_hashes(const std::filesystem::path& output) {
+  const std::filesystem::path path = output / kManifestFile;
+  if (!std::filesystem::is_directory(output) || !std::filesystem::exists(path)) return;
+  std::set<std::filesystem::path> weights;
+  for (const auto& entry : std::filesystem::directory_iterator(output))
+    if (is_weight_file(entry.path().filename().string())) weights.insert(entry.path());
+  Json manifest = parse_json(read_side_file(output, kManifestFile).value_or("{}"), path.string());
+  Json& files = manifest["files"] = Json::array();
+  for (const std::filesystem::path& one : weights) {
+    const MappedFile file(one);
+    files.push_back({{"name", one.filename().string()},
+                     {"bytes", file.bytes().size()},
+                     {"xxh3", hash_text(XXH3_64bits(file.bytes().data(), file.bytes().size()))}});
+  }
+  OutputFile out(path);
+  out.write(manifest.dump() + "\n");
+  out.commit();
 }
 
 std::optional<std::string> manifest_of(const Checkpoint& checkpoint) {

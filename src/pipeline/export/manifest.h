@@ -3,6 +3,7 @@
 // What an output says of how it was made. Internal to pipeline/.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -18,6 +19,13 @@ inline constexpr const char* kManifestFile = "nibble_manifest.json";  // in dire
 // "original": of a source whose numbers are kept, what it says of itself.
 std::string make_manifest(const SourceModel& source, const QuantizePlan& plan, const QuantizeModelOptions& options,
                           const std::string& source_hash);
+
+// Adds to a directory's manifest the size and the hash of each of its weight files, as `xxhsum -H3` prints it. Nothing
+// for a GGUF file, which cannot say its own.
+void add_file_hashes(const std::filesystem::path& output);
+
+// Whether a file of this name holds weights.
+bool is_weight_file(const std::string& name);
 
 // What an output of nibble says; nothing where it is none.
 std::optional<std::string> manifest_of(const Checkpoint& checkpoint);

@@ -23,19 +23,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kBase = "base_model: ";
 
-// What the source's own card says, where nibble made both; else the last component of its path.
-std::string source_name(const SourceModel& source) {
-  if (const auto card = source.read_side_file(kModelCardFile); card && manifest_of(source))
-    if (const std::size_t at = card->find(kBase); at != std::string::npos) {
-      const std::size_t begin = at + kBase.size();
-      const Json name = Json::parse(card->substr(begin, card->find('\n', begin) - begin), nullptr, false);
-      if (name.is_string()) return name.get<std::string>();
-    }
-  std::filesystem::path path = std::filesystem::absolute(source.path()).lexically_normal();
-  if (!path.has_filename()) path = path.parent_path();
-  return replace_invalid_utf8((source.spelling() == Spelling::gguf ? path.stem() : path.filename()).string());
-}
-
 // Matrices of one kind in one format.
 struct Row {
   std::string kind, format;
@@ -106,8 +93,22 @@ std::string figure_text(const Figure& figure, MetricUnit unit) {
 
 }  // namespace
 
+std::string base_name_of(const SourceModel& source) {
+  if (const auto card = source.read_side_file(kModelCardFile); card && manifest_of(source))
+    if (const std::size_t at = card->find(kBase); at != std::string::npos) {
+      const std::size_t begin = at + kBase.size();
+      const Json name = Json::parse(card->substr(begin, card->find('\n', begin) - begin), nullptr, false);
+      if (name.is_string()) return name.get<std::string>();
+    }
+  for (const std::string_view key : {kBaseModelKey, std::string_view("general.name")})
+    if (auto name = source.gguf().string(key); name && !name->empty()) return replace_invalid_utf8(*name);
+  std::filesystem::path path = std::filesystem::absolute(source.path()).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return replace_invalid_utf8((source.spelling() == Spelling::gguf ? path.stem() : path.filename()).string());
+}
+
 std::string make_model_card(const ContainerContents& contents, std::string_view container, std::string_view use) {
-  const std::string base = source_name(contents.source);
+  const std::string base = base_name_of(contents.source);
   const Json own = parse_json(contents.manifest, "manifest");
   const Json& manifest = own.contains("original") ? own.at("original") : own;
   const auto in_codes = [](const FormatPtr& format) { return format->info().kind != FormatKind::raw; };

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "nibble/evaluate.h"
 #include "pipeline/export/container.h"
@@ -13,6 +14,11 @@
 namespace nibble {
 
 inline constexpr const char* kModelCardFile = "README.md";
+inline constexpr std::string_view kBaseModelKey = "nibble.base_model";  // of GGUF files, which have no card
+
+// What a model is called that others are made of: what its own card or metadata says of what nibble made it of, else
+// its own name; the last component of its path where it has none.
+std::string base_name_of(const SourceModel& source);
 
 // use: commands that load a directory of this kind, a line each.
 std::string make_model_card(const ContainerContents& contents, std::string_view container, std::string_view use);

@@ -55,9 +55,7 @@ std::uint64_t weight_file_bytes(const std::filesystem::path& output) {
   if (std::filesystem::is_regular_file(output)) return std::filesystem::file_size(output);
   std::uint64_t total = 0;
   for (const auto& entry : std::filesystem::directory_iterator(output))
-    if (const auto name = entry.path().filename().string();
-        name.ends_with(".safetensors") || name.starts_with(kOnnxFile))
-      total += entry.file_size();
+    if (is_weight_file(entry.path().filename().string())) total += entry.file_size();
   return total;
 }
 
@@ -185,6 +183,7 @@ Written write_model(const SourceModel& source, const QuantizePlan& plan, const Q
   try {
     const OutputJudge judge = [&](const std::filesystem::path& unreleased) {
       require_readable(SourceModel::open(unreleased), plan, options.output.string());
+      add_file_hashes(unreleased);
       if (options.judge) options.judge(unreleased);
     };
     writer->finish(options.sync, judge, &machine.pool);
