@@ -4,6 +4,7 @@
 ONNX_PROVIDER: CPUExecutionProvider (default), CUDAExecutionProvider or TensorrtExecutionProvider, which must take the whole graph.
 """
 
+import json
 import os
 import pathlib
 
@@ -25,10 +26,13 @@ class Model(Decoder):
         self.session = onnxruntime.InferenceSession(pathlib.Path(directory) / "model.onnx", options, providers=[PROVIDER])
         self.inputs = {i.name: i for i in self.session.get_inputs()}
         self.outputs = [o.name for o in self.session.get_outputs()]
+        settings = pathlib.Path(directory) / "genai_config.json"
+        self.settings = json.loads(settings.read_text())["model"]["decoder"] if settings.exists() else {}
 
     def room(self, name):
         i = self.inputs[name]
-        return numpy.zeros((1, i.shape[1], 0, i.shape[3]), numpy.float16 if "float16" in i.type else numpy.float32)
+        width = i.shape[3] if isinstance(i.shape[3], int) else self.settings["head_size"]  # which packages of the builder name otherwise
+        return numpy.zeros((1, i.shape[1], 0, width), numpy.float16 if "float16" in i.type else numpy.float32)
 
     def run(self, feed):
         return dict(zip(self.outputs, self.session.run(self.outputs, feed)))

@@ -190,6 +190,20 @@ TEST_F(OnnxPackages, AreTheSameBytesEachTime) {
   EXPECT_EQ(file("model.onnx.data"), data);
 }
 
+// -1 is the last axis, -2 the one before.
+TEST_F(OnnxPackages, AxesCountFromTheLastOneWhereTheyAreNegative) {
+  for (const char* const format : {"int4:g16", "int8:row"}) {
+    write("int4:g32", format);
+    change([](OnnxModel& m) {
+      auto& axis = std::get<std::int64_t>(m.nodes[1].attributes[0].value);
+      axis -= 2;
+    });
+    EXPECT_EQ(Checkpoint::open(path()).tensor("head.weight").values.decode(), tensors_[3].view().decode()) << format;
+    change([](OnnxModel& m) { m.nodes[1].attributes[0].value = std::int64_t{-3}; });
+    EXPECT_NE(reading_error().find("scales along axis -1 in blocks of"), std::string::npos) << reading_error();
+  }
+}
+
 TEST_F(OnnxPackages, NameWhatIsDamaged) {
   write("int4:g32");
   const std::string data = file("model.onnx.data"), model = file("model.onnx");
@@ -209,7 +223,9 @@ TEST_F(OnnxPackages, NameWhatIsDamaged) {
             std::string::npos);
   EXPECT_NE(changed([](OnnxModel& m) { m.initializers[1].external->length -= 1; }).find("bytes but has"),
             std::string::npos);
-  EXPECT_NE(changed([](OnnxModel& m) { m.initializers[1].external->location = "../x"; }).find("lies outside"),
+  EXPECT_NE(changed([](OnnxModel& m) {
+              m.initializers[1].external->location = "../x";
+            }).find("should lie in a file of the directory"),
             std::string::npos);
   EXPECT_NE(changed([](OnnxModel& m) { m.initializers[1].type = static_cast<OnnxType>(99); }).find("not known: 99"),
             std::string::npos);
@@ -217,9 +233,15 @@ TEST_F(OnnxPackages, NameWhatIsDamaged) {
             std::string::npos);
   EXPECT_NE(changed([](OnnxModel& m) { m.nodes[0].attributes[1].value = std::int64_t{8}; }).find("rows of 32 bytes"),
             std::string::npos);
+  EXPECT_NE(changed([](OnnxModel& m) {
+              m.nodes[0].attributes[3].value = std::int64_t{1 << 20};
+            }).find("block_size of MatMulNBits is 16, 32, ... "),
+            std::string::npos);
+  EXPECT_NE(changed([](OnnxModel& m) { m.nodes[0].attributes.pop_back(); }).find("MatMulNBits has no block_size"),
+            std::string::npos);
   EXPECT_NE(changed([](OnnxModel& m) { m.nodes.clear(); }).find("no operator says how its values are to be read"),
             std::string::npos);
-  EXPECT_NE(changed([](OnnxModel& m) { m.metadata.clear(); }).find("only models that nibble has exported"),
+  EXPECT_NE(changed([](OnnxModel& m) { m.metadata.clear(); }).find("packages that nibble has exported are read"),
             std::string::npos);
   EXPECT_NE(changed([](OnnxModel& m) {
               std::string& list = m.metadata[0].second;
@@ -228,7 +250,6 @@ TEST_F(OnnxPackages, NameWhatIsDamaged) {
             std::string::npos);
 }
 
-// Types that are newer than the message types survive.
 // Two bytes each in the file, hundreds in memory.
 TEST(OnnxMessages, RefuseMorePartsThanNetworksHave) {
   if (!has_onnx()) GTEST_SKIP() << "built without ONNX";
@@ -247,6 +268,7 @@ TEST(OnnxMessages, RefuseMorePartsThanNetworksHave) {
   }
 }
 
+// Types that are newer than the message types survive.
 TEST_F(OnnxPackages, KeepTypesThatHaveNoName) {
   OnnxModel model;
   model.initializers = {{"a", static_cast<OnnxType>(4242), {1}, "x"}};

@@ -2,8 +2,11 @@
 //
 // The containers with an ONNX graph: what the graph is made of, that its tensors are read back as what was written, and
 // what is refused before any work. Whether runtimes compute what we do, tests/clients asks them.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -99,6 +102,50 @@ TEST_F(OnnxContainers, GenaiHasItsOperators) {
   EXPECT_EQ(model.opset, 21);
   EXPECT_EQ(model.microsoft_opset, 1);
   expect_same_numbers(tiny("tiny_gqa_llama3rope"), "int4:g32");
+}
+
+// Gates and ups of an expert lie in turn; how the graph reads them is QMoE's own layout.
+TEST_F(OnnxContainers, GenaiHasOneOperatorForTheExpertsOfALayer) {
+  const std::filesystem::path sparse = tiny("tiny_qwen3moe");
+  for (const char* const format : {"int4:g32", "int4:g16:asym"}) {
+    SCOPED_TRACE(format);
+    const OnnxModel model = write(sparse, format, "onnx-genai");
+    expect_sound(model);
+    const SourceModel source = SourceModel::open(sparse);
+    const ModelConfig& config = source.config();
+    std::map<std::string, int> count = operators(model);
+    EXPECT_EQ(count["QMoE"], static_cast<int>(config.layers));
+    EXPECT_EQ(count["Sigmoid"], 0);
+    expect_same_numbers(sparse, format);
+
+    const auto node = std::ranges::find(model.nodes, std::string("QMoE"), &OnnxNode::op);
+    EXPECT_EQ(*node->integer("k"), static_cast<std::int64_t>(config.experts_used));
+    const auto constant = [&](std::size_t input) {
+      return *std::ranges::find(model.initializers, node->inputs[input], &OnnxInitializer::name);
+    };
+    const OnnxInitializer values = constant(2);
+    EXPECT_EQ(values.dims,
+              (std::vector<std::uint64_t>{config.num_experts, 2 * config.expert_intermediate, config.hidden / 2}));
+    EXPECT_EQ(constant(5).dims,
+              (std::vector<std::uint64_t>{config.num_experts, config.hidden, config.expert_intermediate / 2}));
+    const std::string data = read_text(scratch_ / "out" / "model.onnx.data");
+    const SourceModel planar = SourceModel::open(scratch_ / "planar");
+    const std::uint64_t length = config.hidden / 2, row = 3, expert = 1;
+    for (const auto& [name, place] : {std::pair("gate_proj", 2 * row), std::pair("up_proj", 2 * row + 1)}) {
+      const std::string tensor = fmt::format("model.layers.0.mlp.experts.{}.{}.weight", expert, name);
+      const QuantizedView* const planes = planar.tensor(tensor).values.planes();
+      ASSERT_NE(planes, nullptr);
+      const auto codes = planes->planes[0].subspan(row * length, length);
+      const std::uint64_t at = values.external->offset + (expert * 2 * config.expert_intermediate + place) * length;
+      EXPECT_EQ(std::memcmp(data.data() + at, codes.data(), length), 0) << name;
+    }
+  }
+  EXPECT_NE(refusal(sparse, options("int8:g32", "onnx-genai")).find("QMoE takes experts in 4 bits as they are"),
+            std::string::npos);
+  EXPECT_NE(refusal(sparse, options("f32", "onnx-genai")).find("QMoE has one format of codes for all experts"),
+            std::string::npos);
+  EXPECT_NE(refusal(sparse, options("int4:g32", "onnx")).find("ONNX has no place for the operation"),
+            std::string::npos);
 }
 
 TEST_F(OnnxContainers, GenaiNamesTheModelForItsRuntime) {

@@ -48,4 +48,10 @@ const std::int64_t* OnnxNode::integer(std::string_view attribute) const {
   return nullptr;
 }
 
+const float* OnnxNode::real(std::string_view attribute) const {
+  for (const OnnxAttribute& item : attributes)
+    if (item.name == attribute) return std::get_if<float>(&item.value);
+  return nullptr;
+}
+
 }  // namespace nibble

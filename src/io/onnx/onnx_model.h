@@ -68,6 +68,7 @@ struct OnnxNode {
 
   // Null: there is none of this kind.
   const std::int64_t* integer(std::string_view attribute) const;
+  const float* real(std::string_view attribute) const;
 };
 
 // An input or output of the graph: names for extents that are decided when it runs.

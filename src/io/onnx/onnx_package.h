@@ -24,12 +24,13 @@ namespace nibble {
 inline constexpr std::string_view kOnnxFile = "model.onnx", kOnnxDataFile = "model.onnx.data";
 
 // Where the rows of a planned tensor go. Plain numbers keep their type and order; of codes a MatMulNBits
-// (packing/matmul_nbits.h) or a DequantizeLinear (packing/dequantize_linear.h) reads the initializers.
+// or a QMoE (packing/matmul_nbits.h) or a DequantizeLinear (packing/dequantize_linear.h) reads the initializers.
 struct OnnxPlace {
   enum class Layout { plain, nbits, dequantize };
   Layout layout = Layout::plain;
   std::string values, scales, zero_points;  // initializers, the last two of codes; empty: none
   std::uint64_t first = 0;                  // the initializer's row that is the tensor's first; of vectors the number
+  std::uint64_t step = 1;                   // rows from one of the tensor's to the next: others' lie between
 };
 
 struct OnnxPackage {

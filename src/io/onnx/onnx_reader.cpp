@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <unordered_map>
 
 #include "io/message_text.h"
+#include "io/onnx/builder_package.h"
 #include "io/onnx/onnx_package.h"
 #include "io/onnx/tensor_list.h"
 #include "io/packing/dequantize_linear.h"
@@ -44,6 +46,8 @@ class OnnxReader {
         reshaped.emplace(node.outputs[0], node.inputs[0]);
       if (node.op == "MatMulNBits" && node.domain == kMicrosoftDomain && node.inputs.size() >= 3)
         readers_.emplace(node.inputs[1], &node);
+      if (node.op == "QMoE" && node.domain == kMicrosoftDomain && node.inputs.size() >= 7)
+        for (const std::size_t values : kExpertValues) readers_.emplace(node.inputs[values], &node);
       if (node.op == "GatherBlockQuantized" && node.domain == kMicrosoftDomain && node.inputs.size() >= 3)
         if (const auto values = reshaped.find(node.inputs[0]); values != reshaped.end())
           readers_.emplace(values->second, &node);
@@ -54,16 +58,38 @@ class OnnxReader {
 
   void read() {
     const auto list = std::ranges::find(model_.metadata, kOnnxTensorsKey, &std::pair<std::string, std::string>::first);
-    if (list == model_.metadata.end())
+    if (list != model_.metadata.end()) {
+      for (const OnnxTensor& tensor : read_onnx_tensor_list(list->second, source_)) add(tensor);
+    } else if (is_builder_model(model_)) {
+      read_builder();
+    } else {
       throw Error(
           ErrorKind::unsupported,
           fmt::format("{}: nothing says which of its constants are the tensors of what model: {} is missing from "
-                      "its metadata; only models that nibble has exported are read back",
+                      "its metadata; packages that nibble has exported are read, and those of GenAI's model builder",
                       source_, kOnnxTensorsKey));
-    for (const OnnxTensor& tensor : read_onnx_tensor_list(list->second, source_)) add(tensor);
+    }
   }
 
  private:
+  static constexpr std::size_t kExpertValues[] = {2, 5};  // inputs of a QMoE: gates and ups, downs
+
+  void read_builder() {
+    constexpr std::uint64_t kMostSettings = std::uint64_t{1} << 24;
+    const std::string settings = read_small_file(parts_.path / kGenaiSettings, kMostSettings).value_or("");
+    for (const OnnxTensor& tensor : builder_tensors(model_, settings, source_)) add(tensor);
+    if (!parts_.config_json.empty()) return;
+    const auto floats_of = [&](std::string_view name) {
+      const OnnxInitializer& one = find(std::string(name), source_);
+      if (one.type != OnnxType::f32) refuse(source_, fmt::format("{} is not f32", name));
+      const std::span<const std::byte> bytes = bytes_of(one);
+      std::vector<float> values(bytes.size() / sizeof(float));
+      std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+      return values;
+    };
+    parts_.config_json = builder_config(model_, settings, floats_of, source_);
+  }
+
   // The bytes of an initializer, as many as its type and dims say.
   std::span<const std::byte> bytes_of(const OnnxInitializer& one) {
     const std::string where = fmt::format("{}: initializer {}", source_, quote_name(one.name));
@@ -73,7 +99,8 @@ class OnnxReader {
     if (!one.external) refuse(where, "should lie in a file beside the model but lies in it");
     const auto& [location, offset, length] = *one.external;
     if (!is_plain_file_name(location))
-      refuse(where, fmt::format("lies outside the directory: {}", quote_name(location)));
+      refuse(where,
+             fmt::format("should lie in a file of the directory, which this does not name: {}", quote_name(location)));
     const std::span<const std::byte> all = file_of(location).bytes();
     if (length != *expected) refuse(where, fmt::format("should have {} bytes but has {}", *expected, length));
     if (offset > all.size() || length > all.size() - offset)
@@ -117,14 +144,18 @@ class OnnxReader {
     } else {
       const auto reader = readers_.find(listed.values);
       if (reader == readers_.end()) refuse(where, "no operator says how its values are to be read");
-      tensor.values = reader->second->op == "DequantizeLinear"
-                          ? dequantize(*reader->second, values, bytes, where)
+      tensor.values = reader->second->op == "DequantizeLinear" ? dequantize(*reader->second, values, bytes, where)
+                      : reader->second->op == "QMoE"
+                          ? experts(*reader->second, values, {listed.first, listed.step, size.rows}, bytes, where)
                           : nbits(*reader->second, values, size.cols, bytes, where);
+      const bool is_whole = reader->second->op != "QMoE";
+      const std::uint64_t first = is_whole ? listed.first : 0;
+      if (is_whole && listed.step != 1) refuse(where, "only rows of a QMoE lie in turn");
       const TensorSource& whole = tensor.values;
-      if (whole.cols() != size.cols || listed.first > whole.rows() || size.rows > whole.rows() - listed.first)
-        refuse(where, fmt::format("should be rows {} .. of a matrix of {} x {}: {} x {}", listed.first, whole.rows(),
+      if (whole.cols() != size.cols || first > whole.rows() || size.rows > whole.rows() - first)
+        refuse(where, fmt::format("should be rows {} .. of a matrix of {} x {}: {} x {}", first, whole.rows(),
                                   whole.cols(), size.rows, size.cols));
-      tensor.values = whole.slice(listed.first, size.rows);
+      tensor.values = whole.slice(first, size.rows);
       for (const PlaneSpec& plane : tensor.values.format()->planes(size.rows, size.cols)) tensor.bytes += plane.bytes;
       tensor.type_name = tensor.values.format()->name();
     }
@@ -166,8 +197,12 @@ class OnnxReader {
     const OnnxInitializer* const zero_points = input(node, 3, where);
     if (input(node, 4, where) != nullptr) refuse(where, "orders of inputs in MatMulNBits are not read");
     const std::uint64_t bits = setting(node, "bits", 4, where), block = setting(node, "block_size", 0, where);
-    if (scales == nullptr || bits == 0 || bits > 8 || block == 0 || block > kMostNBitsBlock)
-      refuse(where, fmt::format("{} has no scales, or {} bits in blocks of {}", node.op, bits, block));
+    if (scales == nullptr) refuse(where, fmt::format("{} has no scales", node.op));
+    if (bits == 0 || bits > 8) refuse(where, fmt::format("{} has codes of 1 to 8 bits, not {}", node.op, bits));
+    if (block == 0 || block > kMostNBitsBlock)
+      refuse(where, node.integer("block_size") == nullptr
+                        ? fmt::format("{} has no block_size", node.op)
+                        : fmt::format("block_size of {} is 16, 32, ... {}, not {}", node.op, kMostNBitsBlock, block));
     NBitsLayout layout{setting(node, "K", cols, where), static_cast<unsigned>(bits), static_cast<std::uint32_t>(block),
                        zero_points != nullptr, scales->type == OnnxType::f16 ? ScaleType::f16 : ScaleType::f32};
     if (scales->type != OnnxType::f16 && scales->type != OnnxType::f32)
@@ -175,6 +210,26 @@ class OnnxReader {
     if (zero_points != nullptr && zero_points->type != OnnxType::u8) refuse(where, "its zero points are no bytes");
     return read_nbits(layout, setting(node, "N", rows, where), bytes, bytes_of(*scales), optional_bytes(zero_points),
                       where);
+  }
+
+  // Rows of all experts, one expert after the other. values: [experts, rows, bytes].
+  TensorSource experts(const OnnxNode& node, const OnnxInitializer& values, const NBitsTurn& turn,
+                       std::span<const std::byte> bytes, const std::string& where) {
+    const bool is_down = node.inputs[kExpertValues[1]] == values.name;
+    const OnnxInitializer* const scales = input(node, is_down ? 6 : 3, where);
+    const OnnxInitializer* const zero_points = input(node, is_down ? 12 : 11, where);
+    const std::uint64_t bits = setting(node, "expert_weight_bits", 4, where),
+                        block = setting(node, "block_size", 0, where);
+    if (scales == nullptr || values.dims.size() != 3) refuse(where, "QMoE has no scales, or no stack of matrices");
+    if (bits == 0 || bits > 8 || block == 0 || block > kMostNBitsBlock)
+      refuse(where, fmt::format("QMoE with {} bits in blocks of {} is not read", bits, block));
+    if (scales->type != OnnxType::f16 && scales->type != OnnxType::f32)
+      refuse(where, "its scales are neither f32 nor f16");
+    if (zero_points != nullptr && zero_points->type != OnnxType::u8) refuse(where, "its zero points are no bytes");
+    const NBitsLayout layout{values.dims[2] * 8 / bits, static_cast<unsigned>(bits), static_cast<std::uint32_t>(block),
+                             zero_points != nullptr, scales->type == OnnxType::f16 ? ScaleType::f16 : ScaleType::f32};
+    return read_nbits_in_turn(layout, values.dims[0] * values.dims[1], turn, bytes, bytes_of(*scales),
+                              optional_bytes(zero_points), where);
   }
 
   TensorSource dequantize(const OnnxNode& node, const OnnxInitializer& values, std::span<const std::byte> bytes,
@@ -185,10 +240,11 @@ class OnnxReader {
       refuse(where, "DequantizeLinear reads no matrix with scales in f32");
     const bool is_signed = values.type == OnnxType::i4 || values.type == OnnxType::i8;
     const std::uint64_t block = setting(node, "block_size", 0, where);
-    const std::uint64_t axis = setting(node, "axis", 1, where);
+    const std::int64_t* const given = node.integer("axis");  // from the last one on where it is negative
+    const std::int64_t axis = given == nullptr ? 1 : *given < 0 ? *given + 2 : *given;
     if (is_signed ? zero_points != nullptr : zero_points == nullptr || zero_points->type != values.type)
       refuse(where, "its zero points are not of the values' type, or stand beside signed ones");
-    if (axis != (block == 0 ? 1u : 0u) || block > std::numeric_limits<std::uint32_t>::max())
+    if (axis != (block == 0 ? 1 : 0) || block > std::numeric_limits<std::uint32_t>::max())
       refuse(where, fmt::format("scales along axis {} in blocks of {} are not read", axis, block));
     const DequantizeLayout layout{values.dims[1], values.dims[0], onnx_type_bits(values.type),
                                   static_cast<std::uint32_t>(block), zero_points != nullptr};

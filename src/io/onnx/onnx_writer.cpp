@@ -84,6 +84,16 @@ class OnnxWriter final : public StreamedDirectory {
     return bytes.size();
   }
 
+  // Of rows of `length` bytes each; nothing where they have none.
+  std::uint64_t write_rows_at(const OnnxPlace& to, const std::string& name, std::uint64_t length,
+                              std::span<const std::byte> bytes) {
+    if (length == 0) return 0;
+    if (to.step == 1) return write_at(name, to.first * length, bytes);
+    for (std::uint64_t row = 0; row < bytes.size() / length; ++row)
+      write_at(name, (to.first + row * to.step) * length, bytes.subspan(row * length, length));
+    return bytes.size();
+  }
+
   void place(std::size_t index) {
     const PlannedTensor& planned = stream_.planned(index);
     const OnnxPlace& to = places_[index];
@@ -98,11 +108,9 @@ class OnnxWriter final : public StreamedDirectory {
         const NBitsLayout layout = nbits_layout(*planned.format, size.cols, is_half ? ScaleType::f16 : ScaleType::f32);
         return stream_.gather(index, nbits_format(layout)->name(), [this, &to, layout](const QuantizedView& whole) {
           const NBitsRows rows = pack_nbits(whole, layout);
-          return write_at(to.values, to.first * layout.value_bytes(), rows.values) +
-                 write_at(to.scales, to.first * layout.scale_bytes(), rows.scales) +
-                 (layout.has_zero_points
-                      ? write_at(to.zero_points, to.first * layout.zero_point_bytes(), rows.zero_points)
-                      : 0);
+          return write_rows_at(to, to.values, layout.value_bytes(), rows.values) +
+                 write_rows_at(to, to.scales, layout.scale_bytes(), rows.scales) +
+                 write_rows_at(to, to.zero_points, layout.zero_point_bytes(), rows.zero_points);
         });
       }
       case OnnxPlace::Layout::dequantize: {

@@ -16,9 +16,11 @@ using Json = nlohmann::ordered_json;
 
 std::string write_onnx_tensor_list(const std::vector<PlannedTensor>& plan, const std::vector<OnnxPlace>& places) {
   Json list = Json::array();
-  for (std::size_t i = 0; i < plan.size(); ++i)
+  for (std::size_t i = 0; i < plan.size(); ++i) {
     list.push_back(
         {{"name", plan[i].name}, {"shape", plan[i].shape}, {"values", places[i].values}, {"first", places[i].first}});
+    if (places[i].step != 1) list.back()["step"] = places[i].step;
+  }
   return list.dump();
 }
 
@@ -42,6 +44,10 @@ std::vector<OnnxTensor> read_onnx_tensor_list(const std::string& text, const std
     tensor.name = item["name"].get<std::string>();
     tensor.values = item["values"].get<std::string>();
     tensor.first = item["first"].get<std::uint64_t>();
+    if (const auto step = item.find("step"); step != item.end()) {
+      if (!is_number(*step) || *step == 0) refuse(index);
+      tensor.step = step->get<std::uint64_t>();
+    }
     for (const Json& extent : item["shape"]) {
       if (!is_number(extent)) refuse(index);
       tensor.shape.push_back(extent.get<std::uint64_t>());

@@ -5,6 +5,8 @@
 //   "nibble.tensors": [{"name": "model.layers.0.self_attn.k_proj.weight", "shape": [128, 256],
 //                       "values": "model.layers.0.attn.qkv_proj.MatMul.weight_Q4", "first": 256}, ...]
 //
+// and "step" where the rows of several matrices lie in turn.
+//
 // Internal to onnx/.
 #pragma once
 
@@ -22,6 +24,7 @@ struct OnnxTensor {
   Shape shape;
   std::string values;       // the initializer
   std::uint64_t first = 0;  // its row, of vectors its number
+  std::uint64_t step = 1;   // rows from one to the next
 };
 
 std::string write_onnx_tensor_list(const std::vector<PlannedTensor>& plan, const std::vector<OnnxPlace>& places);

@@ -42,9 +42,12 @@ std::uint32_t block_of(const PlanarSpec& spec, std::uint64_t cols) {
 
 class NBitsSource final : public PackedRows {
  public:
-  NBitsSource(FormatPtr format, const NBitsLayout& layout, std::uint64_t rows, std::span<const std::byte> values,
+  NBitsSource(FormatPtr format, const NBitsLayout& layout, const NBitsTurn& turn, std::span<const std::byte> values,
               std::span<const std::byte> scales, std::span<const std::byte> zero_points)
-      : PackedRows(std::move(format), rows, layout.cols, nullptr), layout_(layout), pieces_{values, scales} {
+      : PackedRows(std::move(format), turn.count, layout.cols, nullptr),
+        layout_(layout),
+        turn_(turn),
+        pieces_{values, scales} {
     if (layout.has_zero_points) pieces_.push_back(zero_points);
   }
 
@@ -54,17 +57,18 @@ class NBitsSource final : public PackedRows {
       const std::uint64_t length = out.specs[plane].row_bytes;
       for (std::uint64_t row = begin; row < end; ++row)
         std::memcpy(out.planes[plane].data() + (at + row - begin) * length,
-                    pieces_[plane].data() + row * strides[plane], length);
+                    pieces_[plane].data() + (turn_.first + row * turn_.step) * strides[plane], length);
     }
   }
   std::vector<std::span<const std::byte>> stored_bytes() const override { return pieces_; }
   std::vector<std::span<const std::byte>> bytes_of_rows(std::uint64_t begin, std::uint64_t end) const override {
-    const std::uint64_t stride = layout_.value_bytes();
-    return {pieces_[0].subspan(begin * stride, (end - begin) * stride), pieces_[1]};
+    const std::uint64_t stride = layout_.value_bytes(), first = turn_.first + begin * turn_.step;
+    return {pieces_[0].subspan(first * stride, ((end - begin - 1) * turn_.step + 1) * stride), pieces_[1]};
   }
 
  private:
   NBitsLayout layout_;
+  NBitsTurn turn_;
   std::vector<std::span<const std::byte>> pieces_;
 };
 
@@ -128,9 +132,11 @@ NBitsRows pack_nbits(const QuantizedView& view, const NBitsLayout& layout) {
   return packed;
 }
 
-TensorSource read_nbits(const NBitsLayout& layout, std::uint64_t rows, std::span<const std::byte> values,
-                        std::span<const std::byte> scales, std::span<const std::byte> zero_points,
-                        const std::string& where) {
+namespace {
+
+void require_sizes(const NBitsLayout& layout, std::uint64_t rows, std::span<const std::byte> values,
+                   std::span<const std::byte> scales, std::span<const std::byte> zero_points,
+                   const std::string& where) {
   const bool is_block = std::has_single_bit(layout.block) && layout.block >= kLeastNBitsBlock;
   const bool is_bits = layout.bits == 2 || layout.bits == 4 || layout.bits == 8;
   if (!is_block || !is_bits || layout.block > kMostNBitsBlock || layout.cols == 0)
@@ -144,12 +150,31 @@ TensorSource read_nbits(const NBitsLayout& layout, std::uint64_t rows, std::span
   require("values", values, layout.value_bytes());
   require("scales", scales, layout.scale_bytes());
   if (layout.has_zero_points) require("zero points", zero_points, layout.zero_point_bytes());
+}
+
+}  // namespace
+
+TensorSource read_nbits(const NBitsLayout& layout, std::uint64_t rows, std::span<const std::byte> values,
+                        std::span<const std::byte> scales, std::span<const std::byte> zero_points,
+                        const std::string& where) {
+  require_sizes(layout, rows, values, scales, zero_points, where);
   FormatPtr format = nbits_format(layout);
   if (layout.cols % layout.block != 0)
-    return TensorSource(std::make_shared<NBitsSource>(std::move(format), layout, rows, values, scales, zero_points));
+    return TensorSource(
+        std::make_shared<NBitsSource>(std::move(format), layout, NBitsTurn{0, 1, rows}, values, scales, zero_points));
   std::vector<std::span<const std::byte>> planes = {values, scales};
   if (layout.has_zero_points) planes.push_back(zero_points);
   return make_view(std::move(format), rows, layout.cols, std::move(planes), where);
+}
+
+TensorSource read_nbits_in_turn(const NBitsLayout& layout, std::uint64_t rows, const NBitsTurn& turn,
+                                std::span<const std::byte> values, std::span<const std::byte> scales,
+                                std::span<const std::byte> zero_points, const std::string& where) {
+  require_sizes(layout, rows, values, scales, zero_points, where);
+  if (turn.count == 0 || turn.first >= rows || turn.count - 1 > (rows - 1 - turn.first) / turn.step)
+    throw Error(ErrorKind::corrupt, fmt::format("{}: rows {}, {} ... are beyond the end of {} rows", where, turn.first,
+                                                turn.first + turn.step, rows));
+  return TensorSource(std::make_shared<NBitsSource>(nbits_format(layout), layout, turn, values, scales, zero_points));
 }
 
 }  // namespace nibble

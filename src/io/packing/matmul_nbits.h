@@ -58,4 +58,13 @@ TensorSource read_nbits(const NBitsLayout& layout, std::uint64_t rows, std::span
                         std::span<const std::byte> scales, std::span<const std::byte> zero_points,
                         const std::string& where);
 
+// Every `step`-th row from `first` on, `count` in all: matrices whose rows lie in turn. Error(corrupt): there are not
+// so many.
+struct NBitsTurn {
+  std::uint64_t first = 0, step = 1, count = 0;
+};
+TensorSource read_nbits_in_turn(const NBitsLayout& layout, std::uint64_t rows, const NBitsTurn& turn,
+                                std::span<const std::byte> values, std::span<const std::byte> scales,
+                                std::span<const std::byte> zero_points, const std::string& where);
+
 }  // namespace nibble

@@ -39,7 +39,9 @@ DecoderDrawing::DecoderDrawing(const DrawingSource& source, OnnxPlace::Layout co
       drawn_(flat_.nodes.size()) {}
 
 void DecoderDrawing::refuse_unsayable() const {
-  for (const FlatNode& node : flat_.nodes) {
+  for (std::size_t i = 0; i < flat_.nodes.size(); ++i) {
+    if (is_fused(i)) continue;
+    const FlatNode& node = flat_.nodes[i];
     const std::string refusal = node.keys != nullptr && node.keys->is_received
                                     ? "the keys and values of another layer cannot be named there"
                                     : spelling_of(node).refusal;

@@ -41,6 +41,8 @@ class DecoderDrawing {
  protected:
   DecoderDrawing(const DrawingSource& source, OnnxPlace::Layout codes, OnnxType type);
 
+  // Whether a node will be drawn so, whatever its own spelling.
+  virtual bool is_fused(std::size_t) const { return false; }
   // Draws a node, and perhaps others, by operators of its own: true. Values and whether a node is drawn are set there.
   virtual bool draw_fused(std::size_t node) = 0;
   // x times a matrix of codes, turned; rows of a matrix of codes.

@@ -121,25 +121,52 @@ CodedMatrix DecoderWeights::coded(std::span<const PartOf> parts) {
       .first->second;
 }
 
-CodedMatrix DecoderWeights::declare_nbits(std::span<const PartOf> parts, const std::string& name) {
-  const PlannedTensor& first = planned(parts.front());
+CodedMatrix DecoderWeights::declare_rows(const std::string& name, const PlannedTensor& first,
+                                         std::vector<std::uint64_t> dims) {
   const bool is_half = pen_.type() == OnnxType::f16;
   const NBitsLayout layout = nbits_layout(*first.format, first.shape.back(), is_half ? ScaleType::f16 : ScaleType::f32);
   CodedMatrix matrix{fmt::format("{}_Q{}", name, layout.bits),
                      name + "_scales",
                      layout.has_zero_points ? name + "_zero_points" : "",
-                     0,
+                     dims.back(),
                      layout.cols,
                      first.format};
+  const auto declare = [&](const std::string& constant, OnnxType type, std::initializer_list<std::uint64_t> of_row) {
+    std::vector<std::uint64_t> all = dims;
+    all.insert(all.end(), of_row);
+    pen_.declare({constant, type, std::move(all)});
+  };
+  const std::uint64_t block_bytes = layout.block * layout.bits / 8;
+  if (dims.size() == 1)
+    declare(matrix.values, OnnxType::u8, {layout.blocks(), block_bytes});
+  else
+    declare(matrix.values, OnnxType::u8, {layout.blocks() * block_bytes});
+  declare(matrix.scales, is_half ? OnnxType::f16 : OnnxType::f32, {layout.blocks()});
+  if (layout.has_zero_points) declare(matrix.zero_points, OnnxType::u8, {layout.zero_point_bytes()});
+  return matrix;
+}
+
+CodedMatrix DecoderWeights::declare_nbits(std::span<const PartOf> parts, const std::string& name) {
+  std::uint64_t rows = 0;
+  for (const PartOf& part : parts) rows += matrix_size(planned(part).shape).rows;
+  CodedMatrix matrix = declare_rows(name, planned(parts.front()), {rows});
+  std::uint64_t first = 0;
   for (const PartOf& part : parts) {
     places_[index_of(part)] =
-        OnnxPlace{OnnxPlace::Layout::nbits, matrix.values, matrix.scales, matrix.zero_points, matrix.rows};
-    matrix.rows += matrix_size(planned(part).shape).rows;
+        OnnxPlace{OnnxPlace::Layout::nbits, matrix.values, matrix.scales, matrix.zero_points, first};
+    first += matrix_size(planned(part).shape).rows;
   }
-  pen_.declare({matrix.values, OnnxType::u8, {matrix.rows, layout.blocks(), layout.block * layout.bits / 8}});
-  pen_.declare({matrix.scales, is_half ? OnnxType::f16 : OnnxType::f32, {matrix.rows, layout.blocks()}});
-  if (layout.has_zero_points)
-    pen_.declare({matrix.zero_points, OnnxType::u8, {matrix.rows, layout.zero_point_bytes()}});
+  return matrix;
+}
+
+CodedMatrix DecoderWeights::coded_experts(std::span<const std::vector<PartOf>> experts) {
+  const PlannedTensor& first = planned(experts.front().front());
+  const std::uint64_t in_turn = experts.front().size(), rows = in_turn * matrix_size(first.shape).rows;
+  CodedMatrix matrix = declare_rows(joined_name(first.name, in_turn * experts.size()), first, {experts.size(), rows});
+  for (std::size_t e = 0; e < experts.size(); ++e)
+    for (std::size_t i = 0; i < in_turn; ++i)
+      places_[index_of(experts[e][i])] =
+          OnnxPlace{OnnxPlace::Layout::nbits, matrix.values, matrix.scales, matrix.zero_points, e * rows + i, in_turn};
   return matrix;
 }
 

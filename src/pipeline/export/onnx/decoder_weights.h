@@ -51,6 +51,9 @@ class DecoderWeights {
   // A matrix turned.
   std::string columns(const PartOf& part);
   CodedMatrix coded(std::span<const PartOf> parts);
+  // Matrices of experts: [experts, rows, cols], of each expert the rows of several in turn. experts: of each its
+  // matrices, all in one format. rows: of one expert, of all its matrices.
+  CodedMatrix coded_experts(std::span<const std::vector<PartOf>> experts);
 
   // By planned tensor. Error(internal) names one that no operator reads.
   std::vector<OnnxPlace> places() const;
@@ -58,6 +61,8 @@ class DecoderWeights {
  private:
   const ModelTensor& tensor(const PartOf& part) const;
   std::size_t index_of(const PartOf& part) const;
+  // Names of what codes in MatMulNBits' layout are declared as; dims: of rows.
+  CodedMatrix declare_rows(const std::string& name, const PlannedTensor& first, std::vector<std::uint64_t> dims);
   CodedMatrix declare_nbits(std::span<const PartOf> parts, const std::string& name);
   CodedMatrix declare_dequantize(const PartOf& part, const std::string& name);
 

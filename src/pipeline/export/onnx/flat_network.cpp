@@ -20,11 +20,11 @@ class Flattening {
       for (const Crossing& crossing : graph.received)
         if (crossing.value == input) received = &crossing;
       if (received != nullptr)
-        values[input] = crossing_.at(Network::name_of(*received, layer));
+        values[input] = crossing(Network::name_of(*received, layer));
       else if (beside++ == 0)
         values[input] = stream_;
       else
-        throw Error(ErrorKind::internal, "a drawing reads more than one stream");
+        refuse();
     }
     for (const Node& node : graph.nodes) {
       FlatNode flat{&node, layer, {}, flat_.producer.size(), graph.input_shapes(node), nullptr};
@@ -53,6 +53,16 @@ class Flattening {
   }
 
  private:
+  [[noreturn]] static void refuse() {
+    throw Error(ErrorKind::unsupported,
+                "layers that hand on more than one value are not drawn as an ONNX graph; choose another container");
+  }
+  std::size_t crossing(const std::string& name) const {
+    const auto found = crossing_.find(name);
+    if (found == crossing_.end()) refuse();
+    return found->second;
+  }
+
   FlatNetwork flat_;
   std::map<std::string, std::size_t> crossing_;
   std::size_t stream_ = 0;

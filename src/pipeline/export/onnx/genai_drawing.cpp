@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "io/packing/matmul_nbits.h"
 #include "nibble/error.h"
@@ -36,20 +37,29 @@ class GenaiDrawing final : public DecoderDrawing {
   explicit GenaiDrawing(const DrawingSource& source)
       : DecoderDrawing(source, OnnxPlace::Layout::nbits, source.options.is_half ? OnnxType::f16 : OnnxType::f32) {
     pen_.model().opset = 21;
-    for (std::size_t i = 0; i < flat_.nodes.size(); ++i)
+    for (std::size_t i = 0; i < flat_.nodes.size(); ++i) {
       if (as<Attention>(flat_.nodes[i]) != nullptr) plan_attention(i);
+      if (as<MixExperts>(flat_.nodes[i]) != nullptr) plan_experts(i);
+    }
   }
 
  protected:
   bool draw_fused(std::size_t index) override {
     const FlatNode& node = flat_.nodes[index];
     if (as<Attention>(node) != nullptr) return draw_attention(index), true;
-    if (is_absorbed_[index]) return true;  // its attention draws it
+    if (is_absorbed_[index]) return true;  // its attention, or its mixture, draws it
+    if (const auto mixture = mixtures_.find(index); mixture != mixtures_.end())
+      return draw_experts(node, mixture->second), true;
     if (as<Add>(node) != nullptr) return draw_sum(index);
     const auto* const norm = as<RmsNorm>(node);
     if (norm == nullptr) return false;
     make(node.output, draw_norm(value(node.inputs[0]), node, *norm));
     return true;
+  }
+
+  bool is_fused(std::size_t index) const override {
+    const auto absorbed = is_absorbed_.find(index);
+    return mixtures_.contains(index) || (mixed_.contains(index) && absorbed != is_absorbed_.end() && absorbed->second);
   }
 
   std::string product(const std::string& x, const CodedMatrix& matrix) override {
@@ -101,8 +111,9 @@ class GenaiDrawing final : public DecoderDrawing {
   }
 
  private:
+  ScaleType scale_type() const { return pen_.type() == OnnxType::f16 ? ScaleType::f16 : ScaleType::f32; }
   NBitsLayout layout_of(const CodedMatrix& matrix) const {
-    return nbits_layout(*matrix.format, matrix.cols, pen_.type() == OnnxType::f16 ? ScaleType::f16 : ScaleType::f32);
+    return nbits_layout(*matrix.format, matrix.cols, scale_type());
   }
 
   // --- attention -----------------------------------------------------------------------------------------------------
@@ -294,6 +305,105 @@ class GenaiDrawing final : public DecoderDrawing {
     return positions_;
   }
 
+  // --- experts -------------------------------------------------------------------------------------------------------
+
+  // What a QMoE says at once: down(silu(gate(x)) * up(x)) of the experts that a token is sent to, mixed.
+  struct Mixture {
+    const FlatNode *gate = nullptr, *up = nullptr, *down = nullptr, *route = nullptr;
+  };
+
+  void plan_experts(std::size_t index) {
+    const FlatNode& mix = flat_.nodes[index];
+    const auto maker_of = [&](const FlatNode& node, std::size_t input) { return &flat_.maker(node.inputs[input]); };
+    const FlatNode* const down = maker_of(mix, 0);
+    if (as<ExpertLinear>(*down) == nullptr) return;
+    const FlatNode* const product = maker_of(*down, 0);
+    if (as<Multiply>(*product) == nullptr) return;
+    const bool is_first = as<Silu>(*maker_of(*product, 0)) != nullptr;
+    const FlatNode* const active = maker_of(*product, is_first ? 0 : 1);
+    const FlatNode* const up = maker_of(*product, is_first ? 1 : 0);
+    if (as<Silu>(*active) == nullptr) return;
+    const FlatNode* const gate = maker_of(*active, 0);
+    const FlatNode* const route = maker_of(mix, 1);
+    const auto* const routing = as<Route>(*route);
+    for (const FlatNode* const linear : {gate, up, down}) {
+      const auto* const op = as<ExpertLinear>(*linear);
+      if (op == nullptr || op->has_bias || linear->inputs[1] != route->output) return;
+    }
+    const std::vector<const FlatNode*> inner = {down, product, active, up, gate};
+    const auto is_private = [&](const FlatNode* node) { return flat_.has_one_reader(node->output); };
+    if (routing == nullptr || !routing->normalizes || !routing->scales.empty() || gate->inputs[0] != up->inputs[0] ||
+        flat_.readers[route->output].size() != 4 || !std::ranges::all_of(inner, is_private))
+      return;
+    for (const FlatNode* const node : inner) absorb_into_mixture(*node);
+    absorb_into_mixture(*route);
+    mixtures_.emplace(index, Mixture{gate, up, down, route});
+  }
+  void absorb_into_mixture(const FlatNode& node) {
+    const std::size_t index = flat_.producer[node.output];
+    is_absorbed_[index] = true;
+    mixed_.insert(index);
+  }
+
+  // The matrices of every expert; of these operations in turn.
+  std::vector<std::vector<PartOf>> expert_parts(std::initializer_list<const FlatNode*> linears,
+                                                std::uint64_t experts) const {
+    std::vector<std::vector<PartOf>> parts(experts);
+    for (std::uint64_t e = 0; e < experts; ++e)
+      for (const FlatNode* const linear : linears)
+        parts[e].push_back(part(*linear, expert_part(as<ExpertLinear>(*linear)->part, e)));
+    return parts;
+  }
+
+  // ONNX Runtime's QMoE on processors is exact with 4 bits in blocks, and rounds with 8.
+  void require_experts(const std::vector<std::vector<PartOf>>& experts) const {
+    std::vector<PartOf> all;
+    for (const std::vector<PartOf>& one : experts) all.insert(all.end(), one.begin(), one.end());
+    const PlannedTensor& first = weights_.planned(all.front());
+    const auto refuse = [&](std::string_view why) {
+      throw Error(ErrorKind::unsupported, fmt::format("QMoE {}: {} for '{}'; int4:g32 for all experts would do", why,
+                                                      first.format->name(), first.name));
+    };
+    if (!weights_.are_alike(all)) refuse("has one format of codes for all experts of a layer");
+    const NBitsLayout layout = nbits_layout(*first.format, first.shape.back(), scale_type());
+    if (layout.bits != 4) refuse("takes experts in 4 bits as they are, and no others");
+    if (first.shape.back() % layout.block != 0) refuse("takes blocks that divide the inputs");
+  }
+
+  void draw_experts(const FlatNode& node, const Mixture& mixture) {
+    const Route& routing = *as<Route>(*mixture.route);
+    const std::uint64_t experts = mixture.route->shapes[0].back().extent;
+    const auto inner = expert_parts({mixture.gate, mixture.up}, experts), outer = expert_parts({mixture.down}, experts);
+    require_experts(inner);
+    require_experts(outer);
+    const CodedMatrix first = weights_.coded_experts(inner), second = weights_.coded_experts(outer);
+    const NBitsLayout layout = layout_of(first);
+    if (layout_of(second).block != layout.block || first.zero_points.empty() != second.zero_points.empty())
+      throw Error(ErrorKind::unsupported,
+                  "QMoE has one format for all matrices of a layer's experts; int4:g32 for all "
+                  "would do");
+    enter(node);
+    const std::string logits =
+        pen_.add("Reshape", {value(mixture.route->inputs[0]), pen_.integers({-1, static_cast<std::int64_t>(experts)})});
+    std::vector<std::string> inputs = {
+        value(mixture.gate->inputs[0]), logits, first.values, first.scales, "", second.values, second.scales};
+    if (!first.zero_points.empty()) {
+      inputs.resize(11);
+      inputs.push_back(first.zero_points);
+      inputs.push_back(second.zero_points);
+    }
+    std::vector<OnnxAttribute> attributes = {{"k", static_cast<std::int64_t>(routing.used)},
+                                             {"activation_type", std::string("swiglu")},
+                                             {"swiglu_fusion", std::int64_t{1}},
+                                             {"activation_alpha", 1.0F},
+                                             {"activation_beta", 0.0F},
+                                             {"normalize_routing_weights", std::int64_t{1}},
+                                             {"expert_weight_bits", static_cast<std::int64_t>(layout.bits)},
+                                             {"block_size", static_cast<std::int64_t>(layout.block)}};
+    if (source_.options.accuracy_level != 0) attributes.push_back({"accuracy_level", source_.options.accuracy_level});
+    make(node.output, pen_.add("QMoE", std::move(inputs), std::move(attributes), kMicrosoftDomain));
+  }
+
   // --- norms ---------------------------------------------------------------------------------------------------------
 
   std::string draw_norm(const std::string& x, const FlatNode& node, const RmsNorm& norm) {
@@ -330,7 +440,9 @@ class GenaiDrawing final : public DecoderDrawing {
   }
 
   std::map<std::size_t, Group> groups_;      // by the attention's node
-  std::map<std::size_t, bool> is_absorbed_;  // nodes that an attention draws
+  std::map<std::size_t, bool> is_absorbed_;  // nodes that an attention, or a mixture, draws
+  std::map<std::size_t, Mixture> mixtures_;  // by the node that mixes
+  std::set<std::size_t> mixed_;              // nodes within these
   std::string lengths_, total_length_, positions_;
 };
 
