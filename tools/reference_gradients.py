@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from transformers import AutoModelForCausalLM
 from transformers.models.qwen3_5.modeling_qwen3_5 import torch_recurrent_gated_delta_rule
 
+WATCHED = ("model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj", "model.layers.1.mlp.down_proj")
 KEEP, OUTPUT, INPUTS, WEIGHTS = 9, 7, 10, 100  # digits that are written; what numbers are made from
 
 
@@ -251,7 +252,9 @@ def model_gradients(directory):
     vocabulary, windows, length = model.config.get_text_config().vocab_size, 3, 24
     ids = torch.tensor([[int((number(w, i) + 2) * 1024) * 13 % vocabulary for i in range(length + 1)] for w in range(windows)])
     teacher = torch.stack([numbers(50 + w, length, vocabulary) for w in range(windows)])
-    result = {"windows": ids.tolist()}
+    result, outputs = {"windows": ids.tolist()}, {}
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda module, inputs, output, name=name: outputs.__setitem__(name, output))
     parameters = dict(model.named_parameters())
     parameters |= {name: b.requires_grad_() for name, b in model.named_buffers() if name.endswith("layer_scalar")}  # which is stored, too
     for kind in ("next_token", "divergence"):
@@ -260,8 +263,11 @@ def model_gradients(directory):
             loss = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
         else:
             loss = F.kl_div(F.log_softmax(logits, -1), F.log_softmax(teacher, -1), log_target=True, reduction="sum") / (windows * length)
-        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, retain_graph=True)
         found = {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(parameters.items(), gradients)}
+        if kind == "next_token":
+            by = torch.autograd.grad(loss, [outputs[name] for name in WATCHED if name in outputs], allow_unused=True)
+            result["output_squares"] = {n: rounded(g.pow(2).sum(-1)) for n, g in zip([n for n in WATCHED if n in outputs], by)}
         result[kind] = {"loss": float(f"{float(loss.detach()):.{KEEP}g}"), "gradients": described(found)}
     return result
 

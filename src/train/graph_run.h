@@ -15,8 +15,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/expert_groups.h"
@@ -36,6 +38,9 @@ class GraphRun {
 
   // A value that goes in, [tokens, width]: borrowed. needs_gradient: gradient() will be asked for.
   void give(ValueId input, std::span<const float> numbers, bool needs_gradient = true);
+  // Is shown the gradient by each Linear's outputs, [tokens, rows], on the way back.
+  using Watch = std::function<void(const Linear& op, std::span<const float> output_gradient)>;
+  void watch(Watch watch) { watch_ = std::move(watch); }
   void give_ids(std::span<const std::int32_t> ids) { ids_ = ids; }  // [tokens]
 
   // What is made, and kept: outputs, with what they take; what the way back reads, and nothing else; or both.
@@ -109,6 +114,7 @@ class GraphRun {
   TapeRoom& room_;
   const TrainingLoops& loops_;
   std::span<const std::int32_t> ids_;
+  Watch watch_;
   std::vector<Value> values_;
   std::vector<std::vector<float>> gradients_;
   std::vector<bool> needs_gradient_, given_needs_;

@@ -36,6 +36,7 @@ void GraphRun::run_forward(const Node& node, const Linear& op) {
 void GraphRun::run_backward(const Node& node, const Linear& op) {
   const std::size_t cols = graph_.width(node.inputs[0]), rows = op.rows, tokens = batch_.tokens();
   const std::vector<float>& dy = gradients_[node.output];
+  if (watch_) watch_(op, dy);
   bool has = false;
   if (const std::span<float> dx = gradient_of(node.inputs[0], &has); !dx.empty())
     multiply({dy.data(), rows}, {weight(op.part).values.data(), cols}, {tokens, cols, rows}, {dx.data(), cols, has},

@@ -53,7 +53,7 @@ void Tape::give_all(GraphRun& run, std::int64_t layer, std::span<const std::int3
 void Tape::walk_there(std::span<const std::int32_t> ids, const SequenceBatch& batch) {
   needs_gradient_.clear();
   crossed_.clear();
-  bool is_trained = false;  // something up to this border
+  bool is_trained = options_.watch != nullptr;  // something up to this border, or gradients are asked for
   for (std::int64_t layer = Network::kBegin; layer < network_.num_layers(); ++layer) {
     const Graph& graph = drawing(layer).graph;
     for (const WeightUse& use : graph.weights()) {
@@ -118,6 +118,8 @@ void Tape::walk_back(std::span<const std::int32_t> ids, const SequenceBatch& bat
     if (!needs_gradient_[static_cast<std::size_t>(layer + 1)]) return;
     const Graph& graph = drawing(layer).graph;
     GraphRun run(graph, layer, weights_, batch, room_);
+    if (options_.watch && layer != Network::kBegin)
+      run.watch([this, layer](const Linear& op, std::span<const float> dy) { options_.watch(layer, op, dy); });
     give_all(run, layer, ids);
     run.forward(GraphRun::Keep::inputs_of_gradients);
     run.add_gradient(graph.outputs.front(), stream_gradient_);

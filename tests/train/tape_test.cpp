@@ -202,6 +202,31 @@ TEST(Tape, SaysWhereNumbersGoAstray) {
   EXPECT_EQ(tape.first_unsound(), 1);
 }
 
+// Of Linears' outputs, with nothing trained.
+TEST(Tape, ShowsGradientsByOutputs) {
+  const SourceModel model = SourceModel::open(data_directory() / "tiny_qwen3");
+  const Reference reference("tiny_qwen3");
+  Machine machine(chosen_isa(), 2);
+  NetworkWeights weights(model, machine.pool);
+  std::map<std::string, std::vector<double>> squares;  // by token
+  const auto watch = [&](std::int64_t layer, const Linear& op, std::span<const float> gradient) {
+    std::vector<double>& sums = squares[model.parts().part(op.part, layer)->hf_name];
+    sums.resize(reference.batch.tokens());
+    for (std::size_t i = 0; i < gradient.size(); ++i)
+      sums[i / op.rows] += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
+  };
+  Tape tape(model.parts().network(), weights, {.watch = watch}, machine);
+  tape.run(reference.ids, reference.batch, next_token_loss(reference.targets, machine), Tape::Walk::there_and_back);
+  EXPECT_EQ(squares.size(), 2u * 7u);
+  ASSERT_EQ(reference.json["output_squares"].size(), 3u);
+  for (const auto& [name, expected] : reference.json["output_squares"].items()) {
+    const std::vector<double>& found = squares.at(name + ".weight");
+    const double largest = *std::ranges::max_element(found);
+    for (std::size_t t = 0; t < found.size(); ++t)
+      EXPECT_NEAR(found[t], expected[t].get<double>(), 1e-4 * largest) << name << ' ' << t;
+  }
+}
+
 // Tokens behind which nothing is to be predicted count for nothing.
 TEST(Tape, LeavesOutWhatHasNoTarget) {
   const SourceModel model = SourceModel::open(data_directory() / "tiny_qwen3");
