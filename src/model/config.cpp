@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "model/config_readers.h"
+#include "model/config_text.h"
 #include "nibble/error.h"
 
 namespace nibble {

@@ -104,8 +104,6 @@ inline constexpr std::uint64_t kMaxLayers = 4096;
 // Names the tensors of a layer in the checkpoint's own spelling, and reads the configuration from either container.
 // Error(unsupported) for an unknown architecture (lists the known), Error(corrupt) for absurd or missing values.
 ModelConfig read_model_config(const Checkpoint& checkpoint);
-// What the text of a config.json means, where there are no weights yet. source: named by errors.
-ModelConfig parse_model_config(std::string_view config_json, const std::string& source);
 
 // Whether two configurations ask for the same tensors and put them together alike, as far as both containers say it.
 // What they say in other words (windows, scaled positions) is not compared.

@@ -12,6 +12,7 @@
 #include "base/output_file.h"
 #include "base/progress_meter.h"
 #include "io/checkpoint_writer.h"
+#include "model/config_text.h"
 #include "model/tokenizer/tokenizer.h"
 #include "nibble/error.h"
 #include "nibble/model.h"
