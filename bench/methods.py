@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-FORMATS = "int4:g128,int3:g128,int2:g64,nf4:g64,ternary:row,q4_0,q4_k,q3_k,q2_k,iq4_xs,iq3_xxs,iq2_xs"
+FORMATS = "int4:g128,int3:g128:sym,int2:g64:sym,nf4:g64,ternary:row,q4_0,q4_k,q3_k,q2_k,iq4_xs,iq3_xxs,iq2_xs"
 METHODS = "absmax,mse,imatrix,awq,gptq,descent"
 LLAMA_FORMATS = "q4_k,q4_0,q3_k,q2_k,iq4_xs"
 WITHOUT_TEXT = ("absmax", "rtn", "mse")
@@ -94,7 +94,7 @@ def twin(bench):
     print("| format | method | original | twin | twin with the method | of the added loss removed |\n|---|---|---|---|---|---|", flush=True)
     int8 = ["--activations", "int8", "--kv", "f32"]
     for format_name, plain, method, engine in (("int4:g128", "absmax", "awq", F32), ("int4:g128", "imatrix", "awq", F32),
-                                               ("int3:g128", "imatrix", "awq", F32), ("int8:row", "absmax", "smoothquant", int8)):
+                                               ("int3:g128:sym", "imatrix", "awq", F32), ("int8:row", "absmax", "smoothquant", int8)):
         original, _ = bench.loss(format_name, plain, engine=engine)
         added, _ = bench.loss(format_name, plain, model=path, engine=engine)
         mended, _ = bench.loss(format_name, method, model=path, engine=engine)

@@ -18,7 +18,7 @@ import tempfile
 import numpy as np
 
 FORMATS = [
-    "int8:row", "int8:tensor:asym", "int6:g64", "int5:g64", "int4:g32", "int4:g128", "int4:g32:asym", "int4:row", "int3:g64", "int2:g32",
+    "int8:row", "int8:tensor:asym", "int6:g64", "int5:g64", "int4:g32", "int4:g128", "int4:g32:asym", "int4:row", "int3:g64:sym", "int2:g32:sym",
     "int2:g32:signed", "int2:g64:half", "int2:g64:asym", "ternary:row", "nf4:g64", "nf4:g64:dq", "fp4:g64", "e2m1:g32:e8m0", "fp8:row", "table4:row",
     "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "q6_k", "q5_k", "q4_k", "q3_k", "q2_k", "iq4_nl", "iq4_xs", "iq3_xxs", "mxfp4", "nvfp4", "tq2_0",
 ]

@@ -18,6 +18,7 @@
 #include "pipeline/quantize/quantize_layers.h"
 #include "pipeline/quantize/quantize_plan.h"
 #include "pipeline/quantize/recipe_json.h"
+#include "pipeline/quantize/shorthand.h"
 #include "quantize/fit/fit_rule.h"
 #include "quantize/method.h"
 
@@ -60,6 +61,13 @@ void judge_names(const QuantizeArguments& a) {
 
 const Container& container_for(const QuantizeArguments& a) {
   return a.request.container.empty() ? container_of(a.output) : find_container(a.request.container);
+}
+
+// Several containers take what each of them holds.
+std::string meant_format(const QuantizeArguments& a) {
+  if (a.containers.size() > 1) return resolve_shorthand(a.format, false);
+  const Container& container = container_for(a);
+  return container.is_file() ? a.format : resolve_shorthand(a.format, container.name() == "nibble");
 }
 
 void judge_effects(const CLI::App& verb, const QuantizeArguments& a) {
@@ -142,10 +150,13 @@ std::string container_help() {
 // What is made of what, and where it goes.
 void add_aims(CLI::App& verb, QuantizeArguments& arguments) {
   verb.add_option("model", arguments.model, "Hugging Face directory, .safetensors or .gguf")->required();
-  verb.add_option("-f,--format", arguments.format,
-                  "Format or mix: 'nibble formats' lists them; behind a plus the inputs' format: a8 (which is "
-                  "a8:g128:wide), a8:g32, a8:g64, a8:g128, "
-                  "each also with :wide, a16:g128, a8:token, a8:static, the latter two also with :asym");
+  verb.add_option(
+      "-f,--format", arguments.format,
+      "Format or mix: 'nibble formats' lists them; behind a plus the inputs' format: a8 (which is "
+      "a8:g128:wide), a8:g32, a8:g64, a8:g128, "
+      "each also with :wide, a16:g128, a8:token, a8:static, the latter two also with :asym. int2 and int3 that say "
+      "nothing of zeros are int2:half (int2:signed outside of nibble's own container) and int3:signed, which "
+      "lose least; int2:sym, int3:sym as they stand");
   verb.add_option("--recipe", arguments.recipe_file,
                   "JSON file of rules instead of a format: 'nibble recipe show q4_k_m --json' prints one");
   verb.add_option("--bpw", arguments.bits,
@@ -279,7 +290,7 @@ void judge_arguments(const CLI::App& verb, QuantizeArguments& a) {
   if (a.containers.size() == 1) request.container = a.containers.front();
   if (a.containers.size() > 1 && a.has_budget())
     refuse("a budget is met in one container; name one, and make the others of the result with 'nibble convert --to'");
-  if (!a.format.empty()) choose_format(request, a.format);
+  if (!a.format.empty()) choose_format(request, meant_format(a));
   if (!a.fit.empty()) request.fit = find_fit(a.fit);
   if (!a.activation_fit.empty()) {
     if (!request.activations || !request.activations->format.is_static())

@@ -85,6 +85,21 @@ TEST_F(Quantize, SaysWhatABudgetNeeds) {
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "out.gguf"));
 }
 
+TEST_F(Quantize, FilesHoldWhatAShorthandStandsFor) {
+  const auto made = [&](const std::string& arguments) {
+    run("quantize m -o short " + arguments);
+    for (const auto& tensor : run("inspect short --json").json()["tensors"])
+      if (tensor["name"] == "model.layers.0.mlp.down_proj.weight") return tensor["format"].get<std::string>();
+    return std::string("missing");
+  };
+  EXPECT_EQ(made("-f int2:g32"), "int2:g32:half");
+  EXPECT_EQ(made("-f int2:g32:sym"), "int2:g32");
+  EXPECT_EQ(made("-f int3:g32"), "int3:g32:signed");
+  EXPECT_EQ(made("-f int3:g32:asym"), "int3:g32:asym");
+  run("quantize m -f int2:g32 --to gptq -o gptq");
+  run("check gptq");
+}
+
 TEST_F(Quantize, ReportsLayersAndErrors) {
   const std::string arguments = "quantize m -f q3_k --method gptq --text text.txt --samples 16 -o out.gguf";
   const CommandResult shown = run(arguments);
