@@ -76,16 +76,17 @@ TEST_F(Train, AKilledRunEndsInTheSameBytes) {
 
 TEST_F(Train, SaysWhatIsWrong) {
   const auto wrong = [&](const std::string& arguments, const std::string& part) {
-    const CommandResult result = train(arguments);
+    const CommandResult result = nibble_command(scratch_, "train --text text.txt -o x " + arguments);
     EXPECT_NE(result.code, 0) << arguments;
     EXPECT_NE(result.error.find(part), std::string::npos) << result.error;
     EXPECT_FALSE(std::filesystem::exists(scratch_ / "x")) << arguments;
   };
-  wrong("--batch 600 -o x", "the text is shorter than a batch");
-  wrong("--length 65 -o x", "longer than the model's context: 65 and 64");
-  wrong("--optimizer adamw --matrix-rate 0.1 -o x", "--matrix-rate");
-  wrong("--optimizer sgd --rate 10 --clip 0 --warm-up 0 --steps 50 -o x", "lower the rate");
-  wrong("--config nowhere.json -o x", "nowhere.json");
+  wrong("--config shape --length 32 --batch 600", "the text is shorter than a batch");
+  wrong("--config shape --batch 2 --length 65", "longer than the model's context: 65 and 64");
+  wrong("--config shape --batch 2 --length 32 --optimizer adamw --matrix-rate 0.1", "--matrix-rate");
+  wrong("--config shape --batch 2 --length 32 --optimizer sgd --rate 10 --clip 0 --warm-up 0 --steps 50",
+        "lower the rate");
+  wrong("--config nowhere.json", "nowhere.json");
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ TEST_F(Verbs, VersionAndHelp) {
   const std::set<std::string> verbs = verbs_of_help();
   EXPECT_EQ(verbs, (std::set<std::string>{"bench", "calibrate", "chat", "check", "compare", "convert", "eval",
                                           "explain", "formats", "info", "inspect", "plan", "quantize", "recipe", "run",
-                                          "synth", "tokenize", "train"}));
+                                          "synth", "tokenize", "train", "train-tokenizer"}));
   for (const std::string& verb : verbs) {
     const std::string own = run(verb + " --help").out;
     EXPECT_NE(own.find("Examples:"), std::string::npos) << verb;
@@ -464,8 +464,7 @@ TEST_F(Verbs, OneQuantizationGoesIntoSeveralContainersAndIsTheSameInEach) {
   EXPECT_NE(other.error.find("35 of 47 tensors differ"), std::string::npos) << other.error;
   EXPECT_EQ(nibble_command(scratch_, "quantize " + model + " -f int4:g32:asym --to gptq -o x").code, 2);
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "x"));
-  const nlohmann::json places = json("formats --containers")["containers"];
-  EXPECT_GT(places.size(), 100u);
+  EXPECT_GT(json("formats --containers")["containers"].size(), 100u);
 }
 
 // Every command of docs/runtimes.md, in its order.

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <limits>
 
+#include "base/scratch_directory.h"
 #include "io/safetensors/safetensors_layout.h"
 #include "nibble/error.h"
 
@@ -15,10 +16,10 @@ namespace {
 
 class StateFile : public testing::Test {
  protected:
-  std::filesystem::path path_ = std::filesystem::path(testing::TempDir()) / "training_state.safetensors";
+  ScratchDirectory scratch_;
+  std::filesystem::path path_ = scratch_ / "state.safetensors";
   std::vector<float> weights_ = {1.5f, -2.0f, 0x1p-140f, 3e38f}, momentum_ = {0.25f, 0.5f};
 
-  void TearDown() override { std::filesystem::remove(path_); }
   TrainingState state() {
     return {.settings = {{"rate", "0.003"}, {"batch", "8"}},
             .counts = {{"step", 1234567890123456789u}, {"pass", 2}},
