@@ -173,6 +173,8 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
   Trainer trainer(tensors.network(), weights, {sources.training, sources.held_out}, request.settings, machine);
   const std::map<std::string, std::string> identity = identity_of(request, sources);
   const std::filesystem::path state = training_state_path(request.output);
+  remove_abandoned_partials(state);
+  remove_abandoned_partials(request.output);
   if (std::filesystem::exists(state)) {
     trainer.take_up(state, identity);
     summary.resumed_at = trainer.steps_done();
