@@ -181,7 +181,8 @@ TEST_F(Convert, JudgesWhatRoundingCost) {
   std::string text;
   for (int i = 0; i < 200; ++i) text += "line " + std::to_string(i * i) + ", ";
   VerifyOptions verify{.texts = {{"lines", text}}};
-  verify.judge.windows = {.context = 32, .windows = 4};
+  verify.judge.windows.context = 32;
+  verify.judge.windows.max_windows = 4;
   verify.judge.kernels.activations = ActivationMode::f32;
   verify.judge.kv = KvType::f32;
   const ConvertSummary made = convert(scratch_ / "rows", "half", {.dtype = "f16", .lossy = true, .verify = verify});
@@ -193,7 +194,7 @@ TEST_F(Convert, JudgesWhatRoundingCost) {
   EXPECT_LT(found[Metric::kl_mean].value, 1e-4);  // halves are within 2^-11 of each number
   EXPECT_EQ(found[Metric::kl_mean].value, same[Metric::kl_mean].value);
   EXPECT_EQ(found[Metric::perplexity].value, same[Metric::perplexity].value);
-  EXPECT_NE(file_text(scratch_ / "half" / "README.md").find("## What it lost"), std::string::npos);
+  EXPECT_NE(read_text(scratch_ / "half" / "README.md").find("## What it lost"), std::string::npos);
 
   const ConvertSummary exact = convert(scratch_ / "rows", "plain", {.dtype = "f32", .lossy = true, .verify = verify});
   EXPECT_TRUE(exact.is_exact());

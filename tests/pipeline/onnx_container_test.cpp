@@ -107,7 +107,7 @@ TEST_F(OnnxContainers, GenaiHasItsOperators) {
 // Gates and ups of an expert lie in turn; how the graph reads them is QMoE's own layout.
 TEST_F(OnnxContainers, GenaiHasOneOperatorForTheExpertsOfALayer) {
   const std::filesystem::path sparse = tiny("tiny_qwen3moe");
-  for (const char* const format : {"int4:g32", "int4:g16:asym"}) {
+  for (const char* const format : {"int4:g16", "int4:g16:asym"}) {
     SCOPED_TRACE(format);
     const OnnxModel model = write(sparse, format, "onnx-genai");
     expect_sound(model);
@@ -140,11 +140,17 @@ TEST_F(OnnxContainers, GenaiHasOneOperatorForTheExpertsOfALayer) {
       EXPECT_EQ(std::memcmp(data.data() + at, codes.data(), length), 0) << name;
     }
   }
+}
+
+TEST_F(OnnxContainers, ExpertsThatTheOperatorDoesNotTakeAreRefused) {
+  const std::filesystem::path sparse = tiny("tiny_qwen3moe");
   EXPECT_NE(refusal(sparse, options("int8:g32", "onnx-genai")).find("QMoE takes experts in 4 bits as they are"),
             std::string::npos);
   EXPECT_NE(refusal(sparse, options("f32", "onnx-genai")).find("QMoE has one format of codes for all experts"),
             std::string::npos);
-  EXPECT_NE(refusal(sparse, options("int4:g32", "onnx")).find("ONNX has no place for the operation"),
+  EXPECT_NE(refusal(sparse, options("int4:g32", "onnx-genai")).find("int4:g16 for all experts would do"),
+            std::string::npos);
+  EXPECT_NE(refusal(sparse, options("int4:g16", "onnx")).find("ONNX has no place for the operation"),
             std::string::npos);
 }
 

@@ -361,8 +361,9 @@ class GenaiDrawing final : public DecoderDrawing {
     for (const std::vector<PartOf>& one : experts) all.insert(all.end(), one.begin(), one.end());
     const PlannedTensor& first = weights_.planned(all.front());
     const auto refuse = [&](std::string_view why) {
-      throw Error(ErrorKind::unsupported, fmt::format("QMoE {}: {} for '{}'; int4:g32 for all experts would do", why,
-                                                      first.format->name(), first.name));
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("QMoE {}: {} for '{}'; {} for all experts would do", why, first.format->name(),
+                              first.name, first.shape.back() % 32 == 0 ? "int4:g32" : "int4:g16"));
     };
     if (!weights_.are_alike(all)) refuse("has one format of codes for all experts of a layer");
     const NBitsLayout layout = nbits_layout(*first.format, first.shape.back(), scale_type());
