@@ -46,7 +46,7 @@ TEST_F(Errors, OfUsage) {
          "unknown fit 'tight'; known are auto, absmax, minmax, search, percentile, entropy, absmean, threshold");
   expect_part("convert " + kTied + " -o x --to gptq,awq", 2,
               "one container is written; give the command once for each");
-  expect_part("convert " + kTied + " -o x --to tensorrt", 2, "it reads onnx: --to onnx --for tensorrt");
+  expect_part("convert " + kTied + " -o x --to tensorrt", 2, "write onnx, for tensorrt");
   for (const char* const size : {"0", "0GB"})
     expect_part("convert " + kTied + " -o x --shard-size " + size, 2, "a weight file has more than 0 bytes");
   expect_part("quantize " + kTied + " --text t -o x.gguf --size 10000000000GB", 2, "more bytes than there are on any");

@@ -88,7 +88,8 @@ TEST_F(Quantize, SaysWhatABudgetNeeds) {
 TEST_F(Quantize, FilesHoldWhatAShorthandStandsFor) {
   const auto made = [&](const std::string& arguments) {
     run("quantize m -o short " + arguments);
-    for (const auto& tensor : run("inspect short --json").json()["tensors"])
+    const nlohmann::json found = run("inspect short --json").json();
+    for (const auto& tensor : found["tensors"])
       if (tensor["name"] == "model.layers.0.mlp.down_proj.weight") return tensor["format"].get<std::string>();
     return std::string("missing");
   };

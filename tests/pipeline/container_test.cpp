@@ -41,7 +41,7 @@ TEST_F(Containers, HaveNamesOfTheirOwn) {
     EXPECT_EQ(&find_container(container->name()), container);
   }
   EXPECT_EQ(error_of([] { find_container("tensorrt"); }),
-            "TensorRT is a program, not a container; it reads onnx: --to onnx --for tensorrt");
+            "TensorRT is a program, not a container: write onnx, for tensorrt");
   EXPECT_EQ(error_of([] { find_container("exl2"); }), "unknown container 'exl2'; known are " + container_names());
 }
 
