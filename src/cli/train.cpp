@@ -65,6 +65,9 @@ void train(const CLI::App& verb, Options& options, Session& session) {
   refuse_without_effect(verb, "--matrix-rate", has_muon, "without --optimizer muon");
   refuse_without_effect(verb, "--patience", settings.validate_every > 0, "with --validate-every 0");
   refuse_without_effect(verb, "--held-out", options.validation.empty(), "with --validation");
+  refuse_without_effect(verb, "--patience", !options.validation.empty() || request.held_out > 0, "with --held-out 0");
+  refuse_without_effect(verb, "--patience", settings.validate_every <= settings.steps,
+                        "where --validate-every is more than --steps");
   if (verb.count("--rate") == 0 && settings.optimizer != OptimizerKind::muon)
     settings.rate = settings.optimizer == OptimizerKind::adamw ? 0.002 : 0.1;
   settings.arithmetic = arithmetic_of(options.arithmetic, session.machine().isa);

@@ -161,7 +161,8 @@ std::vector<Dimensions> GraphRun::shapes_of(const Node& node) const {
 Operands GraphRun::operands_of(const Node& node, const Shard& shard) const {
   Operands operands{.tokens = shard.tokens,
                     .inputs = {},
-                    .ids = ids_.empty() ? ids_ : ids_.subspan(shard.first, shard.tokens),
+                    .ids = std::holds_alternative<Embedding>(node.operation) ? ids_.subspan(shard.first, shard.tokens)
+                                                                             : std::span<const std::int32_t>{},
                     .weight = [this](std::string_view part) { return std::span<const float>(weight(part).values); },
                     .position = shard.position,
                     .length = batch_.length};

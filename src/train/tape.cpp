@@ -98,8 +98,9 @@ double Tape::walk_end(const SequenceBatch& batch, const LossFunction& loss, Walk
     if (walk == Walk::there) continue;
     run.add_gradient(end.outputs.front(), logits);
     run.backward();
-    std::ranges::copy(run.gradient(end.inputs.front()),
-                      stream_gradient_.begin() + static_cast<std::ptrdiff_t>(first * width));
+    if (needs_stream)
+      std::ranges::copy(run.gradient(end.inputs.front()),
+                        stream_gradient_.begin() + static_cast<std::ptrdiff_t>(first * width));
   }
   return std::accumulate(losses.begin(), losses.end(), 0.0);
 }

@@ -32,9 +32,12 @@ RateSchedule schedule_of(const TrainerSettings& s) {
   return {.fall = s.fall, .steps = s.steps, .warm_up = steps(s.warm_up), .hold = steps(s.hold), .last = s.last};
 }
 
+bool is_layers_matrix(std::int64_t layer, TensorRole role, std::uint64_t rows) {
+  return layer != Network::kBegin && rows > 1 && (role == TensorRole::linear || role == TensorRole::router);
+}
+
 bool is_layers_matrix(const NetworkWeight& weight) {
-  return weight.layer != Network::kBegin && weight.values.rows > 1 &&
-         (weight.role == TensorRole::linear || weight.role == TensorRole::router);
+  return is_layers_matrix(weight.layer, weight.role, weight.values.rows);
 }
 
 OptimizerSettings settings_of(const TrainerSettings& s, double weight_decay) {
@@ -91,6 +94,23 @@ Trainer::Trainer(const Network& network, NetworkWeights& weights, const Training
             : settings_of(settings_, settings_.weight_decay),
         matrices_);
   if (!others_.empty()) optimizer_.emplace(settings_of(settings_, 0), others_);
+  // Before any work, not at the first judgement.
+  if (settings_.validate_every != 0 && settings_.validate_every <= settings_.steps && !text.held_out.ids.empty())
+    require_held_out_row();
+}
+
+std::size_t Trainer::held_out_row() const {
+  return static_cast<std::size_t>(settings_.batch.length) + (text_.held_out.begin ? 0 : 1);
+}
+
+void Trainer::require_held_out_row() const {
+  if (text_.held_out.ids.size() < held_out_row())
+    throw Error(
+        ErrorKind::unusable_input,
+        fmt::format("the held-out text is shorter than a row; give more of it, or shorter rows: {} tokens, and a "
+                    "row takes {}",
+                    text_.held_out.ids.size(), held_out_row()),
+        "length");
 }
 
 void Trainer::refuse_loss(double loss, const std::string& what) const {
@@ -146,7 +166,8 @@ TrainingStep Trainer::step() {
 double Trainer::validation_loss() {
   const std::size_t length = static_cast<std::size_t>(settings_.batch.length);
   const TokenStream& held = text_.held_out;
-  const std::size_t taken = held.begin ? length : length + 1;
+  require_held_out_row();
+  const std::size_t taken = held_out_row();
   std::vector<std::int32_t> rows;
   std::size_t windows = 0;
   for (std::size_t at = 0; at + taken <= held.ids.size() && windows * length < kValidationTokens;
@@ -155,13 +176,6 @@ double Trainer::validation_loss() {
     rows.insert(rows.end(), held.ids.begin() + static_cast<std::ptrdiff_t>(at),
                 held.ids.begin() + static_cast<std::ptrdiff_t>(at + taken));
   }
-  if (windows == 0)
-    throw Error(
-        ErrorKind::unusable_input,
-        fmt::format("the held-out text is shorter than a row; give more of it, or shorter rows: {} tokens, and a "
-                    "row takes {}",
-                    held.ids.size(), taken),
-        "length");
   const Halves halves(rows, length);
   double sum = 0;
   const std::size_t together = static_cast<std::size_t>(settings_.batch.size);
@@ -228,7 +242,7 @@ TrainingState Trainer::state(const std::map<std::string, std::string>& run) {
   say("steps", s.steps);
   say("batch", s.batch.size);
   say("length", s.batch.length);
-  say("seed", s.batch.seed);
+  say("text seed", s.batch.seed);
   say("accumulate", s.accumulate);
   say("optimizer", optimizer_name(s.optimizer));
   say("rate", s.rate);
@@ -286,18 +300,25 @@ void Trainer::take_up(const std::filesystem::path& path, const std::map<std::str
     if (*optimizer) (*optimizer)->set_steps(step_);
 }
 
-std::uint64_t Trainer::bytes(const Network& network, const NetworkWeights& weights, const TrainerSettings& settings,
-                             Machine& machine) {
-  std::uint64_t numbers = 0;  // gradients, and two that optimizers remember; Muon one
-  for (const NetworkWeight& weight : weights.all()) {
-    const bool is_muons = settings.optimizer != OptimizerKind::adamw && is_layers_matrix(weight);
-    if (weight.is_trained()) numbers += weight.values.values.size() * (is_muons ? 2 : 3);
-    if (weight.is_trained() && settings.patience != 0) numbers += weight.values.values.size();
+std::uint64_t Trainer::weight_bytes(std::span<const ModelTensor> tensors, const TrainerSettings& settings) {
+  std::uint64_t numbers = 0, most = 0;
+  for (const ModelTensor& tensor : tensors) {
+    const std::uint64_t count = checked_elements(tensor.shape, tensor.hf_name);
+    const bool is_muons = settings.optimizer == OptimizerKind::muon &&
+                          is_layers_matrix(tensor.layer, tensor.role, tensor.shape.size() > 1 ? tensor.shape[0] : 1);
+    const std::uint64_t remembered = is_muons || settings.optimizer == OptimizerKind::sgd ? 1 : 2;
+    numbers += count * (2 + remembered + (settings.patience != 0 ? 1 : 0));  // itself, its gradient, the best so far
+    if (is_muons) most = std::max(most, count);
   }
+  constexpr std::uint64_t kOrthogonalMatrices = 6;  // that Muon works with, of the size of the one at hand
+  return (numbers + kOrthogonalMatrices * most) * sizeof(float);
+}
+
+std::uint64_t Trainer::batch_bytes(const Network& network, const TrainerSettings& settings, Machine& machine) {
   const SequenceBatch batch = {static_cast<std::size_t>(settings.batch.size),
                                static_cast<std::size_t>(settings.batch.length)};
   NetworkWeights none(std::vector<NetworkWeight>{});
-  return numbers * sizeof(float) + Tape(network, none, {.arithmetic = settings.arithmetic}, machine).bytes(batch);
+  return Tape(network, none, {.arithmetic = settings.arithmetic}, machine).bytes(batch);
 }
 
 }  // namespace nibble

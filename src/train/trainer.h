@@ -14,10 +14,12 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "model/arch/architecture.h"
 #include "train/optimizer.h"
 #include "train/rate_schedule.h"
 #include "train/state_file.h"
@@ -63,7 +65,8 @@ struct TrainingStep {
 
 class Trainer {
  public:
-  // weights: trained in place; which of them, they say. Error(unusable_input): text shorter than a batch;
+  // weights: trained in place; which of them, they say. Error(unusable_input): text shorter than a batch, held-out
+  // text shorter than a row;
   // Error(invalid_argument): settings that no run can have, by name.
   Trainer(const Network& network, NetworkWeights& weights, const TrainingText& text, const TrainerSettings& settings,
           Machine& machine);
@@ -90,13 +93,16 @@ class Trainer {
   // read_training_state's.
   void take_up(const std::filesystem::path& path, const std::map<std::string, std::string>& run);
 
-  // What a run takes beside the weights themselves, in bytes: gradients, what optimizers remember, the tape's.
-  static std::uint64_t bytes(const Network& network, const NetworkWeights& weights, const TrainerSettings& settings,
-                             Machine& machine);
+  // What a run of all of a model's tensors takes, in bytes: the weights, their gradients and what optimizers remember.
+  static std::uint64_t weight_bytes(std::span<const ModelTensor> tensors, const TrainerSettings& settings);
+  // And its tape.
+  static std::uint64_t batch_bytes(const Network& network, const TrainerSettings& settings, Machine& machine);
 
  private:
   TrainingState state(const std::map<std::string, std::string>& run);
   void judge_validation(double loss);
+  std::size_t held_out_row() const;  // its tokens
+  void require_held_out_row() const;
   std::uint64_t stride() const { return (settings_.steps + 199) / 200; }
   [[noreturn]] void refuse_loss(double loss, const std::string& what) const;
 

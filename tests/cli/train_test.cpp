@@ -75,6 +75,30 @@ TEST_F(Train, AKilledRunEndsInTheSameBytes) {
   }
 }
 
+TEST_F(Train, WhatIsTrainedIsAModelLikeOthers) {
+  ASSERT_EQ(nibble_command(scratch_, "train --text text.txt " + kShape + "--steps 2 -o m").code, 0);
+  for (const char* const next : {"convert m -o c", "quantize m -f q8_0 -o m.gguf", "convert m.gguf -o d", "check d",
+                                 "quantize m -f int4:g32 --to mlx -o e", "check c --against m"}) {
+    const CommandResult result = nibble_command(scratch_, next);
+    EXPECT_EQ(result.code, 0) << next << '\n' << result.error;
+  }
+  EXPECT_NE(read_text(scratch_ / "c" / "README.md").find("trained from nothing on text"), std::string::npos);
+}
+
+// The decay of a delta rule is stored as its logarithm, which a rate that is too high drives to where there is none.
+TEST_F(Train, NumbersWithoutAPlaceInTheFileAreNotWritten) {
+  nlohmann::json config = nlohmann::json::parse(read_text(NIBBLE_SOURCE_DIR "/tests/data/tiny_qwen35/config.json"));
+  (config.contains("text_config") ? config["text_config"] : config)["vocab_size"] = 300;
+  scratch_.write("hybrid.json", config.dump());
+  const CommandResult result = nibble_command(
+      scratch_,
+      "train --text text.txt --config hybrid.json --tokenizer shape --optimizer adamw --rate 0.1 --steps 200 "
+      "-b 2 -l 16 --validate-every 0 -o h");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_NE(result.error.find("lower the rate"), std::string::npos) << result.error;
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "h"));
+}
+
 TEST_F(Train, SaysWhatIsWrong) {
   const auto wrong = [&](const std::string& arguments, const std::string& part) {
     const CommandResult result = train(arguments);
@@ -87,6 +111,10 @@ TEST_F(Train, SaysWhatIsWrong) {
   wrong(kShape + "--optimizer adamw --matrix-rate 0.1 -o x", "--matrix-rate");
   wrong(kShape + "--optimizer sgd --rate 10 --clip 0 --warm-up 0 --steps 200 -o x", "lower the rate");
   wrong("--config nowhere.json -o x", "nowhere.json");
+  wrong("--config shape --batch 2 --length 32 --held-out 0.001 --validate-every 1 -o x",
+        "held-out text is shorter than a row");
+  wrong("--config shape --batch 2 --length 32 --held-out 0 --patience 3 -o x", "--patience");
+  wrong(kShape + "-o x.gguf", "written to a directory");
 }
 
 }  // namespace

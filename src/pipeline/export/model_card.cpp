@@ -72,6 +72,7 @@ std::string calibration_text(const Json& manifest) {
 }
 
 std::string method_text(const Json& manifest) {
+  if (manifest.contains("trained")) return "trained from nothing on text";
   std::string text = fmt::format("recipe `{}`, method `{}`", manifest.at("recipe").at("name").get<std::string>(),
                                  manifest.at("method").get<std::string>());
   for (const char* const key : {"transform", "round", "fit"})
@@ -110,7 +111,11 @@ std::string base_name_of(const SourceModel& source) {
 std::string make_model_card(const ContainerContents& contents, std::string_view container, std::string_view use) {
   const std::string base = base_name_of(contents.source);
   const Json own = parse_json(contents.manifest, "manifest");
-  const Json& manifest = own.contains("original") ? own.at("original") : own;
+  // What others have put into a source's manifest is told where it is one that nibble writes.
+  const auto is_told = [](const Json& manifest) {
+    return manifest.contains("nibble") && (manifest.contains("trained") || manifest.contains("method"));
+  };
+  const Json& manifest = own.contains("original") && is_told(own.at("original")) ? own.at("original") : own;
   const auto in_codes = [](const FormatPtr& format) { return format->info().kind != FormatKind::raw; };
   const bool is_quantized = std::ranges::any_of(
       contents.plan.tensors, [&](const TensorPlan& tensor) { return in_codes(tensor.target.format); });
@@ -129,7 +134,7 @@ std::string make_model_card(const ContainerContents& contents, std::string_view 
       "\n## Use\n\n```\n{}\n```\n\n`nibble check . --against OTHER` tells whether another file of this model "
       "has the same numbers; `nibble_manifest.json` has the whole recipe and the hash of the tensors it "
       "was made from (xxh3 {}).\n",
-      use, manifest.at("source").at("xxh3").get<std::string>());
+      use, (manifest.contains("source") ? manifest : own).at("source").at("xxh3").get<std::string>());
   if (!contents.plan.notes.empty()) text += "\n## Notes\n\n";
   for (const std::string& note : contents.plan.notes) text += fmt::format("* {}\n", note);
   return text;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -31,6 +32,8 @@ std::string read_whole(const std::filesystem::path& path, const std::string& wha
   text << file.rdbuf();
   return std::move(text).str();
 }
+
+constexpr std::uint64_t kStateNumbers = 4;  // of a parameter, at most: itself, two that are remembered, the best so far
 
 std::string hash_of(std::string_view text) { return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size())); }
 
@@ -66,7 +69,9 @@ struct Sources {
 // What decides the course of a run beside the trainer's settings.
 std::map<std::string, std::string> identity_of(const TrainRequest& request, const Sources& sources) {
   const auto hash_ids = [](const TokenStream& stream) {
-    return hash_of({reinterpret_cast<const char*>(stream.ids.data()), stream.ids.size() * sizeof(std::int32_t)});
+    const std::string begin = stream.begin ? std::to_string(*stream.begin) : "none";
+    return hash_of({reinterpret_cast<const char*>(stream.ids.data()), stream.ids.size() * sizeof(std::int32_t)}) +
+           ", begun by " + begin;
   };
   return {{"config.json", hash_of(sources.config_text)},
           {"training tokens", hash_ids(sources.training)},
@@ -75,18 +80,38 @@ std::map<std::string, std::string> identity_of(const TrainRequest& request, cons
           {"version", std::string(version())}};
 }
 
-void require_memory(const ModelTensors& tensors, const NetworkWeights& weights, const TrainRequest& request,
-                    std::uint64_t parameters, Machine& machine) {
-  const std::uint64_t needed = Trainer::bytes(tensors.network(), weights, request.settings, machine);
+// Judged before any of it is taken.
+void require_memory(const ModelTensors& tensors, const TrainRequest& request, std::uint64_t parameters,
+                    Machine& machine) {
+  const std::uint64_t of_weights = Trainer::weight_bytes(tensors.all(), request.settings);
+  const std::uint64_t needed = of_weights + Trainer::batch_bytes(tensors.network(), request.settings, machine);
   const std::uint64_t there = available_memory();
+  constexpr double kMebi = 0x1p-20;
   const std::string numbers = fmt::format(
-      "{:.2f} GiB for {} parameters, their gradients and a batch of {} rows of {} tokens; {:.2f} GiB are free",
-      static_cast<double>(needed + parameters * sizeof(float)) * 0x1p-30, parameters, request.settings.batch.size,
-      request.settings.batch.length, static_cast<double>(there) * 0x1p-30);
+      "{:.0f} MiB, {:.0f} of them for {} parameters, their gradients and what the optimizer remembers, the rest for a "
+      "batch of {} rows of {} tokens; {:.0f} MiB are free",
+      static_cast<double>(needed) * kMebi, static_cast<double>(of_weights) * kMebi, parameters,
+      request.settings.batch.size, request.settings.batch.length, static_cast<double>(there) * kMebi);
+  if (of_weights > there)
+    throw Error(ErrorKind::resource, "training takes more memory than there is, whatever the batches: " + numbers);
   if (needed > there)
     throw Error(ErrorKind::resource, "training takes more memory than there is; give smaller batches: " + numbers,
                 "batch");
   if (request.note) request.note("training takes " + numbers);
+}
+
+// What a file cannot hold: a rate of decay that training has driven across 0, which is stored as its logarithm.
+void require_storable(const ModelTensors& tensors, const NetworkWeights& weights) {
+  for (std::size_t i = 0; i < tensors.all().size(); ++i) {
+    const StoredNumbers numbers = tensors.all()[i].numbers(Spelling::huggingface);
+    for (const float value : weights.all()[i].values.values)
+      if (!std::isfinite(numbers.write(value)))
+        throw Error(ErrorKind::unusable_input,
+                    fmt::format("training has driven a number of '{}' to where its file has no place for it; lower the "
+                                "rate, or hold the gradient shorter: {}",
+                                tensors.all()[i].hf_name, value),
+                    "rate");
+  }
 }
 
 nlohmann::ordered_json points_json(const std::vector<Trainer::CurvePoint>& points) {
@@ -99,15 +124,23 @@ nlohmann::ordered_json points_json(const std::vector<Trainer::CurvePoint>& point
 std::string manifest_of_run(const std::map<std::string, std::string>& identity, const Trainer& trainer,
                             const TrainerSettings& s) {
   nlohmann::ordered_json json;
-  json["version"] = version();
+  json["nibble"] = version();
   json["trained"] = {{"config", identity.at("config.json")},
                      {"training_tokens", identity.at("training tokens")},
                      {"seed", identity.at("weights' seed")},
+                     {"text_seed", s.batch.seed},
                      {"optimizer", optimizer_name(s.optimizer)},
                      {"steps", trainer.steps_done()},
-                     {"batch", s.batch.size * s.accumulate},
+                     {"batch", s.batch.size},
+                     {"accumulate", s.accumulate},
                      {"length", s.batch.length},
                      {"rate", s.rate},
+                     {"matrix_rate", s.matrix_rate},
+                     {"weight_decay", s.weight_decay},
+                     {"clip", s.clip},
+                     {"fall", rate_fall_name(s.fall)},
+                     {"warm_up", s.warm_up},
+                     {"hold", s.hold},
                      {"arithmetic", s.arithmetic == ProductArithmetic::bf16 ? "bf16" : "f32"},
                      {"loss", points_json(trainer.curve())},
                      {"validation", points_json(trainer.validations())}};
@@ -158,17 +191,23 @@ std::filesystem::path training_state_path(const std::filesystem::path& output) {
 TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
   if (request.dtype != "bf16" && request.dtype != "f16" && request.dtype != "f32")
     throw Error(ErrorKind::invalid_argument, "weights are stored as bf16, f16 or f32, not as '" + request.dtype + "'");
+  if (container_of(request.output).is_file())
+    throw Error(
+        ErrorKind::invalid_argument,
+        "a trained model is written to a directory; `nibble convert` makes a file of it: " + request.output.string(),
+        "output");
   require_replaceable(nibble_container(), request.output);
   const Sources sources(request);
   const ModelTensors tensors(sources.config);
-  NetworkWeights weights(initial_weights(tensors, request.seed, machine.pool));
   TrainSummary summary;
   summary.output = request.output;
   summary.tokens = sources.training.ids.size();
-  for (const NetworkWeight& weight : weights.all()) summary.parameters += weight.values.values.size();
+  for (const ModelTensor& tensor : tensors.all()) summary.parameters += checked_elements(tensor.shape, tensor.hf_name);
+  require_memory(tensors, request, summary.parameters, machine);
+  // While a state is replaced both lie there.
+  require_disk_space(request.output, summary.parameters * 2 * kStateNumbers * sizeof(float));
+  NetworkWeights weights(initial_weights(tensors, request.seed, machine.pool));
   weights.train([](const NetworkWeight&) { return true; });
-  require_memory(tensors, weights, request, summary.parameters, machine);
-  require_disk_space(request.output, summary.parameters * 4 * sizeof(float));
 
   Trainer trainer(tensors.network(), weights, {sources.training, sources.held_out}, request.settings, machine);
   const std::map<std::string, std::string> identity = identity_of(request, sources);
@@ -194,6 +233,7 @@ TrainSummary train_decoder(const TrainRequest& request, Machine& machine) {
     throw;
   }
   trainer.keep_best();
+  require_storable(tensors, weights);
   summary.steps = trainer.steps_done();
   summary.stopped_early = trainer.stopped_early();
   summary.curve = trainer.curve();
